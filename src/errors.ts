@@ -1,0 +1,87 @@
+/**
+ * The one error of Tidemark. `kind` says what the caller must do, `code` is API and never changes, `details` are plain
+ * data; messages are for people and may change. It crosses ports, Comlink and HTTP as the plain object of `toWire`.
+ *
+ *   kind      the caller …                          codes
+ *   fix       corrects the call                     INVALID_ARGUMENT RECORD_TOO_LARGE BATCH_TOO_LARGE INVALID_BATCH
+ *                                                   OFFSET_OUT_OF_RANGE UNSUPPORTED_FORMAT UNKNOWN_TOPIC NO_STORAGE
+ *   refresh   looks at the new state and decides    OFFSET_CONFLICT OUT_OF_ORDER_SEQUENCE SEQUENCE_CONFLICT
+ *                                                   FENCED_PRODUCER FENCED_LEADER
+ *   retry     tries again later, unchanged          BACKPRESSURE LIMIT_EXCEEDED QUOTA_EXCEEDED ALREADY_OPEN TIMEOUT
+ *   stop      reads around it, or restores          CORRUPT_RANGE CORRUPT_CATALOG DECOMPRESSION_LIMIT
+ *   reopen    opens again; producers then re-send   OUTCOME_UNKNOWN STORAGE_FAILED CLOSED
+ *   report    files a bug                           INTERNAL
+ */
+const KIND_OF = {
+  INVALID_ARGUMENT: "fix",
+  RECORD_TOO_LARGE: "fix",
+  BATCH_TOO_LARGE: "fix",
+  INVALID_BATCH: "fix",
+  OFFSET_OUT_OF_RANGE: "fix",
+  UNSUPPORTED_FORMAT: "fix",
+  UNKNOWN_TOPIC: "fix",
+  NO_STORAGE: "fix",
+  OFFSET_CONFLICT: "refresh",
+  OUT_OF_ORDER_SEQUENCE: "refresh",
+  SEQUENCE_CONFLICT: "refresh",
+  FENCED_PRODUCER: "refresh",
+  FENCED_LEADER: "refresh",
+  BACKPRESSURE: "retry",
+  LIMIT_EXCEEDED: "retry",
+  QUOTA_EXCEEDED: "retry",
+  ALREADY_OPEN: "retry",
+  TIMEOUT: "retry",
+  CORRUPT_RANGE: "stop",
+  CORRUPT_CATALOG: "stop",
+  DECOMPRESSION_LIMIT: "stop",
+  OUTCOME_UNKNOWN: "reopen",
+  STORAGE_FAILED: "reopen",
+  CLOSED: "reopen",
+  INTERNAL: "report",
+} as const;
+
+export type ErrorCode = keyof typeof KIND_OF;
+export type ErrorKind = (typeof KIND_OF)[ErrorCode];
+/** Plain data only: it must survive structured clone and JSON. */
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+export interface WireError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: ErrorDetails;
+}
+
+export class TidemarkError extends Error {
+  override readonly name = "TidemarkError";
+  readonly kind: ErrorKind;
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    readonly details: ErrorDetails = {},
+    options?: ErrorOptions,
+  ) {
+    super(`${code}: ${message}`, options);
+    this.kind = KIND_OF[code];
+  }
+
+  toWire(): WireError {
+    return { code: this.code, message: this.message.slice(this.code.length + 2), details: this.details };
+  }
+
+  static fromWire(wire: WireError): TidemarkError {
+    return new TidemarkError(wire.code in KIND_OF ? wire.code : "INTERNAL", wire.message, wire.details);
+  }
+
+  /** Any thrown value as a TidemarkError; what is not ours becomes `code` with the original as `cause`. */
+  static from(thrown: unknown, code: ErrorCode = "INTERNAL"): TidemarkError {
+    if (thrown instanceof TidemarkError) return thrown;
+    const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+    return new TidemarkError(code, message, {}, { cause: thrown });
+  }
+}
+
+/** Programmer errors only: a broken invariant inside Tidemark, never bad input. */
+export function assert(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new TidemarkError("INTERNAL", message);
+}

@@ -1,0 +1,159 @@
+/**
+ * The kernel as everybody above sees it: bytes in, numbers and bytes out, one call per batch and never per record.
+ * Three things implement it and must agree to the byte: the release build, the debug build, and the TypeScript twin.
+ * Nothing here throws or traps on hostile bytes: a bad batch is a status, see `Status`.
+ */
+
+/** Upper bound of one record batch, header included. Fixes the kernel's memory: it must hold one in and one out. */
+export const KERNEL_BATCH_BYTES_MAX = 2 * 1024 * 1024;
+/** Upper bound of records in one batch: the column region holds a row for each. */
+export const KERNEL_BATCH_RECORDS_MAX = 65_536;
+
+/** What a check found. 0 is good; the numbers are part of the kernel's ABI (results below zero are `-status`). */
+export const Status = {
+  OK: 0,
+  /** The bytes end before the batch does (also: fewer than the 61 bytes of a header). */
+  NEED_MORE: 1,
+  /** All bytes up to the end are zero: the clean end of a preallocated slot. */
+  ZEROS: 2,
+  BAD_MAGIC: 3,
+  /** Length below 49, above the limit, or not where the records end. */
+  BAD_LENGTH: 4,
+  /** Base offset is not the expected one. */
+  BAD_OFFSET: 5,
+  /** Leader epoch outside [minEpoch, maxEpoch]. */
+  BAD_EPOCH: 6,
+  BAD_CRC: 7,
+  /** Unknown attribute bits, or a codec that does not exist. */
+  BAD_ATTRIBUTES: 8,
+  /** Record count does not match the offset deltas, or is beyond the limit. */
+  BAD_COUNT: 9,
+  /** A record's varints, lengths, deltas or headers do not add up. */
+  BAD_RECORD: 10,
+  /** A timestamp is outside the safe integers, or maxTimestamp is not the records' maximum. */
+  BAD_TIMESTAMP: 11,
+  /** Output would not fit its region. */
+  TOO_LARGE: 12,
+  /** The call's own arguments are wrong. */
+  BAD_ARGUMENT: 13,
+} as const;
+export type Status = (typeof Status)[keyof typeof Status];
+
+/** Width of a row of `RecordColumns.ints`, and the meaning of each column. Positions count from the given bytes' start. */
+export const COLUMNS = 8;
+export const Column = {
+  KEY_POSITION: 0,
+  /** -1 is a null key. */
+  KEY_LENGTH: 1,
+  VALUE_POSITION: 2,
+  /** -1 is a null value (a tombstone). */
+  VALUE_LENGTH: 3,
+  /** Position of the first header, behind the header count. */
+  HEADERS_POSITION: 4,
+  HEADERS_COUNT: 5,
+  OFFSET_DELTA: 6,
+  /** Position of the record's first byte (its length varint). */
+  RECORD_POSITION: 7,
+} as const;
+
+export interface RecordColumns {
+  readonly count: number;
+  /** `count * COLUMNS` int32, see `Column`. */
+  readonly ints: Int32Array;
+  /** `count` timestamps in milliseconds. */
+  readonly timestamps: Float64Array;
+}
+
+export interface EncodeRequest {
+  /** Keys, values and headers sections of all records, back to back in this order, null fields absent. */
+  readonly blob: Uint8Array;
+  /** Per record three int32: key length (-1 null), value length (-1 null), headers section length (0: no headers; else
+   *  the section is in record format: varint count, then the headers). */
+  readonly lengths: Int32Array;
+  /** Per record, milliseconds; safe integers. The first is the batch's base timestamp. */
+  readonly timestamps: Float64Array;
+  readonly count: number;
+  /** Attribute bits to set; codec bits must be 0 here (compression replaces the records section afterwards). */
+  readonly attributes: number;
+  /** -1 for none. */
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+}
+
+export interface ScanRequest {
+  /** Offset the next batch must start with; with `allowGaps` (a compacted segment) it may also be higher. */
+  readonly expectedOffset: number;
+  readonly allowGaps: boolean;
+  readonly minEpoch: number;
+  readonly maxEpoch: number;
+  readonly checkCrc: boolean;
+  /** Added to batch positions when index entries are made: where `bytes` begin in the segment's body. */
+  readonly position: number;
+  /** Base offset of the segment; index entries are relative to it. */
+  readonly segmentBaseOffset: number;
+  /** State carried from the scan of the bytes before; start with `INDEX_STATE_EMPTY`. */
+  readonly index: IndexState;
+}
+
+/** The sparse indexes' running state (Kafka's rule: an entry before a batch once 4,096 bytes have passed). */
+export interface IndexState {
+  readonly bytesSinceEntry: number;
+  /** Largest timestamp so far, -1 when there is none, and the last offset of the batch that holds it. */
+  readonly maxTimestamp: number;
+  readonly maxTimestampOffset: number;
+}
+export const INDEX_STATE_EMPTY: IndexState = { bytesSinceEntry: 0, maxTimestamp: -1, maxTimestampOffset: -1 };
+/** One index entry per so many bytes of batches (Kafka's index.interval.bytes). */
+export const INDEX_INTERVAL_BYTES = 4096;
+export const OFFSET_ENTRY_BYTES = 8;
+export const TIME_ENTRY_BYTES = 12;
+
+export interface ScanResult {
+  /** Why the scan stopped. NEED_MORE at the very end of whole batches is reported as OK. */
+  readonly status: Status;
+  /** Bytes of whole valid batches from the start. */
+  readonly validBytes: number;
+  readonly batches: number;
+  readonly records: number;
+  readonly nextOffset: number;
+  /** Epoch of the last valid batch, -1 when there was none. */
+  readonly lastEpoch: number;
+  readonly index: IndexState;
+  /** Big-endian entries made by this call, ready to be appended: int32 relative offset, int32 position. */
+  readonly offsetEntries: Uint8Array;
+  /** int64 timestamp, int32 relative offset; timestamps rise strictly. */
+  readonly timeEntries: Uint8Array;
+}
+
+export interface Kernel {
+  /** "release" | "debug" | "twin" */
+  readonly build: string;
+  /** CRC-32C of `bytes`, continuing from `seed` (the CRC of what came before; 0 at the start). Unsigned. Any length. */
+  crc32c(bytes: Uint8Array, seed?: number): number;
+  /** A whole record batch with base offset 0 and leader epoch -1 (both are stamped by the leader). */
+  encodeBatch(request: EncodeRequest): { readonly status: Status; readonly bytes: Uint8Array };
+  /** Checks one batch that fills `bytes` exactly: header, limits, CRC and, if not compressed, every record. */
+  validateBatch(bytes: Uint8Array): Status;
+  /** Columns of one uncompressed batch that fills `bytes` exactly. Checks the CRC if asked. */
+  decodeBatch(bytes: Uint8Array, checkCrc: boolean): { readonly status: Status; readonly columns: RecordColumns };
+  /** Columns of a bare records section (after decompression). Positions count from `records`' start. */
+  decodeRecords(records: Uint8Array, count: number, baseTimestamp: number, lastOffsetDelta: number, dense: boolean): {
+    readonly status: Status;
+    readonly columns: RecordColumns;
+  };
+  /** Walks whole batches from the start of `bytes` (at most KERNEL_BATCH_BYTES_MAX of them are looked at). */
+  scan(bytes: Uint8Array, request: ScanRequest): ScanResult;
+  /**
+   * Greatest entry whose key is at most `target` in a packed big-endian index: its number, or -1 if all are greater.
+   * `kind` "offset": 8-byte entries by relative offset; "time": 12-byte entries by timestamp. `steps` receives the
+   * probed entry numbers when given (for the playground's eyes).
+   */
+  searchIndex(entries: Uint8Array, kind: "offset" | "time", target: number, steps?: number[]): number;
+  /**
+   * Compaction: the same batch with only the records whose bit is set in `keep` (bit i of byte i >> 3). Base offset,
+   * last offset delta, base sequence, base timestamp and producer stay; count, length, max timestamp and CRC are made
+   * anew. With no record kept, `bytes` is the empty batch of 61 bytes.
+   */
+  filterBatch(bytes: Uint8Array, keep: Uint8Array): { readonly status: Status; readonly bytes: Uint8Array };
+}
