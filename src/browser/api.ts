@@ -1,0 +1,200 @@
+/**
+ * The public API of `tidemark/browser`.
+ *
+ *     const tide = await open("my-app");
+ *     const orders = tide.topic("orders", { retention: { maxBytes: 512 * 1024 * 1024 } });
+ *     const { offset } = await orders.append({ key: "o-17", value: { total: 42 }, headers: { trace: "…" } });
+ *     for await (const record of orders.read({ from: "earliest" })) { … }
+ */
+import type { Acks, CleanResult, CompactionSettings, Isolation, RetentionSettings, StartPosition } from "../log/types.ts";
+import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
+import type { Engine } from "../store/volume.ts";
+
+/** Turns values into record bytes and back. `undefined` and `null` values are null records (tombstones) for every one. */
+export interface Serializer<T> {
+  serialize(value: T): Uint8Array;
+  /** `bytes` is a view into the batch: copy what must outlive it. */
+  deserialize(bytes: Uint8Array): T;
+}
+
+export interface OpenOptions {
+  /** "auto" (default) probes OPFS, then IndexedDB; "memory" only when named, its acks end with the page. */
+  readonly engine?: Engine | "auto";
+  /** Bytes of a slot; fixed when a volume is made. Power of two, 64 KiB … 64 MiB. Default 8 MiB. */
+  readonly segmentBytes?: number;
+  /** Ask navigator.storage.persist(). Default false: the browser may show a prompt, so ask after a user's gesture. */
+  readonly persist?: boolean;
+  /** The kernel's URL, or its bytes, where the bundler moved it. */
+  readonly kernel?: string | URL | BufferSource | WebAssembly.Module;
+  /** The worker, made by the caller, where the bundler can't find it. */
+  readonly worker?: () => Worker;
+  readonly signal?: AbortSignal;
+}
+
+/** What this environment is worth; nothing degrades silently. */
+export interface StorageReport {
+  readonly engine: Engine;
+  /** What `flushed` means here: see VolumeInfo.durability. */
+  readonly durability: "device" | "process" | "none";
+  /** navigator.storage.persisted(): true means the browser will not evict this origin by itself. */
+  readonly persisted: boolean | undefined;
+  /** As navigator.storage.estimate() says; Chromium's quota figure is artificial. */
+  readonly usageBytes: number | undefined;
+  readonly quotaBytes: number | undefined;
+  /** Engines that were probed and refused, with the reason. */
+  readonly rejected: readonly { readonly engine: Engine; readonly reason: string }[];
+}
+
+export interface TopicOptions<V = unknown> {
+  readonly retention?: RetentionSettings;
+  /** Keep only the newest record of each key. */
+  readonly compaction?: CompactionSettings | boolean;
+  readonly segmentMaxAgeMs?: number;
+  readonly recordBytesMax?: number;
+  /** "json" (default), "text", "bytes", or your own. */
+  readonly serializer?: "json" | "text" | "bytes" | Serializer<V>;
+  /** Compress batches. Default "none". */
+  readonly codec?: "none" | "gzip";
+  /** Default for appends. Default "flushed". */
+  readonly acks?: Acks;
+  /** A batch is sent when so many bytes wait, or at the next turn of the event loop. Default 256 KiB. */
+  readonly batchBytes?: number;
+  /** Bytes un-acked per topic in this page; append() then waits its turn, beyond twice that BACKPRESSURE. Default 16 MiB. */
+  readonly inFlightBytesMax?: number;
+}
+
+export type HeaderValue = string | Uint8Array | null;
+
+export interface RecordInput<V = unknown> {
+  readonly key?: string | Uint8Array | null;
+  /** Absent or null: a tombstone. */
+  readonly value?: V | null;
+  readonly headers?: Readonly<Record<string, HeaderValue>>;
+  /** Milliseconds. Default: now. */
+  readonly timestamp?: number;
+}
+
+export interface Ack {
+  readonly offset: number;
+  readonly timestamp: number;
+  readonly acks: Acks;
+  readonly duplicate: boolean;
+}
+
+/** A record as read: fields are decoded when they are asked for. */
+export interface TopicRecord<V = unknown> {
+  readonly offset: number;
+  readonly timestamp: number;
+  readonly key: string | null;
+  readonly keyBytes: Uint8Array | null;
+  readonly value: V | null;
+  readonly valueBytes: Uint8Array | null;
+  /** Header values as text; null-prototype object. Last one wins where a name repeats. */
+  readonly headers: Readonly<Record<string, string | null>>;
+}
+
+export interface ReadOptions {
+  /** Default "earliest". */
+  readonly from?: StartPosition;
+  /** Stop before this offset. Default: the end as of the start of the read, or never when following. */
+  readonly to?: number;
+  /** Stay and deliver what arrives. Default false. */
+  readonly follow?: boolean;
+  /** Default "committed". */
+  readonly isolation?: Isolation;
+  readonly signal?: AbortSignal;
+  /** Bytes per fetch, one fetch ahead. Default 1 MiB. */
+  readonly maxBytes?: number;
+}
+
+/** All records of one stored batch: iterate synchronously, the fast way to replay. */
+export interface TopicBatch<V = unknown> extends Iterable<TopicRecord<V>> {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly count: number;
+}
+
+export interface AppendAllOptions {
+  readonly acks?: Acks;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: { readonly appended: number; readonly acked: number }) => void;
+}
+
+export interface SeekStep {
+  readonly entry: number;
+  readonly key: number;
+  readonly position: number;
+}
+
+/** How a seek went: for tools and the playground. */
+export interface SeekExplanation {
+  readonly offset: number;
+  readonly segment: SegmentInfo;
+  readonly index: "offset" | "time";
+  readonly steps: readonly SeekStep[];
+  /** Position inside the body where the scan began, bytes it walked, and the batch it found. */
+  readonly scanFrom: number;
+  readonly scannedBytes: number;
+  readonly batchPosition: number;
+  readonly batch: Uint8Array;
+}
+
+export interface TopicState {
+  readonly name: string;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+  readonly logEndOffset: number;
+  readonly leaderEpoch: number;
+  readonly segments: readonly SegmentInfo[];
+  readonly quarantined: readonly QuarantinedRange[];
+  readonly recovery: LogRecovery;
+}
+
+/** Kafka's own files of one segment. */
+export interface SegmentExport {
+  /** 20 digits: the base offset. */
+  readonly name: string;
+  readonly log: Uint8Array;
+  readonly index: Uint8Array;
+  readonly timeindex: Uint8Array;
+}
+
+export interface Topic<V = unknown> {
+  readonly name: string;
+  /** Un-awaited appends batch themselves. Errors: see TidemarkError; a record that failed was not appended unless OUTCOME_UNKNOWN. */
+  append(record: RecordInput<V>, options?: { readonly acks?: Acks; readonly ifEnd?: number }): Promise<Ack>;
+  /** One batch, one ack: all or nothing. Records must fit one batch. */
+  appendBatch(records: readonly RecordInput<V>[], options?: { readonly acks?: Acks; readonly ifEnd?: number }): Promise<Ack>;
+  /** Appends a whole (async) iterable with back-pressure; resolves when all is acked. */
+  appendAll(
+    records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>,
+    options?: AppendAllOptions,
+  ): Promise<{ readonly appended: number; readonly firstOffset: number | undefined; readonly lastOffset: number | undefined }>;
+  read(options?: ReadOptions): AsyncIterableIterator<TopicRecord<V>>;
+  readBatches(options?: ReadOptions): AsyncIterableIterator<TopicBatch<V>>;
+  state(): Promise<TopicState>;
+  trim(offset: number): Promise<void>;
+  roll(): Promise<void>;
+  /** Retention and compaction now (they also run by themselves after appends). */
+  clean(): Promise<CleanResult>;
+  explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined>;
+  exportSegment(baseOffset: number): Promise<SegmentExport>;
+}
+
+export type TideEvent =
+  | { readonly type: "recovery"; readonly report: readonly LogRecovery[] }
+  | { readonly type: "quota"; readonly topic: string; readonly message: string }
+  | { readonly type: "reopened"; readonly reason: string }
+  | { readonly type: "closed"; readonly reason: string };
+
+export interface Tide {
+  readonly name: string;
+  readonly storage: StorageReport;
+  /** One report per topic known to the volume, from this open. */
+  readonly recovery: readonly LogRecovery[];
+  topic<V = unknown>(name: string, options?: TopicOptions<V>): Topic<V>;
+  topics(): Promise<readonly string[]>;
+  on(listener: (event: TideEvent) => void): () => void;
+  /** Waits for acks on the way, flushes, releases the lock. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,132 @@
+/** The words of the log's interface: what callers pass and get. Behaviour is in log.ts. */
+import type { FetchedBatches, LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
+
+/** When an append counts: in memory, handed to the operating system, on the device. (`replicated` comes with sync.) */
+export type Acks = "accepted" | "written" | "flushed";
+/** `committed` stops at the high watermark, `provisional` reads to the log end. */
+export type Isolation = "committed" | "provisional";
+
+/** Where a read starts. `latest` is the end as isolation sees it; `last` the last n offsets before it. */
+export type StartPosition = number | "earliest" | "latest" | { readonly timestamp: number } | { readonly last: number };
+
+export interface AppendOptions {
+  /** Default "flushed". */
+  readonly acks?: Acks;
+  /** Append only if the log end is still this offset, else OFFSET_CONFLICT (details: logEndOffset). */
+  readonly ifEnd?: number;
+}
+
+export interface AppendResult {
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+  /** True when the producer's sequence showed that these bytes are already in the log; the offsets are the first ones. */
+  readonly duplicate: boolean;
+  readonly leaderEpoch: number;
+  /** The level that was reached before the answer. */
+  readonly acks: Acks;
+}
+
+export interface RetentionSettings {
+  /** Keep at least what is younger (by record timestamp of a segment's youngest). Default: no limit. */
+  readonly maxAgeMs?: number;
+  /** Remove oldest sealed segments while the log is larger. Default: no limit. */
+  readonly maxBytes?: number;
+  /** Remove oldest sealed segments while more records remain without them. Default: no limit. */
+  readonly maxRecords?: number;
+}
+
+export interface CompactionSettings {
+  /** A segment is left alone until it has been sealed for so long. Default 0. */
+  readonly minLagMs?: number;
+  /** A tombstone goes when its segment has been sealed for so long. Default 24 h. */
+  readonly tombstoneRetentionMs?: number;
+}
+
+/** Plain data; docs/limits.md gives each default its reason. */
+export interface LogSettings {
+  readonly retention: RetentionSettings;
+  /** Absent: the log is not compacted. */
+  readonly compaction: CompactionSettings | undefined;
+  /** Roll when the active segment's first batch is older. Default 7 days. */
+  readonly segmentMaxAgeMs: number;
+  /** Largest record, encoded. Default 1 MiB. */
+  readonly recordBytesMax: number;
+  /** Largest batch, header included. Default 1 MiB + 64 KiB, so that one record of the largest size fits. */
+  readonly batchBytesMax: number;
+  /** Bytes waiting for a group commit; one more is BACKPRESSURE. Default 16 MiB. */
+  readonly queueBytesMax: number;
+  /** Appends waiting; one more is BACKPRESSURE. Default 10,000. */
+  readonly queueAppendsMax: number;
+  /** Reads parked at the end of the log; one more is LIMIT_EXCEEDED. Default 1,000. */
+  readonly waitersMax: number;
+  /** Producer ids remembered; the longest silent goes first. Default 1,000. */
+  readonly producersMax: number;
+  /** A producer id is forgotten after so long. Default 7 days. */
+  readonly producerMaxAgeMs: number;
+  /** Keys one compaction pass holds in memory. Default 1,000,000. */
+  readonly compactionKeysMax: number;
+  /** Largest decompressed batch, bytes. Default 16 MiB. */
+  readonly decompressedBytesMax: number;
+}
+
+/** Time is handed in, so that a simulation can own it. */
+export interface Clock {
+  /** Milliseconds since 1970. May go back; nothing durable depends on its order. */
+  now(): number;
+}
+
+export interface FetchOptions {
+  /** Default 1 MiB. At least one batch comes, however large. */
+  readonly maxBytes?: number;
+  /** Default "committed". */
+  readonly isolation?: Isolation;
+  /** Wait for data at the end of the log instead of answering empty. Ends with the signal. Default false. */
+  readonly wait?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface Fetched extends FetchedBatches {
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+  readonly logEndOffset: number;
+}
+
+export interface CleanResult {
+  /** Segments and bytes removed by retention. */
+  readonly retired: { readonly segments: number; readonly bytes: number };
+  /** Segments rewritten by compaction, and bytes before and after. */
+  readonly compacted: { readonly segments: number; readonly bytesBefore: number; readonly bytesAfter: number; readonly recordsRemoved: number };
+  readonly rolled: boolean;
+}
+
+/** The log's public face; src/log/log.ts implements it, hosts and tests use it. */
+export interface LogApi {
+  readonly name: string;
+  readonly logStartOffset: number;
+  /** Exclusive, as in Kafka: records below it are committed. */
+  readonly highWatermark: number;
+  readonly logEndOffset: number;
+  readonly leaderEpoch: number;
+  readonly recovery: LogRecovery;
+  readonly settings: LogSettings;
+
+  /**
+   * Appends one encoded record batch (src/record makes them). The log owns `batch` from here on and patches 12 bytes.
+   * Errors: INVALID_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE, OUT_OF_ORDER_SEQUENCE, SEQUENCE_CONFLICT, FENCED_PRODUCER,
+   * OFFSET_CONFLICT, BACKPRESSURE, QUOTA_EXCEEDED: not appended. OUTCOME_UNKNOWN, CLOSED after acceptance: re-send it
+   * with the same sequence to the log opened anew.
+   */
+  append(batch: Uint8Array, options?: AppendOptions): Promise<AppendResult>;
+  /** Raw batches from an offset; record checksums are left to the reader that decodes. */
+  fetch(from: number, options?: FetchOptions): Promise<Fetched>;
+  /** The offset a start position stands for at this moment. */
+  resolve(position: StartPosition, isolation?: Isolation): Promise<number>;
+  trim(offset: number): Promise<void>;
+  roll(): Promise<void>;
+  /** Retention, roll by age, compaction; explicit, because the log has no timers. */
+  clean(): Promise<CleanResult>;
+  segments(): readonly SegmentInfo[];
+  quarantined(): readonly QuarantinedRange[];
+  /** Waits for queued appends, flushes, closes the store. */
+  close(): Promise<void>;
+}
