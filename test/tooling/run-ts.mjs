@@ -1,0 +1,60 @@
+/**
+ * Runs a TypeScript program of this repository: `node test/tooling/run-ts.mjs FILE.ts args…`.
+ *
+ * The file and what it imports of this repository become one bundle in .cache/run-ts, packages stay outside. A bundle
+ * rather than Node's own type stripping, because the sources use parameter properties, and rather than a module runner,
+ * because hot loops then cross modules without a proxy. `import.meta.url` keeps naming the source file, stack traces
+ * point into it, and `process.argv` is [node, FILE.ts, args…].
+ */
+import { createHash } from "node:crypto";
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { rolldown } from "rolldown";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+const sourceUrls = {
+  name: "import-meta-url",
+  transform(code, id) {
+    if (!code.includes("import.meta.url")) return null;
+    // Lines stay where they are, so the map may stay as it is.
+    return { code: code.replaceAll("import.meta.url", JSON.stringify(pathToFileURL(id).href)), map: null };
+  },
+};
+
+/** Bundles `file` and returns the path of the result. */
+export async function bundleTs(file) {
+  const bundle = await rolldown({
+    input: path.resolve(file),
+    cwd: root,
+    platform: "node",
+    external: (id) => !/^[./\0]|^@oxc-project\/runtime|^[A-Za-z]:/.test(id),
+    plugins: [sourceUrls],
+    transform: { target: "node20" },
+    logLevel: "warn",
+  });
+  const directory = path.join(root, ".cache", "run-ts");
+  const { output } = await bundle.generate({ dir: directory, format: "esm", sourcemap: "inline", codeSplitting: false });
+  await bundle.close();
+  const { code } = output[0];
+  await mkdir(directory, { recursive: true });
+  const name = `${path.basename(file, ".ts")}-${createHash("sha256").update(code).digest("hex").slice(0, 12)}.mjs`;
+  const target = path.join(directory, name);
+  // Written aside and renamed: two runs of the same program at once never see half a file.
+  await writeFile(`${target}.${process.pid}`, code);
+  await rename(`${target}.${process.pid}`, target);
+  return target;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [file, ...args] = process.argv.slice(2);
+  if (file === undefined) {
+    console.error("usage: node test/tooling/run-ts.mjs FILE.ts [args…]");
+    process.exit(2);
+  }
+  process.setSourceMapsEnabled(true);
+  const bundled = await bundleTs(file);
+  process.argv = [process.argv[0], path.resolve(file), ...args];
+  await import(pathToFileURL(bundled).href);
+}
