@@ -82,6 +82,8 @@ export interface FetchOptions {
   readonly isolation?: Isolation;
   /** Wait for data at the end of the log instead of answering empty. Ends with the signal. Default false. */
   readonly wait?: boolean;
+  /** Check every checksum of the segment first; a reader asks so after it met a bad batch. Default false. */
+  readonly verify?: boolean;
   readonly signal?: AbortSignal;
 }
 

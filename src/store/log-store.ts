@@ -113,10 +113,11 @@ export interface LogStore {
 
   /**
    * Whole batches from the one that contains `from`, at least one and otherwise at most `maxBytes`, none starting at or
-   * behind `limitOffset`. Does not verify record checksums: the last reader does. OFFSET_OUT_OF_RANGE below the log
-   * start or above the log end; CORRUPT_RANGE (details from, to) where `from` lies in damage.
+   * behind `limitOffset`. Does not verify record checksums: the last reader does, and when it finds a bad one it asks
+   * again with `verify`, which checks the whole segment and so names the damaged range exactly. OFFSET_OUT_OF_RANGE below
+   * the log start or above the log end; CORRUPT_RANGE (details from, to) where `from` lies in damage.
    */
-  read(from: number, maxBytes: number, limitOffset: number): Promise<FetchedBatches>;
+  read(from: number, maxBytes: number, limitOffset: number, verify?: boolean): Promise<FetchedBatches>;
 
   /**
    * Base offset of the first batch whose max timestamp is at least `timestamp`, or undefined if none is. The exact
@@ -141,8 +142,9 @@ export interface LogStore {
 
   /** Opaque bytes that the log stores with each sealed segment (its producers' state at that point). */
   producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined>;
-  /** Set by the log; called when a segment is sealed, for the state as of the segment's end. */
-  onSeal: (() => Uint8Array) | undefined;
+  /** Set by the log; called when a segment is sealed, for the state as of the segment's end (`logEndOffset` at that
+   *  moment), in at most `maxBytes`. */
+  onSeal: ((maxBytes: number) => Uint8Array) | undefined;
 
   /** Flushes, writes the clean mark. The store is closed even when it throws. */
   close(): Promise<void>;

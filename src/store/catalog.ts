@@ -1,0 +1,158 @@
+/**
+ * The catalog: what each slot of the volume is. Its flush is the commit of every structural change (new log, roll, trim,
+ * compaction, epoch). Two copies, slot 0 and slot 1, each:
+ *
+ *   0         8         12        16            24        28
+ *   ┌─────────┬─────────┬─────────┬─────────────┬─────────┬──────────────────────────┐
+ *   │"TIDECAT1"│ version │ payload │ generation  │ CRC-32C │ payload: UTF-8 JSON,     │
+ *   │         │ u32     │ bytes   │ u64         │ u32     │ see CatalogState         │
+ *   └─────────┴─────────┴─────────┴─────────────┴─────────┴──────────────────────────┘
+ *
+ * The CRC covers bytes 0 … 23 and the payload. A commit writes generation g+1 over the copy that is older, flushes (this
+ * is the commit), then writes the same over the other copy and flushes. So outside a commit both copies are equal, and
+ * one rotten copy never means going back a generation; inside a commit one copy is always whole.
+ */
+import { assert, TidemarkError } from "../errors.ts";
+import type { Kernel } from "../kernel/types.ts";
+import { viewOf } from "./bytes.ts";
+import type { QuarantinedRange } from "./log-store.ts";
+import { readExactly, type Volume } from "./volume.ts";
+
+const MAGIC = 0x5449444543415431n; // "TIDECAT1"
+const VERSION_AT = 8;
+const PAYLOAD_BYTES_AT = VERSION_AT + 4;
+const GENERATION_AT = PAYLOAD_BYTES_AT + 4;
+const CRC_AT = GENERATION_AT + 8;
+const PAYLOAD_AT = CRC_AT + 4;
+export const CATALOG_VERSION = 1;
+/** The first slots hold the catalog's copies. */
+export const CATALOG_SLOTS = 2;
+
+/** A segment as the catalog knows it. The last one of a log is active, all before it are sealed. */
+export interface SegmentEntry {
+  readonly slot: number;
+  readonly baseOffset: number;
+  /** Epoch of the first batch; the slot's role and marks carry it too. */
+  readonly epoch: number;
+  readonly createdAt: number;
+  /** Absent while active: the batches say it. */
+  readonly sealed?: SealedEntry;
+}
+
+export interface SealedEntry {
+  readonly nextOffset: number;
+  readonly bytes: number;
+  readonly batches: number;
+  readonly records: number;
+  readonly maxTimestamp: number;
+  readonly sealedAt: number;
+  readonly compacted: boolean;
+  readonly offsetIndexBytes: number;
+  readonly timeIndexBytes: number;
+  readonly producersBytes: number;
+  readonly footerCrc: number;
+}
+
+export interface LogEntry {
+  readonly name: string;
+  readonly logStartOffset: number;
+  readonly segments: readonly SegmentEntry[];
+  readonly quarantined: readonly QuarantinedRange[];
+}
+
+export interface CatalogState {
+  /** Volume-wide leader epoch; rises with every open and whenever a used slot is taken again. */
+  readonly epoch: number;
+  /** Slots below this number have been used at some time: what they hold may be stale batches. */
+  readonly usedSlots: number;
+  readonly logs: readonly LogEntry[];
+}
+
+export class Catalog {
+  #generation = 0;
+  /** The copy to be overwritten next. */
+  #older = 0;
+  readonly #volume: Volume;
+  readonly #kernel: Kernel;
+
+  private constructor(volume: Volume, kernel: Kernel) {
+    this.#volume = volume;
+    this.#kernel = kernel;
+  }
+
+  /** The newest valid copy, or undefined for a volume that was never formatted. CORRUPT_CATALOG: neither copy is whole. */
+  static async read(volume: Volume, kernel: Kernel): Promise<{ catalog: Catalog; state: CatalogState | undefined; copies: number }> {
+    const catalog = new Catalog(volume, kernel);
+    const copies = [await catalog.#readCopy(0), await catalog.#readCopy(1)] as const;
+    const generations = copies.map((copy) => (typeof copy === "object" ? copy.generation : -1)) as [number, number];
+    const newest = generations[1] > generations[0] ? 1 : 0;
+    const found = copies[newest];
+    if (typeof found === "object") {
+      catalog.#generation = found.generation;
+      catalog.#older = 1 - newest;
+      return { catalog, state: found.state, copies: generations[0] === generations[1] ? 2 : 1 };
+    }
+    // A format that was cut short leaves one torn copy beside one never written, and no data anywhere.
+    if (copies.includes("blank")) return { catalog, state: undefined, copies: 0 };
+    throw new TidemarkError("CORRUPT_CATALOG", "neither copy of the catalog is valid", { a: String(copies[0]), b: String(copies[1]) });
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Writes `state` as the next generation. Crash: the state before or this one, never a mixture. */
+  async commit(state: CatalogState): Promise<void> {
+    const bytes = this.#encode(state, this.#generation + 1);
+    const first = this.#older;
+    for (const slot of [first, 1 - first]) {
+      await this.#volume.write(slot, 0, bytes);
+      await this.#volume.flush([slot]);
+      // Committed once the first copy is flushed; after a failure of the second the store is poisoned all the same.
+      if (slot === first) {
+        this.#generation++;
+        this.#older = 1 - first;
+      }
+    }
+  }
+
+  #encode(state: CatalogState, generation: number): Uint8Array {
+    const payload = new TextEncoder().encode(JSON.stringify(state));
+    if (PAYLOAD_AT + payload.length > this.#volume.slotBytes) {
+      throw new TidemarkError("LIMIT_EXCEEDED", "the catalog no longer fits its slot", { bytes: payload.length });
+    }
+    const bytes = new Uint8Array(PAYLOAD_AT + payload.length);
+    const view = viewOf(bytes);
+    view.setBigUint64(0, MAGIC);
+    view.setUint32(VERSION_AT, CATALOG_VERSION);
+    view.setUint32(PAYLOAD_BYTES_AT, payload.length);
+    view.setBigUint64(GENERATION_AT, BigInt(generation));
+    bytes.set(payload, PAYLOAD_AT);
+    view.setUint32(CRC_AT, this.#crc(bytes));
+    return bytes;
+  }
+
+  #crc(bytes: Uint8Array): number {
+    return this.#kernel.crc32c(bytes.subarray(PAYLOAD_AT), this.#kernel.crc32c(bytes.subarray(0, CRC_AT)));
+  }
+
+  async #readCopy(slot: number): Promise<{ generation: number; state: CatalogState } | "blank" | "damaged"> {
+    const head = await readExactly(this.#volume, slot, 0, PAYLOAD_AT);
+    const view = viewOf(head);
+    const length = view.getUint32(PAYLOAD_BYTES_AT);
+    if (view.getBigUint64(0) !== MAGIC || length > this.#volume.slotBytes - PAYLOAD_AT) {
+      return head.every((byte) => byte === 0) ? "blank" : "damaged";
+    }
+    const bytes = await readExactly(this.#volume, slot, 0, PAYLOAD_AT + length);
+    if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";
+    if (view.getUint32(VERSION_AT) !== CATALOG_VERSION) {
+      throw new TidemarkError("UNSUPPORTED_FORMAT", "this volume was written by another format version", {
+        version: view.getUint32(VERSION_AT),
+      });
+    }
+    // The checksum vouches for what we wrote; parsing can only fail on a bug of ours.
+    const state = JSON.parse(new TextDecoder().decode(bytes.subarray(PAYLOAD_AT))) as CatalogState;
+    assert(Array.isArray(state.logs) && Number.isInteger(state.epoch), "catalog payload has its fields");
+    return { generation: Number(view.getBigUint64(GENERATION_AT)), state };
+  }
+}
