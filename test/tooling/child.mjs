@@ -1,0 +1,19 @@
+/** Child processes of the tools: Node with its output shown, signals passed on. */
+import { spawn } from "node:child_process";
+import { root } from "./setup.mjs";
+
+/** Runs node with `args`, output shown; resolves to the exit code. Signals reach the child before we end. */
+export function node(args, binary = process.execPath) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(binary, args, { cwd: root, stdio: "inherit", env: process.env });
+    const forward = (signal) => child.kill(signal);
+    // A terminal's Ctrl-C reaches the child by itself; this one only keeps us alive until it has ended.
+    const wait = () => {};
+    process.on("SIGTERM", forward).on("SIGINT", wait);
+    child.once("error", reject);
+    child.once("exit", (code, signal) => {
+      process.off("SIGTERM", forward).off("SIGINT", wait);
+      resolve(code ?? (signal === "SIGINT" ? 130 : 1));
+    });
+  });
+}

@@ -1,0 +1,74 @@
+/**
+ * Every npm script: `node test/tooling/run.mjs <task> [args…]`. A fresh clone needs nothing before it. Packages are
+ * installed, Node 24 is fetched where the task needs a newer one than is here, the kernel is compiled, Chromium is
+ * found; then the task runs. Only Node's own modules are imported until the packages are there.
+ */
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { node } from "./child.mjs";
+import { SetupError, ensureChromium, ensurePackages, findNode24, root, runsVite, runsVitest } from "./setup.mjs";
+
+/** Child tools neither report home nor look for updates nor fetch browsers. */
+const QUIET = {
+  DO_NOT_TRACK: "1",
+  NO_UPDATE_NOTIFIER: "1",
+  PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD: "1",
+  WRANGLER_SEND_METRICS: "false",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
+};
+
+const tool = (name) => path.join(root, "test", "tooling", name);
+const runTool = async (name, args) => (await import(pathToFileURL(tool(name)).href)).main(args);
+
+/** A TypeScript program of this repository; a plain line when that part does not exist yet. */
+function program(file) {
+  return (args) => {
+    if (existsSync(path.join(root, file))) return node([tool("run-ts.mjs"), file, ...args]);
+    console.error(`This part does not exist yet: ${file}`);
+    return 1;
+  };
+}
+
+const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
+
+const TASKS = {
+  start: { kernel: true, run: (args) => runTool("playground.mjs", args) },
+  build: { kernel: true, run: (args) => runTool("build.mjs", args) },
+  typecheck: { run: (args) => node([tsc, "-p", "tsconfig.json", ...args]) },
+  test: { kernel: true, node24: true, run: (args) => runTool("suites.mjs", args) },
+  bench: { kernel: true, node24: true, chromium: true, run: program("test/bench/run.ts") },
+  sim: { kernel: true, node24: true, run: program("test/simulation/run.ts") },
+  crash: { kernel: true, node24: true, chromium: true, run: program("test/crash/run.ts") },
+  conformance: { kernel: true, node24: true, run: program("test/conformance/run.ts") },
+  size: { kernel: true, run: (args) => runTool("size.mjs", args) },
+};
+
+async function main([name, ...args]) {
+  const task = TASKS[name];
+  if (task === undefined) {
+    console.error(`usage: node test/tooling/run.mjs ${Object.keys(TASKS).join("|")} [args…]`);
+    return 2;
+  }
+  Object.assign(process.env, QUIET);
+  if (!(task.node24 ? runsVitest() : runsVite())) {
+    const binary = findNode24();
+    process.env.PATH = path.dirname(binary) + path.delimiter + process.env.PATH;
+    return node([tool("run.mjs"), name, ...args], binary);
+  }
+  ensurePackages();
+  if (task.chromium) process.env.CHROMIUM_PATH = ensureChromium();
+  if (task.kernel) {
+    const code = await node([tool("build-kernel.mjs")]);
+    if (code !== 0) return code;
+  }
+  return task.run(args);
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof SetupError)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}

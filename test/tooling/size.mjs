@@ -1,0 +1,60 @@
+/**
+ * `npm run size`: what Tidemark costs a tab, against its budgets. Kernel: bytes of the release build. Tab: gzip (level 9)
+ * of the page's entry with everything it imports (comlink too, nothing dropped as unused), the worker and the kernel.
+ *
+ *     npm run size -- --json FILE
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
+import { rolldown } from "rolldown";
+import { buildLibrary } from "./build.mjs";
+import { root } from "./setup.mjs";
+
+export const KERNEL_BYTES_MAX = 12 * 1024;
+export const TAB_GZIP_BYTES_MAX = 25 * 1024;
+
+const dist = path.join(root, "dist");
+
+/** The page's entry as an app's bundler would ship it: one file, minified, packages included. */
+async function pageBytes() {
+  const build = await rolldown({ input: path.join(dist, "browser.js"), cwd: root, platform: "browser", logLevel: "warn" });
+  const { output } = await build.generate({ format: "esm", minify: true, comments: false, codeSplitting: false });
+  await build.close();
+  return Buffer.from(output[0].code);
+}
+
+export async function measure() {
+  await buildLibrary();
+  const files = [
+    ["page (browser.js and its imports)", await pageBytes()],
+    ["worker.js", Buffer.from((await readFile(path.join(dist, "worker.js"), "utf8")).replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n"))],
+    ["kernel.wasm", await readFile(path.join(dist, "kernel.wasm"))],
+  ].map(([name, bytes]) => ({ name, bytes: bytes.length, gzipBytes: gzipSync(bytes, { level: 9 }).length }));
+  const kernelBytes = files.at(-1).bytes;
+  const tabGzipBytes = files.reduce((sum, file) => sum + file.gzipBytes, 0);
+  return {
+    files,
+    kernel: { bytes: kernelBytes, max: KERNEL_BYTES_MAX, ok: kernelBytes <= KERNEL_BYTES_MAX },
+    tab: { gzipBytes: tabGzipBytes, max: TAB_GZIP_BYTES_MAX, ok: tabGzipBytes <= TAB_GZIP_BYTES_MAX },
+  };
+}
+
+const row = (name, bytes, gzip) => `${name.padEnd(36)}${String(bytes).padStart(9)}${String(gzip).padStart(9)}`;
+const verdict = ({ ok }) => (ok ? "ok" : "TOO LARGE");
+
+export async function main(args) {
+  const { values } = parseArgs({ args, options: { json: { type: "string" } } });
+  const result = await measure();
+  console.log(row("file", "bytes", "gzip"));
+  for (const { name, bytes, gzipBytes } of result.files) console.log(row(name, bytes, gzipBytes));
+  const { kernel, tab } = result;
+  console.log(`kernel ${kernel.bytes} of ${kernel.max} bytes: ${verdict(kernel)}`);
+  console.log(`tab    ${tab.gzipBytes} of ${tab.max} bytes gzip: ${verdict(tab)}`);
+  if (values.json !== undefined) {
+    await mkdir(path.dirname(path.resolve(values.json)), { recursive: true });
+    await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
+  }
+  return kernel.ok && tab.ok ? 0 : 1;
+}

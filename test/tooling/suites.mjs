@@ -1,0 +1,83 @@
+/**
+ * `npm test`: every suite, one after the other, each with its result, all of them even when one fails. The last line is
+ * `N passed, N failed`: the tests of the Vitest suites, and each other step as one. A suite in which no test ran has
+ * failed, and so has one that was cut short.
+ *
+ *     npm test -- unit browser      only these steps
+ *     npm test -- --seeds 20000     a larger share of the simulation
+ */
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { node } from "./child.mjs";
+import { SetupError, ensureChromium, root } from "./setup.mjs";
+
+const tool = (name) => path.join(root, "test", "tooling", name);
+const run = (name, ...args) => node([tool("run.mjs"), name, ...args]);
+const one = (code) => (code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
+
+async function vitest(project) {
+  const results = path.join(root, ".cache", "results");
+  const file = path.join(results, `${project}.json`);
+  await mkdir(results, { recursive: true });
+  await rm(file, { force: true });
+  const bin = path.join(root, "node_modules", "vitest", "vitest.mjs");
+  const code = await node([bin, "run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`]);
+  if (!existsSync(file)) return { passed: 0, failed: 1, note: "ended without a result" };
+  const result = JSON.parse(await readFile(file, "utf8"));
+  const passed = result.numPassedTests;
+  const skipped = result.numPendingTests + result.numTodoTests;
+  // A file that does not load has no failed test of its own; an error outside every test only shows in the exit code.
+  const broken = result.testResults.filter((suite) => suite.status === "failed" && suite.assertionResults.every((test) => test.status !== "failed"));
+  let failed = result.numFailedTests + broken.length;
+  if (failed === 0 && (code !== 0 || passed === 0)) failed = 1;
+  return { passed, failed, note: passed === 0 ? "no test ran" : skipped > 0 ? `${skipped} skipped` : "" };
+}
+
+/** Runs a suite that needs Chromium: without one it fails, and says what to do. */
+async function withChromium(suite) {
+  process.env.CHROMIUM_PATH = ensureChromium();
+  return suite();
+}
+
+const STEPS = {
+  typecheck: async () => one(await run("typecheck")),
+  unit: () => vitest("unit"),
+  size: async () => one(await run("size")),
+  browser: () => withChromium(() => vitest("browser")),
+  pages: () => withChromium(() => vitest("pages")),
+  sim: async ({ seeds }) => one(await run("sim", "--seeds", seeds)),
+};
+
+async function step(name, options) {
+  console.log(`\n── ${name} ──`);
+  const started = performance.now();
+  let result;
+  try {
+    result = await STEPS[name](options);
+  } catch (error) {
+    result = { passed: 0, failed: 1, note: error instanceof SetupError ? error.message : String(error?.stack ?? error) };
+  }
+  return { name, seconds: (performance.now() - started) / 1000, note: "", ...result };
+}
+
+export async function main(args) {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { seeds: { type: "string", default: "3000" } },
+  });
+  const unknown = positionals.filter((name) => !(name in STEPS));
+  if (unknown.length > 0) throw new SetupError(`No such step: ${unknown.join(" ")}. Steps: ${Object.keys(STEPS).join(" ")}.`);
+  const results = [];
+  for (const name of positionals.length > 0 ? positionals : Object.keys(STEPS)) results.push(await step(name, values));
+  console.log("");
+  for (const { name, seconds, passed, failed, note } of results) {
+    console.log(`${failed === 0 ? "ok  " : "FAIL"} ${name.padEnd(10)}${String(passed).padStart(6)} passed${String(failed).padStart(5)} failed${seconds.toFixed(1).padStart(8)} s  ${note}`);
+  }
+  const passed = results.reduce((sum, result) => sum + result.passed, 0);
+  const failed = results.reduce((sum, result) => sum + result.failed, 0);
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0 && passed > 0 ? 0 : 1;
+}

@@ -1,0 +1,103 @@
+/**
+ * One configuration for two uses of Vite.
+ *
+ * Playground (`vite`, `vite build`): root web/, result in .cache/playground.
+ *
+ * Tests (`vitest`), three projects:
+ *   unit     Node: units, contract suites, simulation, structure
+ *   browser  the same contract suites and more inside real Chromium. The profile lies on disk, because an incognito
+ *            profile keeps OPFS in memory and its flush does nothing; one file at a time, because the profile is one
+ *   pages    Node drives Chromium from outside: the packed package in an app of its own, the playground
+ *
+ * The library itself is bundled by test/tooling/build.mjs: Vite's library mode would inline the worker and the kernel.
+ */
+import { mkdtempSync, mkdirSync, rmSync } from "node:fs";
+import path from "node:path";
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig, type ViteUserConfig } from "vitest/config";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { CHROMIUM_ARGS, findChromium } from "./test/tooling/setup.mjs";
+
+const root = import.meta.dirname;
+
+const shared: ViteUserConfig = {
+  // The kernel stays a file: compiled while it streams, and no content security policy has to allow data URLs.
+  build: { target: "es2022", assetsInlineLimit: 0 },
+  worker: { format: "es" },
+};
+
+const playground: ViteUserConfig = {
+  ...shared,
+  root: path.join(root, "web"),
+  // Relative, so that a copy of the result works under any path.
+  base: "./",
+  build: { ...shared.build, outDir: path.join(root, ".cache", "playground"), emptyOutDir: true, chunkSizeWarningLimit: 2000 },
+  server: { host: "127.0.0.1", fs: { allow: [root] } },
+  preview: { host: "127.0.0.1" },
+};
+
+/** A profile folder of this run's own, gone when the run ends. */
+function freshProfile(): string {
+  const profiles = path.join(root, ".cache", "profiles");
+  mkdirSync(profiles, { recursive: true });
+  const profile = mkdtempSync(path.join(profiles, "vitest-"));
+  process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 3 }));
+  return profile;
+}
+
+function tests(): ViteUserConfig {
+  const node = { environment: "node" as const, root };
+  return {
+    ...shared,
+    root,
+    server: { host: "127.0.0.1", fs: { allow: [root] } },
+    test: {
+      projects: [
+        {
+          extends: true,
+          test: {
+            ...node,
+            name: "unit",
+            include: ["test/{unit,contract,golden,simulation,bench,types}/**/*.test.ts", "test/*.test.ts"],
+            exclude: ["test/bench/peers/**"],
+          },
+        },
+        {
+          extends: true,
+          // Known beforehand, so that Vite does not find them during a test and reload the page.
+          optimizeDeps: { include: ["comlink", "idb"] },
+          test: {
+            name: "browser",
+            root,
+            include: ["test/browser/**/*.test.ts"],
+            fileParallelism: false,
+            testTimeout: 30_000,
+            browser: {
+              enabled: true,
+              headless: true,
+              screenshotFailures: false,
+              instances: [{ browser: "chromium" }],
+              provider: playwright({
+                launchOptions: { executablePath: findChromium(), args: CHROMIUM_ARGS },
+                persistentContext: freshProfile(),
+              }),
+            },
+          },
+        },
+        {
+          extends: true,
+          test: {
+            ...node,
+            name: "pages",
+            include: ["test/{playground,tooling}/**/*.test.ts"],
+            fileParallelism: false,
+            testTimeout: 120_000,
+            hookTimeout: 120_000,
+          },
+        },
+      ],
+    },
+  };
+}
+
+export default defineConfig(({ mode }) => (mode === "test" ? tests() : playground));
