@@ -36,7 +36,7 @@ const TASKS = {
   start: { kernel: true, run: (args) => runTool("playground.mjs", args) },
   build: { kernel: true, run: (args) => runTool("build.mjs", args) },
   typecheck: { run: (args) => node([tsc, "-p", "tsconfig.json", ...args]) },
-  test: { kernel: true, node24: true, run: (args) => runTool("suites.mjs", args) },
+  test: { node24: true, run: (args) => runTool("suites.mjs", args) },
   bench: { kernel: true, node24: true, chromium: true, run: program("test/bench/run.ts") },
   sim: { kernel: true, node24: true, run: program("test/simulation/run.ts") },
   crash: { kernel: true, node24: true, chromium: true, run: program("test/crash/run.ts") },

@@ -42,6 +42,7 @@ async function withChromium(suite) {
 }
 
 const STEPS = {
+  kernel: async () => one(await node([tool("build-kernel.mjs")])),
   typecheck: async () => one(await run("typecheck")),
   unit: () => vitest("unit"),
   size: async () => one(await run("size")),
