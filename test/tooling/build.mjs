@@ -10,6 +10,7 @@
  *
  * In the sources the worker and the kernel are named as they lie there, so that Vite and Vitest find them without help;
  * here the two addresses become those of dist/. Both stay plain `new URL("./…", import.meta.url)`, which bundlers know.
+ * Nothing is minified: bundlers do that, and a debugger shows readable code.
  */
 import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
 import path from "node:path";
@@ -66,7 +67,7 @@ export async function buildLibrary() {
     { external: ["comlink", "idb"] },
     {},
   );
-  const worker = await bundle({ worker: "src/browser/worker-entry.ts" }, {}, { codeSplitting: false, minify: true });
+  const worker = await bundle({ worker: "src/browser/worker-entry.ts" }, {}, { codeSplitting: false });
   for (const [, address] of ADDRESSES) {
     if (!page.has(address) && !worker.has(address)) throw new Error(`the sources name nothing that becomes ${address}`);
   }

@@ -17,9 +17,9 @@ export const TAB_GZIP_BYTES_MAX = 25 * 1024;
 
 const dist = path.join(root, "dist");
 
-/** The page's entry as an app's bundler would ship it: one file, minified, packages included. */
-async function pageBytes() {
-  const build = await rolldown({ input: path.join(dist, "browser.js"), cwd: root, platform: "browser", logLevel: "warn" });
+/** A file of dist/ as an app's bundler would ship it: one file, minified, packages included. */
+async function shipped(name) {
+  const build = await rolldown({ input: path.join(dist, name), cwd: root, platform: "browser", logLevel: "warn" });
   const { output } = await build.generate({ format: "esm", minify: true, comments: false, codeSplitting: false });
   await build.close();
   return Buffer.from(output[0].code);
@@ -28,8 +28,8 @@ async function pageBytes() {
 export async function measure() {
   await buildLibrary();
   const files = [
-    ["page (browser.js and its imports)", await pageBytes()],
-    ["worker.js", Buffer.from((await readFile(path.join(dist, "worker.js"), "utf8")).replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n"))],
+    ["page (browser.js and its imports)", await shipped("browser.js")],
+    ["worker.js", await shipped("worker.js")],
     ["kernel.wasm", await readFile(path.join(dist, "kernel.wasm"))],
   ].map(([name, bytes]) => ({ name, bytes: bytes.length, gzipBytes: gzipSync(bytes, { level: 9 }).length }));
   const kernelBytes = files.at(-1).bytes;
