@@ -1,0 +1,195 @@
+/**
+ * Walking a segment's batches with checksums: after an unclean end for the active one, on suspicion for a sealed one.
+ *
+ *            durable mark D
+ *   ┌──────────────┬──────────────────────┬─ ─ ─ ─ ─ ─ ─ ─ ─ ┐
+ *   │ acknowledged │ maybe acknowledged   │ zeros, or stale  │
+ *   └──────────────┴──────────────────────┴─ ─ ─ ─ ─ ─ ─ ─ ─ ┘
+ *    a bad batch    a bad batch is a torn
+ *    is corruption: tail: the log ends before
+ *    quarantined,   it, what follows is cut
+ *    the walk goes  and reported
+ *    on behind it
+ *
+ * Nothing is written here, so a crash in the middle leaves everything as it was and the next open finds the same.
+ */
+import { type Kernel, KERNEL_BATCH_BYTES_MAX, type ScanResult, Status } from "../kernel/types.ts";
+import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../record/format.ts";
+import { viewOf } from "./bytes.ts";
+import type { Segment } from "./segment.ts";
+import { BODY_AT, type Mark } from "./slot.ts";
+import { readExactly, type Volume } from "./volume.ts";
+
+const STATUS_NAME = Object.fromEntries(Object.entries(Status).map(([name, status]) => [status, name])) as Record<Status, string>;
+
+export interface Walk {
+  readonly volume: Volume;
+  readonly kernel: Kernel;
+  /** Grows by every valid batch; damage is added to it. */
+  readonly segment: Segment;
+  readonly allowGaps: boolean;
+  readonly minEpoch: number;
+  readonly maxEpoch: number;
+  readonly checkCrc: boolean;
+}
+
+export interface TailCut {
+  readonly offset: number;
+  readonly bytes: number;
+  readonly reason: string;
+}
+
+/** Where a valid batch stands behind damage. */
+interface Found {
+  readonly position: number;
+  readonly baseOffset: number;
+  readonly sizeBytes: number;
+}
+
+/**
+ * Walks [segment.bytes, end) where every byte is known to have been durable. All damage is quarantined, so afterwards
+ * segment.bytes is `end` and segment.nextOffset is `nextOffset`.
+ */
+export async function walkDurable(walk: Walk, end: number, nextOffset: number): Promise<void> {
+  const { segment } = walk;
+  while (segment.bytes < end) {
+    const status = await walkValid(walk, end);
+    if (status === Status.OK && segment.bytes === end) break;
+    const position = segment.bytes;
+    const found = await findBatch(walk, position, end, segment.nextOffset, nextOffset);
+    const to = found?.baseOffset ?? nextOffset;
+    quarantine(segment, to, position, (found?.position ?? end) - position, STATUS_NAME[status]);
+  }
+  // Batches that tile the bytes but end too early: the offsets between were acknowledged and are gone.
+  if (segment.nextOffset < nextOffset) {
+    if (walk.allowGaps) segment.nextOffset = nextOffset;
+    else quarantine(segment, nextOffset, end, 0, "MISSING");
+  }
+}
+
+function quarantine(segment: Segment, to: number, position: number, bytes: number, reason: string): void {
+  segment.skipDamage({ from: segment.nextOffset, to, slot: segment.slot, position, bytes, reason });
+}
+
+/** Walks what may follow the mark and says what had to be cut. Never quarantines: nothing here is known to be durable. */
+export async function walkTail(walk: Walk): Promise<TailCut | undefined> {
+  const { volume, segment } = walk;
+  const end = volume.slotBytes - BODY_AT;
+  const status = await walkValid(walk, end);
+  const position = segment.bytes;
+  const torn = await tornBytes(walk, position, end);
+  return torn === 0 ? undefined : { offset: segment.nextOffset, bytes: torn, reason: STATUS_NAME[status] };
+}
+
+/**
+ * With no valid mark (both copies lost) there is no telling a torn tail from corruption, so a bad batch that a valid
+ * one follows is quarantined, and only what nothing valid follows is cut.
+ */
+export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
+  const { volume, segment } = walk;
+  const end = volume.slotBytes - BODY_AT;
+  for (;;) {
+    const status = await walkValid(walk, end);
+    const position = segment.bytes;
+    const found = await findBatch(walk, position, end, segment.nextOffset, Number.MAX_SAFE_INTEGER);
+    if (!found) {
+      const torn = await tornBytes(walk, position, end);
+      return torn === 0 ? undefined : { offset: segment.nextOffset, bytes: torn, reason: STATUS_NAME[status] };
+    }
+    quarantine(segment, found.baseOffset, position, found.position - position, STATUS_NAME[status]);
+  }
+}
+
+/** Adds valid batches to the segment until something else comes; each turn moves forward by at least one batch. */
+async function walkValid(walk: Walk, end: number): Promise<Status> {
+  const { volume, kernel, segment } = walk;
+  for (;;) {
+    const length = Math.min(KERNEL_BATCH_BYTES_MAX, end - segment.bytes);
+    if (length === 0) return Status.OK;
+    const window = await readExactly(volume, segment.slot, BODY_AT + segment.bytes, length);
+    const scan: ScanResult = kernel.scan(window, {
+      expectedOffset: segment.nextOffset,
+      allowGaps: walk.allowGaps,
+      minEpoch: walk.minEpoch,
+      maxEpoch: walk.maxEpoch,
+      checkCrc: walk.checkCrc,
+      position: segment.bytes,
+      segmentBaseOffset: segment.baseOffset,
+      index: { bytesSinceEntry: 0, maxTimestamp: -1, maxTimestampOffset: -1 },
+    });
+    if (scan.validBytes > 0) segment.add(kernel, window.subarray(0, scan.validBytes), false);
+    const goesOn = scan.status === Status.OK || scan.status === Status.NEED_MORE;
+    if (!goesOn || scan.validBytes === 0) return scan.status;
+  }
+}
+
+/**
+ * The next valid batch behind damage at `position`. First where the damaged batch itself says it ends (so that a batch
+ * carried inside a record's value can't be taken for one of ours), then byte by byte; bounded by the slot's size.
+ */
+async function findBatch(walk: Walk, position: number, end: number, fromOffset: number, limitOffset: number): Promise<Found | undefined> {
+  const direct = await damagedEnd(walk, position, end);
+  if (direct !== undefined) {
+    const found = await batchAt(walk, direct, end, fromOffset, limitOffset);
+    if (found) return found;
+  }
+  const overlap = BATCH_HEADER_BYTES - 1;
+  for (let base = position + 1; base + BATCH_HEADER_BYTES <= end; base += KERNEL_BATCH_BYTES_MAX - overlap) {
+    const window = await readExactly(walk.volume, walk.segment.slot, BODY_AT + base, Math.min(KERNEL_BATCH_BYTES_MAX, end - base));
+    for (let at = 0; at + BATCH_HEADER_BYTES <= window.length; at++) {
+      if (window[at + MAGIC_AT] !== MAGIC || !plausible(walk, window, at, end - base - at, fromOffset, limitOffset)) continue;
+      const found = await batchAt(walk, base + at, end, fromOffset, limitOffset);
+      if (found) return found;
+    }
+  }
+  return undefined;
+}
+
+async function damagedEnd(walk: Walk, position: number, end: number): Promise<number | undefined> {
+  if (position + BATCH_HEADER_BYTES > end) return undefined;
+  const head = await readExactly(walk.volume, walk.segment.slot, BODY_AT + position, LENGTH_AT + 4);
+  const size = viewOf(head).getInt32(LENGTH_AT) + LENGTH_OVERHEAD;
+  return size >= BATCH_HEADER_BYTES && position + size + BATCH_HEADER_BYTES <= end ? position + size : undefined;
+}
+
+function plausible(walk: Walk, bytes: Uint8Array, at: number, room: number, fromOffset: number, limitOffset: number): boolean {
+  const header = readHeader(bytes, at);
+  return (
+    header.magic === MAGIC &&
+    header.sizeBytes >= BATCH_HEADER_BYTES &&
+    header.sizeBytes <= Math.min(room, KERNEL_BATCH_BYTES_MAX) &&
+    header.baseOffset >= fromOffset &&
+    header.lastOffsetDelta >= 0 &&
+    nextOffsetOf(header) <= limitOffset &&
+    header.leaderEpoch >= walk.minEpoch &&
+    header.leaderEpoch <= walk.maxEpoch
+  );
+}
+
+async function batchAt(walk: Walk, position: number, end: number, fromOffset: number, limitOffset: number): Promise<Found | undefined> {
+  const { volume, kernel, segment } = walk;
+  if (position + BATCH_HEADER_BYTES > end) return undefined;
+  const head = await readExactly(volume, segment.slot, BODY_AT + position, BATCH_HEADER_BYTES);
+  if (!plausible(walk, head, 0, end - position, fromOffset, limitOffset)) return undefined;
+  const header = readHeader(head);
+  const batch = await readExactly(volume, segment.slot, BODY_AT + position, header.sizeBytes);
+  if (kernel.validateBatch(batch) !== Status.OK) return undefined;
+  return { position, baseOffset: header.baseOffset, sizeBytes: header.sizeBytes };
+}
+
+/** Bytes of this term's writes that stand behind the valid end: a batch begun, or whole ones behind a hole. */
+async function tornBytes(walk: Walk, position: number, end: number): Promise<number> {
+  if (position + BATCH_HEADER_BYTES > end) return 0;
+  const head = await readExactly(walk.volume, walk.segment.slot, BODY_AT + position, BATCH_HEADER_BYTES);
+  const header = readHeader(head);
+  const begun = plausible(walk, head, 0, end - position, walk.segment.nextOffset, Number.MAX_SAFE_INTEGER);
+  let torn = begun && header.baseOffset === walk.segment.nextOffset ? header.sizeBytes : 0;
+  const behind = await findBatch(walk, position, end, walk.segment.nextOffset, Number.MAX_SAFE_INTEGER);
+  if (behind) torn = Math.max(torn, behind.position + behind.sizeBytes - position);
+  return torn;
+}
+
+/** The mark that a segment without a valid one is treated as having. */
+export function markOrStart(mark: Mark | undefined, segment: Segment): Mark {
+  return mark ?? { count: 0, baseOffset: segment.baseOffset, position: 0, nextOffset: segment.baseOffset, epoch: segment.epoch, clean: false };
+}

@@ -1,0 +1,228 @@
+/**
+ * Reading one segment: find the batch by the sparse index, hop over batch headers, hand out whole batches.
+ *
+ *   index entry ≤ from        batch that holds `from`          limit or maxBytes
+ *        ▼                            ▼                              ▼
+ *   ─────┬────────┬────────┬──────────┬─────────┬──────────┬─────────┬────
+ *        │ hop    │ hop    │ hop      │ returned bytes                │
+ *
+ * Hops check what no batch checksum covers (magic, length, continuity of offsets). When one fails the whole segment is
+ * walked with checksums, once, and what is damaged is quarantined by range.
+ */
+import { TidemarkError } from "../errors.ts";
+import { type Kernel, INDEX_INTERVAL_BYTES } from "../kernel/types.ts";
+import { BATCH_HEADER_BYTES, type BatchHeader, MAGIC, nextOffsetOf, readHeader } from "../record/format.ts";
+import { viewOf } from "./bytes.ts";
+import type { FetchedBatches, QuarantinedRange } from "./log-store.ts";
+import { walkDurable } from "./recovery.ts";
+import { bodyCrc, readSections } from "./sections.ts";
+import { Segment } from "./segment.ts";
+import { BODY_AT } from "./slot.ts";
+import { readExactly, type Volume } from "./volume.ts";
+
+/** A batch as a hop sees it. */
+export interface Hop {
+  readonly header: BatchHeader;
+  /** Start inside the body. */
+  readonly position: number;
+}
+
+export class SegmentReader {
+  /** Sealed segments whose indexes are in memory, oldest use first. */
+  readonly #loaded = new Set<Segment>();
+
+  constructor(
+    readonly volume: Volume,
+    readonly kernel: Kernel,
+    /** How many sealed segments keep their indexes in memory; an 8 MiB segment's take at most 40 KiB. */
+    readonly loadedMax = 256,
+  ) {}
+
+  /** Makes a sealed segment's indexes ready; rebuilds them when their section is damaged. */
+  async prepare(segment: Segment): Promise<void> {
+    if (!segment.sealed) return;
+    if (segment.loaded) {
+      this.#loaded.delete(segment);
+      this.#loaded.add(segment);
+      return;
+    }
+    const sections = segment.damage.length > 0 ? undefined : await readSections(this.volume, this.kernel, segment);
+    // Compaction leaves holes, so continuity proves nothing about its offsets: the body's checksum does.
+    const whole = sections && (!segment.sealed.compacted || (await bodyCrc(this.volume, this.kernel, segment)) === sections.footer.bodyCrc);
+    if (whole) segment.loaded = sections.indexes;
+    else await this.examine(segment);
+    this.#loaded.add(segment);
+    for (const oldest of this.#loaded) {
+      if (this.#loaded.size <= this.loadedMax) break;
+      this.#loaded.delete(oldest);
+      oldest.loaded = undefined;
+    }
+  }
+
+  forget(segment: Segment): void {
+    this.#loaded.delete(segment);
+  }
+
+  /** Walks the segment's durable bytes with checksums, replaces its damage list and (when sealed) its indexes. */
+  async examine(segment: Segment, durable = { bytes: segment.bytes, nextOffset: segment.nextOffset }): Promise<void> {
+    const { volume, kernel } = this;
+    const { sealed, ...entry } = segment.entry();
+    const found = new Segment(entry);
+    await walkDurable(
+      { volume, kernel, segment: found, allowGaps: sealed?.compacted ?? false, minEpoch: 0, maxEpoch: 0x7fffffff, checkCrc: true },
+      durable.bytes,
+      durable.nextOffset,
+    );
+    if (sealed?.compacted && found.damage.length === 0) {
+      // Every batch is whole and yet the body is not what was sealed: an offset or epoch is wrong somewhere.
+      const sections = await readSections(volume, kernel, segment);
+      if (sections && (await bodyCrc(volume, kernel, segment)) !== sections.footer.bodyCrc) {
+        const { slot, bytes } = segment;
+        found.damage.push({ from: segment.baseOffset, to: sealed.nextOffset, slot, position: 0, bytes, reason: "BODY_CRC" });
+      }
+    }
+    segment.damage = found.damage;
+    segment.hint = undefined;
+    segment.examined = true;
+    if (sealed) segment.loaded = found.indexes;
+  }
+
+  /** Start of the last indexed batch that ends at or before `offset`; 0 without one. */
+  floor(segment: Segment, offset: number, steps?: number[]): number {
+    const { offset: entries } = segment.indexes;
+    const entry = this.kernel.searchIndex(entries, "offset", offset - segment.baseOffset, steps);
+    return entry < 0 ? 0 : viewOf(entries).getInt32(entry * 8 + 4);
+  }
+
+  /**
+   * Whole batches from the one that holds `from`, or the first behind it in this segment; undefined when there is none
+   * before `limit`. CORRUPT_RANGE where `from` lies in damage.
+   */
+  async read(segment: Segment, from: number, maxBytes: number, limit: number): Promise<FetchedBatches | undefined> {
+    // The active segment grows while we wait: the end is what it was at the start.
+    const end = segment.bytes;
+    const hint = segment.hint?.offset === from ? segment.hint.position : undefined;
+    let position = hint ?? this.floor(segment, from);
+    let size = maxBytes + (hint === undefined ? 2 * INDEX_INTERVAL_BYTES : 0);
+    // Each turn gets nearer to `from` or makes the window large enough for one more whole batch.
+    while (position < end) {
+      throwIfDamaged(segment, from);
+      const bytes = await readExactly(this.volume, segment.slot, BODY_AT + position, Math.min(size, end - position));
+      if (segment.retired) return undefined;
+      const slice = this.#slice(segment, bytes, position, from, maxBytes, limit);
+      if (slice === "damaged") {
+        await this.#reexamine(segment, from);
+        position = this.floor(segment, from);
+        continue;
+      }
+      if (slice.end > slice.start) {
+        segment.hint = { offset: slice.nextOffset, position: position + slice.end };
+        return { bytes: bytes.subarray(slice.start, slice.end), nextOffset: slice.nextOffset };
+      }
+      if (slice.done) return undefined;
+      position += slice.end;
+      size = Math.max(size, slice.needs);
+    }
+    throwIfDamaged(segment, from);
+    return undefined;
+  }
+
+  /** Which part of `bytes` to hand out. With nothing found: how far to go on, and how much to read at least. */
+  #slice(segment: Segment, bytes: Uint8Array, position: number, from: number, maxBytes: number, limit: number) {
+    const dense = !segment.sealed?.compacted;
+    let start = -1;
+    let at = 0;
+    let nextOffset = from;
+    let expected = -1;
+    let needs = 0;
+    let done = false;
+    while (at < bytes.length) {
+      const damaged = segment.damage.find((range) => range.bytes > 0 && range.position === position + at);
+      if (damaged) {
+        if (start >= 0) break;
+        at += damaged.bytes;
+        expected = damaged.to;
+        continue;
+      }
+      needs = BATCH_HEADER_BYTES;
+      if (at + BATCH_HEADER_BYTES > bytes.length) break;
+      const header = readHeader(bytes, at);
+      const next = nextOffsetOf(header);
+      if (!plausible(segment, header, next, expected, dense)) return "damaged" as const;
+      needs = header.sizeBytes;
+      if (header.baseOffset >= limit) {
+        done = true;
+        break;
+      }
+      if (at + header.sizeBytes > bytes.length) break;
+      if (start < 0 && next > from) start = at;
+      else if (start >= 0 && at + header.sizeBytes - start > maxBytes) break;
+      at += header.sizeBytes;
+      expected = next;
+      nextOffset = next;
+    }
+    return { start: start < 0 ? at : start, end: at, nextOffset, needs, done };
+  }
+
+  /** A hop failed: find out what is damaged. If nothing is, the bytes changed under us, and we can't go on. */
+  async #reexamine(segment: Segment, from: number): Promise<void> {
+    const known = segment.examined ? segment.damage.length : -1;
+    await this.examine(segment);
+    throwIfDamaged(segment, from);
+    if (segment.damage.length <= known) {
+      throw new TidemarkError("STORAGE_FAILED", "reads of one place differ", { slot: segment.slot, from });
+    }
+  }
+
+  /** Batches from body position `position`, header by header: for time lookups and explanations. */
+  async *hops(segment: Segment, position: number): AsyncGenerator<Hop> {
+    const end = segment.bytes;
+    const windowBytes = 64 * 1024;
+    let window = new Uint8Array(0);
+    let windowAt = position;
+    while (position < end) {
+      const damaged = segment.damage.find((range) => range.bytes > 0 && range.position === position);
+      if (damaged) {
+        position += damaged.bytes;
+        continue;
+      }
+      if (position + BATCH_HEADER_BYTES > windowAt + window.length || position < windowAt) {
+        windowAt = position;
+        window = (await readExactly(this.volume, segment.slot, BODY_AT + position, Math.min(windowBytes, end - position))) as Uint8Array<ArrayBuffer>;
+      }
+      if (segment.retired || window.length < BATCH_HEADER_BYTES) return;
+      const header = readHeader(window, position - windowAt);
+      if (!plausible(segment, header, nextOffsetOf(header), -1, false)) {
+        await this.#reexamine(segment, -1);
+        continue;
+      }
+      yield { header, position };
+      position += header.sizeBytes;
+    }
+  }
+}
+
+function plausible(segment: Segment, header: BatchHeader, next: number, expected: number, dense: boolean): boolean {
+  return (
+    header.magic === MAGIC &&
+    header.sizeBytes >= BATCH_HEADER_BYTES &&
+    header.lastOffsetDelta >= 0 &&
+    header.baseOffset >= Math.max(segment.baseOffset, expected) &&
+    next <= segment.nextOffset &&
+    (!dense || expected < 0 || header.baseOffset === expected)
+  );
+}
+
+/** Damage is an answer of its own: the reader is told the range and may go on behind it. */
+export function throwIfDamaged(segment: Segment, offset: number): void {
+  const range = segment.damage.find((damage) => offset >= damage.from && offset < damage.to);
+  if (range) throw corruptRange(range);
+}
+
+export function corruptRange(range: QuarantinedRange): TidemarkError {
+  return new TidemarkError("CORRUPT_RANGE", `offsets ${range.from} to ${range.to - 1} are damaged`, {
+    from: range.from,
+    to: range.to,
+    reason: range.reason,
+  });
+}

@@ -1,0 +1,142 @@
+/**
+ * A segment in memory: what the catalog says of it, and, for the active one, its indexes as they grow. The batches stay
+ * in the slot.
+ */
+import { INDEX_STATE_EMPTY, type IndexState, type Kernel, KERNEL_BATCH_BYTES_MAX, Status } from "../kernel/types.ts";
+import { readHeader } from "../record/format.ts";
+import { assert } from "../errors.ts";
+import { crc32cCombine, GrowingBytes } from "./bytes.ts";
+import type { SealedEntry, SegmentEntry } from "./catalog.ts";
+import type { QuarantinedRange, SegmentInfo } from "./log-store.ts";
+import { BODY_AT } from "./slot.ts";
+
+/** The two sparse indexes, packed as on disk. */
+export interface Indexes {
+  readonly offset: Uint8Array;
+  readonly time: Uint8Array;
+}
+
+export class Segment {
+  nextOffset: number;
+  bytes = 0;
+  batches = 0;
+  records = 0;
+  maxTimestamp = -1;
+  firstTimestamp = -1;
+  /** CRC-32C of the body so far. */
+  bodyCrc = 0;
+  sealed: SealedEntry | undefined;
+  /** Damage inside this segment; positions count from the body's start. */
+  damage: QuarantinedRange[] = [];
+  /** Damage was looked for with checksums in this session, so a failed hop means a fault of ours. */
+  examined = false;
+  /** No longer part of the log: its slot may be overwritten, so bytes read before this was checked don't count. */
+  retired = false;
+  /** Where the next sequential read will begin; saves an index search. */
+  hint: { readonly offset: number; readonly position: number } | undefined;
+
+  readonly #offsetEntries = new GrowingBytes();
+  readonly #timeEntries = new GrowingBytes();
+  #indexState: IndexState = INDEX_STATE_EMPTY;
+  /** Loaded from a sealed segment's sections, or rebuilt. */
+  loaded: Indexes | undefined;
+
+  readonly slot: number;
+  readonly baseOffset: number;
+  readonly epoch: number;
+  readonly createdAt: number;
+
+  constructor(entry: SegmentEntry) {
+    this.slot = entry.slot;
+    this.baseOffset = entry.baseOffset;
+    this.epoch = entry.epoch;
+    this.createdAt = entry.createdAt;
+    this.nextOffset = entry.baseOffset;
+    if (entry.sealed) this.becomeSealed(entry.sealed);
+  }
+
+  becomeSealed(sealed: SealedEntry): void {
+    this.sealed = sealed;
+    this.nextOffset = sealed.nextOffset;
+    this.bytes = sealed.bytes;
+    this.batches = sealed.batches;
+    this.records = sealed.records;
+    this.maxTimestamp = sealed.maxTimestamp;
+  }
+
+  get indexes(): Indexes {
+    return this.loaded ?? { offset: this.#offsetEntries.bytes, time: this.#timeEntries.bytes };
+  }
+
+  /**
+   * Counts whole batches that continue the segment. `combineCrc` carries the body CRC on from the batches' own; recovery
+   * leaves it out and computes it once over all bytes.
+   */
+  add(kernel: Kernel, bytes: Uint8Array, combineCrc: boolean): void {
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.subarray(at, at + KERNEL_BATCH_BYTES_MAX);
+      const scan = kernel.scan(part, {
+        expectedOffset: this.nextOffset,
+        allowGaps: true,
+        minEpoch: 0,
+        maxEpoch: 0x7fffffff,
+        checkCrc: false,
+        position: this.bytes,
+        segmentBaseOffset: this.baseOffset,
+        index: this.#indexState,
+      });
+      assert(scan.validBytes > 0 && (scan.status === Status.OK || scan.status === Status.NEED_MORE), `batches tile: ${scan.status}`);
+      if (this.firstTimestamp < 0 && this.batches === 0) this.firstTimestamp = readHeader(part).baseTimestamp;
+      if (combineCrc) this.#combine(kernel, part.subarray(0, scan.validBytes));
+      this.#offsetEntries.add(scan.offsetEntries);
+      this.#timeEntries.add(scan.timeEntries);
+      this.#indexState = scan.index;
+      this.nextOffset = scan.nextOffset;
+      this.bytes += scan.validBytes;
+      this.batches += scan.batches;
+      this.records += scan.records;
+      this.maxTimestamp = Math.max(this.maxTimestamp, scan.index.maxTimestamp);
+      at += scan.validBytes;
+    }
+  }
+
+  /** Skips damaged bytes: what follows continues at `nextOffset` and `position`. */
+  skipDamage(range: QuarantinedRange): void {
+    this.damage.push(range);
+    this.nextOffset = range.to;
+    this.bytes = range.position + range.bytes;
+  }
+
+  #combine(kernel: Kernel, bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) {
+      const header = readHeader(bytes, at);
+      // The batch's CRC covers byte 21 on; the 21 bytes before it (with the CRC itself) are the only ones to be read.
+      this.bodyCrc = crc32cCombine(kernel.crc32c(bytes.subarray(at, at + 21), this.bodyCrc), header.crc, header.sizeBytes - 21);
+      at += header.sizeBytes;
+    }
+  }
+
+  entry(): SegmentEntry {
+    const { slot, baseOffset, epoch, createdAt } = this;
+    return { slot, baseOffset, epoch, createdAt, ...(this.sealed && { sealed: this.sealed }) };
+  }
+
+  info(): SegmentInfo {
+    return {
+      baseOffset: this.baseOffset,
+      nextOffset: this.nextOffset,
+      state: this.sealed ? "sealed" : "active",
+      bytes: this.bytes,
+      batches: this.batches,
+      records: this.records,
+      maxTimestamp: this.maxTimestamp,
+      offsetEntries: (this.sealed?.offsetIndexBytes ?? this.#offsetEntries.length) / 8,
+      timeEntries: (this.sealed?.timeIndexBytes ?? this.#timeEntries.length) / 12,
+      compacted: this.sealed?.compacted ?? false,
+      createdAt: this.createdAt,
+      sealedAt: this.sealed?.sealedAt,
+      slot: this.slot,
+      bodyPosition: BODY_AT,
+    };
+  }
+}
