@@ -52,6 +52,7 @@ function tests(): ViteUserConfig {
     root,
     server: { host: "127.0.0.1", fs: { allow: [root] } },
     test: {
+      allowOnly: false,
       projects: [
         {
           extends: true,

@@ -17,6 +17,20 @@ const tool = (name) => path.join(root, "test", "tooling", name);
 const run = (name, ...args) => node([tool("run.mjs"), name, ...args]);
 const one = (code) => (code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
 
+/** What a Vitest run comes to. `report` is its JSON report, undefined when it wrote none. */
+export function tally(report, exitCode) {
+  if (report === undefined) return { passed: 0, failed: 1, note: "ended without a result" };
+  const passed = report.numPassedTests;
+  const skipped = report.numPendingTests + report.numTodoTests;
+  // A file that does not load has no failed test of its own; an error outside every test shows in the exit code only.
+  const broken = report.testResults.filter(
+    ({ status, assertionResults }) => status === "failed" && assertionResults.every((test) => test.status !== "failed"),
+  );
+  let failed = report.numFailedTests + broken.length;
+  if (failed === 0 && (exitCode !== 0 || passed === 0)) failed = 1;
+  return { passed, failed, note: passed === 0 ? "no test ran" : skipped > 0 ? `${skipped} skipped` : "" };
+}
+
 async function vitest(project) {
   const results = path.join(root, ".cache", "results");
   const file = path.join(results, `${project}.json`);
@@ -24,15 +38,7 @@ async function vitest(project) {
   await rm(file, { force: true });
   const bin = path.join(root, "node_modules", "vitest", "vitest.mjs");
   const code = await node([bin, "run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`]);
-  if (!existsSync(file)) return { passed: 0, failed: 1, note: "ended without a result" };
-  const result = JSON.parse(await readFile(file, "utf8"));
-  const passed = result.numPassedTests;
-  const skipped = result.numPendingTests + result.numTodoTests;
-  // A file that does not load has no failed test of its own; an error outside every test only shows in the exit code.
-  const broken = result.testResults.filter((suite) => suite.status === "failed" && suite.assertionResults.every((test) => test.status !== "failed"));
-  let failed = result.numFailedTests + broken.length;
-  if (failed === 0 && (code !== 0 || passed === 0)) failed = 1;
-  return { passed, failed, note: passed === 0 ? "no test ran" : skipped > 0 ? `${skipped} skipped` : "" };
+  return tally(existsSync(file) ? JSON.parse(await readFile(file, "utf8")) : undefined, code);
 }
 
 /** Runs a suite that needs Chromium: without one it fails, and says what to do. */

@@ -1,0 +1,181 @@
+/**
+ * The house rules, checked on every file: imports run one way, the rooms below the hosts name no host, files and functions
+ * stay short, the kernel stays small and imports nothing, documents point at things that exist. Each checker is first
+ * shown a planted violation, because a checker that finds nothing proves nothing.
+ */
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { describe, expect, test } from "vitest";
+import { anchorOf, hostNames, linksOf, longFunctions, machineNames, untidy, wrongImports } from "./tooling/tidy.ts";
+
+const root = path.join(import.meta.dirname, "..");
+const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
+
+const SKIPPED = new Set(["node_modules", "dist", ".cache", ".git", "coverage", ".vitest-attachments", "__screenshots__"]);
+
+/** Paths from the root, with forward slashes. */
+function filesBelow(directory = ""): string[] {
+  return readdirSync(path.join(root, directory), { withFileTypes: true }).flatMap((entry) => {
+    if (SKIPPED.has(entry.name)) return [];
+    const file = path.posix.join(directory, entry.name);
+    return entry.isDirectory() ? filesBelow(file) : [file];
+  });
+}
+
+const files = filesBelow();
+const sources = files.filter((file) => /\.(ts|mjs|js)$/.test(file));
+const texts = files.filter((file) => /\.(ts|mjs|js|json|md|css|html|sh|yml)$|^\.ci\/|LICENSE/.test(file));
+const inRooms = (file: string): boolean => /^(assembly|src|web|worker)\//.test(file);
+
+test("there are files to look at", () => {
+  expect(sources.filter(inRooms).length).toBeGreaterThan(5);
+  expect(files).toContain("test/tidy.test.ts");
+});
+
+describe("imports", () => {
+  test.each([
+    ["src/log/x.ts", 'import type { A } from "../browser/api.ts";'],
+    ["src/kernel/x.ts", 'export * from "../record/format.ts";'],
+    ["src/store/x.ts", 'type A = import("../log/types.ts").Acks;'],
+    ["src/record/x.ts", 'const a = await import("../store/volume.ts");'],
+    ["src/sync/x.ts", 'import { a } from "../delivery/producer.ts";'],
+    ["src/browser/x.ts", 'import { a } from "../../worker/index.ts";'],
+    ["src/index.ts", 'export { open } from "./browser/index.ts";'],
+    ["src/store/x.ts", 'new Worker(new URL("../browser/worker-entry.ts", import.meta.url));'],
+    ["src/log/x.ts", 'import { wrap } from "comlink";'],
+    ["src/browser/x.ts", 'import { readFile } from "node:fs/promises";'],
+    ["src/browser/x.ts", 'import { a } from "../../test/tooling/kernels.ts";'],
+    ["src/store/x.ts", 'import { a } from "./volume";'],
+    ["web/x.ts", 'import { Log } from "../src/log/log.ts";'],
+    ["assembly/x.ts", 'import { a } from "../src/errors";'],
+    ["src/attic/x.ts", 'import { a } from "./y.ts";'],
+  ])("a wrong arrow is found: %s %s", (file, source) => {
+    expect(wrongImports(source, file)).toHaveLength(1);
+  });
+
+  test("right arrows are left alone", () => {
+    expect(wrongImports('import type { A } from "../store/log-store.ts"; import { b } from "../errors.ts";', "src/log/x.ts")).toEqual([]);
+    expect(wrongImports('// import "../browser/api.ts"\nconst s = \'import "../browser/api.ts"\';', "src/log/x.ts")).toEqual([]);
+    expect(wrongImports('import { open } from "../src/browser/index.ts"; import u from "uplot"; import "./x.css";', "web/x.ts")).toEqual([]);
+  });
+
+  test("imports run one way", () => {
+    expect(sources.flatMap((file) => wrongImports(read(file), file))).toEqual([]);
+  });
+});
+
+describe("host names", () => {
+  test.each([
+    "const t = Date.now();",
+    "const t = new Date();",
+    "const r = Math.random();",
+    "setTimeout(() => {}, 1);",
+    "const t = performance.now();",
+    "if (navigator.onLine) {}",
+    "let port: MessagePort;",
+    "const o = { self };",
+    "globalThis.x = 1;",
+  ])("a host in a host-free room is found: %s", (source) => {
+    expect(hostNames(source, "src/log/x.ts")).toHaveLength(1);
+    expect(hostNames(source, "src/browser/x.ts")).toEqual([]);
+  });
+
+  test("words that are not host names are left alone", () => {
+    const source = "// Date.now()\nconst o = { window: 1, self() { return o.window; } }; new Date(5); clock.now(); const window = 1; f(window); type T = { document: string };";
+    expect(hostNames(source, "src/log/x.ts")).toEqual([]);
+  });
+
+  test("the rooms from assembly to delivery name no host, no clock, no timer, no randomness", () => {
+    expect(sources.flatMap((file) => hostNames(read(file), file))).toEqual([]);
+  });
+});
+
+describe("length and shape", () => {
+  const long = `export function f() {\n${"  g();\n".repeat(69)}}\n`;
+
+  test("a long function, a long file, an enum and a missing first comment are found", () => {
+    expect(longFunctions(long, "src/log/x.ts")).toHaveLength(1);
+    expect(longFunctions(long.replace("  g();\n", ""), "src/log/x.ts")).toEqual([]);
+    expect(longFunctions(`class A {\n  m() {\n${"g();\n".repeat(70)}}\n}`, "src/log/x.ts")).toHaveLength(1);
+    const suite = `describe("", () => {\n${'test("", () => {\n  g();\n});\n'.repeat(40)}});`;
+    expect(longFunctions(suite, "test/unit/x.test.ts")).toEqual([]);
+    expect(longFunctions(suite, "src/log/x.ts")).toHaveLength(1);
+    expect(untidy(`// x\n${"g();\n".repeat(500)}`, "src/log/x.ts")).toHaveLength(1);
+    expect(untidy("// x\nenum E { A }", "src/log/x.ts")).toHaveLength(1);
+    expect(untidy("export const a = 1;", "src/log/x.ts")).toHaveLength(1);
+  });
+
+  test("files have at most 500 lines, functions 70; sources begin with a comment and hold no enum", () => {
+    expect(files.filter((file) => /\.(ts|mjs|js|css|html)$/.test(file)).flatMap((file) => untidy(read(file), file))).toEqual([]);
+    expect(sources.flatMap((file) => longFunctions(read(file), file))).toEqual([]);
+  });
+});
+
+describe("the repository", () => {
+  test("a machine path and a registry's address are found", () => {
+    expect(machineNames(`see /${"home"}/me/x`, "a")).toHaveLength(1);
+    expect(machineNames(`https://regi${"stry"}.npmjs.org/x`, "a")).toHaveLength(1);
+    expect(machineNames("src/work/x, docs/home/y", "a")).toEqual([]);
+  });
+
+  test("no file names a machine or a registry", () => {
+    expect(texts.flatMap((file) => machineNames(read(file), file))).toEqual([]);
+  });
+
+  test("the top level is the house's", () => {
+    const allowed = `package.json package-lock.json tsconfig.json vite.config.ts assembly src worker web test docs README.md
+      LICENSE CHANGELOG.md .ci .gitignore`.split(/\s+/);
+    const local = [...SKIPPED];
+    expect(readdirSync(root).filter((name) => !allowed.includes(name) && !local.includes(name) && !name.endsWith(".tgz"))).toEqual([]);
+  });
+
+  test("runtime dependencies are at most comlink, idb and jose", () => {
+    const { dependencies } = JSON.parse(read("package.json")) as { dependencies: Record<string, string> };
+    expect(Object.keys(dependencies).filter((name) => !["comlink", "idb", "jose"].includes(name))).toEqual([]);
+  });
+});
+
+describe("the kernel", () => {
+  const bytes = (): Buffer<ArrayBuffer> => readFileSync(path.join(root, ".cache/kernel/release.wasm"));
+
+  test("the release build has at most 12 KiB and imports nothing", async () => {
+    expect(bytes().length).toBeLessThanOrEqual(12 * 1024);
+    expect(WebAssembly.Module.imports(await WebAssembly.compile(bytes()))).toEqual([]);
+  });
+
+  test("its memory cannot grow", async () => {
+    const { instance } = await WebAssembly.instantiate(bytes());
+    const memory = Object.values(instance.exports).find((value) => value instanceof WebAssembly.Memory);
+    expect(memory).toBeDefined();
+    expect(() => memory?.grow(1)).toThrow(RangeError);
+  });
+});
+
+describe("documents", () => {
+  const documents = files.filter((file) => file.endsWith(".md"));
+
+  /** What a document points at and is not there. */
+  function broken(markdown: string, file: string): string[] {
+    const { links, paths } = linksOf(markdown);
+    const found: string[] = [];
+    for (const { line, target } of links) {
+      const [name = "", anchor] = target.split("#");
+      const where = name === "" ? file : path.posix.join(path.posix.dirname(file), name);
+      const text = name === "" ? markdown : existsSync(path.join(root, where)) && where.endsWith(".md") ? read(where) : "";
+      const anchors = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => anchorOf(heading));
+      const there = existsSync(path.join(root, where)) && (anchor === undefined || anchors.includes(anchor));
+      if (!there) found.push(`${file}:${line} points at ${target}`);
+    }
+    for (const { line, target } of paths) if (!existsSync(path.join(root, target))) found.push(`${file}:${line} names ${target}`);
+    return found;
+  }
+
+  test("a dead link, a dead anchor and a dead path are found", () => {
+    expect(broken("[a](docs/none.md) and `src/none.ts` and [b](#none)\n# Some\n[c](#some) [d](https://example.org)", "README.md")).toHaveLength(3);
+  });
+
+  test("every link, anchor and path leads somewhere", () => {
+    expect(documents.length).toBeGreaterThan(0);
+    expect(documents.flatMap((file) => broken(read(file), file))).toEqual([]);
+  });
+});

@@ -1,0 +1,249 @@
+/**
+ * The structure test's eyes: what a source file imports, how long its functions are, which host it names. Answers come
+ * from the parsed program (the parser that bundles Tidemark), never from patterns over text, so comments and strings
+ * cannot mislead them. test/tidy.test.ts asks about this repository, and about planted violations.
+ *
+ *   assembly ← kernel ← record ← store ← log ← { sync, delivery } ← { browser, worker } ← web
+ */
+import path from "node:path";
+import { parseAst } from "rolldown/parseAst";
+
+export const FILE_LINES_MAX = 500;
+export const FUNCTION_LINES_MAX = 70;
+
+interface Node {
+  readonly type: string;
+  readonly start: number;
+  readonly end: number;
+  readonly [field: string]: unknown;
+}
+
+/** What each room may import of this repository, itself not repeated. Absent: not a room of the house. */
+const BELOW: Readonly<Record<string, readonly string[]>> = {
+  errors: [],
+  assembly: [],
+  kernel: ["assembly", "errors"],
+  record: ["assembly", "kernel", "errors"],
+  store: ["assembly", "kernel", "record", "errors"],
+  log: ["assembly", "kernel", "record", "store", "errors"],
+  sync: ["assembly", "kernel", "record", "store", "log", "errors"],
+  delivery: ["assembly", "kernel", "record", "store", "log", "errors"],
+  index: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "errors"],
+  browser: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "index", "errors"],
+  worker: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "index", "errors"],
+  web: ["errors"],
+};
+/** The public API: all that the playground sees. */
+const PUBLIC = ["src/index.ts", "src/browser/index.ts"];
+/** Packages a room may import; the rooms without an entry import none. */
+const PACKAGES: Readonly<Record<string, RegExp>> = {
+  browser: /^(comlink|idb)$/,
+  worker: /^(jose|cloudflare:workers)$/,
+  web: /^(uplot|vega-datasets|tidemark)(\/|$)/,
+};
+/** Rooms that run anywhere: clock, randomness, scheduling and storage are handed in. */
+const HOST_FREE = new Set(["errors", "assembly", "kernel", "record", "store", "log", "sync", "delivery", "index"]);
+
+const HOST_NAMES = new Set(
+  `globalThis window self document navigator location performance crypto process Buffer require setTimeout setInterval
+   setImmediate clearTimeout clearInterval requestAnimationFrame requestIdleCallback indexedDB localStorage sessionStorage
+   caches Worker SharedWorker MessagePort MessageChannel BroadcastChannel WebSocket Window Document HTMLElement Navigator
+   FileSystemHandle FileSystemFileHandle FileSystemDirectoryHandle FileSystemSyncAccessHandle IDBDatabase IDBTransaction
+   DurableObject DurableObjectState DurableObjectStorage SqlStorage`.split(/\s+/),
+);
+
+/** The room of a path from the repository's root, or undefined (tests, tools). */
+export function roomOf(file: string): string | undefined {
+  const [top, second] = file.split("/");
+  if (top !== "src") return top !== undefined && top in BELOW ? top : undefined;
+  return second?.replace(/\.ts$/, "");
+}
+
+export function parse(source: string, file: string): Node {
+  // AssemblyScript decorates functions and constants, which TypeScript's grammar does not know: blanked, same length.
+  const text = file.startsWith("assembly/")
+    ? source.replace(/^[ \t]*@\w+(\([^)\n]*\))?/gm, (decorator) => " ".repeat(decorator.length))
+    : source;
+  const lang = file.endsWith(".ts") ? "ts" : "js";
+  return parseAst(text, { lang, astType: lang }, file) as unknown as Node;
+}
+
+const isNode = (value: unknown): value is Node => typeof (value as Node | null)?.type === "string";
+
+function children(node: Node): [string, Node][] {
+  const found: [string, Node][] = [];
+  for (const [field, value] of Object.entries(node)) {
+    if (isNode(value)) found.push([field, value]);
+    else if (Array.isArray(value)) for (const item of value) if (isNode(item)) found.push([field, item]);
+  }
+  return found;
+}
+
+function walk(node: Node, visit: (node: Node, parent: Node | undefined, field: string) => void, parent?: Node, field = ""): void {
+  visit(node, parent, field);
+  for (const [name, child] of children(node)) walk(child, visit, node, name);
+}
+
+/** True for `import.meta.url`, the second argument of an address that a bundler follows. */
+const isModuleUrl = (node: unknown): boolean =>
+  isNode(node) && node.type === "MemberExpression" && isNode(node["object"]) && node["object"].type === "MetaProperty";
+
+/** Every module a file names: import, import type, export from, import(), import("…").Type, new URL("./…ts", …). */
+export function importsOf(program: Node): string[] {
+  const found: string[] = [];
+  const add = (literal: unknown): void => {
+    if (isNode(literal) && typeof literal["value"] === "string") found.push(literal["value"]);
+  };
+  walk(program, (node) => {
+    if (/^(Import|ExportNamed|ExportAll)(Declaration|Expression)$|^TSImportType$/.test(node.type)) add(node["source"]);
+    if (node.type === "NewExpression" && isNode(node["callee"]) && node["callee"]["name"] === "URL") {
+      const [address, base] = node["arguments"] as Node[];
+      if (isModuleUrl(base) && typeof address?.["value"] === "string" && address["value"].endsWith(".ts")) add(address);
+    }
+  });
+  return found;
+}
+
+/** Arrows against the direction of the house, and packages where there should be none. */
+export function wrongImports(source: string, file: string): string[] {
+  const room = roomOf(file);
+  if (room === undefined) return [];
+  if (!(room in BELOW)) return [`${file} is in no known room`];
+  const wrong: string[] = [];
+  for (const name of importsOf(parse(source, file))) {
+    if (!name.startsWith(".")) {
+      if (!PACKAGES[room]?.test(name)) wrong.push(`${file} imports the package ${name}`);
+      continue;
+    }
+    const target = path.posix.normalize(path.posix.join(path.posix.dirname(file), name));
+    const targetRoom = roomOf(target);
+    const allowed =
+      targetRoom === room || (targetRoom !== undefined && BELOW[room]!.includes(targetRoom)) || (room === "web" && PUBLIC.includes(target));
+    const asset = room === "web" && target.startsWith("web/");
+    if (!allowed && !asset) wrong.push(`${file} (${room}) imports ${target} (${targetRoom ?? "outside the house"})`);
+    if (room !== "assembly" && !/\.(ts|css|json|svg)(\?\w+)?$/.test(name)) wrong.push(`${file} imports ${name} without .ts`);
+  }
+  return wrong;
+}
+
+/** Is this identifier a reference, and not a property's or member's name? */
+function isReference(parent: Node | undefined, field: string): boolean {
+  if (parent === undefined || parent["computed"] === true) return true;
+  if (field === "property") return false;
+  if (field === "right") return parent.type !== "TSQualifiedName";
+  return field !== "key" && field !== "label";
+}
+
+/** Names that the file binds itself: a local called `window` is no host. */
+function boundNames(program: Node): Set<string> {
+  const bound = new Set<string>();
+  const bind = (pattern: Node): void => {
+    if (pattern.type === "Identifier") bound.add(pattern["name"] as string);
+    else for (const [field, child] of children(pattern)) if (field !== "right" && field !== "key" && field !== "typeAnnotation") bind(child);
+  };
+  walk(program, (node, parent, field) => {
+    const declares = field === "id" && /^(VariableDeclarator|FunctionDeclaration|ClassDeclaration)$/.test(parent?.type ?? "");
+    if (declares || field === "params" || field === "local") bind(node);
+  });
+  return bound;
+}
+
+/** Hosts, clocks, timers and randomness that a host-free file names. Types count as well. */
+export function hostNames(source: string, file: string): string[] {
+  if (!HOST_FREE.has(roomOf(file) ?? "")) return [];
+  const found: string[] = [];
+  const line = (node: Node): number => source.slice(0, node.start).split("\n").length;
+  const program = parse(source, file);
+  const bound = boundNames(program);
+  walk(program, (node, parent, field) => {
+    if (node.type !== "Identifier" || !isReference(parent, field)) return;
+    const name = node["name"] as string;
+    if (HOST_NAMES.has(name) && !bound.has(name)) found.push(`${file}:${line(node)} names ${name}`);
+    if (parent === undefined || (name !== "Date" && name !== "Math")) return;
+    const member = parent.type === "MemberExpression" && isNode(parent["property"]) ? parent["property"]["name"] : undefined;
+    if (member === "now" || member === "random") found.push(`${file}:${line(node)} calls ${name}.${member}`);
+    const called = name === "Date" && field === "callee" && (parent["arguments"] as unknown[]).length === 0;
+    if (called) found.push(`${file}:${line(node)} reads the clock by Date()`);
+  });
+  return found;
+}
+
+const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/;
+
+/** Lines of [start, end) without those of `holes`. */
+function linesOf(source: string, node: Node, holes: readonly Node[]): number {
+  const lines = (from: number, to: number): number => source.slice(from, to).split("\n").length;
+  return lines(node.start, node.end) - holes.reduce((sum, hole) => sum + lines(hole.start, hole.end) - 1, 0);
+}
+
+function outermostFunctions(node: Node): Node[] {
+  return children(node).flatMap(([, child]) => (FUNCTION.test(child.type) ? [child] : outermostFunctions(child)));
+}
+
+/**
+ * Functions above the limit. A function counts with all that it contains; in test/ it counts without the functions inside
+ * it, because a suite is one function around many small ones.
+ */
+export function longFunctions(source: string, file: string): string[] {
+  const nested = file.startsWith("test/");
+  const found: string[] = [];
+  walk(parse(source, file), (node) => {
+    if (!FUNCTION.test(node.type)) return;
+    const lines = linesOf(source, node, nested ? outermostFunctions(node) : []);
+    const at = source.slice(0, node.start).split("\n").length;
+    if (lines > FUNCTION_LINES_MAX) found.push(`${file}:${at} has a function of ${lines} lines`);
+  });
+  return found;
+}
+
+/** What the house rules leave out of TypeScript, and the opening comment that each source file owes. */
+export function untidy(source: string, file: string): string[] {
+  const found: string[] = [];
+  const lines = source.split("\n").length - 1;
+  if (lines > FILE_LINES_MAX) found.push(`${file} has ${lines} lines`);
+  if (!/\.(ts|js|mjs)$/.test(file)) return found;
+  if (roomOf(file) !== undefined && !/^\/[*/]/.test(source)) found.push(`${file} does not begin with a comment`);
+  walk(parse(source, file), (node) => {
+    if (file.startsWith("assembly/")) return;
+    if (node.type === "TSEnumDeclaration" || node.type === "TSModuleDeclaration") {
+      if (node["declare"] !== true) found.push(`${file} has an enum or a namespace`);
+    }
+  });
+  return found;
+}
+
+/** Machine paths and registry hosts, put together here so that this file does not accuse itself. */
+const MACHINE = new RegExp(
+  `(?<![\\w.~-])/(${["home", "root", "Users", "work", "farm"].join("|")})/[\\w.-]|regi${"stry"}\\.(npmjs|yarnpkg)|/tmp/${"bash"}`,
+);
+
+export function machineNames(text: string, file: string): string[] {
+  return text.split("\n").flatMap((line, i) => (MACHINE.test(line) ? [`${file}:${i + 1} names a machine or a registry`] : []));
+}
+
+/** A heading's anchor, as GitHub makes it. */
+export const anchorOf = (heading: string): string =>
+  heading.trim().toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "").replace(/\s/g, "-");
+
+export interface DocLink {
+  readonly line: number;
+  readonly target: string;
+}
+
+/** Relative links of a Markdown file, and the paths of this repository that it names in backticks. */
+export function linksOf(markdown: string): { readonly links: DocLink[]; readonly paths: DocLink[] } {
+  const links: DocLink[] = [];
+  const paths: DocLink[] = [];
+  let fenced = false;
+  markdown.split("\n").forEach((text, i) => {
+    if (/^\s*```/.test(text)) fenced = !fenced;
+    if (fenced) return;
+    for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (target !== undefined && !/^[a-z]+:/.test(target)) links.push({ line: i + 1, target });
+    }
+    for (const [, target] of text.matchAll(/`((?:assembly|src|test|web|worker|docs|\.ci)\/[\w./-]+)`/g)) {
+      if (target !== undefined) paths.push({ line: i + 1, target });
+    }
+  });
+  return { links, paths };
+}

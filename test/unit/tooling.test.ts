@@ -1,0 +1,35 @@
+/** The launcher's own arithmetic: which Node is new enough, and what a test report comes to. */
+import { expect, test } from "vitest";
+// @ts-expect-error plain JavaScript
+import { runsVite, runsVitest } from "../tooling/setup.mjs";
+// @ts-expect-error plain JavaScript
+import { tally } from "../tooling/suites.mjs";
+
+test.each([
+  ["v18.20.0", false, false],
+  ["v20.18.3", false, false],
+  ["v20.19.0", true, false],
+  ["v20.20.2", true, false],
+  ["v22.11.0", false, false],
+  ["v22.12.0", true, true],
+  ["v24.0.0", true, true],
+])("Node %s runs Vite: %s, Vitest: %s", (version, vite, vitest) => {
+  expect([runsVite(version), runsVitest(version)]).toEqual([vite, vitest]);
+});
+
+const report = (passed: number, failed: number, files: readonly { status: string; assertionResults: readonly { status: string }[] }[] = []) => ({
+  numPassedTests: passed,
+  numFailedTests: failed,
+  numPendingTests: 0,
+  numTodoTests: 0,
+  testResults: files,
+});
+
+test("a run counts its tests; no report, no test, a broken file or a bad exit count as failures", () => {
+  expect(tally(report(3, 0), 0)).toMatchObject({ passed: 3, failed: 0 });
+  expect(tally(report(3, 2, [{ status: "failed", assertionResults: [{ status: "failed" }] }]), 1)).toMatchObject({ passed: 3, failed: 2 });
+  expect(tally(report(3, 0, [{ status: "failed", assertionResults: [] }]), 1)).toMatchObject({ passed: 3, failed: 1 });
+  expect(tally(report(3, 0), 1)).toMatchObject({ passed: 3, failed: 1 });
+  expect(tally(report(0, 0), 0)).toMatchObject({ passed: 0, failed: 1 });
+  expect(tally(undefined, 0)).toMatchObject({ passed: 0, failed: 1 });
+});
