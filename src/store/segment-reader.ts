@@ -27,6 +27,15 @@ export interface Hop {
   readonly position: number;
 }
 
+interface Wanted {
+  /** Body position of the window's first byte, and of the segment's end. */
+  readonly position: number;
+  readonly end: number;
+  readonly from: number;
+  readonly maxBytes: number;
+  readonly limit: number;
+}
+
 export class SegmentReader {
   /** Sealed segments whose indexes are in memory, oldest use first. */
   readonly #loaded = new Set<Segment>();
@@ -109,7 +118,7 @@ export class SegmentReader {
       throwIfDamaged(segment, from);
       const bytes = await readExactly(this.volume, segment.slot, BODY_AT + position, Math.min(size, end - position));
       if (segment.retired) return undefined;
-      const slice = this.#slice(segment, bytes, position, from, maxBytes, limit);
+      const slice = this.#slice(segment, bytes, { position, end, from, maxBytes, limit });
       if (slice === "damaged") {
         await this.#reexamine(segment, from);
         position = this.floor(segment, from);
@@ -128,7 +137,8 @@ export class SegmentReader {
   }
 
   /** Which part of `bytes` to hand out. With nothing found: how far to go on, and how much to read at least. */
-  #slice(segment: Segment, bytes: Uint8Array, position: number, from: number, maxBytes: number, limit: number) {
+  #slice(segment: Segment, bytes: Uint8Array, wanted: Wanted) {
+    const { position, end, from, maxBytes, limit } = wanted;
     const dense = !segment.sealed?.compacted;
     let start = -1;
     let at = 0;
@@ -145,11 +155,12 @@ export class SegmentReader {
         continue;
       }
       needs = BATCH_HEADER_BYTES;
+      if (position + at + needs > end) return "damaged" as const;
       if (at + BATCH_HEADER_BYTES > bytes.length) break;
       const header = readHeader(bytes, at);
       const next = nextOffsetOf(header);
-      if (!plausible(segment, header, next, expected, dense)) return "damaged" as const;
       needs = header.sizeBytes;
+      if (!plausible(segment, header, next, expected, dense) || position + at + needs > end) return "damaged" as const;
       if (header.baseOffset >= limit) {
         done = true;
         break;

@@ -1,0 +1,350 @@
+/**
+ * The segmented store: many logs in one volume. It owns what they share: the catalog, the free slots, the leader epoch.
+ *
+ *   volume ── slot 0, 1   catalog A, B
+ *          ── slot 2 …    a segment of some log, or free (= named by no log in the catalog)
+ *
+ * Structural changes (new log, roll, trim, compaction) take slots, write into them, flush them, and commit the catalog,
+ * one change at a time. A slot that a change frees is used again only after that change is committed. After any failed
+ * write or flush the store is poisoned: what is on disk is unknown until it is opened again (reliability rule: never retry in
+ * place).
+ */
+import { TidemarkError } from "../errors.ts";
+import type { Kernel } from "../kernel/types.ts";
+import { Catalog, CATALOG_SLOTS, type CatalogState, type LogEntry } from "./catalog.ts";
+import type { LogRecovery } from "./log-store.ts";
+import { markOrStart, type TailCut, type Walk, walkDurable, walkTail, walkUnmarked } from "./recovery.ts";
+import { bodyCrc } from "./sections.ts";
+import { Segment } from "./segment.ts";
+import { SegmentReader } from "./segment-reader.ts";
+import { SegmentedLog } from "./segmented-log.ts";
+import { encodeHeaderPage, type Mark, readMark, readRole } from "./slot.ts";
+import type { Volume } from "./volume.ts";
+
+/** Free slots kept ready, so that a roll seldom waits for one and its name had time to reach the disk. */
+export const SPARE_SLOTS = 2;
+const LOG_NAME = /^[A-Za-z0-9._-]{1,249}$/;
+
+export interface SegmentStoreOptions {
+  readonly volume: Volume;
+  readonly kernel: Kernel;
+  /** Milliseconds, for segments' ages. */
+  readonly now: () => number;
+}
+
+export interface StoreRecovery {
+  readonly formatted: boolean;
+  /** Valid copies of the catalog that agreed; 1 means the other was torn or damaged and has been written anew. */
+  readonly catalogCopies: number;
+  readonly generation: number;
+  readonly epoch: number;
+  readonly logs: readonly LogRecovery[];
+}
+
+/** What a structural change may do while it holds the store. */
+export interface Change {
+  /** QUOTA_EXCEEDED when none is free and none can be made; then nothing was changed. */
+  takeSlot(): Promise<number>;
+  /** The epoch for a segment in this slot: a new one when the slot may hold stale batches, else `current`. */
+  epochFor(slot: number, current: number): number;
+  /** Makes `entry` the log's line in the catalog. The commit point. */
+  commit(log: string, entry: LogEntry): Promise<void>;
+}
+
+export class SegmentStore {
+  readonly volume: Volume;
+  readonly kernel: Kernel;
+  readonly now: () => number;
+  readonly reader: SegmentReader;
+  recovery!: StoreRecovery;
+
+  readonly #catalog: Catalog;
+  readonly #logs = new Map<string, SegmentedLog>();
+  #epoch: number;
+  #usedSlots: number;
+  readonly #free: number[] = [];
+  #poison: TidemarkError | undefined;
+  #closed = false;
+  /** Tail of the queue of structural changes. */
+  #changes: Promise<unknown> = Promise.resolve();
+  /** Slots being made in the background; never rejects. */
+  #growing: Promise<void> = Promise.resolve();
+
+  private constructor(options: SegmentStoreOptions, catalog: Catalog, state: CatalogState) {
+    this.volume = options.volume;
+    this.kernel = options.kernel;
+    this.now = options.now;
+    this.reader = new SegmentReader(options.volume, options.kernel);
+    this.#catalog = catalog;
+    this.#epoch = state.epoch;
+    this.#usedSlots = state.usedSlots;
+  }
+
+  /**
+   * Opens the volume, formats it when it is new, recovers every log. Crash inside: the next open does the same again.
+   * Errors: CORRUPT_CATALOG, UNSUPPORTED_FORMAT, QUOTA_EXCEEDED (not even the first slots), STORAGE_FAILED.
+   */
+  static async open(options: SegmentStoreOptions): Promise<SegmentStore> {
+    const { volume, kernel } = options;
+    const missing = CATALOG_SLOTS + 1 - volume.slotCount;
+    if (missing > 0) await volume.addSlots(missing);
+    const { catalog, state, copies } = await Catalog.read(volume, kernel);
+    if (!state) await refuseLostCatalog(volume, kernel);
+    const known = state ?? { epoch: 0, usedSlots: CATALOG_SLOTS, logs: [] };
+    const store = new SegmentStore(options, catalog, known);
+    const used = Math.max(known.usedSlots, ...known.logs.flatMap((log) => log.segments.map((segment) => segment.slot + 1)));
+    if (used > volume.slotCount) await volume.addSlots(used - volume.slotCount);
+    await store.#recover(known);
+    store.recovery = {
+      formatted: !state,
+      catalogCopies: copies,
+      generation: catalog.generation,
+      epoch: store.#epoch,
+      logs: [...store.#logs.values()].map((log) => log.recovery),
+    };
+    store.#growAhead();
+    return store;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+  names(): readonly string[] {
+    return [...this.#logs.keys()];
+  }
+
+  /** The log of this name; creates it. INVALID_ARGUMENT: a name is 1 to 249 of A-Z a-z 0-9 . _ - (Kafka's rule). */
+  async log(name: string): Promise<SegmentedLog> {
+    const known = this.#logs.get(name);
+    if (known) return known;
+    if (!LOG_NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a log's name is 1 to 249 of A-Z a-z 0-9 . _ -", { name });
+    this.check();
+    await this.change(async (change) => {
+      if (this.#logs.has(name)) return;
+      const slot = await change.takeSlot();
+      const segment = new Segment({ slot, baseOffset: 0, epoch: change.epochFor(slot, this.#epoch), createdAt: this.now() });
+      const mark = await this.beginSegment(name, segment);
+      await this.volume.flush([slot]);
+      await change.commit(name, { name, logStartOffset: 0, segments: [segment.entry()], quarantined: [] });
+      this.#logs.set(name, this.#newLog(name, segment, mark));
+    });
+    return this.#logs.get(name)!;
+  }
+
+  #newLog(name: string, segment: Segment, mark: Mark): SegmentedLog {
+    const recovery: LogRecovery = {
+      log: name,
+      segments: 1,
+      scannedBytes: 0,
+      scannedBatches: 0,
+      cut: undefined,
+      quarantined: [],
+      rebuilt: [],
+      logStartOffset: 0,
+      logEndOffset: 0,
+      cleanShutdown: true,
+    };
+    const log = new SegmentedLog(this, name, { segments: [segment], logStartOffset: 0, mark, recovery });
+    log.leaderEpoch = segment.epoch;
+    return log;
+  }
+
+  /** Flushes every log and writes its clean mark, unless the store is poisoned; releases the volume in any case. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    await this.#changes.catch(() => undefined);
+    await this.#growing;
+    try {
+      if (!this.#poison) for (const log of this.#logs.values()) await log.close();
+    } finally {
+      this.#closed = true;
+      await this.volume.close();
+    }
+  }
+
+  // --- recovery ----------------------------------------------------------------------------------------------------
+
+  async #recover(state: CatalogState): Promise<void> {
+    const found: { entry: LogEntry; segments: Segment[]; mark: Mark; recovery: LogRecovery }[] = [];
+    for (const entry of state.logs) found.push(await this.#recoverLog(entry, state.epoch));
+    const actives = found.map(({ segments }) => segments[segments.length - 1]!.slot);
+    // What a killed process had handed over lies in the system's cache: durable before any mark says so.
+    if (actives.length > 0) await this.volume.flush(actives);
+    this.#epoch = state.epoch + 1;
+    for (const { entry, segments, mark, recovery } of found) {
+      const log = new SegmentedLog(this, entry.name, { segments, logStartOffset: entry.logStartOffset, mark, recovery });
+      this.#logs.set(entry.name, log);
+    }
+    const taken = new Set([...this.#logs.values()].flatMap((log) => log.segments().map((segment) => segment.slot)));
+    for (let slot = CATALOG_SLOTS; slot < this.volume.slotCount; slot++) if (!taken.has(slot)) this.#free.push(slot);
+    // The new epoch before any mark or batch carries it.
+    await this.#commit();
+    for (const log of this.#logs.values()) await log.restartMarks();
+    if (actives.length > 0) await this.volume.flush(actives);
+  }
+
+  async #recoverLog(entry: LogEntry, epoch: number) {
+    const { volume, kernel } = this;
+    const segments = entry.segments.map((segment) => new Segment(segment));
+    for (const segment of segments) {
+      segment.damage = entry.quarantined.filter((range) => range.slot === segment.slot && range.from >= segment.baseOffset && range.to <= segment.nextOffset);
+    }
+    const active = segments.pop()!;
+    const mark = await readMark(kernel, volume, active);
+    const lost = !mark && (await readRole(kernel, volume, active.slot)) === undefined;
+    let walked = await this.#walkActive(active, mark, epoch, !mark?.clean);
+    // Without checksums a walk can name the wrong batch; whatever it found is looked at again with them.
+    if (mark?.clean && walked.segment.damage.length > 0) walked = await this.#walkActive(active, mark, epoch, true);
+    const { segment, cut } = walked;
+    segment.bodyCrc = await bodyCrc(volume, kernel, segment);
+    segments.push(segment);
+    const recovery: LogRecovery = {
+      log: entry.name,
+      segments: segments.length,
+      scannedBytes: segment.bytes,
+      scannedBatches: segment.batches,
+      cut: lost ? { offset: segment.baseOffset, bytes: 0, reason: "SLOT_LOST" } : cut,
+      quarantined: segments.flatMap((each) => each.damage),
+      rebuilt: ["offset-index", "time-index"],
+      logStartOffset: entry.logStartOffset,
+      logEndOffset: segment.nextOffset,
+      cleanShutdown: mark?.clean ?? false,
+    };
+    return { entry, segments, mark: markOrStart(mark, segment), recovery };
+  }
+
+  async #walkActive(active: Segment, mark: Mark | undefined, epoch: number, checkCrc: boolean): Promise<{ segment: Segment; cut: TailCut | undefined }> {
+    const segment = new Segment(active.entry());
+    const walk: Walk = { volume: this.volume, kernel: this.kernel, segment, allowGaps: false, minEpoch: segment.epoch, maxEpoch: epoch, checkCrc };
+    if (!mark) return { segment, cut: await walkUnmarked(walk) };
+    await walkDurable(walk, mark.position, mark.nextOffset);
+    // Behind the mark only batches of the mark's own epoch are ours; others are what the slot held before.
+    if (mark.clean) return { segment, cut: undefined };
+    return { segment, cut: await walkTail({ ...walk, minEpoch: mark.epoch, maxEpoch: mark.epoch, checkCrc: true }) };
+  }
+
+  // --- structural changes ------------------------------------------------------------------------------------------
+
+  /** Runs one structural change at a time. A failure poisons the store, except a refused slot, which changed nothing. */
+  change(work: (change: Change) => Promise<void>): Promise<void> {
+    const taken: number[] = [];
+    const change: Change = {
+      takeSlot: async () => {
+        const slot = await this.#takeSlot();
+        taken.push(slot);
+        return slot;
+      },
+      epochFor: (slot, current) => {
+        if (slot >= this.#usedSlots) {
+          this.#usedSlots = slot + 1;
+          return current;
+        }
+        return ++this.#epoch;
+      },
+      commit: (log, entry) => this.#commit(log, entry),
+    };
+    const run = this.#changes.then(() => {
+      this.check();
+      return this.poisonOnFailure(() => work(change), () => this.#free.push(...taken));
+    });
+    this.#changes = run.catch(() => undefined);
+    return run;
+  }
+
+  async #commit(name?: string, entry?: LogEntry): Promise<void> {
+    const logs = [...this.#logs.values()].map((log) => (log.name === name && entry ? entry : log.entry()));
+    if (entry && !this.#logs.has(entry.name)) logs.push(entry);
+    await this.#catalog.commit({ epoch: this.#epoch, usedSlots: this.#usedSlots, logs });
+  }
+
+  /** Writes a segment's header page, both marks at its start. Not flushed. */
+  async beginSegment(name: string, segment: Segment): Promise<Mark> {
+    const { baseOffset, epoch } = segment;
+    const mark: Mark = { count: 0, baseOffset, position: 0, nextOffset: baseOffset, epoch, clean: false };
+    await this.volume.write(segment.slot, 0, encodeHeaderPage(this.kernel, name, mark));
+    return { ...mark, count: 1 };
+  }
+
+  /** A slot whose segment left its log; the change that freed it is committed. */
+  release(segment: Segment): void {
+    this.reader.forget(segment);
+    this.#free.push(segment.slot);
+  }
+
+  /** Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as could be made are there, nothing else changed. */
+  async reserveSlots(count: number): Promise<void> {
+    await this.#addSlots(() => count - this.#free.length);
+  }
+
+  async #takeSlot(): Promise<number> {
+    await this.reserveSlots(1);
+    // Used slots first: their blocks are allocated, so writing into them is several times faster.
+    this.#free.sort((a, b) => a - b);
+    const slot = this.#free.shift()!;
+    this.#growAhead();
+    return slot;
+  }
+
+  /** Grows the pool beside the work at hand; a refusal is met again, and reported, when a slot is really needed. */
+  #growAhead(): void {
+    if (!this.#closed && !this.#poison) void this.#addSlots(() => SPARE_SLOTS - this.#free.length).catch(() => undefined);
+  }
+
+  /** One growth at a time, so that each sees the slots that the one before made. */
+  #addSlots(missing: () => number): Promise<void> {
+    const run = this.#growing.then(async () => {
+      const count = missing();
+      if (count <= 0) return;
+      const before = this.volume.slotCount;
+      try {
+        await this.volume.addSlots(count);
+      } catch (thrown) {
+        const { code, message, details } = TidemarkError.from(thrown, "STORAGE_FAILED");
+        throw new TidemarkError(code, message, { ...details, slotRefused: true }, { cause: thrown });
+      } finally {
+        for (let slot = before; slot < this.volume.slotCount; slot++) this.#free.push(slot);
+      }
+    });
+    this.#growing = run.catch(() => undefined);
+    return run;
+  }
+
+  // --- failure -----------------------------------------------------------------------------------------------------
+
+  /** Refuses work on a closed or poisoned store. */
+  check(): void {
+    if (this.#closed) throw new TidemarkError("CLOSED", "the store is closed");
+    if (this.#poison) throw new TidemarkError("STORAGE_FAILED", `failed earlier: ${this.#poison.message}`, { poisoned: true });
+  }
+
+  get poisoned(): boolean {
+    return this.#poison !== undefined;
+  }
+
+  /**
+   * Runs work that writes. Whatever goes wrong inside leaves the disk unknown, so the store is poisoned; except that a
+   * slot could not be made or the call was wrong: nothing that counts was written by then, so the slots taken go back
+   * and the store goes on.
+   */
+  async poisonOnFailure<T>(work: () => Promise<T>, giveBack?: () => void): Promise<T> {
+    try {
+      return await work();
+    } catch (thrown) {
+      const error = TidemarkError.from(thrown, "STORAGE_FAILED");
+      if (error.details["slotRefused"] || error.code === "INVALID_ARGUMENT" || error.code === "LIMIT_EXCEEDED") {
+        giveBack?.();
+        throw error;
+      }
+      this.#poison ??= error;
+      throw new TidemarkError(error.code, error.message, { ...error.details, poisoned: true }, { cause: thrown });
+    }
+  }
+}
+
+/** A blank catalog over slots that hold segments is a lost catalog, and never a reason to format. */
+async function refuseLostCatalog(volume: Volume, kernel: Kernel): Promise<void> {
+  for (let slot = CATALOG_SLOTS; slot < volume.slotCount; slot++) {
+    const log = await readRole(kernel, volume, slot);
+    if (log !== undefined) throw new TidemarkError("CORRUPT_CATALOG", "slots hold segments but the catalog is gone", { slot, log });
+  }
+}

@@ -1,0 +1,433 @@
+/**
+ * One log in a volume: sealed segments and an active one, see segment-store.ts for what logs share.
+ *
+ *   append → mark of the last flush, then the batches, into the active slot
+ *   flush  → one flush of that slot; the next append's mark will say so
+ *   roll   → sections behind the old batches, a header page in the next slot, flush both, commit the catalog
+ */
+import { TidemarkError } from "../errors.ts";
+import { type BatchHeader, stampLeaderEpoch } from "../record/format.ts";
+import { viewOf, concat } from "./bytes.ts";
+import type { LogEntry } from "./catalog.ts";
+import type {
+  FetchedBatches,
+  LogRecovery,
+  LogStore,
+  QuarantinedRange,
+  ReplacementSegment,
+  SegmentInfo,
+} from "./log-store.ts";
+import { readSections, sectionsBytesMax, writeSections } from "./sections.ts";
+import { Segment } from "./segment.ts";
+import { corruptRange, throwIfDamaged } from "./segment-reader.ts";
+import type { SegmentStore } from "./segment-store.ts";
+import { BODY_AT, encodeMark, type Mark, markPosition } from "./slot.ts";
+import { readExactly } from "./volume.ts";
+
+/** Runs of batches below this are joined into one write; larger batches are written as they are, without a copy. */
+const JOIN_BYTES = 64 * 1024;
+
+export class SegmentedLog implements LogStore {
+  readonly name: string;
+  readonly recovery: LogRecovery;
+  readonly batchBytesMax: number;
+  leaderEpoch: number;
+  onSeal: ((maxBytes: number) => Uint8Array) | undefined;
+
+  #store: SegmentStore;
+  #segments: Segment[];
+  #logStartOffset: number;
+  #flushed: { offset: number; position: number };
+  /** The newest mark in the active slot. */
+  #mark: Mark;
+  /** Bytes kept free in every slot for the producers' snapshot. */
+  readonly #producersReserve: number;
+
+  constructor(store: SegmentStore, name: string, state: { segments: Segment[]; logStartOffset: number; mark: Mark; recovery: LogRecovery }) {
+    this.#store = store;
+    this.name = name;
+    this.recovery = state.recovery;
+    this.leaderEpoch = store.epoch;
+    this.#segments = state.segments;
+    this.#logStartOffset = state.logStartOffset;
+    this.#mark = state.mark;
+    this.#flushed = { offset: this.#active.nextOffset, position: this.#active.bytes };
+    this.#producersReserve = Math.min(store.volume.slotBytes >> 4, 128 * 1024);
+    const room = store.volume.slotBytes - BODY_AT;
+    this.batchBytesMax = room - sectionsBytesMax(room, this.#producersReserve);
+  }
+
+  get #active(): Segment {
+    return this.#segments[this.#segments.length - 1]!;
+  }
+  get activeSlot(): number {
+    return this.#active.slot;
+  }
+  get logStartOffset(): number {
+    return this.#logStartOffset;
+  }
+  get logEndOffset(): number {
+    return this.#active.nextOffset;
+  }
+  get flushedOffset(): number {
+    return this.#flushed.offset;
+  }
+  get quarantined(): readonly QuarantinedRange[] {
+    return this.#segments.flatMap((segment) => segment.damage).filter((range) => range.to > this.#logStartOffset);
+  }
+  segments(): readonly SegmentInfo[] {
+    return this.#segments.map((segment) => segment.info());
+  }
+
+  /** What the catalog says of this log, with the given segments instead of today's when a change is being committed. */
+  entry(segments: readonly Segment[] = this.#segments, logStartOffset = this.#logStartOffset): LogEntry {
+    return { name: this.name, logStartOffset, segments: segments.map((segment) => segment.entry()), quarantined: segments.flatMap((s) => s.damage) };
+  }
+
+  // --- writing -----------------------------------------------------------------------------------------------------
+
+  async append(batches: readonly Uint8Array[]): Promise<void> {
+    const store = this.#store;
+    store.check();
+    await this.#reserve(batches);
+    let run: Uint8Array[] = [];
+    let runBytes = 0;
+    for (const batch of batches) {
+      if (!this.#fits(runBytes + batch.length)) {
+        await this.#write(run);
+        await this.roll();
+        run = [];
+        runBytes = 0;
+      }
+      run.push(batch);
+      runBytes += batch.length;
+    }
+    await this.#write(run);
+  }
+
+  #fits(bytes: number): boolean {
+    const body = this.#active.bytes + bytes;
+    return BODY_AT + body + sectionsBytesMax(body, this.#producersReserve) <= this.#store.volume.slotBytes;
+  }
+
+  /** All the slots that these batches will need, before the first byte is written: a full disk refuses all or nothing. */
+  async #reserve(batches: readonly Uint8Array[]): Promise<void> {
+    let slots = 0;
+    let pending = 0;
+    for (const batch of batches) {
+      if (batch.length > this.batchBytesMax) {
+        throw new TidemarkError("BATCH_TOO_LARGE", "a batch must fit one segment", { bytes: batch.length, batchBytesMax: this.batchBytesMax });
+      }
+      const fits = slots === 0 ? this.#fits(pending + batch.length) : pending + batch.length <= this.batchBytesMax;
+      if (!fits) {
+        slots++;
+        pending = 0;
+      }
+      pending += batch.length;
+    }
+    if (slots > 0) await this.#store.reserveSlots(slots);
+  }
+
+  async #write(batches: readonly Uint8Array[]): Promise<void> {
+    if (batches.length === 0) return;
+    const { volume, kernel } = this.#store;
+    for (const batch of batches) stampLeaderEpoch(batch, this.leaderEpoch);
+    await this.#store.poisonOnFailure(async () => {
+      const active = this.#active;
+      if (this.#mark.position !== this.#flushed.position || this.#mark.clean) await this.#writeMark(false);
+      for (const part of joined(batches)) {
+        await volume.write(active.slot, BODY_AT + active.bytes, part);
+        active.add(kernel, part, true);
+      }
+    });
+  }
+
+  async #writeMark(clean: boolean): Promise<void> {
+    const { volume, kernel } = this.#store;
+    const { slot, baseOffset } = this.#active;
+    const { offset: nextOffset, position } = this.#flushed;
+    const mark = { count: this.#mark.count + 1, baseOffset, position, nextOffset, epoch: this.leaderEpoch, clean };
+    await volume.write(slot, markPosition(mark), encodeMark(kernel, mark));
+    this.#mark = mark;
+  }
+
+  /**
+   * Both marks anew, with this term's epoch; the caller has flushed the batches and will flush again. Until then the old
+   * marks are still true. Both, so that losing one to rot never brings an earlier term's epoch back.
+   */
+  async restartMarks(): Promise<void> {
+    await this.#writeMark(false);
+    await this.#writeMark(false);
+  }
+
+  async handOver(): Promise<void> {
+    this.#store.check();
+    await this.#store.poisonOnFailure(() => this.#store.volume.handOver([this.#active.slot]));
+  }
+
+  async flush(): Promise<void> {
+    this.#store.check();
+    const active = this.#active;
+    const flushed = { offset: active.nextOffset, position: active.bytes };
+    await this.#store.poisonOnFailure(() => this.#store.volume.flush([active.slot]));
+    this.#flushed = flushed;
+  }
+
+  async roll(): Promise<void> {
+    const store = this.#store;
+    store.check();
+    if (this.#active.batches === 0 && this.#active.bytes === 0) return;
+    await store.change(async (change) => {
+      const old = this.#active;
+      const slot = await change.takeSlot();
+      const epoch = change.epochFor(slot, this.leaderEpoch);
+      const next = new Segment({ slot, baseOffset: old.nextOffset, epoch, createdAt: store.now() });
+      const sealed = await this.#seal(old);
+      const mark = await store.beginSegment(this.name, next);
+      await store.volume.flush([old.slot, slot]);
+      const { sealed: _, ...entry } = old.entry();
+      const entries = [...this.entry(this.#segments.slice(0, -1)).segments, { ...entry, sealed }, next.entry()];
+      await change.commit(this.name, { ...this.entry(), segments: entries });
+      old.becomeSealed(sealed);
+      this.#segments = [...this.#segments, next];
+      this.leaderEpoch = epoch;
+      this.#mark = mark;
+      this.#flushed = { offset: next.baseOffset, position: 0 };
+    });
+  }
+
+  #seal(segment: Segment) {
+    const { volume, kernel } = this.#store;
+    const room = volume.slotBytes - BODY_AT - segment.bytes - sectionsBytesMax(segment.bytes, 0);
+    const snapshot = this.onSeal?.(room);
+    return writeSections(volume, kernel, segment, {
+      nextOffset: segment.nextOffset,
+      sealedAt: this.#store.now(),
+      compacted: false,
+      // Without room the state is found by walking further back; nothing depends on this section.
+      producers: snapshot && snapshot.length <= room ? snapshot : new Uint8Array(0),
+      previousFooterCrc: this.#segments[this.#segments.length - 2]?.sealed?.footerCrc ?? 0,
+      epoch: this.leaderEpoch,
+    });
+  }
+
+  async trim(offset: number): Promise<void> {
+    this.#store.check();
+    if (offset <= this.#logStartOffset) return;
+    if (offset > this.#flushed.offset) {
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", { offset, flushedOffset: this.#flushed.offset });
+    }
+    await this.#store.change(async (change) => {
+      const kept = this.#segments.filter((segment) => !segment.sealed || segment.nextOffset > offset);
+      await change.commit(this.name, this.entry(kept, offset));
+      this.#adopt(kept);
+      this.#logStartOffset = offset;
+    });
+  }
+
+  /** The list of segments becomes `next`; slots of those that left are free from here on. */
+  #adopt(next: readonly Segment[]): void {
+    for (const segment of this.#segments) {
+      if (next.includes(segment)) continue;
+      segment.retired = true;
+      this.#store.release(segment);
+    }
+    this.#segments = [...next];
+  }
+
+  async replace(from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void> {
+    const store = this.#store;
+    store.check();
+    const inputs = this.#segments.filter((segment) => segment.sealed && segment.baseOffset >= from && segment.nextOffset <= to);
+    if (inputs[0]?.baseOffset !== from || inputs[inputs.length - 1]?.nextOffset !== to) {
+      throw new TidemarkError("INVALID_ARGUMENT", "no sealed segments cover this range", { from, to });
+    }
+    // The newest producers' snapshot must outlive its segment, so an empty output carries it.
+    const wanted = outputs.length > 0 ? outputs : [{ baseOffset: from, nextOffset: to, bytes: new Uint8Array(0), sealedAt: inputs[inputs.length - 1]!.sealed!.sealedAt }];
+    const producers = (await readSections(store.volume, store.kernel, inputs[inputs.length - 1]!))?.producers ?? new Uint8Array(0);
+    await store.reserveSlots(wanted.length);
+    await store.change(async (change) => {
+      const made: Segment[] = [];
+      for (const [at, output] of wanted.entries()) {
+        made.push(await this.#writeOutput(await change.takeSlot(), output, at === wanted.length - 1 ? producers : new Uint8Array(0)));
+      }
+      await store.volume.flush(made.map((segment) => segment.slot));
+      const first = this.#segments.indexOf(inputs[0]!);
+      const next = this.#segments.filter((segment) => !inputs.includes(segment));
+      next.splice(first, 0, ...made);
+      await change.commit(this.name, this.entry(next));
+      this.#adopt(next);
+    });
+  }
+
+  async #writeOutput(slot: number, output: ReplacementSegment, producers: Uint8Array): Promise<Segment> {
+    const { volume, kernel, now } = this.#store;
+    const { baseOffset, nextOffset, bytes, sealedAt } = output;
+    const segment = new Segment({ slot, baseOffset, epoch: this.leaderEpoch, createdAt: now() });
+    await this.#store.beginSegment(this.name, segment);
+    await volume.write(slot, BODY_AT, bytes);
+    segment.add(kernel, bytes, true);
+    const epoch = this.leaderEpoch;
+    segment.becomeSealed(await writeSections(volume, kernel, segment, { nextOffset, sealedAt, compacted: true, producers, previousFooterCrc: 0, epoch }));
+    return segment;
+  }
+
+  async close(): Promise<void> {
+    await this.flush();
+    await this.#writeMark(true);
+    await this.flush();
+  }
+
+  // --- reading -----------------------------------------------------------------------------------------------------
+
+  async read(from: number, maxBytes: number, limitOffset: number, verify = false): Promise<FetchedBatches> {
+    this.#checkRange(from);
+    let wanted = from;
+    for (;;) {
+      const limit = Math.min(limitOffset, this.logEndOffset);
+      const segment = wanted < limit ? this.#segmentFor(wanted) : undefined;
+      if (!segment) return { bytes: new Uint8Array(0), nextOffset: wanted };
+      if (verify) await this.#examine(segment);
+      await this.#store.reader.prepare(segment);
+      const found = await this.#store.reader.read(segment, Math.max(wanted, segment.baseOffset), maxBytes, limit);
+      // Trimmed or compacted while we read: its slot may hold other bytes by now, so look again.
+      if (segment.retired) this.#checkRange(from);
+      else if (found) return found;
+      // A hole that compaction left at the segment's end: go on in the next one. The loop ends at the log's end.
+      else if (segment.sealed) wanted = segment.nextOffset;
+      else return { bytes: new Uint8Array(0), nextOffset: wanted };
+    }
+  }
+
+  #checkRange(offset: number): void {
+    const { logStartOffset, logEndOffset } = this;
+    if (!(offset >= logStartOffset && offset <= logEndOffset)) {
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${offset} is not in the log`, { offset, logStartOffset, logEndOffset });
+    }
+  }
+
+  async #examine(segment: Segment): Promise<void> {
+    const { offset: nextOffset, position: bytes } = this.#flushed;
+    await this.#store.reader.examine(segment, segment.sealed ? undefined : { bytes, nextOffset });
+  }
+
+  /** The segment that holds `offset`, or the first behind it. Binary search over base offsets. */
+  #segmentFor(offset: number): Segment | undefined {
+    let low = 0;
+    let high = this.#segments.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#segments[middle]!.nextOffset > offset) high = middle;
+      else low = middle + 1;
+    }
+    return this.#segments[low];
+  }
+
+  async offsetForTimestamp(timestamp: number): Promise<number | undefined> {
+    for (const segment of this.#segments) {
+      if (segment.maxTimestamp < timestamp || segment.retired) continue;
+      await this.#store.reader.prepare(segment);
+      // Every batch up to the entry's offset is older than `timestamp`.
+      const entry = this.#store.kernel.searchIndex(segment.indexes.time, "time", timestamp - 1);
+      const after = entry < 0 ? 0 : viewOf(segment.indexes.time).getInt32(entry * 12 + 8);
+      const position = this.#store.reader.floor(segment, segment.baseOffset + after);
+      for await (const { header } of this.#store.reader.hops(segment, position)) {
+        if (header.maxTimestamp >= timestamp) return Math.max(header.baseOffset, this.#logStartOffset);
+      }
+    }
+    return undefined;
+  }
+
+  async *headers(from: number): AsyncGenerator<BatchHeader> {
+    let offset = Math.max(from, this.#logStartOffset);
+    while (offset < this.logEndOffset) {
+      const segment = this.#segmentFor(offset);
+      if (!segment) return;
+      await this.#store.reader.prepare(segment);
+      const start = this.#store.reader.floor(segment, Math.max(offset, segment.baseOffset));
+      for await (const { header } of this.#store.reader.hops(segment, start)) {
+        if (header.baseOffset >= offset) yield header;
+      }
+      offset = segment.nextOffset;
+    }
+  }
+
+  async producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined> {
+    for (const segment of this.#segments.toReversed()) {
+      if (!segment.sealed?.producersBytes) continue;
+      const sections = await readSections(this.#store.volume, this.#store.kernel, segment);
+      if (sections) return { offset: segment.nextOffset, bytes: sections.producers };
+    }
+    return undefined;
+  }
+
+  // --- for tools ---------------------------------------------------------------------------------------------------
+
+  #segmentAt(baseOffset: number): Segment {
+    const segment = this.#segments.find((candidate) => candidate.baseOffset === baseOffset);
+    if (!segment) throw new TidemarkError("INVALID_ARGUMENT", "no segment begins there", { baseOffset });
+    return segment;
+  }
+
+  /** The packed indexes of the segment that begins at `baseOffset`. */
+  async indexes(baseOffset: number): Promise<{ readonly offsetIndex: Uint8Array; readonly timeIndex: Uint8Array }> {
+    const segment = this.#segmentAt(baseOffset);
+    await this.#store.reader.prepare(segment);
+    return { offsetIndex: segment.indexes.offset.slice(), timeIndex: segment.indexes.time.slice() };
+  }
+
+  /** The batches of the segment that begins at `baseOffset`, up to what is flushed. CORRUPT_RANGE when damaged. */
+  async body(baseOffset: number): Promise<Uint8Array> {
+    const segment = this.#segmentAt(baseOffset);
+    await this.#examine(segment);
+    if (segment.damage[0]) throw corruptRange(segment.damage[0]);
+    const length = segment.sealed ? segment.bytes : this.#flushed.position;
+    const bytes = await readExactly(this.#store.volume, segment.slot, BODY_AT, length);
+    if (segment.retired) throw new TidemarkError("OFFSET_OUT_OF_RANGE", "the segment is gone", { baseOffset });
+    return bytes;
+  }
+
+  /** How a seek goes: the segment, the probed index entries, and where the hops began and ended. */
+  async explain(offset: number, kind: "offset" | "time", timestamp: number) {
+    const segment = this.#segmentFor(offset);
+    if (!segment) return undefined;
+    await this.#store.reader.prepare(segment);
+    throwIfDamaged(segment, offset);
+    const probed: number[] = [];
+    const entries = kind === "offset" ? segment.indexes.offset : segment.indexes.time;
+    if (kind === "offset") this.#store.reader.floor(segment, offset, probed);
+    else this.#store.kernel.searchIndex(entries, "time", timestamp - 1, probed);
+    const scanFrom = this.#store.reader.floor(segment, offset);
+    for await (const { header, position } of this.#store.reader.hops(segment, scanFrom)) {
+      if (header.baseOffset + header.lastOffsetDelta < offset) continue;
+      const batch = await readExactly(this.#store.volume, segment.slot, BODY_AT + position, header.sizeBytes);
+      return { segment: segment.info(), entries: entries.slice(), probed, scanFrom, batchPosition: position, batch };
+    }
+    return undefined;
+  }
+}
+
+/** Small neighbours in one buffer each, large batches alone. */
+function* joined(batches: readonly Uint8Array[]): Generator<Uint8Array> {
+  let small: Uint8Array[] = [];
+  let bytes = 0;
+  for (const batch of batches) {
+    if (batch.length >= JOIN_BYTES) {
+      if (small.length > 0) yield concat(small);
+      small = [];
+      bytes = 0;
+      yield batch;
+      continue;
+    }
+    small.push(batch);
+    bytes += batch.length;
+    // One buffer stays below the kernel's and the port's largest message.
+    if (bytes >= 1024 * 1024) {
+      yield concat(small);
+      small = [];
+      bytes = 0;
+    }
+  }
+  if (small.length === 1) yield small[0]!;
+  else if (small.length > 1) yield concat(small);
+}
