@@ -36,6 +36,8 @@ export const Status = {
   TOO_LARGE: 12,
   /** The call's own arguments are wrong. */
   BAD_ARGUMENT: 13,
+  /** Producer id, epoch or sequence out of its range. */
+  BAD_PRODUCER: 14,
 } as const;
 export type Status = (typeof Status)[keyof typeof Status];
 
@@ -85,12 +87,13 @@ export interface ScanRequest {
   /** Offset the next batch must start with; with `allowGaps` (a compacted segment) it may also be higher. */
   readonly expectedOffset: number;
   readonly allowGaps: boolean;
+  /** Epochs must also not fall from batch to batch. */
   readonly minEpoch: number;
   readonly maxEpoch: number;
   readonly checkCrc: boolean;
   /** Added to batch positions when index entries are made: where `bytes` begin in the segment's body. */
   readonly position: number;
-  /** Base offset of the segment; index entries are relative to it. */
+  /** Base offset of the segment; index entries are relative to it, so an offset below it or 2^31 above is BAD_OFFSET. */
   readonly segmentBaseOffset: number;
   /** State carried from the scan of the bytes before; start with `INDEX_STATE_EMPTY`. */
   readonly index: IndexState;
@@ -102,8 +105,10 @@ export interface IndexState {
   /** Largest timestamp so far, -1 when there is none, and the last offset of the batch that holds it. */
   readonly maxTimestamp: number;
   readonly maxTimestampOffset: number;
+  /** Timestamp of the last time entry, -1 when there is none: entries must rise strictly from scan to scan. */
+  readonly entryTimestamp: number;
 }
-export const INDEX_STATE_EMPTY: IndexState = { bytesSinceEntry: 0, maxTimestamp: -1, maxTimestampOffset: -1 };
+export const INDEX_STATE_EMPTY: IndexState = { bytesSinceEntry: 0, maxTimestamp: -1, maxTimestampOffset: -1, entryTimestamp: -1 };
 /** One index entry per so many bytes of batches (Kafka's index.interval.bytes). */
 export const INDEX_INTERVAL_BYTES = 4096;
 export const OFFSET_ENTRY_BYTES = 8;

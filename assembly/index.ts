@@ -1,0 +1,11 @@
+/** The kernel's ABI: this list, numbers only. `src/kernel/wasm-kernel.ts` is the one that calls it. */
+export {
+  BATCH_BYTES_MAX, COLUMNS, END, IN, INDEX_ENTRIES_MAX, INDEX_INTERVAL_BYTES, KEEP, OFFSET_ENTRIES, OUT, RECORDS_MAX, RELEASE, RESULT,
+  ROWS, STAMPS, STEPS, TIME_ENTRIES,
+} from "./layout";
+export { crc32c } from "./crc32c";
+export { decode, decodeRecords, validate } from "./decode";
+export { encode } from "./encode";
+export { filter } from "./filter";
+export { scan } from "./scan";
+export { search, searchSteps } from "./search";

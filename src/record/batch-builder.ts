@@ -1,0 +1,196 @@
+/**
+ * Collects records and has the kernel write them as one batch. A record costs no object: its bytes go to the end of one
+ * blob, its lengths and timestamp into columns, in the very layout that `EncodeRequest` wants.
+ *
+ *   blob        ┌ key ┬ value ┬ headers ┐┌ key ┬ value ┬ headers ┐ … free      grows by doubling
+ *   lengths     ┌ key, value, headers ┐┌ key, value, headers ┐ … free          3 × int32 a record
+ *   timestamps  ┌ ms ┐┌ ms ┐ … free
+ */
+import { assert, TidemarkError } from "../errors.ts";
+import { KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, Status, type Kernel } from "../kernel/types.ts";
+import { BATCH_HEADER_BYTES } from "./format.ts";
+
+export type Header = readonly [key: string, value: Uint8Array | null];
+
+export interface RecordInput {
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly headers?: readonly Header[];
+  /** Milliseconds, a safe integer. */
+  readonly timestamp: number;
+}
+
+export interface BatchLimits {
+  /** Bytes of the encoded batch. */
+  readonly bytesMax?: number;
+  readonly recordsMax?: number;
+}
+
+export interface BatchOwner {
+  /** -1 for none. */
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+  readonly attributes?: number;
+}
+
+/** Bytes that a loop copies sooner than `set` has begun. */
+const SHORT_COPY_BYTES = 32;
+/** A record's length (up to 2^21 zigzagged: 4), its attributes byte and its offset delta (up to 65,535: 3). */
+const FIXED_BYTES_MAX = 4 + 1 + 3;
+const FIRST_BLOB_BYTES = 4096;
+const FIRST_RECORDS = 64;
+
+const encoder = new TextEncoder();
+
+/** Bytes of a length or count (>= -1) as a zigzag varint. */
+function sizeOfVarint(value: number): number {
+  return value < 64 ? 1 : value < 8192 ? 2 : value < 1048576 ? 3 : value < 134217728 ? 4 : 5;
+}
+
+/** The same for a difference of two timestamps, from above: a loop for the exact size earns nothing. */
+function sizeOfDeltaMax(delta: number): number {
+  const size = Math.abs(delta);
+  return size < 64 ? 1 : size < 8192 ? 2 : size < 1048576 ? 3 : size < 134217728 ? 4 : 8;
+}
+
+export class BatchBuilder {
+  readonly #kernel: Kernel;
+  readonly #bytesMax: number;
+  readonly #recordsMax: number;
+  #blob = new Uint8Array(FIRST_BLOB_BYTES);
+  #blobBytes = 0;
+  #lengths = new Int32Array(FIRST_RECORDS * 3);
+  #timestamps = new Float64Array(FIRST_RECORDS);
+  #count = 0;
+  #sizeBytes = BATCH_HEADER_BYTES;
+
+  constructor(kernel: Kernel, limits: BatchLimits = {}) {
+    this.#kernel = kernel;
+    this.#bytesMax = Math.min(limits.bytesMax ?? KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_BYTES_MAX);
+    this.#recordsMax = Math.min(limits.recordsMax ?? KERNEL_BATCH_RECORDS_MAX, KERNEL_BATCH_RECORDS_MAX);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Upper bound of the encoded size. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** False: the record would pass a limit and nothing was added. From an empty builder it says: never. */
+  tryAppend({ key, value, headers, timestamp }: RecordInput): boolean {
+    if (!Number.isSafeInteger(timestamp)) throw new TidemarkError("INVALID_ARGUMENT", "timestamp is no safe integer");
+    const count = this.#count;
+    const keyLength = key === null ? -1 : key.length;
+    const valueLength = value === null ? -1 : value.length;
+    const headersBytes = headers === undefined || headers.length === 0 ? NO_HEADERS : encodeHeaders(headers);
+    const headersLength = headersBytes.length;
+    const delta = count === 0 ? 0 : timestamp - (this.#timestamps[0] as number);
+    const fields = Math.max(keyLength, 0) + Math.max(valueLength, 0) + headersLength;
+    const sizeBytes = this.#sizeBytes + FIXED_BYTES_MAX + sizeOfDeltaMax(delta) + sizeOfVarint(keyLength) +
+      sizeOfVarint(valueLength) + fields + (headersLength === 0 ? 1 : 0);
+    if (sizeBytes > this.#bytesMax || count >= this.#recordsMax) return false;
+
+    if (this.#blobBytes + fields > this.#blob.length) this.#growBlob(this.#blobBytes + fields);
+    if (count === this.#timestamps.length) this.#growColumns();
+    if (key !== null) this.#put(key);
+    if (value !== null) this.#put(value);
+    if (headersLength !== 0) this.#put(headersBytes);
+    const row = count * 3;
+    this.#lengths[row] = keyLength;
+    this.#lengths[row + 1] = valueLength;
+    this.#lengths[row + 2] = headersLength;
+    this.#timestamps[count] = timestamp;
+    this.#count = count + 1;
+    this.#sizeBytes = sizeBytes;
+    return true;
+  }
+
+  /** The batch, with base offset 0 and leader epoch -1. The records stay until `reset`. At least one is needed. */
+  build({ producerId, producerEpoch, baseSequence, attributes = 0 }: BatchOwner): Uint8Array {
+    const count = this.#count;
+    assert(count > 0, "a batch of no records");
+    const { status, bytes } = this.#kernel.encodeBatch({
+      blob: this.#blob.subarray(0, this.#blobBytes),
+      lengths: this.#lengths.subarray(0, count * 3),
+      timestamps: this.#timestamps.subarray(0, count),
+      count,
+      attributes,
+      producerId,
+      producerEpoch,
+      baseSequence,
+    });
+    if (status !== Status.OK) throw new TidemarkError("INVALID_ARGUMENT", `batch refused (${status})`, { status });
+    return bytes;
+  }
+
+  /** Empty again; the memory stays for the next batch. */
+  reset(): void {
+    this.#count = 0;
+    this.#blobBytes = 0;
+    this.#sizeBytes = BATCH_HEADER_BYTES;
+  }
+
+  #put(bytes: Uint8Array): void {
+    const at = this.#blobBytes;
+    const { length } = bytes;
+    if (length <= SHORT_COPY_BYTES) {
+      const blob = this.#blob;
+      for (let i = 0; i < length; i++) blob[at + i] = bytes[i] as number;
+    } else {
+      this.#blob.set(bytes, at);
+    }
+    this.#blobBytes = at + length;
+  }
+
+  #growBlob(needed: number): void {
+    const grown = new Uint8Array(Math.max(needed, this.#blob.length * 2));
+    grown.set(this.#blob.subarray(0, this.#blobBytes));
+    this.#blob = grown;
+  }
+
+  #growColumns(): void {
+    const lengths = new Int32Array(this.#lengths.length * 2);
+    lengths.set(this.#lengths);
+    this.#lengths = lengths;
+    const timestamps = new Float64Array(this.#timestamps.length * 2);
+    timestamps.set(this.#timestamps);
+    this.#timestamps = timestamps;
+  }
+}
+
+const NO_HEADERS = new Uint8Array(0);
+
+function writeVarint(to: Uint8Array, at: number, value: number): number {
+  let rest = ((value << 1) ^ (value >> 31)) >>> 0;
+  for (; rest > 0x7f; rest >>>= 7) to[at++] = (rest & 0x7f) | 0x80;
+  to[at] = rest;
+  return at + 1;
+}
+
+/** A headers section in record format: varint count, then per header varint length and bytes of key and value. */
+export function encodeHeaders(headers: readonly Header[]): Uint8Array {
+  const keys = headers.map(([key]) => encoder.encode(key));
+  let size = sizeOfVarint(headers.length);
+  for (const [i, [, value]] of headers.entries()) {
+    const keyLength = (keys[i] as Uint8Array).length;
+    size += sizeOfVarint(keyLength) + keyLength + sizeOfVarint(value === null ? -1 : value.length) + (value?.length ?? 0);
+  }
+  const section = new Uint8Array(size);
+  let at = writeVarint(section, 0, headers.length);
+  for (const [i, [, value]] of headers.entries()) {
+    const key = keys[i] as Uint8Array;
+    at = writeVarint(section, at, key.length);
+    section.set(key, at);
+    at = writeVarint(section, at + key.length, value === null ? -1 : value.length);
+    if (value !== null) {
+      section.set(value, at);
+      at += value.length;
+    }
+  }
+  assert(at === size, "headers size");
+  return section;
+}

@@ -1,0 +1,95 @@
+/**
+ * gzip, the one codec every host has. Only the records section is compressed; the header stays as it was but for the codec
+ * bits, the length and the CRC, which is over the compressed bytes.
+ *
+ *   gzip   ┌ header ┬ deflate … ┬ CRC-32 ┬ ISIZE u32, little-endian ┐     ISIZE: bytes when decompressed, mod 2^32
+ */
+import { assert, TidemarkError } from "../errors.ts";
+import type { Kernel } from "../kernel/types.ts";
+import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, Codec, CODEC_MASK, CRC_AT, CRC_FROM, LENGTH_AT, LENGTH_OVERHEAD, readHeader } from "./format.ts";
+
+/** gzip header and trailer around an empty deflate stream. */
+const GZIP_BYTES_MIN = 20;
+/**
+ * Input goes in small pieces, each awaited: an engine may inflate a whole piece (deflate: at most 1,032-fold) before it asks
+ * whether anybody reads. So no more than 4 MiB can stand beyond the cap, whatever the input says.
+ */
+const PIECE_BYTES = 4096;
+
+type Transform = { readonly readable: ReadableStream<Uint8Array>; readonly writable: WritableStream<BufferSource> };
+
+/** Runs `bytes` through `transform`; `take` gets each piece of output and may throw to stop. */
+async function pump(transform: Transform, bytes: Uint8Array, take: (piece: Uint8Array) => void): Promise<void> {
+  const writer = transform.writable.getWriter();
+  const reader = transform.readable.getReader();
+  const write = async (): Promise<void> => {
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+      await writer.write(bytes.subarray(at, at + PIECE_BYTES) as Uint8Array<ArrayBuffer>);
+    }
+    await writer.close();
+  };
+  // Both ends of a stream fail together; the reader's failure is the one that is reported.
+  const written = write().catch(() => undefined);
+  try {
+    for (let read = await reader.read(); !read.done; read = await reader.read()) take(read.value);
+    await written;
+  } catch (thrown) {
+    await Promise.allSettled([reader.cancel(thrown), writer.abort(thrown), written]);
+    throw thrown;
+  }
+}
+
+/**
+ * Decompresses to at most `bytesMax`, else DECOMPRESSION_LIMIT. The trailer names the size, so that one exact buffer is
+ * made and a lie is found as soon as it shows. Any other error: these are not one whole gzip member and nothing behind it.
+ */
+export async function gunzip(bytes: Uint8Array, bytesMax: number): Promise<Uint8Array> {
+  if (bytes.length < GZIP_BYTES_MIN) throw new Error("gzip: too short");
+  const size = new DataView(bytes.buffer, bytes.byteOffset + bytes.length - 4, 4).getUint32(0, true);
+  if (size > bytesMax) throw new TidemarkError("DECOMPRESSION_LIMIT", `batch of ${size} bytes, allowed ${bytesMax}`, { size, bytesMax });
+  const out = new Uint8Array(size);
+  let at = 0;
+  await pump(new DecompressionStream("gzip") as unknown as Transform, bytes, (piece) => {
+    if (at + piece.length > bytesMax) throw new TidemarkError("DECOMPRESSION_LIMIT", `more than ${bytesMax} bytes`, { bytesMax });
+    if (at + piece.length > size) throw new Error("gzip: longer than its trailer says");
+    out.set(piece, at);
+    at += piece.length;
+  });
+  if (at !== size) throw new Error("gzip: not as long as its trailer says");
+  return out;
+}
+
+export async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  await pump(new CompressionStream("gzip") as unknown as Transform, bytes, (piece) => {
+    pieces.push(piece);
+    size += piece.length;
+  });
+  const out = new Uint8Array(size);
+  let at = 0;
+  for (const piece of pieces) {
+    out.set(piece, at);
+    at += piece.length;
+  }
+  return out;
+}
+
+/**
+ * The gzip form of an uncompressed batch; a compressed one comes back as it is. Small or random records may grow: the
+ * caller compares the lengths.
+ */
+export async function compressBatch(kernel: Kernel, batch: Uint8Array): Promise<Uint8Array> {
+  assert(batch.length >= BATCH_HEADER_BYTES, "no record batch");
+  const { attributes } = readHeader(batch);
+  if ((attributes & CODEC_MASK) !== Codec.NONE) return batch;
+  const records = await gzip(batch.subarray(BATCH_HEADER_BYTES));
+  const out = new Uint8Array(BATCH_HEADER_BYTES + records.length);
+  out.set(batch.subarray(0, BATCH_HEADER_BYTES));
+  out.set(records, BATCH_HEADER_BYTES);
+  const view = new DataView(out.buffer);
+  view.setInt32(LENGTH_AT, out.length - LENGTH_OVERHEAD);
+  view.setInt16(ATTRIBUTES_AT, attributes | Codec.GZIP);
+  view.setUint32(CRC_AT, kernel.crc32c(out.subarray(CRC_FROM)));
+  return out;
+}

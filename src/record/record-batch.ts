@@ -1,0 +1,175 @@
+/**
+ * Reads record batches: lazily, because a consumer that seeks past most records should pay for none of them. The kernel
+ * checks the whole batch and gives columns; a record's fields are then views into the batch's bytes, no copies: who
+ * keeps one record keeps the batch.
+ */
+import { TidemarkError, type ErrorDetails } from "../errors.ts";
+import { Column, COLUMNS, KERNEL_BATCH_BYTES_MAX, Status, type Kernel, type RecordColumns } from "../kernel/types.ts";
+import { gunzip } from "./codec.ts";
+import {
+  ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, ATTRIBUTES_KNOWN, BATCH_HEADER_BYTES, Codec, CODEC_MASK, LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf,
+  readHeader, type BatchHeader,
+} from "./format.ts";
+
+const decoder = new TextDecoder();
+
+/** One zigzag varint of bytes that the kernel has found good. */
+function readVarint(bytes: Uint8Array, cursor: { at: number }): number {
+  let value = 0;
+  for (let shift = 0; ; shift += 7) {
+    const byte = bytes[cursor.at++] as number;
+    value |= (byte & 0x7f) << shift;
+    if (byte < 0x80) return (value >>> 1) ^ -(value & 1);
+  }
+}
+
+export class RecordBatch {
+  readonly header: BatchHeader;
+  readonly count: number;
+  readonly #bytes: Uint8Array;
+  readonly #columns: RecordColumns;
+
+  /** `bytes` is what the columns' positions count in: the batch, or its decompressed records section. */
+  constructor(header: BatchHeader, bytes: Uint8Array, columns: RecordColumns) {
+    this.header = header;
+    this.count = columns.count;
+    this.#bytes = bytes;
+    this.#columns = columns;
+  }
+
+  get baseOffset(): number {
+    return this.header.baseOffset;
+  }
+
+  /** Offset behind the batch; with compaction no record need stand just before it. */
+  get nextOffset(): number {
+    return nextOffsetOf(this.header);
+  }
+
+  /** Control batches carry markers for the log itself, not an application's records. */
+  get isControl(): boolean {
+    return (this.header.attributes & ATTRIBUTE_CONTROL) !== 0;
+  }
+
+  offsetAt(i: number): number {
+    return this.header.baseOffset + this.#int(i, Column.OFFSET_DELTA);
+  }
+
+  timestampAt(i: number): number {
+    this.#int(i, 0);
+    const isAppendTime = this.header.attributes & ATTRIBUTE_LOG_APPEND_TIME;
+    return isAppendTime ? this.header.maxTimestamp : (this.#columns.timestamps[i] as number);
+  }
+
+  keyAt(i: number): Uint8Array | null {
+    return this.#field(this.#int(i, Column.KEY_POSITION), this.#int(i, Column.KEY_LENGTH));
+  }
+
+  valueAt(i: number): Uint8Array | null {
+    return this.#field(this.#int(i, Column.VALUE_POSITION), this.#int(i, Column.VALUE_LENGTH));
+  }
+
+  headersAt(i: number): [string, Uint8Array | null][] {
+    const headers: [string, Uint8Array | null][] = [];
+    const cursor = { at: this.#int(i, Column.HEADERS_POSITION) };
+    for (let left = this.#int(i, Column.HEADERS_COUNT); left > 0; left--) {
+      const keyLength = readVarint(this.#bytes, cursor);
+      const key = decoder.decode(this.#bytes.subarray(cursor.at, cursor.at + keyLength));
+      cursor.at += keyLength;
+      const valueLength = readVarint(this.#bytes, cursor);
+      headers.push([key, this.#field(cursor.at, valueLength)]);
+      cursor.at += Math.max(valueLength, 0);
+    }
+    return headers;
+  }
+
+  #field(position: number, length: number): Uint8Array | null {
+    return length < 0 ? null : this.#bytes.subarray(position, position + length);
+  }
+
+  #int(i: number, column: number): number {
+    const value = this.#columns.ints[i * COLUMNS + column];
+    if (value === undefined || i < 0) throw new TidemarkError("INVALID_ARGUMENT", `no record ${i} of ${this.count}`);
+    return value;
+  }
+}
+
+export interface DecodeOptions {
+  /** Default true; false where the same bytes were checked a moment ago. */
+  readonly checkCrc?: boolean;
+  /** Cap of a decompressed records section. Default and upper limit: what the kernel's memory holds, 2 MiB. */
+  readonly decompressedBytesMax?: number;
+}
+
+/** The offsets that damage takes away; a header that names none is itself damaged, then -1. */
+function rangeOf(bytes: Uint8Array): ErrorDetails {
+  if (bytes.length < BATCH_HEADER_BYTES) return { from: -1, to: -1 };
+  const header = readHeader(bytes);
+  const to = nextOffsetOf(header);
+  const isRange = header.baseOffset >= 0 && header.lastOffsetDelta >= 0 && Number.isSafeInteger(to);
+  return isRange ? { from: header.baseOffset, to } : { from: -1, to: -1 };
+}
+
+function corrupt(bytes: Uint8Array, reason: string, status?: Status, cause?: unknown): TidemarkError {
+  return new TidemarkError("CORRUPT_RANGE", `bad record batch: ${reason}`, { ...rangeOf(bytes), status }, { cause });
+}
+
+function checked(bytes: Uint8Array, status: Status): void {
+  if (status === Status.OK) return;
+  // The CRC was good (or not asked for), so this is a batch of a later version, not damage.
+  if (status === Status.BAD_ATTRIBUTES) throw unsupported(bytes);
+  throw corrupt(bytes, STATUS_NAMES[status] ?? "?", status);
+}
+
+const STATUS_NAMES: Readonly<Record<number, string>> = Object.fromEntries(Object.entries(Status).map(([name, status]) => [status, name]));
+
+function unsupported(bytes: Uint8Array): TidemarkError {
+  const { attributes } = readHeader(bytes);
+  return new TidemarkError("UNSUPPORTED_FORMAT", `record batch attributes ${attributes}`, { attributes, ...rangeOf(bytes) });
+}
+
+/**
+ * Reads one batch that fills `bytes`. At once when it is not compressed, else a promise. Throws CORRUPT_RANGE (details:
+ * from, to, behind the last), UNSUPPORTED_FORMAT for a codec that no platform has, DECOMPRESSION_LIMIT.
+ */
+export function decodeBatch(kernel: Kernel, bytes: Uint8Array, options: DecodeOptions = {}): RecordBatch | Promise<RecordBatch> {
+  const { checkCrc = true } = options;
+  const attributes = bytes.length < BATCH_HEADER_BYTES ? 0 : readHeader(bytes).attributes;
+  if ((attributes & CODEC_MASK) !== Codec.NONE) return decodeCompressed(kernel, bytes, options);
+  const { status, columns } = kernel.decodeBatch(bytes, checkCrc);
+  checked(bytes, status);
+  return new RecordBatch(readHeader(bytes), bytes, columns);
+}
+
+async function decodeCompressed(kernel: Kernel, bytes: Uint8Array, options: DecodeOptions): Promise<RecordBatch> {
+  const { checkCrc = true, decompressedBytesMax = KERNEL_BATCH_BYTES_MAX } = options;
+  const header = readHeader(bytes);
+  if (checkCrc) checked(bytes, kernel.validateBatch(bytes));
+  if ((header.attributes & ~ATTRIBUTES_KNOWN) !== 0 || (header.attributes & CODEC_MASK) !== Codec.GZIP) throw unsupported(bytes);
+  const cap = Math.min(decompressedBytesMax, KERNEL_BATCH_BYTES_MAX);
+  const records = await gunzip(bytes.subarray(BATCH_HEADER_BYTES), cap).catch((thrown: unknown) => {
+    if (thrown instanceof TidemarkError) throw thrown;
+    throw corrupt(bytes, "gzip", undefined, thrown);
+  });
+  const { recordCount, baseTimestamp, lastOffsetDelta } = header;
+  const { status, columns } = kernel.decodeRecords(records, recordCount, baseTimestamp, lastOffsetDelta, false);
+  checked(bytes, status);
+  return new RecordBatch(header, records, columns);
+}
+
+/** Whole batches, as views. INVALID_BATCH when lengths do not tile the bytes; nothing else is judged. */
+export function splitBatches(bytes: Uint8Array): Uint8Array[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const batches: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const left = bytes.length - at;
+    // A negative length would walk back and loop for ever.
+    const size = left < BATCH_HEADER_BYTES ? 0 : view.getInt32(at + LENGTH_AT) + LENGTH_OVERHEAD;
+    if (size < BATCH_HEADER_BYTES || size > left) {
+      throw new TidemarkError("INVALID_BATCH", `record batches do not tile at byte ${at}`, { position: at });
+    }
+    batches.push(bytes.subarray(at, at + size));
+    at += size;
+  }
+  return batches;
+}

@@ -1,0 +1,58 @@
+/**
+ * Compiles assembly/ to .cache/kernel/{release,debug}.wasm (and .wat), unless the sources are unchanged:
+ * `node test/tooling/build-kernel.mjs`. Files are made aside and renamed, so that two runs at once do no harm.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const sources = path.join(root, "assembly");
+export const kernelDirectory = path.join(root, ".cache", "kernel");
+/** The promise of the design for what ships. */
+export const RELEASE_BYTES_MAX = 12 * 1024;
+const TARGETS = ["release", "debug"];
+
+async function hashSources() {
+  const { version } = createRequire(import.meta.url)("assemblyscript/package.json");
+  const hash = createHash("sha256").update(version);
+  for (const name of (await readdir(sources)).sort()) hash.update(name).update(await readFile(path.join(sources, name)));
+  return hash.update(await readFile(fileURLToPath(import.meta.url))).digest("hex");
+}
+
+async function compile(asc, target, directory) {
+  const out = path.relative(sources, path.join(directory, target));
+  const { error, stderr } = await asc.main([
+    "index.ts", "--baseDir", sources, "--config", "asconfig.json", "--target", target,
+    "--outFile", `${out}.wasm`, "--textFile", `${out}.wat`,
+  ]);
+  if (error) throw new Error(`kernel ${target}: ${error.message}\n${stderr}`);
+}
+
+/** Builds what is stale; gives the size of each target. */
+export async function buildKernel() {
+  const stamp = path.join(kernelDirectory, "sources.sha256");
+  const hash = await hashSources();
+  if ((await readFile(stamp, "utf8").catch(() => "")) !== hash) {
+    const asc = (await import("assemblyscript/asc")).default;
+    const aside = `${kernelDirectory}-${process.pid}`;
+    await mkdir(aside, { recursive: true });
+    await mkdir(kernelDirectory, { recursive: true });
+    for (const target of TARGETS) await compile(asc, target, aside);
+    const release = (await stat(path.join(aside, "release.wasm"))).size;
+    if (release > RELEASE_BYTES_MAX) throw new Error(`kernel release: ${release} bytes, more than ${RELEASE_BYTES_MAX}`);
+    for (const name of await readdir(aside)) await rename(path.join(aside, name), path.join(kernelDirectory, name));
+    await rm(aside, { recursive: true });
+    // Last: a stamp means that all files it speaks of are there.
+    await writeFile(stamp, hash);
+  }
+  const sizes = {};
+  for (const target of TARGETS) sizes[target] = (await stat(path.join(kernelDirectory, `${target}.wasm`))).size;
+  return sizes;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const [target, size] of Object.entries(await buildKernel())) console.log(`kernel ${target}.wasm ${size} bytes`);
+}

@@ -1,0 +1,25 @@
+/** The kernel's builds for tests under Node; compiled first if the sources changed. */
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { loadKernel } from "../../src/kernel/load.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+// @ts-expect-error plain JavaScript, because builds run before any compiler
+import { buildKernel, kernelDirectory } from "./build-kernel.mjs";
+
+/** The compiled file of a target. */
+export async function kernelBytes(target: "release" | "debug"): Promise<Uint8Array<ArrayBuffer>> {
+  await buildKernel();
+  return new Uint8Array(await readFile(path.join(kernelDirectory, `${target}.wasm`)));
+}
+
+export async function releaseKernel(): Promise<Kernel> {
+  return loadKernel(await kernelBytes("release"));
+}
+
+export async function debugKernel(): Promise<Kernel> {
+  return loadKernel(await kernelBytes("debug"));
+}
+
+export async function allKernels(): Promise<Kernel[]> {
+  return [await releaseKernel(), await debugKernel()];
+}
