@@ -83,7 +83,7 @@ function step(end: usize, allowGaps: bool, minEpoch: i32, maxEpoch: i32, checkCr
   const baseOffset = load64(at);
   if (baseOffset < nextOffset || (baseOffset > nextOffset && !allowGaps) || baseOffset > SAFE_MAX) return BAD_OFFSET;
   const epoch = load32(at + LEADER_EPOCH_AT);
-  if (epoch < minEpoch || epoch > maxEpoch || epoch < lastEpoch) return BAD_EPOCH;
+  if (epoch < minEpoch || epoch > maxEpoch) return BAD_EPOCH;
   const size = sizeOf(at);
   if (size > <i32>(end - at)) return NEED_MORE;
   if (checkCrc && !isCrcGood(at, size)) return BAD_CRC;

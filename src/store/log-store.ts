@@ -105,7 +105,10 @@ export interface LogStore {
   /** Hands appended bytes to the operating system (ack level `written`). */
   handOver(): Promise<void>;
 
-  /** Makes all appended bytes durable (ack level `flushed`) and moves `flushedOffset`. */
+  /**
+   * Makes all appended bytes durable (ack level `flushed`) and moves `flushedOffset`. Called again with nothing new, it
+   * brings the durable mark up to the end: until then damage in the last flush's batches counts as a torn tail.
+   */
   flush(): Promise<void>;
 
   /** Seals the active segment, if it has a batch, and starts another. Flushes. Crash: before or after. */

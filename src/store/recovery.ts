@@ -13,7 +13,7 @@
  *
  * Nothing is written here, so a crash in the middle leaves everything as it was and the next open finds the same.
  */
-import { type Kernel, KERNEL_BATCH_BYTES_MAX, type ScanResult, Status } from "../kernel/types.ts";
+import { INDEX_STATE_EMPTY, type Kernel, KERNEL_BATCH_BYTES_MAX, type ScanResult, Status } from "../kernel/types.ts";
 import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../record/format.ts";
 import { viewOf } from "./bytes.ts";
 import type { Segment } from "./segment.ts";
@@ -115,7 +115,7 @@ async function walkValid(walk: Walk, end: number): Promise<Status> {
       checkCrc: walk.checkCrc,
       position: segment.bytes,
       segmentBaseOffset: segment.baseOffset,
-      index: { bytesSinceEntry: 0, maxTimestamp: -1, maxTimestampOffset: -1 },
+      index: INDEX_STATE_EMPTY,
     });
     if (scan.validBytes > 0) segment.add(kernel, window.subarray(0, scan.validBytes), false);
     const goesOn = scan.status === Status.OK || scan.status === Status.NEED_MORE;

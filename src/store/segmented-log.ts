@@ -169,7 +169,11 @@ export class SegmentedLog implements LogStore {
     this.#store.check();
     const active = this.#active;
     const flushed = { offset: active.nextOffset, position: active.bytes };
-    await this.#store.poisonOnFailure(() => this.#store.volume.flush([active.slot]));
+    await this.#store.poisonOnFailure(async () => {
+      // Nothing new: the mark catches up with the last flush, so that rot in its batches can't be taken for a torn tail.
+      if (flushed.position === this.#flushed.position && this.#mark.position !== flushed.position) await this.#writeMark(false);
+      await this.#store.volume.flush([active.slot]);
+    });
     this.#flushed = flushed;
   }
 
