@@ -2,9 +2,12 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { loadKernel } from "../../src/kernel/load.ts";
+import { twinKernel } from "../../src/kernel/twin.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 // @ts-expect-error plain JavaScript, because builds run before any compiler
 import { buildKernel, kernelDirectory } from "./build-kernel.mjs";
+
+export { twinKernel };
 
 /** The compiled file of a target. */
 export async function kernelBytes(target: "release" | "debug"): Promise<Uint8Array<ArrayBuffer>> {
@@ -21,5 +24,5 @@ export async function debugKernel(): Promise<Kernel> {
 }
 
 export async function allKernels(): Promise<Kernel[]> {
-  return [await releaseKernel(), await debugKernel()];
+  return [await releaseKernel(), await debugKernel(), twinKernel()];
 }
