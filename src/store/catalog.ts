@@ -4,13 +4,17 @@
  *
  *   0         8         12        16            24        28
  *   ┌─────────┬─────────┬─────────┬─────────────┬─────────┬──────────────────────────┐
- *   │"TIDECAT1"│ version │ payload │ generation  │ CRC-32C │ payload: UTF-8 JSON,     │
- *   │         │ u32     │ bytes   │ u64         │ u32     │ see CatalogState         │
+ *   │"TIDECAT1│ version │ payload │ generation  │ CRC-32C │ payload: UTF-8 JSON,     │
+ *   │"        │ u32     │ bytes   │ u64         │ u32     │ CatalogState             │
  *   └─────────┴─────────┴─────────┴─────────────┴─────────┴──────────────────────────┘
  *
  * The CRC covers bytes 0 … 23 and the payload. A commit writes generation g+1 over the copy that is older, flushes (this
  * is the commit), then writes the same over the other copy and flushes. So outside a commit both copies are equal, and
  * one rotten copy never means going back a generation; inside a commit one copy is always whole.
+ *
+ * In the JSON a segment is an array, so that a slot holds the catalog of some 80,000 segments: [slot, baseOffset, epoch,
+ * createdAt] while active, and behind these [nextOffset, bytes, batches, records, maxTimestamp, sealedAt, compacted (0 or
+ * 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in milliseconds.
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -68,6 +72,30 @@ export interface CatalogState {
   readonly logs: readonly LogEntry[];
 }
 
+type PackedSegment = readonly number[];
+interface PackedState extends Omit<CatalogState, "logs"> {
+  readonly logs: readonly (Omit<LogEntry, "segments"> & { readonly segments: readonly PackedSegment[] })[];
+}
+
+const ACTIVE_FIELDS = ["slot", "baseOffset", "epoch", "createdAt"] as const satisfies readonly (keyof SegmentEntry)[];
+const SEALED_FIELDS = [
+  "nextOffset", "bytes", "batches", "records", "maxTimestamp", "sealedAt", "compacted", "offsetIndexBytes", "timeIndexBytes",
+  "producersBytes", "footerCrc",
+] as const satisfies readonly (keyof SealedEntry)[];
+
+function packSegment(entry: SegmentEntry): PackedSegment {
+  const sealed = entry.sealed ? SEALED_FIELDS.map((field) => Number(entry.sealed![field])) : [];
+  return [...ACTIVE_FIELDS.map((field) => entry[field]), ...sealed];
+}
+
+function unpackSegment(packed: PackedSegment): SegmentEntry {
+  const fields = (names: readonly string[], from: number) => Object.fromEntries(names.map((name, i) => [name, packed[from + i]!]));
+  const active = fields(ACTIVE_FIELDS, 0) as unknown as SegmentEntry;
+  if (packed.length === ACTIVE_FIELDS.length) return active;
+  const sealed = fields(SEALED_FIELDS, ACTIVE_FIELDS.length) as unknown as SealedEntry;
+  return { ...active, sealed: { ...sealed, compacted: Boolean(sealed.compacted) } };
+}
+
 export class Catalog {
   #generation = 0;
   /** The copy to be overwritten next. */
@@ -117,7 +145,8 @@ export class Catalog {
   }
 
   #encode(state: CatalogState, generation: number): Uint8Array {
-    const payload = new TextEncoder().encode(JSON.stringify(state));
+    const logs = state.logs.map((log) => ({ ...log, segments: log.segments.map(packSegment) }));
+    const payload = new TextEncoder().encode(JSON.stringify({ ...state, logs }));
     if (PAYLOAD_AT + payload.length > this.#volume.slotBytes) {
       throw new TidemarkError("LIMIT_EXCEEDED", "the catalog no longer fits its slot", { bytes: payload.length });
     }
@@ -151,8 +180,9 @@ export class Catalog {
       });
     }
     // The checksum vouches for what we wrote; parsing can only fail on a bug of ours.
-    const state = JSON.parse(new TextDecoder().decode(bytes.subarray(PAYLOAD_AT))) as CatalogState;
-    assert(Array.isArray(state.logs) && Number.isInteger(state.epoch), "catalog payload has its fields");
-    return { generation: Number(view.getBigUint64(GENERATION_AT)), state };
+    const packed = JSON.parse(new TextDecoder().decode(bytes.subarray(PAYLOAD_AT))) as PackedState;
+    assert(Array.isArray(packed.logs) && Number.isInteger(packed.epoch), "catalog payload has its fields");
+    const logs = packed.logs.map((log) => ({ ...log, segments: log.segments.map(unpackSegment) }));
+    return { generation: Number(view.getBigUint64(GENERATION_AT)), state: { ...packed, logs } };
   }
 }

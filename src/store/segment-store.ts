@@ -179,8 +179,12 @@ export class SegmentStore {
     for (let slot = CATALOG_SLOTS; slot < this.volume.slotCount; slot++) if (!taken.has(slot)) this.#free.push(slot);
     // The new epoch before any mark or batch carries it.
     await this.#commit();
-    for (const log of this.#logs.values()) await log.restartMarks();
-    if (actives.length > 0) await this.volume.flush(actives);
+    // Both marks, so that losing one to rot never brings an earlier term's epoch back; one flush each, so that a power cut
+    // never tears both.
+    for (let copy = 0; copy < 2 && actives.length > 0; copy++) {
+      for (const log of this.#logs.values()) await log.restartMark();
+      await this.volume.flush(actives);
+    }
   }
 
   async #recoverLog(entry: LogEntry, epoch: number) {
@@ -335,9 +339,15 @@ export class SegmentStore {
         giveBack?.();
         throw error;
       }
-      this.#poison ??= error;
-      throw new TidemarkError(error.code, error.message, { ...error.details, poisoned: true }, { cause: thrown });
+      throw this.poison(error);
     }
+  }
+
+  /** From here on the store only reads. Returns the error to throw. */
+  poison(thrown: unknown): TidemarkError {
+    const error = TidemarkError.from(thrown, "STORAGE_FAILED");
+    this.#poison ??= error;
+    return new TidemarkError(error.code, error.toWire().message, { ...error.details, poisoned: true }, { cause: thrown });
   }
 }
 

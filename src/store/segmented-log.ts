@@ -90,12 +90,16 @@ export class SegmentedLog implements LogStore {
     const store = this.#store;
     store.check();
     await this.#reserve(batches);
+    const from = this.logEndOffset;
     let run: Uint8Array[] = [];
     let runBytes = 0;
     for (const batch of batches) {
       if (!this.#fits(runBytes + batch.length)) {
         await this.#write(run);
-        await this.roll();
+        // Another log may have taken the reserved slot. Refused in the middle, the append is neither done nor undone.
+        await this.roll().catch((thrown: unknown) => {
+          throw this.logEndOffset === from ? thrown : store.poison(thrown);
+        });
         run = [];
         runBytes = 0;
       }
@@ -151,12 +155,8 @@ export class SegmentedLog implements LogStore {
     this.#mark = mark;
   }
 
-  /**
-   * Both marks anew, with this term's epoch; the caller has flushed the batches and will flush again. Until then the old
-   * marks are still true. Both, so that losing one to rot never brings an earlier term's epoch back.
-   */
-  async restartMarks(): Promise<void> {
-    await this.#writeMark(false);
+  /** One of the two marks anew, with this term's epoch. The caller has flushed the batches, and flushes after each. */
+  async restartMark(): Promise<void> {
     await this.#writeMark(false);
   }
 
@@ -338,6 +338,8 @@ export class SegmentedLog implements LogStore {
       for await (const { header } of this.#store.reader.hops(segment, position)) {
         if (header.maxTimestamp >= timestamp) return Math.max(header.baseOffset, this.#logStartOffset);
       }
+      // Compacted or trimmed under our feet: what took its place is in the list of now.
+      if (segment.retired) return this.offsetForTimestamp(timestamp);
     }
     return undefined;
   }
