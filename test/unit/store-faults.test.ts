@@ -55,7 +55,7 @@ async function history(volume: Volume, acked: (log: string, end: number, start: 
   for (const name of ["a", "b"]) {
     const log = await store.log(name);
     for (let i = 0; i < 45; i++) {
-      await log.append([makeBatch(kernel, log.logEndOffset, 10), makeBatch(kernel, log.logEndOffset + 10, 3)]);
+      await log.append([makeBatch(kernel, log.logEndOffset, 10, 60 + ((i * 37) % 90)), makeBatch(kernel, log.logEndOffset + 10, 3, 200 + i)]);
       await log.flush();
       acked(name, log.flushedOffset, log.logStartOffset);
     }
