@@ -1,7 +1,7 @@
 /**
  * Walks whole batches from the start of IN and makes the sparse index entries on the way. Base offset, length, epoch and
- * magic are not under the CRC; they are judged by continuity: the offset must be the next one, the epoch must not fall. So
- * a stale batch left in a reused slot ends the walk.
+ * magic are not under the CRC; they are judged by continuity: the offset must be the next one, the epoch inside its bounds.
+ * So a stale batch left in a reused slot ends the walk.
  *
  *   OFFSETS ┌ i32 relative last offset ┬ i32 position ┐           before a batch, once more than 4,096 bytes of batches
  *   TIMES   ┌ i64 max timestamp ┬ i32 relative offset ┐           have passed since the last entry; big-endian
@@ -23,7 +23,7 @@ import { BAD_ARGUMENT, BAD_CRC, BAD_EPOCH, BAD_MAGIC, BAD_OFFSET, NEED_MORE, OK,
 let at: usize = 0;
 let nextOffset: i64 = 0;
 let segmentBaseOffset: i64 = 0;
-let lastEpoch: i32 = -1;
+let lastEpoch: i32 = 0;
 let batches: i32 = 0;
 let records: i64 = 0;
 let bytesSinceEntry: i64 = 0;
@@ -113,7 +113,7 @@ export function scan(
   at = IN;
   nextOffset = <i64>expectedOffset;
   segmentBaseOffset = <i64>baseOffset;
-  lastEpoch = i32.MIN_VALUE;
+  lastEpoch = -1;
   batches = 0;
   records = 0;
   bytesSinceEntry = <i64>sinceEntry;
@@ -133,7 +133,7 @@ export function scan(
   store<f64>(RESULT, <f64>batches, 8);
   store<f64>(RESULT, <f64>records, 16);
   store<f64>(RESULT, <f64>nextOffset, 24);
-  store<f64>(RESULT, <f64>(batches == 0 ? -1 : lastEpoch), 32);
+  store<f64>(RESULT, <f64>lastEpoch, 32);
   store<f64>(RESULT, <f64>bytesSinceEntry, 40);
   store<f64>(RESULT, <f64>maxTimestamp, 48);
   store<f64>(RESULT, <f64>maxTimestampOffset, 56);

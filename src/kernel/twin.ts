@@ -267,8 +267,7 @@ class Walk {
     const isNext = allowGaps ? baseOffset >= BigInt(this.nextOffset) && isSafe(baseOffset) : baseOffset === BigInt(this.nextOffset);
     refuse(!isNext, Status.BAD_OFFSET);
     const epoch = view.getInt32(12);
-    const lowest = this.batches === 0 ? minEpoch : Math.max(minEpoch, this.lastEpoch);
-    refuse(epoch < lowest || epoch > maxEpoch, Status.BAD_EPOCH);
+    refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);
     refuse(size > rest.length, Status.NEED_MORE);
     const batch = rest.subarray(0, size);
     if (withCrc) checkCrc(batch);

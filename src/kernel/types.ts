@@ -87,7 +87,6 @@ export interface ScanRequest {
   /** Offset the next batch must start with; with `allowGaps` (a compacted segment) it may also be higher. */
   readonly expectedOffset: number;
   readonly allowGaps: boolean;
-  /** Epochs must also not fall from batch to batch. */
   readonly minEpoch: number;
   readonly maxEpoch: number;
   readonly checkCrc: boolean;
