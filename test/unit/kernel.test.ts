@@ -1,0 +1,20 @@
+/** The kernel's contract under Node, on the twin and on both builds. */
+import { beforeAll, describe, test } from "vitest";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { kernelCases } from "../contract/kernel-contract.ts";
+import { debugKernel, releaseKernel, twinKernel } from "../tooling/kernels.ts";
+
+const builds = { release: releaseKernel, debug: debugKernel, twin: async () => twinKernel() };
+
+describe.each(Object.entries(builds))("%s", (build, open) => {
+  let kernel: Kernel;
+  beforeAll(async () => {
+    kernel = await open();
+  });
+
+  test("says which build it is", ({ expect }) => {
+    expect(kernel.build).toBe(build);
+  });
+
+  test.each(kernelCases)("$name", ({ run }) => run(kernel));
+});
