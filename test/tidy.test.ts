@@ -166,11 +166,16 @@ describe("documents", () => {
       const there = existsSync(path.join(root, where)) && (anchor === undefined || anchors.includes(anchor));
       if (!there) found.push(`${file}:${line} points at ${target}`);
     }
-    for (const { line, target } of paths) if (!existsSync(path.join(root, target))) found.push(`${file}:${line} names ${target}`);
+    for (const { line, target, title } of paths) {
+      if (!existsSync(path.join(root, target))) found.push(`${file}:${line} names ${target}`);
+      else if (title !== undefined && !read(target).includes(title)) found.push(`${file}:${line} names the test "${title}"`);
+    }
     return found;
   }
 
-  test("a dead link, a dead anchor and a dead path are found", () => {
+  test("a dead link, a dead anchor, a dead path and a missing test are found", () => {
+    expect(broken(`see \`test/tidy.test.ts\`: "no such ${"title"}"`, "README.md")).toHaveLength(1);
+    expect(broken('see `test/tidy.test.ts`: "every link, anchor and path leads somewhere"', "README.md")).toEqual([]);
     expect(broken("[a](docs/none.md) and `src/none.ts` and [b](#none)\n# Some\n[c](#some) [d](https://example.org)", "README.md")).toHaveLength(3);
   });
 

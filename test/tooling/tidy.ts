@@ -228,9 +228,11 @@ export const anchorOf = (heading: string): string =>
 export interface DocLink {
   readonly line: number;
   readonly target: string;
+  /** `file`: "title" promises that the file has a test of this title. */
+  readonly title?: string | undefined;
 }
 
-/** Relative links of a Markdown file, and the paths of this repository that it names in backticks. */
+/** Relative links of a Markdown file, and the paths (and tests) of this repository that it names in backticks. */
 export function linksOf(markdown: string): { readonly links: DocLink[]; readonly paths: DocLink[] } {
   const links: DocLink[] = [];
   const paths: DocLink[] = [];
@@ -241,8 +243,8 @@ export function linksOf(markdown: string): { readonly links: DocLink[]; readonly
     for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
       if (target !== undefined && !/^[a-z]+:/.test(target)) links.push({ line: i + 1, target });
     }
-    for (const [, target] of text.matchAll(/`((?:assembly|src|test|web|worker|docs|\.ci)\/[\w./-]+)`/g)) {
-      if (target !== undefined) paths.push({ line: i + 1, target });
+    for (const [, target, title] of text.matchAll(/`((?:assembly|src|test|web|worker|docs|\.ci)\/[\w./-]+)`(?:: "([^"]+)")?/g)) {
+      if (target !== undefined) paths.push({ line: i + 1, target, title });
     }
   });
   return { links, paths };
