@@ -15,11 +15,11 @@
 import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { rolldown } from "rolldown";
+import { kernelDirectory } from "./build-kernel.mjs";
 import { node } from "./child.mjs";
 import { root } from "./setup.mjs";
 
 const dist = path.join(root, "dist");
-export const kernelFile = path.join(root, ".cache", "kernel", "release.wasm");
 
 const ADDRESSES = [
   [/new URL\(\s*"(?:\.\.\/)+\.cache\/kernel\/release\.wasm",\s*import\.meta\.url\s*,?\s*\)/g, "./kernel.wasm"],
@@ -71,7 +71,7 @@ export async function buildLibrary() {
   for (const [, address] of ADDRESSES) {
     if (!page.has(address) && !worker.has(address)) throw new Error(`the sources name nothing that becomes ${address}`);
   }
-  await copyFile(kernelFile, path.join(dist, "kernel.wasm"));
+  await copyFile(path.join(kernelDirectory, "release.wasm"), path.join(dist, "kernel.wasm"));
   const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
   const code = await node([tsc, "-p", path.join("test", "tooling", "tsconfig.types.json")]);
   if (code !== 0) throw new Error("the declarations could not be made");
