@@ -1,0 +1,131 @@
+/**
+ * Kernel against twin: the same status and the same bytes for anything at all. Each property runs on the release and the
+ * debug build; a trap would throw and fail it.
+ */
+import fc from "fast-check";
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { Status, type Kernel } from "../../src/kernel/types.ts";
+import { stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
+import { anyBytes, requests, scanRequests, SEED, wildRequests } from "../contract/kernel-arbitraries.ts";
+import { equal } from "../contract/check.ts";
+import { concat, slowCrc32c } from "../contract/kernel-samples.ts";
+import { debugKernel, releaseKernel, twinKernel } from "../tooling/kernels.ts";
+
+const twin = twinKernel();
+const encode = (request: Parameters<Kernel["encodeBatch"]>[0]): Uint8Array => twin.encodeBatch(request).bytes;
+vi.setConfig({ testTimeout: 60_000 });
+const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 1000) };
+
+describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s agrees with the twin (seed ${SEED})`, (_, open) => {
+  let kernel: Kernel;
+  beforeAll(async () => {
+    kernel = await open();
+  });
+
+  test("encoding, and reading it back", () => {
+    fc.assert(
+      fc.property(requests, (request) => {
+        const written = kernel.encodeBatch(request);
+        expect(written.status).toBe(Status.OK);
+        equal(written, twin.encodeBatch(request));
+        expect(kernel.validateBatch(written.bytes)).toBe(Status.OK);
+        equal(kernel.decodeBatch(written.bytes, true), twin.decodeBatch(written.bytes, true));
+      }),
+      RUNS,
+    );
+  });
+
+  test("encoding requests that nobody would make", () => {
+    const seen = new Set<Status>();
+    fc.assert(
+      fc.property(wildRequests, (request) => {
+        const written = kernel.encodeBatch(request);
+        seen.add(written.status);
+        equal(written, twin.encodeBatch(request));
+      }),
+      RUNS,
+    );
+    expect(seen.size, "kinds of answers").toBeGreaterThan(4);
+  });
+
+  test("judging any bytes", () => {
+    const seen = new Set<Status>();
+    fc.assert(
+      fc.property(anyBytes(encode), fc.boolean(), (bytes, checkCrc) => {
+        const status = kernel.validateBatch(bytes);
+        seen.add(status);
+        expect(status).toBe(twin.validateBatch(bytes));
+        equal(kernel.decodeBatch(bytes, checkCrc), twin.decodeBatch(bytes, checkCrc));
+      }),
+      RUNS,
+    );
+    // The generators are worth something only while they reach every check.
+    const { OK, NEED_MORE, BAD_MAGIC, BAD_LENGTH, BAD_OFFSET, BAD_EPOCH, BAD_CRC, BAD_ATTRIBUTES, BAD_COUNT, BAD_RECORD, BAD_TIMESTAMP, BAD_PRODUCER } = Status;
+    const all = [OK, NEED_MORE, BAD_MAGIC, BAD_LENGTH, BAD_OFFSET, BAD_EPOCH, BAD_CRC, BAD_ATTRIBUTES, BAD_COUNT, BAD_RECORD, BAD_TIMESTAMP, BAD_PRODUCER];
+    if (RUNS.numRuns >= 1000) expect(all.filter((status) => !seen.has(status))).toEqual([]);
+  });
+
+  test("judging records sections", () => {
+    const sections = anyBytes(encode).map((bytes) => bytes.subarray(Math.min(61, bytes.length)));
+    const numbers = fc.oneof(fc.integer({ min: -1, max: 12 }), fc.constantFrom(65_536, 65_537, 2 ** 31, NaN, 0.5));
+    fc.assert(
+      fc.property(sections, numbers, numbers, fc.constantFrom(0, 1000, 2 ** 53, NaN, -(2 ** 53) + 1), fc.boolean(), (section, count, delta, base, dense) => {
+        equal(kernel.decodeRecords(section, count, base, delta, dense), twin.decodeRecords(section, count, base, delta, dense));
+      }),
+      RUNS,
+    );
+  });
+
+  test("filtering", () => {
+    fc.assert(
+      fc.property(fc.oneof(requests.map(encode), anyBytes(encode)), fc.uint8Array({ maxLength: 3 }), (bytes, keep) => {
+        const filtered = kernel.filterBatch(bytes, keep);
+        equal(filtered, twin.filterBatch(bytes, keep));
+        if (filtered.status === Status.OK) expect(kernel.validateBatch(filtered.bytes)).toBe(Status.OK);
+      }),
+      RUNS,
+    );
+  });
+
+  test("walking chains of good and damaged batches", () => {
+    const links = fc.array(fc.tuple(requests.map(encode), fc.integer({ min: 0, max: 1 }), fc.integer({ min: 0, max: 3 })), { maxLength: 6 });
+    const tails = fc.oneof(fc.constant(new Uint8Array(0)), fc.nat(100).map((length) => new Uint8Array(length)), anyBytes(encode));
+    fc.assert(
+      fc.property(links, tails, scanRequests, (list, tail, request) => {
+        let offset = Number.isSafeInteger(request.expectedOffset) && request.expectedOffset >= 0 ? request.expectedOffset : 0;
+        const batches = list.map(([batch, gap, epoch]) => {
+          stampBaseOffset(batch, (offset += request.allowGaps ? gap : 0));
+          stampLeaderEpoch(batch, epoch);
+          offset += new DataView(batch.buffer).getInt32(23) + 1;
+          return batch;
+        });
+        const bytes = concat(...batches, tail);
+        equal(kernel.scan(bytes, request), twin.scan(bytes, request));
+      }),
+      RUNS,
+    );
+  });
+
+  test("searching sorted and unsorted indexes", () => {
+    const kinds = fc.constantFrom<"offset" | "time">("offset", "time");
+    const targets = fc.oneof(fc.double(), fc.maxSafeInteger(), fc.integer());
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), kinds, targets, (entries, kind, target) => {
+        const steps: number[][] = [[], []];
+        expect(kernel.searchIndex(entries, kind, target, steps[0])).toBe(twin.searchIndex(entries, kind, target, steps[1]));
+        expect(steps[0]).toEqual(steps[1]);
+      }),
+      RUNS,
+    );
+  });
+
+  test("checksums from any seed", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(0xffffffff), (bytes, seed) => {
+        expect(kernel.crc32c(bytes, seed)).toBe(twin.crc32c(bytes, seed));
+        expect(kernel.crc32c(bytes)).toBe(slowCrc32c(bytes));
+      }),
+      RUNS,
+    );
+  });
+});

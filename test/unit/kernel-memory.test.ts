@@ -1,0 +1,203 @@
+/**
+ * What the kernel does to its memory, seen from outside through the raw exports: each call may write only the regions that are
+ * its own, may depend only on the bytes it was given, and never traps. Guards and foreign regions are filled with a
+ * pattern before a call and compared after it.
+ */
+import fc from "fast-check";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { KERNEL_BATCH_BYTES_MAX, Status } from "../../src/kernel/types.ts";
+import * as format from "../../src/record/format.ts";
+import { anyBytes, requests, SEED, wildRequests } from "../contract/kernel-arbitraries.ts";
+import { concat, craft } from "../contract/kernel-samples.ts";
+import { kernelBytes, twinKernel } from "../tooling/kernels.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+const assembly = path.join(import.meta.dirname, "../../assembly");
+const twin = twinKernel();
+const any = anyBytes((request) => twin.encodeBatch(request).bytes);
+const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 120) };
+
+type Call = (...values: number[]) => number;
+
+/** A kernel without its wrapper. */
+class Raw {
+  readonly memory: Uint8Array;
+  readonly #exports: WebAssembly.Exports;
+  readonly #table: Uint8Array;
+
+  constructor(instance: WebAssembly.Instance) {
+    this.#exports = instance.exports;
+    this.memory = new Uint8Array((instance.exports["memory"] as WebAssembly.Memory).buffer);
+    this.#table = this.memory.slice(this.at("TABLE"), this.at("TABLE") + 16 * 1024);
+  }
+
+  at(name: string): number {
+    return (this.#exports[name] as WebAssembly.Global).value as number;
+  }
+
+  /** [from, to) of a region; the next region begins behind a guard of 64 bytes. */
+  region(name: string): [number, number] {
+    const order = ["RESULT", "STEPS", "KEEP", "TABLE", "OFFSET_ENTRIES", "TIME_ENTRIES", "ROWS", "STAMPS", "IN", "OUT", "END"];
+    const next = order[order.indexOf(name) + 1] as string;
+    return [this.at(name), this.at(next) - 64];
+  }
+
+  /** Pattern everywhere but in the table, then each input at the start of its region. */
+  fill(pattern: number, inputs: Readonly<Record<string, Uint8Array>>): void {
+    this.memory.fill(pattern, 0, this.at("END"));
+    this.memory.set(this.#table, this.at("TABLE"));
+    for (const [name, bytes] of Object.entries(inputs)) this.memory.set(bytes, this.at(name));
+  }
+
+  call(name: string, ...values: number[]): number {
+    return (this.#exports[name] as Call)(...values);
+  }
+
+  /** Calls over two different patterns; nothing but `writes` may change, and the answer may not differ. */
+  checked(inputs: Readonly<Record<string, Uint8Array>>, writes: readonly string[], name: string, ...values: number[]): number {
+    const answers = [0x00, 0xa5].map((pattern) => {
+      this.fill(pattern, inputs);
+      const before = Buffer.from(this.memory);
+      const answer = this.call(name, ...values);
+      const after = this.memory;
+      for (const region of writes) {
+        const [from, to] = this.region(region);
+        // What the call may write is no footprint.
+        before.set(after.subarray(from, to), from);
+      }
+      expect(Buffer.compare(before, after), `${name} wrote outside ${writes.join(", ") || "nothing"}`).toBe(0);
+      return answer;
+    });
+    expect(answers[0], `${name} depends on bytes it was not given`).toBe(answers[1]);
+    return answers[0] as number;
+  }
+}
+
+const bytesOf = (array: Int32Array | Float64Array): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+
+describe.each(["release", "debug"] as const)("%s", (target) => {
+  let raw: Raw;
+  let module: WebAssembly.Module;
+  beforeAll(async () => {
+    module = await WebAssembly.compile(await kernelBytes(target));
+    raw = new Raw(await WebAssembly.instantiate(module));
+  });
+
+  test("a footprint outside the regions is seen", () => {
+    const store = raw.call.bind(raw);
+    const spy = vi.spyOn(raw, "call").mockImplementation((name, ...values) => {
+      raw.memory[raw.at("OUT") - 1] = 1;
+      return store(name, ...values);
+    });
+    expect(() => raw.checked({ IN: craft() }, ["OUT"], "validate", 100)).toThrow("wrote outside");
+    spy.mockRestore();
+  });
+
+  test("imports nothing, cannot grow, and has its own data behind the regions", () => {
+    expect(WebAssembly.Module.imports(module)).toEqual([]);
+    const memory = raw.memory.buffer;
+    expect(raw.at("END")).toBeLessThanOrEqual(JSON.parse(readFileSync(path.join(assembly, "asconfig.json"), "utf8")).options.memoryBase);
+    expect(memory.byteLength).toBe(113 * 65_536);
+  });
+
+  test("reading any bytes writes only rows and stamps", () => {
+    fc.assert(
+      fc.property(any, fc.integer({ min: 0, max: 1 }), (bytes, checkCrc) => {
+        const reads = ["ROWS", "STAMPS"];
+        expect(raw.checked({ IN: bytes }, reads, "validate", bytes.length)).toBe(twin.validateBatch(bytes));
+        raw.checked({ IN: bytes }, reads, "decode", bytes.length, checkCrc);
+        raw.checked({ IN: bytes.subarray(61) }, reads, "decodeRecords", Math.max(bytes.length - 61, 0), 3, 1000, 5, 0);
+      }),
+      RUNS,
+    );
+  });
+
+  test("writing a batch writes only OUT", () => {
+    fc.assert(
+      fc.property(fc.oneof(requests, wildRequests), (request) => {
+        const { blob, lengths, timestamps, attributes, producerId, producerEpoch, baseSequence } = request;
+        // The wrapper refuses a count beyond the columns; the raw call must be given what it is promised.
+        const count = Math.min(request.count | 0, timestamps.length, Math.floor(lengths.length / 3));
+        const inputs = { IN: blob, ROWS: bytesOf(lengths), STAMPS: bytesOf(timestamps) };
+        raw.checked(inputs, ["OUT"], "encode", blob.length, count, attributes, producerId, producerEpoch, baseSequence);
+      }),
+      RUNS,
+    );
+  });
+
+  test("a batch that fills OUT to the last byte leaves the guard alone", () => {
+    for (const valueLength of [1, 7, 8, 9, 63, 64, 65]) {
+      // A first record fills all but a little; the last one's copy of whole words ends at the very end.
+      const sizes: number[] = [];
+      for (let spare = 0; spare < 12; spare++) {
+        const filler = KERNEL_BATCH_BYTES_MAX - 61 - 11 - 8 - valueLength - spare;
+        const lengths = Int32Array.of(-1, filler, 0, -1, valueLength, 0);
+        const inputs = { IN: new Uint8Array(filler + valueLength).fill(0xff), ROWS: bytesOf(lengths), STAMPS: new Uint8Array(16) };
+        sizes.push(raw.checked(inputs, ["OUT"], "encode", filler + valueLength, 2, 0, -1, -1, -1));
+      }
+      expect(sizes).toContain(KERNEL_BATCH_BYTES_MAX);
+      expect(sizes).toContain(-Status.TOO_LARGE);
+    }
+  });
+
+  test("filtering writes only rows, stamps and OUT", () => {
+    fc.assert(
+      fc.property(fc.oneof(any, requests.map((request) => twin.encodeBatch(request).bytes)), fc.uint8Array({ maxLength: 4 }), (bytes, keep) => {
+        raw.checked({ IN: bytes, KEEP: keep }, ["ROWS", "STAMPS", "OUT"], "filter", bytes.length, keep.length);
+      }),
+      RUNS,
+    );
+  });
+
+  test("scanning writes only its result and index entries", () => {
+    fc.assert(
+      fc.property(fc.array(any, { maxLength: 4 }), fc.nat(20_000), fc.integer({ min: 0, max: 1 }), (list, since, flag) => {
+        const bytes = concat(...list);
+        const writes = ["RESULT", "OFFSET_ENTRIES", "TIME_ENTRIES"];
+        raw.checked({ IN: bytes }, writes, "scan", bytes.length, 0, flag, -1, 5, flag, 0, 0, since, -1, -1, -1);
+      }),
+      RUNS,
+    );
+    // As many entries as there can be: 511 batches, each just above the interval.
+    const batch = (offset: number) => craft({ baseOffset: offset, section: new Array<number>(4097 - 61).fill(0), count: 1, maxTimestamp: 1000 + offset });
+    const full = concat(...Array.from({ length: 511 }, (_, i) => batch(i)));
+    raw.checked({ IN: full }, ["RESULT", "OFFSET_ENTRIES", "TIME_ENTRIES"], "scan", full.length, 0, 0, -1, 5, 1, 0, 0, 9999, -1, -1, -1);
+    expect(new DataView(raw.memory.buffer).getFloat64(raw.at("RESULT") + 72, true)).toBe(511 * 8);
+  });
+
+  test("searching writes only its steps", () => {
+    const entries = new Uint8Array(KERNEL_BATCH_BYTES_MAX);
+    for (const target of [-1, 0, 1, Infinity, NaN]) {
+      raw.checked({ IN: entries }, ["STEPS"], "search", entries.length / 8, 0, target);
+      raw.checked({ IN: entries }, ["STEPS"], "search", Math.floor(entries.length / 12), 1, target);
+    }
+  });
+});
+
+describe("both sides of the language border mean the same", () => {
+  /** `NAME: type = value;` of an assembly file, where the value is a chain of names and small sums. */
+  function constants(file: string): Map<string, number> {
+    const found = new Map<string, number>();
+    for (const [, name, source] of readFileSync(path.join(assembly, file), "utf8").matchAll(/^export const (\w+): \w+ = (.+);$/gm)) {
+      const terms = (source as string).replace(/<\w+>/g, "").split("+").map((term) => term.trim());
+      found.set(name as string, terms.reduce((sum, term) => sum + (found.get(term) ?? Number(term)), 0));
+    }
+    return found;
+  }
+
+  test("statuses", () => {
+    expect(Object.fromEntries(constants("status.ts"))).toEqual(Status);
+  });
+
+  test("places and masks of the header", () => {
+    const ours = constants("batch.ts");
+    for (const [name, value] of Object.entries(format)) {
+      if (typeof value === "number" && ours.has(name)) expect([name, ours.get(name)]).toEqual([name, value]);
+    }
+    expect(ours.get("HEADER_BYTES")).toBe(format.BATCH_HEADER_BYTES);
+    expect(ours.get("LOG_APPEND_TIME")).toBe(format.ATTRIBUTE_LOG_APPEND_TIME);
+    expect(Object.keys(format).filter((name) => name.endsWith("_AT") && name !== "BASE_OFFSET_AT" && !ours.has(name))).toEqual([]);
+  });
+});
