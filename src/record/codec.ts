@@ -11,20 +11,22 @@ import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, Codec, CODEC_MASK, CRC_AT, CRC_FROM,
 /** gzip header and trailer around an empty deflate stream. */
 const GZIP_BYTES_MIN = 20;
 /**
- * Input goes in small pieces, each awaited: an engine may inflate a whole piece (deflate: at most 1,032-fold) before it asks
- * whether anybody reads. So no more than 4 MiB can stand beyond the cap, whatever the input says.
+ * Compressed input goes in small pieces, each awaited: an engine may inflate a whole piece (deflate: at most 1,032-fold)
+ * before it asks whether anybody reads. So no more than 4 MiB can stand beyond the cap, whatever the input says.
  */
-const PIECE_BYTES = 4096;
+const GUNZIP_PIECE_BYTES = 4096;
+/** Compression makes nothing larger, so its pieces need only be few. */
+const GZIP_PIECE_BYTES = 256 * 1024;
 
 type Transform = { readonly readable: ReadableStream<Uint8Array>; readonly writable: WritableStream<BufferSource> };
 
-/** Runs `bytes` through `transform`; `take` gets each piece of output and may throw to stop. */
-async function pump(transform: Transform, bytes: Uint8Array, take: (piece: Uint8Array) => void): Promise<void> {
+/** Runs `bytes` through `transform` piece by piece; `take` gets each piece of output and may throw to stop. */
+async function pump(transform: Transform, bytes: Uint8Array, pieceBytes: number, take: (piece: Uint8Array) => void): Promise<void> {
   const writer = transform.writable.getWriter();
   const reader = transform.readable.getReader();
   const write = async (): Promise<void> => {
-    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
-      await writer.write(bytes.subarray(at, at + PIECE_BYTES) as Uint8Array<ArrayBuffer>);
+    for (let at = 0; at < bytes.length; at += pieceBytes) {
+      await writer.write(bytes.subarray(at, at + pieceBytes) as Uint8Array<ArrayBuffer>);
     }
     await writer.close();
   };
@@ -41,19 +43,20 @@ async function pump(transform: Transform, bytes: Uint8Array, take: (piece: Uint8
 
 /**
  * Decompresses to at most `bytesMax`, else DECOMPRESSION_LIMIT. The trailer names the size, so that one exact buffer is
- * made and a lie is found as soon as it shows. Any other error: these are not one whole gzip member and nothing behind it.
+ * made and a lie is found as soon as it shows; a size above the limit is only believed when the bytes have come that far. Any
+ * other error: this is not one whole gzip member with nothing behind it.
  */
 export async function gunzip(bytes: Uint8Array, bytesMax: number): Promise<Uint8Array> {
   if (bytes.length < GZIP_BYTES_MIN) throw new Error("gzip: too short");
   const size = new DataView(bytes.buffer, bytes.byteOffset + bytes.length - 4, 4).getUint32(0, true);
-  if (size > bytesMax) throw new TidemarkError("DECOMPRESSION_LIMIT", `batch of ${size} bytes, allowed ${bytesMax}`, { size, bytesMax });
-  const out = new Uint8Array(size);
+  const out = new Uint8Array(size > bytesMax ? 0 : size);
   let at = 0;
-  await pump(new DecompressionStream("gzip") as unknown as Transform, bytes, (piece) => {
-    if (at + piece.length > bytesMax) throw new TidemarkError("DECOMPRESSION_LIMIT", `more than ${bytesMax} bytes`, { bytesMax });
-    if (at + piece.length > size) throw new Error("gzip: longer than its trailer says");
-    out.set(piece, at);
-    at += piece.length;
+  await pump(new DecompressionStream("gzip") as unknown as Transform, bytes, GUNZIP_PIECE_BYTES, (piece) => {
+    const end = at + piece.length;
+    if (end > bytesMax) throw new TidemarkError("DECOMPRESSION_LIMIT", `batch of more than ${bytesMax} bytes`, { bytesMax });
+    if (end > size) throw new Error("gzip: longer than its trailer says");
+    if (size <= bytesMax) out.set(piece, at);
+    at = end;
   });
   if (at !== size) throw new Error("gzip: not as long as its trailer says");
   return out;
@@ -62,7 +65,7 @@ export async function gunzip(bytes: Uint8Array, bytesMax: number): Promise<Uint8
 export async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let size = 0;
-  await pump(new CompressionStream("gzip") as unknown as Transform, bytes, (piece) => {
+  await pump(new CompressionStream("gzip") as unknown as Transform, bytes, GZIP_PIECE_BYTES, (piece) => {
     pieces.push(piece);
     size += piece.length;
   });

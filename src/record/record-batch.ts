@@ -88,9 +88,8 @@ export class RecordBatch {
   }
 
   #int(i: number, column: number): number {
-    const value = this.#columns.ints[i * COLUMNS + column];
-    if (value === undefined || i < 0) throw new TidemarkError("INVALID_ARGUMENT", `no record ${i} of ${this.count}`);
-    return value;
+    if (i >>> 0 !== i || i >= this.count) throw new TidemarkError("INVALID_ARGUMENT", `no record ${i} of ${this.count}`);
+    return this.#columns.ints[i * COLUMNS + column] as number;
   }
 }
 

@@ -21,7 +21,7 @@ export const timestamps = fc.oneof(
 export const records = fc.record({
   key: nullable(bytesUpTo(20)),
   value: nullable(fc.oneof(bytesUpTo(80), bytesUpTo(3).map((bytes) => new Uint8Array(bytes.length * 5000).fill(7)))),
-  headers: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.array(fc.tuple(fc.string({ maxLength: 6 }), nullable(bytesUpTo(10))), { maxLength: 4 }) }),
+  headers: fc.oneof({ weight: 3, arbitrary: fc.constant<[string, Uint8Array | null][]>([]) }, { weight: 1, arbitrary: fc.array(fc.tuple(fc.string({ maxLength: 6 }), nullable(bytesUpTo(10))), { maxLength: 4 }) }),
   timestamp: timestamps,
 });
 

@@ -1,0 +1,194 @@
+/** Builder and reader: what goes in comes out, within the limits, and damage has a name. */
+import fc from "fast-check";
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { TidemarkError } from "../../src/errors.ts";
+import { KERNEL_BATCH_RECORDS_MAX, type Kernel } from "../../src/kernel/types.ts";
+import { BatchBuilder, type RecordInput } from "../../src/record/batch-builder.ts";
+import { stampBaseOffset } from "../../src/record/format.ts";
+import { decodeBatch, RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
+import { records, SEED } from "../contract/kernel-arbitraries.ts";
+import { equal, fails } from "../contract/check.ts";
+import { concat, craft, utf8 } from "../contract/kernel-samples.ts";
+import { releaseKernel } from "../tooling/kernels.ts";
+
+vi.setConfig({ testTimeout: 30_000 });
+const NOBODY = { producerId: -1, producerEpoch: -1, baseSequence: -1 };
+let kernel: Kernel;
+beforeAll(async () => {
+  kernel = await releaseKernel();
+});
+
+const read = (bytes: Uint8Array): RecordBatch => {
+  const batch = decodeBatch(kernel, bytes);
+  if (!(batch instanceof RecordBatch)) throw new Error("an uncompressed batch is read at once");
+  return batch;
+};
+
+function inputsOf(batch: RecordBatch): RecordInput[] {
+  return Array.from({ length: batch.count }, (_, i) => ({
+    key: batch.keyAt(i), value: batch.valueAt(i), headers: batch.headersAt(i), timestamp: batch.timestampAt(i),
+  }));
+}
+
+describe(`BatchBuilder (seed ${SEED})`, () => {
+  test("records come back as they were given, and the size was an upper bound", () => {
+    const builder = new BatchBuilder(kernel);
+    fc.assert(
+      fc.property(fc.array(records, { minLength: 1, maxLength: 200 }), (list) => {
+        builder.reset();
+        for (const record of list) expect(builder.tryAppend(record)).toBe(true);
+        expect(builder.count).toBe(list.length);
+        const bytes = builder.build({ producerId: 3, producerEpoch: 1, baseSequence: 9, attributes: 0x10 });
+        expect(bytes.length).toBeLessThanOrEqual(builder.sizeBytes);
+        // Not so far above that batches would be sent half empty.
+        expect(builder.sizeBytes - bytes.length).toBeLessThanOrEqual(13 * list.length);
+        const batch = read(bytes);
+        // Lone surrogates cannot be written in UTF-8 and -0 is 0 on disk.
+        equal(inputsOf(batch), list.map((record) => ({
+          ...record, headers: record.headers.map(([key, value]) => [new TextDecoder().decode(utf8(key)), value]), timestamp: record.timestamp + 0,
+        })));
+        equal([batch.header.producerId, batch.header.producerEpoch, batch.header.baseSequence, batch.header.attributes], [3, 1, 9, 0x10]);
+        equal([batch.baseOffset, batch.nextOffset, batch.offsetAt(list.length - 1)], [0, list.length, list.length - 1]);
+      }),
+      { seed: SEED, numRuns: 150 },
+    );
+  });
+
+  test("a record that would pass the byte limit is not added, and nothing changes", () => {
+    for (const bytesMax of [120, 1000, 65_536]) {
+      const builder = new BatchBuilder(kernel, { bytesMax });
+      const record = { key: utf8("key"), value: new Uint8Array(30), timestamp: 5 };
+      while (builder.tryAppend(record));
+      const { count, sizeBytes } = builder;
+      expect(count).toBeGreaterThan(0);
+      expect(builder.tryAppend(record)).toBe(false);
+      expect([builder.count, builder.sizeBytes]).toEqual([count, sizeBytes]);
+      const bytes = builder.build(NOBODY);
+      expect(bytes.length).toBeLessThanOrEqual(bytesMax);
+      expect(bytes.length).toBeGreaterThan(bytesMax - 60 - 5 * count);
+      expect(new BatchBuilder(kernel, { bytesMax }).tryAppend({ ...record, value: new Uint8Array(bytesMax) })).toBe(false);
+    }
+  });
+
+  test("a record limit holds, and the kernel's own is the highest", () => {
+    const builder = new BatchBuilder(kernel, { recordsMax: 3 });
+    const record = { key: null, value: null, timestamp: 0 };
+    expect([1, 2, 3, 4].map(() => builder.tryAppend(record))).toEqual([true, true, true, false]);
+    builder.reset();
+    expect([builder.count, builder.tryAppend(record)]).toEqual([0, true]);
+    const full = new BatchBuilder(kernel, { recordsMax: 1e9, bytesMax: 1e9 });
+    while (full.tryAppend(record));
+    expect(full.count).toBe(KERNEL_BATCH_RECORDS_MAX);
+    expect(read(full.build(NOBODY)).count).toBe(KERNEL_BATCH_RECORDS_MAX);
+  });
+
+  test("bytes are taken at once: the caller may use its buffers again", () => {
+    const builder = new BatchBuilder(kernel);
+    const value = utf8("before");
+    builder.tryAppend({ key: null, value, timestamp: 0 });
+    value.fill(0);
+    expect(read(builder.build(NOBODY)).valueAt(0)).toEqual(utf8("before"));
+  });
+
+  test("a timestamp that is no safe integer is refused", async () => {
+    for (const timestamp of [NaN, Infinity, 0.5, 2 ** 53]) {
+      await fails("INVALID_ARGUMENT", () => new BatchBuilder(kernel).tryAppend({ key: null, value: null, timestamp }));
+    }
+  });
+
+  test("what the kernel refuses is the caller's fault; an empty batch is ours", async () => {
+    const builder = new BatchBuilder(kernel);
+    await fails("INTERNAL", () => builder.build(NOBODY));
+    builder.tryAppend({ key: null, value: null, timestamp: 0 });
+    await fails("INVALID_ARGUMENT", () => builder.build({ ...NOBODY, attributes: 1 }));
+    await fails("INVALID_ARGUMENT", () => builder.build({ ...NOBODY, producerEpoch: 40_000 }));
+  });
+});
+
+describe("RecordBatch", () => {
+  test("fields are views into the given bytes", () => {
+    const bytes = craft();
+    const batch = read(bytes);
+    expect(batch.keyAt(0)?.buffer).toBe(bytes.buffer);
+    expect(batch.valueAt(0)).toEqual(utf8("one"));
+    expect([batch.valueAt(1), batch.headersAt(1)]).toEqual([null, []]);
+  });
+
+  test("bytes inside a larger buffer are read from where they stand", () => {
+    const around = concat([9, 9, 9], craft({ baseOffset: 7 }), [9]);
+    const batch = read(around.subarray(3, -1));
+    expect([batch.offsetAt(1), batch.keyAt(1), batch.timestampAt(1)]).toEqual([8, utf8("b"), 1001]);
+  });
+
+  test("a compacted batch keeps its offsets", () => {
+    const batch = read(craft({ baseOffset: 100, lastOffsetDelta: 9, records: [{ offsetDelta: 2 }, { offsetDelta: 7 }] }));
+    expect([batch.count, batch.offsetAt(0), batch.offsetAt(1), batch.nextOffset]).toEqual([2, 102, 107, 110]);
+    expect(read(craft({ records: [], lastOffsetDelta: 4 })).nextOffset).toBe(5);
+  });
+
+  test("log append time and control", () => {
+    expect(read(craft({ attributes: 8, maxTimestamp: 77 })).timestampAt(0)).toBe(77);
+    expect([read(craft()).isControl, read(craft({ attributes: 0x20 })).isControl]).toEqual([false, true]);
+  });
+
+  test("a record that is not there is INVALID_ARGUMENT, not undefined", async () => {
+    const batch = read(craft());
+    for (const i of [-1, 2, 0.5, NaN]) {
+      for (const ask of [() => batch.keyAt(i), () => batch.timestampAt(i), () => batch.offsetAt(i), () => batch.headersAt(i)]) {
+        await fails("INVALID_ARGUMENT", ask);
+      }
+    }
+  });
+});
+
+describe("damage has a name", () => {
+  test("a wrong checksum is CORRUPT_RANGE with the offsets it takes away", async () => {
+    const bytes = craft({ baseOffset: 40 });
+    bytes[68]! ^= 1;
+    const error = await fails("CORRUPT_RANGE", () => decodeBatch(kernel, bytes));
+    expect(error.details).toMatchObject({ from: 40, to: 42 });
+    expect(read(craft()).count).toBe(2);
+    expect((decodeBatch(kernel, bytes, { checkCrc: false }) as RecordBatch).count).toBe(2);
+  });
+
+  test.each([
+    ["nothing", () => new Uint8Array(0), -1],
+    ["half a header", () => craft().subarray(0, 30), -1],
+    ["another magic", () => craft({ baseOffset: 3, magic: 1 }), 3],
+    ["a byte too few", () => craft({ baseOffset: 3 }).subarray(0, -1), 3],
+    ["a byte too many", () => concat(craft({ baseOffset: 3 }), [0]), 3],
+    ["a negative offset", () => craft({ baseOffset: -9 }), -1],
+    ["an unsafe offset", () => craft({ baseOffset: 2n ** 60n }), -1],
+    ["records that do not add up", () => craft({ baseOffset: 3, count: 2, section: [0, 0] }), 3],
+  ])("%s is CORRUPT_RANGE", async (_, make, from) => {
+    expect((await fails("CORRUPT_RANGE", () => decodeBatch(kernel, make()))).details["from"]).toBe(from);
+  });
+
+  test("attributes of a later version are UNSUPPORTED_FORMAT, damaged ones are not", async () => {
+    await fails("UNSUPPORTED_FORMAT", () => decodeBatch(kernel, craft({ attributes: 0x80 })));
+    await fails("CORRUPT_RANGE", () => decodeBatch(kernel, craft({ attributes: 0x80, crc: 1 })));
+    for (const codec of [2, 3, 4, 5]) await fails("UNSUPPORTED_FORMAT", decodeBatch(kernel, craft({ attributes: codec })) as Promise<RecordBatch>);
+    await fails("CORRUPT_RANGE", decodeBatch(kernel, craft({ attributes: 2, crc: 1 })) as Promise<RecordBatch>);
+  });
+
+  test("errors survive the wire", async () => {
+    const error = await fails("CORRUPT_RANGE", () => decodeBatch(kernel, craft({ crc: 1 })));
+    expect(TidemarkError.fromWire(structuredClone(error.toWire())).details).toEqual(error.details);
+  });
+});
+
+describe("splitBatches", () => {
+  test("hops over whole batches", () => {
+    const batches = [craft(), craft({ records: [] , lastOffsetDelta: 0 }), craft({ baseOffset: 9 })];
+    expect(splitBatches(concat(...batches))).toEqual(batches);
+    expect(splitBatches(new Uint8Array(0))).toEqual([]);
+    const bytes = concat(...batches);
+    stampBaseOffset(splitBatches(bytes)[1] as Uint8Array, 5);
+    expect(read(bytes.subarray(batches[0]!.length, -batches[2]!.length)).baseOffset).toBe(5);
+  });
+
+  test("bytes that do not tile are INVALID_BATCH", async () => {
+    const bad = [[0], craft().subarray(0, -1), concat(craft(), [0]), concat(craft(), new Uint8Array(61)), craft({ length: -12 }), craft({ length: -1 }), craft({ length: 48 }), craft({ length: 2 ** 31 - 1 })];
+    for (const bytes of bad) await fails("INVALID_BATCH", () => splitBatches(Uint8Array.from(bytes)));
+  });
+});
