@@ -86,13 +86,25 @@ export async function compressBatch(kernel: Kernel, batch: Uint8Array): Promise<
   assert(batch.length >= BATCH_HEADER_BYTES, "no record batch");
   const { attributes } = readHeader(batch);
   if ((attributes & CODEC_MASK) !== Codec.NONE) return batch;
-  const records = await gzip(batch.subarray(BATCH_HEADER_BYTES));
+  return withRecords(kernel, batch, await gzip(batch.subarray(BATCH_HEADER_BYTES)), attributes | Codec.GZIP);
+}
+
+/** The uncompressed form of a gzip batch whose checksum is known to be good; others come back as they are. */
+export async function decompressBatch(kernel: Kernel, batch: Uint8Array, bytesMax: number): Promise<Uint8Array> {
+  assert(batch.length >= BATCH_HEADER_BYTES, "no record batch");
+  const { attributes } = readHeader(batch);
+  if ((attributes & CODEC_MASK) !== Codec.GZIP) return batch;
+  return withRecords(kernel, batch, await gunzip(batch.subarray(BATCH_HEADER_BYTES), bytesMax), attributes & ~CODEC_MASK);
+}
+
+/** The batch's header over another records section. */
+function withRecords(kernel: Kernel, batch: Uint8Array, records: Uint8Array, attributes: number): Uint8Array {
   const out = new Uint8Array(BATCH_HEADER_BYTES + records.length);
   out.set(batch.subarray(0, BATCH_HEADER_BYTES));
   out.set(records, BATCH_HEADER_BYTES);
   const view = new DataView(out.buffer);
   view.setInt32(LENGTH_AT, out.length - LENGTH_OVERHEAD);
-  view.setInt16(ATTRIBUTES_AT, attributes | Codec.GZIP);
+  view.setInt16(ATTRIBUTES_AT, attributes);
   view.setUint32(CRC_AT, kernel.crc32c(out.subarray(CRC_FROM)));
   return out;
 }

@@ -1,0 +1,204 @@
+/**
+ * Key compaction: of each key the newest record stays, offsets never change, the active segment is never touched.
+ *
+ *   sealed, old enough                        | lagging | active
+ *   ┌────────┬────────┬────────┬──────────────┐─────────┬───────
+ *   │ pass 1: newest offset of each key → map │
+ *   │ pass 2: rewrite what the map outdates   │   one swap per output, each a commit of its own
+ *   └─────────────────────────────────────────┘
+ *
+ * Both passes begin at the log's start, so behind a tombstone that is the newest of its key nothing older is left, and it
+ * may go once its delay has passed. Sealed segments are immutable: reading them needs no turn, only the swap does. A
+ * trim between the passes makes the swap's range vanish; then the pass ends, and the next one starts from what is there.
+ */
+import { TidemarkError } from "../errors.ts";
+import { type Kernel, KERNEL_BATCH_BYTES_MAX, Status } from "../kernel/types.ts";
+import { ATTRIBUTE_CONTROL, Codec, CODEC_MASK } from "../record/format.ts";
+import { compressBatch, decompressBatch } from "../record/codec.ts";
+import { decodeBatch, type RecordBatch, splitBatches } from "../record/record-batch.ts";
+import { concat } from "../store/bytes.ts";
+import type { LogStore, ReplacementSegment, SegmentInfo } from "../store/log-store.ts";
+import { TOMBSTONE_RETENTION_MS } from "./limits.ts";
+import type { CleanResult, LogSettings } from "./types.ts";
+
+const READ_BYTES = 1024 * 1024;
+type Swap = (swap: () => Promise<void>) => Promise<void>;
+type Compacted = CleanResult["compacted"];
+type Totals = { -readonly [field in keyof Compacted]: number };
+
+export class Compactor {
+  readonly #store: LogStore;
+  readonly #kernel: Kernel;
+  readonly #settings: LogSettings;
+  /** Everything below was compacted by the last pass, and no tombstone there falls due before `#nextDueMs`. */
+  #cleanTo = 0;
+  #nextDueMs = Infinity;
+
+  constructor(options: { readonly store: LogStore; readonly kernel: Kernel; readonly settings: LogSettings }) {
+    this.#store = options.store;
+    this.#kernel = options.kernel;
+    this.#settings = options.settings;
+  }
+
+  async run(nowMs: number, highWatermark: number, swap: Swap): Promise<Compacted> {
+    const result: Totals = { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 };
+    const inputs = this.#eligible(nowMs, highWatermark);
+    const end = inputs.at(-1)?.nextOffset ?? 0;
+    if (!this.#settings.compaction || end === 0 || (end <= this.#cleanTo && nowMs < this.#nextDueMs)) return result;
+    const pass = new Pass(this.#store, this.#kernel, this.#settings, nowMs);
+    try {
+      await pass.map(inputs);
+      for (const group of this.#groups(inputs)) await pass.rewrite(group, swap, result);
+    } catch (thrown) {
+      // Trimmed meanwhile: the segments of this pass are no longer there.
+      if (thrown instanceof TidemarkError && ["INVALID_ARGUMENT", "OFFSET_OUT_OF_RANGE"].includes(thrown.code)) return result;
+      throw thrown;
+    }
+    this.#cleanTo = pass.mapTo;
+    this.#nextDueMs = pass.nextDueMs;
+    return result;
+  }
+
+  /** The run of segments from the front that may be rewritten; damage in between ends it, so that nothing is read around. */
+  #eligible(nowMs: number, highWatermark: number): SegmentInfo[] {
+    const minLagMs = this.#settings.compaction?.minLagMs ?? 0;
+    const eligible: SegmentInfo[] = [];
+    for (const segment of this.#store.segments()) {
+      const young = segment.sealedAt === undefined || nowMs - segment.sealedAt < minLagMs;
+      const damaged = this.#store.quarantined.some((range) => range.from < segment.nextOffset && range.to > segment.baseOffset);
+      if (young || damaged || segment.nextOffset > highWatermark) break;
+      eligible.push(segment);
+    }
+    return eligible;
+  }
+
+  /** Neighbours that fit one segment together even if nothing goes: small leftovers of earlier passes come together again. */
+  #groups(inputs: readonly SegmentInfo[]): SegmentInfo[][] {
+    const bytesMax = Math.max(...inputs.map((segment) => segment.bytes));
+    const groups: SegmentInfo[][] = [];
+    let bytes = Infinity;
+    for (const segment of inputs) {
+      if (bytes + segment.bytes > bytesMax) {
+        groups.push([]);
+        bytes = 0;
+      }
+      groups.at(-1)!.push(segment);
+      bytes += segment.bytes;
+    }
+    return groups;
+  }
+}
+
+class Pass {
+  /** Key bytes as Latin-1, and the newest offset that holds it. */
+  readonly #newest = new Map<string, number>();
+  /** The map speaks for offsets below this one. */
+  mapTo = 0;
+  nextDueMs = Infinity;
+  readonly #tombstoneRetentionMs: number;
+
+  constructor(
+    readonly store: LogStore,
+    readonly kernel: Kernel,
+    readonly settings: LogSettings,
+    readonly nowMs: number,
+  ) {
+    this.#tombstoneRetentionMs = settings.compaction?.tombstoneRetentionMs ?? TOMBSTONE_RETENTION_MS;
+  }
+
+  async map(inputs: readonly SegmentInfo[]): Promise<void> {
+    const { compactionKeysMax } = this.settings;
+    for (const segment of inputs) {
+      for await (const bytes of this.#batches(segment)) {
+        const batch = await this.#decode(bytes);
+        for (let i = 0; i < batch.count; i++) {
+          const key = keyOf(batch, i);
+          if (key === undefined) continue;
+          if (!this.#newest.has(key) && this.#newest.size >= compactionKeysMax) return;
+          this.#newest.set(key, batch.offsetAt(i));
+          this.mapTo = batch.offsetAt(i) + 1;
+        }
+        this.mapTo = batch.nextOffset;
+      }
+      this.mapTo = segment.nextOffset;
+    }
+  }
+
+  /** Rewrites a group of neighbours into one segment, if anything in it goes or there is more than one. */
+  async rewrite(group: readonly SegmentInfo[], swap: Swap, result: Totals): Promise<void> {
+    const kept: Uint8Array[] = [];
+    let removed = 0;
+    for (const segment of group) {
+      const tombstonesDue = this.nowMs - segment.sealedAt! >= this.#tombstoneRetentionMs;
+      for await (const bytes of this.#batches(segment)) {
+        const filtered = await this.#filter(bytes, tombstonesDue, segment.sealedAt!);
+        removed += filtered.removed;
+        if (filtered.bytes) kept.push(filtered.bytes);
+      }
+    }
+    if (removed === 0 && group.length === 1) return;
+    const bytes = concat(kept);
+    const from = group[0]!.baseOffset;
+    const to = group.at(-1)!.nextOffset;
+    const sealedAt = Math.max(...group.map((segment) => segment.sealedAt!));
+    const outputs: ReplacementSegment[] = bytes.length > 0 ? [{ baseOffset: from, nextOffset: to, bytes, sealedAt }] : [];
+    await swap(() => this.store.replace(from, to, outputs));
+    result.segments += group.length;
+    result.bytesBefore += group.reduce((sum, segment) => sum + segment.bytes, 0);
+    result.bytesAfter += bytes.length;
+    result.recordsRemoved += removed;
+  }
+
+  /** The batch without what is outdated; no bytes when nothing is left of it. */
+  async #filter(bytes: Uint8Array, tombstonesDue: boolean, sealedAt: number): Promise<{ removed: number; bytes: Uint8Array | undefined }> {
+    const batch = await this.#decode(bytes);
+    const keep = new Uint8Array((batch.count + 7) >> 3);
+    let removed = 0;
+    for (let i = 0; i < batch.count; i++) {
+      if (this.#stays(batch, i, tombstonesDue, sealedAt)) keep[i >> 3]! |= 1 << (i & 7);
+      else removed++;
+    }
+    if (removed === 0 && batch.count > 0) return { removed, bytes };
+    if (removed === batch.count) return { removed, bytes: undefined };
+    const gzip = (batch.header.attributes & CODEC_MASK) === Codec.GZIP;
+    const plain = gzip ? await decompressBatch(this.kernel, bytes, this.settings.decompressedBytesMax) : bytes;
+    // What fits the kernel only compressed stays as it is: offsets and newest records are right all the same.
+    if (plain.length > KERNEL_BATCH_BYTES_MAX) return { removed: 0, bytes };
+    const filtered = this.kernel.filterBatch(plain, keep);
+    if (filtered.status !== Status.OK) throw new TidemarkError("INTERNAL", "a decoded batch can't be filtered", { status: filtered.status });
+    return { removed, bytes: gzip ? await compressBatch(this.kernel, filtered.bytes) : filtered.bytes };
+  }
+
+  #stays(batch: RecordBatch, i: number, tombstonesDue: boolean, sealedAt: number): boolean {
+    const key = keyOf(batch, i);
+    const offset = batch.offsetAt(i);
+    if (key === undefined || offset >= this.mapTo) return true;
+    if (this.#newest.get(key) !== offset) return false;
+    if (batch.valueAt(i) !== null) return true;
+    if (!tombstonesDue) this.nextDueMs = Math.min(this.nextDueMs, sealedAt + this.#tombstoneRetentionMs);
+    return !tombstonesDue;
+  }
+
+  #decode(bytes: Uint8Array): RecordBatch | Promise<RecordBatch> {
+    return decodeBatch(this.kernel, bytes, { decompressedBytesMax: this.settings.decompressedBytesMax });
+  }
+
+  async *#batches(segment: SegmentInfo): AsyncGenerator<Uint8Array> {
+    let offset = Math.max(segment.baseOffset, this.store.logStartOffset);
+    while (offset < segment.nextOffset) {
+      const { bytes, nextOffset } = await this.store.read(offset, READ_BYTES, segment.nextOffset);
+      if (bytes.length === 0) return;
+      yield* splitBatches(bytes);
+      offset = nextOffset;
+    }
+  }
+}
+
+/** undefined: a record without a key, or a control record; both always stay. */
+function keyOf(batch: RecordBatch, i: number): string | undefined {
+  const key = batch.header.attributes & ATTRIBUTE_CONTROL ? null : batch.keyAt(i);
+  if (key === null) return undefined;
+  let text = "";
+  for (const byte of key) text += String.fromCharCode(byte);
+  return text;
+}

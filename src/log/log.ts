@@ -1,0 +1,407 @@
+/**
+ * The log: one writer that gives offsets, and any number of readers.
+ *
+ *   append ─ validate ─ producer's sequence ─ offset given ─┐ accepted
+ *                                                           ▼
+ *                                                         queue ── one commit at a time ──▶ store.append   provisional readers wake
+ *                                                                                           store.handOver → written
+ *                                                                                           store.flush    → flushed, high watermark
+ *
+ * Everything up to the queue happens in the call's own turn, so calls made in a row get offsets in a row. While a commit
+ * runs, new appends queue up and form the next one: that is the batching. Structural work (roll, trim, compaction's swap)
+ * takes its turn between commits.
+ */
+import { TidemarkError } from "../errors.ts";
+import type { Kernel } from "../kernel/types.ts";
+import { type BatchHeader, stampBaseOffset } from "../record/format.ts";
+import { decodeBatch } from "../record/record-batch.ts";
+import type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
+import { Compactor } from "./compaction.ts";
+import { withDefaults } from "./limits.ts";
+import { ProducerState, type ProducerEntry } from "./producer-state.ts";
+import { retentionOffset } from "./retention.ts";
+import type {
+  Acks, AppendOptions, AppendResult, CleanResult, Clock, Fetched, FetchOptions, Isolation, LogApi, LogSettings, StartPosition,
+} from "./types.ts";
+import { validate } from "./validate.ts";
+import { Waiters } from "./waiters.ts";
+
+const FETCH_BYTES = 1024 * 1024;
+
+export interface LogOptions {
+  readonly store: LogStore;
+  readonly kernel: Kernel;
+  readonly clock: Clock;
+  readonly settings?: Partial<LogSettings>;
+}
+
+interface Pending {
+  readonly batch: Uint8Array;
+  readonly header: BatchHeader;
+  readonly baseOffset: number;
+  readonly acks: Acks;
+  readonly before: ProducerEntry | undefined;
+  readonly resolve: (result: AppendResult) => void;
+  readonly reject: (error: TidemarkError) => void;
+}
+
+export class Log implements LogApi {
+  readonly settings: LogSettings;
+  readonly #store: LogStore;
+  readonly #kernel: Kernel;
+  readonly #clock: Clock;
+  readonly #batchLimits: { readonly recordBytesMax: number; readonly batchBytesMax: number };
+  /** As of the queue's end: what admits the next append. */
+  readonly #producers: ProducerState;
+  /** As of what is written: what a sealed segment's snapshot says. Queued batches may never be written. */
+  readonly #written: ProducerState;
+  #queue: Pending[] = [];
+  #queueBytes = 0;
+  /** Being committed now; `#writtenUpTo` of them are counted in `#written`. */
+  #group: readonly Pending[] = [];
+  #writtenUpTo = 0;
+  /** Offset of the next append, queue included. */
+  #end: number;
+  #highWatermark: number;
+  /** Tail of the queue of commits and structural work. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #scheduled = false;
+  #failure: TidemarkError | undefined;
+  #closed = false;
+  /** Readers at the log's end. */
+  readonly #committedReaders: Waiters;
+  readonly #provisionalReaders: Waiters;
+  /** Retries of batches that are still on their way. */
+  readonly #handedOver: Waiters;
+  readonly #flushed: Waiters;
+  readonly #compactor: Compactor;
+
+  private constructor({ store, kernel, clock, settings = {} }: LogOptions) {
+    this.settings = withDefaults(settings);
+    const { producersMax, producerMaxAgeMs, waitersMax, queueAppendsMax, recordBytesMax, batchBytesMax } = this.settings;
+    this.#store = store;
+    this.#kernel = kernel;
+    this.#clock = clock;
+    this.#batchLimits = { recordBytesMax, batchBytesMax: Math.min(batchBytesMax, store.batchBytesMax) };
+    this.#producers = new ProducerState(producersMax, producerMaxAgeMs);
+    this.#written = new ProducerState(producersMax, producerMaxAgeMs);
+    this.#committedReaders = new Waiters(waitersMax);
+    this.#provisionalReaders = new Waiters(waitersMax);
+    this.#handedOver = new Waiters(queueAppendsMax);
+    this.#flushed = new Waiters(queueAppendsMax);
+    this.#end = store.logEndOffset;
+    this.#highWatermark = store.flushedOffset;
+    this.#compactor = new Compactor({ store, kernel, settings: this.settings });
+    store.onSeal = (maxBytes) => {
+      // In the middle of store.append: some of the group lie in the segment being sealed, some will come behind it.
+      this.#countWritten();
+      return this.#written.snapshot(kernel, maxBytes);
+    };
+  }
+
+  /** Rebuilds the producers' state from the newest snapshot and the headers behind it. Writes nothing. */
+  static async open(options: LogOptions): Promise<Log> {
+    const log = new Log(options);
+    const { store, kernel, clock } = options;
+    const snapshot = await store.producerSnapshot();
+    const usable = snapshot !== undefined && log.#producers.load(kernel, snapshot.bytes) && log.#written.load(kernel, snapshot.bytes);
+    const nowMs = clock.now();
+    for await (const header of store.headers(usable ? snapshot.offset : store.logStartOffset)) {
+      if (header.producerId < 0) continue;
+      log.#producers.record(header, header.baseOffset, nowMs);
+      log.#written.record(header, header.baseOffset, nowMs);
+    }
+    return log;
+  }
+
+  get name(): string {
+    return this.#store.name;
+  }
+  get logStartOffset(): number {
+    return this.#store.logStartOffset;
+  }
+  get highWatermark(): number {
+    return this.#highWatermark;
+  }
+  get logEndOffset(): number {
+    return this.#store.logEndOffset;
+  }
+  get leaderEpoch(): number {
+    return this.#store.leaderEpoch;
+  }
+  get recovery(): LogRecovery {
+    return this.#store.recovery;
+  }
+  segments(): readonly SegmentInfo[] {
+    return this.#store.segments();
+  }
+  quarantined(): readonly QuarantinedRange[] {
+    return this.#store.quarantined;
+  }
+
+  // --- append ------------------------------------------------------------------------------------------------------
+
+  async append(batch: Uint8Array, options: AppendOptions = {}): Promise<AppendResult> {
+    this.#check();
+    const header = validate(this.#kernel, batch, this.#batchLimits);
+    const acks = options.acks ?? "flushed";
+    const nowMs = this.#clock.now();
+    const idempotent = header.producerId >= 0;
+    // Before ifEnd: a retry finds the log moved, by its own first try.
+    const earlier = idempotent ? this.#producers.admit(header, nowMs) : undefined;
+    if (earlier) return this.#repeat(earlier.baseOffset, header, acks);
+    if (options.ifEnd !== undefined && options.ifEnd !== this.#end) {
+      throw new TidemarkError("OFFSET_CONFLICT", `the log ends at ${this.#end}, not ${options.ifEnd}`, { logEndOffset: this.#end, ifEnd: options.ifEnd });
+    }
+    this.#checkRoom(batch.length);
+    const baseOffset = this.#end;
+    if (!Number.isSafeInteger(baseOffset + header.recordCount)) throw new TidemarkError("LIMIT_EXCEEDED", "offsets are used up");
+    stampBaseOffset(batch, baseOffset);
+    const before = idempotent ? this.#producers.record(header, baseOffset, nowMs) : undefined;
+    this.#end += header.recordCount;
+    this.#queueBytes += batch.length;
+    return new Promise<AppendResult>((resolve, reject) => {
+      const pending: Pending = { batch, header, baseOffset, acks, before, resolve, reject };
+      this.#queue.push(pending);
+      if (acks === "accepted") this.#acknowledge(pending);
+      this.#schedule();
+    });
+  }
+
+  #checkRoom(bytes: number): void {
+    const { queueBytesMax, queueAppendsMax } = this.settings;
+    // A batch larger than the whole queue may still go alone.
+    const full = this.#queue.length > 0 && (this.#queueBytes + bytes > queueBytesMax || this.#queue.length >= queueAppendsMax);
+    if (full) throw new TidemarkError("BACKPRESSURE", "the append queue is full", { queueBytes: this.#queueBytes, queueAppends: this.#queue.length });
+  }
+
+  /** A batch that is in the log or on its way: the first offsets, as soon as the first try has reached the level. */
+  async #repeat(baseOffset: number, header: BatchHeader, acks: Acks): Promise<AppendResult> {
+    const lastOffset = baseOffset + header.recordCount - 1;
+    if (acks === "written" && lastOffset >= this.#highWatermark) await this.#handedOver.wait(lastOffset);
+    if (acks === "flushed" && lastOffset >= this.#highWatermark) await this.#flushed.wait(lastOffset);
+    return { baseOffset, lastOffset, duplicate: true, leaderEpoch: this.leaderEpoch, acks };
+  }
+
+  #acknowledge({ baseOffset, header, acks, resolve }: Pending): void {
+    resolve({ baseOffset, lastOffset: baseOffset + header.recordCount - 1, duplicate: false, leaderEpoch: this.leaderEpoch, acks });
+  }
+
+  /** Work that must have the store alone; one piece at a time, in order. */
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#turn.then(work);
+    this.#turn = run.catch(() => undefined);
+    return run;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    void this.#exclusive(async () => {
+      this.#scheduled = false;
+      if (this.#failure) return;
+      const group = this.#queue;
+      this.#queue = [];
+      this.#queueBytes = 0;
+      if (group.length > 0) await this.#commit(group);
+    });
+  }
+
+  async #commit(group: readonly Pending[]): Promise<void> {
+    this.#group = group;
+    this.#writtenUpTo = 0;
+    try {
+      await this.#store.append(group.map(({ batch }) => batch));
+      this.#countWritten();
+      this.#provisionalReaders.advance(this.#store.logEndOffset);
+      if (this.#handedOver.count > 0 || group.some(({ acks }) => acks === "written")) {
+        await this.#store.handOver();
+        this.#handedOver.advance(this.#store.logEndOffset);
+        for (const pending of group) if (pending.acks === "written") this.#acknowledge(pending);
+      }
+      await this.#store.flush();
+    } catch (thrown) {
+      const error = TidemarkError.from(thrown, "STORAGE_FAILED");
+      if (!error.details["poisoned"] && this.#store.logEndOffset === group[0]!.baseOffset) this.#refuse(group, error);
+      else this.#poison(error, group);
+      return;
+    }
+    this.#raiseHighWatermark();
+    for (const pending of group) if (pending.acks === "flushed") this.#acknowledge(pending);
+  }
+
+  #raiseHighWatermark(): void {
+    this.#highWatermark = this.#store.flushedOffset;
+    this.#handedOver.advance(this.#highWatermark);
+    this.#flushed.advance(this.#highWatermark);
+    this.#committedReaders.advance(this.#highWatermark);
+    this.#provisionalReaders.advance(this.#highWatermark);
+  }
+
+  /** Moves the written producers' state up to the store's end. */
+  #countWritten(): void {
+    const nowMs = this.#clock.now();
+    for (; this.#writtenUpTo < this.#group.length; this.#writtenUpTo++) {
+      const { header, baseOffset } = this.#group[this.#writtenUpTo]!;
+      if (baseOffset >= this.#store.logEndOffset) break;
+      if (header.producerId >= 0) this.#written.record(header, baseOffset, nowMs);
+    }
+  }
+
+  /**
+   * The store took nothing and goes on (no slot to be had). The group fails for certain, and so must all that queued
+   * up behind it: their offsets were given on top of the group's. Undone newest first, a re-send is then in turn again.
+   */
+  #refuse(group: readonly Pending[], error: TidemarkError): void {
+    const refused = [...group, ...this.#queue];
+    this.#queue = [];
+    this.#queueBytes = 0;
+    this.#group = [];
+    this.#end = this.#store.logEndOffset;
+    for (const { header, before } of refused.toReversed()) if (header.producerId >= 0) this.#producers.restore(header.producerId, before);
+    for (const { reject } of refused) reject(error);
+    this.#handedOver.fail(error, this.#end);
+    this.#flushed.fail(error, this.#end);
+  }
+
+  /** What is on disk is not known any more: producers find out by re-sending to the log opened anew. */
+  #poison(error: TidemarkError, group: readonly Pending[]): void {
+    this.#failure = error;
+    const unknown = new TidemarkError("OUTCOME_UNKNOWN", `the store failed: ${error.message}`, { ...error.details, cause: error.code }, { cause: error });
+    for (const { reject } of [...group, ...this.#queue]) reject(unknown);
+    this.#queue = [];
+    this.#queueBytes = 0;
+    this.#handedOver.fail(unknown);
+    this.#flushed.fail(unknown);
+    const closed = new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: error });
+    this.#committedReaders.fail(closed);
+    this.#provisionalReaders.fail(closed);
+  }
+
+  #check(): void {
+    if (this.#closed) throw new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
+    if (this.#failure) throw new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: this.#failure });
+  }
+
+  // --- read --------------------------------------------------------------------------------------------------------
+
+  async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
+    const { maxBytes = FETCH_BYTES, isolation = "committed", wait = false, verify = false, signal } = options;
+    for (;;) {
+      signal?.throwIfAborted();
+      const limit = this.#limit(isolation);
+      const found = await this.#store.read(from, maxBytes, limit, verify);
+      if (found.bytes.length > 0 || found.nextOffset > from || !wait) {
+        const { logStartOffset, highWatermark, logEndOffset } = this;
+        return { ...found, logStartOffset, highWatermark, logEndOffset };
+      }
+      this.#check();
+      // The limit may have risen while we read; parked behind it we would miss the wake-up.
+      if (this.#limit(isolation) > limit) continue;
+      await (isolation === "committed" ? this.#committedReaders : this.#provisionalReaders).wait(from, signal);
+    }
+  }
+
+  #limit(isolation: Isolation): number {
+    return isolation === "committed" ? this.#highWatermark : this.#store.logEndOffset;
+  }
+
+  async resolve(position: StartPosition, isolation: Isolation = "committed"): Promise<number> {
+    const { logStartOffset } = this;
+    const limit = this.#limit(isolation);
+    if (position === "earliest") return logStartOffset;
+    if (position === "latest") return limit;
+    if (typeof position === "number") {
+      if (position >= logStartOffset && position <= limit) return position;
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, { offset: position, logStartOffset, logEndOffset: limit });
+    }
+    if ("last" in position) {
+      if (!(position.last >= 0)) throw new TidemarkError("INVALID_ARGUMENT", "last is a count", { last: position.last });
+      return Math.max(logStartOffset, limit - Math.trunc(position.last));
+    }
+    return this.#firstAt(position.timestamp, limit);
+  }
+
+  /** The first record from the log start whose timestamp is at least `timestamp`; `limit` without one. */
+  async #firstAt(timestamp: number, limit: number): Promise<number> {
+    let offset = (await this.#store.offsetForTimestamp(timestamp)) ?? limit;
+    // One batch as a rule; more when the records that the batch's maximum promised lie below the log start.
+    while (offset < limit) {
+      const { bytes, nextOffset } = await this.#store.read(offset, 1, limit);
+      if (bytes.length === 0) return Math.max(nextOffset, offset);
+      const batch = await decodeBatch(this.#kernel, bytes, { decompressedBytesMax: this.settings.decompressedBytesMax });
+      for (let i = 0; i < batch.count; i++) {
+        const found = batch.offsetAt(i);
+        if (found >= offset && batch.timestampAt(i) >= timestamp) return Math.min(found, limit);
+      }
+      offset = nextOffset;
+    }
+    return limit;
+  }
+
+  // --- upkeep ------------------------------------------------------------------------------------------------------
+
+  async trim(offset: number): Promise<void> {
+    this.#check();
+    if (!Number.isSafeInteger(offset) || offset > this.#highWatermark) {
+      const { logStartOffset, highWatermark } = this;
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `can't trim to ${offset}`, { offset, logStartOffset, highWatermark });
+    }
+    await this.#exclusive(() => this.#guarded(() => this.#store.trim(offset)));
+  }
+
+  async roll(): Promise<void> {
+    this.#check();
+    await this.#exclusive(() => this.#guarded(() => this.#store.roll()));
+  }
+
+  async clean(): Promise<CleanResult> {
+    this.#check();
+    const rolled = await this.#exclusive(() =>
+      this.#guarded(async () => {
+        const active = this.#store.segments().at(-1);
+        const due = active && active.batches > 0 && this.#clock.now() - active.createdAt >= this.settings.segmentMaxAgeMs;
+        // Without a roll the flush brings the durable mark up to the log's end.
+        await (due ? this.#store.roll() : this.#store.flush());
+        this.#raiseHighWatermark();
+        return due === true;
+      }),
+    );
+    const retired = await this.#exclusive(() => this.#guarded(() => this.#retire()));
+    const compacted = await this.#compactor.run(this.#clock.now(), this.#highWatermark, (swap) => this.#exclusive(() => this.#guarded(swap)));
+    return { retired, compacted, rolled };
+  }
+
+  async #retire(): Promise<CleanResult["retired"]> {
+    const before = this.#store.segments();
+    const { logStartOffset } = this;
+    const state = { logStartOffset, highWatermark: this.#highWatermark, nowMs: this.#clock.now() };
+    const offset = retentionOffset(before, this.settings.retention, state);
+    if (offset > logStartOffset) await this.#store.trim(offset);
+    const gone = before.filter((segment) => segment.state === "sealed" && segment.nextOffset <= offset);
+    return { segments: gone.length, bytes: gone.reduce((sum, segment) => sum + segment.bytes, 0) };
+  }
+
+  /** Store work outside a commit: if it poisons the store, the log says so from here on. */
+  async #guarded<T>(work: () => Promise<T>): Promise<T> {
+    this.#check();
+    try {
+      return await work();
+    } catch (thrown) {
+      const error = TidemarkError.from(thrown, "STORAGE_FAILED");
+      if (error.details["poisoned"]) this.#poison(error, []);
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    // Commits that are under way or queued come first; nothing new is taken.
+    for (let turn: Promise<unknown> | undefined; turn !== this.#turn; ) await (turn = this.#turn);
+    const closed = new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
+    this.#committedReaders.fail(closed);
+    this.#provisionalReaders.fail(closed);
+    if (!this.#failure) await this.#store.close();
+  }
+}

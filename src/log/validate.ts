@@ -1,0 +1,52 @@
+/** What the leader checks of a batch before it takes it: the kernel's verdict, and what only an appended batch must keep. */
+import { TidemarkError } from "../errors.ts";
+import { Column, COLUMNS, type Kernel, Status } from "../kernel/types.ts";
+import {
+  ATTRIBUTE_CONTROL,
+  ATTRIBUTE_DELETE_HORIZON,
+  ATTRIBUTE_TRANSACTIONAL,
+  BATCH_HEADER_BYTES,
+  type BatchHeader,
+  Codec,
+  CODEC_MASK,
+  readHeader,
+} from "../record/format.ts";
+
+const LOGS_OWN = ATTRIBUTE_CONTROL | ATTRIBUTE_TRANSACTIONAL | ATTRIBUTE_DELETE_HORIZON;
+
+export interface BatchLimits {
+  readonly recordBytesMax: number;
+  readonly batchBytesMax: number;
+}
+
+/** The header of a good batch, else INVALID_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE or UNSUPPORTED_FORMAT. */
+export function validate(kernel: Kernel, batch: Uint8Array, limits: BatchLimits): BatchHeader {
+  if (batch.length > limits.batchBytesMax) {
+    throw new TidemarkError("BATCH_TOO_LARGE", `a batch of ${batch.length} bytes`, { bytes: batch.length, batchBytesMax: limits.batchBytesMax });
+  }
+  const status = kernel.validateBatch(batch);
+  if (status !== Status.OK) throw new TidemarkError("INVALID_BATCH", `the batch is not valid (status ${status})`, { status });
+  const header = readHeader(batch);
+  const codec = header.attributes & CODEC_MASK;
+  if (codec !== Codec.NONE && codec !== Codec.GZIP) throw new TidemarkError("UNSUPPORTED_FORMAT", `codec ${codec}`, { codec });
+  if (header.attributes & LOGS_OWN) throw new TidemarkError("INVALID_BATCH", "control and transactional batches are not a producer's", { attributes: header.attributes });
+  if (header.recordCount === 0 || header.recordCount !== header.lastOffsetDelta + 1) {
+    throw new TidemarkError("INVALID_BATCH", "a new batch has a record for each offset", { recordCount: header.recordCount });
+  }
+  if (header.producerId >= 0 && (header.producerEpoch < 0 || header.baseSequence < 0)) {
+    throw new TidemarkError("INVALID_BATCH", "a producer id goes with an epoch and a sequence", { producerId: header.producerId });
+  }
+  // Of a compressed batch the sizes are known only to who decompresses it; its whole is bounded all the same.
+  if (codec === Codec.NONE && batch.length - BATCH_HEADER_BYTES > limits.recordBytesMax) checkRecords(kernel, batch, limits.recordBytesMax);
+  return header;
+}
+
+function checkRecords(kernel: Kernel, batch: Uint8Array, recordBytesMax: number): void {
+  const { columns } = kernel.decodeBatch(batch, false);
+  let end = batch.length;
+  for (let i = columns.count - 1; i >= 0; i--) {
+    const start = columns.ints[i * COLUMNS + Column.RECORD_POSITION]!;
+    if (end - start > recordBytesMax) throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${end - start} bytes`, { bytes: end - start, recordBytesMax, record: i });
+    end = start;
+  }
+}
