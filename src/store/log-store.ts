@@ -140,7 +140,10 @@ export interface LogStore {
    */
   replace(from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void>;
 
-  /** Batch headers from `from` to the log end, in order; used to rebuild producer state. */
+  /**
+   * Batch headers from `from` to the log end, in order; used to rebuild producer state. From the log start (or below it)
+   * also those of trimmed batches that the store still holds.
+   */
   headers(from: number): AsyncIterable<BatchHeader>;
 
   /** Opaque bytes that the log stores with each sealed segment (its producers' state at that point). */

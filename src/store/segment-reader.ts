@@ -192,9 +192,10 @@ export class SegmentReader {
     let window = new Uint8Array(0);
     let windowAt = position;
     while (position < end) {
-      const damaged = segment.damage.find((range) => range.bytes > 0 && range.position === position);
+      // Inside, not only at its start: a damaged batch's own header may be whole and lead there.
+      const damaged = segment.damage.find((range) => position >= range.position && position < range.position + range.bytes);
       if (damaged) {
-        position += damaged.bytes;
+        position = damaged.position + damaged.bytes;
         continue;
       }
       if (position + BATCH_HEADER_BYTES > windowAt + window.length || position < windowAt) {

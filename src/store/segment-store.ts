@@ -175,7 +175,7 @@ export class SegmentStore {
       const log = new SegmentedLog(this, entry.name, { segments, logStartOffset: entry.logStartOffset, mark, recovery });
       this.#logs.set(entry.name, log);
     }
-    const taken = new Set([...this.#logs.values()].flatMap((log) => log.segments().map((segment) => segment.slot)));
+    const taken = new Set(found.flatMap(({ segments }) => segments.map((segment) => segment.slot)));
     for (let slot = CATALOG_SLOTS; slot < this.volume.slotCount; slot++) if (!taken.has(slot)) this.#free.push(slot);
     // The new epoch before any mark or batch carries it.
     await this.#commit();

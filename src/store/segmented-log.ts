@@ -76,7 +76,7 @@ export class SegmentedLog implements LogStore {
     return this.#segments.flatMap((segment) => segment.damage).filter((range) => range.to > this.#logStartOffset);
   }
   segments(): readonly SegmentInfo[] {
-    return this.#segments.map((segment) => segment.info());
+    return this.#segments.filter((segment) => !segment.sealed || segment.nextOffset > this.#logStartOffset).map((segment) => segment.info());
   }
 
   /** What the catalog says of this log, with the given segments instead of today's when a change is being committed. */
@@ -223,6 +223,9 @@ export class SegmentedLog implements LogStore {
     }
     await this.#store.change(async (change) => {
       const kept = this.#segments.filter((segment) => !segment.sealed || segment.nextOffset > offset);
+      // The newest producers' snapshot outlives its records: a re-sent batch must be recognised although it was trimmed.
+      const newest = this.#segments.findLast((segment) => segment.sealed?.producersBytes);
+      if (newest && !kept.includes(newest)) kept.unshift(newest);
       await change.commit(this.name, this.entry(kept, offset));
       this.#adopt(kept);
       this.#logStartOffset = offset;
@@ -248,7 +251,7 @@ export class SegmentedLog implements LogStore {
     }
     // The newest producers' snapshot must outlive its segment, so an empty output carries it.
     const wanted = outputs.length > 0 ? outputs : [{ baseOffset: from, nextOffset: to, bytes: new Uint8Array(0), sealedAt: inputs[inputs.length - 1]!.sealed!.sealedAt }];
-    const producers = (await readSections(store.volume, store.kernel, inputs[inputs.length - 1]!))?.producers ?? new Uint8Array(0);
+    const producers = await this.#producersOf(inputs[inputs.length - 1]!);
     await store.reserveSlots(wanted.length);
     await store.change(async (change) => {
       const made: Segment[] = [];
@@ -262,6 +265,16 @@ export class SegmentedLog implements LogStore {
       await change.commit(this.name, this.entry(next));
       this.#adopt(next);
     });
+  }
+
+  /** A segment's snapshot, for the one that takes its place. Unreadable, it may go only where a newer one stands. */
+  async #producersOf(segment: Segment): Promise<Uint8Array> {
+    const sections = await readSections(this.#store.volume, this.#store.kernel, segment);
+    const newer = this.#segments.slice(this.#segments.indexOf(segment) + 1).some((each) => each.sealed?.producersBytes);
+    if (!sections && segment.sealed?.producersBytes && !newer) {
+      throw new TidemarkError("STORAGE_FAILED", "the producers' snapshot can't be read", { slot: segment.slot });
+    }
+    return sections?.producers ?? new Uint8Array(0);
   }
 
   async #writeOutput(slot: number, output: ReplacementSegment, producers: Uint8Array): Promise<Segment> {
@@ -329,7 +342,8 @@ export class SegmentedLog implements LogStore {
 
   async offsetForTimestamp(timestamp: number): Promise<number | undefined> {
     for (const segment of this.#segments) {
-      if (segment.maxTimestamp < timestamp || segment.retired) continue;
+      const gone = segment.retired || (segment.sealed && segment.nextOffset <= this.#logStartOffset);
+      if (gone || segment.maxTimestamp < timestamp) continue;
       await this.#store.reader.prepare(segment);
       // Every batch up to the entry's offset is older than `timestamp`.
       const entry = this.#store.kernel.searchIndex(segment.indexes.time, "time", timestamp - 1);
@@ -345,7 +359,8 @@ export class SegmentedLog implements LogStore {
   }
 
   async *headers(from: number): AsyncGenerator<BatchHeader> {
-    let offset = Math.max(from, this.#logStartOffset);
+    // From the log start on also what was trimmed and is still there: its producers may re-send it.
+    let offset = from > this.#logStartOffset ? from : this.#segments[0]!.baseOffset;
     while (offset < this.logEndOffset) {
       const segment = this.#segmentFor(offset);
       if (!segment) return;

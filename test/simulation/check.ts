@@ -1,0 +1,185 @@
+/**
+ * Reading a log from its start to its end, as a consumer would, and holding it against the model: nothing acknowledged is
+ * missing, nothing is there twice or was never sent, holes have a reason, times and ends are found where a naive
+ * search finds them.
+ */
+import { TidemarkError } from "../../src/errors.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import type { Fetched, LogApi } from "../../src/log/types.ts";
+import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
+import { type GapRange, type LogModel, Violation } from "./model.ts";
+import type { Random } from "./prng.ts";
+import { difference, idAt, type Rec } from "./records.ts";
+
+/** Waits for an answer while the scheduler pumps. */
+export type Wait = <T>(promise: Promise<T>) => Promise<T>;
+
+export interface Reading {
+  readonly start: number;
+  readonly end: number;
+  readonly records: Map<number, Rec>;
+  /** Read as CORRUPT_RANGE. */
+  readonly gaps: GapRange[];
+}
+
+const codeOf = (error: unknown): string => (error instanceof TidemarkError ? error.code : "");
+
+/** Takes note of each record of a whole batch; gives their offsets. */
+export function noteRecords(model: LogModel, batch: RecordBatch, note: (offset: number, record: Rec) => void): void {
+  for (let i = 0; i < batch.count; i++) {
+    const offset = batch.offsetAt(i);
+    const id = idAt(batch, i);
+    const record = id === undefined ? undefined : model.sent.get(id);
+    if (!record) throw new Violation("never-sent", `offset ${offset} holds ${id ?? "a record without id"}`);
+    const wrong = difference(batch, i, record);
+    if (wrong) throw new Violation("content", `offset ${offset}, record ${id}: ${wrong}`);
+    model.place(offset, record);
+    note(offset, record);
+  }
+}
+
+/** A fetch answers what it was asked for: whole batches, from the right one on, no more than wanted. */
+export function checkFetched(fetched: Fetched, from: number, maxBytes: number, limit: number): Uint8Array[] {
+  const batches = splitBatches(fetched.bytes);
+  if (batches.length > 1 && fetched.bytes.length > maxBytes) throw new Violation("fetch-size", `${fetched.bytes.length} > ${maxBytes}`);
+  if (batches.length === 0 && fetched.nextOffset < from) throw new Violation("fetch-next", `${fetched.nextOffset} < ${from}`);
+  if (batches.length > 0 && fetched.nextOffset <= from) throw new Violation("fetch-next", `${fetched.nextOffset} <= ${from}`);
+  if (fetched.nextOffset > Math.max(limit, from)) throw new Violation("fetch-limit", `${fetched.nextOffset} beyond ${limit}`);
+  return batches;
+}
+
+export async function readAll(log: LogApi, model: LogModel, kernel: Kernel, wait: Wait, random: Random): Promise<Reading> {
+  const reading: Reading = { start: log.logStartOffset, end: log.logEndOffset, records: new Map(), gaps: [] };
+  let verify = false;
+  // Each turn moves `from` forward, or asks once more with `verify`.
+  for (let from = reading.start; from < reading.end; ) {
+    const maxBytes = random.pick([1, 1000, 100_000]);
+    let fetched: Fetched;
+    try {
+      fetched = await wait(log.fetch(from, { isolation: "provisional", maxBytes, verify }));
+    } catch (error) {
+      if (codeOf(error) !== "CORRUPT_RANGE") throw error;
+      // Once more with every checksum: a read that lied a moment ago may have been remembered as damage.
+      if (verify) from = addGap(reading, error as TidemarkError, from);
+      verify = !verify;
+      continue;
+    }
+    let bad = false;
+    for (const bytes of checkFetched(fetched, from, maxBytes, reading.end)) {
+      let batch: RecordBatch;
+      try {
+        batch = await decodeBatch(kernel, bytes);
+      } catch (error) {
+        if (codeOf(error) !== "CORRUPT_RANGE") throw error;
+        if (verify) throw new Violation("damage-not-named", `a bad batch at ${from} although the segment was verified`, { cause: error });
+        bad = true;
+        break;
+      }
+      noteRecords(model, batch, (offset, record) => {
+        if (offset >= reading.start) reading.records.set(offset, record);
+      });
+      from = Math.max(from, batch.nextOffset);
+    }
+    if (!bad && fetched.bytes.length === 0 && fetched.nextOffset === from && from < reading.end) {
+      throw new Violation("read-ends-early", `nothing at ${from}, the log ends at ${reading.end}`);
+    }
+    if (!bad) from = Math.max(from, fetched.nextOffset);
+    verify = bad;
+  }
+  return reading;
+}
+
+function addGap(reading: Reading, error: TidemarkError, from: number): number {
+  const { from: low, to: high } = error.details as { from: number; to: number };
+  if (!(low <= from && high > from)) throw new Violation("corrupt-range-details", `${low}…${high} for a read at ${from}`, { cause: error });
+  reading.gaps.push({ from, to: high });
+  return high;
+}
+
+/** Holds a reading of the quiet log against the model. */
+export function checkReading(log: LogApi, model: LogModel, reading: Reading): void {
+  const { start, end, records, gaps } = reading;
+  checkStart(model, start);
+  const holes: number[] = [];
+  const isGap = (offset: number): boolean => gaps.some(({ from, to }) => offset >= from && offset < to);
+  for (let offset = start; offset < end; offset++) {
+    if (records.has(offset) || isGap(offset)) continue;
+    holes.push(offset);
+  }
+  if (holes.length > 0) checkHoles(log, model, reading, holes);
+  checkProducers(records);
+}
+
+function checkStart(model: LogModel, start: number): void {
+  if (start < model.start) throw new Violation("start-fell", `${model.start} → ${start}`);
+  const { maxRecords, maxBytes, maxAgeMs = Infinity } = model.plan.retention;
+  // Of a segment with a record from the future the time of sealing counts, which is not known here.
+  const tooOld = ({ timestamp }: Rec): boolean => model.clockWentBack || model.cleanings.some((now) => now - timestamp > maxAgeMs);
+  const byCount = maxRecords !== undefined && model.endMax - start >= maxRecords;
+  const newest = newestByKey(model, Infinity);
+  for (let offset = model.start; offset < start && offset >= model.trimMax; offset++) {
+    if (byCount || maxBytes !== undefined) break;
+    const record = model.at.get(offset);
+    const outdated = model.plan.compaction !== undefined && record !== undefined && (record.mayDrop || newest.get(record.key)! > offset);
+    if (record && !outdated && !tooOld(record)) throw new Violation("retired-early", `offset ${offset}, ${record.id}; the log starts at ${start}`);
+  }
+  model.start = start;
+}
+
+function newestByKey(model: LogModel, end: number): Map<string | null, number> {
+  const newest = new Map<string | null, number>();
+  for (const [offset, { key }] of model.at) if (offset < end) newest.set(key, Math.max(offset, newest.get(key) ?? -1));
+  return newest;
+}
+
+function checkHoles(log: LogApi, model: LogModel, { records, end }: Reading, holes: readonly number[]): void {
+  const newest = newestByKey(model, end);
+  const compacted = log.segments().filter((segment) => segment.compacted);
+  for (const offset of holes) {
+    if (model.isLost(offset)) continue;
+    const record = model.at.get(offset);
+    const name = `offset ${offset} (${record?.id ?? "never seen"})`;
+    if (!model.plan.compaction || !compacted.some((segment) => offset >= segment.baseOffset && offset < segment.nextOffset)) {
+      throw new Violation("missing", `${name} is gone without a word`);
+    }
+    if (!record) continue;
+    const heir = newest.get(record.key)!;
+    const heirHolds = records.has(heir) || model.isLost(heir) || model.at.get(heir)!.mayDrop;
+    if (record.key === null || !heirHolds || (heir === offset && !record.mayDrop)) {
+      throw new Violation("compacted-away", `${name}, key ${record.key}; newest is ${heir}`);
+    }
+  }
+}
+
+/** One producer's records stand in the order of their sequences. */
+function checkProducers(records: ReadonlyMap<number, Rec>): void {
+  const last = new Map<number, Rec>();
+  for (const offset of [...records.keys()].sort((a, b) => a - b)) {
+    const record = records.get(offset)!;
+    const { producerId } = record.batch;
+    if (producerId < 0) continue;
+    const before = last.get(producerId);
+    if (before && order(before) >= order(record)) throw new Violation("producer-order", `${record.id} behind ${before.id}`);
+    last.set(producerId, record);
+  }
+}
+
+const order = ({ batch, at }: Rec): number => batch.epoch * 1e9 + batch.baseSequence + at;
+
+/** Start positions of the quiet log, against a search through everything that was read. */
+export async function checkPositions(log: LogApi, reading: Reading, wait: Wait, random: Random): Promise<void> {
+  if (reading.gaps.length > 0) return;
+  const { start, end, records } = reading;
+  const offsets = [...records.keys()].sort((a, b) => a - b);
+  const expect = async (name: string, got: Promise<number>, wanted: number): Promise<void> => {
+    const offset = await wait(got);
+    if (offset !== wanted) throw new Violation("position", `${name} is ${offset}, a search says ${wanted} (log ${start}…${end})`);
+  };
+  await expect("earliest", log.resolve("earliest"), start);
+  await expect("latest", log.resolve("latest", "provisional"), end);
+  for (let turn = 0; turn < 3 && offsets.length > 0; turn++) {
+    const timestamp = records.get(random.pick(offsets))!.timestamp + random.int(3) - 1;
+    const first = offsets.find((offset) => records.get(offset)!.timestamp >= timestamp);
+    await expect(`timestamp ${timestamp}`, log.resolve({ timestamp }, "provisional"), first ?? end);
+  }
+}

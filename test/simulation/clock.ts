@@ -1,0 +1,11 @@
+/** The time of the simulation: stands still unless an operation moves it, and may be moved back. */
+import type { Clock } from "../../src/log/types.ts";
+
+export class SimClock implements Clock {
+  ms = 1_700_000_000_000;
+  readonly now = (): number => this.ms;
+
+  advance(ms: number): void {
+    this.ms += ms;
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Faults and events that really happened. A fault that changed nothing is not counted, so a kind with zero over a whole
+ * run means that the run proved nothing about it; `EXPECTED` names those that must not stay at zero.
+ */
+export class Counters {
+  readonly counts: Record<string, number> = {};
+
+  add(name: string, times = 1): void {
+    this.counts[name] = (this.counts[name] ?? 0) + times;
+  }
+
+  merge(other: Readonly<Record<string, number>>): void {
+    for (const [name, times] of Object.entries(other)) this.add(name, times);
+  }
+}
+
+/** What a run of a few hundred seeds must have met. Printed last, checked by the runner. */
+export const EXPECTED: readonly string[] = [
+  "cut.kept",
+  "cut.dropped",
+  "cut.torn",
+  "cut.garbled",
+  "cut.reordered",
+  "cut.inflight",
+  "kill.kept",
+  "kill.buffer-lost",
+  "kill.inflight",
+  "crash.in-open",
+  "crash.in-roll",
+  "crash.in-compaction",
+  "crash.in-trim",
+  "crash.in-catalog",
+  "fault.write-refused",
+  "fault.write-short",
+  "fault.write-quota",
+  "fault.flush-failed",
+  "fault.flush-forgot",
+  "fault.slots-refused",
+  "fault.read-failed",
+  "fault.read-stale",
+  "rot.flip",
+  "rot.stale-page",
+  "rot.zero-sector",
+  "clock.back",
+  "names.lost",
+];

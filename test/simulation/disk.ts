@@ -1,0 +1,294 @@
+/**
+ * What outlives a process: per slot the durable bytes, and the writes since its last flush, which lie in the system's cache.
+ *
+ *   write ──► cache (what read returns) ──flush──► durable
+ *               │                          power cut: each piece of each un-flushed write is kept, dropped or garbled
+ *               └ kept by a process kill (an engine that buffers in the process loses what was not handed over)
+ *
+ * A piece is a write's part inside one 512-byte sector. Garbage stays inside the written range: disks are assumed not to
+ * damage the neighbours of a byte that they write (as SQLite assumes by "powersafe overwrite"), because a batch's last
+ * sector also holds the first bytes of the next one.
+ *
+ * Faults beyond that, each switched on by name: flushes that fail and forget (the next flush succeeds and writes
+ * nothing, as Linux does), names that a power cut loses, bit flips, zeroed sectors and stale pages at rest.
+ */
+import type { Counters } from "./counters.ts";
+import type { Random } from "./prng.ts";
+
+export const SECTOR = 512;
+const PAGE = 4096;
+
+export interface InflightWrite {
+  readonly slot: number;
+  readonly position: number;
+  readonly bytes: Uint8Array;
+}
+
+interface PendingWrite {
+  readonly position: number;
+  readonly bytes: Uint8Array;
+  handedOver: boolean;
+}
+
+interface Slot {
+  durable: Uint8Array;
+  cache: Uint8Array;
+  pending: PendingWrite[];
+  /** Durable bytes of some earlier flush, for stale pages. */
+  older: Uint8Array | undefined;
+  /** The slot's name is surely on the disk: it was there when an earlier life opened the volume. */
+  aged: boolean;
+}
+
+export interface DiskOptions {
+  readonly slotBytes: number;
+  /** Refuses slots beyond. */
+  readonly slotsMax: number;
+  /** Writes wait in the process until they are handed over or flushed (as IndexedDB does). */
+  readonly buffered: boolean;
+  /** A power cut may lose slots made in the same life. */
+  readonly losesNames: boolean;
+  readonly keepsOlder: boolean;
+}
+
+/** Where rot struck; the model asks what lay there. */
+export interface Rot {
+  readonly kind: "flip" | "zero-sector" | "stale-page";
+  readonly slot: number;
+  readonly position: number;
+  readonly length: number;
+}
+
+export class Disk {
+  readonly options: DiskOptions;
+  readonly #counters: Counters;
+  readonly #slots: Slot[] = [];
+
+  constructor(options: DiskOptions, counters: Counters) {
+    this.options = options;
+    this.#counters = counters;
+  }
+
+  get slotCount(): number {
+    return this.#slots.length;
+  }
+
+  addSlot(): boolean {
+    if (this.#slots.length >= this.options.slotsMax) return false;
+    const { slotBytes } = this.options;
+    this.#slots.push({ durable: new Uint8Array(slotBytes), cache: new Uint8Array(slotBytes), pending: [], older: undefined, aged: false });
+    return true;
+  }
+
+  read(slot: number, position: number, target: Uint8Array): number {
+    const { cache } = this.#slots[slot]!;
+    const count = Math.min(target.length, cache.length - position);
+    target.set(cache.subarray(position, position + count));
+    return count;
+  }
+
+  write(slot: number, position: number, bytes: Uint8Array): void {
+    const { cache, pending } = this.#slots[slot]!;
+    cache.set(bytes, position);
+    pending.push({ position, bytes: bytes.slice(), handedOver: false });
+  }
+
+  handOver(slot: number): void {
+    for (const write of this.#slots[slot]!.pending) write.handedOver = true;
+  }
+
+  flush(slot: number, keepOlder: boolean): void {
+    const each = this.#slots[slot]!;
+    if (keepOlder && this.options.keepsOlder) each.older = each.durable.slice();
+    for (const { position, bytes } of each.pending) each.durable.set(bytes, position);
+    each.pending = [];
+  }
+
+  hasPending(slot: number): boolean {
+    return this.#slots[slot]!.pending.length > 0;
+  }
+
+  /** A flush that fails: each write is durable after all, still pending, or forgotten though reads go on showing it. */
+  failFlush(slot: number, random: Random, mayForget: boolean): void {
+    const each = this.#slots[slot]!;
+    each.pending = each.pending.filter(({ position, bytes }) => {
+      const fate = random.int(mayForget ? 3 : 2);
+      if (fate === 0) each.durable.set(bytes, position);
+      if (fate === 2 && differs(each.durable, position, bytes)) this.#counters.add("fault.flush-forgot");
+      return fate === 1;
+    });
+  }
+
+  /** Slots of earlier lives have their names on the disk by now. */
+  age(count: number): void {
+    for (const slot of this.#slots.slice(0, count)) slot.aged = true;
+  }
+
+  // --- ends of a life ----------------------------------------------------------------------------------------------
+
+  kill(random: Random, inflight: readonly InflightWrite[]): void {
+    if (!this.options.buffered) this.#applyInflight(random, inflight, "kill.inflight");
+    for (const slot of this.#slots) {
+      if (slot.pending.length === 0) continue;
+      const kept = this.options.buffered ? slot.pending.filter((write) => write.handedOver) : slot.pending;
+      const lost = slot.pending.length - kept.length;
+      if (lost > 0) {
+        this.#counters.add("kill.buffer-lost", lost);
+        slot.cache.set(slot.durable);
+        for (const { position, bytes } of kept) slot.cache.set(bytes, position);
+      }
+      if (kept.length > 0) this.#counters.add("kill.kept", kept.length);
+      slot.pending = kept;
+    }
+  }
+
+  powerCut(random: Random, inflight: readonly InflightWrite[]): void {
+    this.#applyInflight(random, inflight, "cut.inflight");
+    const fates = drawFates(random);
+    for (const slot of this.#slots) {
+      let droppedBefore = false;
+      const deadSectors = new Set<number>();
+      for (const { position, bytes } of slot.pending) {
+        const whole = drawFate(random, fates);
+        let changed = 0;
+        let dropped = 0;
+        for (const piece of pieces(position, bytes)) {
+          if (!differs(slot.durable, piece.position, piece.bytes)) continue;
+          const sector = Math.floor(piece.position / SECTOR);
+          const fate = fates.ordered && deadSectors.has(sector) ? "drop" : fates.perPiece ? drawFate(random, fates) : whole;
+          if (fate === "drop") {
+            deadSectors.add(sector);
+            dropped++;
+            continue;
+          }
+          changed++;
+          slot.durable.set(piece.bytes, piece.position);
+          if (fate === "garble") {
+            random.fill(slot.durable.subarray(piece.position, piece.position + piece.bytes.length));
+            this.#counters.add("cut.garbled");
+          }
+        }
+        if (changed > 0 && dropped > 0) this.#counters.add("cut.torn");
+        else if (changed > 0) this.#counters.add("cut.kept");
+        else if (dropped > 0) this.#counters.add("cut.dropped");
+        if (changed > 0 && droppedBefore) this.#counters.add("cut.reordered");
+        droppedBefore ||= dropped > 0;
+      }
+      slot.pending = [];
+      slot.cache.set(slot.durable);
+    }
+    if (this.options.losesNames) this.#loseNames(random);
+  }
+
+  /** Writes that had been asked for and not answered: some happened, the last of them perhaps in part. */
+  #applyInflight(random: Random, inflight: readonly InflightWrite[], counter: string): void {
+    const ended = new Set<number>();
+    for (const { slot, position, bytes } of inflight) {
+      if (ended.has(slot) || position + bytes.length > this.options.slotBytes) continue;
+      const count = random.chance(0.5) ? bytes.length : random.int(bytes.length + 1);
+      if (count < bytes.length) ended.add(slot);
+      if (count === 0) continue;
+      this.#counters.add(counter);
+      this.write(slot, position, bytes.subarray(0, count));
+    }
+  }
+
+  #loseNames(random: Random): void {
+    for (let at = this.#slots.length - 1; at >= 0; at--) {
+      const slot = this.#slots[at]!;
+      if (slot.aged || !random.chance(0.5)) continue;
+      if (slot.durable.some((byte) => byte !== 0)) this.#counters.add("names.lost");
+      if (at === this.#slots.length - 1) this.#slots.pop();
+      else {
+        slot.durable.fill(0);
+        slot.cache.fill(0);
+      }
+    }
+  }
+
+  // --- rot at rest -------------------------------------------------------------------------------------------------
+
+  /** One thing goes bad, where there are bytes; undefined when nothing was found that could. */
+  rot(random: Random): Rot | undefined {
+    for (let attempt = 0; attempt < 8; attempt++) {
+      const slot = random.int(this.#slots.length);
+      const kind = random.pick(["flip", "flip", "zero-sector", "stale-page"] as const);
+      const { durable } = this.#slots[slot]!;
+      let position = random.int(durable.length);
+      // Most of a slot may be empty: try to meet something.
+      for (let tries = 0; tries < 16 && durable[position] === 0; tries++) position = random.int(durable.length);
+      const rot = this.rotAt(kind, slot, position, random.int(8));
+      if (rot) return rot;
+    }
+    return undefined;
+  }
+
+  rotAt(kind: Rot["kind"], slot: number, position: number, bit: number): Rot | undefined {
+    const { durable, cache, older } = this.#slots[slot]!;
+    // The header page's sectors are written one by one; a whole stale page there would be two faults at once.
+    const unit = kind === "flip" ? 1 : kind === "zero-sector" || position < PAGE ? SECTOR : PAGE;
+    const start = position - (position % unit);
+    const length = Math.min(unit, durable.length - start);
+    const bad = durable.slice(start, start + length);
+    if (kind === "flip") bad[0]! ^= 1 << bit;
+    else if (kind === "zero-sector") bad.fill(0);
+    else if (older) bad.set(older.subarray(start, start + length));
+    if (!differs(durable, start, bad) && !differs(cache, start, bad)) return undefined;
+    durable.set(bad, start);
+    cache.set(bad, start);
+    this.#counters.add(`rot.${kind}`);
+    return { kind, slot, position: start, length };
+  }
+
+  /** `target` as read a moment ago with one page as it was before; false when that changes nothing. */
+  makeStale(slot: number, position: number, target: Uint8Array, random: Random): boolean {
+    const { older } = this.#slots[slot]!;
+    if (!older || target.length === 0) return false;
+    const page = Math.floor((position + random.int(target.length)) / PAGE) * PAGE;
+    const from = Math.max(page, position);
+    const to = Math.min(page + PAGE, position + target.length);
+    if (!differs(target, from - position, older.subarray(from, to))) return false;
+    target.set(older.subarray(from, to), from - position);
+    return true;
+  }
+
+  /** Copies of what a new life would read. */
+  images(): Uint8Array[] {
+    return this.#slots.map((slot) => slot.cache.slice());
+  }
+}
+
+interface Fates {
+  readonly keep: number;
+  readonly garble: number;
+  readonly perPiece: boolean;
+  /** A sector shows its writes in order, up to some one: what a page cache does. Else any subset of them. */
+  readonly ordered: boolean;
+}
+
+function drawFates(random: Random): Fates {
+  const style = random.int(6);
+  const ordered = random.chance(0.6);
+  if (style === 0) return { keep: 0, garble: 0, perPiece: false, ordered };
+  if (style === 1) return { keep: 1, garble: 0, perPiece: false, ordered };
+  const garble = random.chance(0.4) ? 0.2 : 0;
+  return { keep: random.pick([0.2, 0.5, 0.8]), garble, perPiece: style >= 4, ordered };
+}
+
+function drawFate(random: Random, { keep, garble }: Fates): "keep" | "drop" | "garble" {
+  if (garble > 0 && random.chance(garble)) return "garble";
+  return random.chance(keep) ? "keep" : "drop";
+}
+
+function* pieces(position: number, bytes: Uint8Array): Generator<{ position: number; bytes: Uint8Array }> {
+  for (let at = 0; at < bytes.length; ) {
+    const length = Math.min(SECTOR - ((position + at) % SECTOR), bytes.length - at);
+    yield { position: position + at, bytes: bytes.subarray(at, at + length) };
+    at += length;
+  }
+}
+
+function differs(bytes: Uint8Array, position: number, other: Uint8Array): boolean {
+  for (let i = 0; i < other.length; i++) if (bytes[position + i] !== other[i]) return true;
+  return false;
+}

@@ -1,0 +1,196 @@
+/**
+ * What one log must look like, known without asking it: what was sent, what was acknowledged at which level, what was seen.
+ *
+ *   start                      written                              end
+ *     ▼          firm ▼           ▼                                  ▼
+ *   ──┬───────────────┬───────────┬──────────────────────────────────┬──→ offsets
+ *     │ survives a    │ survives  │ accepted: may vanish, from the   │
+ *     │ power cut     │ a kill    │ end backwards, at any crash      │
+ *
+ *   firm     above every `flushed` ack and every high watermark that was ever seen
+ *   written  above every `written` ack
+ *   marked   the high watermark before this one: a durable mark says so on disk, so even rot may not cut below it
+ *
+ * Checked at every observation: an offset keeps its content, a record has one offset, nothing appears that was never sent
+ * or was refused. Checked after each open, over everything: see check.ts.
+ */
+import type { Acks, AppendResult } from "../../src/log/types.ts";
+import type { SegmentInfo } from "../../src/store/log-store.ts";
+import type { LogPlan } from "./plan.ts";
+import type { Rec, SentBatch } from "./records.ts";
+
+/** The promise that was broken. `check` is stable: shrinking keeps to failures of one kind. */
+export class Violation extends Error {
+  readonly check: string;
+
+  constructor(check: string, message: string, options?: ErrorOptions) {
+    super(`${check}: ${message}`, options);
+    this.check = check;
+  }
+}
+
+const RANK: Readonly<Record<Acks, number>> = { accepted: 0, written: 1, flushed: 2 };
+
+export interface GapRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+export class LogModel {
+  readonly plan: LogPlan;
+  /** Every record ever sent, by its id. */
+  readonly sent = new Map<string, Rec>();
+  /** What is known to lie, or to have lain before trimming and compaction, at each offset. */
+  readonly at = new Map<number, Rec>();
+  readonly where = new Map<Rec, number>();
+  readonly batches: SentBatch[] = [];
+  start = 0;
+  /** Highest offset that a trim was asked for. */
+  trimMax = 0;
+  firm = 0;
+  written = 0;
+  marked = 0;
+  hw = 0;
+  /** Largest log end ever seen: retention counts records that a crash may take away again. */
+  endMax = 0;
+  /** Ranges that rot took away; reading them is a typed error, and stays one. */
+  lost: GapRange[] = [];
+  /** Times at which a cleaning may have looked at the clock. */
+  readonly cleanings: number[] = [];
+  clockWentBack = false;
+  /** A slot was refused in this life: what is only `accepted` may still be refused. */
+  mayRefuseLate = false;
+
+  constructor(plan: LogPlan) {
+    this.plan = plan;
+  }
+
+  send(batch: SentBatch): void {
+    this.batches.push(batch);
+    for (const record of batch.records) this.sent.set(record.id, record);
+  }
+
+  // --- what happens ------------------------------------------------------------------------------------------------
+
+  /** The log's own numbers, seen between two volume operations. */
+  seeWatermark(hw: number, end: number, start: number): void {
+    if (hw < this.hw) throw new Violation("watermark-fell", `${this.hw} → ${hw}`);
+    if (hw > end) throw new Violation("watermark-above-end", `${hw} > ${end}`);
+    if (start > hw) throw new Violation("start-above-watermark", `${start} > ${hw}`);
+    if (hw > this.hw) {
+      this.marked = Math.max(this.marked, this.hw);
+      this.hw = hw;
+      this.firm = Math.max(this.firm, hw);
+    }
+    this.endMax = Math.max(this.endMax, end);
+  }
+
+  acked(batch: SentBatch, result: AppendResult, asked: Acks): void {
+    const { baseOffset, lastOffset } = result;
+    if (batch.state === "refused") throw new Violation("refused-then-acked", describe(batch));
+    if (lastOffset !== baseOffset + batch.records.length - 1) throw new Violation("ack-range", `${baseOffset}…${lastOffset} for ${describe(batch)}`);
+    if (RANK[result.acks] < RANK[asked]) throw new Violation("ack-level", `${result.acks} for ${asked}`);
+    if (batch.state === "acked" && batch.offset !== baseOffset) {
+      throw new Violation("ack-moved", `${describe(batch)} was ${batch.offset}, now ${baseOffset}`);
+    }
+    batch.state = "acked";
+    batch.offset = baseOffset;
+    if (batch.level === undefined || RANK[asked] > RANK[batch.level]) batch.level = asked;
+    for (const record of batch.records) this.place(baseOffset + record.at, record);
+    if (asked === "written") this.written = Math.max(this.written, lastOffset + 1);
+    if (asked === "flushed") this.firm = Math.max(this.firm, lastOffset + 1);
+  }
+
+  /** `record` is at `offset`, says an ack or a read. */
+  place(offset: number, record: Rec): void {
+    const known = this.at.get(offset);
+    if (known && known !== record && this.mayRefuseLate && known.batch.level === "accepted") this.refuseLate(known.batch);
+    else if (known && known !== record) throw new Violation("offset-changed", `${offset} was ${known.id}, now ${record.id}`);
+    const before = this.where.get(record);
+    if (before !== undefined && before !== offset) throw new Violation("duplicate", `${record.id} at ${before} and at ${offset}`);
+    if (record.batch.state === "refused") throw new Violation("refused-appeared", `${record.id} at ${offset}`);
+    if (record.batch.state === "acked" && record.batch.offset + record.at !== offset) {
+      throw new Violation("ack-moved", `${record.id} acked at ${record.batch.offset + record.at}, is at ${offset}`);
+    }
+    this.at.set(offset, record);
+    this.where.set(record, offset);
+  }
+
+  /** The log went on without this batch, for want of a slot: `accepted` promised no more. Its offsets are given anew. */
+  refuseLate(batch: SentBatch): void {
+    batch.state = "refused";
+    for (const record of batch.records) {
+      const offset = this.where.get(record);
+      this.where.delete(record);
+      if (offset !== undefined && this.at.get(offset) === record) this.at.delete(offset);
+    }
+  }
+
+  /** The quiet log ends at `end`: what was accepted behind it has been refused since. */
+  refuseBehind(end: number): void {
+    if (!this.mayRefuseLate) return;
+    for (const batch of this.batches) {
+      if (batch.state === "acked" && batch.level === "accepted" && batch.offset >= end) this.refuseLate(batch);
+    }
+  }
+
+  /** Before a trim is asked for: from now on the start may be there. */
+  trimming(offset: number): void {
+    this.trimMax = Math.max(this.trimMax, offset);
+  }
+  trimmed(offset: number): void {
+    this.start = Math.max(this.start, offset);
+  }
+
+  /** Since when the segments of tombstones are sealed; to be looked at before time moves and before a cleaning. */
+  seeSegments(segments: readonly SegmentInfo[]): void {
+    if (!this.plan.compaction) return;
+    for (const segment of segments) {
+      if (segment.sealedAt === undefined) continue;
+      for (let offset = segment.baseOffset; offset < segment.nextOffset; offset++) {
+        const record = this.at.get(offset);
+        if (record?.value === null) record.sealedAt = Math.min(record.sealedAt ?? Infinity, segment.sealedAt);
+      }
+    }
+  }
+
+  cleaning(now: number): void {
+    this.cleanings.push(now);
+    const keep = this.plan.compaction?.tombstoneRetentionMs;
+    if (keep === undefined) return;
+    for (const record of this.sent.values()) {
+      // Sealed while the cleaning runs, or not yet known to be in the log at all, counts as sealed now.
+      if (record.value === null && now - (record.sealedAt ?? now) >= keep) record.mayDrop = true;
+    }
+  }
+
+  // --- crashes -----------------------------------------------------------------------------------------------------
+
+  /** The offset below which nothing may be gone after this crash. */
+  floor(kind: "power" | "kill"): number {
+    return kind === "power" ? this.firm : Math.max(this.firm, this.written);
+  }
+
+  /** The log as opened ends at `end`: what was known behind it is gone, and may be sent again. */
+  cutAt(end: number): void {
+    for (const [offset, record] of this.at) {
+      if (offset < end) continue;
+      this.at.delete(offset);
+      this.where.delete(record);
+      const { batch } = record;
+      if (batch.state === "acked") Object.assign(batch, { state: "sent", offset: -1, level: undefined });
+    }
+    this.written = Math.min(this.written, end);
+    this.firm = Math.min(this.firm, end);
+    this.marked = Math.min(this.marked, end);
+    this.hw = Math.min(this.hw, end);
+  }
+
+  isLost(offset: number): boolean {
+    return this.lost.some(({ from, to }) => offset >= from && offset < to);
+  }
+}
+
+export function describe(batch: SentBatch): string {
+  return `producer ${batch.producerId}/${batch.epoch} sequence ${batch.baseSequence}+${batch.records.length} (${batch.records[0]!.id}…)`;
+}

@@ -1,0 +1,70 @@
+/** What an open says it did, against what the model knows; and that a second open finds nothing to do. */
+import type { Kernel } from "../../src/kernel/types.ts";
+import type { LogApi } from "../../src/log/types.ts";
+import { Catalog, CATALOG_SLOTS } from "../../src/store/catalog.ts";
+import { MemoryVolume } from "../../src/store/memory-volume.ts";
+import type { Counters } from "./counters.ts";
+import { type LogModel, Violation } from "./model.ts";
+import type { CrashKind } from "./plan.ts";
+
+/** How the lives since the last good open ended: the worst of them. */
+export interface Ended {
+  readonly kind: CrashKind;
+  readonly clean: boolean;
+}
+
+/** Called before anything is read: from here on the model's log ends where the opened one does. */
+export function checkReport(log: LogApi, model: LogModel, ended: Ended, rotten: boolean, counters: Counters): void {
+  const { cut, quarantined, cleanShutdown, logEndOffset, logStartOffset } = log.recovery;
+  if (log.logEndOffset !== logEndOffset || log.logStartOffset !== logStartOffset) {
+    throw new Violation("report", `says ${logStartOffset}…${logEndOffset}, the log has ${log.logStartOffset}…${log.logEndOffset}`);
+  }
+  const floor = model.floor(ended.kind);
+  if (logEndOffset < floor) {
+    // The last flush has no mark yet: rot there cannot be told from a torn tail, and zeros not from nothing.
+    if (!rotten || logEndOffset < model.marked) {
+      throw new Violation("lost-acked", `the log ends at ${logEndOffset}, acknowledged up to ${floor} (marked ${model.marked}, cut ${JSON.stringify(cut)})`);
+    }
+    counters.add(cut ? "rot.cut" : "rot.cut-unseen");
+    model.lost.push({ from: logEndOffset, to: floor });
+  }
+  if (cut && cut.offset < Math.min(floor, logEndOffset)) throw new Violation("cut-below-ack", `cut at ${cut.offset}, acknowledged up to ${floor}`);
+  if (ended.clean && !rotten && (!cleanShutdown || cut)) {
+    throw new Violation("not-clean", `after a close: clean ${cleanShutdown}, cut ${JSON.stringify(cut)}`);
+  }
+  if (!rotten && quarantined.length > 0) throw new Violation("false-damage", `reported: ${JSON.stringify(quarantined)}`);
+  model.cutAt(logEndOffset);
+}
+
+/**
+ * Durable bytes after one recovery and after the next: only epochs and marks may differ. And, with rot, what is known of
+ * damage: a recovery behind a clean mark does not look for it, the one behind a kill does.
+ */
+export async function checkTwice(
+  kernel: Kernel,
+  before: readonly Uint8Array[],
+  after: readonly Uint8Array[],
+  logs: readonly LogApi[],
+  rotten: boolean,
+): Promise<void> {
+  const actives = new Set(logs.map((log) => log.segments().at(-1)?.slot));
+  for (const [slot, bytes] of after.entries()) {
+    if (slot < CATALOG_SLOTS) continue;
+    const was = before[slot];
+    // Roles and batches must be as they were; the two marks of an active slot carry the new epoch.
+    const from = actives.has(slot) ? 3 * 512 : 0;
+    for (let at = 0; at < bytes.length; at++) {
+      if (at >= 512 && at < from) continue;
+      if (bytes[at] !== (was?.[at] ?? 0)) throw new Violation("second-recovery", `changed byte ${at} of slot ${slot}`);
+    }
+  }
+  const [was, is] = [await readCatalog(kernel, before, rotten), await readCatalog(kernel, after, rotten)];
+  if (was !== is) throw new Violation("second-recovery", `the catalog was ${was}, now ${is}`);
+}
+
+async function readCatalog(kernel: Kernel, images: readonly Uint8Array[], rotten: boolean): Promise<string> {
+  const volume = new MemoryVolume({ slotBytes: images[0]!.length, slots: CATALOG_SLOTS });
+  for (let slot = 0; slot < CATALOG_SLOTS; slot++) await volume.write(slot, 0, images[slot]!);
+  const { state, copies } = await Catalog.read(volume, kernel);
+  return JSON.stringify({ logs: state?.logs.map((log) => (rotten ? { ...log, quarantined: [] } : log)), copies });
+}

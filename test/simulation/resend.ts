@@ -1,0 +1,47 @@
+/** After an open: each producer re-sends what it has no answer for, with the sequences of before, or begins a new epoch. */
+import type { Reading } from "./check.ts";
+import { describe, Violation } from "./model.ts";
+import { honestRefusals, send } from "./producers.ts";
+import type { SentBatch } from "./records.ts";
+import type { Simulation } from "./simulation.ts";
+
+export async function resendAll(sim: Simulation, at: number, reading: Reading, resend: boolean): Promise<void> {
+  const { life, counters, trace } = sim;
+  const model = sim.models[at]!;
+  const log = life.logs[at]!;
+  for (const producer of sim.producers[at]!) {
+    producer.restart();
+    const open = producer.batches.filter((batch) => batch.state === "sent");
+    const rotten = model.lost.some(({ to }) => to > model.start);
+    // What rot took away may hold this producer's last sequences: who can't know begins anew.
+    if (producer.anonymous || rotten || (!resend && open.length > 0)) {
+      producer.newEpoch();
+      continue;
+    }
+    for (const batch of open) {
+      const expected = expectation(batch, reading, model.plan.compaction !== undefined);
+      counters.add("resent");
+      life.start("append", async () => {
+        const allowed = honestRefusals(life, producer, model);
+        await send({ life, log, model, producer, batch, options: { acks: "flushed" }, counters, trace, allowed, first: false, expectDuplicate: expected });
+      });
+      await life.steps(sim.random.int(3));
+    }
+  }
+  await life.settle();
+  for (const producer of sim.producers[at]!) {
+    // Refused for want of room, say: it begins anew. A crash or a failure leaves it for the next open.
+    if (producer.batches.some((batch) => batch.state === "sent") && !life.broken) producer.newEpoch();
+  }
+}
+
+/** Must the log know this batch already? Undefined where a trim or a compaction may have taken it out of sight. */
+function expectation(batch: SentBatch, reading: Reading, compacts: boolean): boolean | undefined {
+  const present = new Set(reading.records.values());
+  const found = batch.records.filter((record) => present.has(record)).length;
+  if (found > 0 && found < batch.records.length && !compacts && reading.start === 0) {
+    throw new Violation("torn-batch", `${found} records of ${describe(batch)}`);
+  }
+  if (found > 0) return true;
+  return compacts || reading.start > 0 || reading.gaps.length > 0 ? undefined : false;
+}

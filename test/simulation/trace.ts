@@ -1,0 +1,36 @@
+/**
+ * What a run did, as one number and, when asked, as lines for people. Two runs of a seed must give the same number, so
+ * everything that the simulation decides or the product answers is mixed in: volume operations, results, faults.
+ */
+export class Trace {
+  #a = 0x811c9dc5;
+  #b = 0x1000193;
+  #count = 0;
+  readonly lines: string[] | undefined;
+
+  constructor(keepLines: boolean) {
+    this.lines = keepLines ? [] : undefined;
+  }
+
+  /** `text` is made only when somebody reads it; `word` and `numbers` are what is mixed. */
+  add(word: string, ...numbers: readonly number[]): void {
+    for (let i = 0; i < word.length; i++) this.#mix(word.charCodeAt(i));
+    for (const number of numbers) {
+      this.#mix(number | 0);
+      this.#mix((number / 0x100000000) | 0);
+    }
+    this.#count++;
+    this.lines?.push(`${word} ${numbers.join(" ")}`);
+  }
+
+  #mix(value: number): void {
+    this.#a = Math.imul(this.#a ^ value, 0x01000193);
+    this.#b = Math.imul(this.#b ^ (value + this.#a), 0x5bd1e995);
+    this.#b ^= this.#b >>> 15;
+  }
+
+  get hash(): string {
+    const hex = (part: number): string => (part >>> 0).toString(16).padStart(8, "0");
+    return `${hex(this.#a)}${hex(this.#b)}-${this.#count}`;
+  }
+}
