@@ -291,6 +291,7 @@ const scanCases: KernelCase[] = [
       };
       equal(stop(concat(a, b.subarray(0, 60))), [Status.NEED_MORE, a.length, 1], "part of a header");
       equal(stop(concat(a, b.subarray(0, 61))), [Status.NEED_MORE, a.length, 1], "part of a batch");
+      equal(stop(concat(a, b.subarray(0, -1))), [Status.NEED_MORE, a.length, 1], "all but a byte");
       equal(stop(concat(a, new Uint8Array(1))), [Status.ZEROS, a.length, 1], "one zero");
       equal(stop(concat(a, new Uint8Array(5000))), [Status.ZEROS, a.length, 1], "zeros");
       equal(stop(concat(a, new Uint8Array(5000), [1])), [Status.BAD_MAGIC, a.length, 1], "not only zeros");

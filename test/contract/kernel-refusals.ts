@@ -84,10 +84,13 @@ export const records: readonly Refusal[] = [
   batch("record length without an end", Status.BAD_RECORD, { count: 1, section: [0x80] }),
   batch("record length of 6 bytes", Status.BAD_RECORD, { count: 1, section: [0x80, 0x80, 0x80, 0x80, 0x80, 0] }),
   batch("record length beyond 32 bits", Status.BAD_RECORD, { count: 1, section: [0xff, 0xff, 0xff, 0xff, 0x1f] }),
-  batch("record length in a longer form", Status.BAD_RECORD, { count: 1, maxTimestamp: 1000, section: [0x8c, 0, ...recordBytes().slice(1)] }),
+  // Cut to 32 bits it would be the right length.
+  batch("record length with a 33rd bit", Status.BAD_RECORD, { count: 1, maxTimestamp: 1000, section: [recordBytes()[0]! | 0x80, 0x80, 0x80, 0x80, 0x10, ...recordBytes().slice(1)] }),
+  batch("record length in a longer form", Status.BAD_RECORD, { count: 1, maxTimestamp: 1000, section: [recordBytes()[0]! | 0x80, 0, ...recordBytes().slice(1)] }),
   body("timestamp delta without an end", Status.BAD_RECORD, 0, 0x80),
   body("timestamp delta of 11 bytes", Status.BAD_RECORD, 0, Array<number>(10).fill(0x80), 0, 0, NULL, NULL, 0),
   body("timestamp delta beyond 64 bits", Status.BAD_RECORD, 0, Array<number>(9).fill(0xff), 2, 0, NULL, NULL, 0),
+  body("timestamp delta with a 65th bit", Status.BAD_RECORD, 0, Array<number>(9).fill(0x80), 2, 0, NULL, NULL, 0),
   body("timestamp delta in a longer form", Status.BAD_RECORD, 0, 0x80, 0, 0, NULL, NULL, 0),
   body("largest timestamp delta", Status.BAD_TIMESTAMP, 0, varint(2n ** 63n - 1n), 0, NULL, NULL, 0),
   body("smallest timestamp delta", Status.BAD_TIMESTAMP, 0, varint(-(2n ** 63n)), 0, NULL, NULL, 0),
@@ -102,6 +105,8 @@ export const records: readonly Refusal[] = [
   body("key length beyond the record", Status.BAD_RECORD, HEAD, varint(3), NULL, 0),
   body("key length 2^31-1", Status.BAD_RECORD, HEAD, varint(2 ** 31 - 1), NULL, 0),
   body("key length -2^31", Status.BAD_RECORD, HEAD, varint(-(2 ** 31)), NULL, 0),
+  // Two bytes back stands the offset delta, 5: as a value's length it would end the record well.
+  batch("key length -2 that leads back", Status.BAD_RECORD, { count: 1, lastOffsetDelta: 5, maxTimestamp: 1000, section: framed([0, 0, ...varint(5), ...varint(-2), 0, 0, 0, 0, 0]) }),
   body("value length missing", Status.BAD_RECORD, HEAD, NULL),
   body("value length -2", Status.BAD_RECORD, HEAD, NULL, varint(-2), 0),
   body("value length beyond the record", Status.BAD_RECORD, HEAD, NULL, varint(2), 0),
