@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, test, vi } from "vitest";
 import { KERNEL_BATCH_BYTES_MAX, Status } from "../../src/kernel/types.ts";
 import * as format from "../../src/record/format.ts";
 import { anyBytes, requests, SEED, wildRequests } from "../contract/kernel-arbitraries.ts";
-import { concat, craft } from "../contract/kernel-samples.ts";
+import { concat, craft, recordBytes } from "../contract/kernel-samples.ts";
 import { kernelBytes, twinKernel } from "../tooling/kernels.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -114,6 +114,17 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
       }),
       RUNS,
     );
+  });
+
+  test("as many records as there are rows leave the guard alone", () => {
+    const section = new Uint8Array(65_536 * 12);
+    let size = 0;
+    for (let i = 0; i < 65_536; i++) {
+      const record = recordBytes({ timestampDelta: 0 }, i);
+      section.set(record, size);
+      size += record.length;
+    }
+    expect(raw.checked({ IN: section.subarray(0, size) }, ["ROWS", "STAMPS"], "decodeRecords", size, 65_536, 0, 65_535, 1)).toBe(65_536);
   });
 
   test("writing a batch writes only OUT", () => {
