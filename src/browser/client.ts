@@ -1,0 +1,203 @@
+/**
+ * open(): one page, one worker, one volume.
+ *
+ *   page holds Web Lock "tidemark:<name>"  ──▶ a second page is told ALREADY_OPEN
+ *   worker holds a lock of its own         ──▶ when it is free, the worker is gone: every call that waits is settled
+ */
+import { releaseProxy, transfer, wrap } from "comlink";
+import { TidemarkError } from "../errors.ts";
+import { loadKernel } from "../kernel/load.ts";
+import type { Kernel } from "../kernel/types.ts";
+import type { LogRecovery } from "../store/log-store.ts";
+import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "./api.ts";
+import { kernelUrl, makeWorker } from "./assets.ts";
+import { PortClient } from "./port-client.ts";
+import type { Outcome } from "./protocol.ts";
+import { BrowserTopic, type TopicControl } from "./topic.ts";
+import type { HostControl, HostOptions, Opened } from "./worker-host.ts";
+
+/** Chromium grants quota to a growing file by doubling, so many files of this size use a quota far better than one. */
+const SEGMENT_BYTES = 8 * 1024 * 1024;
+const SEGMENT_BYTES_MIN = 64 * 1024;
+const SEGMENT_BYTES_MAX = 64 * 1024 * 1024;
+/** persist() may wait for a prompt that nobody answers. */
+const PERSIST_WAIT_MS = 3_000;
+const NAME = /^[A-Za-z0-9._-]{1,100}$/;
+
+type Control = { [Method in keyof HostControl]: HostControl[Method] extends (...args: infer Args) => Promise<Outcome<infer Ok>> ? (...args: Args) => Promise<Ok> : never };
+
+/** Opens the tide of this name, makes it when it is new. ALREADY_OPEN, NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED. */
+export async function open(name: string, options: OpenOptions = {}): Promise<Tide> {
+  const { segmentBytes = SEGMENT_BYTES, signal } = options;
+  if (!NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a name is 1 to 100 of A-Z a-z 0-9 . _ -", { name });
+  const inRange = segmentBytes >= SEGMENT_BYTES_MIN && segmentBytes <= SEGMENT_BYTES_MAX;
+  if (!inRange || (segmentBytes & (segmentBytes - 1)) !== 0) {
+    throw new TidemarkError("INVALID_ARGUMENT", "segmentBytes is a power of two from 64 KiB to 64 MiB", { segmentBytes });
+  }
+  signal?.throwIfAborted();
+  const unlock = await takeLock(`tidemark:${name}`);
+  let connection: Connection | undefined;
+  try {
+    const module = await compileKernel(options.kernel ?? kernelUrl());
+    connection = new Connection(options.worker);
+    const { control, channel } = connection;
+    const opening: HostOptions = { name, engine: options.engine ?? "auto", segmentBytes, kernel: module, port: channel.port2, lifeLock: connection.name };
+    const opened = await connection.alive(control.open(transfer(opening, [channel.port2])));
+    await connection.alive(connection.port.ready);
+    signal?.throwIfAborted();
+    connection.watch();
+    const storage = await storageReport(opened, options.persist === true);
+    return new BrowserTide(name, storage, opened.recovery, await loadKernel(module), connection, unlock);
+  } catch (thrown) {
+    connection?.end(TidemarkError.from(thrown));
+    unlock();
+    throw thrown;
+  }
+}
+
+/** Held until the returned function is called, or the page ends. */
+async function takeLock(name: string): Promise<() => void> {
+  return new Promise((resolve, reject) => {
+    const held = new Promise<void>((release) => {
+      void navigator.locks
+        .request(name, { ifAvailable: true }, (lock) => {
+          if (!lock) reject(new TidemarkError("ALREADY_OPEN", "this tide is open in another tab", { name }));
+          else resolve(release);
+          return lock ? held : undefined;
+        })
+        .catch(reject);
+    });
+  });
+}
+
+async function compileKernel(source: NonNullable<OpenOptions["kernel"]>): Promise<WebAssembly.Module> {
+  if (source instanceof WebAssembly.Module) return source;
+  if (typeof source !== "string" && !(source instanceof URL)) return WebAssembly.compile(source);
+  const response = await fetch(source);
+  if (!response.ok) throw new TidemarkError("INVALID_ARGUMENT", `the kernel is not at ${String(source)}`, { status: response.status });
+  // Streaming wants the right media type; a server without one costs a copy, nothing else.
+  const typed = response.headers.get("content-type")?.startsWith("application/wasm");
+  return typed ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
+}
+
+async function storageReport({ engine, durability, rejected }: Opened, persist: boolean): Promise<StorageReport> {
+  const { storage } = navigator;
+  if (persist && storage?.persist) await Promise.race([storage.persist(), new Promise((resolve) => setTimeout(resolve, PERSIST_WAIT_MS))]);
+  const persisted = await storage?.persisted?.().catch(() => undefined);
+  const estimate = await storage?.estimate?.().catch(() => undefined);
+  return { engine, durability, persisted, usageBytes: estimate?.usage, quotaBytes: estimate?.quota, rejected };
+}
+
+/** The worker and both ways to it. Whatever ends it, every call that waits is settled. */
+class Connection {
+  readonly name = `tidemark-worker:${crypto.randomUUID()}`;
+  readonly channel = new MessageChannel();
+  readonly port = new PortClient(this.channel.port1);
+  readonly control: Control;
+  readonly events = new BroadcastChannel(this.name);
+  readonly #worker: Worker;
+  readonly #remote: ReturnType<typeof wrap<HostControl>>;
+  #fail!: (error: TidemarkError) => void;
+  readonly #failed = new Promise<never>((_, reject) => (this.#fail = reject));
+  ended: TidemarkError | undefined;
+  onEnd: ((error: TidemarkError) => void) | undefined;
+
+  constructor(make: (() => Worker) | undefined) {
+    this.#failed.catch(() => undefined);
+    this.#worker = (make ?? makeWorker)();
+    this.#worker.addEventListener("error", (event) => this.end(new TidemarkError("CLOSED", `the worker failed: ${event.message}`, { reason: "worker" })));
+    this.#remote = wrap<HostControl>(this.#worker);
+    this.control = this.#unwrapped();
+  }
+
+  /** Control calls that throw what the envelope holds, and never hang. */
+  #unwrapped(): Control {
+    const call = (method: string) => async (...args: unknown[]) => {
+      if (this.ended) throw this.ended;
+      const remote = (this.#remote as unknown as Record<string, (...args: unknown[]) => Promise<Outcome<unknown>>>)[method]!;
+      const outcome = await this.alive(remote(...args));
+      if ("error" in outcome) throw TidemarkError.fromWire(outcome.error);
+      return outcome.ok;
+    };
+    return new Proxy({}, { get: (_, method) => call(String(method)) }) as Control;
+  }
+
+  /** The promise, or the worker's end. */
+  alive<T>(promise: Promise<T>): Promise<T> {
+    return Promise.race([promise, this.#failed]);
+  }
+
+  /** A lock is granted when its holder is gone, however it went; no heartbeat is needed, and none is fooled by throttling. */
+  watch(): void {
+    void navigator.locks.request(this.name, () => this.end(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
+  }
+
+  end(error: TidemarkError): void {
+    if (this.ended) return;
+    this.ended = error;
+    this.port.fail(error);
+    this.#fail(error);
+    this.#remote[releaseProxy]();
+    this.#worker.terminate();
+    this.events.close();
+    this.onEnd?.(error);
+  }
+}
+
+class BrowserTide implements Tide {
+  readonly name: string;
+  readonly storage: StorageReport;
+  readonly recovery: readonly LogRecovery[];
+  readonly #kernel: Kernel;
+  readonly #connection: Connection;
+  readonly #unlock: () => void;
+  readonly #topics = new Map<string, BrowserTopic<never>>();
+  readonly #listeners = new Set<(event: TideEvent) => void>();
+
+  constructor(name: string, storage: StorageReport, recovery: readonly LogRecovery[], kernel: Kernel, connection: Connection, unlock: () => void) {
+    this.name = name;
+    this.storage = storage;
+    this.recovery = recovery;
+    this.#kernel = kernel;
+    this.#connection = connection;
+    this.#unlock = unlock;
+    connection.events.onmessage = ({ data }: MessageEvent<TideEvent>) => this.#tell(data);
+    connection.onEnd = (error) => {
+      this.#unlock();
+      this.#tell({ type: "closed", reason: error.message });
+    };
+  }
+
+  #tell(event: TideEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  topic<V = unknown>(name: string, options: TopicOptions<V> = {}): Topic<V> {
+    const known = this.#topics.get(name);
+    if (known) return known as unknown as Topic<V>;
+    const control: TopicControl = this.#connection.control;
+    const topic = new BrowserTopic<V>(name, options, { kernel: this.#kernel, port: this.#connection.port, control });
+    this.#topics.set(name, topic as unknown as BrowserTopic<never>);
+    return topic;
+  }
+
+  topics(): Promise<readonly string[]> {
+    return this.#connection.control.topics();
+  }
+
+  on(listener: (event: TideEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#connection.ended) return;
+    try {
+      await Promise.all([...this.#topics.values()].map((topic) => topic.drained()));
+      await this.#connection.control.close();
+    } finally {
+      this.#connection.end(new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" }));
+    }
+  }
+}
+

@@ -1,0 +1,225 @@
+/** A topic as the application sees it: values in, records out. Batches are made and checked here, in the page. */
+import { TidemarkError } from "../errors.ts";
+import { Producer, type ProducerRecord } from "../delivery/producer.ts";
+import { type ReadSource, readBatches } from "../delivery/reader.ts";
+import { serializerOf } from "../delivery/serializer.ts";
+import type { Kernel } from "../kernel/types.ts";
+import { DEFAULT_SETTINGS } from "../log/limits.ts";
+import type { Acks, CleanResult, FetchOptions, Isolation, LogSettings, StartPosition } from "../log/types.ts";
+import type {
+  Ack, AppendAllOptions, ReadOptions, RecordInput, SeekExplanation, SegmentExport, Serializer, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
+} from "./api.ts";
+import type { PortClient } from "./port-client.ts";
+
+const encoder = new TextEncoder();
+const BATCH_BYTES = 256 * 1024;
+const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
+/** Room that a batch has beyond its largest record. */
+const BATCH_ROOM_BYTES = DEFAULT_SETTINGS.batchBytesMax - DEFAULT_SETTINGS.recordBytesMax;
+
+/** The worker's control calls for one topic; errors are thrown. */
+export interface TopicControl {
+  openTopic(topic: string, settings: Partial<LogSettings>): Promise<void>;
+  state(topic: string): Promise<TopicState>;
+  trim(topic: string, offset: number): Promise<void>;
+  roll(topic: string): Promise<void>;
+  clean(topic: string): Promise<CleanResult>;
+  explainSeek(topic: string, target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined>;
+  exportSegment(topic: string, baseOffset: number): Promise<SegmentExport>;
+}
+
+function settingsOf({ retention, compaction, segmentMaxAgeMs, recordBytesMax }: TopicOptions<never>): Partial<LogSettings> {
+  return {
+    ...(retention && { retention }),
+    ...(compaction && { compaction: compaction === true ? {} : compaction }),
+    ...(segmentMaxAgeMs !== undefined && { segmentMaxAgeMs }),
+    ...(recordBytesMax !== undefined && { recordBytesMax, batchBytesMax: recordBytesMax + BATCH_ROOM_BYTES }),
+  };
+}
+
+const bytesOf = (text: string | Uint8Array | null | undefined): Uint8Array | null => (text == null ? null : typeof text === "string" ? encoder.encode(text) : text);
+
+/** 53 random bits: two tabs that ever draw the same would need some 10^8 draws. */
+function newProducerId(): number {
+  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
+  return (high! & 0x1fffff) * 2 ** 32 + low!;
+}
+
+export class BrowserTopic<V> implements Topic<V> {
+  readonly name: string;
+  readonly #kernel: Kernel;
+  readonly #port: PortClient;
+  readonly #control: TopicControl;
+  readonly #settings: Partial<LogSettings>;
+  readonly #serializer: Serializer<V>;
+  readonly #producer: Producer;
+  readonly #acks: Acks;
+  readonly #inFlightBytesMax: number;
+  #opened: Promise<void> | undefined;
+
+  constructor(name: string, options: TopicOptions<V>, parts: { readonly kernel: Kernel; readonly port: PortClient; readonly control: TopicControl }) {
+    this.name = name;
+    this.#kernel = parts.kernel;
+    this.#port = parts.port;
+    this.#control = parts.control;
+    this.#settings = settingsOf(options as TopicOptions<never>);
+    this.#serializer = serializerOf<V>(options.serializer);
+    this.#acks = options.acks ?? "flushed";
+    this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX;
+    const { recordBytesMax = DEFAULT_SETTINGS.recordBytesMax, batchBytesMax = DEFAULT_SETTINGS.batchBytesMax } = this.#settings;
+    this.#producer = new Producer({
+      kernel: parts.kernel,
+      send: async (batch, { acks, ifEnd }) => {
+        await this.#open();
+        return this.#port.append({ topic: name, batch, ...(acks && { acks }), ...(ifEnd !== undefined && { ifEnd }) });
+      },
+      reopened: () => this.#reopened(),
+      schedule: queueMicrotask,
+      newId: newProducerId,
+      codec: options.codec ?? "none",
+      batchBytes: Math.min(options.batchBytes ?? BATCH_BYTES, batchBytesMax),
+      recordBytesMax,
+      batchBytesMax,
+      inFlightBytesMax: this.#inFlightBytesMax,
+    });
+  }
+
+  /** Once per page; again after a failure, which may pass (a full disk). */
+  #open(): Promise<void> {
+    this.#opened ??= this.#control.openTopic(this.name, this.#settings).catch((thrown: unknown) => {
+      this.#opened = undefined;
+      throw thrown;
+    });
+    return this.#opened;
+  }
+
+  #reopened(): Promise<void> {
+    return this.#port.call<void>({ op: "ready" });
+  }
+
+  #record({ key, value, headers, timestamp = Date.now() }: RecordInput<V>): ProducerRecord {
+    const record = { key: bytesOf(key), value: value == null ? null : this.#serializer.serialize(value), timestamp };
+    return headers ? { ...record, headers: Object.entries(headers).map(([name, text]) => [name, bytesOf(text)] as const) } : record;
+  }
+
+  append(record: RecordInput<V>, options: { readonly acks?: Acks; readonly ifEnd?: number } = {}): Promise<Ack> {
+    try {
+      return this.#producer.append(this.#record(record), options.acks ?? this.#acks, options.ifEnd);
+    } catch (thrown) {
+      return Promise.reject(thrown);
+    }
+  }
+
+  async appendBatch(records: readonly RecordInput<V>[], options: { readonly acks?: Acks; readonly ifEnd?: number } = {}): Promise<Ack> {
+    return this.#producer.appendBatch(records.map((record) => this.#record(record)), options.acks ?? this.#acks, options.ifEnd);
+  }
+
+  async appendAll(records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>, options: AppendAllOptions = {}) {
+    const { acks = this.#acks, signal, onProgress } = options;
+    let appended = 0;
+    let acked = 0;
+    let firstOffset: number | undefined;
+    let lastOffset: number | undefined;
+    let failure: { readonly thrown: unknown } | undefined;
+    for await (const record of records) {
+      signal?.throwIfAborted();
+      if (failure) break;
+      this.#producer.append(this.#record(record), acks).then(
+        ({ offset }) => {
+          acked++;
+          firstOffset = Math.min(firstOffset ?? offset, offset);
+          lastOffset = Math.max(lastOffset ?? offset, offset);
+        },
+        (thrown: unknown) => (failure ??= { thrown }),
+      );
+      appended++;
+      // The producer's limit holds this loop back; each time it does is a time to tell how far we are.
+      if (this.#producer.pendingBytes >= this.#inFlightBytesMax) {
+        await this.#producer.drained(this.#inFlightBytesMax);
+        onProgress?.({ appended, acked });
+      } else if (appended % PROGRESS_RECORDS === 0) {
+        await nextTurn();
+        onProgress?.({ appended, acked });
+      }
+    }
+    await this.#producer.drained();
+    if (failure) throw failure.thrown;
+    onProgress?.({ appended, acked });
+    return { appended, firstOffset, lastOffset };
+  }
+
+  /** Everything appended so far is acked or has failed. */
+  drained(): Promise<void> {
+    return this.#producer.drained();
+  }
+
+  // --- reading -----------------------------------------------------------------------------------------------------
+
+  readonly #source: ReadSource = {
+    fetch: (from, { signal, ...options }: FetchOptions) => this.#retried(() => this.#port.call({ op: "fetch", topic: this.name, from, ...options }, signal)),
+    resolve: (position: StartPosition, isolation?: Isolation) =>
+      this.#retried(() => this.#port.call<number>({ op: "resolve", topic: this.name, position, ...(isolation && { isolation }) })),
+  };
+
+  /** A read that met a failing store goes on in the one opened anew; `ready` rejects when there will be none. */
+  async #retried<T>(read: () => Promise<T>): Promise<T> {
+    await this.#open();
+    for (;;) {
+      try {
+        return await read();
+      } catch (thrown) {
+        if (!(thrown instanceof TidemarkError) || thrown.kind !== "reopen") throw thrown;
+        await this.#reopened();
+      }
+    }
+  }
+
+  readBatches(options: ReadOptions = {}): AsyncIterableIterator<TopicBatch<V>> {
+    return readBatches(this.#source, this.#kernel, this.#serializer, options);
+  }
+
+  async *read(options: ReadOptions = {}): AsyncIterableIterator<TopicRecord<V>> {
+    for await (const batch of this.readBatches(options)) yield* batch;
+  }
+
+  // --- upkeep and tools --------------------------------------------------------------------------------------------
+
+  async state(): Promise<TopicState> {
+    await this.#open();
+    return this.#control.state(this.name);
+  }
+  async trim(offset: number): Promise<void> {
+    await this.#open();
+    await this.#control.trim(this.name, offset);
+  }
+  async roll(): Promise<void> {
+    await this.#open();
+    await this.#control.roll(this.name);
+  }
+  async clean(): Promise<CleanResult> {
+    await this.#open();
+    return this.#control.clean(this.name);
+  }
+  async explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
+    await this.#open();
+    return this.#control.explainSeek(this.name, target);
+  }
+  async exportSegment(baseOffset: number): Promise<SegmentExport> {
+    await this.#open();
+    return this.#control.exportSegment(this.name, baseOffset);
+  }
+}
+
+/** A synchronous source must let acks and the page's own work in between. */
+const PROGRESS_RECORDS = 4096;
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(0);
+  });
+}

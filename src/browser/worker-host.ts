@@ -1,0 +1,263 @@
+/**
+ * The worker's side of one open tide: it owns the volume, the store and a log per topic.
+ *
+ *   page ── Comlink ──▶ HostControl    open, topics, state, upkeep, tools      (rare, no bytes to speak of)
+ *        ── data port ─▶ PortServer     append, fetch                           (everything else)
+ *
+ * A store that failed is opened again from what is on disk, with recovery, a few times with growing pauses; producers then send
+ * what they have no ack for. Upkeep runs some time after the last append, by a timer that only appends arm: an idle
+ * tide costs no CPU.
+ */
+import { TidemarkError } from "../errors.ts";
+import { loadKernel } from "../kernel/load.ts";
+import type { Kernel } from "../kernel/types.ts";
+import { Log } from "../log/log.ts";
+import type { CleanResult, LogSettings } from "../log/types.ts";
+import type { LogRecovery } from "../store/log-store.ts";
+import { SegmentStore } from "../store/segment-store.ts";
+import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
+import type { SeekExplanation, SegmentExport, StorageReport, TideEvent, TopicState } from "./api.ts";
+import { PortServer } from "./port-server.ts";
+import { openVolume } from "./probe.ts";
+import type { Outcome } from "./protocol.ts";
+import { explainSeek, exportSegment } from "./inspect.ts";
+
+/** Upkeep (retention, compaction, the durable mark) waits so long after an append, so that a burst pays for one. */
+const UPKEEP_DELAY_MS = 2_000;
+/** Site data may be cleared under an open volume; acks stop at most so long after. */
+const ATTACHED_CHECK_MS = 1_000;
+const REOPEN_TRIES = 5;
+const REOPEN_PAUSE_MS = 50;
+/** Partition 0 of a topic, as Kafka names a log: further partitions will be -1, -2 … */
+const logName = (topic: string): string => `${topic}-0`;
+const topicName = (log: string): string => log.replace(/-\d+$/, "");
+
+export interface HostOptions {
+  readonly name: string;
+  readonly engine: Engine | "auto";
+  readonly segmentBytes: number;
+  readonly kernel: WebAssembly.Module;
+  readonly port: MessagePort;
+  /** Name of a lock that the worker holds as long as it lives, so that its page learns of its end; and of the channel on
+   *  which it tells events. */
+  readonly lifeLock: string;
+}
+
+export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
+  readonly durability: VolumeInfo["durability"];
+  readonly recovery: readonly LogRecovery[];
+}
+
+interface OpenStore {
+  readonly volume: Volume & { checkAttached?(): Promise<boolean> };
+  readonly store: SegmentStore;
+  readonly logs: Map<string, Promise<Log>>;
+}
+
+export class WorkerHost {
+  #options!: HostOptions;
+  #kernel!: Kernel;
+  #rejected: StorageReport["rejected"] = [];
+  /** The open store, or the opening of the next one; rejects when the tide is closed for good. */
+  #open: Promise<OpenStore> = Promise.reject(new TidemarkError("CLOSED", "not open"));
+  #reopening = false;
+  #ended: TidemarkError | undefined;
+  readonly #settings = new Map<string, Partial<LogSettings>>();
+  readonly #appended = new Set<string>();
+  #upkeepTimer: ReturnType<typeof setTimeout> | undefined;
+  #attachedAt = 0;
+  #events: BroadcastChannel | undefined;
+
+  constructor() {
+    this.#open.catch(() => undefined);
+  }
+
+  #emit(event: TideEvent): void {
+    this.#events?.postMessage(event);
+  }
+
+  async open(options: HostOptions): Promise<Opened> {
+    void navigator.locks.request(options.lifeLock, () => new Promise(() => undefined));
+    this.#events = new BroadcastChannel(options.lifeLock);
+    this.#options = options;
+    this.#kernel = await loadKernel(options.kernel);
+    this.#open = this.#openStore();
+    const { volume, store } = await this.#open;
+    new PortServer(options.port, {
+      log: (topic) => this.#log(topic),
+      ready: async () => void (await this.#open),
+      appended: (topic) => this.#armUpkeep(topic),
+      failed: (error) => this.#failed(error),
+    });
+    const recovery = store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
+    return { ...volume.info, rejected: this.#rejected, recovery };
+  }
+
+  async #openStore(): Promise<OpenStore> {
+    const { name, engine, segmentBytes } = this.#options;
+    const { volume, rejected } = await openVolume({ name, engine, slotBytes: segmentBytes });
+    this.#rejected = rejected;
+    try {
+      const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now });
+      return { volume, store, logs: new Map() };
+    } catch (thrown) {
+      await volume.close().catch(() => undefined);
+      throw thrown;
+    }
+  }
+
+  openTopic(topic: string, settings: Partial<LogSettings>): Promise<void> {
+    this.#settings.set(topic, settings);
+    return this.#log(topic).then(() => undefined);
+  }
+
+  async #log(topic: string): Promise<Log> {
+    const settings = this.#settings.get(topic);
+    if (!settings) throw new TidemarkError("UNKNOWN_TOPIC", `topic ${topic} is not open`, { topic });
+    const { store, logs } = await this.#open;
+    let log = logs.get(topic);
+    if (!log) {
+      log = store.log(logName(topic)).then((logStore) => Log.open({ store: logStore, kernel: this.#kernel, clock: { now: Date.now }, settings }));
+      logs.set(topic, log);
+      // What failed may succeed later (a full disk).
+      log.catch(() => logs.delete(topic));
+    }
+    return log;
+  }
+
+  /** A log said CLOSED or worse. If that was the store's failure, and nobody is at it yet, open everything again. */
+  #failed(error: TidemarkError): void {
+    if (this.#reopening || this.#ended) return;
+    this.#reopening = true;
+    const before = this.#open;
+    this.#open = this.#reopen(before, error).finally(() => (this.#reopening = false));
+    this.#open.catch((thrown: unknown) => this.#end(TidemarkError.from(thrown)));
+  }
+
+  async #reopen(before: Promise<OpenStore>, cause: TidemarkError): Promise<OpenStore> {
+    const old = await before;
+    if (!old.store.poisoned) return old;
+    await old.store.close().catch(() => undefined);
+    for (let tries = 1; ; tries++) {
+      try {
+        const open = await this.#openStore();
+        this.#emit({ type: "reopened", reason: cause.message });
+        this.#emit({ type: "recovery", report: open.store.recovery.logs });
+        return open;
+      } catch (thrown) {
+        if (tries >= REOPEN_TRIES) throw thrown;
+        await new Promise((resolve) => setTimeout(resolve, REOPEN_PAUSE_MS * 2 ** tries));
+      }
+    }
+  }
+
+  #end(error: TidemarkError): void {
+    this.#ended ??= error;
+    this.#emit({ type: "closed", reason: error.message });
+  }
+
+  #armUpkeep(topic: string): void {
+    this.#appended.add(topic);
+    const now = Date.now();
+    if (now - this.#attachedAt > ATTACHED_CHECK_MS) {
+      this.#attachedAt = now;
+      void this.#checkAttached();
+    }
+    this.#upkeepTimer ??= setTimeout(() => {
+      this.#upkeepTimer = undefined;
+      void this.#upkeep();
+    }, UPKEEP_DELAY_MS);
+  }
+
+  /** Handles of cleared site data keep "succeeding": such a volume gets no further acks. */
+  async #checkAttached(): Promise<void> {
+    const open = await this.#open.catch(() => undefined);
+    if (!open || (await (open.volume.checkAttached?.() ?? true))) return;
+    const gone = new TidemarkError("CLOSED", "the site's data was cleared under the open tide", { reason: "cleared" });
+    this.#open = Promise.reject(gone);
+    this.#open.catch(() => undefined);
+    this.#end(gone);
+    open.store.poison(gone);
+    await open.volume.close().catch(() => undefined);
+  }
+
+  async #upkeep(): Promise<void> {
+    const topics = [...this.#appended];
+    this.#appended.clear();
+    await this.#checkAttached();
+    for (const topic of topics) {
+      try {
+        await (await this.#log(topic)).clean();
+      } catch (thrown) {
+        const error = TidemarkError.from(thrown);
+        if (error.code === "QUOTA_EXCEEDED") this.#emit({ type: "quota", topic, message: error.message });
+        if (error.kind === "reopen") this.#failed(error);
+      }
+    }
+  }
+
+  async topics(): Promise<string[]> {
+    const { store } = await this.#open;
+    return store.names().map(topicName);
+  }
+
+  async state(topic: string): Promise<TopicState> {
+    const log = await this.#log(topic);
+    const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
+    const recovery = { ...log.recovery, log: topic };
+    return { name: topic, logStartOffset, highWatermark, logEndOffset, leaderEpoch, segments: log.segments(), quarantined: log.quarantined(), recovery };
+  }
+
+  async trim(topic: string, offset: number): Promise<void> {
+    await (await this.#log(topic)).trim(offset);
+  }
+  async roll(topic: string): Promise<void> {
+    await (await this.#log(topic)).roll();
+  }
+  async clean(topic: string): Promise<CleanResult> {
+    return (await this.#log(topic)).clean();
+  }
+  async explainSeek(topic: string, target: { offset: number } | { timestamp: number }): Promise<SeekExplanation | undefined> {
+    const log = await this.#log(topic);
+    return explainSeek(log, await (await this.#open).store.log(logName(topic)), target);
+  }
+  async exportSegment(topic: string, baseOffset: number): Promise<SegmentExport> {
+    await this.#log(topic);
+    return exportSegment(await (await this.#open).store.log(logName(topic)), baseOffset);
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#upkeepTimer);
+    const closed = new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" });
+    const open = this.#open;
+    this.#ended = closed;
+    this.#open = open.then(() => Promise.reject(closed));
+    this.#open.catch(() => undefined);
+    const { store, logs } = await open;
+    for (const log of logs.values()) await (await log).close();
+    await store.close();
+  }
+}
+
+/** The host's methods for Comlink, each result in an envelope that keeps an error's code. */
+export type HostControl = {
+  [Method in "open" | "openTopic" | "topics" | "state" | "trim" | "roll" | "clean" | "explainSeek" | "exportSegment" | "close"]: (
+    ...args: Parameters<WorkerHost[Method]>
+  ) => Promise<Outcome<Awaited<ReturnType<WorkerHost[Method]>>>>;
+};
+
+const METHODS = ["open", "openTopic", "topics", "state", "trim", "roll", "clean", "explainSeek", "exportSegment", "close"] as const;
+
+export function controlOf(host: WorkerHost): HostControl {
+  const enveloped = METHODS.map((method) => [
+    method,
+    async (...args: unknown[]) => {
+      try {
+        return { ok: await (host[method] as (...args: unknown[]) => unknown).apply(host, args) };
+      } catch (thrown) {
+        return { error: TidemarkError.from(thrown).toWire() };
+      }
+    },
+  ]);
+  return Object.fromEntries(enveloped) as HostControl;
+}

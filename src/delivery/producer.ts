@@ -1,0 +1,318 @@
+/**
+ * The idempotent producer: makes batches of single appends, numbers them, keeps them until they are acked, and sends them
+ * again, with the same sequence, to whoever leads the log next.
+ *
+ *   append → builder ──full, or end of the turn──▶ waiting ──sequence given──▶ in flight (at most 5) ──ack──▶ promises
+ *                                                    ▲                             │
+ *                                                    └── failed for certain behind ┘ (new producer epoch, numbered anew)
+ *
+ * A batch whose outcome is unknown stays in flight: sent again as it is, the log answers with the first offset if it had
+ * it. A batch that was refused for certain leaves a gap in the numbers; what follows it in flight is then refused too, as
+ * out of order, and so is known not to be in the log: once all have answered, those go out again, in their order, under
+ * a new epoch that begins at 0.
+ */
+import { TidemarkError } from "../errors.ts";
+import type { Kernel } from "../kernel/types.ts";
+import type { Acks, AppendOptions, AppendResult } from "../log/types.ts";
+import { BatchBuilder, type Header } from "../record/batch-builder.ts";
+import { compressBatch } from "../record/codec.ts";
+
+/** Kafka's max.in.flight with idempotence: the log remembers so many batches of a producer. */
+export const IN_FLIGHT_BATCHES_MAX = 5;
+const SEQUENCES = 2 ** 31;
+const EPOCH_MAX = 0x7fff;
+/** More than the varints around a record's key and value take. */
+const OVERHEAD_MAX = 64;
+
+export interface Ack {
+  readonly offset: number;
+  readonly timestamp: number;
+  readonly acks: Acks;
+  readonly duplicate: boolean;
+}
+
+export interface ProducerRecord {
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly headers?: readonly Header[];
+  readonly timestamp: number;
+}
+
+export interface ProducerOptions {
+  readonly kernel: Kernel;
+  /** Sends one batch to the leader. The bytes may be taken over: they are the producer's copy no more. */
+  readonly send: (batch: Uint8Array, options: AppendOptions) => Promise<AppendResult>;
+  /** Resolves when a log that failed is open again; rejects when it never will be. */
+  readonly reopened: () => Promise<void>;
+  /** Runs `work` soon, once the caller's turn is over. */
+  readonly schedule: (work: () => void) => void;
+  /** A new producer id: 53 random bits. */
+  readonly newId: () => number;
+  readonly codec: "none" | "gzip";
+  readonly batchBytes: number;
+  readonly recordBytesMax: number;
+  /** Largest batch that the log takes; a record that passes batchBytes may fill it. */
+  readonly batchBytesMax: number;
+  readonly inFlightBytesMax: number;
+}
+
+type Settle = (ack: Ack) => void;
+
+/** Records that will be one batch. Two flat arrays instead of an object per record: there may be a million of them. */
+class Draft {
+  readonly resolves: Settle[] = [];
+  readonly rejects: ((reason: unknown) => void)[] = [];
+  readonly timestamps: number[] = [];
+  /** Encoded with its sequence; made when it is sent first, made again when it is numbered anew. */
+  encoded: Uint8Array | undefined;
+  bytes = 0;
+  /** Which came first, for those that must go out again. */
+  order = 0;
+
+  constructor(
+    readonly builder: BatchBuilder,
+    readonly acks: Acks,
+    readonly ifEnd: number | undefined,
+    /** appendBatch: one promise for all records. */
+    readonly whole: boolean,
+  ) {}
+
+  resolve({ baseOffset, duplicate, acks }: AppendResult): void {
+    for (let i = 0; i < this.resolves.length; i++) {
+      this.resolves[i]!({ offset: baseOffset + (this.whole ? this.timestamps.length - 1 : i), timestamp: this.timestamps[i]!, acks, duplicate });
+    }
+  }
+  reject(reason: unknown): void {
+    for (const reject of this.rejects) reject(reason);
+  }
+}
+
+export class Producer {
+  readonly #options: ProducerOptions;
+  #id: number;
+  #epoch = 0;
+  #sequence = 0;
+  #draft: Draft | undefined;
+  #scheduled = false;
+  readonly #waiting: Draft[] = [];
+  readonly #inFlight: Draft[] = [];
+  /** Refused behind a gap; they go out again before anything else. */
+  readonly #again: Draft[] = [];
+  /** A gap was made: nothing is sent until all in flight have answered. */
+  #gap = false;
+  #pendingBytes = 0;
+  #sent = 0;
+  #sending: Promise<unknown> = Promise.resolve();
+  readonly #idle: (() => void)[] = [];
+  readonly #spare: BatchBuilder[] = [];
+
+  constructor(options: ProducerOptions) {
+    this.#options = options;
+    this.#id = options.newId();
+  }
+
+  /** Bytes that wait or are in flight. */
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  append(record: ProducerRecord, acks: Acks, ifEnd?: number): Promise<Ack> {
+    return new Promise<Ack>((resolve, reject) => {
+      const bytes = this.#room(record);
+      // Near the limit only the log can tell; should it refuse, no other record is refused along with it.
+      const alone = ifEnd !== undefined || bytes + OVERHEAD_MAX > this.#options.recordBytesMax;
+      let draft = this.#draft;
+      // Records of one batch share one ack and one condition.
+      if (draft && (alone || draft.acks !== acks || draft.bytes + bytes > this.#options.batchBytes)) draft = this.#close();
+      draft ??= this.#open(acks, ifEnd, false);
+      if (!draft.builder.tryAppend(record)) {
+        this.#close();
+        draft = this.#open(acks, ifEnd, false);
+        if (!draft.builder.tryAppend(record)) throw this.#tooLarge(record);
+      }
+      this.#add(draft, record.timestamp, bytes);
+      draft.resolves.push(resolve);
+      draft.rejects.push(reject);
+      if (alone) this.#close();
+      this.#wake();
+    });
+  }
+
+  /** All records in one batch with one ack, whose offset is the last record's. */
+  appendBatch(records: Iterable<ProducerRecord>, acks: Acks, ifEnd?: number): Promise<Ack> {
+    return new Promise<Ack>((resolve, reject) => {
+      this.#close();
+      const draft = new Draft(this.#builder(), acks, ifEnd, true);
+      for (const record of records) {
+        const bytes = this.#room(record);
+        if (!draft.builder.tryAppend(record)) throw this.#tooLarge(record, draft);
+        draft.timestamps.push(record.timestamp);
+        draft.bytes += bytes;
+      }
+      if (draft.timestamps.length === 0) throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record");
+      this.#pendingBytes += draft.bytes;
+      draft.resolves.push(resolve);
+      draft.rejects.push(reject);
+      this.#waiting.push(draft);
+      this.#wake();
+    });
+  }
+
+  /** Resolves when fewer than `bytes` are pending; for senders that can wait. */
+  async drained(bytes = 1): Promise<void> {
+    while (this.#pendingBytes >= bytes) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  /** What this record adds to the pending bytes. RECORD_TOO_LARGE; BACKPRESSURE when twice the limit is pending. */
+  #room({ key, value, headers }: ProducerRecord): number {
+    let bytes = (key?.length ?? 0) + (value?.length ?? 0);
+    if (headers) for (const [name, text] of headers) bytes += name.length + (text?.length ?? 0);
+    const { inFlightBytesMax, recordBytesMax } = this.#options;
+    if (bytes > recordBytesMax) throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes`, { bytes, recordBytesMax });
+    if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > 2 * inFlightBytesMax) {
+      throw new TidemarkError("BACKPRESSURE", "too much is waiting for its ack", { pendingBytes: this.#pendingBytes, inFlightBytesMax });
+    }
+    return bytes;
+  }
+
+  #tooLarge({ key, value }: ProducerRecord, draft = this.#draft): TidemarkError {
+    if (draft?.timestamps.length === 0) this.#draft = undefined;
+    const bytes = (key?.length ?? 0) + (value?.length ?? 0);
+    const code = draft && draft.timestamps.length > 0 ? "BATCH_TOO_LARGE" : "RECORD_TOO_LARGE";
+    return new TidemarkError(code, "it does not fit a batch", { bytes, batchBytesMax: this.#options.batchBytesMax });
+  }
+
+  #builder(): BatchBuilder {
+    const { kernel, batchBytesMax } = this.#options;
+    return this.#spare.pop() ?? new BatchBuilder(kernel, { bytesMax: batchBytesMax });
+  }
+
+  #open(acks: Acks, ifEnd: number | undefined, whole: boolean): Draft {
+    return (this.#draft = new Draft(this.#builder(), acks, ifEnd, whole));
+  }
+
+  #add(draft: Draft, timestamp: number, bytes: number): void {
+    draft.timestamps.push(timestamp);
+    draft.bytes += bytes;
+    this.#pendingBytes += bytes;
+  }
+
+  /** The draft at hand takes no more records. */
+  #close(): undefined {
+    if (this.#draft && this.#draft.timestamps.length > 0) this.#waiting.push(this.#draft);
+    this.#draft = undefined;
+  }
+
+  #wake(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#options.schedule(() => {
+      this.#scheduled = false;
+      this.#pump();
+    });
+  }
+
+  /** Sends while it may. A draft still open goes only when nothing else is in its way: while 5 are out it grows. */
+  #pump(): void {
+    for (;;) {
+      if (this.#gap && this.#inFlight.length === 0) this.#closeGap();
+      if (this.#gap || this.#inFlight.length >= IN_FLIGHT_BATCHES_MAX) return;
+      if (this.#again.length === 0 && this.#waiting.length === 0) this.#close();
+      const draft = this.#again.shift() ?? this.#waiting.shift();
+      if (!draft) return;
+      draft.order ||= ++this.#sent;
+      this.#inFlight.push(draft);
+      void this.#deliver(draft);
+    }
+  }
+
+  /** Every batch in flight has answered, so each one left is known not to be in the log: new epoch, numbers from 0. */
+  #closeGap(): void {
+    this.#gap = false;
+    this.#sequence = 0;
+    if (++this.#epoch > EPOCH_MAX) {
+      this.#epoch = 0;
+      this.#id = this.#options.newId();
+    }
+  }
+
+  async #deliver(draft: Draft): Promise<void> {
+    try {
+      const baseSequence = this.#sequence;
+      this.#sequence = (baseSequence + draft.builder.count) % SEQUENCES;
+      const built = draft.builder.build({ producerId: this.#id, producerEpoch: this.#epoch, baseSequence });
+      draft.encoded = built;
+      if (this.#options.codec === "gzip") {
+        const packed = await this.#ordered(compressBatch(this.#options.kernel, built));
+        draft.encoded = packed.length < built.length ? packed : built;
+      }
+      const result = await this.#send(draft);
+      this.#leave(draft);
+      draft.resolve(result);
+    } catch (thrown) {
+      this.#leave(draft, thrown);
+    } finally {
+      this.#pump();
+    }
+  }
+
+  /** Compression takes turns of its own; batches must still go out in sequence. */
+  #ordered<T>(work: Promise<T>): Promise<T> {
+    const before = this.#sending;
+    const done = work.then(async (result) => {
+      await before;
+      return result;
+    });
+    this.#sending = done.catch(() => undefined);
+    return done;
+  }
+
+  /** One batch until its outcome is known. Bounded by the host: `reopened` rejects once the log is closed for good. */
+  async #send(draft: Draft): Promise<AppendResult> {
+    const { send, reopened } = this.#options;
+    const { acks, ifEnd } = draft;
+    for (;;) {
+      try {
+        // A copy: the transfer takes the bytes away, and they may be needed again.
+        return await send(draft.encoded!.slice(), { acks, ...(ifEnd !== undefined && { ifEnd }) });
+      } catch (thrown) {
+        const error = TidemarkError.from(thrown);
+        const full = error.code === "BACKPRESSURE";
+        if (error.kind !== "reopen" && !full) throw error;
+        try {
+          await reopened();
+        } catch (final) {
+          // It may be in the log and it may not: the caller must know which of the two errors it is.
+          throw error.code === "OUTCOME_UNKNOWN" ? error : final;
+        }
+      }
+    }
+  }
+
+  #leave(draft: Draft, thrown?: unknown): void {
+    this.#inFlight.splice(this.#inFlight.indexOf(draft), 1);
+    draft.encoded = undefined;
+    if (thrown !== undefined) {
+      // Numbers are missing before it, so it is not in the log: whether a batch before it was refused, or comes after it
+      // on the way to a log that was opened again, or was lost with an ack level that allows it.
+      this.#gap = true;
+      if (isAhead(thrown)) {
+        this.#again.push(draft);
+        this.#again.sort((a, b) => a.order - b.order);
+        return;
+      }
+      draft.reject(thrown);
+    }
+    this.#pendingBytes -= draft.bytes;
+    draft.builder.reset();
+    if (this.#spare.length < IN_FLIGHT_BATCHES_MAX) this.#spare.push(draft.builder);
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+}
+
+/** The log expected an earlier sequence (numbers wrap, so half of them count as later). */
+function isAhead(thrown: unknown): boolean {
+  if (!(thrown instanceof TidemarkError) || thrown.code !== "OUT_OF_ORDER_SEQUENCE") return false;
+  const ahead = (Number(thrown.details["received"]) - Number(thrown.details["expected"]) + SEQUENCES) % SEQUENCES;
+  return ahead > 0 && ahead < SEQUENCES / 2;
+}
