@@ -8,6 +8,7 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 // @ts-expect-error plain JavaScript, because it runs before anything is compiled
 import { RELEASE_BYTES_MAX, kernelDirectory } from "./tooling/build-kernel.mjs";
+import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
 import { anchorOf, hostNames, linksOf, longFunctions, machineNames, untidy, wrongImports } from "./tooling/tidy.ts";
 
 const root = path.join(import.meta.dirname, "..");
@@ -180,6 +181,11 @@ describe("documents", () => {
     expect(broken(`see \`test/tidy.test.ts\`: "no such ${"title"}"`, "README.md")).toHaveLength(1);
     expect(broken('see `test/tidy.test.ts`: "every link, anchor and path leads somewhere"', "README.md")).toEqual([]);
     expect(broken("[a](docs/none.md) and `src/none.ts` and [b](#none)\n# Some\n[c](#some) [d](https://example.org)", "README.md")).toHaveLength(3);
+  });
+
+  test("limits.md names every setting of a log", () => {
+    const text = read("docs/limits.md");
+    expect(Object.keys(DEFAULT_SETTINGS).filter((name) => !new RegExp(`\`${name}[\`.]`).test(text))).toEqual([]);
   });
 
   test("every link, anchor and path leads somewhere", () => {
