@@ -3,13 +3,17 @@
  * derives from the one before it, and a guard of unused bytes stands behind each region (a test fills the guards
  * with a pattern and looks for footprints).
  *
- *   0      1,024                                                                                    7 MiB     113 pages
- *   ┌──────┬────────┬───────┬───────┬─────────┬────────┬─────────┬─────────┬─────────┬─────────┬────┬──────────┐
- *   │ never│ RESULT │ STEPS │ KEEP  │ TABLE   │OFFSETS │ TIMES   │ COLUMNS │ STAMPS  │ IN      │OUT │ data of  │
- *   │ used │ 16 f64 │ 32 i32│ 8 KiB │ 16 KiB  │4 KiB   │ 6 KiB   │ 2 MiB   │ 512 KiB │ 2 MiB   │2MiB│ the debug│
- *   │      │        │       │ 1 bit/│ CRC-32C │offset  │ time    │ 32 bytes│ 8 bytes │         │    │ build    │
- *   │      │        │       │ record│         │entries │ entries │ a record│ a record│         │    │          │
- *   └──────┴────────┴───────┴───────┴─────────┴────────┴─────────┴─────────┴─────────┴─────────┴────┴──────────┘
+ *   0       1,024                                                             each region is followed by its guard
+ *   ┌───────┬────────┬───────┬────────┬────────┬────────────────┬──────────────┐
+ *   │ never │ RESULT │ STEPS │ KEEP   │ TABLE  │ OFFSET_ENTRIES │ TIME_ENTRIES │
+ *   │ used  │ 16 f64 │ 32 i32│ 8 KiB: │ 16 KiB │ 513 × 8 bytes  │ 513 × 12     │
+ *   │       │        │       │ a bit a│ CRC-32C│                │ bytes        │
+ *   │       │        │       │ record │        │                │              │
+ *   ├───────┴──────┬─┴───────┴─┬──────┴────────┼────────────────┼──────────────┤ 7 MiB = memoryBase       113 pages
+ *   │ ROWS         │ STAMPS    │ IN            │ OUT            │ unused       │ data of the debug build │
+ *   │ 2 MiB: 8 i32 │ 512 KiB:  │ 2 MiB + slack │ 2 MiB + slack  │              │                         │
+ *   │ a record     │ f64 each  │               │                │              │                         │
+ *   └──────────────┴───────────┴───────────────┴────────────────┴──────────────┴─────────────────────────┘ END is behind OUT
  *
  * Regions are plain addresses, not `memory.data`, so that the file holds no zeros. `memoryBase` in asconfig.json puts the
  * compiler's own data behind END; the release build has none.

@@ -3,8 +3,8 @@
  * magic are not under the CRC; they are judged by continuity: the offset must be the next one, the epoch inside its bounds.
  * So a stale batch left in a reused slot ends the walk.
  *
- *   OFFSETS ┌ i32 relative last offset ┬ i32 position ┐           before a batch, once more than 4,096 bytes of batches
- *   TIMES   ┌ i64 max timestamp ┬ i32 relative offset ┐           have passed since the last entry; big-endian
+ *   OFFSET_ENTRIES ┌ i32 relative last offset ┬ i32 position ┐           before a batch, once more than 4,096 bytes of batches
+ *   TIME_ENTRIES   ┌ i64 max timestamp ┬ i32 relative offset ┐           have passed since the last entry; big-endian
  *
  *   RESULT  ┌ 0 valid bytes ┬ 1 batches ┬ 2 records ┬ 3 next offset ┬ 4 last epoch ┬ 5 bytes since entry ┬
  *   (f64)   ┴ 6 max timestamp ┬ 7 its offset ┬ 8 time entry's timestamp ┬ 9 offset entries ┬ 10 time entries ┐ (bytes)

@@ -17,7 +17,7 @@ vi.setConfig({ testTimeout: 60_000 });
 const assembly = path.join(import.meta.dirname, "../../assembly");
 const twin = twinKernel();
 const any = anyBytes((request) => twin.encodeBatch(request).bytes);
-const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 120) };
+const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 60) };
 
 type Call = (...values: number[]) => number;
 
