@@ -74,7 +74,7 @@ export class BrowserTopic<V> implements Topic<V> {
         return this.#port.append({ topic: name, batch, ...(acks && { acks }), ...(ifEnd !== undefined && { ifEnd }) });
       },
       reopened: () => this.#reopened(),
-      schedule: queueMicrotask,
+      schedule: (work) => queueMicrotask(work),
       newId: newProducerId,
       codec: options.codec ?? "none",
       batchBytes: Math.min(options.batchBytes ?? BATCH_BYTES, batchBytesMax),

@@ -1,0 +1,147 @@
+/** The public API in a real page: worker, ports, OPFS, all of it. */
+import { describe, expect, it } from "vitest";
+import { open, type Tide, TidemarkError } from "../../src/browser/index.ts";
+
+let names = 0;
+const fresh = () => `open-${Date.now()}-${names++}`;
+const SMALL = 64 * 1024;
+
+async function collect<T>(records: AsyncIterable<{ offset: number; value: T | null }>): Promise<[number, T | null][]> {
+  const found: [number, T | null][] = [];
+  for await (const { offset, value } of records) found.push([offset, value]);
+  return found;
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return "no error";
+  } catch (thrown) {
+    return thrown instanceof TidemarkError ? thrown.code : `not ours: ${String(thrown)}`;
+  }
+}
+
+for (const engine of ["opfs", "indexeddb", "memory"] as const) {
+  describe(`open() over ${engine}`, () => {
+    it("the example of the API: append, read, follow, appendAll", async () => {
+      const tide = await open(fresh(), { engine, segmentBytes: SMALL });
+      expect(tide.storage).toMatchObject({ engine, durability: engine === "memory" ? "none" : "device" });
+      const orders = tide.topic<{ total: number }>("orders", { retention: { maxBytes: 512 * 1024 * 1024 } });
+      const before = Date.now();
+      const { offset, timestamp, acks } = await orders.append({ key: "o-17", value: { total: 42 }, headers: { trace: "a1" } });
+      expect([offset, acks]).toEqual([0, "flushed"]);
+      expect(timestamp).toBeGreaterThanOrEqual(before);
+      for await (const record of orders.read({ from: "earliest" })) {
+        expect([record.offset, record.key, record.value, { ...record.headers }]).toEqual([0, "o-17", { total: 42 }, { trace: "a1" }]);
+      }
+      const controller = new AbortController();
+      const followed: number[] = [];
+      const following = (async () => {
+        for await (const record of orders.read({ from: { timestamp: before }, follow: true, signal: controller.signal })) {
+          followed.push(record.value!.total);
+          if (followed.length === 301) controller.abort(new Error("seen all"));
+        }
+      })();
+      const progress: number[] = [];
+      async function* source() {
+        for (let i = 0; i < 300; i++) yield { key: `o-${i}`, value: { total: i } };
+      }
+      const done = await orders.appendAll(source(), { onProgress: ({ acked }) => progress.push(acked) });
+      expect(done).toEqual({ appended: 300, firstOffset: 1, lastOffset: 300 });
+      expect(progress.at(-1)).toBe(300);
+      await expect(following).rejects.toThrow("seen all");
+      expect(followed).toEqual([42, ...Array.from({ length: 300 }, (_, i) => i)]);
+      await tide.close();
+      expect(await codeOf(orders.append({ value: { total: 1 } }))).toBe("CLOSED");
+    });
+
+    it("what was acked is there after close and open, in segments, found by offset and by time", async () => {
+      const name = fresh();
+      let tide = await open(name, { engine, segmentBytes: SMALL });
+      let topic = tide.topic<string>("t", { serializer: "text" });
+      for (let i = 0; i < 30; i++) await topic.appendBatch(Array.from({ length: 50 }, (_, j) => ({ value: `${i}-${j}-${"x".repeat(100)}`, timestamp: 1000 + i * 50 + j })));
+      await topic.roll();
+      const state = await topic.state();
+      expect(state.segments.length).toBeGreaterThan(3);
+      if (engine !== "memory") {
+        await tide.close();
+        tide = await open(name, { engine: "auto", segmentBytes: SMALL });
+        expect(tide.storage.engine).toBe(engine);
+        expect(tide.recovery.map(({ log, logEndOffset, cleanShutdown }) => [log, logEndOffset, cleanShutdown])).toEqual([["t", 1500, true]]);
+        topic = tide.topic<string>("t", { serializer: "text" });
+      }
+      expect((await collect(topic.read({ from: 777, to: 778 })))[0]![1]).toMatch(/^15-27-/);
+      expect((await collect(topic.read({ from: { timestamp: 1777 }, to: 778 })))[0]![0]).toBe(777);
+      expect(await collect(topic.read())).toHaveLength(1500);
+      const seek = await topic.explainSeek({ offset: 777 });
+      expect(seek!.steps.length).toBeGreaterThan(1);
+      expect(seek!.batch.length).toBeGreaterThan(5000);
+      const { name: file, log, index } = await topic.exportSegment(state.segments[1]!.baseOffset);
+      expect(file).toBe(String(state.segments[1]!.baseOffset).padStart(20, "0"));
+      expect(log.length).toBe(state.segments[1]!.bytes);
+      expect(index.length).toBe(state.segments[1]!.offsetEntries * 8);
+      expect(await tide.topics()).toEqual(["t"]);
+      await tide.close();
+    });
+
+    it("a thousand un-awaited appends, every level, tombstones, gzip, ifEnd", async () => {
+      const tide = await open(fresh(), { engine, segmentBytes: SMALL });
+      const topic = tide.topic<number>("t", { codec: "gzip", compaction: true });
+      const acks = await Promise.all(Array.from({ length: 1000 }, (_, i) => topic.append({ key: `k${i % 7}`, value: i })));
+      expect(acks.map(({ offset }) => offset)).toEqual(Array.from({ length: 1000 }, (_, i) => i));
+      for (const level of ["accepted", "written", "flushed"] as const) expect((await topic.append({ key: "l", value: 1 }, { acks: level })).acks).toBe(level);
+      await topic.append({ key: "k3" });
+      expect(await codeOf(topic.append({ value: 1 }, { ifEnd: 5 }))).toBe("OFFSET_CONFLICT");
+      await topic.roll();
+      await topic.clean();
+      const left = await collect(topic.read());
+      expect(left.map(([, value]) => value)).toEqual([993, 994, 995, 996, 998, 999, 1, null]);
+      await tide.close();
+    });
+  });
+}
+
+describe("one tab at a time, and ends that are ends", () => {
+  it("a second open of the same name is ALREADY_OPEN until the first is closed", async () => {
+    const name = fresh();
+    const tide = await open(name);
+    expect(await codeOf(open(name))).toBe("ALREADY_OPEN");
+    await tide.close();
+    const again = await open(name);
+    await again.close();
+  });
+
+  it("bad arguments are typed", async () => {
+    expect(await codeOf(open("no/slash"))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(open(fresh(), { segmentBytes: 100_000 }))).toBe("INVALID_ARGUMENT");
+    const tide: Tide = await open(fresh(), { engine: "memory" });
+    expect(await codeOf(tide.topic("no/slash").append({ value: 1 }))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(tide.topic("t").append({ value: () => 1 }))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(tide.topic("t").append({ value: "x".repeat(1024 * 1024) }))).toBe("RECORD_TOO_LARGE");
+    expect((await tide.topic("t").append({ value: "fine" })).offset).toBe(0);
+    await tide.close();
+  });
+
+  it("a worker that dies settles every call and says so; the data it acked is there for the next", async () => {
+    const name = fresh();
+    let worker: Worker | undefined;
+    const make = () => (worker = new Worker(new URL("../../src/browser/worker-entry.ts", import.meta.url), { type: "module" }));
+    const tide = await open(name, { worker: make });
+    const events: string[] = [];
+    tide.on(({ type }) => events.push(type));
+    const topic = tide.topic<number>("t");
+    await topic.append({ value: 1 });
+    const following = codeOf(collect(topic.read({ follow: true })));
+    const appends = Array.from({ length: 20 }, (_, i) => topic.append({ value: i }).then(() => "acked", (error: TidemarkError) => error.code));
+    worker!.terminate();
+    const outcomes = await Promise.all(appends);
+    expect(outcomes.every((outcome) => ["acked", "OUTCOME_UNKNOWN", "CLOSED"].includes(outcome)), outcomes.join()).toBe(true);
+    expect(await following).toBe("CLOSED");
+    expect(await codeOf(topic.state())).toBe("CLOSED");
+    expect(events).toContain("closed");
+    const again = await open(name);
+    const values = await collect(again.topic<number>("t").read());
+    expect(values.length).toBeGreaterThanOrEqual(1 + outcomes.filter((outcome) => outcome === "acked").length);
+    await again.close();
+  });
+});
