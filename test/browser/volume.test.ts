@@ -1,0 +1,16 @@
+/** The contracts of volumes and stores over OPFS and IndexedDB, in a real worker of a real browser. */
+import { describe, it } from "vitest";
+import { storeCases } from "../contract/store-contract.ts";
+import { volumeCases } from "../contract/volume-contract.ts";
+import { volumeWorker } from "./worker-of.ts";
+
+const worker = volumeWorker();
+
+for (const engine of ["opfs", "indexeddb"] as const) {
+  describe(`volume in ${engine}`, () => {
+    for (const { name } of volumeCases) it(name, () => worker.runVolumeCase(engine, name));
+  });
+  describe(`segmented store over ${engine}`, () => {
+    for (const { name } of storeCases) it(name, () => worker.runStoreCase(engine, name), 120_000);
+  });
+}
