@@ -1,0 +1,61 @@
+/** The append panel: whole data sets with a progress bar, one record, a thousand at once. */
+import type { RecordInput } from "../src/browser/index.ts";
+import { type App, BATCH_RECORDS } from "./app.ts";
+import { flights, quakes } from "./data.ts";
+import { byId, number, onClick } from "./dom.ts";
+
+/** Batches on their way at a time: as many as the producer sends before it waits. */
+const PIPELINE = 5;
+const DRAW_EVERY = 10;
+
+async function load(app: App, topicName: string, fetchRecords: () => Promise<readonly RecordInput<object>[]>): Promise<void> {
+  const progress = byId<HTMLProgressElement>("progress");
+  const text = byId("progress-text");
+  app.current = topicName;
+  app.drawTopics();
+  progress.hidden = false;
+  progress.value = 0;
+  text.textContent = "Fetching the data set …";
+  const records = await fetchRecords();
+  const topic = app.topics.get(topicName)!;
+  const started = performance.now();
+  let acked = 0;
+  let next = 0;
+  const one = async (): Promise<void> => {
+    for (let batch = 0; next < records.length; batch++) {
+      const part = records.slice(next, (next += BATCH_RECORDS));
+      await app.appendBatch(topic, part);
+      acked += part.length;
+      progress.value = acked / records.length;
+      text.textContent = `${number(acked)} of ${number(records.length)} records acknowledged`;
+      if (batch % DRAW_EVERY === 0) void app.draw();
+    }
+  };
+  await Promise.all(Array.from({ length: PIPELINE }, one));
+  const seconds = (performance.now() - started) / 1000;
+  text.textContent = `${number(records.length)} records acknowledged at “${app.acks}” in ${seconds.toFixed(2)} s: ${number(records.length / seconds)} a second.`;
+  await app.draw();
+}
+
+export function appendPanel(app: App): void {
+  const text = byId("progress-text");
+  onClick("load", text, () => load(app, "flights", flights));
+  onClick("load-quakes", text, () => load(app, "quakes", quakes));
+  onClick("single", text, async () => {
+    const started = performance.now();
+    const { offset } = await app.topics.get("flights")!.append({ value: { delay: 0, distance: 0 } }, { acks: app.acks });
+    const ms = performance.now() - started;
+    app.plots?.acked(1, ms);
+    text.textContent = `Offset ${number(offset)}, ${app.acks} after ${ms.toFixed(2)} ms.`;
+    await app.draw();
+  });
+  onClick("burst", text, async () => {
+    const topic = app.topics.get("flights")!;
+    const started = performance.now();
+    const acks = await Promise.all(Array.from({ length: 1000 }, (_, i) => topic.append({ value: { delay: i, distance: 0 } }, { acks: app.acks })));
+    const ms = performance.now() - started;
+    app.plots?.acked(1000, ms);
+    text.textContent = `1,000 calls that nobody awaited became batches by themselves: offsets ${number(acks[0]!.offset)} to ${number(acks.at(-1)!.offset)}, ${app.acks} after ${ms.toFixed(1)} ms.`;
+    await app.draw();
+  });
+}

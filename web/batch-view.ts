@@ -1,0 +1,110 @@
+/**
+ * One record batch, field by field beside its bytes. The positions are those of docs/format.md (Kafka's RecordBatch v2);
+ * the page reads them itself, so that what it shows is the bytes and not what the library says of them.
+ */
+import { date, el, number } from "./dom.ts";
+
+interface Field {
+  readonly name: string;
+  readonly from: number;
+  readonly to: number;
+  readonly text: string;
+}
+
+const SHOWN_BYTES = 1024;
+const SHOWN_RECORDS = 12;
+const CODECS = ["none", "gzip", "snappy", "lz4", "zstd"];
+
+function headerFields(bytes: Uint8Array): Field[] {
+  const v = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const long = (at: number) => Number(v.getBigInt64(at));
+  const fields: [string, number, string][] = [
+    ["base offset", 8, number(long(0))],
+    ["length", 4, number(v.getInt32(8))],
+    ["leader epoch", 4, String(v.getInt32(12))],
+    ["magic", 1, String(v.getInt8(16))],
+    ["CRC-32C", 4, v.getUint32(17).toString(16).padStart(8, "0")],
+    ["attributes", 2, `codec ${CODECS[v.getInt16(21) & 7] ?? "?"}`],
+    ["last offset delta", 4, number(v.getInt32(23))],
+    ["base timestamp", 8, date(long(27))],
+    ["max timestamp", 8, date(long(35))],
+    ["producer id", 8, String(v.getBigInt64(43))],
+    ["producer epoch", 2, String(v.getInt16(51))],
+    ["base sequence", 4, number(v.getInt32(53))],
+    ["records", 4, number(v.getInt32(57))],
+  ];
+  let at = 0;
+  return fields.map(([name, size, text]) => ({ name, from: at, to: (at += size), text }));
+}
+
+/** A zigzag varint at `at`: its value and where it ends. */
+function varint(bytes: Uint8Array, at: number): [number, number] {
+  let value = 0n;
+  for (let shift = 0n; at < bytes.length; shift += 7n) {
+    const byte = bytes[at++]!;
+    value |= BigInt(byte & 0x7f) << shift;
+    if (byte < 0x80) break;
+  }
+  return [Number((value >> 1n) ^ -(value & 1n)), at];
+}
+
+function recordFields(bytes: Uint8Array): Field[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if ((view.getInt16(21) & 7) !== 0) return [{ name: "records, compressed", from: 61, to: bytes.length, text: number(bytes.length - 61) }];
+  const text = (from: number, length: number) => (length < 0 ? "null" : new TextDecoder().decode(bytes.subarray(from, from + length)));
+  const fields: Field[] = [];
+  for (let at = 61, i = 0; at < bytes.length && i < Math.min(SHOWN_RECORDS, view.getInt32(57)); i++) {
+    const [length, body] = varint(bytes, at);
+    const [, afterTime] = varint(bytes, body + 1);
+    const [delta, afterDelta] = varint(bytes, afterTime);
+    const [keyLength, keyAt] = varint(bytes, afterDelta);
+    const [valueLength, valueAt] = varint(bytes, keyAt + Math.max(keyLength, 0));
+    const offset = Number(view.getBigInt64(0)) + delta;
+    const key = keyLength < 0 ? "" : `${text(keyAt, keyLength)} `;
+    fields.push({ name: `record ${offset}`, from: at, to: body + length, text: key + text(valueAt, valueLength) });
+    at = body + length;
+  }
+  return fields;
+}
+
+/** Fields and hex; pointing at or focusing a field lights its bytes. */
+export function drawBatch(target: HTMLElement, bytes: Uint8Array): void {
+  const fields = [...headerFields(bytes), ...recordFields(bytes)];
+  const hue = (i: number) => String((i * 47 + 180) % 360);
+  const marks = fields.map((_, i) => {
+    const mark = el("i");
+    mark.style.setProperty("--hue", hue(i));
+    return mark;
+  });
+  const hex = el("pre", { className: "hex", tabIndex: 0 });
+  hex.setAttribute("aria-label", "Bytes of the batch");
+  const shown = Math.min(bytes.length, SHOWN_BYTES);
+  for (let at = 0; at < shown; at++) {
+    if (at % 16 === 0) hex.append(at === 0 ? "" : "\n", `${at.toString(16).padStart(4, "0")}  `);
+    const field = fields.findIndex(({ from, to }) => at >= from && at < to);
+    const pair = bytes[at]!.toString(16).padStart(2, "0") + " ";
+    // A field's bytes share one class, so that a break of line does not break the field.
+    if (field < 0) hex.append(pair);
+    else {
+      const mark = marks[field]!.cloneNode() as HTMLElement;
+      mark.dataset["field"] = String(field);
+      mark.append(pair);
+      hex.append(mark);
+    }
+  }
+  if (bytes.length > shown) hex.append(`\n… ${number(bytes.length - shown)} bytes more`);
+  const list = el("div", { className: "fields" });
+  for (const [i, { name, text, from, to }] of fields.entries()) {
+    const button = el("button", { type: "button", className: "field", title: `bytes ${from} to ${to - 1}: ${text}` }, name, el("b", {}, text));
+    button.style.setProperty("--hue", hue(i));
+    const light = (on: boolean) => () => {
+      for (const mark of hex.querySelectorAll(`[data-field="${i}"]`)) mark.classList.toggle("lit", on);
+    };
+    button.addEventListener("pointerenter", light(true));
+    button.addEventListener("pointerleave", light(false));
+    button.addEventListener("focus", light(true));
+    button.addEventListener("blur", light(false));
+    list.append(button);
+  }
+  target.replaceChildren(list, hex);
+}

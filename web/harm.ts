@@ -1,0 +1,64 @@
+/**
+ * Harm from outside. A button leaves an order in the session's storage and reloads: the page ends without a goodbye, as a
+ * killed tab does. The next page carries the order out on the slot's file before it opens the log.
+ */
+import type { LogRecovery, TopicState } from "../src/browser/index.ts";
+import { el, number } from "./dom.ts";
+import type { Harm } from "./harm-worker.ts";
+
+const KEY = "tidemark-harm";
+
+export type Order = { readonly kind: "kill"; readonly records: number } | ({ readonly kind: "tear" | "flip"; readonly records: number } & Harm);
+
+export function orderAndReload(order: Order): void {
+  sessionStorage.setItem(KEY, JSON.stringify(order));
+  location.reload();
+}
+
+/** The order left by the page before, carried out; undefined without one. */
+export async function carryOut(): Promise<Order | undefined> {
+  const left = sessionStorage.getItem(KEY);
+  sessionStorage.removeItem(KEY);
+  if (!left) return undefined;
+  const order = JSON.parse(left) as Order;
+  if (order.kind !== "kill") {
+    const worker = new Worker(new URL("./harm-worker.ts", import.meta.url), { type: "module" });
+    try {
+      await new Promise<void>((resolve, reject) => {
+        worker.onmessage = ({ data }: MessageEvent<string>) => (data === "done" ? resolve() : reject(new Error(data)));
+        worker.onerror = () => reject(new Error("the harm worker failed"));
+        worker.postMessage(order satisfies Harm);
+      });
+    } finally {
+      worker.terminate();
+    }
+  }
+  return order;
+}
+
+/** Tears the last batch: its second half becomes zeros, as if the power had failed while it was being written. */
+export function tearOf(path: readonly string[], state: TopicState, lastBatchBytes: number): Harm {
+  const active = state.segments.at(-1)!;
+  const half = Math.floor(lastBatchBytes / 2);
+  return { path: [...path, slotFile(active.slot!)], position: active.bodyPosition! + active.bytes - half, bytes: half, mask: 0 };
+}
+
+/** Flips one bit in the middle of the oldest segment. */
+export function flipOf(path: readonly string[], state: TopicState): Harm {
+  const first = state.segments[0]!;
+  return { path: [...path, slotFile(first.slot!)], position: first.bodyPosition! + Math.floor(first.bytes / 2), bytes: 1, mask: 1 };
+}
+
+const slotFile = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
+
+/** What recovery says of a topic, in words. */
+export function inWords(report: LogRecovery): HTMLElement {
+  const list = el("ul");
+  const say = (text: string) => list.append(el("li", {}, text));
+  say(`${report.log}: offsets ${number(report.logStartOffset)} to ${number(report.logEndOffset)} in ${report.segments} segments.`);
+  say(report.cleanShutdown ? "It had been closed properly; nothing had to be checked." : `It had not been closed: ${number(report.scannedBatches)} batches of the active segment were checked.`);
+  if (report.cut) say(`A torn tail was cut at offset ${number(report.cut.offset)}: ${number(report.cut.bytes)} bytes that were never whole (${report.cut.reason}).`);
+  for (const { from, to, reason } of report.quarantined) say(`Offsets ${number(from)} to ${number(to - 1)} are damaged (${reason}) and set apart; reading them is an error, never a gap.`);
+  if (!report.cut && report.quarantined.length === 0) say("Nothing was lost.");
+  return list;
+}
