@@ -1,11 +1,13 @@
 /** The read panel: replay with its speed, following, and what damage looks like to a reader. */
-import { TidemarkError } from "../src/browser/index.ts";
+import { TidemarkError, type TopicRecord } from "../src/browser/index.ts";
 import type { App } from "./app.ts";
 import { byId, date, el, number, onClick } from "./dom.ts";
 
 const SHOWN = 12;
 
-function show(records: { offset: number; timestamp: number; key: string | null; value: unknown }[]): void {
+type Shown = Pick<TopicRecord, "offset" | "timestamp" | "key" | "value">;
+
+function show(records: readonly Shown[]): void {
   const rows = records.slice(-SHOWN).map(({ offset, timestamp, key, value }) => el("li", {}, `${offset}  ${date(timestamp)}  ${key ?? ""}  ${JSON.stringify(value)}`));
   byId("records").replaceChildren(...rows);
 }
@@ -18,10 +20,10 @@ export async function replay(app: App): Promise<{ records: number; ms: number; d
   let from: number | "earliest" = "earliest";
   for (;;) {
     try {
-      let last: { offset: number; timestamp: number; key: string | null; value: unknown }[] = [];
+      let last: Shown[] = [];
       for await (const batch of app.topic.readBatches({ from })) {
         records += batch.count;
-        last = [...batch];
+        last = batch.count >= SHOWN ? [...batch].slice(-SHOWN) : [...last, ...batch].slice(-SHOWN);
       }
       if (last.length > 0) show(last);
       return { records, ms: performance.now() - started, damage };
