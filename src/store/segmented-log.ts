@@ -226,6 +226,11 @@ export class SegmentedLog implements LogStore {
       // The newest producers' snapshot outlives its records: a re-sent batch must be recognised although it was trimmed.
       const newest = this.#segments.findLast((segment) => segment.sealed?.producersBytes);
       if (newest && !kept.includes(newest)) kept.unshift(newest);
+      // A mark covers the log start, so that rot behind the mark can never put the log's end before its start.
+      if (this.#mark.nextOffset < offset) {
+        await this.#writeMark(false);
+        await this.#store.volume.flush([this.#active.slot]);
+      }
       await change.commit(this.name, this.entry(kept, offset));
       this.#adopt(kept);
       this.#logStartOffset = offset;

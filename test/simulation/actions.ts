@@ -101,10 +101,13 @@ export class Actions {
     producer.add(batch);
     model.send(batch);
     const options: AppendOptions = { acks: op.acks, ...(op.ifEnd && { ifEnd: log.logEndOffset + (op.ifEnd === "right" ? 0 : 3) }) };
-    this.#send(op.log, producer, batch, options, [...honestRefusals(life, producer, model), ...(op.ifEnd ? ["OFFSET_CONFLICT"] : [])], true);
+    // Whether the producer's earlier batches may fail is known now; what they did, when this one is answered.
+    const before = honestRefusals(life, producer, model);
+    const allowed = (): string[] => [...before, ...honestRefusals(life, producer, model), ...(op.ifEnd ? ["OFFSET_CONFLICT"] : [])];
+    this.#send(op.log, producer, batch, options, allowed, true);
   }
 
-  #send(at: number, producer: Producer, batch: SentBatch, options: AppendOptions, allowed: string[], first: boolean): void {
+  #send(at: number, producer: Producer, batch: SentBatch, options: AppendOptions, allowed: () => readonly string[], first: boolean): void {
     const { counters, trace } = this.#sim;
     const { life, log, model } = this.#parts(at);
     counters.add("append");
@@ -119,7 +122,7 @@ export class Actions {
     const recent = producer.batches.slice(-INFLIGHT_MAX);
     const batch = recent[recent.length - 1 - op.back];
     if (!batch || batch.state === "refused") return;
-    this.#send(op.log, producer, batch, { acks: op.acks }, honestRefusals(life, producer, model), false);
+    this.#send(op.log, producer, batch, { acks: op.acks }, () => honestRefusals(life, producer, model), false);
   }
 
   /** What must be refused, and must never show up. */
@@ -281,7 +284,7 @@ export class Actions {
         if (!life.dead) model.trimmed(offset);
       };
     }
-    model.seeSegments(log.segments());
+    model.seeSegments(log.segments(), clock.ms, life.underWay === 0);
     model.cleaning(clock.ms);
     return async () => {
       const { compacted, retired } = await log.clean();
@@ -294,12 +297,12 @@ export class Actions {
 
   #advance(ms: number): void {
     const { life, models, clock, counters } = this.#sim;
-    for (const [at, log] of life.logs.entries()) models[at]!.seeSegments(log.segments());
+    for (const [at, log] of life.logs.entries()) models[at]!.seeSegments(log.segments(), clock.ms, life.underWay === 0);
     clock.advance(ms);
     if (ms < 0) counters.add("clock.back");
     // A cleaning that is under way may look at the clock only now.
     for (const model of models) {
-      model.clockWentBack ||= ms < 0;
+      if (ms < 0) model.wentBack(clock.ms);
       if (life.isDoing("clean")) model.cleaning(clock.ms);
     }
   }

@@ -91,8 +91,9 @@ export async function readAll(log: LogApi, model: LogModel, kernel: Kernel, wait
 
 function addGap(reading: Reading, error: TidemarkError, from: number): number {
   const { from: low, to: high } = error.details as { from: number; to: number };
-  if (!(low <= from && high > from)) throw new Violation("corrupt-range-details", `${low}…${high} for a read at ${from}`, { cause: error });
-  reading.gaps.push({ from, to: high });
+  // Before the damage there may be a hole that compaction left; it needs its own reason, so it is no part of the gap.
+  if (!(low < high && high > from)) throw new Violation("corrupt-range-details", `${low}…${high} for a read at ${from}`, { cause: error });
+  reading.gaps.push({ from: Math.max(from, low), to: high });
   return high;
 }
 

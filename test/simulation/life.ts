@@ -108,7 +108,8 @@ export class Life {
       this.broken ||= error.details["poisoned"] === true;
       return error;
     }
-    if ((code === "OUTCOME_UNKNOWN" || code === "CLOSED") && (this.volume.readFailed || this.broken)) {
+    // Two logs share the free slots: one may take what the other has counted on in the middle of an append.
+    if ((code === "OUTCOME_UNKNOWN" || code === "CLOSED") && (this.volume.readFailed || this.volume.slotsRefused || this.broken)) {
       this.broken = true;
       return error;
     }

@@ -142,16 +142,26 @@ export class LogModel {
     this.start = Math.max(this.start, offset);
   }
 
-  /** Since when the segments of tombstones are sealed; to be looked at before time moves and before a cleaning. */
-  seeSegments(segments: readonly SegmentInfo[]): void {
+  /**
+   * Since when the segments of tombstones are sealed; to be looked at before time moves and before a cleaning. While
+   * something is under way a roll may have read the clock already although the segment still counts as active.
+   */
+  seeSegments(segments: readonly SegmentInfo[], now: number, quiet: boolean): void {
     if (!this.plan.compaction) return;
     for (const segment of segments) {
-      if (segment.sealedAt === undefined) continue;
       for (let offset = segment.baseOffset; offset < segment.nextOffset; offset++) {
         const record = this.at.get(offset);
-        if (record?.value === null) record.sealedAt = Math.min(record.sealedAt ?? Infinity, segment.sealedAt);
+        if (record?.value !== null) continue;
+        if (segment.sealedAt !== undefined) record.sealedAt = Math.min(record.sealedAt ?? Infinity, segment.sealedAt);
+        else if (quiet) record.unsealedAt = now;
       }
     }
+  }
+
+  /** What is sealed from here on may be sealed at an earlier time than it was sent. */
+  wentBack(now: number): void {
+    this.clockWentBack = true;
+    for (const record of this.sent.values()) record.unsealedAt = Math.min(record.unsealedAt, now);
   }
 
   cleaning(now: number): void {
@@ -159,8 +169,7 @@ export class LogModel {
     const keep = this.plan.compaction?.tombstoneRetentionMs;
     if (keep === undefined) return;
     for (const record of this.sent.values()) {
-      // Sealed while the cleaning runs, or not yet known to be in the log at all, counts as sealed now.
-      if (record.value === null && now - (record.sealedAt ?? now) >= keep) record.mayDrop = true;
+      if (record.value === null && now - (record.sealedAt ?? record.unsealedAt) >= keep) record.mayDrop = true;
     }
   }
 

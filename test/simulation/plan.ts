@@ -97,7 +97,7 @@ function makeWorld(random: Random): World {
   const rots = random.chance(0.25);
   return {
     slotBytes: random.pick([10, 12, 14, 16, 20]) * 1024,
-    slotsMax: random.chance(0.2) ? random.between(6, 9) : 60,
+    slotsMax: random.chance(0.2) ? 3 + logs.length + random.int(4) : 60,
     buffered: random.chance(0.25),
     losesNames: false,
     flushForgets: random.chance(0.5) && FORGETS,

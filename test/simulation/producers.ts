@@ -82,8 +82,8 @@ export interface Sending {
   readonly options: AppendOptions;
   readonly counters: Counters;
   readonly trace: Trace;
-  /** Codes that are an honest answer to this very append. */
-  readonly allowed: readonly string[];
+  /** Codes that are an honest answer to this very append, by what has happened when it comes. */
+  readonly allowed: () => readonly string[];
   /** The first try of this batch: a refusal then says that it is nowhere. */
   readonly first: boolean;
   /** Whether the log must recognise the batch; undefined: it may. */
@@ -113,7 +113,7 @@ export async function send(sending: Sending): Promise<void> {
     model.acked(batch, result, asked);
   } catch (error) {
     if (life.dead) return;
-    const { code, details } = life.judge(`append of ${describe(batch)}`, error, sending.allowed);
+    const { code, details } = life.judge(`append of ${describe(batch)}`, error, sending.allowed());
     trace.add(code);
     counters.add(`append.${code}`);
     const refused = REFUSALS.includes(code) || (code === "QUOTA_EXCEEDED" && details["poisoned"] !== true && !life.broken);

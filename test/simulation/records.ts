@@ -20,8 +20,10 @@ export interface Rec {
   readonly key: string | null;
   readonly value: Uint8Array | null;
   readonly timestamp: number;
-  /** A tombstone: since when its segment is known to be sealed, and whether a cleaning may have dropped it. */
+  /** A tombstone: when its segment was sealed, if that is known; else when it surely was not. */
   sealedAt: number | undefined;
+  unsealedAt: number;
+  /** A cleaning may have dropped it. */
   mayDrop: boolean;
 }
 
@@ -66,7 +68,7 @@ export function makeBatch(wish: BatchWish): SentBatch {
     const key = wish.keys === 0 ? null : `key-${random.int(wish.keys)}`;
     const value = wish.tombstones && key !== null && random.chance(0.25) ? null : makeValue(id, random.int(wish.bytes + 1));
     const timestamp = now + random.int(2000) - 1000;
-    records.push({ id, batch, at, key, value, timestamp, sealedAt: undefined, mayDrop: false });
+    records.push({ id, batch, at, key, value, timestamp, sealedAt: undefined, unsealedAt: now, mayDrop: false });
     builder.tryAppend({ key: key === null ? null : encoder.encode(key), value, headers: [["id", encoder.encode(id)]], timestamp });
   }
   const plain = builder.build({ producerId, producerEpoch: epoch, baseSequence });

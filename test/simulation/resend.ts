@@ -22,7 +22,7 @@ export async function resendAll(sim: Simulation, at: number, reading: Reading, r
       const expected = expectation(batch, reading, model.plan.compaction !== undefined);
       counters.add("resent");
       life.start("append", async () => {
-        const allowed = honestRefusals(life, producer, model);
+        const allowed = (): string[] => honestRefusals(life, producer, model);
         await send({ life, log, model, producer, batch, options: { acks: "flushed" }, counters, trace, allowed, first: false, expectDuplicate: expected });
       });
       await life.steps(sim.random.int(3));

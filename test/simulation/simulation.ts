@@ -61,6 +61,8 @@ export class Simulation {
   armed: { kind: CrashKind; reopen: Reopen } | undefined;
   random: Random;
   rotten: Rot[] = [];
+  /** A read has lied in some life: damage that is none may be remembered, and is looked at again before it is believed. */
+  lied = false;
   /** What the last life left, as far as promises go. */
   #ended: Ended = { kind: "power", clean: false };
   #op: Op | undefined;
@@ -148,6 +150,7 @@ export class Simulation {
     await scheduler.drain();
     if (life.failure) throw life.failure;
     const { inflight } = life.volume;
+    this.lied ||= life.volume.readFailed;
     life.end();
     scheduler.takeWaiting();
     this.armed = undefined;
@@ -247,12 +250,12 @@ export class Simulation {
     }
     const ended = this.#ended;
     const rotten = this.rotten;
-    for (const [at, log] of this.life.logs.entries()) checkReport(log, this.models[at]!, ended, rotten.length > 0, this.counters);
+    for (const [at, log] of this.life.logs.entries()) checkReport(log, this.models[at]!, ended, { rotten: rotten.length > 0, lied: this.lied }, this.counters);
     const readings = await this.#readLogs();
     if (reopen.twice && !this.scheduler.crashArmed) await this.#recoverTwice(readings);
     this.#ended = { kind: "kill", clean: false };
     for (const [at, log] of this.life.logs.entries()) {
-      this.models[at]!.seeSegments(log.segments());
+      this.models[at]!.seeSegments(log.segments(), this.clock.ms, true);
       await resendAll(this, at, readings[at]!, reopen.resend);
     }
     this.trace.add("opened", ...this.life.logs.map((log) => log.logEndOffset));
