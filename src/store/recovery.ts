@@ -53,7 +53,7 @@ interface Found {
 export async function walkDurable(walk: Walk, end: number, nextOffset: number): Promise<void> {
   const { segment } = walk;
   while (segment.bytes < end) {
-    const status = await walkValid(walk, end);
+    const status = await walkValid(walk, end, nextOffset);
     if (status === Status.OK && segment.bytes === end) break;
     const position = segment.bytes;
     const found = await findBatch(walk, position, end, segment.nextOffset, nextOffset);
@@ -101,7 +101,7 @@ export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
 }
 
 /** Adds valid batches to the segment until something else comes; each turn moves forward by at least one batch. */
-async function walkValid(walk: Walk, end: number): Promise<Status> {
+async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promise<Status> {
   const { volume, kernel, segment } = walk;
   for (;;) {
     const length = Math.min(KERNEL_BATCH_BYTES_MAX, end - segment.bytes);
@@ -117,9 +117,21 @@ async function walkValid(walk: Walk, end: number): Promise<Status> {
       segmentBaseOffset: segment.baseOffset,
       index: INDEX_STATE_EMPTY,
     });
-    if (scan.validBytes > 0) segment.add(kernel, window.subarray(0, scan.validBytes), false);
+    // A stale page may hold good batches of a tail that was cut: none of ours ends behind the limit.
+    const validBytes = scan.nextOffset <= limitOffset ? scan.validBytes : bytesBelow(window, limitOffset);
+    if (validBytes > 0) segment.add(kernel, window.subarray(0, validBytes), false);
+    if (validBytes < scan.validBytes) return Status.BAD_OFFSET;
     const goesOn = scan.status === Status.OK || scan.status === Status.NEED_MORE;
     if (!goesOn || scan.validBytes === 0) return scan.status;
+  }
+}
+
+/** Length of the batches, known to be whole, that end at or below `limitOffset`; the first one behind ends the walk. */
+function bytesBelow(window: Uint8Array, limitOffset: number): number {
+  for (let at = 0; ; ) {
+    const header = readHeader(window, at);
+    if (nextOffsetOf(header) > limitOffset) return at;
+    at += header.sizeBytes;
   }
 }
 

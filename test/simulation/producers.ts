@@ -54,8 +54,9 @@ export class Producer {
   restart(): void {
     const refused = this.batches.filter((batch) => batch.state === "refused");
     if (refused.length === 0 || this.underWay > 0) return;
-    this.batches = this.batches.filter((batch) => batch.state !== "refused");
     if (!this.anonymous) this.nextSequence = Math.min(...refused.map((batch) => batch.baseSequence));
+    // What stood behind a refused batch, if only accepted, has gone with it.
+    this.batches = this.batches.filter((batch) => batch.state !== "refused" && (this.anonymous || batch.baseSequence < this.nextSequence));
     this.refusedAt = undefined;
   }
 }
