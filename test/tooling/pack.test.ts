@@ -113,8 +113,7 @@ describe("the package in a plain Vite app", () => {
     expect(await runPage(["preview"])).toEqual(told);
   });
 
-  it("works in the development server, with the package left out of pre-bundling", async () => {
-    await writeFile(path.join(app, "vite.config.js"), `export default { optimizeDeps: { exclude: ["tidemark"] } };`);
+  it("works in the development server without any configuration", async () => {
     expect(await runPage([])).toEqual(told);
   });
 

@@ -1,0 +1,257 @@
+/**
+ * The workloads, run inside the page. The runner calls them by name, ours and the peers' in turn, and pairs the results. Each
+ * returns a rate or a time, never a verdict.
+ *
+ * append of batches: five batches on their way at a time on every side. Ours goes through the public API, encoding
+ * included; the raw side gets bytes that were encoded before, the very size that ours writes, and flushes each message.
+ */
+import { open, type Tide, type Topic } from "../../../src/browser/index.ts";
+import { kernelUrl } from "../../../src/browser/assets.ts";
+import { loadKernel } from "../../../src/index.ts";
+import { PEERS } from "./peer.ts";
+
+const PIPELINE = 5;
+/** Header and per-record bytes of a batch of 1,000: measured, so that the raw side writes what ours writes. */
+const encodedBytes = (count: number, size: number): number => 61 + count * (size + (size < 64 ? 7 : size < 8192 ? 9 : 10)) + Math.max(0, count - 64) * 1;
+
+let names = 0;
+const fresh = (): string => `bench-${names++}`;
+const value = (size: number): Uint8Array => new Uint8Array(size).map((_, i) => (i * 131 + 7) & 0xff);
+
+/** Keeps PIPELINE calls under way until `total` are done; returns milliseconds. */
+async function pipelined(total: number, one: (i: number) => Promise<unknown>): Promise<number> {
+  let next = 0;
+  const started = performance.now();
+  await Promise.all(Array.from({ length: PIPELINE }, async () => {
+    while (next < total) await one(next++);
+  }));
+  return performance.now() - started;
+}
+
+async function ours<T>(work: (topic: Topic<Uint8Array>, tide: Tide) => Promise<T>, name = fresh(), keep = false): Promise<T> {
+  const tide = await open(name);
+  try {
+    return await work(tide.topic<Uint8Array>("t", { serializer: "bytes" }), tide);
+  } finally {
+    await tide.close();
+    if (!keep) await (await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")).removeEntry(name, { recursive: true });
+  }
+}
+
+async function peer<T>(kind: keyof typeof PEERS, work: (call: (method: string, args?: unknown[], transfer?: ArrayBuffer[]) => Promise<unknown>) => Promise<T>): Promise<T> {
+  const made = PEERS[kind]();
+  const name = fresh();
+  await made.call("open", [name]);
+  try {
+    return await work((method, args, transfer) => made.call(method, args, transfer));
+  } finally {
+    await made.call("close", [name]);
+    made.end();
+  }
+}
+
+const perSecond = (count: number, ms: number): number => (count * 1000) / ms;
+
+function packed(count: number, size: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(count * size);
+  const one = value(size);
+  for (let i = 0; i < count; i++) bytes.set(one, i * size);
+  return bytes;
+}
+
+const workloads = {
+  async appendOurs(batches: number, count: number, size: number): Promise<number> {
+    const records = Array.from({ length: count }, () => ({ value: value(size), timestamp: 1_700_000_000_000 }));
+    return ours(async (topic) => {
+      await topic.appendBatch(records);
+      return perSecond(batches * count, await pipelined(batches, () => topic.appendBatch(records)));
+    });
+  },
+  async appendRaw(batches: number, count: number, size: number): Promise<number> {
+    const bytes = new Uint8Array(encodedBytes(count, size)).fill(7);
+    return peer("raw", async (call) => {
+      await call("append", [bytes.slice()]);
+      const ms = await pipelined(batches, () => {
+        const copy = bytes.slice();
+        return call("append", [copy], [copy.buffer]);
+      });
+      return perSecond(batches * count, ms);
+    });
+  },
+  async appendPeer(kind: "sqlite" | "dexie" | "idb", batches: number, count: number, size: number): Promise<number> {
+    const bytes = packed(count, size);
+    return peer(kind, async (call) => {
+      await call("append", [bytes.slice(), count, 0]);
+      const ms = await pipelined(batches, (i) => {
+        const copy = bytes.slice();
+        return call("append", [copy, count, i * count], [copy.buffer]);
+      });
+      return perSecond(batches * count, ms);
+    });
+  },
+  async singleOurs(count: number, size: number): Promise<number> {
+    const record = { value: value(size) };
+    return ours(async (topic) => {
+      for (let i = 0; i < 20; i++) await topic.append(record);
+      const started = performance.now();
+      for (let i = 0; i < count; i++) await topic.append(record);
+      return perSecond(count, performance.now() - started);
+    });
+  },
+  async singleSqlite(count: number, size: number): Promise<number> {
+    return peer("sqlite", async (call) => {
+      const bytes = value(size);
+      for (let i = 0; i < 20; i++) await call("append", [bytes, 1, i]);
+      const started = performance.now();
+      for (let i = 0; i < count; i++) await call("append", [bytes, 1, i]);
+      return perSecond(count, performance.now() - started);
+    });
+  },
+  async unawaitedOurs(rounds: number, size: number): Promise<number> {
+    const record = { value: value(size), timestamp: 1_700_000_000_000 };
+    return ours(async (topic) => {
+      const round = () => Promise.all(Array.from({ length: 1000 }, () => topic.append(record)));
+      for (let i = 0; i < 5; i++) await round();
+      const started = performance.now();
+      for (let i = 0; i < rounds; i++) await round();
+      return perSecond(rounds * 1000, performance.now() - started);
+    });
+  },
+  async unawaitedSqlite(rounds: number, size: number): Promise<number> {
+    const bytes = packed(1000, size);
+    return peer("sqlite", async (call) => {
+      await call("append", [bytes, 1000, 0]);
+      const started = performance.now();
+      for (let i = 0; i < rounds; i++) await call("append", [bytes, 1000, i]);
+      return perSecond(rounds * 1000, performance.now() - started);
+    });
+  },
+  /** Writes `count` records once, then reads them all `rounds` times; returns records per second of each round. */
+  async replayOurs(count: number, size: number, rounds: number): Promise<{ batches: number[]; records: number[] }> {
+    const records = Array.from({ length: 1000 }, () => ({ value: value(size), timestamp: 1_700_000_000_000 }));
+    return ours(async (topic) => {
+      await pipelined(count / 1000, () => topic.appendBatch(records));
+      const result = { batches: [] as number[], records: [] as number[] };
+      for (let round = 0; round < rounds; round++) {
+        let sum = 0;
+        let seen = 0;
+        let started = performance.now();
+        for await (const batch of topic.readBatches()) {
+          for (const record of batch) {
+            sum += record.offset + record.valueBytes![0]!;
+            seen++;
+          }
+        }
+        result.batches.push(perSecond(seen, performance.now() - started));
+        started = performance.now();
+        for await (const record of topic.read()) sum += record.offset + record.valueBytes![0]!;
+        result.records.push(perSecond(seen, performance.now() - started));
+        if (seen !== count || sum < 0) throw new Error(`replay saw ${seen}`);
+      }
+      return result;
+    });
+  },
+  async replayPeer(kind: "sqlite" | "dexie", count: number, size: number, rounds: number): Promise<number[]> {
+    return peer(kind, async (call) => {
+      for (let i = 0; i < count / 1000; i++) await call("append", [packed(1000, size), 1000, i * 1000]);
+      const rates: number[] = [];
+      for (let round = 0; round < rounds; round++) {
+        const started = performance.now();
+        const { rows } = (await call("replay")) as { rows: number };
+        rates.push(perSecond(rows, performance.now() - started));
+      }
+      return rates;
+    });
+  },
+  /** Fills a log that stays; 100 records of 1 KiB a batch. */
+  async fill(name: string, bytes: number): Promise<void> {
+    const records = Array.from({ length: 100 }, () => value(1024));
+    await ours(async (topic) => {
+      const start = (await topic.state()).logEndOffset;
+      const batches = Math.ceil(bytes / (100 * 1036)) - start / 100;
+      await pipelined(Math.max(0, batches), (i) => topic.appendBatch(records.map((each) => ({ value: each, timestamp: 1_700_000_000_000 + start * 1000 + i }))));
+    }, name, true);
+  },
+  async seeks(name: string, count: number): Promise<{ ms: number[]; segments: number }> {
+    return ours(async (topic) => {
+      const { logEndOffset, segments } = await topic.state();
+      const ms: number[] = [];
+      let seed = 12345;
+      for (let i = 0; i < count; i++) {
+        seed = (seed * 1103515245 + 12345) & 0x7fffffff;
+        const offset = seed % logEndOffset;
+        const started = performance.now();
+        for await (const record of topic.read({ from: offset, to: offset + 1, maxBytes: 1 })) if (record.offset !== offset) throw new Error(`sought ${offset}, got ${record.offset}`);
+        ms.push(performance.now() - started);
+      }
+      return { ms, segments: segments.length };
+    }, name, true);
+  },
+  async timeSeeks(name: string, count: number): Promise<number[]> {
+    return ours(async (topic) => {
+      const segments = (await topic.state()).segments;
+      const ms: number[] = [];
+      for (let i = 0; i < count; i++) {
+        const timestamp = segments[(i * 7919) % segments.length]!.maxTimestamp - (i % 50);
+        const started = performance.now();
+        for await (const batch of topic.readBatches({ from: { timestamp }, maxBytes: 1 })) {
+          for (const record of batch) {
+            if (record.timestamp < timestamp) throw new Error("too early");
+            break;
+          }
+          break;
+        }
+        ms.push(performance.now() - started);
+      }
+      return ms;
+    }, name, true);
+  },
+  /** Opens, says how long it took and what recovery did, and closes properly. */
+  async openOnce(name: string): Promise<{ ms: number; clean: boolean; records: number }> {
+    const started = performance.now();
+    const tide = await open(name);
+    const ms = performance.now() - started;
+    const clean = tide.recovery.every((report) => report.cleanShutdown);
+    const { logEndOffset } = await tide.topic("t").state();
+    await tide.close();
+    return { ms, clean, records: logEndOffset };
+  },
+  /** Opens, appends one record, and stays open: the runner kills the browser. */
+  async openAndAppend(name: string): Promise<void> {
+    const tide = await open(name);
+    await tide.topic<Uint8Array>("t", { serializer: "bytes" }).append({ value: value(1024) });
+  },
+  async replayAll(name: string): Promise<{ records: number; ms: number }> {
+    return ours(async (topic) => {
+      const started = performance.now();
+      let records = 0;
+      for await (const batch of topic.readBatches()) records += batch.count;
+      return { records, ms: performance.now() - started };
+    }, name, true);
+  },
+  async crc(bytes: number): Promise<{ kernel: number; table: number }> {
+    const kernel = await loadKernel(kernelUrl());
+    const data = value(bytes);
+    const table = new Uint32Array(256).map((_, n) => {
+      let crc = n;
+      for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+      return crc >>> 0;
+    });
+    const byTable = () => {
+      let crc = -1;
+      for (let i = 0; i < data.length; i++) crc = (crc >>> 8) ^ table[(crc ^ data[i]!) & 0xff]!;
+      return ~crc >>> 0;
+    };
+    if (byTable() !== kernel.crc32c(data)) throw new Error("the two CRCs differ");
+    const rate = (one: () => unknown, times: number) => {
+      for (let i = 0; i < 5; i++) one();
+      const started = performance.now();
+      for (let i = 0; i < times; i++) one();
+      return (bytes * times) / 1e6 / ((performance.now() - started) / 1000);
+    };
+    return { kernel: rate(() => kernel.crc32c(data), 200), table: rate(byTable, 50) };
+  },
+};
+
+Object.assign(window, { workloads });
+document.title = "ready";

@@ -1,0 +1,34 @@
+/** A peer's worker, called by numbered messages like our own. */
+export class Peer {
+  readonly #worker: Worker;
+  readonly #calls = new Map<number, { resolve: (value: never) => void; reject: (reason: Error) => void }>();
+  #nextId = 0;
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.onmessage = ({ data: { id, ok, error } }: MessageEvent<{ id: number; ok: never; error?: string }>) => {
+      const call = this.#calls.get(id)!;
+      this.#calls.delete(id);
+      if (error === undefined) call.resolve(ok);
+      else call.reject(new Error(error));
+    };
+  }
+  call<T = unknown>(method: string, args: unknown[] = [], transfer: ArrayBuffer[] = []): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const id = this.#nextId++;
+      this.#calls.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, method, args }, transfer);
+    });
+  }
+  end(): void {
+    this.#worker.terminate();
+  }
+}
+
+/** Each kind in a line of its own: bundlers find workers by this very form. */
+export const PEERS = {
+  raw: () => new Peer(new Worker(new URL("../peers/raw-worker.js", import.meta.url), { type: "module" })),
+  sqlite: () => new Peer(new Worker(new URL("../peers/sqlite-worker.js", import.meta.url), { type: "module" })),
+  dexie: () => new Peer(new Worker(new URL("../peers/dexie-worker.js", import.meta.url), { type: "module" })),
+  idb: () => new Peer(new Worker(new URL("../peers/idb-worker.js", import.meta.url), { type: "module" })),
+} as const;

@@ -1,0 +1,226 @@
+/**
+ * `npm run bench`: Tidemark and its peers in one real Chromium with a profile on disk, in one run. Ours and a peer take
+ * turns, and ratios are made pair by pair, so that a machine whose speed drifts still tells the truth. Figures last.
+ *
+ *     npm run bench -- --json FILE     also as JSON: { ratios, figures, targets, environment }
+ *     npm run bench -- --quick         tiny sizes: shows that everything runs, measures nothing
+ *     npm run bench -- --only append   workloads whose name begins so
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { chromium } from "playwright";
+import { build, preview } from "vite";
+import { CHROMIUM_ARGS, ensureChromium, root } from "../tooling/setup.mjs";
+
+const PEERS = path.join(root, "test/bench/peers");
+const GIB = 1024 ** 3;
+
+const FULL = { rounds: 5, batches: 300, sqliteBatches: 100, singles: 300, unawaited: 60, replay: 1_000_000, dexie: 200_000, big: [64 << 20, 256 << 20, GIB], seeks: 2000, opens: 5 };
+const QUICK = { rounds: 1, batches: 6, sqliteBatches: 4, singles: 10, unawaited: 2, replay: 4000, dexie: 2000, big: [12 << 20, 20 << 20, 28 << 20], seeks: 20, opens: 1 };
+
+/** Ratio targets of the project; figures have a largest value. */
+const TARGETS = {
+  "append.batch1000.vsRawOpfs": 0.7,
+  "append.batch1000.vsSqlite": 20,
+  "append.single.vsSqlite": 4,
+  "append.unawaited1000.vsSqlite": 10,
+  "replay.vsSqlite": 10,
+  "replay.vsDexie": 20,
+  "crc.vsJsTable": 3.5,
+};
+const LIMITS = { "seek.p99Ms": 2, "open.clean1GiBMs": 100, "open.unclean1GiBMs": 1000 };
+
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+const percentile = (values, p) => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * p))];
+
+/** The page, in a browser that can be killed and started again over the same profile. */
+class Bench {
+  constructor(url) {
+    this.url = url;
+    this.profile = mkdtempSync(path.join(os.tmpdir(), "tidemark-bench-"));
+  }
+  async start() {
+    this.context = await chromium.launchPersistentContext(this.profile, { executablePath: ensureChromium(), args: [...CHROMIUM_ARGS, "--js-flags=--expose-gc"] });
+    await this.reload();
+  }
+  /** A fresh page for each workload: one's garbage is not another's pause. */
+  async reload() {
+    await this.page?.close().catch(() => undefined);
+    this.page = await this.context.newPage();
+    await this.page.goto(this.url);
+    await this.page.waitForFunction(() => document.title === "ready");
+  }
+  run(name, ...args) {
+    return this.page.evaluate(([method, params]) => window.workloads[method](...params), [name, args]);
+  }
+  async heapMiB() {
+    const session = await this.context.newCDPSession(this.page);
+    await session.send("HeapProfiler.collectGarbage");
+    const { usedSize } = await session.send("Runtime.getHeapUsage");
+    await session.detach();
+    return usedSize / 1024 / 1024;
+  }
+  async kill() {
+    const lines = execFileSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" }).split("\n");
+    const main = lines.find((line) => line.includes(`--user-data-dir=${this.profile}`) && !line.includes("--type="));
+    const closed = new Promise((resolve) => this.context.once("close", resolve));
+    process.kill(Number(main.trim().split(/\s+/)[0]), "SIGKILL");
+    await closed;
+    this.page = undefined;
+  }
+  async end() {
+    await this.context?.close().catch(() => undefined);
+    rmSync(this.profile, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** Ours and the other in turn; keeps the medians as figures and the median of the pairs as the ratio. */
+async function versus(result, bench, { ratio, ours, other, rounds, one, theirs }) {
+  const pairs = [];
+  for (let round = 0; round < rounds; round++) {
+    await bench.reload();
+    const mine = await one();
+    await bench.reload();
+    pairs.push([mine, await theirs()]);
+    process.stderr.write(`  ${ratio ?? ours} round ${round + 1}: ${pairs.at(-1).map((rate) => Math.round(rate).toLocaleString("en-US")).join(" against ")} records/s\n`);
+  }
+  result.figures[`${ours}.recordsPerSecond`] = median(pairs.map(([mine]) => mine));
+  result.figures[`${other}.recordsPerSecond`] = median(pairs.map(([, their]) => their));
+  if (ratio) result.ratios[ratio] = median(pairs.map(([mine, their]) => mine / their));
+}
+
+const WORKLOADS = {
+  async append(bench, size, result) {
+    const { rounds } = size;
+    for (const [bytes, label] of [[100, "100B"], [1024, "1KiB"]]) {
+      const one = () => bench.run("appendOurs", size.batches, 1000, bytes);
+      const main = bytes === 100;
+      const key = (name) => `append.batch1000.${name}.${label}`;
+      await versus(result, bench, { ratio: main && "append.batch1000.vsRawOpfs", ours: key("tidemark"), other: key("rawOpfs"), rounds, one, theirs: () => bench.run("appendRaw", size.batches, 1000, bytes) });
+      await versus(result, bench, { ratio: main && "append.batch1000.vsSqlite", ours: key("tidemarkBesideSqlite"), other: key("sqlite"), rounds, one, theirs: () => bench.run("appendPeer", "sqlite", size.sqliteBatches, 1000, bytes) });
+    }
+    await bench.reload();
+    result.figures["append.batch1000.idb.100B.recordsPerSecond"] = await bench.run("appendPeer", "idb", size.sqliteBatches, 1000, 100);
+    await versus(result, bench, { ratio: "append.single.vsSqlite", ours: "append.single.tidemark", other: "append.single.sqlite", rounds, one: () => bench.run("singleOurs", size.singles, 100), theirs: () => bench.run("singleSqlite", size.singles, 100) });
+    await versus(result, bench, { ratio: "append.unawaited1000.vsSqlite", ours: "append.unawaited1000.tidemark", other: "append.unawaited1000.sqlite", rounds, one: () => bench.run("unawaitedOurs", size.unawaited, 100), theirs: () => bench.run("unawaitedSqlite", Math.max(2, size.unawaited >> 2), 100) });
+  },
+  async replay(bench, size, result) {
+    const ours = await bench.run("replayOurs", size.replay, 100, size.rounds);
+    await bench.reload();
+    const sqlite = await bench.run("replayPeer", "sqlite", size.replay, 100, size.rounds);
+    await bench.reload();
+    // A fifth of the rows: Dexie's rate does not depend on it, the time to load them does.
+    const dexie = await bench.run("replayPeer", "dexie", size.dexie, 100, size.rounds);
+    const pairs = (theirs) => median(ours.batches.map((rate, i) => rate / theirs[i]));
+    result.ratios["replay.vsSqlite"] = pairs(sqlite);
+    result.ratios["replay.vsDexie"] = pairs(dexie);
+    Object.assign(result.figures, {
+      "replay.tidemarkBatches.recordsPerSecond": median(ours.batches),
+      "replay.tidemarkRecords.recordsPerSecond": median(ours.records),
+      "replay.sqlite.recordsPerSecond": median(sqlite),
+      "replay.dexie.recordsPerSecond": median(dexie),
+    });
+  },
+  async crc(bench, size, result) {
+    const rounds = [];
+    for (let round = 0; round < size.rounds; round++) rounds.push(await bench.run("crc", 1 << 20));
+    result.ratios["crc.vsJsTable"] = median(rounds.map(({ kernel, table }) => kernel / table));
+    result.figures["crc.kernelMBPerSecond"] = median(rounds.map(({ kernel }) => kernel));
+    result.figures["crc.jsTableMBPerSecond"] = median(rounds.map(({ table }) => table));
+  },
+  async seek(bench, size, result) {
+    const { figures } = result;
+    for (const bytes of size.big) {
+      await bench.run("fill", "big", bytes);
+      await bench.reload();
+      const { ms, segments } = await bench.run("seeks", "big", size.seeks);
+      figures[`seek.p50Ms.${segments}segments`] = median(ms);
+      figures[`seek.p99Ms.${segments}segments`] = percentile(ms, 0.99);
+      process.stderr.write(`  seek with ${segments} segments: p50 ${median(ms).toFixed(2)} ms, p99 ${percentile(ms, 0.99).toFixed(2)} ms\n`);
+      if (bytes === size.big.at(-1)) Object.assign(figures, { "seek.p50Ms": median(ms), "seek.p99Ms": percentile(ms, 0.99), "seek.segments": segments });
+      await bench.reload();
+    }
+    figures["seek.time.p99Ms"] = percentile(await bench.run("timeSeeks", "big", size.seeks), 0.99);
+    const clean = [];
+    const unclean = [];
+    for (let i = 0; i < size.opens; i++) {
+      await bench.reload();
+      await bench.run("openOnce", "big");
+      await bench.reload();
+      const first = await bench.run("openOnce", "big");
+      if (!first.clean) throw new Error("the log was closed, and yet not clean");
+      clean.push(first.ms);
+      await bench.run("openAndAppend", "big");
+      await bench.kill();
+      await bench.start();
+      // What a browser that has just started does besides is not ours: its first tide is another one.
+      await bench.run("openOnce", "warm-up");
+      const after = await bench.run("openOnce", "big");
+      if (after.clean) throw new Error("the browser was killed, and yet the log is clean");
+      unclean.push(after.ms);
+    }
+    figures["open.clean1GiBMs"] = median(clean);
+    figures["open.unclean1GiBMs"] = median(unclean);
+    await bench.reload();
+    const before = await bench.heapMiB();
+    const { records, ms } = await bench.run("replayAll", "big");
+    figures["replay.heapGrowthMiB"] = (await bench.heapMiB()) - before;
+    figures["replay.1KiB.recordsPerSecond"] = (records * 1000) / ms;
+  },
+};
+
+function print({ ratios, figures, targets }) {
+  console.log("\nratios (higher is better)");
+  for (const [name, ratio] of Object.entries(ratios)) console.log(`  ${name.padEnd(34)} ${ratio.toFixed(2).padStart(8)}   target ${TARGETS[name]}: ${targets[name] ? "met" : "MISSED"}`);
+  console.log("figures");
+  for (const [name, figure] of Object.entries(figures)) {
+    const shown = figure >= 1000 ? Math.round(figure).toLocaleString("en-US") : figure.toFixed(2);
+    const limit = LIMITS[name] === undefined ? "" : `   at most ${LIMITS[name]}: ${targets[name] ? "met" : "MISSED"}`;
+    console.log(`  ${name.padEnd(58)} ${shown.padStart(12)}${limit}`);
+  }
+}
+
+export async function main(args) {
+  const { values } = parseArgs({ args, options: { json: { type: "string" }, quick: { type: "boolean" }, only: { type: "string" } } });
+  if (!existsSync(path.join(PEERS, "node_modules"))) {
+    console.error("installing the peers …");
+    execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: PEERS, stdio: ["ignore", "ignore", "inherit"] });
+  }
+  const page = { configFile: false, root: path.join(root, "test/bench/page"), logLevel: "error", base: "./", worker: { format: "es" } };
+  const outDir = path.join(root, ".cache/bench");
+  await build({ ...page, build: { outDir, emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 } });
+  const server = await preview({ ...page, build: { outDir }, preview: { host: "127.0.0.1", port: 0 } });
+  const bench = new Bench(`http://127.0.0.1:${server.httpServer.address().port}/`);
+  const result = { ratios: {}, figures: {}, targets: {}, environment: {} };
+  try {
+    await bench.start();
+    for (const [name, workload] of Object.entries(WORKLOADS)) {
+      if (values.only && !name.startsWith(values.only)) continue;
+      console.error(name);
+      await workload(bench, values.quick ? QUICK : FULL, result);
+      await bench.reload();
+    }
+    result.environment = {
+      date: new Date().toISOString(),
+      browser: await bench.page.evaluate(() => navigator.userAgent),
+      node: process.version,
+      cores: os.cpus().length,
+      processor: os.cpus()[0].model,
+      system: `${os.type()} ${os.release()}`,
+      quick: values.quick === true,
+    };
+  } finally {
+    await bench.end();
+    server.close();
+  }
+  for (const [name, least] of Object.entries(TARGETS)) if (name in result.ratios) result.targets[name] = result.ratios[name] >= least;
+  for (const [name, most] of Object.entries(LIMITS)) if (name in result.figures) result.targets[name] = result.figures[name] <= most;
+  print(result);
+  if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
+  return 0;
+}
+
+if (process.argv[1] === import.meta.filename) process.exit(await main(process.argv.slice(2)));
