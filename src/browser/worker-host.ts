@@ -28,6 +28,15 @@ const UPKEEP_DELAY_MS = 2_000;
 const ATTACHED_CHECK_MS = 1_000;
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
+/** A message to ourselves comes behind those that wait already; several logs may be waiting for theirs. */
+const breathing = new MessageChannel();
+const breaths: (() => void)[] = [];
+breathing.port1.onmessage = () => breaths.shift()!();
+const breathe = (): Promise<void> =>
+  new Promise((resolve) => {
+    breaths.push(resolve);
+    breathing.port2.postMessage(0);
+  });
 /** Partition 0 of a topic, as Kafka names a log: further partitions will be -1, -2 … */
 const logName = (topic: string): string => `${topic}-0`;
 const topicName = (log: string): string => log.replace(/-\d+$/, "");
@@ -117,7 +126,7 @@ export class WorkerHost {
     const { store, logs } = await this.#open;
     let log = logs.get(topic);
     if (!log) {
-      log = store.log(logName(topic)).then((logStore) => Log.open({ store: logStore, kernel: this.#kernel, clock: { now: Date.now }, settings }));
+      log = store.log(logName(topic)).then((logStore) => Log.open({ store: logStore, kernel: this.#kernel, clock: { now: Date.now }, breathe, settings }));
       logs.set(topic, log);
       // What failed may succeed later (a full disk).
       log.catch(() => logs.delete(topic));

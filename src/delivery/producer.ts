@@ -14,7 +14,7 @@
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import type { Acks, AppendOptions, AppendResult } from "../log/types.ts";
-import { BatchBuilder, type Header } from "../record/batch-builder.ts";
+import { BatchBuilder, type BatchOwner, type Header } from "../record/batch-builder.ts";
 import { compressBatch } from "../record/codec.ts";
 
 /** Kafka's max.in.flight with idempotence: the log remembers so many batches of a producer. */
@@ -63,8 +63,9 @@ class Draft {
   readonly resolves: Settle[] = [];
   readonly rejects: ((reason: unknown) => void)[] = [];
   readonly timestamps: number[] = [];
-  /** Encoded with its sequence; made when it is sent first, made again when it is numbered anew. */
-  encoded: Uint8Array | undefined;
+  /** Whose it is and its place; given when it is sent, anew when it has to be numbered anew. The same records and owner
+   *  make the same bytes, so what the transfer took away is made again if it is needed again. */
+  owner: BatchOwner | undefined;
   bytes = 0;
   /** Which came first, for those that must go out again. */
   order = 0;
@@ -240,12 +241,7 @@ export class Producer {
     try {
       const baseSequence = this.#sequence;
       this.#sequence = (baseSequence + draft.builder.count) % SEQUENCES;
-      const built = draft.builder.build({ producerId: this.#id, producerEpoch: this.#epoch, baseSequence });
-      draft.encoded = built;
-      if (this.#options.codec === "gzip") {
-        const packed = await this.#ordered(compressBatch(this.#options.kernel, built));
-        draft.encoded = packed.length < built.length ? packed : built;
-      }
+      draft.owner = { producerId: this.#id, producerEpoch: this.#epoch, baseSequence };
       const result = await this.#send(draft);
       this.#leave(draft);
       draft.resolve(result);
@@ -254,6 +250,13 @@ export class Producer {
     } finally {
       this.#pump();
     }
+  }
+
+  /** The batch's bytes; the smaller form where they are to be compressed. */
+  async #encoded({ builder, owner }: Draft): Promise<Uint8Array> {
+    const built = builder.build(owner!);
+    const packed = await compressBatch(this.#options.kernel, built);
+    return packed.length < built.length ? packed : built;
   }
 
   /** Compression takes turns of its own; batches must still go out in sequence. */
@@ -269,12 +272,12 @@ export class Producer {
 
   /** One batch until its outcome is known. Bounded by the host: `reopened` rejects once the log is closed for good. */
   async #send(draft: Draft): Promise<AppendResult> {
-    const { send, reopened } = this.#options;
+    const { send, reopened, codec } = this.#options;
     const { acks, ifEnd } = draft;
     for (;;) {
       try {
-        // A copy: the transfer takes the bytes away, and they may be needed again.
-        return await send(draft.encoded!.slice(), { acks, ...(ifEnd !== undefined && { ifEnd }) });
+        const bytes = codec === "none" ? draft.builder.build(draft.owner!) : await this.#ordered(this.#encoded(draft));
+        return await send(bytes, { acks, ...(ifEnd !== undefined && { ifEnd }) });
       } catch (thrown) {
         const error = TidemarkError.from(thrown);
         const full = error.code === "BACKPRESSURE";
@@ -291,7 +294,6 @@ export class Producer {
 
   #leave(draft: Draft, thrown?: unknown): void {
     this.#inFlight.splice(this.#inFlight.indexOf(draft), 1);
-    draft.encoded = undefined;
     if (thrown !== undefined) {
       // Numbers are missing before it, so it is not in the log: whether a batch before it was refused, or comes after it
       // on the way to a log that was opened again, or was lost with an ack level that allows it.

@@ -33,6 +33,11 @@ export interface LogOptions {
   readonly kernel: Kernel;
   readonly clock: Clock;
   readonly settings?: Partial<LogSettings>;
+  /**
+   * Resolves in a later turn of the host's event loop, behind the messages that wait already. Where storage is
+   * synchronous, appends pile up as messages while a commit has the thread; let in between commits, they form the next one.
+   */
+  readonly breathe?: () => Promise<void>;
 }
 
 interface Pending {
@@ -50,6 +55,7 @@ export class Log implements LogApi {
   readonly #store: LogStore;
   readonly #kernel: Kernel;
   readonly #clock: Clock;
+  readonly #breathe: (() => Promise<void>) | undefined;
   readonly #batchLimits: { readonly recordBytesMax: number; readonly batchBytesMax: number };
   /** As of the queue's end: what admits the next append. */
   readonly #producers: ProducerState;
@@ -76,7 +82,8 @@ export class Log implements LogApi {
   readonly #flushed: Waiters;
   readonly #compactor: Compactor;
 
-  private constructor({ store, kernel, clock, settings = {} }: LogOptions) {
+  private constructor({ store, kernel, clock, breathe, settings = {} }: LogOptions) {
+    this.#breathe = breathe;
     this.settings = withDefaults(settings);
     const { producersMax, producerMaxAgeMs, waitersMax, queueAppendsMax, recordBytesMax, batchBytesMax } = this.settings;
     this.#store = store;
@@ -198,12 +205,14 @@ export class Log implements LogApi {
     if (this.#scheduled) return;
     this.#scheduled = true;
     void this.#exclusive(async () => {
-      this.#scheduled = false;
-      if (this.#failure) return;
       const group = this.#queue;
       this.#queue = [];
       this.#queueBytes = 0;
-      if (group.length > 0) await this.#commit(group);
+      if (group.length > 0 && !this.#failure) await this.#commit(group);
+      await this.#breathe?.();
+      this.#scheduled = false;
+      // At the end of the line: structural work that waits gets its turn between two commits.
+      if (this.#queue.length > 0) this.#schedule();
     });
   }
 

@@ -26,6 +26,11 @@ import { readExactly } from "./volume.ts";
 
 /** Runs of batches below this are joined into one write; larger batches are written as they are, without a copy. */
 const JOIN_BYTES = 64 * 1024;
+/**
+ * A mark is a second dirty page for the flush, so it is not written anew for less than 1/128 of a slot (64 KiB of 8 MiB),
+ * until an idle flush brings it up to the end. Recovery checks that much more; what rots in it meanwhile counts as torn.
+ */
+const MARK_SHARE = 7;
 
 export class SegmentedLog implements LogStore {
   readonly name: string;
@@ -42,6 +47,8 @@ export class SegmentedLog implements LogStore {
   #mark: Mark;
   /** Bytes kept free in every slot for the producers' snapshot. */
   readonly #producersReserve: number;
+  /** Flushed bytes that may stand behind the mark. */
+  readonly #markBytes: number;
 
   constructor(store: SegmentStore, name: string, state: { segments: Segment[]; logStartOffset: number; mark: Mark; recovery: LogRecovery }) {
     this.#store = store;
@@ -53,6 +60,7 @@ export class SegmentedLog implements LogStore {
     this.#mark = state.mark;
     this.#flushed = { offset: this.#active.nextOffset, position: this.#active.bytes };
     this.#producersReserve = Math.min(store.volume.slotBytes >> 4, 128 * 1024);
+    this.#markBytes = store.volume.slotBytes >> MARK_SHARE;
     const room = store.volume.slotBytes - BODY_AT;
     this.batchBytesMax = room - sectionsBytesMax(room, this.#producersReserve);
   }
@@ -138,7 +146,7 @@ export class SegmentedLog implements LogStore {
     for (const batch of batches) stampLeaderEpoch(batch, this.leaderEpoch);
     await this.#store.poisonOnFailure(async () => {
       const active = this.#active;
-      if (this.#mark.position !== this.#flushed.position || this.#mark.clean) await this.#writeMark(false);
+      if (this.#mark.clean || this.#flushed.position - this.#mark.position >= this.#markBytes) await this.#writeMark(false);
       for (const part of joined(batches)) {
         await volume.write(active.slot, BODY_AT + active.bytes, part);
         active.add(kernel, part, true);
