@@ -156,19 +156,20 @@ export class BrowserTopic<V> implements Topic<V> {
   // --- reading -----------------------------------------------------------------------------------------------------
 
   readonly #source: ReadSource = {
-    fetch: (from, { signal, ...options }: FetchOptions) => this.#retried(() => this.#port.call({ op: "fetch", topic: this.name, from, ...options }, signal)),
+    fetch: (from, { signal, ...options }: FetchOptions) => this.#retried(() => this.#port.call({ op: "fetch", topic: this.name, from, ...options }, signal), signal),
     resolve: (position: StartPosition, isolation?: Isolation) =>
       this.#retried(() => this.#port.call<number>({ op: "resolve", topic: this.name, position, ...(isolation && { isolation }) })),
   };
 
   /** A read that met a failing store goes on in the one opened anew; `ready` rejects when there will be none. */
-  async #retried<T>(read: () => Promise<T>): Promise<T> {
+  async #retried<T>(read: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     await this.#open();
     for (;;) {
       try {
         return await read();
       } catch (thrown) {
-        if (!(thrown instanceof TidemarkError) || thrown.kind !== "reopen") throw thrown;
+        // A read that its reader has left ends with the reader's reason, whatever that is.
+        if (signal?.aborted || !(thrown instanceof TidemarkError) || thrown.kind !== "reopen") throw thrown;
         await this.#reopened();
       }
     }

@@ -108,6 +108,7 @@ export class WorkerHost {
     this.#rejected = rejected;
     try {
       const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now });
+      void store.warm();
       return { volume, store, logs: new Map() };
     } catch (thrown) {
       await volume.close().catch(() => undefined);

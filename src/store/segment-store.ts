@@ -149,6 +149,19 @@ export class SegmentStore {
     return log;
   }
 
+  /**
+   * Loads the indexes of sealed segments, the newest first, as many as stay in memory; beside other work, after opening, so
+   * that no seek is the first to meet a closed slot. What fails here fails again, and is reported, when it is needed.
+   */
+  async warm(): Promise<void> {
+    const newestFirst = [...this.#logs.values()].flatMap((log) => log.sealed()).sort((a, b) => b.createdAt - a.createdAt);
+    for (const segment of newestFirst.slice(0, this.reader.loadedMax)) {
+      if (this.#closed || this.#poison) return;
+      // A compacted segment's body is checked when it is loaded: that is too much to do ahead of need.
+      if (!segment.retired && !segment.sealed?.compacted) await this.reader.prepare(segment).catch(() => undefined);
+    }
+  }
+
   /** Flushes every log and writes its clean mark, unless the store is poisoned; releases the volume in any case. */
   async close(): Promise<void> {
     if (this.#closed) return;

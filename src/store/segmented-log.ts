@@ -87,6 +87,11 @@ export class SegmentedLog implements LogStore {
     return this.#segments.filter((segment) => !segment.sealed || segment.nextOffset > this.#logStartOffset).map((segment) => segment.info());
   }
 
+  /** The sealed segments themselves, for the store's own use. */
+  sealed(): readonly Segment[] {
+    return this.#segments.filter((segment) => segment.sealed);
+  }
+
   /** What the catalog says of this log, with the given segments instead of today's when a change is being committed. */
   entry(segments: readonly Segment[] = this.#segments, logStartOffset = this.#logStartOffset): LogEntry {
     return { name: this.name, logStartOffset, segments: segments.map((segment) => segment.entry()), quarantined: segments.flatMap((s) => s.damage) };

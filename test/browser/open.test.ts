@@ -111,6 +111,28 @@ describe("one tab at a time, and ends that are ends", () => {
     await again.close();
   });
 
+  it("a read that is left early leaves nothing running behind", async () => {
+    const tide = await open(fresh(), { engine: "memory" });
+    const topic = tide.topic<number>("t");
+    for (let i = 0; i < 20; i++) await topic.append({ value: i });
+    const posted: unknown[] = [];
+    const post = MessagePort.prototype.postMessage;
+    try {
+      for (let i = 0; i < 5; i++) for await (const batch of topic.readBatches({ maxBytes: 1 })) if (batch.count > 0) break;
+      await topic.append({ value: 20 });
+      MessagePort.prototype.postMessage = function (this: MessagePort, ...args: unknown[]) {
+        posted.push(args[0]);
+        return Reflect.apply(post, this, args);
+      } as typeof post;
+      for (let i = 0; i < 10; i++) await topic.state();
+    } finally {
+      MessagePort.prototype.postMessage = post;
+    }
+    // state() goes through the worker's own port; on the data port nothing is asked any more.
+    expect(posted).toEqual([]);
+    await tide.close();
+  });
+
   it("bad arguments are typed", async () => {
     expect(await codeOf(open("no/slash"))).toBe("INVALID_ARGUMENT");
     expect(await codeOf(open(fresh(), { segmentBytes: 100_000 }))).toBe("INVALID_ARGUMENT");
