@@ -2,7 +2,7 @@
 import type { Log } from "../../src/log/log.ts";
 import type { AppendOptions } from "../../src/log/types.ts";
 import { decodeBatch } from "../../src/record/record-batch.ts";
-import { checkFetched, noteRecords } from "./check.ts";
+import { checkFetched, checkNoSkip, noteRecords } from "./check.ts";
 import type { Life, Tail } from "./life.ts";
 import type { LogModel } from "./model.ts";
 import { Violation } from "./model.ts";
@@ -86,9 +86,10 @@ export class Actions {
       bytes: wish.bytes,
       keys,
       tombstones: compaction !== undefined,
+      uniform: plan.world.uniform,
       gzip: wish.gzip,
       now: clock.ms,
-      nextId: () => `${at}.${producer.id}.${++this.#ids}`,
+      nextId: () => `${at}.${producer.id}.${String(++this.#ids).padStart(4, "0")}`,
     });
   }
 
@@ -120,7 +121,7 @@ export class Actions {
     const producer = this.#sim.producers[op.log]![op.producer]!;
     if (producer.anonymous || producer.refusedAt !== undefined || model.lost.length > 0) return;
     const recent = producer.batches.slice(-INFLIGHT_MAX);
-    const batch = recent[recent.length - 1 - op.back];
+    const batch = recent.find((each) => each.underWay > 0) ?? recent[recent.length - 1 - op.back];
     if (!batch || batch.state === "refused") return;
     this.#send(op.log, producer, batch, { acks: op.acks }, () => honestRefusals(life, producer, model), false);
   }
@@ -184,6 +185,7 @@ export class Actions {
         const fetched = await log.fetch(from, { maxBytes: op.maxBytes, isolation, verify: op.verify });
         if (life.dead) return;
         const limit = op.committed ? log.highWatermark : log.logEndOffset;
+        if (!model.plan.compaction) checkNoSkip(fetched.bytes, from);
         for (const bytes of checkFetched(fetched, from, op.maxBytes, limit)) noteRecords(model, await decodeBatch(this.#sim.kernel, bytes), () => {});
       } catch (error) {
         if (!life.dead) this.#judgeRead(life, model, `fetch from ${from}`, error, from < log.logStartOffset || from > end);

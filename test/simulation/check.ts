@@ -6,6 +6,7 @@
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import type { Fetched, LogApi } from "../../src/log/types.ts";
+import { readHeader } from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { type GapRange, type LogModel, Violation } from "./model.ts";
 import type { Random } from "./prng.ts";
@@ -46,6 +47,13 @@ export function checkFetched(fetched: Fetched, from: number, maxBytes: number, l
   if (batches.length > 0 && fetched.nextOffset <= from) throw new Violation("fetch-next", `${fetched.nextOffset} <= ${from}`);
   if (fetched.nextOffset > Math.max(limit, from)) throw new Violation("fetch-limit", `${fetched.nextOffset} beyond ${limit}`);
   return batches;
+}
+
+/** Without compaction there are no holes: an answer begins with the batch that was asked for, or is an error. */
+export function checkNoSkip(bytes: Uint8Array, from: number): void {
+  if (bytes.length === 0) return;
+  const { baseOffset } = readHeader(bytes);
+  if (baseOffset > from) throw new Violation("fetch-skipped", `asked for ${from}, got ${baseOffset}`);
 }
 
 export async function readAll(log: LogApi, model: LogModel, kernel: Kernel, wait: Wait, random: Random): Promise<Reading> {

@@ -34,7 +34,6 @@ export const EXPECTED: readonly string[] = [
   "fault.write-short",
   "fault.write-quota",
   "fault.flush-failed",
-  "fault.flush-forgot",
   "fault.slots-refused",
   "fault.read-failed",
   "fault.read-stale",
@@ -42,5 +41,4 @@ export const EXPECTED: readonly string[] = [
   "rot.stale-page",
   "rot.zero-sector",
   "clock.back",
-  "names.lost",
 ];

@@ -49,6 +49,8 @@ export interface DiskOptions {
   /** A power cut may lose slots made in the same life. */
   readonly losesNames: boolean;
   readonly keepsOlder: boolean;
+  /** Stale pages may be from before the last crash. Then they may hold good batches of a tail that was cut. */
+  readonly staleAcrossLives: boolean;
 }
 
 /** Where rot struck; the model asks what lay there. */
@@ -128,6 +130,7 @@ export class Disk {
 
   kill(random: Random, inflight: readonly InflightWrite[]): void {
     if (!this.options.buffered) this.#applyInflight(random, inflight, "kill.inflight");
+    this.#forgetOlder();
     for (const slot of this.#slots) {
       if (slot.pending.length === 0) continue;
       const kept = this.options.buffered ? slot.pending.filter((write) => write.handedOver) : slot.pending;
@@ -144,6 +147,7 @@ export class Disk {
 
   powerCut(random: Random, inflight: readonly InflightWrite[]): void {
     this.#applyInflight(random, inflight, "cut.inflight");
+    this.#forgetOlder();
     const fates = drawFates(random);
     for (const slot of this.#slots) {
       let droppedBefore = false;
@@ -191,6 +195,10 @@ export class Disk {
       this.#counters.add(counter);
       this.write(slot, position, bytes.subarray(0, count));
     }
+  }
+
+  #forgetOlder(): void {
+    if (!this.options.staleAcrossLives) for (const slot of this.#slots) slot.older = undefined;
   }
 
   #loseNames(random: Random): void {

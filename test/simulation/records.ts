@@ -53,6 +53,8 @@ export interface BatchWish {
   /** 0: keys are null. */
   readonly keys: number;
   readonly tombstones: boolean;
+  /** Every value of one size, no tombstones. */
+  readonly uniform: boolean;
   readonly gzip: boolean;
   readonly now: number;
   readonly nextId: () => string;
@@ -66,7 +68,7 @@ export function makeBatch(wish: BatchWish): SentBatch {
   for (let at = 0; at < wish.records; at++) {
     const id = wish.nextId();
     const key = wish.keys === 0 ? null : `key-${random.int(wish.keys)}`;
-    const value = wish.tombstones && key !== null && random.chance(0.25) ? null : makeValue(id, random.int(wish.bytes + 1));
+    const value = wish.tombstones && key !== null && !wish.uniform && random.chance(0.25) ? null : makeValue(id, wish.uniform ? 100 : random.int(wish.bytes + 1));
     const timestamp = now + random.int(2000) - 1000;
     records.push({ id, batch, at, key, value, timestamp, sealedAt: undefined, unsealedAt: now, mayDrop: false });
     builder.tryAppend({ key: key === null ? null : encoder.encode(key), value, headers: [["id", encoder.encode(id)]], timestamp });

@@ -9,6 +9,7 @@ export async function resendAll(sim: Simulation, at: number, reading: Reading, r
   const { life, counters, trace } = sim;
   const model = sim.models[at]!;
   const log = life.logs[at]!;
+  refuseAbsent(model.batches, reading);
   for (const producer of sim.producers[at]!) {
     producer.restart();
     const open = producer.batches.filter((batch) => batch.state === "sent");
@@ -16,6 +17,7 @@ export async function resendAll(sim: Simulation, at: number, reading: Reading, r
     // What rot took away may hold this producer's last sequences: who can't know begins anew.
     if (producer.anonymous || rotten || (!resend && open.length > 0)) {
       producer.newEpoch();
+      refuseAbsent(model.batches, reading);
       continue;
     }
     for (const batch of open) {
@@ -33,6 +35,13 @@ export async function resendAll(sim: Simulation, at: number, reading: Reading, r
     // Refused for want of room, say: it begins anew. A crash or a failure leaves it for the next open.
     if (producer.batches.some((batch) => batch.state === "sent") && !life.broken) producer.newEpoch();
   }
+}
+
+/** Given up, and not in the log as opened: cut for good, it must never come back. */
+function refuseAbsent(batches: readonly SentBatch[], reading: Reading): void {
+  if (reading.gaps.length > 0) return;
+  const present = new Set(reading.records.values());
+  for (const batch of batches) if (batch.state === "abandoned" && !batch.records.some((record) => present.has(record))) batch.state = "refused";
 }
 
 /** Must the log know this batch already? Undefined where a trim or a compaction may have taken it out of sight. */

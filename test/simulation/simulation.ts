@@ -74,8 +74,8 @@ export class Simulation {
     this.trace = new Trace(keepLines);
     this.random = new Random(plan.seed, 2, 0);
     this.scheduler = new Scheduler(this.random);
-    const { slotBytes, slotsMax, buffered, losesNames, stale } = plan.world;
-    this.disk = new Disk({ slotBytes, slotsMax, buffered, losesNames, keepsOlder: stale }, this.counters);
+    const { slotBytes, slotsMax, buffered, losesNames, stale, staleAcrossLives } = plan.world;
+    this.disk = new Disk({ slotBytes, slotsMax, buffered, losesNames, keepsOlder: stale, staleAcrossLives }, this.counters);
     this.models = plan.world.logs.map((log) => new LogModel(log));
     this.producers = plan.world.logs.map(makeProducers);
   }

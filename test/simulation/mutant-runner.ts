@@ -1,0 +1,57 @@
+/** Bundles the simulation with one planted bug and runs seeds until a check fails. */
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { rolldown } from "rolldown";
+import { kernelBytes } from "../tooling/kernels.ts";
+import type { Mutant } from "./mutants.ts";
+import type * as Entry from "./mutant-entry.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+export interface Caught {
+  readonly mutant: string;
+  /** Undefined: it survived all seeds. */
+  readonly check: string | undefined;
+  readonly message: string;
+  readonly seed: number;
+  readonly seeds: number;
+}
+
+export async function bundleMutant(mutant: Mutant): Promise<string> {
+  let replaced = 0;
+  const bundle = await rolldown({
+    input: path.join(root, "test/simulation/mutant-entry.ts"),
+    cwd: root,
+    platform: "node",
+    external: (id) => /^(node:|rolldown)/.test(id),
+    plugins: [
+      {
+        name: "planted-bug",
+        transform(code, id) {
+          if (path.relative(root, id).replaceAll("\\", "/") !== mutant.file) return null;
+          replaced = code.split(mutant.find).length - 1;
+          return { code: code.replace(mutant.find, () => mutant.replace), map: null };
+        },
+      },
+    ],
+    transform: { target: "node20" },
+    logLevel: "silent",
+  });
+  const directory = path.join(root, ".cache", "mutants");
+  await mkdir(directory, { recursive: true });
+  const file = path.join(directory, `${mutant.name.replace(/\W+/g, "-")}-${process.pid}.mjs`);
+  await bundle.write({ file, format: "esm", codeSplitting: false });
+  await bundle.close();
+  if (replaced !== 1) throw new Error(`"${mutant.name}": its source stands ${replaced} times in ${mutant.file}`);
+  return file;
+}
+
+export async function runMutant(mutant: Mutant, seedsMax: number, ops: number): Promise<Caught> {
+  const url = pathToFileURL(await bundleMutant(mutant)).href;
+  const entry = (await import(/* @vite-ignore */ url)) as typeof Entry;
+  const kernel = mutant.twin ? entry.twinKernel() : await entry.loadKernel(await kernelBytes("release"));
+  const { failures, seeds } = await entry.runSeeds({ kernel, seeds: entry.range(1, seedsMax), ops, failuresMax: 1 });
+  const failed = failures[0];
+  return { mutant: mutant.name, check: failed?.check, message: failed?.message ?? "", seed: failed?.seed ?? -1, seeds };
+}

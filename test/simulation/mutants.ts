@@ -1,0 +1,70 @@
+/**
+ * Planted bugs: each is one exact piece of a product's source file, replaced while the simulation is bundled. The product
+ * has no hooks for it; a piece that no longer stands there exactly once fails the test, so the list keeps up with the code.
+ */
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+  /** Runs over the TypeScript twin, because the bug is in the kernel. */
+  readonly twin?: true;
+}
+
+const LOG = "src/store/segmented-log.ts";
+const STORE = "src/store/segment-store.ts";
+const CATALOG = "src/store/catalog.ts";
+const READER = "src/store/segment-reader.ts";
+const TWIN = "src/kernel/twin.ts";
+
+export const MUTANTS: readonly Mutant[] = [
+  // The volume is used wrongly.
+  { name: "flush left out", file: LOG, find: "await this.#store.volume.flush([active.slot]);", replace: "" },
+  { name: "another slot flushed", file: LOG, find: "await this.#store.volume.flush([active.slot]);", replace: "await this.#store.volume.flush([0]);" },
+  {
+    name: "mark before its data",
+    file: LOG,
+    find: "await this.#store.volume.flush([active.slot]);",
+    replace: "this.#flushed = flushed; await this.#writeMark(false); await this.#store.volume.flush([active.slot]);",
+  },
+  { name: "roll without a flush", file: LOG, find: "await store.volume.flush([old.slot, slot]);", replace: "" },
+  { name: "no hand-over for written", file: "src/log/log.ts", find: "await this.#store.handOver();", replace: "" },
+  { name: "recovery without a flush", file: STORE, find: "if (actives.length > 0) await this.volume.flush(actives);", replace: "" },
+  // The catalog.
+  { name: "catalog not flushed", file: CATALOG, find: "await this.#volume.flush([slot]);", replace: "" },
+  { name: "catalog copies swapped", file: CATALOG, find: "generations[1] > generations[0] ? 1 : 0", replace: "generations[1] > generations[0] ? 0 : 1" },
+  { name: "newest catalog copy overwritten first", file: CATALOG, find: "const first = this.#older;", replace: "const first = 1 - this.#older;" },
+  { name: "catalog checksum ignored", file: CATALOG, find: 'if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";', replace: "" },
+  { name: "trim not committed", file: LOG, find: "await change.commit(this.name, this.entry(kept, offset));", replace: "" },
+  // Recovery and stale bytes.
+  { name: "stale batches of a recycled slot", file: STORE, find: "return ++this.#epoch;", replace: "return current;" },
+  { name: "tail of any epoch", file: STORE, find: "minEpoch: mark.epoch, maxEpoch: mark.epoch,", replace: "minEpoch: 0, maxEpoch: 0x7fffffff," },
+  { name: "durable mark ignored", file: STORE, find: "await walkDurable(walk, mark.position, mark.nextOffset);", replace: "" },
+  { name: "batch checksum ignored", file: TWIN, find: "refuse(viewOf(batch).getUint32(17) !== crc32c(batch.subarray(21)), Status.BAD_CRC);", replace: "", twin: true },
+  { name: "scan takes any epoch", file: TWIN, find: "refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);", replace: "", twin: true },
+  { name: "failed log goes on", file: "src/log/log.ts", find: "this.#failure = error;", replace: "" },
+  // Reading.
+  { name: "index one entry too far", file: READER, find: "return entry < 0 ? 0 : viewOf(entries).getInt32(entry * 8 + 4);", replace: "return entries.length === 0 ? 0 : viewOf(entries).getInt32(Math.min((entry + 1) * 8 + 4, entries.length - 4));" },
+  { name: "time found one too late", file: LOG, find: "if (header.maxTimestamp >= timestamp) return", replace: "if (header.maxTimestamp > timestamp) return" },
+  { name: "recycled while read", file: LOG, find: "if (segment.retired) this.#checkRange(from);", replace: "if (false) this.#checkRange(from);" },
+  { name: "damage not looked for", file: LOG, find: "if (verify) await this.#examine(segment);", replace: "" },
+  { name: "reader sleeps on", file: "src/log/log.ts", find: "this.#committedReaders.advance(this.#highWatermark);", replace: "" },
+  // Promises of the log.
+  { name: "high watermark is the log end", file: "src/log/log.ts", find: "    return this.#highWatermark;", replace: "    return this.#store.logEndOffset;" },
+  {
+    name: "ack before flush",
+    file: "src/log/log.ts",
+    find: "await this.#store.flush();\n    } catch (thrown) {",
+    replace: "for (const pending of group) this.#acknowledge(pending);\n      await this.#store.flush();\n    } catch (thrown) {",
+  },
+  { name: "duplicate acked before the first", file: "src/log/log.ts", find: 'if (acks === "flushed" && lastOffset >= this.#highWatermark) await this.#flushed.wait(lastOffset);', replace: "" },
+  { name: "duplicate accepted", file: "src/log/log.ts", find: "if (earlier) return this.#repeat(", replace: "if (earlier && this.#end < 0) return this.#repeat(" },
+  { name: "producers forgotten on open", file: "src/log/log.ts", find: "log.#producers.record(header, header.baseOffset, nowMs);", replace: "" },
+  { name: "producers' snapshot trimmed away", file: LOG, find: "if (newest && !kept.includes(newest)) kept.unshift(newest);", replace: "" },
+  { name: "snapshot ahead of its segment", file: "src/log/log.ts", find: "return this.#written.snapshot(kernel, maxBytes);", replace: "return this.#producers.snapshot(kernel, maxBytes);" },
+  { name: "gap in sequences accepted", file: "src/log/producer-state.ts", find: "if (received === expected) return undefined;", replace: "if (received >= expected) return undefined;" },
+  { name: "queue forgotten by ifEnd", file: "src/log/log.ts", find: "options.ifEnd !== this.#end)", replace: "options.ifEnd !== this.#store.logEndOffset)" },
+  { name: "tombstone dropped early", file: "src/log/compaction.ts", find: "return !tombstonesDue;", replace: "return false;" },
+  { name: "compaction keeps the oldest", file: "src/log/compaction.ts", find: "this.#newest.set(key, batch.offsetAt(i));", replace: "if (!this.#newest.has(key)) this.#newest.set(key, batch.offsetAt(i));" },
+  { name: "retention takes one too many", file: "src/log/retention.ts", find: "records - segment.records < maxRecords", replace: "records < maxRecords" },
+];
