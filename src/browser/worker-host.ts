@@ -187,8 +187,8 @@ export class WorkerHost {
     this.#open = Promise.reject(gone);
     this.#open.catch(() => undefined);
     this.#end(gone);
+    // The handles stay as they are: in Chromium 156 closing an orphaned one blocks the worker for ever. They go with it.
     open.store.poison(gone);
-    await open.volume.close().catch(() => undefined);
   }
 
   async #upkeep(): Promise<void> {
