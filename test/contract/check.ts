@@ -30,3 +30,15 @@ export async function fails(code: ErrorCode, work: Promise<unknown> | (() => unk
   }
   throw new Error(`expected ${code}, but it succeeded`);
 }
+
+/** A turn of the event loop: where storage answers at once, a loop of awaits would let nothing else happen. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(0);
+  });
+}

@@ -291,6 +291,8 @@ export const storeCases: readonly StoreCase[] = [
       let store = await openStore(host, volume);
       let log = await store.log("a");
       const made = await fill(host, log, 200);
+      // The pool grows beside the appends; this waits until it has.
+      await store.reserveSlots(1);
       const slots = volume.slotCount;
       await fails("OFFSET_OUT_OF_RANGE", log.trim(2001));
       await log.trim(1500);

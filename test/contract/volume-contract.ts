@@ -3,7 +3,7 @@
  * browser's worker. See test/unit/volume.test.ts and test/browser for the adapters.
  */
 import { readExactly, type Volume } from "../../src/store/volume.ts";
-import { check, equal, fails } from "./check.ts";
+import { check, equal, fails, turn } from "./check.ts";
 
 export interface VolumeHost {
   /** A new volume without slots. */
@@ -204,6 +204,7 @@ export const volumeCases: readonly VolumeCase[] = [
       let last = 1;
       const reader = async (): Promise<void> => {
         while (last < 60) {
+          await turn();
           const floor = last;
           const bytes = await readExactly(volume, 0, at, size);
           check(bytes[0]! >= floor, `read ${bytes[0]} after ${floor} was written`);
