@@ -3,6 +3,7 @@
  * of the page's entry with everything it imports (comlink too, nothing dropped as unused), the worker and the kernel.
  *
  *     npm run size -- --json FILE
+ *     npm run size -- --at-most BYTES     judge the tab by this figure: `npm test` holds the size where it is
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -25,7 +26,7 @@ async function shipped(name) {
   return Buffer.from(output[0].code);
 }
 
-export async function measure() {
+export async function measure(tabMax = TAB_GZIP_BYTES_MAX) {
   await buildLibrary();
   const files = [
     ["page (browser.js and its imports)", await shipped("browser.js")],
@@ -37,7 +38,7 @@ export async function measure() {
   return {
     files,
     kernel: { bytes: kernelBytes, max: RELEASE_BYTES_MAX, ok: kernelBytes <= RELEASE_BYTES_MAX },
-    tab: { gzipBytes: tabGzipBytes, max: TAB_GZIP_BYTES_MAX, ok: tabGzipBytes <= TAB_GZIP_BYTES_MAX },
+    tab: { gzipBytes: tabGzipBytes, max: tabMax, ok: tabGzipBytes <= tabMax },
   };
 }
 
@@ -45,12 +46,13 @@ const row = (name, bytes, gzip) => `${name.padEnd(36)}${String(bytes).padStart(9
 const verdict = ({ ok }) => (ok ? "ok" : "TOO LARGE");
 
 export async function main(args) {
-  const { values } = parseArgs({ args, options: { json: { type: "string" } } });
-  const result = await measure();
+  const { values } = parseArgs({ args, options: { json: { type: "string" }, "at-most": { type: "string" } } });
+  const result = await measure(values["at-most"] === undefined ? undefined : Number(values["at-most"]));
   console.log(row("file", "bytes", "gzip"));
   for (const { name, bytes, gzipBytes } of result.files) console.log(row(name, bytes, gzipBytes));
   const { kernel, tab } = result;
   console.log(`kernel ${kernel.bytes} of ${kernel.max} bytes: ${verdict(kernel)}`);
+  if (tab.max > TAB_GZIP_BYTES_MAX) console.log(`the promise is ${TAB_GZIP_BYTES_MAX}: ${tab.gzipBytes <= TAB_GZIP_BYTES_MAX ? "kept" : "NOT KEPT YET"}`);
   console.log(`tab    ${tab.gzipBytes} of ${tab.max} bytes gzip: ${verdict(tab)}`);
   if (values.json !== undefined) {
     await mkdir(path.dirname(path.resolve(values.json)), { recursive: true });
