@@ -31,6 +31,8 @@ const playground: ViteUserConfig = {
   root: path.join(root, "web"),
   // Relative, so that a copy of the result works under any path.
   base: "./",
+  // The package's export map does not name its data files.
+  resolve: { alias: [{ find: /^vega-datasets\/data\//, replacement: `${path.join(root, "node_modules/vega-datasets/data")}/` }] },
   build: { ...shared.build, outDir: path.join(root, ".cache", "playground"), emptyOutDir: true, chunkSizeWarningLimit: 2000 },
   server: { host: "127.0.0.1", fs: { allow: [root] } },
   preview: { host: "127.0.0.1" },

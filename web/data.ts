@@ -1,7 +1,7 @@
 /** The data sets: real ones, from the vega-datasets package, served beside the page. */
 import type { RecordInput } from "../src/browser/index.ts";
-import quakesUrl from "../node_modules/vega-datasets/data/earthquakes.json?url";
-import flightsUrl from "../node_modules/vega-datasets/data/flights-200k.json?url";
+import quakesUrl from "vega-datasets/data/earthquakes.json?url";
+import flightsUrl from "vega-datasets/data/flights-200k.json?url";
 
 export interface Flight {
   readonly delay: number;
