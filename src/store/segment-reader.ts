@@ -91,6 +91,8 @@ export class SegmentReader {
       }
     }
     segment.damage = found.damage;
+    // What recovery took for damage (an epoch out of range, say) may be readable after all: then it must be found by time, too.
+    segment.maxTimestamp = Math.max(segment.maxTimestamp, found.maxTimestamp);
     segment.hint = undefined;
     segment.examined = true;
     if (sealed) segment.loaded = found.indexes;

@@ -282,6 +282,7 @@ export class Actions {
       const offset = log.logStartOffset + Math.floor(op.part * (log.highWatermark - log.logStartOffset));
       model.trimming(offset);
       return async () => {
+        if (op.part === 1) await log.roll();
         await log.trim(offset);
         if (!life.dead) model.trimmed(offset);
       };

@@ -9,7 +9,7 @@
  *
  *   firm     above every `flushed` ack and every high watermark that was ever seen
  *   written  above every `written` ack
- *   marked   the high watermark before this one: a durable mark says so on disk, so even rot may not cut below it
+ *   marked   a high watermark of a little before: a durable mark says so on disk, so even rot may not cut below it
  *
  * Checked at every observation: an offset keeps its content, a record has one offset, nothing appears that was never sent
  * or was refused. Checked after each open, over everything: see check.ts.
@@ -53,6 +53,8 @@ export class LogModel {
   hw = 0;
   /** Largest log end ever seen: retention counts records that a crash may take away again. */
   endMax = 0;
+  /** The last ones before `hw`, oldest first. */
+  #watermarks = [0, 0];
   /** Ranges that rot took away; reading them is a typed error, and stays one. */
   lost: GapRange[] = [];
   /** Times at which a cleaning may have looked at the clock. */
@@ -78,7 +80,9 @@ export class LogModel {
     if (hw > end) throw new Violation("watermark-above-end", `${hw} > ${end}`);
     if (start > hw) throw new Violation("start-above-watermark", `${start} > ${hw}`);
     if (hw > this.hw) {
-      this.marked = Math.max(this.marked, this.hw);
+      // A mark may lie one small batch behind: it is written anew when a share of the slot has been filled.
+      this.marked = Math.max(this.marked, this.#watermarks[0]!);
+      this.#watermarks = [...this.#watermarks.slice(1), this.hw];
       this.hw = hw;
       this.firm = Math.max(this.firm, hw);
     }
@@ -193,6 +197,7 @@ export class LogModel {
     this.firm = Math.min(this.firm, end);
     this.marked = Math.min(this.marked, end);
     this.hw = Math.min(this.hw, end);
+    this.#watermarks = this.#watermarks.map((mark) => Math.min(mark, end));
   }
 
   isLost(offset: number): boolean {

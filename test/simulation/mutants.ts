@@ -42,11 +42,9 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "durable mark ignored", file: STORE, find: "await walkDurable(walk, mark.position, mark.nextOffset);", replace: "" },
   { name: "batch checksum ignored", file: TWIN, find: "refuse(viewOf(batch).getUint32(17) !== crc32c(batch.subarray(21)), Status.BAD_CRC);", replace: "", twin: true },
   { name: "scan takes any epoch", file: TWIN, find: "refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);", replace: "", twin: true },
-  { name: "failed log goes on", file: "src/log/log.ts", find: "this.#failure = error;", replace: "" },
   // Reading.
   { name: "index one entry too far", file: READER, find: "return entry < 0 ? 0 : viewOf(entries).getInt32(entry * 8 + 4);", replace: "return entries.length === 0 ? 0 : viewOf(entries).getInt32(Math.min((entry + 1) * 8 + 4, entries.length - 4));" },
   { name: "time found one too late", file: LOG, find: "if (header.maxTimestamp >= timestamp) return", replace: "if (header.maxTimestamp > timestamp) return" },
-  { name: "recycled while read", file: LOG, find: "if (segment.retired) this.#checkRange(from);", replace: "if (false) this.#checkRange(from);" },
   { name: "damage not looked for", file: LOG, find: "if (verify) await this.#examine(segment);", replace: "" },
   { name: "reader sleeps on", file: "src/log/log.ts", find: "this.#committedReaders.advance(this.#highWatermark);", replace: "" },
   // Promises of the log.

@@ -33,6 +33,8 @@ export interface World {
   readonly stale: boolean;
   /** All batches are of one size: what a cut or a recycled slot leaves behind lies where the next batch ends. */
   readonly uniform: boolean;
+  /** Little else than appends, rolls, trims and crashes, close together: slots are recycled and tails cut all the time. */
+  readonly narrow: boolean;
   readonly logs: readonly LogPlan[];
 }
 
@@ -56,6 +58,7 @@ export type Action =
   | { readonly type: "tail"; readonly log: number; readonly committed: boolean }
   | { readonly type: "abort-tails" }
   | { readonly type: "resolve"; readonly log: number }
+  /** Part 1 empties the log: everything goes, behind a roll. */
   | { readonly type: "trim"; readonly log: number; readonly part: number }
   | { readonly type: "roll"; readonly log: number }
   | { readonly type: "clean"; readonly log: number }
@@ -99,7 +102,8 @@ export function makePlan(seed: number, length: number, beyond: Beyond = {}): Pla
 
 function makeWorld(random: Random): World {
   const logs: LogPlan[] = [];
-  for (let log = random.chance(0.3) ? 2 : 1; log > 0; log--) logs.push(makeLog(random, logs.length));
+  const narrow = random.chance(0.2);
+  for (let log = random.chance(narrow ? 0.6 : 0.3) ? 2 : 1; log > 0; log--) logs.push(makeLog(random, logs.length));
   const rots = random.chance(0.25);
   return {
     slotBytes: random.pick([10, 12, 14, 16, 20]) * 1024,
@@ -110,7 +114,8 @@ function makeWorld(random: Random): World {
     staleAcrossLives: false,
     rots,
     stale: rots || random.chance(0.2),
-    uniform: random.chance(0.3),
+    uniform: narrow || random.chance(0.2),
+    narrow,
     logs,
   };
 }
@@ -141,9 +146,15 @@ function makeLog(random: Random, at: number): LogPlan {
 
 type Weights = Record<Action["type"], number>;
 
+const NARROW: Weights = {
+  append: 40, duplicate: 0, "bad-append": 0, "new-epoch": 0, fetch: 2, tail: 0, "abort-tails": 0, resolve: 0, trim: 0, roll: 0, clean: 0,
+  advance: 0, settle: 8, fault: 0, check: 0, crash: 0, close: 1,
+};
+
 /** Each history leaves some things out and does others often: faults that hide each other get their turns apart. */
 function swarm(random: Random, world: World): Weights {
   const maybe = (probability: number, low: number, high: number): number => (random.chance(probability) ? random.between(low, high) : 0);
+  if (world.narrow) return { ...NARROW, roll: random.pick([0, 5, 20]), trim: random.pick([0, 5, 10]), crash: random.between(5, 20) };
   return {
     append: 60,
     duplicate: maybe(0.5, 1, 4),
@@ -191,7 +202,7 @@ function makeAction(random: Random, world: World, weights: Weights): Action {
     case "tail":
       return { type, log, committed: random.chance(0.7) };
     case "trim":
-      return { type, log, part: random.chance(0.25) ? 1 : random.int(101) / 100 };
+      return { type, log, part: random.chance(world.narrow ? 0.7 : 0.25) ? 1 : random.int(101) / 100 };
     case "resolve":
     case "roll":
     case "clean":
@@ -201,7 +212,7 @@ function makeAction(random: Random, world: World, weights: Weights): Action {
     case "fault":
       return { type, kind: random.pick(faultKinds(world)), after: random.int(6) };
     case "crash":
-      return { type, kind: random.pick(["power", "power", "kill"]), after: random.int(random.chance(0.5) ? 4 : 30), reopen: makeReopen(random, world) };
+      return { type, kind: random.pick(["power", "power", "kill"]), after: random.int(world.narrow || random.chance(0.5) ? 4 : 30), reopen: makeReopen(random, world) };
     case "close":
       return { type, kind: random.pick(["power", "kill"]), reopen: makeReopen(random, world) };
     default:
@@ -230,5 +241,5 @@ function faultKinds(world: World): FaultKind[] {
 function makeReopen(random: Random, world: World): Reopen {
   const crashes: { kind: CrashKind; after: number }[] = [];
   while (crashes.length < 4 && random.chance(0.35)) crashes.push({ kind: random.pick(["power", "kill"]), after: random.int(24) });
-  return { crashes, rot: world.rots && random.chance(0.6), twice: random.chance(0.15), resend: random.chance(0.85) };
+  return { crashes, rot: world.rots && random.chance(0.6), twice: random.chance(0.15), resend: random.chance(world.uniform ? 0.4 : 0.85) };
 }
