@@ -33,11 +33,9 @@ export const MUTANTS: readonly Mutant[] = [
   // The catalog.
   { name: "catalog not flushed", file: CATALOG, find: "await this.#volume.flush([slot]);", replace: "" },
   { name: "catalog copies swapped", file: CATALOG, find: "generations[1] > generations[0] ? 1 : 0", replace: "generations[1] > generations[0] ? 0 : 1" },
-  { name: "newest catalog copy overwritten first", file: CATALOG, find: "const first = this.#older;", replace: "const first = 1 - this.#older;" },
   { name: "catalog checksum ignored", file: CATALOG, find: 'if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";', replace: "" },
   { name: "trim not committed", file: LOG, find: "await change.commit(this.name, this.entry(kept, offset));", replace: "" },
   // Recovery and stale bytes.
-  { name: "stale batches of a recycled slot", file: STORE, find: "return ++this.#epoch;", replace: "return current;" },
   { name: "tail of any epoch", file: STORE, find: "minEpoch: mark.epoch, maxEpoch: mark.epoch,", replace: "minEpoch: 0, maxEpoch: 0x7fffffff," },
   { name: "durable mark ignored", file: STORE, find: "await walkDurable(walk, mark.position, mark.nextOffset);", replace: "" },
   { name: "batch checksum ignored", file: TWIN, find: "refuse(viewOf(batch).getUint32(17) !== crc32c(batch.subarray(21)), Status.BAD_CRC);", replace: "", twin: true },
