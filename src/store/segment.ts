@@ -28,7 +28,7 @@ export class Segment {
   sealed: SealedEntry | undefined;
   /** Damage inside this segment; positions count from the body's start. */
   damage: QuarantinedRange[] = [];
-  /** Damage was looked for with checksums in this session, so a failed hop means a fault of ours. */
+  /** Damage was looked for with checksums since the store was opened, so a failed hop means a fault of ours. */
   examined = false;
   /** No longer part of the log: its slot may be overwritten, so bytes read before this was checked don't count. */
   retired = false;
