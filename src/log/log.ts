@@ -113,7 +113,7 @@ export class Log implements LogApi {
     const snapshot = await store.producerSnapshot();
     const usable = snapshot !== undefined && log.#producers.load(kernel, snapshot.bytes) && log.#written.load(kernel, snapshot.bytes);
     const nowMs = clock.now();
-    for await (const header of store.headers(usable ? snapshot.offset : store.logStartOffset)) {
+    for await (const header of store.headers(usable ? snapshot.offset : 0)) {
       if (header.producerId < 0) continue;
       log.#producers.record(header, header.baseOffset, nowMs);
       log.#written.record(header, header.baseOffset, nowMs);

@@ -141,8 +141,8 @@ export interface LogStore {
   replace(from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void>;
 
   /**
-   * Batch headers from `from` to the log end, in order; used to rebuild producer state. From the log start (or below it)
-   * also those of trimmed batches that the store still holds.
+   * Batch headers from `from` to the log end, in order; used to rebuild producer state. Below the log start those of
+   * trimmed batches that the store still holds.
    */
   headers(from: number): AsyncIterable<BatchHeader>;
 

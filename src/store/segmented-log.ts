@@ -377,8 +377,8 @@ export class SegmentedLog implements LogStore {
   }
 
   async *headers(from: number): AsyncGenerator<BatchHeader> {
-    // From the log start on also what was trimmed and is still there: its producers may re-send it.
-    let offset = from > this.#logStartOffset ? from : this.#segments[0]!.baseOffset;
+    // Below the log start, too, what was trimmed and is still there: its producers may re-send it.
+    let offset = Math.max(from, this.#segments[0]!.baseOffset);
     while (offset < this.logEndOffset) {
       const segment = this.#segmentFor(offset);
       if (!segment) return;

@@ -104,7 +104,7 @@ export class Actions {
     const options: AppendOptions = { acks: op.acks, ...(op.ifEnd && { ifEnd: log.logEndOffset + (op.ifEnd === "right" ? 0 : 3) }) };
     // Whether the producer's earlier batches may fail is known now; what they did, when this one is answered.
     const before = honestRefusals(life, producer, model);
-    const allowed = (): string[] => [...before, ...honestRefusals(life, producer, model), ...(op.ifEnd ? ["OFFSET_CONFLICT"] : [])];
+    const allowed = (): string[] => [...before, ...honestRefusals(life, producer, model, producer.underWay > 1), ...(op.ifEnd ? ["OFFSET_CONFLICT"] : [])];
     this.#send(op.log, producer, batch, options, allowed, true);
   }
 
@@ -123,7 +123,7 @@ export class Actions {
     const recent = producer.batches.slice(-INFLIGHT_MAX);
     const batch = recent.find((each) => each.underWay > 0) ?? recent[recent.length - 1 - op.back];
     if (!batch || batch.state === "refused") return;
-    this.#send(op.log, producer, batch, { acks: op.acks }, () => honestRefusals(life, producer, model), false);
+    this.#send(op.log, producer, batch, { acks: op.acks }, () => honestRefusals(life, producer, model, producer.underWay > 1), false);
   }
 
   /** What must be refused, and must never show up. */

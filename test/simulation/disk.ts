@@ -189,7 +189,10 @@ export class Disk {
     const ended = new Set<number>();
     for (const { slot, position, bytes } of inflight) {
       if (ended.has(slot) || position + bytes.length > this.options.slotBytes) continue;
-      const count = random.chance(0.5) ? bytes.length : random.int(bytes.length + 1);
+      // Memory is handed to the system page by page, so even half a write ends with a sector.
+      const sectors = Math.ceil((position + bytes.length) / SECTOR) - Math.floor(position / SECTOR);
+      const until = (Math.floor(position / SECTOR) + random.int(sectors + 1)) * SECTOR;
+      const count = random.chance(0.5) ? bytes.length : Math.max(0, Math.min(bytes.length, until - position));
       if (count < bytes.length) ended.add(slot);
       if (count === 0) continue;
       this.#counters.add(counter);

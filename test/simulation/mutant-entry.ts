@@ -1,4 +1,4 @@
 /** What a bundle with a planted bug exports: its own simulation over its own product. */
 export { loadKernel } from "../../src/kernel/load.ts";
 export { twinKernel } from "../../src/kernel/twin.ts";
-export { range, runSeeds } from "./seeds.ts";
+export { runSeeds } from "./seeds.ts";

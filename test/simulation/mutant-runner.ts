@@ -5,6 +5,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { rolldown } from "rolldown";
 import { kernelBytes } from "../tooling/kernels.ts";
 import type { Mutant } from "./mutants.ts";
+import { makePlan } from "./plan.ts";
+import { scenarioPlan } from "./scenarios.ts";
+import { range } from "./seeds.ts";
 import type * as Entry from "./mutant-entry.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -47,11 +50,20 @@ export async function bundleMutant(mutant: Mutant): Promise<string> {
   return file;
 }
 
+function* narrowSeeds(from: number, count: number, ops: number): Generator<number> {
+  for (let seed = from; count > 0; seed++) {
+    if (!makePlan(seed, ops).world.narrow) continue;
+    count--;
+    yield seed;
+  }
+}
+
 export async function runMutant(mutant: Mutant, seedsMax: number, ops: number): Promise<Caught> {
   const url = pathToFileURL(await bundleMutant(mutant)).href;
   const entry = (await import(/* @vite-ignore */ url)) as typeof Entry;
   const kernel = mutant.twin ? entry.twinKernel() : await entry.loadKernel(await kernelBytes("release"));
-  const { failures, seeds } = await entry.runSeeds({ kernel, seeds: entry.range(1, seedsMax), ops, failuresMax: 1 });
+  const { scenario, from = 1 } = mutant;
+  const { failures, seeds } = await entry.runSeeds({ kernel, seeds: mutant.narrow ? narrowSeeds(from, seedsMax, ops) : range(from, seedsMax), ops, failuresMax: 1, ...(scenario && { plan: (seed: number) => scenarioPlan(scenario, seed) }) });
   const failed = failures[0];
   return { mutant: mutant.name, check: failed?.check, message: failed?.message ?? "", seed: failed?.seed ?? -1, seeds };
 }

@@ -103,7 +103,7 @@ export function makePlan(seed: number, length: number, beyond: Beyond = {}): Pla
 function makeWorld(random: Random): World {
   const logs: LogPlan[] = [];
   const narrow = random.chance(0.2);
-  for (let log = random.chance(narrow ? 0.6 : 0.3) ? 2 : 1; log > 0; log--) logs.push(makeLog(random, logs.length));
+  for (let log = random.chance(narrow ? 0.8 : 0.3) ? 2 : 1; log > 0; log--) logs.push(makeLog(random, logs.length));
   const rots = random.chance(0.25);
   return {
     slotBytes: random.pick([10, 12, 14, 16, 20]) * 1024,
@@ -154,7 +154,7 @@ const NARROW: Weights = {
 /** Each history leaves some things out and does others often: faults that hide each other get their turns apart. */
 function swarm(random: Random, world: World): Weights {
   const maybe = (probability: number, low: number, high: number): number => (random.chance(probability) ? random.between(low, high) : 0);
-  if (world.narrow) return { ...NARROW, roll: random.pick([0, 5, 20]), trim: random.pick([0, 5, 10]), crash: random.between(5, 20) };
+  if (world.narrow) return { ...NARROW, roll: random.pick([0, 5, 30]), trim: random.pick([0, 5, 15]), crash: random.between(5, 20) };
   return {
     append: 60,
     duplicate: maybe(0.5, 1, 4),

@@ -129,9 +129,9 @@ export async function send(sending: Sending): Promise<void> {
 }
 
 /** What may be answered when an earlier batch of the same producer was refused, or a limit was met. */
-export function honestRefusals(life: Life, producer: Producer, model: LogModel): string[] {
+export function honestRefusals(life: Life, producer: Producer, model: LogModel, others = producer.underWay > 0): string[] {
   const codes: string[] = life.volume.slotsRefused ? ["QUOTA_EXCEEDED", "OUT_OF_ORDER_SEQUENCE"] : [];
-  if (producer.refusedAt !== undefined || producer.underWay > 0) codes.push("OUT_OF_ORDER_SEQUENCE");
+  if (producer.refusedAt !== undefined || others) codes.push("OUT_OF_ORDER_SEQUENCE");
   if (model.plan.queueAppendsMax < 100) codes.push("BACKPRESSURE");
   return codes;
 }

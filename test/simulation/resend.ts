@@ -24,7 +24,7 @@ export async function resendAll(sim: Simulation, at: number, reading: Reading, r
       const expected = expectation(batch, reading, model.plan.compaction !== undefined);
       counters.add("resent");
       life.start("append", async () => {
-        const allowed = (): string[] => honestRefusals(life, producer, model);
+        const allowed = (): string[] => honestRefusals(life, producer, model, producer.underWay > 1);
         await send({ life, log, model, producer, batch, options: { acks: "flushed" }, counters, trace, allowed, first: false, expectDuplicate: expected });
       });
       await life.steps(sim.random.int(3));

@@ -9,11 +9,12 @@ import { EXPECTED } from "./counters.ts";
 import { MUTANTS } from "./mutants.ts";
 import { runMutant } from "./mutant-runner.ts";
 import { makePlan } from "./plan.ts";
+import { SCENARIOS, scenarioPlan } from "./scenarios.ts";
 import { OPS_DEFAULT, range, runSeeds, type SeedsResult } from "./seeds.ts";
 import { shrink } from "./shrink.ts";
 
 const SEEDS = Number(process.env["SIM_SEEDS"] ?? 2000);
-/** Seeds a planted bug may live through; the hardest to find needs fewer than half of them. */
+/** Seeds a planted bug may live through; most need fewer than 50. */
 const MUTANT_SEEDS_MAX = 4000;
 
 const kernel = await releaseKernel();
@@ -45,6 +46,11 @@ test("the same seeds leave the same trace, other seeds another", { timeout: 60_0
 
 test("longer histories", { timeout: 60_000 }, async () => {
   expect(failuresOf(await runSeeds({ kernel, seeds: range(500_000, 30), ops: 500 }))).toEqual([]);
+});
+
+test.each(SCENARIOS)("written by hand: %s", { timeout: 60_000 }, async (scenario) => {
+  const plan = (seed: number) => scenarioPlan(scenario, seed);
+  expect(failuresOf(await runSeeds({ kernel, seeds: range(1, 20), ops: 0, plan }))).toEqual([]);
 });
 
 test("a good history has nothing to shrink to", { timeout: 60_000 }, async () => {

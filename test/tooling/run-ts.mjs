@@ -10,6 +10,7 @@ import { createHash } from "node:crypto";
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { threadId } from "node:worker_threads";
 import { rolldown } from "rolldown";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -41,9 +42,11 @@ export async function bundleTs(file) {
   await mkdir(directory, { recursive: true });
   const name = `${path.basename(file, ".ts")}-${createHash("sha256").update(code).digest("hex").slice(0, 12)}.mjs`;
   const target = path.join(directory, name);
+  // One name for each thread, too: workers share the process's id.
+  const aside = `${target}.${process.pid}-${threadId}`;
   // Written aside and renamed: two runs of the same program at once never see half a file.
-  await writeFile(`${target}.${process.pid}`, code);
-  await rename(`${target}.${process.pid}`, target);
+  await writeFile(aside, code);
+  await rename(aside, target);
   return target;
 }
 
