@@ -8,15 +8,16 @@
  *        ── found in IndexedDB ▶ IndexedDB or NO_STORAGE
  *        ── new ───────────────▶ OPFS, else IndexedDB, else NO_STORAGE; memory only when named
  *
- * No engine tells whether it is private browsing: there OPFS (Chromium) and IndexedDB (Firefox) work, in memory, and their
- * flush is nothing. `durability` can't know that; docs/failure-modes.md says so.
+ * OPFS can fail for a while as a whole (Safari: "unknown transient reason"), and then nobody can look into it. So a tide in
+ * OPFS leaves a mark where IndexedDB lists its names: an empty database `tidemark-opfs:<name>`.
  */
+import { openDB } from "idb";
 import { TidemarkError } from "../errors.ts";
 import { MemoryVolume } from "../store/memory-volume.ts";
-import { type Engine, readExactly, type Volume } from "../store/volume.ts";
+import { type Engine, readExactly, type Volume, type VolumeInfo } from "../store/volume.ts";
 import { databaseName } from "./idb-connection.ts";
 import { IdbVolume } from "./idb-volume.ts";
-import { findDirectory } from "./opfs.ts";
+import { findDirectory, isNamed, isPrivate } from "./opfs.ts";
 import { OpfsVolume } from "./opfs-volume.ts";
 
 export interface VolumeChoice {
@@ -32,23 +33,19 @@ export interface Rejected {
 
 const PROBE_SLOT_BYTES = 64 * 1024;
 
-const OPEN: { readonly [engine in Engine]: (options: { name: string; slotBytes: number }) => Promise<Volume> } = {
+interface Options {
+  readonly name: string;
+  readonly slotBytes: number;
+  readonly durability?: VolumeInfo["durability"];
+}
+
+const OPEN: { readonly [engine in Engine]: (options: Options) => Promise<Volume> } = {
   opfs: (options) => OpfsVolume.open(options),
   indexeddb: (options) => IdbVolume.open(options),
   memory: async (options) => new MemoryVolume(options),
 };
 
-const FOUND: { readonly [engine in Engine]: (name: string) => Promise<boolean> } = {
-  async opfs(name) {
-    const directory = await findDirectory(["tidemark", name], false);
-    for await (const file of directory.keys()) if (file.startsWith("slot-")) return true;
-    return false;
-  },
-  async indexeddb(name) {
-    return (await indexedDB.databases()).some((database) => database.name === databaseName(name));
-  },
-  memory: async () => false,
-};
+const markOf = (name: string): string => `tidemark-opfs:${name}`;
 
 const REMOVE: { readonly [engine in Engine]: (name: string) => Promise<void> } = {
   async opfs(name) {
@@ -65,13 +62,17 @@ const REMOVE: { readonly [engine in Engine]: (name: string) => Promise<void> } =
 /** Opens the tide's volume. NO_STORAGE with the reasons; ALREADY_OPEN when another worker holds it. */
 export async function openVolume({ name, engine, slotBytes }: VolumeChoice): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
   const rejected: Rejected[] = [];
-  const home = await homeOf(name);
+  const [{ home, marked }, inPrivate] = await Promise.all([homeOf(name), isPrivate()]);
+  const durability = inPrivate ? "none" : "device";
   const candidates: readonly Engine[] = engine !== "auto" ? [engine] : home ? [home] : ["opfs", "indexeddb"];
   for (const candidate of candidates) {
     try {
       // A tide that is there has proved its engine; opening its store writes, flushes and reads back the catalog anyway.
       if (candidate !== home && candidate !== "memory") await prove(candidate);
-      return { volume: await OPEN[candidate]({ name, slotBytes }), rejected };
+      const volume = await OPEN[candidate]({ name, slotBytes, durability });
+      // Not awaited: it is for the next open, and nothing here depends on it.
+      if (candidate === "opfs" && !marked) void openDB(markOf(name)).then((db) => db.close(), () => undefined);
+      return { volume, rejected };
     } catch (thrown) {
       const error = TidemarkError.from(thrown, "STORAGE_FAILED");
       if (error.code === "ALREADY_OPEN" || error.code === "UNSUPPORTED_FORMAT") throw error;
@@ -82,11 +83,21 @@ export async function openVolume({ name, engine, slotBytes }: VolumeChoice): Pro
   throw new TidemarkError("NO_STORAGE", `${home ? `this tide is in ${home}, which fails` : "no engine works"}: ${reasons}`, { home });
 }
 
-/** Where this tide is already. An engine that can't even be asked holds nothing that we could reach. */
-async function homeOf(name: string): Promise<Engine | undefined> {
-  for (const engine of ["opfs", "indexeddb"] as const) if (await FOUND[engine](name).catch(() => false)) return engine;
-  return undefined;
+/** Where this tide is already, and whether IndexedDB knows that it is in OPFS. */
+async function homeOf(name: string): Promise<{ home: Engine | undefined; marked: boolean }> {
+  // No list: IndexedDB is off, and nothing in it could be reached.
+  const names = await databaseNames().catch((): unknown[] => []);
+  const marked = names.includes(markOf(name));
+  const inOpfs = await hasSlots(name).catch((thrown: unknown) => marked && !isNamed(thrown, "NotFoundError"));
+  return { home: inOpfs ? "opfs" : names.includes(databaseName(name)) ? "indexeddb" : undefined, marked };
 }
+
+async function hasSlots(name: string): Promise<boolean> {
+  for await (const file of (await findDirectory(["tidemark", name], false)).keys()) if (file.startsWith("slot-")) return true;
+  return false;
+}
+
+const databaseNames = async (): Promise<unknown[]> => (await indexedDB.databases()).map((database) => database.name);
 
 /** Writes, flushes, closes, opens again and compares, in a volume of its own that is gone afterwards. */
 async function prove(engine: Engine): Promise<void> {

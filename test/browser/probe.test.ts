@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { open, TidemarkError } from "../../src/browser/index.ts";
 
 const noOpfs = () => new Worker(new URL("./no-opfs-worker.ts", import.meta.url), { type: "module" });
+const opfsDown = () => new Worker(new URL("./opfs-down-worker.ts", import.meta.url), { type: "module" });
 let names = 0;
 const fresh = () => `probe-${Date.now()}-${names++}`;
 
@@ -47,6 +48,30 @@ describe("the engine", () => {
     tide = await open(name);
     expect(await valuesOf(tide)).toEqual(["here"]);
     await tide.close();
+  });
+
+  it("a tide in OPFS is not taken for a new one while nobody can look into OPFS", async () => {
+    const name = fresh();
+    let tide = await open(name);
+    await tide.topic("t").append({ value: "here" });
+    await tide.close();
+    const refused = await open(name, { worker: opfsDown }).catch((thrown: unknown) => thrown);
+    expect((refused as TidemarkError).code).toBe("NO_STORAGE");
+    expect((await indexedDB.databases()).map((database) => database.name)).not.toContain(`tidemark:${name}`);
+    tide = await open(name);
+    expect(await valuesOf(tide)).toEqual(["here"]);
+    await tide.close();
+  });
+
+  it("lasts as long as the profile here; a refused directory means a private window, whose IndexedDB does not", async () => {
+    let tide = await open(fresh());
+    expect(tide.storage).toMatchObject({ engine: "opfs", durability: "device" });
+    await tide.close();
+    tide = await open(fresh(), { worker: opfsDown });
+    expect(tide.storage).toMatchObject({ engine: "indexeddb", durability: "none" });
+    await tide.close();
+    const root = (await navigator.storage.getDirectory()) as unknown as { keys(): AsyncIterable<string> };
+    for await (const name of root.keys()) expect(name, "the question leaves nothing behind").toBe("tidemark");
   });
 
   it("is what was asked for by name, or NO_STORAGE", async () => {

@@ -5,8 +5,9 @@
 import { expose } from "comlink";
 import { IdbVolume } from "../../src/browser/idb-volume.ts";
 import { OpfsVolume } from "../../src/browser/opfs-volume.ts";
+import { TidemarkError, type WireError } from "../../src/errors.ts";
 import { loadKernel } from "../../src/kernel/load.ts";
-import type { Volume } from "../../src/store/volume.ts";
+import { readExactly, type Volume } from "../../src/store/volume.ts";
 import { storeCases } from "../contract/store-contract.ts";
 import { volumeCases, type VolumeHost } from "../contract/volume-contract.ts";
 import kernelUrl from "../../.cache/kernel/release.wasm?url";
@@ -50,7 +51,92 @@ export async function removeVolume(engine: BrowserEngine, name: string): Promise
   }
 }
 
+/** A TidemarkError loses its code on the way to the page, so it travels as a value. */
+export type Outcome<T> = { readonly value: T; readonly error?: undefined } | { readonly error: WireError; readonly value?: undefined };
+
+async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { value: await work() };
+  } catch (thrown) {
+    if (thrown instanceof TidemarkError) return { error: thrown.toWire() };
+    throw thrown;
+  }
+}
+
+/** The volume that the steps below work on. */
+let volume: OpfsVolume | IdbVolume;
+/** Every database connection of this worker, and how many sync handles it has open. */
+const databases: IDBDatabase[] = [];
+const handles = { open: 0, most: 0 };
+
+function watchDatabases(): void {
+  const original = IDBFactory.prototype.open;
+  IDBFactory.prototype.open = function (this: IDBFactory, ...args) {
+    const request = original.apply(this, args);
+    request.addEventListener("success", () => databases.push(request.result));
+    return request;
+  };
+}
+
+function watchHandles(): void {
+  type Handle = { close(): void };
+  const prototype = FileSystemFileHandle.prototype as unknown as { createSyncAccessHandle(): Promise<Handle> };
+  const original = prototype.createSyncAccessHandle;
+  prototype.createSyncAccessHandle = async function () {
+    const handle = await original.apply(this);
+    handles.most = Math.max(handles.most, ++handles.open);
+    const close = handle.close.bind(handle);
+    handle.close = () => {
+      handles.open--;
+      close();
+    };
+    return handle;
+  };
+}
+watchDatabases();
+watchHandles();
+
 const api = {
+  open: (engine: BrowserEngine, name: string, slotBytes: number, handlesMax?: number): Promise<Outcome<void>> =>
+    outcomeOf(async () => {
+      const limit = handlesMax === undefined ? {} : { handlesMax };
+      databases.length = 0;
+      volume = engine === "opfs" ? await OpfsVolume.open({ name, slotBytes, ...limit }) : await IdbVolume.open({ name, slotBytes });
+    }),
+  /** One method of the open volume. */
+  call<M extends "addSlots" | "write" | "handOver" | "flush" | "close" | "checkAttached">(
+    method: M,
+    ...args: Parameters<IdbVolume[M] & OpfsVolume[M]>
+  ): Promise<Outcome<unknown>> {
+    return outcomeOf(() => (volume[method] as (...args: unknown[]) => Promise<unknown>).apply(volume, args));
+  },
+  read: (slot: number, position: number, length: number): Promise<Outcome<Uint8Array>> => outcomeOf(() => readExactly(volume, slot, position, length)),
+  slotCount: async (): Promise<number> => volume.slotCount,
+  handles: async () => handles,
+  /** As an engine that loses them: the next transaction fails, and with "close" the event comes as well. */
+  async loseConnections(how: "silently" | "close event"): Promise<number> {
+    const lost = databases.splice(0);
+    for (const database of lost) {
+      database.close();
+      if (how === "close event") database.dispatchEvent(new Event("close"));
+    }
+    return lost.length;
+  },
+  /** Removes every page of a volume behind its back. */
+  async deletePages(name: string): Promise<void> {
+    const database = await new Promise<IDBDatabase>((resolve, reject) => {
+      const request = indexedDB.open(`tidemark:${name}`, 1);
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    await new Promise((resolve, reject) => {
+      const tx = database.transaction("pages", "readwrite");
+      tx.objectStore("pages").clear();
+      tx.oncomplete = resolve;
+      tx.onabort = reject;
+    });
+    database.close();
+  },
   async runVolumeCase(engine: BrowserEngine, name: string): Promise<void> {
     const host = hostOf(engine);
     try {

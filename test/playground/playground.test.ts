@@ -141,6 +141,23 @@ describe("playground", () => {
   });
 });
 
+describe("playground in a private window", () => {
+  it("says that nothing is kept there", async () => {
+    // A context without a profile on disk is what Chromium calls incognito.
+    const executablePath = process.env["CHROMIUM_PATH"] ?? (findChromium() as string);
+    const browser = await chromium.launch({ executablePath, args: CHROMIUM_ARGS as string[] });
+    try {
+      const incognito = await (await browser.newContext()).newPage();
+      await incognito.goto(url);
+      await expect.poll(() => incognito.locator("#storage").innerText(), { timeout: 20_000 }).toContain("An ack ends with this window");
+      expect(await incognito.locator("#storage").innerText()).toContain("origin private file system");
+      expect(await textOf("storage"), "and on disk that it is").toContain("flushed to the device");
+    } finally {
+      await browser.close();
+    }
+  });
+});
+
 /** Chromium's main process, by the profile it was started with. */
 async function browserProcess(): Promise<{ pid: number }> {
   const { execFileSync } = await import("node:child_process");

@@ -1,0 +1,146 @@
+/** IndexedDB volumes when the connection is lost, the quota ends, or the data goes away. */
+import { afterEach, describe, expect, it } from "vitest";
+import { pattern } from "../contract/volume-contract.ts";
+import { clearSiteData, leaveRoom } from "./devtools.ts";
+import { ok, volumeWorker } from "./worker-of.ts";
+
+const MIB = 1024 * 1024;
+const SLOT = 256 * 1024;
+let names = 0;
+const fresh = () => `idb-faults-${Date.now()}-${names++}`;
+const worker = volumeWorker();
+const random = (length: number) => {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += 65_536) crypto.getRandomValues(bytes.subarray(at, at + 65_536));
+  return bytes;
+};
+
+async function opened(slots: number, slotBytes = SLOT): Promise<string> {
+  const name = fresh();
+  ok(await worker.open("indexeddb", name, slotBytes));
+  ok(await worker.call("addSlots", slots));
+  return name;
+}
+
+afterEach(() => leaveRoom());
+
+describe("IndexedDB volume at the end of the quota", () => {
+  it("a flush is refused whole and typed; earlier bytes stay, staged ones can be read, and go in when there is room", async () => {
+    await leaveRoom(6 * MIB);
+    const name = await opened(64, MIB);
+    const kept: Uint8Array[] = [];
+    let refused: Uint8Array | undefined;
+    while (!refused && kept.length < 64) {
+      const bytes = random(MIB);
+      ok(await worker.call("write", kept.length, 0, bytes));
+      const { error } = await worker.call("flush", [kept.length]);
+      if (!error) kept.push(bytes);
+      else {
+        expect(error.code).toBe("QUOTA_EXCEEDED");
+        refused = bytes;
+      }
+    }
+    expect(kept.length, "flushes before the refusal").toBeGreaterThan(1);
+    expect(refused, `${kept.length} flushes without a refusal`).toBeDefined();
+    const last = kept.length;
+    ok(await worker.call("write", 0, 10, random(100)));
+    expect(ok(await worker.read(last, 0, MIB)), "staged").toEqual(refused);
+    ok(await worker.call("close"));
+    ok(await worker.open("indexeddb", name, MIB));
+    for (const [slot, bytes] of kept.entries()) expect(ok(await worker.read(slot, 0, MIB)), `slot ${slot}`).toEqual(bytes);
+    expect(ok(await worker.read(last, 0, MIB)), "a refused transaction changed nothing").toEqual(new Uint8Array(MIB));
+    ok(await worker.call("write", last, 0, refused!));
+    expect((await worker.call("flush", [last])).error?.code).toBe("QUOTA_EXCEEDED");
+    await leaveRoom();
+    ok(await worker.call("flush", [last]));
+    ok(await worker.call("close"));
+    ok(await worker.open("indexeddb", name, MIB));
+    expect(ok(await worker.read(last, 0, MIB))).toEqual(refused);
+    ok(await worker.call("close"));
+  });
+});
+
+describe("IndexedDB volume whose connection is lost", () => {
+  for (const how of ["silently", "close event"] as const) {
+    it(`${how}: opens again and runs the transaction again; nothing that was staged or handed over is missing`, async () => {
+      const name = await opened(4);
+      ok(await worker.call("close"));
+      ok(await worker.open("indexeddb", name, SLOT));
+      const lose = async () => expect(await worker.loseConnections(how)).toBe(1);
+      await lose();
+      ok(await worker.call("write", 0, 0, pattern(100_000, 1)));
+      ok(await worker.call("handOver", [0]));
+      await lose();
+      ok(await worker.call("write", 1, 50_000, pattern(100_000, 2)));
+      await lose();
+      ok(await worker.call("flush", [0, 1]));
+      await lose();
+      expect(ok(await worker.read(2, 0, SLOT)), "a read").toEqual(new Uint8Array(SLOT));
+      await lose();
+      ok(await worker.call("addSlots", 1));
+      await lose();
+      ok(await worker.call("write", 3, SLOT - 5, pattern(5, 3)));
+      await lose();
+      ok(await worker.call("handOver", [3]));
+      await lose();
+      ok(await worker.call("flush", [3]));
+      ok(await worker.call("close"));
+      ok(await worker.open("indexeddb", name, SLOT));
+      expect(await worker.slotCount()).toBe(5);
+      expect(ok(await worker.read(0, 0, 100_000))).toEqual(pattern(100_000, 1));
+      expect(ok(await worker.read(1, 50_000, 100_000))).toEqual(pattern(100_000, 2));
+      expect(ok(await worker.read(3, SLOT - 5, 5))).toEqual(pattern(5, 3));
+      ok(await worker.call("close"));
+    });
+  }
+
+  it("what was handed over before the loss is put again by the next flush", async () => {
+    const name = await opened(1);
+    ok(await worker.call("write", 0, 0, pattern(1000, 1)));
+    ok(await worker.call("handOver", [0]));
+    // The disk forgot it, as one may that is cut off before the strict commit: pages are deleted behind the volume's back.
+    await worker.deletePages(name);
+    expect(await worker.loseConnections("silently")).toBeGreaterThan(0);
+    expect(ok(await worker.call("checkAttached")), "opens it again").toBe(true);
+    ok(await worker.call("flush", [0]));
+    ok(await worker.call("close"));
+    ok(await worker.open("indexeddb", name, SLOT));
+    expect(ok(await worker.read(0, 0, 1000))).toEqual(pattern(1000, 1));
+    ok(await worker.call("close"));
+  });
+});
+
+describe("IndexedDB volume whose data is gone", () => {
+  it("site data cleared: a typed error, never an empty database in its place", async () => {
+    const name = await opened(2);
+    ok(await worker.call("write", 0, 0, pattern(1000, 1)));
+    ok(await worker.call("flush", [0]));
+    expect(ok(await worker.call("checkAttached"))).toBe(true);
+    await clearSiteData();
+    ok(await worker.call("write", 0, 500, pattern(1000, 2)));
+    expect((await worker.call("flush", [0])).error).toMatchObject({ code: "STORAGE_FAILED", details: { gone: true } });
+    expect(ok(await worker.call("checkAttached"))).toBe(false);
+    expect((await worker.call("flush", [0])).error?.code).toBe("STORAGE_FAILED");
+    expect((await indexedDB.databases()).map((database) => database.name)).not.toContain(`tidemark:${name}`);
+    ok(await worker.call("close"));
+  });
+
+  it("a deletion from elsewhere does not wait for the volume, and another database of the name is not taken for it", async () => {
+    const name = await opened(2);
+    ok(await worker.call("write", 0, 0, pattern(1000, 1)));
+    ok(await worker.call("flush", [0]));
+    await new Promise<void>((resolve, reject) => {
+      const request = indexedDB.deleteDatabase(`tidemark:${name}`);
+      request.onsuccess = () => resolve();
+      request.onblocked = () => reject(new Error("blocked"));
+    });
+    const other = volumeWorker();
+    ok(await other.open("indexeddb", name, SLOT));
+    ok(await other.call("addSlots", 2));
+    ok(await worker.call("write", 0, 0, pattern(1000, 2)));
+    expect((await worker.call("flush", [0])).error).toMatchObject({ details: { gone: true } });
+    expect(ok(await other.read(0, 0, 1000))).toEqual(new Uint8Array(1000));
+    ok(await other.call("close"));
+    ok(await worker.call("close"));
+  });
+});
