@@ -60,6 +60,8 @@ export class LogModel {
   /** Times at which a cleaning may have looked at the clock. */
   readonly cleanings: number[] = [];
   clockWentBack = false;
+  /** Rot has struck: the producers' snapshot has one copy, and stands alone once records were trimmed or compacted. */
+  rotted = false;
   /** A slot was refused in this life: what is only `accepted` may still be refused. */
   mayRefuseLate = false;
 

@@ -132,6 +132,7 @@ export async function send(sending: Sending): Promise<void> {
 export function honestRefusals(life: Life, producer: Producer, model: LogModel, others = producer.underWay > 0): string[] {
   const codes: string[] = life.volume.slotsRefused ? ["QUOTA_EXCEEDED", "OUT_OF_ORDER_SEQUENCE"] : [];
   if (producer.refusedAt !== undefined || others) codes.push("OUT_OF_ORDER_SEQUENCE");
+  if (model.rotted && (model.start > 0 || model.plan.compaction)) codes.push("OUT_OF_ORDER_SEQUENCE");
   if (model.plan.queueAppendsMax < 100) codes.push("BACKPRESSURE");
   return codes;
 }

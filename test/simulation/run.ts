@@ -4,6 +4,9 @@
  * Runs N histories from seed S on, over as many threads as asked for (default: 2). Every 20th seed runs twice and must
  * leave the same trace (`--twice`: every one). A failure is printed with its seed and the shortest history that still
  * fails; the exit code is then 1, as it is when a kind of fault never fired. `--trace` prints what one seed did.
+ *
+ * Faults beyond the promises, each with its switch, to see what they do: `--names` (a power cut loses slots made in the
+ * same life), `--forgetful` (a failed flush forgets what it was to write), `--old-pages` (stale pages from before a crash).
  */
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
@@ -12,7 +15,7 @@ import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { releaseKernel } from "../tooling/kernels.ts";
 import { Counters, EXPECTED } from "./counters.ts";
-import { makePlan } from "./plan.ts";
+import { type Beyond, makePlan } from "./plan.ts";
 import { type FailedSeed, OPS_DEFAULT, range, runSeeds, type SeedsResult } from "./seeds.ts";
 import { shrink } from "./shrink.ts";
 import { Simulation } from "./simulation.ts";
@@ -23,15 +26,16 @@ interface Share {
   readonly seeds: number;
   readonly ops: number;
   readonly twice: number;
+  readonly beyond: Beyond;
 }
 
 /** Enough seeds that every kind of fault must have come up. */
 const SEEDS_FOR_EXPECTED = 500;
 const FAILURES_SHOWN = 3;
 
-async function work({ seed, seeds, ops, twice }: Share, onSeed: () => void): Promise<SeedsResult> {
+async function work({ seed, seeds, ops, twice, beyond }: Share, onSeed: () => void): Promise<SeedsResult> {
   const kernel = await releaseKernel();
-  return runSeeds({ kernel, seeds: range(seed, seeds), ops, twice: (each) => each % twice === 0, failuresMax: 20, onSeed });
+  return runSeeds({ kernel, seeds: range(seed, seeds), ops, twice: (each) => each % twice === 0, failuresMax: 20, onSeed, plan: (each, length) => makePlan(each, length, beyond) });
 }
 
 /** One thread's share; this program again, in a worker. */
@@ -71,7 +75,7 @@ function progress(total: number): { readonly add: (count: number) => void; reado
   return { add, end };
 }
 
-async function explain(failed: FailedSeed, ops: number): Promise<void> {
+async function explain(failed: FailedSeed, ops: number, beyond: Beyond): Promise<void> {
   console.log(`\nseed ${failed.seed} failed: ${failed.message}`);
   if (failed.check === "not-repeatable" || failed.check === "unhandled-rejection") {
     console.log(failed.stack);
@@ -79,7 +83,7 @@ async function explain(failed: FailedSeed, ops: number): Promise<void> {
   }
   const kernel = await releaseKernel();
   installSyncGzip();
-  const { plan, result, runs } = await shrink(makePlan(failed.seed, ops), kernel, failed.check);
+  const { plan, result, runs } = await shrink(makePlan(failed.seed, ops, beyond), kernel, failed.check);
   console.log(`shortest history found (${plan.ops.length} of ${ops} operations, ${runs} runs): ${result.failure?.message ?? failed.message}`);
   console.log(`  world ${JSON.stringify(plan.world)}`);
   for (const { id, ...op } of plan.ops) console.log(`  ${String(id).padStart(4)} ${JSON.stringify(op)}`);
@@ -87,9 +91,9 @@ async function explain(failed: FailedSeed, ops: number): Promise<void> {
   console.log(`again: npm run sim -- --seed ${failed.seed} --seeds 1 --ops ${ops} --trace`);
 }
 
-async function showTrace(seed: number, ops: number): Promise<number> {
+async function showTrace(seed: number, ops: number, beyond: Beyond): Promise<number> {
   installSyncGzip();
-  const plan = makePlan(seed, ops);
+  const plan = makePlan(seed, ops, beyond);
   const result = await new Simulation(plan, await releaseKernel(), true).run();
   console.log(`seed ${seed}: ${JSON.stringify(plan.world)}`);
   for (const line of result.lines ?? []) console.log(`  ${line}`);
@@ -107,20 +111,28 @@ function parse() {
       json: { type: "string" },
       twice: { type: "boolean", default: false },
       trace: { type: "boolean", default: false },
+      names: { type: "boolean", default: false },
+      forgetful: { type: "boolean", default: false },
+      "old-pages": { type: "boolean", default: false },
     },
   });
-  return { ...values, seeds: Number(values.seeds), seed: Number(values.seed), ops: Number(values.ops), jobs: Number(values.jobs) };
+  const beyond: Beyond = {
+    ...(values.names && { losesNames: true }),
+    ...(values.forgetful && { flushForgets: true }),
+    ...(values["old-pages"] && { staleAcrossLives: true }),
+  };
+  return { ...values, beyond, seeds: Number(values.seeds), seed: Number(values.seed), ops: Number(values.ops), jobs: Number(values.jobs) };
 }
 
 async function main(): Promise<number> {
-  const { seeds, seed, ops, jobs, json, twice, trace } = parse();
-  if (trace) return showTrace(seed, ops);
+  const { seeds, seed, ops, jobs, json, twice, trace, beyond } = parse();
+  if (trace) return showTrace(seed, ops, beyond);
   const bar = progress(seeds);
   const every = twice ? 1 : 20;
   const threads = Math.max(1, Math.min(jobs, Math.ceil(seeds / 50)));
   const size = Math.ceil(seeds / threads);
   const shares: Share[] = [];
-  for (let from = 0; from < seeds; from += size) shares.push({ seed: seed + from, seeds: Math.min(size, seeds - from), ops, twice: every });
+  for (let from = 0; from < seeds; from += size) shares.push({ seed: seed + from, seeds: Math.min(size, seeds - from), ops, twice: every, beyond });
   const results = await Promise.all(
     shares.map((share) => (threads === 1 ? work(share, () => bar.add(1)) : inWorker(share, (done) => bar.add(done)))),
   );
@@ -128,7 +140,7 @@ async function main(): Promise<number> {
   const counters = new Counters();
   for (const { counts } of results) counters.merge(counts);
   const failures = results.flatMap((result) => result.failures);
-  for (const failed of failures.slice(0, FAILURES_SHOWN)) await explain(failed, ops);
+  for (const failed of failures.slice(0, FAILURES_SHOWN)) await explain(failed, ops, beyond);
   if (failures.length > FAILURES_SHOWN) console.log(`\nand seeds ${failures.slice(FAILURES_SHOWN).map((each) => `${each.seed} (${each.check})`).join(", ")}`);
   const done = results.reduce((sum, result) => sum + result.seeds, 0);
   const repeated = results.reduce((sum, result) => sum + result.twice, 0);

@@ -199,6 +199,7 @@ export class Simulation {
     if (reopen.rot) {
       const rot = this.disk.rot(this.random);
       if (rot) this.rotten.push(rot);
+      if (rot) for (const model of this.models) model.rotted = true;
       if (rot) this.trace.add(`rot ${rot.kind}`, rot.slot, rot.position, rot.length);
     }
     const crashes = [...reopen.crashes];
