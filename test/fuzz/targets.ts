@@ -1,0 +1,46 @@
+/** All fuzzers by name, and the loop that runs one. */
+import { Random } from "../simulation/prng.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { decoder, filter, records, scan } from "./kernel-targets.ts";
+import type { MakeTarget } from "./target.ts";
+
+export const TARGETS = { decoder, records, filter, scan } satisfies Record<string, MakeTarget>;
+export type TargetName = keyof typeof TARGETS;
+
+export interface FuzzOptions {
+  readonly target: TargetName;
+  readonly seed: number;
+  readonly executions: number;
+  readonly kernel: Kernel;
+  readonly others: readonly Kernel[];
+  readonly corpus: readonly Uint8Array[];
+  readonly onProgress?: (done: number) => void;
+}
+
+export interface FuzzResult {
+  readonly target: string;
+  readonly executions: number;
+  readonly outcomes: Record<string, number>;
+  readonly figures: Record<string, number>;
+}
+
+const PROGRESS_EVERY = 50_000;
+
+/** Runs a target's steps; a broken promise rejects with a `Finding`, to which seed and step are added. */
+export async function fuzz({ target: name, seed, executions, kernel, others, corpus, onProgress }: FuzzOptions): Promise<FuzzResult> {
+  const target = await TARGETS[name]({ kernel, others, corpus, random: new Random(seed) });
+  let done = 0;
+  try {
+    for (; done < executions; done++) {
+      const step = target.step();
+      if (step !== undefined) await step;
+      if (onProgress && (done + 1) % PROGRESS_EVERY === 0) onProgress(PROGRESS_EVERY);
+    }
+  } catch (thrown) {
+    if (thrown instanceof Error) thrown.message = `${name}, seed ${seed}, execution ${done}: ${thrown.message}`;
+    throw thrown;
+  } finally {
+    await target.end?.();
+  }
+  return { target: name, executions, outcomes: target.outcomes(), figures: target.figures?.() ?? {} };
+}
