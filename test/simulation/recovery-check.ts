@@ -45,7 +45,7 @@ export async function checkTwice(
   kernel: Kernel,
   before: readonly Uint8Array[],
   after: readonly Uint8Array[],
-  logs: readonly LogApi[],
+  logs: readonly Pick<LogApi, "segments">[],
   rotten: boolean,
 ): Promise<void> {
   const actives = new Set(logs.map((log) => log.segments().at(-1)?.slot));

@@ -1,0 +1,154 @@
+/**
+ * All histories of up to `depth` operations from each beginning, crashed at each call of their last operation and behind it,
+ * in every way that images.ts knows. A history's earlier operations were the last ones of its prefixes, so each crash point
+ * is visited once. Images that are equal to the byte, and owe the same, are opened once and counted as often as they come up.
+ */
+import { TidemarkError } from "../../src/errors.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { Counters } from "../simulation/counters.ts";
+import { Violation } from "../simulation/model.ts";
+import { type CrashImage, imagesOf } from "./images.ts";
+import { judge } from "./judge.ts";
+import type { Promised } from "./promise.ts";
+import { type Beginning, BEGINNINGS, beginWorld, type CrashPoint, type Operation, OPERATIONS } from "./world.ts";
+
+export interface Failure {
+  readonly check: string;
+  readonly message: string;
+  /** Beginning, operations, the call after which the crash came, the fate of each write. */
+  readonly history: string;
+}
+
+export interface Explored {
+  readonly histories: number;
+  readonly crashPoints: number;
+  readonly images: number;
+  readonly distinct: number;
+  readonly failures: readonly Failure[];
+  /** Per outcome, and per fate of a write, how many images. */
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export interface ExploreOptions {
+  readonly kernel: Kernel;
+  readonly depth: number;
+  readonly beginnings?: readonly Beginning[];
+  readonly failuresMax?: number;
+  /** Called after each history. */
+  readonly onHistory?: () => void;
+}
+
+/** All sequences of exactly `length` operations. */
+export function* sequences(length: number): Generator<readonly Operation[]> {
+  if (length === 0) return yield [];
+  for (const before of sequences(length - 1)) for (const operation of OPERATIONS) yield [...before, operation];
+}
+
+export const historiesUpTo = (depth: number): number => {
+  let sum = 0;
+  for (let length = 1; length <= depth; length++) sum += OPERATIONS.length ** length;
+  return sum;
+};
+
+class Explorer {
+  readonly counters = new Counters();
+  readonly failures: Failure[] = [];
+  readonly #options: ExploreOptions;
+  readonly #judged = new Map<string, string>();
+  readonly #hashes = new WeakMap<Uint8Array, string>();
+  histories = 0;
+  crashPoints = 0;
+  images = 0;
+
+  constructor(options: ExploreOptions) {
+    this.#options = options;
+  }
+
+  get distinct(): number {
+    return this.#judged.size;
+  }
+  get done(): boolean {
+    return this.failures.length >= (this.#options.failuresMax ?? 20);
+  }
+
+  async history(beginning: Beginning, operations: readonly Operation[]): Promise<void> {
+    const { kernel } = this.#options;
+    const name = `${beginning}: ${operations.join(" ")}`;
+    this.histories++;
+    try {
+      const { world, created } = await beginWorld(kernel, beginning);
+      let points = operations.length === 0 && beginning === "new" ? created : [];
+      for (const operation of operations) points = await world.run(operation);
+      for (const point of points) await this.#crash(name, point);
+    } catch (thrown) {
+      // The history itself went wrong, before any crash.
+      this.#fail(thrown, `${name} (no crash)`);
+    }
+  }
+
+  async #crash(name: string, { moment, promised }: CrashPoint): Promise<void> {
+    this.crashPoints++;
+    this.counters.add(`crash behind ${moment.call}`);
+    const owed = JSON.stringify(promised);
+    for (const crash of imagesOf(moment)) {
+      if (this.done) return;
+      this.images++;
+      for (const fate of crash.fates) this.counters.add(`write ${fate.startsWith("cut@") ? "torn at a sector" : fate === "head" || fate === "tail" ? "torn in half" : fate}`);
+      const key = `${crash.isKill}${owed}${crash.image.map((slot) => this.#hash(slot)).join()}`;
+      let outcome = this.#judged.get(key);
+      if (outcome === undefined) {
+        outcome = await this.#judge(crash, promised, () => `${name} | behind ${moment.call} | ${crash.fates.map((fate, i) => `slot ${moment.pending[i]!.slot} at ${moment.pending[i]!.position} ${fate}`).join(", ") || "all flushed"}`);
+        this.#judged.set(key, outcome);
+      }
+      this.counters.add(`outcome ${outcome}`);
+    }
+  }
+
+  async #judge(crash: CrashImage, promised: Promised, history: () => string): Promise<string> {
+    try {
+      const outcome = await judge(this.#options.kernel, crash, promised);
+      // Un-flushed writes alone are never a reason to refuse a volume.
+      if (outcome.startsWith("refused")) throw new Violation("refused", outcome);
+      return outcome;
+    } catch (thrown) {
+      this.#fail(thrown, history());
+      return "failed";
+    }
+  }
+
+  #fail(thrown: unknown, history: string): void {
+    const check = thrown instanceof Violation ? thrown.check : thrown instanceof TidemarkError ? thrown.code : "crashed";
+    this.failures.push({ check, message: thrown instanceof Error ? thrown.message : String(thrown), history });
+  }
+
+  /** 64 bits in two lanes over the slot's words. */
+  #hash(slot: Uint8Array): string {
+    const known = this.#hashes.get(slot);
+    if (known !== undefined) return known;
+    let a = 0x811c9dc5;
+    let b = 0x9e3779b9;
+    for (const word of new Int32Array(slot.buffer, slot.byteOffset, slot.length >> 2)) {
+      a = Math.imul(a ^ word, 0x01000193) ^ (a >>> 15);
+      b = Math.imul(b ^ word, 0x85ebca6b) ^ (b >>> 13);
+    }
+    const hash = `${(a >>> 0).toString(36)}.${(b >>> 0).toString(36)}`;
+    this.#hashes.set(slot, hash);
+    return hash;
+  }
+}
+
+export async function explore(options: ExploreOptions): Promise<Explored> {
+  const { depth, beginnings = Object.keys(BEGINNINGS) as Beginning[], onHistory } = options;
+  const explorer = new Explorer(options);
+  for (const beginning of beginnings) {
+    for (let length = 0; length <= depth; length++) {
+      for (const operations of sequences(length)) {
+        if (explorer.done) break;
+        await explorer.history(beginning, operations);
+        onHistory?.();
+      }
+    }
+  }
+  const { histories, crashPoints, images, distinct, failures, counters } = explorer;
+  return { histories, crashPoints, images, distinct, failures, counts: counters.counts };
+}
