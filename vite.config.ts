@@ -61,7 +61,7 @@ function tests(): ViteUserConfig {
           test: {
             ...node,
             name: "unit",
-            include: ["test/{unit,contract,golden,simulation,bench,types}/**/*.test.ts", "test/*.test.ts"],
+            include: ["test/{unit,contract,golden,simulation,checker,bench,types}/**/*.test.ts", "test/*.test.ts"],
             exclude: ["test/bench/peers/**"],
           },
         },
@@ -92,7 +92,7 @@ function tests(): ViteUserConfig {
           test: {
             ...node,
             name: "pages",
-            include: ["test/{playground,tooling}/**/*.test.ts"],
+            include: ["test/{playground,tooling,crash}/**/*.test.ts"],
             fileParallelism: false,
             testTimeout: 120_000,
             hookTimeout: 120_000,
