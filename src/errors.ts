@@ -69,8 +69,11 @@ export class TidemarkError extends Error {
     return { code: this.code, message: this.message.slice(this.code.length + 2), details: this.details };
   }
 
+  /** What is no wire error, or of a later version, becomes INTERNAL. */
   static fromWire(wire: WireError): TidemarkError {
-    return new TidemarkError(wire.code in KIND_OF ? wire.code : "INTERNAL", wire.message, wire.details);
+    const { code, message, details } = Object(wire) as WireError;
+    const known = typeof code === "string" && Object.hasOwn(KIND_OF, code) && typeof message === "string";
+    return known ? new TidemarkError(code, message, Object(details)) : new TidemarkError("INTERNAL", typeof message === "string" ? message : "unknown error");
   }
 
   /** Any thrown value as a TidemarkError; what is not ours becomes `code` with the original as `cause`. */

@@ -29,8 +29,9 @@ export class PortClient {
   }
 
   #receive(message: Hello | Answer): void {
+    if (Object(message) !== message) return;
     if ("hello" in message) {
-      if (message.hello !== PROTOCOL_VERSION) {
+      if (message.hello !== PROTOCOL_VERSION || !Number.isSafeInteger(message.creditBytes)) {
         this.fail(new TidemarkError("UNSUPPORTED_FORMAT", "page and worker are of different versions", { page: PROTOCOL_VERSION, worker: message.hello }));
         return;
       }

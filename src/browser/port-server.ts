@@ -49,35 +49,46 @@ export class PortServer {
   }
 
   async #run(request: Request, signal: AbortSignal): Promise<unknown> {
-    if (request.op === "ready") return this.#host.ready();
+    if (!isRequest(request)) throw new TidemarkError("INVALID_ARGUMENT", "not a request");
     if (request.op === "append") return this.#append(request);
     if (request.op === "fetch") {
-      const { from, maxBytes, isolation, wait, verify } = request;
-      const log = await this.#host.log(String(request.topic));
-      return log.fetch(Number(from), { ...(maxBytes && { maxBytes }), ...(isolation && { isolation }), wait: wait === true, verify: verify === true, signal });
+      const { topic, from, maxBytes, isolation, wait, verify } = request;
+      const log = await this.#host.log(topic);
+      return log.fetch(from, { ...(maxBytes && { maxBytes }), ...(isolation && { isolation }), wait: wait === true, verify: verify === true, signal });
     }
-    if (request.op === "resolve") {
-      const log = await this.#host.log(String(request.topic));
-      return log.resolve(request.position as StartPosition, request.isolation);
-    }
-    throw new TidemarkError("INVALID_ARGUMENT", `unknown request ${String((request as { op?: unknown }).op)}`);
+    if (request.op === "resolve") return (await this.#host.log(request.topic)).resolve(request.position as StartPosition, request.isolation);
+    return this.#host.ready();
   }
 
   async #append(request: Extract<Request, { op: "append" }>): Promise<unknown> {
     const { topic, batch, acks, ifEnd } = request;
-    if (!(batch instanceof Uint8Array)) throw new TidemarkError("INVALID_ARGUMENT", "a batch is bytes");
-    if (this.#creditUsed + batch.length > CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "the page has used up its credit", { creditBytes: CREDIT_BYTES });
-    const bytes = batch.length;
+    // What it holds in memory: a batch may be a view of a larger buffer.
+    const bytes = batch.buffer.byteLength;
+    if (this.#creditUsed + bytes > CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "the page has used up its credit", { creditBytes: CREDIT_BYTES });
     this.#creditUsed += bytes;
     try {
-      const log = await this.#host.log(String(topic));
+      const log = await this.#host.log(topic);
       const result = await log.append(batch, { ...(acks && { acks }), ...(ifEnd !== undefined && { ifEnd }) });
-      this.#host.appended(String(topic));
+      this.#host.appended(topic);
       return result;
     } finally {
       this.#creditUsed -= bytes;
     }
   }
+}
+
+/** Every field is of its type, so that nothing behind here loops, never answers, or calls it a bug of ours. */
+function isRequest(request: object): boolean {
+  const { op, topic, batch, acks, ifEnd, from, maxBytes, isolation, position } = request as Record<string, unknown>;
+  const oneOf = (value: unknown, ...names: unknown[]) => value === undefined || names.includes(value);
+  const isNumber = (value: unknown) => typeof value === "number";
+  if (op === "ready") return true;
+  if (typeof topic !== "string" || !oneOf(isolation, "committed", "provisional")) return false;
+  // Shared bytes could change after they were found good.
+  if (op === "append") return batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer && oneOf(acks, "accepted", "written", "flushed") && (ifEnd === undefined || isNumber(ifEnd));
+  if (op === "fetch") return isNumber(from) && (maxBytes === undefined || (Number.isSafeInteger(maxBytes) && (maxBytes as number) >= 0));
+  const { last, timestamp } = Object(position) as Record<string, unknown>;
+  return op === "resolve" && (isNumber(position) || position === "earliest" || position === "latest" || isNumber(last ?? timestamp));
 }
 
 /** Fetched bytes move, they are not copied: the store made the buffer for this answer alone. */

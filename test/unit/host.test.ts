@@ -295,7 +295,7 @@ describe("data port", () => {
     for (let i = 0; i < 5 && answers.length < 9; i++) await client.call({ op: "ready" });
     const codes = (answers as { id: number; error?: { code: string } }[]).filter(({ id }) => id < 0).map(({ id, error }) => [id, error?.code]);
     expect(Object.fromEntries(codes)).toEqual({
-      "-1": "INVALID_ARGUMENT", "-2": "INVALID_ARGUMENT", "-3": "INVALID_ARGUMENT", "-4": "INVALID_BATCH", "-5": "OFFSET_OUT_OF_RANGE", "-6": "OFFSET_OUT_OF_RANGE",
+      "-1": "INVALID_ARGUMENT", "-2": "INVALID_ARGUMENT", "-3": "INVALID_ARGUMENT", "-4": "INVALID_BATCH", "-5": "INVALID_ARGUMENT", "-6": "OFFSET_OUT_OF_RANGE",
       "-7": "INVALID_ARGUMENT", "-9": "INVALID_ARGUMENT",
     });
     expect(await dump(made.log)).toEqual([]);
