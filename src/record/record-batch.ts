@@ -7,7 +7,7 @@ import { TidemarkError, type ErrorDetails } from "../errors.ts";
 import { Column, COLUMNS, KERNEL_BATCH_BYTES_MAX, Status, type Kernel, type RecordColumns } from "../kernel/types.ts";
 import { gunzip } from "./codec.ts";
 import {
-  ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, ATTRIBUTES_KNOWN, BATCH_HEADER_BYTES, Codec, CODEC_MASK, LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf,
+  ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, BATCH_HEADER_BYTES, Codec, CODEC_MASK, LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf,
   readHeader, type BatchHeader,
 } from "./format.ts";
 
@@ -141,10 +141,11 @@ export function decodeBatch(kernel: Kernel, bytes: Uint8Array, options: DecodeOp
 }
 
 async function decodeCompressed(kernel: Kernel, bytes: Uint8Array, options: DecodeOptions): Promise<RecordBatch> {
-  const { checkCrc = true, decompressedBytesMax = KERNEL_BATCH_BYTES_MAX } = options;
+  const { decompressedBytesMax = KERNEL_BATCH_BYTES_MAX } = options;
   const header = readHeader(bytes);
-  if (checkCrc) checked(bytes, kernel.validateBatch(bytes));
-  if ((header.attributes & ~ATTRIBUTES_KNOWN) !== 0 || (header.attributes & CODEC_MASK) !== Codec.GZIP) throw unsupported(bytes);
+  // Always: the kernel looks at the header's numbers only together with the CRC.
+  checked(bytes, kernel.validateBatch(bytes));
+  if ((header.attributes & CODEC_MASK) !== Codec.GZIP) throw unsupported(bytes);
   const cap = Math.min(decompressedBytesMax, KERNEL_BATCH_BYTES_MAX);
   const records = await gunzip(bytes.subarray(BATCH_HEADER_BYTES), cap).catch((thrown: unknown) => {
     if (thrown instanceof TidemarkError) throw thrown;

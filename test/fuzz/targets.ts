@@ -2,10 +2,11 @@
 import { Random } from "../simulation/prng.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { decoder, filter, records, scan } from "./kernel-targets.ts";
+import { gzip, record } from "./record-targets.ts";
 import { portClient, portServer } from "./port-targets.ts";
 import type { MakeTarget } from "./target.ts";
 
-export const TARGETS = { decoder, records, filter, scan, "port-server": portServer, "port-client": portClient } satisfies Record<string, MakeTarget>;
+export const TARGETS = { decoder, records, filter, scan, record, gzip, "port-server": portServer, "port-client": portClient } satisfies Record<string, MakeTarget>;
 export type TargetName = keyof typeof TARGETS;
 
 export interface FuzzOptions {
