@@ -1,14 +1,15 @@
 /**
  * All histories of up to `depth` operations from each beginning, crashed at each call of their last operation and behind it,
  * in every way that images.ts knows. A history's earlier operations were the last ones of its prefixes, so each crash point
- * is visited once. Images that are equal to the byte, and owe the same, are opened once and counted as often as they come up.
+ * is visited once. For a share of the images recovery is cut short in turn, at each of its calls, in every way. Images that are equal to the byte, and owe the same, are opened once and counted as often as they come up.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Counters } from "../simulation/counters.ts";
 import { Violation } from "../simulation/model.ts";
 import { type CrashImage, imagesOf } from "./images.ts";
-import { judge } from "./judge.ts";
+import type { Moment } from "./recording-volume.ts";
+import { judge, recoveryMoments } from "./judge.ts";
 import type { Promised } from "./promise.ts";
 import { type Beginning, BEGINNINGS, beginWorld, type CrashPoint, type Operation, OPERATIONS } from "./world.ts";
 
@@ -24,6 +25,8 @@ export interface Explored {
   readonly crashPoints: number;
   readonly images: number;
   readonly distinct: number;
+  /** Images whose recovery was cut short. */
+  readonly recrashed: number;
   readonly failures: readonly Failure[];
   /** Per outcome, and per fate of a write, how many images. */
   readonly counts: Readonly<Record<string, number>>;
@@ -34,6 +37,8 @@ export interface ExploreOptions {
   readonly depth: number;
   readonly beginnings?: readonly Beginning[];
   readonly failuresMax?: number;
+  /** Every n-th distinct image has its recovery cut short; 0: none. Default 0. */
+  readonly recrash?: number;
   /** Called after each history. */
   readonly onHistory?: () => void;
 }
@@ -59,6 +64,7 @@ class Explorer {
   histories = 0;
   crashPoints = 0;
   images = 0;
+  recrashed = 0;
 
   constructor(options: ExploreOptions) {
     this.#options = options;
@@ -89,18 +95,35 @@ class Explorer {
   async #crash(name: string, { moment, promised }: CrashPoint): Promise<void> {
     this.crashPoints++;
     this.counters.add(`crash behind ${moment.call}`);
+    await this.#images(`${name} | behind ${moment.call}`, moment, promised, true, true);
+  }
+
+  /** `wasKill`: nothing written was lost before this moment. */
+  async #images(place: string, moment: Moment, promised: Promised, wasKill: boolean, isFirst: boolean): Promise<void> {
     const owed = JSON.stringify(promised);
-    for (const crash of imagesOf(moment)) {
+    for (const made of imagesOf(moment)) {
       if (this.done) return;
+      const crash = { ...made, isKill: made.isKill && wasKill };
       this.images++;
       for (const fate of crash.fates) this.counters.add(`write ${fate.startsWith("cut@") ? "torn at a sector" : fate === "head" || fate === "tail" ? "torn in half" : fate}`);
       const key = `${crash.isKill}${owed}${crash.image.map((slot) => this.#hash(slot)).join()}`;
       let outcome = this.#judged.get(key);
       if (outcome === undefined) {
-        outcome = await this.#judge(crash, promised, () => `${name} | behind ${moment.call} | ${crash.fates.map((fate, i) => `slot ${moment.pending[i]!.slot} at ${moment.pending[i]!.position} ${fate}`).join(", ") || "all flushed"}`);
+        const history = (): string => `${place} | ${crash.fates.map((fate, i) => `slot ${moment.pending[i]!.slot} at ${moment.pending[i]!.position} ${fate}`).join(", ") || "all flushed"}`;
+        outcome = await this.#judge(crash, promised, history);
         this.#judged.set(key, outcome);
+        const { recrash = 0 } = this.#options;
+        if (isFirst && recrash > 0 && this.distinct % recrash === 0) await this.#recrash(crash, promised, history);
       }
       this.counters.add(`outcome ${outcome}`);
+    }
+  }
+
+  async #recrash(crash: CrashImage, promised: Promised, history: () => string): Promise<void> {
+    this.recrashed++;
+    for (const moment of await recoveryMoments(this.#options.kernel, crash.image)) {
+      this.counters.add(`crash in recovery behind ${moment.call}`);
+      await this.#images(`${history()} | recovery, behind ${moment.call}`, moment, promised, crash.isKill, false);
     }
   }
 
@@ -149,6 +172,6 @@ export async function explore(options: ExploreOptions): Promise<Explored> {
       }
     }
   }
-  const { histories, crashPoints, images, distinct, failures, counters } = explorer;
-  return { histories, crashPoints, images, distinct, failures, counts: counters.counts };
+  const { histories, crashPoints, images, distinct, recrashed, failures, counters } = explorer;
+  return { histories, crashPoints, images, distinct, recrashed, failures, counts: counters.counts };
 }

@@ -12,15 +12,16 @@
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
-import { stampBaseOffset } from "../../src/record/format.ts";
+import { BATCH_HEADER_BYTES, stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
 import type { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
+import { BODY_AT, readMark } from "../../src/store/slot.ts";
 import { Violation } from "../simulation/model.ts";
 import { checkTwice } from "../simulation/recovery-check.ts";
 import type { CrashImage } from "./images.ts";
 import { encode, endOf, LOG_NAME, type MadeRecord, makeRecords, type Promised, PRODUCER, snapshotAt } from "./promise.ts";
-import { type Image, RecordingVolume } from "./recording-volume.ts";
+import { type Image, type Moment, RecordingVolume } from "./recording-volume.ts";
 import { openStore, SLOT_BYTES } from "./world.ts";
 
 /** Serial number of the append behind recovery: no history gets there. */
@@ -110,24 +111,41 @@ function checkReport(store: SegmentStore, log: SegmentedLog, owed: Promised): st
   return store.recovery.catalogCopies === 1 ? `${went}, one catalog copy` : went;
 }
 
+/** A batch of which the disk still has the header, at the very place where the log now ends, must have been reported. */
+async function checkUnreported(kernel: Kernel, image: Image, log: SegmentedLog, owed: Promised): Promise<void> {
+  const missing = owed.batches.find(({ baseOffset }) => baseOffset === log.logEndOffset);
+  const active = log.segments().at(-1)!;
+  if (!missing || log.recovery.cut) return;
+  const mark = await readMark(kernel, new RecordingVolume(SLOT_BYTES, image), { slot: active.slot!, baseOffset: active.baseOffset, epoch: 0 });
+  const batch = encode(kernel, missing.records, missing.baseOffset);
+  stampBaseOffset(batch, missing.baseOffset);
+  const there = image[active.slot!]!.subarray(BODY_AT + active.bytes, BODY_AT + active.bytes + BATCH_HEADER_BYTES);
+  if (there.length < BATCH_HEADER_BYTES) return;
+  // A recovery that was cut short itself has set a new epoch: what it would have reported is stale from then on.
+  stampLeaderEpoch(batch, mark?.epoch ?? -1);
+  const differs = there.some((byte, at) => byte !== batch[at]);
+  if (!differs) throw new Violation("unreported", `the batch at ${missing.baseOffset} is begun and was dropped in silence`);
+}
+
 const digest = ({ records, start, end }: Content): string => JSON.stringify([start, end, [...records]]);
 
 /** The log as the same image's next life finds it; it must be the one before, and its recovery must have had nothing to do. */
-async function again(kernel: Kernel, image: Image, before: Content, what: string): Promise<{ volume: RecordingVolume; log: SegmentedLog }> {
+async function again(kernel: Kernel, image: Image, before: Content, what: string): Promise<{ volume: RecordingVolume; store: SegmentStore; log: SegmentedLog }> {
   const volume = new RecordingVolume(SLOT_BYTES, image);
   const store = await openStore(volume, kernel);
   const log = await store.log(LOG_NAME);
   if (log.recovery.cut || log.recovery.quarantined.length > 0) throw new Violation("again", `${what}: ${JSON.stringify(log.recovery)}`);
   const now = await contentOf(kernel, log);
   if (digest(now) !== digest(before)) throw new Violation("again", `${what}: was ${digest(before)}, is ${digest(now)}`);
-  return { volume, log };
+  return { volume, store, log };
 }
 
 /** What recovery left, opened again; then an append, all un-flushed bytes lost, and opened once more. */
-async function checkAgain(kernel: Kernel, first: { volume: RecordingVolume; log: SegmentedLog }, content: Content): Promise<void> {
-  const image = first.volume.afterPowerCut;
+async function checkAgain(kernel: Kernel, first: RecordingVolume, content: Content): Promise<void> {
+  const image = first.afterPowerCut;
   const second = await again(kernel, image, content, "second recovery");
-  await checkTwice(kernel, image, second.volume.afterPowerCut, [second.log], false);
+  const logs = await Promise.all(second.store.names().map((name) => second.store.log(name)));
+  await checkTwice(kernel, image, second.volume.afterPowerCut, logs, false);
   const { log, volume } = second;
   const baseOffset = log.logEndOffset;
   const records = makeRecords(baseOffset, AFTERWARDS);
@@ -157,7 +175,16 @@ export async function judge(kernel: Kernel, { image, isKill }: CrashImage, owed:
   const went = checkReport(store, log, owed);
   const content = await contentOf(kernel, log);
   checkContent(content, owed, isKill);
+  await checkUnreported(kernel, image, log, owed);
   await checkLookups(log, content, owed);
-  await checkAgain(kernel, { volume, log }, content);
+  await checkAgain(kernel, volume, content);
   return went;
+}
+
+/** Where a recovery of this image may itself be cut short. */
+export async function recoveryMoments(kernel: Kernel, image: Image): Promise<readonly Moment[]> {
+  const volume = new RecordingVolume(SLOT_BYTES, image);
+  const moments: Moment[] = (volume.moments = []);
+  await openStore(volume, kernel);
+  return moments.slice();
 }

@@ -1,7 +1,8 @@
 /**
- * `node test/tooling/run-ts.mjs test/worlds/run.ts --depth N --from new,used,full --json FILE`
+ * `node test/tooling/run-ts.mjs test/worlds/run.ts --depth N --from new,used --recrash N --json FILE`
  *
- * Explores all histories of up to N operations (default 4) and prints what became of how many crash images. The exit code
+ * Explores all histories of up to N operations (default 4) and prints what became of how many crash images; every
+ * N-th distinct image (default 24) has its recovery crashed as well. The exit code
  * is 1 when one of them broke a promise; the first ones are printed with their history.
  */
 import { writeFile } from "node:fs/promises";
@@ -11,7 +12,7 @@ import { explore, historiesUpTo } from "./explore.ts";
 import { type Beginning, BEGINNINGS } from "./world.ts";
 
 const { values } = parseArgs({
-  options: { depth: { type: "string", default: "4" }, from: { type: "string" }, json: { type: "string" } },
+  options: { depth: { type: "string", default: "4" }, from: { type: "string" }, recrash: { type: "string", default: "24" }, json: { type: "string" } },
 });
 const depth = Number(values.depth);
 const beginnings = (values.from?.split(",") ?? Object.keys(BEGINNINGS)) as Beginning[];
@@ -26,12 +27,12 @@ const onHistory = (): void => {
   shown = seconds();
   process.stderr.write(`${process.stderr.isTTY ? "\r" : ""}${done} of ${total} histories, ${Math.round(shown)} s ${process.stderr.isTTY ? "" : "\n"}`);
 };
-const explored = await explore({ kernel: await releaseKernel(), depth, beginnings, onHistory });
+const explored = await explore({ kernel: await releaseKernel(), depth, beginnings, recrash: Number(values.recrash), onHistory });
 if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
 for (const { message, history } of explored.failures.slice(0, 5)) console.log(`${message}\n  ${history}`);
 const counts = Object.entries(explored.counts).sort(([a], [b]) => (a < b ? -1 : 1));
 for (const [name, times] of counts) console.log(`${String(times).padStart(10)}  ${name}`);
-const { histories, crashPoints, images, distinct, failures } = explored;
-console.log(`${histories} histories of up to ${depth} operations, ${crashPoints} crash points, ${images} images (${distinct} distinct) in ${seconds().toFixed(1)} s; ${failures.length} failed`);
+const { histories, crashPoints, images, distinct, recrashed, failures } = explored;
+console.log(`${histories} histories of up to ${depth} operations, ${crashPoints} crash points, ${images} images (${distinct} distinct, of ${recrashed} the recovery crashed too) in ${seconds().toFixed(1)} s; ${failures.length} failed`);
 if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ depth, beginnings, seconds: seconds(), ...explored }, null, 2)}\n`);
 process.exitCode = failures.length === 0 ? 0 : 1;

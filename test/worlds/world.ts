@@ -44,6 +44,8 @@ export class World {
   readonly kernel: Kernel;
   readonly volume = new RecordingVolume(SLOT_BYTES);
   promised: Promised = NOTHING;
+  /** Done to a new store before the log is made. */
+  firstOf: ((store: SegmentStore) => Promise<void>) | undefined;
   #store!: SegmentStore;
   #log!: SegmentedLog;
   #serial = 0;
@@ -60,6 +62,8 @@ export class World {
 
   async #open(): Promise<void> {
     this.#store = await openStore(this.volume, this.kernel);
+    // In the same life, so that the stale batches carry an epoch that nothing but a new one for the slot tells from ours.
+    if (!this.promised.exists) await this.firstOf?.(this.#store);
     this.#log = await this.#store.log(LOG_NAME);
     this.#log.onSeal = () => snapshotAt(this.#log.logEndOffset);
     // The pool grows beside: wait for it, so that the next operation's calls are its own.
@@ -201,16 +205,34 @@ export const BEGINNINGS = {
   used: ["append", "append", "roll", "append", "flush", "append", "roll", "compact", "append", "append", "roll", "trim", "trim", "re-open", "append", "flush"],
   /** The active segment has room for one more batch: appends roll by themselves. */
   full: ["append", "flush"],
+  /** The log's first slot holds another log's batches, of the same offsets and sizes as those that will be written. */
+  recycled: [],
 } as const satisfies Record<string, readonly Operation[]>;
 export type Beginning = keyof typeof BEGINNINGS;
 
+/** Serial number of appends that must never come back. */
+const STALE = 888_888;
 /** Bytes that leave room for one batch of `makeRecords` in the beginning "full". */
 const FULL_VALUE_BYTES = 3050;
 
 export async function beginWorld(kernel: Kernel, beginning: Beginning): Promise<{ world: World; created: CrashPoint[] }> {
   const world = new World(kernel);
+  if (beginning === "recycled") world.firstOf = leaveStale;
   const created = await world.run("create");
   if (beginning === "full") await world.append([{ key: "k0", value: "x".repeat(FULL_VALUE_BYTES), timestamp: 1000 }]);
   for (const operation of BEGINNINGS[beginning]) await world.run(operation);
   return { world, created };
+}
+
+/** Another log fills a slot, rolls and is trimmed: the slot is free, and the next one to be taken. */
+async function leaveStale(store: SegmentStore): Promise<void> {
+  const log = await store.log("old");
+  for (let offset = 0; offset < 12; offset += 2) {
+    const batch = encode(store.kernel, makeRecords(offset, STALE), offset);
+    stampBaseOffset(batch, offset);
+    await log.append([batch]);
+  }
+  await log.roll();
+  await log.trim(log.logEndOffset);
+  await store.reserveSlots(0);
 }

@@ -1,0 +1,30 @@
+/** Bundles a test's entry together with the product, one bug planted in it, and imports the result. */
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { rolldown } from "rolldown";
+import { type PlantedBug, plantedBug } from "./planted-bug.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+/** `entry` from the repository's root; the result has that file's exports. Without a bug: the product as it is. */
+export async function importPlanted<Entry>(entry: string, bug: PlantedBug | undefined): Promise<Entry> {
+  const plugin = bug && plantedBug(bug);
+  const bundle = await rolldown({
+    input: path.join(root, entry),
+    cwd: root,
+    platform: "node",
+    external: (id) => /^(node:|rolldown)/.test(id),
+    plugins: plugin ? [plugin] : [],
+    transform: { target: "node20" },
+    logLevel: "silent",
+  });
+  const directory = path.join(root, ".cache", "planted");
+  await mkdir(directory, { recursive: true });
+  const name = `${path.basename(path.dirname(entry))}-${bug?.name ?? "none"}-${process.pid}`.replace(/\W+/g, "-");
+  const file = path.join(directory, `${name}.mjs`);
+  await bundle.write({ file, format: "esm", codeSplitting: false });
+  await bundle.close();
+  plugin?.check();
+  return (await import(/* @vite-ignore */ pathToFileURL(file).href)) as Entry;
+}
