@@ -1,5 +1,5 @@
 /**
- * open(): one page, one worker, one volume.
+ * What open() does: one page, one worker, one volume.
  *
  *   page holds Web Lock "tidemark:<name>"  ──▶ a second page is told ALREADY_OPEN
  *   worker holds a lock of its own         ──▶ when it is free, the worker is gone: every call that waits is settled
@@ -10,7 +10,8 @@ import { loadKernel } from "../kernel/load.ts";
 import type { Kernel } from "../kernel/types.ts";
 import type { LogRecovery } from "../store/log-store.ts";
 import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "./api.ts";
-import { kernelUrl, makeWorker } from "./assets.ts";
+import { makeWorker } from "./assets.ts";
+import { parts } from "./parts.ts";
 import { PortClient } from "./port-client.ts";
 import type { Outcome } from "./protocol.ts";
 import { BrowserTopic, type TopicControl } from "./topic.ts";
@@ -27,7 +28,7 @@ const NAME = /^[A-Za-z0-9._-]{1,100}$/;
 type Control = { [Method in keyof HostControl]: HostControl[Method] extends (...args: infer Args) => Promise<Outcome<infer Ok>> ? (...args: Args) => Promise<Ok> : never };
 
 /** Opens the tide of this name, makes it when it is new. ALREADY_OPEN, NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED. */
-export async function open(name: string, options: OpenOptions = {}): Promise<Tide> {
+export async function openTide(name: string, options: OpenOptions & Required<Pick<OpenOptions, "kernel">>): Promise<Tide> {
   const { segmentBytes = SEGMENT_BYTES, signal } = options;
   if (!NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a name is 1 to 100 of A-Z a-z 0-9 . _ -", { name });
   const inRange = segmentBytes >= SEGMENT_BYTES_MIN && segmentBytes <= SEGMENT_BYTES_MAX;
@@ -38,10 +39,10 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Tid
   const unlock = await takeLock(`tidemark:${name}`);
   let connection: Connection | undefined;
   try {
-    const module = await compileKernel(options.kernel ?? kernelUrl());
+    const module = await compileKernel(options.kernel);
     connection = new Connection(options.worker);
     const { control, channel } = connection;
-    const opening: HostOptions = { name, engine: options.engine ?? "auto", segmentBytes, kernel: module, port: channel.port2, lifeLock: connection.name };
+    const opening: HostOptions = { name, engine: options.engine ?? "auto", segmentBytes, kernel: module, port: channel.port2, lifeLock: connection.name, parts };
     const opened = await connection.alive(control.open(transfer(opening, [channel.port2])));
     await connection.alive(connection.port.ready);
     signal?.throwIfAborted();
@@ -94,7 +95,6 @@ class Connection {
   readonly channel = new MessageChannel();
   readonly port = new PortClient(this.channel.port1);
   readonly control: Control;
-  readonly events = new BroadcastChannel(this.name);
   readonly #worker: Worker;
   readonly #remote: ReturnType<typeof wrap<HostControl>>;
   #fail!: (error: TidemarkError) => void;
@@ -139,7 +139,6 @@ class Connection {
     this.#fail(error);
     this.#remote[releaseProxy]();
     this.#worker.terminate();
-    this.events.close();
     this.onEnd?.(error);
   }
 }
@@ -161,7 +160,7 @@ class BrowserTide implements Tide {
     this.#kernel = kernel;
     this.#connection = connection;
     this.#unlock = unlock;
-    connection.events.onmessage = ({ data }: MessageEvent<TideEvent>) => this.#tell(data);
+    connection.port.onEvent = (event) => this.#tell(event);
     connection.onEnd = (error) => {
       this.#unlock();
       this.#tell({ type: "closed", reason: error.message });

@@ -12,14 +12,13 @@
  */
 import { type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
 import { TidemarkError } from "../errors.ts";
-import { isNamed, sleep } from "./opfs.ts";
+import { databaseName, isNamed, sleep } from "./platform.ts";
 
 export interface VolumeRecord {
   readonly id: string;
   readonly slotBytes: number;
   readonly slotCount: number;
 }
-export const databaseName = (name: string): string => `tidemark:${name}`;
 export type Mode = "readonly" | "strict" | "relaxed";
 export type Transaction = IDBPTransaction<unknown, string[], IDBTransactionMode>;
 

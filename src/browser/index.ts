@@ -1,5 +1,17 @@
-/** `tidemark/browser`: what an application imports. */
-export { open } from "./client.ts";
+/**
+ * `tidemark/browser`: what an application imports. It is small, so that an app's first paint waits for nothing: the first
+ * open() loads the rest (docs/decisions/0007).
+ */
+import type { OpenOptions, Tide } from "./api.ts";
+import { kernelUrl } from "./assets.ts";
+import type { TidemarkError as Thrown } from "../errors.ts";
+
+/** Opens the tide of this name, makes it when it is new. ALREADY_OPEN, NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED. */
+export async function open(name: string, options: OpenOptions = {}): Promise<Tide> {
+  const { openTide } = await import("./client.ts");
+  return openTide(name, { ...options, kernel: options.kernel ?? kernelUrl() });
+}
+
 export type {
   Ack, AppendAllOptions, HeaderValue, OpenOptions, ReadOptions, RecordInput, SeekExplanation, SeekStep, SegmentExport, Serializer, StorageReport, Tide,
   TideEvent, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
@@ -7,4 +19,10 @@ export type {
 export type { Acks, CleanResult, CompactionSettings, Isolation, RetentionSettings, StartPosition } from "../log/types.ts";
 export type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 export type { Engine } from "../store/volume.ts";
-export { type ErrorCode, type ErrorKind, TidemarkError } from "../errors.ts";
+export type { ErrorCode, ErrorKind } from "../errors.ts";
+
+/** What everything here throws. This is for `instanceof` only: the class itself comes with the first open(). */
+export type TidemarkError = Thrown;
+export const TidemarkError = {
+  [Symbol.hasInstance]: (value: unknown): value is Thrown => value instanceof Error && value.name === "TidemarkError",
+};

@@ -1,18 +1,19 @@
 /** Looking into a log: how a seek goes, and a segment as Kafka's own files. */
 import type { LogApi } from "../log/types.ts";
+import { bodyOf, explain, indexesOf } from "../store/look.ts";
 import type { SegmentedLog } from "../store/segmented-log.ts";
 import type { SeekExplanation, SegmentExport } from "./api.ts";
 
 /** undefined where the target lies behind the end. */
 export async function explainSeek(
-  log: LogApi,
   store: SegmentedLog,
   target: { readonly offset: number } | { readonly timestamp: number },
+  log: LogApi,
 ): Promise<SeekExplanation | undefined> {
   const byOffset = "offset" in target;
   const offset = await log.resolve(byOffset ? target.offset : target);
   const index = byOffset ? "offset" : "time";
-  const found = await store.explain(offset, index, byOffset ? 0 : target.timestamp);
+  const found = await explain(store, offset, index, byOffset ? 0 : target.timestamp);
   if (!found) return undefined;
   const { segment, entries, probed, scanFrom, batchPosition, batch } = found;
   const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
@@ -26,7 +27,7 @@ export async function explainSeek(
 
 /** Named by base offset in 20 digits, as a Kafka broker names them. */
 export async function exportSegment(store: SegmentedLog, baseOffset: number): Promise<SegmentExport> {
-  const log = await store.body(baseOffset);
-  const { offsetIndex: index, timeIndex: timeindex } = await store.indexes(baseOffset);
+  const log = await bodyOf(store, baseOffset);
+  const { offsetIndex: index, timeIndex: timeindex } = await indexesOf(store, baseOffset);
   return { name: String(baseOffset).padStart(20, "0"), log, index, timeindex };
 }

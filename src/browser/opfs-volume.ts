@@ -14,7 +14,8 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Volume, VolumeInfo } from "../store/volume.ts";
-import { type DirectoryHandle, findDirectory, isNamed, openHandle, type SyncHandle } from "./opfs.ts";
+import { type DirectoryHandle, findDirectory, openHandle, type SyncHandle } from "./opfs.ts";
+import { isNamed } from "./platform.ts";
 
 export interface OpfsVolumeOptions {
   readonly name: string;

@@ -1,5 +1,6 @@
 /** The few calls of the origin private file system that the volume and the probe share. */
 import { TidemarkError } from "../errors.ts";
+import { isNamed, sleep } from "./platform.ts";
 
 /** TypeScript's DOM types leave these out, since a window does not have them. */
 export interface SyncHandle {
@@ -14,9 +15,6 @@ export interface SyncHandle {
 }
 export type DirectoryHandle = FileSystemDirectoryHandle & { keys(): AsyncIterable<string> };
 type FileHandle = FileSystemFileHandle & { createSyncAccessHandle(): Promise<SyncHandle> };
-
-export const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
-export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The directory at this path under the origin's root; NotFoundError when `create` is false and it is not there. */
 export async function findDirectory(path: readonly string[], create: boolean): Promise<DirectoryHandle> {

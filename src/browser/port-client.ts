@@ -1,7 +1,8 @@
 /** The page's end of the data port: numbers requests, keeps to the credit, and settles everything when the worker is gone. */
 import { TidemarkError } from "../errors.ts";
 import type { AppendResult, Fetched } from "../log/types.ts";
-import { type Answer, type AppendRequest, type Hello, PROTOCOL_VERSION, type Request } from "./protocol.ts";
+import type { TideEvent } from "./api.ts";
+import { type Answer, type AppendRequest, type Hello, PROTOCOL_VERSION, type Request, type Told } from "./protocol.ts";
 
 interface Call {
   readonly resolve: (value: never) => void;
@@ -19,17 +20,19 @@ export class PortClient {
   /** Appends that wait for credit, in order. */
   readonly #waiting: { readonly bytes: number; readonly go: () => void; readonly reject: (reason: unknown) => void }[] = [];
   #failure: TidemarkError | undefined;
+  onEvent: ((event: TideEvent) => void) | undefined;
   readonly ready: Promise<void>;
   #greeted!: () => void;
 
   constructor(port: MessagePort) {
     this.#port = port;
     this.ready = new Promise((resolve) => (this.#greeted = resolve));
-    port.onmessage = ({ data }: MessageEvent<Hello | Answer>) => this.#receive(data);
+    port.onmessage = ({ data }: MessageEvent<Hello | Told | Answer>) => this.#receive(data);
   }
 
-  #receive(message: Hello | Answer): void {
+  #receive(message: Hello | Told | Answer): void {
     if (Object(message) !== message) return;
+    if ("event" in message) return this.onEvent?.(message.event);
     if ("hello" in message) {
       if (message.hello !== PROTOCOL_VERSION || !Number.isSafeInteger(message.creditBytes)) {
         this.fail(new TidemarkError("UNSUPPORTED_FORMAT", "page and worker are of different versions", { page: PROTOCOL_VERSION, worker: message.hello }));

@@ -1,7 +1,8 @@
 /** The worker's end of a data port: checks what comes, runs it, answers under its number. */
 import { TidemarkError } from "../errors.ts";
 import type { LogApi, StartPosition } from "../log/types.ts";
-import { CREDIT_BYTES, type Hello, PROTOCOL_VERSION, type Request, REQUESTS_MAX } from "./protocol.ts";
+import type { TideEvent } from "./api.ts";
+import { CREDIT_BYTES, type Hello, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
 
 export interface PortHost {
   /** The open log of a topic; UNKNOWN_TOPIC when the page never opened it. */
@@ -24,6 +25,10 @@ export class PortServer {
     port.onmessage = ({ data }: MessageEvent) => void this.#receive(data);
     const hello: Hello = { hello: PROTOCOL_VERSION, creditBytes: CREDIT_BYTES };
     port.postMessage(hello);
+  }
+
+  tell(event: TideEvent): void {
+    this.#port.postMessage({ event } satisfies Told);
   }
 
   async #receive(message: unknown): Promise<void> {

@@ -11,14 +11,11 @@
  * OPFS can fail for a while as a whole (Safari: "unknown transient reason"), and then nobody can look into it. So a tide in
  * OPFS leaves a mark where IndexedDB lists its names: an empty database `tidemark-opfs:<name>`.
  */
-import { openDB } from "idb";
 import { TidemarkError } from "../errors.ts";
-import { MemoryVolume } from "../store/memory-volume.ts";
-import { type Engine, readExactly, type Volume, type VolumeInfo } from "../store/volume.ts";
-import { databaseName } from "./idb-connection.ts";
-import { IdbVolume } from "./idb-volume.ts";
-import { findDirectory, isNamed, isPrivate } from "./opfs.ts";
+import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
+import { findDirectory, isPrivate } from "./opfs.ts";
 import { OpfsVolume } from "./opfs-volume.ts";
+import { databaseName, isNamed, markName } from "./platform.ts";
 
 export interface VolumeChoice {
   readonly name: string;
@@ -31,32 +28,16 @@ export interface Rejected {
   readonly reason: string;
 }
 
-const PROBE_SLOT_BYTES = 64 * 1024;
-
-interface Options {
+export interface VolumeOptions {
   readonly name: string;
   readonly slotBytes: number;
   readonly durability?: VolumeInfo["durability"];
 }
 
-const OPEN: { readonly [engine in Engine]: (options: Options) => Promise<Volume> } = {
+const OPEN: { readonly [engine in Engine]: (options: VolumeOptions) => Promise<Volume> } = {
   opfs: (options) => OpfsVolume.open(options),
-  indexeddb: (options) => IdbVolume.open(options),
-  memory: async (options) => new MemoryVolume(options),
-};
-
-const markOf = (name: string): string => `tidemark-opfs:${name}`;
-
-const REMOVE: { readonly [engine in Engine]: (name: string) => Promise<void> } = {
-  async opfs(name) {
-    await (await findDirectory(["tidemark"], false)).removeEntry(name, { recursive: true });
-  },
-  indexeddb: (name) =>
-    new Promise((resolve) => {
-      const request = indexedDB.deleteDatabase(databaseName(name));
-      request.onsuccess = request.onerror = request.onblocked = () => resolve();
-    }),
-  memory: async () => undefined,
+  indexeddb: async (options) => (await import("./idb-volume.ts")).IdbVolume.open(options),
+  memory: async (options) => new (await import("../store/memory-volume.ts")).MemoryVolume(options),
 };
 
 /** Opens the tide's volume. NO_STORAGE with the reasons; ALREADY_OPEN when another worker holds it. */
@@ -68,10 +49,10 @@ export async function openVolume({ name, engine, slotBytes }: VolumeChoice): Pro
   for (const candidate of candidates) {
     try {
       // A tide that is there has proved its engine; opening its store writes, flushes and reads back the catalog anyway.
-      if (candidate !== home && candidate !== "memory") await prove(candidate);
+      if (candidate !== home && candidate !== "memory") await (await import("./prove.ts")).prove(candidate, OPEN[candidate]);
       const volume = await OPEN[candidate]({ name, slotBytes, durability });
       // Not awaited: it is for the next open, and nothing here depends on it.
-      if (candidate === "opfs" && !marked) void openDB(markOf(name)).then((db) => db.close(), () => undefined);
+      if (candidate === "opfs" && !marked) leaveMark(name);
       return { volume, rejected };
     } catch (thrown) {
       const error = TidemarkError.from(thrown, "STORAGE_FAILED");
@@ -83,11 +64,16 @@ export async function openVolume({ name, engine, slotBytes }: VolumeChoice): Pro
   throw new TidemarkError("NO_STORAGE", `${home ? `this tide is in ${home}, which fails` : "no engine works"}: ${reasons}`, { home });
 }
 
+function leaveMark(name: string): void {
+  const request = indexedDB.open(markName(name));
+  request.onsuccess = () => request.result.close();
+}
+
 /** Where this tide is already, and whether IndexedDB knows that it is in OPFS. */
 async function homeOf(name: string): Promise<{ home: Engine | undefined; marked: boolean }> {
   // No list: IndexedDB is off, and nothing in it could be reached.
   const names = await databaseNames().catch((): unknown[] => []);
-  const marked = names.includes(markOf(name));
+  const marked = names.includes(markName(name));
   const inOpfs = await hasSlots(name).catch((thrown: unknown) => marked && !isNamed(thrown, "NotFoundError"));
   return { home: inOpfs ? "opfs" : names.includes(databaseName(name)) ? "indexeddb" : undefined, marked };
 }
@@ -98,24 +84,3 @@ async function hasSlots(name: string): Promise<boolean> {
 }
 
 const databaseNames = async (): Promise<unknown[]> => (await indexedDB.databases()).map((database) => database.name);
-
-/** Writes, flushes, closes, opens again and compares, in a volume of its own that is gone afterwards. */
-async function prove(engine: Engine): Promise<void> {
-  const name = `.probe-${crypto.randomUUID()}`;
-  const options = { name, slotBytes: PROBE_SLOT_BYTES };
-  const written = crypto.getRandomValues(new Uint8Array(1000));
-  let volume: Volume | undefined;
-  try {
-    volume = await OPEN[engine](options);
-    await volume.addSlots(1);
-    await volume.write(0, 4000, written);
-    await volume.flush([0]);
-    await volume.close();
-    volume = await OPEN[engine](options);
-    const read = await readExactly(volume, 0, 4000, written.length);
-    if (!read.every((byte, at) => byte === written[at])) throw new TidemarkError("STORAGE_FAILED", "other bytes came back");
-  } finally {
-    await volume?.close().catch(() => undefined);
-    await REMOVE[engine](name).catch(() => undefined);
-  }
-}

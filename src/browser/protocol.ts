@@ -8,12 +8,14 @@
  *    │ ─── { id, op: "fetch", topic, from … } ───▶│   one answer; with `wait` it may come much later
  *    │ ─── { id, op: "cancel" } ─────────────────▶│   ends the request of that id
  *    │ ─── { id, op: "ready" } ──────────────────▶│   answered once a failed store is open again
+ *    │ ◀── { event } ─────────────────────────────│   a TideEvent, unasked
  *
  * Requests are numbered by the page and answered in any order. An error keeps its code. What does not parse is answered
  * INVALID_ARGUMENT if it has an id, and dropped if not.
  */
 import type { WireError } from "../errors.ts";
 import type { Acks, Isolation } from "../log/types.ts";
+import type { TideEvent } from "./api.ts";
 
 export const PROTOCOL_VERSION = 1;
 /** Un-acked bytes that one page may have on their way: two commits of the largest queue. */
@@ -45,6 +47,9 @@ export interface ResolveRequest {
 }
 export type Request = AppendRequest | FetchRequest | ResolveRequest | { readonly op: "ready" } | { readonly op: "cancel" };
 
+export interface Told {
+  readonly event: TideEvent;
+}
 export interface Hello {
   readonly hello: number;
   readonly creditBytes: number;

@@ -17,15 +17,12 @@ const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 /** Room that a batch has beyond its largest record. */
 const BATCH_ROOM_BYTES = DEFAULT_SETTINGS.batchBytesMax - DEFAULT_SETTINGS.recordBytesMax;
 
-/** The worker's control calls for one topic; errors are thrown. */
+/** The worker's control calls for a topic; errors are thrown. */
 export interface TopicControl {
   openTopic(topic: string, settings: Partial<LogSettings>): Promise<void>;
   state(topic: string): Promise<TopicState>;
-  trim(topic: string, offset: number): Promise<void>;
-  roll(topic: string): Promise<void>;
-  clean(topic: string): Promise<CleanResult>;
-  explainSeek(topic: string, target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined>;
-  exportSegment(topic: string, baseOffset: number): Promise<SegmentExport>;
+  upkeep(topic: string, work: "trim" | "roll" | "clean", offset?: number): Promise<unknown>;
+  look(topic: string, tool: "explainSeek" | "exportSegment", what: unknown): Promise<unknown>;
 }
 
 function settingsOf({ retention, compaction, segmentMaxAgeMs, recordBytesMax }: TopicOptions<never>): Partial<LogSettings> {
@@ -189,25 +186,30 @@ export class BrowserTopic<V> implements Topic<V> {
     await this.#open();
     return this.#control.state(this.name);
   }
-  async trim(offset: number): Promise<void> {
+
+  async #upkeep<Result>(work: "trim" | "roll" | "clean", offset?: number): Promise<Result> {
     await this.#open();
-    await this.#control.trim(this.name, offset);
+    return this.#control.upkeep(this.name, work, offset) as Promise<Result>;
   }
-  async roll(): Promise<void> {
-    await this.#open();
-    await this.#control.roll(this.name);
+  trim(offset: number): Promise<void> {
+    return this.#upkeep("trim", offset);
   }
-  async clean(): Promise<CleanResult> {
-    await this.#open();
-    return this.#control.clean(this.name);
+  roll(): Promise<void> {
+    return this.#upkeep("roll");
   }
-  async explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
-    await this.#open();
-    return this.#control.explainSeek(this.name, target);
+  clean(): Promise<CleanResult> {
+    return this.#upkeep("clean");
   }
-  async exportSegment(baseOffset: number): Promise<SegmentExport> {
+
+  async #look<Result>(tool: "explainSeek" | "exportSegment", what: unknown): Promise<Result> {
     await this.#open();
-    return this.#control.exportSegment(this.name, baseOffset);
+    return this.#control.look(this.name, tool, what) as Promise<Result>;
+  }
+  explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
+    return this.#look("explainSeek", target);
+  }
+  exportSegment(baseOffset: number): Promise<SegmentExport> {
+    return this.#look("exportSegment", baseOffset);
   }
 }
 

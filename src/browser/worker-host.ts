@@ -12,15 +12,15 @@ import { TidemarkError } from "../errors.ts";
 import { loadKernel } from "../kernel/load.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { Log } from "../log/log.ts";
-import type { CleanResult, LogSettings } from "../log/types.ts";
+import type { LogSettings } from "../log/types.ts";
 import type { LogRecovery } from "../store/log-store.ts";
 import { SegmentStore } from "../store/segment-store.ts";
 import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
-import type { SeekExplanation, SegmentExport, StorageReport, TideEvent, TopicState } from "./api.ts";
+import type { StorageReport, TideEvent, TopicState } from "./api.ts";
 import { PortServer } from "./port-server.ts";
+import { type Parts, useParts } from "./parts.ts";
 import { openVolume } from "./probe.ts";
 import type { Outcome } from "./protocol.ts";
-import { explainSeek, exportSegment } from "./inspect.ts";
 
 /** Upkeep (retention, compaction, the durable mark) waits so long after an append, so that a burst pays for one. */
 const UPKEEP_DELAY_MS = 2_000;
@@ -47,9 +47,9 @@ export interface HostOptions {
   readonly segmentBytes: number;
   readonly kernel: WebAssembly.Module;
   readonly port: MessagePort;
-  /** Name of a lock that the worker holds as long as it lives, so that its page learns of its end; and of the channel on
-   *  which it tells events. */
+  /** Name of a lock that the worker holds as long as it lives, so that its page learns of its end. */
   readonly lifeLock: string;
+  readonly parts: Parts;
 }
 
 export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
@@ -75,24 +75,24 @@ export class WorkerHost {
   readonly #appended = new Set<string>();
   #upkeepTimer: ReturnType<typeof setTimeout> | undefined;
   #attachedAt = 0;
-  #events: BroadcastChannel | undefined;
+  #server: PortServer | undefined;
 
   constructor() {
     this.#open.catch(() => undefined);
   }
 
   #emit(event: TideEvent): void {
-    this.#events?.postMessage(event);
+    this.#server?.tell(event);
   }
 
   async open(options: HostOptions): Promise<Opened> {
     void navigator.locks.request(options.lifeLock, () => new Promise(() => undefined));
-    this.#events = new BroadcastChannel(options.lifeLock);
     this.#options = options;
+    useParts(options.parts);
     this.#kernel = await loadKernel(options.kernel);
     this.#open = this.#openStore();
     const { volume, store } = await this.#open;
-    new PortServer(options.port, {
+    this.#server = new PortServer(options.port, {
       log: (topic) => this.#log(topic),
       ready: async () => void (await this.#open),
       appended: (topic) => this.#armUpkeep(topic),
@@ -218,22 +218,14 @@ export class WorkerHost {
     return { name: topic, logStartOffset, highWatermark, logEndOffset, leaderEpoch, segments: log.segments(), quarantined: log.quarantined(), recovery };
   }
 
-  async trim(topic: string, offset: number): Promise<void> {
-    await (await this.#log(topic)).trim(offset);
+  async upkeep(topic: string, work: "trim" | "roll" | "clean", offset = 0): Promise<unknown> {
+    return (await this.#log(topic))[work](offset);
   }
-  async roll(topic: string): Promise<void> {
-    await (await this.#log(topic)).roll();
-  }
-  async clean(topic: string): Promise<CleanResult> {
-    return (await this.#log(topic)).clean();
-  }
-  async explainSeek(topic: string, target: { offset: number } | { timestamp: number }): Promise<SeekExplanation | undefined> {
+
+  async look(topic: string, tool: "explainSeek" | "exportSegment", what: unknown): Promise<unknown> {
     const log = await this.#log(topic);
-    return explainSeek(log, await (await this.#open).store.log(logName(topic)), target);
-  }
-  async exportSegment(topic: string, baseOffset: number): Promise<SegmentExport> {
-    await this.#log(topic);
-    return exportSegment(await (await this.#open).store.log(logName(topic)), baseOffset);
+    const tools = await import("./inspect.ts");
+    return tools[tool](await (await this.#open).store.log(logName(topic)), what as never, log);
   }
 
   async close(): Promise<void> {
@@ -249,25 +241,18 @@ export class WorkerHost {
   }
 }
 
-/** The host's methods for Comlink, each result in an envelope that keeps an error's code. */
+/** The host's methods as Comlink offers them to the page, each result in an envelope that keeps an error's code. */
 export type HostControl = {
-  [Method in "open" | "openTopic" | "topics" | "state" | "trim" | "roll" | "clean" | "explainSeek" | "exportSegment" | "close"]: (
-    ...args: Parameters<WorkerHost[Method]>
-  ) => Promise<Outcome<Awaited<ReturnType<WorkerHost[Method]>>>>;
+  [Method in keyof WorkerHost]: (...args: Parameters<WorkerHost[Method]>) => Promise<Outcome<Awaited<ReturnType<WorkerHost[Method]>>>>;
 };
 
-const METHODS = ["open", "openTopic", "topics", "state", "trim", "roll", "clean", "explainSeek", "exportSegment", "close"] as const;
-
 export function controlOf(host: WorkerHost): HostControl {
-  const enveloped = METHODS.map((method) => [
-    method,
-    async (...args: unknown[]) => {
-      try {
-        return { ok: await (host[method] as (...args: unknown[]) => unknown).apply(host, args) };
-      } catch (thrown) {
-        return { error: TidemarkError.from(thrown).toWire() };
-      }
-    },
-  ]);
-  return Object.fromEntries(enveloped) as HostControl;
+  const call = (method: keyof WorkerHost) => async (...args: unknown[]) => {
+    try {
+      return { ok: await (host[method] as (...args: unknown[]) => unknown).apply(host, args) };
+    } catch (thrown) {
+      return { error: TidemarkError.from(thrown).toWire() };
+    }
+  };
+  return new Proxy({}, { get: (_, method) => call(method as keyof WorkerHost) }) as HostControl;
 }

@@ -15,7 +15,6 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import type { Acks, AppendOptions, AppendResult } from "../log/types.ts";
 import { BatchBuilder, type BatchOwner, type Header } from "../record/batch-builder.ts";
-import { compressBatch } from "../record/codec.ts";
 
 /** Kafka's max.in.flight with idempotence: the log remembers so many batches of a producer. */
 export const IN_FLIGHT_BATCHES_MAX = 5;
@@ -255,6 +254,7 @@ export class Producer {
   /** The batch's bytes; the smaller form where they are to be compressed. */
   async #encoded({ builder, owner }: Draft): Promise<Uint8Array> {
     const built = builder.build(owner!);
+    const { compressBatch } = await import("../record/codec.ts");
     const packed = await compressBatch(this.#options.kernel, built);
     return packed.length < built.length ? packed : built;
   }

@@ -41,6 +41,9 @@ export const Status = {
 } as const;
 export type Status = (typeof Status)[keyof typeof Status];
 
+/** For messages. The statuses stand in the order of their numbers. */
+export const statusName = (status: number): string => Object.keys(Status)[status] ?? "?";
+
 /** Width of a row of `RecordColumns.ints`, and the meaning of each column. Positions count from the given bytes' start. */
 export const COLUMNS = 8;
 export const Column = {

@@ -44,7 +44,7 @@ export class Compactor {
     const result: Totals = { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 };
     const inputs = this.#eligible(nowMs, highWatermark);
     const end = inputs.at(-1)?.nextOffset ?? 0;
-    if (!this.#settings.compaction || end === 0 || (end <= this.#cleanTo && nowMs < this.#nextDueMs)) return result;
+    if (end === 0 || (end <= this.#cleanTo && nowMs < this.#nextDueMs)) return result;
     const pass = new Pass(this.#store, this.#kernel, this.#settings, nowMs);
     try {
       await pass.map(inputs);

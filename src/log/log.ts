@@ -16,7 +16,7 @@ import type { Kernel } from "../kernel/types.ts";
 import { type BatchHeader, stampBaseOffset } from "../record/format.ts";
 import { decodeBatch } from "../record/record-batch.ts";
 import type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
-import { Compactor } from "./compaction.ts";
+import type { Compactor } from "./compaction.ts";
 import { withDefaults } from "./limits.ts";
 import { ProducerState, type ProducerEntry } from "./producer-state.ts";
 import { retentionOffset } from "./retention.ts";
@@ -80,7 +80,8 @@ export class Log implements LogApi {
   /** Retries of batches that are still on their way. */
   readonly #handedOver: Waiters;
   readonly #flushed: Waiters;
-  readonly #compactor: Compactor;
+  /** Made by the first compaction. */
+  #compactor: Compactor | undefined;
 
   private constructor({ store, kernel, clock, breathe, settings = {} }: LogOptions) {
     this.#breathe = breathe;
@@ -98,7 +99,6 @@ export class Log implements LogApi {
     this.#flushed = new Waiters(queueAppendsMax);
     this.#end = store.logEndOffset;
     this.#highWatermark = store.flushedOffset;
-    this.#compactor = new Compactor({ store, kernel, settings: this.settings });
     store.onSeal = (maxBytes) => {
       // In the middle of store.append: some of the group lie in the segment being sealed, some will come behind it.
       this.#countWritten();
@@ -377,8 +377,14 @@ export class Log implements LogApi {
       }),
     );
     const retired = await this.#exclusive(() => this.#guarded(() => this.#retire()));
-    const compacted = await this.#compactor.run(this.#clock.now(), this.#highWatermark, (swap) => this.#exclusive(() => this.#guarded(swap)));
-    return { retired, compacted, rolled };
+    return { retired, compacted: await this.#compact(), rolled };
+  }
+
+  async #compact(): Promise<CleanResult["compacted"]> {
+    if (!this.settings.compaction) return { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 };
+    const { Compactor } = await import("./compaction.ts");
+    this.#compactor ??= new Compactor({ store: this.#store, kernel: this.#kernel, settings: this.settings });
+    return this.#compactor.run(this.#clock.now(), this.#highWatermark, (swap) => this.#exclusive(() => this.#guarded(swap)));
   }
 
   async #retire(): Promise<CleanResult["retired"]> {

@@ -65,7 +65,7 @@ export interface LogSettings {
   readonly producerMaxAgeMs: number;
   /** Keys one compaction pass holds in memory. Default 1,000,000. */
   readonly compactionKeysMax: number;
-  /** Largest decompressed batch, bytes. Default 16 MiB. */
+  /** Largest decompressed batch, bytes. Default and upper limit 2 MiB: what the kernel's memory holds. */
   readonly decompressedBytesMax: number;
 }
 

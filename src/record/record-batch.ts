@@ -4,8 +4,7 @@
  * keeps one record keeps the batch.
  */
 import { TidemarkError, type ErrorDetails } from "../errors.ts";
-import { Column, COLUMNS, KERNEL_BATCH_BYTES_MAX, Status, type Kernel, type RecordColumns } from "../kernel/types.ts";
-import { gunzip } from "./codec.ts";
+import { Column, COLUMNS, KERNEL_BATCH_BYTES_MAX, Status, statusName, type Kernel, type RecordColumns } from "../kernel/types.ts";
 import {
   ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, BATCH_HEADER_BYTES, Codec, CODEC_MASK, LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf,
   readHeader, type BatchHeader,
@@ -117,10 +116,8 @@ function checked(bytes: Uint8Array, status: Status): void {
   if (status === Status.OK) return;
   // The CRC was good (or not asked for), so this is a batch of a later version, not damage.
   if (status === Status.BAD_ATTRIBUTES) throw unsupported(bytes);
-  throw corrupt(bytes, STATUS_NAMES[status] ?? "?", status);
+  throw corrupt(bytes, statusName(status), status);
 }
-
-const STATUS_NAMES: Readonly<Record<number, string>> = Object.fromEntries(Object.entries(Status).map(([name, status]) => [status, name]));
 
 function unsupported(bytes: Uint8Array): TidemarkError {
   const { attributes } = readHeader(bytes);
@@ -147,6 +144,7 @@ async function decodeCompressed(kernel: Kernel, bytes: Uint8Array, options: Deco
   checked(bytes, kernel.validateBatch(bytes));
   if ((header.attributes & CODEC_MASK) !== Codec.GZIP) throw unsupported(bytes);
   const cap = Math.min(decompressedBytesMax, KERNEL_BATCH_BYTES_MAX);
+  const { gunzip } = await import("./codec.ts");
   const records = await gunzip(bytes.subarray(BATCH_HEADER_BYTES), cap).catch((thrown: unknown) => {
     if (thrown instanceof TidemarkError) throw thrown;
     throw corrupt(bytes, "gzip", undefined, thrown);

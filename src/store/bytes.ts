@@ -1,4 +1,4 @@
-/** Small byte tools of the store: big-endian fields over one view, a growing buffer, and CRC-32C of a concatenation. */
+/** Small byte tools of the store: big-endian fields over one view, a growing buffer, joining. */
 
 /** A DataView over exactly these bytes. */
 export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -38,8 +38,9 @@ export class GrowingBytes {
   }
 }
 
-/** Joins parts into one new array. */
+/** Joins parts into one array; a single part comes back as it is. */
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
   let length = 0;
   for (const part of parts) length += part.length;
   const joined = new Uint8Array(length);
@@ -49,36 +50,4 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return joined;
-}
-
-/** Castagnoli's polynomial, reflected. */
-const POLYNOMIAL = 0x82f63b78;
-
-/** a · b modulo the polynomial, bits reflected (x^0 is the top bit), as in zlib's crc32_combine. */
-function multiply(a: number, b: number): number {
-  let product = 0;
-  for (let bit = 31; bit >= 0; bit--) {
-    if ((a >>> bit) & 1) product ^= b;
-    b = b & 1 ? (b >>> 1) ^ POLYNOMIAL : b >>> 1;
-  }
-  return product >>> 0;
-}
-
-/** x^(8 · 2^k): what k doublings of one zero byte do to a CRC. 31 of them cover any length below 2^31 bytes. */
-const BYTE_POWERS: number[] = [];
-
-/**
- * CRC-32C of A ‖ B from the CRCs of A and B and B's length. Each batch already carries the CRC of its own bytes, so a
- * segment's body CRC costs arithmetic instead of a second pass over all the data.
- */
-export function crc32cCombine(crcA: number, crcB: number, lengthB: number): number {
-  if (BYTE_POWERS.length === 0) {
-    BYTE_POWERS.push(0x00800000); // x^8
-    for (let k = 1; k < 31; k++) BYTE_POWERS.push(multiply(BYTE_POWERS[k - 1]!, BYTE_POWERS[k - 1]!));
-  }
-  let shifted = crcA;
-  for (let k = 0, length = lengthB; length > 0; k++, length >>>= 1) {
-    if (length & 1) shifted = multiply(BYTE_POWERS[k]!, shifted);
-  }
-  return (shifted ^ crcB) >>> 0;
 }

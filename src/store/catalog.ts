@@ -16,7 +16,7 @@
  * createdAt] while active, and behind these [nextOffset, bytes, batches, records, maxTimestamp, sealedAt, compacted (0 or
  * 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in milliseconds.
  */
-import { assert, TidemarkError } from "../errors.ts";
+import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
 import type { QuarantinedRange } from "./log-store.ts";
@@ -31,6 +31,8 @@ const PAYLOAD_AT = CRC_AT + 4;
 export const CATALOG_VERSION = 1;
 /** The first slots hold the catalog's copies. */
 export const CATALOG_SLOTS = 2;
+/** More than a catalog can name. */
+const SLOTS_MAX = 2 ** 17;
 
 /** A segment as the catalog knows it. The last one of a log is active, all before it are sealed. */
 export interface SegmentEntry {
@@ -94,6 +96,30 @@ function unpackSegment(packed: PackedSegment): SegmentEntry {
   if (packed.length === ACTIVE_FIELDS.length) return active;
   const sealed = fields(SEALED_FIELDS, ACTIVE_FIELDS.length) as unknown as SealedEntry;
   return { ...active, sealed: { ...sealed, compacted: Boolean(sealed.compacted) } };
+}
+
+const areCounts = (...values: unknown[]): boolean => values.every((value) => Number.isSafeInteger(value) && (value as number) >= 0);
+
+/**
+ * The checksum vouches for the bytes, not for who wrote them: a number that can't be true would become a read beyond the
+ * slot, or slots without end. Throws where a field is of another shape.
+ */
+function isPossible({ epoch, usedSlots, logs }: PackedState, slotBytes: number): boolean {
+  const isSegment = (packed: PackedSegment, at: number, all: readonly PackedSegment[]): boolean => {
+    const [slot, base, epoch, , next, bytes, batches, records, , , , ...sizes] = packed as readonly number[];
+    const active = at === all.length - 1;
+    return (
+      packed.length === ACTIVE_FIELDS.length + (active ? 0 : SEALED_FIELDS.length) && packed.every((value) => Number.isFinite(value)) &&
+      areCounts(slot, base, epoch) && slot! >= CATALOG_SLOTS && slot! < SLOTS_MAX && epoch! < 2 ** 31 - 1 &&
+      (active || (areCounts(bytes, batches, records, ...sizes) && next! >= base! && all[at + 1]![1]! >= next! && bytes! + sizes[0]! + sizes[1]! + sizes[2]! < slotBytes))
+    );
+  };
+  return (
+    areCounts(epoch, usedSlots) && epoch < 2 ** 31 - 1 && usedSlots <= SLOTS_MAX &&
+    logs.every(({ name, logStartOffset, segments, quarantined }) =>
+      typeof name === "string" && areCounts(logStartOffset) && segments.length > 0 && segments.every(isSegment) &&
+      quarantined.every(({ from, to, position, bytes }) => areCounts(from, to - from, position, bytes) && position + bytes <= slotBytes))
+  );
 }
 
 export class Catalog {
@@ -179,10 +205,14 @@ export class Catalog {
         version: view.getUint32(VERSION_AT),
       });
     }
-    // The checksum vouches for what we wrote; parsing can only fail on a bug of ours.
-    const packed = JSON.parse(new TextDecoder().decode(bytes.subarray(PAYLOAD_AT))) as PackedState;
-    assert(Array.isArray(packed.logs) && Number.isInteger(packed.epoch), "catalog payload has its fields");
-    const logs = packed.logs.map((log) => ({ ...log, segments: log.segments.map(unpackSegment) }));
-    return { generation: Number(view.getBigUint64(GENERATION_AT)), state: { ...packed, logs } };
+    try {
+      const packed = JSON.parse(new TextDecoder().decode(bytes.subarray(PAYLOAD_AT))) as PackedState;
+      const generation = Number(view.getBigUint64(GENERATION_AT));
+      if (!Number.isSafeInteger(generation) || !isPossible(packed, this.#volume.slotBytes)) return "damaged";
+      const logs = packed.logs.map((log) => ({ ...log, segments: log.segments.map(unpackSegment) }));
+      return { generation, state: { ...packed, logs } };
+    } catch {
+      return "damaged";
+    }
   }
 }

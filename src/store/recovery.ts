@@ -13,14 +13,12 @@
  *
  * Nothing is written here, so a crash in the middle leaves everything as it was and the next open finds the same.
  */
-import { INDEX_STATE_EMPTY, type Kernel, KERNEL_BATCH_BYTES_MAX, type ScanResult, Status } from "../kernel/types.ts";
+import { INDEX_STATE_EMPTY, type Kernel, KERNEL_BATCH_BYTES_MAX, type ScanResult, Status, statusName } from "../kernel/types.ts";
 import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../record/format.ts";
 import { viewOf } from "./bytes.ts";
 import type { Segment } from "./segment.ts";
 import { BODY_AT, type Mark } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
-
-const STATUS_NAME = Object.fromEntries(Object.entries(Status).map(([name, status]) => [status, name])) as Record<Status, string>;
 
 export interface Walk {
   readonly volume: Volume;
@@ -58,7 +56,7 @@ export async function walkDurable(walk: Walk, end: number, nextOffset: number): 
     const position = segment.bytes;
     const found = await findBatch(walk, position, end, segment.nextOffset, nextOffset);
     const to = found?.baseOffset ?? nextOffset;
-    quarantine(segment, to, position, (found?.position ?? end) - position, STATUS_NAME[status]);
+    quarantine(segment, to, position, (found?.position ?? end) - position, statusName(status));
   }
   // Batches that tile the bytes but end too early: the offsets between were acknowledged and are gone.
   if (segment.nextOffset < nextOffset) {
@@ -78,7 +76,7 @@ export async function walkTail(walk: Walk): Promise<TailCut | undefined> {
   const status = await walkValid(walk, end);
   const position = segment.bytes;
   const torn = await tornBytes(walk, position, end);
-  return torn === 0 ? undefined : { offset: segment.nextOffset, bytes: torn, reason: STATUS_NAME[status] };
+  return torn === 0 ? undefined : { offset: segment.nextOffset, bytes: torn, reason: statusName(status) };
 }
 
 /**
@@ -94,9 +92,9 @@ export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
     const found = await findBatch(walk, position, end, segment.nextOffset, Number.MAX_SAFE_INTEGER);
     if (!found) {
       const torn = await tornBytes(walk, position, end);
-      return torn === 0 ? undefined : { offset: segment.nextOffset, bytes: torn, reason: STATUS_NAME[status] };
+      return torn === 0 ? undefined : { offset: segment.nextOffset, bytes: torn, reason: statusName(status) };
     }
-    quarantine(segment, found.baseOffset, position, found.position - position, STATUS_NAME[status]);
+    quarantine(segment, found.baseOffset, position, found.position - position, statusName(status));
   }
 }
 

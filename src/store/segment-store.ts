@@ -154,7 +154,7 @@ export class SegmentStore {
    * that no seek is the first to meet a closed slot. What fails here fails again, and is reported, when it is needed.
    */
   async warm(): Promise<void> {
-    const newestFirst = [...this.#logs.values()].flatMap((log) => log.sealed()).sort((a, b) => b.createdAt - a.createdAt);
+    const newestFirst = [...this.#logs.values()].flatMap((log) => log.all).filter(({ sealed }) => sealed).sort((a, b) => b.createdAt - a.createdAt);
     for (const segment of newestFirst.slice(0, this.reader.loadedMax)) {
       if (this.#closed || this.#poison) return;
       // A compacted segment's body is checked when it is loaded: that is too much to do ahead of need.

@@ -5,7 +5,7 @@
 import { INDEX_STATE_EMPTY, type IndexState, type Kernel, KERNEL_BATCH_BYTES_MAX, Status } from "../kernel/types.ts";
 import { readHeader } from "../record/format.ts";
 import { assert } from "../errors.ts";
-import { crc32cCombine, GrowingBytes } from "./bytes.ts";
+import { GrowingBytes } from "./bytes.ts";
 import type { SealedEntry, SegmentEntry } from "./catalog.ts";
 import type { QuarantinedRange, SegmentInfo } from "./log-store.ts";
 import { BODY_AT } from "./slot.ts";
@@ -69,10 +69,11 @@ export class Segment {
   }
 
   /**
-   * Counts whole batches that continue the segment. `combineCrc` carries the body CRC on from the batches' own; recovery
-   * leaves it out and computes it once over all bytes.
+   * Counts whole batches that continue the segment. `countCrc` carries the body CRC on; recovery leaves it out and
+   * computes it once over all bytes.
    */
-  add(kernel: Kernel, bytes: Uint8Array, combineCrc: boolean): void {
+  add(kernel: Kernel, bytes: Uint8Array, countCrc: boolean): void {
+    if (countCrc) this.bodyCrc = kernel.crc32c(bytes, this.bodyCrc);
     for (let at = 0; at < bytes.length; ) {
       const part = bytes.subarray(at, at + KERNEL_BATCH_BYTES_MAX);
       const scan = kernel.scan(part, {
@@ -87,7 +88,6 @@ export class Segment {
       });
       assert(scan.validBytes > 0 && (scan.status === Status.OK || scan.status === Status.NEED_MORE), `batches tile: ${scan.status}`);
       if (this.firstTimestamp < 0 && this.batches === 0) this.firstTimestamp = readHeader(part).baseTimestamp;
-      if (combineCrc) this.#combine(kernel, part.subarray(0, scan.validBytes));
       this.#offsetEntries.add(scan.offsetEntries);
       this.#timeEntries.add(scan.timeEntries);
       this.#indexState = scan.index;
@@ -105,15 +105,6 @@ export class Segment {
     this.damage.push(range);
     this.nextOffset = range.to;
     this.bytes = range.position + range.bytes;
-  }
-
-  #combine(kernel: Kernel, bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; ) {
-      const header = readHeader(bytes, at);
-      // The batch's CRC covers byte 21 on; the 21 bytes before it (with the CRC itself) are the only ones to be read.
-      this.bodyCrc = crc32cCombine(kernel.crc32c(bytes.subarray(at, at + 21), this.bodyCrc), header.crc, header.sizeBytes - 21);
-      at += header.sizeBytes;
-    }
   }
 
   entry(): SegmentEntry {

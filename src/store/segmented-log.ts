@@ -24,7 +24,7 @@ import type { SegmentStore } from "./segment-store.ts";
 import { BODY_AT, encodeMark, type Mark, markPosition } from "./slot.ts";
 import { readExactly } from "./volume.ts";
 
-/** Runs of batches below this are joined into one write; larger batches are written as they are, without a copy. */
+/** Neighbours are joined into writes of up to this size; larger batches are written as they are, without a copy. */
 const JOIN_BYTES = 64 * 1024;
 /**
  * A mark is a second dirty page for the flush, so it is not written anew for less than 1/128 of a slot (64 KiB of 8 MiB),
@@ -39,10 +39,12 @@ export class SegmentedLog implements LogStore {
   leaderEpoch: number;
   onSeal: ((maxBytes: number) => Uint8Array) | undefined;
 
-  #store: SegmentStore;
-  #segments: Segment[];
+  readonly store: SegmentStore;
+  /** For the store's own use: also what only its producers' snapshot keeps here. */
+  all: readonly Segment[];
   #logStartOffset: number;
-  #flushed: { offset: number; position: number };
+  /** The end of what is flushed; the position is inside the active segment's body. */
+  flushed: { readonly offset: number; readonly position: number };
   /** The newest mark in the active slot. */
   #mark: Mark;
   /** Bytes kept free in every slot for the producers' snapshot. */
@@ -51,14 +53,14 @@ export class SegmentedLog implements LogStore {
   readonly #markBytes: number;
 
   constructor(store: SegmentStore, name: string, state: { segments: Segment[]; logStartOffset: number; mark: Mark; recovery: LogRecovery }) {
-    this.#store = store;
+    this.store = store;
     this.name = name;
     this.recovery = state.recovery;
     this.leaderEpoch = store.epoch;
-    this.#segments = state.segments;
+    this.all = state.segments;
     this.#logStartOffset = state.logStartOffset;
     this.#mark = state.mark;
-    this.#flushed = { offset: this.#active.nextOffset, position: this.#active.bytes };
+    this.flushed = { offset: this.#active.nextOffset, position: this.#active.bytes };
     this.#producersReserve = Math.min(store.volume.slotBytes >> 4, 128 * 1024);
     this.#markBytes = store.volume.slotBytes >> MARK_SHARE;
     const room = store.volume.slotBytes - BODY_AT;
@@ -66,7 +68,7 @@ export class SegmentedLog implements LogStore {
   }
 
   get #active(): Segment {
-    return this.#segments[this.#segments.length - 1]!;
+    return this.all[this.all.length - 1]!;
   }
   get activeSlot(): number {
     return this.#active.slot;
@@ -78,29 +80,24 @@ export class SegmentedLog implements LogStore {
     return this.#active.nextOffset;
   }
   get flushedOffset(): number {
-    return this.#flushed.offset;
+    return this.flushed.offset;
   }
   get quarantined(): readonly QuarantinedRange[] {
-    return this.#segments.flatMap((segment) => segment.damage).filter((range) => range.to > this.#logStartOffset);
+    return this.all.flatMap((segment) => segment.damage).filter((range) => range.to > this.#logStartOffset);
   }
   segments(): readonly SegmentInfo[] {
-    return this.#segments.filter((segment) => !segment.sealed || segment.nextOffset > this.#logStartOffset).map((segment) => segment.info());
-  }
-
-  /** The sealed segments themselves, for the store's own use. */
-  sealed(): readonly Segment[] {
-    return this.#segments.filter((segment) => segment.sealed);
+    return this.all.filter((segment) => !segment.sealed || segment.nextOffset > this.#logStartOffset).map((segment) => segment.info());
   }
 
   /** What the catalog says of this log, with the given segments instead of today's when a change is being committed. */
-  entry(segments: readonly Segment[] = this.#segments, logStartOffset = this.#logStartOffset): LogEntry {
+  entry(segments: readonly Segment[] = this.all, logStartOffset = this.#logStartOffset): LogEntry {
     return { name: this.name, logStartOffset, segments: segments.map((segment) => segment.entry()), quarantined: segments.flatMap((s) => s.damage) };
   }
 
   // --- writing -----------------------------------------------------------------------------------------------------
 
   async append(batches: readonly Uint8Array[]): Promise<void> {
-    const store = this.#store;
+    const store = this.store;
     store.check();
     await this.#reserve(batches);
     const from = this.logEndOffset;
@@ -124,7 +121,7 @@ export class SegmentedLog implements LogStore {
 
   #fits(bytes: number): boolean {
     const body = this.#active.bytes + bytes;
-    return BODY_AT + body + sectionsBytesMax(body, this.#producersReserve) <= this.#store.volume.slotBytes;
+    return BODY_AT + body + sectionsBytesMax(body, this.#producersReserve) <= this.store.volume.slotBytes;
   }
 
   /** All the slots that these batches will need, before the first byte is written: a full disk refuses all or nothing. */
@@ -142,16 +139,16 @@ export class SegmentedLog implements LogStore {
       }
       pending += batch.length;
     }
-    if (slots > 0) await this.#store.reserveSlots(slots);
+    if (slots > 0) await this.store.reserveSlots(slots);
   }
 
   async #write(batches: readonly Uint8Array[]): Promise<void> {
     if (batches.length === 0) return;
-    const { volume, kernel } = this.#store;
+    const { volume, kernel } = this.store;
     for (const batch of batches) stampLeaderEpoch(batch, this.leaderEpoch);
-    await this.#store.poisonOnFailure(async () => {
+    await this.store.poisonOnFailure(async () => {
       const active = this.#active;
-      if (this.#mark.clean || this.#flushed.position - this.#mark.position >= this.#markBytes) await this.#writeMark(false);
+      if (this.#mark.clean || this.flushed.position - this.#mark.position >= this.#markBytes) await this.#writeMark(false);
       for (const part of joined(batches)) {
         await volume.write(active.slot, BODY_AT + active.bytes, part);
         active.add(kernel, part, true);
@@ -160,9 +157,9 @@ export class SegmentedLog implements LogStore {
   }
 
   async #writeMark(clean: boolean): Promise<void> {
-    const { volume, kernel } = this.#store;
+    const { volume, kernel } = this.store;
     const { slot, baseOffset } = this.#active;
-    const { offset: nextOffset, position } = this.#flushed;
+    const { offset: nextOffset, position } = this.flushed;
     const mark = { count: this.#mark.count + 1, baseOffset, position, nextOffset, epoch: this.leaderEpoch, clean };
     await volume.write(slot, markPosition(mark), encodeMark(kernel, mark));
     this.#mark = mark;
@@ -174,24 +171,24 @@ export class SegmentedLog implements LogStore {
   }
 
   async handOver(): Promise<void> {
-    this.#store.check();
-    await this.#store.poisonOnFailure(() => this.#store.volume.handOver([this.#active.slot]));
+    this.store.check();
+    await this.store.poisonOnFailure(() => this.store.volume.handOver([this.#active.slot]));
   }
 
   async flush(): Promise<void> {
-    this.#store.check();
+    this.store.check();
     const active = this.#active;
     const flushed = { offset: active.nextOffset, position: active.bytes };
-    await this.#store.poisonOnFailure(async () => {
+    await this.store.poisonOnFailure(async () => {
       // Nothing new: the mark catches up with the last flush, so that rot in its batches can't be taken for a torn tail.
-      if (flushed.position === this.#flushed.position && this.#mark.position !== flushed.position) await this.#writeMark(false);
-      await this.#store.volume.flush([active.slot]);
+      if (flushed.position === this.flushed.position && this.#mark.position !== flushed.position) await this.#writeMark(false);
+      await this.store.volume.flush([active.slot]);
     });
-    this.#flushed = flushed;
+    this.flushed = flushed;
   }
 
   async roll(): Promise<void> {
-    const store = this.#store;
+    const store = this.store;
     store.check();
     if (this.#active.batches === 0 && this.#active.bytes === 0) return;
     await store.change(async (change) => {
@@ -203,108 +200,66 @@ export class SegmentedLog implements LogStore {
       const mark = await store.beginSegment(this.name, next);
       await store.volume.flush([old.slot, slot]);
       const { sealed: _, ...entry } = old.entry();
-      const entries = [...this.entry(this.#segments.slice(0, -1)).segments, { ...entry, sealed }, next.entry()];
+      const entries = [...this.entry(this.all.slice(0, -1)).segments, { ...entry, sealed }, next.entry()];
       await change.commit(this.name, { ...this.entry(), segments: entries });
       old.becomeSealed(sealed);
-      this.#segments = [...this.#segments, next];
+      this.all = [...this.all, next];
       this.leaderEpoch = epoch;
       this.#mark = mark;
-      this.#flushed = { offset: next.baseOffset, position: 0 };
+      this.flushed = { offset: next.baseOffset, position: 0 };
     });
   }
 
   #seal(segment: Segment) {
-    const { volume, kernel } = this.#store;
+    const { volume, kernel } = this.store;
     const room = volume.slotBytes - BODY_AT - segment.bytes - sectionsBytesMax(segment.bytes, 0);
     const snapshot = this.onSeal?.(room);
     return writeSections(volume, kernel, segment, {
       nextOffset: segment.nextOffset,
-      sealedAt: this.#store.now(),
+      sealedAt: this.store.now(),
       compacted: false,
       // Without room the state is found by walking further back; nothing depends on this section.
       producers: snapshot && snapshot.length <= room ? snapshot : new Uint8Array(0),
-      previousFooterCrc: this.#segments[this.#segments.length - 2]?.sealed?.footerCrc ?? 0,
+      previousFooterCrc: this.all[this.all.length - 2]?.sealed?.footerCrc ?? 0,
       epoch: this.leaderEpoch,
     });
   }
 
   async trim(offset: number): Promise<void> {
-    this.#store.check();
+    this.store.check();
     if (offset <= this.#logStartOffset) return;
-    if (offset > this.#flushed.offset) {
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", { offset, flushedOffset: this.#flushed.offset });
+    if (offset > this.flushed.offset) {
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", { offset, flushedOffset: this.flushed.offset });
     }
-    await this.#store.change(async (change) => {
-      const kept = this.#segments.filter((segment) => !segment.sealed || segment.nextOffset > offset);
+    await this.store.change(async (change) => {
+      const kept = this.all.filter((segment) => !segment.sealed || segment.nextOffset > offset);
       // The newest producers' snapshot outlives its records: a re-sent batch must be recognised although it was trimmed.
-      const newest = this.#segments.findLast((segment) => segment.sealed?.producersBytes);
+      const newest = this.all.findLast((segment) => segment.sealed?.producersBytes);
       if (newest && !kept.includes(newest)) kept.unshift(newest);
       // A mark covers the log start, so that rot behind the mark can never put the log's end before its start.
       if (this.#mark.nextOffset < offset) {
         await this.#writeMark(false);
-        await this.#store.volume.flush([this.#active.slot]);
+        await this.store.volume.flush([this.#active.slot]);
       }
       await change.commit(this.name, this.entry(kept, offset));
-      this.#adopt(kept);
+      this.adopt(kept);
       this.#logStartOffset = offset;
     });
   }
 
   /** The list of segments becomes `next`; slots of those that left are free from here on. */
-  #adopt(next: readonly Segment[]): void {
-    for (const segment of this.#segments) {
+  adopt(next: readonly Segment[]): void {
+    for (const segment of this.all) {
       if (next.includes(segment)) continue;
       segment.retired = true;
-      this.#store.release(segment);
+      this.store.release(segment);
     }
-    this.#segments = [...next];
+    this.all = next;
   }
 
   async replace(from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void> {
-    const store = this.#store;
-    store.check();
-    const inputs = this.#segments.filter((segment) => segment.sealed && segment.baseOffset >= from && segment.nextOffset <= to);
-    if (inputs[0]?.baseOffset !== from || inputs[inputs.length - 1]?.nextOffset !== to) {
-      throw new TidemarkError("INVALID_ARGUMENT", "no sealed segments cover this range", { from, to });
-    }
-    // The newest producers' snapshot must outlive its segment, so an empty output carries it.
-    const wanted = outputs.length > 0 ? outputs : [{ baseOffset: from, nextOffset: to, bytes: new Uint8Array(0), sealedAt: inputs[inputs.length - 1]!.sealed!.sealedAt }];
-    const producers = await this.#producersOf(inputs[inputs.length - 1]!);
-    await store.reserveSlots(wanted.length);
-    await store.change(async (change) => {
-      const made: Segment[] = [];
-      for (const [at, output] of wanted.entries()) {
-        made.push(await this.#writeOutput(await change.takeSlot(), output, at === wanted.length - 1 ? producers : new Uint8Array(0)));
-      }
-      await store.volume.flush(made.map((segment) => segment.slot));
-      const first = this.#segments.indexOf(inputs[0]!);
-      const next = this.#segments.filter((segment) => !inputs.includes(segment));
-      next.splice(first, 0, ...made);
-      await change.commit(this.name, this.entry(next));
-      this.#adopt(next);
-    });
-  }
-
-  /** A segment's snapshot, for the one that takes its place. Unreadable, it may go only where a newer one stands. */
-  async #producersOf(segment: Segment): Promise<Uint8Array> {
-    const sections = await readSections(this.#store.volume, this.#store.kernel, segment);
-    const newer = this.#segments.slice(this.#segments.indexOf(segment) + 1).some((each) => each.sealed?.producersBytes);
-    if (!sections && segment.sealed?.producersBytes && !newer) {
-      throw new TidemarkError("STORAGE_FAILED", "the producers' snapshot can't be read", { slot: segment.slot });
-    }
-    return sections?.producers ?? new Uint8Array(0);
-  }
-
-  async #writeOutput(slot: number, output: ReplacementSegment, producers: Uint8Array): Promise<Segment> {
-    const { volume, kernel, now } = this.#store;
-    const { baseOffset, nextOffset, bytes, sealedAt } = output;
-    const segment = new Segment({ slot, baseOffset, epoch: this.leaderEpoch, createdAt: now() });
-    await this.#store.beginSegment(this.name, segment);
-    await volume.write(slot, BODY_AT, bytes);
-    segment.add(kernel, bytes, true);
-    const epoch = this.leaderEpoch;
-    segment.becomeSealed(await writeSections(volume, kernel, segment, { nextOffset, sealedAt, compacted: true, producers, previousFooterCrc: 0, epoch }));
-    return segment;
+    const { replaceSegments } = await import("./replace.ts");
+    await replaceSegments(this, from, to, outputs);
   }
 
   async close(): Promise<void> {
@@ -320,11 +275,11 @@ export class SegmentedLog implements LogStore {
     let wanted = from;
     for (;;) {
       const limit = Math.min(limitOffset, this.logEndOffset);
-      const segment = wanted < limit ? this.#segmentFor(wanted) : undefined;
+      const segment = wanted < limit ? this.segmentFor(wanted) : undefined;
       if (!segment) return { bytes: new Uint8Array(0), nextOffset: wanted };
-      if (verify) await this.#examine(segment);
-      await this.#store.reader.prepare(segment);
-      const found = await this.#store.reader.read(segment, Math.max(wanted, segment.baseOffset), maxBytes, limit);
+      if (verify) await this.examine(segment);
+      await this.store.reader.prepare(segment);
+      const found = await this.store.reader.read(segment, Math.max(wanted, segment.baseOffset), maxBytes, limit);
       // Trimmed or compacted while we read: its slot may hold other bytes by now, so look again.
       if (segment.retired) this.#checkRange(from);
       else if (found) return found;
@@ -341,33 +296,33 @@ export class SegmentedLog implements LogStore {
     }
   }
 
-  async #examine(segment: Segment): Promise<void> {
-    const { offset: nextOffset, position: bytes } = this.#flushed;
-    await this.#store.reader.examine(segment, segment.sealed ? undefined : { bytes, nextOffset });
+  async examine(segment: Segment): Promise<void> {
+    const { offset: nextOffset, position: bytes } = this.flushed;
+    await this.store.reader.examine(segment, segment.sealed ? undefined : { bytes, nextOffset });
   }
 
   /** The segment that holds `offset`, or the first behind it. Binary search over base offsets. */
-  #segmentFor(offset: number): Segment | undefined {
+  segmentFor(offset: number): Segment | undefined {
     let low = 0;
-    let high = this.#segments.length;
+    let high = this.all.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#segments[middle]!.nextOffset > offset) high = middle;
+      if (this.all[middle]!.nextOffset > offset) high = middle;
       else low = middle + 1;
     }
-    return this.#segments[low];
+    return this.all[low];
   }
 
   async offsetForTimestamp(timestamp: number): Promise<number | undefined> {
-    for (const segment of this.#segments) {
+    for (const segment of this.all) {
       const gone = segment.retired || (segment.sealed && segment.nextOffset <= this.#logStartOffset);
       if (gone || segment.maxTimestamp < timestamp) continue;
-      await this.#store.reader.prepare(segment);
+      await this.store.reader.prepare(segment);
       // Every batch up to the entry's offset is older than `timestamp`.
-      const entry = this.#store.kernel.searchIndex(segment.indexes.time, "time", timestamp - 1);
+      const entry = this.store.kernel.searchIndex(segment.indexes.time, "time", timestamp - 1);
       const after = entry < 0 ? 0 : viewOf(segment.indexes.time).getInt32(entry * 12 + 8);
-      const position = this.#store.reader.floor(segment, segment.baseOffset + after);
-      for await (const { header } of this.#store.reader.hops(segment, position)) {
+      const position = this.store.reader.floor(segment, segment.baseOffset + after);
+      for await (const { header } of this.store.reader.hops(segment, position)) {
         if (header.maxTimestamp >= timestamp) return Math.max(header.baseOffset, this.#logStartOffset);
       }
       // Compacted or trimmed under our feet: what took its place is in the list of now.
@@ -378,13 +333,13 @@ export class SegmentedLog implements LogStore {
 
   async *headers(from: number): AsyncGenerator<BatchHeader> {
     // Below the log start, too, what was trimmed and is still there: its producers may re-send it.
-    let offset = Math.max(from, this.#segments[0]!.baseOffset);
+    let offset = Math.max(from, this.all[0]!.baseOffset);
     while (offset < this.logEndOffset) {
-      const segment = this.#segmentFor(offset);
+      const segment = this.segmentFor(offset);
       if (!segment) return;
-      await this.#store.reader.prepare(segment);
-      const start = this.#store.reader.floor(segment, Math.max(offset, segment.baseOffset));
-      for await (const { header } of this.#store.reader.hops(segment, start)) {
+      await this.store.reader.prepare(segment);
+      const start = this.store.reader.floor(segment, Math.max(offset, segment.baseOffset));
+      for await (const { header } of this.store.reader.hops(segment, start)) {
         if (header.baseOffset >= offset) yield header;
       }
       offset = segment.nextOffset;
@@ -392,81 +347,27 @@ export class SegmentedLog implements LogStore {
   }
 
   async producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined> {
-    for (const segment of this.#segments.toReversed()) {
+    for (const segment of this.all.toReversed()) {
       if (!segment.sealed?.producersBytes) continue;
-      const sections = await readSections(this.#store.volume, this.#store.kernel, segment);
+      const sections = await readSections(this.store.volume, this.store.kernel, segment);
       if (sections) return { offset: segment.nextOffset, bytes: sections.producers };
-    }
-    return undefined;
-  }
-
-  // --- for tools ---------------------------------------------------------------------------------------------------
-
-  #segmentAt(baseOffset: number): Segment {
-    const segment = this.#segments.find((candidate) => candidate.baseOffset === baseOffset);
-    if (!segment) throw new TidemarkError("INVALID_ARGUMENT", "no segment begins there", { baseOffset });
-    return segment;
-  }
-
-  /** The packed indexes of the segment that begins at `baseOffset`. */
-  async indexes(baseOffset: number): Promise<{ readonly offsetIndex: Uint8Array; readonly timeIndex: Uint8Array }> {
-    const segment = this.#segmentAt(baseOffset);
-    await this.#store.reader.prepare(segment);
-    return { offsetIndex: segment.indexes.offset.slice(), timeIndex: segment.indexes.time.slice() };
-  }
-
-  /** The batches of the segment that begins at `baseOffset`, up to what is flushed. CORRUPT_RANGE when damaged. */
-  async body(baseOffset: number): Promise<Uint8Array> {
-    const segment = this.#segmentAt(baseOffset);
-    await this.#examine(segment);
-    if (segment.damage[0]) throw corruptRange(segment.damage[0]);
-    const length = segment.sealed ? segment.bytes : this.#flushed.position;
-    const bytes = await readExactly(this.#store.volume, segment.slot, BODY_AT, length);
-    if (segment.retired) throw new TidemarkError("OFFSET_OUT_OF_RANGE", "the segment is gone", { baseOffset });
-    return bytes;
-  }
-
-  /** How a seek goes: the segment, the probed index entries, and where the hops began and ended. */
-  async explain(offset: number, kind: "offset" | "time", timestamp: number) {
-    const segment = this.#segmentFor(offset);
-    if (!segment) return undefined;
-    await this.#store.reader.prepare(segment);
-    throwIfDamaged(segment, offset);
-    const probed: number[] = [];
-    const entries = kind === "offset" ? segment.indexes.offset : segment.indexes.time;
-    if (kind === "offset") this.#store.reader.floor(segment, offset, probed);
-    else this.#store.kernel.searchIndex(entries, "time", timestamp - 1, probed);
-    const scanFrom = this.#store.reader.floor(segment, offset);
-    for await (const { header, position } of this.#store.reader.hops(segment, scanFrom)) {
-      if (header.baseOffset + header.lastOffsetDelta < offset) continue;
-      const batch = await readExactly(this.#store.volume, segment.slot, BODY_AT + position, header.sizeBytes);
-      return { segment: segment.info(), entries: entries.slice(), probed, scanFrom, batchPosition: position, batch };
     }
     return undefined;
   }
 }
 
-/** Small neighbours in one buffer each, large batches alone. */
+/** Small neighbours in one buffer each, large batches alone and not copied. */
 function* joined(batches: readonly Uint8Array[]): Generator<Uint8Array> {
-  let small: Uint8Array[] = [];
+  let run: Uint8Array[] = [];
   let bytes = 0;
   for (const batch of batches) {
-    if (batch.length >= JOIN_BYTES) {
-      if (small.length > 0) yield concat(small);
-      small = [];
+    if (bytes > 0 && bytes + batch.length > JOIN_BYTES) {
+      yield concat(run);
+      run = [];
       bytes = 0;
-      yield batch;
-      continue;
     }
-    small.push(batch);
+    run.push(batch);
     bytes += batch.length;
-    // One buffer stays below the kernel's and the port's largest message.
-    if (bytes >= 1024 * 1024) {
-      yield concat(small);
-      small = [];
-      bytes = 0;
-    }
   }
-  if (small.length === 1) yield small[0]!;
-  else if (small.length > 1) yield concat(small);
+  yield concat(run);
 }

@@ -5,6 +5,7 @@
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader, stampBaseOffset } from "../../src/record/format.ts";
 import { readExactly, type Volume } from "../../src/store/volume.ts";
+import { bodyOf, indexesOf } from "../../src/store/look.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
 import { BODY_AT } from "../../src/store/slot.ts";
@@ -258,13 +259,13 @@ export const storeCases: readonly StoreCase[] = [
       let log = await store.log("a");
       const made = await fill(host, log, 120);
       const segment = log.segments()[0]!;
-      const before = await log.indexes(0);
+      const before = await indexesOf(log, 0);
       await flipBit(volume, segment.slot!, BODY_AT + segment.bytes + 9);
       await store.close();
       volume = await host.reopen(volume);
       store = await openStore(host, volume);
       log = await store.log("a");
-      equal(await log.indexes(0), before, "rebuilt equals sealed");
+      equal(await indexesOf(log, 0), before, "rebuilt equals sealed");
       equal(await readAll(log), made);
       await store.close();
     },
@@ -432,7 +433,7 @@ export const storeCases: readonly StoreCase[] = [
 
 /** Position of the n-th batch of the segment that begins at `baseOffset`. */
 async function batchIn(host: StoreHost, log: SegmentedLog, baseOffset: number, n: number): Promise<{ position: number }> {
-  const body = await log.body(baseOffset);
+  const body = await bodyOf(log, baseOffset);
   let position = 0;
   for (let i = 0; i < n; i++) position += readHeader(body, position).sizeBytes;
   check(host.kernel.validateBatch(body.slice(position, position + readHeader(body, position).sizeBytes)) === 0, "a batch");

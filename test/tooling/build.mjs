@@ -1,16 +1,20 @@
 /**
  * `npm run build`: the library in dist/.
  *
- *   index.js    `tidemark`: the parts that know no host
- *   browser.js  `tidemark/browser`: the page's part. comlink stays an import: the app's bundler brings it once
- *   *.js        what both share
- *   worker.js   the worker, whole in itself: a worker file is loaded by address, where no import map or bundler helps
- *   kernel.wasm the kernel
- *   types/      declarations
+ *   index.js      `tidemark`: the parts that know no host
+ *   browser.js    `tidemark/browser`: open(), and where the files below lie
+ *   core.js       the page's part and the worker's part, loaded by the first open() (src/browser/core.ts)
+ *   indexeddb.js  the volume in IndexedDB        } loaded on demand, each whole in itself
+ *   extras.js     gzip, compaction, tools        } (src/browser/parts.ts)
+ *   kernel.wasm   the kernel
+ *   *.js          what index.js and browser.js share
+ *   types/        declarations
  *
- * In the sources the worker and the kernel are named as they lie there, so that Vite and Vitest find them without help;
- * here the two addresses become those of dist/. Both stay plain `new URL("./…", import.meta.url)`, which bundlers know.
- * Nothing is minified: bundlers do that, and a debugger shows readable code.
+ * core.js and the parts are loaded by address, which bundlers copy as they are: so they are whole in themselves and
+ * minified here, with source maps. The rest is not: bundlers do that.
+ * The sources name everything as it lies there, so that Vite and Vitest find it without help. Here the worker's address
+ * becomes core.js itself, and each import() of a part becomes loadPart(). What bundlers look for stays as it is: a plain
+ * `new URL("./…", import.meta.url)`.
  */
 import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
 import path from "node:path";
@@ -21,56 +25,70 @@ import { root } from "./setup.mjs";
 
 const dist = path.join(root, "dist");
 
-const ADDRESSES = [
-  [/new URL\(\s*"(?:\.\.\/)+\.cache\/kernel\/release\.wasm",\s*import\.meta\.url\s*,?\s*\)/g, "./kernel.wasm"],
-  [/new URL\(\s*"\.\/worker-entry\.ts",\s*import\.meta\.url\s*,?\s*\)/g, "./worker.js"],
+const address = (file) => `new URL("./${file}", import.meta.url)`;
+const byAddress = (file) => `${address(file)}.href`;
+
+/** What becomes of the sources' own addresses; each must be found. */
+const FACADE = [
+  [/new URL\("(?:\.\.\/)+\.cache\/kernel\/release\.wasm", import\.meta\.url\)/g, address("kernel.wasm")],
+  [
+    /import\("\.\/client\.ts"\)/g,
+    `import(/* @vite-ignore */ /* webpackIgnore: true */ ${byAddress("core.js")}).then((core) => (core.useParts({ indexeddb: ${byAddress("indexeddb.js")}, extras: ${byAddress("extras.js")} }), core))`,
+  ],
+];
+const PARTS = { "idb-volume": "indexeddb", "memory-volume": "extras", inspect: "extras", codec: "extras", compaction: "extras", replace: "extras", prove: "extras" };
+const CORE = [
+  [/new Worker\(new URL\("\.\/worker-entry\.ts", import\.meta\.url\)/g, "new Worker(import.meta.url"],
+  ...Object.entries(PARTS).map(([module, part]) => [new RegExp(`import\\("[./a-z]+/${module}\\.ts"\\)`, "g"), `loadPart("${part}")`]),
 ];
 
-/** Rewrites the addresses; `seen` collects those that were found. */
-function addresses(seen) {
+/** Makes the replacements; `seen` collects those that were found. */
+function replacing(replacements, seen) {
   return {
     name: "tidemark-addresses",
     transform(code) {
       let result = code;
-      for (const [pattern, address] of ADDRESSES) {
+      for (const [pattern, text] of replacements) {
         result = result.replace(pattern, () => {
-          seen.add(address);
-          return `new URL(${JSON.stringify(address)}, import.meta.url)`;
+          seen.add(pattern);
+          return text;
         });
       }
+      if (result.includes("loadPart(") && !code.includes("loadPart")) result = `import { loadPart } from ${JSON.stringify(path.join(root, "src/browser/parts.ts"))};\n${result}`;
       return result === code ? null : { code: result, map: null };
     },
   };
 }
 
-async function bundle(input, options, output) {
+async function bundle(input, replacements, output) {
   const seen = new Set();
   const build = await rolldown({
     input,
     cwd: root,
     platform: "browser",
-    plugins: [addresses(seen)],
+    plugins: [replacing(replacements, seen)],
     transform: { target: "es2022" },
     logLevel: "warn",
-    ...options,
   });
   await build.write({ dir: dist, format: "esm", sourcemap: true, entryFileNames: "[name].js", chunkFileNames: "[name].js", ...output });
   await build.close();
-  return seen;
+  for (const [pattern] of replacements) if (!seen.has(pattern)) throw new Error(`the sources hold nothing like ${pattern}`);
 }
+
+/** Of packages inside; minifying takes their own notices away. */
+const NOTICES = {
+  comlink: "/*! Tidemark, MIT. Contains comlink, Copyright Google LLC, Apache-2.0 */",
+  idb: "/*! Tidemark, MIT. Contains idb, Copyright Jake Archibald, ISC */",
+};
 
 export async function buildLibrary() {
   await rm(dist, { recursive: true, force: true });
   await mkdir(dist, { recursive: true });
-  const page = await bundle(
-    { index: "src/index.ts", browser: "src/browser/index.ts" },
-    { external: ["comlink", "idb"] },
-    {},
-  );
-  const worker = await bundle({ worker: "src/browser/worker-entry.ts" }, {}, { codeSplitting: false });
-  for (const [, address] of ADDRESSES) {
-    if (!page.has(address) && !worker.has(address)) throw new Error(`the sources name nothing that becomes ${address}`);
-  }
+  await bundle({ index: "src/index.ts", browser: "src/browser/index.ts" }, FACADE, {});
+  const whole = { codeSplitting: false, minify: true };
+  await bundle({ core: "src/browser/core.ts" }, CORE, { ...whole, banner: NOTICES.comlink, comments: false });
+  await bundle({ indexeddb: "src/browser/idb-volume.ts" }, [], { ...whole, banner: NOTICES.idb, comments: false });
+  await bundle({ extras: "src/browser/extras.ts" }, [], { ...whole, comments: false });
   await copyFile(path.join(kernelDirectory, "release.wasm"), path.join(dist, "kernel.wasm"));
   const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
   const code = await node([tsc, "-p", path.join("test", "tooling", "tsconfig.types.json")]);

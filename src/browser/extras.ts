@@ -1,0 +1,7 @@
+/** extras.js of the package: what is loaded on demand, in one file (parts.ts). */
+export { Compactor } from "../log/compaction.ts";
+export { compressBatch, gunzip } from "../record/codec.ts";
+export { MemoryVolume } from "../store/memory-volume.ts";
+export { replaceSegments } from "../store/replace.ts";
+export { explainSeek, exportSegment } from "./inspect.ts";
+export { prove } from "./prove.ts";

@@ -1,0 +1,20 @@
+/**
+ * Files of the package that most tabs never need, by address. In the sources they are plain `import("…")`; the build
+ * (test/tooling/build.mjs) turns these into loadPart() inside core.js, which no bundler looks into.
+ *
+ *   page   browser.js ── the addresses, as the app's bundler named the files ──▶ core.js ── open ──▶ worker (core.js)
+ */
+export interface Parts {
+  /** The volume in IndexedDB. */
+  readonly indexeddb?: string;
+  /** gzip, compaction, looking into a log, the proof before a new tide, the volume in memory. */
+  readonly extras?: string;
+}
+
+export const parts: { -readonly [part in keyof Parts]: Parts[part] } = {};
+
+export function useParts(addresses: Parts): void {
+  Object.assign(parts, addresses);
+}
+
+export const loadPart = (part: keyof Parts): Promise<unknown> => import(/* @vite-ignore */ parts[part]!);

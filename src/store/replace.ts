@@ -1,0 +1,62 @@
+/**
+ * Compaction's swap: new segments take the place of sealed ones. Loaded when the first compaction needs it.
+ *
+ *   slots taken → outputs written and flushed → catalog committed (the swap) → old slots free
+ */
+import { TidemarkError } from "../errors.ts";
+import type { ReplacementSegment } from "./log-store.ts";
+import { readSections, writeSections } from "./sections.ts";
+import { Segment } from "./segment.ts";
+import type { SegmentedLog } from "./segmented-log.ts";
+import { BODY_AT } from "./slot.ts";
+
+const NOTHING = new Uint8Array(0);
+
+/** LogStore.replace. */
+export async function replaceSegments(log: SegmentedLog, from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void> {
+  const { store } = log;
+  store.check();
+  const inputs = log.all.filter((segment) => segment.sealed && segment.baseOffset >= from && segment.nextOffset <= to);
+  const last = inputs.at(-1);
+  if (inputs[0]?.baseOffset !== from || last?.nextOffset !== to) {
+    throw new TidemarkError("INVALID_ARGUMENT", "no sealed segments cover this range", { from, to });
+  }
+  // The newest producers' snapshot must outlive its segment, so an empty output carries it.
+  const wanted = outputs.length > 0 ? outputs : [{ baseOffset: from, nextOffset: to, bytes: NOTHING, sealedAt: last.sealed!.sealedAt }];
+  const producers = await producersOf(log, last);
+  await store.reserveSlots(wanted.length);
+  await store.change(async (change) => {
+    const made: Segment[] = [];
+    for (const output of wanted) {
+      made.push(await writeOutput(log, await change.takeSlot(), output, output === wanted.at(-1) ? producers : NOTHING));
+    }
+    await store.volume.flush(made.map((segment) => segment.slot));
+    const first = log.all.indexOf(inputs[0]!);
+    const next = log.all.filter((segment) => !inputs.includes(segment));
+    next.splice(first, 0, ...made);
+    await change.commit(log.name, log.entry(next));
+    log.adopt(next);
+  });
+}
+
+/** A segment's snapshot, for the one that takes its place. Unreadable, it may go only where a newer one stands. */
+async function producersOf({ store, all }: SegmentedLog, segment: Segment): Promise<Uint8Array> {
+  const sections = await readSections(store.volume, store.kernel, segment);
+  const newer = all.slice(all.indexOf(segment) + 1).some((each) => each.sealed?.producersBytes);
+  if (!sections && segment.sealed?.producersBytes && !newer) {
+    throw new TidemarkError("STORAGE_FAILED", "the producers' snapshot can't be read", { slot: segment.slot });
+  }
+  return sections?.producers ?? NOTHING;
+}
+
+async function writeOutput(log: SegmentedLog, slot: number, output: ReplacementSegment, producers: Uint8Array): Promise<Segment> {
+  const { volume, kernel, now } = log.store;
+  const { baseOffset, nextOffset, bytes, sealedAt } = output;
+  const epoch = log.leaderEpoch;
+  const segment = new Segment({ slot, baseOffset, epoch, createdAt: now() });
+  await log.store.beginSegment(log.name, segment);
+  await volume.write(slot, BODY_AT, bytes);
+  segment.add(kernel, bytes, true);
+  segment.becomeSealed(await writeSections(volume, kernel, segment, { nextOffset, sealedAt, compacted: true, producers, previousFooterCrc: 0, epoch }));
+  return segment;
+}
