@@ -1,0 +1,82 @@
+/**
+ * What a page of the crash test tells the ledger, and what it is told to do. The ledger lives in the runner's process, so
+ * it outlives every browser that is killed:
+ *
+ *   page                                   runner
+ *    │ ── POST [invoke #7 append t …] ──────▶ │   written down before append() is called
+ *    │ ◀─ answered ────────────────────────── │
+ *    │      append() … ack                    │
+ *    │ ── POST [complete #7 ok @40 …] ──────▶ │   only now the ack counts
+ */
+import type { Value } from "../checker/history.ts";
+
+export type Engine = "opfs" | "indexeddb";
+/** What a strike can be aimed at: the page says that it is just about to do this. */
+export const MOMENTS = ["roll", "retention", "compaction", "trim", "recovery"] as const;
+export type Moment = (typeof MOMENTS)[number];
+
+/** [value, key, tombstone], flat and short: there are many. */
+export type SentRecord = readonly [value: number, key: string | null, tombstone: 0 | 1];
+
+/** `at` is the page's own clock: it counts the page's events. */
+export type PageEvent =
+  | { readonly type: "append"; readonly id: number; readonly at: number; readonly process: string; readonly topic: string; readonly acks: "written" | "flushed"; readonly records: readonly SentRecord[] }
+  | { readonly type: "trim"; readonly id: number; readonly at: number; readonly topic: string; readonly to: number }
+  | { readonly type: "done"; readonly id: number; readonly at: number; readonly outcome: "ok" | "fail" | "info"; readonly offsets?: readonly number[]; readonly duplicates?: number; readonly code?: string }
+  | { readonly type: "poll"; readonly from: number; readonly at: number; readonly process: string; readonly topic: string; readonly wholeLog: boolean; readonly offsets: readonly number[]; readonly values: readonly Value[] }
+  | { readonly type: "assign"; readonly at: number; readonly process: string; readonly topic: string }
+  | { readonly type: "begin"; readonly id: number; readonly moment: Moment }
+  | { readonly type: "end"; readonly id: number; readonly moment: Moment; readonly retired?: number; readonly compacted?: number }
+  /** Something that must not happen and that no history shows. */
+  | { readonly type: "problem"; readonly text: string };
+
+export interface Post {
+  /** Numbered by the runner: one for each time a page opens the tide. */
+  readonly life: number;
+  readonly events: readonly PageEvent[];
+}
+
+export interface PageConfig {
+  readonly life: number;
+  readonly seed: number;
+  readonly name: string;
+  readonly engine: Engine;
+  /** The planted lie: acks are told before anything was appended. */
+  readonly earlyAck: boolean;
+}
+
+/** How an opening went, and what was found. */
+export interface Audit {
+  readonly openMs: number;
+  readonly readMs: number;
+  readonly records: number;
+  readonly segments: number;
+  /** Openings that met the lock of a page or worker that was just going. */
+  readonly waits: number;
+  readonly cuts: number;
+  readonly clean: boolean;
+  readonly scannedBytes: number;
+}
+
+/** What the runner calls in the page. */
+export interface CrashPage {
+  /** Opens the tide and reads everything in it. */
+  audit(config: PageConfig): Promise<Audit>;
+  /** Starts writers, followers and the keeper on the open tide. */
+  work(): void;
+  /** Lets all of them finish, and closes the tide. */
+  finish(): Promise<void>;
+  /** Ends the worker, and waits until every call has been settled; milliseconds. */
+  terminate(): Promise<number>;
+}
+
+/** The topics, one for each way in which records may leave. */
+export const WINDOW_RECORDS = 400;
+export const RULES = {
+  orders: {},
+  window: { retainRecords: WINDOW_RECORDS },
+  latest: { compacted: true, tombstonesExpire: true },
+  trimmed: {},
+} as const;
+export type TopicName = keyof typeof RULES;
+export const TOPICS = Object.keys(RULES) as TopicName[];

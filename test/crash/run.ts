@@ -1,0 +1,84 @@
+/**
+ * `npm run crash -- --rounds N --target chromium|workerd --seed S --json FILE`
+ *
+ * Kills a real Chromium, its pages and its workers while they write, N times, and checks after each time that nothing that
+ * was acknowledged is lost, doubled or changed. A finding is printed with its seed and shortest history; the exit code is
+ * then 1. `--plant NAME` puts a bug in that must be found (`--plant list` names them).
+ */
+import { writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+import { printFinding } from "../checker/checker.ts";
+import { PLANTS } from "./plants.ts";
+import { type CrashResult, type Failure, runRounds } from "./rounds.ts";
+
+const FINDINGS_SHOWN = 3;
+
+function explain({ round, strike, engine, findings, problems }: Failure, seed: number): void {
+  console.log(`\nround ${round + 1} failed: ${strike.kind}${strike.aim ? ` at ${strike.aim}` : ""}, ${engine}`);
+  for (const problem of problems) console.log(`problem: ${problem}`);
+  for (const finding of findings.toSorted((a, b) => a.history.length - b.history.length).slice(0, FINDINGS_SHOWN)) console.log(printFinding(finding));
+  console.log(`again: npm run crash -- --seed ${seed} --rounds ${round + 1}`);
+}
+
+const quantile = (values: readonly number[], q: number): number => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
+
+function figuresOf({ openings, rounds, seconds, counts, strikes }: CrashResult): Record<string, number> {
+  const figures: Record<string, number> = { rounds, seconds: Math.round(seconds), strikes: Object.values(strikes).reduce((sum, { times }) => sum + times, 0) };
+  const acked = (counts["records acked flushed"] ?? 0) + (counts["records acked written"] ?? 0);
+  figures["records acked"] = acked;
+  for (const engine of ["opfs", "indexeddb"]) {
+    const unclean = openings.filter((opening) => opening.engine === engine && !opening.clean);
+    if (unclean.length === 0) continue;
+    const ms = unclean.map(({ openMs }) => openMs);
+    Object.assign(figures, { [`${engine}: unclean openings`]: unclean.length, [`${engine}: open p50 ms`]: quantile(ms, 0.5), [`${engine}: open p99 ms`]: quantile(ms, 0.99), [`${engine}: open max ms`]: Math.max(...ms) });
+    figures[`${engine}: strike to all read p50 ms`] = quantile(unclean.map(({ totalMs }) => totalMs), 0.5);
+  }
+  return figures;
+}
+
+const number = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 1 });
+
+function print(result: CrashResult, figures: Record<string, number>): void {
+  console.log("");
+  for (const [name, { times, inside }] of Object.entries(result.strikes).sort(([a], [b]) => (a < b ? -1 : 1))) {
+    console.log(`${number(times).padStart(12)}  ${name}${name.includes("@") ? `, ${inside} in the middle of it` : ""}`);
+  }
+  for (const [name, times] of Object.entries(result.counts).sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${number(times).padStart(12)}  ${name}`);
+  for (const [name, value] of Object.entries(figures)) console.log(`${number(value).padStart(12)}  ${name}`);
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: "string", default: "20" },
+      target: { type: "string", default: "chromium" },
+      seed: { type: "string", default: "1" },
+      plant: { type: "string" },
+      json: { type: "string" },
+    },
+  });
+  const { target, plant, json } = values;
+  if (target === "workerd") {
+    console.error("There is no edge to kill yet: --target workerd joins when the edge exists. Use --target chromium.");
+    return 2;
+  }
+  if (target !== "chromium" || (plant !== undefined && !(plant in PLANTS))) {
+    if (plant !== undefined) for (const [name, { what }] of Object.entries(PLANTS)) console.error(`  --plant ${name.padEnd(20)} ${what}`);
+    else console.error("--target is chromium or workerd");
+    return 2;
+  }
+  const [rounds, seed] = [Number(values.rounds), Number(values.seed)];
+  const result = await runRounds({ rounds, seed, plant, onRound: (line) => console.error(line) });
+  const figures = figuresOf(result);
+  if (json !== undefined) {
+    const environment = { date: new Date().toISOString(), node: process.version };
+    await writeFile(json, `${JSON.stringify({ seed, target, plant, figures, strikes: result.strikes, counts: result.counts, failure: result.failure, environment }, null, 2)}\n`);
+  }
+  if (result.failure) explain(result.failure, seed);
+  print(result, figures);
+  const bad = result.failure ? `round ${result.failure.round + 1} FAILED` : "0 acknowledged records lost, doubled or changed";
+  console.log(`seed ${seed}: ${result.rounds} rounds, ${number(figures["records acked"]!)} records acked; ${bad}`);
+  return result.failure ? 1 : 0;
+}
+
+process.exitCode = await main();
