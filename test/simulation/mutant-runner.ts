@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { rolldown } from "rolldown";
 import { kernelBytes } from "../tooling/kernels.ts";
+import { plantedBug } from "../tooling/planted-bug.ts";
 import type { Mutant } from "./mutants.ts";
 import { makePlan } from "./plan.ts";
 import { scenarioPlan } from "./scenarios.ts";
@@ -22,22 +23,13 @@ export interface Caught {
 }
 
 export async function bundleMutant(mutant: Mutant): Promise<string> {
-  let replaced = 0;
+  const plugin = plantedBug(mutant);
   const bundle = await rolldown({
     input: path.join(root, "test/simulation/mutant-entry.ts"),
     cwd: root,
     platform: "node",
     external: (id) => /^(node:|rolldown)/.test(id),
-    plugins: [
-      {
-        name: "planted-bug",
-        transform(code, id) {
-          if (path.relative(root, id).replaceAll("\\", "/") !== mutant.file) return null;
-          replaced = code.split(mutant.find).length - 1;
-          return { code: code.replace(mutant.find, () => mutant.replace), map: null };
-        },
-      },
-    ],
+    plugins: [plugin],
     transform: { target: "node20" },
     logLevel: "silent",
   });
@@ -46,7 +38,7 @@ export async function bundleMutant(mutant: Mutant): Promise<string> {
   const file = path.join(directory, `${mutant.name.replace(/\W+/g, "-")}-${process.pid}.mjs`);
   await bundle.write({ file, format: "esm", codeSplitting: false });
   await bundle.close();
-  if (replaced !== 1) throw new Error(`"${mutant.name}": its source stands ${replaced} times in ${mutant.file}`);
+  plugin.check();
   return file;
 }
 

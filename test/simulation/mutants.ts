@@ -1,14 +1,8 @@
-/**
- * Planted bugs: each is one exact piece of a product's source file, replaced while the simulation is bundled. The product
- * has no hooks for it; a piece that no longer stands there exactly once fails the test, so the list keeps up with the code.
- */
+/** Planted bugs for the simulation: the product with one piece of its source replaced, see test/tooling/planted-bug.ts. */
+import type { PlantedBug } from "../tooling/planted-bug.ts";
 import type { Scenario } from "./scenarios.ts";
 
-export interface Mutant {
-  readonly name: string;
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
+export interface Mutant extends PlantedBug {
   /** Runs over the TypeScript twin, because the bug is in the kernel. */
   readonly twin?: true;
   /** Only narrow histories come near it: the others are left out, to save time. */
@@ -26,13 +20,13 @@ const TWIN = "src/kernel/twin.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   // The volume is used wrongly.
-  { name: "flush left out", file: LOG, find: "await this.#store.volume.flush([active.slot]);", replace: "" },
-  { name: "another slot flushed", file: LOG, find: "await this.#store.volume.flush([active.slot]);", replace: "await this.#store.volume.flush([0]);" },
+  { name: "flush left out", file: LOG, find: "await this.store.volume.flush([active.slot]);", replace: "" },
+  { name: "another slot flushed", file: LOG, find: "await this.store.volume.flush([active.slot]);", replace: "await this.#store.volume.flush([0]);" },
   {
     name: "mark before its data",
     file: LOG,
-    find: "await this.#store.volume.flush([active.slot]);",
-    replace: "this.#flushed = flushed; await this.#writeMark(false); await this.#store.volume.flush([active.slot]);",
+    find: "await this.store.volume.flush([active.slot]);",
+    replace: "this.flushed = flushed; await this.#writeMark(false); await this.store.volume.flush([active.slot]);",
   },
   { name: "roll without a flush", file: LOG, find: "await store.volume.flush([old.slot, slot]);", replace: "" },
   { name: "no hand-over for written", file: "src/log/log.ts", find: "await this.#store.handOver();", replace: "" },
@@ -52,7 +46,7 @@ export const MUTANTS: readonly Mutant[] = [
   // Reading.
   { name: "index one entry too far", file: READER, find: "return entry < 0 ? 0 : viewOf(entries).getInt32(entry * 8 + 4);", replace: "return entries.length === 0 ? 0 : viewOf(entries).getInt32(Math.min((entry + 1) * 8 + 4, entries.length - 4));" },
   { name: "time found one too late", file: LOG, find: "if (header.maxTimestamp >= timestamp) return", replace: "if (header.maxTimestamp > timestamp) return" },
-  { name: "damage not looked for", file: LOG, find: "if (verify) await this.#examine(segment);", replace: "" },
+  { name: "damage not looked for", file: LOG, find: "if (verify) await this.examine(segment);", replace: "" },
   { name: "reader sleeps on", file: "src/log/log.ts", find: "this.#committedReaders.advance(this.#highWatermark);", replace: "" },
   // Promises of the log.
   { name: "high watermark is the log end", file: "src/log/log.ts", find: "    return this.#highWatermark;", replace: "    return this.#store.logEndOffset;" },
