@@ -114,6 +114,8 @@ export const INDEX_STATE_EMPTY: IndexState = { bytesSinceEntry: 0, maxTimestamp:
 /** One index entry per so many bytes of batches (Kafka's index.interval.bytes). */
 export const INDEX_INTERVAL_BYTES = 4096;
 export const OFFSET_ENTRY_BYTES = 8;
+/** Offsets from one segment's base that index entries can tell apart: they are relative, in 31 bits. */
+export const SEGMENT_OFFSETS_MAX = 2 ** 31;
 export const TIME_ENTRY_BYTES = 12;
 
 export interface ScanResult {

@@ -12,7 +12,7 @@
  * trim between the passes makes the swap's range vanish; then the pass ends, and the next one starts from what is there.
  */
 import { TidemarkError } from "../errors.ts";
-import { type Kernel, KERNEL_BATCH_BYTES_MAX, Status } from "../kernel/types.ts";
+import { type Kernel, KERNEL_BATCH_BYTES_MAX, SEGMENT_OFFSETS_MAX, Status } from "../kernel/types.ts";
 import { ATTRIBUTE_CONTROL, Codec, CODEC_MASK } from "../record/format.ts";
 import { compressBatch, decompressBatch } from "../record/codec.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../record/record-batch.ts";
@@ -78,7 +78,8 @@ export class Compactor {
     const groups: SegmentInfo[][] = [];
     let bytes = Infinity;
     for (const segment of inputs) {
-      if (bytes + segment.bytes > bytesMax) {
+      // Also by offsets, however few of them are left.
+      if (bytes + segment.bytes > bytesMax || segment.nextOffset - groups.at(-1)![0]!.baseOffset > SEGMENT_OFFSETS_MAX) {
         groups.push([]);
         bytes = 0;
       }

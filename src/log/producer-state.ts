@@ -141,13 +141,15 @@ export class ProducerState {
     const end = bytes.length - 4;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     if (end < HEAD_BYTES || view.getUint32(0) !== MAGIC || view.getUint32(end) !== kernel.crc32c(bytes.subarray(0, end))) return false;
-    // The checksum vouches for the counts below.
+    const found: [number, ProducerEntry][] = [];
     let at = HEAD_BYTES;
+    // Counts that the bytes don't bear out are damage like any other.
     for (let left = view.getUint32(4); left > 0; left--) {
+      const count = at + PRODUCER_BYTES <= end ? view.getUint16(at + 18) : 0;
+      if (count === 0 || at + PRODUCER_BYTES + count * BATCH_BYTES > end) return false;
       const id = Number(view.getBigInt64(at));
       const epoch = view.getInt16(at + 8);
       const lastSeenMs = Number(view.getBigInt64(at + 10));
-      const count = view.getUint16(at + 18);
       at += PRODUCER_BYTES;
       const batches: ProducerBatch[] = [];
       for (let i = 0; i < count; i++, at += BATCH_BYTES) {
@@ -158,8 +160,9 @@ export class ProducerState {
           crc: view.getUint32(at + 16),
         });
       }
-      this.#put(id, { epoch, lastSeenMs, batches });
+      found.push([id, { epoch, lastSeenMs, batches }]);
     }
+    for (const [id, entry] of found) this.#put(id, entry);
     return true;
   }
 }

@@ -106,12 +106,12 @@ const areCounts = (...values: unknown[]): boolean => values.every((value) => Num
  */
 function isPossible({ epoch, usedSlots, logs }: PackedState, slotBytes: number): boolean {
   const isSegment = (packed: PackedSegment, at: number, all: readonly PackedSegment[]): boolean => {
-    const [slot, base, epoch, , next, bytes, batches, records, , , , ...sizes] = packed as readonly number[];
+    const [slot, base, epoch, , next, bytes, batches, records, maxTimestamp, , , ...sizes] = packed as readonly number[];
     const active = at === all.length - 1;
     return (
       packed.length === ACTIVE_FIELDS.length + (active ? 0 : SEALED_FIELDS.length) && packed.every((value) => Number.isFinite(value)) &&
       areCounts(slot, base, epoch) && slot! >= CATALOG_SLOTS && slot! < SLOTS_MAX && epoch! < 2 ** 31 - 1 &&
-      (active || (areCounts(bytes, batches, records, ...sizes) && next! >= base! && all[at + 1]![1]! >= next! && bytes! + sizes[0]! + sizes[1]! + sizes[2]! < slotBytes))
+      (active || (areCounts(bytes, batches, records, ...sizes) && Number.isSafeInteger(maxTimestamp) && next! >= base! && all[at + 1]![1]! >= next! && bytes! + sizes[0]! + sizes[1]! + sizes[2]! < slotBytes))
     );
   };
   return (

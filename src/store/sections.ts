@@ -1,7 +1,7 @@
 /** Writing and reading the sections behind a sealed segment's batches; footer.ts draws them. */
 import { TidemarkError } from "../errors.ts";
-import type { Kernel } from "../kernel/types.ts";
-import { concat } from "./bytes.ts";
+import { type Kernel, OFFSET_ENTRY_BYTES } from "../kernel/types.ts";
+import { concat, viewOf } from "./bytes.ts";
 import type { SealedEntry } from "./catalog.ts";
 import { decodeFooter, encodeFooter, type Footer, FOOTER_BYTES } from "./footer.ts";
 import type { Indexes, Segment } from "./segment.ts";
@@ -79,6 +79,9 @@ export async function readSections(volume: Volume, kernel: Kernel, segment: Segm
   const footer = decodeFooter(kernel, bytes.subarray(length));
   if (!footer || kernel.crc32c(bytes.subarray(length, length + FOOTER_BYTES - 4)) !== sealed.footerCrc) return undefined;
   if (kernel.crc32c(bytes.subarray(0, length)) !== footer.sectionsCrc) return undefined;
+  // An index that leads out of the body is none, whoever wrote its checksum.
+  const view = viewOf(bytes);
+  for (let at = 4; at < offsetIndexBytes; at += OFFSET_ENTRY_BYTES) if (view.getUint32(at) >= sealed.bytes) return undefined;
   return {
     footer,
     indexes: {

@@ -6,7 +6,8 @@
  *   roll   → sections behind the old batches, a header page in the next slot, flush both, commit the catalog
  */
 import { TidemarkError } from "../errors.ts";
-import { type BatchHeader, stampLeaderEpoch } from "../record/format.ts";
+import { SEGMENT_OFFSETS_MAX } from "../kernel/types.ts";
+import { type BatchHeader, nextOffsetOf, readHeader, stampLeaderEpoch } from "../record/format.ts";
 import { viewOf, concat } from "./bytes.ts";
 import type { LogEntry } from "./catalog.ts";
 import type {
@@ -104,7 +105,7 @@ export class SegmentedLog implements LogStore {
     let run: Uint8Array[] = [];
     let runBytes = 0;
     for (const batch of batches) {
-      if (!this.#fits(runBytes + batch.length)) {
+      if (!this.#fits(runBytes + batch.length, batch)) {
         await this.#write(run);
         // Another log may have taken the reserved slot. Refused in the middle, the append is neither done nor undone.
         await this.roll().catch((thrown: unknown) => {
@@ -119,8 +120,10 @@ export class SegmentedLog implements LogStore {
     await this.#write(run);
   }
 
-  #fits(bytes: number): boolean {
+  /** By bytes and by offsets: a compressed batch of some hundred bytes may hold 65,536. */
+  #fits(bytes: number, last: Uint8Array): boolean {
     const body = this.#active.bytes + bytes;
+    if (nextOffsetOf(readHeader(last)) - this.#active.baseOffset > SEGMENT_OFFSETS_MAX) return false;
     return BODY_AT + body + sectionsBytesMax(body, this.#producersReserve) <= this.store.volume.slotBytes;
   }
 
@@ -132,7 +135,7 @@ export class SegmentedLog implements LogStore {
       if (batch.length > this.batchBytesMax) {
         throw new TidemarkError("BATCH_TOO_LARGE", "a batch must fit one segment", { bytes: batch.length, batchBytesMax: this.batchBytesMax });
       }
-      const fits = slots === 0 ? this.#fits(pending + batch.length) : pending + batch.length <= this.batchBytesMax;
+      const fits = slots === 0 ? this.#fits(pending + batch.length, batch) : pending + batch.length <= this.batchBytesMax;
       if (!fits) {
         slots++;
         pending = 0;
@@ -190,7 +193,7 @@ export class SegmentedLog implements LogStore {
   async roll(): Promise<void> {
     const store = this.store;
     store.check();
-    if (this.#active.batches === 0 && this.#active.bytes === 0) return;
+    if (this.#active.bytes === 0 && this.#active.nextOffset === this.#active.baseOffset) return;
     await store.change(async (change) => {
       const old = this.#active;
       const slot = await change.takeSlot();

@@ -13,9 +13,9 @@ import { CREDIT_BYTES, PROTOCOL_VERSION } from "../../src/browser/protocol.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { Log } from "../../src/log/log.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
-import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { Random } from "../simulation/prng.ts";
+import { BudgetVolume } from "./budget-volume.ts";
 import { Mutator } from "./mutate.ts";
 import { codeOf, demand, EXPECTED_CODES, Finding, type MakeTarget, type Parts, Tally, type Target } from "./target.ts";
 import { show, wildValue } from "./values.ts";
@@ -27,21 +27,8 @@ interface Message {
   readonly error?: { readonly code: string; readonly message: unknown; readonly details: unknown };
 }
 
-/** Calls that one request may make; no honest one comes near. */
-const CALLS_MAX = 2000;
-
 /** Decompression is on a thread of its own: it answers some hundred messages later. */
 const ROUNDS_MAX = 50_000;
-
-/** Reads until the budget is spent: what loops is told so, instead of hanging the test. */
-export class BudgetVolume extends MemoryVolume {
-  calls = 0;
-
-  override async read(slot: number, position: number, target: Uint8Array): Promise<number> {
-    if (++this.calls > CALLS_MAX) throw new Finding("a loop without end", `read ${slot} at ${position}, ${target.length} bytes`);
-    return super.read(slot, position, target);
-  }
-}
 
 /** What a promise that nobody awaits rejects with, while a target runs. */
 class Strays {
@@ -89,7 +76,7 @@ class ServerTarget implements Target {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", `topic ${topic} is not open`, { topic });
         return log;
       },
-      ready: async () => undefined,
+      manage: async () => undefined,
       appended: () => undefined,
       failed: () => void this.#failures++,
     });

@@ -4,9 +4,10 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import { decoder, filter, records, scan } from "./kernel-targets.ts";
 import { gzip, record } from "./record-targets.ts";
 import { portClient, portServer } from "./port-targets.ts";
+import { catalog, footer, slot, volume } from "./stored-targets.ts";
 import type { MakeTarget } from "./target.ts";
 
-export const TARGETS = { decoder, records, filter, scan, record, gzip, "port-server": portServer, "port-client": portClient } satisfies Record<string, MakeTarget>;
+export const TARGETS = { decoder, records, filter, scan, record, gzip, footer, catalog, slot, volume, "port-server": portServer, "port-client": portClient } satisfies Record<string, MakeTarget>;
 export type TargetName = keyof typeof TARGETS;
 
 export interface FuzzOptions {

@@ -1,0 +1,159 @@
+/**
+ * What fuzzing found, each as the shortest case that showed it: page messages that looped or were never answered, worker
+ * messages that threw, checksummed structures with numbers that cannot be true, offsets beyond 31 bits of one segment.
+ */
+import { describe, expect, it } from "vitest";
+import { PortClient } from "../../src/browser/port-client.ts";
+import { PortServer } from "../../src/browser/port-server.ts";
+import { TidemarkError } from "../../src/errors.ts";
+import { SEGMENT_OFFSETS_MAX } from "../../src/kernel/types.ts";
+import { Log } from "../../src/log/log.ts";
+import { ProducerState } from "../../src/log/producer-state.ts";
+import { stampBaseOffset } from "../../src/record/format.ts";
+import { decodeBatch } from "../../src/record/record-batch.ts";
+import { MemoryVolume } from "../../src/store/memory-volume.ts";
+import { SegmentStore } from "../../src/store/segment-store.ts";
+import { fails } from "../contract/check.ts";
+import { craft, utf8 } from "../contract/kernel-samples.ts";
+import { decodeCatalog, encodeCatalog, makeImage, type PackedCatalog, resealProducers, SLOT_BYTES } from "../fuzz/stored-image.ts";
+import { gzipped } from "../fuzz/seeds.ts";
+import { batchOf, fixture, kernel } from "./log-fixtures.ts";
+
+type Port = globalThis.MessagePort;
+
+describe("data port", () => {
+  const HOSTILE: readonly (readonly [string, object])[] = [
+    ["maxBytes below the look-ahead: looped for ever", { op: "fetch", topic: "t", from: 0, maxBytes: -8192 }],
+    ["maxBytes no number: looped for ever", { op: "fetch", topic: "t", from: 0, maxBytes: "9" }],
+    ["maxBytes a fraction: said the store failed", { op: "fetch", topic: "t", from: 0, maxBytes: 0.5 }],
+    ["unknown acks: never answered", { op: "append", topic: "t", acks: "all" }],
+    ["unknown isolation: read what is not committed", { op: "fetch", topic: "t", from: 0, isolation: "x" }],
+    ["no position: INTERNAL", { op: "resolve", topic: "t" }],
+    ["a position in words: INTERNAL", { op: "resolve", topic: "t", position: "last" }],
+    ["a bigint position: INTERNAL", { op: "resolve", topic: "t", position: { timestamp: 1n } }],
+    ["a topic without words: INTERNAL", { op: "fetch", topic: { toString: 1 }, from: 0 }],
+    ["an op without words: INTERNAL", { op: { toString: 1, valueOf: 1 }, topic: "t" }],
+  ];
+
+  it.each(HOSTILE)("%s", async (_, request) => {
+    const made = await fixture();
+    await made.log.append(batchOf(["a=1"]));
+    const { port1, port2 } = new MessageChannel();
+    const host = { log: async () => made.log, ready: async () => undefined, appended: () => undefined, failed: () => undefined };
+    new PortServer(port2 as unknown as Port, host);
+    const client = new PortClient(port1 as unknown as Port);
+    await client.ready;
+    const whole = "acks" in request ? { ...request, batch: batchOf(["b=2"]) } : request;
+    expect((await fails("INVALID_ARGUMENT", client.call(whole as never))).kind).toBe("fix");
+    // The worker goes on.
+    expect(await client.call({ op: "resolve", topic: "t", position: "latest" })).toBe(1);
+    client.fail(new TidemarkError("CLOSED", "end"));
+  });
+
+  it("shared bytes are refused, and a view counts with all that it keeps in memory", async () => {
+    const made = await fixture();
+    const { port1, port2 } = new MessageChannel();
+    new PortServer(port2 as unknown as Port, { log: async () => made.log, ready: async () => undefined, appended: () => undefined, failed: () => undefined });
+    const client = new PortClient(port1 as unknown as Port);
+    await client.ready;
+    const shared = new Uint8Array(new SharedArrayBuffer(100));
+    shared.set(batchOf(["a=1"]).subarray(0, 100));
+    await fails("INVALID_ARGUMENT", client.call({ op: "append", topic: "t", batch: shared }));
+    await fails("BACKPRESSURE", client.call({ op: "append", topic: "t", batch: new Uint8Array(33 * 1024 * 1024).subarray(0, 70) }));
+    client.fail(new TidemarkError("CLOSED", "end"));
+  });
+
+  it("a worker's messages that are none are dropped; an error's unknown code is INTERNAL", async () => {
+    const { port1, port2 } = new MessageChannel();
+    const client = new PortClient(port1 as unknown as Port);
+    const receive = port1.onmessage as unknown as (event: { data: unknown }) => void;
+    for (const data of [null, undefined, 5, "hello"]) receive({ data });
+    const calls = [1, 2, 3].map(() => client.call({ op: "ready" }));
+    receive({ data: { id: 1, error: { code: "toString", message: "x", details: {} } } });
+    receive({ data: { id: 2, error: undefined } });
+    receive({ data: { id: 3, error: { code: "CLOSED", message: { toString: 1 }, details: null } } });
+    for (const call of calls) expect((await fails("INTERNAL", call)).kind).toBe("report");
+    port2.close();
+  });
+});
+
+describe("stored bytes", () => {
+  /** A volume with this catalog in both copies. */
+  async function withCatalog(change: (catalog: PackedCatalog) => void): Promise<MemoryVolume> {
+    const { slots } = await makeImage(kernel, true);
+    const volume = new MemoryVolume({ slotBytes: SLOT_BYTES, slots: slots.length });
+    const catalog = decodeCatalog(slots[0]!);
+    change(catalog);
+    for (const copy of [0, 1]) slots[copy]!.set(encodeCatalog(kernel, JSON.stringify(catalog), 9n));
+    for (const [slot, bytes] of slots.entries()) await volume.write(slot, 0, bytes);
+    return volume;
+  }
+  const open = (volume: MemoryVolume) => SegmentStore.open({ volume, kernel, now: () => 5 });
+
+  it.each<[string, (catalog: PackedCatalog) => void]>([
+    ["a segment that is no list", (catalog) => void (catalog.logs[0]!.segments = [5] as never)],
+    ["a log that is none", (catalog) => void (catalog.logs[0] = null as never)],
+    ["more bytes than a slot", (catalog) => void (catalog.logs[0]!.segments[0]![5] = 2 ** 40)],
+    ["a slot far out", (catalog) => void (catalog.logs[0]!.segments[0]![0] = 2 ** 50)],
+    ["slots without end", (catalog) => void (catalog.usedSlots = 2 ** 50)],
+    ["an epoch beyond 31 bits", (catalog) => void (catalog.epoch = 2 ** 40)],
+    ["no segments", (catalog) => void (catalog.logs[0]!.segments = [])],
+    ["a quarantined range that leads back", (catalog) => void catalog.logs[0]!.quarantined.push({ from: 5, to: 3, slot: 2, position: 0, bytes: -1, reason: "" })],
+  ])("a catalog with a good checksum and %s is CORRUPT_CATALOG", async (_, change) => {
+    await fails("CORRUPT_CATALOG", withCatalog(change).then(open));
+    await open(await withCatalog(() => undefined));
+  });
+
+  it("a producers' snapshot whose counts its bytes don't bear out is not loaded", () => {
+    const state = new ProducerState(10, 1000);
+    const header = { producerId: 7, producerEpoch: 0, baseSequence: 0, recordCount: 1, crc: 1 };
+    state.record(header as never, 0, 5);
+    const snapshot = state.snapshot(kernel, 1000);
+    for (const [at, value] of [[4, 2 ** 32 - 1], [4, 2], [26, 0xffff_0000], [26, 0]] as const) {
+      const bytes = snapshot.slice();
+      new DataView(bytes.buffer).setUint32(at, value);
+      resealProducers(kernel, bytes);
+      const loaded = new ProducerState(10, 1000);
+      expect([loaded.load(kernel, bytes), loaded.size], `${value} at ${at}`).toEqual([false, 0]);
+    }
+    expect(new ProducerState(10, 1000).load(kernel, snapshot)).toBe(true);
+  });
+
+  it("a compressed batch's numbers are judged, whether or not its checksum is", async () => {
+    const batch = gzipped(kernel.encodeBatch({ blob: new Uint8Array(0), lengths: Int32Array.of(-1, -1, 0), timestamps: Float64Array.of(5), count: 1, attributes: 0, producerId: -1, producerEpoch: -1, baseSequence: -1 }).bytes);
+    stampBaseOffset(batch, Number.MAX_SAFE_INTEGER);
+    await fails("CORRUPT_RANGE", Promise.resolve(decodeBatch(kernel, batch, { checkCrc: false })));
+  });
+});
+
+describe("2^31 offsets in one segment", () => {
+  /** One record, and as many offsets as wanted. */
+  const wide = (baseOffset: number, offsets: number) =>
+    craft({ baseOffset, records: [{ key: utf8(`k${baseOffset}`), value: utf8("v") }], count: 1, lastOffsetDelta: offsets - 1, baseTimestamp: 1000, maxTimestamp: 1000 });
+
+  it("an append that would pass them rolls", async () => {
+    const made = await fixture();
+    const store = await made.store.log("wide-0");
+    const half = SEGMENT_OFFSETS_MAX / 2;
+    await store.append([wide(0, half), wide(half, half)]);
+    expect(store.segments()).toHaveLength(1);
+    await store.append([wide(2 * half, half), wide(3 * half, 10)]);
+    await store.flush();
+    expect(store.segments().map(({ baseOffset }) => baseOffset)).toEqual([0, 2 * half]);
+    expect((await store.read(3 * half + 5, 1, store.logEndOffset)).nextOffset).toBe(3 * half + 10);
+  });
+
+  it("compaction does not bring them together", async () => {
+    const made = await fixture();
+    const store = await made.store.log("wide-0");
+    const size = SEGMENT_OFFSETS_MAX - 100;
+    for (let i = 0; i < 3; i++) {
+      await store.append([wide(i * size, size)]);
+      await store.roll();
+    }
+    const log = await Log.open({ store, kernel, clock: made.clock, settings: { compaction: {} } });
+    await log.clean();
+    expect(made.store.poisoned).toBe(false);
+    expect(log.segments().map(({ baseOffset }) => baseOffset)).toEqual([0, size, 2 * size, 3 * size]);
+  });
+});
