@@ -110,6 +110,11 @@ export class Disk {
     return this.#slots[slot]!.pending.length > 0;
   }
 
+  /** Writes that a power cut may lose. */
+  get pendingWrites(): number {
+    return this.#slots.reduce((sum, { pending }) => sum + pending.length, 0);
+  }
+
   /** A flush that fails: each write is durable after all, still pending, or forgotten though reads go on showing it. */
   failFlush(slot: number, random: Random, mayForget: boolean): void {
     const each = this.#slots[slot]!;
@@ -145,15 +150,17 @@ export class Disk {
     }
   }
 
-  powerCut(random: Random, inflight: readonly InflightWrite[]): void {
+  /** `chosen` decides each un-flushed write's fate, by its number, slot by slot; without it fates are drawn. */
+  powerCut(random: Random, inflight: readonly InflightWrite[], chosen?: (write: number) => Fate): void {
     this.#applyInflight(random, inflight, "cut.inflight");
     this.#forgetOlder();
-    const fates = drawFates(random);
+    const fates = chosen ? WHOLE_WRITES : drawFates(random);
+    let write = 0;
     for (const slot of this.#slots) {
       let droppedBefore = false;
       const deadSectors = new Set<number>();
       for (const { position, bytes } of slot.pending) {
-        const whole = drawFate(random, fates);
+        const whole = chosen ? chosen(write++) : drawFate(random, fates);
         let changed = 0;
         let dropped = 0;
         for (const piece of pieces(position, bytes)) {
@@ -271,6 +278,8 @@ export class Disk {
   }
 }
 
+export type Fate = "keep" | "drop" | "garble";
+
 interface Fates {
   readonly keep: number;
   readonly garble: number;
@@ -278,6 +287,8 @@ interface Fates {
   /** A sector shows its writes in order, up to some one: what a page cache does. Else any subset of them. */
   readonly ordered: boolean;
 }
+
+const WHOLE_WRITES: Fates = { keep: 1, garble: 0, perPiece: false, ordered: false };
 
 function drawFates(random: Random): Fates {
   const style = random.int(6);
@@ -288,7 +299,7 @@ function drawFates(random: Random): Fates {
   return { keep: random.pick([0.2, 0.5, 0.8]), garble, perPiece: style >= 4, ordered };
 }
 
-function drawFate(random: Random, { keep, garble }: Fates): "keep" | "drop" | "garble" {
+function drawFate(random: Random, { keep, garble }: Fates): Fate {
   if (garble > 0 && random.chance(garble)) return "garble";
   return random.chance(keep) ? "keep" : "drop";
 }

@@ -1,0 +1,223 @@
+/**
+ * One crash image, opened with the real recovery, against what was promised when the power went:
+ *
+ *   open ─ read all ─ open again (nothing changes) ─ append, open again (that batch and no other is new)
+ *
+ * Where a young name was lost, loss is allowed if it is reported: SLOT_LOST, CORRUPT_RANGE, CORRUPT_CATALOG. Without
+ * a word only a tide that has not even its catalog's names may go.
+ */
+import { TidemarkError } from "../../src/errors.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { Log } from "../../src/log/log.ts";
+import { readHeader } from "../../src/record/format.ts";
+import { splitBatches } from "../../src/record/record-batch.ts";
+import { MemoryVolume } from "../../src/store/memory-volume.ts";
+import { SegmentStore } from "../../src/store/segment-store.ts";
+import { makeBatch } from "../contract/store-contract.ts";
+import { Violation } from "../simulation/model.ts";
+import { checkTwice } from "../simulation/recovery-check.ts";
+import type { Image } from "./images.ts";
+import { type LogPromise, recordsOf, type SentBatch, type SentRecord, withoutEpoch } from "./promises.ts";
+
+export type Outcome = "nothing to find" | "whole" | "torn tail cut" | "slot lost, reported" | "range lost, reported" | "catalog lost, reported" | "tide gone with its names";
+
+const clock = { now: () => 1_800_000_000_000 };
+
+interface Reading {
+  readonly batches: Map<number, Uint8Array>;
+  readonly gaps: { readonly from: number; readonly to: number }[];
+}
+
+export async function volumeOf({ slots }: Image, slotBytes: number): Promise<MemoryVolume> {
+  const volume = new MemoryVolume({ slotBytes, slots: slots.length });
+  for (const [slot, bytes] of slots.entries()) if (bytes) await volume.write(slot, 0, bytes);
+  return volume;
+}
+
+async function bytesOf(volume: MemoryVolume): Promise<Uint8Array[]> {
+  const images: Uint8Array[] = [];
+  for (let slot = 0; slot < volume.slotCount; slot++) {
+    images.push(new Uint8Array(volume.slotBytes));
+    await volume.read(slot, 0, images[slot]!);
+  }
+  return images;
+}
+
+async function openLogs(kernel: Kernel, volume: MemoryVolume): Promise<{ store: SegmentStore; logs: Log[] }> {
+  const store = await SegmentStore.open({ volume, kernel, ...clock });
+  const logs: Log[] = [];
+  for (const name of store.names()) logs.push(await Log.open({ store: await store.log(name), kernel, clock }));
+  return { store, logs };
+}
+
+async function readAll(log: Log): Promise<Reading> {
+  const reading: Reading = { batches: new Map(), gaps: [] };
+  for (let from = log.logStartOffset; from < log.logEndOffset; ) {
+    let next = from;
+    try {
+      const { bytes, nextOffset } = await log.fetch(from, { isolation: "provisional", verify: true });
+      for (const batch of splitBatches(bytes)) {
+        const { baseOffset } = readHeader(batch);
+        if (reading.batches.has(baseOffset)) throw new Violation("twice", `${log.name}: the batch at ${baseOffset} comes twice`);
+        reading.batches.set(baseOffset, batch);
+      }
+      next = nextOffset;
+    } catch (thrown) {
+      if (!(thrown instanceof TidemarkError && thrown.code === "CORRUPT_RANGE")) throw thrown;
+      const { from: first, to } = thrown.details as { from: number; to: number };
+      reading.gaps.push({ from: Math.max(from, first), to });
+      next = to;
+    }
+    if (!(next > from)) throw new Violation("read-ends-early", `${log.name}: nothing at ${from}, the log ends at ${log.logEndOffset}`);
+    from = next;
+  }
+  return reading;
+}
+
+const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+
+/** Every batch read is one that was sent, byte for byte, or, in a compacted log, what is left of some. Gives all records. */
+async function checkContent(kernel: Kernel, promise: LogPromise, reading: Reading): Promise<Set<SentBatch>> {
+  const { name, compacted } = promise;
+  const found = new Set<SentBatch>();
+  const gone = new Map<number, SentRecord>();
+  let next = 0;
+  for (const [baseOffset, batch] of reading.batches) {
+    if (baseOffset < next) throw new Violation("order", `${name}: ${baseOffset} behind ${next}`);
+    next = baseOffset + readHeader(batch).lastOffsetDelta + 1;
+    const candidate = promise.sent.get(baseOffset)?.find(({ bytes }) => same(bytes, withoutEpoch(batch)));
+    if (candidate) found.add(candidate);
+    else if (!compacted || !promise.replaced.some(({ from, to }) => baseOffset >= from && next <= to)) {
+      throw new Violation("never-sent", `${name}: what stands at ${baseOffset} was never sent there`);
+    } else for (const record of await recordsOf(kernel, batch)) gone.set(record.offset, record);
+  }
+  if (gone.size > 0) await checkLeftovers(kernel, promise, gone, found);
+  return found;
+}
+
+/** Records of rewritten batches are records of batches that were sent; those of which all is left count as found. */
+async function checkLeftovers(kernel: Kernel, promise: LogPromise, left: ReadonlyMap<number, SentRecord>, found: Set<SentBatch>): Promise<void> {
+  const known = new Map<number, string>();
+  for (const batch of [...promise.sent.values()].flat()) {
+    batch.records ??= await recordsOf(kernel, batch.bytes);
+    for (const record of batch.records) if (left.has(record.offset)) known.set(record.offset, (known.get(record.offset) ?? "") + JSON.stringify(record));
+    if (batch.records.every((record) => JSON.stringify(left.get(record.offset)) === JSON.stringify(record))) found.add(batch);
+  }
+  for (const [offset, record] of left) {
+    if (!known.get(offset)?.includes(JSON.stringify(record))) throw new Violation("never-sent", `${promise.name}: the record at ${offset} was never sent there`);
+  }
+}
+
+/** Every firm batch from the log start on was found, or its absence has a reason. */
+async function checkFirm(kernel: Kernel, promise: LogPromise, log: Log, reading: Reading, found: ReadonlySet<SentBatch>): Promise<void> {
+  const { cut } = log.recovery;
+  let newest: Map<string, number> | undefined;
+  const kept = new Set<number>();
+  for (const batch of promise.firm) {
+    if (batch.nextOffset <= log.logStartOffset || found.has(batch)) continue;
+    if (cut?.reason === "SLOT_LOST" && batch.baseOffset >= cut.offset) continue;
+    if (reading.gaps.some(({ from, to }) => batch.baseOffset >= from && batch.nextOffset <= to)) continue;
+    if (!newest) {
+      newest = new Map();
+      for (const bytes of reading.batches.values()) {
+        for (const { offset, key } of await recordsOf(kernel, bytes)) {
+          kept.add(offset);
+          if (key !== null) newest.set(key, Math.max(offset, newest.get(key) ?? -1));
+        }
+      }
+    }
+    const outdated = promise.replaced.some(({ from, to }) => batch.baseOffset >= from && batch.nextOffset <= to);
+    for (const { offset, key } of (batch.records ??= await recordsOf(kernel, batch.bytes))) {
+      if (offset < log.logStartOffset || kept.has(offset)) continue;
+      if (outdated && key !== null && newest.get(key)! > offset) continue;
+      throw new Violation("lost-acked", `${promise.name}: offset ${offset} was promised and is not there; the log has ${log.logStartOffset}…${log.logEndOffset}, cut ${JSON.stringify(cut)}`);
+    }
+  }
+}
+
+/** Ends, start and the recovery's report. */
+function checkReport(promise: LogPromise, log: Log, namesLost: boolean): void {
+  const { cut, quarantined } = log.recovery;
+  const { name } = promise;
+  const slotLost = cut?.reason === "SLOT_LOST";
+  if (slotLost && !namesLost) throw new Violation("false-loss", `${name}: ${JSON.stringify(cut)}`);
+  if (quarantined.length > 0 && !namesLost) throw new Violation("false-damage", `${name}: ${JSON.stringify(quarantined)}`);
+  const end = Math.max(promise.seenEnd, ...promise.firm.map(({ nextOffset }) => nextOffset));
+  if (log.logEndOffset < end && !slotLost) throw new Violation("lost-acked", `${name} ends at ${log.logEndOffset}, promised up to ${end}, cut ${JSON.stringify(cut)}`);
+  if (cut && cut.offset < end && !slotLost) throw new Violation("cut-below-ack", `${name}: cut at ${cut.offset}, promised up to ${end}`);
+  const { logStartOffset } = log;
+  if (logStartOffset < promise.trimmed || logStartOffset > Math.max(promise.trimmed, promise.trimAsked)) {
+    throw new Violation("log-start", `${name} starts at ${logStartOffset}, trimmed to ${promise.trimmed}, asked for ${promise.trimAsked}`);
+  }
+  if (logStartOffset > log.logEndOffset) throw new Violation("log-start", `${name} starts at ${logStartOffset}, behind its end ${log.logEndOffset}`);
+}
+
+/** An open log takes a batch, and the next open finds just that one more. */
+async function checkGoesOn(kernel: Kernel, volume: MemoryVolume, logs: readonly Log[], readings: ReadonlyMap<string, Reading>): Promise<void> {
+  const added = new Map<string, Uint8Array>();
+  for (const log of logs) {
+    const batch = makeBatch(kernel, 0, 2, 50);
+    added.set(log.name, batch);
+    await log.append(batch);
+  }
+  for (const log of (await openLogs(kernel, volume)).logs) {
+    const before = readings.get(log.name)!;
+    const reading = await readAll(log);
+    const expected = [...before.batches.values(), added.get(log.name)!];
+    const got = [...reading.batches.values()];
+    if (got.length !== expected.length || !got.every((batch, at) => same(batch, expected[at]!))) {
+      throw new Violation("after-append", `${log.name}: ${got.length} batches where ${expected.length} should be`);
+    }
+  }
+}
+
+function outcomeOf(logs: readonly Log[], readings: ReadonlyMap<string, Reading>): Outcome {
+  const cuts = logs.flatMap(({ recovery }) => recovery.cut?.reason ?? []);
+  if (cuts.includes("SLOT_LOST")) return "slot lost, reported";
+  if ([...readings.values()].some(({ gaps }) => gaps.length > 0)) return "range lost, reported";
+  if (cuts.length > 0) return "torn tail cut";
+  return logs.length > 0 ? "whole" : "nothing to find";
+}
+
+/** Throws a Violation when a promise was broken. */
+export async function checkImage(kernel: Kernel, image: Image, slotBytes: number, promises: ReadonlyMap<string, LogPromise>): Promise<Outcome> {
+  const volume = await volumeOf(image, slotBytes);
+  let opened: { store: SegmentStore; logs: Log[] };
+  try {
+    opened = await openLogs(kernel, volume);
+  } catch (thrown) {
+    if (image.namesLost && thrown instanceof TidemarkError && thrown.code === "CORRUPT_CATALOG") return "catalog lost, reported";
+    throw thrown;
+  }
+  const { store, logs } = opened;
+  if (store.recovery.formatted && image.catalogLost && image.namesLost) return "tide gone with its names";
+  const readings = new Map<string, Reading>();
+  for (const promise of promises.values()) {
+    const log = logs.find(({ name }) => name === promise.name);
+    if (!log) {
+      throw new Violation("log-gone", `${promise.name} is not there`);
+    }
+    checkReport(promise, log, image.namesLost);
+  }
+  for (const log of logs) {
+    const reading = await readAll(log);
+    readings.set(log.name, reading);
+    if (reading.gaps.length > 0 && !image.namesLost) throw new Violation("false-damage", `${log.name}: ${JSON.stringify(reading.gaps)}`);
+    const promise = promises.get(log.name);
+    if (!promise) {
+      if (log.logEndOffset > 0) throw new Violation("never-sent", `${log.name} was never opened`);
+      continue;
+    }
+    const found = await checkContent(kernel, promise, reading);
+    await checkFirm(kernel, promise, log, reading, found);
+  }
+  const before = await bytesOf(volume);
+  const again = await openLogs(kernel, volume);
+  await checkTwice(kernel, before, await bytesOf(volume), again.logs, image.namesLost);
+  for (const [at, log] of again.logs.entries()) {
+    if (log.recovery.cut && log.recovery.cut.reason !== "SLOT_LOST") throw new Violation("second-recovery", `${log.name} is cut again: ${JSON.stringify(log.recovery.cut)}`);
+    if (log.logEndOffset !== logs[at]!.logEndOffset) throw new Violation("second-recovery", `${log.name} ends at ${log.logEndOffset}, not ${logs[at]!.logEndOffset}`);
+  }
+  if (!image.namesLost) await checkGoesOn(kernel, volume, again.logs, readings);
+  return outcomeOf(logs, readings);
+}

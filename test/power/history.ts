@@ -1,0 +1,15 @@
+/** What the page that makes a history is told; Node reads it too, so nothing here needs a page. */
+import type { Ending } from "./trace.ts";
+
+export interface HistoryOptions {
+  readonly engine: "opfs" | "indexeddb";
+  readonly name: string;
+  readonly seed: number;
+  readonly slotBytes: number;
+  readonly ops: number;
+  /** How each life ends, in order; as many lives as there are endings. */
+  readonly endings: readonly Ending[];
+}
+
+/** Names as the store knows them: partition 0 of each topic. */
+export const COMPACTED_LOGS: readonly string[] = ["keyed-0"];

@@ -1,0 +1,103 @@
+/**
+ * What was promised at one point of a trace, known from the trace alone.
+ *
+ *   sent     every batch that the log gave offsets to: the only bytes that may ever be read at those offsets
+ *   firm     those that must be there: acked `flushed`; where only the process died, acked `written` as well
+ */
+import type { Kernel } from "../../src/kernel/types.ts";
+import { readHeader } from "../../src/record/format.ts";
+import { decodeBatch } from "../../src/record/record-batch.ts";
+import type { Trace } from "./trace.ts";
+
+const EPOCH_AT = 12;
+
+export interface SentRecord {
+  readonly offset: number;
+  readonly timestamp: number;
+  readonly key: string | null;
+  /** Value and headers, as one text. */
+  readonly content: string;
+}
+
+export interface SentBatch {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  /** Without the leader epoch, which the store stamps later. */
+  readonly bytes: Uint8Array;
+  records: readonly SentRecord[] | undefined;
+}
+
+export interface LogPromise {
+  readonly name: string;
+  readonly compacted: boolean;
+  readonly sent: Map<number, SentBatch[]>;
+  readonly firm: SentBatch[];
+  /** The log was seen to end here by whoever opened it last, so readers may have read so far. */
+  seenEnd: number;
+  /** The log start lies between what was trimmed for sure and what was asked for. */
+  trimmed: number;
+  trimAsked: number;
+  readonly replaced: { readonly from: number; readonly to: number }[];
+}
+
+export function withoutEpoch(batch: Uint8Array): Uint8Array {
+  const copy = batch.slice();
+  copy.fill(0, EPOCH_AT, EPOCH_AT + 4);
+  return copy;
+}
+
+const latin = (bytes: Uint8Array | null): string | null => (bytes === null ? null : Buffer.from(bytes).toString("latin1"));
+
+export async function recordsOf(kernel: Kernel, bytes: Uint8Array): Promise<SentRecord[]> {
+  const batch = await decodeBatch(kernel, bytes);
+  return Array.from({ length: batch.count }, (_, i) => ({
+    offset: batch.offsetAt(i),
+    timestamp: batch.timestampAt(i),
+    key: latin(batch.keyAt(i)),
+    content: JSON.stringify([latin(batch.valueAt(i)), batch.headersAt(i).map(([name, value]) => [name, latin(value)])]),
+  }));
+}
+
+const newPromise = (name: string, compacted: boolean): LogPromise => ({ name, compacted, sent: new Map(), firm: [], seenEnd: 0, trimmed: 0, trimAsked: 0, replaced: [] });
+
+/** The trace's batches, parsed once. */
+export class Promises {
+  readonly #trace: Trace;
+  readonly #batches = new Map<number, SentBatch>();
+
+  constructor(trace: Trace) {
+    this.#trace = trace;
+    for (const [at, event] of trace.events.entries()) {
+      if (event.kind !== "sent") continue;
+      const { baseOffset, lastOffsetDelta } = readHeader(event.data);
+      this.#batches.set(at, { baseOffset, nextOffset: baseOffset + lastOffsetDelta + 1, bytes: withoutEpoch(event.data), records: undefined });
+    }
+  }
+
+  at(point: number, ending: "power" | "kill"): Map<string, LogPromise> {
+    const logs = new Map<string, LogPromise>();
+    const { events, compacted } = this.#trace;
+    let byId = new Map<number, SentBatch>();
+    for (let at = 0; at < point; at++) {
+      const event = events[at]!;
+      if (event.kind === "life") byId = new Map();
+      if (!("log" in event)) continue;
+      const log = logs.get(event.log) ?? newPromise(event.log, compacted.includes(event.log));
+      logs.set(event.log, log);
+      if (event.kind === "sent") {
+        const batch = this.#batches.get(at)!;
+        byId.set(event.id, batch);
+        log.sent.set(batch.baseOffset, [...(log.sent.get(batch.baseOffset) ?? []), batch]);
+      } else if (event.kind === "refused") {
+        const batch = byId.get(event.id)!;
+        log.sent.set(batch.baseOffset, log.sent.get(batch.baseOffset)!.filter((each) => each !== batch));
+      } else if (event.kind === "ack") {
+        if (event.acks === "flushed" || (event.acks === "written" && ending === "kill")) log.firm.push(byId.get(event.id)!);
+      } else if (event.kind === "opened") log.seenEnd = event.end;
+      else if (event.kind === "trim") log.trimAsked = Math.max(log.trimAsked, event.offset);
+      else if (event.kind === "trimmed") log.trimmed = Math.max(log.trimmed, event.offset);
+      else if (event.kind === "replace") log.replaced.push(event);
+    }
+    return logs;
+  }
+}

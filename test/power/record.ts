@@ -1,0 +1,98 @@
+/**
+ * Gets a trace: bundles page and worker, perhaps with a planted bug, serves them, and lets a real Chromium with a profile
+ * on disk live through the history.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium, type Page } from "playwright";
+import { rolldown } from "rolldown";
+import { kernelBytes } from "../tooling/kernels.ts";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { CHROMIUM_ARGS, ensureChromium } from "../tooling/setup.mjs";
+import { type PlantedBug, plantedBug } from "../tooling/planted-bug.ts";
+import { COMPACTED_LOGS, type HistoryOptions } from "./history.ts";
+import { decodeTrace, type Trace, type TraceEvent } from "./trace.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+export interface RecordOptions extends Omit<HistoryOptions, "name"> {
+  readonly bug?: PlantedBug;
+  /** Runs in the place of Chromium, with Chromium's path and arguments behind its own. */
+  readonly launcher?: string;
+  /** Sees the profile before it goes. */
+  readonly whenDone?: (profile: string) => Promise<void>;
+}
+
+async function bundle(file: string, bug?: PlantedBug): Promise<string> {
+  const plugin = bug && plantedBug(bug);
+  const input = path.join(root, "test/power", file);
+  // The package says that its modules have no side effects; the worker's entry is nothing else.
+  const made = await rolldown({ input, cwd: root, platform: "browser", plugins: [plugin], treeshake: false, transform: { target: "es2022" }, logLevel: "silent" });
+  const { output } = await made.generate({ format: "esm", codeSplitting: false });
+  await made.close();
+  plugin?.check();
+  return output[0].code;
+}
+
+/** Page, worker and kernel on a loopback port; gives whatever is posted to `take`. */
+async function serve(bug: PlantedBug | undefined, take: (bytes: Uint8Array) => void): Promise<Server> {
+  const script = "text/javascript";
+  const files = new Map<string, readonly [type: string, body: string | Uint8Array]>([
+    ["/", ["text/html", '<!doctype html><title>loading</title><script type="module" src="/page.js"></script>']],
+    ["/page.js", [script, await bundle("recording-page.ts")]],
+    ["/worker.js", [script, await bundle("recording-worker.ts", bug)]],
+    ["/kernel.wasm", ["application/wasm", await kernelBytes("release")]],
+  ]);
+  const server = createServer(async (request, response) => {
+    if (request.method === "POST") {
+      const parts: Uint8Array[] = [];
+      for await (const part of request) parts.push(part as Uint8Array);
+      take(new Uint8Array(Buffer.concat(parts)));
+      response.end();
+      return;
+    }
+    const file = files.get(request.url ?? "");
+    response.writeHead(file ? 200 : 404, { "content-type": file?.[0] ?? "text/plain" }).end(file?.[1]);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return server;
+}
+
+/** Loads the page and runs the history; what goes wrong in the page goes wrong here. */
+async function drive(page: Page, url: string, options: HistoryOptions): Promise<void> {
+  const failed = new Promise<never>((_, reject) => page.on("pageerror", reject));
+  await page.goto(url);
+  await page.waitForFunction(() => document.title === "ready");
+  await Promise.race([failed, page.evaluate((history) => (globalThis as unknown as { record(options: object): Promise<void> }).record(history), options)]);
+}
+
+export async function recordTrace({ bug, launcher, whenDone, ...history }: RecordOptions): Promise<Trace> {
+  const events: TraceEvent[] = [];
+  let lives = 0;
+  const server = await serve(bug, (bytes) => {
+    events.push({ kind: "life", life: lives++ });
+    // One by one: a long list can't be spread into arguments.
+    for (const event of decodeTrace<TraceEvent[]>(bytes)) events.push(event);
+  });
+  const profile = await mkdtemp(path.join(os.tmpdir(), "tidemark-power-"));
+  const name = "power";
+  try {
+    const context = await chromium.launchPersistentContext(profile, { executablePath: launcher ?? (ensureChromium() as string), args: CHROMIUM_ARGS as string[] });
+    try {
+      await drive(await context.newPage(), `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, { ...history, name });
+    } finally {
+      await context.close();
+    }
+    await whenDone?.(profile);
+  } finally {
+    server.close();
+    server.closeAllConnections();
+    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  }
+  if (lives !== history.endings.length) throw new Error(`${lives} lives left a trace, ${history.endings.length} were lived`);
+  return { engine: history.engine, name, slotBytes: history.slotBytes, compacted: COMPACTED_LOGS, seed: history.seed, events };
+}

@@ -1,0 +1,61 @@
+/** Makes images of a trace by plan, checks each, counts outcomes and faults. */
+import type { Kernel } from "../../src/kernel/types.ts";
+import { Counters } from "../simulation/counters.ts";
+import { Random } from "../simulation/prng.ts";
+import { checkImage } from "./check.ts";
+import { drawnPlan, everyPlan, imageOf, type Plan } from "./images.ts";
+import { Promises } from "./promises.ts";
+import type { Trace } from "./trace.ts";
+
+export interface Failure {
+  readonly plan: Plan;
+  readonly message: string;
+}
+
+export interface Replayed {
+  readonly images: number;
+  readonly outcomes: Readonly<Record<string, number>>;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly failures: readonly Failure[];
+}
+
+export interface ReplayOptions {
+  readonly kernel: Kernel;
+  readonly images: number;
+  readonly seed: number;
+  readonly failuresMax?: number;
+  /** Process kills instead of power cuts: all that was written is there, and `written` acks count too. */
+  readonly kill?: boolean;
+  readonly onImage?: () => void;
+}
+
+/** As many of the systematic plans as fit two thirds, then drawn ones. */
+function* plansOf(trace: Trace, { images, seed, kill }: ReplayOptions): Generator<Plan> {
+  const random = new Random(seed, 2);
+  const every = everyPlan(trace).filter(({ fates }) => !kill || fates === "all");
+  const share = Math.min(every.length, kill ? images : Math.ceil((images * 2) / 3));
+  for (let left = share; left > 0; left--) yield every.splice(random.int(every.length), 1)[0]!;
+  for (let drawn = 0; drawn < images - share && !kill; drawn++) yield drawnPlan(trace, seed * 1_000_000 + drawn);
+}
+
+export async function replay(trace: Trace, options: ReplayOptions): Promise<Replayed> {
+  const { kernel, failuresMax = 5, kill = false } = options;
+  const promises = new Promises(trace);
+  const outcomes = new Counters();
+  const faults = new Counters();
+  const failures: Failure[] = [];
+  let images = 0;
+  for (const plan of plansOf(trace, options)) {
+    images++;
+    try {
+      const image = imageOf(trace, plan, faults);
+      outcomes.add(await checkImage(kernel, image, trace.slotBytes, promises.at(plan.point, kill ? "kill" : "power")));
+    } catch (thrown) {
+      outcomes.add("VIOLATION");
+      failures.push({ plan, message: thrown instanceof Error ? thrown.message : String(thrown) });
+      if (failures.length >= failuresMax) break;
+    }
+    options.onImage?.();
+  }
+  return { images, outcomes: outcomes.counts, faults: faults.counts, failures };
+}
