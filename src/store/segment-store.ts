@@ -212,7 +212,10 @@ export class SegmentStore {
     let walked = await this.#walkActive(active, mark, epoch, !mark?.clean);
     // Without checksums a walk can name the wrong batch; whatever it found is looked at again with them.
     if (mark?.clean && walked.segment.damage.length > 0) walked = await this.#walkActive(active, mark, epoch, true);
-    const { segment, cut } = walked;
+    const { cut } = walked;
+    // A lost slot may have held the log start: what comes next must not land below it, where nobody could read it.
+    const behind = walked.segment.nextOffset < entry.logStartOffset;
+    const segment = behind ? new Segment({ ...active.entry(), baseOffset: entry.logStartOffset }) : walked.segment;
     segment.bodyCrc = await bodyCrc(volume, kernel, segment);
     segments.push(segment);
     const recovery: LogRecovery = {

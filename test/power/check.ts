@@ -115,7 +115,7 @@ async function checkFirm(kernel: Kernel, promise: LogPromise, log: Log, reading:
   const kept = new Set<number>();
   for (const batch of promise.firm) {
     if (batch.nextOffset <= log.logStartOffset || found.has(batch)) continue;
-    if (cut?.reason === "SLOT_LOST" && batch.baseOffset >= cut.offset) continue;
+    if (cut?.reason === "SLOT_LOST" && batch.nextOffset > cut.offset) continue;
     if (reading.gaps.some(({ from, to }) => batch.baseOffset >= from && batch.nextOffset <= to)) continue;
     if (!newest) {
       newest = new Map();
