@@ -14,7 +14,7 @@
  * Nothing is written here, so a crash in the middle leaves everything as it was and the next open finds the same.
  */
 import { INDEX_STATE_EMPTY, type Kernel, KERNEL_BATCH_BYTES_MAX, type ScanResult, Status, statusName } from "../kernel/types.ts";
-import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../record/format.ts";
+import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../record/format.ts";
 import { viewOf } from "./bytes.ts";
 import type { Segment } from "./segment.ts";
 import { BODY_AT, type Mark } from "./slot.ts";
@@ -187,13 +187,21 @@ async function batchAt(walk: Walk, position: number, end: number, fromOffset: nu
   return { position, baseOffset: header.baseOffset, sizeBytes: header.sizeBytes };
 }
 
+async function hasItsCrc({ volume, kernel, segment }: Walk, position: number, size: number): Promise<boolean> {
+  const batch = await readExactly(volume, segment.slot, BODY_AT + position, size);
+  return kernel.crc32c(batch.subarray(ATTRIBUTES_AT)) === readHeader(batch).crc;
+}
+
 /** Bytes of this term's writes that stand behind the valid end: a batch begun, or whole ones behind a hole. */
 async function tornBytes(walk: Walk, position: number, end: number): Promise<number> {
   if (position + BATCH_HEADER_BYTES > end) return 0;
   const head = await readExactly(walk.volume, walk.segment.slot, BODY_AT + position, BATCH_HEADER_BYTES);
   const header = readHeader(head);
-  const begun = plausible(walk, head, 0, end - position, walk.segment.nextOffset, Number.MAX_SAFE_INTEGER);
-  let torn = begun && header.baseOffset === walk.segment.nextOffset ? header.sizeBytes : 0;
+  const size = Math.max(BATCH_HEADER_BYTES, Math.min(header.sizeBytes, end - position));
+  // Stale batches have an earlier epoch. What has ours was begun where the log ends, or is whole but for what its checksum
+  // leaves out.
+  const begun = header.magic === MAGIC && header.baseOffset === walk.segment.nextOffset;
+  let torn = header.leaderEpoch >= walk.minEpoch && (begun || (await hasItsCrc(walk, position, size))) ? size : 0;
   const behind = await findBatch(walk, position, end, walk.segment.nextOffset, Number.MAX_SAFE_INTEGER);
   if (behind) torn = Math.max(torn, behind.position + behind.sizeBytes - position);
   return torn;

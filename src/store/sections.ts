@@ -94,7 +94,7 @@ export async function readSections(volume: Volume, kernel: Kernel, segment: Segm
 
 /** CRC-32C of a segment's whole body, in windows of 1 MiB. */
 export async function bodyCrc(volume: Volume, kernel: Kernel, segment: Segment): Promise<number> {
-  const window = new Uint8Array(1024 * 1024);
+  const window = new Uint8Array(Math.min(1024 * 1024, segment.bytes));
   let crc = 0;
   for (let at = 0; at < segment.bytes; at += window.length) {
     const part = window.subarray(0, Math.min(window.length, segment.bytes - at));

@@ -82,12 +82,13 @@ export class SegmentReader {
       durable.bytes,
       durable.nextOffset,
     );
-    if (sealed?.compacted && found.damage.length === 0) {
-      // Every batch is whole and yet the body is not what was sealed: an offset or epoch is wrong somewhere.
+    if (sealed?.compacted && (found.damage.length === 0 || found.damage.some(({ reason }) => reason === "BAD_OFFSET"))) {
+      // Every batch is whole and yet the body is not what was sealed: an offset or epoch is wrong somewhere. Where two offsets
+      // contradict each other, no telling which.
       const sections = await readSections(volume, kernel, segment);
       if (sections && (await bodyCrc(volume, kernel, segment)) !== sections.footer.bodyCrc) {
         const { slot, bytes } = segment;
-        found.damage.push({ from: segment.baseOffset, to: sealed.nextOffset, slot, position: 0, bytes, reason: "BODY_CRC" });
+        found.damage = [{ from: segment.baseOffset, to: sealed.nextOffset, slot, position: 0, bytes, reason: "BODY_CRC" }];
       }
     }
     segment.damage = found.damage;
@@ -188,32 +189,56 @@ export class SegmentReader {
   }
 
   /** Batches from body position `position`, header by header: for time lookups and explanations. */
-  async *hops(segment: Segment, position: number): AsyncGenerator<Hop> {
-    const end = segment.bytes;
+  async *hops(segment: Segment, start: number): AsyncGenerator<Hop> {
+    const { bytes: end, nextOffset: endOffset } = segment;
     const windowBytes = 64 * 1024;
     let window = new Uint8Array(0);
-    let windowAt = position;
+    let windowAt = start;
+    let position = start;
+    let expected = -1;
+    // Handed out once the next header continues it. Where one does not, damage is looked for and the walk begins anew: a
+    // damaged length led astray.
+    let held: Hop | undefined;
+    let done = -1;
     while (position < end) {
       // Inside, not only at its start: a damaged batch's own header may be whole and lead there.
       const damaged = segment.damage.find((range) => position >= range.position && position < range.position + range.bytes);
       if (damaged) {
         position = damaged.position + damaged.bytes;
+        expected = damaged.to;
         continue;
       }
       if (position + BATCH_HEADER_BYTES > windowAt + window.length || position < windowAt) {
         windowAt = position;
         window = (await readExactly(this.volume, segment.slot, BODY_AT + position, Math.min(windowBytes, end - position))) as Uint8Array<ArrayBuffer>;
       }
-      if (segment.retired || window.length < BATCH_HEADER_BYTES) return;
-      const header = readHeader(window, position - windowAt);
-      if (!plausible(segment, header, nextOffsetOf(header), -1, false)) {
+      if (segment.retired) return;
+      const header = window.length < BATCH_HEADER_BYTES ? undefined : readHeader(window, position - windowAt);
+      if (!header || !leadsOn(segment, header, expected, { left: end - position, endOffset })) {
         await this.#reexamine(segment, -1);
+        held = undefined;
+        position = start;
+        expected = -1;
         continue;
       }
-      yield { header, position };
+      if (held) {
+        yield held;
+        done = held.position;
+      }
+      held = position > done ? { header, position } : undefined;
+      expected = nextOffsetOf(header);
       position += header.sizeBytes;
     }
+    if (held) yield held;
   }
+}
+
+/** A hop's header is one of this segment's, and its length ends inside, or at the end with the segment's last offset. */
+function leadsOn(segment: Segment, header: BatchHeader, expected: number, { left, endOffset }: { left: number; endOffset: number }): boolean {
+  const next = nextOffsetOf(header);
+  const dense = !segment.sealed?.compacted;
+  const ends = header.sizeBytes < left || !dense || next === endOffset || segment.damage.some(({ to }) => to === endOffset);
+  return ends && header.sizeBytes <= left && plausible(segment, header, next, expected, dense);
 }
 
 function plausible(segment: Segment, header: BatchHeader, next: number, expected: number, dense: boolean): boolean {
