@@ -1,5 +1,5 @@
 /**
- * The committed corpus: inputs worth starting from, packed in one file per kind, each as u32 length and bytes. They are made
+ * The committed corpus: inputs worth starting from, packed in one file, each as u32 length and bytes. They are made
  * by test/fuzz/make-corpus.ts from our own encoder and from what the coverage-guided loop kept.
  */
 import { readFileSync } from "node:fs";
@@ -7,9 +7,8 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const CORPUS_BYTES_MAX = 200 * 1024;
-export type CorpusKind = "batches" | "stored";
 
-export const corpusFile = (kind: CorpusKind): string => path.join(fileURLToPath(new URL("corpus/", import.meta.url)), `${kind}.bin`);
+export const corpusFile = (): string => path.join(fileURLToPath(new URL("corpus/", import.meta.url)), "batches.bin");
 
 export function pack(inputs: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(inputs.reduce((sum, input) => sum + 4 + input.length, 0));
@@ -34,4 +33,4 @@ export function unpack(bytes: Uint8Array): Uint8Array[] {
   return inputs;
 }
 
-export const readCorpus = (kind: CorpusKind = "batches"): Uint8Array[] => unpack(new Uint8Array(readFileSync(corpusFile(kind))));
+export const readCorpus = (): Uint8Array[] => unpack(new Uint8Array(readFileSync(corpusFile())));

@@ -76,7 +76,7 @@ class ServerTarget implements Target {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", `topic ${topic} is not open`, { topic });
         return log;
       },
-      manage: async () => undefined,
+      ...{ manage: async () => undefined, ready: async () => undefined },
       appended: () => undefined,
       failed: () => void this.#failures++,
     });
@@ -97,7 +97,7 @@ class ServerTarget implements Target {
     const random = this.#random;
     const or = (value: unknown): unknown => (random.chance(0.85) ? value : wildValue(random));
     const some = (name: string, value: unknown): Record<string, unknown> => (random.chance(0.5) ? { [name]: or(value) } : {});
-    const { logEndOffset: end } = this.log;
+    const { logStartOffset: start, logEndOffset: end } = this.log;
     const isolation = random.pick(["committed", "provisional"]);
     switch (random.int(9)) {
       case 0:
@@ -107,7 +107,7 @@ class ServerTarget implements Target {
       case 3:
       case 4:
         return {
-          id, op: "fetch", topic: or("t"), from: or(random.chance(0.3) ? end : random.int(end + 2)), ...some("maxBytes", random.int(100_000)), ...some("isolation", isolation),
+          id, op: "fetch", topic: or("t"), from: or(random.chance(0.3) ? end : start + random.int(end - start + 2)), ...some("maxBytes", random.int(100_000)), ...some("isolation", isolation),
           ...some("wait", random.chance(0.5)), ...some("verify", random.chance(0.5)),
         };
       case 5:

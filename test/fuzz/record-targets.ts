@@ -5,10 +5,11 @@
 import { gzipSync } from "node:zlib";
 import { KERNEL_BATCH_BYTES_MAX, type Kernel } from "../../src/kernel/types.ts";
 import { decompressBatch } from "../../src/record/codec.ts";
-import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, Codec, CRC_AT, CRC_FROM, LENGTH_AT, LENGTH_OVERHEAD } from "../../src/record/format.ts";
+import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CRC_AT, CRC_FROM, LENGTH_AT, LENGTH_OVERHEAD } from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
 import type { Random } from "../simulation/prng.ts";
 import { Mutator } from "./mutate.ts";
+import { GZIP } from "./seeds.ts";
 import { codeOf, demand, type MakeTarget, type Parts, Tally, type Target } from "./target.ts";
 
 /** Reads every field of every record; gives the bytes that they point at. */
@@ -75,7 +76,7 @@ export function compressedBatch(kernel: Kernel, header: Uint8Array, section: Uin
   bytes.set(section, BATCH_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   view.setInt32(LENGTH_AT, bytes.length - LENGTH_OVERHEAD);
-  view.setInt16(ATTRIBUTES_AT, Codec.GZIP);
+  view.setInt16(ATTRIBUTES_AT, GZIP);
   view.setUint32(CRC_AT, kernel.crc32c(bytes.subarray(CRC_FROM)));
   return bytes;
 }

@@ -4,11 +4,13 @@
  */
 import { gzipSync } from "node:zlib";
 import type { EncodeRequest, Kernel } from "../../src/kernel/types.ts";
-import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, Codec, LENGTH_AT, LENGTH_OVERHEAD, stampBaseOffset } from "../../src/record/format.ts";
+import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, stampBaseOffset } from "../../src/record/format.ts";
 import { accepted, fields, framing, records as refusedRecords } from "../contract/kernel-refusals.ts";
 import { concat, craft, requestOf, resealed, utf8, type SampleRecord } from "../contract/kernel-samples.ts";
 
 type Sample = SampleRecord & { readonly timestamp: number };
+/** The codec's number in the attributes, and nothing else set. */
+export const GZIP = 1;
 const START = 1_700_000_000_000;
 
 const plain = (count: number, valueBytes: number): Sample[] =>
@@ -32,7 +34,7 @@ export function gzipped(batch: Uint8Array, level = 6): Uint8Array {
   const bytes = concat(batch.subarray(0, BATCH_HEADER_BYTES), new Uint8Array(gzipSync(batch.subarray(BATCH_HEADER_BYTES), { level })));
   const view = new DataView(bytes.buffer);
   view.setInt32(LENGTH_AT, bytes.length - LENGTH_OVERHEAD);
-  view.setInt16(ATTRIBUTES_AT, Codec.GZIP);
+  view.setInt16(ATTRIBUTES_AT, GZIP);
   return resealed(bytes);
 }
 

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { PortClient } from "../../src/browser/port-client.ts";
-import { PortServer } from "../../src/browser/port-server.ts";
+import { type PortHost, PortServer } from "../../src/browser/port-server.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { SEGMENT_OFFSETS_MAX } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";
@@ -20,6 +20,8 @@ import { gzipped } from "../fuzz/seeds.ts";
 import { batchOf, fixture, kernel } from "./log-fixtures.ts";
 
 type Port = globalThis.MessagePort;
+
+const hostOf = (log: Log): PortHost => ({ ...{ ready: async () => undefined, manage: async () => undefined }, log: async () => log, appended: () => undefined, failed: () => undefined });
 
 describe("data port", () => {
   const HOSTILE: readonly (readonly [string, object])[] = [
@@ -39,8 +41,7 @@ describe("data port", () => {
     const made = await fixture();
     await made.log.append(batchOf(["a=1"]));
     const { port1, port2 } = new MessageChannel();
-    const host = { log: async () => made.log, ready: async () => undefined, appended: () => undefined, failed: () => undefined };
-    new PortServer(port2 as unknown as Port, host);
+    new PortServer(port2 as unknown as Port, hostOf(made.log));
     const client = new PortClient(port1 as unknown as Port);
     await client.ready;
     const whole = "acks" in request ? { ...request, batch: batchOf(["b=2"]) } : request;
@@ -53,7 +54,7 @@ describe("data port", () => {
   it("shared bytes are refused, and a view counts with all that it keeps in memory", async () => {
     const made = await fixture();
     const { port1, port2 } = new MessageChannel();
-    new PortServer(port2 as unknown as Port, { log: async () => made.log, ready: async () => undefined, appended: () => undefined, failed: () => undefined });
+    new PortServer(port2 as unknown as Port, hostOf(made.log));
     const client = new PortClient(port1 as unknown as Port);
     await client.ready;
     const shared = new Uint8Array(new SharedArrayBuffer(100));

@@ -1,0 +1,71 @@
+/**
+ * Builds of the product for fuzzing only: with coverage points, or with one planted bug. The product has no hooks for
+ * either; sources are changed while they are bundled or compiled, and lie unchanged on the disk.
+ */
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import asc from "assemblyscript/asc";
+import { rolldown } from "rolldown";
+import { instrument } from "./instrument.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const directory = path.join(root, ".cache", "fuzz");
+
+/** One exact piece of one file, replaced. */
+export interface Plant {
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** What may be done to a source on its way. */
+type Change = (code: string, file: string) => string | undefined;
+
+export function planting(plant: Plant): { readonly change: Change; readonly done: () => number } {
+  let pieces = 0;
+  const change: Change = (code, file) => {
+    if (file !== plant.file) return undefined;
+    pieces = code.split(plant.find).length - 1;
+    return code.replace(plant.find, () => plant.replace);
+  };
+  return { change, done: () => pieces };
+}
+
+/** Points in these files, numbered from the file's name on: the same in every build, whatever came first. */
+export function instrumenting(files: RegExp): Change {
+  return (code, file) => (files.test(file) ? instrument(code, file, [...file].reduce((hash, letter) => Math.imul(hash ^ letter.charCodeAt(0), 0x01000193), 0x811c9dc5)) : undefined);
+}
+
+const fromRoot = (file: string): string => path.relative(root, file).replaceAll("\\", "/");
+
+/** Bundles a program and its imports of this repository; gives the address of the result. */
+export async function bundleWith(entry: string, name: string, change: Change): Promise<string> {
+  const bundle = await rolldown({
+    input: path.join(root, entry),
+    cwd: root,
+    platform: "node",
+    external: (id) => /^(node:|rolldown|assemblyscript)/.test(id),
+    plugins: [{ name: "change", transform: (code, id) => { const changed = change(code, fromRoot(id)); return changed === undefined ? null : { code: changed, map: null }; } }],
+    transform: { target: "node20" },
+    logLevel: "silent",
+  });
+  await mkdir(directory, { recursive: true });
+  const file = path.join(directory, `${name.replace(/\W+/g, "-")}-${process.pid}.mjs`);
+  await bundle.write({ file, format: "esm", codeSplitting: false });
+  await bundle.close();
+  return file;
+}
+
+/** Compiles assembly/ after a change; gives the module's bytes. */
+export async function compileWith(target: "release" | "debug", name: string, change: Change): Promise<Uint8Array<ArrayBuffer>> {
+  const sources = path.join(directory, `assembly-${name.replace(/\W+/g, "-")}-${process.pid}`);
+  await mkdir(sources, { recursive: true });
+  for (const file of await readdir(path.join(root, "assembly"))) {
+    const code = await readFile(path.join(root, "assembly", file), "utf8");
+    await writeFile(path.join(sources, file), (file.endsWith(".ts") && change(code, `assembly/${file}`)) || code);
+  }
+  const { error, stderr } = await asc.main(["index.ts", "--baseDir", sources, "--config", "asconfig.json", "--target", target, "--outFile", "kernel.wasm"]);
+  if (error) throw new Error(`${name}: ${error.message}\n${String(stderr)}`);
+  return new Uint8Array(await readFile(path.join(sources, "kernel.wasm")));
+}

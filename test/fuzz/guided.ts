@@ -1,0 +1,41 @@
+/**
+ * `node test/tooling/run-ts.mjs test/fuzz/guided.ts --executions N --seed S [--keep FILE] [--blind] [--bare]`
+ *
+ * Builds kernel, twin and reader with coverage points and runs the coverage-guided loop. `--keep` writes what was found,
+ * for make-corpus.ts; `--bare` begins with two good batches instead of the corpus, and `--blind` keeps nothing on the way:
+ * both together show what guidance is worth.
+ */
+import { writeFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { twinKernel } from "../../src/kernel/twin.ts";
+import { pack, readCorpus } from "./corpus.ts";
+import { bundleWith, compileWith, instrumenting } from "./build.ts";
+import type * as Entry from "./guided-entry.ts";
+import { goodBatches } from "./seeds.ts";
+
+export async function guidedBuild(): Promise<{ readonly entry: typeof Entry; readonly module: Uint8Array<ArrayBuffer> }> {
+  const module = await compileWith("release", "edges", instrumenting(/^assembly\/\w+\.ts$/));
+  // The sources' own tables are made while they load.
+  (globalThis as Record<string, unknown>)["__edge"] ??= () => undefined;
+  const file = await bundleWith("test/fuzz/guided-entry.ts", "guided", instrumenting(/^src\/(kernel\/(twin|wasm)[\w-]*|record\/record-batch|log\/validate)\.ts$/));
+  return { entry: (await import(pathToFileURL(file).href)) as typeof Entry, module };
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { executions: { type: "string", default: "100000" }, seed: { type: "string", default: "1" }, keep: { type: "string" }, blind: { type: "boolean", default: false }, bare: { type: "boolean", default: false } },
+  });
+  const { entry, module } = await guidedBuild();
+  const corpus = values.bare ? goodBatches(twinKernel()).slice(0, 2) : readCorpus();
+  const started = performance.now();
+  const onProgress = (done: number, kept: number, pairs: number): void => {
+    if (done % 100_000 === 0) process.stderr.write(`${done} of ${values.executions}: ${kept} kept, ${pairs} pairs of points\n`);
+  };
+  const { kept, pairsBefore, pairs } = await entry.guided({ seed: Number(values.seed), executions: Number(values.executions), module, corpus, onProgress, guided: !values.blind });
+  const seconds = (performance.now() - started) / 1000;
+  if (values.keep) writeFileSync(values.keep, pack(kept));
+  console.log(`${values.executions} executions in ${seconds.toFixed(1)} s, seed ${values.seed}: ${pairsBefore} pairs of points by the corpus, ${pairs} in all, ${kept.length} inputs kept, no finding`);
+}
+
+if (process.argv[1]?.endsWith("guided.ts")) await main();

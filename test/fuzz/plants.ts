@@ -1,0 +1,47 @@
+/**
+ * Planted bugs, each of which the named target must find within its bounded share. A piece that no longer stands exactly
+ * once in its file fails the test, so the list keeps up with the code.
+ */
+import type { Plant } from "./build.ts";
+import type { TargetName } from "./targets.ts";
+
+export interface FuzzPlant extends Plant {
+  readonly name: string;
+  readonly target: TargetName;
+}
+
+const plant = (name: string, target: TargetName, file: string, find: string, replace: string): FuzzPlant => ({ name, target, file, find, replace });
+
+const TWIN = "src/kernel/twin.ts";
+const RECORDS = "src/kernel/twin-records.ts";
+const WRAPPER = "src/kernel/wasm-kernel.ts";
+const SERVER = "src/browser/port-server.ts";
+
+export const PLANTS: readonly FuzzPlant[] = [
+  plant("a batch may be longer than it says", "decoder", TWIN, "refuse(size < bytes.length, Status.BAD_LENGTH);", ""),
+  plant("CRC ignored", "decoder", TWIN, "if (withCrc) checkCrc(bytes);", ""),
+  plant("a field may reach beyond its record", "decoder", RECORDS, "refuse(size < 0 || size > this.left, Status.BAD_RECORD);", "refuse(size < 0, Status.BAD_RECORD);"),
+  plant("a varint of any length", "decoder", RECORDS, "refuse(byte === 0 && shift > 0n, Status.BAD_RECORD);", ""),
+  plant("more records than offsets", "decoder", TWIN, " || count > lastOffsetDelta + 1, Status.BAD_COUNT);\n  refuse(!isSafe(view.getBigInt64(27))", ", Status.BAD_COUNT);\n  refuse(!isSafe(view.getBigInt64(27))"),
+  plant("columns one short", "decoder", WRAPPER, "this.#rows.slice(0, result * COLUMNS)", "this.#rows.slice(0, result * COLUMNS - 1)"),
+  plant("a filter without enough bits", "filter", TWIN, "refuse(keep.length * 8 < count, Status.BAD_ARGUMENT);", ""),
+  plant("stale batches walked over", "scan", TWIN, "refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);", ""),
+  plant("a stream's own error escapes", "gzip", "src/record/record-batch.ts", 'throw corrupt(bytes, "gzip", undefined, thrown);', "throw thrown;"),
+  plant("a compressed header believed", "record", "src/record/record-batch.ts", "  checked(bytes, kernel.validateBatch(bytes));\n", ""),
+  plant("a damaged footer taken", "footer", "src/store/footer.ts", "if (kernel.crc32c(bytes.subarray(0, CRC_AT)) !== view.getUint32(CRC_AT)) return undefined;", ""),
+  plant("any catalog believed", "catalog", "src/store/catalog.ts", " || !isPossible(packed, this.#volume.slotBytes)", ""),
+  plant("marks beyond the slot", "slot", "src/store/slot.ts", "mark.position > volume.slotBytes - BODY_AT || ", ""),
+  plant("a snapshot's counts believed", "volume", "src/log/producer-state.ts", "if (count === 0 || at + PRODUCER_BYTES + count * BATCH_BYTES > end) return false;", ""),
+  plant("any maxBytes", "port-server", SERVER, "Number.isSafeInteger(maxBytes) && (maxBytes as number) >= 0", "true"),
+  plant("any acks", "port-server", SERVER, ' && oneOf(acks, "accepted", "written", "flushed")', ""),
+  plant("any position", "port-server", SERVER, "isNumber(last ?? timestamp)", "true"),
+  plant("messages that are none", "port-client", "src/browser/port-client.ts", "if (Object(message) !== message) return;", ""),
+];
+
+/** In the kernel's own sources; the twin tells. */
+export const KERNEL_PLANTS: readonly FuzzPlant[] = [
+  plant("lengths above the limit", "decoder", "assembly/batch.ts", " || length > BATCH_BYTES_MAX - LENGTH_OVERHEAD", ""),
+  plant("a 33rd bit in a varint", "decoder", "assembly/varint.ts", "if (shift == 28 && byte > 0x0f) break;", ""),
+  plant("any negative length is null", "decoder", "assembly/decode.ts", "return size == -1 || skip(size);", "return size < 0 || skip(size);"),
+  plant("a batch cut short walked over", "scan", "assembly/scan.ts", "if (size > <i32>(end - at)) return NEED_MORE;", ""),
+];
