@@ -11,13 +11,14 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
+import { CATALOG_SLOTS } from "../../src/store/catalog.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { makeBatch } from "../contract/store-contract.ts";
 import { Violation } from "../simulation/model.ts";
 import { checkTwice } from "../simulation/recovery-check.ts";
 import type { Image } from "./images.ts";
-import { type LogPromise, recordsOf, type SentBatch, type SentRecord, withoutEpoch } from "./promises.ts";
+import { type LogPromise, recordsOf, sameBatch, type SentBatch, type SentRecord } from "./promises.ts";
 
 export type Outcome = "nothing to find" | "whole" | "torn tail cut" | "slot lost, reported" | "range lost, reported" | "catalog lost, reported" | "tide gone with its names";
 
@@ -74,6 +75,13 @@ async function readAll(log: Log): Promise<Reading> {
   return reading;
 }
 
+/** Slots that did not change need no second look; the catalog's do. */
+function differing(before: Uint8Array[], after: Uint8Array[]): [Uint8Array[], Uint8Array[]] {
+  const none = new Uint8Array(0);
+  const changed = after.map((bytes, slot) => slot < CATALOG_SLOTS || !before[slot] || !same(bytes, before[slot]));
+  return [before.map((bytes, slot) => (changed[slot] ? bytes : none)), after.map((bytes, slot) => (changed[slot] ? bytes : none))];
+}
+
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 /** Every batch read is one that was sent, byte for byte, or, in a compacted log, what is left of some. Gives all records. */
@@ -85,7 +93,7 @@ async function checkContent(kernel: Kernel, promise: LogPromise, reading: Readin
   for (const [baseOffset, batch] of reading.batches) {
     if (baseOffset < next) throw new Violation("order", `${name}: ${baseOffset} behind ${next}`);
     next = baseOffset + readHeader(batch).lastOffsetDelta + 1;
-    const candidate = promise.sent.get(baseOffset)?.find(({ bytes }) => same(bytes, withoutEpoch(batch)));
+    const candidate = promise.sent.get(baseOffset)?.find(({ bytes }) => sameBatch(bytes, batch));
     if (candidate) found.add(candidate);
     else if (!compacted || !promise.replaced.some(({ from, to }) => baseOffset >= from && next <= to)) {
       throw new Violation("never-sent", `${name}: what stands at ${baseOffset} was never sent there`);
@@ -108,28 +116,28 @@ async function checkLeftovers(kernel: Kernel, promise: LogPromise, left: Readonl
   }
 }
 
-/** Every firm batch from the log start on was found, or its absence has a reason. */
+/**
+ * Every firm record from the log start on is there, or was compacted away for a newer one of its key, which is itself
+ * firm and looked for. What a lost name took is named by the report or by the read.
+ */
 async function checkFirm(kernel: Kernel, promise: LogPromise, log: Log, reading: Reading, found: ReadonlySet<SentBatch>): Promise<void> {
   const { cut } = log.recovery;
-  let newest: Map<string, number> | undefined;
+  const missing = [...promise.firm].filter((batch) => {
+    if (batch.nextOffset <= log.logStartOffset || found.has(batch)) return false;
+    return cut?.reason !== "SLOT_LOST" || batch.nextOffset <= cut.offset;
+  });
+  if (missing.length === 0) return;
   const kept = new Set<number>();
+  for (const bytes of reading.batches.values()) for (const { offset } of await recordsOf(kernel, bytes)) kept.add(offset);
+  const newest = new Map<string | null, number>();
   for (const batch of promise.firm) {
-    if (batch.nextOffset <= log.logStartOffset || found.has(batch)) continue;
-    if (cut?.reason === "SLOT_LOST" && batch.nextOffset > cut.offset) continue;
-    if (reading.gaps.some(({ from, to }) => batch.baseOffset >= from && batch.nextOffset <= to)) continue;
-    if (!newest) {
-      newest = new Map();
-      for (const bytes of reading.batches.values()) {
-        for (const { offset, key } of await recordsOf(kernel, bytes)) {
-          kept.add(offset);
-          if (key !== null) newest.set(key, Math.max(offset, newest.get(key) ?? -1));
-        }
-      }
-    }
-    const outdated = promise.replaced.some(({ from, to }) => batch.baseOffset >= from && batch.nextOffset <= to);
-    for (const { offset, key } of (batch.records ??= await recordsOf(kernel, batch.bytes))) {
-      if (offset < log.logStartOffset || kept.has(offset)) continue;
-      if (outdated && key !== null && newest.get(key)! > offset) continue;
+    for (const { offset, key } of (batch.records ??= await recordsOf(kernel, batch.bytes))) newest.set(key, Math.max(offset, newest.get(key) ?? -1));
+  }
+  for (const batch of missing) {
+    const rewritten = promise.replaced.some(({ from, to }) => batch.baseOffset >= from && batch.nextOffset <= to);
+    for (const { offset, key } of batch.records!) {
+      if (offset < log.logStartOffset || kept.has(offset) || (rewritten && key !== null && newest.get(key)! > offset)) continue;
+      if (reading.gaps.some(({ from, to }) => offset >= from && offset < to)) continue;
       throw new Violation("lost-acked", `${promise.name}: offset ${offset} was promised and is not there; the log has ${log.logStartOffset}…${log.logEndOffset}, cut ${JSON.stringify(cut)}`);
     }
   }
@@ -142,7 +150,7 @@ function checkReport(promise: LogPromise, log: Log, namesLost: boolean): void {
   const slotLost = cut?.reason === "SLOT_LOST";
   if (slotLost && !namesLost) throw new Violation("false-loss", `${name}: ${JSON.stringify(cut)}`);
   if (quarantined.length > 0 && !namesLost) throw new Violation("false-damage", `${name}: ${JSON.stringify(quarantined)}`);
-  const end = Math.max(promise.seenEnd, ...promise.firm.map(({ nextOffset }) => nextOffset));
+  const end = Math.max(promise.seenEnd, ...[...promise.firm].map(({ nextOffset }) => nextOffset));
   if (log.logEndOffset < end && !slotLost) throw new Violation("lost-acked", `${name} ends at ${log.logEndOffset}, promised up to ${end}, cut ${JSON.stringify(cut)}`);
   if (cut && cut.offset < end && !slotLost) throw new Violation("cut-below-ack", `${name}: cut at ${cut.offset}, promised up to ${end}`);
   const { logStartOffset } = log;
@@ -213,7 +221,7 @@ export async function checkImage(kernel: Kernel, image: Image, slotBytes: number
   }
   const before = await bytesOf(volume);
   const again = await openLogs(kernel, volume);
-  await checkTwice(kernel, before, await bytesOf(volume), again.logs, image.namesLost);
+  await checkTwice(kernel, ...differing(before, await bytesOf(volume)), again.logs, image.namesLost);
   for (const [at, log] of again.logs.entries()) {
     if (log.recovery.cut && log.recovery.cut.reason !== "SLOT_LOST") throw new Violation("second-recovery", `${log.name} is cut again: ${JSON.stringify(log.recovery.cut)}`);
     if (log.logEndOffset !== logs[at]!.logEndOffset) throw new Violation("second-recovery", `${log.name} ends at ${log.logEndOffset}, not ${logs[at]!.logEndOffset}`);

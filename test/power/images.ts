@@ -10,7 +10,7 @@
 import { Counters } from "../simulation/counters.ts";
 import { Disk, type Fate } from "../simulation/disk.ts";
 import { Random } from "../simulation/prng.ts";
-import type { StorageEvent, Trace } from "./trace.ts";
+import type { StorageEvent, Trace, TraceEvent } from "./trace.ts";
 
 export type Fates = "none" | "all" | "only" | "except" | "drawn";
 
@@ -48,28 +48,42 @@ interface Files {
   readonly flushed: boolean[];
 }
 
-function replayFiles(trace: Trace, point: number, counters: Counters): Files {
-  const disk = new Disk({ slotBytes: trace.slotBytes, slotsMax: Infinity, buffered: false, losesNames: false, keepsOlder: false, staleAcrossLives: false }, counters);
-  const files: Files = { disk, made: [], flushed: [] };
-  for (let at = 0; at < point; at++) {
-    const event = trace.events[at] as StorageEvent;
-    const slot = "file" in event ? slotOf(trace, event.file) : undefined;
-    if (slot === undefined) continue;
+/** Moves forward through a trace; what it has passed is on the disk or waits to be. */
+class FileCursor {
+  #at = 0;
+  #files: Files;
+  readonly #trace: Trace;
+
+  constructor(trace: Trace) {
+    this.#trace = trace;
+    const options = { slotBytes: trace.slotBytes, slotsMax: Infinity, buffered: false, losesNames: false, keepsOlder: false, staleAcrossLives: false };
+    this.#files = { disk: new Disk(options, new Counters()), made: [], flushed: [] };
+  }
+
+  to(point: number): Files {
+    if (point < this.#at) throw new Error("a cursor never goes back");
+    for (; this.#at < point; this.#at++) this.#step(this.#trace.events[this.#at] as StorageEvent);
+    return this.#files;
+  }
+
+  #step(event: StorageEvent): void {
+    const { disk, made, flushed } = this.#files;
+    const slot = "file" in event ? slotOf(this.#trace, event.file) : undefined;
+    if (slot === undefined) return;
     if (event.kind === "create") {
-      if (slot < files.made.length) continue;
-      if (slot > files.made.length) throw new Error(`slot ${slot} was made out of turn`);
-      files.made.push(at);
-      files.flushed.push(false);
+      if (slot < made.length) return;
+      if (slot > made.length) throw new Error(`slot ${slot} was made out of turn`);
+      made.push(this.#at);
+      flushed.push(false);
       disk.addSlot();
     } else if (event.kind === "write") disk.write(slot, event.at, event.data);
     else if (event.kind === "flush") {
       disk.flush(slot, false);
-      files.flushed[slot] = true;
+      flushed[slot] = true;
     } else if (event.kind === "truncate") {
-      if (event.size !== trace.slotBytes) throw new Error(`slot ${slot} was cut to ${event.size} bytes`);
+      if (event.size !== this.#trace.slotBytes) throw new Error(`slot ${slot} was cut to ${event.size} bytes`);
     } else throw new Error(`${event.kind} of a slot`);
   }
-  return files;
 }
 
 function fateOf({ fates, which }: Plan): ((write: number) => Fate) | undefined {
@@ -79,11 +93,11 @@ function fateOf({ fates, which }: Plan): ((write: number) => Fate) | undefined {
   return () => (fates === "all" ? "keep" : "drop");
 }
 
-function fileImage(trace: Trace, plan: Plan, counters: Counters): Image {
-  const files = replayFiles(trace, plan.point, counters);
+function fileImage(trace: Trace, files: Files, plan: Plan, counters: Counters): Image {
+  const disk = files.disk.copy(counters);
   const random = new Random(trace.seed, plan.seed);
-  files.disk.powerCut(random, [], fateOf(plan));
-  const slots: (Uint8Array | undefined)[] = files.disk.images();
+  disk.powerCut(random, [], fateOf(plan));
+  const slots: (Uint8Array | undefined)[] = disk.images();
   let namesLost = false;
   if (plan.names !== "sure") {
     // Time is elastic: any moment of the history may lie the half minute back from which on names are not sure.
@@ -109,55 +123,77 @@ const HEADER_BYTES = 4096;
 const PAGE_BYTES = 16 * 1024;
 type Tx = Extract<StorageEvent, { kind: "tx" }>;
 
-/** Writing transactions asked for before `point`, in their order, and how many of them are surely durable. */
-function transactions(trace: Trace, point: number): { readonly asked: readonly Tx[]; readonly complete: number; readonly sure: number } {
-  const asked: Tx[] = [];
-  const ended = new Map<number, boolean>();
-  let sure = 0;
-  let complete = 0;
-  for (const event of trace.events.slice(0, point)) {
-    if (event.kind === "life") ended.clear();
-    if (event.kind === "tx" && event.database === `tidemark:${trace.name}`) asked.push(event);
-    if (event.kind !== "tx-done") continue;
-    const at = asked.findLastIndex((tx) => tx.id === event.id);
-    // Ids begin anew with each life, so the newest of this number is meant; other databases have none here.
-    if (at < 0 || ended.has(event.id)) continue;
-    if (!event.ok) throw new Error("a transaction was aborted");
-    ended.set(event.id, true);
-    complete = Math.max(complete, at + 1);
-    if (asked[at]!.durability === "strict") sure = Math.max(sure, at + 1);
+/** Writing transactions asked for so far, in their order; how many of them are complete, and how many surely durable. */
+class TransactionCursor {
+  readonly asked: Tx[] = [];
+  complete = 0;
+  sure = 0;
+  /** What the sure ones have made of the slots. */
+  readonly slots: Uint8Array[] = [];
+  #at = 0;
+  #applied = 0;
+  #life = 0;
+  readonly #trace: Trace;
+
+  constructor(trace: Trace) {
+    this.#trace = trace;
   }
-  return { asked, complete, sure };
+
+  to(point: number): this {
+    if (point < this.#at) throw new Error("a cursor never goes back");
+    for (; this.#at < point; this.#at++) this.#step(this.#trace.events[this.#at] as TraceEvent);
+    for (; this.#applied < this.sure; this.#applied++) applyPuts(this.#trace, this.slots, this.asked[this.#applied]!);
+    return this;
+  }
+
+  #step(event: TraceEvent): void {
+    // Ids begin anew with each life.
+    if (event.kind === "life") this.#life = this.asked.length;
+    if (event.kind === "tx" && event.database === `tidemark:${this.#trace.name}`) this.asked.push(event);
+    if (event.kind !== "tx-done") return;
+    const at = this.asked.findIndex((tx, i) => i >= this.#life && tx.id === event.id);
+    if (at < 0) return;
+    if (!event.ok) throw new Error("a transaction was aborted");
+    this.complete = at + 1;
+    if (this.asked[at]!.durability === "strict") this.sure = at + 1;
+  }
 }
 
-function databaseImage(trace: Trace, plan: Plan, counters: Counters): Image {
-  const { asked, complete, sure } = transactions(trace, plan.point);
+function applyPuts(trace: Trace, slots: Uint8Array[], { puts }: Tx): void {
+  for (const { store, key, value } of puts) {
+    if (store === "meta" && key === "volume") {
+      while (slots.length < (value as { slotCount: number }).slotCount) slots.push(new Uint8Array(trace.slotBytes));
+    }
+    if (store !== "pages") continue;
+    const page = Number(key) % PAGES_PER_SLOT;
+    const [at, size] = page === 0 ? [0, HEADER_BYTES] : [HEADER_BYTES + (page - 1) * PAGE_BYTES, PAGE_BYTES];
+    const slot = slots[Math.floor(Number(key) / PAGES_PER_SLOT)]!;
+    slot.fill(0, at, Math.min(slot.length, at + size));
+    slot.set(value as Uint8Array, at);
+  }
+}
+
+function databaseImage(trace: Trace, cursor: TransactionCursor, plan: Plan, counters: Counters): Image {
+  const { asked, complete, sure } = cursor;
   const count = plan.fates === "none" ? sure : plan.fates === "all" ? complete : plan.fates === "only" ? plan.which : sure + new Random(trace.seed, plan.seed).int(asked.length - sure + 1);
   if (count < asked.length) counters.add("tx.lost", asked.length - count);
   if (count > sure) counters.add("tx.kept-unsure", count - sure);
-  const slots: Uint8Array[] = [];
-  for (const { puts } of asked.slice(0, count)) {
-    for (const { store, key, value } of puts) {
-      if (store === "meta" && key === "volume") {
-        while (slots.length < (value as { slotCount: number }).slotCount) slots.push(new Uint8Array(trace.slotBytes));
-      }
-      if (store !== "pages") continue;
-      const page = Number(key) % PAGES_PER_SLOT;
-      const bytes = value as Uint8Array;
-      const at = page === 0 ? 0 : HEADER_BYTES + (page - 1) * PAGE_BYTES;
-      const slot = slots[Math.floor(Number(key) / PAGES_PER_SLOT)]!;
-      slot.fill(0, at, Math.min(slot.length, at + (page === 0 ? HEADER_BYTES : PAGE_BYTES)));
-      slot.set(bytes, at);
-    }
-  }
+  const slots = cursor.slots.map((slot) => slot.slice());
+  for (const tx of asked.slice(sure, count)) applyPuts(trace, slots, tx);
   return { slots, namesLost: false, catalogLost: false };
 }
 
-// --- plans ---------------------------------------------------------------------------------------------------------
-
-export function imageOf(trace: Trace, plan: Plan, counters: Counters): Image {
-  return trace.engine === "opfs" ? fileImage(trace, plan, counters) : databaseImage(trace, plan, counters);
+/** Makes images in the order of their points. */
+export function imageMaker(trace: Trace, counters: Counters): (plan: Plan) => Image {
+  if (trace.engine === "opfs") {
+    const cursor = new FileCursor(trace);
+    return (plan) => fileImage(trace, cursor.to(plan.point), plan, counters);
+  }
+  const cursor = new TransactionCursor(trace);
+  return (plan) => databaseImage(trace, cursor.to(plan.point), plan, counters);
 }
+
+// --- plans ---------------------------------------------------------------------------------------------------------
 
 /** Points at which what is on the disk, or what was promised, has just changed. */
 function pointsOf({ events }: Trace): number[] {
@@ -172,26 +208,41 @@ function pointsOf({ events }: Trace): number[] {
 export function everyPlan(trace: Trace): Plan[] {
   const plans: Plan[] = [];
   const add = (point: number, fates: Fates, which = 0): void => void plans.push({ point, fates, which, names: "sure", seed: plans.length });
+  const [files, transactions] = [new FileCursor(trace), new TransactionCursor(trace)];
   for (const point of pointsOf(trace)) {
     add(point, "none");
     add(point, "all");
     if (trace.engine === "opfs") {
-      const { pendingWrites } = replayFiles(trace, point, new Counters()).disk;
+      const { pendingWrites } = files.to(point).disk;
       for (let which = 0; which < pendingWrites && pendingWrites > 1; which++) {
         add(point, "only", which);
         if (pendingWrites > 2) add(point, "except", which);
       }
     } else {
-      const { asked, complete, sure } = transactions(trace, point);
+      const { asked, complete, sure } = transactions.to(point);
       for (let count = sure + 1; count <= asked.length; count++) if (count !== complete) add(point, "only", count);
     }
   }
   return plans;
 }
 
-/** Beyond that: torn, garbled and reordered pieces, and names, at points drawn by the seed. */
-export function drawnPlan(trace: Trace, seed: number, points: readonly number[] = pointsOf(trace)): Plan {
-  const random = new Random(trace.seed, seed, 1);
-  const names = trace.engine === "opfs" ? random.weighted({ sure: 3, youngest: 1, any: 1 }) : "sure";
-  return { point: random.pick(points), fates: names === "sure" ? "drawn" : random.pick(["all", "none", "drawn"]), which: 0, names, seed };
+/** Points at which writes wait for a flush, the more often the more sectors they have. */
+function windowsOf(trace: Trace): number[] {
+  if (trace.engine !== "opfs") return pointsOf(trace);
+  const files = new FileCursor(trace);
+  return pointsOf(trace).flatMap((point) => Array<number>(Math.min(16, files.to(point).disk.pendingSectors)).fill(point));
+}
+
+/**
+ * Beyond that: torn, garbled and reordered pieces at points where something waits for a flush, and names lost at any
+ * point, all drawn by the seed.
+ */
+export function drawnPlans(trace: Trace, seed: number, count: number): Plan[] {
+  const [points, windows] = [pointsOf(trace), windowsOf(trace)];
+  return Array.from({ length: count }, (_, at) => {
+    const random = new Random(trace.seed, seed, at, 1);
+    const names = trace.engine === "opfs" ? random.weighted({ sure: 6, youngest: 1, any: 1 }) : "sure";
+    const fates = names === "sure" ? "drawn" : random.pick(["all", "none", "drawn"] as const);
+    return { point: random.pick(names === "sure" ? windows : points), fates, which: 0, names, seed: random.u32() };
+  });
 }

@@ -2,7 +2,8 @@
  * What was promised at one point of a trace, known from the trace alone.
  *
  *   sent     every batch that the log gave offsets to: the only bytes that may ever be read at those offsets
- *   firm     those that must be there: acked `flushed`; where only the process died, acked `written` as well
+ *   firm     those that must be there: acked `flushed`, or counted on by compaction; where only the process died, those
+ *            acked `written` as well
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader } from "../../src/record/format.ts";
@@ -22,7 +23,7 @@ export interface SentRecord {
 export interface SentBatch {
   readonly baseOffset: number;
   readonly nextOffset: number;
-  /** Without the leader epoch, which the store stamps later. */
+  /** Its leader epoch is not yet the store's. */
   readonly bytes: Uint8Array;
   records: readonly SentRecord[] | undefined;
 }
@@ -31,7 +32,7 @@ export interface LogPromise {
   readonly name: string;
   readonly compacted: boolean;
   readonly sent: Map<number, SentBatch[]>;
-  readonly firm: SentBatch[];
+  readonly firm: Set<SentBatch>;
   /** The log was seen to end here by whoever opened it last, so readers may have read so far. */
   seenEnd: number;
   /** The log start lies between what was trimmed for sure and what was asked for. */
@@ -40,11 +41,9 @@ export interface LogPromise {
   readonly replaced: { readonly from: number; readonly to: number }[];
 }
 
-export function withoutEpoch(batch: Uint8Array): Uint8Array {
-  const copy = batch.slice();
-  copy.fill(0, EPOCH_AT, EPOCH_AT + 4);
-  return copy;
-}
+/** The same batch, whoever led when it was stored. */
+export const sameBatch = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && Buffer.compare(a.subarray(0, EPOCH_AT), b.subarray(0, EPOCH_AT)) === 0 && Buffer.compare(a.subarray(EPOCH_AT + 4), b.subarray(EPOCH_AT + 4)) === 0;
 
 const latin = (bytes: Uint8Array | null): string | null => (bytes === null ? null : Buffer.from(bytes).toString("latin1"));
 
@@ -58,24 +57,27 @@ export async function recordsOf(kernel: Kernel, bytes: Uint8Array): Promise<Sent
   }));
 }
 
-const newPromise = (name: string, compacted: boolean): LogPromise => ({ name, compacted, sent: new Map(), firm: [], seenEnd: 0, trimmed: 0, trimAsked: 0, replaced: [] });
+const newPromise = (name: string, compacted: boolean): LogPromise => ({ name, compacted, sent: new Map(), firm: new Set(), seenEnd: 0, trimmed: 0, trimAsked: 0, replaced: [] });
 
 /** The trace's batches, parsed once. */
 export class Promises {
   readonly #trace: Trace;
   readonly #batches = new Map<number, SentBatch>();
+  #last: { readonly point: number; readonly ending: string; readonly logs: Map<string, LogPromise> } | undefined;
 
   constructor(trace: Trace) {
     this.#trace = trace;
     for (const [at, event] of trace.events.entries()) {
       if (event.kind !== "sent") continue;
       const { baseOffset, lastOffsetDelta } = readHeader(event.data);
-      this.#batches.set(at, { baseOffset, nextOffset: baseOffset + lastOffsetDelta + 1, bytes: withoutEpoch(event.data), records: undefined });
+      this.#batches.set(at, { baseOffset, nextOffset: baseOffset + lastOffsetDelta + 1, bytes: event.data, records: undefined });
     }
   }
 
   at(point: number, ending: "power" | "kill"): Map<string, LogPromise> {
+    if (this.#last?.point === point && this.#last.ending === ending) return this.#last.logs;
     const logs = new Map<string, LogPromise>();
+    this.#last = { point, ending, logs };
     const { events, compacted } = this.#trace;
     let byId = new Map<number, SentBatch>();
     for (let at = 0; at < point; at++) {
@@ -87,16 +89,21 @@ export class Promises {
       if (event.kind === "sent") {
         const batch = this.#batches.get(at)!;
         byId.set(event.id, batch);
-        log.sent.set(batch.baseOffset, [...(log.sent.get(batch.baseOffset) ?? []), batch]);
+        const others = log.sent.get(batch.baseOffset);
+        if (others) others.push(batch);
+        else log.sent.set(batch.baseOffset, [batch]);
       } else if (event.kind === "refused") {
         const batch = byId.get(event.id)!;
         log.sent.set(batch.baseOffset, log.sent.get(batch.baseOffset)!.filter((each) => each !== batch));
       } else if (event.kind === "ack") {
-        if (event.acks === "flushed" || (event.acks === "written" && ending === "kill")) log.firm.push(byId.get(event.id)!);
+        if (event.acks === "flushed" || (event.acks === "written" && ending === "kill")) log.firm.add(byId.get(event.id)!);
       } else if (event.kind === "opened") log.seenEnd = event.end;
       else if (event.kind === "trim") log.trimAsked = Math.max(log.trimAsked, event.offset);
       else if (event.kind === "trimmed") log.trimmed = Math.max(log.trimmed, event.offset);
-      else if (event.kind === "replace") log.replaced.push(event);
+      else if (event.kind === "replace") {
+        log.replaced.push(event);
+        for (const batches of log.sent.values()) if (batches.at(-1) && batches.at(-1)!.nextOffset <= event.flushed) log.firm.add(batches.at(-1)!);
+      }
     }
     return logs;
   }

@@ -46,9 +46,9 @@ SegmentedLog.prototype.trim = async function (offset) {
   recorder.add({ kind: "trimmed", log: this.name, offset: this.logStartOffset });
 };
 SegmentedLog.prototype.replace = async function (from, to, outputs) {
-  recorder.add({ kind: "replace", log: this.name, from, to });
+  recorder.add({ kind: "replace", log: this.name, from, to, flushed: this.flushedOffset });
   await replace.call(this, from, to, outputs);
-  recorder.add({ kind: "replaced", log: this.name, from, to });
+  recorder.add({ kind: "replaced", log: this.name, from, to, flushed: this.flushedOffset });
 };
 
 async function hand(how: Ending): Promise<void> {

@@ -36,7 +36,8 @@ export type LogEvent =
   | { readonly kind: "refused"; readonly log: string; readonly id: number }
   | { readonly kind: "opened"; readonly log: string; readonly start: number; readonly end: number }
   | { readonly kind: "trim" | "trimmed"; readonly log: string; readonly offset: number }
-  | { readonly kind: "replace" | "replaced"; readonly log: string; readonly from: number; readonly to: number };
+  /** Compaction counts on all below `flushed`: outdated records go because newer ones are durable. */
+  | { readonly kind: "replace" | "replaced"; readonly log: string; readonly from: number; readonly to: number; readonly flushed: number };
 
 export type LifeEvent = { readonly kind: "life"; readonly life: number } | { readonly kind: "end"; readonly how: Ending };
 

@@ -82,6 +82,13 @@ export class Disk {
     return true;
   }
 
+  /** Another disk in the same state. Writes that wait are shared, nobody changes them. */
+  copy(counters: Counters): Disk {
+    const disk = new Disk(this.options, counters);
+    for (const slot of this.#slots) disk.#slots.push({ ...slot, durable: slot.durable.slice(), cache: slot.cache.slice() });
+    return disk;
+  }
+
   read(slot: number, position: number, target: Uint8Array): number {
     const { cache } = this.#slots[slot]!;
     const count = Math.min(target.length, cache.length - position);
@@ -113,6 +120,10 @@ export class Disk {
   /** Writes that a power cut may lose. */
   get pendingWrites(): number {
     return this.#slots.reduce((sum, { pending }) => sum + pending.length, 0);
+  }
+
+  get pendingSectors(): number {
+    return this.#slots.reduce((sum, { pending }) => sum + pending.reduce((sectors, { bytes }) => sectors + Math.ceil(bytes.length / SECTOR), 0), 0);
   }
 
   /** A flush that fails: each write is durable after all, still pending, or forgotten though reads go on showing it. */

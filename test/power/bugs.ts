@@ -1,0 +1,21 @@
+/** Planted bugs that power loss must show: what is left out leaves the process unharmed and loses data at a power cut. */
+import { MUTANTS } from "../simulation/mutants.ts";
+import type { PlantedBug } from "../tooling/planted-bug.ts";
+
+export interface PowerBug extends PlantedBug {
+  readonly engine: "opfs" | "indexeddb";
+}
+
+/** The two that kill -9 never shows: every written byte is still there. */
+export const NO_FLUSH: Readonly<Record<"opfs" | "indexeddb", PowerBug>> = {
+  opfs: { name: "no flush() of files", engine: "opfs", file: "src/browser/opfs-volume.ts", find: "open.handle.flush();", replace: "" },
+  indexeddb: { name: "relaxed instead of strict", engine: "indexeddb", file: "src/browser/idb-connection.ts", find: "durability: mode", replace: 'durability: "relaxed"' },
+};
+
+const STORE_BUGS = ["flush left out", "mark before its data", "roll without a flush", "catalog not flushed", "catalog copies written together"];
+
+export const POWER_BUGS: readonly PowerBug[] = [
+  NO_FLUSH.opfs,
+  NO_FLUSH.indexeddb,
+  ...MUTANTS.filter(({ name }) => STORE_BUGS.includes(name)).map(({ name, file, find, replace }): PowerBug => ({ name, file, find, replace, engine: "opfs" })),
+];
