@@ -19,13 +19,17 @@ export class CrashBrowser {
   #session: CDPSession | undefined;
   #group = 0;
 
-  private constructor(url: string, profile: string) {
+  /** An error that nobody caught in a page. */
+  readonly #onError: (message: string) => void;
+
+  private constructor(url: string, profile: string, onError: (message: string) => void) {
     this.#url = url;
     this.#profile = profile;
+    this.#onError = onError;
   }
 
-  static async make(url: string): Promise<CrashBrowser> {
-    return new CrashBrowser(url, await mkdtemp(path.join(os.tmpdir(), "tidemark-crash-")));
+  static async make(url: string, onError: (message: string) => void): Promise<CrashBrowser> {
+    return new CrashBrowser(url, await mkdtemp(path.join(os.tmpdir(), "tidemark-crash-")), onError);
   }
 
   /** A page that is ready, in a browser that may have to be started for it. */
@@ -36,6 +40,7 @@ export class CrashBrowser {
     }
     if (this.#page) return;
     this.#page = await this.#context.newPage();
+    this.#page.on("pageerror", (error) => this.#onError(`uncaught in the page: ${error.message}`));
     this.#session = await this.#context.newCDPSession(this.#page);
     await this.#page.goto(this.#url);
     await this.#page.waitForFunction(() => document.title === "ready");
@@ -86,7 +91,8 @@ export class CrashBrowser {
   }
 
   async end(): Promise<void> {
-    await this.#context?.close().catch(() => undefined);
+    // Killed, not closed: nothing in the profile is needed any more, and a page that hangs may not close.
+    if (this.#context) await this.kill();
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
 }

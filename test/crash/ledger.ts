@@ -19,6 +19,8 @@ export class Ledger {
   readonly #underWay = new Map<string, Moment>();
   readonly problems: string[] = [];
   readonly counts: Record<string, number> = {};
+  /** Requests so far: a frozen page makes none. */
+  posts = 0;
   onBegin: ((moment: Moment) => void) | undefined;
 
   count(what: string, times = 1): void {
@@ -42,15 +44,21 @@ export class Ledger {
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    let status = 204;
+    this.posts++;
+    let post: Post;
     try {
-      const { life, events } = JSON.parse(await text(request)) as Post;
-      for (const event of events) this.#take(life, event);
+      post = JSON.parse(await text(request)) as Post;
     } catch {
       // A browser that dies while it sends sends half a body; nothing in it counts.
-      status = 400;
+      response.writeHead(400).end();
+      return;
     }
-    response.writeHead(status).end();
+    try {
+      for (const event of post.events) this.#take(post.life, event);
+    } catch (thrown) {
+      this.problems.push(String(thrown));
+    }
+    response.writeHead(204).end();
   }
 
   #take(life: number, event: PageEvent): void {

@@ -14,11 +14,12 @@ export interface Strike {
   readonly workMs: number;
   /** From the page's word that it begins, or of a freeze. */
   readonly delayMs: number;
+  /** So many recoveries are struck, one after the other. */
+  readonly recoveries: number;
 }
 
 const AIMED_DELAY_MS: Readonly<Record<Moment, number>> = { roll: 6, trim: 6, retention: 10, compaction: 20, recovery: 60 };
 
-/** A new profile and a new tide after so many rounds; the engines take turns. */
 export const ROUNDS_PER_PROFILE = 8;
 export const engineOf = (profile: number): Engine => (profile % 2 === 0 ? "opfs" : "indexeddb");
 
@@ -31,5 +32,5 @@ export function strikeOf(seed: number, round: number): Strike {
   const aim = strikesAtOnce && random.chance(0.65) ? random.pick(moments) : undefined;
   const workMs = random.between(150, random.pick([400, 1200]));
   const delayMs = aim ? random.int(AIMED_DELAY_MS[aim] + 1) : random.between(50, 500);
-  return { kind, aim, workMs, delayMs };
+  return { kind, aim, workMs, delayMs, recoveries: aim === "recovery" ? random.between(1, 3) : 0 };
 }

@@ -1,23 +1,22 @@
 /**
  * Planted bugs, so that the crash test is seen to fail: a lie of the page, and pieces of the product replaced while the
- * page is built. A piece that no longer stands there exactly once fails the build, so the list keeps up with the code.
+ * page is built.
  */
-import type { Anomaly } from "../checker/checker.ts";
+import { MUTANTS } from "../simulation/mutants.ts";
+import type { PlantedBug } from "../tooling/planted-bug.ts";
 
 export interface Plant {
   readonly what: string;
-  /** One of these must be reported. */
-  readonly caughtAs: readonly Anomaly[];
   /** Absent: the page itself lies. */
-  readonly source?: { readonly file: string; readonly find: string; readonly replace: string };
+  readonly bug?: PlantedBug;
 }
 
 export const PLANTS: Readonly<Record<string, Plant>> = {
-  "early-ack": { what: "acks are told before anything was appended", caughtAs: ["lost-write", "unseen"] },
+  "early-ack": { what: "the page tells acks before it appends anything" },
   resend: {
     what: "a producer now and then sends an acked batch again, under a new sequence",
-    caughtAs: ["duplicate"],
-    source: {
+    bug: {
+      name: "resend",
       file: "src/delivery/producer.ts",
       find: "const result = await this.#send(draft);",
       replace: `const result = await this.#send(draft);
@@ -28,4 +27,10 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
       }`,
     },
   },
+  "early-commit": {
+    what: "every ack goes out before its commit",
+    bug: { name: "early-commit", file: "src/log/log.ts", find: 'if (acks === "accepted") this.#acknowledge(pending);', replace: "this.#acknowledge(pending);" },
+  },
+  // Those of the simulation. What a power cut alone would show, a kill never does: "flush left out" must not be found.
+  ...Object.fromEntries(MUTANTS.filter(({ twin }) => !twin).map((bug) => [bug.name, { what: `in ${bug.file}`, bug }])),
 };

@@ -19,6 +19,8 @@ const STEP_MS = 60_000;
 
 export interface CrashOptions {
   readonly rounds: number;
+  /** A new profile and a new tide after so many rounds; the engines take turns. Default 8. */
+  readonly roundsPerProfile?: number;
   readonly seed: number;
   readonly plant?: string | undefined;
   readonly onRound?: (line: string) => void;
@@ -84,7 +86,7 @@ class CrashRun {
     let round = 0;
     let failure: Failure | undefined;
     while (round < this.options.rounds && !failure) {
-      if (round % ROUNDS_PER_PROFILE === 0) await this.#newProfile();
+      if (round % (this.options.roundsPerProfile ?? ROUNDS_PER_PROFILE) === 0) await this.#newProfile();
       failure = await this.#round(round++);
     }
     this.ledger.count("records never answered", this.ledger.unanswered);
@@ -105,8 +107,8 @@ class CrashRun {
     this.ledger.count("records never answered", this.ledger.unanswered);
     this.ledger.clear();
     this.#profile++;
-    this.#browser = await CrashBrowser.make(this.stage.url);
-    await this.#audit();
+    this.#browser = await CrashBrowser.make(this.stage.url, (message) => this.ledger.problems.push(message));
+    await bounded(this.#audit(), "the first opening");
   }
 
   async #round(round: number): Promise<Failure | undefined> {
@@ -148,22 +150,31 @@ class CrashRun {
     await wait(workMs);
     if (aim === "recovery") {
       await this.#strike("kill", undefined);
-      await browser.ready();
-      const begun = this.#moment(aim);
-      // It may end before the strike does, then with an answer; as a rule it ends with the page.
-      const audit = this.#audit().catch(() => undefined);
-      await begun;
-      await wait(delayMs);
-      const inside = await this.#strike(kind, aim);
-      await audit;
+      let inside = false;
+      for (let struck = 0; struck < strike.recoveries; struck++) inside = await this.#strikeRecovery(strike);
       return inside;
     }
     if (aim) await this.#moment(aim);
     if (aim || kind === "kill") await wait(delayMs);
     if (kind !== "freeze" && kind !== "kill-frozen") return this.#strike(kind, aim);
     await browser.freeze(true);
+    const before = this.ledger.posts;
     await wait(delayMs);
+    // What was on its way when the page froze may still come in.
+    if (this.ledger.posts - before <= 2) this.ledger.count("freezes that held");
     return this.#strike(kind, aim);
+  }
+
+  async #strikeRecovery({ kind, delayMs }: Strike): Promise<boolean> {
+    await this.#browser!.ready();
+    const begun = this.#moment("recovery");
+    // It may end before the strike does, then with an answer; as a rule it ends with the page.
+    const audit = this.#audit().catch(() => undefined);
+    await begun;
+    await wait(delayMs);
+    const inside = await this.#strike(kind, "recovery");
+    await audit;
+    return inside;
   }
 
   /** Until a page says that it is about to do this. */

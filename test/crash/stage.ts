@@ -1,12 +1,13 @@
 /** Builds the page with Vite, perhaps with a planted bug in it, and serves it together with the ledger. */
 import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import type { Server } from "node:http";
 import os from "node:os";
 import path from "node:path";
 import { build, type PluginOption, preview } from "vite";
 import type { Ledger } from "./ledger.ts";
 import type { Plant } from "./plants.ts";
-
+import { plantedBug } from "../tooling/planted-bug.ts";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { root } from "../tooling/setup.mjs";
 
@@ -17,12 +18,11 @@ export interface Stage {
 
 export async function setStage(ledger: Ledger, plant: Plant | undefined): Promise<Stage> {
   const outDir = mkdtempSync(path.join(os.tmpdir(), "tidemark-crash-page-"));
-  // Page and worker are bundled apart, and each bundle that has the file must have the bug.
-  const planted: { times: number }[] = [];
-  const plugins = (): PluginOption[] => (plant?.source ? [plantInto(plant.source, planted)] : []);
+  const bug = plant?.bug && plantedBug(plant.bug);
+  const plugins = (): PluginOption[] => (bug ? [{ ...bug, enforce: "pre" }] : []);
   const page = { configFile: false, root: path.join(root as string, "test/crash/page"), logLevel: "error", base: "./" } as const;
   await build({ ...page, plugins: plugins(), worker: { format: "es", plugins }, build: { outDir, emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 } });
-  if (plant?.source && (planted.length === 0 || planted.some(({ times }) => times !== 1))) throw new Error(`"${plant.what}": its source is not in ${plant.source.file} exactly once`);
+  bug?.check();
   const serveLedger: PluginOption = {
     name: "ledger",
     configurePreviewServer: (server) => void server.middlewares.use("/ledger", (request, response) => void ledger.handle(request, response)),
@@ -32,20 +32,10 @@ export async function setStage(ledger: Ledger, plant: Plant | undefined): Promis
   return {
     url: `http://127.0.0.1:${address.port}/`,
     async close() {
+      // A page that hangs may keep a request open for ever.
+      (server.httpServer as Server).closeAllConnections();
       await server.close();
       await rm(outDir, { recursive: true, force: true });
     },
-  };
-}
-
-function plantInto({ file, find, replace }: NonNullable<Plant["source"]>, planted: { times: number }[]): PluginOption {
-  return {
-    name: "planted-bug",
-    transform(code, id) {
-      if (path.relative(root as string, id.split("?")[0]!).replaceAll("\\", "/") !== file) return null;
-      planted.push({ times: code.split(find).length - 1 });
-      return { code: code.replace(find, () => replace), map: null };
-    },
-    enforce: "pre",
   };
 }

@@ -111,10 +111,12 @@ export class Workload {
       const log = this.#topics[topic];
       const { offset, duplicate } = await (single ? log.append(inputs[0]!, { acks }) : log.appendBatch(inputs, { acks }));
       const offsets = records.map((_, i) => offset - records.length + 1 + i);
+      if (this.config.earlyAck) return;
       await this.wire.tell({ type: "done", id, at: this.wire.tick(), outcome: "ok", offsets, ...(duplicate && { duplicates: records.length }) });
     } catch (thrown) {
       const code = codeOf(thrown);
       if (code === "CLOSED") this.#stopped.abort(thrown);
+      if (this.config.earlyAck) return;
       await this.wire.tell({ type: "done", id, at: this.wire.tick(), outcome: code === "OUTCOME_UNKNOWN" ? "info" : "fail", code });
       if (code !== "OUTCOME_UNKNOWN" && !REFUSALS.has(code)) await this.wire.tell({ type: "problem", text: `append to ${topic}: ${String(thrown)}` });
     }

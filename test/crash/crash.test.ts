@@ -1,0 +1,82 @@
+/**
+ * A small share of `npm run crash`: five rounds in real Chromium, both engines. Planted bugs show that a loss and a
+ * duplicate would be found.
+ */
+import { spawnSync } from "node:child_process";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import path from "node:path";
+import { Readable } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { ANOMALIES, check, printFinding } from "../checker/checker.ts";
+import type { Post } from "./events.ts";
+import { Ledger } from "./ledger.ts";
+import { strikeOf } from "./plan.ts";
+import { type CrashResult, runRounds } from "./rounds.ts";
+
+/** Its five rounds hold a renderer's crash inside recovery, a terminated worker, two kills and a freeze. */
+const SEED = 296;
+
+const shown = ({ failure }: CrashResult): string => (failure ? [...failure.problems, ...failure.findings.map(printFinding)].join("\n") : "");
+
+describe("a browser that is struck while it writes", () => {
+  it("loses nothing that was acked, doubles nothing, changes nothing", async () => {
+    const result = await runRounds({ rounds: 5, seed: SEED, roundsPerProfile: 3 });
+    expect(shown(result), `npm run crash -- --seed ${SEED}`).toBe("");
+    expect(result.rounds).toBe(5);
+    for (let round = 0; round < 5; round++) {
+      const { kind, aim } = strikeOf(SEED, round);
+      expect(result.strikes[`${kind}${aim ? `@${aim}` : ""}`]?.times, `round ${round}`).toBeGreaterThan(0);
+    }
+    expect(result.counts["records acked flushed"]).toBeGreaterThan(500);
+    expect(result.counts["records acked written"]).toBeGreaterThan(500);
+    for (const moment of ["roll", "retention", "compaction", "trim"]) expect(result.counts[`done: ${moment}`], moment).toBeGreaterThan(0);
+    expect(result.counts["freezes that held"]).toBe(1);
+    expect(new Set(result.openings.map(({ engine }) => engine))).toEqual(new Set(["opfs", "indexeddb"]));
+  });
+
+  it.each([
+    ["early-ack", ["lost-write", "unseen"]],
+    ["resend", ["duplicate"]],
+  ])("finds the planted bug %s", async (plant, expected) => {
+    const { failure } = await runRounds({ rounds: 5, seed: SEED, plant });
+    expect(failure?.problems).toEqual([]);
+    const found = new Set(failure?.findings.map(({ anomaly }) => anomaly));
+    expect(ANOMALIES.filter((anomaly) => found.has(anomaly) && expected.includes(anomaly)).length).toBeGreaterThan(0);
+    for (const { history } of failure!.findings) expect(history.length).toBeLessThan(5);
+  });
+});
+
+describe("the ledger", () => {
+  const take = async (ledger: Ledger, body: string): Promise<number> => {
+    let status = 0;
+    const response = { writeHead: (code: number) => ({ end: () => void (status = code) }) };
+    await ledger.handle(Readable.from([body]) as unknown as IncomingMessage, response as unknown as ServerResponse);
+    return status;
+  };
+  const append = { type: "append", id: 1, at: 1, process: "w", topic: "orders", acks: "flushed", records: [[7, null, 0]] } as const;
+  const post = (events: Post["events"]): string => JSON.stringify({ life: 1, events } satisfies Post);
+
+  it("knows an outcome only when it was told", async () => {
+    const ledger = new Ledger();
+    expect(await take(ledger, post([append]))).toBe(204);
+    expect(ledger.history).toMatchObject([{ type: "append", outcome: "info", records: [{ value: 7 }] }]);
+    await take(ledger, post([{ type: "done", id: 1, at: 2, outcome: "ok", offsets: [0] }]));
+    expect(ledger.history).toMatchObject([{ type: "append", outcome: "ok", offsets: [0] }]);
+    expect(check(ledger.history, {}).findings).toEqual([]);
+  });
+
+  it("takes nothing from half a request, and says when a page tells nonsense", async () => {
+    const ledger = new Ledger();
+    expect(await take(ledger, post([append]).slice(0, -4))).toBe(400);
+    expect(ledger.history).toEqual([]);
+    await take(ledger, post([{ type: "done", id: 9, at: 2, outcome: "ok" }]));
+    expect(ledger.problems).toHaveLength(1);
+  });
+});
+
+it("says that there is no edge to kill yet", () => {
+  const program = [path.join(import.meta.dirname, "../tooling/run-ts.mjs"), path.join(import.meta.dirname, "run.ts"), "--target", "workerd"];
+  const { status, stderr } = spawnSync(process.execPath, program, { encoding: "utf8" });
+  expect(stderr).toMatch(/no edge to kill yet/);
+  expect(status).toBe(2);
+});
