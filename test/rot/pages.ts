@@ -1,0 +1,149 @@
+/**
+ * Whole 4 KiB pages gone wrong, each the whole way: a page that is as it was at some earlier flush (a write that was
+ * acknowledged and never made), and two pages of the volume exchanged (two writes that went astray).
+ *
+ * Pages of which nothing is read need no run, see bits.ts. Of an exchange with such a page only the other side counts, so
+ * those with equal content are one case.
+ */
+import type { Kernel } from "../../src/kernel/types.ts";
+import { Counters } from "../simulation/counters.ts";
+import { Violation } from "../simulation/model.ts";
+import { Random } from "../simulation/prng.ts";
+import { readBytes, type RotFailure } from "./bits.ts";
+import type { RotLog } from "./history.ts";
+import { type Layout, layoutOf } from "./regions.ts";
+import { PAGE, RotVolume } from "./rot-volume.ts";
+import { survey, type Verdict } from "./survey.ts";
+
+export interface PagesResult {
+  readonly stale: number;
+  readonly swapped: number;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly failures: readonly RotFailure[];
+}
+
+export interface PagesOptions {
+  readonly kernel: Kernel;
+  readonly log: RotLog;
+  readonly seed: number;
+  /** Every n-th stale page, and every n-th exchange, drawn by seed. Default 1: all. */
+  readonly every?: number;
+  readonly everySwap?: number;
+  readonly failuresMax?: number;
+  readonly onPages?: (count: number) => void;
+}
+
+interface Page {
+  readonly slot: number;
+  readonly page: number;
+  readonly bytes: Uint8Array;
+  readonly isRead: boolean;
+  readonly kind: string;
+}
+
+class Pages {
+  readonly counters = new Counters();
+  readonly failures: RotFailure[] = [];
+  stale = 0;
+  swapped = 0;
+  readonly pages: readonly Page[];
+  readonly #random: Random;
+
+  constructor(
+    readonly options: PagesOptions,
+    readonly layout: Layout,
+    read: readonly Uint8Array[],
+  ) {
+    const { image, slotBytes } = options.log;
+    this.#random = new Random(options.seed, 4096);
+    this.pages = image.flatMap((slotBytesNow, slot) =>
+      Array.from({ length: slotBytes / PAGE }, (_, page) => {
+        const from = page * PAGE;
+        const isRead = read[slot]!.subarray(from, from + PAGE).includes(1);
+        return { slot, page, bytes: slotBytesNow.subarray(from, from + PAGE), isRead, kind: this.#kind(slot, page) };
+      }),
+    );
+  }
+
+  /** By what lies at the page's start. */
+  #kind(slot: number, page: number): string {
+    const at = page * PAGE;
+    const name = this.layout.regions.find((region) => region.slot === slot && region.from <= at && region.to > at)?.name ?? "?";
+    if (name.startsWith("catalog")) return "catalog";
+    const [kind = "?"] = name.split(": ");
+    return page === 0 && kind !== "free slot" ? `${kind}: header page` : /batch|records/.test(name) ? `${kind}: batches` : name;
+  }
+
+  get done(): boolean {
+    return this.failures.length >= (this.options.failuresMax ?? 20);
+  }
+
+  #chosen(every = 1): boolean {
+    return this.#random.int(every) === 0;
+  }
+
+  async runStale(): Promise<void> {
+    for (const page of this.pages) {
+      const seen = new Set([Buffer.from(page.bytes).toString("latin1")]);
+      for (const [age, bytes] of (this.options.log.versions.get(`${page.slot}.${page.page}`) ?? []).entries()) {
+        const content = Buffer.from(bytes).toString("latin1");
+        if (seen.has(content) || this.done) continue;
+        seen.add(content);
+        if (page.isRead && !this.#chosen(this.options.every)) continue;
+        this.stale++;
+        const name = `stale: ${page.kind}`;
+        if (page.isRead) await this.#survey(name, [[page, bytes]], `version ${age}`);
+        else this.counters.add(`${name} | nothing reads it`);
+      }
+    }
+  }
+
+  async runSwapped(): Promise<void> {
+    const cases = new Set<string>();
+    for (const [i, a] of this.pages.entries()) {
+      for (const b of this.pages.slice(i + 1)) {
+        if (this.done || (!a.isRead && !b.isRead) || Buffer.compare(a.bytes, b.bytes) === 0) continue;
+        if (!a.isRead || !b.isRead) {
+          const [read, unread] = a.isRead ? [a, b] : [b, a];
+          const key = `${read.slot}.${read.page} ${Buffer.from(unread.bytes).toString("latin1")}`;
+          if (cases.has(key)) continue;
+          cases.add(key);
+        }
+        if (!this.#chosen(this.options.everySwap)) continue;
+        this.swapped++;
+        const [first, second] = [a.kind, b.kind].sort();
+        await this.#survey(`swapped: ${first} with ${second}`, [[a, b.bytes], [b, a.bytes]], "");
+      }
+    }
+  }
+
+  async #survey(name: string, changes: readonly (readonly [Page, Uint8Array])[], what: string): Promise<void> {
+    const { kernel, log, onPages } = this.options;
+    const image = [...log.image];
+    for (const [{ slot, page }, bytes] of changes) {
+      image[slot] = image[slot]!.slice();
+      image[slot]!.set(bytes, page * PAGE);
+    }
+    try {
+      const verdict: Verdict = await survey(kernel, new RotVolume(log.slotBytes, image), log, this.layout.whole);
+      this.counters.add(`${name} | ${verdict.outcome === "refused" ? `refused ${verdict.note}` : verdict.outcome}`);
+    } catch (thrown) {
+      const where = `${name}, ${changes.map(([{ slot, page }]) => `slot ${slot} page ${page}`).join(" and ")} ${what}`;
+      if (thrown instanceof Violation && thrown.check === "lost-tail") this.counters.add(`${name} | ${GONE}`);
+      else this.failures.push({ check: thrown instanceof Violation ? thrown.check : "crashed", message: thrown instanceof Error ? (thrown instanceof Violation ? thrown.message : String(thrown.stack)) : String(thrown), where });
+    }
+    onPages?.(1);
+  }
+}
+
+/** Behind the mark (or with the mark's page itself stale) a tail may be gone with nothing left of it to report. */
+export const GONE = "the tail is gone without a trace";
+
+export async function rotPages(options: PagesOptions): Promise<PagesResult> {
+  const layout = await layoutOf(options.kernel, options.log);
+  const pages = new Pages(options, layout, await readBytes(options.kernel, options.log, layout.whole));
+  await pages.runStale();
+  await pages.runSwapped();
+  const { stale, swapped, failures, counters } = pages;
+  return { stale, swapped, failures, counts: counters.counts };
+}

@@ -1,0 +1,38 @@
+/**
+ * `node test/tooling/run-ts.mjs test/rot/run.ts --every N --swaps N --seed S --json FILE`
+ *
+ * Flips every bit of a volume with some 1 MiB of batches, brings every page back stale, exchanges pages, and prints
+ * what became of them by region (bits.ts and pages.ts say how). `--every N` takes every N-th of those that need the long
+ * way (default all), `--swaps N` every N-th pair of pages (default 16). The exit code is 1 when something was wrong and nobody said so.
+ */
+import { writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+import { releaseKernel } from "../tooling/kernels.ts";
+import { rotShare, WHOLE } from "./share.ts";
+
+const { values } = parseArgs({
+  options: { every: { type: "string", default: "1" }, seed: { type: "string", default: "1" }, sample: { type: "string", default: "200" }, swaps: { type: "string", default: "16" }, json: { type: "string" } },
+});
+// Every second error here is the wanted answer, and nobody looks at its stack.
+Error.stackTraceLimit = 0;
+const started = performance.now();
+const seconds = (): number => (performance.now() - started) / 1000;
+const { isTTY } = process.stderr;
+let shown = 0;
+const done = new Map<string, number>();
+const onProgress = (what: string, count: number): void => {
+  done.set(what, (done.get(what) ?? 0) + count);
+  if (seconds() - shown < (isTTY ? 1 : 20)) return;
+  shown = seconds();
+  process.stderr.write(`${isTTY ? "\r" : ""}${what} ${done.get(what)}, ${Math.round(shown)} s  ${isTTY ? "" : "\n"}`);
+};
+const [every, seed, sample] = [Number(values.every), Number(values.seed), Number(values.sample)];
+const share = await rotShare({ kernel: await releaseKernel(), history: WHOLE, seed, sample, every, everySwap: Number(values.swaps) * every, onProgress });
+if (isTTY) process.stderr.write("\r\u001b[K");
+for (const [name, times] of Object.entries(share.counts).sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${String(times).padStart(10)}  ${name}`);
+for (const { message, where } of share.failures.slice(0, 10)) console.log(`${message}\n  ${where}`);
+const { log, bits, surveyed, sampled, stale, swapped, failures } = share;
+console.log(`${log.slots} slots of ${log.slotBytes} bytes, ${log.batches} batches of ${log.batchBytes} bytes; seed ${seed}`);
+console.log(`${bits} bits (${surveyed} opened and read, ${sampled} of them the whole way as well), ${stale} stale pages, ${swapped} exchanges in ${seconds().toFixed(1)} s; ${failures.length} failed`);
+if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ seconds: seconds(), every, seed, ...share }, null, 2)}\n`);
+process.exitCode = failures.length === 0 ? 0 : 1;
