@@ -2,9 +2,9 @@
  * Builds of the product for fuzzing only: with coverage points, or with one planted bug. The product has no hooks for
  * either; sources are changed while they are bundled or compiled, and lie unchanged on the disk.
  */
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import asc from "assemblyscript/asc";
 import { rolldown } from "rolldown";
 import { instrument } from "./instrument.ts";
@@ -39,8 +39,8 @@ export function instrumenting(files: RegExp): Change {
 
 const fromRoot = (file: string): string => path.relative(root, file).replaceAll("\\", "/");
 
-/** Bundles a program and its imports of this repository; gives the address of the result. */
-export async function bundleWith(entry: string, name: string, change: Change): Promise<string> {
+/** Bundles a program and its imports of this repository, and imports the result. */
+export async function importWith<Entry>(entry: string, name: string, change: Change): Promise<Entry> {
   const bundle = await rolldown({
     input: path.join(root, entry),
     cwd: root,
@@ -54,7 +54,11 @@ export async function bundleWith(entry: string, name: string, change: Change): P
   const file = path.join(directory, `${name.replace(/\W+/g, "-")}-${process.pid}.mjs`);
   await bundle.write({ file, format: "esm", codeSplitting: false });
   await bundle.close();
-  return file;
+  try {
+    return (await import(pathToFileURL(file).href)) as Entry;
+  } finally {
+    await rm(file);
+  }
 }
 
 /** Compiles assembly/ after a change; gives the module's bytes. */
@@ -67,5 +71,7 @@ export async function compileWith(target: "release" | "debug", name: string, cha
   }
   const { error, stderr } = await asc.main(["index.ts", "--baseDir", sources, "--config", "asconfig.json", "--target", target, "--outFile", "kernel.wasm"]);
   if (error) throw new Error(`${name}: ${error.message}\n${String(stderr)}`);
-  return new Uint8Array(await readFile(path.join(sources, "kernel.wasm")));
+  const module = new Uint8Array(await readFile(path.join(sources, "kernel.wasm")));
+  await rm(sources, { recursive: true });
+  return module;
 }

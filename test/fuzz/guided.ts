@@ -6,11 +6,10 @@
  * both together show what guidance is worth.
  */
 import { writeFileSync } from "node:fs";
-import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { twinKernel } from "../../src/kernel/twin.ts";
 import { pack, readCorpus } from "./corpus.ts";
-import { bundleWith, compileWith, instrumenting } from "./build.ts";
+import { compileWith, importWith, instrumenting } from "./build.ts";
 import type * as Entry from "./guided-entry.ts";
 import { goodBatches } from "./seeds.ts";
 
@@ -18,8 +17,8 @@ export async function guidedBuild(): Promise<{ readonly entry: typeof Entry; rea
   const module = await compileWith("release", "edges", instrumenting(/^assembly\/\w+\.ts$/));
   // The sources' own tables are made while they load.
   (globalThis as Record<string, unknown>)["__edge"] ??= () => undefined;
-  const file = await bundleWith("test/fuzz/guided-entry.ts", "guided", instrumenting(/^src\/(kernel\/(twin|wasm)[\w-]*|record\/record-batch|log\/validate)\.ts$/));
-  return { entry: (await import(pathToFileURL(file).href)) as typeof Entry, module };
+  const entry = await importWith<typeof Entry>("test/fuzz/guided-entry.ts", "guided", instrumenting(/^src\/(kernel\/(twin|wasm)[\w-]*|record\/record-batch|log\/validate)\.ts$/));
+  return { entry, module };
 }
 
 async function main(): Promise<void> {

@@ -3,10 +3,9 @@
  * against a memory cap, and planted bugs that the same share must find. FUZZ_SEED=n looks elsewhere; a long run is
  * `node test/tooling/run-ts.mjs test/fuzz/run.ts --target all --executions N`.
  */
-import { pathToFileURL } from "node:url";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import type { Kernel } from "../../src/kernel/types.ts";
-import { bundleWith, compileWith, planting } from "../fuzz/build.ts";
+import { compileWith, importWith, planting } from "../fuzz/build.ts";
 import { CORPUS_BYTES_MAX, pack, readCorpus } from "../fuzz/corpus.ts";
 import { guidedBuild } from "../fuzz/guided.ts";
 import { compare } from "../fuzz/kernel-targets.ts";
@@ -77,8 +76,7 @@ describe("planted bugs are found", () => {
       // The bundle has a class of its own.
       (thrown: unknown) => ((thrown as Error).constructor.name === Finding.name ? "found" : thrown),
     );
-  const load = async (name: string, change: (code: string, file: string) => string | undefined): Promise<typeof Entry> =>
-    (await import(pathToFileURL(await bundleWith("test/fuzz/plant-entry.ts", name, change)).href)) as typeof Entry;
+  const load = (name: string, change: (code: string, file: string) => string | undefined) => importWith<typeof Entry>("test/fuzz/plant-entry.ts", name, change);
 
   it.each(PLANTS)("$target: $name", async (plant) => {
     const { change, done } = planting(plant);
