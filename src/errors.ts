@@ -8,6 +8,7 @@
  *   refresh   looks at the new state and decides    OFFSET_CONFLICT OUT_OF_ORDER_SEQUENCE SEQUENCE_CONFLICT
  *                                                   FENCED_PRODUCER FENCED_LEADER
  *   retry     tries again later, unchanged          BACKPRESSURE LIMIT_EXCEEDED QUOTA_EXCEEDED ALREADY_OPEN TIMEOUT
+ *                                                   LOAD_FAILED
  *   stop      reads around it, or restores          CORRUPT_RANGE CORRUPT_CATALOG DECOMPRESSION_LIMIT
  *   reopen    opens again; producers then re-send   OUTCOME_UNKNOWN STORAGE_FAILED CLOSED
  *   report    files a bug                           INTERNAL
@@ -31,6 +32,7 @@ const KIND_OF = {
   QUOTA_EXCEEDED: "retry",
   ALREADY_OPEN: "retry",
   TIMEOUT: "retry",
+  LOAD_FAILED: "retry",
   CORRUPT_RANGE: "stop",
   CORRUPT_CATALOG: "stop",
   DECOMPRESSION_LIMIT: "stop",

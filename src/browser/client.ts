@@ -4,18 +4,17 @@
  *   page holds Web Lock "tidemark:<name>"  ──▶ a second page is told ALREADY_OPEN
  *   worker holds a lock of its own         ──▶ when it is free, the worker is gone: every call that waits is settled
  */
-import { releaseProxy, transfer, wrap } from "comlink";
 import { TidemarkError } from "../errors.ts";
-import { loadKernel } from "../kernel/load.ts";
 import type { Kernel } from "../kernel/types.ts";
+import { instantiateKernel } from "../kernel/wasm-kernel.ts";
 import type { LogRecovery } from "../store/log-store.ts";
 import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "./api.ts";
 import { makeWorker } from "./assets.ts";
 import { parts } from "./parts.ts";
 import { PortClient } from "./port-client.ts";
-import type { Outcome } from "./protocol.ts";
-import { BrowserTopic, type TopicControl } from "./topic.ts";
-import type { HostControl, HostOptions, Opened } from "./worker-host.ts";
+import { BrowserTopic } from "./topic.ts";
+import type { Control } from "./control.ts";
+import type { HostOptions, Opened } from "./worker-host.ts";
 
 /** Chromium grants quota to a growing file by doubling, so many files of this size use a quota far better than one. */
 const SEGMENT_BYTES = 8 * 1024 * 1024;
@@ -25,7 +24,8 @@ const SEGMENT_BYTES_MAX = 64 * 1024 * 1024;
 const PERSIST_WAIT_MS = 3_000;
 const NAME = /^[A-Za-z0-9._-]{1,100}$/;
 
-type Control = { [Method in keyof HostControl]: HostControl[Method] extends (...args: infer Args) => Promise<Outcome<infer Ok>> ? (...args: Args) => Promise<Ok> : never };
+/** A control call that throws what went wrong, and never hangs. */
+export type ControlCall = <Method extends keyof Control>(method: Method, ...args: Parameters<Control[Method]>) => ReturnType<Control[Method]>;
 
 /** Opens the tide of this name, makes it when it is new. ALREADY_OPEN, NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED. */
 export async function openTide(name: string, options: OpenOptions & Required<Pick<OpenOptions, "kernel">>): Promise<Tide> {
@@ -41,14 +41,11 @@ export async function openTide(name: string, options: OpenOptions & Required<Pic
   try {
     const module = await compileKernel(options.kernel);
     connection = new Connection(options.worker);
-    const { control, channel } = connection;
-    const opening: HostOptions = { name, engine: options.engine ?? "auto", segmentBytes, kernel: module, port: channel.port2, lifeLock: connection.name, parts };
-    const opened = await connection.alive(control.open(transfer(opening, [channel.port2])));
-    await connection.alive(connection.port.ready);
+    const opened = await connection.open({ name, engine: options.engine ?? "auto", segmentBytes, kernel: module, parts });
     signal?.throwIfAborted();
     connection.watch();
     const storage = await storageReport(opened, options.persist === true);
-    return new BrowserTide(name, storage, opened.recovery, await loadKernel(module), connection, unlock);
+    return new BrowserTide(name, storage, opened.recovery, await instantiateKernel(module), connection, unlock);
   } catch (thrown) {
     connection?.end(TidemarkError.from(thrown));
     unlock();
@@ -76,27 +73,26 @@ async function compileKernel(source: NonNullable<OpenOptions["kernel"]>): Promis
   if (typeof source !== "string" && !(source instanceof URL)) return WebAssembly.compile(source);
   const response = await fetch(source);
   if (!response.ok) throw new TidemarkError("INVALID_ARGUMENT", `the kernel is not at ${String(source)}`, { status: response.status });
-  // Streaming wants the right media type; a server without one costs a copy, nothing else.
-  const typed = response.headers.get("content-type")?.startsWith("application/wasm");
-  return typed ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
+  // Streaming refuses every server that does not send application/wasm, and saves nothing on so few bytes.
+  return WebAssembly.compile(await response.arrayBuffer());
 }
 
 async function storageReport({ engine, durability, rejected }: Opened, persist: boolean): Promise<StorageReport> {
+  // Where locks are, in secure contexts, there is this too; older engines lack some of its methods.
   const { storage } = navigator;
-  if (persist && storage?.persist) await Promise.race([storage.persist(), new Promise((resolve) => setTimeout(resolve, PERSIST_WAIT_MS))]);
-  const persisted = await storage?.persisted?.().catch(() => undefined);
-  const estimate = await storage?.estimate?.().catch(() => undefined);
+  if (persist) await Promise.race([storage.persist(), new Promise((resolve) => setTimeout(resolve, PERSIST_WAIT_MS))]);
+  const persisted = await storage.persisted().catch(() => undefined);
+  const estimate = await storage.estimate?.().catch(() => undefined);
   return { engine, durability, persisted, usageBytes: estimate?.usage, quotaBytes: estimate?.quota, rejected };
 }
 
-/** The worker and both ways to it. Whatever ends it, every call that waits is settled. */
+/** The worker and the ways to it. Whatever ends it, every call that waits is settled. */
 class Connection {
-  readonly name = `tidemark-worker:${crypto.randomUUID()}`;
-  readonly channel = new MessageChannel();
-  readonly port = new PortClient(this.channel.port1);
-  readonly control: Control;
+  readonly #name = `tidemark-worker:${crypto.randomUUID()}`;
+  readonly #channel = new MessageChannel();
+  readonly port = new PortClient(this.#channel.port1);
   readonly #worker: Worker;
-  readonly #remote: ReturnType<typeof wrap<HostControl>>;
+  #control: Promise<Control> | undefined;
   #fail!: (error: TidemarkError) => void;
   readonly #failed = new Promise<never>((_, reject) => (this.#fail = reject));
   ended: TidemarkError | undefined;
@@ -106,30 +102,35 @@ class Connection {
     this.#failed.catch(() => undefined);
     this.#worker = (make ?? makeWorker)();
     this.#worker.addEventListener("error", (event) => this.end(new TidemarkError("CLOSED", `the worker failed: ${event.message}`, { reason: "worker" })));
-    this.#remote = wrap<HostControl>(this.#worker);
-    this.control = this.#unwrapped();
   }
 
-  /** Control calls that throw what the envelope holds, and never hang. */
-  #unwrapped(): Control {
-    const call = (method: string) => async (...args: unknown[]) => {
-      if (this.ended) throw this.ended;
-      const remote = (this.#remote as unknown as Record<string, (...args: unknown[]) => Promise<Outcome<unknown>>>)[method]!;
-      const outcome = await this.alive(remote(...args));
-      if ("error" in outcome) throw TidemarkError.fromWire(outcome.error);
-      return outcome.ok;
-    };
-    return new Proxy({}, { get: (_, method) => call(String(method)) }) as Control;
+  open(options: Omit<HostOptions, "port" | "lifeLock">): Promise<Opened> {
+    const port = this.#channel.port2;
+    const opening: HostOptions = { ...options, port, lifeLock: this.#name };
+    this.#worker.postMessage(opening, [port]);
+    return this.port.ready as Promise<Opened>;
   }
 
-  /** The promise, or the worker's end. */
-  alive<T>(promise: Promise<T>): Promise<T> {
-    return Promise.race([promise, this.#failed]);
+  readonly control = (async (method: keyof Control, ...args: unknown[]) => {
+    if (this.ended) throw this.ended;
+    this.#control ??= this.#connectControl().catch((thrown: unknown) => {
+      this.#control = undefined;
+      throw thrown;
+    });
+    const call = this.#control.then((control) => (control[method] as (...args: unknown[]) => Promise<unknown>)(...args));
+    return Promise.race([call, this.#failed]);
+  }) as ControlCall;
+
+  async #connectControl(): Promise<Control> {
+    const { controlOver } = await import("./control.ts");
+    const { port1, port2 } = new MessageChannel();
+    await this.port.call({ op: "control", port: port2 });
+    return controlOver(port1);
   }
 
   /** A lock is granted when its holder is gone, however it went; no heartbeat is needed, and none is fooled by throttling. */
   watch(): void {
-    void navigator.locks.request(this.name, () => this.end(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
+    void navigator.locks.request(this.#name, () => this.end(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
   }
 
   end(error: TidemarkError): void {
@@ -137,7 +138,6 @@ class Connection {
     this.ended = error;
     this.port.fail(error);
     this.#fail(error);
-    this.#remote[releaseProxy]();
     this.#worker.terminate();
     this.onEnd?.(error);
   }
@@ -174,14 +174,14 @@ class BrowserTide implements Tide {
   topic<V = unknown>(name: string, options: TopicOptions<V> = {}): Topic<V> {
     const known = this.#topics.get(name);
     if (known) return known as unknown as Topic<V>;
-    const control: TopicControl = this.#connection.control;
-    const topic = new BrowserTopic<V>(name, options, { kernel: this.#kernel, port: this.#connection.port, control });
+    const { port, control } = this.#connection;
+    const topic = new BrowserTopic<V>(name, options, { kernel: this.#kernel, port, control });
     this.#topics.set(name, topic as unknown as BrowserTopic<never>);
     return topic;
   }
 
   topics(): Promise<readonly string[]> {
-    return this.#connection.control.topics();
+    return this.#connection.control("topics");
   }
 
   on(listener: (event: TideEvent) => void): () => void {
@@ -193,7 +193,7 @@ class BrowserTide implements Tide {
     if (this.#connection.ended) return;
     try {
       await Promise.all([...this.#topics.values()].map((topic) => topic.drained()));
-      await this.#connection.control.close();
+      await this.#connection.port.call({ op: "close" });
     } finally {
       this.#connection.end(new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" }));
     }

@@ -1,14 +1,13 @@
 /**
  * core.js of the package: the page's part and the worker's part in one file, because they share a third of their code (kernel,
- * record batches, errors, Comlink) and this way a tab loads that once.
+ * record batches, errors) and this way a tab loads that once.
  *
  *   page     import(core.js) → openTide() → new Worker(core.js)
  *   worker   core.js, being the script that the worker was started with, → host
  */
-import { expose } from "comlink";
-import { controlOf, WorkerHost } from "./worker-host.ts";
+import { WorkerHost } from "./worker-host.ts";
 
 export { openTide } from "./client.ts";
 export { useParts } from "./parts.ts";
 
-if (import.meta.url === globalThis.location?.href) expose(controlOf(new WorkerHost()));
+if (import.meta.url === globalThis.location?.href) addEventListener("message", ({ data }) => void new WorkerHost().open(data), { once: true });

@@ -3,5 +3,6 @@ export { Compactor } from "../log/compaction.ts";
 export { compressBatch, gunzip } from "../record/codec.ts";
 export { MemoryVolume } from "../store/memory-volume.ts";
 export { replaceSegments } from "../store/replace.ts";
-export { explainSeek, exportSegment } from "./inspect.ts";
-export { prove } from "./prove.ts";
+export { appendAll } from "./append-all.ts";
+export { controlOver, offerControl } from "./control.ts";
+export { isPrivate, prove } from "./prove.ts";

@@ -40,34 +40,3 @@ export async function openHandle(directory: DirectoryHandle, name: string, creat
     }
   }
 }
-
-/** Over every quota, so a file of this size is refused on any disk. */
-const ABSURD_BYTES = 2 ** 50;
-
-/**
- * True where storage ends with the session: private browsing. No engine says so, but each gives itself away. Firefox and
- * Safari refuse the directory. Chromium keeps files in memory then, and a truncate that memory can't follow (from 2 GiB on)
- * is ignored there in silence, while a disk's is refused by the quota. Other engines are not asked for that size: Firefox
- * may evict other sites' data before it refuses. What can't be asked counts as not private.
- */
-export async function isPrivate(): Promise<boolean> {
-  let root: DirectoryHandle;
-  try {
-    root = await findDirectory([], false);
-  } catch (thrown) {
-    return isNamed(thrown, "SecurityError") || isNamed(thrown, "UnknownError");
-  }
-  const name = `.tidemark-${crypto.randomUUID()}`;
-  let handle: SyncHandle | undefined;
-  try {
-    handle = await openHandle(root, name, true);
-    if (handle.mode === undefined) return false;
-    handle.truncate(ABSURD_BYTES);
-    return handle.getSize() < ABSURD_BYTES;
-  } catch {
-    return false;
-  } finally {
-    handle?.close();
-    await root.removeEntry(name).catch(() => undefined);
-  }
-}

@@ -4,10 +4,12 @@
  *
  *   page   browser.js ── the addresses, as the app's bundler named the files ──▶ core.js ── open ──▶ worker (core.js)
  */
+import { TidemarkError } from "../errors.ts";
+
 export interface Parts {
   /** The volume in IndexedDB. */
   readonly indexeddb?: string;
-  /** gzip, compaction, looking into a log, the proof before a new tide, the volume in memory. */
+  /** appendAll, gzip, compaction, control calls with Comlink, the proof before a new tide, the volume in memory. */
   readonly extras?: string;
 }
 
@@ -17,4 +19,8 @@ export function useParts(addresses: Parts): void {
   Object.assign(parts, addresses);
 }
 
-export const loadPart = (part: keyof Parts): Promise<unknown> => import(/* @vite-ignore */ parts[part]!);
+/** LOAD_FAILED: there is no network, and the file is in no cache. */
+export const loadPart = (part: keyof Parts): Promise<unknown> =>
+  import(/* @vite-ignore */ parts[part]!).catch((cause: unknown) => {
+    throw new TidemarkError("LOAD_FAILED", `${part}.js`, {}, { cause });
+  });

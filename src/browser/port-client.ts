@@ -2,7 +2,7 @@
 import { TidemarkError } from "../errors.ts";
 import type { AppendResult, Fetched } from "../log/types.ts";
 import type { TideEvent } from "./api.ts";
-import { type Answer, type AppendRequest, type Hello, PROTOCOL_VERSION, type Request, type Told } from "./protocol.ts";
+import { type Answer, type AppendRequest, type Failed, type Hello, PROTOCOL_VERSION, type Request, type Told } from "./protocol.ts";
 
 interface Call {
   readonly resolve: (value: never) => void;
@@ -21,17 +21,24 @@ export class PortClient {
   readonly #waiting: { readonly bytes: number; readonly go: () => void; readonly reject: (reason: unknown) => void }[] = [];
   #failure: TidemarkError | undefined;
   onEvent: ((event: TideEvent) => void) | undefined;
-  readonly ready: Promise<void>;
-  #greeted!: () => void;
+  /** What the worker says of the open tide, or why there is none. */
+  readonly ready: Promise<unknown>;
+  #greeted!: (opened: unknown) => void;
+  #refused!: (error: TidemarkError) => void;
 
   constructor(port: MessagePort) {
     this.#port = port;
-    this.ready = new Promise((resolve) => (this.#greeted = resolve));
-    port.onmessage = ({ data }: MessageEvent<Hello | Told | Answer>) => this.#receive(data);
+    this.ready = new Promise((resolve, reject) => {
+      this.#greeted = resolve;
+      this.#refused = reject;
+    });
+    this.ready.catch(() => undefined);
+    port.onmessage = ({ data }: MessageEvent<Hello | Failed | Told | Answer>) => this.#receive(data);
   }
 
-  #receive(message: Hello | Told | Answer): void {
+  #receive(message: Hello | Failed | Told | Answer): void {
     if (Object(message) !== message) return;
+    if ("failed" in message) return this.fail(TidemarkError.fromWire(message.failed));
     if ("event" in message) return this.onEvent?.(message.event);
     if ("hello" in message) {
       if (message.hello !== PROTOCOL_VERSION || !Number.isSafeInteger(message.creditBytes)) {
@@ -39,7 +46,7 @@ export class PortClient {
         return;
       }
       this.#credit = message.creditBytes;
-      this.#greeted();
+      this.#greeted(message.opened);
       this.#spend();
       return;
     }
@@ -71,10 +78,10 @@ export class PortClient {
   }
 
   call<T = Fetched>(request: Request, signal?: AbortSignal): Promise<T> {
-    return this.#post<T>(request, signal ? { signal } : {});
+    return this.#post<T>(request, { ...(signal && { signal }), ...("port" in request && { transfer: [request.port] }) });
   }
 
-  #post<T>(request: Request, options: { transfer?: ArrayBuffer[]; creditBytes?: number; signal?: AbortSignal }): Promise<T> {
+  #post<T>(request: Request, options: { transfer?: Transferable[]; creditBytes?: number; signal?: AbortSignal }): Promise<T> {
     const { transfer = [], creditBytes = 0, signal } = options;
     if (this.#failure) return Promise.reject(this.#failure);
     if (signal?.aborted) return Promise.reject(signal.reason);
@@ -99,6 +106,7 @@ export class PortClient {
   fail(error: TidemarkError): void {
     if (this.#failure) return;
     this.#failure = error;
+    this.#refused(error);
     const unknown = new TidemarkError("OUTCOME_UNKNOWN", `no answer: ${error.message}`, {}, { cause: error });
     for (const [id, call] of [...this.#calls]) {
       this.#calls.delete(id);

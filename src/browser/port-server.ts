@@ -2,13 +2,12 @@
 import { TidemarkError } from "../errors.ts";
 import type { LogApi, StartPosition } from "../log/types.ts";
 import type { TideEvent } from "./api.ts";
-import { CREDIT_BYTES, type Hello, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
+import { CREDIT_BYTES, type Hello, type ManageRequest, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
 
 export interface PortHost {
   /** The open log of a topic; UNKNOWN_TOPIC when the page never opened it. */
   log(topic: string): Promise<LogApi>;
-  /** Resolves once the store is open, again if need be. */
-  ready(): Promise<void>;
+  manage(request: ManageRequest): Promise<unknown>;
   appended(topic: string): void;
   failed(error: TidemarkError): void;
 }
@@ -19,11 +18,12 @@ export class PortServer {
   readonly #running = new Map<number, AbortController>();
   #creditUsed = 0;
 
-  constructor(port: MessagePort, host: PortHost) {
+  /** `opened`: what the page is told first. */
+  constructor(port: MessagePort, host: PortHost, opened?: unknown) {
     this.#port = port;
     this.#host = host;
     port.onmessage = ({ data }: MessageEvent) => void this.#receive(data);
-    const hello: Hello = { hello: PROTOCOL_VERSION, creditBytes: CREDIT_BYTES };
+    const hello: Hello = { hello: PROTOCOL_VERSION, creditBytes: CREDIT_BYTES, opened };
     port.postMessage(hello);
   }
 
@@ -62,7 +62,7 @@ export class PortServer {
       return log.fetch(from, { ...(maxBytes && { maxBytes }), ...(isolation && { isolation }), wait: wait === true, verify: verify === true, signal });
     }
     if (request.op === "resolve") return (await this.#host.log(request.topic)).resolve(request.position as StartPosition, request.isolation);
-    return this.#host.ready();
+    return this.#host.manage(request as ManageRequest);
   }
 
   async #append(request: Extract<Request, { op: "append" }>): Promise<unknown> {
@@ -84,11 +84,13 @@ export class PortServer {
 
 /** Every field is of its type, so that nothing behind here loops, never answers, or calls it a bug of ours. */
 function isRequest(request: object): boolean {
-  const { op, topic, batch, acks, ifEnd, from, maxBytes, isolation, position } = request as Record<string, unknown>;
+  const { op, topic, batch, acks, ifEnd, from, maxBytes, isolation, position, port, settings } = request as Record<string, unknown>;
   const oneOf = (value: unknown, ...names: unknown[]) => value === undefined || names.includes(value);
   const isNumber = (value: unknown) => typeof value === "number";
-  if (op === "ready") return true;
+  if (op === "ready" || op === "close") return true;
+  if (op === "control") return port instanceof MessagePort;
   if (typeof topic !== "string" || !oneOf(isolation, "committed", "provisional")) return false;
+  if (op === "topic") return Object(settings) === settings;
   // Shared bytes could change after they were found good.
   if (op === "append") return batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer && oneOf(acks, "accepted", "written", "flushed") && (ifEnd === undefined || isNumber(ifEnd));
   if (op === "fetch") return isNumber(from) && (maxBytes === undefined || (Number.isSafeInteger(maxBytes) && (maxBytes as number) >= 0));

@@ -13,7 +13,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
-import { findDirectory, isPrivate } from "./opfs.ts";
+import { findDirectory } from "./opfs.ts";
 import { OpfsVolume } from "./opfs-volume.ts";
 import { databaseName, isNamed, markName } from "./platform.ts";
 
@@ -43,16 +43,22 @@ const OPEN: { readonly [engine in Engine]: (options: VolumeOptions) => Promise<V
 /** Opens the tide's volume. NO_STORAGE with the reasons; ALREADY_OPEN when another worker holds it. */
 export async function openVolume({ name, engine, slotBytes }: VolumeChoice): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
   const rejected: Rejected[] = [];
-  const [{ home, marked }, inPrivate] = await Promise.all([homeOf(name), isPrivate()]);
-  const durability = inPrivate ? "none" : "device";
+  const names = await databaseNames();
+  const marked = names?.includes(markName(name, "opfs"));
+  const inOpfs = await hasSlots(name).catch((thrown: unknown) => marked && !isNamed(thrown, "NotFoundError"));
+  const home = inOpfs ? "opfs" : names?.includes(databaseName(name)) ? "indexeddb" : undefined;
   const candidates: readonly Engine[] = engine !== "auto" ? [engine] : home ? [home] : ["opfs", "indexeddb"];
+  // Looked at once, when the tide is made, or where no mark can say it.
+  const asked = (!home || !names) && engine !== "memory" && (await (await import("./prove.ts")).isPrivate());
+  const durability = asked || names?.includes(markName(name, "private")) ? "none" : "device";
   for (const candidate of candidates) {
     try {
       // A tide that is there has proved its engine; opening its store writes, flushes and reads back the catalog anyway.
       if (candidate !== home && candidate !== "memory") await (await import("./prove.ts")).prove(candidate, OPEN[candidate]);
       const volume = await OPEN[candidate]({ name, slotBytes, durability });
-      // Not awaited: it is for the next open, and nothing here depends on it.
-      if (candidate === "opfs" && !marked) leaveMark(name);
+      // Not awaited: they are for the next open, and nothing here depends on them.
+      if (candidate === "opfs" && !marked) leaveMark(markName(name, "opfs"));
+      if (asked) leaveMark(markName(name, "private"));
       return { volume, rejected };
     } catch (thrown) {
       const error = TidemarkError.from(thrown, "STORAGE_FAILED");
@@ -64,18 +70,9 @@ export async function openVolume({ name, engine, slotBytes }: VolumeChoice): Pro
   throw new TidemarkError("NO_STORAGE", `${home ? `this tide is in ${home}, which fails` : "no engine works"}: ${reasons}`, { home });
 }
 
-function leaveMark(name: string): void {
-  const request = indexedDB.open(markName(name));
+function leaveMark(mark: string): void {
+  const request = indexedDB.open(mark);
   request.onsuccess = () => request.result.close();
-}
-
-/** Where this tide is already, and whether IndexedDB knows that it is in OPFS. */
-async function homeOf(name: string): Promise<{ home: Engine | undefined; marked: boolean }> {
-  // No list: IndexedDB is off, and nothing in it could be reached.
-  const names = await databaseNames().catch((): unknown[] => []);
-  const marked = names.includes(markName(name));
-  const inOpfs = await hasSlots(name).catch((thrown: unknown) => marked && !isNamed(thrown, "NotFoundError"));
-  return { home: inOpfs ? "opfs" : names.includes(databaseName(name)) ? "indexeddb" : undefined, marked };
 }
 
 async function hasSlots(name: string): Promise<boolean> {
@@ -83,4 +80,11 @@ async function hasSlots(name: string): Promise<boolean> {
   return false;
 }
 
-const databaseNames = async (): Promise<unknown[]> => (await indexedDB.databases()).map((database) => database.name);
+/** undefined: IndexedDB is off, and nothing in it could be reached. */
+const databaseNames = async (): Promise<unknown[] | undefined> => {
+  try {
+    return (await indexedDB.databases()).map((database) => database.name);
+  } catch {
+    return undefined;
+  }
+};

@@ -1,20 +1,26 @@
 /**
- * Between a page and the worker that leads its logs: the data port. (Control calls go through Comlink; they are rare.)
+ * Between a page and the worker that leads its logs.
  *
  *   page                                        worker
- *    │ ◀── hello { version, creditBytes } ────────│
+ *    │ ─── HostOptions, with the data port ──────▶│   the worker's first message
+ *
+ *   data port
+ *    │ ◀── hello { version, credit, opened } ─────│   or { failed }
  *    │ ─── { id, op: "append", topic, batch } ───▶│   batch transferred; its bytes count against the credit
  *    │ ◀── { id, ok } or { id, error } ───────────│   the answer gives them back
  *    │ ─── { id, op: "fetch", topic, from … } ───▶│   one answer; with `wait` it may come much later
  *    │ ─── { id, op: "cancel" } ─────────────────▶│   ends the request of that id
  *    │ ─── { id, op: "ready" } ──────────────────▶│   answered once a failed store is open again
+ *    │ ─── { id, op: "topic", topic, settings } ─▶│   opens a topic's log
+ *    │ ─── { id, op: "control", port } ──────────▶│   Comlink on that port from now on (control.ts)
+ *    │ ─── { id, op: "close" } ──────────────────▶│   flushes and closes everything
  *    │ ◀── { event } ─────────────────────────────│   a TideEvent, unasked
  *
  * Requests are numbered by the page and answered in any order. An error keeps its code. What does not parse is answered
  * INVALID_ARGUMENT if it has an id, and dropped if not.
  */
 import type { WireError } from "../errors.ts";
-import type { Acks, Isolation } from "../log/types.ts";
+import type { Acks, Isolation, LogSettings } from "../log/types.ts";
 import type { TideEvent } from "./api.ts";
 
 export const PROTOCOL_VERSION = 1;
@@ -45,7 +51,12 @@ export interface ResolveRequest {
   readonly position: unknown;
   readonly isolation?: Isolation;
 }
-export type Request = AppendRequest | FetchRequest | ResolveRequest | { readonly op: "ready" } | { readonly op: "cancel" };
+/** What concerns the tide and not one log's records. */
+export type ManageRequest =
+  | { readonly op: "topic"; readonly topic: string; readonly settings: Partial<LogSettings> }
+  | { readonly op: "control"; readonly port: MessagePort }
+  | { readonly op: "ready" | "close" };
+export type Request = AppendRequest | FetchRequest | ResolveRequest | ManageRequest | { readonly op: "cancel" };
 
 export interface Told {
   readonly event: TideEvent;
@@ -53,8 +64,9 @@ export interface Told {
 export interface Hello {
   readonly hello: number;
   readonly creditBytes: number;
+  readonly opened: unknown;
+}
+export interface Failed {
+  readonly failed: WireError;
 }
 export type Answer = { readonly id: number; readonly ok: unknown } | { readonly id: number; readonly error: WireError };
-
-/** Results of control calls: Comlink would lose an error's code. */
-export type Outcome<T> = { readonly ok: T } | { readonly error: WireError };

@@ -1,8 +1,8 @@
-/** The proof that an engine is to give before it holds a new tide. Loaded for new tides only. */
+/** What is looked at before a new tide is made: whether storage lasts, and whether the engine keeps what it is given. */
 import { TidemarkError } from "../errors.ts";
 import { type Engine, readExactly, type Volume } from "../store/volume.ts";
-import { findDirectory } from "./opfs.ts";
-import { databaseName } from "./platform.ts";
+import { type DirectoryHandle, findDirectory, openHandle, type SyncHandle } from "./opfs.ts";
+import { databaseName, isNamed } from "./platform.ts";
 import type { VolumeOptions } from "./probe.ts";
 
 const SLOT_BYTES = 64 * 1024;
@@ -33,5 +33,36 @@ export async function prove(engine: Engine, open: (options: VolumeOptions) => Pr
   } finally {
     await volume?.close().catch(() => undefined);
     await remove(engine, name).catch(() => undefined);
+  }
+}
+
+/** Over every quota, so a file of this size is refused on any disk. */
+const ABSURD_BYTES = 2 ** 50;
+
+/**
+ * True where storage ends with the session: private browsing. No engine says so, but each gives itself away. Firefox and
+ * Safari refuse the directory. Chromium keeps files in memory then, and a truncate that memory can't follow (from 2 GiB on)
+ * is ignored there in silence, while a disk's is refused by the quota. Other engines are not asked for that size: Firefox
+ * may evict other sites' data before it refuses. What can't be asked counts as not private.
+ */
+export async function isPrivate(): Promise<boolean> {
+  let root: DirectoryHandle;
+  try {
+    root = await findDirectory([], false);
+  } catch (thrown) {
+    return isNamed(thrown, "SecurityError") || isNamed(thrown, "UnknownError");
+  }
+  const name = `.tidemark-${crypto.randomUUID()}`;
+  let handle: SyncHandle | undefined;
+  try {
+    handle = await openHandle(root, name, true);
+    if (handle.mode === undefined) return false;
+    handle.truncate(ABSURD_BYTES);
+    return handle.getSize() < ABSURD_BYTES;
+  } catch {
+    return false;
+  } finally {
+    handle?.close();
+    await root.removeEntry(name).catch(() => undefined);
   }
 }

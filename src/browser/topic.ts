@@ -9,6 +9,7 @@ import type { Acks, CleanResult, FetchOptions, Isolation, LogSettings, StartPosi
 import type {
   Ack, AppendAllOptions, ReadOptions, RecordInput, SeekExplanation, SegmentExport, Serializer, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
 } from "./api.ts";
+import type { ControlCall } from "./client.ts";
 import type { PortClient } from "./port-client.ts";
 
 const encoder = new TextEncoder();
@@ -16,14 +17,6 @@ const BATCH_BYTES = 256 * 1024;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 /** Room that a batch has beyond its largest record. */
 const BATCH_ROOM_BYTES = DEFAULT_SETTINGS.batchBytesMax - DEFAULT_SETTINGS.recordBytesMax;
-
-/** The worker's control calls for a topic; errors are thrown. */
-export interface TopicControl {
-  openTopic(topic: string, settings: Partial<LogSettings>): Promise<void>;
-  state(topic: string): Promise<TopicState>;
-  upkeep(topic: string, work: "trim" | "roll" | "clean", offset?: number): Promise<unknown>;
-  look(topic: string, tool: "explainSeek" | "exportSegment", what: unknown): Promise<unknown>;
-}
 
 function settingsOf({ retention, compaction, segmentMaxAgeMs, recordBytesMax }: TopicOptions<never>): Partial<LogSettings> {
   return {
@@ -46,7 +39,7 @@ export class BrowserTopic<V> implements Topic<V> {
   readonly name: string;
   readonly #kernel: Kernel;
   readonly #port: PortClient;
-  readonly #control: TopicControl;
+  readonly #control: ControlCall;
   readonly #settings: Partial<LogSettings>;
   readonly #serializer: Serializer<V>;
   readonly #producer: Producer;
@@ -54,7 +47,7 @@ export class BrowserTopic<V> implements Topic<V> {
   readonly #inFlightBytesMax: number;
   #opened: Promise<void> | undefined;
 
-  constructor(name: string, options: TopicOptions<V>, parts: { readonly kernel: Kernel; readonly port: PortClient; readonly control: TopicControl }) {
+  constructor(name: string, options: TopicOptions<V>, parts: { readonly kernel: Kernel; readonly port: PortClient; readonly control: ControlCall }) {
     this.name = name;
     this.#kernel = parts.kernel;
     this.#port = parts.port;
@@ -83,7 +76,7 @@ export class BrowserTopic<V> implements Topic<V> {
 
   /** Once per page; again after a failure, which may pass (a full disk). */
   #open(): Promise<void> {
-    this.#opened ??= this.#control.openTopic(this.name, this.#settings).catch((thrown: unknown) => {
+    this.#opened ??= this.#port.call<void>({ op: "topic", topic: this.name, settings: this.#settings }).catch((thrown: unknown) => {
       this.#opened = undefined;
       throw thrown;
     });
@@ -111,38 +104,10 @@ export class BrowserTopic<V> implements Topic<V> {
     return this.#producer.appendBatch(records.map((record) => this.#record(record)), options.acks ?? this.#acks, options.ifEnd);
   }
 
-  async appendAll(records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>, options: AppendAllOptions = {}) {
-    const { acks = this.#acks, signal, onProgress } = options;
-    let appended = 0;
-    let acked = 0;
-    let firstOffset: number | undefined;
-    let lastOffset: number | undefined;
-    let failure: { readonly thrown: unknown } | undefined;
-    for await (const record of records) {
-      signal?.throwIfAborted();
-      if (failure) break;
-      this.#producer.append(this.#record(record), acks).then(
-        ({ offset }) => {
-          acked++;
-          firstOffset = Math.min(firstOffset ?? offset, offset);
-          lastOffset = Math.max(lastOffset ?? offset, offset);
-        },
-        (thrown: unknown) => (failure ??= { thrown }),
-      );
-      appended++;
-      // The producer's limit holds this loop back; each time it does is a time to tell how far we are.
-      if (this.#producer.pendingBytes >= this.#inFlightBytesMax) {
-        await this.#producer.drained(this.#inFlightBytesMax);
-        onProgress?.({ appended, acked });
-      } else if (appended % PROGRESS_RECORDS === 0) {
-        await nextTurn();
-        onProgress?.({ appended, acked });
-      }
-    }
-    await this.#producer.drained();
-    if (failure) throw failure.thrown;
-    onProgress?.({ appended, acked });
-    return { appended, firstOffset, lastOffset };
+  async appendAll(records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>, { acks = this.#acks, ...options }: AppendAllOptions = {}) {
+    const { appendAll } = await import("./append-all.ts");
+    const append = (record: RecordInput<V>) => this.#producer.append(this.#record(record), acks);
+    return appendAll(records, append, this.#producer, this.#inFlightBytesMax, options);
   }
 
   /** Everything appended so far is acked or has failed. */
@@ -184,12 +149,12 @@ export class BrowserTopic<V> implements Topic<V> {
 
   async state(): Promise<TopicState> {
     await this.#open();
-    return this.#control.state(this.name);
+    return this.#control("state", this.name);
   }
 
   async #upkeep<Result>(work: "trim" | "roll" | "clean", offset?: number): Promise<Result> {
     await this.#open();
-    return this.#control.upkeep(this.name, work, offset) as Promise<Result>;
+    return this.#control("upkeep", this.name, work, offset) as Promise<Result>;
   }
   trim(offset: number): Promise<void> {
     return this.#upkeep("trim", offset);
@@ -203,7 +168,7 @@ export class BrowserTopic<V> implements Topic<V> {
 
   async #look<Result>(tool: "explainSeek" | "exportSegment", what: unknown): Promise<Result> {
     await this.#open();
-    return this.#control.look(this.name, tool, what) as Promise<Result>;
+    return this.#control("look", this.name, tool, what) as Promise<Result>;
   }
   explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
     return this.#look("explainSeek", target);
@@ -211,18 +176,4 @@ export class BrowserTopic<V> implements Topic<V> {
   exportSegment(baseOffset: number): Promise<SegmentExport> {
     return this.#look("exportSegment", baseOffset);
   }
-}
-
-/** A synchronous source must let acks and the page's own work in between. */
-const PROGRESS_RECORDS = 4096;
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(0);
-  });
 }

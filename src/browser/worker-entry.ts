@@ -1,5 +1,4 @@
-/** The dedicated worker: one host, reached by Comlink on the worker's own port. */
-import { expose } from "comlink";
-import { controlOf, WorkerHost } from "./worker-host.ts";
+/** The dedicated worker: its first message says what to open, everything else comes over the data port in it. */
+import { WorkerHost } from "./worker-host.ts";
 
-expose(controlOf(new WorkerHost()));
+addEventListener("message", ({ data }) => void new WorkerHost().open(data), { once: true });

@@ -1,26 +1,26 @@
 /**
  * The worker's side of one open tide: it owns the volume, the store and a log per topic.
  *
- *   page ── Comlink ──▶ HostControl    open, topics, state, upkeep, tools      (rare, no bytes to speak of)
- *        ── data port ─▶ PortServer     append, fetch                           (everything else)
+ *   page ── data port ─▶ PortServer     append, fetch, and what every tab needs
+ *        ── Comlink ───▶ control.ts     topics, state, upkeep, tools: loaded when the first call comes
  *
  * A store that failed is opened again from what is on disk, with recovery, a few times with growing pauses; producers then send
  * what they have no ack for. Upkeep runs some time after the last append, by a timer that only appends arm: an idle
  * tide costs no CPU.
  */
 import { TidemarkError } from "../errors.ts";
-import { loadKernel } from "../kernel/load.ts";
 import type { Kernel } from "../kernel/types.ts";
+import { instantiateKernel } from "../kernel/wasm-kernel.ts";
 import { Log } from "../log/log.ts";
 import type { LogSettings } from "../log/types.ts";
 import type { LogRecovery } from "../store/log-store.ts";
 import { SegmentStore } from "../store/segment-store.ts";
 import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
-import type { StorageReport, TideEvent, TopicState } from "./api.ts";
-import { PortServer } from "./port-server.ts";
+import type { StorageReport, TideEvent } from "./api.ts";
+import { type PortHost, PortServer } from "./port-server.ts";
 import { type Parts, useParts } from "./parts.ts";
 import { openVolume } from "./probe.ts";
-import type { Outcome } from "./protocol.ts";
+import type { Failed, ManageRequest } from "./protocol.ts";
 
 /** Upkeep (retention, compaction, the durable mark) waits so long after an append, so that a burst pays for one. */
 const UPKEEP_DELAY_MS = 2_000;
@@ -85,21 +85,39 @@ export class WorkerHost {
     this.#server?.tell(event);
   }
 
-  async open(options: HostOptions): Promise<Opened> {
-    void navigator.locks.request(options.lifeLock, () => new Promise(() => undefined));
+  /** Opens the tide and tells the page on the data port, once, how that went. */
+  async open(options: HostOptions): Promise<void> {
+    const { lifeLock, parts, port } = options;
+    void navigator.locks.request(lifeLock, () => new Promise(() => undefined));
+    useParts(parts);
     this.#options = options;
-    useParts(options.parts);
-    this.#kernel = await loadKernel(options.kernel);
-    this.#open = this.#openStore();
-    const { volume, store } = await this.#open;
-    this.#server = new PortServer(options.port, {
-      log: (topic) => this.#log(topic),
-      ready: async () => void (await this.#open),
-      appended: (topic) => this.#armUpkeep(topic),
-      failed: (error) => this.#failed(error),
-    });
-    const recovery = store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
-    return { ...volume.info, rejected: this.#rejected, recovery };
+    try {
+      this.#kernel = await instantiateKernel(options.kernel);
+      this.#open = this.#openStore();
+      const { volume, store } = await this.#open;
+      const recovery = store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
+      const opened: Opened = { ...volume.info, rejected: this.#rejected, recovery };
+      const host: PortHost = {
+        log: (topic) => this.#log(topic),
+        manage: (request) => this.#manage(request),
+        appended: (topic) => this.#armUpkeep(topic),
+        failed: (error) => this.#failed(error),
+      };
+      this.#server = new PortServer(port, host, opened);
+    } catch (thrown) {
+      port.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);
+    }
+  }
+
+  async #manage(request: ManageRequest): Promise<void> {
+    if (request.op === "topic") {
+      this.#settings.set(request.topic, request.settings);
+      await this.#log(request.topic);
+    } else if (request.op === "control") {
+      const { offerControl } = await import("./control.ts");
+      offerControl(request.port, { log: (topic) => this.#log(topic), store: async () => (await this.#open).store, logName, topicName });
+    } else if (request.op === "close") await this.close();
+    else await this.#open;
   }
 
   async #openStore(): Promise<OpenStore> {
@@ -114,11 +132,6 @@ export class WorkerHost {
       await volume.close().catch(() => undefined);
       throw thrown;
     }
-  }
-
-  openTopic(topic: string, settings: Partial<LogSettings>): Promise<void> {
-    this.#settings.set(topic, settings);
-    return this.#log(topic).then(() => undefined);
   }
 
   async #log(topic: string): Promise<Log> {
@@ -206,28 +219,6 @@ export class WorkerHost {
     }
   }
 
-  async topics(): Promise<string[]> {
-    const { store } = await this.#open;
-    return store.names().map(topicName);
-  }
-
-  async state(topic: string): Promise<TopicState> {
-    const log = await this.#log(topic);
-    const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
-    const recovery = { ...log.recovery, log: topic };
-    return { name: topic, logStartOffset, highWatermark, logEndOffset, leaderEpoch, segments: log.segments(), quarantined: log.quarantined(), recovery };
-  }
-
-  async upkeep(topic: string, work: "trim" | "roll" | "clean", offset = 0): Promise<unknown> {
-    return (await this.#log(topic))[work](offset);
-  }
-
-  async look(topic: string, tool: "explainSeek" | "exportSegment", what: unknown): Promise<unknown> {
-    const log = await this.#log(topic);
-    const tools = await import("./inspect.ts");
-    return tools[tool](await (await this.#open).store.log(logName(topic)), what as never, log);
-  }
-
   async close(): Promise<void> {
     clearTimeout(this.#upkeepTimer);
     const closed = new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" });
@@ -239,20 +230,4 @@ export class WorkerHost {
     for (const log of logs.values()) await (await log).close();
     await store.close();
   }
-}
-
-/** The host's methods as Comlink offers them to the page, each result in an envelope that keeps an error's code. */
-export type HostControl = {
-  [Method in keyof WorkerHost]: (...args: Parameters<WorkerHost[Method]>) => Promise<Outcome<Awaited<ReturnType<WorkerHost[Method]>>>>;
-};
-
-export function controlOf(host: WorkerHost): HostControl {
-  const call = (method: keyof WorkerHost) => async (...args: unknown[]) => {
-    try {
-      return { ok: await (host[method] as (...args: unknown[]) => unknown).apply(host, args) };
-    } catch (thrown) {
-      return { error: TidemarkError.from(thrown).toWire() };
-    }
-  };
-  return new Proxy({}, { get: (_, method) => call(method as keyof WorkerHost) }) as HostControl;
 }

@@ -90,10 +90,6 @@ export class ReadBatch<V> implements Iterable<ReadRecord<V>> {
   get count(): number {
     return this.#end - this.#first;
   }
-  at(i: number): ReadRecord<V> {
-    if (!(i >= 0 && i < this.count)) throw new TidemarkError("INVALID_ARGUMENT", `no record ${i} of ${this.count}`);
-    return new ReadRecord(this.#batch, this.#first + i, this.#serializer);
-  }
   *[Symbol.iterator](): IterableIterator<ReadRecord<V>> {
     for (let i = this.#first; i < this.#end; i++) yield new ReadRecord(this.#batch, i, this.#serializer);
   }

@@ -4,12 +4,12 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "./types.ts";
-import { wasmKernel } from "./wasm-kernel.ts";
+import { instantiateKernel } from "./wasm-kernel.ts";
 
 export type KernelSource = WebAssembly.Module | BufferSource | Response | URL | string;
 
 export async function loadKernel(source: KernelSource): Promise<Kernel> {
-  if (source instanceof WebAssembly.Module) return wasmKernel(await WebAssembly.instantiate(source));
+  if (source instanceof WebAssembly.Module) return instantiateKernel(source);
   let given = source;
   if (typeof given === "string" || given instanceof URL) given = await fetch(given);
   // Not compileStreaming: it refuses every server that does not send application/wasm, and saves nothing on so few bytes.
@@ -17,5 +17,5 @@ export async function loadKernel(source: KernelSource): Promise<Kernel> {
     if (!given.ok) throw new TidemarkError("INVALID_ARGUMENT", `no kernel at ${given.url}: HTTP ${given.status}`);
     given = await given.arrayBuffer();
   }
-  return wasmKernel((await WebAssembly.instantiate(given as BufferSource)).instance);
+  return instantiateKernel(await WebAssembly.compile(given as BufferSource));
 }

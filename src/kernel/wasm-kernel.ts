@@ -34,7 +34,7 @@ const NO_COLUMNS: RecordColumns = { count: 0, ints: new Int32Array(0), timestamp
 /** Numbers that reach an i32 parameter unchanged; the others are nobody's batch. */
 const areInts = (...values: readonly number[]): boolean => values.every((value) => (value | 0) === value);
 
-class WasmKernel implements Kernel {
+export class WasmKernel implements Kernel {
   readonly build: string;
   readonly #exports: Exports;
   readonly #inAt: number;
@@ -73,13 +73,8 @@ class WasmKernel implements Kernel {
   }
 
   crc32c(bytes: Uint8Array, seed = 0): number {
-    const { length } = bytes;
-    if (length <= CRC_CHUNK_BYTES) {
-      this.#in.set(bytes);
-      return this.#exports.crc32c(this.#inAt, length, seed) >>> 0;
-    }
     let crc = seed;
-    for (let at = 0; at < length; at += CRC_CHUNK_BYTES) {
+    for (let at = 0; at < bytes.length; at += CRC_CHUNK_BYTES) {
       const chunk = bytes.subarray(at, at + CRC_CHUNK_BYTES);
       this.#in.set(chunk);
       crc = this.#exports.crc32c(this.#inAt, chunk.length, crc);
@@ -95,8 +90,8 @@ class WasmKernel implements Kernel {
     }
     this.#in.set(blob);
     if (count > 0) {
-      this.#rows.set(lengths.length === count * 3 ? lengths : lengths.subarray(0, count * 3));
-      this.#stamps.set(timestamps.length === count ? timestamps : timestamps.subarray(0, count));
+      this.#rows.set(lengths.subarray(0, count * 3));
+      this.#stamps.set(timestamps.subarray(0, count));
     }
     return this.#bytes(this.#exports.encode(blob.length, count, attributes, producerId, producerEpoch, baseSequence));
   }
@@ -124,7 +119,7 @@ class WasmKernel implements Kernel {
 
   scan(bytes: Uint8Array, request: ScanRequest): ScanResult {
     const { expectedOffset, allowGaps, minEpoch, maxEpoch, checkCrc, position, segmentBaseOffset, index } = request;
-    const looked = bytes.length > KERNEL_BATCH_BYTES_MAX ? bytes.subarray(0, KERNEL_BATCH_BYTES_MAX) : bytes;
+    const looked = bytes.subarray(0, KERNEL_BATCH_BYTES_MAX);
     this.#in.set(looked);
     const status = areInts(minEpoch, maxEpoch)
       ? this.#exports.scan(
@@ -162,7 +157,7 @@ class WasmKernel implements Kernel {
 
   filterBatch(bytes: Uint8Array, keep: Uint8Array): { status: Status; bytes: Uint8Array } {
     if (bytes.length > KERNEL_BATCH_BYTES_MAX) return { status: Status.BAD_LENGTH, bytes: NOTHING };
-    const kept = keep.length > this.#keep.length ? keep.subarray(0, this.#keep.length) : keep;
+    const kept = keep.subarray(0, this.#keep.length);
     this.#in.set(bytes);
     this.#keep.set(kept);
     return this.#bytes(this.#exports.filter(bytes.length, kept.length));
@@ -180,6 +175,7 @@ class WasmKernel implements Kernel {
   }
 }
 
-export function wasmKernel(instance: WebAssembly.Instance): Kernel {
-  return new WasmKernel(instance);
+/** A kernel of its own, with memory of its own. */
+export async function instantiateKernel(module: WebAssembly.Module): Promise<Kernel> {
+  return new WasmKernel(await WebAssembly.instantiate(module));
 }

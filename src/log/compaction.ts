@@ -13,7 +13,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { type Kernel, KERNEL_BATCH_BYTES_MAX, SEGMENT_OFFSETS_MAX, Status } from "../kernel/types.ts";
-import { ATTRIBUTE_CONTROL, Codec, CODEC_MASK } from "../record/format.ts";
+import { ATTRIBUTE_CONTROL, CODEC_GZIP, CODEC_MASK } from "../record/format.ts";
 import { compressBatch, decompressBatch } from "../record/codec.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../record/record-batch.ts";
 import { concat } from "../store/bytes.ts";
@@ -161,7 +161,7 @@ class Pass {
     }
     if (removed === 0 && batch.count > 0) return { removed, bytes };
     if (removed === batch.count) return { removed, bytes: undefined };
-    const gzip = (batch.header.attributes & CODEC_MASK) === Codec.GZIP;
+    const gzip = (batch.header.attributes & CODEC_MASK) === CODEC_GZIP;
     const plain = gzip ? await decompressBatch(this.kernel, bytes, this.settings.decompressedBytesMax) : bytes;
     // What fits the kernel only compressed stays as it is: offsets and newest records are right all the same.
     if (plain.length > KERNEL_BATCH_BYTES_MAX) return { removed: 0, bytes };

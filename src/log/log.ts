@@ -111,13 +111,13 @@ export class Log implements LogApi {
     const log = new Log(options);
     const { store, kernel, clock } = options;
     const snapshot = await store.producerSnapshot();
-    const usable = snapshot !== undefined && log.#producers.load(kernel, snapshot.bytes) && log.#written.load(kernel, snapshot.bytes);
+    const usable = snapshot !== undefined && log.#producers.load(kernel, snapshot.bytes);
     const nowMs = clock.now();
     for await (const header of store.headers(usable ? snapshot.offset : 0)) {
       if (header.producerId < 0) continue;
       log.#producers.record(header, header.baseOffset, nowMs);
-      log.#written.record(header, header.baseOffset, nowMs);
     }
+    log.#written.adopt(log.#producers);
     return log;
   }
 

@@ -89,6 +89,11 @@ export class ProducerState {
     return before;
   }
 
+  /** Begins with what another knows. */
+  adopt(other: ProducerState): void {
+    for (const [id, entry] of other.#entries) this.#entries.set(id, entry);
+  }
+
   restore(producerId: number, before: ProducerEntry | undefined): void {
     this.#entries.delete(producerId);
     if (before) this.#entries.set(producerId, before);

@@ -1,13 +1,14 @@
 /** What the leader checks of a batch before it takes it: the kernel's verdict, and what only an appended batch must keep. */
 import { TidemarkError } from "../errors.ts";
-import { Column, COLUMNS, type Kernel, Status } from "../kernel/types.ts";
+import { COLUMNS, type Kernel, RECORD_POSITION, Status } from "../kernel/types.ts";
 import {
   ATTRIBUTE_CONTROL,
   ATTRIBUTE_DELETE_HORIZON,
   ATTRIBUTE_TRANSACTIONAL,
   BATCH_HEADER_BYTES,
   type BatchHeader,
-  Codec,
+  CODEC_GZIP,
+  CODEC_NONE,
   CODEC_MASK,
   readHeader,
 } from "../record/format.ts";
@@ -28,7 +29,7 @@ export function validate(kernel: Kernel, batch: Uint8Array, limits: BatchLimits)
   if (status !== Status.OK) throw new TidemarkError("INVALID_BATCH", `the batch is not valid (status ${status})`, { status });
   const header = readHeader(batch);
   const codec = header.attributes & CODEC_MASK;
-  if (codec !== Codec.NONE && codec !== Codec.GZIP) throw new TidemarkError("UNSUPPORTED_FORMAT", `codec ${codec}`, { codec });
+  if (codec !== CODEC_NONE && codec !== CODEC_GZIP) throw new TidemarkError("UNSUPPORTED_FORMAT", `codec ${codec}`, { codec });
   if (header.attributes & LOGS_OWN) throw new TidemarkError("INVALID_BATCH", "control and transactional batches are not a producer's", { attributes: header.attributes });
   if (header.recordCount === 0 || header.recordCount !== header.lastOffsetDelta + 1) {
     throw new TidemarkError("INVALID_BATCH", "a new batch has a record for each offset", { recordCount: header.recordCount });
@@ -37,7 +38,7 @@ export function validate(kernel: Kernel, batch: Uint8Array, limits: BatchLimits)
     throw new TidemarkError("INVALID_BATCH", "a producer id goes with an epoch and a sequence", { producerId: header.producerId });
   }
   // Of a compressed batch the sizes are known only to who decompresses it; its whole is bounded all the same.
-  if (codec === Codec.NONE && batch.length - BATCH_HEADER_BYTES > limits.recordBytesMax) checkRecords(kernel, batch, limits.recordBytesMax);
+  if (codec === CODEC_NONE && batch.length - BATCH_HEADER_BYTES > limits.recordBytesMax) checkRecords(kernel, batch, limits.recordBytesMax);
   return header;
 }
 
@@ -45,7 +46,7 @@ function checkRecords(kernel: Kernel, batch: Uint8Array, recordBytesMax: number)
   const { columns } = kernel.decodeBatch(batch, false);
   let end = batch.length;
   for (let i = columns.count - 1; i >= 0; i--) {
-    const start = columns.ints[i * COLUMNS + Column.RECORD_POSITION]!;
+    const start = columns.ints[i * COLUMNS + RECORD_POSITION]!;
     if (end - start > recordBytesMax) throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${end - start} bytes`, { bytes: end - start, recordBytesMax, record: i });
     end = start;
   }

@@ -6,7 +6,7 @@
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
-import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, Codec, CODEC_MASK, CRC_AT, CRC_FROM, LENGTH_AT, LENGTH_OVERHEAD, readHeader } from "./format.ts";
+import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CODEC_GZIP, CODEC_NONE, CODEC_MASK, CRC_AT, CRC_FROM, LENGTH_AT, LENGTH_OVERHEAD, readHeader } from "./format.ts";
 
 /** gzip header and trailer around an empty deflate stream. */
 const GZIP_BYTES_MIN = 20;
@@ -85,15 +85,15 @@ export async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
 export async function compressBatch(kernel: Kernel, batch: Uint8Array): Promise<Uint8Array> {
   assert(batch.length >= BATCH_HEADER_BYTES, "no record batch");
   const { attributes } = readHeader(batch);
-  if ((attributes & CODEC_MASK) !== Codec.NONE) return batch;
-  return withRecords(kernel, batch, await gzip(batch.subarray(BATCH_HEADER_BYTES)), attributes | Codec.GZIP);
+  if ((attributes & CODEC_MASK) !== CODEC_NONE) return batch;
+  return withRecords(kernel, batch, await gzip(batch.subarray(BATCH_HEADER_BYTES)), attributes | CODEC_GZIP);
 }
 
 /** The uncompressed form of a gzip batch whose checksum is known to be good; others come back as they are. */
 export async function decompressBatch(kernel: Kernel, batch: Uint8Array, bytesMax: number): Promise<Uint8Array> {
   assert(batch.length >= BATCH_HEADER_BYTES, "no record batch");
   const { attributes } = readHeader(batch);
-  if ((attributes & CODEC_MASK) !== Codec.GZIP) return batch;
+  if ((attributes & CODEC_MASK) !== CODEC_GZIP) return batch;
   return withRecords(kernel, batch, await gunzip(batch.subarray(BATCH_HEADER_BYTES), bytesMax), attributes & ~CODEC_MASK);
 }
 

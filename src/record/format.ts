@@ -40,7 +40,9 @@ export const MAGIC = 2;
 
 /** Attribute bits 0-2. */
 export const CODEC_MASK = 0x07;
-export const Codec = { NONE: 0, GZIP: 1, SNAPPY: 2, LZ4: 3, ZSTD: 4 } as const;
+/** No codec. Kafka's others (2 snappy, 3 lz4, 4 zstd) no platform brings along. */
+export const CODEC_NONE = 0;
+export const CODEC_GZIP = 1;
 export const ATTRIBUTE_LOG_APPEND_TIME = 0x08;
 export const ATTRIBUTE_TRANSACTIONAL = 0x10;
 export const ATTRIBUTE_CONTROL = 0x20;

@@ -4,9 +4,12 @@
  * keeps one record keeps the batch.
  */
 import { TidemarkError, type ErrorDetails } from "../errors.ts";
-import { Column, COLUMNS, KERNEL_BATCH_BYTES_MAX, Status, statusName, type Kernel, type RecordColumns } from "../kernel/types.ts";
 import {
-  ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, BATCH_HEADER_BYTES, Codec, CODEC_MASK, LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf,
+  COLUMNS, HEADERS_COUNT, HEADERS_POSITION, KERNEL_BATCH_BYTES_MAX, KEY_LENGTH, KEY_POSITION, OFFSET_DELTA, Status, statusName, VALUE_LENGTH, VALUE_POSITION,
+  type Kernel, type RecordColumns,
+} from "../kernel/types.ts";
+import {
+  ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, BATCH_HEADER_BYTES, CODEC_GZIP, CODEC_NONE, CODEC_MASK, LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf,
   readHeader, type BatchHeader,
 } from "./format.ts";
 
@@ -51,7 +54,7 @@ export class RecordBatch {
   }
 
   offsetAt(i: number): number {
-    return this.header.baseOffset + this.#int(i, Column.OFFSET_DELTA);
+    return this.header.baseOffset + this.#int(i, OFFSET_DELTA);
   }
 
   timestampAt(i: number): number {
@@ -61,17 +64,17 @@ export class RecordBatch {
   }
 
   keyAt(i: number): Uint8Array | null {
-    return this.#field(this.#int(i, Column.KEY_POSITION), this.#int(i, Column.KEY_LENGTH));
+    return this.#field(this.#int(i, KEY_POSITION), this.#int(i, KEY_LENGTH));
   }
 
   valueAt(i: number): Uint8Array | null {
-    return this.#field(this.#int(i, Column.VALUE_POSITION), this.#int(i, Column.VALUE_LENGTH));
+    return this.#field(this.#int(i, VALUE_POSITION), this.#int(i, VALUE_LENGTH));
   }
 
   headersAt(i: number): [string, Uint8Array | null][] {
     const headers: [string, Uint8Array | null][] = [];
-    const cursor = { at: this.#int(i, Column.HEADERS_POSITION) };
-    for (let left = this.#int(i, Column.HEADERS_COUNT); left > 0; left--) {
+    const cursor = { at: this.#int(i, HEADERS_POSITION) };
+    for (let left = this.#int(i, HEADERS_COUNT); left > 0; left--) {
       const keyLength = readVarint(this.#bytes, cursor);
       const key = decoder.decode(this.#bytes.subarray(cursor.at, cursor.at + keyLength));
       cursor.at += keyLength;
@@ -131,7 +134,7 @@ function unsupported(bytes: Uint8Array): TidemarkError {
 export function decodeBatch(kernel: Kernel, bytes: Uint8Array, options: DecodeOptions = {}): RecordBatch | Promise<RecordBatch> {
   const { checkCrc = true } = options;
   const attributes = bytes.length < BATCH_HEADER_BYTES ? 0 : readHeader(bytes).attributes;
-  if ((attributes & CODEC_MASK) !== Codec.NONE) return decodeCompressed(kernel, bytes, options);
+  if ((attributes & CODEC_MASK) !== CODEC_NONE) return decodeCompressed(kernel, bytes, options);
   const { status, columns } = kernel.decodeBatch(bytes, checkCrc);
   checked(bytes, status);
   return new RecordBatch(readHeader(bytes), bytes, columns);
@@ -142,7 +145,7 @@ async function decodeCompressed(kernel: Kernel, bytes: Uint8Array, options: Deco
   const header = readHeader(bytes);
   // Always: the kernel looks at the header's numbers only together with the CRC.
   checked(bytes, kernel.validateBatch(bytes));
-  if ((header.attributes & CODEC_MASK) !== Codec.GZIP) throw unsupported(bytes);
+  if ((header.attributes & CODEC_MASK) !== CODEC_GZIP) throw unsupported(bytes);
   const cap = Math.min(decompressedBytesMax, KERNEL_BATCH_BYTES_MAX);
   const { gunzip } = await import("./codec.ts");
   const records = await gunzip(bytes.subarray(BATCH_HEADER_BYTES), cap).catch((thrown: unknown) => {

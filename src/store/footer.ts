@@ -24,6 +24,8 @@ import { getSafe64, viewOf } from "./bytes.ts";
 const MAGIC = 0x54494445464f4f54n; // "TIDEFOOT"
 const VERSION = 1;
 const FLAG_COMPACTED = 1;
+export const BODY_CRC_AT = 80;
+export const SECTIONS_CRC_AT = 84;
 const CRC_AT = 100;
 export const FOOTER_BYTES = CRC_AT + 4;
 
@@ -64,8 +66,8 @@ export function encodeFooter(kernel: Kernel, footer: Footer): { readonly bytes: 
   view.setBigInt64(56, BigInt(footer.firstTimestamp));
   view.setBigInt64(64, BigInt(footer.maxTimestamp));
   view.setBigInt64(72, BigInt(Math.trunc(footer.sealedAt)));
-  view.setUint32(80, footer.bodyCrc);
-  view.setUint32(84, footer.sectionsCrc);
+  view.setUint32(BODY_CRC_AT, footer.bodyCrc);
+  view.setUint32(SECTIONS_CRC_AT, footer.sectionsCrc);
   view.setUint32(88, footer.previousFooterCrc);
   view.setInt32(92, footer.epoch);
   const crc = kernel.crc32c(bytes.subarray(0, CRC_AT));
@@ -73,7 +75,7 @@ export function encodeFooter(kernel: Kernel, footer: Footer): { readonly bytes: 
   return { bytes, crc };
 }
 
-/** The footer in these 104 bytes, or undefined when they are not one or are damaged. */
+/** The footer in these 104 bytes, or undefined when they are not one or are damaged: for who has a segment and no catalog. */
 export function decodeFooter(kernel: Kernel, bytes: Uint8Array): Footer | undefined {
   if (bytes.length !== FOOTER_BYTES) return undefined;
   const view = viewOf(bytes);
@@ -92,8 +94,8 @@ export function decodeFooter(kernel: Kernel, bytes: Uint8Array): Footer | undefi
     firstTimestamp: getSafe64(view, 56),
     maxTimestamp: getSafe64(view, 64),
     sealedAt: getSafe64(view, 72),
-    bodyCrc: view.getUint32(80),
-    sectionsCrc: view.getUint32(84),
+    bodyCrc: view.getUint32(BODY_CRC_AT),
+    sectionsCrc: view.getUint32(SECTIONS_CRC_AT),
     previousFooterCrc: view.getUint32(88),
     epoch: view.getInt32(92),
   };

@@ -54,7 +54,7 @@ export async function walkDurable(walk: Walk, end: number, nextOffset: number): 
     const status = await walkValid(walk, end, nextOffset);
     if (status === Status.OK && segment.bytes === end) break;
     const position = segment.bytes;
-    const found = await findBatch(walk, position, end, segment.nextOffset, nextOffset);
+    const found = await findBatch(walk, position, end, nextOffset);
     const to = found?.baseOffset ?? nextOffset;
     quarantine(segment, to, position, (found?.position ?? end) - position, statusName(status));
   }
@@ -71,12 +71,8 @@ function quarantine(segment: Segment, to: number, position: number, bytes: numbe
 
 /** Walks what may follow the mark and says what had to be cut. Never quarantines: nothing here is known to be durable. */
 export async function walkTail(walk: Walk): Promise<TailCut | undefined> {
-  const { volume, segment } = walk;
-  const end = volume.slotBytes - BODY_AT;
-  const status = await walkValid(walk, end);
-  const position = segment.bytes;
-  const torn = await tornBytes(walk, position, end);
-  return torn === 0 ? undefined : { offset: segment.nextOffset, bytes: torn, reason: statusName(status) };
+  const end = walk.volume.slotBytes - BODY_AT;
+  return cutAt(walk, await walkValid(walk, end), end);
 }
 
 /**
@@ -89,13 +85,16 @@ export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
   for (;;) {
     const status = await walkValid(walk, end);
     const position = segment.bytes;
-    const found = await findBatch(walk, position, end, segment.nextOffset, Number.MAX_SAFE_INTEGER);
-    if (!found) {
-      const torn = await tornBytes(walk, position, end);
-      return torn === 0 ? undefined : { offset: segment.nextOffset, bytes: torn, reason: statusName(status) };
-    }
+    const found = await findBatch(walk, position, end);
+    if (!found) return cutAt(walk, status, end);
     quarantine(segment, found.baseOffset, position, found.position - position, statusName(status));
   }
+}
+
+/** What the walk that ended with `status` leaves behind. */
+async function cutAt(walk: Walk, status: Status, end: number): Promise<TailCut | undefined> {
+  const bytes = await tornBytes(walk, walk.segment.bytes, end);
+  return bytes === 0 ? undefined : { offset: walk.segment.nextOffset, bytes, reason: statusName(status) };
 }
 
 /** Adds valid batches to the segment until something else comes; each turn moves forward by at least one batch. */
@@ -106,11 +105,8 @@ async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promi
     if (length === 0) return Status.OK;
     const window = await readExactly(volume, segment.slot, BODY_AT + segment.bytes, length);
     const scan: ScanResult = kernel.scan(window, {
+      ...walk,
       expectedOffset: segment.nextOffset,
-      allowGaps: walk.allowGaps,
-      minEpoch: walk.minEpoch,
-      maxEpoch: walk.maxEpoch,
-      checkCrc: walk.checkCrc,
       position: segment.bytes,
       segmentBaseOffset: segment.baseOffset,
       index: INDEX_STATE_EMPTY,
@@ -137,18 +133,18 @@ function bytesBelow(window: Uint8Array, limitOffset: number): number {
  * The next valid batch behind damage at `position`. First where the damaged batch itself says it ends (so that a batch
  * carried inside a record's value can't be taken for one of ours), then byte by byte; bounded by the slot's size.
  */
-async function findBatch(walk: Walk, position: number, end: number, fromOffset: number, limitOffset: number): Promise<Found | undefined> {
+async function findBatch(walk: Walk, position: number, end: number, limitOffset = Number.MAX_SAFE_INTEGER): Promise<Found | undefined> {
   const direct = await damagedEnd(walk, position, end);
   if (direct !== undefined) {
-    const found = await batchAt(walk, direct, end, fromOffset, limitOffset);
+    const found = await batchAt(walk, direct, end, limitOffset);
     if (found) return found;
   }
   const overlap = BATCH_HEADER_BYTES - 1;
   for (let base = position + 1; base + BATCH_HEADER_BYTES <= end; base += KERNEL_BATCH_BYTES_MAX - overlap) {
     const window = await readExactly(walk.volume, walk.segment.slot, BODY_AT + base, Math.min(KERNEL_BATCH_BYTES_MAX, end - base));
     for (let at = 0; at + BATCH_HEADER_BYTES <= window.length; at++) {
-      if (window[at + MAGIC_AT] !== MAGIC || !plausible(walk, window, at, end - base - at, fromOffset, limitOffset)) continue;
-      const found = await batchAt(walk, base + at, end, fromOffset, limitOffset);
+      if (window[at + MAGIC_AT] !== MAGIC || !plausible(walk, window, at, end - base - at, limitOffset)) continue;
+      const found = await batchAt(walk, base + at, end, limitOffset);
       if (found) return found;
     }
   }
@@ -162,13 +158,13 @@ async function damagedEnd(walk: Walk, position: number, end: number): Promise<nu
   return size >= BATCH_HEADER_BYTES && position + size + BATCH_HEADER_BYTES <= end ? position + size : undefined;
 }
 
-function plausible(walk: Walk, bytes: Uint8Array, at: number, room: number, fromOffset: number, limitOffset: number): boolean {
+function plausible(walk: Walk, bytes: Uint8Array, at: number, room: number, limitOffset: number): boolean {
   const header = readHeader(bytes, at);
   return (
     header.magic === MAGIC &&
     header.sizeBytes >= BATCH_HEADER_BYTES &&
     header.sizeBytes <= Math.min(room, KERNEL_BATCH_BYTES_MAX) &&
-    header.baseOffset >= fromOffset &&
+    header.baseOffset >= walk.segment.nextOffset &&
     header.lastOffsetDelta >= 0 &&
     nextOffsetOf(header) <= limitOffset &&
     header.leaderEpoch >= walk.minEpoch &&
@@ -176,11 +172,11 @@ function plausible(walk: Walk, bytes: Uint8Array, at: number, room: number, from
   );
 }
 
-async function batchAt(walk: Walk, position: number, end: number, fromOffset: number, limitOffset: number): Promise<Found | undefined> {
+async function batchAt(walk: Walk, position: number, end: number, limitOffset: number): Promise<Found | undefined> {
   const { volume, kernel, segment } = walk;
   if (position + BATCH_HEADER_BYTES > end) return undefined;
   const head = await readExactly(volume, segment.slot, BODY_AT + position, BATCH_HEADER_BYTES);
-  if (!plausible(walk, head, 0, end - position, fromOffset, limitOffset)) return undefined;
+  if (!plausible(walk, head, 0, end - position, limitOffset)) return undefined;
   const header = readHeader(head);
   const batch = await readExactly(volume, segment.slot, BODY_AT + position, header.sizeBytes);
   if (kernel.validateBatch(batch) !== Status.OK) return undefined;
@@ -202,7 +198,7 @@ async function tornBytes(walk: Walk, position: number, end: number): Promise<num
   // leaves out.
   const begun = header.magic === MAGIC && header.baseOffset === walk.segment.nextOffset;
   let torn = header.leaderEpoch >= walk.minEpoch && (begun || (await hasItsCrc(walk, position, size))) ? size : 0;
-  const behind = await findBatch(walk, position, end, walk.segment.nextOffset, Number.MAX_SAFE_INTEGER);
+  const behind = await findBatch(walk, position, end);
   if (behind) torn = Math.max(torn, behind.position + behind.sizeBytes - position);
   return torn;
 }

@@ -3,7 +3,7 @@ import { TidemarkError } from "../errors.ts";
 import { type Kernel, OFFSET_ENTRY_BYTES } from "../kernel/types.ts";
 import { concat, viewOf } from "./bytes.ts";
 import type { SealedEntry } from "./catalog.ts";
-import { decodeFooter, encodeFooter, type Footer, FOOTER_BYTES } from "./footer.ts";
+import { BODY_CRC_AT, encodeFooter, FOOTER_BYTES, SECTIONS_CRC_AT } from "./footer.ts";
 import type { Indexes, Segment } from "./segment.ts";
 import { BODY_AT } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
@@ -27,44 +27,20 @@ export interface SealOptions {
  * segment is still active in the catalog, its walk ends at the first section, and sealing starts again.
  */
 export async function writeSections(volume: Volume, kernel: Kernel, segment: Segment, options: SealOptions): Promise<SealedEntry> {
-  const { offset, time } = segment.indexes;
-  const sections = concat([offset, time, options.producers]);
-  const footer = encodeFooter(kernel, {
-    compacted: options.compacted,
-    baseOffset: segment.baseOffset,
-    nextOffset: options.nextOffset,
-    bodyBytes: segment.bytes,
-    offsetIndexBytes: offset.length,
-    timeIndexBytes: time.length,
-    producersBytes: options.producers.length,
-    batches: segment.batches,
-    records: segment.records,
-    firstTimestamp: segment.firstTimestamp,
-    maxTimestamp: segment.maxTimestamp,
-    sealedAt: options.sealedAt,
-    bodyCrc: segment.bodyCrc,
-    sectionsCrc: kernel.crc32c(sections),
-    previousFooterCrc: options.previousFooterCrc,
-    epoch: options.epoch,
-  });
-  await volume.write(segment.slot, BODY_AT + segment.bytes, concat([sections, footer.bytes]));
-  return {
-    nextOffset: options.nextOffset,
-    bytes: segment.bytes,
-    batches: segment.batches,
-    records: segment.records,
-    maxTimestamp: segment.maxTimestamp,
-    sealedAt: options.sealedAt,
-    compacted: options.compacted,
-    offsetIndexBytes: offset.length,
-    timeIndexBytes: time.length,
-    producersBytes: options.producers.length,
-    footerCrc: footer.crc,
-  };
+  const { baseOffset, bytes, batches, records, firstTimestamp, maxTimestamp, bodyCrc, indexes } = segment;
+  const { producers, previousFooterCrc, epoch, ...sealing } = options;
+  const sections = concat([indexes.offset, indexes.time, producers]);
+  const lengths = { offsetIndexBytes: indexes.offset.length, timeIndexBytes: indexes.time.length, producersBytes: producers.length };
+  const said = { ...sealing, ...lengths, batches, records, maxTimestamp };
+  const sectionsCrc = kernel.crc32c(sections);
+  const footer = encodeFooter(kernel, { ...said, baseOffset, bodyBytes: bytes, firstTimestamp, bodyCrc, sectionsCrc, previousFooterCrc, epoch });
+  await volume.write(segment.slot, BODY_AT + bytes, concat([sections, footer.bytes]));
+  return { ...said, bytes, footerCrc: footer.crc };
 }
 
 export interface Sections {
-  readonly footer: Footer;
+  /** What the footer says: the CRC-32C of the body as it was sealed. */
+  readonly bodyCrc: number;
   readonly indexes: Indexes;
   readonly producers: Uint8Array;
 }
@@ -76,14 +52,15 @@ export async function readSections(volume: Volume, kernel: Kernel, segment: Segm
   const { offsetIndexBytes, timeIndexBytes, producersBytes } = sealed;
   const length = offsetIndexBytes + timeIndexBytes + producersBytes;
   const bytes = await readExactly(volume, segment.slot, BODY_AT + sealed.bytes, length + FOOTER_BYTES);
-  const footer = decodeFooter(kernel, bytes.subarray(length));
-  if (!footer || kernel.crc32c(bytes.subarray(length, length + FOOTER_BYTES - 4)) !== sealed.footerCrc) return undefined;
-  if (kernel.crc32c(bytes.subarray(0, length)) !== footer.sectionsCrc) return undefined;
-  // An index that leads out of the body is none, whoever wrote its checksum.
   const view = viewOf(bytes);
+  // The catalog knows the footer by its checksum: a footer that has it is the one that was written.
+  const footerCrc = kernel.crc32c(bytes.subarray(length, length + FOOTER_BYTES - 4));
+  if (footerCrc !== sealed.footerCrc || footerCrc !== view.getUint32(length + FOOTER_BYTES - 4)) return undefined;
+  if (kernel.crc32c(bytes.subarray(0, length)) !== view.getUint32(length + SECTIONS_CRC_AT)) return undefined;
+  // An index that leads out of the body is none, whoever wrote its checksum.
   for (let at = 4; at < offsetIndexBytes; at += OFFSET_ENTRY_BYTES) if (view.getUint32(at) >= sealed.bytes) return undefined;
   return {
-    footer,
+    bodyCrc: view.getUint32(length + BODY_CRC_AT),
     indexes: {
       offset: bytes.subarray(0, offsetIndexBytes),
       time: bytes.subarray(offsetIndexBytes, offsetIndexBytes + timeIndexBytes),

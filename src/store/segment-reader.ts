@@ -57,7 +57,7 @@ export class SegmentReader {
     }
     const sections = segment.damage.length > 0 ? undefined : await readSections(this.volume, this.kernel, segment);
     // Compaction leaves holes, so continuity proves nothing about its offsets: the body's checksum does.
-    const whole = sections && (!segment.sealed.compacted || (await bodyCrc(this.volume, this.kernel, segment)) === sections.footer.bodyCrc);
+    const whole = sections && (!segment.sealed.compacted || (await bodyCrc(this.volume, this.kernel, segment)) === sections.bodyCrc);
     if (whole) segment.loaded = sections.indexes;
     else await this.examine(segment);
     this.#loaded.add(segment);
@@ -86,7 +86,7 @@ export class SegmentReader {
       // Every batch is whole and yet the body is not what was sealed: an offset or epoch is wrong somewhere. Where two offsets
       // contradict each other, no telling which.
       const sections = await readSections(volume, kernel, segment);
-      if (sections && (await bodyCrc(volume, kernel, segment)) !== sections.footer.bodyCrc) {
+      if (sections && (await bodyCrc(volume, kernel, segment)) !== sections.bodyCrc) {
         const { slot, bytes } = segment;
         found.damage = [{ from: segment.baseOffset, to: sealed.nextOffset, slot, position: 0, bytes, reason: "BODY_CRC" }];
       }

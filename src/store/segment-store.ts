@@ -126,27 +126,10 @@ export class SegmentStore {
       const mark = await this.beginSegment(name, segment);
       await this.volume.flush([slot]);
       await change.commit(name, { name, logStartOffset: 0, segments: [segment.entry()], quarantined: [] });
-      this.#logs.set(name, this.#newLog(name, segment, mark));
+      const recovery = { ...recoveryOf(name, [segment], 0), cut: undefined, rebuilt: [], cleanShutdown: true };
+      this.#logs.set(name, new SegmentedLog(this, name, { segments: [segment], logStartOffset: 0, mark, recovery }));
     });
     return this.#logs.get(name)!;
-  }
-
-  #newLog(name: string, segment: Segment, mark: Mark): SegmentedLog {
-    const recovery: LogRecovery = {
-      log: name,
-      segments: 1,
-      scannedBytes: 0,
-      scannedBatches: 0,
-      cut: undefined,
-      quarantined: [],
-      rebuilt: [],
-      logStartOffset: 0,
-      logEndOffset: 0,
-      cleanShutdown: true,
-    };
-    const log = new SegmentedLog(this, name, { segments: [segment], logStartOffset: 0, mark, recovery });
-    log.leaderEpoch = segment.epoch;
-    return log;
   }
 
   /**
@@ -195,7 +178,7 @@ export class SegmentStore {
     // Both marks, so that losing one to rot never brings an earlier term's epoch back; one flush each, so that a power cut
     // never tears both.
     for (let copy = 0; copy < 2 && actives.length > 0; copy++) {
-      for (const log of this.#logs.values()) await log.restartMark();
+      for (const log of this.#logs.values()) await log.writeMark();
       await this.volume.flush(actives);
     }
   }
@@ -219,15 +202,9 @@ export class SegmentStore {
     segment.bodyCrc = await bodyCrc(volume, kernel, segment);
     segments.push(segment);
     const recovery: LogRecovery = {
-      log: entry.name,
-      segments: segments.length,
-      scannedBytes: segment.bytes,
-      scannedBatches: segment.batches,
+      ...recoveryOf(entry.name, segments, entry.logStartOffset),
       cut: lost ? { offset: segment.baseOffset, bytes: 0, reason: "SLOT_LOST" } : cut,
-      quarantined: segments.flatMap((each) => each.damage),
       rebuilt: ["offset-index", "time-index"],
-      logStartOffset: entry.logStartOffset,
-      logEndOffset: segment.nextOffset,
       cleanShutdown: mark?.clean ?? false,
     };
     return { entry, segments, mark: markOrStart(mark, segment), recovery };
@@ -365,6 +342,11 @@ export class SegmentStore {
     this.#poison ??= error;
     return new TidemarkError(error.code, error.toWire().message, { ...error.details, poisoned: true }, { cause: thrown });
   }
+}
+
+function recoveryOf(log: string, segments: readonly Segment[], logStartOffset: number) {
+  const { bytes: scannedBytes, batches: scannedBatches, nextOffset: logEndOffset } = segments.at(-1)!;
+  return { log, segments: segments.length, scannedBytes, scannedBatches, quarantined: segments.flatMap((each) => each.damage), logStartOffset, logEndOffset };
 }
 
 /** A blank catalog over slots that hold segments is a lost catalog, and never a reason to format. */

@@ -71,9 +71,6 @@ export class SegmentedLog implements LogStore {
   get #active(): Segment {
     return this.all[this.all.length - 1]!;
   }
-  get activeSlot(): number {
-    return this.#active.slot;
-  }
   get logStartOffset(): number {
     return this.#logStartOffset;
   }
@@ -151,7 +148,7 @@ export class SegmentedLog implements LogStore {
     for (const batch of batches) stampLeaderEpoch(batch, this.leaderEpoch);
     await this.store.poisonOnFailure(async () => {
       const active = this.#active;
-      if (this.#mark.clean || this.flushed.position - this.#mark.position >= this.#markBytes) await this.#writeMark(false);
+      if (this.#mark.clean || this.flushed.position - this.#mark.position >= this.#markBytes) await this.writeMark();
       for (const part of joined(batches)) {
         await volume.write(active.slot, BODY_AT + active.bytes, part);
         active.add(kernel, part, true);
@@ -159,18 +156,14 @@ export class SegmentedLog implements LogStore {
     });
   }
 
-  async #writeMark(clean: boolean): Promise<void> {
+  /** One of the two marks anew, with this term's epoch. What it speaks of was flushed before; not flushed itself. */
+  async writeMark(clean = false): Promise<void> {
     const { volume, kernel } = this.store;
     const { slot, baseOffset } = this.#active;
     const { offset: nextOffset, position } = this.flushed;
     const mark = { count: this.#mark.count + 1, baseOffset, position, nextOffset, epoch: this.leaderEpoch, clean };
     await volume.write(slot, markPosition(mark), encodeMark(kernel, mark));
     this.#mark = mark;
-  }
-
-  /** One of the two marks anew, with this term's epoch. The caller has flushed the batches, and flushes after each. */
-  async restartMark(): Promise<void> {
-    await this.#writeMark(false);
   }
 
   async handOver(): Promise<void> {
@@ -184,7 +177,7 @@ export class SegmentedLog implements LogStore {
     const flushed = { offset: active.nextOffset, position: active.bytes };
     await this.store.poisonOnFailure(async () => {
       // Nothing new: the mark catches up with the last flush, so that rot in its batches can't be taken for a torn tail.
-      if (flushed.position === this.flushed.position && this.#mark.position !== flushed.position) await this.#writeMark(false);
+      if (flushed.position === this.flushed.position && this.#mark.position !== flushed.position) await this.writeMark();
       await this.store.volume.flush([active.slot]);
     });
     this.flushed = flushed;
@@ -241,7 +234,7 @@ export class SegmentedLog implements LogStore {
       if (newest && !kept.includes(newest)) kept.unshift(newest);
       // A mark covers the log start, so that rot behind the mark can never put the log's end before its start.
       if (this.#mark.nextOffset < offset) {
-        await this.#writeMark(false);
+        await this.writeMark();
         await this.store.volume.flush([this.#active.slot]);
       }
       await change.commit(this.name, this.entry(kept, offset));
@@ -267,7 +260,7 @@ export class SegmentedLog implements LogStore {
 
   async close(): Promise<void> {
     await this.flush();
-    await this.#writeMark(true);
+    await this.writeMark(true);
     await this.flush();
   }
 

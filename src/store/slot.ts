@@ -17,7 +17,6 @@
  * tail; before it, corruption. Equality of epochs behind the mark keeps out stale batches of the slot's earlier life,
  * since base offset and epoch stand outside a batch's own checksum.
  */
-import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { getSafe64, viewOf } from "./bytes.ts";
 import { readExactly, type Volume } from "./volume.ts";
@@ -46,13 +45,10 @@ export interface Mark {
   readonly clean: boolean;
 }
 
-/** The whole header page of a slot that begins a segment; both marks say "nothing yet". */
+/** The whole header page of a slot that begins a segment; both marks say "nothing yet". The store has checked the name. */
 export function encodeHeaderPage(kernel: Kernel, name: string, mark: Mark): Uint8Array {
   const page = new Uint8Array(BODY_AT);
   const nameBytes = new TextEncoder().encode(name);
-  if (nameBytes.length === 0 || nameBytes.length > LOG_NAME_BYTES_MAX) {
-    throw new TidemarkError("INVALID_ARGUMENT", "a log's name has 1 to 255 bytes", { bytes: nameBytes.length });
-  }
   const view = viewOf(page);
   view.setBigUint64(0, ROLE_MAGIC);
   view.setUint32(8, ROLE_VERSION);

@@ -26,7 +26,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "mark before its data",
     file: LOG,
     find: "await this.store.volume.flush([active.slot]);",
-    replace: "this.flushed = flushed; await this.#writeMark(false); await this.store.volume.flush([active.slot]);",
+    replace: "this.flushed = flushed; await this.writeMark(); await this.store.volume.flush([active.slot]);",
   },
   { name: "roll without a flush", file: LOG, find: "await store.volume.flush([old.slot, slot]);", replace: "" },
   { name: "no hand-over for written", file: "src/log/log.ts", find: "await this.#store.handOver();", replace: "" },

@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import type { Kernel } from "../../src/kernel/types.ts";
 import type { Acks } from "../../src/log/types.ts";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
-import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, Codec, CRC_AT, CRC_FROM, LENGTH_AT, LENGTH_OVERHEAD } from "../../src/record/format.ts";
+import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CODEC_GZIP, CRC_AT, CRC_FROM, LENGTH_AT, LENGTH_OVERHEAD } from "../../src/record/format.ts";
 import type { RecordBatch } from "../../src/record/record-batch.ts";
 import type { Random } from "./prng.ts";
 
@@ -89,7 +89,7 @@ function gzipped(kernel: Kernel, plain: Uint8Array): Uint8Array {
   bytes.set(packed, BATCH_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   view.setInt32(LENGTH_AT, bytes.length - LENGTH_OVERHEAD);
-  view.setInt16(ATTRIBUTES_AT, view.getInt16(ATTRIBUTES_AT) | Codec.GZIP);
+  view.setInt16(ATTRIBUTES_AT, view.getInt16(ATTRIBUTES_AT) | CODEC_GZIP);
   view.setUint32(CRC_AT, kernel.crc32c(bytes.subarray(CRC_FROM)));
   return bytes;
 }

@@ -11,7 +11,7 @@
  *   types/        declarations
  *
  * core.js and the parts are loaded by address, which bundlers copy as they are: so they are whole in themselves and
- * minified here, with source maps. The rest is not: bundlers do that.
+ * minified here; their source maps lie beside them, unnamed, since a bundler would leave them behind. The rest is not: bundlers do that.
  * The sources name everything as it lies there, so that Vite and Vitest find it without help. Here the worker's address
  * becomes core.js itself, and each import() of a part becomes loadPart(). What bundlers look for stays as it is: a plain
  * `new URL("./…", import.meta.url)`.
@@ -36,7 +36,7 @@ const FACADE = [
     `import(/* @vite-ignore */ /* webpackIgnore: true */ ${byAddress("core.js")}).then((core) => (core.useParts({ indexeddb: ${byAddress("indexeddb.js")}, extras: ${byAddress("extras.js")} }), core))`,
   ],
 ];
-const PARTS = { "idb-volume": "indexeddb", "memory-volume": "extras", inspect: "extras", codec: "extras", compaction: "extras", replace: "extras", prove: "extras" };
+const PARTS = { "idb-volume": "indexeddb", "memory-volume": "extras", control: "extras", codec: "extras", compaction: "extras", replace: "extras", prove: "extras", "append-all": "extras" };
 const CORE = [
   [/new Worker\(new URL\("\.\/worker-entry\.ts", import\.meta\.url\)/g, "new Worker(import.meta.url"],
   ...Object.entries(PARTS).map(([module, part]) => [new RegExp(`import\\("[./a-z]+/${module}\\.ts"\\)`, "g"), `loadPart("${part}")`]),
@@ -70,7 +70,7 @@ async function bundle(input, replacements, output) {
     transform: { target: "es2022" },
     logLevel: "warn",
   });
-  await build.write({ dir: dist, format: "esm", sourcemap: true, entryFileNames: "[name].js", chunkFileNames: "[name].js", ...output });
+  await build.write({ dir: dist, format: "esm", sourcemap: "hidden", entryFileNames: "[name].js", chunkFileNames: "[name].js", ...output });
   await build.close();
   for (const [pattern] of replacements) if (!seen.has(pattern)) throw new Error(`the sources hold nothing like ${pattern}`);
 }

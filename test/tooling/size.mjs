@@ -1,9 +1,12 @@
 /**
- * `npm run size`: what Tidemark costs a tab, against its budgets. Kernel: bytes of the release build. Tab: gzip (level 9)
- * of the page's entry with everything it imports (comlink too, nothing dropped as unused), the worker and the kernel.
+ * `npm run size`: what Tidemark costs a tab, against its budgets, in gzip (level 9).
+ *
+ *   kernel  bytes of the release build, at most 12 KiB
+ *   code    what every tab loads, page and worker: browser.js as an app's bundler ships it, and core.js, which both run;
+ *           at most 25 KiB
+ *   parts   loaded on demand: indexeddb.js where OPFS does not work, extras.js for a new tide, gzip, compaction, tools
  *
  *     npm run size -- --json FILE
- *     npm run size -- --at-most BYTES     judge the tab by this figure: `npm test` holds the size where it is
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -14,7 +17,7 @@ import { buildLibrary } from "./build.mjs";
 import { RELEASE_BYTES_MAX } from "./build-kernel.mjs";
 import { root } from "./setup.mjs";
 
-export const TAB_GZIP_BYTES_MAX = 25 * 1024;
+export const CODE_GZIP_BYTES_MAX = 25 * 1024;
 
 const dist = path.join(root, "dist");
 
@@ -26,37 +29,39 @@ async function shipped(name) {
   return Buffer.from(output[0].code);
 }
 
-export async function measure(tabMax = TAB_GZIP_BYTES_MAX) {
+export async function measure() {
   await buildLibrary();
+  const whole = (name) => readFile(path.join(dist, name));
   const files = [
-    ["page (browser.js and its imports)", await shipped("browser.js")],
-    ["worker.js", await shipped("worker.js")],
-    ["kernel.wasm", await readFile(path.join(dist, "kernel.wasm"))],
-  ].map(([name, bytes]) => ({ name, bytes: bytes.length, gzipBytes: gzipSync(bytes, { level: 9 }).length }));
-  const kernelBytes = files.at(-1).bytes;
-  const tabGzipBytes = files.reduce((sum, file) => sum + file.gzipBytes, 0);
+    ["browser.js", "code", await shipped("browser.js")],
+    ["core.js", "code", await whole("core.js")],
+    ["kernel.wasm", "kernel", await whole("kernel.wasm")],
+    ["indexeddb.js", "part", await whole("indexeddb.js")],
+    ["extras.js", "part", await whole("extras.js")],
+  ].map(([name, kind, bytes]) => ({ name, kind, bytes: bytes.length, gzipBytes: gzipSync(bytes, { level: 9 }).length }));
+  const kernelBytes = files.find(({ kind }) => kind === "kernel").bytes;
+  const codeGzipBytes = files.filter(({ kind }) => kind === "code").reduce((sum, file) => sum + file.gzipBytes, 0);
   return {
     files,
     kernel: { bytes: kernelBytes, max: RELEASE_BYTES_MAX, ok: kernelBytes <= RELEASE_BYTES_MAX },
-    tab: { gzipBytes: tabGzipBytes, max: tabMax, ok: tabGzipBytes <= tabMax },
+    code: { gzipBytes: codeGzipBytes, max: CODE_GZIP_BYTES_MAX, ok: codeGzipBytes <= CODE_GZIP_BYTES_MAX },
   };
 }
 
-const row = (name, bytes, gzip) => `${name.padEnd(36)}${String(bytes).padStart(9)}${String(gzip).padStart(9)}`;
+const row = (name, kind, bytes, gzip) => `${name.padEnd(16)}${kind.padEnd(8)}${String(bytes).padStart(9)}${String(gzip).padStart(9)}`;
 const verdict = ({ ok }) => (ok ? "ok" : "TOO LARGE");
 
 export async function main(args) {
-  const { values } = parseArgs({ args, options: { json: { type: "string" }, "at-most": { type: "string" } } });
-  const result = await measure(values["at-most"] === undefined ? undefined : Number(values["at-most"]));
-  console.log(row("file", "bytes", "gzip"));
-  for (const { name, bytes, gzipBytes } of result.files) console.log(row(name, bytes, gzipBytes));
-  const { kernel, tab } = result;
+  const { values } = parseArgs({ args, options: { json: { type: "string" } } });
+  const result = await measure();
+  console.log(row("file", "", "bytes", "gzip"));
+  for (const { name, kind, bytes, gzipBytes } of result.files) console.log(row(name, kind, bytes, gzipBytes));
+  const { kernel, code } = result;
   console.log(`kernel ${kernel.bytes} of ${kernel.max} bytes: ${verdict(kernel)}`);
-  if (tab.max > TAB_GZIP_BYTES_MAX) console.log(`the promise is ${TAB_GZIP_BYTES_MAX}: ${tab.gzipBytes <= TAB_GZIP_BYTES_MAX ? "kept" : "NOT KEPT YET"}`);
-  console.log(`tab    ${tab.gzipBytes} of ${tab.max} bytes gzip: ${verdict(tab)}`);
+  console.log(`page and worker code ${code.gzipBytes} of ${code.max} bytes gzip: ${verdict(code)}`);
   if (values.json !== undefined) {
     await mkdir(path.dirname(path.resolve(values.json)), { recursive: true });
     await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
   }
-  return kernel.ok && tab.ok ? 0 : 1;
+  return kernel.ok && code.ok ? 0 : 1;
 }

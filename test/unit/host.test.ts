@@ -207,7 +207,7 @@ describe("reader", () => {
     const { producer } = producing(made);
     await producer.append({ key: bytes("k"), value: null, timestamp: 7, headers: [["__proto__", bytes("p")], ["n", null], ["__proto__", bytes("q")]] }, "flushed");
     let record: ReadRecord<unknown> | undefined;
-    for await (const batch of readBatches(made.log, kernel, serializerOf("json"), {})) record = batch.at(0);
+    for await (const batch of readBatches(made.log, kernel, serializerOf("json"), {})) [record] = batch;
     expect([record!.key, record!.value, record!.timestamp]).toEqual(["k", null, 7]);
     expect(Object.getPrototypeOf(record!.headers)).toBeNull();
     expect(Object.entries(record!.headers)).toEqual([["__proto__", "q"], ["n", null]]);
@@ -223,7 +223,7 @@ describe("data port", () => {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", topic);
         return made.log;
       },
-      ready: async () => undefined,
+      manage: async () => undefined,
       appended: () => undefined,
       failed: (error) => failures.push(error.code),
       ...overrides,

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { loadKernel } from "../../src/kernel/load.ts";
-import { wasmKernel } from "../../src/kernel/wasm-kernel.ts";
+import { WasmKernel } from "../../src/kernel/wasm-kernel.ts";
 import { fails } from "../contract/check.ts";
 import { utf8 } from "../contract/kernel-samples.ts";
 import { kernelBytes } from "../tooling/kernels.ts";
@@ -41,10 +41,10 @@ test("a kernel of another version is refused at load", async () => {
   const { instance } = await WebAssembly.instantiate(bytes);
   for (const [name, value] of [["BATCH_BYTES_MAX", 1], ["RECORDS_MAX", 1], ["COLUMNS", 7], ["INDEX_INTERVAL_BYTES", 1], ["END", 1e9]] as const) {
     const other = { exports: { ...instance.exports, [name]: new WebAssembly.Global({ value: "i32" }, value) } };
-    await fails("INTERNAL", () => wasmKernel(other as unknown as WebAssembly.Instance));
+    await fails("INTERNAL", () => new WasmKernel(other as unknown as WebAssembly.Instance));
   }
   const nothing = { exports: { memory: new WebAssembly.Memory({ initial: 1 }) } };
-  await fails("INTERNAL", () => wasmKernel(nothing as unknown as WebAssembly.Instance));
+  await fails("INTERNAL", () => new WasmKernel(nothing as unknown as WebAssembly.Instance));
 });
 
 test("two kernels share nothing", async () => {

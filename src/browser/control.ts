@@ -1,0 +1,82 @@
+/**
+ * Control calls: rare, small, and over Comlink, on a port of their own. Loaded when the first one is made.
+ *
+ *   page    controlOver(port) ── Comlink ──▶ offerControl(port)   worker
+ *
+ * Each result comes in an envelope, because Comlink would lose an error's code.
+ */
+import { expose, wrap } from "comlink";
+import { TidemarkError, type WireError } from "../errors.ts";
+import type { Log } from "../log/log.ts";
+import type { SegmentStore } from "../store/segment-store.ts";
+import type { TopicState } from "./api.ts";
+import { explainSeek, exportSegment } from "./inspect.ts";
+
+/** What control needs of the worker's host. */
+export interface Controlled {
+  log(topic: string): Promise<Log>;
+  store(): Promise<SegmentStore>;
+  logName(topic: string): string;
+  topicName(log: string): string;
+}
+
+const TOOLS = { explainSeek, exportSegment };
+
+class HostControl {
+  readonly #host: Controlled;
+
+  constructor(host: Controlled) {
+    this.#host = host;
+  }
+
+  async topics(): Promise<readonly string[]> {
+    return (await this.#host.store()).names().map(this.#host.topicName);
+  }
+
+  async state(topic: string): Promise<TopicState> {
+    const log = await this.#host.log(topic);
+    const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
+    const recovery = { ...log.recovery, log: topic };
+    return { name: topic, logStartOffset, highWatermark, logEndOffset, leaderEpoch, segments: log.segments(), quarantined: log.quarantined(), recovery };
+  }
+
+  async upkeep(topic: string, work: "trim" | "roll" | "clean", offset = 0): Promise<unknown> {
+    return (await this.#host.log(topic))[work](offset);
+  }
+
+  async look(topic: string, tool: keyof typeof TOOLS, what: unknown): Promise<unknown> {
+    const log = await this.#host.log(topic);
+    return TOOLS[tool](await (await this.#host.store()).log(this.#host.logName(topic)), what as never, log);
+  }
+}
+
+export type Control = Pick<HostControl, "topics" | "state" | "upkeep" | "look">;
+type Outcome = { readonly ok: unknown } | { readonly error: WireError };
+type Call = (...args: unknown[]) => Promise<unknown>;
+
+/** An object whose every method is `call` with the method's name; except `then`, which would make a promise of it. */
+const methods = (call: (method: string) => Call): Record<string, Call> =>
+  new Proxy({}, { get: (_, method) => (method === "then" ? undefined : call(String(method))) });
+
+/** In the worker: serves control calls on `port`. */
+export function offerControl(port: MessagePort, host: Controlled): void {
+  const control = new HostControl(host) as unknown as Record<string, Call>;
+  const enveloped = methods((method) => async (...args): Promise<Outcome> => {
+    try {
+      return { ok: await control[method]!(...args) };
+    } catch (thrown) {
+      return { error: TidemarkError.from(thrown).toWire() };
+    }
+  });
+  expose(enveloped, port);
+}
+
+/** In the page. A call does not notice by itself that the worker is gone. */
+export function controlOver(port: MessagePort): Control {
+  const remote = wrap<Record<string, Call>>(port);
+  return methods((method) => async (...args) => {
+    const outcome = (await remote[method]!(...args)) as Outcome;
+    if ("error" in outcome) throw TidemarkError.fromWire(outcome.error);
+    return outcome.ok;
+  }) as unknown as Control;
+}
