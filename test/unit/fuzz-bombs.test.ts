@@ -1,16 +1,19 @@
 /**
- * Bombs: few bytes that claim or become many. The kernel's memory is fixed; what grows is the JavaScript heap, measured here
- * after a collection and, where work is asynchronous, while it goes on.
+ * Bombs: few bytes that claim or become many, and floods of messages of any shape. The kernel's memory is fixed; what grows
+ * is the JavaScript heap, measured here after a collection and, where work is asynchronous, while it goes on.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
+import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { type PortHost, PortServer } from "../../src/browser/port-server.ts";
 import { KERNEL_BATCH_BYTES_MAX, Status } from "../../src/kernel/types.ts";
+import type { Log } from "../../src/log/log.ts";
 import { gunzip } from "../../src/record/codec.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { equal, fails } from "../contract/check.ts";
+import { SEED } from "../contract/kernel-arbitraries.ts";
 import { concat, craft, framed, scanRequest, varint } from "../contract/kernel-samples.ts";
 import { compressedBatch } from "../fuzz/record-targets.ts";
 import { twinKernel } from "../tooling/kernels.ts";
@@ -55,6 +58,7 @@ async function growth(work: () => unknown): Promise<number> {
 }
 
 const HEAD = [0, 0, 0];
+const hostOf = (log: Log): PortHost => ({ ...{ ready: async () => undefined, manage: async () => undefined }, log: async () => log, appended: () => undefined, failed: () => undefined });
 
 describe("counts", () => {
   const COUNTS = [-(2 ** 31), -1, 65_537, 2 ** 20, 2 ** 30, 2 ** 31 - 1];
@@ -155,11 +159,42 @@ describe("lengths", () => {
 });
 
 describe("port", () => {
+  const anything = fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withSparseArray: true, withTypedArray: true, withNullPrototype: true });
+  const fields = fc.dictionary(fc.constantFrom("topic", "batch", "acks", "ifEnd", "from", "maxBytes", "isolation", "wait", "verify", "position", "settings", "__proto__"), anything);
+  const messages = fc.tuple(fc.oneof(fc.constantFrom("append", "fetch", "resolve", "ready", "cancel"), anything), fields, fc.boolean());
+
+  it(`a message of any shape is answered with a typed error, or carried out (seed ${SEED})`, async () => {
+    const made = await fixture();
+    const { port1, port2 } = new MessageChannel();
+    new PortServer(port2 as unknown as globalThis.MessagePort, hostOf(made.log));
+    let next = 1;
+    const answers = new Map<number, { error?: { code: string; message: unknown } }>();
+    let arrived: () => void = () => undefined;
+    port1.onmessage = ({ data }: { data: { id: number; error?: { code: string; message: unknown } } }) => (answers.set(data.id, data), arrived());
+    const answer = async (id: number): Promise<{ error?: { code: string; message: unknown } }> => {
+      while (!answers.has(id)) await new Promise<void>((resolve) => (arrived = resolve));
+      return answers.get(id)!;
+    };
+    await fc.assert(
+      fc.asyncProperty(messages, async ([op, rest, named]) => {
+        const id = next++;
+        port1.postMessage({ ...rest, ...(named && { topic: "t" }), op, id });
+        port1.postMessage({ op: "cancel", id });
+        port1.postMessage({ op: "ready", id: next });
+        expect((await answer(next++)).error).toBeUndefined();
+        if (op === "cancel") return;
+        const { error } = await answer(id);
+        if (error) expect([error.code === "INTERNAL", typeof error.message], error.code).toEqual([false, "string"]);
+      }),
+      { seed: SEED, numRuns: 500 },
+    );
+    port1.close();
+  });
+
   it("a flood of junk, of parked reads and of appends leaves no memory behind and the worker alive", async () => {
     const made = await fixture({ waitersMax: 100 });
     const { port1, port2 } = new MessageChannel();
-    const host = { log: async () => made.log, ...{ manage: async () => undefined, ready: async () => undefined }, appended: () => undefined, failed: () => undefined } as PortHost;
-    new PortServer(port2 as unknown as globalThis.MessagePort, host);
+    new PortServer(port2 as unknown as globalThis.MessagePort, hostOf(made.log));
     const codes = new Map<string, number>();
     let last: (() => void) | undefined;
     port1.onmessage = ({ data }: { data: { id: number; error?: { code: string } } }) => {
