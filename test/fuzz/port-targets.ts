@@ -76,7 +76,7 @@ class ServerTarget implements Target {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", `topic ${topic} is not open`, { topic });
         return log;
       },
-      ...{ manage: async () => undefined, ready: async () => undefined },
+      manage: async () => undefined,
       appended: () => undefined,
       failed: () => void this.#failures++,
     });

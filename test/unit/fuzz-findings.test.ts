@@ -21,7 +21,7 @@ import { batchOf, fixture, kernel } from "./log-fixtures.ts";
 
 type Port = globalThis.MessagePort;
 
-const hostOf = (log: Log): PortHost => ({ ...{ ready: async () => undefined, manage: async () => undefined }, log: async () => log, appended: () => undefined, failed: () => undefined });
+const hostOf = (log: Log): PortHost => ({ manage: async () => undefined, log: async () => log, appended: () => undefined, failed: () => undefined });
 
 describe("data port", () => {
   const HOSTILE: readonly (readonly [string, object])[] = [
@@ -129,8 +129,8 @@ describe("stored bytes", () => {
 
 describe("2^31 offsets in one segment", () => {
   /** One record, and as many offsets as wanted. */
-  const wide = (baseOffset: number, offsets: number) =>
-    craft({ baseOffset, records: [{ key: utf8(`k${baseOffset}`), value: utf8("v") }], count: 1, lastOffsetDelta: offsets - 1, baseTimestamp: 1000, maxTimestamp: 1000 });
+  const wide = (baseOffset: number, offsets: number, valueBytes = 1) =>
+    craft({ baseOffset, records: [{ key: utf8(`k${baseOffset}`), value: new Uint8Array(valueBytes) }], count: 1, lastOffsetDelta: offsets - 1, baseTimestamp: 1000, maxTimestamp: 1000 });
 
   it("an append that would pass them rolls", async () => {
     const made = await fixture();
@@ -149,7 +149,8 @@ describe("2^31 offsets in one segment", () => {
     const store = await made.store.log("wide-0");
     const size = SEGMENT_OFFSETS_MAX - 100;
     for (let i = 0; i < 3; i++) {
-      await store.append([wide(i * size, size)]);
+      // The first is large, so the other two would go together by their bytes.
+      await store.append([wide(i * size, size, i === 0 ? 1000 : 1)]);
       await store.roll();
     }
     const log = await Log.open({ store, kernel, clock: made.clock, settings: { compaction: {} } });
