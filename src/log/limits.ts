@@ -39,7 +39,10 @@ export const TOMBSTONE_RETENTION_MS = 24 * HOUR_MS;
 export function withDefaults(settings: Partial<LogSettings>): LogSettings {
   const full = { ...DEFAULT_SETTINGS, ...settings };
   for (const [name, value] of Object.entries(full)) {
-    if (typeof value === "number" && !(value > 0)) throw new TidemarkError("INVALID_ARGUMENT", `${name} must be positive`, { name, value });
+    const isNumber = typeof DEFAULT_SETTINGS[name as keyof LogSettings] === "number";
+    if (isNumber ? !(typeof value === "number" && value > 0) : value !== undefined && Object(value) !== value) {
+      throw new TidemarkError("INVALID_ARGUMENT", `${name} must be ${isNumber ? "positive" : "an object"}`, { name });
+    }
   }
   const fits = full.batchBytesMax <= KERNEL_BATCH_BYTES_MAX && full.recordBytesMax + BATCH_HEADER_BYTES <= full.batchBytesMax;
   if (!fits) {

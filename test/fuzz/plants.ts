@@ -33,8 +33,8 @@ export const PLANTS: readonly FuzzPlant[] = [
   plant("marks beyond the slot", "slot", "src/store/slot.ts", "mark.position > volume.slotBytes - BODY_AT || ", ""),
   plant("a snapshot's counts believed", "volume", "src/log/producer-state.ts", "if (count === 0 || at + PRODUCER_BYTES + count * BATCH_BYTES > end) return false;", ""),
   plant("any maxBytes", "port-server", SERVER, "Number.isSafeInteger(maxBytes) && (maxBytes as number) >= 0", "true"),
-  plant("any acks", "port-server", SERVER, ' && oneOf(acks, "accepted", "written", "flushed")', ""),
-  plant("any position", "port-server", SERVER, "isNumber(last ?? timestamp)", "true"),
+  plant("any acks", "port-server", SERVER, '"accepted", "written", "flushed"', '"accepted", "written", "flushed", acks'),
+  plant("any position", "port-server", SERVER, "isNumber(last ?? timestamp", "isNumber(5 ?? timestamp"),
   plant("messages that are none", "port-client", "src/browser/port-client.ts", "if (Object(message) !== message) return;", ""),
 ];
 

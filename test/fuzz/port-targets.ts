@@ -96,10 +96,10 @@ class ServerTarget implements Target {
   #message(id: number): unknown {
     const random = this.#random;
     const or = (value: unknown): unknown => (random.chance(0.85) ? value : wildValue(random));
-    const some = (name: string, value: unknown): Record<string, unknown> => (random.chance(0.5) ? { [name]: or(value) } : {});
+    const some = (name: string, value: unknown): Record<string, unknown> => (random.chance(0.9) ? { [name]: or(value) } : {});
     const { logStartOffset: start, logEndOffset: end } = this.log;
     const isolation = random.pick(["committed", "provisional"]);
-    switch (random.int(9)) {
+    switch (random.int(10)) {
       case 0:
       case 1:
       case 2:
@@ -115,6 +115,8 @@ class ServerTarget implements Target {
       case 6:
         return { id, op: or(random.pick(["ready", "append", "fetch", "resolve"])), ...some("topic", "t") };
       case 7:
+        return { id, op: random.pick(["topic", "control", "close"]), ...some("topic", "t"), ...some("settings", { retention: wildValue(random) }), ...some("port", 5) };
+      case 8:
         return { id: wildValue(random), op: random.pick(["append", "fetch", "resolve", "ready", "cancel"]), topic: "t" };
       default:
         return random.chance(0.5) ? wildValue(random) : { id, [String(random.pick(["__proto__", "then", "batch", "op"]))]: wildValue(random) };

@@ -127,6 +127,11 @@ describe("stored bytes", () => {
   });
 });
 
+it("settings of the wrong type are refused before they count", async () => {
+  const wrong: readonly Record<string, unknown>[] = [{ retention: null }, { retention: 5 }, { compaction: true }, { waitersMax: "9" }, { queueBytesMax: {} }, { recordBytesMax: Number.NaN }];
+  for (const settings of wrong) await fails("INVALID_ARGUMENT", fixture(settings as never));
+});
+
 describe("2^31 offsets in one segment", () => {
   /** One record, and as many offsets as wanted. */
   const wide = (baseOffset: number, offsets: number, valueBytes = 1) =>
