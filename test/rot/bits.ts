@@ -205,7 +205,8 @@ export class Bits {
     if (damage.length > 0) {
       const lost = new Set(damage.flatMap(({ from, to }) => batchesIn(this.#options.log, from, to)));
       if (batch) lost.delete(batch);
-      if (lost.size > 0) words.push(batch ? "with others than the batch that was hit" : "though no batch was hit");
+      if (lost.size > 0 && !batch) throw new Violation("lost-good", `${[...lost].map(({ baseOffset }) => baseOffset).join(" ")} reported, and no batch was hit`);
+      if (lost.size > 0) words.push("with others than the batch that was hit");
     }
     return words.join(", ");
   }

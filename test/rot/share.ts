@@ -12,6 +12,7 @@ export const WHOLE: HistoryOptions = { slotBytes: 32 * 1024, segments: 54, seed:
 /** The same in small. */
 export const SMALL: HistoryOptions = { slotBytes: 16 * 1024, segments: 6, seed: 1 };
 
+const NO_PAGES = { stale: 0, swapped: 0, counts: {}, failures: [] };
 const DIFFERS = /^(active|free)/;
 
 export interface ShareOptions {
@@ -25,6 +26,8 @@ export interface ShareOptions {
   readonly everySwap?: number;
   /** Surveyed regions that stay whole even so. */
   readonly whole?: RegExp;
+  /** Only regions of these names, and no pages. */
+  readonly regions?: RegExp;
   readonly failuresMax?: number;
   readonly onProgress?: (what: string, bits: number) => void;
 }
@@ -54,9 +57,11 @@ export async function rotShare(options: ShareOptions): Promise<Share> {
     };
     const fail = (found: readonly RotFailure[]) => failures.push(...found.map((failure) => ({ ...failure, where: `${log.ended}: ${failure.where}` })));
     const thin = every > 1 ? { every, names } : undefined;
-    const bits = await Bits.of({ kernel, log, seed, sample, failuresMax, ...(thin && { thin }), ...(log === closed && { only: DIFFERS }), onBits: (done) => onProgress?.(`${log.ended}: bits`, done) });
+    const only = options.regions ?? (log === closed ? DIFFERS : undefined);
+    const limits = only ? { only } : {};
+    const bits = await Bits.of({ kernel, log, seed, sample, failuresMax, ...(thin && { thin }), ...limits, onBits: (done) => onProgress?.(`${log.ended}: bits`, done) });
     const flipped = await bits.run();
-    const pages = await rotPages({ kernel, log, seed, every, everySwap: options.everySwap ?? every, failuresMax, onPages: (done) => onProgress?.(`${log.ended}: pages`, done) });
+    const pages = options.regions ? NO_PAGES : await rotPages({ kernel, log, seed, every, everySwap: options.everySwap ?? every, failuresMax, onPages: (done) => onProgress?.(`${log.ended}: pages`, done) });
     for (const found of [flipped, pages]) {
       count(found.counts);
       fail(found.failures);

@@ -1,0 +1,4 @@
+/** What a bundle with a planted bug exports: its own rot over its own product. */
+export { loadKernel } from "../../src/kernel/load.ts";
+export { twinKernel } from "../../src/kernel/twin.ts";
+export { rotShare, SMALL } from "./share.ts";
