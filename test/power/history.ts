@@ -9,6 +9,8 @@ export interface HistoryOptions {
   readonly ops: number;
   /** How each life ends, in order; as many lives as there are endings. */
   readonly endings: readonly Ending[];
+  /** Acks and transactions leave marks in a file, for whoever watches system calls. */
+  readonly marks?: boolean;
 }
 
 /** Names as the store knows them: partition 0 of each topic. */

@@ -21,10 +21,8 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 
 export interface RecordOptions extends Omit<HistoryOptions, "name"> {
   readonly bug?: PlantedBug;
-  /** Runs in the place of Chromium, with Chromium's path and arguments behind its own. */
+  /** A program that is started in the place of Chromium, and starts it. */
   readonly launcher?: string;
-  /** Sees the profile before it goes. */
-  readonly whenDone?: (profile: string) => Promise<void>;
 }
 
 async function bundle(file: string, bug?: PlantedBug): Promise<string> {
@@ -55,7 +53,7 @@ async function serve(bug: PlantedBug | undefined, take: (bytes: Uint8Array) => v
       response.end();
       return;
     }
-    const file = files.get(request.url ?? "");
+    const file = files.get(new URL(request.url ?? "", "http://page").pathname);
     response.writeHead(file ? 200 : 404, { "content-type": file?.[0] ?? "text/plain" }).end(file?.[1]);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -70,7 +68,7 @@ async function drive(page: Page, url: string, options: HistoryOptions): Promise<
   await Promise.race([failed, page.evaluate((history) => (globalThis as unknown as { record(options: object): Promise<void> }).record(history), options)]);
 }
 
-export async function recordTrace({ bug, launcher, whenDone, ...history }: RecordOptions): Promise<Trace> {
+export async function recordTrace({ bug, launcher, ...history }: RecordOptions): Promise<Trace> {
   const events: TraceEvent[] = [];
   let lives = 0;
   const server = await serve(bug, (bytes) => {
@@ -87,7 +85,6 @@ export async function recordTrace({ bug, launcher, whenDone, ...history }: Recor
     } finally {
       await context.close();
     }
-    await whenDone?.(profile);
   } finally {
     server.close();
     server.closeAllConnections();

@@ -30,8 +30,12 @@ export class Recorder {
   #underWay = 0;
   #idle: (() => void) | undefined;
 
+  /** Told of each event before the call returns that it is about. */
+  onEvent: ((event: TraceEvent, at: number) => void) | undefined;
+
   add(event: TraceEvent): void {
-    this.events.push(event);
+    const at = this.events.push(event) - 1;
+    this.onEvent?.(event, at);
   }
 
   /** Nothing reaches the storage any more; resolves when what was on its way has ended. */

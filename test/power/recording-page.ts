@@ -31,9 +31,9 @@ class History {
   }
 
   async #live(ending: Ending): Promise<void> {
-    const { name, engine, slotBytes, ops, endings } = this.#options;
+    const { name, engine, slotBytes, ops, endings, marks } = this.#options;
     const worker = () => {
-      this.#worker = new Worker("/worker.js", { type: "module" });
+      this.#worker = new Worker(marks ? "/worker.js?marks" : "/worker.js", { type: "module" });
       this.#worker.addEventListener("error", (event) => reportError(new Error(`worker: ${event.message}`)));
       return this.#worker;
     };

@@ -9,9 +9,12 @@ import { readHeader } from "../../src/record/format.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { SegmentedLog } from "../../src/store/segmented-log.ts";
 import { type Ending, encodeTrace } from "./trace.ts";
+import { openMarks } from "./marks.ts";
 import "../../src/browser/worker-entry.ts";
 
 const recorder = new Recorder();
+// Before anything is wrapped: marks are no part of what is recorded.
+if (location.search === "?marks") void openMarks().then((mark) => (recorder.onEvent = mark));
 recorder.install();
 
 let sent = 0;
