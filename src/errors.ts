@@ -77,6 +77,11 @@ export class TidemarkError extends Error {
   }
 
   /** What is no wire error, or of a later version, becomes INTERNAL. */
+  /** The same error with more details. */
+  with(details: ErrorDetails): TidemarkError {
+    return new TidemarkError(this.code, this.toWire().message, { ...this.details, ...details }, { cause: this });
+  }
+
   static fromWire(wire: WireError): TidemarkError {
     const { code, message, details } = Object(wire) as WireError;
     const known = typeof code === "string" && Object.hasOwn(KIND_OF, code) && typeof message === "string";

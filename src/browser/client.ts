@@ -54,17 +54,11 @@ export async function openTide(name: string, options: OpenOptions & Required<Pic
 }
 
 /** Held until the returned function is called, or the page ends. */
-async function takeLock(name: string): Promise<() => void> {
+function takeLock(name: string): Promise<() => void> {
   return new Promise((resolve, reject) => {
-    const held = new Promise<void>((release) => {
-      void navigator.locks
-        .request(name, { ifAvailable: true }, (lock) => {
-          if (!lock) reject(new TidemarkError("ALREADY_OPEN", "this tide is open in another tab", { name }));
-          else resolve(release);
-          return lock ? held : undefined;
-        })
-        .catch(reject);
-    });
+    const held = (lock: Lock | null): Promise<void> | void =>
+      lock ? new Promise(resolve) : reject(new TidemarkError("ALREADY_OPEN", "this tide is open in another tab", { name }));
+    navigator.locks.request(name, { ifAvailable: true }, held).catch(reject);
   });
 }
 

@@ -117,8 +117,7 @@ export class OpfsVolume implements Volume {
       } catch (thrown) {
         // Only a file that holds nothing yet: what an earlier crash left here is as new.
         await this.#directory.removeEntry(slotName(slot)).catch(() => undefined);
-        const { code, message, details } = storageError(thrown);
-        throw new TidemarkError(code, message, { ...details, slots: this.#slotCount, made }, { cause: thrown });
+        throw storageError(thrown).with({ slots: this.#slotCount, made });
       }
       this.#slotCount = slot + 1;
     }

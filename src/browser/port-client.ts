@@ -66,15 +66,16 @@ export class PortClient {
   }
 
   #spend(): void {
-    while (this.#waiting[0] && this.#credit >= this.#waiting[0].bytes) this.#waiting.shift()!.go();
+    while (this.#waiting[0] && (this.#failure || this.#credit >= this.#waiting[0].bytes)) this.#waiting.shift()!.go();
   }
 
   append(request: Omit<AppendRequest, "op">): Promise<AppendResult> {
     const bytes = request.batch.length;
-    const post = () => this.#post<AppendResult>({ op: "append", ...request }, { transfer: [request.batch.buffer as ArrayBuffer], creditBytes: bytes });
-    if (this.#failure) return Promise.reject(this.#failure);
-    if (this.#waiting.length === 0 && this.#credit >= bytes) return post();
-    return new Promise((resolve, reject) => this.#waiting.push({ bytes, go: () => void post().then(resolve, reject), reject }));
+    return new Promise((resolve, reject) => {
+      const post = () => this.#post<AppendResult>({ op: "append", ...request }, { transfer: [request.batch.buffer as ArrayBuffer], creditBytes: bytes });
+      this.#waiting.push({ bytes, go: () => void post().then(resolve, reject), reject });
+      this.#spend();
+    });
   }
 
   call<T = Fetched>(request: Request, signal?: AbortSignal): Promise<T> {

@@ -1,6 +1,6 @@
 /** The worker's end of a data port: checks what comes, runs it, answers under its number. */
 import { TidemarkError } from "../errors.ts";
-import type { LogApi, StartPosition } from "../log/types.ts";
+import type { Acks, LogApi, StartPosition } from "../log/types.ts";
 import type { TideEvent } from "./api.ts";
 import { CREDIT_BYTES, type Hello, type ManageRequest, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
 
@@ -56,24 +56,20 @@ export class PortServer {
   async #run(request: Request, signal: AbortSignal): Promise<unknown> {
     if (!isRequest(request)) throw new TidemarkError("INVALID_ARGUMENT", "not a request");
     if (request.op === "append") return this.#append(request);
-    if (request.op === "fetch") {
-      const { topic, from, maxBytes, isolation, wait, verify } = request;
-      const log = await this.#host.log(topic);
-      return log.fetch(from, { ...(maxBytes && { maxBytes }), ...(isolation && { isolation }), wait: wait === true, verify: verify === true, signal });
-    }
+    if (request.op === "fetch") return (await this.#host.log(request.topic)).fetch(request.from, { ...request, signal });
     if (request.op === "resolve") return (await this.#host.log(request.topic)).resolve(request.position as StartPosition, request.isolation);
     return this.#host.manage(request as ManageRequest);
   }
 
   async #append(request: Extract<Request, { op: "append" }>): Promise<unknown> {
-    const { topic, batch, acks, ifEnd } = request;
+    const { topic, batch } = request;
     // What it holds in memory: a batch may be a view of a larger buffer.
     const bytes = batch.buffer.byteLength;
     if (this.#creditUsed + bytes > CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "the page has used up its credit", { creditBytes: CREDIT_BYTES });
     this.#creditUsed += bytes;
     try {
       const log = await this.#host.log(topic);
-      const result = await log.append(batch, { ...(acks && { acks }), ...(ifEnd !== undefined && { ifEnd }) });
+      const result = await log.append(batch, request);
       this.#host.appended(topic);
       return result;
     } finally {
@@ -84,18 +80,17 @@ export class PortServer {
 
 /** Every field is of its type, so that nothing behind here loops, never answers, or calls it a bug of ours. */
 function isRequest(request: object): boolean {
-  const { op, topic, batch, acks, ifEnd, from, maxBytes, isolation, position, port, settings } = request as Record<string, unknown>;
-  const oneOf = (value: unknown, ...names: unknown[]) => value === undefined || names.includes(value);
+  const { op, topic, batch, acks = "flushed", ifEnd = 0, from, maxBytes = 0, isolation = "committed", position, port, settings } = request as Record<string, unknown>;
+  const { last, timestamp } = Object(position) as Record<string, unknown>;
   const isNumber = (value: unknown) => typeof value === "number";
   if (op === "ready" || op === "close") return true;
   if (op === "control") return port instanceof MessagePort;
-  if (typeof topic !== "string" || !oneOf(isolation, "committed", "provisional")) return false;
+  if (typeof topic !== "string" || (isolation !== "committed" && isolation !== "provisional")) return false;
   if (op === "topic") return Object(settings) === settings;
+  if (op === "fetch") return isNumber(from) && Number.isSafeInteger(maxBytes) && (maxBytes as number) >= 0;
+  if (op === "resolve") return position === "earliest" || position === "latest" || isNumber(last ?? timestamp ?? position);
   // Shared bytes could change after they were found good.
-  if (op === "append") return batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer && oneOf(acks, "accepted", "written", "flushed") && (ifEnd === undefined || isNumber(ifEnd));
-  if (op === "fetch") return isNumber(from) && (maxBytes === undefined || (Number.isSafeInteger(maxBytes) && (maxBytes as number) >= 0));
-  const { last, timestamp } = Object(position) as Record<string, unknown>;
-  return op === "resolve" && (isNumber(position) || position === "earliest" || position === "latest" || isNumber(last ?? timestamp));
+  return op === "append" && batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer && ["accepted", "written", "flushed"].includes(acks as Acks) && isNumber(ifEnd);
 }
 
 /** Fetched bytes move, they are not copied: the store made the buffer for this answer alone. */

@@ -59,9 +59,9 @@ export class BrowserTopic<V> implements Topic<V> {
     const { recordBytesMax = DEFAULT_SETTINGS.recordBytesMax, batchBytesMax = DEFAULT_SETTINGS.batchBytesMax } = this.#settings;
     this.#producer = new Producer({
       kernel: parts.kernel,
-      send: async (batch, { acks, ifEnd }) => {
+      send: async (batch, options) => {
         await this.#open();
-        return this.#port.append({ topic: name, batch, ...(acks && { acks }), ...(ifEnd !== undefined && { ifEnd }) });
+        return this.#port.append({ topic: name, batch, ...options });
       },
       reopened: () => this.#reopened(),
       schedule: (work) => queueMicrotask(work),

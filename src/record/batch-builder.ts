@@ -94,8 +94,11 @@ export class BatchBuilder {
       sizeOfVarint(valueLength) + fields + (headersLength === 0 ? 1 : 0);
     if (sizeBytes > this.#bytesMax || count >= this.#recordsMax) return false;
 
-    if (this.#blobBytes + fields > this.#blob.length) this.#growBlob(this.#blobBytes + fields);
-    if (count === this.#timestamps.length) this.#growColumns();
+    if (this.#blobBytes + fields > this.#blob.length) this.#blob = grown(this.#blob, this.#blobBytes + fields);
+    if (count === this.#timestamps.length) {
+      this.#lengths = grown(this.#lengths);
+      this.#timestamps = grown(this.#timestamps);
+    }
     if (key !== null) this.#put(key);
     if (value !== null) this.#put(value);
     if (headersLength !== 0) this.#put(headersBytes);
@@ -145,21 +148,13 @@ export class BatchBuilder {
     }
     this.#blobBytes = at + length;
   }
+}
 
-  #growBlob(needed: number): void {
-    const grown = new Uint8Array(Math.max(needed, this.#blob.length * 2));
-    grown.set(this.#blob.subarray(0, this.#blobBytes));
-    this.#blob = grown;
-  }
-
-  #growColumns(): void {
-    const lengths = new Int32Array(this.#lengths.length * 2);
-    lengths.set(this.#lengths);
-    this.#lengths = lengths;
-    const timestamps = new Float64Array(this.#timestamps.length * 2);
-    timestamps.set(this.#timestamps);
-    this.#timestamps = timestamps;
-  }
+/** The same at the start of a larger array: twice as long, or `length`. */
+export function grown<Numbers extends Uint8Array | Int32Array | Float64Array>(numbers: Numbers, length = 0): Numbers {
+  const larger = new (numbers.constructor as new (length: number) => Numbers)(Math.max(length, numbers.length * 2));
+  larger.set(numbers);
+  return larger;
 }
 
 const NO_HEADERS = new Uint8Array(0);

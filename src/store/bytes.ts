@@ -1,5 +1,7 @@
 /** Small byte tools of the store: big-endian fields over one view, a growing buffer, joining. */
 
+import { grown } from "../record/batch-builder.ts";
+
 /** A DataView over exactly these bytes. */
 export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
@@ -23,11 +25,7 @@ export class GrowingBytes {
   /** Room for `count` more bytes, counted as added; the caller writes them through the returned view. */
   extend(count: number): DataView {
     const length = this.#length + count;
-    if (length > this.#buffer.length) {
-      const grown = new Uint8Array(Math.max(length, this.#buffer.length * 2));
-      grown.set(this.bytes);
-      this.#buffer = grown;
-    }
+    if (length > this.#buffer.length) this.#buffer = grown(this.#buffer, length);
     const view = new DataView(this.#buffer.buffer, this.#length, count);
     this.#length = length;
     return view;

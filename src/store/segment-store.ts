@@ -296,8 +296,7 @@ export class SegmentStore {
       try {
         await this.volume.addSlots(count);
       } catch (thrown) {
-        const { code, message, details } = TidemarkError.from(thrown, "STORAGE_FAILED");
-        throw new TidemarkError(code, message, { ...details, slotRefused: true }, { cause: thrown });
+        throw TidemarkError.from(thrown, "STORAGE_FAILED").with({ slotRefused: true });
       } finally {
         for (let slot = before; slot < this.volume.slotCount; slot++) this.#free.push(slot);
       }
@@ -340,7 +339,7 @@ export class SegmentStore {
   poison(thrown: unknown): TidemarkError {
     const error = TidemarkError.from(thrown, "STORAGE_FAILED");
     this.#poison ??= error;
-    return new TidemarkError(error.code, error.toWire().message, { ...error.details, poisoned: true }, { cause: thrown });
+    return error.with({ poisoned: true });
   }
 }
 
