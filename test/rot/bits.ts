@@ -112,10 +112,8 @@ export class Bits {
     await this.#invertUnread();
     for (const region of this.#regions) {
       if (this.#done) break;
-      const before = this.bits;
       if (/: records$/.test(region.name)) this.#checkRecords(region);
       else await this.#surveyRegion(region);
-      this.#options.onBits?.(this.bits - before);
     }
     await this.#sampleAll();
     const { bits, surveyed, sampled, failures } = this;
@@ -156,7 +154,12 @@ export class Bits {
       }
     }
     this.counters.add(`${name} | the batch is refused`, (to - from) * 8);
-    this.bits += (to - from) * 8;
+    this.#count((to - from) * 8);
+  }
+
+  #count(bits: number): void {
+    this.bits += bits;
+    this.#options.onBits?.(bits);
   }
 
   async #surveyRegion(region: Region): Promise<void> {
@@ -172,11 +175,11 @@ export class Bits {
       }
       if (every > 1 && this.#random.int(every) > 0) continue;
       if (this.#done) return;
-      this.bits++;
+      this.#count(1);
       this.surveyed++;
       await this.#flip(region, at, n & 7, this.#layout.scopes.get(slot)!);
     }
-    this.bits += unread;
+    this.#count(unread);
     if (unread > 0) this.counters.add(`${name} | nothing reads it`, unread);
   }
 
