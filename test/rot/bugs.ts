@@ -27,5 +27,7 @@ export const BUGS: readonly RotBug[] = [
   { name: "contradicting offsets believed", file: READER, find: 'found.damage.some(({ reason }) => reason === "BAD_OFFSET")', replace: "false", regions: /compacted: batch/ },
   { name: "mark checksum ignored", file: "src/store/slot.ts", find: "if (kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)) !== view.getUint32(MARK_CRC_AT)) return undefined;", replace: "", regions: /active: mark/ },
   { name: "hops know no end", file: READER, find: "return ends && header.sizeBytes <= left &&", replace: "return", regions: /sealed: batch header outside/ },
+  { name: "hops don't continue each other", file: READER, find: "plausible(segment, header, next, expected, dense);", replace: "plausible(segment, header, next, -1, dense);", regions: /sealed: batch header outside/ },
+  { name: "hops handed out before the next one is seen", file: READER, find: "held = position > done ? { header, position } : undefined;", replace: "if (position > done) yield { header, position };", regions: /sealed: batch header/ },
   { name: "a rotten tail is no tail", file: RECOVERY, find: "(begun || (await hasItsCrc(walk, position, size)))", replace: "begun", regions: /active: batch header outside/ },
 ];
