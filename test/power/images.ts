@@ -22,6 +22,8 @@ export interface Plan {
   readonly which: number;
   /** Young names are lost: the youngest of them, or any. Files only. */
   readonly names: "sure" | "youngest" | "any";
+  /** Operations of the recovery before the power goes again; 0: it does not. */
+  readonly secondCut: number;
   readonly seed: number;
 }
 
@@ -207,7 +209,7 @@ function pointsOf({ events }: Trace): number[] {
  */
 export function everyPlan(trace: Trace): Plan[] {
   const plans: Plan[] = [];
-  const add = (point: number, fates: Fates, which = 0): void => void plans.push({ point, fates, which, names: "sure", seed: plans.length });
+  const add = (point: number, fates: Fates, which = 0): void => void plans.push({ point, fates, which, names: "sure", secondCut: 0, seed: plans.length });
   const [files, transactions] = [new FileCursor(trace), new TransactionCursor(trace)];
   for (const point of pointsOf(trace)) {
     add(point, "none");
@@ -243,6 +245,6 @@ export function drawnPlans(trace: Trace, seed: number, count: number): Plan[] {
     const random = new Random(trace.seed, seed, at, 1);
     const names = trace.engine === "opfs" ? random.weighted({ sure: 6, youngest: 1, any: 1 }) : "sure";
     const fates = names === "sure" ? "drawn" : random.pick(["all", "none", "drawn"] as const);
-    return { point: random.pick(names === "sure" ? windows : points), fates, which: 0, names, seed: random.u32() };
+    return { point: random.pick(names === "sure" ? windows : points), fates, which: 0, names, secondCut: names === "sure" && random.chance(0.3) ? random.between(1, 16) : 0, seed: random.u32() };
   });
 }

@@ -17,7 +17,7 @@ import { makeLauncher, matchFiles, matchTransactions, readCalls, whyNoStrace } f
 const kernel = await releaseKernel();
 const ENGINES = ["opfs", "indexeddb"] as const;
 const IMAGES = { opfs: 350, indexeddb: 150 };
-const EXPECTED = { opfs: ["cut.kept", "cut.dropped", "cut.torn", "cut.reordered", "name.lost.youngest", "name.lost.any"], indexeddb: ["tx.lost", "tx.kept-unsure"] };
+const EXPECTED = { opfs: ["cut.kept", "cut.dropped", "cut.torn", "cut.reordered", "cut.in-recovery", "name.lost.youngest", "name.lost.any"], indexeddb: ["tx.lost", "tx.kept-unsure", "cut.in-recovery"] };
 const SEED = 1;
 
 const messages = ({ failures }: Replayed): string[] => failures.map(({ plan, message }) => `${message} ${JSON.stringify(plan)}`);

@@ -18,6 +18,7 @@ import { imageMaker, type Plan } from "./images.ts";
 import { Promises } from "./promises.ts";
 import { recordTrace } from "./record.ts";
 import { EXPECTED_FAULTS, replay } from "./replay.ts";
+import { cutAgain } from "./second-cut.ts";
 import { decodeTrace, encodeTrace, type Trace } from "./trace.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -53,7 +54,8 @@ async function again(file: string, json: string): Promise<number> {
   const trace = decodeTrace<Trace>(await readFile(file));
   const plan = JSON.parse(json) as Plan;
   const counters = new Counters();
-  const image = imageMaker(trace, counters)(plan);
+  const cut = imageMaker(trace, counters)(plan);
+  const image = plan.secondCut > 0 ? await cutAgain(kernel, cut, trace.slotBytes, plan, counters) : cut;
   const from = Math.max(0, plan.point - 12);
   for (const [at, event] of trace.events.slice(from, plan.point).entries()) {
     console.log(String(from + at).padStart(6), JSON.stringify(event, (_, value: unknown) => (value instanceof Uint8Array ? `${value.length} bytes` : value)));
