@@ -71,7 +71,7 @@ export interface CrashPage {
 }
 
 /** The topics, one for each way in which records may leave. */
-export const WINDOW_RECORDS = 400;
+export const WINDOW_RECORDS = 200;
 export const RULES = {
   orders: {},
   window: { retainRecords: WINDOW_RECORDS },

@@ -8,7 +8,7 @@ import type { AppendOp, Op, PollOp, TrimOp } from "../checker/history.ts";
 import type { Moment, PageEvent, Post } from "./events.ts";
 
 /** Lives follow each other, so the clock of a later one begins behind all of an earlier one's. */
-const LIFE = 1e9;
+const LIFE = 1e7;
 
 type Pending = { op: AppendOp | TrimOp; readonly acks?: "written" | "flushed" };
 

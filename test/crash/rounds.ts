@@ -46,6 +46,8 @@ export interface Opening {
 export interface CrashResult {
   readonly rounds: number;
   readonly seconds: number;
+  /** Its version. */
+  readonly chromium: string;
   /** Strikes by kind and aim; with an aim also those that fell in the middle of it. */
   readonly strikes: Readonly<Record<string, { readonly times: number; readonly inside: number }>>;
   readonly counts: Readonly<Record<string, number>>;
@@ -90,7 +92,8 @@ class CrashRun {
       failure = await this.#round(round++);
     }
     this.ledger.count("records never answered", this.ledger.unanswered);
-    return { rounds: round, seconds: (performance.now() - started) / 1000, strikes: this.#strikes, counts: this.ledger.counts, openings: this.#openings, failure };
+    const chromium = this.#browser?.version ?? "";
+    return { rounds: round, chromium, seconds: (performance.now() - started) / 1000, strikes: this.#strikes, counts: this.ledger.counts, openings: this.#openings, failure };
   }
 
   async end(): Promise<void> {
@@ -157,7 +160,7 @@ class CrashRun {
     if (aim) await this.#moment(aim);
     if (aim || kind === "kill") await wait(delayMs);
     if (kind !== "freeze" && kind !== "kill-frozen") return this.#strike(kind, aim);
-    await browser.freeze(true);
+    await browser.freeze();
     const before = this.ledger.posts;
     await wait(delayMs);
     // What was on its way when the page froze may still come in.
@@ -203,7 +206,7 @@ class CrashRun {
       reload: () => browser.reload(),
       terminate: () => browser.call("terminate"),
       freeze: async () => {
-        await browser.freeze(false);
+        await browser.thaw();
         await browser.call("finish");
       },
     };

@@ -6,6 +6,7 @@
  * then 1. `--plant NAME` puts a bug in that must be found (`--plant list` names them).
  */
 import { writeFile } from "node:fs/promises";
+import os from "node:os";
 import { parseArgs } from "node:util";
 import { printFinding } from "../checker/checker.ts";
 import { PLANTS } from "./plants.ts";
@@ -67,11 +68,13 @@ async function main(): Promise<number> {
     else console.error("--target is chromium or workerd");
     return 2;
   }
+  // Through the exit handlers, so that no browser is left behind.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   const [rounds, seed] = [Number(values.rounds), Number(values.seed)];
   const result = await runRounds({ rounds, seed, plant, onRound: (line) => console.error(line) });
   const figures = figuresOf(result);
   if (json !== undefined) {
-    const environment = { date: new Date().toISOString(), node: process.version };
+    const environment = { date: new Date().toISOString(), node: process.version, chromium: result.chromium, system: `${os.type()} ${os.release()}`, cores: os.cpus().length };
     await writeFile(json, `${JSON.stringify({ seed, target, plant, figures, strikes: result.strikes, counts: result.counts, failure: result.failure, environment }, null, 2)}\n`);
   }
   if (result.failure) explain(result.failure, seed);

@@ -175,9 +175,9 @@ export class Workload {
   // --- the keeper ----------------------------------------------------------------------------------------------------
 
   async #keep(random: Random): Promise<void> {
-    while (!this.#stopped.signal.aborted) {
+    for (let turn = random.int(4); !this.#stopped.signal.aborted; turn++) {
       await pause(random.between(5, 40));
-      const moment = random.pick(["roll", "retention", "compaction", "trim"] as const);
+      const moment = (["roll", "retention", "compaction", "trim"] as const)[turn % 4]!;
       if (moment === "roll") await this.#told(moment, () => this.#topics[random.pick(TOPICS)].roll());
       else await this[moment](random);
     }
