@@ -274,6 +274,7 @@ export class Producer {
   async #send(draft: Draft): Promise<AppendResult> {
     const { send, reopened, codec } = this.#options;
     const { acks, ifEnd } = draft;
+    let unknown: TidemarkError | undefined;
     for (;;) {
       try {
         const bytes = codec === "none" ? draft.builder.build(draft.owner!) : await this.#ordered(this.#encoded(draft));
@@ -282,11 +283,12 @@ export class Producer {
         const error = TidemarkError.from(thrown);
         const full = error.code === "BACKPRESSURE";
         if (error.kind !== "reopen" && !full) throw error;
+        if (error.code === "OUTCOME_UNKNOWN") unknown = error;
         try {
           await reopened();
         } catch (final) {
-          // It may be in the log and it may not: the caller must know which of the two errors it is.
-          throw error.code === "OUTCOME_UNKNOWN" ? error : final;
+          // It may be in the log, by any of its tries: the caller must know which of the two errors it is.
+          throw unknown ?? final;
         }
       }
     }

@@ -116,6 +116,16 @@ describe("producer", () => {
     await fails("CLOSED", append("w"));
   });
 
+  it("an outcome once unknown stays so when the next try finds the log closed", async () => {
+    const made = await fixture();
+    let tries = 0;
+    const { append } = producing(made, { reopened: () => (tries++ === 0 ? Promise.resolve() : Promise.reject(new TidemarkError("CLOSED", "for good"))) });
+    made.volume.failures.set("flush", new TidemarkError("STORAGE_FAILED", "gone"));
+    await fails("OUTCOME_UNKNOWN", append("v"));
+    await made.reopen();
+    expect(await readAll(made)).toEqual(["0:v"]);
+  });
+
   it("limits: a record too large, too much pending, an oversize batch; drained tells when there is room", async () => {
     const made = await fixture();
     let open: () => void = () => undefined;
