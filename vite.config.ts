@@ -73,6 +73,7 @@ function tests(): ViteUserConfig {
             name: "browser",
             root,
             include: ["test/browser/**/*.test.ts"],
+            setupFiles: ["test/browser/setup.ts"],
             fileParallelism: false,
             testTimeout: 30_000,
             browser: {

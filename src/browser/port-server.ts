@@ -48,7 +48,7 @@ export class PortServer {
       }
     } catch (thrown) {
       const error = TidemarkError.from(thrown);
-      if (error.kind === "reopen") this.#host.failed(error);
+      if (error.kind === "reopen" || error.details["poisoned"]) this.#host.failed(error);
       this.#port.postMessage({ id, error: error.toWire() });
     }
   }

@@ -28,6 +28,7 @@ const UPKEEP_DELAY_MS = 2_000;
 const ATTACHED_CHECK_MS = 1_000;
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
+const QUOTA_PAUSE_MS = 1_000;
 /** A message to ourselves comes behind those that wait already; several logs may be waiting for theirs. */
 const breathing = new MessageChannel();
 const breaths: (() => void)[] = [];
@@ -70,6 +71,7 @@ export class WorkerHost {
   /** The open store, or the opening of the next one; rejects when the tide is closed for good. */
   #open: Promise<OpenStore> = Promise.reject(new TidemarkError("CLOSED", "not open"));
   #reopening = false;
+  #reopenedAt = 0;
   #ended: TidemarkError | undefined;
   readonly #settings = new Map<string, Partial<LogSettings>>();
   readonly #appended = new Set<string>();
@@ -150,7 +152,10 @@ export class WorkerHost {
 
   /** A log said CLOSED or worse. If that was the store's failure, and nobody is at it yet, open everything again. */
   #failed(error: TidemarkError): void {
-    if (this.#reopening || this.#ended) return;
+    const now = Date.now();
+    // A full disk opens for reading only; the next look whether there is room again is not at once.
+    if (this.#reopening || this.#ended || (error.code === "QUOTA_EXCEEDED" && now < this.#reopenedAt + QUOTA_PAUSE_MS)) return;
+    this.#reopenedAt = now;
     this.#reopening = true;
     const before = this.#open;
     this.#open = this.#reopen(before, error).finally(() => (this.#reopening = false));

@@ -231,7 +231,8 @@ export class Log implements LogApi {
       await this.#store.flush();
     } catch (thrown) {
       const error = TidemarkError.from(thrown, "STORAGE_FAILED");
-      if (!error.details["poisoned"] && this.#store.logEndOffset === group[0]!.baseOffset) this.#refuse(group, error);
+      const { poisoned, earlier } = error.details;
+      if (earlier || (!poisoned && this.#store.logEndOffset === group[0]!.baseOffset)) this.#refuse(group, error);
       else this.#poison(error, group);
       return;
     }

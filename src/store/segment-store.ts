@@ -164,8 +164,6 @@ export class SegmentStore {
     const found: { entry: LogEntry; segments: Segment[]; mark: Mark; recovery: LogRecovery }[] = [];
     for (const entry of state.logs) found.push(await this.#recoverLog(entry, state.epoch));
     const actives = found.map(({ segments }) => segments[segments.length - 1]!.slot);
-    // What a killed process had handed over lies in the system's cache: durable before any mark says so.
-    if (actives.length > 0) await this.volume.flush(actives);
     this.#epoch = state.epoch + 1;
     for (const { entry, segments, mark, recovery } of found) {
       const log = new SegmentedLog(this, entry.name, { segments, logStartOffset: entry.logStartOffset, mark, recovery });
@@ -173,6 +171,18 @@ export class SegmentStore {
     }
     const taken = new Set(found.flatMap(({ segments }) => segments.map((segment) => segment.slot)));
     for (let slot = CATALOG_SLOTS; slot < this.volume.slotCount; slot++) if (!taken.has(slot)) this.#free.push(slot);
+    try {
+      await this.#beginTerm(actives);
+    } catch (thrown) {
+      // A disk so full that it refuses even this: what is there can be read all the same.
+      const error = this.poison(thrown);
+      if (error.code !== "QUOTA_EXCEEDED") throw error;
+    }
+  }
+
+  async #beginTerm(actives: readonly number[]): Promise<void> {
+    // What a killed process had handed over lies in the system's cache: durable before any mark says so.
+    if (actives.length > 0) await this.volume.flush(actives);
     // The new epoch before any mark or batch carries it.
     await this.#commit();
     // Both marks, so that losing one to rot never brings an earlier term's epoch back; one flush each, so that a power cut
@@ -307,10 +317,10 @@ export class SegmentStore {
 
   // --- failure -----------------------------------------------------------------------------------------------------
 
-  /** Refuses work on a closed or poisoned store. */
+  /** Refuses work on a closed or poisoned store, with what poisoned it; `earlier`: this work did nothing. */
   check(): void {
     if (this.#closed) throw new TidemarkError("CLOSED", "the store is closed");
-    if (this.#poison) throw new TidemarkError("STORAGE_FAILED", `failed earlier: ${this.#poison.message}`, { poisoned: true });
+    if (this.#poison) throw this.#poison.with({ poisoned: true, earlier: true });
   }
 
   get poisoned(): boolean {
