@@ -12,7 +12,7 @@ import { Disk, type Fate } from "../simulation/disk.ts";
 import { Random } from "../simulation/prng.ts";
 import type { StorageEvent, Trace, TraceEvent } from "./trace.ts";
 
-export type Fates = "none" | "all" | "only" | "except" | "drawn";
+export type Fates = "none" | "all" | "garbled" | "only" | "except" | "drawn";
 
 export interface Plan {
   /** Events of the trace that happened. */
@@ -92,7 +92,7 @@ function fateOf({ fates, which }: Plan): ((write: number) => Fate) | undefined {
   if (fates === "drawn") return undefined;
   if (fates === "only") return (write) => (write === which ? "keep" : "drop");
   if (fates === "except") return (write) => (write === which ? "drop" : "keep");
-  return () => (fates === "all" ? "keep" : "drop");
+  return () => (fates === "all" ? "keep" : fates === "garbled" ? "garble" : "drop");
 }
 
 function fileImage(trace: Trace, files: Files, plan: Plan, counters: Counters): Image {
@@ -204,8 +204,8 @@ function pointsOf({ events }: Trace): number[] {
 }
 
 /**
- * At every point: nothing of what was not flushed, all of it, each write alone, all but each. (For a database: every
- * prefix.) Numbered by `seed` from 0.
+ * At every point: of what was not flushed nothing, all, only garbage, each write alone, all but each. (For a database:
+ * every prefix.)
  */
 export function everyPlan(trace: Trace): Plan[] {
   const plans: Plan[] = [];
@@ -216,6 +216,7 @@ export function everyPlan(trace: Trace): Plan[] {
     add(point, "all");
     if (trace.engine === "opfs") {
       const { pendingWrites } = files.to(point).disk;
+      if (pendingWrites > 0) add(point, "garbled");
       for (let which = 0; which < pendingWrites && pendingWrites > 1; which++) {
         add(point, "only", which);
         if (pendingWrites > 2) add(point, "except", which);
