@@ -12,12 +12,14 @@
  *   slot: header page, batch     with the reader, seek into it by offset and    read of one segment reads no other slot
  *   headers, indexes, producers, time; retries of producers when it is the
  *   footer, behind the end       active one
- *   catalog copies               open, read everything, seek, retry             it speaks of all slots
+ *   catalog copies               Catalog.read: the same state, and it says      an open takes from these slots what that
+ *                                that one copy counted                          returns, and nothing else
  *
  * Flips that the kernel refuses, and all others, are also drawn by seed in each part and taken through the whole path; it
  * must agree with the cheap verdict. A flip is applied in place and taken back, so images are never copied whole.
  */
 import { type Kernel, Status } from "../../src/kernel/types.ts";
+import { Catalog } from "../../src/store/catalog.ts";
 import { LEADER_EPOCH_AT } from "../../src/record/format.ts";
 import { Counters } from "../simulation/counters.ts";
 import { Violation } from "../simulation/model.ts";
@@ -113,6 +115,7 @@ export class Bits {
     for (const region of this.#regions) {
       if (this.#done) break;
       if (/: records$/.test(region.name)) this.#checkRecords(region);
+      else if (region.name.startsWith("catalog")) await this.#checkCatalog(region);
       else await this.#surveyRegion(region);
     }
     await this.#sampleAll();
@@ -155,6 +158,31 @@ export class Bits {
     }
     this.counters.add(`${name} | the batch is refused`, (to - from) * 8);
     this.#count((to - from) * 8);
+  }
+
+  /** One copy with a flipped bit: the other one is read, and says the same. */
+  async #checkCatalog({ name, slot, from, to }: Region): Promise<void> {
+    const { kernel, log } = this.#options;
+    const good = await Catalog.read(new RotVolume(log.slotBytes, this.#image), kernel);
+    const wanted = JSON.stringify(good.state);
+    const bytes = this.#image[slot]!;
+    for (let n = from * 8; n < to * 8 && !this.#done; n++) {
+      const at = n >> 3;
+      const isRead = this.#read[slot]![at] === 1;
+      if (isRead) {
+        bytes[at]! ^= 1 << (n & 7);
+        try {
+          const { state, copies, catalog } = await Catalog.read(new RotVolume(log.slotBytes, this.#image), kernel);
+          const same = copies === 1 && JSON.stringify(state) === wanted && catalog.generation === good.catalog.generation;
+          if (!same) throw new Violation("catalog", `${copies} copies: ${JSON.stringify(state)}`);
+        } catch (thrown) {
+          this.#fail(thrown, `${name}, slot ${slot} byte ${at} bit ${n & 7}`);
+        }
+        bytes[at]! ^= 1 << (n & 7);
+      }
+      this.counters.add(`${name} | ${isRead ? "took over" : "nothing reads it"}`);
+      this.#count(1);
+    }
   }
 
   #count(bits: number): void {
@@ -233,7 +261,8 @@ export class Bits {
   async #sampleOne(region: Region, at: number, bit: number): Promise<string | undefined> {
     const before = { ...this.counters.counts };
     const whole = await this.#flip(region, at, bit, this.#layout.whole);
-    const cheap = !this.#read[region.slot]![at] ? "same" : /: records$/.test(region.name) ? undefined : await this.#flip(region, at, bit, this.#layout.scopes.get(region.slot)!);
+    const isRead = this.#read[region.slot]![at] === 1;
+    const cheap = !isRead ? "same" : region.name.startsWith("catalog") ? "took over" : /: records$/.test(region.name) ? undefined : await this.#flip(region, at, bit, this.#layout.scopes.get(region.slot)!);
     // A sampled bit was counted in its region already.
     for (const [name, times] of Object.entries(this.counters.counts)) this.counters.add(name, (before[name] ?? 0) - times);
     if (whole === undefined) return undefined;
