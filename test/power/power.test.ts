@@ -24,7 +24,7 @@ const messages = ({ failures }: Replayed): string[] => failures.map(({ plan, mes
 const live = (options: Pick<RecordOptions, "engine"> & Partial<RecordOptions>) =>
   recordTrace({ seed: SEED, slotBytes: 64 * 1024, ops: 120, endings: ["killed", "closed", "killed"], ...options });
 
-test.each(ENGINES)("%s: what was acked survives power cuts at its level, and recovery twice is recovery once", { timeout: 60_000 }, async (engine) => {
+test.each(ENGINES)("%s: what was acked survives power cuts at its level, and recovery twice is recovery once", { timeout: 240_000 }, async (engine) => {
   const trace = await live({ engine });
   const kinds = new Set(trace.events.map(({ kind }) => kind));
   expect(["trimmed", "replaced", "opened"].filter((kind) => !kinds.has(kind as "opened"))).toEqual([]);
@@ -36,7 +36,7 @@ test.each(ENGINES)("%s: what was acked survives power cuts at its level, and rec
   expect(messages(kills)).toEqual([]);
 });
 
-test.each(ENGINES)("%s without its flush: a kill of the process loses nothing, a power cut is seen to lose at once", { timeout: 60_000 }, async (engine) => {
+test.each(ENGINES)("%s without its flush: a kill of the process loses nothing, a power cut is seen to lose at once", { timeout: 240_000 }, async (engine) => {
   const trace = await live({ engine, bug: NO_FLUSH[engine], ops: 60 });
   const kills = await replay(trace, { kernel, images: 60, seed: SEED, kill: true });
   expect([messages(kills), kills.images]).toEqual([[], 60]);
@@ -48,7 +48,7 @@ test.each(ENGINES)("%s without its flush: a kill of the process loses nothing, a
 const noStrace = whyNoStrace();
 if (noStrace) console.log(`System calls are not looked at: ${noStrace}.`);
 
-test.skipIf(noStrace !== undefined).each(ENGINES)("%s: the kernel sees what the worker did, and a sync of the same file before each flushed ack", { timeout: 90_000 }, async (engine) => {
+test.skipIf(noStrace !== undefined).each(ENGINES)("%s: the kernel sees what the worker did, and a sync of the same file before each flushed ack", { timeout: 240_000 }, async (engine) => {
   const directory = await mkdtemp(path.join(os.tmpdir(), "tidemark-strace-"));
   try {
     const { launcher, output } = await makeLauncher(directory, (ensureChromium as () => string)());
