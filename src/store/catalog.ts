@@ -111,7 +111,7 @@ function isPossible({ epoch, usedSlots, logs }: PackedState, slotBytes: number):
     return (
       packed.length === ACTIVE_FIELDS.length + (active ? 0 : SEALED_FIELDS.length) && packed.every((value) => Number.isFinite(value)) &&
       areCounts(slot, base, epoch) && slot! >= CATALOG_SLOTS && slot! < SLOTS_MAX && epoch! < 2 ** 31 - 1 &&
-      (active || (areCounts(bytes, batches, records, ...sizes) && Number.isSafeInteger(maxTimestamp) && next! >= base! && all[at + 1]![1]! >= next! && bytes! + sizes[0]! + sizes[1]! + sizes[2]! < slotBytes))
+      (active || (areCounts(next, bytes, batches, records, ...sizes) && Number.isSafeInteger(maxTimestamp) && next! >= base! && all[at + 1]![1]! >= next! && bytes! + sizes[0]! + sizes[1]! + sizes[2]! < slotBytes))
     );
   };
   return (

@@ -95,6 +95,7 @@ describe("stored bytes", () => {
     ["a segment that is no list", (catalog) => void (catalog.logs[0]!.segments = [5] as never)],
     ["a log that is none", (catalog) => void (catalog.logs[0] = null as never)],
     ["more bytes than a slot", (catalog) => void (catalog.logs[0]!.segments[0]![5] = 2 ** 40)],
+    ["an end between two offsets", (catalog) => void (catalog.logs[1]!.segments[0]![4] = 0.5)],
     ["a slot far out", (catalog) => void (catalog.logs[0]!.segments[0]![0] = 2 ** 50)],
     ["slots without end", (catalog) => void (catalog.usedSlots = 2 ** 50)],
     ["an epoch beyond 31 bits", (catalog) => void (catalog.epoch = 2 ** 40)],
