@@ -42,6 +42,7 @@ interface Found {
   readonly position: number;
   readonly baseOffset: number;
   readonly sizeBytes: number;
+  readonly epoch: number;
 }
 
 /**
@@ -180,7 +181,14 @@ async function batchAt(walk: Walk, position: number, end: number, limitOffset: n
   const header = readHeader(head);
   const batch = await readExactly(volume, segment.slot, BODY_AT + position, header.sizeBytes);
   if (kernel.validateBatch(batch) !== Status.OK) return undefined;
-  return { position, baseOffset: header.baseOffset, sizeBytes: header.sizeBytes };
+  return { position, baseOffset: header.baseOffset, sizeBytes: header.sizeBytes, epoch: header.leaderEpoch };
+}
+
+/** Epoch of the whole batch that continues the log where the walk has ended; 0 when none does. */
+export async function epochBehind(walk: Walk): Promise<number> {
+  const { volume, segment } = walk;
+  const found = await batchAt(walk, segment.bytes, volume.slotBytes - BODY_AT, Number.MAX_SAFE_INTEGER);
+  return found?.baseOffset === segment.nextOffset ? found.epoch : 0;
 }
 
 async function hasItsCrc({ volume, kernel, segment }: Walk, position: number, size: number): Promise<boolean> {

@@ -13,7 +13,7 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { Catalog, CATALOG_SLOTS, type CatalogState, type LogEntry } from "./catalog.ts";
 import type { LogRecovery } from "./log-store.ts";
-import { markOrStart, type TailCut, type Walk, walkDurable, walkTail, walkUnmarked } from "./recovery.ts";
+import { epochBehind, markOrStart, type TailCut, type Walk, walkDurable, walkTail, walkUnmarked } from "./recovery.ts";
 import { bodyCrc } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import { SegmentReader } from "./segment-reader.ts";
@@ -226,8 +226,11 @@ export class SegmentStore {
     if (!mark) return { segment, cut: await walkUnmarked(walk) };
     await walkDurable(walk, mark.position, mark.nextOffset);
     // Behind the mark only batches of the mark's own epoch are ours; others are what the slot held before.
-    if (mark.clean) return { segment, cut: undefined };
-    return { segment, cut: await walkTail({ ...walk, minEpoch: mark.epoch, maxEpoch: mark.epoch, checkCrc: true }) };
+    const tail = (minEpoch: number, maxEpoch = minEpoch): Walk => ({ ...walk, minEpoch, maxEpoch, checkCrc: true });
+    let cut = mark.clean ? undefined : await walkTail(tail(mark.epoch));
+    // A header page that came back from an earlier term knows nothing of what later ones have appended.
+    for (let term = mark.epoch; (term = await epochBehind(tail(term + 1, epoch))) > 0; ) cut = await walkTail(tail(term));
+    return { segment, cut };
   }
 
   // --- structural changes ------------------------------------------------------------------------------------------
@@ -275,6 +278,8 @@ export class SegmentStore {
   /** A slot whose segment left its log; the change that freed it is committed. */
   release(segment: Segment): void {
     this.reader.forget(segment);
+    // Compaction's outputs take slots without a new epoch.
+    this.#usedSlots = Math.max(this.#usedSlots, segment.slot + 1);
     this.#free.push(segment.slot);
   }
 

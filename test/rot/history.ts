@@ -173,7 +173,10 @@ export async function makeRotLogs(kernel: Kernel, options: HistoryOptions): Prom
   await history.fill(twice, 0, 60);
   await history.compact();
   await history.fill(options.segments, options.slotBytes < 32 * 1024 ? 0.3 : 0.55, 100_000);
-  // The mark comes up to the end, and a few batches more stand behind it.
+  // Another life goes on in the same segment. The mark comes up to the end, and a few batches more stand behind it.
+  await history.log.close();
+  await history.open();
+  await history.append(100_000);
   await history.log.clean();
   const marked = history.log.logEndOffset;
   for (let i = 0; i < 3; i++) await history.append(100_000);
