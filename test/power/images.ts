@@ -198,9 +198,10 @@ export function imageMaker(trace: Trace, counters: Counters): (plan: Plan) => Im
 // --- plans ---------------------------------------------------------------------------------------------------------
 
 /** Points at which what is on the disk, or what was promised, has just changed. */
-function pointsOf({ events }: Trace): number[] {
+function pointsOf(trace: Trace): number[] {
+  const { events } = trace;
   const telling = new Set(["create", "write", "flush", "tx", "tx-done", "ack", "opened", "trimmed", "replaced"]);
-  return events.flatMap(({ kind }, at) => (telling.has(kind) ? [at + 1] : []));
+  return events.flatMap(({ kind }, at) => (telling.has(kind) || isFlushPoint(trace, at + 1) ? [at + 1] : []));
 }
 
 /**
@@ -227,6 +228,11 @@ export function everyPlan(trace: Trace): Plan[] {
     }
   }
   return plans;
+}
+
+/** Just before and just behind each flush, strict or relaxed commit: there a promise begins to hold. */
+export function isFlushPoint({ events }: Trace, point: number): boolean {
+  return [events[point - 1], events[point]].some((event) => event?.kind === "flush" || event?.kind === "tx-done");
 }
 
 /** Points at which writes wait for a flush, the more often the more sectors they have. */

@@ -5,7 +5,7 @@ import { Counters } from "../simulation/counters.ts";
 import { Violation } from "../simulation/model.ts";
 import { Random } from "../simulation/prng.ts";
 import { checkImage } from "./check.ts";
-import { drawnPlans, everyPlan, imageMaker, type Plan } from "./images.ts";
+import { drawnPlans, everyPlan, imageMaker, isFlushPoint, type Plan } from "./images.ts";
 import { Promises } from "./promises.ts";
 import { cutAgain } from "./second-cut.ts";
 import type { Trace } from "./trace.ts";
@@ -17,6 +17,8 @@ export interface Failure {
 
 export interface Replayed {
   readonly images: number;
+  /** Flush points with an image that lost all that was not flushed, and how many there are. */
+  readonly flushPoints: readonly [met: number, all: number];
   readonly outcomes: Readonly<Record<string, number>>;
   readonly faults: Readonly<Record<string, number>>;
   readonly failures: readonly Failure[];
@@ -32,18 +34,16 @@ export interface ReplayOptions {
   readonly onImage?: () => void;
 }
 
-/** As many of the systematic plans as fit two thirds, then drawn ones; in the order of their points. */
+/**
+ * Two thirds systematic, the loss of all un-flushed at each flush point first; then drawn ones. In the order of their points.
+ */
 function plansOf(trace: Trace, { images, seed, kill }: ReplayOptions): Plan[] {
   const random = new Random(seed, 2);
   const every = everyPlan(trace).filter(({ fates }) => !kill || fates === "all");
   const share = Math.min(every.length, kill ? images : Math.ceil((images * 2) / 3));
-  // The first `share` places of a shuffle.
-  for (let at = 0; at < share; at++) {
-    const other = at + random.int(every.length - at);
-    [every[at], every[other]] = [every[other]!, every[at]!];
-  }
-  const plans = [...every.slice(0, share), ...drawnPlans(trace, seed, kill ? 0 : images - share)];
-  return plans.sort((a, b) => a.point - b.point);
+  const ranked = every.map((plan) => ({ plan, rank: (plan.fates === "none" && isFlushPoint(trace, plan.point) ? 0 : 0x1_0000_0000) + random.u32() }));
+  const first = ranked.sort((a, b) => a.rank - b.rank).slice(0, share).map(({ plan }) => plan);
+  return [...first, ...drawnPlans(trace, seed, kill ? 0 : images - share)].sort((a, b) => a.point - b.point);
 }
 
 export async function replay(trace: Trace, options: ReplayOptions): Promise<Replayed> {
@@ -54,8 +54,10 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
   const failures: Failure[] = [];
   const make = imageMaker(trace, faults);
   let images = 0;
+  const met = new Set<number>();
   for (const plan of plansOf(trace, options)) {
     images++;
+    if (plan.fates === "none" && isFlushPoint(trace, plan.point)) met.add(plan.point);
     try {
       const cut = make(plan);
       const image = plan.secondCut > 0 ? await cutAgain(kernel, cut, trace.slotBytes, plan, faults) : cut;
@@ -69,7 +71,8 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
     }
     options.onImage?.();
   }
-  return { images, outcomes: outcomes.counts, faults: faults.counts, failures };
+  const flushPoints = trace.events.filter((_, at) => isFlushPoint(trace, at + 1)).length;
+  return { images, flushPoints: [met.size, flushPoints], outcomes: outcomes.counts, faults: faults.counts, failures };
 }
 
 /** What a few thousand images over both engines must have met. */

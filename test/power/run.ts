@@ -22,7 +22,8 @@ import { cutAgain } from "./second-cut.ts";
 import { decodeTrace, encodeTrace, type Trace } from "./trace.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const IMAGES_PER_TRACE = 1500;
+/** Enough that two thirds of them meet every flush point. */
+const IMAGES_PER_TRACE = 2500;
 const SLOT_BYTES = 64 * 1024;
 const OPS = 300;
 
@@ -90,6 +91,7 @@ async function main(): Promise<number> {
   let failed = 0;
   let done = 0;
   let kills = 0;
+  const flushPoints: [met: number, all: number] = [0, 0];
   for (let turn = 0; done < images && failed < 10; turn++) {
     const engine = engineOf(turn + 1);
     const trace = await recordTrace({ engine, seed: seed + turn, slotBytes: SLOT_BYTES, ops: OPS, endings: ["killed", "closed", "killed"] });
@@ -98,6 +100,7 @@ async function main(): Promise<number> {
     const killed = await replay(trace, { kernel, images: 100, seed: seed + turn, kill: true });
     done += result.images;
     kills += killed.images;
+    for (const part of [0, 1] as const) flushPoints[part] += result.flushPoints[part];
     byEngine.add(engine, result.images);
     outcomes.merge(result.outcomes);
     faults.merge(result.faults);
@@ -115,9 +118,9 @@ async function main(): Promise<number> {
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
   if (survived.length > 0) console.log(`planted bugs not found: ${survived.join(", ")}`);
   const seconds = (performance.now() - started) / 1000;
-  const summary = { images: done, byEngine: byEngine.counts, kills, seed, failures: failed, seconds, missing, bugs, events: events.counts, faults: faults.counts, outcomes: outcomes.counts };
+  const summary = { images: done, byEngine: byEngine.counts, flushPoints, kills, seed, failures: failed, seconds, missing, bugs, events: events.counts, faults: faults.counts, outcomes: outcomes.counts };
   if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(summary, null, 2)}\n`);
-  console.log(`\n${done} power cuts (${JSON.stringify(byEngine.counts)}) and ${kills} kills in ${seconds.toFixed(0)} s; ${failed} broken promises`);
+  console.log(`\n${done} power cuts (${JSON.stringify(byEngine.counts)}; ${flushPoints[0]} of ${flushPoints[1]} flush points) and ${kills} kills in ${seconds.toFixed(0)} s; ${failed} broken promises`);
   return failed + missing.length + survived.length === 0 ? 0 : 1;
 }
 
