@@ -84,8 +84,8 @@ export class TidemarkError extends Error {
 
   static fromWire(wire: WireError): TidemarkError {
     const { code, message, details } = Object(wire) as WireError;
-    const known = typeof code === "string" && Object.hasOwn(KIND_OF, code) && typeof message === "string";
-    return known ? new TidemarkError(code, message, Object(details)) : new TidemarkError("INTERNAL", typeof message === "string" ? message : "unknown error");
+    const text = typeof message === "string" ? message : "?";
+    return new TidemarkError(typeof code === "string" && Object.hasOwn(KIND_OF, code) ? code : "INTERNAL", text, Object(details));
   }
 
   /** Any thrown value as a TidemarkError; what is not ours becomes `code` with the original as `cause`. */

@@ -1,5 +1,6 @@
 /** extras.js of the package: what is loaded on demand, in one file (parts.ts). */
 export { Compactor } from "../log/compaction.ts";
+export { retentionOffset } from "../log/retention.ts";
 export { compressBatch, gunzip } from "../record/codec.ts";
 export { MemoryVolume } from "../store/memory-volume.ts";
 export { replaceSegments } from "../store/replace.ts";

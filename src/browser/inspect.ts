@@ -1,5 +1,6 @@
 /** Looking into a log: how a seek goes, and a segment as Kafka's own files. */
 import type { LogApi } from "../log/types.ts";
+import { viewOf } from "../store/bytes.ts";
 import { bodyOf, explain, indexesOf } from "../store/look.ts";
 import type { SegmentedLog } from "../store/segmented-log.ts";
 import type { SeekExplanation, SegmentExport } from "./api.ts";
@@ -16,7 +17,7 @@ export async function explainSeek(
   const found = await explain(store, offset, index, byOffset ? 0 : target.timestamp);
   if (!found) return undefined;
   const { segment, entries, probed, scanFrom, batchPosition, batch } = found;
-  const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
+  const view = viewOf(entries);
   const steps = probed.map((entry) =>
     byOffset
       ? { entry, key: segment.baseOffset + view.getInt32(entry * 8), position: view.getInt32(entry * 8 + 4) }

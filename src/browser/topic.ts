@@ -147,33 +147,26 @@ export class BrowserTopic<V> implements Topic<V> {
 
   // --- upkeep and tools --------------------------------------------------------------------------------------------
 
-  async state(): Promise<TopicState> {
+  async #ask<Result>(...[method, ...args]: Parameters<ControlCall>): Promise<Result> {
     await this.#open();
-    return this.#control("state", this.name);
+    return this.#control(method, ...args) as Promise<Result>;
   }
-
-  async #upkeep<Result>(work: "trim" | "roll" | "clean", offset?: number): Promise<Result> {
-    await this.#open();
-    return this.#control("upkeep", this.name, work, offset) as Promise<Result>;
+  state(): Promise<TopicState> {
+    return this.#ask("state", this.name);
   }
   trim(offset: number): Promise<void> {
-    return this.#upkeep("trim", offset);
+    return this.#ask("upkeep", this.name, "trim", offset);
   }
   roll(): Promise<void> {
-    return this.#upkeep("roll");
+    return this.#ask("upkeep", this.name, "roll");
   }
   clean(): Promise<CleanResult> {
-    return this.#upkeep("clean");
-  }
-
-  async #look<Result>(tool: "explainSeek" | "exportSegment", what: unknown): Promise<Result> {
-    await this.#open();
-    return this.#control("look", this.name, tool, what) as Promise<Result>;
+    return this.#ask("upkeep", this.name, "clean");
   }
   explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
-    return this.#look("explainSeek", target);
+    return this.#ask("look", this.name, "explainSeek", target);
   }
   exportSegment(baseOffset: number): Promise<SegmentExport> {
-    return this.#look("exportSegment", baseOffset);
+    return this.#ask("look", this.name, "exportSegment", baseOffset);
   }
 }

@@ -19,7 +19,6 @@ import type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../st
 import type { Compactor } from "./compaction.ts";
 import { withDefaults } from "./limits.ts";
 import { ProducerState, type ProducerEntry } from "./producer-state.ts";
-import { retentionOffset } from "./retention.ts";
 import type {
   Acks, AppendOptions, AppendResult, CleanResult, Clock, Fetched, FetchOptions, Isolation, LogApi, LogSettings, StartPosition,
 } from "./types.ts";
@@ -389,6 +388,8 @@ export class Log implements LogApi {
   }
 
   async #retire(): Promise<CleanResult["retired"]> {
+    if (Object.keys(this.settings.retention).length === 0) return { segments: 0, bytes: 0 };
+    const { retentionOffset } = await import("./retention.ts");
     const before = this.#store.segments();
     const { logStartOffset } = this;
     const state = { logStartOffset, highWatermark: this.#highWatermark, nowMs: this.#clock.now() };

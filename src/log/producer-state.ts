@@ -9,6 +9,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
+import { viewOf } from "../record/bytes.ts";
 import type { BatchHeader } from "../record/format.ts";
 
 /** As many as a producer may have in flight (Kafka's max.in.flight with idempotence). */
@@ -144,7 +145,7 @@ export class ProducerState {
   /** Takes a snapshot's entries over. False, and nothing taken, when it is damaged. */
   load(kernel: Kernel, bytes: Uint8Array): boolean {
     const end = bytes.length - 4;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const view = viewOf(bytes);
     if (end < HEAD_BYTES || view.getUint32(0) !== MAGIC || view.getUint32(end) !== kernel.crc32c(bytes.subarray(0, end))) return false;
     const found: [number, ProducerEntry][] = [];
     let at = HEAD_BYTES;

@@ -8,6 +8,7 @@
  */
 import { assert, TidemarkError } from "../errors.ts";
 import { KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, Status, type Kernel } from "../kernel/types.ts";
+import { concat, grown } from "./bytes.ts";
 import { BATCH_HEADER_BYTES } from "./format.ts";
 
 export type Header = readonly [key: string, value: Uint8Array | null];
@@ -150,42 +151,22 @@ export class BatchBuilder {
   }
 }
 
-/** The same at the start of a larger array: twice as long, or `length`. */
-export function grown<Numbers extends Uint8Array | Int32Array | Float64Array>(numbers: Numbers, length = 0): Numbers {
-  const larger = new (numbers.constructor as new (length: number) => Numbers)(Math.max(length, numbers.length * 2));
-  larger.set(numbers);
-  return larger;
-}
-
 const NO_HEADERS = new Uint8Array(0);
 
-function writeVarint(to: Uint8Array, at: number, value: number): number {
+/** A length or count (>= -1), zigzagged. */
+function varint(value: number): Uint8Array {
+  const bytes: number[] = [];
   let rest = ((value << 1) ^ (value >> 31)) >>> 0;
-  for (; rest > 0x7f; rest >>>= 7) to[at++] = (rest & 0x7f) | 0x80;
-  to[at] = rest;
-  return at + 1;
+  for (; rest > 0x7f; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
+  return Uint8Array.from([...bytes, rest]);
 }
 
 /** A headers section in record format: varint count, then per header varint length and bytes of key and value. */
 export function encodeHeaders(headers: readonly Header[]): Uint8Array {
-  const keys = headers.map(([key]) => encoder.encode(key));
-  let size = sizeOfVarint(headers.length);
-  for (const [i, [, value]] of headers.entries()) {
-    const keyLength = (keys[i] as Uint8Array).length;
-    size += sizeOfVarint(keyLength) + keyLength + sizeOfVarint(value === null ? -1 : value.length) + (value?.length ?? 0);
+  const parts = [varint(headers.length)];
+  for (const [name, value] of headers) {
+    const key = encoder.encode(name);
+    parts.push(varint(key.length), key, varint(value === null ? -1 : value.length), value ?? NO_HEADERS);
   }
-  const section = new Uint8Array(size);
-  let at = writeVarint(section, 0, headers.length);
-  for (const [i, [, value]] of headers.entries()) {
-    const key = keys[i] as Uint8Array;
-    at = writeVarint(section, at, key.length);
-    section.set(key, at);
-    at = writeVarint(section, at + key.length, value === null ? -1 : value.length);
-    if (value !== null) {
-      section.set(value, at);
-      at += value.length;
-    }
-  }
-  assert(at === size, "headers size");
-  return section;
+  return concat(parts);
 }

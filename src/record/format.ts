@@ -17,6 +17,8 @@
  * `length` counts what follows it. The CRC covers byte 21 to the end, so a leader may set base offset and leader epoch
  * without touching the producer's checksum: the end-to-end argument in one layout choice.
  */
+import { viewOf } from "./bytes.ts";
+
 export const BASE_OFFSET_AT = 0;
 export const LENGTH_AT = BASE_OFFSET_AT + 8;
 export const LEADER_EPOCH_AT = LENGTH_AT + 4;
@@ -67,11 +69,9 @@ export interface BatchHeader {
   readonly recordCount: number;
 }
 
-const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-
 /** Reads the header at `at`. The bytes must hold all 61; nothing is judged here (that is the kernel's work). */
 export function readHeader(bytes: Uint8Array, at = 0): BatchHeader {
-  const v = view(bytes);
+  const v = viewOf(bytes);
   return {
     baseOffset: Number(v.getBigInt64(at + BASE_OFFSET_AT)),
     sizeBytes: v.getInt32(at + LENGTH_AT) + LENGTH_OVERHEAD,
@@ -91,12 +91,12 @@ export function readHeader(bytes: Uint8Array, at = 0): BatchHeader {
 
 /** Gives a batch its base offset: 8 bytes outside the checksum. */
 export function stampBaseOffset(bytes: Uint8Array, baseOffset: number, at = 0): void {
-  view(bytes).setBigInt64(at + BASE_OFFSET_AT, BigInt(baseOffset));
+  viewOf(bytes).setBigInt64(at + BASE_OFFSET_AT, BigInt(baseOffset));
 }
 
 /** Gives a batch the leader's epoch: 4 bytes outside the checksum. */
 export function stampLeaderEpoch(bytes: Uint8Array, leaderEpoch: number, at = 0): void {
-  view(bytes).setInt32(at + LEADER_EPOCH_AT, leaderEpoch);
+  viewOf(bytes).setInt32(at + LEADER_EPOCH_AT, leaderEpoch);
 }
 
 /** Offset behind the batch's last record. */

@@ -8,6 +8,7 @@ import {
   COLUMNS, HEADERS_COUNT, HEADERS_POSITION, KERNEL_BATCH_BYTES_MAX, KEY_LENGTH, KEY_POSITION, OFFSET_DELTA, Status, statusName, VALUE_LENGTH, VALUE_POSITION,
   type Kernel, type RecordColumns,
 } from "../kernel/types.ts";
+import { viewOf } from "./bytes.ts";
 import {
   ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, BATCH_HEADER_BYTES, CODEC_GZIP, CODEC_NONE, CODEC_MASK, LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf,
   readHeader, type BatchHeader,
@@ -160,7 +161,7 @@ async function decodeCompressed(kernel: Kernel, bytes: Uint8Array, options: Deco
 
 /** Whole batches, as views. INVALID_BATCH when lengths do not tile the bytes; nothing else is judged. */
 export function splitBatches(bytes: Uint8Array): Uint8Array[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const batches: Uint8Array[] = [];
   for (let at = 0; at < bytes.length; ) {
     const left = bytes.length - at;

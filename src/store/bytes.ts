@@ -1,9 +1,8 @@
-/** Small byte tools of the store: big-endian fields over one view, a growing buffer, joining. */
+/** Small byte tools of the store: a safe integer in 64 bits, a growing buffer; and those of records. */
 
-import { grown } from "../record/batch-builder.ts";
+import { grown } from "../record/bytes.ts";
 
-/** A DataView over exactly these bytes. */
-export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+export { concat, viewOf } from "../record/bytes.ts";
 
 /** A 64-bit field as a safe integer, or NaN when it is none: callers compare, so NaN is never accepted. */
 export function getSafe64(view: DataView, at: number): number {
@@ -34,18 +33,4 @@ export class GrowingBytes {
     this.extend(bytes.length);
     this.#buffer.set(bytes, this.#length - bytes.length);
   }
-}
-
-/** Joins parts into one array; a single part comes back as it is. */
-export function concat(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  let length = 0;
-  for (const part of parts) length += part.length;
-  const joined = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
 }

@@ -36,7 +36,7 @@ const FACADE = [
     `import(/* @vite-ignore */ /* webpackIgnore: true */ ${byAddress("core.js")}).then((core) => (core.useParts({ indexeddb: ${byAddress("indexeddb.js")}, extras: ${byAddress("extras.js")} }), core))`,
   ],
 ];
-const PARTS = { "idb-volume": "indexeddb", "memory-volume": "extras", control: "extras", codec: "extras", compaction: "extras", replace: "extras", prove: "extras", "append-all": "extras" };
+const PARTS = { "idb-volume": "indexeddb", "memory-volume": "extras", control: "extras", codec: "extras", compaction: "extras", retention: "extras", replace: "extras", prove: "extras", "append-all": "extras" };
 const CORE = [
   [/new Worker\(new URL\("\.\/worker-entry\.ts", import\.meta\.url\)/g, "new Worker(import.meta.url"],
   ...Object.entries(PARTS).map(([module, part]) => [new RegExp(`import\\("[./a-z]+/${module}\\.ts"\\)`, "g"), `loadPart("${part}")`]),

@@ -1,0 +1,25 @@
+/** Small byte tools that records and the store share. */
+
+/** A DataView over exactly these bytes. */
+export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** The same at the start of a larger array: twice as long, or `length`. */
+export function grown<Numbers extends Uint8Array | Int32Array | Float64Array>(numbers: Numbers, length = 0): Numbers {
+  const larger = new (numbers.constructor as new (length: number) => Numbers)(Math.max(length, numbers.length * 2));
+  larger.set(numbers);
+  return larger;
+}
+
+/** Joins parts into one array; a single part comes back as it is. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const joined = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}
