@@ -9,6 +9,7 @@
  *   kernel.wasm   the kernel
  *   *.js          what index.js and browser.js share
  *   types/        declarations
+ *   licenses/     of the packages inside
  *
  * core.js and the parts are loaded by address, which bundlers copy as they are: so they are whole in themselves and
  * minified here; their source maps lie beside them, unnamed, since a bundler would leave them behind. The rest is not: bundlers do that.
@@ -36,7 +37,9 @@ const FACADE = [
     `import(/* @vite-ignore */ /* webpackIgnore: true */ ${byAddress("core.js")}).then((core) => (core.useParts({ indexeddb: ${byAddress("indexeddb.js")}, extras: ${byAddress("extras.js")} }), core))`,
   ],
 ];
-const PARTS = { "idb-volume": "indexeddb", "memory-volume": "extras", control: "extras", codec: "extras", compaction: "extras", retention: "extras", replace: "extras", prove: "extras", "append-all": "extras" };
+/** Modules that the sources import() and the file that holds each; src/browser/extras.ts must export the same. */
+const EXTRAS = ["append-all", "codec", "compaction", "control", "memory-volume", "prove", "replace", "retention"];
+const PARTS = { "idb-volume": "indexeddb", ...Object.fromEntries(EXTRAS.map((module) => [module, "extras"])) };
 const CORE = [
   [/new Worker\(new URL\("\.\/worker-entry\.ts", import\.meta\.url\)/g, "new Worker(import.meta.url"],
   ...Object.entries(PARTS).map(([module, part]) => [new RegExp(`import\\("[./a-z]+/${module}\\.ts"\\)`, "g"), `loadPart("${part}")`]),
@@ -75,20 +78,19 @@ async function bundle(input, replacements, output) {
   for (const [pattern] of replacements) if (!seen.has(pattern)) throw new Error(`the sources hold nothing like ${pattern}`);
 }
 
-/** Of packages inside; minifying takes their own notices away. */
-const NOTICES = {
-  comlink: "/*! Tidemark, MIT. Contains comlink, Copyright Google LLC, Apache-2.0 */",
-  idb: "/*! Tidemark, MIT. Contains idb, Copyright Jake Archibald, ISC */",
-};
+/** Inside core.js and the parts; minified, they keep no notices of their own. */
+const INSIDE = ["comlink", "idb"];
 
 export async function buildLibrary() {
   await rm(dist, { recursive: true, force: true });
   await mkdir(dist, { recursive: true });
   await bundle({ index: "src/index.ts", browser: "src/browser/index.ts" }, FACADE, {});
-  const whole = { codeSplitting: false, minify: true };
-  await bundle({ core: "src/browser/core.ts" }, CORE, { ...whole, banner: NOTICES.comlink, comments: false });
-  await bundle({ indexeddb: "src/browser/idb-volume.ts" }, [], { ...whole, banner: NOTICES.idb, comments: false });
-  await bundle({ extras: "src/browser/extras.ts" }, [], { ...whole, comments: false });
+  const whole = { codeSplitting: false, minify: true, comments: false };
+  await bundle({ core: "src/browser/core.ts" }, CORE, whole);
+  await bundle({ indexeddb: "src/browser/idb-volume.ts" }, [], whole);
+  await bundle({ extras: "src/browser/extras.ts" }, [], whole);
+  await mkdir(path.join(dist, "licenses"));
+  for (const name of INSIDE) await copyFile(path.join(root, "node_modules", name, "LICENSE"), path.join(dist, "licenses", `${name}.txt`));
   await copyFile(path.join(kernelDirectory, "release.wasm"), path.join(dist, "kernel.wasm"));
   const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
   const code = await node([tsc, "-p", path.join("test", "tooling", "tsconfig.types.json")]);
