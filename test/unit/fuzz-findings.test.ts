@@ -73,7 +73,8 @@ describe("data port", () => {
     receive({ data: { id: 1, error: { code: "toString", message: "x", details: {} } } });
     receive({ data: { id: 2, error: undefined } });
     receive({ data: { id: 3, error: { code: "CLOSED", message: { toString: 1 }, details: null } } });
-    for (const call of calls) expect((await fails("INTERNAL", call)).kind).toBe("report");
+    const kinds = await Promise.all(calls.map((call) => call.catch((thrown: TidemarkError) => `${thrown.code} ${thrown.kind}`)));
+    expect(kinds).toEqual(["INTERNAL report", "INTERNAL report", "CLOSED reopen"]);
     port2.close();
   });
 });
