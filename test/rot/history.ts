@@ -172,7 +172,7 @@ export async function makeRotLogs(kernel: Kernel, options: HistoryOptions): Prom
   const twice = Math.max(2, options.segments >> 2);
   await history.fill(twice, 0, 60);
   await history.compact();
-  await history.fill(options.segments, options.slotBytes < 32 * 1024 ? 0.3 : 0.55, 100_000);
+  await history.fill(options.segments, options.slotBytes < 32 * 1024 ? 0.3 : 0.4, 100_000);
   // Another life goes on in the same segment. The mark comes up to the end, and a few batches more stand behind it.
   await history.log.close();
   await history.open();

@@ -8,7 +8,7 @@ import { type HistoryOptions, makeRotLogs } from "./history.ts";
 import { rotPages } from "./pages.ts";
 
 /** More than 1 MiB of batches, in slots of 32 KiB: a read of one segment is short then. */
-export const WHOLE: HistoryOptions = { slotBytes: 32 * 1024, segments: 54, seed: 1 };
+export const WHOLE: HistoryOptions = { slotBytes: 32 * 1024, segments: 56, seed: 1 };
 /** The same in small. */
 export const SMALL: HistoryOptions = { slotBytes: 16 * 1024, segments: 6, seed: 1 };
 
