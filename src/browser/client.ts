@@ -11,6 +11,7 @@ import type { LogRecovery } from "../store/log-store.ts";
 import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "./api.ts";
 import { makeWorker } from "./assets.ts";
 import { parts } from "./parts.ts";
+import { sleep } from "./platform.ts";
 import { PortClient } from "./port-client.ts";
 import { BrowserTopic } from "./topic.ts";
 import type { Control } from "./control.ts";
@@ -43,7 +44,6 @@ export async function openTide(name: string, options: OpenOptions & Required<Pic
     connection = new Connection(options.worker);
     const opened = await connection.open({ name, engine: options.engine ?? "auto", segmentBytes, kernel: module, parts });
     signal?.throwIfAborted();
-    connection.watch();
     const storage = await storageReport(opened, options.persist === true);
     return new BrowserTide(name, storage, opened.recovery, await instantiateKernel(module), connection, unlock);
   } catch (thrown) {
@@ -74,7 +74,7 @@ async function compileKernel(source: NonNullable<OpenOptions["kernel"]>): Promis
 async function storageReport({ engine, durability, rejected }: Opened, persist: boolean): Promise<StorageReport> {
   // Where locks are, in secure contexts, there is this too; older engines lack some of its methods.
   const { storage } = navigator;
-  if (persist) await Promise.race([storage.persist(), new Promise((resolve) => setTimeout(resolve, PERSIST_WAIT_MS))]);
+  if (persist) await Promise.race([storage.persist(), sleep(PERSIST_WAIT_MS)]);
   const persisted = await storage.persisted().catch(() => undefined);
   const estimate = await storage.estimate?.().catch(() => undefined);
   return { engine, durability, persisted, usageBytes: estimate?.usage, quotaBytes: estimate?.quota, rejected };
@@ -94,6 +94,8 @@ class Connection {
 
   constructor(make: (() => Worker) | undefined) {
     this.#failed.catch(() => undefined);
+    // The worker's first word: it holds its lock.
+    this.port.onEvent = () => this.#watch();
     this.#worker = (make ?? makeWorker)();
     this.#worker.addEventListener("error", (event) => this.end(new TidemarkError("CLOSED", `the worker failed: ${event.message}`, { reason: "worker" })));
   }
@@ -123,7 +125,7 @@ class Connection {
   }
 
   /** A lock is granted when its holder is gone, however it went; no heartbeat is needed, and none is fooled by throttling. */
-  watch(): void {
+  #watch(): void {
     void navigator.locks.request(this.#name, () => this.end(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
   }
 

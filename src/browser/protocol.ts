@@ -5,6 +5,7 @@
  *    │ ─── HostOptions, with the data port ──────▶│   the worker's first message
  *
  *   data port
+ *    │ ◀── { event: alive } ──────────────────────│   it holds the lock by which its end will be known
  *    │ ◀── hello { version, credit, opened } ─────│   or { failed }
  *    │ ─── { id, op: "append", topic, batch } ───▶│   batch transferred; its bytes count against the credit
  *    │ ◀── { id, ok } or { id, error } ───────────│   the answer gives them back

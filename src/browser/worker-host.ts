@@ -19,6 +19,7 @@ import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
 import type { StorageReport, TideEvent } from "./api.ts";
 import { type PortHost, PortServer } from "./port-server.ts";
 import { type Parts, useParts } from "./parts.ts";
+import { sleep } from "./platform.ts";
 import { openVolume } from "./probe.ts";
 import type { Failed, ManageRequest } from "./protocol.ts";
 
@@ -90,7 +91,10 @@ export class WorkerHost {
   /** Opens the tide and tells the page on the data port, once, how that went. */
   async open(options: HostOptions): Promise<void> {
     const { lifeLock, parts, port } = options;
-    void navigator.locks.request(lifeLock, () => new Promise(() => undefined));
+    void navigator.locks.request(lifeLock, () => {
+      port.postMessage({ event: { type: "alive" } });
+      return new Promise(() => undefined);
+    });
     useParts(parts);
     this.#options = options;
     try {
@@ -174,7 +178,7 @@ export class WorkerHost {
         return open;
       } catch (thrown) {
         if (tries >= REOPEN_TRIES) throw thrown;
-        await new Promise((resolve) => setTimeout(resolve, REOPEN_PAUSE_MS * 2 ** tries));
+        await sleep(REOPEN_PAUSE_MS * 2 ** tries);
       }
     }
   }

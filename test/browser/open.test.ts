@@ -167,4 +167,20 @@ describe("one tab at a time, and ends that are ends", () => {
     expect(values.length).toBeGreaterThanOrEqual(1 + outcomes.filter((outcome) => outcome === "acked").length);
     await again.close();
   });
+
+  it("a worker that dies while it opens ends the open", async () => {
+    let worker: Worker | undefined;
+    const make = () => (worker = new Worker(new URL("../../src/browser/worker-entry.ts", import.meta.url), { type: "module" }));
+    const name = fresh();
+    const locks = async () => (await navigator.locks.query()).held!.map((lock) => lock.name!).filter((lock) => lock.startsWith("tidemark-worker:"));
+    const others = await locks();
+    const opening = codeOf(open(name, { worker: make }));
+    const holds = async () => (await locks()).some((lock) => !others.includes(lock));
+    // The lock comes before everything that touches storage.
+    await expect.poll(holds, { interval: 5 }).toBe(true);
+    worker!.terminate();
+    // It may have been through by then; then the tide is open, and closed by the worker's end.
+    expect(["CLOSED", "no error"]).toContain(await opening);
+    expect(await codeOf((async () => (await open(name)).close())())).toBe("no error");
+  });
 });

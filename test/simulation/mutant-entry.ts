@@ -1,4 +1,5 @@
-/** What a bundle with a planted bug exports: its own simulation over its own product. */
+/** What a bundle of the simulation exports, with or without a planted bug: its own simulation over its own product. */
 export { loadKernel } from "../../src/kernel/load.ts";
 export { twinKernel } from "../../src/kernel/twin.ts";
 export { runSeeds } from "./seeds.ts";
+export { shrink } from "./shrink.ts";

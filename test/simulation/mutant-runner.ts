@@ -1,17 +1,11 @@
-/** Bundles the simulation with one planted bug and runs seeds until a check fails. */
-import { mkdir } from "node:fs/promises";
-import path from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { rolldown } from "rolldown";
+/** Runs the simulation with one planted bug until a check fails. */
+import { importPlanted } from "../tooling/bundle-planted.ts";
 import { kernelBytes } from "../tooling/kernels.ts";
-import { plantedBug } from "../tooling/planted-bug.ts";
 import type { Mutant } from "./mutants.ts";
 import { makePlan } from "./plan.ts";
 import { scenarioPlan } from "./scenarios.ts";
 import { range } from "./seeds.ts";
 import type * as Entry from "./mutant-entry.ts";
-
-const root = fileURLToPath(new URL("../../", import.meta.url));
 
 export interface Caught {
   readonly mutant: string;
@@ -20,26 +14,6 @@ export interface Caught {
   readonly message: string;
   readonly seed: number;
   readonly seeds: number;
-}
-
-export async function bundleMutant(mutant: Mutant): Promise<string> {
-  const plugin = plantedBug(mutant);
-  const bundle = await rolldown({
-    input: path.join(root, "test/simulation/mutant-entry.ts"),
-    cwd: root,
-    platform: "node",
-    external: (id) => /^(node:|rolldown)/.test(id),
-    plugins: [plugin],
-    transform: { target: "node20" },
-    logLevel: "silent",
-  });
-  const directory = path.join(root, ".cache", "mutants");
-  await mkdir(directory, { recursive: true });
-  const file = path.join(directory, `${mutant.name.replace(/\W+/g, "-")}-${process.pid}.mjs`);
-  await bundle.write({ file, format: "esm", codeSplitting: false });
-  await bundle.close();
-  plugin.check();
-  return file;
 }
 
 function* narrowSeeds(from: number, count: number, ops: number): Generator<number> {
@@ -51,8 +25,7 @@ function* narrowSeeds(from: number, count: number, ops: number): Generator<numbe
 }
 
 export async function runMutant(mutant: Mutant, seedsMax: number, ops: number): Promise<Caught> {
-  const url = pathToFileURL(await bundleMutant(mutant)).href;
-  const entry = (await import(/* @vite-ignore */ url)) as typeof Entry;
+  const entry = await importPlanted<typeof Entry>("test/simulation/mutant-entry.ts", mutant);
   const kernel = mutant.twin ? entry.twinKernel() : await entry.loadKernel(await kernelBytes("release"));
   const { scenario, from = 1 } = mutant;
   const { failures, seeds } = await entry.runSeeds({ kernel, seeds: mutant.narrow ? narrowSeeds(from, seedsMax, ops) : range(from, seedsMax), ops, failuresMax: 1, ...(scenario && { plan: (seed: number) => scenarioPlan(scenario, seed) }) });

@@ -4,20 +4,23 @@
  */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { importPlanted } from "../tooling/bundle-planted.ts";
+import { kernelBytes } from "../tooling/kernels.ts";
 import { EXPECTED } from "./counters.ts";
 import { MUTANTS } from "./mutants.ts";
 import { runMutant } from "./mutant-runner.ts";
 import { makePlan } from "./plan.ts";
 import { SCENARIOS, scenarioPlan } from "./scenarios.ts";
-import { OPS_DEFAULT, range, runSeeds, type SeedsResult } from "./seeds.ts";
-import { shrink } from "./shrink.ts";
+import type * as Entry from "./mutant-entry.ts";
+import { OPS_DEFAULT, range, type SeedsResult } from "./seeds.ts";
 
 const SEEDS = Number(process.env["SIM_SEEDS"] ?? 2000);
 /** Seeds a planted bug may live through; most need fewer than 50. */
 const MUTANT_SEEDS_MAX = 4000;
 
-const kernel = await releaseKernel();
+/** Bundled, as `npm run sim` is: there an import() in the product takes a known number of turns, so that runs repeat. */
+const { loadKernel, runSeeds, shrink } = await importPlanted<typeof Entry>("test/simulation/mutant-entry.ts", undefined);
+const kernel = await loadKernel(await kernelBytes("release"));
 const regressions = JSON.parse(readFileSync(new URL("regressions.json", import.meta.url), "utf8")) as { ops: number; seeds: number[] };
 
 function failuresOf({ failures }: SeedsResult): string[] {

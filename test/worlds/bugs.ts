@@ -13,7 +13,6 @@ const SHARED: Readonly<Record<string, readonly [Beginning, number]>> = {
   "catalog not flushed": ["new", 0],
   "catalog copies swapped": ["new", 0],
   "catalog copies written together": ["new", 0],
-  "catalog checksum ignored": ["new", 0],
   "trim not committed": ["used", 1],
   "stale batches of a recycled slot": ["recycled", 2],
   "tail of any epoch": ["new", 1],
