@@ -14,8 +14,11 @@ export const NO_FLUSH: Readonly<Record<"opfs" | "indexeddb", PowerBug>> = {
 
 const STORE_BUGS = ["flush left out", "mark before its data", "roll without a flush", "catalog not flushed", "catalog copies written together"];
 
-export const POWER_BUGS: readonly PowerBug[] = [
-  NO_FLUSH.opfs,
-  NO_FLUSH.indexeddb,
-  ...MUTANTS.filter(({ name }) => STORE_BUGS.includes(name)).map(({ name, file, find, replace }): PowerBug => ({ name, file, find, replace, engine: "opfs" })),
-];
+function storeBug(wanted: string): PowerBug {
+  const found = MUTANTS.find(({ name }) => name === wanted);
+  if (!found) throw new Error(`the simulation has no planted bug "${wanted}"`);
+  const { name, file, find, replace } = found;
+  return { name, file, find, replace, engine: "opfs" };
+}
+
+export const POWER_BUGS: readonly PowerBug[] = [NO_FLUSH.opfs, NO_FLUSH.indexeddb, ...STORE_BUGS.map(storeBug)];

@@ -110,7 +110,7 @@ async function main(): Promise<number> {
     }
     console.log(`${done} of ${images} images, ${turn + 1} traces, ${((performance.now() - started) / 1000).toFixed(0)} s`);
   }
-  const missing = images >= 3000 ? EXPECTED_FAULTS.filter((name) => !faults.counts[name]) : [];
+  const missing = images >= 3 * IMAGES_PER_TRACE ? EXPECTED_FAULTS.filter((name) => !faults.counts[name]) : [];
   const survived = Object.entries(bugs).flatMap(([name, after]) => (after === undefined ? [name] : []));
   table("events in the traces", events.counts);
   table("faults", faults.counts);
