@@ -93,7 +93,7 @@ function tests(): ViteUserConfig {
           test: {
             ...node,
             name: "pages",
-            include: ["test/{playground,tooling,crash}/**/*.test.ts"],
+            include: ["test/{playground,tooling,crash,power}/**/*.test.ts"],
             fileParallelism: false,
             testTimeout: 120_000,
             hookTimeout: 120_000,

@@ -42,7 +42,7 @@ export class PortClient {
     if ("event" in message) return this.onEvent?.(message.event);
     if ("hello" in message) {
       if (message.hello !== PROTOCOL_VERSION || !Number.isSafeInteger(message.creditBytes)) {
-        this.fail(new TidemarkError("UNSUPPORTED_FORMAT", "page and worker are of different versions", { page: PROTOCOL_VERSION, worker: message.hello }));
+        this.fail(new TidemarkError("UNSUPPORTED_FORMAT", "page and worker differ in version", { page: PROTOCOL_VERSION, worker: message.hello }));
         return;
       }
       this.#credit = message.creditBytes;

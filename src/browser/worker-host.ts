@@ -169,6 +169,7 @@ export class WorkerHost {
   async #reopen(before: Promise<OpenStore>, cause: TidemarkError): Promise<OpenStore> {
     const old = await before;
     if (!old.store.poisoned) return old;
+    await this.#refuseCleared(old);
     await old.store.close().catch(() => undefined);
     for (let tries = 1; ; tries++) {
       try {
@@ -201,16 +202,22 @@ export class WorkerHost {
     }, UPKEEP_DELAY_MS);
   }
 
-  /** Handles of cleared site data keep "succeeding": such a volume gets no further acks. */
+  /**
+   * Handles of cleared site data keep "succeeding", and another opening would show an empty tide: so both end here. The
+   * handles stay as they are: in Chromium 156 closing an orphaned one blocks the worker for ever. They go with it.
+   */
+  async #refuseCleared({ volume, store }: OpenStore): Promise<void> {
+    if (await (volume.checkAttached?.().catch(() => true) ?? true)) return;
+    throw store.poison(new TidemarkError("CLOSED", "site data was cleared", { reason: "cleared" }));
+  }
+
   async #checkAttached(): Promise<void> {
     const open = await this.#open.catch(() => undefined);
-    if (!open || (await (open.volume.checkAttached?.() ?? true))) return;
-    const gone = new TidemarkError("CLOSED", "the site's data was cleared under the open tide", { reason: "cleared" });
-    this.#open = Promise.reject(gone);
-    this.#open.catch(() => undefined);
-    this.#end(gone);
-    // The handles stay as they are: in Chromium 156 closing an orphaned one blocks the worker for ever. They go with it.
-    open.store.poison(gone);
+    await (open && this.#refuseCleared(open))?.catch((gone: TidemarkError) => {
+      this.#open = Promise.reject(gone);
+      this.#open.catch(() => undefined);
+      this.#end(gone);
+    });
   }
 
   async #upkeep(): Promise<void> {

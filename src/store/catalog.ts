@@ -201,7 +201,7 @@ export class Catalog {
     const bytes = await readExactly(this.#volume, slot, 0, PAYLOAD_AT + length);
     if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";
     if (view.getUint32(VERSION_AT) !== CATALOG_VERSION) {
-      throw new TidemarkError("UNSUPPORTED_FORMAT", "this volume was written by another format version", {
+      throw new TidemarkError("UNSUPPORTED_FORMAT", "another format version", {
         version: view.getUint32(VERSION_AT),
       });
     }

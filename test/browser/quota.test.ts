@@ -1,7 +1,7 @@
-/** A full disk, and site data cleared under an open tide: Chromium's own switches for both, through its DevTools protocol. */
+/** A full disk, by Chromium's own switch for it, through its DevTools protocol. */
 import { afterEach, describe, expect, it } from "vitest";
 import { open, TidemarkError } from "../../src/browser/index.ts";
-import { clearSiteData, leaveRoom } from "./devtools.ts";
+import { leaveRoom } from "./devtools.ts";
 
 let names = 0;
 const fresh = () => `quota-${Date.now()}-${names++}`;
@@ -71,20 +71,38 @@ describe("a full disk under IndexedDB, which can't reserve space", () => {
   });
 });
 
-describe("site data cleared under an open tide", () => {
-  it("stops the acks with a typed event: writes to orphaned files would go on succeeding", async () => {
-    const tide = await open(fresh(), { engine: "opfs", segmentBytes: MIB });
-    const topic = tide.topic<number>("t");
-    await topic.append({ value: 1 });
-    const closed = new Promise<string>((resolve) => tide.on((event) => event.type === "closed" && resolve(event.reason)));
-    await clearSiteData();
-    // Acks stop within the time of a check, by the first append behind it.
-    let code = "";
-    const ticking = setInterval(() => void topic.append({ value: 2 }).catch((error: TidemarkError) => (code ||= error.code)), 50);
-    expect(await closed).toMatch(/cleared/);
-    clearInterval(ticking);
-    await expect(topic.append({ value: 3 })).rejects.toMatchObject({ kind: "reopen" });
-    expect(["CLOSED", "OUTCOME_UNKNOWN", ""]).toContain(code);
-    await tide.close().catch(() => undefined);
+describe("a full disk in the middle of upkeep", () => {
+  it("a compaction that gets no slot changes nothing, says so, and is done once there is room", async () => {
+    const name = fresh();
+    const tide = await open(name, { engine: "opfs", segmentBytes: MIB });
+    const topic = tide.topic<Uint8Array>("t", { serializer: "bytes", compaction: true });
+    const value = new Uint8Array(100_000);
+    for (let i = 0; i < 60; i++) {
+      value[0] = i;
+      await topic.append({ key: `k${i % 40}`, value });
+    }
+    await topic.roll();
+    const all = async () => {
+      const seen: string[] = [];
+      for await (const { key, offset, valueBytes } of topic.read()) seen.push(`${offset} ${key} ${valueBytes![0]}`);
+      return seen;
+    };
+    const before = await all();
+    expect(before).toHaveLength(60);
+    // Every slot there is gets used, so that compaction needs new ones.
+    await leaveRoom(0);
+    const filler = tide.topic<Uint8Array>("filler", { serializer: "bytes" });
+    let refused = "";
+    while (!refused) await filler.append({ value }).catch((error: TidemarkError) => (refused = error.code));
+    expect(refused).toBe("QUOTA_EXCEEDED");
+    await expect(topic.clean()).rejects.toMatchObject({ code: "QUOTA_EXCEEDED", kind: "retry" });
+    expect(await all()).toEqual(before);
+    await leaveRoom();
+    expect((await topic.clean()).compacted.recordsRemoved).toBe(20);
+    expect(await all()).toEqual(before.slice(20));
+    await tide.close();
+    const again = await open(name);
+    expect(again.recovery.flatMap(({ quarantined, cut }) => [...quarantined, cut])).toEqual([undefined, undefined]);
+    await again.close();
   });
 });

@@ -40,6 +40,10 @@ const TASKS = {
   bench: { kernel: true, node24: true, chromium: true, run: program("test/bench/run.ts") },
   sim: { kernel: true, node24: true, run: program("test/simulation/run.ts") },
   crash: { kernel: true, node24: true, chromium: true, run: program("test/crash/run.ts") },
+  power: { kernel: true, node24: true, chromium: true, run: program("test/power/run.ts") },
+  fuzz: { kernel: true, node24: true, run: program("test/fuzz/run.ts") },
+  rot: { kernel: true, node24: true, run: program("test/rot/run.ts") },
+  worlds: { kernel: true, node24: true, run: program("test/worlds/run.ts") },
   conformance: { kernel: true, node24: true, run: program("test/conformance/run.ts") },
   size: { kernel: true, run: (args) => runTool("size.mjs", args) },
 };
