@@ -13,7 +13,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { type Kernel, KERNEL_BATCH_BYTES_MAX, SEGMENT_OFFSETS_MAX, Status } from "../kernel/types.ts";
-import { ATTRIBUTE_CONTROL, CODEC_GZIP, CODEC_MASK } from "../record/format.ts";
+import { ATTRIBUTE_CONTROL, CODEC_GZIP, CODEC_MASK, nextOffsetOf, readHeader } from "../record/format.ts";
 import { compressBatch, decompressBatch } from "../record/codec.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../record/record-batch.ts";
 import { concat } from "../store/bytes.ts";
@@ -50,9 +50,13 @@ export class Compactor {
       await pass.map(inputs);
       for (const group of this.#groups(inputs)) await pass.rewrite(group, swap, result);
     } catch (thrown) {
+      if (!(thrown instanceof TidemarkError)) throw thrown;
       // Trimmed meanwhile: the segments of this pass are no longer there.
-      if (thrown instanceof TidemarkError && ["INVALID_ARGUMENT", "OFFSET_OUT_OF_RANGE"].includes(thrown.code)) return result;
-      throw thrown;
+      if (["INVALID_ARGUMENT", "OFFSET_OUT_OF_RANGE"].includes(thrown.code)) return result;
+      if (thrown.code !== "CORRUPT_RANGE") throw thrown;
+      // Rot. Looked for with checksums it is quarantined, and the next pass ends before it.
+      for (const { baseOffset } of inputs) await this.#store.read(Math.max(baseOffset, this.#store.logStartOffset), 1, end, true).catch(() => undefined);
+      return result;
     }
     this.#cleanTo = pass.mapTo;
     this.#nextDueMs = pass.nextDueMs;
@@ -112,14 +116,14 @@ class Pass {
     for (const segment of inputs) {
       for await (const bytes of this.#batches(segment)) {
         const batch = await this.#decode(bytes);
-        for (let i = 0; i < batch.count; i++) {
-          const key = keyOf(batch, i);
+        for (let i = 0; i < (batch?.count ?? 0); i++) {
+          const key = keyOf(batch!, i);
           if (key === undefined) continue;
           if (!this.#newest.has(key) && this.#newest.size >= compactionKeysMax) return;
-          this.#newest.set(key, batch.offsetAt(i));
-          this.mapTo = batch.offsetAt(i) + 1;
+          this.#newest.set(key, batch!.offsetAt(i));
+          this.mapTo = batch!.offsetAt(i) + 1;
         }
-        this.mapTo = batch.nextOffset;
+        this.mapTo = nextOffsetOf(readHeader(bytes));
       }
       this.mapTo = segment.nextOffset;
     }
@@ -153,6 +157,7 @@ class Pass {
   /** The batch without what is outdated; no bytes when nothing is left of it. */
   async #filter(bytes: Uint8Array, tombstonesDue: boolean, sealedAt: number): Promise<{ removed: number; bytes: Uint8Array | undefined }> {
     const batch = await this.#decode(bytes);
+    if (!batch) return { removed: 0, bytes };
     const keep = new Uint8Array((batch.count + 7) >> 3);
     let removed = 0;
     for (let i = 0; i < batch.count; i++) {
@@ -180,8 +185,14 @@ class Pass {
     return !tombstonesDue;
   }
 
-  #decode(bytes: Uint8Array): RecordBatch | Promise<RecordBatch> {
-    return decodeBatch(this.kernel, bytes, { decompressedBytesMax: this.settings.decompressedBytesMax });
+  /** undefined: whole as its producer sent it, but what it holds can't be read (the log takes gzip as it comes). It stays. */
+  async #decode(bytes: Uint8Array): Promise<RecordBatch | undefined> {
+    try {
+      return await decodeBatch(this.kernel, bytes, { decompressedBytesMax: this.settings.decompressedBytesMax });
+    } catch (thrown) {
+      if (this.kernel.validateBatch(bytes) === Status.OK) return undefined;
+      throw thrown;
+    }
   }
 
   async *#batches(segment: SegmentInfo): AsyncGenerator<Uint8Array> {
