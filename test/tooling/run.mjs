@@ -37,7 +37,7 @@ const TASKS = {
   build: { kernel: true, run: (args) => runTool("build.mjs", args) },
   typecheck: { run: (args) => node([tsc, "-p", "tsconfig.json", ...args]) },
   test: { node24: true, run: (args) => runTool("suites.mjs", args) },
-  bench: { kernel: true, node24: true, chromium: true, run: program("test/bench/run.ts") },
+  bench: { kernel: true, node24: true, chromium: true, run: async (args) => (await import(pathToFileURL(path.join(root, "test", "bench", "run.mjs")).href)).main(args) },
   sim: { kernel: true, node24: true, run: program("test/simulation/run.ts") },
   crash: { kernel: true, node24: true, chromium: true, run: program("test/crash/run.ts") },
   power: { kernel: true, node24: true, chromium: true, run: program("test/power/run.ts") },

@@ -1,7 +1,9 @@
 /** The launcher's own arithmetic: which Node is new enough, and what a test report comes to. */
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
 import { expect, test } from "vitest";
 // @ts-expect-error plain JavaScript
-import { runsVite, runsVitest } from "../tooling/setup.mjs";
+import { root, runsVite, runsVitest } from "../tooling/setup.mjs";
 // @ts-expect-error plain JavaScript
 import { tally } from "../tooling/suites.mjs";
 
@@ -32,4 +34,14 @@ test("a run counts its tests; no report, no test, a broken file or a bad exit co
   expect(tally(report(3, 0), 1)).toMatchObject({ passed: 3, failed: 1 });
   expect(tally(report(0, 0), 0)).toMatchObject({ passed: 0, failed: 1 });
   expect(tally(undefined, 0)).toMatchObject({ passed: 0, failed: 1 });
+});
+
+test("every npm script's program is there", () => {
+  const scripts = Object.values((JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as { scripts: Record<string, string> }).scripts);
+  const launcher = readFileSync(path.join(root, "test/tooling/run.mjs"), "utf8");
+  const tasks = new Map([...launcher.matchAll(/^ {2}(\w+): \{.*$/gm)].map(([line, name]) => [name!, line]));
+  expect(scripts.map((script) => script.replace("node test/tooling/run.mjs ", "")).filter((name) => !tasks.has(name))).toEqual([]);
+  const programs = [...launcher.matchAll(/program\("([^"]+)"\)/g)].map(([, file]) => file!);
+  expect(programs.length).toBeGreaterThan(4);
+  expect(programs.filter((file) => !existsSync(path.join(root, file)))).toEqual([]);
 });
