@@ -28,7 +28,6 @@ export interface Walk {
   readonly allowGaps: boolean;
   readonly minEpoch: number;
   readonly maxEpoch: number;
-  readonly checkCrc: boolean;
 }
 
 export interface TailCut {
@@ -107,6 +106,7 @@ async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promi
     const window = await readExactly(volume, segment.slot, BODY_AT + segment.bytes, length);
     const scan: ScanResult = kernel.scan(window, {
       ...walk,
+      checkCrc: true,
       expectedOffset: segment.nextOffset,
       position: segment.bytes,
       segmentBaseOffset: segment.baseOffset,

@@ -78,7 +78,7 @@ export class SegmentReader {
     const { sealed, ...entry } = segment.entry();
     const found = new Segment(entry);
     await walkDurable(
-      { volume, kernel, segment: found, allowGaps: sealed?.compacted ?? false, minEpoch: 0, maxEpoch: 0x7fffffff, checkCrc: true },
+      { volume, kernel, segment: found, allowGaps: sealed?.compacted ?? false, minEpoch: 0, maxEpoch: 0x7fffffff },
       durable.bytes,
       durable.nextOffset,
     );
@@ -217,7 +217,8 @@ export class SegmentReader {
       if (!header || !leadsOn(segment, header, expected, { left: end - position, endOffset })) {
         await this.#reexamine(segment, -1);
         held = undefined;
-        position = start;
+        // From the front: the index may have been made before bytes were moved, too.
+        position = 0;
         expected = -1;
         continue;
       }

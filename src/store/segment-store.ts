@@ -202,9 +202,8 @@ export class SegmentStore {
     const active = segments.pop()!;
     const mark = await readMark(kernel, volume, active);
     const lost = !mark && (await readRole(kernel, volume, active.slot)) === undefined;
-    let walked = await this.#walkActive(active, mark, epoch, !mark?.clean);
-    // Without checksums a walk can name the wrong batch; whatever it found is looked at again with them.
-    if (mark?.clean && walked.segment.damage.length > 0) walked = await this.#walkActive(active, mark, epoch, true);
+    // With checksums even behind a clean mark: the log makes its producers' state of these headers.
+    const walked = await this.#walkActive(active, mark, epoch);
     const { cut } = walked;
     // A lost slot may have held the log start: what comes next must not land below it, where nobody could read it.
     const behind = walked.segment.nextOffset < entry.logStartOffset;
@@ -220,13 +219,13 @@ export class SegmentStore {
     return { entry, segments, mark: markOrStart(mark, segment), recovery };
   }
 
-  async #walkActive(active: Segment, mark: Mark | undefined, epoch: number, checkCrc: boolean): Promise<{ segment: Segment; cut: TailCut | undefined }> {
+  async #walkActive(active: Segment, mark: Mark | undefined, epoch: number): Promise<{ segment: Segment; cut: TailCut | undefined }> {
     const segment = new Segment(active.entry());
-    const walk: Walk = { volume: this.volume, kernel: this.kernel, segment, allowGaps: false, minEpoch: segment.epoch, maxEpoch: epoch, checkCrc };
+    const walk: Walk = { volume: this.volume, kernel: this.kernel, segment, allowGaps: false, minEpoch: segment.epoch, maxEpoch: epoch };
     if (!mark) return { segment, cut: await walkUnmarked(walk) };
     await walkDurable(walk, mark.position, mark.nextOffset);
     // Behind the mark only batches of the mark's own epoch are ours; others are what the slot held before.
-    const tail = (minEpoch: number, maxEpoch = minEpoch): Walk => ({ ...walk, minEpoch, maxEpoch, checkCrc: true });
+    const tail = (minEpoch: number, maxEpoch = minEpoch): Walk => ({ ...walk, minEpoch, maxEpoch });
     let cut = mark.clean ? undefined : await walkTail(tail(mark.epoch));
     // A header page that came back from an earlier term knows nothing of what later ones have appended.
     for (let term = mark.epoch; (term = await epochBehind(tail(term + 1, epoch))) > 0; ) cut = await walkTail(tail(term));
