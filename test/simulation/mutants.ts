@@ -64,6 +64,6 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "gap in sequences accepted", file: "src/log/producer-state.ts", find: "if (received === expected) return undefined;", replace: "if (received >= expected) return undefined;" },
   { name: "queue forgotten by ifEnd", file: "src/log/log.ts", find: "options.ifEnd !== this.#end)", replace: "options.ifEnd !== this.#store.logEndOffset)" },
   { name: "tombstone dropped early", file: "src/log/compaction.ts", find: "return !tombstonesDue;", replace: "return false;" },
-  { name: "compaction keeps the oldest", file: "src/log/compaction.ts", find: "this.#newest.set(key, batch.offsetAt(i));", replace: "if (!this.#newest.has(key)) this.#newest.set(key, batch.offsetAt(i));" },
+  { name: "compaction keeps the oldest", file: "src/log/compaction.ts", find: "this.#newest.set(key, batch!.offsetAt(i));", replace: "if (!this.#newest.has(key)) this.#newest.set(key, batch!.offsetAt(i));" },
   { name: "retention takes one too many", file: "src/log/retention.ts", find: "records - segment.records < maxRecords", replace: "records < maxRecords", from: 210 },
 ];
