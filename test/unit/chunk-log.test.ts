@@ -1,0 +1,59 @@
+/** The chunk store under Node's own SQLite: the same contract as inside workerd (test/edge), where a debugger reaches it. */
+import { DatabaseSync } from "node:sqlite";
+import { describe, expect, it } from "vitest";
+import { ChunkLog } from "../../worker/chunk-log.ts";
+import type { Sql, SqlRow } from "../../worker/chunk-tables.ts";
+import { chunkHost } from "../contract/chunk-host.ts";
+import { logStoreCases, makeBatch } from "../contract/log-store-contract.ts";
+import { releaseKernel, twinKernel } from "../tooling/kernels.ts";
+
+function nodeSql(): Sql {
+  const database = new DatabaseSync(":memory:");
+  return {
+    exec: (query, ...bindings) => database.prepare(query).iterate(...(bindings as (string | number | null | Uint8Array)[])) as Iterable<SqlRow>,
+    transaction(work) {
+      database.exec("BEGIN");
+      try {
+        const result = work();
+        database.exec("COMMIT");
+        return result;
+      } catch (thrown) {
+        database.exec("ROLLBACK");
+        throw thrown;
+      }
+    },
+  };
+}
+
+for (const load of [releaseKernel, twinKernel]) {
+  const kernel = await load();
+  describe(`chunk store over Node's SQLite, ${kernel.build} kernel`, () => {
+    for (const { name, run } of logStoreCases) it(name, () => run(chunkHost(kernel, async () => nodeSql())));
+  });
+}
+
+describe("a commit that fails", () => {
+  it("leaves nothing of itself and, when the disk is not just full, ends the store", async () => {
+    const kernel = await releaseKernel();
+    const inner = nodeSql();
+    let failure: Error | undefined;
+    const sql: Sql = {
+      exec(query, ...bindings) {
+        if (failure && query.startsWith("INSERT") && bindings[0] !== 0) throw failure;
+        return inner.exec(query, ...bindings);
+      },
+      transaction: (work) => inner.transaction(work),
+    };
+    const log = new ChunkLog({ sql, kernel, now: () => 1, name: "a" });
+    const large = () => [makeBatch(kernel, 0, 1, 900_000), makeBatch(kernel, 1, 1, 900_000)];
+    failure = new Error("database or disk is full: SQLITE_FULL");
+    await expect(log.append(large())).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
+    expect([log.logEndOffset, [...inner.exec("SELECT * FROM chunk")].length]).toEqual([0, 0]);
+    failure = undefined;
+    await log.append(large());
+    expect(log.logEndOffset).toBe(2);
+    failure = new Error("disk I/O error");
+    await expect(log.append([makeBatch(kernel, 2, 1)])).rejects.toMatchObject({ code: "STORAGE_FAILED", details: { poisoned: true } });
+    await expect(log.append([makeBatch(kernel, 2, 1)])).rejects.toMatchObject({ code: "CLOSED" });
+  });
+});

@@ -1,0 +1,202 @@
+/**
+ * The chunk store's tables: every statement that touches them, and the plain rows that go in and out. chunk-log.ts draws
+ * them. The interface `Sql` is the part of a Durable Object's SQLite that is needed, so that Node's SQLite serves tests as well.
+ */
+import type { QuarantinedRange } from "../src/store/log-store.ts";
+
+/** Our bound; the platform's is 2 MB for a whole row, and its local runtime enforces none. */
+export const CHUNK_BYTES_MAX = 1024 * 1024;
+
+export type SqlValue = number | string | null | Uint8Array | ArrayBuffer;
+export type SqlRow = Record<string, SqlValue>;
+
+export interface Sql {
+  /** Rows are fetched while they are iterated; no await may come in between. */
+  exec(query: string, ...bindings: SqlValue[]): Iterable<SqlRow>;
+  /** All or nothing: what `work` did is undone when it throws. */
+  transaction<T>(work: () => T): T;
+}
+
+export interface ChunkRow {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly maxTimestamp: number;
+  readonly recordCount: number;
+  readonly writtenAt: number;
+  /** Checksum of all bytes, where batches leave holes between their offsets; elsewhere continuity checks as much. */
+  readonly crc: number | null;
+  readonly bytes: Uint8Array;
+}
+
+export interface SegmentRow {
+  baseOffset: number;
+  nextOffset: number;
+  bytes: number;
+  batches: number;
+  records: number;
+  maxTimestamp: number;
+  createdAt: number;
+  sealedAt: number | undefined;
+  compacted: boolean;
+  /** Highest leader epoch of its batches. */
+  epoch: number;
+}
+
+export interface LogMeta {
+  readonly start: number;
+  /** End of the sealed part when this was written: an offset that no row need name any more. */
+  readonly end: number;
+  readonly epoch: number;
+}
+
+export const emptySegment = (baseOffset: number, createdAt: number, epoch: number): SegmentRow => ({
+  baseOffset, nextOffset: baseOffset, bytes: 0, batches: 0, records: 0, maxTimestamp: -1, createdAt, sealedAt: undefined, compacted: false, epoch,
+});
+
+const SCHEMA = [
+  `CREATE TABLE IF NOT EXISTS chunk(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, max_timestamp INTEGER NOT NULL,
+     record_count INTEGER NOT NULL, written_at INTEGER NOT NULL, crc INTEGER, bytes BLOB NOT NULL) STRICT`,
+  `CREATE TABLE IF NOT EXISTS segment(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
+     batches INTEGER NOT NULL, records INTEGER NOT NULL, max_timestamp INTEGER NOT NULL, created_at INTEGER NOT NULL,
+     sealed_at INTEGER NOT NULL, compacted INTEGER NOT NULL, epoch INTEGER NOT NULL) STRICT`,
+  `CREATE TABLE IF NOT EXISTS damage(from_offset INTEGER PRIMARY KEY, to_offset INTEGER NOT NULL, position INTEGER NOT NULL,
+     bytes INTEGER NOT NULL, reason TEXT NOT NULL) STRICT`,
+  `CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID`,
+];
+const CHUNK = "base_offset, next_offset, max_timestamp, record_count, written_at, crc, bytes";
+
+export const bytesOf = (value: SqlValue | undefined): Uint8Array =>
+  value instanceof Uint8Array ? value : new Uint8Array(value as ArrayBuffer);
+
+const chunkOf = (row: SqlRow): ChunkRow => ({
+  baseOffset: Number(row["base_offset"]),
+  nextOffset: Number(row["next_offset"]),
+  maxTimestamp: Number(row["max_timestamp"]),
+  recordCount: Number(row["record_count"]),
+  writtenAt: Number(row["written_at"]),
+  crc: row["crc"] as number | null,
+  bytes: bytesOf(row["bytes"]),
+});
+
+export class ChunkTables {
+  constructor(readonly sql: Sql) {}
+
+  create(): void {
+    for (const statement of SCHEMA) this.#run(statement);
+  }
+
+  transaction<T>(work: () => T): T {
+    return this.sql.transaction(work);
+  }
+
+  /** Runs a statement to its end. */
+  #run(query: string, ...bindings: SqlValue[]): SqlRow[] {
+    return [...this.sql.exec(query, ...bindings)];
+  }
+
+  insertChunk(row: ChunkRow): void {
+    this.#run(`INSERT INTO chunk(${CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?)`, row.baseOffset, row.nextOffset, row.maxTimestamp, row.recordCount, row.writtenAt, row.crc, row.bytes);
+  }
+
+  /** Rows that begin at `baseOffset` or behind it. */
+  *chunksFrom(baseOffset: number): Generator<ChunkRow> {
+    for (const row of this.sql.exec(`SELECT ${CHUNK} FROM chunk WHERE base_offset >= ? ORDER BY base_offset`, baseOffset)) yield chunkOf(row);
+  }
+
+  /** The row that holds `offset`, if there is one, and those behind it. */
+  *chunksAround(offset: number): Generator<ChunkRow> {
+    const [floor] = this.#run("SELECT base_offset, next_offset FROM chunk WHERE base_offset <= ? ORDER BY base_offset DESC LIMIT 1", offset);
+    const holds = floor !== undefined && Number(floor["next_offset"]) > offset;
+    yield* this.chunksFrom(holds ? Number(floor["base_offset"]) : offset);
+  }
+
+  chunkAt(baseOffset: number): ChunkRow {
+    return chunkOf(this.#run(`SELECT ${CHUNK} FROM chunk WHERE base_offset = ?`, baseOffset)[0]!);
+  }
+
+  /** Base offsets of a segment's rows that reach `timestamp`. */
+  chunksByTime({ baseOffset, nextOffset }: SegmentRow, timestamp: number): number[] {
+    const query = "SELECT base_offset FROM chunk WHERE base_offset >= ? AND base_offset < ? AND max_timestamp >= ? ORDER BY base_offset";
+    return this.#run(query, baseOffset, nextOffset, timestamp).map((row) => Number(row["base_offset"]));
+  }
+
+  segments(): SegmentRow[] {
+    return this.#run("SELECT * FROM segment ORDER BY base_offset").map((row) => ({
+      baseOffset: Number(row["base_offset"]),
+      nextOffset: Number(row["next_offset"]),
+      bytes: Number(row["bytes"]),
+      batches: Number(row["batches"]),
+      records: Number(row["records"]),
+      maxTimestamp: Number(row["max_timestamp"]),
+      createdAt: Number(row["created_at"]),
+      sealedAt: Number(row["sealed_at"]),
+      compacted: row["compacted"] === 1,
+      epoch: Number(row["epoch"]),
+    }));
+  }
+
+  insertSegment(segment: SegmentRow): void {
+    const { baseOffset, nextOffset, bytes, batches, records, maxTimestamp, createdAt, sealedAt = 0, compacted, epoch } = segment;
+    this.#run(
+      "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      baseOffset, nextOffset, bytes, batches, records, maxTimestamp, Math.trunc(createdAt), Math.trunc(sealedAt), compacted ? 1 : 0, epoch,
+    );
+  }
+
+  deleteBelow(offset: number): void {
+    this.deleteRange(0, offset);
+    this.#run("DELETE FROM damage WHERE to_offset <= ?", offset);
+  }
+
+  deleteRange(from: number, to: number): void {
+    this.#run("DELETE FROM chunk WHERE base_offset >= ? AND base_offset < ?", from, to);
+    this.#run("DELETE FROM segment WHERE base_offset >= ? AND base_offset < ?", from, to);
+  }
+
+  damage(): QuarantinedRange[] {
+    return this.#run("SELECT * FROM damage ORDER BY from_offset").map((row) => ({
+      from: Number(row["from_offset"]),
+      to: Number(row["to_offset"]),
+      slot: undefined,
+      position: Number(row["position"]),
+      bytes: Number(row["bytes"]),
+      reason: String(row["reason"]),
+    }));
+  }
+
+  saveDamage({ from, to, position, bytes, reason }: QuarantinedRange): void {
+    this.#run("INSERT OR REPLACE INTO damage VALUES (?, ?, ?, ?, ?)", from, to, position, bytes, reason);
+  }
+
+  meta(key: string): SqlValue | undefined {
+    return this.#run("SELECT value FROM meta WHERE key = ?", key)[0]?.["value"];
+  }
+
+  saveMeta(key: string, value: SqlValue): void {
+    this.#run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value);
+  }
+
+  log(): LogMeta | undefined {
+    const text = this.meta("log");
+    return text === undefined ? undefined : (JSON.parse(String(text)) as LogMeta);
+  }
+
+  saveLog(meta: LogMeta): void {
+    this.saveMeta("log", JSON.stringify(meta));
+  }
+
+  producers(): { offset: number; bytes: Uint8Array } | undefined {
+    const value = this.meta("producers");
+    if (value === undefined) return undefined;
+    const bytes = bytesOf(value);
+    return { offset: Number(new DataView(bytes.buffer, bytes.byteOffset).getBigInt64(0)), bytes: bytes.subarray(8) };
+  }
+
+  /** An offset and what the log wants kept with it, in one row. */
+  saveProducers(offset: number, bytes: Uint8Array): void {
+    const value = new Uint8Array(8 + bytes.length);
+    new DataView(value.buffer).setBigInt64(0, BigInt(offset));
+    value.set(bytes, 8);
+    this.saveMeta("producers", value);
+  }
+}
