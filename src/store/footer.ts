@@ -11,7 +11,7 @@
  *   footer  0 "TIDEFOOT" · 8 u32 version · 12 u32 flags (1 compacted) · 16 i64 base offset · 24 i64 next offset
  *           · 32 u32 body bytes · 36 u32 offset index bytes · 40 u32 time index bytes · 44 u32 producers bytes
  *           · 48 u32 batches · 52 u32 records · 56 i64 first timestamp · 64 i64 max timestamp · 72 i64 sealed at
- *           · 80 u32 CRC-32C of the body · 84 u32 CRC-32C of the two indexes and the producers
+ *           · 80 u32 CRC-32C of the body, when compacted · 84 u32 CRC-32C of the two indexes and the producers
  *           · 88 u32 footer CRC of the segment before (0: none known) · 92 i32 epoch · 96 u32 zero
  *           · 100 u32 CRC-32C of 0 … 99
  *

@@ -114,7 +114,7 @@ async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promi
     });
     // A stale page may hold good batches of a tail that was cut: none of ours ends behind the limit.
     const validBytes = scan.nextOffset <= limitOffset ? scan.validBytes : bytesBelow(window, limitOffset);
-    if (validBytes > 0) segment.add(kernel, window.subarray(0, validBytes), false);
+    if (validBytes > 0) segment.add(kernel, window.subarray(0, validBytes));
     if (validBytes < scan.validBytes) return Status.BAD_OFFSET;
     const goesOn = scan.status === Status.OK || scan.status === Status.NEED_MORE;
     if (!goesOn || scan.validBytes === 0) return scan.status;

@@ -56,7 +56,7 @@ async function writeOutput(log: SegmentedLog, slot: number, output: ReplacementS
   const segment = new Segment({ slot, baseOffset, epoch, createdAt: now() });
   await log.store.beginSegment(log.name, segment);
   await volume.write(slot, BODY_AT, bytes);
-  segment.add(kernel, bytes, true);
-  segment.becomeSealed(await writeSections(volume, kernel, segment, { nextOffset, sealedAt, compacted: true, producers, previousFooterCrc: 0, epoch }));
+  segment.add(kernel, bytes);
+  segment.becomeSealed(await writeSections(volume, kernel, segment, { nextOffset, sealedAt, compacted: true, bodyCrc: kernel.crc32c(bytes), producers, previousFooterCrc: 0, epoch }));
   return segment;
 }

@@ -17,6 +17,8 @@ export interface SealOptions {
   readonly nextOffset: number;
   readonly sealedAt: number;
   readonly compacted: boolean;
+  /** Of a compacted segment; else 0. */
+  readonly bodyCrc: number;
   readonly producers: Uint8Array;
   readonly previousFooterCrc: number;
   readonly epoch: number;
@@ -27,8 +29,8 @@ export interface SealOptions {
  * segment is still active in the catalog, its walk ends at the first section, and sealing starts again.
  */
 export async function writeSections(volume: Volume, kernel: Kernel, segment: Segment, options: SealOptions): Promise<SealedEntry> {
-  const { baseOffset, bytes, batches, records, firstTimestamp, maxTimestamp, bodyCrc, indexes } = segment;
-  const { producers, previousFooterCrc, epoch, ...sealing } = options;
+  const { baseOffset, bytes, batches, records, firstTimestamp, maxTimestamp, indexes } = segment;
+  const { producers, previousFooterCrc, epoch, bodyCrc, ...sealing } = options;
   const sections = concat([indexes.offset, indexes.time, producers]);
   const lengths = { offsetIndexBytes: indexes.offset.length, timeIndexBytes: indexes.time.length, producersBytes: producers.length };
   const said = { ...sealing, ...lengths, batches, records, maxTimestamp };
@@ -39,7 +41,7 @@ export async function writeSections(volume: Volume, kernel: Kernel, segment: Seg
 }
 
 export interface Sections {
-  /** What the footer says: the CRC-32C of the body as it was sealed. */
+  /** Of a compacted segment: the CRC-32C of the body as it was written. */
   readonly bodyCrc: number;
   readonly indexes: Indexes;
   readonly producers: Uint8Array;

@@ -14,7 +14,6 @@ import type { Kernel } from "../kernel/types.ts";
 import { Catalog, CATALOG_SLOTS, type CatalogState, type LogEntry } from "./catalog.ts";
 import type { LogRecovery } from "./log-store.ts";
 import { epochBehind, markOrStart, type TailCut, type Walk, walkDurable, walkTail, walkUnmarked } from "./recovery.ts";
-import { bodyCrc } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { SegmentedLog } from "./segmented-log.ts";
@@ -208,7 +207,6 @@ export class SegmentStore {
     // A lost slot may have held the log start: what comes next must not land below it, where nobody could read it.
     const behind = walked.segment.nextOffset < entry.logStartOffset;
     const segment = behind ? new Segment({ ...active.entry(), baseOffset: entry.logStartOffset }) : walked.segment;
-    segment.bodyCrc = await bodyCrc(volume, kernel, segment);
     segments.push(segment);
     const recovery: LogRecovery = {
       ...recoveryOf(entry.name, segments, entry.logStartOffset),

@@ -23,8 +23,6 @@ export class Segment {
   records = 0;
   maxTimestamp = -1;
   firstTimestamp = -1;
-  /** CRC-32C of the body so far. */
-  bodyCrc = 0;
   sealed: SealedEntry | undefined;
   /** Damage inside this segment; positions count from the body's start. */
   damage: QuarantinedRange[] = [];
@@ -68,12 +66,8 @@ export class Segment {
     return this.loaded ?? { offset: this.#offsetEntries.bytes, time: this.#timeEntries.bytes };
   }
 
-  /**
-   * Counts whole batches that continue the segment. `countCrc` carries the body CRC on; recovery leaves it out and
-   * computes it once over all bytes.
-   */
-  add(kernel: Kernel, bytes: Uint8Array, countCrc: boolean): void {
-    if (countCrc) this.bodyCrc = kernel.crc32c(bytes, this.bodyCrc);
+  /** Counts whole batches that continue the segment. */
+  add(kernel: Kernel, bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length; ) {
       const part = bytes.subarray(at, at + KERNEL_BATCH_BYTES_MAX);
       const scan = kernel.scan(part, {

@@ -151,7 +151,7 @@ export class SegmentedLog implements LogStore {
       if (this.#mark.clean || this.flushed.position - this.#mark.position >= this.#markBytes) await this.writeMark();
       for (const part of joined(batches)) {
         await volume.write(active.slot, BODY_AT + active.bytes, part);
-        active.add(kernel, part, true);
+        active.add(kernel, part);
       }
     });
   }
@@ -214,6 +214,7 @@ export class SegmentedLog implements LogStore {
       nextOffset: segment.nextOffset,
       sealedAt: this.store.now(),
       compacted: false,
+      bodyCrc: 0,
       // Without room the state is found by walking further back; nothing depends on this section.
       producers: snapshot && snapshot.length <= room ? snapshot : new Uint8Array(0),
       previousFooterCrc: this.all[this.all.length - 2]?.sealed?.footerCrc ?? 0,
