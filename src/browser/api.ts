@@ -185,16 +185,24 @@ export type TideEvent =
   | { readonly type: "recovery"; readonly report: readonly LogRecovery[] }
   | { readonly type: "quota"; readonly topic: string; readonly message: string }
   | { readonly type: "reopened"; readonly reason: string }
+  /** This tab's calls go on at this leader. */
+  | { readonly type: "leaderchange"; readonly role: "leader" | "follower"; readonly epoch: number }
+  /** The leader is gone, or gave up; calls wait for the next one. */
+  | { readonly type: "leaderlost"; readonly reason: string }
+  /** Another tab runs another version of this library. */
+  | { readonly type: "version"; readonly ours: number; readonly theirs: number }
   | { readonly type: "closed"; readonly reason: string };
 
 export interface Tide {
   readonly name: string;
+  /** Whether this tab's worker writes, or another's. Both can do the same. */
+  readonly role: "leader" | "follower";
   readonly storage: StorageReport;
   /** One report per topic known to the volume, from this open. */
   readonly recovery: readonly LogRecovery[];
   topic<V = unknown>(name: string, options?: TopicOptions<V>): Topic<V>;
   topics(): Promise<readonly string[]>;
   on(listener: (event: TideEvent) => void): () => void;
-  /** Waits for acks on the way, flushes, releases the lock. */
+  /** Waits for acks on the way; the leader flushes, and leaves the lead to another tab. */
   close(): Promise<void>;
 }

@@ -11,6 +11,8 @@ import type { Log } from "../log/log.ts";
 import type { SegmentStore } from "../store/segment-store.ts";
 import type { TopicState } from "./api.ts";
 import { explainSeek, exportSegment } from "./inspect.ts";
+import type { PortClient } from "./port-client.ts";
+import type { PortOrName } from "./protocol.ts";
 
 /** What control needs of the worker's host. */
 export interface Controlled {
@@ -59,7 +61,7 @@ const methods = (call: (method: string) => Call): Record<string, Call> =>
   new Proxy({}, { get: (_, method) => (method === "then" ? undefined : call(String(method))) });
 
 /** In the worker: serves control calls on `port`. */
-export function offerControl(port: MessagePort, host: Controlled): void {
+export function offerControl(port: PortOrName, host: Controlled): void {
   const control = new HostControl(host) as unknown as Record<string, Call>;
   const enveloped = methods((method) => async (...args): Promise<Outcome> => {
     try {
@@ -68,14 +70,16 @@ export function offerControl(port: MessagePort, host: Controlled): void {
       return { error: TidemarkError.from(thrown).toWire() };
     }
   });
-  expose(enveloped, port);
+  expose(enveloped, typeof port === "string" ? new BroadcastChannel(port) : port);
 }
 
-/** In the page. A call does not notice by itself that the worker is gone. */
-export function controlOver(port: MessagePort): Control {
-  const remote = wrap<Record<string, Call>>(port);
+/** In the page. A call does not notice by itself that the worker is gone: its connection does. */
+export async function controlOver(connection: PortClient): Promise<Control> {
+  const [ours, port] = connection.pair();
+  await connection.call({ op: "control", port });
+  const remote = wrap<Record<string, Call>>(ours);
   return methods((method) => async (...args) => {
-    const outcome = (await remote[method]!(...args)) as Outcome;
+    const outcome = (await Promise.race([remote[method]!(...args), connection.failed])) as Outcome;
     if ("error" in outcome) throw TidemarkError.fromWire(outcome.error);
     return outcome.ok;
   }) as unknown as Control;

@@ -6,4 +6,4 @@ export { MemoryVolume } from "../store/memory-volume.ts";
 export { replaceSegments } from "../store/replace.ts";
 export { appendAll } from "./append-all.ts";
 export { controlOver, offerControl } from "./control.ts";
-export { isPrivate, prove } from "./prove.ts";
+export { openProved } from "./prove.ts";

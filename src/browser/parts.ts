@@ -11,6 +11,8 @@ export interface Parts {
   readonly indexeddb?: string;
   /** appendAll, gzip, retention, compaction, control calls with Comlink, the proof before a new tide, the volume in memory. */
   readonly extras?: string;
+  /** Leader election, followers, fail-over: when a second tab shows up. */
+  readonly tabs?: string;
 }
 
 export const parts: { -readonly [part in keyof Parts]: Parts[part] } = {};

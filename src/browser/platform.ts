@@ -4,3 +4,16 @@ export const databaseName = (name: string): string => `tidemark:${name}`;
 export const markName = (name: string, of: "opfs" | "private"): string => `tidemark-${of}:${name}`;
 export const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Not awaited: marks are for the next open. */
+export function leaveMark(mark: string): void {
+  const request = indexedDB.open(mark);
+  request.onsuccess = () => request.result.close();
+}
+
+/** Resolves when the lock is ours, to what gives it back; the page's end does so too. undefined: not available. */
+export function takeLock(name: string, options: LockOptions): Promise<(() => void) | undefined> {
+  return new Promise((resolve, reject) => {
+    navigator.locks.request(name, options, (lock) => (lock ? new Promise<void>(resolve) : resolve(undefined))).catch(reject);
+  });
+}

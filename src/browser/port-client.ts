@@ -1,8 +1,12 @@
-/** The page's end of the data port: numbers requests, keeps to the credit, and settles everything when the worker is gone. */
+/**
+ * The page's way to the worker that leads: numbers requests, keeps to the credit, and settles everything when the worker is
+ * gone, however it went.
+ */
 import { TidemarkError } from "../errors.ts";
 import type { AppendResult, Fetched } from "../log/types.ts";
 import type { TideEvent } from "./api.ts";
-import { type Answer, type AppendRequest, type Failed, type Hello, PROTOCOL_VERSION, type Request, type Told } from "./protocol.ts";
+import type { Control } from "./control.ts";
+import { type Answer, type AppendRequest, type Failed, type Hello, type PortOrName, PROTOCOL_VERSION, type Request, type Told } from "./protocol.ts";
 
 interface Call {
   readonly resolve: (value: never) => void;
@@ -19,21 +23,33 @@ export class PortClient {
   #credit = 0;
   /** Appends that wait for credit, in order. */
   readonly #waiting: { readonly bytes: number; readonly go: () => void; readonly reject: (reason: unknown) => void }[] = [];
-  #failure: TidemarkError | undefined;
-  onEvent: ((event: TideEvent) => void) | undefined;
-  /** What the worker says of the open tide, or why there is none. */
-  readonly ready: Promise<unknown>;
+  #control: Promise<Control> | undefined;
+  #fail!: (error: TidemarkError) => void;
+  readonly failed = new Promise<never>((_, reject) => (this.#fail = reject));
   #greeted!: (opened: unknown) => void;
-  #refused!: (error: TidemarkError) => void;
+  /** What the worker says of the open tide, or why there is none. */
+  readonly ready = Promise.race([new Promise<unknown>((resolve) => (this.#greeted = resolve)), this.failed]);
+  ended: TidemarkError | undefined;
+  onEvent: ((event: TideEvent) => void) | undefined;
+  onEnd: ((error: TidemarkError) => void) | undefined;
 
-  constructor(port: MessagePort) {
+  /** `lifeLock`: held by the worker as long as it lives. `stop`: gives back what this connection holds. */
+  constructor(
+    port: MessagePort,
+    readonly lifeLock = "",
+    readonly stop?: () => void,
+  ) {
     this.#port = port;
-    this.ready = new Promise((resolve, reject) => {
-      this.#greeted = resolve;
-      this.#refused = reject;
-    });
     this.ready.catch(() => undefined);
+    // The worker's first word: it holds its lock.
+    this.onEvent = () => this.watch();
     port.onmessage = ({ data }: MessageEvent<Hello | Failed | Told | Answer>) => this.#receive(data);
+  }
+
+  /** A lock is granted when its holder is gone; no heartbeat is needed, and none is fooled by throttling. */
+  watch(): void {
+    // Shared: one that watches and is frozen keeps no other from being told.
+    void navigator.locks.request(this.lifeLock, { mode: "shared" }, () => this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
   }
 
   #receive(message: Hello | Failed | Told | Answer): void {
@@ -42,13 +58,11 @@ export class PortClient {
     if ("event" in message) return this.onEvent?.(message.event);
     if ("hello" in message) {
       if (message.hello !== PROTOCOL_VERSION || !Number.isSafeInteger(message.creditBytes)) {
-        this.fail(new TidemarkError("UNSUPPORTED_FORMAT", "page and worker differ in version", { page: PROTOCOL_VERSION, worker: message.hello }));
-        return;
+        return this.fail(new TidemarkError("UNSUPPORTED_FORMAT", "page and worker differ in version", { page: PROTOCOL_VERSION, worker: message.hello }));
       }
       this.#credit = message.creditBytes;
       this.#greeted(message.opened);
-      this.#spend();
-      return;
+      return this.#spend();
     }
     const call = this.#calls.get(message.id);
     // Cancelled meanwhile.
@@ -66,27 +80,22 @@ export class PortClient {
   }
 
   #spend(): void {
-    while (this.#waiting[0] && (this.#failure || this.#credit >= this.#waiting[0].bytes)) this.#waiting.shift()!.go();
+    while (this.#waiting[0] && (this.ended || this.#credit >= this.#waiting[0].bytes)) this.#waiting.shift()!.go();
   }
 
   append(request: Omit<AppendRequest, "op">): Promise<AppendResult> {
     const bytes = request.batch.length;
     return new Promise((resolve, reject) => {
-      const post = () => this.#post<AppendResult>({ op: "append", ...request }, { transfer: [request.batch.buffer as ArrayBuffer], creditBytes: bytes });
-      this.#waiting.push({ bytes, go: () => void post().then(resolve, reject), reject });
+      const go = () => void this.call<AppendResult>({ op: "append", ...request }, undefined, bytes).then(resolve, reject);
+      this.#waiting.push({ bytes, go, reject });
       this.#spend();
     });
   }
 
-  call<T = Fetched>(request: Request, signal?: AbortSignal): Promise<T> {
-    return this.#post<T>(request, { ...(signal && { signal }), ...("port" in request && { transfer: [request.port] }) });
-  }
-
-  #post<T>(request: Request, options: { transfer?: Transferable[]; creditBytes?: number; signal?: AbortSignal }): Promise<T> {
-    const { transfer = [], creditBytes = 0, signal } = options;
-    if (this.#failure) return Promise.reject(this.#failure);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+  call<T = Fetched>(request: Request, signal?: AbortSignal, creditBytes = 0): Promise<T> {
     return new Promise<T>((resolve, reject) => {
+      if (this.ended) throw this.ended;
+      signal?.throwIfAborted();
       const id = this.#nextId++;
       const abort = () => {
         const call = this.#calls.get(id);
@@ -99,15 +108,29 @@ export class PortClient {
       const done = signal && (() => signal.removeEventListener("abort", abort));
       this.#calls.set(id, { resolve, reject, creditBytes, done, appends: request.op === "append" });
       this.#credit -= creditBytes;
-      this.#port.postMessage({ id, ...request }, transfer);
+      const { batch, port } = request as { batch?: Uint8Array<ArrayBuffer>; port?: PortOrName };
+      this.#port.postMessage({ id, ...request }, [batch?.buffer, port].filter((each) => each instanceof Object));
     });
+  }
+
+  /** Two ends of a new port: ours, and what the other side is sent. */
+  pair = (): readonly [MessagePort, PortOrName] => {
+    const { port1, port2 } = new MessageChannel();
+    return [port1, port2];
+  };
+
+  async control(method: keyof Control, ...args: unknown[]): Promise<unknown> {
+    this.#control ??= import("./control.ts").then(({ controlOver }) => controlOver(this));
+    // What failed may succeed later (no network).
+    this.#control.catch(() => (this.#control = undefined));
+    return ((await this.#control)[method] as (...args: unknown[]) => unknown)(...args);
   }
 
   /** No answer will come any more: appends on their way may have been written, all else simply ends. */
   fail(error: TidemarkError): void {
-    if (this.#failure) return;
-    this.#failure = error;
-    this.#refused(error);
+    if (this.ended) return;
+    this.ended = error;
+    this.#fail(error);
     const unknown = new TidemarkError("OUTCOME_UNKNOWN", `no answer: ${error.message}`, {}, { cause: error });
     for (const [id, call] of [...this.#calls]) {
       this.#calls.delete(id);
@@ -116,5 +139,7 @@ export class PortClient {
     }
     for (const { reject } of this.#waiting.splice(0)) reject(error);
     this.#port.close();
+    this.stop?.();
+    this.onEnd?.(error);
   }
 }

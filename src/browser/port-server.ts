@@ -15,7 +15,8 @@ export interface PortHost {
 export class PortServer {
   readonly #port: MessagePort;
   readonly #host: PortHost;
-  readonly #running = new Map<number, AbortController>();
+  /** Requests under way; whoever ends the port ends them. */
+  readonly running = new Map<number, AbortController>();
   #creditUsed = 0;
 
   /** `opened`: what the page is told first. */
@@ -34,17 +35,17 @@ export class PortServer {
   async #receive(message: unknown): Promise<void> {
     const { id, ...request } = (typeof message === "object" && message !== null ? message : {}) as { id?: unknown } & Request;
     if (typeof id !== "number" || !Number.isSafeInteger(id)) return;
-    if (request.op === "cancel") return this.#running.get(id)?.abort(new TidemarkError("CLOSED", "cancelled"));
+    if (request.op === "cancel") return this.running.get(id)?.abort(new TidemarkError("CLOSED", "cancelled"));
     try {
-      if (this.#running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "this number is taken", { id });
-      if (this.#running.size >= REQUESTS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many requests under way", { requestsMax: REQUESTS_MAX });
+      if (this.running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "this number is taken", { id });
+      if (this.running.size >= REQUESTS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many requests under way", { requestsMax: REQUESTS_MAX });
       const controller = new AbortController();
-      this.#running.set(id, controller);
+      this.running.set(id, controller);
       try {
         const ok = await this.#run(request, controller.signal);
         this.#port.postMessage({ id, ok }, buffersOf(ok));
       } finally {
-        this.#running.delete(id);
+        this.running.delete(id);
       }
     } catch (thrown) {
       const error = TidemarkError.from(thrown);
@@ -84,7 +85,7 @@ function isRequest(request: object): boolean {
   const { last, timestamp } = Object(position) as Record<string, unknown>;
   const isNumber = (value: unknown) => typeof value === "number";
   if (op === "ready" || op === "close") return true;
-  if (op === "control") return port instanceof MessagePort;
+  if (op === "control" || op === "join") return port instanceof MessagePort || typeof port === "string";
   if (typeof topic !== "string" || (isolation !== "committed" && isolation !== "provisional")) return false;
   if (op === "topic") return Object(settings) === settings;
   if (op === "fetch") return isNumber(from) && Number.isSafeInteger(maxBytes) && (maxBytes as number) >= 0;

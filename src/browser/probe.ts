@@ -15,7 +15,7 @@ import { TidemarkError } from "../errors.ts";
 import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
 import { findDirectory } from "./opfs.ts";
 import { OpfsVolume } from "./opfs-volume.ts";
-import { databaseName, isNamed, markName } from "./platform.ts";
+import { databaseName, isNamed, leaveMark, markName } from "./platform.ts";
 
 export interface VolumeChoice {
   readonly name: string;
@@ -34,45 +34,41 @@ export interface VolumeOptions {
   readonly durability?: VolumeInfo["durability"];
 }
 
-const OPEN: { readonly [engine in Engine]: (options: VolumeOptions) => Promise<Volume> } = {
+export type Openers = { readonly [engine in Engine]: (options: VolumeOptions) => Promise<Volume> };
+const OPEN: Openers = {
   opfs: (options) => OpfsVolume.open(options),
   indexeddb: async (options) => (await import("./idb-volume.ts")).IdbVolume.open(options),
   memory: async (options) => new (await import("../store/memory-volume.ts")).MemoryVolume(options),
 };
 
+/** Why this engine is refused; throws what no other engine would make better. */
+export function rejection(engine: Engine, thrown: unknown): Rejected {
+  const error = TidemarkError.from(thrown, "STORAGE_FAILED");
+  if (error.code === "ALREADY_OPEN" || error.code === "UNSUPPORTED_FORMAT") throw error;
+  return { engine, reason: error.message };
+}
+
+export function noStorage(home: Engine | undefined, rejected: readonly Rejected[]): TidemarkError {
+  const reasons = rejected.map((each) => `${each.engine}: ${each.reason}`).join("; ");
+  return new TidemarkError("NO_STORAGE", `${home ? `this tide is in ${home}, which fails` : "no engine works"}: ${reasons}`, { home });
+}
+
 /** Opens the tide's volume. NO_STORAGE with the reasons; ALREADY_OPEN when another worker holds it. */
-export async function openVolume({ name, engine, slotBytes }: VolumeChoice): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
-  const rejected: Rejected[] = [];
+export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
+  const { name, engine, slotBytes } = choice;
   const names = await databaseNames();
   const marked = names?.includes(markName(name, "opfs"));
   const inOpfs = await hasSlots(name).catch((thrown: unknown) => marked && !isNamed(thrown, "NotFoundError"));
   const home = inOpfs ? "opfs" : names?.includes(databaseName(name)) ? "indexeddb" : undefined;
-  const candidates: readonly Engine[] = engine !== "auto" ? [engine] : home ? [home] : ["opfs", "indexeddb"];
-  // Looked at once, when the tide is made, or where no mark can say it.
-  const asked = (!home || !names) && engine !== "memory" && (await (await import("./prove.ts")).isPrivate());
-  const durability = asked || names?.includes(markName(name, "private")) ? "none" : "device";
-  for (const candidate of candidates) {
-    try {
-      // A tide that is there has proved its engine; opening its store writes, flushes and reads back the catalog anyway.
-      if (candidate !== home && candidate !== "memory") await (await import("./prove.ts")).prove(candidate, OPEN[candidate]);
-      const volume = await OPEN[candidate]({ name, slotBytes, durability });
-      // Not awaited: they are for the next open, and nothing here depends on them.
-      if (candidate === "opfs" && !marked) leaveMark(markName(name, "opfs"));
-      if (asked) leaveMark(markName(name, "private"));
-      return { volume, rejected };
-    } catch (thrown) {
-      const error = TidemarkError.from(thrown, "STORAGE_FAILED");
-      if (error.code === "ALREADY_OPEN" || error.code === "UNSUPPORTED_FORMAT") throw error;
-      rejected.push({ engine: candidate, reason: error.message });
-    }
+  if (!home || !names || (engine !== "auto" && engine !== home)) return (await import("./prove.ts")).openProved(choice, home, names, OPEN);
+  try {
+    // A tide that is there has proved its engine; opening its store writes, flushes and reads back the catalog anyway.
+    const volume = await OPEN[home]({ name, slotBytes, durability: names.includes(markName(name, "private")) ? "none" : "device" });
+    if (inOpfs && !marked) leaveMark(markName(name, "opfs"));
+    return { volume, rejected: [] };
+  } catch (thrown) {
+    throw noStorage(home, [rejection(home, thrown)]);
   }
-  const reasons = rejected.map((each) => `${each.engine}: ${each.reason}`).join("; ");
-  throw new TidemarkError("NO_STORAGE", `${home ? `this tide is in ${home}, which fails` : "no engine works"}: ${reasons}`, { home });
-}
-
-function leaveMark(mark: string): void {
-  const request = indexedDB.open(mark);
-  request.onsuccess = () => request.result.close();
 }
 
 async function hasSlots(name: string): Promise<boolean> {

@@ -14,6 +14,7 @@
  *    │ ─── { id, op: "ready" } ──────────────────▶│   answered once a failed store is open again
  *    │ ─── { id, op: "topic", topic, settings } ─▶│   opens a topic's log
  *    │ ─── { id, op: "control", port } ──────────▶│   Comlink on that port from now on (control.ts)
+ *    │ ─── { id, op: "join", port, life } ───────▶│   another tab's data port (tabs.ts); only from the leader's own page
  *    │ ─── { id, op: "close" } ──────────────────▶│   flushes and closes everything
  *    │ ◀── { event } ─────────────────────────────│   a TideEvent, unasked
  *
@@ -52,10 +53,19 @@ export interface ResolveRequest {
   readonly position: unknown;
   readonly isolation?: Isolation;
 }
+/** A port; or, where none can be sent, the name of a BroadcastChannel that both ends open. */
+export type PortOrName = MessagePort | string;
+export interface JoinRequest {
+  readonly op: "join";
+  readonly port: PortOrName;
+  /** A lock that the tab holds as long as it keeps the port. */
+  readonly life: string;
+}
 /** What concerns the tide and not one log's records. */
 export type ManageRequest =
   | { readonly op: "topic"; readonly topic: string; readonly settings: Partial<LogSettings> }
-  | { readonly op: "control"; readonly port: MessagePort }
+  | { readonly op: "control"; readonly port: PortOrName }
+  | JoinRequest
   | { readonly op: "ready" | "close" };
 export type Request = AppendRequest | FetchRequest | ResolveRequest | ManageRequest | { readonly op: "cancel" };
 

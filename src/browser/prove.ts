@@ -1,9 +1,12 @@
-/** What is looked at before a new tide is made: whether storage lasts, and whether the engine keeps what it is given. */
+/**
+ * What is looked at before a new tide is made, or one in an engine that was asked for: whether storage lasts, and whether the
+ * engine keeps what it is given.
+ */
 import { TidemarkError } from "../errors.ts";
 import { type Engine, readExactly, type Volume } from "../store/volume.ts";
 import { type DirectoryHandle, findDirectory, openHandle, type SyncHandle } from "./opfs.ts";
-import { databaseName, isNamed } from "./platform.ts";
-import type { VolumeOptions } from "./probe.ts";
+import { databaseName, isNamed, leaveMark, markName } from "./platform.ts";
+import { noStorage, type Openers, type Rejected, rejection, type VolumeChoice, type VolumeOptions } from "./probe.ts";
 
 const SLOT_BYTES = 64 * 1024;
 
@@ -15,8 +18,34 @@ async function remove(engine: Engine, name: string): Promise<void> {
   });
 }
 
+/** Tries the engines in their order; `names`: the databases there are, undefined when IndexedDB is off. */
+export async function openProved(
+  { name, engine, slotBytes }: VolumeChoice,
+  home: "opfs" | "indexeddb" | undefined,
+  names: readonly unknown[] | undefined,
+  open: Openers,
+): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
+  const rejected: Rejected[] = [];
+  const candidates: readonly Engine[] = engine !== "auto" ? [engine] : home ? [home] : ["opfs", "indexeddb"];
+  // Looked at once, when the tide is made, or where no mark can say it.
+  const asked = (!home || !names) && engine !== "memory" && (await isPrivate());
+  const durability = asked || names?.includes(markName(name, "private")) ? "none" : "device";
+  for (const candidate of candidates) {
+    try {
+      if (candidate !== home && candidate !== "memory") await prove(candidate, open[candidate]);
+      const volume = await open[candidate]({ name, slotBytes, durability });
+      if (candidate === "opfs" && !names?.includes(markName(name, "opfs"))) leaveMark(markName(name, "opfs"));
+      if (asked) leaveMark(markName(name, "private"));
+      return { volume, rejected };
+    } catch (thrown) {
+      rejected.push(rejection(candidate, thrown));
+    }
+  }
+  throw noStorage(home, rejected);
+}
+
 /** Writes, flushes, closes, opens again and compares, in a volume of its own that is gone afterwards. */
-export async function prove(engine: Engine, open: (options: VolumeOptions) => Promise<Volume>): Promise<void> {
+async function prove(engine: Engine, open: (options: VolumeOptions) => Promise<Volume>): Promise<void> {
   const name = `.probe-${crypto.randomUUID()}`;
   const options = { name, slotBytes: SLOT_BYTES };
   const written = crypto.getRandomValues(new Uint8Array(1000));
@@ -45,7 +74,7 @@ const ABSURD_BYTES = 2 ** 50;
  * is ignored there in silence, while a disk's is refused by the quota. Other engines are not asked for that size: Firefox
  * may evict other sites' data before it refuses. What can't be asked counts as not private.
  */
-export async function isPrivate(): Promise<boolean> {
+async function isPrivate(): Promise<boolean> {
   let root: DirectoryHandle;
   try {
     root = await findDirectory([], false);

@@ -3,14 +3,15 @@ import { TidemarkError } from "../errors.ts";
 import { Producer, type ProducerRecord } from "../delivery/producer.ts";
 import { type ReadSource, readBatches } from "../delivery/reader.ts";
 import { serializerOf } from "../delivery/serializer.ts";
-import type { Kernel } from "../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../log/limits.ts";
-import type { Acks, CleanResult, FetchOptions, Isolation, LogSettings, StartPosition } from "../log/types.ts";
+import type { Acks, CleanResult, Fetched, FetchOptions, Isolation, LogSettings, StartPosition } from "../log/types.ts";
 import type {
   Ack, AppendAllOptions, ReadOptions, RecordInput, SeekExplanation, SegmentExport, Serializer, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
 } from "./api.ts";
-import type { ControlCall } from "./client.ts";
+import type { BrowserTide } from "./client.ts";
+import type { Control } from "./control.ts";
 import type { PortClient } from "./port-client.ts";
+import type { Request } from "./protocol.ts";
 
 const encoder = new TextEncoder();
 const BATCH_BYTES = 256 * 1024;
@@ -35,35 +36,43 @@ function newProducerId(): number {
   return (high! & 0x1fffff) * 2 ** 32 + low!;
 }
 
+/** A call that met a failing store, or a leader that went, is made again where the logs are open anew; `ready` rejects when they never will be. */
+export async function retried<T>(tide: BrowserTide, call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (thrown) {
+      // A read that its reader has left ends with the reader's reason, whatever that is.
+      if (signal?.aborted || !(thrown instanceof TidemarkError) || thrown.kind !== "reopen") throw thrown;
+      await tide.ready();
+    }
+  }
+}
+
 export class BrowserTopic<V> implements Topic<V> {
   readonly name: string;
-  readonly #kernel: Kernel;
-  readonly #port: PortClient;
-  readonly #control: ControlCall;
+  readonly #tide: BrowserTide;
   readonly #settings: Partial<LogSettings>;
   readonly #serializer: Serializer<V>;
   readonly #producer: Producer;
   readonly #acks: Acks;
   readonly #inFlightBytesMax: number;
-  #opened: Promise<void> | undefined;
+  /** Where it is open. */
+  #port: PortClient | undefined;
+  #opened!: Promise<PortClient>;
 
-  constructor(name: string, options: TopicOptions<V>, parts: { readonly kernel: Kernel; readonly port: PortClient; readonly control: ControlCall }) {
+  constructor(name: string, options: TopicOptions<V>, tide: BrowserTide) {
     this.name = name;
-    this.#kernel = parts.kernel;
-    this.#port = parts.port;
-    this.#control = parts.control;
+    this.#tide = tide;
     this.#settings = settingsOf(options as TopicOptions<never>);
     this.#serializer = serializerOf<V>(options.serializer);
     this.#acks = options.acks ?? "flushed";
     this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX;
     const { recordBytesMax = DEFAULT_SETTINGS.recordBytesMax, batchBytesMax = DEFAULT_SETTINGS.batchBytesMax } = this.#settings;
     this.#producer = new Producer({
-      kernel: parts.kernel,
-      send: async (batch, options) => {
-        await this.#open();
-        return this.#port.append({ topic: name, batch, ...options });
-      },
-      reopened: () => this.#reopened(),
+      kernel: tide.kernel,
+      send: async (batch, options) => (await this.#open()).append({ topic: name, batch, ...options }),
+      reopened: () => tide.ready(),
       schedule: (work) => queueMicrotask(work),
       newId: newProducerId,
       codec: options.codec ?? "none",
@@ -74,17 +83,20 @@ export class BrowserTopic<V> implements Topic<V> {
     });
   }
 
-  /** Once per page; again after a failure, which may pass (a full disk). */
-  #open(): Promise<void> {
-    this.#opened ??= this.#port.call<void>({ op: "topic", topic: this.name, settings: this.#settings }).catch((thrown: unknown) => {
-      this.#opened = undefined;
-      throw thrown;
-    });
+  /** Once per leader; again after a failure, which may pass (a full disk). */
+  #open(): Promise<PortClient> {
+    const port = this.#tide.connection!;
+    if (this.#port !== port) {
+      this.#port = port;
+      this.#opened = port.call({ op: "topic", topic: this.name, settings: this.#settings }).then(
+        () => port,
+        (thrown: unknown) => {
+          this.#port = undefined;
+          throw thrown;
+        },
+      );
+    }
     return this.#opened;
-  }
-
-  #reopened(): Promise<void> {
-    return this.#port.call<void>({ op: "ready" });
   }
 
   #record({ key, value, headers, timestamp = Date.now() }: RecordInput<V>): ProducerRecord {
@@ -118,27 +130,16 @@ export class BrowserTopic<V> implements Topic<V> {
   // --- reading -----------------------------------------------------------------------------------------------------
 
   readonly #source: ReadSource = {
-    fetch: (from, { signal, ...options }: FetchOptions) => this.#retried(() => this.#port.call({ op: "fetch", topic: this.name, from, ...options }, signal), signal),
-    resolve: (position: StartPosition, isolation?: Isolation) =>
-      this.#retried(() => this.#port.call<number>({ op: "resolve", topic: this.name, position, ...(isolation && { isolation }) })),
+    fetch: (from, { signal, ...options }: FetchOptions) => this.#call({ op: "fetch", topic: this.name, from, ...options }, signal),
+    resolve: (position: StartPosition, isolation?: Isolation) => this.#call<number>({ op: "resolve", topic: this.name, position, ...(isolation && { isolation }) }),
   };
 
-  /** A read that met a failing store goes on in the one opened anew; `ready` rejects when there will be none. */
-  async #retried<T>(read: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    await this.#open();
-    for (;;) {
-      try {
-        return await read();
-      } catch (thrown) {
-        // A read that its reader has left ends with the reader's reason, whatever that is.
-        if (signal?.aborted || !(thrown instanceof TidemarkError) || thrown.kind !== "reopen") throw thrown;
-        await this.#reopened();
-      }
-    }
+  #call<T = Fetched>(request: Request, signal?: AbortSignal): Promise<T> {
+    return retried(this.#tide, async () => (await this.#open()).call<T>(request, signal), signal);
   }
 
   readBatches(options: ReadOptions = {}): AsyncIterableIterator<TopicBatch<V>> {
-    return readBatches(this.#source, this.#kernel, this.#serializer, options);
+    return readBatches(this.#source, this.#tide.kernel, this.#serializer, options);
   }
 
   async *read(options: ReadOptions = {}): AsyncIterableIterator<TopicRecord<V>> {
@@ -147,26 +148,28 @@ export class BrowserTopic<V> implements Topic<V> {
 
   // --- upkeep and tools --------------------------------------------------------------------------------------------
 
-  async #ask<Result>(...[method, ...args]: Parameters<ControlCall>): Promise<Result> {
-    await this.#open();
-    return this.#control(method, ...args) as Promise<Result>;
+  #ask<Result>(method: keyof Control, ...args: unknown[]): Promise<Result> {
+    return retried(this.#tide, async () => {
+      await this.#open();
+      return this.#tide.connection!.control(method, this.name, ...args) as Promise<Result>;
+    });
   }
   state(): Promise<TopicState> {
-    return this.#ask("state", this.name);
+    return this.#ask("state");
   }
   trim(offset: number): Promise<void> {
-    return this.#ask("upkeep", this.name, "trim", offset);
+    return this.#ask("upkeep", "trim", offset);
   }
   roll(): Promise<void> {
-    return this.#ask("upkeep", this.name, "roll");
+    return this.#ask("upkeep", "roll");
   }
   clean(): Promise<CleanResult> {
-    return this.#ask("upkeep", this.name, "clean");
+    return this.#ask("upkeep", "clean");
   }
   explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
-    return this.#ask("look", this.name, "explainSeek", target);
+    return this.#ask("look", "explainSeek", target);
   }
   exportSegment(baseOffset: number): Promise<SegmentExport> {
-    return this.#ask("look", this.name, "exportSegment", baseOffset);
+    return this.#ask("look", "exportSegment", baseOffset);
   }
 }

@@ -56,6 +56,8 @@ export interface HostOptions {
 
 export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
   readonly durability: VolumeInfo["durability"];
+  /** Of this term: higher than any before it. */
+  readonly epoch: number;
   readonly recovery: readonly LogRecovery[];
 }
 
@@ -74,18 +76,20 @@ export class WorkerHost {
   #reopening = false;
   #reopenedAt = 0;
   #ended: TidemarkError | undefined;
+  #opened: Opened | undefined;
   readonly #settings = new Map<string, Partial<LogSettings>>();
   readonly #appended = new Set<string>();
   #upkeepTimer: ReturnType<typeof setTimeout> | undefined;
   #attachedAt = 0;
-  #server: PortServer | undefined;
+  /** One per tab; the first is the page's own. */
+  readonly servers = new Set<PortServer>();
 
   constructor() {
     this.#open.catch(() => undefined);
   }
 
   #emit(event: TideEvent): void {
-    this.#server?.tell(event);
+    for (const server of this.servers) server.tell(event);
   }
 
   /** Opens the tide and tells the page on the data port, once, how that went. */
@@ -102,27 +106,35 @@ export class WorkerHost {
       this.#open = this.#openStore();
       const { volume, store } = await this.#open;
       const recovery = store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
-      const opened: Opened = { ...volume.info, rejected: this.#rejected, recovery };
-      const host: PortHost = {
-        log: (topic) => this.#log(topic),
-        manage: (request) => this.#manage(request),
-        appended: (topic) => this.#armUpkeep(topic),
-        failed: (error) => this.#failed(error),
-      };
-      this.#server = new PortServer(port, host, opened);
+      this.#opened = { ...volume.info, epoch: store.epoch, rejected: this.#rejected, recovery };
+      this.serve(port, (request) => this.manage(request));
     } catch (thrown) {
       port.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);
     }
   }
 
-  async #manage(request: ManageRequest): Promise<void> {
+  /** A tab's port from now on. */
+  serve(port: MessagePort, manage: PortHost["manage"]): PortServer {
+    const host: PortHost = {
+      log: (topic) => this.#log(topic),
+      manage,
+      appended: (topic) => this.#armUpkeep(topic),
+      failed: (error) => this.#failed(error),
+    };
+    const server = new PortServer(port, host, this.#opened);
+    this.servers.add(server);
+    return server;
+  }
+
+  async manage(request: ManageRequest): Promise<void> {
     if (request.op === "topic") {
       this.#settings.set(request.topic, request.settings);
       await this.#log(request.topic);
     } else if (request.op === "control") {
       const { offerControl } = await import("./control.ts");
       offerControl(request.port, { log: (topic) => this.#log(topic), store: async () => (await this.#open).store, logName, topicName });
-    } else if (request.op === "close") await this.close();
+    } else if (request.op === "join") (await import("./tabs.ts")).admit(this, request);
+    else if (request.op === "close") await this.close();
     else await this.#open;
   }
 

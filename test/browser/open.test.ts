@@ -101,16 +101,7 @@ for (const engine of ["opfs", "indexeddb", "memory"] as const) {
   });
 }
 
-describe("one tab at a time, and ends that are ends", () => {
-  it("a second open of the same name is ALREADY_OPEN until the first is closed", async () => {
-    const name = fresh();
-    const tide = await open(name);
-    expect(await codeOf(open(name))).toBe("ALREADY_OPEN");
-    await tide.close();
-    const again = await open(name);
-    await again.close();
-  });
-
+describe("alone, and ends that are ends", () => {
   it("a read that is left early leaves nothing running behind", async () => {
     const tide = await open(fresh(), { engine: "memory" });
     const topic = tide.topic<number>("t");

@@ -6,6 +6,7 @@
  *   core.js       the page's part and the worker's part, loaded by the first open() (src/browser/core.ts)
  *   indexeddb.js  the volume in IndexedDB        } loaded on demand, each whole in itself
  *   extras.js     gzip, compaction, tools        } (src/browser/parts.ts)
+ *   tabs.js       many tabs, one log             }
  *   kernel.wasm   the kernel
  *   *.js          what index.js and browser.js share
  *   types/        declarations
@@ -34,12 +35,12 @@ const FACADE = [
   [/new URL\("(?:\.\.\/)+\.cache\/kernel\/release\.wasm", import\.meta\.url\)/g, address("kernel.wasm")],
   [
     /import\("\.\/client\.ts"\)/g,
-    `import(/* @vite-ignore */ /* webpackIgnore: true */ ${byAddress("core.js")}).then((core) => (core.useParts({ indexeddb: ${byAddress("indexeddb.js")}, extras: ${byAddress("extras.js")} }), core))`,
+    `import(/* @vite-ignore */ /* webpackIgnore: true */ ${byAddress("core.js")}).then((core) => (core.useParts({ indexeddb: ${byAddress("indexeddb.js")}, extras: ${byAddress("extras.js")}, tabs: ${byAddress("tabs.js")} }), core))`,
   ],
 ];
 /** Modules that the sources import() and the file that holds each; src/browser/extras.ts must export the same. */
 const EXTRAS = ["append-all", "codec", "compaction", "control", "memory-volume", "prove", "replace", "retention"];
-const PARTS = { "idb-volume": "indexeddb", ...Object.fromEntries(EXTRAS.map((module) => [module, "extras"])) };
+const PARTS = { "idb-volume": "indexeddb", tabs: "tabs", ...Object.fromEntries(EXTRAS.map((module) => [module, "extras"])) };
 const CORE = [
   [/new Worker\(new URL\("\.\/worker-entry\.ts", import\.meta\.url\)/g, "new Worker(import.meta.url"],
   ...Object.entries(PARTS).map(([module, part]) => [new RegExp(`import\\("[./a-z]+/${module}\\.ts"\\)`, "g"), `loadPart("${part}")`]),
@@ -89,6 +90,7 @@ export async function buildLibrary() {
   await bundle({ core: "src/browser/core.ts" }, CORE, whole);
   await bundle({ indexeddb: "src/browser/idb-volume.ts" }, [], whole);
   await bundle({ extras: "src/browser/extras.ts" }, [], whole);
+  await bundle({ tabs: "src/browser/tabs.ts" }, [], whole);
   await mkdir(path.join(dist, "licenses"));
   for (const name of INSIDE) await copyFile(path.join(root, "node_modules", name, "LICENSE"), path.join(dist, "licenses", `${name}.txt`));
   await copyFile(path.join(kernelDirectory, "release.wasm"), path.join(dist, "kernel.wasm"));

@@ -34,14 +34,19 @@ await packed.roll();
 await packed.clean();
 const left: number[] = [];
 for await (const record of packed.read()) left.push(record.offset);
-const refused: unknown = await open("my-app").catch((thrown: unknown) => thrown);
+const second = await open("my-app");
+const { role } = second;
+const also = (await second.topic<Order>("orders").append({ value: { total: 1 } })).offset;
+const refused: unknown = await second.topic<Order>("orders").append({ value: { total: 1 } }, { ifEnd: 0 }).catch((thrown: unknown) => thrown);
 const code = refused instanceof TidemarkError ? refused.code : "not typed";
 await tide.close();
+const led = (await second.topic<Order>("orders").append({ value: { total: 1 } })).offset;
+await second.close();
 const idb = await open("in-idb", { engine: "indexeddb" });
 const there = (await idb.topic("t").append({ value: 1 })).offset;
 const state = await idb.topic("t").state();
 await idb.close();
-document.title = JSON.stringify({ offset, sum, left: left.length, code, engine: tide.storage.engine, there, end: state.logEndOffset });
+document.title = JSON.stringify({ offset, sum, left: left.length, code, role, also, led, engine: tide.storage.engine, there, end: state.logEndOffset });
 `,
   "node.mjs": `
 import { readFile } from "node:fs/promises";
@@ -106,7 +111,7 @@ async function runPage(args: readonly string[]): Promise<unknown> {
 }
 
 describe("the package in a plain Vite app", () => {
-  const told = { offset: 0, sum: 499_542, left: 1, code: "ALREADY_OPEN", engine: "opfs", there: 0, end: 1 };
+  const told = { offset: 0, sum: 499_542, left: 1, code: "OFFSET_CONFLICT", role: "follower", also: 1001, led: 1002, engine: "opfs", there: 0, end: 1 };
 
   it("built with the defaults, appends and reads in Chromium", async () => {
     execFileSync(process.execPath, [vite(), "build", "--target", "es2022"], { cwd: app, stdio: "pipe" });

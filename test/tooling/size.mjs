@@ -4,7 +4,8 @@
  *   kernel  bytes of the release build, at most 12 KiB
  *   code    what every tab loads, page and worker: browser.js as an app's bundler ships it, and core.js, which both run;
  *           at most 25 KiB
- *   parts   loaded on demand: indexeddb.js where OPFS does not work, extras.js for a new tide, gzip, compaction, tools
+ *   parts   loaded on demand: indexeddb.js where OPFS does not work, extras.js for a new tide, gzip, compaction, tools, tabs.js
+ *           when there is a second tab
  *
  *     npm run size -- --json FILE
  */
@@ -38,6 +39,7 @@ export async function measure() {
     ["kernel.wasm", "kernel", await whole("kernel.wasm")],
     ["indexeddb.js", "part", await whole("indexeddb.js")],
     ["extras.js", "part", await whole("extras.js")],
+    ["tabs.js", "part", await whole("tabs.js")],
   ].map(([name, kind, bytes]) => ({ name, kind, bytes: bytes.length, gzipBytes: gzipSync(bytes, { level: 9 }).length }));
   const kernelBytes = files.find(({ kind }) => kind === "kernel").bytes;
   const codeGzipBytes = files.filter(({ kind }) => kind === "code").reduce((sum, file) => sum + file.gzipBytes, 0);

@@ -1,0 +1,99 @@
+/** Many tabs, one log: here each open() of one page is a tab of its own, for locks, ports and channels ask no page. Real tabs: test/tabs. */
+import { describe, expect, it } from "vitest";
+import { open, type Tide, type TideEvent } from "../../src/browser/index.ts";
+
+let names = 0;
+const fresh = () => `tabs-${Date.now()}-${names++}`;
+const SMALL = 64 * 1024;
+
+async function values<T>(tide: Tide, name = "t"): Promise<(T | null)[]> {
+  const found: (T | null)[] = [];
+  for await (const { offset, value } of tide.topic<T>(name).read()) {
+    expect(offset).toBe(found.length);
+    found.push(value);
+  }
+  return found;
+}
+
+/** Reads on until it has seen `count`; a follower that nobody interrupts. */
+async function followed(tide: Tide, count: number): Promise<number[]> {
+  const seen: number[] = [];
+  for await (const { value } of tide.topic<number>("t").read({ follow: true })) {
+    seen.push(value!);
+    if (seen.length === count) break;
+  }
+  return seen;
+}
+
+/** A worker of the test's own, so that it can be killed. */
+function killable(): { make: () => Worker; kill: () => void } {
+  let worker: Worker | undefined;
+  return {
+    make: () => (worker = new Worker(new URL("../../src/browser/worker-entry.ts", import.meta.url), { type: "module" })),
+    kill: () => worker!.terminate(),
+  };
+}
+
+const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+for (const engine of ["opfs", "indexeddb"] as const) {
+  describe(`tabs over ${engine}`, () => {
+    it("a follower appends, reads, follows and asks as the leader does", async () => {
+      const name = fresh();
+      const first = await open(name, { engine, segmentBytes: SMALL });
+      const second = await open(name, { engine, segmentBytes: SMALL });
+      expect([first.role, second.role]).toEqual(["leader", "follower"]);
+      expect(second.storage).toMatchObject({ engine, durability: "device" });
+      const seen = followed(first, 100);
+      const also = followed(second, 100);
+      for (const i of upTo(100)) expect((await (i % 2 ? first : second).topic<number>("t").append({ value: i })).offset).toBe(i);
+      expect(await seen).toEqual(upTo(100));
+      expect(await also).toEqual(upTo(100));
+      expect((await second.topic("t").state()).logEndOffset).toBe(100);
+      expect(await second.topics()).toEqual(["t"]);
+      await second.close();
+      expect(await values(first)).toEqual(upTo(100));
+      await first.close();
+    });
+
+    it("the leader closes: a follower leads, and nothing that was called notices", async () => {
+      const name = fresh();
+      const tides = [await open(name, { engine, segmentBytes: SMALL }), await open(name), await open(name)];
+      const events: TideEvent[] = [];
+      tides[1]!.on((event) => events.push(event));
+      const follows = tides.slice(1).map((tide) => followed(tide, 300));
+      const acks: Promise<unknown>[] = [];
+      for (const i of upTo(300)) {
+        acks.push(tides[2]!.topic<number>("t").append({ value: i }));
+        if (i % 10 === 0) await acks.at(-1);
+        if (i === 150) void tides[0]!.close();
+      }
+      await Promise.all(acks);
+      for (const follow of follows) expect(await follow).toEqual(upTo(300));
+      expect(tides.slice(1).map(({ role }) => role).sort()).toEqual(["follower", "leader"]);
+      expect(events.map(({ type }) => type)).toEqual(["leaderlost", "leaderchange"]);
+      expect(await values(tides[1]!)).toEqual(upTo(300));
+      await tides[1]!.close();
+      expect(await values(tides[2]!)).toEqual(upTo(300));
+      await tides[2]!.close();
+    });
+
+    it("the leader's worker dies: the next tab leads, the one that led follows", async () => {
+      const name = fresh();
+      const { make, kill } = killable();
+      const first = await open(name, { engine, segmentBytes: SMALL, worker: make });
+      const second = await open(name);
+      const follows = [followed(first, 200), followed(second, 200)];
+      const acks: Promise<unknown>[] = [];
+      for (const i of upTo(200)) {
+        acks.push(first.topic<number>("t").append({ value: i }));
+        if (i % 10 === 0) await acks.at(-1);
+        if (i === 105) kill();
+      }
+      await Promise.all(acks);
+      for (const follow of follows) expect(await follow).toEqual(upTo(200));
+      expect([first.role, second.role]).toEqual(["follower", "leader"]);
+      await Promise.all([first.close(), second.close()]);
+    });
+  });
+}
