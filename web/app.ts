@@ -1,5 +1,5 @@
 /** What the panels share: the open tide, its topics, the plots, and a redraw that happens at most once a frame. */
-import { type Acks, open, type RecordInput, type Tide, TidemarkError, type Topic } from "../src/browser/index.ts";
+import { type Acks, open, type RecordInput, type Tide, type Topic } from "../src/browser/index.ts";
 import { byId, el } from "./dom.ts";
 import type { Plots } from "./plots.ts";
 import { drawShore } from "./shore.ts";
@@ -8,8 +8,6 @@ import { drawShore } from "./shore.ts";
 export const SEGMENT_BYTES = 1024 * 1024;
 export const TIDE_NAME = "playground";
 export const BATCH_RECORDS = 500;
-const TRIES = 20;
-const TRY_PAUSE_MS = 100;
 const TOPICS = ["flights", "quakes"] as const;
 
 export class App {
@@ -29,16 +27,8 @@ export class App {
     ]);
   }
 
-  /** A page that has just ended may hold its lock a moment longer; a tab that is open holds it for good. */
   static async open(): Promise<App> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return new App(await open(TIDE_NAME, { segmentBytes: SEGMENT_BYTES }));
-      } catch (thrown) {
-        if (!(thrown instanceof TidemarkError && thrown.code === "ALREADY_OPEN") || tries >= TRIES) throw thrown;
-        await new Promise((resolve) => setTimeout(resolve, TRY_PAUSE_MS));
-      }
-    }
+    return new App(await open(TIDE_NAME, { segmentBytes: SEGMENT_BYTES }));
   }
 
   get topic(): Topic<object> {

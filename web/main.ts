@@ -1,5 +1,5 @@
 /** The playground: opens the log, tells what it found, and hands it to the panels. It sees the public API only. */
-import { type StorageReport, TidemarkError } from "../src/browser/index.ts";
+import type { StorageReport, Tide } from "../src/browser/index.ts";
 import { App, notice, TIDE_NAME } from "./app.ts";
 import { appendPanel } from "./append.ts";
 import { byId, bytes, el, number, onClick } from "./dom.ts";
@@ -21,6 +21,10 @@ function tellStorage({ engine, durability, persisted, usageBytes, rejected }: St
   const used = usageBytes === undefined ? "" : ` ${bytes(usageBytes)} in use.`;
   const refused = rejected.map(({ engine: other, reason }) => ` ${ENGINES[other]} was refused: ${reason}.`).join("");
   byId("storage").textContent = `Opened in ${number(openMs)} ms in ${ENGINES[engine]}. ${WORTH[durability]} ${kept}${used}${refused}`;
+}
+
+function tellRole(role: Tide["role"]): void {
+  byId("role").textContent = role === "leader" ? "This tab writes for all tabs of this log. Close it, and another takes over." : "Another tab writes for this one. Close that tab, and this one or a third takes over.";
 }
 
 function harmPanel(app: App): void {
@@ -73,8 +77,10 @@ async function start(): Promise<void> {
   upkeepPanel(app);
   harmPanel(app);
   app.drawTopics();
+  tellRole(app.tide.role);
   app.tide.on((event) => {
     if (event.type === "closed") notice("The log was closed", event.reason);
+    if (event.type === "leaderchange") tellRole(event.role);
     if (event.type === "reopened") notice("The store failed and was opened again", event.reason);
     if (event.type === "quota") notice("The disk is full", event.message);
   });
@@ -88,9 +94,7 @@ async function start(): Promise<void> {
 
 byId("notice-close").addEventListener("click", () => (byId("notice").hidden = true));
 start().catch((thrown: unknown) => {
-  const code = thrown instanceof TidemarkError ? thrown.code : "";
   byId("storage").textContent = "";
   for (const button of document.querySelectorAll<HTMLButtonElement>("main button:not(#notice-close)")) button.disabled = true;
-  if (code === "ALREADY_OPEN") notice("The log is open in another tab", "One tab at a time, for now. Close the other one and reload this page.");
-  else notice("The log can't be opened", thrown instanceof Error ? thrown.message : String(thrown));
+  notice("The log can't be opened", thrown instanceof Error ? thrown.message : String(thrown));
 });

@@ -114,12 +114,20 @@ describe("playground", () => {
     await says("notice", /The tab was killed/);
   });
 
-  it("tells a second tab what is the matter", async () => {
+  it("a second tab shows the same log, and takes over when the first is closed", async () => {
     const second = await context.newPage();
     await second.goto(url);
-    await second.waitForSelector("#notice:not([hidden])");
-    expect(await second.locator("#notice").innerText()).toContain("open in another tab");
-    await second.close();
+    const told = (id: string) => second.locator(`#${id}`).innerText();
+    await expect.poll(() => told("role"), { timeout: 20_000 }).toContain("Another tab writes");
+    const end = /log end\s+([\d,]+)/i.exec(await textOf("figures"))![1]!;
+    await expect.poll(() => told("figures")).toMatch(new RegExp(`log end\\s+${end}`, "i"));
+    await page.close();
+    await expect.poll(() => told("role")).toContain("This tab writes");
+    await second.click("#single");
+    await expect.poll(() => told("progress-text")).toContain(`Offset ${end}, flushed`);
+    page = second;
+    page.on("pageerror", (error) => problems.push(error.message));
+    await page.setViewportSize({ width: 1280, height: 900 });
   });
 
   it("can be used with the keyboard alone, and fits a phone", async () => {

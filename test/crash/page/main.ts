@@ -24,13 +24,14 @@ function makeWorker(): Worker {
 /** A page that goes may hold its locks a moment longer than the runner sees it. */
 async function openPatiently({ name, engine }: PageConfig): Promise<{ opened: Tide; openMs: number; waits: number }> {
   for (let waits = 0; ; waits++) {
+    // Behind it, so that this page is alone: one that followed for a moment would not be closed by its worker's end.
+    await navigator.locks.request(`tidemark:${name}`, () => undefined);
     const started = performance.now();
     try {
       const opened = await within(open(name, { engine, segmentBytes: SEGMENT_BYTES, worker: makeWorker }), "open()");
       return { opened, openMs: performance.now() - started, waits };
     } catch (thrown) {
       if (!(thrown instanceof TidemarkError && thrown.code === "ALREADY_OPEN") || waits === 100) throw thrown;
-      await navigator.locks.request(`tidemark:${name}`, () => undefined);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
