@@ -40,6 +40,9 @@ export interface ChunkLogOptions {
   /** Where a new log begins: a fork continues its source's offsets. */
   readonly baseOffset?: number;
   readonly segmentBytes?: number;
+  /** Run inside the transaction of a seal and of an append: what they write is there together with it, or not at all. */
+  readonly onSealed?: (nextOffset: number) => void;
+  readonly onAppended?: (nextOffset: number) => void;
 }
 
 export class ChunkLog implements LogStore {
@@ -49,6 +52,7 @@ export class ChunkLog implements LogStore {
   readonly leaderEpoch: number;
   onSeal: ((maxBytes: number) => Uint8Array) | undefined;
 
+  readonly #options: ChunkLogOptions;
   readonly #tables: ChunkTables;
   readonly #kernel: Kernel;
   readonly #now: () => number;
@@ -62,7 +66,9 @@ export class ChunkLog implements LogStore {
   #failure: TidemarkError | undefined;
   #closed = false;
 
-  constructor({ sql, kernel, now, name, baseOffset = 0, segmentBytes = SEGMENT_BYTES }: ChunkLogOptions) {
+  constructor(options: ChunkLogOptions) {
+    const { sql, kernel, now, name, baseOffset = 0, segmentBytes = SEGMENT_BYTES } = options;
+    this.#options = options;
     this.name = name;
     this.#kernel = kernel;
     this.#now = now;
@@ -147,6 +153,7 @@ export class ChunkLog implements LogStore {
       // One row needs no transaction of its own: the statement is atomic.
       if (rows.length === 1 && !this.#isFull()) this.#insert(rows[0]!);
       else this.#tables.transaction(() => rows.forEach((row) => this.#insert(row)));
+      this.#options.onAppended?.(this.logEndOffset);
     } catch (thrown) {
       this.#sealed = before.sealed;
       this.#active = before.active;
@@ -171,6 +178,7 @@ export class ChunkLog implements LogStore {
     this.#tables.insertSegment(sealed);
     const snapshot = this.onSeal?.(SNAPSHOT_BYTES_MAX);
     if (snapshot) this.#tables.saveProducers(sealed.nextOffset, snapshot);
+    this.#options.onSealed?.(sealed.nextOffset);
     for (const range of this.#damage) if (range.from >= sealed.baseOffset) this.#tables.saveDamage(range);
     this.#sealed = [...this.#sealed, sealed];
     this.#active = emptySegment(sealed.nextOffset, this.#now(), sealed.epoch);

@@ -1,0 +1,12 @@
+/** The published conformance suite of Durable Streams, as it is, against the address that run.ts started. */
+import { runConformanceTests } from "@durable-streams/server-conformance-tests";
+import { inject } from "vitest";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    baseUrl: string;
+    longPollMs: number;
+  }
+}
+
+runConformanceTests({ baseUrl: inject("baseUrl"), longPollTimeoutMs: inject("longPollMs"), subscriptions: true });

@@ -1,0 +1,38 @@
+/**
+ * The edge worker in local workerd, for tests that speak HTTP to it from outside: on loopback, on a free port, with its state in a
+ * directory or gone when it ends. Needs no network and no account.
+ */
+import path from "node:path";
+import { unstable_startWorker } from "wrangler";
+
+export interface LocalWorker {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+export interface LocalOptions {
+  /** Settings of the worker, over those of its configuration. Default: open access. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Where state lives. Default: nowhere. */
+  readonly state?: string;
+}
+
+const root = process.cwd();
+
+export async function startWorker({ settings = { TIDEMARK_OPEN_ACCESS: "loopback" }, state }: LocalOptions = {}): Promise<LocalWorker> {
+  Object.assign(process.env, { WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_HIDE_BANNER: "true", WRANGLER_LOG: "error" });
+  const worker = await unstable_startWorker({
+    config: path.join(root, "worker", "wrangler.jsonc"),
+    bindings: Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, { type: "plain_text" as const, value }])),
+    dev: {
+      server: { hostname: "127.0.0.1", port: 0 },
+      inspector: false,
+      watch: false,
+      logLevel: "error",
+      persist: state ?? false,
+    },
+  });
+  await worker.ready;
+  const { origin } = new URL(await worker.url);
+  return { url: origin, stop: () => worker.dispose() };
+}

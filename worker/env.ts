@@ -1,0 +1,33 @@
+/** Bindings and settings of the worker, as wrangler.jsonc names them. Every setting is text; docs/edge.md explains each. */
+import type { DurableObjectNamespace } from "@cloudflare/workers-types";
+
+export interface Env {
+  readonly LOGS: DurableObjectNamespace;
+  readonly SUBSCRIPTIONS: DurableObjectNamespace;
+  /** "loopback": no token is asked of requests to a loopback host. For development only. */
+  readonly TIDEMARK_OPEN_ACCESS?: string;
+  /** HS256 secrets, newest first, separated by commas. */
+  readonly TIDEMARK_JWT_SECRETS?: string;
+  /** Address of a JWKS, for RS256, ES256, EdDSA. */
+  readonly TIDEMARK_JWKS_URL?: string;
+  readonly TIDEMARK_JWT_ISSUER?: string;
+  readonly TIDEMARK_JWT_AUDIENCE?: string;
+  /** How long a long-poll waits. Default 20,000. */
+  readonly TIDEMARK_LONG_POLL_MS?: string;
+  /** How long one SSE answer lasts before the client connects anew. Default 60,000. */
+  readonly TIDEMARK_SSE_MS?: string;
+}
+
+export function numberOf(value: string | undefined, otherwise: number): number {
+  const parsed = Number(value ?? NaN);
+  return Number.isFinite(parsed) && parsed > 0 ? parsed : otherwise;
+}
+
+/** The path of a stream's object, told by the router: a client's header of these names never reaches an object. */
+export const PATH_HEADER = "x-tidemark-path";
+export const TENANT_HEADER = "x-tidemark-tenant";
+/** Upgrade: offset that the watcher knows already. */
+export const WATCH_HEADER = "x-tidemark-watch";
+
+/** The object of a stream. Tenant and path are joined so that no two pairs give one name. */
+export const objectName = (tenant: string, path: string): string => `${encodeURIComponent(tenant)}/${path}`;

@@ -1,0 +1,93 @@
+/**
+ * What all answers share: machine-readable errors, and the headers that every answer carries. An error's body is
+ * `{ "error": { "code", "message", "kind", "details" } }`; `code` is API. docs/edge.md lists codes and statuses.
+ */
+import { type ErrorCode, TidemarkError } from "../src/errors.ts";
+
+/** Codes that only HTTP knows, beside those of TidemarkError. */
+export type HttpCode = ErrorCode | "BAD_REQUEST" | "NOT_FOUND" | "GONE" | "CONFLICT" | "STREAM_CLOSED" | "FORBIDDEN" | "UNAUTHORIZED" | "TOO_LARGE"
+  | "METHOD_NOT_ALLOWED" | "TOO_MANY_REQUESTS" | "WEBHOOK_URL_REJECTED" | "FENCED" | "ALREADY_CLAIMED" | "UNSUPPORTED_MEDIA_TYPE";
+
+export class HttpError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: HttpCode,
+    message: string,
+    readonly headers: Readonly<Record<string, string>> = {},
+    readonly details: Readonly<Record<string, unknown>> = {},
+  ) {
+    super(message);
+  }
+}
+
+export const badRequest = (message: string, headers?: Record<string, string>): HttpError => new HttpError(400, "BAD_REQUEST", message, headers);
+
+const STATUS: Partial<Record<ErrorCode, number>> = {
+  INVALID_ARGUMENT: 400,
+  INVALID_BATCH: 400,
+  RECORD_TOO_LARGE: 413,
+  BATCH_TOO_LARGE: 413,
+  UNSUPPORTED_FORMAT: 415,
+  DECOMPRESSION_LIMIT: 413,
+  OFFSET_OUT_OF_RANGE: 416,
+  OFFSET_CONFLICT: 409,
+  OUT_OF_ORDER_SEQUENCE: 409,
+  SEQUENCE_CONFLICT: 409,
+  FENCED_PRODUCER: 403,
+  BACKPRESSURE: 429,
+  LIMIT_EXCEEDED: 429,
+  QUOTA_EXCEEDED: 507,
+};
+
+export function json(status: number, body: unknown, headers: Record<string, string> = {}): Response {
+  return new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json", "cache-control": "no-store", ...headers } });
+}
+
+/** The answer to anything thrown. What is not ours says nothing of its inside. */
+export function errorResponse(thrown: unknown): Response {
+  if (thrown instanceof HttpError) {
+    return json(thrown.status, { error: { code: thrown.code, message: thrown.message, ...thrown.details } }, { ...thrown.headers });
+  }
+  if (thrown instanceof TidemarkError) {
+    const status = STATUS[thrown.code] ?? (thrown.kind === "reopen" ? 503 : 500);
+    const { code, message, details } = thrown.toWire();
+    const retry: Record<string, string> = status === 429 || status === 503 ? { "retry-after": "1" } : {};
+    return json(status, { error: { code, message, kind: thrown.kind, details } }, retry);
+  }
+  console.error(JSON.stringify({ event: "error", message: String((thrown as Error | undefined)?.stack ?? thrown) }));
+  return json(500, { error: { code: "INTERNAL", message: "internal error" } });
+}
+
+const EXPOSED = `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag, Location,
+  Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding, Retry-After`.replace(/\s+/g, " ");
+const ALLOWED = `Authorization, Content-Type, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,
+  Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Expected-Offset, traceparent`.replace(/\s+/g, " ");
+
+/** Constant, so that a shared cache may keep an answer for everybody. */
+const ALWAYS = {
+  "access-control-allow-origin": "*",
+  "access-control-expose-headers": EXPOSED,
+  "x-content-type-options": "nosniff",
+  "cross-origin-resource-policy": "cross-origin",
+  "referrer-policy": "no-referrer",
+};
+
+export function preflight(): Response {
+  return new Response(null, {
+    status: 204,
+    headers: {
+      ...ALWAYS,
+      "access-control-allow-methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+      "access-control-allow-headers": ALLOWED,
+      "access-control-max-age": "86400",
+    },
+  });
+}
+
+/** The same answer with the headers that every answer carries. An upgraded socket is left alone. */
+export function dressed(response: Response): Response {
+  if (response.status === 101) return response;
+  const headers = new Headers(response.headers);
+  for (const [name, value] of Object.entries(ALWAYS)) headers.set(name, value);
+  return new Response(response.body, { status: response.status, headers });
+}

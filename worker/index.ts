@@ -1,0 +1,9 @@
+/** The deployable Worker: a router before one Durable Object per log. docs/edge.md tells how to run and deploy it. */
+import type { Env } from "./env.ts";
+import { handle } from "./router.ts";
+
+export { LogObject } from "./log-object.ts";
+
+export default {
+  fetch: (request: Request, env: Env): Promise<Response> => handle(request, env),
+};

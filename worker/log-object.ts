@@ -1,0 +1,372 @@
+/**
+ * The Durable Object that leads one log. The router in front of it has checked who asks; here the request becomes work on the
+ * Stream, and its outcome an answer. Nothing is held in memory that the tables don't give back: an object may be evicted,
+ * reset or moved between any two events.
+ *
+ *   fetch       PUT GET HEAD POST DELETE of the stream, and the upgrade of a watcher
+ *   watchers    hibernating sockets from the worker; each gets the log's new end after a commit, behind the output gate
+ *   RPC         for other streams' objects: forkFrom, readSource, releaseFork
+ *   alarm       expiry, and telling a source that its fork is gone
+ */
+import { DurableObject } from "cloudflare:workers";
+import type { Kernel } from "../src/kernel/types.ts";
+import { appendBatches, readBatches, BATCHES_TYPE } from "./batches.ts";
+import type { Sql, SqlRow } from "./chunk-tables.ts";
+import { type Env, objectName, PATH_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
+import { badRequest, errorResponse, HttpError } from "./http.ts";
+import { edgeKernel } from "./kernel.ts";
+import { contentTypeOf, forkOf, formatOffset, H, isClosing, lifetimeOf, mediaType, methodNotAllowed, producerOf, readRequestOf } from "./protocol.ts";
+import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
+import { batchesOf, bodyOf, valuesOf } from "./stream-codec.ts";
+
+/** A group commit follows the one before it by at least so much; what arrives meanwhile shares it. */
+const GROUP_MS = 2;
+/** Of one read's answer. A larger backlog comes in several. */
+const READ_BYTES = 1024 * 1024;
+const BODY_BYTES_MAX = 16 * 1024 * 1024;
+const RELEASE_RETRY_MS = 10_000;
+export const STREAM_PREFIX = "/v1/stream/";
+
+interface ForkAnswer {
+  readonly error?: { readonly status: number; readonly message: string };
+  readonly offset: number;
+  readonly prefix: Uint8Array | undefined;
+  readonly config: Pick<StreamConfig, "contentType" | "ttl" | "expiresAt">;
+}
+
+/** What an object of another stream offers; RPC makes it asynchronous. */
+interface Peer {
+  forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined): Promise<ForkAnswer>;
+  readSource(from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number }>;
+  releaseFork(child: string): Promise<void>;
+}
+
+export class LogObject extends DurableObject<Env> implements Peer {
+  #stream: Promise<Stream | undefined> | undefined;
+  #tenant = "";
+  /** Creation and deletion take turns. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  #load(): Promise<Stream | undefined> {
+    return (this.#stream ??= edgeKernel().then((kernel) => Stream.load(this.#host(kernel))));
+  }
+
+  #host(kernel: Kernel): StreamHost {
+    const { storage } = this.ctx;
+    const sql: Sql = {
+      exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,
+      transaction: (work) => storage.transactionSync(work),
+    };
+    return {
+      sql,
+      kernel,
+      now: () => Date.now(),
+      breathe: () => new Promise((resolve) => setTimeout(resolve, GROUP_MS)),
+      readSource: (path, from, limit, maxBytes) => this.#peer(path).readSource(from, limit, maxBytes),
+      onChange: (end, closed) => this.#notify(end, closed),
+      abort: (reason) => this.ctx.abort(reason),
+    };
+  }
+
+  #peer(path: string): Peer {
+    const namespace = this.env.LOGS;
+    return namespace.get(namespace.idFromName(objectName(this.#tenant, path))) as unknown as Peer;
+  }
+
+  // --- requests ----------------------------------------------------------------------------------------------------
+
+  async fetch(request: Request): Promise<Response> {
+    try {
+      const path = request.headers.get(PATH_HEADER);
+      this.#tenant = request.headers.get(TENANT_HEADER) ?? "";
+      if (path === null) throw badRequest("no path");
+      return await this.#route(request, decodeURIComponent(path));
+    } catch (thrown) {
+      return errorResponse(thrown);
+    }
+  }
+
+  async #route(request: Request, path: string): Promise<Response> {
+    if (request.headers.get("upgrade") === "websocket") return this.#watch(request);
+    switch (request.method) {
+      case "PUT":
+        return this.#exclusive(() => this.#create(request, path));
+      case "POST":
+        return this.#append(request);
+      case "GET":
+        return this.#read(request);
+      case "HEAD":
+        return this.#head();
+      case "DELETE":
+        return this.#exclusive(() => this.#delete());
+      default:
+        throw methodNotAllowed();
+    }
+  }
+
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#turn.then(work);
+    this.#turn = run.catch(() => undefined);
+    return run;
+  }
+
+  /** The stream that clients may see. */
+  async #visible(): Promise<Stream> {
+    const stream = await this.#alive();
+    if (!stream || stream.config.releasing) throw new HttpError(404, "NOT_FOUND", "no such stream");
+    if (stream.config.deleted) throw new HttpError(410, "GONE", "the stream was deleted");
+    return stream;
+  }
+
+  /** The stream, after its expiry has been seen to. */
+  async #alive(): Promise<Stream | undefined> {
+    const stream = await this.#load();
+    const { deadline = Infinity, config } = stream ?? {};
+    if (stream && config && !config.deleted && !config.releasing && Date.now() >= deadline) {
+      await this.#remove(stream);
+      return this.#load();
+    }
+    return stream;
+  }
+
+  async #create(request: Request, path: string): Promise<Response> {
+    const { headers } = request;
+    const lifetime = lifetimeOf(headers);
+    const fork = forkOf(headers, STREAM_PREFIX);
+    const contentType = contentTypeOf(headers);
+    const closed = isClosing(headers);
+    const body = await readBody(request);
+    const known = await this.#alive();
+    if (known?.config.releasing) await this.#release(known);
+    else if (known) return existing(known, { contentType, ...lifetime, closed, fork });
+    const point = fork && (await this.#peer(fork.path).forkFrom(path, fork.offset === undefined ? undefined : forkOffset(fork.offset), fork.subOffset, contentType));
+    if (point?.error) throw new HttpError(point.error.status, point.error.status === 404 ? "NOT_FOUND" : point.error.status === 409 ? "CONFLICT" : "BAD_REQUEST", point.error.message);
+    const inherits = lifetime.ttl === undefined && lifetime.expiresAt === undefined ? point?.config : undefined;
+    const config: StreamConfig = {
+      id: crypto.randomUUID().slice(0, 8),
+      path,
+      contentType: contentType ?? point?.config.contentType ?? "application/octet-stream",
+      ttl: lifetime.ttl ?? inherits?.ttl,
+      expiresAt: lifetime.expiresAt ?? inherits?.expiresAt,
+      fork: fork && point && { path: fork.path, offset: point.offset, requested: fork.offset, subOffset: fork.subOffset },
+      closed: false,
+      closedBy: undefined,
+      deleted: false,
+      releasing: false,
+      touchedAt: Date.now(),
+    };
+    const kernel = await edgeKernel();
+    // Before anything is written: a body that is no JSON creates nothing.
+    const values = body.length > 0 ? valuesOf(body, mediaType(config.contentType)) : [];
+    if (point?.prefix) values.unshift(point.prefix);
+    const stream = await (this.#stream = Stream.create(this.#host(kernel), config));
+    await stream.begin(batchesOf(kernel, values, [], Date.now()), closed);
+    this.#schedule(stream);
+    return new Response(null, { status: 201, headers: { location: request.url, "content-type": config.contentType, ...describe(stream) } });
+  }
+
+  async #append(request: Request): Promise<Response> {
+    const { headers } = request;
+    const contentType = contentTypeOf(headers);
+    const producer = producerOf(headers);
+    const closing = isClosing(headers);
+    const expected = headers.get(H.expectedOffset);
+    const ifEnd = expected === null ? undefined : forkOffset(expected);
+    const body = await readBody(request);
+    const stream = await this.#visible();
+    if (contentType !== undefined && mediaType(contentType) === BATCHES_TYPE) return appendBatches(stream, await edgeKernel(), body, ifEnd);
+    const seq = headers.get(H.seq) ?? undefined;
+    const outcome = await stream.append({ body, contentType, closing, producer, seq, ifEnd });
+    const answer: Record<string, string> = { [H.next]: formatOffset(outcome.nextOffset) };
+    if (outcome.closed) answer[H.closed] = "true";
+    if (outcome.producer) {
+      answer[H.producerEpoch] = String(outcome.producer.epoch);
+      answer[H.producerSeq] = String(outcome.producer.seq);
+    }
+    return new Response(null, { status: outcome.producer && !outcome.duplicate && body.length > 0 ? 200 : 204, headers: answer });
+  }
+
+  async #read(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    const stream = await this.#visible();
+    if (request.headers.get("accept") === BATCHES_TYPE) return readBatches(stream, url);
+    const { offset } = readRequestOf(url);
+    const found = await stream.read(offset, READ_BYTES);
+    const headers: Record<string, string> = { "content-type": stream.config.contentType, [H.next]: formatOffset(found.nextOffset) };
+    if (found.upToDate) headers[H.upToDate] = "true";
+    if (found.ended) headers[H.closed] = "true";
+    if (offset === "now") headers["cache-control"] = "no-store";
+    else {
+      headers["etag"] = `"${stream.config.id}:${found.from}:${found.nextOffset}${found.ended ? ":c" : ""}"`;
+      headers["cache-control"] = "public, max-age=60, stale-while-revalidate=300";
+      if (request.headers.get("if-none-match")?.includes(headers["etag"])) return new Response(null, { status: 304, headers });
+    }
+    // An empty array, not an empty body: what a reader parses is JSON at the tail as well.
+    return new Response(new Blob(bodyOf(found.values, stream.isJson) as BlobPart[]), { status: 200, headers });
+  }
+
+  async #head(): Promise<Response> {
+    const stream = await this.#visible();
+    return new Response(null, { status: 200, headers: { "content-type": stream.config.contentType, "cache-control": "no-store", ...describe(stream) } });
+  }
+
+  // --- end of life -------------------------------------------------------------------------------------------------
+
+  async #delete(): Promise<Response> {
+    await this.#remove(await this.#visible());
+    return new Response(null, { status: 204 });
+  }
+
+  /** With forks it stays for them, unseen; without, its source is told and the tables go. */
+  async #remove(stream: Stream): Promise<void> {
+    await stream.settled();
+    for (const socket of this.ctx.getWebSockets("watch")) socket.close(4404, "deleted");
+    if (stream.forks.length > 0) return stream.save({ deleted: true });
+    if (!stream.config.fork) return this.#purge();
+    stream.save({ releasing: true });
+    await this.ctx.storage.setAlarm(Date.now() + RELEASE_RETRY_MS);
+    this.ctx.waitUntil(this.#exclusive(async () => {
+      const again = await this.#load();
+      if (again?.config.releasing) await this.#release(again);
+    }));
+  }
+
+  async #release(stream: Stream): Promise<void> {
+    await this.#peer(stream.config.fork!.path).releaseFork(stream.config.path);
+    this.#purge();
+  }
+
+  /** In one turn, so that no other request meets half of it. */
+  #purge(): void {
+    const { sql } = this.ctx.storage;
+    this.ctx.storage.transactionSync(() => {
+      for (const table of ["chunk", "segment", "damage", "meta"]) sql.exec(`DROP TABLE IF EXISTS ${table}`);
+    });
+    void this.ctx.storage.deleteAlarm();
+    this.#stream = undefined;
+  }
+
+  #schedule(stream: Stream): void {
+    const { deadline } = stream;
+    if (deadline !== undefined) void this.ctx.storage.setAlarm(deadline + 1);
+  }
+
+  async alarm(): Promise<void> {
+    const stream = await this.#alive();
+    if (!stream || stream.config.deleted) return;
+    if (stream.config.releasing) await this.#exclusive(async () => ((await this.#load()) === stream ? this.#release(stream) : undefined));
+    else this.#schedule(stream);
+  }
+
+  // --- for the worker and other objects ----------------------------------------------------------------------------
+
+  async #watch(request: Request): Promise<Response> {
+    const stream = await this.#visible();
+    const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: WebSocket; 1: WebSocket } }).WebSocketPair;
+    const pair = new Pair();
+    this.ctx.acceptWebSocket(pair[1] as never, ["watch"]);
+    const known = Number(request.headers.get(WATCH_HEADER) ?? 0);
+    if (stream.tail > known || stream.closed) pair[1].send(notice(stream.tail, stream.closed));
+    return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
+  }
+
+  #notify(end: number, closed: boolean): void {
+    for (const socket of this.ctx.getWebSockets("watch")) socket.send(notice(end, closed));
+  }
+
+  async webSocketMessage(): Promise<void> {}
+
+  async webSocketClose(socket: WebSocket): Promise<void> {
+    socket.close();
+  }
+
+  async forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined): Promise<ForkAnswer> {
+    const none = { offset: 0, prefix: undefined, config: { contentType: "", ttl: undefined, expiresAt: undefined } };
+    const refuse = (status: number, message: string): ForkAnswer => ({ ...none, error: { status, message } });
+    const stream = await this.#alive();
+    if (!stream || stream.config.releasing) return refuse(404, "the source does not exist");
+    if (stream.config.deleted) return refuse(409, "the source was deleted");
+    const { config } = stream;
+    if (contentType !== undefined && mediaType(contentType) !== mediaType(config.contentType)) return refuse(409, `the source is ${config.contentType}`);
+    try {
+      const point = await stream.forkPoint(requested, subOffset);
+      // First the source knows of its fork, then the fork is made: what fails in between keeps data, and never loses any.
+      stream.addFork(child);
+      return { ...point, config: { contentType: config.contentType, ttl: config.ttl, expiresAt: config.expiresAt } };
+    } catch (thrown) {
+      if (thrown instanceof HttpError) return refuse(thrown.status, thrown.message);
+      throw thrown;
+    }
+  }
+
+  async readSource(from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number }> {
+    const stream = await this.#load();
+    if (!stream) throw new Error("the source is gone");
+    const { bytes, nextOffset } = await stream.readBatches(from, limit, maxBytes);
+    return { bytes, nextOffset };
+  }
+
+  async releaseFork(child: string): Promise<void> {
+    const stream = await this.#load();
+    stream?.removeFork(child);
+    if (stream?.config.deleted && stream.forks.length === 0) await this.#remove(stream);
+  }
+}
+
+const notice = (end: number, closed: boolean): string => JSON.stringify({ end, closed });
+
+function describe(stream: Stream): Record<string, string> {
+  const { ttl, expiresAt, closed } = stream.config;
+  const headers: Record<string, string> = { [H.next]: formatOffset(stream.tail) };
+  if (ttl !== undefined) headers[H.ttl] = String(ttl);
+  if (expiresAt !== undefined) headers[H.expiresAt] = expiresAt;
+  if (closed) headers[H.closed] = "true";
+  return headers;
+}
+
+function forkOffset(text: string): number {
+  const { offset } = readRequestOf(new URL(`x:/?offset=${encodeURIComponent(text)}`));
+  if (typeof offset !== "number") throw badRequest("an offset is needed");
+  return offset;
+}
+
+interface Wanted {
+  readonly contentType: string | undefined;
+  readonly ttl: number | undefined;
+  readonly expiresAt: string | undefined;
+  readonly closed: boolean;
+  readonly fork: { readonly path: string; readonly offset: string | undefined; readonly subOffset: number } | undefined;
+}
+
+/** PUT of a stream that is there: fine when it asks for what is there, else a conflict. */
+function existing(stream: Stream, wanted: Wanted): Response {
+  const { config } = stream;
+  if (config.deleted) throw new HttpError(409, "CONFLICT", "a deleted stream is kept here for its forks");
+  const fork = config.fork;
+  const isSameFork = fork?.path === wanted.fork?.path && fork?.requested === wanted.fork?.offset && (fork?.subOffset ?? 0) === (wanted.fork?.subOffset ?? 0);
+  const inherits = fork !== undefined && wanted.ttl === undefined && wanted.expiresAt === undefined;
+  const isSame =
+    mediaType(wanted.contentType ?? (fork ? config.contentType : "application/octet-stream")) === mediaType(config.contentType) &&
+    (inherits || (wanted.ttl === config.ttl && wanted.expiresAt === config.expiresAt)) &&
+    wanted.closed === config.closed && isSameFork;
+  if (!isSame) throw new HttpError(409, "CONFLICT", "the stream exists with another configuration");
+  return new Response(null, { status: 200, headers: { "content-type": config.contentType, ...describe(stream) } });
+}
+
+async function readBody(request: Request): Promise<Uint8Array> {
+  if (request.body === null) return new Uint8Array(0);
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
+    length += part.length;
+    if (length > BODY_BYTES_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+    parts.push(part);
+  }
+  const body = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    body.set(part, at);
+    at += part.length;
+  }
+  return body;
+}

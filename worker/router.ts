@@ -1,0 +1,58 @@
+/**
+ * The way in: `/v1/stream/<path>`. Who asks and for what is settled here, before any object is woken: an object that is
+ * asked is billed, even to say no. Answers get the headers that all share.
+ */
+import { authorise } from "./auth.ts";
+import { type Env, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
+import { badRequest, dressed, errorResponse, HttpError, preflight } from "./http.ts";
+import { type Ask, longPoll, sse } from "./live.ts";
+import { STREAM_PREFIX } from "./log-object.ts";
+import { decodePath, methodNotAllowed, readRequestOf } from "./protocol.ts";
+
+const PATH_BYTES_MAX = 1024;
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "DELETE"]);
+const INTERNAL = /^x-tidemark-/i;
+
+export async function handle(request: Request, env: Env): Promise<Response> {
+  if (request.method === "OPTIONS") return preflight();
+  try {
+    return dressed(await route(request, env));
+  } catch (thrown) {
+    return dressed(errorResponse(thrown));
+  }
+}
+
+async function route(request: Request, env: Env): Promise<Response> {
+  const url = new URL(request.url);
+  if (!url.pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "streams are under /v1/stream/");
+  if (!METHODS.has(request.method)) throw methodNotAllowed();
+  const path = pathOf(url);
+  const tenant = await authorise(request, env, path);
+  const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
+  if (live === undefined) return forward(request, env, tenant, path);
+  const ask: Ask = (query, headers = {}) => {
+    const target = new URL(url);
+    target.search = query;
+    return forward(new Request(target), env, tenant, path, headers);
+  };
+  const position = offset === "start" ? "-1" : (url.searchParams.get("offset") ?? "-1");
+  if (live === "sse") return sse(ask, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000) });
+  return longPoll(ask, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
+}
+
+function pathOf(url: URL): string {
+  const path = decodePath(url.pathname.slice(STREAM_PREFIX.length));
+  if (path === "" || new TextEncoder().encode(path).length > PATH_BYTES_MAX) throw badRequest(`a path has 1 to ${PATH_BYTES_MAX} bytes`);
+  if (/[\0-\x1f\x7f]/.test(path)) throw badRequest("a path has no control characters");
+  return path;
+}
+
+/** To the stream's object. Only `own` headers may speak for the router; a client's of those names are dropped. */
+function forward(request: Request, env: Env, tenant: string, path: string, own: Record<string, string> = {}): Promise<Response> {
+  const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name) && name !== "upgrade"));
+  for (const [name, value] of Object.entries(own)) headers.set(name, value);
+  headers.set(PATH_HEADER, encodeURIComponent(path));
+  headers.set(TENANT_HEADER, tenant);
+  const stub = env.LOGS.get(env.LOGS.idFromName(objectName(tenant, path)));
+  return stub.fetch(new Request(request, { headers }) as never) as unknown as Promise<Response>;
+}

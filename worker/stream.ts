@@ -1,0 +1,424 @@
+/**
+ * One Durable Stream inside its object: its description, its log, and what it remembers of writers.
+ *
+ *   append   checks, batches, sequence and offset in one turn → Log's queue → one row per group commit → answer
+ *   read     below the fork point from the source's object, above it from the log
+ *   close    a flag in the description, in the very transaction of the final append
+ *
+ * Description and flags are one row in `meta`, written when they change. An append writes its chunk and nothing else. A TTL
+ * slides in memory; its row follows in steps of a sixteenth, and a woken object adds that step, so it may expire
+ * late but never early.
+ */
+import { TidemarkError } from "../src/errors.ts";
+import type { Kernel } from "../src/kernel/types.ts";
+import { Log } from "../src/log/log.ts";
+import type { AppendResult } from "../src/log/types.ts";
+import { nextOffsetOf, readHeader, stampBaseOffset } from "../src/record/format.ts";
+import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
+import { ChunkLog } from "./chunk-log.ts";
+import { ChunkTables, CHUNK_BYTES_MAX, type Sql } from "./chunk-tables.ts";
+import { badRequest, HttpError } from "./http.ts";
+import { formatOffset, H, mediaType, type Producer } from "./protocol.ts";
+import { batchesOf, valuesOf } from "./stream-codec.ts";
+import { stateHeaders, StreamState } from "./stream-state.ts";
+
+export interface StreamConfig {
+  /** Of this creation: a stream made anew under the same path has another, and so other ETags. */
+  readonly id: string;
+  readonly path: string;
+  readonly contentType: string;
+  readonly ttl: number | undefined;
+  readonly expiresAt: string | undefined;
+  readonly fork: { readonly path: string; readonly offset: number; readonly requested: string | undefined; readonly subOffset: number } | undefined;
+  readonly closed: boolean;
+  readonly closedBy: Producer | undefined;
+  /** Deleted, and kept for its forks. */
+  readonly deleted: boolean;
+  /** Deleted for good, but the source has not been told yet. */
+  readonly releasing: boolean;
+  readonly touchedAt: number;
+}
+
+/** What a stream needs of its object. */
+export interface StreamHost {
+  readonly sql: Sql;
+  readonly kernel: Kernel;
+  now(): number;
+  /** Resolves in a later turn: appends that arrive meanwhile form the next group. */
+  breathe(): Promise<void>;
+  /** Batches of another stream of the same tenant, from its own object. */
+  readSource(path: string, from: number, limit: number, maxBytes: number): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }>;
+  /** The log's end has moved, or the stream was closed. */
+  onChange(end: number, closed: boolean): void;
+  /** What is in memory can no longer be trusted: start anew. */
+  abort(reason: string): void;
+}
+
+export interface AppendRequest {
+  readonly body: Uint8Array;
+  readonly contentType: string | undefined;
+  readonly closing: boolean;
+  readonly producer: Producer | undefined;
+  readonly seq: string | undefined;
+  readonly ifEnd: number | undefined;
+}
+
+export interface AppendOutcome {
+  readonly nextOffset: number;
+  readonly closed: boolean;
+  readonly duplicate: boolean;
+  /** Highest request taken from the producer. */
+  readonly producer: Producer | undefined;
+}
+
+export interface ReadResult {
+  readonly values: readonly Uint8Array[];
+  readonly from: number;
+  readonly nextOffset: number;
+  readonly upToDate: boolean;
+  /** At the end of a closed stream. */
+  readonly ended: boolean;
+}
+
+const CONFIG = "config";
+const STATE = "stream";
+const TOUCH_STEPS = 16;
+/** Bytes on their way to the disk; one more append is 429. */
+const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
+const QUEUE_APPENDS_MAX = 5_000;
+/** Base offset of a batch that the log has not taken. */
+const UNSTAMPED = 2 ** 52;
+
+const SETTINGS = {
+  batchBytesMax: CHUNK_BYTES_MAX,
+  recordBytesMax: CHUNK_BYTES_MAX - 128,
+  // Never met: the stream's own bound comes first, so that an append of several batches is taken whole or not at all.
+  queueBytesMax: 4 * QUEUE_BYTES_MAX,
+  queueAppendsMax: 16 * QUEUE_APPENDS_MAX,
+};
+
+export class Stream {
+  readonly log: Log;
+  readonly #host: StreamHost;
+  readonly #tables: ChunkTables;
+  #config: StreamConfig;
+  readonly #state: StreamState;
+  #closing = false;
+  /** Written with the chunk that ends at this offset. */
+  #closeAt: number | undefined;
+  #closingBy: Producer | undefined;
+  #pending = new Set<Promise<unknown>>();
+  #pendingBytes = 0;
+  #touchedAt: number;
+  readonly #slackMs: number;
+
+  private constructor(host: StreamHost, tables: ChunkTables, config: StreamConfig, log: Log, state: StreamState, isNew: boolean) {
+    this.#host = host;
+    this.#tables = tables;
+    this.#config = config;
+    this.log = log;
+    this.#state = state;
+    this.#touchedAt = config.touchedAt;
+    this.#slackMs = isNew ? 0 : ((config.ttl ?? 0) * 1000) / TOUCH_STEPS;
+  }
+
+  /** The stream that the object's tables hold. */
+  static async load(host: StreamHost): Promise<Stream | undefined> {
+    const isThere = [...host.sql.exec("SELECT name FROM sqlite_master WHERE name = 'meta'")].length > 0;
+    if (!isThere) return undefined;
+    const text = new ChunkTables(host.sql).meta(CONFIG);
+    return text === undefined ? undefined : Stream.#open(host, JSON.parse(String(text)) as StreamConfig, false);
+  }
+
+  static async create(host: StreamHost, config: StreamConfig): Promise<Stream> {
+    const tables = new ChunkTables(host.sql);
+    tables.create();
+    tables.saveMeta(CONFIG, JSON.stringify(config));
+    return Stream.#open(host, config, true);
+  }
+
+  static async #open(host: StreamHost, config: StreamConfig, isNew: boolean): Promise<Stream> {
+    let stream: Stream | undefined;
+    const { sql, kernel } = host;
+    const tables = new ChunkTables(sql);
+    const now = () => host.now();
+    const store = new ChunkLog({
+      sql, kernel, now, name: config.path, baseOffset: config.fork?.offset ?? 0,
+      onSealed: (offset) => stream?.saveState(offset),
+      onAppended: (offset) => stream?.appended(offset),
+    });
+    const log = await Log.open({ store, kernel, clock: { now }, settings: SETTINGS, breathe: () => host.breathe() });
+    const saved = tables.meta(STATE);
+    const { offset, state: text } = saved === undefined ? { offset: log.logStartOffset } : (JSON.parse(String(saved)) as { offset: number; state: string });
+    const state = StreamState.from(text);
+    await replay(kernel, log, state, Math.max(offset, log.logStartOffset));
+    stream = new Stream(host, tables, config, log, state, isNew);
+    return stream;
+  }
+
+  get config(): StreamConfig {
+    return this.#config;
+  }
+  get closed(): boolean {
+    return this.#config.closed;
+  }
+  get tail(): number {
+    return this.log.highWatermark;
+  }
+  get isJson(): boolean {
+    return mediaType(this.#config.contentType) === "application/json";
+  }
+
+  // --- lifetime ----------------------------------------------------------------------------------------------------
+
+  /** When the stream expires by its own rules, undefined for never. */
+  get deadline(): number | undefined {
+    const { ttl, expiresAt } = this.#config;
+    if (expiresAt !== undefined) return Date.parse(expiresAt);
+    return ttl === undefined ? undefined : this.#touchedAt + ttl * 1000 + this.#slackMs;
+  }
+
+  touch(): void {
+    const { ttl, touchedAt } = this.#config;
+    if (ttl === undefined) return;
+    this.#touchedAt = this.#host.now();
+    if (this.#touchedAt - touchedAt >= (ttl * 1000) / TOUCH_STEPS) this.save({ touchedAt: this.#touchedAt });
+  }
+
+  save(change: Partial<StreamConfig>): void {
+    this.#config = { ...this.#config, ...change };
+    this.#tables.saveMeta(CONFIG, JSON.stringify(this.#config));
+  }
+
+  /** Forks that read from this stream. */
+  get forks(): string[] {
+    return [...this.#host.sql.exec("SELECT key FROM meta WHERE key >= 'fork:' AND key < 'fork;'")].map((row) => String(row["key"]).slice(5));
+  }
+  addFork(path: string): void {
+    this.#tables.saveMeta(`fork:${path}`, "");
+  }
+  removeFork(path: string): void {
+    void [...this.#host.sql.exec("DELETE FROM meta WHERE key = ?", `fork:${path}`)];
+  }
+
+  // --- append ------------------------------------------------------------------------------------------------------
+
+  async append(request: AppendRequest): Promise<AppendOutcome> {
+    const { body, producer, closing, seq } = request;
+    if (this.#closing) await this.settled();
+    if (this.closed) return this.#appendToClosed(request);
+    if (body.length === 0) {
+      if (!closing) throw badRequest("an append has a body");
+      return this.#closeOnly(producer);
+    }
+    if (request.contentType === undefined) throw badRequest("an append has a Content-Type");
+    if (mediaType(request.contentType) !== mediaType(this.#config.contentType)) throw new HttpError(409, "CONFLICT", `this stream is ${this.#config.contentType}`);
+    const repeated = producer && this.#state.admit(producer);
+    if (repeated !== undefined) return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer: { ...producer!, seq: repeated } };
+    this.#state.checkSeq(seq);
+    const values = valuesOf(body, mediaType(this.#config.contentType));
+    if (values.length === 0) throw badRequest("an append has at least one message");
+    const batches = batchesOf(this.#host.kernel, values, stateHeaders(producer, seq), this.#host.now());
+    const results = this.#enqueue(batches, request.ifEnd, () => {
+      this.#state.record(producer, seq);
+      if (closing) this.#closing = true;
+      this.#closingBy = producer;
+    });
+    const nextOffset = await results;
+    this.touch();
+    return { nextOffset, closed: closing, duplicate: false, producer };
+  }
+
+  /** What a new stream begins with: its first records, its end. */
+  async begin(batches: readonly Uint8Array[], closed: boolean): Promise<void> {
+    if (batches.length > 0) await this.#enqueue(batches, undefined, () => (this.#closing = closed));
+    else if (closed) this.save({ closed: true });
+  }
+
+  /**
+   * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the first
+   * its offset: nothing can be refused behind it but by a store that fails, and then the object starts anew.
+   */
+  #enqueue(batches: readonly Uint8Array[], ifEnd: number | undefined, taken: () => void): Promise<number> {
+    const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
+    if (this.#pending.size >= QUEUE_APPENDS_MAX || (this.#pending.size > 0 && this.#pendingBytes + bytes > QUEUE_BYTES_MAX)) {
+      throw new TidemarkError("BACKPRESSURE", "too many appends are waiting", { queueBytes: this.#pendingBytes });
+    }
+    const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
+    stampBaseOffset(first, UNSTAMPED);
+    const results = [this.log.append(first, ifEnd === undefined ? {} : { ifEnd })];
+    const isTaken = readHeader(first).baseOffset !== UNSTAMPED;
+    if (isTaken) {
+      taken();
+      for (const batch of rest) results.push(this.log.append(batch));
+      const last = batches.at(-1)!;
+      if (this.#closing) this.#closeAt = nextOffsetOf(readHeader(last));
+    }
+    return this.#track(Promise.all(results).then((all) => all.at(-1)!.lastOffset + 1), bytes, isTaken);
+  }
+
+  async #track(work: Promise<number>, bytes: number, isTaken: boolean): Promise<number> {
+    this.#pending.add(work);
+    this.#pendingBytes += bytes;
+    try {
+      return await work;
+    } catch (thrown) {
+      // Taken and then refused: sequence numbers in memory are ahead of the log.
+      if (isTaken) this.#host.abort(String(thrown));
+      throw thrown;
+    } finally {
+      this.#pending.delete(work);
+      this.#pendingBytes -= bytes;
+    }
+  }
+
+  /** Record batches as a client encoded them. Bytes under the checksum stay as they are. */
+  async appendBatches(batches: readonly Uint8Array[], ifEnd: number | undefined): Promise<AppendResult[]> {
+    if (this.#closing) await this.settled();
+    if (this.closed) throw this.#closedConflict();
+    const work = batches.map((batch, i) => this.log.append(batch, i === 0 && ifEnd !== undefined ? { ifEnd } : {}));
+    const pending = Promise.allSettled(work);
+    this.#pending.add(pending);
+    try {
+      const results = await Promise.all(work);
+      this.touch();
+      return results;
+    } finally {
+      await pending;
+      this.#pending.delete(pending);
+    }
+  }
+
+  /** Everything queued so far is in the log, or has failed. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#pending]);
+  }
+
+  async #settledTail(): Promise<number> {
+    await this.settled();
+    return this.tail;
+  }
+
+  async #closeOnly(producer: Producer | undefined): Promise<AppendOutcome> {
+    const repeated = producer && this.#state.admit(producer);
+    if (repeated !== undefined) return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer: { ...producer!, seq: repeated } };
+    this.#state.record(producer, undefined);
+    this.#closing = true;
+    await this.settled();
+    this.touch();
+    this.save({ closed: true, closedBy: producer });
+    this.saveState(this.tail);
+    this.#host.onChange(this.tail, true);
+    return { nextOffset: this.tail, closed: true, duplicate: false, producer };
+  }
+
+  #appendToClosed({ body, closing, producer }: AppendRequest): AppendOutcome {
+    const { closedBy } = this.#config;
+    const answer = { nextOffset: this.tail, closed: true, duplicate: true, producer };
+    const isSame = producer && closedBy && producer.id === closedBy.id && producer.epoch === closedBy.epoch && producer.seq === closedBy.seq;
+    if (closing && (isSame || (body.length === 0 && !producer))) return answer;
+    throw this.#closedConflict();
+  }
+
+  #closedConflict(): HttpError {
+    return new HttpError(409, "STREAM_CLOSED", "the stream is closed", { [H.closed]: "true", [H.next]: formatOffset(this.tail) });
+  }
+
+  /** In the append's own transaction. */
+  appended(offset: number): void {
+    if (this.#closeAt !== undefined && offset >= this.#closeAt) {
+      this.save({ closed: true, closedBy: this.#closingBy });
+      this.#closeAt = undefined;
+    }
+    this.#host.onChange(offset, this.closed);
+  }
+
+  saveState(offset: number): void {
+    this.#tables.saveMeta(STATE, JSON.stringify({ offset, state: this.#state.snapshot() }));
+  }
+
+  // --- read --------------------------------------------------------------------------------------------------------
+
+  get start(): number {
+    return this.#config.fork ? 0 : this.log.logStartOffset;
+  }
+
+  /** Raw batches that hold [from, limit), from whoever has them; the first and the last may reach beyond. */
+  async readBatches(from: number, limit: number, maxBytes: number): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }> {
+    const { fork } = this.#config;
+    if (fork && from < fork.offset) {
+      const found = await this.#host.readSource(fork.path, from, Math.min(limit, fork.offset), maxBytes);
+      return { bytes: found.bytes, nextOffset: Math.min(found.nextOffset, fork.offset) };
+    }
+    const found = await this.log.fetch(from, { maxBytes });
+    return { bytes: found.bytes, nextOffset: Math.min(found.nextOffset, limit) };
+  }
+
+  async read(position: number | "start" | "now", maxBytes: number): Promise<ReadResult> {
+    this.touch();
+    const from = position === "start" ? this.start : position === "now" ? this.tail : position;
+    if (from > this.tail) throw badRequest("the offset is beyond the stream's end");
+    if (from < this.start) throw new HttpError(410, "GONE", "these records are gone", { [H.next]: formatOffset(this.start) });
+    const values: Uint8Array[] = [];
+    let nextOffset = from;
+    let room = maxBytes;
+    while (room > 0 && nextOffset < this.tail) {
+      const limit = this.tail;
+      const found = await this.readBatches(nextOffset, limit, room);
+      if (found.nextOffset === nextOffset) break;
+      room -= await this.#collect(found.bytes, nextOffset, found.nextOffset, values);
+      nextOffset = found.nextOffset;
+    }
+    const upToDate = nextOffset >= this.tail;
+    return { values, from, nextOffset, upToDate, ended: upToDate && this.closed };
+  }
+
+  async #collect(bytes: Uint8Array, from: number, to: number, values: Uint8Array[]): Promise<number> {
+    for (const bytesOfBatch of splitBatches(bytes)) {
+      const batch = await decodeBatch(this.#host.kernel, bytesOfBatch);
+      if (batch.isControl) continue;
+      for (let i = 0; i < batch.count; i++) {
+        const offset = batch.offsetAt(i);
+        const value = offset >= from && offset < to ? batch.valueAt(i) : null;
+        if (value !== null) values.push(value);
+      }
+    }
+    return Math.max(bytes.length, 1);
+  }
+
+  /** Where a fork begins, and the part of the next message that it takes with it. */
+  async forkPoint(requested: number | undefined, subOffset: number): Promise<{ readonly offset: number; readonly prefix: Uint8Array | undefined }> {
+    await this.settled();
+    let offset = requested ?? this.tail;
+    if (offset > this.tail || offset < this.start) throw badRequest("the fork offset is outside the source");
+    if (this.isJson) {
+      if (offset + subOffset > this.tail) throw badRequest("the sub-offset is beyond the source's end");
+      return { offset: offset + subOffset, prefix: undefined };
+    }
+    let left = subOffset;
+    while (left > 0) {
+      const { values, nextOffset } = await this.read(offset, 1);
+      if (nextOffset === offset) throw badRequest("the sub-offset is beyond the source's end");
+      for (const value of values) {
+        if (left < value.length) return { offset, prefix: left > 0 ? value.slice(0, left) : undefined };
+        left -= value.length;
+        offset++;
+      }
+    }
+    return { offset, prefix: undefined };
+  }
+}
+
+/** Producers and sequence from the records behind the snapshot. Damage is stepped over: its producers are unknown anyway. */
+async function replay(kernel: Kernel, log: Log, state: StreamState, from: number): Promise<void> {
+  for (let offset = from; offset < log.highWatermark; ) {
+    try {
+      const { bytes, nextOffset } = await log.fetch(offset);
+      for (const batch of splitBatches(bytes)) state.replay(await decodeBatch(kernel, batch, { checkCrc: false }));
+      offset = nextOffset;
+    } catch (thrown) {
+      if (!(thrown instanceof TidemarkError) || thrown.code !== "CORRUPT_RANGE") throw thrown;
+      offset = Math.max(offset + 1, Number(thrown.details["to"]));
+    }
+  }
+}
