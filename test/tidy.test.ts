@@ -14,7 +14,7 @@ import { anchorOf, hostNames, linksOf, longFunctions, machineNames, untidy, wron
 const root = path.join(import.meta.dirname, "..");
 const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
 
-const SKIPPED = new Set(["node_modules", "dist", ".cache", ".git", "coverage", ".vitest-attachments", "__screenshots__"]);
+const SKIPPED = new Set(["node_modules", "dist", ".cache", ".git", "coverage", ".vitest-attachments", "__screenshots__", ".wrangler"]);
 
 /** Paths from the root, with forward slashes. */
 function filesBelow(directory = ""): string[] {
