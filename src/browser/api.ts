@@ -185,8 +185,8 @@ export type TideEvent =
   | { readonly type: "recovery"; readonly report: readonly LogRecovery[] }
   | { readonly type: "quota"; readonly topic: string; readonly message: string }
   | { readonly type: "reopened"; readonly reason: string }
-  /** This tab's calls go on at this leader. */
-  | { readonly type: "leaderchange"; readonly role: "leader" | "follower"; readonly epoch: number }
+  /** This tab's calls go on at this leader: its own worker, or another tab's over a port, or over a BroadcastChannel. */
+  | { readonly type: "leaderchange"; readonly role: "leader" | "follower"; readonly epoch: number; readonly via: "worker" | "port" | "broadcast" }
   /** The leader is gone, or gave up; calls wait for the next one. */
   | { readonly type: "leaderlost"; readonly reason: string }
   /** Another tab runs another version of this library. */

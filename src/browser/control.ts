@@ -12,7 +12,6 @@ import type { SegmentStore } from "../store/segment-store.ts";
 import type { TopicState } from "./api.ts";
 import { explainSeek, exportSegment } from "./inspect.ts";
 import type { PortClient } from "./port-client.ts";
-import type { PortOrName } from "./protocol.ts";
 
 /** What control needs of the worker's host. */
 export interface Controlled {
@@ -61,7 +60,7 @@ const methods = (call: (method: string) => Call): Record<string, Call> =>
   new Proxy({}, { get: (_, method) => (method === "then" ? undefined : call(String(method))) });
 
 /** In the worker: serves control calls on `port`. */
-export function offerControl(port: PortOrName, host: Controlled): void {
+export function offerControl(port: MessagePort, host: Controlled): void {
   const control = new HostControl(host) as unknown as Record<string, Call>;
   const enveloped = methods((method) => async (...args): Promise<Outcome> => {
     try {
@@ -70,7 +69,7 @@ export function offerControl(port: PortOrName, host: Controlled): void {
       return { error: TidemarkError.from(thrown).toWire() };
     }
   });
-  expose(enveloped, typeof port === "string" ? new BroadcastChannel(port) : port);
+  expose(enveloped, port);
 }
 
 /** In the page. A call does not notice by itself that the worker is gone: its connection does. */

@@ -5,9 +5,12 @@
  *
  *   follower                                        leader's page                  leader's worker
  *    │ ── hail ─────────────────────────────────────▶│
- *    │ ◀─ leader { epoch, lifeLock, version } ───────│   also whenever a term begins
- *    │ ── join { to: lifeLock, port, life } ────────▶│ ── op "join" on its port ────▶│
+ *    │ ◀─ { leader, epoch, version, broker } ────────│   also whenever a term begins
+ *    │ ── join, with a port by the broker, ─────────▶│ ── op "join" on its port ────▶│
+ *    │      or with a channel's name in the lobby    │                               │
  *    │ ◀═ hello, then everything else, directly ════════════════════════════════════▶│
+ *    │ ◀─ away ──────────────────────────────────────│   it is hidden: is anybody seen?
+ *    │ ── here ─────────────────────────────────────▶│   then it hands over
  *
  * Locks, all of them released by the browser when their holder is gone, however it went:
  *
@@ -15,43 +18,65 @@
  *   tidemark-worker:<uuid>    exclusive, a worker, for its life; who watches it waits for it in shared mode
  *   tidemark-port:<uuid>      exclusive, a follower, as long as it keeps its port; the worker waits for it
  *
- * A connection belongs to one term: what comes over an older one is no longer heard.
+ * A connection belongs to one term: what comes over an older one is no longer heard, and a leader of an older term is no
+ * longer listened to.
  */
 import { TidemarkError } from "../errors.ts";
+import { Broker } from "./broker.ts";
 import type { BrowserTide } from "./client.ts";
-import { takeLock } from "./platform.ts";
+import { sleep, takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
-import type { WorkerHost } from "./worker-host.ts";
+
+export { admit } from "./tabs-worker.ts";
 
 /** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
 const WORKER_END_MS = 1_000;
+/** What passes by itself (files still locked, no network for a part) is tried again so often by the tab that has the lead. */
+const LEAD_TRIES = 5;
+const LEAD_PAUSE_MS = 200;
 
 interface Announcement {
   readonly leader: string;
   readonly epoch: number;
   readonly version: number;
+  readonly broker: string | undefined;
 }
 interface Join {
-  readonly join: JoinRequest;
   readonly to: string;
   readonly version: number;
+  readonly join: JoinRequest;
 }
-type Word = "hail" | Announcement | Join;
+type Word = "hail" | "away" | "here" | Announcement | Join;
+
+const newPortName = (): string => `tidemark-port:${crypto.randomUUID()}`;
 
 export class Tabs {
   readonly #tide: BrowserTide;
+  readonly #broker = new Broker((join) => this.#admit(join));
   /** Of the newest term known. */
   #epoch = 0;
   #lifeLock: string | undefined;
   #joining: string | undefined;
   #queued: AbortController | undefined;
+  /** From the lock's grant on. */
+  #leading: boolean;
+  /** The page is frozen, or kept for the way back: it must not be given the lead. */
+  #asleep = false;
+  #via: "worker" | "port" | "broadcast" = "worker";
   /** Calls that wait for a connection, or the end. */
   readonly #waiting: (() => void)[] = [];
+  /** Takes the listeners off the page. */
+  readonly #unlisten = new AbortController();
 
   constructor(tide: BrowserTide) {
     this.#tide = tide;
+    this.#leading = tide.role === "leader";
     tide.lobby.onmessage = ({ data }: MessageEvent<Word>) => this.#hear(data);
+    const { signal } = this.#unlisten;
+    document.addEventListener("visibilitychange", () => this.#seen(), { signal });
+    for (const type of ["freeze", "pagehide"]) addEventListener(type, (event) => (event as PageTransitionEvent).persisted !== false && this.#sleep(), { signal, capture: true });
+    for (const type of ["resume", "pageshow"]) addEventListener(type, () => this.#wake(), { signal, capture: true });
     this.#announce();
   }
 
@@ -82,9 +107,11 @@ export class Tabs {
     }
   }
 
+  // --- the lead ----------------------------------------------------------------------------------------------------
+
   /** Waits for the lock for as long as it takes. */
   #queue(): void {
-    if (this.#queued) return;
+    if (this.#queued || this.#leading || this.#asleep || this.#tide.ended) return;
     const queued = (this.#queued = new AbortController());
     takeLock(this.#tide.lock, { signal: queued.signal }).then(
       (unlock) => void this.#lead(unlock!),
@@ -92,16 +119,38 @@ export class Tabs {
     );
   }
 
+  #unqueue(): void {
+    this.#queued?.abort();
+    this.#queued = undefined;
+  }
+
   async #lead(unlock: () => void): Promise<void> {
     this.#queued = undefined;
-    if (this.#tide.ended) return unlock();
-    try {
-      await this.#lastWorkerGone();
-      await this.#tide.lead(unlock);
-    } catch (thrown) {
+    // Granted in the moment in which it was no longer wanted.
+    if (this.#tide.ended || this.#asleep) return unlock();
+    this.#leading = true;
+    const release = (): void => {
+      this.#leading = false;
       unlock();
-      this.#tide.end(TidemarkError.from(thrown));
-      this.#changed();
+    };
+    await this.#lastWorkerGone();
+    for (let tries = 1; ; tries++) {
+      try {
+        this.#via = "worker";
+        // A term ends with its lock; a try that fails keeps it.
+        let began = false;
+        await this.#tide.lead(() => began && release());
+        began = true;
+        return;
+      } catch (thrown) {
+        const error = TidemarkError.from(thrown);
+        if (this.#tide.ended) return release();
+        if (error.kind !== "retry" || tries === LEAD_TRIES) {
+          release();
+          return this.#tide.end(error);
+        }
+        await sleep(LEAD_PAUSE_MS * tries);
+      }
     }
   }
 
@@ -112,20 +161,28 @@ export class Tabs {
     await navigator.locks.request(this.#lifeLock, { mode: "shared", signal }, () => undefined).catch(() => undefined);
   }
 
-  /** Calls go to this worker from now on. */
+  /** Calls go to this connection from now on. */
   connected(): void {
+    const { role, opened, connection } = this.#tide;
+    if (role === "leader") {
+      // Its store failed for good: perhaps another tab's does not.
+      connection!.onEvent = (event) => (event.type === "closed" ? void this.#resign(connection!) : this.#tide.tell(event));
+      this.#broker.lead(connection!.lifeLock);
+    }
     this.#changed();
     this.#announce();
-    const { role, opened } = this.#tide;
-    this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch });
+    this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch, via: this.#via });
   }
 
-  /** A connection has ended. */
+  /** A connection has ended, or the tide. */
   end(error: TidemarkError): void {
     if (this.#tide.ended) {
-      this.#queued?.abort();
+      this.#unqueue();
+      this.#unlisten.abort();
+      this.#broker.close();
       return this.#changed();
     }
+    if (this.#tide.role === "leader") this.#leading = false;
     this.#tide.role = "follower";
     this.#tide.tell({ type: "leaderlost", reason: error.message });
     this.#queue();
@@ -133,45 +190,91 @@ export class Tabs {
     this.#say("hail");
   }
 
+  async #resign(connection: PortClient): Promise<void> {
+    const error = await connection.call<undefined>({ op: "ready" }).catch((thrown: TidemarkError) => thrown);
+    if (error?.details["reason"] === "cleared") this.#tide.end(error);
+    else if (error) connection.fail(error);
+  }
+
+  // --- handing over ------------------------------------------------------------------------------------------------
+
+  #seen(): void {
+    const hidden = document.visibilityState === "hidden";
+    if (this.#leading) hidden && this.#say("away");
+    else if (!hidden) this.#say("here");
+  }
+
+  /** Flushes and closes first, so that the next leader finds a clean end and has nothing to scan. */
+  async #handOver(): Promise<void> {
+    const { connection, role } = this.#tide;
+    if (role !== "leader" || connection!.ended) return;
+    await connection!.call({ op: "close" }).catch(() => undefined);
+    connection!.fail(new TidemarkError("CLOSED", "handed over to a tab that is seen", { reason: "closed" }));
+  }
+
+  /** There is no time to flush: what waits for its ack is sent again by whoever sent it. */
+  #sleep(): void {
+    if (this.#asleep) return;
+    this.#asleep = true;
+    this.#unqueue();
+    if (this.#leading) this.#tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
+  }
+
+  #wake(): void {
+    if (!this.#asleep) return;
+    this.#asleep = false;
+    this.#queue();
+    this.#say("hail");
+  }
+
   // --- the lobby ---------------------------------------------------------------------------------------------------
 
-  #announce(): void {
+  async #announce(): Promise<void> {
+    await this.#broker.tried;
     const { role, connection, opened } = this.#tide;
     if (!connection || connection.ended) return;
     this.#epoch = opened!.epoch;
     this.#lifeLock = connection.lifeLock;
-    if (role === "leader") this.#say({ leader: this.#lifeLock, epoch: this.#epoch, version: PROTOCOL_VERSION });
+    if (role !== "leader") return;
+    this.#broker.lead(this.#lifeLock);
+    this.#say({ leader: this.#lifeLock, epoch: this.#epoch, version: PROTOCOL_VERSION, broker: this.#broker.id });
   }
 
   #hear(word: Word): void {
-    if (word === "hail") this.#announce();
-    else if ("leader" in word) void this.#join(word);
-    else this.#admit(word);
+    const hidden = document.visibilityState === "hidden";
+    if (word === "hail") void this.#announce();
+    else if (word === "here") hidden && void this.#handOver();
+    else if (word === "away") {
+      if (!hidden) return this.#say("here");
+      // Behind those that are seen.
+      this.#unqueue();
+      this.#queue();
+    } else if ("leader" in word) void this.#join(word);
+    else if (word.to === this.#tide.connection?.lifeLock) {
+      if (word.version === PROTOCOL_VERSION) this.#admit(word.join);
+      else this.#tide.tell({ type: "version", ours: PROTOCOL_VERSION, theirs: word.version });
+    }
   }
 
-  #admit({ join, to, version }: Join): void {
-    const { connection } = this.#tide;
-    if (to !== connection?.lifeLock) return;
-    if (version !== PROTOCOL_VERSION) this.#tide.tell({ type: "version", ours: PROTOCOL_VERSION, theirs: version });
-    else connection.call<void>({ ...join, op: "join" }).catch(() => undefined);
+  #admit({ port, life }: JoinRequest): void {
+    const { role, connection } = this.#tide;
+    if (role === "leader") connection!.call<void>({ op: "join", port, life }).catch(() => undefined);
   }
 
-  async #join({ leader, epoch, version }: Announcement): Promise<void> {
+  async #join({ leader, epoch, version, broker }: Announcement): Promise<void> {
     const { connection, ended } = this.#tide;
-    if (ended || epoch < this.#epoch || this.#joining === leader || connection?.lifeLock === leader) return;
+    if (ended || epoch < this.#epoch || this.#joining === leader || (connection?.lifeLock === leader && !connection.ended)) return;
+    if (version !== PROTOCOL_VERSION) return this.#differ(leader, version);
     this.#joining = leader;
     connection?.fail(new TidemarkError("CLOSED", "another tab leads now"));
-    const name = `tidemark-port:${crypto.randomUUID()}`;
-    const release = await takeLock(name, {});
-    const channel = new BroadcastChannel(name);
-    const next = new this.#tide.Connection(channel as unknown as MessagePort, leader, release);
-    next.pair = () => {
-      const control = `tidemark-port:${crypto.randomUUID()}`;
-      return [new BroadcastChannel(control) as unknown as MessagePort, control];
-    };
+    await this.#broker.tried;
+    const life = newPortName();
+    const release = await takeLock(life, {});
+    const byPort = broker !== undefined && broker === this.#broker.id;
+    const next = byPort ? this.#joinByPort(leader, life, release!) : this.#joinByChannel(leader, life, release!);
     next.watch();
-    this.#say({ join: { op: "join", port: name, life: name }, to: leader, version: PROTOCOL_VERSION });
     try {
+      this.#via = byPort ? "port" : "broadcast";
       await this.#tide.use(next, "follower");
     } catch (thrown) {
       next.fail(TidemarkError.from(thrown));
@@ -179,18 +282,36 @@ export class Tabs {
       if (this.#joining === leader) this.#joining = undefined;
     }
   }
-}
 
-/** In the worker: a further tab's port. It can't end the tide, nor bring others along. */
-export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
-  const end = typeof port === "string" ? (new BroadcastChannel(port) as unknown as MessagePort) : port;
-  const server = host.serve(end, (request) => {
-    if (request.op === "close" || request.op === "join") throw new TidemarkError("INVALID_ARGUMENT", "only the leader's page may ask for this");
-    return host.manage(request);
-  });
-  void navigator.locks.request(life, () => {
-    host.servers.delete(server);
-    for (const request of server.running.values()) request.abort(new TidemarkError("CLOSED", "its tab is gone"));
-    end.close();
-  });
+  #joinByPort(leader: string, life: string, release: () => void): PortClient {
+    const { port1, port2: port } = new MessageChannel();
+    this.#broker.send({ to: leader, join: { op: "join", port, life } });
+    return new this.#tide.Connection(port1, leader, release);
+  }
+
+  #joinByChannel(leader: string, life: string, release: () => void): PortClient {
+    const channels: BroadcastChannel[] = [];
+    const open = (name: string): MessagePort => {
+      const channel = new BroadcastChannel(name);
+      channels.push(channel);
+      return channel as unknown as MessagePort;
+    };
+    const next = new this.#tide.Connection(open(life), leader, () => {
+      release();
+      for (const channel of channels) channel.close();
+    });
+    next.pair = () => {
+      const name = newPortName();
+      return [open(name), name];
+    };
+    this.#say({ to: leader, version: PROTOCOL_VERSION, join: { op: "join", port: life, life } });
+    return next;
+  }
+
+  /** Neither can read the other's messages: the leader is told, and this tab ends before it does harm or waits for ever. */
+  #differ(leader: string, version: number): void {
+    this.#say({ to: leader, version: PROTOCOL_VERSION, join: { op: "join", port: "", life: "" } });
+    this.#tide.tell({ type: "version", ours: PROTOCOL_VERSION, theirs: version });
+    this.#tide.end(new TidemarkError("UNSUPPORTED_FORMAT", "another tab runs another version of this library", { ours: PROTOCOL_VERSION, theirs: version }));
+  }
 }

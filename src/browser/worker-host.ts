@@ -132,7 +132,7 @@ export class WorkerHost {
       await this.#log(request.topic);
     } else if (request.op === "control") {
       const { offerControl } = await import("./control.ts");
-      offerControl(request.port, { log: (topic) => this.#log(topic), store: async () => (await this.#open).store, logName, topicName });
+      offerControl(request.port as MessagePort, { log: (topic) => this.#log(topic), store: async () => (await this.#open).store, logName, topicName });
     } else if (request.op === "join") (await import("./tabs.ts")).admit(this, request);
     else if (request.op === "close") await this.close();
     else await this.#open;

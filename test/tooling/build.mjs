@@ -46,6 +46,9 @@ const CORE = [
   ...Object.entries(PARTS).map(([module, part]) => [new RegExp(`import\\("[./a-z]+/${module}\\.ts"\\)`, "g"), `loadPart("${part}")`]),
 ];
 
+/** The broker's script is tabs.js itself: its code runs where there is an `onconnect`. */
+const TABS = [[/new SharedWorker\(new URL\("\.\/broker\.ts", import\.meta\.url\)/g, "new SharedWorker(import.meta.url"]];
+
 /** Makes the replacements; `seen` collects those that were found. */
 function replacing(replacements, seen) {
   return {
@@ -90,7 +93,7 @@ export async function buildLibrary() {
   await bundle({ core: "src/browser/core.ts" }, CORE, whole);
   await bundle({ indexeddb: "src/browser/idb-volume.ts" }, [], whole);
   await bundle({ extras: "src/browser/extras.ts" }, [], whole);
-  await bundle({ tabs: "src/browser/tabs.ts" }, [], whole);
+  await bundle({ tabs: "src/browser/tabs.ts" }, TABS, whole);
   await mkdir(path.join(dist, "licenses"));
   for (const name of INSIDE) await copyFile(path.join(root, "node_modules", name, "LICENSE"), path.join(dist, "licenses", `${name}.txt`));
   await copyFile(path.join(kernelDirectory, "release.wasm"), path.join(dist, "kernel.wasm"));

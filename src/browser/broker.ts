@@ -1,0 +1,98 @@
+/**
+ * The broker: a SharedWorker that every tab of the origin knows, for a MessagePort can be sent only to somebody one has a
+ * port to already. It hands ports from followers to the leader's page and has no part in anything after that.
+ *
+ *   tab ◀── { broker: id } ─────────────── broker      once, when it connects
+ *   leader ──── { lead: lifeLock } ──────▶ broker
+ *   follower ── { to: lifeLock, join } ──▶ broker ── { join } ──▶ leader       the port moves along
+ *
+ * Tabs of different builds have different brokers, and a broker dies with the process it shares: so each has an id, which
+ * the leader announces, and holds a lock of that name for its life. Where ids differ, or there is none, ports are replaced
+ * by a BroadcastChannel of a name of their own.
+ */
+import type { JoinRequest } from "./protocol.ts";
+
+export interface Brokered {
+  readonly to: string;
+  readonly join: JoinRequest;
+}
+type Said = { readonly broker: string } | { readonly join: JoinRequest };
+
+/** A script that does not load says so, or nothing at all. */
+const CONNECT_MS = 500;
+
+/** In the SharedWorker. */
+function serve(scope: { onconnect: ((event: MessageEvent) => void) | null }): void {
+  const id = `tidemark-broker:${crypto.randomUUID()}`;
+  /** One per tide and term; those of past terms are few, and small. */
+  const leaders = new Map<string, MessagePort>();
+  const held = new Promise<void>((resolve) => {
+    void navigator.locks.request(id, () => {
+      resolve();
+      return new Promise(() => undefined);
+    });
+  });
+  scope.onconnect = ({ ports: [port] }) => {
+    port!.onmessage = ({ data }: MessageEvent<{ lead: string } | Brokered>) => {
+      if ("lead" in data) leaders.set(data.lead, port!);
+      else leaders.get(data.to)?.postMessage({ join: data.join }, [data.join.port as MessagePort]);
+    };
+    void held.then(() => port!.postMessage({ broker: id }));
+  };
+}
+if ("onconnect" in globalThis) serve(globalThis as unknown as Parameters<typeof serve>[0]);
+
+/** In a page. */
+export class Broker {
+  /** undefined: there is none, or not yet. */
+  id: string | undefined;
+  /** The first try has come to an end. */
+  readonly tried: Promise<void>;
+  readonly #onJoin: (join: JoinRequest) => void;
+  #tried!: () => void;
+  #port: MessagePort | undefined;
+  #closed = false;
+
+  constructor(onJoin: (join: JoinRequest) => void) {
+    this.#onJoin = onJoin;
+    this.tried = new Promise((resolve) => (this.#tried = resolve));
+    this.#connect();
+    setTimeout(this.#tried, CONNECT_MS);
+  }
+
+  #connect(): void {
+    let worker: SharedWorker;
+    try {
+      worker = new SharedWorker(new URL("./broker.ts", import.meta.url), { type: "module", name: "tidemark" });
+    } catch {
+      // Missing, or forbidden by a content security policy.
+      return this.#tried();
+    }
+    worker.onerror = () => this.#tried();
+    this.#port = worker.port;
+    worker.port.onmessage = ({ data }: MessageEvent<Said>) => {
+      if ("join" in data) return this.#onJoin(data.join);
+      this.id = data.broker;
+      this.#tried();
+      void navigator.locks.request(data.broker, { mode: "shared" }, () => this.#lost());
+    };
+  }
+
+  #lost(): void {
+    this.id = undefined;
+    if (!this.#closed) this.#connect();
+  }
+
+  lead(lifeLock: string): void {
+    this.#port?.postMessage({ lead: lifeLock });
+  }
+
+  send(message: Brokered): void {
+    this.#port!.postMessage(message, [message.join.port as MessagePort]);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#port?.close();
+  }
+}
