@@ -3,10 +3,12 @@
  *
  * Playground (`vite`, `vite build`): root web/, result in .cache/playground.
  *
- * Tests (`vitest`), three projects:
+ * Tests (`vitest`), five projects:
  *   unit     Node: units, contract suites, simulation, structure
  *   browser  the same contract suites and more inside real Chromium. The profile lies on disk, because an incognito
  *            profile keeps OPFS in memory and its flush does nothing; one file at a time, because the profile is one
+ *   edge     inside real workerd: the store's contract, the Durable Object
+ *   http     Node speaks HTTP to the worker in local workerd: restarts, the published client
  *   pages    Node drives Chromium from outside: the packed package in an app of its own, the playground
  *
  * The library itself is bundled by test/tooling/build.mjs: Vite's library mode would inline the worker and the kernel.
@@ -47,7 +49,9 @@ function freshProfile(): string {
   return profile;
 }
 
-function tests(): ViteUserConfig {
+async function tests(): Promise<ViteUserConfig> {
+  // Only for tests: it brings a whole runtime along.
+  const { cloudflareTest } = await import("@cloudflare/vitest-plugin");
   const node = { environment: "node" as const, root };
   return {
     ...shared,
@@ -90,10 +94,19 @@ function tests(): ViteUserConfig {
         },
         {
           extends: true,
+          plugins: [cloudflareTest({ wrangler: { configPath: path.join(root, "worker", "wrangler.jsonc") }, miniflare: { bindings: { TIDEMARK_OPEN_ACCESS: "loopback" } } })],
+          test: { name: "edge", root, include: ["test/edge/*.test.ts"], testTimeout: 30_000 },
+        },
+        {
+          extends: true,
+          test: { ...node, name: "http", include: ["test/edge/http/*.test.ts"], fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 },
+        },
+        {
+          extends: true,
           test: {
             ...node,
             name: "pages",
-            include: ["test/{playground,tooling,crash,power}/**/*.test.ts"],
+            include: ["test/{playground,tooling,crash,power,tabs}/**/*.test.ts"],
             fileParallelism: false,
             testTimeout: 120_000,
             hookTimeout: 120_000,
@@ -104,4 +117,4 @@ function tests(): ViteUserConfig {
   };
 }
 
-export default defineConfig(({ mode }) => (mode === "test" ? tests() : playground));
+export default defineConfig(async ({ mode }) => (mode === "test" ? tests() : playground));

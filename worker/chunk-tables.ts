@@ -11,7 +11,6 @@ export type SqlValue = number | string | null | Uint8Array | ArrayBuffer;
 export type SqlRow = Record<string, SqlValue>;
 
 export interface Sql {
-  /** Rows are fetched while they are iterated; no await may come in between. */
   exec(query: string, ...bindings: SqlValue[]): Iterable<SqlRow>;
   /** All or nothing: what `work` did is undone when it throws. */
   transaction<T>(work: () => T): T;
@@ -63,6 +62,9 @@ const SCHEMA = [
      bytes INTEGER NOT NULL, reason TEXT NOT NULL) STRICT`,
   `CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID`,
 ];
+/** What one statement fetches, by the size of the rows before. */
+const PAGE_ROWS_MAX = 64;
+const PAGE_BYTES = 512 * 1024;
 const CHUNK = "base_offset, next_offset, max_timestamp, record_count, written_at, crc, bytes";
 
 export const bytesOf = (value: SqlValue | undefined): Uint8Array =>
@@ -98,9 +100,20 @@ export class ChunkTables {
     this.#run(`INSERT INTO chunk(${CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?)`, row.baseOffset, row.nextOffset, row.maxTimestamp, row.recordCount, row.writtenAt, row.crc, row.bytes);
   }
 
-  /** Rows that begin at `baseOffset` or behind it. */
+  /**
+   * Rows that begin at `baseOffset` or behind it. Each page is read to its end at once: a cursor that is left open would
+   * lock its table, and one held over an await would see rows of two times.
+   */
   *chunksFrom(baseOffset: number): Generator<ChunkRow> {
-    for (const row of this.sql.exec(`SELECT ${CHUNK} FROM chunk WHERE base_offset >= ? ORDER BY base_offset`, baseOffset)) yield chunkOf(row);
+    for (let limit = 1, from = baseOffset; ; ) {
+      const page = this.#run(`SELECT ${CHUNK} FROM chunk WHERE base_offset >= ? ORDER BY base_offset LIMIT ?`, from, limit).map(chunkOf);
+      yield* page;
+      const last = page.at(-1);
+      if (page.length < limit || !last) return;
+      from = last.baseOffset + 1;
+      const bytes = page.reduce((sum, row) => sum + row.bytes.length, 0);
+      limit = Math.max(1, Math.min(PAGE_ROWS_MAX, limit * 2, Math.floor((PAGE_BYTES * page.length) / Math.max(1, bytes))));
+    }
   }
 
   /** The row that holds `offset`, if there is one, and those behind it. */

@@ -51,6 +51,8 @@ const STEPS = {
   kernel: async () => one(await node([tool("build-kernel.mjs")])),
   typecheck: async () => one(await run("typecheck")),
   unit: () => vitest("unit"),
+  edge: () => vitest("edge"),
+  http: () => vitest("http"),
   size: async () => one(await run("size")),
   browser: () => withChromium(() => vitest("browser")),
   pages: () => withChromium(() => vitest("pages")),

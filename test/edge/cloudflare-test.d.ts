@@ -1,0 +1,10 @@
+// What the tests inside workerd use of Cloudflare's Vitest plugin.
+declare module "cloudflare:test" {
+  export const env: unknown;
+  export const SELF: { fetch(input: string | Request, init?: RequestInit): Promise<Response> };
+  export function runInDurableObject<T>(stub: never, work: (instance: unknown, state: never) => Promise<T> | T): Promise<T>;
+  export function runDurableObjectAlarm(stub: never): Promise<boolean>;
+  export function evictDurableObject(stub: never, options?: { webSockets?: "hibernate" | "close" }): Promise<void>;
+  export function abortAllDurableObjects(): Promise<void>;
+  export function listDurableObjectIds(namespace: never): Promise<unknown[]>;
+}
