@@ -17,10 +17,36 @@ type Method = keyof CrashPage;
 const START_MS = 30_000;
 const QUIET_ARGS = ["--headless", "--remote-debugging-port=0", "--no-default-browser-check", "--disable-extensions", "--disable-default-apps", "--password-store=basic", "--mute-audio"];
 
-interface Running {
+export interface Running {
   readonly child: ChildProcess;
   readonly browser: Browser;
   readonly context: BrowserContext;
+}
+
+/** A browser over this profile, its process group its own, and nothing of Playwright's defaults in it. */
+export async function startBrowser(profile: string): Promise<Running> {
+  const args = [...(CHROMIUM_ARGS as string[]), ...QUIET_ARGS, `--user-data-dir=${profile}`, "about:blank"];
+  const child = spawn((ensureChromium as () => string)(), args, { detached: true, stdio: ["ignore", "ignore", "pipe"] });
+  // It would outlive us otherwise: its group is its own.
+  const reap = (): boolean => process.kill(-child.pid!, "SIGKILL");
+  process.once("exit", reap);
+  child.once("exit", () => process.off("exit", reap));
+  const address = await new Promise<string>((resolve, reject) => {
+    let said = "";
+    const timer = setTimeout(() => reject(new Error(`Chromium did not start: ${said}`)), START_MS);
+    child.stderr!.on("data", (bytes: Buffer) => {
+      said += bytes.toString();
+      const [, found] = /DevTools listening on (ws:\S+)/.exec(said) ?? [];
+      if (found === undefined) return;
+      clearTimeout(timer);
+      resolve(found);
+    });
+    child.once("exit", () => reject(new Error(`Chromium ended at its start: ${said}`)));
+  });
+  // Nobody reads on; a full pipe would stop it.
+  child.stderr!.removeAllListeners("data").resume();
+  const browser = await chromium.connectOverCDP(address, { noDefaults: true });
+  return { child, browser, context: browser.contexts()[0]! };
 }
 
 export class CrashBrowser {
@@ -49,38 +75,13 @@ export class CrashBrowser {
 
   /** A page that is ready, in a browser that may have to be started for it. */
   async ready(): Promise<void> {
-    this.#running ??= await this.#start();
+    this.#running ??= await startBrowser(this.#profile);
     if (this.#page) return;
     this.#page = await this.#running.context.newPage();
     this.#page.on("pageerror", (error) => this.#onError(`uncaught in the page: ${error.message}`));
     this.#session = await this.#running.context.newCDPSession(this.#page);
     await this.#page.goto(this.#url);
     await this.#page.waitForFunction(() => document.title === "ready");
-  }
-
-  async #start(): Promise<Running> {
-    const args = [...(CHROMIUM_ARGS as string[]), ...QUIET_ARGS, `--user-data-dir=${this.#profile}`, "about:blank"];
-    const child = spawn((ensureChromium as () => string)(), args, { detached: true, stdio: ["ignore", "ignore", "pipe"] });
-    // It would outlive us otherwise: its group is its own.
-    const reap = (): boolean => process.kill(-child.pid!, "SIGKILL");
-    process.once("exit", reap);
-    child.once("exit", () => process.off("exit", reap));
-    const address = await new Promise<string>((resolve, reject) => {
-      let said = "";
-      const timer = setTimeout(() => reject(new Error(`Chromium did not start: ${said}`)), START_MS);
-      child.stderr!.on("data", (bytes: Buffer) => {
-        said += bytes.toString();
-        const [, found] = /DevTools listening on (ws:\S+)/.exec(said) ?? [];
-        if (found === undefined) return;
-        clearTimeout(timer);
-        resolve(found);
-      });
-      child.once("exit", () => reject(new Error(`Chromium ended at its start: ${said}`)));
-    });
-    // Nobody reads on; a full pipe would stop it.
-    child.stderr!.removeAllListeners("data").resume();
-    const browser = await chromium.connectOverCDP(address, { noDefaults: true });
-    return { child, browser, context: browser.contexts()[0]! };
   }
 
   /** Calls the page; rejects when the page goes meanwhile. */

@@ -16,11 +16,11 @@ export interface Stage {
   close(): Promise<void>;
 }
 
-export async function setStage(ledger: Ledger, plant: Plant | undefined): Promise<Stage> {
+export async function setStage(ledger: Ledger, plant: Plant | undefined, folder = "test/crash/page"): Promise<Stage> {
   const outDir = mkdtempSync(path.join(os.tmpdir(), "tidemark-crash-page-"));
   const bug = plant?.bug && plantedBug(plant.bug);
   const plugins = (): PluginOption[] => (bug ? [{ ...bug, enforce: "pre" }] : []);
-  const page = { configFile: false, root: path.join(root as string, "test/crash/page"), logLevel: "error", base: "./" } as const;
+  const page = { configFile: false, root: path.join(root as string, folder), logLevel: "error", base: "./" } as const;
   await build({ ...page, plugins: plugins(), worker: { format: "es", plugins }, build: { outDir, emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 } });
   bug?.check();
   const serveLedger: PluginOption = {

@@ -1,0 +1,45 @@
+/** What a tab is told to do, and what it answers. Histories go to the crash test's ledger, which outlives every tab. */
+import type { Engine } from "../crash/events.ts";
+
+export interface TabConfig {
+  /** Unique in the run. */
+  readonly tab: number;
+  readonly name: string;
+  readonly engine: Engine;
+  /** As if this engine had no SharedWorker. */
+  readonly noSharedWorker: boolean;
+  /** Between two appends; 0: as fast as it can. */
+  readonly pauseMs: number;
+}
+
+export interface TabState {
+  readonly role: "leader" | "follower";
+  readonly via: string | undefined;
+  readonly epoch: number | undefined;
+  /** Of each event of the tide, its type. */
+  readonly events: readonly string[];
+  /** When the tide was last acked an append: the clock that all tabs share. */
+  readonly ackedAt: readonly number[];
+  readonly acked: number;
+  readonly polled: number;
+  readonly storage: string;
+  readonly failures: readonly string[];
+}
+
+/** What the runner calls in the page, as `window.tab`. */
+export interface TabPage {
+  open(config: TabConfig): Promise<void>;
+  /** A writer that appends until it is stopped, and a follower that reads all that comes. */
+  work(): void;
+  state(): TabState;
+  /** The writer ends; resolves when each of its calls has been answered. */
+  rest(): Promise<void>;
+  /** Reads the whole log, and tells it. */
+  readAll(): Promise<number>;
+  /** Resolves when this tab has read as far as the log goes now. */
+  caughtUp(): Promise<void>;
+  close(): Promise<void>;
+  /** Kills the leader's worker, in the leader's tab. */
+  killWorker(): void;
+  append(value: number): Promise<number>;
+}

@@ -1,0 +1,121 @@
+/** One tab of many: opens the tide by the shipped API, writes and follows, tells the ledger of everything. */
+import { open, type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
+import { Wire } from "../../crash/page/wire.ts";
+import type { PageEvent } from "../../crash/events.ts";
+import type { TabConfig, TabPage, TabState } from "../events.ts";
+
+const SEGMENT_BYTES = 64 * 1024;
+const PER_TAB = 1_000_000;
+const ACKS_KEPT = 2_000;
+const TOPIC = "orders";
+
+const wire = new Wire(1);
+/** Milliseconds of the machine's own clock, with fractions: the same in every tab. */
+const now = (): number => performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
+
+let config: TabConfig;
+let tide: Tide;
+let topic: Topic<number>;
+let worker: Worker | undefined;
+let sent = 0;
+let acked = 0;
+let polled = 0;
+let nextOffset = 0;
+let onPolled: () => void = () => undefined;
+let writing: Promise<void> = Promise.resolve();
+let resting = false;
+let via: string | undefined;
+let epoch: number | undefined;
+const events: string[] = [];
+const ackedAt: number[] = [];
+const failures: string[] = [];
+
+function makeWorker(): Worker {
+  worker = new Worker(new URL("../../../src/browser/worker-entry.ts", import.meta.url), { type: "module" });
+  return worker;
+}
+
+const codeOf = (thrown: unknown): string => (thrown instanceof TidemarkError ? thrown.code : String(thrown));
+const tell = (event: PageEvent): Promise<void> => wire.tell(event);
+
+async function write(): Promise<void> {
+  const process = `writer/${config.tab}`;
+  while (!resting) {
+    const count = 1 + (sent % 4);
+    const values = Array.from({ length: count }, () => config.tab * PER_TAB + sent++);
+    const id = config.tab * PER_TAB + sent;
+    await tell({ type: "append", id, at: now(), process, topic: TOPIC, acks: "flushed", records: values.map((value) => [value, null, 0] as const) });
+    try {
+      const acks = await Promise.all(values.map((value) => topic.append({ value })));
+      ackedAt.push(now());
+      if (ackedAt.length > ACKS_KEPT) ackedAt.shift();
+      acked += count;
+      await tell({ type: "done", id, at: now(), outcome: "ok", offsets: acks.map(({ offset }) => offset), duplicates: acks.filter(({ duplicate }) => duplicate).length });
+    } catch (thrown) {
+      failures.push(codeOf(thrown));
+      await tell({ type: "done", id, at: now(), outcome: "info", code: codeOf(thrown) });
+      if (codeOf(thrown) === "CLOSED") return;
+    }
+    if (config.pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, config.pauseMs));
+  }
+}
+
+async function follow(): Promise<void> {
+  let from = now();
+  for await (const batch of topic.readBatches({ follow: true })) {
+    const records = [...batch];
+    const at = now();
+    void tell({ type: "poll", from, at, process: `follower/${config.tab}`, topic: TOPIC, wholeLog: false, offsets: records.map(({ offset }) => offset), values: records.map(({ value }) => value!) });
+    from = at;
+    polled += records.length;
+    nextOffset = batch.nextOffset;
+    onPolled();
+  }
+}
+
+const page: TabPage = {
+  async open(given) {
+    config = given;
+    if (config.noSharedWorker) delete (globalThis as { SharedWorker?: unknown }).SharedWorker;
+    tide = await open(config.name, { engine: config.engine, segmentBytes: SEGMENT_BYTES, worker: makeWorker });
+    tide.on((event) => {
+      events.push(event.type);
+      if (event.type === "leaderchange") ({ via, epoch } = event);
+    });
+    topic = tide.topic<number>(TOPIC);
+  },
+  work() {
+    writing = write();
+    follow().catch((thrown: unknown) => {
+      if (codeOf(thrown) !== "CLOSED") void tell({ type: "problem", text: `follower/${config.tab}: ${String(thrown)}` });
+    });
+  },
+  state: (): TabState => ({ role: tide.role, via, epoch, events, ackedAt, acked, polled, storage: tide.storage.engine, failures }),
+  async rest() {
+    resting = true;
+    await writing;
+  },
+  async readAll() {
+    const from = now();
+    const offsets: number[] = [];
+    const values: number[] = [];
+    for await (const { offset, value } of topic.read()) {
+      offsets.push(offset);
+      values.push(value!);
+    }
+    const process = `reader/${config.tab}`;
+    await tell({ type: "assign", at: from, process, topic: TOPIC });
+    await tell({ type: "poll", from, at: now(), process, topic: TOPIC, wholeLog: true, offsets, values });
+    return offsets.length;
+  },
+  async caughtUp() {
+    const { highWatermark } = await topic.state();
+    while (nextOffset < highWatermark) await new Promise<void>((resolve) => (onPolled = resolve));
+  },
+  close: () => tide.close(),
+  killWorker: () => worker!.terminate(),
+  append: async (value) => (await topic.append({ value })).offset,
+};
+
+Object.assign(window, { tab: page });
+document.title = "ready";

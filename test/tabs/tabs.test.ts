@@ -1,0 +1,77 @@
+/** Real tabs of real Chromium on one log: the leader's tab is closed, crashed, left; the checker judges what every tab saw. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { check, printFinding } from "../checker/checker.ts";
+import type { Engine } from "../crash/events.ts";
+import { Ledger } from "../crash/ledger.ts";
+import { setStage, type Stage } from "../crash/stage.ts";
+import { type Tab, TabsBrowser } from "./browser.ts";
+
+let ledger: Ledger;
+let stage: Stage;
+let browser: TabsBrowser;
+
+beforeAll(async () => {
+  ledger = new Ledger();
+  stage = await setStage(ledger, undefined, "test/tabs/page");
+  browser = await TabsBrowser.start(stage.url);
+});
+afterAll(async () => {
+  await browser?.end();
+  await stage?.close();
+});
+
+let names = 0;
+const fresh = (engine: Engine, options: { noSharedWorker?: boolean; pauseMs?: number } = {}) => ({ name: `tabs-${names++}`, engine, noSharedWorker: false, pauseMs: 2, ...options });
+
+async function leaderOf(tabs: readonly Tab[]): Promise<Tab | undefined> {
+  for (const tab of tabs) if (!tab.struck && (await tab.state()).role === "leader") return tab;
+  return undefined;
+}
+const live = (tabs: readonly Tab[]): Tab[] => tabs.filter(({ struck }) => !struck);
+
+/** Every tab rests, has read all, and the history is as it must be. */
+async function settle(tabs: readonly Tab[]): Promise<void> {
+  const left = live(tabs);
+  await Promise.all(left.map((tab) => tab.call("rest")));
+  await Promise.all(left.map((tab) => tab.call("caughtUp")));
+  expect(await left[0]!.call("readAll")).toBeGreaterThan(0);
+  const { findings } = check(ledger.history);
+  expect(findings.map(printFinding).join("\n")).toBe("");
+  expect(ledger.problems).toEqual([]);
+  expect(browser.problems).toEqual([]);
+  for (const tab of left) expect((await tab.state()).failures).toEqual([]);
+  for (const tab of left) await tab.close();
+  ledger.clear();
+}
+
+/** Milliseconds from the strike to the first ack that any tab got behind it. */
+async function failOver(tabs: readonly Tab[], struckAt: number): Promise<number> {
+  for (;;) {
+    const acks = (await Promise.all(live(tabs).map((tab) => tab.state()))).flatMap(({ role, ackedAt }) => (role === "leader" ? ackedAt : []));
+    const first = acks.filter((at) => at > struckAt).sort((a, b) => a - b)[0];
+    if (first !== undefined) return first - struckAt;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+const now = (): number => performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
+
+describe("tabs of one browser", () => {
+  it.each(["opfs", "indexeddb"] as const)("over %s: the leader is closed, crashed and left, and nobody else notices", async (engine) => {
+    const config = fresh(engine);
+    const tabs: Tab[] = [];
+    for (let i = 0; i < 5; i++) tabs.push(await browser.open(config));
+    for (const tab of tabs) await tab.call("work");
+    const states = await Promise.all(tabs.map((tab) => tab.state()));
+    expect(states.map(({ role }) => role)).toEqual(["leader", "follower", "follower", "follower", "follower"]);
+    const times: Record<string, number> = {};
+    for (const strike of ["close", "crash", "navigateAway"] as const) {
+      const leader = (await leaderOf(tabs))!;
+      const struckAt = now();
+      await leader[strike]();
+      times[strike] = Math.round(await failOver(tabs, struckAt));
+    }
+    console.log(`fail-over over ${engine}, ms from the strike to the next leader's first ack:`, JSON.stringify(times));
+    expect(Math.max(...Object.values(times))).toBeLessThan(5_000);
+    await settle(tabs);
+  });
+});
