@@ -51,6 +51,9 @@ describe("imports", () => {
     ["src/store/x.ts", 'import { a } from "./volume";'],
     ["web/x.ts", 'import { Log } from "../src/log/log.ts";'],
     ["assembly/x.ts", 'import { a } from "../src/errors";'],
+    ["worker/x.ts", 'import { a } from "../src/browser/client.ts";'],
+    ["worker/x.ts", 'import { Hono } from "hono";'],
+    ["src/browser/x.ts", 'import kernel from "../../.cache/kernel/release.wasm";'],
     ["src/attic/x.ts", 'import { a } from "./y.ts";'],
   ])("a wrong arrow is found: %s %s", (file, source) => {
     expect(wrongImports(source, file)).toHaveLength(1);

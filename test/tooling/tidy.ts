@@ -38,7 +38,7 @@ const PUBLIC = ["src/index.ts", "src/browser/index.ts"];
 /** Packages a room may import; the rooms without an entry import none. */
 const PACKAGES: Readonly<Record<string, RegExp>> = {
   browser: /^(comlink|idb)$/,
-  worker: /^(jose|cloudflare:workers)$/,
+  worker: /^(jose|cloudflare:workers|@cloudflare\/workers-types)$/,
   web: /^(uplot|vega-datasets|tidemark)(\/|$)/,
 };
 /** Rooms that run anywhere: clock, randomness, scheduling and storage are handed in. */
@@ -119,9 +119,10 @@ export function wrongImports(source: string, file: string): string[] {
     const targetRoom = roomOf(target);
     const allowed =
       targetRoom === room || (targetRoom !== undefined && BELOW[room]!.includes(targetRoom)) || (room === "web" && PUBLIC.includes(target));
-    const asset = room === "web" && target.startsWith("web/");
+    // Workers take WebAssembly only as a module that was bundled with them.
+    const asset = (room === "web" && target.startsWith("web/")) || (room === "worker" && target === ".cache/kernel/release.wasm");
     if (!allowed && !asset) wrong.push(`${file} (${room}) imports ${target} (${targetRoom ?? "outside the house"})`);
-    if (room !== "assembly" && !/\.(ts|css|json|svg)(\?\w+)?$/.test(name)) wrong.push(`${file} imports ${name} without .ts`);
+    if (room !== "assembly" && !/\.(ts|css|json|svg|wasm)(\?\w+)?$/.test(name)) wrong.push(`${file} imports ${name} without .ts`);
   }
   return wrong;
 }
