@@ -83,12 +83,14 @@ export class BrowserTide implements Tide {
   tabs: Tabs | undefined;
   ended: TidemarkError | undefined;
   readonly Connection = PortClient;
+  makeWorker: () => Worker;
 
   constructor(
     readonly name: string,
     readonly options: OpenOptions & { readonly segmentBytes: number; readonly kernel: WebAssembly.Module },
     readonly kernel: Kernel,
   ) {
+    this.makeWorker = options.worker ?? makeWorker;
     this.lock = `tidemark:${name}`;
     this.lobby = new BroadcastChannel(this.lock);
     this.lobby.onmessage = () => this.meet().catch(() => undefined);
@@ -109,8 +111,8 @@ export class BrowserTide implements Tide {
       unlock();
     });
     try {
-      const { worker: make = makeWorker, engine = "auto", segmentBytes, kernel } = this.options;
-      worker = make();
+      const { engine = "auto", segmentBytes, kernel } = this.options;
+      worker = this.makeWorker();
       worker.onerror = ({ message }) => connection.fail(new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" }));
       worker.postMessage({ name: this.name, engine, segmentBytes, kernel, parts, port, lifeLock } satisfies HostOptions, [port]);
       await this.use(connection, "leader");

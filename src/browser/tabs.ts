@@ -32,6 +32,10 @@ export { admit } from "./tabs-worker.ts";
 
 /** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
 const WORKER_END_MS = 1_000;
+/** So many of those that wait for the lead keep a worker ready: its start is half of a fail-over, and its memory a few MiB. */
+const SPARE_WORKERS = 2;
+/** Who looks at another tab for a moment keeps the lead: each change costs all tabs some 50 ms. */
+const HIDDEN_MS = 1_000;
 /** What passes by itself (files still locked, no network for a part) is tried again so often by the tab that has the lead. */
 const LEAD_TRIES = 5;
 const LEAD_PAUSE_MS = 200;
@@ -49,6 +53,7 @@ interface Join {
 }
 type Word = "hail" | "away" | "here" | Announcement | Join;
 
+const isHidden = (): boolean => document.visibilityState === "hidden";
 const newPortName = (): string => `tidemark-port:${crypto.randomUUID()}`;
 
 export class Tabs {
@@ -64,20 +69,30 @@ export class Tabs {
   /** The page is frozen, or kept for the way back: it must not be given the lead. */
   #asleep = false;
   #via: "worker" | "port" | "broadcast" = "worker";
+  readonly #makeWorker: () => Worker;
+  #spare: Worker | undefined;
   /** Calls that wait for a connection, or the end. */
   readonly #waiting: (() => void)[] = [];
+  #hiding: ReturnType<typeof setTimeout> | undefined;
   /** Takes the listeners off the page. */
   readonly #unlisten = new AbortController();
 
   constructor(tide: BrowserTide) {
     this.#tide = tide;
     this.#leading = tide.role === "leader";
+    this.#makeWorker = tide.makeWorker;
+    tide.makeWorker = () => {
+      const worker = this.#spare ?? this.#makeWorker();
+      this.#spare = undefined;
+      return worker;
+    };
     tide.lobby.onmessage = ({ data }: MessageEvent<Word>) => this.#hear(data);
     const { signal } = this.#unlisten;
     document.addEventListener("visibilitychange", () => this.#seen(), { signal });
     for (const type of ["freeze", "pagehide"]) addEventListener(type, (event) => (event as PageTransitionEvent).persisted !== false && this.#sleep(), { signal, capture: true });
     for (const type of ["resume", "pageshow"]) addEventListener(type, () => this.#wake(), { signal, capture: true });
-    this.#announce();
+    void this.#announce();
+    this.#seen();
   }
 
   #say(word: Word): void {
@@ -141,6 +156,8 @@ export class Tabs {
         let began = false;
         await this.#tide.lead(() => began && release());
         began = true;
+        // Put to sleep while it began.
+        if (this.#asleep) this.#tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
         return;
       } catch (thrown) {
         const error = TidemarkError.from(thrown);
@@ -152,6 +169,15 @@ export class Tabs {
         await sleep(LEAD_PAUSE_MS * tries);
       }
     }
+  }
+
+  /** Where this tab stands in the queue is told by who else waits; its own id by a lock that only it holds. */
+  async #keepSpare(life: string): Promise<void> {
+    const { held = [], pending = [] } = await navigator.locks.query();
+    const own = held.find(({ name }) => name === life)?.clientId;
+    const place = pending.filter(({ name }) => name === this.#tide.lock).findIndex(({ clientId }) => clientId === own);
+    if (place < 0 || place >= SPARE_WORKERS || this.#leading || this.#tide.ended) return;
+    this.#spare ??= this.#makeWorker();
   }
 
   /** Its page may be gone a moment earlier, and then the lock is free while its last writes still run. */
@@ -172,6 +198,7 @@ export class Tabs {
     this.#changed();
     this.#announce();
     this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch, via: this.#via });
+    this.#seen();
   }
 
   /** A connection has ended, or the tide. */
@@ -180,6 +207,8 @@ export class Tabs {
       this.#unqueue();
       this.#unlisten.abort();
       this.#broker.close();
+      this.#spare?.terminate();
+      clearTimeout(this.#hiding);
       return this.#changed();
     }
     if (this.#tide.role === "leader") this.#leading = false;
@@ -198,10 +227,16 @@ export class Tabs {
 
   // --- handing over ------------------------------------------------------------------------------------------------
 
+  /** Followers that are seen say so; a leader that is hidden, and stays so, asks for one. */
   #seen(): void {
-    const hidden = document.visibilityState === "hidden";
-    if (this.#leading) hidden && this.#say("away");
-    else if (!hidden) this.#say("here");
+    clearTimeout(this.#hiding);
+    this.#hiding = undefined;
+    if (!isHidden()) return void (this.#leading || this.#say("here"));
+    if (!this.#leading) return;
+    this.#hiding = setTimeout(() => {
+      this.#hiding = undefined;
+      if (this.#leading) this.#say("away");
+    }, HIDDEN_MS);
   }
 
   /** Flushes and closes first, so that the next leader finds a clean end and has nothing to scan. */
@@ -241,11 +276,10 @@ export class Tabs {
   }
 
   #hear(word: Word): void {
-    const hidden = document.visibilityState === "hidden";
     if (word === "hail") void this.#announce();
-    else if (word === "here") hidden && void this.#handOver();
+    else if (word === "here") void (isHidden() && !this.#hiding && this.#handOver());
     else if (word === "away") {
-      if (!hidden) return this.#say("here");
+      if (!isHidden()) return this.#say("here");
       // Behind those that are seen.
       this.#unqueue();
       this.#queue();
@@ -276,6 +310,7 @@ export class Tabs {
     try {
       this.#via = byPort ? "port" : "broadcast";
       await this.#tide.use(next, "follower");
+      await this.#keepSpare(life);
     } catch (thrown) {
       next.fail(TidemarkError.from(thrown));
     } finally {

@@ -39,6 +39,21 @@ export class Tab {
     await crashed;
   }
 
+  async killWorkers(): Promise<void> {
+    await this.call("killWorkers");
+  }
+
+  /** In front; the others are hidden then. */
+  show(): Promise<void> {
+    return this.page.bringToFront();
+  }
+  async freeze(): Promise<void> {
+    await this.session.send("Page.setWebLifecycleState", { state: "frozen" });
+  }
+  async thaw(): Promise<void> {
+    await this.session.send("Page.setWebLifecycleState", { state: "active" });
+  }
+
   async navigateAway(): Promise<void> {
     this.struck = true;
     await this.page.goto("about:blank");
@@ -71,6 +86,11 @@ export class TabsBrowser {
     await page.waitForFunction(() => document.title === "ready");
     await tab.call("open", { ...config, tab: number });
     return tab;
+  }
+
+  /** All but the one that the browser began with. */
+  async closeAll(): Promise<void> {
+    for (const page of this.#running.context.pages().slice(1)) await page.close();
   }
 
   async end(): Promise<void> {

@@ -14,10 +14,10 @@ export interface TabConfig {
 
 export interface TabState {
   readonly role: "leader" | "follower";
-  readonly via: string | undefined;
+  readonly via: string;
   readonly epoch: number | undefined;
-  /** Of each event of the tide, its type. */
-  readonly events: readonly string[];
+  /** Of each event of the tide, its type, and when it was told. */
+  readonly events: readonly (readonly [type: string, at: number])[];
   /** When the tide was last acked an append: the clock that all tabs share. */
   readonly ackedAt: readonly number[];
   readonly acked: number;
@@ -39,7 +39,7 @@ export interface TabPage {
   /** Resolves when this tab has read as far as the log goes now. */
   caughtUp(): Promise<void>;
   close(): Promise<void>;
-  /** Kills the leader's worker, in the leader's tab. */
-  killWorker(): void;
+  /** Ends the worker that leads, and the one that is kept ready. */
+  killWorkers(): void;
   append(value: number): Promise<number>;
 }

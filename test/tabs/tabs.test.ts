@@ -1,5 +1,5 @@
 /** Real tabs of real Chromium on one log: the leader's tab is closed, crashed, left; the checker judges what every tab saw. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";
 import type { Engine } from "../crash/events.ts";
 import { Ledger } from "../crash/ledger.ts";
@@ -18,6 +18,13 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.end();
   await stage?.close();
+});
+
+// A test that fails leaves its tabs and its history to nobody.
+beforeEach(async () => {
+  await browser.closeAll();
+  ledger.clear();
+  ledger.problems.length = browser.problems.length = 0;
 });
 
 let names = 0;
@@ -41,7 +48,6 @@ async function settle(tabs: readonly Tab[]): Promise<void> {
   expect(browser.problems).toEqual([]);
   for (const tab of left) expect((await tab.state()).failures).toEqual([]);
   for (const tab of left) await tab.close();
-  ledger.clear();
 }
 
 /** Milliseconds from the strike to the first ack that any tab got behind it. */
@@ -72,6 +78,63 @@ describe("tabs of one browser", () => {
     }
     console.log(`fail-over over ${engine}, ms from the strike to the next leader's first ack:`, JSON.stringify(times));
     expect(Math.max(...Object.values(times))).toBeLessThan(5_000);
+    await settle(tabs);
+  });
+
+  it("without SharedWorker everything goes over BroadcastChannel", async () => {
+    const config = fresh("opfs", { noSharedWorker: true });
+    const tabs: Tab[] = [];
+    for (let i = 0; i < 3; i++) tabs.push(await browser.open(config));
+    for (const tab of tabs) await tab.call("work");
+    expect((await Promise.all(tabs.map((tab) => tab.state()))).map(({ via }) => via).slice(1)).toEqual(["broadcast", "broadcast"]);
+    const struckAt = now();
+    await tabs[0]!.crash();
+    await failOver(tabs, struckAt);
+    await settle(tabs);
+  });
+
+  it("with it, over a port", async () => {
+    const config = fresh("opfs");
+    const tabs = [await browser.open(config), await browser.open(config)];
+    expect((await tabs[1]!.state()).via).toBe("port");
+    for (const tab of tabs) await tab.call("work");
+    await settle(tabs);
+  });
+
+  it("a worker that dies costs its tab the lead, and nobody a record", async () => {
+    const config = fresh("opfs");
+    const tabs = [await browser.open(config), await browser.open(config)];
+    for (const tab of tabs) await tab.call("work");
+    const struckAt = now();
+    await tabs[0]!.killWorkers();
+    await failOver(tabs, struckAt);
+    await expect.poll(async () => (await Promise.all(tabs.map((tab) => tab.state()))).map(({ role }) => role)).toEqual(["follower", "leader"]);
+    await settle(tabs);
+  });
+
+  it("a leader that is hidden hands over to a tab that is seen, with a clean end", async () => {
+    const config = fresh("opfs");
+    const tabs = [await browser.open(config), await browser.open(config)];
+    for (const tab of tabs) await tab.call("work");
+    await tabs[1]!.show();
+    await expect.poll(async () => (await tabs[1]!.state()).role, { timeout: 10_000 }).toBe("leader");
+    await tabs[0]!.show();
+    await expect.poll(async () => (await tabs[0]!.state()).role, { timeout: 10_000 }).toBe("leader");
+    await settle(tabs);
+  });
+
+  it("a leader that is frozen lets go before it sleeps, and follows when it wakes", async () => {
+    const config = fresh("opfs");
+    const tabs = [await browser.open(config), await browser.open(config)];
+    for (const tab of tabs) await tab.call("work");
+    await tabs[0]!.show();
+    await expect.poll(async () => (await tabs[0]!.state()).role, { timeout: 10_000 }).toBe("leader");
+    await tabs[1]!.show();
+    const struckAt = now();
+    await tabs[0]!.freeze();
+    await failOver(tabs.slice(1), struckAt);
+    await tabs[0]!.thaw();
+    await expect.poll(async () => (await tabs[0]!.state()).role).toBe("follower");
     await settle(tabs);
   });
 });

@@ -16,7 +16,7 @@ const now = (): number => performance.timeOrigin + performance.now() - Date.UTC(
 let config: TabConfig;
 let tide: Tide;
 let topic: Topic<number>;
-let worker: Worker | undefined;
+const workers: Worker[] = [];
 let sent = 0;
 let acked = 0;
 let polled = 0;
@@ -24,14 +24,23 @@ let nextOffset = 0;
 let onPolled: () => void = () => undefined;
 let writing: Promise<void> = Promise.resolve();
 let resting = false;
-let via: string | undefined;
+let via = "port";
 let epoch: number | undefined;
-const events: string[] = [];
+const events: [type: string, at: number][] = [];
 const ackedAt: number[] = [];
 const failures: string[] = [];
 
+// A channel of a port's own name stands in for a port.
+globalThis.BroadcastChannel = class extends BroadcastChannel {
+  constructor(name: string) {
+    super(name);
+    if (name.startsWith("tidemark-port:")) via = "broadcast";
+  }
+};
+
 function makeWorker(): Worker {
-  worker = new Worker(new URL("../../../src/browser/worker-entry.ts", import.meta.url), { type: "module" });
+  const worker = new Worker(new URL("../../../src/browser/worker-entry.ts", import.meta.url), { type: "module" });
+  workers.push(worker);
   return worker;
 }
 
@@ -79,7 +88,7 @@ const page: TabPage = {
     if (config.noSharedWorker) delete (globalThis as { SharedWorker?: unknown }).SharedWorker;
     tide = await open(config.name, { engine: config.engine, segmentBytes: SEGMENT_BYTES, worker: makeWorker });
     tide.on((event) => {
-      events.push(event.type);
+      events.push([event.type, now()]);
       if (event.type === "leaderchange") ({ via, epoch } = event);
     });
     topic = tide.topic<number>(TOPIC);
@@ -113,7 +122,7 @@ const page: TabPage = {
     while (nextOffset < highWatermark) await new Promise<void>((resolve) => (onPolled = resolve));
   },
   close: () => tide.close(),
-  killWorker: () => worker!.terminate(),
+  killWorkers: () => workers.forEach((worker) => worker.terminate()),
   append: async (value) => (await topic.append({ value })).offset,
 };
 
