@@ -3,6 +3,7 @@ import type { Env } from "./env.ts";
 import { handle } from "./router.ts";
 
 export { LogObject } from "./log-object.ts";
+export { SubscriptionObject } from "./subscription-object.ts";
 
 export default {
   fetch: (request: Request, env: Env): Promise<Response> => handle(request, env),

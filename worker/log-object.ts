@@ -16,6 +16,7 @@ import { type Env, objectName, PATH_HEADER, TENANT_HEADER, WATCH_HEADER } from "
 import { badRequest, errorResponse, HttpError } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { contentTypeOf, forkOf, formatOffset, H, isClosing, lifetimeOf, mediaType, methodNotAllowed, producerOf, readRequestOf } from "./protocol.ts";
+import { subscriptionsOf } from "./subscription-object.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
 import { batchesOf, bodyOf, valuesOf } from "./stream-codec.ts";
 
@@ -24,6 +25,7 @@ const GROUP_MS = 2;
 /** Of one read's answer. A larger backlog comes in several. */
 const READ_BYTES = 1024 * 1024;
 const BODY_BYTES_MAX = 16 * 1024 * 1024;
+const TELL_RETRY_MS = 5_000;
 const RELEASE_RETRY_MS = 10_000;
 export const STREAM_PREFIX = "/v1/stream/";
 
@@ -44,11 +46,21 @@ interface Peer {
 export class LogObject extends DurableObject<Env> implements Peer {
   #stream: Promise<Stream | undefined> | undefined;
   #tenant = "";
+  /** The end that subscriptions know; undefined while nobody subscribes. */
+  #told: number | undefined;
+  #telling = false;
   /** Creation and deletion take turns. */
   #turn: Promise<unknown> = Promise.resolve();
 
   #load(): Promise<Stream | undefined> {
-    return (this.#stream ??= edgeKernel().then((kernel) => Stream.load(this.#host(kernel))));
+    return (this.#stream ??= edgeKernel()
+      .then((kernel) => Stream.load(this.#host(kernel)))
+      .then((stream) => {
+        if (stream) this.#tenant = stream.config.tenant;
+        // What was told before the object slept is not kept: told again, it changes nothing.
+        if (stream?.config.watched) this.#told = 0;
+        return stream;
+      }));
   }
 
   #host(kernel: Kernel): StreamHost {
@@ -145,6 +157,8 @@ export class LogObject extends DurableObject<Env> implements Peer {
     const config: StreamConfig = {
       id: crypto.randomUUID().slice(0, 8),
       path,
+      tenant: this.#tenant,
+      watched: false,
       contentType: contentType ?? point?.config.contentType ?? "application/octet-stream",
       ttl: lifetime.ttl ?? inherits?.ttl,
       expiresAt: lifetime.expiresAt ?? inherits?.expiresAt,
@@ -161,6 +175,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     if (point?.prefix) values.unshift(point.prefix);
     const stream = await (this.#stream = Stream.create(this.#host(kernel), config));
     await stream.begin(batchesOf(kernel, values, [], Date.now()), closed);
+    if (await subscriptionsOf(this.env, this.#tenant).created(this.#tenant, path, stream.tail, true)) this.#setWatched(stream);
     this.#schedule(stream);
     return new Response(null, { status: 201, headers: { location: request.url, "content-type": config.contentType, ...describe(stream) } });
   }
@@ -221,6 +236,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
   async #remove(stream: Stream): Promise<void> {
     await stream.settled();
     for (const socket of this.ctx.getWebSockets("watch")) socket.close(4404, "deleted");
+    if (stream.config.watched) await subscriptionsOf(this.env, this.#tenant).removed(stream.config.path);
     if (stream.forks.length > 0) return stream.save({ deleted: true });
     if (!stream.config.fork) return this.#purge();
     stream.save({ releasing: true });
@@ -244,6 +260,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     });
     void this.ctx.storage.deleteAlarm();
     this.#stream = undefined;
+    this.#told = undefined;
   }
 
   #schedule(stream: Stream): void {
@@ -254,6 +271,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
   async alarm(): Promise<void> {
     const stream = await this.#alive();
     if (!stream || stream.config.deleted) return;
+    if (this.#told !== undefined) await this.#tellAll();
     if (stream.config.releasing) await this.#exclusive(async () => ((await this.#load()) === stream ? this.#release(stream) : undefined));
     else this.#schedule(stream);
   }
@@ -272,6 +290,47 @@ export class LogObject extends DurableObject<Env> implements Peer {
 
   #notify(end: number, closed: boolean): void {
     for (const socket of this.ctx.getWebSockets("watch")) socket.send(notice(end, closed));
+    if (this.#told !== undefined && end > this.#told) this.#tell();
+  }
+
+  // --- subscriptions -----------------------------------------------------------------------------------------------
+
+  /** Somebody subscribes: appends are told. -1 when there is no stream yet. */
+  async watched(): Promise<number> {
+    const stream = await this.#alive();
+    if (!stream || stream.config.deleted || stream.config.releasing) return -1;
+    this.#setWatched(stream);
+    return stream.tail;
+  }
+
+  #setWatched(stream: Stream): void {
+    if (!stream.config.watched) stream.save({ watched: true });
+    this.#told = stream.tail;
+  }
+
+  /**
+   * Tells the subscriptions of the newest end; one call at a time, and what moved meanwhile goes with the next. The alarm
+   * repeats it, should this object be gone before the call is through.
+   */
+  #tell(): void {
+    if (this.#telling) return;
+    this.#telling = true;
+    void this.ctx.storage.setAlarm(Date.now() + TELL_RETRY_MS);
+    this.ctx.waitUntil(this.#tellAll().catch(() => undefined).finally(() => (this.#telling = false)));
+  }
+
+  async #tellAll(): Promise<void> {
+    const stream = await this.#load();
+    for (let end = stream?.log.logEndOffset; stream && end !== undefined && end > (this.#told ?? 0); end = stream.log.logEndOffset) {
+      await subscriptionsOf(this.env, stream.config.tenant).moved(stream.config.tenant, stream.config.path, end);
+      this.#told = end;
+    }
+  }
+
+  /** One message on a wake stream. */
+  async appendJson(text: string): Promise<void> {
+    const stream = await this.#visible();
+    await stream.append({ body: new TextEncoder().encode(text), contentType: "application/json", closing: false, producer: undefined, seq: undefined, ifEnd: undefined });
   }
 
   async webSocketMessage(): Promise<void> {}

@@ -7,6 +7,7 @@ import { type Env, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./en
 import { badRequest, dressed, errorResponse, HttpError, preflight } from "./http.ts";
 import { type Ask, longPoll, sse } from "./live.ts";
 import { STREAM_PREFIX } from "./log-object.ts";
+import { jwksResponse, subscriptionsOf } from "./subscription-object.ts";
 import { decodePath, methodNotAllowed, readRequestOf } from "./protocol.ts";
 
 const PATH_BYTES_MAX = 1024;
@@ -27,6 +28,7 @@ async function route(request: Request, env: Env): Promise<Response> {
   if (!url.pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "streams are under /v1/stream/");
   if (!METHODS.has(request.method)) throw methodNotAllowed();
   const path = pathOf(url);
+  if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, path);
   const tenant = await authorise(request, env, path);
   const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
   if (live === undefined) return forward(request, env, tenant, path);
@@ -38,6 +40,27 @@ async function route(request: Request, env: Env): Promise<Response> {
   const position = offset === "start" ? "-1" : (url.searchParams.get("offset") ?? "-1");
   if (live === "sse") return sse(ask, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000) });
   return longPoll(ask, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
+}
+
+/** The reserved prefix: subscriptions, and the key that signs their webhooks. */
+async function control(request: Request, env: Env, path: string): Promise<Response> {
+  if (path === "__ds/jwks.json" && request.method === "GET") return jwksResponse(env);
+  const bearer = request.headers.get("authorization")?.replace(/^Bearer /i, "");
+  // Whoever answers a wake has the wake's own token, and the tenant is in it; the object checks the rest.
+  const isWakes = request.method === "POST" && /\/(callback|ack|release)$/.test(path) && bearer !== undefined;
+  const tenant = isWakes ? tenantOfToken(bearer) : await authorise(request, env, path);
+  const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name)));
+  headers.set(TENANT_HEADER, tenant);
+  return subscriptionsOf(env, tenant).fetch(new Request(request, { headers }));
+}
+
+function tenantOfToken(token: string): string {
+  try {
+    const text = atob(token.split(".")[0]!.replaceAll("-", "+").replaceAll("_", "/"));
+    return new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0)));
+  } catch {
+    throw new HttpError(401, "UNAUTHORIZED", "not a wake's token");
+  }
 }
 
 function pathOf(url: URL): string {

@@ -26,6 +26,10 @@ export interface StreamConfig {
   /** Of this creation: a stream made anew under the same path has another, and so other ETags. */
   readonly id: string;
   readonly path: string;
+  /** Alarms come without a request to say whose stream this is. */
+  readonly tenant: string;
+  /** Somebody subscribes to this stream. */
+  readonly watched: boolean;
   readonly contentType: string;
   readonly ttl: number | undefined;
   readonly expiresAt: string | undefined;
