@@ -1,11 +1,116 @@
-/** Who may do what. Deny by default. */
+/**
+ * Who may do what, settled in the Worker before any object is woken. Deny by default: without a configured key every request is
+ * 401, unless open access is set for development and the request came to a loopback host.
+ *
+ *   Authorization: Bearer <JWT>      or ?token=<JWT> on GET, for EventSource and WebSocket, at most 5 minutes long-lived
+ *   claims   tenant (text) · exp (needed) · iss, aud (checked where configured)
+ *            scope: words of the form can:pattern, can is read, write or admin: "read:** write:orders/*"
+ *
+ * Algorithms are pinned by key: HS256 with the configured secrets, the others only with keys of the JWKS. So no token
+ * can pick a public key as its HMAC secret, and `none` is nobody's.
+ */
+import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from "jose";
 import type { Env } from "./env.ts";
 import { HttpError } from "./http.ts";
+import { matches } from "./subscription-rules.ts";
 
-const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
+export type Action = "read" | "write" | "admin";
 
-/** The tenant of a request that may go on; otherwise 401 or 403. */
-export async function authorise(request: Request, env: Env, _path: string): Promise<string> {
-  if (env.TIDEMARK_OPEN_ACCESS === "loopback" && LOOPBACK.has(new URL(request.url).hostname)) return "dev";
-  throw new HttpError(401, "UNAUTHORIZED", "a bearer token is needed", { "www-authenticate": "Bearer" });
+export interface Caller {
+  readonly tenant: string;
+  /** True without a token: answers may be shared by caches. */
+  readonly isOpen: boolean;
+  /** Throws FORBIDDEN. */
+  require(action: Action, path: string): void;
+}
+
+const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]", "::1"]);
+const ASYMMETRIC = ["RS256", "ES256", "EdDSA"];
+const QUERY_TOKEN_SECONDS_MAX = 300;
+const CLOCK_TOLERANCE_SECONDS = 5;
+const TOKEN_BYTES_MAX = 8 * 1024;
+const encoder = new TextEncoder();
+const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
+
+const unauthorized = (message: string): HttpError => new HttpError(401, "UNAUTHORIZED", message, { "www-authenticate": 'Bearer realm="tidemark"' });
+
+export async function callerOf(request: Request, env: Env): Promise<Caller> {
+  const url = new URL(request.url);
+  const header = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+  const query = request.method === "GET" ? url.searchParams.get("token") : null;
+  const token = header ?? query ?? undefined;
+  if (token === undefined) {
+    if (isOpen(request, url, env)) return { tenant: "dev", isOpen: true, require: () => {} };
+    throw unauthorized("a bearer token is needed");
+  }
+  if (token.length > TOKEN_BYTES_MAX) throw unauthorized("the token is too long");
+  const claims = await verify(token, env);
+  if (header === undefined) {
+    const { exp = Infinity, iat = -Infinity } = claims;
+    if (!(exp - iat <= QUERY_TOKEN_SECONDS_MAX)) throw unauthorized(`a token in a URL lives at most ${QUERY_TOKEN_SECONDS_MAX} s`);
+  }
+  const { tenant } = claims;
+  if (typeof tenant !== "string" || tenant === "" || tenant.length > 128) throw unauthorized("the token names no tenant");
+  const scopes = scopesOf(claims["scope"]);
+  return {
+    tenant,
+    isOpen: false,
+    require(action, path) {
+      const isAllowed = scopes.some((scope) => scope.action === action && matches(scope.pattern, path));
+      if (!isAllowed) throw new HttpError(403, "FORBIDDEN", `the token does not allow ${action} here`);
+    },
+  };
+}
+
+/** An explicit setting, a loopback host, and no client address that says otherwise. */
+function isOpen(request: Request, url: URL, env: Env): boolean {
+  const client = request.headers.get("cf-connecting-ip");
+  return env.TIDEMARK_OPEN_ACCESS === "loopback" && LOOPBACK.has(url.hostname) && (client === null || LOOPBACK.has(client) || client.startsWith("127."));
+}
+
+function scopesOf(value: unknown): { action: Action; pattern: string }[] {
+  if (typeof value !== "string") return [];
+  return value.split(/\s+/).flatMap((word) => {
+    const [, action, pattern] = /^(read|write|admin):(.+)$/.exec(word) ?? [];
+    return action === undefined || pattern === undefined ? [] : [{ action: action as Action, pattern }];
+  });
+}
+
+async function verify(token: string, env: Env): Promise<JWTPayload> {
+  const options: JWTVerifyOptions = {
+    requiredClaims: ["exp"],
+    clockTolerance: CLOCK_TOLERANCE_SECONDS,
+    ...(env.TIDEMARK_JWT_ISSUER && { issuer: env.TIDEMARK_JWT_ISSUER }),
+    ...(env.TIDEMARK_JWT_AUDIENCE && { audience: env.TIDEMARK_JWT_AUDIENCE }),
+  };
+  try {
+    const { alg } = decodeProtectedHeader(token);
+    if (alg === "HS256") return await verifySecret(token, env, options);
+    if (!ASYMMETRIC.includes(alg ?? "") || !env.TIDEMARK_JWKS_URL) throw unauthorized("the token's algorithm is not taken here");
+    return (await jwtVerify(token, keySet(env.TIDEMARK_JWKS_URL), { ...options, algorithms: ASYMMETRIC })).payload;
+  } catch (thrown) {
+    if (thrown instanceof HttpError) throw thrown;
+    if (thrown instanceof errors.JWTExpired) throw unauthorized("the token has expired");
+    if (thrown instanceof errors.JOSEError || thrown instanceof TypeError) throw unauthorized("the token is not valid");
+    throw thrown;
+  }
+}
+
+/** Any of the secrets, so that one can be rotated: add the new, re-issue, drop the old. */
+async function verifySecret(token: string, env: Env, options: JWTVerifyOptions): Promise<JWTPayload> {
+  const secrets = (env.TIDEMARK_JWT_SECRETS ?? "").split(",").map((text) => text.trim()).filter((text) => text.length >= 32);
+  for (const secret of secrets) {
+    try {
+      return (await jwtVerify(token, encoder.encode(secret), { ...options, algorithms: ["HS256"] })).payload;
+    } catch (thrown) {
+      if (!(thrown instanceof errors.JWSSignatureVerificationFailed)) throw thrown;
+    }
+  }
+  throw unauthorized("the token is not valid");
+}
+
+function keySet(url: string): ReturnType<typeof createRemoteJWKSet> {
+  const known = keySets.get(url) ?? createRemoteJWKSet(new URL(url));
+  keySets.set(url, known);
+  return known;
 }

@@ -5,12 +5,13 @@
  *   POST  application/vnd.tidemark.batches  one or more batches → { baseOffset, lastOffset, duplicate, leaderEpoch } for each
  *   GET   Accept: the same                  ?offset= or ?timestamp= → whole batches; the first may begin before the offset
  */
+import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
-import { BATCH_HEADER_BYTES, CODEC_MASK, readHeader } from "../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
 import { badRequest, HttpError, json } from "./http.ts";
 import { formatOffset, H, parseInteger, readRequestOf } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
+import { jsonMessages } from "./stream-codec.ts";
 import { isReserved } from "./stream-state.ts";
 
 export const BATCHES_TYPE = "application/vnd.tidemark.batches";
@@ -21,22 +22,38 @@ export async function appendBatches(stream: Stream, kernel: Kernel, body: Uint8A
   const batches = splitBatches(body).map((batch) => batch.slice());
   if (batches.length === 0) throw badRequest("no batch");
   if (batches.length > BATCHES_MAX) throw new HttpError(413, "TOO_LARGE", `at most ${BATCHES_MAX} batches`);
-  for (const batch of batches) refuseReserved(kernel, batch);
+  for (const batch of batches) await check(kernel, batch, stream.isJson);
   const results = await stream.appendBatches(batches, ifEnd);
   const next = results.at(-1)!.lastOffset + 1;
   const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({ baseOffset, lastOffset, duplicate, leaderEpoch }));
   return json(200, { appended }, { [H.next]: formatOffset(next) });
 }
 
-/** Headers that carry this server's own book may come from nobody else. */
-function refuseReserved(kernel: Kernel, batch: Uint8Array): void {
-  if (batch.length < BATCH_HEADER_BYTES) return;
-  const { attributes, producerId } = readHeader(batch);
-  if (producerId >= 0) return;
-  if ((attributes & CODEC_MASK) !== 0) throw new HttpError(415, "UNSUPPORTED_FORMAT", "a compressed batch needs a producer id");
-  const decoded = decodeBatch(kernel, batch);
-  if (decoded instanceof Promise || decoded.count === 0) return;
-  if (decoded.headersAt(0).some(([name]) => isReserved(name))) throw badRequest("record headers that begin with ds. are the server's");
+/**
+ * What the log does not look at, but readers of the other dialects would stumble over: a packed batch that does not unpack, or to
+ * too much; a message that is no JSON; a header that keeps this server's own book.
+ */
+async function check(kernel: Kernel, bytes: Uint8Array, isJson: boolean): Promise<void> {
+  const batch = await Promise.resolve()
+    .then(() => decodeBatch(kernel, bytes))
+    .catch((thrown: unknown) => {
+      const error = TidemarkError.from(thrown, "INVALID_BATCH");
+      throw error.code === "CORRUPT_RANGE" ? new TidemarkError("INVALID_BATCH", error.toWire().message) : error;
+    });
+  for (let i = 0; i < batch.count; i++) {
+    if (batch.headersAt(i).some(([name]) => isReserved(name))) throw badRequest("record headers that begin with ds. are the server's");
+    const value = batch.valueAt(i);
+    if (isJson && value !== null && jsonMessages(asArray(value)).length !== 1) throw badRequest("a record of this stream is one JSON message");
+  }
+}
+
+/** A message as the only element of an array: JSON exactly when the message is. */
+function asArray(value: Uint8Array): Uint8Array {
+  const wrapped = new Uint8Array(value.length + 2);
+  wrapped[0] = 0x5b;
+  wrapped.set(value, 1);
+  wrapped[value.length + 1] = 0x5d;
+  return wrapped;
 }
 
 export async function readBatches(stream: Stream, url: URL): Promise<Response> {

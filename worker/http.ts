@@ -8,6 +8,9 @@ import { type ErrorCode, TidemarkError } from "../src/errors.ts";
 export type HttpCode = ErrorCode | "BAD_REQUEST" | "NOT_FOUND" | "GONE" | "CONFLICT" | "STREAM_CLOSED" | "FORBIDDEN" | "UNAUTHORIZED" | "TOO_LARGE"
   | "METHOD_NOT_ALLOWED" | "TOO_MANY_REQUESTS" | "WEBHOOK_URL_REJECTED" | "FENCED" | "ALREADY_CLAIMED" | "UNSUPPORTED_MEDIA_TYPE";
 
+/** One request's body. More comes in several. */
+export const BODY_BYTES_MAX = 16 * 1024 * 1024;
+
 export class HttpError extends Error {
   constructor(
     readonly status: number,
@@ -30,6 +33,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   UNSUPPORTED_FORMAT: 415,
   DECOMPRESSION_LIMIT: 413,
   OFFSET_OUT_OF_RANGE: 416,
+  CORRUPT_RANGE: 500,
   OFFSET_CONFLICT: 409,
   OUT_OF_ORDER_SEQUENCE: 409,
   SEQUENCE_CONFLICT: 409,

@@ -9,13 +9,14 @@
  *   alarm       expiry, and telling a source that its fork is gone
  */
 import { DurableObject } from "cloudflare:workers";
+import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { appendBatches, readBatches, BATCHES_TYPE } from "./batches.ts";
 import type { Sql, SqlRow } from "./chunk-tables.ts";
 import { type Env, objectName, PATH_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
-import { badRequest, errorResponse, HttpError } from "./http.ts";
+import { badRequest, BODY_BYTES_MAX, errorResponse, HttpError } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
-import { contentTypeOf, forkOf, formatOffset, H, isClosing, lifetimeOf, mediaType, methodNotAllowed, producerOf, readRequestOf } from "./protocol.ts";
+import { contentTypeOf, forkOf, formatOffset, H, isClosing, lifetimeOf, mediaType, methodNotAllowed, producerOf, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
 import { subscriptionsOf } from "./subscription-object.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
 import { batchesOf, bodyOf, valuesOf } from "./stream-codec.ts";
@@ -24,10 +25,10 @@ import { batchesOf, bodyOf, valuesOf } from "./stream-codec.ts";
 const GROUP_MS = 2;
 /** Of one read's answer. A larger backlog comes in several. */
 const READ_BYTES = 1024 * 1024;
-const BODY_BYTES_MAX = 16 * 1024 * 1024;
+/** A third of what the platform allows one object. */
+const WATCHERS_MAX = 10_000;
 const TELL_RETRY_MS = 5_000;
 const RELEASE_RETRY_MS = 10_000;
-export const STREAM_PREFIX = "/v1/stream/";
 
 interface ForkAnswer {
   readonly error?: { readonly status: number; readonly message: string };
@@ -90,7 +91,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
   async fetch(request: Request): Promise<Response> {
     try {
       const path = request.headers.get(PATH_HEADER);
-      this.#tenant = request.headers.get(TENANT_HEADER) ?? "";
+      this.#tenant = decodeURIComponent(request.headers.get(TENANT_HEADER) ?? "");
       if (path === null) throw badRequest("no path");
       return await this.#route(request, decodeURIComponent(path));
     } catch (thrown) {
@@ -280,6 +281,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
 
   async #watch(request: Request): Promise<Response> {
     const stream = await this.#visible();
+    if (this.ctx.getWebSockets("watch").length >= WATCHERS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX });
     const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: WebSocket; 1: WebSocket } }).WebSocketPair;
     const pair = new Pair();
     this.ctx.acceptWebSocket(pair[1] as never, ["watch"]);

@@ -23,6 +23,8 @@ export const H = {
   expectedOffset: "Stream-Expected-Offset",
 } as const;
 
+export const STREAM_PREFIX = "/v1/stream/";
+
 const DIGITS = 16;
 const RESERVED = "0".repeat(DIGITS);
 const OFFSET = /^(\d{16})_0{16}$/;

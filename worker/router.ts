@@ -2,16 +2,15 @@
  * The way in: `/v1/stream/<path>`. Who asks and for what is settled here, before any object is woken: an object that is
  * asked is billed, even to say no. Answers get the headers that all share.
  */
-import { authorise } from "./auth.ts";
+import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
-import { badRequest, dressed, errorResponse, HttpError, preflight } from "./http.ts";
+import { badRequest, BODY_BYTES_MAX, dressed, errorResponse, HttpError, preflight } from "./http.ts";
 import { type Ask, longPoll, sse } from "./live.ts";
-import { STREAM_PREFIX } from "./log-object.ts";
+import { decodePath, forkOf, methodNotAllowed, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
 import { jwksResponse, subscriptionsOf } from "./subscription-object.ts";
-import { decodePath, methodNotAllowed, readRequestOf } from "./protocol.ts";
 
 const PATH_BYTES_MAX = 1024;
-const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "DELETE"]);
+const ACTIONS: Readonly<Record<string, Action>> = { GET: "read", HEAD: "read", POST: "write", PUT: "write", DELETE: "admin" };
 const INTERNAL = /^x-tidemark-/i;
 
 export async function handle(request: Request, env: Env): Promise<Response> {
@@ -26,12 +25,23 @@ export async function handle(request: Request, env: Env): Promise<Response> {
 async function route(request: Request, env: Env): Promise<Response> {
   const url = new URL(request.url);
   if (!url.pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "streams are under /v1/stream/");
-  if (!METHODS.has(request.method)) throw methodNotAllowed();
+  const action = ACTIONS[request.method];
+  if (action === undefined) throw methodNotAllowed();
   const path = pathOf(url);
   if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, path);
-  const tenant = await authorise(request, env, path);
+  const caller = await callerOf(request, env);
+  caller.require(action, path);
+  checkBody(request);
+  // What a fork inherits is read.
+  const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
+  if (fork) caller.require("read", fork.path);
+  return shared(caller, await answer(request, env, url, caller.tenant, path));
+}
+
+async function answer(request: Request, env: Env, url: URL, tenant: string, path: string): Promise<Response> {
+  url.searchParams.delete("token");
   const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
-  if (live === undefined) return forward(request, env, tenant, path);
+  if (live === undefined) return forward(new Request(url, request), env, tenant, path);
   const ask: Ask = (query, headers = {}) => {
     const target = new URL(url);
     target.search = query;
@@ -42,15 +52,41 @@ async function route(request: Request, env: Env): Promise<Response> {
   return longPoll(ask, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
 }
 
+/** What a token has opened is no other reader's: only the client's own cache may keep it. */
+function shared(caller: Caller, response: Response): Response {
+  const control = response.headers.get("cache-control");
+  if (caller.isOpen || control === null || !control.startsWith("public")) return response;
+  const headers = new Headers(response.headers);
+  headers.set("cache-control", control.replace("public", "private"));
+  headers.append("vary", "authorization");
+  return new Response(response.body, { status: response.status, headers });
+}
+
+/** What can be refused before the body is sent on. */
+function checkBody(request: Request): void {
+  if (Number(request.headers.get("content-length") ?? 0) > BODY_BYTES_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+  // A packed body could be anything's size; records may be packed inside a batch, where the bound is checked.
+  const encoding = request.headers.get("content-encoding") ?? "identity";
+  if (encoding.toLowerCase() !== "identity") throw new HttpError(415, "UNSUPPORTED_MEDIA_TYPE", "a body comes without Content-Encoding");
+}
+
 /** The reserved prefix: subscriptions, and the key that signs their webhooks. */
 async function control(request: Request, env: Env, path: string): Promise<Response> {
   if (path === "__ds/jwks.json" && request.method === "GET") return jwksResponse(env);
+  checkBody(request);
   const bearer = request.headers.get("authorization")?.replace(/^Bearer /i, "");
   // Whoever answers a wake has the wake's own token, and the tenant is in it; the object checks the rest.
   const isWakes = request.method === "POST" && /\/(callback|ack|release)$/.test(path) && bearer !== undefined;
-  const tenant = isWakes ? tenantOfToken(bearer) : await authorise(request, env, path);
   const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name)));
-  headers.set(TENANT_HEADER, tenant);
+  let tenant: string;
+  if (isWakes) tenant = tenantOfToken(bearer);
+  else {
+    const caller = await callerOf(request, env);
+    // A pattern may reach every stream of the tenant.
+    caller.require(path.endsWith("/claim") ? "read" : "admin", "**");
+    tenant = caller.tenant;
+    headers.set(TENANT_HEADER, encodeURIComponent(tenant));
+  }
   return subscriptionsOf(env, tenant).fetch(new Request(request, { headers }));
 }
 
@@ -72,10 +108,10 @@ function pathOf(url: URL): string {
 
 /** To the stream's object. Only `own` headers may speak for the router; a client's of those names are dropped. */
 function forward(request: Request, env: Env, tenant: string, path: string, own: Record<string, string> = {}): Promise<Response> {
-  const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name) && name !== "upgrade"));
+  const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name) && name !== "upgrade" && name !== "authorization"));
   for (const [name, value] of Object.entries(own)) headers.set(name, value);
   headers.set(PATH_HEADER, encodeURIComponent(path));
-  headers.set(TENANT_HEADER, tenant);
+  headers.set(TENANT_HEADER, encodeURIComponent(tenant));
   const stub = env.LOGS.get(env.LOGS.idFromName(objectName(tenant, path)));
   return stub.fetch(new Request(request, { headers }) as never) as unknown as Promise<Response>;
 }

@@ -210,7 +210,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   async fetch(request: Request): Promise<Response> {
     try {
-      this.#remember(request.headers.get(TENANT_HEADER) ?? "");
+      const tenant = request.headers.get(TENANT_HEADER);
+      // Without it the caller has only a wake's token, and that must not make tables for a tenant that is not there.
+      if (tenant !== null) this.#remember(decodeURIComponent(tenant));
+      else if ([...this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'subscription'")].length === 0) throw new HttpError(404, "NOT_FOUND", "no such subscription");
       return await this.#route(request);
     } catch (thrown) {
       return errorResponse(thrown);
