@@ -85,7 +85,7 @@ async function versus(result, bench, { ratio, ours, other, rounds, one, theirs }
     const mine = await one();
     await bench.reload();
     pairs.push([mine, await theirs()]);
-    process.stderr.write(`  ${ratio ?? ours} round ${round + 1}: ${pairs.at(-1).map((rate) => Math.round(rate).toLocaleString("en-US")).join(" against ")} records/s\n`);
+    process.stderr.write(`  ${ratio || ours} round ${round + 1}: ${pairs.at(-1).map((rate) => Math.round(rate).toLocaleString("en-US")).join(" against ")} records/s\n`);
   }
   result.figures[`${ours}.recordsPerSecond`] = median(pairs.map(([mine]) => mine));
   result.figures[`${other}.recordsPerSecond`] = median(pairs.map(([, their]) => their));
