@@ -2,6 +2,7 @@
  * The way in: `/v1/stream/<path>`. Who asks and for what is settled here, before any object is woken: an object that is
  * asked is billed, even to say no. Answers get the headers that all share.
  */
+import { TidemarkError } from "../src/errors.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
 import { badRequest, BODY_BYTES_MAX, dressed, errorResponse, HttpError, preflight } from "./http.ts";
@@ -107,11 +108,27 @@ function pathOf(url: URL): string {
 }
 
 /** To the stream's object. Only `own` headers may speak for the router; a client's of those names are dropped. */
-function forward(request: Request, env: Env, tenant: string, path: string, own: Record<string, string> = {}): Promise<Response> {
+async function forward(request: Request, env: Env, tenant: string, path: string, own: Record<string, string> = {}): Promise<Response> {
   const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name) && name !== "upgrade" && name !== "authorization"));
   for (const [name, value] of Object.entries(own)) headers.set(name, value);
   headers.set(PATH_HEADER, encodeURIComponent(path));
   headers.set(TENANT_HEADER, encodeURIComponent(tenant));
+  const target = new Request(request, { headers });
+  try {
+    return await send(env, tenant, path, target);
+  } catch (thrown) {
+    const { overloaded } = thrown as { overloaded?: boolean };
+    if (overloaded) throw new TidemarkError("BACKPRESSURE", "the stream's object has too much to do");
+    // The object was reset, moved or replaced: a new stub finds it again, and a read may simply ask once more.
+    if (isReading(request)) return send(env, tenant, path, target).catch(() => Promise.reject(new TidemarkError("CLOSED", "the stream's object is away for a moment")));
+    throw new TidemarkError("OUTCOME_UNKNOWN", "the stream's object was reset; repeat it with the same producer and sequence");
+  }
+}
+
+const isReading = ({ method }: Request): boolean => method === "GET" || method === "HEAD";
+
+function send(env: Env, tenant: string, path: string, request: Request): Promise<Response> {
+  // A stub whose object was reset is broken for good, so each request takes a new one.
   const stub = env.LOGS.get(env.LOGS.idFromName(objectName(tenant, path)));
-  return stub.fetch(new Request(request, { headers }) as never) as unknown as Promise<Response>;
+  return stub.fetch(request as never) as unknown as Promise<Response>;
 }

@@ -1,0 +1,148 @@
+/**
+ * kill -9 of workerd under 16 writers, restarted on the same state, again and again. Each writer sends numbered messages as an
+ * idempotent producer and repeats one, same epoch and sequence, until it is acknowledged; at the end the stream must hold
+ * every writer's numbers once and in order. What a kill leaves stored but unacknowledged is counted: it shows that
+ * the repeats were needed.
+ *
+ *     node test/tooling/run-ts.mjs test/edge/kills.ts --rounds 500 --seed 1 --json FILE
+ */
+import { readdirSync, readFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { Prng } from "../simulation/prng.ts";
+import { startWorker } from "./local-worker.ts";
+
+export interface KillOptions {
+  readonly rounds: number;
+  readonly seed: number;
+  readonly writers?: number;
+  /** A bug to plant: the writer gives a repeat a new sequence, as if the server forgot its producers. */
+  readonly forgets?: boolean;
+  readonly log?: (line: string) => void;
+}
+
+export interface KillFigures {
+  readonly rounds: number;
+  readonly kills: number;
+  readonly acked: number;
+  readonly repeated: number;
+  /** Acknowledged as a duplicate: stored by the try whose answer was lost. */
+  readonly absorbed: number;
+  readonly lost: number;
+  readonly duplicated: number;
+  readonly reordered: number;
+}
+
+/** Process ids of our own children that run workerd. */
+function workerds(): number[] {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((name) => {
+    try {
+      const [, , ppid] = /^\d+ \((.*)\) \S (\d+)/.exec(readFileSync(`/proc/${name}/stat`, "utf8")) ?? [];
+      return Number(ppid) === process.pid && readFileSync(`/proc/${name}/cmdline`, "utf8").includes("workerd") ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+const until = async (condition: () => Promise<boolean>): Promise<void> => {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 20));
+};
+
+class Writer {
+  seq = 0;
+  sent = 0;
+  acked: string[] = [];
+  repeated = 0;
+  absorbed = 0;
+
+  constructor(readonly id: number, readonly url: () => string, readonly forgets: boolean, readonly size: () => number) {}
+
+  async run(isOver: () => boolean): Promise<void> {
+    while (!isOver()) {
+      const value = `${this.id}:${this.sent}`;
+      const body = JSON.stringify([`${value}:${"x".repeat(this.size())}`]);
+      for (let tries = 0; ; tries++) {
+        const headers = { "content-type": "application/json", "producer-id": `w${this.id}`, "producer-epoch": "0", "producer-seq": String(this.seq) };
+        const answer = await fetch(this.url(), { method: "POST", headers, body, signal: AbortSignal.timeout(5_000) }).then(async (response) => (await response.arrayBuffer(), response.status), () => 0);
+        if (answer === 200 || answer === 204) {
+          if (answer === 204) this.absorbed++;
+          break;
+        }
+        if (tries > 500) throw new Error(`no answer but ${answer}`);
+        this.repeated++;
+        if (this.forgets && answer === 409) this.seq++;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      this.seq++;
+      this.sent++;
+      this.acked.push(value);
+    }
+  }
+}
+
+async function readAll(url: string): Promise<string[]> {
+  const found: string[] = [];
+  for (let offset = "-1"; ; ) {
+    const response = await fetch(`${url}?offset=${offset}`);
+    if (!response.ok) throw new Error(`reading: ${response.status} ${await response.text()}`);
+    for (const text of (await response.json()) as string[]) found.push(text.split(":").slice(0, 2).join(":"));
+    offset = response.headers.get("stream-next-offset")!;
+    if (response.headers.get("stream-up-to-date") === "true") return found;
+  }
+}
+
+/** What the stored messages say against what was acknowledged. */
+export function judge(stored: readonly string[], acked: readonly (readonly string[])[]): Pick<KillFigures, "lost" | "duplicated" | "reordered"> {
+  const counts = new Map<string, number>();
+  const last = new Map<string, number>();
+  let reordered = 0;
+  for (const value of stored) {
+    counts.set(value, (counts.get(value) ?? 0) + 1);
+    const [writer = "", number] = value.split(":");
+    if (Number(number) < (last.get(writer) ?? -1)) reordered++;
+    last.set(writer, Number(number));
+  }
+  const lost = acked.flat().filter((value) => !counts.has(value)).length;
+  const duplicated = [...counts.values()].filter((count) => count > 1).length;
+  return { lost, duplicated, reordered };
+}
+
+export async function runKills({ rounds, seed, writers: count = 16, forgets = false, log = () => {} }: KillOptions): Promise<KillFigures> {
+  const prng = new Prng(seed);
+  const state = mkdtempSync(path.join(os.tmpdir(), "tidemark-kills-"));
+  const worker = await startWorker({ state });
+  const url = `${worker.url}/v1/stream/kills/${seed}`;
+  await fetch(url, { method: "PUT", headers: { "content-type": "application/json" } });
+  let isOver = false;
+  const writers = Array.from({ length: count }, (_, id) => new Writer(id, () => url, forgets, () => prng.int(0, 2_000)));
+  const writing = Promise.all(writers.map((writer) => writer.run(() => isOver)));
+  let kills = 0;
+  const answers = () => fetch(url, { method: "HEAD", signal: AbortSignal.timeout(2_000) }).then(({ ok }) => ok, () => false);
+  for (let round = 1; round <= rounds; round++) {
+    await until(answers);
+    await new Promise((resolve) => setTimeout(resolve, prng.int(5, 120)));
+    for (const pid of workerds()) {
+      process.kill(pid, "SIGKILL");
+      kills++;
+    }
+    if (round % 25 === 0) log(`round ${round} of ${rounds}: ${writers.reduce((sum, { acked }) => sum + acked.length, 0)} acknowledged`);
+  }
+  await until(answers);
+  isOver = true;
+  await writing;
+  const stored = await readAll(url);
+  await worker.stop();
+  rmSync(state, { recursive: true, force: true });
+  const sum = (of: (writer: Writer) => number): number => writers.reduce((total, writer) => total + of(writer), 0);
+  return { rounds, kills, acked: sum(({ acked }) => acked.length), repeated: sum(({ repeated }) => repeated), absorbed: sum(({ absorbed }) => absorbed), ...judge(stored, writers.map(({ acked }) => acked)) };
+}
+
+if (process.argv[1]?.endsWith("kills.ts")) {
+  const { values } = parseArgs({ options: { rounds: { type: "string", default: "500" }, seed: { type: "string", default: "1" }, json: { type: "string" } } });
+  const figures = await runKills({ rounds: Number(values.rounds), seed: Number(values.seed), log: console.log });
+  console.log(JSON.stringify({ seed: Number(values.seed), ...figures }));
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(figures, null, 2)}\n`);
+  process.exit(figures.lost + figures.duplicated + figures.reordered === 0 && figures.acked > 0 ? 0 : 1);
+}
