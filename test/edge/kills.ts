@@ -6,25 +6,24 @@
  *
  *     node test/tooling/run-ts.mjs test/edge/kills.ts --rounds 500 --seed 1 --json FILE
  */
-import { readdirSync, readFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { Prng } from "../simulation/prng.ts";
-import { startWorker } from "./local-worker.ts";
+import { Random } from "../simulation/prng.ts";
+import { RawWorkerd } from "./raw-workerd.ts";
 
 export interface KillOptions {
   readonly rounds: number;
   readonly seed: number;
   readonly writers?: number;
-  /** A bug to plant: the writer gives a repeat a new sequence, as if the server forgot its producers. */
+  /** A bug to plant: writers without sequences, as if the server forgot its producers. */
   readonly forgets?: boolean;
   readonly log?: (line: string) => void;
 }
 
 export interface KillFigures {
   readonly rounds: number;
-  readonly kills: number;
   readonly acked: number;
   readonly repeated: number;
   /** Acknowledged as a duplicate: stored by the try whose answer was lost. */
@@ -34,24 +33,7 @@ export interface KillFigures {
   readonly reordered: number;
 }
 
-/** Process ids of our own children that run workerd. */
-function workerds(): number[] {
-  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((name) => {
-    try {
-      const [, , ppid] = /^\d+ \((.*)\) \S (\d+)/.exec(readFileSync(`/proc/${name}/stat`, "utf8")) ?? [];
-      return Number(ppid) === process.pid && readFileSync(`/proc/${name}/cmdline`, "utf8").includes("workerd") ? [Number(name)] : [];
-    } catch {
-      return [];
-    }
-  });
-}
-
-const until = async (condition: () => Promise<boolean>): Promise<void> => {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 20));
-};
-
 class Writer {
-  seq = 0;
   sent = 0;
   acked: string[] = [];
   repeated = 0;
@@ -64,18 +46,17 @@ class Writer {
       const value = `${this.id}:${this.sent}`;
       const body = JSON.stringify([`${value}:${"x".repeat(this.size())}`]);
       for (let tries = 0; ; tries++) {
-        const headers = { "content-type": "application/json", "producer-id": `w${this.id}`, "producer-epoch": "0", "producer-seq": String(this.seq) };
+        const producer = { "producer-id": `w${this.id}`, "producer-epoch": "0", "producer-seq": String(this.sent) };
+        const headers = { "content-type": "application/json", ...(!this.forgets && producer) };
         const answer = await fetch(this.url(), { method: "POST", headers, body, signal: AbortSignal.timeout(5_000) }).then(async (response) => (await response.arrayBuffer(), response.status), () => 0);
         if (answer === 200 || answer === 204) {
-          if (answer === 204) this.absorbed++;
+          if (answer === 204 && !this.forgets) this.absorbed++;
           break;
         }
         if (tries > 500) throw new Error(`no answer but ${answer}`);
         this.repeated++;
-        if (this.forgets && answer === 409) this.seq++;
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
-      this.seq++;
       this.sent++;
       this.acked.push(value);
     }
@@ -110,33 +91,29 @@ export function judge(stored: readonly string[], acked: readonly (readonly strin
 }
 
 export async function runKills({ rounds, seed, writers: count = 16, forgets = false, log = () => {} }: KillOptions): Promise<KillFigures> {
-  const prng = new Prng(seed);
-  const state = mkdtempSync(path.join(os.tmpdir(), "tidemark-kills-"));
-  const worker = await startWorker({ state });
+  const random = new Random(seed);
+  const directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-kills-"));
+  const worker = await RawWorkerd.create({ directory });
+  await worker.start();
   const url = `${worker.url}/v1/stream/kills/${seed}`;
   await fetch(url, { method: "PUT", headers: { "content-type": "application/json" } });
   let isOver = false;
-  const writers = Array.from({ length: count }, (_, id) => new Writer(id, () => url, forgets, () => prng.int(0, 2_000)));
+  const writers = Array.from({ length: count }, (_, id) => new Writer(id, () => url, forgets, () => random.int(2_000)));
   const writing = Promise.all(writers.map((writer) => writer.run(() => isOver)));
-  let kills = 0;
-  const answers = () => fetch(url, { method: "HEAD", signal: AbortSignal.timeout(2_000) }).then(({ ok }) => ok, () => false);
   for (let round = 1; round <= rounds; round++) {
-    await until(answers);
-    await new Promise((resolve) => setTimeout(resolve, prng.int(5, 120)));
-    for (const pid of workerds()) {
-      process.kill(pid, "SIGKILL");
-      kills++;
-    }
+    // A moment of work that no event tells the end of: the kill must come at any point.
+    await new Promise((resolve) => setTimeout(resolve, random.between(5, 150)));
+    await worker.kill();
+    await worker.start();
     if (round % 25 === 0) log(`round ${round} of ${rounds}: ${writers.reduce((sum, { acked }) => sum + acked.length, 0)} acknowledged`);
   }
-  await until(answers);
   isOver = true;
   await writing;
   const stored = await readAll(url);
-  await worker.stop();
-  rmSync(state, { recursive: true, force: true });
+  await worker.kill();
+  rmSync(directory, { recursive: true, force: true });
   const sum = (of: (writer: Writer) => number): number => writers.reduce((total, writer) => total + of(writer), 0);
-  return { rounds, kills, acked: sum(({ acked }) => acked.length), repeated: sum(({ repeated }) => repeated), absorbed: sum(({ absorbed }) => absorbed), ...judge(stored, writers.map(({ acked }) => acked)) };
+  return { rounds, acked: sum(({ acked }) => acked.length), repeated: sum(({ repeated }) => repeated), absorbed: sum(({ absorbed }) => absorbed), ...judge(stored, writers.map(({ acked }) => acked)) };
 }
 
 if (process.argv[1]?.endsWith("kills.ts")) {

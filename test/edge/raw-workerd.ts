@@ -1,0 +1,118 @@
+/**
+ * The edge worker under workerd itself, with no development server around it: it starts in a fraction of a second, is one process,
+ * and can be killed like one. State lies in a directory and outlives the process.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { rolldown } from "rolldown";
+
+const root = process.cwd();
+
+export interface RawOptions {
+  /** Where the bundle, the configuration and the state go. */
+  readonly directory: string;
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export class RawWorkerd {
+  readonly url: string;
+  #child: ChildProcess | undefined;
+
+  private constructor(
+    readonly directory: string,
+    readonly port: number,
+  ) {
+    this.url = `http://127.0.0.1:${port}`;
+  }
+
+  static async create({ directory, settings = { TIDEMARK_OPEN_ACCESS: "loopback" } }: RawOptions): Promise<RawWorkerd> {
+    mkdirSync(path.join(directory, "state"), { recursive: true });
+    await bundle(directory);
+    const port = await freePort();
+    writeFileSync(path.join(directory, "config.capnp"), configuration(directory, port, settings));
+    return new RawWorkerd(directory, port);
+  }
+
+  async start(): Promise<void> {
+    const binary = createRequire(path.join(root, "package.json")).resolve("workerd/bin/workerd");
+    // The package's launcher is a script that waits for the real program; the program itself is what has to be killed.
+    const { default: program } = createRequire(binary)("workerd") as { default: string };
+    this.#child = spawn(program, ["serve", path.join(this.directory, "config.capnp")], { stdio: ["ignore", "ignore", "ignore"] });
+    await this.#answers();
+  }
+
+  async #answers(): Promise<void> {
+    for (let tries = 0; tries < 500; tries++) {
+      const isUp = await fetch(`${this.url}/`, { signal: AbortSignal.timeout(1_000) }).then(async (response) => (await response.arrayBuffer(), true), () => false);
+      if (isUp) return;
+      // Nothing tells when the socket listens.
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    throw new Error("workerd does not answer");
+  }
+
+  /** kill -9, and the end of the process. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGKILL");
+    await ended;
+  }
+}
+
+async function bundle(directory: string): Promise<void> {
+  const bundled = await rolldown({
+    input: path.join(root, "worker", "index.ts"),
+    cwd: root,
+    platform: "browser",
+    external: [/^cloudflare:/],
+    plugins: [{ name: "wasm", resolveId: (id: string) => (id.endsWith(".wasm") ? { id: "./release.wasm", external: true } : null) }],
+    logLevel: "warn",
+  });
+  await bundled.write({ file: path.join(directory, "index.js"), format: "esm", codeSplitting: false });
+  await bundled.close();
+  copyFileSync(path.join(root, ".cache", "kernel", "release.wasm"), path.join(directory, "release.wasm"));
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function configuration(directory: string, port: number, settings: Readonly<Record<string, string>>): string {
+  const text = (value: string): string => JSON.stringify(value);
+  const classes = { LOGS: "LogObject", SUBSCRIPTIONS: "SubscriptionObject" };
+  const namespaces = Object.values(classes).map((name) => `(className = "${name}", uniqueKey = "${name}", enableSql = true)`);
+  const bindings = [
+    ...Object.entries(classes).map(([name, className]) => `(name = "${name}", durableObjectNamespace = "${className}")`),
+    ...Object.entries(settings).map(([name, value]) => `(name = "${name}", text = ${text(value)})`),
+  ];
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .worker),
+    (name = "disk", disk = (path = ${text(path.join(directory, "state"))}, writable = true)),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
+);
+const worker :Workerd.Worker = (
+  modules = [
+    (name = "index.js", esModule = embed "index.js"),
+    (name = "release.wasm", wasm = embed "release.wasm"),
+  ],
+  compatibilityDate = "2026-10-01",
+  durableObjectNamespaces = [${namespaces.join(", ")}],
+  durableObjectStorage = (localDisk = "disk"),
+  bindings = [${bindings.join(", ")}],
+);
+`;
+}
