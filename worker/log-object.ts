@@ -46,6 +46,8 @@ interface Peer {
 
 export class LogObject extends DurableObject<Env> implements Peer {
   #stream: Promise<Stream | undefined> | undefined;
+  /** The stream that the tables hold now; whoever awaited anything compares before it ends one. */
+  #current: Stream | undefined;
   #tenant = "";
   /** The end that subscriptions know; undefined while nobody subscribes. */
   #told: number | undefined;
@@ -57,6 +59,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     return (this.#stream ??= edgeKernel()
       .then((kernel) => Stream.load(this.#host(kernel)))
       .then((stream) => {
+        this.#current = stream;
         if (stream) this.#tenant = stream.config.tenant;
         // What was told before the object slept is not kept: told again, it changes nothing.
         if (stream?.config.watched) this.#told = 0;
@@ -102,8 +105,11 @@ export class LogObject extends DurableObject<Env> implements Peer {
   async #route(request: Request, path: string): Promise<Response> {
     if (request.headers.get("upgrade") === "websocket") return this.#watch(request);
     switch (request.method) {
-      case "PUT":
-        return this.#exclusive(() => this.#create(request, path));
+      case "PUT": {
+        // Before its turn: a slow body must not hold up the others.
+        const body = await readBody(request);
+        return this.#exclusive(() => this.#create(request, path, body));
+      }
       case "POST":
         return this.#append(request);
       case "GET":
@@ -142,18 +148,19 @@ export class LogObject extends DurableObject<Env> implements Peer {
     return stream;
   }
 
-  async #create(request: Request, path: string): Promise<Response> {
+  async #create(request: Request, path: string, body: Uint8Array): Promise<Response> {
     const { headers } = request;
     const lifetime = lifetimeOf(headers);
     const fork = forkOf(headers, STREAM_PREFIX);
     const contentType = contentTypeOf(headers);
     const closed = isClosing(headers);
-    const body = await readBody(request);
     const known = await this.#alive();
     if (known?.config.releasing) await this.#release(known);
     else if (known) return existing(known, { contentType, ...lifetime, closed, fork });
-    const point = fork && (await this.#peer(fork.path).forkFrom(path, fork.offset === undefined ? undefined : forkOffset(fork.offset), fork.subOffset, contentType));
-    if (point?.error) throw new HttpError(point.error.status, point.error.status === 404 ? "NOT_FOUND" : point.error.status === 409 ? "CONFLICT" : "BAD_REQUEST", point.error.message);
+    const kernel = await edgeKernel();
+    const peer = fork && this.#peer(fork.path);
+    const point = fork && (await peer?.forkFrom(path, fork.offset === undefined ? undefined : forkOffset(fork.offset), fork.subOffset, contentType));
+    if (point?.error) throw refusal(point.error);
     const inherits = lifetime.ttl === undefined && lifetime.expiresAt === undefined ? point?.config : undefined;
     const config: StreamConfig = {
       id: crypto.randomUUID().slice(0, 8),
@@ -170,12 +177,19 @@ export class LogObject extends DurableObject<Env> implements Peer {
       releasing: false,
       touchedAt: Date.now(),
     };
-    const kernel = await edgeKernel();
-    // Before anything is written: a body that is no JSON creates nothing.
-    const values = body.length > 0 ? valuesOf(body, mediaType(config.contentType)) : [];
-    if (point?.prefix) values.unshift(point.prefix);
-    const stream = await (this.#stream = Stream.create(this.#host(kernel), config));
-    await stream.begin(batchesOf(kernel, values, [], Date.now()), closed);
+    let batches: Uint8Array[];
+    try {
+      // Before anything is written: a body that is no JSON creates nothing.
+      const values = body.length > 0 ? valuesOf(body, mediaType(config.contentType)) : [];
+      batches = batchesOf(kernel, point?.prefix ? [point.prefix, ...values] : values, [], Date.now());
+    } catch (thrown) {
+      await peer?.releaseFork(path);
+      throw thrown;
+    }
+    const creating = Stream.create(this.#host(kernel), config);
+    this.#stream = creating;
+    const stream = (this.#current = await creating);
+    await stream.begin(batches, closed);
     if (await subscriptionsOf(this.env, this.#tenant).created(this.#tenant, path, stream.tail, true)) this.#setWatched(stream);
     this.#schedule(stream);
     return new Response(null, { status: 201, headers: { location: request.url, "content-type": config.contentType, ...describe(stream) } });
@@ -236,31 +250,38 @@ export class LogObject extends DurableObject<Env> implements Peer {
   /** With forks it stays for them, unseen; without, its source is told and the tables go. */
   async #remove(stream: Stream): Promise<void> {
     await stream.settled();
+    // Another request may have been quicker, and a new stream may stand here already.
+    if (this.#current !== stream || stream.config.deleted || stream.config.releasing) return;
     for (const socket of this.ctx.getWebSockets("watch")) socket.close(4404, "deleted");
-    if (stream.config.watched) await subscriptionsOf(this.env, this.#tenant).removed(stream.config.path);
-    if (stream.forks.length > 0) return stream.save({ deleted: true });
-    if (!stream.config.fork) return this.#purge();
+    if (stream.config.watched) this.ctx.waitUntil(subscriptionsOf(this.env, this.#tenant).removed(stream.config.path));
+    if (stream.forks.length > 0) stream.save({ deleted: true });
+    else this.#end(stream);
+  }
+
+  #end(stream: Stream): void {
+    if (!stream.config.fork) return this.#purge(stream);
     stream.save({ releasing: true });
-    await this.ctx.storage.setAlarm(Date.now() + RELEASE_RETRY_MS);
+    void this.ctx.storage.setAlarm(Date.now() + RELEASE_RETRY_MS);
     this.ctx.waitUntil(this.#exclusive(async () => {
-      const again = await this.#load();
-      if (again?.config.releasing) await this.#release(again);
+      if (this.#current === stream) await this.#release(stream);
     }));
   }
 
   async #release(stream: Stream): Promise<void> {
     await this.#peer(stream.config.fork!.path).releaseFork(stream.config.path);
-    this.#purge();
+    this.#purge(stream);
   }
 
   /** In one turn, so that no other request meets half of it. */
-  #purge(): void {
+  #purge(stream: Stream): void {
+    if (this.#current !== stream) return;
     const { sql } = this.ctx.storage;
     this.ctx.storage.transactionSync(() => {
       for (const table of ["chunk", "segment", "damage", "meta"]) sql.exec(`DROP TABLE IF EXISTS ${table}`);
     });
     void this.ctx.storage.deleteAlarm();
     this.#stream = undefined;
+    this.#current = undefined;
     this.#told = undefined;
   }
 
@@ -273,7 +294,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     const stream = await this.#alive();
     if (!stream || stream.config.deleted) return;
     if (this.#told !== undefined) await this.#tellAll();
-    if (stream.config.releasing) await this.#exclusive(async () => ((await this.#load()) === stream ? this.#release(stream) : undefined));
+    if (stream.config.releasing) await this.#exclusive(async () => (this.#current === stream ? this.#release(stream) : undefined));
     else this.#schedule(stream);
   }
 
@@ -370,8 +391,12 @@ export class LogObject extends DurableObject<Env> implements Peer {
   async releaseFork(child: string): Promise<void> {
     const stream = await this.#load();
     stream?.removeFork(child);
-    if (stream?.config.deleted && stream.forks.length === 0) await this.#remove(stream);
+    if (stream?.config.deleted && stream.forks.length === 0) this.#end(stream);
   }
+}
+
+function refusal({ status, message }: { readonly status: number; readonly message: string }): HttpError {
+  return new HttpError(status, status === 404 ? "NOT_FOUND" : status === 409 ? "CONFLICT" : "BAD_REQUEST", message);
 }
 
 const notice = (end: number, closed: boolean): string => JSON.stringify({ end, closed });

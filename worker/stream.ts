@@ -245,9 +245,7 @@ export class Stream {
    */
   #enqueue(batches: readonly Uint8Array[], ifEnd: number | undefined, taken: () => void): Promise<number> {
     const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
-    if (this.#pending.size >= QUEUE_APPENDS_MAX || (this.#pending.size > 0 && this.#pendingBytes + bytes > QUEUE_BYTES_MAX)) {
-      throw new TidemarkError("BACKPRESSURE", "too many appends are waiting", { queueBytes: this.#pendingBytes });
-    }
+    this.#checkRoom(bytes);
     const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
     stampBaseOffset(first, UNSTAMPED);
     const results = [this.log.append(first, ifEnd === undefined ? {} : { ifEnd })];
@@ -259,6 +257,12 @@ export class Stream {
       if (this.#closing) this.#closeAt = nextOffsetOf(readHeader(last));
     }
     return this.#track(Promise.all(results).then((all) => all.at(-1)!.lastOffset + 1), bytes, isTaken);
+  }
+
+  #checkRoom(bytes: number): void {
+    if (this.#pending.size >= QUEUE_APPENDS_MAX || (this.#pending.size > 0 && this.#pendingBytes + bytes > QUEUE_BYTES_MAX)) {
+      throw new TidemarkError("BACKPRESSURE", "too many appends are waiting", { queueBytes: this.#pendingBytes });
+    }
   }
 
   async #track(work: Promise<number>, bytes: number, isTaken: boolean): Promise<number> {
@@ -280,6 +284,9 @@ export class Stream {
   async appendBatches(batches: readonly Uint8Array[], ifEnd: number | undefined): Promise<AppendResult[]> {
     if (this.#closing) await this.settled();
     if (this.closed) throw this.#closedConflict();
+    const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
+    this.#checkRoom(bytes);
+    this.#pendingBytes += bytes;
     const work = batches.map((batch, i) => this.log.append(batch, i === 0 && ifEnd !== undefined ? { ifEnd } : {}));
     const pending = Promise.allSettled(work);
     this.#pending.add(pending);
@@ -290,6 +297,7 @@ export class Stream {
     } finally {
       await pending;
       this.#pending.delete(pending);
+      this.#pendingBytes -= bytes;
     }
   }
 
