@@ -441,13 +441,17 @@ function existing(stream: Stream, wanted: Wanted): Response {
 
 async function readBody(request: Request): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array(0);
-  // The router has refused lengths above the limit, and the runtime holds a body to the length it names.
-  if (request.headers.has("content-length")) return new Uint8Array(await request.arrayBuffer());
+  let length = Number(request.headers.get("content-length") ?? 0);
+  const check = (): void => {
+    if (length > BODY_BYTES_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+  };
+  check();
+  // The runtime holds a body to the length that it names.
+  if (length > 0) return new Uint8Array(await request.arrayBuffer());
   const parts: Uint8Array[] = [];
-  let length = 0;
   for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
     length += part.length;
-    if (length > BODY_BYTES_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+    check();
     parts.push(part);
   }
   const body = new Uint8Array(length);

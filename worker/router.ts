@@ -2,6 +2,7 @@
  * The way in: `/v1/stream/<path>`. Who asks and for what is settled here, before any object is woken: an object that is
  * asked is billed, even to say no. Answers get the headers that all share.
  */
+import type { DurableObjectId } from "@cloudflare/workers-types";
 import { TidemarkError } from "../src/errors.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
@@ -12,6 +13,9 @@ import { jwksResponse, subscriptionsOf } from "./subscription-object.ts";
 
 const PATH_BYTES_MAX = 1024;
 const ACTIONS: Readonly<Record<string, Action>> = { GET: "read", HEAD: "read", POST: "write", PUT: "write", DELETE: "admin" };
+/** The only headers of a client that reach an object: none of them can speak for the router. */
+const PASSED = `accept content-type content-length if-none-match stream-ttl stream-expires-at stream-closed stream-seq producer-id producer-epoch
+  producer-seq stream-forked-from stream-fork-offset stream-fork-sub-offset stream-expected-offset traceparent`.split(/\s+/);
 const INTERNAL = /^x-tidemark-/i;
 
 export async function handle(request: Request, env: Env): Promise<Response> {
@@ -42,11 +46,11 @@ async function route(request: Request, env: Env): Promise<Response> {
 async function answer(request: Request, env: Env, url: URL, tenant: string, path: string): Promise<Response> {
   url.searchParams.delete("token");
   const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
-  if (live === undefined) return forward(new Request(url, request), env, tenant, path);
+  if (live === undefined) return forward(url, request, env, tenant, path);
   const ask: Ask = (query, headers = {}) => {
     const target = new URL(url);
     target.search = query;
-    return forward(new Request(target), env, tenant, path, headers);
+    return forward(target, new Request(target), env, tenant, path, headers);
   };
   const position = offset === "start" ? "-1" : (url.searchParams.get("offset") ?? "-1");
   if (live === "sse") return sse(ask, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000) });
@@ -108,12 +112,13 @@ function pathOf(url: URL): string {
 }
 
 /** To the stream's object. Only `own` headers may speak for the router; a client's of those names are dropped. */
-async function forward(request: Request, env: Env, tenant: string, path: string, own: Record<string, string> = {}): Promise<Response> {
-  const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name) && name !== "upgrade" && name !== "authorization"));
-  for (const [name, value] of Object.entries(own)) headers.set(name, value);
-  headers.set(PATH_HEADER, encodeURIComponent(path));
-  headers.set(TENANT_HEADER, encodeURIComponent(tenant));
-  const target = new Request(request, { headers });
+async function forward(url: URL, request: Request, env: Env, tenant: string, path: string, own: Record<string, string> = {}): Promise<Response> {
+  const headers: Record<string, string> = { ...own, [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: encodeURIComponent(tenant) };
+  for (const name of PASSED) {
+    const value = request.headers.get(name);
+    if (value !== null) headers[name] ??= value;
+  }
+  const target = new Request(url, { method: request.method, headers, body: request.body });
   try {
     return await send(env, tenant, path, target);
   } catch (thrown) {
@@ -125,10 +130,23 @@ async function forward(request: Request, env: Env, tenant: string, path: string,
   }
 }
 
+/** Names become ids by a keyed hash, which costs more than the rest of the routing. */
+const ids = new Map<string, DurableObjectId>();
+const IDS_MAX = 10_000;
+
+function idOf(env: Env, name: string): DurableObjectId {
+  const known = ids.get(name);
+  if (known) return known;
+  if (ids.size >= IDS_MAX) ids.clear();
+  const id = env.LOGS.idFromName(name);
+  ids.set(name, id);
+  return id;
+}
+
 const isReading = ({ method }: Request): boolean => method === "GET" || method === "HEAD";
 
 function send(env: Env, tenant: string, path: string, request: Request): Promise<Response> {
   // A stub whose object was reset is broken for good, so each request takes a new one.
-  const stub = env.LOGS.get(env.LOGS.idFromName(objectName(tenant, path)));
+  const stub = env.LOGS.get(idOf(env, objectName(tenant, path)));
   return stub.fetch(request as never) as unknown as Promise<Response>;
 }

@@ -1,7 +1,7 @@
 /** IndexedDB volumes when the connection is lost, the quota ends, or the data goes away. */
 import { afterEach, describe, expect, it } from "vitest";
 import { pattern } from "../contract/volume-contract.ts";
-import { clearSiteData, leaveRoom } from "./devtools.ts";
+import { clearSiteData, leaveRoom, leaveRoomAnew } from "./devtools.ts";
 import { ok, volumeWorker } from "./worker-of.ts";
 
 const MIB = 1024 * 1024;
@@ -26,7 +26,7 @@ afterEach(() => leaveRoom());
 
 describe("IndexedDB volume at the end of the quota", () => {
   it("a flush is refused whole and typed; earlier bytes stay, staged ones can be read, and go in when there is room", async () => {
-    await leaveRoom(6 * MIB);
+    await leaveRoomAnew(6 * MIB);
     const name = await opened(64, MIB);
     const kept: Uint8Array[] = [];
     let refused: Uint8Array | undefined;

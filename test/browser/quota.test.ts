@@ -1,7 +1,7 @@
 /** A full disk, by Chromium's own switch for it, through its DevTools protocol. */
 import { afterEach, describe, expect, it } from "vitest";
 import { open, TidemarkError } from "../../src/browser/index.ts";
-import { leaveRoom } from "./devtools.ts";
+import { leaveRoom, leaveRoomAnew } from "./devtools.ts";
 
 let names = 0;
 const fresh = () => `quota-${Date.now()}-${names++}`;
@@ -44,7 +44,7 @@ describe("a full disk", () => {
 describe("a full disk under IndexedDB, which can't reserve space", () => {
   it("is QUOTA_EXCEEDED, keeps what was acked readable, and goes on by itself once there is room", async () => {
     const name = fresh();
-    await leaveRoom(6 * MIB);
+    await leaveRoomAnew(6 * MIB);
     const tide = await open(name, { engine: "indexeddb", segmentBytes: MIB });
     const topic = tide.topic<Uint8Array>("t", { serializer: "bytes" });
     const value = new Uint8Array(50_000);

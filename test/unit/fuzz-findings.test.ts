@@ -59,7 +59,12 @@ describe("data port", () => {
     await client.ready;
     const shared = new Uint8Array(new SharedArrayBuffer(100));
     shared.set(batchOf(["a=1"]).subarray(0, 100));
-    await fails("INVALID_ARGUMENT", client.call({ op: "append", topic: "t", batch: shared }));
+    // Past the client, which would hand the buffer over, and that can't be done to a shared one.
+    const receive = port1.onmessage!;
+    const answer = new Promise<unknown>((resolve) => (port1.onmessage = ({ data }: MessageEvent) => resolve(data)));
+    port1.postMessage({ id: 99, op: "append", topic: "t", batch: shared });
+    expect(await answer).toMatchObject({ id: 99, error: { code: "INVALID_ARGUMENT" } });
+    port1.onmessage = receive;
     await fails("BACKPRESSURE", client.call({ op: "append", topic: "t", batch: new Uint8Array(33 * 1024 * 1024).subarray(0, 70) }));
     client.fail(new TidemarkError("CLOSED", "end"));
   });
