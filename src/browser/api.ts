@@ -29,6 +29,8 @@ export interface OpenOptions {
   /** The worker, made by the caller, where the bundler can't find it. */
   readonly worker?: () => Worker;
   readonly signal?: AbortSignal;
+  /** Another tab that leads and does not answer for so long is deposed. Default 3,000; at least 1,500. */
+  readonly leaderTimeoutMs?: number;
 }
 
 /** What this environment is worth; nothing degrades silently. */

@@ -84,6 +84,8 @@ export class BrowserTide implements Tide {
   ended: TidemarkError | undefined;
   readonly Connection = PortClient;
   makeWorker: () => Worker;
+  /** The last leader hangs, and keeps its files locked. */
+  takeover = false;
 
   constructor(
     readonly name: string,
@@ -105,7 +107,7 @@ export class BrowserTide implements Tide {
   async lead(unlock: () => void): Promise<void> {
     const { port1, port2: port } = new MessageChannel();
     let worker: Worker | undefined;
-    const lifeLock = `tidemark-worker:${crypto.randomUUID()}`;
+    const lifeLock = `tidemark-worker:${this.name}:${crypto.randomUUID()}`;
     const connection = new PortClient(port1, lifeLock, () => {
       worker?.terminate();
       unlock();
@@ -114,7 +116,7 @@ export class BrowserTide implements Tide {
       const { engine = "auto", segmentBytes, kernel } = this.options;
       worker = this.makeWorker();
       worker.onerror = ({ message }) => connection.fail(new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" }));
-      worker.postMessage({ name: this.name, engine, segmentBytes, kernel, parts, port, lifeLock } satisfies HostOptions, [port]);
+      worker.postMessage({ name: this.name, engine, segmentBytes, kernel, parts, port, lifeLock, takeover: this.takeover } satisfies HostOptions, [port]);
       await this.use(connection, "leader");
     } catch (thrown) {
       connection.fail(TidemarkError.from(thrown));

@@ -6,8 +6,6 @@
  *   worker   core.js, being the script that the worker was started with, → host
  */
 // First, because gzip looks back 32 KiB and no further: in this order what is alike lies near, which is worth 1 % of the file.
-import "../store/recovery.ts";
-import "../store/segment-store.ts";
 import { WorkerHost } from "./worker-host.ts";
 
 export { openTide } from "./client.ts";

@@ -35,7 +35,7 @@ export async function openHandle(directory: DirectoryHandle, name: string, creat
     } catch (thrown) {
       if (!isNamed(thrown, "NoModificationAllowedError")) throw thrown;
       const wait = LOCK_WAITS_MS[tries];
-      if (wait === undefined) throw new TidemarkError("ALREADY_OPEN", "another tab or worker holds these files", { file: name }, { cause: thrown });
+      if (wait === undefined) throw new TidemarkError("ALREADY_OPEN", "its files are locked", { file: name }, { cause: thrown });
       await sleep(wait);
     }
   }

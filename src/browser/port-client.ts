@@ -31,6 +31,7 @@ export class PortClient {
   readonly ready = Promise.race([new Promise<unknown>((resolve) => (this.#greeted = resolve)), this.failed]);
   ended: TidemarkError | undefined;
   onEvent: ((event: TideEvent) => void) | undefined;
+  onCall: ((request: Request) => void) | undefined;
   onEnd: ((error: TidemarkError) => void) | undefined;
 
   /** `lifeLock`: held by the worker as long as it lives. `stop`: gives back what this connection holds. */
@@ -58,7 +59,7 @@ export class PortClient {
     if ("event" in message) return this.onEvent?.(message.event);
     if ("hello" in message) {
       if (message.hello !== PROTOCOL_VERSION || !Number.isSafeInteger(message.creditBytes)) {
-        return this.fail(new TidemarkError("UNSUPPORTED_FORMAT", "page and worker differ in version", { page: PROTOCOL_VERSION, worker: message.hello }));
+        return this.fail(new TidemarkError("UNSUPPORTED_FORMAT", "another version", { page: PROTOCOL_VERSION, worker: message.hello }));
       }
       this.#credit = message.creditBytes;
       this.#greeted(message.opened);
@@ -96,6 +97,7 @@ export class PortClient {
     return new Promise<T>((resolve, reject) => {
       if (this.ended) throw this.ended;
       signal?.throwIfAborted();
+      this.onCall?.(request);
       const id = this.#nextId++;
       const abort = () => {
         const call = this.#calls.get(id);

@@ -37,8 +37,8 @@ export class PortServer {
     if (typeof id !== "number" || !Number.isSafeInteger(id)) return;
     if (request.op === "cancel") return this.running.get(id)?.abort(new TidemarkError("CLOSED", "cancelled"));
     try {
-      if (this.running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "this number is taken", { id });
-      if (this.running.size >= REQUESTS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many requests under way", { requestsMax: REQUESTS_MAX });
+      if (this.running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "number in use", { id });
+      if (this.running.size >= REQUESTS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many requests", { requestsMax: REQUESTS_MAX });
       const controller = new AbortController();
       this.running.set(id, controller);
       try {
@@ -66,7 +66,7 @@ export class PortServer {
     const { topic, batch } = request;
     // What it holds in memory: a batch may be a view of a larger buffer.
     const bytes = batch.buffer.byteLength;
-    if (this.#creditUsed + bytes > CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "the page has used up its credit", { creditBytes: CREDIT_BYTES });
+    if (this.#creditUsed + bytes > CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "no credit left", { creditBytes: CREDIT_BYTES });
     this.#creditUsed += bytes;
     try {
       const log = await this.#host.log(topic);

@@ -15,6 +15,7 @@
  *    │ ─── { id, op: "topic", topic, settings } ─▶│   opens a topic's log
  *    │ ─── { id, op: "control", port } ──────────▶│   Comlink on that port from now on (control.ts)
  *    │ ─── { id, op: "join", port, life } ───────▶│   another tab's data port (tabs.ts); only from the leader's own page
+ *    │ ─── { id, op: "ping" } ───────────────────▶│   unknown to it, so answered at once: INVALID_ARGUMENT says that it lives
  *    │ ─── { id, op: "close" } ──────────────────▶│   flushes and closes everything
  *    │ ◀── { event } ─────────────────────────────│   a TideEvent, unasked
  *
@@ -67,7 +68,7 @@ export type ManageRequest =
   | { readonly op: "control"; readonly port: PortOrName }
   | JoinRequest
   | { readonly op: "ready" | "close" };
-export type Request = AppendRequest | FetchRequest | ResolveRequest | ManageRequest | { readonly op: "cancel" };
+export type Request = AppendRequest | FetchRequest | ResolveRequest | ManageRequest | { readonly op: "cancel" } | { readonly op: "ping" };
 
 export interface Told {
   readonly event: TideEvent;

@@ -9,6 +9,7 @@
  *    │ ── join, with a port by the broker, ─────────▶│ ── op "join" on its port ────▶│
  *    │      or with a channel's name in the lobby    │                               │
  *    │ ◀═ hello, then everything else, directly ════════════════════════════════════▶│
+ *    │ ◀─ opening ───────────────────────────────────│   instead of the second line: it is about to lead
  *    │ ◀─ away ──────────────────────────────────────│   it is hidden: is anybody seen?
  *    │ ── here ─────────────────────────────────────▶│   then it hands over
  *
@@ -28,10 +29,19 @@ import { sleep, takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
 
+export { openTaken } from "./takeover.ts";
 export { admit } from "./tabs-worker.ts";
 
 /** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
 const WORKER_END_MS = 1_000;
+/** A leader that does not answer for so long hangs. */
+const LEADER_TIMEOUT_MS = 3_000;
+/** Of that time: a call may take so long before anybody wonders, */
+const WONDER_MS = 500;
+/** and so long after a leader was deposed nobody reads its files: it may have proved its term just before (worker-host.ts). */
+const LEASE_MS = 600;
+/** A timer that comes later than this says that this tab was away itself. */
+const AWAY_MS = 500;
 /** So many of those that wait for the lead keep a worker ready: its start is half of a fail-over, and its memory a few MiB. */
 const SPARE_WORKERS = 2;
 /** Who looks at another tab for a moment keeps the lead: each change costs all tabs some 50 ms. */
@@ -51,9 +61,18 @@ interface Join {
   readonly version: number;
   readonly join: JoinRequest;
 }
-type Word = "hail" | "away" | "here" | Announcement | Join;
+type Word = "hail" | "opening" | "away" | "here" | Announcement | Join;
 
 const isHidden = (): boolean => document.visibilityState === "hidden";
+/** False when it took far longer: then this tab slept, and knows nothing of what others did meanwhile. */
+async function pause(ms: number): Promise<boolean> {
+  const until = performance.now() + ms + AWAY_MS;
+  await sleep(ms);
+  // What waits in the queue of messages comes first.
+  await sleep(0);
+  return performance.now() < until;
+}
+
 const newPortName = (): string => `tidemark-port:${crypto.randomUUID()}`;
 
 export class Tabs {
@@ -73,6 +92,8 @@ export class Tabs {
   #spare: Worker | undefined;
   /** Calls that wait for a connection, or the end. */
   readonly #waiting: (() => void)[] = [];
+  #expecting = false;
+  #heard = false;
   #hiding: ReturnType<typeof setTimeout> | undefined;
   /** Takes the listeners off the page. */
   readonly #unlisten = new AbortController();
@@ -106,7 +127,7 @@ export class Tabs {
   /** Resolves when this tab has a connection, to a leader or to its own worker. */
   async follow(): Promise<void> {
     this.#queue();
-    this.#say("hail");
+    void this.#expect();
     await this.after();
   }
 
@@ -148,7 +169,8 @@ export class Tabs {
       this.#leading = false;
       unlock();
     };
-    await this.#lastWorkerGone();
+    this.#say("opening");
+    if (!(await this.#lastWorkerGone())) await this.#takeOver();
     for (let tries = 1; ; tries++) {
       try {
         this.#via = "worker";
@@ -166,7 +188,9 @@ export class Tabs {
           release();
           return this.#tide.end(error);
         }
-        await sleep(LEAD_PAUSE_MS * tries);
+        // The lock was free, and its files are not: whoever has them is not to be waited for.
+        if (error.code === "ALREADY_OPEN") await this.#takeOver();
+        else await sleep(LEAD_PAUSE_MS * tries);
       }
     }
   }
@@ -180,11 +204,75 @@ export class Tabs {
     this.#spare ??= this.#makeWorker();
   }
 
-  /** Its page may be gone a moment earlier, and then the lock is free while its last writes still run. */
-  async #lastWorkerGone(): Promise<void> {
-    if (!this.#lifeLock) return;
+  /** Its page may be gone a moment earlier, and then the lock is free while its last writes still run. False: it hangs. */
+  async #lastWorkerGone(): Promise<boolean> {
+    if (!this.#lifeLock) return true;
     const signal = AbortSignal.timeout(WORKER_END_MS);
-    await navigator.locks.request(this.#lifeLock, { mode: "shared", signal }, () => undefined).catch(() => undefined);
+    return navigator.locks.request(this.#lifeLock, { mode: "shared", signal }, () => true).catch(() => false);
+  }
+
+  // --- a leader that hangs -----------------------------------------------------------------------------------------
+
+  get #timeoutMs(): number {
+    return this.#tide.options.leaderTimeoutMs ?? LEADER_TIMEOUT_MS;
+  }
+
+  /** From when there is no connection until there is one: who has the lead must say so, or that it soon will. */
+  async #expect(): Promise<void> {
+    if (this.#expecting) return;
+    this.#expecting = true;
+    const isOver = (): boolean => this.#leading || this.#asleep || !!this.#tide.ended || (!!this.#tide.connection && !this.#tide.connection.ended);
+    while (!isOver()) {
+      this.#heard = false;
+      // Whoever leads by now may have said so before this tab listened.
+      this.#say("hail");
+      const onTime = await pause(this.#timeoutMs - LEASE_MS);
+      if (onTime && !this.#heard && !isOver()) await this.#depose();
+    }
+    this.#expecting = false;
+  }
+
+  /** Only calls make anybody wonder: an idle tide has no timer. A read that waits for new records may wait for ever. */
+  #wonder(connection: PortClient): void {
+    let wondering = false;
+    connection.onCall = (request) => {
+      if (wondering || ("wait" in request && request.wait)) return;
+      wondering = true;
+      void (async () => {
+        await pause(WONDER_MS);
+        const answer = connection.call<boolean>({ op: "ping" }).catch(() => true);
+        const late = pause(this.#timeoutMs - WONDER_MS - LEASE_MS).then((onTime) => !onTime);
+        const lives = await Promise.race([answer, late]);
+        wondering = false;
+        if (!lives && !connection.ended && !this.#leading) await this.#depose();
+      })();
+    };
+  }
+
+  /** One tab at a time does this; the others see the next leader, or try again. */
+  async #depose(): Promise<void> {
+    const deposing = await takeLock(`tidemark-depose:${this.#tide.name}`, { ifAvailable: true });
+    if (!deposing) return;
+    try {
+      this.#unqueue();
+      const unlock = await takeLock(this.#tide.lock, { steal: true });
+      // What follows here must not find the tab in the queue again when its connection ends.
+      this.#leading = true;
+      await this.#takeOver();
+      this.#lifeLock = undefined;
+      await this.#lead(unlock!);
+    } finally {
+      deposing();
+    }
+  }
+
+  /** Its worker's lock is stolen, by which all who watch it learn that its term is over, it and its page too when they wake. */
+  async #takeOver(): Promise<void> {
+    const { held = [] } = await navigator.locks.query();
+    const workers = held.map(({ name }) => name!).filter((name) => name.startsWith(`tidemark-worker:${this.#tide.name}:`));
+    for (const name of workers) await navigator.locks.request(name, { steal: true }, () => undefined);
+    await sleep(LEASE_MS);
+    this.#tide.takeover = true;
   }
 
   /** Calls go to this connection from now on. */
@@ -194,7 +282,8 @@ export class Tabs {
       // Its store failed for good: perhaps another tab's does not.
       connection!.onEvent = (event) => (event.type === "closed" ? void this.#resign(connection!) : this.#tide.tell(event));
       this.#broker.lead(connection!.lifeLock);
-    }
+      this.#tide.takeover = false;
+    } else this.#wonder(connection!);
     this.#changed();
     this.#announce();
     this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch, via: this.#via });
@@ -215,8 +304,7 @@ export class Tabs {
     this.#tide.role = "follower";
     this.#tide.tell({ type: "leaderlost", reason: error.message });
     this.#queue();
-    // Whoever leads by now may have said so before this tab listened.
-    this.#say("hail");
+    void this.#expect();
   }
 
   async #resign(connection: PortClient): Promise<void> {
@@ -259,7 +347,7 @@ export class Tabs {
     if (!this.#asleep) return;
     this.#asleep = false;
     this.#queue();
-    this.#say("hail");
+    void this.#expect();
   }
 
   // --- the lobby ---------------------------------------------------------------------------------------------------
@@ -267,7 +355,7 @@ export class Tabs {
   async #announce(): Promise<void> {
     await this.#broker.tried;
     const { role, connection, opened } = this.#tide;
-    if (!connection || connection.ended) return;
+    if (!connection || connection.ended) return void (this.#leading && this.#say("opening"));
     this.#epoch = opened!.epoch;
     this.#lifeLock = connection.lifeLock;
     if (role !== "leader") return;
@@ -277,6 +365,7 @@ export class Tabs {
 
   #hear(word: Word): void {
     if (word === "hail") void this.#announce();
+    else if (word === "opening") this.#heard = true;
     else if (word === "here") void (isHidden() && !this.#hiding && this.#handOver());
     else if (word === "away") {
       if (!isHidden()) return this.#say("here");
@@ -299,6 +388,7 @@ export class Tabs {
     const { connection, ended } = this.#tide;
     if (ended || epoch < this.#epoch || this.#joining === leader || (connection?.lifeLock === leader && !connection.ended)) return;
     if (version !== PROTOCOL_VERSION) return this.#differ(leader, version);
+    this.#heard = true;
     this.#joining = leader;
     connection?.fail(new TidemarkError("CLOSED", "another tab leads now"));
     await this.#broker.tried;

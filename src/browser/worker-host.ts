@@ -27,6 +27,8 @@ import type { Failed, ManageRequest } from "./protocol.ts";
 const UPKEEP_DELAY_MS = 2_000;
 /** Site data may be cleared under an open volume; acks stop at most so long after. */
 const ATTACHED_CHECK_MS = 1_000;
+/** Twice in a second at most is it asked whether the term holds, and only while something is written. */
+const LEASE_MS = 500;
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
 const QUOTA_PAUSE_MS = 1_000;
@@ -52,6 +54,7 @@ export interface HostOptions {
   /** Name of a lock that the worker holds as long as it lives, so that its page learns of its end. */
   readonly lifeLock: string;
   readonly parts: Parts;
+  readonly takeover: boolean;
 }
 
 export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
@@ -75,6 +78,7 @@ export class WorkerHost {
   #open: Promise<OpenStore> = Promise.reject(new TidemarkError("CLOSED", "not open"));
   #reopening = false;
   #reopenedAt = 0;
+  #provedAt = -LEASE_MS;
   #ended: TidemarkError | undefined;
   #opened: Opened | undefined;
   readonly #settings = new Map<string, Partial<LogSettings>>();
@@ -139,8 +143,9 @@ export class WorkerHost {
   }
 
   async #openStore(): Promise<OpenStore> {
-    const { name, engine, segmentBytes } = this.#options;
-    const { volume, rejected } = await openVolume({ name, engine, slotBytes: segmentBytes });
+    const { segmentBytes: slotBytes, ...options } = this.#options;
+    const { volume, rejected } = await openVolume({ ...options, slotBytes });
+    this.#fence(volume);
     this.#rejected = rejected;
     try {
       const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now });
@@ -149,6 +154,26 @@ export class WorkerHost {
     } catch (thrown) {
       await volume.close().catch(() => undefined);
       throw thrown;
+    }
+  }
+
+  /**
+   * A worker that was away for long may have been deposed, and its successor reads the files one lease later. So nothing is
+   * written later than a lease after the last proof that the term holds, and nothing acked that was not written before one.
+   * Without its lock the worker ends, and the call never returns.
+   */
+  #fence(volume: Volume): void {
+    for (const method of ["write", "handOver", "flush"] as const) {
+      const work = volume[method] as (...args: unknown[]) => Promise<void>;
+      volume[method] = async (...args: unknown[]) => {
+        const now = performance.now();
+        if (now > this.#provedAt + LEASE_MS) {
+          const { held } = await navigator.locks.query();
+          if (!held!.some(({ name }) => name === this.#options.lifeLock)) return new Promise(close);
+          this.#provedAt = now;
+        }
+        return work.apply(volume, args);
+      };
     }
   }
 

@@ -34,6 +34,21 @@ function killable(): { make: () => Worker; kill: () => void } {
   };
 }
 
+/** Hangs every such worker for so long. */
+function hang(ms: number): void {
+  const channel = new BroadcastChannel("hang");
+  channel.postMessage(ms);
+  channel.close();
+}
+const hanging = () => new Worker(new URL("./hanging-worker.ts", import.meta.url), { type: "module" });
+const slotsOf = async (name: string): Promise<string[]> => {
+  const root = await navigator.storage.getDirectory();
+  const directory = await (await root.getDirectoryHandle("tidemark")).getDirectoryHandle(name);
+  const names: string[] = [];
+  for await (const file of (directory as unknown as { keys(): AsyncIterable<string> }).keys()) names.push(file);
+  return names;
+};
+
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 for (const engine of ["opfs", "indexeddb"] as const) {
@@ -97,3 +112,59 @@ for (const engine of ["opfs", "indexeddb"] as const) {
     });
   });
 }
+
+describe("a leader that hangs", () => {
+  it("is deposed though it keeps its files; it wakes, and follows; nothing is lost or doubled; the copies go back", async () => {
+    const name = fresh();
+    const first = await open(name, { segmentBytes: SMALL, worker: hanging });
+    const second = await open(name, { leaderTimeoutMs: 2_000 });
+    const third = await open(name, { leaderTimeoutMs: 2_000 });
+    const tides = [first, second, third];
+    const follows = tides.map((tide) => followed(tide, 600));
+    // Some of these are sealed segments by now.
+    for (const i of upTo(300)) await tides[i % 3]!.topic<number>("t").append({ value: i });
+    await first.topic<number>("t").roll();
+    const events: string[] = [];
+    first.on(({ type }) => events.push(type));
+    hang(6_000);
+    const started = performance.now();
+    // The one that hangs has these on its way: they are in the log once, whoever wrote them.
+    const own = Promise.all(upTo(50).map((i) => first.topic<number>("t").append({ value: 1000 + i })));
+    const other = tides[1]!.topic<number>("t").append({ value: 300 });
+    expect((await other).offset).toBe(300);
+    const failOverMs = performance.now() - started;
+    expect([failOverMs > 1_000, failOverMs < 4_000], `${failOverMs} ms`).toEqual([true, true]);
+    expect((await navigator.locks.query()).held!.filter(({ name: lock }) => lock === `tidemark:${name}`)).toHaveLength(1);
+    for (const i of upTo(249)) await tides[1 + (i % 2)]!.topic<number>("t").append({ value: 301 + i });
+    await own;
+    expect(first.role).toBe("follower");
+    for (const follow of follows) {
+      const seen = await follow;
+      expect(new Set(seen).size).toBe(600);
+    }
+    expect(events).toContain("leaderlost");
+    const found = await values<number>(second);
+    expect(found.length).toBe(600);
+    expect([...found].sort((a, b) => a! - b!)).toEqual([...upTo(550), ...upTo(50).map((i) => 1000 + i)]);
+    expect(await slotsOf(name)).toContain("taken");
+    await Promise.all(tides.map((tide) => tide.close()));
+    const again = await open(name);
+    expect(await values(again)).toEqual(found);
+    expect(again.recovery[0]!.quarantined).toEqual([]);
+    await again.topic("t").append({ value: "goes on" });
+    expect(await slotsOf(name)).not.toContain("taken");
+    await again.close();
+  });
+
+  it("a tab that opens while it hangs deposes it too", async () => {
+    const name = fresh();
+    const first = await open(name, { segmentBytes: SMALL, worker: hanging });
+    for (const i of upTo(20)) await first.topic<number>("t").append({ value: i });
+    hang(5_000);
+    const second = await open(name, { leaderTimeoutMs: 2_000 });
+    expect((await second.topic<number>("t").append({ value: 20 })).offset).toBe(20);
+    expect(await values(second)).toEqual(upTo(21));
+    await expect.poll(() => first.topic<number>("t").append({ value: 21 }).then(({ offset }) => offset), { timeout: 10_000 }).toBe(21);
+    await Promise.all([first.close(), second.close()]);
+  });
+});
