@@ -1,0 +1,75 @@
+/**
+ * Parts of a log object's answers that need nothing of the object itself: how a stream is described in headers, whether a PUT asks for
+ * what is there already, a body read within its bound.
+ */
+import { badRequest, BODY_BYTES_MAX, HttpError } from "./http.ts";
+import { formatOffset, H, mediaType, readRequestOf } from "./protocol.ts";
+import type { Stream } from "./stream.ts";
+
+export function refusal({ status, message }: { readonly status: number; readonly message: string }): HttpError {
+  return new HttpError(status, status === 404 ? "NOT_FOUND" : status === 409 ? "CONFLICT" : "BAD_REQUEST", message);
+}
+
+export const notice = (end: number, closed: boolean): string => JSON.stringify({ end, closed });
+
+export function describe(stream: Stream): Record<string, string> {
+  const { ttl, expiresAt, closed } = stream.config;
+  const headers: Record<string, string> = { [H.next]: formatOffset(stream.tail) };
+  if (ttl !== undefined) headers[H.ttl] = String(ttl);
+  if (expiresAt !== undefined) headers[H.expiresAt] = expiresAt;
+  if (closed) headers[H.closed] = "true";
+  return headers;
+}
+
+export function forkOffset(text: string): number {
+  const { offset } = readRequestOf(new URL(`x:/?offset=${encodeURIComponent(text)}`));
+  if (typeof offset !== "number") throw badRequest("an offset is needed");
+  return offset;
+}
+
+interface Wanted {
+  readonly contentType: string | undefined;
+  readonly ttl: number | undefined;
+  readonly expiresAt: string | undefined;
+  readonly closed: boolean;
+  readonly fork: { readonly path: string; readonly offset: string | undefined; readonly subOffset: number } | undefined;
+}
+
+/** PUT of a stream that is there: fine when it asks for what is there, else a conflict. */
+export function existing(stream: Stream, wanted: Wanted): Response {
+  const { config } = stream;
+  if (config.deleted) throw new HttpError(409, "CONFLICT", "a deleted stream is kept here for its forks");
+  const fork = config.fork;
+  const isSameFork = fork?.path === wanted.fork?.path && fork?.requested === wanted.fork?.offset && (fork?.subOffset ?? 0) === (wanted.fork?.subOffset ?? 0);
+  const inherits = fork !== undefined && wanted.ttl === undefined && wanted.expiresAt === undefined;
+  const isSame =
+    mediaType(wanted.contentType ?? (fork ? config.contentType : "application/octet-stream")) === mediaType(config.contentType) &&
+    (inherits || (wanted.ttl === config.ttl && wanted.expiresAt === config.expiresAt)) &&
+    wanted.closed === config.closed && isSameFork;
+  if (!isSame) throw new HttpError(409, "CONFLICT", "the stream exists with another configuration");
+  return new Response(null, { status: 200, headers: { "content-type": config.contentType, ...describe(stream) } });
+}
+
+export async function readBody(request: Request): Promise<Uint8Array> {
+  if (request.body === null) return new Uint8Array(0);
+  let length = Number(request.headers.get("content-length") ?? 0);
+  const check = (): void => {
+    if (length > BODY_BYTES_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+  };
+  check();
+  // The runtime holds a body to the length that it names.
+  if (length > 0) return new Uint8Array(await request.arrayBuffer());
+  const parts: Uint8Array[] = [];
+  for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
+    length += part.length;
+    check();
+    parts.push(part);
+  }
+  const body = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    body.set(part, at);
+    at += part.length;
+  }
+  return body;
+}
