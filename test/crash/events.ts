@@ -27,10 +27,14 @@ export type PageEvent =
   | { readonly type: "assign"; readonly at: number; readonly process: string; readonly topic: string }
   | { readonly type: "begin"; readonly id: number; readonly moment: Moment }
   | { readonly type: "end"; readonly id: number; readonly moment: Moment; readonly retired?: number; readonly compacted?: number }
+  /** What the runner measures by; no part of the history. */
+  | { readonly type: "note"; readonly note: unknown }
   /** Something that must not happen and that no history shows. */
   | { readonly type: "problem"; readonly text: string };
 
 export interface Post {
+  /** Of a page that may be kept and come back: a request that broke off is sent again, and counts once. */
+  readonly number?: string;
   /** Numbered by the runner: one for each time a page opens the tide. */
   readonly life: number;
   readonly events: readonly PageEvent[];

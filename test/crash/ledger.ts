@@ -17,11 +17,13 @@ export class Ledger {
   readonly #pending = new Map<string, { readonly index: number } & Pending>();
   /** Told to begin, not yet to have ended. */
   readonly #underWay = new Map<string, Moment>();
+  readonly #numbers = new Set<string>();
   readonly problems: string[] = [];
   readonly counts: Record<string, number> = {};
   /** Requests so far: a frozen page makes none. */
   posts = 0;
   onBegin: ((moment: Moment) => void) | undefined;
+  onNote: ((note: unknown) => void) | undefined;
 
   count(what: string, times = 1): void {
     this.counts[what] = (this.counts[what] ?? 0) + times;
@@ -54,7 +56,9 @@ export class Ledger {
       return;
     }
     try {
-      for (const event of post.events) this.#take(post.life, event);
+      const isNew = post.number === undefined || !this.#numbers.has(post.number);
+      if (post.number !== undefined) this.#numbers.add(post.number);
+      if (isNew) for (const event of post.events) this.#take(post.life, event);
     } catch (thrown) {
       this.problems.push(String(thrown));
     }
@@ -90,6 +94,8 @@ export class Ledger {
         this.count(`done: ${event.moment}`);
         this.count("segments retired", event.retired ?? 0);
         return this.count("segments compacted", event.compacted ?? 0);
+      case "note":
+        return this.onNote?.(event.note);
       case "problem":
         return void this.problems.push(event.text);
     }

@@ -1,4 +1,5 @@
 /** Real tabs: pages of one Chromium over one profile on disk, each with a process of its own, and what can happen to each. */
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -7,6 +8,42 @@ import { type Running, startBrowser } from "../crash/browser.ts";
 import type { TabConfig, TabPage, TabState } from "./events.ts";
 
 type Method = keyof TabPage;
+
+/** Of processor time, in a second: the kernel's, and the browser takes its figure from there. */
+const TICKS = 100;
+const PROCESS_TRIES = 20;
+
+/** A worker that was deposed is told so by its lock. */
+const DEPOSED = /^Lock broken by another request with the 'steal' option/;
+
+const statOf = (pid: number): string[] => readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /, "").split(" ");
+/** R, S, D, and T for one that is stopped. */
+export const processState = (pid: number): string => statOf(pid)[0]!;
+/** User and system; 0 for one that is gone. */
+export function ticksOf(pid: number): number {
+  try {
+    const stat = statOf(pid);
+    return Number(stat[11]) + Number(stat[12]);
+  } catch {
+    return 0;
+  }
+}
+export const processesOf = (browserPid: number): number[] =>
+  readdirSync("/proc").map(Number).filter((pid) => {
+    try {
+      return pid > 0 && Number(statOf(pid)[2]) === browserPid;
+    } catch {
+      return false;
+    }
+  });
+const renderersOf = (browserPid: number): number[] =>
+  processesOf(browserPid).filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--type=renderer");
+    } catch {
+      return false;
+    }
+  });
 
 export class Tab {
   /** It is gone, or soon will be. */
@@ -43,6 +80,32 @@ export class Tab {
     await this.call("killWorkers");
   }
 
+  async reload(): Promise<void> {
+    this.struck = true;
+    await this.page.reload();
+  }
+
+  async slowDown(rate: number): Promise<void> {
+    await this.session.send("Emulation.setCPUThrottlingRate", { rate });
+  }
+
+  /** Its renderer's process: the browser's own, by name or not, tell nobody; so by the processor time that both name. */
+  async process(browserPid: number): Promise<number> {
+    await this.session.send("Performance.enable");
+    let candidates = renderersOf(browserPid);
+    for (let tries = 0; tries < PROCESS_TRIES; tries++) {
+      const { metrics } = await this.session.send("Performance.getMetrics");
+      const ticks = metrics.find(({ name }) => name === "ProcessTime")!.value * TICKS;
+      const near = candidates.filter((pid) => Math.abs(ticksOf(pid) - ticks) <= 2);
+      if (near.length === 1) return near[0]!;
+      if (near.length > 1) candidates = near;
+      await this.page.evaluate((ms) => {
+        for (const until = performance.now() + ms; performance.now() < until; );
+      }, 30 + 30 * (this.number % 5));
+    }
+    throw new Error(`nobody knows the process of tab ${this.number}`);
+  }
+
   /** In front; the others are hidden then. */
   show(): Promise<void> {
     return this.page.bringToFront();
@@ -76,16 +139,37 @@ export class TabsBrowser {
     return made;
   }
 
+  get version(): string {
+    return this.#running.browser.version();
+  }
+  /** Of the browser, and of its group. */
+  get pid(): number {
+    return this.#running.child.pid!;
+  }
+
   /** A new tab; it is in front then, and the others are hidden. */
   async open(config: Omit<TabConfig, "tab">): Promise<Tab> {
-    const number = ++this.#tabs;
     const page = await this.#running.context.newPage();
-    page.on("pageerror", (error) => this.problems.push(`uncaught in tab ${number}: ${error.message}`));
-    const tab = new Tab(number, page, await this.#running.context.newCDPSession(page));
     await page.goto(this.url);
+    return this.openIn(page, config);
+  }
+
+  /** In a page that was loaded anew. */
+  async openIn(page: Page, config: Omit<TabConfig, "tab">): Promise<Tab> {
+    const number = ++this.#tabs;
+    page.removeAllListeners("pageerror").on("pageerror", (error) => {
+      if (!DEPOSED.test(error.message)) this.problems.push(`uncaught in tab ${number}: ${error.message}`);
+    });
+    const tab = new Tab(number, page, await this.#running.context.newCDPSession(page));
     await page.waitForFunction(() => document.title === "ready");
     await tab.call("open", { ...config, tab: number });
     return tab;
+  }
+
+  /** The whole group at once, and again over the same profile. */
+  async killAndStart(): Promise<void> {
+    await this.#kill();
+    this.#running = await startBrowser(this.profile);
   }
 
   /** All but the one that the browser began with. */
@@ -93,7 +177,7 @@ export class TabsBrowser {
     for (const page of this.#running.context.pages().slice(1)) await page.close();
   }
 
-  async end(): Promise<void> {
+  async #kill(): Promise<void> {
     const { child, browser } = this.#running;
     const gone = new Promise((resolve) => child.once("exit", resolve));
     if (child.exitCode === null && child.signalCode === null) {
@@ -101,6 +185,10 @@ export class TabsBrowser {
       await gone;
     }
     await browser.close().catch(() => undefined);
+  }
+
+  async end(): Promise<void> {
+    await this.#kill();
     await rm(this.profile, { recursive: true, force: true, maxRetries: 5 });
   }
 }

@@ -10,6 +10,19 @@ export interface TabConfig {
   readonly noSharedWorker: boolean;
   /** Between two appends; 0: as fast as it can. */
   readonly pauseMs: number;
+  /** Where the follower begins; default "earliest". */
+  readonly followFrom?: "earliest" | { readonly last: number };
+  readonly leaderTimeoutMs?: number;
+}
+
+/** What a tab notes when its first append was acked by another leader than before. Times are of the machine's clock. */
+export interface Term {
+  readonly tab: number;
+  readonly epoch: number;
+  readonly role: "leader" | "follower";
+  readonly lostAt: number;
+  readonly changedAt: number;
+  readonly ackedAt: number;
 }
 
 export interface TabState {
@@ -24,6 +37,17 @@ export interface TabState {
   readonly polled: number;
   readonly storage: string;
   readonly failures: readonly string[];
+  /** The longest that an append has taken. */
+  readonly ackMsMax: number;
+  /** Why the tide ended, if it did. */
+  readonly closed: string | undefined;
+}
+
+export interface TabBrief extends Pick<TabState, "role" | "epoch" | "acked" | "failures" | "ackMsMax" | "closed"> {
+  /** How often the page came back as it had been left, and how often it was frozen. */
+  readonly restored: number;
+  readonly froze: number;
+  readonly visible: boolean;
 }
 
 /** What the runner calls in the page, as `window.tab`. */
@@ -42,4 +66,6 @@ export interface TabPage {
   /** Ends the worker that leads, and the one that is kept ready. */
   killWorkers(): void;
   append(value: number): Promise<number>;
+  brief(): TabBrief;
+  now(): number;
 }

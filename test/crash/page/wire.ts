@@ -8,7 +8,11 @@ export class Wire {
   #clock = 0;
   #ids = 0;
 
-  constructor(readonly life: number) {}
+  /** With `page`, a name of its own, what broke off is sent again. */
+  constructor(
+    readonly life: number,
+    readonly page?: string,
+  ) {}
 
   /** The page's clock: no two events have the same time. */
   tick(): number {
@@ -27,12 +31,21 @@ export class Wire {
   }
 
   #post(): Promise<void> {
-    const body: Post = { life: this.life, events: this.#waiting };
+    const body: Post = { life: this.life, events: this.#waiting, ...(this.page && { number: `${this.page}/${this.id()}` }) };
     this.#waiting = [];
     this.#next = undefined;
-    this.#sending = fetch("ledger", { method: "POST", body: JSON.stringify(body) }).then((response) => {
-      if (!response.ok) throw new Error(`the ledger answered ${response.status}`);
-    });
+    this.#sending = this.#send(JSON.stringify(body));
     return this.#sending;
+  }
+
+  async #send(body: string): Promise<void> {
+    for (;;) {
+      const response = await fetch("ledger", { method: "POST", body }).catch((thrown: unknown) => {
+        if (!this.page) throw thrown;
+      });
+      if (response?.ok) return;
+      if (!this.page) throw new Error(`the ledger answered ${response!.status}`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
   }
 }

@@ -2,14 +2,14 @@
 import { open, type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
 import { Wire } from "../../crash/page/wire.ts";
 import type { PageEvent } from "../../crash/events.ts";
-import type { TabConfig, TabPage, TabState } from "../events.ts";
+import type { TabConfig, TabPage, TabState, Term } from "../events.ts";
 
 const SEGMENT_BYTES = 64 * 1024;
 const PER_TAB = 1_000_000;
 const ACKS_KEPT = 2_000;
 const TOPIC = "orders";
 
-const wire = new Wire(1);
+const wire = new Wire(1, crypto.randomUUID());
 /** Milliseconds of the machine's own clock, with fractions: the same in every tab. */
 const now = (): number => performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
 
@@ -26,6 +26,12 @@ let writing: Promise<void> = Promise.resolve();
 let resting = false;
 let via = "port";
 let epoch: number | undefined;
+let term: Omit<Term, "ackedAt"> | undefined;
+let lostAt = 0;
+let ackMsMax = 0;
+let restored = 0;
+let froze = 0;
+let closed: string | undefined;
 const events: [type: string, at: number][] = [];
 const ackedAt: number[] = [];
 const failures: string[] = [];
@@ -44,6 +50,16 @@ function makeWorker(): Worker {
   return worker;
 }
 
+/** Timers of a hidden page run once a second; a worker's do not. */
+const pacer = new Worker(URL.createObjectURL(new Blob(["onmessage = ({ data }) => setTimeout(postMessage, data, 0)"])));
+const pause = (ms: number): Promise<unknown> =>
+  new Promise((resolve) => {
+    pacer.onmessage = resolve;
+    pacer.postMessage(ms);
+  });
+document.addEventListener("freeze", () => froze++);
+addEventListener("pageshow", ({ persisted }) => (restored += Number(persisted)));
+
 const codeOf = (thrown: unknown): string => (thrown instanceof TidemarkError ? thrown.code : String(thrown));
 const tell = (event: PageEvent): Promise<void> => wire.tell(event);
 
@@ -54,9 +70,14 @@ async function write(): Promise<void> {
     const values = Array.from({ length: count }, () => config.tab * PER_TAB + sent++);
     const id = config.tab * PER_TAB + sent;
     await tell({ type: "append", id, at: now(), process, topic: TOPIC, acks: "flushed", records: values.map((value) => [value, null, 0] as const) });
+    const began = now();
     try {
       const acks = await Promise.all(values.map((value) => topic.append({ value })));
-      ackedAt.push(now());
+      const at = now();
+      ackedAt.push(at);
+      ackMsMax = Math.max(ackMsMax, at - began);
+      if (term) void tell({ type: "note", note: { ...term, ackedAt: at } satisfies Term });
+      term = undefined;
       if (ackedAt.length > ACKS_KEPT) ackedAt.shift();
       acked += count;
       await tell({ type: "done", id, at: now(), outcome: "ok", offsets: acks.map(({ offset }) => offset), duplicates: acks.filter(({ duplicate }) => duplicate).length });
@@ -65,13 +86,13 @@ async function write(): Promise<void> {
       await tell({ type: "done", id, at: now(), outcome: "info", code: codeOf(thrown) });
       if (codeOf(thrown) === "CLOSED") return;
     }
-    if (config.pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, config.pauseMs));
+    if (config.pauseMs > 0) await pause(config.pauseMs);
   }
 }
 
 async function follow(): Promise<void> {
   let from = now();
-  for await (const batch of topic.readBatches({ follow: true })) {
+  for await (const batch of topic.readBatches({ follow: true, from: config.followFrom ?? "earliest" })) {
     const records = [...batch];
     const at = now();
     void tell({ type: "poll", from, at, process: `follower/${config.tab}`, topic: TOPIC, wholeLog: false, offsets: records.map(({ offset }) => offset), values: records.map(({ value }) => value!) });
@@ -86,10 +107,15 @@ const page: TabPage = {
   async open(given) {
     config = given;
     if (config.noSharedWorker) delete (globalThis as { SharedWorker?: unknown }).SharedWorker;
-    tide = await open(config.name, { engine: config.engine, segmentBytes: SEGMENT_BYTES, worker: makeWorker });
+    tide = await open(config.name, { engine: config.engine, segmentBytes: SEGMENT_BYTES, worker: makeWorker, ...(config.leaderTimeoutMs && { leaderTimeoutMs: config.leaderTimeoutMs }) });
     tide.on((event) => {
       events.push([event.type, now()]);
-      if (event.type === "leaderchange") ({ via, epoch } = event);
+      if (event.type === "leaderlost") lostAt ||= now();
+      if (event.type === "closed") closed = event.reason;
+      if (event.type !== "leaderchange") return;
+      ({ via, epoch } = event);
+      term = { tab: config.tab, epoch: event.epoch, role: event.role, lostAt, changedAt: now() };
+      lostAt = 0;
     });
     topic = tide.topic<number>(TOPIC);
   },
@@ -99,7 +125,7 @@ const page: TabPage = {
       if (codeOf(thrown) !== "CLOSED") void tell({ type: "problem", text: `follower/${config.tab}: ${String(thrown)}` });
     });
   },
-  state: (): TabState => ({ role: tide.role, via, epoch, events, ackedAt, acked, polled, storage: tide.storage.engine, failures }),
+  state: (): TabState => ({ role: tide.role, via, epoch, events, ackedAt, acked, polled, storage: tide.storage.engine, failures, ackMsMax, closed }),
   async rest() {
     resting = true;
     await writing;
@@ -123,6 +149,8 @@ const page: TabPage = {
   },
   close: () => tide.close(),
   killWorkers: () => workers.forEach((worker) => worker.terminate()),
+  brief: () => ({ role: tide.role, epoch, acked, failures, ackMsMax, closed, restored, froze, visible: document.visibilityState === "visible" }),
+  now,
   append: async (value) => (await topic.append({ value })).offset,
 };
 

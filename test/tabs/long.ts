@@ -1,0 +1,316 @@
+/**
+ * Eight tabs of one real browser write and follow one tide while they are struck, one fault after the other, some of them
+ * lasting while the next one comes. The ledger of acks is in this process. At the end everything is read, by a tab that
+ * was there and by one that is new, and the checker judges.
+ *
+ *   strike ──────── leaderlost ───── leaderchange ──────── first ack
+ *      │  the browser    │ the next leader opens │ what waited is sent │     told by the tabs, in the machine's clock
+ */
+import { check, type Finding } from "../checker/checker.ts";
+import type { Engine } from "../crash/events.ts";
+import { Ledger } from "../crash/ledger.ts";
+import { PLANTS } from "../crash/plants.ts";
+import { setStage, type Stage } from "../crash/stage.ts";
+import { processState, type Tab, TabsBrowser } from "./browser.ts";
+import type { TabBrief, Term } from "./events.ts";
+import { type Fault, type Strike, strikeOf } from "./nemesis.ts";
+
+const TABS = 8;
+/** Writers take their time: two cores carry eight of them. */
+const PAUSE_MS = 60;
+/** A tab that comes reads the newest only, or the whole log would be read a few hundred times. */
+const FOLLOW_FROM = { last: 200 };
+const STEP_MS = 20_000;
+/** Nobody leads for so long: that is a finding by itself. */
+const LEADERLESS_MS = 15_000;
+
+export interface LongOptions {
+  readonly seconds: number;
+  readonly seed: number;
+  readonly engine?: Engine;
+  readonly leaderTimeoutMs?: number;
+  readonly plant?: string | undefined;
+  readonly onStep?: (line: string) => void;
+}
+
+/** Of a leader that was struck; milliseconds from the strike. */
+export interface FailOver {
+  readonly fault: Fault;
+  readonly lostMs: number;
+  readonly changedMs: number;
+  readonly ackedMs: number;
+}
+
+export interface LongResult {
+  readonly seconds: number;
+  readonly steps: number;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly failOvers: readonly FailOver[];
+  readonly counts: Readonly<Record<string, number>>;
+  readonly ackMsMax: number;
+  readonly terms: number;
+  readonly skewMs: number;
+  readonly findings: readonly Finding[];
+  readonly problems: readonly string[];
+  readonly browser: string;
+}
+
+const now = (): number => performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function within<T>(promise: Promise<T>, what: string, ms = STEP_MS): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Error(`${what} did not end within ${ms / 1000} s`)), ms)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+interface Struck {
+  readonly fault: Fault;
+  readonly epoch: number;
+  readonly at: number;
+}
+/** What lasts, and ends later. */
+interface Lasting {
+  readonly tab: Tab;
+  readonly until: number;
+  end(): Promise<void>;
+}
+
+export async function runLong(options: LongOptions): Promise<LongResult> {
+  const ledger = new Ledger();
+  const stage = await setStage(ledger, options.plant === undefined ? undefined : PLANTS[options.plant], "test/tabs/page");
+  let run: LongRun | undefined;
+  try {
+    run = new LongRun(options, ledger, stage, await TabsBrowser.start(stage.url));
+    return await run.run();
+  } finally {
+    await run?.browser.end();
+    await stage.close();
+  }
+}
+
+class LongRun {
+  readonly #faults: Record<string, number> = {};
+  readonly #terms: Term[] = [];
+  readonly #struck: Struck[] = [];
+  #tabs: Tab[] = [];
+  #lasting: Lasting[] = [];
+  #wakers: (() => void)[] = [];
+  #ackMsMax = 0;
+  #skewMs = 0;
+  #steps = 0;
+  #epoch = 0;
+
+  constructor(
+    readonly options: LongOptions,
+    readonly ledger: Ledger,
+    readonly stage: Stage,
+    readonly browser: TabsBrowser,
+  ) {
+    ledger.onNote = (note) => {
+      this.#terms.push(note as Term);
+      this.#epoch = Math.max(this.#epoch, (note as Term).epoch);
+      for (const wake of this.#wakers.splice(0)) wake();
+    };
+  }
+
+  async run(): Promise<LongResult> {
+    const started = performance.now();
+    const { problems } = this.ledger;
+    try {
+      while (this.#tabs.length < TABS) await this.#open();
+      while (performance.now() - started < this.options.seconds * 1000 && problems.length + this.browser.problems.length === 0) {
+        const strike = strikeOf(this.options.seed, this.#steps++);
+        await within(this.#step(strike), `${strike.fault} in step ${this.#steps}`, 3 * STEP_MS);
+      }
+      await this.#settle();
+    } catch (thrown) {
+      problems.push(String((thrown as Error).stack ?? thrown));
+    }
+    const { findings } = check(this.ledger.history);
+    const { ledger, browser } = this;
+    ledger.counts["records of unknown outcome, their tab gone"] = ledger.unanswered;
+    return {
+      seconds: (performance.now() - started) / 1000,
+      steps: this.#steps,
+      faults: this.#faults,
+      failOvers: this.#failOvers(),
+      counts: ledger.counts,
+      ackMsMax: this.#ackMsMax,
+      terms: new Set(this.#terms.map(({ epoch }) => epoch)).size,
+      skewMs: this.#skewMs,
+      findings,
+      problems: [...problems, ...browser.problems],
+      browser: browser.version,
+    };
+  }
+
+  #count(fault: string): void {
+    this.#faults[fault] = (this.#faults[fault] ?? 0) + 1;
+  }
+
+  // --- tabs ----------------------------------------------------------------------------------------------------------
+
+  get #config() {
+    const { engine = "opfs", leaderTimeoutMs } = this.options;
+    return { name: "long", engine, noSharedWorker: false, pauseMs: PAUSE_MS, followFrom: FOLLOW_FROM, ...(leaderTimeoutMs !== undefined && { leaderTimeoutMs }) };
+  }
+
+  async #open(page?: Tab["page"]): Promise<Tab> {
+    const opening = page ? this.browser.openIn(page, this.#config) : this.browser.open(this.#config);
+    const tab = await within(opening, "open()");
+    const before = now();
+    const theirs = await tab.call("now");
+    const after = now();
+    this.#skewMs = Math.max(this.#skewMs, before - theirs, theirs - after);
+    await tab.call("work");
+    this.#tabs.push(tab);
+    this.#count("open");
+    return tab;
+  }
+
+  #gone(tab: Tab): void {
+    this.#tabs = this.#tabs.filter((each) => each !== tab);
+    this.#lasting = this.#lasting.filter((each) => each.tab !== tab);
+  }
+
+  /** Those that are neither stopped nor frozen nor left. */
+  get #awake(): Tab[] {
+    return this.#tabs.filter((tab) => !this.#lasting.some((each) => each.tab === tab));
+  }
+
+  async #brief(tab: Tab): Promise<TabBrief> {
+    const brief = await within(tab.call("brief"), `tab ${tab.number}`);
+    this.#ackMsMax = Math.max(this.#ackMsMax, brief.ackMsMax);
+    for (const failure of brief.failures) this.ledger.problems.push(`an append failed in tab ${tab.number}: ${failure}`);
+    if (brief.closed !== undefined) this.ledger.problems.push(`the tide of tab ${tab.number} ended: ${brief.closed}`);
+    return brief;
+  }
+
+  async #leader(): Promise<{ tab: Tab; brief: TabBrief } | undefined> {
+    const briefs = await Promise.all(this.#awake.map(async (tab) => ({ tab, brief: await this.#brief(tab) })));
+    return briefs.filter(({ brief }) => brief.role === "leader").sort((a, b) => (b.brief.epoch ?? 0) - (a.brief.epoch ?? 0))[0];
+  }
+
+  /** Until some tab was acked by a leader of a later term. */
+  async #nextTerm(epoch: number): Promise<boolean> {
+    const until = performance.now() + LEADERLESS_MS;
+    while (this.#epoch <= epoch) {
+      const left = until - performance.now();
+      if (left <= 0) return false;
+      await Promise.race([new Promise<void>((resolve) => this.#wakers.push(resolve)), wait(left)]);
+    }
+    return true;
+  }
+
+  // --- strikes -------------------------------------------------------------------------------------------------------
+
+  async #step(strike: Strike): Promise<void> {
+    for (const lasting of this.#lasting.filter(({ until }) => until < now())) await this.#endLasting(lasting);
+    if (this.#tabs.length < TABS) await this.#open();
+    let leader = await this.#leader();
+    for (let tries = 0; strike.atLeader && !leader && tries < 50; tries++) {
+      await wait(50);
+      leader = await this.#leader();
+    }
+    const others = this.#awake.filter((tab) => tab !== leader?.tab);
+    const victim = strike.atLeader ? leader?.tab : others[Math.floor(strike.whom * others.length)];
+    if (!victim || others.length < 2) return wait(50);
+    const isLeader = victim === leader?.tab;
+    const epoch = Math.max(this.#epoch, leader?.brief.epoch ?? 0);
+    this.options.onStep?.(`${this.#steps}: ${strike.fault} of ${isLeader ? "the leader" : "a follower"}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`);
+    const at = await this.#strike(strike, victim, others);
+    this.#count(`${strike.fault}${strike.fault === "kill" ? "" : isLeader ? " of the leader" : " of a follower"}`);
+    if (strike.fault === "kill") return;
+    if (isLeader && strike.fault !== "slow" && strike.fault !== "seen") {
+      this.#struck.push({ fault: strike.fault, epoch, at });
+      if (!(await this.#nextTerm(epoch))) this.ledger.problems.push(`step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ${LEADERLESS_MS / 1000} s`);
+    }
+    await wait(strike.pauseMs);
+  }
+
+  /** When it struck. */
+  async #strike({ fault, lastsMs }: Strike, tab: Tab, others: readonly Tab[]): Promise<number> {
+    const last = (end: () => Promise<void>): void => void this.#lasting.push({ tab, until: now() + lastsMs, end });
+    let at = now();
+    if (fault === "close" || fault === "crash" || fault === "reload") {
+      await tab[fault]();
+      this.#gone(tab);
+      if (fault === "reload") await this.#open(tab.page);
+      if (fault === "crash") await tab.page.close();
+    } else if (fault === "worker") await tab.killWorkers();
+    else if (fault === "seen") await others[0]!.show();
+    else if (fault === "kill") await this.#kill();
+    else if (fault === "slow") {
+      await tab.slowDown(8);
+      last(() => tab.slowDown(1));
+    } else if (fault === "hang") {
+      const pid = await tab.process(this.browser.pid);
+      at = now();
+      process.kill(pid, "SIGSTOP");
+      if (processState(pid) === "T") this.#count("hang that held");
+      last(async () => void process.kill(pid, "SIGCONT"));
+    } else if (fault === "frozen") {
+      // Only a hidden page is frozen.
+      await others[0]!.show();
+      at = now();
+      await tab.freeze();
+      last(async () => {
+        await tab.thaw();
+        if ((await this.#brief(tab)).froze > 0) this.#count("frozen that held");
+      });
+    } else if (fault === "left") {
+      await tab.page.goto("about:blank");
+      last(() => this.#back(tab));
+    }
+    return at;
+  }
+
+  async #endLasting(lasting: Lasting): Promise<void> {
+    await within(lasting.end(), `tab ${lasting.tab.number} coming back`);
+    this.#lasting = this.#lasting.filter((each) => each !== lasting);
+  }
+
+  /** The cache may have let it go; then it is loaded anew. */
+  async #back(tab: Tab): Promise<void> {
+    await tab.page.goBack();
+    if (await tab.page.evaluate(() => (window as unknown as { tab: { brief(): TabBrief } }).tab.brief().restored > 0).catch(() => false)) return this.#count("back from the cache");
+    this.#count("back by loading anew");
+    this.#gone(tab);
+    await this.#open(tab.page);
+  }
+
+  async #kill(): Promise<void> {
+    await this.browser.killAndStart();
+    this.#tabs = [];
+    this.#lasting = [];
+    await this.#open();
+    await this.#open();
+  }
+
+  // --- the end -------------------------------------------------------------------------------------------------------
+
+  async #settle(): Promise<void> {
+    for (const lasting of [...this.#lasting]) await this.#endLasting(lasting);
+    await this.#tabs[0]!.show();
+    await within(Promise.all(this.#tabs.map((tab) => tab.call("rest"))), "an append");
+    await within(Promise.all(this.#tabs.map((tab) => tab.call("caughtUp"))), "a follower");
+    for (const tab of this.#tabs) await this.#brief(tab);
+    await within(this.#tabs.at(-1)!.call("readAll"), "reading all", 3 * STEP_MS);
+    for (const tab of this.#tabs) await tab.close();
+    const fresh = await within(this.browser.open(this.#config), "open()");
+    await within(fresh.call("readAll"), "reading all again", 3 * STEP_MS);
+    await fresh.close();
+  }
+
+  #failOvers(): FailOver[] {
+    return this.#struck.flatMap(({ fault, epoch, at }) => {
+      const after = this.#terms.filter((term) => term.epoch > epoch && term.ackedAt > at).sort((a, b) => a.ackedAt - b.ackedAt);
+      const [first] = after;
+      if (!first) return [];
+      const same = after.filter((term) => term.epoch === first.epoch);
+      const lost = same.map(({ lostAt }) => lostAt).filter((lostAt) => lostAt > at);
+      return [{ fault, lostMs: Math.min(...lost, first.ackedAt) - at, changedMs: Math.min(...same.map(({ changedAt }) => changedAt)) - at, ackedMs: first.ackedAt - at }];
+    });
+  }
+}

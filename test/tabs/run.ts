@@ -1,0 +1,77 @@
+/**
+ * `npm run tabs -- --minutes 10 --seed S --engine opfs|indexeddb --json FILE`
+ *
+ * Eight tabs of a real Chromium on one profile write and follow while they are closed, crashed, reloaded, left, stopped,
+ * frozen, throttled, and the browser killed (long.ts). Exit code 1: something that was acked is lost, doubled or changed, a
+ * call hung, or a fault never fired. `--plant NAME` puts a bug in that must be found.
+ */
+import { writeFile } from "node:fs/promises";
+import os from "node:os";
+import { parseArgs } from "node:util";
+import { printFinding } from "../checker/checker.ts";
+import type { Engine } from "../crash/events.ts";
+import { PLANTS } from "../crash/plants.ts";
+import { type LongResult, runLong } from "./long.ts";
+import { FAULTS } from "./nemesis.ts";
+
+const FINDINGS_SHOWN = 3;
+
+const quantile = (values: readonly number[], q: number): number => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
+
+function figuresOf({ failOvers, seconds, steps, terms, ackMsMax, skewMs, counts }: LongResult): Record<string, number> {
+  const figures: Record<string, number> = { seconds, steps, terms, "records acked": counts["records acked flushed"] ?? 0, "longest append ms": ackMsMax, "clock skew ms": skewMs };
+  for (const fault of FAULTS) {
+    const all = failOvers.filter((each) => each.fault === fault);
+    if (all.length === 0) continue;
+    const ms = all.map(({ ackedMs }) => ackedMs);
+    const name = `fail-over, ${fault}`;
+    Object.assign(figures, { [`${name}: times`]: all.length, [`${name}: p50 ms`]: quantile(ms, 0.5), [`${name}: p99 ms`]: quantile(ms, 0.99), [`${name}: max ms`]: Math.max(...ms) });
+    figures[`${name}: p50 until it is known ms`] = quantile(all.map(({ lostMs }) => lostMs), 0.5);
+    figures[`${name}: p50 until the next leads ms`] = quantile(all.map(({ changedMs }) => changedMs), 0.5);
+  }
+  return figures;
+}
+
+const number = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 1 });
+const printed = (figures: Readonly<Record<string, number>>): void => {
+  for (const [name, value] of Object.entries(figures).sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${number(value).padStart(12)}  ${name}`);
+};
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: "string", default: "1" },
+      seed: { type: "string", default: "1" },
+      engine: { type: "string", default: "opfs" },
+      plant: { type: "string" },
+      json: { type: "string" },
+    },
+  });
+  const { engine, plant, json } = values;
+  if ((engine !== "opfs" && engine !== "indexeddb") || (plant !== undefined && !(plant in PLANTS))) {
+    console.error(`--engine is opfs or indexeddb; --plant is one of ${Object.keys(PLANTS).join(", ")}`);
+    return 2;
+  }
+  // Through the exit handlers, so that no browser is left behind.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+  const seed = Number(values.seed);
+  const result = await runLong({ seconds: Number(values.minutes) * 60, seed, engine: engine as Engine, plant, onStep: (line) => console.error(line) });
+  const figures = figuresOf(result);
+  if (json !== undefined) {
+    const environment = { date: new Date().toISOString(), node: process.version, chromium: result.browser, system: `${os.type()} ${os.release()}`, cores: os.cpus().length };
+    await writeFile(json, `${JSON.stringify({ seed, engine, plant, figures, faults: result.faults, counts: result.counts, failOvers: result.failOvers, findings: result.findings, problems: result.problems, environment }, null, 2)}\n`);
+  }
+  for (const problem of result.problems) console.log(`problem: ${problem}`);
+  for (const finding of result.findings.toSorted((a, b) => a.history.length - b.history.length).slice(0, FINDINGS_SHOWN)) console.log(printFinding(finding));
+  console.log("");
+  printed(result.faults);
+  printed(result.counts);
+  printed(figures);
+  const unfired = FAULTS.filter((fault) => !Object.keys(result.faults).some((name) => name.startsWith(fault)));
+  if (unfired.length > 0) console.log(`never fired: ${unfired.join(", ")}`);
+  const bad = result.findings.length + result.problems.length;
+  console.log(`seed ${seed}, ${engine}: ${number(result.steps)} strikes, ${number(figures["records acked"]!)} records acked; ${bad > 0 ? `${bad} FINDINGS` : "0 findings"}`);
+  return bad + unfired.length > 0 ? 1 : 0;
+}
+
+process.exitCode = await main();
