@@ -76,12 +76,12 @@ export class TidemarkError extends Error {
     return { code: this.code, message: this.message.slice(this.code.length + 2), details: this.details };
   }
 
-  /** What is no wire error, or of a later version, becomes INTERNAL. */
   /** The same error with more details. */
   with(details: ErrorDetails): TidemarkError {
     return new TidemarkError(this.code, this.toWire().message, { ...this.details, ...details }, { cause: this });
   }
 
+  /** What is no wire error, or of a later version, becomes INTERNAL. */
   static fromWire(wire: WireError): TidemarkError {
     const { code, message, details } = Object(wire) as WireError;
     const text = typeof message === "string" ? message : "?";

@@ -85,7 +85,7 @@ export class BrowserTide implements Tide {
   readonly Connection = PortClient;
   makeWorker: () => Worker;
   /** The last leader hangs, and keeps its files locked. */
-  takeover = false;
+  takeover: true | undefined;
 
   constructor(
     readonly name: string,

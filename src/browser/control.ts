@@ -74,7 +74,8 @@ export function offerControl(port: MessagePort, host: Controlled): void {
 
 /** In the page. A call does not notice by itself that the worker is gone: its connection does. */
 export async function controlOver(connection: PortClient): Promise<Control> {
-  const [ours, port] = connection.pair();
+  const { port1, port2 } = new MessageChannel();
+  const [ours, port] = connection.pair?.() ?? [port1, port2];
   await connection.call({ op: "control", port });
   const remote = wrap<Record<string, Call>>(ours);
   return methods((method) => async (...args) => {

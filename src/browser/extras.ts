@@ -1,9 +1,11 @@
 /** extras.js of the package: what is loaded on demand, in one file (parts.ts). */
 export { Compactor } from "../log/compaction.ts";
-export { retentionOffset } from "../log/retention.ts";
+export { retire } from "../log/retention.ts";
+export { firstAt } from "../log/seek.ts";
 export { compressBatch, gunzip } from "../record/codec.ts";
 export { MemoryVolume } from "../store/memory-volume.ts";
-export { replaceSegments } from "../store/replace.ts";
+export { replaceSegments, trimSegments } from "../store/replace.ts";
+export { offsetForTimestamp } from "../store/seek.ts";
 export { appendAll } from "./append-all.ts";
 export { controlOver, offerControl } from "./control.ts";
 export { openProved } from "./prove.ts";

@@ -22,6 +22,8 @@ export interface OpfsVolumeOptions {
   /** For a new volume; an existing one keeps its own. */
   readonly slotBytes: number;
   readonly durability?: VolumeInfo["durability"];
+  /** Some of the files are locked (takeover.ts). Default: where there are still copies of such. */
+  readonly takeover?: boolean | undefined;
   /** Handles open at once, at least 2. Default 200: Safari refuses the 253rd of a process. */
   readonly handlesMax?: number;
 }
@@ -58,13 +60,16 @@ export class OpfsVolume implements Volume {
   }
 
   /** ALREADY_OPEN when another worker holds this volume; STORAGE_FAILED when the engine refuses. */
-  static async open(options: OpfsVolumeOptions): Promise<OpfsVolume> {
+  static async open(options: OpfsVolumeOptions): Promise<Volume> {
+    let { takeover } = options;
     const directory = await findDirectory(["tidemark", options.name], true);
     let slotCount = 0;
     for await (const name of directory.keys()) {
       const [, number] = /^slot-(\d{4,})$/.exec(name) ?? [];
       if (number !== undefined) slotCount = Math.max(slotCount, Number(number) + 1);
+      else takeover ??= name === "taken" || undefined;
     }
+    if (takeover) return (await import("./tabs.ts")).openTaken(options, OpfsVolume.open);
     const volume = new OpfsVolume(options, directory, slotCount);
     try {
       await volume.#adopt();

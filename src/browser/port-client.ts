@@ -31,7 +31,8 @@ export class PortClient {
   readonly ready = Promise.race([new Promise<unknown>((resolve) => (this.#greeted = resolve)), this.failed]);
   ended: TidemarkError | undefined;
   onEvent: ((event: TideEvent) => void) | undefined;
-  onCall: ((request: Request) => void) | undefined;
+  /** Two ends of a new port, ours and what the other side is sent, where none can be sent. */
+  pair: (() => readonly [MessagePort, PortOrName]) | undefined;
   onEnd: ((error: TidemarkError) => void) | undefined;
 
   /** `lifeLock`: held by the worker as long as it lives. `stop`: gives back what this connection holds. */
@@ -97,7 +98,6 @@ export class PortClient {
     return new Promise<T>((resolve, reject) => {
       if (this.ended) throw this.ended;
       signal?.throwIfAborted();
-      this.onCall?.(request);
       const id = this.#nextId++;
       const abort = () => {
         const call = this.#calls.get(id);
@@ -114,12 +114,6 @@ export class PortClient {
       this.#port.postMessage({ id, ...request }, [batch?.buffer, port].filter((each) => each instanceof Object));
     });
   }
-
-  /** Two ends of a new port: ours, and what the other side is sent. */
-  pair = (): readonly [MessagePort, PortOrName] => {
-    const { port1, port2 } = new MessageChannel();
-    return [port1, port2];
-  };
 
   async control(method: keyof Control, ...args: unknown[]): Promise<unknown> {
     this.#control ??= import("./control.ts").then(({ controlOver }) => controlOver(this));

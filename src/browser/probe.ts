@@ -22,7 +22,7 @@ export interface VolumeChoice {
   readonly engine: Engine | "auto";
   readonly slotBytes: number;
   /** A leader that hangs may keep files locked (takeover.ts). */
-  readonly takeover?: boolean;
+  readonly takeover?: boolean | undefined;
 }
 
 export interface Rejected {
@@ -34,6 +34,7 @@ export interface VolumeOptions {
   readonly name: string;
   readonly slotBytes: number;
   readonly durability?: VolumeInfo["durability"];
+  readonly takeover?: boolean | undefined;
 }
 
 export type Openers = { readonly [engine in Engine]: (options: VolumeOptions) => Promise<Volume> };
@@ -58,17 +59,14 @@ export function noStorage(home: Engine | undefined, rejected: readonly Rejected[
 /** Opens the tide's volume. NO_STORAGE with the reasons; ALREADY_OPEN when another worker holds it. */
 export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
   const { name, engine, slotBytes, takeover } = choice;
-  const names = await databaseNames();
+  const [names, found] = await Promise.all([databaseNames(), hasSlots(name).catch((thrown: Error) => thrown)]);
   const marked = names?.includes(markName(name, "opfs"));
-  const files = await filesOf(name).catch((thrown: unknown) => (marked && !isNamed(thrown, "NotFoundError") ? ["slot-"] : []));
-  const inOpfs = files.some((file) => file.startsWith("slot-"));
+  const inOpfs = found instanceof Error ? marked && !isNamed(found, "NotFoundError") : found;
   const home = inOpfs ? "opfs" : names?.includes(databaseName(name)) ? "indexeddb" : undefined;
   if (!home || !names || (engine !== "auto" && engine !== home)) return (await import("./prove.ts")).openProved(choice, home, names, OPEN);
   try {
     // A tide that is there has proved its engine; opening its store writes, flushes and reads back the catalog anyway.
-    const options: VolumeOptions = { name, slotBytes, durability: names.includes(markName(name, "private")) ? "none" : "device" };
-    const taken = inOpfs && (takeover || files.includes("taken"));
-    const volume = await (taken ? (await import("./tabs.ts")).openTaken(options, OPEN.opfs) : OPEN[home](options));
+    const volume = await OPEN[home]({ name, slotBytes, takeover, durability: names.includes(markName(name, "private")) ? "none" : "device" });
     if (inOpfs && !marked) leaveMark(markName(name, "opfs"));
     return { volume, rejected: [] };
   } catch (thrown) {
@@ -76,10 +74,9 @@ export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume
   }
 }
 
-async function filesOf(name: string): Promise<string[]> {
-  const files: string[] = [];
-  for await (const file of (await findDirectory(["tidemark", name], false)).keys()) files.push(file);
-  return files;
+async function hasSlots(name: string): Promise<boolean> {
+  for await (const file of (await findDirectory(["tidemark", name], false)).keys()) if (file.startsWith("slot-")) return true;
+  return false;
 }
 
 /** undefined: IndexedDB is off, and nothing in it could be reached. */

@@ -27,7 +27,7 @@ import { Broker } from "./broker.ts";
 import type { BrowserTide } from "./client.ts";
 import { sleep, takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
-import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
+import { type JoinRequest, PROTOCOL_VERSION, type Request } from "./protocol.ts";
 
 export { openTaken } from "./takeover.ts";
 export { admit } from "./tabs-worker.ts";
@@ -235,7 +235,12 @@ export class Tabs {
   /** Only calls make anybody wonder: an idle tide has no timer. A read that waits for new records may wait for ever. */
   #wonder(connection: PortClient): void {
     let wondering = false;
-    connection.onCall = (request) => {
+    const call = connection.call.bind(connection) as (...args: unknown[]) => never;
+    connection.call = (request, ...more) => {
+      wonder(request);
+      return call(request, ...more);
+    };
+    const wonder = (request: Request): void => {
       if (wondering || ("wait" in request && request.wait)) return;
       wondering = true;
       void (async () => {
@@ -282,7 +287,7 @@ export class Tabs {
       // Its store failed for good: perhaps another tab's does not.
       connection!.onEvent = (event) => (event.type === "closed" ? void this.#resign(connection!) : this.#tide.tell(event));
       this.#broker.lead(connection!.lifeLock);
-      this.#tide.takeover = false;
+      this.#tide.takeover = undefined;
     } else this.#wonder(connection!);
     this.#changed();
     this.#announce();

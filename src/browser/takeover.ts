@@ -113,12 +113,12 @@ async function bringBack(directory: DirectoryHandle, folder: DirectoryHandle): P
 }
 
 /** Opens a volume that has copies, or may have locked files. */
-export async function openTaken(options: VolumeOptions, plain: (options: VolumeOptions) => Promise<Volume>): Promise<Volume> {
+export async function openTaken(options: VolumeOptions, open: (options: VolumeOptions) => Promise<Volume>): Promise<Volume> {
   const directory = await findDirectory(["tidemark", options.name], true);
   const folder = await findDirectory(["tidemark", options.name, FOLDER], true);
   if (await bringBack(directory, folder)) {
     // Some other file may be locked all the same.
-    const volume = await plain(options).catch((thrown: unknown) => {
+    const volume = await open({ ...options, takeover: false }).catch((thrown: unknown) => {
       if ((thrown as TidemarkError).code !== "ALREADY_OPEN") throw thrown;
       return undefined;
     });

@@ -19,21 +19,22 @@ const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 /** Room that a batch has beyond its largest record. */
 const BATCH_ROOM_BYTES = DEFAULT_SETTINGS.batchBytesMax - DEFAULT_SETTINGS.recordBytesMax;
 
-function settingsOf({ retention, compaction, segmentMaxAgeMs, recordBytesMax }: TopicOptions<never>): Partial<LogSettings> {
+function settingsOf(options: TopicOptions<never>) {
+  const { retention = {}, compaction, segmentMaxAgeMs = DEFAULT_SETTINGS.segmentMaxAgeMs, recordBytesMax = DEFAULT_SETTINGS.recordBytesMax } = options;
   return {
-    ...(retention && { retention }),
-    ...(compaction && { compaction: compaction === true ? {} : compaction }),
-    ...(segmentMaxAgeMs !== undefined && { segmentMaxAgeMs }),
-    ...(recordBytesMax !== undefined && { recordBytesMax, batchBytesMax: recordBytesMax + BATCH_ROOM_BYTES }),
-  };
+    retention,
+    compaction: compaction === true ? {} : compaction || undefined,
+    segmentMaxAgeMs,
+    recordBytesMax,
+    batchBytesMax: recordBytesMax + BATCH_ROOM_BYTES,
+  } satisfies Partial<LogSettings>;
 }
 
 const bytesOf = (text: string | Uint8Array | null | undefined): Uint8Array | null => (text == null ? null : typeof text === "string" ? encoder.encode(text) : text);
 
 /** 53 random bits: two tabs that ever draw the same would need some 10^8 draws. */
 function newProducerId(): number {
-  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
-  return (high! & 0x1fffff) * 2 ** 32 + low!;
+  return Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n);
 }
 
 /** A call that met a failing store, or a leader that went, is made again where the logs are open anew; `ready` rejects when they never will be. */
@@ -52,7 +53,7 @@ export async function retried<T>(tide: BrowserTide, call: () => Promise<T>, sign
 export class BrowserTopic<V> implements Topic<V> {
   readonly name: string;
   readonly #tide: BrowserTide;
-  readonly #settings: Partial<LogSettings>;
+  readonly #settings: ReturnType<typeof settingsOf>;
   readonly #serializer: Serializer<V>;
   readonly #producer: Producer;
   readonly #acks: Acks;
@@ -68,7 +69,7 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#serializer = serializerOf<V>(options.serializer);
     this.#acks = options.acks ?? "flushed";
     this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX;
-    const { recordBytesMax = DEFAULT_SETTINGS.recordBytesMax, batchBytesMax = DEFAULT_SETTINGS.batchBytesMax } = this.#settings;
+    const { recordBytesMax, batchBytesMax } = this.#settings;
     this.#producer = new Producer({
       kernel: tide.kernel,
       send: async (batch, options) => (await this.#open()).append({ topic: name, batch, ...options }),

@@ -54,7 +54,7 @@ export interface HostOptions {
   /** Name of a lock that the worker holds as long as it lives, so that its page learns of its end. */
   readonly lifeLock: string;
   readonly parts: Parts;
-  readonly takeover: boolean;
+  readonly takeover: true | undefined;
 }
 
 export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
@@ -164,7 +164,7 @@ export class WorkerHost {
    */
   #fence(volume: Volume): void {
     for (const method of ["write", "handOver", "flush"] as const) {
-      const work = volume[method] as (...args: unknown[]) => Promise<void>;
+      const work = volume[method].bind(volume) as (...args: unknown[]) => Promise<void>;
       volume[method] = async (...args: unknown[]) => {
         const now = performance.now();
         if (now > this.#provedAt + LEASE_MS) {
@@ -172,7 +172,7 @@ export class WorkerHost {
           if (!held!.some(({ name }) => name === this.#options.lifeLock)) return new Promise(close);
           this.#provedAt = now;
         }
-        return work.apply(volume, args);
+        return work(...args);
       };
     }
   }

@@ -14,7 +14,6 @@
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { type BatchHeader, stampBaseOffset } from "../record/format.ts";
-import { decodeBatch } from "../record/record-batch.ts";
 import type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { Compactor } from "./compaction.ts";
 import { withDefaults } from "./limits.ts";
@@ -328,24 +327,8 @@ export class Log implements LogApi {
       if (!(position.last >= 0)) throw new TidemarkError("INVALID_ARGUMENT", "last is a count", { last: position.last });
       return Math.max(logStartOffset, limit - Math.trunc(position.last));
     }
-    return this.#firstAt(position.timestamp, limit);
-  }
-
-  /** The first record from the log start whose timestamp is at least `timestamp`; `limit` without one. */
-  async #firstAt(timestamp: number, limit: number): Promise<number> {
-    let offset = (await this.#store.offsetForTimestamp(timestamp)) ?? limit;
-    // One batch as a rule; more when the records that the batch's maximum promised lie below the log start.
-    while (offset < limit) {
-      const { bytes, nextOffset } = await this.#store.read(offset, 1, limit);
-      if (bytes.length === 0) return Math.max(nextOffset, offset);
-      const batch = await decodeBatch(this.#kernel, bytes, { decompressedBytesMax: this.settings.decompressedBytesMax });
-      for (let i = 0; i < batch.count; i++) {
-        const found = batch.offsetAt(i);
-        if (found >= offset && batch.timestampAt(i) >= timestamp) return Math.min(found, limit);
-      }
-      offset = nextOffset;
-    }
-    return limit;
+    const { firstAt } = await import("./seek.ts");
+    return firstAt({ store: this.#store, kernel: this.#kernel, settings: this.settings }, position.timestamp, limit);
   }
 
   // --- upkeep ------------------------------------------------------------------------------------------------------
@@ -389,14 +372,8 @@ export class Log implements LogApi {
 
   async #retire(): Promise<CleanResult["retired"]> {
     if (Object.keys(this.settings.retention).length === 0) return { segments: 0, bytes: 0 };
-    const { retentionOffset } = await import("./retention.ts");
-    const before = this.#store.segments();
-    const { logStartOffset } = this;
-    const state = { logStartOffset, highWatermark: this.#highWatermark, nowMs: this.#clock.now() };
-    const offset = retentionOffset(before, this.settings.retention, state);
-    if (offset > logStartOffset) await this.#store.trim(offset);
-    const gone = before.filter((segment) => segment.state === "sealed" && segment.nextOffset <= offset);
-    return { segments: gone.length, bytes: gone.reduce((sum, segment) => sum + segment.bytes, 0) };
+    const { retire } = await import("./retention.ts");
+    return retire(this.#store, this.settings.retention, { highWatermark: this.#highWatermark, nowMs: this.#clock.now() });
   }
 
   /** Store work outside a commit: if it poisons the store, the log says so from here on. */

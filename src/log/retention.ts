@@ -1,6 +1,20 @@
-/** Retention: which whole sealed segments may go from the front. Pure; the log trims to the answer. */
-import type { SegmentInfo } from "../store/log-store.ts";
-import type { RetentionSettings } from "./types.ts";
+/** Retention: which whole sealed segments may go from the front. Loaded by the first log that has such a setting. */
+import type { LogStore, SegmentInfo } from "../store/log-store.ts";
+import type { CleanResult, RetentionSettings } from "./types.ts";
+
+/** Trims to where retention says. */
+export async function retire(
+  store: LogStore,
+  retention: RetentionSettings,
+  state: { readonly highWatermark: number; readonly nowMs: number },
+): Promise<CleanResult["retired"]> {
+  const before = store.segments();
+  const { logStartOffset } = store;
+  const offset = retentionOffset(before, retention, { ...state, logStartOffset });
+  if (offset > logStartOffset) await store.trim(offset);
+  const gone = before.filter((segment) => segment.state === "sealed" && segment.nextOffset <= offset);
+  return { segments: gone.length, bytes: gone.reduce((sum, segment) => sum + segment.bytes, 0) };
+}
 
 /**
  * The offset to trim to. A segment goes when it is too old, or when the log is too large even without it; the first that

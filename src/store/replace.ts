@@ -1,7 +1,8 @@
 /**
- * Compaction's swap: new segments take the place of sealed ones. Loaded when the first compaction needs it.
+ * What takes segments out of a log, loaded when the first upkeep needs it.
  *
- *   slots taken → outputs written and flushed → catalog committed (the swap) → old slots free
+ *   trim      catalog committed (the new start) → slots of the segments before it free
+ *   replace   slots taken → outputs written and flushed → catalog committed (the swap) → old slots free
  */
 import { TidemarkError } from "../errors.ts";
 import type { ReplacementSegment } from "./log-store.ts";
@@ -11,6 +12,30 @@ import type { SegmentedLog } from "./segmented-log.ts";
 import { BODY_AT } from "./slot.ts";
 
 const NOTHING = new Uint8Array(0);
+
+/** LogStore.trim. */
+export async function trimSegments(log: SegmentedLog, offset: number): Promise<void> {
+  const { store, flushed } = log;
+  store.check();
+  if (offset <= log.logStartOffset) return;
+  if (offset > flushed.offset) {
+    throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", { offset, flushedOffset: flushed.offset });
+  }
+  await store.change(async (change) => {
+    const kept = log.all.filter((segment) => !segment.sealed || segment.nextOffset > offset);
+    // The newest producers' snapshot outlives its records: a re-sent batch must be recognised although it was trimmed.
+    const newest = log.all.findLast((segment) => segment.sealed?.producersBytes);
+    if (newest && !kept.includes(newest)) kept.unshift(newest);
+    // A mark covers the log start, so that rot behind the mark can never put the log's end before its start.
+    if (log.mark.nextOffset < offset) {
+      await log.writeMark();
+      await store.volume.flush([kept.at(-1)!.slot]);
+    }
+    await change.commit(log.name, log.entry(kept, offset));
+    log.adopt(kept);
+    log.logStartOffset = offset;
+  });
+}
 
 /** LogStore.replace. */
 export async function replaceSegments(log: SegmentedLog, from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void> {

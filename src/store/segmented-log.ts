@@ -43,11 +43,11 @@ export class SegmentedLog implements LogStore {
   readonly store: SegmentStore;
   /** For the store's own use: also what only its producers' snapshot keeps here. */
   all: readonly Segment[];
-  #logStartOffset: number;
+  logStartOffset: number;
   /** The end of what is flushed; the position is inside the active segment's body. */
   flushed: { readonly offset: number; readonly position: number };
   /** The newest mark in the active slot. */
-  #mark: Mark;
+  mark: Mark;
   /** Bytes kept free in every slot for the producers' snapshot. */
   readonly #producersReserve: number;
   /** Flushed bytes that may stand behind the mark. */
@@ -59,8 +59,8 @@ export class SegmentedLog implements LogStore {
     this.recovery = state.recovery;
     this.leaderEpoch = store.epoch;
     this.all = state.segments;
-    this.#logStartOffset = state.logStartOffset;
-    this.#mark = state.mark;
+    this.logStartOffset = state.logStartOffset;
+    this.mark = state.mark;
     this.flushed = { offset: this.#active.nextOffset, position: this.#active.bytes };
     this.#producersReserve = Math.min(store.volume.slotBytes >> 4, 128 * 1024);
     this.#markBytes = store.volume.slotBytes >> MARK_SHARE;
@@ -71,9 +71,6 @@ export class SegmentedLog implements LogStore {
   get #active(): Segment {
     return this.all[this.all.length - 1]!;
   }
-  get logStartOffset(): number {
-    return this.#logStartOffset;
-  }
   get logEndOffset(): number {
     return this.#active.nextOffset;
   }
@@ -81,14 +78,14 @@ export class SegmentedLog implements LogStore {
     return this.flushed.offset;
   }
   get quarantined(): readonly QuarantinedRange[] {
-    return this.all.flatMap((segment) => segment.damage).filter((range) => range.to > this.#logStartOffset);
+    return this.all.flatMap((segment) => segment.damage).filter((range) => range.to > this.logStartOffset);
   }
   segments(): readonly SegmentInfo[] {
-    return this.all.filter((segment) => !segment.sealed || segment.nextOffset > this.#logStartOffset).map((segment) => segment.info());
+    return this.all.filter((segment) => !segment.sealed || segment.nextOffset > this.logStartOffset).map((segment) => segment.info());
   }
 
   /** What the catalog says of this log, with the given segments instead of today's when a change is being committed. */
-  entry(segments: readonly Segment[] = this.all, logStartOffset = this.#logStartOffset): LogEntry {
+  entry(segments: readonly Segment[] = this.all, logStartOffset = this.logStartOffset): LogEntry {
     return { name: this.name, logStartOffset, segments: segments.map((segment) => segment.entry()), quarantined: segments.flatMap((s) => s.damage) };
   }
 
@@ -148,7 +145,7 @@ export class SegmentedLog implements LogStore {
     for (const batch of batches) stampLeaderEpoch(batch, this.leaderEpoch);
     await this.store.poisonOnFailure(async () => {
       const active = this.#active;
-      if (this.#mark.clean || this.flushed.position - this.#mark.position >= this.#markBytes) await this.writeMark();
+      if (this.mark.clean || this.flushed.position - this.mark.position >= this.#markBytes) await this.writeMark();
       for (const part of joined(batches)) {
         await volume.write(active.slot, BODY_AT + active.bytes, part);
         active.add(kernel, part);
@@ -161,9 +158,9 @@ export class SegmentedLog implements LogStore {
     const { volume, kernel } = this.store;
     const { slot, baseOffset } = this.#active;
     const { offset: nextOffset, position } = this.flushed;
-    const mark = { count: this.#mark.count + 1, baseOffset, position, nextOffset, epoch: this.leaderEpoch, clean };
+    const mark = { count: this.mark.count + 1, baseOffset, position, nextOffset, epoch: this.leaderEpoch, clean };
     await volume.write(slot, markPosition(mark), encodeMark(kernel, mark));
-    this.#mark = mark;
+    this.mark = mark;
   }
 
   async handOver(): Promise<void> {
@@ -177,7 +174,7 @@ export class SegmentedLog implements LogStore {
     const flushed = { offset: active.nextOffset, position: active.bytes };
     await this.store.poisonOnFailure(async () => {
       // Nothing new: the mark catches up with the last flush, so that rot in its batches can't be taken for a torn tail.
-      if (flushed.position === this.flushed.position && this.#mark.position !== flushed.position) await this.writeMark();
+      if (flushed.position === this.flushed.position && this.mark.position !== flushed.position) await this.writeMark();
       await this.store.volume.flush([active.slot]);
     });
     this.flushed = flushed;
@@ -201,7 +198,7 @@ export class SegmentedLog implements LogStore {
       old.becomeSealed(sealed);
       this.all = [...this.all, next];
       this.leaderEpoch = epoch;
-      this.#mark = mark;
+      this.mark = mark;
       this.flushed = { offset: next.baseOffset, position: 0 };
     });
   }
@@ -223,25 +220,8 @@ export class SegmentedLog implements LogStore {
   }
 
   async trim(offset: number): Promise<void> {
-    this.store.check();
-    if (offset <= this.#logStartOffset) return;
-    if (offset > this.flushed.offset) {
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", { offset, flushedOffset: this.flushed.offset });
-    }
-    await this.store.change(async (change) => {
-      const kept = this.all.filter((segment) => !segment.sealed || segment.nextOffset > offset);
-      // The newest producers' snapshot outlives its records: a re-sent batch must be recognised although it was trimmed.
-      const newest = this.all.findLast((segment) => segment.sealed?.producersBytes);
-      if (newest && !kept.includes(newest)) kept.unshift(newest);
-      // A mark covers the log start, so that rot behind the mark can never put the log's end before its start.
-      if (this.#mark.nextOffset < offset) {
-        await this.writeMark();
-        await this.store.volume.flush([this.#active.slot]);
-      }
-      await change.commit(this.name, this.entry(kept, offset));
-      this.adopt(kept);
-      this.#logStartOffset = offset;
-    });
+    const { trimSegments } = await import("./replace.ts");
+    await trimSegments(this, offset);
   }
 
   /** The list of segments becomes `next`; slots of those that left are free from here on. */
@@ -311,21 +291,8 @@ export class SegmentedLog implements LogStore {
   }
 
   async offsetForTimestamp(timestamp: number): Promise<number | undefined> {
-    for (const segment of this.all) {
-      const gone = segment.retired || (segment.sealed && segment.nextOffset <= this.#logStartOffset);
-      if (gone || segment.maxTimestamp < timestamp) continue;
-      await this.store.reader.prepare(segment);
-      // Every batch up to the entry's offset is older than `timestamp`.
-      const entry = this.store.kernel.searchIndex(segment.indexes.time, "time", timestamp - 1);
-      const after = entry < 0 ? 0 : viewOf(segment.indexes.time).getInt32(entry * 12 + 8);
-      const position = this.store.reader.floor(segment, segment.baseOffset + after);
-      for await (const { header } of this.store.reader.hops(segment, position)) {
-        if (header.maxTimestamp >= timestamp) return Math.max(header.baseOffset, this.#logStartOffset);
-      }
-      // Compacted or trimmed under our feet: what took its place is in the list of now.
-      if (segment.retired) return this.offsetForTimestamp(timestamp);
-    }
-    return undefined;
+    const { offsetForTimestamp } = await import("./seek.ts");
+    return offsetForTimestamp(this, timestamp);
   }
 
   async *headers(from: number): AsyncGenerator<BatchHeader> {

@@ -101,7 +101,7 @@ const api = {
     outcomeOf(async () => {
       const limit = handlesMax === undefined ? {} : { handlesMax };
       databases.length = 0;
-      volume = engine === "opfs" ? await OpfsVolume.open({ name, slotBytes, ...limit }) : await IdbVolume.open({ name, slotBytes });
+      volume = engine === "opfs" ? ((await OpfsVolume.open({ name, slotBytes, ...limit })) as OpfsVolume) : await IdbVolume.open({ name, slotBytes });
     }),
   /** One method of the open volume. */
   call<M extends "addSlots" | "write" | "handOver" | "flush" | "close" | "checkAttached">(

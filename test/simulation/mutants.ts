@@ -36,7 +36,7 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "catalog copies swapped", file: CATALOG, find: "generations[1] > generations[0] ? 1 : 0", replace: "generations[1] > generations[0] ? 0 : 1" },
   { name: "catalog copies written together", file: CATALOG, find: "await this.#volume.flush([slot]);", replace: "if (slot !== first) await this.#volume.flush([first, slot]);", from: 160 },
   { name: "catalog checksum ignored", file: CATALOG, find: 'if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";', replace: "" },
-  { name: "trim not committed", file: LOG, find: "await change.commit(this.name, this.entry(kept, offset));", replace: "" },
+  { name: "trim not committed", file: "src/store/replace.ts", find: "await change.commit(log.name, log.entry(kept, offset));", replace: "" },
   // Recovery and stale bytes.
   { name: "stale batches of a recycled slot", file: STORE, find: "return ++this.#epoch;", replace: "return current;", scenario: "recycled" },
   { name: "tail of any epoch", file: STORE, find: "await walkTail(tail(mark.epoch))", replace: "await walkTail(tail(0, 0x7fffffff))", narrow: true, from: 3240 },
@@ -45,7 +45,7 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "scan takes any epoch", file: TWIN, find: "refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);", replace: "", twin: true, narrow: true, from: 3240 },
   // Reading.
   { name: "index one entry too far", file: READER, find: "return entry < 0 ? 0 : viewOf(entries).getInt32(entry * 8 + 4);", replace: "return entries.length === 0 ? 0 : viewOf(entries).getInt32(Math.min((entry + 1) * 8 + 4, entries.length - 4));" },
-  { name: "time found one too late", file: LOG, find: "if (header.maxTimestamp >= timestamp) return", replace: "if (header.maxTimestamp > timestamp) return" },
+  { name: "time found one too late", file: "src/store/seek.ts", find: "if (header.maxTimestamp >= timestamp) return", replace: "if (header.maxTimestamp > timestamp) return" },
   { name: "damage not looked for", file: LOG, find: "if (verify) await this.examine(segment);", replace: "" },
   { name: "reader sleeps on", file: "src/log/log.ts", find: "this.#committedReaders.advance(this.#highWatermark);", replace: "" },
   // Promises of the log.
@@ -59,7 +59,7 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "duplicate acked before the first", file: "src/log/log.ts", find: 'if (acks === "flushed" && lastOffset >= this.#highWatermark) await this.#flushed.wait(lastOffset);', replace: "", from: 3130 },
   { name: "duplicate accepted", file: "src/log/log.ts", find: "if (earlier) return this.#repeat(", replace: "if (earlier && this.#end < 0) return this.#repeat(" },
   { name: "producers forgotten on open", file: "src/log/log.ts", find: "log.#producers.record(header, header.baseOffset, nowMs);", replace: "" },
-  { name: "producers' snapshot trimmed away", file: LOG, find: "if (newest && !kept.includes(newest)) kept.unshift(newest);", replace: "", scenario: "emptied" },
+  { name: "producers' snapshot trimmed away", file: "src/store/replace.ts", find: "if (newest && !kept.includes(newest)) kept.unshift(newest);", replace: "", scenario: "emptied" },
   { name: "snapshot ahead of its segment", file: "src/log/log.ts", find: "return this.#written.snapshot(kernel, maxBytes);", replace: "return this.#producers.snapshot(kernel, maxBytes);" },
   { name: "gap in sequences accepted", file: "src/log/producer-state.ts", find: "if (received === expected) return undefined;", replace: "if (received >= expected) return undefined;" },
   { name: "queue forgotten by ifEnd", file: "src/log/log.ts", find: "options.ifEnd !== this.#end)", replace: "options.ifEnd !== this.#store.logEndOffset)" },

@@ -1,0 +1,28 @@
+/** A seek by time, to the record. Loaded by the first such seek. */
+import type { Kernel } from "../kernel/types.ts";
+import { decodeBatch } from "../record/record-batch.ts";
+import type { LogStore } from "../store/log-store.ts";
+import type { LogSettings } from "./types.ts";
+
+interface Sought {
+  readonly store: LogStore;
+  readonly kernel: Kernel;
+  readonly settings: LogSettings;
+}
+
+/** The first record from the log start whose timestamp is at least `timestamp`; `limit` without one. */
+export async function firstAt({ store, kernel, settings }: Sought, timestamp: number, limit: number): Promise<number> {
+  let offset = (await store.offsetForTimestamp(timestamp)) ?? limit;
+  // One batch as a rule; more when the records that the batch's maximum promised lie below the log start.
+  while (offset < limit) {
+    const { bytes, nextOffset } = await store.read(offset, 1, limit);
+    if (bytes.length === 0) return Math.max(nextOffset, offset);
+    const batch = await decodeBatch(kernel, bytes, { decompressedBytesMax: settings.decompressedBytesMax });
+    for (let i = 0; i < batch.count; i++) {
+      const found = batch.offsetAt(i);
+      if (found >= offset && batch.timestampAt(i) >= timestamp) return Math.min(found, limit);
+    }
+    offset = nextOffset;
+  }
+  return limit;
+}
