@@ -158,7 +158,7 @@ export class TabsBrowser {
   async openIn(page: Page, config: Omit<TabConfig, "tab">): Promise<Tab> {
     const number = ++this.#tabs;
     page.removeAllListeners("pageerror").on("pageerror", (error) => {
-      if (!DEPOSED.test(error.message)) this.problems.push(`uncaught in tab ${number}: ${error.message}`);
+      if (!DEPOSED.test(error.message)) this.problems.push(`uncaught in tab ${number}: ${error.stack}`);
     });
     const tab = new Tab(number, page, await this.#running.context.newCDPSession(page));
     await page.waitForFunction(() => document.title === "ready");

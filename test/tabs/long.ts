@@ -15,11 +15,11 @@ import { processState, type Tab, TabsBrowser } from "./browser.ts";
 import type { TabBrief, Term } from "./events.ts";
 import { type Fault, type Strike, strikeOf } from "./nemesis.ts";
 
-const TABS = 8;
 /** Writers take their time: two cores carry eight of them. */
 const PAUSE_MS = 60;
 /** A tab that comes reads the newest only, or the whole log would be read a few hundred times. */
 const FOLLOW_FROM = { last: 200 };
+const PROBLEMS_MAX = 5;
 const STEP_MS = 20_000;
 /** Nobody leads for so long: that is a finding by itself. */
 const LEADERLESS_MS = 15_000;
@@ -27,6 +27,8 @@ const LEADERLESS_MS = 15_000;
 export interface LongOptions {
   readonly seconds: number;
   readonly seed: number;
+  /** Default 8. */
+  readonly tabs?: number | undefined;
   readonly engine?: Engine;
   readonly leaderTimeoutMs?: number;
   readonly plant?: string | undefined;
@@ -35,7 +37,7 @@ export interface LongOptions {
 
 /** Of a leader that was struck; milliseconds from the strike. */
 export interface FailOver {
-  readonly fault: Fault;
+  readonly fault: string;
   readonly lostMs: number;
   readonly changedMs: number;
   readonly ackedMs: number;
@@ -48,7 +50,8 @@ export interface LongResult {
   readonly failOvers: readonly FailOver[];
   readonly counts: Readonly<Record<string, number>>;
   readonly ackMsMax: number;
-  readonly terms: number;
+  /** Of each term, in their order: who was acked in it first, and when. */
+  readonly terms: readonly Term[];
   readonly skewMs: number;
   readonly findings: readonly Finding[];
   readonly problems: readonly string[];
@@ -65,12 +68,13 @@ async function within<T>(promise: Promise<T>, what: string, ms = STEP_MS): Promi
 }
 
 interface Struck {
-  readonly fault: Fault;
+  readonly fault: string;
   readonly epoch: number;
   readonly at: number;
 }
 /** What lasts, and ends later. */
 interface Lasting {
+  readonly fault: Fault;
   readonly tab: Tab;
   readonly until: number;
   end(): Promise<void>;
@@ -108,6 +112,7 @@ class LongRun {
     readonly browser: TabsBrowser,
   ) {
     ledger.onNote = (note) => {
+      if (note === undefined) return;
       this.#terms.push(note as Term);
       this.#epoch = Math.max(this.#epoch, (note as Term).epoch);
       for (const wake of this.#wakers.splice(0)) wake();
@@ -118,8 +123,8 @@ class LongRun {
     const started = performance.now();
     const { problems } = this.ledger;
     try {
-      while (this.#tabs.length < TABS) await this.#open();
-      while (performance.now() - started < this.options.seconds * 1000 && problems.length + this.browser.problems.length === 0) {
+      while (this.#tabs.length < (this.options.tabs ?? 8)) await this.#open();
+      while (performance.now() - started < this.options.seconds * 1000 && problems.length + this.browser.problems.length < PROBLEMS_MAX) {
         const strike = strikeOf(this.options.seed, this.#steps++);
         await within(this.#step(strike), `${strike.fault} in step ${this.#steps}`, 3 * STEP_MS);
       }
@@ -137,7 +142,7 @@ class LongRun {
       failOvers: this.#failOvers(),
       counts: ledger.counts,
       ackMsMax: this.#ackMsMax,
-      terms: new Set(this.#terms.map(({ epoch }) => epoch)).size,
+      terms: [...new Map(this.#terms.toReversed().map((term) => [term.epoch, term])).values()].sort((a, b) => a.epoch - b.epoch),
       skewMs: this.#skewMs,
       findings,
       problems: [...problems, ...browser.problems],
@@ -207,7 +212,7 @@ class LongRun {
 
   async #step(strike: Strike): Promise<void> {
     for (const lasting of this.#lasting.filter(({ until }) => until < now())) await this.#endLasting(lasting);
-    if (this.#tabs.length < TABS) await this.#open();
+    for (let opened = 0; this.#tabs.length < (this.options.tabs ?? 8) && opened < 2; opened++) await this.#open();
     let leader = await this.#leader();
     for (let tries = 0; strike.atLeader && !leader && tries < 50; tries++) {
       await wait(50);
@@ -218,12 +223,14 @@ class LongRun {
     if (!victim || others.length < 2) return wait(50);
     const isLeader = victim === leader?.tab;
     const epoch = Math.max(this.#epoch, leader?.brief.epoch ?? 0);
-    this.options.onStep?.(`${this.#steps}: ${strike.fault} of ${isLeader ? "the leader" : "a follower"}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`);
+    this.options.onStep?.(`${this.#steps} at ${Math.round(now())}: ${strike.fault} of ${isLeader ? "the leader" : "a follower"}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`);
     const at = await this.#strike(strike, victim, others);
     this.#count(`${strike.fault}${strike.fault === "kill" ? "" : isLeader ? " of the leader" : " of a follower"}`);
     if (strike.fault === "kill") return;
     if (isLeader && strike.fault !== "slow" && strike.fault !== "seen") {
-      this.#struck.push({ fault: strike.fault, epoch, at });
+      // The next in line may be one that hangs.
+      const beside = this.#lasting.find(({ fault, tab }) => tab !== victim && (fault === "hang" || fault === "slow"))?.fault;
+      this.#struck.push({ fault: beside ? `${strike.fault} beside ${beside}` : strike.fault, epoch, at });
       if (!(await this.#nextTerm(epoch))) this.ledger.problems.push(`step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ${LEADERLESS_MS / 1000} s`);
     }
     await wait(strike.pauseMs);
@@ -231,7 +238,7 @@ class LongRun {
 
   /** When it struck. */
   async #strike({ fault, lastsMs }: Strike, tab: Tab, others: readonly Tab[]): Promise<number> {
-    const last = (end: () => Promise<void>): void => void this.#lasting.push({ tab, until: now() + lastsMs, end });
+    const last = (end: () => Promise<void>): void => void this.#lasting.push({ fault, tab, until: now() + lastsMs, end });
     let at = now();
     if (fault === "close" || fault === "crash" || fault === "reload") {
       await tab[fault]();

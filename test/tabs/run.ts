@@ -1,5 +1,5 @@
 /**
- * `npm run tabs -- --minutes 10 --seed S --engine opfs|indexeddb --json FILE`
+ * `npm run tabs -- --minutes 10 --seed S --tabs 8 --engine opfs|indexeddb --json FILE`
  *
  * Eight tabs of a real Chromium on one profile write and follow while they are closed, crashed, reloaded, left, stopped,
  * frozen, throttled, and the browser killed (long.ts). Exit code 1: something that was acked is lost, doubled or changed, a
@@ -19,8 +19,8 @@ const FINDINGS_SHOWN = 3;
 const quantile = (values: readonly number[], q: number): number => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
 
 function figuresOf({ failOvers, seconds, steps, terms, ackMsMax, skewMs, counts }: LongResult): Record<string, number> {
-  const figures: Record<string, number> = { seconds, steps, terms, "records acked": counts["records acked flushed"] ?? 0, "longest append ms": ackMsMax, "clock skew ms": skewMs };
-  for (const fault of FAULTS) {
+  const figures: Record<string, number> = { seconds, steps, terms: terms.length, "records acked": counts["records acked flushed"] ?? 0, "longest append ms": ackMsMax, "clock skew ms": skewMs };
+  for (const fault of new Set(failOvers.map((each) => each.fault).sort())) {
     const all = failOvers.filter((each) => each.fault === fault);
     if (all.length === 0) continue;
     const ms = all.map(({ ackedMs }) => ackedMs);
@@ -42,6 +42,7 @@ async function main(): Promise<number> {
     options: {
       minutes: { type: "string", default: "1" },
       seed: { type: "string", default: "1" },
+      tabs: { type: "string", default: "8" },
       engine: { type: "string", default: "opfs" },
       plant: { type: "string" },
       json: { type: "string" },
@@ -55,11 +56,11 @@ async function main(): Promise<number> {
   // Through the exit handlers, so that no browser is left behind.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   const seed = Number(values.seed);
-  const result = await runLong({ seconds: Number(values.minutes) * 60, seed, engine: engine as Engine, plant, onStep: (line) => console.error(line) });
+  const result = await runLong({ seconds: Number(values.minutes) * 60, seed, tabs: Number(values.tabs), engine: engine as Engine, plant, onStep: (line) => console.error(line) });
   const figures = figuresOf(result);
   if (json !== undefined) {
     const environment = { date: new Date().toISOString(), node: process.version, chromium: result.browser, system: `${os.type()} ${os.release()}`, cores: os.cpus().length };
-    await writeFile(json, `${JSON.stringify({ seed, engine, plant, figures, faults: result.faults, counts: result.counts, failOvers: result.failOvers, findings: result.findings, problems: result.problems, environment }, null, 2)}\n`);
+    await writeFile(json, `${JSON.stringify({ seed, engine, plant, figures, faults: result.faults, counts: result.counts, failOvers: result.failOvers, terms: result.terms, findings: result.findings, problems: result.problems, environment }, null, 2)}\n`);
   }
   for (const problem of result.problems) console.log(`problem: ${problem}`);
   for (const finding of result.findings.toSorted((a, b) => a.history.length - b.history.length).slice(0, FINDINGS_SHOWN)) console.log(printFinding(finding));

@@ -22,6 +22,11 @@ export class Wire {
     return ++this.#ids;
   }
 
+  /** Goes with the next that is told. */
+  later(event: PageEvent): void {
+    this.#waiting.push(event);
+  }
+
   /** Resolves when the ledger has it. */
   tell(event: PageEvent): Promise<void> {
     this.#waiting.push(event);

@@ -95,7 +95,8 @@ async function follow(): Promise<void> {
   for await (const batch of topic.readBatches({ follow: true, from: config.followFrom ?? "earliest" })) {
     const records = [...batch];
     const at = now();
-    void tell({ type: "poll", from, at, process: `follower/${config.tab}`, topic: TOPIC, wholeLog: false, offsets: records.map(({ offset }) => offset), values: records.map(({ value }) => value!) });
+    // A post for every batch and follower would keep two cores busy by itself.
+    wire.later({ type: "poll", from, at, process: `follower/${config.tab}`, topic: TOPIC, wholeLog: false, offsets: records.map(({ offset }) => offset), values: records.map(({ value }) => value!) });
     from = at;
     polled += records.length;
     nextOffset = batch.nextOffset;
@@ -146,6 +147,7 @@ const page: TabPage = {
   async caughtUp() {
     const { highWatermark } = await topic.state();
     while (nextOffset < highWatermark) await new Promise<void>((resolve) => (onPolled = resolve));
+    await tell({ type: "note", note: undefined });
   },
   close: () => tide.close(),
   killWorkers: () => workers.forEach((worker) => worker.terminate()),
