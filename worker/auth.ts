@@ -18,6 +18,8 @@ export type Action = "read" | "write" | "admin";
 
 export interface Caller {
   readonly tenant: string;
+  /** When the token ends, in seconds since 1970; undefined without one. */
+  readonly expires: number | undefined;
   /** True without a token: answers may be shared by caches. */
   readonly isOpen: boolean;
   /** Throws FORBIDDEN. */
@@ -40,7 +42,7 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
   const query = request.method === "GET" ? url.searchParams.get("token") : null;
   const token = header ?? query ?? undefined;
   if (token === undefined) {
-    if (isOpen(request, url, env)) return { tenant: "dev", isOpen: true, require: () => {} };
+    if (isOpen(request, url, env)) return { tenant: "dev", expires: undefined, isOpen: true, require: () => {} };
     throw unauthorized("a bearer token is needed");
   }
   if (token.length > TOKEN_BYTES_MAX) throw unauthorized("the token is too long");
@@ -54,6 +56,7 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
   const scopes = scopesOf(claims["scope"]);
   return {
     tenant,
+    expires: claims.exp,
     isOpen: false,
     require(action, path) {
       const isAllowed = scopes.some((scope) => scope.action === action && matches(scope.pattern, path));

@@ -16,13 +16,13 @@ import { isReserved } from "./stream-state.ts";
 
 export const BATCHES_TYPE = "application/vnd.tidemark.batches";
 const READ_BYTES = 1024 * 1024;
-const BATCHES_MAX = 1000;
+export const BATCHES_MAX = 1000;
 
 export async function appendBatches(stream: Stream, kernel: Kernel, body: Uint8Array, ifEnd: number | undefined): Promise<Response> {
   const batches = splitBatches(body).map((batch) => batch.slice());
   if (batches.length === 0) throw badRequest("no batch");
   if (batches.length > BATCHES_MAX) throw new HttpError(413, "TOO_LARGE", `at most ${BATCHES_MAX} batches`);
-  for (const batch of batches) await check(kernel, batch, stream.isJson);
+  for (const batch of batches) await checkBatch(kernel, batch, stream.isJson);
   const results = await stream.appendBatches(batches, ifEnd);
   const next = results.at(-1)!.lastOffset + 1;
   const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({ baseOffset, lastOffset, duplicate, leaderEpoch }));
@@ -33,7 +33,7 @@ export async function appendBatches(stream: Stream, kernel: Kernel, body: Uint8A
  * What the log does not look at, but readers of the other dialects would stumble over: a packed batch that does not unpack, or to
  * too much; a message that is no JSON; a header that keeps this server's own book.
  */
-async function check(kernel: Kernel, bytes: Uint8Array, isJson: boolean): Promise<void> {
+export async function checkBatch(kernel: Kernel, bytes: Uint8Array, isJson: boolean): Promise<void> {
   const batch = await Promise.resolve()
     .then(() => decodeBatch(kernel, bytes))
     .catch((thrown: unknown) => {

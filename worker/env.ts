@@ -1,9 +1,11 @@
 /** Bindings and settings of the worker, as wrangler.jsonc names them. Every setting is text; docs/edge.md explains each. */
-import type { DurableObjectNamespace } from "@cloudflare/workers-types";
+import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
 
 export interface Env {
   readonly LOGS: DurableObjectNamespace;
   readonly SUBSCRIPTIONS: DurableObjectNamespace;
+  /** Sealed segments go there. Without it everything stays in the objects' own SQLite. */
+  readonly SEGMENTS?: R2Bucket;
   /** "loopback": no token is asked of requests to a loopback host. For development only. */
   readonly TIDEMARK_OPEN_ACCESS?: string;
   /** HS256 secrets, newest first, separated by commas. */
@@ -28,6 +30,9 @@ export const PATH_HEADER = "x-tidemark-path";
 export const TENANT_HEADER = "x-tidemark-tenant";
 /** Upgrade: offset that the watcher knows already. */
 export const WATCH_HEADER = "x-tidemark-watch";
+
+/** Upgrade: the channel of a client's socket. */
+export const SOCKET_HEADER = "x-tidemark-socket";
 
 /** The object of a stream. Tenant and path are joined so that no two pairs give one name. */
 export const objectName = (tenant: string, path: string): string => `${encodeURIComponent(tenant)}/${path}`;

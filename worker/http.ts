@@ -62,6 +62,14 @@ export function errorResponse(thrown: unknown): Response {
   return json(500, { error: { code: "INTERNAL", message: "internal error" } });
 }
 
+/** The same for a socket's error frame. */
+export function wireErrorOf(thrown: unknown): { readonly code: HttpCode; readonly message: string; readonly details: object } {
+  if (thrown instanceof HttpError) return { code: thrown.code, message: thrown.message, details: { ...thrown.details, status: thrown.status } };
+  if (thrown instanceof TidemarkError) return thrown.toWire();
+  console.error(JSON.stringify({ event: "error", message: String((thrown as Error | undefined)?.stack ?? thrown) }));
+  return { code: "INTERNAL", message: "internal error", details: {} };
+}
+
 const EXPOSED = `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag, Location,
   Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding, Retry-After`.replace(/\s+/g, " ");
 const ALLOWED = `Authorization, Content-Type, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,

@@ -5,19 +5,26 @@
  *
  *   fetch       PUT GET HEAD POST DELETE of the stream, and the upgrade of a watcher
  *   watchers    hibernating sockets from the worker; each gets the log's new end after a commit, behind the output gate
+ *   sockets     of the WebSocket dialect: log-sockets.ts
  *   RPC         for other streams' objects: forkFrom, readSource, releaseFork
- *   alarm       expiry, and telling a source that its fork is gone
+ *   alarm       expiry, telling a source that its fork is gone, segments on their way to object storage (archiver.ts)
  */
 import { DurableObject } from "cloudflare:workers";
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
+import { Alarms } from "./alarms.ts";
+import { Archive } from "./archive.ts";
+import { ArchiveTables } from "./archive-tables.ts";
+import { Archiver, type Bucket, bucketSource, objectKey, segmentName } from "./archiver.ts";
 import { appendBatches, readBatches, BATCHES_TYPE } from "./batches.ts";
 import type { Sql, SqlRow } from "./chunk-tables.ts";
-import { type Env, objectName, PATH_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
-import { badRequest, errorResponse, HttpError } from "./http.ts";
+import { type Env, objectName, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
+import { badRequest, errorResponse, HttpError, json } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
-import { describe, existing, forkOffset, notice, readBody, refusal } from "./log-answers.ts";
+import { describe, existing, forkOffset, notice, readAnswer, readBody, refusal } from "./log-answers.ts";
+import { type HibernatingSocket, LogSockets } from "./log-sockets.ts";
 import { contentTypeOf, forkOf, formatOffset, H, isClosing, lifetimeOf, mediaType, methodNotAllowed, producerOf, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
+import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
 import { subscriptionsOf } from "./subscription-object.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
 import { batchesOf, bodyOf, valuesOf } from "./stream-codec.ts";
@@ -55,12 +62,19 @@ export class LogObject extends DurableObject<Env> implements Peer {
   #telling = false;
   /** Creation and deletion take turns. */
   #turn: Promise<unknown> = Promise.resolve();
+  readonly #alarms = new Alarms(this.ctx.storage);
+  readonly #archiver = this.#newArchiver();
+  readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible() });
 
   #load(): Promise<Stream | undefined> {
     return (this.#stream ??= edgeKernel()
-      .then((kernel) => Stream.load(this.#host(kernel)))
+      .then(async (kernel) => {
+        await this.#alarms.load();
+        return Stream.load(this.#host(kernel));
+      })
       .then((stream) => {
         this.#current = stream;
+        this.#planArchive();
         if (stream) this.#tenant = stream.config.tenant;
         // What was told before the object slept is not kept: told again, it changes nothing.
         if (stream?.config.watched) this.#told = 0;
@@ -68,21 +82,53 @@ export class LogObject extends DurableObject<Env> implements Peer {
       }));
   }
 
-  #host(kernel: Kernel): StreamHost {
+  #sql(): Sql {
     const { storage } = this.ctx;
-    const sql: Sql = {
+    return {
       exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,
       transaction: (work) => storage.transactionSync(work),
     };
+  }
+
+  #host(kernel: Kernel): StreamHost {
     return {
-      sql,
+      sql: this.#sql(),
       kernel,
+      archive: new Archive(bucketSource(this.#bucket), kernel),
       now: () => Date.now(),
       breathe: () => new Promise((resolve) => setTimeout(resolve, GROUP_MS)),
       readSource: (path, from, limit, maxBytes) => this.#peer(path).readSource(from, limit, maxBytes),
       onChange: (end, closed) => this.#notify(end, closed),
+      // Behind the transaction that seals.
+      onSealed: () => queueMicrotask(() => this.#planArchive()),
       abort: (reason) => this.ctx.abort(reason),
     };
+  }
+
+  // --- object storage ----------------------------------------------------------------------------------------------
+
+  get #bucket(): Bucket | undefined {
+    return this.env.SEGMENTS as unknown as Bucket | undefined;
+  }
+
+  #newArchiver(): Archiver {
+    return new Archiver({
+      bucket: () => this.#bucket,
+      tables: new ArchiveTables(this.#sql()),
+      kernel: edgeKernel,
+      now: () => Date.now(),
+      random: () => Math.random(),
+      log: () => this.#current?.store,
+      newKey: (baseOffset) => {
+        const { tenant, path, id } = this.#current!.config;
+        return objectKey(tenant, path, segmentName(id, baseOffset));
+      },
+      event: (event, fields) => console.log(JSON.stringify({ event, ...fields })),
+    });
+  }
+
+  #planArchive(): void {
+    this.#alarms.plan("archive", this.#archiver.due);
   }
 
   #peer(path: string): Peer {
@@ -104,6 +150,8 @@ export class LogObject extends DurableObject<Env> implements Peer {
   }
 
   async #route(request: Request, path: string): Promise<Response> {
+    const channel = request.headers.get(SOCKET_HEADER);
+    if (channel !== null) return this.#sockets.accept(Number(channel));
     if (request.headers.get("upgrade") === "websocket") return this.#watch(request);
     switch (request.method) {
       case "PUT": {
@@ -220,20 +268,12 @@ export class LogObject extends DurableObject<Env> implements Peer {
   async #read(request: Request): Promise<Response> {
     const url = new URL(request.url);
     const stream = await this.#visible();
+    const manifest = request.headers.get(MANIFEST_HEADER) === null ? undefined : manifestOf(stream, url);
+    if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
     if (request.headers.get("accept") === BATCHES_TYPE) return readBatches(stream, url);
     const { offset } = readRequestOf(url);
     const found = await stream.read(offset, READ_BYTES);
-    const headers: Record<string, string> = { "content-type": stream.config.contentType, [H.next]: formatOffset(found.nextOffset) };
-    if (found.upToDate) headers[H.upToDate] = "true";
-    if (found.ended) headers[H.closed] = "true";
-    if (offset === "now") headers["cache-control"] = "no-store";
-    else {
-      headers["etag"] = `"${stream.config.id}:${found.from}:${found.nextOffset}${found.ended ? ":c" : ""}"`;
-      headers["cache-control"] = "public, max-age=60, stale-while-revalidate=300";
-      if (request.headers.get("if-none-match")?.includes(headers["etag"])) return new Response(null, { status: 304, headers });
-    }
-    // An empty array, not an empty body: what a reader parses is JSON at the tail as well.
-    return new Response(new Blob(bodyOf(found.values, stream.isJson) as BlobPart[]), { status: 200, headers });
+    return readAnswer(stream.config, found, request.headers, offset === "now");
   }
 
   async #head(): Promise<Response> {
@@ -254,6 +294,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     // Another request may have been quicker, and a new stream may stand here already.
     if (this.#current !== stream || stream.config.deleted || stream.config.releasing) return;
     for (const socket of this.ctx.getWebSockets("watch")) socket.close(4404, "deleted");
+    this.#sockets.closeAll(4404, "deleted");
     if (stream.config.watched) this.ctx.waitUntil(subscriptionsOf(this.env, this.#tenant).removed(stream.config.path));
     if (stream.forks.length > 0) stream.save({ deleted: true });
     else this.#end(stream);
@@ -262,7 +303,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
   #end(stream: Stream): void {
     if (!stream.config.fork) return this.#purge(stream);
     stream.save({ releasing: true });
-    void this.ctx.storage.setAlarm(Date.now() + RELEASE_RETRY_MS);
+    this.#alarms.plan("release", Date.now() + RELEASE_RETRY_MS);
     this.ctx.waitUntil(this.#exclusive(async () => {
       if (this.#current === stream) await this.#release(stream);
     }));
@@ -278,21 +319,27 @@ export class LogObject extends DurableObject<Env> implements Peer {
     if (this.#current !== stream) return;
     const { sql } = this.ctx.storage;
     this.ctx.storage.transactionSync(() => {
+      // What lies in object storage stays noted until it is gone from there.
+      stream.store.forgetMoved();
       for (const table of ["chunk", "segment", "damage", "meta"]) sql.exec(`DROP TABLE IF EXISTS ${table}`);
     });
-    void this.ctx.storage.deleteAlarm();
+    this.#alarms.clear();
     this.#stream = undefined;
     this.#current = undefined;
     this.#told = undefined;
+    this.#planArchive();
   }
 
   #schedule(stream: Stream): void {
     const { deadline } = stream;
-    if (deadline !== undefined) void this.ctx.storage.setAlarm(deadline + 1);
+    this.#alarms.plan("expiry", deadline === undefined ? undefined : deadline + 1);
   }
 
   async alarm(): Promise<void> {
+    this.#alarms.fired();
     const stream = await this.#alive();
+    await this.#archiver.run();
+    this.#planArchive();
     if (!stream || stream.config.deleted) return;
     if (this.#told !== undefined) await this.#tellAll();
     if (stream.config.releasing) await this.#exclusive(async () => (this.#current === stream ? this.#release(stream) : undefined));
@@ -313,6 +360,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
   }
 
   #notify(end: number, closed: boolean): void {
+    if (this.#current) this.#sockets.moved(this.#current);
     for (const socket of this.ctx.getWebSockets("watch")) socket.send(notice(end, closed));
     if (this.#told !== undefined && end > this.#told) this.#tell();
   }
@@ -339,7 +387,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
   #tell(): void {
     if (this.#telling) return;
     this.#telling = true;
-    void this.ctx.storage.setAlarm(Date.now() + TELL_RETRY_MS);
+    this.#alarms.plan("tell", Date.now() + TELL_RETRY_MS);
     this.ctx.waitUntil(this.#tellAll().catch(() => undefined).finally(() => (this.#telling = false)));
   }
 
@@ -357,9 +405,12 @@ export class LogObject extends DurableObject<Env> implements Peer {
     await stream.append({ body: new TextEncoder().encode(text), contentType: "application/json", closing: false, producer: undefined, seq: undefined, ifEnd: undefined });
   }
 
-  async webSocketMessage(): Promise<void> {}
+  async webSocketMessage(socket: WebSocket, message: unknown): Promise<void> {
+    await this.#sockets.message(socket as unknown as HibernatingSocket, message);
+  }
 
   async webSocketClose(socket: WebSocket): Promise<void> {
+    this.#sockets.closed(socket as unknown as HibernatingSocket);
     socket.close();
   }
 

@@ -7,54 +7,78 @@ import { TidemarkError } from "../src/errors.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
 import { badRequest, BODY_BYTES_MAX, dressed, errorResponse, HttpError, preflight } from "./http.ts";
-import { type Ask, longPoll, sse } from "./live.ts";
-import { decodePath, forkOf, methodNotAllowed, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
+import { longPoll, sse } from "./live.ts";
+import { decodePath, forkOf, methodNotAllowed, readRequestOf, SEGMENT_PREFIX, STREAM_PREFIX } from "./protocol.ts";
+import { type Background, readThrough, segmentResponse } from "./segments.ts";
+import { type AskOf, upgrade } from "./socket.ts";
 import { jwksResponse, subscriptionsOf } from "./subscription-object.ts";
 
 const PATH_BYTES_MAX = 1024;
+/** One socket, many logs. */
+const SOCKET_PATH = "/v1/socket";
 const ACTIONS: Readonly<Record<string, Action>> = { GET: "read", HEAD: "read", POST: "write", PUT: "write", DELETE: "admin" };
 /** The only headers of a client that reach an object: none of them can speak for the router. */
 const PASSED = `accept content-type content-length if-none-match stream-ttl stream-expires-at stream-closed stream-seq producer-id producer-epoch
   producer-seq stream-forked-from stream-fork-offset stream-fork-sub-offset stream-expected-offset traceparent`.split(/\s+/);
 const INTERNAL = /^x-tidemark-/i;
 
-export async function handle(request: Request, env: Env): Promise<Response> {
+export async function handle(request: Request, env: Env, background?: Background): Promise<Response> {
   if (request.method === "OPTIONS") return preflight();
   try {
-    return dressed(await route(request, env));
+    return dressed(await route(request, env, background));
   } catch (thrown) {
     return dressed(errorResponse(thrown));
   }
 }
 
-async function route(request: Request, env: Env): Promise<Response> {
+async function route(request: Request, env: Env, background: Background | undefined): Promise<Response> {
   const url = new URL(request.url);
+  const isUpgrade = request.method === "GET" && request.headers.get("upgrade")?.toLowerCase() === "websocket";
+  if (url.pathname === SOCKET_PATH) {
+    if (!isUpgrade) throw new HttpError(426, "BAD_REQUEST", "a WebSocket is opened here", { upgrade: "websocket" });
+    return upgrade(env, askOf(env, url), await callerOf(request, env), undefined);
+  }
+  if (url.pathname.startsWith(SEGMENT_PREFIX) && isReading(request)) {
+    const rest = decodePath(url.pathname.slice(SEGMENT_PREFIX.length));
+    const caller = await callerOf(request, env);
+    caller.require("read", rest.slice(0, Math.max(0, rest.lastIndexOf("/"))));
+    return shared(caller, await segmentResponse(request, env, caller.tenant, rest, background));
+  }
   if (!url.pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "streams are under /v1/stream/");
   const action = ACTIONS[request.method];
   if (action === undefined) throw methodNotAllowed();
   const path = pathOf(url);
   if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, path);
   const caller = await callerOf(request, env);
+  // Who may only write appends by a socket, too; each frame is looked at.
+  if (isUpgrade) return upgrade(env, askOf(env, url), caller, path);
   caller.require(action, path);
   checkBody(request);
   // What a fork inherits is read.
   const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
   if (fork) caller.require("read", fork.path);
-  return shared(caller, await answer(request, env, url, caller.tenant, path));
+  return shared(caller, await answer(request, env, url, caller.tenant, path, background));
 }
 
-async function answer(request: Request, env: Env, url: URL, tenant: string, path: string): Promise<Response> {
-  url.searchParams.delete("token");
-  const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
-  if (live === undefined) return forward(url, request, env, tenant, path);
-  const ask: Ask = (query, headers = {}) => {
-    const target = new URL(url);
+/** For the worker's own questions to the objects of a tenant. */
+const askOf = (env: Env, url: URL): AskOf => (tenant, path) => {
+  const target = new URL(url);
+  return (query, headers = {}) => {
     target.search = query;
     return forward(target, new Request(target), env, tenant, path, headers);
   };
+};
+
+async function answer(request: Request, env: Env, url: URL, tenant: string, path: string, background: Background | undefined): Promise<Response> {
+  url.searchParams.delete("token");
+  const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
+  const ask = (own: Record<string, string>) => forward(url, request, env, tenant, path, own);
+  if (live === undefined && request.method === "GET") return readThrough({ env, tenant, path, url, headers: request.headers, background, ask });
+  if (live === undefined) return ask({});
+  const asking = askOf(env, url)(tenant, path);
   const position = offset === "start" ? "-1" : (url.searchParams.get("offset") ?? "-1");
-  if (live === "sse") return sse(ask, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000) });
-  return longPoll(ask, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
+  if (live === "sse") return sse(asking, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000) });
+  return longPoll(asking, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
 }
 
 /** What a token has opened is no other reader's: only the client's own cache may keep it. */

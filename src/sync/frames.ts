@@ -1,0 +1,127 @@
+/**
+ * Frames of the edge's WebSocket: what a client says to the Worker, the Worker to a log's object, and back. Big-endian.
+ *
+ *   0         1        2           4               8               12
+ *   ┌─────────┬────────┬───────────┬───────────────┬───────────────┬─ …
+ *   │ version │ type   │ channel   │ id            │ credits       │ payload, to the end of the message
+ *   │ u8 = 1  │ u8     │ u16       │ u32           │ u32, bytes    │
+ *   └─────────┴────────┴───────────┴───────────────┴───────────────┴─ …
+ *
+ *   channel  which log; on a socket of one log always 0, which is open from the start
+ *   id       of the request, picked by the client, unique in its channel while it is under way; answers repeat it
+ *   credits  bytes that the receiver of the frame may send: of batches to a follow, of appends to the log
+ *
+ *   client ─────────────────────────────▶ edge
+ *     1 open    JSON { path }                       → hello, or error
+ *     2 append  i64 expected end or -1 │ batches    → ok { appended: [{ baseOffset, lastOffset, duplicate, leaderEpoch }] }
+ *     3 follow  JSON { from }, credits              → batches …, until error, end or cancel
+ *     4 fetch   JSON { from }, credits              → batches, once, at most so many bytes; empty at the end of the log
+ *     5 credit  credits: more, for the follow `id`
+ *     6 cancel  ends the follow `id`                → ok
+ *     7 token   the new token                       → ok { expires }, or error and the socket ends
+ *     8 close   closes the channel
+ *   edge ─────────────────────────────▶ client
+ *    32 hello   JSON { logStartOffset, logEndOffset, contentType, closed }, credits: appends that may be on their way
+ *    33 ok      JSON, credits: those of the append come back
+ *    34 error   JSON { code, message, details }, credits likewise. id 0: the whole channel has ended
+ *    35 batches record batches back to back, whole ones; the first may begin before the offset that was asked for
+ *    36 end     JSON { logEndOffset }: the log is closed, and the follow has sent all of it
+ *    37 starve  u32: the next batch has so many bytes, more than the follow has credits for
+ *
+ * Names are those of the browser's port (src/browser/protocol.ts) where both have the thing. Only batches cost credits, so an
+ * answer can always be sent. What breaks the layout ends the socket with a close code; a request that can't be done gets its
+ * error frame, and the socket goes on.
+ */
+import { viewOf } from "../record/bytes.ts";
+
+export const FRAME_VERSION = 1;
+export const FRAME_HEADER_BYTES = 12;
+/** One append: more goes in several, and a record batch fits many times over. */
+export const FRAME_BYTES_MAX = 4 * 1024 * 1024;
+/** Un-acked bytes of appends that one channel may have on their way. */
+export const APPEND_CREDIT_BYTES = 8 * 1024 * 1024;
+/** Most that a follow may be owed. */
+export const FOLLOW_CREDIT_BYTES_MAX = 8 * 1024 * 1024;
+
+export const FrameType = {
+  OPEN: 1, APPEND: 2, FOLLOW: 3, FETCH: 4, CREDIT: 5, CANCEL: 6, TOKEN: 7, CLOSE: 8,
+  HELLO: 32, OK: 33, ERROR: 34, BATCHES: 35, END: 36, STARVE: 37,
+} as const;
+export type FrameType = (typeof FrameType)[keyof typeof FrameType];
+
+/** Why a socket was closed; 1000, 1001, 1011 and 1012 keep their usual meaning. */
+export const CloseCode = { BAD_FRAME: 4400, UNAUTHORIZED: 4401, FORBIDDEN: 4403, GONE: 4404, TOO_LARGE: 4413, SLOW: 4429 } as const;
+
+export interface Frame {
+  readonly type: number;
+  readonly channel: number;
+  readonly id: number;
+  readonly credits: number;
+  readonly payload: Uint8Array;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+const EMPTY = new Uint8Array(0);
+
+export interface FrameFields {
+  readonly type: FrameType;
+  readonly channel?: number;
+  readonly id?: number;
+  readonly credits?: number;
+  readonly payload?: Uint8Array;
+}
+
+export function encodeFrame({ type, channel = 0, id = 0, credits = 0, payload = EMPTY }: FrameFields): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(FRAME_HEADER_BYTES + payload.length);
+  const view = viewOf(bytes);
+  bytes[0] = FRAME_VERSION;
+  bytes[1] = type;
+  view.setUint16(2, channel);
+  view.setUint32(4, id);
+  view.setUint32(8, credits);
+  bytes.set(payload, FRAME_HEADER_BYTES);
+  return bytes;
+}
+
+export const jsonFrame = (fields: Omit<FrameFields, "payload">, payload: unknown): Uint8Array<ArrayBuffer> =>
+  encodeFrame({ ...fields, payload: encoder.encode(JSON.stringify(payload)) });
+
+/** The frame in a message, its payload a view; undefined when the message is none. */
+export function decodeFrame(message: unknown): Frame | undefined {
+  const bytes = message instanceof Uint8Array ? message : message instanceof ArrayBuffer ? new Uint8Array(message) : undefined;
+  if (!bytes || bytes.length < FRAME_HEADER_BYTES || bytes.length > FRAME_HEADER_BYTES + FRAME_BYTES_MAX || bytes[0] !== FRAME_VERSION) return undefined;
+  const view = viewOf(bytes);
+  return { type: bytes[1]!, channel: view.getUint16(2), id: view.getUint32(4), credits: view.getUint32(8), payload: bytes.subarray(FRAME_HEADER_BYTES) };
+}
+
+/** The payload as a JSON object; undefined when it is none. */
+export function jsonOf({ payload }: Frame): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(decoder.decode(payload));
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const EXPECTED_END_BYTES = 8;
+
+/** An append's payload: the end that the log must still have, then the batches. */
+export function appendPayload(batches: readonly Uint8Array[], ifEnd = -1): Uint8Array {
+  const bytes = new Uint8Array(batches.reduce((sum, batch) => sum + batch.length, EXPECTED_END_BYTES));
+  viewOf(bytes).setBigInt64(0, BigInt(ifEnd));
+  let at = EXPECTED_END_BYTES;
+  for (const batch of batches) {
+    bytes.set(batch, at);
+    at += batch.length;
+  }
+  return bytes;
+}
+
+export function readAppend(payload: Uint8Array): { readonly ifEnd: number | undefined; readonly batches: Uint8Array } | undefined {
+  if (payload.length < EXPECTED_END_BYTES) return undefined;
+  const end = Number(viewOf(payload).getBigInt64(0));
+  if (!Number.isSafeInteger(end) || end < -1) return undefined;
+  return { ifEnd: end === -1 ? undefined : end, batches: payload.subarray(EXPECTED_END_BYTES) };
+}

@@ -1,0 +1,315 @@
+/**
+ * A client of the edge's WebSocket (frames.ts): one socket, one log or many.
+ *
+ *   const socket = await EdgeSocket.connect(wire)
+ *   const log = socket.bound ?? (await socket.open("orders"))
+ *   await log.append([batch])                                 waits for credits, resolves with the offsets
+ *   for await (const { bytes, nextOffset } of log.follow(0))  asks for more when the loop asks
+ *
+ * Nothing is sent again from here: when a socket or a channel ends, what was under way rejects as OUTCOME_UNKNOWN (appends) or
+ * CLOSED, and the producer above sends it, same sequence, through the next socket. A follow goes on elsewhere from the
+ * `nextOffset` of the last batches that its loop took.
+ */
+import { TidemarkError, type WireError } from "../errors.ts";
+import type { AppendResult } from "../log/types.ts";
+import { viewOf } from "../record/bytes.ts";
+import { nextOffsetOf, readHeader } from "../record/format.ts";
+import { splitBatches } from "../record/record-batch.ts";
+import { appendPayload, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "./frames.ts";
+
+/** The part of a WebSocket that is needed: `binaryType` is "arraybuffer", and it is open. */
+export interface Wire {
+  send(data: Uint8Array<ArrayBuffer> | string): void;
+  close(code?: number, reason?: string): void;
+  addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;
+  addEventListener(type: "close", listener: (event: { code: number; reason: string }) => void): void;
+}
+
+export interface Hello {
+  readonly logStartOffset: number;
+  readonly logEndOffset: number;
+  readonly contentType: string;
+  readonly closed: boolean;
+}
+
+export type EdgeAppendResult = Pick<AppendResult, "baseOffset" | "lastOffset" | "duplicate" | "leaderEpoch">;
+export type EdgePosition = number | "earliest" | "latest" | { readonly timestamp: number };
+
+export interface Delivered {
+  /** Whole batches; the first may begin before the offset that was asked for. */
+  readonly bytes: Uint8Array;
+  readonly nextOffset: number;
+}
+
+export interface FollowOptions {
+  /** Bytes that may be on their way or wait here. Default 256 KiB; a larger batch widens it. */
+  readonly windowBytes?: number;
+}
+
+const WINDOW_BYTES = 256 * 1024;
+const PING = "ping";
+const PONG = "pong";
+
+/** Codes of the edge that the library has other names for. */
+const NAMES: Readonly<Record<string, TidemarkError["code"]>> = {
+  NOT_FOUND: "UNKNOWN_TOPIC", GONE: "UNKNOWN_TOPIC", STREAM_CLOSED: "CLOSED", FORBIDDEN: "INVALID_ARGUMENT", UNAUTHORIZED: "INVALID_ARGUMENT",
+  BAD_REQUEST: "INVALID_ARGUMENT", TOO_LARGE: "BATCH_TOO_LARGE", TOO_MANY_REQUESTS: "LIMIT_EXCEEDED",
+};
+
+function errorOf(frame: Frame): TidemarkError {
+  const { code, message, details } = (jsonOf(frame) ?? {}) as Partial<WireError>;
+  const name = NAMES[String(code)] ?? code ?? "INTERNAL";
+  return TidemarkError.fromWire({ code: name, message: String(message), details: { ...details, edge: String(code) } });
+}
+
+interface Request {
+  readonly isAppend: boolean;
+  take(frame: Frame): void;
+  fail(error: TidemarkError): void;
+}
+
+export class EdgeSocket {
+  readonly #wire: Wire;
+  readonly #logs = new Map<number, EdgeLog>();
+  #nextChannel = 0;
+  #nextToken = 1;
+  readonly #tokens = new Map<number, { resolve: (expires: number | null) => void; reject: (error: TidemarkError) => void }>();
+  #hello: ((log: EdgeLog) => void) | undefined;
+  /** The log of a socket that has only one. */
+  bound: EdgeLog | undefined;
+  /** Resolves, and never rejects, when the socket has ended. */
+  readonly ended: Promise<{ readonly code: number; readonly reason: string }>;
+  #over: TidemarkError | undefined;
+
+  private constructor(wire: Wire) {
+    this.#wire = wire;
+    wire.addEventListener("message", ({ data }) => this.#take(data));
+    this.ended = new Promise((resolve) =>
+      wire.addEventListener("close", ({ code, reason }) => {
+        this.#end(new TidemarkError("CLOSED", `the socket has ended: ${code} ${reason}`, { reason: "socket", closeCode: code }));
+        resolve({ code, reason });
+      }),
+    );
+  }
+
+  /** A socket of many logs. */
+  static connect(wire: Wire): EdgeSocket {
+    return new EdgeSocket(wire);
+  }
+
+  /** A socket of one log, once its log has said hello. */
+  static async bind(wire: Wire): Promise<EdgeLog> {
+    const socket = new EdgeSocket(wire);
+    const log = socket.#channel();
+    socket.bound = log;
+    await log.opened;
+    return log;
+  }
+
+  async open(path: string): Promise<EdgeLog> {
+    if (this.#over) throw this.#over;
+    const log = this.#channel();
+    this.#wire.send(jsonFrame({ type: FrameType.OPEN, channel: log.channel }, { path }));
+    await log.opened;
+    return log;
+  }
+
+  #channel(): EdgeLog {
+    while (this.#logs.has(this.#nextChannel)) this.#nextChannel = (this.#nextChannel + 1) & 0xffff;
+    const channel = this.#nextChannel;
+    this.#nextChannel = (channel + 1) & 0xffff;
+    const log = new EdgeLog(this, channel, (frame) => this.#wire.send(frame), () => this.#logs.delete(channel));
+    this.#logs.set(channel, log);
+    return log;
+  }
+
+  /** A new token, before the old one ends. Resolves with its end in seconds since 1970. */
+  token(text: string): Promise<number | null> {
+    const id = this.#nextToken++;
+    this.#wire.send(encodeFrame({ type: FrameType.TOKEN, channel: 0xffff, id, payload: new TextEncoder().encode(text) }));
+    return new Promise((resolve, reject) => this.#tokens.set(id, { resolve, reject }));
+  }
+
+  close(): void {
+    this.#wire.close(1000);
+    this.#end(new TidemarkError("CLOSED", "the socket was closed", { reason: "closed" }));
+  }
+
+  #take(data: unknown): void {
+    if (data === PING) return this.#wire.send(PONG);
+    const frame = decodeFrame(data);
+    if (!frame) return;
+    const token = frame.channel === 0xffff && this.#tokens.get(frame.id);
+    if (token) {
+      this.#tokens.delete(frame.id);
+      if (frame.type === FrameType.OK) token.resolve((jsonOf(frame)?.["expires"] as number | null) ?? null);
+      else token.reject(errorOf(frame));
+      return;
+    }
+    this.#logs.get(frame.channel)?.take(frame);
+  }
+
+  #end(error: TidemarkError): void {
+    if (this.#over) return;
+    this.#over = error;
+    for (const { reject } of this.#tokens.values()) reject(error);
+    this.#tokens.clear();
+    for (const log of [...this.#logs.values()]) log.end(error);
+  }
+}
+
+/** One log through a socket. */
+export class EdgeLog {
+  readonly socket: EdgeSocket;
+  readonly channel: number;
+  readonly opened: Promise<Hello>;
+  readonly #transmit: (frame: Uint8Array<ArrayBuffer>) => void;
+  readonly #leave: () => void;
+  readonly #requests = new Map<number, Request>();
+  #nextId = 1;
+  #credits = 0;
+  readonly #waiting: { readonly bytes: number; go(): void; fail(error: TidemarkError): void }[] = [];
+  #most = 0;
+  #over: TidemarkError | undefined;
+  #settle: { resolve(hello: Hello): void; reject(error: TidemarkError): void } | undefined;
+
+  constructor(socket: EdgeSocket, channel: number, transmit: (frame: Uint8Array<ArrayBuffer>) => void, leave: () => void) {
+    this.socket = socket;
+    this.channel = channel;
+    this.#transmit = transmit;
+    this.#leave = leave;
+    this.opened = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
+    this.opened.catch(() => undefined);
+  }
+
+  /** Batches are appended in the order of the calls. Rejects with what the log says of them; OUTCOME_UNKNOWN when the socket ends first. */
+  append(batches: readonly Uint8Array[], options: { readonly ifEnd?: number } = {}): Promise<EdgeAppendResult[]> {
+    return new Promise((resolve, reject) => {
+      if (this.#over) return reject(this.#over);
+      const payload = appendPayload(batches, options.ifEnd);
+      const id = this.#id();
+      const go = (): void => {
+        this.#credits -= payload.length;
+        this.#requests.set(id, {
+          isAppend: true,
+          take: (frame) => {
+            this.#requests.delete(id);
+            this.#credit(frame.credits);
+            if (frame.type === FrameType.OK) resolve(jsonOf(frame)?.["appended"] as EdgeAppendResult[]);
+            else reject(errorOf(frame));
+          },
+          fail: reject,
+        });
+        this.#transmit(encodeFrame({ type: FrameType.APPEND, channel: this.channel, id, payload }));
+      };
+      // One that is larger than all credits goes alone.
+      if (this.#waiting.length === 0 && this.#hasRoom(payload.length)) return go();
+      this.#waiting.push({ bytes: payload.length, go, fail: reject });
+    });
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return bytes <= this.#credits || this.#credits >= this.#most;
+  }
+
+  #credit(bytes: number): void {
+    this.#credits += bytes;
+    while (this.#waiting.length > 0 && this.#hasRoom(this.#waiting[0]!.bytes)) this.#waiting.shift()!.go();
+  }
+
+  /** Batches from a position, as far as `maxBytes`; none at the end of the log. */
+  fetch(from: EdgePosition, maxBytes = 1024 * 1024): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      if (this.#over) return reject(this.#over);
+      const id = this.#id();
+      this.#requests.set(id, {
+        isAppend: false,
+        take: (frame) => {
+          this.#requests.delete(id);
+          if (frame.type === FrameType.BATCHES) resolve(frame.payload);
+          else if (frame.type === FrameType.STARVE) reject(new TidemarkError("BATCH_TOO_LARGE", "the next batch is larger than maxBytes", { bytes: viewOf(frame.payload).getUint32(0) }));
+          else reject(errorOf(frame));
+        },
+        fail: reject,
+      });
+      this.#transmit(jsonFrame({ type: FrameType.FETCH, channel: this.channel, id, credits: maxBytes }, { from }));
+    });
+  }
+
+  /** Everything from a position on, for ever, or until the log is closed. Leaving the loop ends it. */
+  async *follow(from: EdgePosition, { windowBytes = WINDOW_BYTES }: FollowOptions = {}): AsyncGenerator<Delivered> {
+    if (this.#over) throw this.#over;
+    const id = this.#id();
+    const frames: Frame[] = [];
+    let failed: TidemarkError | undefined;
+    let wake: (() => void) | undefined;
+    const told = (work: () => void): void => {
+      work();
+      wake?.();
+    };
+    this.#requests.set(id, { isAppend: false, take: (frame) => told(() => frames.push(frame)), fail: (error) => told(() => (failed = error)) });
+    this.#transmit(jsonFrame({ type: FrameType.FOLLOW, channel: this.channel, id, credits: windowBytes }, { from }));
+    try {
+      for (let window = windowBytes; ; ) {
+        const frame = frames.shift();
+        if (!frame) {
+          if (failed) throw failed;
+          await new Promise<void>((resolve) => (wake = resolve));
+        } else if (frame.type === FrameType.BATCHES) {
+          const { payload } = frame;
+          yield { bytes: payload, nextOffset: nextOffsetOf(readHeader(splitBatches(payload).at(-1)!)) };
+          // Only now: what the loop has not asked for again is still its own.
+          this.#give(id, payload.length);
+        } else if (frame.type === FrameType.STARVE) {
+          const needed = viewOf(frame.payload).getUint32(0);
+          if (needed > window) this.#give(id, needed - window);
+          window = Math.max(window, needed);
+        } else if (frame.type === FrameType.END) return;
+        else throw errorOf(frame);
+      }
+    } finally {
+      this.#requests.delete(id);
+      if (!this.#over) this.#transmit(encodeFrame({ type: FrameType.CANCEL, channel: this.channel, id }));
+    }
+  }
+
+  #give(id: number, credits: number): void {
+    if (!this.#over) this.#transmit(encodeFrame({ type: FrameType.CREDIT, channel: this.channel, id, credits }));
+  }
+
+  #id(): number {
+    while (this.#requests.has(this.#nextId)) this.#nextId = (this.#nextId + 1) >>> 0;
+    const id = this.#nextId;
+    // 0 is the channel itself.
+    this.#nextId = (id + 1) >>> 0 || 1;
+    return id;
+  }
+
+  close(): void {
+    if (this.#over) return;
+    this.#transmit(encodeFrame({ type: FrameType.CLOSE, channel: this.channel }));
+    this.end(new TidemarkError("CLOSED", "the log was closed", { reason: "closed" }));
+  }
+
+  /** For its socket: a frame of this channel. */
+  take(frame: Frame): void {
+    if (frame.type === FrameType.HELLO) {
+      this.#credits = this.#most = frame.credits;
+      return this.#settle?.resolve(jsonOf(frame) as unknown as Hello);
+    }
+    if (frame.id === 0 && frame.type === FrameType.ERROR) return this.end(errorOf(frame));
+    this.#requests.get(frame.id)?.take(frame);
+  }
+
+  /** For its socket: nothing comes any more. */
+  end(error: TidemarkError): void {
+    if (this.#over) return;
+    this.#over = error;
+    this.#leave();
+    this.#settle?.reject(error);
+    const unknown = new TidemarkError("OUTCOME_UNKNOWN", "the socket ended before the answer", { ...error.details }, { cause: error });
+    for (const request of this.#requests.values()) request.fail(request.isAppend ? unknown : error);
+    this.#requests.clear();
+    for (const { fail } of this.#waiting.splice(0)) fail(error);
+  }
+}

@@ -1,0 +1,304 @@
+/**
+ * The client's end of the WebSocket dialect (src/sync/frames.ts). The Worker holds the client's socket, and one hibernating socket
+ * to each log's object behind it:
+ *
+ *   GET /v1/stream/<path>, Upgrade    one log, open from the start as channel 0
+ *   GET /v1/socket, Upgrade           many: `open` frames name paths, each gets a channel
+ *
+ *   client ══ one socket ══▶ Worker ──▶ object of log a        frames are passed on as they are
+ *                              └──────▶ object of log b
+ *
+ * Here and not in the objects: who may do what, by each frame, with the newest token; the timer that ends a socket with its
+ * token (in an object it would keep it from sleeping); and the bounds of what a client that doesn't read can make us hold. Batches are
+ * bounded by credits. Answers are counted, and every few hundred the client has to show by a text frame that it has read so far.
+ */
+import { TidemarkError, type ErrorCode } from "../src/errors.ts";
+import {
+  CloseCode, decodeFrame, encodeFrame, FRAME_HEADER_BYTES, type Frame, FrameType, jsonFrame, jsonOf,
+} from "../src/sync/frames.ts";
+import { type Action, type Caller, callerOf } from "./auth.ts";
+import { type Env, SOCKET_HEADER } from "./env.ts";
+import { badRequest, HttpError, wireErrorOf } from "./http.ts";
+import type { Ask } from "./live.ts";
+
+/** Logs on one socket: each is a socket of its own behind it. */
+const CHANNELS_MAX = 256;
+/** Bytes of batches that all follows of a socket may be owed together: what a client that stops reading makes us hold. */
+const OWED_BYTES_MAX = 16 * 1024 * 1024;
+/** Answers behind which the client is asked whether it reads, and those behind which it is given up. */
+const ASK_AFTER = 512;
+const UNREAD_MAX = 4096;
+/** Timers hold no more. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+/** What the client is asked by text, and answers. */
+const PING = "ping";
+const PONG = "pong";
+
+interface ServerSocket {
+  accept(): void;
+  send(data: ArrayBuffer | Uint8Array | string): void;
+  close(code?: number, reason?: string): void;
+  addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;
+  addEventListener(type: "close", listener: (event: { code: number; reason: string }) => void): void;
+  addEventListener(type: "error", listener: () => void): void;
+}
+
+interface Channel {
+  readonly path: string;
+  /** Undefined while it is being opened. */
+  socket: ServerSocket | undefined;
+  reads: boolean;
+  writes: boolean;
+  /** By id: bytes that the object may still send. */
+  readonly owed: Map<number, number>;
+}
+
+/** Asks the object of a path of this tenant. */
+export type AskOf = (tenant: string, path: string) => Ask;
+
+const NEEDS: Readonly<Record<number, "reads" | "writes">> = { [FrameType.APPEND]: "writes", [FrameType.FOLLOW]: "reads", [FrameType.FETCH]: "reads" };
+
+const allows = (caller: Caller, action: Action, path: string): boolean => {
+  try {
+    caller.require(action, path);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+class ClientSocket {
+  readonly #env: Env;
+  readonly #askOf: AskOf;
+  readonly #socket: ServerSocket;
+  readonly #channels = new Map<number, Channel>();
+  /** One log's socket: no others are opened. */
+  readonly #isBound: boolean;
+  #caller: Caller;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #owed = 0;
+  #unread = 0;
+  #ended = false;
+
+  constructor(env: Env, askOf: AskOf, socket: ServerSocket, caller: Caller, isBound: boolean) {
+    this.#env = env;
+    this.#askOf = askOf;
+    this.#socket = socket;
+    this.#caller = caller;
+    this.#isBound = isBound;
+    socket.accept();
+    socket.addEventListener("message", ({ data }) => this.#take(data));
+    socket.addEventListener("close", () => this.#end(1000, "", false));
+    socket.addEventListener("error", () => this.#end(1011, "", false));
+    this.#watchExpiry();
+  }
+
+  // --- the socket's life -------------------------------------------------------------------------------------------
+
+  #watchExpiry(): void {
+    clearTimeout(this.#timer);
+    const { expires } = this.#caller;
+    if (expires === undefined) return;
+    const left = expires * 1000 - Date.now();
+    this.#timer = setTimeout(() => (left > TIMER_MS_MAX ? this.#watchExpiry() : this.#end(CloseCode.UNAUTHORIZED, "the token has expired")), Math.min(left, TIMER_MS_MAX));
+  }
+
+  #end(code: number, reason: string, tell = true): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    for (const channel of this.#channels.values()) close(channel.socket, 1000);
+    this.#channels.clear();
+    close(this.#socket, tell ? code : undefined, reason);
+  }
+
+  abandon(): void {
+    this.#end(1011, "", false);
+  }
+
+  #send(data: ArrayBuffer | Uint8Array | string): void {
+    if (this.#ended) return;
+    try {
+      this.#socket.send(data);
+    } catch {
+      return this.#end(1011, "", false);
+    }
+    // Behind the frame that it is about: who answers has read so far.
+    if (++this.#unread % ASK_AFTER === 0) this.#socket.send(PING);
+    if (this.#unread > UNREAD_MAX) this.#end(CloseCode.SLOW, "the client does not read");
+  }
+
+  #refuse({ channel, id, type, payload }: Pick<Frame, "channel" | "id" | "type" | "payload">, thrown: unknown): void {
+    this.#send(jsonFrame({ type: FrameType.ERROR, channel, id, credits: type === FrameType.APPEND ? payload.length : 0 }, wireErrorOf(thrown)));
+  }
+
+  // --- from the client ---------------------------------------------------------------------------------------------
+
+  #take(data: unknown): void {
+    if (this.#ended) return;
+    if (data === PONG) return void (this.#unread = 0);
+    if (data === PING) return this.#send(PONG);
+    const frame = decodeFrame(data);
+    if (!frame) return this.#end(CloseCode.BAD_FRAME, "not a frame of version 1");
+    try {
+      this.#route(frame, data as ArrayBuffer);
+    } catch (thrown) {
+      this.#refuse(frame, thrown);
+    }
+  }
+
+  #route(frame: Frame, data: ArrayBuffer): void {
+    if (frame.type === FrameType.OPEN) return void this.#openByFrame(frame);
+    if (frame.type === FrameType.TOKEN) return void this.#renew(frame);
+    if (frame.type > FrameType.CLOSE || frame.type < FrameType.OPEN) return this.#end(CloseCode.BAD_FRAME, "no such type");
+    const channel = this.#channels.get(frame.channel);
+    if (!channel?.socket) throw new TidemarkError("CLOSED", "the channel is not open", { reason: "channel" });
+    if (frame.type === FrameType.CLOSE) return this.#drop(frame.channel, channel);
+    const needed = NEEDS[frame.type];
+    if (needed && !channel[needed]) throw new HttpError(403, "FORBIDDEN", `the token does not allow it`);
+    this.#owe(channel, frame);
+    channel.socket.send(data);
+  }
+
+  /** Counts the credits that the client gives away, up to what we would hold for it. */
+  #owe(channel: Channel, { type, id, credits }: Frame): void {
+    if (type === FrameType.CREDIT ? !channel.owed.has(id) : type !== FrameType.FOLLOW && type !== FrameType.FETCH) return;
+    if (this.#owed + credits > OWED_BYTES_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many credits on one socket", { creditsMax: OWED_BYTES_MAX });
+    channel.owed.set(id, (channel.owed.get(id) ?? 0) + credits);
+    this.#owed += credits;
+  }
+
+  #settle(channel: Channel, id: number, bytes = Infinity): void {
+    const owed = channel.owed.get(id);
+    if (owed === undefined) return;
+    const paid = Math.min(bytes, owed);
+    this.#owed -= paid;
+    if (bytes === Infinity) channel.owed.delete(id);
+    else channel.owed.set(id, owed - paid);
+  }
+
+  async #renew(frame: Frame): Promise<void> {
+    try {
+      const headers = { authorization: `Bearer ${new TextDecoder().decode(frame.payload)}` };
+      const caller = await callerOf(new Request("https://socket.invalid/", { headers }), this.#env);
+      if (this.#ended) return;
+      if (caller.tenant !== this.#caller.tenant) throw new HttpError(403, "FORBIDDEN", "the token is another tenant's");
+      this.#caller = caller;
+      this.#watchExpiry();
+      for (const [number, channel] of this.#channels) this.#restrict(number, channel);
+      this.#send(jsonFrame({ type: FrameType.OK, channel: frame.channel, id: frame.id }, { expires: caller.expires ?? null }));
+    } catch (thrown) {
+      this.#refuse(frame, thrown);
+      this.#end(thrown instanceof HttpError && thrown.status === 403 ? CloseCode.FORBIDDEN : CloseCode.UNAUTHORIZED, "the token is not taken");
+    }
+  }
+
+  /** A follow that was begun with the old token ends with it. */
+  #restrict(number: number, channel: Channel): void {
+    channel.writes = allows(this.#caller, "write", channel.path);
+    const read = allows(this.#caller, "read", channel.path);
+    if (channel.reads && !read && channel.owed.size > 0) {
+      this.#refuse({ channel: number, id: 0, type: 0, payload: new Uint8Array(0) }, new HttpError(403, "FORBIDDEN", "the new token does not allow to read here"));
+      this.#drop(number, channel);
+    }
+    channel.reads = read;
+  }
+
+  // --- channels ----------------------------------------------------------------------------------------------------
+
+  async #openByFrame(frame: Frame): Promise<void> {
+    try {
+      const path = jsonOf(frame)?.["path"];
+      if (this.#isBound) throw badRequest("this socket is one log's");
+      if (typeof path !== "string" || path === "" || path.length > 1024 || /[\0-\x1f\x7f]/.test(path) || /^__ds(\/|$)/.test(path)) throw badRequest("not a path");
+      await this.open(frame.channel, path);
+    } catch (thrown) {
+      this.#refuse(frame, thrown);
+    }
+  }
+
+  /** Opens a channel; its object's first frame is the hello. */
+  async open(number: number, path: string): Promise<void> {
+    if (this.#channels.has(number)) throw badRequest("this channel is open");
+    if (this.#channels.size >= CHANNELS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many logs on one socket", { channelsMax: CHANNELS_MAX });
+    const [reads, writes] = [allows(this.#caller, "read", path), allows(this.#caller, "write", path)];
+    if (!reads && !writes) this.#caller.require("read", path);
+    const channel: Channel = { path, socket: undefined, reads, writes, owed: new Map() };
+    this.#channels.set(number, channel);
+    let socket: ServerSocket;
+    try {
+      socket = await this.#connect(number, path);
+    } catch (thrown) {
+      this.#channels.delete(number);
+      throw thrown;
+    }
+    if (this.#ended) return close(socket, 1000);
+    channel.socket = socket;
+    socket.accept();
+    socket.addEventListener("message", ({ data }) => this.#relay(channel, data));
+    const gone = (code = 1011) => this.#lost(number, channel, code);
+    socket.addEventListener("close", ({ code }) => gone(code));
+    socket.addEventListener("error", () => gone());
+  }
+
+  async #connect(number: number, path: string): Promise<ServerSocket> {
+    const response = await this.#askOf(this.#caller.tenant, path)("", { upgrade: "websocket", [SOCKET_HEADER]: String(number) });
+    const socket = (response as unknown as { webSocket: ServerSocket | null }).webSocket;
+    if (socket) return socket;
+    const { error } = (await response.json()) as { error: { code: ErrorCode; message: string } };
+    throw new HttpError(response.status, error.code, error.message);
+  }
+
+  #relay(channel: Channel, data: unknown): void {
+    const frame = data instanceof ArrayBuffer ? decodeFrame(data) : undefined;
+    if (!frame || this.#ended) return;
+    const { type, id } = frame;
+    if (type === FrameType.BATCHES) this.#settle(channel, id, (data as ArrayBuffer).byteLength - FRAME_HEADER_BYTES);
+    if (type === FrameType.END || type === FrameType.ERROR || type === FrameType.OK) this.#settle(channel, id);
+    this.#send(data as ArrayBuffer);
+  }
+
+  #drop(number: number, channel: Channel): void {
+    this.#channels.delete(number);
+    for (const id of [...channel.owed.keys()]) this.#settle(channel, id);
+    close(channel.socket, 1000);
+  }
+
+  /** The object was reset, or its log deleted: what is under way has no known outcome, and the client opens it again. */
+  #lost(number: number, channel: Channel, code: number): void {
+    if (this.#ended || this.#channels.get(number) !== channel) return;
+    this.#drop(number, channel);
+    if (this.#isBound) return this.#end(code >= 4000 ? code : 1012, code === CloseCode.GONE ? "deleted" : "the log's object was reset");
+    const error = code === CloseCode.GONE ? new HttpError(410, "GONE", "the stream was deleted") : new TidemarkError("CLOSED", "the log's object was reset", { reason: "reset" });
+    this.#send(encodeFrame({ ...jsonError(error), channel: number }));
+  }
+}
+
+const jsonError = (error: unknown) => ({ type: FrameType.ERROR, payload: new TextEncoder().encode(JSON.stringify(wireErrorOf(error))) });
+
+function close(socket: ServerSocket | undefined, code?: number, reason?: string): void {
+  try {
+    socket?.close(code, reason);
+  } catch {
+    // Closed already.
+  }
+}
+
+function pairOf(): { client: unknown; server: ServerSocket } {
+  const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: unknown; 1: ServerSocket } }).WebSocketPair;
+  const pair = new Pair();
+  return { client: pair[0], server: pair[1] };
+}
+
+/** Upgrades a request. With `path` the log is opened first: what is wrong with it is an HTTP answer, and no socket. */
+export async function upgrade(env: Env, askOf: AskOf, caller: Caller, path: string | undefined): Promise<Response> {
+  const { client, server } = pairOf();
+  const socket = new ClientSocket(env, askOf, server, caller, path !== undefined);
+  try {
+    if (path !== undefined) await socket.open(0, path);
+  } catch (thrown) {
+    socket.abandon();
+    throw thrown;
+  }
+  return new Response(null, { status: 101, webSocket: client } as ResponseInit);
+}
