@@ -35,6 +35,7 @@ const PING = "ping";
 const PONG = "pong";
 
 interface ServerSocket {
+  binaryType: string;
   accept(): void;
   send(data: ArrayBuffer | Uint8Array | string): void;
   close(code?: number, reason?: string): void;
@@ -86,6 +87,8 @@ class ClientSocket {
     this.#socket = socket;
     this.#caller = caller;
     this.#isBound = isBound;
+    // A Blob could only be read later, and frames keep their order.
+    socket.binaryType = "arraybuffer";
     socket.accept();
     socket.addEventListener("message", ({ data }) => this.#take(data));
     socket.addEventListener("close", () => this.#end(1000, "", false));
@@ -234,6 +237,7 @@ class ClientSocket {
     }
     if (this.#ended) return close(socket, 1000);
     channel.socket = socket;
+    socket.binaryType = "arraybuffer";
     socket.accept();
     socket.addEventListener("message", ({ data }) => this.#relay(channel, data));
     const gone = (code = 1011) => this.#lost(number, channel, code);
