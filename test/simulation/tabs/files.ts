@@ -1,0 +1,207 @@
+/**
+ * The origin private file system: one tree for all contexts, exclusive handles, snapshots of files that may be locked. Only
+ * processes fail here, no power (test/simulation, test/power): what was written is there.
+ */
+import type { Context, World } from "./world.ts";
+
+/** After its holder's end a file is free within so long. */
+const GONE_MS_MAX = 40;
+const error = (name: string): DOMException => new DOMException(name, name);
+
+class FileNode {
+  bytes: Uint8Array = new Uint8Array(0);
+  version = 0;
+  holder: Handle | undefined;
+
+  /** Grows in one piece: slots have one size. */
+  resize(size: number): void {
+    const bytes = new Uint8Array(size);
+    bytes.set(this.bytes.subarray(0, size));
+    this.bytes = bytes;
+    this.version++;
+  }
+  write(at: number, bytes: Uint8Array): void {
+    if (at + bytes.length > this.bytes.length) this.resize(at + bytes.length);
+    this.bytes.set(bytes, at);
+    this.version++;
+  }
+}
+type Folder = Map<string, FileNode | Folder>;
+
+interface Late {
+  readonly at: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A sync access handle. */
+class Handle {
+  /** Chromium has it. */
+  readonly mode = "readwrite";
+  readonly #context: Context;
+  readonly #file: FileNode;
+  /** Done, as this context sees it, before its process was stopped; on disk when it goes on. */
+  readonly #late = new Set<Late>();
+  #closed = false;
+
+  constructor(context: Context, file: FileNode) {
+    this.#context = context;
+    this.#file = file;
+    context.onDeath.push(() => context.world.send(context.world.random.int(GONE_MS_MAX), "handle goes", {}, () => this.#free()));
+  }
+
+  #check(): void {
+    if (this.#closed) throw error("InvalidStateError");
+  }
+  #free(): void {
+    if (this.#file.holder === this) this.#file.holder = undefined;
+  }
+
+  read(target: Uint8Array, { at }: { readonly at: number }): number {
+    this.#check();
+    const found = this.#file.bytes.subarray(at, at + target.length);
+    target.set(found);
+    for (const late of this.#late) {
+      const from = Math.max(at, late.at);
+      const to = Math.min(at + found.length, late.at + late.bytes.length);
+      if (from < to) target.set(late.bytes.subarray(from - late.at, to - late.at), from - at);
+    }
+    return found.length;
+  }
+
+  write(bytes: Uint8Array, { at }: { readonly at: number }): number {
+    this.#check();
+    const { world } = this.#context;
+    this.#context.tick("write");
+    if (this.#context.now() <= world.now) this.#file.write(at, bytes);
+    else {
+      const late = { at, bytes: bytes.slice() };
+      this.#late.add(late);
+      world.send(0, "late write", { from: this.#context }, () => {
+        world.note("write.late");
+        this.#late.delete(late);
+        this.#file.write(at, late.bytes);
+      });
+    }
+    return bytes.length;
+  }
+
+  truncate(size: number): void {
+    this.#check();
+    if (size > 2 ** 40) throw error("QuotaExceededError");
+    if (size !== this.#file.bytes.length) this.#file.resize(size);
+  }
+  getSize(): number {
+    this.#check();
+    return this.#file.bytes.length;
+  }
+  flush(): void {
+    this.#check();
+  }
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#context.world.send(0, "close", { from: this.#context }, () => this.#free());
+  }
+}
+
+export class Files {
+  readonly root: Folder = new Map();
+
+  constructor(
+    readonly world: World,
+    /** Chromium's snapshots end with the next write; Firefox's see it. */
+    readonly snapshotsEnd: boolean,
+  ) {}
+
+  has(path: readonly string[]): boolean {
+    let node: FileNode | Folder | undefined = this.root;
+    for (const name of path) node = node instanceof Map ? node.get(name) : undefined;
+    return node !== undefined;
+  }
+
+  /** Does `work` where the files are, and brings its answer back. */
+  #ask<T>(context: Context, word: string, work: () => T): Promise<T> {
+    context.tick("file");
+    const { world } = this;
+    return new Promise((resolve, reject) => {
+      world.send(world.delay() / 2, word, { from: context }, () => {
+        if (context.dead) return;
+        let answer: () => void;
+        try {
+          const value = work();
+          answer = () => resolve(value);
+        } catch (thrown) {
+          answer = () => reject(thrown);
+        }
+        world.send(world.delay() / 2, word, { to: context }, answer);
+      });
+    });
+  }
+
+  directory(context: Context): Promise<unknown> {
+    return this.#ask(context, "root", () => this.#folder(context, this.root));
+  }
+
+  #folder(context: Context, folder: Folder): unknown {
+    const find = <Kind>(name: string, create: boolean, isKind: (node: unknown) => boolean, make: () => FileNode | Folder): Kind => {
+      const known = folder.get(name);
+      if (!known && !create) throw error("NotFoundError");
+      if (known && !isKind(known)) throw error("TypeMismatchError");
+      if (!known) folder.set(name, make());
+      return folder.get(name) as Kind;
+    };
+    return {
+      kind: "directory",
+      getDirectoryHandle: (name: string, { create = false } = {}) =>
+        this.#ask(context, "folder", () => this.#folder(context, find<Folder>(name, create, (node) => node instanceof Map, () => new Map()))),
+      getFileHandle: (name: string, { create = false } = {}) =>
+        this.#ask(context, "file", () => this.#file(context, find<FileNode>(name, create, (node) => node instanceof FileNode, () => new FileNode()))),
+      keys: () => this.#names(context, folder),
+      removeEntry: (name: string) =>
+        this.#ask(context, "remove", () => {
+          const node = folder.get(name);
+          if (!node) throw error("NotFoundError");
+          const files = node instanceof FileNode ? [node] : [...node.values()];
+          if (files.some((file) => file instanceof FileNode && file.holder)) throw error("NoModificationAllowedError");
+          folder.delete(name);
+        }),
+    };
+  }
+
+  async *#names(context: Context, folder: Folder): AsyncGenerator<string> {
+    yield* await this.#ask(context, "names", () => [...folder.keys()]);
+  }
+
+  #file(context: Context, file: FileNode): unknown {
+    return {
+      kind: "file",
+      createSyncAccessHandle: () =>
+        this.#ask(context, "handle", () => {
+          if (file.holder) {
+            this.world.note("handle.locked");
+            throw error("NoModificationAllowedError");
+          }
+          return (file.holder = new Handle(context, file));
+        }),
+      getFile: () => this.#ask(context, "snapshot", () => this.#snapshot(context, file)),
+    };
+  }
+
+  #snapshot(context: Context, file: FileNode): unknown {
+    const { version } = file;
+    const size = file.bytes.length;
+    return {
+      size,
+      slice: (from: number, to: number) => ({
+        arrayBuffer: () =>
+          this.#ask(context, "slice", () => {
+            if (this.snapshotsEnd && file.version !== version) {
+              this.world.note("snapshot.ended");
+              throw error("NotReadableError");
+            }
+            return file.bytes.slice(from, Math.min(to, size)).buffer;
+          }),
+      }),
+    };
+  }
+}

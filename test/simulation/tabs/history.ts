@@ -1,0 +1,334 @@
+/**
+ * Runs one plan in a simulated browser and judges what came of it.
+ *
+ *   plan ──▶ tabs that append, follow and fail ──▶ all is healed ──▶ every call settles ──▶ what the tabs read is compared
+ *                                                                                       ──▶ all closes; a new tab reads again
+ */
+import { Random } from "../prng.ts";
+import { type Ack, judge, type Sent, type Seen } from "./judge.ts";
+import type { Op, TabsPlan } from "./plan.ts";
+import { Page, Platform, type Product } from "./platform.ts";
+import { type Context, World } from "./world.ts";
+
+export interface Failure {
+  readonly check: string;
+  readonly message: string;
+}
+export interface Result {
+  readonly failure: Failure | undefined;
+  readonly hash: string;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly lines: readonly string[] | undefined;
+}
+
+interface Record {
+  readonly offset: number;
+  readonly value: string;
+}
+interface Topic {
+  append(record: { value: string }): Promise<Ack>;
+  read(options?: { follow?: boolean }): AsyncIterable<Record>;
+  roll(): Promise<void>;
+}
+interface Tide {
+  readonly role: "leader" | "follower";
+  readonly recovery: readonly { readonly quarantined: readonly unknown[] }[];
+  topic(name: string, options: { serializer: string }): Topic;
+  on(listener: (event: { readonly type: string; readonly via?: string }) => void): void;
+  close(): Promise<void>;
+}
+
+/** Whatever waits then is answered within this, in a world in which nothing fails any more. */
+const SETTLE_MS = 45_000;
+const NAME = "t";
+
+class Failed extends Error {
+  constructor(
+    readonly check: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+class Tab {
+  tide: Tide | undefined;
+  /** Its tide was closed on purpose, or its open() was refused. */
+  over = false;
+  readonly sent: Sent[] = [];
+  readonly seen: Seen[] = [];
+  /** Calls under way. */
+  readonly calls = new Set<string>();
+
+  constructor(
+    readonly number: number,
+    readonly page: Page,
+  ) {}
+  get lives(): boolean {
+    return !this.page.context.ending && !this.over;
+  }
+  get topic(): Topic {
+    return this.tide!.topic("log", { serializer: "text" });
+  }
+}
+
+export class History {
+  readonly #plan: TabsPlan;
+  readonly #kernel: WebAssembly.Module;
+  readonly #world: World;
+  readonly #platform: Platform;
+  readonly #tabs: Tab[] = [];
+  /** Which worker began which term. */
+  readonly #terms = new Map<number, Context>();
+  #failure: Failure | undefined;
+
+  constructor(plan: TabsPlan, product: Product, kernel: WebAssembly.Module, keepLines = false) {
+    this.#plan = plan;
+    this.#kernel = kernel;
+    this.#world = new World(new Random(plan.seed, 3), keepLines);
+    this.#world.onPost = (context, data) => this.#posted(context, data);
+    this.#platform = new Platform(this.#world, product, new Random(plan.seed, 4), plan);
+  }
+
+  async run(): Promise<Result> {
+    try {
+      await this.#act();
+      await this.#settle();
+      await this.#compare();
+    } catch (thrown) {
+      if (!(thrown instanceof Failed)) throw thrown;
+      this.#fail(thrown.check, thrown.message);
+    }
+    const { trace, counters } = this.#world;
+    return { failure: this.#failure, hash: trace.hash, counts: counters.counts, lines: trace.lines };
+  }
+
+  #fail(check: string, message: string): void {
+    this.#failure ??= { check, message: `${message} (at ${Math.round(this.#world.now)} ms)` };
+    this.#world.trace.add(`FAILED ${check} ${message}`);
+  }
+
+  // --- what happens ------------------------------------------------------------------------------------------------
+
+  async #act(): Promise<void> {
+    for (const op of this.#plan.ops) {
+      this.#world.at(op.at, op.kind, () => this.#do(op));
+    }
+    await this.#world.run(() => this.#failure !== undefined || this.#world.now >= this.#plan.activeMs, this.#plan.activeMs);
+  }
+
+  #live(): Tab[] {
+    return this.#tabs.filter((tab) => tab.lives);
+  }
+
+  /** The tab an operation means, among those that are there. */
+  #pick(number: number): Tab | undefined {
+    const live = this.#live().filter(({ tide }) => tide);
+    return number < 0 ? (live.find(({ tide }) => tide!.role === "leader") ?? live[0]) : live[number % Math.max(live.length, 1)];
+  }
+
+  #do(op: Op): void {
+    if (op.kind === "open") return void this.#open();
+    if (op.kind === "kill-broker") return this.#count(op.kind, this.#platform.broker && !this.#platform.broker.context.ending && this.#platform.broker.context.end() === undefined);
+    const tab = this.#pick("tab" in op ? op.tab : -1);
+    if (!tab) return;
+    const { page } = tab;
+    const workers = [...(this.#platform.workers.get(page.context) ?? [])];
+    if (op.kind === "append") for (let i = 0; i < op.count; i++) this.#append(tab, op.bytes);
+    else if (op.kind === "roll") this.#call(tab, "roll", tab.topic.roll());
+    else if (op.kind === "close-tide") this.#close(tab);
+    else if (op.kind === "close-tab") page.context.end();
+    else if (op.kind === "crash-tab") for (const context of [page.context, ...workers]) context.end();
+    else if (op.kind === "kill-worker") for (const worker of workers) worker.end();
+    else if (op.kind === "hide" || op.kind === "show") page.show(op.kind === "show");
+    else if (op.kind === "freeze" || op.kind === "way-back") this.#sleep(tab, op.kind, op.ms);
+    else this.#stop(op, page.context, workers);
+    this.#world.note(`${op.kind}${tab.tide?.role === "leader" ? ".leader" : ""}`);
+  }
+
+  #count(kind: string, happened: unknown): void {
+    if (happened) this.#world.note(kind);
+  }
+
+  #stop(op: Extract<Op, { readonly ms: number }>, page: Context, workers: readonly Context[]): void {
+    const until = this.#world.now + op.ms;
+    if (op.kind === "hang-page" || op.kind === "stop") page.ahead = Math.max(page.ahead, until);
+    if (op.kind === "hang-worker" || op.kind === "stop") for (const worker of workers) worker.ahead = Math.max(worker.ahead, until);
+    if (op.kind !== "stop-inside") return;
+    for (const worker of workers) {
+      const sprung = (awake: number): void => {
+        if (op.whole) page.ahead = Math.max(page.ahead, awake);
+      };
+      worker.trap = { kind: op.call, calls: op.calls, ms: op.ms, sprung };
+    }
+  }
+
+  /** Frozen as it stands, or kept for the way back: told before, and told again when it goes on. */
+  #sleep({ page }: Tab, kind: "freeze" | "way-back", ms: number): void {
+    const [before, after] = kind === "freeze" ? ["freeze", "resume"] : ["pagehide", "pageshow"];
+    page.tell(before!, { persisted: true });
+    const contexts = [page.context, ...(this.#platform.workers.get(page.context) ?? [])];
+    for (const context of contexts) context.frozen = true;
+    this.#world.at(this.#world.now + ms, "thaw", () => {
+      for (const context of contexts) context.thaw();
+      if (!page.context.ending) page.tell(after!, { persisted: true });
+    });
+  }
+
+  async #open(): Promise<Tab> {
+    const tab = new Tab(this.#tabs.length, this.#platform.page(`tab${this.#tabs.length}`));
+    this.#tabs.push(tab);
+    const { leaderTimeoutMs } = this.#plan;
+    const options = { kernel: this.#kernel, segmentBytes: 64 * 1024, worker: tab.page.makeWorker, ...(leaderTimeoutMs && { leaderTimeoutMs }) };
+    const opening = tab.page.product.openTide(NAME, options) as Promise<Tide>;
+    this.#call(tab, "open", opening);
+    const tide = await opening.catch(() => undefined);
+    if (!tide) tab.over = true;
+    else {
+      tab.tide = tide;
+      for (const { quarantined } of tide.recovery) if (quarantined.length > 0) this.#fail("quarantine", `recovery found damage: ${JSON.stringify(quarantined)}`);
+      tide.on(({ type, via }) => {
+        this.#world.trace.add(`${tab.page.context.name} ${type} ${via ?? ""}`, this.#world.now);
+        if (type === "leaderchange") this.#world.note(`via.${via}`);
+        if (type === "closed" && !tab.over && !tab.page.context.ending) this.#fail("ended", `the tide of tab ${tab.number} ended by itself`);
+      });
+      void this.#follow(tab);
+    }
+    return tab;
+  }
+
+  /** A call that must settle, and well, while its tab lives. */
+  #call(tab: Tab, what: string, call: Promise<unknown>): void {
+    const name = `${what} of tab ${tab.number}, called at ${Math.round(this.#world.now)}`;
+    tab.calls.add(name);
+    call.then(
+      () => tab.calls.delete(name),
+      (thrown: Error) => {
+        tab.calls.delete(name);
+        if (!tab.lives) return;
+        if (what === "open") this.#world.note(`open refused: ${thrown.message}`);
+        else this.#fail("refused", `${name}: ${thrown.message}`);
+      },
+    );
+  }
+
+  #append(tab: Tab, bytes: number): void {
+    const order = tab.sent.length;
+    const sent: Sent = { value: `${tab.number}.${order}.`.padEnd(bytes, "x"), tab: tab.number, order, offset: undefined };
+    tab.sent.push(sent);
+    const appended = tab.topic.append({ value: sent.value });
+    this.#call(tab, `append ${order}`, appended);
+    appended.then(
+      ({ offset, duplicate }) => {
+        // A tab that is gone hears nothing.
+        if (tab.page.context.ending) return;
+        sent.offset = offset;
+        if (duplicate) this.#world.note("acked.duplicate");
+      },
+      () => undefined,
+    );
+  }
+
+  async #follow(tab: Tab): Promise<void> {
+    try {
+      for await (const { offset, value } of tab.topic.read({ follow: true })) {
+        if (tab.page.context.ending) return;
+        tab.seen.push({ offset, value });
+      }
+    } catch (thrown) {
+      if (tab.lives) this.#fail("follow", `tab ${tab.number}: ${(thrown as Error).message}`);
+    }
+  }
+
+  #close(tab: Tab): void {
+    const closing = tab.tide!.close();
+    tab.over = true;
+    tab.calls.add("close");
+    const done = (): void => void tab.calls.delete("close");
+    closing.then(done, done);
+    void closing.catch(() => undefined).then(() => this.#world.at(this.#world.now + 20, "page goes", () => tab.page.context.end()));
+  }
+
+  /** What workers say: each term has one worker, and none acks in another's. */
+  #posted(context: Context, data: unknown): void {
+    const { hello, opened } = Object(data) as { hello?: number; opened?: { epoch: number } };
+    if (hello === undefined || !opened) return;
+    const before = this.#terms.get(opened.epoch);
+    if (before && before !== context) this.#fail("two-leaders", `epoch ${opened.epoch} was begun by ${before.name} and by ${context.name}`);
+    if (!before) this.#world.note("terms");
+    this.#terms.set(opened.epoch, context);
+  }
+
+  // --- what came of it ---------------------------------------------------------------------------------------------
+
+  async #until(done: () => boolean, what: () => string): Promise<void> {
+    const ended = await this.#world.run(() => this.#failure !== undefined || done(), this.#world.now + SETTLE_MS);
+    if (!ended) throw new Failed("hang", `${what()}, ${SETTLE_MS} ms after the last fault`);
+  }
+
+  /** Nothing fails from here on; what sleeps wakes. */
+  async #settle(): Promise<void> {
+    for (const tab of this.#live()) {
+      for (const context of [tab.page.context, ...(this.#platform.workers.get(tab.page.context) ?? [])]) {
+        context.trap = undefined;
+        if (context.frozen) context.thaw();
+      }
+      if (tab.page.hidden) tab.page.show(true);
+    }
+    // Tabs that go by themselves go; open() calls are over.
+    const open = (): string[] => this.#live().flatMap(({ calls }) => [...calls]);
+    await this.#until(() => open().length === 0, () => `no answer to ${open().join(", ")}`);
+  }
+
+  async #readAll(tab: Tab): Promise<Seen[]> {
+    const found: Seen[] = [];
+    let ended = false;
+    let failed: unknown;
+    const read = async (): Promise<void> => {
+      for await (const { offset, value } of tab.topic.read()) found.push({ offset, value });
+    };
+    read().then(
+      () => (ended = true),
+      (thrown: unknown) => {
+        failed = thrown;
+        ended = true;
+      },
+    );
+    await this.#until(() => ended, () => `a read of tab ${tab.number} does not end`);
+    if (failed) throw new Failed("read", `tab ${tab.number}: ${(failed as Error).message}`);
+    return found;
+  }
+
+  async #newTab(): Promise<Tab> {
+    let tab: Tab | undefined;
+    void this.#open().then((opened) => (tab = opened));
+    await this.#until(() => tab !== undefined, () => "a new tab does not open");
+    if (!this.#failure && !tab?.tide) throw new Failed("open", "a new tab can't open");
+    return tab!;
+  }
+
+  async #compare(): Promise<void> {
+    if (this.#failure) return;
+    if (this.#live().length === 0) await this.#newTab();
+    const logs: Seen[][] = [];
+    for (const tab of this.#live()) if (!this.#failure) logs.push(await this.#readAll(tab));
+    const last = logs[0]?.length ?? 0;
+    // Followers get there, too.
+    await this.#until(() => this.#live().every(({ seen }) => seen.length >= last), () => "a follower does not get to the end");
+    for (const tab of this.#live()) this.#close(tab);
+    await this.#until(() => this.#tabs.every(({ page: { context }, calls }) => context.ending || !calls.has("close")), () => "a tide does not close");
+    for (const { page } of this.#tabs) page.context.end();
+    this.#platform.broker?.context.end();
+    await this.#world.run(() => false, this.#world.now + 12_000);
+    const again = await this.#newTab();
+    logs.push(await this.#readAll(again));
+    const sent = this.#tabs.flatMap((tab) => tab.sent);
+    const seen = this.#tabs.map((tab) => ({ tab: tab.number, seen: tab.seen }));
+    const wrong = this.#failure ? undefined : judge({ sent, seen, logs });
+    if (wrong) throw new Failed(wrong.check, wrong.message);
+    this.#world.trace.add("log", ...logs.map((log) => log.length));
+    this.#world.counters.add("acked", sent.filter(({ offset }) => offset !== undefined).length);
+    if (this.#platform.files.has(["tidemark", NAME, "taken"])) throw new Failed("not-back", "copies are left though no file is locked");
+    again.over = true;
+  }
+}

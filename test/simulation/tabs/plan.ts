@@ -1,0 +1,72 @@
+/** What a seed means: the world's kind, and what happens in it, each thing at its time. An operation more or less changes no other. */
+import { Random } from "../prng.ts";
+
+export type Op = { readonly id: number; readonly at: number } & (
+  | { readonly kind: "open" }
+  | { readonly kind: "append"; readonly tab: number; readonly count: number; readonly bytes: number }
+  | { readonly kind: "roll" | "close-tab" | "crash-tab" | "close-tide" | "hide" | "show"; readonly tab: number }
+  | { readonly kind: "kill-worker" | "kill-broker" }
+  | { readonly kind: "hang-worker" | "hang-page" | "stop" | "freeze" | "way-back"; readonly tab: number; readonly ms: number }
+  /** The process is stopped inside one of its calls: between a check and what it was for, between a write and its ack. */
+  | { readonly kind: "stop-inside"; readonly call: string; readonly calls: number; readonly ms: number; readonly whole: boolean }
+);
+export type Kind = Op["kind"];
+
+export interface TabsPlan {
+  readonly seed: number;
+  readonly hasSharedWorker: boolean;
+  /** Chromium's way with a file that is written to while it is read. */
+  readonly snapshotsEnd: boolean;
+  readonly leaderTimeoutMs: number | undefined;
+  readonly activeMs: number;
+  readonly ops: readonly Op[];
+}
+
+/** Tab -1 is whoever leads by then. */
+const LEADER = -1;
+const FAULTS = {
+  open: 5, "close-tab": 3, "crash-tab": 3, "close-tide": 2, hide: 3, show: 3, "kill-worker": 3, "kill-broker": 1,
+  "hang-worker": 3, "hang-page": 2, stop: 3, freeze: 2, "way-back": 1, "stop-inside": 6, roll: 3,
+};
+const CALLS = ["write", "write", "clock", "clock", "post", "query", "lock", "file"];
+
+export function makeTabsPlan(seed: number): TabsPlan {
+  const random = new Random(seed, 1);
+  const activeMs = random.between(3_000, 16_000);
+  const busy = random.pick([1, 2, 4]);
+  const ops: Op[] = [];
+  const add = (number: number, make: (draw: Random, base: { id: number; at: number }) => Op): void => {
+    const draw = new Random(seed, 2, number);
+    ops.push(make(draw, { id: number, at: draw.int(activeMs * 1000) / 1000 }));
+  };
+  const tabs = random.between(1, 4);
+  for (let i = 0; i < tabs; i++) add(i, (draw, { id }) => ({ id, at: draw.int(400), kind: "open" }));
+  const appends = random.between(8, 40);
+  for (let i = 0; i < appends; i++) add(100 + i, (draw, base) => ({ ...base, kind: "append", tab: draw.int(8), count: draw.chance(0.3) ? draw.between(2, 12) : 1, bytes: draw.chance(0.3) ? draw.between(1000, 6000) : draw.between(1, 60) }));
+  const faults = random.between(1, 3 * busy);
+  for (let i = 0; i < faults; i++) add(1000 + i, fault);
+  ops.sort((a, b) => a.at - b.at || a.id - b.id);
+  return { seed, hasSharedWorker: random.chance(0.8), snapshotsEnd: random.chance(0.7), leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]), activeMs, ops };
+}
+
+function fault(draw: Random, base: { readonly id: number; readonly at: number }): Op {
+  const kind = draw.weighted(FAULTS);
+  const tab = draw.chance(0.6) ? LEADER : draw.int(8);
+  const ms = draw.chance(0.3) ? draw.between(10, 1_000) : draw.between(1_000, 9_000);
+  switch (kind) {
+    case "stop-inside":
+      return { ...base, kind, call: draw.pick(CALLS), calls: draw.between(1, 12), ms, whole: draw.chance(0.5) };
+    case "hang-worker":
+    case "hang-page":
+    case "stop":
+    case "freeze":
+    case "way-back":
+      return { ...base, kind, tab, ms };
+    case "open":
+    case "kill-worker":
+    case "kill-broker":
+      return { ...base, kind };
+    default:
+      return { ...base, kind, tab };
+  }
+}

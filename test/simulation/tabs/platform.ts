@@ -1,0 +1,266 @@
+/** What a page, a worker and a shared worker find as globals. Everything here ends in an event of the world, or is seeded. */
+import type { Random } from "../prng.ts";
+import { Broadcasts, BroadcastPort, makeChannel, Port } from "./ports.ts";
+import { Files } from "./files.ts";
+import { LockManager } from "./locks.ts";
+import type { Context, World } from "./world.ts";
+
+/** Evaluates the product anew over these globals (product.ts). */
+export type Product = (globals: Readonly<Record<string, unknown>>) => {
+  readonly openTide: (name: string, options: object) => Promise<unknown>;
+  readonly WorkerHost: new () => { open(options: unknown): Promise<void> };
+  readonly startBroker: () => Promise<unknown>;
+};
+
+/** Busy code is interrupted so long after its worker was terminated; other workers end at once. */
+const TERMINATE_MS = 2_000;
+const EPOCH_MS = 1_700_000_000_000;
+
+export interface Wish {
+  readonly hasSharedWorker: boolean;
+  readonly snapshotsEnd: boolean;
+}
+
+interface Listener {
+  readonly type: string;
+  readonly run: (event: object) => void;
+}
+
+export class Platform {
+  readonly locks: LockManager;
+  readonly files: Files;
+  readonly #broadcasts: Broadcasts;
+  readonly #databases = new Set<string>();
+  readonly #instances = new WeakMap<WebAssembly.Module, WebAssembly.Instance>();
+  /** The shared worker; its pages keep it alive. */
+  broker: { readonly context: Context; connect(port: Port): void; readonly pages: Set<Context> } | undefined;
+  /** Dedicated workers by their page. */
+  readonly workers = new Map<Context, Set<Context>>();
+  onUnhandled: (thrown: unknown) => void = () => undefined;
+
+  constructor(
+    readonly world: World,
+    readonly product: Product,
+    readonly random: Random,
+    readonly wish: Wish,
+  ) {
+    this.locks = new LockManager(world);
+    this.files = new Files(world, wish.snapshotsEnd);
+    this.#broadcasts = new Broadcasts(world);
+  }
+
+  /** Globals that all kinds of contexts have. */
+  #common(context: Context): Record<string, unknown> {
+    const { world, random } = this;
+    const broadcasts = this.#broadcasts;
+    const timers = new Set<number>();
+    let lastTimer = 0;
+    const setTimer = (run: () => void, ms = 0): number => {
+      const id = ++lastTimer;
+      timers.add(id);
+      world.send(Math.max(ms, 0) + random.int(2000) / 1000, "timer", { from: context, to: context }, () => timers.delete(id) && run());
+      return id;
+    };
+    const hex = (): string => random.u32().toString(16).padStart(8, "0");
+    return {
+      navigator: { locks: this.locks.of(context), storage: this.#storage(context) },
+      BroadcastChannel: class extends BroadcastPort {
+        constructor(name: string) {
+          super(context, broadcasts, name);
+        }
+      },
+      MessageChannel: class {
+        constructor() {
+          return makeChannel(context);
+        }
+      },
+      MessagePort: Port,
+      setTimeout: setTimer,
+      clearTimeout: (id: number) => timers.delete(id),
+      performance: {
+        now: () => {
+          const now = context.now();
+          context.tick("clock");
+          return now;
+        },
+      },
+      Date: { now: () => EPOCH_MS + Math.floor(context.now()) },
+      crypto: {
+        randomUUID: () => `${hex()}-${hex()}`,
+        getRandomValues: (array: ArrayBufferView) => {
+          random.fill(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+          return array;
+        },
+      },
+      AbortSignal: {
+        timeout: (ms: number) => {
+          const controller = new AbortController();
+          setTimer(() => controller.abort(new DOMException("too late", "TimeoutError")), ms);
+          return controller.signal;
+        },
+      },
+      indexedDB: this.#indexedDB(context),
+      WebAssembly: { ...wasm, Module: WebAssembly.Module, instantiate: async (module: WebAssembly.Module) => this.#instance(module) },
+      close: () => context.end(),
+    };
+  }
+
+  /** The kernel keeps nothing between two calls, so one instance serves all. */
+  #instance(module: WebAssembly.Module): WebAssembly.Instance {
+    let instance = this.#instances.get(module);
+    if (!instance) this.#instances.set(module, (instance = instances.get(module) ?? new WebAssembly.Instance(module)));
+    instances.set(module, instance);
+    return instance;
+  }
+
+  #storage(context: Context) {
+    return { getDirectory: () => this.files.directory(context), persisted: async () => false, persist: async () => false, estimate: async () => ({ usage: 0, quota: 0 }) };
+  }
+
+  /** Only names: marks that a tide leaves there. */
+  #indexedDB(context: Context) {
+    return {
+      databases: () =>
+        new Promise((resolve) => {
+          this.world.send(this.world.delay(), "databases", { from: context, to: context }, () => resolve([...this.#databases].map((name) => ({ name }))));
+        }),
+      open: (name: string) => {
+        const request = { onsuccess: undefined as (() => void) | undefined, result: { close: () => undefined } };
+        this.world.send(this.world.delay(), "mark", { from: context, to: context }, () => {
+          this.#databases.add(name);
+          request.onsuccess?.();
+        });
+        return request;
+      },
+    };
+  }
+
+  page(name: string): Page {
+    return new Page(this, this.world.context(name), (context) => this.#common(context));
+  }
+
+  worker(page: Context): { readonly Worker: new () => object } {
+    const platform = this;
+    return {
+      Worker: class {
+        onerror: unknown;
+        readonly #context = platform.world.context(`${page.name}w`);
+        constructor() {
+          const context = this.#context;
+          platform.#own(page, context);
+          platform.world.send(platform.world.random.between(5, 30), "worker starts", { from: page, to: context }, () => this.#boot(context));
+        }
+        #host: ((data: unknown) => void) | undefined;
+        readonly #early: unknown[] = [];
+        #boot(context: Context): void {
+          const { WorkerHost } = platform.product(platform.#common(context));
+          this.#host = (data) => void new WorkerHost().open(data);
+          for (const data of this.#early.splice(0)) this.#host(data);
+        }
+        postMessage(data: unknown, transfer: readonly unknown[]): void {
+          // A port of its own carries the first message, because that is how ports move.
+          const { port1, port2 } = makeChannel(page);
+          const inner = new Port(this.#context, port2.detach());
+          inner.onmessage = ({ data: received }) => (this.#host ? this.#host(received) : this.#early.push(received));
+          port1.postMessage(data, transfer);
+        }
+        terminate(): void {
+          platform.terminate(this.#context, page.now());
+        }
+      },
+    };
+  }
+
+  /** Nothing reaches it any more; code that is busy is interrupted some time later. */
+  terminate(worker: Context, now: number): void {
+    if (worker.ending) return;
+    worker.ending = true;
+    this.world.at(Math.min(Math.max(now, worker.ahead), now + TERMINATE_MS), "terminated", () => worker.die());
+  }
+
+  #own(page: Context, worker: Context): void {
+    const workers = this.workers.get(page) ?? new Set();
+    workers.add(worker);
+    this.workers.set(page, workers);
+    page.onDeath.push(() => worker.end(this.random.int(20)));
+    worker.onDeath.push(() => workers.delete(worker));
+  }
+
+  sharedWorker(page: Context): unknown {
+    if (!this.wish.hasSharedWorker) return undefined;
+    const platform = this;
+    return class {
+      readonly port: Port;
+      onerror: unknown;
+      constructor() {
+        const { port1, port2 } = makeChannel(page);
+        this.port = port1;
+        const side = port2.detach();
+        platform.world.send(platform.world.random.between(1, 20), "connect", { from: page }, () => {
+          const { context, connect, pages } = platform.#broker();
+          pages.add(page);
+          page.onDeath.push(() => pages.delete(page) && pages.size === 0 && context.end());
+          connect(new Port(context, side));
+        });
+      }
+    };
+  }
+
+  #broker(): NonNullable<Platform["broker"]> {
+    if (this.broker && !this.broker.context.ending) return this.broker;
+    const context = this.world.context("broker");
+    const scope: { onconnect: ((event: object) => void) | null } = { onconnect: null };
+    void this.product({ ...this.#common(context), globalThis: scope }).startBroker();
+    const connect = (port: Port): void => this.world.send(1, "connected", { to: context }, () => scope.onconnect?.({ ports: [port] }));
+    return (this.broker = { context, connect, pages: new Set() });
+  }
+}
+
+const wasm = { compile: WebAssembly.compile };
+const instances = new WeakMap<WebAssembly.Module, WebAssembly.Instance>();
+
+/** A tab's page: what it shows of itself, and the events that the browser tells it. */
+export class Page {
+  readonly context: Context;
+  readonly product: ReturnType<Product>;
+  readonly makeWorker: () => object;
+  #hidden = false;
+  readonly #listeners: Listener[] = [];
+
+  constructor(platform: Platform, context: Context, common: (context: Context) => Record<string, unknown>) {
+    this.context = context;
+    const listen = (type: string, run: Listener["run"], { signal }: { signal?: AbortSignal } = {}): void => {
+      const listener = { type, run };
+      this.#listeners.push(listener);
+      signal?.addEventListener("abort", () => this.#listeners.splice(this.#listeners.indexOf(listener), 1));
+    };
+    const page = this;
+    const { Worker } = platform.worker(context);
+    this.makeWorker = () => new Worker();
+    this.product = platform.product({
+      ...common(context),
+      Worker,
+      SharedWorker: platform.sharedWorker(context),
+      addEventListener: listen,
+      document: {
+        addEventListener: listen,
+        get visibilityState() {
+          return page.#hidden ? "hidden" : "visible";
+        },
+      },
+    });
+  }
+
+  get hidden(): boolean {
+    return this.#hidden;
+  }
+
+  tell(type: string, event: object = {}): void {
+    for (const listener of [...this.#listeners]) if (listener.type === type) listener.run(event);
+  }
+
+  show(visible: boolean): void {
+    this.#hidden = !visible;
+    this.tell("visibilitychange");
+  }
+}

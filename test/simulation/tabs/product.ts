@@ -1,0 +1,37 @@
+/**
+ * The product's own sources as a function of the platform's globals: evaluated once for each page and worker of a simulated
+ * world, it is there as often as in a browser, each time with state of its own. Nothing in the sources knows of it.
+ */
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { rolldown } from "rolldown";
+import { type PlantedBug, plantedBug } from "../../tooling/planted-bug.ts";
+import type { Product } from "./platform.ts";
+
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+/** Whatever the product may take from the platform. A context that lacks one finds undefined there. */
+const GLOBALS = [
+  "navigator", "BroadcastChannel", "MessageChannel", "MessagePort", "setTimeout", "clearTimeout", "performance", "Date", "crypto", "AbortSignal", "indexedDB",
+  "WebAssembly", "close", "Worker", "SharedWorker", "addEventListener", "document", "globalThis", "fetch", "location", "self",
+];
+
+const ADDRESS = /import\.meta\.url/g;
+
+export async function simulatedProduct(bug?: PlantedBug): Promise<Product> {
+  const planted = bug && plantedBug(bug);
+  const addresses = {
+    name: "addresses",
+    transform: (code: string) => ({ code: code.replace(ADDRESS, '"https://simulated/"'), map: null }),
+  };
+  const bundle = await rolldown({ input: path.join(root, "test/simulation/tabs/product-entry.ts"), cwd: root, platform: "browser", plugins: [...(planted ? [planted] : []), addresses], logLevel: "silent" });
+  const { output } = await bundle.generate({ format: "cjs", codeSplitting: false });
+  await bundle.close();
+  planted?.check();
+  // The product is ours; each context needs it with other globals.
+  const evaluate = new Function("exports", ...GLOBALS, output[0].code) as (...args: unknown[]) => void;
+  return (globals) => {
+    const exports = {};
+    evaluate(exports, ...GLOBALS.map((name) => (name === "globalThis" ? (globals[name] ?? {}) : globals[name])));
+    return exports as ReturnType<Product>;
+  };
+}

@@ -1,0 +1,81 @@
+/** Many histories, one after the other: what the command line, the tests and the planted bugs share. */
+import { Counters } from "../counters.ts";
+import { type Failure, History } from "./history.ts";
+import { makeTabsPlan, type Op, type TabsPlan } from "./plan.ts";
+import type { Product } from "./platform.ts";
+
+export interface TabsFailure extends Failure {
+  readonly seed: number;
+}
+export interface TabsSeeds {
+  readonly seeds: number;
+  readonly twice: number;
+  readonly failures: readonly TabsFailure[];
+  readonly counts: Readonly<Record<string, number>>;
+  readonly hash: string;
+}
+export interface TabsWish {
+  readonly product: Product;
+  readonly kernel: WebAssembly.Module;
+  readonly seeds: Iterable<number>;
+  readonly twice?: (seed: number) => boolean;
+  readonly failuresMax?: number;
+  readonly onSeed?: () => void;
+}
+
+/** What a run of some hundred seeds must have met. */
+export const TABS_EXPECTED: readonly string[] = [
+  "append", "roll.leader", "close-tab.leader", "crash-tab.leader", "close-tide.leader", "kill-worker.leader", "kill-broker", "hang-worker.leader", "hang-page.leader",
+  "stop.leader", "freeze.leader", "way-back.leader", "hide.leader", "stopped.write", "stopped.clock", "stopped.post", "stopped.query", "stopped.file", "write.late", "lock.stolen",
+  "broadcast.late", "broadcast.lost", "snapshot.ended", "via.worker", "via.port", "via.broadcast", "acked.duplicate", "handle.locked",
+];
+
+export async function runTabsSeeds({ product, kernel, seeds, twice, failuresMax = Infinity, onSeed }: TabsWish): Promise<TabsSeeds> {
+  const counters = new Counters();
+  const failures: TabsFailure[] = [];
+  let unhandled: unknown;
+  const note = (reason: unknown): void => void (unhandled ??= reason ?? "a rejection");
+  process.on("unhandledRejection", note);
+  let [count, repeated, hash] = [0, 0, 0];
+  for (const seed of seeds) {
+    const plan = makeTabsPlan(seed);
+    const result = await new History(plan, product, kernel).run();
+    count++;
+    counters.merge(result.counts);
+    for (const char of result.hash) hash = (Math.imul(hash, 31) + char.charCodeAt(0)) | 0;
+    if (result.failure) failures.push({ seed, ...result.failure });
+    else if (unhandled) failures.push({ seed, check: "unhandled-rejection", message: unhandled instanceof Error ? (unhandled.stack ?? unhandled.message) : String(unhandled) });
+    unhandled = undefined;
+    if (twice?.(seed)) {
+      repeated++;
+      const again = await new History(plan, product, kernel).run();
+      if (again.hash !== result.hash) failures.push({ seed, check: "not-repeatable", message: `trace ${result.hash}, then ${again.hash}` });
+    }
+    onSeed?.();
+    if (failures.length >= failuresMax) break;
+  }
+  process.off("unhandledRejection", note);
+  return { seeds: count, twice: repeated, failures, counts: counters.counts, hash: (hash >>> 0).toString(16).padStart(8, "0") };
+}
+
+/** Leaves out operations as long as the same check fails; the shortest plan found. */
+export async function shrinkTabs(seed: number, check: string, product: Product, kernel: WebAssembly.Module, runsMax = 400): Promise<TabsPlan> {
+  let best = makeTabsPlan(seed);
+  let runs = 0;
+  const fails = async (ops: readonly Op[]): Promise<boolean> => {
+    runs++;
+    const plan = { ...best, ops };
+    if ((await new History(plan, product, kernel).run()).failure?.check !== check) return false;
+    best = plan;
+    return true;
+  };
+  for (let size = best.ops.length >> 1; size >= 1 && runs < runsMax; ) {
+    let shorter = false;
+    for (let at = 0; at < best.ops.length && runs < runsMax; ) {
+      if (await fails([...best.ops.slice(0, at), ...best.ops.slice(at + size)])) shorter = true;
+      else at += size;
+    }
+    if (!shorter) size >>= 1;
+  }
+  return best;
+}

@@ -1,0 +1,191 @@
+/**
+ * One origin of one browser, simulated: time, and who runs when. Everything that the platform does later is an event here:
+ * messages, timers, grants of locks, answers of the file system, effects on files. The seed owns the delays, and so every
+ * interleaving; the product runs in between, in the microtasks of an event, and never sees another clock.
+ *
+ *   context   a page, a worker or a shared worker: its own copy of the product over its own globals (context.ts)
+ *   ahead     until then the context is busy, or its process is stopped: what comes waits, and what it does meanwhile takes
+ *             effect only then. So it can be stopped between any two calls of the platform, as between a look at the clock and
+ *             a write.
+ */
+import { Counters } from "../counters.ts";
+import type { Random } from "../prng.ts";
+import { Trace } from "../trace.ts";
+
+export class Context {
+  /** Nothing is delivered any more. */
+  ending = false;
+  dead = false;
+  diedAt = Infinity;
+  /** What it does takes effect then, and what comes waits until then. */
+  ahead = 0;
+  frozen = false;
+  readonly parked: (() => void)[] = [];
+  readonly onDeath: (() => void)[] = [];
+  /** Stops it inside its so manieth call of this kind from now. */
+  trap: { readonly kind: string; calls: number; readonly ms: number; readonly sprung: (until: number) => void } | undefined;
+
+  constructor(
+    readonly world: World,
+    readonly name: string,
+    readonly id: string,
+  ) {}
+
+  now(): number {
+    return Math.max(this.world.now, this.ahead);
+  }
+
+  /** Before each call of the platform. */
+  tick(kind: string): void {
+    const { trap } = this;
+    if (!trap || trap.kind !== kind || --trap.calls > 0) return;
+    this.trap = undefined;
+    this.ahead = this.now() + trap.ms;
+    this.world.note(`stopped.${kind}`);
+    trap.sprung(this.ahead);
+  }
+
+  /** It ends `after` from now; nothing reaches it from now on. A process that is stopped does not get to its end. */
+  end(after = 0): void {
+    if (this.ending) return;
+    this.ending = true;
+    this.world.at(this.world.now + after, "end", () => this.die());
+  }
+
+  thaw(): void {
+    this.frozen = false;
+    for (const goOn of this.parked.splice(0)) goOn();
+  }
+
+  die(): void {
+    if (this.dead) return;
+    this.ending = this.dead = true;
+    this.diedAt = this.world.now;
+    this.world.trace.add(`died ${this.name}`, this.world.now);
+    for (const gone of this.onDeath.splice(0)) gone();
+  }
+}
+
+interface Event {
+  time: number;
+  readonly order: number;
+  readonly word: string;
+  /** Where it is delivered; asked when it is due, since a port may have moved. */
+  readonly to: (() => Context | undefined) | undefined;
+  /** Who sent it, and when: a process that died before that never did. */
+  readonly from: Context | undefined;
+  readonly sentAt: number;
+  readonly run: () => void;
+}
+
+export interface Send {
+  readonly from?: Context | undefined;
+  readonly to?: Context | (() => Context | undefined);
+  /** Events of one lane keep their order. */
+  readonly lane?: { last: number };
+}
+
+const before = (a: Event, b: Event): boolean => a.time < b.time || (a.time === b.time && a.order < b.order);
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+export class World {
+  now = 0;
+  readonly counters = new Counters();
+  readonly trace: Trace;
+  /** Sees every message when it is sent. */
+  onPost: ((context: Context, data: unknown) => void) | undefined;
+  readonly #heap: Event[] = [];
+  #order = 0;
+  #contexts = 0;
+
+  constructor(
+    readonly random: Random,
+    keepLines: boolean,
+  ) {
+    this.trace = new Trace(keepLines);
+  }
+
+  note(name: string): void {
+    this.counters.add(name);
+    this.trace.add(name, this.now);
+  }
+
+  context(name: string): Context {
+    return new Context(this, name, `c${this.#contexts++}`);
+  }
+
+  /** Milliseconds that a message, a grant, an answer takes: mostly a fraction of one, now and then many. */
+  delay(): number {
+    const kind = this.random.int(64);
+    if (kind === 0) return this.random.between(50, 300);
+    return kind < 6 ? this.random.between(1, 20) : this.random.int(1000) / 1000;
+  }
+
+  at(time: number, word: string, run: () => void): void {
+    this.#push({ time, order: this.#order++, word, to: undefined, from: undefined, sentAt: 0, run });
+  }
+
+  /** Something that happens `ms` behind what the sender does now. */
+  send(ms: number, word: string, { from, to, lane }: Send, run: () => void): void {
+    const sentAt = from ? from.now() : this.now;
+    let time = sentAt + ms;
+    if (lane) time = lane.last = Math.max(time, lane.last);
+    this.#push({ time, order: this.#order++, word, to: typeof to === "function" ? to : to && (() => to), from, sentAt, run });
+  }
+
+  /** Runs until `done`, until `until`, or until nothing is left to come; false: not done. */
+  async run(done: () => boolean, until = Infinity): Promise<boolean> {
+    await turn();
+    for (;;) {
+      if (done()) return true;
+      const event = this.#heap[0];
+      if (!event || event.time > until) return false;
+      this.#pop();
+      this.now = Math.max(this.now, event.time);
+      const to = event.to?.();
+      if (event.to && (!to || to.ending)) continue;
+      // Sent by a process that died while it was stopped, before it got there.
+      if (event.from && event.sentAt > event.from.diedAt) continue;
+      if (to?.frozen) {
+        to.parked.push(() => this.#push(event));
+        continue;
+      }
+      if (to && to.ahead > this.now) {
+        event.time = to.ahead;
+        this.#push(event);
+        continue;
+      }
+      this.trace.add(event.word, event.time * 1000);
+      event.run();
+      await turn();
+    }
+  }
+
+  #push(event: Event): void {
+    const heap = this.#heap;
+    let at = heap.push(event) - 1;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!before(event, heap[parent]!)) break;
+      heap[at] = heap[parent]!;
+      at = parent;
+    }
+    heap[at] = event;
+  }
+
+  #pop(): void {
+    const heap = this.#heap;
+    const last = heap.pop()!;
+    if (heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++;
+      if (!before(heap[child]!, last)) break;
+      heap[at] = heap[child]!;
+      at = child;
+    }
+    heap[at] = last;
+  }
+}
