@@ -60,11 +60,11 @@ async function compileKernel(source: NonNullable<OpenOptions["kernel"]>): Promis
 }
 
 async function storageReport({ engine, durability, rejected }: Opened, persist = false): Promise<StorageReport> {
-  // Where locks are, in secure contexts, there is this too; older engines lack some of its methods.
-  const { storage } = navigator;
-  if (persist) await Promise.race([storage.persist(), sleep(PERSIST_WAIT_MS)]);
-  const persisted = await storage.persisted().catch(() => undefined);
-  const { usage, quota } = (await storage.estimate?.().catch(() => undefined)) ?? {};
+  // WebKitGTK has none of it, older engines lack some of its methods.
+  const { storage } = navigator as Partial<Navigator>;
+  if (persist) await Promise.race([storage?.persist(), sleep(PERSIST_WAIT_MS)]);
+  const persisted = await storage?.persisted().catch(() => undefined);
+  const { usage, quota } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
   return { engine, durability, persisted, usageBytes: usage, quotaBytes: quota, rejected };
 }
 
