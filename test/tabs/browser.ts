@@ -1,49 +1,17 @@
 /** Real tabs: pages of one Chromium over one profile on disk, each with a process of its own, and what can happen to each. */
-import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import type { CDPSession, Page } from "playwright";
 import { type Running, startBrowser } from "../crash/browser.ts";
+import { commandOf, ofGroup, TICKS, ticksOf } from "./processes.ts";
 import type { TabConfig, TabPage, TabState } from "./events.ts";
 
 type Method = keyof TabPage;
 
-/** Of processor time, in a second: the kernel's, and the browser takes its figure from there. */
-const TICKS = 100;
 const PROCESS_TRIES = 20;
-
 /** A worker that was deposed is told so by its lock. */
 const DEPOSED = /^Lock broken by another request with the 'steal' option/;
-
-const statOf = (pid: number): string[] => readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /, "").split(" ");
-/** R, S, D, and T for one that is stopped. */
-export const processState = (pid: number): string => statOf(pid)[0]!;
-/** User and system; 0 for one that is gone. */
-export function ticksOf(pid: number): number {
-  try {
-    const stat = statOf(pid);
-    return Number(stat[11]) + Number(stat[12]);
-  } catch {
-    return 0;
-  }
-}
-export const processesOf = (browserPid: number): number[] =>
-  readdirSync("/proc").map(Number).filter((pid) => {
-    try {
-      return pid > 0 && Number(statOf(pid)[2]) === browserPid;
-    } catch {
-      return false;
-    }
-  });
-const renderersOf = (browserPid: number): number[] =>
-  processesOf(browserPid).filter((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--type=renderer");
-    } catch {
-      return false;
-    }
-  });
 
 export class Tab {
   /** It is gone, or soon will be. */
@@ -92,7 +60,7 @@ export class Tab {
   /** Its renderer's process: the browser's own, by name or not, tell nobody; so by the processor time that both name. */
   async process(browserPid: number): Promise<number> {
     await this.session.send("Performance.enable");
-    let candidates = renderersOf(browserPid);
+    let candidates = ofGroup(browserPid).filter((pid) => commandOf(pid).includes("--type=renderer"));
     for (let tries = 0; tries < PROCESS_TRIES; tries++) {
       const { metrics } = await this.session.send("Performance.getMetrics");
       const ticks = metrics.find(({ name }) => name === "ProcessTime")!.value * TICKS;

@@ -5,7 +5,7 @@ export interface TabConfig {
   /** Unique in the run. */
   readonly tab: number;
   readonly name: string;
-  readonly engine: Engine;
+  readonly engine: Engine | "auto";
   /** As if this engine had no SharedWorker. */
   readonly noSharedWorker: boolean;
   /** Between two appends; 0: as fast as it can. */
@@ -36,6 +36,7 @@ export interface TabState {
   readonly acked: number;
   readonly polled: number;
   readonly storage: string;
+  readonly durability: string;
   readonly failures: readonly string[];
   /** The longest that an append has taken. */
   readonly ackMsMax: number;

@@ -11,8 +11,9 @@ import type { Engine } from "../crash/events.ts";
 import { Ledger } from "../crash/ledger.ts";
 import { PLANTS } from "../crash/plants.ts";
 import { setStage, type Stage } from "../crash/stage.ts";
-import { processState, type Tab, TabsBrowser } from "./browser.ts";
+import { type Tab, TabsBrowser } from "./browser.ts";
 import type { TabBrief, Term } from "./events.ts";
+import { stateOf } from "./processes.ts";
 import { type Fault, type Strike, strikeOf } from "./nemesis.ts";
 
 /** Writers take their time: two cores carry eight of them. */
@@ -130,7 +131,7 @@ class LongRun {
       }
       await this.#settle();
     } catch (thrown) {
-      problems.push(String((thrown as Error).stack ?? thrown));
+      problems.push(String((thrown as Error).stack ?? thrown), ...(await this.#standing()));
     }
     const { findings } = check(this.ledger.history);
     const { ledger, browser } = this;
@@ -255,7 +256,7 @@ class LongRun {
       const pid = await tab.process(this.browser.pid);
       at = now();
       process.kill(pid, "SIGSTOP");
-      if (processState(pid) === "T") this.#count("hang that held");
+      if (stateOf(pid) === "T") this.#count("hang that held");
       last(async () => void process.kill(pid, "SIGCONT"));
     } else if (fault === "frozen") {
       // Only a hidden page is frozen.
@@ -293,6 +294,18 @@ class LongRun {
     this.#lasting = [];
     await this.#open();
     await this.#open();
+  }
+
+  /** Who holds what and waits for what: a line for each tab and each lock, for people. */
+  async #standing(): Promise<string[]> {
+    const lasting = this.#lasting.map(({ fault, tab }) => `tab ${tab.number}: ${fault}`);
+    const briefs = this.#awake.map((tab) => within(tab.call("brief"), "", 2000).then(({ role, epoch, acked }) => `tab ${tab.number}: ${role} in term ${epoch}, ${acked} acked`, () => `tab ${tab.number}: no answer`));
+    const locks = async (): Promise<string[]> => {
+      const { held = [], pending = [] } = await this.#awake[0]!.page.evaluate(() => navigator.locks.query());
+      const line = (how: string) => ({ name, mode, clientId }: LockInfo): string => `${how} ${mode} ${name} by ${clientId}`;
+      return [...held.map(line("held")), ...pending.map(line("wanted"))].filter((text) => !text.includes("tidemark-port"));
+    };
+    return [...lasting, ...(await Promise.all(briefs)), ...(await within(locks(), "", 2000).catch(() => ["locks: no answer"]))];
   }
 
   // --- the end -------------------------------------------------------------------------------------------------------

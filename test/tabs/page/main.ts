@@ -126,7 +126,7 @@ const page: TabPage = {
       if (codeOf(thrown) !== "CLOSED") void tell({ type: "problem", text: `follower/${config.tab}: ${String(thrown)}` });
     });
   },
-  state: (): TabState => ({ role: tide.role, via, epoch, events, ackedAt, acked, polled, storage: tide.storage.engine, failures, ackMsMax, closed }),
+  state: (): TabState => ({ role: tide.role, via, epoch, events, ackedAt, acked, polled, storage: tide.storage.engine, durability: tide.storage.durability, failures, ackMsMax, closed }),
   async rest() {
     resting = true;
     await writing;

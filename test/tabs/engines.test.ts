@@ -1,0 +1,137 @@
+/**
+ * The tabs suite in other engines, as far as each goes: Firefox over OPFS without the handles' `mode`, and WebKitGTK, which
+ * has no OPFS, over IndexedDB. Where an engine is not installed one line says so, and its tests are skipped.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { check, printFinding } from "../checker/checker.ts";
+import type { Engine } from "../crash/events.ts";
+import { Ledger } from "../crash/ledger.ts";
+import { setStage, type Stage } from "../crash/stage.ts";
+import type { EngineBrowser, EngineTab } from "./engine.ts";
+import type { Term } from "./events.ts";
+import { FirefoxBrowser, findFirefox } from "./firefox.ts";
+import { findWebKit, WebKitBrowser } from "./webkit.ts";
+
+const [firefox, webkit] = [findFirefox(), findWebKit()];
+if (!firefox) console.log("Firefox is not installed (apt-get install firefox-esr): its tabs are not tested");
+if (!webkit) console.log("WebKitGTK is not installed (apt-get install webkit2gtk-driver xvfb dbus): its tabs are not tested");
+
+let ledger: Ledger;
+let stage: Stage;
+let terms: Term[];
+let names = 0;
+
+beforeAll(async () => {
+  if (!firefox && !webkit) return;
+  ledger = new Ledger();
+  ledger.onNote = (note) => note !== undefined && terms.push(note as Term);
+  stage = await setStage(ledger, undefined, "test/tabs/page");
+});
+afterAll(() => stage?.close());
+
+const now = (): number => performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
+const live = (tabs: readonly EngineTab[]): EngineTab[] => tabs.filter(({ struck }) => !struck);
+
+async function openAll(browser: EngineBrowser, engine: Engine, count: number): Promise<EngineTab[]> {
+  ledger.clear();
+  ledger.problems.length = 0;
+  terms = [];
+  const config = { name: `engines-${names++}`, engine, noSharedWorker: false, pauseMs: 5 };
+  const tabs: EngineTab[] = [];
+  while (tabs.length < count) tabs.push(await browser.open(config));
+  for (const tab of tabs) await tab.call("work");
+  return tabs;
+}
+
+async function leaderOf(tabs: readonly EngineTab[]): Promise<EngineTab> {
+  let found: EngineTab | undefined;
+  await expect.poll(async () => {
+    for (const tab of live(tabs)) if ((await tab.call("brief")).role === "leader") found = tab;
+    return found !== undefined;
+  }).toBe(true);
+  return found!;
+}
+
+/** Milliseconds from the strike to the first ack by the next leader. */
+async function failOver(strike: () => Promise<unknown>): Promise<number> {
+  const epoch = Math.max(0, ...terms.map((term) => term.epoch));
+  const at = now();
+  await strike();
+  const after = (): Term[] => terms.filter((term) => term.epoch > epoch && term.ackedAt > at);
+  await expect.poll(() => after().length, { timeout: 15_000, interval: 20 }).toBeGreaterThan(0);
+  return Math.round(Math.min(...after().map(({ ackedAt }) => ackedAt)) - at);
+}
+
+async function settle(tabs: readonly EngineTab[]): Promise<void> {
+  const left = live(tabs);
+  await Promise.all(left.map((tab) => tab.call("rest")));
+  await Promise.all(left.map((tab) => tab.call("caughtUp")));
+  expect(await left[0]!.call("readAll")).toBeGreaterThan(20);
+  expect(check(ledger.history).findings.map(printFinding).join("\n")).toBe("");
+  expect(ledger.problems).toEqual([]);
+  for (const tab of left) expect((await tab.call("brief")).failures).toEqual([]);
+  for (const tab of left) await tab.close();
+}
+
+async function struck(browser: EngineBrowser, engine: Engine, strikes: readonly ("close" | "crash")[]): Promise<void> {
+  const tabs = await openAll(browser, engine, strikes.length + 2);
+  const states = await Promise.all(tabs.map((tab) => tab.call("state")));
+  expect(states.map(({ storage, role }) => `${storage} ${role}`)).toEqual([`${engine} leader`, ...strikes.map(() => `${engine} follower`), `${engine} follower`]);
+  const times: Record<string, number> = {};
+  for (const strike of strikes) {
+    const leader = await leaderOf(tabs);
+    times[strike] = await failOver(() => leader[strike]());
+  }
+  console.log(`fail-over in ${browser.version} over ${engine}, ms from the strike to the next leader's first ack: ${JSON.stringify(times)}; followers by ${states[1]!.via}`);
+  await settle(tabs);
+}
+
+async function hung(browser: EngineBrowser, engine: Engine): Promise<void> {
+  const tabs = await openAll(browser, engine, 3);
+  const leader = await leaderOf(tabs);
+  let goOn!: () => void;
+  const time = await failOver(async () => (goOn = await leader.stop()));
+  goOn();
+  console.log(`fail-over in ${browser.version} over ${engine}, the leader's process stopped: ${time} ms`);
+  await expect.poll(async () => (await leader.call("brief")).role, { timeout: 10_000 }).toBe("follower");
+  await settle(tabs);
+}
+
+describe.skipIf(!firefox)("Firefox", () => {
+  let browser: FirefoxBrowser;
+  beforeAll(async () => {
+    browser = await FirefoxBrowser.start(stage.url, firefox!);
+  });
+  afterAll(() => browser?.end());
+
+  it("over OPFS: the leader is closed and crashed, and nobody else notices", () => struck(browser, "opfs", ["close", "crash"]));
+  it("over IndexedDB: the same", () => struck(browser, "indexeddb", ["close", "crash"]));
+  it("over OPFS: a leader that hangs is deposed, and follows when it wakes", () => hung(browser, "opfs"));
+
+  it("private windows share a tide whose acks are worth nothing beyond them, and say so", async () => {
+    const hidden = await FirefoxBrowser.start(stage.url, firefox!, true);
+    try {
+      ledger.clear();
+      const config = { name: "private", engine: "auto" as const, noSharedWorker: false, pauseMs: 5 };
+      const [first, second] = [await hidden.open(config), await hidden.open(config)];
+      const offset = await first.call("append", 1);
+      expect(await second.call("append", 2)).toBe(offset + 1);
+      expect(await second.call("readAll")).toBe(2);
+      for (const tab of [first, second]) expect(await tab.call("state")).toMatchObject({ storage: "indexeddb", durability: "none" });
+      expect((await second.call("state")).role).toBe("follower");
+    } finally {
+      await hidden.end();
+    }
+  });
+});
+
+describe.skipIf(!webkit)("WebKitGTK", () => {
+  let browser: WebKitBrowser;
+  beforeAll(async () => {
+    browser = await WebKitBrowser.start(stage.url, webkit!);
+  });
+  afterAll(() => browser?.end());
+
+  it("over IndexedDB: the leader is closed and crashed, and nobody else notices", () => struck(browser, "indexeddb", ["close", "crash"]));
+  it("over IndexedDB: a leader that hangs is deposed, and follows when it wakes", () => hung(browser, "indexeddb"));
+});
