@@ -132,6 +132,7 @@ describe.skipIf(!webkit)("WebKitGTK", () => {
   });
   afterAll(() => browser?.end());
 
-  it("over IndexedDB: the leader is closed and crashed, and nobody else notices", () => struck(browser, "indexeddb", ["close", "crash"]));
+  // No crash: the driver ends its session with the first tab that does.
+  it("over IndexedDB: the leader is closed, and nobody else notices", () => struck(browser, "indexeddb", ["close"]));
   it("over IndexedDB: a leader that hangs is deposed, and follows when it wakes", () => hung(browser, "indexeddb"));
 });
