@@ -1,14 +1,15 @@
 /**
  * `npm run crash -- --rounds N --target chromium|workerd --seed S --json FILE`
  *
- * Kills a real Chromium, its pages and its workers while they write, N times, and checks after each time that nothing that
- * was acknowledged is lost, doubled or changed. A finding is printed with its seed and shortest history; the exit code is
+ * Kills a real Chromium, its pages and its workers while they write (or the edge's workerd: test/edge/kills.ts), N times, and
+ * checks that nothing that was acknowledged is lost, doubled or changed. A finding is printed with its seed and shortest history; the exit code is
  * then 1. `--plant NAME` puts a bug in that must be found (`--plant list` names them).
  */
 import { writeFile } from "node:fs/promises";
 import os from "node:os";
 import { parseArgs } from "node:util";
 import { printFinding } from "../checker/checker.ts";
+import { runKills } from "../edge/kills.ts";
 import { PLANTS } from "./plants.ts";
 import { type CrashResult, type Failure, runRounds } from "./rounds.ts";
 
@@ -48,6 +49,22 @@ function print(result: CrashResult, figures: Record<string, number>): void {
   for (const [name, value] of Object.entries(figures)) console.log(`${number(value).padStart(12)}  ${name}`);
 }
 
+/** The edge: the whole process group of workerd is killed, under 16 writers. */
+async function runWorkerd(rounds: number, seed: number, json: string | undefined): Promise<number> {
+  const { report, counts, ...figures } = await runKills({ rounds, seed, log: (line) => console.error(line) });
+  if (json !== undefined) {
+    const environment = { date: new Date().toISOString(), node: process.version, system: `${os.type()} ${os.release()}`, cores: os.cpus().length };
+    await writeFile(json, `${JSON.stringify({ seed, target: "workerd", figures, counts, anomalies: report.counts, environment }, null, 2)}\n`);
+  }
+  for (const finding of report.findings.slice(0, FINDINGS_SHOWN)) console.log(printFinding(finding));
+  for (const [name, times] of Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${number(times).padStart(12)}  ${name}`);
+  const { acked, absorbed, lost, duplicated, reordered } = figures;
+  const found = report.findings.length > 0;
+  console.log(`seed ${seed}: ${rounds} kills, ${number(acked)} records acked, ${lost} lost, ${duplicated} duplicated, ${reordered} reordered, ${number(absorbed)} resent ones absorbed; ${number(figures.seconds)} s`);
+  if (found) console.log(`again: npm run crash -- --target workerd --seed ${seed} --rounds ${rounds}`);
+  return found || acked === 0 ? 1 : 0;
+}
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
@@ -59,10 +76,7 @@ async function main(): Promise<number> {
     },
   });
   const { target, plant, json } = values;
-  if (target === "workerd") {
-    console.error("There is no edge to kill yet: --target workerd joins when the edge exists. Use --target chromium.");
-    return 2;
-  }
+  if (target === "workerd") return runWorkerd(Number(values.rounds), Number(values.seed), json);
   if (target !== "chromium" || (plant !== undefined && !(plant in PLANTS))) {
     if (plant !== undefined) for (const [name, { what }] of Object.entries(PLANTS)) console.error(`  --plant ${name.padEnd(20)} ${what}`);
     else console.error("--target is chromium or workerd");

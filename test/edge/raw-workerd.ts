@@ -40,8 +40,20 @@ export class RawWorkerd {
     const binary = createRequire(path.join(root, "package.json")).resolve("workerd/bin/workerd");
     // The package's launcher is a script that waits for the real program; the program itself is what has to be killed.
     const { default: program } = createRequire(binary)("workerd") as { default: string };
-    this.#child = spawn(program, ["serve", path.join(this.directory, "config.capnp")], { stdio: ["ignore", "ignore", "ignore"] });
+    this.#child = spawn(program, ["serve", path.join(this.directory, "config.capnp")], { stdio: ["ignore", "ignore", "ignore"], detached: true });
+    process.once("exit", this.#end);
     await this.#answers();
+  }
+
+  /** The whole process group, at once. */
+  readonly #end = (): void => {
+    const child = this.#child;
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    process.kill(-child.pid, "SIGKILL");
+  };
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
   }
 
   async #answers(): Promise<void> {
@@ -57,11 +69,12 @@ export class RawWorkerd {
   /** kill -9, and the end of the process. */
   async kill(): Promise<void> {
     const child = this.#child;
-    this.#child = undefined;
+    process.off("exit", this.#end);
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGKILL");
+    this.#end();
     await ended;
+    this.#child = undefined;
   }
 }
 
