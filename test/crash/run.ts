@@ -76,14 +76,14 @@ async function main(): Promise<number> {
     },
   });
   const { target, plant, json } = values;
+  // Through the exit handlers, so that no browser and no workerd is left behind.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   if (target === "workerd") return runWorkerd(Number(values.rounds), Number(values.seed), json);
   if (target !== "chromium" || (plant !== undefined && !(plant in PLANTS))) {
     if (plant !== undefined) for (const [name, { what }] of Object.entries(PLANTS)) console.error(`  --plant ${name.padEnd(20)} ${what}`);
     else console.error("--target is chromium or workerd");
     return 2;
   }
-  // Through the exit handlers, so that no browser is left behind.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   const [rounds, seed] = [Number(values.rounds), Number(values.seed)];
   const result = await runRounds({ rounds, seed, plant, onRound: (line) => console.error(line) });
   const figures = figuresOf(result);
