@@ -230,7 +230,8 @@ export class Log implements LogApi {
     } catch (thrown) {
       const error = TidemarkError.from(thrown, "STORAGE_FAILED");
       const { poisoned, earlier } = error.details;
-      if (earlier || (!poisoned && this.#store.logEndOffset === group[0]!.baseOffset)) this.#refuse(group, error);
+      // Another log's work may have failed between this one's append and its flush.
+      if ((earlier || !poisoned) && this.#store.logEndOffset === group[0]!.baseOffset) this.#refuse(group, error);
       else this.#poison(error, group);
       return;
     }

@@ -61,6 +61,12 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "producers forgotten on open", file: "src/log/log.ts", find: "log.#producers.record(header, header.baseOffset, nowMs);", replace: "" },
   { name: "producers' snapshot trimmed away", file: "src/store/replace.ts", find: "if (newest && !kept.includes(newest)) kept.unshift(newest);", replace: "", scenario: "emptied" },
   { name: "snapshot ahead of its segment", file: "src/log/log.ts", find: "return this.#written.snapshot(kernel, maxBytes);", replace: "return this.#producers.snapshot(kernel, maxBytes);" },
+  {
+    name: "refused though written",
+    file: "src/log/log.ts",
+    find: "if ((earlier || !poisoned) && this.#store.logEndOffset === group[0]!.baseOffset)",
+    replace: "if (earlier || (!poisoned && this.#store.logEndOffset === group[0]!.baseOffset))",
+  },
   { name: "gap in sequences accepted", file: "src/log/producer-state.ts", find: "if (received === expected) return undefined;", replace: "if (received >= expected) return undefined;" },
   { name: "queue forgotten by ifEnd", file: "src/log/log.ts", find: "options.ifEnd !== this.#end)", replace: "options.ifEnd !== this.#store.logEndOffset)" },
   { name: "tombstone dropped early", file: "src/log/compaction.ts", find: "return !tombstonesDue;", replace: "return false;" },

@@ -117,7 +117,8 @@ export async function send(sending: Sending): Promise<void> {
     const { code, details } = life.judge(`append of ${describe(batch)}`, error, sending.allowed());
     trace.add(code);
     counters.add(`append.${code}`);
-    const refused = REFUSALS.includes(code) || (code === "QUOTA_EXCEEDED" && details["poisoned"] !== true && !life.broken);
+    // `earlier`: the store had failed before, by another log's work, and did nothing for this batch.
+    const refused = REFUSALS.includes(code) || (details["earlier"] === true && code !== "OUTCOME_UNKNOWN") || (code === "QUOTA_EXCEEDED" && details["poisoned"] !== true && !life.broken);
     if (refused && sending.first && batch.state === "sent" && batch.underWay === 1) {
       batch.state = "refused";
       if (!producer.anonymous) producer.refusedAt = Math.min(producer.refusedAt ?? Infinity, batch.baseSequence);
@@ -131,7 +132,8 @@ export async function send(sending: Sending): Promise<void> {
 /** What may be answered when an earlier batch of the same producer was refused, or a limit was met. */
 export function honestRefusals(life: Life, producer: Producer, model: LogModel, others = producer.underWay > 0): string[] {
   const codes: string[] = life.volume.slotsRefused ? ["QUOTA_EXCEEDED", "OUT_OF_ORDER_SEQUENCE"] : [];
-  if (producer.refusedAt !== undefined || others) codes.push("OUT_OF_ORDER_SEQUENCE");
+  // A store that failed takes back what was only accepted.
+  if (producer.refusedAt !== undefined || others || life.volume.failed) codes.push("OUT_OF_ORDER_SEQUENCE");
   if (model.rotted && (model.start > 0 || model.plan.compaction)) codes.push("OUT_OF_ORDER_SEQUENCE");
   if (model.plan.queueAppendsMax < 100) codes.push("BACKPRESSURE");
   return codes;
