@@ -6,6 +6,7 @@
  *   segment  base_offset PK │ next_offset │ bytes, batches, records, max_timestamp, created_at, sealed_at, compacted, epoch
  *   meta     "log": start, end of trimmed things, epoch │ "producers": offset, then the log's snapshot
  *   damage   from_offset PK │ to_offset │ position, bytes, reason
+ *   archive  which sealed segments are in object storage instead (archive-tables.ts); their chunks are gone, their rows stay
  *
  *   append → one INSERT INTO chunk of at most 1 MiB; at 4 MiB or 1,024 rows also a row in segment and one in meta
  *   open   → the rows behind the last segment are scanned, checksums and all: next offset, epoch and producers come from there
@@ -19,10 +20,14 @@
  */
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
-import { type BatchHeader, nextOffsetOf, readHeader, stampLeaderEpoch } from "../src/record/format.ts";
+import { type BatchHeader, nextOffsetOf } from "../src/record/format.ts";
 import { concat } from "../src/store/bytes.ts";
 import type { FetchedBatches, LogRecovery, LogStore, QuarantinedRange, ReplacementSegment, SegmentInfo } from "../src/store/log-store.ts";
+import type { Segment } from "../src/store/segment.ts";
+import { Archive, type SegmentToWrite } from "./archive.ts";
+import type { ArchiveEntry } from "./archive-tables.ts";
 import { damageIn, hops } from "./chunk-hops.ts";
+import { infoOf, rowsOf } from "./chunk-rows.ts";
 import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow, type Sql } from "./chunk-tables.ts";
 
 /** A segment is sealed at this size, or at so many rows: what a waking object has to scan. */
@@ -40,6 +45,8 @@ export interface ChunkLogOptions {
   /** Where a new log begins: a fork continues its source's offsets. */
   readonly baseOffset?: number;
   readonly segmentBytes?: number;
+  /** Reads segments that have moved to object storage. */
+  readonly archive?: Archive;
   /** Run inside the transaction of a seal and of an append: what they write is there together with it, or not at all. */
   readonly onSealed?: (nextOffset: number) => void;
   readonly onAppended?: (nextOffset: number) => void;
@@ -57,6 +64,9 @@ export class ChunkLog implements LogStore {
   readonly #kernel: Kernel;
   readonly #now: () => number;
   readonly #segmentBytes: number;
+  readonly #archive: Archive;
+  /** Sealed segments in object storage, by base offset. */
+  readonly #moved = new Map<number, Segment>();
   #sealed: SegmentRow[];
   #active: SegmentRow;
   #activeChunks: number;
@@ -78,6 +88,8 @@ export class ChunkLog implements LogStore {
     const meta = this.#tables.log() ?? { start: baseOffset, end: baseOffset, epoch: 0 };
     this.#start = meta.start;
     this.#sealed = this.#tables.segments();
+    this.#archive = options.archive ?? new Archive(undefined, kernel);
+    for (const entry of this.#tables.archive.kept()) this.#moved.set(entry.baseOffset, this.#archive.open(entry));
     this.#damage = this.#tables.damage();
     const remembered = this.#damage.length;
     const base = Math.max(meta.end, this.#sealed.at(-1)?.nextOffset ?? 0);
@@ -134,7 +146,7 @@ export class ChunkLog implements LogStore {
     return this.#flushed;
   }
   get quarantined(): readonly QuarantinedRange[] {
-    return this.#damage.filter((range) => range.to > this.#start);
+    return [...this.#damage, ...[...this.#moved.values()].flatMap(({ damage }) => damage)].filter((range) => range.to > this.#start);
   }
   segments(): readonly SegmentInfo[] {
     const shown = this.#sealed.filter((segment) => segment.nextOffset > this.#start);
@@ -213,9 +225,19 @@ export class ChunkLog implements LogStore {
       this.#saveLog(offset);
       this.#tables.deleteBelow(end);
     });
+    this.#retire(0, end);
     this.#sealed = kept;
     this.#start = offset;
     this.#damage = this.#damage.filter((range) => range.to > offset);
+  }
+
+  /** What was in object storage is no longer part of the log; its rows are doomed already. */
+  #retire(from: number, to: number): void {
+    for (const [baseOffset, segment] of this.#moved) {
+      if (baseOffset < from || baseOffset >= to) continue;
+      this.#archive.retire(segment);
+      this.#moved.delete(baseOffset);
+    }
   }
 
   /** What can't be derived any more once the rows it came from are gone. */
@@ -225,7 +247,7 @@ export class ChunkLog implements LogStore {
 
   async replace(from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void> {
     this.#check();
-    const inputs = this.#sealed.filter((segment) => segment.baseOffset >= from && segment.nextOffset <= to);
+    const inputs = this.#sealed.filter(({ baseOffset, nextOffset }) => baseOffset >= from && nextOffset <= to);
     if (inputs[0]?.baseOffset !== from || inputs.at(-1)?.nextOffset !== to) {
       throw new TidemarkError("INVALID_ARGUMENT", "no sealed segments cover this range", { from, to });
     }
@@ -235,6 +257,7 @@ export class ChunkLog implements LogStore {
       this.#tables.deleteRange(from, to);
       for (const output of outputs) made.push(this.#writeOutput(output));
     });
+    this.#retire(from, to);
     this.#sealed = [...this.#sealed.filter((segment) => segment.nextOffset <= from), ...made, ...this.#sealed.filter((segment) => segment.baseOffset >= to)];
   }
 
@@ -288,12 +311,35 @@ export class ChunkLog implements LogStore {
     if (!(from >= logStartOffset && from <= logEndOffset)) {
       throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${from} is not in the log`, { offset: from, logStartOffset, logEndOffset });
     }
-    if (verify) this.#examine(from);
     const limit = Math.min(limitOffset, logEndOffset);
+    for (let at = from; at < limit; ) {
+      const { moved, end } = this.#place(at, limit);
+      if (!moved && verify) this.#examine(at);
+      const found = moved ? await this.#archive.read(moved, at, maxBytes, limit, verify) : this.#readRows(at, maxBytes, end);
+      // Trimmed, compacted or moved while we waited.
+      if (moved?.retired) return this.read(from, maxBytes, limitOffset, verify);
+      if (found && found.bytes.length > 0) return found;
+      // A hole that compaction left.
+      at = end;
+    }
+    return { bytes: NOTHING, nextOffset: from };
+  }
+
+  /** Who has what stands at `at`: a segment in object storage, or the rows up to the next one that is there. */
+  #place(at: number, limit: number): { readonly moved: Segment | undefined; readonly end: number } {
+    const index = this.#sealed.findIndex(({ nextOffset }) => nextOffset > at);
+    const first = this.#sealed[index];
+    const moved = first && this.#moved.get(first.baseOffset);
+    if (moved) return { moved, end: Math.min(limit, first.nextOffset) };
+    const next = first && this.#sealed.slice(index).find(({ baseOffset }) => this.#moved.has(baseOffset));
+    return { moved, end: Math.min(limit, next?.baseOffset ?? limit) };
+  }
+
+  #readRows(from: number, maxBytes: number, limit: number): FetchedBatches {
     const found: Uint8Array[] = [];
     let nextOffset = from;
     let room = maxBytes;
-    for (const row of from < limit ? this.#tables.chunksAround(from) : []) {
+    for (const row of this.#tables.chunksAround(from)) {
       if (row.baseOffset >= limit) break;
       const part = this.#part(row, from, room, limit, found.length === 0);
       if (part.bytes.length > 0) found.push(part.bytes);
@@ -309,7 +355,7 @@ export class ChunkLog implements LogStore {
     let start = -1;
     let end = 0;
     let nextOffset = from;
-    const answer = (stopped: boolean) => ({ bytes: start < 0 ? NOTHING : row.bytes.subarray(start, end), nextOffset, stopped });
+    const answer = (stopped: boolean) => ({ bytes: row.bytes.subarray(Math.max(start, 0), end), nextOffset, stopped });
     try {
       for (const { header, position } of this.#hops(row, from)) {
         const next = nextOffsetOf(header);
@@ -343,8 +389,7 @@ export class ChunkLog implements LogStore {
   /** Checks every byte of the rows of the segment around `offset`, and remembers what is bad. */
   #examine(offset: number): void {
     const segment = this.#sealed.find((each) => each.nextOffset > offset) ?? this.#active;
-    for (const row of this.#tables.chunksFrom(segment.baseOffset)) {
-      if (row.baseOffset >= segment.nextOffset) break;
+    for (const row of this.#tables.chunksOf(segment)) {
       for (const range of damageIn(this.#kernel, row, segment.compacted)) {
         if (this.#damage.some(({ from, to }) => from === range.from && to === range.to)) continue;
         this.#damage.push(range);
@@ -356,6 +401,13 @@ export class ChunkLog implements LogStore {
   async offsetForTimestamp(timestamp: number): Promise<number | undefined> {
     for (const segment of [...this.#sealed, this.#active]) {
       if (segment.nextOffset <= this.#start || segment.maxTimestamp < timestamp) continue;
+      const moved = this.#moved.get(segment.baseOffset);
+      if (moved) {
+        const found = await this.#archive.offsetForTimestamp(moved, timestamp, this.#start);
+        if (moved.retired) return this.offsetForTimestamp(timestamp);
+        if (found !== undefined) return found;
+        continue;
+      }
       for (const baseOffset of this.#tables.chunksByTime(segment, timestamp)) {
         const row = this.#tables.chunkAt(baseOffset);
         for (const { header } of this.#hops(row)) {
@@ -367,48 +419,82 @@ export class ChunkLog implements LogStore {
   }
 
   async *headers(from: number): AsyncGenerator<BatchHeader> {
-    for (const row of this.#tables.chunksAround(from)) {
-      for (const { header } of this.#hops(row)) if (header.baseOffset >= from) yield header;
+    for (const segment of [...this.#sealed, this.#active]) {
+      if (segment.nextOffset <= from) continue;
+      const moved = this.#moved.get(segment.baseOffset);
+      if (moved) for await (const header of this.#archive.headers(moved)) if (header.baseOffset >= from) yield header;
+      for (const row of this.#tables.chunksOf(segment)) for (const { header } of this.#hops(row)) if (header.baseOffset >= from) yield header;
     }
   }
 
   async producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined> {
     return this.#tables.producers();
   }
-}
 
-function infoOf(segment: SegmentRow): SegmentInfo {
-  const { epoch: _, ...rest } = segment;
-  return { ...rest, state: segment.sealedAt === undefined ? "active" : "sealed", offsetEntries: 0, timeEntries: 0, slot: undefined, bodyPosition: undefined };
-}
+  // --- object storage ----------------------------------------------------------------------------------------------
 
-/** Batches joined into rows as full as they may be. With an epoch it is stamped into each batch. */
-function rowsOf(batches: readonly Uint8Array[], epoch: number | undefined, writtenAt: number): (ChunkRow & { readonly batches: number })[] {
-  const rows: (ChunkRow & { readonly batches: number })[] = [];
-  let run: Uint8Array[] = [];
-  let size = 0;
-  const end = () => {
-    if (run.length === 0) return;
-    const headers = run.map((batch) => readHeader(batch));
-    rows.push({
-      baseOffset: headers[0]!.baseOffset,
-      nextOffset: nextOffsetOf(headers.at(-1)!),
-      maxTimestamp: headers.reduce((max, header) => Math.max(max, header.maxTimestamp), -1),
-      recordCount: headers.reduce((sum, header) => sum + header.recordCount, 0),
-      writtenAt,
-      crc: null,
-      bytes: concat(run),
-      batches: run.length,
-    });
-    run = [];
-    size = 0;
-  };
-  for (const batch of batches) {
-    if (size + batch.length > CHUNK_BYTES_MAX) end();
-    if (epoch !== undefined) stampLeaderEpoch(batch, epoch);
-    run.push(batch);
-    size += batch.length;
+  /** The log is about to be deleted: what is in object storage is doomed. In the caller's transaction. */
+  forgetMoved(): void {
+    this.#tables.archive.forget();
+    this.#retire(0, Infinity);
   }
-  end();
-  return rows;
+
+  /** Where the oldest segment that can move begins. */
+  get firstToMove(): number | undefined {
+    return this.#sealed.find((row) => this.#canMove(row))?.baseOffset;
+  }
+
+  /** What a reader must know of the segments that moved, from the one that holds `offset` on, as far as they are one run. */
+  movedFrom(offset: number, limit: number): ArchiveEntry[] {
+    const found: ArchiveEntry[] = [];
+    for (const { baseOffset, nextOffset } of this.#sealed) {
+      if (nextOffset <= offset) continue;
+      const moved = this.#moved.get(baseOffset);
+      const entry = moved && this.#archive.entryOf(moved);
+      if (!entry || moved.damage.length > 0 || found.length >= limit || (found.length === 0 && baseOffset > offset)) break;
+      found.push(entry);
+    }
+    return found;
+  }
+
+  /** What is damaged stays where the damage is known. */
+  #canMove({ baseOffset, nextOffset, batches }: SegmentRow): boolean {
+    const isDamaged = this.#damage.some(({ from, to }) => from < nextOffset && to > baseOffset);
+    return batches > 0 && nextOffset > this.#start && !isDamaged && !this.#moved.has(baseOffset);
+  }
+
+  /** The oldest sealed segment that is still rows and is whole. */
+  segmentToMove(): (SegmentToWrite & { readonly row: SegmentRow }) | undefined {
+    this.#check();
+    for (const row of this.#sealed) {
+      const { baseOffset, nextOffset, epoch, createdAt, sealedAt = 0, compacted } = row;
+      if (!this.#canMove(row)) continue;
+      this.#examine(baseOffset);
+      if (!this.#canMove(row)) continue;
+      const snapshot = this.#tables.producers();
+      const before = this.#moved.get(this.#sealed[this.#sealed.indexOf(row) - 1]?.baseOffset ?? -1);
+      return {
+        row, baseOffset, nextOffset, epoch, createdAt, sealedAt, compacted, body: concat([...this.#tables.chunksOf(row)].map(({ bytes }) => bytes)),
+        producers: snapshot?.offset === nextOffset ? snapshot.bytes : NOTHING,
+        previousFooterCrc: before?.sealed?.footerCrc ?? 0,
+      };
+    }
+    return undefined;
+  }
+
+  /**
+   * The segment is in object storage: that is noted and its rows go, in one transaction. False where it is no longer the
+   * segment that was read (trimmed, compacted): then the object is an orphan and is doomed. Crash: before or after.
+   */
+  moved(row: SegmentRow, entry: ArchiveEntry): boolean {
+    this.#check();
+    const isSame = this.#sealed.includes(row) && row.nextOffset === entry.sealed.nextOffset && row.nextOffset > this.#start;
+    this.#change(() => {
+      if (!isSame) return this.#tables.archive.doom(entry.key);
+      this.#tables.archive.keep(entry, Math.trunc(this.#now()));
+      this.#tables.deleteChunks(row.baseOffset, row.nextOffset);
+    });
+    if (isSame) this.#moved.set(row.baseOffset, this.#archive.open(entry));
+    return isSame;
+  }
 }

@@ -3,6 +3,7 @@
  * them. The interface `Sql` is the part of a Durable Object's SQLite that is needed, so that Node's SQLite serves tests as well.
  */
 import type { QuarantinedRange } from "../src/store/log-store.ts";
+import { ARCHIVE_SCHEMA, ArchiveTables } from "./archive-tables.ts";
 
 /** Our bound; the platform's is 2 MB for a whole row, and its local runtime enforces none. */
 export const CHUNK_BYTES_MAX = 1024 * 1024;
@@ -61,6 +62,7 @@ const SCHEMA = [
   `CREATE TABLE IF NOT EXISTS damage(from_offset INTEGER PRIMARY KEY, to_offset INTEGER NOT NULL, position INTEGER NOT NULL,
      bytes INTEGER NOT NULL, reason TEXT NOT NULL) STRICT`,
   `CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID`,
+  ARCHIVE_SCHEMA,
 ];
 /** What one statement fetches, by the size of the rows before. */
 const PAGE_ROWS_MAX = 64;
@@ -81,7 +83,11 @@ const chunkOf = (row: SqlRow): ChunkRow => ({
 });
 
 export class ChunkTables {
-  constructor(readonly sql: Sql) {}
+  readonly archive: ArchiveTables;
+
+  constructor(readonly sql: Sql) {
+    this.archive = new ArchiveTables(sql);
+  }
 
   create(): void {
     for (const statement of SCHEMA) this.#run(statement);
@@ -113,6 +119,13 @@ export class ChunkTables {
       from = last.baseOffset + 1;
       const bytes = page.reduce((sum, row) => sum + row.bytes.length, 0);
       limit = Math.max(1, Math.min(PAGE_ROWS_MAX, limit * 2, Math.floor((PAGE_BYTES * page.length) / Math.max(1, bytes))));
+    }
+  }
+
+  *chunksOf({ baseOffset, nextOffset }: SegmentRow): Generator<ChunkRow> {
+    for (const row of this.chunksFrom(baseOffset)) {
+      if (row.baseOffset >= nextOffset) return;
+      yield row;
     }
   }
 
@@ -156,14 +169,20 @@ export class ChunkTables {
     );
   }
 
+  /** With what lies in object storage. */
   deleteBelow(offset: number): void {
     this.deleteRange(0, offset);
     this.#run("DELETE FROM damage WHERE to_offset <= ?", offset);
   }
 
   deleteRange(from: number, to: number): void {
-    this.#run("DELETE FROM chunk WHERE base_offset >= ? AND base_offset < ?", from, to);
+    this.deleteChunks(from, to);
     this.#run("DELETE FROM segment WHERE base_offset >= ? AND base_offset < ?", from, to);
+    this.archive.doomRange(from, to);
+  }
+
+  deleteChunks(from: number, to: number): void {
+    this.#run("DELETE FROM chunk WHERE base_offset >= ? AND base_offset < ?", from, to);
   }
 
   damage(): QuarantinedRange[] {

@@ -4,7 +4,8 @@
  */
 import { badRequest, BODY_BYTES_MAX, HttpError } from "./http.ts";
 import { formatOffset, H, mediaType, readRequestOf } from "./protocol.ts";
-import type { Stream } from "./stream.ts";
+import type { ReadResult, Stream } from "./stream.ts";
+import { bodyOf } from "./stream-codec.ts";
 
 export function refusal({ status, message }: { readonly status: number; readonly message: string }): HttpError {
   return new HttpError(status, status === 404 ? "NOT_FOUND" : status === 409 ? "CONFLICT" : "BAD_REQUEST", message);
@@ -25,6 +26,21 @@ export function forkOffset(text: string): number {
   const { offset } = readRequestOf(new URL(`x:/?offset=${encodeURIComponent(text)}`));
   if (typeof offset !== "number") throw badRequest("an offset is needed");
   return offset;
+}
+
+/** Data of a catch-up read, whoever has read them. */
+export function readAnswer({ id, contentType }: { readonly id: string; readonly contentType: string }, found: ReadResult, asked: Headers, isNow = false): Response {
+  const headers: Record<string, string> = { "content-type": contentType, [H.next]: formatOffset(found.nextOffset) };
+  if (found.upToDate) headers[H.upToDate] = "true";
+  if (found.ended) headers[H.closed] = "true";
+  if (isNow) headers["cache-control"] = "no-store";
+  else {
+    headers["etag"] = `"${id}:${found.from}:${found.nextOffset}${found.ended ? ":c" : ""}"`;
+    headers["cache-control"] = "public, max-age=60, stale-while-revalidate=300";
+    if (asked.get("if-none-match")?.includes(headers["etag"])) return new Response(null, { status: 304, headers });
+  }
+  // An empty array, not an empty body: what a reader parses is JSON at the tail as well.
+  return new Response(new Blob(bodyOf(found.values, mediaType(contentType) === "application/json") as BlobPart[]), { status: 200, headers });
 }
 
 interface Wanted {

@@ -24,6 +24,7 @@ export const H = {
 } as const;
 
 export const STREAM_PREFIX = "/v1/stream/";
+export const SEGMENT_PREFIX = "/v1/segment/";
 
 const DIGITS = 16;
 const RESERVED = "0".repeat(DIGITS);

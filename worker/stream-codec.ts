@@ -4,6 +4,7 @@
  */
 import type { Kernel } from "../src/kernel/types.ts";
 import { BatchBuilder, type Header } from "../src/record/batch-builder.ts";
+import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
 import { CHUNK_BYTES_MAX } from "./chunk-tables.ts";
 import { badRequest, HttpError } from "./http.ts";
 
@@ -80,6 +81,21 @@ export function batchesOf(kernel: Kernel, values: readonly Uint8Array[], headers
   });
   if (builder.count > 0) batches.push(builder.build(owner));
   return batches;
+}
+
+/** The values of stored records in [from, to), checksums checked: whoever decodes looks. */
+export async function valuesIn(kernel: Kernel, bytes: Uint8Array, from: number, to: number): Promise<Uint8Array[]> {
+  const values: Uint8Array[] = [];
+  for (const bytesOfBatch of splitBatches(bytes)) {
+    const batch = await decodeBatch(kernel, bytesOfBatch);
+    if (batch.isControl) continue;
+    for (let i = 0; i < batch.count; i++) {
+      const offset = batch.offsetAt(i);
+      const value = offset >= from && offset < to ? batch.valueAt(i) : null;
+      if (value !== null) values.push(value);
+    }
+  }
+  return values;
 }
 
 const COMMA = encoder.encode(",");

@@ -15,11 +15,12 @@ import { Log } from "../src/log/log.ts";
 import type { AppendResult } from "../src/log/types.ts";
 import { nextOffsetOf, readHeader, stampBaseOffset } from "../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
+import type { Archive } from "./archive.ts";
 import { ChunkLog } from "./chunk-log.ts";
 import { ChunkTables, CHUNK_BYTES_MAX, type Sql } from "./chunk-tables.ts";
 import { badRequest, HttpError } from "./http.ts";
 import { formatOffset, H, mediaType, type Producer } from "./protocol.ts";
-import { batchesOf, valuesOf } from "./stream-codec.ts";
+import { batchesOf, valuesIn, valuesOf } from "./stream-codec.ts";
 import { stateHeaders, StreamState } from "./stream-state.ts";
 
 export interface StreamConfig {
@@ -47,6 +48,8 @@ export interface StreamConfig {
 export interface StreamHost {
   readonly sql: Sql;
   readonly kernel: Kernel;
+  /** Reads segments in object storage. */
+  readonly archive: Archive;
   now(): number;
   /** Resolves in a later turn: appends that arrive meanwhile form the next group. */
   breathe(): Promise<void>;
@@ -54,6 +57,8 @@ export interface StreamHost {
   readSource(path: string, from: number, limit: number, maxBytes: number): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }>;
   /** The log's end has moved, or the stream was closed. */
   onChange(end: number, closed: boolean): void;
+  /** A segment was sealed, in this very turn. */
+  onSealed(): void;
   /** What is in memory can no longer be trusted: start anew. */
   abort(reason: string): void;
 }
@@ -103,6 +108,7 @@ const SETTINGS = {
 
 export class Stream {
   readonly log: Log;
+  readonly store: ChunkLog;
   readonly #host: StreamHost;
   readonly #tables: ChunkTables;
   #config: StreamConfig;
@@ -116,11 +122,12 @@ export class Stream {
   #touchedAt: number;
   readonly #slackMs: number;
 
-  private constructor(host: StreamHost, tables: ChunkTables, config: StreamConfig, log: Log, state: StreamState, isNew: boolean) {
+  private constructor(host: StreamHost, tables: ChunkTables, config: StreamConfig, { log, store }: { log: Log; store: ChunkLog }, state: StreamState, isNew: boolean) {
     this.#host = host;
     this.#tables = tables;
     this.#config = config;
     this.log = log;
+    this.store = store;
     this.#state = state;
     this.#touchedAt = config.touchedAt;
     this.#slackMs = isNew ? 0 : ((config.ttl ?? 0) * 1000) / TOUCH_STEPS;
@@ -148,7 +155,11 @@ export class Stream {
     const now = () => host.now();
     const store = new ChunkLog({
       sql, kernel, now, name: config.path, baseOffset: config.fork?.offset ?? 0,
-      onSealed: (offset) => stream?.saveState(offset),
+      archive: host.archive,
+      onSealed: (offset) => {
+        stream?.saveState(offset);
+        host.onSealed();
+      },
       onAppended: (offset) => stream?.appended(offset),
     });
     const log = await Log.open({ store, kernel, clock: { now }, settings: SETTINGS, breathe: () => host.breathe() });
@@ -156,7 +167,7 @@ export class Stream {
     const { offset, state: text } = saved === undefined ? { offset: log.logStartOffset } : (JSON.parse(String(saved)) as { offset: number; state: string });
     const state = StreamState.from(text);
     await replay(kernel, log, state, Math.max(offset, log.logStartOffset));
-    stream = new Stream(host, tables, config, log, state, isNew);
+    stream = new Stream(host, tables, config, { log, store }, state, isNew);
     return stream;
   }
 
@@ -378,24 +389,12 @@ export class Stream {
       const limit = this.tail;
       const found = await this.readBatches(nextOffset, limit, room);
       if (found.nextOffset === nextOffset) break;
-      room -= await this.#collect(found.bytes, nextOffset, found.nextOffset, values);
+      values.push(...(await valuesIn(this.#host.kernel, found.bytes, nextOffset, found.nextOffset)));
+      room -= Math.max(found.bytes.length, 1);
       nextOffset = found.nextOffset;
     }
     const upToDate = nextOffset >= this.tail;
     return { values, from, nextOffset, upToDate, ended: upToDate && this.closed };
-  }
-
-  async #collect(bytes: Uint8Array, from: number, to: number, values: Uint8Array[]): Promise<number> {
-    for (const bytesOfBatch of splitBatches(bytes)) {
-      const batch = await decodeBatch(this.#host.kernel, bytesOfBatch);
-      if (batch.isControl) continue;
-      for (let i = 0; i < batch.count; i++) {
-        const offset = batch.offsetAt(i);
-        const value = offset >= from && offset < to ? batch.valueAt(i) : null;
-        if (value !== null) values.push(value);
-      }
-    }
-    return Math.max(bytes.length, 1);
   }
 
   /** Where a fork begins, and the part of the next message that it takes with it. */

@@ -1,0 +1,205 @@
+/**
+ * Old records without waking the object. A sealed segment in object storage never changes, so once the object has said which
+ * segments there are (a manifest, remembered for a minute), the Worker reads them itself: through the data centre's cache, else from
+ * R2. Clients see plain 200 answers, the same bytes and ETags that the object would give. Whatever goes wrong here is
+ * left to the object: it knows what is damaged, gone or compacted.
+ *
+ *   GET /v1/stream/<path>?offset=…   manifest known? ──▶ index, then one range of batches ──▶ answer
+ *                                    else ask the object: it answers with a manifest, or with the data where it has them
+ *   GET /v1/segment/<path>/<name>    the whole segment (docs/format.md), by range too: immutable, for readers of batches
+ *
+ * A manifest may be a minute old, as any cached answer of the stream may be. Streams with a TTL give none: reading slides it.
+ */
+import type { Segment } from "../src/store/segment.ts";
+import { Archive, type ObjectSource } from "./archive.ts";
+import type { ArchiveEntry } from "./archive-tables.ts";
+import { type Bucket, bucketSource, objectKey, SEGMENT_NAME } from "./archiver.ts";
+import { BATCHES_TYPE } from "./batches.ts";
+import type { Env } from "./env.ts";
+import { HttpError } from "./http.ts";
+import { edgeKernel } from "./kernel.ts";
+import { readAnswer } from "./log-answers.ts";
+import { formatOffset, H, readRequestOf, SEGMENT_PREFIX } from "./protocol.ts";
+import type { Stream } from "./stream.ts";
+import { valuesIn } from "./stream-codec.ts";
+
+/** To an object: the asking Worker can read segments. From it: the body is a manifest. */
+export const MANIFEST_HEADER = "x-tidemark-manifest";
+const MANIFEST_MS = 60_000;
+const STREAMS_MAX = 1_000;
+const INDEXES_MAX = 64;
+const READ_BYTES = 1024 * 1024;
+const CACHE_SECONDS = 86_400;
+
+/** What an object says of its segments, from the wanted offset on. */
+export interface Manifest {
+  readonly id: string;
+  readonly contentType: string;
+  readonly start: number;
+  readonly entries: readonly ArchiveEntry[];
+}
+const MANIFEST_ENTRIES_MAX = 128;
+
+/** What an object tells an asking Worker; undefined where it has to read for itself. */
+export function manifestOf(stream: Stream, url: URL): Manifest | undefined {
+  const { offset } = readRequestOf(url);
+  const { id, contentType, ttl, fork } = stream.config;
+  if (offset === "now" || ttl !== undefined || (fork && (offset === "start" || offset < fork.offset))) return undefined;
+  const { start } = stream;
+  const entries = stream.store.movedFrom(offset === "start" ? start : offset, MANIFEST_ENTRIES_MAX);
+  return entries.length === 0 ? undefined : { id, contentType, start, entries };
+}
+
+export interface Background {
+  waitUntil(work: Promise<unknown>): void;
+}
+
+const manifests = new Map<string, { readonly until: number; readonly manifest: Manifest }>();
+/** Their indexes; keys are never used twice, so they are never stale. */
+const indexes = new Map<string, Segment>();
+
+/** Puts newest last, and drops the oldest above `max`. */
+function remember<T>(map: Map<string, T>, key: string, value: T, max: number): void {
+  map.delete(key);
+  map.set(key, value);
+  for (const oldest of map.keys()) {
+    if (map.size <= max) break;
+    map.delete(oldest);
+  }
+}
+
+const bucketOf = (env: Env): Bucket | undefined => env.SEGMENTS as unknown as Bucket | undefined;
+
+const cacheOf = (): Cache | undefined => (globalThis as { caches?: { default?: Cache } }).caches?.default;
+/** No host of ours: only a name under which the cache keeps the object. */
+const cacheUrl = (key: string): string => `https://segment.invalid/${encodeURIComponent(key)}`;
+const filling = new Set<string>();
+
+/** Keeps a whole segment in this data centre's cache. */
+async function fill(bucket: Bucket, key: string): Promise<void> {
+  const cache = cacheOf();
+  if (!cache || filling.has(key)) return;
+  filling.add(key);
+  try {
+    const object = await bucket.get(key);
+    if (!object) return;
+    const headers = { "cache-control": `public, max-age=${CACHE_SECONDS}`, "content-length": String(object.size) };
+    await cache.put(cacheUrl(key), new Response(await object.arrayBuffer(), { headers }));
+  } finally {
+    filling.delete(key);
+  }
+}
+
+/** A range from the cache, if the whole is there. */
+async function cached(key: string, offset: number, length: number): Promise<Uint8Array | undefined> {
+  const headers = { range: `bytes=${offset}-${offset + length - 1}` };
+  const hit = await cacheOf()?.match(new Request(cacheUrl(key), { headers })).catch(() => undefined);
+  if (hit?.status === 206) return new Uint8Array(await hit.arrayBuffer());
+  void hit?.body?.cancel();
+  return undefined;
+}
+
+function sourceOf(bucket: Bucket, background: Background | undefined): ObjectSource {
+  const direct = bucketSource(bucket)!;
+  return {
+    async range(key, offset, length) {
+      const found = background && (await cached(key, offset, length));
+      if (found) return found;
+      background?.waitUntil(fill(bucket, key).catch(() => undefined));
+      return direct.range(key, offset, length);
+    },
+  };
+}
+
+export interface OldRead {
+  readonly env: Env;
+  readonly tenant: string;
+  readonly path: string;
+  readonly url: URL;
+  readonly headers: Headers;
+  readonly background: Background | undefined;
+  /** Asks the object; `own` headers speak for the Worker. */
+  readonly ask: (own: Record<string, string>) => Promise<Response>;
+}
+
+/** A catch-up read: from segments where the offset is in one, else from the object. */
+export async function readThrough(read: OldRead): Promise<Response> {
+  const { env, tenant, path, url, ask } = read;
+  const bucket = bucketOf(env);
+  if (!bucket || url.searchParams.has("timestamp")) return ask({});
+  const { offset } = readRequestOf(url);
+  if (offset === "now") return ask({});
+  const name = `${encodeURIComponent(tenant)}/${path}`;
+  let manifest = manifests.get(name);
+  if (manifest && (manifest.until < Date.now() || !entryFor(manifest.manifest, offset))) manifest = undefined;
+  if (!manifest) {
+    const answer = await ask({ [MANIFEST_HEADER]: "1" });
+    if (answer.headers.get(MANIFEST_HEADER) === null) return answer;
+    manifest = { until: Date.now() + MANIFEST_MS, manifest: (await answer.json()) as Manifest };
+    remember(manifests, name, manifest, STREAMS_MAX);
+  }
+  const found = await fromSegments(read, manifest.manifest, offset, bucket).catch(() => undefined);
+  if (found) return found;
+  manifests.delete(name);
+  return ask({});
+}
+
+function entryFor({ start, entries }: Manifest, offset: number | "start"): ArchiveEntry | undefined {
+  const from = offset === "start" ? start : offset;
+  return entries.find(({ baseOffset, sealed }) => baseOffset <= from && from < sealed.nextOffset);
+}
+
+async function fromSegments(read: OldRead, manifest: Manifest, offset: number | "start", bucket: Bucket): Promise<Response | undefined> {
+  const entry = entryFor(manifest, offset);
+  if (!entry) return undefined;
+  const kernel = await edgeKernel();
+  const archive = new Archive(sourceOf(bucket, read.background), kernel);
+  const segment = indexes.get(entry.key) ?? archive.open(entry);
+  archive.attach(segment, entry);
+  const from = offset === "start" ? manifest.start : offset;
+  const found = await archive.read(segment, from, READ_BYTES, entry.sealed.nextOffset);
+  if (segment.damage.length > 0 || !found) return undefined;
+  remember(indexes, entry.key, segment, INDEXES_MAX);
+  const { bytes, nextOffset } = found;
+  if (read.headers.get("accept") === BATCHES_TYPE) {
+    const link = `<${SEGMENT_PREFIX}${encodeURI(read.path)}/${entry.key.slice(entry.key.lastIndexOf("/") + 1)}>; rel="segment"`;
+    const headers = { "content-type": BATCHES_TYPE, [H.next]: formatOffset(nextOffset), "cache-control": "no-store", vary: "accept", link };
+    return new Response(bytes as BodyInit, { status: 200, headers });
+  }
+  const values = await valuesIn(kernel, bytes, from, nextOffset);
+  return readAnswer(manifest, { values, from, nextOffset, upToDate: false, ended: false }, read.headers);
+}
+
+const RANGE = /^bytes=(\d{1,10})-(\d{1,10})?$/;
+
+/** GET and HEAD of a whole segment. Who may read the path has been checked. */
+export async function segmentResponse(request: Request, env: Env, tenant: string, rest: string, background: Background | undefined): Promise<Response> {
+  const missing = new HttpError(404, "NOT_FOUND", "no such segment");
+  const slash = rest.lastIndexOf("/");
+  const name = rest.slice(slash + 1);
+  const bucket = bucketOf(env);
+  if (!bucket || slash <= 0 || !SEGMENT_NAME.test(name)) throw missing;
+  const key = await objectKey(tenant, rest.slice(0, slash), name);
+  const etag = `"${name}"`;
+  const headers: Record<string, string> = {
+    etag, "accept-ranges": "bytes", "content-type": "application/vnd.tidemark.segment", "cache-control": "public, max-age=31536000, immutable",
+  };
+  if (request.headers.get("if-none-match")?.includes(etag)) return new Response(null, { status: 304, headers });
+  const [, first, last] = RANGE.exec(request.headers.get("range") ?? "") ?? [];
+  if (first === undefined) {
+    const object = await bucket.get(key);
+    if (!object) throw missing;
+    background?.waitUntil(fill(bucket, key).catch(() => undefined));
+    return new Response(request.method === "HEAD" ? null : await object.arrayBuffer(), { status: 200, headers: { ...headers, "content-length": String(object.size) } });
+  }
+  const offset = Number(first);
+  const length = last === undefined ? 2 ** 32 : Number(last) - offset + 1;
+  if (length <= 0) throw new HttpError(416, "BAD_REQUEST", "no such range");
+  const object = await bucket.get(key, { range: { offset, length } }).catch(() => {
+    throw new HttpError(416, "BAD_REQUEST", "no such range");
+  });
+  if (!object) throw missing;
+  const bytes = await object.arrayBuffer();
+  headers["content-range"] = `bytes ${offset}-${offset + bytes.byteLength - 1}/${object.size}`;
+  return new Response(request.method === "HEAD" ? null : bytes, { status: 206, headers });
+}
