@@ -62,14 +62,15 @@ export class Tab {
     await this.session.send("Performance.enable");
     let candidates = ofGroup(browserPid).filter((pid) => commandOf(pid).includes("--type=renderer"));
     for (let tries = 0; tries < PROCESS_TRIES; tries++) {
+      const before = candidates.map(ticksOf);
       const { metrics } = await this.session.send("Performance.getMetrics");
       const ticks = metrics.find(({ name }) => name === "ProcessTime")!.value * TICKS;
-      const near = candidates.filter((pid) => Math.abs(ticksOf(pid) - ticks) <= 2);
+      const near = candidates.filter((pid, i) => before[i]! - 1 <= ticks && ticks <= ticksOf(pid) + 1);
       if (near.length === 1) return near[0]!;
       if (near.length > 1) candidates = near;
       await this.page.evaluate((ms) => {
         for (const until = performance.now() + ms; performance.now() < until; );
-      }, 30 + 30 * (this.number % 5));
+      }, 30);
     }
     throw new Error(`nobody knows the process of tab ${this.number}`);
   }

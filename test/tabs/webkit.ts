@@ -64,6 +64,8 @@ export class WebKitBrowser implements EngineBrowser {
   #tabs = 0;
   #last: Promise<unknown> = Promise.resolve();
   #session = "";
+  /** The window that it began with. */
+  #first = "";
   version = "";
 
   private constructor(
@@ -85,6 +87,7 @@ export class WebKitBrowser implements EngineBrowser {
     const { sessionId, capabilities } = await made.#command<{ sessionId: string; capabilities: { browserVersion: string } }>("POST", "/session", { capabilities: { alwaysMatch } });
     made.#session = `/session/${sessionId}`;
     made.version = `WebKitGTK ${capabilities.browserVersion}`;
+    made.#first = await made.#command("GET", `${made.#session}/window`);
     await made.#command("POST", `${made.#session}/timeouts`, { script: SCRIPT_MS });
     return made;
   }
@@ -121,6 +124,8 @@ export class WebKitBrowser implements EngineBrowser {
     return this.#inTurn(async () => {
       await this.#choose(handle);
       await this.#command("DELETE", `${this.#session}/window`);
+      // No command goes to a window that is gone, not even the one that makes the next.
+      await this.#choose(this.#first);
     });
   }
 
