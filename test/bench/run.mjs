@@ -5,6 +5,7 @@
  *     npm run bench -- --json FILE     also as JSON: { ratios, figures, targets, environment }
  *     npm run bench -- --quick         tiny sizes: shows that everything runs, measures nothing
  *     npm run bench -- --only append   workloads whose name begins so
+ *     npm run bench -- --target edge   the edge instead: test/bench/edge/run.ts
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -13,6 +14,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright";
 import { build, preview } from "vite";
+import { node } from "../tooling/child.mjs";
 import { CHROMIUM_ARGS, ensureChromium, root } from "../tooling/setup.mjs";
 
 const PEERS = path.join(root, "test/bench/peers");
@@ -184,11 +186,12 @@ function print({ ratios, figures, targets }) {
 }
 
 export async function main(args) {
-  const { values } = parseArgs({ args, options: { json: { type: "string" }, quick: { type: "boolean" }, only: { type: "string" } } });
-  if (!existsSync(path.join(PEERS, "node_modules"))) {
+  const { values } = parseArgs({ args, options: { json: { type: "string" }, quick: { type: "boolean" }, only: { type: "string" }, target: { type: "string", default: "browser" } } });
+  if (!existsSync(path.join(PEERS, "node_modules", "@durable-streams"))) {
     console.error("installing the peers …");
     execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: PEERS, stdio: ["ignore", "ignore", "inherit"] });
   }
+  if (values.target === "edge") return node([path.join(root, "test/tooling/run-ts.mjs"), "test/bench/edge/run.ts", ...args]);
   const page = { configFile: false, root: path.join(root, "test/bench/page"), logLevel: "error", base: "./", worker: { format: "es" } };
   const outDir = path.join(root, ".cache/bench");
   await build({ ...page, build: { outDir, emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 } });

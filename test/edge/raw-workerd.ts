@@ -8,6 +8,7 @@ import { createServer } from "node:net";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { rolldown } from "rolldown";
+import { plantedBug, type PlantedBug } from "../tooling/planted-bug.ts";
 
 const root = process.cwd();
 
@@ -15,6 +16,8 @@ export interface RawOptions {
   /** Where the bundle, the configuration and the state go. */
   readonly directory: string;
   readonly settings?: Readonly<Record<string, string>>;
+  /** Pieces of the source that this one has differently. */
+  readonly plants?: readonly PlantedBug[];
 }
 
 export class RawWorkerd {
@@ -28,9 +31,9 @@ export class RawWorkerd {
     this.url = `http://127.0.0.1:${port}`;
   }
 
-  static async create({ directory, settings = { TIDEMARK_OPEN_ACCESS: "loopback" } }: RawOptions): Promise<RawWorkerd> {
+  static async create({ directory, settings = { TIDEMARK_OPEN_ACCESS: "loopback" }, plants = [] }: RawOptions): Promise<RawWorkerd> {
     mkdirSync(path.join(directory, "state"), { recursive: true });
-    await bundle(directory);
+    await bundle(directory, plants);
     const port = await freePort();
     writeFileSync(path.join(directory, "config.capnp"), configuration(directory, port, settings));
     return new RawWorkerd(directory, port);
@@ -78,17 +81,19 @@ export class RawWorkerd {
   }
 }
 
-async function bundle(directory: string): Promise<void> {
+async function bundle(directory: string, plants: readonly PlantedBug[]): Promise<void> {
+  const planted = plants.map((plant) => plantedBug(plant));
   const bundled = await rolldown({
     input: path.join(root, "worker", "index.ts"),
     cwd: root,
     platform: "browser",
     external: [/^cloudflare:/],
-    plugins: [{ name: "wasm", resolveId: (id: string) => (id.endsWith(".wasm") ? { id: "./release.wasm", external: true } : null) }],
+    plugins: [...planted, { name: "wasm", resolveId: (id: string) => (id.endsWith(".wasm") ? { id: "./release.wasm", external: true } : null) }],
     logLevel: "warn",
   });
   await bundled.write({ file: path.join(directory, "index.js"), format: "esm", codeSplitting: false });
   await bundled.close();
+  for (const plant of planted) plant.check();
   copyFileSync(path.join(root, ".cache", "kernel", "release.wasm"), path.join(directory, "release.wasm"));
 }
 

@@ -1,0 +1,239 @@
+/**
+ * `npm run bench -- --target edge`: the worker in local workerd, against itself without group commit and against the published
+ * Durable Streams server with its file store, on one machine, in one run. Contenders take turns, ratios are made round by
+ * round, and the smallest counts.
+ *
+ *     npm run bench -- --target edge --json FILE     { ratios, figures, targets, rounds, environment }
+ *     npm run bench -- --target edge --quick         tiny sizes: shows that everything runs, measures nothing
+ *     npm run bench -- --target edge --only append   workloads whose name begins so
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { RawWorkerd } from "../../edge/raw-workerd.ts";
+import { releaseKernel } from "../../tooling/kernels.ts";
+import type { PlantedBug } from "../../tooling/planted-bug.ts";
+import { appendRate, catchUp, create, fill } from "./load.ts";
+import { batchRate, deliver } from "./sockets.ts";
+
+const MIB = 1024 * 1024;
+const FULL = { rounds: 4, appendMs: 3_000, batches: 2_000, commits: 512, rowBatches: 1_000, followers: 1_000, appends: 60, catchUp: 100 };
+const QUICK = { rounds: 1, appendMs: 200, batches: 20, commits: 16, rowBatches: 20, followers: 20, appends: 3, catchUp: 5 };
+
+/** Smallest ratios; a figure's largest or smallest value. */
+const TARGETS: Readonly<Record<string, number>> = { "append.http64.vsNoGroupCommit": 1.7, "append.http64.vsDurableStreamsServer": 3, "catchup100MB.vsDurableStreamsServer": 3 };
+const AT_LEAST: Readonly<Record<string, number>> = { "append.websocket.batch1000.recordsPerSecond": 200_000 };
+const AT_MOST: Readonly<Record<string, number>> = { "write.bytesPerPayloadByte.64KiB": 2.5, "write.rowsPerMillionRecords.batch1000": 1_100 };
+
+/** Each append is a commit of its own, as soon as it comes. */
+const NO_GROUP_COMMIT: readonly PlantedBug[] = [
+  { name: "one append per commit", file: "src/log/log.ts", find: "const group = this.#queue;\n      this.#queue = [];\n      this.#queueBytes = 0;", replace: "const group = this.#queue.splice(0, 1);\n      if (group.length > 0) this.#queueBytes -= group[0].batch.length;" },
+  { name: "no waiting for others", file: "src/log/log.ts", find: "await this.#breathe?.();", replace: "" },
+];
+/** Rows as the platform bills them, told to whoever asks for the root. */
+const COUNTING: readonly PlantedBug[] = [
+  { name: "rows counted", file: "worker/log-object.ts", find: "exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,",
+    replace: "exec: (query, ...bindings) => { const cursor = storage.sql.exec(query, ...bindings) as any; const rows = [...cursor]; (globalThis as any).rows = ((globalThis as any).rows ?? 0) + cursor.rowsWritten; return rows as Iterable<SqlRow>; }," },
+  { name: "rows told", file: "worker/index.ts", find: "handle(request, env", replace: "new URL(request.url).pathname === \"/rows\" ? Promise.resolve(new Response(String((globalThis as any).rows ?? 0))) : handle(request, env" },
+];
+
+type Rounds = Record<string, number[]>;
+interface Result {
+  readonly ratios: Record<string, number>;
+  readonly figures: Record<string, number>;
+  readonly targets: Record<string, boolean>;
+  /** Every round's ratio, in the order of the rounds. */
+  readonly rounds: Rounds;
+  environment: Record<string, unknown>;
+}
+
+const least = (values: readonly number[]): number => Math.min(...values);
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+const note = (text: string): void => void process.stderr.write(`  ${text}\n`);
+const number = (value: number): string => (value >= 1000 ? Math.round(value).toLocaleString("en-US") : value.toFixed(2));
+
+const kilobytes = (pid: number, file: string, field: RegExp): number => Number(field.exec(readFileSync(`/proc/${pid}/${file}`, "utf8"))?.[1] ?? NaN);
+const residentMiB = (pid: number): number => kilobytes(pid, "status", /VmRSS:\s+(\d+)/) / 1024;
+const writtenBytes = (pid: number): number => kilobytes(pid, "io", /^write_bytes: (\d+)/m);
+
+/** What the workloads run against, each in a process and a directory of its own. */
+class Contenders {
+  readonly #directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-bench-edge-"));
+  readonly #workers: RawWorkerd[] = [];
+  readonly #children: ChildProcess[] = [];
+
+  async worker(name: string, plants: readonly PlantedBug[] = []): Promise<RawWorkerd> {
+    const worker = await RawWorkerd.create({ directory: path.join(this.#directory, name), plants });
+    await worker.start();
+    this.#workers.push(worker);
+    return worker;
+  }
+
+  async peer(): Promise<{ readonly url: string; readonly pid: number }> {
+    const child = spawn(process.execPath, ["durable-streams.js", path.join(this.#directory, "peer")], { cwd: path.join(process.cwd(), "test/bench/peers"), stdio: ["ignore", "pipe", "inherit"] });
+    this.#children.push(child);
+    const url = await new Promise<string>((resolve, reject) => {
+      child.stdout.on("data", (text: Buffer) => {
+        const found = /http:\/\/\S+/.exec(String(text));
+        if (found) resolve(found[0]);
+      });
+      child.once("exit", () => reject(new Error("the peer ended")));
+    });
+    return { url, pid: child.pid! };
+  }
+
+  async end(): Promise<void> {
+    for (const child of this.#children) child.kill("SIGKILL");
+    for (const worker of this.#workers) await worker.kill();
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+type Size = typeof FULL;
+const STREAM = "/v1/stream/bench";
+
+async function versus(rounds: number, names: readonly string[], one: (name: string, round: number) => Promise<number>): Promise<number[][]> {
+  const all: number[][] = names.map(() => []);
+  for (let round = 0; round < rounds; round++) {
+    // Each time another one begins: a machine that gets slower is nobody's disadvantage.
+    for (let i = 0; i < names.length; i++) {
+      const at = (i + round) % names.length;
+      all[at]!.push(await one(names[at]!, round));
+    }
+    note(`round ${round + 1}: ${names.map((name, i) => `${name} ${number(all[i]!.at(-1)!)}`).join(", ")}`);
+  }
+  return all;
+}
+
+function keep(result: Result, key: string, ours: readonly number[], theirs: readonly number[]): void {
+  const ratios = ours.map((value, i) => value / theirs[i]!);
+  result.rounds[key] = ratios;
+  result.ratios[key] = least(ratios);
+}
+
+const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders: Contenders) => Promise<void>>> = {
+  async append(result, size, contenders) {
+    const urls: Record<string, string> = { tidemark: (await contenders.worker("grouped")).url, alone: (await contenders.worker("alone", NO_GROUP_COMMIT)).url, peer: (await contenders.peer()).url };
+    const names = Object.keys(urls);
+    const rates = await versus(size.rounds, names, async (name, round) => {
+      const address = `${urls[name]}${STREAM}/append/${round}`;
+      await create(address);
+      return appendRate(address, { connections: 64, bytes: 1024, ms: size.appendMs });
+    });
+    names.forEach((name, i) => (result.figures[`append.http64.${name}.appendsPerSecond`] = median(rates[i]!)));
+    keep(result, "append.http64.vsNoGroupCommit", rates[0]!, rates[1]!);
+    keep(result, "append.http64.vsDurableStreamsServer", rates[0]!, rates[2]!);
+  },
+  async catchup(result, size, contenders) {
+    const worker = await contenders.worker("catchup");
+    const peer = await contenders.peer();
+    const urls: Record<string, string> = { tidemark: worker.url, peer: peer.url };
+    for (const url of Object.values(urls)) {
+      await create(`${url}${STREAM}/catchup`);
+      await fill(`${url}${STREAM}/catchup`, MIB, size.catchUp);
+    }
+    const pids: Record<string, number> = { tidemark: worker.pid!, peer: peer.pid };
+    const growth: Record<string, number[]> = { tidemark: [], peer: [] };
+    const names = Object.keys(urls);
+    await catchUp(`${urls["tidemark"]}${STREAM}/catchup`);
+    const rates = await versus(size.rounds + 1, names, async (name) => {
+      const before = residentMiB(pids[name]!);
+      let most = before;
+      const watch = setInterval(() => (most = Math.max(most, residentMiB(pids[name]!))), 20);
+      const { bytes, ms } = await catchUp(`${urls[name]}${STREAM}/catchup`);
+      clearInterval(watch);
+      if (bytes !== size.catchUp * MIB) throw new Error(`${name} gave ${bytes} bytes`);
+      growth[name]!.push(most - before);
+      return bytes / MIB / (ms / 1000);
+    });
+    names.forEach((name, i) => {
+      result.figures[`catchup100MB.${name}.MiBPerSecond`] = median(rates[i]!);
+      result.figures[`catchup100MB.${name}.residentGrowthMiB`] = Math.max(...growth[name]!);
+    });
+    keep(result, "catchup100MB.vsDurableStreamsServer", rates[0]!, rates[1]!);
+  },
+  async websocket(result, size, contenders) {
+    const { url } = await contenders.worker("websocket");
+    const kernel = await releaseKernel();
+    const rates: number[] = [];
+    for (let round = 0; round < size.rounds; round++) {
+      const address = `${url}${STREAM}/websocket/${round}`;
+      await create(address);
+      rates.push(await batchRate(address, kernel, { records: 1000, bytes: 100, batches: size.batches, inFlight: 32 }));
+      note(`round ${round + 1}: ${number(rates.at(-1)!)} records/s`);
+    }
+    result.figures["append.websocket.batch1000.recordsPerSecond"] = median(rates);
+    result.figures["append.websocket.batch1000.recordsPerSecond.least"] = least(rates);
+  },
+  async write(result, size, contenders) {
+    const worker = await contenders.worker("write", COUNTING);
+    const kernel = await releaseKernel();
+    const address = `${worker.url}${STREAM}/write`;
+    await create(address);
+    await fill(address, 64 * 1024, 16);
+    const before = writtenBytes(worker.pid!);
+    await fill(address, 64 * 1024, size.commits);
+    result.figures["write.bytesPerPayloadByte.64KiB"] = (writtenBytes(worker.pid!) - before) / (size.commits * 64 * 1024);
+    const rows = async (): Promise<number> => Number(await (await fetch(`${worker.url}/rows`)).text());
+    await create(`${address}/rows`);
+    const started = await rows();
+    // One after the other: each batch is a commit, the worst there is.
+    await batchRate(`${address}/rows`, kernel, { records: 1000, bytes: 100, batches: size.rowBatches, inFlight: 1 });
+    result.figures["write.rowsPerMillionRecords.batch1000"] = ((await rows()) - started) * (1_000 / size.rowBatches);
+  },
+  async followers(result, size, contenders) {
+    const worker = await contenders.worker("followers");
+    const address = `${worker.url}${STREAM}/followers`;
+    await create(address);
+    const before = residentMiB(worker.pid!);
+    let standing = before;
+    const delivery = await deliver(address, await releaseKernel(), { followers: size.followers, appends: size.appends, everyMs: 250 }, () => (standing = residentMiB(worker.pid!)));
+    if (delivery.deliveries !== size.followers * size.appends) throw new Error(`${delivery.deliveries} deliveries`);
+    Object.assign(result.figures, {
+      "followers1000.delivery.p50Ms": delivery.p50Ms,
+      "followers1000.delivery.p99Ms": delivery.p99Ms,
+      "followers1000.delivery.maxMs": delivery.maxMs,
+      "followers1000.residentGrowthMiB.connected": standing - before,
+      "followers1000.residentGrowthMiB.delivered": residentMiB(worker.pid!) - before,
+    });
+  },
+};
+
+function judge(result: Result): void {
+  for (const [name, target] of Object.entries(TARGETS)) if (name in result.ratios) result.targets[name] = result.ratios[name]! >= target;
+  for (const [name, target] of Object.entries(AT_LEAST)) if (name in result.figures) result.targets[name] = result.figures[name]! >= target;
+  for (const [name, target] of Object.entries(AT_MOST)) if (name in result.figures) result.targets[name] = result.figures[name]! <= target;
+}
+
+function print({ ratios, figures, targets, rounds }: Result): void {
+  const met = (name: string): string => (name in targets ? (targets[name] ? "met" : "MISSED") : "");
+  console.log("\nratios (least of the rounds; higher is better)");
+  for (const [name, ratio] of Object.entries(ratios)) {
+    console.log(`  ${name.padEnd(44)} ${ratio.toFixed(2).padStart(8)}   target ${TARGETS[name]}: ${met(name)}   rounds ${rounds[name]!.map((value) => value.toFixed(2)).join(" ")}`);
+  }
+  console.log("figures");
+  for (const [name, figure] of Object.entries(figures)) {
+    const bound = name in AT_LEAST ? `   at least ${number(AT_LEAST[name]!)}: ` : name in AT_MOST ? `   at most ${number(AT_MOST[name]!)}: ` : "";
+    console.log(`  ${name.padEnd(58)} ${number(figure).padStart(12)}${bound}${met(name)}`);
+  }
+}
+
+const { values } = parseArgs({ options: { target: { type: "string" }, json: { type: "string" }, quick: { type: "boolean" }, only: { type: "string" } } });
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+const result: Result = { ratios: {}, figures: {}, targets: {}, rounds: {}, environment: {} };
+for (const [name, workload] of Object.entries(WORKLOADS)) {
+  if (values.only !== undefined && !name.startsWith(values.only)) continue;
+  console.error(name);
+  const contenders = new Contenders();
+  try {
+    await workload(result, values.quick ? QUICK : FULL, contenders);
+  } finally {
+    await contenders.end();
+  }
+}
+result.environment = { date: new Date().toISOString(), node: process.version, cores: os.cpus().length, processor: os.cpus()[0]!.model, system: `${os.type()} ${os.release()}`, quick: values.quick === true };
+judge(result);
+print(result);
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);

@@ -1,0 +1,89 @@
+/** Load over the WebSocket dialect, through the library's own client. */
+import type { Kernel } from "../../../src/kernel/types.ts";
+import { BatchBuilder } from "../../../src/record/batch-builder.ts";
+import { type EdgeLog, EdgeSocket, type Wire } from "../../../src/sync/socket-client.ts";
+import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
+
+export async function connect(address: string): Promise<EdgeLog> {
+  const socket = new WebSocket(address.replace("http", "ws"));
+  socket.binaryType = "arraybuffer";
+  await new Promise<void>((resolve, reject) => {
+    socket.addEventListener("open", () => resolve(), { once: true });
+    socket.addEventListener("error", () => reject(new Error("no socket")), { once: true });
+  });
+  return EdgeSocket.bind(socket as unknown as Wire);
+}
+
+/** Batches of one idempotent producer, each encoded and numbered when it is sent. */
+class Batches {
+  readonly #builder: BatchBuilder;
+  #sequence = 0;
+
+  constructor(kernel: Kernel, records: number, bytes: number, readonly producerId: number) {
+    this.#builder = new BatchBuilder(kernel);
+    for (let i = 0; i < records; i++) this.#builder.tryAppend({ key: null, value: new Uint8Array(bytes).fill(97 + (i % 26)), timestamp: 1_000 + i });
+  }
+  next(): Uint8Array {
+    const batch = this.#builder.build({ producerId: this.producerId, producerEpoch: 0, baseSequence: this.#sequence });
+    this.#sequence += this.#builder.count;
+    return batch;
+  }
+}
+
+/** Records per second into one log, with `inFlight` batches on their way. */
+export async function batchRate(address: string, kernel: Kernel, { records, bytes, batches, inFlight }: { readonly records: number; readonly bytes: number; readonly batches: number; readonly inFlight: number }): Promise<number> {
+  const log = await connect(address);
+  const source = new Batches(kernel, records, bytes, Math.floor(Math.random() * 2 ** 40));
+  const started = performance.now();
+  let left = batches;
+  await Promise.all(Array.from({ length: inFlight }, async () => {
+    while (left-- > 0) await log.append([source.next()]);
+  }));
+  const rate = (records * batches * 1000) / (performance.now() - started);
+  log.socket.close();
+  return rate;
+}
+
+export interface Delivery {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+  readonly deliveries: number;
+}
+
+/** Followers of one log, each on a socket of its own; an append every so often; how long until each has it. */
+export async function deliver(address: string, kernel: Kernel, { followers, appends, everyMs }: { readonly followers: number; readonly appends: number; readonly everyMs: number }, standing: () => void): Promise<Delivery> {
+  const decoder = new TextDecoder();
+  const logs: EdgeLog[] = [];
+  for (let i = 0; i < followers; i += 50) logs.push(...(await Promise.all(Array.from({ length: Math.min(50, followers - i) }, () => connect(address)))));
+  const took: number[] = [];
+  const reading = logs.map(async (log) => {
+    for await (const { bytes } of log.follow("latest", { windowBytes: 64 * 1024 })) {
+      const now = performance.now();
+      for (const part of splitBatches(bytes)) {
+        const text = decoder.decode((await decodeBatch(kernel, part)).valueAt(0)!);
+        if (text.startsWith("end")) return;
+        took.push(now - Number(text.split(" ")[0]));
+      }
+    }
+  });
+  // Each follow stands once its socket has answered what came behind it.
+  await Promise.all(logs.map((log) => log.fetch("latest")));
+  standing();
+  const writer = await connect(address);
+  const send = (text: string): Promise<unknown> => {
+    const builder = new BatchBuilder(kernel);
+    builder.tryAppend({ key: null, value: new TextEncoder().encode(text), timestamp: 1_000 });
+    return writer.append([builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 })]);
+  };
+  for (let i = 0; i < appends; i++) {
+    await send(`${performance.now()} ${"x".repeat(80)}`);
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  }
+  await send("end");
+  await Promise.all(reading);
+  for (const log of [...logs, writer]) log.socket.close();
+  took.sort((a, b) => a - b);
+  const at = (p: number): number => took[Math.min(took.length - 1, Math.floor(took.length * p))] ?? NaN;
+  return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1), deliveries: took.length };
+}
