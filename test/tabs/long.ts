@@ -27,6 +27,8 @@ const LEADERLESS_MS = 15_000;
 
 export interface LongOptions {
   readonly seconds: number;
+  /** Goes on until there were so many strikes. */
+  readonly stepsMin?: number;
   readonly seed: number;
   /** Default 8. */
   readonly tabs?: number | undefined;
@@ -125,7 +127,8 @@ class LongRun {
     const { problems } = this.ledger;
     try {
       while (this.#tabs.length < (this.options.tabs ?? 8)) await this.#open();
-      while (performance.now() - started < this.options.seconds * 1000 && problems.length + this.browser.problems.length < PROBLEMS_MAX) {
+      const { seconds, stepsMin = 0 } = this.options;
+      while ((performance.now() - started < seconds * 1000 || this.#steps < stepsMin) && problems.length + this.browser.problems.length < PROBLEMS_MAX) {
         const strike = strikeOf(this.options.seed, this.#steps++);
         await within(this.#step(strike), `${strike.fault} in step ${this.#steps}`, 3 * STEP_MS);
       }

@@ -40,6 +40,7 @@ const TASKS = {
   bench: { kernel: true, node24: true, chromium: true, run: async (args) => (await import(pathToFileURL(path.join(root, "test", "bench", "run.mjs")).href)).main(args) },
   sim: { kernel: true, node24: true, run: program("test/simulation/run.ts") },
   crash: { kernel: true, node24: true, chromium: true, run: program("test/crash/run.ts") },
+  tabs: { kernel: true, node24: true, chromium: true, run: program("test/tabs/run.ts") },
   power: { kernel: true, node24: true, chromium: true, run: program("test/power/run.ts") },
   fuzz: { kernel: true, node24: true, run: program("test/fuzz/run.ts") },
   rot: { kernel: true, node24: true, run: program("test/rot/run.ts") },

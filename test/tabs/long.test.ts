@@ -1,0 +1,24 @@
+/** A small share of `npm run tabs`: each fault at the leader once, eight tabs; a planted bug shows that a loss would be found. */
+import { expect, it } from "vitest";
+import { printFinding } from "../checker/checker.ts";
+import { runLong } from "./long.ts";
+import { FAULTS } from "./nemesis.ts";
+
+const SEED = 1;
+
+it("eight tabs under every fault lose nothing that was acked, double nothing, change nothing", async () => {
+  const result = await runLong({ seconds: 30, stepsMin: FAULTS.length, seed: SEED });
+  const times = Object.entries(result.faults).map(([fault, count]) => `${fault} ${count}`);
+  console.log(`${result.steps} strikes: ${times.join(", ")}\nfail-over, ms: ${result.failOvers.map(({ fault, ackedMs }) => `${fault} ${Math.round(ackedMs)}`).join(", ")}`);
+  expect([...result.problems, ...result.findings.map(printFinding)].join("\n"), `npm run tabs -- --seed ${SEED}`).toBe("");
+  for (const fault of FAULTS) expect(Object.keys(result.faults).filter((name) => name.startsWith(fault)), fault).not.toEqual([]);
+  for (const held of ["hang that held", "frozen that held"]) expect(result.faults[held], held).toBeGreaterThan(0);
+  // What a tab waits for a leader that hangs is a setting; nothing else may take as long.
+  for (const { fault, ackedMs } of result.failOvers) expect(ackedMs, fault).toBeLessThan(10_000);
+  expect(result.counts["records acked flushed"]).toBeGreaterThan(500);
+});
+
+it("finds a planted bug: a producer that sends what was acked once more", async () => {
+  const { findings } = await runLong({ seconds: 5, seed: SEED, tabs: 3, plant: "resend" });
+  expect(new Set(findings.map(({ anomaly }) => anomaly))).toContain("duplicate");
+});
