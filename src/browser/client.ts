@@ -7,11 +7,12 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
+import { compileKernel } from "../kernel/load.ts";
 import { instantiateKernel } from "../kernel/wasm-kernel.ts";
 import type { LogRecovery } from "../store/log-store.ts";
 import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "./api.ts";
 import { makeWorker } from "./assets.ts";
-import { parts } from "./parts.ts";
+import { loadFailed, parts } from "./parts.ts";
 import { sleep, takeLock } from "./platform.ts";
 import { PortClient } from "./port-client.ts";
 import type { Tabs } from "./tabs.ts";
@@ -26,8 +27,8 @@ const SEGMENT_BITS_MAX = 26;
 const PERSIST_WAIT_MS = 3_000;
 const NAME = /^[A-Za-z0-9._-]{1,100}$/;
 
-/** Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED. */
-export async function openTide(name: string, options: OpenOptions & Required<Pick<OpenOptions, "kernel">>): Promise<Tide> {
+/** Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED. */
+export async function openTide(name: string, options: Omit<OpenOptions, "kernel"> & { readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response> }): Promise<Tide> {
   const { segmentBytes = SEGMENT_BYTES, signal } = options;
   if (!NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a name is 1 to 100 of A-Z a-z 0-9 . _ -", { name });
   const bits = Math.log2(segmentBytes);
@@ -35,11 +36,13 @@ export async function openTide(name: string, options: OpenOptions & Required<Pic
     throw new TidemarkError("INVALID_ARGUMENT", "segmentBytes is a power of two from 64 KiB to 64 MiB", { segmentBytes });
   }
   signal?.throwIfAborted();
-  const module = await compileKernel(options.kernel);
-  const tide = new BrowserTide(name, { ...options, segmentBytes, kernel: module }, await instantiateKernel(module));
+  // Compiled while the worker starts.
+  const tide = new BrowserTide(name, { ...options, segmentBytes, kernel: compileKernel(options.kernel).catch(loadFailed("kernel.wasm")) });
+  const loaded = tide.loadKernel();
+  loaded.catch(() => undefined);
   try {
     const unlock = await takeLock(tide.lock, { ifAvailable: true });
-    await (unlock ? tide.lead(unlock) : (await tide.meet()).follow());
+    await Promise.all([loaded, unlock ? tide.lead(unlock) : (await tide.meet()).follow()]);
     signal?.throwIfAborted();
     return tide;
   } catch (thrown) {
@@ -48,24 +51,13 @@ export async function openTide(name: string, options: OpenOptions & Required<Pic
   }
 }
 
-async function compileKernel(source: NonNullable<OpenOptions["kernel"]>): Promise<WebAssembly.Module> {
-  if (source instanceof WebAssembly.Module) return source;
-  if (typeof source === "string" || source instanceof URL) {
-    const response = await fetch(source);
-    if (!response.ok) throw new TidemarkError("INVALID_ARGUMENT", `no kernel at ${source}`, { status: response.status });
-    // Streaming refuses every server that does not send application/wasm, and saves nothing on so few bytes.
-    source = await response.arrayBuffer();
-  }
-  return WebAssembly.compile(source as BufferSource);
-}
-
-async function storageReport({ engine, durability, rejected }: Opened, persist = false): Promise<StorageReport> {
+async function storageReport(persist = false) {
   // WebKitGTK has none of it, older engines lack some of its methods.
   const { storage } = navigator as Partial<Navigator>;
   if (persist) await Promise.race([storage?.persist(), sleep(PERSIST_WAIT_MS)]);
   const persisted = await storage?.persisted().catch(() => undefined);
   const { usage, quota } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
-  return { engine, durability, persisted, usageBytes: usage, quotaBytes: quota, rejected };
+  return { persisted, usageBytes: usage, quotaBytes: quota };
 }
 
 export class BrowserTide implements Tide {
@@ -87,15 +79,21 @@ export class BrowserTide implements Tide {
   /** The last leader hangs, and keeps its files locked. */
   takeover: true | undefined;
 
+  kernel!: Kernel;
+
   constructor(
     readonly name: string,
-    readonly options: OpenOptions & { readonly segmentBytes: number; readonly kernel: WebAssembly.Module },
-    readonly kernel: Kernel,
+    readonly options: Omit<OpenOptions, "kernel"> & { readonly segmentBytes: number; readonly kernel: Promise<WebAssembly.Module> },
   ) {
     this.makeWorker = options.worker ?? makeWorker;
     this.lock = `tidemark:${name}`;
     this.lobby = new BroadcastChannel(this.lock);
     this.lobby.onmessage = () => this.meet().catch(() => undefined);
+  }
+
+  /** The page's own. */
+  async loadKernel(): Promise<void> {
+    this.kernel = await instantiateKernel(await this.options.kernel);
   }
 
   async meet(): Promise<Tabs> {
@@ -113,9 +111,10 @@ export class BrowserTide implements Tide {
       unlock();
     });
     try {
-      const { engine = "auto", segmentBytes, kernel } = this.options;
+      const { engine = "auto", segmentBytes } = this.options;
       worker = this.makeWorker();
       worker.onerror = ({ message }) => connection.fail(new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" }));
+      const kernel = await this.options.kernel;
       worker.postMessage({ name: this.name, engine, segmentBytes, kernel, parts, port, lifeLock, takeover: this.takeover } satisfies HostOptions, [port]);
       await this.use(connection, "leader");
     } catch (thrown) {
@@ -126,9 +125,10 @@ export class BrowserTide implements Tide {
 
   /** Waits until the worker at the other end is ready; from then on all calls go there. */
   async use(connection: PortClient, role: Tide["role"]): Promise<void> {
-    const opened = (await connection.ready) as Opened;
-    this.storage ??= await storageReport(opened, this.options.persist);
-    this.recovery ??= opened.recovery;
+    const [opened, report] = (await Promise.all([connection.ready, this.storage ?? storageReport(this.options.persist)])) as [Opened, StorageReport];
+    const { engine, durability, rejected, recovery } = opened;
+    this.storage ??= { ...report, engine, durability, rejected };
+    this.recovery ??= recovery;
     const ended = connection.ended ?? this.ended;
     if (ended) throw ended;
     connection.onEvent = (event) => this.tell(event);

@@ -22,7 +22,8 @@ export function useParts(addresses: Parts): void {
 }
 
 /** LOAD_FAILED: there is no network, and the file is in no cache. */
-export const loadPart = (part: keyof Parts): Promise<unknown> =>
-  import(/* @vite-ignore */ parts[part]!).catch((cause: unknown) => {
-    throw new TidemarkError("LOAD_FAILED", `${part}.js`, {}, { cause });
-  });
+export const loadFailed = (file: string) => (cause: unknown): never => {
+  throw new TidemarkError("LOAD_FAILED", file, {}, { cause });
+};
+
+export const loadPart = (part: keyof Parts): Promise<unknown> => import(/* @vite-ignore */ parts[part]!).catch(loadFailed(`${part}.js`));

@@ -8,14 +8,16 @@ import { instantiateKernel } from "./wasm-kernel.ts";
 
 export type KernelSource = WebAssembly.Module | BufferSource | Response | URL | string;
 
-export async function loadKernel(source: KernelSource): Promise<Kernel> {
-  if (source instanceof WebAssembly.Module) return instantiateKernel(source);
-  let given = source;
+export async function compileKernel(source: KernelSource | Promise<Response>): Promise<WebAssembly.Module> {
+  let given = await source;
+  if (given instanceof WebAssembly.Module) return given;
   if (typeof given === "string" || given instanceof URL) given = await fetch(given);
   // Not compileStreaming: it refuses every server that does not send application/wasm, and saves nothing on so few bytes.
   if (typeof Response === "function" && given instanceof Response) {
     if (!given.ok) throw new TidemarkError("INVALID_ARGUMENT", `no kernel at ${given.url}: HTTP ${given.status}`);
     given = await given.arrayBuffer();
   }
-  return instantiateKernel(await WebAssembly.compile(given as BufferSource));
+  return WebAssembly.compile(given as BufferSource);
 }
+
+export const loadKernel = async (source: KernelSource): Promise<Kernel> => instantiateKernel(await compileKernel(source));
