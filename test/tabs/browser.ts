@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import type { CDPSession, Page } from "playwright";
+import type { BrowserContext, CDPSession, Page } from "playwright";
 import { type Running, startBrowser } from "../crash/browser.ts";
 import { commandOf, ofGroup, TICKS, ticksOf } from "./processes.ts";
 import type { TabConfig, TabPage, TabState } from "./events.ts";
@@ -118,9 +118,19 @@ export class TabsBrowser {
 
   /** A new tab; it is in front then, and the others are hidden. */
   async open(config: Omit<TabConfig, "tab">): Promise<Tab> {
-    const page = await this.#running.context.newPage();
-    await page.goto(this.url);
-    return this.openIn(page, config);
+    return this.openIn(await this.newPage(), config);
+  }
+
+  /** The page, with no tide open in it yet. `place`: below the stage's address. */
+  async newPage(place = "", context: BrowserContext = this.#running.context): Promise<Page> {
+    const page = await context.newPage();
+    await page.goto(this.url + place);
+    return page;
+  }
+
+  /** A profile that lives in memory, of the same browser. */
+  incognito(): Promise<BrowserContext> {
+    return this.#running.browser.newContext();
   }
 
   /** In a page that was loaded anew. */
@@ -129,7 +139,7 @@ export class TabsBrowser {
     page.removeAllListeners("pageerror").on("pageerror", (error) => {
       if (!DEPOSED.test(error.message)) this.problems.push(`uncaught in tab ${number}: ${error.stack}`);
     });
-    const tab = new Tab(number, page, await this.#running.context.newCDPSession(page));
+    const tab = new Tab(number, page, await page.context().newCDPSession(page));
     await page.waitForFunction(() => document.title === "ready");
     await tab.call("open", { ...config, tab: number });
     return tab;

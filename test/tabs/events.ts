@@ -38,6 +38,8 @@ export interface TabState {
   readonly storage: string;
   readonly durability: string;
   readonly failures: readonly string[];
+  /** Other versions that were met. */
+  readonly versions: readonly (readonly [ours: number, theirs: number])[];
   /** The longest that an append has taken. */
   readonly ackMsMax: number;
   /** Why the tide ended, if it did. */

@@ -35,6 +35,7 @@ let closed: string | undefined;
 const events: [type: string, at: number][] = [];
 const ackedAt: number[] = [];
 const failures: string[] = [];
+const versions: [number, number][] = [];
 
 // A channel of a port's own name stands in for a port.
 globalThis.BroadcastChannel = class extends BroadcastChannel {
@@ -112,6 +113,7 @@ const page: TabPage = {
     tide.on((event) => {
       events.push([event.type, now()]);
       if (event.type === "leaderlost") lostAt ||= now();
+      if (event.type === "version") versions.push([event.ours, event.theirs]);
       if (event.type === "closed") closed = event.reason;
       if (event.type !== "leaderchange") return;
       ({ via, epoch } = event);
@@ -126,7 +128,7 @@ const page: TabPage = {
       if (codeOf(thrown) !== "CLOSED") void tell({ type: "problem", text: `follower/${config.tab}: ${String(thrown)}` });
     });
   },
-  state: (): TabState => ({ role: tide.role, via, epoch, events, ackedAt, acked, polled, storage: tide.storage.engine, durability: tide.storage.durability, failures, ackMsMax, closed }),
+  state: (): TabState => ({ role: tide.role, via, epoch, events, ackedAt, acked, polled, versions, storage: tide.storage.engine, durability: tide.storage.durability, failures, ackMsMax, closed }),
   async rest() {
     resting = true;
     await writing;

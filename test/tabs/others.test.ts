@@ -1,0 +1,82 @@
+/** Tabs that are not like the others: of another version of the library, and of an incognito window. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { check, printFinding } from "../checker/checker.ts";
+import { Ledger } from "../crash/ledger.ts";
+import { setStage, type Stage } from "../crash/stage.ts";
+import { TabsBrowser } from "./browser.ts";
+
+/** The page's second build: as if the protocol had changed since. */
+const NEWER = { what: "another protocol", bug: { name: "newer", file: "src/browser/protocol.ts", find: "PROTOCOL_VERSION = 1;", replace: "PROTOCOL_VERSION = 2;" } };
+
+let ledger: Ledger;
+let stage: Stage;
+let browser: TabsBrowser;
+
+beforeAll(async () => {
+  ledger = new Ledger();
+  stage = await setStage(ledger, undefined, "test/tabs/page", { folder: "newer", plant: NEWER });
+  browser = await TabsBrowser.start(stage.url);
+});
+afterAll(async () => {
+  await browser?.end();
+  await stage?.close();
+});
+
+const config = (name: string) => ({ name, engine: "opfs", noSharedWorker: false, pauseMs: 2 }) as const;
+
+describe("an old and a new version of the library, on one tide", () => {
+  it.each([
+    ["the old one leads", "", "newer/", [1, 2]],
+    ["the new one leads", "newer/", "", [2, 1]],
+  ] as const)("%s: the other's open() says why not, the leader is told and goes on, and then they change places", async (name, first, second, met) => {
+    const tide = config(name.replaceAll(" ", "-"));
+    const leader = await browser.openIn(await browser.newPage(first), tide);
+    const follower = await browser.openIn(await browser.newPage(first), tide);
+    for (const tab of [leader, follower]) await tab.call("work");
+    const stranger = await browser.newPage(second);
+    await expect(browser.openIn(stranger, tide)).rejects.toThrow(/UNSUPPORTED_FORMAT: another tab runs another version/);
+    await expect.poll(async () => (await leader.state()).versions).toEqual([met]);
+    const { acked } = await follower.state();
+    await expect.poll(async () => (await follower.state()).acked).toBeGreaterThan(acked + 20);
+    for (const tab of [leader, follower]) await tab.call("rest");
+    for (const tab of [follower, leader]) expect((await tab.state()).failures).toEqual([]);
+    await follower.close();
+    await leader.call("close");
+    // It was refused once; loaded anew, it finds everything.
+    await stranger.reload();
+    const next = await browser.openIn(stranger, tide);
+    expect((await next.state()).role).toBe("leader");
+    await next.call("append", 1);
+    await next.call("readAll");
+    // That one was sent behind the ledger's back.
+    expect(check(ledger.history).findings.filter(({ anomaly }) => anomaly !== "never-sent").map(printFinding)).toEqual([]);
+    expect(ledger.problems).toEqual([]);
+    await next.close();
+    await leader.close();
+    ledger.clear();
+  });
+});
+
+describe("incognito windows", () => {
+  it("share a tide of their own, whose acks are worth nothing beyond them, and say so", async () => {
+    ledger.clear();
+    const tide = { ...config("incognito"), engine: "auto" } as const;
+    const outside = await browser.open(tide);
+    await outside.call("append", 1);
+    expect(await outside.state()).toMatchObject({ storage: "opfs", durability: "device", role: "leader" });
+    const context = await browser.incognito();
+    const [first, second] = [await browser.openIn(await browser.newPage("", context), tide), await browser.openIn(await browser.newPage("", context), tide)];
+    expect(await first.call("append", 2)).toBe(0);
+    expect(await second.call("append", 3)).toBe(1);
+    expect(await second.call("readAll")).toBe(2);
+    expect((await Promise.all([first, second].map((tab) => tab.state()))).map(({ role, storage, durability }) => `${role} ${storage} ${durability}`)).toEqual(["leader opfs none", "follower opfs none"]);
+    await first.crash();
+    await expect.poll(async () => (await second.state()).role, { timeout: 10_000 }).toBe("leader");
+    expect(await second.call("append", 4)).toBe(2);
+    expect(await second.state()).toMatchObject({ durability: "none" });
+    await context.close();
+    expect(await outside.call("append", 5)).toBe(1);
+    expect(browser.problems).toEqual([]);
+    await outside.close();
+  });
+});
