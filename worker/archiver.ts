@@ -13,6 +13,7 @@
  * A key is never used twice: it ends in random digits. So no delayed deletion can hit what a later put has written, and an
  * object once written never changes.
  */
+import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { encodeSegment, type ObjectSource } from "./archive.ts";
 import type { ArchiveTables } from "./archive-tables.ts";
@@ -52,6 +53,8 @@ export interface ArchiverOptions {
   /** A key that was never used, for the segment that begins there. */
   readonly newKey: (baseOffset: number) => Promise<string>;
   readonly event: (name: "archive" | "archive_failed" | "archive_deleted", fields: Record<string, unknown>) => void;
+  /** The log's memory can no longer be trusted. */
+  readonly abort: (reason: string) => void;
   /** Of the retries' jitter. */
   readonly random: () => number;
 }
@@ -90,6 +93,7 @@ export class Archiver {
       this.#failures = 0;
       this.#retryAt = 0;
     } catch (thrown) {
+      if (TidemarkError.from(thrown).details["poisoned"]) this.#options.abort(String(thrown));
       const wait = Math.min(RETRY_MS * 2 ** this.#failures++, RETRY_MS_MAX) * (0.5 + random() / 2);
       this.#retryAt = now() + Math.round(wait);
       event("archive_failed", { message: String(thrown), failures: this.#failures, retryMs: Math.round(wait) });

@@ -118,6 +118,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
       kernel: edgeKernel,
       now: () => Date.now(),
       random: () => Math.random(),
+      abort: (reason) => this.ctx.abort(reason),
       log: () => this.#current?.store,
       newKey: (baseOffset) => {
         const { tenant, path, id } = this.#current!.config;

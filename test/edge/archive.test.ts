@@ -1,0 +1,287 @@
+/**
+ * Object storage, inside workerd over its own R2: segments move, are read back from there without the object, and go when the
+ * log lets them go. The object is reset at every step between two writes; nothing may be lost, nothing doubled, no orphan stay.
+ */
+import { abortAllDurableObjects, evictDurableObject, SELF } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import { splitBatches } from "../../src/record/record-batch.ts";
+import { decodeFooter, FOOTER_BYTES } from "../../src/store/footer.ts";
+import { edgeKernel } from "../../worker/kernel.ts";
+import { handle } from "../../worker/router.ts";
+import { call, fill, inside, look, objectOf, readAll, real, settle, type TestBucket } from "./archive-tools.ts";
+
+const kernel = await edgeKernel();
+let streams = 0;
+async function fresh(headers: Record<string, string> = {}): Promise<string> {
+  const path = `archive/${++streams}`;
+  expect((await call(path, "PUT", headers)).status).toBe(201);
+  return path;
+}
+
+/** Asks as the Worker does, and counts the requests that reach objects. */
+function counting() {
+  let asked = 0;
+  const LOGS = { idFromName: (name: string) => real.LOGS.idFromName(name), get: (id: never) => (asked++, real.LOGS.get(id)) };
+  const ask = (url: string, init?: RequestInit) => handle(new Request(url, init), { ...real, LOGS } as never);
+  return { ask, count: () => asked };
+}
+
+describe("sealed segments", () => {
+  it("move to object storage, as the segment format says; their rows go, and all reads back the same", async () => {
+    const path = await fresh();
+    const all = await fill(path, 3);
+    const { sealed, chunks, keys } = await settle(path);
+    expect([sealed, keys.length, chunks < 6]).toEqual([3, 3, true]);
+    expect((await readAll(path)) === all).toBe(true);
+    await evictDurableObject(objectOf(path));
+    expect((await readAll(path)) === all).toBe(true);
+    let previous = 0;
+    for (const key of keys) {
+      const bytes = new Uint8Array(await (await real.SEGMENTS.get(key))!.arrayBuffer());
+      const footer = decodeFooter(kernel, bytes.slice(-FOOTER_BYTES))!;
+      expect(footer.bodyBytes + footer.offsetIndexBytes + footer.timeIndexBytes + footer.producersBytes + FOOTER_BYTES).toBe(bytes.length);
+      expect([footer.previousFooterCrc, splitBatches(bytes.slice(0, footer.bodyBytes)).length]).toEqual([previous, footer.batches]);
+      previous = new DataView(bytes.buffer, bytes.length - 4).getUint32(0);
+    }
+  });
+
+  it("are read without waking the object, and with the very answers that it would give", async () => {
+    const path = await fresh();
+    await fill(path, 2);
+    await settle(path);
+    const { ask, count } = counting();
+    const at = (offset: string) => `http://localhost/v1/stream/${path}?offset=${offset}`;
+    const first = await ask(at("-1"));
+    const next = first.headers.get("stream-next-offset")!;
+    const before = count();
+    const answers = [await ask(at("-1")), await ask(at(next))];
+    expect(count()).toBe(before);
+    for (const [i, offset] of ["-1", next].entries()) {
+      const own = await objectAnswer(path, offset);
+      for (const name of ["etag", "stream-next-offset", "content-type", "cache-control", "stream-up-to-date"]) expect(answers[i]!.headers.get(name)).toBe(own.headers.get(name));
+      expect((await answers[i]!.text()) === (await own.text())).toBe(true);
+    }
+    const again = await ask(at(next), { headers: { "if-none-match": answers[1]!.headers.get("etag")! } });
+    expect([again.status, count()]).toEqual([304, before]);
+  });
+
+  /** What the object says when nobody offers to read segments for it. */
+  async function objectAnswer(path: string, offset: string): Promise<Response> {
+    return handle(new Request(`http://localhost/v1/stream/${path}?offset=${offset}`), { ...real, SEGMENTS: undefined } as never);
+  }
+
+  it("have an immutable address, by range too, for readers of batches", async () => {
+    const path = await fresh();
+    await fill(path, 1);
+    const { keys } = await settle(path);
+    const response = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=-1`, { headers: { accept: "application/vnd.tidemark.batches" } });
+    const [, link] = /<(.*)>; rel="segment"/.exec(response.headers.get("link")!)!;
+    const batches = new Uint8Array(await response.arrayBuffer());
+    const { ask, count } = counting();
+    const whole = await ask(`http://localhost${link}`);
+    expect([whole.headers.get("cache-control"), count()]).toEqual(["public, max-age=31536000, immutable", 0]);
+    const bytes = new Uint8Array(await whole.arrayBuffer());
+    expect(bytes).toEqual(new Uint8Array(await (await real.SEGMENTS.get(keys[0]!))!.arrayBuffer()));
+    expect(bytes.slice(0, batches.length)).toEqual(batches);
+    const part = await ask(`http://localhost${link}`, { headers: { range: "bytes=100-199" } });
+    expect([part.status, part.headers.get("content-range")]).toEqual([206, `bytes 100-199/${bytes.length}`]);
+    expect(new Uint8Array(await part.arrayBuffer())).toEqual(bytes.slice(100, 200));
+    expect((await ask(`http://localhost${link}`, { headers: { "if-none-match": whole.headers.get("etag")! } })).status).toBe(304);
+    for (const bad of [`${link}x`, link!.replace(path, "archive/other"), `/v1/segment/${path}/../x`]) expect((await ask(`http://localhost${bad}`)).status).toBe(404);
+  });
+
+  it("serve a fork whose source's rows have moved, and outlive the source's deletion", async () => {
+    const source = await fresh();
+    const all = await fill(source, 2);
+    await settle(source);
+    const fork = await fresh({ "stream-forked-from": `/v1/stream/${source}`, "stream-fork-offset": "0000000000000005_0000000000000000" });
+    await call(fork, "POST", {}, "tail");
+    const expected = all.slice(0, 5 * 900_000) + "tail";
+    expect((await readAll(fork)) === expected).toBe(true);
+    expect((await call(source, "DELETE")).status).toBe(204);
+    expect((await readAll(fork)) === expected).toBe(true);
+    expect((await call(fork, "DELETE")).status).toBe(204);
+    for (let left = 1; left > 0; ) {
+      await settle(source);
+      left = (await look(source)).keys.length;
+    }
+  });
+
+  it("go when the stream is deleted, and a new stream of the same path has none of it", async () => {
+    const path = await fresh();
+    await fill(path, 2);
+    await settle(path);
+    expect((await call(path, "DELETE")).status).toBe(204);
+    expect((await call(path, "PUT")).status).toBe(201);
+    await call(path, "POST", {}, "new");
+    expect(await readAll(path)).toBe("new");
+    expect((await settle(path)).keys).toEqual([]);
+    expect(await readAll(path)).toBe("new");
+  });
+});
+
+/** A fault between two steps, in place of the object's bucket. `abort` resets the object, as a loss of power would. */
+type Fault = (bucket: TestBucket, abort: () => Promise<never>) => Partial<TestBucket>;
+const once = (): (() => boolean) => {
+  let left = 1;
+  return () => left-- > 0;
+};
+
+const FAULTS: Record<string, () => Fault> = {
+  "power lost before the put": () => (_, abort) => ({ put: abort }),
+  "power lost after the put, before it is noted": () => (bucket, abort) => ({ put: async (...args) => (await bucket.put(...args), abort()) }),
+  "the put fails": () => {
+    const first = once();
+    return (bucket) => ({ put: (...args) => (first() ? Promise.reject(new Error("unreachable")) : bucket.put(...args)) });
+  },
+  "the put is through, and its answer is lost": () => {
+    const first = once();
+    return (bucket) => ({
+      put: async (...args) => {
+        const stored = await bucket.put(...args);
+        if (first()) throw new Error("connection lost");
+        return stored;
+      },
+    });
+  },
+  "the key is taken": () => {
+    const first = once();
+    return (bucket) => ({ put: async (...args) => (first() ? null : bucket.put(...args)) });
+  },
+};
+
+async function breakBucket(path: string, fault: Fault): Promise<() => number> {
+  let fired = 0;
+  await inside(path, (instance) => {
+    const abort = (): Promise<never> => {
+      fired++;
+      instance.ctx.abort("power lost");
+      return new Promise(() => {});
+    };
+    const broken = fault(real.SEGMENTS, abort);
+    const counted = Object.fromEntries(Object.entries(broken).map(([name, method]) => [name, (...args: never[]) => (fired++, (method as (...args: never[]) => unknown)(...args))]));
+    const methods = ["put", "get", "delete"] as const;
+    const SEGMENTS = Object.fromEntries(methods.map((name) => [name, counted[name] ?? ((...args: never[]) => (real.SEGMENTS[name] as (...args: never[]) => unknown)(...args))]));
+    instance.env = { ...instance.env, SEGMENTS };
+  });
+  return () => fired;
+}
+
+describe("a fault at each step", () => {
+  it.each(Object.keys(FAULTS))("%s: nothing is lost, nothing doubled, no orphan stays", async (name) => {
+    const path = await fresh();
+    const fired = await breakBucket(path, FAULTS[name]!());
+    let all = "";
+    for (let i = 0; i < 2; i++) all += await fill(path, 1, i * 100);
+    // Until the fault has been met; the alarm comes by itself.
+    for (let turn = 0; fired() === 0 && turn < 500; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(fired()).toBeGreaterThan(0);
+    expect((await readAll(path)) === all).toBe(true);
+    const { sealed, keys } = await settle(path);
+    expect([sealed, keys.length]).toEqual([2, 2]);
+    expect((await readAll(path)) === all).toBe(true);
+  });
+
+  it("reset right after the transaction: the object starts from what is noted", async () => {
+    const path = await fresh();
+    const all = await fill(path, 1);
+    await settle(path);
+    await abortAllDurableObjects();
+    expect((await readAll(path)) === all).toBe(true);
+    expect(await settle(path)).toMatchObject({ sealed: 1, states: [0, 1, 0] });
+  });
+
+  it.each(["before", "after"])("power lost %s objects are deleted: they go the next time", async (when) => {
+    const path = await fresh();
+    await fill(path, 1);
+    await settle(path);
+    const fired = await breakBucket(path, (bucket, abort) => ({ delete: async (keys) => (when === "after" && (await bucket.delete(keys)), abort()) }));
+    await call(path, "DELETE");
+    for (let turn = 0; fired() === 0 && turn < 500; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(fired()).toBeGreaterThan(0);
+    expect((await settle(path)).keys).toEqual([]);
+  });
+
+  it("the stream is deleted and made anew while the put is on its way", async () => {
+    const path = await fresh();
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const first = once();
+    const fired = await breakBucket(path, (bucket) => ({
+      put: async (...args) => {
+        if (first()) await held;
+        return bucket.put(...args);
+      },
+    }));
+    await fill(path, 1);
+    for (let turn = 0; fired() === 0 && turn < 500; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
+    await call(path, "DELETE");
+    await call(path, "PUT");
+    const all = await fill(path, 1, 50);
+    release();
+    const { sealed, keys } = await settle(path);
+    expect([sealed, keys.length]).toEqual([1, 1]);
+    expect((await readAll(path)) === all).toBe(true);
+  });
+});
+
+describe("damage in object storage", () => {
+  async function archived(): Promise<{ path: string; key: string; all: string }> {
+    const path = await fresh();
+    const all = await fill(path, 2);
+    const { keys } = await settle(path);
+    return { path, key: keys[0]!, all };
+  }
+  const codeAt = async (path: string, offset: string): Promise<[number, string]> => {
+    const response = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=${offset}`);
+    return [response.status, ((await response.json()) as { error: { code: string } }).error.code];
+  };
+  const flip = async (key: string, at: number): Promise<void> => {
+    const bytes = new Uint8Array(await (await real.SEGMENTS.get(key))!.arrayBuffer());
+    bytes[at < 0 ? bytes.length + at : at]! ^= 1;
+    await real.SEGMENTS.put(key, bytes);
+  };
+
+  it("a flipped bit in a record is CORRUPT_RANGE, and records behind the segment stay readable", async () => {
+    const { path, key, all } = await archived();
+    await flip(key, 1_000);
+    await evictDurableObject(objectOf(path));
+    expect(await codeAt(path, "-1")).toEqual([500, "CORRUPT_RANGE"]);
+    const behind = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=0000000000000005_0000000000000000`);
+    expect(all.slice(5 * 900_000).startsWith((await behind.text()).slice(0, 100_000))).toBe(true);
+  });
+
+  it.each([["the length", 10], ["the magic", 16], ["the base offset", 7]])("a flipped bit in %s, which no batch checksum covers, is CORRUPT_RANGE", async (_, at) => {
+    const { path, key } = await archived();
+    await flip(key, at);
+    await evictDurableObject(objectOf(path));
+    expect(await codeAt(path, "-1")).toEqual([500, "CORRUPT_RANGE"]);
+  });
+
+  it.each([["an index", -150], ["the footer", -50]])("a flipped bit in %s is made good from the batches", async (_, at) => {
+    const { path, key, all } = await archived();
+    await flip(key, at);
+    await evictDurableObject(objectOf(path));
+    expect((await readAll(path)) === all).toBe(true);
+  });
+
+  it("a missing object is CORRUPT_RANGE over its segment, never a gap", async () => {
+    const { path, key } = await archived();
+    await real.SEGMENTS.delete(key);
+    expect(await codeAt(path, "-1")).toEqual([500, "CORRUPT_RANGE"]);
+    expect(await codeAt(path, "0000000000000002_0000000000000000")).toEqual([500, "CORRUPT_RANGE"]);
+    expect((await SELF.fetch(`http://localhost/v1/stream/${path}?offset=0000000000000005_0000000000000000`)).status).toBe(200);
+  });
+
+  it("a bucket that does not answer is 503: ask again", async () => {
+    const { path, all } = await archived();
+    const failing = { ...real, SEGMENTS: { ...real.SEGMENTS, get: () => Promise.reject(new Error("unreachable")) } };
+    await inside(path, (instance) => void (instance.env = { ...instance.env, SEGMENTS: failing.SEGMENTS }));
+    await evictDurableObject(objectOf(path));
+    await inside(path, (instance) => void (instance.env = { ...instance.env, SEGMENTS: failing.SEGMENTS }));
+    const response = await handle(new Request(`http://localhost/v1/stream/${path}?offset=-1`), failing as never);
+    expect([response.status, response.headers.get("retry-after"), await response.json()]).toMatchObject([503, "1", { error: { code: "STORAGE_FAILED" } }]);
+    await evictDurableObject(objectOf(path));
+    expect((await readAll(path)) === all).toBe(true);
+  });
+});
