@@ -9,6 +9,7 @@ import { open, type Tide, type Topic } from "../../../src/browser/index.ts";
 import { kernelUrl } from "../../../src/browser/assets.ts";
 import { loadKernel } from "../../../src/index.ts";
 import { PEERS } from "./peer.ts";
+import { tabs } from "./tabs.ts";
 
 const PIPELINE = 5;
 /** Header and per-record bytes of a batch of 1,000: measured, so that the raw side writes what ours writes. */
@@ -60,6 +61,7 @@ function packed(count: number, size: number): Uint8Array<ArrayBuffer> {
 }
 
 const workloads = {
+  ...tabs,
   async appendOurs(batches: number, count: number, size: number): Promise<number> {
     const records = Array.from({ length: count }, () => ({ value: value(size), timestamp: 1_700_000_000_000 }));
     return ours(async (topic) => {

@@ -1,0 +1,50 @@
+/** The part of one tab beside others: it leads or follows, as it comes, and keeps its tide open from call to call. */
+import { open, type Tide, type Topic } from "../../../src/browser/index.ts";
+
+let tide: Tide;
+let topic: Topic<Uint8Array>;
+let delivered = 0;
+let until = { count: Infinity, done: (_at: number): void => undefined };
+
+/** The machine's clock: the same in every tab. */
+const now = (): number => performance.timeOrigin + performance.now();
+
+export const tabs = {
+  async tabOpen(name: string): Promise<string> {
+    tide = await open(name);
+    topic = tide.topic<Uint8Array>("t", { serializer: "bytes" });
+    return tide.role;
+  },
+  /** One durable batch after the other; milliseconds of each. */
+  async tabAppend(batches: number, count: number, size: number): Promise<number[]> {
+    const records = Array.from({ length: count }, () => ({ value: new Uint8Array(size).fill(7), timestamp: 1_700_000_000_000 }));
+    const ms: number[] = [];
+    for (let i = 0; i < batches; i++) {
+      const started = performance.now();
+      await topic.appendBatch(records);
+      ms.push(performance.now() - started);
+    }
+    return ms;
+  },
+  /** Delivers from now on, batch by batch. */
+  async tabFollow(): Promise<void> {
+    void (async () => {
+      for await (const batch of topic.readBatches({ from: "latest", follow: true })) {
+        for (const { valueBytes } of batch) delivered += Number(valueBytes!.length > 0);
+        if (delivered >= until.count) until.done(now());
+      }
+    })();
+  },
+  /** When this tab has got so many more. */
+  tabDelivered(count: number): Promise<number> {
+    const wanted = delivered + count;
+    return new Promise((done) => (until = { count: wanted, done }));
+  },
+  /** As fast as it can; when it began. */
+  async tabPour(batches: number, count: number, size: number): Promise<number> {
+    const records = Array.from({ length: count }, () => ({ value: new Uint8Array(size).fill(7), timestamp: 1_700_000_000_000 }));
+    const began = now();
+    await Promise.all(Array.from({ length: batches }, () => topic.appendBatch(records)));
+    return began;
+  },
+};

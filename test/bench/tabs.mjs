@@ -1,0 +1,65 @@
+/**
+ * Many tabs, one log: what a follower's durable append costs next to the leader's, what eight followers get delivered, and what
+ * an idle tide with eight followers costs the processor. Leader and follower take turns, in one run.
+ */
+import { execFileSync } from "node:child_process";
+import { setTimeout as wait } from "node:timers/promises";
+import { median, percentile } from "./figures.mjs";
+import { descendantsOf, TICKS, ticksOf } from "../tabs/processes.ts";
+
+const FOLLOWERS = 8;
+const BYTES = 1024;
+
+async function openTab(bench) {
+  const page = await bench.context.newPage();
+  await page.goto(bench.url);
+  await page.waitForFunction(() => document.title === "ready");
+  return { page, run: (name, ...args) => page.evaluate(([method, params]) => window.workloads[method](...params), [name, args]) };
+}
+
+/** Of all the browser's processes, percent of one core. */
+async function processorUse(profile, seconds) {
+  const lines = execFileSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" }).split("\n");
+  const main = Number(lines.find((line) => line.includes(`--user-data-dir=${profile}`) && !line.includes("--type=")).trim().split(/\s+/)[0]);
+  const total = () => [main, ...descendantsOf(main)].reduce((sum, pid) => sum + ticksOf(pid), 0);
+  const before = total();
+  await wait(seconds * 1000);
+  return ((total() - before) / TICKS / seconds) * 100;
+}
+
+export async function tabs(bench, size, { ratios, figures }) {
+  const { rounds, tabBatches, pour, idleSeconds } = size;
+  const leader = await openTab(bench);
+  const followers = [];
+  for (let i = 0; i < FOLLOWERS; i++) followers.push(await openTab(bench));
+  await wait(2000);
+  figures["tabs.idle.withoutTide.percentOfCore"] = await processorUse(bench.profile, idleSeconds);
+  if ((await leader.run("tabOpen", "tabs")) !== "leader") throw new Error("the first tab does not lead");
+  for (const follower of followers) if ((await follower.run("tabOpen", "tabs")) !== "follower") throw new Error("a second tab leads");
+  for (const [count, batches] of Object.entries(tabBatches)) {
+    const pairs = [];
+    for (const tab of [leader, followers[0]]) await tab.run("tabAppend", Math.ceil(batches / 4), Number(count), BYTES);
+    for (let round = 0; round < rounds; round++) pairs.push([await leader.run("tabAppend", batches, Number(count), BYTES), await followers[0].run("tabAppend", batches, Number(count), BYTES)]);
+    const mid = pairs.map((pair) => pair.map(median));
+    ratios[`tabs.batch${count}.followerLatencyVsLeader`] = median(mid.map(([lead, follow]) => follow / lead));
+    for (const [i, who] of ["leader", "follower"].entries()) {
+      figures[`tabs.batch${count}.${who}.p50Ms`] = median(mid.map((pair) => pair[i]));
+      figures[`tabs.batch${count}.${who}.p99Ms`] = median(pairs.map((pair) => percentile(pair[i], 0.99)));
+      figures[`tabs.batch${count}.${who}.recordsPerSecond`] = median(pairs.map((pair) => (batches * Number(count) * 1000) / pair[i].reduce((sum, ms) => sum + ms, 0)));
+    }
+    process.stderr.write(`  batch ${count}: ${mid.map(([lead, follow]) => `${lead.toFixed(2)} and ${follow.toFixed(2)} ms`).join("; ")}\n`);
+  }
+  for (const follower of followers) await follower.run("tabFollow");
+  const rates = [];
+  for (let round = 0; round < rounds; round++) {
+    const arrived = followers.map((follower) => follower.run("tabDelivered", pour * 100));
+    const began = await leader.run("tabPour", pour, 100, BYTES);
+    const last = Math.max(...(await Promise.all(arrived)));
+    rates.push((FOLLOWERS * pour * 100 * 1000) / (last - began));
+  }
+  figures["tabs.8followers.deliveredRecordsPerSecond"] = median(rates);
+  // Upkeep runs once, two seconds after the last append.
+  await wait(4000);
+  figures["tabs.idle.leaderAnd8Followers.percentOfCore"] = await processorUse(bench.profile, idleSeconds);
+  for (const { page } of [...followers, leader]) await page.close();
+}
