@@ -9,7 +9,7 @@ import { TidemarkError } from "../errors.ts";
 export interface Parts {
   /** The volume in IndexedDB. */
   readonly indexeddb?: string;
-  /** appendAll, gzip, retention, compaction, control calls with Comlink, the proof before a new tide, the volume in memory. */
+  /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink, the proof before a new tide, the volume in memory. */
   readonly extras?: string;
   /** Leader election, followers, fail-over: when a second tab shows up. */
   readonly tabs?: string;
