@@ -52,7 +52,7 @@ export interface ArchiverOptions {
   readonly log: () => ChunkLog | undefined;
   /** A key that was never used, for the segment that begins there. */
   readonly newKey: (baseOffset: number) => Promise<string>;
-  readonly event: (name: "archive" | "archive_failed" | "archive_deleted", fields: Record<string, unknown>) => void;
+  readonly event: (name: "archive" | "archive_failed" | "archive_deleted", fields: Record<string, string | number | boolean>) => void;
   /** The log's memory can no longer be trusted. */
   readonly abort: (reason: string) => void;
   /** Of the retries' jitter. */

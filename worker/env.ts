@@ -1,11 +1,19 @@
 /** Bindings and settings of the worker, as wrangler.jsonc names them. Every setting is text; docs/edge.md explains each. */
-import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
+import type { AnalyticsEngineDataset, DurableObjectNamespace, R2Bucket, RateLimit } from "@cloudflare/workers-types";
 
 export interface Env {
   readonly LOGS: DurableObjectNamespace;
   readonly SUBSCRIPTIONS: DurableObjectNamespace;
   /** Sealed segments go there. Without it everything stays in the objects' own SQLite. */
   readonly SEGMENTS?: R2Bucket;
+  /** Events become data points there. */
+  readonly EVENTS?: AnalyticsEngineDataset;
+  /** The platform's rate limiter, asked per tenant and stream. */
+  readonly RATE_LIMIT?: RateLimit;
+  /** Without it: requests that one stream takes per second. Default: no bound but the platform's. */
+  readonly TIDEMARK_RATE_PER_SECOND?: string;
+  /** Which events are logged: all, changes (the default), none. */
+  readonly TIDEMARK_EVENTS?: string;
   /** "loopback": no token is asked of requests to a loopback host. For development only. */
   readonly TIDEMARK_OPEN_ACCESS?: string;
   /** HS256 secrets, newest first, separated by commas. */
@@ -30,6 +38,8 @@ export const PATH_HEADER = "x-tidemark-path";
 export const TENANT_HEADER = "x-tidemark-tenant";
 /** Upgrade: offset that the watcher knows already. */
 export const WATCH_HEADER = "x-tidemark-watch";
+/** GET: the stream's metrics, not its data. */
+export const METRICS_HEADER = "x-tidemark-metrics";
 
 /** Upgrade: the channel of a client's socket. */
 export const SOCKET_HEADER = "x-tidemark-socket";

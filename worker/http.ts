@@ -3,6 +3,7 @@
  * `{ "error": { "code", "message", "kind", "details" } }`; `code` is API. docs/edge.md lists codes and statuses.
  */
 import { type ErrorCode, TidemarkError } from "../src/errors.ts";
+import { ERROR_HEADER } from "./events.ts";
 
 /** Codes that only HTTP knows, beside those of TidemarkError. */
 export type HttpCode = ErrorCode | "BAD_REQUEST" | "NOT_FOUND" | "GONE" | "CONFLICT" | "STREAM_CLOSED" | "FORBIDDEN" | "UNAUTHORIZED" | "TOO_LARGE"
@@ -50,16 +51,16 @@ export function json(status: number, body: unknown, headers: Record<string, stri
 /** The answer to anything thrown. What is not ours says nothing of its inside. */
 export function errorResponse(thrown: unknown): Response {
   if (thrown instanceof HttpError) {
-    return json(thrown.status, { error: { code: thrown.code, message: thrown.message, ...thrown.details } }, { ...thrown.headers });
+    return json(thrown.status, { error: { code: thrown.code, message: thrown.message, ...thrown.details } }, { ...thrown.headers, [ERROR_HEADER]: thrown.code });
   }
   if (thrown instanceof TidemarkError) {
     const status = STATUS[thrown.code] ?? (thrown.kind === "reopen" ? 503 : 500);
     const { code, message, details } = thrown.toWire();
     const retry: Record<string, string> = status === 429 || status === 503 ? { "retry-after": "1" } : {};
-    return json(status, { error: { code, message, kind: thrown.kind, details } }, retry);
+    return json(status, { error: { code, message, kind: thrown.kind, details } }, { ...retry, [ERROR_HEADER]: code });
   }
   console.error(JSON.stringify({ event: "error", message: String((thrown as Error | undefined)?.stack ?? thrown) }));
-  return json(500, { error: { code: "INTERNAL", message: "internal error" } });
+  return json(500, { error: { code: "INTERNAL", message: "internal error" } }, { [ERROR_HEADER]: "INTERNAL" });
 }
 
 /** The same for a socket's error frame. */
@@ -71,9 +72,10 @@ export function wireErrorOf(thrown: unknown): { readonly code: HttpCode; readonl
 }
 
 const EXPOSED = `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag, Location,
-  Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding, Retry-After`.replace(/\s+/g, " ");
-const ALLOWED = `Authorization, Content-Type, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,
-  Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Expected-Offset, traceparent`.replace(/\s+/g, " ");
+  Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding, Retry-After, Link,
+  Content-Range, Accept-Ranges, Tidemark-Error`.replace(/\s+/g, " ");
+const ALLOWED = `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,
+  Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Expected-Offset, traceparent, tracestate`.replace(/\s+/g, " ");
 
 /** Constant, so that a shared cache may keep an answer for everybody. */
 const ALWAYS = {
@@ -82,6 +84,10 @@ const ALWAYS = {
   "x-content-type-options": "nosniff",
   "cross-origin-resource-policy": "cross-origin",
   "referrer-policy": "no-referrer",
+  // Streams hold whatever their writers wrote, HTML too: opened as a page, it runs nothing and is framed by nobody.
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+  "x-frame-options": "DENY",
+  "strict-transport-security": "max-age=31536000",
 };
 
 export function preflight(): Response {

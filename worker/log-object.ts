@@ -18,11 +18,14 @@ import { ArchiveTables } from "./archive-tables.ts";
 import { Archiver, type Bucket, bucketSource, objectKey, segmentName } from "./archiver.ts";
 import { appendBatches, readBatches, BATCHES_TYPE } from "./batches.ts";
 import type { Sql, SqlRow } from "./chunk-tables.ts";
-import { type Env, objectName, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
+import { type Env, METRICS_HEADER, objectName, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
+import { emit, type EventFields, traceOf } from "./events.ts";
 import { badRequest, errorResponse, HttpError, json } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
+import { TokenBucket } from "./limits.ts";
 import { describe, existing, forkOffset, notice, readAnswer, readBody, refusal } from "./log-answers.ts";
 import { type HibernatingSocket, LogSockets } from "./log-sockets.ts";
+import { Counters, prometheus } from "./metrics.ts";
 import { contentTypeOf, forkOf, formatOffset, H, isClosing, lifetimeOf, mediaType, methodNotAllowed, producerOf, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
 import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
 import { subscriptionsOf } from "./subscription-object.ts";
@@ -62,6 +65,8 @@ export class LogObject extends DurableObject<Env> implements Peer {
   #telling = false;
   /** Creation and deletion take turns. */
   #turn: Promise<unknown> = Promise.resolve();
+  readonly #counters = new Counters();
+  readonly #tokens = TokenBucket.of(this.env, Date.now());
   readonly #alarms = new Alarms(this.ctx.storage);
   readonly #archiver = this.#newArchiver();
   readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible() });
@@ -100,7 +105,11 @@ export class LogObject extends DurableObject<Env> implements Peer {
       readSource: (path, from, limit, maxBytes) => this.#peer(path).readSource(from, limit, maxBytes),
       onChange: (end, closed) => this.#notify(end, closed),
       // Behind the transaction that seals.
-      onSealed: () => queueMicrotask(() => this.#planArchive()),
+      onSealed: (nextOffset) => queueMicrotask(() => {
+        this.#counters.seals++;
+        this.#emit("seal", { nextOffset });
+        this.#planArchive();
+      }),
       abort: (reason) => this.ctx.abort(reason),
     };
   }
@@ -124,7 +133,11 @@ export class LogObject extends DurableObject<Env> implements Peer {
         const { tenant, path, id } = this.#current!.config;
         return objectKey(tenant, path, segmentName(id, baseOffset));
       },
-      event: (event, fields) => console.log(JSON.stringify({ event, ...fields })),
+      event: (event, fields) => {
+        if (event === "archive") this.#counters.archived++;
+        if (event === "archive_failed") this.#counters.archiveFailures++;
+        this.#emit(event, fields);
+      },
     });
   }
 
@@ -146,11 +159,14 @@ export class LogObject extends DurableObject<Env> implements Peer {
       if (path === null) throw badRequest("no path");
       return await this.#route(request, decodeURIComponent(path));
     } catch (thrown) {
+      this.#counters.rejections++;
       return errorResponse(thrown);
     }
   }
 
   async #route(request: Request, path: string): Promise<Response> {
+    this.#tokens?.take(Date.now());
+    this.#counters.requests++;
     const channel = request.headers.get(SOCKET_HEADER);
     if (channel !== null) return this.#sockets.accept(Number(channel));
     if (request.headers.get("upgrade") === "websocket") return this.#watch(request);
@@ -254,9 +270,14 @@ export class LogObject extends DurableObject<Env> implements Peer {
     const ifEnd = expected === null ? undefined : forkOffset(expected);
     const body = await readBody(request);
     const stream = await this.#visible();
-    if (contentType !== undefined && mediaType(contentType) === BATCHES_TYPE) return appendBatches(stream, await edgeKernel(), body, ifEnd);
+    if (contentType !== undefined && mediaType(contentType) === BATCHES_TYPE) {
+      const answer = await appendBatches(stream, await edgeKernel(), body, ifEnd);
+      this.#counters.append(body.length, false);
+      return answer;
+    }
     const seq = headers.get(H.seq) ?? undefined;
-    const outcome = await stream.append({ body, contentType, closing, producer, seq, ifEnd });
+    const outcome = await stream.append({ body, contentType, closing, producer, seq, ifEnd, trace: traceOf(headers) });
+    this.#counters.append(body.length, outcome.duplicate);
     const answer: Record<string, string> = { [H.next]: formatOffset(outcome.nextOffset) };
     if (outcome.closed) answer[H.closed] = "true";
     if (outcome.producer) {
@@ -269,12 +290,24 @@ export class LogObject extends DurableObject<Env> implements Peer {
   async #read(request: Request): Promise<Response> {
     const url = new URL(request.url);
     const stream = await this.#visible();
+    if (request.headers.get(METRICS_HEADER) !== null) return this.#metrics(stream);
+    this.#counters.reads++;
     const manifest = request.headers.get(MANIFEST_HEADER) === null ? undefined : manifestOf(stream, url);
     if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
     if (request.headers.get("accept") === BATCHES_TYPE) return readBatches(stream, url);
     const { offset } = readRequestOf(url);
     const found = await stream.read(offset, READ_BYTES);
     return readAnswer(stream.config, found, request.headers, offset === "now");
+  }
+
+  #metrics(stream: Stream): Response {
+    const gauges = { databaseBytes: this.ctx.storage.sql.databaseSize, watchers: this.ctx.getWebSockets().length };
+    const text = prometheus(stream, this.#counters, this.#sql(), gauges);
+    return new Response(text, { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" } });
+  }
+
+  #emit(event: string, fields: EventFields): void {
+    emit(this.env, event, { tenant: this.#tenant, path: this.#current?.config.path, ...fields });
   }
 
   async #head(): Promise<Response> {
@@ -361,6 +394,8 @@ export class LogObject extends DurableObject<Env> implements Peer {
   }
 
   #notify(end: number, closed: boolean): void {
+    this.#counters.commits++;
+    this.#emit("commit", { end, closed });
     if (this.#current) this.#sockets.moved(this.#current);
     for (const socket of this.ctx.getWebSockets("watch")) socket.send(notice(end, closed));
     if (this.#told !== undefined && end > this.#told) this.#tell();

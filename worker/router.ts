@@ -5,8 +5,10 @@
 import type { DurableObjectId } from "@cloudflare/workers-types";
 import { TidemarkError } from "../src/errors.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
-import { type Env, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
+import { type Env, METRICS_HEADER, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
+import { type Asked, told } from "./events.ts";
 import { badRequest, BODY_BYTES_MAX, dressed, errorResponse, HttpError, preflight } from "./http.ts";
+import { checkRate, checkSizes } from "./limits.ts";
 import { longPoll, sse } from "./live.ts";
 import { decodePath, forkOf, methodNotAllowed, readRequestOf, SEGMENT_PREFIX, STREAM_PREFIX } from "./protocol.ts";
 import { type Background, readThrough, segmentResponse } from "./segments.ts";
@@ -14,6 +16,7 @@ import { type AskOf, upgrade } from "./socket.ts";
 import { jwksResponse, subscriptionsOf } from "./subscription-object.ts";
 
 const PATH_BYTES_MAX = 1024;
+const METRICS_PREFIX = "/v1/metrics/";
 /** One socket, many logs. */
 const SOCKET_PATH = "/v1/socket";
 const ACTIONS: Readonly<Record<string, Action>> = { GET: "read", HEAD: "read", POST: "write", PUT: "write", DELETE: "admin" };
@@ -24,14 +27,20 @@ const INTERNAL = /^x-tidemark-/i;
 
 export async function handle(request: Request, env: Env, background?: Background): Promise<Response> {
   if (request.method === "OPTIONS") return preflight();
+  const started = Date.now();
+  const asked: Asked = {};
+  let response: Response;
   try {
-    return dressed(await route(request, env, background));
+    checkSizes(request);
+    response = dressed(await route(request, env, asked, background));
   } catch (thrown) {
-    return dressed(errorResponse(thrown));
+    response = dressed(errorResponse(thrown));
   }
+  told(env, request, response, asked, started);
+  return response;
 }
 
-async function route(request: Request, env: Env, background: Background | undefined): Promise<Response> {
+async function route(request: Request, env: Env, asked: Asked, background: Background | undefined): Promise<Response> {
   const url = new URL(request.url);
   const isUpgrade = request.method === "GET" && request.headers.get("upgrade")?.toLowerCase() === "websocket";
   if (url.pathname === SOCKET_PATH) {
@@ -42,22 +51,36 @@ async function route(request: Request, env: Env, background: Background | undefi
     const rest = decodePath(url.pathname.slice(SEGMENT_PREFIX.length));
     const caller = await callerOf(request, env);
     caller.require("read", rest.slice(0, Math.max(0, rest.lastIndexOf("/"))));
+    Object.assign(asked, { tenant: caller.tenant, path: rest, source: "segment" });
     return shared(caller, await segmentResponse(request, env, caller.tenant, rest, background));
   }
+  if (url.pathname.startsWith(METRICS_PREFIX) && isReading(request)) return metrics(request, env, asked, url);
   if (!url.pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "streams are under /v1/stream/");
   const action = ACTIONS[request.method];
   if (action === undefined) throw methodNotAllowed();
-  const path = pathOf(url);
+  const path = pathOf(url, STREAM_PREFIX);
+  asked.path = path;
   if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, path);
   const caller = await callerOf(request, env);
   // Who may only write appends by a socket, too; each frame is looked at.
   if (isUpgrade) return upgrade(env, askOf(env, url), caller, path);
+  asked.tenant = caller.tenant;
   caller.require(action, path);
   checkBody(request);
+  await checkRate(env, caller.tenant, path);
   // What a fork inherits is read.
   const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
   if (fork) caller.require("read", fork.path);
-  return shared(caller, await answer(request, env, url, caller.tenant, path, background));
+  return shared(caller, await answer(request, env, url, caller.tenant, path, asked, background));
+}
+
+/** Numbers of one stream, for its admin. */
+async function metrics(request: Request, env: Env, asked: Asked, url: URL): Promise<Response> {
+  const path = pathOf(url, METRICS_PREFIX);
+  const { tenant, require } = await callerOf(request, env);
+  Object.assign(asked, { tenant, path, source: "metrics" });
+  require("admin", path);
+  return forward(url, request, env, tenant, path, { [METRICS_HEADER]: "1" });
 }
 
 /** For the worker's own questions to the objects of a tenant. */
@@ -69,11 +92,11 @@ const askOf = (env: Env, url: URL): AskOf => (tenant, path) => {
   };
 };
 
-async function answer(request: Request, env: Env, url: URL, tenant: string, path: string, background: Background | undefined): Promise<Response> {
+async function answer(request: Request, env: Env, url: URL, tenant: string, path: string, asked: Asked, background: Background | undefined): Promise<Response> {
   url.searchParams.delete("token");
   const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
   const ask = (own: Record<string, string>) => forward(url, request, env, tenant, path, own);
-  if (live === undefined && request.method === "GET") return readThrough({ env, tenant, path, url, headers: request.headers, background, ask });
+  if (live === undefined && request.method === "GET") return readThrough({ asked, env, tenant, path, url, headers: request.headers, background, ask });
   if (live === undefined) return ask({});
   const asking = askOf(env, url)(tenant, path);
   const position = offset === "start" ? "-1" : (url.searchParams.get("offset") ?? "-1");
@@ -128,8 +151,8 @@ function tenantOfToken(token: string): string {
   }
 }
 
-function pathOf(url: URL): string {
-  const path = decodePath(url.pathname.slice(STREAM_PREFIX.length));
+function pathOf(url: URL, prefix: string): string {
+  const path = decodePath(url.pathname.slice(prefix.length));
   if (path === "" || new TextEncoder().encode(path).length > PATH_BYTES_MAX) throw badRequest(`a path has 1 to ${PATH_BYTES_MAX} bytes`);
   if (/[\0-\x1f\x7f]/.test(path)) throw badRequest("a path has no control characters");
   return path;

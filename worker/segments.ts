@@ -16,6 +16,7 @@ import type { ArchiveEntry } from "./archive-tables.ts";
 import { type Bucket, bucketSource, objectKey, SEGMENT_NAME } from "./archiver.ts";
 import { BATCHES_TYPE } from "./batches.ts";
 import type { Env } from "./env.ts";
+import type { Asked } from "./events.ts";
 import { HttpError } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { readAnswer } from "./log-answers.ts";
@@ -112,6 +113,7 @@ function sourceOf(bucket: Bucket, background: Background | undefined): ObjectSou
 }
 
 export interface OldRead {
+  readonly asked: Asked;
   readonly env: Env;
   readonly tenant: string;
   readonly path: string;
@@ -139,7 +141,10 @@ export async function readThrough(read: OldRead): Promise<Response> {
     remember(manifests, name, manifest, STREAMS_MAX);
   }
   const found = await fromSegments(read, manifest.manifest, offset, bucket).catch(() => undefined);
-  if (found) return found;
+  if (found) {
+    read.asked.source = "segment";
+    return found;
+  }
   manifests.delete(name);
   return ask({});
 }

@@ -9,6 +9,7 @@
  */
 import type { RecordBatch } from "../src/record/record-batch.ts";
 import type { Header } from "../src/record/batch-builder.ts";
+import { TRACE_HEADER } from "./events.ts";
 import { HttpError } from "./http.ts";
 import { H, type Producer } from "./protocol.ts";
 
@@ -94,8 +95,8 @@ const gap = (expected: number, received: number): HttpError =>
   });
 
 /** The headers that an append's first record carries. */
-export function stateHeaders(producer: Producer | undefined, seq: string | undefined): Header[] {
-  const headers: Header[] = [];
+export function stateHeaders(producer: Producer | undefined, seq: string | undefined, trace?: string): Header[] {
+  const headers: Header[] = trace === undefined ? [] : [[TRACE_HEADER, encoder.encode(trace)]];
   if (producer) headers.push([PRODUCER, encoder.encode(`${producer.epoch}:${producer.seq}:${producer.id}`)]);
   if (seq !== undefined) headers.push([SEQ, encoder.encode(seq)]);
   return headers;

@@ -58,7 +58,7 @@ export interface StreamHost {
   /** The log's end has moved, or the stream was closed. */
   onChange(end: number, closed: boolean): void;
   /** A segment was sealed, in this very turn. */
-  onSealed(): void;
+  onSealed(nextOffset: number): void;
   /** What is in memory can no longer be trusted: start anew. */
   abort(reason: string): void;
 }
@@ -70,6 +70,8 @@ export interface AppendRequest {
   readonly producer: Producer | undefined;
   readonly seq: string | undefined;
   readonly ifEnd: number | undefined;
+  /** traceparent of the request; goes into the first record's headers. */
+  readonly trace?: string | undefined;
 }
 
 export interface AppendOutcome {
@@ -158,7 +160,7 @@ export class Stream {
       archive: host.archive,
       onSealed: (offset) => {
         stream?.saveState(offset);
-        host.onSealed();
+        host.onSealed(offset);
       },
       onAppended: (offset) => stream?.appended(offset),
     });
@@ -233,7 +235,7 @@ export class Stream {
     this.#state.checkSeq(seq);
     const values = valuesOf(body, mediaType(this.#config.contentType));
     if (values.length === 0) throw badRequest("an append has at least one message");
-    const batches = batchesOf(this.#host.kernel, values, stateHeaders(producer, seq), this.#host.now());
+    const batches = batchesOf(this.#host.kernel, values, stateHeaders(producer, seq, request.trace), this.#host.now());
     const results = this.#enqueue(batches, request.ifEnd, () => {
       this.#state.record(producer, seq);
       if (closing) this.#closing = true;
