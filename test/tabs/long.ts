@@ -17,7 +17,7 @@ import { stateOf } from "./processes.ts";
 import { type Fault, type Strike, strikeOf } from "./nemesis.ts";
 
 /** Writers take their time: two cores carry eight of them. */
-const PAUSE_MS = 60;
+const PAUSE_MS = 100;
 /** A tab that comes reads the newest only, or the whole log would be read a few hundred times. */
 const FOLLOW_FROM = { last: 200 };
 const PROBLEMS_MAX = 5;
