@@ -136,6 +136,22 @@ export class ChunkTables {
     yield* this.chunksFrom(holds ? Number(floor["base_offset"]) : offset);
   }
 
+  /** The row that holds `offset` and those that follow it without a hole, as far as `maxBytes`: no blob is read. */
+  rowsAround(offset: number, maxBytes: number, maxRows: number): { readonly rows: readonly { baseOffset: number; nextOffset: number }[]; readonly bytes: number } {
+    const query = `SELECT base_offset, next_offset, length(bytes) AS size FROM chunk
+      WHERE base_offset >= (SELECT max(base_offset) FROM chunk WHERE base_offset <= ?) ORDER BY base_offset LIMIT ?`;
+    const rows: { baseOffset: number; nextOffset: number }[] = [];
+    let bytes = 0;
+    for (const row of this.#run(query, offset, maxRows)) {
+      const [baseOffset, nextOffset, size] = [Number(row["base_offset"]), Number(row["next_offset"]), Number(row["size"])];
+      const follows = rows.length === 0 ? nextOffset > offset : baseOffset === rows.at(-1)!.nextOffset;
+      if (!follows || bytes + size > maxBytes) break;
+      rows.push({ baseOffset, nextOffset });
+      bytes += size;
+    }
+    return { rows, bytes };
+  }
+
   chunkAt(baseOffset: number): ChunkRow {
     return chunkOf(this.#run(`SELECT ${CHUNK} FROM chunk WHERE base_offset = ?`, baseOffset)[0]!);
   }

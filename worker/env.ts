@@ -41,6 +41,9 @@ export const WATCH_HEADER = "x-tidemark-watch";
 /** GET: the stream's metrics, not its data. */
 export const METRICS_HEADER = "x-tidemark-metrics";
 
+/** A read whose answer may be as long as it likes: the client's own, of the past. */
+export const LONG_HEADER = "x-tidemark-long";
+
 /** Upgrade: the channel of a client's socket. */
 export const SOCKET_HEADER = "x-tidemark-socket";
 

@@ -4,7 +4,8 @@
  */
 import { badRequest, BODY_BYTES_MAX, HttpError } from "./http.ts";
 import { formatOffset, H, mediaType, readRequestOf } from "./protocol.ts";
-import type { ReadResult, Stream } from "./stream.ts";
+import { longBody, type LongRead } from "./long-read.ts";
+import type { Stream } from "./stream.ts";
 import { bodyOf } from "./stream-codec.ts";
 
 export function refusal({ status, message }: { readonly status: number; readonly message: string }): HttpError {
@@ -29,7 +30,7 @@ export function forkOffset(text: string): number {
 }
 
 /** Data of a catch-up read, whoever has read them. */
-export function readAnswer({ id, contentType }: { readonly id: string; readonly contentType: string }, found: ReadResult, asked: Headers, isNow = false): Response {
+export function readAnswer({ id, contentType }: { readonly id: string; readonly contentType: string }, found: LongRead, asked: Headers, isNow = false): Response {
   const headers: Record<string, string> = { "content-type": contentType, [H.next]: formatOffset(found.nextOffset) };
   if (found.upToDate) headers[H.upToDate] = "true";
   if (found.ended) headers[H.closed] = "true";
@@ -40,6 +41,7 @@ export function readAnswer({ id, contentType }: { readonly id: string; readonly 
     if (asked.get("if-none-match")?.includes(headers["etag"])) return new Response(null, { status: 304, headers });
   }
   // An empty array, not an empty body: what a reader parses is JSON at the tail as well.
+  if (found.rest) return new Response(longBody(found, mediaType(contentType) === "application/json"), { status: 200, headers });
   return new Response(new Blob(bodyOf(found.values, mediaType(contentType) === "application/json") as BlobPart[]), { status: 200, headers });
 }
 

@@ -18,12 +18,13 @@ import { ArchiveTables } from "./archive-tables.ts";
 import { Archiver, type Bucket, bucketSource, objectKey, segmentName } from "./archiver.ts";
 import { appendBatches, readBatches, BATCHES_TYPE } from "./batches.ts";
 import type { Sql, SqlRow } from "./chunk-tables.ts";
-import { type Env, METRICS_HEADER, objectName, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
+import { type Env, METRICS_HEADER, objectName, LONG_HEADER, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
 import { emit, type EventFields, traceOf } from "./events.ts";
 import { badRequest, errorResponse, HttpError, json } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { TokenBucket } from "./limits.ts";
 import { describe, existing, forkOffset, notice, readAnswer, readBody, refusal } from "./log-answers.ts";
+import { longRead } from "./long-read.ts";
 import { type HibernatingSocket, LogSockets } from "./log-sockets.ts";
 import { Counters, prometheus } from "./metrics.ts";
 import { contentTypeOf, forkOf, formatOffset, H, isClosing, lifetimeOf, mediaType, methodNotAllowed, producerOf, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
@@ -296,7 +297,8 @@ export class LogObject extends DurableObject<Env> implements Peer {
     if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
     if (request.headers.get("accept") === BATCHES_TYPE) return readBatches(stream, url);
     const { offset } = readRequestOf(url);
-    const found = await stream.read(offset, READ_BYTES);
+    const long = request.headers.get(LONG_HEADER) === null ? undefined : longRead(stream, await edgeKernel(), offset);
+    const found = long ?? (await stream.read(offset, READ_BYTES));
     return readAnswer(stream.config, found, request.headers, offset === "now");
   }
 

@@ -5,7 +5,7 @@
 import type { DurableObjectId } from "@cloudflare/workers-types";
 import { TidemarkError } from "../src/errors.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
-import { type Env, METRICS_HEADER, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
+import { type Env, LONG_HEADER, METRICS_HEADER, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
 import { type Asked, told } from "./events.ts";
 import { badRequest, BODY_BYTES_MAX, dressed, errorResponse, HttpError, preflight } from "./http.ts";
 import { checkRate, checkSizes } from "./limits.ts";
@@ -95,7 +95,7 @@ const askOf = (env: Env, url: URL): AskOf => (tenant, path) => {
 async function answer(request: Request, env: Env, url: URL, tenant: string, path: string, asked: Asked, background: Background | undefined): Promise<Response> {
   url.searchParams.delete("token");
   const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
-  const ask = (own: Record<string, string>) => forward(url, request, env, tenant, path, own);
+  const ask = (own: Record<string, string>) => forward(url, request, env, tenant, path, { ...own, [LONG_HEADER]: "1" });
   if (live === undefined && request.method === "GET") return readThrough({ asked, env, tenant, path, url, headers: request.headers, background, ask });
   if (live === undefined) return ask({});
   const asking = askOf(env, url)(tenant, path);

@@ -173,6 +173,9 @@ export class Stream {
     return stream;
   }
 
+  get tables(): ChunkTables {
+    return this.#tables;
+  }
   get config(): StreamConfig {
     return this.#config;
   }

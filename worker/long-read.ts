@@ -1,0 +1,127 @@
+/**
+ * Catch-up in long answers. A reader that is far behind would ask for one MiB after the other, and most of the time would go into
+ * asking. So a plain read of what is long past is answered row by row, each read from SQLite when the client has taken the one
+ * before it: memory stays that of a row or two, whatever the client's speed.
+ *
+ *   plan     sizes and offsets of the rows from the one that holds the offset: contiguous ones only, no blob is touched
+ *   answer   row │ row │ row │ …      Stream-Next-Offset is the plan's end, so it can be told at the beginning
+ *
+ * A row that does not check out breaks the answer off; the reader asks again, and from then on this object answers page by page, where
+ * damage is named. Rows that are no longer here (object storage, compaction, trim) end a plan.
+ */
+import { TidemarkError } from "../src/errors.ts";
+import type { Kernel } from "../src/kernel/types.ts";
+import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
+import type { Stream, ReadResult } from "./stream.ts";
+
+/** What fits here is answered in one piece, with its length. */
+const PAGE_BYTES = 1024 * 1024;
+const LONG_BYTES = 16 * 1024 * 1024;
+const LONG_ROWS = 1024;
+/** Smaller pieces are joined: each piece of a body costs a turn. */
+const PIECE_BYTES = 64 * 1024;
+
+export interface LongRead extends ReadResult {
+  /** All values, row by row; `values` are none then. */
+  readonly rest?: AsyncGenerator<Uint8Array[]>;
+}
+
+/** Objects whose rows were found wanting. */
+const wanting = new WeakSet<Stream>();
+
+/** Undefined when a page is enough, or the only safe thing. */
+export function longRead(stream: Stream, kernel: Kernel, position: number | "start" | "now"): LongRead | undefined {
+  const from = position === "start" ? stream.start : position;
+  if (from === "now" || from < stream.log.logStartOffset || from >= stream.tail || wanting.has(stream) || stream.log.quarantined().length > 0) return undefined;
+  const { rows, bytes } = stream.tables.rowsAround(from, LONG_BYTES, LONG_ROWS);
+  const nextOffset = rows.at(-1)?.nextOffset ?? 0;
+  if (bytes <= PAGE_BYTES || nextOffset > stream.tail) return undefined;
+  stream.touch();
+  const upToDate = nextOffset === stream.tail;
+  const rest = valuesOfRows(stream, kernel, rows.map(({ baseOffset }) => baseOffset), from);
+  return { values: [], from, nextOffset, upToDate, ended: upToDate && stream.closed, rest };
+}
+
+async function* valuesOfRows(stream: Stream, kernel: Kernel, offsets: readonly number[], from: number): AsyncGenerator<Uint8Array[]> {
+  for (const baseOffset of offsets) {
+    try {
+      yield await valuesOfRow(stream, kernel, baseOffset, from);
+    } catch (thrown) {
+      wanting.add(stream);
+      throw thrown;
+    }
+  }
+}
+
+async function valuesOfRow(stream: Stream, kernel: Kernel, baseOffset: number, from: number): Promise<Uint8Array[]> {
+  const row = stream.tables.chunkAt(baseOffset);
+  const values: Uint8Array[] = [];
+  let expected = baseOffset;
+  for (const bytes of splitBatches(row.bytes)) {
+    const batch = await decodeBatch(kernel, bytes);
+    if (batch.baseOffset !== expected) break;
+    expected = batch.nextOffset;
+    for (let i = 0; i < batch.count && !batch.isControl; i++) {
+      const value = batch.valueAt(i);
+      if (value !== null && batch.offsetAt(i) >= from) values.push(value);
+    }
+  }
+  if (expected !== row.nextOffset) throw new TidemarkError("CORRUPT_RANGE", "offsets do not follow each other", { from: expected, to: row.nextOffset });
+  return values;
+}
+
+const encoder = new TextEncoder();
+const [OPEN, COMMA, CLOSE] = ["[", ",", "]"].map((text) => encoder.encode(text)) as [Uint8Array, Uint8Array, Uint8Array];
+
+/** Pieces of one body: values back to back, or as a JSON array. */
+async function* piecesOf(found: LongRead, isJson: boolean): AsyncGenerator<Uint8Array> {
+  let isFirst = true;
+  const joined = (values: readonly Uint8Array[]): Uint8Array[] => {
+    const parts = isJson ? values.flatMap((value) => (isFirst ? ((isFirst = false), [OPEN, value]) : [COMMA, value])) : values;
+    return joinSmall(parts);
+  };
+  for await (const values of found.rest!) yield* joined(values);
+  if (isJson) yield isFirst ? encoder.encode("[]") : CLOSE;
+}
+
+function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
+  const out: Uint8Array[] = [];
+  let run: Uint8Array[] = [];
+  let size = 0;
+  const end = (): void => {
+    if (size === 0) return;
+    const piece = new Uint8Array(size);
+    let at = 0;
+    for (const part of run) {
+      piece.set(part, at);
+      at += part.length;
+    }
+    out.push(piece);
+    run = [];
+    size = 0;
+  };
+  for (const part of parts) {
+    if (part.length >= PIECE_BYTES) {
+      end();
+      out.push(part);
+      continue;
+    }
+    run.push(part);
+    size += part.length;
+    if (size >= 4 * PIECE_BYTES) end();
+  }
+  end();
+  return out;
+}
+
+export function longBody(found: LongRead, isJson: boolean): ReadableStream<Uint8Array> {
+  const pieces = piecesOf(found, isJson);
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await pieces.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: async () => void (await pieces.return(undefined)),
+  }, { highWaterMark: 0 });
+}
