@@ -6,9 +6,14 @@
  *   database tidemark:<name>, version 1 for ever (no tab can ever block another's upgrade)
  *     pages  slot * 65536 + page → ArrayBuffer
  *     meta   "volume" → { id, slotBytes, slotCount }
+ *            "owner" → who began to write to it last
  *
  * `id` is drawn when the database is made. A database that comes back without it is another one: the data is gone, and
  * that must end in an error, never in a volume that looks empty.
+ *
+ * No lock on files keeps a leader away that hung and was deposed: it may wake with a transaction at hand that it had good reason
+ * for. So the first transaction that writes makes its connection the owner, and every later one looks whether it still is, and
+ * changes nothing if not.
  */
 import { type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
 import { TidemarkError } from "../errors.ts";
@@ -36,6 +41,8 @@ export class IdbConnection {
   #record: VolumeRecord;
   #db: Promise<IDBPDatabase> | undefined;
   #ended: TidemarkError | undefined;
+  readonly #owner = crypto.randomUUID();
+  #owns = false;
 
   private constructor(name: string, record: VolumeRecord) {
     this.#name = name;
@@ -54,14 +61,16 @@ export class IdbConnection {
 
   /**
    * Runs `work` in one transaction over both stores. A writing one makes all its requests at once: the commit is asked
-   * for behind them. Resolves when the transaction is complete; one that fails has changed nothing.
+   * for behind them. FENCED_LEADER: somebody else has written since. Resolves when the transaction is complete; one that fails has changed nothing.
    */
   async run<T>(mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
     for (let tries = 0; ; tries++) {
       if (this.#ended) throw this.#ended;
       const db = (this.#db ??= this.#connect(false));
       try {
-        return await transact(await db, mode, work);
+        const result = await transact(await db, mode, work, this.#owner, this.#owns);
+        this.#owns ||= mode !== "readonly";
+        return result;
       } catch (thrown) {
         const lost = isLost(thrown);
         if (lost) this.#drop(db);
@@ -146,12 +155,16 @@ async function inTime(opening: Promise<IDBPDatabase>): Promise<IDBPDatabase> {
   return Promise.race([opening, late]).finally(() => clearTimeout(timer));
 }
 
-async function transact<T>(db: IDBPDatabase, mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
+async function transact<T>(db: IDBPDatabase, mode: Mode, work: (tx: Transaction) => T | Promise<T>, owner: string, owns: boolean): Promise<T> {
   const tx = mode === "readonly" ? db.transaction(STORES) : db.transaction(STORES, "readwrite", { durability: mode });
   const done = tx.done;
   try {
+    const found = mode === "readonly" || !owns ? undefined : tx.objectStore("meta").get("owner");
+    found?.catch(ignore);
+    if (mode !== "readonly" && !owns) putAll(tx, "meta", [["owner", owner]]);
     const result = work(tx);
-    if (mode !== "readonly") tx.commit();
+    if (found && (await found) !== owner) throw new TidemarkError("FENCED_LEADER", "another worker has taken this volume over");
+    if (mode !== "readonly") commit(tx);
     return (await Promise.all([result, done]))[0];
   } catch (thrown) {
     done.catch(ignore);
@@ -161,6 +174,15 @@ async function transact<T>(db: IDBPDatabase, mode: Mode, work: (tx: Transaction)
       // Over already.
     }
     throw thrown;
+  }
+}
+
+/** Saves the engine a turn. A transaction that has failed by then says so by itself. */
+function commit(tx: Transaction): void {
+  try {
+    tx.commit();
+  } catch {
+    // As above.
   }
 }
 

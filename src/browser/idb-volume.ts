@@ -22,6 +22,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Volume, VolumeInfo } from "../store/volume.ts";
+import { waitAlone } from "./alone.ts";
 import { IdbConnection, putAll } from "./idb-connection.ts";
 
 export interface IdbVolumeOptions {
@@ -29,6 +30,8 @@ export interface IdbVolumeOptions {
   /** For a new volume; an existing one keeps its own. */
   readonly slotBytes: number;
   readonly durability?: VolumeInfo["durability"];
+  /** Of the worker that opens it. */
+  readonly lifeLock?: string;
 }
 
 const HEADER_BYTES = 4096;
@@ -89,8 +92,9 @@ export class IdbVolume implements Volume {
     };
   }
 
-  /** One writer at a time, and nothing here enforces it: the host holds a lock on the name. */
+  /** ALREADY_OPEN while another worker holds this volume; an owner that was deposed can write no more. */
   static async open(options: IdbVolumeOptions): Promise<IdbVolume> {
+    await waitAlone(options.name, options.lifeLock);
     return new IdbVolume(options, await IdbConnection.open(options.name, options.slotBytes));
   }
 

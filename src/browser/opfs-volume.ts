@@ -24,6 +24,7 @@ export interface OpfsVolumeOptions {
   readonly durability?: VolumeInfo["durability"];
   /** Some of the files are locked (takeover.ts). Default: where there are still copies of such. */
   readonly takeover?: boolean | undefined;
+  readonly lifeLock?: string;
   /** Handles open at once, at least 2. Default 200: Safari refuses the 253rd of a process. */
   readonly handlesMax?: number;
 }
@@ -120,9 +121,10 @@ export class OpfsVolume implements Volume {
       try {
         await this.#enqueue(() => this.#openSlot(slot));
       } catch (thrown) {
-        // Only a file that holds nothing yet: what an earlier crash left here is as new.
-        await this.#directory.removeEntry(slotName(slot)).catch(() => undefined);
-        throw storageError(thrown).with({ slots: this.#slotCount, made });
+        const error = storageError(thrown);
+        // Only a file that holds nothing yet: what an earlier crash left here is as new. One that is locked is somebody's.
+        if (error.code !== "ALREADY_OPEN") await this.#directory.removeEntry(slotName(slot)).catch(() => undefined);
+        throw error.with({ slots: this.#slotCount, made });
       }
       this.#slotCount = slot + 1;
     }
@@ -142,7 +144,7 @@ export class OpfsVolume implements Volume {
   async read(slot: number, position: number, target: Uint8Array): Promise<number> {
     this.#checkRange(slot, position, 0);
     const wanted = Math.min(target.length, this.#slotBytes - position);
-    return this.#use(slot, ({ handle }) => handle.read(target.subarray(0, wanted), { at: position }));
+    return this.#use(slot, ({ handle }) => wanted && handle.read(target.subarray(0, wanted), { at: position }));
   }
 
   /** A write is a system call already. */

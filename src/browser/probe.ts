@@ -23,6 +23,7 @@ export interface VolumeChoice {
   readonly slotBytes: number;
   /** A leader that hangs may keep files locked (takeover.ts). */
   readonly takeover?: boolean | undefined;
+  readonly lifeLock?: string;
 }
 
 export interface Rejected {
@@ -35,6 +36,8 @@ export interface VolumeOptions {
   readonly slotBytes: number;
   readonly durability?: VolumeInfo["durability"];
   readonly takeover?: boolean | undefined;
+  /** Of the worker that opens it. */
+  readonly lifeLock?: string;
 }
 
 export type Openers = { readonly [engine in Engine]: (options: VolumeOptions) => Promise<Volume> };
@@ -58,7 +61,7 @@ export function noStorage(home: Engine | undefined, rejected: readonly Rejected[
 
 /** Opens the tide's volume. NO_STORAGE with the reasons; ALREADY_OPEN when another worker holds it. */
 export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
-  const { name, engine, slotBytes, takeover } = choice;
+  const { name, engine } = choice;
   const [names, found] = await Promise.all([databaseNames(), hasSlots(name).catch((thrown: Error) => thrown)]);
   const marked = names?.includes(markName(name, "opfs"));
   const inOpfs = found instanceof Error ? marked && !isNamed(found, "NotFoundError") : found;
@@ -66,7 +69,7 @@ export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume
   if (!home || !names || (engine !== "auto" && engine !== home)) return (await import("./prove.ts")).openProved(choice, home, names, OPEN);
   try {
     // A tide that is there has proved its engine; opening its store writes, flushes and reads back the catalog anyway.
-    const volume = await OPEN[home]({ name, slotBytes, takeover, durability: names.includes(markName(name, "private")) ? "none" : "device" });
+    const volume = await OPEN[home]({ ...choice, durability: names.includes(markName(name, "private")) ? "none" : "device" });
     if (inOpfs && !marked) leaveMark(markName(name, "opfs"));
     return { volume, rejected: [] };
   } catch (thrown) {

@@ -20,7 +20,7 @@ async function remove(engine: Engine, name: string): Promise<void> {
 
 /** Tries the engines in their order; `names`: the databases there are, undefined when IndexedDB is off. */
 export async function openProved(
-  { name, engine, slotBytes }: VolumeChoice,
+  { name, engine, slotBytes, lifeLock }: VolumeChoice,
   home: "opfs" | "indexeddb" | undefined,
   names: readonly unknown[] | undefined,
   open: Openers,
@@ -33,7 +33,7 @@ export async function openProved(
   for (const candidate of candidates) {
     try {
       if (candidate !== home && candidate !== "memory") await prove(candidate, open[candidate]);
-      const volume = await open[candidate]({ name, slotBytes, durability });
+      const volume = await open[candidate]({ name, slotBytes, durability, ...(lifeLock !== undefined && { lifeLock }) });
       if (candidate === "opfs" && !names?.includes(markName(name, "opfs"))) leaveMark(markName(name, "opfs"));
       if (asked) leaveMark(markName(name, "private"));
       return { volume, rejected };

@@ -27,7 +27,10 @@ import { Broker } from "./broker.ts";
 import type { BrowserTide } from "./client.ts";
 import { sleep, takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
-import { type JoinRequest, PROTOCOL_VERSION, type Request } from "./protocol.ts";
+import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
+
+import { LEASE_MS } from "./takeover.ts";
+import { pause, watchCalls } from "./watch-calls.ts";
 
 export { openTaken } from "./takeover.ts";
 export { admit } from "./tabs-worker.ts";
@@ -36,18 +39,18 @@ export { admit } from "./tabs-worker.ts";
 const WORKER_END_MS = 1_000;
 /** A leader that does not answer for so long hangs. */
 const LEADER_TIMEOUT_MS = 3_000;
-/** Of that time: a call may take so long before anybody wonders, */
-const WONDER_MS = 500;
-/** and so long after a leader was deposed nobody reads its files: it may have proved its term just before (worker-host.ts). */
-const LEASE_MS = 600;
-/** A timer that comes later than this says that this tab was away itself. */
-const AWAY_MS = 500;
+/** Who says so often that it is about to lead, and does not, never will. */
+const OPENINGS_MAX = 6;
+/** So often is another tab left to depose a leader; by then it hangs, too. */
+const DEPOSERS_MAX = 3;
 /** So many of those that wait for the lead keep a worker ready: its start is half of a fail-over, and its memory a few MiB. */
 const SPARE_WORKERS = 2;
 /** Who looks at another tab for a moment keeps the lead: each change costs all tabs some 50 ms. */
 const HIDDEN_MS = 1_000;
 /** What passes by itself (files still locked, no network for a part) is tried again so often by the tab that has the lead. */
 const LEAD_TRIES = 5;
+/** A worker that has not opened the volume by then never will. */
+const LEAD_MS = 20_000;
 const LEAD_PAUSE_MS = 200;
 
 interface Announcement {
@@ -64,15 +67,6 @@ interface Join {
 type Word = "hail" | "opening" | "away" | "here" | Announcement | Join;
 
 const isHidden = (): boolean => document.visibilityState === "hidden";
-/** False when it took far longer: then this tab slept, and knows nothing of what others did meanwhile. */
-async function pause(ms: number): Promise<boolean> {
-  const until = performance.now() + ms + AWAY_MS;
-  await sleep(ms);
-  // What waits in the queue of messages comes first.
-  await sleep(0);
-  return performance.now() < until;
-}
-
 const newPortName = (): string => `tidemark-port:${crypto.randomUUID()}`;
 
 export class Tabs {
@@ -85,15 +79,26 @@ export class Tabs {
   #queued: AbortController | undefined;
   /** From the lock's grant on. */
   #leading: boolean;
+  /** It has waited for another tab to lead: before that it opens by itself. */
+  #followed = false;
+  /** The lock as it was granted last; `lost` when another tab has taken it away. */
+  #term = { lost: false };
   /** The page is frozen, or kept for the way back: it must not be given the lead. */
   #asleep = false;
   #via: "worker" | "port" | "broadcast" = "worker";
   readonly #makeWorker: () => Worker;
   #spare: Worker | undefined;
+  #starting: Worker | undefined;
+  /** Workers that ended before they led. */
+  #failures = 0;
   /** Calls that wait for a connection, or the end. */
   readonly #waiting: (() => void)[] = [];
   #expecting = false;
   #heard = false;
+  /** Heard since there was a leader. */
+  #openings = 0;
+  /** Tries to depose it that another tab was at. */
+  #deposers = 0;
   #hiding: ReturnType<typeof setTimeout> | undefined;
   /** Takes the listeners off the page. */
   readonly #unlisten = new AbortController();
@@ -103,9 +108,9 @@ export class Tabs {
     this.#leading = tide.role === "leader";
     this.#makeWorker = tide.makeWorker;
     tide.makeWorker = () => {
-      const worker = this.#spare ?? this.#makeWorker();
+      this.#starting = this.#spare ?? this.#makeWorker();
       this.#spare = undefined;
-      return worker;
+      return this.#starting;
     };
     tide.lobby.onmessage = ({ data }: MessageEvent<Word>) => this.#hear(data);
     const { signal } = this.#unlisten;
@@ -126,6 +131,7 @@ export class Tabs {
 
   /** Resolves when this tab has a connection, to a leader or to its own worker. */
   async follow(): Promise<void> {
+    this.#followed = true;
     this.#queue();
     void this.#expect();
     await this.after();
@@ -149,10 +155,27 @@ export class Tabs {
   #queue(): void {
     if (this.#queued || this.#leading || this.#asleep || this.#tide.ended) return;
     const queued = (this.#queued = new AbortController());
-    takeLock(this.#tide.lock, { signal: queued.signal }).then(
-      (unlock) => void this.#lead(unlock!),
+    this.#hold({ signal: queued.signal }).then(
+      (unlock) => void this.#lead(unlock),
       () => undefined,
     );
+  }
+
+  /** Resolves when the lead is ours, to what gives it back. A tab that takes it away thinks that this one hangs. */
+  #hold(options: LockOptions): Promise<() => void> {
+    return new Promise((resolve, reject) => {
+      let term: { lost: boolean } | undefined;
+      const granted = (): Promise<void> => {
+        this.#term = term = { lost: false };
+        return new Promise(resolve);
+      };
+      navigator.locks.request(this.#tide.lock, options, granted).catch((thrown: unknown) => {
+        reject(thrown);
+        if (!term) return;
+        term.lost = true;
+        if (this.#tide.role === "leader") this.#tide.connection!.fail(new TidemarkError("CLOSED", "another tab leads now"));
+      });
+    });
   }
 
   #unqueue(): void {
@@ -165,6 +188,7 @@ export class Tabs {
     // Granted in the moment in which it was no longer wanted.
     if (this.#tide.ended || this.#asleep) return unlock();
     this.#leading = true;
+    const term = this.#term;
     const release = (): void => {
       this.#leading = false;
       unlock();
@@ -172,18 +196,26 @@ export class Tabs {
     this.#say("opening");
     if (!(await this.#lastWorkerGone())) await this.#takeOver();
     for (let tries = 1; ; tries++) {
+      // Whoever waits for it hears of an error, as when its script does not load.
+      const late = setTimeout(() => this.#starting?.onerror?.({ message: "it does not start" } as ErrorEvent), LEAD_MS);
       try {
         this.#via = "worker";
         // A term ends with its lock; a try that fails keeps it.
         let began = false;
         await this.#tide.lead(() => began && release());
         began = true;
-        // Put to sleep while it began.
-        if (this.#asleep) this.#tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
+        // Put to sleep while it began, or away for so long that another tab took over.
+        if (this.#asleep || term.lost) this.#tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
         return;
       } catch (thrown) {
         const error = TidemarkError.from(thrown);
         if (this.#tide.ended) return release();
+        // Its worker was deposed while it began, or ended: back into the queue.
+        if (this.#asleep || term.lost || (error.code === "CLOSED" && ++this.#failures < LEAD_TRIES)) {
+          release();
+          this.#queue();
+          return void this.#expect();
+        }
         if (error.kind !== "retry" || tries === LEAD_TRIES) {
           release();
           return this.#tide.end(error);
@@ -191,6 +223,8 @@ export class Tabs {
         // The lock was free, and its files are not: whoever has them is not to be waited for.
         if (error.code === "ALREADY_OPEN") await this.#takeOver();
         else await sleep(LEAD_PAUSE_MS * tries);
+      } finally {
+        clearTimeout(late);
       }
     }
   }
@@ -221,6 +255,7 @@ export class Tabs {
   async #expect(): Promise<void> {
     if (this.#expecting) return;
     this.#expecting = true;
+    this.#openings = 0;
     const isOver = (): boolean => this.#leading || this.#asleep || !!this.#tide.ended || (!!this.#tide.connection && !this.#tide.connection.ended);
     while (!isOver()) {
       this.#heard = false;
@@ -232,40 +267,25 @@ export class Tabs {
     this.#expecting = false;
   }
 
-  /** Only calls make anybody wonder: an idle tide has no timer. A read that waits for new records may wait for ever. */
-  #wonder(connection: PortClient): void {
-    let wondering = false;
-    const call = connection.call.bind(connection) as (...args: unknown[]) => never;
-    connection.call = (request, ...more) => {
-      wonder(request);
-      return call(request, ...more);
-    };
-    const wonder = (request: Request): void => {
-      if (wondering || ("wait" in request && request.wait)) return;
-      wondering = true;
-      void (async () => {
-        await pause(WONDER_MS);
-        const answer = connection.call<boolean>({ op: "ping" }).catch(() => true);
-        const late = pause(this.#timeoutMs - WONDER_MS - LEASE_MS).then((onTime) => !onTime);
-        const lives = await Promise.race([answer, late]);
-        wondering = false;
-        if (!lives && !connection.ended && !this.#leading) await this.#depose();
-      })();
-    };
+  /** A worker that does not answer: another tab's is deposed, our own is ended, and whoever is next leads. */
+  async #missed(connection: PortClient): Promise<void> {
+    if (this.#tide.role === "leader") connection.fail(new TidemarkError("CLOSED", "its worker hangs", { reason: "worker" }));
+    else if (!this.#leading) await this.#depose();
   }
 
   /** One tab at a time does this; the others see the next leader, or try again. */
   async #depose(): Promise<void> {
-    const deposing = await takeLock(`tidemark-depose:${this.#tide.name}`, { ifAvailable: true });
-    if (!deposing) return;
+    const deposing = await takeLock(`tidemark-depose:${this.#tide.name}`, this.#deposers < DEPOSERS_MAX ? { ifAvailable: true } : { steal: true });
+    if (!deposing) return void this.#deposers++;
     try {
       this.#unqueue();
-      const unlock = await takeLock(this.#tide.lock, { steal: true });
+      const unlock = await this.#hold({ steal: true });
       // What follows here must not find the tab in the queue again when its connection ends.
       this.#leading = true;
+      this.#say("opening");
       await this.#takeOver();
       this.#lifeLock = undefined;
-      await this.#lead(unlock!);
+      await this.#lead(unlock);
     } finally {
       deposing();
     }
@@ -283,12 +303,14 @@ export class Tabs {
   /** Calls go to this connection from now on. */
   connected(): void {
     const { role, opened, connection } = this.#tide;
+    this.#deposers = this.#openings = this.#failures = 0;
+    watchCalls(connection!, this.#timeoutMs, () => this.#missed(connection!));
     if (role === "leader") {
       // Its store failed for good: perhaps another tab's does not.
       connection!.onEvent = (event) => (event.type === "closed" ? void this.#resign(connection!) : this.#tide.tell(event));
       this.#broker.lead(connection!.lifeLock);
       this.#tide.takeover = undefined;
-    } else this.#wonder(connection!);
+    }
     this.#changed();
     this.#announce();
     this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch, via: this.#via });
@@ -307,6 +329,7 @@ export class Tabs {
     }
     if (this.#tide.role === "leader") this.#leading = false;
     this.#tide.role = "follower";
+    this.#followed = true;
     this.#tide.tell({ type: "leaderlost", reason: error.message });
     this.#queue();
     void this.#expect();
@@ -345,7 +368,7 @@ export class Tabs {
     if (this.#asleep) return;
     this.#asleep = true;
     this.#unqueue();
-    if (this.#leading) this.#tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
+    if (this.#tide.role === "leader") this.#tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
   }
 
   #wake(): void {
@@ -360,7 +383,7 @@ export class Tabs {
   async #announce(): Promise<void> {
     await this.#broker.tried;
     const { role, connection, opened } = this.#tide;
-    if (!connection || connection.ended) return void (this.#leading && this.#say("opening"));
+    if (!connection || connection.ended) return void ((this.#leading || !this.#followed) && this.#say("opening"));
     this.#epoch = opened!.epoch;
     this.#lifeLock = connection.lifeLock;
     if (role !== "leader") return;
@@ -370,7 +393,7 @@ export class Tabs {
 
   #hear(word: Word): void {
     if (word === "hail") void this.#announce();
-    else if (word === "opening") this.#heard = true;
+    else if (word === "opening") this.#heard = this.#openings++ < OPENINGS_MAX;
     else if (word === "here") void (isHidden() && !this.#hiding && this.#handOver());
     else if (word === "away") {
       if (!isHidden()) return this.#say("here");

@@ -4,18 +4,24 @@
  *   tidemark/<name>/slot-0007            locked: read through getFile(), which also sees what was never flushed
  *                  /taken/slot-0007.1    made by the first write to that slot: a copy, and from then on the slot
  *
- * So the store above opens as after a crash: it reads the catalog, cuts the active segments at the last valid batch, and
- * commits a higher epoch, all of it into copies. What the old leader writes after that goes into files that nobody reads. It
- * can't reach any other: a file that this volume writes to is locked by this volume. Sealed segments in locked files stay
- * where they are; the old leader can't overwrite them, for its worker ends itself before it writes anything once it has been
- * away for longer than its lease (worker-host.ts).
+ * The store above opens as after a crash: it reads the catalog, cuts the active segments at the last valid batch, and before it
+ * acks anything it commits a higher epoch and writes marks, by which both catalogs and every active segment become copies.
  *
- * The next opening that finds no file locked copies everything back, and the volume is as it was before. A copy that was
- * brought back is made empty before its name goes, because a power cut can bring a name back, but not its bytes.
- * Crash inside: the copies are still there, and all is done again.
+ * What the old leader still writes, at worst, is what it was about to when its process was stopped, behind its last look at its
+ * lease (worker-host.ts): a write or two, into files that it had open, that is, into files that are locked.
+ *   - a catalog or an active segment: read before that write, it looks as after a crash; after the copy, nobody reads the file
+ *   - a slot that was free: its first use makes it a copy, and what the copy holds from before has an older epoch
+ *   - a segment that was sealed: no leader ever writes to one
+ * A file that this volume writes to without a copy is locked by this volume, so nobody else has it open.
+ *
+ * The next opening that finds no file locked copies everything back over whatever stands there, and the volume is as it was
+ * before. A copy has the size of a slot only once it is whole: its last byte is written when all others are flushed. One that
+ * was brought back is made empty before its name goes, because a power cut can bring a name back, but not its bytes.
+ * Crash inside: what is whole counts, and all is done again.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Volume, VolumeInfo } from "../store/volume.ts";
+import { proveTerm, waitAlone } from "./alone.ts";
 import { type DirectoryHandle, findDirectory, type SyncHandle } from "./opfs.ts";
 import { isNamed, sleep } from "./platform.ts";
 import type { VolumeOptions } from "./probe.ts";
@@ -25,6 +31,8 @@ const COPY_BYTES = 1024 * 1024;
 /** A worker that is ending lets go within some ten milliseconds; one that hangs never does. */
 const LOCKED_TRIES = 4;
 const LOCKED_PAUSE_MS = 10;
+/** So long after a leader was deposed nobody reads its files: it may have proved its term just before (worker-host.ts). */
+export const LEASE_MS = 600;
 
 type FileHandle = FileSystemFileHandle & { createSyncAccessHandle(): Promise<SyncHandle> };
 interface Place {
@@ -59,64 +67,90 @@ async function readFile(file: FileHandle, position: number, length: number): Pro
   }
 }
 
-async function copyFile(from: FileHandle, to: SyncHandle, bytes: number): Promise<void> {
-  to.truncate(bytes);
-  for (let at = 0; at < bytes; at += COPY_BYTES) {
-    const part = await readFile(from, at, Math.min(COPY_BYTES, bytes - at));
-    if (to.write(part, { at }) !== part.length) throw new TidemarkError("STORAGE_FAILED", "short write", { at });
+async function copyFile(from: FileHandle, to: SyncHandle, range: { readonly at: number; readonly end: number }): Promise<void> {
+  for (let { at } = range; at < range.end; ) {
+    const part = await readFile(from, at, Math.min(COPY_BYTES, range.end - at));
+    if (part.length === 0 || to.write(part, { at }) !== part.length) throw new TidemarkError("STORAGE_FAILED", "short copy", { at });
+    at += part.length;
   }
   to.flush();
 }
 
-/** Slots by number, each with its newest copy; empty copies have been brought back already. */
-async function copiesIn(folder: DirectoryHandle): Promise<Map<number, { file: FileHandle; number: number }>> {
-  const newest = new Map<number, { file: FileHandle; number: number }>();
+interface Copy {
+  readonly name: string;
+  readonly file: FileHandle;
+  readonly number: number;
+  readonly size: number;
+}
+
+/** All copies there are of each slot, the newest first; those that aren't whole, too. */
+async function copiesIn(folder: DirectoryHandle): Promise<Map<number, Copy[]>> {
+  const copies = new Map<number, Copy[]>();
   for await (const name of folder.keys()) {
     const [, slot, number] = /^slot-(\d+)\.(\d+)$/.exec(name) ?? [];
     if (slot === undefined) continue;
     const file = (await folder.getFileHandle(name)) as FileHandle;
-    const known = newest.get(Number(slot));
-    if ((await file.getFile()).size > 0 && !(known && known.number > Number(number))) newest.set(Number(slot), { file, number: Number(number) });
+    const known = copies.get(Number(slot)) ?? [];
+    known.push({ name, file, number: Number(number), size: (await file.getFile()).size });
+    copies.set(Number(slot), known.sort((a, b) => b.number - a.number));
   }
-  return newest;
+  return copies;
 }
 
 /** Brings all copies back; false when a file is locked, and then nothing has changed. */
-async function bringBack(directory: DirectoryHandle, folder: DirectoryHandle): Promise<boolean> {
+async function bringBack(directory: DirectoryHandle, folder: DirectoryHandle, slotBytes: number, lifeLock: string | undefined): Promise<boolean> {
   const open: SyncHandle[] = [];
   const take = async (file: FileHandle): Promise<SyncHandle | undefined> => {
     const handle = await tryHandle(file);
     if (handle) open.push(handle);
     return handle;
   };
+  const find = async (slot: number): Promise<FileHandle> => (await directory.getFileHandle(slotName(slot), { create: true })) as FileHandle;
+  const copies = await copiesIn(folder);
+  const names = [...copies.values()].flat().map(({ name }) => name);
   try {
-    const pairs: { from: SyncHandle; file: FileHandle; to: SyncHandle }[] = [];
     // Slot 0 is held by whoever has the volume open.
-    if (!(await take((await directory.getFileHandle(slotName(0), { create: true })) as FileHandle))) return false;
-    open.pop()!.close();
-    for (const [slot, { file }] of await copiesIn(folder)) {
-      const from = await take(file);
-      const to = from && (await take((await directory.getFileHandle(slotName(slot), { create: true })) as FileHandle));
-      if (!to) return false;
-      pairs.push({ from: from!, file, to });
+    if (!copies.has(0) && !(await take(await find(0)))) return false;
+    const taken: SyncHandle[] = [];
+    const back: { readonly from: FileHandle; readonly to: SyncHandle }[] = [];
+    for (const [slot, found] of copies) {
+      for (const { file } of found) {
+        const handle = await take(file);
+        if (!handle) return false;
+        taken.push(handle);
+      }
+      const whole = found.find(({ size }) => size === slotBytes);
+      const to = whole && (await take(await find(slot)));
+      if (whole && !to) return false;
+      if (to) back.push({ from: whole!.file, to });
     }
-    for (const { file, from, to } of pairs) await copyFile(file, to, from.getSize());
-    for (const { from } of pairs) {
-      from.truncate(0);
-      from.flush();
+    for (const { from, to } of back) {
+      if (to.getSize() < slotBytes) to.truncate(slotBytes);
+      await copyFile(from, to, { at: 0, end: slotBytes });
+    }
+    await proveTerm(lifeLock);
+    for (const handle of taken) {
+      handle.truncate(0);
+      handle.flush();
     }
   } finally {
     for (const handle of open) handle.close();
   }
-  await directory.removeEntry(FOLDER, { recursive: true }).catch(() => undefined);
+  // One by one: what a successor may have made by now is none of these, and keeps the folder.
+  for (const name of names) await folder.removeEntry(name).catch(() => undefined);
+  await directory.removeEntry(FOLDER).catch(() => undefined);
   return true;
 }
 
-/** Opens a volume that has copies, or may have locked files. */
+/** Opens a volume that has copies, or may have locked files. ALREADY_OPEN while somebody has it open who was not deposed. */
 export async function openTaken(options: VolumeOptions, open: (options: VolumeOptions) => Promise<Volume>): Promise<Volume> {
-  const directory = await findDirectory(["tidemark", options.name], true);
-  const folder = await findDirectory(["tidemark", options.name, FOLDER], true);
-  if (await bringBack(directory, folder)) {
+  const { name, lifeLock, takeover } = options;
+  await waitAlone(name, lifeLock);
+  const directory = await findDirectory(["tidemark", name], true);
+  const folder = () => findDirectory(["tidemark", name, FOLDER], true);
+  const first = (await directory.getFileHandle(slotName(0), { create: true })) as FileHandle;
+  const slotBytes = (await first.getFile()).size || options.slotBytes;
+  if (await bringBack(directory, await folder(), slotBytes, lifeLock)) {
     // Some other file may be locked all the same.
     const volume = await open({ ...options, takeover: false }).catch((thrown: unknown) => {
       if ((thrown as TidemarkError).code !== "ALREADY_OPEN") throw thrown;
@@ -124,7 +158,9 @@ export async function openTaken(options: VolumeOptions, open: (options: VolumeOp
     });
     if (volume) return volume;
   }
-  return TakenVolume.open(options, directory, await findDirectory(["tidemark", options.name, FOLDER], true));
+  // Whoever was deposed may have been so by a tab that is gone by now, a moment ago.
+  if (!takeover) await sleep(LEASE_MS);
+  return TakenVolume.open(options, slotBytes, directory, await folder());
 }
 
 export class TakenVolume implements Volume {
@@ -133,35 +169,39 @@ export class TakenVolume implements Volume {
   slotCount: number;
   readonly #directory: DirectoryHandle;
   readonly #folder: DirectoryHandle;
-  readonly #copies: Map<number, { file: FileHandle; number: number }>;
+  readonly #copies: Map<number, Copy[]>;
+  readonly #lifeLock: string | undefined;
   readonly #places = new Map<number, Promise<Place>>();
   readonly #dirty = new Set<SyncHandle>();
   #closed = false;
 
-  private constructor(info: VolumeInfo, slotBytes: number, slotCount: number, folders: readonly [DirectoryHandle, DirectoryHandle], copies: Map<number, { file: FileHandle; number: number }>) {
-    this.info = info;
+  private constructor({ durability = "device", lifeLock }: VolumeOptions, slotBytes: number, slotCount: number, folders: readonly [DirectoryHandle, DirectoryHandle], copies: Map<number, Copy[]>) {
+    this.info = { engine: "opfs", durability };
     this.slotBytes = slotBytes;
     this.slotCount = slotCount;
+    this.#lifeLock = lifeLock;
     [this.#directory, this.#folder] = folders;
     this.#copies = copies;
   }
 
-  static async open({ durability = "device", slotBytes }: VolumeOptions, directory: DirectoryHandle, folder: DirectoryHandle): Promise<TakenVolume> {
+  static async open(options: VolumeOptions, slotBytes: number, directory: DirectoryHandle, folder: DirectoryHandle): Promise<TakenVolume> {
     let count = 0;
     for await (const name of directory.keys()) {
       const [, number] = /^slot-(\d{4,})$/.exec(name) ?? [];
       if (number !== undefined) count = Math.max(count, Number(number) + 1);
     }
-    const size = count > 0 ? (await ((await directory.getFileHandle(slotName(0))) as FileHandle).getFile()).size : 0;
-    return new TakenVolume({ engine: "opfs", durability }, size || slotBytes, count, [directory, folder], await copiesIn(folder));
+    return new TakenVolume(options, slotBytes, count, [directory, folder], await copiesIn(folder));
   }
 
   #place(slot: number): Promise<Place> {
     let place = this.#places.get(slot);
     if (!place) {
       const open = async (): Promise<Place> => {
-        const file = this.#copies.get(slot)?.file ?? ((await this.#directory.getFileHandle(slotName(slot), { create: true })) as FileHandle);
-        const handle = await tryHandle(file);
+        const copies = this.#copies.get(slot);
+        const whole = copies?.find(({ size }) => size === this.slotBytes);
+        const file = whole?.file ?? ((await this.#directory.getFileHandle(slotName(slot), { create: true })) as FileHandle);
+        // Somebody else has begun to copy it, and may come to the end of that: only a newer copy is surely ours.
+        const handle = copies && copies[0] !== whole ? undefined : await tryHandle(file);
         if (handle && handle.getSize() < this.slotBytes) handle.truncate(this.slotBytes);
         return { file, handle };
       };
@@ -175,20 +215,31 @@ export class TakenVolume implements Volume {
     const { handle } = await this.#place(slot);
     if (handle) return handle;
     const before = this.#places.get(slot)!;
-    const copy = async (): Promise<Place> => {
-      const { file, handle: now } = await before;
-      if (now) return { file, handle: now };
-      const number = (this.#copies.get(slot)?.number ?? 0) + 1;
-      const made = (await this.#folder.getFileHandle(`${slotName(slot)}.${number}`, { create: true })) as FileHandle;
-      const own = await tryHandle(made);
-      if (!own) throw new TidemarkError("ALREADY_OPEN", "another tab has taken this volume over", { slot });
-      await copyFile(file, own, this.slotBytes);
-      this.#copies.set(slot, { file: made, number });
-      return { file: made, handle: own };
-    };
-    const copied = copy();
+    const copied = before.then((place) => (place.handle ? place : this.#copy(slot, place.file)));
     this.#places.set(slot, copied);
+    // What failed may succeed later (a full disk).
+    copied.catch(() => this.#places.set(slot, before));
     return (await copied).handle!;
+  }
+
+  async #copy(slot: number, from: FileHandle): Promise<Place> {
+    let number = this.#copies.get(slot)?.[0]?.number ?? 0;
+    for (;;) {
+      const file = (await this.#folder.getFileHandle(`${slotName(slot)}.${++number}`, { create: true })) as FileHandle;
+      const handle = await tryHandle(file);
+      if (!handle) continue;
+      try {
+        handle.truncate(0);
+        await copyFile(from, handle, { at: 0, end: this.slotBytes - 1 });
+        // Behind this look the file is there, and locked: a successor sees it, and makes newer ones.
+        await proveTerm(this.#lifeLock);
+        await copyFile(from, handle, { at: this.slotBytes - 1, end: this.slotBytes });
+      } catch (thrown) {
+        handle.close();
+        throw thrown;
+      }
+      return { file, handle };
+    }
   }
 
   async addSlots(count: number): Promise<void> {
@@ -217,6 +268,8 @@ export class TakenVolume implements Volume {
 
   async read(slot: number, position: number, target: Uint8Array): Promise<number> {
     this.#check(slot, position, 0);
+    // Reading nothing makes ready for a write (worker-host.ts).
+    if (target.length === 0) await this.#owned(slot).catch((thrown: unknown) => Promise.reject(storageError(thrown)));
     const wanted = Math.min(target.length, this.slotBytes - position);
     try {
       const { file, handle } = await this.#place(slot);

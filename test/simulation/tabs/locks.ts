@@ -102,6 +102,7 @@ export class LockManager {
     for (const holder of this.#held.get(name) ?? []) {
       this.#world.note("lock.stolen");
       this.#world.send(this.#world.delay(), "stolen", { to: holder.context }, () => {
+        if (holder.state === "over") return;
         holder.state = "over";
         holder.reject(aborted());
       });
@@ -139,10 +140,12 @@ export class LockManager {
       const release = () => this.#toManager(context, () => this.#remove(request, this.#held));
       new Promise((resolve) => resolve(request.callback({ name, mode }))).then(
         (value) => {
+          request.state = "over";
           release();
           request.resolve(value);
         },
         (thrown: unknown) => {
+          request.state = "over";
           release();
           request.reject(thrown);
         },

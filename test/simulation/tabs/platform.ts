@@ -143,7 +143,7 @@ export class Platform {
     const platform = this;
     return {
       Worker: class {
-        onerror: unknown;
+        onerror: ((event: object) => void) | undefined;
         readonly #context = platform.world.context(`${page.name}w`);
         constructor() {
           const context = this.#context;

@@ -1,0 +1,29 @@
+/**
+ * Where no file lock keeps a second writer away (copies of locked files, IndexedDB), a worker asks before it opens whether it is
+ * the only one: each takes its own lock first and looks then, so of two that come at once at least one sees the other. One that
+ * was deposed has no lock any more, and never comes back from here.
+ */
+import { TidemarkError } from "../errors.ts";
+import { sleep } from "./platform.ts";
+
+/** A worker that is ending is gone within some ten milliseconds. */
+const TRIES = 20;
+const PAUSE_MS = 50;
+
+const heldLocks = async (): Promise<string[]> => ((await navigator.locks.query()).held ?? []).map(({ name }) => name!);
+
+/** Never returns when the worker's term is over: the worker ends. */
+export async function proveTerm(lifeLock: string | undefined): Promise<void> {
+  if (lifeLock !== undefined && !(await heldLocks()).includes(lifeLock)) await new Promise(close);
+}
+
+/** ALREADY_OPEN: another worker of this tide lives, and was not deposed. */
+export async function waitAlone(name: string, lifeLock: string | undefined): Promise<void> {
+  for (let tries = 1; lifeLock !== undefined; tries++) {
+    await proveTerm(lifeLock);
+    const workers = (await heldLocks()).filter((lock) => lock.startsWith(`tidemark-worker:${name}:`));
+    if (workers.length === 1) return;
+    if (tries === TRIES) throw new TidemarkError("ALREADY_OPEN", "another worker has it open", { name });
+    await sleep(PAUSE_MS);
+  }
+}

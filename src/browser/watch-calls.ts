@@ -1,0 +1,52 @@
+/**
+ * Whether a worker still answers. Only calls make a tab wonder: an idle tide has no timer.
+ *
+ *   a call ── 500 ms without its answer ──▶ ping ── no answer in time ──▶ it hangs
+ *   a read that waits for new records may wait for ever: it is asked about every ten seconds
+ */
+import { sleep } from "./platform.ts";
+import type { PortClient } from "./port-client.ts";
+import type { Request } from "./protocol.ts";
+import { LEASE_MS } from "./takeover.ts";
+
+const SOON_MS = 500;
+const LATE_MS = 10_000;
+/** A timer that comes later than this says that this tab was away itself. */
+const AWAY_MS = 500;
+
+/** False when it took far longer: then this tab slept, and knows nothing of what others did meanwhile. */
+export async function pause(ms: number): Promise<boolean> {
+  const until = performance.now() + ms + AWAY_MS;
+  await sleep(ms);
+  // What waits in the queue of messages comes first.
+  await sleep(0);
+  return performance.now() < until;
+}
+
+/** `missed` when no answer came in time, again and again as long as there are calls. */
+export function watchCalls(connection: PortClient, timeoutMs: number, missed: () => Promise<void>): void {
+  const call = connection.call.bind(connection) as (...args: unknown[]) => Promise<never>;
+  const soon = { ms: SOON_MS, calls: 0, watched: false };
+  const late = { ms: LATE_MS, calls: 0, watched: false };
+  const isAnswered = (): Promise<boolean> => {
+    const answered = (): boolean => true;
+    return Promise.race([call({ op: "ping" }).then(answered, answered), pause(timeoutMs - SOON_MS - LEASE_MS).then((onTime) => !onTime)]);
+  };
+  const watch = async (kind: typeof soon): Promise<void> => {
+    kind.watched = true;
+    while (kind.calls > 0 && !connection.ended) {
+      await pause(kind.ms);
+      if (kind.calls > 0 && !connection.ended && !(await isAnswered()) && !connection.ended) await missed();
+    }
+    kind.watched = false;
+  };
+  connection.call = (request: Request, ...more: unknown[]) => {
+    const answer = call(request, ...more);
+    const kind = "wait" in request && request.wait ? late : soon;
+    const done = (): void => void kind.calls--;
+    kind.calls++;
+    answer.then(done, done);
+    if (!kind.watched) void watch(kind);
+    return answer;
+  };
+}
