@@ -1,0 +1,104 @@
+/**
+ * A log that outgrows its object: so many bytes go through one stream in local workerd, the object's database is looked at all the
+ * while, and everything is read back and compared by checksum. Once more after a restart on the same state, when every index
+ * has to be loaded anew.
+ *
+ *     node test/tooling/run-ts.mjs test/edge/outgrow.ts --megabytes 256 --json FILE
+ */
+import { createHash } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { Random } from "../simulation/prng.ts";
+import { startWorker } from "./local-worker.ts";
+
+const BODY_BYTES = 1_000_000;
+
+export interface OutgrowFigures {
+  readonly seed: number;
+  readonly bytes: number;
+  readonly writeMiBs: number;
+  readonly readMiBs: number;
+  readonly readAgainMiBs: number;
+  readonly databaseBytesMax: number;
+  readonly objects: number;
+  readonly looks: number;
+  readonly equal: boolean;
+}
+
+export interface OutgrowOptions {
+  readonly megabytes: number;
+  readonly seed: number;
+  readonly log?: (line: string) => void;
+}
+
+async function metric(url: string, name: string): Promise<number> {
+  const text = await (await fetch(url.replace("/v1/stream/", "/v1/metrics/"))).text();
+  return Number(new RegExp(`^tidemark_${name}\\{.*\\} (\\S+)$`, "m").exec(text)?.[1]);
+}
+
+async function digestOf(url: string): Promise<{ digest: string; bytes: number; seconds: number }> {
+  const hash = createHash("sha256");
+  const started = performance.now();
+  let bytes = 0;
+  for (let offset = "-1"; ; ) {
+    const response = await fetch(`${url}?offset=${offset}`);
+    if (response.status !== 200) throw new Error(`read: ${response.status} ${await response.text()}`);
+    const part = new Uint8Array(await response.arrayBuffer());
+    hash.update(part);
+    bytes += part.length;
+    offset = response.headers.get("stream-next-offset")!;
+    if (response.headers.get("stream-up-to-date") === "true") return { digest: hash.digest("hex"), bytes, seconds: (performance.now() - started) / 1000 };
+  }
+}
+
+export async function outgrow({ megabytes, seed, log = () => {} }: OutgrowOptions): Promise<OutgrowFigures> {
+  const state = mkdtempSync(path.join(os.tmpdir(), "tidemark-outgrow-"));
+  let worker = await startWorker({ state });
+  let url = `${worker.url}/v1/stream/outgrow/${seed}`;
+  try {
+    await fetch(url, { method: "PUT", headers: { "content-type": "application/octet-stream" } });
+    const random = new Random(seed);
+    const hash = createHash("sha256");
+    let databaseBytesMax = 0;
+    let looks = 0;
+    const started = performance.now();
+    for (let i = 0; i < megabytes; i++) {
+      const body = new Uint8Array(BODY_BYTES);
+      random.fill(body);
+      hash.update(body);
+      const { status } = await fetch(url, { method: "POST", headers: { "content-type": "application/octet-stream" }, body: body as BodyInit });
+      if (status !== 204) throw new Error(`append: ${status}`);
+      if (i % 4 === 3) {
+        databaseBytesMax = Math.max(databaseBytesMax, await metric(url, "database_bytes"));
+        looks++;
+      }
+      if (i % 32 === 31) log(`${i + 1} MB, database at most ${(databaseBytesMax / 1e6).toFixed(1)} MB`);
+    }
+    const writeSeconds = (performance.now() - started) / 1000;
+    const expected = hash.digest("hex");
+    const first = await digestOf(url);
+    const objects = await metric(url, "objects");
+    await worker.stop();
+    worker = await startWorker({ state });
+    url = `${worker.url}/v1/stream/outgrow/${seed}`;
+    const second = await digestOf(url);
+    const mib = (seconds: number): number => Math.round((megabytes * BODY_BYTES) / 1024 / 1024 / seconds);
+    return {
+      seed, bytes: first.bytes, writeMiBs: mib(writeSeconds), readMiBs: mib(first.seconds), readAgainMiBs: mib(second.seconds), databaseBytesMax, objects, looks,
+      equal: first.digest === expected && second.digest === expected,
+    };
+  } finally {
+    await worker.stop();
+    rmSync(state, { recursive: true, force: true });
+  }
+}
+
+if (process.argv[1]?.endsWith("outgrow.ts")) {
+  const { values } = parseArgs({ options: { megabytes: { type: "string", default: "256" }, seed: { type: "string", default: "1" }, json: { type: "string" } } });
+  const figures = await outgrow({ megabytes: Number(values.megabytes), seed: Number(values.seed), log: console.log });
+  console.log(JSON.stringify(figures));
+  if (values.json !== undefined) writeFileSync(values.json, JSON.stringify({ figures }));
+  process.exit(figures.equal && figures.databaseBytesMax < 64e6 ? 0 : 1);
+}
