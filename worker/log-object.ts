@@ -34,7 +34,7 @@ import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
 import { batchesOf, bodyOf, valuesOf } from "./stream-codec.ts";
 
 /** A group commit follows the one before it by at least so much; what arrives meanwhile shares it. */
-const GROUP_MS = 2;
+const GROUP_MS = 4;
 /** Of one read's answer. A larger backlog comes in several. */
 const READ_BYTES = 1024 * 1024;
 /** A third of what the platform allows one object. */

@@ -118,9 +118,14 @@ export function longBody(found: LongRead, isJson: boolean): ReadableStream<Uint8
   const pieces = piecesOf(found, isJson);
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const { done, value } = await pieces.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
+      try {
+        const { done, value } = await pieces.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      } catch (thrown) {
+        // Cut off: the client never takes it for the whole.
+        controller.error(thrown);
+      }
     },
     cancel: async () => void (await pieces.return(undefined)),
   }, { highWaterMark: 0 });

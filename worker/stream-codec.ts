@@ -67,9 +67,14 @@ export function valuesOf(body: Uint8Array, mediaType: string): Uint8Array[] {
   return values;
 }
 
+/** Most appends are small, and each would leave a builder's buffers behind: one is kept, in between the calls. */
+let spare: { readonly kernel: Kernel; readonly builder: BatchBuilder } | undefined;
+const SPARE_BYTES_MAX = 64 * 1024;
+
 /** Batches of these values; the very first record carries `headers`. */
 export function batchesOf(kernel: Kernel, values: readonly Uint8Array[], headers: readonly Header[], timestamp: number): Uint8Array[] {
-  const builder = new BatchBuilder(kernel, { bytesMax: CHUNK_BYTES_MAX });
+  const builder = spare?.kernel === kernel ? spare.builder : new BatchBuilder(kernel, { bytesMax: CHUNK_BYTES_MAX });
+  spare = undefined;
   const owner = { producerId: -1, producerEpoch: -1, baseSequence: -1 };
   const batches: Uint8Array[] = [];
   values.forEach((value, i) => {
@@ -80,6 +85,8 @@ export function batchesOf(kernel: Kernel, values: readonly Uint8Array[], headers
     if (!builder.tryAppend(record)) throw new HttpError(413, "RECORD_TOO_LARGE", "a record does not fit");
   });
   if (builder.count > 0) batches.push(builder.build(owner));
+  if (builder.sizeBytes <= SPARE_BYTES_MAX) spare = { kernel, builder };
+  builder.reset();
   return batches;
 }
 

@@ -1,0 +1,96 @@
+/** Catch-up in long answers, inside workerd: the same bytes as page by page, from any offset; damage breaks them off once, and is named then. */
+import { env, runInDurableObject, SELF } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import { type Env, objectName } from "../../worker/env.ts";
+
+const { LOGS } = env as unknown as Env;
+const at = (path: string): string => `http://localhost/v1/stream/long/${path}`;
+const MIB = 1024 * 1024;
+
+interface Storage {
+  readonly storage: { readonly sql: { exec(query: string, ...bindings: unknown[]): { toArray(): Record<string, unknown>[] } } };
+}
+
+const inside = <T>(path: string, work: (sql: Storage["storage"]["sql"]) => T): Promise<T> =>
+  runInDurableObject(LOGS.get(LOGS.idFromName(objectName("dev", `long/${path}`))) as never, (_: unknown, state: Storage) => work(state.storage.sql));
+
+async function make(path: string, type: string, bodies: readonly string[]): Promise<void> {
+  await (await SELF.fetch(at(path), { method: "PUT", headers: { "content-type": type } })).arrayBuffer();
+  for (const body of bodies) expect((await SELF.fetch(at(path), { method: "POST", headers: { "content-type": type }, body })).status).toBe(204);
+}
+
+const offsetOf = (n: number): string => `${String(n).padStart(16, "0")}_${"0".repeat(16)}`;
+const lines = (n: number, bytes: number): string[] => Array.from({ length: n }, (_, i) => `${i}:`.padEnd(bytes, String(i % 10)));
+
+describe("long answers", () => {
+  it("a reader far behind gets it all at once, whether it begins at a row, inside one or at the start", async () => {
+    const bodies = lines(40, 100_000);
+    await make("text", "text/plain", bodies);
+    const rows = await inside("text", (sql) => sql.exec("SELECT base_offset FROM chunk").toArray().length);
+    expect(rows).toBe(40);
+    for (const from of [0, 1, 17]) {
+      const response = await SELF.fetch(`${at("text")}?offset=${offsetOf(from)}`);
+      expect([response.headers.get("stream-next-offset"), response.headers.get("stream-up-to-date")]).toEqual([offsetOf(40), "true"]);
+      expect((await response.text()) === bodies.slice(from).join("")).toBe(true);
+    }
+    const tail = await SELF.fetch(`${at("text")}?offset=${offsetOf(38)}`);
+    // Few bytes come in one piece, with their length.
+    expect([(await tail.text()).length, tail.headers.get("content-length") ?? "200000"]).toEqual([200_000, "200000"]);
+  });
+
+  it("a JSON array stays one, also from the middle of a row of many messages", async () => {
+    const messages = Array.from({ length: 300 }, (_, i) => JSON.stringify({ i, text: "y".repeat(10_000) }));
+    await make("json", "application/json", [0, 1, 2].map((part) => `[${messages.slice(part * 100, part * 100 + 100).join(",")}]`));
+    for (const from of [0, 150]) {
+      const response = await SELF.fetch(`${at("json")}?offset=${offsetOf(from)}`);
+      const text = await response.text();
+      expect(text === `[${messages.slice(from).join(",")}]`).toBe(true);
+    }
+  });
+
+  it("a log larger than one answer is read to its end, each answer where the one before it ended", async () => {
+    const bodies = lines(30, 900_000);
+    await make("large", "text/plain", bodies);
+    let found = "";
+    let answers = 0;
+    for (let offset = "-1"; ; answers++) {
+      const response = await SELF.fetch(`${at("large")}?offset=${offset}`);
+      found += await response.text();
+      offset = response.headers.get("stream-next-offset")!;
+      if (response.headers.get("stream-up-to-date")) break;
+    }
+    expect(found === bodies.join("")).toBe(true);
+    expect(answers).toBeLessThan(15);
+  });
+
+  it("live readers are served page by page, as before", async () => {
+    await make("live", "text/plain", lines(5, 900_000));
+    const response = await SELF.fetch(`${at("live")}?offset=${offsetOf(0)}&live=long-poll`);
+    expect((await response.text()).length).toBeLessThanOrEqual(2 * MIB);
+  });
+
+  it("damage breaks a long answer off; asked again, what stands before it comes, and then its name", async () => {
+    const bodies = lines(12, 500_000);
+    await make("rot", "text/plain", bodies);
+    await inside("rot", (sql) => {
+      const [row] = sql.exec("SELECT bytes FROM chunk WHERE base_offset = 6").toArray();
+      const bytes = new Uint8Array(row!["bytes"] as ArrayBuffer);
+      bytes[400_000]! ^= 1;
+      sql.exec("UPDATE chunk SET bytes = ? WHERE base_offset = 6", bytes);
+    });
+    const broken = await SELF.fetch(`${at("rot")}?offset=-1`).then(async (response) => response.text()).then(() => "whole", () => "broken off");
+    expect(broken).toBe("broken off");
+    let found = "";
+    let code = "";
+    for (let offset = "-1"; code === ""; ) {
+      const response = await SELF.fetch(`${at("rot")}?offset=${offset}`);
+      if (response.status === 500) code = ((await response.json()) as { error: { code: string } }).error.code;
+      else {
+        found += await response.text();
+        offset = response.headers.get("stream-next-offset")!;
+      }
+    }
+    expect([found === bodies.slice(0, 6).join(""), code]).toEqual([true, "CORRUPT_RANGE"]);
+    expect((await (await SELF.fetch(`${at("rot")}?offset=${offsetOf(7)}`)).text()).startsWith("7:")).toBe(true);
+  });
+});
