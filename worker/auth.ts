@@ -10,7 +10,7 @@
  * can pick a public key as its HMAC secret, and `none` is nobody's.
  */
 import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from "jose";
-import type { Env } from "./env.ts";
+import { type Env, OPEN_TENANT } from "./env.ts";
 import { HttpError } from "./http.ts";
 import { matches } from "./subscription-rules.ts";
 
@@ -42,7 +42,7 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
   const query = request.method === "GET" ? url.searchParams.get("token") : null;
   const token = header ?? query ?? undefined;
   if (token === undefined) {
-    if (isOpen(request, url, env)) return { tenant: "dev", expires: undefined, isOpen: true, require: () => {} };
+    if (isOpen(request, url, env)) return { tenant: OPEN_TENANT, expires: undefined, isOpen: true, require: () => {} };
     throw unauthorized("a bearer token is needed");
   }
   if (token.length > TOKEN_BYTES_MAX) throw unauthorized("the token is too long");

@@ -64,7 +64,7 @@ export async function readBatches(stream: Stream, url: URL): Promise<Response> {
   stream.touch();
   if (from > stream.tail) throw new HttpError(416, "OFFSET_OUT_OF_RANGE", "the offset is beyond the end", {}, { details: { logEndOffset: stream.tail } });
   const { bytes, nextOffset } = from < stream.tail ? await stream.readBatches(from, stream.tail, READ_BYTES) : { bytes: new Uint8Array(0), nextOffset: from };
-  const headers: Record<string, string> = { "content-type": BATCHES_TYPE, [H.next]: formatOffset(nextOffset), "cache-control": "no-store", vary: "accept" };
+  const headers: Record<string, string> = { "content-type": BATCHES_TYPE, [H.next]: formatOffset(nextOffset), "cache-control": "no-store", vary: "accept", [H.from]: formatOffset(from) };
   if (nextOffset >= stream.tail) headers[H.upToDate] = "true";
   if (nextOffset >= stream.tail && stream.closed) headers[H.closed] = "true";
   return new Response(bytes as BodyInit, { status: 200, headers });

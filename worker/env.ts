@@ -47,5 +47,8 @@ export const LONG_HEADER = "x-tidemark-long";
 /** Upgrade: the channel of a client's socket. */
 export const SOCKET_HEADER = "x-tidemark-socket";
 
+/** Whose streams a request without a token means, where open access is set. */
+export const OPEN_TENANT = "dev";
+
 /** The object of a stream. Tenant and path are joined so that no two pairs give one name. */
 export const objectName = (tenant: string, path: string): string => `${encodeURIComponent(tenant)}/${path}`;

@@ -73,7 +73,7 @@ export function wireErrorOf(thrown: unknown): { readonly code: HttpCode; readonl
 
 const EXPOSED = `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag, Location,
   Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding, Retry-After, Link,
-  Content-Range, Accept-Ranges, Tidemark-Error`.replace(/\s+/g, " ");
+  Content-Range, Accept-Ranges, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset`.replace(/\s+/g, " ");
 const ALLOWED = `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,
   Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Expected-Offset, traceparent, tracestate`.replace(/\s+/g, " ");
 

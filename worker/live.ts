@@ -19,7 +19,7 @@ interface Notice {
 }
 
 /** A watcher's socket, and the newest that it said. */
-class Watch {
+export class Watch {
   readonly #socket: WebSocket;
   #newest: Notice | undefined;
   #gone = false;

@@ -17,6 +17,7 @@ export const notice = (end: number, closed: boolean): string => JSON.stringify({
 export function describe(stream: Stream): Record<string, string> {
   const { ttl, expiresAt, closed } = stream.config;
   const headers: Record<string, string> = { [H.next]: formatOffset(stream.tail) };
+  headers[H.start] = formatOffset(stream.start);
   if (ttl !== undefined) headers[H.ttl] = String(ttl);
   if (expiresAt !== undefined) headers[H.expiresAt] = expiresAt;
   if (closed) headers[H.closed] = "true";

@@ -21,6 +21,9 @@ export const H = {
   producerEpoch: "Producer-Epoch",
   producerSeq: "Producer-Seq",
   expectedOffset: "Stream-Expected-Offset",
+  /** Ours: the first offset that is still there, and where a read by time began. */
+  start: "Tidemark-Start-Offset",
+  from: "Tidemark-From-Offset",
 } as const;
 
 export const STREAM_PREFIX = "/v1/stream/";

@@ -69,7 +69,7 @@ function remember<T>(map: Map<string, T>, key: string, value: T, max: number): v
   }
 }
 
-const bucketOf = (env: Env): Bucket | undefined => env.SEGMENTS as unknown as Bucket | undefined;
+const bucketOf = (env: Pick<Env, "SEGMENTS">): Bucket | undefined => env.SEGMENTS as unknown as Bucket | undefined;
 
 const cacheOf = (): Cache | undefined => (globalThis as { caches?: { default?: Cache } }).caches?.default;
 /** No host of ours: only a name under which the cache keeps the object. */
@@ -114,7 +114,7 @@ function sourceOf(bucket: Bucket, background: Background | undefined): ObjectSou
 
 export interface OldRead {
   readonly asked: Asked;
-  readonly env: Env;
+  readonly env: Pick<Env, "SEGMENTS">;
   readonly tenant: string;
   readonly path: string;
   readonly url: URL;

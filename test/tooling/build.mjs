@@ -7,6 +7,7 @@
  *   indexeddb.js  the volume in IndexedDB        } loaded on demand, each whole in itself
  *   extras.js     gzip, compaction, tools        } (src/browser/parts.ts)
  *   tabs.js       many tabs, one log             }
+ *   worker.js     `tidemark/worker`: the edge, whole in itself but for kernel.wasm, which Wrangler makes a module
  *   kernel.wasm   the kernel
  *   *.js          what index.js and browser.js share
  *   types/        declarations
@@ -82,8 +83,23 @@ async function bundle(input, replacements, output) {
   for (const [pattern] of replacements) if (!seen.has(pattern)) throw new Error(`the sources hold nothing like ${pattern}`);
 }
 
-/** Inside core.js and the parts; minified, they keep no notices of their own. */
-const INSIDE = ["comlink", "idb"];
+/** Inside core.js, the parts and worker.js; they keep no notices of their own. */
+const INSIDE = ["comlink", "idb", "jose"];
+
+/** Not minified: Wrangler does that, and stack traces of a Worker are read. */
+async function bundleWorker() {
+  const build = await rolldown({
+    input: { worker: "worker/library.ts" },
+    cwd: root,
+    platform: "browser",
+    external: [/^cloudflare:/],
+    plugins: [{ name: "tidemark-kernel", resolveId: (id) => (id.endsWith(".wasm") ? { id: "./kernel.wasm", external: true } : null) }],
+    transform: { target: "es2022" },
+    logLevel: "warn",
+  });
+  await build.write({ dir: dist, format: "esm", sourcemap: "hidden", codeSplitting: false, entryFileNames: "[name].js" });
+  await build.close();
+}
 
 export async function buildLibrary() {
   await rm(dist, { recursive: true, force: true });
@@ -94,12 +110,19 @@ export async function buildLibrary() {
   await bundle({ indexeddb: "src/browser/idb-volume.ts" }, [], whole);
   await bundle({ extras: "src/browser/extras.ts" }, [], whole);
   await bundle({ tabs: "src/browser/tabs.ts" }, TABS, whole);
+  await bundleWorker();
   await mkdir(path.join(dist, "licenses"));
-  for (const name of INSIDE) await copyFile(path.join(root, "node_modules", name, "LICENSE"), path.join(dist, "licenses", `${name}.txt`));
+  for (const name of INSIDE) {
+    const directory = path.join(root, "node_modules", name);
+    const license = (await readdir(directory)).find((file) => /^licen[cs]e/i.test(file));
+    await copyFile(path.join(directory, license), path.join(dist, "licenses", `${name}.txt`));
+  }
   await copyFile(path.join(kernelDirectory, "release.wasm"), path.join(dist, "kernel.wasm"));
   const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
-  const code = await node([tsc, "-p", path.join("test", "tooling", "tsconfig.types.json")]);
-  if (code !== 0) throw new Error("the declarations could not be made");
+  for (const project of ["tsconfig.types.json", "tsconfig.worker-types.json"]) {
+    const code = await node([tsc, "-p", path.join("test", "tooling", project)]);
+    if (code !== 0) throw new Error("the declarations could not be made");
+  }
 }
 
 export async function main() {

@@ -1,0 +1,108 @@
+/** The client inside a Worker, inside workerd: what it writes and reads, with others on the same log, through resets. */
+import { abortAllDurableObjects, env, SELF } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import { openTopic } from "../../worker/library.ts";
+import type { Env } from "../../worker/env.ts";
+import { fill, readAll, settle, call } from "./archive-tools.ts";
+
+const bindings = env as unknown as Env;
+let topics = 0;
+const fresh = (): string => `topic/${++topics}`;
+
+async function all<T>(records: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const record of records) found.push(record);
+  return found;
+}
+
+describe("openTopic", () => {
+  it("appends keys, values and headers, and reads them back; a log that is not there is made", async () => {
+    const orders = openTopic<{ total: number }>(bindings, fresh());
+    expect(await all(orders.read())).toEqual([]);
+    expect(await orders.state()).toBeUndefined();
+    const ack = await orders.append({ key: "o-17", value: { total: 42 }, headers: { trace: "a1" }, timestamp: 1_000 });
+    expect(ack).toMatchObject({ offset: 0, duplicate: false });
+    await orders.append({ key: "o-17", value: null });
+    const [first, second] = await all(orders.read({ from: "earliest" }));
+    expect([first!.offset, first!.timestamp, first!.key, first!.value, { ...first!.headers }]).toEqual([0, 1_000, "o-17", { total: 42 }, { trace: "a1" }]);
+    expect([second!.offset, second!.value]).toEqual([1, null]);
+    expect(await orders.state()).toEqual({ logStartOffset: 0, logEndOffset: 2, closed: false });
+    // The same log from outside.
+    expect(await (await SELF.fetch(`http://localhost/v1/stream/${orders.name}?offset=-1`)).json()).toEqual([{ total: 42 }]);
+  });
+
+  it("appends made in one turn are few requests, in order", async () => {
+    const path = fresh();
+    let asked = 0;
+    const LOGS = { idFromName: (name: string) => bindings.LOGS.idFromName(name), get: (id: never) => (asked++, bindings.LOGS.get(id)) };
+    const topic = openTopic<number>({ LOGS } as never, path);
+    await topic.append({ value: -1 });
+    asked = 0;
+    const acks = await Promise.all(Array.from({ length: 500 }, (_, i) => topic.append({ value: i })));
+    expect(acks.map(({ offset }) => offset)).toEqual(Array.from({ length: 500 }, (_, i) => i + 1));
+    expect(asked).toBeLessThanOrEqual(5);
+    expect((await all(topic.read({ from: 1 }))).map(({ value }) => value)).toEqual(Array.from({ length: 500 }, (_, i) => i));
+  });
+
+  it("starts where it is told: an offset, a time, the last n, the end", async () => {
+    const topic = openTopic<string>(bindings, fresh(), { serializer: "text" });
+    for (const [i, value] of ["a", "b", "c", "d"].entries()) await topic.append({ value, timestamp: 1_000 * i });
+    const from = async (position: never) => (await all(topic.read({ from: position }))).map(({ value }) => value).join("");
+    expect([await from(2 as never), await from({ timestamp: 1_500 } as never), await from({ last: 1 } as never), await from("latest" as never)]).toEqual(["cd", "cd", "d", ""]);
+  });
+
+  it("follows what others append, until it is told to stop", async () => {
+    const path = fresh();
+    const topic = openTopic<number>(bindings, path);
+    const stop = new AbortController();
+    const seen: (number | null)[] = [];
+    const following = (async () => {
+      for await (const { value } of topic.read({ follow: true, signal: stop.signal })) if (seen.push(value) === 3) return;
+    })();
+    await topic.append({ value: 1 });
+    await call(path, "POST", { "content-type": "application/json" }, "[2,3]");
+    await following;
+    expect(seen).toEqual([1, 2, 3]);
+    const idle = all(topic.read({ from: "latest", follow: true, signal: stop.signal }));
+    stop.abort(new Error("enough"));
+    await expect(idle).rejects.toThrow("enough");
+  });
+
+  it("errors keep their codes", async () => {
+    const topic = openTopic<number>(bindings, fresh());
+    await topic.append({ value: 1 });
+    await expect(topic.append({ value: 2 }, { ifEnd: 7 })).rejects.toMatchObject({ code: "OFFSET_CONFLICT", details: { logEndOffset: 1 } });
+    await expect(all(topic.read({ from: 9 }))).rejects.toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
+    await expect(topic.append({ value: "x".repeat(2_000_000) as never })).rejects.toMatchObject({ code: "RECORD_TOO_LARGE" });
+    await expect(all(openTopic(bindings, topic.name, { tenant: "other" }).read())).resolves.toEqual([]);
+  });
+
+  it("through resets: with `idempotent` everything is there once; without, an unknown outcome is said", async () => {
+    const sure = openTopic<number>(bindings, fresh(), { idempotent: true });
+    const plain = openTopic<number>(bindings, fresh());
+    await Promise.all([sure.append({ value: -1 }), plain.append({ value: -1 })]);
+    const unknown: string[] = [];
+    for (let i = 0; i < 30; i++) {
+      const work = [sure.append({ value: i }), plain.append({ value: i }).catch((error: { code: string }) => void unknown.push(error.code))];
+      if (i % 3 === 0) await abortAllDurableObjects();
+      await Promise.all(work);
+    }
+    expect((await all(sure.read({ from: 1 }))).map(({ value }) => value)).toEqual(Array.from({ length: 30 }, (_, i) => i));
+    expect(new Set(unknown)).toEqual(new Set(unknown.length > 0 ? ["OUTCOME_UNKNOWN"] : []));
+    const values = (await all(plain.read({ from: 1 }))).map(({ value }) => value);
+    expect(new Set(values).size).toBe(values.length);
+    expect(values.length).toBeGreaterThanOrEqual(30 - unknown.length);
+  });
+
+  it("reads what has moved to object storage", async () => {
+    const path = fresh();
+    await call(path, "PUT");
+    const written = await fill(path, 1);
+    await settle(path);
+    const topic = openTopic<string>(bindings, path, { serializer: "text" });
+    let text = "";
+    for await (const { value } of topic.read()) text += value;
+    expect(text === written).toBe(true);
+    expect((await readAll(path)) === written).toBe(true);
+  });
+});

@@ -1,0 +1,14 @@
+/**
+ * `tidemark/worker`: the edge as a library. The Durable Object classes for your Worker to export, the router for requests from outside,
+ * and a client for code inside.
+ *
+ *     export { LogObject, SubscriptionObject } from "tidemark/worker";
+ *     const orders = openTopic(env, "orders");
+ *     await orders.append({ key: "o-17", value: { total: 42 } });
+ */
+export { type ErrorCode, type ErrorKind, TidemarkError, type WireError } from "../src/errors.ts";
+export type { Env } from "./env.ts";
+export { LogObject } from "./log-object.ts";
+export { handle as handleRequest } from "./router.ts";
+export { SubscriptionObject } from "./subscription-object.ts";
+export { type EdgeTopic, type EdgeTopicOptions, openTopic, type TopicEnv, type TopicRecordInput } from "./topic.ts";

@@ -1,0 +1,259 @@
+/**
+ * The client inside a Worker: an edge function reads and writes a log in three lines, with no HTTP of its own.
+ *
+ *     const orders = openTopic(env, "orders");
+ *     await orders.append({ key: "o-17", value: { total: 42 }, headers: { trace: "a1" } });
+ *     for await (const record of orders.read({ from: "earliest" })) { … }
+ *
+ * Underneath it is the batches dialect over the object's `fetch`: the same checks, bounds and errors as from outside, flow control
+ * for bodies, and no argument limit as RPC has. Batches are made here, by the producer that browsers use. Reads of
+ * what has moved to object storage don't wake the object. It asks no token: whoever can run code here has the bindings.
+ *
+ * One handle belongs to one request, as all I/O of a Worker does. Without `idempotent` an append whose object was reset is
+ * OUTCOME_UNKNOWN; with it, it is sent again under the same sequence. That makes an entry in the log's table of producers
+ * (the newest 1,000), so it is for handles that write much, not for each of thousands of short requests.
+ */
+import { TidemarkError, type WireError } from "../src/errors.ts";
+import { type Ack, Producer, type ProducerRecord } from "../src/delivery/producer.ts";
+import { type ReadBatch, readBatches, type ReaderOptions, type ReadRecord, type ReadSource } from "../src/delivery/reader.ts";
+import { type Serializer, serializerOf } from "../src/delivery/serializer.ts";
+import type { Kernel } from "../src/kernel/types.ts";
+import type { AppendOptions, AppendResult, Fetched, FetchOptions, StartPosition } from "../src/log/types.ts";
+import { CRC_AT, PRODUCER_ID_AT } from "../src/record/format.ts";
+import { BATCHES_TYPE } from "./batches.ts";
+import { CHUNK_BYTES_MAX } from "./chunk-tables.ts";
+import { type Env, OPEN_TENANT, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
+import { edgeKernel } from "./kernel.ts";
+import { Watch } from "./live.ts";
+import { formatOffset, H, STREAM_PREFIX } from "./protocol.ts";
+import { readThrough } from "./segments.ts";
+
+/** The bindings that a topic needs; the rest of `Env` is for requests from outside. */
+export type TopicEnv = Pick<Env, "LOGS" | "SEGMENTS">;
+
+export type HeaderValue = string | Uint8Array | null;
+
+export interface TopicRecordInput<V> {
+  readonly key?: string | Uint8Array | null;
+  /** Absent or null: a tombstone. */
+  readonly value?: V | null;
+  readonly headers?: Readonly<Record<string, HeaderValue>>;
+  /** Milliseconds. Default: now. */
+  readonly timestamp?: number;
+}
+
+export interface EdgeTopicOptions<V> {
+  /** Whose log. Default: the tenant of requests without a token, "dev". */
+  readonly tenant?: string;
+  /** "json" (default), "text", "bytes", or your own. A log that does not exist is made with the type that fits. */
+  readonly serializer?: "json" | "text" | "bytes" | Serializer<V>;
+  readonly codec?: "none" | "gzip";
+  readonly idempotent?: boolean;
+}
+
+export interface EdgeTopic<V = unknown> {
+  readonly name: string;
+  /** Resolves when the record is durable. Un-awaited appends batch themselves. */
+  append(record: TopicRecordInput<V>, options?: { readonly ifEnd?: number }): Promise<Ack>;
+  /** One batch: all or nothing. */
+  appendBatch(records: readonly TopicRecordInput<V>[], options?: { readonly ifEnd?: number }): Promise<Ack>;
+  read(options?: ReaderOptions): AsyncIterableIterator<ReadRecord<V>>;
+  readBatches(options?: ReaderOptions): AsyncIterableIterator<ReadBatch<V>>;
+  /** Where the log begins and ends; undefined for one that was never written. */
+  state(): Promise<{ readonly logStartOffset: number; readonly logEndOffset: number; readonly closed: boolean } | undefined>;
+}
+
+export function openTopic<V = unknown>(env: TopicEnv, name: string, options: EdgeTopicOptions<V> = {}): EdgeTopic<V> {
+  return new Topic(env, name, options);
+}
+
+const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" } as const;
+const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
+const BATCH_BYTES = 256 * 1024;
+const TRIES_MAX = 5;
+const WATCH_MS = 60_000;
+const encoder = new TextEncoder();
+const bytesOf = (text: HeaderValue | undefined): Uint8Array | null => (text == null ? null : typeof text === "string" ? encoder.encode(text) : text);
+
+class Topic<V> implements EdgeTopic<V> {
+  readonly #path: string;
+  readonly #tenant: string;
+  readonly #serializer: Serializer<V>;
+  #producer: Promise<Producer> | undefined;
+  #failures = 0;
+
+  constructor(
+    readonly env: TopicEnv,
+    readonly name: string,
+    readonly options: EdgeTopicOptions<V>,
+  ) {
+    this.#path = name;
+    this.#tenant = options.tenant ?? OPEN_TENANT;
+    this.#serializer = serializerOf<V>(options.serializer);
+  }
+
+  // --- the object --------------------------------------------------------------------------------------------------
+
+  #ask(method: string, query: string, headers: Record<string, string>, body?: Uint8Array): Promise<Response> {
+    const { LOGS } = this.env;
+    const stub = LOGS.get(LOGS.idFromName(objectName(this.#tenant, this.#path)));
+    const own = { ...headers, [PATH_HEADER]: encodeURIComponent(this.#path), [TENANT_HEADER]: encodeURIComponent(this.#tenant) };
+    const request = new Request(this.#url(query), { method, headers: own, ...(body && { body: body as BodyInit }) });
+    return stub.fetch(request as never) as unknown as Promise<Response>;
+  }
+
+  #url(query: string): string {
+    return `https://tidemark.invalid${STREAM_PREFIX}${encodeURI(this.#path)}${query}`;
+  }
+
+  async #create(): Promise<void> {
+    const { serializer = "json" } = this.options;
+    const response = await this.#ask("PUT", "", { "content-type": typeof serializer === "string" ? TYPES[serializer] : TYPES.bytes });
+    // Somebody made it as another type: then that is what it is.
+    if (!response.ok && response.status !== 409) throw await errorOf(response);
+    await response.body?.cancel();
+  }
+
+  async state() {
+    const response = await this.#ask("HEAD", "", {});
+    if (response.status === 404) return undefined;
+    if (!response.ok) throw await errorOf(response);
+    return { logStartOffset: offsetIn(response, H.start), logEndOffset: offsetIn(response, H.next), closed: response.headers.get(H.closed) === "true" };
+  }
+
+  // --- append ------------------------------------------------------------------------------------------------------
+
+  #record({ key, value, headers, timestamp = Date.now() }: TopicRecordInput<V>): ProducerRecord {
+    const record = { key: bytesOf(key), value: value == null ? null : this.#serializer.serialize(value), timestamp };
+    return headers ? { ...record, headers: Object.entries(headers).map(([name, text]) => [name, bytesOf(text)] as const) } : record;
+  }
+
+  async append(record: TopicRecordInput<V>, { ifEnd }: { readonly ifEnd?: number } = {}): Promise<Ack> {
+    const encoded = this.#record(record);
+    return (await this.#opened()).append(encoded, "flushed", ifEnd);
+  }
+
+  async appendBatch(records: readonly TopicRecordInput<V>[], { ifEnd }: { readonly ifEnd?: number } = {}): Promise<Ack> {
+    const encoded = records.map((record) => this.#record(record));
+    return (await this.#opened()).appendBatch(encoded, "flushed", ifEnd);
+  }
+
+  #opened(): Promise<Producer> {
+    return (this.#producer ??= edgeKernel().then((kernel) => new Producer({
+      kernel,
+      send: (batch, options) => this.#send(kernel, batch, options),
+      reopened: () => this.#again(),
+      schedule: (work) => queueMicrotask(work),
+      newId: () => Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n),
+      codec: this.options.codec ?? "none",
+      batchBytes: BATCH_BYTES,
+      recordBytesMax: CHUNK_BYTES_MAX - 1024,
+      batchBytesMax: CHUNK_BYTES_MAX,
+      inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
+    })));
+  }
+
+  async #again(): Promise<void> {
+    if (!this.options.idempotent || ++this.#failures >= TRIES_MAX) throw new TidemarkError("CLOSED", "the log's object does not answer");
+    await new Promise((resolve) => setTimeout(resolve, 50 * 2 ** this.#failures));
+  }
+
+  async #send(kernel: Kernel, batch: Uint8Array, { ifEnd }: AppendOptions): Promise<AppendResult> {
+    if (!this.options.idempotent) anonymous(kernel, batch);
+    const headers = { "content-type": BATCHES_TYPE, ...(ifEnd !== undefined && { [H.expectedOffset]: formatOffset(ifEnd) }) };
+    const post = (): Promise<Response> =>
+      this.#ask("POST", "", headers, batch).catch((thrown: unknown) => {
+        throw new TidemarkError("OUTCOME_UNKNOWN", "the log's object was reset", {}, { cause: thrown });
+      });
+    let response = await post();
+    if (response.status === 404) {
+      await this.#create();
+      response = await post();
+    }
+    if (!response.ok) throw await errorOf(response);
+    this.#failures = 0;
+    const { appended } = (await response.json()) as { appended: [Omit<AppendResult, "acks">] };
+    return { ...appended[0], acks: "flushed" };
+  }
+
+  // --- read --------------------------------------------------------------------------------------------------------
+
+  readonly #source: ReadSource = {
+    fetch: (from, options) => this.#fetch(from, options),
+    resolve: (position) => this.#resolve(position),
+  };
+
+  async #fetch(from: number, { wait, signal }: FetchOptions): Promise<Fetched> {
+    for (;;) {
+      signal?.throwIfAborted();
+      const response = await this.#batches(`?offset=${formatOffset(from)}`);
+      if (response.status === 404) return fetched(new Uint8Array(0), from);
+      if (!response.ok) throw await errorOf(response);
+      const nextOffset = offsetIn(response, H.next);
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      if (nextOffset > from || !wait || response.headers.get(H.closed) === "true") return fetched(bytes, nextOffset);
+      await this.#moved(from, signal);
+    }
+  }
+
+  #batches(query: string): Promise<Response> {
+    const { env } = this;
+    const headers = { accept: BATCHES_TYPE };
+    const ask = (own: Record<string, string>) => this.#ask("GET", query, { ...headers, ...own });
+    return readThrough({ asked: {}, env, tenant: this.#tenant, path: this.#path, url: new URL(this.#url(query)), headers: new Headers(headers), background: undefined, ask });
+  }
+
+  /** Resolves when the log's end has passed `from`, by the socket that lets the object sleep. */
+  async #moved(from: number, signal: AbortSignal | undefined): Promise<void> {
+    const watch = await Watch.open((query, headers) => this.#ask("GET", query, headers ?? {}), from);
+    const aborted = new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+    try {
+      await Promise.race([watch.past(from, Date.now() + WATCH_MS), aborted]);
+    } finally {
+      watch.close();
+    }
+  }
+
+  async #resolve(position: StartPosition): Promise<number> {
+    if (typeof position === "object" && "timestamp" in position) {
+      const response = await this.#batches(`?timestamp=${Math.trunc(position.timestamp)}`);
+      if (response.status === 404) return 0;
+      if (!response.ok) throw await errorOf(response);
+      await response.body?.cancel();
+      return offsetIn(response, H.from);
+    }
+    const { logStartOffset, logEndOffset } = (await this.state()) ?? { logStartOffset: 0, logEndOffset: 0 };
+    if (typeof position === "number") {
+      if (position >= logStartOffset && position <= logEndOffset) return position;
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, { offset: position, logStartOffset, logEndOffset });
+    }
+    if (position === "earliest") return logStartOffset;
+    return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - Math.trunc(position.last));
+  }
+
+  async *readBatches(options: ReaderOptions = {}): AsyncGenerator<ReadBatch<V>> {
+    if (options.follow && (await this.state()) === undefined) await this.#create();
+    yield* readBatches(this.#source, await edgeKernel(), this.#serializer, options);
+  }
+
+  async *read(options: ReaderOptions = {}): AsyncGenerator<ReadRecord<V>> {
+    for await (const batch of this.readBatches(options)) yield* batch;
+  }
+}
+
+const fetched = (bytes: Uint8Array, nextOffset: number): Fetched => ({ bytes, nextOffset, logStartOffset: 0, highWatermark: nextOffset, logEndOffset: nextOffset });
+const offsetIn = (response: Response, name: string): number => Number((response.headers.get(name) ?? "").slice(0, 16));
+
+/** The same batch as nobody's: the log keeps no entry for whoever wrote it. */
+function anonymous(kernel: Kernel, batch: Uint8Array): void {
+  batch.fill(0xff, PRODUCER_ID_AT, PRODUCER_ID_AT + 14);
+  new DataView(batch.buffer, batch.byteOffset).setUint32(CRC_AT, kernel.crc32c(batch.subarray(CRC_AT + 4)));
+}
+
+async function errorOf(response: Response): Promise<TidemarkError> {
+  const { error } = (await response.json().catch(() => ({}))) as { error?: WireError };
+  const wire = error ?? { code: "INTERNAL", message: `status ${response.status}`, details: {} };
+  const known = TidemarkError.fromWire({ ...wire, details: wire.details ?? {} });
+  // A code of HTTP's own: the caller sees it in the details.
+  return known.code === "INTERNAL" ? known.with({ httpCode: wire.code, status: response.status }) : known;
+}
