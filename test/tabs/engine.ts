@@ -21,4 +21,4 @@ export interface EngineBrowser {
 }
 
 /** Keeps the page's thread busy; a script's text. */
-export const BURN = "for (const until = performance.now() + 400; performance.now() < until; );";
+export const BURN = "for (const until = performance.now() + 250; performance.now() < until; );";

@@ -259,6 +259,7 @@ class LongRun {
       const pid = await tab.process(this.browser.pid);
       at = now();
       process.kill(pid, "SIGSTOP");
+      for (let looks = 0; looks < 50 && stateOf(pid) !== "T"; looks++) await wait(2);
       if (stateOf(pid) === "T") this.#count("hang that held");
       last(async () => void process.kill(pid, "SIGCONT"));
     } else if (fault === "frozen") {
@@ -284,7 +285,9 @@ class LongRun {
 
   /** The cache may have let it go; then it is loaded anew. */
   async #back(tab: Tab): Promise<void> {
-    await tab.page.goBack();
+    // A page that comes back as it was loads nothing.
+    await tab.page.goBack({ waitUntil: "commit" });
+    await tab.page.waitForFunction(() => document.title === "ready");
     if (await tab.page.evaluate(() => (window as unknown as { tab: { brief(): TabBrief } }).tab.brief().restored > 0).catch(() => false)) return this.#count("back from the cache");
     this.#count("back by loading anew");
     this.#gone(tab);

@@ -57,6 +57,25 @@ describe("an old and a new version of the library, on one tide", () => {
   });
 });
 
+describe("the back-forward cache", () => {
+  it("gives a tab back as it was, and it goes on", async () => {
+    ledger.clear();
+    // Of tabs that have nothing to say to each other: a message, or a lock that somebody waits for, has Chromium let the page go.
+    const tide = { ...config("way-back"), noSharedWorker: true };
+    const tabs = [await browser.open(tide), await browser.open(tide)];
+    const follower = tabs[0]!;
+    await expect.poll(async () => (await follower.state()).role, { timeout: 10_000 }).toBe("follower");
+    await follower.page.goto("about:blank");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await follower.page.goBack({ waitUntil: "commit" });
+    expect((await follower.call("brief")).restored).toBe(1);
+    expect(await follower.call("append", 1)).toBe(0);
+    expect(await tabs[1]!.call("append", 2)).toBe(1);
+    expect(await follower.call("readAll")).toBe(2);
+    for (const tab of tabs) await tab.close();
+  });
+});
+
 describe("incognito windows", () => {
   it("share a tide of their own, whose acks are worth nothing beyond them, and say so", async () => {
     ledger.clear();
