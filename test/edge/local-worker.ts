@@ -13,16 +13,18 @@ export interface LocalWorker {
 export interface LocalOptions {
   /** Settings of the worker, over those of its configuration. Default: open access. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Another worker's configuration. Default: the edge worker's own. */
+  readonly config?: string;
   /** Where state lives. Default: nowhere. */
   readonly state?: string;
 }
 
 const root = process.cwd();
 
-export async function startWorker({ settings = { TIDEMARK_OPEN_ACCESS: "loopback" }, state }: LocalOptions = {}): Promise<LocalWorker> {
+export async function startWorker({ settings = { TIDEMARK_OPEN_ACCESS: "loopback" }, state, config = path.join(root, "worker", "wrangler.jsonc") }: LocalOptions = {}): Promise<LocalWorker> {
   Object.assign(process.env, { WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_HIDE_BANNER: "true", WRANGLER_LOG: "error" });
   const worker = await unstable_startWorker({
-    config: path.join(root, "worker", "wrangler.jsonc"),
+    config,
     bindings: Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, { type: "plain_text" as const, value }])),
     dev: {
       server: { hostname: "127.0.0.1", port: 0 },
