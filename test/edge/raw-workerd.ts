@@ -128,6 +128,7 @@ const worker :Workerd.Worker = (
     (name = "release.wasm", wasm = embed "release.wasm"),
   ],
   compatibilityDate = "2026-10-01",
+  compatibilityFlags = ["no_web_socket_compression"],
   durableObjectNamespaces = [${namespaces.join(", ")}],
   durableObjectStorage = (localDisk = "disk"),
   bindings = [${bindings.join(", ")}],
