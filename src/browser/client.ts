@@ -25,16 +25,19 @@ const SEGMENT_BITS_MIN = 16;
 const SEGMENT_BITS_MAX = 26;
 /** persist() may wait for a prompt that nobody answers. */
 const PERSIST_WAIT_MS = 3_000;
+/** Less than a lease and what a call may take anyway. */
+const LEADER_TIMEOUT_MS_MIN = 1_500;
 const NAME = /^[A-Za-z0-9._-]{1,100}$/;
 
 /** Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED. */
 export async function openTide(name: string, options: Omit<OpenOptions, "kernel"> & { readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response> }): Promise<Tide> {
-  const { segmentBytes = SEGMENT_BYTES, signal } = options;
+  const { segmentBytes = SEGMENT_BYTES, leaderTimeoutMs = LEADER_TIMEOUT_MS_MIN, signal } = options;
   if (!NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a name is 1 to 100 of A-Z a-z 0-9 . _ -", { name });
   const bits = Math.log2(segmentBytes);
   if (!(bits >= SEGMENT_BITS_MIN && bits <= SEGMENT_BITS_MAX && bits % 1 === 0)) {
     throw new TidemarkError("INVALID_ARGUMENT", "segmentBytes is a power of two from 64 KiB to 64 MiB", { segmentBytes });
   }
+  if (!(leaderTimeoutMs >= LEADER_TIMEOUT_MS_MIN)) throw new TidemarkError("INVALID_ARGUMENT", "leaderTimeoutMs is too low", { leaderTimeoutMs, LEADER_TIMEOUT_MS_MIN });
   signal?.throwIfAborted();
   // Compiled while the worker starts.
   const tide = new BrowserTide(name, { ...options, segmentBytes, kernel: compileKernel(options.kernel).catch(loadFailed("kernel.wasm")) });
@@ -42,7 +45,9 @@ export async function openTide(name: string, options: Omit<OpenOptions, "kernel"
   loaded.catch(() => undefined);
   try {
     const unlock = await takeLock(tide.lock, { ifAvailable: true });
-    await Promise.all([loaded, unlock ? tide.lead(unlock) : (await tide.meet()).follow()]);
+    const follow = async (): Promise<void> => (await tide.meet()).follow();
+    // Locked files are of a leader that hangs, or of one that is ending: the tabs know what to do.
+    await Promise.all([loaded, unlock ? tide.lead(unlock).catch((thrown: TidemarkError) => (thrown.code === "ALREADY_OPEN" ? follow() : Promise.reject(thrown))) : follow()]);
     signal?.throwIfAborted();
     return tide;
   } catch (thrown) {

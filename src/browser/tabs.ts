@@ -363,12 +363,12 @@ export class Tabs {
     connection!.fail(new TidemarkError("CLOSED", "handed over to a tab that is seen", { reason: "closed" }));
   }
 
-  /** There is no time to flush: what waits for its ack is sent again by whoever sent it. */
+  /** There is no time to flush: what waits for its ack is sent again by whoever sent it. A page on its way back hears nothing. */
   #sleep(): void {
     if (this.#asleep) return;
     this.#asleep = true;
     this.#unqueue();
-    if (this.#tide.role === "leader") this.#tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
+    this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
   }
 
   #wake(): void {

@@ -99,19 +99,23 @@ export class WorkerHost {
   /** Opens the tide and tells the page on the data port, once, how that went. */
   async open(options: HostOptions): Promise<void> {
     const { lifeLock, parts, port } = options;
-    // Stolen: the term is over.
-    navigator.locks
-      .request(lifeLock, () => {
+    const alive = new Promise<void>((resolve) => {
+      const hold = () => {
         port.postMessage({ event: { type: "alive" } });
+        resolve();
         return new Promise(() => undefined);
-      })
-      .catch(close);
+      };
+      // Stolen: the term is over.
+      navigator.locks.request(lifeLock, hold).catch(close);
+    });
     useParts(parts);
     this.#options = options;
     try {
       this.#kernel = await instantiateKernel(options.kernel);
       this.#open = this.#openStore();
       const { volume, store } = await this.#open;
+      // The page watches the lock from then on, and from before anything else is said.
+      await alive;
       const recovery = store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
       this.#opened = { ...volume.info, epoch: store.epoch, rejected: this.#rejected, recovery };
       this.serve(port, (request) => this.manage(request));

@@ -132,9 +132,9 @@ export class History {
     if (!tab) return;
     const { page } = tab;
     const workers = [...(this.#platform.workers.get(page.context) ?? [])];
-    if (op.kind === "append") for (let i = 0; i < op.count; i++) this.#append(tab, op.bytes);
-    else if (op.kind === "roll") this.#call(tab, "roll", tab.topic.roll());
-    else if (op.kind === "close-tide") this.#close(tab);
+    if (op.kind === "append") this.#in(tab, () => void Array.from({ length: op.count }, () => this.#append(tab, op.bytes)));
+    else if (op.kind === "roll") this.#in(tab, () => this.#call(tab, "roll", tab.topic.roll()));
+    else if (op.kind === "close-tide") this.#in(tab, () => this.#close(tab));
     else if (op.kind === "close-tab") page.context.end();
     else if (op.kind === "crash-tab") for (const context of [page.context, ...workers]) context.end();
     else if (op.kind === "kill-worker") for (const worker of workers) worker.end();
@@ -142,6 +142,11 @@ export class History {
     else if (op.kind === "freeze" || op.kind === "way-back") this.#sleep(tab, op.kind, op.ms);
     else this.#stop(op, page.context, workers);
     this.#world.note(`${op.kind}${tab.tide?.role === "leader" ? ".leader" : ""}`);
+  }
+
+  /** What the application does in its page, once that runs. */
+  #in(tab: Tab, run: () => void): void {
+    this.#world.send(0, "app", { to: tab.page.context }, () => tab.lives && run());
   }
 
   #count(kind: string, happened: unknown): void {
@@ -167,7 +172,10 @@ export class History {
     const [before, after] = kind === "freeze" ? ["freeze", "resume"] : ["pagehide", "pageshow"];
     page.tell(before!, { persisted: true });
     const contexts = [page.context, ...(this.#platform.workers.get(page.context) ?? [])];
-    for (const context of contexts) context.frozen = true;
+    for (const context of contexts) {
+      context.frozen = true;
+      context.away = kind === "way-back";
+    }
     this.#world.at(this.#world.now + ms, "thaw", () => {
       for (const context of contexts) context.thaw();
       if (!page.context.ending) page.tell(after!, { persisted: true });
@@ -282,7 +290,7 @@ export class History {
     await this.#until(() => open().length === 0, () => `no answer to ${open().join(", ")}`);
   }
 
-  async #readAll(tab: Tab): Promise<Seen[]> {
+  async #readAll(tab: Tab): Promise<Seen[] | undefined> {
     const found: Seen[] = [];
     let ended = false;
     let failed: unknown;
@@ -297,6 +305,8 @@ export class History {
       },
     );
     await this.#until(() => ended, () => `a read of tab ${tab.number} does not end`);
+    // It was alone, and its worker had ended.
+    if (failed && tab.over) return undefined;
     if (failed) throw new Failed("read", `tab ${tab.number}: ${(failed as Error).message}`);
     return found;
   }
@@ -313,7 +323,10 @@ export class History {
     if (this.#failure) return;
     if (this.#live().length === 0) await this.#newTab();
     const logs: Seen[][] = [];
-    for (const tab of this.#live()) if (!this.#failure) logs.push(await this.#readAll(tab));
+    for (const tab of this.#live()) {
+      const log = this.#failure ? undefined : await this.#readAll(tab);
+      if (log) logs.push(log);
+    }
     const last = logs[0]?.length ?? 0;
     // Followers get there, too.
     await this.#until(() => this.#live().every(({ seen }) => seen.length >= last), () => "a follower does not get to the end");
@@ -323,7 +336,7 @@ export class History {
     this.#platform.broker?.context.end();
     await this.#world.run(() => false, this.#world.now + 12_000);
     const again = await this.#newTab();
-    logs.push(await this.#readAll(again));
+    logs.push((await this.#readAll(again)) ?? []);
     const sent = this.#tabs.flatMap((tab) => tab.sent);
     const seen = this.#tabs.map((tab) => ({ tab: tab.number, seen: tab.seen }));
     const wrong = this.#failure ? undefined : judge({ sent, seen, logs });

@@ -17,12 +17,14 @@ interface Request {
   readonly callback: Callback;
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
+  /** What it is told keeps its order: the grant, and that it was stolen. */
+  readonly lane: { last: number };
   state: "queued" | "granted" | "running" | "over";
 }
 
 /** After its holder's end a lock is free within so long. */
 const GONE_MS_MAX = 30;
-const aborted = (): DOMException => new DOMException("the lock was stolen, or the request aborted", "AbortError");
+const stolen = (name: string): DOMException => new DOMException(`${name} was stolen`, "AbortError");
 
 export class LockManager {
   readonly #world: World;
@@ -74,7 +76,7 @@ export class LockManager {
   #request(context: Context, name: string, { mode = "exclusive", ifAvailable = false, steal = false, signal }: Options, callback: Callback): Promise<unknown> {
     context.tick("lock");
     return new Promise((resolve, reject) => {
-      const request: Request = { context, name, mode, callback, resolve, reject, state: "queued" };
+      const request: Request = { context, name, mode, callback, resolve, reject, lane: { last: 0 }, state: "queued" };
       if (signal?.aborted) return reject(signal.reason);
       signal?.addEventListener("abort", () => this.#abort(request, signal.reason), { once: true });
       this.#toManager(context, () => {
@@ -101,10 +103,10 @@ export class LockManager {
     const { name } = request;
     for (const holder of this.#held.get(name) ?? []) {
       this.#world.note("lock.stolen");
-      this.#world.send(this.#world.delay(), "stolen", { to: holder.context }, () => {
+      this.#world.send(this.#world.delay(), "stolen", { to: holder.context, lane: holder.lane }, () => {
         if (holder.state === "over") return;
         holder.state = "over";
-        holder.reject(aborted());
+        holder.reject(stolen(name));
       });
     }
     this.#held.delete(name);
@@ -134,7 +136,7 @@ export class LockManager {
     const { context, name, mode } = request;
     this.#listOf(this.#held, name).push(request);
     request.state = "granted";
-    this.#world.send(this.#world.delay(), "lock", { to: context }, () => {
+    this.#world.send(this.#world.delay(), "lock", { to: context, lane: request.lane }, () => {
       if (request.state === "over") return;
       request.state = "running";
       const release = () => this.#toManager(context, () => this.#remove(request, this.#held));

@@ -159,8 +159,8 @@ export class BroadcastPort {
     this.#context.tick("post");
     for (const other of this.#all) {
       if (other === this) continue;
-      // A page that is frozen, or kept for the way back, never gets it.
-      if (other.#context.frozen) {
+      // A page that is kept for the way back never gets it.
+      if (other.#context.away) {
         world.note("broadcast.lost");
         continue;
       }

@@ -20,6 +20,8 @@ export class Context {
   /** What it does takes effect then, and what comes waits until then. */
   ahead = 0;
   frozen = false;
+  /** Frozen, and kept for the way back. */
+  away = false;
   readonly parked: (() => void)[] = [];
   readonly onDeath: (() => void)[] = [];
   /** Stops it inside its so manieth call of this kind from now. */
@@ -53,7 +55,7 @@ export class Context {
   }
 
   thaw(): void {
-    this.frozen = false;
+    this.frozen = this.away = false;
     for (const goOn of this.parked.splice(0)) goOn();
   }
 
