@@ -47,30 +47,44 @@ class Connection {
 const headOf = (url: URL, length: number): Buffer =>
   Buffer.from(`POST ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Type: application/octet-stream\r\nContent-Length: ${length}\r\n\r\n`);
 
-/** Appends per second over so many connections. */
-export async function appendRate(address: string, { connections, bytes, ms }: { readonly connections: number; readonly bytes: number; readonly ms: number }): Promise<number> {
-  const url = new URL(address);
-  const body = Buffer.alloc(bytes, 0x61);
-  const head = headOf(url, bytes);
-  const lines = Array.from({ length: connections }, () => new Connection(Number(url.port)));
-  let count = 0;
-  const run = async (until: number): Promise<void> => {
-    await Promise.all(lines.map(async (line) => {
-      while (performance.now() < until) {
-        const status = await line.request(head, body);
+/** Appends of one size over so many connections, in slices. */
+export class AppendLoad {
+  readonly #lines: Connection[];
+  readonly #head: Buffer;
+  readonly #body: Buffer;
+  count = 0;
+  ms = 0;
+
+  constructor(address: string, connections: number, bytes: number) {
+    const url = new URL(address);
+    this.#body = Buffer.alloc(bytes, 0x61);
+    this.#head = headOf(url, bytes);
+    this.#lines = Array.from({ length: connections }, () => new Connection(Number(url.port)));
+  }
+
+  /** A slice of work, counted unless it is the first one: what that does besides is not the append's. */
+  async run(ms: number, isCounted = true): Promise<void> {
+    const started = performance.now();
+    let count = 0;
+    await Promise.all(this.#lines.map(async (line) => {
+      while (performance.now() < started + ms) {
+        const status = await line.request(this.#head, this.#body);
         if (status !== 200 && status !== 204) throw new Error(`append: ${status}`);
         count++;
       }
     }));
-  };
-  // What a first request does besides is not the append's.
-  await run(performance.now() + ms / 4);
-  count = 0;
-  const started = performance.now();
-  await run(started + ms);
-  const rate = (count * 1000) / (performance.now() - started);
-  for (const line of lines) line.end();
-  return rate;
+    if (!isCounted) return;
+    this.count += count;
+    this.ms += performance.now() - started;
+  }
+
+  get rate(): number {
+    return (this.count * 1000) / this.ms;
+  }
+
+  end(): void {
+    for (const line of this.#lines) line.end();
+  }
 }
 
 export async function create(address: string, type = "application/octet-stream"): Promise<void> {
@@ -96,11 +110,13 @@ interface Page {
   readonly upToDate: boolean;
 }
 
-function page(agent: http.Agent, address: string): Promise<Page> {
+function page(agent: http.Agent, address: string, onMiB: () => void): Promise<Page> {
   return new Promise((resolve, reject) => {
     http.get(address, { agent }, (response) => {
       let bytes = 0;
-      response.on("data", (part: Buffer) => (bytes += part.length));
+      response.on("data", (part: Buffer) => {
+        if (Math.floor(bytes / 2 ** 22) !== Math.floor((bytes += part.length) / 2 ** 22)) onMiB();
+      });
       response.on("error", reject);
       response.on("end", () => {
         const { "stream-next-offset": next = "", "stream-up-to-date": upToDate } = response.headers;
@@ -111,16 +127,15 @@ function page(agent: http.Agent, address: string): Promise<Page> {
   });
 }
 
-/** Reads a stream from its beginning to its end; bytes and milliseconds. */
-export async function catchUp(address: string, onPage: () => void = () => undefined): Promise<{ readonly bytes: number; readonly ms: number }> {
+/** Reads a stream from its beginning to its end; bytes and milliseconds. `onMiB` is told every few of them. */
+export async function catchUp(address: string, onMiB: () => void = () => undefined): Promise<{ readonly bytes: number; readonly ms: number }> {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   const started = performance.now();
   let bytes = 0;
   for (let offset = "-1"; ; ) {
-    const found = await page(agent, `${address}?offset=${offset}`);
+    const found = await page(agent, `${address}?offset=${offset}`, onMiB);
     bytes += found.bytes;
     offset = found.next;
-    onPage();
     if (found.upToDate) break;
   }
   agent.destroy();

@@ -1,7 +1,7 @@
 /**
  * `npm run bench -- --target edge`: the worker in local workerd, against itself without group commit and against the published
- * Durable Streams server with its file store, on one machine, in one run. Contenders take turns, ratios are made round by
- * round, and the smallest counts.
+ * Durable Streams server with its file store, on one machine, in one run. Contenders take turns in short slices, ratios are
+ * made round by round, and the smallest counts.
  *
  *     npm run bench -- --target edge --json FILE     { ratios, figures, targets, rounds, environment }
  *     npm run bench -- --target edge --quick         tiny sizes: shows that everything runs, measures nothing
@@ -15,11 +15,13 @@ import { parseArgs } from "node:util";
 import { RawWorkerd } from "../../edge/raw-workerd.ts";
 import { releaseKernel } from "../../tooling/kernels.ts";
 import type { PlantedBug } from "../../tooling/planted-bug.ts";
-import { appendRate, catchUp, create, fill } from "./load.ts";
+import { AppendLoad, catchUp, create, fill } from "./load.ts";
 import { batchRate, deliver } from "./sockets.ts";
 
 const MIB = 1024 * 1024;
-const FULL = { rounds: 4, appendMs: 3_000, batches: 2_000, commits: 512, rowBatches: 1_000, followers: 1_000, appends: 60, catchUp: 100 };
+/** Slices of each contender in a round. */
+const TURNS = 6;
+const FULL = { rounds: 4, appendMs: 3_600, batches: 2_000, commits: 512, rowBatches: 1_000, followers: 1_000, appends: 60, catchUp: 100 };
 const QUICK = { rounds: 1, appendMs: 200, batches: 20, commits: 16, rowBatches: 20, followers: 20, appends: 3, catchUp: 5 };
 
 /** Smallest ratios; a figure's largest or smallest value. */
@@ -94,15 +96,15 @@ class Contenders {
 type Size = typeof FULL;
 const STREAM = "/v1/stream/bench";
 
-async function versus(rounds: number, names: readonly string[], one: (name: string, round: number) => Promise<number>): Promise<number[][]> {
+/** Contenders take turns in short slices, so that a machine whose speed drifts is nobody's disadvantage. Rates of each round. */
+async function versus(rounds: number, names: readonly string[], round: (n: number) => Promise<{ slice(name: string): Promise<void>; rate(name: string): number; end(): void }>): Promise<number[][]> {
   const all: number[][] = names.map(() => []);
-  for (let round = 0; round < rounds; round++) {
-    // Each time another one begins: a machine that gets slower is nobody's disadvantage.
-    for (let i = 0; i < names.length; i++) {
-      const at = (i + round) % names.length;
-      all[at]!.push(await one(names[at]!, round));
-    }
-    note(`round ${round + 1}: ${names.map((name, i) => `${name} ${number(all[i]!.at(-1)!)}`).join(", ")}`);
+  for (let n = 0; n < rounds; n++) {
+    const contest = await round(n);
+    for (let turn = 0; turn < TURNS; turn++) for (let i = 0; i < names.length; i++) await contest.slice(names[(i + turn) % names.length]!);
+    contest.end();
+    names.forEach((name, i) => all[i]!.push(contest.rate(name)));
+    note(`round ${n + 1}: ${names.map((name, i) => `${name} ${number(all[i]!.at(-1)!)}`).join(", ")}`);
   }
   return all;
 }
@@ -117,10 +119,19 @@ const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders
   async append(result, size, contenders) {
     const urls: Record<string, string> = { tidemark: (await contenders.worker("grouped")).url, alone: (await contenders.worker("alone", NO_GROUP_COMMIT)).url, peer: (await contenders.peer()).url };
     const names = Object.keys(urls);
-    const rates = await versus(size.rounds, names, async (name, round) => {
-      const address = `${urls[name]}${STREAM}/append/${round}`;
-      await create(address);
-      return appendRate(address, { connections: 64, bytes: 1024, ms: size.appendMs });
+    const rates = await versus(size.rounds, names, async (round) => {
+      const loads: Record<string, AppendLoad> = {};
+      for (const name of names) {
+        const address = `${urls[name]}${STREAM}/append/${round}`;
+        await create(address);
+        loads[name] = new AppendLoad(address, 64, 1024);
+        await loads[name].run(size.appendMs / 4, false);
+      }
+      return {
+        slice: (name) => loads[name]!.run(size.appendMs / TURNS),
+        rate: (name) => loads[name]!.rate,
+        end: () => Object.values(loads).forEach((load) => load.end()),
+      };
     });
     names.forEach((name, i) => (result.figures[`append.http64.${name}.appendsPerSecond`] = median(rates[i]!)));
     keep(result, "append.http64.vsNoGroupCommit", rates[0]!, rates[1]!);
@@ -138,15 +149,18 @@ const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders
     const growth: Record<string, number[]> = { tidemark: [], peer: [] };
     const names = Object.keys(urls);
     await catchUp(`${urls["tidemark"]}${STREAM}/catchup`);
-    const rates = await versus(size.rounds + 1, names, async (name) => {
-      const before = residentMiB(pids[name]!);
-      let most = before;
-      const watch = setInterval(() => (most = Math.max(most, residentMiB(pids[name]!))), 20);
-      const { bytes, ms } = await catchUp(`${urls[name]}${STREAM}/catchup`);
-      clearInterval(watch);
-      if (bytes !== size.catchUp * MIB) throw new Error(`${name} gave ${bytes} bytes`);
-      growth[name]!.push(most - before);
-      return bytes / MIB / (ms / 1000);
+    const rates = await versus(size.rounds, names, async () => {
+      const sums: Record<string, { bytes: number; ms: number }> = { tidemark: { bytes: 0, ms: 0 }, peer: { bytes: 0, ms: 0 } };
+      const read = async (name: string): Promise<void> => {
+        const before = residentMiB(pids[name]!);
+        let most = before;
+        const { bytes, ms } = await catchUp(`${urls[name]}${STREAM}/catchup`, () => (most = Math.max(most, residentMiB(pids[name]!))));
+        if (bytes !== size.catchUp * MIB) throw new Error(`${name} gave ${bytes} bytes`);
+        growth[name]!.push(most - before);
+        sums[name]!.bytes += bytes;
+        sums[name]!.ms += ms;
+      };
+      return { slice: read, rate: (name) => sums[name]!.bytes / MIB / (sums[name]!.ms / 1000), end: () => undefined };
     });
     names.forEach((name, i) => {
       result.figures[`catchup100MB.${name}.MiBPerSecond`] = median(rates[i]!);
