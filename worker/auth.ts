@@ -68,6 +68,9 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
 /** An explicit setting, a loopback host, and no client address that says otherwise. */
 function isOpen(request: Request, url: URL, env: Env): boolean {
   const client = request.headers.get("cf-connecting-ip");
+  // Nor a page from elsewhere, which a developer's browser would let speak to this host.
+  const origin = request.headers.get("origin");
+  if (origin !== null && !LOOPBACK.has(URL.parse(origin)?.hostname ?? "")) return false;
   return env.TIDEMARK_OPEN_ACCESS === "loopback" && LOOPBACK.has(url.hostname) && (client === null || LOOPBACK.has(client) || client.startsWith("127."));
 }
 

@@ -49,7 +49,10 @@ describe("tokens", () => {
     const local = (headers: Record<string, string> = {}) =>
       handle(new Request("http://127.0.0.1/v1/stream/orders/open", { method: "PUT", headers }), open);
     expect((await local({ "cf-connecting-ip": "203.0.113.9" })).status).toBe(401);
-    expect((await local()).status).toBe(201);
+    expect((await local({ origin: "https://evil.example" })).status).toBe(401);
+    expect((await local({ origin: "null" })).status).toBe(401);
+    expect((await local({ origin: "http://127.0.0.1:4173" })).status).toBe(201);
+    expect((await local()).status).toBe(200);
   });
 
   it("the present and the previous secret are taken, another is not", async () => {
