@@ -52,6 +52,11 @@ async function leaderOf(tabs: readonly EngineTab[]): Promise<EngineTab> {
   return found!;
 }
 
+/** Which one, depends: a tab that is hidden hands over to one that is seen. */
+async function oneLeads(tabs: readonly EngineTab[]): Promise<void> {
+  await expect.poll(async () => (await Promise.all(live(tabs).map((tab) => tab.call("brief")))).map(({ role }) => role).sort(), { timeout: 10_000 }).toEqual([...live(tabs).slice(1).map(() => "follower"), "leader"]);
+}
+
 /** Milliseconds from the strike to the first ack by the next leader. */
 async function failOver(strike: () => Promise<unknown>): Promise<number> {
   const epoch = Math.max(0, ...terms.map((term) => term.epoch));
@@ -76,7 +81,8 @@ async function settle(tabs: readonly EngineTab[]): Promise<void> {
 async function struck(browser: EngineBrowser, engine: Engine, strikes: readonly ("close" | "crash")[]): Promise<void> {
   const tabs = await openAll(browser, engine, strikes.length + 2);
   const states = await Promise.all(tabs.map((tab) => tab.call("state")));
-  expect(states.map(({ storage, role }) => `${storage} ${role}`)).toEqual([`${engine} leader`, ...strikes.map(() => `${engine} follower`), `${engine} follower`]);
+  expect(new Set(states.map(({ storage }) => storage))).toEqual(new Set([engine]));
+  await oneLeads(tabs);
   const times: Record<string, number> = {};
   for (const strike of strikes) {
     const leader = await leaderOf(tabs);
@@ -89,11 +95,20 @@ async function struck(browser: EngineBrowser, engine: Engine, strikes: readonly 
 async function hung(browser: EngineBrowser, engine: Engine): Promise<void> {
   const tabs = await openAll(browser, engine, 3);
   const leader = await leaderOf(tabs);
+  // A process that is stopped in the middle of an IndexedDB transaction keeps everybody waiting: the engine's, not ours.
+  const isQuiet = engine === "indexeddb";
+  if (isQuiet) for (const tab of tabs) await tab.call("rest");
   let goOn!: () => void;
-  const time = await failOver(async () => (goOn = await leader.stop()));
+  const time = await failOver(async () => {
+    goOn = await leader.stop();
+    if (isQuiet) for (const tab of tabs) if (tab !== leader) await tab.call("write");
+  });
   goOn();
   console.log(`fail-over in ${browser.version} over ${engine}, the leader's process stopped: ${time} ms`);
-  await expect.poll(async () => (await leader.call("brief")).role, { timeout: 10_000 }).toBe("follower");
+  if (isQuiet) await leader.call("write");
+  const { acked } = await leader.call("brief");
+  await expect.poll(async () => (await leader.call("brief")).acked, { timeout: 10_000 }).toBeGreaterThan(acked);
+  await oneLeads(tabs);
   await settle(tabs);
 }
 

@@ -58,6 +58,8 @@ export interface TabPage {
   open(config: TabConfig): Promise<void>;
   /** A writer that appends until it is stopped, and a follower that reads all that comes. */
   work(): void;
+  /** The writer goes on. */
+  write(): void;
   state(): TabState;
   /** The writer ends; resolves when each of its calls has been answered. */
   rest(): Promise<void>;

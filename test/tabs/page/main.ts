@@ -129,6 +129,10 @@ const page: TabPage = {
     });
   },
   state: (): TabState => ({ role: tide.role, via, epoch, events, ackedAt, acked, polled, versions, storage: tide.storage.engine, durability: tide.storage.durability, failures, ackMsMax, closed }),
+  write() {
+    resting = false;
+    writing = write();
+  },
   async rest() {
     resting = true;
     await writing;
