@@ -116,6 +116,8 @@ function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
 
 export function longBody(found: LongRead, isJson: boolean): ReadableStream<Uint8Array> {
   const pieces = piecesOf(found, isJson);
+  // One piece ahead: it is read while the one before it is on its way.
+  const ahead = { highWaterMark: 1 };
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
@@ -128,5 +130,5 @@ export function longBody(found: LongRead, isJson: boolean): ReadableStream<Uint8
       }
     },
     cancel: async () => void (await pieces.return(undefined)),
-  }, { highWaterMark: 0 });
+  }, ahead);
 }
