@@ -1,6 +1,5 @@
 /** Load over HTTP with as little of its own as can be: many connections that post the same bytes, and a reader that follows the offsets. */
 import { connect, type Socket } from "node:net";
-import http from "node:http";
 
 /** One kept connection; a request at a time. Only answers with a Content-Length or without a body are understood. */
 class Connection {
@@ -104,40 +103,102 @@ export async function fill(address: string, bytes: number, count: number): Promi
   line.end();
 }
 
-interface Page {
-  readonly bytes: number;
-  readonly next: string;
-  readonly upToDate: boolean;
-}
+/**
+ * Reads answers without keeping them: bytes of bodies are counted in one buffer that is used again and again, so that what is measured
+ * is the server. Bodies with a length and chunked ones.
+ */
+class Reader {
+  readonly #socket: Socket;
+  #head = "";
+  /** Bytes of the body, or of the chunk, that are still to come. */
+  #left = 0;
+  #state: "head" | "body" | "size" | "chunk" | "trailer" = "head";
+  #line = "";
+  #headers = "";
+  bytes = 0;
+  #done: ((headers: string) => void) | undefined;
+  #fail: ((error: Error) => void) | undefined;
 
-function page(agent: http.Agent, address: string, onMiB: () => void): Promise<Page> {
-  return new Promise((resolve, reject) => {
-    http.get(address, { agent }, (response) => {
-      let bytes = 0;
-      response.on("data", (part: Buffer) => {
-        if (Math.floor(bytes / 2 ** 22) !== Math.floor((bytes += part.length) / 2 ** 22)) onMiB();
-      });
-      response.on("error", reject);
-      response.on("end", () => {
-        const { "stream-next-offset": next = "", "stream-up-to-date": upToDate } = response.headers;
-        if (response.statusCode !== 200) return reject(new Error(`read: ${response.statusCode}`));
-        resolve({ bytes, next: String(next), upToDate: upToDate === "true" });
-      });
-    }).on("error", reject);
-  });
-}
-
-/** Reads a stream from its beginning to its end; bytes and milliseconds. `onMiB` is told every few of them. */
-export async function catchUp(address: string, onMiB: () => void = () => undefined): Promise<{ readonly bytes: number; readonly ms: number }> {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-  const started = performance.now();
-  let bytes = 0;
-  for (let offset = "-1"; ; ) {
-    const found = await page(agent, `${address}?offset=${offset}`, onMiB);
-    bytes += found.bytes;
-    offset = found.next;
-    if (found.upToDate) break;
+  constructor(port: number) {
+    this.#socket = connect({ port, host: "127.0.0.1", noDelay: true, onread: { buffer: Buffer.alloc(512 * 1024), callback: (count, buffer) => (this.#take(buffer as Buffer, count), true) } });
+    this.#socket.on("error", (error) => this.#fail?.(error));
+    this.#socket.on("close", () => this.#fail?.(new Error("the server closed the connection")));
   }
-  agent.destroy();
+
+  get(url: URL): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#done = resolve;
+      this.#fail = reject;
+      this.#socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\n\r\n`);
+    });
+  }
+
+  #take(buffer: Buffer, count: number): void {
+    for (let at = 0; at < count; ) {
+      if (this.#state === "body" || this.#state === "chunk") {
+        const part = Math.min(this.#left, count - at);
+        this.#left -= part;
+        this.bytes += part;
+        at += part;
+        if (this.#left === 0 && this.#state === "body") this.#end();
+        else if (this.#left === 0) this.#state = "size";
+      } else at = this.#state === "head" ? this.#takeHead(buffer, at, count) : this.#takeLine(buffer, at, count);
+    }
+  }
+
+  #takeHead(buffer: Buffer, at: number, count: number): number {
+    const before = this.#head.length;
+    this.#head += buffer.toString("latin1", at, Math.min(count, at + 8192));
+    const end = this.#head.indexOf("\r\n\r\n");
+    if (end < 0) return count;
+    this.#headers = this.#head.slice(0, end);
+    this.#head = "";
+    const length = /\r\ncontent-length: *(\d+)/i.exec(this.#headers)?.[1];
+    this.#state = length === undefined ? "size" : "body";
+    this.#left = Number(length ?? 0);
+    if (length === "0") this.#end();
+    return at + end + 4 - before;
+  }
+
+  /** The line with a chunk's size; the empty one behind a chunk; the one behind the last. */
+  #takeLine(buffer: Buffer, at: number, count: number): number {
+    const end = buffer.indexOf(10, at);
+    const upTo = end < 0 || end >= count ? count : end + 1;
+    this.#line += buffer.toString("latin1", at, upTo);
+    if (!this.#line.endsWith("\n")) return upTo;
+    const line = this.#line.trim();
+    this.#line = "";
+    if (this.#state === "trailer") this.#end();
+    else if (line !== "") {
+      this.#left = parseInt(line, 16);
+      this.#state = this.#left === 0 ? "trailer" : "chunk";
+    }
+    return upTo;
+  }
+
+  #end(): void {
+    this.#state = "head";
+    this.#done?.(this.#headers);
+  }
+
+  end(): void {
+    this.#fail = undefined;
+    this.#socket.destroy();
+  }
+}
+
+/** Reads a stream from its beginning to its end; bytes and milliseconds. `onAnswer` is told after each answer. */
+export async function catchUp(address: string, onAnswer: () => void = () => undefined): Promise<{ readonly bytes: number; readonly ms: number }> {
+  const reader = new Reader(Number(new URL(address).port));
+  const started = performance.now();
+  for (let offset = "-1"; ; ) {
+    const headers = await reader.get(new URL(`${address}?offset=${offset}`));
+    if (!headers.startsWith("HTTP/1.1 200")) throw new Error(`read: ${headers.slice(0, 40)}`);
+    offset = /\r\nstream-next-offset: *(\S+)/i.exec(headers)?.[1] ?? "";
+    onAnswer();
+    if (/\r\nstream-up-to-date: *true/i.test(headers)) break;
+  }
+  const { bytes } = reader;
+  reader.end();
   return { bytes, ms: performance.now() - started };
 }
