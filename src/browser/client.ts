@@ -75,7 +75,7 @@ export class BrowserTide implements Tide {
   readonly #topics = new Map<string, BrowserTopic<never>>();
   readonly #listeners = new Set<(event: TideEvent) => void>();
   /** Where the tabs of this tide meet: whoever says a word here is not alone. */
-  readonly lobby: BroadcastChannel;
+  lobby: BroadcastChannel;
   /** Once there are others. */
   tabs: Tabs | undefined;
   ended: TidemarkError | undefined;

@@ -112,7 +112,7 @@ export class Tabs {
       this.#spare = undefined;
       return this.#starting;
     };
-    tide.lobby.onmessage = ({ data }: MessageEvent<Word>) => this.#hear(data);
+    this.#listen();
     const { signal } = this.#unlisten;
     document.addEventListener("visibilitychange", () => this.#seen(), { signal });
     for (const type of ["freeze", "pagehide"]) addEventListener(type, (event) => (event as PageTransitionEvent).persisted !== false && this.#sleep(), { signal, capture: true });
@@ -121,8 +121,12 @@ export class Tabs {
     this.#seen();
   }
 
+  #listen(): void {
+    this.#tide.lobby.onmessage = ({ data }: MessageEvent<Word>) => this.#hear(data);
+  }
+
   #say(word: Word): void {
-    if (!this.#tide.ended) this.#tide.lobby.postMessage(word);
+    if (!this.#tide.ended && !this.#asleep) this.#tide.lobby.postMessage(word);
   }
 
   #changed(): void {
@@ -363,17 +367,20 @@ export class Tabs {
     connection!.fail(new TidemarkError("CLOSED", "handed over to a tab that is seen", { reason: "closed" }));
   }
 
-  /** There is no time to flush: what waits for its ack is sent again by whoever sent it. A page on its way back hears nothing. */
+  /** There is no time to flush: what waits for its ack is sent again by whoever sent it. A page on its way back hears nothing: Chromium lets one go that is told something. */
   #sleep(): void {
     if (this.#asleep) return;
     this.#asleep = true;
     this.#unqueue();
     this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
+    this.#tide.lobby.close();
   }
 
   #wake(): void {
-    if (!this.#asleep) return;
+    if (!this.#asleep || this.#tide.ended) return;
     this.#asleep = false;
+    this.#tide.lobby = new BroadcastChannel(this.#tide.lock);
+    this.#listen();
     this.#queue();
     void this.#expect();
   }
