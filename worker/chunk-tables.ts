@@ -152,8 +152,13 @@ export class ChunkTables {
     return { rows, bytes };
   }
 
+  findChunk(baseOffset: number): ChunkRow | undefined {
+    const row = this.#run(`SELECT ${CHUNK} FROM chunk WHERE base_offset = ?`, baseOffset)[0];
+    return row && chunkOf(row);
+  }
+
   chunkAt(baseOffset: number): ChunkRow {
-    return chunkOf(this.#run(`SELECT ${CHUNK} FROM chunk WHERE base_offset = ?`, baseOffset)[0]!);
+    return this.findChunk(baseOffset)!;
   }
 
   /** Base offsets of a segment's rows that reach `timestamp`. */

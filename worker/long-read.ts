@@ -13,6 +13,7 @@ import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
 import type { Stream, ReadResult } from "./stream.ts";
+import { valuesIn } from "./stream-codec.ts";
 
 /** What fits here is answered in one piece, with its length. */
 const PAGE_BYTES = 1024 * 1024;
@@ -38,14 +39,14 @@ export function longRead(stream: Stream, kernel: Kernel, position: number | "sta
   if (bytes <= PAGE_BYTES || nextOffset > stream.tail) return undefined;
   stream.touch();
   const upToDate = nextOffset === stream.tail;
-  const rest = valuesOfRows(stream, kernel, rows.map(({ baseOffset }) => baseOffset), from);
+  const rest = valuesOfRows(stream, kernel, rows, from);
   return { values: [], from, nextOffset, upToDate, ended: upToDate && stream.closed, rest };
 }
 
-async function* valuesOfRows(stream: Stream, kernel: Kernel, offsets: readonly number[], from: number): AsyncGenerator<Uint8Array[]> {
-  for (const baseOffset of offsets) {
+async function* valuesOfRows(stream: Stream, kernel: Kernel, rows: readonly PlannedRow[], from: number): AsyncGenerator<Uint8Array[]> {
+  for (const row of rows) {
     try {
-      yield await valuesOfRow(stream, kernel, baseOffset, from);
+      yield await valuesOfRow(stream, kernel, row, from);
     } catch (thrown) {
       wanting.add(stream);
       throw thrown;
@@ -53,8 +54,27 @@ async function* valuesOfRows(stream: Stream, kernel: Kernel, offsets: readonly n
   }
 }
 
-async function valuesOfRow(stream: Stream, kernel: Kernel, baseOffset: number, from: number): Promise<Uint8Array[]> {
-  const row = stream.tables.chunkAt(baseOffset);
+interface PlannedRow {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+}
+
+/** The same records from object storage, where they have moved to since the plan was made. */
+async function valuesMoved(stream: Stream, kernel: Kernel, { baseOffset, nextOffset }: PlannedRow, from: number): Promise<Uint8Array[]> {
+  const values: Uint8Array[] = [];
+  for (let at = Math.max(baseOffset, from); at < nextOffset; ) {
+    const found = await stream.readBatches(at, nextOffset, PAGE_BYTES);
+    if (found.nextOffset <= at) throw new TidemarkError("OFFSET_OUT_OF_RANGE", "trimmed while it was read", { offset: at });
+    values.push(...(await valuesIn(kernel, found.bytes, at, found.nextOffset)));
+    at = found.nextOffset;
+  }
+  return values;
+}
+
+async function valuesOfRow(stream: Stream, kernel: Kernel, planned: PlannedRow, from: number): Promise<Uint8Array[]> {
+  const { baseOffset } = planned;
+  const row = stream.tables.findChunk(baseOffset);
+  if (!row) return valuesMoved(stream, kernel, planned, from);
   const values: Uint8Array[] = [];
   let expected = baseOffset;
   for (const bytes of splitBatches(row.bytes)) {

@@ -225,6 +225,21 @@ describe("a fault at each step", () => {
   });
 });
 
+it("an answer that is being read goes on while its rows move", async () => {
+  const path = await fresh();
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  await breakBucket(path, (bucket) => ({ put: async (...args) => (await held, bucket.put(...args)) }));
+  const all = await fill(path, 2);
+  const { body } = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=-1`);
+  const reader = body!.getReader();
+  const parts = [(await reader.read()).value!];
+  release();
+  expect((await settle(path)).chunks).toBeLessThan(3);
+  for (let part = await reader.read(); !part.done; part = await reader.read()) parts.push(part.value);
+  expect((await new Blob(parts as BlobPart[]).text()) === all).toBe(true);
+});
+
 describe("damage in object storage", () => {
   async function archived(): Promise<{ path: string; key: string; all: string }> {
     const path = await fresh();
