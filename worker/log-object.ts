@@ -70,7 +70,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
   readonly #tokens = TokenBucket.of(this.env, Date.now());
   readonly #alarms = new Alarms(this.ctx.storage);
   readonly #archiver = this.#newArchiver();
-  readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible() });
+  readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible(), begin: () => this.#begin(), counters: this.#counters });
 
   #load(): Promise<Stream | undefined> {
     return (this.#stream ??= edgeKernel()
@@ -165,9 +165,14 @@ export class LogObject extends DurableObject<Env> implements Peer {
     }
   }
 
-  async #route(request: Request, path: string): Promise<Response> {
+  /** A request, by whatever way it came. */
+  #begin(): void {
     this.#tokens?.take(Date.now());
     this.#counters.requests++;
+  }
+
+  async #route(request: Request, path: string): Promise<Response> {
+    this.#begin();
     const channel = request.headers.get(SOCKET_HEADER);
     if (channel !== null) return this.#sockets.accept(Number(channel));
     if (request.headers.get("upgrade") === "websocket") return this.#watch(request);

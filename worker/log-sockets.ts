@@ -22,6 +22,7 @@ import {
 } from "../src/sync/frames.ts";
 import { BATCHES_MAX, checkBatch } from "./batches.ts";
 import { wireErrorOf } from "./http.ts";
+import type { Counters } from "./metrics.ts";
 import { edgeKernel } from "./kernel.ts";
 import type { Stream } from "./stream.ts";
 
@@ -32,6 +33,8 @@ const SOCKETS_MAX = 10_000;
 const FOLLOWS_MAX = 16;
 /** Of one read; a follow with more credits gets several. */
 const READ_BYTES = 256 * 1024;
+/** Requests as HTTP has them; credits are part of a follow. */
+const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH]);
 const FETCH_BYTES_MAX = 2 * 1024 * 1024;
 
 /** Both ends of a pair, as far as they are needed here. */
@@ -75,6 +78,9 @@ export interface SocketHost {
   readonly ctx: Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets">;
   /** The stream that clients may see; throws where there is none. */
   stream(): Promise<Stream>;
+  /** Counts a request; throws where there are too many. */
+  begin(): void;
+  readonly counters: Counters;
 }
 
 export class LogSockets {
@@ -139,6 +145,7 @@ export class LogSockets {
   // --- requests ----------------------------------------------------------------------------------------------------
 
   async #take(session: Session, frame: Frame): Promise<void> {
+    if (COUNTED.has(frame.type)) this.#host.begin();
     switch (frame.type) {
       case FrameType.APPEND:
         return this.#append(session, frame);
@@ -182,6 +189,7 @@ export class LogSockets {
       .appendBatches(batches, read.ifEnd)
       .then((results) => {
         const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({ baseOffset, lastOffset, duplicate, leaderEpoch }));
+        this.#host.counters.append(length, appended.every(({ duplicate }) => duplicate));
         this.#answer(session, frame, { appended }, length);
       })
       .catch((thrown: unknown) => this.#refuse(session, frame, thrown))
@@ -200,6 +208,7 @@ export class LogSockets {
   }
 
   async #fetch(session: Session, frame: Frame): Promise<void> {
+    this.#host.counters.reads++;
     const stream = await this.#host.stream();
     const from = await positionOf(stream, jsonOf(frame)?.["from"]);
     const found = from < stream.tail ? fitting(await stream.readBatches(from, stream.tail, Math.min(frame.credits, FETCH_BYTES_MAX)), frame.credits) : new Uint8Array(0);
@@ -212,6 +221,7 @@ export class LogSockets {
   }
 
   #refuse(session: Session, { id, type, payload }: Frame, thrown: unknown): void {
+    this.#host.counters.rejections++;
     // A follow that met an error is over; the client may ask again from where it is.
     if (type !== FrameType.APPEND && session.follows.delete(id)) save(session);
     const credits = type === FrameType.APPEND ? payload.length : 0;

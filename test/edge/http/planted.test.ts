@@ -120,3 +120,18 @@ test("the worker keeps every promise", async () => {
 test.each(PLANTS)("planted: $name", async ({ breaks, ...plant }) => {
   expect(await withEdge([plant], (edge) => PROMISES[breaks]!(edge))).toBe(false);
 });
+
+test("sockets of a log are bounded: one more is refused, and when one ends there is room again", async () => {
+  const few = { name: "room for two", file: SOCKETS, find: "const SOCKETS_MAX = 10_000;", replace: "const SOCKETS_MAX = 2;" };
+  await withEdge([few], async (edge) => {
+    await edge.make("full");
+    const [first, second] = [await edge.log("full", "read:**"), await edge.log("full", "read:**")];
+    await expect(edge.wire("full", "read:**")).rejects.toBeDefined();
+    first.socket.close();
+    // Nothing tells when the object has heard of it.
+    let third: EdgeLog | undefined;
+    for (let tries = 0; !third && tries < 500; tries++) third = await edge.log("full", "read:**").catch(() => undefined);
+    expect(third).toBeDefined();
+    for (const log of [second, third!]) log.socket.close();
+  });
+});
