@@ -10,7 +10,8 @@ import { sleep } from "./platform.ts";
 const TRIES = 20;
 const PAUSE_MS = 50;
 
-const heldLocks = async (): Promise<string[]> => ((await navigator.locks.query()).held ?? []).map(({ name }) => name!);
+/** A tab that watched a worker and is stopped or frozen keeps the lock in shared mode once the worker is gone: that is nobody's term. */
+const heldLocks = async (): Promise<string[]> => ((await navigator.locks.query()).held ?? []).filter(({ mode }) => mode === "exclusive").map(({ name }) => name!);
 
 /** Never returns when the worker's term is over: the worker ends. */
 export async function proveTerm(lifeLock: string | undefined): Promise<void> {

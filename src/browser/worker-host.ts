@@ -178,7 +178,8 @@ export class WorkerHost {
         if (method === "write") await volume.read(args[0] as number, 0, new Uint8Array(0));
         for (let now; (now = performance.now()) > this.#provedAt + LEASE_MS; this.#provedAt = now) {
           const { held } = await navigator.locks.query();
-          if (!held!.some(({ name }) => name === this.#options.lifeLock)) return new Promise(close);
+          // In shared mode it is held by whoever was told of the end, and does not run.
+          if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(close);
         }
         return work(...args);
       };

@@ -1,0 +1,27 @@
+/** Whose term it is, by real Web Locks: who watches a worker, and does not run, is not taken for one that leads. */
+import { expect, it } from "vitest";
+import { proveTerm, waitAlone } from "../../src/browser/alone.ts";
+import { takeLock } from "../../src/browser/platform.ts";
+
+it("a watcher that keeps a gone worker's lock in shared mode keeps nobody waiting; a worker that lives does", async () => {
+  const own = await takeLock("tidemark-worker:alone:own", {});
+  const watcher = await takeLock("tidemark-worker:alone:gone", { mode: "shared" });
+  const started = performance.now();
+  await waitAlone("alone", "tidemark-worker:alone:own");
+  expect(performance.now() - started).toBeLessThan(500);
+  const other = await takeLock("tidemark-worker:alone:lives", {});
+  await expect(waitAlone("alone", "tidemark-worker:alone:own")).rejects.toMatchObject({ code: "ALREADY_OPEN" });
+  for (const release of [own, watcher, other]) release!();
+});
+
+it("a term is not proved by a watcher's lock", async () => {
+  const watcher = await takeLock("tidemark-worker:alone:deposed", { mode: "shared" });
+  let ended = false;
+  // A worker's close() ends it; here it is told.
+  const close = globalThis.close;
+  globalThis.close = () => void (ended = true);
+  void proveTerm("tidemark-worker:alone:deposed");
+  await expect.poll(() => ended).toBe(true);
+  globalThis.close = close;
+  watcher!();
+});
