@@ -189,14 +189,14 @@ export class Tabs {
 
   async #lead(unlock: () => void): Promise<void> {
     this.#queued = undefined;
-    // Granted in the moment in which it was no longer wanted.
-    if (this.#tide.ended || this.#asleep) return unlock();
-    this.#leading = true;
     const term = this.#term;
     const release = (): void => {
       this.#leading = false;
       unlock();
     };
+    // Granted in the moment in which it was no longer wanted.
+    if (this.#tide.ended || this.#asleep) return release();
+    this.#leading = true;
     this.#say("opening");
     if (!(await this.#lastWorkerGone())) await this.#takeOver();
     for (let tries = 1; ; tries++) {

@@ -38,7 +38,8 @@ const TASKS = {
   typecheck: { run: (args) => node([tsc, "-p", "tsconfig.json", ...args]) },
   test: { node24: true, run: (args) => runTool("suites.mjs", args) },
   bench: { kernel: true, node24: true, chromium: true, run: async (args) => (await import(pathToFileURL(path.join(root, "test", "bench", "run.mjs")).href)).main(args) },
-  sim: { kernel: true, node24: true, run: program("test/simulation/run.ts") },
+  // Of the log over faulty storage; --tabs: of many tabs in one browser.
+  sim: { kernel: true, node24: true, run: (args) => program(args.includes("--tabs") ? "test/simulation/tabs/run.ts" : "test/simulation/run.ts")(args.filter((arg) => arg !== "--tabs")) },
   crash: { kernel: true, node24: true, chromium: true, run: program("test/crash/run.ts") },
   tabs: { kernel: true, node24: true, chromium: true, run: program("test/tabs/run.ts") },
   power: { kernel: true, node24: true, chromium: true, run: program("test/power/run.ts") },

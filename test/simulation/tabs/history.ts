@@ -53,8 +53,12 @@ class Tab {
   tide: Tide | undefined;
   /** Its tide was closed on purpose, or its open() was refused. */
   over = false;
+  /** While it sleeps. */
+  wake: (() => void) | undefined;
   readonly sent: Sent[] = [];
   readonly seen: Seen[] = [];
+  /** What it will do once its page runs. */
+  readonly meant = new Set<object>();
   /** Calls under way. */
   readonly calls = new Set<string>();
 
@@ -146,7 +150,12 @@ export class History {
 
   /** What the application does in its page, once that runs. */
   #in(tab: Tab, run: () => void): void {
-    this.#world.send(0, "app", { to: tab.page.context }, () => tab.lives && run());
+    const call = {};
+    tab.meant.add(call);
+    this.#world.send(0, "app", { to: tab.page.context }, () => {
+      tab.meant.delete(call);
+      if (tab.lives) run();
+    });
   }
 
   #count(kind: string, happened: unknown): void {
@@ -168,7 +177,8 @@ export class History {
   }
 
   /** Frozen as it stands, or kept for the way back: told before, and told again when it goes on. */
-  #sleep({ page }: Tab, kind: "freeze" | "way-back", ms: number): void {
+  #sleep(tab: Tab, kind: "freeze" | "way-back", ms: number): void {
+    const { page } = tab;
     const [before, after] = kind === "freeze" ? ["freeze", "resume"] : ["pagehide", "pageshow"];
     page.tell(before!, { persisted: true });
     const contexts = [page.context, ...(this.#platform.workers.get(page.context) ?? [])];
@@ -176,10 +186,13 @@ export class History {
       context.frozen = true;
       context.away = kind === "way-back";
     }
-    this.#world.at(this.#world.now + ms, "thaw", () => {
+    const wake = (tab.wake = () => {
+      if (tab.wake !== wake) return;
+      tab.wake = undefined;
       for (const context of contexts) context.thaw();
       if (!page.context.ending) page.tell(after!, { persisted: true });
     });
+    this.#world.at(this.#world.now + ms, "thaw", wake);
   }
 
   async #open(): Promise<Tab> {
@@ -282,11 +295,11 @@ export class History {
     for (const tab of this.#tabs) {
       for (const context of [tab.page.context, ...(this.#platform.workers.get(tab.page.context) ?? [])]) {
         context.trap = undefined;
-        if (context.frozen) context.thaw();
       }
+      tab.wake?.();
       if (tab.page.hidden) tab.page.show(true);
     }
-    const open = (): string[] => this.#tabs.filter(({ page }) => !page.context.ending).flatMap(({ calls }) => [...calls]);
+    const open = (): string[] => this.#tabs.filter(({ page }) => !page.context.ending).flatMap(({ calls, meant }) => [...calls, ...[...meant].map(() => "its own")]);
     await this.#until(() => open().length === 0, () => `no answer to ${open().join(", ")}`);
   }
 

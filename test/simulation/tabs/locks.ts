@@ -28,12 +28,15 @@ const stolen = (name: string): DOMException => new DOMException(`${name} was sto
 
 export class LockManager {
   readonly #world: World;
+  /** Some grants take seconds to be heard of. */
+  readonly #late: boolean;
   readonly #held = new Map<string, Request[]>();
   readonly #queues = new Map<string, Request[]>();
   readonly #known = new Map<Context, { last: number }>();
 
-  constructor(world: World) {
+  constructor(world: World, late: boolean) {
     this.#world = world;
+    this.#late = late;
   }
 
   heldBy(name: string): Context | undefined {
@@ -136,7 +139,9 @@ export class LockManager {
     const { context, name, mode } = request;
     this.#listOf(this.#held, name).push(request);
     request.state = "granted";
-    this.#world.send(this.#world.delay(), "lock", { to: context, lane: request.lane }, () => {
+    const late = this.#late && this.#world.random.chance(0.1);
+    if (late) this.#world.note("lock.late");
+    this.#world.send(late ? this.#world.random.between(200, 3000) : this.#world.delay(), "lock", { to: context, lane: request.lane }, () => {
       if (request.state === "over") return;
       request.state = "running";
       const release = () => this.#toManager(context, () => this.#remove(request, this.#held));

@@ -17,6 +17,8 @@ export interface TabsPlan {
   readonly hasSharedWorker: boolean;
   /** Chromium's way with a file that is written to while it is read. */
   readonly snapshotsEnd: boolean;
+  /** Grants of locks may take seconds. */
+  readonly lateLocks: boolean;
   readonly leaderTimeoutMs: number | undefined;
   readonly activeMs: number;
   readonly ops: readonly Op[];
@@ -46,7 +48,7 @@ export function makeTabsPlan(seed: number): TabsPlan {
   const faults = random.between(1, 3 * busy);
   for (let i = 0; i < faults; i++) add(1000 + i, fault);
   ops.sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, hasSharedWorker: random.chance(0.8), snapshotsEnd: random.chance(0.7), leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]), activeMs, ops };
+  return { seed, hasSharedWorker: random.chance(0.8), snapshotsEnd: random.chance(0.7), lateLocks: random.chance(0.25), leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]), activeMs, ops };
 }
 
 function fault(draw: Random, base: { readonly id: number; readonly at: number }): Op {

@@ -19,6 +19,7 @@ const EPOCH_MS = 1_700_000_000_000;
 export interface Wish {
   readonly hasSharedWorker: boolean;
   readonly snapshotsEnd: boolean;
+  readonly lateLocks: boolean;
 }
 
 interface Listener {
@@ -44,7 +45,7 @@ export class Platform {
     readonly random: Random,
     readonly wish: Wish,
   ) {
-    this.locks = new LockManager(world);
+    this.locks = new LockManager(world, wish.lateLocks);
     this.files = new Files(world, wish.snapshotsEnd);
     this.#broadcasts = new Broadcasts(world);
   }

@@ -26,7 +26,7 @@ export interface TabsWish {
 /** What a run of some hundred seeds must have met. */
 export const TABS_EXPECTED: readonly string[] = [
   "append", "roll.leader", "close-tab.leader", "crash-tab.leader", "close-tide.leader", "kill-worker.leader", "kill-broker", "hang-worker.leader", "hang-page.leader",
-  "stop.leader", "freeze.leader", "way-back.leader", "hide.leader", "stopped.write", "stopped.clock", "stopped.post", "stopped.query", "stopped.file", "write.late", "lock.stolen",
+  "stop.leader", "freeze.leader", "way-back.leader", "hide.leader", "stopped.write", "stopped.clock", "stopped.post", "stopped.query", "stopped.file", "write.late", "lock.stolen", "lock.late",
   "broadcast.late", "broadcast.lost", "snapshot.ended", "via.worker", "via.port", "via.broadcast", "acked.duplicate", "handle.locked",
 ];
 

@@ -70,6 +70,8 @@ export class Context {
 
 interface Event {
   time: number;
+  /** As `time` was, before its context made it wait; of those that waited together the earliest comes first. */
+  readonly due: number;
   readonly order: number;
   readonly word: string;
   /** Where it is delivered; asked when it is due, since a port may have moved. */
@@ -87,7 +89,7 @@ export interface Send {
   readonly lane?: { last: number };
 }
 
-const before = (a: Event, b: Event): boolean => a.time < b.time || (a.time === b.time && a.order < b.order);
+const before = (a: Event, b: Event): boolean => a.time < b.time || (a.time === b.time && (a.due < b.due || (a.due === b.due && a.order < b.order)));
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class World {
@@ -124,7 +126,7 @@ export class World {
   }
 
   at(time: number, word: string, run: () => void): void {
-    this.#push({ time, order: this.#order++, word, to: undefined, from: undefined, sentAt: 0, run });
+    this.#push({ time, due: time, order: this.#order++, word, to: undefined, from: undefined, sentAt: 0, run });
   }
 
   /** Something that happens `ms` behind what the sender does now. */
@@ -132,7 +134,7 @@ export class World {
     const sentAt = from ? from.now() : this.now;
     let time = sentAt + ms;
     if (lane) time = lane.last = Math.max(time, lane.last);
-    this.#push({ time, order: this.#order++, word, to: typeof to === "function" ? to : to && (() => to), from, sentAt, run });
+    this.#push({ time, due: time, order: this.#order++, word, to: typeof to === "function" ? to : to && (() => to), from, sentAt, run });
   }
 
   /** Runs until `done`, until `until`, or until nothing is left to come; false: not done. */
@@ -149,7 +151,10 @@ export class World {
       // Sent by a process that died while it was stopped, before it got there.
       if (event.from && event.sentAt > event.from.diedAt) continue;
       if (to?.frozen) {
-        to.parked.push(() => this.#push(event));
+        to.parked.push(() => {
+          event.time = this.now;
+          this.#push(event);
+        });
         continue;
       }
       if (to && to.ahead > this.now) {

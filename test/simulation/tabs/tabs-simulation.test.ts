@@ -1,0 +1,61 @@
+/**
+ * Many tabs of one simulated browser, with everything that can go wrong between them. `TABS_SEEDS` sets how many histories run
+ * here; `npm run sim -- --tabs` runs as many as wanted. The planted bugs show that the checks can fail.
+ */
+import { expect, test } from "vitest";
+import { range } from "../seeds.ts";
+import { loadTabs, runTabsMutant } from "./entry.ts";
+import { judge } from "./judge.ts";
+import { TABS_MUTANTS } from "./mutants.ts";
+import { runTabsSeeds, shrinkTabs, TABS_EXPECTED } from "./seeds.ts";
+import { makeTabsPlan } from "./plan.ts";
+
+const SEEDS = Number(process.env["TABS_SEEDS"] ?? 500);
+/** Seeds a planted bug may live through, from where its search begins. */
+const MUTANT_SEEDS_MAX = 400;
+
+const tabs = await loadTabs();
+
+test(`${SEEDS} histories of many tabs keep every promise, and every kind of fault fired`, { timeout: 600_000 }, async () => {
+  const { seeds, failures, counts } = await runTabsSeeds({ ...tabs, seeds: range(1, SEEDS), twice: (seed) => seed % 50 === 0, failuresMax: 5 });
+  expect(failures.map(({ seed, check, message }) => `seed ${seed}: ${check}: ${message} (npm run sim -- --tabs --seed ${seed} --seeds 1)`)).toEqual([]);
+  expect(seeds).toBe(SEEDS);
+  if (SEEDS >= 500) expect(TABS_EXPECTED.filter((name) => !counts[name])).toEqual([]);
+});
+
+test("the same seeds leave the same trace, other seeds another", { timeout: 120_000 }, async () => {
+  const run = (from: number) => runTabsSeeds({ ...tabs, seeds: range(from, 10) });
+  const [first, again, other] = [await run(100_000), await run(100_000), await run(100_010)];
+  expect(again.hash).toBe(first.hash);
+  expect(again.counts).toEqual(first.counts);
+  expect(other.hash).not.toBe(first.hash);
+});
+
+test("the judge names each way in which a log can be wrong", () => {
+  const sent = ["a", "b", "c"].map((value, order) => ({ value, tab: 0, order, offset: order as number | undefined }));
+  const log = sent.map(({ value }, offset) => ({ value, offset }));
+  const check = (change: object): string | undefined => judge({ sent, seen: [{ tab: 0, seen: log }], logs: [log], ...change })?.check;
+  expect(check({})).toBeUndefined();
+  expect(check({ logs: [log, log.slice(1)] })).toBe("inconsistent");
+  expect(check({ logs: [[...log, { value: "c", offset: 3 }]] })).toBe("doubled");
+  expect(check({ logs: [[...log, { value: "d", offset: 3 }]] })).toBe("phantom");
+  expect(check({ logs: [log.slice(1)] })).toBe("offset");
+  expect(check({ logs: [[1, 0, 2].map((at, offset) => ({ value: sent[at]!.value, offset }))] })).toBe("order");
+  expect(check({ logs: [log.slice(0, 2)] })).toBe("lost");
+  expect(check({ seen: [{ tab: 0, seen: log.slice(1) }] })).toBe("skip");
+  expect(check({ seen: [{ tab: 0, seen: [{ value: "b", offset: 0 }] }] })).toBe("unseen");
+});
+
+test("a failing history is made shorter", { timeout: 120_000 }, async () => {
+  const mutant = TABS_MUTANTS.find(({ name }) => name === "duplicate accepted")!;
+  const { failures } = await runTabsMutant(mutant, MUTANT_SEEDS_MAX);
+  const { product, kernel } = await loadTabs(mutant);
+  const { seed, check } = failures[0]!;
+  const { ops } = await shrinkTabs(seed, check, product, kernel, 60);
+  expect(ops.length).toBeLessThan(makeTabsPlan(seed).ops.length / 2);
+});
+
+test.each(TABS_MUTANTS.map((mutant) => [mutant.name, mutant] as const))("planted bug is caught: %s", { timeout: 120_000 }, async (_, mutant) => {
+  const { failures, seeds } = await runTabsMutant(mutant, MUTANT_SEEDS_MAX);
+  expect(failures[0]?.check, `survived ${seeds} seeds`).toBeDefined();
+});
