@@ -2,10 +2,12 @@
  * Parts of a log object's answers that need nothing of the object itself: how a stream is described in headers, whether a PUT asks for
  * what is there already, a body read within its bound.
  */
+import type { RetentionSettings } from "../src/log/types.ts";
 import { badRequest, BODY_BYTES_MAX, HttpError } from "./http.ts";
 import { formatOffset, H, mediaType, readRequestOf } from "./protocol.ts";
 import { longBody, type LongRead } from "./long-read.ts";
 import type { Stream } from "./stream.ts";
+import { describeRetention } from "./upkeep.ts";
 import { bodyOf } from "./stream-codec.ts";
 
 export function refusal({ status, message }: { readonly status: number; readonly message: string }): HttpError {
@@ -16,7 +18,7 @@ export const notice = (end: number, closed: boolean): string => JSON.stringify({
 
 export function describe(stream: Stream): Record<string, string> {
   const { ttl, expiresAt, closed } = stream.config;
-  const headers: Record<string, string> = { [H.next]: formatOffset(stream.tail) };
+  const headers: Record<string, string> = { [H.next]: formatOffset(stream.tail), ...describeRetention(stream.config.retention) };
   headers[H.start] = formatOffset(stream.start);
   if (ttl !== undefined) headers[H.ttl] = String(ttl);
   if (expiresAt !== undefined) headers[H.expiresAt] = expiresAt;
@@ -47,6 +49,7 @@ export function readAnswer({ id, contentType }: { readonly id: string; readonly 
 }
 
 interface Wanted {
+  readonly retention: RetentionSettings | undefined;
   readonly contentType: string | undefined;
   readonly ttl: number | undefined;
   readonly expiresAt: string | undefined;
@@ -64,6 +67,7 @@ export function existing(stream: Stream, wanted: Wanted): Response {
   const isSame =
     mediaType(wanted.contentType ?? (fork ? config.contentType : "application/octet-stream")) === mediaType(config.contentType) &&
     (inherits || (wanted.ttl === config.ttl && wanted.expiresAt === config.expiresAt)) &&
+    (wanted.retention === undefined || JSON.stringify(wanted.retention) === JSON.stringify(config.retention)) &&
     wanted.closed === config.closed && isSameFork;
   if (!isSame) throw new HttpError(409, "CONFLICT", "the stream exists with another configuration");
   return new Response(null, { status: 200, headers: { "content-type": config.contentType, ...describe(stream) } });

@@ -14,8 +14,7 @@ import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { Alarms } from "./alarms.ts";
 import { Archive } from "./archive.ts";
-import { ArchiveTables } from "./archive-tables.ts";
-import { Archiver, type Bucket, bucketSource, objectKey, segmentName } from "./archiver.ts";
+import { type Bucket, bucketSource } from "./archiver.ts";
 import { appendBatches, readBatches, BATCHES_TYPE } from "./batches.ts";
 import type { Sql, SqlRow } from "./chunk-tables.ts";
 import { type Env, METRICS_HEADER, objectName, LONG_HEADER, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
@@ -31,7 +30,8 @@ import { contentTypeOf, forkOf, formatOffset, H, isClosing, lifetimeOf, mediaTyp
 import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
 import { subscriptionsOf } from "./subscription-object.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
-import { batchesOf, bodyOf, valuesOf } from "./stream-codec.ts";
+import { batchesOf, valuesOf } from "./stream-codec.ts";
+import { archiverFor, retentionDue, retentionOf, retire } from "./upkeep.ts";
 
 /** A group commit follows the one before it by at least so much; what arrives meanwhile shares it. */
 const GROUP_MS = 4;
@@ -40,11 +40,13 @@ const READ_BYTES = 1024 * 1024;
 /** A third of what the platform allows one object. */
 const WATCHERS_MAX = 10_000;
 const TELL_RETRY_MS = 5_000;
+const RETENTION_RETRY_MS = 600_000;
 const RELEASE_RETRY_MS = 10_000;
 
 interface ForkAnswer {
   readonly error?: { readonly status: number; readonly message: string };
   readonly offset: number;
+  readonly start?: number;
   readonly prefix: Uint8Array | undefined;
   readonly config: Pick<StreamConfig, "contentType" | "ttl" | "expiresAt">;
 }
@@ -64,12 +66,24 @@ export class LogObject extends DurableObject<Env> implements Peer {
   /** The end that subscriptions know; undefined while nobody subscribes. */
   #told: number | undefined;
   #telling = false;
+  /** Retention was held up and is not tried before. */
+  #retireAt = 0;
   /** Creation and deletion take turns. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #counters = new Counters();
   readonly #tokens = TokenBucket.of(this.env, Date.now());
   readonly #alarms = new Alarms(this.ctx.storage);
-  readonly #archiver = this.#newArchiver();
+  readonly #archiver = archiverFor({
+    sql: this.#sql(),
+    bucket: () => this.#bucket,
+    stream: () => this.#current,
+    abort: (reason) => this.ctx.abort(reason),
+    event: (event, fields) => {
+      if (event === "archive") this.#counters.archived++;
+      if (event === "archive_failed") this.#counters.archiveFailures++;
+      this.#emit(event, fields);
+    },
+  });
   readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible(), begin: () => this.#begin(), counters: this.#counters });
 
   #load(): Promise<Stream | undefined> {
@@ -80,7 +94,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
       })
       .then((stream) => {
         this.#current = stream;
-        this.#planArchive();
+        this.#planUpkeep();
         if (stream) this.#tenant = stream.config.tenant;
         // What was told before the object slept is not kept: told again, it changes nothing.
         if (stream?.config.watched) this.#told = 0;
@@ -109,7 +123,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
       onSealed: (nextOffset) => queueMicrotask(() => {
         this.#counters.seals++;
         this.#emit("seal", { nextOffset });
-        this.#planArchive();
+        this.#planUpkeep();
       }),
       abort: (reason) => this.ctx.abort(reason),
     };
@@ -121,29 +135,19 @@ export class LogObject extends DurableObject<Env> implements Peer {
     return this.env.SEGMENTS as unknown as Bucket | undefined;
   }
 
-  #newArchiver(): Archiver {
-    return new Archiver({
-      bucket: () => this.#bucket,
-      tables: new ArchiveTables(this.#sql()),
-      kernel: edgeKernel,
-      now: () => Date.now(),
-      random: () => Math.random(),
-      abort: (reason) => this.ctx.abort(reason),
-      log: () => this.#current?.store,
-      newKey: (baseOffset) => {
-        const { tenant, path, id } = this.#current!.config;
-        return objectKey(tenant, path, segmentName(id, baseOffset));
-      },
-      event: (event, fields) => {
-        if (event === "archive") this.#counters.archived++;
-        if (event === "archive_failed") this.#counters.archiveFailures++;
-        this.#emit(event, fields);
-      },
-    });
+  #planUpkeep(): void {
+    this.#alarms.plan("archive", this.#archiver.due);
+    this.#planRetention();
   }
 
-  #planArchive(): void {
-    this.#alarms.plan("archive", this.#archiver.due);
+  #planRetention(): void {
+    const due = this.#current && retentionDue(this.#current, Date.now());
+    this.#alarms.plan("retention", due === undefined ? undefined : Math.max(due, this.#retireAt));
+  }
+
+  async #retire(stream: Stream): Promise<void> {
+    if (stream.config.retention === undefined) return;
+    this.#retireAt = (await retire(stream, { abort: (reason) => this.ctx.abort(reason), event: (name, fields) => this.#emit(name, fields) })) ? 0 : Date.now() + RETENTION_RETRY_MS;
   }
 
   #peer(path: string): Peer {
@@ -226,9 +230,10 @@ export class LogObject extends DurableObject<Env> implements Peer {
     const fork = forkOf(headers, STREAM_PREFIX);
     const contentType = contentTypeOf(headers);
     const closed = isClosing(headers);
+    const retention = retentionOf(headers);
     const known = await this.#alive();
     if (known?.config.releasing) await this.#release(known);
-    else if (known) return existing(known, { contentType, ...lifetime, closed, fork });
+    else if (known) return existing(known, { contentType, ...lifetime, closed, fork, retention });
     const kernel = await edgeKernel();
     const peer = fork && this.#peer(fork.path);
     const point = fork && (await peer?.forkFrom(path, fork.offset === undefined ? undefined : forkOffset(fork.offset), fork.subOffset, contentType));
@@ -242,12 +247,13 @@ export class LogObject extends DurableObject<Env> implements Peer {
       contentType: contentType ?? point?.config.contentType ?? "application/octet-stream",
       ttl: lifetime.ttl ?? inherits?.ttl,
       expiresAt: lifetime.expiresAt ?? inherits?.expiresAt,
-      fork: fork && point && { path: fork.path, offset: point.offset, requested: fork.offset, subOffset: fork.subOffset },
+      fork: fork && point && { path: fork.path, offset: point.offset, requested: fork.offset, subOffset: fork.subOffset, start: point.start ?? 0 },
       closed: false,
       closedBy: undefined,
       deleted: false,
       releasing: false,
       touchedAt: Date.now(),
+      ...(retention && { retention }),
     };
     let batches: Uint8Array[];
     try {
@@ -368,7 +374,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     this.#stream = undefined;
     this.#current = undefined;
     this.#told = undefined;
-    this.#planArchive();
+    this.#planUpkeep();
   }
 
   #schedule(stream: Stream): void {
@@ -379,8 +385,9 @@ export class LogObject extends DurableObject<Env> implements Peer {
   async alarm(): Promise<void> {
     this.#alarms.fired();
     const stream = await this.#alive();
+    if (stream) await this.#retire(stream);
     await this.#archiver.run();
-    this.#planArchive();
+    this.#planUpkeep();
     if (!stream || stream.config.deleted) return;
     if (this.#told !== undefined) await this.#tellAll();
     if (stream.config.releasing) await this.#exclusive(async () => (this.#current === stream ? this.#release(stream) : undefined));
@@ -406,6 +413,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     if (this.#current) this.#sockets.moved(this.#current);
     for (const socket of this.ctx.getWebSockets("watch")) socket.send(notice(end, closed));
     if (this.#told !== undefined && end > this.#told) this.#tell();
+    if (this.#current?.config.retention?.maxAgeMs !== undefined) this.#planRetention();
   }
 
   // --- subscriptions -----------------------------------------------------------------------------------------------
@@ -469,7 +477,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
       const point = await stream.forkPoint(requested, subOffset);
       // First the source knows of its fork, then the fork is made: what fails in between keeps data, and never loses any.
       stream.addFork(child);
-      return { ...point, config: { contentType: config.contentType, ttl: config.ttl, expiresAt: config.expiresAt } };
+      return { ...point, start: stream.start, config: { contentType: config.contentType, ttl: config.ttl, expiresAt: config.expiresAt } };
     } catch (thrown) {
       if (thrown instanceof HttpError) return refuse(thrown.status, thrown.message);
       throw thrown;

@@ -12,7 +12,7 @@
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { Log } from "../src/log/log.ts";
-import type { AppendResult } from "../src/log/types.ts";
+import type { AppendResult, LogSettings, RetentionSettings } from "../src/log/types.ts";
 import { nextOffsetOf, readHeader, stampBaseOffset } from "../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
 import type { Archive } from "./archive.ts";
@@ -34,7 +34,7 @@ export interface StreamConfig {
   readonly contentType: string;
   readonly ttl: number | undefined;
   readonly expiresAt: string | undefined;
-  readonly fork: { readonly path: string; readonly offset: number; readonly requested: string | undefined; readonly subOffset: number } | undefined;
+  readonly fork: { readonly path: string; readonly offset: number; readonly requested: string | undefined; readonly subOffset: number; readonly start?: number } | undefined;
   readonly closed: boolean;
   readonly closedBy: Producer | undefined;
   /** Deleted, and kept for its forks. */
@@ -42,6 +42,8 @@ export interface StreamConfig {
   /** Deleted for good, but the source has not been told yet. */
   readonly releasing: boolean;
   readonly touchedAt: number;
+  /** What may go from the front; absent: nothing does. */
+  readonly retention?: RetentionSettings;
 }
 
 /** What a stream needs of its object. */
@@ -108,6 +110,12 @@ const SETTINGS = {
   queueAppendsMax: 16 * QUEUE_APPENDS_MAX,
 };
 
+/** An active segment is rolled once it is as old as retention allows: else an idle log would keep its last ones. */
+function settingsOf({ retention = {} }: StreamConfig): Partial<LogSettings> {
+  const { maxAgeMs } = retention;
+  return { ...SETTINGS, retention, ...(maxAgeMs !== undefined && { segmentMaxAgeMs: Math.max(1, maxAgeMs) }) };
+}
+
 export class Stream {
   readonly log: Log;
   readonly store: ChunkLog;
@@ -164,7 +172,7 @@ export class Stream {
       },
       onAppended: (offset) => stream?.appended(offset),
     });
-    const log = await Log.open({ store, kernel, clock: { now }, settings: SETTINGS, breathe: () => host.breathe() });
+    const log = await Log.open({ store, kernel, clock: { now }, settings: settingsOf(config), breathe: () => host.breathe() });
     const saved = tables.meta(STATE);
     const { offset, state: text } = saved === undefined ? { offset: log.logStartOffset } : (JSON.parse(String(saved)) as { offset: number; state: string });
     const state = StreamState.from(text);
@@ -368,7 +376,8 @@ export class Stream {
   // --- read --------------------------------------------------------------------------------------------------------
 
   get start(): number {
-    return this.#config.fork ? 0 : this.log.logStartOffset;
+    const { fork } = this.#config;
+    return fork ? (fork.start ?? 0) : this.log.logStartOffset;
   }
 
   /** Raw batches that hold [from, limit), from whoever has them; the first and the last may reach beyond. */

@@ -1,0 +1,86 @@
+/**
+ * What an object does by itself, from its alarm: segments to object storage, and retention. Retention takes whole sealed segments from
+ * the front, as everywhere; a stream that forks read from keeps all of it. What lay in R2 goes with the next sweep.
+ */
+import { TidemarkError } from "../src/errors.ts";
+import { retentionOffset } from "../src/log/retention.ts";
+import type { RetentionSettings } from "../src/log/types.ts";
+import { ArchiveTables } from "./archive-tables.ts";
+import { Archiver, type Bucket, objectKey, segmentName } from "./archiver.ts";
+import type { Sql } from "./chunk-tables.ts";
+import type { EventFields } from "./events.ts";
+import { edgeKernel } from "./kernel.ts";
+import { parseInteger } from "./protocol.ts";
+import type { Stream } from "./stream.ts";
+
+export interface UpkeepHost {
+  readonly sql: Sql;
+  readonly bucket: () => Bucket | undefined;
+  readonly stream: () => Stream | undefined;
+  readonly abort: (reason: string) => void;
+  readonly event: (name: string, fields: EventFields) => void;
+}
+
+export function archiverFor({ sql, bucket, stream, abort, event }: UpkeepHost): Archiver {
+  return new Archiver({
+    bucket, abort, event,
+    tables: new ArchiveTables(sql),
+    kernel: edgeKernel,
+    now: () => Date.now(),
+    random: () => Math.random(),
+    log: () => stream()?.store,
+    newKey: (baseOffset) => {
+      const { tenant, path, id } = stream()!.config;
+      return objectKey(tenant, path, segmentName(id, baseOffset));
+    },
+  });
+}
+
+const BYTES = "Tidemark-Retention-Bytes";
+const RECORDS = "Tidemark-Retention-Records";
+const SECONDS = "Tidemark-Retention-Seconds";
+
+/** What a PUT asks for; undefined: everything stays. */
+export function retentionOf(headers: Headers): RetentionSettings | undefined {
+  const of = (name: string): number | undefined => {
+    const text = headers.get(name);
+    return text === null ? undefined : parseInteger(text, name);
+  };
+  const [maxBytes, maxRecords, seconds] = [of(BYTES), of(RECORDS), of(SECONDS)];
+  if (maxBytes === undefined && maxRecords === undefined && seconds === undefined) return undefined;
+  return { ...(maxBytes !== undefined && { maxBytes }), ...(maxRecords !== undefined && { maxRecords }), ...(seconds !== undefined && { maxAgeMs: seconds * 1000 }) };
+}
+
+export function describeRetention({ maxBytes, maxRecords, maxAgeMs }: RetentionSettings = {}): Record<string, string> {
+  return {
+    ...(maxBytes !== undefined && { [BYTES]: String(maxBytes) }),
+    ...(maxRecords !== undefined && { [RECORDS]: String(maxRecords) }),
+    ...(maxAgeMs !== undefined && { [SECONDS]: String(maxAgeMs / 1000) }),
+  };
+}
+
+/** When retention has something to take, undefined for never as things stand. */
+export function retentionDue({ config: { retention }, log }: Stream, nowMs: number): number | undefined {
+  if (!retention) return undefined;
+  const segments = log.segments();
+  const { logStartOffset, highWatermark } = log;
+  if (retentionOffset(segments, retention, { logStartOffset, highWatermark, nowMs }) > logStartOffset) return nowMs;
+  const [oldest] = segments;
+  if (retention.maxAgeMs === undefined || !oldest || oldest.batches === 0) return undefined;
+  const from = oldest.state === "active" ? oldest.createdAt : Math.min(oldest.maxTimestamp, oldest.sealedAt ?? nowMs);
+  return Math.max(nowMs, from + retention.maxAgeMs + 1);
+}
+
+/** Takes what is due; false where it has to be tried later: forks hold it, or it failed. The active segment is rolled once it is as old as retention allows, so that it can go, too. */
+export async function retire(stream: Stream, { abort, event }: Pick<UpkeepHost, "abort" | "event">): Promise<boolean> {
+  if (stream.config.releasing || stream.forks.length > 0) return false;
+  try {
+    const { segments, bytes } = (await stream.log.clean()).retired;
+    if (segments > 0) event("retention", { segments, bytes, start: stream.log.logStartOffset });
+    return true;
+  } catch (thrown) {
+    if (TidemarkError.from(thrown).details["poisoned"]) abort(String(thrown));
+    event("retention_failed", { message: String(thrown) });
+    return false;
+  }
+}
