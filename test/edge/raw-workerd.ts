@@ -18,6 +18,8 @@ export interface RawOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Pieces of the source that this one has differently. */
   readonly plants?: readonly PlantedBug[];
+  /** With an inspector, so that its heap can be asked for. */
+  readonly inspected?: boolean;
 }
 
 export class RawWorkerd {
@@ -27,23 +29,25 @@ export class RawWorkerd {
   private constructor(
     readonly directory: string,
     readonly port: number,
+    readonly inspectorPort: number | undefined,
   ) {
     this.url = `http://127.0.0.1:${port}`;
   }
 
-  static async create({ directory, settings = { TIDEMARK_OPEN_ACCESS: "loopback" }, plants = [] }: RawOptions): Promise<RawWorkerd> {
+  static async create({ directory, settings = { TIDEMARK_OPEN_ACCESS: "loopback" }, plants = [], inspected = false }: RawOptions): Promise<RawWorkerd> {
     mkdirSync(path.join(directory, "state"), { recursive: true });
     await bundle(directory, plants);
     const port = await freePort();
     writeFileSync(path.join(directory, "config.capnp"), configuration(directory, port, settings));
-    return new RawWorkerd(directory, port);
+    return new RawWorkerd(directory, port, inspected ? await freePort() : undefined);
   }
 
   async start(): Promise<void> {
     const binary = createRequire(path.join(root, "package.json")).resolve("workerd/bin/workerd");
     // The package's launcher is a script that waits for the real program; the program itself is what has to be killed.
     const { default: program } = createRequire(binary)("workerd") as { default: string };
-    this.#child = spawn(program, ["serve", path.join(this.directory, "config.capnp")], { stdio: ["ignore", "ignore", "ignore"], detached: true });
+    const inspector = this.inspectorPort === undefined ? [] : [`--inspector-addr=127.0.0.1:${this.inspectorPort}`];
+    this.#child = spawn(program, ["serve", ...inspector, path.join(this.directory, "config.capnp")], { stdio: ["ignore", "ignore", "ignore"], detached: true });
     process.once("exit", this.#end);
     await this.#answers();
   }
@@ -57,6 +61,29 @@ export class RawWorkerd {
 
   get pid(): number | undefined {
     return this.#child?.pid;
+  }
+
+  /** What lives in the isolate after a collection, MiB: JavaScript's heap and the buffers that hang on it. Worker and objects share it. */
+  async heapMiB(): Promise<number> {
+    const targets = (await (await fetch(`http://127.0.0.1:${this.inspectorPort}/json`)).json()) as { webSocketDebuggerUrl: string }[];
+    const socket = new WebSocket(targets[0]!.webSocketDebuggerUrl);
+    await new Promise((resolve, reject) => {
+      socket.addEventListener("open", resolve, { once: true });
+      socket.addEventListener("error", reject, { once: true });
+    });
+    const call = (id: number, method: string): Promise<Record<string, number>> =>
+      new Promise((resolve) => {
+        socket.addEventListener("message", ({ data }) => {
+          const answer = JSON.parse(String(data)) as { id?: number; result?: Record<string, number> };
+          if (answer.id === id) resolve(answer.result ?? {});
+        });
+        socket.send(JSON.stringify({ id, method }));
+      });
+    // Done, but never answered.
+    void call(1, "HeapProfiler.collectGarbage");
+    const { usedSize = NaN, embedderHeapUsedSize = 0, backingStorageSize = 0 } = await call(2, "Runtime.getHeapUsage");
+    socket.close();
+    return (usedSize + embedderHeapUsedSize + backingStorageSize) / 1024 / 1024;
   }
 
   async #answers(): Promise<void> {

@@ -66,8 +66,8 @@ class Contenders {
   readonly #workers: RawWorkerd[] = [];
   readonly #children: ChildProcess[] = [];
 
-  async worker(name: string, plants: readonly PlantedBug[] = []): Promise<RawWorkerd> {
-    const worker = await RawWorkerd.create({ directory: path.join(this.#directory, name), plants });
+  async worker(name: string, plants: readonly PlantedBug[] = [], inspected = false): Promise<RawWorkerd> {
+    const worker = await RawWorkerd.create({ directory: path.join(this.#directory, name), plants, inspected });
     await worker.start();
     this.#workers.push(worker);
     return worker;
@@ -198,17 +198,21 @@ const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders
     result.figures["write.rowsPerMillionRecords.batch1000"] = ((await rows()) - started) * (1_000 / size.rowBatches);
   },
   async followers(result, size, contenders) {
-    const worker = await contenders.worker("followers");
+    const worker = await contenders.worker("followers", [], true);
     const address = `${worker.url}${STREAM}/followers`;
     await create(address);
-    const before = residentMiB(worker.pid!);
-    let standing = before;
-    const delivery = await deliver(address, await releaseKernel(), { followers: size.followers, appends: size.appends, everyMs: 250 }, () => (standing = residentMiB(worker.pid!)));
+    const [before, heapBefore] = [residentMiB(worker.pid!), await worker.heapMiB()];
+    let [standing, heapStanding] = [before, heapBefore];
+    const delivery = await deliver(address, await releaseKernel(), { followers: size.followers, appends: size.appends, everyMs: 250 }, async () => {
+      [standing, heapStanding] = [residentMiB(worker.pid!), await worker.heapMiB()];
+    }, () => worker.heapMiB());
     if (delivery.deliveries !== size.followers * size.appends) throw new Error(`${delivery.deliveries} deliveries`);
     Object.assign(result.figures, {
       "followers1000.delivery.p50Ms": delivery.p50Ms,
       "followers1000.delivery.p99Ms": delivery.p99Ms,
       "followers1000.delivery.maxMs": delivery.maxMs,
+      "followers1000.isolateHeapGrowthMiB.connected": heapStanding - heapBefore,
+      "followers1000.isolateHeapGrowthMiB.delivered": delivery.heapMiB - heapBefore,
       "followers1000.residentGrowthMiB.connected": standing - before,
       "followers1000.residentGrowthMiB.delivered": residentMiB(worker.pid!) - before,
     });

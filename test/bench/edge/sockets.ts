@@ -49,10 +49,12 @@ export interface Delivery {
   readonly p99Ms: number;
   readonly maxMs: number;
   readonly deliveries: number;
+  /** While all followers still stand. */
+  readonly heapMiB: number;
 }
 
 /** Followers of one log, each on a socket of its own; an append every so often; how long until each has it. */
-export async function deliver(address: string, kernel: Kernel, { followers, appends, everyMs }: { readonly followers: number; readonly appends: number; readonly everyMs: number }, standing: () => void): Promise<Delivery> {
+export async function deliver(address: string, kernel: Kernel, { followers, appends, everyMs }: { readonly followers: number; readonly appends: number; readonly everyMs: number }, standing: () => Promise<unknown>, delivered: () => Promise<number>): Promise<Delivery> {
   const decoder = new TextDecoder();
   const logs: EdgeLog[] = [];
   for (let i = 0; i < followers; i += 50) logs.push(...(await Promise.all(Array.from({ length: Math.min(50, followers - i) }, () => connect(address)))));
@@ -69,7 +71,7 @@ export async function deliver(address: string, kernel: Kernel, { followers, appe
   });
   // Each follow stands once its socket has answered what came behind it.
   await Promise.all(logs.map((log) => log.fetch("latest")));
-  standing();
+  await standing();
   const writer = await connect(address);
   const send = (text: string): Promise<unknown> => {
     const builder = new BatchBuilder(kernel);
@@ -80,10 +82,11 @@ export async function deliver(address: string, kernel: Kernel, { followers, appe
     await send(`${performance.now()} ${"x".repeat(80)}`);
     await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
+  const heapMiB = await delivered();
   await send("end");
   await Promise.all(reading);
   for (const log of [...logs, writer]) log.socket.close();
   took.sort((a, b) => a - b);
   const at = (p: number): number => took[Math.min(took.length - 1, Math.floor(took.length * p))] ?? NaN;
-  return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1), deliveries: took.length };
+  return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1), deliveries: took.length, heapMiB };
 }
