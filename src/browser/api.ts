@@ -29,7 +29,7 @@ export interface OpenOptions {
   /** The worker, made by the caller, where the bundler can't find it. */
   readonly worker?: () => Worker;
   readonly signal?: AbortSignal;
-  /** Another tab that leads and does not answer for so long is deposed. Default 3,000; at least 1,500. */
+  /** Another tab that leads and does not answer for so long is deposed. Default 2,500; at least 1,500. */
   readonly leaderTimeoutMs?: number;
 }
 

@@ -37,8 +37,8 @@ export { admit } from "./tabs-worker.ts";
 
 /** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
 const WORKER_END_MS = 1_000;
-/** A leader that does not answer for so long hangs. */
-const LEADER_TIMEOUT_MS = 3_000;
+/** A leader that does not answer for so long hangs; with the next one's opening behind it, appends go on within three seconds. */
+const LEADER_TIMEOUT_MS = 2_500;
 /** Who says so often that it is about to lead, and does not, never will. */
 const OPENINGS_MAX = 6;
 /** So often is another tab left to depose a leader; by then it hangs, too. */

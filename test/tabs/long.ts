@@ -102,6 +102,7 @@ class LongRun {
   readonly #struck: Struck[] = [];
   #tabs: Tab[] = [];
   #lasting: Lasting[] = [];
+  readonly #spareless = new Set<Tab>();
   #wakers: (() => void)[] = [];
   #ackMsMax = 0;
   #skewMs = 0;
@@ -229,11 +230,13 @@ class LongRun {
     const epoch = Math.max(this.#epoch, leader?.brief.epoch ?? 0);
     this.options.onStep?.(`${this.#steps} at ${Math.round(now())}: ${strike.fault} of ${isLeader ? "the leader" : "a follower"}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`);
     const at = await this.#strike(strike, victim, others);
+    if (strike.fault === "worker" && !isLeader) this.#spareless.add(victim);
     this.#count(`${strike.fault}${strike.fault === "kill" ? "" : isLeader ? " of the leader" : " of a follower"}`);
     if (strike.fault === "kill") return;
     if (isLeader && strike.fault !== "slow" && strike.fault !== "seen") {
-      // The next in line may be one that hangs.
-      const beside = this.#lasting.find(({ fault, tab }) => tab !== victim && (fault === "hang" || fault === "slow"))?.fault;
+      // The next in line may be one that hangs, or whose spare worker was ended.
+      const lasting = this.#lasting.find(({ fault, tab }) => tab !== victim && (fault === "hang" || fault === "slow"))?.fault;
+      const beside = lasting ?? (this.#tabs.some((tab) => this.#spareless.has(tab)) ? "a dead spare worker" : undefined);
       this.#struck.push({ fault: beside ? `${strike.fault} beside ${beside}` : strike.fault, epoch, at });
       if (!(await this.#nextTerm(epoch))) this.ledger.problems.push(`step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ${LEADERLESS_MS / 1000} s`);
     }
