@@ -5,7 +5,7 @@ import type { WorkerHost } from "./worker-host.ts";
 
 /** A guest can't end the tide, nor bring others along. */
 export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
-  const channels: { close(): void }[] = [];
+  const channels: MessagePort[] = [];
   const open = (end: MessagePort | string): MessagePort => {
     const channel = typeof end === "string" ? (new BroadcastChannel(end) as unknown as MessagePort) : end;
     channels.push(channel);
@@ -19,6 +19,10 @@ export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
   void navigator.locks.request(life, () => {
     host.servers.delete(server);
     for (const request of server.running.values()) request.abort(new TidemarkError("CLOSED", "its tab is gone"));
-    for (const channel of channels) channel.close();
+    for (const channel of channels) {
+      // Answers may still come, and a BroadcastChannel that is closed throws where a port does not.
+      channel.postMessage = () => undefined;
+      channel.close();
+    }
   });
 }

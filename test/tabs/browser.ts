@@ -10,8 +10,6 @@ import type { TabConfig, TabPage, TabState } from "./events.ts";
 type Method = keyof TabPage;
 
 const PROCESS_TRIES = 20;
-/** A worker that was deposed is told so by its lock. */
-const DEPOSED = /^Lock broken by another request with the 'steal' option/;
 
 export class Tab {
   /** It is gone, or soon will be. */
@@ -136,9 +134,7 @@ export class TabsBrowser {
   /** In a page that was loaded anew. */
   async openIn(page: Page, config: Omit<TabConfig, "tab">): Promise<Tab> {
     const number = ++this.#tabs;
-    page.removeAllListeners("pageerror").on("pageerror", (error) => {
-      if (!DEPOSED.test(error.message)) this.problems.push(`uncaught in tab ${number}: ${error.stack}`);
-    });
+    page.removeAllListeners("pageerror").on("pageerror", (error) => this.problems.push(`uncaught in tab ${number}: ${error.stack}`));
     const tab = new Tab(number, page, await page.context().newCDPSession(page));
     await page.waitForFunction(() => document.title === "ready");
     await tab.call("open", { ...config, tab: number });

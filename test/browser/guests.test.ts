@@ -1,0 +1,19 @@
+/** The leader's worker and a guest whose tab is gone: what is answered too late goes nowhere, and throws nowhere. */
+import { expect, it } from "vitest";
+import { takeLock } from "../../src/browser/platform.ts";
+import { admit } from "../../src/browser/tabs-worker.ts";
+import type { WorkerHost } from "../../src/browser/worker-host.ts";
+
+it.each(["port", "broadcast"])("over a %s, an answer that comes when the tab is gone is dropped", async (via) => {
+  const life = `tidemark-port:${via}`;
+  const release = await takeLock(life, {});
+  let answered!: (late: Promise<void>) => void;
+  const late = new Promise<void>((resolve) => (answered = resolve));
+  const host = {
+    servers: new Set(),
+    serve: (port: MessagePort) => ({ running: new Map([[1, { abort: () => answered(Promise.resolve().then(() => Promise.resolve()).then(() => port.postMessage("late"))) }]]) }),
+  };
+  admit(host as unknown as WorkerHost, { op: "join", port: via === "port" ? new MessageChannel().port1 : life, life });
+  release!();
+  await expect(late).resolves.toBeUndefined();
+});
