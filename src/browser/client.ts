@@ -47,7 +47,7 @@ export async function openTide(name: string, options: Omit<OpenOptions, "kernel"
     const unlock = await takeLock(tide.lock, { ifAvailable: true });
     const follow = async (): Promise<void> => (await tide.meet()).follow();
     // Locked files are of a leader that hangs, or of one that is ending: the tabs know what to do.
-    await Promise.all([loaded, unlock ? tide.lead(unlock).catch((thrown: TidemarkError) => (thrown.code === "ALREADY_OPEN" ? follow() : Promise.reject(thrown))) : follow()]);
+    await Promise.all([loaded, unlock ? tide.lead(unlock).catch((thrown: TidemarkError) => (tide.tabs || thrown.code === "ALREADY_OPEN" ? follow() : Promise.reject(thrown))) : follow()]);
     signal?.throwIfAborted();
     return tide;
   } catch (thrown) {

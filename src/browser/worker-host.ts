@@ -106,7 +106,7 @@ export class WorkerHost {
         return new Promise(() => undefined);
       };
       // Stolen: the term is over.
-      navigator.locks.request(lifeLock, hold).catch(close);
+      navigator.locks.request(lifeLock, hold).catch(this.#leave);
     });
     useParts(parts);
     this.#options = options;
@@ -123,6 +123,12 @@ export class WorkerHost {
       port.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);
     }
   }
+
+  /** Deposed. Its page may not have heard of the worker's lock yet, and then would not miss it. */
+  readonly #leave = (): void => {
+    this.#options.port.postMessage({ failed: new TidemarkError("CLOSED", "another tab leads now").toWire() } satisfies Failed);
+    close();
+  };
 
   /** A tab's port from now on. */
   serve(port: MessagePort, manage: PortHost["manage"]): PortServer {
@@ -179,7 +185,7 @@ export class WorkerHost {
         for (let now; (now = performance.now()) > this.#provedAt + LEASE_MS; this.#provedAt = now) {
           const { held } = await navigator.locks.query();
           // In shared mode it is held by whoever was told of the end, and does not run.
-          if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(close);
+          if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);
         }
         return work(...args);
       };

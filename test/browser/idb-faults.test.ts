@@ -110,6 +110,30 @@ describe("IndexedDB volume whose connection is lost", () => {
   });
 });
 
+describe("IndexedDB volume of a leader that was deposed", () => {
+  it("writes nothing more: what it had at hand is refused with FENCED_LEADER, and its successor goes on undisturbed", async () => {
+    const name = await opened(4);
+    ok(await worker.call("write", 2, 0, pattern(5000, 1)));
+    ok(await worker.call("flush", [2]));
+    // It was about to commit these, and hung.
+    ok(await worker.call("write", 2, 0, pattern(9000, 2)));
+    const successor = volumeWorker();
+    ok(await successor.open("indexeddb", name, SLOT));
+    ok(await successor.call("write", 2, 4000, pattern(3000, 3)));
+    ok(await successor.call("flush", [2]));
+    for (const late of ["flush", "handOver", "flush"] as const) expect((await worker.call(late, [2])).error?.code).toBe("FENCED_LEADER");
+    expect((await worker.call("addSlots", 1)).error?.code).toBe("FENCED_LEADER");
+    ok(await successor.call("write", 3, 0, pattern(100, 4)));
+    ok(await successor.call("flush", [3]));
+    ok(await successor.call("close"));
+    ok(await successor.open("indexeddb", name, SLOT));
+    expect(await successor.slotCount()).toBe(4);
+    expect(ok(await successor.read(2, 0, 7000))).toEqual(Uint8Array.from([...pattern(5000, 1).subarray(0, 4000), ...pattern(3000, 3)]));
+    ok(await successor.call("close"));
+    await worker.call("close");
+  });
+});
+
 describe("IndexedDB volume whose data is gone", () => {
   it("site data cleared: a typed error, never an empty database in its place", async () => {
     const name = await opened(2);

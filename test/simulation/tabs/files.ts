@@ -113,10 +113,17 @@ export class Files {
     readonly snapshotsEnd: boolean,
   ) {}
 
-  has(path: readonly string[]): boolean {
+  #at(path: readonly string[]): FileNode | Folder | undefined {
     let node: FileNode | Folder | undefined = this.root;
     for (const name of path) node = node instanceof Map ? node.get(name) : undefined;
-    return node !== undefined;
+    return node;
+  }
+  has(path: readonly string[]): boolean {
+    return this.#at(path) !== undefined;
+  }
+  names(path: readonly string[]): readonly string[] {
+    const node = this.#at(path);
+    return node instanceof Map ? [...node.keys()] : [];
   }
 
   /** Does `work` where the files are, and brings its answer back. */

@@ -29,12 +29,12 @@ const stolen = (name: string): DOMException => new DOMException(`${name} was sto
 export class LockManager {
   readonly #world: World;
   /** Some grants take seconds to be heard of. */
-  readonly #late: boolean;
+  readonly #late: number;
   readonly #held = new Map<string, Request[]>();
   readonly #queues = new Map<string, Request[]>();
   readonly #known = new Map<Context, { last: number }>();
 
-  constructor(world: World, late: boolean) {
+  constructor(world: World, late: number) {
     this.#world = world;
     this.#late = late;
   }
@@ -139,7 +139,7 @@ export class LockManager {
     const { context, name, mode } = request;
     this.#listOf(this.#held, name).push(request);
     request.state = "granted";
-    const late = this.#late && this.#world.random.chance(0.1);
+    const late = this.#late > 0 && this.#world.random.chance(this.#late);
     if (late) this.#world.note("lock.late");
     this.#world.send(late ? this.#world.random.between(200, 3000) : this.#world.delay(), "lock", { to: context, lane: request.lane }, () => {
       if (request.state === "over") return;

@@ -4,6 +4,8 @@ import type { PlantedBug } from "../../tooling/planted-bug.ts";
 export interface TabsMutant extends PlantedBug {
   /** Where the search begins: a little before the first seed known to catch it. */
   readonly from?: number;
+  /** Only histories about the moment at which a lease ends come near it (makeLeasePlan). */
+  readonly lease?: true;
 }
 
 const TABS = "src/browser/tabs.ts";
@@ -15,7 +17,7 @@ const LOG = "src/log/log.ts";
 export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
   { name: "no epoch check on acks: one who is deposed keeps its term", file: TABS, find: "await navigator.locks.request(name, { steal: true }, () => undefined);", replace: "void name;" },
-  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(close);', replace: "" },
+  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", lease: true },
   { name: "term not raised", file: STORE, find: "this.#epoch = state.epoch + 1;", replace: "this.#epoch = state.epoch;" },
   { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
   { name: "opens beside a worker that lives", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;" },

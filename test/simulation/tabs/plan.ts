@@ -17,8 +17,8 @@ export interface TabsPlan {
   readonly hasSharedWorker: boolean;
   /** Chromium's way with a file that is written to while it is read. */
   readonly snapshotsEnd: boolean;
-  /** Grants of locks may take seconds. */
-  readonly lateLocks: boolean;
+  /** How often a lock's grant is heard of seconds later. */
+  readonly lateLocks: number;
   readonly leaderTimeoutMs: number | undefined;
   readonly activeMs: number;
   readonly ops: readonly Op[];
@@ -48,7 +48,18 @@ export function makeTabsPlan(seed: number): TabsPlan {
   const faults = random.between(1, 3 * busy);
   for (let i = 0; i < faults; i++) add(1000 + i, fault);
   ops.sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, hasSharedWorker: random.chance(0.8), snapshotsEnd: random.chance(0.7), lateLocks: random.chance(0.25), leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]), activeMs, ops };
+  return { seed, hasSharedWorker: random.chance(0.8), snapshotsEnd: random.chance(0.7), lateLocks: random.chance(0.25) ? 0.1 : 0, leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]), activeMs, ops };
+}
+
+/** The leader wakes at about the time at which its successor has read its files, and nobody has heard of that yet. */
+export function makeLeasePlan(seed: number): TabsPlan {
+  const random = new Random(seed, 5);
+  const leaderTimeoutMs = 1_500;
+  const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
+  const hang: Op = { id: 3, at: 2_000, kind: "hang-worker", tab: LEADER, ms: leaderTimeoutMs + random.between(0, 300) };
+  const appends = Array.from({ length: 12 }, (_, i): Op => ({ id: 10 + i, at: 2_001 + random.int(i < 6 ? 30 : 3_000), kind: "append", tab: random.int(3), count: 1, bytes: 20 }));
+  const ops = [...open, hang, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
+  return { seed, hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0.5, leaderTimeoutMs, activeMs: 6_000, ops };
 }
 
 function fault(draw: Random, base: { readonly id: number; readonly at: number }): Op {

@@ -1,4 +1,6 @@
 /** What a page, a worker and a shared worker find as globals. Everything here ends in an event of the world, or is seeded. */
+import type { OpfsVolumeOptions } from "../../../src/browser/opfs-volume.ts";
+import type { Volume } from "../../../src/store/volume.ts";
 import type { Random } from "../prng.ts";
 import { Broadcasts, BroadcastPort, makeChannel, Port } from "./ports.ts";
 import { Files } from "./files.ts";
@@ -9,6 +11,7 @@ import type { Context, World } from "./world.ts";
 export type Product = (globals: Readonly<Record<string, unknown>>) => {
   readonly openTide: (name: string, options: object) => Promise<unknown>;
   readonly WorkerHost: new () => { open(options: unknown): Promise<void> };
+  readonly OpfsVolume: { open(options: OpfsVolumeOptions): Promise<Volume> };
   readonly startBroker: () => Promise<unknown>;
 };
 
@@ -19,7 +22,7 @@ const EPOCH_MS = 1_700_000_000_000;
 export interface Wish {
   readonly hasSharedWorker: boolean;
   readonly snapshotsEnd: boolean;
-  readonly lateLocks: boolean;
+  readonly lateLocks: number;
 }
 
 interface Listener {
@@ -138,6 +141,12 @@ export class Platform {
 
   page(name: string): Page {
     return new Page(this, this.world.context(name), (context) => this.#common(context));
+  }
+
+  /** The product in a worker that the test itself drives. */
+  inWorker(name: string): { readonly context: Context; readonly product: ReturnType<Product> } {
+    const context = this.world.context(name);
+    return { context, product: this.product(this.#common(context)) };
   }
 
   worker(page: Context): { readonly Worker: new () => object } {

@@ -21,16 +21,17 @@ export interface TabsWish {
   readonly twice?: (seed: number) => boolean;
   readonly failuresMax?: number;
   readonly onSeed?: () => void;
+  readonly plan?: (seed: number) => TabsPlan;
 }
 
 /** What a run of some hundred seeds must have met. */
 export const TABS_EXPECTED: readonly string[] = [
   "append", "roll.leader", "close-tab.leader", "crash-tab.leader", "close-tide.leader", "kill-worker.leader", "kill-broker", "hang-worker.leader", "hang-page.leader",
   "stop.leader", "freeze.leader", "way-back.leader", "hide.leader", "stopped.write", "stopped.clock", "stopped.post", "stopped.query", "stopped.file", "write.late", "lock.stolen", "lock.late",
-  "broadcast.late", "broadcast.lost", "snapshot.ended", "via.worker", "via.port", "via.broadcast", "acked.duplicate", "handle.locked",
+  "broadcast.late", "broadcast.lost", "via.worker", "via.port", "via.broadcast", "acked.duplicate", "handle.locked",
 ];
 
-export async function runTabsSeeds({ product, kernel, seeds, twice, failuresMax = Infinity, onSeed }: TabsWish): Promise<TabsSeeds> {
+export async function runTabsSeeds({ product, kernel, seeds, twice, failuresMax = Infinity, onSeed, plan: make = makeTabsPlan }: TabsWish): Promise<TabsSeeds> {
   const counters = new Counters();
   const failures: TabsFailure[] = [];
   let unhandled: unknown;
@@ -38,7 +39,7 @@ export async function runTabsSeeds({ product, kernel, seeds, twice, failuresMax 
   process.on("unhandledRejection", note);
   let [count, repeated, hash] = [0, 0, 0];
   for (const seed of seeds) {
-    const plan = makeTabsPlan(seed);
+    const plan = make(seed);
     const result = await new History(plan, product, kernel).run();
     count++;
     counters.merge(result.counts);

@@ -8,7 +8,7 @@ import { loadTabs, runTabsMutant } from "./entry.ts";
 import { judge } from "./judge.ts";
 import { TABS_MUTANTS } from "./mutants.ts";
 import { runTabsSeeds, shrinkTabs, TABS_EXPECTED } from "./seeds.ts";
-import { makeTabsPlan } from "./plan.ts";
+import { makeLeasePlan, makeTabsPlan } from "./plan.ts";
 
 const SEEDS = Number(process.env["TABS_SEEDS"] ?? 500);
 /** Seeds a planted bug may live through, from where its search begins. */
@@ -21,6 +21,11 @@ test(`${SEEDS} histories of many tabs keep every promise, and every kind of faul
   expect(failures.map(({ seed, check, message }) => `seed ${seed}: ${check}: ${message} (npm run sim -- --tabs --seed ${seed} --seeds 1)`)).toEqual([]);
   expect(seeds).toBe(SEEDS);
   if (SEEDS >= 500) expect(TABS_EXPECTED.filter((name) => !counts[name])).toEqual([]);
+});
+
+test("leaders that wake when their lease has ended", { timeout: 120_000 }, async () => {
+  const { failures } = await runTabsSeeds({ ...tabs, seeds: range(1, 60), plan: makeLeasePlan });
+  expect(failures).toEqual([]);
 });
 
 test("the same seeds leave the same trace, other seeds another", { timeout: 120_000 }, async () => {
