@@ -177,8 +177,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
 
   async #route(request: Request, path: string): Promise<Response> {
     this.#begin();
-    const channel = request.headers.get(SOCKET_HEADER);
-    if (channel !== null) return this.#sockets.accept(Number(channel));
+    if (request.headers.has(SOCKET_HEADER)) return this.#sockets.accept(Number(request.headers.get(SOCKET_HEADER)));
     if (request.headers.get("upgrade") === "websocket") return this.#watch(request);
     switch (request.method) {
       case "PUT": {
@@ -308,8 +307,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
     if (request.headers.get("accept") === BATCHES_TYPE) return readBatches(stream, url);
     const { offset } = readRequestOf(url);
-    const long = request.headers.get(LONG_HEADER) === null ? undefined : longRead(stream, await edgeKernel(), offset);
-    const found = long ?? (await stream.read(offset, READ_BYTES));
+    const found = (request.headers.has(LONG_HEADER) && longRead(stream, await edgeKernel(), offset)) || (await stream.read(offset, READ_BYTES));
     return readAnswer(stream.config, found, request.headers, offset === "now");
   }
 
@@ -460,8 +458,11 @@ export class LogObject extends DurableObject<Env> implements Peer {
     await this.#sockets.message(socket as unknown as HibernatingSocket, message);
   }
 
-  async webSocketClose(socket: WebSocket): Promise<void> {
+  async webSocketError(socket: WebSocket): Promise<void> {
     this.#sockets.closed(socket as unknown as HibernatingSocket);
+  }
+  async webSocketClose(socket: WebSocket): Promise<void> {
+    await this.webSocketError(socket);
     socket.close();
   }
 

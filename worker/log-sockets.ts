@@ -200,7 +200,9 @@ export class LogSockets {
     if (session.follows.has(frame.id)) throw new TidemarkError("INVALID_ARGUMENT", "this id follows already");
     if (session.follows.size >= FOLLOWS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many follows on one socket", { followsMax: FOLLOWS_MAX });
     if (frame.credits > FOLLOW_CREDIT_BYTES_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
-    const next = await positionOf(await this.#host.stream(), jsonOf(frame)?.["from"]);
+    const stream = await this.#host.stream();
+    stream.touch();
+    const next = await positionOf(stream, jsonOf(frame)?.["from"]);
     const follow: Follow = { id: frame.id, next, credits: frame.credits, starved: false };
     session.follows.set(frame.id, follow);
     save(session);
@@ -210,6 +212,7 @@ export class LogSockets {
   async #fetch(session: Session, frame: Frame): Promise<void> {
     this.#host.counters.reads++;
     const stream = await this.#host.stream();
+    stream.touch();
     const from = await positionOf(stream, jsonOf(frame)?.["from"]);
     const found = from < stream.tail ? fitting(await stream.readBatches(from, stream.tail, Math.min(frame.credits, FETCH_BYTES_MAX)), frame.credits) : new Uint8Array(0);
     if (typeof found === "number") return this.#send(session, starve(session, frame.id, found));
@@ -272,6 +275,7 @@ export class LogSockets {
           save(session);
           return this.#send(session, starve(session, follow.id, bytes));
         }
+        stream.touch();
         follow.credits -= bytes.length;
         follow.next = bytes === found.bytes ? found.nextOffset : endOf(bytes);
         save(session);

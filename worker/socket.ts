@@ -50,8 +50,8 @@ interface Channel {
   socket: ServerSocket | undefined;
   reads: boolean;
   writes: boolean;
-  /** By id: bytes that the object may still send. */
-  readonly owed: Map<number, number>;
+  /** By id: bytes that the object may still send; to a fetch in one answer. */
+  readonly owed: Map<number, { left: number; readonly once: boolean }>;
 }
 
 /** Asks the object of a path of this tenant. */
@@ -165,19 +165,22 @@ class ClientSocket {
 
   /** Counts the credits that the client gives away, up to what we would hold for it. */
   #owe(channel: Channel, { type, id, credits }: Frame): void {
-    if (type === FrameType.CREDIT ? !channel.owed.has(id) : type !== FrameType.FOLLOW && type !== FrameType.FETCH) return;
+    const known = channel.owed.get(id);
+    if (type === FrameType.CREDIT ? !known : type !== FrameType.FOLLOW && type !== FrameType.FETCH) return;
+    if (known && type !== FrameType.CREDIT) throw new TidemarkError("INVALID_ARGUMENT", "this id is under way already");
     if (this.#owed + credits > OWED_BYTES_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many credits on one socket", { creditsMax: OWED_BYTES_MAX });
-    channel.owed.set(id, (channel.owed.get(id) ?? 0) + credits);
+    if (known) known.left += credits;
+    else channel.owed.set(id, { left: credits, once: type === FrameType.FETCH });
     this.#owed += credits;
   }
 
   #settle(channel: Channel, id: number, bytes = Infinity): void {
     const owed = channel.owed.get(id);
     if (owed === undefined) return;
-    const paid = Math.min(bytes, owed);
+    const paid = owed.once ? owed.left : Math.min(bytes, owed.left);
     this.#owed -= paid;
-    if (bytes === Infinity) channel.owed.delete(id);
-    else channel.owed.set(id, owed - paid);
+    owed.left -= paid;
+    if (bytes === Infinity || owed.once) channel.owed.delete(id);
   }
 
   async #renew(frame: Frame): Promise<void> {
@@ -256,9 +259,10 @@ class ClientSocket {
   #relay(channel: Channel, data: unknown): void {
     const frame = data instanceof ArrayBuffer ? decodeFrame(data) : undefined;
     if (!frame || this.#ended) return;
-    const { type, id } = frame;
-    if (type === FrameType.BATCHES) this.#settle(channel, id, (data as ArrayBuffer).byteLength - FRAME_HEADER_BYTES);
-    if (type === FrameType.END || type === FrameType.ERROR || type === FrameType.OK) this.#settle(channel, id);
+    const { type, id, credits } = frame;
+    if (type === FrameType.BATCHES || type === FrameType.STARVE) this.#settle(channel, id, type === FrameType.STARVE ? 0 : (data as ArrayBuffer).byteLength - FRAME_HEADER_BYTES);
+    // An append's answer gives credits back; it may have the id of a follow, and ends none.
+    if (type === FrameType.END || ((type === FrameType.ERROR || type === FrameType.OK) && credits === 0)) this.#settle(channel, id);
     this.#send(data as ArrayBuffer);
   }
 

@@ -282,6 +282,31 @@ describe("credits", () => {
     raw.wire.close(1000);
   });
 
+  it("what a fetch did not use is free again, and nobody owes more than a socket may", async () => {
+    const path = await make(fresh(), "some");
+    const log = await bind(path);
+    for (let i = 0; i < 40; i++) expect((await log.fetch(i % 2 === 0 ? 0 : "latest", 8 * 1024 * 1024)).length > 0).toBe(i % 2 === 0);
+    log.socket.close();
+    const raw = new Raw(await wireTo(at(path)));
+    const follow = (id: number) => raw.wire.send(jsonFrame({ type: FrameType.FOLLOW, id, credits: 8 * 1024 * 1024 }, { from: "latest" }));
+    follow(1);
+    follow(2);
+    // Answers to an append of the same id give nothing of it back.
+    raw.wire.send(encodeFrame({ type: FrameType.APPEND, id: 2, payload: appendPayload([batchOf(["x"])]) }));
+    await raw.next(({ id, type }) => id === 2 && type === FrameType.OK);
+    follow(3);
+    expect(jsonOf(await raw.next(({ id }) => id === 3))).toMatchObject({ code: "LIMIT_EXCEEDED" });
+    follow(1);
+    expect(jsonOf(await raw.next(({ id, type }) => id === 1 && type === FrameType.ERROR))).toMatchObject({ code: "INVALID_ARGUMENT" });
+    raw.wire.send(encodeFrame({ type: FrameType.CANCEL, id: 2 }));
+    await raw.next(({ id, type, credits }) => id === 2 && type === FrameType.OK && credits === 0);
+    follow(4);
+    raw.wire.send(jsonFrame({ type: FrameType.FETCH, id: 5, credits: 10 }, { from: "latest" }));
+    expect((await raw.next(({ id }) => id === 5)).type).toBe(FrameType.BATCHES);
+    expect(raw.frames.some(({ id, type }) => id === 4 && type === FrameType.ERROR)).toBe(false);
+    raw.wire.close(1000);
+  });
+
   it("a client that never shows that it reads is given up", async () => {
     const path = await make(fresh());
     const raw = new Raw(await wireTo(at(path)), false);
