@@ -95,6 +95,9 @@ export function decodePath(path: string): string {
   }
 }
 
+/** A path inside a URL: whatever is in it, it stays one. */
+export const encodePath = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
+
 export interface Producer {
   readonly id: string;
   readonly epoch: number;

@@ -20,14 +20,15 @@ import type { Asked } from "./events.ts";
 import { HttpError } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { readAnswer } from "./log-answers.ts";
-import { formatOffset, H, readRequestOf, SEGMENT_PREFIX } from "./protocol.ts";
+import { encodePath, formatOffset, H, readRequestOf, SEGMENT_PREFIX } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
 import { valuesIn } from "./stream-codec.ts";
 
 /** To an object: the asking Worker can read segments. From it: the body is a manifest. */
 export const MANIFEST_HEADER = "x-tidemark-manifest";
 const MANIFEST_MS = 60_000;
-const STREAMS_MAX = 1_000;
+/** A manifest is at most some 60 KB, and the isolate has 128 MB for everything. */
+const STREAMS_MAX = 100;
 const INDEXES_MAX = 64;
 const READ_BYTES = 1024 * 1024;
 const CACHE_SECONDS = 86_400;
@@ -161,7 +162,7 @@ async function fromSegments(read: OldRead, manifest: Manifest, offset: number | 
   if (read.headers.get("accept") === BATCHES_TYPE) {
     const found = await oneRead(archive, manifest, from, READ_BYTES);
     if (!found) return undefined;
-    const link = `<${SEGMENT_PREFIX}${encodeURI(read.path)}/${found.entry.key.slice(found.entry.key.lastIndexOf("/") + 1)}>; rel="segment"`;
+    const link = `<${SEGMENT_PREFIX}${encodePath(read.path)}/${found.entry.key.slice(found.entry.key.lastIndexOf("/") + 1)}>; rel="segment"`;
     const headers = { "content-type": BATCHES_TYPE, [H.next]: formatOffset(found.nextOffset), "cache-control": "no-store", vary: "accept", link };
     return new Response(found.bytes as BodyInit, { status: 200, headers });
   }

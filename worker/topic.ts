@@ -25,7 +25,7 @@ import { CHUNK_BYTES_MAX } from "./chunk-tables.ts";
 import { type Env, OPEN_TENANT, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
 import { edgeKernel } from "./kernel.ts";
 import { Watch } from "./live.ts";
-import { formatOffset, H, STREAM_PREFIX } from "./protocol.ts";
+import { encodePath, formatOffset, H, STREAM_PREFIX } from "./protocol.ts";
 import { readThrough } from "./segments.ts";
 
 /** The bindings that a topic needs; the rest of `Env` is for requests from outside. */
@@ -103,7 +103,7 @@ class Topic<V> implements EdgeTopic<V> {
   }
 
   #url(query: string): string {
-    return `https://tidemark.invalid${STREAM_PREFIX}${encodeURI(this.#path)}${query}`;
+    return `https://tidemark.invalid${STREAM_PREFIX}${encodePath(this.#path)}${query}`;
   }
 
   async #create(): Promise<void> {

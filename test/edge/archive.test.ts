@@ -243,7 +243,7 @@ it("an answer that is being read goes on while its rows move", async () => {
 describe("damage in object storage", () => {
   async function archived(): Promise<{ path: string; key: string; all: string }> {
     const path = await fresh();
-    const all = await fill(path, 2);
+    const all = await fill(path, 1);
     const { keys } = await settle(path);
     return { path, key: keys[0]!, all };
   }

@@ -3,7 +3,8 @@ import { abortAllDurableObjects, env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { openTopic } from "../../worker/library.ts";
 import type { Env } from "../../worker/env.ts";
-import { fill, readAll, settle, call } from "./archive-tools.ts";
+import { encodePath } from "../../worker/protocol.ts";
+import { call, fill, readAll, real } from "./archive-tools.ts";
 
 const bindings = env as unknown as Env;
 let topics = 0;
@@ -95,14 +96,26 @@ describe("openTopic", () => {
   });
 
   it("reads what has moved to object storage", async () => {
-    const path = fresh();
-    await call(path, "PUT");
-    const written = await fill(path, 1);
-    await settle(path);
+    const path = `${fresh()}?#%/ä ö`;
+    await call(encodePath(path), "PUT");
+    const written = await fill(encodePath(path), 1);
     const topic = openTopic<string>(bindings, path, { serializer: "text" });
+    let keys = 0;
+    for (let turn = 0; keys === 0 && turn < 500; turn++) {
+      ({ length: keys } = (await real.SEGMENTS.list({ prefix: `dev/${path}/` })).objects);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(keys).toBe(1);
     let text = "";
     for await (const { value } of topic.read()) text += value;
     expect(text === written).toBe(true);
-    expect((await readAll(path)) === written).toBe(true);
+    expect((await readAll(encodePath(path))) === written).toBe(true);
+    // The address that is told leads to the segment, whatever the path holds.
+    const response = await SELF.fetch(`http://localhost/v1/stream/${encodePath(path)}?offset=-1`, { headers: { accept: "application/vnd.tidemark.batches" } });
+    await response.arrayBuffer();
+    const [, link] = /<(.*)>/.exec(response.headers.get("link")!)!;
+    const segment = await SELF.fetch(`http://localhost${link}`);
+    await segment.arrayBuffer();
+    expect(segment.status).toBe(200);
   });
 });
