@@ -262,6 +262,6 @@ for (const [name, workload] of Object.entries(WORKLOADS)) {
   }
 }
 result.environment = { date: new Date().toISOString(), node: process.version, cores: os.cpus().length, processor: os.cpus()[0]!.model, system: `${os.type()} ${os.release()}`, quick: values.quick === true };
-judge(result);
+if (!values.quick) judge(result);
 print(result);
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
