@@ -50,7 +50,7 @@ const OPEN: Openers = {
 /** Why this engine is refused; throws what no other engine would make better. */
 export function rejection(engine: Engine, thrown: unknown): Rejected {
   const error = TidemarkError.from(thrown, "STORAGE_FAILED");
-  if (error.code === "ALREADY_OPEN" || error.code === "UNSUPPORTED_FORMAT") throw error;
+  if (error.code === "ALREADY_OPEN" || error.code === "UNSUPPORTED_FORMAT" || error.code === "CLOSED") throw error;
   return { engine, reason: error.message };
 }
 

@@ -36,7 +36,7 @@ interface Tide {
   close(): Promise<void>;
 }
 
-/** Whatever waits then is answered within this, in a world in which nothing fails any more. */
+/** Whatever waits then is answered within this, in a world in which nothing fails any more, whoever still hangs. */
 const SETTLE_MS = 45_000;
 const NAME = "t";
 
@@ -299,8 +299,18 @@ export class History {
       tab.wake?.();
       if (tab.page.hidden) tab.page.show(true);
     }
-    const open = (): string[] => this.#tabs.filter(({ page }) => !page.context.ending).flatMap(({ calls, meant }) => [...calls, ...[...meant].map(() => "its own")]);
-    await this.#until(() => open().length === 0, () => `no answer to ${open().join(", ")}`);
+    const open = (): string[] => this.#tabs.filter((tab) => !tab.page.context.ending && this.#runs(tab)).flatMap(({ calls, meant }) => [...calls, ...[...meant].map(() => "its own")]);
+    const settled = (): Promise<void> => this.#until(() => open().length === 0, () => `no answer to ${open().join(", ")}`);
+    // First while others hang; what they had on their way, when they have woken.
+    await settled();
+    await this.#world.run(() => this.#failure !== undefined || this.#tabs.every((tab) => this.#runs(tab)));
+    await settled();
+  }
+
+  /** Its page does; and where there was never another tab, nobody wonders about its worker. */
+  #runs({ page, tide }: Tab): boolean {
+    const workers = tide?.tabs ? [] : [...(this.#platform.workers.get(page.context) ?? [])];
+    return [page.context, ...workers].every(({ ahead, dead }) => dead || ahead <= this.#world.now);
   }
 
   async #readAll(tab: Tab): Promise<Seen[] | undefined> {

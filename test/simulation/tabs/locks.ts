@@ -106,7 +106,7 @@ export class LockManager {
     const { name } = request;
     for (const holder of this.#held.get(name) ?? []) {
       this.#world.note("lock.stolen");
-      this.#world.send(this.#world.delay(), "stolen", { to: holder.context, lane: holder.lane }, () => {
+      this.#world.send(this.#told(), "stolen", { to: holder.context, lane: holder.lane }, () => {
         if (holder.state === "over") return;
         holder.state = "over";
         holder.reject(stolen(name));
@@ -114,6 +114,13 @@ export class LockManager {
     }
     this.#held.delete(name);
     this.#grant(request);
+  }
+
+  /** How long it takes until a holder hears of it. */
+  #told(): number {
+    const late = this.#late > 0 && this.#world.random.chance(this.#late);
+    if (late) this.#world.note("lock.late");
+    return late ? this.#world.random.between(200, 3000) : this.#world.delay();
   }
 
   #isFree({ name, mode }: Request): boolean {
@@ -139,9 +146,7 @@ export class LockManager {
     const { context, name, mode } = request;
     this.#listOf(this.#held, name).push(request);
     request.state = "granted";
-    const late = this.#late > 0 && this.#world.random.chance(this.#late);
-    if (late) this.#world.note("lock.late");
-    this.#world.send(late ? this.#world.random.between(200, 3000) : this.#world.delay(), "lock", { to: context, lane: request.lane }, () => {
+    this.#world.send(this.#told(), "lock", { to: context, lane: request.lane }, () => {
       if (request.state === "over") return;
       request.state = "running";
       const release = () => this.#toManager(context, () => this.#remove(request, this.#held));

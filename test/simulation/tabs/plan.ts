@@ -65,7 +65,7 @@ export function makeLeasePlan(seed: number): TabsPlan {
 function fault(draw: Random, base: { readonly id: number; readonly at: number }): Op {
   const kind = draw.weighted(FAULTS);
   const tab = draw.chance(0.6) ? LEADER : draw.int(8);
-  const ms = draw.chance(0.3) ? draw.between(10, 1_000) : draw.between(1_000, 9_000);
+  const ms = draw.chance(0.1) ? draw.between(50_000, 80_000) : draw.chance(0.3) ? draw.between(10, 1_000) : draw.between(1_000, 9_000);
   switch (kind) {
     case "stop-inside":
       return { ...base, kind, call: draw.pick(CALLS), calls: draw.between(1, 12), ms, whole: draw.chance(0.5) };

@@ -21,7 +21,7 @@ import { runTabsSeeds, shrinkTabs, TABS_EXPECTED, type TabsFailure, type TabsSee
 /** Enough seeds that every kind of fault must have come up. */
 const SEEDS_FOR_EXPECTED = 500;
 const FAILURES_SHOWN = 3;
-const BUG_SEEDS_MAX = 800;
+const BUG_SEEDS_MAX = 400;
 
 interface Share {
   readonly seed: number;
