@@ -11,8 +11,8 @@ import { LEASE_MS } from "./takeover.ts";
 
 const SOON_MS = 500;
 const LATE_MS = 10_000;
-/** A timer that comes later than this says that this tab was away itself. */
-const AWAY_MS = 500;
+/** A timer that comes later than this says that this tab was away itself. In a hidden tab each comes up to a second late. */
+const AWAY_MS = 1_500;
 
 /** False when it took far longer: then this tab slept, and knows nothing of what others did meanwhile. */
 export async function pause(ms: number): Promise<boolean> {

@@ -57,6 +57,26 @@ describe("an old and a new version of the library, on one tide", () => {
   });
 });
 
+describe("a leader that hangs while it alone is seen", () => {
+  // The timers of hidden tabs come once a second: what they are late is no sign that they slept.
+  it.each([1_500, 2_500])("is deposed by a hidden tab, leaderTimeoutMs %i", async (leaderTimeoutMs) => {
+    ledger.clear();
+    const tide = { ...config(`unseen-${leaderTimeoutMs}`), leaderTimeoutMs };
+    const tabs = [await browser.open(tide), await browser.open(tide), await browser.open(tide)];
+    const leader = tabs[2]!;
+    await expect.poll(async () => (await leader.state()).role, { timeout: 15_000 }).toBe("leader");
+    for (const tab of tabs) await tab.call("work");
+    const pid = await leader.process(browser.pid);
+    process.kill(pid, "SIGSTOP");
+    await expect.poll(async () => (await Promise.all([tabs[0]!, tabs[1]!].map((tab) => tab.state()))).map(({ role }) => role).sort(), { timeout: 8_000 }).toEqual(["follower", "leader"]);
+    process.kill(pid, "SIGCONT");
+    for (const tab of tabs) await tab.call("rest");
+    await tabs[0]!.call("readAll");
+    expect(check(ledger.history).findings.map(printFinding)).toEqual([]);
+    for (const tab of tabs) await tab.close();
+  });
+});
+
 describe("the back-forward cache", () => {
   it("gives a tab back as it was, and it goes on", async () => {
     ledger.clear();
