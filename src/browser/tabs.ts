@@ -298,8 +298,8 @@ export class Tabs {
   /** Its worker's lock is stolen, by which all who watch it learn that its term is over, it and its page too when they wake. */
   async #takeOver(): Promise<void> {
     const { held = [] } = await navigator.locks.query();
-    const workers = held.map(({ name }) => name!).filter((name) => name.startsWith(`tidemark-worker:${this.#tide.name}:`));
-    for (const name of workers) await navigator.locks.request(name, { steal: true }, () => undefined);
+    const workers = held.filter(({ name, mode }) => mode === "exclusive" && name!.startsWith(`tidemark-worker:${this.#tide.name}:`));
+    for (const { name } of workers) await navigator.locks.request(name!, { steal: true }, () => undefined);
     await sleep(LEASE_MS);
     this.#tide.takeover = true;
   }

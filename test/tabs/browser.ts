@@ -134,7 +134,7 @@ export class TabsBrowser {
   /** In a page that was loaded anew. */
   async openIn(page: Page, config: Omit<TabConfig, "tab">): Promise<Tab> {
     const number = ++this.#tabs;
-    page.removeAllListeners("pageerror").on("pageerror", (error) => this.problems.push(`uncaught in tab ${number}: ${error.stack}`));
+    page.removeAllListeners("pageerror").on("pageerror", (error) => this.problems.push(`uncaught in tab ${number}: ${error.message} ${error.stack}`));
     const tab = new Tab(number, page, await page.context().newCDPSession(page));
     await page.waitForFunction(() => document.title === "ready");
     await tab.call("open", { ...config, tab: number });
