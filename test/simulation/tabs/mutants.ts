@@ -17,16 +17,14 @@ const LOG = "src/log/log.ts";
 export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
   { name: "no epoch check on acks: one who is deposed keeps its term", file: TABS, find: "await navigator.locks.request(name, { steal: true }, () => undefined);", replace: "void name;" },
-  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", lease: true },
+  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", lease: true, from: 420 },
   { name: "term not raised", file: STORE, find: "this.#epoch = state.epoch + 1;", replace: "this.#epoch = state.epoch;" },
   { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
   { name: "opens beside a worker that lives", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;" },
   // The files of a leader that hangs.
-  { name: "seal omitted: no mark in the active segment", file: STORE, find: "for (const log of this.#logs.values()) await log.writeMark();", replace: "" },
-  { name: "writes to a locked file go nowhere", file: TAKEOVER, find: "return { file, handle };\n    }\n  }", replace: "return { file: from, handle };\n    }\n  }" },
-  { name: "a copy counts before it is whole", file: TAKEOVER, find: "const whole = copies?.find(({ size }) => size === this.slotBytes);", replace: "const whole = copies?.find(({ size }) => size > 0);" },
-  { name: "the oldest copy counts", file: TAKEOVER, find: "known.sort((a, b) => b.number - a.number)", replace: "known.sort((a, b) => a.number - b.number)" },
-  { name: "copies are not brought back", file: TAKEOVER, find: "for (const { from, to } of back) {", replace: "for (const { from, to } of back.slice(1)) {" },
+  { name: "seal omitted: who comes next reads on in the old leader's files", file: TAKEOVER, find: "const file = whole?.file ?? ((await", replace: "const file = ((await" },
+  { name: "the oldest copy counts", file: TAKEOVER, find: "known.sort((a, b) => b.number - a.number)", replace: "known.sort((a, b) => a.number - b.number)", from: 270 },
+  { name: "copies are not brought back", file: TAKEOVER, find: "for (const { from, to } of back) {", replace: "for (const { from, to } of back.slice(back.length)) {" },
   // Fail-over.
   { name: "sequence state not rebuilt", file: LOG, find: "log.#producers.record(header, header.baseOffset, nowMs);", replace: "" },
   { name: "duplicate accepted", file: LOG, find: "if (earlier) return this.#repeat(", replace: "if (earlier && this.#end < 0) return this.#repeat(" },
@@ -34,7 +32,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "no watch on the worker", file: "src/browser/port-client.ts", find: "this.onEvent = () => this.watch();", replace: "" },
   { name: "un-acked batches are given up", file: "src/delivery/producer.ts", find: 'if (error.kind !== "reopen" && !full) throw error;', replace: "if (!full) throw error;" },
   { name: "no answer, and nobody wonders", file: "src/browser/watch-calls.ts", find: "await missed();", replace: "await sleep(0);" },
-  { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "" },
+  { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", from: 1795 },
   { name: "nobody deposes", file: TABS, find: "if (onTime && !this.#heard && !isOver()) await this.#depose();", replace: "" },
   { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect();\n  }\n\n  async #resign", replace: "  }\n\n  async #resign" },
 ];
