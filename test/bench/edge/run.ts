@@ -76,6 +76,7 @@ class Contenders {
   async peer(): Promise<{ readonly url: string; readonly pid: number }> {
     const child = spawn(process.execPath, ["durable-streams.js", path.join(this.#directory, "peer")], { cwd: path.join(process.cwd(), "test/bench/peers"), stdio: ["ignore", "pipe", "inherit"] });
     this.#children.push(child);
+    process.once("exit", () => child.kill("SIGKILL"));
     const url = await new Promise<string>((resolve, reject) => {
       child.stdout.on("data", (text: Buffer) => {
         const found = /http:\/\/\S+/.exec(String(text));
