@@ -94,7 +94,7 @@ async function tests(): Promise<ViteUserConfig> {
         },
         {
           extends: true,
-          plugins: [cloudflareTest({ wrangler: { configPath: path.join(root, "worker", "wrangler.jsonc") }, miniflare: { bindings: { TIDEMARK_OPEN_ACCESS: "loopback" } } })],
+          plugins: [cloudflareTest({ wrangler: { configPath: path.join(root, "worker", "wrangler.jsonc") }, miniflare: { bindings: { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_EVENTS: "changes" } } })],
           test: { name: "edge", root, include: ["test/edge/*.test.ts"], testTimeout: 30_000 },
         },
         {
