@@ -21,6 +21,8 @@ const PAUSE_MS = 100;
 /** A tab that comes reads the newest only, or the whole log would be read a few hundred times. */
 const FOLLOW_FROM = { last: 200 };
 const PROBLEMS_MAX = 5;
+/** Of looks for somebody to strike, some 2.5 s each where nobody leads. */
+const IDLE_MAX = 100;
 const STEP_MS = 20_000;
 /** Nobody leads for so long: that is a finding by itself. */
 const LEADERLESS_MS = 15_000;
@@ -107,6 +109,7 @@ class LongRun {
   #ackMsMax = 0;
   #skewMs = 0;
   #steps = 0;
+  #idle = 0;
   #epoch = 0;
 
   constructor(
@@ -225,7 +228,13 @@ class LongRun {
     }
     const others = this.#awake.filter((tab) => tab !== leader?.tab);
     const victim = strike.atLeader ? leader?.tab : others[Math.floor(strike.whom * others.length)];
-    if (!victim || others.length < 2) return wait(50);
+    if (!victim || others.length < 2) {
+      // The same strike again, when there is somebody.
+      this.#steps--;
+      if (++this.#idle > IDLE_MAX) this.ledger.problems.push(`nobody could be struck by ${strike.fault}, ${IDLE_MAX} times over`);
+      return wait(50);
+    }
+    this.#idle = 0;
     const isLeader = victim === leader?.tab;
     const epoch = Math.max(this.#epoch, leader?.brief.epoch ?? 0);
     this.options.onStep?.(`${this.#steps} at ${Math.round(now())}: ${strike.fault} of ${isLeader ? "the leader" : "a follower"}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`);
