@@ -16,7 +16,7 @@ const LOG = "src/log/log.ts";
 
 export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
-  { name: "no epoch check on acks: one who is deposed keeps its term", file: TABS, find: "await navigator.locks.request(name, { steal: true }, () => undefined);", replace: "void name;" },
+  { name: "no epoch check on acks: one who is deposed keeps its term", file: TABS, find: "await navigator.locks.request(name!, { steal: true }, () => undefined);", replace: "void name;" },
   { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", lease: true, from: 420 },
   { name: "term not raised", file: STORE, find: "this.#epoch = state.epoch + 1;", replace: "this.#epoch = state.epoch;" },
   { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
