@@ -67,6 +67,8 @@ async function tests(): Promise<ViteUserConfig> {
             name: "unit",
             include: ["test/{unit,contract,golden,simulation,checker,bench,types}/**/*.test.ts", "test/*.test.ts"],
             exclude: ["test/bench/peers/**"],
+            // On a loaded machine; no test measures time.
+            testTimeout: 30_000,
           },
         },
         {
