@@ -303,6 +303,7 @@ export class History {
     const settled = (): Promise<void> => this.#until(() => open().length === 0, () => `no answer to ${open().join(", ")}`);
     // First while others hang; what they had on their way, when they have woken.
     await settled();
+    for (const { page } of this.#tabs) for (const { ahead } of [page.context, ...(this.#platform.workers.get(page.context) ?? [])]) this.#world.at(ahead, "awake", () => undefined);
     await this.#world.run(() => this.#failure !== undefined || this.#tabs.every((tab) => this.#runs(tab)));
     await settled();
   }
