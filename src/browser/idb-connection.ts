@@ -159,11 +159,12 @@ async function transact<T>(db: IDBPDatabase, mode: Mode, work: (tx: Transaction)
   const tx = mode === "readonly" ? db.transaction(STORES) : db.transaction(STORES, "readwrite", { durability: mode });
   const done = tx.done;
   try {
-    const found = mode === "readonly" || !owns ? undefined : tx.objectStore("meta").get("owner");
-    found?.catch(ignore);
-    if (mode !== "readonly" && !owns) putAll(tx, "meta", [["owner", owner]]);
+    if (mode !== "readonly") {
+      // Before anything is put: engines commit by themselves as soon as nobody waits for an answer, so an abort could be late.
+      if (!owns) putAll(tx, "meta", [["owner", owner]]);
+      else if ((await tx.objectStore("meta").get("owner")) !== owner) throw new TidemarkError("FENCED_LEADER", "another worker has taken this volume over");
+    }
     const result = work(tx);
-    if (found && (await found) !== owner) throw new TidemarkError("FENCED_LEADER", "another worker has taken this volume over");
     if (mode !== "readonly") commit(tx);
     return (await Promise.all([result, done]))[0];
   } catch (thrown) {

@@ -2,9 +2,7 @@
  * A small share of `npm run crash`: five rounds in real Chromium, both engines. Planted bugs show that a loss and a
  * duplicate would be found.
  */
-import { spawnSync } from "node:child_process";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import path from "node:path";
 import { Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { ANOMALIES, check, printFinding } from "../checker/checker.ts";
@@ -71,11 +69,4 @@ describe("the ledger", () => {
     await take(ledger, post([{ type: "done", id: 9, at: 2, outcome: "ok" }]));
     expect(ledger.problems).toHaveLength(1);
   });
-});
-
-it("says that there is no edge to kill yet", () => {
-  const program = [path.join(import.meta.dirname, "../tooling/run-ts.mjs"), path.join(import.meta.dirname, "run.ts"), "--target", "workerd"];
-  const { status, stderr } = spawnSync(process.execPath, program, { encoding: "utf8" });
-  expect(stderr).toMatch(/no edge to kill yet/);
-  expect(status).toBe(2);
 });
