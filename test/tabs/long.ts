@@ -297,9 +297,20 @@ class LongRun {
 
   /** The cache may have let it go; then it is loaded anew. */
   async #back(tab: Tab): Promise<void> {
-    // A page that comes back as it was loads nothing.
-    await tab.page.goBack({ waitUntil: "commit" });
-    await tab.page.waitForFunction(() => document.title === "ready");
+    const returned = async (): Promise<void> => {
+      // A page that comes back as it was loads nothing.
+      await tab.page.goBack({ waitUntil: "commit" });
+      await tab.page.waitForFunction(() => document.title === "ready");
+    };
+    try {
+      await within(returned(), "the way back", STEP_MS / 2);
+    } catch {
+      // The driver may miss a page that comes out of the cache. It has not spoken to the tide meanwhile.
+      this.#count("way back that the driver lost");
+      this.#gone(tab);
+      await tab.page.close();
+      return this.#open();
+    }
     if (await tab.page.evaluate(() => (window as unknown as { tab: { brief(): TabBrief } }).tab.brief().restored > 0).catch(() => false)) return this.#count("back from the cache");
     this.#count("back by loading anew");
     this.#gone(tab);
