@@ -309,7 +309,8 @@ class LongRun {
       this.#count("way back that the driver lost");
       this.#gone(tab);
       await tab.page.close();
-      return this.#open();
+      await this.#open();
+      return;
     }
     if (await tab.page.evaluate(() => (window as unknown as { tab: { brief(): TabBrief } }).tab.brief().restored > 0).catch(() => false)) return this.#count("back from the cache");
     this.#count("back by loading anew");
