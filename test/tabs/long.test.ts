@@ -19,6 +19,12 @@ it("eight tabs under every fault lose nothing that was acked, double nothing, ch
 });
 
 it("finds a planted bug: a producer that sends what was acked once more", async () => {
-  const { findings } = await runLong({ seconds: 5, seed: SEED, tabs: 3, plant: "resend" });
-  expect(new Set(findings.map(({ anomaly }) => anomaly))).toContain("duplicate");
+  const missed: string[] = [];
+  // Chance decides which batch it sends again; five seconds of faults hold some hundred.
+  for (let seed = SEED; missed.length < 4; seed++) {
+    const { findings, problems, counts } = await runLong({ seconds: 5, seed, tabs: 3, plant: "resend" });
+    if (findings.some(({ anomaly }) => anomaly === "duplicate")) return;
+    missed.push([`seed ${seed}: ${counts["records acked flushed"]} acked`, ...problems].join("\n"));
+  }
+  expect(missed.join("\n"), "not found").toBe("");
 });
