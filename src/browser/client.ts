@@ -27,9 +27,11 @@ const SEGMENT_BITS_MAX = 26;
 const PERSIST_WAIT_MS = 3_000;
 /** Less than a lease and what a call may take anyway. */
 const LEADER_TIMEOUT_MS_MIN = 1_500;
+/** Its script is loaded already: this is for a very busy machine. */
+const START_MS = 10_000;
 const NAME = /^[A-Za-z0-9._-]{1,100}$/;
 
-/** Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED. */
+/** Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT. */
 export async function openTide(name: string, options: Omit<OpenOptions, "kernel"> & { readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response> }): Promise<Tide> {
   const { segmentBytes = SEGMENT_BYTES, leaderTimeoutMs = LEADER_TIMEOUT_MS_MIN, signal } = options;
   if (!NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a name is 1 to 100 of A-Z a-z 0-9 . _ -", { name });
@@ -112,9 +114,16 @@ export class BrowserTide implements Tide {
     let worker: Worker | undefined;
     const lifeLock = `tidemark-worker:${this.name}:${crypto.randomUUID()}`;
     const connection = new PortClient(port1, lifeLock, () => {
+      clearTimeout(starting);
       worker?.terminate();
       unlock();
     });
+    // Its first word: it holds its lock. One that dies before that would never be missed.
+    const starting = setTimeout(() => connection.fail(new TidemarkError("TIMEOUT", "the worker does not start")), START_MS);
+    connection.onEvent = () => {
+      clearTimeout(starting);
+      connection.watch();
+    };
     try {
       const { engine = "auto", segmentBytes } = this.options;
       worker = this.makeWorker();

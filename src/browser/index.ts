@@ -6,7 +6,7 @@ import type { OpenOptions, Tide } from "./api.ts";
 import { kernelUrl } from "./assets.ts";
 import type { TidemarkError as Thrown } from "../errors.ts";
 
-/** Opens the tide of this name, makes it when it is new. ALREADY_OPEN, NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED. */
+/** Opens the tide of this name, makes it when it is new. ALREADY_OPEN, NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT. */
 export async function open(name: string, options: OpenOptions = {}): Promise<Tide> {
   const kernel = options.kernel ?? fetch(kernelUrl());
   // Its failure is told by openTide, which may come later.

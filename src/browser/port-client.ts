@@ -43,8 +43,6 @@ export class PortClient {
   ) {
     this.#port = port;
     this.ready.catch(() => undefined);
-    // The worker's first word: it holds its lock.
-    this.onEvent = () => this.watch();
     port.onmessage = ({ data }: MessageEvent<Hello | Failed | Told | Answer>) => this.#receive(data);
   }
 

@@ -162,6 +162,13 @@ describe("alone, and ends that are ends", () => {
     await again.close();
   });
 
+  it("a worker that never says a word ends the open", async () => {
+    const mute = () => new Worker(URL.createObjectURL(new Blob([""], { type: "text/javascript" })));
+    const name = fresh();
+    expect(await codeOf(open(name, { worker: mute }))).toBe("TIMEOUT");
+    expect(await codeOf((async () => (await open(name)).close())())).toBe("no error");
+  });
+
   it("a worker that dies while it opens ends the open", async () => {
     let worker: Worker | undefined;
     const make = () => (worker = new Worker(new URL("../../src/browser/worker-entry.ts", import.meta.url), { type: "module" }));
@@ -173,8 +180,8 @@ describe("alone, and ends that are ends", () => {
     // The lock comes before everything that touches storage.
     await expect.poll(holds, { interval: 5 }).toBe(true);
     worker!.terminate();
-    // It may have been through by then; then the tide is open, and closed by the worker's end.
-    expect(["CLOSED", "no error"]).toContain(await opening);
+    // It may have been through by then; then the tide is open, and closed by the worker's end. Or had not said a word.
+    expect(["CLOSED", "no error", "TIMEOUT"]).toContain(await opening);
     expect(await codeOf((async () => (await open(name)).close())())).toBe("no error");
   });
 });

@@ -29,7 +29,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "sequence state not rebuilt", file: LOG, find: "log.#producers.record(header, header.baseOffset, nowMs);", replace: "" },
   { name: "duplicate accepted", file: LOG, find: "if (earlier) return this.#repeat(", replace: "if (earlier && this.#end < 0) return this.#repeat(" },
   { name: "hand-over before flush: acked while it is only in memory", file: "src/browser/port-server.ts", find: "await log.append(batch, request);", replace: 'await log.append(batch, { ...request, acks: "accepted" });' },
-  { name: "no watch on the worker", file: "src/browser/port-client.ts", find: "this.onEvent = () => this.watch();", replace: "" },
+  { name: "no watch on the worker", file: "src/browser/client.ts", find: "connection.watch();", replace: "" },
   { name: "un-acked batches are given up", file: "src/delivery/producer.ts", find: 'if (error.kind !== "reopen" && !full) throw error;', replace: "if (!full) throw error;" },
   { name: "no answer, and nobody wonders", file: "src/browser/watch-calls.ts", find: "await missed();", replace: "await sleep(0);" },
   { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", from: 1795 },
