@@ -26,7 +26,8 @@ import type { FetchedBatches, LogRecovery, LogStore, QuarantinedRange, Replaceme
 import type { Segment } from "../src/store/segment.ts";
 import { Archive, type SegmentToWrite } from "./archive.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
-import { damageIn, hops } from "./chunk-hops.ts";
+import { hops } from "./chunk-hops.ts";
+import { ChunkReader } from "./chunk-reader.ts";
 import { infoOf, rowsOf } from "./chunk-rows.ts";
 import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow, type Sql } from "./chunk-tables.ts";
 
@@ -65,6 +66,7 @@ export class ChunkLog implements LogStore {
   readonly #now: () => number;
   readonly #segmentBytes: number;
   readonly #archive: Archive;
+  readonly #rows: ChunkReader;
   /** Sealed segments in object storage, by base offset. */
   readonly #moved = new Map<number, Segment>();
   #sealed: SegmentRow[];
@@ -72,7 +74,6 @@ export class ChunkLog implements LogStore {
   #activeChunks: number;
   #start: number;
   #flushed: number;
-  #damage: QuarantinedRange[];
   #failure: TidemarkError | undefined;
   #closed = false;
 
@@ -90,8 +91,8 @@ export class ChunkLog implements LogStore {
     this.#sealed = this.#tables.segments();
     this.#archive = options.archive ?? new Archive(undefined, kernel);
     for (const entry of this.#tables.archive.kept()) this.#moved.set(entry.baseOffset, this.#archive.open(entry));
-    this.#damage = this.#tables.damage();
-    const remembered = this.#damage.length;
+    this.#rows = new ChunkReader(this.#tables, kernel, () => ({ sealed: this.#sealed, active: this.#active }));
+    const remembered = this.#rows.damage.length;
     const base = Math.max(meta.end, this.#sealed.at(-1)?.nextOffset ?? 0);
     this.#active = emptySegment(base, now(), Math.max(meta.epoch, this.#sealed.at(-1)?.epoch ?? 0));
     this.#activeChunks = 0;
@@ -104,7 +105,7 @@ export class ChunkLog implements LogStore {
       scannedBytes: this.#active.bytes,
       scannedBatches: this.#active.batches,
       cut: undefined,
-      quarantined: this.#damage.slice(remembered),
+      quarantined: this.#rows.damage.slice(remembered),
       rebuilt: [],
       logStartOffset: this.#start,
       logEndOffset: this.logEndOffset,
@@ -115,14 +116,9 @@ export class ChunkLog implements LogStore {
 
   /** Counts a row of the active segment, after looking at every byte of it. */
   #recover(row: ChunkRow): void {
-    const found = damageIn(this.#kernel, row, false);
-    for (const range of found) if (!this.#damage.some(({ from }) => from === range.from)) this.#damage.push(range);
-    let batches = 0;
-    for (const { header } of hops(row, false, found, Infinity)) {
-      batches++;
-      this.#active.epoch = Math.max(this.#active.epoch, header.leaderEpoch);
-    }
-    this.#count(row, batches);
+    const epochs = this.#rows.recover(row);
+    for (const epoch of epochs) this.#active.epoch = Math.max(this.#active.epoch, epoch);
+    this.#count(row, epochs.length);
   }
 
   #count(row: ChunkRow, batches: number): void {
@@ -146,7 +142,7 @@ export class ChunkLog implements LogStore {
     return this.#flushed;
   }
   get quarantined(): readonly QuarantinedRange[] {
-    return [...this.#damage, ...[...this.#moved.values()].flatMap(({ damage }) => damage)].filter((range) => range.to > this.#start);
+    return [...this.#rows.damage, ...[...this.#moved.values()].flatMap(({ damage }) => damage)].filter((range) => range.to > this.#start);
   }
   segments(): readonly SegmentInfo[] {
     const shown = this.#sealed.filter((segment) => segment.nextOffset > this.#start);
@@ -191,7 +187,7 @@ export class ChunkLog implements LogStore {
     const snapshot = this.onSeal?.(SNAPSHOT_BYTES_MAX);
     if (snapshot) this.#tables.saveProducers(sealed.nextOffset, snapshot);
     this.#options.onSealed?.(sealed.nextOffset);
-    for (const range of this.#damage) if (range.from >= sealed.baseOffset) this.#tables.saveDamage(range);
+    for (const range of this.#rows.damage) if (range.from >= sealed.baseOffset) this.#tables.saveDamage(range);
     this.#sealed = [...this.#sealed, sealed];
     this.#active = emptySegment(sealed.nextOffset, this.#now(), sealed.epoch);
     this.#activeChunks = 0;
@@ -228,7 +224,7 @@ export class ChunkLog implements LogStore {
     this.#retire(0, end);
     this.#sealed = kept;
     this.#start = offset;
-    this.#damage = this.#damage.filter((range) => range.to > offset);
+    this.#rows.forgetBelow(offset);
   }
 
   /** What was in object storage is no longer part of the log; its rows are doomed already. */
@@ -314,8 +310,8 @@ export class ChunkLog implements LogStore {
     const limit = Math.min(limitOffset, logEndOffset);
     for (let at = from; at < limit; ) {
       const { moved, end } = this.#place(at, limit);
-      if (!moved && verify) this.#examine(at);
-      const found = moved ? await this.#archive.read(moved, at, maxBytes, limit, verify) : this.#readRows(at, maxBytes, end);
+      if (!moved && verify) this.#rows.examine(at);
+      const found = moved ? await this.#archive.read(moved, at, maxBytes, limit, verify) : this.#rows.read(at, maxBytes, end);
       // Trimmed, compacted or moved while we waited.
       if (moved?.retired) return this.read(from, maxBytes, limitOffset, verify);
       if (found && found.bytes.length > 0) return found;
@@ -335,69 +331,6 @@ export class ChunkLog implements LogStore {
     return { moved, end: Math.min(limit, next?.baseOffset ?? limit) };
   }
 
-  #readRows(from: number, maxBytes: number, limit: number): FetchedBatches {
-    const found: Uint8Array[] = [];
-    let nextOffset = from;
-    let room = maxBytes;
-    for (const row of this.#tables.chunksAround(from)) {
-      if (row.baseOffset >= limit) break;
-      const part = this.#part(row, from, room, limit, found.length === 0);
-      if (part.bytes.length > 0) found.push(part.bytes);
-      nextOffset = Math.max(nextOffset, part.nextOffset);
-      room -= part.bytes.length;
-      if (part.stopped) break;
-    }
-    return { bytes: found.length === 0 ? NOTHING : concat(found), nextOffset };
-  }
-
-  /** What of one row goes into a read. Damage ends the read before it; where nothing stands before it, it is the answer. */
-  #part(row: ChunkRow, from: number, room: number, limit: number, isFirst: boolean) {
-    let start = -1;
-    let end = 0;
-    let nextOffset = from;
-    const answer = (stopped: boolean) => ({ bytes: row.bytes.subarray(Math.max(start, 0), end), nextOffset, stopped });
-    try {
-      for (const { header, position } of this.#hops(row, from)) {
-        const next = nextOffsetOf(header);
-        if (next <= from) continue;
-        if (header.baseOffset >= limit) return answer(true);
-        const size = position + header.sizeBytes - Math.max(start, 0);
-        const isOnly = start < 0 && isFirst;
-        if (!isOnly && (start < 0 ? header.sizeBytes : size) > room) return answer(true);
-        if (start < 0) start = position;
-        end = position + header.sizeBytes;
-        nextOffset = next;
-      }
-    } catch (thrown) {
-      if (start < 0 && isFirst) throw thrown;
-      return answer(true);
-    }
-    return answer(false);
-  }
-
-  /** A row's batches; damage that ends at or before `behind` is stepped over, by default all that is known. */
-  #hops(row: ChunkRow, behind = Infinity) {
-    const within = () => this.#damage.filter((range) => range.from < row.nextOffset && range.to > row.baseOffset);
-    if (within().length === 0 && row.crc !== null && row.crc !== this.#kernel.crc32c(row.bytes)) this.#examine(row.baseOffset);
-    return hops(row, this.#isCompacted(row.baseOffset), within(), behind);
-  }
-
-  #isCompacted(offset: number): boolean {
-    return this.#sealed.some((segment) => segment.compacted && segment.baseOffset <= offset && offset < segment.nextOffset);
-  }
-
-  /** Checks every byte of the rows of the segment around `offset`, and remembers what is bad. */
-  #examine(offset: number): void {
-    const segment = this.#sealed.find((each) => each.nextOffset > offset) ?? this.#active;
-    for (const row of this.#tables.chunksOf(segment)) {
-      for (const range of damageIn(this.#kernel, row, segment.compacted)) {
-        if (this.#damage.some(({ from, to }) => from === range.from && to === range.to)) continue;
-        this.#damage.push(range);
-        if (segment !== this.#active) this.#tables.saveDamage(range);
-      }
-    }
-  }
-
   async offsetForTimestamp(timestamp: number): Promise<number | undefined> {
     for (const segment of [...this.#sealed, this.#active]) {
       if (segment.nextOffset <= this.#start || segment.maxTimestamp < timestamp) continue;
@@ -410,7 +343,7 @@ export class ChunkLog implements LogStore {
       }
       for (const baseOffset of this.#tables.chunksByTime(segment, timestamp)) {
         const row = this.#tables.chunkAt(baseOffset);
-        for (const { header } of this.#hops(row)) {
+        for (const { header } of this.#rows.hops(row)) {
           if (header.maxTimestamp >= timestamp && nextOffsetOf(header) > this.#start) return Math.max(header.baseOffset, this.#start);
         }
       }
@@ -423,7 +356,7 @@ export class ChunkLog implements LogStore {
       if (segment.nextOffset <= from) continue;
       const moved = this.#moved.get(segment.baseOffset);
       if (moved) for await (const header of this.#archive.headers(moved)) if (header.baseOffset >= from) yield header;
-      for (const row of this.#tables.chunksOf(segment)) for (const { header } of this.#hops(row)) if (header.baseOffset >= from) yield header;
+      for (const row of this.#tables.chunksOf(segment)) for (const { header } of this.#rows.hops(row)) if (header.baseOffset >= from) yield header;
     }
   }
 
@@ -459,8 +392,7 @@ export class ChunkLog implements LogStore {
 
   /** What is damaged stays where the damage is known. */
   #canMove({ baseOffset, nextOffset, batches }: SegmentRow): boolean {
-    const isDamaged = this.#damage.some(({ from, to }) => from < nextOffset && to > baseOffset);
-    return batches > 0 && nextOffset > this.#start && !isDamaged && !this.#moved.has(baseOffset);
+    return batches > 0 && nextOffset > this.#start && !this.#rows.isDamaged(baseOffset, nextOffset) && !this.#moved.has(baseOffset);
   }
 
   /** The oldest sealed segment that is still rows and is whole. */
@@ -469,7 +401,7 @@ export class ChunkLog implements LogStore {
     for (const row of this.#sealed) {
       const { baseOffset, nextOffset, epoch, createdAt, sealedAt = 0, compacted } = row;
       if (!this.#canMove(row)) continue;
-      this.#examine(baseOffset);
+      this.#rows.examine(baseOffset);
       if (!this.#canMove(row)) continue;
       const snapshot = this.#tables.producers();
       const before = this.#moved.get(this.#sealed[this.#sealed.indexOf(row) - 1]?.baseOffset ?? -1);
