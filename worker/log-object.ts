@@ -22,6 +22,7 @@ import { emit, type EventFields, traceOf } from "./events.ts";
 import { badRequest, errorResponse, HttpError, json } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { TokenBucket } from "./limits.ts";
+import { type ForkAnswer, offerFork, type Peer } from "./forks.ts";
 import { describe, existing, forkOffset, notice, readAnswer, readBody, refusal } from "./log-answers.ts";
 import { longRead } from "./long-read.ts";
 import { type HibernatingSocket, LogSockets } from "./log-sockets.ts";
@@ -31,6 +32,7 @@ import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
 import { subscriptionsOf } from "./subscription-object.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
 import { batchesOf, valuesOf } from "./stream-codec.ts";
+import { Telling } from "./telling.ts";
 import { archiverFor, retentionDue, retentionOf, retire } from "./upkeep.ts";
 
 /** A group commit follows the one before it by at least so much; what arrives meanwhile shares it. */
@@ -39,33 +41,14 @@ const GROUP_MS = 4;
 const READ_BYTES = 1024 * 1024;
 /** A third of what the platform allows one object. */
 const WATCHERS_MAX = 10_000;
-const TELL_RETRY_MS = 5_000;
 const RETENTION_RETRY_MS = 600_000;
 const RELEASE_RETRY_MS = 10_000;
-
-interface ForkAnswer {
-  readonly error?: { readonly status: number; readonly message: string };
-  readonly offset: number;
-  readonly start?: number;
-  readonly prefix: Uint8Array | undefined;
-  readonly config: Pick<StreamConfig, "contentType" | "ttl" | "expiresAt">;
-}
-
-/** What an object of another stream offers; RPC makes it asynchronous. */
-interface Peer {
-  forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined): Promise<ForkAnswer>;
-  readSource(from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number }>;
-  releaseFork(child: string): Promise<void>;
-}
 
 export class LogObject extends DurableObject<Env> implements Peer {
   #stream: Promise<Stream | undefined> | undefined;
   /** The stream that the tables hold now; whoever awaited anything compares before it ends one. */
   #current: Stream | undefined;
   #tenant = "";
-  /** The end that subscriptions know; undefined while nobody subscribes. */
-  #told: number | undefined;
-  #telling = false;
   /** Retention was held up and is not tried before. */
   #retireAt = 0;
   /** Creation and deletion take turns. */
@@ -84,6 +67,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
       this.#emit(event, fields);
     },
   });
+  readonly #telling = new Telling({ env: this.env, stream: () => this.#load(), retryAt: (at) => this.#alarms.plan("tell", at), waitUntil: (work) => this.ctx.waitUntil(work) });
   readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible(), begin: () => this.#begin(), counters: this.#counters });
 
   #load(): Promise<Stream | undefined> {
@@ -97,7 +81,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
         this.#planUpkeep();
         if (stream) this.#tenant = stream.config.tenant;
         // What was told before the object slept is not kept: told again, it changes nothing.
-        if (stream?.config.watched) this.#told = 0;
+        if (stream?.config.watched) this.#telling.start(0);
         return stream;
       }));
   }
@@ -371,7 +355,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     this.#alarms.clear();
     this.#stream = undefined;
     this.#current = undefined;
-    this.#told = undefined;
+    this.#telling.stop();
     this.#planUpkeep();
   }
 
@@ -387,7 +371,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     await this.#archiver.run();
     this.#planUpkeep();
     if (!stream || stream.config.deleted) return;
-    if (this.#told !== undefined) await this.#tellAll();
+    await this.#telling.all();
     if (stream.config.releasing) await this.#exclusive(async () => (this.#current === stream ? this.#release(stream) : undefined));
     else this.#schedule(stream);
   }
@@ -410,7 +394,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     this.#emit("commit", { end, closed });
     if (this.#current) this.#sockets.moved(this.#current);
     for (const socket of this.ctx.getWebSockets("watch")) socket.send(notice(end, closed));
-    if (this.#told !== undefined && end > this.#told) this.#tell();
+    this.#telling.moved(end);
     if (this.#current?.config.retention?.maxAgeMs !== undefined) this.#planRetention();
   }
 
@@ -426,26 +410,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
 
   #setWatched(stream: Stream): void {
     if (!stream.config.watched) stream.save({ watched: true });
-    this.#told = stream.tail;
-  }
-
-  /**
-   * Tells the subscriptions of the newest end; one call at a time, and what moved meanwhile goes with the next. The alarm
-   * repeats it, should this object be gone before the call is through.
-   */
-  #tell(): void {
-    if (this.#telling) return;
-    this.#telling = true;
-    this.#alarms.plan("tell", Date.now() + TELL_RETRY_MS);
-    this.ctx.waitUntil(this.#tellAll().catch(() => undefined).finally(() => (this.#telling = false)));
-  }
-
-  async #tellAll(): Promise<void> {
-    const stream = await this.#load();
-    for (let end = stream?.log.logEndOffset; stream && end !== undefined && end > (this.#told ?? 0); end = stream.log.logEndOffset) {
-      await subscriptionsOf(this.env, stream.config.tenant).moved(stream.config.tenant, stream.config.path, end);
-      this.#told = end;
-    }
+    this.#telling.start(stream.tail);
   }
 
   /** One message on a wake stream. */
@@ -467,22 +432,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
   }
 
   async forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined): Promise<ForkAnswer> {
-    const none = { offset: 0, prefix: undefined, config: { contentType: "", ttl: undefined, expiresAt: undefined } };
-    const refuse = (status: number, message: string): ForkAnswer => ({ ...none, error: { status, message } });
-    const stream = await this.#alive();
-    if (!stream || stream.config.releasing) return refuse(404, "the source does not exist");
-    if (stream.config.deleted) return refuse(409, "the source was deleted");
-    const { config } = stream;
-    if (contentType !== undefined && mediaType(contentType) !== mediaType(config.contentType)) return refuse(409, `the source is ${config.contentType}`);
-    try {
-      const point = await stream.forkPoint(requested, subOffset);
-      // First the source knows of its fork, then the fork is made: what fails in between keeps data, and never loses any.
-      stream.addFork(child);
-      return { ...point, start: stream.start, config: { contentType: config.contentType, ttl: config.ttl, expiresAt: config.expiresAt } };
-    } catch (thrown) {
-      if (thrown instanceof HttpError) return refuse(thrown.status, thrown.message);
-      throw thrown;
-    }
+    return offerFork(await this.#alive(), { child, requested, subOffset, contentType });
   }
 
   async readSource(from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number }> {
