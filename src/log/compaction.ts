@@ -3,13 +3,16 @@
  *
  *   sealed, old enough                        | lagging | active
  *   ┌────────┬────────┬────────┬──────────────┐─────────┬───────
- *   │ pass 1: newest offset of each key → map │
+ *   │ clean: one of each  │ dirty: what came  │
+ *   │                     │ pass 1: newest offset of each key → map
  *   │ pass 2: rewrite what the map outdates   │   one swap per output, each a commit of its own
  *   └─────────────────────────────────────────┘
  *
- * Both passes begin at the log's start, so behind a tombstone that is the newest of its key nothing older is left, and it
+ * Pass 2 begins at the log's start, so behind a tombstone that is the newest of its key nothing older is left, and it
  * may go once its delay has passed. Sealed segments are immutable: reading them needs no turn, only the swap does. A
  * trim between the passes makes the swap's range vanish; then the pass ends, and the next one starts from what is there.
+ *
+ * A pass may be done in portions. What it knows is in memory; lost, it begins anew and finds what is swapped already.
  */
 import { TidemarkError } from "../errors.ts";
 import { type Kernel, KERNEL_BATCH_BYTES_MAX, SEGMENT_OFFSETS_MAX, Status } from "../kernel/types.ts";
@@ -26,46 +29,84 @@ type Swap = (swap: () => Promise<void>) => Promise<void>;
 type Compacted = CleanResult["compacted"];
 type Totals = { -readonly [field in keyof Compacted]: number };
 
+export interface CompactorOptions {
+  readonly store: LogStore;
+  readonly kernel: Kernel;
+  readonly settings: LogSettings;
+  /** Of an earlier compactor of this log: everything below has one record of each key. Default 0. */
+  readonly cleanTo?: number;
+  /** A tombstone goes only in a pass after the one that took what it deletes: where readers may look at what a swap has replaced. */
+  readonly tombstonesLast?: boolean;
+}
+
 export class Compactor {
   readonly #store: LogStore;
-  readonly #kernel: Kernel;
-  readonly #settings: LogSettings;
+  readonly #options: CompactorOptions;
   /** Everything below was compacted by the last pass, and no tombstone there falls due before `#nextDueMs`. */
-  #cleanTo = 0;
+  #cleanTo: number;
   #nextDueMs = Infinity;
+  /** The pass that is under way, and its steps. */
+  #pass: { readonly pass: Pass; readonly steps: AsyncGenerator<number>; readonly end: number } | undefined;
 
-  constructor(options: { readonly store: LogStore; readonly kernel: Kernel; readonly settings: LogSettings }) {
+  constructor(options: CompactorOptions) {
     this.#store = options.store;
-    this.#kernel = options.kernel;
-    this.#settings = options.settings;
+    this.#options = options;
+    this.#cleanTo = options.cleanTo ?? 0;
   }
 
-  async run(nowMs: number, highWatermark: number, swap: Swap): Promise<Compacted> {
+  get cleanTo(): number {
+    return this.#cleanTo;
+  }
+  get nextDueMs(): number {
+    return this.#nextDueMs;
+  }
+  /** More of the same pass is to be done. */
+  get isUnderWay(): boolean {
+    return this.#pass !== undefined;
+  }
+
+  /** A whole pass, or what of it comes to some `bytesMax` read. */
+  async run(nowMs: number, highWatermark: number, swap: Swap, bytesMax = Infinity): Promise<Compacted> {
     const result: Totals = { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 };
-    const inputs = this.#eligible(nowMs, highWatermark);
-    const end = inputs.at(-1)?.nextOffset ?? 0;
-    if (end === 0 || (end <= this.#cleanTo && nowMs < this.#nextDueMs)) return result;
-    const pass = new Pass(this.#store, this.#kernel, this.#settings, nowMs);
+    const current = this.#pass ?? this.#begin(nowMs, highWatermark);
+    this.#pass = undefined;
+    if (!current) return result;
+    const { pass, steps, end } = current;
+    Object.assign(pass, { swap, result });
     try {
-      await pass.map(inputs);
-      for (const group of this.#groups(inputs)) await pass.rewrite(group, swap, result);
+      for (let bytes = 0; bytes < bytesMax; ) {
+        const { done, value } = await steps.next();
+        if (done) {
+          this.#cleanTo = Math.max(this.#cleanTo, pass.mapTo);
+          this.#nextDueMs = pass.nextDueMs;
+          return result;
+        }
+        bytes += value;
+      }
     } catch (thrown) {
       if (!(thrown instanceof TidemarkError)) throw thrown;
       // Trimmed meanwhile: the segments of this pass are no longer there.
       if (["INVALID_ARGUMENT", "OFFSET_OUT_OF_RANGE"].includes(thrown.code)) return result;
       if (thrown.code !== "CORRUPT_RANGE") throw thrown;
       // Rot. Looked for with checksums it is quarantined, and the next pass ends before it.
-      for (const { baseOffset } of inputs) await this.#store.read(Math.max(baseOffset, this.#store.logStartOffset), 1, end, true).catch(() => undefined);
+      await this.#store.read(Math.max(pass.at, this.#store.logStartOffset), 1, end, true).catch(() => undefined);
       return result;
     }
-    this.#cleanTo = pass.mapTo;
-    this.#nextDueMs = pass.nextDueMs;
+    this.#pass = current;
     return result;
   }
 
+  #begin(nowMs: number, highWatermark: number) {
+    const inputs = this.eligible(nowMs, highWatermark);
+    const end = inputs.at(-1)?.nextOffset ?? 0;
+    if (end === 0 || (end <= this.#cleanTo && nowMs < this.#nextDueMs)) return undefined;
+    const pass = new Pass(this.#options, nowMs, this.#cleanTo);
+    return { pass, steps: pass.steps(inputs), end };
+  }
+
   /** The run of segments from the front that may be rewritten; damage in between ends it, so that nothing is read around. */
-  #eligible(nowMs: number, highWatermark: number): SegmentInfo[] {
-    const minLagMs = this.#settings.compaction?.minLagMs ?? 0;
+  eligible(nowMs: number, highWatermark: number): SegmentInfo[] {
+    const minLagMs = this.#options.settings.compaction?.minLagMs ?? 0;
     const eligible: SegmentInfo[] = [];
     for (const segment of this.#store.segments()) {
       const young = segment.sealedAt === undefined || nowMs - segment.sealedAt < minLagMs;
@@ -75,62 +116,88 @@ export class Compactor {
     }
     return eligible;
   }
-
-  /** Neighbours that fit one segment together even if nothing goes: small leftovers of earlier passes come together again. */
-  #groups(inputs: readonly SegmentInfo[]): SegmentInfo[][] {
-    const bytesMax = Math.max(...inputs.map((segment) => segment.bytes));
-    const groups: SegmentInfo[][] = [];
-    let bytes = Infinity;
-    for (const segment of inputs) {
-      // Also by offsets, however few of them are left.
-      if (bytes + segment.bytes > bytesMax || segment.nextOffset - groups.at(-1)![0]!.baseOffset > SEGMENT_OFFSETS_MAX) {
-        groups.push([]);
-        bytes = 0;
-      }
-      groups.at(-1)!.push(segment);
-      bytes += segment.bytes;
-    }
-    return groups;
-  }
 }
+
+/** Neighbours that fit one segment together even if nothing goes: small leftovers of earlier passes come together again. */
+function groupsOf(inputs: readonly SegmentInfo[]): SegmentInfo[][] {
+  const bytesMax = Math.max(...inputs.map((segment) => segment.bytes));
+  const groups: SegmentInfo[][] = [];
+  let bytes = Infinity;
+  for (const segment of inputs) {
+    // Also by offsets, however few of them are left.
+    if (bytes + segment.bytes > bytesMax || segment.nextOffset - groups.at(-1)![0]!.baseOffset > SEGMENT_OFFSETS_MAX) {
+      groups.push([]);
+      bytes = 0;
+    }
+    groups.at(-1)!.push(segment);
+    bytes += segment.bytes;
+  }
+  return groups;
+}
+
+/** A key counts once, and once more for each so many bytes of it: the map's memory is bounded whatever keys there are. */
+const KEY_UNIT_BYTES = 64;
 
 class Pass {
   /** Key bytes as Latin-1, and the newest offset that holds it. */
   readonly #newest = new Map<string, number>();
-  /** The map speaks for offsets below this one. */
+  #units = 0;
+  /** The map and what is clean speak for offsets below this one. */
   mapTo = 0;
   nextDueMs = Infinity;
+  /** The segment that is read. */
+  at = 0;
+  swap!: Swap;
+  result!: Totals;
   readonly #tombstoneRetentionMs: number;
 
   constructor(
-    readonly store: LogStore,
-    readonly kernel: Kernel,
-    readonly settings: LogSettings,
+    readonly options: CompactorOptions,
     readonly nowMs: number,
+    readonly cleanTo: number,
   ) {
-    this.#tombstoneRetentionMs = settings.compaction?.tombstoneRetentionMs ?? TOMBSTONE_RETENTION_MS;
+    this.#tombstoneRetentionMs = options.settings.compaction?.tombstoneRetentionMs ?? TOMBSTONE_RETENTION_MS;
   }
 
-  async map(inputs: readonly SegmentInfo[]): Promise<void> {
-    const { compactionKeysMax } = this.settings;
+  /** Both passes, in steps; each tells what bytes it was about. */
+  async *steps(inputs: readonly SegmentInfo[]): AsyncGenerator<number> {
+    this.mapTo = this.cleanTo;
     for (const segment of inputs) {
-      for await (const bytes of this.#batches(segment)) {
-        const batch = await this.#decode(bytes);
-        for (let i = 0; i < (batch?.count ?? 0); i++) {
-          const key = keyOf(batch!, i);
-          if (key === undefined) continue;
-          if (!this.#newest.has(key) && this.#newest.size >= compactionKeysMax) return;
-          this.#newest.set(key, batch!.offsetAt(i));
-          this.mapTo = batch!.offsetAt(i) + 1;
-        }
-        this.mapTo = nextOffsetOf(readHeader(bytes));
-      }
-      this.mapTo = segment.nextOffset;
+      if (segment.nextOffset <= this.cleanTo) continue;
+      if (!(await this.#map(segment))) break;
+      yield segment.bytes;
+    }
+    for (const group of groupsOf(inputs)) {
+      await this.#rewrite(group);
+      yield group.reduce((sum, segment) => sum + segment.bytes, 0);
     }
   }
 
+  /** False when the map is full. */
+  async #map(segment: SegmentInfo): Promise<boolean> {
+    const { compactionKeysMax } = this.options.settings;
+    for await (const bytes of this.#batches(segment)) {
+      const batch = await this.#decode(bytes);
+      for (let i = 0; i < (batch?.count ?? 0); i++) {
+        const key = keyOf(batch!, i);
+        if (key === undefined || batch!.offsetAt(i) < this.cleanTo) continue;
+        if (!this.#newest.has(key)) {
+          const units = 1 + Math.floor(key.length / KEY_UNIT_BYTES);
+          if (this.#units > 0 && this.#units + units > compactionKeysMax) return false;
+          this.#units += units;
+        }
+        this.#newest.set(key, batch!.offsetAt(i));
+        this.mapTo = batch!.offsetAt(i) + 1;
+      }
+      this.mapTo = Math.max(this.mapTo, nextOffsetOf(readHeader(bytes)));
+    }
+    this.mapTo = segment.nextOffset;
+    return true;
+  }
+
   /** Rewrites a group of neighbours into one segment, if anything in it goes or there is more than one. */
-  async rewrite(group: readonly SegmentInfo[], swap: Swap, result: Totals): Promise<void> {
+  async #rewrite(group: readonly SegmentInfo[]): Promise<void> {
+    const { result } = this;
     const kept: Uint8Array[] = [];
     let removed = 0;
     for (const segment of group) {
@@ -147,7 +214,7 @@ class Pass {
     const to = group.at(-1)!.nextOffset;
     const sealedAt = Math.max(...group.map((segment) => segment.sealedAt!));
     const outputs: ReplacementSegment[] = bytes.length > 0 ? [{ baseOffset: from, nextOffset: to, bytes, sealedAt }] : [];
-    await swap(() => this.store.replace(from, to, outputs));
+    await this.swap(() => this.options.store.replace(from, to, outputs));
     result.segments += group.length;
     result.bytesBefore += group.reduce((sum, segment) => sum + segment.bytes, 0);
     result.bytesAfter += bytes.length;
@@ -167,19 +234,21 @@ class Pass {
     if (removed === 0 && batch.count > 0) return { removed, bytes };
     if (removed === batch.count) return { removed, bytes: undefined };
     const gzip = (batch.header.attributes & CODEC_MASK) === CODEC_GZIP;
-    const plain = gzip ? await decompressBatch(this.kernel, bytes, this.settings.decompressedBytesMax) : bytes;
+    const plain = gzip ? await decompressBatch(this.options.kernel, bytes, this.options.settings.decompressedBytesMax) : bytes;
     // What fits the kernel only compressed stays as it is: offsets and newest records are right all the same.
     if (plain.length > KERNEL_BATCH_BYTES_MAX) return { removed: 0, bytes };
-    const filtered = this.kernel.filterBatch(plain, keep);
+    const filtered = this.options.kernel.filterBatch(plain, keep);
     if (filtered.status !== Status.OK) throw new TidemarkError("INTERNAL", "a decoded batch can't be filtered", { status: filtered.status });
-    return { removed, bytes: gzip ? await compressBatch(this.kernel, filtered.bytes) : filtered.bytes };
+    return { removed, bytes: gzip ? await compressBatch(this.options.kernel, filtered.bytes) : filtered.bytes };
   }
 
-  #stays(batch: RecordBatch, i: number, tombstonesDue: boolean, sealedAt: number): boolean {
+  #stays(batch: RecordBatch, i: number, isOld: boolean, sealedAt: number): boolean {
     const key = keyOf(batch, i);
     const offset = batch.offsetAt(i);
+    const tombstonesDue = isOld && (!this.options.tombstonesLast || offset < this.cleanTo);
     if (key === undefined || offset >= this.mapTo) return true;
-    if (this.#newest.get(key) !== offset) return false;
+    // What is clean and not in the map has no newer one.
+    if ((this.#newest.get(key) ?? offset) !== offset) return false;
     if (batch.valueAt(i) !== null) return true;
     if (!tombstonesDue) this.nextDueMs = Math.min(this.nextDueMs, sealedAt + this.#tombstoneRetentionMs);
     return !tombstonesDue;
@@ -188,17 +257,18 @@ class Pass {
   /** undefined: whole as its producer sent it, but what it holds can't be read (the log takes gzip as it comes). It stays. */
   async #decode(bytes: Uint8Array): Promise<RecordBatch | undefined> {
     try {
-      return await decodeBatch(this.kernel, bytes, { decompressedBytesMax: this.settings.decompressedBytesMax });
+      return await decodeBatch(this.options.kernel, bytes, { decompressedBytesMax: this.options.settings.decompressedBytesMax });
     } catch (thrown) {
-      if (this.kernel.validateBatch(bytes) === Status.OK) return undefined;
+      if (this.options.kernel.validateBatch(bytes) === Status.OK) return undefined;
       throw thrown;
     }
   }
 
   async *#batches(segment: SegmentInfo): AsyncGenerator<Uint8Array> {
-    let offset = Math.max(segment.baseOffset, this.store.logStartOffset);
+    this.at = segment.baseOffset;
+    let offset = Math.max(segment.baseOffset, this.options.store.logStartOffset);
     while (offset < segment.nextOffset) {
-      const { bytes, nextOffset } = await this.store.read(offset, READ_BYTES, segment.nextOffset);
+      const { bytes, nextOffset } = await this.options.store.read(offset, READ_BYTES, segment.nextOffset);
       if (bytes.length === 0) return;
       yield* splitBatches(bytes);
       offset = nextOffset;
