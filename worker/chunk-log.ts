@@ -49,6 +49,8 @@ export interface ChunkLogOptions {
   /** Reads segments that have moved to object storage. */
   readonly archive?: Archive;
   /** Run inside the transaction of a seal and of an append: what they write is there together with it, or not at all. */
+  /** Somebody needs all there is (a fork): nothing is trimmed, nothing replaced. Asked in the very turn. */
+  readonly isHeld?: () => boolean;
   readonly onSealed?: (nextOffset: number) => void;
   readonly onAppended?: (nextOffset: number) => void;
 }
@@ -76,6 +78,7 @@ export class ChunkLog implements LogStore {
   #flushed: number;
   #failure: TidemarkError | undefined;
   #closed = false;
+  #swaps: number;
 
   constructor(options: ChunkLogOptions) {
     const { sql, kernel, now, name, baseOffset = 0, segmentBytes = SEGMENT_BYTES } = options;
@@ -86,8 +89,9 @@ export class ChunkLog implements LogStore {
     this.#segmentBytes = segmentBytes;
     this.#tables = new ChunkTables(sql);
     this.#tables.create();
-    const meta = this.#tables.log() ?? { start: baseOffset, end: baseOffset, epoch: 0 };
+    const meta = this.#tables.log() ?? { start: baseOffset, end: baseOffset, epoch: 0, swaps: 0 };
     this.#start = meta.start;
+    this.#swaps = meta.swaps ?? 0;
     this.#sealed = this.#tables.segments();
     this.#archive = options.archive ?? new Archive(undefined, kernel);
     for (const entry of this.#tables.archive.kept()) this.#moved.set(entry.baseOffset, this.#archive.open(entry));
@@ -215,6 +219,7 @@ export class ChunkLog implements LogStore {
     if (offset > this.#flushed) {
       throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", { offset, flushedOffset: this.#flushed });
     }
+    this.#checkHeld();
     const kept = this.#sealed.filter((segment) => segment.nextOffset > offset);
     const end = kept[0]?.baseOffset ?? this.#active.baseOffset;
     this.#change(() => {
@@ -238,7 +243,7 @@ export class ChunkLog implements LogStore {
 
   /** What can't be derived any more once the rows it came from are gone. */
   #saveLog(start: number): void {
-    this.#tables.saveLog({ start, end: this.#active.baseOffset, epoch: this.leaderEpoch });
+    this.#tables.saveLog({ start, end: this.#active.baseOffset, epoch: this.leaderEpoch, swaps: this.#swaps });
   }
 
   async replace(from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void> {
@@ -247,7 +252,9 @@ export class ChunkLog implements LogStore {
     if (inputs[0]?.baseOffset !== from || inputs.at(-1)?.nextOffset !== to) {
       throw new TidemarkError("INVALID_ARGUMENT", "no sealed segments cover this range", { from, to });
     }
+    this.#checkHeld();
     const made: SegmentRow[] = [];
+    this.#swaps++;
     this.#change(() => {
       this.#saveLog(this.#start);
       this.#tables.deleteRange(from, to);
@@ -293,6 +300,23 @@ export class ChunkLog implements LogStore {
   #check(): void {
     if (this.#closed) throw new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
     if (this.#failure) throw new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: this.#failure });
+  }
+
+  #checkHeld(): void {
+    if (this.#options.isHeld?.()) throw new TidemarkError("INVALID_ARGUMENT", "somebody needs all of this log", { reason: "held" });
+  }
+
+  /** How often compaction has changed what lies below the end. */
+  get swaps(): number {
+    return this.#swaps;
+  }
+
+  /** The tables are gone, or another log's: nothing may touch them from here on. */
+  end(): void {
+    this.#closed = true;
+  }
+  get isEnded(): boolean {
+    return this.#closed;
   }
 
   async close(): Promise<void> {
@@ -370,6 +394,11 @@ export class ChunkLog implements LogStore {
   forgetMoved(): void {
     this.#tables.archive.forget();
     this.#retire(0, Infinity);
+  }
+
+  /** Sealed segments that could be in object storage and are not. */
+  get toMove(): number {
+    return this.#sealed.filter((row) => this.#canMove(row)).length;
   }
 
   /** Where the oldest segment that can move begins. */

@@ -47,6 +47,8 @@ export interface LogMeta {
   /** End of the sealed part when this was written: an offset that no row need name any more. */
   readonly end: number;
   readonly epoch: number;
+  /** How often compaction has put a segment in the place of others. */
+  readonly swaps?: number;
 }
 
 export const emptySegment = (baseOffset: number, createdAt: number, epoch: number): SegmentRow => ({
@@ -138,14 +140,15 @@ export class ChunkTables {
 
   /** The row that holds `offset` and those that follow it without a hole, as far as `maxBytes`: no blob is read. */
   rowsAround(offset: number, maxBytes: number, maxRows: number): { readonly rows: readonly { baseOffset: number; nextOffset: number }[]; readonly bytes: number } {
-    const query = `SELECT base_offset, next_offset, length(bytes) AS size FROM chunk
+    const query = `SELECT base_offset, next_offset, crc, length(bytes) AS size FROM chunk
       WHERE base_offset >= (SELECT max(base_offset) FROM chunk WHERE base_offset <= ?) ORDER BY base_offset LIMIT ?`;
     const rows: { baseOffset: number; nextOffset: number }[] = [];
     let bytes = 0;
     for (const row of this.#run(query, offset, maxRows)) {
       const [baseOffset, nextOffset, size] = [Number(row["base_offset"]), Number(row["next_offset"]), Number(row["size"])];
       const follows = rows.length === 0 ? nextOffset > offset : baseOffset === rows.at(-1)!.nextOffset;
-      if (!follows || bytes + size > maxBytes) break;
+      // A checksum over the whole row says that there are holes in it.
+      if (!follows || row["crc"] !== null || bytes + size > maxBytes) break;
       rows.push({ baseOffset, nextOffset });
       bytes += size;
     }

@@ -2,7 +2,8 @@
  * Parts of a log object's answers that need nothing of the object itself: how a stream is described in headers, whether a PUT asks for
  * what is there already, a body read within its bound.
  */
-import type { RetentionSettings } from "../src/log/types.ts";
+import type { CompactionSettings, RetentionSettings } from "../src/log/types.ts";
+import { describeCompaction } from "./compaction.ts";
 import { badRequest, BODY_BYTES_MAX, HttpError } from "./http.ts";
 import { formatOffset, H, mediaType, readRequestOf } from "./protocol.ts";
 import { longBody, type LongRead } from "./long-read.ts";
@@ -18,7 +19,7 @@ export const notice = (end: number, closed: boolean): string => JSON.stringify({
 
 export function describe(stream: Stream): Record<string, string> {
   const { ttl, expiresAt, closed } = stream.config;
-  const headers: Record<string, string> = { [H.next]: formatOffset(stream.tail), ...describeRetention(stream.config.retention) };
+  const headers: Record<string, string> = { [H.next]: formatOffset(stream.tail), ...describeRetention(stream.config.retention), ...describeCompaction(stream.config.compaction) };
   headers[H.start] = formatOffset(stream.start);
   if (ttl !== undefined) headers[H.ttl] = String(ttl);
   if (expiresAt !== undefined) headers[H.expiresAt] = expiresAt;
@@ -50,6 +51,7 @@ export function readAnswer({ id, contentType }: { readonly id: string; readonly 
 
 interface Wanted {
   readonly retention: RetentionSettings | undefined;
+  readonly compaction: CompactionSettings | undefined;
   readonly contentType: string | undefined;
   readonly ttl: number | undefined;
   readonly expiresAt: string | undefined;
@@ -68,6 +70,7 @@ export function existing(stream: Stream, wanted: Wanted): Response {
     mediaType(wanted.contentType ?? (fork ? config.contentType : "application/octet-stream")) === mediaType(config.contentType) &&
     (inherits || (wanted.ttl === config.ttl && wanted.expiresAt === config.expiresAt)) &&
     (wanted.retention === undefined || JSON.stringify(wanted.retention) === JSON.stringify(config.retention)) &&
+    (wanted.compaction === undefined || JSON.stringify(wanted.compaction) === JSON.stringify(config.compaction)) &&
     wanted.closed === config.closed && isSameFork;
   if (!isSame) throw new HttpError(409, "CONFLICT", "the stream exists with another configuration");
   return new Response(null, { status: 200, headers: { "content-type": config.contentType, ...describe(stream) } });

@@ -17,6 +17,7 @@ import { Archive } from "./archive.ts";
 import { type Bucket, bucketSource } from "./archiver.ts";
 import { appendBatches, readBatches, BATCHES_TYPE } from "./batches.ts";
 import type { Sql, SqlRow } from "./chunk-tables.ts";
+import { Compaction, compactionOf } from "./compaction.ts";
 import { type Env, METRICS_HEADER, objectName, LONG_HEADER, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
 import { emit, type EventFields, traceOf } from "./events.ts";
 import { badRequest, errorResponse, HttpError, json } from "./http.ts";
@@ -64,6 +65,17 @@ export class LogObject extends DurableObject<Env> implements Peer {
     event: (event, fields) => {
       if (event === "archive") this.#counters.archived++;
       if (event === "archive_failed") this.#counters.archiveFailures++;
+      this.#emit(event, fields);
+    },
+  });
+  readonly #compaction = new Compaction({
+    stream: () => this.#current,
+    kernel: edgeKernel,
+    now: () => Date.now(),
+    hasBucket: () => this.#bucket !== undefined,
+    abort: (reason) => this.ctx.abort(reason),
+    event: (event, fields) => {
+      this.#counters.compactedRecords += Number(fields["records"] ?? 0);
       this.#emit(event, fields);
     },
   });
@@ -121,6 +133,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
 
   #planUpkeep(): void {
     this.#alarms.plan("archive", this.#archiver.due);
+    this.#alarms.plan("compaction", this.#compaction.due);
     this.#planRetention();
   }
 
@@ -214,9 +227,10 @@ export class LogObject extends DurableObject<Env> implements Peer {
     const contentType = contentTypeOf(headers);
     const closed = isClosing(headers);
     const retention = retentionOf(headers);
+    const compaction = compactionOf(headers);
     const known = await this.#alive();
     if (known?.config.releasing) await this.#release(known);
-    else if (known) return existing(known, { contentType, ...lifetime, closed, fork, retention });
+    else if (known) return existing(known, { contentType, ...lifetime, closed, fork, retention, compaction });
     const kernel = await edgeKernel();
     const peer = fork && this.#peer(fork.path);
     const point = fork && (await peer?.forkFrom(path, fork.offset === undefined ? undefined : forkOffset(fork.offset), fork.subOffset, contentType));
@@ -237,6 +251,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
       releasing: false,
       touchedAt: Date.now(),
       ...(retention && { retention }),
+      ...(compaction && { compaction }),
     };
     let batches: Uint8Array[];
     try {
@@ -292,7 +307,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     if (request.headers.get("accept") === BATCHES_TYPE) return readBatches(stream, url);
     const { offset } = readRequestOf(url);
     const found = (request.headers.has(LONG_HEADER) && longRead(stream, await edgeKernel(), offset)) || (await stream.read(offset, READ_BYTES));
-    return readAnswer(stream.config, found, request.headers, offset === "now");
+    return readAnswer({ id: stream.version, contentType: stream.config.contentType }, found, request.headers, offset === "now");
   }
 
   #metrics(stream: Stream): Response {
@@ -352,6 +367,8 @@ export class LogObject extends DurableObject<Env> implements Peer {
       stream.store.forgetMoved();
       for (const table of ["chunk", "segment", "damage", "meta"]) sql.exec(`DROP TABLE IF EXISTS ${table}`);
     });
+    // Whoever still holds it writes nothing into what comes next.
+    stream.store.end();
     this.#alarms.clear();
     this.#stream = undefined;
     this.#current = undefined;
@@ -368,6 +385,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     this.#alarms.fired();
     const stream = await this.#alive();
     if (stream) await this.#retire(stream);
+    await this.#compaction.run();
     await this.#archiver.run();
     this.#planUpkeep();
     if (!stream || stream.config.deleted) return;
@@ -432,7 +450,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
   }
 
   async forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined): Promise<ForkAnswer> {
-    return offerFork(await this.#alive(), { child, requested, subOffset, contentType });
+    return offerFork(await this.#alive(), { child, requested, subOffset, contentType }, () => this.releaseFork(child));
   }
 
   async readSource(from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number }> {
@@ -445,6 +463,10 @@ export class LogObject extends DurableObject<Env> implements Peer {
   async releaseFork(child: string): Promise<void> {
     const stream = await this.#load();
     stream?.removeFork(child);
-    if (stream?.config.deleted && stream.forks.length === 0) this.#end(stream);
+    if (stream?.isHeld !== false) return;
+    if (stream.config.deleted) return this.#end(stream);
+    // What it held may go now.
+    this.#retireAt = 0;
+    this.#planUpkeep();
   }
 }

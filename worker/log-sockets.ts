@@ -269,6 +269,11 @@ export class LogSockets {
       while (follows.get(follow.id) === follow && follow.credits > 0 && !follow.starved && follow.next < stream.tail) {
         const found = await this.#read(stream, follow.next);
         if (follows.get(follow.id) !== follow) return;
+        // Compaction took all that lay here.
+        if (found.bytes.length === 0 && found.nextOffset > follow.next) {
+          follow.next = found.nextOffset;
+          continue;
+        }
         const bytes = fitting(found, follow.credits);
         if (typeof bytes === "number") {
           follow.starved = true;

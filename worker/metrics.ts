@@ -16,6 +16,7 @@ export class Counters {
   archived = 0;
   archiveFailures = 0;
   rejections = 0;
+  compactedRecords = 0;
 
   append(bytes: number, duplicate: boolean): void {
     this.appends++;
@@ -28,6 +29,7 @@ const HELP: Readonly<Record<string, string>> = {
   requests: "Requests that reached the object", appends: "Appends taken", append_bytes: "Bytes of their bodies", duplicates: "Appends that were repeats",
   reads: "Reads served by the object", commits: "Group commits", seals: "Segments sealed", archived: "Segments moved to object storage",
   archive_failures: "Runs of the archiver that failed", rejections: "Requests refused by the object",
+  compacted_records: "Records that compaction took",
 };
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (char) => `_${char.toLowerCase()}`);
@@ -53,7 +55,7 @@ export function prometheus(stream: Stream, counters: Counters, sql: Sql, { datab
   for (const [name, value] of Object.entries(counters)) line("counter", `${snake(name)}_total`, HELP[snake(name)] ?? name, value as number);
   line("gauge", "log_start_offset", "First offset that is still there", stream.log.logStartOffset);
   line("gauge", "log_end_offset", "Offset that the next record gets", stream.tail);
-  line("gauge", "records", "Records between them", stream.tail - stream.log.logStartOffset);
+  line("gauge", "records", "Records between them, as far as segments are whole", segments.reduce((sum, { records }) => sum + records, 0));
   line("gauge", "log_bytes", "Bytes of batches, wherever they lie", segments.reduce((sum, { bytes }) => sum + bytes, 0));
   line("gauge", "segments", "Segments, the active one too", segments.length);
   line("gauge", "quarantined_ranges", "Ranges of offsets that are damaged", stream.log.quarantined().length);

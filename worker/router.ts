@@ -23,7 +23,8 @@ const ACTIONS: Readonly<Record<string, Action>> = { GET: "read", HEAD: "read", P
 /** The only headers of a client that reach an object: none of them can speak for the router. */
 const PASSED = `accept content-type content-length if-none-match stream-ttl stream-expires-at stream-closed stream-seq producer-id producer-epoch
   producer-seq stream-forked-from stream-fork-offset stream-fork-sub-offset stream-expected-offset traceparent
-  tidemark-retention-bytes tidemark-retention-records tidemark-retention-seconds`.split(/\s+/);
+  tidemark-retention-bytes tidemark-retention-records tidemark-retention-seconds
+  tidemark-compaction tidemark-compaction-lag-seconds tidemark-compaction-tombstone-seconds`.split(/\s+/);
 const INTERNAL = /^x-tidemark-/i;
 
 export async function handle(request: Request, env: Env, background?: Background): Promise<Response> {

@@ -45,11 +45,11 @@ const MANIFEST_ENTRIES_MAX = 128;
 /** What an object tells an asking Worker; undefined where it has to read for itself. */
 export function manifestOf(stream: Stream, url: URL): Manifest | undefined {
   const { offset } = readRequestOf(url);
-  const { id, contentType, ttl, fork } = stream.config;
+  const { contentType, ttl, fork } = stream.config;
   if (offset === "now" || ttl !== undefined || (fork && (offset === "start" || offset < fork.offset))) return undefined;
   const { start } = stream;
   const entries = stream.store.movedFrom(offset === "start" ? start : offset, MANIFEST_ENTRIES_MAX);
-  return entries.length === 0 ? undefined : { id, contentType, start, entries };
+  return entries.length === 0 ? undefined : { id: stream.version, contentType, start, entries };
 }
 
 export interface Background {

@@ -105,6 +105,20 @@ export async function valuesIn(kernel: Kernel, bytes: Uint8Array, from: number, 
   return values;
 }
 
+/** The same with their offsets. */
+export async function recordsIn(kernel: Kernel, bytes: Uint8Array, from: number, to: number): Promise<{ readonly offset: number; readonly value: Uint8Array }[]> {
+  const records: { offset: number; value: Uint8Array }[] = [];
+  for (const bytesOfBatch of splitBatches(bytes)) {
+    const batch = await decodeBatch(kernel, bytesOfBatch);
+    for (let i = 0; i < batch.count && !batch.isControl; i++) {
+      const offset = batch.offsetAt(i);
+      const value = offset >= from && offset < to ? batch.valueAt(i) : null;
+      if (value !== null) records.push({ offset, value });
+    }
+  }
+  return records;
+}
+
 const COMMA = encoder.encode(",");
 const OPEN = encoder.encode("[");
 const CLOSE = encoder.encode("]");

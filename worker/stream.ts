@@ -12,7 +12,7 @@
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { Log } from "../src/log/log.ts";
-import type { AppendResult, LogSettings, RetentionSettings } from "../src/log/types.ts";
+import type { AppendResult, CompactionSettings, LogSettings, RetentionSettings } from "../src/log/types.ts";
 import { nextOffsetOf, readHeader, stampBaseOffset } from "../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
 import type { Archive } from "./archive.ts";
@@ -20,7 +20,7 @@ import { ChunkLog } from "./chunk-log.ts";
 import { ChunkTables, CHUNK_BYTES_MAX, type Sql } from "./chunk-tables.ts";
 import { badRequest, HttpError } from "./http.ts";
 import { formatOffset, H, mediaType, type Producer } from "./protocol.ts";
-import { batchesOf, valuesIn, valuesOf } from "./stream-codec.ts";
+import { batchesOf, recordsIn, valuesIn, valuesOf } from "./stream-codec.ts";
 import { stateHeaders, StreamState } from "./stream-state.ts";
 
 export interface StreamConfig {
@@ -44,6 +44,8 @@ export interface StreamConfig {
   readonly touchedAt: number;
   /** What may go from the front; absent: nothing does. */
   readonly retention?: RetentionSettings;
+  /** Of each key only the newest record has to stay; absent: all do. */
+  readonly compaction?: CompactionSettings;
 }
 
 /** What a stream needs of its object. */
@@ -99,6 +101,7 @@ const TOUCH_STEPS = 16;
 /** Bytes on their way to the disk; one more append is 429. */
 const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
 const QUEUE_APPENDS_MAX = 5_000;
+const FORK_READ_BYTES = 64 * 1024;
 /** Base offset of a batch that the log has not taken. */
 const UNSTAMPED = 2 ** 52;
 
@@ -166,6 +169,7 @@ export class Stream {
     const store = new ChunkLog({
       sql, kernel, now, name: config.path, baseOffset: config.fork?.offset ?? 0,
       archive: host.archive,
+      isHeld: () => stream?.isHeld !== false,
       onSealed: (offset) => {
         stream?.saveState(offset);
         host.onSealed(offset);
@@ -214,6 +218,8 @@ export class Stream {
   }
 
   save(change: Partial<StreamConfig>): void {
+    // The tables may be another stream's by now.
+    if (this.store.isEnded) return;
     this.#config = { ...this.#config, ...change };
     this.#tables.saveMeta(CONFIG, JSON.stringify(this.#config));
   }
@@ -221,6 +227,9 @@ export class Stream {
   /** Forks that read from this stream. */
   get forks(): string[] {
     return [...this.#host.sql.exec("SELECT key FROM meta WHERE key >= 'fork:' AND key < 'fork;'")].map((row) => String(row["key"]).slice(5));
+  }
+  get isHeld(): boolean {
+    return this.forks.length > 0;
   }
   addFork(path: string): void {
     this.#tables.saveMeta(`fork:${path}`, "");
@@ -234,6 +243,7 @@ export class Stream {
   async append(request: AppendRequest): Promise<AppendOutcome> {
     const { body, producer, closing, seq } = request;
     if (this.#closing) await this.settled();
+    this.#checkThere();
     if (this.closed) return this.#appendToClosed(request);
     if (body.length === 0) {
       if (!closing) throw badRequest("an append has a body");
@@ -283,6 +293,11 @@ export class Stream {
     return this.#track(Promise.all(results).then((all) => all.at(-1)!.lastOffset + 1), bytes, isTaken);
   }
 
+  /** Deleted while a request was on its way through its checks: who asks again meets what stands there now. */
+  #checkThere(): void {
+    if (this.store.isEnded) throw new TidemarkError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
+  }
+
   #checkRoom(bytes: number): void {
     if (this.#pending.size >= QUEUE_APPENDS_MAX || (this.#pending.size > 0 && this.#pendingBytes + bytes > QUEUE_BYTES_MAX)) {
       throw new TidemarkError("BACKPRESSURE", "too many appends are waiting", { queueBytes: this.#pendingBytes });
@@ -307,6 +322,7 @@ export class Stream {
   /** Record batches as a client encoded them. Bytes under the checksum stay as they are. */
   async appendBatches(batches: readonly Uint8Array[], ifEnd: number | undefined): Promise<AppendResult[]> {
     if (this.#closing) await this.settled();
+    this.#checkThere();
     if (this.closed) throw this.#closedConflict();
     const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
     this.#checkRoom(bytes);
@@ -375,6 +391,12 @@ export class Stream {
 
   // --- read --------------------------------------------------------------------------------------------------------
 
+  /** Changes when what a range of offsets holds has changed: part of ETags. */
+  get version(): string {
+    const { swaps } = this.store;
+    return swaps === 0 ? this.#config.id : `${this.#config.id}.${swaps}`;
+  }
+
   get start(): number {
     const { fork } = this.#config;
     return fork ? (fork.start ?? 0) : this.log.logStartOffset;
@@ -387,8 +409,11 @@ export class Stream {
       const found = await this.#host.readSource(fork.path, from, Math.min(limit, fork.offset), maxBytes);
       return { bytes: found.bytes, nextOffset: Math.min(found.nextOffset, fork.offset) };
     }
+    const end = this.log.highWatermark;
     const found = await this.log.fetch(from, { maxBytes });
-    return { bytes: found.bytes, nextOffset: Math.min(found.nextOffset, limit) };
+    // Nothing up to the end: compaction took it all.
+    const nextOffset = found.bytes.length > 0 ? found.nextOffset : end;
+    return { bytes: found.bytes, nextOffset: Math.min(nextOffset, limit) };
   }
 
   async read(position: number | "start" | "now", maxBytes: number): Promise<ReadResult> {
@@ -416,19 +441,20 @@ export class Stream {
     await this.settled();
     let offset = requested ?? this.tail;
     if (offset > this.tail || offset < this.start) throw badRequest("the fork offset is outside the source");
-    if (this.isJson) {
-      if (offset + subOffset > this.tail) throw badRequest("the sub-offset is beyond the source's end");
-      return { offset: offset + subOffset, prefix: undefined };
-    }
-    let left = subOffset;
-    while (left > 0) {
-      const { values, nextOffset } = await this.read(offset, 1);
-      if (nextOffset === offset) throw badRequest("the sub-offset is beyond the source's end");
-      for (const value of values) {
-        if (left < value.length) return { offset, prefix: left > 0 ? value.slice(0, left) : undefined };
-        left -= value.length;
-        offset++;
+    if (subOffset > 0 && this.isJson && offset + subOffset > this.tail) throw badRequest("the sub-offset is beyond the source's end");
+    const { tail } = this;
+    // Messages of JSON are counted, others measured. Offsets may have holes, and a record without value is none of either.
+    for (let at = offset, left = subOffset; left > 0; ) {
+      const { bytes, nextOffset } = await this.readBatches(at, tail, FORK_READ_BYTES);
+      if (nextOffset === at) throw badRequest("the sub-offset is beyond the source's end");
+      for (const { offset: found, value } of await recordsIn(this.#host.kernel, bytes, at, nextOffset)) {
+        const size = this.isJson ? 1 : value.length;
+        if (left < size) return { offset: found, prefix: left > 0 ? value.slice(0, left) : undefined };
+        left -= size;
+        offset = found + 1;
+        if (left === 0) break;
       }
+      at = nextOffset;
     }
     return { offset, prefix: undefined };
   }
@@ -439,6 +465,7 @@ async function replay(kernel: Kernel, log: Log, state: StreamState, from: number
   for (let offset = from; offset < log.highWatermark; ) {
     try {
       const { bytes, nextOffset } = await log.fetch(offset);
+      if (bytes.length === 0) return;
       for (const batch of splitBatches(bytes)) state.replay(await decodeBatch(kernel, batch, { checkCrc: false }));
       offset = nextOffset;
     } catch (thrown) {

@@ -79,7 +79,10 @@ export async function retire(stream: Stream, { abort, event }: Pick<UpkeepHost, 
     if (segments > 0) event("retention", { segments, bytes, start: stream.log.logStartOffset });
     return true;
   } catch (thrown) {
-    if (TidemarkError.from(thrown).details["poisoned"]) abort(String(thrown));
+    const { details } = TidemarkError.from(thrown);
+    // A fork was made meanwhile.
+    if (details["reason"] === "held") return false;
+    if (details["poisoned"]) abort(String(thrown));
     event("retention_failed", { message: String(thrown) });
     return false;
   }

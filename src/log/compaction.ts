@@ -35,6 +35,8 @@ export interface CompactorOptions {
   readonly settings: LogSettings;
   /** Of an earlier compactor of this log: everything below has one record of each key. Default 0. */
   readonly cleanTo?: number;
+  /** When the first tombstone there falls due. Default never. */
+  readonly nextDueMs?: number;
   /** A tombstone goes only in a pass after the one that took what it deletes: where readers may look at what a swap has replaced. */
   readonly tombstonesLast?: boolean;
 }
@@ -44,7 +46,8 @@ export class Compactor {
   readonly #options: CompactorOptions;
   /** Everything below was compacted by the last pass, and no tombstone there falls due before `#nextDueMs`. */
   #cleanTo: number;
-  #nextDueMs = Infinity;
+  #nextDueMs: number;
+  #passesDone = 0;
   /** The pass that is under way, and its steps. */
   #pass: { readonly pass: Pass; readonly steps: AsyncGenerator<number>; readonly end: number } | undefined;
 
@@ -52,6 +55,7 @@ export class Compactor {
     this.#store = options.store;
     this.#options = options;
     this.#cleanTo = options.cleanTo ?? 0;
+    this.#nextDueMs = options.nextDueMs ?? Infinity;
   }
 
   get cleanTo(): number {
@@ -59,6 +63,9 @@ export class Compactor {
   }
   get nextDueMs(): number {
     return this.#nextDueMs;
+  }
+  get passesDone(): number {
+    return this.#passesDone;
   }
   /** More of the same pass is to be done. */
   get isUnderWay(): boolean {
@@ -79,6 +86,7 @@ export class Compactor {
         if (done) {
           this.#cleanTo = Math.max(this.#cleanTo, pass.mapTo);
           this.#nextDueMs = pass.nextDueMs;
+          this.#passesDone++;
           return result;
         }
         bytes += value;

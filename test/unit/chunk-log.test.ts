@@ -1,29 +1,11 @@
 /** The chunk store under Node's own SQLite: the same contract as inside workerd (test/edge), where a debugger reaches it. */
-import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it } from "vitest";
 import { ChunkLog } from "../../worker/chunk-log.ts";
-import type { Sql, SqlRow } from "../../worker/chunk-tables.ts";
+import type { Sql } from "../../worker/chunk-tables.ts";
 import { chunkHost } from "../contract/chunk-host.ts";
 import { logStoreCases, makeBatch } from "../contract/log-store-contract.ts";
 import { releaseKernel, twinKernel } from "../tooling/kernels.ts";
-
-function nodeSql(): Sql {
-  const database = new DatabaseSync(":memory:");
-  return {
-    exec: (query, ...bindings) => database.prepare(query).iterate(...(bindings as (string | number | null | Uint8Array)[])) as Iterable<SqlRow>,
-    transaction(work) {
-      database.exec("BEGIN");
-      try {
-        const result = work();
-        database.exec("COMMIT");
-        return result;
-      } catch (thrown) {
-        database.exec("ROLLBACK");
-        throw thrown;
-      }
-    },
-  };
-}
+import { nodeSql } from "../tooling/node-sql.ts";
 
 for (const load of [releaseKernel, twinKernel]) {
   const kernel = await load();

@@ -1,0 +1,47 @@
+/** Node's own SQLite as the chunk store wants it, and one that loses power in the middle: what was not committed is gone. */
+import { DatabaseSync } from "node:sqlite";
+import type { Sql, SqlRow } from "../../worker/chunk-tables.ts";
+
+export function nodeSql(): Sql {
+  const database = new DatabaseSync(":memory:");
+  return {
+    exec: (query, ...bindings) => database.prepare(query).iterate(...(bindings as (string | number | null | Uint8Array)[])) as Iterable<SqlRow>,
+    transaction(work) {
+      database.exec("BEGIN");
+      try {
+        const result = work();
+        database.exec("COMMIT");
+        return result;
+      } catch (thrown) {
+        database.exec("ROLLBACK");
+        throw thrown;
+      }
+    },
+  };
+}
+
+/** Statements of whoever holds it fail from the `after`th write on, as those of a process that was killed. */
+export class DyingSql implements Sql {
+  readonly #inner: Sql;
+  /** Writes until the end; undefined for ever. */
+  after: number | undefined;
+  isDead = false;
+  /** Planted: what was done before the end of a transaction stays. */
+  readonly #forgetsToRollBack: boolean;
+
+  constructor(inner: Sql, forgetsToRollBack = false) {
+    this.#inner = inner;
+    this.#forgetsToRollBack = forgetsToRollBack;
+  }
+
+  exec(query: string, ...bindings: never[]): Iterable<SqlRow> {
+    if (!query.startsWith("SELECT") && this.after !== undefined && this.after-- <= 0) this.isDead = true;
+    if (this.isDead) throw new Error("power lost");
+    return this.#inner.exec(query, ...bindings);
+  }
+
+  transaction<T>(work: () => T): T {
+    if (this.isDead) throw new Error("power lost");
+    return this.#forgetsToRollBack ? work() : this.#inner.transaction(work);
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * Compaction at the edge against a model, over Node's SQLite: seeded runs of appends, rolls, compaction in portions, segments on their way
+ * to object storage, forks that hold everything, and power that is lost at any statement. At each step a reader must come to the
+ * same newest values as the model, and no offset may ever hold anything but what was appended there.
+ */
+import { describe, expect, it } from "vitest";
+import { BatchBuilder } from "../../src/record/batch-builder.ts";
+import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
+import { Archive } from "../../worker/archive.ts";
+import { ArchiveTables } from "../../worker/archive-tables.ts";
+import { Archiver, type Bucket, bucketSource } from "../../worker/archiver.ts";
+import { Compaction } from "../../worker/compaction.ts";
+import type { Sql } from "../../worker/chunk-tables.ts";
+import { Stream, type StreamConfig, type StreamHost } from "../../worker/stream.ts";
+import { Random } from "../simulation/prng.ts";
+import { releaseKernel } from "../tooling/kernels.ts";
+import { DyingSql, nodeSql } from "../tooling/node-sql.ts";
+
+const kernel = await releaseKernel();
+const encoder = new TextEncoder();
+const text = (bytes: Uint8Array | null): string | null => (bytes === null ? null : new TextDecoder().decode(bytes));
+const PRODUCER = 7;
+const CONFIG: StreamConfig = {
+  id: "0", path: "a", tenant: "t", watched: false, contentType: "text/plain", ttl: undefined, expiresAt: undefined, fork: undefined, closed: false,
+  closedBy: undefined, deleted: false, releasing: false, touchedAt: 0, compaction: { tombstoneRetentionMs: 60_000 },
+};
+
+interface Kept {
+  readonly key: string | null;
+  readonly value: string | null;
+}
+
+function memoryBucket(): Bucket & { readonly objects: Map<string, Uint8Array> } {
+  const objects = new Map<string, Uint8Array>();
+  return {
+    objects,
+    put: async (key, value) => (objects.has(key) ? null : (objects.set(key, value.slice()), {})),
+    get: async (key, options) => {
+      const found = objects.get(key);
+      if (!found) return null;
+      const { offset, length } = options?.range ?? { offset: 0, length: found.length };
+      return { size: found.length, arrayBuffer: async () => found.slice(offset, offset + length).buffer as ArrayBuffer };
+    },
+    delete: async (keys) => keys.forEach((key) => objects.delete(key)),
+  };
+}
+
+class World {
+  readonly inner: Sql = nodeSql();
+  readonly random: Random;
+  readonly bucket = memoryBucket();
+  readonly model: Kept[] = [];
+  readonly fired: Record<string, number> = {};
+  sql!: DyingSql;
+  stream!: Stream;
+  compaction!: Compaction;
+  archiver!: Archiver;
+  now = 1_000_000;
+  keys = 0;
+  sequence = 0;
+  last: { readonly batch: Uint8Array; readonly baseOffset: number } | undefined;
+  held: Map<number, Kept> | undefined;
+
+  constructor(
+    seed: number,
+    readonly plant?: "no rollback" | "no hold",
+  ) {
+    this.random = new Random(seed, 0x6564);
+  }
+
+  count(what: string, by = 1): void {
+    this.fired[what] = (this.fired[what] ?? 0) + by;
+  }
+
+  async start(): Promise<void> {
+    const sql = (this.sql = new DyingSql(this.inner, this.plant === "no rollback"));
+    const host: StreamHost = {
+      sql, kernel, archive: new Archive(bucketSource(this.bucket), kernel), now: () => this.now, breathe: () => new Promise((resolve) => setImmediate(resolve)),
+      readSource: () => Promise.reject(new Error("no source")), onChange: () => {}, onSealed: () => {}, abort: () => void (sql.isDead = true),
+    };
+    const stream = (this.stream = (await Stream.load(host)) ?? (await Stream.create(host, CONFIG)));
+    if (this.plant === "no hold") Object.defineProperty(stream, "isHeld", { get: () => false });
+    const current = () => (this.stream === stream ? stream : undefined);
+    const event = (name: string, fields: Record<string, unknown>): void => this.count(name, name === "compaction" ? Number(fields["records"]) : 1);
+    this.compaction = new Compaction({ stream: current, kernel: async () => kernel, now: () => this.now, hasBucket: () => true, event, abort: () => void (sql.isDead = true) });
+    this.archiver = new Archiver({
+      bucket: () => this.bucket, tables: new ArchiveTables(sql), kernel: async () => kernel, now: () => this.now, random: () => 0, event,
+      log: () => current()?.store, newKey: async () => `k${this.keys++}`, abort: () => void (sql.isDead = true),
+    });
+  }
+
+  async append(): Promise<void> {
+    const { random } = this;
+    const records: Kept[] = Array.from({ length: random.between(1, 6) }, (_, i) => ({
+      key: random.chance(0.15) ? null : `k${random.int(12)}`,
+      value: random.chance(0.15) ? null : `v${this.model.length + i}`,
+    }));
+    const builder = new BatchBuilder(kernel);
+    for (const { key, value } of records) builder.tryAppend({ key: key === null ? null : encoder.encode(key), value: value === null ? null : encoder.encode(value), timestamp: this.now });
+    const batch = builder.build({ producerId: PRODUCER, producerEpoch: 0, baseSequence: this.sequence });
+    if (random.chance(0.1)) this.sql.after = 0;
+    for (;;) {
+      try {
+        const [result] = await this.stream.appendBatches([batch.slice()], undefined);
+        expect(result!.baseOffset).toBe(this.model.length);
+        break;
+      } catch (thrown) {
+        if (!this.sql.isDead) throw thrown;
+        this.count("append cut off");
+        await this.start();
+      }
+    }
+    this.last = { batch, baseOffset: this.model.length };
+    this.sequence += records.length;
+    this.model.push(...records);
+  }
+
+  /** The producer's newest batch once more: known, whatever compaction took of it. */
+  async repeat(): Promise<void> {
+    if (!this.last) return;
+    const [result] = await this.stream.appendBatches([this.last.batch.slice()], undefined);
+    expect(result).toMatchObject({ duplicate: true, baseOffset: this.last.baseOffset });
+    this.count("repeated");
+  }
+
+  /** Whatever it was, the power may go in the middle of it. */
+  async mayDie(what: string, work: () => Promise<unknown>): Promise<void> {
+    if (this.random.chance(0.35)) this.sql.after = this.random.int(14);
+    await work().catch((thrown: unknown) => {
+      if (!this.sql.isDead) throw thrown;
+    });
+    if (this.sql.isDead) {
+      this.count(`${what} cut off`);
+      await this.start();
+    }
+    this.sql.after = undefined;
+  }
+
+  async step(): Promise<void> {
+    const { random } = this;
+    this.now += random.int(random.chance(0.1) ? 100_000 : 3_000);
+    const dice = random.int(100);
+    if (dice < 40) return this.append();
+    if (dice < 45) return this.repeat();
+    if (dice < 62) return this.mayDie("roll", () => this.stream.log.roll());
+    if (dice < 80) return this.mayDie("compaction", () => this.compaction.run());
+    if (dice < 90) return this.mayDie("archive", () => this.archiver.run());
+    if (dice < 94) return this.start();
+    if (this.held) {
+      this.held = undefined;
+      return this.stream.removeFork("child");
+    }
+    this.stream.addFork("child");
+    this.held = await this.all();
+    this.count("held");
+  }
+
+  async all(): Promise<Map<number, Kept>> {
+    const found = new Map<number, Kept>();
+    const { start, tail } = this.stream;
+    for (let at = start; at < tail; ) {
+      const { bytes, nextOffset } = await this.stream.readBatches(at, tail, 700);
+      expect(nextOffset, "a read moves on").toBeGreaterThan(at);
+      for (const each of splitBatches(bytes)) {
+        const batch = await decodeBatch(kernel, each);
+        for (let i = 0; i < batch.count; i++) if (batch.offsetAt(i) >= at) found.set(batch.offsetAt(i), { key: text(batch.keyAt(i)), value: text(batch.valueAt(i)) });
+      }
+      at = nextOffset;
+    }
+    return found;
+  }
+
+  /** Why what is read can't be right, undefined when it can. */
+  async verdict(): Promise<string | undefined> {
+    const found = await this.all();
+    for (const [offset, kept] of found) if (JSON.stringify(kept) !== JSON.stringify(this.model[offset])) return `offset ${offset} holds something else`;
+    const newest = new Map(this.model.flatMap(({ key }, offset) => (key === null ? [] : [[key, offset] as const])));
+    for (const [offset, { key, value }] of this.model.entries()) {
+      const mustBeThere = key === null || (newest.get(key) === offset && value !== null) || this.held?.has(offset);
+      if (mustBeThere && !found.has(offset)) return `offset ${offset} is gone`;
+    }
+    const fold = (records: Iterable<Kept>): string => {
+      const state = new Map<string, string>();
+      for (const { key, value } of records) if (key !== null && value === null) state.delete(key); else if (key !== null) state.set(key, value!);
+      return JSON.stringify([...state].sort());
+    };
+    return fold([...found].sort(([a], [b]) => a - b).map(([, kept]) => kept)) === fold(this.model) ? undefined : "a reader comes to other values";
+  }
+
+  async run(steps: number): Promise<string | undefined> {
+    await this.start();
+    for (let i = 0; i < steps; i++) {
+      await this.step();
+      const wrong = await this.verdict();
+      if (wrong !== undefined) return `step ${i}: ${wrong}`;
+    }
+    return undefined;
+  }
+
+  /** Nothing disturbs it any more: below the mark each key stands once, and no tombstone is left that was due. */
+  async settle(): Promise<void> {
+    if (this.held) this.stream.removeFork("child");
+    this.held = undefined;
+    await this.stream.log.roll();
+    for (let turn = 0; turn < 20; turn++) {
+      this.now += 130_000;
+      await this.compaction.run();
+      await this.archiver.run();
+    }
+    expect(this.compaction.due).toBeUndefined();
+    const { to } = JSON.parse(String(this.stream.tables.meta("compaction"))) as { to: number };
+    const below = [...(await this.all())].filter(([offset, { key }]) => offset < to && key !== null);
+    expect(new Set(below.map(([, { key }]) => key)).size, "each key once").toBe(below.length);
+    expect(below.filter(([, { value }]) => value === null)).toEqual([]);
+    expect(this.bucket.objects.size).toBe(this.stream.log.segments().length - 1);
+  }
+}
+
+describe("compaction at the edge", () => {
+  it("whatever happens in between, readers come to the newest values, and the disk gets what is due", async () => {
+    const total: Record<string, number> = {};
+    for (let seed = 1; seed <= 25; seed++) {
+      const world = new World(seed);
+      expect([seed, await world.run(160)]).toEqual([seed, undefined]);
+      await world.settle();
+      expect([seed, await world.verdict()]).toEqual([seed, undefined]);
+      for (const [what, count] of Object.entries(world.fired)) total[what] = (total[what] ?? 0) + count;
+    }
+    console.log(`compaction at the edge, 25 seeds: ${JSON.stringify(total)}`);
+    expect(Object.keys(total)).toEqual(expect.arrayContaining(["append cut off", "archive", "archive cut off", "archive_deleted", "roll cut off", "held"]));
+    expect(total["compaction"]).toBeGreaterThan(500);
+    expect(total["compaction cut off"]).toBeGreaterThan(20);
+  }, 60_000);
+
+  it.each(["no rollback", "no hold"] as const)("a planted bug is seen: %s", async (plant) => {
+    for (let seed = 1; seed <= 25; seed++) {
+      const seen = await new World(seed, plant).run(160).catch((thrown: unknown) => String(thrown));
+      if (seen !== undefined) return;
+    }
+    throw new Error("nobody saw it");
+  }, 60_000);
+});
