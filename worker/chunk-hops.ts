@@ -15,7 +15,7 @@ interface Run {
   readonly bytes: Uint8Array;
 }
 
-interface Hop {
+export interface Hop {
   readonly header: BatchHeader;
   readonly position: number;
 }
