@@ -65,7 +65,10 @@ export function errorResponse(thrown: unknown): Response {
 
 /** The same for a socket's error frame. */
 export function wireErrorOf(thrown: unknown): { readonly code: HttpCode; readonly message: string; readonly details: object } {
-  if (thrown instanceof HttpError) return { code: thrown.code, message: thrown.message, details: { ...thrown.details, status: thrown.status } };
+  if (thrown instanceof HttpError) {
+    const retryAfter = thrown.headers["retry-after"];
+    return { code: thrown.code, message: thrown.message, details: { ...thrown.details, status: thrown.status, ...(retryAfter !== undefined && { retryAfter: Number(retryAfter) }) } };
+  }
   if (thrown instanceof TidemarkError) return thrown.toWire();
   console.error(JSON.stringify({ event: "error", message: String((thrown as Error | undefined)?.stack ?? thrown) }));
   return { code: "INTERNAL", message: "internal error", details: {} };

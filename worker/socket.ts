@@ -14,11 +14,12 @@
  */
 import { TidemarkError, type ErrorCode } from "../src/errors.ts";
 import {
-  CloseCode, decodeFrame, encodeFrame, FRAME_HEADER_BYTES, type Frame, FrameType, jsonFrame, jsonOf,
+  APPEND_CREDIT_BYTES, CloseCode, decodeFrame, encodeFrame, FRAME_HEADER_BYTES, type Frame, FrameType, jsonFrame, jsonOf,
 } from "../src/sync/frames.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, SOCKET_HEADER } from "./env.ts";
 import { badRequest, HttpError, wireErrorOf } from "./http.ts";
+import { checkRate } from "./limits.ts";
 import type { Ask } from "./live.ts";
 
 /** Logs on one socket: each is a socket of its own behind it. */
@@ -52,11 +53,16 @@ interface Channel {
   writes: boolean;
   /** By id: bytes that the object may still send; to a fetch in one answer. */
   readonly owed: Map<number, { left: number; readonly once: boolean }>;
+  /** Frames that wait for the rate limiter, in their order; undefined where there is none, or nothing waits. */
+  turn: Promise<void> | undefined;
+  waiting: number;
 }
 
 /** Asks the object of a path of this tenant. */
 export type AskOf = (tenant: string, path: string) => Ask;
 
+/** Requests as HTTP has them. The rest belongs to a follow. */
+const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH]);
 const NEEDS: Readonly<Record<number, "reads" | "writes">> = { [FrameType.APPEND]: "writes", [FrameType.FOLLOW]: "reads", [FrameType.FETCH]: "reads" };
 
 const allows = (caller: Caller, action: Action, path: string): boolean => {
@@ -156,11 +162,37 @@ class ClientSocket {
     if (frame.type > FrameType.CLOSE || frame.type < FrameType.OPEN) return this.#end(CloseCode.BAD_FRAME, "no such type");
     const channel = this.#channels.get(frame.channel);
     if (!channel?.socket) throw new TidemarkError("CLOSED", "the channel is not open", { reason: "channel" });
-    if (frame.type === FrameType.CLOSE) return this.#drop(frame.channel, channel);
+    // What came before it is sent on first.
+    if (frame.type === FrameType.CLOSE) return channel.turn ? void channel.turn.then(() => this.#drop(frame.channel, channel)) : this.#drop(frame.channel, channel);
     const needed = NEEDS[frame.type];
     if (needed && !channel[needed]) throw new HttpError(403, "FORBIDDEN", `the token does not allow it`);
+    const isCounted = COUNTED.has(frame.type) && this.#env.RATE_LIMIT !== undefined;
+    if (isCounted && channel.waiting > 0 && channel.waiting + data.byteLength > APPEND_CREDIT_BYTES) {
+      throw new TidemarkError("BACKPRESSURE", "more than the credits", { creditBytes: APPEND_CREDIT_BYTES });
+    }
     this.#owe(channel, frame);
-    channel.socket.send(data);
+    if (isCounted || channel.turn) this.#queue(channel, frame, data, isCounted);
+    else channel.socket.send(data);
+  }
+
+  /** The limiter takes its time, and frames keep their order. */
+  #queue(channel: Channel, frame: Frame, data: ArrayBuffer, isCounted: boolean): void {
+    channel.waiting += data.byteLength;
+    const turn: Promise<void> = (channel.turn ?? Promise.resolve())
+      .then(() => (isCounted ? checkRate(this.#env, this.#caller.tenant, channel.path) : undefined))
+      .then(() => {
+        if (this.#channels.get(frame.channel) === channel) channel.socket?.send(data);
+      })
+      .catch((thrown: unknown) => {
+        if (this.#channels.get(frame.channel) !== channel) return;
+        if (frame.type !== FrameType.APPEND) this.#settle(channel, frame.id);
+        this.#refuse(frame, thrown);
+      })
+      .finally(() => {
+        channel.waiting -= data.byteLength;
+        if (channel.turn === turn) channel.turn = undefined;
+      });
+    channel.turn = turn;
   }
 
   /** Counts the credits that the client gives away, up to what we would hold for it. */
@@ -229,10 +261,11 @@ class ClientSocket {
     if (this.#channels.size >= CHANNELS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many logs on one socket", { channelsMax: CHANNELS_MAX });
     const [reads, writes] = [allows(this.#caller, "read", path), allows(this.#caller, "write", path)];
     if (!reads && !writes) this.#caller.require("read", path);
-    const channel: Channel = { path, socket: undefined, reads, writes, owed: new Map() };
+    const channel: Channel = { path, socket: undefined, reads, writes, owed: new Map(), turn: undefined, waiting: 0 };
     this.#channels.set(number, channel);
     let socket: ServerSocket;
     try {
+      await checkRate(this.#env, this.#caller.tenant, path);
       socket = await this.#connect(number, path);
     } catch (thrown) {
       this.#channels.delete(number);
@@ -253,7 +286,8 @@ class ClientSocket {
     const socket = (response as unknown as { webSocket: ServerSocket | null }).webSocket;
     if (socket) return socket;
     const { error } = (await response.json()) as { error: { code: ErrorCode; message: string } };
-    throw new HttpError(response.status, error.code, error.message);
+    const retryAfter = response.headers.get("retry-after");
+    throw new HttpError(response.status, error.code, error.message, retryAfter === null ? {} : { "retry-after": retryAfter });
   }
 
   #relay(channel: Channel, data: unknown): void {
@@ -267,6 +301,7 @@ class ClientSocket {
   }
 
   #drop(number: number, channel: Channel): void {
+    if (this.#channels.get(number) !== channel) return;
     this.#channels.delete(number);
     for (const id of [...channel.owed.keys()]) this.#settle(channel, id);
     close(channel.socket, 1000);

@@ -1,0 +1,97 @@
+/**
+ * Rates on WebSockets, inside workerd: an upgrade, an opened channel and each request on it count.
+ * The object's own bucket: test/edge/http/rate.test.ts.
+ */
+import { env } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import { BatchBuilder } from "../../src/record/batch-builder.ts";
+import { EdgeSocket, type Wire } from "../../src/sync/socket-client.ts";
+import type { Env } from "../../worker/env.ts";
+import { edgeKernel } from "../../worker/kernel.ts";
+import { handle } from "../../worker/router.ts";
+import { call } from "./archive-tools.ts";
+
+const kernel = await edgeKernel();
+const real = env as unknown as Env;
+let streams = 0;
+
+async function fresh(): Promise<string> {
+  const path = `rate/${++streams}`;
+  expect((await call(path, "PUT")).status).toBe(201);
+  return path;
+}
+
+/** Lets so many pass; answers late and each time differently late, as something across a wire does. */
+function limiter(allowed: number) {
+  const keys: string[] = [];
+  const limit = async ({ key }: { key: string }) => {
+    keys.push(key);
+    const success = keys.length <= allowed;
+    for (let turns = (keys.length * 7) % 5; turns > 0; turns--) await new Promise((resolve) => setTimeout(resolve, 0));
+    return { success };
+  };
+  return { keys, env: { ...real, RATE_LIMIT: { limit } as never } };
+}
+
+type Upgraded = Response & { webSocket: (Wire & { accept(): void; binaryType: string }) | null };
+
+async function upgrade(where: string, settings: Env): Promise<Upgraded> {
+  const response = (await handle(new Request(`http://localhost/v1/${where}`, { headers: { upgrade: "websocket" } }), settings)) as Upgraded;
+  if (response.webSocket) {
+    response.webSocket.binaryType = "arraybuffer";
+    response.webSocket.accept();
+  }
+  return response;
+}
+
+function batchOf(value: string): Uint8Array {
+  const builder = new BatchBuilder(kernel);
+  builder.tryAppend({ key: null, value: new TextEncoder().encode(value), timestamp: 1_000 });
+  return builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
+}
+
+const tooMany = { code: "LIMIT_EXCEEDED", details: { edge: "TOO_MANY_REQUESTS", status: 429, retryAfter: 10 } };
+
+describe("the platform's limiter", () => {
+  it("is asked for an upgrade, which then is a 429 with Retry-After", async () => {
+    const path = await fresh();
+    const { keys, env: settings } = limiter(1);
+    expect((await upgrade(`stream/${path}`, settings)).status).toBe(101);
+    const refused = await upgrade(`stream/${path}`, settings);
+    expect([refused.status, refused.headers.get("retry-after"), refused.headers.get("tidemark-error")]).toEqual([429, "10", "TOO_MANY_REQUESTS"]);
+    expect(keys).toEqual([`dev/${path}`, `dev/${path}`]);
+  });
+
+  it("is asked for each append, follow and fetch, in their order; what is refused says when to come back, and the socket goes on", async () => {
+    const path = await fresh();
+    const { keys, env: settings } = limiter(1 + 5);
+    const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!);
+    const results = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => log.append([batchOf(`${i};`)])));
+    expect(results.slice(0, 5).map((result) => (result as PromiseFulfilledResult<unknown>).value)).toMatchObject([0, 1, 2, 3, 4].map((baseOffset) => [{ baseOffset }]));
+    for (const result of results.slice(5)) expect(result).toMatchObject({ reason: tooMany });
+    await expect(log.fetch("earliest")).rejects.toMatchObject(tooMany);
+    await expect(log.follow("earliest").next()).rejects.toMatchObject(tooMany);
+    expect(keys.length).toBe(1 + 8 + 1 + 1);
+    const kept = await (await call(`${path}?offset=-1`, "GET")).text();
+    expect(kept).toBe("0;1;2;3;4;");
+  });
+
+  it("is asked by the log of a channel, also when it is opened", async () => {
+    const [one, two] = [await fresh(), await fresh()];
+    const { keys, env: settings } = limiter(2);
+    const socket = EdgeSocket.connect((await upgrade("socket", settings)).webSocket!);
+    const log = await socket.open(one);
+    await log.append([batchOf("x")]);
+    await expect(socket.open(two)).rejects.toMatchObject(tooMany);
+    expect(keys).toEqual([`dev/${one}`, `dev/${one}`, `dev/${two}`]);
+    await expect(log.append([batchOf("y")])).rejects.toMatchObject(tooMany);
+  });
+
+  it("credits that waiting requests hold come back with the refusal", async () => {
+    const path = await fresh();
+    const { env: settings } = limiter(1);
+    const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!);
+    // More than all follows of a socket may be owed at once.
+    for (let i = 0; i < 5; i++) await expect(log.follow("earliest", { windowBytes: 8 * 1024 * 1024 }).next()).rejects.toMatchObject(tooMany);
+  });
+});
