@@ -1,7 +1,7 @@
 /**
  * A client of the edge's WebSocket (frames.ts): one socket, one log or many.
  *
- *   const socket = await EdgeSocket.connect(wire)
+ *   const socket = EdgeSocket.connect(wire, { after })
  *   const log = socket.bound ?? (await socket.open("orders"))
  *   await log.append([batch])                                 waits for credits, resolves with the offsets
  *   for await (const { bytes, nextOffset } of log.follow(0))  asks for more when the loop asks
@@ -25,6 +25,13 @@ export interface Wire {
   addEventListener(type: "close", listener: (event: { code: number; reason: string }) => void): void;
 }
 
+export interface EdgeSocketOptions {
+  /** A timer, which is the host's: runs `work` after `ms`, unless what it gives is called before. */
+  readonly after: (ms: number, work: () => void) => () => void;
+  /** How long a log has to say hello; then its opening is TIMEOUT. Default 10,000. */
+  readonly helloMs?: number;
+}
+
 export interface Hello {
   readonly logStartOffset: number;
   readonly logEndOffset: number;
@@ -46,6 +53,8 @@ export interface FollowOptions {
   readonly windowBytes?: number;
 }
 
+/** A cold object that reads 4 MiB of rows on wake says hello within a second. */
+const HELLO_MS = 10_000;
 const WINDOW_BYTES = 256 * 1024;
 const PING = "ping";
 const PONG = "pong";
@@ -70,19 +79,20 @@ interface Request {
 
 export class EdgeSocket {
   readonly #wire: Wire;
+  readonly #options: EdgeSocketOptions;
   readonly #logs = new Map<number, EdgeLog>();
   #nextChannel = 0;
   #nextToken = 1;
   readonly #tokens = new Map<number, { resolve: (expires: number | null) => void; reject: (error: TidemarkError) => void }>();
-  #hello: ((log: EdgeLog) => void) | undefined;
   /** The log of a socket that has only one. */
   bound: EdgeLog | undefined;
   /** Resolves, and never rejects, when the socket has ended. */
   readonly ended: Promise<{ readonly code: number; readonly reason: string }>;
   #over: TidemarkError | undefined;
 
-  private constructor(wire: Wire) {
+  private constructor(wire: Wire, options: EdgeSocketOptions) {
     this.#wire = wire;
+    this.#options = options;
     wire.addEventListener("message", ({ data }) => this.#take(data));
     this.ended = new Promise((resolve) =>
       wire.addEventListener("close", ({ code, reason }) => {
@@ -93,16 +103,21 @@ export class EdgeSocket {
   }
 
   /** A socket of many logs. */
-  static connect(wire: Wire): EdgeSocket {
-    return new EdgeSocket(wire);
+  static connect(wire: Wire, options: EdgeSocketOptions): EdgeSocket {
+    return new EdgeSocket(wire, options);
   }
 
-  /** A socket of one log, once its log has said hello. */
-  static async bind(wire: Wire): Promise<EdgeLog> {
-    const socket = new EdgeSocket(wire);
+  /** A socket of one log, once its log has said hello. One that stays silent is closed. */
+  static async bind(wire: Wire, options: EdgeSocketOptions): Promise<EdgeLog> {
+    const socket = new EdgeSocket(wire, options);
     const log = socket.#channel();
     socket.bound = log;
-    await log.opened;
+    try {
+      await socket.#greeted(log);
+    } catch (thrown) {
+      socket.close();
+      throw thrown;
+    }
     return log;
   }
 
@@ -110,8 +125,14 @@ export class EdgeSocket {
     if (this.#over) throw this.#over;
     const log = this.#channel();
     this.#wire.send(jsonFrame({ type: FrameType.OPEN, channel: log.channel }, { path }));
-    await log.opened;
+    await this.#greeted(log);
     return log;
+  }
+
+  async #greeted(log: EdgeLog): Promise<void> {
+    const { after, helloMs = HELLO_MS } = this.#options;
+    const cancel = after(helloMs, () => log.leave(new TidemarkError("TIMEOUT", "the log has not said hello", { ms: helloMs })));
+    await log.opened.finally(cancel);
   }
 
   #channel(): EdgeLog {
@@ -286,9 +307,14 @@ export class EdgeLog {
   }
 
   close(): void {
+    this.leave(new TidemarkError("CLOSED", "the log was closed", { reason: "closed" }));
+  }
+
+  /** Gives the channel back, and says why here. */
+  leave(error: TidemarkError): void {
     if (this.#over) return;
+    this.end(error);
     this.#transmit(encodeFrame({ type: FrameType.CLOSE, channel: this.channel }));
-    this.end(new TidemarkError("CLOSED", "the log was closed", { reason: "closed" }));
   }
 
   /** For its socket: a frame of this channel. */

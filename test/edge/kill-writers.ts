@@ -14,6 +14,7 @@ import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/socket-client.ts";
 import type { AppendOp, Op, Polled, PollOp } from "../checker/history.ts";
 import type { Random } from "../simulation/prng.ts";
+import { timers } from "./timers.ts";
 
 /** Between two tries: workerd is away for some 100 ms. */
 const RETRY_MS = 10;
@@ -97,7 +98,7 @@ async function connect(url: string): Promise<EdgeLog> {
     socket.addEventListener("close", () => reject(new Error("no socket")), { once: true });
   });
   // Node never sees a message before the turn after `open`.
-  return EdgeSocket.bind(socket as unknown as Wire);
+  return EdgeSocket.bind(socket as unknown as Wire, timers);
 }
 
 /** A log through whichever socket is alive; a new one after each kill. */

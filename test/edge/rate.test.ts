@@ -10,6 +10,7 @@ import type { Env } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { handle } from "../../worker/router.ts";
 import { call } from "./archive-tools.ts";
+import { timers } from "./timers.ts";
 
 const kernel = await edgeKernel();
 const real = env as unknown as Env;
@@ -65,7 +66,7 @@ describe("the platform's limiter", () => {
   it("is asked for each append, follow and fetch, in their order; what is refused says when to come back, and the socket goes on", async () => {
     const path = await fresh();
     const { keys, env: settings } = limiter(1 + 5);
-    const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!);
+    const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!, timers);
     const results = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => log.append([batchOf(`${i};`)])));
     expect(results.slice(0, 5).map((result) => (result as PromiseFulfilledResult<unknown>).value)).toMatchObject([0, 1, 2, 3, 4].map((baseOffset) => [{ baseOffset }]));
     for (const result of results.slice(5)) expect(result).toMatchObject({ reason: tooMany });
@@ -79,7 +80,7 @@ describe("the platform's limiter", () => {
   it("is asked by the log of a channel, also when it is opened", async () => {
     const [one, two] = [await fresh(), await fresh()];
     const { keys, env: settings } = limiter(2);
-    const socket = EdgeSocket.connect((await upgrade("socket", settings)).webSocket!);
+    const socket = EdgeSocket.connect((await upgrade("socket", settings)).webSocket!, timers);
     const log = await socket.open(one);
     await log.append([batchOf("x")]);
     await expect(socket.open(two)).rejects.toMatchObject(tooMany);
@@ -90,7 +91,7 @@ describe("the platform's limiter", () => {
   it("credits that waiting requests hold come back with the refusal", async () => {
     const path = await fresh();
     const { env: settings } = limiter(1);
-    const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!);
+    const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!, timers);
     // More than all follows of a socket may be owed at once.
     for (let i = 0; i < 5; i++) await expect(log.follow("earliest", { windowBytes: 8 * 1024 * 1024 }).next()).rejects.toMatchObject(tooMany);
   });

@@ -9,6 +9,7 @@ import { type Delivered, type EdgeLog, EdgeSocket, type Wire } from "../../src/s
 import { type Env, objectName } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { handle } from "../../worker/router.ts";
+import { timers } from "./timers.ts";
 
 const kernel = await edgeKernel();
 const { LOGS } = env as unknown as Env;
@@ -41,8 +42,8 @@ async function wireTo(url: string, fetching: (request: Request) => Promise<Respo
   return response.webSocket;
 }
 
-const bind = async (path: string): Promise<EdgeLog> => EdgeSocket.bind(await wireTo(at(path)));
-const many = async (): Promise<EdgeSocket> => EdgeSocket.connect(await wireTo("http://localhost/v1/socket"));
+const bind = async (path: string): Promise<EdgeLog> => EdgeSocket.bind(await wireTo(at(path)), timers);
+const many = async (): Promise<EdgeSocket> => EdgeSocket.connect(await wireTo("http://localhost/v1/socket"), timers);
 
 function batchOf(values: readonly string[], producer = -1, sequence = -1): Uint8Array {
   const builder = new BatchBuilder(kernel);
@@ -345,9 +346,9 @@ describe("tokens", () => {
   it("each frame needs its scope, each log its pattern", async () => {
     await put("t/scoped");
     await put("t/other");
-    const reader = await EdgeSocket.bind(await open("/v1/stream/t/scoped", await tokenOf("read:t/*", 60)));
+    const reader = await EdgeSocket.bind(await open("/v1/stream/t/scoped", await tokenOf("read:t/*", 60)), timers);
     await expect(reader.append([batchOf(["x"])])).rejects.toMatchObject({ details: { edge: "FORBIDDEN" } });
-    const writer = EdgeSocket.connect(await open("/v1/socket", await tokenOf("write:t/scoped", 60)));
+    const writer = EdgeSocket.connect(await open("/v1/socket", await tokenOf("write:t/scoped", 60)), timers);
     const log = await writer.open("t/scoped");
     await log.append([batchOf(["x"])]);
     await expect(log.fetch(0)).rejects.toMatchObject({ details: { edge: "FORBIDDEN" } });
@@ -359,7 +360,7 @@ describe("tokens", () => {
 
   it("a socket ends with its token, unless a newer one came in time", async () => {
     await put("t/long");
-    const [ending, renewed] = [await EdgeSocket.bind(await open("/v1/stream/t/long", await tokenOf("read:**", 2))), await EdgeSocket.bind(await open("/v1/stream/t/long", await tokenOf("read:**", 2)))];
+    const [ending, renewed] = [await EdgeSocket.bind(await open("/v1/stream/t/long", await tokenOf("read:**", 2)), timers), await EdgeSocket.bind(await open("/v1/stream/t/long", await tokenOf("read:**", 2)), timers)];
     expect(await renewed.socket.token(await tokenOf("read:** write:**", 60))).toBeGreaterThan(Date.now() / 1000 + 50);
     const follow = expect(ending.follow("earliest").next()).rejects.toMatchObject({ kind: "reopen" });
     expect((await ending.socket.ended).code).toBe(4401);
@@ -372,7 +373,7 @@ describe("tokens", () => {
   it("a newer token that is bad, another tenant's, or takes reading away, ends what it no longer allows", async () => {
     await put("t/renew");
     const token = await tokenOf("read:** write:**", 60);
-    const socketOf = async () => EdgeSocket.bind(await open("/v1/stream/t/renew", token));
+    const socketOf = async () => EdgeSocket.bind(await open("/v1/stream/t/renew", token), timers);
     const [bad, foreign, less] = [await socketOf(), await socketOf(), await socketOf()];
     await expect(bad.socket.token("no token")).rejects.toMatchObject({ details: { edge: "UNAUTHORIZED" } });
     expect((await bad.socket.ended).code).toBe(4401);

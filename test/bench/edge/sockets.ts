@@ -3,6 +3,7 @@ import type { Kernel } from "../../../src/kernel/types.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { type EdgeLog, EdgeSocket, type Wire } from "../../../src/sync/socket-client.ts";
 import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
+import { timers } from "../../edge/timers.ts";
 
 export async function connect(address: string): Promise<EdgeLog> {
   const socket = new WebSocket(address.replace("http", "ws"));
@@ -11,7 +12,7 @@ export async function connect(address: string): Promise<EdgeLog> {
     socket.addEventListener("open", () => resolve(), { once: true });
     socket.addEventListener("error", () => reject(new Error("no socket")), { once: true });
   });
-  return EdgeSocket.bind(socket as unknown as Wire);
+  return EdgeSocket.bind(socket as unknown as Wire, timers);
 }
 
 /** Batches of one idempotent producer, each encoded and numbered when it is sent. */

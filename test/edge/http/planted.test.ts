@@ -10,6 +10,7 @@ import { EdgeSocket, type EdgeLog, type Wire } from "../../../src/sync/socket-cl
 import { releaseKernel } from "../../tooling/kernels.ts";
 import type { PlantedBug } from "../../tooling/planted-bug.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
+import { timers } from "../timers.ts";
 
 const SECRET = "a secret of at least thirty-two characters";
 const kernel = await releaseKernel();
@@ -40,7 +41,7 @@ class Edge {
     return socket;
   }
   async log(name: string, scope: string): Promise<EdgeLog> {
-    return EdgeSocket.bind((await this.wire(name, scope)) as unknown as Wire);
+    return EdgeSocket.bind((await this.wire(name, scope)) as unknown as Wire, timers);
   }
 }
 

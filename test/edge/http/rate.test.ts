@@ -5,6 +5,7 @@ import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { EdgeSocket, type Wire } from "../../../src/sync/socket-client.ts";
 import { releaseKernel } from "../../tooling/kernels.ts";
 import { startWorker } from "../local-worker.ts";
+import { timers } from "../timers.ts";
 
 const kernel = await releaseKernel();
 const PER_SECOND = 8;
@@ -38,7 +39,7 @@ test("frames and upgrades are refused like requests once a second's worth is use
     expect((await fetch(url, { method: "PUT" })).status).toBe(201);
     const socket = new WebSocket(url.replace("http", "ws"));
     socket.binaryType = "arraybuffer";
-    const log = await EdgeSocket.bind(socket as unknown as Wire);
+    const log = await EdgeSocket.bind(socket as unknown as Wire, timers);
     const started = performance.now();
     const results = await Promise.allSettled(Array.from({ length: 60 }, () => log.append([batchOf("x")])));
     const seconds = (performance.now() - started) / 1000;

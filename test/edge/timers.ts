@@ -1,0 +1,9 @@
+/** The host's timer, as the socket's client wants it. */
+import type { EdgeSocketOptions } from "../../src/sync/socket-client.ts";
+
+export const timers: EdgeSocketOptions = {
+  after(ms, work) {
+    const timer = setTimeout(work, ms);
+    return () => clearTimeout(timer);
+  },
+};
