@@ -4,6 +4,9 @@
  * ledger (kill-writers.ts) is outside the victim, and test/checker judges it: nothing acknowledged may be lost, doubled,
  * changed or out of order.
  *
+ * Segments are small, so that they move to object storage (r2-server.ts, which outlives the victim) all the while. Six kills of ten
+ * wait for a step of a put, and come while it stands there.
+ *
  *   start ── 5 to 300 ms of work ── kill -9 ── start on the same files ── …  ── writers finish ── read the whole log ── judge
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -13,7 +16,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { check, type Report } from "../checker/checker.ts";
 import { Random } from "../simulation/prng.ts";
 import { releaseKernel } from "../tooling/kernels.ts";
+import type { PlantedBug } from "../tooling/planted-bug.ts";
 import { follower, httpWriter, Ledger, readWhole, socketWriter, type Stage } from "./kill-writers.ts";
+import { type PutStep, R2Server } from "./r2-server.ts";
 import { RawWorkerd } from "./raw-workerd.ts";
 
 export interface KillOptions {
@@ -21,6 +26,7 @@ export interface KillOptions {
   readonly seed: number;
   readonly writers?: number;
   readonly forgets?: boolean;
+  readonly plant?: PlantedBug;
   readonly log?: (line: string) => void;
 }
 
@@ -47,11 +53,38 @@ export function verdict({ counts }: Report): Pick<KillResult, "lost" | "duplicat
   };
 }
 
-export async function runKills({ rounds, seed, writers = 16, forgets = false, log = () => {} }: KillOptions): Promise<KillResult> {
+/** Else a few rounds would not fill one. */
+const SMALL: PlantedBug = { name: "small segments", file: "worker/chunk-log.ts", find: "const SEGMENT_BYTES = 4 * 1024 * 1024;", replace: "const SEGMENT_BYTES = 96 * 1024;" };
+const STEPS: readonly PutStep[] = ["put arrived", "put stored", "put answered"];
+
+/** Waits for the moment of a kill, and names it. */
+async function moment(r2: R2Server, random: Random, round: number, writing: Promise<unknown>): Promise<{ readonly where: string; release(): void }> {
+  let release = (): void => {};
+  const standing = new Promise<void>((resolve) => (release = resolve));
+  const step = random.chance(0.6) ? STEPS[round % STEPS.length]! : undefined;
+  // Behind the answer comes the transaction that deletes the rows: before it, in it, or behind it.
+  const behind = step === "put answered" ? random.int(4) : 0;
+  // A moment of work that no event tells the end of: the kill must come at any point.
+  const work = sleep(random.between(5, 300)).then(() => undefined);
+  const met = step && r2.next(step, standing).then(() => step);
+  const found = await Promise.race([work.then(() => (met ? Promise.race([met, sleep(1_000).then(() => undefined)]) : undefined)), writing.then(() => undefined)]);
+  if (found !== undefined && behind > 0) await sleep(behind);
+  const isClose = performance.now() - r2.answeredAt < 5;
+  const where = found ?? [...r2.underWay.values()][0] ?? (isClose ? "put answered" : "no put under way");
+  return { where, release };
+}
+
+async function metric(url: string, name: string): Promise<number> {
+  const text = await (await fetch(url.replace("/v1/stream/", "/v1/metrics/"))).text();
+  return Number(new RegExp(`^tidemark_${name}\\{.*\\} (\\S+)$`, "m").exec(text)?.[1]);
+}
+
+export async function runKills({ rounds, seed, writers = 16, forgets = false, plant, log = () => {} }: KillOptions): Promise<KillResult> {
   const started = performance.now();
   const random = new Random(seed);
   const directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-kills-"));
-  const worker = await RawWorkerd.create({ directory });
+  const r2 = await R2Server.start(new Random(seed, 0x72));
+  const worker = await RawWorkerd.create({ directory, r2Port: r2.port, plants: [SMALL, ...(plant ? [plant] : [])] });
   await worker.start();
   const topic = `kills/${seed}`;
   const url = `${worker.url}/v1/stream/${topic}`;
@@ -63,13 +96,15 @@ export async function runKills({ rounds, seed, writers = 16, forgets = false, lo
   writing.catch(() => undefined);
   const reading = follower(await stage(100), 0).catch((thrown: unknown) => void ledger.count(`follower: ${String(thrown)}`));
   for (let round = 1; round <= rounds; round++) {
-    // A moment of work that no event tells the end of: the kill must come at any point.
-    await Promise.race([sleep(random.between(5, 300)), writing]);
+    const { where, release } = await moment(r2, random, round, writing);
     ledger.count("kills of workerd's process group");
+    ledger.count(`kills: ${where}`);
     if (ledger.underWay > 0) ledger.count("kills with appends under way");
     ledger.count("appends under way at a kill", ledger.underWay);
     await worker.kill();
+    release();
     await worker.start();
+    if (random.chance(0.2)) ledger.count("puts found cut off", await metric(url, "objects_begun"));
     if (round % 25 === 0) log(`round ${round} of ${rounds}: ${ledger.counts["records acked"] ?? 0} acknowledged`);
   }
   isOver = true;
@@ -79,7 +114,10 @@ export async function runKills({ rounds, seed, writers = 16, forgets = false, lo
   ledger.begin("end", topic, "end");
   await reading;
   ledger.counts["records stored"] = await readWhole(await stage(101));
+  const [kept, begun, doomed] = [await metric(url, "objects"), await metric(url, "objects_begun"), await metric(url, "objects_doomed")];
+  Object.assign(ledger.counts, { "segments in object storage": kept, "objects there": r2.objects.size, "objects that no row knows": Math.max(0, r2.objects.size - kept - begun - doomed), ...r2.counts });
   await worker.kill();
+  r2.stop();
   rmSync(directory, { recursive: true, force: true });
   const report = check(ledger.history);
   const { counts } = ledger;

@@ -20,6 +20,8 @@ export interface RawOptions {
   readonly plants?: readonly PlantedBug[];
   /** With an inspector, so that its heap can be asked for. */
   readonly inspected?: boolean;
+  /** Where its bucket is (r2-server.ts). Without one there is none. */
+  readonly r2Port?: number;
 }
 
 export class RawWorkerd {
@@ -34,11 +36,11 @@ export class RawWorkerd {
     this.url = `http://127.0.0.1:${port}`;
   }
 
-  static async create({ directory, settings = { TIDEMARK_OPEN_ACCESS: "loopback" }, plants = [], inspected = false }: RawOptions): Promise<RawWorkerd> {
+  static async create({ directory, settings = { TIDEMARK_OPEN_ACCESS: "loopback" }, plants = [], inspected = false, r2Port }: RawOptions): Promise<RawWorkerd> {
     mkdirSync(path.join(directory, "state"), { recursive: true });
     await bundle(directory, plants);
     const port = await freePort();
-    writeFileSync(path.join(directory, "config.capnp"), configuration(directory, port, settings));
+    writeFileSync(path.join(directory, "config.capnp"), configuration({ directory, port, settings, r2Port }));
     return new RawWorkerd(directory, port, inspected ? await freePort() : undefined);
   }
 
@@ -133,19 +135,29 @@ function freePort(): Promise<number> {
   });
 }
 
-function configuration(directory: string, port: number, settings: Readonly<Record<string, string>>): string {
+interface Configured {
+  readonly directory: string;
+  readonly port: number;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly r2Port: number | undefined;
+}
+
+function configuration({ directory, port, settings, r2Port }: Configured): string {
   const text = (value: string): string => JSON.stringify(value);
   const classes = { LOGS: "LogObject", SUBSCRIPTIONS: "SubscriptionObject" };
   const namespaces = Object.values(classes).map((name) => `(className = "${name}", uniqueKey = "${name}", enableSql = true)`);
   const bindings = [
     ...Object.entries(classes).map(([name, className]) => `(name = "${name}", durableObjectNamespace = "${className}")`),
     ...Object.entries(settings).map(([name, value]) => `(name = "${name}", text = ${text(value)})`),
+    ...(r2Port === undefined ? [] : ['(name = "SEGMENTS", r2Bucket = "r2")']),
   ];
+  const r2 = r2Port === undefined ? "" : `(name = "r2", external = (address = "127.0.0.1:${r2Port}", http = ())),`;
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .worker),
     (name = "disk", disk = (path = ${text(path.join(directory, "state"))}, writable = true)),
+    ${r2}
   ],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
 );
