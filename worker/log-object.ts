@@ -26,7 +26,7 @@ import { TokenBucket } from "./limits.ts";
 import { type ForkAnswer, offerFork, type Peer } from "./forks.ts";
 import { describe, existing, forkOffset, notice, readAnswer, readBody, refusal } from "./log-answers.ts";
 import { longRead } from "./long-read.ts";
-import { type HibernatingSocket, LogSockets } from "./log-sockets.ts";
+import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./log-sockets.ts";
 import { Counters, prometheus } from "./metrics.ts";
 import { contentTypeOf, forkOf, formatOffset, H, isClosing, lifetimeOf, mediaType, methodNotAllowed, producerOf, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
 import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
@@ -80,7 +80,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
     },
   });
   readonly #telling = new Telling({ env: this.env, stream: () => this.#load(), retryAt: (at) => this.#alarms.plan("tell", at), waitUntil: (work) => this.ctx.waitUntil(work) });
-  readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible(), begin: () => this.#begin(), counters: this.#counters });
+  readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible(), begin: () => this.#begin(), counters: this.#counters, event: (name, fields) => this.#emit(name, fields) });
 
   #load(): Promise<Stream | undefined> {
     return (this.#stream ??= edgeKernel()
@@ -311,7 +311,7 @@ export class LogObject extends DurableObject<Env> implements Peer {
   }
 
   #metrics(stream: Stream): Response {
-    const gauges = { databaseBytes: this.ctx.storage.sql.databaseSize, watchers: this.ctx.getWebSockets().length };
+    const gauges = { databaseBytes: this.ctx.storage.sql.databaseSize, watchers: this.ctx.getWebSockets("watch").length, sockets: this.ctx.getWebSockets(SOCKET_TAG).length };
     const text = prometheus(stream, this.#counters, this.#sql(), gauges);
     return new Response(text, { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" } });
   }

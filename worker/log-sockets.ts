@@ -21,12 +21,15 @@ import {
   APPEND_CREDIT_BYTES, CloseCode, decodeFrame, encodeFrame, FOLLOW_CREDIT_BYTES_MAX, type Frame, FrameType, jsonFrame, jsonOf, readAppend,
 } from "../src/sync/frames.ts";
 import { BATCHES_MAX, checkBatch } from "./batches.ts";
+import type { EventFields } from "./events.ts";
 import { wireErrorOf } from "./http.ts";
 import type { Counters } from "./metrics.ts";
 import { edgeKernel } from "./kernel.ts";
+import * as told from "./socket-events.ts";
 import type { Stream } from "./stream.ts";
 
-const TAG = "log";
+/** Of these sockets among the object's. */
+export const SOCKET_TAG = "log";
 /** A third of what the platform allows one object. */
 const SOCKETS_MAX = 10_000;
 /** Each is some 40 bytes of an attachment, of at most 16 KiB (2 KiB in older runtimes). */
@@ -81,6 +84,8 @@ export interface SocketHost {
   /** Counts a request; throws where there are too many. */
   begin(): void;
   readonly counters: Counters;
+  /** Frames are requests, and told as such. */
+  event(name: "append" | "read" | "rejection", fields: EventFields): void;
 }
 
 export class LogSockets {
@@ -95,7 +100,7 @@ export class LogSockets {
   }
 
   #all(): Map<HibernatingSocket, Session> {
-    return (this.#sessions ??= new Map((this.#host.ctx.getWebSockets(TAG) as unknown as HibernatingSocket[]).map((socket) => [socket, sessionOf(socket)])));
+    return (this.#sessions ??= new Map((this.#host.ctx.getWebSockets(SOCKET_TAG) as unknown as HibernatingSocket[]).map((socket) => [socket, sessionOf(socket)])));
   }
 
   async accept(channel: number): Promise<Response> {
@@ -104,7 +109,7 @@ export class LogSockets {
     if (sessions.size >= SOCKETS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many sockets", { socketsMax: SOCKETS_MAX });
     const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: unknown; 1: HibernatingSocket } }).WebSocketPair;
     const pair = new Pair();
-    this.#host.ctx.acceptWebSocket(pair[1] as never, [TAG]);
+    this.#host.ctx.acceptWebSocket(pair[1] as never, [SOCKET_TAG]);
     pair[1].serializeAttachment({ channel, follows: [] } satisfies Attachment);
     sessions.set(pair[1], sessionOf(pair[1]));
     const { tail: logEndOffset, start: logStartOffset, closed, config } = stream;
@@ -184,12 +189,15 @@ export class LogSockets {
     if (batches.length === 0 || batches.length > BATCHES_MAX) throw new TidemarkError("INVALID_ARGUMENT", `an append has 1 to ${BATCHES_MAX} batches`);
     for (const batch of batches) await checkBatch(kernel, batch, stream.isJson);
     session.pending += length;
+    const started = Date.now();
     // Not awaited: the next frame joins the same group commit.
     void stream
       .appendBatches(batches, read.ifEnd)
       .then((results) => {
         const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({ baseOffset, lastOffset, duplicate, leaderEpoch }));
-        this.#host.counters.append(length, appended.every(({ duplicate }) => duplicate));
+        const duplicate = appended.every((each) => each.duplicate);
+        this.#host.counters.append(length, duplicate);
+        this.#host.event("append", told.appended(started, length, results, duplicate));
         this.#answer(session, frame, { appended }, length);
       })
       .catch((thrown: unknown) => this.#refuse(session, frame, thrown))
@@ -205,6 +213,8 @@ export class LogSockets {
     const next = await positionOf(stream, jsonOf(frame)?.["from"]);
     const follow: Follow = { id: frame.id, next, credits: frame.credits, starved: false };
     session.follows.set(frame.id, follow);
+    this.#host.counters.reads++;
+    this.#host.event("read", told.read("follow", next, 0));
     save(session);
     void this.#serve(session, follow);
   }
@@ -216,6 +226,8 @@ export class LogSockets {
     const from = await positionOf(stream, jsonOf(frame)?.["from"]);
     const found = from < stream.tail ? fitting(await stream.readBatches(from, stream.tail, Math.min(frame.credits, FETCH_BYTES_MAX)), frame.credits) : new Uint8Array(0);
     if (typeof found === "number") return this.#send(session, starve(session, frame.id, found));
+    this.#host.counters.deliveredBytes += found.length;
+    this.#host.event("read", told.read("fetch", from, found.length));
     this.#send(session, encodeFrame({ type: FrameType.BATCHES, channel: session.channel, id: frame.id, payload: found }));
   }
 
@@ -225,6 +237,7 @@ export class LogSockets {
 
   #refuse(session: Session, { id, type, payload }: Frame, thrown: unknown): void {
     this.#host.counters.rejections++;
+    this.#host.event("rejection", told.refused({ type, payload }, thrown));
     // A follow that met an error is over; the client may ask again from where it is.
     if (type !== FrameType.APPEND && session.follows.delete(id)) save(session);
     const credits = type === FrameType.APPEND ? payload.length : 0;
@@ -281,6 +294,7 @@ export class LogSockets {
           return this.#send(session, starve(session, follow.id, bytes));
         }
         stream.touch();
+        this.#host.counters.deliveredBytes += bytes.length;
         follow.credits -= bytes.length;
         follow.next = bytes === found.bytes ? found.nextOffset : endOf(bytes);
         save(session);

@@ -11,6 +11,7 @@ export class Counters {
   appendBytes = 0;
   duplicates = 0;
   reads = 0;
+  deliveredBytes = 0;
   commits = 0;
   seals = 0;
   archived = 0;
@@ -27,7 +28,7 @@ export class Counters {
 
 const HELP: Readonly<Record<string, string>> = {
   requests: "Requests that reached the object", appends: "Appends taken", append_bytes: "Bytes of their bodies", duplicates: "Appends that were repeats",
-  reads: "Reads served by the object", commits: "Group commits", seals: "Segments sealed", archived: "Segments moved to object storage",
+  reads: "Reads served by the object, follows begun among them", delivered_bytes: "Bytes of batches sent over WebSockets", commits: "Group commits", seals: "Segments sealed", archived: "Segments moved to object storage",
   archive_failures: "Runs of the archiver that failed", rejections: "Requests refused by the object",
   compacted_records: "Records that compaction took",
 };
@@ -38,9 +39,10 @@ const label = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll
 export interface Gauges {
   readonly databaseBytes: number;
   readonly watchers: number;
+  readonly sockets: number;
 }
 
-export function prometheus(stream: Stream, counters: Counters, sql: Sql, { databaseBytes, watchers }: Gauges): string {
+export function prometheus(stream: Stream, counters: Counters, sql: Sql, { databaseBytes, watchers, sockets }: Gauges): string {
   const one = (query: string): Record<string, unknown> => [...sql.exec(query)][0] ?? {};
   const rows = one("SELECT count(*) AS n, coalesce(sum(length(bytes)), 0) AS bytes FROM chunk");
   const archive = (state: number): number => Number(one(`SELECT count(*) AS n FROM archive WHERE state = ${state}`)["n"]);
@@ -67,6 +69,7 @@ export function prometheus(stream: Stream, counters: Counters, sql: Sql, { datab
   line("gauge", "objects_doomed", "Objects to be deleted", archive(2));
   line("gauge", "archive_lag_bytes", "Bytes of sealed segments that are still rows", Number(lag["bytes"]));
   line("gauge", "watchers", "Live readers", watchers);
+  line("gauge", "sockets", "WebSockets of clients that have this log open", sockets);
   line("gauge", "forks", "Forks that read from here", stream.forks.length);
   line("gauge", "last_commit_seconds", "When the newest commit was written, 0 without one in the database", told / 1000);
   return `${lines.join("\n")}\n`;

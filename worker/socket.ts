@@ -18,9 +18,11 @@ import {
 } from "../src/sync/frames.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, SOCKET_HEADER } from "./env.ts";
+import { emit } from "./events.ts";
 import { badRequest, HttpError, wireErrorOf } from "./http.ts";
 import { checkRate } from "./limits.ts";
 import type { Ask } from "./live.ts";
+import { refused } from "./socket-events.ts";
 
 /** Logs on one socket: each is a socket of its own behind it. */
 const CHANNELS_MAX = 256;
@@ -138,6 +140,7 @@ class ClientSocket {
   }
 
   #refuse({ channel, id, type, payload }: Pick<Frame, "channel" | "id" | "type" | "payload">, thrown: unknown): void {
+    emit(this.#env, "rejection", { tenant: this.#caller.tenant, path: this.#channels.get(channel)?.path, ...refused({ type, payload }, thrown) });
     this.#send(jsonFrame({ type: FrameType.ERROR, channel, id, credits: type === FrameType.APPEND ? payload.length : 0 }, wireErrorOf(thrown)));
   }
 
