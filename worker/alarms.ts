@@ -8,6 +8,9 @@ interface AlarmStorage {
   deleteAlarm(): Promise<void>;
 }
 
+/** No Date is later: a lifetime of a million years ends there. */
+const LATEST = 8.64e15;
+
 export class Alarms {
   readonly #storage: AlarmStorage;
   readonly #due = new Map<string, number>();
@@ -24,7 +27,7 @@ export class Alarms {
 
   plan(name: string, at: number | undefined): void {
     if (at === undefined) this.#due.delete(name);
-    else this.#due.set(name, at);
+    else this.#due.set(name, Math.min(at, LATEST));
     const earliest = Math.min(...this.#due.values());
     if (earliest >= (this.#set ?? Infinity)) return;
     this.#set = earliest;

@@ -9,7 +9,7 @@
  * Algorithms are pinned by key: HS256 with the configured secrets, the others only with keys of the JWKS. So no token
  * can pick a public key as its HMAC secret, and `none` is nobody's.
  */
-import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from "jose";
+import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, jwtVerify, type JWTVerifyGetKey, type JWTVerifyOptions } from "jose";
 import { type Env, OPEN_TENANT } from "./env.ts";
 import { HttpError } from "./http.ts";
 import { matches } from "./subscription-rules.ts";
@@ -32,6 +32,8 @@ const QUERY_TOKEN_SECONDS_MAX = 300;
 const CLOCK_TOLERANCE_SECONDS = 5;
 const TOKEN_BYTES_MAX = 8 * 1024;
 const encoder = new TextEncoder();
+/** What a key set that was fetched says of a token. */
+const NO_SUCH_KEY = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported];
 const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
 
 const unauthorized = (message: string): HttpError => new HttpError(401, "UNAUTHORIZED", message, { "www-authenticate": 'Bearer realm="tidemark"' });
@@ -93,7 +95,7 @@ async function verify(token: string, env: Env): Promise<JWTPayload> {
     const { alg } = decodeProtectedHeader(token);
     if (alg === "HS256") return await verifySecret(token, env, options);
     if (!ASYMMETRIC.includes(alg ?? "") || !env.TIDEMARK_JWKS_URL) throw unauthorized("the token's algorithm is not taken here");
-    return (await jwtVerify(token, keySet(env.TIDEMARK_JWKS_URL), { ...options, algorithms: ASYMMETRIC })).payload;
+    return (await jwtVerify(token, keyOf(env.TIDEMARK_JWKS_URL), { ...options, algorithms: ASYMMETRIC })).payload;
   } catch (thrown) {
     if (thrown instanceof HttpError) throw thrown;
     if (thrown instanceof errors.JWTExpired) throw unauthorized("the token has expired");
@@ -115,8 +117,16 @@ async function verifySecret(token: string, env: Env, options: JWTVerifyOptions):
   throw unauthorized("the token is not valid");
 }
 
-function keySet(url: string): ReturnType<typeof createRemoteJWKSet> {
+/** The key of a token. Where the keys can't be had, that says nothing about the token: ask again. */
+function keyOf(url: string): JWTVerifyGetKey {
   const known = keySets.get(url) ?? createRemoteJWKSet(new URL(url));
   keySets.set(url, known);
-  return known;
+  return async (header, token) => {
+    try {
+      return await known(header, token);
+    } catch (thrown) {
+      if (NO_SUCH_KEY.some((kind) => thrown instanceof kind)) throw thrown;
+      throw new HttpError(503, "CLOSED", "the keys that tokens are signed with can't be fetched", { "retry-after": "5" });
+    }
+  };
 }

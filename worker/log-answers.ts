@@ -76,7 +76,16 @@ export function existing(stream: Stream, wanted: Wanted): Response {
   return new Response(null, { status: 200, headers: { "content-type": config.contentType, ...describe(stream) } });
 }
 
+/** A body that is shorter than it said, or badly cut, is the sender's fault. */
 export async function readBody(request: Request): Promise<Uint8Array> {
+  try {
+    return await bodyWithin(request);
+  } catch (thrown) {
+    throw thrown instanceof HttpError ? thrown : badRequest("the body broke off");
+  }
+}
+
+async function bodyWithin(request: Request): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array(0);
   let length = Number(request.headers.get("content-length") ?? 0);
   const check = (): void => {

@@ -64,9 +64,9 @@ async function route(request: Request, env: Env, asked: Asked, background: Backg
   asked.path = path;
   if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, path);
   const caller = await callerOf(request, env);
+  asked.tenant = caller.tenant;
   // Who may only write appends by a socket, too; each frame is looked at.
   if (isUpgrade) return upgrade(env, askOf(env, url), caller, path);
-  asked.tenant = caller.tenant;
   caller.require(action, path);
   checkBody(request);
   await checkRate(env, caller.tenant, path);

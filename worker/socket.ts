@@ -230,6 +230,8 @@ class ClientSocket {
       this.#send(jsonFrame({ type: FrameType.OK, channel: frame.channel, id: frame.id }, { expires: caller.expires ?? null }));
     } catch (thrown) {
       this.#refuse(frame, thrown);
+      // Its keys could not be had: the old token counts until it ends.
+      if (thrown instanceof HttpError && thrown.status === 503) return;
       this.#end(thrown instanceof HttpError && thrown.status === 403 ? CloseCode.FORBIDDEN : CloseCode.UNAUTHORIZED, "the token is not taken");
     }
   }
