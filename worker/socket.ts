@@ -220,7 +220,10 @@ class ClientSocket {
 
   async #renew(frame: Frame): Promise<void> {
     try {
-      const headers = { authorization: `Bearer ${new TextDecoder().decode(frame.payload)}` };
+      const text = new TextDecoder().decode(frame.payload);
+      // What no header could hold is no token.
+      if (!/^[\x21-\x7e]+$/.test(text)) throw new HttpError(401, "UNAUTHORIZED", "not a token");
+      const headers = { authorization: `Bearer ${text}` };
       const caller = await callerOf(new Request("https://socket.invalid/", { headers }), this.#env);
       if (this.#ended) return;
       if (caller.tenant !== this.#caller.tenant) throw new HttpError(403, "FORBIDDEN", "the token is another tenant's");
