@@ -6,14 +6,18 @@
  *   database tidemark:<name>, version 1 for ever (no tab can ever block another's upgrade)
  *     pages  slot * 65536 + page → ArrayBuffer
  *     meta   "volume" → { id, slotBytes, slotCount }
- *            "owner" → who began to write to it last
+ *            "term" → n, the newest one
+ *            n → 0: term n is over
  *
  * `id` is drawn when the database is made. A database that comes back without it is another one: the data is gone, and
  * that must end in an error, never in a volume that looks empty.
  *
  * No lock on files keeps a leader away that hung and was deposed: it may wake with a transaction at hand that it had good reason
- * for. So the first transaction that writes makes its connection the owner, and every later one looks whether it still is, and
- * changes nothing if not.
+ * for. So each connection begins a term, before it reads anything, by adding the key of the term before; and each transaction
+ * that writes adds the key of its own term and deletes it again. A key that is there already makes the engine undo the whole.
+ *
+ * A process that stops inside a transaction keeps all others of the database waiting: Chromium 156 ends it after 60 s, whether it
+ * reads or writes (measured). So every transaction is asked for in one turn, its commit with it, and none waits for an answer.
  */
 import { type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
 import { TidemarkError } from "../errors.ts";
@@ -28,10 +32,13 @@ export type Mode = "readonly" | "strict" | "relaxed";
 export type Transaction = IDBPTransaction<unknown, string[], IDBTransactionMode>;
 
 const STORES = ["pages", "meta"];
+/** A leader that slept through so many terms, and through its own deposal, is past the fence. */
+const TERMS_KEPT = 1000;
 /** Waits before each try to open; then it is an error. An engine whose storage process was killed needs a moment. */
 const OPEN_WAITS_MS = [0, 100, 500];
 /** An open that takes longer is blocked by a deletion that waits for some other tab. */
 const OPEN_TIMEOUT_MS = 10_000;
+const TERM_TRIES = 5;
 const ignore = (): undefined => undefined;
 
 export class IdbConnection {
@@ -41,8 +48,8 @@ export class IdbConnection {
   #record: VolumeRecord;
   #db: Promise<IDBPDatabase> | undefined;
   #ended: TidemarkError | undefined;
-  readonly #owner = crypto.randomUUID();
-  #owns = false;
+  #term = 0;
+  #begun = false;
 
   private constructor(name: string, record: VolumeRecord) {
     this.#name = name;
@@ -52,6 +59,7 @@ export class IdbConnection {
   static async open(name: string, slotBytes: number): Promise<IdbConnection> {
     const connection = new IdbConnection(name, { id: crypto.randomUUID(), slotBytes, slotCount: 0 });
     await (connection.#db = connection.#connect(true));
+    await connection.#begin();
     return connection;
   }
 
@@ -59,24 +67,76 @@ export class IdbConnection {
     return this.#record;
   }
 
+  /** What an older term had at hand is there now, or never will be. */
+  async #begin(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      this.#term = (await this.run("readonly", (tx) => tx.objectStore("meta").get("term") as Promise<number | undefined>)) ?? 0;
+      try {
+        return await this.run("relaxed", () => undefined);
+      } catch (thrown) {
+        const { code } = thrown as TidemarkError;
+        // A full disk opens all the same; its first write begins the term.
+        if (code === "QUOTA_EXCEEDED") return;
+        // Somebody else began one in between.
+        if (code !== "FENCED_LEADER" || tries === TERM_TRIES) throw thrown;
+      }
+    }
+  }
+
   /**
-   * Runs `work` in one transaction over both stores. A writing one makes all its requests at once: the commit is asked
-   * for behind them. FENCED_LEADER: somebody else has written since. Resolves when the transaction is complete; one that fails has changed nothing.
+   * Runs `work` in one transaction over both stores. All its requests are made at once: the commit is asked for behind them.
+   * FENCED_LEADER: somebody else leads since. Resolves when the transaction is complete; one that fails has changed nothing.
    */
   async run<T>(mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
     for (let tries = 0; ; tries++) {
       if (this.#ended) throw this.#ended;
       const db = (this.#db ??= this.#connect(false));
       try {
-        const result = await transact(await db, mode, work, this.#owner, this.#owns);
-        this.#owns ||= mode !== "readonly";
-        return result;
+        return await this.#transact(await db, mode, work);
       } catch (thrown) {
         const lost = isLost(thrown);
         if (lost) this.#drop(db);
         if (!lost || tries > 0) throw idbError(thrown);
       }
     }
+  }
+
+  async #transact<T>(db: IDBPDatabase, mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
+    const tx = mode === "readonly" ? db.transaction(STORES) : db.transaction(STORES, "readwrite", { durability: mode });
+    const done = tx.done;
+    let fenced = false;
+    try {
+      // The transaction itself does not say why it was undone when it says so first.
+      if (mode !== "readonly") this.#fence(tx).onerror = ({ target }) => (fenced = isNamed((target as IDBRequest).error, "ConstraintError"));
+      const result = work(tx);
+      commit(tx);
+      const [value] = await Promise.all([result, done]);
+      if (mode !== "readonly" && !this.#begun) {
+        this.#begun = true;
+        this.#term++;
+      }
+      return value;
+    } catch (thrown) {
+      done.catch(ignore);
+      try {
+        tx.abort();
+      } catch {
+        // Over already.
+      }
+      throw fenced ? new TidemarkError("FENCED_LEADER", "another worker has taken this volume over") : thrown;
+    }
+  }
+
+  #fence(tx: Transaction): IDBRequest {
+    const meta = native(tx, "meta");
+    // Whoever comes second does not begin: the key is there.
+    const mine = meta.add(0, this.#term);
+    if (this.#begun) meta.delete(this.#term);
+    else {
+      meta.put(this.#term + 1, "term");
+      meta.delete(IDBKeyRange.upperBound(this.#term - TERMS_KEPT));
+    }
+    return mine;
   }
 
   async saveSlotCount(slotCount: number): Promise<void> {
@@ -115,10 +175,11 @@ export class IdbConnection {
       if (this.#db) this.#drop(this.#db);
     };
     let found: VolumeRecord | undefined;
+    let isNew = false;
     const opening = openDB(databaseName(this.#name), 1, {
       upgrade: (db, _from, _to, tx) => {
         tx.done.catch(ignore);
-        if (!create) return tx.abort();
+        if ((isNew = !create)) return tx.abort();
         db.createObjectStore("pages");
         void db.createObjectStore("meta").put(this.#record, "volume").catch(ignore);
       },
@@ -126,7 +187,13 @@ export class IdbConnection {
       blocking: drop,
       terminated: drop,
     }).then(async (db) => {
-      found = (await db.get("meta", "volume")) as VolumeRecord | undefined;
+      const tx = db.transaction("meta");
+      const record = tx.store.get("volume") as Promise<VolumeRecord | undefined>;
+      commit(tx);
+      [found] = await Promise.all([record, tx.done]).catch((thrown: unknown) => {
+        db.close();
+        throw thrown;
+      });
       return db;
     });
     try {
@@ -137,8 +204,8 @@ export class IdbConnection {
       }
       db.close();
     } catch (thrown) {
-      // The aborted upgrade of a database that should not have been new.
-      if (create || !isNamed(thrown, "AbortError")) throw thrown;
+      // Anything but the upgrade that was aborted because the database should not have been new.
+      if (!isNew) throw thrown;
     }
     throw (this.#ended = new TidemarkError("STORAGE_FAILED", "the data is gone: site data was cleared", { gone: true }));
   }
@@ -155,31 +222,8 @@ async function inTime(opening: Promise<IDBPDatabase>): Promise<IDBPDatabase> {
   return Promise.race([opening, late]).finally(() => clearTimeout(timer));
 }
 
-async function transact<T>(db: IDBPDatabase, mode: Mode, work: (tx: Transaction) => T | Promise<T>, owner: string, owns: boolean): Promise<T> {
-  const tx = mode === "readonly" ? db.transaction(STORES) : db.transaction(STORES, "readwrite", { durability: mode });
-  const done = tx.done;
-  try {
-    if (mode !== "readonly") {
-      // Before anything is put: engines commit by themselves as soon as nobody waits for an answer, so an abort could be late.
-      if (!owns) putAll(tx, "meta", [["owner", owner]]);
-      else if ((await tx.objectStore("meta").get("owner")) !== owner) throw new TidemarkError("FENCED_LEADER", "another worker has taken this volume over");
-    }
-    const result = work(tx);
-    if (mode !== "readonly") commit(tx);
-    return (await Promise.all([result, done]))[0];
-  } catch (thrown) {
-    done.catch(ignore);
-    try {
-      tx.abort();
-    } catch {
-      // Over already.
-    }
-    throw thrown;
-  }
-}
-
 /** Saves the engine a turn. A transaction that has failed by then says so by itself. */
-function commit(tx: Transaction): void {
+function commit(tx: { commit(): void }): void {
   try {
     tx.commit();
   } catch {
@@ -187,10 +231,12 @@ function commit(tx: Transaction): void {
   }
 }
 
-/** Native requests: a promise for each put would only be one more rejection to catch. `tx.done` tells all. */
+/** A promise for each put would only be one more rejection to catch. `tx.done` tells all. */
+const native = (tx: Transaction, store: "pages" | "meta"): IDBObjectStore => unwrap(tx.objectStore(store)) as unknown as IDBObjectStore;
+
 export function putAll(tx: Transaction, store: "pages" | "meta", entries: Iterable<readonly [IDBValidKey, unknown]>): void {
-  const native = unwrap(tx.objectStore(store)) as unknown as IDBObjectStore;
-  for (const [key, value] of entries) native.put(value, key);
+  const requests = native(tx, store);
+  for (const [key, value] of entries) requests.put(value, key);
 }
 
 const isLost = (thrown: unknown): boolean => ["InvalidStateError", "UnknownError", "AbortError"].some((name) => isNamed(thrown, name));

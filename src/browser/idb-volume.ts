@@ -232,9 +232,8 @@ export class IdbVolume implements Volume {
     const found = await this.#connection.run("readonly", async (tx) => {
       const range = IDBKeyRange.bound(first, last);
       const store = tx.objectStore("pages");
-      const values = (await store.getAll(range)) as ArrayBuffer[];
-      const keys = values.length > last - first ? undefined : ((await store.getAllKeys(range)) as number[]);
-      return values.map((value, i) => [keys?.[i] ?? first + i, new Uint8Array(value)] as const);
+      const [values, keys] = (await Promise.all([store.getAll(range), store.getAllKeys(range)])) as [ArrayBuffer[], number[]];
+      return values.map((value, i) => [keys[i]!, new Uint8Array(value)] as const);
     });
     const pages = new Map<number, Page>();
     for (let key = first; key <= last; key++) pages.set(key, { bytes: NOTHING, used: 0 });

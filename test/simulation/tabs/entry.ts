@@ -2,7 +2,7 @@
 import { kernelBytes } from "../../tooling/kernels.ts";
 import { range } from "../seeds.ts";
 import type { TabsMutant } from "./mutants.ts";
-import { makeLeasePlan } from "./plan.ts";
+import { PLANS } from "./plan.ts";
 import type { Product } from "./platform.ts";
 import { simulatedProduct } from "./product.ts";
 import { runTabsSeeds, type TabsSeeds } from "./seeds.ts";
@@ -13,5 +13,5 @@ export async function loadTabs(bug?: TabsMutant): Promise<{ readonly product: Pr
 
 /** Runs seeds over a planted bug until a check fails. */
 export async function runTabsMutant(mutant: TabsMutant, seedsMax: number): Promise<TabsSeeds> {
-  return runTabsSeeds({ ...(await loadTabs(mutant)), seeds: range(mutant.from ?? 1, seedsMax), failuresMax: 1, ...(mutant.lease && { plan: makeLeasePlan }) });
+  return runTabsSeeds({ ...(await loadTabs(mutant)), seeds: range(mutant.from ?? 1, seedsMax), failuresMax: 1, plan: PLANS[mutant.plan ?? "opfs"] });
 }

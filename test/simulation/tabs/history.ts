@@ -38,6 +38,7 @@ interface Tide {
 
 /** Whatever waits then is answered within this, in a world in which nothing fails any more, whoever still hangs. */
 const SETTLE_MS = 45_000;
+const QUIET_MS = 1_000;
 const NAME = "t";
 
 class Failed extends Error {
@@ -131,6 +132,7 @@ export class History {
 
   #do(op: Op): void {
     if (op.kind === "open") return void this.#open();
+    if (op.kind === "lose-connections") return this.#platform.databases.loseConnections();
     if (op.kind === "kill-broker") return this.#count(op.kind, this.#platform.broker && !this.#platform.broker.context.ending && this.#platform.broker.context.end() === undefined);
     const tab = this.#pick("tab" in op ? op.tab : -1);
     if (!tab) return;
@@ -306,6 +308,8 @@ export class History {
     for (const { page } of this.#tabs) for (const { ahead } of [page.context, ...(this.#platform.workers.get(page.context) ?? [])]) this.#world.at(ahead, "awake", () => undefined);
     await this.#world.run(() => this.#failure !== undefined || this.#tabs.every((tab) => this.#runs(tab)));
     await settled();
+    // What tabs that are gone had sent may be written now, by a leader that has just woken.
+    await this.#world.run(() => this.#failure !== undefined, this.#world.now + QUIET_MS);
   }
 
   /** Its page does; and where there was never another tab, nobody wonders about its worker. */

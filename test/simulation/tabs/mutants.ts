@@ -1,11 +1,12 @@
 /** Planted bugs for the tabs' simulation: the product with one piece of its source replaced (test/tooling/planted-bug.ts). */
 import type { PlantedBug } from "../../tooling/planted-bug.ts";
+import type { PlanKind } from "./plan.ts";
 
 export interface TabsMutant extends PlantedBug {
   /** Where the search begins: a little before the first seed known to catch it. */
   readonly from?: number;
-  /** Only histories about the moment at which a lease ends come near it (makeLeasePlan). */
-  readonly lease?: true;
+  /** The histories that come near it, if not all of files. */
+  readonly plan?: PlanKind;
 }
 
 const TABS = "src/browser/tabs.ts";
@@ -13,11 +14,12 @@ const TAKEOVER = "src/browser/takeover.ts";
 const HOST = "src/browser/worker-host.ts";
 const STORE = "src/store/segment-store.ts";
 const LOG = "src/log/log.ts";
+const DATABASE = "src/browser/idb-connection.ts";
 
 export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
   { name: "no epoch check on acks: one who is deposed keeps its term", file: TABS, find: "await navigator.locks.request(name!, { steal: true }, () => undefined);", replace: "void name;" },
-  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", lease: true, from: 420 },
+  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", plan: "lease", from: 420 },
   { name: "term not raised", file: STORE, find: "this.#epoch = state.epoch + 1;", replace: "this.#epoch = state.epoch;" },
   { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
   { name: "opens beside a worker that lives", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;" },
@@ -35,4 +37,11 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", from: 1795 },
   { name: "nobody deposes", file: TABS, find: "if (onTime && !this.#heard && !isOver()) await this.#depose();", replace: "" },
   { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect();\n  }\n\n  async #resign", replace: "  }\n\n  async #resign" },
+  // Databases, where nothing is locked.
+  { name: "a term that is over goes on writing", file: DATABASE, find: "meta.add(0, this.#term);", replace: "meta.put(0, this.#term);", plan: "indexeddb" },
+  { name: "a term begins with its first write, behind its first look", file: DATABASE, find: 'return await this.run("relaxed", () => undefined);', replace: "return;", plan: "indexeddb", from: 2200 },
+  { name: "a transaction that writes waits for an answer", file: DATABASE, find: "      const result = work(tx);", replace: '      if (mode !== "readonly") await tx.objectStore("meta").get("term");\n      const result = work(tx);', plan: "held" },
+  { name: "a transaction that reads waits for an answer", file: DATABASE, find: "      commit(tx);\n      const [value]", replace: '      if (mode !== "readonly") commit(tx);\n      const [value]', plan: "indexeddb", from: 8840 },
+  { name: "a lost connection is not given up", file: DATABASE, find: "if (lost) this.#drop(db);", replace: "", plan: "indexeddb" },
+  { name: "opens beside a worker that lives, over a database", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;", plan: "indexeddb", from: 1600 },
 ];

@@ -5,7 +5,7 @@ export type Op = { readonly id: number; readonly at: number } & (
   | { readonly kind: "open" }
   | { readonly kind: "append"; readonly tab: number; readonly count: number; readonly bytes: number }
   | { readonly kind: "roll" | "close-tab" | "crash-tab" | "close-tide" | "hide" | "show"; readonly tab: number }
-  | { readonly kind: "kill-worker" | "kill-broker" }
+  | { readonly kind: "kill-worker" | "kill-broker" | "lose-connections" }
   | { readonly kind: "hang-worker" | "hang-page" | "stop" | "freeze" | "way-back"; readonly tab: number; readonly ms: number }
   /** The process is stopped inside one of its calls: between a check and what it was for, between a write and its ack. */
   | { readonly kind: "stop-inside"; readonly call: string; readonly calls: number; readonly ms: number; readonly whole: boolean }
@@ -14,6 +14,7 @@ export type Kind = Op["kind"];
 
 export interface TabsPlan {
   readonly seed: number;
+  readonly engine: "opfs" | "indexeddb";
   readonly hasSharedWorker: boolean;
   /** Chromium's way with a file that is written to while it is read. */
   readonly snapshotsEnd: boolean;
@@ -48,7 +49,16 @@ export function makeTabsPlan(seed: number): TabsPlan {
   const faults = random.between(1, 3 * busy);
   for (let i = 0; i < faults; i++) add(1000 + i, fault);
   ops.sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, hasSharedWorker: random.chance(0.8), snapshotsEnd: random.chance(0.7), lateLocks: random.chance(0.25) ? 0.1 : 0, leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]), activeMs, ops };
+  return { seed, engine: "opfs", hasSharedWorker: random.chance(0.8), snapshotsEnd: random.chance(0.7), lateLocks: random.chance(0.25) ? 0.1 : 0, leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]), activeMs, ops };
+}
+
+/** The same where there is no OPFS, and the browser loses its connections to databases now and then. */
+export function makeDatabasePlan(seed: number): TabsPlan {
+  const plan = makeTabsPlan(seed);
+  const random = new Random(seed, 6);
+  const losses = Array.from({ length: random.pick([0, 0, 1, 3]) }, (_, i): Op => ({ id: 3000 + i, at: random.int(plan.activeMs), kind: "lose-connections" }));
+  const ops = [...plan.ops, ...losses].sort((a, b) => a.at - b.at || a.id - b.id);
+  return { ...plan, engine: "indexeddb", ops };
 }
 
 /** The leader wakes at about the time at which its successor has read its files, and nobody has heard of that yet. */
@@ -59,8 +69,22 @@ export function makeLeasePlan(seed: number): TabsPlan {
   const hang: Op = { id: 3, at: 2_000, kind: "hang-worker", tab: LEADER, ms: leaderTimeoutMs + random.between(0, 300) };
   const appends = Array.from({ length: 12 }, (_, i): Op => ({ id: 10 + i, at: 2_001 + random.int(i < 6 ? 30 : 3_000), kind: "append", tab: random.int(3), count: 1, bytes: 20 }));
   const ops = [...open, hang, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0.5, leaderTimeoutMs, activeMs: 6_000, ops };
+  return { seed, engine: "opfs", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0.5, leaderTimeoutMs, activeMs: 6_000, ops };
 }
+
+/** The leader is stopped while it writes to its database, or a moment before or after, and for longer than anybody waits. */
+export function makeHeldPlan(seed: number): TabsPlan {
+  const random = new Random(seed, 7);
+  const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
+  const appends = Array.from({ length: 12 }, (_, i): Op => ({ id: 10 + i, at: 2_000 + i * random.int(40), kind: "append", tab: random.int(3), count: 1, bytes: random.pick([20, 5_000]) }));
+  const hang: Op = { id: 3, at: 2_000 + random.int(240_000) / 1000, kind: "stop", tab: LEADER, ms: 80_000 };
+  const ops = [...open, hang, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
+  return { seed, engine: "indexeddb", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0, leaderTimeoutMs: undefined, activeMs: 4_000, ops };
+}
+
+/** The kinds of histories there are. */
+export const PLANS = { opfs: makeTabsPlan, indexeddb: makeDatabasePlan, lease: makeLeasePlan, held: makeHeldPlan };
+export type PlanKind = keyof typeof PLANS;
 
 function fault(draw: Random, base: { readonly id: number; readonly at: number }): Op {
   const kind = draw.weighted(FAULTS);

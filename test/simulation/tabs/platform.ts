@@ -3,6 +3,7 @@ import type { OpfsVolumeOptions } from "../../../src/browser/opfs-volume.ts";
 import type { Volume } from "../../../src/store/volume.ts";
 import type { Random } from "../prng.ts";
 import { Broadcasts, BroadcastPort, makeChannel, Port } from "./ports.ts";
+import { Databases, IDB_CLASSES } from "./databases.ts";
 import { Files } from "./files.ts";
 import { LockManager } from "./locks.ts";
 import type { Context, World } from "./world.ts";
@@ -20,6 +21,8 @@ const TERMINATE_MS = 2_000;
 const EPOCH_MS = 1_700_000_000_000;
 
 export interface Wish {
+  /** Where there is no OPFS, as in private windows of Firefox, a tide goes to IndexedDB. */
+  readonly engine: "opfs" | "indexeddb";
   readonly hasSharedWorker: boolean;
   readonly snapshotsEnd: boolean;
   readonly lateLocks: number;
@@ -34,7 +37,7 @@ export class Platform {
   readonly locks: LockManager;
   readonly files: Files;
   readonly #broadcasts: Broadcasts;
-  readonly #databases = new Set<string>();
+  readonly databases: Databases;
   readonly #instances = new WeakMap<WebAssembly.Module, WebAssembly.Instance>();
   /** The shared worker; its pages keep it alive. */
   broker: { readonly context: Context; connect(port: Port): void; readonly pages: Set<Context> } | undefined;
@@ -50,6 +53,7 @@ export class Platform {
   ) {
     this.locks = new LockManager(world, wish.lateLocks);
     this.files = new Files(world, wish.snapshotsEnd);
+    this.databases = new Databases(world);
     this.#broadcasts = new Broadcasts(world);
   }
 
@@ -103,7 +107,8 @@ export class Platform {
           return controller.signal;
         },
       },
-      indexedDB: this.#indexedDB(context),
+      indexedDB: this.databases.of(context),
+      ...IDB_CLASSES,
       WebAssembly: { ...wasm, Module: WebAssembly.Module, instantiate: async (module: WebAssembly.Module) => this.#instance(module) },
       close: () => context.end(),
     };
@@ -118,25 +123,9 @@ export class Platform {
   }
 
   #storage(context: Context) {
-    return { getDirectory: () => this.files.directory(context), persisted: async () => false, persist: async () => false, estimate: async () => ({ usage: 0, quota: 0 }) };
-  }
-
-  /** Only names: marks that a tide leaves there. */
-  #indexedDB(context: Context) {
-    return {
-      databases: () =>
-        new Promise((resolve) => {
-          this.world.send(this.world.delay(), "databases", { from: context, to: context }, () => resolve([...this.#databases].map((name) => ({ name }))));
-        }),
-      open: (name: string) => {
-        const request = { onsuccess: undefined as (() => void) | undefined, result: { close: () => undefined } };
-        this.world.send(this.world.delay(), "mark", { from: context, to: context }, () => {
-          this.#databases.add(name);
-          request.onsuccess?.();
-        });
-        return request;
-      },
-    };
+    const refuse = () => Promise.reject(new DOMException("no files here", "SecurityError"));
+    const getDirectory = () => (this.wish.engine === "opfs" ? this.files.directory(context) : refuse());
+    return { getDirectory, persisted: async () => false, persist: async () => false, estimate: async () => ({ usage: 0, quota: 0 }) };
   }
 
   page(name: string): Page {
@@ -175,17 +164,20 @@ export class Platform {
           port1.postMessage(data, transfer);
         }
         terminate(): void {
-          platform.terminate(this.#context, page.now());
+          platform.terminate(this.#context, page);
         }
       },
     };
   }
 
-  /** Nothing reaches it any more; code that is busy is interrupted some time later. */
-  terminate(worker: Context, now: number): void {
-    if (worker.ending) return;
-    worker.ending = true;
-    this.world.at(Math.min(Math.max(now, worker.ahead), now + TERMINATE_MS), "terminated", () => worker.die());
+  /** Nothing reaches it any more; code that is busy is interrupted some time later. A page that is stopped has not asked yet. */
+  terminate(worker: Context, page: Context): void {
+    this.world.send(0, "terminate", { from: page }, () => {
+      if (worker.ending) return;
+      worker.ending = true;
+      const { now } = this.world;
+      this.world.at(Math.min(Math.max(now, worker.ahead), now + TERMINATE_MS), "terminated", () => worker.die());
+    });
   }
 
   #own(page: Context, worker: Context): void {

@@ -12,6 +12,7 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 /** Whatever the product may take from the platform. A context that lacks one finds undefined there. */
 const GLOBALS = [
   "navigator", "BroadcastChannel", "MessageChannel", "MessagePort", "setTimeout", "clearTimeout", "performance", "Date", "crypto", "AbortSignal", "indexedDB",
+  "IDBRequest", "IDBTransaction", "IDBDatabase", "IDBObjectStore", "IDBIndex", "IDBCursor", "IDBKeyRange",
   "WebAssembly", "close", "Worker", "SharedWorker", "addEventListener", "document", "globalThis", "fetch", "location", "self",
 ];
 

@@ -1,7 +1,7 @@
 /**
- * `npm run sim -- --tabs --seeds N --seed S --json FILE --jobs N --twice --trace --bugs`
+ * `npm run sim -- --tabs --seeds N --seed S --kind opfs|indexeddb|lease|held --json FILE --jobs N --twice --trace --bugs`
  *
- * Runs N histories of many tabs from seed S on. Every 20th seed runs twice and must leave the same trace (`--twice`: every one).
+ * Runs N histories of many tabs from seed S on, over files if not told otherwise (plan.ts). Every 20th seed runs twice and must leave the same trace (`--twice`: every one).
  * A failure is printed with its seed and the shortest history that still fails; the exit code is then 1, as it is when a kind of
  * fault never fired. `--trace` prints what one seed did, `--bugs` says which seed catches each planted bug.
  */
@@ -15,7 +15,7 @@ import { range } from "../seeds.ts";
 import { loadTabs, runTabsMutant } from "./entry.ts";
 import { History } from "./history.ts";
 import { TABS_MUTANTS } from "./mutants.ts";
-import { makeTabsPlan } from "./plan.ts";
+import { PLANS, type PlanKind } from "./plan.ts";
 import { runTabsSeeds, shrinkTabs, TABS_EXPECTED, type TabsFailure, type TabsSeeds } from "./seeds.ts";
 
 /** Enough seeds that every kind of fault must have come up. */
@@ -24,13 +24,14 @@ const FAILURES_SHOWN = 3;
 const BUG_SEEDS_MAX = 400;
 
 interface Share {
+  readonly kind: PlanKind;
   readonly seed: number;
   readonly seeds: number;
   readonly twice: number;
 }
 
-const work = async ({ seed, seeds, twice }: Share, onSeed: () => void): Promise<TabsSeeds> =>
-  runTabsSeeds({ ...(await loadTabs()), seeds: range(seed, seeds), twice: (each) => each % twice === 0, failuresMax: 20, onSeed });
+const work = async ({ kind, seed, seeds, twice }: Share, onSeed: () => void): Promise<TabsSeeds> =>
+  runTabsSeeds({ ...(await loadTabs()), seeds: range(seed, seeds), twice: (each) => each % twice === 0, failuresMax: 20, onSeed, plan: PLANS[kind] });
 
 function inWorker(share: Share, onSeed: () => void): Promise<TabsSeeds> {
   return new Promise((resolve, reject) => {
@@ -51,19 +52,19 @@ function progress(total: number): { readonly add: () => void; readonly seconds: 
   return { add, seconds };
 }
 
-async function explain({ seed, check, message }: TabsFailure): Promise<void> {
+async function explain(kind: PlanKind, { seed, check, message }: TabsFailure): Promise<void> {
   console.log(`\nseed ${seed} failed: ${check}: ${message}`);
   const { product, kernel } = await loadTabs();
-  const plan = check === "not-repeatable" || check === "unhandled-rejection" ? makeTabsPlan(seed) : await shrinkTabs(seed, check, product, kernel);
+  const plan = check === "not-repeatable" || check === "unhandled-rejection" ? PLANS[kind](seed) : await shrinkTabs(PLANS[kind](seed), check, product, kernel);
   const { ops, ...world } = plan;
   console.log(`shortest history found: ${JSON.stringify(world)}`);
   for (const op of ops) console.log(`  ${JSON.stringify(op)}`);
-  console.log(`again: npm run sim -- --tabs --seed ${seed} --seeds 1 --trace`);
+  console.log(`again: npm run sim -- --tabs --kind ${kind} --seed ${seed} --seeds 1 --trace`);
 }
 
-async function trace(seed: number): Promise<number> {
+async function trace(kind: PlanKind, seed: number): Promise<number> {
   const { product, kernel } = await loadTabs();
-  const plan = makeTabsPlan(seed);
+  const plan = PLANS[kind](seed);
   const { lines, failure, hash } = await new History(plan, product, kernel, true).run();
   for (const op of plan.ops) console.log(JSON.stringify(op));
   for (const line of lines ?? []) console.log(`  ${line}`);
@@ -89,6 +90,7 @@ async function main(): Promise<number> {
       seeds: { type: "string", default: "500" },
       seed: { type: "string", default: "1" },
       jobs: { type: "string", default: String(Math.min(2, availableParallelism())) },
+      kind: { type: "string", default: "opfs" },
       json: { type: "string" },
       twice: { type: "boolean", default: false },
       trace: { type: "boolean", default: false },
@@ -96,24 +98,26 @@ async function main(): Promise<number> {
     },
   });
   const [seeds, seed] = [Number(values.seeds), Number(values.seed)];
-  if (values.trace) return trace(seed);
+  const kind = values.kind as PlanKind;
+  if (!(kind in PLANS)) throw new Error(`--kind is one of ${Object.keys(PLANS).join(", ")}`);
+  if (values.trace) return trace(kind, seed);
   if (values.bugs) return bugs();
   const bar = progress(seeds);
   const jobs = Math.max(1, Math.min(Number(values.jobs), Math.ceil(seeds / 50)));
   const size = Math.ceil(seeds / jobs);
   const shares: Share[] = [];
-  for (let from = 0; from < seeds; from += size) shares.push({ seed: seed + from, seeds: Math.min(size, seeds - from), twice: values.twice ? 1 : 20 });
+  for (let from = 0; from < seeds; from += size) shares.push({ kind, seed: seed + from, seeds: Math.min(size, seeds - from), twice: values.twice ? 1 : 20 });
   const results = await Promise.all(shares.map((share) => (jobs === 1 ? work(share, bar.add) : inWorker(share, bar.add))));
   const counters = new Counters();
   for (const { counts } of results) counters.merge(counts);
   const failures = results.flatMap((result) => result.failures);
-  for (const failed of failures.slice(0, FAILURES_SHOWN)) await explain(failed);
+  for (const failed of failures.slice(0, FAILURES_SHOWN)) await explain(kind, failed);
   if (failures.length > FAILURES_SHOWN) console.log(`\nand seeds ${failures.slice(FAILURES_SHOWN).map((each) => `${each.seed} (${each.check})`).join(", ")}`);
   const done = results.reduce((sum, result) => sum + result.seeds, 0);
   const repeated = results.reduce((sum, result) => sum + result.twice, 0);
-  const missing = done >= SEEDS_FOR_EXPECTED ? TABS_EXPECTED.filter((name) => !counters.counts[name]) : [];
+  const missing = done >= SEEDS_FOR_EXPECTED ? (kind === "opfs" || kind === "indexeddb" ? TABS_EXPECTED[kind] : []).filter((name) => !counters.counts[name]) : [];
   const counts = Object.fromEntries(Object.entries(counters.counts).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const summary = { seeds: done, seed, failures: failures.length, repeated, seconds: bar.seconds(), missing, hash: results.map(({ hash }) => hash).join("-"), counts, failed: failures };
+  const summary = { kind, seeds: done, seed, failures: failures.length, repeated, seconds: bar.seconds(), missing, hash: results.map(({ hash }) => hash).join("-"), counts, failed: failures };
   if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(summary, null, 2)}\n`);
   console.log("");
   for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);

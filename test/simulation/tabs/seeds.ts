@@ -24,12 +24,16 @@ export interface TabsWish {
   readonly plan?: (seed: number) => TabsPlan;
 }
 
-/** What a run of some hundred seeds must have met. */
-export const TABS_EXPECTED: readonly string[] = [
+const EVERYWHERE = [
   "append", "roll.leader", "close-tab.leader", "crash-tab.leader", "close-tide.leader", "kill-worker.leader", "kill-broker", "hang-worker.leader", "hang-page.leader",
-  "stop.leader", "freeze.leader", "way-back.leader", "hide.leader", "stopped.write", "stopped.clock", "stopped.post", "stopped.query", "stopped.file", "write.late", "lock.stolen", "lock.late",
-  "broadcast.late", "broadcast.lost", "via.worker", "via.port", "via.broadcast", "acked.duplicate", "handle.locked",
+  "stop.leader", "freeze.leader", "way-back.leader", "hide.leader", "stopped.write", "stopped.clock", "stopped.post", "stopped.query", "lock.stolen", "lock.late",
+  "broadcast.late", "broadcast.lost", "via.worker", "via.port", "via.broadcast", "acked.duplicate",
 ];
+/** What a run of some hundred seeds must have met. */
+export const TABS_EXPECTED = {
+  opfs: [...EVERYWHERE, "write.late", "handle.locked", "stopped.file"],
+  indexeddb: [...EVERYWHERE, "connection.lost", "transaction.undone", "transaction.fenced"],
+};
 
 export async function runTabsSeeds({ product, kernel, seeds, twice, failuresMax = Infinity, onSeed, plan: make = makeTabsPlan }: TabsWish): Promise<TabsSeeds> {
   const counters = new Counters();
@@ -60,8 +64,8 @@ export async function runTabsSeeds({ product, kernel, seeds, twice, failuresMax 
 }
 
 /** Leaves out operations as long as the same check fails; the shortest plan found. */
-export async function shrinkTabs(seed: number, check: string, product: Product, kernel: WebAssembly.Module, runsMax = 400): Promise<TabsPlan> {
-  let best = makeTabsPlan(seed);
+export async function shrinkTabs(plan: TabsPlan, check: string, product: Product, kernel: WebAssembly.Module, runsMax = 400): Promise<TabsPlan> {
+  let best = plan;
   let runs = 0;
   const fails = async (ops: readonly Op[]): Promise<boolean> => {
     runs++;

@@ -8,7 +8,7 @@ import { loadTabs, runTabsMutant } from "./entry.ts";
 import { judge } from "./judge.ts";
 import { TABS_MUTANTS } from "./mutants.ts";
 import { runTabsSeeds, shrinkTabs, TABS_EXPECTED } from "./seeds.ts";
-import { makeLeasePlan, makeTabsPlan } from "./plan.ts";
+import { makeTabsPlan, PLANS } from "./plan.ts";
 
 const SEEDS = Number(process.env["TABS_SEEDS"] ?? 500);
 /** Seeds a planted bug may live through, from where its search begins. */
@@ -16,15 +16,18 @@ const MUTANT_SEEDS_MAX = 400;
 
 const tabs = await loadTabs();
 
-test(`${SEEDS} histories of many tabs keep every promise, and every kind of fault fired`, { timeout: 600_000 }, async () => {
-  const { seeds, failures, counts } = await runTabsSeeds({ ...tabs, seeds: range(1, SEEDS), twice: (seed) => seed % 50 === 0, failuresMax: 5 });
-  expect(failures.map(({ seed, check, message }) => `seed ${seed}: ${check}: ${message} (npm run sim -- --tabs --seed ${seed} --seeds 1)`)).toEqual([]);
+test.each(["opfs", "indexeddb"] as const)(`${SEEDS} histories of many tabs over %s keep every promise, and every kind of fault fired`, { timeout: 600_000 }, async (kind) => {
+  const { seeds, failures, counts } = await runTabsSeeds({ ...tabs, plan: PLANS[kind], seeds: range(1, SEEDS), twice: (seed) => seed % 50 === 0, failuresMax: 5 });
+  expect(failures.map(({ seed, check, message }) => `seed ${seed}: ${check}: ${message} (npm run sim -- --tabs --kind ${kind} --seed ${seed} --seeds 1)`)).toEqual([]);
   expect(seeds).toBe(SEEDS);
-  if (SEEDS >= 500) expect(TABS_EXPECTED.filter((name) => !counts[name])).toEqual([]);
+  if (SEEDS >= 500) expect(TABS_EXPECTED[kind].filter((name) => !counts[name])).toEqual([]);
 });
 
-test("leaders that wake when their lease has ended", { timeout: 120_000 }, async () => {
-  const { failures } = await runTabsSeeds({ ...tabs, seeds: range(1, 60), plan: makeLeasePlan });
+test.each([
+  ["lease", "leaders that wake when their lease has ended"],
+  ["held", "leaders that hang while they write to a database"],
+] as const)("%s: %s", { timeout: 120_000 }, async (kind) => {
+  const { failures } = await runTabsSeeds({ ...tabs, seeds: range(1, 60), plan: PLANS[kind] });
   expect(failures).toEqual([]);
 });
 
@@ -56,7 +59,7 @@ test("a failing history is made shorter", { timeout: 120_000 }, async () => {
   const { failures } = await runTabsMutant(mutant, MUTANT_SEEDS_MAX);
   const { product, kernel } = await loadTabs(mutant);
   const { seed, check } = failures[0]!;
-  const { ops } = await shrinkTabs(seed, check, product, kernel, 60);
+  const { ops } = await shrinkTabs(makeTabsPlan(seed), check, product, kernel, 60);
   expect(ops.length).toBeLessThan(makeTabsPlan(seed).ops.length / 2);
 });
 
