@@ -74,7 +74,8 @@ async function valuesMoved(stream: Stream, kernel: Kernel, { baseOffset, nextOff
 async function valuesOfRow(stream: Stream, kernel: Kernel, planned: PlannedRow, from: number): Promise<Uint8Array[]> {
   const { baseOffset } = planned;
   const row = stream.tables.findChunk(baseOffset);
-  if (!row) return valuesMoved(stream, kernel, planned, from);
+  // Also where compaction has put another row there, with the same beginning.
+  if (!row || row.nextOffset !== planned.nextOffset || row.crc !== null) return valuesMoved(stream, kernel, planned, from);
   const values: Uint8Array[] = [];
   let expected = baseOffset;
   for (const bytes of splitBatches(row.bytes)) {

@@ -18,15 +18,17 @@ import { type Ack, Producer, type ProducerRecord } from "../src/delivery/produce
 import { type ReadBatch, readBatches, type ReaderOptions, type ReadRecord, type ReadSource } from "../src/delivery/reader.ts";
 import { type Serializer, serializerOf } from "../src/delivery/serializer.ts";
 import type { Kernel } from "../src/kernel/types.ts";
-import type { AppendOptions, AppendResult, Fetched, FetchOptions, StartPosition } from "../src/log/types.ts";
+import type { AppendOptions, AppendResult, CompactionSettings, Fetched, FetchOptions, RetentionSettings, StartPosition } from "../src/log/types.ts";
 import { CRC_AT, PRODUCER_ID_AT } from "../src/record/format.ts";
 import { BATCHES_TYPE } from "./batches.ts";
 import { CHUNK_BYTES_MAX } from "./chunk-tables.ts";
+import { describeCompaction } from "./compaction.ts";
 import { type Env, OPEN_TENANT, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
 import { edgeKernel } from "./kernel.ts";
 import { Watch } from "./live.ts";
 import { encodePath, formatOffset, H, STREAM_PREFIX } from "./protocol.ts";
 import { readThrough } from "./segments.ts";
+import { describeRetention } from "./upkeep.ts";
 
 /** The bindings that a topic needs; the rest of `Env` is for requests from outside. */
 export type TopicEnv = Pick<Env, "LOGS" | "SEGMENTS">;
@@ -49,6 +51,9 @@ export interface EdgeTopicOptions<V> {
   readonly serializer?: "json" | "text" | "bytes" | Serializer<V>;
   readonly codec?: "none" | "gzip";
   readonly idempotent?: boolean;
+  /** What may go of a log that is made here; one that exists stays as it was made. */
+  readonly retention?: RetentionSettings;
+  readonly compaction?: CompactionSettings;
 }
 
 export interface EdgeTopic<V = unknown> {
@@ -107,9 +112,10 @@ class Topic<V> implements EdgeTopic<V> {
   }
 
   async #create(): Promise<void> {
-    const { serializer = "json" } = this.options;
-    const response = await this.#ask("PUT", "", { "content-type": typeof serializer === "string" ? TYPES[serializer] : TYPES.bytes });
-    // Somebody made it as another type: then that is what it is.
+    const { serializer = "json", retention, compaction } = this.options;
+    const type = typeof serializer === "string" ? TYPES[serializer] : TYPES.bytes;
+    const response = await this.#ask("PUT", "", { "content-type": type, ...describeRetention(retention), ...describeCompaction(compaction) });
+    // Somebody made it as another type, or with other settings: then that is what it is.
     if (!response.ok && response.status !== 409) throw await errorOf(response);
     await response.body?.cancel();
   }

@@ -32,6 +32,15 @@ describe("openTopic", () => {
     expect(await (await SELF.fetch(`http://localhost/v1/stream/${orders.name}?offset=-1`)).json()).toEqual([{ total: 42 }]);
   });
 
+  it("a log is made with what may go of it; one that exists stays as it is", async () => {
+    const path = fresh();
+    await openTopic<number>(bindings, path, { compaction: { minLagMs: 5_000 }, retention: { maxAgeMs: 60_000 } }).append({ key: "a", value: 1 });
+    const told = async () => (({ headers }) => [headers.get("tidemark-compaction"), headers.get("tidemark-compaction-lag-seconds"), headers.get("tidemark-retention-seconds")])(await call(path, "HEAD"));
+    expect(await told()).toEqual(["key", "5", "60"]);
+    await openTopic<number>(bindings, path, { retention: { maxAgeMs: 1_000 } }).append({ key: "a", value: 2 });
+    expect(await told()).toEqual(["key", "5", "60"]);
+  });
+
   it("appends made in one turn are few requests, in order", async () => {
     const path = fresh();
     let asked = 0;

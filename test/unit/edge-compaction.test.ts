@@ -11,6 +11,7 @@ import { ArchiveTables } from "../../worker/archive-tables.ts";
 import { Archiver, type Bucket, bucketSource } from "../../worker/archiver.ts";
 import { Compaction } from "../../worker/compaction.ts";
 import type { Sql } from "../../worker/chunk-tables.ts";
+import { longRead } from "../../worker/long-read.ts";
 import { Stream, type StreamConfig, type StreamHost } from "../../worker/stream.ts";
 import { Random } from "../simulation/prng.ts";
 import { releaseKernel } from "../tooling/kernels.ts";
@@ -239,4 +240,31 @@ describe("compaction at the edge", () => {
     }
     throw new Error("nobody saw it");
   }, 60_000);
+});
+
+describe("a long answer", () => {
+  it("goes on where compaction has joined the rows that it was planned on, and says nothing twice", async () => {
+    const world = new World(1);
+    await world.start();
+    const { stream } = world;
+    const expected: string[] = [];
+    for (let i = 0; i < 24; i++) {
+      const value = `${i};`.padEnd(200_000, ".");
+      const builder = new BatchBuilder(kernel);
+      builder.tryAppend({ key: encoder.encode(`once ${i}`), value: encoder.encode(value), timestamp: 1 });
+      await stream.appendBatches([builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 })], undefined);
+      expected.push(value);
+      // Segments of one, and one that is larger: its size is what joined ones may come to.
+      if (i < 6 || i === 23) await stream.log.roll();
+    }
+    const found = longRead(stream, kernel, "start")!;
+    expect(found.nextOffset).toBe(24);
+    // Between the plan and its first row: the joined one begins where that did.
+    await world.compaction.run();
+    expect(stream.log.segments().length).toBe(3);
+    expect(stream.store.swaps).toBeGreaterThan(0);
+    const read: Uint8Array[] = [];
+    for await (const values of found.rest!) read.push(...values);
+    expect(read.map((value) => text(value)!.slice(0, 4))).toEqual(expected.map((value) => value.slice(0, 4)));
+  });
 });
