@@ -125,17 +125,22 @@ export class Recorder {
       if (mode === "readwrite") recorder.#watch(transaction);
       return transaction;
     });
-    this.#wrap(IDBObjectStore.prototype, "put", (original) => function (this: IDBObjectStore, value: unknown, key?: IDBValidKey) {
-      const request = original.call(this, value, key);
-      const kept: unknown = value instanceof ArrayBuffer ? copyOf(value) : structuredClone(value);
-      recorder.#open.get(this.transaction)!.puts.push({ store: this.name, key: key!, value: kept });
-      return request;
-    });
-    for (const method of ["delete", "clear", "add"] as const) {
-      this.#wrap(IDBObjectStore.prototype, method, () => () => {
-        throw new Error(`${method} is not recorded`);
+    for (const method of ["put", "add"] as const) {
+      this.#wrap(IDBObjectStore.prototype, method, (original) => function (this: IDBObjectStore, value: unknown, key?: IDBValidKey) {
+        const request = original.call(this, value, key);
+        const kept: unknown = value instanceof ArrayBuffer ? copyOf(value) : structuredClone(value);
+        recorder.#open.get(this.transaction)!.puts.push({ store: this.name, key: key!, value: kept });
+        return request;
       });
     }
+    this.#wrap(IDBObjectStore.prototype, "delete", (original) => function (this: IDBObjectStore, key) {
+      // Keys of terms: no image has them.
+      if (this.name !== "meta") throw new Error("a page that is deleted is not recorded");
+      return original.call(this, key);
+    });
+    this.#wrap(IDBObjectStore.prototype, "clear", () => () => {
+      throw new Error("clear is not recorded");
+    });
     this.#wrap(IDBTransaction.prototype, "commit", (original) => function (this: IDBTransaction) {
       recorder.#asked(this);
       original.call(this);

@@ -35,8 +35,8 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "un-acked batches are given up", file: "src/delivery/producer.ts", find: 'if (error.kind !== "reopen" && !full) throw error;', replace: "if (!full) throw error;" },
   { name: "no answer, and nobody wonders", file: "src/browser/watch-calls.ts", find: "await missed();", replace: "await sleep(0);" },
   { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", from: 1795 },
-  { name: "nobody deposes", file: TABS, find: "if (onTime && !this.#heard && !isOver()) await this.#depose();", replace: "" },
-  { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect();\n  }\n\n  async #resign", replace: "  }\n\n  async #resign" },
+  { name: "nobody deposes", file: TABS, find: "if (onTime && this.#heardAt < since && !isOver()) await this.#depose();", replace: "" },
+  { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect(false);\n    this.#tide.tell", replace: "    this.#tide.tell" },
   // Databases, where nothing is locked.
   { name: "a term that is over goes on writing", file: DATABASE, find: "meta.add(0, this.#term);", replace: "meta.put(0, this.#term);", plan: "indexeddb" },
   { name: "a term begins with its first write, behind its first look", file: DATABASE, find: 'return await this.run("relaxed", () => undefined);', replace: "return;", plan: "indexeddb", from: 2200 },

@@ -26,7 +26,7 @@ test.each(["opfs", "indexeddb"] as const)(`${SEEDS} histories of many tabs over 
 test.each([
   ["lease", "leaders that wake when their lease has ended"],
   ["held", "leaders that hang while they write to a database"],
-] as const)("%s: %s", { timeout: 120_000 }, async (kind) => {
+] as const)("%s: %s", { timeout: 120_000 }, async (kind, _) => {
   const { failures } = await runTabsSeeds({ ...tabs, seeds: range(1, 60), plan: PLANS[kind] });
   expect(failures).toEqual([]);
 });
