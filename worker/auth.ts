@@ -12,6 +12,7 @@
 import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, jwtVerify, type JWTVerifyGetKey, type JWTVerifyOptions } from "jose";
 import { type Env, OPEN_TENANT } from "./env.ts";
 import { HttpError } from "./http.ts";
+import { placeOf } from "./protocol.ts";
 import { matches } from "./subscription-rules.ts";
 
 export type Action = "read" | "write" | "admin";
@@ -39,12 +40,11 @@ const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
 const unauthorized = (message: string): HttpError => new HttpError(401, "UNAUTHORIZED", message, { "www-authenticate": 'Bearer realm="tidemark"' });
 
 export async function callerOf(request: Request, env: Env): Promise<Caller> {
-  const url = new URL(request.url);
   const header = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
-  const query = request.method === "GET" ? url.searchParams.get("token") : null;
+  const query = request.method === "GET" ? new URL(request.url).searchParams.get("token") : null;
   const token = header ?? query ?? undefined;
   if (token === undefined) {
-    if (isOpen(request, url, env)) return { tenant: OPEN_TENANT, expires: undefined, isOpen: true, require: () => {} };
+    if (isOpen(request, env)) return { tenant: OPEN_TENANT, expires: undefined, isOpen: true, require: () => {} };
     throw unauthorized("a bearer token is needed");
   }
   if (token.length > TOKEN_BYTES_MAX) throw unauthorized("the token is too long");
@@ -68,12 +68,13 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
 }
 
 /** An explicit setting, a loopback host, and no client address that says otherwise. */
-function isOpen(request: Request, url: URL, env: Env): boolean {
+function isOpen(request: Request, env: Env): boolean {
+  if (env.TIDEMARK_OPEN_ACCESS !== "loopback" || !LOOPBACK.has(placeOf(request.url).hostname)) return false;
   const client = request.headers.get("cf-connecting-ip");
   // Nor a page from elsewhere, which a developer's browser would let speak to this host.
   const origin = request.headers.get("origin");
   if (origin !== null && !LOOPBACK.has(URL.parse(origin)?.hostname ?? "")) return false;
-  return env.TIDEMARK_OPEN_ACCESS === "loopback" && LOOPBACK.has(url.hostname) && (client === null || LOOPBACK.has(client) || client.startsWith("127."));
+  return client === null || LOOPBACK.has(client) || client.startsWith("127.");
 }
 
 function scopesOf(value: unknown): { action: Action; pattern: string }[] {

@@ -8,7 +8,7 @@
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
-import { badRequest, HttpError, json } from "./http.ts";
+import { type Answer, badRequest, HttpError, jsonAnswer } from "./http.ts";
 import { formatOffset, H, parseInteger, readRequestOf } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
 import { jsonMessages } from "./stream-codec.ts";
@@ -18,7 +18,7 @@ export const BATCHES_TYPE = "application/vnd.tidemark.batches";
 const READ_BYTES = 1024 * 1024;
 export const BATCHES_MAX = 1000;
 
-export async function appendBatches(stream: Stream, kernel: Kernel, body: Uint8Array, ifEnd: number | undefined): Promise<Response> {
+export async function appendBatches(stream: Stream, kernel: Kernel, body: Uint8Array, ifEnd: number | undefined): Promise<Answer> {
   const batches = splitBatches(body).map((batch) => batch.slice());
   if (batches.length === 0) throw badRequest("no batch");
   if (batches.length > BATCHES_MAX) throw new HttpError(413, "TOO_LARGE", `at most ${BATCHES_MAX} batches`);
@@ -26,7 +26,7 @@ export async function appendBatches(stream: Stream, kernel: Kernel, body: Uint8A
   const results = await stream.appendBatches(batches, ifEnd);
   const next = results.at(-1)!.lastOffset + 1;
   const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({ baseOffset, lastOffset, duplicate, leaderEpoch }));
-  return json(200, { appended }, { [H.next]: formatOffset(next) });
+  return jsonAnswer(200, { appended }, { [H.next]: formatOffset(next) });
 }
 
 /**

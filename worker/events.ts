@@ -10,6 +10,7 @@
  * doubles status, milliseconds, bytes.
  */
 import type { Env } from "./env.ts";
+import type { HeadersOf } from "./protocol.ts";
 
 export interface EventFields {
   readonly tenant?: string | undefined;
@@ -34,7 +35,7 @@ export function emit(env: Env, event: string, fields: EventFields): void {
 /** Of a record whose request was part of a trace: the standard's own text, or nothing. */
 export const TRACE_HEADER = "traceparent";
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-export const traceOf = (headers: Headers): string | undefined => {
+export const traceOf = (headers: HeadersOf): string | undefined => {
   const value = headers.get(TRACE_HEADER);
   return value !== null && TRACEPARENT.test(value) ? value : undefined;
 };
@@ -50,9 +51,10 @@ export interface Asked {
 
 /** One event about a request and its answer. */
 export function told(env: Env, request: Request, response: Response, asked: Asked, startedMs: number): void {
-  const { status, headers } = response;
+  const { status } = response;
   const event = status >= 400 ? "rejection" : (EVENT_OF[request.method] ?? "read");
   if (env.TIDEMARK_EVENTS !== "all" && BUSY.has(event)) return;
+  const { headers } = response;
   emit(env, event, {
     ...asked,
     method: request.method,

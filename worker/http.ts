@@ -44,24 +44,37 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   QUOTA_EXCEEDED: 507,
 };
 
-export function json(status: number, body: unknown, headers: Record<string, string> = {}): Response {
-  return new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json", "cache-control": "no-store", ...headers } });
+/** An answer before it is a Response: it can be handed from object to Worker, and gets all its headers at once. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | null;
 }
 
+export const jsonAnswer = (status: number, body: unknown, headers: Record<string, string> = {}): Answer => ({
+  status, headers: { "content-type": "application/json", "cache-control": "no-store", ...headers }, body: JSON.stringify(body),
+});
+
+export const responseOf = ({ status, headers, body }: Answer): Response => new Response(body, { status, headers });
+
+export const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response => responseOf(jsonAnswer(status, body, headers));
+
 /** The answer to anything thrown. What is not ours says nothing of its inside. */
-export function errorResponse(thrown: unknown): Response {
+export function errorAnswer(thrown: unknown): Answer {
   if (thrown instanceof HttpError) {
-    return json(thrown.status, { error: { code: thrown.code, message: thrown.message, ...thrown.details } }, { ...thrown.headers, [ERROR_HEADER]: thrown.code });
+    return jsonAnswer(thrown.status, { error: { code: thrown.code, message: thrown.message, ...thrown.details } }, { ...thrown.headers, [ERROR_HEADER]: thrown.code });
   }
   if (thrown instanceof TidemarkError) {
     const status = STATUS[thrown.code] ?? (thrown.kind === "reopen" ? 503 : 500);
     const { code, message, details } = thrown.toWire();
     const retry: Record<string, string> = status === 429 || status === 503 ? { "retry-after": "1" } : {};
-    return json(status, { error: { code, message, kind: thrown.kind, details } }, { ...retry, [ERROR_HEADER]: code });
+    return jsonAnswer(status, { error: { code, message, kind: thrown.kind, details } }, { ...retry, [ERROR_HEADER]: code });
   }
   console.error(JSON.stringify({ event: "error", message: String((thrown as Error | undefined)?.stack ?? thrown) }));
-  return json(500, { error: { code: "INTERNAL", message: "internal error" } }, { [ERROR_HEADER]: "INTERNAL" });
+  return jsonAnswer(500, { error: { code: "INTERNAL", message: "internal error" } }, { [ERROR_HEADER]: "INTERNAL" });
 }
+
+export const errorResponse = (thrown: unknown): Response => responseOf(errorAnswer(thrown));
 
 /** The same for a socket's error frame. */
 export function wireErrorOf(thrown: unknown): { readonly code: HttpCode; readonly message: string; readonly details: object } {
@@ -107,7 +120,8 @@ export function preflight(): Response {
 }
 
 /** The same answer with the headers that every answer carries. An upgraded socket is left alone. */
-export function dressed(response: Response): Response {
+export function dressed(response: Response | Answer): Response {
+  if (!(response instanceof Response)) return responseOf({ ...response, headers: { ...response.headers, ...ALWAYS } });
   if (response.status === 101) return response;
   const headers = new Headers(response.headers);
   for (const [name, value] of Object.entries(ALWAYS)) headers.set(name, value);

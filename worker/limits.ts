@@ -45,10 +45,15 @@ export class TokenBucket {
 const HEADER_BYTES_MAX = 32 * 1024;
 const URL_BYTES_MAX = 16 * 1024;
 
-/** What is refused before anything is looked at. */
-export function checkSizes(request: Request): void {
+/** What is refused before anything is looked at. Gives the headers that it has seen, names in lower case. */
+export function checkSizes(request: Request): Record<string, string> {
   if (request.url.length > URL_BYTES_MAX) throw new HttpError(414, "TOO_LARGE", `a URL has at most ${URL_BYTES_MAX} bytes`);
   let bytes = 0;
-  for (const [name, value] of request.headers) bytes += name.length + value.length;
+  const seen: Record<string, string> = {};
+  for (const [name, value] of request.headers) {
+    bytes += name.length + value.length;
+    seen[name] = value;
+  }
   if (bytes > HEADER_BYTES_MAX) throw new HttpError(431, "TOO_LARGE", `a request's headers have at most ${HEADER_BYTES_MAX} bytes`);
+  return seen;
 }

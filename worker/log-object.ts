@@ -3,6 +3,7 @@
  * Stream, and its outcome an answer. Nothing is held in memory that the tables don't give back: an object may be evicted,
  * reset or moved between any two events.
  *
+ *   append      a small POST, by a call of the router (append.ts)
  *   fetch       PUT GET HEAD POST DELETE of the stream, and the upgrade of a watcher
  *   watchers    hibernating sockets from the worker; each gets the log's new end after a commit, behind the output gate
  *   sockets     of the WebSocket dialect: log-sockets.ts
@@ -15,12 +16,13 @@ import type { Kernel } from "../src/kernel/types.ts";
 import { Alarms } from "./alarms.ts";
 import { Archive } from "./archive.ts";
 import { type Bucket, bucketSource } from "./archiver.ts";
-import { appendBatches, readBatches, BATCHES_TYPE } from "./batches.ts";
+import { type AppendCall, appendAsked, appendTo } from "./append.ts";
+import { readBatches, BATCHES_TYPE } from "./batches.ts";
 import type { Sql, SqlRow } from "./chunk-tables.ts";
 import { Compaction, compactionOf } from "./compaction.ts";
 import { type Env, METRICS_HEADER, objectName, LONG_HEADER, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
-import { emit, type EventFields, traceOf } from "./events.ts";
-import { badRequest, errorResponse, HttpError, json } from "./http.ts";
+import { emit, type EventFields } from "./events.ts";
+import { type Answer, badRequest, errorAnswer, errorResponse, HttpError, json, responseOf } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { TokenBucket } from "./limits.ts";
 import { type ForkAnswer, offerFork, type Peer } from "./forks.ts";
@@ -28,7 +30,7 @@ import { describe, existing, forkOffset, notice, readAnswer, readBody, refusal }
 import { longRead } from "./long-read.ts";
 import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./log-sockets.ts";
 import { Counters, prometheus } from "./metrics.ts";
-import { contentTypeOf, forkOf, formatOffset, H, isClosing, lifetimeOf, mediaType, methodNotAllowed, producerOf, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
+import { contentTypeOf, forkOf, isClosing, lifetimeOf, mediaType, methodNotAllowed, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
 import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
 import { subscriptionsOf } from "./subscription-object.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
@@ -45,7 +47,7 @@ const WATCHERS_MAX = 10_000;
 const RETENTION_RETRY_MS = 600_000;
 const RELEASE_RETRY_MS = 10_000;
 
-export class LogObject extends DurableObject<Env> implements Peer {
+export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   #stream: Promise<Stream | undefined> | undefined;
   /** The stream that the tables hold now; whoever awaited anything compares before it ends one. */
   #current: Stream | undefined;
@@ -271,30 +273,23 @@ export class LogObject extends DurableObject<Env> implements Peer {
     return new Response(null, { status: 201, headers: { location: request.url, "content-type": config.contentType, ...describe(stream) } });
   }
 
+  /** Too large to be handed over by a call. */
   async #append(request: Request): Promise<Response> {
-    const { headers } = request;
-    const contentType = contentTypeOf(headers);
-    const producer = producerOf(headers);
-    const closing = isClosing(headers);
-    const expected = headers.get(H.expectedOffset);
-    const ifEnd = expected === null ? undefined : forkOffset(expected);
+    const asked = appendAsked(request.headers);
     const body = await readBody(request);
-    const stream = await this.#visible();
-    if (contentType !== undefined && mediaType(contentType) === BATCHES_TYPE) {
-      const answer = await appendBatches(stream, await edgeKernel(), body, ifEnd);
-      this.#counters.append(body.length, false);
-      return answer;
+    return responseOf(await appendTo(await this.#visible(), asked, body, this.#counters));
+  }
+
+  async append(tenant: string, passed: Readonly<Record<string, string>>, body: Uint8Array): Promise<Answer> {
+    this.#tenant = tenant;
+    try {
+      this.#begin();
+      const asked = appendAsked({ get: (name) => passed[name.toLowerCase()] ?? null });
+      return await appendTo(await this.#visible(), asked, body, this.#counters);
+    } catch (thrown) {
+      this.#counters.rejections++;
+      return errorAnswer(thrown);
     }
-    const seq = headers.get(H.seq) ?? undefined;
-    const outcome = await stream.append({ body, contentType, closing, producer, seq, ifEnd, trace: traceOf(headers) });
-    this.#counters.append(body.length, outcome.duplicate);
-    const answer: Record<string, string> = { [H.next]: formatOffset(outcome.nextOffset) };
-    if (outcome.closed) answer[H.closed] = "true";
-    if (outcome.producer) {
-      answer[H.producerEpoch] = String(outcome.producer.epoch);
-      answer[H.producerSeq] = String(outcome.producer.seq);
-    }
-    return new Response(null, { status: outcome.producer && !outcome.duplicate && body.length > 0 ? 200 : 204, headers: answer });
   }
 
   async #read(request: Request): Promise<Response> {

@@ -51,6 +51,11 @@ export function parseInteger(text: string, what: string): number {
   return value;
 }
 
+/** Headers, or a few of them: names in any case. */
+export interface HeadersOf {
+  get(name: string): string | null;
+}
+
 const RFC3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/i;
 
 export interface Lifetime {
@@ -58,7 +63,7 @@ export interface Lifetime {
   readonly expiresAt: string | undefined;
 }
 
-export function lifetimeOf(headers: Headers): Lifetime {
+export function lifetimeOf(headers: HeadersOf): Lifetime {
   const ttl = headers.get(H.ttl);
   const expiresAt = headers.get(H.expiresAt);
   if (ttl !== null && expiresAt !== null) throw badRequest("Stream-TTL and Stream-Expires-At exclude each other");
@@ -73,7 +78,7 @@ export interface ForkOf {
 }
 
 /** Where a PUT forks from, undefined for a stream of its own. `prefix` is the URL path before stream paths. */
-export function forkOf(headers: Headers, prefix: string): ForkOf | undefined {
+export function forkOf(headers: HeadersOf, prefix: string): ForkOf | undefined {
   const from = headers.get(H.forkedFrom);
   const offset = headers.get(H.forkOffset) ?? undefined;
   const sub = headers.get(H.forkSubOffset);
@@ -85,6 +90,26 @@ export function forkOf(headers: Headers, prefix: string): ForkOf | undefined {
   if (subOffset > 0 && offset === undefined) throw badRequest("Stream-Fork-Sub-Offset needs Stream-Fork-Offset");
   if (!from.startsWith(prefix)) throw badRequest("Stream-Forked-From is not on this server");
   return { path: decodePath(from.slice(prefix.length)), offset, subOffset };
+}
+
+/** Parts of a URL that are looked at for every request. Parsing costs more than routing, and most requests are for a few places. */
+export interface Place {
+  readonly hostname: string;
+  readonly pathname: string;
+}
+const places = new Map<string, Place>();
+const PLACES_MAX = 1_000;
+const PLACE_CHARS_MAX = 512;
+
+export function placeOf(url: string): Place {
+  const known = places.get(url);
+  if (known) return known;
+  const { hostname, pathname } = new URL(url);
+  // With a query hardly any comes twice.
+  if (url.length > PLACE_CHARS_MAX || url.includes("?")) return { hostname, pathname };
+  if (places.size >= PLACES_MAX) places.clear();
+  places.set(url, { hostname, pathname });
+  return { hostname, pathname };
 }
 
 export function decodePath(path: string): string {
@@ -105,7 +130,7 @@ export interface Producer {
 }
 
 /** All three headers or none. */
-export function producerOf(headers: Headers): Producer | undefined {
+export function producerOf(headers: HeadersOf): Producer | undefined {
   const id = headers.get(H.producerId);
   const epoch = headers.get(H.producerEpoch);
   const seq = headers.get(H.producerSeq);
@@ -115,12 +140,12 @@ export function producerOf(headers: Headers): Producer | undefined {
   return { id, epoch: parseInteger(epoch, H.producerEpoch), seq: parseInteger(seq, H.producerSeq) };
 }
 
-export const isClosing = (headers: Headers): boolean => headers.get(H.closed)?.toLowerCase() === "true";
+export const isClosing = (headers: HeadersOf): boolean => headers.get(H.closed)?.toLowerCase() === "true";
 
 /** Type and subtype alone: parameters and case make no other stream. */
 export const mediaType = (contentType: string): string => contentType.split(";")[0]!.trim().toLowerCase();
 
-export function contentTypeOf(headers: Headers): string | undefined {
+export function contentTypeOf(headers: HeadersOf): string | undefined {
   const value = headers.get("content-type")?.trim();
   if (value === undefined || value === "") return undefined;
   if (!/^[\w.+-]+\/[\w.+-]+\s*(;.*)?$/.test(value) || value.length > 256) throw badRequest("not a content type");

@@ -2,15 +2,17 @@
  * The way in: `/v1/stream/<path>`. Who asks and for what is settled here, before any object is woken: an object that is
  * asked is billed, even to say no. Answers get the headers that all share.
  */
-import type { DurableObjectId } from "@cloudflare/workers-types";
+import type { DurableObjectId, DurableObjectStub } from "@cloudflare/workers-types";
 import { TidemarkError } from "../src/errors.ts";
+import { type AppendCall, CALL_BYTES_MAX } from "./append.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, LONG_HEADER, METRICS_HEADER, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
 import { type Asked, told } from "./events.ts";
-import { badRequest, BODY_BYTES_MAX, dressed, errorResponse, HttpError, preflight } from "./http.ts";
+import { type Answer, badRequest, BODY_BYTES_MAX, dressed, errorAnswer, HttpError, preflight } from "./http.ts";
 import { checkRate, checkSizes } from "./limits.ts";
 import { longPoll, sse } from "./live.ts";
-import { decodePath, forkOf, methodNotAllowed, readRequestOf, SEGMENT_PREFIX, STREAM_PREFIX } from "./protocol.ts";
+import { readBody } from "./log-answers.ts";
+import { decodePath, forkOf, methodNotAllowed, placeOf, readRequestOf, SEGMENT_PREFIX, STREAM_PREFIX } from "./protocol.ts";
 import { type Background, readThrough, segmentResponse } from "./segments.ts";
 import { type AskOf, upgrade } from "./socket.ts";
 import { jwksResponse, subscriptionsOf } from "./subscription-object.ts";
@@ -21,8 +23,8 @@ const METRICS_PREFIX = "/v1/metrics/";
 const SOCKET_PATH = "/v1/socket";
 const ACTIONS: Readonly<Record<string, Action>> = { GET: "read", HEAD: "read", POST: "write", PUT: "write", DELETE: "admin" };
 /** The only headers of a client that reach an object: none of them can speak for the router. */
-const PASSED = `accept content-type content-length if-none-match stream-ttl stream-expires-at stream-closed stream-seq producer-id producer-epoch
-  producer-seq stream-forked-from stream-fork-offset stream-fork-sub-offset stream-expected-offset traceparent
+const OF_APPENDS = "content-type stream-closed stream-seq producer-id producer-epoch producer-seq stream-expected-offset traceparent".split(" ");
+const PASSED = `${OF_APPENDS.join(" ")} accept content-length if-none-match stream-ttl stream-expires-at stream-forked-from stream-fork-offset stream-fork-sub-offset
   tidemark-retention-bytes tidemark-retention-records tidemark-retention-seconds
   tidemark-compaction tidemark-compaction-lag-seconds tidemark-compaction-tombstone-seconds`.split(/\s+/);
 const INTERNAL = /^x-tidemark-/i;
@@ -33,56 +35,59 @@ export async function handle(request: Request, env: Env, background?: Background
   const asked: Asked = {};
   let response: Response;
   try {
-    checkSizes(request);
-    response = dressed(await route(request, env, asked, background));
+    const seen = checkSizes(request);
+    response = dressed(await route(request, env, seen, asked, background));
   } catch (thrown) {
-    response = dressed(errorResponse(thrown));
+    response = dressed(errorAnswer(thrown));
   }
   told(env, request, response, asked, started);
   return response;
 }
 
-async function route(request: Request, env: Env, asked: Asked, background: Background | undefined): Promise<Response> {
-  const url = new URL(request.url);
-  const isUpgrade = request.method === "GET" && request.headers.get("upgrade")?.toLowerCase() === "websocket";
-  if (url.pathname === SOCKET_PATH) {
+type Seen = Readonly<Record<string, string>>;
+
+async function route(request: Request, env: Env, seen: Seen, asked: Asked, background: Background | undefined): Promise<Response | Answer> {
+  const { pathname } = placeOf(request.url);
+  const isUpgrade = request.method === "GET" && seen["upgrade"]?.toLowerCase() === "websocket";
+  if (pathname === SOCKET_PATH) {
     if (!isUpgrade) throw new HttpError(426, "BAD_REQUEST", "a WebSocket is opened here", { upgrade: "websocket" });
-    return upgrade(env, askOf(env, url), await callerOf(request, env), undefined);
+    return upgrade(env, askOf(env, new URL(request.url)), await callerOf(request, env), undefined);
   }
-  if (url.pathname.startsWith(SEGMENT_PREFIX) && isReading(request)) {
-    const rest = decodePath(url.pathname.slice(SEGMENT_PREFIX.length));
+  if (pathname.startsWith(SEGMENT_PREFIX) && isReading(request)) {
+    const rest = decodePath(pathname.slice(SEGMENT_PREFIX.length));
     const caller = await callerOf(request, env);
     caller.require("read", rest.slice(0, Math.max(0, rest.lastIndexOf("/"))));
     Object.assign(asked, { tenant: caller.tenant, path: rest, source: "segment" });
     return shared(caller, await segmentResponse(request, env, caller.tenant, rest, background));
   }
-  if (url.pathname.startsWith(METRICS_PREFIX) && isReading(request)) return metrics(request, env, asked, url);
-  if (!url.pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "streams are under /v1/stream/");
+  if (pathname.startsWith(METRICS_PREFIX) && isReading(request)) return metrics(request, env, asked, pathname);
+  if (!pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "streams are under /v1/stream/");
   const action = ACTIONS[request.method];
   if (action === undefined) throw methodNotAllowed();
-  const path = pathOf(url, STREAM_PREFIX);
+  const path = pathOf(pathname, STREAM_PREFIX);
   asked.path = path;
-  if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, path);
+  if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, seen, path);
   const caller = await callerOf(request, env);
   asked.tenant = caller.tenant;
   // Who may only write appends by a socket, too; each frame is looked at.
-  if (isUpgrade) return upgrade(env, askOf(env, url), caller, path);
+  if (isUpgrade) return upgrade(env, askOf(env, new URL(request.url)), caller, path);
   caller.require(action, path);
-  checkBody(request);
-  await checkRate(env, caller.tenant, path);
+  checkBody(seen);
+  if (env.RATE_LIMIT) await checkRate(env, caller.tenant, path);
   // What a fork inherits is read.
   const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
   if (fork) caller.require("read", fork.path);
-  return shared(caller, await answer(request, env, url, caller.tenant, path, asked, background));
+  if (request.method === "POST" && Number(seen["content-length"] ?? Infinity) <= CALL_BYTES_MAX) return appendByCall(request, env, seen, caller.tenant, path);
+  return shared(caller, await answer(request, env, caller.tenant, path, asked, background));
 }
 
 /** Numbers of one stream, for its admin. */
-async function metrics(request: Request, env: Env, asked: Asked, url: URL): Promise<Response> {
-  const path = pathOf(url, METRICS_PREFIX);
+async function metrics(request: Request, env: Env, asked: Asked, pathname: string): Promise<Response> {
+  const path = pathOf(pathname, METRICS_PREFIX);
   const { tenant, require } = await callerOf(request, env);
   Object.assign(asked, { tenant, path, source: "metrics" });
   require("admin", path);
-  return forward(url, request, env, tenant, path, { [METRICS_HEADER]: "1" });
+  return forward(new URL(request.url), request, env, tenant, path, { [METRICS_HEADER]: "1" });
 }
 
 /** For the worker's own questions to the objects of a tenant. */
@@ -94,7 +99,8 @@ const askOf = (env: Env, url: URL): AskOf => (tenant, path) => {
   };
 };
 
-async function answer(request: Request, env: Env, url: URL, tenant: string, path: string, asked: Asked, background: Background | undefined): Promise<Response> {
+async function answer(request: Request, env: Env, tenant: string, path: string, asked: Asked, background: Background | undefined): Promise<Response> {
+  const url = new URL(request.url);
   url.searchParams.delete("token");
   const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
   const ask = (own: Record<string, string>) => forward(url, request, env, tenant, path, { ...own, [LONG_HEADER]: "1" });
@@ -117,17 +123,17 @@ function shared(caller: Caller, response: Response): Response {
 }
 
 /** What can be refused before the body is sent on. */
-function checkBody(request: Request): void {
-  if (Number(request.headers.get("content-length") ?? 0) > BODY_BYTES_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+function checkBody(seen: Seen): void {
+  if (Number(seen["content-length"] ?? 0) > BODY_BYTES_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
   // A packed body could be anything's size; records may be packed inside a batch, where the bound is checked.
-  const encoding = request.headers.get("content-encoding") ?? "identity";
+  const encoding = seen["content-encoding"] ?? "identity";
   if (encoding.toLowerCase() !== "identity") throw new HttpError(415, "UNSUPPORTED_MEDIA_TYPE", "a body comes without Content-Encoding");
 }
 
 /** The reserved prefix: subscriptions, and the key that signs their webhooks. */
-async function control(request: Request, env: Env, path: string): Promise<Response> {
+async function control(request: Request, env: Env, seen: Seen, path: string): Promise<Response> {
   if (path === "__ds/jwks.json" && request.method === "GET") return jwksResponse(env);
-  checkBody(request);
+  checkBody(seen);
   const bearer = request.headers.get("authorization")?.replace(/^Bearer /i, "");
   // Whoever answers a wake has the wake's own token, and the tenant is in it; the object checks the rest.
   const isWakes = request.method === "POST" && /\/(callback|ack|release)$/.test(path) && bearer !== undefined;
@@ -153,9 +159,11 @@ function tenantOfToken(token: string): string {
   }
 }
 
-function pathOf(url: URL, prefix: string): string {
-  const path = decodePath(url.pathname.slice(prefix.length));
-  if (path === "" || new TextEncoder().encode(path).length > PATH_BYTES_MAX) throw badRequest(`a path has 1 to ${PATH_BYTES_MAX} bytes`);
+function pathOf(pathname: string, prefix: string): string {
+  const path = decodePath(pathname.slice(prefix.length));
+  // Three bytes a character at most.
+  const isTooLong = path.length * 3 > PATH_BYTES_MAX && new TextEncoder().encode(path).length > PATH_BYTES_MAX;
+  if (path === "" || isTooLong) throw badRequest(`a path has 1 to ${PATH_BYTES_MAX} bytes`);
   if (/[\0-\x1f\x7f]/.test(path)) throw badRequest("a path has no control characters");
   return path;
 }
@@ -171,11 +179,29 @@ async function forward(url: URL, request: Request, env: Env, tenant: string, pat
   try {
     return await send(env, tenant, path, target);
   } catch (thrown) {
-    const { overloaded } = thrown as { overloaded?: boolean };
-    if (overloaded) throw new TidemarkError("BACKPRESSURE", "the stream's object has too much to do");
     // The object was reset, moved or replaced: a new stub finds it again, and a read may simply ask once more.
-    if (isReading(request)) return send(env, tenant, path, target).catch(() => Promise.reject(new TidemarkError("CLOSED", "the stream's object is away for a moment")));
-    throw new TidemarkError("OUTCOME_UNKNOWN", "the stream's object was reset; repeat it with the same producer and sequence");
+    if (isReading(request) && !isOverload(thrown)) return send(env, tenant, path, target).catch(() => Promise.reject(new TidemarkError("CLOSED", "the stream's object is away for a moment")));
+    throw lost(thrown);
+  }
+}
+
+const isOverload = (thrown: unknown): boolean => (thrown as { overloaded?: boolean }).overloaded === true;
+
+/** The object has not answered a change. */
+function lost(thrown: unknown): TidemarkError {
+  if (isOverload(thrown)) return new TidemarkError("BACKPRESSURE", "the stream's object has too much to do");
+  return new TidemarkError("OUTCOME_UNKNOWN", "the stream's object was reset; repeat it with the same producer and sequence");
+}
+
+/** A small append is read here and handed over whole (append.ts). */
+async function appendByCall(request: Request, env: Env, seen: Seen, tenant: string, path: string): Promise<Answer> {
+  const passed: Record<string, string> = {};
+  for (const name of OF_APPENDS) if (seen[name] !== undefined) passed[name] = seen[name];
+  const body = await readBody(request);
+  try {
+    return await (stubOf(env, tenant, path) as unknown as AppendCall).append(tenant, passed, body);
+  } catch (thrown) {
+    throw lost(thrown);
   }
 }
 
@@ -194,8 +220,9 @@ function idOf(env: Env, name: string): DurableObjectId {
 
 const isReading = ({ method }: Request): boolean => method === "GET" || method === "HEAD";
 
+/** A stub whose object was reset is broken for good, so each request takes a new one. */
+const stubOf = (env: Env, tenant: string, path: string): DurableObjectStub => env.LOGS.get(idOf(env, objectName(tenant, path)));
+
 function send(env: Env, tenant: string, path: string, request: Request): Promise<Response> {
-  // A stub whose object was reset is broken for good, so each request takes a new one.
-  const stub = env.LOGS.get(idOf(env, objectName(tenant, path)));
-  return stub.fetch(request as never) as unknown as Promise<Response>;
+  return stubOf(env, tenant, path).fetch(request as never) as unknown as Promise<Response>;
 }

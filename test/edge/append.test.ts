@@ -1,0 +1,113 @@
+/**
+ * The two ways of an append into its object (worker/append.ts): handed over by a call, or as a request with a stream. Whoever sends it
+ * must not see which: the same requests go both ways, to a stream each, and answers and records are compared.
+ */
+import { env, SELF } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import { BatchBuilder } from "../../src/record/batch-builder.ts";
+import { CALL_BYTES_MAX } from "../../worker/append.ts";
+import type { Env } from "../../worker/env.ts";
+import { edgeKernel } from "../../worker/kernel.ts";
+import { handle } from "../../worker/router.ts";
+
+const kernel = await edgeKernel();
+const base = env as unknown as Env;
+const TEXT = { "content-type": "text/plain" };
+const BATCHES = { "content-type": "application/vnd.tidemark.batches" };
+const producing = (epoch: number, seq: number) => ({ ...TEXT, "producer-id": "p", "producer-epoch": String(epoch), "producer-seq": String(seq) });
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+function batch(value: string): Uint8Array {
+  const builder = new BatchBuilder(kernel);
+  builder.tryAppend({ key: null, value: bytes(value), timestamp: 1_000 });
+  return builder.build({ producerId: 7, producerEpoch: 0, baseSequence: 0 });
+}
+
+/** In their order: what is taken, what is refused, a repeat, the end. */
+const REQUESTS: readonly (readonly [headers: Record<string, string>, body: Uint8Array, status: number])[] = [
+  [TEXT, bytes("one"), 204],
+  [{}, bytes("x"), 400],
+  [{ "content-type": "no type" }, bytes("x"), 400],
+  [{ "content-type": "image/png" }, bytes("x"), 409],
+  [TEXT, bytes(""), 400],
+  [producing(0, 0), bytes("two"), 200],
+  [producing(0, 0), bytes("two"), 204],
+  [producing(0, 5), bytes("x"), 409],
+  [{ ...TEXT, "producer-id": "p" }, bytes("x"), 400],
+  [{ ...TEXT, "stream-seq": "b" }, bytes("three"), 204],
+  [{ ...TEXT, "stream-seq": "a" }, bytes("x"), 409],
+  [{ ...TEXT, "stream-expected-offset": "0000000000000001_0000000000000000" }, bytes("x"), 409],
+  [{ ...TEXT, "stream-expected-offset": "nonsense" }, bytes("x"), 400],
+  [{ ...TEXT, traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }, bytes("four"), 204],
+  [BATCHES, batch("five"), 200],
+  [BATCHES, batch("five"), 200],
+  [BATCHES, bytes("no batch"), 400],
+  [BATCHES, bytes(""), 400],
+  [{ ...TEXT, "content-encoding": "gzip" }, bytes("x"), 415],
+  [{ ...TEXT, "x-tidemark-path": "elsewhere", "x-tidemark-tenant": "other" }, bytes("six"), 204],
+  [{ ...TEXT, "stream-closed": "true" }, bytes("end"), 204],
+  [TEXT, bytes("x"), 409],
+];
+
+type Way = "call" | "fetch";
+
+/** How often the router called, how often it fetched. */
+const counts = { call: 0, fetch: 0 };
+const counting: Env = {
+  ...base,
+  TIDEMARK_OPEN_ACCESS: "loopback",
+  LOGS: {
+    idFromName: (name: string) => base.LOGS.idFromName(name),
+    get: (id: never) => {
+      const stub = base.LOGS.get(id) as unknown as { append(...args: unknown[]): unknown; fetch(request: unknown): unknown };
+      return {
+        append: (...args: unknown[]) => (counts.call++, stub.append(...args)),
+        fetch: (request: unknown) => (counts.fetch++, stub.fetch(request)),
+      };
+    },
+  } as never,
+};
+
+function post(way: Way, path: string, headers: Record<string, string>, body: Uint8Array): Promise<Response> {
+  const length: Record<string, string> = way === "call" ? { "content-length": String(body.length) } : {};
+  const stream = new Response(body.length === 0 ? null : (body as BodyInit)).body;
+  const request = { method: "POST", headers: { ...headers, ...length }, body: way === "call" ? (body as BodyInit) : stream };
+  return handle(new Request(`http://localhost/v1/stream/${path}`, request), counting);
+}
+
+describe("an append by a call and by a fetch", () => {
+  it("is answered alike, status, headers and body, and leaves the same records", async () => {
+    const answers: Record<Way, unknown[]> = { call: [], fetch: [] };
+    const texts: string[] = [];
+    for (const way of ["call", "fetch"] as const) {
+      const path = `ways/${way}`;
+      await SELF.fetch(`http://localhost/v1/stream/${path}`, { method: "PUT", headers: TEXT });
+      const before = { ...counts };
+      for (const [headers, body, status] of REQUESTS) {
+        const response = await post(way, path, headers, body);
+        expect([response.status, new TextDecoder().decode(body)]).toEqual([status, new TextDecoder().decode(body)]);
+        answers[way].push([response.status, [...response.headers].filter(([name]) => name !== "content-length"), await response.text()]);
+      }
+      const other = way === "call" ? "fetch" : "call";
+      // All but those that the router refuses by itself.
+      expect([counts[way] - before[way], counts[other] - before[other]]).toEqual([REQUESTS.length - 1, 0]);
+      texts.push(await (await SELF.fetch(`http://localhost/v1/stream/${path}?offset=-1`)).text());
+    }
+    expect(answers.call).toEqual(answers.fetch);
+    expect(texts).toEqual(["onetwothreefourfivesixend", "onetwothreefourfivesixend"]);
+  });
+
+  it("a body above the bound goes by fetch, and one at the bound by a call", async () => {
+    const path = "ways/large";
+    await SELF.fetch(`http://localhost/v1/stream/${path}`, { method: "PUT", headers: TEXT });
+    for (const [size, way] of [[CALL_BYTES_MAX, "call"], [CALL_BYTES_MAX + 1, "fetch"]] as const) {
+      const before = { ...counts };
+      expect((await post("call", path, TEXT, new Uint8Array(size).fill(97))).status).toBe(204);
+      expect(counts[way]).toBe(before[way] + 1);
+    }
+  });
+
+  it("without a stream it is 404 by either", async () => {
+    for (const way of ["call", "fetch"] as const) expect((await post(way, "ways/none", TEXT, bytes("x"))).status).toBe(404);
+  });
+});
