@@ -87,12 +87,13 @@ export function wireErrorOf(thrown: unknown): { readonly code: HttpCode; readonl
   return { code: "INTERNAL", message: "internal error", details: {} };
 }
 
+const SETTINGS = `Tidemark-Retention-Bytes, Tidemark-Retention-Records, Tidemark-Retention-Seconds, Tidemark-Compaction, Tidemark-Compaction-Lag-Seconds,
+  Tidemark-Compaction-Tombstone-Seconds`;
 const EXPOSED = `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag, Location,
   Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding, Retry-After, Link,
-  Content-Range, Accept-Ranges, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset`.replace(/\s+/g, " ");
+  Content-Range, Accept-Ranges, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, ${SETTINGS}`.replace(/\s+/g, " ");
 const ALLOWED = `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,
-  Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Expected-Offset, traceparent, tracestate, Tidemark-Retention-Bytes, Tidemark-Retention-Records, Tidemark-Retention-Seconds,
-  Tidemark-Compaction, Tidemark-Compaction-Lag-Seconds, Tidemark-Compaction-Tombstone-Seconds`.replace(/\s+/g, " ");
+  Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Expected-Offset, traceparent, tracestate, ${SETTINGS}`.replace(/\s+/g, " ");
 
 /** Constant, so that a shared cache may keep an answer for everybody. */
 const ALWAYS = {

@@ -172,7 +172,7 @@ describe("headers", () => {
     const response = await ask("OPTIONS", "/v1/stream/a", { headers: { origin: "https://app.example", "access-control-request-method": "POST" } });
     expect([response.status, response.headers.get("access-control-allow-origin"), response.headers.get("access-control-max-age")]).toEqual([204, "*", "86400"]);
     const allowed = response.headers.get("access-control-allow-headers")!.toLowerCase();
-    for (const name of ["authorization", "content-type", "range", "if-none-match", "producer-id", "producer-epoch", "producer-seq", "stream-seq", "stream-expected-offset", "traceparent"]) expect(allowed).toContain(name);
+    for (const name of ["authorization", "content-type", "range", "if-none-match", "producer-id", "producer-epoch", "producer-seq", "stream-seq", "stream-expected-offset", "traceparent", "tidemark-retention-seconds", "tidemark-compaction"]) expect(allowed).toContain(name);
     for (const method of ["GET", "POST", "PUT", "DELETE", "HEAD"]) expect(response.headers.get("access-control-allow-methods")).toContain(method);
   });
 
@@ -182,7 +182,7 @@ describe("headers", () => {
       expect(response.headers.get("content-security-policy")).toBe("default-src 'none'; frame-ancestors 'none'; sandbox");
       expect(response.headers.get("x-content-type-options")).toBe("nosniff");
       expect(response.headers.get("access-control-allow-origin")).toBe("*");
-      expect(response.headers.get("access-control-expose-headers")).toContain("Stream-Next-Offset");
+      for (const name of ["Stream-Next-Offset", "Tidemark-Start-Offset", "Tidemark-Compaction"]) expect(response.headers.get("access-control-expose-headers")).toContain(name);
       expect(response.headers.get("access-control-allow-credentials")).toBeNull();
       if (response.status >= 400) expect(response.headers.get("tidemark-error")).toBe((await codeOf(response))[1]);
     }
