@@ -25,6 +25,8 @@ const SEGMENT_BITS_MIN = 16;
 const SEGMENT_BITS_MAX = 26;
 /** persist() may wait for a prompt that nobody answers. */
 const PERSIST_WAIT_MS = 3_000;
+/** A leader that does not answer for so long hangs; with the next one's opening behind it, appends go on within three seconds. */
+const LEADER_TIMEOUT_MS = 2_500;
 /** Less than a lease and what a call may take anyway. */
 const LEADER_TIMEOUT_MS_MIN = 1_500;
 /** Its script is loaded already: this is for a very busy machine. */
@@ -33,7 +35,7 @@ const NAME = /^[A-Za-z0-9._-]{1,100}$/;
 
 /** Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT. */
 export async function openTide(name: string, options: Omit<OpenOptions, "kernel"> & { readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response> }): Promise<Tide> {
-  const { segmentBytes = SEGMENT_BYTES, leaderTimeoutMs = LEADER_TIMEOUT_MS_MIN, signal } = options;
+  const { segmentBytes = SEGMENT_BYTES, leaderTimeoutMs = LEADER_TIMEOUT_MS, signal } = options;
   if (!NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a name is 1 to 100 of A-Z a-z 0-9 . _ -", { name });
   const bits = Math.log2(segmentBytes);
   if (!(bits >= SEGMENT_BITS_MIN && bits <= SEGMENT_BITS_MAX && bits % 1 === 0)) {
@@ -42,7 +44,7 @@ export async function openTide(name: string, options: Omit<OpenOptions, "kernel"
   if (!(leaderTimeoutMs >= LEADER_TIMEOUT_MS_MIN)) throw new TidemarkError("INVALID_ARGUMENT", "leaderTimeoutMs is too low", { leaderTimeoutMs, LEADER_TIMEOUT_MS_MIN });
   signal?.throwIfAborted();
   // Compiled while the worker starts.
-  const tide = new BrowserTide(name, { ...options, segmentBytes, kernel: compileKernel(options.kernel).catch(loadFailed("kernel.wasm")) });
+  const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: compileKernel(options.kernel).catch(loadFailed("kernel.wasm")) });
   const loaded = tide.loadKernel();
   loaded.catch(() => undefined);
   try {
@@ -90,7 +92,7 @@ export class BrowserTide implements Tide {
 
   constructor(
     readonly name: string,
-    readonly options: Omit<OpenOptions, "kernel"> & { readonly segmentBytes: number; readonly kernel: Promise<WebAssembly.Module> },
+    readonly options: Omit<OpenOptions, "kernel"> & { readonly segmentBytes: number; readonly leaderTimeoutMs: number; readonly kernel: Promise<WebAssembly.Module> },
   ) {
     this.makeWorker = options.worker ?? makeWorker;
     this.lock = `tidemark:${name}`;

@@ -25,6 +25,8 @@ export interface OpfsVolumeOptions {
   /** Some of the files are locked (takeover.ts). Default: where there are still copies of such. */
   readonly takeover?: boolean | undefined;
   readonly lifeLock?: string;
+  /** Its own, if it was looked up before. */
+  readonly directory?: DirectoryHandle;
   /** Handles open at once, at least 2. Default 200: Safari refuses the 253rd of a process. */
   readonly handlesMax?: number;
 }
@@ -62,8 +64,8 @@ export class OpfsVolume implements Volume {
 
   /** ALREADY_OPEN when another worker holds this volume; STORAGE_FAILED when the engine refuses. */
   static async open(options: OpfsVolumeOptions): Promise<Volume> {
-    let { takeover } = options;
-    const directory = await findDirectory(["tidemark", options.name], true);
+    let { takeover, directory } = options;
+    directory ??= await findDirectory(["tidemark", options.name], true);
     let slotCount = 0;
     for await (const name of directory.keys()) {
       const [, number] = /^slot-(\d{4,})$/.exec(name) ?? [];
@@ -181,7 +183,8 @@ export class OpfsVolume implements Volume {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#opening;
-    for (const { handle } of this.#open.values()) handle.close();
+    // Whoever waits for these files waits for those used last.
+    for (const { handle } of [...this.#open.values()].reverse()) handle.close();
     this.#open.clear();
   }
 

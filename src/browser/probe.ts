@@ -13,7 +13,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
-import { findDirectory } from "./opfs.ts";
+import { type DirectoryHandle, findDirectory } from "./opfs.ts";
 import { OpfsVolume } from "./opfs-volume.ts";
 import { databaseName, isNamed, leaveMark, markName } from "./platform.ts";
 
@@ -24,6 +24,8 @@ export interface VolumeChoice {
   /** A leader that hangs may keep files locked (takeover.ts). */
   readonly takeover?: boolean | undefined;
   readonly lifeLock?: string;
+  /** Of one that is there, and was found by another tab. */
+  readonly known?: { readonly engine: Engine; readonly durability: VolumeInfo["durability"]; readonly directory?: DirectoryHandle };
 }
 
 export interface Rejected {
@@ -33,6 +35,7 @@ export interface Rejected {
 
 export interface VolumeOptions {
   readonly name: string;
+  readonly directory?: DirectoryHandle;
   readonly slotBytes: number;
   readonly durability?: VolumeInfo["durability"];
   readonly takeover?: boolean | undefined;
@@ -61,7 +64,8 @@ export function noStorage(home: Engine | undefined, rejected: readonly Rejected[
 
 /** Opens the tide's volume. NO_STORAGE with the reasons; ALREADY_OPEN when another worker holds it. */
 export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
-  const { name, engine } = choice;
+  const { name, engine, known } = choice;
+  if (known) return { volume: await OPEN[known.engine]({ ...choice, ...known }), rejected: [] };
   const [names, found] = await Promise.all([databaseNames(), hasSlots(name).catch((thrown: Error) => thrown)]);
   const marked = names?.includes(markName(name, "opfs"));
   const inOpfs = found instanceof Error ? marked && !isNamed(found, "NotFoundError") : found;

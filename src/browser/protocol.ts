@@ -24,13 +24,27 @@
  */
 import type { WireError } from "../errors.ts";
 import type { Acks, Isolation, LogSettings } from "../log/types.ts";
+import type { Engine, VolumeInfo } from "../store/volume.ts";
 import type { TideEvent } from "./api.ts";
+import type { Parts } from "./parts.ts";
 
 export const PROTOCOL_VERSION = 1;
 /** Un-acked bytes that one page may have on their way: two commits of the largest queue. */
 export const CREDIT_BYTES = 32 * 1024 * 1024;
 /** Requests of one page under way: reads parked by followers, and appends. */
 export const REQUESTS_MAX = 4096;
+
+/** To a worker that is kept ready: what it may look up before it leads (spare.ts). */
+export interface StandBy {
+  /** Its HostOptions come here. */
+  readonly standBy: MessagePort;
+  readonly name: string;
+  /** As the leader found them. */
+  readonly engine: Engine;
+  readonly durability: VolumeInfo["durability"];
+  readonly kernel: WebAssembly.Module;
+  readonly parts: Parts;
+}
 
 export interface AppendRequest {
   readonly op: "append";

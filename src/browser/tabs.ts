@@ -25,26 +25,23 @@
 import { TidemarkError } from "../errors.ts";
 import { Broker } from "./broker.ts";
 import type { BrowserTide } from "./client.ts";
+import { byChannel, byPort, newPortName } from "./join.ts";
 import { sleep, takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
-
+import { Spare } from "./spare.ts";
 import { LEASE_MS } from "./takeover.ts";
 import { pause, watchCalls } from "./watch-calls.ts";
 
 export { openTaken } from "./takeover.ts";
-export { admit } from "./tabs-worker.ts";
+export { admit, standBy } from "./tabs-worker.ts";
 
 /** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
 const WORKER_END_MS = 1_000;
-/** A leader that does not answer for so long hangs; with the next one's opening behind it, appends go on within three seconds. */
-const LEADER_TIMEOUT_MS = 2_500;
 /** Who says so often that it is about to lead, and does not, never will. */
 const OPENINGS_MAX = 6;
 /** So often is another tab left to depose a leader; by then it hangs, too. */
 const DEPOSERS_MAX = 3;
-/** So many of those that wait for the lead keep a worker ready: its start is half of a fail-over, and its memory a few MiB. */
-const SPARE_WORKERS = 2;
 /** Who looks at another tab for a moment keeps the lead: each change costs all tabs some 50 ms. */
 const HIDDEN_MS = 1_000;
 /** What passes by itself (files still locked, no network for a part) is tried again so often by the tab that has the lead. */
@@ -67,7 +64,6 @@ interface Join {
 type Word = "hail" | "opening" | "away" | "here" | Announcement | Join;
 
 const isHidden = (): boolean => document.visibilityState === "hidden";
-const newPortName = (): string => `tidemark-port:${crypto.randomUUID()}`;
 
 export class Tabs {
   readonly #tide: BrowserTide;
@@ -75,6 +71,9 @@ export class Tabs {
   /** Of the newest term known. */
   #epoch = 0;
   #lifeLock: string | undefined;
+  /** Of the last leader's worker that is known to have ended. */
+  #goneLock: string | undefined;
+  #onGone: (() => void) | undefined;
   #joining: string | undefined;
   #queued: AbortController | undefined;
   /** From the lock's grant on. */
@@ -86,15 +85,16 @@ export class Tabs {
   /** The page is frozen, or kept for the way back: it must not be given the lead. */
   #asleep = false;
   #via: "worker" | "port" | "broadcast" = "worker";
-  readonly #makeWorker: () => Worker;
-  #spare: Worker | undefined;
+  readonly #spare: Spare;
   #starting: Worker | undefined;
   /** Workers that ended before they led. */
   #failures = 0;
   /** Calls that wait for a connection, or the end. */
   readonly #waiting: (() => void)[] = [];
   #expecting = false;
-  #heard = false;
+  /** Under way. */
+  #appends = (): number => 0;
+  #heardAt = 0;
   /** Heard since there was a leader. */
   #openings = 0;
   /** Tries to depose it that another tab was at. */
@@ -106,16 +106,12 @@ export class Tabs {
   constructor(tide: BrowserTide) {
     this.#tide = tide;
     this.#leading = tide.role === "leader";
-    this.#makeWorker = tide.makeWorker;
-    tide.makeWorker = () => {
-      this.#starting = this.#spare ?? this.#makeWorker();
-      this.#spare = undefined;
-      return this.#starting;
-    };
+    this.#spare = new Spare(tide);
+    tide.makeWorker = () => (this.#starting = this.#spare.take());
     this.#listen();
     const { signal } = this.#unlisten;
     document.addEventListener("visibilitychange", () => this.#seen(), { signal });
-    for (const type of ["freeze", "pagehide"]) addEventListener(type, (event) => (event as PageTransitionEvent).persisted !== false && this.#sleep(), { signal, capture: true });
+    for (const type of ["freeze", "pagehide"]) addEventListener(type, (event) => ((event as PageTransitionEvent).persisted === false ? this.#depart() : this.#sleep()), { signal, capture: true });
     for (const type of ["resume", "pageshow"]) addEventListener(type, () => this.#wake(), { signal, capture: true });
     void this.#announce();
     this.#seen();
@@ -197,8 +193,10 @@ export class Tabs {
     // Granted in the moment in which it was no longer wanted.
     if (this.#tide.ended || this.#asleep) return release();
     this.#leading = true;
-    this.#say("opening");
-    if (!(await this.#lastWorkerGone())) await this.#takeOver();
+    if (!(await this.#lastWorkerGone())) {
+      this.#say("opening");
+      await this.#takeOver();
+    }
     for (let tries = 1; ; tries++) {
       // Whoever waits for it hears of an error, as when its script does not load.
       const late = setTimeout(() => this.#starting?.onerror?.({ message: "it does not start" } as ErrorEvent), LEAD_MS);
@@ -206,7 +204,10 @@ export class Tabs {
         this.#via = "worker";
         // A term ends with its lock; a try that fails keeps it.
         let began = false;
-        await this.#tide.lead(() => began && release());
+        const lead = this.#tide.lead(() => began && release());
+        // The worker is at it by now: this wakes all other tabs.
+        this.#say("opening");
+        await lead;
         began = true;
         // Put to sleep while it began, or away for so long that another tab took over.
         if (this.#asleep || term.lost) this.#tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
@@ -233,40 +234,33 @@ export class Tabs {
     }
   }
 
-  /** Where this tab stands in the queue is told by who else waits; its own id by a lock that only it holds. */
-  async #keepSpare(life: string): Promise<void> {
-    const { held = [], pending = [] } = await navigator.locks.query();
-    const own = held.find(({ name }) => name === life)?.clientId;
-    const place = pending.filter(({ name }) => name === this.#tide.lock).findIndex(({ clientId }) => clientId === own);
-    if (place < 0 || place >= SPARE_WORKERS || this.#leading || this.#tide.ended) return;
-    this.#spare ??= this.#makeWorker();
-  }
-
   /** Its page may be gone a moment earlier, and then the lock is free while its last writes still run. False: it hangs. */
   async #lastWorkerGone(): Promise<boolean> {
-    if (!this.#lifeLock) return true;
+    if (!this.#lifeLock || this.#lifeLock === this.#goneLock) return true;
     const signal = AbortSignal.timeout(WORKER_END_MS);
-    return navigator.locks.request(this.#lifeLock, { mode: "shared", signal }, () => true).catch(() => false);
+    // The connection's own watch has been waiting for longer.
+    const told = new Promise<boolean>((resolve) => (this.#onGone = () => resolve(true)));
+    return Promise.race([told, navigator.locks.request(this.#lifeLock, { mode: "shared", signal }, () => true).catch(() => false)]);
   }
 
   // --- a leader that hangs -----------------------------------------------------------------------------------------
 
-  get #timeoutMs(): number {
-    return this.#tide.options.leaderTimeoutMs ?? LEADER_TIMEOUT_MS;
-  }
-
-  /** From when there is no connection until there is one: who has the lead must say so, or that it soon will. */
-  async #expect(): Promise<void> {
+  /**
+   * From when there is no connection until there is one: who has the lead must say so, or that it soon will. Who listened all
+   * the time does not ask: all tabs asking at once keep the next leader from its work.
+   */
+  async #expect(asks = true): Promise<void> {
     if (this.#expecting) return;
     this.#expecting = true;
     this.#openings = 0;
+    const { leaderTimeoutMs } = this.#tide.options;
     const isOver = (): boolean => this.#leading || this.#asleep || !!this.#tide.ended || (!!this.#tide.connection && !this.#tide.connection.ended);
-    while (!isOver()) {
-      this.#heard = false;
-      // Whoever leads by now may have said so before this tab listened.
-      this.#say("hail");
-      const onTime = await pause(this.#timeoutMs - LEASE_MS);
-      if (onTime && !this.#heard && !isOver()) await this.#depose();
+    for (; !isOver(); asks = true) {
+      // It may have been heard before this tab knew that it had lost its leader.
+      const since = performance.now() - (asks ? 0 : leaderTimeoutMs);
+      if (asks) this.#say("hail");
+      const onTime = await pause(leaderTimeoutMs - LEASE_MS);
+      if (onTime && this.#heardAt < since && !isOver()) await this.#depose();
     }
     this.#expecting = false;
   }
@@ -308,17 +302,31 @@ export class Tabs {
   connected(): void {
     const { role, opened, connection } = this.#tide;
     this.#deposers = this.#openings = this.#failures = 0;
-    watchCalls(connection!, this.#timeoutMs, () => this.#missed(connection!));
+    this.#appends = watchCalls(connection!, this.#tide.options.leaderTimeoutMs, () => this.#missed(connection!));
     if (role === "leader") {
       // Its store failed for good: perhaps another tab's does not.
       connection!.onEvent = (event) => (event.type === "closed" ? void this.#resign(connection!) : this.#tide.tell(event));
       this.#broker.lead(connection!.lifeLock);
       this.#tide.takeover = undefined;
+      this.#spare.stop();
     }
     this.#changed();
-    this.#announce();
     this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch, via: this.#via });
+    void this.#begin(connection!);
     this.#seen();
+  }
+
+  /** What this tab has waiting goes ahead of the others' coming: twice there and back, since it is sent again in this turn. */
+  async #begin(connection: PortClient): Promise<void> {
+    this.#know();
+    if (this.#tide.role !== "leader") return;
+    for (let turns = 0; turns < 2 && !connection.ended; turns++) await connection.call({ op: "ready" }).catch(() => undefined);
+    await this.#announce();
+  }
+
+  #know(): void {
+    this.#epoch = this.#tide.opened!.epoch;
+    this.#lifeLock = this.#tide.connection!.lifeLock;
   }
 
   /** A connection has ended, or the tide. */
@@ -327,16 +335,22 @@ export class Tabs {
       this.#unqueue();
       this.#unlisten.abort();
       this.#broker.close();
-      this.#spare?.terminate();
+      this.#spare.stop();
       clearTimeout(this.#hiding);
       return this.#changed();
     }
-    if (this.#tide.role === "leader") this.#leading = false;
+    const { role, connection } = this.#tide;
+    if (role === "leader") this.#leading = false;
+    // What follows hears of a worker's end by its lock only.
+    else if (error.details["reason"] === "worker") {
+      this.#goneLock = connection!.lifeLock;
+      this.#onGone?.();
+    }
     this.#tide.role = "follower";
     this.#followed = true;
-    this.#tide.tell({ type: "leaderlost", reason: error.message });
     this.#queue();
-    void this.#expect();
+    void this.#expect(false);
+    this.#tide.tell({ type: "leaderlost", reason: error.message });
   }
 
   async #resign(connection: PortClient): Promise<void> {
@@ -351,12 +365,21 @@ export class Tabs {
   #seen(): void {
     clearTimeout(this.#hiding);
     this.#hiding = undefined;
+    void this.#spare.look();
     if (!isHidden()) return void (this.#leading || this.#say("here"));
     if (!this.#leading) return;
     this.#hiding = setTimeout(() => {
       this.#hiding = undefined;
       if (this.#leading) this.#say("away");
     }, HIDDEN_MS);
+  }
+
+  /** Behind those that are seen; of the others, who keeps a worker ready stays first. */
+  async #stepBack(): Promise<void> {
+    this.#unqueue();
+    if (!this.#spare.ready) await navigator.locks.query();
+    this.#queue();
+    await this.#spare.look();
   }
 
   /** Flushes and closes first, so that the next leader finds a clean end and has nothing to scan. */
@@ -367,11 +390,21 @@ export class Tabs {
     connection!.fail(new TidemarkError("CLOSED", "handed over to a tab that is seen", { reason: "closed" }));
   }
 
+  /**
+   * The page goes for good. A worker that is ended here is gone in a moment, and else with the process, some 50 ms later; but
+   * what the page has just appended is still written then.
+   */
+  #depart(): void {
+    this.#unqueue();
+    if (this.#tide.role === "leader" && !this.#appends()) this.#sleep();
+  }
+
   /** There is no time to flush: what waits for its ack is sent again by whoever sent it. A page on its way back hears nothing: Chromium lets one go that is told something. */
   #sleep(): void {
     if (this.#asleep) return;
     this.#asleep = true;
     this.#unqueue();
+    this.#spare.stop();
     this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
     this.#tide.lobby.close();
   }
@@ -391,23 +424,18 @@ export class Tabs {
     await this.#broker.tried;
     const { role, connection, opened } = this.#tide;
     if (!connection || connection.ended) return void ((this.#leading || !this.#followed) && this.#say("opening"));
-    this.#epoch = opened!.epoch;
-    this.#lifeLock = connection.lifeLock;
+    this.#know();
     if (role !== "leader") return;
-    this.#broker.lead(this.#lifeLock);
-    this.#say({ leader: this.#lifeLock, epoch: this.#epoch, version: PROTOCOL_VERSION, broker: this.#broker.id });
+    this.#broker.lead(connection.lifeLock);
+    this.#say({ leader: connection.lifeLock, epoch: opened!.epoch, version: PROTOCOL_VERSION, broker: this.#broker.id });
   }
 
   #hear(word: Word): void {
     if (word === "hail") void this.#announce();
-    else if (word === "opening") this.#heard = this.#openings++ < OPENINGS_MAX;
+    else if (word === "opening") this.#heardAt = this.#openings++ < OPENINGS_MAX ? performance.now() : this.#heardAt;
     else if (word === "here") void (isHidden() && !this.#hiding && this.#handOver());
-    else if (word === "away") {
-      if (!isHidden()) return this.#say("here");
-      // Behind those that are seen.
-      this.#unqueue();
-      this.#queue();
-    } else if ("leader" in word) void this.#join(word);
+    else if (word === "away") void (isHidden() ? this.#stepBack() : this.#say("here"));
+    else if ("leader" in word) void this.#join(word);
     else if (word.to === this.#tide.connection?.lifeLock) {
       if (word.version === PROTOCOL_VERSION) this.#admit(word.join);
       else this.#tide.tell({ type: "version", ours: PROTOCOL_VERSION, theirs: word.version });
@@ -423,49 +451,27 @@ export class Tabs {
     const { connection, ended } = this.#tide;
     if (ended || epoch < this.#epoch || this.#joining === leader || (connection?.lifeLock === leader && !connection.ended)) return;
     if (version !== PROTOCOL_VERSION) return this.#differ(leader, version);
-    this.#heard = true;
+    this.#heardAt = performance.now();
     this.#joining = leader;
     connection?.fail(new TidemarkError("CLOSED", "another tab leads now"));
     await this.#broker.tried;
     const life = newPortName();
     const release = await takeLock(life, {});
-    const byPort = broker !== undefined && broker === this.#broker.id;
-    const next = byPort ? this.#joinByPort(leader, life, release!) : this.#joinByChannel(leader, life, release!);
+    const hasBroker = broker !== undefined && broker === this.#broker.id;
+    const { connection: next, theirs } = (hasBroker ? byPort : byChannel)(this.#tide.Connection, leader, release!, life);
+    const join: JoinRequest = { op: "join", port: theirs, life };
+    if (hasBroker) this.#broker.send({ to: leader, join });
+    else this.#say({ to: leader, version: PROTOCOL_VERSION, join });
     next.watch();
     try {
-      this.#via = byPort ? "port" : "broadcast";
+      this.#via = hasBroker ? "port" : "broadcast";
       await this.#tide.use(next, "follower");
-      await this.#keepSpare(life);
+      this.#spare.follow(life);
     } catch (thrown) {
       next.fail(TidemarkError.from(thrown));
     } finally {
       if (this.#joining === leader) this.#joining = undefined;
     }
-  }
-
-  #joinByPort(leader: string, life: string, release: () => void): PortClient {
-    const { port1, port2: port } = new MessageChannel();
-    this.#broker.send({ to: leader, join: { op: "join", port, life } });
-    return new this.#tide.Connection(port1, leader, release);
-  }
-
-  #joinByChannel(leader: string, life: string, release: () => void): PortClient {
-    const channels: BroadcastChannel[] = [];
-    const open = (name: string): MessagePort => {
-      const channel = new BroadcastChannel(name);
-      channels.push(channel);
-      return channel as unknown as MessagePort;
-    };
-    const next = new this.#tide.Connection(open(life), leader, () => {
-      release();
-      for (const channel of channels) channel.close();
-    });
-    next.pair = () => {
-      const name = newPortName();
-      return [open(name), name];
-    };
-    this.#say({ to: leader, version: PROTOCOL_VERSION, join: { op: "join", port: life, life } });
-    return next;
   }
 
   /** Neither can read the other's messages: the leader is told, and this tab ends before it does harm or waits for ever. */

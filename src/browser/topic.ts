@@ -60,7 +60,7 @@ export class BrowserTopic<V> implements Topic<V> {
   readonly #inFlightBytesMax: number;
   /** Where it is open. */
   #port: PortClient | undefined;
-  #opened!: Promise<PortClient>;
+  #opened!: Promise<void>;
 
   constructor(name: string, options: TopicOptions<V>, tide: BrowserTide) {
     this.name = name;
@@ -72,7 +72,7 @@ export class BrowserTopic<V> implements Topic<V> {
     const { recordBytesMax, batchBytesMax } = this.#settings;
     this.#producer = new Producer({
       kernel: tide.kernel,
-      send: async (batch, options) => (await this.#open()).append({ topic: name, batch, ...options }),
+      send: (batch, options) => this.#open().append({ topic: name, batch, ...options }),
       reopened: () => tide.ready(),
       schedule: (work) => queueMicrotask(work),
       newId: newProducerId,
@@ -84,20 +84,15 @@ export class BrowserTopic<V> implements Topic<V> {
     });
   }
 
-  /** Once per leader; again after a failure, which may pass (a full disk). */
-  #open(): Promise<PortClient> {
+  /** Once per leader; again after a failure, which may pass (a full disk). What is sent next comes in behind it, and need not wait. */
+  #open(): PortClient {
     const port = this.#tide.connection!;
     if (this.#port !== port) {
       this.#port = port;
-      this.#opened = port.call({ op: "topic", topic: this.name, settings: this.#settings }).then(
-        () => port,
-        (thrown: unknown) => {
-          this.#port = undefined;
-          throw thrown;
-        },
-      );
+      this.#opened = port.call({ op: "topic", topic: this.name, settings: this.#settings });
+      this.#opened.catch(() => (this.#port = undefined));
     }
-    return this.#opened;
+    return port;
   }
 
   #record({ key, value, headers, timestamp = Date.now() }: RecordInput<V>): ProducerRecord {
@@ -136,7 +131,7 @@ export class BrowserTopic<V> implements Topic<V> {
   };
 
   #call<T = Fetched>(request: Request, signal?: AbortSignal): Promise<T> {
-    return retried(this.#tide, async () => (await this.#open()).call<T>(request, signal), signal);
+    return retried(this.#tide, () => this.#open().call<T>(request, signal), signal);
   }
 
   readBatches(options: ReadOptions = {}): AsyncIterableIterator<TopicBatch<V>> {
@@ -151,8 +146,10 @@ export class BrowserTopic<V> implements Topic<V> {
 
   #ask<Result>(method: keyof Control, ...args: unknown[]): Promise<Result> {
     return retried(this.#tide, async () => {
-      await this.#open();
-      return this.#tide.connection!.control(method, this.name, ...args) as Promise<Result>;
+      const port = this.#open();
+      // Those go over a port of their own.
+      await this.#opened;
+      return port.control(method, this.name, ...args) as Promise<Result>;
     });
   }
   state(): Promise<TopicState> {

@@ -23,11 +23,12 @@ export async function pause(ms: number): Promise<boolean> {
   return performance.now() < until;
 }
 
-/** `missed` when no answer came in time, again and again as long as there are calls. */
-export function watchCalls(connection: PortClient, timeoutMs: number, missed: () => Promise<void>): void {
+/** `missed` when no answer came in time, again and again as long as there are calls. Gives back how many appends are under way. */
+export function watchCalls(connection: PortClient, timeoutMs: number, missed: () => Promise<void>): () => number {
   const call = connection.call.bind(connection) as (...args: unknown[]) => Promise<never>;
   const soon = { ms: SOON_MS, calls: 0, watched: false };
   const late = { ms: LATE_MS, calls: 0, watched: false };
+  let appends = 0;
   const isAnswered = (): Promise<boolean> => {
     const answered = (): boolean => true;
     return Promise.race([call({ op: "ping" }).then(answered, answered), pause(timeoutMs - SOON_MS - LEASE_MS).then((onTime) => !onTime)]);
@@ -43,10 +44,16 @@ export function watchCalls(connection: PortClient, timeoutMs: number, missed: ()
   connection.call = (request: Request, ...more: unknown[]) => {
     const answer = call(request, ...more);
     const kind = "wait" in request && request.wait ? late : soon;
-    const done = (): void => void kind.calls--;
+    const append = Number(request.op === "append");
+    const done = (): void => {
+      kind.calls--;
+      appends -= append;
+    };
     kind.calls++;
+    appends += append;
     answer.then(done, done);
     if (!kind.watched) void watch(kind);
     return answer;
   };
+  return () => appends;
 }

@@ -21,7 +21,7 @@ import { type PortHost, PortServer } from "./port-server.ts";
 import { type Parts, useParts } from "./parts.ts";
 import { sleep } from "./platform.ts";
 import { openVolume } from "./probe.ts";
-import type { Failed, ManageRequest } from "./protocol.ts";
+import type { Failed, ManageRequest, StandBy } from "./protocol.ts";
 
 /** Upkeep (retention, compaction, the durable mark) waits so long after an append, so that a burst pays for one. */
 const UPKEEP_DELAY_MS = 2_000;
@@ -85,6 +85,8 @@ export class WorkerHost {
   readonly #appended = new Set<string>();
   #upkeepTimer: ReturnType<typeof setTimeout> | undefined;
   #attachedAt = 0;
+  /** One that stood by has looked already (tabs-worker.ts). */
+  openVolume = openVolume;
   /** One per tab; the first is the page's own. */
   readonly servers = new Set<PortServer>();
 
@@ -97,8 +99,10 @@ export class WorkerHost {
   }
 
   /** Opens the tide and tells the page on the data port, once, how that went. */
-  async open(options: HostOptions): Promise<void> {
-    const { lifeLock, parts, port } = options;
+  async open(options: HostOptions | StandBy): Promise<void> {
+    useParts(options.parts);
+    if ("standBy" in options) return (await import("./tabs.ts")).standBy(this, options);
+    const { lifeLock, port } = options;
     const alive = new Promise<void>((resolve) => {
       const hold = () => {
         port.postMessage({ event: { type: "alive" } });
@@ -108,7 +112,6 @@ export class WorkerHost {
       // Stolen: the term is over.
       navigator.locks.request(lifeLock, hold).catch(this.#leave);
     });
-    useParts(parts);
     this.#options = options;
     try {
       this.#kernel = await instantiateKernel(options.kernel);
@@ -157,7 +160,7 @@ export class WorkerHost {
 
   async #openStore(): Promise<OpenStore> {
     const { segmentBytes: slotBytes, ...options } = this.#options;
-    const { volume, rejected } = await openVolume({ ...options, slotBytes });
+    const { volume, rejected } = await this.openVolume({ ...options, slotBytes });
     this.#fence(volume);
     this.#rejected = rejected;
     try {

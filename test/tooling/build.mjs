@@ -48,7 +48,10 @@ const CORE = [
 ];
 
 /** The broker's script is tabs.js itself: its code runs where there is an `onconnect`. */
-const TABS = [[/new SharedWorker\(new URL\("\.\/broker\.ts", import\.meta\.url\)/g, "new SharedWorker(import.meta.url"]];
+const TABS = [
+  [/new SharedWorker\(new URL\("\.\/broker\.ts", import\.meta\.url\)/g, "new SharedWorker(import.meta.url"],
+  [/import\("\.\/idb-volume\.ts"\)/g, 'loadPart("indexeddb")'],
+];
 
 /** Makes the replacements; `seen` collects those that were found. */
 function replacing(replacements, seen) {

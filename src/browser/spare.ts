@@ -1,0 +1,106 @@
+/**
+ * Workers that stand by: the first of those who wait for the lead, and who is seen, keep one each, for a worker's start and its
+ * look-ups are half of a fail-over. It costs some MiB and no CPU. It holds no lock: a page with one is not kept for the way back.
+ *
+ *   page                                        worker
+ *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's directory and files (tabs-worker.ts)
+ *    │ ─── HostOptions, over that port ──────────▶│  from now on it is as any other
+ *
+ * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port. All the
+ * others wait for the locks of the first ones, too: when one goes, they look again.
+ */
+import type { BrowserTide } from "./client.ts";
+import { parts } from "./parts.ts";
+import type { StandBy } from "./protocol.ts";
+
+const PLACES = 2;
+/** A worker that dies again and again is not for standing by. */
+const STARTS_MAX = 5;
+
+export class Spare {
+  readonly #tide: BrowserTide;
+  readonly #make: () => Worker;
+  #worker: Worker | undefined;
+  #looking = false;
+  #starts = 0;
+  /** Of this tab's port, while it follows. */
+  #life: string | undefined;
+  readonly #watched = new Set<string>();
+
+  constructor(tide: BrowserTide) {
+    this.#tide = tide;
+    this.#make = tide.makeWorker;
+  }
+
+  get ready(): boolean {
+    return !!this.#worker;
+  }
+
+  /** The one that stands by, or a new one. */
+  take(): Worker {
+    const worker = this.#worker ?? this.#make();
+    this.#worker = undefined;
+    return worker;
+  }
+
+  /** This tab follows from now on. */
+  follow(life: string): void {
+    this.#life = life;
+    this.#starts = 0;
+    void this.look();
+  }
+
+  /** It leads, or sleeps, or has ended. */
+  stop(): void {
+    this.#life = undefined;
+    this.#drop();
+  }
+
+  #drop(): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+  }
+
+  /** Not while there is no leader: whoever is about to lead has the processor then, and this tab looks when it follows again. */
+  async look(): Promise<void> {
+    if (this.#looking || !this.#life || this.#tide.connection!.ended) return;
+    this.#looking = true;
+    const kernel = await this.#tide.options.kernel;
+    const { held = [], pending = [] } = await navigator.locks.query();
+    this.#looking = false;
+    const life = this.#life;
+    if (!life || this.#tide.ended || this.#tide.connection!.ended) return;
+    const queue = pending.filter(({ name }) => name === this.#tide.lock).map(({ clientId }) => clientId);
+    const own = held.find(({ name }) => name === life)?.clientId;
+    const first = queue.slice(0, PLACES);
+    // Another tab of this tide, or of another one in the same page: either way it tells when that one goes.
+    for (const { name, clientId } of held) if (clientId !== own && first.includes(clientId) && name!.startsWith("tidemark-port:")) this.#watch(name!);
+    if (document.visibilityState !== "visible" && !first.includes(own)) return this.#drop();
+    if (!this.#worker && this.#starts++ < STARTS_MAX) this.#start(kernel);
+  }
+
+  #watch(name: string): void {
+    if (this.#watched.has(name)) return;
+    this.#watched.add(name);
+    void navigator.locks.request(name, { mode: "shared" }, () => {
+      this.#watched.delete(name);
+      void this.look();
+    });
+  }
+
+  #start(kernel: WebAssembly.Module): void {
+    const worker = (this.#worker = this.#make());
+    const ended = (): void => {
+      if (this.#worker !== worker) return;
+      this.#worker = undefined;
+      void this.look();
+    };
+    const { port1, port2: port } = new MessageChannel();
+    // Where the engine tells of it. Else a dead one is found out when it is needed.
+    port1.addEventListener?.("close", ended);
+    worker.onerror = ended;
+    const { name, opened } = this.#tide;
+    worker.postMessage({ standBy: port, name, engine: opened!.engine, durability: opened!.durability, kernel, parts } satisfies StandBy, [port]);
+    worker.postMessage = (message: unknown, transfer: unknown) => port1.postMessage(message, transfer as Transferable[]);
+  }
+}
