@@ -19,6 +19,8 @@ export interface Peer {
   forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined): Promise<ForkAnswer>;
   readSource(from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number }>;
   releaseFork(child: string): Promise<void>;
+  /** The stream there reads from `source`; one that is just being made is waited for. */
+  isForkOf(source: string): Promise<boolean>;
 }
 
 interface Wanted {
@@ -46,5 +48,49 @@ export async function offerFork(stream: Stream | undefined, { child, requested, 
     if (!isKnown) await release();
     if (thrown instanceof HttpError) return refuse(thrown.status, thrown.message);
     throw thrown;
+  }
+}
+
+const CHECK_MS = 10 * 60_000;
+const CHECK_MS_MAX = 24 * 60 * 60_000;
+
+export interface HeldHost {
+  stream(): Stream | undefined;
+  peer(path: string): Peer;
+  release(child: string): Promise<void>;
+}
+
+/**
+ * A fork that was noted and then never made (power lost between the two) would hold its source for ever. So, where something waits for it,
+ * the forks are asked whether they are: after ten minutes, and each time twice as long after.
+ */
+export class HeldForks {
+  readonly #host: HeldHost;
+  #wait = CHECK_MS;
+  #at: number | undefined;
+
+  constructor(host: HeldHost) {
+    this.#host = host;
+  }
+
+  get due(): number | undefined {
+    const stream = this.#host.stream();
+    const { retention, compaction, deleted, releasing } = stream?.config ?? {};
+    if (!stream?.isHeld || releasing || !(retention ?? compaction ?? deleted)) return (this.#at = undefined);
+    return (this.#at ??= Date.now() + this.#wait);
+  }
+
+  async run(): Promise<void> {
+    const { due } = this;
+    const stream = this.#host.stream();
+    if (!stream || due === undefined || due > Date.now()) return;
+    this.#at = undefined;
+    this.#wait = Math.min(this.#wait * 2, CHECK_MS_MAX);
+    for (const child of stream.forks) {
+      // Who does not answer may well be one.
+      const isOne = await this.#host.peer(child).isForkOf(stream.config.path).catch(() => true);
+      if (this.#host.stream() !== stream) return;
+      if (!isOne) await this.#host.release(child);
+    }
   }
 }

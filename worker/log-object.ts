@@ -25,7 +25,7 @@ import { emit, type EventFields } from "./events.ts";
 import { type Answer, badRequest, errorAnswer, errorResponse, HttpError, json, responseOf } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { TokenBucket } from "./limits.ts";
-import { type ForkAnswer, offerFork, type Peer } from "./forks.ts";
+import { type ForkAnswer, HeldForks, offerFork, type Peer } from "./forks.ts";
 import { describe, existing, forkOffset, notice, readAnswer, readBody, refusal } from "./log-answers.ts";
 import { longRead } from "./long-read.ts";
 import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./log-sockets.ts";
@@ -81,6 +81,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       this.#emit(event, fields);
     },
   });
+  readonly #heldForks = new HeldForks({ stream: () => this.#current, peer: (path) => this.#peer(path), release: (child) => this.releaseFork(child) });
   readonly #telling = new Telling({ env: this.env, stream: () => this.#load(), retryAt: (at) => this.#alarms.plan("tell", at), waitUntil: (work) => this.ctx.waitUntil(work) });
   readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible(), begin: () => this.#begin(), counters: this.#counters, event: (name, fields) => this.#emit(name, fields) });
 
@@ -136,6 +137,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   #planUpkeep(): void {
     this.#alarms.plan("archive", this.#archiver.due);
     this.#alarms.plan("compaction", this.#compaction.due);
+    this.#alarms.plan("forks", this.#heldForks.due);
+    if (this.#current?.config.releasing) this.#alarms.plan("release", Date.now() + RELEASE_RETRY_MS);
     this.#planRetention();
   }
 
@@ -379,11 +382,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   async alarm(): Promise<void> {
     this.#alarms.fired();
     const stream = await this.#alive();
-    if (stream) await this.#retire(stream);
+    await this.#heldForks.run();
+    if (stream && this.#current === stream) await this.#retire(stream);
     await this.#compaction.run();
     await this.#archiver.run();
     this.#planUpkeep();
-    if (!stream || stream.config.deleted) return;
+    if (!stream || this.#current !== stream || stream.config.deleted) return;
     await this.#telling.all();
     if (stream.config.releasing) await this.#exclusive(async () => (this.#current === stream ? this.#release(stream) : undefined));
     else this.#schedule(stream);
@@ -445,7 +449,9 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   }
 
   async forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined): Promise<ForkAnswer> {
-    return offerFork(await this.#alive(), { child, requested, subOffset, contentType }, () => this.releaseFork(child));
+    const answer = await offerFork(await this.#alive(), { child, requested, subOffset, contentType }, () => this.releaseFork(child));
+    this.#planUpkeep();
+    return answer;
   }
 
   async readSource(from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number }> {
@@ -453,6 +459,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     if (!stream) throw new Error("the source is gone");
     const { bytes, nextOffset } = await stream.readBatches(from, limit, maxBytes);
     return { bytes, nextOffset };
+  }
+
+  isForkOf(source: string): Promise<boolean> {
+    return this.#exclusive(async () => (await this.#load())?.config.fork?.path === source);
   }
 
   async releaseFork(child: string): Promise<void> {

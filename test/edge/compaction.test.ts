@@ -1,10 +1,11 @@
 /** Compaction at the edge, inside workerd: what the alarm takes, from rows and from R2; what holds it; what readers of each dialect see. */
-import { abortAllDurableObjects, evictDurableObject, SELF } from "cloudflare:test";
-import { describe, expect, it } from "vitest";
+import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, SELF } from "cloudflare:test";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { PATH_HEADER, TENANT_HEADER } from "../../worker/env.ts";
+import type { Peer } from "../../worker/forks.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { call, inside, look, objectOf, settle } from "./archive-tools.ts";
 
@@ -195,5 +196,44 @@ describe("compaction", () => {
     const nonsense: Record<string, string>[] = [{ "tidemark-compaction": "value" }, { "tidemark-compaction-lag-seconds": "1" }, { "tidemark-compaction": "key", "tidemark-compaction-lag-seconds": "1e3" }];
     for (const bad of nonsense) expect((await call("compaction/bad", "PUT", bad)).status).toBe(400);
     expect((await call("compaction/bad", "HEAD")).status).toBe(404);
+  });
+});
+
+describe("a fork that was noted and never made", () => {
+  afterEach(() => void vi.useRealTimers());
+  const noted = async (path: string, fork: string): Promise<void> => {
+    expect((await (objectOf(path) as Peer).forkFrom(fork, undefined, 0, undefined)).error).toBeUndefined();
+  };
+  const later = async (path: string): Promise<void> => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    vi.setSystemTime(Date.now() + 11 * 60_000);
+    expect(await runDurableObjectAlarm(objectOf(path))).toBe(true);
+    vi.useRealTimers();
+  };
+  const forksOf = (path: string): Promise<string[]> =>
+    inside(path, (_, { storage: { sql } }) => sql.exec("SELECT key FROM meta WHERE key LIKE 'fork:%'").toArray().map((row) => String(row["key"]).slice(5)));
+
+  it("holds nothing for ever; one that was made is kept", async () => {
+    const path = await fresh();
+    await write(path, 4);
+    const fork = `compaction/${++streams}`;
+    expect((await call(fork, "PUT", { "stream-forked-from": `/v1/stream/${path}` })).status).toBe(201);
+    await noted(path, "compaction/ghost");
+    await write(path, 12, 4);
+    await later(path);
+    expect([await forksOf(path), await marked(path), (await offsets(path)).size]).toEqual([[fork], 0, 16]);
+    expect((await call(fork, "DELETE")).status).toBe(204);
+    await until(async () => (await marked(path)) > 5);
+  });
+
+  it("nor does it keep a deleted stream's records", async () => {
+    const path = await fresh();
+    await write(path, 3);
+    await noted(path, "compaction/ghost");
+    expect((await call(path, "DELETE")).status).toBe(204);
+    expect((await look(path)).chunks).toBe(3);
+    await later(path);
+    expect((await look(path)).chunks).toBe(0);
+    expect((await call(path, "GET")).status).toBe(404);
   });
 });
