@@ -386,6 +386,7 @@ export class Stream {
   }
 
   saveState(offset: number): void {
+    if (this.store.isEnded) return;
     this.#tables.saveMeta(STATE, JSON.stringify({ offset, state: this.#state.snapshot() }));
   }
 

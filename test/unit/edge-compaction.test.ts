@@ -268,3 +268,30 @@ describe("a long answer", () => {
     expect(read.map((value) => text(value)!.slice(0, 4))).toEqual(expected.map((value) => value.slice(0, 4)));
   });
 });
+
+describe("a stream that was deleted, and made anew", () => {
+  it("is written by nobody who still holds the old one", async () => {
+    const world = new World(1);
+    await world.start();
+    for (let i = 0; i < 5; i++) await world.append();
+    await world.stream.log.roll();
+    const old = world.stream;
+    // As the object does it.
+    for (const table of ["chunk", "segment", "damage", "meta"]) void [...world.inner.exec(`DROP TABLE ${table}`)];
+    old.store.end();
+    Object.assign(world, { sequence: 0, last: undefined });
+    world.model.length = 0;
+    await world.start();
+    await world.append();
+    const rows = () => JSON.stringify([...world.inner.exec("SELECT key, value FROM meta")].concat([...world.inner.exec("SELECT base_offset, next_offset FROM chunk")]));
+    const before = rows();
+    const builder = new BatchBuilder(kernel);
+    builder.tryAppend({ key: null, value: encoder.encode("late"), timestamp: 1 });
+    await expect(old.appendBatches([builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 })], undefined)).rejects.toMatchObject({ code: "CLOSED" });
+    await expect(old.append({ body: encoder.encode("late"), contentType: "text/plain", closing: false, producer: undefined, seq: undefined, ifEnd: undefined })).rejects.toMatchObject({ code: "CLOSED" });
+    await expect(old.log.trim(1)).rejects.toMatchObject({ code: "CLOSED" });
+    old.save({ closed: true });
+    expect(rows()).toBe(before);
+    expect(await world.verdict()).toBeUndefined();
+  });
+});
