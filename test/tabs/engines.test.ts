@@ -24,7 +24,7 @@ let names = 0;
 beforeAll(async () => {
   if (!firefox && !webkit) return;
   ledger = new Ledger();
-  ledger.onNote = (note) => note !== undefined && terms.push(note as Term);
+  ledger.onNote = (note) => (note as Term | undefined)?.epoch !== undefined && terms.push(note as Term);
   stage = await setStage(ledger, undefined, "test/tabs/page");
 });
 afterAll(() => stage?.close());

@@ -25,6 +25,12 @@ export interface Term {
   readonly ackedAt: number;
 }
 
+/** What a page notes when it is told that it goes, for good or not. */
+export interface Left {
+  readonly left: number;
+  readonly at: number;
+}
+
 export interface TabState {
   readonly role: "leader" | "follower";
   readonly via: string;

@@ -3,8 +3,11 @@
  * lasting while the next one comes. The ledger of acks is in this process. At the end everything is read, by a tab that
  * was there and by one that is new, and the checker judges.
  *
- *   strike ──────── leaderlost ───── leaderchange ──────── first ack
- *      │  the browser    │ the next leader opens │ what waited is sent │     told by the tabs, in the machine's clock
+ *   strike ─── death ──────── leaderlost ───── leaderchange ──────── first ack
+ *                │  the browser    │ the next leader opens │ what waited is sent │     told by the tabs, in the machine's clock
+ *
+ * Death is when the leader could no longer ack, and not yet when somebody was asked to end it: of a page that is closed, loaded
+ * anew or left, when it was told to go (`pagehide`); of one that crashed, when its process was gone; else the strike itself.
  */
 import { check, type Finding } from "../checker/checker.ts";
 import type { Engine } from "../crash/events.ts";
@@ -12,8 +15,8 @@ import { Ledger } from "../crash/ledger.ts";
 import { PLANTS } from "../crash/plants.ts";
 import { setStage, type Stage } from "../crash/stage.ts";
 import { type Tab, TabsBrowser } from "./browser.ts";
-import type { TabBrief, Term } from "./events.ts";
-import { stateOf } from "./processes.ts";
+import type { Left, TabBrief, Term } from "./events.ts";
+import { goneAt, stateOf } from "./processes.ts";
 import { type Fault, type Strike, strikeOf } from "./nemesis.ts";
 
 /** Writers take their time: two cores carry eight of them. */
@@ -24,6 +27,8 @@ const PROBLEMS_MAX = 5;
 /** Of looks for somebody to strike, some 2.5 s each where nobody leads. */
 const IDLE_MAX = 100;
 const STEP_MS = 20_000;
+/** Pages that are told before they go. */
+const GOING: readonly Fault[] = ["close", "reload", "left"];
 /** Nobody leads for so long: that is a finding by itself. */
 const LEADERLESS_MS = 15_000;
 
@@ -40,9 +45,11 @@ export interface LongOptions {
   readonly onStep?: (line: string) => void;
 }
 
-/** Of a leader that was struck; milliseconds from the strike. */
+/** Of a leader that was struck; milliseconds from its death. */
 export interface FailOver {
   readonly fault: string;
+  /** From the strike to the death. */
+  readonly diedMs: number;
   readonly lostMs: number;
   readonly changedMs: number;
   readonly ackedMs: number;
@@ -74,7 +81,10 @@ async function within<T>(promise: Promise<T>, what: string, ms = STEP_MS): Promi
 
 interface Struck {
   readonly fault: string;
+  readonly tab: number;
   readonly epoch: number;
+  readonly strikeAt: number;
+  /** As this process knows it. */
   readonly at: number;
 }
 /** What lasts, and ends later. */
@@ -102,6 +112,7 @@ class LongRun {
   readonly #faults: Record<string, number> = {};
   readonly #terms: Term[] = [];
   readonly #struck: Struck[] = [];
+  readonly #left: Left[] = [];
   #tabs: Tab[] = [];
   #lasting: Lasting[] = [];
   readonly #spareless = new Set<Tab>();
@@ -120,6 +131,7 @@ class LongRun {
   ) {
     ledger.onNote = (note) => {
       if (note === undefined) return;
+      if ("left" in (note as Left | Term)) return void this.#left.push(note as Left);
       this.#terms.push(note as Term);
       this.#epoch = Math.max(this.#epoch, (note as Term).epoch);
       for (const wake of this.#wakers.splice(0)) wake();
@@ -238,7 +250,7 @@ class LongRun {
     const isLeader = victim === leader?.tab;
     const epoch = Math.max(this.#epoch, leader?.brief.epoch ?? 0);
     this.options.onStep?.(`${this.#steps} at ${Math.round(now())}: ${strike.fault} of ${isLeader ? "the leader" : "a follower"}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`);
-    const at = await this.#strike(strike, victim, others);
+    const [strikeAt, at] = await this.#strike(strike, victim, others);
     if (strike.fault === "worker" && !isLeader) this.#spareless.add(victim);
     this.#count(`${strike.fault}${strike.fault === "kill" ? "" : isLeader ? " of the leader" : " of a follower"}`);
     if (strike.fault === "kill") return;
@@ -246,16 +258,19 @@ class LongRun {
       // The next in line may be one that hangs, or whose spare worker was ended.
       const lasting = this.#lasting.find(({ fault, tab }) => tab !== victim && (fault === "hang" || fault === "slow"))?.fault;
       const beside = lasting ?? (this.#tabs.some((tab) => this.#spareless.has(tab)) ? "a dead spare worker" : undefined);
-      this.#struck.push({ fault: beside ? `${strike.fault} beside ${beside}` : strike.fault, epoch, at });
+      this.#struck.push({ fault: beside ? `${strike.fault} beside ${beside}` : strike.fault, tab: victim.number, epoch, strikeAt, at });
       if (!(await this.#nextTerm(epoch))) this.ledger.problems.push(`step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ${LEADERLESS_MS / 1000} s`);
     }
     await wait(strike.pauseMs);
   }
 
-  /** When it struck. */
-  async #strike({ fault, lastsMs }: Strike, tab: Tab, others: readonly Tab[]): Promise<number> {
+  /** When it struck, and when that took effect, as far as it is seen from here. */
+  async #strike({ fault, lastsMs }: Strike, tab: Tab, others: readonly Tab[]): Promise<readonly [strikeAt: number, at: number]> {
     const last = (end: () => Promise<void>): void => void this.#lasting.push({ fault, tab, until: now() + lastsMs, end });
+    const pid = fault === "crash" || fault === "hang" ? await tab.process(this.browser.pid) : 0;
     let at = now();
+    let died: Promise<number | undefined> | undefined;
+    if (fault === "crash") died = goneAt(pid, STEP_MS / 10);
     if (fault === "close" || fault === "crash" || fault === "reload") {
       await tab[fault]();
       this.#gone(tab);
@@ -268,8 +283,6 @@ class LongRun {
       await tab.slowDown(8);
       last(() => tab.slowDown(1));
     } else if (fault === "hang") {
-      const pid = await tab.process(this.browser.pid);
-      at = now();
       process.kill(pid, "SIGSTOP");
       for (let looks = 0; looks < 50 && stateOf(pid) !== "T"; looks++) await wait(2);
       if (stateOf(pid) === "T") this.#count("hang that held");
@@ -287,7 +300,7 @@ class LongRun {
       await tab.page.goto("about:blank");
       last(() => this.#back(tab));
     }
-    return at;
+    return [at, (await died) ?? at];
   }
 
   async #endLasting(lasting: Lasting): Promise<void> {
@@ -354,13 +367,15 @@ class LongRun {
   }
 
   #failOvers(): FailOver[] {
-    return this.#struck.flatMap(({ fault, epoch, at }) => {
+    return this.#struck.flatMap(({ fault, tab, epoch, strikeAt, at: seenAt }) => {
+      const told = GOING.some((each) => fault.startsWith(each)) && this.#left.find((left) => left.left === tab && left.at > strikeAt);
+      const at = told ? told.at : seenAt;
       const after = this.#terms.filter((term) => term.epoch > epoch && term.ackedAt > at).sort((a, b) => a.ackedAt - b.ackedAt);
       const [first] = after;
       if (!first) return [];
       const same = after.filter((term) => term.epoch === first.epoch);
       const lost = same.map(({ lostAt }) => lostAt).filter((lostAt) => lostAt > at);
-      return [{ fault, lostMs: Math.min(...lost, first.ackedAt) - at, changedMs: Math.min(...same.map(({ changedAt }) => changedAt)) - at, ackedMs: first.ackedAt - at }];
+      return [{ fault, diedMs: at - strikeAt, lostMs: Math.min(...lost, first.ackedAt) - at, changedMs: Math.min(...same.map(({ changedAt }) => changedAt)) - at, ackedMs: first.ackedAt - at }];
     });
   }
 }

@@ -27,6 +27,14 @@ export function ticksOf(pid: number): number {
   return Number(stat[11] ?? 0) + Number(stat[12] ?? 0);
 }
 
+/** When it ended; undefined when it still runs after `ms`. */
+export async function goneAt(pid: number, ms: number): Promise<number | undefined> {
+  for (const until = performance.now() + ms; performance.now() < until; await new Promise((resolve) => setTimeout(resolve, 1))) {
+    if ([undefined, "Z", "X"].includes(stateOf(pid))) return performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
+  }
+  return undefined;
+}
+
 const all = (): number[] => readdirSync("/proc").map(Number).filter((pid) => pid > 0);
 export const ofGroup = (leader: number): number[] => all().filter((pid) => Number(statOf(pid)[2]) === leader);
 export const withCommand = (part: string): number[] => all().filter((pid) => commandOf(pid).includes(part));

@@ -26,6 +26,7 @@ function figuresOf({ failOvers, seconds, steps, terms, ackMsMax, skewMs, counts 
     const ms = all.map(({ ackedMs }) => ackedMs);
     const name = `fail-over, ${fault}`;
     Object.assign(figures, { [`${name}: times`]: all.length, [`${name}: p50 ms`]: quantile(ms, 0.5), [`${name}: p99 ms`]: quantile(ms, 0.99), [`${name}: max ms`]: Math.max(...ms) });
+    figures[`${name}: p50 from the strike to the death ms`] = quantile(all.map(({ diedMs }) => diedMs), 0.5);
     figures[`${name}: p50 until it is known ms`] = quantile(all.map(({ lostMs }) => lostMs), 0.5);
     figures[`${name}: p50 until the next leads ms`] = quantile(all.map(({ changedMs }) => changedMs), 0.5);
   }

@@ -2,7 +2,7 @@
 import { open, type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
 import { Wire } from "../../crash/page/wire.ts";
 import type { PageEvent } from "../../crash/events.ts";
-import type { TabConfig, TabPage, TabState, Term } from "../events.ts";
+import type { Left, TabConfig, TabPage, TabState, Term } from "../events.ts";
 
 const SEGMENT_BYTES = 64 * 1024;
 const PER_TAB = 1_000_000;
@@ -59,6 +59,8 @@ const pause = (ms: number): Promise<unknown> =>
     pacer.postMessage(ms);
   });
 document.addEventListener("freeze", () => froze++);
+// A request that outlives the page.
+addEventListener("pagehide", () => void navigator.sendBeacon("ledger", JSON.stringify({ life: 1, events: [{ type: "note", note: { left: config.tab, at: now() } satisfies Left }] })));
 addEventListener("pageshow", ({ persisted }) => (restored += Number(persisted)));
 
 const codeOf = (thrown: unknown): string => (thrown instanceof TidemarkError ? thrown.code : String(thrown));
