@@ -4,10 +4,12 @@
  */
 import { runInDurableObject } from "cloudflare:test";
 import { expect, it } from "vitest";
+import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { Archive } from "../../worker/archive.ts";
 import { ArchiveTables } from "../../worker/archive-tables.ts";
 import { Archiver, bucketSource, objectKey, segmentName } from "../../worker/archiver.ts";
 import type { Sql, SqlRow } from "../../worker/chunk-tables.ts";
+import { Compaction } from "../../worker/compaction.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { Stream, type StreamConfig } from "../../worker/stream.ts";
 import { objectOf, real } from "./archive-tools.ts";
@@ -27,11 +29,24 @@ interface Measured {
   readonly requests: number;
   readonly rows: number;
   readonly puts: number;
+  /** Of the rows, those of compaction. */
+  readonly compaction: number;
+}
+
+/** Of a compacted log: so many keys, ever again. Without: JSON over HTTP, which has none. */
+const HOT_KEYS = 100;
+
+/** One append of keyed records, as the batches dialect brings it. */
+function keyed(count: number, first: number): Uint8Array {
+  const builder = new BatchBuilder(kernel);
+  const value = new Uint8Array(RECORD_BYTES).fill(120);
+  for (let i = first; i < first + count; i++) builder.tryAppend({ key: new TextEncoder().encode(`k${i % HOT_KEYS}`), value, timestamp: 1_000 });
+  return builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
 }
 
 /** Per million records, from `records` of them. */
-function measure(batch: number, atOnce: number, records: number, archive: boolean): Promise<Measured> {
-  const path = `costs/${batch}-${atOnce}-${archive}`;
+function measure(batch: number, atOnce: number, records: number, archive: boolean, isCompacted = false): Promise<Measured> {
+  const path = `costs/${batch}-${atOnce}-${archive}-${isCompacted}`;
   return runInDurableObject(objectOf(path), async (_: unknown, { storage }: State) => {
     let cursors: { rowsWritten: number }[] = [];
     const sql: Sql = {
@@ -44,7 +59,7 @@ function measure(batch: number, atOnce: number, records: number, archive: boolea
     };
     const config: StreamConfig = {
       id: "00000000", path, tenant: "dev", watched: false, contentType: "application/json", ttl: undefined, expiresAt: undefined, fork: undefined,
-      closed: false, closedBy: undefined, deleted: false, releasing: false, touchedAt: 0,
+      closed: false, closedBy: undefined, deleted: false, releasing: false, touchedAt: 0, ...(isCompacted && { compaction: {} }),
     };
     let seals = 0;
     const stream = await Stream.create({
@@ -56,24 +71,42 @@ function measure(batch: number, atOnce: number, records: number, archive: boolea
       bucket: () => real.SEGMENTS as never, tables: new ArchiveTables(sql), kernel: edgeKernel, now: () => Date.now(), random: () => 0, abort: () => {},
       log: () => stream.store, newKey: (base) => objectKey("dev", path, segmentName("00000000", base)), event: (name) => void (name === "archive" && puts++),
     });
+    let failures = 0;
+    const failed = (name: string): void => void (name.endsWith("failed") && failures++);
+    const compacting = new Compaction({ stream: () => stream, kernel: edgeKernel, now: () => Date.now(), hasBucket: () => archive, event: failed, abort: () => failures++ });
     let rows = 0;
-    const settle = (): void => {
-      rows += cursors.reduce((sum, { rowsWritten }) => sum + rowsWritten, 0);
+    let compaction = 0;
+    const settle = (): number => {
+      const written = cursors.reduce((sum, { rowsWritten }) => sum + rowsWritten, 0);
       cursors = [];
+      rows += written;
+      return written;
     };
     settle();
     rows = 0;
     const body = new TextEncoder().encode(`[${Array.from({ length: batch }, () => JSON.stringify("x".repeat(RECORD_BYTES - 2))).join(",")}]`);
+    let first = 0;
+    const appendKeyed = () => {
+      const bytes = keyed(batch, first);
+      first += batch;
+      return stream.appendBatches([bytes], undefined);
+    };
     const append = () => stream.append({ body, contentType: "application/json", closing: false, producer: undefined, seq: undefined, ifEnd: undefined });
     for (let sent = 0; sent < records / batch; sent += atOnce) {
-      await Promise.all(Array.from({ length: atOnce }, append));
+      await Promise.all(Array.from<unknown, Promise<unknown>>({ length: atOnce }, isCompacted ? appendKeyed : append));
+      settle();
+      while ((compacting.due ?? Infinity) <= Date.now() && failures === 0) {
+        await compacting.run();
+        compaction += settle();
+      }
       if (archive) while (stream.store.firstToMove !== undefined) await archiver.run();
       settle();
     }
     // Three rows for the alarm, its row and the note of each segment that moves: the alarm is the object's, not counted above.
     const factor = 1e6 / stream.tail;
     const alarms = archive ? seals : 0;
-    return { batch, atOnce, archive, requests: 1e6 / batch, rows: Math.round((rows + alarms) * factor), puts: Math.round(puts * factor) };
+    if (failures > 0) throw new Error("it failed");
+    return { batch, atOnce, archive, requests: 1e6 / batch, rows: Math.round((rows + alarms) * factor), puts: Math.round(puts * factor), compaction: Math.round(compaction * factor) };
   }) as never;
 }
 
@@ -95,4 +128,14 @@ it("rows and requests per million records, at batch 1, 100 and 1,000", async () 
   // Deleting a row is billed like writing one, and each segment has its notes.
   expect(rowsOf(1_000, 1, true)).toBeLessThanOrEqual(2_400);
   expect(rowsOf(1, 64, true)).toBeLessThanOrEqual(70_000);
+}, 60_000);
+
+it("rows of a compacted log of ever the same keys, per million records", async () => {
+  const found = [await measure(1, 1, 24_000, false, true), await measure(100, 1, 400_000, false, true), await measure(100, 1, 400_000, true, true)];
+  for (const { batch, archive, rows, compaction, puts } of found) console.log(JSON.stringify({ compacted: true, batch, archive, rows, compaction, puts }));
+  const [alone, batched, archived] = found as [Measured, Measured, Measured];
+  // Each row is deleted once, and what stays of a segment is a row or two, written in every pass that reaches it.
+  expect(alone.compaction).toBeLessThanOrEqual(1_030_000);
+  expect(batched.compaction).toBeLessThanOrEqual(10_600);
+  expect(archived.rows).toBeLessThanOrEqual(22_000);
 }, 60_000);
