@@ -48,9 +48,9 @@ export interface ChunkLogOptions {
   readonly segmentBytes?: number;
   /** Reads segments that have moved to object storage. */
   readonly archive?: Archive;
-  /** Run inside the transaction of a seal and of an append: what they write is there together with it, or not at all. */
   /** Somebody needs all there is (a fork): nothing is trimmed, nothing replaced. Asked in the very turn. */
   readonly isHeld?: () => boolean;
+  /** Run inside the transaction of a seal and of an append: what they write is there together with it, or not at all. */
   readonly onSealed?: (nextOffset: number) => void;
   readonly onAppended?: (nextOffset: number) => void;
 }
