@@ -38,6 +38,8 @@ export const REQUESTS_MAX = 4096;
 export interface StandBy {
   /** Its HostOptions come here. */
   readonly standBy: MessagePort;
+  /** It holds this as long as it lives, and says so. */
+  readonly lock: string;
   readonly name: string;
   /** As the leader found them. */
   readonly engine: Engine;

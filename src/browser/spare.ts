@@ -1,9 +1,10 @@
 /**
  * Workers that stand by: the first of those who wait for the lead, and who is seen, keep one each, for a worker's start and its
- * look-ups are half of a fail-over. It costs some MiB and no CPU. It holds no lock: a page with one is not kept for the way back.
+ * look-ups are half of a fail-over. It costs some MiB and no CPU. It holds a lock, by which its tab learns of its end.
  *
  *   page                                        worker
  *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's directory and files (tabs-worker.ts)
+ *    │ ◀── it holds its lock ─────────────────────│
  *    │ ─── HostOptions, over that port ──────────▶│  from now on it is as any other
  *
  * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port. All the
@@ -96,11 +97,11 @@ export class Spare {
       void this.look();
     };
     const { port1, port2: port } = new MessageChannel();
-    // Where the engine tells of it. Else a dead one is found out when it is needed.
-    port1.addEventListener?.("close", ended);
+    const lock = `tidemark-spare:${crypto.randomUUID()}`;
+    port1.onmessage = () => void navigator.locks.request(lock, { mode: "shared" }, ended);
     worker.onerror = ended;
     const { name, opened } = this.#tide;
-    worker.postMessage({ standBy: port, name, engine: opened!.engine, durability: opened!.durability, kernel, parts } satisfies StandBy, [port]);
+    worker.postMessage({ standBy: port, lock, name, engine: opened!.engine, durability: opened!.durability, kernel, parts } satisfies StandBy, [port]);
     worker.postMessage = (message: unknown, transfer: unknown) => port1.postMessage(message, transfer as Transferable[]);
   }
 }

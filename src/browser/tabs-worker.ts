@@ -63,7 +63,7 @@ async function directoryOf(name: string): Promise<DirectoryHandle> {
   } as unknown as DirectoryHandle;
 }
 
-export function standBy(host: WorkerHost, { standBy: port, name, engine, durability, parts }: StandBy): void {
+export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, durability, parts }: StandBy): void {
   useParts(parts);
   const found = engine === "opfs" ? directoryOf(name) : import("./idb-volume.ts").then(() => undefined);
   found.catch(() => undefined);
@@ -81,4 +81,8 @@ export function standBy(host: WorkerHost, { standBy: port, name, engine, durabil
     }
   };
   port.onmessage = ({ data }: MessageEvent<HostOptions>) => void host.open(data);
+  void navigator.locks.request(lock, () => {
+    port.postMessage(0);
+    return new Promise(() => undefined);
+  });
 }

@@ -247,7 +247,8 @@ class LongRun {
       return wait(50);
     }
     this.#idle = 0;
-    const isLeader = victim === leader?.tab;
+    // By now it may have handed over to a tab that is seen.
+    const isLeader = victim === leader?.tab && (leader.brief.epoch ?? this.#epoch) >= this.#epoch;
     const epoch = Math.max(this.#epoch, leader?.brief.epoch ?? 0);
     this.options.onStep?.(`${this.#steps} at ${Math.round(now())}: ${strike.fault} of ${isLeader ? "the leader" : "a follower"}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`);
     const [strikeAt, at] = await this.#strike(strike, victim, others);
