@@ -1,6 +1,6 @@
 /** The kernel's ABI: this list, numbers only. `src/kernel/wasm-kernel.ts` is the one that calls it. */
 export {
-  BATCH_BYTES_MAX, COLUMNS, END, IN, INDEX_ENTRIES_MAX, INDEX_INTERVAL_BYTES, KEEP, OFFSET_ENTRIES, OUT, RECORDS_MAX, RELEASE, RESULT,
+  BATCH_BYTES_MAX, COLUMNS, END, FOLD, IN, INDEX_ENTRIES_MAX, INDEX_INTERVAL_BYTES, KEEP, OFFSET_ENTRIES, OUT, RECORDS_MAX, RELEASE, RESULT,
   ROWS, STAMPS, STEPS, TABLE, TIME_ENTRIES,
 } from "./layout";
 export { crc32c } from "./crc32c";

@@ -10,10 +10,10 @@
  *   │       │        │       │ a bit a│ CRC-32C│                │ bytes        │
  *   │       │        │       │ record │        │                │              │
  *   ├───────┴──────┬─┴───────┴─┬──────┴────────┼────────────────┼──────────────┤ 7 MiB = memoryBase       113 pages
- *   │ ROWS         │ STAMPS    │ IN            │ OUT            │ unused       │ data of the debug build │
- *   │ 2 MiB: 8 i32 │ 512 KiB:  │ 2 MiB + slack │ 2 MiB + slack  │              │                         │
- *   │ a record     │ f64 each  │               │                │              │                         │
- *   └──────────────┴───────────┴───────────────┴────────────────┴──────────────┴─────────────────────────┘ END is behind OUT
+ *   │ ROWS         │ STAMPS    │ IN            │ OUT            │ FOLD, unused │ data of the debug build │
+ *   │ 2 MiB: 8 i32 │ 512 KiB:  │ 2 MiB + slack │ 2 MiB + slack  │ 67 KiB: the  │                         │
+ *   │ a record     │ f64 each  │               │                │ CRC's notes  │                         │
+ *   └──────────────┴───────────┴───────────────┴────────────────┴──────────────┴─────────────────────────┘ END is behind FOLD
  *
  * Regions are plain addresses, not `memory.data`, so that the file holds no zeros. `memoryBase` in asconfig.json puts the
  * compiler's own data behind END; the release build has none.
@@ -56,7 +56,14 @@ export const IN: usize = STAMPS + STAMPS_BYTES + GUARD;
 export const IN_BYTES: i32 = BATCH_BYTES_MAX + SLACK;
 export const OUT: usize = IN + IN_BYTES + GUARD;
 export const OUT_BYTES: i32 = BATCH_BYTES_MAX + SLACK;
+/** 16 bytes; as many of them are left of a block that the CRC has folded. */
+export const VECTOR: usize = 16;
+export const FOLD_LEFT: usize = 209 * VECTOR;
+/** Block and notes stay in the processor's nearer caches. */
+export const FOLD_BLOCK: usize = 64 * 1024;
+export const FOLD: usize = OUT + OUT_BYTES + GUARD;
+export const FOLD_BYTES: usize = FOLD_LEFT + FOLD_BLOCK;
 /** First address behind the last guard; `memoryBase` of asconfig.json must not be below it (a test compares). */
-export const END: usize = OUT + OUT_BYTES + GUARD;
+export const END: usize = FOLD + FOLD_BYTES + GUARD;
 /** Which build this is: the host reports it, tests run on both. */
 export const RELEASE: i32 = ASC_NO_ASSERT ? 1 : 0;

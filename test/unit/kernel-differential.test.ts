@@ -119,6 +119,21 @@ describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s
     );
   });
 
+  test("checksums of long inputs, folded in whole and broken blocks", () => {
+    const folded = 4 * 209 * 16;
+    const sizes = [folded - 1, folded, folded + 1, folded + 15, folded + 16, 3 * folded + 7, 65_535, 65_536, 65_536 + folded - 1, 65_536 + folded, 200_001];
+    let state = SEED;
+    const bytes = new Uint8Array(200_001).map(() => (state = Math.imul(state, 1_103_515_245) + 12_345) >>> 16);
+    for (const size of sizes) {
+      for (const seed of [0, 1, 0xdeadbeef]) expect([size, kernel.crc32c(bytes.subarray(0, size), seed)]).toEqual([size, twin.crc32c(bytes.subarray(0, size), seed)]);
+      // Not from the beginning of a region: what the batch's header leaves.
+      const batch = twin.encodeBatch({ blob: bytes.subarray(0, size), lengths: Int32Array.of(-1, size, 0), timestamps: Float64Array.of(1), count: 1, attributes: 0, producerId: -1, producerEpoch: -1, baseSequence: -1 }).bytes;
+      expect(kernel.validateBatch(batch)).toBe(Status.OK);
+      batch[size >> 1]! ^= 4;
+      expect(kernel.validateBatch(batch)).toBe(Status.BAD_CRC);
+    }
+  });
+
   test("checksums from any seed", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(0xffffffff), (bytes, seed) => {

@@ -41,7 +41,7 @@ class Raw {
 
   /** [from, to) of a region; the next region begins behind a guard of 64 bytes. */
   region(name: string): [number, number] {
-    const order = ["RESULT", "STEPS", "KEEP", "TABLE", "OFFSET_ENTRIES", "TIME_ENTRIES", "ROWS", "STAMPS", "IN", "OUT", "END"];
+    const order = ["RESULT", "STEPS", "KEEP", "TABLE", "OFFSET_ENTRIES", "TIME_ENTRIES", "ROWS", "STAMPS", "IN", "OUT", "FOLD", "END"];
     const next = order[order.indexOf(name) + 1] as string;
     return [this.at(name), this.at(next) - 64];
   }
@@ -64,7 +64,8 @@ class Raw {
       const before = Buffer.from(this.memory);
       const answer = this.call(name, ...values);
       const after = this.memory;
-      for (const region of writes) {
+      // The CRC's notes are any call's.
+      for (const region of [...writes, "FOLD"]) {
         const [from, to] = this.region(region);
         // What the call may write is no footprint.
         before.set(after.subarray(from, to), from);
