@@ -176,6 +176,8 @@ class Pass {
       yield segment.bytes;
     }
     for (const group of groupsOf(inputs)) {
+      // What the map does not reach stays as it is.
+      if (group[0]!.baseOffset >= this.mapTo) break;
       await this.#rewrite(group);
       yield group.reduce((sum, segment) => sum + segment.bytes, 0);
     }

@@ -1,0 +1,84 @@
+/** Compaction in portions: bounded work at a time comes to what one pass comes to; more keys than a pass holds are several passes, each going on. */
+import { describe, expect, it } from "vitest";
+import { Compactor, type CompactorOptions } from "../../src/log/compaction.ts";
+import { batchOf, dump, type Fixture, fixture, kernel } from "./log-fixtures.ts";
+
+const RECORDS = 400;
+const KEYS = 40;
+
+async function filled(): Promise<Fixture> {
+  const made = await fixture({}, { slotBytes: 16 * 1024 });
+  for (let i = 0; i < RECORDS; i++) await made.log.append(batchOf([`k${(i * 7) % KEYS}=${i}-${"x".repeat(100)}`]));
+  await made.log.roll();
+  return made;
+}
+
+async function compactorOf({ log, store }: Fixture, options: Partial<CompactorOptions> = {}, settings: object = {}): Promise<Compactor> {
+  return new Compactor({ store: await store.log("t-0"), kernel, settings: { ...log.settings, compaction: {}, ...settings }, ...options });
+}
+
+const swap = (work: () => Promise<void>): Promise<void> => work();
+const keysOf = (records: readonly string[]): string[] => records.map((record) => record.split(":")[1]!.split("=")[0]!);
+
+describe("compaction in portions", () => {
+  it("as small as they may be, each does something, and together they are one pass", async () => {
+    const whole = await filled();
+    await (await compactorOf(whole)).run(whole.clock.time, whole.log.highWatermark, swap);
+    const made = await filled();
+    const compactor = await compactorOf(made);
+    let portions = 0;
+    do {
+      await compactor.run(made.clock.time, made.log.highWatermark, swap, 1);
+      portions++;
+    } while (compactor.isUnderWay);
+    expect(portions).toBeGreaterThan(8);
+    expect(compactor.passesDone).toBe(1);
+    expect(await dump(made.log)).toEqual(await dump(whole.log));
+    expect(keysOf(await dump(made.log)).sort()).toEqual([...new Set(keysOf(await dump(made.log)))].sort());
+  });
+
+  it("one that is forgotten in the middle begins anew, and comes to the same", async () => {
+    const made = await filled();
+    for (let portions = 1; portions < 30; portions++) {
+      const compactor = await compactorOf(made);
+      for (let i = 0; i < portions; i++) await compactor.run(made.clock.time, made.log.highWatermark, swap, 1);
+    }
+    expect((await dump(made.log)).length).toBe(KEYS);
+  });
+
+  it("more keys than it holds: each pass goes on behind the one before it, until each key is there once", async () => {
+    const made = await filled();
+    const compactor = await compactorOf(made, {}, { compactionKeysMax: 13 });
+    const reached: number[] = [];
+    for (let passes = 0; compactor.cleanTo < RECORDS && passes < 100; passes++) {
+      await compactor.run(made.clock.time, made.log.highWatermark, swap);
+      reached.push(compactor.cleanTo);
+      const below = keysOf((await dump(made.log)).filter((record) => parseInt(record) < compactor.cleanTo));
+      expect(new Set(below).size).toBe(below.length);
+    }
+    expect(reached.length).toBeGreaterThan(3);
+    expect(reached).toEqual([...reached].sort((a, b) => a - b));
+    expect((await dump(made.log)).length).toBe(KEYS);
+  });
+
+  it("long keys count for more than one", async () => {
+    const made = await fixture({}, { slotBytes: 16 * 1024 });
+    for (let i = 0; i < 40; i++) await made.log.append(batchOf([`${`k${i % 20}`.padEnd(640, "k")}=${i}`]));
+    await made.log.roll();
+    const compactor = await compactorOf(made, {}, { compactionKeysMax: 22 });
+    await compactor.run(made.clock.time, made.log.highWatermark, swap);
+    // Eleven each: two of them find room.
+    expect(compactor.cleanTo).toBe(2);
+  });
+
+  it("a tombstone that must go last stays for the pass that takes what it deletes", async () => {
+    const made = await fixture({}, { slotBytes: 16 * 1024 });
+    for (const record of ["a=1", "b=1", "a=", "b=2"]) await made.log.append(batchOf([record]));
+    await made.log.roll();
+    const compactor = await compactorOf(made, { tombstonesLast: true }, { compaction: { tombstoneRetentionMs: 0 } });
+    await compactor.run(made.clock.time, made.log.highWatermark, swap);
+    expect(await dump(made.log)).toEqual(["2:a=", "3:b=2"]);
+    await compactor.run(made.clock.time, made.log.highWatermark, swap);
+    expect(await dump(made.log)).toEqual(["3:b=2"]);
+  });
+});
