@@ -128,6 +128,9 @@ describe("alone, and ends that are ends", () => {
   it("bad arguments are typed", async () => {
     expect(await codeOf(open("no/slash"))).toBe("INVALID_ARGUMENT");
     expect(await codeOf(open(fresh(), { segmentBytes: 100_000 }))).toBe("INVALID_ARGUMENT");
+    for (const leaderTimeoutMs of [1_499, 0, NaN]) {
+      await expect(open(fresh(), { leaderTimeoutMs })).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { leaderTimeoutMs } });
+    }
     // A port that browsers never ask.
     expect(await codeOf(open(fresh(), { kernel: "http://127.0.0.1:9/kernel.wasm" }))).toBe("LOAD_FAILED");
     expect(await codeOf(open(fresh(), { kernel: new URL("/nowhere/kernel.wasm", location.href) }))).toBe("LOAD_FAILED");

@@ -13,6 +13,30 @@ export interface EngineTab {
   stop(): Promise<() => void>;
 }
 
+/** One whose process is known, and is its own. */
+export abstract class ProcessTab implements EngineTab {
+  struck = false;
+  abstract readonly number: number;
+  abstract readonly process: number;
+  abstract call<M extends keyof TabPage>(method: M, ...args: Parameters<TabPage[M]>): Promise<Awaited<ReturnType<TabPage[M]>>>;
+  protected abstract closePage(): Promise<void>;
+
+  async close(): Promise<void> {
+    this.struck = true;
+    await this.closePage();
+  }
+
+  async crash(): Promise<void> {
+    this.struck = true;
+    process.kill(this.process, "SIGKILL");
+  }
+
+  async stop(): Promise<() => void> {
+    process.kill(this.process, "SIGSTOP");
+    return () => void process.kill(this.process, "SIGCONT");
+  }
+}
+
 export interface EngineBrowser {
   readonly version: string;
   /** A new tab that has the tide open. */

@@ -7,7 +7,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { type BrowserContext, firefox, type Page } from "playwright";
-import { BURN, type EngineBrowser, type EngineTab } from "./engine.ts";
+import { BURN, type EngineBrowser, type EngineTab, ProcessTab } from "./engine.ts";
 import type { TabConfig, TabPage } from "./events.ts";
 import { busiestOf, commandOf, descendantsOf, withCommand } from "./processes.ts";
 
@@ -27,33 +27,22 @@ const PREFERENCES = {
   "app.update.enabled": false,
 };
 
-class FirefoxTab implements EngineTab {
-  struck = false;
-
+class FirefoxTab extends ProcessTab {
   constructor(
     readonly number: number,
     readonly page: Page,
     readonly process: number,
-  ) {}
+  ) {
+    super();
+  }
 
   call<M extends Method>(method: M, ...args: Parameters<TabPage[M]>): Promise<Awaited<ReturnType<TabPage[M]>>> {
     const call = ([name, params]: readonly [string, readonly unknown[]]): unknown => (window as unknown as { tab: Record<string, (...args: readonly unknown[]) => unknown> }).tab[name]!(...params);
     return this.page.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<TabPage[M]>>>;
   }
 
-  async close(): Promise<void> {
-    this.struck = true;
-    await this.page.close();
-  }
-
-  async crash(): Promise<void> {
-    this.struck = true;
-    process.kill(this.process, "SIGKILL");
-  }
-
-  async stop(): Promise<() => void> {
-    process.kill(this.process, "SIGSTOP");
-    return () => void process.kill(this.process, "SIGCONT");
+  protected closePage(): Promise<void> {
+    return this.page.close();
   }
 }
 

@@ -57,6 +57,36 @@ describe("an old and a new version of the library, on one tide", () => {
   });
 });
 
+describe("a follower whose next leader is of another version", () => {
+  // It was frozen, or it would have led itself.
+  it.each([
+    ["newer", "", "newer/", [1, 2]],
+    ["older", "newer/", "", [2, 1]],
+  ] as const)("%s: says why it ends when it wakes; the leader is told, and goes on", async (name, ours, theirs, met) => {
+    ledger.clear();
+    const tide = config(`next-${name}`);
+    const follower = await browser.openIn(await browser.newPage(ours), tide);
+    const leader = await browser.openIn(await browser.newPage(ours), tide);
+    await expect.poll(async () => (await leader.state()).role, { timeout: 10_000 }).toBe("leader");
+    expect(await follower.call("append", 1)).toBe(0);
+    await follower.freeze();
+    const page = await browser.newPage(theirs);
+    await leader.close();
+    const stranger = await browser.openIn(page, tide);
+    expect((await stranger.state()).role).toBe("leader");
+    await follower.thaw();
+    await expect.poll(async () => (await follower.state()).closed, { timeout: 10_000 }).toMatch(/another version/);
+    expect((await follower.state()).versions).toEqual([met]);
+    await expect(follower.call("append", 2)).rejects.toThrow(/UNSUPPORTED_FORMAT/);
+    await expect.poll(async () => (await stranger.state()).versions).toEqual([[...met].reverse()]);
+    expect(await stranger.call("append", 3)).toBe(1);
+    expect(await stranger.call("readAll")).toBe(2);
+    expect(browser.problems).toEqual([]);
+    for (const tab of [stranger, follower]) await tab.close();
+    ledger.clear();
+  });
+});
+
 describe("a leader that hangs while it alone is seen", () => {
   // The timers of hidden tabs come once a second: what they are late is no sign that they slept.
   it.each([1_500, 2_500])("is deposed by a hidden tab, leaderTimeoutMs %i", async (leaderTimeoutMs) => {
@@ -86,6 +116,7 @@ describe("the back-forward cache", () => {
     const follower = tabs[0]!;
     await expect.poll(async () => (await follower.state()).role, { timeout: 10_000 }).toBe("follower");
     await follower.page.goto("about:blank");
+    // Nothing tells when Chromium keeps it for good: sooner, and it is loaded anew.
     await new Promise((resolve) => setTimeout(resolve, 500));
     await follower.page.goBack({ waitUntil: "commit" });
     expect((await follower.call("brief")).restored).toBe(1);

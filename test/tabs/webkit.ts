@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
-import { BURN, type EngineBrowser, type EngineTab } from "./engine.ts";
+import { BURN, type EngineBrowser, type EngineTab, ProcessTab } from "./engine.ts";
 import type { TabConfig, TabPage } from "./events.ts";
 import { busiestOf, commandOf, descendantsOf } from "./processes.ts";
 
@@ -28,15 +28,15 @@ const ENVIRONMENT = { WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1", WEBKIT_DISA
 const CALL = `const [method, args, done] = arguments;
 (async () => window.tab[method](...args))().then((ok) => done({ ok }), (thrown) => done({ error: String(thrown) }));`;
 
-class WebKitTab implements EngineTab {
-  struck = false;
-
+class WebKitTab extends ProcessTab {
   constructor(
     readonly number: number,
     readonly browser: WebKitBrowser,
     readonly handle: string,
     readonly process: number,
-  ) {}
+  ) {
+    super();
+  }
 
   async call<M extends Method>(method: M, ...args: Parameters<TabPage[M]>): Promise<Awaited<ReturnType<TabPage[M]>>> {
     const { ok, error } = await this.browser.execute<{ ok: unknown; error?: string }>(this.handle, CALL, [method, args]);
@@ -44,19 +44,8 @@ class WebKitTab implements EngineTab {
     return ok as Awaited<ReturnType<TabPage[M]>>;
   }
 
-  async close(): Promise<void> {
-    this.struck = true;
-    await this.browser.close(this.handle);
-  }
-
-  async crash(): Promise<void> {
-    this.struck = true;
-    process.kill(this.process, "SIGKILL");
-  }
-
-  async stop(): Promise<() => void> {
-    process.kill(this.process, "SIGSTOP");
-    return () => void process.kill(this.process, "SIGCONT");
+  protected closePage(): Promise<void> {
+    return this.browser.close(this.handle);
   }
 }
 
