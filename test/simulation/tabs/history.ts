@@ -142,6 +142,7 @@ export class History {
     else if (op.kind === "roll") this.#in(tab, () => this.#call(tab, "roll", tab.topic.roll()));
     else if (op.kind === "close-tide") this.#in(tab, () => this.#close(tab));
     else if (op.kind === "close-tab") page.context.end();
+    else if (op.kind === "leave-tab") this.#leave(tab, op.id % 60);
     else if (op.kind === "crash-tab") for (const context of [page.context, ...workers]) context.end();
     else if (op.kind === "kill-worker") for (const worker of workers) worker.end();
     else if (op.kind === "hide" || op.kind === "show") page.show(op.kind === "show");
@@ -176,6 +177,12 @@ export class History {
       };
       worker.trap = { kind: op.call, calls: op.calls, ms: op.ms, sprung };
     }
+  }
+
+  /** Told that it goes for good; it and its worker run on for a moment. */
+  #leave({ page }: Tab, ms: number): void {
+    page.tell("pagehide", { persisted: false });
+    this.#world.at(this.#world.now + ms, "left", () => page.context.end());
   }
 
   /** Frozen as it stands, or kept for the way back: told before, and told again when it goes on. */

@@ -34,7 +34,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "no watch on the worker", file: "src/browser/client.ts", find: "connection.watch();", replace: "" },
   { name: "un-acked batches are given up", file: "src/delivery/producer.ts", find: 'if (error.kind !== "reopen" && !full) throw error;', replace: "if (!full) throw error;" },
   { name: "no answer, and nobody wonders", file: "src/browser/watch-calls.ts", find: "await missed();", replace: "await sleep(0);" },
-  { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", from: 1795 },
+  { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", from: 4100 },
   { name: "nobody deposes", file: TABS, find: "if (onTime && this.#heardAt < since && !isOver()) await this.#depose();", replace: "" },
   { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect(false);\n    this.#tide.tell", replace: "    this.#tide.tell" },
   // Databases, where nothing is locked.

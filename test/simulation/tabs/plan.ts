@@ -4,7 +4,7 @@ import { Random } from "../prng.ts";
 export type Op = { readonly id: number; readonly at: number } & (
   | { readonly kind: "open" }
   | { readonly kind: "append"; readonly tab: number; readonly count: number; readonly bytes: number }
-  | { readonly kind: "roll" | "close-tab" | "crash-tab" | "close-tide" | "hide" | "show"; readonly tab: number }
+  | { readonly kind: "roll" | "close-tab" | "leave-tab" | "crash-tab" | "close-tide" | "hide" | "show"; readonly tab: number }
   | { readonly kind: "kill-worker" | "kill-broker" | "lose-connections" }
   | { readonly kind: "hang-worker" | "hang-page" | "stop" | "freeze" | "way-back"; readonly tab: number; readonly ms: number }
   /** The process is stopped inside one of its calls: between a check and what it was for, between a write and its ack. */
@@ -82,8 +82,14 @@ export function makeHeldPlan(seed: number): TabsPlan {
   return { seed, engine: "indexeddb", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0, leaderTimeoutMs: undefined, activeMs: 4_000, ops };
 }
 
+/** Tabs that are closed are told so before. */
+export function makeLeavingPlan(seed: number): TabsPlan {
+  const plan = makeTabsPlan(seed);
+  return { ...plan, ops: plan.ops.map((op): Op => (op.kind === "close-tab" || op.kind === "crash-tab" ? { ...op, kind: "leave-tab" } : op)) };
+}
+
 /** The kinds of histories there are. */
-export const PLANS = { opfs: makeTabsPlan, indexeddb: makeDatabasePlan, lease: makeLeasePlan, held: makeHeldPlan };
+export const PLANS = { opfs: makeTabsPlan, indexeddb: makeDatabasePlan, lease: makeLeasePlan, held: makeHeldPlan, leaving: makeLeavingPlan };
 export type PlanKind = keyof typeof PLANS;
 
 function fault(draw: Random, base: { readonly id: number; readonly at: number }): Op {

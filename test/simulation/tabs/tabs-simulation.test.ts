@@ -26,6 +26,7 @@ test.each(["opfs", "indexeddb"] as const)(`${SEEDS} histories of many tabs over 
 test.each([
   ["lease", "leaders that wake when their lease has ended"],
   ["held", "leaders that hang while they write to a database"],
+  ["leaving", "tabs that let go before they are gone"],
 ] as const)("%s: %s", { timeout: 120_000 }, async (kind, _) => {
   const { failures } = await runTabsSeeds({ ...tabs, seeds: range(1, 60), plan: PLANS[kind] });
   expect(failures).toEqual([]);
@@ -60,7 +61,7 @@ test("a failing history is made shorter", { timeout: 120_000 }, async () => {
   const { product, kernel } = await loadTabs(mutant);
   const { seed, check } = failures[0]!;
   const { ops } = await shrinkTabs(makeTabsPlan(seed), check, product, kernel, 200);
-  expect(ops.length).toBeLessThan(makeTabsPlan(seed).ops.length / 2);
+  expect(ops.length).toBeLessThan(makeTabsPlan(seed).ops.length * 0.75);
 });
 
 test.each(TABS_MUTANTS.map((mutant) => [mutant.name, mutant] as const))("planted bug is caught: %s", { timeout: 120_000 }, async (_, mutant) => {
