@@ -1,7 +1,7 @@
 /**
  * Catch-up in long answers. A reader that is far behind would ask for one MiB after the other, and most of the time would go into
- * asking. So a plain read of what is long past is answered row by row, each read from SQLite when the client has taken the one
- * before it: memory stays that of a row or two, whatever the client's speed.
+ * asking. So a plain read of what is long past is answered row by row, each read from SQLite when the client has taken those
+ * before it: memory stays that of a few rows, whatever the client's speed.
  *
  *   plan     sizes and offsets of the rows from the one that holds the offset: contiguous ones only, no blob is touched
  *   answer   row │ row │ row │ …      Stream-Next-Offset is the plan's end, so it can be told at the beginning
@@ -21,6 +21,8 @@ const LONG_BYTES = 16 * 1024 * 1024;
 const LONG_ROWS = 1024;
 /** Smaller pieces are joined: each piece of a body costs a turn. */
 const PIECE_BYTES = 64 * 1024;
+/** Read in one turn, and sent in one: each turn costs what copying 100 KiB costs; more than this leaves the nearer caches. */
+const AHEAD_BYTES = 1024 * 1024;
 
 export interface LongRead extends ReadResult {
   /** All values, row by row; `values` are none then. */
@@ -65,7 +67,8 @@ async function valuesMoved(stream: Stream, kernel: Kernel, { baseOffset, nextOff
   for (let at = Math.max(baseOffset, from); at < nextOffset; ) {
     const found = await stream.readBatches(at, nextOffset, PAGE_BYTES);
     if (found.nextOffset <= at) throw new TidemarkError("OFFSET_OUT_OF_RANGE", "trimmed while it was read", { offset: at });
-    values.push(...(await valuesIn(kernel, found.bytes, at, found.nextOffset)));
+    // Copies: what came from object storage may be kept by others.
+    values.push(...(await valuesIn(kernel, found.bytes, at, found.nextOffset)).map((value) => value.slice()));
     at = found.nextOffset;
   }
   return values;
@@ -79,7 +82,8 @@ async function valuesOfRow(stream: Stream, kernel: Kernel, planned: PlannedRow, 
   const values: Uint8Array[] = [];
   let expected = baseOffset;
   for (const bytes of splitBatches(row.bytes)) {
-    const batch = await decodeBatch(kernel, bytes);
+    const decoded = decodeBatch(kernel, bytes);
+    const batch = decoded instanceof Promise ? await decoded : decoded;
     if (batch.baseOffset !== expected) break;
     expected = batch.nextOffset;
     for (let i = 0; i < batch.count && !batch.isControl; i++) {
@@ -92,7 +96,7 @@ async function valuesOfRow(stream: Stream, kernel: Kernel, planned: PlannedRow, 
 }
 
 const encoder = new TextEncoder();
-const [OPEN, COMMA, CLOSE] = ["[", ",", "]"].map((text) => encoder.encode(text)) as [Uint8Array, Uint8Array, Uint8Array];
+const [OPEN, COMMA] = ["[", ","].map((text) => encoder.encode(text)) as [Uint8Array, Uint8Array];
 
 /** Pieces of one body: values back to back, or as a JSON array. */
 async function* piecesOf(found: LongRead, isJson: boolean): AsyncGenerator<Uint8Array> {
@@ -102,9 +106,10 @@ async function* piecesOf(found: LongRead, isJson: boolean): AsyncGenerator<Uint8
     return joinSmall(parts);
   };
   for await (const values of found.rest!) yield* joined(values);
-  if (isJson) yield isFirst ? encoder.encode("[]") : CLOSE;
+  if (isJson) yield encoder.encode(isFirst ? "[]" : "]");
 }
 
+/** Each with a buffer that nobody else looks at: the body takes it away. */
 function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
   const out: Uint8Array[] = [];
   let run: Uint8Array[] = [];
@@ -132,24 +137,29 @@ function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
     if (size >= 4 * PIECE_BYTES) end();
   }
   end();
-  return out;
+  // Of pieces of one buffer the last may have it.
+  return out.map((piece, i) => (out.slice(i + 1).some(({ buffer }) => buffer === piece.buffer) ? piece.slice() : piece));
 }
 
 export function longBody(found: LongRead, isJson: boolean): ReadableStream<Uint8Array> {
   const pieces = piecesOf(found, isJson);
-  // One piece ahead: it is read while the one before it is on its way.
-  const ahead = { highWaterMark: 1 };
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
+  // So much is read while what came before it is on its way. Bytes, so that the buffers themselves are passed on.
+  const ahead = { highWaterMark: AHEAD_BYTES };
+  return new ReadableStream({
+    type: "bytes",
+    async pull(controller: ReadableByteStreamController) {
       try {
-        const { done, value } = await pieces.next();
-        if (done) controller.close();
-        else controller.enqueue(value);
+        for (let room = AHEAD_BYTES; room > 0; ) {
+          const { done, value } = await pieces.next();
+          if (done) return controller.close();
+          room -= value.length;
+          controller.enqueue(value as Uint8Array<ArrayBuffer>);
+        }
       } catch (thrown) {
         // Cut off: the client never takes it for the whole.
         controller.error(thrown);
       }
     },
     cancel: async () => void (await pieces.return(undefined)),
-  }, ahead);
+  } as UnderlyingByteSource, ahead);
 }

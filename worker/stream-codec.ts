@@ -47,12 +47,14 @@ function elementsOf(text: string, count: number): string[] {
   return found;
 }
 
-/** Pieces of at most `max` bytes; a text's pieces end between characters. */
+/** Pieces of at most `max` bytes and about one size, since each large one is a row of its own; a text's pieces end between characters. */
 function pieces(body: Uint8Array, isText: boolean, max = VALUE_BYTES_MAX): Uint8Array[] {
   const found: Uint8Array[] = [];
   for (let at = 0; at < body.length; ) {
-    let end = Math.min(at + max, body.length);
-    if (isText && end < body.length) while (end > at + max - 4 && (body[end]! & 0xc0) === 0x80) end--;
+    const left = body.length - at;
+    const cut = at + Math.ceil(left / Math.ceil(left / max));
+    let end = cut;
+    if (isText && end < body.length) while (end > Math.max(at + 1, cut - 4) && (body[end]! & 0xc0) === 0x80) end--;
     found.push(body.subarray(at, end));
     at = end;
   }

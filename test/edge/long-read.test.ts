@@ -48,6 +48,15 @@ describe("long answers", () => {
     }
   });
 
+  it("large messages of one row come whole: the body takes buffers away, and a row has but one", async () => {
+    const messages = Array.from({ length: 12 }, (_, i) => JSON.stringify({ i, text: String(i % 10).repeat(100_000 + i) }));
+    await make("shared", "application/json", [0, 6].map((from) => `[${messages.slice(from, from + 6).join(",")}]`));
+    for (const from of [0, 3]) {
+      const text = await (await SELF.fetch(`${at("shared")}?offset=${offsetOf(from)}`)).text();
+      expect(text === `[${messages.slice(from).join(",")}]`).toBe(true);
+    }
+  });
+
   it("a log larger than one answer is read to its end, each answer where the one before it ended", async () => {
     const bodies = lines(30, 900_000);
     await make("large", "text/plain", bodies);
