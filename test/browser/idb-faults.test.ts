@@ -140,6 +140,26 @@ describe("IndexedDB volume of a leader that was deposed", () => {
   });
 });
 
+describe("IndexedDB volume that was opened", () => {
+  it("is its opener's from then on, before anything is read or written: what an older one had at hand can't come between", async () => {
+    const name = await opened(2);
+    ok(await worker.call("write", 0, 0, pattern(100, 1)));
+    const successor = volumeWorker();
+    ok(await successor.open("indexeddb", name, SLOT));
+    expect((await worker.call("flush", [0])).error?.code).toBe("FENCED_LEADER");
+    expect(ok(await successor.read(0, 0, 100))).toEqual(new Uint8Array(100));
+    const third = volumeWorker();
+    ok(await third.open("indexeddb", name, SLOT));
+    ok(await successor.call("write", 0, 0, pattern(100, 2)));
+    expect((await successor.call("flush", [0])).error?.code, "that has never written").toBe("FENCED_LEADER");
+    ok(await third.call("write", 1, 0, pattern(100, 3)));
+    ok(await third.call("flush", [1]));
+    ok(await third.call("close"));
+    await successor.call("close");
+    await worker.call("close");
+  });
+});
+
 describe("IndexedDB volume whose data is gone", () => {
   it("site data cleared: a typed error, never an empty database in its place", async () => {
     const name = await opened(2);

@@ -34,14 +34,12 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "no watch on the worker", file: "src/browser/client.ts", find: "connection.watch();", replace: "" },
   { name: "un-acked batches are given up", file: "src/delivery/producer.ts", find: 'if (error.kind !== "reopen" && !full) throw error;', replace: "if (!full) throw error;" },
   { name: "no answer, and nobody wonders", file: "src/browser/watch-calls.ts", find: "await missed();", replace: "await sleep(0);" },
-  { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", from: 4100 },
+  { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", plan: "sleep" },
   { name: "nobody deposes", file: TABS, find: "if (onTime && this.#heardAt < since && !isOver()) await this.#depose();", replace: "" },
   { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect(false);\n    this.#tide.tell", replace: "    this.#tide.tell" },
   // Databases, where nothing is locked.
   { name: "a term that is over goes on writing", file: DATABASE, find: "meta.add(0, this.#term);", replace: "meta.put(0, this.#term);", plan: "indexeddb" },
-  { name: "a term begins with its first write, behind its first look", file: DATABASE, find: 'return await this.run("relaxed", () => undefined);', replace: "return;", plan: "indexeddb", from: 2200 },
   { name: "a transaction that writes waits for an answer", file: DATABASE, find: "      const result = work(tx);", replace: '      if (mode !== "readonly") await tx.objectStore("meta").get("term");\n      const result = work(tx);', plan: "held" },
-  { name: "a transaction that reads waits for an answer", file: DATABASE, find: "      commit(tx);\n      const [value]", replace: '      if (mode !== "readonly") commit(tx);\n      const [value]', plan: "indexeddb", from: 8840 },
+  { name: "a transaction that reads waits for an answer", file: DATABASE, find: "      commit(tx);\n      const [value]", replace: '      if (mode !== "readonly") commit(tx);\n      const [value]', plan: "opening" },
   { name: "a lost connection is not given up", file: DATABASE, find: "if (lost) this.#drop(db);", replace: "", plan: "indexeddb" },
-  { name: "opens beside a worker that lives, over a database", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;", plan: "indexeddb", from: 1600 },
 ];

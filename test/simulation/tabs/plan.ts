@@ -8,7 +8,7 @@ export type Op = { readonly id: number; readonly at: number } & (
   | { readonly kind: "kill-worker" | "kill-broker" | "lose-connections" }
   | { readonly kind: "hang-worker" | "hang-page" | "stop" | "freeze" | "way-back"; readonly tab: number; readonly ms: number }
   /** The process is stopped inside one of its calls: between a check and what it was for, between a write and its ack. */
-  | { readonly kind: "stop-inside"; readonly call: string; readonly calls: number; readonly ms: number; readonly whole: boolean }
+  | { readonly kind: "stop-inside"; readonly tab?: number; readonly call: string; readonly calls: number; readonly ms: number; readonly whole: boolean }
 );
 export type Kind = Op["kind"];
 
@@ -72,14 +72,40 @@ export function makeLeasePlan(seed: number): TabsPlan {
   return { seed, engine: "opfs", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0.5, leaderTimeoutMs, activeMs: 6_000, ops };
 }
 
-/** The leader is stopped while it writes to its database, or a moment before or after, and for longer than anybody waits. */
+/** The leader is stopped while it writes to its database, or a moment before or after: for longer than anybody waits, or until its successor opens. */
 export function makeHeldPlan(seed: number): TabsPlan {
   const random = new Random(seed, 7);
   const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
   const appends = Array.from({ length: 12 }, (_, i): Op => ({ id: 10 + i, at: 2_000 + i * random.int(40), kind: "append", tab: random.int(3), count: 1, bytes: random.pick([20, 5_000]) }));
-  const hang: Op = { id: 3, at: 2_000 + random.int(240_000) / 1000, kind: "stop", tab: LEADER, ms: 80_000 };
-  const ops = [...open, hang, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, engine: "indexeddb", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0, leaderTimeoutMs: undefined, activeMs: 4_000, ops };
+  const stop: Op = random.chance(0.5)
+    ? { id: 3, at: 2_000 + random.int(240_000) / 1000, kind: "stop", tab: LEADER, ms: 80_000 }
+    : { id: 3, at: 1_999, kind: "stop-inside", tab: LEADER, call: "write", calls: random.between(1, 4), ms: random.between(1_800, 2_900), whole: true };
+  const ops = [...open, stop, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
+  return { seed, engine: "indexeddb", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0, leaderTimeoutMs: 1_500, activeMs: 4_000, ops };
+}
+
+/** The leader goes, and who comes next is stopped while it opens the database: for a lease or two, or for longer than anybody waits. */
+export function makeOpeningPlan(seed: number): TabsPlan {
+  const random = new Random(seed, 8);
+  const open = [0, 1, 2, 3].map((id) => ({ id, at: 1 + id * 200, kind: "open" as const }));
+  const appends = Array.from({ length: 16 }, (_, i): Op => ({ id: 10 + i, at: 1_900 + i * random.int(200), kind: "append", tab: random.int(4), count: 1, bytes: 20 }));
+  const ms = random.chance(0.3) ? 80_000 : random.between(2_000, 4_000);
+  const at = 2_000 + random.int(80_000) / 1000;
+  const stop: Op = random.chance(0.5)
+    ? { id: 4, at, kind: "stop", tab: LEADER, ms }
+    : { id: 4, at: 1_999, kind: "stop-inside", tab: 1, call: random.pick(CALLS), calls: random.between(1, 8), ms, whole: true };
+  const ops: Op[] = [...open, { id: 5, at: 2_000, kind: random.pick(["close-tab", "crash-tab"]), tab: LEADER }, stop, ...appends];
+  return { seed, engine: "indexeddb", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0, leaderTimeoutMs: 1_500, activeMs: 6_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
+}
+
+/** Followers without a shared worker are kept for the way back while calls of theirs are on their way: what is sent to them is lost. */
+export function makeSleepPlan(seed: number): TabsPlan {
+  const random = new Random(seed, 9);
+  const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
+  const sleeps = Array.from({ length: 4 }, (_, i): Op => ({ id: 4 + i, at: 2_000 + i * 700 + random.int(5_000) / 1000, kind: "way-back", tab: random.between(1, 2), ms: random.between(5, 400) }));
+  const appends = Array.from({ length: 8 }, (_, i): Op => ({ id: 10 + i, at: 2_000 + (i >> 1) * 700 + random.int(4_000) / 1000, kind: "append", tab: random.between(1, 2), count: 1, bytes: 20 }));
+  const ops = [...open, ...sleeps, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
+  return { seed, engine: "opfs", hasSharedWorker: false, snapshotsEnd: true, lateLocks: 0, leaderTimeoutMs: undefined, activeMs: 6_000, ops };
 }
 
 /** Tabs that are closed are told so before. */
@@ -89,7 +115,7 @@ export function makeLeavingPlan(seed: number): TabsPlan {
 }
 
 /** The kinds of histories there are. */
-export const PLANS = { opfs: makeTabsPlan, indexeddb: makeDatabasePlan, lease: makeLeasePlan, held: makeHeldPlan, leaving: makeLeavingPlan };
+export const PLANS = { opfs: makeTabsPlan, indexeddb: makeDatabasePlan, lease: makeLeasePlan, held: makeHeldPlan, opening: makeOpeningPlan, sleep: makeSleepPlan, leaving: makeLeavingPlan };
 export type PlanKind = keyof typeof PLANS;
 
 function fault(draw: Random, base: { readonly id: number; readonly at: number }): Op {

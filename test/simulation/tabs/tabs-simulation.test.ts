@@ -26,6 +26,8 @@ test.each(["opfs", "indexeddb"] as const)(`${SEEDS} histories of many tabs over 
 test.each([
   ["lease", "leaders that wake when their lease has ended"],
   ["held", "leaders that hang while they write to a database"],
+  ["opening", "leaders that hang while they open a database"],
+  ["sleep", "followers that sleep while they are waited for"],
   ["leaving", "tabs that let go before they are gone"],
 ] as const)("%s: %s", { timeout: 120_000 }, async (kind, _) => {
   const { failures } = await runTabsSeeds({ ...tabs, seeds: range(1, 60), plan: PLANS[kind] });
