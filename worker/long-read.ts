@@ -68,8 +68,9 @@ async function valuesMoved(stream: Stream, kernel: Kernel, { baseOffset, nextOff
     const found = await stream.readBatches(at, nextOffset, PAGE_BYTES);
     if (found.nextOffset <= at) throw new TidemarkError("OFFSET_OUT_OF_RANGE", "trimmed while it was read", { offset: at });
     // Copies: what came from object storage may be kept by others.
-    values.push(...(await valuesIn(kernel, found.bytes, at, found.nextOffset)).map((value) => value.slice()));
-    at = found.nextOffset;
+    const part = await valuesIn(kernel, found.bytes, at, found.nextOffset);
+    values.push(...part.values.map((value) => value.slice()));
+    at = part.nextOffset;
   }
   return values;
 }

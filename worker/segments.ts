@@ -173,8 +173,10 @@ async function fromSegments(read: OldRead, manifest: Manifest, offset: number | 
     const found = await oneRead(archive, manifest, nextOffset, room);
     if (!found && nextOffset === from) return undefined;
     if (!found) break;
-    values.push(...(await valuesIn(kernel, found.bytes, nextOffset, found.nextOffset)));
-    nextOffset = found.nextOffset;
+    const part = await valuesIn(kernel, found.bytes, nextOffset, found.nextOffset);
+    values.push(...part.values);
+    nextOffset = part.nextOffset;
+    if (nextOffset < found.nextOffset) break;
     room -= Math.max(found.bytes.length, 1);
   }
   return readAnswer(manifest, { values, from, nextOffset, upToDate: false, ended: false }, read.headers);

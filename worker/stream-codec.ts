@@ -2,9 +2,10 @@
  * Between a request's body and records. A JSON message is one record, its text as the client wrote it (parsed only to be
  * checked: numbers keep their digits); any other body is one record, or several when it is larger than a record may be.
  */
+import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { BatchBuilder, type Header } from "../src/record/batch-builder.ts";
-import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
+import { decodeBatch, type RecordBatch, splitBatches } from "../src/record/record-batch.ts";
 import { CHUNK_BYTES_MAX } from "./chunk-tables.ts";
 import { badRequest, HttpError } from "./http.ts";
 
@@ -92,11 +93,21 @@ export function batchesOf(kernel: Kernel, values: readonly Uint8Array[], headers
   return batches;
 }
 
-/** The values of stored records in [from, to), checksums checked: whoever decodes looks. */
-export async function valuesIn(kernel: Kernel, bytes: Uint8Array, from: number, to: number): Promise<Uint8Array[]> {
+/**
+ * The values of stored records in [from, to), checksums checked: whoever decodes looks. Damage ends them before it, at `nextOffset`;
+ * CORRUPT_RANGE where nothing stands before it.
+ */
+export async function valuesIn(kernel: Kernel, bytes: Uint8Array, from: number, to: number): Promise<{ readonly values: Uint8Array[]; readonly nextOffset: number }> {
   const values: Uint8Array[] = [];
   for (const bytesOfBatch of splitBatches(bytes)) {
-    const batch = await decodeBatch(kernel, bytesOfBatch);
+    let batch: RecordBatch;
+    try {
+      batch = await decodeBatch(kernel, bytesOfBatch);
+    } catch (thrown) {
+      const damaged = Number(TidemarkError.from(thrown).details["from"]);
+      if (damaged > from) return { values, nextOffset: damaged };
+      throw thrown;
+    }
     if (batch.isControl) continue;
     for (let i = 0; i < batch.count; i++) {
       const offset = batch.offsetAt(i);
@@ -104,10 +115,10 @@ export async function valuesIn(kernel: Kernel, bytes: Uint8Array, from: number, 
       if (value !== null) values.push(value);
     }
   }
-  return values;
+  return { values, nextOffset: to };
 }
 
-/** The same with their offsets. */
+/** The records with their offsets. */
 export async function recordsIn(kernel: Kernel, bytes: Uint8Array, from: number, to: number): Promise<{ readonly offset: number; readonly value: Uint8Array }[]> {
   const records: { offset: number; value: Uint8Array }[] = [];
   for (const bytesOfBatch of splitBatches(bytes)) {

@@ -427,11 +427,17 @@ export class Stream {
     let room = maxBytes;
     while (room > 0 && nextOffset < this.tail) {
       const limit = this.tail;
-      const found = await this.readBatches(nextOffset, limit, room);
-      if (found.nextOffset === nextOffset) break;
-      values.push(...(await valuesIn(this.#host.kernel, found.bytes, nextOffset, found.nextOffset)));
+      const found = await this.readBatches(nextOffset, limit, room).catch((thrown: unknown) => {
+        // What stands before damage is an answer; the next request hears of it.
+        if (nextOffset > from && thrown instanceof TidemarkError && thrown.code === "CORRUPT_RANGE") return undefined;
+        throw thrown;
+      });
+      if (!found || found.nextOffset === nextOffset) break;
+      const part = await valuesIn(this.#host.kernel, found.bytes, nextOffset, found.nextOffset);
+      values.push(...part.values);
       room -= Math.max(found.bytes.length, 1);
-      nextOffset = found.nextOffset;
+      nextOffset = part.nextOffset;
+      if (nextOffset < found.nextOffset) break;
     }
     const upToDate = nextOffset >= this.tail;
     return { values, from, nextOffset, upToDate, ended: upToDate && this.closed };

@@ -79,13 +79,16 @@ describe("long answers", () => {
   });
 
   it("damage breaks a long answer off; asked again, what stands before it comes, and then its name", async () => {
-    const bodies = lines(12, 500_000);
+    // Less than a segment: sealed ones move to object storage, and nobody says when.
+    const bodies = lines(12, 300_000);
     await make("rot", "text/plain", bodies);
     await inside("rot", (sql) => {
-      const [row] = sql.exec("SELECT bytes FROM chunk WHERE base_offset = 6").toArray();
+      // A row may hold two of them, and either be its first.
+      const [row] = sql.exec("SELECT base_offset, next_offset, bytes FROM chunk WHERE base_offset <= 6 ORDER BY base_offset DESC LIMIT 1").toArray();
+      const [from, to] = [Number(row!["base_offset"]), Number(row!["next_offset"])];
       const bytes = new Uint8Array(row!["bytes"] as ArrayBuffer);
-      bytes[400_000]! ^= 1;
-      sql.exec("UPDATE chunk SET bytes = ? WHERE base_offset = 6", bytes);
+      bytes[(bytes.length / (to - from)) * (6 - from) + 200_000]! ^= 1;
+      sql.exec("UPDATE chunk SET bytes = ? WHERE base_offset = ?", bytes, from);
     });
     const broken = await SELF.fetch(`${at("rot")}?offset=-1`).then(async (response) => response.text()).then(() => "whole", () => "broken off");
     expect(broken).toBe("broken off");
