@@ -23,6 +23,8 @@ import { type Fault, type Strike, strikeOf } from "./nemesis.ts";
 const PAUSE_MS = 100;
 /** A tab that comes reads the newest only, or the whole log would be read a few hundred times. */
 const FOLLOW_FROM = { last: 200 };
+/** Whoever shared its process is gone by then. */
+const BESIDE_MS = 2_000;
 const PROBLEMS_MAX = 5;
 /** Of looks for somebody to strike, some 2.5 s each where nobody leads. */
 const IDLE_MAX = 100;
@@ -119,6 +121,7 @@ class LongRun {
   #wakers: (() => void)[] = [];
   #ackMsMax = 0;
   #skewMs = 0;
+  #crashAt = -Infinity;
   #steps = 0;
   #idle = 0;
   #epoch = 0;
@@ -184,6 +187,7 @@ class LongRun {
   async #open(page?: Tab["page"]): Promise<Tab> {
     const opening = page ? this.browser.openIn(page, this.#config) : this.browser.open(this.#config);
     const tab = await within(opening, "open()");
+    tab.page.once("crash", () => this.#crashed(tab));
     const before = now();
     const theirs = await tab.call("now");
     const after = now();
@@ -197,6 +201,16 @@ class LongRun {
   #gone(tab: Tab): void {
     this.#tabs = this.#tabs.filter((each) => each !== tab);
     this.#lasting = this.#lasting.filter((each) => each.tab !== tab);
+  }
+
+  /** Chromium lets pages of one site share a process now and then: then a crash takes more than the tab that was meant. */
+  #crashed(tab: Tab): void {
+    if (tab.struck) return;
+    tab.struck = true;
+    if (now() - this.#crashAt > BESIDE_MS) this.ledger.problems.push(`tab ${tab.number} crashed by itself`);
+    this.#count("crash beside the tab that was meant");
+    this.#gone(tab);
+    void tab.page.close();
   }
 
   /** Those that are neither stopped nor frozen nor left. */
@@ -213,7 +227,16 @@ class LongRun {
   }
 
   async #leader(): Promise<{ tab: Tab; brief: TabBrief } | undefined> {
-    const briefs = await Promise.all(this.#awake.map(async (tab) => ({ tab, brief: await this.#brief(tab) })));
+    const ask = async (tab: Tab): Promise<{ tab: Tab; brief: TabBrief }[]> => {
+      try {
+        return [{ tab, brief: await this.#brief(tab) }];
+      } catch (thrown) {
+        if (!String(thrown).includes("Target crashed")) throw thrown;
+        this.#crashed(tab);
+        return [];
+      }
+    };
+    const briefs = (await Promise.all(this.#awake.map(ask))).flat();
     return briefs.filter(({ brief }) => brief.role === "leader").sort((a, b) => (b.brief.epoch ?? 0) - (a.brief.epoch ?? 0))[0];
   }
 
@@ -271,7 +294,10 @@ class LongRun {
     const pid = fault === "crash" || fault === "hang" ? await tab.process(this.browser.pid) : 0;
     let at = now();
     let died: Promise<number | undefined> | undefined;
-    if (fault === "crash") died = goneAt(pid, STEP_MS / 10);
+    if (fault === "crash") {
+      this.#crashAt = at;
+      died = goneAt(pid, STEP_MS / 10);
+    }
     if (fault === "close" || fault === "crash" || fault === "reload") {
       await tab[fault]();
       this.#gone(tab);

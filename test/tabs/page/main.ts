@@ -60,7 +60,7 @@ const pause = (ms: number): Promise<unknown> =>
   });
 document.addEventListener("freeze", () => froze++);
 // A request that outlives the page.
-addEventListener("pagehide", () => void navigator.sendBeacon("ledger", JSON.stringify({ life: 1, events: [{ type: "note", note: { left: config.tab, at: now() } satisfies Left }] })));
+addEventListener("pagehide", () => config && navigator.sendBeacon("ledger", JSON.stringify({ life: 1, events: [{ type: "note", note: { left: config.tab, at: now() } satisfies Left }] })));
 addEventListener("pageshow", ({ persisted }) => (restored += Number(persisted)));
 
 const codeOf = (thrown: unknown): string => (thrown instanceof TidemarkError ? thrown.code : String(thrown));
