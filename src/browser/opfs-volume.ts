@@ -14,7 +14,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Volume, VolumeInfo } from "../store/volume.ts";
-import { type DirectoryHandle, findDirectory, openHandle, type SyncHandle } from "./opfs.ts";
+import { type DirectoryHandle, findDirectory, openHandle, slotName, type SyncHandle } from "./opfs.ts";
 import { isNamed } from "./platform.ts";
 
 export interface OpfsVolumeOptions {
@@ -36,8 +36,6 @@ interface OpenSlot {
   /** Written since the last flush. */
   dirty: boolean;
 }
-
-const slotName = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
 
 export class OpfsVolume implements Volume {
   readonly info: VolumeInfo;

@@ -16,6 +16,8 @@ export interface SyncHandle {
 export type DirectoryHandle = FileSystemDirectoryHandle & { keys(): AsyncIterable<string> };
 type FileHandle = FileSystemFileHandle & { createSyncAccessHandle(): Promise<SyncHandle> };
 
+export const slotName = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
+
 /** The directory at this path under the origin's root; NotFoundError when `create` is false and it is not there. */
 export async function findDirectory(path: readonly string[], create: boolean): Promise<DirectoryHandle> {
   let directory = await navigator.storage.getDirectory();

@@ -48,6 +48,12 @@ export interface StandBy {
   readonly parts: Parts;
 }
 
+/** To the same worker: its page has the lead, and what follows can be opened as soon as the last leader's worker is gone. */
+export interface Ready {
+  /** That one's life lock; "" when it is gone. */
+  readonly last: string;
+}
+
 export interface AppendRequest {
   readonly op: "append";
   readonly topic: string;

@@ -3,16 +3,17 @@
  * look-ups are half of a fail-over. It costs some MiB and no CPU. It holds a lock, by which its tab learns of its end.
  *
  *   page                                        worker
- *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's directory and files (tabs-worker.ts)
+ *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's directory and files
  *    │ ◀── it holds its lock ─────────────────────│
- *    │ ─── HostOptions, over that port ──────────▶│  from now on it is as any other
+ *    │ ─── Ready, over that port ────────────────▶│  opens files as soon as they are free (ahead.ts)
+ *    │ ─── HostOptions ──────────────────────────▶│  from now on it is as any other
  *
  * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port. All the
  * others wait for the locks of the first ones, too: when one goes, they look again.
  */
 import type { BrowserTide } from "./client.ts";
 import { parts } from "./parts.ts";
-import type { StandBy } from "./protocol.ts";
+import type { Ready, StandBy } from "./protocol.ts";
 
 const PLACES = 2;
 /** A worker that dies again and again is not for standing by. */
@@ -42,6 +43,11 @@ export class Spare {
     const worker = this.#worker ?? this.#make();
     this.#worker = undefined;
     return worker;
+  }
+
+  /** It will be taken next, when the worker that holds this lock is gone. */
+  prepare(last: string): void {
+    this.#worker?.postMessage({ last } satisfies Ready, []);
   }
 
   /** This tab follows from now on. */

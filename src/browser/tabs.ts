@@ -23,6 +23,7 @@
  * longer listened to.
  */
 import { TidemarkError } from "../errors.ts";
+import { WORKER_END_MS } from "./ahead.ts";
 import { Broker } from "./broker.ts";
 import type { BrowserTide } from "./client.ts";
 import { byChannel, byPort, newPortName } from "./join.ts";
@@ -36,8 +37,6 @@ import { pause, watchCalls } from "./watch-calls.ts";
 export { openTaken } from "./takeover.ts";
 export { admit, standBy } from "./tabs-worker.ts";
 
-/** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
-const WORKER_END_MS = 1_000;
 /** Who says so often that it is about to lead, and does not, never will. */
 const OPENINGS_MAX = 6;
 /** So often is another tab left to depose a leader; by then it hangs, too. */
@@ -193,6 +192,7 @@ export class Tabs {
     // Granted in the moment in which it was no longer wanted.
     if (this.#tide.ended || this.#asleep) return release();
     this.#leading = true;
+    if (!this.#tide.takeover) this.#spare.prepare(this.#isLastGone ? "" : this.#lifeLock!);
     if (!(await this.#lastWorkerGone())) {
       this.#say("opening");
       await this.#takeOver();
@@ -234,13 +234,17 @@ export class Tabs {
     }
   }
 
+  get #isLastGone(): boolean {
+    return !this.#lifeLock || this.#lifeLock === this.#goneLock;
+  }
+
   /** Its page may be gone a moment earlier, and then the lock is free while its last writes still run. False: it hangs. */
   async #lastWorkerGone(): Promise<boolean> {
-    if (!this.#lifeLock || this.#lifeLock === this.#goneLock) return true;
+    if (this.#isLastGone) return true;
     const signal = AbortSignal.timeout(WORKER_END_MS);
     // The connection's own watch has been waiting for longer.
     const told = new Promise<boolean>((resolve) => (this.#onGone = () => resolve(true)));
-    return Promise.race([told, navigator.locks.request(this.#lifeLock, { mode: "shared", signal }, () => true).catch(() => false)]);
+    return Promise.race([told, navigator.locks.request(this.#lifeLock!, { mode: "shared", signal }, () => true).catch(() => false)]);
   }
 
   // --- a leader that hangs -----------------------------------------------------------------------------------------

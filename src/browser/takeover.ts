@@ -22,7 +22,7 @@
 import { TidemarkError } from "../errors.ts";
 import type { Volume, VolumeInfo } from "../store/volume.ts";
 import { proveTerm, waitAlone } from "./alone.ts";
-import { type DirectoryHandle, findDirectory, type SyncHandle } from "./opfs.ts";
+import { type DirectoryHandle, findDirectory, slotName, type SyncHandle } from "./opfs.ts";
 import { isNamed, sleep } from "./platform.ts";
 import type { VolumeOptions } from "./probe.ts";
 
@@ -40,7 +40,6 @@ interface Place {
   readonly handle: SyncHandle | undefined;
 }
 
-const slotName = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
 const storageError = (thrown: unknown): TidemarkError => TidemarkError.from(thrown, isNamed(thrown, "QuotaExceededError") ? "QUOTA_EXCEEDED" : "STORAGE_FAILED");
 
 /** undefined: somebody else keeps it open. */

@@ -3,6 +3,7 @@
  * name, and offers the few steps that need the page (quota, cleared site data) between them.
  */
 import { expose } from "comlink";
+import { FilesAhead } from "../../src/browser/ahead.ts";
 import { IdbVolume } from "../../src/browser/idb-volume.ts";
 import { OpfsVolume } from "../../src/browser/opfs-volume.ts";
 import { TidemarkError, type WireError } from "../../src/errors.ts";
@@ -12,10 +13,24 @@ import { storeCases } from "../contract/store-contract.ts";
 import { volumeCases, type VolumeHost } from "../contract/volume-contract.ts";
 import kernelUrl from "../../.cache/kernel/release.wasm?url";
 
-export type BrowserEngine = "opfs" | "indexeddb";
+/** "ahead": OPFS, by a worker that stood by and has opened files ahead. */
+export type BrowserEngine = "opfs" | "ahead" | "indexeddb";
+
+async function openAhead(name: string, slotBytes: number, files: FilesAhead): Promise<Volume> {
+  const opened = await OpfsVolume.open({ name, slotBytes, directory: files.directory });
+  files.endWith(opened);
+  return opened;
+}
 
 const openers = {
   opfs: (name: string, slotBytes: number): Promise<Volume> => OpfsVolume.open({ name, slotBytes }),
+  async ahead(name: string, slotBytes: number): Promise<Volume> {
+    const files = await FilesAhead.find(name).catch(() => undefined);
+    // Nobody stands by for a volume that is not there.
+    if (!files) return openers.opfs(name, slotBytes);
+    void files.open("");
+    return openAhead(name, slotBytes, files);
+  },
   indexeddb: (name: string, slotBytes: number): Promise<Volume> => IdbVolume.open({ name, slotBytes }),
 };
 
@@ -28,7 +43,7 @@ function hostOf(engine: BrowserEngine): VolumeHost & { clean(): Promise<void> } 
     return volume;
   };
   return {
-    keepsUnflushed: engine === "opfs",
+    keepsUnflushed: engine !== "indexeddb",
     newVolume: (slotBytes) => open(`test-${crypto.randomUUID()}`, slotBytes),
     reopen: (volume, slotBytes = volume.slotBytes) => open(names.get(volume)!, slotBytes),
     async clean() {
@@ -39,7 +54,7 @@ function hostOf(engine: BrowserEngine): VolumeHost & { clean(): Promise<void> } 
 }
 
 export async function removeVolume(engine: BrowserEngine, name: string): Promise<void> {
-  if (engine === "opfs") {
+  if (engine !== "indexeddb") {
     const root = await navigator.storage.getDirectory();
     await (await root.getDirectoryHandle("tidemark")).removeEntry(name, { recursive: true });
   } else {
@@ -65,6 +80,7 @@ async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
 
 /** The volume that the steps below work on. */
 let volume: OpfsVolume | IdbVolume;
+let ahead: FilesAhead;
 /** Every database connection of this worker, and how many sync handles it has open. */
 const databases: IDBDatabase[] = [];
 const handles = { open: 0, most: 0 };
@@ -101,8 +117,16 @@ const api = {
     outcomeOf(async () => {
       const limit = handlesMax === undefined ? {} : { handlesMax };
       databases.length = 0;
-      volume = engine === "opfs" ? ((await OpfsVolume.open({ name, slotBytes, ...limit })) as OpfsVolume) : await IdbVolume.open({ name, slotBytes });
+      if (engine === "ahead") volume = (await openAhead(name, slotBytes, ahead)) as OpfsVolume;
+      else volume = engine === "opfs" ? ((await OpfsVolume.open({ name, slotBytes, ...limit })) as OpfsVolume) : await IdbVolume.open({ name, slotBytes });
     }),
+  async standBy(name: string): Promise<void> {
+    ahead = await FilesAhead.find(name);
+  },
+  /** What stands by opens files once the holder of this lock is gone. */
+  async prepare(last: string): Promise<void> {
+    void ahead.open(last);
+  },
   /** One method of the open volume. */
   call<M extends "addSlots" | "write" | "handOver" | "flush" | "close" | "checkAttached">(
     method: M,

@@ -6,7 +6,7 @@ import { volumeWorker } from "./worker-of.ts";
 
 const worker = volumeWorker();
 
-for (const engine of ["opfs", "indexeddb"] as const) {
+for (const engine of ["opfs", "ahead", "indexeddb"] as const) {
   describe(`volume in ${engine}`, () => {
     for (const { name } of volumeCases) it(name, () => worker.runVolumeCase(engine, name));
   });

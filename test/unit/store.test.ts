@@ -1,6 +1,9 @@
 /** The store's contract over memory, with the twin and the release kernel. */
 import { describe, expect, it } from "vitest";
+import { peekActiveSlots } from "../../src/store/catalog.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
+import { SegmentStore } from "../../src/store/segment-store.ts";
+import { fill } from "../contract/log-store-contract.ts";
 import { storeCases, type StoreHost } from "../contract/store-contract.ts";
 import { releaseKernel, twinKernel } from "../tooling/kernels.ts";
 
@@ -15,3 +18,30 @@ for (const load of [releaseKernel, twinKernel]) {
     for (const { name, run } of storeCases) it(name, () => run(host));
   });
 }
+
+describe("what the catalog says unread", () => {
+  /** Slot 0, as whoever opens files ahead reads it. */
+  const peek = (bytes: Uint8Array): number[] => peekActiveSlots((target, at) => (target.set(bytes.subarray(at, at + target.length)), Math.min(target.length, bytes.length - at)));
+
+  it("the active slots, after rolls, and nothing where it can't be read", async () => {
+    const kernel = await releaseKernel();
+    const volume = new MemoryVolume({ slotBytes: 64 * 1024 });
+    const store = await SegmentStore.open({ volume, kernel, now: () => 0 });
+    const catalog = new Uint8Array(volume.slotBytes);
+    await volume.read(0, 0, catalog);
+    expect(peek(catalog)).toEqual([]);
+    const [a, b] = [await store.log("a"), await store.log("b")];
+    for (let rolls = 0; rolls < 3; rolls++) {
+      await fill(kernel, a, 1);
+      await a.roll();
+    }
+    await volume.read(0, 0, catalog);
+    const active = [a, b].map((log) => log.entry().segments.at(-1)!.slot);
+    expect(peek(catalog)).toEqual(active);
+    catalog[28] = 0xff;
+    expect(peek(catalog)).toEqual([]);
+    expect(peek(new Uint8Array(0))).toEqual([]);
+    catalog.fill(0xff, 12, 16);
+    expect(peek(catalog), "a length that can't be").toEqual([]);
+  });
+});
