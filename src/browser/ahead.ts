@@ -4,18 +4,18 @@
  *
  *   stands by                  its directory, and its files (which can't be opened: the leader keeps them locked)
  *   its page has the lead      the end of the last leader's worker
- *   that one is gone           the names │ slot 0, with the catalog ▶ active slots │ slot 1
+ *   that one is gone           the names │ slot 0, with the catalog ▶ each log's newest slots │ slot 1
  *                                 └▶ last slot
  *   the volume is opened       by what was found so; nothing is checked less than else
  */
-import { peekActiveSlots } from "../store/catalog.ts";
+import { peekNewestSlots } from "../store/catalog.ts";
 import type { Volume } from "../store/volume.ts";
 import { type DirectoryHandle, findDirectory, openHandle, slotName, type SyncHandle } from "./opfs.ts";
 
 /** More than a fail-over opens, and not all of a large tide. */
 const FILES_MAX = 50;
-/** Of slots in use, a handle each. */
-const ACTIVE_MAX = 20;
+/** Of the slots that the catalog names. */
+const NEWEST_MAX = 20;
 /** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
 export const WORKER_END_MS = 1_000;
 
@@ -64,7 +64,7 @@ export class FilesAhead {
     const numbers = this.#names.then((names) => names.map((name) => Number(name.slice(5)) || 0));
     // Who asks for them learns what became of them.
     numbers.then((all) => this.#take(slotName(Math.max(...all)))).catch(ignore);
-    first?.then((handle) => peekActiveSlots((target, at) => handle.read(target, { at })).slice(0, ACTIVE_MAX).forEach((slot) => this.#take(slotName(slot)))).catch(ignore);
+    first?.then((handle) => peekNewestSlots((target, at) => handle.read(target, { at })).slice(0, NEWEST_MAX).forEach((slot) => this.#take(slotName(slot)))).catch(ignore);
   }
 
   /** Not what the volume has asked for by itself, and not twice. */

@@ -102,17 +102,18 @@ function unpackSegment(packed: PackedSegment): SegmentEntry {
 const PEEK_BYTES_MAX = 128 * 1024;
 
 /**
- * The active slots that a copy of the catalog names, for who opens files before they are asked for: unchecked, so they may be
- * anything, and none when it can't be read.
+ * What an opening reads: of each log that a copy of the catalog names the active slot and the one before it, which has the
+ * snapshot of producers. For who opens files before they are asked for: unchecked, so they may be anything, and none when it
+ * can't be read.
  */
-export function peekActiveSlots(read: (target: Uint8Array, at: number) => number): number[] {
+export function peekNewestSlots(read: (target: Uint8Array, at: number) => number): number[] {
   const head = new Uint8Array(PAYLOAD_AT);
   const bytes = read(head, 0) === PAYLOAD_AT ? viewOf(head).getUint32(PAYLOAD_BYTES_AT) : 0;
   if (bytes === 0 || bytes > PEEK_BYTES_MAX) return [];
   const payload = new Uint8Array(bytes);
   read(payload, PAYLOAD_AT);
   try {
-    return (JSON.parse(new TextDecoder().decode(payload)) as PackedState).logs.map(({ segments }) => segments.at(-1)![0]!).filter((slot) => slot >= CATALOG_SLOTS && slot < SLOTS_MAX);
+    return (JSON.parse(new TextDecoder().decode(payload)) as PackedState).logs.flatMap(({ segments }) => segments.slice(-2).map(([slot]) => slot!)).filter((slot) => slot >= CATALOG_SLOTS && slot < SLOTS_MAX);
   } catch {
     return [];
   }
