@@ -1,5 +1,6 @@
 /**
- * tabs.js of the package: many tabs, one log. Loaded when a second tab shows up, and never by a tab that is alone.
+ * tabs.js of the package: many tabs, one log. Loaded when a second tab shows up; by a tab that is alone only when its worker has
+ * not answered for seconds, and may hang.
  *
  *   lobby = BroadcastChannel "tidemark:<name>"
  *
@@ -114,6 +115,15 @@ export class Tabs {
     for (const type of ["resume", "pageshow"]) addEventListener(type, () => this.#wake(), { signal, capture: true });
     void this.#announce();
     this.#seen();
+    const { connection } = tide;
+    if (!connection || connection.ended) return;
+    // What was asked before is not watched; this is.
+    this.#watch(connection);
+    void connection.call({ op: "ready" }).catch(() => undefined);
+  }
+
+  #watch(connection: PortClient): void {
+    this.#appends = watchCalls(connection, this.#tide.options.leaderTimeoutMs, () => this.#missed(connection));
   }
 
   #listen(): void {
@@ -306,7 +316,7 @@ export class Tabs {
   connected(): void {
     const { role, opened, connection } = this.#tide;
     this.#deposers = this.#openings = this.#failures = 0;
-    this.#appends = watchCalls(connection!, this.#tide.options.leaderTimeoutMs, () => this.#missed(connection!));
+    this.#watch(connection!);
     if (role === "leader") {
       // Its store failed for good: perhaps another tab's does not.
       connection!.onEvent = (event) => (event.type === "closed" ? void this.#resign(connection!) : this.#tide.tell(event));

@@ -15,6 +15,8 @@ import type { Request } from "./protocol.ts";
 
 const encoder = new TextEncoder();
 const BATCH_BYTES = 256 * 1024;
+/** An append that waits longer makes the tab look whether its worker still answers. */
+const SLOW_MS = 3_000;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 /** Room that a batch has beyond its largest record. */
 const BATCH_ROOM_BYTES = DEFAULT_SETTINGS.batchBytesMax - DEFAULT_SETTINGS.recordBytesMax;
@@ -72,7 +74,11 @@ export class BrowserTopic<V> implements Topic<V> {
     const { recordBytesMax, batchBytesMax } = this.#settings;
     this.#producer = new Producer({
       kernel: tide.kernel,
-      send: (batch, options) => this.#open().append({ topic: name, batch, ...options }),
+      send: (batch, options) => {
+        // A tab that is alone has nobody who would notice that its worker hangs.
+        const slow = setTimeout(() => void tide.meet().catch(() => undefined), SLOW_MS);
+        return this.#open().append({ topic: name, batch, ...options }).finally(() => clearTimeout(slow));
+      },
       reopened: () => tide.ready(),
       schedule: (work) => queueMicrotask(work),
       newId: newProducerId,

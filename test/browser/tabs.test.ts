@@ -162,6 +162,20 @@ describe("a leader that hangs", () => {
     await last.close();
   });
 
+  it("and is alone: its tab notices, ends it, and goes on with another worker", async () => {
+    const tide = await open(fresh(), { segmentBytes: SMALL, worker: hanging });
+    const events: string[] = [];
+    tide.on(({ type }) => events.push(type));
+    for (const i of upTo(20)) await tide.topic<number>("t").append({ value: i });
+    // Far longer than the test may take.
+    await hang(600_000);
+    const acks = await Promise.all(upTo(20).map((i) => tide.topic<number>("t").append({ value: 20 + i })));
+    expect(acks.map(({ offset }) => offset)).toEqual(upTo(20).map((i) => 20 + i));
+    expect(await values(tide)).toEqual(upTo(40));
+    expect(events).toEqual(["leaderlost", "leaderchange"]);
+    await tide.close();
+  });
+
   it("a tab that opens while it hangs deposes it too", async () => {
     const name = fresh();
     const first = await open(name, { segmentBytes: SMALL, worker: hanging });
