@@ -3,12 +3,12 @@
  * question after the other; so all that can be asked is asked ahead, and at once:
  *
  *   stands by                  its directory, and its files (which can't be opened: the leader keeps them locked)
- *   its page has the lead      the end of the last leader's worker
- *   that one is gone           the names │ slot 0, with the catalog ▶ each log's newest slots │ slot 1
- *                                 └▶ last slot
+ *   its page has the lead      a worker's lock, and the end of the last leader's worker
+ *   that one is gone           the names │ slot 0 ▶ slot 1 │ each log's newest slots │ the last slot
  *   the volume is opened       by what was found so; nothing is checked less than else
  */
 import { peekNewestSlots } from "../store/catalog.ts";
+import { proveBoth } from "./alone.ts";
 import type { Volume } from "../store/volume.ts";
 import { type DirectoryHandle, findDirectory, openHandle, slotName, type SyncHandle } from "./opfs.ts";
 
@@ -29,13 +29,18 @@ export class FilesAhead {
   readonly #asked = new Set<string>();
   #names: Promise<string[]> | undefined;
   #dropped = false;
+  /** As a worker's that leads (tabs.ts). */
+  readonly #lock: string;
+  #claimed = false;
+  #release: () => void = ignore;
 
-  private constructor(directory: DirectoryHandle) {
+  private constructor(name: string, directory: DirectoryHandle) {
+    this.#lock = `tidemark-worker:${name}:${crypto.randomUUID()}`;
     this.#directory = directory;
   }
 
   static async find(name: string): Promise<FilesAhead> {
-    const files = new FilesAhead(await findDirectory(["tidemark", name], false));
+    const files = new FilesAhead(name, await findDirectory(["tidemark", name], false));
     await files.#list();
     return files;
   }
@@ -54,17 +59,42 @@ export class FilesAhead {
     return names;
   }
 
-  /** As soon as the holder of `lifeLock` is gone; "": it is. */
+  /**
+   * As soon as the holder of `lifeLock` is gone; "": it is. Whoever has files locked must have a worker's lock before, by which it
+   * is deposed when it hangs; and slot 0 before any other file, for who has that has the volume.
+   */
   async open(lifeLock: string): Promise<void> {
-    if (lifeLock) await navigator.locks.request(lifeLock, { mode: "shared", signal: AbortSignal.timeout(WORKER_END_MS) }, ignore);
+    await Promise.all([this.#claim(), lifeLock && navigator.locks.request(lifeLock, { mode: "shared", signal: AbortSignal.timeout(WORKER_END_MS) }, ignore)]);
     if (this.#dropped) return;
     this.#names = this.#list();
-    const first = this.#take(slotName(0));
-    void this.#take(slotName(1));
-    const numbers = this.#names.then((names) => names.map((name) => Number(name.slice(5)) || 0));
-    // Who asks for them learns what became of them.
-    numbers.then((all) => this.#take(slotName(Math.max(...all)))).catch(ignore);
-    first?.then((handle) => peekNewestSlots((target, at) => handle.read(target, { at })).slice(0, NEWEST_MAX).forEach((slot) => this.#take(slotName(slot)))).catch(ignore);
+    this.#names.catch(ignore);
+    const catalog = await this.#take(slotName(0));
+    if (!catalog) return;
+    const newest = peekNewestSlots((target, at) => catalog.read(target, { at })).slice(0, NEWEST_MAX);
+    for (const slot of [1, ...newest]) void this.#take(slotName(slot));
+    const numbers = (await this.#names).map((name) => Number(name.slice(5)) || 0);
+    void this.#take(slotName(Math.max(...numbers)));
+  }
+
+  #claim(): Promise<void> {
+    const granted = (resolve: () => void): Promise<void> | undefined => {
+      resolve();
+      if (this.#dropped) return;
+      this.#claimed = true;
+      return new Promise((release) => (this.#release = release));
+    };
+    return new Promise((resolve) => navigator.locks.request(this.#lock, () => granted(resolve)).catch(ignore));
+  }
+
+  /** The worker's own lock takes the place of the claim. CLOSED when somebody took the volume over before. */
+  async prove(lifeLock: string): Promise<void> {
+    if (!this.#claimed) this.#dropped = true;
+    if (this.#dropped) return;
+    await proveBoth(this.#lock, lifeLock).catch((thrown: unknown) => {
+      // Let go of meanwhile, with all it stood for.
+      if (!this.#dropped) throw thrown;
+    });
+    this.#release();
   }
 
   /** Not what the volume has asked for by itself, and not twice. */
@@ -87,6 +117,7 @@ export class FilesAhead {
     const opened = [...this.#opened.values()];
     this.#opened.clear();
     for (const handle of opened) (await handle.catch(ignore))?.close();
+    this.#release();
   }
 
   /** What a volume does not come to use ends with it. */

@@ -43,9 +43,13 @@ export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, d
     try {
       files = await found;
       if (choice.takeover) await files?.drop();
-      const opened = await openVolume({ ...choice, known: { engine, durability, ...(files && { directory: files.directory }) } });
-      files?.endWith(opened.volume);
-      return opened;
+      const opening = openVolume({ ...choice, known: { engine, durability, ...(files && { directory: files.directory }) } });
+      opening.then(({ volume }) => files?.endWith(volume)).catch(() => undefined);
+      const proved = files?.prove(choice.lifeLock!).catch(async (thrown: unknown) => {
+        await opening.then(({ volume }) => volume.close()).catch(() => undefined);
+        throw thrown;
+      });
+      return (await Promise.all([opening, proved]))[0];
     } catch (thrown) {
       await files?.drop();
       const { code } = TidemarkError.from(thrown);

@@ -3,9 +3,10 @@
  * an idle tide with eight followers costs the processor. Leader and follower take turns, in one run.
  */
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { median, percentile } from "./figures.mjs";
-import { descendantsOf, TICKS, ticksOf } from "../tabs/processes.ts";
+import { busiestOf, descendantsOf, TICKS, ticksOf } from "../tabs/processes.ts";
 
 const FOLLOWERS = 8;
 const BYTES = 1024;
@@ -17,10 +18,22 @@ async function openTab(bench) {
   return { page, run: (name, ...args) => page.evaluate(([method, params]) => window.workloads[method](...params), [name, args]) };
 }
 
+function browserOf(profile) {
+  const lines = execFileSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" }).split("\n");
+  return Number(lines.find((line) => line.includes(`--user-data-dir=${profile}`) && !line.includes("--type=")).trim().split(/\s+/)[0]);
+}
+
+/** Of the tab's process, what no other shares; the process is the one that works when the tab does. */
+async function ownMiB(profile, { page }) {
+  const work = () => page.evaluate(() => { for (const until = performance.now() + 300; performance.now() < until; ); });
+  const pid = await busiestOf(descendantsOf(browserOf(profile)), work);
+  const parts = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8").matchAll(/^Private_\w+: +(\d+) kB/gm);
+  return [...parts].reduce((sum, [, kib]) => sum + Number(kib) / 1024, 0);
+}
+
 /** Of all the browser's processes, percent of one core. */
 async function processorUse(profile, seconds) {
-  const lines = execFileSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" }).split("\n");
-  const main = Number(lines.find((line) => line.includes(`--user-data-dir=${profile}`) && !line.includes("--type=")).trim().split(/\s+/)[0]);
+  const main = browserOf(profile);
   const total = () => [main, ...descendantsOf(main)].reduce((sum, pid) => sum + ticksOf(pid), 0);
   const before = total();
   await wait(seconds * 1000);
@@ -61,5 +74,9 @@ export async function tabs(bench, size, { ratios, figures }) {
   // Upkeep runs once, two seconds after the last append.
   await wait(4000);
   figures["tabs.idle.leaderAnd8Followers.percentOfCore"] = await processorUse(bench.profile, idleSeconds);
+  // The first two in line keep a worker that stands by, and the last, which is seen.
+  const own = [];
+  for (const follower of followers) own.push(await ownMiB(bench.profile, follower));
+  figures["tabs.standingBy.MiB"] = median(own.slice(0, 2)) - median(own.slice(2, -1));
   for (const { page } of [...followers, leader]) await page.close();
 }

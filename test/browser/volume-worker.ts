@@ -123,6 +123,17 @@ const api = {
   async standBy(name: string): Promise<void> {
     ahead = await FilesAhead.find(name);
   },
+  /** What stands by has this lock as a worker that leads; CLOSED when it was deposed before. */
+  prove: (lifeLock: string): Promise<Outcome<void>> =>
+    outcomeOf(async () => {
+      await new Promise<void>((held) => {
+        void navigator.locks.request(lifeLock, () => {
+          held();
+          return new Promise(() => undefined);
+        });
+      });
+      await ahead.prove(lifeLock);
+    }),
   /** What stands by opens files once the holder of this lock is gone. */
   async prepare(last: string): Promise<void> {
     void ahead.open(last);

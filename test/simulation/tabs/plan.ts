@@ -98,6 +98,12 @@ export function makeOpeningPlan(seed: number): TabsPlan {
   return { seed, engine: "indexeddb", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0, leaderTimeoutMs: 1_500, activeMs: 6_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
 }
 
+/** The same over files, which the next leader locks ahead of need; of its own locks it may hear late. */
+export function makeNextPlan(seed: number): TabsPlan {
+  const plan = makeOpeningPlan(seed);
+  return { ...plan, engine: "opfs", lateLocks: new Random(seed, 10).pick([0, 0.3]) };
+}
+
 /** Followers without a shared worker are kept for the way back while calls of theirs are on their way: what is sent to them is lost. */
 export function makeSleepPlan(seed: number): TabsPlan {
   const random = new Random(seed, 9);
@@ -115,7 +121,7 @@ export function makeLeavingPlan(seed: number): TabsPlan {
 }
 
 /** The kinds of histories there are. */
-export const PLANS = { opfs: makeTabsPlan, indexeddb: makeDatabasePlan, lease: makeLeasePlan, held: makeHeldPlan, opening: makeOpeningPlan, sleep: makeSleepPlan, leaving: makeLeavingPlan };
+export const PLANS = { opfs: makeTabsPlan, indexeddb: makeDatabasePlan, lease: makeLeasePlan, held: makeHeldPlan, opening: makeOpeningPlan, next: makeNextPlan, sleep: makeSleepPlan, leaving: makeLeavingPlan };
 export type PlanKind = keyof typeof PLANS;
 
 function fault(draw: Random, base: { readonly id: number; readonly at: number }): Op {

@@ -27,6 +27,7 @@ test.each([
   ["lease", "leaders that wake when their lease has ended"],
   ["held", "leaders that hang while they write to a database"],
   ["opening", "leaders that hang while they open a database"],
+  ["next", "leaders that hang while they open files"],
   ["sleep", "followers that sleep while they are waited for"],
   ["leaving", "tabs that let go before they are gone"],
 ] as const)("%s: %s", { timeout: 120_000 }, async (kind, _) => {
