@@ -83,7 +83,9 @@ export class FilesAhead {
       this.#claimed = true;
       return new Promise((release) => (this.#release = release));
     };
-    return new Promise((resolve) => navigator.locks.request(this.#lock, () => granted(resolve)).catch(ignore));
+    // Deposed: what no volume has asked for yet can be let go of at once.
+    const stolen = (): unknown => this.#asked.size > 0 || this.drop();
+    return new Promise((resolve) => navigator.locks.request(this.#lock, () => granted(resolve)).catch(stolen));
   }
 
   /** The worker's own lock takes the place of the claim. CLOSED when somebody took the volume over before. */
