@@ -22,7 +22,7 @@
  * WebKit (bugs 324094 and 315804; 2.50 has both) waits with all requests until its storage process has begun the transaction. A worker
  * that ends before that, with the commit asked for, or with a second transaction behind one that commits, never tells that process,
  * which keeps the database locked until the page's process ends. So there commits are left to the engine, and transactions
- * of a connection go one after the other. Whatever ends the worker then, its transaction is undone and the lock is gone.
+ * of a connection go one after the other. Whatever ends the worker then, its transaction is whole or undone, and the lock is gone.
  */
 import { type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
 import { TidemarkError } from "../errors.ts";
