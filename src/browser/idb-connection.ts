@@ -18,6 +18,11 @@
  *
  * A process that stops inside a transaction keeps all others of the database waiting: Chromium 156 ends it after 60 s, whether it
  * reads or writes (measured). So every transaction is asked for in one turn, its commit with it, and none waits for an answer.
+ *
+ * WebKit (bugs 324094 and 315804; 2.50 has both) waits with all requests until its storage process has begun the transaction. A worker
+ * that ends before that, with the commit asked for, or with a second transaction behind one that commits, never tells that process,
+ * which keeps the database locked until the page's process ends. So there commits are left to the engine, and transactions
+ * of a connection go one after the other. Whatever ends the worker then, its transaction is whole or undone, and the lock is gone.
  */
 import { type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
 import { TidemarkError } from "../errors.ts";
@@ -40,6 +45,8 @@ const OPEN_WAITS_MS = [0, 100, 500];
 const OPEN_TIMEOUT_MS = 10_000;
 const TERM_TRIES = 5;
 const ignore = (): undefined => undefined;
+/** Its errors are unlike those of others, and say so even where an app has put its own name in place of the browser's. */
+const isWebKit = "sourceURL" in new Error();
 
 export class IdbConnection {
   /** Called when a lost connection was replaced: what was committed relaxed may not have reached the disk. */
@@ -50,6 +57,8 @@ export class IdbConnection {
   #ended: TidemarkError | undefined;
   #term = 0;
   #begun = false;
+  /** The transaction before, where they go one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
 
   private constructor(name: string, record: VolumeRecord) {
     this.#name = name;
@@ -87,7 +96,13 @@ export class IdbConnection {
    * Runs `work` in one transaction over both stores. All its requests are made at once: the commit is asked for behind them.
    * FENCED_LEADER: somebody else leads since. Resolves when the transaction is complete; one that fails has changed nothing.
    */
-  async run<T>(mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
+  run<T>(mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
+    const run = isWebKit ? this.#last.then(() => this.#run(mode, work)) : this.#run(mode, work);
+    this.#last = run.catch(ignore);
+    return run;
+  }
+
+  async #run<T>(mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
     for (let tries = 0; ; tries++) {
       if (this.#ended) throw this.#ended;
       const db = (this.#db ??= this.#connect(false));
@@ -224,6 +239,7 @@ async function inTime(opening: Promise<IDBPDatabase>): Promise<IDBPDatabase> {
 
 /** Saves the engine a turn. A transaction that has failed by then says so by itself. */
 function commit(tx: { commit(): void }): void {
+  if (isWebKit) return;
   try {
     tx.commit();
   } catch {

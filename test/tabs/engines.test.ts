@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";
 import type { Engine } from "../crash/events.ts";
 import { Ledger } from "../crash/ledger.ts";
+import type { Plant } from "../crash/plants.ts";
 import { setStage, type Stage } from "../crash/stage.ts";
 import type { EngineBrowser, EngineTab } from "./engine.ts";
 import type { Term } from "./events.ts";
@@ -16,6 +17,11 @@ const [firefox, webkit] = [findFirefox(), findWebKit()];
 if (!firefox) console.log("Firefox is not installed (apt-get install firefox-esr): its tabs are not tested");
 if (!webkit) console.log("WebKitGTK is not installed (apt-get install webkit2gtk-driver xvfb dbus): its tabs are not tested");
 
+/** Of ten, one hits the moment. */
+const KILLS = 20;
+const PLANTED = "planted";
+const PLANT: Plant = { what: "WebKit's own way is not gone", bug: { name: "webkit", file: "src/browser/idb-connection.ts", find: 'const isWebKit = "sourceURL" in new Error();', replace: "const isWebKit = false;" } };
+
 let ledger: Ledger;
 let stage: Stage;
 let terms: Term[];
@@ -25,18 +31,18 @@ beforeAll(async () => {
   if (!firefox && !webkit) return;
   ledger = new Ledger();
   ledger.onNote = (note) => (note as Term | undefined)?.epoch !== undefined && terms.push(note as Term);
-  stage = await setStage(ledger, undefined, "test/tabs/page");
+  stage = await setStage(ledger, undefined, "test/tabs/page", webkit ? { folder: PLANTED, plant: PLANT } : undefined);
 });
 afterAll(() => stage?.close());
 
 const now = (): number => performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
 const live = (tabs: readonly EngineTab[]): EngineTab[] => tabs.filter(({ struck }) => !struck);
 
-async function openAll(browser: EngineBrowser, engine: Engine, count: number): Promise<EngineTab[]> {
+async function openAll(browser: EngineBrowser, engine: Engine, count: number, pauseMs = 5): Promise<EngineTab[]> {
   ledger.clear();
   ledger.problems.length = 0;
   terms = [];
-  const config = { name: `engines-${names++}`, engine, noSharedWorker: false, pauseMs: 5 };
+  const config = { name: `engines-${names++}`, engine, noSharedWorker: false, pauseMs };
   const tabs: EngineTab[] = [];
   while (tabs.length < count) tabs.push(await browser.open(config));
   for (const tab of tabs) await tab.call("work");
@@ -58,12 +64,12 @@ async function oneLeads(tabs: readonly EngineTab[]): Promise<void> {
 }
 
 /** Milliseconds from the strike to the first ack by the next leader. */
-async function failOver(strike: () => Promise<unknown>): Promise<number> {
+async function failOver(strike: () => Promise<unknown>, patienceMs = 15_000): Promise<number> {
   const epoch = Math.max(0, ...terms.map((term) => term.epoch));
   const at = now();
   await strike();
   const after = (): Term[] => terms.filter((term) => term.epoch > epoch && term.ackedAt > at);
-  await expect.poll(() => after().length, { timeout: 15_000, interval: 20 }).toBeGreaterThan(0);
+  await expect.poll(() => after().length, { timeout: patienceMs, interval: 20 }).toBeGreaterThan(0);
   return Math.round(Math.min(...after().map(({ ackedAt }) => ackedAt)) - at);
 }
 
@@ -95,7 +101,7 @@ async function struck(browser: EngineBrowser, engine: Engine, strikes: readonly 
 async function hung(browser: EngineBrowser, engine: Engine): Promise<void> {
   const tabs = await openAll(browser, engine, 3);
   const leader = await leaderOf(tabs);
-  // In WebKitGTK a process that was stopped and goes on may keep the database locked for good (docs/failure-modes.md).
+  // A process that is stopped inside a transaction keeps all others waiting (docs/failure-modes.md).
   const isQuiet = engine === "indexeddb";
   if (isQuiet) for (const tab of tabs) await tab.call("rest");
   let goOn!: () => void;
@@ -104,15 +110,29 @@ async function hung(browser: EngineBrowser, engine: Engine): Promise<void> {
     if (isQuiet) for (const tab of tabs) if (tab !== leader) await tab.call("write");
   });
   console.log(`fail-over in ${browser.version} over ${engine}, the leader's process stopped: ${time} ms`);
-  if (isQuiet) leader.struck = true;
-  else {
-    goOn();
-    const { acked } = await leader.call("brief");
-    await expect.poll(async () => (await leader.call("brief")).acked, { timeout: 10_000 }).toBeGreaterThan(acked);
+  goOn();
+  const { acked } = await leader.call("brief");
+  if (isQuiet) await leader.call("write");
+  await expect.poll(async () => (await leader.call("brief")).acked, { timeout: 10_000 }).toBeGreaterThan(acked);
+  await oneLeads(tabs);
+  await settle(tabs);
+}
+
+/** Each leader's worker ends while all tabs write as fast as they can. Gives back how many did before nothing went on any more. */
+async function killWorkers(browser: EngineBrowser, times: number, patienceMs: number): Promise<number> {
+  const tabs = await openAll(browser, "indexeddb", 3, 0);
+  for (let kills = 0; kills < times; kills++) {
+    const leader = await leaderOf(tabs);
+    try {
+      await failOver(() => leader.call("killWorkers"), patienceMs);
+    } catch (thrown) {
+      if ((thrown as Error).name !== "AssertionError") throw thrown;
+      return kills;
+    }
   }
   await oneLeads(tabs);
   await settle(tabs);
-  if (isQuiet) goOn();
+  return times;
 }
 
 describe.skipIf(!firefox)("Firefox", () => {
@@ -152,5 +172,19 @@ describe.skipIf(!webkit)("WebKitGTK", () => {
 
   // No crash: the driver ends its session with the first tab that does.
   it("over IndexedDB: the leader is closed, and nobody else notices", () => struck(browser, "indexeddb", ["close"]));
-  it("over IndexedDB: a leader that hangs is deposed, and the others go on", () => hung(browser, "indexeddb"));
+  it("over IndexedDB: a leader that hangs is deposed, and follows when it wakes", () => hung(browser, "indexeddb"));
+  it("over IndexedDB: workers that end while they write leave nothing locked", async () => expect(await killWorkers(browser, KILLS, 15_000)).toBe(KILLS));
+});
+
+describe.skipIf(!webkit)("WebKitGTK as if it were any other engine", () => {
+  it("keeps the database locked when a worker ends while it writes: the test above sees it", async () => {
+    const browser = await WebKitBrowser.start(`${stage.url}${PLANTED}/`, webkit!);
+    try {
+      // Another one may have mended it; src/browser/idb-connection.ts tells what.
+      if (browser.version.includes(" 2.50.")) expect(await killWorkers(browser, KILLS * 4, 5_000)).toBeLessThan(KILLS * 4);
+      else console.log(`${browser.version}: whether it still locks a database for good is not looked at`);
+    } finally {
+      await browser.end();
+    }
+  });
 });
