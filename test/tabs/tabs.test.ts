@@ -50,11 +50,14 @@ async function settle(tabs: readonly Tab[]): Promise<void> {
   for (const tab of left) await tab.close();
 }
 
-/** Milliseconds from the strike to the first ack that any tab got behind it. */
+/** Milliseconds from the strike to the first ack that who leads next got from its own worker. */
 async function failOver(tabs: readonly Tab[], struckAt: number): Promise<number> {
   for (;;) {
-    const acks = (await Promise.all(live(tabs).map((tab) => tab.state()))).flatMap(({ role, ackedAt }) => (role === "leader" ? ackedAt : []));
-    const first = acks.filter((at) => at > struckAt).sort((a, b) => a - b)[0];
+    const acks = (await Promise.all(live(tabs).map((tab) => tab.state()))).flatMap(({ role, ackedAt, events }) => {
+      const [, changedAt = 0] = events.findLast(([type]) => type === "leaderchange") ?? [];
+      return role === "leader" && changedAt > struckAt ? ackedAt.filter((at) => at > changedAt) : [];
+    });
+    const first = acks.sort((a, b) => a - b)[0];
     if (first !== undefined) return first - struckAt;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
