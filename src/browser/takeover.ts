@@ -159,7 +159,17 @@ export async function openTaken(options: VolumeOptions, open: (options: VolumeOp
   }
   // Whoever was deposed may have been so by a tab that is gone by now, a moment ago.
   if (!takeover) await sleep(LEASE_MS);
-  return TakenVolume.open(options, slotBytes, directory, await folder());
+  const volume = await TakenVolume.open(options, slotBytes, directory, await folder());
+  try {
+    if (volume.slotCount > 0) await volume.read(0, 0, new Uint8Array(1));
+    // Whoever has slot 0 locked by now was deposed, or has come since the first look: a page that does not know yet that it no
+    // longer has the lead.
+    await waitAlone(name, lifeLock);
+  } catch (thrown) {
+    await volume.close();
+    throw thrown;
+  }
+  return volume;
 }
 
 export class TakenVolume implements Volume {

@@ -104,6 +104,16 @@ export function makeNextPlan(seed: number): TabsPlan {
   return { ...plan, engine: "opfs", lateLocks: new Random(seed, 10).pick([0, 0.3]) };
 }
 
+/** The leader goes, and the page of who comes next hangs until it is about to be deposed, or has been; it may hear of that late. */
+export function makeWokenPlan(seed: number): TabsPlan {
+  const random = new Random(seed, 11);
+  const open = [0, 1, 2, 3].map((id) => ({ id, at: 1 + id * 200, kind: "open" as const }));
+  const appends = Array.from({ length: 24 }, (_, i): Op => ({ id: 10 + i, at: 1_900 + i * random.int(200), kind: "append", tab: random.int(4), count: 1, bytes: 20 }));
+  const hang: Op = { id: 4, at: 1_999, kind: "hang-page", tab: 1, ms: random.between(1_300, 2_800) };
+  const ops: Op[] = [...open, hang, { id: 5, at: 2_000, kind: random.pick(["close-tab", "crash-tab"]), tab: 0 }, ...appends];
+  return { seed, engine: "opfs", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0.3, leaderTimeoutMs: 1_500, activeMs: 6_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
+}
+
 /** Followers without a shared worker are kept for the way back while calls of theirs are on their way: what is sent to them is lost. */
 export function makeSleepPlan(seed: number): TabsPlan {
   const random = new Random(seed, 9);
@@ -121,7 +131,7 @@ export function makeLeavingPlan(seed: number): TabsPlan {
 }
 
 /** The kinds of histories there are. */
-export const PLANS = { opfs: makeTabsPlan, indexeddb: makeDatabasePlan, lease: makeLeasePlan, held: makeHeldPlan, opening: makeOpeningPlan, next: makeNextPlan, sleep: makeSleepPlan, leaving: makeLeavingPlan };
+export const PLANS = { opfs: makeTabsPlan, indexeddb: makeDatabasePlan, lease: makeLeasePlan, held: makeHeldPlan, opening: makeOpeningPlan, next: makeNextPlan, woken: makeWokenPlan, sleep: makeSleepPlan, leaving: makeLeavingPlan };
 export type PlanKind = keyof typeof PLANS;
 
 function fault(draw: Random, base: { readonly id: number; readonly at: number }): Op {

@@ -28,6 +28,7 @@ test.each([
   ["held", "leaders that hang while they write to a database"],
   ["opening", "leaders that hang while they open a database"],
   ["next", "leaders that hang while they open files"],
+  ["woken", "leaders that wake while they are deposed, and do not know"],
   ["sleep", "followers that sleep while they are waited for"],
   ["leaving", "tabs that let go before they are gone"],
 ] as const)("%s: %s", { timeout: 120_000 }, async (kind, _) => {
