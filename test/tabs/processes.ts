@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 export const TICKS = 100;
 
 /** From the third field on: state, parent, group … user time, system time at 11 and 12. */
-function statOf(pid: number): string[] {
+function statOf(pid: number | string): string[] {
   try {
     return readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /, "").split(" ");
   } catch {
@@ -27,10 +27,19 @@ export function ticksOf(pid: number): number {
   return Number(stat[11] ?? 0) + Number(stat[12] ?? 0);
 }
 
+/** Of a process that crashed, the first thread is gone before the others, which still hold its files and sockets. */
+function isGone(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((thread) => [undefined, "Z", "X"].includes(statOf(`${pid}/task/${thread}`)[0]));
+  } catch {
+    return true;
+  }
+}
+
 /** When it ended; undefined when it still runs after `ms`. */
 export async function goneAt(pid: number, ms: number): Promise<number | undefined> {
   for (const until = performance.now() + ms; performance.now() < until; await new Promise((resolve) => setTimeout(resolve, 1))) {
-    if ([undefined, "Z", "X"].includes(stateOf(pid))) return performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
+    if (isGone(pid)) return performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
   }
   return undefined;
 }
