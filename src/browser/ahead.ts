@@ -25,7 +25,8 @@ export class FilesAhead {
   readonly #directory: DirectoryHandle;
   readonly #files = new Map<string, Promise<FileSystemFileHandle>>();
   readonly #opened = new Map<string, Promise<SyncHandle>>();
-  /** By the volume. */
+  /** By the volume, which goes by what it was told of from then on. */
+  #used = false;
   readonly #asked = new Set<string>();
   #names: Promise<string[]> | undefined;
   #dropped = false;
@@ -66,13 +67,13 @@ export class FilesAhead {
   async open(lifeLock: string): Promise<void> {
     await Promise.all([this.#claim(), lifeLock && navigator.locks.request(lifeLock, { mode: "shared", signal: AbortSignal.timeout(WORKER_END_MS) }, ignore)]);
     if (this.#dropped) return;
-    this.#names = this.#list();
-    this.#names.catch(ignore);
+    const listed = (this.#names = this.#list());
+    listed.catch(ignore);
     const catalog = await this.#take(slotName(0));
     if (!catalog) return;
     const newest = peekNewestSlots((target, at) => catalog.read(target, { at })).slice(0, NEWEST_MAX);
     for (const slot of [1, ...newest]) void this.#take(slotName(slot));
-    const numbers = (await this.#names).map((name) => Number(name.slice(5)) || 0);
+    const numbers = (await listed).map((name) => Number(name.slice(5)) || 0);
     void this.#take(slotName(Math.max(...numbers)));
   }
 
@@ -84,7 +85,7 @@ export class FilesAhead {
       return new Promise((release) => (this.#release = release));
     };
     // Deposed: what no volume has asked for yet can be let go of at once.
-    const stolen = (): unknown => this.#asked.size > 0 || this.drop();
+    const stolen = (): unknown => this.#used || this.drop();
     return new Promise((resolve) => navigator.locks.request(this.#lock, () => granted(resolve)).catch(stolen));
   }
 
@@ -116,6 +117,8 @@ export class FilesAhead {
   /** Closes what nobody has asked for. */
   async drop(): Promise<void> {
     this.#dropped = true;
+    // Who deposed this worker may have left copies by now.
+    this.#names = undefined;
     const opened = [...this.#opened.values()];
     this.#opened.clear();
     for (const handle of opened) (await handle.catch(ignore))?.close();
@@ -129,8 +132,8 @@ export class FilesAhead {
   }
 
   async *#keys(): AsyncIterable<string> {
+    this.#used = true;
     const names = await (this.#names ?? this.#list());
-    this.#names = undefined;
     // Copies of locked files: it will be a volume of another kind, which must find all files as they are (takeover.ts).
     if (names.some((name) => !name.startsWith("slot-"))) await this.drop();
     yield* names;

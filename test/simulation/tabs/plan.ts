@@ -111,7 +111,7 @@ export function makeWokenPlan(seed: number): TabsPlan {
   const appends = Array.from({ length: 24 }, (_, i): Op => ({ id: 10 + i, at: 1_900 + i * random.int(200), kind: "append", tab: random.int(4), count: 1, bytes: 20 }));
   const hang: Op = { id: 4, at: 1_999, kind: "hang-page", tab: 1, ms: random.between(1_300, 2_800) };
   const ops: Op[] = [...open, hang, { id: 5, at: 2_000, kind: random.pick(["close-tab", "crash-tab"]), tab: 0 }, ...appends];
-  return { seed, engine: "opfs", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0.3, leaderTimeoutMs: 1_500, activeMs: 6_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
+  return { seed, engine: "opfs", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0.3, leaderTimeoutMs: 1_500, activeMs: 7_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
 }
 
 /** Followers without a shared worker are kept for the way back while calls of theirs are on their way: what is sent to them is lost. */
