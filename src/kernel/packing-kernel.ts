@@ -3,7 +3,7 @@ import { compileKernel, type KernelSource } from "./load.ts";
 import { KERNEL_BATCH_BYTES_MAX, Status, type PackingKernel, type PackRequest, type PackResult } from "./types.ts";
 import { WasmKernel } from "./wasm-kernel.ts";
 
-type Pack = (size: number, expectedOffset: number, from: number, to: number, mark: number) => number;
+type Pack = (size: number, expectedOffset: number, from: number, to: number, mark: number, together: number) => number;
 
 class WasmPackingKernel extends WasmKernel implements PackingKernel {
   readonly #pack: Pack;
@@ -24,9 +24,13 @@ class WasmPackingKernel extends WasmKernel implements PackingKernel {
 
   pack(bytes: Uint8Array, { expectedOffset, from, to, mark }: PackRequest, into: Uint8Array): PackResult {
     const looked = bytes.length > KERNEL_BATCH_BYTES_MAX ? bytes.subarray(0, KERNEL_BATCH_BYTES_MAX) : bytes;
-    this.#in.set(looked);
+    const pack = (together: number): number => {
+      this.#in.set(looked);
+      return this.#pack(looked.length, expectedOffset, from, to, mark, together);
+    };
     // Half a byte would be cut to a whole one on its way in.
-    const status = (mark | 0) === mark ? this.#pack(looked.length, expectedOffset, from, to, mark) : Status.BAD_ARGUMENT;
+    let status: number = (mark | 0) === mark ? pack(1) : Status.BAD_ARGUMENT;
+    if (status !== Status.OK && status !== Status.BAD_ARGUMENT) status = pack(0);
     if (status === Status.BAD_ARGUMENT) return { status, validBytes: 0, nextOffset: expectedOffset, packedBytes: 0, values: 0 };
     const [validBytes, nextOffset, packedBytes, values] = this.#result as unknown as [number, number, number, number];
     into.set(this.#out.subarray(0, packedBytes));

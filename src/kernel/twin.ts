@@ -348,7 +348,6 @@ function pack(bytes: Uint8Array, { expectedOffset, from, to, mark }: PackRequest
     while (at < looked.length) {
       const rest = looked.subarray(at);
       const size = checkFrame(rest);
-      refuse(size > rest.length, Status.NEED_MORE);
       const batch = rest.subarray(0, size);
       const baseOffset = viewOf(batch).getBigInt64(0);
       refuse(expectedOffset !== -1 && baseOffset !== BigInt(nextOffset), Status.BAD_OFFSET);

@@ -36,7 +36,7 @@ export function packedSlowly(kernel: PackingKernel, bytes: Uint8Array, { expecte
     const batch = whole.status === Status.BAD_LENGTH && size >= 61 && size < rest.length ? rest.subarray(0, size) : rest;
     const { status: found, columns } = batch === rest ? whole : kernel.decodeBatch(batch, true);
     status = found;
-    const isFramed = batch.length >= 61 && batch[16] === 2 && size >= 61 && size <= rest.length;
+    const isFramed = batch.length >= 61 && batch[16] === 2 && size >= 61 && size <= KERNEL_BATCH_BYTES_MAX;
     if (isFramed && expectedOffset !== -1 && new DataView(batch.buffer, batch.byteOffset).getBigInt64(0) !== BigInt(nextOffset)) status = Status.BAD_OFFSET;
     if (status !== Status.OK) break;
     const header = readHeader(batch);
@@ -110,6 +110,23 @@ const cases: PackCase[] = [
       equal(stop(concat(a, craft({ baseOffset: 1, attributes: 0x20 }))), [Status.OK, a.length + craft().length, 3, "a"], "a control batch has no values");
       equal(stop(new Uint8Array(0), { expectedOffset: 9 }), [Status.OK, 0, 9, ""], "nothing");
       equal(stop(new Uint8Array(100)), [Status.BAD_MAGIC, 0, -1, ""], "zeros");
+    },
+  },
+  {
+    name: "in a long run of batches any byte that is wrong is seen, and so are two, wherever they are",
+    run(kernel) {
+      const batches = chain(kernel, Array.from({ length: 60 }, (_, i) => [`${i}:`.padEnd(i * 20, "v")]));
+      const bytes = concat(...batches);
+      equal([packed(kernel, bytes).status, packed(kernel, bytes).values], [Status.OK, 60]);
+      // From the length on: a base offset is for continuity, an epoch for nobody here.
+      const places = batches.map((batch, i) => batches.slice(0, i).reduce((sum, { length }) => sum + length, 0) + 16 + ((i * 7919) % (batch.length - 16)));
+      for (const [i, place] of places.entries()) {
+        const damaged = bytes.slice();
+        damaged[place]! ^= 1 << (i % 8);
+        for (const second of i % 2 === 0 ? [] : places.slice(i + 1, i + 2)) damaged[second]! ^= 1 << (i % 8);
+        const { status, values, validBytes } = packed(kernel, damaged);
+        equal([status !== Status.OK, values, validBytes], [true, i, bytes.length - batches.slice(i).reduce((sum, { length }) => sum + length, 0)], `byte ${place}`);
+      }
     },
   },
   {
