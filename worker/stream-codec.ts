@@ -103,7 +103,7 @@ export type Parts = Uint8Array[];
 
 const COMMA_BYTE = 0x2c;
 /** Larger values are handed on as they lie; smaller ones are sooner copied by the kernel than looked at one by one. */
-const VALUE_COPIED_MAX = 16 * 1024;
+const VALUE_COPIED_MAX = 64 * 1024;
 
 /** What the kernel is asked for. Values of this size are better not copied: undefined. */
 export function packing(bytes: Uint8Array, { from, to, expectedOffset = -1, isJson }: { readonly from: number; readonly to: number; readonly expectedOffset?: number; readonly isJson: boolean }): PackRequest | undefined {

@@ -229,6 +229,9 @@ const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders
     };
     const worker = await contenders.worker("catchup");
     await write(worker.url);
+    // Both servers are new when they are first read from.
+    await worker.kill();
+    await worker.start();
     note("tidemark has its logs");
     const peer = await contenders.filledPeer(write);
     note("the peer has the same");
