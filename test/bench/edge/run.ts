@@ -169,16 +169,18 @@ const LOGS = [
 /** Both read the log to its end, in turns. */
 async function catchUpVersus(result: Result, size: Size, log: string, servers: Readonly<Record<string, { readonly url: string; readonly pid: number }>>): Promise<void> {
   const names = Object.keys(servers);
-  const growth = new Map(names.map((name) => [name, 0]));
-  const before = new Map(names.map((name) => [name, residentMiB(servers[name]!.pid)]));
+  const resident = (): Map<string, number> => new Map(names.map((name) => [name, residentMiB(servers[name]!.pid)]));
+  const before = resident();
+  const most = resident();
   const read = async (name: string): Promise<{ bytes: number; ms: number }> => {
     const { url, pid } = servers[name]!;
-    const found = await catchUp(`${url}${STREAM}/${log}`, () => growth.set(name, Math.max(growth.get(name)!, residentMiB(pid) - before.get(name)!)));
+    const found = await catchUp(`${url}${STREAM}/${log}`, () => most.set(name, Math.max(most.get(name)!, residentMiB(pid))));
     if (found.bytes !== size.catchUp * MIB) throw new Error(`${name} gave ${found.bytes} bytes`);
     return found;
   };
-  // Compilers and caches of both.
+  // Compilers, heaps and caches of both.
   for (let i = 0; i < WARM_READS; i++) for (const name of names) await read(name);
+  const warm = new Map(most);
   const rates = await versus(size.rounds, names, async () => {
     const sums = new Map(names.map((name) => [name, { bytes: 0, ms: 0 }]));
     return {
@@ -193,7 +195,8 @@ async function catchUpVersus(result: Result, size: Size, log: string, servers: R
   });
   names.forEach((name, i) => {
     result.figures[`${log}.${name}.MiBPerSecond`] = median(rates[i]!);
-    result.figures[`${log}.${name}.residentGrowthMiB`] = growth.get(name)!;
+    result.figures[`${log}.${name}.residentGrowthMiB.firstReads`] = warm.get(name)! - before.get(name)!;
+    result.figures[`${log}.${name}.residentGrowthMiB.laterReads`] = most.get(name)! - warm.get(name)!;
   });
   keep(result, `${log}.vsDurableStreamsServer`, rates[0]!, rates[1]!);
 }
