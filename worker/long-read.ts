@@ -12,7 +12,7 @@
 import { TidemarkError } from "../src/errors.ts";
 import { type PackingKernel, Status } from "../src/kernel/types.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
-import type { BatchesRow, PlannedRow } from "./chunk-tables.ts";
+import type { PlannedRow } from "./chunk-tables.ts";
 import type { Stream, ReadResult } from "./stream.ts";
 import { packing, type Parts, partsIn, partsOf } from "./stream-codec.ts";
 
@@ -68,12 +68,11 @@ async function partsOfGroup(stream: Stream, kernel: PackingKernel, group: readon
   const parts: Parts = [];
   let packed: Uint8Array | undefined;
   let [start, end] = [0, 0];
-  for (const planned of group) {
-    const row = found.find(({ baseOffset }) => baseOffset === planned.baseOffset);
-    // Also where compaction has put another row there, with the same beginning.
-    const isSame = row !== undefined && row.nextOffset === planned.nextOffset && row.crc === null;
-    const request = isSame ? packing(row.bytes, { from, to: row.nextOffset, expectedOffset: row.baseOffset, isJson }) : undefined;
-    if (isSame && request) {
+  for (const [i, planned] of group.entries()) {
+    // Not where a row has gone since, or compaction has put others there.
+    const row = found.length === group.length && found[i]!.nextOffset === planned.nextOffset ? found[i] : undefined;
+    const request = row && packing(row.bytes, { from, to: row.nextOffset, expectedOffset: planned.baseOffset, isJson });
+    if (row && request) {
       packed ??= new Uint8Array(group.reduce((sum, { size }) => sum + size, 0));
       const { status, nextOffset, packedBytes } = kernel.pack(row.bytes, request, packed.subarray(end));
       if (status === Status.OK && nextOffset === row.nextOffset) {
@@ -83,7 +82,7 @@ async function partsOfGroup(stream: Stream, kernel: PackingKernel, group: readon
     }
     if (end > start) parts.push(packed!.subarray(start, end));
     start = end;
-    parts.push(...(isSame ? await partsOfRow(kernel, row, from, isJson) : await partsMoved(stream, kernel, planned, from)));
+    parts.push(...(row ? await partsOfRow(kernel, planned, row.bytes, from, isJson) : await partsMoved(stream, kernel, planned, from)));
   }
   if (end > start) parts.push(packed!.subarray(start, end));
   return parts;
@@ -104,10 +103,10 @@ async function partsMoved(stream: Stream, kernel: PackingKernel, { baseOffset, n
 }
 
 /** What the kernel does not take in one call: large values, compressed batches, damage, which gets its name here. */
-async function partsOfRow(kernel: PackingKernel, row: BatchesRow, from: number, isJson: boolean): Promise<Parts> {
+async function partsOfRow(kernel: PackingKernel, planned: PlannedRow, row: Uint8Array, from: number, isJson: boolean): Promise<Parts> {
   const parts: Parts = [];
-  let expected = row.baseOffset;
-  for (const bytes of splitBatches(row.bytes)) {
+  let expected = planned.baseOffset;
+  for (const bytes of splitBatches(row)) {
     const decoded = decodeBatch(kernel, bytes);
     const batch = decoded instanceof Promise ? await decoded : decoded;
     if (batch.baseOffset !== expected) break;
@@ -117,7 +116,7 @@ async function partsOfRow(kernel: PackingKernel, row: BatchesRow, from: number, 
       if (value !== null && batch.offsetAt(i) >= from) parts.push(...partsOf(value, isJson));
     }
   }
-  if (expected !== row.nextOffset) throw new TidemarkError("CORRUPT_RANGE", "offsets do not follow each other", { from: expected, to: row.nextOffset });
+  if (expected !== planned.nextOffset) throw new TidemarkError("CORRUPT_RANGE", "offsets do not follow each other", { from: expected, to: planned.nextOffset });
   return parts;
 }
 
