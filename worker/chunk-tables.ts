@@ -160,7 +160,7 @@ export class ChunkTables {
       WHERE base_offset >= (SELECT max(base_offset) FROM chunk WHERE base_offset <= ?) ORDER BY base_offset LIMIT ?)`;
     const rows: PlannedRow[] = [];
     let bytes = 0;
-    for (let limit = FIRST_PLAN_ROWS; rows.length < maxRows; limit = Math.min(maxRows - rows.length, Math.ceil(((maxBytes - bytes) * rows.length) / bytes) + 1)) {
+    for (let limit = Math.min(FIRST_PLAN_ROWS, maxRows); rows.length < maxRows; limit = Math.min(maxRows - rows.length, Math.ceil(((maxBytes - bytes) * rows.length) / bytes) + 1)) {
       const page = JSON.parse(String(this.#run(query, rows.at(-1)?.nextOffset ?? offset, limit)[0]!["page"])) as [number, number, number, number][];
       for (const [baseOffset, nextOffset, isPlain, size] of page) {
         const follows = rows.length === 0 ? nextOffset > offset : baseOffset === rows.at(-1)!.nextOffset;

@@ -138,7 +138,7 @@ async function settledHeapMiB(worker: RawWorkerd): Promise<number> {
 
 type Size = typeof FULL;
 const STREAM = "/v1/stream/bench";
-const WARM_READS = 3;
+const WARM_READS = 10;
 
 /** Contenders take turns in short slices, so that a machine whose speed drifts is nobody's disadvantage. Rates of each round. */
 async function versus(rounds: number, names: readonly string[], round: (n: number) => Promise<{ slice(name: string): Promise<void>; rate(name: string): number; end(): void }>): Promise<number[][]> {
