@@ -28,7 +28,8 @@ describe(`plans, seed ${SEED}`, () => {
       const tables = new ChunkTables(nodeSql());
       tables.create();
       const all: Row[] = [];
-      for (let base = random.int(3), i = 0; i < random.pick([0, 1, 31, 32, 33, 300, 300, 300]); i++) {
+      const count = random.pick([0, 1, 31, 32, 33, 300, 300, 300]);
+      for (let base = random.int(3), i = 0; i < count; i++) {
         base += random.chance(0.003) ? 1 : 0;
         const nextOffset = base + 1 + random.int(5);
         const row: Row = { baseOffset: base, nextOffset, size: random.pick([1, 10, 10, 500]), crc: random.chance(0.002) ? 7 : null };
