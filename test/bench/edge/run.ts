@@ -139,13 +139,15 @@ async function settledHeapMiB(worker: RawWorkerd): Promise<number> {
 type Size = typeof FULL;
 const STREAM = "/v1/stream/bench";
 const WARM_READS = 10;
+/** A read of 100 MB takes a tenth of a second. */
+const READ_TURNS = 12;
 
 /** Contenders take turns in short slices, so that a machine whose speed drifts is nobody's disadvantage. Rates of each round. */
-async function versus(rounds: number, names: readonly string[], round: (n: number) => Promise<{ slice(name: string): Promise<void>; rate(name: string): number; end(): void }>): Promise<number[][]> {
+async function versus(rounds: number, names: readonly string[], round: (n: number) => Promise<{ slice(name: string): Promise<void>; rate(name: string): number; end(): void }>, turns = TURNS): Promise<number[][]> {
   const all: number[][] = names.map(() => []);
   for (let n = 0; n < rounds; n++) {
     const contest = await round(n);
-    for (let turn = 0; turn < TURNS; turn++) for (let i = 0; i < names.length; i++) await contest.slice(names[(i + turn) % names.length]!);
+    for (let turn = 0; turn < turns; turn++) for (let i = 0; i < names.length; i++) await contest.slice(names[(i + turn) % names.length]!);
     contest.end();
     names.forEach((name, i) => all[i]!.push(contest.rate(name)));
     note(`round ${n + 1}: ${names.map((name, i) => `${name} ${number(all[i]!.at(-1)!)}`).join(", ")}`);
@@ -191,7 +193,7 @@ async function catchUpVersus(result: Result, size: Size, log: string, servers: R
       rate: (name) => sums.get(name)!.bytes / MIB / (sums.get(name)!.ms / 1000),
       end: () => undefined,
     };
-  });
+  }, READ_TURNS);
   names.forEach((name, i) => {
     result.figures[`${log}.${name}.MiBPerSecond`] = median(rates[i]!);
     result.figures[`${log}.${name}.residentGrowthMiB.firstReads`] = warm.get(name)! - before.get(name)!;
