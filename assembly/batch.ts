@@ -32,6 +32,7 @@ export const MAGIC: i32 = 2;
 export const CODEC_MASK: i32 = 0x07;
 export const CODEC_LAST: i32 = 4;
 export const LOG_APPEND_TIME: i32 = 0x08;
+export const CONTROL: i32 = 0x20;
 export const ATTRIBUTES_KNOWN: i32 = 0x7f;
 
 /** JavaScript's safe integers: what crosses to TypeScript as a number without loss. */

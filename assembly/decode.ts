@@ -93,31 +93,32 @@ function readRecords(at: usize, end: usize, count: i32, baseTimestamp: i64, last
   return at == end ? OK : BAD_LENGTH;
 }
 
-/** Header, place, sum and fields of the batch that fills the `size` bytes of IN. */
-function checkBatch(size: i32, checkCrc: bool): i32 {
+/** Header, place, sum and fields of the batch that fills the `size` bytes at `at`. */
+export function checkBatch(at: usize, size: i32, checkCrc: bool): i32 {
   assert(size >= 0 && size <= BATCH_BYTES_MAX);
-  const status = checkFrame(IN, size);
+  const status = checkFrame(at, size);
   if (status != OK) return status;
-  const baseOffset = load64(IN);
+  const baseOffset = load64(at);
   if (baseOffset < 0 || baseOffset > SAFE_MAX) return BAD_OFFSET;
-  if (load32(IN + LEADER_EPOCH_AT) < -1) return BAD_EPOCH;
-  if (sizeOf(IN) != size) return sizeOf(IN) > size ? NEED_MORE : BAD_LENGTH;
-  if (checkCrc && !isCrcGood(IN, size)) return BAD_CRC;
-  return checkFields(IN);
+  if (load32(at + LEADER_EPOCH_AT) < -1) return BAD_EPOCH;
+  if (sizeOf(at) != size) return sizeOf(at) > size ? NEED_MORE : BAD_LENGTH;
+  if (checkCrc && !isCrcGood(at, size)) return BAD_CRC;
+  return checkFields(at);
 }
 
-function readBatchRecords(size: i32): i32 {
+/** Rows and stamps of the batch at `at`; positions count from IN. */
+export function readBatchRecords(at: usize, size: i32): i32 {
   return readRecords(
-    IN + HEADER_BYTES, IN + size, load32(IN + RECORD_COUNT_AT), load64(IN + BASE_TIMESTAMP_AT), load32(IN + LAST_OFFSET_DELTA_AT),
+    at + HEADER_BYTES, at + size, load32(at + RECORD_COUNT_AT), load64(at + BASE_TIMESTAMP_AT), load32(at + LAST_OFFSET_DELTA_AT),
   );
 }
 
 /** Export. Status of the batch in IN; compressed records are opaque here and checked after decompression. */
 export function validate(size: i32): i32 {
-  const status = checkBatch(size, true);
+  const status = checkBatch(IN, size, true);
   const attributes = load16(IN + ATTRIBUTES_AT);
   if (status != OK || attributes & CODEC_MASK) return status;
-  const recordsStatus = readBatchRecords(size);
+  const recordsStatus = readBatchRecords(IN, size);
   if (recordsStatus != OK) return recordsStatus;
   // A wrong maximum would hide records from lookups by time. An empty batch (compaction) and the log's own append time
   // have no records to be compared with.
@@ -127,11 +128,11 @@ export function validate(size: i32): i32 {
 
 /** Export. Columns of the batch in IN: the record count, or -status. */
 export function decode(size: i32, checkCrc: i32): i32 {
-  let status = checkBatch(size, checkCrc != 0);
+  let status = checkBatch(IN, size, checkCrc != 0);
   if (status != OK) return -status;
   const attributes = load16(IN + ATTRIBUTES_AT);
   if (attributes & CODEC_MASK) return -BAD_ATTRIBUTES;
-  status = readBatchRecords(size);
+  status = readBatchRecords(IN, size);
   if (status != OK) return -status;
   const count = load32(IN + RECORD_COUNT_AT);
   if (attributes & LOG_APPEND_TIME) {

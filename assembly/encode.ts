@@ -22,7 +22,7 @@ const SHORT_COPY: i32 = 64;
 
 // @ts-ignore: decorator
 @inline
-function copy(to: usize, from: usize, size: i32): void {
+export function copy(to: usize, from: usize, size: i32): void {
   if (size > SHORT_COPY) memory.copy(to, from, size);
   else for (let i = 0; i < size; i += 8) store<u64>(to + i, load<u64>(from + i));
 }

@@ -7,5 +7,6 @@ export { crc32c } from "./crc32c";
 export { decode, decodeRecords, validate } from "./decode";
 export { encode } from "./encode";
 export { filter } from "./filter";
+export { pack } from "./pack";
 export { scan } from "./scan";
 export { search, searchSteps } from "./search";

@@ -1,8 +1,8 @@
 /** One kernel per isolate: its calls are synchronous and leave nothing behind, so all objects of the isolate share it. */
-import { loadKernel } from "../src/kernel/load.ts";
-import type { Kernel } from "../src/kernel/types.ts";
+import { loadPackingKernel } from "../src/kernel/packing-kernel.ts";
+import type { PackingKernel } from "../src/kernel/types.ts";
 import wasm from "../.cache/kernel/release.wasm";
 
-let loading: Promise<Kernel> | undefined;
+let loading: Promise<PackingKernel> | undefined;
 
-export const edgeKernel = (): Promise<Kernel> => (loading ??= loadKernel(wasm));
+export const edgeKernel = (): Promise<PackingKernel> => (loading ??= loadPackingKernel(wasm));

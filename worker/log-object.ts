@@ -12,7 +12,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { TidemarkError } from "../src/errors.ts";
-import type { Kernel } from "../src/kernel/types.ts";
+import type { PackingKernel } from "../src/kernel/types.ts";
 import { Alarms } from "./alarms.ts";
 import { Archive } from "./archive.ts";
 import { type Bucket, bucketSource } from "./archiver.ts";
@@ -109,7 +109,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     };
   }
 
-  #host(kernel: Kernel): StreamHost {
+  #host(kernel: PackingKernel): StreamHost {
     return {
       sql: this.#sql(),
       kernel,

@@ -1,19 +1,20 @@
 /**
  * Catch-up in long answers. A reader that is far behind would ask for one MiB after the other, and most of the time would go into
- * asking. So a plain read of what is long past is answered row by row, each read from SQLite when the client has taken those
- * before it: memory stays that of a few rows, whatever the client's speed.
+ * asking. So a plain read of what is long past is answered some rows at a time, read from SQLite when the client has taken those
+ * before them: memory stays that of a few rows, whatever the client's speed. The kernel makes a row's body in one call.
  *
  *   plan     sizes and offsets of the rows from the one that holds the offset: contiguous ones only, no blob is touched
- *   answer   row │ row │ row │ …      Stream-Next-Offset is the plan's end, so it can be told at the beginning
+ *   answer   rows │ rows │ rows │ …   Stream-Next-Offset is the plan's end, so it can be told at the beginning
  *
  * A row that does not check out breaks the answer off; the reader asks again, and from then on this object answers page by page, where
  * damage is named. Rows that are no longer here (object storage, compaction, trim) end a plan.
  */
 import { TidemarkError } from "../src/errors.ts";
-import type { Kernel } from "../src/kernel/types.ts";
+import { type PackingKernel, Status } from "../src/kernel/types.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
+import type { PlannedRow } from "./chunk-tables.ts";
 import type { Stream, ReadResult } from "./stream.ts";
-import { valuesIn } from "./stream-codec.ts";
+import { packing, type Parts, partsIn, partsOf } from "./stream-codec.ts";
 
 /** What fits here is answered in one piece, with its length. */
 const PAGE_BYTES = 1024 * 1024;
@@ -23,17 +24,20 @@ const LONG_ROWS = 1024;
 const PIECE_BYTES = 64 * 1024;
 /** Read in one turn, and sent in one: each turn costs what copying 100 KiB costs; more than this leaves the nearer caches. */
 const AHEAD_BYTES = 1024 * 1024;
+/** Rows that one statement fetches. */
+const GROUP_BYTES = 512 * 1024;
+const OPEN_BYTE = 0x5b;
 
 export interface LongRead extends ReadResult {
-  /** All values, row by row; `values` are none then. */
-  readonly rest?: AsyncGenerator<Uint8Array[]>;
+  /** All of them, some rows at a time; `parts` are none then. */
+  readonly rest?: AsyncGenerator<Parts>;
 }
 
 /** Objects whose rows were found wanting. */
 const wanting = new WeakSet<Stream>();
 
 /** Undefined when a page is enough, or the only safe thing. */
-export function longRead(stream: Stream, kernel: Kernel, position: number | "start" | "now"): LongRead | undefined {
+export function longRead(stream: Stream, kernel: PackingKernel, position: number | "start" | "now"): LongRead | undefined {
   const from = position === "start" ? stream.start : position;
   if (from === "now" || from < stream.log.logStartOffset || from >= stream.tail || wanting.has(stream) || stream.log.quarantined().length > 0) return undefined;
   const { rows, bytes } = stream.tables.rowsAround(from, LONG_BYTES, LONG_ROWS);
@@ -41,14 +45,16 @@ export function longRead(stream: Stream, kernel: Kernel, position: number | "sta
   if (bytes <= PAGE_BYTES || nextOffset > stream.tail) return undefined;
   stream.touch();
   const upToDate = nextOffset === stream.tail;
-  const rest = valuesOfRows(stream, kernel, rows, from);
-  return { values: [], from, nextOffset, upToDate, ended: upToDate && stream.closed, rest };
+  return { parts: [], from, nextOffset, upToDate, ended: upToDate && stream.closed, rest: partsOfRows(stream, kernel, rows, from) };
 }
 
-async function* valuesOfRows(stream: Stream, kernel: Kernel, rows: readonly PlannedRow[], from: number): AsyncGenerator<Uint8Array[]> {
-  for (const row of rows) {
+async function* partsOfRows(stream: Stream, kernel: PackingKernel, rows: readonly PlannedRow[], from: number): AsyncGenerator<Parts> {
+  for (let start = 0, end = 0; start < rows.length; start = end) {
+    let bytes = 0;
+    do bytes += rows[end++]!.size;
+    while (end < rows.length && bytes + rows[end]!.size <= GROUP_BYTES);
     try {
-      yield await valuesOfRow(stream, kernel, row, from);
+      yield await partsOfGroup(stream, kernel, rows.slice(start, end), from);
     } catch (thrown) {
       wanting.add(stream);
       throw thrown;
@@ -56,58 +62,76 @@ async function* valuesOfRows(stream: Stream, kernel: Kernel, rows: readonly Plan
   }
 }
 
-interface PlannedRow {
-  readonly baseOffset: number;
-  readonly nextOffset: number;
+async function partsOfGroup(stream: Stream, kernel: PackingKernel, group: readonly PlannedRow[], from: number): Promise<Parts> {
+  const { isJson } = stream;
+  const found = stream.tables.batchesBetween(group[0]!.baseOffset, group.at(-1)!.nextOffset);
+  const parts: Parts = [];
+  let packed: Uint8Array | undefined;
+  let [start, end] = [0, 0];
+  for (const [i, planned] of group.entries()) {
+    // Not where a row has gone since, or compaction has put others there.
+    const row = found.length === group.length && found[i]!.nextOffset === planned.nextOffset ? found[i] : undefined;
+    const request = row && packing(row.bytes, { from, to: row.nextOffset, expectedOffset: planned.baseOffset, isJson });
+    if (row && request) {
+      packed ??= new Uint8Array(group.reduce((sum, { size }) => sum + size, 0));
+      const { status, nextOffset, packedBytes } = kernel.pack(row.bytes, request, packed.subarray(end));
+      if (status === Status.OK && nextOffset === row.nextOffset) {
+        end += packedBytes;
+        continue;
+      }
+    }
+    if (end > start) parts.push(packed!.subarray(start, end));
+    start = end;
+    parts.push(...(row ? await partsOfRow(kernel, planned, row.bytes, from, isJson) : await partsMoved(stream, kernel, planned, from)));
+  }
+  if (end > start) parts.push(packed!.subarray(start, end));
+  return parts;
 }
 
 /** The same records from object storage, where they have moved to since the plan was made. */
-async function valuesMoved(stream: Stream, kernel: Kernel, { baseOffset, nextOffset }: PlannedRow, from: number): Promise<Uint8Array[]> {
-  const values: Uint8Array[] = [];
+async function partsMoved(stream: Stream, kernel: PackingKernel, { baseOffset, nextOffset }: PlannedRow, from: number): Promise<Parts> {
+  const parts: Parts = [];
   for (let at = Math.max(baseOffset, from); at < nextOffset; ) {
     const found = await stream.readBatches(at, nextOffset, PAGE_BYTES);
     if (found.nextOffset <= at) throw new TidemarkError("OFFSET_OUT_OF_RANGE", "trimmed while it was read", { offset: at });
     // Copies: what came from object storage may be kept by others.
-    const part = await valuesIn(kernel, found.bytes, at, found.nextOffset);
-    values.push(...part.values.map((value) => value.slice()));
+    const part = await partsIn(kernel, found.bytes, at, found.nextOffset, stream.isJson);
+    parts.push(...part.parts.map((each) => each.slice()));
     at = part.nextOffset;
   }
-  return values;
+  return parts;
 }
 
-async function valuesOfRow(stream: Stream, kernel: Kernel, planned: PlannedRow, from: number): Promise<Uint8Array[]> {
-  const { baseOffset } = planned;
-  const row = stream.tables.findChunk(baseOffset);
-  // Also where compaction has put another row there, with the same beginning.
-  if (!row || row.nextOffset !== planned.nextOffset || row.crc !== null) return valuesMoved(stream, kernel, planned, from);
-  const values: Uint8Array[] = [];
-  let expected = baseOffset;
-  for (const bytes of splitBatches(row.bytes)) {
+/** What the kernel does not take in one call: large values, compressed batches, damage, which gets its name here. */
+async function partsOfRow(kernel: PackingKernel, planned: PlannedRow, row: Uint8Array, from: number, isJson: boolean): Promise<Parts> {
+  const parts: Parts = [];
+  let expected = planned.baseOffset;
+  for (const bytes of splitBatches(row)) {
     const decoded = decodeBatch(kernel, bytes);
     const batch = decoded instanceof Promise ? await decoded : decoded;
     if (batch.baseOffset !== expected) break;
     expected = batch.nextOffset;
     for (let i = 0; i < batch.count && !batch.isControl; i++) {
       const value = batch.valueAt(i);
-      if (value !== null && batch.offsetAt(i) >= from) values.push(value);
+      if (value !== null && batch.offsetAt(i) >= from) parts.push(...partsOf(value, isJson));
     }
   }
-  if (expected !== row.nextOffset) throw new TidemarkError("CORRUPT_RANGE", "offsets do not follow each other", { from: expected, to: row.nextOffset });
-  return values;
+  if (expected !== planned.nextOffset) throw new TidemarkError("CORRUPT_RANGE", "offsets do not follow each other", { from: expected, to: planned.nextOffset });
+  return parts;
 }
-
-const encoder = new TextEncoder();
-const [OPEN, COMMA] = ["[", ","].map((text) => encoder.encode(text)) as [Uint8Array, Uint8Array];
 
 /** Pieces of one body: values back to back, or as a JSON array. */
 async function* piecesOf(found: LongRead, isJson: boolean): AsyncGenerator<Uint8Array> {
   let isFirst = true;
-  const joined = (values: readonly Uint8Array[]): Uint8Array[] => {
-    const parts = isJson ? values.flatMap((value) => (isFirst ? ((isFirst = false), [OPEN, value]) : [COMMA, value])) : values;
-    return joinSmall(parts);
-  };
-  for await (const values of found.rest!) yield* joined(values);
-  if (isJson) yield encoder.encode(isFirst ? "[]" : "]");
+  for await (const parts of found.rest!) {
+    for (const piece of joinSmall(parts)) {
+      // The comma before the first of all.
+      if (isJson && isFirst) piece[0] = OPEN_BYTE;
+      isFirst = false;
+      yield piece;
+    }
+  }
+  if (isJson) yield new TextEncoder().encode(isFirst ? "[]" : "]");
 }
 
 /** Each with a buffer that nobody else looks at: the body takes it away. */

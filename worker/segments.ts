@@ -20,9 +20,9 @@ import type { Asked } from "./events.ts";
 import { HttpError } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { readAnswer } from "./log-answers.ts";
-import { encodePath, formatOffset, H, readRequestOf, SEGMENT_PREFIX } from "./protocol.ts";
+import { encodePath, formatOffset, H, mediaType, readRequestOf, SEGMENT_PREFIX } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
-import { valuesIn } from "./stream-codec.ts";
+import { type Parts, partsIn } from "./stream-codec.ts";
 
 /** To an object: the asking Worker can read segments. From it: the body is a manifest. */
 export const MANIFEST_HEADER = "x-tidemark-manifest";
@@ -166,20 +166,21 @@ async function fromSegments(read: OldRead, manifest: Manifest, offset: number | 
     const headers = { "content-type": BATCHES_TYPE, [H.next]: formatOffset(found.nextOffset), "cache-control": "no-store", vary: "accept", link };
     return new Response(found.bytes as BodyInit, { status: 200, headers });
   }
-  const values: Uint8Array[] = [];
+  const isJson = mediaType(manifest.contentType) === "application/json";
+  const parts: Parts = [];
   let nextOffset = from;
   // As the object itself does it, so that the answers are the same.
   for (let room = READ_BYTES; room > 0; ) {
     const found = await oneRead(archive, manifest, nextOffset, room);
     if (!found && nextOffset === from) return undefined;
     if (!found) break;
-    const part = await valuesIn(kernel, found.bytes, nextOffset, found.nextOffset);
-    values.push(...part.values);
+    const part = await partsIn(kernel, found.bytes, nextOffset, found.nextOffset, isJson);
+    parts.push(...part.parts);
     nextOffset = part.nextOffset;
     if (nextOffset < found.nextOffset) break;
     room -= Math.max(found.bytes.length, 1);
   }
-  return readAnswer(manifest, { values, from, nextOffset, upToDate: false, ended: false }, read.headers);
+  return readAnswer(manifest, { parts, from, nextOffset, upToDate: false, ended: false }, read.headers);
 }
 
 async function oneRead(archive: Archive, manifest: Manifest, from: number, maxBytes: number) {

@@ -3,8 +3,10 @@
  * checked: numbers keep their digits); any other body is one record, or several when it is larger than a record may be.
  */
 import { TidemarkError } from "../src/errors.ts";
-import type { Kernel } from "../src/kernel/types.ts";
+import type { Kernel, PackingKernel, PackRequest } from "../src/kernel/types.ts";
 import { BatchBuilder, type Header } from "../src/record/batch-builder.ts";
+import { viewOf } from "../src/record/bytes.ts";
+import { BATCH_HEADER_BYTES, LENGTH_AT, RECORD_COUNT_AT } from "../src/record/format.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../src/record/record-batch.ts";
 import { CHUNK_BYTES_MAX } from "./chunk-tables.ts";
 import { badRequest, HttpError } from "./http.ts";
@@ -94,28 +96,58 @@ export function batchesOf(kernel: Kernel, values: readonly Uint8Array[], headers
 }
 
 /**
- * The values of stored records in [from, to), checksums checked: whoever decodes looks. Damage ends them before it, at `nextOffset`;
- * CORRUPT_RANGE where nothing stands before it.
+ * A body in parts: values back to back, or, as a JSON array, each behind a comma. `bodyOf` and the long answers put the brackets, since
+ * only they know which value is the first.
  */
-export async function valuesIn(kernel: Kernel, bytes: Uint8Array, from: number, to: number): Promise<{ readonly values: Uint8Array[]; readonly nextOffset: number }> {
-  const values: Uint8Array[] = [];
-  for (const bytesOfBatch of splitBatches(bytes)) {
+export type Parts = Uint8Array[];
+
+const COMMA_BYTE = 0x2c;
+/** Larger values are handed on as they lie; smaller ones are sooner copied by the kernel than looked at one by one. */
+const VALUE_COPIED_MAX = 64 * 1024;
+
+/** What the kernel is asked for. Values of this size are better not copied: undefined. */
+export function packing(bytes: Uint8Array, { from, to, expectedOffset = -1, isJson }: { readonly from: number; readonly to: number; readonly expectedOffset?: number; readonly isJson: boolean }): PackRequest | undefined {
+  if (bytes.length < BATCH_HEADER_BYTES) return undefined;
+  const view = viewOf(bytes);
+  // The first batch speaks for the others.
+  return view.getInt32(LENGTH_AT) > VALUE_COPIED_MAX * view.getInt32(RECORD_COUNT_AT) ? undefined : { expectedOffset, from, to, mark: isJson ? COMMA_BYTE : 0 };
+}
+
+/** One value as parts. */
+export const partsOf = (value: Uint8Array, isJson: boolean): Parts => (isJson ? [COMMA, value] : [value]);
+
+/**
+ * The values of stored records in [from, to), checksums checked: whoever decodes looks. Damage ends them before it, at `nextOffset`;
+ * CORRUPT_RANGE where nothing stands before it. The kernel goes as far as it can, all batches in one call; what it does not take is
+ * decompressed or named batch by batch.
+ */
+export async function partsIn(kernel: PackingKernel, bytes: Uint8Array, from: number, to: number, isJson: boolean): Promise<{ readonly parts: Parts; readonly nextOffset: number }> {
+  const parts: Parts = [];
+  const request = packing(bytes, { from, to, isJson });
+  let rest = bytes;
+  if (request) {
+    const into = new Uint8Array(bytes.length);
+    const { validBytes, packedBytes } = kernel.pack(bytes, request, into);
+    if (packedBytes > 0) parts.push(into.subarray(0, packedBytes));
+    rest = bytes.subarray(validBytes);
+  }
+  for (const bytesOfBatch of splitBatches(rest)) {
     let batch: RecordBatch;
     try {
       batch = await decodeBatch(kernel, bytesOfBatch);
     } catch (thrown) {
       const damaged = Number(TidemarkError.from(thrown).details["from"]);
-      if (damaged > from) return { values, nextOffset: damaged };
+      if (damaged > from) return { parts, nextOffset: damaged };
       throw thrown;
     }
     if (batch.isControl) continue;
     for (let i = 0; i < batch.count; i++) {
       const offset = batch.offsetAt(i);
       const value = offset >= from && offset < to ? batch.valueAt(i) : null;
-      if (value !== null) values.push(value);
+      if (value !== null) parts.push(...partsOf(value, isJson));
     }
   }
-  return { values, nextOffset: to };
+  return { parts, nextOffset: to };
 }
 
 /** The records with their offsets. */
@@ -132,12 +164,13 @@ export async function recordsIn(kernel: Kernel, bytes: Uint8Array, from: number,
   return records;
 }
 
-const COMMA = encoder.encode(",");
+const COMMA = Uint8Array.of(COMMA_BYTE);
 const OPEN = encoder.encode("[");
 const CLOSE = encoder.encode("]");
 
-/** One body of these values: a JSON array, or the bytes back to back. */
-export function bodyOf(values: readonly Uint8Array[], isJson: boolean): Uint8Array[] {
-  if (!isJson) return [...values];
-  return [OPEN, ...values.flatMap((value, i) => (i === 0 ? [value] : [COMMA, value])), CLOSE];
+/** One body of these parts. */
+export function bodyOf(parts: Readonly<Parts>, isJson: boolean): Parts {
+  if (!isJson) return [...parts];
+  const [first, ...others] = parts;
+  return first ? [OPEN, first.subarray(1), ...others, CLOSE] : [OPEN, CLOSE];
 }

@@ -10,7 +10,7 @@
  * late but never early.
  */
 import { TidemarkError } from "../src/errors.ts";
-import type { Kernel } from "../src/kernel/types.ts";
+import type { Kernel, PackingKernel } from "../src/kernel/types.ts";
 import { Log } from "../src/log/log.ts";
 import type { AppendResult, CompactionSettings, LogSettings, RetentionSettings } from "../src/log/types.ts";
 import { nextOffsetOf, readHeader, stampBaseOffset } from "../src/record/format.ts";
@@ -20,7 +20,7 @@ import { ChunkLog } from "./chunk-log.ts";
 import { ChunkTables, CHUNK_BYTES_MAX, type Sql } from "./chunk-tables.ts";
 import { badRequest, HttpError } from "./http.ts";
 import { formatOffset, H, mediaType, type Producer } from "./protocol.ts";
-import { batchesOf, recordsIn, valuesIn, valuesOf } from "./stream-codec.ts";
+import { batchesOf, type Parts, partsIn, recordsIn, valuesOf } from "./stream-codec.ts";
 import { stateHeaders, StreamState } from "./stream-state.ts";
 
 export interface StreamConfig {
@@ -51,7 +51,7 @@ export interface StreamConfig {
 /** What a stream needs of its object. */
 export interface StreamHost {
   readonly sql: Sql;
-  readonly kernel: Kernel;
+  readonly kernel: PackingKernel;
   /** Reads segments in object storage. */
   readonly archive: Archive;
   now(): number;
@@ -87,7 +87,7 @@ export interface AppendOutcome {
 }
 
 export interface ReadResult {
-  readonly values: readonly Uint8Array[];
+  readonly parts: Readonly<Parts>;
   readonly from: number;
   readonly nextOffset: number;
   readonly upToDate: boolean;
@@ -422,7 +422,7 @@ export class Stream {
     const from = position === "start" ? this.start : position === "now" ? this.tail : position;
     if (from > this.tail) throw badRequest("the offset is beyond the stream's end");
     if (from < this.start) throw new HttpError(410, "GONE", "these records are gone", { [H.next]: formatOffset(this.start) });
-    const values: Uint8Array[] = [];
+    const parts: Parts = [];
     let nextOffset = from;
     let room = maxBytes;
     while (room > 0 && nextOffset < this.tail) {
@@ -433,14 +433,14 @@ export class Stream {
         throw thrown;
       });
       if (!found || found.nextOffset === nextOffset) break;
-      const part = await valuesIn(this.#host.kernel, found.bytes, nextOffset, found.nextOffset);
-      values.push(...part.values);
+      const part = await partsIn(this.#host.kernel, found.bytes, nextOffset, found.nextOffset, this.isJson);
+      parts.push(...part.parts);
       room -= Math.max(found.bytes.length, 1);
       nextOffset = part.nextOffset;
       if (nextOffset < found.nextOffset) break;
     }
     const upToDate = nextOffset >= this.tail;
-    return { values, from, nextOffset, upToDate, ended: upToDate && this.closed };
+    return { parts, from, nextOffset, upToDate, ended: upToDate && this.closed };
   }
 
   /** Where a fork begins, and the part of the next message that it takes with it. */

@@ -3,8 +3,8 @@
  * by byte, on good, damaged and random input. It shares no code with the kernel and takes other ways (BigInt, DataView,
  * exceptions, a byte table), so that the same mistake is unlikely twice. Never shipped.
  */
-import { INDEX_INTERVAL_BYTES, KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, OFFSET_ENTRY_BYTES, Status, TIME_ENTRY_BYTES } from "./types.ts";
-import type { EncodeRequest, IndexState, Kernel, RecordColumns, ScanRequest, ScanResult } from "./types.ts";
+import { Column, COLUMNS, INDEX_INTERVAL_BYTES, KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, OFFSET_ENTRY_BYTES, Status, TIME_ENTRY_BYTES } from "./types.ts";
+import type { EncodeRequest, IndexState, PackingKernel, PackRequest, PackResult, RecordColumns, ScanRequest, ScanResult } from "./types.ts";
 import { Cursor, isSafe, readRecords, refuse, Refused, varintBytes } from "./twin-records.ts";
 
 const HEADER_BYTES = 61;
@@ -338,7 +338,39 @@ function searchIndex(entries: Uint8Array, kind: "offset" | "time", target: numbe
   return low;
 }
 
-export function twinKernel(): Kernel {
+/** Batch by batch, each decoded on its own. */
+function pack(bytes: Uint8Array, { expectedOffset, from, to, mark }: PackRequest, into: Uint8Array): PackResult {
+  const found: number[] = [];
+  let [at, nextOffset, values] = [0, expectedOffset, 0];
+  const looked = bytes.subarray(0, KERNEL_BATCH_BYTES_MAX);
+  const status = statusOf(() => {
+    refuse(![expectedOffset, from, to].every((offset) => Number.isSafeInteger(offset)) || !isInt32(mark) || mark < 0 || mark > 255, Status.BAD_ARGUMENT);
+    while (at < looked.length) {
+      const rest = looked.subarray(at);
+      const size = checkFrame(rest);
+      const batch = rest.subarray(0, size);
+      const baseOffset = viewOf(batch).getBigInt64(0);
+      refuse(expectedOffset !== -1 && baseOffset !== BigInt(nextOffset), Status.BAD_OFFSET);
+      const { count, ints } = decodeBatch(batch, true);
+      const isControl = (viewOf(batch).getUint16(21) & 0x20) !== 0;
+      for (let row = 0; row < count * COLUMNS && !isControl; row += COLUMNS) {
+        const column = (which: number): number => ints[row + which] as number;
+        const offset = Number(baseOffset) + column(Column.OFFSET_DELTA);
+        const length = column(Column.VALUE_LENGTH);
+        if (offset < from || offset >= to || length === -1) continue;
+        if (mark > 0) found.push(mark);
+        for (const byte of batch.subarray(column(Column.VALUE_POSITION), column(Column.VALUE_POSITION) + length)) found.push(byte);
+        values++;
+      }
+      nextOffset = Number(baseOffset) + viewOf(batch).getInt32(23) + 1;
+      at += size;
+    }
+  });
+  into.set(found);
+  return { status, validBytes: at, nextOffset, packedBytes: found.length, values };
+}
+
+export function twinKernel(): PackingKernel {
   return {
     build: "twin",
     crc32c,
@@ -363,6 +395,7 @@ export function twinKernel(): Kernel {
       return { status, columns: result };
     },
     scan,
+    pack,
     searchIndex,
     filterBatch(bytes, keep) {
       const { status, result } = answer(() => filterBatch(bytes, keep), NOTHING);

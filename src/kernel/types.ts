@@ -166,3 +166,35 @@ export interface Kernel {
    */
   filterBatch(bytes: Uint8Array, keep: Uint8Array): { readonly status: Status; readonly bytes: Uint8Array };
 }
+
+export interface PackRequest {
+  /** Offset the first batch must start with; -1: batches' offsets are not compared. */
+  readonly expectedOffset: number;
+  /** Values of records in [from, to) are wanted. */
+  readonly from: number;
+  readonly to: number;
+  /** A byte before each value, 0 for none. */
+  readonly mark: number;
+}
+
+export interface PackResult {
+  /** Why the walk stopped: OK at the end of the bytes; BAD_ATTRIBUTES also before a compressed batch. */
+  readonly status: Status;
+  /** Bytes of the batches that were taken, from the start. */
+  readonly validBytes: number;
+  /** Behind the last one; `expectedOffset` when there was none. */
+  readonly nextOffset: number;
+  /** What was written, marks included, and of how many values. */
+  readonly packedBytes: number;
+  readonly values: number;
+}
+
+/** What a server of plain values needs besides. Apart from `Kernel`, because no tab needs it and a tab's code has its budget. */
+export interface PackingKernel extends Kernel {
+  /**
+   * Checks whole batches as `decodeBatch` does, CRC included, and writes the values of the wanted records to the start of `into`; those
+   * that are null or in a control batch are passed over. Looks at KERNEL_BATCH_BYTES_MAX bytes at most. `into` is as long as `bytes`,
+   * and may be `bytes`.
+   */
+  pack(bytes: Uint8Array, request: PackRequest, into: Uint8Array): PackResult;
+}

@@ -2,12 +2,13 @@
  * The coverage-guided loop, bundled with coverage points in twin, wrapper and reader, beside a kernel compiled with them:
  * an input that goes where none has gone is kept, and becomes something to damage further.
  */
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { PackingKernel } from "../../src/kernel/types.ts";
 import { twinKernel } from "../../src/kernel/twin.ts";
-import { loadKernel } from "../../src/kernel/load.ts";
+import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
 import { validate } from "../../src/log/validate.ts";
 import { decodeBatch, RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { scanRequest } from "../contract/kernel-samples.ts";
+import { packed } from "../contract/pack-cases.ts";
 import { Random } from "../simulation/prng.ts";
 import { EdgeMap } from "./instrument.ts";
 import { compare } from "./kernel-targets.ts";
@@ -47,9 +48,9 @@ async function withImports<T>(imports: WebAssembly.Imports, load: () => Promise<
   }
 }
 
-function visit(kernel: Kernel, twin: Kernel, edges: EdgeMap, bytes: Uint8Array): void {
+function visit(kernel: PackingKernel, twin: PackingKernel, edges: EdgeMap, bytes: Uint8Array): void {
   const parts = { kernel, others: [twin] };
-  const step = (what: string, call: (kernel: Kernel) => unknown): void => {
+  const step = (what: string, call: (kernel: PackingKernel) => unknown): void => {
     compare(parts, what, bytes, (each) => {
       edges.cut();
       return call(each);
@@ -61,6 +62,7 @@ function visit(kernel: Kernel, twin: Kernel, edges: EdgeMap, bytes: Uint8Array):
   step("decodeRecords", (each) => each.decodeRecords(bytes.subarray(Math.min(61, bytes.length)), 3, 1000, 5, false));
   step("filter", (each) => each.filterBatch(bytes, KEEP));
   step("scan", (each) => each.scan(bytes, scanRequest({ allowGaps: true })));
+  step("pack", (each) => packed(each, bytes, { mark: 44 }));
   edges.cut();
   try {
     splitBatches(bytes);
@@ -76,7 +78,7 @@ function visit(kernel: Kernel, twin: Kernel, edges: EdgeMap, bytes: Uint8Array):
 export async function guided({ seed, executions, module, corpus, onProgress, guided: keeps = true }: GuidedOptions): Promise<GuidedResult> {
   const edges = new EdgeMap();
   (globalThis as Record<string, unknown>)["__edge"] = edges.edge;
-  const kernel = await withImports({ env: { edge: edges.edge } }, () => loadKernel(module));
+  const kernel = await withImports({ env: { edge: edges.edge } }, () => loadPackingKernel(module));
   const twin = twinKernel();
   const random = new Random(seed);
   const mutator = new Mutator(kernel, random, corpus);

@@ -1,5 +1,5 @@
 /**
- * Hostile bytes into the kernel: batch decoder, bare records, compaction's filter, segment scan.
+ * Hostile bytes into the kernel: batch decoder, bare records, compaction's filter, segment scan, packing.
  *
  *   seed ─ damage ─ mend length and CRC ─▶ release kernel ─▶ is the answer one of the documented, and true of the bytes?
  *                                            every 16th ─▶ the other builds: the same answer to the byte?
@@ -7,9 +7,10 @@
  * A trap poisons the instance and shows as an exception; a read outside the input shows as a position outside it, or as
  * an answer that another build does not give.
  */
-import { Column, COLUMNS, KERNEL_BATCH_RECORDS_MAX, Status, type Kernel, type RecordColumns, type ScanRequest } from "../../src/kernel/types.ts";
+import { Column, COLUMNS, KERNEL_BATCH_RECORDS_MAX, Status, type Kernel, type PackingKernel, type PackRequest, type RecordColumns, type ScanRequest } from "../../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES, CODEC_MASK, readHeader, RECORD_COUNT_AT, stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
 import { equal } from "../contract/check.ts";
+import { packed, packedSlowly } from "../contract/pack-cases.ts";
 import type { Random } from "../simulation/prng.ts";
 import { Mutator } from "./mutate.ts";
 import { demand, Finding, type MakeTarget, type Parts, type Target } from "./target.ts";
@@ -54,7 +55,7 @@ function checkColumns({ count, ints, timestamps }: RecordColumns, from: number, 
 }
 
 /** The same answers from every build; a mismatch names the call. */
-export function compare(parts: Pick<Parts, "kernel" | "others">, what: string, bytes: Uint8Array, call: (kernel: Kernel) => unknown): void {
+export function compare(parts: Pick<Parts, "kernel" | "others">, what: string, bytes: Uint8Array, call: (kernel: PackingKernel) => unknown): void {
   const expected = call(parts.kernel);
   for (const other of parts.others) {
     try {
@@ -79,7 +80,7 @@ abstract class KernelTarget implements Target {
   protected readonly counts = new StatusCounts();
   protected readonly mutator: Mutator;
   protected readonly random: Random;
-  protected readonly kernel: Kernel;
+  protected readonly kernel: PackingKernel;
   protected compared = 0;
   #step = 0;
 
@@ -196,6 +197,8 @@ export class FilterTarget extends KernelTarget {
 export class ScanTarget extends KernelTarget {
   readonly #chain = new Uint8Array(64 * 1024);
   #request!: ScanRequest;
+  /** Where the last batch of the chain ends. */
+  protected batchesEnd = 0;
 
   protected override input(): Uint8Array {
     const { random } = this;
@@ -220,6 +223,7 @@ export class ScanTarget extends KernelTarget {
       this.#chain.set(bytes, at);
       at += bytes.length;
     }
+    this.batchesEnd = at;
     if (random.chance(0.3)) return this.#chain.subarray(0, at - random.int(Math.min(at, 150)));
     const zeros = random.int(100);
     this.#chain.fill(0, at, at + zeros);
@@ -239,7 +243,32 @@ export class ScanTarget extends KernelTarget {
   }
 }
 
+/** The same chains, packed: what comes out must be what reading batch by batch gives. */
+export class PackTarget extends ScanTarget {
+  #asked!: PackRequest;
+
+  protected override input(): Uint8Array {
+    const { random } = this;
+    const wild = (value: number): number => (random.chance(0.98) ? value : random.pick([-2, 2 ** 53, Number.NaN, 0.5]));
+    this.#asked = { expectedOffset: wild(random.pick([-1, -1, 0, 1])), from: wild(random.int(4)), to: wild(random.pick([5, 100, 2 ** 50])), mark: wild(random.pick([0, 0x2c])) };
+    const bytes = super.input();
+    // All sums are checked together only where nothing else stops the walk.
+    return random.chance(0.7) ? bytes.subarray(0, this.batchesEnd) : bytes;
+  }
+
+  override judge(bytes: Uint8Array): void {
+    const found = packed(this.kernel, bytes, this.#asked);
+    this.counts.add(found.status, bytes);
+    if (found.status !== Status.BAD_ARGUMENT) equal(found, packedSlowly(this.kernel, bytes, this.#asked), "packed is not what is read");
+  }
+
+  override compare(bytes: Uint8Array): void {
+    compare(this.parts, "pack", bytes, (kernel) => packed(kernel, bytes, this.#asked));
+  }
+}
+
 export const decoder: MakeTarget = (parts) => new DecoderTarget(parts);
 export const records: MakeTarget = (parts) => new RecordsTarget(parts);
 export const filter: MakeTarget = (parts) => new FilterTarget(parts);
 export const scan: MakeTarget = (parts) => new ScanTarget(parts);
+export const pack: MakeTarget = (parts) => new PackTarget(parts);

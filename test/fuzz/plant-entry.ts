@@ -1,10 +1,10 @@
 /** What a planted bug is bundled with: the wrapper, the twin and all that a target reaches, over a given kernel module. */
-import { loadKernel } from "../../src/kernel/load.ts";
+import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
 import { twinKernel } from "../../src/kernel/twin.ts";
 import { fuzz, type TargetName } from "./targets.ts";
 import { seedBatches } from "./seeds.ts";
 
 export async function run(target: TargetName, seed: number, executions: number, module: BufferSource): Promise<void> {
-  const kernel = await loadKernel(module);
+  const kernel = await loadPackingKernel(module);
   await fuzz({ target, seed, executions, kernel, others: [twinKernel()], corpus: seedBatches(kernel) });
 }

@@ -26,6 +26,8 @@ export const PLANTS: readonly FuzzPlant[] = [
   plant("columns one short", "decoder", WRAPPER, "this.#rows.slice(0, result * COLUMNS)", "this.#rows.slice(0, result * COLUMNS - 1)"),
   plant("a filter without enough bits", "filter", TWIN, "refuse(keep.length * 8 < count, Status.BAD_ARGUMENT);", ""),
   plant("stale batches walked over", "scan", TWIN, "refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);", ""),
+  plant("packed values one byte short", "pack", "src/kernel/packing-kernel.ts", "this.#out.subarray(0, packedBytes)", "this.#out.subarray(0, packedBytes - 1)"),
+  plant("any offset packed", "pack", TWIN, "offset < from || offset >= to || length === -1", "length === -1"),
   plant("a stream's own error escapes", "gzip", "src/record/record-batch.ts", 'throw corrupt(bytes, "gzip", undefined, thrown);', "throw thrown;"),
   plant("a compressed header believed", "record", "src/record/record-batch.ts", "  checked(bytes, kernel.validateBatch(bytes));\n", ""),
   plant("a damaged footer taken", "footer", "src/store/footer.ts", "if (kernel.crc32c(bytes.subarray(0, CRC_AT)) !== view.getUint32(CRC_AT)) return undefined;", ""),
@@ -43,5 +45,9 @@ export const KERNEL_PLANTS: readonly FuzzPlant[] = [
   plant("lengths above the limit", "decoder", "assembly/batch.ts", " || length > BATCH_BYTES_MAX - LENGTH_OVERHEAD", ""),
   plant("a 33rd bit in a varint", "decoder", "assembly/varint.ts", "if (shift == 28 && byte > 0x0f) break;", ""),
   plant("any negative length is null", "decoder", "assembly/decode.ts", "return size == -1 || skip(size);", "return size < 0 || skip(size);"),
+  plant("packed without a look at the sum", "pack", "assembly/pack.ts", "checkBatch(at, size, checkCrc)", "checkBatch(at, size, false)"),
+  plant("packed without a look at the sums together", "pack", "assembly/pack.ts", "status == OK && size > 0 && !areSumsGood(end)", "false"),
+  plant("packed out of order", "pack", "assembly/pack.ts", "if (!anyOffset && baseOffset != nextOffset) return BAD_OFFSET;", ""),
+  plant("values of control batches", "pack", "assembly/pack.ts", "attributes & CONTROL ? 0 : ", ""),
   plant("a batch cut short walked over", "scan", "assembly/scan.ts", "if (size > <i32>(end - at)) return NEED_MORE;", ""),
 ];

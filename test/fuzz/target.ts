@@ -3,13 +3,13 @@
  * promise is broken. Nothing here knows of any one format.
  */
 import { TidemarkError } from "../../src/errors.ts";
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { PackingKernel } from "../../src/kernel/types.ts";
 import type { Random } from "../simulation/prng.ts";
 
 /** What a target works with. `others` are the builds that must agree with `kernel`. */
 export interface Parts {
-  readonly kernel: Kernel;
-  readonly others: readonly Kernel[];
+  readonly kernel: PackingKernel;
+  readonly others: readonly PackingKernel[];
   readonly random: Random;
   /** Batches to start from: the committed corpus, or what the seeds make. */
   readonly corpus: readonly Uint8Array[];

@@ -1,21 +1,21 @@
 /** All fuzzers by name, and the loop that runs one. */
 import { Random } from "../simulation/prng.ts";
-import type { Kernel } from "../../src/kernel/types.ts";
-import { decoder, filter, records, scan } from "./kernel-targets.ts";
+import type { PackingKernel } from "../../src/kernel/types.ts";
+import { decoder, filter, pack, records, scan } from "./kernel-targets.ts";
 import { gzip, record } from "./record-targets.ts";
 import { portClient, portServer } from "./port-targets.ts";
 import { catalog, footer, slot, volume } from "./stored-targets.ts";
 import type { MakeTarget } from "./target.ts";
 
-export const TARGETS = { decoder, records, filter, scan, record, gzip, footer, catalog, slot, volume, "port-server": portServer, "port-client": portClient } satisfies Record<string, MakeTarget>;
+export const TARGETS = { decoder, records, filter, scan, pack, record, gzip, footer, catalog, slot, volume, "port-server": portServer, "port-client": portClient } satisfies Record<string, MakeTarget>;
 export type TargetName = keyof typeof TARGETS;
 
 export interface FuzzOptions {
   readonly target: TargetName;
   readonly seed: number;
   readonly executions: number;
-  readonly kernel: Kernel;
-  readonly others: readonly Kernel[];
+  readonly kernel: PackingKernel;
+  readonly others: readonly PackingKernel[];
   readonly corpus: readonly Uint8Array[];
   readonly onProgress?: (done: number) => void;
 }

@@ -1,7 +1,7 @@
 /** The fixtures of v1/, both ways, on every kernel. See v1/README.md. */
 import { readdirSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
-import { INDEX_STATE_EMPTY, Status, type Kernel } from "../../src/kernel/types.ts";
+import { INDEX_STATE_EMPTY, Status, type Kernel, type PackingKernel } from "../../src/kernel/types.ts";
 import { readHeader, stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { requestOf, scanRequest } from "../contract/kernel-samples.ts";
@@ -23,7 +23,7 @@ async function recordsOf(kernel: Kernel, bytes: Uint8Array): Promise<GoldenRecor
 const builds = { release: releaseKernel, debug: debugKernel, twin: async () => twinKernel() };
 
 describe.each(Object.entries(builds))("%s", (_, open) => {
-  let kernel: Kernel;
+  let kernel: PackingKernel;
   beforeAll(async () => {
     kernel = await open();
   });
@@ -62,6 +62,15 @@ describe.each(Object.entries(builds))("%s", (_, open) => {
     expect(scan).toMatchObject({ status: Status.OK, validBytes: bytes.length, batches, records: batches * 3, nextOffset, lastEpoch: 2 });
     expect([hex(scan.offsetEntries), hex(scan.timeEntries)]).toEqual([offset, time]);
     expect(splitBatches(bytes).map((batch) => kernel.validateBatch(batch))).toEqual(Array(batches).fill(Status.OK));
+  });
+
+  test.each(manifest.batches)("$file is packed: the values that the manifest names, or none where it is compressed", ({ file, header, records }) => {
+    const bytes = golden(file);
+    const into = new Uint8Array(bytes.length);
+    const { status, validBytes, packedBytes } = kernel.pack(bytes, { expectedOffset: header.baseOffset, from: 0, to: Number.MAX_SAFE_INTEGER, mark: 0x2c }, into);
+    const [isCompressed, isControl] = [(header.attributes & 7) !== 0, (header.attributes & 0x20) !== 0];
+    const values = isCompressed || isControl ? [] : records.flatMap(({ value }) => (value === null ? [] : [`2c${value}`]));
+    expect([status, validBytes, hex(into.subarray(0, packedBytes))]).toEqual([isCompressed ? Status.BAD_ATTRIBUTES : Status.OK, isCompressed ? 0 : bytes.length, values.join("")]);
   });
 
   test("every single bit of plain.bin is guarded", () => {

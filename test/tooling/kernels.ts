@@ -1,9 +1,9 @@
 /** The kernel's builds for tests under Node; compiled first if the sources changed. */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { loadKernel } from "../../src/kernel/load.ts";
+import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
 import { twinKernel } from "../../src/kernel/twin.ts";
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { PackingKernel } from "../../src/kernel/types.ts";
 // @ts-expect-error plain JavaScript, because builds run before any compiler
 import { buildKernel, kernelDirectory } from "./build-kernel.mjs";
 
@@ -15,14 +15,14 @@ export async function kernelBytes(target: "release" | "debug"): Promise<Uint8Arr
   return new Uint8Array(await readFile(path.join(kernelDirectory, `${target}.wasm`)));
 }
 
-export async function releaseKernel(): Promise<Kernel> {
-  return loadKernel(await kernelBytes("release"));
+export async function releaseKernel(): Promise<PackingKernel> {
+  return loadPackingKernel(await kernelBytes("release"));
 }
 
-export async function debugKernel(): Promise<Kernel> {
-  return loadKernel(await kernelBytes("debug"));
+export async function debugKernel(): Promise<PackingKernel> {
+  return loadPackingKernel(await kernelBytes("debug"));
 }
 
-export async function allKernels(): Promise<Kernel[]> {
+export async function allKernels(): Promise<PackingKernel[]> {
   return [await releaseKernel(), await debugKernel(), twinKernel()];
 }

@@ -4,7 +4,7 @@
  * `node test/tooling/run-ts.mjs test/fuzz/run.ts --target all --executions N`.
  */
 import { beforeAll, describe, expect, it, vi } from "vitest";
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { PackingKernel } from "../../src/kernel/types.ts";
 import { compileWith, importWith, planting } from "../fuzz/build.ts";
 import { CORPUS_BYTES_MAX, pack, readCorpus } from "../fuzz/corpus.ts";
 import { guidedBuild } from "../fuzz/guided.ts";
@@ -15,18 +15,19 @@ import { goodBatches } from "../fuzz/seeds.ts";
 import { Finding } from "../fuzz/target.ts";
 import { fuzz, type TargetName, TARGETS } from "../fuzz/targets.ts";
 import { scanRequest } from "../contract/kernel-samples.ts";
+import { packed } from "../contract/pack-cases.ts";
 import { debugKernel, kernelBytes, releaseKernel, twinKernel } from "../tooling/kernels.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_121);
 /** Executions that `npm test` spends on each target. */
 const SHARE: Readonly<Record<TargetName, number>> = {
-  decoder: 60_000, records: 20_000, filter: 20_000, scan: 6_000, record: 15_000, gzip: 400, footer: 8_000, catalog: 2_000, slot: 3_000, volume: 200, "port-server": 2_500,
+  decoder: 60_000, records: 20_000, filter: 20_000, scan: 6_000, pack: 6_000, record: 15_000, gzip: 400, footer: 8_000, catalog: 2_000, slot: 3_000, volume: 200, "port-server": 2_500,
   "port-client": 1_500,
 };
 
-let kernel: Kernel;
-let others: Kernel[];
+let kernel: PackingKernel;
+let others: PackingKernel[];
 beforeAll(async () => {
   kernel = await releaseKernel();
   others = [await debugKernel(), twinKernel()];
@@ -44,6 +45,7 @@ describe("corpus", () => {
       compare({ kernel, others }, "records", bytes, (each) => each.decodeRecords(bytes, 2, 1000, 5, false));
       compare({ kernel, others }, "filter", bytes, (each) => each.filterBatch(bytes, Uint8Array.of(0b101)));
       compare({ kernel, others }, "scan", bytes, (each) => each.scan(bytes, scanRequest({ allowGaps: true })));
+      compare({ kernel, others }, "pack", bytes, (each) => packed(each, bytes, { mark: 0x2c }));
     }
   });
 });

@@ -4,11 +4,12 @@
  */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
-import { Status, type Kernel } from "../../src/kernel/types.ts";
+import { Status, type Kernel, type PackingKernel } from "../../src/kernel/types.ts";
 import { stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
 import { anyBytes, requests, scanRequests, SEED, wildRequests } from "../contract/kernel-arbitraries.ts";
 import { equal } from "../contract/check.ts";
 import { concat, slowCrc32c } from "../contract/kernel-samples.ts";
+import { packed, packedSlowly } from "../contract/pack-cases.ts";
 import { debugKernel, releaseKernel, twinKernel } from "../tooling/kernels.ts";
 
 const twin = twinKernel();
@@ -17,7 +18,7 @@ vi.setConfig({ testTimeout: 60_000 });
 const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 1000) };
 
 describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s agrees with the twin (seed ${SEED})`, (_, open) => {
-  let kernel: Kernel;
+  let kernel: PackingKernel;
   beforeAll(async () => {
     kernel = await open();
   });
@@ -104,6 +105,34 @@ describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s
       }),
       RUNS,
     );
+  });
+
+  test("packing chains of good, damaged and compressed batches", () => {
+    const links = fc.array(fc.tuple(fc.oneof({ weight: 3, arbitrary: requests.map(encode) }, { weight: 1, arbitrary: anyBytes(encode) }), fc.integer({ min: 0, max: 9 })), { maxLength: 6 });
+    const near = (low: number, high: number) => fc.oneof({ weight: 19, arbitrary: fc.integer({ min: low, max: high }) }, { weight: 1, arbitrary: fc.constantFrom(NaN, 0.5, 2 ** 53, 2 ** 53 - 1) });
+    const marks = fc.oneof({ weight: 9, arbitrary: fc.constantFrom(0, 44, 255) }, { weight: 1, arbitrary: fc.constantFrom(256, -1, 0.5) });
+    const packings = fc.record({ expectedOffset: near(-1, 0), from: near(-1, 5), to: fc.oneof(near(0, 30), fc.constant(2 ** 50)), mark: marks });
+    const seen = new Map<Status, number>();
+    let taken = 0;
+    fc.assert(
+      fc.property(links, packings, (list, request) => {
+        let offset = 0;
+        const bytes = concat(...list.map(([batch, gap]) => {
+          if (batch.length < 61) return batch;
+          stampBaseOffset(batch, (offset += gap === 0 ? 1 : 0));
+          offset += Math.max(new DataView(batch.buffer, batch.byteOffset).getInt32(23), 0) + 1;
+          return batch;
+        }));
+        const found = packed(kernel, bytes, request);
+        equal(found, packed(twin, bytes, request));
+        if (found.status !== Status.BAD_ARGUMENT) equal(found, packedSlowly(kernel, bytes, request));
+        seen.set(found.status, (seen.get(found.status) ?? 0) + 1);
+        taken += found.values;
+      }),
+      RUNS,
+    );
+    const counts = [...seen].map(([status, count]) => `${status}: ${count}`).join(", ");
+    if (RUNS.numRuns >= 1000) expect([seen.size > 8, (seen.get(Status.OK) ?? 0) > 50, (seen.get(Status.BAD_ATTRIBUTES) ?? 0) > 5, taken > 2_000], `${counts}; ${taken} values`).toEqual([true, true, true, true]);
   });
 
   test("searching sorted and unsorted indexes", () => {

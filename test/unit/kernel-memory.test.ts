@@ -181,6 +181,23 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
     expect(new DataView(raw.memory.buffer).getFloat64(raw.at("RESULT") + 72, true)).toBe(511 * 8);
   });
 
+  test("packing writes only rows, stamps, OUT and its result, and IN when it checks all sums together", () => {
+    const list = fc.array(fc.oneof(any, requests.map((request) => twin.encodeBatch(request).bytes)), { maxLength: 4 });
+    fc.assert(
+      fc.property(list, fc.integer({ min: -1, max: 0 }), fc.nat(3), fc.nat(255), (batches, expected, from, mark) => {
+        const bytes = concat(...batches);
+        const together = raw.checked({ IN: bytes }, ["ROWS", "STAMPS", "OUT", "RESULT", "IN"], "pack", bytes.length, expected, from, 9, mark, 1);
+        const each = raw.checked({ IN: bytes }, ["ROWS", "STAMPS", "OUT", "RESULT"], "pack", bytes.length, expected, from, 9, mark, 0);
+        expect(together === Status.OK).toBe(each === Status.OK);
+      }),
+      RUNS,
+    );
+    // As much as goes in: one value, or as many as there are rows.
+    const largest = craft({ section: recordBytes({ value: new Uint8Array(KERNEL_BATCH_BYTES_MAX - 61 - 16), timestampDelta: 0 }), count: 1, maxTimestamp: 1000 });
+    expect(largest.length).toBeGreaterThan(KERNEL_BATCH_BYTES_MAX - 16);
+    expect(raw.checked({ IN: largest }, ["ROWS", "STAMPS", "OUT", "RESULT"], "pack", largest.length, 0, 0, 9, 44, 0)).toBe(Status.OK);
+  });
+
   test("searching writes only its steps", () => {
     const entries = new Uint8Array(KERNEL_BATCH_BYTES_MAX);
     for (const target of [-1, 0, 1, Infinity, NaN]) {

@@ -1,13 +1,14 @@
 /** The kernel's contract under Node, on the twin and on both builds. */
 import { beforeAll, describe, test } from "vitest";
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { PackingKernel } from "../../src/kernel/types.ts";
 import { kernelCases } from "../contract/kernel-contract.ts";
+import { packCases } from "../contract/pack-cases.ts";
 import { debugKernel, releaseKernel, twinKernel } from "../tooling/kernels.ts";
 
 const builds = { release: releaseKernel, debug: debugKernel, twin: async () => twinKernel() };
 
 describe.each(Object.entries(builds))("%s", (build, open) => {
-  let kernel: Kernel;
+  let kernel: PackingKernel;
   beforeAll(async () => {
     kernel = await open();
   });
@@ -17,4 +18,5 @@ describe.each(Object.entries(builds))("%s", (build, open) => {
   });
 
   test.each(kernelCases)("$name", ({ run }) => run(kernel));
+  test.each(packCases)("pack: $name", ({ run }) => run(kernel));
 });

@@ -91,16 +91,19 @@ export async function create(address: string, type = "application/octet-stream")
   if (response.status !== 201) throw new Error(`create: ${response.status}`);
 }
 
-/** So many appends of this size, one after the other. */
-export async function fill(address: string, bytes: number, count: number): Promise<void> {
+/** So many appends of this size, one after the other on each connection. */
+export async function fill(address: string, bytes: number, count: number, connections = 1): Promise<void> {
   const url = new URL(address);
-  const line = new Connection(Number(url.port));
   const body = Buffer.alloc(bytes, 0x62);
-  for (let i = 0; i < count; i++) {
-    const status = await line.request(headOf(url, bytes), body);
-    if (status !== 200 && status !== 204) throw new Error(`fill: ${status}`);
-  }
-  line.end();
+  let left = count;
+  await Promise.all(Array.from({ length: connections }, async () => {
+    const line = new Connection(Number(url.port));
+    while (left-- > 0) {
+      const status = await line.request(headOf(url, bytes), body);
+      if (status !== 200 && status !== 204) throw new Error(`fill: ${status}`);
+    }
+    line.end();
+  }));
 }
 
 /**

@@ -1,0 +1,42 @@
+/** The kernel with what servers need besides: values of many batches in one call. Views of its own over the same memory. */
+import { compileKernel, type KernelSource } from "./load.ts";
+import { KERNEL_BATCH_BYTES_MAX, Status, type PackingKernel, type PackRequest, type PackResult } from "./types.ts";
+import { WasmKernel } from "./wasm-kernel.ts";
+
+type Pack = (size: number, expectedOffset: number, from: number, to: number, mark: number, together: number) => number;
+
+class WasmPackingKernel extends WasmKernel implements PackingKernel {
+  readonly #pack: Pack;
+  readonly #in: Uint8Array;
+  readonly #out: Uint8Array;
+  readonly #result: Float64Array;
+
+  constructor(instance: WebAssembly.Instance) {
+    super(instance);
+    const { exports } = instance;
+    const { buffer } = exports["memory"] as WebAssembly.Memory;
+    const at = (name: string): number => (exports[name] as WebAssembly.Global).value as number;
+    this.#pack = exports["pack"] as Pack;
+    this.#in = new Uint8Array(buffer, at("IN"), KERNEL_BATCH_BYTES_MAX);
+    this.#out = new Uint8Array(buffer, at("OUT"), KERNEL_BATCH_BYTES_MAX);
+    this.#result = new Float64Array(buffer, at("RESULT"), 4);
+  }
+
+  pack(bytes: Uint8Array, { expectedOffset, from, to, mark }: PackRequest, into: Uint8Array): PackResult {
+    const looked = bytes.length > KERNEL_BATCH_BYTES_MAX ? bytes.subarray(0, KERNEL_BATCH_BYTES_MAX) : bytes;
+    const pack = (together: number): number => {
+      this.#in.set(looked);
+      return this.#pack(looked.length, expectedOffset, from, to, mark, together);
+    };
+    // Half a byte would be cut to a whole one on its way in.
+    let status: number = (mark | 0) === mark ? pack(1) : Status.BAD_ARGUMENT;
+    if (status !== Status.OK && status !== Status.BAD_ARGUMENT) status = pack(0);
+    if (status === Status.BAD_ARGUMENT) return { status, validBytes: 0, nextOffset: expectedOffset, packedBytes: 0, values: 0 };
+    const [validBytes, nextOffset, packedBytes, values] = this.#result as unknown as [number, number, number, number];
+    into.set(this.#out.subarray(0, packedBytes));
+    return { status: status as Status, validBytes, nextOffset, packedBytes, values };
+  }
+}
+
+export const loadPackingKernel = async (source: KernelSource): Promise<PackingKernel> =>
+  new WasmPackingKernel(await WebAssembly.instantiate(await compileKernel(source)));
