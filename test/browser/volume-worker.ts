@@ -28,7 +28,7 @@ const openers = {
     const files = await FilesAhead.find(name).catch(() => undefined);
     // Nobody stands by for a volume that is not there.
     if (!files) return openers.opfs(name, slotBytes);
-    void files.open("");
+    files.open("").catch(() => undefined);
     return openAhead(name, slotBytes, files);
   },
   indexeddb: (name: string, slotBytes: number): Promise<Volume> => IdbVolume.open({ name, slotBytes }),
@@ -136,7 +136,7 @@ const api = {
     }),
   /** What stands by opens files once the holder of this lock is gone. */
   async prepare(last: string): Promise<void> {
-    void ahead.open(last);
+    ahead.open(last).catch(() => undefined);
   },
   /** One method of the open volume. */
   call<M extends "addSlots" | "write" | "handOver" | "flush" | "close" | "checkAttached">(
