@@ -79,12 +79,23 @@ async function metric(url: string, name: string): Promise<number> {
   return Number(new RegExp(`^tidemark_${name}\\{.*\\} (\\S+)$`, "m").exec(text)?.[1]);
 }
 
-export async function runKills({ rounds, seed, writers = 16, forgets = false, plant, log = () => {} }: KillOptions): Promise<KillResult> {
+export async function runKills(options: KillOptions): Promise<KillResult> {
+  const directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-kills-"));
+  const r2 = await R2Server.start(new Random(options.seed, 0x72));
+  const { plant } = options;
+  const worker = await RawWorkerd.create({ directory, r2Port: r2.port, plants: [SMALL, ...(plant ? [plant] : [])] });
+  try {
+    return await killed(worker, r2, options);
+  } finally {
+    await worker.kill();
+    r2.stop();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function killed(worker: RawWorkerd, r2: R2Server, { rounds, seed, writers = 16, forgets = false, log = () => {} }: KillOptions): Promise<KillResult> {
   const started = performance.now();
   const random = new Random(seed);
-  const directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-kills-"));
-  const r2 = await R2Server.start(new Random(seed, 0x72));
-  const worker = await RawWorkerd.create({ directory, r2Port: r2.port, plants: [SMALL, ...(plant ? [plant] : [])] });
   await worker.start();
   const topic = `kills/${seed}`;
   const url = `${worker.url}/v1/stream/${topic}`;
@@ -115,9 +126,6 @@ export async function runKills({ rounds, seed, writers = 16, forgets = false, pl
   ledger.counts["records stored"] = await readWhole(await stage(101));
   const [kept, begun, doomed] = [await metric(url, "objects"), await metric(url, "objects_begun"), await metric(url, "objects_doomed")];
   Object.assign(ledger.counts, { "segments in object storage": kept, "puts cut off that wait for the sweep": begun, "objects there": r2.objects.size, "objects that no row knows": Math.max(0, r2.objects.size - kept - begun - doomed), ...r2.counts });
-  await worker.kill();
-  r2.stop();
-  rmSync(directory, { recursive: true, force: true });
   const report = check(ledger.history);
   const { counts } = ledger;
   return { rounds, seconds: (performance.now() - started) / 1000, counts, acked: counts["records acked"] ?? 0, absorbed: counts["resent and absorbed: acked as duplicates"] ?? 0, ...verdict(report), report };
