@@ -31,7 +31,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "sequence state not rebuilt", file: LOG, find: "log.#producers.record(header, header.baseOffset, nowMs);", replace: "" },
   { name: "duplicate accepted", file: LOG, find: "if (earlier) return this.#repeat(", replace: "if (earlier && this.#end < 0) return this.#repeat(" },
   { name: "hand-over before flush: acked while it is only in memory", file: "src/browser/port-server.ts", find: "await log.append(batch, request);", replace: 'await log.append(batch, { ...request, acks: "accepted" });' },
-  { name: "no watch on the worker", file: "src/browser/client.ts", find: "connection.watch();", replace: "" },
+  { name: "no watch on the worker", file: "src/browser/client.ts", find: "connection.watch();", replace: "", from: 1_100 },
   { name: "un-acked batches are given up", file: "src/delivery/producer.ts", find: 'if (error.kind !== "reopen" && !full) throw error;', replace: "if (!full) throw error;" },
   { name: "no answer, and nobody wonders", file: "src/browser/watch-calls.ts", find: "await missed();", replace: "await sleep(0);" },
   { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", plan: "sleep" },
@@ -42,7 +42,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "names that were listed before it was deposed are believed", file: "src/browser/ahead.ts", find: "copies by now.\n    this.#names = undefined;", replace: "", plan: "next", from: 100_800 },
   { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken", from: 900 },
   // Databases, where nothing is locked.
-  { name: "a term that is over goes on writing", file: DATABASE, find: "meta.add(0, this.#term);", replace: "meta.put(0, this.#term);", plan: "indexeddb" },
+  { name: "a term that is over goes on writing", file: DATABASE, find: "meta.add(0, this.#term);", replace: "meta.put(0, this.#term);", plan: "indexeddb", from: 400 },
   { name: "a transaction that writes waits for an answer", file: DATABASE, find: "      const result = work(tx);", replace: '      if (mode !== "readonly") await tx.objectStore("meta").get("term");\n      const result = work(tx);', plan: "held" },
   { name: "a transaction that reads waits for an answer", file: DATABASE, find: "      commit(tx);\n      const [value]", replace: '      if (mode !== "readonly") commit(tx);\n      const [value]', plan: "opening" },
   { name: "a lost connection is not given up", file: DATABASE, find: "if (lost) this.#drop(db);", replace: "", plan: "indexeddb" },
