@@ -5,18 +5,24 @@
  *   tab ◀── { broker: id } ─────────────── broker      once, when it connects
  *   leader ──── { lead: lifeLock } ──────▶ broker
  *   follower ── { to: lifeLock, join } ──▶ broker ── { join } ──▶ leader       the port moves along
+ *   hidden tab ─ { sleep: n, ms } ───────▶ broker ── { woken: n }              a page's own timers come once a second then
  *
  * Tabs of different builds have different brokers, and a broker dies with the process it shares: so each has an id, which
  * the leader announces, and holds a lock of that name for its life. Where ids differ, or there is none, ports are replaced
  * by a BroadcastChannel of a name of their own.
  */
+import { sleep } from "./platform.ts";
 import type { JoinRequest } from "./protocol.ts";
 
 export interface Brokered {
   readonly to: string;
   readonly join: JoinRequest;
 }
-type Said = { readonly broker: string } | { readonly join: JoinRequest };
+interface Sleep {
+  readonly sleep: number;
+  readonly ms: number;
+}
+type Said = { readonly broker: string } | { readonly join: JoinRequest } | { readonly woken: number };
 
 /** A script that does not load says so, or nothing at all. */
 const CONNECT_MS = 500;
@@ -33,8 +39,9 @@ function serve(scope: { onconnect: ((event: MessageEvent) => void) | null }): vo
     });
   });
   scope.onconnect = ({ ports: [port] }) => {
-    port!.onmessage = ({ data }: MessageEvent<{ lead: string } | Brokered>) => {
+    port!.onmessage = ({ data }: MessageEvent<{ lead: string } | Sleep | Brokered>) => {
       if ("lead" in data) leaders.set(data.lead, port!);
+      else if ("sleep" in data) setTimeout(() => port!.postMessage({ woken: data.sleep } satisfies Said), data.ms);
       else leaders.get(data.to)?.postMessage({ join: data.join }, [data.join.port as MessagePort]);
     };
     void held.then(() => port!.postMessage({ broker: id }));
@@ -52,6 +59,8 @@ export class Broker {
   #tried!: () => void;
   #port: MessagePort | undefined;
   #closed = false;
+  readonly #sleeping = new Map<number, () => void>();
+  #sleeps = 0;
 
   constructor(onJoin: (join: JoinRequest) => void) {
     this.#onJoin = onJoin;
@@ -72,6 +81,7 @@ export class Broker {
     this.#port = worker.port;
     worker.port.onmessage = ({ data }: MessageEvent<Said>) => {
       if ("join" in data) return this.#onJoin(data.join);
+      if ("woken" in data) return this.#sleeping.get(data.woken)?.();
       this.id = data.broker;
       this.#tried();
       void navigator.locks.request(data.broker, { mode: "shared" }, () => this.#lost());
@@ -89,6 +99,17 @@ export class Broker {
 
   send(message: Brokered): void {
     this.#port!.postMessage(message, [message.join.port as MessagePort]);
+  }
+
+  /** No shorter than `ms`, and on time also where the page is hidden. */
+  async sleep(ms: number): Promise<void> {
+    const own = sleep(ms);
+    if (!this.id || document.visibilityState === "visible") return own;
+    const number = this.#sleeps++;
+    const woken = new Promise<void>((resolve) => this.#sleeping.set(number, resolve));
+    this.#port!.postMessage({ sleep: number, ms } satisfies Sleep);
+    await Promise.race([own, woken]);
+    this.#sleeping.delete(number);
   }
 
   close(): void {

@@ -1,7 +1,7 @@
 /**
  * The connection of an IndexedDB volume. Engines lose connections (Safari kills its storage process behind background
  * tabs; Chromium closes them when site data is cleared), and a lost one never heals: it is dropped, opened again, and
- * the transaction is run once more. Running it twice is harmless, since it only puts whole pages.
+ * the transaction is run again. Running it twice is harmless, since it only puts whole pages.
  *
  *   database tidemark:<name>, version 1 for ever (no tab can ever block another's upgrade)
  *     pages  slot * 65536 + page → ArrayBuffer
@@ -44,6 +44,8 @@ const OPEN_WAITS_MS = [0, 100, 500];
 /** An open that takes longer is blocked by a deletion that waits for some other tab. */
 const OPEN_TIMEOUT_MS = 10_000;
 const TERM_TRIES = 5;
+/** Of one transaction whose connection is lost again and again. */
+const RUNS_AGAIN_MAX = 3;
 const ignore = (): undefined => undefined;
 /** Its errors are unlike those of others, and say so even where an app has put its own name in place of the browser's. */
 const isWebKit = "sourceURL" in new Error();
@@ -111,7 +113,7 @@ export class IdbConnection {
       } catch (thrown) {
         const lost = isLost(thrown);
         if (lost) this.#drop(db);
-        if (!lost || tries > 0) throw idbError(thrown);
+        if (!lost || tries === RUNS_AGAIN_MAX) throw idbError(thrown);
       }
     }
   }

@@ -123,7 +123,7 @@ export class Tabs {
   }
 
   #watch(connection: PortClient): void {
-    this.#appends = watchCalls(connection, this.#tide.options.leaderTimeoutMs, () => this.#missed(connection));
+    this.#appends = watchCalls(connection, this.#tide.options.leaderTimeoutMs, (ms) => this.#broker.sleep(ms), () => this.#missed(connection));
   }
 
   #listen(): void {
@@ -273,7 +273,7 @@ export class Tabs {
       // It may have been heard before this tab knew that it had lost its leader.
       const since = performance.now() - (asks ? 0 : leaderTimeoutMs);
       if (asks) this.#say("hail");
-      const onTime = await pause(leaderTimeoutMs - LEASE_MS);
+      const onTime = await pause(leaderTimeoutMs - LEASE_MS, (ms) => this.#broker.sleep(ms));
       if (onTime && this.#heardAt < since && !isOver()) await this.#depose();
     }
     this.#expecting = false;
@@ -308,7 +308,7 @@ export class Tabs {
     const { held = [] } = await navigator.locks.query();
     const workers = held.filter(({ name, mode }) => mode === "exclusive" && name!.startsWith(`tidemark-worker:${this.#tide.name}:`));
     for (const { name } of workers) await navigator.locks.request(name!, { steal: true }, () => undefined);
-    await sleep(LEASE_MS);
+    await this.#broker.sleep(LEASE_MS);
     this.#tide.takeover = true;
   }
 

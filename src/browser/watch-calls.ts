@@ -4,39 +4,50 @@
  *   a call ── 500 ms without its answer ──▶ ping ── no answer in time ──▶ it hangs
  *   a read that waits for new records may wait for ever: it is asked about every ten seconds
  */
-import { sleep } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
 import type { Request } from "./protocol.ts";
 import { LEASE_MS } from "./takeover.ts";
 
 const SOON_MS = 500;
 const LATE_MS = 10_000;
-/** A timer that comes later than this says that this tab was away itself. In a hidden tab each comes up to a second late. */
+type Sleeper = (ms: number) => Promise<void>;
+/** A timer that comes later than this says that this tab was away itself. In a hidden tab each may come up to a second late. */
 const AWAY_MS = 1_500;
 
+/** Not by a timer, which may come a second later. */
+const turn = (): Promise<void> =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(0);
+  });
+
 /** False when it took far longer: then this tab slept, and knows nothing of what others did meanwhile. */
-export async function pause(ms: number): Promise<boolean> {
+export async function pause(ms: number, sleep: Sleeper): Promise<boolean> {
   const until = performance.now() + ms + AWAY_MS;
   await sleep(ms);
   // What waits in the queue of messages comes first.
-  await sleep(0);
+  await turn();
   return performance.now() < until;
 }
 
 /** `missed` when no answer came in time, again and again as long as there are calls. Gives back how many appends are under way. */
-export function watchCalls(connection: PortClient, timeoutMs: number, missed: () => Promise<void>): () => number {
+export function watchCalls(connection: PortClient, timeoutMs: number, sleep: Sleeper, missed: () => Promise<void>): () => number {
   const call = connection.call.bind(connection) as (...args: unknown[]) => Promise<never>;
   const soon = { ms: SOON_MS, calls: 0, watched: false };
   const late = { ms: LATE_MS, calls: 0, watched: false };
   let appends = 0;
   const isAnswered = (): Promise<boolean> => {
     const answered = (): boolean => true;
-    return Promise.race([call({ op: "ping" }).then(answered, answered), pause(timeoutMs - SOON_MS - LEASE_MS).then((onTime) => !onTime)]);
+    return Promise.race([call({ op: "ping" }).then(answered, answered), pause(timeoutMs - SOON_MS - LEASE_MS, sleep).then((onTime) => !onTime)]);
   };
   const watch = async (kind: typeof soon): Promise<void> => {
     kind.watched = true;
     while (kind.calls > 0 && !connection.ended) {
-      await pause(kind.ms);
+      await pause(kind.ms, sleep);
       if (kind.calls > 0 && !connection.ended && !(await isAnswered()) && !connection.ended) await missed();
     }
     kind.watched = false;

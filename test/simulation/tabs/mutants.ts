@@ -19,7 +19,7 @@ const DATABASE = "src/browser/idb-connection.ts";
 export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
   { name: "no epoch check on acks: one who is deposed keeps its term", file: TABS, find: "await navigator.locks.request(name!, { steal: true }, () => undefined);", replace: "void name;" },
-  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", plan: "lease", from: 420 },
+  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", plan: "lease", from: 200 },
   { name: "term not raised", file: STORE, find: "this.#epoch = state.epoch + 1;", replace: "this.#epoch = state.epoch;" },
   { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
   { name: "opens beside a worker that lives", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;" },
@@ -40,10 +40,10 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Files that the next leader locks before it is asked for them.
   { name: "who locked files ahead does not ask whether it was deposed", file: "src/browser/ahead.ts", find: "await proveBoth(this.#lock, lifeLock)", replace: "await Promise.resolve()", plan: "next", from: 700 },
   { name: "names that were listed before it was deposed are believed", file: "src/browser/ahead.ts", find: "copies by now.\n    this.#names = undefined;", replace: "", plan: "next", from: 100_800 },
-  { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken", from: 900 },
+  { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken", from: 500 },
   // Databases, where nothing is locked.
   { name: "a term that is over goes on writing", file: DATABASE, find: "meta.add(0, this.#term);", replace: "meta.put(0, this.#term);", plan: "indexeddb", from: 400 },
   { name: "a transaction that writes waits for an answer", file: DATABASE, find: "      const result = work(tx);", replace: '      if (mode !== "readonly") await tx.objectStore("meta").get("term");\n      const result = work(tx);', plan: "held" },
   { name: "a transaction that reads waits for an answer", file: DATABASE, find: "      commit(tx);\n      const [value]", replace: '      if (mode !== "readonly") commit(tx);\n      const [value]', plan: "opening" },
-  { name: "a lost connection is not given up", file: DATABASE, find: "if (lost) this.#drop(db);", replace: "", plan: "indexeddb" },
+  { name: "what met a lost connection is not asked for again", file: DATABASE, find: "const RUNS_AGAIN_MAX = 3;", replace: "const RUNS_AGAIN_MAX = 0;", plan: "indexeddb" },
 ];
