@@ -179,8 +179,8 @@ export class ChunkTables {
   }
 
   /**
-   * Rows that begin in [from, to), in one statement: the caller knows that they are few. Those with a checksum of their own are left out. A
-   * column more costs as much as 300 bytes of blob.
+   * Rows that begin in [from, to), in one statement: the caller knows that they are few. Those with a checksum of their own are left out.
+   * Only two columns: with small rows each one more is felt.
    */
   batchesBetween(from: number, to: number): BatchesRow[] {
     const query = "SELECT next_offset, bytes FROM chunk WHERE base_offset >= ? AND base_offset < ? AND crc IS NULL ORDER BY base_offset";

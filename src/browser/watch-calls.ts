@@ -1,5 +1,5 @@
 /**
- * Whether a worker still answers. Only calls make a tab wonder: an idle tide has no timer.
+ * Whether a worker still answers. Only calls make a tab wonder: one that has none under way has no timer.
  *
  *   a call ── 500 ms without its answer ──▶ ping ── no answer in time ──▶ it hangs
  *   a read that waits for new records may wait for ever: it is asked about every ten seconds

@@ -6,7 +6,7 @@
  *
  * A store that failed is opened again from what is on disk, with recovery, a few times with growing pauses; producers then send
  * what they have no ack for. Upkeep runs some time after the last append, by a timer that only appends arm: an idle
- * tide costs no CPU.
+ * tide has no timer here.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
