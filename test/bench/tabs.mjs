@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { median, percentile } from "./figures.mjs";
-import { busiestOf, descendantsOf, TICKS, ticksOf } from "../tabs/processes.ts";
+import { busiestOf, descendantsOf, nanosecondsOf } from "../tabs/processes.ts";
 
 const FOLLOWERS = 8;
 const BYTES = 1024;
@@ -31,13 +31,14 @@ async function ownMiB(profile, { page }) {
   return [...parts].reduce((sum, [, kib]) => sum + Number(kib) / 1024, 0);
 }
 
-/** Of all the browser's processes, percent of one core. */
-async function processorUse(profile, seconds) {
+/** Of all the browser's processes, percent of one core. What a process does for a while after it has worked, is not counted: it collects garbage. */
+async function idleUse(profile, seconds) {
+  await wait(seconds * 1000);
   const main = browserOf(profile);
-  const total = () => [main, ...descendantsOf(main)].reduce((sum, pid) => sum + ticksOf(pid), 0);
+  const total = () => [main, ...descendantsOf(main)].reduce((sum, pid) => sum + nanosecondsOf(pid), 0);
   const before = total();
   await wait(seconds * 1000);
-  return ((total() - before) / TICKS / seconds) * 100;
+  return ((total() - before) / 1e9 / seconds) * 100;
 }
 
 export async function tabs(bench, size, { ratios, figures }) {
@@ -45,8 +46,7 @@ export async function tabs(bench, size, { ratios, figures }) {
   const leader = await openTab(bench);
   const followers = [];
   for (let i = 0; i < FOLLOWERS; i++) followers.push(await openTab(bench));
-  await wait(2000);
-  figures["tabs.idle.withoutTide.percentOfCore"] = await processorUse(bench.profile, idleSeconds);
+  figures["tabs.idle.withoutTide.percentOfCore"] = await idleUse(bench.profile, idleSeconds);
   if ((await leader.run("tabOpen", "tabs")) !== "leader") throw new Error("the first tab does not lead");
   for (const follower of followers) if ((await follower.run("tabOpen", "tabs")) !== "follower") throw new Error("a second tab leads");
   for (const [count, batches] of Object.entries(tabBatches)) {
@@ -71,9 +71,7 @@ export async function tabs(bench, size, { ratios, figures }) {
     rates.push((FOLLOWERS * pour * 100 * 1000) / (last - began));
   }
   figures["tabs.8followers.deliveredRecordsPerSecond"] = median(rates);
-  // Upkeep runs once, two seconds after the last append.
-  await wait(4000);
-  figures["tabs.idle.leaderAnd8Followers.percentOfCore"] = await processorUse(bench.profile, idleSeconds);
+  figures["tabs.idle.leaderAnd8Followers.percentOfCore"] = await idleUse(bench.profile, idleSeconds);
   // The first two in line keep a worker that stands by, and the last, which is seen.
   const own = [];
   for (const follower of followers) own.push(await ownMiB(bench.profile, follower));

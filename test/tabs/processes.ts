@@ -27,6 +27,22 @@ export function ticksOf(pid: number): number {
   return Number(stat[11] ?? 0) + Number(stat[12] ?? 0);
 }
 
+/** Its threads' processor time. Counted, where a tick is only a sample of who ran when the clock struck: timers strike then, too. */
+export function nanosecondsOf(pid: number): number {
+  const ofThread = (thread: string): number => {
+    try {
+      return Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+    } catch {
+      return 0;
+    }
+  };
+  try {
+    return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => sum + ofThread(thread), 0);
+  } catch {
+    return 0;
+  }
+}
+
 /** Of a process that crashed, the first thread is gone before the others, which still hold its files and sockets. */
 function isGone(pid: number): boolean {
   try {
