@@ -3,12 +3,11 @@
  * question after the other; so all that can be asked is asked ahead, and at once:
  *
  *   stands by                  its directory, and its files (which can't be opened: the leader keeps them locked)
- *   its page has the lead      a worker's lock, and the end of the last leader's worker
+ *   its page has the lead      its own lock, and the end of the last leader's worker (tabs-worker.ts)
  *   that one is gone           the names │ slot 0 ▶ slot 1 │ each log's newest slots │ the last slot
  *   the volume is opened       by what was found so; nothing is checked less than else
  */
 import { peekNewestSlots } from "../store/catalog.ts";
-import { proveBoth } from "./alone.ts";
 import type { Volume } from "../store/volume.ts";
 import { type DirectoryHandle, findDirectory, openHandle, slotName, type SyncHandle } from "./opfs.ts";
 
@@ -16,8 +15,6 @@ import { type DirectoryHandle, findDirectory, openHandle, slotName, type SyncHan
 const FILES_MAX = 50;
 /** Of the slots that the catalog names. */
 const NEWEST_MAX = 20;
-/** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
-export const WORKER_END_MS = 1_000;
 
 const ignore = (): undefined => undefined;
 
@@ -25,23 +22,16 @@ export class FilesAhead {
   readonly #directory: DirectoryHandle;
   readonly #files = new Map<string, Promise<FileSystemFileHandle>>();
   readonly #opened = new Map<string, Promise<SyncHandle>>();
-  /** By the volume, which goes by what it was told of from then on. */
-  #used = false;
   readonly #asked = new Set<string>();
   #names: Promise<string[]> | undefined;
   #dropped = false;
-  /** As a worker's that leads (tabs.ts). */
-  readonly #lock: string;
-  #claimed = false;
-  #release: () => void = ignore;
 
-  private constructor(name: string, directory: DirectoryHandle) {
-    this.#lock = `tidemark-worker:${name}:${crypto.randomUUID()}`;
+  private constructor(directory: DirectoryHandle) {
     this.#directory = directory;
   }
 
   static async find(name: string): Promise<FilesAhead> {
-    const files = new FilesAhead(name, await findDirectory(["tidemark", name], false));
+    const files = new FilesAhead(await findDirectory(["tidemark", name], false));
     await files.#list();
     return files;
   }
@@ -61,12 +51,10 @@ export class FilesAhead {
   }
 
   /**
-   * As soon as the holder of `lifeLock` is gone; "": it is. Whoever has files locked must have a worker's lock before, by which it
-   * is deposed when it hangs; and slot 0 before any other file, for who has that has the volume.
+   * Once the last worker has ended, and this one can be deposed. Slot 0 before any other file, for who has that has the volume. It
+   * is asked for in this turn: a volume that is opened behind it finds all of them asked for.
    */
-  async open(lifeLock: string): Promise<void> {
-    await Promise.all([this.#claim(), lifeLock && navigator.locks.request(lifeLock, { mode: "shared", signal: AbortSignal.timeout(WORKER_END_MS) }, ignore)]);
-    if (this.#dropped) return;
+  async open(): Promise<void> {
     const listed = (this.#names = this.#list());
     listed.catch(ignore);
     const catalog = await this.#take(slotName(0));
@@ -75,29 +63,6 @@ export class FilesAhead {
     for (const slot of [1, ...newest]) void this.#take(slotName(slot));
     const numbers = (await listed).map((name) => Number(name.slice(5)) || 0);
     void this.#take(slotName(Math.max(...numbers)));
-  }
-
-  #claim(): Promise<void> {
-    const granted = (resolve: () => void): Promise<void> | undefined => {
-      resolve();
-      if (this.#dropped) return;
-      this.#claimed = true;
-      return new Promise((release) => (this.#release = release));
-    };
-    // Deposed: what no volume has asked for yet can be let go of at once.
-    const stolen = (): unknown => this.#used || this.drop();
-    return new Promise((resolve) => navigator.locks.request(this.#lock, () => granted(resolve)).catch(stolen));
-  }
-
-  /** The worker's own lock takes the place of the claim. CLOSED when somebody took the volume over before. */
-  async prove(lifeLock: string): Promise<void> {
-    if (!this.#claimed) this.#dropped = true;
-    if (this.#dropped) return;
-    await proveBoth(this.#lock, lifeLock).catch((thrown: unknown) => {
-      // Let go of meanwhile, with all it stood for.
-      if (!this.#dropped) throw thrown;
-    });
-    this.#release();
   }
 
   /** Not what the volume has asked for by itself, and not twice. */
@@ -117,12 +82,9 @@ export class FilesAhead {
   /** Closes what nobody has asked for. */
   async drop(): Promise<void> {
     this.#dropped = true;
-    // Who deposed this worker may have left copies by now.
-    this.#names = undefined;
     const opened = [...this.#opened.values()];
     this.#opened.clear();
     for (const handle of opened) (await handle.catch(ignore))?.close();
-    this.#release();
   }
 
   /** What a volume does not come to use ends with it. */
@@ -132,7 +94,6 @@ export class FilesAhead {
   }
 
   async *#keys(): AsyncIterable<string> {
-    this.#used = true;
     const names = await (this.#names ?? this.#list());
     // Copies of locked files: it will be a volume of another kind, which must find all files as they are (takeover.ts).
     if (names.some((name) => !name.startsWith("slot-"))) await this.drop();

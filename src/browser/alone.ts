@@ -9,31 +9,13 @@ import { sleep } from "./platform.ts";
 /** A worker that is ending is gone within some ten milliseconds. */
 const TRIES = 20;
 const PAUSE_MS = 50;
-/** A lock that nobody else asks for is granted as soon as the browser hears of it. */
-const BOTH_TRIES = 200;
-const BOTH_PAUSE_MS = 5;
 
 /** A tab that watched a worker and is stopped or frozen keeps the lock in shared mode once the worker is gone: that is nobody's term. */
 const heldLocks = async (): Promise<string[]> => ((await navigator.locks.query()).held ?? []).filter(({ mode }) => mode === "exclusive").map(({ name }) => name!);
 
-const deposed = (): TidemarkError => new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" });
-
 /** CLOSED when the worker's term is over. */
 export async function proveTerm(lifeLock: string | undefined): Promise<void> {
-  if (lifeLock !== undefined && !(await heldLocks()).includes(lifeLock)) throw deposed();
-}
-
-/**
- * Resolves when a worker that has held `before` holds `lifeLock` beside it: whoever deposes it from then on finds that one. CLOSED
- * when it was deposed before.
- */
-export async function proveBoth(before: string, lifeLock: string): Promise<void> {
-  for (let tries = 1; ; tries++) {
-    const held = await heldLocks();
-    if (!held.includes(before) || tries === BOTH_TRIES) throw deposed();
-    if (held.includes(lifeLock)) return;
-    await sleep(BOTH_PAUSE_MS);
-  }
+  if (lifeLock !== undefined && !(await heldLocks()).includes(lifeLock)) throw new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" });
 }
 
 /** ALREADY_OPEN: another worker of this tide lives, and was not deposed. */

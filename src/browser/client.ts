@@ -71,8 +71,8 @@ async function storageReport(persist = false) {
 
 export class BrowserTide implements Tide {
   readonly lock: string;
-  storage!: StorageReport;
-  recovery!: readonly LogRecovery[];
+  declare storage: StorageReport;
+  declare recovery: readonly LogRecovery[];
   role: Tide["role"] = "follower";
   connection: PortClient | undefined;
   opened: Opened | undefined;
@@ -88,7 +88,7 @@ export class BrowserTide implements Tide {
   /** The last leader hangs, and keeps its files locked. */
   takeover: true | undefined;
 
-  kernel!: Kernel;
+  declare kernel: Kernel;
 
   constructor(
     readonly name: string,

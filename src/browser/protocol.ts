@@ -48,10 +48,10 @@ export interface StandBy {
   readonly parts: Parts;
 }
 
-/** To the same worker: its page has the lead, and what follows can be opened as soon as the last leader's worker is gone. */
-export interface Ready {
-  /** That one's life lock; "" when it is gone. */
-  readonly last: string;
+/** Goes with the HostOptions to such a worker, which opens as soon as the last leader's worker is gone. */
+export interface Last {
+  /** That one's life lock; "" when it is gone; undefined when it is not to be waited for, because it hangs. */
+  readonly last: string | undefined;
 }
 
 export interface AppendRequest {

@@ -5,15 +5,14 @@
  *   page                                        worker
  *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's directory and files
  *    │ ◀── it holds its lock ─────────────────────│
- *    │ ─── Ready, over that port ────────────────▶│  opens files as soon as they are free (ahead.ts)
- *    │ ─── HostOptions ──────────────────────────▶│  from now on it is as any other
+ *    │ ─── HostOptions, over that port ──────────▶│  from now on it is as any other; opens files as soon as they are free (ahead.ts)
  *
  * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port. All the
  * others wait for the locks of the first ones, too: when one goes, they look again.
  */
 import type { BrowserTide } from "./client.ts";
 import { parts } from "./parts.ts";
-import type { Ready, StandBy } from "./protocol.ts";
+import type { Last, StandBy } from "./protocol.ts";
 
 const PLACES = 2;
 /** A worker that dies again and again is not for standing by. */
@@ -28,6 +27,7 @@ export class Spare {
   /** Of this tab's port, while it follows. */
   #life: string | undefined;
   readonly #watched = new Set<string>();
+  #last: string | undefined;
 
   constructor(tide: BrowserTide) {
     this.#tide = tide;
@@ -45,9 +45,10 @@ export class Spare {
     return worker;
   }
 
-  /** It will be taken next, when the worker that holds this lock is gone. */
-  prepare(last: string): void {
-    this.#worker?.postMessage({ last } satisfies Ready, []);
+  /** Who is taken next waits itself until the worker that holds this lock is gone. False: none stands by. */
+  awaits(last: string | undefined): boolean {
+    this.#last = last;
+    return this.ready;
   }
 
   /** This tab follows from now on. */
@@ -108,6 +109,6 @@ export class Spare {
     worker.onerror = ended;
     const { name, opened } = this.#tide;
     worker.postMessage({ standBy: port, lock, name, engine: opened!.engine, durability: opened!.durability, kernel, parts } satisfies StandBy, [port]);
-    worker.postMessage = (message: unknown, transfer: unknown) => port1.postMessage(message, transfer as Transferable[]);
+    worker.postMessage = (options: object, transfer: unknown) => port1.postMessage({ ...options, last: this.#last } satisfies Last, transfer as Transferable[]);
   }
 }

@@ -5,7 +5,7 @@
 import { TidemarkError } from "../errors.ts";
 import { FilesAhead } from "./ahead.ts";
 import { useParts } from "./parts.ts";
-import type { JoinRequest, ManageRequest, Ready, StandBy } from "./protocol.ts";
+import type { JoinRequest, Last, ManageRequest, StandBy } from "./protocol.ts";
 import type { HostOptions, WorkerHost } from "./worker-host.ts";
 
 /** A guest can't end the tide, nor bring others along. */
@@ -32,24 +32,31 @@ export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
   });
 }
 
+/** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
+export const WORKER_END_MS = 1_000;
+
+/** Resolves when the worker that held this lock is gone. */
+export async function workerEnd(lock: string): Promise<void> {
+  await navigator.locks.request(lock, { mode: "shared", signal: AbortSignal.timeout(WORKER_END_MS) }, () => undefined);
+}
+
 export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, durability, parts }: StandBy): void {
   useParts(parts);
   const found = engine === "opfs" ? FilesAhead.find(name) : import("./idb-volume.ts").then(() => undefined);
   found.catch(() => undefined);
   const { openVolume } = host;
+  let ended: Promise<void> | undefined;
+  let asked: Promise<void> | undefined;
   host.openVolume = async (choice) => {
     host.openVolume = openVolume;
     let files: FilesAhead | undefined;
     try {
+      await ended;
       files = await found;
-      if (choice.takeover) await files?.drop();
-      const opening = openVolume({ ...choice, known: { engine, durability, ...(files && { directory: files.directory }) } });
-      opening.then(({ volume }) => files?.endWith(volume)).catch(() => undefined);
-      const proved = files?.prove(choice.lifeLock!).catch(async (thrown: unknown) => {
-        await opening.then(({ volume }) => volume.close()).catch(() => undefined);
-        throw thrown;
-      });
-      return (await Promise.all([opening, proved]))[0];
+      await asked;
+      const opened = await openVolume({ ...choice, known: { engine, durability, ...(files && { directory: files.directory }) } });
+      files?.endWith(opened.volume);
+      return opened;
     } catch (thrown) {
       await files?.drop();
       const { code } = TidemarkError.from(thrown);
@@ -58,9 +65,13 @@ export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, d
       return openVolume(choice);
     }
   };
-  port.onmessage = ({ data }: MessageEvent<HostOptions | Ready>) => {
-    if ("last" in data) void found.then((files) => files?.open(data.last)).catch(() => undefined);
-    else void host.open(data);
+  port.onmessage = ({ data: { last, ...options } }: MessageEvent<HostOptions & Last>) => {
+    void host.open(options);
+    if (last === undefined) return;
+    ended = last === "" ? Promise.resolve() : workerEnd(last).catch((cause: unknown) => Promise.reject(new TidemarkError("ALREADY_OPEN", "the last leader's worker has not ended", {}, { cause })));
+    // Whoever has files locked must have its lock before, by which it is deposed when it hangs.
+    asked = Promise.all([found, ended, host.alive]).then(([files]) => void files?.open().catch(() => undefined));
+    for (const each of [ended, asked]) each.catch(() => undefined);
   };
   void navigator.locks.request(lock, () => {
     port.postMessage(0);

@@ -24,7 +24,6 @@
  * longer listened to.
  */
 import { TidemarkError } from "../errors.ts";
-import { WORKER_END_MS } from "./ahead.ts";
 import { Broker } from "./broker.ts";
 import type { BrowserTide } from "./client.ts";
 import { byChannel, byPort, newPortName } from "./join.ts";
@@ -33,6 +32,7 @@ import type { PortClient } from "./port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
 import { Spare } from "./spare.ts";
 import { LEASE_MS } from "./takeover.ts";
+import { workerEnd } from "./tabs-worker.ts";
 import { pause, watchCalls } from "./watch-calls.ts";
 
 export { openTaken } from "./takeover.ts";
@@ -202,8 +202,8 @@ export class Tabs {
     // Granted in the moment in which it was no longer wanted.
     if (this.#tide.ended || this.#asleep) return release();
     this.#leading = true;
-    if (!this.#tide.takeover) this.#spare.prepare(this.#isLastGone ? "" : this.#lifeLock!);
-    if (!(await this.#lastWorkerGone())) {
+    const last = this.#isLastGone ? "" : this.#lifeLock;
+    if (!this.#spare.awaits(this.#tide.takeover ? undefined : last) && !(await this.#lastWorkerGone())) {
       this.#say("opening");
       await this.#takeOver();
     }
@@ -251,10 +251,9 @@ export class Tabs {
   /** Its page may be gone a moment earlier, and then the lock is free while its last writes still run. False: it hangs. */
   async #lastWorkerGone(): Promise<boolean> {
     if (this.#isLastGone) return true;
-    const signal = AbortSignal.timeout(WORKER_END_MS);
     // The connection's own watch has been waiting for longer.
     const told = new Promise<boolean>((resolve) => (this.#onGone = () => resolve(true)));
-    return Promise.race([told, navigator.locks.request(this.#lifeLock!, { mode: "shared", signal }, () => true).catch(() => false)]);
+    return Promise.race([told, workerEnd(this.#lifeLock!).then(() => true, () => false)]);
   }
 
   // --- a leader that hangs -----------------------------------------------------------------------------------------

@@ -59,37 +59,6 @@ describe("files opened ahead", () => {
     expect((await next.handles()).open).toBe(0);
   });
 
-  const claims = async (name: string): Promise<string[]> => (await navigator.locks.query()).held!.map((lock) => lock.name!).filter((lock) => lock.startsWith(`tidemark-worker:${name}:`));
-  const steal = (lock: string): Promise<void> => navigator.locks.request(lock, { steal: true }, () => undefined);
-
-  it.each([false, true])("whoever holds them can be deposed like one that leads, and knows; deposed: %s", async (isDeposed) => {
-    const { leader, next, name, end } = await leaderAndNext(3);
-    await expect.poll(() => claims(name)).toHaveLength(1);
-    const [claim] = await claims(name);
-    ok(await leader.call("close"));
-    end();
-    await navigator.locks.request(name, () => undefined);
-    ok(await next.open("ahead", name, SLOT));
-    if (isDeposed) await steal(claim!);
-    const lifeLock = `tidemark-worker:${name}:next`;
-    expect((await next.prove(lifeLock)).error?.code).toBe(isDeposed ? "CLOSED" : undefined);
-    await expect.poll(() => claims(name)).toEqual([lifeLock]);
-    ok(await next.call("close"));
-    expect((await next.handles()).open).toBe(0);
-  });
-
-  it("deposed before the volume is opened, it lets go of them", async () => {
-    const { leader, next, name, end } = await leaderAndNext(3);
-    await expect.poll(() => claims(name)).toHaveLength(1);
-    ok(await leader.call("close"));
-    end();
-    await expect.poll(async () => (await next.handles()).open).toBe(3);
-    await steal((await claims(name))[0]!);
-    await expect.poll(async () => (await next.handles()).open).toBe(0);
-    ok(await leader.open("opfs", name, SLOT));
-    ok(await leader.call("close"));
-  });
-
   it("copies of locked files: all are let go of before the volume looks for them", async () => {
     const { leader, next, name, end } = await leaderAndNext(3);
     ok(await leader.call("close"));

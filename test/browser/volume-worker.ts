@@ -6,6 +6,7 @@ import { expose } from "comlink";
 import { FilesAhead } from "../../src/browser/ahead.ts";
 import { IdbVolume } from "../../src/browser/idb-volume.ts";
 import { OpfsVolume } from "../../src/browser/opfs-volume.ts";
+import { workerEnd } from "../../src/browser/tabs-worker.ts";
 import { TidemarkError, type WireError } from "../../src/errors.ts";
 import { loadKernel } from "../../src/kernel/load.ts";
 import { readExactly, type Volume } from "../../src/store/volume.ts";
@@ -28,7 +29,7 @@ const openers = {
     const files = await FilesAhead.find(name).catch(() => undefined);
     // Nobody stands by for a volume that is not there.
     if (!files) return openers.opfs(name, slotBytes);
-    files.open("").catch(() => undefined);
+    void files.open();
     return openAhead(name, slotBytes, files);
   },
   indexeddb: (name: string, slotBytes: number): Promise<Volume> => IdbVolume.open({ name, slotBytes }),
@@ -123,20 +124,9 @@ const api = {
   async standBy(name: string): Promise<void> {
     ahead = await FilesAhead.find(name);
   },
-  /** What stands by has this lock as a worker that leads; CLOSED when it was deposed before. */
-  prove: (lifeLock: string): Promise<Outcome<void>> =>
-    outcomeOf(async () => {
-      await new Promise<void>((held) => {
-        void navigator.locks.request(lifeLock, () => {
-          held();
-          return new Promise(() => undefined);
-        });
-      });
-      await ahead.prove(lifeLock);
-    }),
   /** What stands by opens files once the holder of this lock is gone. */
   async prepare(last: string): Promise<void> {
-    ahead.open(last).catch(() => undefined);
+    workerEnd(last).then(() => ahead.open()).catch(() => undefined);
   },
   /** One method of the open volume. */
   call<M extends "addSlots" | "write" | "handOver" | "flush" | "close" | "checkAttached">(
