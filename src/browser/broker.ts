@@ -26,12 +26,16 @@ type Said = { readonly broker: string } | { readonly join: JoinRequest } | { rea
 
 /** A script that does not load says so, or nothing at all. */
 const CONNECT_MS = 500;
+const EARLY_MAX = 20;
 
 /** In the SharedWorker. */
 function serve(scope: { onconnect: ((event: MessageEvent) => void) | null }): void {
   const id = `tidemark-broker:${crypto.randomUUID()}`;
   /** One per tide and term; those of past terms are few, and small. */
   const leaders = new Map<string, MessagePort>();
+  /** Ways to leaders that have not said so yet: a follower may have heard of one by then. */
+  const early = new Map<string, Brokered[]>();
+  const pass = ({ to, join }: Brokered): void => leaders.get(to)!.postMessage({ join } satisfies Said, [join.port as MessagePort]);
   const held = new Promise<void>((resolve) => {
     void navigator.locks.request(id, () => {
       resolve();
@@ -40,9 +44,17 @@ function serve(scope: { onconnect: ((event: MessageEvent) => void) | null }): vo
   });
   scope.onconnect = ({ ports: [port] }) => {
     port!.onmessage = ({ data }: MessageEvent<{ lead: string } | Sleep | Brokered>) => {
-      if ("lead" in data) leaders.set(data.lead, port!);
-      else if ("sleep" in data) setTimeout(() => port!.postMessage({ woken: data.sleep } satisfies Said), data.ms);
-      else leaders.get(data.to)?.postMessage({ join: data.join }, [data.join.port as MessagePort]);
+      if ("lead" in data) {
+        leaders.set(data.lead, port!);
+        early.get(data.lead)?.forEach(pass);
+        early.delete(data.lead);
+      } else if ("sleep" in data) setTimeout(() => port!.postMessage({ woken: data.sleep } satisfies Said), data.ms);
+      else if (leaders.has(data.to)) pass(data);
+      else {
+        early.set(data.to, [...(early.get(data.to) ?? []), data]);
+        // Some never come to lead.
+        if (early.size > EARLY_MAX) early.delete(early.keys().next().value!);
+      }
     };
     void held.then(() => port!.postMessage({ broker: id }));
   };

@@ -75,6 +75,8 @@ export class BrowserTide implements Tide {
   declare recovery: readonly LogRecovery[];
   role: Tide["role"] = "follower";
   connection: PortClient | undefined;
+  /** To its own worker, from before that leads. */
+  declare coming: PortClient;
   opened: Opened | undefined;
   readonly #topics = new Map<string, BrowserTopic<never>>();
   readonly #listeners = new Set<(event: TideEvent) => void>();
@@ -115,11 +117,11 @@ export class BrowserTide implements Tide {
     const { port1, port2: port } = new MessageChannel();
     let worker: Worker | undefined;
     const lifeLock = `tidemark-worker:${this.name}:${crypto.randomUUID()}`;
-    const connection = new PortClient(port1, lifeLock, () => {
+    const connection = (this.coming = new PortClient(port1, lifeLock, () => {
       clearTimeout(starting);
       worker?.terminate();
       unlock();
-    });
+    }));
     // Its first word: it holds its lock. One that dies before that would never be missed.
     const starting = setTimeout(() => connection.fail(new TidemarkError("TIMEOUT", "the worker does not start")), START_MS);
     connection.onEvent = () => {

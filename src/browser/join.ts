@@ -1,21 +1,51 @@
-/** A follower's end of its way to the leader's worker, and what the worker is sent of the other: a port, or where none can be sent a channel's name. */
+/**
+ * What tabs say to each other in the lobby (tabs.ts), and a follower's way to the leader's worker: a port of which the leader's page
+ * is sent the other end by the broker, or where none can be sent a channel of which it is sent the name.
+ */
+import { TidemarkError } from "../errors.ts";
+import type { Broker } from "./broker.ts";
+import type { BrowserTide } from "./client.ts";
+import { takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
-import type { PortOrName } from "./protocol.ts";
+import { type JoinRequest, type PortOrName, PROTOCOL_VERSION } from "./protocol.ts";
+import type { Opened } from "./worker-host.ts";
 
-export const newPortName = (): string => `tidemark-port:${crypto.randomUUID()}`;
+/** Tabs that can't read each other's messages must know it. */
+interface Versioned {
+  readonly version: number;
+  /** The broker that its sender knows. */
+  readonly broker: string | undefined;
+}
+export interface Announcement extends Versioned {
+  /** Its worker's life lock. */
+  readonly leader: string;
+  readonly epoch: number;
+}
+/** Its worker lives, and is about to open: who joins now is let in when it leads. */
+export interface Coming extends Versioned {
+  readonly coming: string;
+}
+export interface Join {
+  readonly to: string;
+  readonly version: number;
+  readonly join: JoinRequest;
+}
+export type Word = "hail" | "opening" | "away" | "here" | Announcement | Coming | Join;
+
+const newPortName = (): string => `tidemark-port:${crypto.randomUUID()}`;
 
 interface Ends {
   readonly connection: PortClient;
   readonly theirs: PortOrName;
 }
 
-export function byPort(Connection: typeof PortClient, leader: string, release: () => void): Ends {
+function byPort(Connection: typeof PortClient, leader: string, release: () => void): Ends {
   const { port1, port2: theirs } = new MessageChannel();
   return { connection: new Connection(port1, leader, release), theirs };
 }
 
 /** `name`: of the channel that stands in for the port. */
-export function byChannel(Connection: typeof PortClient, leader: string, release: () => void, name: string): Ends {
+function byChannel(Connection: typeof PortClient, leader: string, release: () => void, name: string): Ends {
   const channels: BroadcastChannel[] = [];
   const open = (channelName: string): MessagePort => {
     const channel = new BroadcastChannel(channelName);
@@ -31,4 +61,72 @@ export function byChannel(Connection: typeof PortClient, leader: string, release
     return [open(next), next];
   };
   return { connection, theirs: name };
+}
+
+interface Way {
+  readonly leader: string;
+  readonly since: number;
+  connection?: PortClient;
+}
+/** Whoever is on its way for so long was perhaps lost, as with a broker that died. */
+const WAY_MS = 1_000;
+
+export class Joiner {
+  readonly #tide: BrowserTide;
+  readonly #broker: Broker;
+  readonly #say: (word: Word) => void;
+  /** The one it is on. */
+  #way: Way | undefined;
+  via: "port" | "broadcast" = "port";
+
+  constructor(tide: BrowserTide, broker: Broker, say: (word: Word) => void) {
+    this.#tide = tide;
+    this.#broker = broker;
+    this.#say = say;
+  }
+
+  isOnItsWay(leader: string): boolean {
+    return this.#way?.leader === leader && performance.now() < this.#way.since + WAY_MS;
+  }
+
+  /** Resolves when calls go to this leader, to the name of the lock that this tab holds as long as it keeps the port; undefined when they don't come to. */
+  async join(leader: string, broker: string | undefined): Promise<string | undefined> {
+    this.leave("another tab leads now");
+    const life = newPortName();
+    const way: Way = (this.#way = { leader, since: performance.now() });
+    await this.#broker.tried;
+    const release = await takeLock(life, {});
+    const hasBroker = broker !== undefined && broker === this.#broker.id;
+    const { connection, theirs } = (hasBroker ? byPort : byChannel)(this.#tide.Connection, leader, release!, life);
+    way.connection = connection;
+    try {
+      this.#check(way);
+      const join: JoinRequest = { op: "join", port: theirs, life };
+      if (hasBroker) this.#broker.send({ to: leader, join });
+      else this.#say({ to: leader, version: PROTOCOL_VERSION, join });
+      connection.watch();
+      const { epoch } = (await connection.ready) as Opened;
+      this.#check(way);
+      // Who said that it is coming has been deposed since, and does not know it.
+      if (epoch < (this.#tide.opened?.epoch ?? 0)) throw new TidemarkError("CLOSED", "another tab leads now");
+      this.via = hasBroker ? "port" : "broadcast";
+      await this.#tide.use(connection, "follower");
+      return life;
+    } catch (thrown) {
+      connection.fail(TidemarkError.from(thrown));
+      return undefined;
+    } finally {
+      if (this.#way === way) this.#way = undefined;
+    }
+  }
+
+  /** By the time at which it is answered it may be on its way to somebody else, or lead. */
+  #check(way: Way): void {
+    if (this.#way !== way) throw new TidemarkError("CLOSED", "it is no longer wanted");
+  }
+
+  leave(reason: string): void {
+    this.#way?.connection?.fail(new TidemarkError("CLOSED", reason));
+    this.#way = undefined;
+  }
 }

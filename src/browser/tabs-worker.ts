@@ -69,8 +69,8 @@ export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, d
     void host.open(options);
     if (last === undefined) return;
     ended = last === "" ? Promise.resolve() : workerEnd(last).catch((cause: unknown) => Promise.reject(new TidemarkError("ALREADY_OPEN", "the last leader's worker has not ended", {}, { cause })));
-    // Whoever has files locked must have its lock before, by which it is deposed when it hangs.
-    asked = Promise.all([found, ended, host.alive]).then(([files]) => void files?.open().catch(() => undefined));
+    // By now it has asked for its lock, by which it is deposed when it hangs with files locked.
+    asked = Promise.all([found, ended]).then(([files]) => void files?.open().catch(() => undefined));
     for (const each of [ended, asked]) each.catch(() => undefined);
   };
   void navigator.locks.request(lock, () => {

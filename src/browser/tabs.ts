@@ -11,6 +11,7 @@
  *    │      or with a channel's name in the lobby    │                               │
  *    │ ◀═ hello, then everything else, directly ════════════════════════════════════▶│
  *    │ ◀─ opening ───────────────────────────────────│   instead of the second line: it is about to lead
+ *    │ ◀─ { coming, version, broker } ───────────────│   its worker lives: who has no leader joins now, and waits
  *    │ ◀─ away ──────────────────────────────────────│   it is hidden: is anybody seen?
  *    │ ── here ─────────────────────────────────────▶│   then it hands over
  *
@@ -26,7 +27,7 @@
 import { TidemarkError } from "../errors.ts";
 import { Broker } from "./broker.ts";
 import type { BrowserTide } from "./client.ts";
-import { byChannel, byPort, newPortName } from "./join.ts";
+import { type Announcement, type Coming, Joiner, type Word } from "./join.ts";
 import { sleep, takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
@@ -50,19 +51,6 @@ const LEAD_TRIES = 5;
 const LEAD_MS = 20_000;
 const LEAD_PAUSE_MS = 200;
 
-interface Announcement {
-  readonly leader: string;
-  readonly epoch: number;
-  readonly version: number;
-  readonly broker: string | undefined;
-}
-interface Join {
-  readonly to: string;
-  readonly version: number;
-  readonly join: JoinRequest;
-}
-type Word = "hail" | "opening" | "away" | "here" | Announcement | Join;
-
 const isHidden = (): boolean => document.visibilityState === "hidden";
 
 export class Tabs {
@@ -74,7 +62,8 @@ export class Tabs {
   /** Of the last leader's worker that is known to have ended. */
   #goneLock: string | undefined;
   #onGone: (() => void) | undefined;
-  #joining: string | undefined;
+  /** Those who came before this tab's worker led. */
+  #early: JoinRequest[] = [];
   #queued: AbortController | undefined;
   /** From the lock's grant on. */
   #leading: boolean;
@@ -84,8 +73,8 @@ export class Tabs {
   #term = { lost: false };
   /** The page is frozen, or kept for the way back: it must not be given the lead. */
   #asleep = false;
-  #via: "worker" | "port" | "broadcast" = "worker";
   readonly #spare: Spare;
+  readonly #joiner: Joiner;
   #starting: Worker | undefined;
   /** Workers that ended before they led. */
   #failures = 0;
@@ -107,6 +96,7 @@ export class Tabs {
     this.#tide = tide;
     this.#leading = tide.role === "leader";
     this.#spare = new Spare(tide);
+    this.#joiner = new Joiner(tide, this.#broker, (word) => this.#say(word));
     tide.makeWorker = () => (this.#starting = this.#spare.take());
     this.#listen();
     const { signal } = this.#unlisten;
@@ -202,8 +192,10 @@ export class Tabs {
     // Granted in the moment in which it was no longer wanted.
     if (this.#tide.ended || this.#asleep) return release();
     this.#leading = true;
+    this.#joiner.leave("it leads itself");
     const last = this.#isLastGone ? "" : this.#lifeLock;
-    if (!this.#spare.awaits(this.#tide.takeover ? undefined : last) && !(await this.#lastWorkerGone())) {
+    const isReady = this.#spare.awaits(this.#tide.takeover ? undefined : last);
+    if (!isReady && !(await this.#lastWorkerGone())) {
       this.#say("opening");
       await this.#takeOver();
     }
@@ -211,12 +203,12 @@ export class Tabs {
       // Whoever waits for it hears of an error, as when its script does not load.
       const late = setTimeout(() => this.#starting?.onerror?.({ message: "it does not start" } as ErrorEvent), LEAD_MS);
       try {
-        this.#via = "worker";
         // A term ends with its lock; a try that fails keeps it.
         let began = false;
         const lead = this.#tide.lead(() => began && release());
-        // The worker is at it by now: this wakes all other tabs.
-        this.#say("opening");
+        this.#come();
+        // A worker that starts now may take its time.
+        if (!isReady) this.#say("opening");
         await lead;
         began = true;
         // Put to sleep while it began, or away for so long that another tab took over.
@@ -242,6 +234,18 @@ export class Tabs {
         clearTimeout(late);
       }
     }
+  }
+
+  /** Once the worker says that it lives: by the time at which it leads the others are there. */
+  #come(): void {
+    const { coming } = this.#tide;
+    const { onEvent, lifeLock } = coming;
+    this.#early = [];
+    coming.onEvent = (event) => {
+      onEvent!(event);
+      this.#broker.lead(lifeLock);
+      this.#say({ coming: lifeLock, version: PROTOCOL_VERSION, broker: this.#broker.id });
+    };
   }
 
   get #isLastGone(): boolean {
@@ -324,7 +328,7 @@ export class Tabs {
       this.#spare.stop();
     }
     this.#changed();
-    this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch, via: this.#via });
+    this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch, via: role === "leader" ? "worker" : this.#joiner.via });
     void this.#begin(connection!);
     this.#seen();
   }
@@ -333,7 +337,10 @@ export class Tabs {
   async #begin(connection: PortClient): Promise<void> {
     this.#know();
     if (this.#tide.role !== "leader") return;
-    for (let turns = 0; turns < 2 && !connection.ended; turns++) await connection.call({ op: "ready" }).catch(() => undefined);
+    for (let turns = 0; turns < 2 && !connection.ended; turns++) {
+      await connection.call({ op: "ready" }).catch(() => undefined);
+      for (const join of this.#early.splice(0)) this.#admit(join);
+    }
     await this.#announce();
   }
 
@@ -419,6 +426,7 @@ export class Tabs {
     this.#unqueue();
     this.#spare.stop();
     this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
+    this.#joiner.leave("its page was frozen");
     this.#tide.lobby.close();
   }
 
@@ -449,42 +457,34 @@ export class Tabs {
     else if (word === "here") void (isHidden() && !this.#hiding && this.#handOver());
     else if (word === "away") void (isHidden() ? this.#stepBack() : this.#say("here"));
     else if ("leader" in word) void this.#join(word);
-    else if (word.to === this.#tide.connection?.lifeLock) {
-      if (word.version === PROTOCOL_VERSION) this.#admit(word.join);
-      else this.#tide.tell({ type: "version", ours: PROTOCOL_VERSION, theirs: word.version });
-    }
+    else if ("coming" in word) this.#joinEarly(word);
+    else if (word.to !== (this.#tide.role === "leader" ? this.#tide.connection : this.#tide.coming)?.lifeLock) return;
+    else if (word.version === PROTOCOL_VERSION) this.#admit(word.join);
+    else this.#tide.tell({ type: "version", ours: PROTOCOL_VERSION, theirs: word.version });
   }
 
-  #admit({ port, life }: JoinRequest): void {
-    const { role, connection } = this.#tide;
-    if (role === "leader") connection!.call<void>({ op: "join", port, life }).catch(() => undefined);
+  #admit(join: JoinRequest): void {
+    if (this.#tide.role === "leader") this.#tide.connection!.call<void>(join).catch(() => undefined);
+    else if (this.#leading) this.#early.push(join);
+  }
+
+  /** Nobody knows its term yet: only who has no leader goes there. */
+  #joinEarly({ coming: leader, version, broker }: Coming): void {
+    this.#heardAt = performance.now();
+    const { connection } = this.#tide;
+    const isFree = !this.#leading && (!connection || connection.ended);
+    if (isFree && version === PROTOCOL_VERSION) void this.#join({ leader, epoch: this.#epoch, version, broker });
   }
 
   async #join({ leader, epoch, version, broker }: Announcement): Promise<void> {
     const { connection, ended } = this.#tide;
-    if (ended || epoch < this.#epoch || this.#joining === leader || (connection?.lifeLock === leader && !connection.ended)) return;
+    if (ended || epoch < this.#epoch || (connection?.lifeLock === leader && !connection.ended)) return;
     if (version !== PROTOCOL_VERSION) return this.#differ(leader, version);
     this.#heardAt = performance.now();
-    this.#joining = leader;
+    if (this.#joiner.isOnItsWay(leader)) return;
     connection?.fail(new TidemarkError("CLOSED", "another tab leads now"));
-    await this.#broker.tried;
-    const life = newPortName();
-    const release = await takeLock(life, {});
-    const hasBroker = broker !== undefined && broker === this.#broker.id;
-    const { connection: next, theirs } = (hasBroker ? byPort : byChannel)(this.#tide.Connection, leader, release!, life);
-    const join: JoinRequest = { op: "join", port: theirs, life };
-    if (hasBroker) this.#broker.send({ to: leader, join });
-    else this.#say({ to: leader, version: PROTOCOL_VERSION, join });
-    next.watch();
-    try {
-      this.#via = hasBroker ? "port" : "broadcast";
-      await this.#tide.use(next, "follower");
-      this.#spare.follow(life);
-    } catch (thrown) {
-      next.fail(TidemarkError.from(thrown));
-    } finally {
-      if (this.#joining === leader) this.#joining = undefined;
-    }
+    const life = await this.#joiner.join(leader, broker);
+    if (life !== undefined) this.#spare.follow(life);
   }
 
   /** Neither can read the other's messages: the leader is told, and this tab ends before it does harm or waits for ever. */

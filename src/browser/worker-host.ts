@@ -85,8 +85,6 @@ export class WorkerHost {
   readonly #appended = new Set<string>();
   #upkeepTimer: ReturnType<typeof setTimeout> | undefined;
   #attachedAt = 0;
-  /** It holds its lock, by which it is deposed when it hangs. */
-  declare alive: Promise<void>;
   /** One that stood by has looked already (tabs-worker.ts). */
   openVolume = openVolume;
   /** One per tab; the first is the page's own. */
@@ -105,7 +103,7 @@ export class WorkerHost {
     useParts(options.parts);
     if ("standBy" in options) return (await import("./tabs.ts")).standBy(this, options);
     const { lifeLock, port } = options;
-    this.alive = new Promise<void>((resolve) => {
+    const alive = new Promise<void>((resolve) => {
       const hold = () => {
         port.postMessage({ event: { type: "alive" } });
         resolve();
@@ -120,7 +118,7 @@ export class WorkerHost {
       this.#open = this.#openStore();
       const { volume, store } = await this.#open;
       // The page watches the lock from then on, and from before anything else is said.
-      await this.alive;
+      await alive;
       const recovery = store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
       this.#opened = { ...volume.info, epoch: store.epoch, rejected: this.#rejected, recovery };
       this.serve(port, (request) => this.manage(request));

@@ -38,7 +38,6 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "nobody deposes", file: TABS, find: "if (onTime && this.#heardAt < since && !isOver()) await this.#depose();", replace: "" },
   { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect(false);\n    this.#tide.tell", replace: "    this.#tide.tell" },
   // Files that the next leader locks before it is asked for them.
-  { name: "files are locked ahead by a worker that can't be deposed yet", file: "src/browser/tabs-worker.ts", find: "Promise.all([found, ended, host.alive])", replace: "Promise.all([found, ended])", plan: "next" },
   { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken", from: 500 },
   // Databases, where nothing is locked.
   { name: "a term that is over goes on writing", file: DATABASE, find: "meta.add(0, this.#term);", replace: "meta.put(0, this.#term);", plan: "indexeddb", from: 400 },
