@@ -46,15 +46,20 @@ export class Ledger {
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.posts++;
-    let post: Post;
     try {
-      post = JSON.parse(await text(request)) as Post;
+      this.post(await text(request));
     } catch {
       // A browser that dies while it sends sends half a body; nothing in it counts.
       response.writeHead(400).end();
       return;
     }
+    response.writeHead(204).end();
+  }
+
+  /** Throws when it is not whole. */
+  post(body: string): void {
+    this.posts++;
+    const post = JSON.parse(body) as Post;
     try {
       const isNew = post.number === undefined || !this.#numbers.has(post.number);
       if (post.number !== undefined) this.#numbers.add(post.number);
@@ -62,7 +67,6 @@ export class Ledger {
     } catch (thrown) {
       this.problems.push(String(thrown));
     }
-    response.writeHead(204).end();
   }
 
   #take(life: number, event: PageEvent): void {

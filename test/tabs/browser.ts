@@ -90,6 +90,17 @@ export class Tab {
   }
 }
 
+/** The page's side is in test/crash/page/wire.ts. */
+async function hear(session: CDPSession, onPost: (body: string) => void): Promise<void> {
+  session.on("Runtime.bindingCalled", ({ payload }) => {
+    const [number] = payload.split(" ", 1);
+    onPost(payload.slice(number!.length));
+    session.send("Runtime.evaluate", { expression: `ledgerHas(${number})` }).catch(() => undefined);
+  });
+  await session.send("Runtime.enable");
+  await session.send("Runtime.addBinding", { name: "ledgerHears" });
+}
+
 export class TabsBrowser {
   #running!: Running;
   #tabs = 0;
@@ -98,10 +109,12 @@ export class TabsBrowser {
   private constructor(
     readonly url: string,
     readonly profile: string,
+    readonly onPost: ((body: string) => void) | undefined,
   ) {}
 
-  static async start(url: string): Promise<TabsBrowser> {
-    const made = new TabsBrowser(url, await mkdtemp(path.join(os.tmpdir(), "tidemark-tabs-")));
+  /** `onPost`: what pages tell the ledger comes over the driver, which costs far less than requests. */
+  static async start(url: string, onPost?: (body: string) => void): Promise<TabsBrowser> {
+    const made = new TabsBrowser(url, await mkdtemp(path.join(os.tmpdir(), "tidemark-tabs-")), onPost);
     made.#running = await startBrowser(made.profile);
     return made;
   }
@@ -137,6 +150,7 @@ export class TabsBrowser {
     page.removeAllListeners("pageerror").on("pageerror", (error) => this.problems.push(`uncaught in tab ${number}: ${error.message} ${error.stack}`));
     const tab = new Tab(number, page, await page.context().newCDPSession(page));
     await page.waitForFunction(() => document.title === "ready");
+    if (this.onPost) await hear(tab.session, this.onPost);
     await tab.call("open", { ...config, tab: number });
     return tab;
   }

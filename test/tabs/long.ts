@@ -102,7 +102,7 @@ export async function runLong(options: LongOptions): Promise<LongResult> {
   const stage = await setStage(ledger, options.plant === undefined ? undefined : PLANTS[options.plant], "test/tabs/page");
   let run: LongRun | undefined;
   try {
-    run = new LongRun(options, ledger, stage, await TabsBrowser.start(stage.url));
+    run = new LongRun(options, ledger, stage, await TabsBrowser.start(stage.url, (body) => ledger.post(body)));
     return await run.run();
   } finally {
     await run?.browser.end();
