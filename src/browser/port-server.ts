@@ -37,7 +37,7 @@ export class PortServer {
     if (typeof id !== "number" || !Number.isSafeInteger(id)) return;
     if (request.op === "cancel") return this.running.get(id)?.abort(new TidemarkError("CLOSED", "cancelled"));
     try {
-      if (this.running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "number in use", { id });
+      if (this.running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "in use", { id });
       if (this.running.size >= REQUESTS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many requests", { requestsMax: REQUESTS_MAX });
       const controller = new AbortController();
       this.running.set(id, controller);
@@ -66,7 +66,7 @@ export class PortServer {
     const { topic, batch } = request;
     // What it holds in memory: a batch may be a view of a larger buffer.
     const bytes = batch.buffer.byteLength;
-    if (this.#creditUsed + bytes > CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "no credit left", { creditBytes: CREDIT_BYTES });
+    if (this.#creditUsed + bytes > CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "no credit", { creditBytes: CREDIT_BYTES });
     this.#creditUsed += bytes;
     try {
       const log = await this.#host.log(topic);
@@ -84,7 +84,7 @@ function isRequest(request: object): boolean {
   const { op, topic, batch, acks = "flushed", ifEnd = 0, from, maxBytes = 0, isolation = "committed", position, port, settings } = request as Record<string, unknown>;
   const { last, timestamp } = Object(position) as Record<string, unknown>;
   const isNumber = (value: unknown) => typeof value === "number";
-  if (op === "ready" || op === "close") return true;
+  if (op === "ready" || op === "close" || op === "leave") return true;
   if (op === "control" || op === "join") return port instanceof MessagePort || typeof port === "string";
   if (typeof topic !== "string" || (isolation !== "committed" && isolation !== "provisional")) return false;
   if (op === "topic") return Object(settings) === settings;

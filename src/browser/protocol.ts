@@ -17,6 +17,7 @@
  *    │ ─── { id, op: "join", port, life } ───────▶│   another tab's data port (tabs.ts); only from the leader's own page
  *    │ ─── { id, op: "ping" } ───────────────────▶│   unknown to it, so answered at once: INVALID_ARGUMENT says that it lives
  *    │ ─── { id, op: "close" } ──────────────────▶│   flushes and closes everything
+ *    │ ─── { id, op: "leave" } ──────────────────▶│   the same, and the worker ends; for a page that goes, which hears no answer
  *    │ ◀── { event } ─────────────────────────────│   a TideEvent, unasked
  *
  * Requests are numbered by the page and answered in any order. An error keeps its code. What does not parse is answered
@@ -84,12 +85,17 @@ export interface JoinRequest {
   /** A lock that the tab holds as long as it keeps the port. */
   readonly life: string;
 }
+export interface LeaveRequest {
+  readonly op: "leave";
+}
 /** What concerns the tide and not one log's records. */
 export type ManageRequest =
   | { readonly op: "topic"; readonly topic: string; readonly settings: Partial<LogSettings> }
   | { readonly op: "control"; readonly port: PortOrName }
   | JoinRequest
-  | { readonly op: "ready" | "close" };
+  | LeaveRequest
+  | { readonly op: "ready" }
+  | { readonly op: "close" };
 export type Request = AppendRequest | FetchRequest | ResolveRequest | ManageRequest | { readonly op: "cancel" } | { readonly op: "ping" };
 
 export interface Told {

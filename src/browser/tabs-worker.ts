@@ -5,8 +5,15 @@
 import { TidemarkError } from "../errors.ts";
 import { FilesAhead } from "./ahead.ts";
 import { useParts } from "./parts.ts";
-import type { JoinRequest, Last, ManageRequest, StandBy } from "./protocol.ts";
+import type { JoinRequest, Last, LeaveRequest, ManageRequest, StandBy } from "./protocol.ts";
 import type { HostOptions, WorkerHost } from "./worker-host.ts";
+
+/** What only tabs ask for. */
+export async function serve(host: WorkerHost, request: JoinRequest | LeaveRequest): Promise<void> {
+  if (request.op === "join") return admit(host, request);
+  // What came before is written, and the next leader finds a clean end.
+  await host.close().finally(() => close());
+}
 
 /** A guest can't end the tide, nor bring others along. */
 export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
@@ -17,7 +24,7 @@ export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
     return channel;
   };
   const manage = async (request: ManageRequest): Promise<unknown> => {
-    if (request.op === "close" || request.op === "join") throw new TidemarkError("INVALID_ARGUMENT", "only the leader's page may ask for this");
+    if (["close", "join", "leave"].includes(request.op)) throw new TidemarkError("INVALID_ARGUMENT", "only the leader's page may ask for this");
     return host.manage(request.op === "control" ? { ...request, port: open(request.port) } : request);
   };
   const server = host.serve(open(port), manage);

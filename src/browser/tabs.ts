@@ -37,7 +37,7 @@ import { workerEnd } from "./tabs-worker.ts";
 import { pause, watchCalls } from "./watch-calls.ts";
 
 export { openTaken } from "./takeover.ts";
-export { admit, standBy } from "./tabs-worker.ts";
+export { serve, standBy } from "./tabs-worker.ts";
 
 /** Who says so often that it is about to lead, and does not, never will. */
 const OPENINGS_MAX = 6;
@@ -69,6 +69,7 @@ export class Tabs {
   #leading: boolean;
   /** It has waited for another tab to lead: before that it opens by itself. */
   #followed = false;
+  #release = (): void => undefined;
   /** The lock as it was granted last; `lost` when another tab has taken it away. */
   #term = { lost: false };
   /** The page is frozen, or kept for the way back: it must not be given the lead. */
@@ -81,7 +82,6 @@ export class Tabs {
   /** Calls that wait for a connection, or the end. */
   readonly #waiting: (() => void)[] = [];
   #expecting = false;
-  /** Under way. */
   #appends = (): number => 0;
   #heardAt = 0;
   /** Heard since there was a leader. */
@@ -185,10 +185,10 @@ export class Tabs {
   async #lead(unlock: () => void): Promise<void> {
     this.#queued = undefined;
     const term = this.#term;
-    const release = (): void => {
+    const release = (this.#release = (): void => {
       this.#leading = false;
       unlock();
-    };
+    });
     // Granted in the moment in which it was no longer wanted.
     if (this.#tide.ended || this.#asleep) return release();
     this.#leading = true;
@@ -411,12 +411,17 @@ export class Tabs {
   }
 
   /**
-   * The page goes for good. A worker that is ended here is gone in a moment, and else with the process, some 50 ms later; but
-   * what the page has just appended is still written then.
+   * The page goes for good: its worker is ended here, or else it would go with the process, some 50 ms later. What the page has
+   * just appended is written before that; meanwhile the next leader waits for the worker's end.
    */
   #depart(): void {
     this.#unqueue();
-    if (this.#tide.role === "leader" && !this.#appends()) this.#sleep();
+    if (this.#tide.role !== "leader") return;
+    if (!this.#appends()) return this.#sleep();
+    // Nothing is to be waited for any more.
+    this.#asleep = true;
+    void this.#tide.connection!.call({ op: "leave" }).catch(() => undefined);
+    this.#release();
   }
 
   /** There is no time to flush: what waits for its ack is sent again by whoever sent it. A page on its way back hears nothing: Chromium lets one go that is told something. */

@@ -75,7 +75,7 @@ export class WorkerHost {
   #kernel!: Kernel;
   #rejected: StorageReport["rejected"] = [];
   /** The open store, or the opening of the next one; rejects when the tide is closed for good. */
-  #open: Promise<OpenStore> = Promise.reject(new TidemarkError("CLOSED", "not open"));
+  #open: Promise<OpenStore> = Promise.reject(new TidemarkError("CLOSED", "the tide is closed"));
   #reopening = false;
   #reopenedAt = 0;
   #provedAt = -LEASE_MS;
@@ -153,9 +153,9 @@ export class WorkerHost {
     } else if (request.op === "control") {
       const { offerControl } = await import("./control.ts");
       offerControl(request.port as MessagePort, { log: (topic) => this.#log(topic), store: async () => (await this.#open).store, logName, topicName });
-    } else if (request.op === "join") (await import("./tabs.ts")).admit(this, request);
-    else if (request.op === "close") await this.close();
-    else await this.#open;
+    } else if (request.op === "close") await this.close();
+    else if (request.op === "ready") await this.#open;
+    else (await import("./tabs.ts")).serve(this, request);
   }
 
   async #openStore(): Promise<OpenStore> {
