@@ -12,9 +12,11 @@
  */
 import type { BrowserTide } from "./client.ts";
 import { parts } from "./parts.ts";
+import { sleep } from "./platform.ts";
 import type { Last, StandBy } from "./protocol.ts";
 
 const PLACES = 2;
+const FOLLOWED_MS = 300;
 /** A worker that dies again and again is not for standing by. */
 const STARTS_MAX = 5;
 
@@ -55,7 +57,13 @@ export class Spare {
   follow(life: string): void {
     this.#life = life;
     this.#starts = 0;
-    void this.look();
+    // Not at once: right behind a change all tabs send again what had no ack, and who is first has a worker already.
+    void sleep(FOLLOWED_MS).then(() => this.look());
+  }
+
+  /** There is no leader: what stands by stays. */
+  wait(): void {
+    this.#life = undefined;
   }
 
   /** It leads, or sleeps, or has ended. */

@@ -367,6 +367,7 @@ export class Tabs {
       this.#onGone?.();
     }
     this.#tide.role = "follower";
+    this.#spare.wait();
     this.#followed = true;
     this.#queue();
     void this.#expect(false);
@@ -410,15 +411,11 @@ export class Tabs {
     connection!.fail(new TidemarkError("CLOSED", "handed over to a tab that is seen", { reason: "closed" }));
   }
 
-  /**
-   * The page goes for good: its worker is ended here, or else it would go with the process, some 50 ms later. What the page has
-   * just appended is written before that; meanwhile the next leader waits for the worker's end.
-   */
+  /** The page goes for good, and its worker is not left to go with the process, some 50 ms later. What it has just appended is written first. */
   #depart(): void {
     this.#unqueue();
     if (this.#tide.role !== "leader") return;
     if (!this.#appends()) return this.#sleep();
-    // Nothing is to be waited for any more.
     this.#asleep = true;
     void this.#tide.connection!.call({ op: "leave" }).catch(() => undefined);
     this.#release();
@@ -477,8 +474,7 @@ export class Tabs {
   #joinEarly({ coming: leader, version, broker }: Coming): void {
     this.#heardAt = performance.now();
     const { connection } = this.#tide;
-    const isFree = !this.#leading && (!connection || connection.ended);
-    if (isFree && version === PROTOCOL_VERSION) void this.#join({ leader, epoch: this.#epoch, version, broker });
+    if (!this.#leading && (!connection || connection.ended) && version === PROTOCOL_VERSION) void this.#join({ leader, epoch: this.#epoch, version, broker });
   }
 
   async #join({ leader, epoch, version, broker }: Announcement): Promise<void> {
