@@ -17,7 +17,7 @@
  *    │ ─── { id, op: "join", port, life } ───────▶│   another tab's data port (tabs.ts); only from the leader's own page
  *    │ ─── { id, op: "ping" } ───────────────────▶│   unknown to it, so answered at once: INVALID_ARGUMENT says that it lives
  *    │ ─── { id, op: "close" } ──────────────────▶│   flushes and closes everything
- *    │ ─── { id, op: "leave" } ──────────────────▶│   the same, and the worker ends; for a page that goes, which hears no answer
+ *    │ ─── { id, op: "leave" } ──────────────────▶│   from a page that goes: the worker ends once that page's appends are written
  *    │ ◀── { event } ─────────────────────────────│   a TideEvent, unasked
  *
  * Requests are numbered by the page and answered in any order. An error keeps its code. What does not parse is answered

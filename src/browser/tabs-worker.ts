@@ -5,14 +5,20 @@
 import { TidemarkError } from "../errors.ts";
 import { FilesAhead } from "./ahead.ts";
 import { useParts } from "./parts.ts";
+import { sleep } from "./platform.ts";
+import type { PortServer } from "./port-server.ts";
 import type { JoinRequest, Last, LeaveRequest, ManageRequest, StandBy } from "./protocol.ts";
 import type { HostOptions, WorkerHost } from "./worker-host.ts";
 
 /** What only tabs ask for. */
 export async function serve(host: WorkerHost, request: JoinRequest | LeaveRequest): Promise<void> {
   if (request.op === "join") return admit(host, request);
-  // What came before is written, and the next leader finds a clean end.
-  await host.close().finally(() => close());
+  // The page's own: what it has appended is written, what it reads nobody hears. To close the files takes longer than such a worker has.
+  const [{ running }] = host.servers as unknown as [PortServer];
+  const own = [...running].slice(0, -1);
+  for (const [, each] of own) each.abort(new TidemarkError("CLOSED", "its page is gone"));
+  while (own.some(([id]) => running.has(id))) await sleep(1);
+  close();
 }
 
 /** A guest can't end the tide, nor bring others along. */

@@ -37,8 +37,8 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", plan: "sleep" },
   { name: "nobody deposes", file: TABS, find: "if (onTime && this.#heardAt < since && !isOver()) await this.#depose();", replace: "" },
   { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect(false);\n    this.#tide.tell", replace: "    this.#tide.tell" },
-  // Files that the next leader locks before it is asked for them.
-  { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken", from: 500 },
+  // Pages that hang when they get the lead.
+  { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken", from: 6_050 },
   // Databases, where nothing is locked.
   { name: "a term that is over goes on writing", file: DATABASE, find: "meta.add(0, this.#term);", replace: "meta.put(0, this.#term);", plan: "indexeddb", from: 400 },
   { name: "a transaction that writes waits for an answer", file: DATABASE, find: "      const result = work(tx);", replace: '      if (mode !== "readonly") await tx.objectStore("meta").get("term");\n      const result = work(tx);', plan: "held" },
