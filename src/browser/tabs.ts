@@ -465,7 +465,8 @@ export class Tabs {
     else this.#tide.tell({ type: "version", ours: PROTOCOL_VERSION, theirs: word.version });
   }
 
-  #admit(join: JoinRequest): void {
+  #admit({ port, life }: JoinRequest): void {
+    const join: JoinRequest = { op: "join", port, life };
     if (this.#tide.role === "leader") this.#tide.connection!.call<void>(join).catch(() => undefined);
     else if (this.#leading) this.#early.push(join);
   }

@@ -17,3 +17,21 @@ it.each(["port", "broadcast"])("over a %s, an answer that comes when the tab is 
   release!();
   await expect(late).resolves.toBeUndefined();
 });
+
+it.each(["close", "join", "leave"] as const)("a guest may not ask for %s", async (op) => {
+  let manage!: (request: object) => Promise<unknown>;
+  const host = {
+    servers: new Set(),
+    serve: (_: MessagePort, given: typeof manage) => {
+      manage = given;
+      return { running: new Map() };
+    },
+    manage: () => Promise.resolve("done"),
+  };
+  const life = `tidemark-port:${op}`;
+  const release = await takeLock(life, {});
+  admit(host as unknown as WorkerHost, { op: "join", port: new MessageChannel().port1, life });
+  await expect(manage({ op })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  await expect(manage({ op: "ready" })).resolves.toBe("done");
+  release!();
+});
