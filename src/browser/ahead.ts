@@ -3,7 +3,7 @@
  * question after the other; so all that can be asked is asked ahead, and at once:
  *
  *   stands by                  its directory, and its files (which can't be opened: the leader keeps them locked)
- *   its page has the lead      its own lock, and the end of the last leader's worker (tabs-worker.ts)
+ *   its page has the lead      it asks for its lock, and waits for the last worker's end (tabs-worker.ts)
  *   that one is gone           the names │ slot 0 ▶ slot 1 │ each log's newest slots │ the last slot
  *   the volume is opened       by what was found so; nothing is checked less than else
  */
@@ -51,7 +51,7 @@ export class FilesAhead {
   }
 
   /**
-   * Once the last worker has ended, and this one can be deposed. Slot 0 before any other file, for who has that has the volume. It
+   * Once the last worker has ended, and this one has asked for its lock. Slot 0 before any other file, for who has that has the volume. It
    * is asked for in this turn: a volume that is opened behind it finds all of them asked for.
    */
   async open(): Promise<void> {

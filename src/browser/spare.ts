@@ -16,6 +16,7 @@ import { sleep } from "./platform.ts";
 import type { Last, StandBy } from "./protocol.ts";
 
 const PLACES = 2;
+/** From when this tab follows until it starts one. */
 const FOLLOWED_MS = 300;
 /** A worker that dies again and again is not for standing by. */
 const STARTS_MAX = 5;

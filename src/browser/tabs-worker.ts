@@ -46,7 +46,7 @@ export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
 }
 
 /** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
-export const WORKER_END_MS = 1_000;
+const WORKER_END_MS = 1_000;
 
 /** Resolves when the worker that held this lock is gone. */
 export async function workerEnd(lock: string): Promise<void> {
