@@ -9,8 +9,8 @@
 import "./platform.ts";
 import "../store/footer.ts";
 import "../store/slot.ts";
-import "../store/segment.ts";
 import "../store/segmented-log.ts";
+import "../store/segment.ts";
 import "../store/segment-store.ts";
 import "./opfs-volume.ts";
 import "../log/producer-state.ts";

@@ -14,7 +14,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Volume, VolumeInfo } from "../store/volume.ts";
-import { type DirectoryHandle, findDirectory, openHandle, slotName, type SyncHandle } from "./opfs.ts";
+import { type DirectoryHandle, findDirectory, openHandle, SHARED, slotName, type SyncHandle } from "./opfs.ts";
 import { isNamed } from "./platform.ts";
 
 export interface OpfsVolumeOptions {
@@ -93,7 +93,7 @@ export class OpfsVolume implements Volume {
   async #adopt(): Promise<void> {
     if (this.#slotCount === 0) return;
     for (let slot = 0; slot < this.#slotCount; slot++) {
-      const handle = await openHandle(this.#directory, slotName(slot), true);
+      const handle = await openHandle(this.#directory, slotName(slot));
       const size = handle.getSize();
       // Slot 0 has the size unless the very first addSlots was cut off, so this loop ends at once.
       if (slot === 0) this.#open.set(0, { handle, dirty: false });
@@ -109,7 +109,7 @@ export class OpfsVolume implements Volume {
         await this.#use(this.#slotCount - 1, () => undefined);
         break;
       } catch (thrown) {
-        if (!(thrown instanceof TidemarkError && thrown.code === "QUOTA_EXCEEDED")) throw thrown;
+        if ((thrown as TidemarkError).code !== "QUOTA_EXCEEDED") throw thrown;
       }
     }
   }
@@ -212,7 +212,7 @@ export class OpfsVolume implements Volume {
     const known = this.#open.get(slot);
     if (known) return known;
     if (this.#open.size >= this.#handlesMax) this.#evict();
-    const handle = await openHandle(this.#directory, slotName(slot), true);
+    const handle = await openHandle(this.#directory, slotName(slot), slot ? SHARED : undefined);
     try {
       grow(handle, this.#slotBytes);
     } catch (thrown) {

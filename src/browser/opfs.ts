@@ -14,7 +14,7 @@ export interface SyncHandle {
   readonly mode?: string;
 }
 export type DirectoryHandle = FileSystemDirectoryHandle & { keys(): AsyncIterable<string> };
-type FileHandle = FileSystemFileHandle & { createSyncAccessHandle(): Promise<SyncHandle> };
+export type FileHandle = FileSystemFileHandle & { createSyncAccessHandle(options?: { readonly mode?: string | undefined }): Promise<SyncHandle> };
 
 export const slotName = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
 
@@ -25,19 +25,21 @@ export async function findDirectory(path: readonly string[], create: boolean): P
   return directory as DirectoryHandle;
 }
 
-/** Waits between tries for a locked file; 930 ms in all. After a reload or crash a lock is free within 1 to 50 ms. */
-const LOCK_WAITS_MS = [10, 20, 50, 100, 250, 500];
+/** Several may have a file open so; who writes to it is another's to say. Engines that don't know it open for one alone. */
+export const SHARED = "readwrite-unsafe";
 
-/** Opens a file for this worker alone. ALREADY_OPEN when somebody else keeps it open. */
-export async function openHandle(directory: DirectoryHandle, name: string, create: boolean): Promise<SyncHandle> {
-  const file = (await directory.getFileHandle(name, { create })) as FileHandle;
-  for (let tries = 0; ; tries++) {
+/** The last of the waits for a locked file, which double from 10 ms: 630 ms in all. After a reload or crash a lock is free within 1 to 50 ms. */
+const WAIT_MS_MAX = 320;
+
+/** Opens a file, for this worker alone unless it is SHARED. ALREADY_OPEN when somebody else keeps it open. */
+export async function openHandle(directory: DirectoryHandle, name: string, mode?: string): Promise<SyncHandle> {
+  const file = (await directory.getFileHandle(name, { create: true })) as FileHandle;
+  for (let wait = 10; ; wait *= 2) {
     try {
-      return await file.createSyncAccessHandle();
+      return await file.createSyncAccessHandle({ mode });
     } catch (thrown) {
       if (!isNamed(thrown, "NoModificationAllowedError")) throw thrown;
-      const wait = LOCK_WAITS_MS[tries];
-      if (wait === undefined) throw new TidemarkError("ALREADY_OPEN", "its files are locked", { file: name }, { cause: thrown });
+      if (wait > WAIT_MS_MAX) throw new TidemarkError("ALREADY_OPEN", "its files are locked", { file: name }, { cause: thrown });
       await sleep(wait);
     }
   }

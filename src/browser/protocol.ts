@@ -47,6 +47,13 @@ export interface StandBy {
   readonly durability: VolumeInfo["durability"];
   readonly kernel: WebAssembly.Module;
   readonly parts: Parts;
+  /** Life lock of the worker that leads. */
+  readonly leader: string;
+}
+
+/** To such a worker: another one leads. */
+export interface Follow {
+  readonly leader: string;
 }
 
 /** Goes with the HostOptions to such a worker, which opens as soon as the last leader's worker is gone. */

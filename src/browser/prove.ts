@@ -84,7 +84,7 @@ async function isPrivate(): Promise<boolean> {
   const name = `.tidemark-${crypto.randomUUID()}`;
   let handle: SyncHandle | undefined;
   try {
-    handle = await openHandle(root, name, true);
+    handle = await openHandle(root, name);
     if (handle.mode === undefined) return false;
     handle.truncate(ABSURD_BYTES);
     return handle.getSize() < ABSURD_BYTES;

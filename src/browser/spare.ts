@@ -3,8 +3,9 @@
  * look-ups are half of a fail-over. It costs some 9 MiB. It holds a lock, by which its tab learns of its end.
  *
  *   page                                        worker
- *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's directory and files
+ *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's directory and files, watches the leader
  *    │ ◀── it holds its lock ─────────────────────│
+ *    │ ─── Follow, over that port ───────────────▶│  another tab leads
  *    │ ─── HostOptions, over that port ──────────▶│  from now on it is as any other; opens files as soon as they are free (ahead.ts)
  *
  * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port. All the
@@ -12,8 +13,7 @@
  */
 import type { BrowserTide } from "./client.ts";
 import { parts } from "./parts.ts";
-import { sleep } from "./platform.ts";
-import type { Last, StandBy } from "./protocol.ts";
+import type { Follow, Last, StandBy } from "./protocol.ts";
 
 const PLACES = 2;
 /** From when this tab follows until it starts one. */
@@ -23,8 +23,10 @@ const STARTS_MAX = 5;
 
 export class Spare {
   readonly #tide: BrowserTide;
+  readonly #sleep: (ms: number) => Promise<void>;
   readonly #make: () => Worker;
   #worker: Worker | undefined;
+  #port: MessagePort | undefined;
   #looking = false;
   #starts = 0;
   /** Of this tab's port, while it follows. */
@@ -32,8 +34,9 @@ export class Spare {
   readonly #watched = new Set<string>();
   #last: string | undefined;
 
-  constructor(tide: BrowserTide) {
+  constructor(tide: BrowserTide, sleep: (ms: number) => Promise<void>) {
     this.#tide = tide;
+    this.#sleep = sleep;
     this.#make = tide.makeWorker;
   }
 
@@ -55,11 +58,12 @@ export class Spare {
   }
 
   /** This tab follows from now on. */
-  follow(life: string): void {
+  follow(life: string, leader: string): void {
     this.#life = life;
     this.#starts = 0;
+    if (this.#worker) this.#port!.postMessage({ leader } satisfies Follow);
     // Not at once: right behind a change all tabs send again what had no ack, and who is first has a worker already.
-    void sleep(FOLLOWED_MS).then(() => this.look());
+    void this.#sleep(FOLLOWED_MS).then(() => this.look());
   }
 
   /** There is no leader: what stands by stays. */
@@ -116,8 +120,9 @@ export class Spare {
     const lock = `tidemark-spare:${crypto.randomUUID()}`;
     port1.onmessage = () => void navigator.locks.request(lock, { mode: "shared" }, ended);
     worker.onerror = ended;
-    const { name, opened } = this.#tide;
-    worker.postMessage({ standBy: port, lock, name, engine: opened!.engine, durability: opened!.durability, kernel, parts } satisfies StandBy, [port]);
+    this.#port = port1;
+    const { name, opened, connection } = this.#tide;
+    worker.postMessage({ standBy: port, lock, name, engine: opened!.engine, durability: opened!.durability, kernel, parts, leader: connection!.lifeLock } satisfies StandBy, [port]);
     worker.postMessage = (options: object, transfer: unknown) => port1.postMessage({ ...options, last: this.#last } satisfies Last, transfer as Transferable[]);
   }
 }

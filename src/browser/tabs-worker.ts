@@ -7,7 +7,7 @@ import { FilesAhead } from "./ahead.ts";
 import { useParts } from "./parts.ts";
 import { sleep } from "./platform.ts";
 import type { PortServer } from "./port-server.ts";
-import type { JoinRequest, Last, LeaveRequest, ManageRequest, StandBy } from "./protocol.ts";
+import type { Follow, JoinRequest, Last, LeaveRequest, ManageRequest, StandBy } from "./protocol.ts";
 import type { HostOptions, WorkerHost } from "./worker-host.ts";
 
 /** What only tabs ask for. */
@@ -53,18 +53,40 @@ export async function workerEnd(lock: string): Promise<void> {
   await navigator.locks.request(lock, { mode: "shared", signal: AbortSignal.timeout(WORKER_END_MS) }, () => undefined);
 }
 
-export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, durability, parts }: StandBy): void {
+/** A leader, as a worker that stands by sees it. */
+class Leader {
+  isGone = false;
+  /** Asked for while it lives, so that the answer waits for nobody. */
+  readonly ended: Promise<void>;
+
+  constructor(readonly lock: string) {
+    this.ended = navigator.locks.request(lock, { mode: "shared" }, () => void (this.isGone = true));
+  }
+
+  /** Rejects when it hangs. */
+  async end(): Promise<void> {
+    const late = sleep(WORKER_END_MS).then(() => Promise.reject(new Error("it has not ended")));
+    await Promise.race([this.ended, late]);
+  }
+}
+
+/** Right behind a change all tabs send again what had no ack. */
+const SETTLED_MS = 300;
+/** Who succeeds a leader that hangs reads no file for LEASE_MS (takeover.ts), and finds nobody else at them by then. */
+const RELEASE_MS = 300;
+
+export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, durability, parts, leader: first }: StandBy): void {
   useParts(parts);
   const found = engine === "opfs" ? FilesAhead.find(name) : import("./idb-volume.ts").then(() => undefined);
   found.catch(() => undefined);
   const { openVolume } = host;
-  let ended: Promise<void> | undefined;
+  let leader: Leader;
+  let isOrdered = false;
   let asked: Promise<void> | undefined;
   host.openVolume = async (choice) => {
     host.openVolume = openVolume;
     let files: FilesAhead | undefined;
     try {
-      await ended;
       files = await found;
       await asked;
       const opened = await openVolume({ ...choice, known: { engine, durability, ...(files && { directory: files.directory }) } });
@@ -78,14 +100,30 @@ export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, d
       return openVolume(choice);
     }
   };
-  port.onmessage = ({ data: { last, ...options } }: MessageEvent<HostOptions & Last>) => {
+  const follow = async (lifeLock: string, settledMs = 0): Promise<void> => {
+    const now = (leader = new Leader(lifeLock));
+    await sleep(settledMs);
+    const files = await found;
+    await files?.prepare(() => !now.isGone);
+    await now.ended;
+    await sleep(RELEASE_MS);
+    if (now === leader && !isOrdered) await files?.release();
+  };
+  const lead = ({ last, ...options }: HostOptions & Last): void => {
+    isOrdered = true;
     void host.open(options);
-    if (last === undefined) return;
-    ended = last === "" ? Promise.resolve() : workerEnd(last).catch((cause: unknown) => Promise.reject(new TidemarkError("ALREADY_OPEN", "the last leader's worker has not ended", {}, { cause })));
+    if (last === undefined) return void (asked = found.then((files) => files?.release()).catch(() => undefined));
+    const end = last === "" ? Promise.resolve() : last === leader.lock ? leader.end() : workerEnd(last);
+    const ended = end.catch((cause: unknown) => Promise.reject(new TidemarkError("ALREADY_OPEN", "the last leader's worker has not ended", {}, { cause })));
     // By now it has asked for its lock, by which it is deposed when it hangs with files locked.
-    asked = Promise.all([found, ended]).then(([files]) => void files?.open().catch(() => undefined));
+    asked = found.then((files) => (files ? void files.open(ended).catch(() => undefined) : ended));
     for (const each of [ended, asked]) each.catch(() => undefined);
   };
+  port.onmessage = ({ data }: MessageEvent<Follow | (HostOptions & Last)>) => {
+    if ("leader" in data) void follow(data.leader, SETTLED_MS).catch(() => undefined);
+    else lead(data);
+  };
+  void follow(first).catch(() => undefined);
   void navigator.locks.request(lock, () => {
     port.postMessage(0);
     return new Promise(() => undefined);

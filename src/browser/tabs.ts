@@ -34,7 +34,7 @@ import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
 import { Spare } from "./spare.ts";
 import { LEASE_MS } from "./takeover.ts";
 import { workerEnd } from "./tabs-worker.ts";
-import { pause, watchCalls } from "./watch-calls.ts";
+import { pause, turn, watchCalls } from "./watch-calls.ts";
 
 export { openTaken } from "./takeover.ts";
 export { serve, standBy } from "./tabs-worker.ts";
@@ -95,7 +95,7 @@ export class Tabs {
   constructor(tide: BrowserTide) {
     this.#tide = tide;
     this.#leading = tide.role === "leader";
-    this.#spare = new Spare(tide);
+    this.#spare = new Spare(tide, (ms) => this.#broker.sleep(ms));
     this.#joiner = new Joiner(tide, this.#broker, (word) => this.#say(word));
     tide.makeWorker = () => (this.#starting = this.#spare.take());
     this.#listen();
@@ -333,14 +333,14 @@ export class Tabs {
     this.#seen();
   }
 
-  /** What this tab has waiting goes ahead of the others' coming: twice there and back, since it is sent again in this turn. */
+  /** What this tab has waiting, and sends again in this turn, goes ahead of the others' coming. */
   async #begin(connection: PortClient): Promise<void> {
     this.#know();
     if (this.#tide.role !== "leader") return;
-    for (let turns = 0; turns < 2 && !connection.ended; turns++) {
-      await connection.call({ op: "ready" }).catch(() => undefined);
-      for (const join of this.#early.splice(0)) this.#admit(join);
-    }
+    await turn();
+    if (this.#appends()) await connection.call({ op: "ready" }).catch(() => undefined);
+    for (const join of this.#early.splice(0)) this.#admit(join);
+    await connection.call({ op: "ready" }).catch(() => undefined);
     await this.#announce();
   }
 
@@ -486,7 +486,7 @@ export class Tabs {
     if (this.#joiner.isOnItsWay(leader)) return;
     connection?.fail(new TidemarkError("CLOSED", "another tab leads now"));
     const life = await this.#joiner.join(leader, broker);
-    if (life !== undefined) this.#spare.follow(life);
+    if (life !== undefined) this.#spare.follow(life, leader);
   }
 
   /** Neither can read the other's messages: the leader is told, and this tab ends before it does harm or waits for ever. */

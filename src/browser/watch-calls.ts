@@ -15,7 +15,7 @@ type Sleeper = (ms: number) => Promise<void>;
 const AWAY_MS = 1_500;
 
 /** Not by a timer, which may come a second later. */
-const turn = (): Promise<void> =>
+export const turn = (): Promise<void> =>
   new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {

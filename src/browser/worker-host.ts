@@ -104,7 +104,10 @@ export class WorkerHost {
     if ("standBy" in options) return (await import("./tabs.ts")).standBy(this, options);
     const { lifeLock, port } = options;
     const alive = new Promise<void>((resolve) => {
+      const asked = performance.now();
       const hold = () => {
+        // The first proof of the term.
+        this.#provedAt = asked;
         port.postMessage({ event: { type: "alive" } });
         resolve();
         return new Promise(() => undefined);

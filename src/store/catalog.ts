@@ -24,15 +24,15 @@ import { readExactly, type Volume } from "./volume.ts";
 
 const MAGIC = 0x5449444543415431n; // "TIDECAT1"
 const VERSION_AT = 8;
-const PAYLOAD_BYTES_AT = VERSION_AT + 4;
+export const PAYLOAD_BYTES_AT = VERSION_AT + 4;
 const GENERATION_AT = PAYLOAD_BYTES_AT + 4;
 const CRC_AT = GENERATION_AT + 8;
-const PAYLOAD_AT = CRC_AT + 4;
+export const PAYLOAD_AT = CRC_AT + 4;
 export const CATALOG_VERSION = 1;
 /** The first slots hold the catalog's copies. */
 export const CATALOG_SLOTS = 2;
 /** More than a catalog can name. */
-const SLOTS_MAX = 2 ** 17;
+export const SLOTS_MAX = 2 ** 17;
 
 /** A segment as the catalog knows it. The last one of a log is active, all before it are sealed. */
 export interface SegmentEntry {
@@ -75,7 +75,7 @@ export interface CatalogState {
 }
 
 type PackedSegment = readonly number[];
-interface PackedState extends Omit<CatalogState, "logs"> {
+export interface PackedState extends Omit<CatalogState, "logs"> {
   readonly logs: readonly (Omit<LogEntry, "segments"> & { readonly segments: readonly PackedSegment[] })[];
 }
 
@@ -96,27 +96,6 @@ function unpackSegment(packed: PackedSegment): SegmentEntry {
   if (packed.length === ACTIVE_FIELDS.length) return active;
   const sealed = fields(SEALED_FIELDS, ACTIVE_FIELDS.length) as unknown as SealedEntry;
   return { ...active, sealed: { ...sealed, compacted: Boolean(sealed.compacted) } };
-}
-
-/** Larger ones are not worth reading twice. */
-const PEEK_BYTES_MAX = 128 * 1024;
-
-/**
- * What an opening reads: of each log that a copy of the catalog names the active slot and the one before it, which has the
- * snapshot of producers. For who opens files before they are asked for: unchecked, so they may be anything, and none when it
- * can't be read.
- */
-export function peekNewestSlots(read: (target: Uint8Array, at: number) => number): number[] {
-  const head = new Uint8Array(PAYLOAD_AT);
-  const bytes = read(head, 0) === PAYLOAD_AT ? viewOf(head).getUint32(PAYLOAD_BYTES_AT) : 0;
-  if (bytes === 0 || bytes > PEEK_BYTES_MAX) return [];
-  const payload = new Uint8Array(bytes);
-  read(payload, PAYLOAD_AT);
-  try {
-    return (JSON.parse(new TextDecoder().decode(payload)) as PackedState).logs.flatMap(({ segments }) => segments.slice(-2).map(([slot]) => slot!)).filter((slot) => slot >= CATALOG_SLOTS && slot < SLOTS_MAX);
-  } catch {
-    return [];
-  }
 }
 
 const areCounts = (...values: unknown[]): boolean => values.every((value) => Number.isSafeInteger(value) && (value as number) >= 0);

@@ -29,7 +29,7 @@ const openers = {
     const files = await FilesAhead.find(name).catch(() => undefined);
     // Nobody stands by for a volume that is not there.
     if (!files) return openers.opfs(name, slotBytes);
-    void files.open();
+    void files.open(Promise.resolve());
     return openAhead(name, slotBytes, files);
   },
   indexeddb: (name: string, slotBytes: number): Promise<Volume> => IdbVolume.open({ name, slotBytes }),
@@ -97,10 +97,10 @@ function watchDatabases(): void {
 
 function watchHandles(): void {
   type Handle = { close(): void };
-  const prototype = FileSystemFileHandle.prototype as unknown as { createSyncAccessHandle(): Promise<Handle> };
+  const prototype = FileSystemFileHandle.prototype as unknown as { createSyncAccessHandle(options?: object): Promise<Handle> };
   const original = prototype.createSyncAccessHandle;
-  prototype.createSyncAccessHandle = async function () {
-    const handle = await original.apply(this);
+  prototype.createSyncAccessHandle = async function (...args) {
+    const handle = await original.apply(this, args);
     handles.most = Math.max(handles.most, ++handles.open);
     const close = handle.close.bind(handle);
     handle.close = () => {
@@ -124,9 +124,16 @@ const api = {
   async standBy(name: string): Promise<void> {
     ahead = await FilesAhead.find(name);
   },
-  /** What stands by opens files once the holder of this lock is gone. */
+  /** What can be opened beside a leader that lives. */
+  async beside(): Promise<void> {
+    await ahead.prepare(() => true);
+  },
+  async release(): Promise<void> {
+    await ahead.release();
+  },
+  /** What stands by opens files, or if they are locked once the holder of this lock is gone. */
   async prepare(last: string): Promise<void> {
-    workerEnd(last).then(() => ahead.open()).catch(() => undefined);
+    void ahead.open(workerEnd(last)).catch(() => undefined);
   },
   /** One method of the open volume. */
   call<M extends "addSlots" | "write" | "handOver" | "flush" | "close" | "checkAttached">(

@@ -1,7 +1,7 @@
 /** The store's contract over memory, with the twin and the release kernel. */
 import { describe, expect, it } from "vitest";
-import { peekNewestSlots } from "../../src/store/catalog.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
+import { PEEK_HEAD_BYTES, peekHead, peekNewestSlots } from "../../src/store/peek.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { fill } from "../contract/log-store-contract.ts";
 import { storeCases, type StoreHost } from "../contract/store-contract.ts";
@@ -21,7 +21,8 @@ for (const load of [releaseKernel, twinKernel]) {
 
 describe("what the catalog says unread", () => {
   /** Slot 0, as whoever opens files ahead reads it. */
-  const peek = (bytes: Uint8Array): number[] => peekNewestSlots((target, at) => (target.set(bytes.subarray(at, at + target.length)), Math.min(target.length, bytes.length - at)));
+  const readerOf = (bytes: Uint8Array) => (target: Uint8Array, at: number): number => (target.set(bytes.subarray(at, at + target.length)), Math.min(target.length, bytes.length - at));
+  const peek = (bytes: Uint8Array): number[] => peekNewestSlots(readerOf(bytes));
 
   it("the newest slots, after rolls, and nothing where it can't be read", async () => {
     const kernel = await releaseKernel();
@@ -38,6 +39,14 @@ describe("what the catalog says unread", () => {
     await volume.read(0, 0, catalog);
     const slotsOf = (log: typeof a): number[] => log.entry().segments.map(({ slot }) => slot);
     expect(peek(catalog)).toEqual([...slotsOf(a).slice(-2), ...slotsOf(b)]);
+    const other = new Uint8Array(volume.slotBytes);
+    await volume.read(1, 0, other);
+    const head = peekHead(readerOf(catalog));
+    expect(peekHead(readerOf(other)), "both copies are equal").toBe(head);
+    await store.log("c");
+    await volume.read(1, 0, other);
+    expect(peekHead(readerOf(other)), "of another generation").not.toBe(head);
+    expect(peekHead(readerOf(new Uint8Array(PEEK_HEAD_BYTES - 1))), "cut off").toBe("");
     catalog[28] = 0xff;
     expect(peek(catalog)).toEqual([]);
     expect(peek(new Uint8Array(0))).toEqual([]);

@@ -1,5 +1,5 @@
 /**
- * The origin private file system: one tree for all contexts, exclusive handles, snapshots of files that may be locked. Only
+ * The origin private file system: one tree for all contexts, exclusive handles and shared ones, snapshots of files that may be locked. Only
  * processes fail here, no power (test/simulation, test/power): what was written is there.
  */
 import type { Context, World } from "./world.ts";
@@ -11,7 +11,7 @@ const error = (name: string): DOMException => new DOMException(name, name);
 class FileNode {
   bytes: Uint8Array = new Uint8Array(0);
   version = 0;
-  holder: Handle | undefined;
+  readonly holders = new Set<Handle>();
 
   /** Grows in one piece: slots have one size. */
   resize(size: number): void {
@@ -35,17 +35,20 @@ interface Late {
 
 /** A sync access handle. */
 class Handle {
-  /** Chromium has it. */
-  readonly mode = "readwrite";
   readonly #context: Context;
   readonly #file: FileNode;
   /** Done, as this context sees it, before its process was stopped; on disk when it goes on. */
   readonly #late = new Set<Late>();
   #closed = false;
 
-  constructor(context: Context, file: FileNode) {
+  constructor(
+    context: Context,
+    file: FileNode,
+    readonly isShared: boolean,
+  ) {
     this.#context = context;
     this.#file = file;
+    file.holders.add(this);
     context.onDeath.push(() => context.world.send(context.world.random.int(GONE_MS_MAX), "handle goes", {}, () => this.#free()));
   }
 
@@ -53,7 +56,7 @@ class Handle {
     if (this.#closed) throw error("InvalidStateError");
   }
   #free(): void {
-    if (this.#file.holder === this) this.#file.holder = undefined;
+    this.#file.holders.delete(this);
   }
 
   read(target: Uint8Array, { at }: { readonly at: number }): number {
@@ -109,8 +112,8 @@ export class Files {
 
   constructor(
     readonly world: World,
-    /** Chromium's snapshots end with the next write; Firefox's see it. */
-    readonly snapshotsEnd: boolean,
+    /** Its snapshots end with the next write, where Firefox's see it; and several may have a file open, if all of them say so. */
+    readonly isChromium: boolean,
   ) {}
 
   #at(path: readonly string[]): FileNode | Folder | undefined {
@@ -124,6 +127,17 @@ export class Files {
   names(path: readonly string[]): readonly string[] {
     const node = this.#at(path);
     return node instanceof Map ? [...node.keys()] : [];
+  }
+
+  /** Handles of these files, in all contexts. */
+  handlesOf(path: readonly string[]): number {
+    const node = this.#at(path);
+    return node instanceof Map ? [...node.values()].reduce((sum, file) => sum + (file instanceof FileNode ? file.holders.size : 0), 0) : 0;
+  }
+  /** As when the site's data is cleared: what is open stays so, and belongs to no name. */
+  clear(path: readonly string[]): void {
+    const node = this.#at(path);
+    if (node instanceof Map) node.clear();
   }
 
   /** Does `work` where the files are, and brings its answer back. */
@@ -162,14 +176,18 @@ export class Files {
       getDirectoryHandle: (name: string, { create = false } = {}) =>
         this.#ask(context, "folder", () => this.#folder(context, find<Folder>(name, create, (node) => node instanceof Map, () => new Map()))),
       getFileHandle: (name: string, { create = false } = {}) =>
-        this.#ask(context, "file", () => this.#file(context, find<FileNode>(name, create, (node) => node instanceof FileNode, () => new FileNode()))),
+        this.#ask(context, "file", () => {
+          const file = (made: boolean): FileNode => find<FileNode>(name, made, (node) => node instanceof FileNode, () => new FileNode());
+          file(create);
+          return this.#file(context, () => file(false));
+        }),
       keys: () => this.#names(context, folder),
       removeEntry: (name: string) =>
         this.#ask(context, "remove", () => {
           const node = folder.get(name);
           if (!node) throw error("NotFoundError");
           const files = node instanceof FileNode ? [node] : [...node.values()];
-          if (files.some((file) => file instanceof FileNode && file.holder)) throw error("NoModificationAllowedError");
+          if (files.some((file) => file instanceof FileNode && file.holders.size > 0)) throw error("NoModificationAllowedError");
           folder.delete(name);
         }),
     };
@@ -179,18 +197,22 @@ export class Files {
     yield* await this.#ask(context, "names", () => [...folder.keys()]);
   }
 
-  #file(context: Context, file: FileNode): unknown {
+  /** Whatever has the name by then. */
+  #file(context: Context, find: () => FileNode): unknown {
     return {
       kind: "file",
-      createSyncAccessHandle: () =>
+      createSyncAccessHandle: ({ mode }: { readonly mode?: string } = {}) =>
         this.#ask(context, "handle", () => {
-          if (file.holder) {
+          const file = find();
+          const isShared = this.isChromium && mode === "readwrite-unsafe";
+          if (file.holders.size > 0 && !(isShared && [...file.holders].every((holder) => holder.isShared))) {
             this.world.note("handle.locked");
             throw error("NoModificationAllowedError");
           }
-          return (file.holder = new Handle(context, file));
+          if (file.holders.size > 0) this.world.note("handle.shared");
+          return new Handle(context, file, isShared);
         }),
-      getFile: () => this.#ask(context, "snapshot", () => this.#snapshot(context, file)),
+      getFile: () => this.#ask(context, "snapshot", () => this.#snapshot(context, find())),
     };
   }
 
@@ -202,7 +224,7 @@ export class Files {
       slice: (from: number, to: number) => ({
         arrayBuffer: () =>
           this.#ask(context, "slice", () => {
-            if (this.snapshotsEnd && file.version !== version) {
+            if (this.isChromium && file.version !== version) {
               this.world.note("snapshot.ended");
               throw error("NotReadableError");
             }

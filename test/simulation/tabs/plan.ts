@@ -16,8 +16,8 @@ export interface TabsPlan {
   readonly seed: number;
   readonly engine: "opfs" | "indexeddb";
   readonly hasSharedWorker: boolean;
-  /** Chromium's way with a file that is written to while it is read. */
-  readonly snapshotsEnd: boolean;
+  /** Its way with files that several read and write. */
+  readonly isChromium: boolean;
   /** How often a lock's grant is heard of seconds later. */
   readonly lateLocks: number;
   readonly leaderTimeoutMs: number | undefined;
@@ -49,7 +49,7 @@ export function makeTabsPlan(seed: number): TabsPlan {
   const faults = random.between(1, 3 * busy);
   for (let i = 0; i < faults; i++) add(1000 + i, fault);
   ops.sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, engine: "opfs", hasSharedWorker: random.chance(0.8), snapshotsEnd: random.chance(0.7), lateLocks: random.chance(0.25) ? 0.1 : 0, leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]), activeMs, ops };
+  return { seed, engine: "opfs", hasSharedWorker: random.chance(0.8), isChromium: random.chance(0.7), lateLocks: random.chance(0.25) ? 0.1 : 0, leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]), activeMs, ops };
 }
 
 /** The same where there is no OPFS, and the browser loses its connections to databases now and then. */
@@ -69,7 +69,7 @@ export function makeLeasePlan(seed: number): TabsPlan {
   const hang: Op = { id: 3, at: 2_000, kind: "hang-worker", tab: LEADER, ms: leaderTimeoutMs + random.between(0, 300) };
   const appends = Array.from({ length: 12 }, (_, i): Op => ({ id: 10 + i, at: 2_001 + random.int(i < 6 ? 30 : 3_000), kind: "append", tab: random.int(3), count: 1, bytes: 20 }));
   const ops = [...open, hang, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, engine: "opfs", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0.5, leaderTimeoutMs, activeMs: 6_000, ops };
+  return { seed, engine: "opfs", hasSharedWorker: true, isChromium: true, lateLocks: 0.5, leaderTimeoutMs, activeMs: 6_000, ops };
 }
 
 /** The leader is stopped while it writes to its database, or a moment before or after: for longer than anybody waits, or until its successor opens. */
@@ -81,7 +81,7 @@ export function makeHeldPlan(seed: number): TabsPlan {
     ? { id: 3, at: 2_000 + random.int(240_000) / 1000, kind: "stop", tab: LEADER, ms: 80_000 }
     : { id: 3, at: 1_999, kind: "stop-inside", tab: LEADER, call: "write", calls: random.between(1, 4), ms: random.between(1_800, 2_900), whole: true };
   const ops = [...open, stop, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, engine: "indexeddb", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0, leaderTimeoutMs: 1_500, activeMs: 4_000, ops };
+  return { seed, engine: "indexeddb", hasSharedWorker: true, isChromium: true, lateLocks: 0, leaderTimeoutMs: 1_500, activeMs: 4_000, ops };
 }
 
 /** The leader goes, and who comes next is stopped while it opens the database: for a lease or two, or for longer than anybody waits. */
@@ -95,7 +95,7 @@ export function makeOpeningPlan(seed: number): TabsPlan {
     ? { id: 4, at, kind: "stop", tab: LEADER, ms }
     : { id: 4, at: 1_999, kind: "stop-inside", tab: 1, call: random.pick(CALLS), calls: random.between(1, 8), ms, whole: true };
   const ops: Op[] = [...open, { id: 5, at: 2_000, kind: random.pick(["close-tab", "crash-tab"]), tab: LEADER }, stop, ...appends];
-  return { seed, engine: "indexeddb", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0, leaderTimeoutMs: 1_500, activeMs: 6_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
+  return { seed, engine: "indexeddb", hasSharedWorker: true, isChromium: true, lateLocks: 0, leaderTimeoutMs: 1_500, activeMs: 6_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
 }
 
 /** The same over files, which the next leader locks ahead of need; of its own locks it may hear late. */
@@ -111,7 +111,7 @@ export function makeWokenPlan(seed: number): TabsPlan {
   const appends = Array.from({ length: 24 }, (_, i): Op => ({ id: 10 + i, at: 1_900 + i * random.int(200), kind: "append", tab: random.int(4), count: 1, bytes: 20 }));
   const hang: Op = { id: 4, at: 1_999, kind: "hang-page", tab: 1, ms: random.between(1_300, 2_800) };
   const ops: Op[] = [...open, hang, { id: 5, at: 2_000, kind: random.pick(["close-tab", "crash-tab"]), tab: 0 }, ...appends];
-  return { seed, engine: "opfs", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0.3, leaderTimeoutMs: 1_500, activeMs: 7_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
+  return { seed, engine: "opfs", hasSharedWorker: true, isChromium: true, lateLocks: 0.3, leaderTimeoutMs: 1_500, activeMs: 7_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
 }
 
 /** Followers without a shared worker are kept for the way back while calls of theirs are on their way: what is sent to them is lost. */
@@ -121,7 +121,7 @@ export function makeSleepPlan(seed: number): TabsPlan {
   const sleeps = Array.from({ length: 4 }, (_, i): Op => ({ id: 4 + i, at: 2_000 + i * 700 + random.int(5_000) / 1000, kind: "way-back", tab: random.between(1, 2), ms: random.between(5, 400) }));
   const appends = Array.from({ length: 8 }, (_, i): Op => ({ id: 10 + i, at: 2_000 + (i >> 1) * 700 + random.int(4_000) / 1000, kind: "append", tab: random.between(1, 2), count: 1, bytes: 20 }));
   const ops = [...open, ...sleeps, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, engine: "opfs", hasSharedWorker: false, snapshotsEnd: true, lateLocks: 0, leaderTimeoutMs: undefined, activeMs: 6_000, ops };
+  return { seed, engine: "opfs", hasSharedWorker: false, isChromium: true, lateLocks: 0, leaderTimeoutMs: undefined, activeMs: 6_000, ops };
 }
 
 /** Tabs that are closed are told so before. */

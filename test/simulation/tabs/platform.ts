@@ -1,4 +1,5 @@
 /** What a page, a worker and a shared worker find as globals. Everything here ends in an event of the world, or is seeded. */
+import type { FilesAhead } from "../../../src/browser/ahead.ts";
 import type { OpfsVolumeOptions } from "../../../src/browser/opfs-volume.ts";
 import type { Volume } from "../../../src/store/volume.ts";
 import type { Random } from "../prng.ts";
@@ -12,6 +13,7 @@ import type { Context, World } from "./world.ts";
 export type Product = (globals: Readonly<Record<string, unknown>>) => {
   readonly openTide: (name: string, options: object) => Promise<unknown>;
   readonly WorkerHost: new () => { open(options: unknown): Promise<void> };
+  readonly FilesAhead: { find(name: string): Promise<FilesAhead> };
   readonly OpfsVolume: { open(options: OpfsVolumeOptions): Promise<Volume> };
   readonly startBroker: () => Promise<unknown>;
 };
@@ -24,7 +26,7 @@ export interface Wish {
   /** Where there is no OPFS, as in private windows of Firefox, a tide goes to IndexedDB. */
   readonly engine: "opfs" | "indexeddb";
   readonly hasSharedWorker: boolean;
-  readonly snapshotsEnd: boolean;
+  readonly isChromium: boolean;
   readonly lateLocks: number;
 }
 
@@ -52,7 +54,7 @@ export class Platform {
     readonly wish: Wish,
   ) {
     this.locks = new LockManager(world, wish.lateLocks);
-    this.files = new Files(world, wish.snapshotsEnd);
+    this.files = new Files(world, wish.isChromium);
     this.databases = new Databases(world);
     this.#broadcasts = new Broadcasts(world);
   }
@@ -107,6 +109,8 @@ export class Platform {
           return controller.signal;
         },
       },
+      // By which the product knows that handles can be shared.
+      FileSystemSyncAccessHandle: { prototype: this.wish.isChromium ? { mode: "readwrite" } : {} },
       indexedDB: this.databases.of(context),
       ...IDB_CLASSES,
       WebAssembly: { ...wasm, Module: WebAssembly.Module, instantiate: async (module: WebAssembly.Module) => this.#instance(module) },

@@ -1,6 +1,7 @@
 /** The product as one context runs it: product.ts makes a function of it, whose parameters are the platform's globals. */
 export { openTide } from "../../../src/browser/client.ts";
 export { WorkerHost } from "../../../src/browser/worker-host.ts";
+export { FilesAhead } from "../../../src/browser/ahead.ts";
 export { OpfsVolume } from "../../../src/browser/opfs-volume.ts";
 /** In a shared worker's globals it begins to serve by itself. */
 export const startBroker = (): Promise<unknown> => import("../../../src/browser/broker.ts");

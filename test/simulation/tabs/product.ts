@@ -11,7 +11,7 @@ import type { Product } from "./platform.ts";
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 /** Whatever the product may take from the platform. A context that lacks one finds undefined there. */
 const GLOBALS = [
-  "navigator", "BroadcastChannel", "MessageChannel", "MessagePort", "setTimeout", "clearTimeout", "performance", "Date", "crypto", "AbortSignal", "indexedDB",
+  "navigator", "BroadcastChannel", "MessageChannel", "MessagePort", "setTimeout", "clearTimeout", "performance", "Date", "crypto", "AbortSignal", "FileSystemSyncAccessHandle", "indexedDB",
   "IDBRequest", "IDBTransaction", "IDBDatabase", "IDBObjectStore", "IDBIndex", "IDBCursor", "IDBKeyRange",
   "WebAssembly", "close", "Worker", "SharedWorker", "addEventListener", "document", "globalThis", "fetch", "location", "self",
 ];

@@ -12,7 +12,7 @@ const bytes = (fill: number, length = 100) => new Uint8Array(length).fill(fill);
 
 function browser() {
   const world = new World(new Random(7), false);
-  const platform = new Platform(world, product, new Random(8), { engine: "opfs", hasSharedWorker: true, snapshotsEnd: true, lateLocks: 0 });
+  const platform = new Platform(world, product, new Random(8), { engine: "opfs", hasSharedWorker: true, isChromium: true, lateLocks: 0 });
   /** Lets the world run until this is answered. */
   const sure = async <T>(work: Promise<T>): Promise<T> => {
     let settled = false;

@@ -1,0 +1,94 @@
+/** Files that a worker which stands by opens beside the leader, where what becomes of them in a real browser can't be waited for. */
+import { expect, test } from "vitest";
+import type { FilesAhead } from "../../../src/browser/ahead.ts";
+import type { Volume } from "../../../src/store/volume.ts";
+import { Random } from "../prng.ts";
+import { loadTabs } from "./entry.ts";
+import { Platform } from "./platform.ts";
+import { World } from "./world.ts";
+
+const { product } = await loadTabs();
+const SLOT = 64 * 1024;
+const TIDE = ["tidemark", "t"];
+const bytes = (fill: number) => new Uint8Array(100).fill(fill);
+
+/** A leader whose first two slots are equal, as outside a commit, and a worker that stands by. */
+async function leaderAndNext(isChromium = true) {
+  const world = new World(new Random(7), false);
+  const platform = new Platform(world, product, new Random(8), { engine: "opfs", hasSharedWorker: true, isChromium, lateLocks: 0 });
+  const sure = async <T>(work: Promise<T>): Promise<T> => {
+    let settled = false;
+    const end = (): void => void (settled = true);
+    work.then(end, end);
+    expect(await world.run(() => settled, world.now + 60_000)).toBe(true);
+    return work;
+  };
+  const worker = (name: string) => {
+    const { context, product } = platform.inWorker(name);
+    const open = (files?: FilesAhead): Promise<Volume> => sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT, ...(files && { directory: files.directory }) }));
+    return { context, open, find: () => sure(product.FilesAhead.find("t")) };
+  };
+  const fill = async (volume: Volume, by: number): Promise<void> => {
+    await sure(volume.addSlots(4));
+    for (const slot of [0, 1, 2, 3]) await sure(volume.write(slot, 0, bytes(by + Math.max(slot, 1))));
+  };
+  const read = async (volume: Volume, slot: number): Promise<Uint8Array> => {
+    const target = new Uint8Array(100);
+    await sure(volume.read(slot, 0, target));
+    return target;
+  };
+  const end = async ({ context }: ReturnType<typeof worker>): Promise<void> => {
+    context.end();
+    await world.run(() => false, world.now + 1000);
+  };
+  /** How many are open, once those that were closed are so. */
+  const handles = async (): Promise<number> => {
+    await world.run(() => false, world.now + 100);
+    return platform.files.handlesOf(TIDE);
+  };
+  const [leader, next] = [worker("leader"), worker("next")];
+  await fill(await leader.open(), 10);
+  return { platform, handles, sure, worker, fill, read, end, leader, next, files: await next.find() };
+}
+
+const isAlive = () => true;
+const never = new Promise<void>(() => undefined);
+
+test("files that were deleted with the site's data are not taken for those of the tide that has their names now", async () => {
+  const { platform, sure, worker, fill, read, end, leader, next, files } = await leaderAndNext();
+  await sure(files.prepare(isAlive));
+  platform.files.clear(TIDE);
+  await end(leader);
+  const heir = worker("heir");
+  await fill(await heir.open(), 20);
+  await end(heir);
+  void files.open(never);
+  const volume = await next.open(files);
+  for (const slot of [0, 1, 2, 3]) expect(await read(volume, slot)).toEqual(bytes(20 + Math.max(slot, 1)));
+});
+
+test("what was opened when the leader was gone already does not count", async () => {
+  const { handles, sure, files } = await leaderAndNext();
+  await sure(files.prepare(() => false));
+  expect(await handles(), "the leader's").toBe(4);
+});
+
+test("they are let go of before a leader's files are looked at that hangs; orphans are left, for to close one may block", async () => {
+  const { platform, handles, sure, worker, fill, files, end, leader } = await leaderAndNext();
+  await sure(files.prepare(isAlive));
+  expect(await handles()).toBe(6);
+  await sure(files.release());
+  expect(await handles()).toBe(4);
+  await sure(files.prepare(isAlive));
+  platform.files.clear(TIDE);
+  await end(leader);
+  await fill(await worker("heir").open(), 20);
+  await sure(files.release());
+  expect(await handles(), "of those that are there nobody else has one").toBe(4);
+});
+
+test("an engine that can't share opens none beside the leader: it would lock them", async () => {
+  const { handles, sure, files } = await leaderAndNext(false);
+  await sure(files.prepare(isAlive));
+  expect(await handles()).toBe(4);
+});
