@@ -124,14 +124,26 @@ export class FilesAhead {
     this.#take(lastOf(await this.#names));
   }
 
+  /** Tried at once, and when the last worker has ended: neither waits for the other's answer, and one gets it. */
   async #first(ended: Promise<void>): Promise<SyncHandle> {
-    const list = (): void => void (this.#listed = this.#list()).catch(ignore);
-    list();
+    let isOpen = false;
+    const attempt = async (): Promise<SyncHandle> => {
+      const listed = this.#list();
+      listed.catch(ignore);
+      const handle = await ((await this.#files.get(slotName(0))) as FileHandle).createSyncAccessHandle();
+      if (isOpen || this.#dropped) {
+        handle.close();
+        throw new Error("dropped");
+      }
+      isOpen = true;
+      this.#listed = listed;
+      return handle;
+    };
     try {
-      return await ((await this.#files.get(slotName(0))) as FileHandle).createSyncAccessHandle();
+      return await Promise.any([attempt(), ended.then(attempt)]);
     } catch {
       await ended;
-      list();
+      (this.#listed = this.#list()).catch(ignore);
       return openHandle(this.#tried(slotName(0)), slotName(0));
     }
   }
