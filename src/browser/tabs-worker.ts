@@ -8,6 +8,7 @@ import { useParts } from "./parts.ts";
 import { sleep } from "./platform.ts";
 import type { PortServer } from "./port-server.ts";
 import type { Follow, JoinRequest, Last, LeaveRequest, ManageRequest, StandBy } from "./protocol.ts";
+import { rehearse } from "./rehearsal.ts";
 import type { HostOptions, WorkerHost } from "./worker-host.ts";
 
 /** What only tabs ask for. */
@@ -75,7 +76,7 @@ const SETTLED_MS = 300;
 /** Who succeeds a leader that hangs reads no file for LEASE_MS (takeover.ts), and finds nobody else at them by then. */
 const RELEASE_MS = 300;
 
-export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, durability, parts, leader: first }: StandBy): void {
+export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, durability, kernel, parts, leader: first }: StandBy): void {
   useParts(parts);
   const found = engine === "opfs" ? FilesAhead.find(name) : import("./idb-volume.ts").then(() => undefined);
   found.catch(() => undefined);
@@ -124,6 +125,7 @@ export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, d
     else lead(data);
   };
   void follow(first).catch(() => undefined);
+  void rehearse(host, kernel).catch(() => undefined);
   void navigator.locks.request(lock, () => {
     port.postMessage(0);
     return new Promise(() => undefined);

@@ -284,8 +284,9 @@ export class History {
 
   /** What workers say: each term has one worker, and none acks in another's. */
   #posted(context: Context, data: unknown): void {
-    const { hello, opened } = Object(data) as { hello?: number; opened?: { epoch: number } };
-    if (hello === undefined || !opened) return;
+    const { hello, opened } = Object(data) as { hello?: number; opened?: { epoch: number; engine: string } };
+    // One in memory is a rehearsal (src/browser/rehearsal.ts).
+    if (hello === undefined || !opened || opened.engine === "memory") return;
     const before = this.#terms.get(opened.epoch);
     if (before && before !== context) this.#fail("two-leaders", `epoch ${opened.epoch} was begun by ${before.name} and by ${context.name}`);
     if (!before) this.#world.note("terms");

@@ -43,6 +43,10 @@ export class LockManager {
     return this.#held.get(name)?.[0]?.context;
   }
 
+  names(): readonly string[] {
+    return [...this.#held.keys()];
+  }
+
   /** The navigator.locks of one context. */
   of(context: Context) {
     return {

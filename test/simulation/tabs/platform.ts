@@ -13,6 +13,7 @@ import type { Context, World } from "./world.ts";
 export type Product = (globals: Readonly<Record<string, unknown>>) => {
   readonly openTide: (name: string, options: object) => Promise<unknown>;
   readonly WorkerHost: new () => { open(options: unknown): Promise<void> };
+  readonly rehearse: (host: object, kernel: WebAssembly.Module) => Promise<void>;
   readonly FilesAhead: { find(name: string): Promise<FilesAhead> };
   readonly OpfsVolume: { open(options: OpfsVolumeOptions): Promise<Volume> };
   readonly startBroker: () => Promise<unknown>;
