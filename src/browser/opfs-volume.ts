@@ -5,6 +5,9 @@
  *                  /slot-0001   catalog B
  *                  /slot-0002 … segments, or free; every file is slotBytes long
  *
+ * All but slot 0 are opened so that others may open them, too, where the engine knows how: a worker that stands by does
+ * (ahead.ts). Nobody writes to a file of the volume who has not slot 0.
+ *
  * slotBytes is a property of an existing volume: the size of its files. A crash inside addSlots leaves a file that is
  * too short; it was never written, and is grown when it is next opened. A name in the middle that power loss took
  * away comes back as a slot of zeros; what it held is for the store's recovery to miss.

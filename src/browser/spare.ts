@@ -16,8 +16,8 @@ import { parts } from "./parts.ts";
 import type { Follow, Last, StandBy } from "./protocol.ts";
 
 const PLACES = 2;
-/** From when this tab follows until it starts one. */
-const FOLLOWED_MS = 300;
+/** From when this tab follows until it makes anything ready for the next change: right behind one all tabs send again what had no ack. */
+export const SETTLED_MS = 300;
 /** A worker that dies again and again is not for standing by. */
 const STARTS_MAX = 5;
 
@@ -62,8 +62,8 @@ export class Spare {
     this.#life = life;
     this.#starts = 0;
     if (this.#worker) this.#port!.postMessage({ leader } satisfies Follow);
-    // Not at once: right behind a change all tabs send again what had no ack, and who is first has a worker already.
-    void this.#sleep(FOLLOWED_MS).then(() => this.look());
+    // Who is first has a worker already.
+    void this.#sleep(SETTLED_MS).then(() => this.look());
   }
 
   /** There is no leader: what stands by stays. */

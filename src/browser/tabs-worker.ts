@@ -9,6 +9,7 @@ import { sleep } from "./platform.ts";
 import type { PortServer } from "./port-server.ts";
 import type { Follow, JoinRequest, Last, LeaveRequest, ManageRequest, StandBy } from "./protocol.ts";
 import { rehearse } from "./rehearsal.ts";
+import { SETTLED_MS } from "./spare.ts";
 import type { HostOptions, WorkerHost } from "./worker-host.ts";
 
 /** What only tabs ask for. */
@@ -71,8 +72,6 @@ class Leader {
   }
 }
 
-/** Right behind a change all tabs send again what had no ack. */
-const SETTLED_MS = 300;
 /** Who succeeds a leader that hangs reads no file for LEASE_MS (takeover.ts), and finds nobody else at them by then. */
 const RELEASE_MS = 300;
 

@@ -29,6 +29,8 @@ const PROBLEMS_MAX = 5;
 /** Of looks for somebody to strike, some 2.5 s each where nobody leads. */
 const IDLE_MAX = 100;
 const STEP_MS = 20_000;
+/** Workers that stand by, and new tabs, are ready so long after the last strike. */
+const SOON_MS = 500;
 /** Pages that are told before they go. */
 const GOING: readonly Fault[] = ["close", "reload", "left"];
 /** Nobody leads for so long: that is a finding by itself. */
@@ -43,6 +45,7 @@ export interface LongOptions {
   readonly tabs?: number | undefined;
   readonly engine?: Engine;
   readonly leaderTimeoutMs?: number;
+  readonly only?: Fault | undefined;
   readonly plant?: string | undefined;
   readonly onStep?: (line: string) => void;
 }
@@ -122,6 +125,10 @@ class LongRun {
   #ackMsMax = 0;
   #skewMs = 0;
   #crashAt = -Infinity;
+  /** Of the last strike. */
+  #struckAt = -Infinity;
+  /** The leader before this one hung: there are copies of its files, which whoever is next brings back. */
+  #isBehindHang = false;
   #steps = 0;
   #idle = 0;
   #epoch = 0;
@@ -148,7 +155,7 @@ class LongRun {
       while (this.#tabs.length < (this.options.tabs ?? 8)) await this.#open();
       const { seconds, stepsMin = 0 } = this.options;
       while ((performance.now() - started < seconds * 1000 || this.#steps < stepsMin) && problems.length + this.browser.problems.length < PROBLEMS_MAX) {
-        const strike = strikeOf(this.options.seed, this.#steps++);
+        const strike = strikeOf(this.options.seed, this.#steps++, this.options.only);
         await within(this.#step(strike), `${strike.fault} in step ${this.#steps}`, 3 * STEP_MS);
       }
       await this.#settle();
@@ -279,13 +286,22 @@ class LongRun {
     this.#count(`${strike.fault}${strike.fault === "kill" ? "" : isLeader ? " of the leader" : " of a follower"}`);
     if (strike.fault === "kill") return;
     if (isLeader && strike.fault !== "slow" && strike.fault !== "seen") {
-      // The next in line may be one that hangs, or whose spare worker was ended.
-      const lasting = this.#lasting.find(({ fault, tab }) => tab !== victim && (fault === "hang" || fault === "slow"))?.fault;
-      const beside = lasting ?? (this.#tabs.some((tab) => this.#spareless.has(tab)) ? "a dead spare worker" : undefined);
-      this.#struck.push({ fault: beside ? `${strike.fault} beside ${beside}` : strike.fault, tab: victim.number, epoch, strikeAt, at });
+      this.#struck.push({ fault: strike.fault + this.#circumstance(victim, strikeAt), tab: victim.number, epoch, strikeAt, at });
+      this.#isBehindHang = strike.fault === "hang";
       if (!(await this.#nextTerm(epoch))) this.ledger.problems.push(`step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ${LEADERLESS_MS / 1000} s`);
     }
+    this.#struckAt = now();
     await wait(strike.pauseMs);
+  }
+
+  /** What makes a fail-over another one than that of its fault alone. */
+  #circumstance(victim: Tab, strikeAt: number): string {
+    // The next in line may be one that hangs, or whose spare worker was ended.
+    const lasting = this.#lasting.find(({ fault, tab }) => tab !== victim && (fault === "hang" || fault === "slow"))?.fault;
+    if (lasting) return ` beside ${lasting}`;
+    if (this.#tabs.some((tab) => this.#spareless.has(tab))) return " beside a dead spare worker";
+    if (this.#isBehindHang) return " behind a hang";
+    return strikeAt - this.#struckAt < SOON_MS ? " soon behind another strike" : "";
   }
 
   /** When it struck, and when that took effect, as far as it is seen from here. */

@@ -21,8 +21,13 @@ export interface Strike {
   readonly pauseMs: number;
 }
 
-export function strikeOf(seed: number, step: number): Strike {
+/** Before each strike of one fault alone: what the last one set going has come to its end. */
+const SETTLED_MS = 500;
+
+/** `only`: this fault, and the leader, every time. */
+export function strikeOf(seed: number, step: number, only?: Fault): Strike {
   const random = new Random(seed, 11, step);
+  if (only) return { fault: only, atLeader: true, whom: random.int(1000) / 1000, lastsMs: 300, pauseMs: SETTLED_MS };
   // Every fault once at the leader, before chance has its way: the shortest run has all of them.
   const fault = step < FAULTS.length ? FAULTS[(step + seed) % FAULTS.length]! : random.weighted(WEIGHTS);
   const atLeader = step < FAULTS.length || random.chance(0.75);

@@ -2,7 +2,7 @@
  * `npm run tabs -- --minutes 10 --seed S --tabs 8 --engine opfs|indexeddb --json FILE`
  *
  * Eight tabs of a real Chromium on one profile write and follow while they are closed, crashed, reloaded, left, stopped,
- * frozen, throttled, and the browser killed (long.ts). Exit code 1: something that was acked is lost, doubled or changed, a
+ * frozen, throttled, and the browser killed (long.ts); `--only close`: by this fault alone, and always the leader. Exit code 1: something that was acked is lost, doubled or changed, a
  * call hung, or a fault never fired. `--plant NAME` puts a bug in that must be found.
  */
 import { writeFile } from "node:fs/promises";
@@ -45,23 +45,25 @@ async function main(): Promise<number> {
       seed: { type: "string", default: "1" },
       tabs: { type: "string", default: "8" },
       engine: { type: "string", default: "opfs" },
+      only: { type: "string" },
       plant: { type: "string" },
       json: { type: "string" },
     },
   });
   const { engine, plant, json } = values;
-  if ((engine !== "opfs" && engine !== "indexeddb") || (plant !== undefined && !(plant in PLANTS))) {
-    console.error(`--engine is opfs or indexeddb; --plant is one of ${Object.keys(PLANTS).join(", ")}`);
+  const only = FAULTS.find((fault) => fault === values.only);
+  if ((engine !== "opfs" && engine !== "indexeddb") || (plant !== undefined && !(plant in PLANTS)) || only !== values.only) {
+    console.error(`--engine is opfs or indexeddb; --only is one of ${FAULTS.join(", ")}; --plant is one of ${Object.keys(PLANTS).join(", ")}`);
     return 2;
   }
   // Through the exit handlers, so that no browser is left behind.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   const seed = Number(values.seed);
-  const result = await runLong({ seconds: Number(values.minutes) * 60, seed, tabs: Number(values.tabs), engine: engine as Engine, plant, onStep: (line) => console.error(line) });
+  const result = await runLong({ seconds: Number(values.minutes) * 60, seed, tabs: Number(values.tabs), engine: engine as Engine, only, plant, onStep: (line) => console.error(line) });
   const figures = figuresOf(result);
   if (json !== undefined) {
     const environment = { date: new Date().toISOString(), node: process.version, chromium: result.browser, system: `${os.type()} ${os.release()}`, cores: os.cpus().length };
-    await writeFile(json, `${JSON.stringify({ seed, engine, plant, figures, faults: result.faults, counts: result.counts, failOvers: result.failOvers, terms: result.terms, findings: result.findings, problems: result.problems, environment }, null, 2)}\n`);
+    await writeFile(json, `${JSON.stringify({ seed, engine, only, plant, figures, faults: result.faults, counts: result.counts, failOvers: result.failOvers, terms: result.terms, findings: result.findings, problems: result.problems, environment }, null, 2)}\n`);
   }
   for (const problem of result.problems) console.log(`problem: ${problem}`);
   for (const finding of result.findings.toSorted((a, b) => a.history.length - b.history.length).slice(0, FINDINGS_SHOWN)) console.log(printFinding(finding));
@@ -69,7 +71,7 @@ async function main(): Promise<number> {
   printed(result.faults);
   printed(result.counts);
   printed(figures);
-  const unfired = FAULTS.filter((fault) => !Object.keys(result.faults).some((name) => name.startsWith(fault)));
+  const unfired = (only ? [only] : FAULTS).filter((fault) => !Object.keys(result.faults).some((name) => name.startsWith(fault)));
   if (unfired.length > 0) console.log(`never fired: ${unfired.join(", ")}`);
   const bad = result.findings.length + result.problems.length;
   console.log(`seed ${seed}, ${engine}: ${number(result.steps)} strikes, ${number(figures["records acked"]!)} records acked; ${bad > 0 ? `${bad} FINDINGS` : "0 findings"}`);
