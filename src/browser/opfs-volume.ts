@@ -94,7 +94,6 @@ export class OpfsVolume implements Volume {
 
   /** Takes the size from the files there are, and drops slots at the end that a crash left short and that cannot grow. */
   async #adopt(): Promise<void> {
-    if (this.#slotCount === 0) return;
     for (let slot = 0; slot < this.#slotCount; slot++) {
       const handle = await openHandle(this.#directory, slotName(slot));
       const size = handle.getSize();
@@ -106,7 +105,8 @@ export class OpfsVolume implements Volume {
         break;
       }
     }
-    grow(this.#open.get(0)!.handle, this.#slotBytes);
+    const first = this.#open.get(0);
+    if (first) grow(first.handle, this.#slotBytes);
     for (; this.#slotCount > 1; this.#slotCount--) {
       try {
         await this.#use(this.#slotCount - 1, () => undefined);

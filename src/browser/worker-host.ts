@@ -29,6 +29,8 @@ const UPKEEP_DELAY_MS = 2_000;
 const ATTACHED_CHECK_MS = 1_000;
 /** Twice in a second at most is it asked whether the term holds, and only while something is written. */
 const LEASE_MS = 500;
+/** So long after an opening indexes are loaded ahead of need: in a fail-over all tabs send again what had no ack. */
+const WARM_MS = 500;
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
 const QUOTA_PAUSE_MS = 1_000;
@@ -168,7 +170,7 @@ export class WorkerHost {
     this.#rejected = rejected;
     try {
       const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now });
-      void store.warm();
+      void sleep(WARM_MS).then(() => store.warm());
       return { volume, store, logs: new Map() };
     } catch (thrown) {
       await volume.close().catch(() => undefined);

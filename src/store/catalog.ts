@@ -174,7 +174,7 @@ export class Catalog {
     const logs = state.logs.map((log) => ({ ...log, segments: log.segments.map(packSegment) }));
     const payload = new TextEncoder().encode(JSON.stringify({ ...state, logs }));
     if (PAYLOAD_AT + payload.length > this.#volume.slotBytes) {
-      throw new TidemarkError("LIMIT_EXCEEDED", "the catalog no longer fits its slot", { bytes: payload.length });
+      throw new TidemarkError("LIMIT_EXCEEDED", "the catalog outgrew its slot", { bytes: payload.length });
     }
     const bytes = new Uint8Array(PAYLOAD_AT + payload.length);
     const view = viewOf(bytes);
