@@ -2,44 +2,22 @@
 import { expect, test } from "vitest";
 import type { FilesAhead } from "../../../src/browser/ahead.ts";
 import type { Volume } from "../../../src/store/volume.ts";
-import { Random } from "../prng.ts";
-import { loadTabs } from "./entry.ts";
-import { Platform } from "./platform.ts";
-import { World } from "./world.ts";
+import { SLOT_BYTES, simulatedBrowser } from "./workers.ts";
 
-const { product } = await loadTabs();
-const SLOT = 64 * 1024;
 const TIDE = ["tidemark", "t"];
 const bytes = (fill: number) => new Uint8Array(100).fill(fill);
 
 /** A leader whose first two slots are equal, as outside a commit, and a worker that stands by. */
 async function leaderAndNext(isChromium = true) {
-  const world = new World(new Random(7), false);
-  const platform = new Platform(world, product, new Random(8), { engine: "opfs", hasSharedWorker: true, isChromium, lateLocks: 0 });
-  const sure = async <T>(work: Promise<T>): Promise<T> => {
-    let settled = false;
-    const end = (): void => void (settled = true);
-    work.then(end, end);
-    expect(await world.run(() => settled, world.now + 60_000)).toBe(true);
-    return work;
-  };
+  const { world, platform, sure, read, end } = simulatedBrowser(isChromium);
   const worker = (name: string) => {
     const { context, product } = platform.inWorker(name);
-    const open = (files?: FilesAhead): Promise<Volume> => sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT, ...(files && { directory: files.directory }) }));
+    const open = (files?: FilesAhead): Promise<Volume> => sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT_BYTES, ...(files && { directory: files.directory }) }));
     return { context, open, find: () => sure(product.FilesAhead.find("t")) };
   };
   const fill = async (volume: Volume, by: number): Promise<void> => {
     await sure(volume.addSlots(4));
     for (const slot of [0, 1, 2, 3]) await sure(volume.write(slot, 0, bytes(by + Math.max(slot, 1))));
-  };
-  const read = async (volume: Volume, slot: number): Promise<Uint8Array> => {
-    const target = new Uint8Array(100);
-    await sure(volume.read(slot, 0, target));
-    return target;
-  };
-  const end = async ({ context }: ReturnType<typeof worker>): Promise<void> => {
-    context.end();
-    await world.run(() => false, world.now + 1000);
   };
   /** How many are open, once those that were closed are so. */
   const handles = async (): Promise<number> => {
@@ -58,10 +36,10 @@ test("files that were deleted with the site's data are not taken for those of th
   const { platform, sure, worker, fill, read, end, leader, next, files } = await leaderAndNext();
   await sure(files.prepare(isAlive));
   platform.files.clear(TIDE);
-  await end(leader);
+  await end(leader.context);
   const heir = worker("heir");
   await fill(await heir.open(), 20);
-  await end(heir);
+  await end(heir.context);
   void files.open(never);
   const volume = await next.open(files);
   for (const slot of [0, 1, 2, 3]) expect(await read(volume, slot)).toEqual(bytes(20 + Math.max(slot, 1)));
@@ -81,7 +59,7 @@ test("they are let go of before a leader's files are looked at that hangs; orpha
   expect(await handles()).toBe(4);
   await sure(files.prepare(isAlive));
   platform.files.clear(TIDE);
-  await end(leader);
+  await end(leader.context);
   await fill(await worker("heir").open(), 20);
   await sure(files.release());
   expect(await handles(), "of those that are there nobody else has one").toBe(4);

@@ -3,10 +3,7 @@ import { expect, test } from "vitest";
 import { rehearsedBatch } from "../../../src/browser/rehearsal.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { kernelBytes, releaseKernel } from "../../tooling/kernels.ts";
-import { Random } from "../prng.ts";
-import { loadTabs } from "./entry.ts";
-import { Platform } from "./platform.ts";
-import { World } from "./world.ts";
+import { simulatedBrowser } from "./workers.ts";
 
 test("its batch is what a producer makes", async () => {
   const builder = new BatchBuilder(await releaseKernel());
@@ -15,15 +12,10 @@ test("its batch is what a producer makes", async () => {
 });
 
 test("it comes to its end, leaves no file, and holds no lock by which a leader is known", async () => {
-  const { product } = await loadTabs();
-  const world = new World(new Random(7), false);
-  const platform = new Platform(world, product, new Random(8), { engine: "opfs", hasSharedWorker: true, isChromium: true, lateLocks: 0 });
+  const { platform, sure } = simulatedBrowser();
   const worker = platform.inWorker("worker");
   const kernel = new WebAssembly.Module(await kernelBytes("release"));
-  let outcome: unknown;
-  worker.product.rehearse(new worker.product.WorkerHost(), kernel).then(() => (outcome = "done"), (thrown: unknown) => (outcome = thrown));
-  expect(await world.run(() => outcome !== undefined, 60_000)).toBe(true);
-  expect(outcome).toBe("done");
+  await sure(worker.product.rehearse(new worker.product.WorkerHost(), kernel));
   expect(platform.files.names([])).toEqual([]);
   expect(platform.locks.names().filter((name) => !name.startsWith("tidemark-rehearsal:"))).toEqual([]);
 });

@@ -1,41 +1,18 @@
 /** The volume over files that a leader keeps locked, and what that leader still writes, which the simulation meets only by chance. */
 import { expect, test } from "vitest";
 import type { Volume } from "../../../src/store/volume.ts";
-import { Random } from "../prng.ts";
-import { loadTabs } from "./entry.ts";
-import { Platform } from "./platform.ts";
-import { type Context, World } from "./world.ts";
+import { SLOT_BYTES, simulatedBrowser } from "./workers.ts";
 
-const { product } = await loadTabs();
-const SLOT = 64 * 1024;
 const bytes = (fill: number, length = 100) => new Uint8Array(length).fill(fill);
 
 function browser() {
-  const world = new World(new Random(7), false);
-  const platform = new Platform(world, product, new Random(8), { engine: "opfs", hasSharedWorker: true, isChromium: true, lateLocks: 0 });
-  /** Lets the world run until this is answered. */
-  const sure = async <T>(work: Promise<T>): Promise<T> => {
-    let settled = false;
-    const end = (): void => void (settled = true);
-    work.then(end, end);
-    expect(await world.run(() => settled, world.now + 60_000)).toBe(true);
-    return work;
-  };
+  const simulated = simulatedBrowser();
   const leader = (name: string) => {
-    const { context, product } = platform.inWorker(name);
-    const open = (takeover?: boolean): Promise<Volume> => sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT, takeover }));
+    const { context, product } = simulated.platform.inWorker(name);
+    const open = (takeover?: boolean): Promise<Volume> => simulated.sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT_BYTES, takeover }));
     return { context, open };
   };
-  const read = async (volume: Volume, slot: number, position = 0, length = 100): Promise<Uint8Array> => {
-    const target = new Uint8Array(length);
-    await sure(volume.read(slot, position, target));
-    return target;
-  };
-  const end = async (context: Context): Promise<void> => {
-    context.end();
-    await world.run(() => false, world.now + 1000);
-  };
-  return { world, platform, sure, leader, read, end };
+  return { ...simulated, leader };
 }
 
 /** A leader with four slots, stopped; and its successor over the same files. */
