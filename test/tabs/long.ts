@@ -2,12 +2,6 @@
  * Eight tabs of one real browser write and follow one tide while they are struck, one fault after the other, some of them
  * lasting while the next one comes. The ledger of acks is in this process. At the end everything is read, by a tab that
  * was there and by one that is new, and the checker judges.
- *
- *   strike ─── death ──────── leaderlost ───── leaderchange ──────── first ack
- *                │  the browser    │ the next leader opens │ what waited is sent │     told by the tabs, in the machine's clock
- *
- * Death is when the leader could no longer ack, and not yet when somebody was asked to end it: of a page that is closed, loaded
- * anew or left, when it was told to go (`pagehide`); of one that crashed, when its process was gone; else the strike itself.
  */
 import { check, type Finding } from "../checker/checker.ts";
 import type { Engine } from "../crash/events.ts";
@@ -16,6 +10,7 @@ import { PLANTS } from "../crash/plants.ts";
 import { setStage, type Stage } from "../crash/stage.ts";
 import { type Tab, TabsBrowser } from "./browser.ts";
 import type { Left, TabBrief, Term } from "./events.ts";
+import { type FailOver, failOversOf, type Struck } from "./fail-overs.ts";
 import { goneAt, stateOf } from "./processes.ts";
 import { type Fault, type Strike, strikeOf } from "./nemesis.ts";
 
@@ -31,8 +26,6 @@ const IDLE_MAX = 100;
 const STEP_MS = 20_000;
 /** Workers that stand by, and new tabs, are ready so long after the last strike. */
 const SOON_MS = 500;
-/** Pages that are told before they go. */
-const GOING: readonly Fault[] = ["close", "reload", "left"];
 /** Nobody leads for so long: that is a finding by itself. */
 const LEADERLESS_MS = 15_000;
 
@@ -48,16 +41,6 @@ export interface LongOptions {
   readonly only?: Fault | undefined;
   readonly plant?: string | undefined;
   readonly onStep?: (line: string) => void;
-}
-
-/** Of a leader that was struck; milliseconds from its death. */
-export interface FailOver {
-  readonly fault: string;
-  /** From the strike to the death. */
-  readonly diedMs: number;
-  readonly lostMs: number;
-  readonly changedMs: number;
-  readonly ackedMs: number;
 }
 
 export interface LongResult {
@@ -84,14 +67,6 @@ async function within<T>(promise: Promise<T>, what: string, ms = STEP_MS): Promi
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-interface Struck {
-  readonly fault: string;
-  readonly tab: number;
-  readonly epoch: number;
-  readonly strikeAt: number;
-  /** As this process knows it. */
-  readonly at: number;
-}
 /** What lasts, and ends later. */
 interface Lasting {
   readonly fault: Fault;
@@ -169,7 +144,7 @@ class LongRun {
       seconds: (performance.now() - started) / 1000,
       steps: this.#steps,
       faults: this.#faults,
-      failOvers: this.#failOvers(),
+      failOvers: failOversOf(this.#struck, this.#left, this.#terms),
       counts: ledger.counts,
       ackMsMax: this.#ackMsMax,
       terms: [...new Map(this.#terms.toReversed().map((term) => [term.epoch, term])).values()].sort((a, b) => a.epoch - b.epoch),
@@ -203,6 +178,12 @@ class LongRun {
     this.#tabs.push(tab);
     this.#count("open");
     return tab;
+  }
+
+  /** After a strike, for the next one is to find whatever it finds in the middle of its work, and not of its start only. */
+  async #fill(): Promise<void> {
+    for (let opened = 0; this.#tabs.length < (this.options.tabs ?? 8) && opened < 2; opened++) await this.#open();
+    await wait(50);
   }
 
   #gone(tab: Tab): void {
@@ -262,7 +243,6 @@ class LongRun {
 
   async #step(strike: Strike): Promise<void> {
     for (const lasting of this.#lasting.filter(({ until }) => until < now())) await this.#endLasting(lasting);
-    for (let opened = 0; this.#tabs.length < (this.options.tabs ?? 8) && opened < 2; opened++) await this.#open();
     let leader = await this.#leader();
     for (let tries = 0; strike.atLeader && !leader && tries < 50; tries++) {
       await wait(50);
@@ -274,7 +254,7 @@ class LongRun {
       // The same strike again, when there is somebody.
       this.#steps--;
       if (++this.#idle > IDLE_MAX) this.ledger.problems.push(`nobody could be struck by ${strike.fault}, ${IDLE_MAX} times over`);
-      return wait(50);
+      return this.#fill();
     }
     this.#idle = 0;
     // By now it may have handed over to a tab that is seen.
@@ -290,6 +270,7 @@ class LongRun {
       this.#isBehindHang = strike.fault === "hang";
       if (!(await this.#nextTerm(epoch))) this.ledger.problems.push(`step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ${LEADERLESS_MS / 1000} s`);
     }
+    await this.#fill();
     this.#struckAt = now();
     await wait(strike.pauseMs);
   }
@@ -407,18 +388,5 @@ class LongRun {
     const fresh = await within(this.browser.open(this.#config), "open()");
     await within(fresh.call("readAll"), "reading all again", 3 * STEP_MS);
     await fresh.close();
-  }
-
-  #failOvers(): FailOver[] {
-    return this.#struck.flatMap(({ fault, tab, epoch, strikeAt, at: seenAt }) => {
-      const told = GOING.some((each) => fault.startsWith(each)) && this.#left.find((left) => left.left === tab && left.at > strikeAt);
-      const at = told ? told.at : seenAt;
-      const after = this.#terms.filter((term) => term.epoch > epoch && term.ackedAt > at).sort((a, b) => a.ackedAt - b.ackedAt);
-      const [first] = after;
-      if (!first) return [];
-      const same = after.filter((term) => term.epoch === first.epoch);
-      const lost = same.map(({ lostAt }) => lostAt).filter((lostAt) => lostAt > at);
-      return [{ fault, diedMs: at - strikeAt, lostMs: Math.min(...lost, first.ackedAt) - at, changedMs: Math.min(...same.map(({ changedAt }) => changedAt)) - at, ackedMs: first.ackedAt - at }];
-    });
   }
 }

@@ -1,0 +1,49 @@
+/**
+ * How long each leader that was struck was missed, from what the tabs noted.
+ *
+ *   strike ─── death ──────── leaderlost ───── leaderchange ──────── first ack
+ *                │  the browser    │ the next leader opens │ what waited is sent │     told by the tabs, in the machine's clock
+ *
+ * Death is when the leader could no longer ack, and not yet when somebody was asked to end it: of a page that is closed, loaded
+ * anew or left, when it was told to go (`pagehide`); of one that crashed, when its process was gone; else the strike itself. Of a
+ * process the end may be seen from here only after its locks went to another: then it is when the first tab missed it.
+ */
+import type { Left, Term } from "./events.ts";
+
+/** Pages that are told before they go. */
+const GOING = ["close", "reload", "left"];
+
+export interface Struck {
+  /** Its name, and behind it what made this one special. */
+  readonly fault: string;
+  readonly tab: number;
+  /** The term of the leader that was struck. */
+  readonly epoch: number;
+  readonly strikeAt: number;
+  /** When it took effect, as far as the one who struck saw it. */
+  readonly at: number;
+}
+
+/** Of a leader that was struck; milliseconds from its death. */
+export interface FailOver {
+  readonly fault: string;
+  /** From the strike to the death. */
+  readonly diedMs: number;
+  readonly lostMs: number;
+  readonly changedMs: number;
+  readonly ackedMs: number;
+}
+
+export function failOversOf(struck: readonly Struck[], left: readonly Left[], terms: readonly Term[]): FailOver[] {
+  return struck.flatMap((each) => {
+    const next = Math.min(...terms.map(({ epoch }) => epoch).filter((epoch) => epoch > each.epoch));
+    const same = terms.filter(({ epoch }) => epoch === next);
+    const ackedAt = Math.min(...same.map((term) => term.ackedAt));
+    // It had handed over by then: nobody was struck who led.
+    if (same.length === 0 || ackedAt < each.strikeAt) return [];
+    const told = GOING.some((fault) => each.fault.startsWith(fault)) && left.find(({ left: tab, at }) => tab === each.tab && at > each.strikeAt);
+    const lostAt = Math.min(ackedAt, ...same.map((term) => term.lostAt).filter((lost) => lost > each.strikeAt));
+    const at = Math.min(told ? told.at : each.at, lostAt);
+    return [{ fault: each.fault, diedMs: at - each.strikeAt, lostMs: lostAt - at, changedMs: Math.min(...same.map(({ changedAt }) => changedAt)) - at, ackedMs: ackedAt - at }];
+  });
+}
