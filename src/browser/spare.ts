@@ -18,6 +18,8 @@ import type { Follow, Last, StandBy } from "./protocol.ts";
 const PLACES = 2;
 /** From when this tab follows until it makes anything ready for the next change: right behind one all tabs send again what had no ack. */
 export const SETTLED_MS = 300;
+/** So much later than those with a worker ready the others line up again, where all step back: a word does not reach all tabs at once. */
+export const BEHIND_MS = 50;
 /** A worker that dies again and again is not for standing by. */
 const STARTS_MAX = 5;
 
@@ -83,7 +85,7 @@ export class Spare {
   }
 
   /** Not while there is no leader: whoever is about to lead has the processor then, and this tab looks when it follows again. */
-  async look(): Promise<void> {
+  async look(isSettled = false): Promise<void> {
     if (this.#looking || !this.#life || this.#tide.connection!.ended) return;
     this.#looking = true;
     const kernel = await this.#tide.options.kernel;
@@ -96,7 +98,11 @@ export class Spare {
     const first = queue.slice(0, PLACES);
     // Another tab of this tide, or of another one in the same page: either way it tells when that one goes.
     for (const { name, clientId } of held) if (clientId !== own && first.includes(clientId) && name!.startsWith("tidemark-port:")) this.#watch(name!);
-    if (document.visibilityState !== "visible" && !first.includes(own)) return this.#drop();
+    if (document.visibilityState !== "visible" && !first.includes(own)) {
+      // The queue may be moving: whoever is among the first in a moment keeps its worker.
+      if (this.#worker && !isSettled) return void this.#sleep(SETTLED_MS).then(() => this.look(true));
+      return this.#drop();
+    }
     if (!this.#worker && this.#starts++ < STARTS_MAX) this.#start(kernel);
   }
 

@@ -31,7 +31,7 @@ import { type Announcement, type Coming, Joiner, type Word } from "./join.ts";
 import { sleep, takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
-import { Spare } from "./spare.ts";
+import { BEHIND_MS, Spare } from "./spare.ts";
 import { LEASE_MS } from "./takeover.ts";
 import { workerEnd } from "./tabs-worker.ts";
 import { pause, turn, watchCalls } from "./watch-calls.ts";
@@ -243,6 +243,8 @@ export class Tabs {
     this.#early = [];
     coming.onEvent = (event) => {
       onEvent!(event);
+      // Its end, told only now, would be taken for that of this term.
+      this.#tide.connection?.fail(new TidemarkError("CLOSED", "its term is over"));
       this.#broker.lead(lifeLock);
       this.#say({ coming: lifeLock, version: PROTOCOL_VERSION, broker: this.#broker.id });
     };
@@ -398,7 +400,7 @@ export class Tabs {
   /** Behind those that are seen; of the others, who keeps a worker ready stays first. */
   async #stepBack(): Promise<void> {
     this.#unqueue();
-    if (!this.#spare.ready) await navigator.locks.query();
+    if (!this.#spare.ready) await this.#broker.sleep(BEHIND_MS);
     this.#queue();
     await this.#spare.look();
   }
