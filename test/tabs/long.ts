@@ -26,6 +26,8 @@ const IDLE_MAX = 100;
 const STEP_MS = 20_000;
 /** Workers that stand by, and new tabs, are ready so long after the last strike. */
 const SOON_MS = 500;
+/** A tab whose processor is throttled takes its time. */
+const ANSWER_MS = 1_000;
 /** Nobody leads for so long: that is a finding by itself. */
 const LEADERLESS_MS = 15_000;
 
@@ -311,6 +313,7 @@ class LongRun {
       for (let looks = 0; looks < 50 && stateOf(pid) !== "T"; looks++) await wait(2);
       if (stateOf(pid) === "T") this.#count("hang that held");
       last(async () => void process.kill(pid, "SIGCONT"));
+      await this.#hangBeside(tab, now() + lastsMs);
     } else if (fault === "frozen") {
       // Only a hidden page is frozen.
       await others[0]!.show();
@@ -325,6 +328,17 @@ class LongRun {
       last(() => this.#back(tab));
     }
     return [at, (await died) ?? at];
+  }
+
+  /** Pages of one site may share a process: whoever does not answer hangs as well. */
+  async #hangBeside(victim: Tab, until: number): Promise<void> {
+    const answers = (tab: Tab): Promise<boolean> => Promise.race([tab.call("now").then(() => true), wait(ANSWER_MS).then(() => false)]);
+    const beside = this.#awake.filter((tab) => tab !== victim);
+    const answered = await Promise.all(beside.map(answers));
+    for (const tab of beside.filter((_, at) => !answered[at])) {
+      this.#count("hang beside the tab that was meant");
+      this.#lasting.push({ fault: "hang", tab, until, end: async () => undefined });
+    }
   }
 
   async #endLasting(lasting: Lasting): Promise<void> {
