@@ -68,6 +68,14 @@ interface Way {
   readonly since: number;
   connection?: PortClient;
 }
+/** Whoever was deposed and does not know it yet speaks of a term that is over: followers, and its own tab, are elsewhere by then. */
+export function refusePast(tide: BrowserTide, connection: PortClient): void {
+  const judge = (opened: unknown): void => {
+    if ((opened as Opened).epoch < (tide.opened?.epoch ?? 0)) connection.fail(new TidemarkError("CLOSED", "another tab leads now"));
+  };
+  connection.ready.then(judge, () => undefined);
+}
+
 /** Whoever is on its way for so long was perhaps lost, as with a broker that died. */
 const WAY_MS = 1_000;
 
@@ -89,6 +97,10 @@ export class Joiner {
     return this.#way?.leader === leader && performance.now() < this.#way.since + WAY_MS;
   }
 
+  get isUnderWay(): boolean {
+    return !!this.#way;
+  }
+
   /** Resolves when calls go to this leader, to the name of the lock that this tab holds as long as it keeps the port; undefined when they don't come to. */
   async join(leader: string, broker: string | undefined): Promise<string | undefined> {
     this.leave("another tab leads now");
@@ -99,16 +111,15 @@ export class Joiner {
     const hasBroker = broker !== undefined && broker === this.#broker.id;
     const { connection, theirs } = (hasBroker ? byPort : byChannel)(this.#tide.Connection, leader, release!, life);
     way.connection = connection;
+    refusePast(this.#tide, connection);
     try {
       this.#check(way);
       const join: JoinRequest = { op: "join", port: theirs, life };
       if (hasBroker) this.#broker.send({ to: leader, join });
       else this.#say({ to: leader, version: PROTOCOL_VERSION, join });
       connection.watch();
-      const { epoch } = (await connection.ready) as Opened;
+      await connection.ready;
       this.#check(way);
-      // Who said that it is coming has been deposed since, and does not know it.
-      if (epoch < (this.#tide.opened?.epoch ?? 0)) throw new TidemarkError("CLOSED", "another tab leads now");
       this.via = hasBroker ? "port" : "broadcast";
       await this.#tide.use(connection, "follower");
       return life;
@@ -128,5 +139,13 @@ export class Joiner {
   leave(reason: string): void {
     this.#way?.connection?.fail(new TidemarkError("CLOSED", reason));
     this.#way = undefined;
+  }
+
+  /** Neither can read the other's messages: the leader is told, and this tab ends before it does harm or waits for ever. */
+  differ(leader: string, theirs: number): void {
+    const versions = { ours: PROTOCOL_VERSION, theirs };
+    this.#say({ to: leader, version: PROTOCOL_VERSION, join: { op: "join", port: "", life: "" } });
+    this.#tide.tell({ type: "version", ...versions });
+    this.#tide.end(new TidemarkError("UNSUPPORTED_FORMAT", "another tab runs another version of this library", versions));
   }
 }

@@ -1,6 +1,5 @@
 /**
- * tabs.js of the package: many tabs, one log. Loaded when a second tab shows up; by a tab that is alone only when its worker has
- * not answered for seconds, and may hang.
+ * tabs.js of the package: many tabs, one log. Loaded when a second tab shows up, or when a worker has not answered for seconds.
  *
  *   lobby = BroadcastChannel "tidemark:<name>"
  *
@@ -27,7 +26,7 @@
 import { TidemarkError } from "../errors.ts";
 import { Broker } from "./broker.ts";
 import type { BrowserTide } from "./client.ts";
-import { type Announcement, type Coming, Joiner, type Word } from "./join.ts";
+import { type Announcement, type Coming, Joiner, refusePast, type Word } from "./join.ts";
 import { sleep, takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
@@ -56,6 +55,8 @@ const isHidden = (): boolean => document.visibilityState === "hidden";
 export class Tabs {
   readonly #tide: BrowserTide;
   readonly #broker = new Broker((join) => this.#admit(join));
+  /** The one that calls went to last. */
+  #connection: PortClient | undefined;
   /** Of the newest term known. */
   #epoch = 0;
   #lifeLock: string | undefined;
@@ -83,12 +84,13 @@ export class Tabs {
   readonly #waiting: (() => void)[] = [];
   #expecting = false;
   #appends = (): number => 0;
-  #heardAt = 0;
+  #heardAt = -Infinity;
   /** Heard since there was a leader. */
   #openings = 0;
   /** Tries to depose it that another tab was at. */
   #deposers = 0;
   #hiding: ReturnType<typeof setTimeout> | undefined;
+  readonly #onWord = ({ data }: MessageEvent<Word>): void => this.#hear(data);
   /** Takes the listeners off the page. */
   readonly #unlisten = new AbortController();
 
@@ -98,7 +100,7 @@ export class Tabs {
     this.#spare = new Spare(tide, (ms) => this.#broker.sleep(ms));
     this.#joiner = new Joiner(tide, this.#broker, (word) => this.#say(word));
     tide.makeWorker = () => (this.#starting = this.#spare.take());
-    this.#listen();
+    tide.lobby.onmessage = this.#onWord;
     const { signal } = this.#unlisten;
     document.addEventListener("visibilitychange", () => this.#seen(), { signal });
     for (const type of ["freeze", "pagehide"]) addEventListener(type, (event) => ((event as PageTransitionEvent).persisted === false ? this.#depart() : this.#sleep()), { signal, capture: true });
@@ -113,11 +115,15 @@ export class Tabs {
   }
 
   #watch(connection: PortClient): void {
+    const before = this.#connection;
+    this.#connection = connection;
+    if (before && !before.ended) {
+      // Told only now, its end would be taken for that of this one.
+      before.onEnd = undefined;
+      before.fail(new TidemarkError("CLOSED", "its term is over"));
+      this.#tide.tell({ type: "leaderlost", reason: "its term is over" });
+    }
     this.#appends = watchCalls(connection, this.#tide.options.leaderTimeoutMs, (ms) => this.#broker.sleep(ms), () => this.#missed(connection));
-  }
-
-  #listen(): void {
-    this.#tide.lobby.onmessage = ({ data }: MessageEvent<Word>) => this.#hear(data);
   }
 
   #say(word: Word): void {
@@ -238,13 +244,11 @@ export class Tabs {
 
   /** Once the worker says that it lives: by the time at which it leads the others are there. */
   #come(): void {
-    const { coming } = this.#tide;
-    const { onEvent, lifeLock } = coming;
+    const { coming, coming: { onEvent, lifeLock } } = this.#tide;
+    refusePast(this.#tide, coming);
     this.#early = [];
     coming.onEvent = (event) => {
       onEvent!(event);
-      // Its end, told only now, would be taken for that of this term.
-      this.#tide.connection?.fail(new TidemarkError("CLOSED", "its term is over"));
       this.#broker.lead(lifeLock);
       this.#say({ coming: lifeLock, version: PROTOCOL_VERSION, broker: this.#broker.id });
     };
@@ -321,6 +325,7 @@ export class Tabs {
   connected(): void {
     const { role, opened, connection } = this.#tide;
     this.#deposers = this.#openings = this.#failures = 0;
+    this.#heardAt = -Infinity;
     this.#watch(connection!);
     if (role === "leader") {
       // Its store failed for good: perhaps another tab's does not.
@@ -438,7 +443,7 @@ export class Tabs {
     if (!this.#asleep || this.#tide.ended) return;
     this.#asleep = false;
     this.#tide.lobby = new BroadcastChannel(this.#tide.lock);
-    this.#listen();
+    this.#tide.lobby.onmessage = this.#onWord;
     this.#queue();
     void this.#expect();
   }
@@ -475,26 +480,21 @@ export class Tabs {
 
   /** Nobody knows its term yet: only who has no leader goes there. */
   #joinEarly({ coming: leader, version, broker }: Coming): void {
-    this.#heardAt = performance.now();
     const { connection } = this.#tide;
+    if (connection?.lifeLock !== leader) this.#heardAt = performance.now();
     if (!this.#leading && (!connection || connection.ended) && version === PROTOCOL_VERSION) void this.#join({ leader, epoch: this.#epoch, version, broker });
   }
 
   async #join({ leader, epoch, version, broker }: Announcement): Promise<void> {
     const { connection, ended } = this.#tide;
     if (ended || epoch < this.#epoch || (connection?.lifeLock === leader && !connection.ended)) return;
-    if (version !== PROTOCOL_VERSION) return this.#differ(leader, version);
+    if (version !== PROTOCOL_VERSION) return this.#joiner.differ(leader, version);
     this.#heardAt = performance.now();
     if (this.#joiner.isOnItsWay(leader)) return;
     connection?.fail(new TidemarkError("CLOSED", "another tab leads now"));
     const life = await this.#joiner.join(leader, broker);
     if (life !== undefined) this.#spare.follow(life, leader);
-  }
-
-  /** Neither can read the other's messages: the leader is told, and this tab ends before it does harm or waits for ever. */
-  #differ(leader: string, version: number): void {
-    this.#say({ to: leader, version: PROTOCOL_VERSION, join: { op: "join", port: "", life: "" } });
-    this.#tide.tell({ type: "version", ours: PROTOCOL_VERSION, theirs: version });
-    this.#tide.end(new TidemarkError("UNSUPPORTED_FORMAT", "another tab runs another version of this library", { ours: PROTOCOL_VERSION, theirs: version }));
+    // It ended before it led: it is not to be waited for.
+    else if (!this.#joiner.isUnderWay) this.#heardAt = -Infinity;
   }
 }

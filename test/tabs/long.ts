@@ -391,12 +391,21 @@ class LongRun {
 
   // --- the end -------------------------------------------------------------------------------------------------------
 
+  /** It may be handing over to the tab that is seen. */
+  async #oneLeads(): Promise<void> {
+    for (;;) {
+      const briefs = await Promise.all(this.#tabs.map((tab) => this.#brief(tab)));
+      if (briefs.filter(({ role }) => role === "leader").length === 1) return;
+      await wait(50);
+    }
+  }
+
   async #settle(): Promise<void> {
     for (const lasting of [...this.#lasting]) await this.#endLasting(lasting);
     await this.#tabs[0]!.show();
     await within(Promise.all(this.#tabs.map((tab) => tab.call("rest"))), "an append");
     await within(Promise.all(this.#tabs.map((tab) => tab.call("caughtUp"))), "a follower");
-    for (const tab of this.#tabs) await this.#brief(tab);
+    await within(this.#oneLeads(), "the choice of one leader");
     await within(this.#tabs.at(-1)!.call("readAll"), "reading all", 3 * STEP_MS);
     for (const tab of this.#tabs) await tab.close();
     const fresh = await within(this.browser.open(this.#config), "open()");

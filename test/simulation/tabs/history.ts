@@ -372,7 +372,7 @@ export class History {
     const last = logs[0]?.length ?? 0;
     // Followers get there, too.
     await this.#until(() => this.#live().every(({ seen }) => seen.length >= last), () => "a follower does not get to the end");
-    await this.#until(() => this.#isAgreed(), () => `who has the lead does not say so: ${this.#live().map(({ number, tide }) => `${number} ${tide!.role}`).join(", ")}`);
+    await this.#until(() => this.#isAgreed(), () => `${this.#platform.locks.heldBy(`tidemark:${NAME}`)?.name} has the lead, and the tabs say: ${this.#live().map(({ number, tide }) => `${number} ${tide!.role}`).join(", ")}`);
     for (const tab of this.#live()) this.#close(tab);
     await this.#until(() => this.#tabs.every(({ page: { context }, calls }) => context.ending || !calls.has("close")), () => "a tide does not close");
     for (const { page } of this.#tabs) page.context.end();

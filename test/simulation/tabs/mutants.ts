@@ -37,7 +37,8 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "no answer, and nobody wonders", file: "src/browser/watch-calls.ts", find: "await missed();", replace: "await sleep(0);" },
   { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", plan: "sleep" },
   { name: "nobody deposes", file: TABS, find: "if (onTime && this.#heardAt < since && !isOver()) await this.#depose();", replace: "" },
-  { name: "an older connection's end counts for the term", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its term is over"));', replace: "" },
+  { name: "a term that is past is taken up again", file: "src/browser/join.ts", find: "if ((opened as Opened).epoch < (tide.opened?.epoch ?? 0))", replace: "if (!opened)", plan: "next", from: 600_500 },
+  { name: "an older connection's end counts for the term", file: TABS, find: "before.onEnd = undefined;", replace: "" },
   { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect(false);\n    this.#tide.tell", replace: "    this.#tide.tell" },
   // Pages that hang when they get the lead.
   { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken", from: 2_900 },

@@ -1,4 +1,4 @@
-/** Who keeps a worker that stands by while tabs that are hidden step back behind one that is seen (src/browser/spare.ts). */
+/** The tab that is next in line for the lead: what it keeps ready (src/browser/spare.ts), and what it costs the others if it hangs. */
 import { expect, test } from "vitest";
 import { Random } from "../prng.ts";
 import { range } from "../seeds.ts";
@@ -12,6 +12,10 @@ const SEEDS = 30;
 /** A word takes up to 300 ms now and then, and who hears it so late lines up behind all others. */
 const COLD_MAX = 2;
 const SETTLED_MS = 3_000;
+/** The default of leaderTimeoutMs (src/browser/client.ts). */
+const LEADER_TIMEOUT_MS = 2_500;
+/** To open beside the files of one that hangs. */
+const DEPOSED_MS = 700;
 /** From the hand-over to the new leader's end: before those that follow look again who is first. */
 const SOON_MS = 150;
 
@@ -41,21 +45,43 @@ async function settledTabs(seed: number) {
   const leader = (): Page | undefined => pages.find((page) => platform.workers.get(page.context)?.has(led.at(-1)!));
   await until(() => leader()?.hidden === false);
   await pass(SETTLED_MS);
-  return { platform, pages, show, led, leader, until, pass };
+  /** All of them follow another one from now on. */
+  const handOver = async (): Promise<void> => {
+    const other = pages.find((page) => page !== leader())!;
+    show(other);
+    await until(() => leader() === other);
+    await pass(SOON_MS);
+  };
+  return { world, platform, pages, led, leader, until, handOver };
 }
 
 test("behind a hand-over whoever is next in line still has a worker that stands by", async () => {
   const cold: number[] = [];
   for (const seed of range(1, SEEDS)) {
-    const { platform, pages, show, led, leader, until, pass } = await settledTabs(seed);
-    show(pages.find((page) => page !== leader())!);
-    const handedOver = led.length + 1;
-    await until(() => led.length === handedOver);
-    await pass(SOON_MS);
+    const { platform, led, leader, until, handOver } = await settledTabs(seed);
+    await handOver();
+    const before = led.length;
     const standing = new Set([...platform.workers.values()].flatMap((workers) => [...workers]));
     leader()!.context.end();
-    await until(() => led.length > handedOver);
+    await until(() => led.length > before);
     if (!standing.has(led.at(-1)!)) cold.push(seed);
   }
   expect(cold.length, `the next leader had to start its worker with seeds ${cold.join(", ")}`).toBeLessThanOrEqual(COLD_MAX);
+});
+
+test("one that hangs when it is given the lead is missed for the named time once, also by tabs that have just heard of the last leader", async () => {
+  for (const seed of range(1, 20)) {
+    const { world, platform, pages, led, leader, until, handOver } = await settledTabs(seed);
+    await handOver();
+    const ended = leader()!;
+    ended.context.end();
+    // Whoever it is that is asked to lead now hears nothing of it.
+    const isNext = (page: Page): boolean => page !== ended && page.context === platform.locks.heldBy("tidemark:t");
+    await until(() => pages.some(isNext));
+    const next = pages.find(isNext)!;
+    for (const context of [next.context, ...(platform.workers.get(next.context) ?? [])]) context.ahead = world.now + 60_000;
+    const [before, since] = [led.length, world.now];
+    await until(() => led.length > before);
+    expect(world.now - since, `ms until another leads, seed ${seed}`).toBeLessThan(LEADER_TIMEOUT_MS + DEPOSED_MS);
+  }
 });
