@@ -49,7 +49,6 @@ const LEAD_TRIES = 5;
 /** A worker that has not opened the volume by then never will. */
 const LEAD_MS = 20_000;
 const LEAD_PAUSE_MS = 200;
-
 const isHidden = (): boolean => document.visibilityState === "hidden";
 
 export class Tabs {
@@ -82,7 +81,8 @@ export class Tabs {
   #failures = 0;
   /** Calls that wait for a connection, or the end. */
   readonly #waiting: (() => void)[] = [];
-  #expecting = false;
+  /** One each time that there is no leader: what waited through the last such time must not judge this one. */
+  #expecting: object | undefined;
   #appends = (): number => 0;
   #heardAt = -Infinity;
   /** Heard since there was a leader. */
@@ -107,11 +107,10 @@ export class Tabs {
     for (const type of ["resume", "pageshow"]) addEventListener(type, () => this.#wake(), { signal, capture: true });
     void this.#announce();
     this.#seen();
-    const { connection } = tide;
-    if (!connection || connection.ended) return;
+    if (!tide.connection || tide.connection.ended) return;
     // What was asked before is not watched; this is.
-    this.#watch(connection);
-    void connection.call({ op: "ready" }).catch(() => undefined);
+    this.#watch(tide.connection);
+    void tide.connection.call({ op: "ready" }).catch(() => undefined);
   }
 
   #watch(connection: PortClient): void {
@@ -274,10 +273,10 @@ export class Tabs {
    */
   async #expect(asks = true): Promise<void> {
     if (this.#expecting) return;
-    this.#expecting = true;
+    const mine = (this.#expecting = {});
     this.#openings = 0;
     const { leaderTimeoutMs } = this.#tide.options;
-    const isOver = (): boolean => this.#leading || this.#asleep || !!this.#tide.ended || (!!this.#tide.connection && !this.#tide.connection.ended);
+    const isOver = (): boolean => mine !== this.#expecting || this.#leading || this.#asleep || !!this.#tide.ended || (!!this.#tide.connection && !this.#tide.connection.ended);
     for (; !isOver(); asks = true) {
       // It may have been heard before this tab knew that it had lost its leader.
       const since = performance.now() - (asks ? 0 : leaderTimeoutMs);
@@ -285,7 +284,7 @@ export class Tabs {
       const onTime = await pause(leaderTimeoutMs - LEASE_MS, (ms) => this.#broker.sleep(ms));
       if (onTime && this.#heardAt < since && !isOver()) await this.#depose();
     }
-    this.#expecting = false;
+    if (mine === this.#expecting) this.#expecting = undefined;
   }
 
   /** A worker that does not answer: another tab's is deposed, our own is ended, and whoever is next leads. */
@@ -326,6 +325,7 @@ export class Tabs {
     const { role, opened, connection } = this.#tide;
     this.#deposers = this.#openings = this.#failures = 0;
     this.#heardAt = -Infinity;
+    this.#expecting = undefined;
     this.#watch(connection!);
     if (role === "leader") {
       // Its store failed for good: perhaps another tab's does not.

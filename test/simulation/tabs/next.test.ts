@@ -14,6 +14,8 @@ const COLD_MAX = 2;
 const SETTLED_MS = 3_000;
 /** The default of leaderTimeoutMs (src/browser/client.ts). */
 const LEADER_TIMEOUT_MS = 2_500;
+/** LEASE_MS of src/browser/takeover.ts. */
+const LEASE_MS = 600;
 /** To open beside the files of one that hangs. */
 const DEPOSED_MS = 700;
 /** From the hand-over to the new leader's end: before those that follow look again who is first. */
@@ -83,5 +85,22 @@ test("one that hangs when it is given the lead is missed for the named time once
     const [before, since] = [led.length, world.now];
     await until(() => led.length > before);
     expect(world.now - since, `ms until another leads, seed ${seed}`).toBeLessThan(LEADER_TIMEOUT_MS + DEPOSED_MS);
+  }
+});
+
+test("nobody is deposed where leaders end one soon after the other, however long ago the last one ended", async () => {
+  for (const seed of range(1, 10)) {
+    const { world, led, leader, until } = await settledTabs(seed);
+    for (const lateMs of [20, 60]) {
+      const [before, since] = [led.length, world.now];
+      leader()!.context.end();
+      await until(() => led.length > before);
+      // Whoever began to wonder then is about to look again.
+      await until(() => world.now >= since + LEADER_TIMEOUT_MS - LEASE_MS - lateMs);
+    }
+    const before = led.length;
+    leader()!.context.end();
+    await until(() => led.length > before);
+    expect(world.counters.counts["lock.stolen"], `seed ${seed}`).toBeUndefined();
   }
 });
