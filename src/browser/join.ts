@@ -97,10 +97,6 @@ export class Joiner {
     return this.#way?.leader === leader && performance.now() < this.#way.since + WAY_MS;
   }
 
-  get isUnderWay(): boolean {
-    return !!this.#way;
-  }
-
   /** Resolves when calls go to this leader, to the name of the lock that this tab holds as long as it keeps the port; undefined when they don't come to. */
   async join(leader: string, broker: string | undefined): Promise<string | undefined> {
     this.leave("another tab leads now");

@@ -33,7 +33,7 @@ import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
 import { BEHIND_MS, Spare } from "./spare.ts";
 import { LEASE_MS } from "./takeover.ts";
 import { workerEnd } from "./tabs-worker.ts";
-import { pause, turn, watchCalls } from "./watch-calls.ts";
+import { pause, SOON_MS, turn, watchCalls } from "./watch-calls.ts";
 
 export { openTaken } from "./takeover.ts";
 export { serve, standBy } from "./tabs-worker.ts";
@@ -84,7 +84,7 @@ export class Tabs {
   /** One each time that there is no leader: what waited through the last such time must not judge this one. */
   #expecting: object | undefined;
   #appends = (): number => 0;
-  #heardAt = -Infinity;
+  #heardAt = 0;
   /** Heard since there was a leader. */
   #openings = 0;
   /** Tries to depose it that another tab was at. */
@@ -269,7 +269,8 @@ export class Tabs {
 
   /**
    * From when there is no connection until there is one: who has the lead must say so, or that it soon will. Who listened all
-   * the time does not ask: all tabs asking at once keep the next leader from its work.
+   * the time does not ask at once: all tabs asking keep the next leader from its work. What was heard before does not count: it
+   * may have come from one that is gone.
    */
   async #expect(asks = true): Promise<void> {
     if (this.#expecting) return;
@@ -277,11 +278,12 @@ export class Tabs {
     this.#openings = 0;
     const { leaderTimeoutMs } = this.#tide.options;
     const isOver = (): boolean => mine !== this.#expecting || this.#leading || this.#asleep || !!this.#tide.ended || (!!this.#tide.connection && !this.#tide.connection.ended);
-    for (; !isOver(); asks = true) {
-      // It may have been heard before this tab knew that it had lost its leader.
-      const since = performance.now() - (asks ? 0 : leaderTimeoutMs);
-      if (asks) this.#say("hail");
-      const onTime = await pause(leaderTimeoutMs - LEASE_MS, (ms) => this.#broker.sleep(ms));
+    for (let quietMs = asks ? 0 : SOON_MS; !isOver(); quietMs = 0) {
+      if (quietMs > 0) await this.#broker.sleep(quietMs);
+      if (isOver()) break;
+      const since = performance.now();
+      this.#say("hail");
+      const onTime = await pause(leaderTimeoutMs - LEASE_MS - quietMs, (ms) => this.#broker.sleep(ms));
       if (onTime && this.#heardAt < since && !isOver()) await this.#depose();
     }
     if (mine === this.#expecting) this.#expecting = undefined;
@@ -324,7 +326,6 @@ export class Tabs {
   connected(): void {
     const { role, opened, connection } = this.#tide;
     this.#deposers = this.#openings = this.#failures = 0;
-    this.#heardAt = -Infinity;
     this.#expecting = undefined;
     this.#watch(connection!);
     if (role === "leader") {
@@ -480,8 +481,8 @@ export class Tabs {
 
   /** Nobody knows its term yet: only who has no leader goes there. */
   #joinEarly({ coming: leader, version, broker }: Coming): void {
+    this.#heardAt = performance.now();
     const { connection } = this.#tide;
-    if (connection?.lifeLock !== leader) this.#heardAt = performance.now();
     if (!this.#leading && (!connection || connection.ended) && version === PROTOCOL_VERSION) void this.#join({ leader, epoch: this.#epoch, version, broker });
   }
 
@@ -494,7 +495,5 @@ export class Tabs {
     connection?.fail(new TidemarkError("CLOSED", "another tab leads now"));
     const life = await this.#joiner.join(leader, broker);
     if (life !== undefined) this.#spare.follow(life, leader);
-    // It ended before it led: it is not to be waited for.
-    else if (!this.#joiner.isUnderWay) this.#heardAt = -Infinity;
   }
 }

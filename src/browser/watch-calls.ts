@@ -8,7 +8,8 @@ import type { PortClient } from "./port-client.ts";
 import type { Request } from "./protocol.ts";
 import { LEASE_MS } from "./takeover.ts";
 
-const SOON_MS = 500;
+/** A fail-over is over by then. */
+export const SOON_MS = 500;
 const LATE_MS = 10_000;
 type Sleeper = (ms: number) => Promise<void>;
 /** A timer that comes later than this says that this tab was away itself. In a hidden tab each may come up to a second late. */
