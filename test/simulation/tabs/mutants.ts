@@ -19,11 +19,11 @@ const DATABASE = "src/browser/idb-connection.ts";
 export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
   { name: "no epoch check on acks: one who is deposed keeps its term", file: TABS, find: "await navigator.locks.request(name!, { steal: true }, () => undefined);", replace: "void name;" },
-  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", plan: "lease", from: 500 },
+  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", plan: "lease", from: 250 },
   { name: "term not raised", file: STORE, find: "this.#epoch = state.epoch + 1;", replace: "this.#epoch = state.epoch;" },
   { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
   { name: "opens beside a worker that lives", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;", from: 1_500 },
-  { name: "slot 0 is shared like the others", file: "src/browser/opfs-volume.ts", find: "openHandle(this.#directory, slotName(slot));", replace: "openHandle(this.#directory, slotName(slot), SHARED);", from: 700 },
+  { name: "slot 0 is shared like the others", file: "src/browser/opfs-volume.ts", find: "openHandle(this.#directory, slotName(slot));", replace: "openHandle(this.#directory, slotName(slot), SHARED);", plan: "lease" },
   // The files of a leader that hangs.
   { name: "seal omitted: who comes next reads on in the old leader's files", file: TAKEOVER, find: "const file = whole?.file ?? ((await", replace: "const file = ((await" },
   { name: "the oldest copy counts", file: TAKEOVER, find: "known.sort((a, b) => b.number - a.number)", replace: "known.sort((a, b) => a.number - b.number)", from: 270 },
@@ -37,11 +37,10 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "no answer, and nobody wonders", file: "src/browser/watch-calls.ts", find: "await missed();", replace: "await sleep(0);" },
   { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", plan: "sleep" },
   { name: "nobody deposes", file: TABS, find: "if (onTime && this.#heardAt < since && !isOver()) await this.#depose();", replace: "" },
-  { name: "a term that is past is taken up again", file: "src/browser/join.ts", find: "if ((opened as Opened).epoch < (tide.opened?.epoch ?? 0))", replace: "if (!opened)", plan: "next", from: 600_500 },
   { name: "an older connection's end counts for the term", file: TABS, find: "before.onEnd = undefined;", replace: "" },
   { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect(false);\n    this.#tide.tell", replace: "    this.#tide.tell" },
   // Pages that hang when they get the lead.
-  { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken", from: 2_900 },
+  { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken" },
   // Databases, where nothing is locked.
   { name: "a term that is over goes on writing", file: DATABASE, find: "meta.add(0, this.#term);", replace: "meta.put(0, this.#term);", plan: "indexeddb", from: 400 },
   { name: "a transaction that writes waits for an answer", file: DATABASE, find: "      const result = work(tx);", replace: '      if (mode !== "readonly") await tx.objectStore("meta").get("term");\n      const result = work(tx);', plan: "held" },

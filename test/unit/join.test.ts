@@ -1,0 +1,26 @@
+/** A worker's first word, judged by the tab that hears it (src/browser/join.ts). */
+import { expect, test } from "vitest";
+import type { BrowserTide } from "../../src/browser/client.ts";
+import { refusePast } from "../../src/browser/join.ts";
+import type { PortClient } from "../../src/browser/port-client.ts";
+import type { TidemarkError } from "../../src/errors.ts";
+
+/** What becomes of a connection whose worker says this epoch, in a tab that knows of that one. */
+async function failureOf(said: number, known: number | undefined): Promise<string | undefined> {
+  let failure: string | undefined;
+  const ready = Promise.resolve({ epoch: said });
+  const connection = { ready, fail: ({ code }: TidemarkError) => void (failure = code) } as unknown as PortClient;
+  refusePast({ opened: known === undefined ? undefined : { epoch: known } } as unknown as BrowserTide, connection);
+  await ready;
+  return failure;
+}
+
+test("a term before the newest one known is not followed, nor led; the same and later ones are, and any by a tab that knows of none", async () => {
+  expect(await failureOf(2, 3)).toBe("CLOSED");
+  for (const [said, known] of [[3, 3], [4, 3], [1, undefined]] as const) expect(await failureOf(said, known)).toBe(undefined);
+});
+
+test("a worker that never speaks leaves no rejection behind", async () => {
+  refusePast({} as BrowserTide, { ready: Promise.reject(new Error("gone")) } as unknown as PortClient);
+  await new Promise((resolve) => setImmediate(resolve));
+});
