@@ -84,7 +84,7 @@ export class Spare {
     this.#worker = undefined;
   }
 
-  /** Not while there is no leader: whoever is about to lead has the processor then, and this tab looks when it follows again. */
+  /** Not while there is no leader: whoever is about to lead has the processor then, and this tab looks when it follows again. `isSettled`: for the second time. */
   async look(isSettled = false): Promise<void> {
     if (this.#looking || !this.#life || this.#tide.connection!.ended) return;
     this.#looking = true;
