@@ -13,7 +13,8 @@ import type { Answer } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { forkOffset } from "./log-answers.ts";
 import type { Counters } from "./metrics.ts";
-import { contentTypeOf, formatOffset, H, type HeadersOf, isClosing, mediaType, type Producer, producerOf } from "./protocol.ts";
+import { contentTypeOf, mediaType } from "./media-types.ts";
+import { formatOffset, H, type HeadersOf, isClosing, type Producer, producerOf } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
 
 /** What the Worker reads whole and hands over: small enough to lie in its memory for every connection at once. */

@@ -3,7 +3,7 @@
  * what its forks read.
  */
 import { HttpError } from "./http.ts";
-import { mediaType } from "./protocol.ts";
+import { mediaType } from "./media-types.ts";
 import type { Stream, StreamConfig } from "./stream.ts";
 
 export interface ForkAnswer {

@@ -7,7 +7,8 @@
  *                                   ◀── { end, closed } over a socket that lets the object sleep
  */
 import { dressed, HttpError } from "./http.ts";
-import { formatOffset, H, mediaType, nextCursor } from "./protocol.ts";
+import { mediaType } from "./media-types.ts";
+import { formatOffset, H, nextCursor } from "./protocol.ts";
 import { WATCH_HEADER } from "./env.ts";
 
 /** Asks the stream's object; the path and the tenant are in it already. */

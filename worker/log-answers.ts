@@ -5,7 +5,8 @@
 import type { CompactionSettings, RetentionSettings } from "../src/log/types.ts";
 import { describeCompaction } from "./compaction.ts";
 import { badRequest, BODY_BYTES_MAX, HttpError } from "./http.ts";
-import { formatOffset, H, mediaType, readRequestOf } from "./protocol.ts";
+import { mediaType } from "./media-types.ts";
+import { formatOffset, H, readRequestOf } from "./protocol.ts";
 import { longBody, type LongRead } from "./long-read.ts";
 import type { Stream } from "./stream.ts";
 import { describeRetention } from "./upkeep.ts";

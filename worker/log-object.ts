@@ -30,7 +30,8 @@ import { describe, existing, forkOffset, notice, readAnswer, readBody, refusal }
 import { longRead } from "./long-read.ts";
 import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./log-sockets.ts";
 import { Counters, prometheus } from "./metrics.ts";
-import { contentTypeOf, forkOf, isClosing, lifetimeOf, mediaType, methodNotAllowed, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
+import { contentTypeOf, mediaType } from "./media-types.ts";
+import { forkOf, isClosing, lifetimeOf, methodNotAllowed, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
 import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
 import { subscriptionsOf } from "./subscription-object.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";

@@ -1,9 +1,19 @@
-// The modules that only exist inside workerd, as far as the worker uses them.
+// Modules that only exist inside workerd, or bring no types, as far as the worker uses them.
 declare module "cloudflare:workers" {
   export abstract class DurableObject<Env = unknown> {
     constructor(ctx: import("@cloudflare/workers-types").DurableObjectState, env: Env);
     protected ctx: import("@cloudflare/workers-types").DurableObjectState;
     protected env: Env;
+  }
+}
+/** It brings no types of its own. */
+declare module "whatwg-mimetype" {
+  export class MIMEType {
+    static parse(text: string): MIMEType | null;
+    readonly essence: string;
+    readonly type: string;
+    readonly subtype: string;
+    readonly parameters: Iterable<[name: string, value: string]>;
   }
 }
 declare module "*.wasm" {

@@ -142,16 +142,6 @@ export function producerOf(headers: HeadersOf): Producer | undefined {
 
 export const isClosing = (headers: HeadersOf): boolean => headers.get(H.closed)?.toLowerCase() === "true";
 
-/** Type and subtype alone: parameters and case make no other stream. */
-export const mediaType = (contentType: string): string => contentType.split(";")[0]!.trim().toLowerCase();
-
-export function contentTypeOf(headers: HeadersOf): string | undefined {
-  const value = headers.get("content-type")?.trim();
-  if (value === undefined || value === "") return undefined;
-  if (!/^[\w.+-]+\/[\w.+-]+\s*(;.*)?$/.test(value) || value.length > 256) throw badRequest("not a content type");
-  return value;
-}
-
 export type Live = "long-poll" | "sse" | undefined;
 
 export interface ReadRequest {

@@ -20,7 +20,8 @@ import type { Asked } from "./events.ts";
 import { HttpError } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { readAnswer } from "./log-answers.ts";
-import { encodePath, formatOffset, H, mediaType, readRequestOf, SEGMENT_PREFIX } from "./protocol.ts";
+import { mediaType } from "./media-types.ts";
+import { encodePath, formatOffset, H, readRequestOf, SEGMENT_PREFIX } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
 import { type Parts, partsIn } from "./stream-codec.ts";
 

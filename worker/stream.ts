@@ -19,7 +19,8 @@ import type { Archive } from "./archive.ts";
 import { ChunkLog } from "./chunk-log.ts";
 import { ChunkTables, CHUNK_BYTES_MAX, type Sql } from "./chunk-tables.ts";
 import { badRequest, HttpError } from "./http.ts";
-import { formatOffset, H, mediaType, type Producer } from "./protocol.ts";
+import { mediaType } from "./media-types.ts";
+import { formatOffset, H, type Producer } from "./protocol.ts";
 import { batchesOf, type Parts, partsIn, recordsIn, valuesOf } from "./stream-codec.ts";
 import { stateHeaders, StreamState } from "./stream-state.ts";
 

@@ -87,7 +87,7 @@ async function bundle(input, replacements, output) {
 }
 
 /** Inside core.js, the parts and worker.js; they keep no notices of their own. */
-const INSIDE = ["comlink", "idb", "jose"];
+const INSIDE = ["comlink", "idb", "jose", "whatwg-mimetype"];
 
 /** Not minified: Wrangler does that, and stack traces of a Worker are read. */
 async function bundleWorker() {

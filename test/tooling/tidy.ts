@@ -38,7 +38,7 @@ const PUBLIC = ["src/index.ts", "src/browser/index.ts"];
 /** Packages a room may import; the rooms without an entry import none. */
 const PACKAGES: Readonly<Record<string, RegExp>> = {
   browser: /^(comlink|idb)$/,
-  worker: /^(jose|cloudflare:workers|@cloudflare\/workers-types)$/,
+  worker: /^(jose|negotiator|whatwg-mimetype|cloudflare:workers|@cloudflare\/workers-types)$/,
   web: /^(uplot|vega-datasets|tidemark)(\/|$)/,
 };
 /** Rooms that run anywhere: clock, randomness, scheduling and storage are handed in. */
