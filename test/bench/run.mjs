@@ -8,14 +8,14 @@
  *     npm run bench -- --target edge   the edge instead: test/bench/edge/run.ts
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { parseArgs } from "node:util";
 import { chromium } from "playwright";
 import { build, preview } from "vite";
 import { node } from "../tooling/child.mjs";
-import { CHROMIUM_ARGS, ensureChromium, root } from "../tooling/setup.mjs";
+import { choice, commandLine, flag, jsonFile, text, UsageError } from "../tooling/command-line.mjs";
+import { CHROMIUM_ARGS, ensureChromium, ensurePackages, root } from "../tooling/setup.mjs";
 import { median, percentile } from "./figures.mjs";
 import { tabs } from "./tabs.mjs";
 
@@ -174,8 +174,16 @@ const WORKLOADS = {
   },
 };
 
+/** Tiny sizes measure nothing, so nobody judges them. */
+function judge(result) {
+  for (const [name, least] of Object.entries(TARGETS)) if (name in result.ratios) result.targets[name] = result.ratios[name] >= least;
+  const measured = { ...result.figures, ...result.ratios };
+  for (const [name, most] of Object.entries(LIMITS)) if (name in measured) result.targets[name] = measured[name] <= most;
+}
+
 function print({ ratios, figures, targets }) {
-  const verdict = (name) => (name in TARGETS ? `   at least ${TARGETS[name]}: ` : name in LIMITS ? `   at most ${LIMITS[name]}: ` : "") + (name in targets ? (targets[name] ? "met" : "MISSED") : "");
+  const bound = (name) => (name in TARGETS ? `at least ${TARGETS[name]}` : `at most ${LIMITS[name]}`);
+  const verdict = (name) => (name in targets ? `   ${bound(name)}: ${targets[name] ? "met" : "MISSED"}` : "");
   console.log("\nratios");
   for (const [name, ratio] of Object.entries(ratios)) console.log(`  ${name.padEnd(42)} ${ratio.toFixed(2).padStart(8)}${verdict(name)}`);
   console.log("figures");
@@ -186,11 +194,25 @@ function print({ ratios, figures, targets }) {
 }
 
 export async function main(args) {
-  const { values } = parseArgs({ args, options: { json: { type: "string" }, quick: { type: "boolean" }, only: { type: "string" }, target: { type: "string", default: "browser" } } });
-  if (!existsSync(path.join(PEERS, "node_modules", "@durable-streams"))) {
-    console.error("installing the peers …");
-    execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: PEERS, stdio: ["ignore", "ignore", "inherit"] });
-  }
+  const values = commandLine(
+    {
+      script: "bench",
+      about: "Measures Tidemark beside its peers, in turns, in one run.",
+      options: {
+        target: choice(["browser", "edge"], { default: "browser", help: "which of the two hosts" }),
+        only: text({ sample: "NAME", help: "only workloads whose name begins so" }),
+        quick: flag({ help: "tiny sizes: show that everything runs, measure nothing" }),
+        json: jsonFile(),
+      },
+      check({ target, only }) {
+        const names = Object.keys(WORKLOADS);
+        if (target === "edge" || only === undefined || names.some((name) => name.startsWith(only))) return;
+        throw new UsageError(`--only is the beginning of one of ${names.join(", ")}, and not «${only}»`);
+      },
+    },
+    args,
+  );
+  ensurePackages(PEERS);
   if (values.target === "edge") return node([path.join(root, "test/tooling/run-ts.mjs"), "test/bench/edge/run.ts", ...args]);
   const page = { configFile: false, root: path.join(root, "test/bench/page"), logLevel: "error", base: "./", worker: { format: "es" } };
   const outDir = path.join(root, ".cache/bench");
@@ -219,9 +241,7 @@ export async function main(args) {
     await bench.end();
     server.close();
   }
-  for (const [name, least] of Object.entries(TARGETS)) if (name in result.ratios) result.targets[name] = result.ratios[name] >= least;
-  const measured = { ...result.figures, ...result.ratios };
-  for (const [name, most] of Object.entries(LIMITS)) if (name in measured) result.targets[name] = measured[name] <= most;
+  if (!values.quick) judge(result);
   print(result);
   if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
   return 0;

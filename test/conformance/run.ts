@@ -8,16 +8,36 @@
  */
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { parseArgs } from "node:util";
 import { startVitest } from "vitest/node";
+import { commandLine, jsonFile, text } from "../tooling/command-line.mjs";
 import { startWorker } from "../edge/local-worker.ts";
 
 const LONG_POLL_MS = 2_000;
+const PROGRESS_MS = 10_000;
 const root = process.cwd();
 
-const { values } = parseArgs({
-  options: { grep: { type: "string" }, url: { type: "string" }, json: { type: "string" } },
+const values = commandLine({
+  script: "conformance",
+  about: "Runs the published Durable Streams conformance suite against the worker in local workerd.",
+  options: {
+    grep: text({ help: "only tests whose name matches" }),
+    url: text({ sample: "URL", help: "another server, which is running" }),
+    json: jsonFile(),
+  },
 });
+
+/** The suite is one file, of which Vitest says nothing until its end, minutes later. */
+function progress(): { onTestCaseResult(): void } {
+  const started = performance.now();
+  let [done, shown] = [0, started];
+  const onTestCaseResult = (): void => {
+    done++;
+    if (performance.now() < shown + PROGRESS_MS) return;
+    shown = performance.now();
+    console.error(`${done} tests, ${Math.round((shown - started) / 1000)} s`);
+  };
+  return { onTestCaseResult };
+}
 
 async function main(): Promise<number> {
   const started = performance.now();
@@ -32,7 +52,7 @@ async function main(): Promise<number> {
     provide: { baseUrl: worker.url, longPollMs: LONG_POLL_MS },
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    reporters: ["default"],
+    reporters: ["default", progress()],
     ...(values.grep !== undefined && { testNamePattern: values.grep }),
   });
   const tests = vitest.state.getTestModules().flatMap((module) => [...module.children.allTests()]);

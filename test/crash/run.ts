@@ -3,13 +3,13 @@
  *
  * Kills a real Chromium, its pages and its workers while they write (or the edge's workerd: test/edge/kills.ts), N times, and
  * checks that nothing that was acknowledged is lost, doubled or changed. A finding is printed with its seed and shortest history; the exit code is
- * then 1. `--plant NAME` puts a bug in that must be found (`--plant list` names them).
+ * then 1. `--plant NAME` puts a bug in that must be found (plants.ts says what each does).
  */
 import { writeFile } from "node:fs/promises";
 import os from "node:os";
-import { parseArgs } from "node:util";
 import { printFinding } from "../checker/checker.ts";
 import { runKills } from "../edge/kills.ts";
+import { choice, commandLine, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
 import { PLANTS } from "./plants.ts";
 import { type CrashResult, type Failure, runRounds } from "./rounds.ts";
 
@@ -66,25 +66,20 @@ async function runWorkerd(rounds: number, seed: number, json: string | undefined
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
+  const { rounds, target, seed, plant, json } = commandLine({
+    script: "crash",
+    about: "Kills a real browser, or the edge's workerd, under writers, and looks for every acknowledged record.",
     options: {
-      rounds: { type: "string", default: "20" },
-      target: { type: "string", default: "chromium" },
-      seed: { type: "string", default: "1" },
-      plant: { type: "string" },
-      json: { type: "string" },
+      rounds: integer({ default: 20, help: "kills" }),
+      target: choice(["chromium", "workerd"], { default: "chromium", help: "what is killed" }),
+      seed: seedNumber(),
+      plant: choice(Object.keys(PLANTS), { help: "put this bug in; the run must find it" }),
+      json: jsonFile(),
     },
   });
-  const { target, plant, json } = values;
   // Through the exit handlers, so that no browser and no workerd is left behind.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
-  if (target === "workerd") return runWorkerd(Number(values.rounds), Number(values.seed), json);
-  if (target !== "chromium" || (plant !== undefined && !(plant in PLANTS))) {
-    if (plant !== undefined) for (const [name, { what }] of Object.entries(PLANTS)) console.error(`  --plant ${name.padEnd(20)} ${what}`);
-    else console.error("--target is chromium or workerd");
-    return 2;
-  }
-  const [rounds, seed] = [Number(values.rounds), Number(values.seed)];
+  if (target === "workerd") return runWorkerd(rounds, seed, json);
   const result = await runRounds({ rounds, seed, plant, onRound: (line) => console.error(line) });
   const figures = figuresOf(result);
   if (json !== undefined) {
@@ -94,8 +89,10 @@ async function main(): Promise<number> {
   if (result.failure) explain(result.failure, seed);
   print(result, figures);
   const bad = result.failure ? `round ${result.failure.round + 1} FAILED` : "0 acknowledged records lost, doubled or changed";
-  console.log(`seed ${seed}: ${result.rounds} rounds, ${number(figures["records acked"]!)} records acked; ${bad}`);
-  return result.failure ? 1 : 0;
+  const acked = figures["records acked"]!;
+  console.log(`seed ${seed}: ${result.rounds} rounds, ${number(acked)} records acked; ${bad}`);
+  // A run in which nothing was acknowledged proves nothing.
+  return result.failure || acked === 0 ? 1 : 0;
 }
 
 process.exitCode = await main();

@@ -9,8 +9,8 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { parseArgs } from "node:util";
 import { Random } from "../simulation/prng.ts";
+import { commandLine, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
 import { startWorker } from "./local-worker.ts";
 
 const BODY_BYTES = 1_000_000;
@@ -96,9 +96,14 @@ export async function outgrow({ megabytes, seed, log = () => {} }: OutgrowOption
 }
 
 if (process.argv[1]?.endsWith("outgrow.ts")) {
-  const { values } = parseArgs({ options: { megabytes: { type: "string", default: "256" }, seed: { type: "string", default: "1" }, json: { type: "string" } } });
-  const figures = await outgrow({ megabytes: Number(values.megabytes), seed: Number(values.seed), log: console.log });
+  const { json, ...size } = commandLine({
+    script: "outgrow",
+    command: "node test/tooling/run-ts.mjs test/edge/outgrow.ts",
+    about: "More through one log than its object's database holds.",
+    options: { megabytes: integer({ default: 256, help: "bytes to write, in MB" }), seed: seedNumber(), json: jsonFile() },
+  });
+  const figures = await outgrow({ ...size, log: console.log });
   console.log(JSON.stringify(figures));
-  if (values.json !== undefined) writeFileSync(values.json, JSON.stringify({ figures }));
+  if (json !== undefined) writeFileSync(json, JSON.stringify({ figures }));
   process.exit(figures.equal && figures.databaseBytesMax < 64e6 ? 0 : 1);
 }

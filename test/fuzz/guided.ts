@@ -6,8 +6,8 @@
  * both together show what guidance is worth.
  */
 import { writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { twinKernel } from "../../src/kernel/twin.ts";
+import { commandLine, flag, integer, outputFile, seedNumber } from "../tooling/command-line.mjs";
 import { pack, readCorpus } from "./corpus.ts";
 import { compileWith, importWith, instrumenting } from "./build.ts";
 import type * as Entry from "./guided-entry.ts";
@@ -22,8 +22,17 @@ export async function guidedBuild(): Promise<{ readonly entry: typeof Entry; rea
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { executions: { type: "string", default: "100000" }, seed: { type: "string", default: "1" }, keep: { type: "string" }, blind: { type: "boolean", default: false }, bare: { type: "boolean", default: false } },
+  const values = commandLine({
+    script: "guided",
+    command: "node test/tooling/run-ts.mjs test/fuzz/guided.ts",
+    about: "Mutates batches, led by the points of the kernel that each reaches.",
+    options: {
+      executions: integer({ default: 100_000, help: "inputs" }),
+      seed: seedNumber(),
+      keep: outputFile({ help: "write the inputs there that reached something new" }),
+      blind: flag({ help: "without guidance, to compare" }),
+      bare: flag({ help: "begin with two good batches, without the corpus" }),
+    },
   });
   const { entry, module } = await guidedBuild();
   const corpus = values.bare ? goodBatches(twinKernel()).slice(0, 2) : readCorpus();
@@ -31,7 +40,7 @@ async function main(): Promise<void> {
   const onProgress = (done: number, kept: number, pairs: number): void => {
     if (done % 100_000 === 0) process.stderr.write(`${done} of ${values.executions}: ${kept} kept, ${pairs} pairs of points\n`);
   };
-  const { kept, pairsBefore, pairs } = await entry.guided({ seed: Number(values.seed), executions: Number(values.executions), module, corpus, onProgress, guided: !values.blind });
+  const { kept, pairsBefore, pairs } = await entry.guided({ seed: values.seed, executions: values.executions, module, corpus, onProgress, guided: !values.blind });
   const seconds = (performance.now() - started) / 1000;
   if (values.keep) writeFileSync(values.keep, pack(kept));
   console.log(`${values.executions} executions in ${seconds.toFixed(1)} s, seed ${values.seed}: ${pairsBefore} pairs of points by the corpus, ${pairs} in all, ${kept.length} inputs kept, no finding`);

@@ -6,8 +6,8 @@
  */
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { choices, commandLine, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
 import { debugKernel, releaseKernel, twinKernel } from "../tooling/kernels.ts";
 import { readCorpus } from "./corpus.ts";
 import { fuzz, type FuzzResult, TARGETS, type TargetName } from "./targets.ts";
@@ -64,23 +64,22 @@ async function runTarget(target: TargetName, executions: number, seed: number, j
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
+  const values = commandLine({
+    script: "fuzz",
+    about: "Runs hostile inputs through what reads bytes from outside.",
     options: {
-      target: { type: "string", default: "decoder" },
-      executions: { type: "string", default: "1000000" },
-      seed: { type: "string", default: "1" },
-      jobs: { type: "string", default: "1" },
-      json: { type: "string" },
+      target: choices(Object.keys(TARGETS) as TargetName[], { default: ["decoder"], help: "all, or names with commas" }),
+      executions: integer({ default: 1_000_000, help: "inputs for each target" }),
+      seed: seedNumber(),
+      jobs: integer({ default: 1, max: 64, help: "threads" }),
+      json: jsonFile(),
     },
   });
-  const names = values.target === "all" ? (Object.keys(TARGETS) as TargetName[]) : (values.target.split(",") as TargetName[]);
-  const unknown = names.filter((name) => !(name in TARGETS));
-  if (unknown.length > 0) throw new Error(`no such target: ${unknown.join(" ")}; there are ${Object.keys(TARGETS).join(" ")}`);
   const results = [];
   let failure: unknown;
-  for (const name of names) {
+  for (const name of values.target) {
     try {
-      results.push(await runTarget(name, Number(values.executions), Number(values.seed), Number(values.jobs)));
+      results.push(await runTarget(name, values.executions, values.seed, values.jobs));
     } catch (thrown) {
       failure = thrown;
       console.log((thrown as Error).message);

@@ -9,8 +9,9 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import type { Kernel } from "../../src/kernel/types.ts";
 import { Counters } from "../simulation/counters.ts";
+import { commandLine, flag, integer, jsonFile, seedNumber, text, UsageError } from "../tooling/command-line.mjs";
 import { releaseKernel } from "../tooling/kernels.ts";
 import { POWER_BUGS } from "./bugs.ts";
 import { checkImage } from "./check.ts";
@@ -27,7 +28,7 @@ const IMAGES_PER_TRACE = 2500;
 const SLOT_BYTES = 64 * 1024;
 const OPS = 300;
 
-const kernel = await releaseKernel();
+let kernel: Kernel;
 
 const engineOf = (seed: number): "opfs" | "indexeddb" => (seed % 3 === 0 ? "indexeddb" : "opfs");
 
@@ -72,18 +73,24 @@ function table(title: string, counts: Readonly<Record<string, number>>): void {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
+  const values = commandLine({
+    script: "power",
+    about: "Records histories in a real Chromium and opens what a power cut would have left of each.",
     options: {
-      images: { type: "string", default: "10000" },
-      seed: { type: "string", default: "1" },
-      json: { type: "string" },
-      bugs: { type: "boolean", default: false },
-      trace: { type: "string" },
-      plan: { type: "string" },
+      images: integer({ default: 10_000, help: "power cuts" }),
+      seed: seedNumber(),
+      json: jsonFile(),
+      bugs: flag({ help: "first show that each planted bug is found" }),
+      trace: text({ sample: "FILE", help: "make one image of this recorded history again; needs --plan" }),
+      plan: text({ sample: "JSON", help: "which image, as a failure prints it" }),
+    },
+    check({ trace, plan }) {
+      if ((trace === undefined) !== (plan === undefined)) throw new UsageError("--trace and --plan go together");
     },
   });
+  kernel = await releaseKernel();
   if (values.trace !== undefined) return again(values.trace, values.plan!);
-  const [images, seed] = [Number(values.images), Number(values.seed)];
+  const { images, seed } = values;
   const started = performance.now();
   const bugs = values.bugs ? await showBugs(seed) : {};
   const [outcomes, faults, events] = [new Counters(), new Counters(), new Counters()];
@@ -121,7 +128,7 @@ async function main(): Promise<number> {
   const summary = { images: done, byEngine: byEngine.counts, flushPoints, kills, seed, failures: failed, seconds, missing, bugs, events: events.counts, faults: faults.counts, outcomes: outcomes.counts };
   if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(summary, null, 2)}\n`);
   console.log(`\n${done} power cuts (${JSON.stringify(byEngine.counts)}; ${flushPoints[0]} of ${flushPoints[1]} flush points) and ${kills} kills in ${seconds.toFixed(0)} s; ${failed} broken promises`);
-  return failed + missing.length + survived.length === 0 ? 0 : 1;
+  return failed + missing.length + survived.length === 0 && done > 0 ? 0 : 1;
 }
 
 process.exitCode = await main();

@@ -11,8 +11,8 @@
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { commandLine, flag, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
 import { releaseKernel } from "../tooling/kernels.ts";
 import { Counters, EXPECTED } from "./counters.ts";
 import { type Beyond, makePlan } from "./plan.ts";
@@ -64,9 +64,11 @@ function progress(total: number): { readonly add: (count: number) => void; reado
   const seconds = (): number => (performance.now() - started) / 1000;
   const add = (count: number): void => {
     done += count;
-    if (performance.now() - shown < 1000 || !process.stderr.isTTY) return;
+    const { isTTY } = process.stderr;
+    if (performance.now() - shown < (isTTY ? 1000 : 15_000)) return;
     shown = performance.now();
-    process.stderr.write(`\r${done} of ${total} seeds, ${Math.round(done / seconds())} a second `);
+    const line = `${done} of ${total} seeds, ${Math.round(done / seconds())} a second`;
+    process.stderr.write(isTTY ? `\r${line} ` : `${line}\n`);
   };
   const end = (): number => {
     if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
@@ -102,18 +104,20 @@ async function showTrace(seed: number, ops: number, beyond: Beyond): Promise<num
 }
 
 function parse() {
-  const { values } = parseArgs({
+  const values = commandLine({
+    script: "sim",
+    about: "Runs seeded histories of the log over a storage that loses, tears and rots. --tabs: of many tabs instead.",
     options: {
-      seeds: { type: "string", default: "2000" },
-      seed: { type: "string", default: "1" },
-      ops: { type: "string", default: String(OPS_DEFAULT) },
-      jobs: { type: "string", default: String(Math.min(2, availableParallelism())) },
-      json: { type: "string" },
-      twice: { type: "boolean", default: false },
-      trace: { type: "boolean", default: false },
-      names: { type: "boolean", default: false },
-      forgetful: { type: "boolean", default: false },
-      "old-pages": { type: "boolean", default: false },
+      seeds: integer({ default: 2000, help: "histories" }),
+      seed: seedNumber(),
+      ops: integer({ default: OPS_DEFAULT, help: "operations of a history" }),
+      jobs: integer({ default: Math.min(2, availableParallelism()), max: 64, help: "threads" }),
+      json: jsonFile(),
+      twice: flag({ help: "run every history twice and compare" }),
+      trace: flag({ help: "print what the history of --seed did" }),
+      names: flag({ help: "beyond the promises: a power cut loses slots made in the same life" }),
+      forgetful: flag({ help: "beyond the promises: a failed flush forgets what it was to write" }),
+      "old-pages": flag({ help: "beyond the promises: stale pages from before a crash" }),
     },
   });
   const beyond: Beyond = {
@@ -121,7 +125,7 @@ function parse() {
     ...(values.forgetful && { flushForgets: true }),
     ...(values["old-pages"] && { staleAcrossLives: true }),
   };
-  return { ...values, beyond, seeds: Number(values.seeds), seed: Number(values.seed), ops: Number(values.ops), jobs: Number(values.jobs) };
+  return { ...values, beyond };
 }
 
 async function main(): Promise<number> {
@@ -152,7 +156,7 @@ async function main(): Promise<number> {
   for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
   console.log(`${done} seeds of ${ops} operations in ${elapsed.toFixed(1)} s (${Math.round(done / elapsed)} a second); ${repeated} run twice; ${failures.length} failed`);
-  return failures.length === 0 && missing.length === 0 ? 0 : 1;
+  return failures.length === 0 && missing.length === 0 && done > 0 ? 0 : 1;
 }
 
 if (isMainThread) process.exitCode = await main();

@@ -106,6 +106,7 @@ class LongRun {
   #struckAt = -Infinity;
   /** The leader before this one hung: there are copies of its files, which whoever is next brings back. */
   #isBehindHang = false;
+  #started = 0;
   #steps = 0;
   #idle = 0;
   #epoch = 0;
@@ -126,7 +127,7 @@ class LongRun {
   }
 
   async run(): Promise<LongResult> {
-    const started = performance.now();
+    const started = (this.#started = performance.now());
     const { problems } = this.ledger;
     try {
       while (this.#tabs.length < (this.options.tabs ?? 8)) await this.#open();
@@ -262,7 +263,9 @@ class LongRun {
     // By now it may have handed over to a tab that is seen.
     const isLeader = victim === leader?.tab && (leader.brief.epoch ?? this.#epoch) >= this.#epoch;
     const epoch = Math.max(this.#epoch, leader?.brief.epoch ?? 0);
-    this.options.onStep?.(`${this.#steps} at ${Math.round(now())}: ${strike.fault} of ${isLeader ? "the leader" : "a follower"}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`);
+    const after = ((performance.now() - this.#started) / 1000).toFixed(1);
+    const whom = isLeader ? "the leader" : "a follower";
+    this.options.onStep?.(`strike ${this.#steps} after ${after} s: ${strike.fault} of ${whom}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`);
     const [strikeAt, at] = await this.#strike(strike, victim, others);
     if (strike.fault === "worker" && !isLeader) this.#spareless.add(victim);
     this.#count(`${strike.fault}${strike.fault === "kill" ? "" : isLeader ? " of the leader" : " of a follower"}`);

@@ -1,6 +1,6 @@
 /**
  * Compiles assembly/ to .cache/kernel/{release,debug}.wasm (and .wat), unless the sources are unchanged:
- * `node test/tooling/build-kernel.mjs`. Files are made aside and renamed, so that two runs at once do no harm.
+ * `node test/tooling/build-kernel.mjs [--quiet]`. Files are made aside and renamed, so that two runs at once do no harm.
  */
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -54,5 +54,7 @@ export async function buildKernel() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const [target, size] of Object.entries(await buildKernel())) console.log(`kernel ${target}.wasm ${size} bytes`);
+  const sizes = await buildKernel();
+  const isQuiet = process.argv.includes("--quiet");
+  if (!isQuiet) for (const [target, size] of Object.entries(sizes)) console.log(`kernel ${target}.wasm ${size} bytes`);
 }

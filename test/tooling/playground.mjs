@@ -8,25 +8,48 @@
  *     npm start -- --no-edge
  */
 import { spawn } from "node:child_process";
-import { parseArgs } from "node:util";
 import path from "node:path";
 import { build, preview } from "vite";
+import { commandLine, flag, integer, text } from "./command-line.mjs";
+import { freePort } from "./ports.mjs";
 import { findNode24, root, runsVitest, SetupError } from "./setup.mjs";
 
 const PORT = 4173;
+/** Wrangler's own, which people know. */
+const EDGE_PORT = 8787;
+/** workerd starts within some seconds; a machine that needs longer hears why nothing comes. */
+const EDGE_WAIT_MS = 60_000;
 const configFile = path.join(root, "vite.config.ts");
 
-/** Builds and serves; `close()` ends it. For tests too. */
+/** Builds and serves; `close()` ends it. For tests too. `port`: a free one. */
 export async function startPlayground({ port = PORT, logLevel = "warn" } = {}) {
   await build({ configFile, mode: "production", logLevel });
-  // Vite takes the next free port where this one is taken.
-  const server = await preview({ configFile, mode: "production", logLevel, preview: { port } });
+  const server = await preview({ configFile, mode: "production", logLevel, preview: { port, strictPort: true } });
   const address = server.httpServer.address();
   return { url: `http://127.0.0.1:${address.port}/`, close: () => (server.httpServer.closeAllConnections(), server.close()) };
 }
 
-/** The edge in a child process; undefined, and a line that says why, where it can't run. */
-function startEdge(args) {
+/** The wanted port where somebody named it, else the first free one; says so when it is another than always. */
+async function portFor(what, named, standard) {
+  const port = await freePort(named ?? standard);
+  if (port === undefined) throw new SetupError(`No free port for ${what} from ${named ?? standard} on: name one.`);
+  if (port === (named ?? standard)) return port;
+  if (named !== undefined) throw new SetupError(`Port ${named} for ${what} is taken. Free from there on: ${port}.`);
+  console.log(`Port ${standard} is taken; ${what} takes ${port}.`);
+  return port;
+}
+
+/** How to talk to it, ready to be pasted. */
+function introduce(origin) {
+  const stream = `${origin}/v1/stream/hello`;
+  console.log(`Tidemark edge: ${origin}/v1/stream/<name>`);
+  console.log(`  create  curl -X PUT ${stream} -H 'content-type: text/plain'`);
+  console.log(`  append  curl -X POST ${stream} -H 'content-type: text/plain' -d 'one more '`);
+  console.log(`  read    curl '${stream}?offset=-1'`);
+}
+
+/** The edge in a child process; a line says why where it can't run. Resolves when it answers, or never will. */
+async function startEdge(port, state) {
   let binary = process.execPath;
   try {
     if (!runsVitest()) binary = findNode24();
@@ -35,8 +58,18 @@ function startEdge(args) {
     console.log(`No edge: it needs Node 22.12 or newer. ${error.message}`);
     return undefined;
   }
-  const child = spawn(binary, [path.join(root, "test", "tooling", "edge.mjs"), ...args], { cwd: root, stdio: ["ignore", "inherit", "inherit", "ipc"] });
-  child.once("exit", (code) => code && console.log("The edge has ended; the playground goes on."));
+  const args = [path.join(root, "test", "tooling", "edge.mjs"), String(port), ...(state === undefined ? [] : [state])];
+  const child = spawn(binary, args, { cwd: root, stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const slow = setTimeout(() => console.log("The edge does not answer yet; the playground goes on without it."), EDGE_WAIT_MS);
+  child.on("message", ({ url, error }) => {
+    clearTimeout(slow);
+    if (url) introduce(url);
+    else console.log(`The edge did not start: ${error}. The playground goes on.`);
+  });
+  child.once("exit", (code) => {
+    clearTimeout(slow);
+    if (code) console.log("The edge has ended; the playground goes on.");
+  });
   return child;
 }
 
@@ -48,13 +81,24 @@ function ended(child) {
 }
 
 export async function main(args) {
-  const options = { port: { type: "string" }, "edge-port": { type: "string" }, state: { type: "string" }, "no-edge": { type: "boolean", default: false } };
-  const { values } = parseArgs({ args, options });
-  const named = [["--port", values["edge-port"]], ["--state", values.state]].flatMap(([name, value]) => (value === undefined ? [] : [name, value]));
-  const edge = values["no-edge"] ? undefined : startEdge(named);
+  const values = commandLine(
+    {
+      script: "start",
+      about: "Builds and serves the playground, and runs the edge beside it, both on loopback, until Ctrl-C.",
+      options: {
+        port: integer({ min: 0, max: 65_535, help: `of the playground; 0: any free one [default ${PORT}, or the next free one]` }),
+        "edge-port": integer({ min: 0, max: 65_535, help: `of the edge; 0: any free one [default ${EDGE_PORT}, or the next free one]` }),
+        state: text({ sample: "FOLDER", help: "where the edge keeps its logs [default .cache/edge]" }),
+        "no-edge": flag({ help: "the playground alone" }),
+      },
+    },
+    args,
+  );
+  const port = await portFor("the playground", values.port, PORT);
+  const edge = values["no-edge"] ? undefined : await startEdge(await portFor("the edge", values["edge-port"], EDGE_PORT), values.state);
   const started = performance.now();
   console.log("Building the playground …");
-  const { url, close } = await startPlayground(values.port === undefined ? {} : { port: Number(values.port) });
+  const { url, close } = await startPlayground({ port });
   console.log(`Ready in ${((performance.now() - started) / 1000).toFixed(1)} s. Ctrl-C ends it.`);
   console.log(`Tidemark playground: ${url}`);
   // Vite's own would end this process before the edge has ended.

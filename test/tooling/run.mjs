@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { node } from "./child.mjs";
+import { commandLine } from "./command-line.mjs";
 import { SetupError, ensureChromium, ensurePackages, findNode24, root, runsVite, runsVitest } from "./setup.mjs";
 
 /** Child tools neither report home nor look for updates nor fetch browsers. */
@@ -30,12 +31,17 @@ function program(file) {
   };
 }
 
-const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
+/** A task without options. */
+const plain = (script, about, run) => (args) => {
+  commandLine({ script, about }, args);
+  return run();
+};
+const typecheck = () => node([path.join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.json"]);
 
 const TASKS = {
   start: { kernel: true, run: (args) => runTool("playground.mjs", args) },
-  build: { kernel: true, run: (args) => runTool("build.mjs", args) },
-  typecheck: { run: (args) => node([tsc, "-p", "tsconfig.json", ...args]) },
+  build: { kernel: true, run: plain("build", "Builds the library in dist/.", () => runTool("build.mjs", [])) },
+  typecheck: { run: plain("typecheck", "Checks the types of all sources and tests.", typecheck) },
   test: { node24: true, run: (args) => runTool("suites.mjs", args) },
   bench: { kernel: true, node24: true, chromium: true, run: async (args) => (await import(pathToFileURL(path.join(root, "test", "bench", "run.mjs")).href)).main(args) },
   // Of the log over faulty storage; --tabs: of many tabs in one browser.
@@ -63,9 +69,11 @@ async function main([name, ...args]) {
     return node([tool("run.mjs"), name, ...args], binary);
   }
   ensurePackages();
+  // Who asks what the options are waits for nothing.
+  if (args.includes("--help")) return task.run(args);
   if (task.chromium) process.env.CHROMIUM_PATH = ensureChromium();
   if (task.kernel) {
-    const code = await node([tool("build-kernel.mjs")]);
+    const code = await node([tool("build-kernel.mjs"), "--quiet"]);
     if (code !== 0) return code;
   }
   return task.run(args);

@@ -15,24 +15,26 @@ export class SetupError extends Error {}
 const readJson = (file) => JSON.parse(readFileSync(file, "utf8"));
 
 /** True when node_modules holds what package-lock.json says; optional packages of other systems may be absent. */
-function packagesMatchLock() {
-  const installedLock = path.join(root, "node_modules", ".package-lock.json");
+function packagesMatchLock(directory) {
+  const installedLock = path.join(directory, "node_modules", ".package-lock.json");
   if (!existsSync(installedLock)) return false;
   const installed = readJson(installedLock).packages;
-  return Object.entries(readJson(path.join(root, "package-lock.json")).packages).every(
+  return Object.entries(readJson(path.join(directory, "package-lock.json")).packages).every(
     ([where, { version, optional }]) => where === "" || (installed[where] ? installed[where].version === version : optional),
   );
 }
 
-export function ensurePackages() {
-  if (packagesMatchLock()) return;
-  console.log("Installing packages (npm ci) …");
+/** The packages of this repository, or of a folder in it that has a lock of its own. */
+export function ensurePackages(directory = root) {
+  if (packagesMatchLock(directory)) return;
+  const where = path.relative(root, directory);
+  console.log(`Installing packages${where && ` of ${where}`} (npm ci) …`);
   const { status } = spawnSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], {
-    cwd: root,
+    cwd: directory,
     stdio: ["ignore", "ignore", "inherit"],
     shell: windows,
   });
-  if (status !== 0) throw new SetupError("npm ci failed; the lines above say why.");
+  if (status !== 0) throw new SetupError(`npm ci failed${where && ` in ${where}`}; the lines above say why.`);
 }
 
 const NODE_VERSION = "24.21.0";

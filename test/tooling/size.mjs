@@ -9,13 +9,13 @@
  *
  *     npm run size -- --json FILE
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
 import { buildLibrary } from "./build.mjs";
 import { RELEASE_BYTES_MAX } from "./build-kernel.mjs";
+import { commandLine, jsonFile } from "./command-line.mjs";
 import { root } from "./setup.mjs";
 
 export const CODE_GZIP_BYTES_MAX = 25 * 1024;
@@ -54,16 +54,13 @@ const row = (name, kind, bytes, gzip) => `${name.padEnd(16)}${kind.padEnd(8)}${S
 const verdict = ({ ok }) => (ok ? "ok" : "TOO LARGE");
 
 export async function main(args) {
-  const { values } = parseArgs({ args, options: { json: { type: "string" } } });
+  const { json } = commandLine({ script: "size", about: "Measures what Tidemark costs a tab, against its budgets.", options: { json: jsonFile() } }, args);
   const result = await measure();
   console.log(row("file", "", "bytes", "gzip"));
   for (const { name, kind, bytes, gzipBytes } of result.files) console.log(row(name, kind, bytes, gzipBytes));
   const { kernel, code } = result;
   console.log(`kernel ${kernel.bytes} of ${kernel.max} bytes: ${verdict(kernel)}`);
   console.log(`page and worker code ${code.gzipBytes} of ${code.max} bytes gzip: ${verdict(code)}`);
-  if (values.json !== undefined) {
-    await mkdir(path.dirname(path.resolve(values.json)), { recursive: true });
-    await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
-  }
+  if (json !== undefined) await writeFile(json, `${JSON.stringify(result, null, 2)}\n`);
   return kernel.ok && code.ok ? 0 : 1;
 }

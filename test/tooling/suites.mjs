@@ -9,8 +9,8 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
-import { parseArgs } from "node:util";
 import { node } from "./child.mjs";
+import { commandLine, integer } from "./command-line.mjs";
 import { SetupError, ensureChromium, root } from "./setup.mjs";
 
 const tool = (name) => path.join(root, "test", "tooling", name);
@@ -47,6 +47,12 @@ async function withChromium(suite) {
   return suite();
 }
 
+const quick = async (target) => one(await run("bench", "--target", target, "--quick"));
+const sum = (results) => ({
+  passed: results.reduce((total, { passed }) => total + passed, 0),
+  failed: results.reduce((total, { failed }) => total + failed, 0),
+});
+
 const STEPS = {
   kernel: async () => one(await node([tool("build-kernel.mjs")])),
   typecheck: async () => one(await run("typecheck")),
@@ -56,7 +62,9 @@ const STEPS = {
   size: async () => one(await run("size")),
   browser: () => withChromium(() => vitest("browser")),
   pages: () => withChromium(() => vitest("pages")),
-  sim: async ({ seeds }) => one(await run("sim", "--seeds", seeds)),
+  // Both once, tiny: that they run at all, their peers installed from a lock of their own.
+  bench: () => withChromium(async () => sum([await quick("browser"), await quick("edge")])),
+  sim: async ({ seeds }) => one(await run("sim", "--seeds", String(seeds))),
 };
 
 async function step(name, options) {
@@ -72,15 +80,17 @@ async function step(name, options) {
 }
 
 export async function main(args) {
-  const { values, positionals } = parseArgs({
+  const values = commandLine(
+    {
+      script: "test",
+      about: "Runs every suite, one after the other; the last line says how many tests passed and failed.",
+      options: { seeds: integer({ default: 3000, help: "histories of the simulation" }) },
+      positionals: { sample: "STEP", help: "only these steps", words: Object.keys(STEPS) },
+    },
     args,
-    allowPositionals: true,
-    options: { seeds: { type: "string", default: "3000" } },
-  });
-  const unknown = positionals.filter((name) => !(name in STEPS));
-  if (unknown.length > 0) throw new SetupError(`No such step: ${unknown.join(" ")}. Steps: ${Object.keys(STEPS).join(" ")}.`);
+  );
   const results = [];
-  for (const name of positionals.length > 0 ? positionals : Object.keys(STEPS)) results.push(await step(name, values));
+  for (const name of values.names.length > 0 ? values.names : Object.keys(STEPS)) results.push(await step(name, values));
   console.log("");
   for (const { name, seconds, passed, failed, note } of results) {
     console.log(`${failed === 0 ? "ok  " : "FAIL"} ${name.padEnd(10)}${String(passed).padStart(6)} passed${String(failed).padStart(5)} failed${seconds.toFixed(1).padStart(8)} s  ${note}`);

@@ -11,8 +11,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { parseArgs } from "node:util";
 import { RawWorkerd } from "../../edge/raw-workerd.ts";
+import { commandLine, flag, jsonFile, text, UsageError } from "../../tooling/command-line.mjs";
 import { releaseKernel } from "../../tooling/kernels.ts";
 import type { PlantedBug } from "../../tooling/planted-bug.ts";
 import { AppendLoad, catchUp, create, fill } from "./load.ts";
@@ -306,16 +306,32 @@ function print({ ratios, figures, targets, rounds }: Result): void {
   const met = (name: string): string => (name in targets ? (targets[name] ? "met" : "MISSED") : "");
   console.log("\nratios (least of the rounds; higher is better)");
   for (const [name, ratio] of Object.entries(ratios)) {
-    console.log(`  ${name.padEnd(44)} ${ratio.toFixed(2).padStart(8)}   target ${TARGETS[name]}: ${met(name)}   rounds ${rounds[name]!.map((value) => value.toFixed(2)).join(" ")}`);
+    console.log(`  ${name.padEnd(44)} ${ratio.toFixed(2).padStart(8)}${name in targets ? `   target ${TARGETS[name]}: ${met(name)}` : ""}   rounds ${rounds[name]!.map((value) => value.toFixed(2)).join(" ")}`);
   }
   console.log("figures");
   for (const [name, figure] of Object.entries(figures)) {
-    const bound = name in AT_LEAST ? `   at least ${number(AT_LEAST[name]!)}: ` : name in AT_MOST ? `   at most ${number(AT_MOST[name]!)}: ` : "";
+    const limit = name in AT_LEAST ? `at least ${number(AT_LEAST[name]!)}` : `at most ${number(AT_MOST[name] ?? 0)}`;
+    const bound = name in targets ? `   ${limit}: ` : "";
     console.log(`  ${name.padEnd(58)} ${number(figure).padStart(12)}${bound}${met(name)}`);
   }
 }
 
-const { values } = parseArgs({ options: { target: { type: "string" }, json: { type: "string" }, quick: { type: "boolean" }, only: { type: "string" } } });
+const values = commandLine({
+  script: "bench",
+  command: "npm run bench -- --target edge",
+  about: "Measures the edge beside its peers, in turns, in one run.",
+  options: {
+    target: text({ help: "edge" }),
+    only: text({ sample: "NAME", help: "only workloads whose name begins so" }),
+    quick: flag({ help: "tiny sizes: show that everything runs, measure nothing" }),
+    json: jsonFile(),
+  },
+  check({ only }) {
+    const names = Object.keys(WORKLOADS);
+    if (only === undefined || names.some((name) => name.startsWith(only))) return;
+    throw new UsageError(`--only is the beginning of one of ${names.join(", ")}, and not «${only}»`);
+  },
+});
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 const result: Result = { ratios: {}, figures: {}, targets: {}, rounds: {}, environment: {} };
 for (const [name, workload] of Object.entries(WORKLOADS)) {

@@ -1,6 +1,7 @@
 /** `npm start` as a person runs it: the playground and the edge, on loopback; what was appended is there after the next start. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -9,18 +10,29 @@ const root = process.cwd();
 const state = mkdtempSync(path.join(os.tmpdir(), "tidemark-start-"));
 afterAll(() => rmSync(state, { recursive: true, force: true, maxRetries: 5 }));
 
-async function start(): Promise<{ child: ChildProcess; edge: string; playground: string; stop(): Promise<number | null> }> {
-  const child = spawn(process.execPath, [path.join(root, "test/tooling/run.mjs"), "start", "--port", "0", "--edge-port", "0", "--state", state], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+interface Started {
+  readonly child: ChildProcess;
+  readonly edge: string;
+  readonly playground: string;
+  readonly said: () => string;
+  stop(): Promise<number | null>;
+}
+
+const run = (...args: string[]): ChildProcess =>
+  spawn(process.execPath, [path.join(root, "test/tooling/run.mjs"), "start", "--state", state, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+
+async function start(...args: string[]): Promise<Started> {
+  const child = run(...args);
+  let said = "";
   const found = await new Promise<[string, string]>((resolve, reject) => {
-    let said = "";
     const look = (chunk: Buffer): void => {
       said += chunk.toString();
       const edge = /Tidemark edge: (http:\/\/127\.0\.0\.1:\d+)\//.exec(said)?.[1];
       const playground = /Tidemark playground: (http:\/\/127\.0\.0\.1:\d+\/)/.exec(said)?.[1];
       if (edge !== undefined && playground !== undefined) resolve([edge, playground]);
     };
-    child.stdout.on("data", look);
-    child.stderr.on("data", look);
+    child.stdout!.on("data", look);
+    child.stderr!.on("data", look);
     child.once("exit", (code) => reject(new Error(`ended with ${code}: ${said}`)));
   });
   const stop = (): Promise<number | null> => {
@@ -28,11 +40,11 @@ async function start(): Promise<{ child: ChildProcess; edge: string; playground:
     child.kill("SIGTERM");
     return exit;
   };
-  return { child, edge: found[0], playground: found[1], stop };
+  return { child, edge: found[0], playground: found[1], said: () => said, stop };
 }
 
 test("start, append by HTTP, stop, start, read", async () => {
-  const first = await start();
+  const first = await start("--port", "0", "--edge-port", "0");
   expect(await (await fetch(first.playground)).text()).toContain("<html");
   const url = (edge: string): string => `${edge}/v1/stream/start/test`;
   const headers = { "content-type": "text/plain" };
@@ -42,7 +54,66 @@ test("start, append by HTTP, stop, start, read", async () => {
   expect((await fetch(url(first.edge), { headers: { origin: "https://elsewhere.example" } })).status).toBe(401);
   expect(await first.stop()).toBe(0);
   await expect(fetch(url(first.edge))).rejects.toThrow();
-  const second = await start();
+  const second = await start("--port", "0", "--edge-port", "0");
   expect(await (await fetch(`${url(second.edge)}?offset=-1`)).text()).toBe("still here");
   expect(await second.stop()).toBe(0);
 }, 120_000);
+
+/** Undefined where somebody else has it: then it is taken anyway. */
+const take = (port: number): Promise<Server | undefined> =>
+  new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(undefined));
+    server.listen(port, "127.0.0.1", () => resolve(server));
+  });
+
+test("where its ports are taken it says which it takes instead, and the lines that it prints work", async () => {
+  const taken = [await take(4173), await take(8787)];
+  try {
+    const { edge, playground, said, stop } = await start();
+    expect(said()).toMatch(/Port 4173 is taken; the playground takes \d+\./);
+    expect(said()).toMatch(/Port 8787 is taken; the edge takes \d+\./);
+    expect([edge, playground]).not.toEqual(["http://127.0.0.1:8787", "http://127.0.0.1:4173/"]);
+    const lines = [...said().matchAll(/curl -X (\w+) (\S+) -H '([^:]+): ([^']+)'(?: -d '([^']*)')?/g)];
+    const answers = [];
+    for (const [, method, url, name, value, body] of lines) {
+      answers.push((await fetch(url!, { method: method!, headers: { [name!]: value! }, ...(body !== undefined && { body }) })).status);
+    }
+    expect(answers).toEqual([201, 204]);
+    const [, url] = /curl '([^']+)'/.exec(said()) ?? [];
+    expect(await (await fetch(url!)).text()).toBe("one more ");
+    // A second one beside it, over the same folder.
+    const second = run("--port", "0", "--edge-port", "0");
+    let refusal = "";
+    await new Promise<void>((resolve) => {
+      const look = (chunk: Buffer): void => {
+        refusal += chunk.toString();
+        if (/did not start/.test(refusal) && /playground: /.test(refusal)) resolve();
+      };
+      second.stdout!.on("data", look);
+      second.once("exit", () => resolve());
+    });
+    expect(refusal).toMatch(/in use by process \d+; name another folder with --state/);
+    const ended = new Promise((resolve) => second.once("exit", resolve));
+    second.kill("SIGTERM");
+    await ended;
+    expect(await stop()).toBe(0);
+  } finally {
+    for (const server of taken) server?.close();
+  }
+}, 120_000);
+
+test("a port that somebody named and that is taken is refused, with the next free one", async () => {
+  const server = await new Promise<Server>((resolve) => {
+    const made = createServer();
+    made.listen(0, "127.0.0.1", () => resolve(made));
+  });
+  const { port } = server.address() as { port: number };
+  const child = run("--no-edge", "--port", String(port));
+  let said = "";
+  child.stderr!.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  const code = await new Promise((resolve) => child.once("close", resolve));
+  server.close();
+  expect(said).toMatch(new RegExp(`^Port ${port} for the playground is taken\\. Free from there on: \\d+\\.$`, "m"));
+  expect(code).toBe(1);
+});

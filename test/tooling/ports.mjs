@@ -1,0 +1,20 @@
+/** Ports on the loopback address: which one is free. */
+import { createServer } from "node:net";
+
+/** So many ports in a row are seldom taken; with all of them taken somebody should look. */
+const TRIES = 50;
+
+function isFree(port) {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", (error) => (error.code === "EADDRINUSE" || error.code === "EACCES" ? resolve(false) : reject(error)));
+    server.listen({ host: "127.0.0.1", port, exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}
+
+/** The first free port from this one on; 0 stays 0, for which the system picks one. undefined: many in a row are taken. */
+export async function freePort(from) {
+  if (from === 0) return 0;
+  for (let port = from; port < Math.min(from + TRIES, 65_536); port++) if (await isFree(port)) return port;
+  return undefined;
+}
