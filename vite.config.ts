@@ -3,13 +3,14 @@
  *
  * Playground (`vite`, `vite build`): root web/, result in .cache/playground.
  *
- * Tests (`vitest`), five projects:
+ * Tests (`vitest`), six projects:
  *   unit     Node: units, contract suites, simulation, structure
  *   browser  the same contract suites and more inside real Chromium. The profile lies on disk, because an incognito
  *            profile keeps OPFS in memory and its flush does nothing; one file at a time, because the profile is one
  *   edge     inside real workerd: the store's contract, the Durable Object
  *   http     Node speaks HTTP to the worker in local workerd: restarts, the published client
- *   pages    Node drives Chromium from outside: the packed package in an app of its own, the playground
+ *   pages    Node drives Chromium from outside: many tabs, kills, the playground
+ *   package  the packed package, installed from its tarball into apps outside this repository; real browsers, compilers
  *
  * The library itself is bundled by test/tooling/build.mjs: Vite's library mode would inline the worker and the kernel.
  */
@@ -112,6 +113,18 @@ async function tests(): Promise<ViteUserConfig> {
             fileParallelism: false,
             testTimeout: 120_000,
             hookTimeout: 120_000,
+          },
+        },
+        {
+          extends: true,
+          test: {
+            ...node,
+            name: "package",
+            include: ["test/package/*.test.ts"],
+            globalSetup: "test/package/global.ts",
+            fileParallelism: false,
+            testTimeout: 120_000,
+            hookTimeout: 240_000,
           },
         },
       ],

@@ -62,6 +62,7 @@ const STEPS = {
   size: async () => one(await run("size")),
   browser: () => withChromium(() => vitest("browser")),
   pages: () => withChromium(() => vitest("pages")),
+  package: () => withChromium(() => vitest("package")),
   // Both once, tiny: that they run at all, their peers installed from a lock of their own.
   bench: () => withChromium(async () => sum([await quick("browser"), await quick("edge")])),
   sim: async ({ seeds }) => one(await run("sim", "--seeds", String(seeds))),

@@ -1,0 +1,97 @@
+/**
+ * Apps as users of the package make them: a folder outside the repository with the packed package and a bundler installed
+ * from the registry, and one page (app/main.js).
+ */
+import { execFile, execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { promisify } from "node:util";
+import { serveCommand, serveFolder, type Served } from "./serve.ts";
+
+const root = path.join(import.meta.dirname, "../..");
+const run = promisify(execFile);
+
+export interface App {
+  readonly name: string;
+  /** Beside the package itself. */
+  readonly packages: readonly string[];
+  readonly files: Readonly<Record<string, string>>;
+  /** Beneath the app's folder; where the page's script goes. */
+  readonly page: string;
+  /** Commands before it is served, by the package's own script, as `["vite/bin/vite.js", "build"]`. */
+  readonly build?: readonly (readonly string[])[];
+  /** A server of its own, which prints its address; otherwise this folder is served. */
+  readonly serve: readonly string[] | { readonly folder: string };
+}
+
+const PAGE = (script: string): string => `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;
+const vite = (version: string, serve: "dev" | "preview"): App => ({
+  name: `vite-${version.split(".")[0]}-${serve}`,
+  packages: [`vite@${version}`],
+  files: { "index.html": PAGE("/main.js") },
+  page: "main.js",
+  ...(serve === "preview" && { build: [["vite/bin/vite.js", "build", "--logLevel", "warn"]] }),
+  serve: ["vite/bin/vite.js", ...(serve === "preview" ? ["preview"] : []), "--host", "127.0.0.1", "--port", "0"],
+});
+
+export const APPS = {
+  viteBuild: vite("8.3.8", "preview"),
+  viteDev: vite("8.3.8", "dev"),
+  vite7: vite("7.3.8", "dev"),
+  vite6: vite("6.4.6", "dev"),
+  vite5: vite("5.4.21", "dev"),
+  webpack: {
+    name: "webpack-5",
+    packages: ["webpack@5.113.0"],
+    files: {
+      "public/index.html": PAGE("main.js"),
+      // As `webpack --mode production` does, without its command line's own package.
+      "build.cjs": `require("webpack")({ mode: "production", context: __dirname, entry: "./main.js", output: { path: __dirname + "/public", filename: "main.js" } }, (error, stats) => {
+        if (error || stats.hasErrors()) { console.error(error ?? stats.toString()); process.exit(1); }
+      });`,
+    },
+    page: "main.js",
+    build: [["./build.cjs"]],
+    serve: { folder: "public" },
+  },
+} satisfies Record<string, App>;
+
+/** `npm pack` into this folder; gives the tarball's path. */
+export function packInto(folder: string): string {
+  const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder];
+  const [packed] = JSON.parse(execFileSync("npm", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] })) as { filename: string }[];
+  return path.join(folder, packed!.filename);
+}
+
+/** npm's own cache first: the second run of a machine needs no network. */
+export async function install(directory: string, packages: readonly string[]): Promise<void> {
+  await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", ...packages], { cwd: directory });
+}
+
+export interface Installed extends App {
+  readonly directory: string;
+}
+
+/** Makes the app's folder and installs what it needs. */
+export async function installApp(app: App, folder: string, tarball: string): Promise<Installed> {
+  const directory = path.join(folder, app.name);
+  const write = (name: string, text: string): void => {
+    mkdirSync(path.dirname(path.join(directory, name)), { recursive: true });
+    writeFileSync(path.join(directory, name), text);
+  };
+  write("package.json", JSON.stringify({ name: "app", private: true, type: "module" }));
+  for (const [name, text] of Object.entries(app.files)) write(name, text);
+  cpSync(path.join(import.meta.dirname, "app/main.js"), path.join(directory, app.page));
+  await install(directory, [tarball, ...app.packages]);
+  for (const [script, ...args] of app.build ?? []) await run(process.execPath, [scriptOf(directory, script!), ...args], { cwd: directory });
+  return { ...app, directory };
+}
+
+/** Of the app itself with a dot in front, otherwise of an installed package. */
+const scriptOf = (directory: string, script: string): string => path.join(directory, script.startsWith(".") ? script : `node_modules/${script}`);
+
+export function serveApp({ directory, serve }: Installed): Promise<Served> {
+  if (!Array.isArray(serve)) return serveFolder(path.join(directory, (serve as { folder: string }).folder));
+  const [script, ...args] = serve as string[];
+  return serveCommand([scriptOf(directory, script!), ...args], directory);
+}

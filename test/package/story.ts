@@ -1,0 +1,137 @@
+/**
+ * The many-tab story: tabs of one browser write to one log while their leader goes, in each way in which leaders go. The
+ * stand-by worker is seen before each strike, and the next ack comes in time.
+ */
+import { expect } from "vitest";
+import type { Engine } from "../crash/events.ts";
+import type { Tab, TabsBrowser } from "../tabs/browser.ts";
+
+/** What app/main.js has in `window.tab`. */
+export interface AppPage {
+  open(config: { readonly name: string; readonly engine: Engine; readonly tab: number }): Promise<void>;
+  work(): void;
+  rest(): Promise<void>;
+  close(): Promise<void>;
+  state(): AppState;
+  ackAfter(since: number): number | undefined;
+  readAll(): Promise<string[]>;
+  standBys(): Promise<number>;
+  use(name: string): Promise<Record<Engine, unknown>>;
+}
+export interface AppState {
+  readonly role: "leader" | "follower";
+  readonly acks: readonly { readonly value: string; readonly offset: number; readonly at: number }[];
+  readonly failures: readonly string[];
+  readonly visible: boolean;
+  readonly engine: Engine;
+}
+
+type Call = <M extends keyof AppPage>(method: M, ...args: Parameters<AppPage[M]>) => Promise<Awaited<ReturnType<AppPage[M]>>>;
+/** The tabs of the suites beside this one, with this suite's page in them. */
+export const appPage = (tab: { call: unknown }): { readonly call: Call } => tab as { readonly call: Call };
+
+/** What use() gives where all is well. */
+export const USED = (engine: Engine): unknown => ({ offset: 0, sum: 499_542, left: 1, code: "OFFSET_CONFLICT", engine, highWatermark: 1001 });
+
+const now = (): number => performance.timeOrigin + performance.now();
+/** The leader's worker is kept busy for so long: longer than a leader may be silent. */
+const HANG_MS = 6_000;
+const SETTLE_MS = 15_000;
+/** Measured for as long; what is allowed is less. */
+const PATIENCE_MS = 30_000;
+
+export const STRIKES = {
+  /** The leader's page is closed. */
+  "page closed": { allowedMs: 500, strike: (tab: Tab) => tab.close() },
+  "close()": {
+    allowedMs: 500,
+    async strike(tab: Tab) {
+      tab.struck = true;
+      await appPage(tab).call("close");
+    },
+  },
+  "crash of the renderer": { allowedMs: 500, strike: (tab: Tab) => tab.crash() },
+  /** Its worker, which is whom the others wait for. */
+  hang: { allowedMs: 3_500, strike: hangWorker },
+} as const;
+export type Strike = keyof typeof STRIKES;
+
+async function hangWorker(tab: Tab): Promise<void> {
+  const workers = tab.page.workers().filter((worker) => !worker.url().startsWith("blob:"));
+  expect(workers.length, "workers of the leading page").toBe(1);
+  // It answers when it is over, and by then it may have been ended.
+  void workers[0]!
+    .evaluate((ms) => {
+      for (const until = Date.now() + ms; Date.now() < until; );
+    }, HANG_MS)
+    .catch(() => undefined);
+}
+
+const live = (tabs: readonly Tab[]): Tab[] => tabs.filter(({ struck }) => !struck);
+const states = (tabs: readonly Tab[]): Promise<AppState[]> => Promise.all(live(tabs).map((tab) => appPage(tab).call("state")));
+
+/** One leads, it is the one that is seen, and a worker stands by for it. */
+async function settled(tabs: readonly Tab[]): Promise<Tab> {
+  const wanted = live(tabs).map((_, i) => (i === 0 ? "leader, visible" : "follower"));
+  const seen = async (): Promise<string[]> => (await states(tabs)).map(({ role, visible }) => (role === "leader" && visible ? "leader, visible" : role)).sort().reverse();
+  await expect.poll(seen, { timeout: SETTLE_MS }).toEqual(wanted);
+  await expect.poll(() => appPage(live(tabs)[0]!).call("standBys"), { timeout: SETTLE_MS, message: "no worker stands by" }).toBeGreaterThan(0);
+  const roles = await states(tabs);
+  return live(tabs)[roles.findIndex(({ role }) => role === "leader")]!;
+}
+
+/** Milliseconds from now until the first ack of whoever leads next, in any tab. */
+async function nextAck(tabs: readonly Tab[], strike: () => Promise<void>): Promise<number> {
+  const struckAt = now();
+  const done = strike();
+  for (const until = struckAt + PATIENCE_MS; now() < until; await new Promise((resolve) => setTimeout(resolve, 20))) {
+    const acks = await Promise.all(live(tabs).map((tab) => appPage(tab).call("ackAfter", struckAt)));
+    const first = Math.min(...acks.filter((at) => at !== undefined));
+    if (first === Infinity) continue;
+    await done;
+    return Math.round(first - struckAt);
+  }
+  return Infinity;
+}
+
+/** Every ack that any tab has told is in the log, at its offset; nothing is there twice. */
+async function judge(tabs: readonly Tab[], acks: AppState["acks"]): Promise<void> {
+  const left = live(tabs);
+  await Promise.all(left.map((tab) => appPage(tab).call("rest")));
+  const log = await appPage(left[0]!).call("readAll");
+  const all = [...acks, ...(await states(tabs)).flatMap((state) => state.acks)];
+  expect(all.filter(({ value, offset }) => log[offset] !== value)).toEqual([]);
+  expect(new Set(log).size).toBe(log.length);
+  for (const { failures } of await states(tabs)) expect(failures).toEqual([]);
+}
+
+let names = 0;
+
+/** Milliseconds to the next ack for each strike. Throws when anything but that is not as it must be. */
+export async function manyTabs(browser: TabsBrowser, engine: Engine, followers: number): Promise<Record<Strike, number>> {
+  browser.problems.length = 0;
+  await browser.closeAll();
+  const config = { name: `story-${names++}`, engine, noSharedWorker: false, pauseMs: 0 };
+  const tabs: Tab[] = [];
+  const acks: AppState["acks"][number][] = [];
+  const times: Partial<Record<Strike, number>> = {};
+  for (const [name, { strike }] of Object.entries(STRIKES)) {
+    while (live(tabs).length < followers + 1) {
+      const tab = await browser.open(config);
+      tabs.push(tab);
+      await appPage(tab).call("work");
+    }
+    const leader = await settled(tabs);
+    acks.push(...(await appPage(leader).call("state")).acks);
+    times[name as Strike] = await nextAck(tabs, () => strike(leader));
+    expect(browser.problems).toEqual([]);
+  }
+  await judge(tabs, acks);
+  for (const tab of live(tabs)) await appPage(tab).call("close");
+  expect(browser.problems).toEqual([]);
+  return times as Record<Strike, number>;
+}
+
+/** The strikes that took longer than they may. */
+export const tooSlow = (times: Record<Strike, number>): string[] =>
+  Object.entries(times).flatMap(([name, ms]) => (ms <= STRIKES[name as Strike].allowedMs ? [] : [`${name}: ${ms} ms, allowed are ${STRIKES[name as Strike].allowedMs}`]));

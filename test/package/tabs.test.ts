@@ -1,0 +1,48 @@
+/**
+ * The whole many-tab story over the packed package, in apps built by Vite, served by Vite's development server, and built by
+ * webpack. By default each app runs it over OPFS, and the built one over IndexedDB, too; with TIDEMARK_PACKAGE=all every app over
+ * both engines.
+ */
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import type { Engine } from "../crash/events.ts";
+import { TabsBrowser } from "../tabs/browser.ts";
+import { APPS, type Installed, installApp, serveApp } from "./apps.ts";
+import type { Served } from "./serve.ts";
+import { appPage, manyTabs, tooSlow, USED } from "./story.ts";
+
+const NAMES = ["viteBuild", "viteDev", "webpack"] as const;
+const BOTH: readonly Engine[] = ["opfs", "indexeddb"];
+const enginesOf = (name: string): readonly Engine[] => (name === "viteBuild" || process.env["TIDEMARK_PACKAGE"] === "all" ? BOTH : ["opfs"]);
+
+const installed = {} as Record<(typeof NAMES)[number], Installed>;
+beforeAll(async () => {
+  await Promise.all(NAMES.map(async (name) => (installed[name] = await installApp(APPS[name], inject("packageFolder"), inject("tarball")))));
+}, 240_000);
+
+describe.each(NAMES)("many tabs of an app: %s", (name) => {
+  let served: Served;
+  let browser: TabsBrowser;
+  beforeAll(async () => {
+    served = await serveApp(installed[name]);
+    browser = await TabsBrowser.start(served.url);
+  });
+  afterAll(async () => {
+    await browser?.end();
+    await served?.close();
+  });
+
+  it("one tab appends, reads, packs, compacts, over both engines", async () => {
+    const tab = await browser.open({ name: "alone", engine: "opfs", noSharedWorker: false, pauseMs: 0 });
+    const { opfs, indexeddb } = await appPage(tab).call("use", "use");
+    expect([opfs, indexeddb]).toEqual([USED("opfs"), USED("indexeddb")]);
+    expect(browser.problems).toEqual([]);
+  });
+
+  describe.each(enginesOf(name))("over %s", (engine) => {
+    it.each([1, 3])("the leader goes in each way, with %i following, and a worker that stood by goes on at once", async (followers) => {
+      const times = await manyTabs(browser, engine, followers);
+      console.log(`${name}, ${engine}, ${followers} following, ms from the strike to the next ack: ${JSON.stringify(times)}`);
+      expect(tooSlow(times)).toEqual([]);
+    });
+  });
+});
