@@ -50,10 +50,20 @@ function freshProfile(): string {
   return profile;
 }
 
+const node = { environment: "node" as const, root };
+
+/** Node drives browsers; one file at a time, for each takes all cores. */
+function fromOutside(): NonNullable<NonNullable<ViteUserConfig["test"]>["projects"]> {
+  const slow = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 240_000 };
+  return [
+    { extends: true, test: { ...node, ...slow, name: "pages", include: ["test/{playground,tooling,crash,power,tabs}/**/*.test.ts"] } },
+    { extends: true, test: { ...node, ...slow, name: "package", include: ["test/package/*.test.ts"], globalSetup: "test/package/global.ts" } },
+  ];
+}
+
 async function tests(): Promise<ViteUserConfig> {
   // Only for tests: it brings a whole runtime along.
   const { cloudflareTest } = await import("@cloudflare/vitest-plugin");
-  const node = { environment: "node" as const, root };
   return {
     ...shared,
     root,
@@ -104,29 +114,7 @@ async function tests(): Promise<ViteUserConfig> {
           extends: true,
           test: { ...node, name: "http", include: ["test/edge/http/*.test.ts"], fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 },
         },
-        {
-          extends: true,
-          test: {
-            ...node,
-            name: "pages",
-            include: ["test/{playground,tooling,crash,power,tabs}/**/*.test.ts"],
-            fileParallelism: false,
-            testTimeout: 120_000,
-            hookTimeout: 120_000,
-          },
-        },
-        {
-          extends: true,
-          test: {
-            ...node,
-            name: "package",
-            include: ["test/package/*.test.ts"],
-            globalSetup: "test/package/global.ts",
-            fileParallelism: false,
-            testTimeout: 120_000,
-            hookTimeout: 240_000,
-          },
-        },
+        ...fromOutside(),
       ],
     },
   };
