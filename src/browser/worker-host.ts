@@ -64,6 +64,8 @@ export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
   /** Of this term: higher than any before it. */
   readonly epoch: number;
   readonly recovery: readonly LogRecovery[];
+  /** The largest batch that a slot of the volume takes. */
+  readonly batchBytesMax: number;
 }
 
 interface OpenStore {
@@ -125,7 +127,7 @@ export class WorkerHost {
       // The page watches the lock from then on, and from before anything else is said.
       await alive;
       const recovery = store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
-      this.#opened = { ...volume.info, epoch: store.epoch, rejected: this.#rejected, recovery };
+      this.#opened = { ...volume.info, epoch: store.epoch, rejected: this.#rejected, recovery, batchBytesMax: store.batchBytesMax };
       this.serve(port, (request) => this.manage(request));
     } catch (thrown) {
       port.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);

@@ -50,11 +50,11 @@ interface Pending {
 
 export class Log implements LogApi {
   readonly settings: LogSettings;
+  readonly limits: LogApi["limits"];
   readonly #store: LogStore;
   readonly #kernel: Kernel;
   readonly #clock: Clock;
   readonly #breathe: (() => Promise<void>) | undefined;
-  readonly #batchLimits: { readonly recordBytesMax: number; readonly batchBytesMax: number };
   /** As of the queue's end: what admits the next append. */
   readonly #producers: ProducerState;
   /** As of what is written: what a sealed segment's snapshot says. Queued batches may never be written. */
@@ -88,7 +88,7 @@ export class Log implements LogApi {
     this.#store = store;
     this.#kernel = kernel;
     this.#clock = clock;
-    this.#batchLimits = { recordBytesMax, batchBytesMax: Math.min(batchBytesMax, store.batchBytesMax) };
+    this.limits = { recordBytesMax, batchBytesMax: Math.min(batchBytesMax, store.batchBytesMax) };
     this.#producers = new ProducerState(producersMax, producerMaxAgeMs);
     this.#written = new ProducerState(producersMax, producerMaxAgeMs);
     this.#committedReaders = new Waiters(waitersMax);
@@ -148,7 +148,7 @@ export class Log implements LogApi {
 
   async append(batch: Uint8Array, options: AppendOptions = {}): Promise<AppendResult> {
     this.#check();
-    const header = validate(this.#kernel, batch, this.#batchLimits);
+    const header = validate(this.#kernel, batch, this.limits);
     const acks = options.acks ?? "flushed";
     const nowMs = this.#clock.now();
     const idempotent = header.producerId >= 0;

@@ -111,6 +111,8 @@ export interface LogApi {
   readonly leaderEpoch: number;
   readonly recovery: LogRecovery;
   readonly settings: LogSettings;
+  /** What one append may carry: the settings, and what a slot of the store holds where that is less. */
+  readonly limits: { readonly recordBytesMax: number; readonly batchBytesMax: number };
 
   /**
    * Appends one encoded record batch (src/record makes them). The log owns `batch` from here on and patches 12 bytes.

@@ -13,6 +13,15 @@ export function sectionsBytesMax(bodyBytes: number, producersBytes: number): num
   return Math.ceil(bodyBytes / 4096 + 1) * 20 + producersBytes + FOOTER_BYTES;
 }
 
+/** Bytes kept free in every slot for the producers' snapshot. */
+export const producersReserve = (slotBytes: number): number => Math.min(slotBytes >> 4, 128 * 1024);
+
+/** The largest batch that an empty slot takes. */
+export function slotBatchBytesMax(slotBytes: number): number {
+  const room = slotBytes - BODY_AT;
+  return room - sectionsBytesMax(room, producersReserve(slotBytes));
+}
+
 export interface SealOptions {
   readonly nextOffset: number;
   readonly sealedAt: number;

@@ -14,6 +14,7 @@ import type { Kernel } from "../kernel/types.ts";
 import { Catalog, CATALOG_SLOTS, type CatalogState, type LogEntry } from "./catalog.ts";
 import type { LogRecovery } from "./log-store.ts";
 import { epochBehind, markOrStart, type TailCut, type Walk, walkDurable, walkTail, walkUnmarked } from "./recovery.ts";
+import { slotBatchBytesMax } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { SegmentedLog } from "./segmented-log.ts";
@@ -107,6 +108,10 @@ export class SegmentStore {
 
   get epoch(): number {
     return this.#epoch;
+  }
+  /** The largest batch that a slot of this volume takes. */
+  get batchBytesMax(): number {
+    return slotBatchBytesMax(this.volume.slotBytes);
   }
   names(): readonly string[] {
     return [...this.#logs.keys()];

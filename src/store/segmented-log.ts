@@ -18,7 +18,7 @@ import type {
   ReplacementSegment,
   SegmentInfo,
 } from "./log-store.ts";
-import { readSections, sectionsBytesMax, writeSections } from "./sections.ts";
+import { producersReserve, readSections, sectionsBytesMax, writeSections } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import { corruptRange, throwIfDamaged } from "./segment-reader.ts";
 import type { SegmentStore } from "./segment-store.ts";
@@ -62,10 +62,9 @@ export class SegmentedLog implements LogStore {
     this.logStartOffset = state.logStartOffset;
     this.mark = state.mark;
     this.flushed = { offset: this.#active.nextOffset, position: this.#active.bytes };
-    this.#producersReserve = Math.min(store.volume.slotBytes >> 4, 128 * 1024);
+    this.#producersReserve = producersReserve(store.volume.slotBytes);
     this.#markBytes = store.volume.slotBytes >> MARK_SHARE;
-    const room = store.volume.slotBytes - BODY_AT;
-    this.batchBytesMax = room - sectionsBytesMax(room, this.#producersReserve);
+    this.batchBytesMax = store.batchBytesMax;
   }
 
   get #active(): Segment {

@@ -54,6 +54,18 @@ describe("append", () => {
     expect((await dump(log)).slice(-2)).toEqual(["2:z=1", "3:z=2"]);
   });
 
+  it("says the largest batch that it takes: the setting, or what a slot holds where that is less", async () => {
+    const { log, store } = await fixture();
+    const wide = await fixture({ batchBytesMax: 3000, recordBytesMax: 2000 });
+    expect([log.limits.batchBytesMax, wide.log.limits]).toEqual([store.batchBytesMax, { batchBytesMax: 3000, recordBytesMax: 2000 }]);
+    expect(store.batchBytesMax).toBeLessThan(64 * 1024);
+    const room = log.limits.batchBytesMax - batchOf([`a=${"x".repeat(50_000)}`]).length + 50_000;
+    await fails("BATCH_TOO_LARGE", log.append(batchOf([`a=${"x".repeat(room + 1)}`])));
+    const batch = batchOf([`a=${"x".repeat(room)}`]);
+    expect(batch.length).toBe(log.limits.batchBytesMax);
+    expect((await log.append(batch)).baseOffset).toBe(0);
+  });
+
   it("ifEnd appends only where the log ends", async () => {
     const { log } = await fixture();
     const race = await Promise.allSettled([log.append(batchOf(["a=1"]), { ifEnd: 0 }), log.append(batchOf(["b=1"]), { ifEnd: 0 }), log.append(batchOf(["c=1"]), { ifEnd: 1 })]);
