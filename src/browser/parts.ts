@@ -26,4 +26,9 @@ export const loadFailed = (file: string) => (cause: unknown): never => {
   throw new TidemarkError("LOAD_FAILED", file, {}, { cause });
 };
 
-export const loadPart = (part: keyof Parts): Promise<unknown> => import(/* @vite-ignore */ parts[part]!).catch(loadFailed(`${part}.js`));
+/** A part has a copy of this module, with nothing in it: it is told the addresses, too. */
+export const loadPart = async (part: keyof Parts): Promise<unknown> => {
+  const file = (await import(/* @vite-ignore */ parts[part]!).catch(loadFailed(`${part}.js`))) as { useParts?: typeof useParts };
+  file.useParts?.(parts);
+  return file;
+};

@@ -28,6 +28,8 @@ export class Spare {
   readonly #sleep: (ms: number) => Promise<void>;
   readonly #make: () => Worker;
   #worker: Worker | undefined;
+  /** It holds its lock, so its code is there and runs. */
+  #stands = false;
   #port: MessagePort | undefined;
   #looking = false;
   #starts = 0;
@@ -43,13 +45,15 @@ export class Spare {
   }
 
   get ready(): boolean {
-    return !!this.#worker;
+    return this.#stands;
   }
 
-  /** The one that stands by, or a new one. */
+  /** The one that stands by, or a new one: one that has not come so far may never do so, and nobody would miss it for long. */
   take(): Worker {
+    if (!this.#stands) this.#drop();
     const worker = this.#worker ?? this.#make();
     this.#worker = undefined;
+    this.#stands = false;
     return worker;
   }
 
@@ -82,6 +86,7 @@ export class Spare {
   #drop(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
+    this.#stands = false;
   }
 
   /** Not while there is no leader: whoever is about to lead has the processor then, and this tab looks when it follows again. `isSettled`: for the second time. */
@@ -119,12 +124,15 @@ export class Spare {
     const worker = (this.#worker = this.#make());
     const ended = (): void => {
       if (this.#worker !== worker) return;
-      this.#worker = undefined;
+      this.#drop();
       void this.look();
     };
     const { port1, port2: port } = new MessageChannel();
     const lock = `tidemark-spare:${crypto.randomUUID()}`;
-    port1.onmessage = () => void navigator.locks.request(lock, { mode: "shared" }, ended);
+    port1.onmessage = () => {
+      if (this.#worker === worker) this.#stands = true;
+      void navigator.locks.request(lock, { mode: "shared" }, ended);
+    };
     worker.onerror = ended;
     this.#port = port1;
     const { name, opened, connection } = this.#tide;

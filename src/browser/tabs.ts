@@ -35,6 +35,7 @@ import { LEASE_MS } from "./takeover.ts";
 import { workerEnd } from "./tabs-worker.ts";
 import { pause, SOON_MS, turn, watchCalls } from "./watch-calls.ts";
 
+export { useParts } from "./parts.ts";
 export { openTaken } from "./takeover.ts";
 export { serve, standBy } from "./tabs-worker.ts";
 

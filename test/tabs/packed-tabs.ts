@@ -1,0 +1,165 @@
+/**
+ * Real tabs of an app that has installed the package: a page with little more than the package's own API, driven from here.
+ * Pages of one browser over a profile on disk; whatever nobody caught, in a page or in one of its workers, is kept.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import type { Page } from "playwright";
+import { type Running, startBrowser } from "../crash/browser.ts";
+
+/** The app: `window.app` is what its pages are driven by. */
+export const APP = {
+  "index.html": `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="/main.ts"></script>`,
+  "main.ts": `
+import { open, TidemarkError } from "tidemark/browser";
+
+const uncaught = [];
+addEventListener("error", (event) => uncaught.push("error: " + event.message));
+addEventListener("unhandledrejection", (event) => uncaught.push("rejection: " + String(event.reason)));
+const tides = new Map();
+const typed = (thrown) => ({ typed: thrown instanceof TidemarkError, code: thrown?.code, kind: thrown?.kind, message: String(thrown?.message), details: thrown?.details });
+window.app = {
+  uncaught,
+  async open(name, options) {
+    const tide = await open(name, options);
+    const events = [];
+    tide.on((event) => events.push(event));
+    tides.set(name, { tide, events, topic: tide.topic("t", { serializer: "text" }) });
+  },
+  /** What open() threw. */
+  refused: (name, options) => open(name, options).then(() => undefined, typed),
+  append: async (name, value) => (await tides.get(name).topic.append({ value })).offset,
+  /** What append() threw, or the offset. */
+  tried: (name, value) => tides.get(name).topic.append({ value }).then(({ offset }) => ({ offset }), typed),
+  async read(name) {
+    const values = [];
+    for await (const { value } of tides.get(name).topic.read()) values.push(value);
+    return values;
+  },
+  state: (name) => tides.get(name).topic.state(),
+  role: (name) => tides.get(name).tide.role,
+  engine: (name) => tides.get(name).tide.storage.engine,
+  events: (name) => tides.get(name).events,
+  close: (name) => tides.get(name).tide.close(),
+  /** As a long task, an alert or a breakpoint does. */
+  busy(ms) { for (const until = performance.now() + ms; performance.now() < until; ); },
+  now: () => performance.timeOrigin + performance.now(),
+  async locks() {
+    const { held = [], pending = [] } = await navigator.locks.query();
+    return { held: held.map(({ name }) => name), pending: pending.map(({ name }) => name) };
+  },
+};
+document.title = "ready";
+`,
+};
+
+export type App = {
+  uncaught: string[];
+  open(name: string, options?: object): Promise<void>;
+  refused(name: string, options?: object): Promise<Refusal | undefined>;
+  append(name: string, value: string): Promise<number>;
+  tried(name: string, value: string): Promise<Partial<Refusal> & { offset?: number }>;
+  read(name: string): Promise<string[]>;
+  state(name: string): Promise<{ logEndOffset: number }>;
+  role(name: string): string;
+  engine(name: string): string;
+  events(name: string): { type: string; [field: string]: unknown }[];
+  close(name: string): Promise<void>;
+  busy(ms: number): void;
+  now(): number;
+  locks(): Promise<{ held: string[]; pending: string[] }>;
+};
+export interface Refusal {
+  readonly typed: boolean;
+  readonly code: string;
+  readonly kind: string;
+  readonly message: string;
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+export class AppTab {
+  gone = false;
+  constructor(readonly page: Page) {}
+
+  call<M extends Exclude<keyof App, "uncaught">>(method: M, ...args: Parameters<App[M]>): Promise<Awaited<ReturnType<App[M]>>> {
+    const call = ([name, params]: readonly [string, readonly unknown[]]): unknown => (window as unknown as { app: Record<string, (...args: readonly unknown[]) => unknown> }).app[name]!(...params);
+    return this.page.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<App[M]>>>;
+  }
+
+  /** Resolves when some worker of this browser stands by: its lock is seen. */
+  async seesStandBy(count = 1): Promise<void> {
+    for (;;) {
+      const { held } = await this.call("locks");
+      if (held.filter((name) => name.startsWith("tidemark-spare:")).length >= count) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  async crash(): Promise<void> {
+    this.gone = true;
+    const session = await this.page.context().newCDPSession(this.page);
+    const crashed = new Promise((resolve) => this.page.once("crash", resolve));
+    session.send("Page.crash").catch(() => undefined);
+    await crashed;
+  }
+
+  async leave(): Promise<void> {
+    this.gone = true;
+    await this.page.close();
+  }
+
+  /** Every worker of this tab spins from now on. */
+  hangWorkers(ms: number): void {
+    for (const worker of this.page.workers()) {
+      const spin = (length: number): void => {
+        for (const until = performance.now() + length; performance.now() < until; );
+      };
+      void worker.evaluate(spin, ms).catch(() => undefined);
+    }
+  }
+}
+
+export class AppBrowser {
+  #running!: Running;
+  #profile!: string;
+  readonly tabs: AppTab[] = [];
+  /** What nobody caught. */
+  readonly problems: string[] = [];
+
+  static async start(): Promise<AppBrowser> {
+    const made = new AppBrowser();
+    made.#profile = await mkdtemp(path.join(os.tmpdir(), "tidemark-app-tabs-"));
+    made.#running = await startBrowser(made.#profile);
+    return made;
+  }
+
+  async open(url: string): Promise<AppTab> {
+    const page = await this.#running.context.newPage();
+    page.on("pageerror", (error) => this.problems.push(`${error.message} ${error.stack}`));
+    await page.goto(url);
+    await page.waitForFunction(() => document.title === "ready");
+    const tab = new AppTab(page);
+    this.tabs.push(tab);
+    return tab;
+  }
+
+  /** All that was not caught, in the pages' own words too; the pages are closed. */
+  async clear(): Promise<string[]> {
+    const told = [...this.problems.splice(0)];
+    for (const tab of this.tabs.splice(0)) {
+      if (!tab.gone) told.push(...(await tab.page.evaluate(() => (window as unknown as { app?: App }).app?.uncaught ?? [])));
+      await tab.page.close().catch(() => undefined);
+    }
+    return told;
+  }
+
+  async end(): Promise<void> {
+    const { child, browser } = this.#running;
+    const exit = new Promise((resolve) => child.once("exit", resolve));
+    process.kill(-child.pid!, "SIGKILL");
+    await exit;
+    await browser.close().catch(() => undefined);
+    await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
+  }
+}

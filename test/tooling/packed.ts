@@ -1,0 +1,111 @@
+/**
+ * The package as its users get it: `npm pack`, installed in an app outside this repository. An app is a folder of files; how it
+ * is built and served is for whoever tests it.
+ *
+ *   const app = await PackedApp.make({ "index.html": "…", "main.ts": "…" });
+ *   app.viteBuild();                       Vite's defaults; the result is app.folder/dist
+ *   const site = await serveFolder(path.join(app.folder, "dist"));
+ *   await app.remove();
+ */
+import { execFileSync } from "node:child_process";
+import { createReadStream, existsSync, statSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, type OutgoingHttpHeaders, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import os from "node:os";
+import path from "node:path";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { root } from "./setup.mjs";
+
+const repository = root as string;
+const npm = (args: readonly string[], cwd: string): string => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+
+export class PackedApp {
+  private constructor(readonly folder: string) {}
+
+  /** Builds dist/ first, unless `TIDEMARK_DIST=built` says that it is there already. */
+  static async make(files: Readonly<Record<string, string>>): Promise<PackedApp> {
+    if (process.env["TIDEMARK_DIST"] !== "built") {
+      execFileSync(process.execPath, [path.join(repository, "test/tooling/run.mjs"), "build"], { cwd: repository, stdio: "pipe" });
+    }
+    const app = new PackedApp(await mkdtemp(path.join(os.tmpdir(), "tidemark-packed-")));
+    await app.write({ "package.json": JSON.stringify({ name: "app", private: true, type: "module" }), ...files });
+    const [packed] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", app.folder], repository)) as { filename: string }[];
+    npm(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--offline", `./${packed!.filename}`], app.folder);
+    return app;
+  }
+
+  /** Files as the package has them, installed. */
+  get installed(): string {
+    return path.join(this.folder, "node_modules/tidemark");
+  }
+
+  async write(files: Readonly<Record<string, string>>): Promise<void> {
+    for (const [name, text] of Object.entries(files)) {
+      await mkdir(path.dirname(path.join(this.folder, name)), { recursive: true });
+      await writeFile(path.join(this.folder, name), text);
+    }
+  }
+
+  /** A defect in the installed package: `text` of this file of dist/ becomes `instead`, or the caller is told that it is not there. */
+  async plant(file: string, text: string, instead: string): Promise<void> {
+    const where = path.join(this.installed, "dist", file);
+    const code = await readFile(where, "utf8");
+    if (!code.includes(text)) throw new Error(`${file} holds no ${text}`);
+    await writeFile(where, code.replaceAll(text, instead));
+  }
+
+  /** With the repository's own Vite, and nothing configured. */
+  viteBuild(...args: readonly string[]): void {
+    execFileSync(process.execPath, [path.join(repository, "node_modules/vite/bin/vite.js"), "build", "--target", "es2022", ...args], { cwd: this.folder, stdio: "pipe" });
+  }
+
+  remove(): Promise<void> {
+    return rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+const TYPES: Readonly<Record<string, string>> = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm", ".css": "text/css", ".svg": "image/svg+xml" };
+
+/** What a test answers in place of a file: a status, a body, headers; undefined leaves it to the folder. */
+export interface Instead {
+  readonly status?: number;
+  readonly type?: string;
+  readonly body?: string | Uint8Array;
+}
+
+export interface Site {
+  readonly url: string;
+  /** Every path that was asked for, with its query. */
+  readonly asked: string[];
+  /** Answers in place of the folder, as long as it is set. */
+  instead: ((pathname: string) => Instead | undefined) | undefined;
+  close(): Promise<void>;
+}
+
+/** A folder on a port of its own; `headers` go with every answer. */
+export async function serveFolder(folder: string, headers: OutgoingHttpHeaders = {}): Promise<Site> {
+  const asked: string[] = [];
+  const site = { asked, instead: undefined } as unknown as { -readonly [field in keyof Site]: Site[field] };
+  const server: Server = createServer((request, response) => {
+    const { pathname } = new URL(request.url!, "http://localhost");
+    asked.push(request.url!);
+    const instead = site.instead?.(pathname);
+    const file = path.join(folder, pathname.endsWith("/") ? `${pathname}index.html` : pathname);
+    const isThere = file.startsWith(folder) && existsSync(file) && statSync(file).isFile();
+    if (instead) response.writeHead(instead.status ?? 200, { "content-type": instead.type ?? "text/plain", ...headers }).end(instead.body);
+    else if (!isThere) response.writeHead(404, { "content-type": "text/plain", ...headers }).end("not found");
+    else {
+      response.writeHead(200, { "content-type": TYPES[path.extname(file)] ?? "application/octet-stream", "cache-control": "no-store", ...headers });
+      createReadStream(file).pipe(response);
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  site.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  site.close = () =>
+    new Promise((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  return site;
+}
