@@ -2,11 +2,12 @@
  * The chunk store's tables: every statement that touches them, and the plain rows that go in and out. chunk-log.ts draws
  * them. The interface `Sql` is the part of a Durable Object's SQLite that is needed, so that Node's SQLite serves tests as well.
  */
+import { BATCH_BYTES_MAX } from "../src/log/limits.ts";
 import type { QuarantinedRange } from "../src/store/log-store.ts";
 import { ARCHIVE_SCHEMA, ArchiveTables } from "./archive-tables.ts";
 
-/** Our bound; the platform's is 2 MB for a whole row, and its local runtime enforces none. */
-export const CHUNK_BYTES_MAX = 1024 * 1024;
+/** A row holds any one batch. The platform's bound is 2 MB for a whole row, and its local runtime enforces none. */
+export const CHUNK_BYTES_MAX = BATCH_BYTES_MAX;
 
 export type SqlValue = number | string | null | Uint8Array | ArrayBuffer;
 export type SqlRow = Record<string, SqlValue>;

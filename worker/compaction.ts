@@ -13,7 +13,9 @@
  * goes only in a pass after the one that took what it deletes.
  */
 import { TidemarkError } from "../src/errors.ts";
+import { settledTimes } from "../src/log/age.ts";
 import { Compactor } from "../src/log/compaction.ts";
+import { saneCompaction } from "../src/log/limits.ts";
 import type { CompactionSettings } from "../src/log/types.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { badRequest } from "./http.ts";
@@ -63,7 +65,7 @@ export class Compaction {
     if (!stream?.config.compaction || stream.config.releasing || stream.store.isEnded || stream.isHeld) return undefined;
     if (this.#host.hasBucket() && stream.store.toMove > WAITING_SEGMENTS_MAX) return undefined;
     const isUnderWay = this.#of?.stream === stream && this.#of.compactor.isUnderWay;
-    const due = isUnderWay ? this.#host.now() : dueOf(stream, this.#of?.stream === stream ? this.#of.mark : markOf(stream));
+    const due = isUnderWay ? this.#host.now() : dueOf(stream, this.#of?.stream === stream ? this.#of.mark : markOf(stream), this.#host.now());
     return due === undefined ? undefined : Math.max(due, this.#retryAt, this.#host.now());
   }
 
@@ -121,7 +123,7 @@ function compactorOf(stream: Stream, kernel: Kernel): Compactor {
   const { config, log, store } = stream;
   const { to: cleanTo, dueAt } = markOf(stream);
   const compaction: CompactionSettings = {
-    ...config.compaction,
+    ...saneCompaction(config.compaction ?? {}),
     // What a fork's tombstone deletes may lie in its source, which it never changes.
     ...(config.fork && { tombstoneRetentionMs: Infinity }),
   };
@@ -135,15 +137,17 @@ function markOf(stream: Stream): Mark {
 }
 
 /** When a pass is worth its price. */
-function dueOf({ config, log }: Stream, { to, dueAt, doneAt }: Mark): number | undefined {
-  const { minLagMs = 0 } = config.compaction!;
+function dueOf({ config, log }: Stream, { to, dueAt, doneAt }: Mark, nowMs: number): number | undefined {
+  const { minLagMs = 0 } = saneCompaction(config.compaction!);
+  const segments = log.segments();
+  const settled = settledTimes(segments, nowMs);
   const bad = log.quarantined();
   const tombstones = dueAt === null ? Infinity : Math.max(dueAt, doneAt + TOMBSTONES_LAST_MS);
   let [clean, dirty, at, full] = [0, 0, 0, Infinity];
-  for (const segment of log.segments()) {
+  for (const [i, segment] of segments.entries()) {
     const isBad = bad.some((range) => range.from < segment.nextOffset && range.to > segment.baseOffset);
-    if (segment.sealedAt === undefined || isBad) break;
-    at = Math.max(at, segment.sealedAt + minLagMs);
+    if (segment.sealedAt === undefined || isBad || (minLagMs > 0 && settled[i] === undefined)) break;
+    at = Math.max(at, (settled[i] ?? 0) + minLagMs);
     if (segment.nextOffset <= to) clean += segment.bytes;
     else dirty += segment.bytes;
     if (dirty > 0 && dirty >= clean) full = Math.min(full, at);
@@ -162,7 +166,9 @@ export function compactionOf(headers: Headers): CompactionSettings | undefined {
   const ms = (name: string): number | undefined => {
     const text = headers.get(name);
     if (text !== null && kind === null) throw badRequest(`${name} needs ${BY_KEY}`);
-    return text === null ? undefined : parseInteger(text, name) * 1000;
+    const ms = text === null ? undefined : parseInteger(text, name) * 1000;
+    if (ms !== undefined && !Number.isSafeInteger(ms)) throw badRequest(`${name} is ${text}; it must be at most ${Math.floor(Number.MAX_SAFE_INTEGER / 1000)}`);
+    return ms;
   };
   const [minLagMs, tombstoneRetentionMs] = [ms(LAG), ms(TOMBSTONES)];
   if (kind === null) return undefined;
@@ -175,7 +181,8 @@ export function describeCompaction(compaction: CompactionSettings | undefined): 
   const { minLagMs, tombstoneRetentionMs } = compaction;
   return {
     [BY_KEY]: "key",
-    ...(minLagMs !== undefined && { [LAG]: String(minLagMs / 1000) }),
-    ...(tombstoneRetentionMs !== undefined && { [TOMBSTONES]: String(tombstoneRetentionMs / 1000) }),
+    // The headers have whole seconds: never less than was asked for.
+    ...(minLagMs !== undefined && { [LAG]: String(Math.ceil(minLagMs / 1000)) }),
+    ...(tombstoneRetentionMs !== undefined && { [TOMBSTONES]: String(Math.ceil(tombstoneRetentionMs / 1000)) }),
   };
 }

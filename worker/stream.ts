@@ -11,13 +11,14 @@
  */
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel, PackingKernel } from "../src/kernel/types.ts";
+import { saneRetention } from "../src/log/limits.ts";
 import { Log } from "../src/log/log.ts";
 import type { AppendResult, CompactionSettings, LogSettings, RetentionSettings } from "../src/log/types.ts";
 import { nextOffsetOf, readHeader, stampBaseOffset } from "../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
 import type { Archive } from "./archive.ts";
 import { ChunkLog } from "./chunk-log.ts";
-import { ChunkTables, CHUNK_BYTES_MAX, type Sql } from "./chunk-tables.ts";
+import { ChunkTables, type Sql } from "./chunk-tables.ts";
 import { badRequest, HttpError } from "./http.ts";
 import { mediaType } from "./media-types.ts";
 import { formatOffset, H, type Producer } from "./protocol.ts";
@@ -107,17 +108,14 @@ const FORK_READ_BYTES = 64 * 1024;
 const UNSTAMPED = 2 ** 52;
 
 const SETTINGS = {
-  batchBytesMax: CHUNK_BYTES_MAX,
-  recordBytesMax: CHUNK_BYTES_MAX - 128,
   // Never met: the stream's own bound comes first, so that an append of several batches is taken whole or not at all.
   queueBytesMax: 4 * QUEUE_BYTES_MAX,
   queueAppendsMax: 16 * QUEUE_APPENDS_MAX,
 };
 
-/** An active segment is rolled once it is as old as retention allows: else an idle log would keep its last ones. */
-function settingsOf({ retention = {} }: StreamConfig): Partial<LogSettings> {
-  const { maxAgeMs } = retention;
-  return { ...SETTINGS, retention, ...(maxAgeMs !== undefined && { segmentMaxAgeMs: Math.max(1, maxAgeMs) }) };
+/** What an earlier version stored and today is refused must neither remove records nor keep the stream from opening. */
+function settingsOf({ retention }: StreamConfig): Partial<LogSettings> {
+  return { ...SETTINGS, retention: saneRetention(retention) };
 }
 
 export class Stream {

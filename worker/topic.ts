@@ -19,9 +19,9 @@ import { type ReadBatch, readBatches, type ReaderOptions, type ReadRecord, type 
 import { type Serializer, serializerOf } from "../src/delivery/serializer.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import type { AppendOptions, AppendResult, CompactionSettings, Fetched, FetchOptions, RetentionSettings, StartPosition } from "../src/log/types.ts";
+import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../src/log/limits.ts";
 import { CRC_AT, PRODUCER_ID_AT } from "../src/record/format.ts";
 import { BATCHES_TYPE } from "./batches.ts";
-import { CHUNK_BYTES_MAX } from "./chunk-tables.ts";
 import { describeCompaction } from "./compaction.ts";
 import { type Env, OPEN_TENANT, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
 import { edgeKernel } from "./kernel.ts";
@@ -92,6 +92,8 @@ class Topic<V> implements EdgeTopic<V> {
     readonly name: string,
     readonly options: EdgeTopicOptions<V>,
   ) {
+    if (options.retention !== undefined) checkRetention(options.retention);
+    if (options.compaction !== undefined) checkCompaction(options.compaction);
     this.#path = name;
     this.#tenant = options.tenant ?? OPEN_TENANT;
     this.#serializer = serializerOf<V>(options.serializer);
@@ -153,8 +155,8 @@ class Topic<V> implements EdgeTopic<V> {
       newId: () => Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n),
       codec: this.options.codec ?? "none",
       batchBytes: BATCH_BYTES,
-      recordBytesMax: CHUNK_BYTES_MAX - 1024,
-      batchBytesMax: CHUNK_BYTES_MAX,
+      recordBytesMax: DEFAULT_SETTINGS.recordBytesMax,
+      batchBytesMax: DEFAULT_SETTINGS.batchBytesMax,
       inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
     })));
   }

@@ -3,6 +3,8 @@
  * the front, as everywhere; a stream that forks read from keeps all of it. What lay in R2 goes with the next sweep.
  */
 import { TidemarkError } from "../src/errors.ts";
+import { settledTimes } from "../src/log/age.ts";
+import { saneRetention } from "../src/log/limits.ts";
 import { retentionOffset } from "../src/log/retention.ts";
 import type { RetentionSettings } from "../src/log/types.ts";
 import { ArchiveTables } from "./archive-tables.ts";
@@ -10,6 +12,7 @@ import { Archiver, type Bucket, objectKey, segmentName } from "./archiver.ts";
 import type { Sql } from "./chunk-tables.ts";
 import type { EventFields } from "./events.ts";
 import { edgeKernel } from "./kernel.ts";
+import { badRequest } from "./http.ts";
 import { parseInteger } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
 
@@ -44,7 +47,9 @@ const SECONDS = "Tidemark-Retention-Seconds";
 export function retentionOf(headers: Headers): RetentionSettings | undefined {
   const of = (name: string): number | undefined => {
     const text = headers.get(name);
-    return text === null ? undefined : parseInteger(text, name);
+    const value = text === null ? undefined : parseInteger(text, name);
+    if (value === 0 || !Number.isSafeInteger((value ?? 0) * 1000)) throw badRequest(`${name} is ${text}; it must be a whole number from 1 on, or left out for no limit`);
+    return value;
   };
   const [maxBytes, maxRecords, seconds] = [of(BYTES), of(RECORDS), of(SECONDS)];
   if (maxBytes === undefined && maxRecords === undefined && seconds === undefined) return undefined;
@@ -53,9 +58,10 @@ export function retentionOf(headers: Headers): RetentionSettings | undefined {
 
 export function describeRetention({ maxBytes, maxRecords, maxAgeMs }: RetentionSettings = {}): Record<string, string> {
   return {
-    ...(maxBytes !== undefined && { [BYTES]: String(maxBytes) }),
-    ...(maxRecords !== undefined && { [RECORDS]: String(maxRecords) }),
-    ...(maxAgeMs !== undefined && { [SECONDS]: String(maxAgeMs / 1000) }),
+    ...(maxBytes !== undefined && { [BYTES]: String(Math.ceil(maxBytes)) }),
+    ...(maxRecords !== undefined && { [RECORDS]: String(Math.ceil(maxRecords)) }),
+    // The header has whole seconds: never less than was asked for.
+    ...(maxAgeMs !== undefined && { [SECONDS]: String(Math.ceil(maxAgeMs / 1000)) }),
   };
 }
 
@@ -66,9 +72,10 @@ export function retentionDue({ config: { retention }, log }: Stream, nowMs: numb
   const { logStartOffset, highWatermark } = log;
   if (retentionOffset(segments, retention, { logStartOffset, highWatermark, nowMs }) > logStartOffset) return nowMs;
   const [oldest] = segments;
-  if (retention.maxAgeMs === undefined || !oldest || oldest.batches === 0) return undefined;
-  const from = oldest.state === "active" ? oldest.createdAt : Math.min(oldest.maxTimestamp, oldest.sealedAt ?? nowMs);
-  return Math.max(nowMs, from + retention.maxAgeMs + 1);
+  const { maxAgeMs } = saneRetention(retention);
+  if (maxAgeMs === undefined || !oldest || (oldest.state === "active" && oldest.batches === 0)) return undefined;
+  const from = settledTimes(segments, nowMs)[0] ?? segments.at(-1)!.createdAt;
+  return Math.max(nowMs, from + maxAgeMs + 1);
 }
 
 /** Takes what is due; false where it has to be tried later: forks hold it, or it failed. The active segment is rolled once it is as old as retention allows, so that it can go, too. */

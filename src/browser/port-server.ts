@@ -1,5 +1,6 @@
 /** The worker's end of a data port: checks what comes, runs it, answers under its number. */
 import { TidemarkError } from "../errors.ts";
+import { withDefaults } from "../log/limits.ts";
 import type { Acks, LogApi, StartPosition } from "../log/types.ts";
 import type { TideEvent } from "./api.ts";
 import { CREDIT_BYTES, type Hello, type ManageRequest, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
@@ -59,7 +60,10 @@ export class PortServer {
     if (request.op === "append") return this.#append(request);
     if (request.op === "fetch") return (await this.#host.log(request.topic)).fetch(request.from, { ...request, signal });
     if (request.op === "resolve") return (await this.#host.log(request.topic)).resolve(request.position as StartPosition, request.isolation);
-    return this.#host.manage(request as ManageRequest);
+    const managed = request as ManageRequest;
+    // Before the host keeps them: nonsense must leave nothing behind.
+    if (managed.op === "topic") withDefaults(managed.settings);
+    return this.#host.manage(managed);
   }
 
   async #append(request: Extract<Request, { op: "append" }>): Promise<unknown> {

@@ -3,7 +3,7 @@ import { TidemarkError } from "../errors.ts";
 import { Producer, type ProducerRecord } from "../delivery/producer.ts";
 import { type ReadSource, readBatches } from "../delivery/reader.ts";
 import { serializerOf } from "../delivery/serializer.ts";
-import { DEFAULT_SETTINGS } from "../log/limits.ts";
+import { DEFAULT_SETTINGS, withDefaults } from "../log/limits.ts";
 import type { Acks, CleanResult, Fetched, FetchOptions, Isolation, LogSettings, StartPosition } from "../log/types.ts";
 import type {
   Ack, AppendAllOptions, ReadOptions, RecordInput, SeekExplanation, SegmentExport, Serializer, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
@@ -18,18 +18,18 @@ const BATCH_BYTES = 256 * 1024;
 /** An append that waits longer makes the tab look whether its worker still answers. */
 const SLOW_MS = 3_000;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
-/** Room that a batch has beyond its largest record. */
-const BATCH_ROOM_BYTES = DEFAULT_SETTINGS.batchBytesMax - DEFAULT_SETTINGS.recordBytesMax;
-
+/** What the log is told. INVALID_ARGUMENT for what it would refuse, before anything is opened. */
 function settingsOf(options: TopicOptions<never>) {
   const { retention = {}, compaction, segmentMaxAgeMs = DEFAULT_SETTINGS.segmentMaxAgeMs, recordBytesMax = DEFAULT_SETTINGS.recordBytesMax } = options;
-  return {
+  const settings = {
     retention,
-    compaction: compaction === true ? {} : compaction || undefined,
+    compaction: compaction === true ? {} : compaction === false ? undefined : compaction,
     segmentMaxAgeMs,
     recordBytesMax,
-    batchBytesMax: recordBytesMax + BATCH_ROOM_BYTES,
+    batchBytesMax: DEFAULT_SETTINGS.batchBytesMax,
   } satisfies Partial<LogSettings>;
+  withDefaults(settings);
+  return settings;
 }
 
 const bytesOf = (text: string | Uint8Array | null | undefined): Uint8Array | null => (text == null ? null : typeof text === "string" ? encoder.encode(text) : text);

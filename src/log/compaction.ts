@@ -21,7 +21,8 @@ import { compressBatch, decompressBatch } from "../record/codec.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../record/record-batch.ts";
 import { concat } from "../store/bytes.ts";
 import type { LogStore, ReplacementSegment, SegmentInfo } from "../store/log-store.ts";
-import { TOMBSTONE_RETENTION_MS } from "./limits.ts";
+import { isOver, settledTimes } from "./age.ts";
+import { saneCompaction, TOMBSTONE_RETENTION_MS } from "./limits.ts";
 import type { CleanResult, LogSettings } from "./types.ts";
 
 const READ_BYTES = 1024 * 1024;
@@ -114,10 +115,12 @@ export class Compactor {
 
   /** The run of segments from the front that may be rewritten; damage in between ends it, so that nothing is read around. */
   eligible(nowMs: number, highWatermark: number): SegmentInfo[] {
-    const minLagMs = this.#options.settings.compaction?.minLagMs ?? 0;
+    const { minLagMs = 0 } = saneCompaction(this.#options.settings.compaction ?? {});
     const eligible: SegmentInfo[] = [];
-    for (const segment of this.#store.segments()) {
-      const young = segment.sealedAt === undefined || nowMs - segment.sealedAt < minLagMs;
+    const segments = this.#store.segments();
+    const settled = settledTimes(segments, nowMs);
+    for (const [i, segment] of segments.entries()) {
+      const young = segment.sealedAt === undefined || !isOver(settled[i], nowMs, minLagMs);
       const damaged = this.#store.quarantined.some((range) => range.from < segment.nextOffset && range.to > segment.baseOffset);
       if (young || damaged || segment.nextOffset > highWatermark) break;
       eligible.push(segment);
@@ -158,13 +161,18 @@ class Pass {
   swap!: Swap;
   result!: Totals;
   readonly #tombstoneRetentionMs: number;
+  readonly #segments: readonly SegmentInfo[];
+  /** As the pass began. */
+  readonly #settled: readonly (number | undefined)[];
 
   constructor(
     readonly options: CompactorOptions,
     readonly nowMs: number,
     readonly cleanTo: number,
   ) {
-    this.#tombstoneRetentionMs = options.settings.compaction?.tombstoneRetentionMs ?? TOMBSTONE_RETENTION_MS;
+    this.#tombstoneRetentionMs = saneCompaction(options.settings.compaction ?? {}).tombstoneRetentionMs ?? TOMBSTONE_RETENTION_MS;
+    this.#segments = options.store.segments();
+    this.#settled = settledTimes(this.#segments, nowMs);
   }
 
   /** Both passes, in steps; each tells what bytes it was about. */
@@ -211,9 +219,10 @@ class Pass {
     const kept: Uint8Array[] = [];
     let removed = 0;
     for (const segment of group) {
-      const tombstonesDue = this.nowMs - segment.sealedAt! >= this.#tombstoneRetentionMs;
+      const settledAt = this.#settled[this.#segments.findIndex(({ baseOffset }) => baseOffset === segment.baseOffset)];
+      const tombstonesDue = isOver(settledAt, this.nowMs, this.#tombstoneRetentionMs);
       for await (const bytes of this.#batches(segment)) {
-        const filtered = await this.#filter(bytes, tombstonesDue, segment.sealedAt!);
+        const filtered = await this.#filter(bytes, tombstonesDue, settledAt);
         removed += filtered.removed;
         if (filtered.bytes) kept.push(filtered.bytes);
       }
@@ -232,13 +241,13 @@ class Pass {
   }
 
   /** The batch without what is outdated; no bytes when nothing is left of it. */
-  async #filter(bytes: Uint8Array, tombstonesDue: boolean, sealedAt: number): Promise<{ removed: number; bytes: Uint8Array | undefined }> {
+  async #filter(bytes: Uint8Array, tombstonesDue: boolean, settledAt: number | undefined): Promise<{ removed: number; bytes: Uint8Array | undefined }> {
     const batch = await this.#decode(bytes);
     if (!batch) return { removed: 0, bytes };
     const keep = new Uint8Array((batch.count + 7) >> 3);
     let removed = 0;
     for (let i = 0; i < batch.count; i++) {
-      if (this.#stays(batch, i, tombstonesDue, sealedAt)) keep[i >> 3]! |= 1 << (i & 7);
+      if (this.#stays(batch, i, tombstonesDue, settledAt)) keep[i >> 3]! |= 1 << (i & 7);
       else removed++;
     }
     if (removed === 0 && batch.count > 0) return { removed, bytes };
@@ -252,7 +261,7 @@ class Pass {
     return { removed, bytes: gzip ? await compressBatch(this.options.kernel, filtered.bytes) : filtered.bytes };
   }
 
-  #stays(batch: RecordBatch, i: number, isOld: boolean, sealedAt: number): boolean {
+  #stays(batch: RecordBatch, i: number, isOld: boolean, settledAt: number | undefined): boolean {
     const key = keyOf(batch, i);
     const offset = batch.offsetAt(i);
     const tombstonesDue = isOld && (!this.options.tombstonesLast || offset < this.cleanTo);
@@ -260,7 +269,7 @@ class Pass {
     // What is clean and not in the map has no newer one.
     if ((this.#newest.get(key) ?? offset) !== offset) return false;
     if (batch.valueAt(i) !== null) return true;
-    if (!tombstonesDue) this.nextDueMs = Math.min(this.nextDueMs, sealedAt + this.#tombstoneRetentionMs);
+    if (!tombstonesDue) this.nextDueMs = Math.min(this.nextDueMs, (settledAt ?? Infinity) + this.#tombstoneRetentionMs);
     return !tombstonesDue;
   }
 

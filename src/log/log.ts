@@ -267,7 +267,7 @@ export class Log implements LogApi {
     this.#queueBytes = 0;
     this.#group = [];
     this.#end = this.#store.logEndOffset;
-    for (const { header, before } of refused.toReversed()) if (header.producerId >= 0) this.#producers.restore(header.producerId, before);
+    for (const { header, before } of [...refused].reverse()) if (header.producerId >= 0) this.#producers.restore(header.producerId, before);
     for (const { reject } of refused) reject(error);
     this.#handedOver.fail(error, this.#end);
     this.#flushed.fail(error, this.#end);
@@ -353,7 +353,10 @@ export class Log implements LogApi {
     const rolled = await this.#exclusive(() =>
       this.#guarded(async () => {
         const active = this.#store.segments().at(-1);
-        const due = active && active.batches > 0 && this.#clock.now() - active.createdAt >= this.settings.segmentMaxAgeMs;
+        // Either way: a clock that was ahead and went back must not keep the segment active until it is there again.
+        const ageMs = Math.abs(this.#clock.now() - (active?.createdAt ?? 0));
+        // As old as retention allows, it is rolled: else an idle log would keep its last records.
+        const due = active && active.batches > 0 && ageMs >= Math.min(this.settings.segmentMaxAgeMs, this.settings.retention.maxAgeMs ?? Infinity);
         // Without a roll the flush brings the durable mark up to the log's end.
         await (due ? this.#store.roll() : this.#store.flush());
         this.#raiseHighWatermark();

@@ -1,5 +1,7 @@
 /** Retention: which whole sealed segments may go from the front. Loaded by the first log that has such a setting. */
 import type { LogStore, SegmentInfo } from "../store/log-store.ts";
+import { settledTimes } from "./age.ts";
+import { saneRetention } from "./limits.ts";
 import type { CleanResult, RetentionSettings } from "./types.ts";
 
 /** Trims to where retention says. */
@@ -25,15 +27,14 @@ export function retentionOffset(
   retention: RetentionSettings,
   state: { readonly logStartOffset: number; readonly highWatermark: number; readonly nowMs: number },
 ): number {
-  const { maxAgeMs = Infinity, maxBytes = Infinity, maxRecords = Infinity } = retention;
+  const { maxAgeMs = Infinity, maxBytes = Infinity, maxRecords = Infinity } = saneRetention(retention);
+  const settled = settledTimes(segments, state.nowMs);
   let bytes = segments.reduce((sum, segment) => sum + segment.bytes, 0);
   let records = segments.reduce((sum, segment) => sum + segment.records, 0);
   let offset = state.logStartOffset;
-  for (const segment of segments) {
+  for (const [i, segment] of segments.entries()) {
     if (segment.sealedAt === undefined || segment.nextOffset > state.highWatermark) break;
-    // A record from the future would keep its segment for ever: then the time of sealing counts.
-    const youngest = segment.maxTimestamp > state.nowMs ? segment.sealedAt : segment.maxTimestamp;
-    const tooOld = state.nowMs - youngest > maxAgeMs;
+    const tooOld = state.nowMs - (settled[i] ?? state.nowMs) > maxAgeMs;
     // Bytes: remove while over the limit. Records: remove only what leaves enough.
     if (!tooOld && bytes <= maxBytes && records - segment.records < maxRecords) break;
     bytes -= segment.bytes;

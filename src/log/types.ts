@@ -27,7 +27,10 @@ export interface AppendResult {
 }
 
 export interface RetentionSettings {
-  /** Keep at least what is younger (by record timestamp of a segment's youngest). Default: no limit. */
+  /**
+   * Keep at least what arrived in so many milliseconds: age counts from when a record's segment was sealed, not from the record's
+   * timestamp. A segment is sealed at the latest when its first record has been there so long. Default: no limit.
+   */
   readonly maxAgeMs?: number;
   /** Remove oldest sealed segments while the log is larger. Default: no limit. */
   readonly maxBytes?: number;
@@ -49,9 +52,9 @@ export interface LogSettings {
   readonly compaction: CompactionSettings | undefined;
   /** Roll when the active segment's first batch is older. Default 7 days. */
   readonly segmentMaxAgeMs: number;
-  /** Largest record, encoded. Default 1 MiB. */
+  /** Largest record, encoded. Default: what fits a batch of the largest size, 1,048,527 bytes. */
   readonly recordBytesMax: number;
-  /** Largest batch, header included. Default 1 MiB + 64 KiB, so that one record of the largest size fits. */
+  /** Largest batch, header included. Default and upper limit 1,048,588 bytes, as in a Kafka broker. */
   readonly batchBytesMax: number;
   /** Bytes waiting for a group commit; one more is BACKPRESSURE. Default 16 MiB. */
   readonly queueBytesMax: number;

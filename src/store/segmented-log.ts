@@ -310,7 +310,7 @@ export class SegmentedLog implements LogStore {
   }
 
   async producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined> {
-    for (const segment of this.all.toReversed()) {
+    for (const segment of [...this.all].reverse()) {
       if (!segment.sealed?.producersBytes) continue;
       const sections = await readSections(this.store.volume, this.store.kernel, segment);
       if (sections) return { offset: segment.nextOffset, bytes: sections.producers };

@@ -17,7 +17,7 @@ import { Random } from "../simulation/prng.ts";
 import { type Image, PAGE, RotVolume } from "./rot-volume.ts";
 
 export const NAME = "rot";
-export const CLOCK = { now: () => 2_000_000 };
+export const CLOCK = { now: () => 1_764_002_000_000 };
 const RECORDS_PER_BATCH = 16;
 const PRODUCERS = 3;
 
@@ -65,7 +65,7 @@ class History {
   readonly retries = new Map<number, Retry>();
   log!: Log;
   #store!: SegmentStore;
-  #now = 1_000_000;
+  #now = 1_764_001_000_000;
   readonly #last = new Map<string, Uint8Array>();
   readonly #random: Random;
   readonly #sequences = new Map<number, number>();

@@ -56,7 +56,7 @@ class World {
   stream!: Stream;
   compaction!: Compaction;
   archiver!: Archiver;
-  now = 1_000_000;
+  now = 1_764_000_000_000;
   keys = 0;
   sequence = 0;
   last: { readonly batch: Uint8Array; readonly baseOffset: number } | undefined;

@@ -271,7 +271,7 @@ describe("data port", () => {
   });
 
   it("never has more un-acked bytes on the way than its credit", async () => {
-    const made = await fixture({ batchBytesMax: 2 * 1024 * 1024 }, { slotBytes: 8 * 1024 * 1024 });
+    const made = await fixture({}, { slotBytes: 8 * 1024 * 1024 });
     let now = 0;
     let most = 0;
     const log = Object.create(made.log) as typeof made.log;

@@ -40,7 +40,7 @@ export interface Fixture {
 }
 
 export async function fixture(settings: Partial<LogSettings> = {}, options: { slotBytes?: number; slotsMax?: number } = {}): Promise<Fixture> {
-  const clock = { time: 1_000_000, now: () => clock.time };
+  const clock = { time: 1_764_000_000_000, now: () => clock.time };
   const volume = new FailingVolume({ slotBytes: options.slotBytes ?? 64 * 1024, ...(options.slotsMax && { slotsMax: options.slotsMax }) });
   const made = { volume, clock } as Fixture;
   made.reopen = async (next = settings) => {

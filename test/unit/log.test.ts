@@ -252,7 +252,10 @@ describe("upkeep", () => {
     expect(left - byRecords.log.segments()[0]!.records).toBeLessThan(150);
     const byAge = await filled({ retention: { maxAgeMs: 1000 } });
     expect((await byAge.log.clean()).retired.segments).toBe(0);
-    byAge.clock.time += 2000;
+    byAge.clock.time += 1001;
+    expect((await byAge.log.clean()).rolled, "the active one is as old as retention allows").toBe(true);
+    expect(byAge.log.segments(), "what is sealed now is new").toHaveLength(2);
+    byAge.clock.time += 1001;
     await byAge.log.clean();
     expect(byAge.log.segments()).toHaveLength(1);
     await byAge.reopen();
