@@ -224,7 +224,7 @@ export class LogSockets {
     const stream = await this.#host.stream();
     stream.touch();
     const from = await positionOf(stream, jsonOf(frame)?.["from"]);
-    const found = from < stream.tail ? fitting(await stream.readBatches(from, stream.tail, Math.min(frame.credits, FETCH_BYTES_MAX)), frame.credits) : new Uint8Array(0);
+    const found = from < stream.tail ? fitting(await stream.readBatches(from, stream.tail, Math.max(1, Math.min(frame.credits, FETCH_BYTES_MAX))), frame.credits) : new Uint8Array(0);
     if (typeof found === "number") return this.#send(session, starve(session, frame.id, found));
     this.#host.counters.deliveredBytes += found.length;
     this.#host.event("read", told.read("fetch", from, found.length));

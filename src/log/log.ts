@@ -296,6 +296,9 @@ export class Log implements LogApi {
 
   async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
     const { maxBytes = FETCH_BYTES, isolation = "committed", wait = false, verify = false, signal } = options;
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) {
+      throw new TidemarkError("INVALID_ARGUMENT", `maxBytes is ${String(maxBytes)}; it must be a whole number of bytes, 1 or more`, { field: "maxBytes" });
+    }
     for (;;) {
       signal?.throwIfAborted();
       const limit = this.#limit(isolation);
@@ -321,12 +324,15 @@ export class Log implements LogApi {
     if (position === "earliest") return logStartOffset;
     if (position === "latest") return limit;
     if (typeof position === "number") {
-      if (position >= logStartOffset && position <= limit) return position;
+      if (Number.isInteger(position) && position >= logStartOffset && position <= limit) return position;
       throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, { offset: position, logStartOffset, logEndOffset: limit });
     }
     if ("last" in position) {
-      if (!(position.last >= 0)) throw new TidemarkError("INVALID_ARGUMENT", "last is a count", { last: position.last });
+      if (!(typeof position.last === "number" && position.last >= 0)) throw new TidemarkError("INVALID_ARGUMENT", `last is ${String(position.last)}; it must be a number of offsets, 0 or more`, { field: "last" });
       return Math.max(logStartOffset, limit - Math.trunc(position.last));
+    }
+    if (typeof position.timestamp !== "number" || Number.isNaN(position.timestamp)) {
+      throw new TidemarkError("INVALID_ARGUMENT", `timestamp is ${String(position.timestamp)}; it must be a number of milliseconds`, { field: "timestamp" });
     }
     const { firstAt } = await import("./seek.ts");
     return firstAt({ store: this.#store, kernel: this.#kernel, settings: this.settings }, position.timestamp, limit);

@@ -9,7 +9,7 @@
  * Hops check what no batch checksum covers (magic, length, continuity of offsets). When one fails the whole segment is
  * walked with checksums, once, and what is damaged is quarantined by range.
  */
-import { TidemarkError } from "../errors.ts";
+import { assert, TidemarkError } from "../errors.ts";
 import { type Kernel, INDEX_INTERVAL_BYTES } from "../kernel/types.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, MAGIC, nextOffsetOf, readHeader } from "../record/format.ts";
 import { viewOf } from "./bytes.ts";
@@ -115,7 +115,8 @@ export class SegmentReader {
     const end = segment.bytes;
     const hint = segment.hint?.offset === from ? segment.hint.position : undefined;
     let position = hint ?? this.floor(segment, from);
-    let size = maxBytes + (hint === undefined ? 2 * INDEX_INTERVAL_BYTES : 0);
+    // A header at least, however little is asked for: it says how large the batch is.
+    let size = Math.max(maxBytes, BATCH_HEADER_BYTES) + (hint === undefined ? 2 * INDEX_INTERVAL_BYTES : 0);
     // Each turn gets nearer to `from` or makes the window large enough for one more whole batch.
     while (position < end) {
       throwIfDamaged(segment, from);
@@ -132,6 +133,7 @@ export class SegmentReader {
         return { bytes: bytes.subarray(slice.start, slice.end), nextOffset: slice.nextOffset };
       }
       if (slice.done) return undefined;
+      assert(slice.end > 0 || slice.needs > size, "a read makes progress");
       position += slice.end;
       size = Math.max(size, slice.needs);
     }
