@@ -49,8 +49,8 @@ interface Pending {
 }
 
 export class Log implements LogApi {
-  readonly settings: LogSettings;
-  readonly limits: LogApi["limits"];
+  settings!: LogSettings;
+  limits!: LogApi["limits"];
   readonly #store: LogStore;
   readonly #kernel: Kernel;
   readonly #clock: Clock;
@@ -71,6 +71,8 @@ export class Log implements LogApi {
   #turn: Promise<unknown> = Promise.resolve();
   #scheduled = false;
   #failure: TidemarkError | undefined;
+  /** It was deleted. */
+  #gone: TidemarkError | undefined;
   #closed = false;
   /** Readers at the log's end. */
   readonly #committedReaders: Waiters;
@@ -83,12 +85,11 @@ export class Log implements LogApi {
 
   private constructor({ store, kernel, clock, breathe, settings = {} }: LogOptions) {
     this.#breathe = breathe;
-    this.settings = withDefaults(settings);
-    const { producersMax, producerMaxAgeMs, waitersMax, queueAppendsMax, recordBytesMax, batchBytesMax } = this.settings;
     this.#store = store;
+    this.configure(settings);
+    const { producersMax, producerMaxAgeMs, waitersMax, queueAppendsMax } = this.settings;
     this.#kernel = kernel;
     this.#clock = clock;
-    this.limits = { recordBytesMax, batchBytesMax: Math.min(batchBytesMax, store.batchBytesMax) };
     this.#producers = new ProducerState(producersMax, producerMaxAgeMs);
     this.#written = new ProducerState(producersMax, producerMaxAgeMs);
     this.#committedReaders = new Waiters(waitersMax);
@@ -117,6 +118,14 @@ export class Log implements LogApi {
     }
     log.#written.adopt(log.#producers);
     return log;
+  }
+
+  /** From now on; sizes of queues and of tables stay as they were. INVALID_ARGUMENT changes nothing. */
+  configure(settings: Partial<LogSettings>): void {
+    this.settings = withDefaults(settings);
+    const { recordBytesMax, batchBytesMax } = this.settings;
+    this.limits = { recordBytesMax, batchBytesMax: Math.min(batchBytesMax, this.#store.batchBytesMax) };
+    this.#compactor = undefined;
   }
 
   get name(): string {
@@ -277,17 +286,37 @@ export class Log implements LogApi {
   #poison(error: TidemarkError, group: readonly Pending[]): void {
     this.#failure = error;
     const unknown = new TidemarkError("OUTCOME_UNKNOWN", `the store failed: ${error.message}`, { ...error.details, cause: error.code }, { cause: error });
-    for (const { reject } of [...group, ...this.#queue]) reject(unknown);
+    this.#abandon([...group, ...this.#queue], unknown, new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: error }));
+  }
+
+  /** All that waits here fails: appends, with those that repeat one, and reads. */
+  #abandon(appends: readonly Pending[], error: TidemarkError, readError: TidemarkError): void {
+    for (const { reject } of appends) reject(error);
     this.#queue = [];
     this.#queueBytes = 0;
-    this.#handedOver.fail(unknown);
-    this.#flushed.fail(unknown);
-    const closed = new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: error });
-    this.#committedReaders.fail(closed);
-    this.#provisionalReaders.fail(closed);
+    this.#handedOver.fail(error);
+    this.#flushed.fail(error);
+    this.#committedReaders.fail(readError);
+    this.#provisionalReaders.fail(readError);
+  }
+
+  /**
+   * Ends the log by `work`, which takes it out of its store: behind the commits that are queued, whose acks are true. What comes
+   * later, and what waits, is UNKNOWN_TOPIC. Nothing has changed when `work` fails, unless it poisoned the store.
+   */
+  async delete(work: () => Promise<void>): Promise<void> {
+    this.#check();
+    await this.#exclusive(() =>
+      this.#guarded(async () => {
+        await work();
+        const gone = (this.#gone = new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted", { log: this.name, deleted: true }));
+        this.#abandon(this.#queue, gone, gone);
+      }),
+    );
   }
 
   #check(): void {
+    if (this.#gone) throw this.#gone;
     if (this.#closed) throw new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
     if (this.#failure) throw new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: this.#failure });
   }
@@ -406,6 +435,6 @@ export class Log implements LogApi {
     const closed = new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
     this.#committedReaders.fail(closed);
     this.#provisionalReaders.fail(closed);
-    if (!this.#failure) await this.#store.close();
+    if (!this.#failure && !this.#gone) await this.#store.close();
   }
 }

@@ -14,7 +14,8 @@
  *
  * In the JSON a segment is an array, so that a slot holds the catalog of some 80,000 segments: [slot, baseOffset, epoch,
  * createdAt] while active, and behind these [nextOffset, bytes, batches, records, maxTimestamp, sealedAt, compacted (0 or
- * 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in milliseconds.
+ * 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in milliseconds. What a catalog of an
+ * earlier version does not have (`id`, and a log's `born` and `settings`) is left out.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -59,14 +60,22 @@ export interface SealedEntry {
   readonly footerCrc: number;
 }
 
+/** Settings that a log keeps: plain data, whose meaning is the log's own. */
+export type StoredSettings = Readonly<Record<string, unknown>>;
+
 export interface LogEntry {
   readonly name: string;
+  /** The volume's epoch when it was made, higher than that of a log of this name before it. Absent: a log of an earlier version. */
+  readonly born?: number | undefined;
+  readonly settings?: StoredSettings | undefined;
   readonly logStartOffset: number;
   readonly segments: readonly SegmentEntry[];
   readonly quarantined: readonly QuarantinedRange[];
 }
 
 export interface CatalogState {
+  /** Drawn when the volume was formatted: who knows another one had a volume that is gone. */
+  readonly id?: string | undefined;
   /** Volume-wide leader epoch; rises with every open and whenever a used slot is taken again. */
   readonly epoch: number;
   /** Slots below this number have been used at some time: what they hold may be stale batches. */
@@ -104,7 +113,7 @@ const areCounts = (...values: unknown[]): boolean => values.every((value) => Num
  * The checksum vouches for the bytes, not for who wrote them: a number that can't be true would become a read beyond the
  * slot, or slots without end. Throws where a field is of another shape.
  */
-function isPossible({ epoch, usedSlots, logs }: PackedState, slotBytes: number): boolean {
+function isPossible({ id = "", epoch, usedSlots, logs }: PackedState, slotBytes: number): boolean {
   const isSegment = (packed: PackedSegment, at: number, all: readonly PackedSegment[]): boolean => {
     const [slot, base, epoch, , next, bytes, batches, records, maxTimestamp, , , ...sizes] = packed as readonly number[];
     const active = at === all.length - 1;
@@ -115,9 +124,9 @@ function isPossible({ epoch, usedSlots, logs }: PackedState, slotBytes: number):
     );
   };
   return (
-    areCounts(epoch, usedSlots) && epoch < 2 ** 31 - 1 && usedSlots <= SLOTS_MAX &&
-    logs.every(({ name, logStartOffset, segments, quarantined }) =>
-      typeof name === "string" && areCounts(logStartOffset) && segments.length > 0 && segments.every(isSegment) &&
+    typeof id === "string" && areCounts(epoch, usedSlots) && epoch < 2 ** 31 - 1 && usedSlots <= SLOTS_MAX &&
+    logs.every(({ name, born = 0, settings = {}, logStartOffset, segments, quarantined }) =>
+      typeof name === "string" && areCounts(born, logStartOffset) && born <= epoch && settings?.constructor === Object && segments.length > 0 && segments.every(isSegment) &&
       quarantined.every(({ from, to, position, bytes }) => areCounts(from, to - from, position, bytes) && position + bytes <= slotBytes))
   );
 }

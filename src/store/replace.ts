@@ -3,6 +3,7 @@
  *
  *   trim      catalog committed (the new start) → slots of the segments before it free
  *   replace   slots taken → outputs written and flushed → catalog committed (the swap) → old slots free
+ *   delete    catalog committed without the log → its slots free
  */
 import { TidemarkError } from "../errors.ts";
 import type { ReplacementSegment } from "./log-store.ts";
@@ -16,7 +17,7 @@ const NOTHING = new Uint8Array(0);
 /** LogStore.trim. */
 export async function trimSegments(log: SegmentedLog, offset: number): Promise<void> {
   const { store, flushed } = log;
-  store.check();
+  log.check();
   if (offset <= log.logStartOffset) return;
   if (offset > flushed.offset) {
     throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", { offset, flushedOffset: flushed.offset });
@@ -40,7 +41,7 @@ export async function trimSegments(log: SegmentedLog, offset: number): Promise<v
 /** LogStore.replace. */
 export async function replaceSegments(log: SegmentedLog, from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void> {
   const { store } = log;
-  store.check();
+  log.check();
   const inputs = log.all.filter((segment) => segment.sealed && segment.baseOffset >= from && segment.nextOffset <= to);
   const last = inputs.at(-1);
   if (inputs[0]?.baseOffset !== from || last?.nextOffset !== to) {
@@ -61,6 +62,19 @@ export async function replaceSegments(log: SegmentedLog, from: number, to: numbe
     next.splice(first, 0, ...made);
     await change.commit(log.name, log.entry(next));
     log.adopt(next);
+  });
+}
+
+/** Takes a log out of its store. Crash: it is there as it was, or gone. What is in hand on it is refused from then on. */
+export async function deleteLog(log: SegmentedLog): Promise<void> {
+  log.check();
+  await log.store.change(async (change) => {
+    await change.remove(log.name);
+    log.deleted = true;
+    for (const segment of log.all) {
+      segment.retired = true;
+      log.store.release(segment);
+    }
   });
 }
 

@@ -11,7 +11,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
-import { Catalog, CATALOG_SLOTS, type CatalogState, type LogEntry } from "./catalog.ts";
+import { Catalog, CATALOG_SLOTS, type CatalogState, type LogEntry, type StoredSettings } from "./catalog.ts";
 import type { LogRecovery } from "./log-store.ts";
 import { epochBehind, markOrStart, type TailCut, type Walk, walkDurable, walkTail, walkUnmarked } from "./recovery.ts";
 import { slotBatchBytesMax } from "./sections.ts";
@@ -30,6 +30,10 @@ export interface SegmentStoreOptions {
   readonly kernel: Kernel;
   /** Milliseconds, for segments' ages. */
   readonly now: () => number;
+  /** Draws the id of a volume that has none. Without it volumes stay without one. */
+  readonly newId?: () => string;
+  /** The id of the volume that is expected: CLOSED when there is a new one in its place. */
+  readonly id?: string | undefined;
 }
 
 export interface StoreRecovery {
@@ -49,6 +53,8 @@ export interface Change {
   epochFor(slot: number, current: number): number;
   /** Makes `entry` the log's line in the catalog. The commit point. */
   commit(log: string, entry: LogEntry): Promise<void>;
+  /** Takes the log out of the catalog; a log that gets its name is born in a later epoch. The commit point, too. */
+  remove(log: string): Promise<void>;
 }
 
 export class SegmentStore {
@@ -57,6 +63,7 @@ export class SegmentStore {
   readonly now: () => number;
   readonly reader: SegmentReader;
   recovery!: StoreRecovery;
+  readonly id: string | undefined;
 
   readonly #catalog: Catalog;
   readonly #logs = new Map<string, SegmentedLog>();
@@ -75,6 +82,7 @@ export class SegmentStore {
     this.kernel = options.kernel;
     this.now = options.now;
     this.reader = new SegmentReader(options.volume, options.kernel);
+    this.id = state.id ?? options.newId?.();
     this.#catalog = catalog;
     this.#epoch = state.epoch;
     this.#usedSlots = state.usedSlots;
@@ -85,11 +93,14 @@ export class SegmentStore {
    * Errors: CORRUPT_CATALOG, UNSUPPORTED_FORMAT, QUOTA_EXCEEDED (not even the first slots), STORAGE_FAILED.
    */
   static async open(options: SegmentStoreOptions): Promise<SegmentStore> {
-    const { volume, kernel } = options;
+    const { volume, kernel, id } = options;
     const missing = CATALOG_SLOTS + 1 - volume.slotCount;
+    // What holds no catalog is not made to, where one is expected.
+    if (id !== undefined && volume.slotCount < CATALOG_SLOTS) throw cleared();
     if (missing > 0) await volume.addSlots(missing);
     const { catalog, state, copies } = await Catalog.read(volume, kernel);
     if (!state) await refuseLostCatalog(volume, kernel);
+    if (id !== undefined && state?.id !== id) throw cleared();
     const known = state ?? { epoch: 0, usedSlots: CATALOG_SLOTS, logs: [] };
     const store = new SegmentStore(options, catalog, known);
     const used = Math.max(known.usedSlots, ...known.logs.flatMap((log) => log.segments.map((segment) => segment.slot + 1)));
@@ -117,8 +128,16 @@ export class SegmentStore {
     return [...this.#logs.keys()];
   }
 
-  /** The log of this name; creates it. INVALID_ARGUMENT: a name is 1 to 249 of A-Z a-z 0-9 . _ - (Kafka's rule). */
-  async log(name: string): Promise<SegmentedLog> {
+  /** The log of this name, if there is one. */
+  find(name: string): SegmentedLog | undefined {
+    return this.#logs.get(name);
+  }
+
+  /**
+   * The log of this name; creates it, with these settings. INVALID_ARGUMENT: a name is 1 to 249 of A-Z a-z 0-9 . _ - (Kafka's
+   * rule).
+   */
+  async log(name: string, settings?: StoredSettings): Promise<SegmentedLog> {
     const known = this.#logs.get(name);
     if (known) return known;
     if (!LOG_NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a log's name is 1 to 249 of A-Z a-z 0-9 . _ -", { name });
@@ -129,9 +148,10 @@ export class SegmentStore {
       const segment = new Segment({ slot, baseOffset: 0, epoch: change.epochFor(slot, this.#epoch), createdAt: this.now() });
       const mark = await this.beginSegment(name, segment);
       await this.volume.flush([slot]);
-      await change.commit(name, { name, logStartOffset: 0, segments: [segment.entry()], quarantined: [] });
+      const entry = { name, born: this.#epoch, settings, logStartOffset: 0, segments: [segment.entry()], quarantined: [] };
+      await change.commit(name, entry);
       const recovery = { ...recoveryOf(name, [segment], 0), cut: undefined, rebuilt: [], cleanShutdown: true };
-      this.#logs.set(name, new SegmentedLog(this, name, { segments: [segment], logStartOffset: 0, mark, recovery }));
+      this.#logs.set(name, new SegmentedLog(this, entry, { segments: [segment], mark, recovery }));
     });
     return this.#logs.get(name)!;
   }
@@ -170,8 +190,7 @@ export class SegmentStore {
     const actives = found.map(({ segments }) => segments[segments.length - 1]!.slot);
     this.#epoch = state.epoch + 1;
     for (const { entry, segments, mark, recovery } of found) {
-      const log = new SegmentedLog(this, entry.name, { segments, logStartOffset: entry.logStartOffset, mark, recovery });
-      this.#logs.set(entry.name, log);
+      this.#logs.set(entry.name, new SegmentedLog(this, entry, { segments, mark, recovery }));
     }
     const taken = new Set(found.flatMap(({ segments }) => segments.map((segment) => segment.slot)));
     for (let slot = CATALOG_SLOTS; slot < this.volume.slotCount; slot++) if (!taken.has(slot)) this.#free.push(slot);
@@ -254,6 +273,11 @@ export class SegmentStore {
         return ++this.#epoch;
       },
       commit: (log, entry) => this.#commit(log, entry),
+      remove: async (log) => {
+        this.#epoch++;
+        await this.#commit(log, null);
+        this.#logs.delete(log);
+      },
     };
     const run = this.#changes.then(() => {
       this.check();
@@ -263,10 +287,12 @@ export class SegmentStore {
     return run;
   }
 
-  async #commit(name?: string, entry?: LogEntry): Promise<void> {
-    const logs = [...this.#logs.values()].map((log) => (log.name === name && entry ? entry : log.entry()));
+  /** With this log's entry in place of what it would be; without it where `entry` is null. */
+  async #commit(name?: string, entry?: LogEntry | null): Promise<void> {
+    const others = [...this.#logs.values()].filter((log) => entry !== null || log.name !== name);
+    const logs = others.map((log) => (log.name === name && entry ? entry : log.entry()));
     if (entry && !this.#logs.has(entry.name)) logs.push(entry);
-    await this.#catalog.commit({ epoch: this.#epoch, usedSlots: this.#usedSlots, logs });
+    await this.#catalog.commit({ id: this.id, epoch: this.#epoch, usedSlots: this.#usedSlots, logs });
   }
 
   /** Writes a segment's header page, both marks at its start. Not flushed. */
@@ -359,6 +385,9 @@ export class SegmentStore {
     return error.with({ poisoned: true });
   }
 }
+
+const cleared = (): TidemarkError =>
+  new TidemarkError("CLOSED", "the data is gone: site data was cleared, or the tide was deleted. Open it anew", { reason: "cleared" });
 
 function recoveryOf(log: string, segments: readonly Segment[], logStartOffset: number) {
   const { bytes: scannedBytes, batches: scannedBatches, nextOffset: logEndOffset } = segments.at(-1)!;

@@ -9,7 +9,7 @@ import { TidemarkError } from "../errors.ts";
 import { SEGMENT_OFFSETS_MAX } from "../kernel/types.ts";
 import { type BatchHeader, nextOffsetOf, readHeader, stampLeaderEpoch } from "../record/format.ts";
 import { viewOf, concat } from "./bytes.ts";
-import type { LogEntry } from "./catalog.ts";
+import type { LogEntry, StoredSettings } from "./catalog.ts";
 import type {
   FetchedBatches,
   LogRecovery,
@@ -41,6 +41,11 @@ export class SegmentedLog implements LogStore {
   onSeal: ((maxBytes: number) => Uint8Array) | undefined;
 
   readonly store: SegmentStore;
+  /** See LogEntry: it tells this log from an earlier one of the same name. */
+  readonly born: number | undefined;
+  settings: StoredSettings | undefined;
+  /** It is no longer in the catalog, and its slots are others'. */
+  deleted = false;
   /** For the store's own use: also what only its producers' snapshot keeps here. */
   all: readonly Segment[];
   logStartOffset: number;
@@ -53,13 +58,19 @@ export class SegmentedLog implements LogStore {
   /** Flushed bytes that may stand behind the mark. */
   readonly #markBytes: number;
 
-  constructor(store: SegmentStore, name: string, state: { segments: Segment[]; logStartOffset: number; mark: Mark; recovery: LogRecovery }) {
+  constructor(
+    store: SegmentStore,
+    { name, born, settings, logStartOffset }: Pick<LogEntry, "name" | "born" | "settings" | "logStartOffset">,
+    state: { segments: Segment[]; mark: Mark; recovery: LogRecovery },
+  ) {
     this.store = store;
     this.name = name;
+    this.born = born;
+    this.settings = settings;
     this.recovery = state.recovery;
     this.leaderEpoch = store.epoch;
     this.all = state.segments;
-    this.logStartOffset = state.logStartOffset;
+    this.logStartOffset = logStartOffset;
     this.mark = state.mark;
     this.flushed = { offset: this.#active.nextOffset, position: this.#active.bytes };
     this.#producersReserve = producersReserve(store.volume.slotBytes);
@@ -85,14 +96,21 @@ export class SegmentedLog implements LogStore {
 
   /** What the catalog says of this log, with the given segments instead of today's when a change is being committed. */
   entry(segments: readonly Segment[] = this.all, logStartOffset = this.logStartOffset): LogEntry {
-    return { name: this.name, logStartOffset, segments: segments.map((segment) => segment.entry()), quarantined: segments.flatMap((s) => s.damage) };
+    const { name, born, settings } = this;
+    return { name, born, settings, logStartOffset, segments: segments.map((segment) => segment.entry()), quarantined: segments.flatMap((s) => s.damage) };
+  }
+
+  /** UNKNOWN_TOPIC once it was deleted; else as the store. */
+  check(): void {
+    if (this.deleted) throw new TidemarkError("UNKNOWN_TOPIC", `the log ${this.name} was deleted`, { log: this.name, deleted: true });
+    this.store.check();
   }
 
   // --- writing -----------------------------------------------------------------------------------------------------
 
   async append(batches: readonly Uint8Array[]): Promise<void> {
     const store = this.store;
-    store.check();
+    this.check();
     await this.#reserve(batches);
     const from = this.logEndOffset;
     let run: Uint8Array[] = [];
@@ -163,12 +181,12 @@ export class SegmentedLog implements LogStore {
   }
 
   async handOver(): Promise<void> {
-    this.store.check();
+    this.check();
     await this.store.poisonOnFailure(() => this.store.volume.handOver([this.#active.slot]));
   }
 
   async flush(): Promise<void> {
-    this.store.check();
+    this.check();
     const active = this.#active;
     const flushed = { offset: active.nextOffset, position: active.bytes };
     await this.store.poisonOnFailure(async () => {
@@ -181,7 +199,7 @@ export class SegmentedLog implements LogStore {
 
   async roll(): Promise<void> {
     const store = this.store;
-    store.check();
+    this.check();
     if (this.#active.bytes === 0 && this.#active.nextOffset === this.#active.baseOffset) return;
     await store.change(async (change) => {
       const old = this.#active;
@@ -215,6 +233,15 @@ export class SegmentedLog implements LogStore {
       producers: snapshot && snapshot.length <= room ? snapshot : new Uint8Array(0),
       previousFooterCrc: this.all[this.all.length - 2]?.sealed?.footerCrc ?? 0,
       epoch: this.leaderEpoch,
+    });
+  }
+
+  /** Settings are durable when this resolves. Crash: the settings before or these. */
+  async saveSettings(settings: StoredSettings): Promise<void> {
+    this.check();
+    await this.store.change(async (change) => {
+      await change.commit(this.name, { ...this.entry(), settings });
+      this.settings = settings;
     });
   }
 
@@ -266,6 +293,7 @@ export class SegmentedLog implements LogStore {
   }
 
   #checkRange(offset: number): void {
+    if (this.deleted) this.check();
     const { logStartOffset, logEndOffset } = this;
     if (!(offset >= logStartOffset && offset <= logEndOffset)) {
       throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${offset} is not in the log`, { offset, logStartOffset, logEndOffset });

@@ -77,10 +77,10 @@ function damageCatalog(random: Random, catalog: PackedCatalog): string {
   const segment = random.pick(log.segments);
   switch (random.int(9)) {
     case 0:
-      Object.assign(catalog, { [random.pick(["epoch", "usedSlots", "logs"])]: wildNumber(random) });
+      Object.assign(catalog, { [random.pick(["id", "epoch", "usedSlots", "logs"])]: wildNumber(random) });
       break;
     case 1:
-      Object.assign(log, { [random.pick(["name", "logStartOffset", "segments", "quarantined"])]: wildNumber(random) });
+      Object.assign(log, { [random.pick(["name", "born", "settings", "logStartOffset", "segments", "quarantined"])]: wildNumber(random) });
       break;
     case 2:
     case 3:

@@ -7,45 +7,11 @@ import type { Volume } from "../../src/store/volume.ts";
 import { fails } from "../contract/check.ts";
 import { makeBatch } from "../contract/store-contract.ts";
 import { releaseKernel } from "../tooling/kernels.ts";
+import { FragileVolume } from "./fragile-volume.ts";
 
 const kernel = await releaseKernel();
 const SLOT = 32 * 1024;
 const now = () => 1;
-
-/** A memory volume that can forget what was not flushed, and that fails at a chosen operation and ever after. */
-class FragileVolume extends MemoryVolume {
-  /** Operations that still succeed. */
-  left = Infinity;
-  operations = 0;
-  #pending: { slot: number; position: number; bytes: Uint8Array }[] = [];
-
-  #step(): void {
-    this.operations++;
-    if (this.left-- <= 0) throw new TidemarkError("STORAGE_FAILED", "the volume is dead");
-  }
-  override async addSlots(count: number): Promise<void> {
-    this.#step();
-    await super.addSlots(count);
-  }
-  override async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
-    this.#step();
-    this.#pending.push({ slot, position, bytes: bytes.slice() });
-    await super.write(slot, position, bytes);
-  }
-  override async flush(slots: readonly number[] = []): Promise<void> {
-    this.#step();
-    for (const pending of this.#pending) if (slots.includes(pending.slot)) this.#log.push(pending);
-    this.#pending = this.#pending.filter(({ slot }) => !slots.includes(slot));
-  }
-  readonly #log: { slot: number; position: number; bytes: Uint8Array }[] = [];
-
-  /** What a power cut leaves that drops every write since its slot's last flush. */
-  async afterPowerCut(): Promise<MemoryVolume> {
-    const volume = new MemoryVolume({ slotBytes: this.slotBytes, slots: this.slotCount });
-    for (const { slot, position, bytes } of this.#log) await volume.write(slot, position, bytes);
-    return volume;
-  }
-}
 
 const open = (volume: Volume) => SegmentStore.open({ volume, kernel, now });
 
