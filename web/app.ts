@@ -1,8 +1,10 @@
 /** What the panels share: the open tide, its topics, the plots, and a redraw that happens at most once a frame. */
 import { type Acks, open, type RecordInput, type Tide, type Topic } from "../src/browser/index.ts";
 import { byId, el } from "./dom.ts";
+import { tellChange } from "./pages.ts";
 import type { Plots } from "./plots.ts";
 import { drawShore } from "./shore.ts";
+import { usageNow } from "./status.ts";
 
 /** Small segments, so that a few megabytes of data show many of them. */
 export const SEGMENT_BYTES = 1024 * 1024;
@@ -10,14 +12,22 @@ export const TIDE_NAME = "playground";
 export const BATCH_RECORDS = 500;
 const TOPICS = ["flights", "quakes"] as const;
 
+/** One more record of a topic, as the buttons make them. */
+const SAMPLES: Readonly<Record<string, (i: number) => RecordInput<object>>> = {
+  flights: (i) => ({ value: { delay: i, distance: 0 } }),
+  quakes: (i) => ({ key: "Playground", value: { mag: i % 10, place: "Playground", longitude: 0, latitude: 0 } }),
+};
+
 export class App {
   readonly tide: Tide;
   readonly topics: ReadonlyMap<string, Topic<object>>;
   plots: Plots | undefined;
-  current = "flights";
   pickedBase: number | undefined;
+  #current = "flights";
   readonly #onPick: (() => void)[] = [];
+  readonly #onTopic: (() => void)[] = [];
   #drawing = false;
+  #again = false;
 
   private constructor(tide: Tide) {
     this.tide = tide;
@@ -31,20 +41,33 @@ export class App {
     return new App(await open(TIDE_NAME, { segmentBytes: SEGMENT_BYTES }));
   }
 
+  /** The name of the topic that is shown; buttons write to it and read from it. */
+  get current(): string {
+    return this.#current;
+  }
   get topic(): Topic<object> {
-    return this.topics.get(this.current)!;
+    return this.topics.get(this.#current)!;
   }
   get acks(): Acks {
     return byId<HTMLSelectElement>("acks").value as Acks;
+  }
+  sample(i = 0): RecordInput<object> {
+    return SAMPLES[this.#current]!(i);
+  }
+
+  show(topic: string): void {
+    const isOther = topic !== this.#current;
+    this.#current = topic;
+    this.drawTopics();
+    if (isOther) for (const changed of this.#onTopic) changed();
   }
 
   drawTopics(): void {
     const buttons = TOPICS.map((name) => {
       const button = el("button", { type: "button" }, name);
-      button.setAttribute("aria-pressed", String(name === this.current));
+      button.setAttribute("aria-pressed", String(name === this.#current));
       button.addEventListener("click", () => {
-        this.current = name;
-        this.drawTopics();
+        this.show(name);
         void this.draw();
       });
       return button;
@@ -52,24 +75,38 @@ export class App {
     byId("topics").replaceChildren(...buttons);
   }
 
-  /** Redraws the shore; calls that come while one is under way are that one. */
+  /** Redraws the shore; a call that comes while one is under way makes it draw once more. */
   async draw(): Promise<void> {
+    this.#again = true;
     if (this.#drawing) return;
     this.#drawing = true;
     try {
-      await new Promise(requestAnimationFrame);
-      const state = await this.topic.state();
-      drawShore(state, SEGMENT_BYTES, (segment) => {
-        this.pickedBase = segment.baseOffset;
-        for (const picked of this.#onPick) picked();
-      });
+      while (this.#again) {
+        this.#again = false;
+        await new Promise(requestAnimationFrame);
+        const [state, usage] = await Promise.all([this.topic.state(), usageNow()]);
+        drawShore(state, { segmentBytes: SEGMENT_BYTES, usage }, (segment) => {
+          this.pickedBase = segment.baseOffset;
+          for (const picked of this.#onPick) picked();
+        });
+      }
     } finally {
       this.#drawing = false;
     }
   }
 
+  /** The log has changed by this page: the others draw it, too. */
+  async changed(): Promise<void> {
+    tellChange();
+    await this.draw();
+  }
+
   onPick(picked: () => void): void {
     this.#onPick.push(picked);
+  }
+  /** Another topic is shown. */
+  onTopic(changed: () => void): void {
+    this.#onTopic.push(changed);
   }
 
   /** Appends one batch and lets the plots know when it is acked. */

@@ -11,8 +11,7 @@ const DRAW_EVERY = 10;
 async function load(app: App, topicName: string, fetchRecords: () => Promise<readonly RecordInput<object>[]>): Promise<void> {
   const progress = byId<HTMLProgressElement>("progress");
   const text = byId("progress-text");
-  app.current = topicName;
-  app.drawTopics();
+  app.show(topicName);
   progress.hidden = false;
   progress.value = 0;
   text.textContent = "Fetching the data set …";
@@ -28,13 +27,13 @@ async function load(app: App, topicName: string, fetchRecords: () => Promise<rea
       acked += part.length;
       progress.value = acked / records.length;
       text.textContent = `${number(acked)} of ${number(records.length)} records acknowledged`;
-      if (batch % DRAW_EVERY === 0) void app.draw();
+      if (batch % DRAW_EVERY === 0) void app.changed();
     }
   };
   await Promise.all(Array.from({ length: PIPELINE }, one));
   const seconds = (performance.now() - started) / 1000;
   text.textContent = `${number(records.length)} records acknowledged at “${app.acks}” in ${seconds.toFixed(2)} s: ${number(records.length / seconds)} a second.`;
-  await app.draw();
+  await app.changed();
 }
 
 export function appendPanel(app: App): void {
@@ -43,19 +42,21 @@ export function appendPanel(app: App): void {
   onClick("load-quakes", text, () => load(app, "quakes", quakes));
   onClick("single", text, async () => {
     const started = performance.now();
-    const { offset } = await app.topics.get("flights")!.append({ value: { delay: 0, distance: 0 } }, { acks: app.acks });
+    const { offset } = await app.topic.append(app.sample(), { acks: app.acks });
     const ms = performance.now() - started;
     app.plots?.acked(1, ms);
-    text.textContent = `Offset ${number(offset)}, ${app.acks} after ${ms.toFixed(2)} ms.`;
-    await app.draw();
+    text.textContent = `Offset ${number(offset)} of ${app.current}, ${app.acks} after ${ms.toFixed(2)} ms.`;
+    await app.changed();
   });
   onClick("burst", text, async () => {
-    const topic = app.topics.get("flights")!;
+    const { topic, acks: level } = app;
     const started = performance.now();
-    const acks = await Promise.all(Array.from({ length: 1000 }, (_, i) => topic.append({ value: { delay: i, distance: 0 } }, { acks: app.acks })));
+    const records = Array.from({ length: 1000 }, (_, i) => app.sample(i));
+    const acks = await Promise.all(records.map((record) => topic.append(record, { acks: level })));
     const ms = performance.now() - started;
     app.plots?.acked(1000, ms);
-    text.textContent = `1,000 calls that nobody awaited became batches by themselves: offsets ${number(acks[0]!.offset)} to ${number(acks.at(-1)!.offset)}, ${app.acks} after ${ms.toFixed(1)} ms.`;
-    await app.draw();
+    const span = `offsets ${number(acks[0]!.offset)} to ${number(acks.at(-1)!.offset)}`;
+    text.textContent = `1,000 calls that nobody awaited became batches by themselves: ${span}, ${level} after ${ms.toFixed(1)} ms.`;
+    await app.changed();
   });
 }

@@ -11,8 +11,15 @@ interface Field {
   readonly text: string;
 }
 
+/** What is shown at first; a button shows the rest. */
 const SHOWN_BYTES = 1024;
 const SHOWN_RECORDS = 12;
+/** A batch of the playground has 500 records; a page with many thousand nodes gets slow. */
+const RECORDS_MAX = 1_000;
+/** Bytes of a row: a narrow window has no room for sixteen. */
+const WIDE = 16;
+const NARROW = 8;
+const isNarrow = (): boolean => matchMedia("(max-width: 40rem)").matches;
 const CODECS = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 function headerFields(bytes: Uint8Array): Field[] {
@@ -48,12 +55,12 @@ function varint(bytes: Uint8Array, at: number): [number, number] {
   return [Number((value >> 1n) ^ -(value & 1n)), at];
 }
 
-function recordFields(bytes: Uint8Array): Field[] {
+function recordFields(bytes: Uint8Array, most: number): Field[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if ((view.getInt16(21) & 7) !== 0) return [{ name: "records, compressed", from: 61, to: bytes.length, text: number(bytes.length - 61) }];
   const text = (from: number, length: number) => (length < 0 ? "null" : new TextDecoder().decode(bytes.subarray(from, from + length)));
   const fields: Field[] = [];
-  for (let at = 61, i = 0; at < bytes.length && i < Math.min(SHOWN_RECORDS, view.getInt32(57)); i++) {
+  for (let at = 61, i = 0; at < bytes.length && i < Math.min(most, view.getInt32(57)); i++) {
     const [length, body] = varint(bytes, at);
     const [, afterTime] = varint(bytes, body + 1);
     const [delta, afterDelta] = varint(bytes, afterTime);
@@ -67,35 +74,39 @@ function recordFields(bytes: Uint8Array): Field[] {
   return fields;
 }
 
-/** Fields and hex; pointing at or focusing a field lights its bytes. */
-export function drawBatch(target: HTMLElement, bytes: Uint8Array): void {
-  const fields = [...headerFields(bytes), ...recordFields(bytes)];
-  const hue = (i: number) => String((i * 47 + 180) % 360);
+/** The bytes in rows, those of a field marked in its hue. */
+function drawHex(bytes: Uint8Array, fields: readonly Field[], shown: number): HTMLElement {
   const marks = fields.map((_, i) => {
     const mark = el("i");
     mark.style.setProperty("--hue", hue(i));
+    mark.dataset["field"] = String(i);
     return mark;
   });
   const hex = el("pre", { className: "hex", tabIndex: 0 });
+  hex.setAttribute("role", "region");
   hex.setAttribute("aria-label", "Bytes of the batch");
-  const shown = Math.min(bytes.length, SHOWN_BYTES);
+  const width = isNarrow() ? NARROW : WIDE;
+  let field = 0;
   for (let at = 0; at < shown; at++) {
-    if (at % 16 === 0) hex.append(at === 0 ? "" : "\n", `${at.toString(16).padStart(4, "0")}  `);
-    const field = fields.findIndex(({ from, to }) => at >= from && at < to);
+    if (at % width === 0) hex.append(at === 0 ? "" : "\n", `${at.toString(16).padStart(4, "0")}  `);
+    while (field < fields.length && at >= fields[field]!.to) field++;
     const pair = bytes[at]!.toString(16).padStart(2, "0") + " ";
-    // A field's bytes share one class, so that a break of line does not break the field.
-    if (field < 0) hex.append(pair);
-    else {
-      const mark = marks[field]!.cloneNode() as HTMLElement;
-      mark.dataset["field"] = String(field);
-      mark.append(pair);
-      hex.append(mark);
-    }
+    // A field's bytes share one number, so that a break of line does not break the field.
+    const mark = field < fields.length && at >= fields[field]!.from ? (marks[field]!.cloneNode() as HTMLElement) : undefined;
+    mark?.append(pair);
+    hex.append(mark ?? pair);
   }
-  if (bytes.length > shown) hex.append(`\n… ${number(bytes.length - shown)} bytes more`);
+  return hex;
+}
+
+const hue = (i: number): string => String((i * 47 + 180) % 360);
+
+/** A button for each field; pointing at one or focusing it lights its bytes. */
+function drawFields(fields: readonly Field[], hex: HTMLElement): HTMLElement {
   const list = el("div", { className: "fields" });
   for (const [i, { name, text, from, to }] of fields.entries()) {
-    const button = el("button", { type: "button", className: "field", title: `bytes ${from} to ${to - 1}: ${text}` }, name, el("b", {}, text));
+    const title = `bytes ${from} to ${to - 1}: ${text}`;
+    const button = el("button", { type: "button", className: "field", title }, el("span", {}, name), el("b", {}, text));
     button.style.setProperty("--hue", hue(i));
     const light = (on: boolean) => () => {
       for (const mark of hex.querySelectorAll(`[data-field="${i}"]`)) mark.classList.toggle("lit", on);
@@ -106,5 +117,21 @@ export function drawBatch(target: HTMLElement, bytes: Uint8Array): void {
     button.addEventListener("blur", light(false));
     list.append(button);
   }
-  target.replaceChildren(list, hex);
+  return list;
+}
+
+/** Fields and hex; the first ones, or all with `isWhole`. */
+export function drawBatch(target: HTMLElement, bytes: Uint8Array, isWhole = false): void {
+  const records = new DataView(bytes.buffer, bytes.byteOffset).getInt32(57);
+  const fields = [...headerFields(bytes), ...recordFields(bytes, isWhole ? RECORDS_MAX : SHOWN_RECORDS)];
+  const shown = isWhole ? bytes.length : Math.min(bytes.length, SHOWN_BYTES);
+  const hex = drawHex(bytes, fields, shown);
+  const all = `Show all ${number(records)} records and ${number(bytes.length)} bytes`;
+  const more = el("button", { type: "button", className: "quiet" }, all);
+  more.addEventListener("click", () => {
+    drawBatch(target, bytes, true);
+    target.querySelector<HTMLElement>(".hex")!.focus();
+  });
+  const isCut = !isWhole && (bytes.length > shown || records > SHOWN_RECORDS);
+  target.replaceChildren(drawFields(fields, hex), hex, ...(isCut ? [more] : []));
 }

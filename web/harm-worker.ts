@@ -8,13 +8,16 @@ export interface Harm {
   readonly mask: number;
 }
 
+const TRIES = 100;
+const PAUSE_MS = 30;
+
 self.onmessage = async ({ data }: MessageEvent<Harm>) => {
   try {
     const { path, position, bytes, mask } = data;
     let directory = await navigator.storage.getDirectory();
     for (const name of path.slice(0, -1)) directory = await directory.getDirectoryHandle(name);
     const file = await directory.getFileHandle(path.at(-1)!);
-    const handle = await (file as unknown as { createSyncAccessHandle(): Promise<SyncHandle> }).createSyncAccessHandle();
+    const handle = await open(file as unknown as Openable);
     const found = new Uint8Array(bytes);
     handle.read(found, { at: position });
     handle.write(found.map((byte) => (mask === 0 ? 0 : byte ^ mask)), { at: position });
@@ -26,6 +29,21 @@ self.onmessage = async ({ data }: MessageEvent<Harm>) => {
   }
 };
 
+/** The worker that wrote the file ends with its page, some milliseconds later. */
+async function open(file: Openable): Promise<SyncHandle> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await file.createSyncAccessHandle();
+    } catch (thrown) {
+      if (tries === TRIES || (thrown as Error).name !== "NoModificationAllowedError") throw thrown;
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  }
+}
+
+interface Openable {
+  createSyncAccessHandle(): Promise<SyncHandle>;
+}
 interface SyncHandle {
   read(target: Uint8Array, options: { at: number }): number;
   write(source: Uint8Array, options: { at: number }): number;

@@ -1,14 +1,20 @@
 /**
- * Harm from outside. A button leaves an order in the session's storage and reloads: the page ends without a goodbye, as a
- * killed tab does. The next page carries the order out on the slot's file before it opens the log.
+ * Harm from outside. A button leaves an order in the session's storage and loads the page anew, without closing the log. The
+ * next page carries the order out on the slot's file, while no page of the playground has the log open.
  */
 import type { LogRecovery, TopicState } from "../src/browser/index.ts";
 import { el, number } from "./dom.ts";
 import type { Harm } from "./harm-worker.ts";
+import { alone } from "./pages.ts";
 
 const KEY = "tidemark-harm";
 
-export type Order = { readonly kind: "kill"; readonly records: number } | ({ readonly kind: "tear" | "flip"; readonly records: number } & Harm);
+export interface Damage {
+  readonly from: number;
+  readonly to: number;
+}
+
+export type Order = { readonly kind: "leave"; readonly records: number } | ({ readonly kind: "tear" | "flip"; readonly records: number } & Harm);
 
 export function orderAndReload(order: Order): void {
   sessionStorage.setItem(KEY, JSON.stringify(order));
@@ -21,19 +27,21 @@ export async function carryOut(): Promise<Order | undefined> {
   sessionStorage.removeItem(KEY);
   if (!left) return undefined;
   const order = JSON.parse(left) as Order;
-  if (order.kind !== "kill") {
-    const worker = new Worker(new URL("./harm-worker.ts", import.meta.url), { type: "module" });
-    try {
-      await new Promise<void>((resolve, reject) => {
-        worker.onmessage = ({ data }: MessageEvent<string>) => (data === "done" ? resolve() : reject(new Error(data)));
-        worker.onerror = () => reject(new Error("the harm worker failed"));
-        worker.postMessage(order satisfies Harm);
-      });
-    } finally {
-      worker.terminate();
-    }
-  }
+  if (order.kind !== "leave") await alone(() => hurt(order));
   return order;
+}
+
+async function hurt({ path, position, bytes, mask }: Harm): Promise<void> {
+  const worker = new Worker(new URL("./harm-worker.ts", import.meta.url), { type: "module" });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      worker.onmessage = ({ data }: MessageEvent<string>) => (data === "done" ? resolve() : reject(new Error(data)));
+      worker.onerror = () => reject(new Error("the harm worker failed"));
+      worker.postMessage({ path, position, bytes, mask } satisfies Harm);
+    });
+  } finally {
+    worker.terminate();
+  }
 }
 
 /** Tears the last batch: its second half becomes zeros, as if the power had failed while it was being written. */
@@ -51,14 +59,21 @@ export function flipOf(path: readonly string[], state: TopicState): Harm {
 
 const slotFile = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
 
-/** What recovery says of a topic, in words. */
-export function inWords(report: LogRecovery): HTMLElement {
+/** What recovery says of a topic, in words; `met` is damage that a reader met since. */
+export function inWords(report: LogRecovery, met: readonly Damage[] = []): HTMLElement {
   const list = el("ul");
   const say = (text: string) => list.append(el("li", {}, text));
-  say(`${report.log}: offsets ${number(report.logStartOffset)} to ${number(report.logEndOffset)} in ${report.segments} segments.`);
-  say(report.cleanShutdown ? "It had been closed properly; nothing had to be checked." : `It had not been closed: ${number(report.scannedBatches)} batches of the active segment were checked.`);
-  if (report.cut) say(`A torn tail was cut at offset ${number(report.cut.offset)}: ${number(report.cut.bytes)} bytes that were never whole (${report.cut.reason}).`);
-  for (const { from, to, reason } of report.quarantined) say(`Offsets ${number(from)} to ${number(to - 1)} are damaged (${reason}) and set apart; reading them is an error, never a gap.`);
-  if (!report.cut && report.quarantined.length === 0) say("Nothing was lost.");
+  const { log, logStartOffset, logEndOffset, segments, cut, quarantined, cleanShutdown, scannedBatches } = report;
+  say(`${log}: offsets ${number(logStartOffset)} to ${number(logEndOffset)} in ${segments} segments.`);
+  say(
+    cleanShutdown
+      ? "It had been closed properly; nothing had to be checked at the opening."
+      : `It had not been closed: ${number(scannedBatches)} batches of the active segment were checked.`,
+  );
+  if (cut) say(`A torn tail was cut at offset ${number(cut.offset)}: ${number(cut.bytes)} bytes that were never whole (${cut.reason}).`);
+  for (const { from, to, reason } of quarantined) {
+    say(`Offsets ${number(from)} to ${number(to - 1)} are damaged (${reason}) and set apart; reading them is an error, never a gap.`);
+  }
+  if (!cut && quarantined.length === 0 && met.length === 0) say("Nothing was lost.");
   return list;
 }

@@ -9,8 +9,11 @@ const IDLE_STEPS = 20;
 
 const style = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function plot(target: HTMLElement, stroke: string): uPlot {
-  const axis = { stroke: style("--soft"), grid: { stroke: style("--edge"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+/** `stroke`: a colour of the theme; it is read at each drawing, because the theme may change under an open page. */
+function plot(target: HTMLElement, colour: string): uPlot {
+  const stroke = (): string => style(colour);
+  const grid = { stroke: () => style("--edge"), width: 1 };
+  const axis = { stroke: () => style("--soft"), grid, ticks: { show: false }, font: "11px system-ui" };
   const made = new uPlot(
     {
       width: target.clientWidth,
@@ -18,7 +21,7 @@ function plot(target: HTMLElement, stroke: string): uPlot {
       legend: { show: false },
       cursor: { show: false },
       scales: { x: { time: false }, y: { range: (_, __, max) => [0, Math.max(max * 1.1, 1)] } },
-      series: [{}, { stroke, width: 2, fill: `color-mix(in srgb, ${stroke} 22%, transparent)`, points: { show: false } }],
+      series: [{}, { stroke, width: 2, fill: () => `color-mix(in srgb, ${stroke()} 22%, transparent)`, points: { show: false } }],
       axes: [
         { ...axis, values: (_, splits) => splits.map((value) => `${Math.round(value)} s`) },
         { ...axis, size: 48, values: (_, splits) => splits.map((value) => (value >= 1000 ? `${value / 1000}k` : String(value))) },
@@ -27,13 +30,14 @@ function plot(target: HTMLElement, stroke: string): uPlot {
     [[], []],
     target,
   );
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => made.redraw(false, true));
   new ResizeObserver(() => made.setSize({ width: target.clientWidth, height: 120 })).observe(target);
   return made;
 }
 
 export class Plots {
-  readonly #rate = plot(byId("plot-rate"), style("--foam"));
-  readonly #ack = plot(byId("plot-ack"), style("--line"));
+  readonly #rate = plot(byId("plot-rate"), "--foam");
+  readonly #ack = plot(byId("plot-ack"), "--line");
   readonly #rates: number[] = new Array<number>(POINTS).fill(0);
   readonly #acks: (number | null)[] = new Array<number | null>(POINTS).fill(null);
   #records = 0;

@@ -2,6 +2,7 @@
 import { TidemarkError, type TopicRecord } from "../src/browser/index.ts";
 import type { App } from "./app.ts";
 import { byId, date, el, number, onClick } from "./dom.ts";
+import type { Damage } from "./harm.ts";
 
 const SHOWN = 12;
 
@@ -13,8 +14,8 @@ function show(records: readonly Shown[]): void {
 }
 
 /** Reads everything; damage is an error with its range, and the read goes on behind it. */
-export async function replay(app: App): Promise<{ records: number; ms: number; damage: string[] }> {
-  const damage: string[] = [];
+export async function replay(app: App): Promise<{ records: number; ms: number; damage: Damage[] }> {
+  const damage: Damage[] = [];
   const started = performance.now();
   let records = 0;
   let from: number | "earliest" = "earliest";
@@ -29,8 +30,9 @@ export async function replay(app: App): Promise<{ records: number; ms: number; d
       return { records, ms: performance.now() - started, damage };
     } catch (thrown) {
       if (!(thrown instanceof TidemarkError && thrown.code === "CORRUPT_RANGE")) throw thrown;
-      damage.push(`CORRUPT_RANGE: offsets ${number(Number(thrown.details["from"]))} to ${number(Number(thrown.details["to"]) - 1)}`);
-      from = Number(thrown.details["to"]);
+      const range = { from: Number(thrown.details["from"]), to: Number(thrown.details["to"]) };
+      damage.push(range);
+      from = range.to;
     }
   }
 }
@@ -40,28 +42,46 @@ export function readPanel(app: App): void {
   onClick("replay", text, async () => {
     const { records, ms, damage } = await replay(app);
     const speed = `${number(records)} records in ${number(ms)} ms: ${number((records * 1000) / Math.max(ms, 1))} a second, every checksum verified.`;
-    text.textContent = [speed, ...damage.map((each) => `${each}; the read went on behind it.`)].join(" ");
+    const told = damage.map(({ from, to }) => `CORRUPT_RANGE: offsets ${number(from)} to ${number(to - 1)}; the read went on behind it.`);
+    text.textContent = records === 0 ? `Nothing in ${app.current} yet: append something.` : [speed, ...told].join(" ");
     if (damage.length > 0) await app.draw();
   });
+  followPanel(app, text);
+}
+
+/** Follows the topic that is shown; with another one shown it follows that. */
+function followPanel(app: App, text: HTMLElement): void {
   let following: AbortController | undefined;
   const button = byId<HTMLButtonElement>("follow");
-  button.addEventListener("click", async () => {
-    if (following) return following.abort(new Error("stopped"));
-    const controller = (following = new AbortController());
+  const follow = async (): Promise<void> => {
+    const { signal } = (following = new AbortController());
     button.setAttribute("aria-pressed", "true");
-    text.textContent = `Following ${app.current} from its end: append something.`;
+    text.textContent = `Following ${app.current} from its end: append something, in any tab.`;
     try {
       let seen = 0;
-      for await (const batch of app.topic.readBatches({ from: "latest", follow: true, signal: controller.signal })) {
+      for await (const batch of app.topic.readBatches({ from: "latest", follow: true, signal })) {
         seen += batch.count;
         show([...batch]);
-        text.textContent = `${number(seen)} records have arrived.`;
+        text.textContent = `${number(seen)} records of ${app.current} have arrived.`;
+        void app.draw();
       }
     } catch (thrown) {
-      text.textContent = controller.signal.aborted ? "Stopped following." : String(thrown);
-    } finally {
-      following = undefined;
-      button.setAttribute("aria-pressed", "false");
+      if (!signal.aborted) text.textContent = thrown instanceof Error ? thrown.message : String(thrown);
     }
+  };
+  const stop = (): void => {
+    following?.abort();
+    following = undefined;
+  };
+  app.onTopic(() => {
+    if (!following) return;
+    stop();
+    void follow();
+  });
+  button.addEventListener("click", () => {
+    if (!following) return void follow();
+    stop();
+    button.setAttribute("aria-pressed", "false");
+    text.textContent = "Stopped following.";
   });
 }

@@ -9,7 +9,10 @@ function steps(found: SeekExplanation): HTMLElement[] {
   const key = (value: number) => (index === "offset" ? `offset ${number(value)}` : `${date(value)} UTC`);
   const lines = [
     `segment from ${number(segment.baseOffset)}: found among the segments by base offset`,
-    ...found.steps.map(({ entry, key: value, position }) => `${index} index entry ${entry}: ${key(value)} → ${index === "offset" ? `byte ${number(position)}` : `offset ${number(position)}`}`),
+    ...found.steps.map(({ entry, key: value, position }) => {
+      const place = index === "offset" ? `byte ${number(position)}` : `offset ${number(position)}`;
+      return `${index} index entry ${entry}: ${key(value)} → ${place}`;
+    }),
     `from byte ${number(scanFrom)} hop over ${bytes(scannedBytes)} of batch headers`,
     `batch at byte ${number(batchPosition)} holds offset ${number(found.offset)}`,
   ];
@@ -32,20 +35,40 @@ export async function seek(app: App, target: { offset: number } | { timestamp: n
   const started = performance.now();
   for await (const record of app.topic.read({ from: found.offset, to: found.offset + 1 })) {
     const ms = performance.now() - started;
-    text.textContent = `Offset ${number(record.offset)}, ${date(record.timestamp)} UTC, ${record.key ?? "no key"}: ${JSON.stringify(record.value)}, read in ${ms.toFixed(2)} ms.`;
+    const what = `${date(record.timestamp)} UTC, ${record.key ?? "no key"}: ${JSON.stringify(record.value)}`;
+    text.textContent = `Offset ${number(record.offset)}, ${what}, read in ${ms.toFixed(2)} ms.`;
   }
   byId("steps").replaceChildren(...steps(found));
   drawBatch(byId("batch"), found.batch);
 }
 
+/** The offset that was typed; the field says what is wrong with another text. */
+function offsetOf(field: HTMLInputElement): number | undefined {
+  const text = field.value.trim().replaceAll(",", "");
+  const isOffset = /^\d{1,15}$/.test(text);
+  field.setCustomValidity(isOffset ? "" : "An offset is a whole number from 0 on, as 123456.");
+  return field.reportValidity() ? Number(text) : undefined;
+}
+
+function timeOf(field: HTMLInputElement): number | undefined {
+  const [, day, time = "00:00:00"] = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?))?$/.exec(field.value.trim()) ?? [];
+  const timestamp = day === undefined ? NaN : Date.parse(`${day}T${time}Z`);
+  field.setCustomValidity(Number.isNaN(timestamp) ? "A time is written as 2001-01-01 12:00:00, in UTC." : "");
+  return field.reportValidity() ? timestamp : undefined;
+}
+
 export function seekPanel(app: App): void {
   const offset = byId<HTMLInputElement>("seek-offset");
   const time = byId<HTMLInputElement>("seek-time");
+  for (const field of [offset, time]) field.addEventListener("input", () => field.setCustomValidity(""));
   byId<HTMLFormElement>("seek").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const byTime = (event.submitter as HTMLButtonElement | null)?.value === "time" || (document.activeElement === time && time.value !== "");
+    for (const field of [offset, time]) field.setCustomValidity("");
+    const byTime = (event.submitter as HTMLButtonElement | null)?.value === "time" || document.activeElement === time;
+    const target = byTime ? timeOf(time) : offsetOf(offset);
+    if (target === undefined) return;
     try {
-      await seek(app, byTime ? { timestamp: Date.parse(`${time.value}Z`) } : { offset: Number(offset.value || 0) });
+      await seek(app, byTime ? { timestamp: target } : { offset: target });
     } catch (thrown) {
       byId("seek-text").textContent = thrown instanceof Error ? thrown.message : String(thrown);
     }

@@ -14,8 +14,33 @@ function describe(segment: SegmentInfo, state: TopicState): string {
   );
 }
 
-/** Draws the state; returns nothing to keep. `picked` is called with the chosen segment. */
-export function drawShore(state: TopicState, segmentBytes: number, picked: (segment: SegmentInfo) => void): void {
+interface Look {
+  /** What a full segment holds. */
+  readonly segmentBytes: number;
+  /** What the origin uses, in words. */
+  readonly usage: string;
+}
+
+/** The figures above the shore. */
+function drawFigures(state: TopicState, usage: string): void {
+  const total = state.segments.reduce((sum, segment) => sum + segment.bytes, 0);
+  const records = state.segments.reduce((sum, segment) => sum + segment.records, 0);
+  const newest = Math.max(-1, ...state.segments.map(({ maxTimestamp }) => maxTimestamp));
+  const figures: [string, string][] = [
+    ["records in the log", number(records)],
+    ["log start offset", number(state.logStartOffset)],
+    ["log end offset", number(state.logEndOffset)],
+    ["segments", number(state.segments.length)],
+    ["bytes of batches", bytes(total)],
+    ["newest record, UTC", newest < 0 ? "–" : date(newest)],
+    ["leader epoch", number(state.leaderEpoch)],
+    ["used by this origin", usage],
+  ];
+  byId("figures").replaceChildren(...figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+/** Draws the state. `picked` is called with the chosen segment. */
+export function drawShore(state: TopicState, { segmentBytes, usage }: Look, picked: (segment: SegmentInfo) => void): void {
   const shore = byId("shore");
   const detail = byId("segment-detail");
   const focused = (document.activeElement as HTMLElement | null)?.dataset["base"];
@@ -31,7 +56,8 @@ export function drawShore(state: TopicState, segmentBytes: number, picked: (segm
       },
       el("span", {}, number(segment.baseOffset)),
     );
-    button.setAttribute("aria-label", `Segment from offset ${segment.baseOffset}, ${segment.state}`);
+    // It begins with what is seen, so that speech input finds the button by it.
+    button.setAttribute("aria-label", `${number(segment.baseOffset)}: ${segment.state} segment from this offset on`);
     button.style.height = `${Math.max(6, Math.min(96, (segment.bytes / segmentBytes) * 96))}%`;
     const show = () => {
       detail.textContent = describe(segment, state);
@@ -47,17 +73,9 @@ export function drawShore(state: TopicState, segmentBytes: number, picked: (segm
     return button;
   });
   const mark = el("div", { className: "mark" }, el("span", {}, `high watermark ${number(state.highWatermark)}`));
-  shore.replaceChildren(mark, ...buttons);
+  const isEmpty = state.segments.every(({ records }) => records === 0);
+  const empty = el("p", { className: "empty" }, `Nothing in ${state.name} yet. Load a data set, or append one record.`);
+  shore.replaceChildren(mark, ...(isEmpty ? [empty] : buttons));
   buttons.find((button) => button.dataset["base"] === focused)?.focus({ preventScroll: true });
-  const total = state.segments.reduce((sum, segment) => sum + segment.bytes, 0);
-  const records = state.segments.reduce((sum, segment) => sum + segment.records, 0);
-  const figures: [string, string][] = [
-    ["records", number(records)],
-    ["log start", number(state.logStartOffset)],
-    ["log end", number(state.logEndOffset)],
-    ["segments", number(state.segments.length)],
-    ["bytes", bytes(total)],
-    ["leader epoch", number(state.leaderEpoch)],
-  ];
-  byId("figures").replaceChildren(...figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  drawFigures(state, usage);
 }

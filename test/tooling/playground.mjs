@@ -21,10 +21,22 @@ const EDGE_PORT = 8787;
 const EDGE_WAIT_MS = 60_000;
 const configFile = path.join(root, "vite.config.ts");
 
+/** Tells the page where the edge is: `url` is null while that starts, and absent where there is none. */
+const tellEdge = (edge) => ({
+  name: "tidemark-edge",
+  configurePreviewServer({ middlewares }) {
+    middlewares.use("/edge.json", (_, answer) => {
+      answer.setHeader("content-type", "application/json");
+      answer.end(JSON.stringify({ url: edge.url }));
+    });
+  },
+});
+
 /** Builds and serves; `close()` ends it. For tests too. `port`: a free one. */
-export async function startPlayground({ port = PORT, logLevel = "warn" } = {}) {
+export async function startPlayground({ port = PORT, logLevel = "warn", edge = {} } = {}) {
   await build({ configFile, mode: "production", logLevel });
-  const server = await preview({ configFile, mode: "production", logLevel, preview: { port, strictPort: true } });
+  const plugins = [tellEdge(edge)];
+  const server = await preview({ configFile, mode: "production", logLevel, plugins, preview: { port, strictPort: true } });
   const address = server.httpServer.address();
   return { url: `http://127.0.0.1:${address.port}/`, close: () => (server.httpServer.closeAllConnections(), server.close()) };
 }
@@ -49,7 +61,7 @@ function introduce(origin) {
 }
 
 /** The edge in a child process; a line says why where it can't run. Resolves when it answers, or never will. */
-async function startEdge(port, state) {
+async function startEdge(port, state, found) {
   let binary = process.execPath;
   try {
     if (!runsVitest()) binary = findNode24();
@@ -60,14 +72,17 @@ async function startEdge(port, state) {
   }
   const args = [path.join(root, "test", "tooling", "edge.mjs"), String(port), ...(state === undefined ? [] : [state])];
   const child = spawn(binary, args, { cwd: root, stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  found.url = null;
   const slow = setTimeout(() => console.log("The edge does not answer yet; the playground goes on without it."), EDGE_WAIT_MS);
   child.on("message", ({ url, error }) => {
     clearTimeout(slow);
+    found.url = url;
     if (url) introduce(url);
     else console.log(`The edge did not start: ${error}. The playground goes on.`);
   });
   child.once("exit", (code) => {
     clearTimeout(slow);
+    found.url = undefined;
     if (code) console.log("The edge has ended; the playground goes on.");
   });
   return child;
@@ -95,10 +110,13 @@ export async function main(args) {
     args,
   );
   const port = await portFor("the playground", values.port, PORT);
-  const edge = values["no-edge"] ? undefined : await startEdge(await portFor("the edge", values["edge-port"], EDGE_PORT), values.state);
+  const found = {};
+  const edge = values["no-edge"]
+    ? undefined
+    : await startEdge(await portFor("the edge", values["edge-port"], EDGE_PORT), values.state, found);
   const started = performance.now();
   console.log("Building the playground …");
-  const { url, close } = await startPlayground({ port });
+  const { url, close } = await startPlayground({ port, edge: found });
   console.log(`Ready in ${((performance.now() - started) / 1000).toFixed(1)} s. Ctrl-C ends it.`);
   console.log(`Tidemark playground: ${url}`);
   // Vite's own would end this process before the edge has ended.

@@ -82,6 +82,11 @@ test("where its ports are taken it says which it takes instead, and the lines th
     expect(answers).toEqual([201, 204]);
     const [, url] = /curl '([^']+)'/.exec(said()) ?? [];
     expect(await (await fetch(url!)).text()).toBe("one more ");
+    // The page beside it is told where the edge is, and may talk to it.
+    expect(await (await fetch(`${playground}edge.json`)).json()).toEqual({ url: edge });
+    const origin = new URL(playground).origin;
+    const read = await fetch(url!, { headers: { origin } });
+    expect(read.headers.get("access-control-allow-origin")).toMatch(new RegExp(`^(\\*|${origin})$`));
     // A second one beside it, over the same folder.
     const second = run("--port", "0", "--edge-port", "0");
     let refusal = "";

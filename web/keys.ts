@@ -1,0 +1,12 @@
+/** Keyboard shortcuts: those that the buttons name in `aria-keyshortcuts`, Alt and a letter, so that typing is never taken. */
+export function keys(): void {
+  addEventListener("keydown", (event) => {
+    if (!event.altKey || event.ctrlKey || event.metaKey) return;
+    const letter = event.code.replace(/^Key/, "");
+    const target = document.querySelector<HTMLElement>(`[aria-keyshortcuts="Alt+${CSS.escape(letter)}"]`);
+    if (!target) return;
+    event.preventDefault();
+    target.focus();
+    if (target instanceof HTMLButtonElement) target.click();
+  });
+}
