@@ -11,10 +11,9 @@ import { appendBatches, BATCHES_TYPE } from "./batches.ts";
 import { traceOf } from "./events.ts";
 import type { Answer } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
-import { forkOffset } from "./log-answers.ts";
 import type { Counters } from "./metrics.ts";
 import { contentTypeOf, mediaType } from "./media-types.ts";
-import { formatOffset, H, type HeadersOf, isClosing, type Producer, producerOf } from "./protocol.ts";
+import { formatOffset, H, type HeadersOf, isClosing, numberedOffset, type Producer, producerOf, seqOf } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
 
 /** What the Worker reads whole and hands over: small enough to lie in its memory for every connection at once. */
@@ -40,8 +39,8 @@ export function appendAsked(headers: HeadersOf): AppendAsked {
     contentType: contentTypeOf(headers),
     producer: producerOf(headers),
     closing: isClosing(headers),
-    ifEnd: expected === null ? undefined : forkOffset(expected),
-    seq: headers.get(H.seq) ?? undefined,
+    ifEnd: expected === null ? undefined : numberedOffset(expected, H.expectedOffset),
+    seq: seqOf(headers),
     trace: traceOf(headers),
   };
 }

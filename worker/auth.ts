@@ -11,6 +11,7 @@
  */
 import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, jwtVerify, type JWTVerifyGetKey, type JWTVerifyOptions } from "jose";
 import { type Env, OPEN_TENANT } from "./env.ts";
+import { isWholeText } from "./fields.ts";
 import { HttpError } from "./http.ts";
 import { placeOf } from "./protocol.ts";
 import { matches } from "./subscription-rules.ts";
@@ -32,6 +33,7 @@ const ASYMMETRIC = ["RS256", "ES256", "EdDSA"];
 const QUERY_TOKEN_SECONDS_MAX = 300;
 const CLOCK_TOLERANCE_SECONDS = 5;
 const TOKEN_BYTES_MAX = 8 * 1024;
+const TENANT_CHARS_MAX = 128;
 const encoder = new TextEncoder();
 /** What a key set that was fetched says of a token. */
 const NO_SUCH_KEY = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported];
@@ -39,8 +41,11 @@ const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
 
 const unauthorized = (message: string): HttpError => new HttpError(401, "UNAUTHORIZED", message, { "www-authenticate": 'Bearer realm="tidemark"' });
 
+/** The token of a request's Authorization header; undefined where it has none, or another scheme. */
+export const bearerOf = (headers: Headers): string | undefined => /^Bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+
 export async function callerOf(request: Request, env: Env): Promise<Caller> {
-  const header = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+  const header = bearerOf(request.headers);
   const query = request.method === "GET" ? new URL(request.url).searchParams.get("token") : null;
   const token = header ?? query ?? undefined;
   if (token === undefined) {
@@ -54,7 +59,9 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
     if (!(exp - iat <= QUERY_TOKEN_SECONDS_MAX)) throw unauthorized(`a token in a URL lives at most ${QUERY_TOKEN_SECONDS_MAX} s`);
   }
   const { tenant } = claims;
-  if (typeof tenant !== "string" || tenant === "" || tenant.length > 128) throw unauthorized("the token names no tenant");
+  if (typeof tenant !== "string" || tenant === "" || tenant.length > TENANT_CHARS_MAX || !isWholeText(tenant)) {
+    throw unauthorized(`the token's claim "tenant" must be a text of 1 to ${TENANT_CHARS_MAX} characters`);
+  }
   const scopes = scopesOf(claims["scope"]);
   return {
     tenant,

@@ -18,8 +18,9 @@ import { Compactor } from "../src/log/compaction.ts";
 import { saneCompaction } from "../src/log/limits.ts";
 import type { CompactionSettings } from "../src/log/types.ts";
 import type { Kernel } from "../src/kernel/types.ts";
+import { shown } from "./fields.ts";
 import { badRequest } from "./http.ts";
-import { parseInteger } from "./protocol.ts";
+import { parseSeconds } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
 
 const PORTION_BYTES = 16 * 1024 * 1024;
@@ -166,13 +167,11 @@ export function compactionOf(headers: Headers): CompactionSettings | undefined {
   const ms = (name: string): number | undefined => {
     const text = headers.get(name);
     if (text !== null && kind === null) throw badRequest(`${name} needs ${BY_KEY}`);
-    const ms = text === null ? undefined : parseInteger(text, name) * 1000;
-    if (ms !== undefined && !Number.isSafeInteger(ms)) throw badRequest(`${name} is ${text}; it must be at most ${Math.floor(Number.MAX_SAFE_INTEGER / 1000)}`);
-    return ms;
+    return text === null ? undefined : parseSeconds(text, name);
   };
   const [minLagMs, tombstoneRetentionMs] = [ms(LAG), ms(TOMBSTONES)];
   if (kind === null) return undefined;
-  if (kind !== "key") throw badRequest(`${BY_KEY} is key`);
+  if (kind !== "key") throw badRequest(`${BY_KEY} is ${shown(kind)}; it must be key`);
   return { ...(minLagMs !== undefined && { minLagMs }), ...(tombstoneRetentionMs !== undefined && { tombstoneRetentionMs }) };
 }
 

@@ -3,10 +3,11 @@
  * what is there already, a body read within its bound.
  */
 import type { CompactionSettings, RetentionSettings } from "../src/log/types.ts";
+import { concat } from "../src/record/bytes.ts";
 import { describeCompaction } from "./compaction.ts";
 import { badRequest, BODY_BYTES_MAX, HttpError } from "./http.ts";
 import { mediaType } from "./media-types.ts";
-import { formatOffset, H, readRequestOf } from "./protocol.ts";
+import { formatOffset, H } from "./protocol.ts";
 import { longBody, type LongRead } from "./long-read.ts";
 import type { Stream } from "./stream.ts";
 import { describeRetention } from "./upkeep.ts";
@@ -26,12 +27,6 @@ export function describe(stream: Stream): Record<string, string> {
   if (expiresAt !== undefined) headers[H.expiresAt] = expiresAt;
   if (closed) headers[H.closed] = "true";
   return headers;
-}
-
-export function forkOffset(text: string): number {
-  const { offset } = readRequestOf(new URL(`x:/?offset=${encodeURIComponent(text)}`));
-  if (typeof offset !== "number") throw badRequest("an offset is needed");
-  return offset;
 }
 
 /** Data of a catch-up read, whoever has read them. */
@@ -78,19 +73,19 @@ export function existing(stream: Stream, wanted: Wanted): Response {
 }
 
 /** A body that is shorter than it said, or badly cut, is the sender's fault. */
-export async function readBody(request: Request): Promise<Uint8Array> {
+export async function readBody(request: Request, max = BODY_BYTES_MAX): Promise<Uint8Array> {
   try {
-    return await bodyWithin(request);
+    return await bodyWithin(request, max);
   } catch (thrown) {
     throw thrown instanceof HttpError ? thrown : badRequest("the body broke off");
   }
 }
 
-async function bodyWithin(request: Request): Promise<Uint8Array> {
+async function bodyWithin(request: Request, max: number): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array(0);
   let length = Number(request.headers.get("content-length") ?? 0);
   const check = (): void => {
-    if (length > BODY_BYTES_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+    if (length > max) throw new HttpError(413, "TOO_LARGE", `the body of this request has at most ${max} bytes`);
   };
   check();
   // The runtime holds a body to the length that it names.
@@ -101,11 +96,5 @@ async function bodyWithin(request: Request): Promise<Uint8Array> {
     check();
     parts.push(part);
   }
-  const body = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    body.set(part, at);
-    at += part.length;
-  }
-  return body;
+  return concat(parts);
 }

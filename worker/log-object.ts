@@ -26,14 +26,14 @@ import { type Answer, badRequest, errorAnswer, errorResponse, HttpError, json, r
 import { edgeKernel } from "./kernel.ts";
 import { TokenBucket } from "./limits.ts";
 import { type ForkAnswer, HeldForks, offerFork, type Peer } from "./forks.ts";
-import { describe, existing, forkOffset, notice, readAnswer, readBody, refusal } from "./log-answers.ts";
+import { describe, existing, notice, readAnswer, readBody, refusal } from "./log-answers.ts";
 import { longRead } from "./long-read.ts";
 import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./log-sockets.ts";
 import { Counters, prometheus } from "./metrics.ts";
 import { contentTypeOf, mediaType } from "./media-types.ts";
-import { forkOf, isClosing, lifetimeOf, methodNotAllowed, readRequestOf, STREAM_PREFIX } from "./protocol.ts";
+import { forkOf, H, isClosing, lifetimeOf, methodNotAllowed, numberedOffset, readRequestOf, STREAM_PREFIX, withoutQuery } from "./protocol.ts";
 import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
-import { subscriptionsOf } from "./subscription-object.ts";
+import { subscriptionsOf } from "./subscription-peer.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
 import { batchesOf, valuesOf } from "./stream-codec.ts";
 import { Telling } from "./telling.ts";
@@ -239,7 +239,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     else if (known) return existing(known, { contentType, ...lifetime, closed, fork, retention, compaction });
     const kernel = await edgeKernel();
     const peer = fork && this.#peer(fork.path);
-    const point = fork && (await peer?.forkFrom(path, fork.offset === undefined ? undefined : forkOffset(fork.offset), fork.subOffset, contentType));
+    const point = fork && (await peer?.forkFrom(path, fork.offset === undefined ? undefined : numberedOffset(fork.offset, H.forkOffset), fork.subOffset, contentType));
     if (point?.error) throw refusal(point.error);
     const inherits = lifetime.ttl === undefined && lifetime.expiresAt === undefined ? point?.config : undefined;
     const config: StreamConfig = {
@@ -274,7 +274,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     await stream.begin(batches, closed);
     if (await subscriptionsOf(this.env, this.#tenant).created(this.#tenant, path, stream.tail, true)) this.#setWatched(stream);
     this.#schedule(stream);
-    return new Response(null, { status: 201, headers: { location: request.url, "content-type": config.contentType, ...describe(stream) } });
+    return new Response(null, { status: 201, headers: { location: withoutQuery(request.url), "content-type": config.contentType, ...describe(stream) } });
   }
 
   /** Too large to be handed over by a call. */

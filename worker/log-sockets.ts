@@ -22,6 +22,7 @@ import {
 } from "../src/sync/frames.ts";
 import { BATCHES_MAX, checkBatch } from "./batches.ts";
 import type { EventFields } from "./events.ts";
+import { shown } from "./fields.ts";
 import { wireErrorOf } from "./http.ts";
 import type { Counters } from "./metrics.ts";
 import { edgeKernel } from "./kernel.ts";
@@ -210,7 +211,7 @@ export class LogSockets {
     if (frame.credits > FOLLOW_CREDIT_BYTES_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
     const stream = await this.#host.stream();
     stream.touch();
-    const next = await positionOf(stream, jsonOf(frame)?.["from"]);
+    const next = await positionOf(stream, frame);
     const follow: Follow = { id: frame.id, next, credits: frame.credits, starved: false };
     session.follows.set(frame.id, follow);
     this.#host.counters.reads++;
@@ -223,7 +224,7 @@ export class LogSockets {
     this.#host.counters.reads++;
     const stream = await this.#host.stream();
     stream.touch();
-    const from = await positionOf(stream, jsonOf(frame)?.["from"]);
+    const from = await positionOf(stream, frame);
     const found = from < stream.tail ? fitting(await stream.readBatches(from, stream.tail, Math.max(1, Math.min(frame.credits, FETCH_BYTES_MAX))), frame.credits) : new Uint8Array(0);
     if (typeof found === "number") return this.#send(session, starve(session, frame.id, found));
     this.#host.counters.deliveredBytes += found.length;
@@ -351,13 +352,19 @@ function fitting({ bytes }: Found, credits: number): Uint8Array | number {
 
 const endOf = (bytes: Uint8Array): number => nextOffsetOf(readHeader(splitBatches(bytes).at(-1)!));
 
-async function positionOf(stream: Stream, from: unknown): Promise<number> {
+const POSITIONS = "from must be an offset, earliest, latest or { timestamp }";
+
+async function positionOf(stream: Stream, frame: Frame): Promise<number> {
+  // Garbage is not "from the beginning".
+  const fields = frame.payload.length === 0 ? {} : jsonOf(frame);
+  if (!fields) throw new TidemarkError("INVALID_ARGUMENT", `the payload is not a JSON object; ${POSITIONS}`);
+  const from = Object.hasOwn(fields, "from") ? fields["from"] : undefined;
   if (from === undefined || from === "earliest") return stream.start;
   if (typeof from === "number" && (!Number.isSafeInteger(from) || from < stream.start || from > stream.tail)) {
     throw new TidemarkError("OFFSET_OUT_OF_RANGE", "no such offset", { logStartOffset: stream.start, logEndOffset: stream.tail });
   }
   if (typeof from === "number") return from;
   const { timestamp } = Object(from) as { timestamp?: unknown };
-  if (from !== "latest" && !(typeof timestamp === "number" && Number.isFinite(timestamp))) throw new TidemarkError("INVALID_ARGUMENT", "from is an offset, earliest, latest or { timestamp }");
+  if (from !== "latest" && !(typeof timestamp === "number" && Number.isFinite(timestamp))) throw new TidemarkError("INVALID_ARGUMENT", `from is ${shown(from)}; ${POSITIONS}`);
   return stream.log.resolve(from as StartPosition);
 }

@@ -1,6 +1,6 @@
 /**
- * Media types as the WHATWG parses them: case, parameters, quoting and spaces make no other type. Every place that asks "is this
- * JSON" or "are these batches" comes here, so that all places give the same answer.
+ * Media types as the WHATWG parses them: case, parameters, quoting and spaces make no other type. Every place that asks
+ * "is this JSON" or "are these batches" comes here, so that all places give the same answer.
  */
 import { MIMEType } from "whatwg-mimetype";
 import { badRequest } from "./http.ts";

@@ -4,6 +4,7 @@
  * An offset is a record's number in 16 digits, an underscore and 16 zeros (reserved): it sorts as text, and is a
  * number again without loss, because offsets are safe integers.
  */
+import { isWholeText, shown } from "./fields.ts";
 import { badRequest, HttpError } from "./http.ts";
 
 export const H = {
@@ -36,27 +37,50 @@ const OFFSET = /^(\d{16})_0{16}$/;
 export const formatOffset = (offset: number): string => `${String(offset).padStart(DIGITS, "0")}_${RESERVED}`;
 
 /** A position that a client names: an offset, the start, or the tail. */
-export function parseOffset(text: string): number | "start" | "now" {
+export function parseOffset(text: string, what = "offset"): number | "start" | "now" {
   if (text === "-1") return "start";
   if (text === "now") return "now";
   const offset = Number(OFFSET.exec(text)?.[1] ?? NaN);
-  if (!Number.isSafeInteger(offset)) throw badRequest("not an offset of this stream");
-  return offset;
+  if (Number.isSafeInteger(offset)) return offset;
+  const allowed = `-1 (the start), now (the end), or an offset as answers give it: that of record 10 is ${formatOffset(10)}`;
+  throw badRequest(`${what} is ${shown(text)}; it must be ${allowed}`);
 }
 
-/** A non-negative integer without sign, leading zero, decimals or exponent. */
-export function parseInteger(text: string, what: string): number {
-  const value = /^(0|[1-9]\d*)$/.test(text) ? Number(text) : NaN;
-  if (!Number.isSafeInteger(value)) throw badRequest(`${what} is no integer`);
-  return value;
+/** An offset that is a number: neither the start nor the end will do. */
+export function numberedOffset(text: string, what: string): number {
+  const offset = parseOffset(text, what);
+  if (typeof offset === "number") return offset;
+  throw badRequest(`${what} is ${shown(text)}; it must be an offset as Stream-Next-Offset gives it`);
 }
+
+/** A number in decimal digits, without sign, leading zero, decimals or exponent. */
+export function parseInteger(text: string, what: string, range: { readonly min?: number; readonly max?: number } = {}): number {
+  const { min = 0, max = Number.MAX_SAFE_INTEGER } = range;
+  const value = /^(0|[1-9]\d*)$/.test(text) ? Number(text) : NaN;
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
+  throw badRequest(`${what} is ${shown(text)}; it must be a whole number from ${min} to ${max}, in digits alone`);
+}
+
+/** A hundred years, in seconds: beyond it a time is hardly meant, and dates end. */
+export const SECONDS_MAX = 3_155_760_000;
+
+/** Whole seconds, as milliseconds. */
+export const parseSeconds = (text: string, what: string, min = 0): number =>
+  parseInteger(text, what, { min, max: SECONDS_MAX }) * 1000;
 
 /** Headers, or a few of them: names in any case. */
 export interface HeadersOf {
   get(name: string): string | null;
 }
 
-const RFC3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/i;
+const RFC3339 = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/i;
+
+/** A day and an hour that are in no calendar become others when they are parsed: such a time is refused. */
+function isTime(text: string): boolean {
+  const [, day = "", time = ""] = RFC3339.exec(text) ?? [];
+  const at = Date.parse(`${day}T${time}Z`);
+  return !Number.isNaN(at) && new Date(at).toISOString().slice(0, 19) === `${day}T${time}`;
+}
 
 export interface Lifetime {
   readonly ttl: number | undefined;
@@ -67,8 +91,10 @@ export function lifetimeOf(headers: HeadersOf): Lifetime {
   const ttl = headers.get(H.ttl);
   const expiresAt = headers.get(H.expiresAt);
   if (ttl !== null && expiresAt !== null) throw badRequest("Stream-TTL and Stream-Expires-At exclude each other");
-  if (expiresAt !== null && (!RFC3339.test(expiresAt) || Number.isNaN(Date.parse(expiresAt)))) throw badRequest("Stream-Expires-At is no RFC 3339 time");
-  return { ttl: ttl === null ? undefined : parseInteger(ttl, H.ttl), expiresAt: expiresAt ?? undefined };
+  if (expiresAt !== null && !isTime(expiresAt)) {
+    throw badRequest(`${H.expiresAt} is ${shown(expiresAt)}; it must be a time of RFC 3339 that exists, such as 2027-02-28T00:00:00Z`);
+  }
+  return { ttl: ttl === null ? undefined : parseInteger(ttl, H.ttl, { max: SECONDS_MAX }), expiresAt: expiresAt ?? undefined };
 }
 
 export interface ForkOf {
@@ -89,7 +115,7 @@ export function forkOf(headers: HeadersOf, prefix: string): ForkOf | undefined {
   const subOffset = sub === null ? 0 : parseInteger(sub, H.forkSubOffset);
   if (subOffset > 0 && offset === undefined) throw badRequest("Stream-Fork-Sub-Offset needs Stream-Fork-Offset");
   if (!from.startsWith(prefix)) throw badRequest("Stream-Forked-From is not on this server");
-  return { path: decodePath(from.slice(prefix.length)), offset, subOffset };
+  return { path: checkPath(decodePath(from.slice(prefix.length)), H.forkedFrom), offset, subOffset };
 }
 
 /** Parts of a URL that are looked at for every request. Parsing costs more than routing, and most requests are for a few places. */
@@ -112,12 +138,30 @@ export function placeOf(url: string): Place {
   return { hostname, pathname };
 }
 
+/** A stream's address. What was asked of it in the query is no part of it. */
+export function withoutQuery(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return origin + pathname;
+}
+
 export function decodePath(path: string): string {
   try {
     return decodeURIComponent(path);
   } catch {
     throw badRequest("the path is not well encoded");
   }
+}
+
+const PATH_BYTES_MAX = 1024;
+
+/** A stream's path as names of objects can hold it. `what` is its name in the error. */
+export function checkPath(path: string, what: string): string {
+  if (!isWholeText(path)) throw badRequest(`${what} holds half a surrogate pair; it must be text that UTF-8 can hold`);
+  // Three bytes a character at most.
+  const isTooLong = path.length * 3 > PATH_BYTES_MAX && new TextEncoder().encode(path).length > PATH_BYTES_MAX;
+  if (path === "" || isTooLong) throw badRequest(`${what} must have 1 to ${PATH_BYTES_MAX} bytes in UTF-8`);
+  if (/[\0-\x1f\x7f]/.test(path)) throw badRequest(`${what} must have no control characters`);
+  return path;
 }
 
 /** A path inside a URL: whatever is in it, it stays one. */
@@ -129,6 +173,16 @@ export interface Producer {
   readonly seq: number;
 }
 
+const PRODUCER_ID_CHARS_MAX = 256;
+const SEQ_CHARS_MAX = 256;
+
+/** Kept with the stream, like a producer's name. */
+export function seqOf(headers: HeadersOf): string | undefined {
+  const seq = headers.get(H.seq) ?? undefined;
+  if (seq === undefined || (seq !== "" && seq.length <= SEQ_CHARS_MAX)) return seq;
+  throw badRequest(`${H.seq} must have 1 to ${SEQ_CHARS_MAX} characters`);
+}
+
 /** All three headers or none. */
 export function producerOf(headers: HeadersOf): Producer | undefined {
   const id = headers.get(H.producerId);
@@ -136,7 +190,7 @@ export function producerOf(headers: HeadersOf): Producer | undefined {
   const seq = headers.get(H.producerSeq);
   if (id === null && epoch === null && seq === null) return undefined;
   if (id === null || epoch === null || seq === null) throw badRequest("Producer-Id, Producer-Epoch and Producer-Seq go together");
-  if (id === "" || id.length > 256) throw badRequest("Producer-Id has 1 to 256 characters");
+  if (id === "" || id.length > PRODUCER_ID_CHARS_MAX) throw badRequest(`Producer-Id must have 1 to ${PRODUCER_ID_CHARS_MAX} characters`);
   return { id, epoch: parseInteger(epoch, H.producerEpoch), seq: parseInteger(seq, H.producerSeq) };
 }
 
@@ -153,8 +207,10 @@ export interface ReadRequest {
 export function readRequestOf(url: URL): ReadRequest {
   const offsets = url.searchParams.getAll("offset");
   const live = url.searchParams.get("live");
-  if (offsets.length > 1) throw badRequest("one offset only");
-  if (live !== null && live !== "long-poll" && live !== "sse" && live !== "true") throw badRequest("live is long-poll or sse");
+  if (offsets.length > 1) throw badRequest(`offset is given ${offsets.length} times; it must be given once`);
+  if (live !== null && live !== "long-poll" && live !== "sse" && live !== "true") {
+    throw badRequest(`live is ${shown(live)}; it must be long-poll or sse`);
+  }
   if (live !== null && offsets.length === 0) throw badRequest("a live read needs an offset");
   return {
     offset: offsets.length === 0 ? "start" : parseOffset(offsets[0]!),

@@ -5,23 +5,24 @@
 import type { DurableObjectId, DurableObjectStub } from "@cloudflare/workers-types";
 import { TidemarkError } from "../src/errors.ts";
 import { type AppendCall, CALL_BYTES_MAX } from "./append.ts";
-import { type Action, type Caller, callerOf } from "./auth.ts";
+import { type Action, bearerOf, type Caller, callerOf } from "./auth.ts";
 import { type Env, LONG_HEADER, METRICS_HEADER, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
 import { type Asked, told } from "./events.ts";
 import { type Answer, badRequest, BODY_BYTES_MAX, dressed, errorAnswer, HttpError, preflight } from "./http.ts";
 import { checkRate, checkSizes } from "./limits.ts";
 import { longPoll, sse } from "./live.ts";
 import { readBody } from "./log-answers.ts";
-import { decodePath, forkOf, methodNotAllowed, placeOf, readRequestOf, SEGMENT_PREFIX, STREAM_PREFIX } from "./protocol.ts";
+import { checkPath, decodePath, forkOf, methodNotAllowed, placeOf, readRequestOf, SEGMENT_PREFIX, STREAM_PREFIX } from "./protocol.ts";
 import { type Background, readThrough, segmentResponse } from "./segments.ts";
 import { type AskOf, upgrade } from "./socket.ts";
-import { jwksResponse, subscriptionsOf } from "./subscription-object.ts";
+import { isWakes, subscriptionCallOf } from "./subscription-calls.ts";
+import { jwksResponse, subscriptionsOf, wakeTenantOf } from "./subscription-peer.ts";
 
-const PATH_BYTES_MAX = 1024;
 const METRICS_PREFIX = "/v1/metrics/";
+const KEYS_PATH = `${STREAM_PREFIX}__ds/jwks.json`;
 /** One socket, many logs. */
 const SOCKET_PATH = "/v1/socket";
-const ACTIONS: Readonly<Record<string, Action>> = { GET: "read", HEAD: "read", POST: "write", PUT: "write", DELETE: "admin" };
+const ACTIONS = new Map<string, Action>([["GET", "read"], ["HEAD", "read"], ["POST", "write"], ["PUT", "write"], ["DELETE", "admin"]]);
 /** The only headers of a client that reach an object: none of them can speak for the router. */
 const OF_APPENDS = "content-type stream-closed stream-seq producer-id producer-epoch producer-seq stream-expected-offset traceparent".split(" ");
 const PASSED = `${OF_APPENDS.join(" ")} accept content-length if-none-match stream-ttl stream-expires-at stream-forked-from stream-fork-offset stream-fork-sub-offset
@@ -30,7 +31,7 @@ const PASSED = `${OF_APPENDS.join(" ")} accept content-length if-none-match stre
 const INTERNAL = /^x-tidemark-/i;
 
 export async function handle(request: Request, env: Env, background?: Background): Promise<Response> {
-  if (request.method === "OPTIONS") return preflight();
+  if (request.method === "OPTIONS") return preflight(request);
   const started = Date.now();
   const asked: Asked = {};
   let response: Response;
@@ -62,11 +63,11 @@ async function route(request: Request, env: Env, seen: Seen, asked: Asked, backg
   }
   if (pathname.startsWith(METRICS_PREFIX) && isReading(request)) return metrics(request, env, asked, pathname);
   if (!pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "streams are under /v1/stream/");
-  const action = ACTIONS[request.method];
+  const action = ACTIONS.get(request.method);
   if (action === undefined) throw methodNotAllowed();
   const path = pathOf(pathname, STREAM_PREFIX);
   asked.path = path;
-  if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, seen, path);
+  if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, seen, pathname);
   const caller = await callerOf(request, env);
   asked.tenant = caller.tenant;
   // Who may only write appends by a socket, too; each frame is looked at.
@@ -131,42 +132,28 @@ function checkBody(seen: Seen): void {
 }
 
 /** The reserved prefix: subscriptions, and the key that signs their webhooks. */
-async function control(request: Request, env: Env, seen: Seen, path: string): Promise<Response> {
-  if (path === "__ds/jwks.json" && request.method === "GET") return jwksResponse(env);
+async function control(request: Request, env: Env, seen: Seen, pathname: string): Promise<Response> {
+  if (isReading(request) && pathname === KEYS_PATH) return jwksResponse(env);
+  const call = subscriptionCallOf(request.method, pathname);
   checkBody(seen);
-  const bearer = request.headers.get("authorization")?.replace(/^Bearer /i, "");
-  // Whoever answers a wake has the wake's own token, and the tenant is in it; the object checks the rest.
-  const isWakes = request.method === "POST" && /\/(callback|ack|release)$/.test(path) && bearer !== undefined;
   const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name)));
   let tenant: string;
-  if (isWakes) tenant = tenantOfToken(bearer);
+  // Whoever was woken has the wake's own token. Here the server's seal on it is checked, in the object that it is the present wake's.
+  if (isWakes(call)) tenant = await wakeTenantOf(env, bearerOf(request.headers));
   else {
     const caller = await callerOf(request, env);
     // A pattern may reach every stream of the tenant.
-    caller.require(path.endsWith("/claim") ? "read" : "admin", "**");
+    caller.require(call.action === "claim" ? "read" : "admin", "**");
     tenant = caller.tenant;
     headers.set(TENANT_HEADER, encodeURIComponent(tenant));
   }
-  return subscriptionsOf(env, tenant).fetch(new Request(request, { headers }));
+  return subscriptionsOf(env, tenant).fetch(new Request(request.url, { method: request.method, headers, body: bodyIn(request) }));
 }
 
-function tenantOfToken(token: string): string {
-  try {
-    const text = atob(token.split(".")[0]!.replaceAll("-", "+").replaceAll("_", "/"));
-    return new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0)));
-  } catch {
-    throw new HttpError(401, "UNAUTHORIZED", "not a wake's token");
-  }
-}
+/** Only these have a body that means something; a GET with one could not even be passed on. */
+const bodyIn = ({ method, body }: Request): ReadableStream<Uint8Array> | null => (method === "PUT" || method === "POST" ? body : null);
 
-function pathOf(pathname: string, prefix: string): string {
-  const path = decodePath(pathname.slice(prefix.length));
-  // Three bytes a character at most.
-  const isTooLong = path.length * 3 > PATH_BYTES_MAX && new TextEncoder().encode(path).length > PATH_BYTES_MAX;
-  if (path === "" || isTooLong) throw badRequest(`a path has 1 to ${PATH_BYTES_MAX} bytes`);
-  if (/[\0-\x1f\x7f]/.test(path)) throw badRequest("a path has no control characters");
-  return path;
-}
+const pathOf = (pathname: string, prefix: string): string => checkPath(decodePath(pathname.slice(prefix.length)), "the stream's path");
 
 /** To the stream's object. Only `own` headers may speak for the router; a client's of those names are dropped. */
 async function forward(url: URL, request: Request, env: Env, tenant: string, path: string, own: Record<string, string> = {}): Promise<Response> {
@@ -175,7 +162,7 @@ async function forward(url: URL, request: Request, env: Env, tenant: string, pat
     const value = request.headers.get(name);
     if (value !== null) headers[name] ??= value;
   }
-  const target = new Request(url, { method: request.method, headers, body: request.body });
+  const target = new Request(url, { method: request.method, headers, body: bodyIn(request) });
   try {
     return await send(env, tenant, path, target);
   } catch (thrown) {

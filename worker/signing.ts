@@ -1,4 +1,4 @@
-/** The server's key for webhooks: Ed25519, made once, kept by one object, its public half at `__ds/jwks.json`. */
+/** The server's key for webhooks and tokens of wakes: Ed25519, made once, kept by one object, its public half at `__ds/jwks.json`. */
 
 export interface SigningKey {
   readonly kid: string;
@@ -9,6 +9,9 @@ export interface SigningKey {
 const encoder = new TextEncoder();
 
 export const base64url = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+
+export const bytesOfBase64url = (text: string): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
 
 export async function newSigningKey(): Promise<SigningKey> {
   const pair = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as CryptoKeyPair;
@@ -23,10 +26,19 @@ export function jwksOf({ kid, publicJwk }: SigningKey): { keys: object[] } {
   return { keys: [{ ...publicJwk, kid, use: "sig", alg: "EdDSA" }] };
 }
 
-/** The value of `Webhook-Signature` for this body, now. */
-export async function signatureOf({ kid, privateJwk }: SigningKey, body: string, nowMs: number): Promise<string> {
+export async function signText({ privateJwk }: SigningKey, text: string): Promise<Uint8Array> {
   const key = await crypto.subtle.importKey("jwk", privateJwk, "Ed25519", false, ["sign"]);
+  return new Uint8Array(await crypto.subtle.sign("Ed25519", key, encoder.encode(text)));
+}
+
+export async function verifyText(publicJwk: JsonWebKey, text: string, signature: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  const key = await crypto.subtle.importKey("jwk", publicJwk, "Ed25519", false, ["verify"]);
+  return crypto.subtle.verify("Ed25519", key, signature, encoder.encode(text));
+}
+
+/** The value of `Webhook-Signature` for this body, now. */
+export async function signatureOf(key: SigningKey, body: string, nowMs: number): Promise<string> {
   const seconds = Math.floor(nowMs / 1000);
-  const signature = await crypto.subtle.sign("Ed25519", key, encoder.encode(`${seconds}.${body}`));
-  return `t=${seconds},kid=${kid},ed25519=${base64url(new Uint8Array(signature))}`;
+  const signature = await signText(key, `${seconds}.${body}`);
+  return `t=${seconds},kid=${key.kid},ed25519=${base64url(signature)}`;
 }

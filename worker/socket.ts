@@ -19,9 +19,11 @@ import {
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, SOCKET_HEADER } from "./env.ts";
 import { emit } from "./events.ts";
+import { textField } from "./fields.ts";
 import { badRequest, HttpError, wireErrorOf } from "./http.ts";
 import { checkRate } from "./limits.ts";
 import type { Ask } from "./live.ts";
+import { checkPath } from "./protocol.ts";
 import { refused } from "./socket-events.ts";
 
 /** Logs on one socket: each is a socket of its own behind it. */
@@ -31,6 +33,7 @@ const OWED_BYTES_MAX = 16 * 1024 * 1024;
 /** Answers behind which the client is asked whether it reads, and those behind which it is given up. */
 const ASK_AFTER = 512;
 const UNREAD_MAX = 4096;
+const PATH_CHARS_MAX = 1_024;
 /** Timers hold no more. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 /** What the client is asked by text, and answers. */
@@ -256,8 +259,9 @@ class ClientSocket {
     try {
       const path = jsonOf(frame)?.["path"];
       if (this.#isBound) throw badRequest("this socket is one log's");
-      if (typeof path !== "string" || path === "" || path.length > 1024 || /[\0-\x1f\x7f]/.test(path) || /^__ds(\/|$)/.test(path)) throw badRequest("not a path");
-      await this.open(frame.channel, path);
+      const checked = checkPath(textField(path, "path", PATH_CHARS_MAX), "path");
+      if (/^__ds(\/|$)/.test(checked)) throw badRequest("path begins with __ds, which names no stream");
+      await this.open(frame.channel, checked);
     } catch (thrown) {
       this.#refuse(frame, thrown);
     }

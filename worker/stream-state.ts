@@ -15,8 +15,9 @@ import { H, type Producer } from "./protocol.ts";
 
 const PRODUCER = "ds.producer";
 const SEQ = "ds.seq";
-/** Producers kept; the longest silent goes first. Some 100 bytes each, in one snapshot row of at most 1 MiB. */
+/** Producers kept, and characters of their names; the longest silent goes first. All of them are one snapshot row of at most 1 MiB. */
 const PRODUCERS_MAX = 4096;
+const PRODUCER_CHARS_MAX = 400_000;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -27,12 +28,16 @@ interface Snapshot {
 
 export class StreamState {
   readonly #producers = new Map<string, { readonly epoch: number; readonly seq: number }>();
+  #idChars = 0;
   #seq: string | undefined;
 
   static from(text: string | undefined): StreamState {
     const state = new StreamState();
     const { producers, seq } = text === undefined ? { producers: [], seq: null } : (JSON.parse(text) as Snapshot);
-    for (const [id, epoch, last] of producers) state.#producers.set(id, { epoch, seq: last });
+    for (const [id, epoch, last] of producers) {
+      state.#producers.set(id, { epoch, seq: last });
+      state.#idChars += id.length;
+    }
     state.#seq = seq ?? undefined;
     return state;
   }
@@ -69,9 +74,11 @@ export class StreamState {
     if (known && (known.epoch > producer.epoch || (known.epoch === producer.epoch && known.seq >= producer.seq))) return;
     this.#producers.delete(producer.id);
     this.#producers.set(producer.id, { epoch: producer.epoch, seq: producer.seq });
+    if (!known) this.#idChars += producer.id.length;
     for (const oldest of this.#producers.keys()) {
-      if (this.#producers.size <= PRODUCERS_MAX) break;
+      if (this.#producers.size <= PRODUCERS_MAX && this.#idChars <= PRODUCER_CHARS_MAX) break;
       this.#producers.delete(oldest);
+      this.#idChars -= oldest.length;
     }
   }
 

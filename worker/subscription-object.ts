@@ -9,34 +9,35 @@
  * it is in the tables before anybody is told, so an evicted object goes on where it was; the alarm is the earliest `until`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { concat } from "../src/record/bytes.ts";
+import { bearerOf } from "./auth.ts";
 import { type Env, objectName, TENANT_HEADER } from "./env.ts";
+import { type Fields, fieldsOf, flagField, listField, numberField, objectField, shown, textField } from "./fields.ts";
 import { badRequest, errorResponse, HttpError, json } from "./http.ts";
+import { readBody } from "./log-answers.ts";
 import { formatOffset, parseOffset } from "./protocol.ts";
-import { base64url, jwksOf, newSigningKey, signatureOf, type SigningKey } from "./signing.ts";
-import { checkWebhook, configOf, matches, pathsOf } from "./subscription-rules.ts";
+import { base64url, newSigningKey, signatureOf, type SigningKey } from "./signing.ts";
+import { isWakes, newWakeToken, sameText, type SubscriptionCall, subscriptionCallOf, wakeSealOf } from "./subscription-calls.ts";
+import { type SubscriptionPeer, subscriptionsOf } from "./subscription-peer.ts";
+import { configOf, matches, PATH_CHARS_MAX, pathsOf } from "./subscription-rules.ts";
 import { type Link, type Subscription, SubscriptionStore } from "./subscription-store.ts";
+import { checkWebhook } from "./webhook-address.ts";
 
 const WEBHOOK_TIMEOUT_MS = 10_000;
+/** Of a webhook's answer; only `done` is looked for. */
+const WEBHOOK_ANSWER_BYTES = 4_096;
 const RETRY_MS = { min: 1_000, max: 60_000 };
-const KEYS = "keys";
+/** Of a call's body: parsed, it is some twenty times as large. */
+const BODY_BYTES_MAX = 2 * 1024 * 1024;
+const ACKS_MAX = 10_000;
+const WORKER_CHARS_MAX = 256;
+const WAKE_ID_CHARS_MAX = 64;
+const OFFSET_CHARS_MAX = 64;
 
 interface StreamPeer {
   watched(): Promise<number>;
   appendJson(text: string): Promise<void>;
 }
-export interface SubscriptionPeer {
-  created(tenant: string, path: string, tail: number, isNew: boolean): Promise<boolean>;
-  moved(tenant: string, path: string, tail: number): Promise<void>;
-  removed(path: string): Promise<void>;
-  signingKey(): Promise<SigningKey>;
-}
-
-/** The object of a tenant's subscriptions, or of the server's signing key. */
-export function subscriptionsOf(env: Env, tenant: string | undefined): SubscriptionPeer & { fetch(request: Request): Promise<Response> } {
-  const name = tenant === undefined ? KEYS : objectName(tenant, "");
-  return env.SUBSCRIPTIONS.get(env.SUBSCRIPTIONS.idFromName(name)) as never;
-}
-
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionPeer {
   #tables: SubscriptionStore | undefined;
 
@@ -52,6 +53,12 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     if (this.#store.secret("tenant") !== tenant) this.#store.saveSecret("tenant", tenant);
   }
 
+  /** The part of wake tokens that only the server can make has to be there before anybody is woken. */
+  async #prepare(isNeeded = this.#store.hasSubscriptions()): Promise<void> {
+    if (!isNeeded || this.#store.secret("seal") !== undefined) return;
+    this.#store.saveSecret("seal", await wakeSealOf(await subscriptionsOf(this.env, undefined).signingKey(), this.#tenant));
+  }
+
   #stream(path: string): StreamPeer {
     return this.env.LOGS.get(this.env.LOGS.idFromName(objectName(this.#tenant, path))) as unknown as StreamPeer;
   }
@@ -61,6 +68,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   /** True when somebody subscribes to the stream, so that it must tell of its appends. */
   async created(tenant: string, path: string, tail: number, isNew: boolean): Promise<boolean> {
     this.#remember(tenant);
+    await this.#prepare();
     for (const { id, config } of this.#store.all()) {
       // Before its first append counts: a new stream is linked at its beginning.
       if (config.pattern !== null && matches(config.pattern, path)) this.#store.link(id, path, "glob", isNew ? 0 : tail);
@@ -73,6 +81,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   async moved(tenant: string, path: string, tail: number): Promise<void> {
     this.#remember(tenant);
+    await this.#prepare();
     this.#store.setTail(path, tail);
     for (const id of this.#store.subscribersOf(path)) this.#consider(id);
   }
@@ -124,8 +133,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const { id, config, state } = subscription;
     state.generation++;
     state.wakeId = `w_${base64url(crypto.getRandomValues(new Uint8Array(12)))}`;
-    // The tenant is in the token, because who calls back with it has no other.
-    state.token = `${base64url(new TextEncoder().encode(this.#tenant))}.${base64url(crypto.getRandomValues(new Uint8Array(24)))}`;
+    state.token = newWakeToken(this.#store.secret("seal")!);
     state.phase = holder === null ? "waking" : "leased";
     state.holder = holder;
     state.until = Date.now() + config.leaseMs;
@@ -148,27 +156,27 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       subscription_id: id, wake_id: state.wakeId, generation, streams: this.#streams(subscription),
       callback_url: `${origin}/v1/stream/__ds/subscriptions/${encodeURIComponent(id)}/callback`, callback_token: state.token,
     });
-    let answer: { readonly done?: unknown } | undefined;
+    let answer: { readonly done: boolean } | undefined;
     try {
       checkWebhook(config.webhookUrl!, this.#allowsLocalhost);
       const signature = await signatureOf(await subscriptionsOf(this.env, undefined).signingKey(), body, Date.now());
       const headers = { "content-type": "application/json", "webhook-signature": signature };
       // Not followed: a redirect could lead where the address check would not have let us.
       const response = await fetch(config.webhookUrl!, { method: "POST", headers, body, redirect: "manual", signal: AbortSignal.timeout(WEBHOOK_TIMEOUT_MS) });
-      const text = (await response.text()).slice(0, 4096);
-      if (response.ok) answer = (jsonOrNothing(text) ?? {}) as { done?: unknown };
+      if (response.ok) answer = { done: doneIn(await beginningOf(response)) };
+      else await response.body?.cancel();
     } catch {
       // No answer is a failed attempt like any other.
     }
     this.#delivered(id, generation, answer);
   }
 
-  #delivered(id: string, generation: number, answer: { readonly done?: unknown } | undefined): void {
+  #delivered(id: string, generation: number, answer: { readonly done: boolean } | undefined): void {
     // Called back, timed out or deleted during the await.
     const subscription = this.#store.get(id);
     if (!subscription || subscription.state.generation !== generation || subscription.state.phase !== "waking") return;
     const { config, state } = subscription;
-    if (answer?.done === true) {
+    if (answer?.done) {
       for (const [path, tail] of Object.entries(state.snapshot)) this.#store.ack(id, path, tail);
       this.#release(subscription);
       return;
@@ -191,6 +199,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async alarm(): Promise<void> {
+    await this.#prepare();
     const now = Date.now();
     for (const subscription of this.#store.all()) {
       const { id, state } = subscription;
@@ -210,57 +219,48 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   async fetch(request: Request): Promise<Response> {
     try {
+      const call = subscriptionCallOf(request.method, new URL(request.url).pathname);
+      // The router names the tenant once a token has allowed the call. Only a wake's own calls come without, and they make no tables.
       const tenant = request.headers.get(TENANT_HEADER);
-      // Without it the caller has only a wake's token, and that must not make tables for a tenant that is not there.
       if (tenant !== null) this.#remember(decodeURIComponent(tenant));
-      else if ([...this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'subscription'")].length === 0) throw new HttpError(404, "NOT_FOUND", "no such subscription");
-      return await this.#route(request);
+      else if (!isWakes(call)) throw new HttpError(401, "UNAUTHORIZED", "this call needs a token of the tenant");
+      else if (![...this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'subscription'")].length) throw notFound();
+      await this.#prepare();
+      return await this.#route(call, request);
     } catch (thrown) {
       return errorResponse(thrown);
     }
   }
 
-  async #route(request: Request): Promise<Response> {
-    const url = new URL(request.url);
-    const [, id, action, path] = /\/__ds\/subscriptions\/([^/]+)(?:\/(\w+)(?:\/(.+))?)?$/.exec(url.pathname) ?? [];
-    if (id === undefined || id.length > 256) throw new HttpError(404, "NOT_FOUND", "no such resource");
-    const name = decodeURIComponent(id);
-    const call = `${request.method} ${action ?? ""}`.trim();
-    if (call === "PUT") return this.#put(name, await jsonBody(request), url.origin);
-    const subscription = this.#store.get(name);
-    if (!subscription) throw new HttpError(404, "NOT_FOUND", "no such subscription");
-    const bearer = request.headers.get("authorization")?.replace(/^Bearer /i, "");
-    switch (call) {
-      case "GET":
-        return json(200, await this.#describe(subscription));
-      case "DELETE":
-        this.#store.remove(name);
-        return new Response(null, { status: 204 });
-      case "POST streams":
-        await this.#linkExplicit(subscription, pathsOf((await jsonBody(request))["streams"]));
-        return new Response(null, { status: 204 });
-      case "DELETE streams":
-        this.#store.unlinkExplicit(name, decodeURIComponent(path ?? ""));
-        return new Response(null, { status: 204 });
-      case "POST claim":
-        return this.#claim(subscription, await jsonBody(request));
-      case "POST ack":
-      case "POST callback":
-        return this.#ack(name, await jsonBody(request), bearer);
-      case "POST release":
-        this.#release(this.#fenced(name, await jsonBody(request), bearer));
-        return new Response(null, { status: 204 });
-      default:
-        throw new HttpError(405, "METHOD_NOT_ALLOWED", "no such call");
-    }
+  async #route(call: SubscriptionCall, request: Request): Promise<Response> {
+    const { id, action, path } = call;
+    const hasBody = action !== "get" && action !== "delete" && action !== "unlink";
+    const body = hasBody ? fieldsOf(new TextDecoder().decode(await readBody(request, BODY_BYTES_MAX))) : {};
+    if (action === "put") return this.#put(id, body, new URL(request.url).origin);
+    if (isWakes(call)) return this.#wakesCall(call, body, bearerOf(request.headers));
+    const subscription = this.#store.get(id);
+    if (!subscription) throw notFound();
+    if (action === "get") return json(200, await this.#describe(subscription));
+    if (action === "claim") return this.#claim(subscription, body);
+    if (action === "delete") this.#store.remove(id);
+    else if (action === "unlink") this.#store.unlinkExplicit(id, path);
+    else await this.#linkExplicit(subscription, pathsOf(body["streams"]));
+    return new Response(null, { status: 204 });
+  }
+
+  #wakesCall({ id, action }: SubscriptionCall, body: Fields, bearer: string | undefined): Response {
+    if (action !== "release") return this.#ack(id, body, bearer);
+    this.#release(this.#fenced(id, body, bearer));
+    return new Response(null, { status: 204 });
   }
 
   get #allowsLocalhost(): boolean {
     return this.env.TIDEMARK_OPEN_ACCESS === "loopback";
   }
 
-  async #put(id: string, body: Record<string, unknown>, origin: string): Promise<Response> {
+  async #put(id: string, body: Fields, origin: string): Promise<Response> {
     const config = configOf(body, this.#allowsLocalhost);
+    await this.#prepare(true);
     const known = this.#store.get(id);
     if (known) {
       if (JSON.stringify(known.config) !== JSON.stringify(config)) throw new HttpError(409, "CONFLICT", "the subscription exists with another configuration");
@@ -304,10 +304,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     };
   }
 
-  #claim(subscription: Subscription, { worker }: Record<string, unknown>): Response {
+  #claim(subscription: Subscription, body: Fields): Response {
     const { config, state } = subscription;
     if (config.type !== "pull-wake") throw badRequest("a webhook's subscription is not claimed");
-    if (typeof worker !== "string" || worker === "" || worker.length > 256) throw badRequest("worker is a name");
+    const worker = textField(body["worker"], "worker", WORKER_CHARS_MAX);
     if (state.phase === "leased" && state.until > Date.now()) {
       return json(409, { error: { code: "ALREADY_CLAIMED", message: "a worker holds the lease", current_holder: state.holder, generation: state.generation } });
     }
@@ -317,28 +317,25 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   /** The subscription, if this call belongs to its present wake. */
-  #fenced(id: string, body: Record<string, unknown>, bearer: string | undefined): Subscription {
+  #fenced(id: string, body: Fields, bearer: string | undefined): Subscription {
     const subscription = this.#store.get(id);
-    if (!subscription) throw new HttpError(404, "NOT_FOUND", "no such subscription");
+    if (!subscription) throw notFound();
     const { state } = subscription;
-    const isPresent = body["wake_id"] === state.wakeId && body["generation"] === state.generation && state.phase !== "idle";
+    const wakeId = textField(body["wake_id"], "wake_id", WAKE_ID_CHARS_MAX);
+    const generation = numberField(body["generation"], "generation", { min: 0, max: Number.MAX_SAFE_INTEGER });
+    const isPresent = wakeId === state.wakeId && generation === state.generation && state.phase !== "idle";
     if (!isPresent) throw new HttpError(409, "FENCED", "a later wake has taken over");
     if (bearer === undefined || !sameText(bearer, state.token ?? "")) throw new HttpError(401, "UNAUTHORIZED", "not this wake's token");
     return subscription;
   }
 
-  #ack(id: string, body: Record<string, unknown>, bearer: string | undefined): Response {
+  #ack(id: string, body: Fields, bearer: string | undefined): Response {
     const subscription = this.#fenced(id, body, bearer);
-    const acks = Array.isArray(body["acks"]) ? (body["acks"] as { stream?: unknown; offset?: unknown }[]) : [];
+    const isDone = flagField(body["done"], "done");
     const links = new Map(this.#store.links(id).map((link) => [link.path, link]));
-    const checked = acks.map(({ stream, offset }) => {
-      const link = links.get(String(stream));
-      const parsed = parseOffset(String(offset));
-      if (!link || typeof parsed !== "number" || parsed > link.tail) throw badRequest("an ack names a linked stream and an offset of it");
-      return { path: link.path, parsed };
-    });
+    const checked = listField(body["acks"], "acks", ACKS_MAX).map((ack, i) => ackOf(ack, `acks[${i}]`, links));
     for (const { path, parsed } of checked) this.#store.ack(id, path, parsed);
-    if (body["done"] === true) return json(200, { ok: true, next_wake: this.#release(subscription) });
+    if (isDone) return json(200, { ok: true, next_wake: this.#release(subscription) });
     subscription.state.phase = "leased";
     subscription.state.until = Date.now() + subscription.config.leaseMs;
     this.#save(subscription);
@@ -346,29 +343,39 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 }
 
-const jsonOrNothing = (text: string): unknown => {
+const notFound = (): HttpError => new HttpError(404, "NOT_FOUND", "no such subscription: PUT creates it");
+
+function ackOf(value: unknown, name: string, links: ReadonlyMap<string, Link>): { readonly path: string; readonly parsed: number } {
+  const { stream, offset } = objectField(value, name);
+  const path = textField(stream, `${name}.stream`, PATH_CHARS_MAX);
+  const parsed = parseOffset(textField(offset, `${name}.offset`, OFFSET_CHARS_MAX), `${name}.offset`);
+  const link = links.get(path);
+  if (!link) throw badRequest(`${name}.stream is ${shown(path)}; it must be a stream of this subscription`);
+  if (typeof parsed !== "number" || parsed > link.tail) throw badRequest(`${name}.offset is ${shown(offset)}; it must be an offset up to ${formatOffset(link.tail)}`);
+  return { path, parsed };
+}
+
+/** The answer of a webhook, as far as it says that all is done. */
+function doneIn(text: string): boolean {
   try {
-    return JSON.parse(text);
+    return (JSON.parse(text) as { readonly done?: unknown } | null)?.done === true;
   } catch {
-    return undefined;
+    return false;
   }
-};
-
-async function jsonBody(request: Request): Promise<Record<string, unknown>> {
-  const text = await request.text();
-  const parsed = text === "" ? {} : jsonOrNothing(text);
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw badRequest("the body is a JSON object");
-  return parsed as Record<string, unknown>;
 }
 
-/** Compares without telling by its time how much was right. */
-function sameText(a: string, b: string): boolean {
-  let difference = a.length ^ b.length;
-  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i % Math.max(1, b.length));
-  return difference === 0;
+/** The beginning of an answer's body. The rest is not read, whatever its length. */
+async function beginningOf(response: Response): Promise<string> {
+  const reader = response.body?.getReader();
+  if (!reader) return "";
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  while (length < WEBHOOK_ANSWER_BYTES) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    length += value.length;
+  }
+  await reader.cancel().catch(() => undefined);
+  return new TextDecoder().decode(concat(parts).subarray(0, WEBHOOK_ANSWER_BYTES));
 }
-
-export const jwksResponse = async (env: Env): Promise<Response> =>
-  new Response(JSON.stringify(jwksOf(await subscriptionsOf(env, undefined).signingKey())), {
-    headers: { "content-type": "application/jwk-set+json", "cache-control": "public, max-age=300" },
-  });

@@ -85,6 +85,9 @@ export class SubscriptionStore {
   get(id: string): Subscription | undefined {
     return this.#run("SELECT * FROM subscription WHERE id = ?", id).map(subscriptionOf)[0];
   }
+  hasSubscriptions(): boolean {
+    return this.#run("SELECT 1 FROM subscription LIMIT 1").length > 0;
+  }
   all(): Subscription[] {
     return this.#run("SELECT * FROM subscription").map(subscriptionOf);
   }

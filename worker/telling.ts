@@ -4,7 +4,7 @@
  */
 import type { Env } from "./env.ts";
 import type { Stream } from "./stream.ts";
-import { subscriptionsOf } from "./subscription-object.ts";
+import { subscriptionsOf } from "./subscription-peer.ts";
 
 const RETRY_MS = 5_000;
 

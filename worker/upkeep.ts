@@ -12,8 +12,7 @@ import { Archiver, type Bucket, objectKey, segmentName } from "./archiver.ts";
 import type { Sql } from "./chunk-tables.ts";
 import type { EventFields } from "./events.ts";
 import { edgeKernel } from "./kernel.ts";
-import { badRequest } from "./http.ts";
-import { parseInteger } from "./protocol.ts";
+import { parseInteger, parseSeconds } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
 
 export interface UpkeepHost {
@@ -45,15 +44,15 @@ const SECONDS = "Tidemark-Retention-Seconds";
 
 /** What a PUT asks for; undefined: everything stays. */
 export function retentionOf(headers: Headers): RetentionSettings | undefined {
-  const of = (name: string): number | undefined => {
+  const of = (name: string, parse: (text: string, name: string) => number): number | undefined => {
     const text = headers.get(name);
-    const value = text === null ? undefined : parseInteger(text, name);
-    if (value === 0 || !Number.isSafeInteger((value ?? 0) * 1000)) throw badRequest(`${name} is ${text}; it must be a whole number from 1 on, or left out for no limit`);
-    return value;
+    return text === null ? undefined : parse(text, name);
   };
-  const [maxBytes, maxRecords, seconds] = [of(BYTES), of(RECORDS), of(SECONDS)];
-  if (maxBytes === undefined && maxRecords === undefined && seconds === undefined) return undefined;
-  return { ...(maxBytes !== undefined && { maxBytes }), ...(maxRecords !== undefined && { maxRecords }), ...(seconds !== undefined && { maxAgeMs: seconds * 1000 }) };
+  // 0 would keep nothing; who wants no limit leaves the header out.
+  const count = (text: string, name: string): number => parseInteger(text, name, { min: 1 });
+  const [maxBytes, maxRecords, maxAgeMs] = [of(BYTES, count), of(RECORDS, count), of(SECONDS, (text, name) => parseSeconds(text, name, 1))];
+  if (maxBytes === undefined && maxRecords === undefined && maxAgeMs === undefined) return undefined;
+  return { ...(maxBytes !== undefined && { maxBytes }), ...(maxRecords !== undefined && { maxRecords }), ...(maxAgeMs !== undefined && { maxAgeMs }) };
 }
 
 export function describeRetention({ maxBytes, maxRecords, maxAgeMs }: RetentionSettings = {}): Record<string, string> {

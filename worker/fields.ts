@@ -1,0 +1,74 @@
+/**
+ * Fields of JSON bodies that clients send. Every check throws BAD_REQUEST with the field's name, what was given and what
+ * is allowed, so that nothing of a wrong kind goes any further.
+ */
+import { badRequest } from "./http.ts";
+
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** Half a surrogate pair is no character: UTF-8 can't hold it, so that two such texts would become one. */
+export const isWholeText = (text: string): boolean => !/\p{Surrogate}/u.test(text);
+
+const SHOWN_CHARS = 60;
+
+/** A value as an error names it: its beginning as JSON, or its kind. */
+export function shown(value: unknown): string {
+  if (value === undefined) return "absent";
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "object" && value !== null) return "an object";
+  const text = JSON.stringify(value) ?? typeof value;
+  return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text;
+}
+
+const refuse = (name: string, value: unknown, allowed: string): never => {
+  throw badRequest(`${name} is ${shown(value)}; it must be ${allowed}`);
+};
+
+export function objectField(value: unknown, name: string): Fields {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return refuse(name, value, "an object");
+  return value as Fields;
+}
+
+export function textField(value: unknown, name: string, max: number): string {
+  const isFine = typeof value === "string" && value !== "" && value.length <= max && isWholeText(value);
+  return isFine ? value : refuse(name, value, `a text of 1 to ${max} characters, without half a surrogate pair`);
+}
+
+/** Absent and null mean the same: nothing. */
+export function optionalText(value: unknown, name: string, max: number): string | null {
+  return value === undefined || value === null ? null : textField(value, name, max);
+}
+
+interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+export function numberField(value: unknown, name: string, { min, max }: Range): number {
+  const isFine = typeof value === "number" && Number.isSafeInteger(value) && value >= min && value <= max;
+  return isFine ? value : refuse(name, value, `a whole number from ${min} to ${max}`);
+}
+
+/** True, false or absent. A text "true" is refused: whoever sends it means something, and would not be heard. */
+export function flagField(value: unknown, name: string): boolean {
+  if (value === undefined || value === null) return false;
+  return typeof value === "boolean" ? value : refuse(name, value, "true or false");
+}
+
+/** Absent and null are an empty list. */
+export function listField(value: unknown, name: string, max: number): readonly unknown[] {
+  if (value === undefined || value === null) return [];
+  return Array.isArray(value) && value.length <= max ? value : refuse(name, value, `a list of at most ${max} elements`);
+}
+
+/** A body that is a JSON object; an empty one has no fields. */
+export function fieldsOf(text: string): Fields {
+  if (text.trim() === "") return {};
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw badRequest("the body is not JSON; it must be a JSON object");
+  }
+  return objectField(parsed, "the body");
+}
