@@ -43,6 +43,8 @@ describe("imports", () => {
     ["src/record/x.ts", 'const a = await import("../store/volume.ts");'],
     ["src/sync/x.ts", 'import { a } from "../delivery/producer.ts";'],
     ["src/browser/x.ts", 'import { a } from "../../worker/index.ts";'],
+    ["src/delivery/x.ts", 'import { a } from "../topic/check.ts";'],
+    ["src/topic/x.ts", 'import { a } from "../browser/api.ts";'],
     ["src/index.ts", 'export { open } from "./browser/index.ts";'],
     ["src/store/x.ts", 'new Worker(new URL("../browser/worker-entry.ts", import.meta.url));'],
     ["src/log/x.ts", 'import { wrap } from "comlink";'],
@@ -91,7 +93,7 @@ describe("host names", () => {
     expect(hostNames(source, "src/log/x.ts")).toEqual([]);
   });
 
-  test("the rooms from assembly to delivery name no host, no clock, no timer, no randomness", () => {
+  test("the rooms from assembly to topic name no host, no clock, no timer, no randomness", () => {
     expect(sources.flatMap((file) => hostNames(read(file), file))).toEqual([]);
   });
 });

@@ -11,4 +11,5 @@ export type { Env } from "./env.ts";
 export { LogObject } from "./log-object.ts";
 export { handle as handleRequest } from "./router.ts";
 export { SubscriptionObject } from "./subscription-object.ts";
-export { type EdgeTopic, type EdgeTopicOptions, openTopic, type TopicEnv, type TopicRecordInput } from "./topic.ts";
+export type { HeadersInput, HeaderValue, RecordInput, RecordInput as TopicRecordInput } from "../src/topic/input.ts";
+export { type EdgeAppendOptions, type EdgeTopic, type EdgeTopicOptions, openTopic, type TopicEnv } from "./topic.ts";

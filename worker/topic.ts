@@ -14,12 +14,17 @@
  * (the newest 1,000), so it is for handles that write much, not for each of thousands of short requests.
  */
 import { TidemarkError, type WireError } from "../src/errors.ts";
-import { type Ack, Producer, type ProducerRecord } from "../src/delivery/producer.ts";
-import { type ReadBatch, readBatches, type ReaderOptions, type ReadRecord, type ReadSource } from "../src/delivery/reader.ts";
-import { type Serializer, serializerOf } from "../src/delivery/serializer.ts";
+import { type Ack, type BatchAck, Producer, type ProducerRecord } from "../src/delivery/producer.ts";
+import type { PlainRecord, ReadBatch } from "../src/delivery/read-record.ts";
+import type { ReaderOptions, ReadSource } from "../src/delivery/reader.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import type { AppendOptions, AppendResult, CompactionSettings, Fetched, FetchOptions, RetentionSettings, StartPosition } from "../src/log/types.ts";
 import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../src/log/limits.ts";
+import { type Check, checkOptions, flag, refused, wellFormed } from "../src/topic/check.ts";
+import { type RecordInput, recordOf, recordsOf } from "../src/topic/input.ts";
+import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS } from "../src/topic/options.ts";
+import { batchesOf, readingOf } from "../src/topic/reading.ts";
+import { checkSerializer, type Serializer, type SerializerChoice, serializerOf } from "../src/topic/serializer.ts";
 import { CRC_AT, PRODUCER_ID_AT } from "../src/record/format.ts";
 import { BATCHES_TYPE } from "./batches.ts";
 import { describeCompaction } from "./compaction.ts";
@@ -33,36 +38,30 @@ import { describeRetention } from "./upkeep.ts";
 /** The bindings that a topic needs; the rest of `Env` is for requests from outside. */
 export type TopicEnv = Pick<Env, "LOGS" | "SEGMENTS">;
 
-export type HeaderValue = string | Uint8Array | null;
-
-export interface TopicRecordInput<V> {
-  readonly key?: string | Uint8Array | null;
-  /** Absent or null: a tombstone. */
-  readonly value?: V | null;
-  readonly headers?: Readonly<Record<string, HeaderValue>>;
-  /** Milliseconds. Default: now. */
-  readonly timestamp?: number;
-}
-
 export interface EdgeTopicOptions<V> {
   /** Whose log. Default: the tenant of requests without a token, "dev". */
-  readonly tenant?: string;
+  readonly tenant?: string | undefined;
   /** "json" (default), "text", "bytes", or your own. A log that does not exist is made with the type that fits. */
-  readonly serializer?: "json" | "text" | "bytes" | Serializer<V>;
-  readonly codec?: "none" | "gzip";
-  readonly idempotent?: boolean;
+  readonly serializer?: SerializerChoice<V> | undefined;
+  readonly codec?: "none" | "gzip" | undefined;
+  readonly idempotent?: boolean | undefined;
   /** What may go of a log that is made here; one that exists stays as it was made. */
-  readonly retention?: RetentionSettings;
-  readonly compaction?: CompactionSettings;
+  readonly retention?: RetentionSettings | undefined;
+  readonly compaction?: CompactionSettings | undefined;
+}
+
+export interface EdgeAppendOptions {
+  /** Append only if the log still ends here, else OFFSET_CONFLICT. */
+  readonly ifEnd?: number | undefined;
 }
 
 export interface EdgeTopic<V = unknown> {
   readonly name: string;
   /** Resolves when the record is durable. Un-awaited appends batch themselves. */
-  append(record: TopicRecordInput<V>, options?: { readonly ifEnd?: number }): Promise<Ack>;
-  /** One batch: all or nothing. */
-  appendBatch(records: readonly TopicRecordInput<V>[], options?: { readonly ifEnd?: number }): Promise<Ack>;
-  read(options?: ReaderOptions): AsyncIterableIterator<ReadRecord<V>>;
+  append(record: RecordInput<V>, options?: EdgeAppendOptions): Promise<Ack>;
+  /** One batch, one ack, whose offset is the last record's (`baseOffset`: the first one's): all or nothing. */
+  appendBatch(records: readonly RecordInput<V>[], options?: EdgeAppendOptions): Promise<BatchAck>;
+  read(options?: ReaderOptions): AsyncIterableIterator<PlainRecord<V>>;
   readBatches(options?: ReaderOptions): AsyncIterableIterator<ReadBatch<V>>;
   /** Where the log begins and ends; undefined for one that was never written. */
   state(): Promise<{ readonly logStartOffset: number; readonly logEndOffset: number; readonly closed: boolean } | undefined>;
@@ -74,11 +73,32 @@ export function openTopic<V = unknown>(env: TopicEnv, name: string, options: Edg
 
 const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" } as const;
 const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
-const BATCH_BYTES = 256 * 1024;
 const TRIES_MAX = 5;
 const WATCH_MS = 60_000;
-const encoder = new TextEncoder();
-const bytesOf = (text: HeaderValue | undefined): Uint8Array | null => (text == null ? null : typeof text === "string" ? encoder.encode(text) : text);
+const PATH_BYTES_MAX = 1024;
+const { ifEnd } = APPEND_OPTIONS;
+const { codec } = PRODUCER_OPTIONS;
+const tenant: Check = (field, value) => {
+  wellFormed(field, value);
+  if (value === "") throw refused(field, value, "a tenant's name");
+};
+const OPTIONS = { tenant, serializer: checkSerializer, codec, idempotent: flag };
+
+function checkTopic(env: unknown, name: unknown, options: unknown): void {
+  if (typeof (env as Partial<TopicEnv> | undefined)?.LOGS?.idFromName !== "function") {
+    throw new TidemarkError("INVALID_ARGUMENT", "openTopic(env, …): env has no binding LOGS of Durable Objects", { field: "env" });
+  }
+  wellFormed("a topic's name", name);
+  const bytes = new TextEncoder().encode(name as string).length;
+  if (bytes < 1 || bytes > PATH_BYTES_MAX) throw refused("a topic's name", name, `1 to ${PATH_BYTES_MAX} bytes`);
+  checkOptions("openTopic()", options, OPTIONS);
+}
+
+/** The caller may use its bytes again as soon as append() has returned. */
+const copyOf = <T extends Uint8Array | null>(bytes: T): T => (bytes && bytes.slice()) as T;
+const kept = ({ key, value, headers, timestamp }: ProducerRecord): ProducerRecord => ({
+  key: copyOf(key), value: copyOf(value), timestamp, ...(headers && { headers: headers.map(([name, bytes]) => [name, copyOf(bytes)] as const) }),
+});
 
 class Topic<V> implements EdgeTopic<V> {
   readonly #path: string;
@@ -92,6 +112,7 @@ class Topic<V> implements EdgeTopic<V> {
     readonly name: string,
     readonly options: EdgeTopicOptions<V>,
   ) {
+    checkTopic(env, name, options);
     if (options.retention !== undefined) checkRetention(options.retention);
     if (options.compaction !== undefined) checkCompaction(options.compaction);
     this.#path = name;
@@ -131,19 +152,16 @@ class Topic<V> implements EdgeTopic<V> {
 
   // --- append ------------------------------------------------------------------------------------------------------
 
-  #record({ key, value, headers, timestamp = Date.now() }: TopicRecordInput<V>): ProducerRecord {
-    const record = { key: bytesOf(key), value: value == null ? null : this.#serializer.serialize(value), timestamp };
-    return headers ? { ...record, headers: Object.entries(headers).map(([name, text]) => [name, bytesOf(text)] as const) } : record;
+  async append(record: RecordInput<V>, options: EdgeAppendOptions = {}): Promise<Ack> {
+    checkOptions("append()", options, { ifEnd });
+    const encoded = kept(recordOf(record, this.#serializer, Date.now));
+    return (await this.#opened()).append(encoded, "flushed", options.ifEnd);
   }
 
-  async append(record: TopicRecordInput<V>, { ifEnd }: { readonly ifEnd?: number } = {}): Promise<Ack> {
-    const encoded = this.#record(record);
-    return (await this.#opened()).append(encoded, "flushed", ifEnd);
-  }
-
-  async appendBatch(records: readonly TopicRecordInput<V>[], { ifEnd }: { readonly ifEnd?: number } = {}): Promise<Ack> {
-    const encoded = records.map((record) => this.#record(record));
-    return (await this.#opened()).appendBatch(encoded, "flushed", ifEnd);
+  async appendBatch(records: readonly RecordInput<V>[], options: EdgeAppendOptions = {}): Promise<BatchAck> {
+    checkOptions("appendBatch()", options, { ifEnd });
+    const encoded = recordsOf(records, this.#serializer, Date.now).map(kept);
+    return (await this.#opened()).appendBatch(encoded, "flushed", options.ifEnd);
   }
 
   #opened(): Promise<Producer> {
@@ -214,11 +232,16 @@ class Topic<V> implements EdgeTopic<V> {
   /** Resolves when the log's end has passed `from`, by the socket that lets the object sleep. */
   async #moved(from: number, signal: AbortSignal | undefined): Promise<void> {
     const watch = await Watch.open((query, headers) => this.#ask("GET", query, headers ?? {}), from);
-    const aborted = new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+    const close = (): void => watch.close();
+    if (signal?.aborted) return close();
+    let abort!: () => void;
+    const aborted = new Promise<void>((resolve) => (abort = resolve));
+    signal?.addEventListener("abort", abort);
     try {
       await Promise.race([watch.past(from, Date.now() + WATCH_MS), aborted]);
     } finally {
-      watch.close();
+      signal?.removeEventListener("abort", abort);
+      close();
     }
   }
 
@@ -239,13 +262,19 @@ class Topic<V> implements EdgeTopic<V> {
     return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - Math.trunc(position.last));
   }
 
-  async *readBatches(options: ReaderOptions = {}): AsyncGenerator<ReadBatch<V>> {
-    if (options.follow && (await this.state()) === undefined) await this.#create();
-    yield* readBatches(this.#source, await edgeKernel(), this.#serializer, options);
+  /** A log that is not there is made by the first read that follows it. */
+  #following(options: ReaderOptions | undefined): ReadSource {
+    if (!options?.follow) return this.#source;
+    const there = this.state().then((state) => (state === undefined ? this.#create() : undefined));
+    return { ...this.#source, resolve: (position) => there.then(() => this.#resolve(position)) };
   }
 
-  async *read(options: ReaderOptions = {}): AsyncGenerator<ReadRecord<V>> {
-    for await (const batch of this.readBatches(options)) yield* batch;
+  readBatches(options?: ReaderOptions): AsyncIterableIterator<ReadBatch<V>> {
+    return batchesOf((checked) => this.#following(checked), edgeKernel(), this.#serializer, options);
+  }
+
+  read(options?: ReaderOptions): AsyncIterableIterator<PlainRecord<V>> {
+    return readingOf((checked) => this.#following(checked), edgeKernel(), this.#serializer, options);
   }
 }
 

@@ -7,30 +7,26 @@
  *     for await (const record of orders.read({ from: "earliest" })) { … }
  */
 import type { Acks, CleanResult, CompactionSettings, Isolation, RetentionSettings, StartPosition } from "../log/types.ts";
+import type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
+import type { RecordInput } from "../topic/input.ts";
+import type { SerializerChoice } from "../topic/serializer.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { Engine } from "../store/volume.ts";
 
-/** Turns values into record bytes and back. `undefined` and `null` values are null records (tombstones) for every one. */
-export interface Serializer<T> {
-  serialize(value: T): Uint8Array;
-  /** `bytes` is a view into the batch: copy what must outlive it. */
-  deserialize(bytes: Uint8Array): T;
-}
-
 export interface OpenOptions {
   /** "auto" (default) probes OPFS, then IndexedDB; "memory" only when named, its acks end with the page. */
-  readonly engine?: Engine | "auto";
+  readonly engine?: Engine | "auto" | undefined;
   /** Bytes of a slot; fixed when a volume is made. Power of two, 64 KiB … 64 MiB. Default 8 MiB. */
-  readonly segmentBytes?: number;
+  readonly segmentBytes?: number | undefined;
   /** Ask navigator.storage.persist(). Default false: the browser may show a prompt, so ask after a user's gesture. */
-  readonly persist?: boolean;
+  readonly persist?: boolean | undefined;
   /** The kernel's URL, or its bytes, where the bundler moved it. */
-  readonly kernel?: string | URL | BufferSource | WebAssembly.Module;
+  readonly kernel?: string | URL | BufferSource | WebAssembly.Module | undefined;
   /** The worker, made by the caller, where the bundler can't find it. */
-  readonly worker?: () => Worker;
-  readonly signal?: AbortSignal;
+  readonly worker?: (() => Worker) | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Another tab that leads and does not answer for so long is deposed. Default 2,500; at least 1,500. */
-  readonly leaderTimeoutMs?: number;
+  readonly leaderTimeoutMs?: number | undefined;
 }
 
 /** What this environment is worth; nothing degrades silently. */
@@ -48,32 +44,21 @@ export interface StorageReport {
 }
 
 export interface TopicOptions<V = unknown> {
-  readonly retention?: RetentionSettings;
+  readonly retention?: RetentionSettings | undefined;
   /** Keep only the newest record of each key. */
-  readonly compaction?: CompactionSettings | boolean;
-  readonly segmentMaxAgeMs?: number;
-  readonly recordBytesMax?: number;
+  readonly compaction?: CompactionSettings | boolean | undefined;
+  readonly segmentMaxAgeMs?: number | undefined;
+  readonly recordBytesMax?: number | undefined;
   /** "json" (default), "text", "bytes", or your own. */
-  readonly serializer?: "json" | "text" | "bytes" | Serializer<V>;
+  readonly serializer?: SerializerChoice<V> | undefined;
   /** Compress batches. Default "none". */
-  readonly codec?: "none" | "gzip";
+  readonly codec?: "none" | "gzip" | undefined;
   /** Default for appends. Default "flushed". */
-  readonly acks?: Acks;
+  readonly acks?: Acks | undefined;
   /** A batch is sent when so many bytes wait, or at the next turn of the event loop. Default 256 KiB. */
-  readonly batchBytes?: number;
+  readonly batchBytes?: number | undefined;
   /** Bytes un-acked per topic in this page; append() then waits its turn, beyond twice that BACKPRESSURE. Default 16 MiB. */
-  readonly inFlightBytesMax?: number;
-}
-
-export type HeaderValue = string | Uint8Array | null;
-
-export interface RecordInput<V = unknown> {
-  readonly key?: string | Uint8Array | null;
-  /** Absent or null: a tombstone. */
-  readonly value?: V | null;
-  readonly headers?: Readonly<Record<string, HeaderValue>>;
-  /** Milliseconds. Default: now. */
-  readonly timestamp?: number;
+  readonly inFlightBytesMax?: number | undefined;
 }
 
 export interface Ack {
@@ -83,30 +68,45 @@ export interface Ack {
   readonly duplicate: boolean;
 }
 
-/** A record as read: fields are decoded when they are asked for. */
+/** All records but a batch's appended under one ack. */
+export interface BatchAck extends Ack {
+  /** Of the first record; `offset` is the last one's. */
+  readonly baseOffset: number;
+}
+
+/**
+ * A record as read. From `read()` it is plain: each field is its own, so `{ ...record }` has them all. From `readBatches()` fields
+ * are decoded each time they are asked for; `record.toJSON()` makes a plain object of one. Bytes are views into the batch: copy
+ * what must outlive it.
+ */
 export interface TopicRecord<V = unknown> {
   readonly offset: number;
   readonly timestamp: number;
   readonly key: string | null;
   readonly keyBytes: Uint8Array | null;
+  /** UNSUPPORTED_FORMAT where the serializer can't read it; the records around it are not affected. */
   readonly value: V | null;
   readonly valueBytes: Uint8Array | null;
   /** Header values as text; null-prototype object. Last one wins where a name repeats. */
-  readonly headers: Readonly<Record<string, string | null>>;
+  readonly headers: TextHeaders;
+  /** Every header in its order, values as bytes. `append()` takes these as they are. */
+  readonly rawHeaders: RawHeaders;
+  /** offset, timestamp, key, value and headers: what JSON.stringify shows. */
+  toJSON(): ShownRecord<V>;
 }
 
 export interface ReadOptions {
   /** Default "earliest". */
-  readonly from?: StartPosition;
+  readonly from?: StartPosition | undefined;
   /** Stop before this offset. Default: the end as of the start of the read, or never when following. */
-  readonly to?: number;
+  readonly to?: number | undefined;
   /** Stay and deliver what arrives. Default false. */
-  readonly follow?: boolean;
+  readonly follow?: boolean | undefined;
   /** Default "committed". */
-  readonly isolation?: Isolation;
-  readonly signal?: AbortSignal;
+  readonly isolation?: Isolation | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Bytes per fetch, one fetch ahead. Default 1 MiB. */
-  readonly maxBytes?: number;
+  readonly maxBytes?: number | undefined;
 }
 
 /** All records of one stored batch: iterate synchronously, the fast way to replay. */
@@ -116,10 +116,16 @@ export interface TopicBatch<V = unknown> extends Iterable<TopicRecord<V>> {
   readonly count: number;
 }
 
+export interface AppendOptions {
+  readonly acks?: Acks | undefined;
+  /** Append only if the log still ends here, else OFFSET_CONFLICT. */
+  readonly ifEnd?: number | undefined;
+}
+
 export interface AppendAllOptions {
-  readonly acks?: Acks;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: { readonly appended: number; readonly acked: number }) => void;
+  readonly acks?: Acks | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: { readonly appended: number; readonly acked: number }) => void) | undefined;
 }
 
 export interface SeekStep {
@@ -164,9 +170,9 @@ export interface SegmentExport {
 export interface Topic<V = unknown> {
   readonly name: string;
   /** Un-awaited appends batch themselves. Errors: see TidemarkError; a record that failed was not appended unless OUTCOME_UNKNOWN. */
-  append(record: RecordInput<V>, options?: { readonly acks?: Acks; readonly ifEnd?: number }): Promise<Ack>;
-  /** One batch, one ack: all or nothing. Records must fit one batch. */
-  appendBatch(records: readonly RecordInput<V>[], options?: { readonly acks?: Acks; readonly ifEnd?: number }): Promise<Ack>;
+  append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack>;
+  /** One batch, one ack, whose offset is the last record's (`baseOffset`: the first one's): all or nothing. Records must fit one batch. */
+  appendBatch(records: readonly RecordInput<V>[], options?: AppendOptions): Promise<BatchAck>;
   /** Appends a whole (async) iterable with back-pressure; resolves when all is acked. */
   appendAll(
     records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>,

@@ -16,7 +16,7 @@ import { loadFailed, parts } from "./parts.ts";
 import { sleep, takeLock } from "./platform.ts";
 import { PortClient } from "./port-client.ts";
 import type { Tabs } from "./tabs.ts";
-import { BrowserTopic, retried } from "./topic.ts";
+import { BrowserTopic, checkTopic, retried } from "./topic.ts";
 import type { HostOptions, Opened } from "./worker-host.ts";
 
 /** Chromium grants quota to a growing file by doubling, so many files of this size use a quota far better than one. */
@@ -171,6 +171,7 @@ export class BrowserTide implements Tide {
   }
 
   topic<V = unknown>(name: string, options: TopicOptions<V> = {}): Topic<V> {
+    checkTopic(name, options);
     const known = this.#topics.get(name);
     if (known) return known as unknown as Topic<V>;
     const topic = new BrowserTopic<V>(name, options, this);

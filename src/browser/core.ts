@@ -14,7 +14,7 @@ import "../store/segment.ts";
 import "../store/segment-store.ts";
 import "./opfs-volume.ts";
 import "../log/producer-state.ts";
-import "../delivery/serializer.ts";
+import "../topic/serializer.ts";
 import { WorkerHost } from "./worker-host.ts";
 
 export { openTide } from "./client.ts";

@@ -16,9 +16,12 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Tid
 }
 
 export type {
-  Ack, AppendAllOptions, HeaderValue, OpenOptions, ReadOptions, RecordInput, SeekExplanation, SeekStep, SegmentExport, Serializer, StorageReport, Tide,
+  Ack, AppendAllOptions, AppendOptions, BatchAck, OpenOptions, ReadOptions, SeekExplanation, SeekStep, SegmentExport, StorageReport, Tide,
   TideEvent, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
 } from "./api.ts";
+export type { HeadersInput, HeaderValue, RecordInput } from "../topic/input.ts";
+export type { Serializer } from "../topic/serializer.ts";
+export type { RawHeaders, ShownRecord } from "../delivery/read-record.ts";
 export type { Acks, CleanResult, CompactionSettings, Isolation, RetentionSettings, StartPosition } from "../log/types.ts";
 export type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 export type { Engine } from "../store/volume.ts";

@@ -1,23 +1,38 @@
 /** A topic as the application sees it: values in, records out. Batches are made and checked here, in the page. */
 import { TidemarkError } from "../errors.ts";
-import { Producer, type ProducerRecord } from "../delivery/producer.ts";
-import { type ReadSource, readBatches } from "../delivery/reader.ts";
-import { serializerOf } from "../delivery/serializer.ts";
+import { Producer } from "../delivery/producer.ts";
+import type { ReadSource } from "../delivery/reader.ts";
 import { DEFAULT_SETTINGS, withDefaults } from "../log/limits.ts";
 import type { Acks, CleanResult, Fetched, FetchOptions, Isolation, LogSettings, StartPosition } from "../log/types.ts";
+import { checkOptions, integer, refused } from "../topic/check.ts";
+import { type RecordInput, recordOf, recordsOf } from "../topic/input.ts";
+import { APPEND_ALL_OPTIONS, APPEND_OPTIONS, BATCH_BYTES, checkTarget, PRODUCER_OPTIONS } from "../topic/options.ts";
+import { batchesOf, readingOf } from "../topic/reading.ts";
+import { checkSerializer, type Serializer, serializerOf } from "../topic/serializer.ts";
 import type {
-  Ack, AppendAllOptions, ReadOptions, RecordInput, SeekExplanation, SegmentExport, Serializer, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
+  Ack, AppendAllOptions, AppendOptions, BatchAck, ReadOptions, SeekExplanation, SegmentExport, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
 } from "./api.ts";
 import type { BrowserTide } from "./client.ts";
 import type { Control } from "./control.ts";
 import type { PortClient } from "./port-client.ts";
 import type { Request } from "./protocol.ts";
 
-const encoder = new TextEncoder();
-const BATCH_BYTES = 256 * 1024;
 /** An append that waits longer makes the tab look whether its worker still answers. */
 const SLOW_MS = 3_000;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
+
+const anOffset = integer(0);
+const TOPIC_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
+const TOPIC_OPTIONS = { ...PRODUCER_OPTIONS, serializer: checkSerializer };
+
+/** A topic of this name may be made or asked for, with these options. What the log is told is checked by settingsOf. */
+export function checkTopic(name: unknown, options: unknown): void {
+  if (typeof name !== "string" || !TOPIC_NAME.test(name)) {
+    throw refused("a topic's name", name, "1 to 249 of A-Z a-z 0-9 . _ - (and neither . nor ..)");
+  }
+  checkOptions("topic()", options, TOPIC_OPTIONS);
+}
+
 /** What the log is told. INVALID_ARGUMENT for what it would refuse, before anything is opened. */
 function settingsOf(options: TopicOptions<never>) {
   const { retention = {}, compaction, segmentMaxAgeMs = DEFAULT_SETTINGS.segmentMaxAgeMs, recordBytesMax = DEFAULT_SETTINGS.recordBytesMax } = options;
@@ -31,8 +46,6 @@ function settingsOf(options: TopicOptions<never>) {
   withDefaults(settings);
   return settings;
 }
-
-const bytesOf = (text: string | Uint8Array | null | undefined): Uint8Array | null => (text == null ? null : typeof text === "string" ? encoder.encode(text) : text);
 
 /** 53 random bits: two tabs that ever draw the same would need some 10^8 draws. */
 function newProducerId(): number {
@@ -71,7 +84,10 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#serializer = serializerOf<V>(options.serializer);
     this.#acks = options.acks ?? "flushed";
     this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX;
-    const { recordBytesMax, batchBytesMax } = this.#settings;
+    const { recordBytesMax } = this.#settings;
+    const { batchBytes = BATCH_BYTES } = options;
+    // As the volume at the other end has it, which may be another one after a change of the leader.
+    const batchBytesMax = (): number => Math.min(this.#settings.batchBytesMax, tide.opened!.batchBytesMax);
     this.#producer = new Producer({
       kernel: tide.kernel,
       send: (batch, options) => {
@@ -83,9 +99,13 @@ export class BrowserTopic<V> implements Topic<V> {
       schedule: (work) => queueMicrotask(work),
       newId: newProducerId,
       codec: options.codec ?? "none",
-      batchBytes: Math.min(options.batchBytes ?? BATCH_BYTES, batchBytesMax),
+      get batchBytes() {
+        return Math.min(batchBytes, batchBytesMax());
+      },
       recordBytesMax,
-      batchBytesMax,
+      get batchBytesMax() {
+        return batchBytesMax();
+      },
       inFlightBytesMax: this.#inFlightBytesMax,
     });
   }
@@ -101,27 +121,38 @@ export class BrowserTopic<V> implements Topic<V> {
     return port;
   }
 
-  #record({ key, value, headers, timestamp = Date.now() }: RecordInput<V>): ProducerRecord {
-    const record = { key: bytesOf(key), value: value == null ? null : this.#serializer.serialize(value), timestamp };
-    return headers ? { ...record, headers: Object.entries(headers).map(([name, text]) => [name, bytesOf(text)] as const) } : record;
-  }
-
-  append(record: RecordInput<V>, options: { readonly acks?: Acks; readonly ifEnd?: number } = {}): Promise<Ack> {
+  append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack> {
     try {
-      return this.#producer.append(this.#record(record), options.acks ?? this.#acks, options.ifEnd);
+      if (options !== undefined) checkOptions("append()", options, APPEND_OPTIONS);
+      return this.#producer.append(recordOf(record, this.#serializer, Date.now), options?.acks ?? this.#acks, options?.ifEnd);
     } catch (thrown) {
       return Promise.reject(thrown);
     }
   }
 
-  async appendBatch(records: readonly RecordInput<V>[], options: { readonly acks?: Acks; readonly ifEnd?: number } = {}): Promise<Ack> {
-    return this.#producer.appendBatch(records.map((record) => this.#record(record)), options.acks ?? this.#acks, options.ifEnd);
+  async appendBatch(records: readonly RecordInput<V>[], options: AppendOptions = {}): Promise<BatchAck> {
+    checkOptions("appendBatch()", options, APPEND_OPTIONS);
+    return this.#producer.appendBatch(recordsOf(records, this.#serializer, Date.now), options.acks ?? this.#acks, options.ifEnd);
   }
 
-  async appendAll(records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>, { acks = this.#acks, ...options }: AppendAllOptions = {}) {
+  async appendAll(records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>, options: AppendAllOptions = {}) {
+    checkOptions("appendAll()", options, APPEND_ALL_OPTIONS);
     const { appendAll } = await import("./append-all.ts");
-    const append = (record: RecordInput<V>) => this.#producer.append(this.#record(record), acks);
-    return appendAll(records, append, this.#producer, this.#inFlightBytesMax, options);
+    const { acks = this.#acks, ...more } = options;
+    return appendAll({
+      records,
+      append: (record: RecordInput<V>) => this.#producer.append(recordOf(record, this.#serializer, Date.now), acks),
+      producer: this.#producer,
+      inFlightBytesMax: this.#inFlightBytesMax,
+      onClosed: (closed) => this.#onClosed(closed),
+      options: more,
+    });
+  }
+
+  #onClosed(closed: (reason: unknown) => void): () => void {
+    const { ended } = this.#tide;
+    if (ended) closed(ended);
+    return this.#tide.on((event) => event.type === "closed" && closed(this.#tide.ended ?? new TidemarkError("CLOSED", event.reason, { reason: "closed" })));
   }
 
   /** Everything appended so far is acked or has failed. */
@@ -140,12 +171,12 @@ export class BrowserTopic<V> implements Topic<V> {
     return retried(this.#tide, () => this.#open().call<T>(request, signal), signal);
   }
 
-  readBatches(options: ReadOptions = {}): AsyncIterableIterator<TopicBatch<V>> {
-    return readBatches(this.#source, this.#tide.kernel, this.#serializer, options);
+  readBatches(options?: ReadOptions): AsyncIterableIterator<TopicBatch<V>> {
+    return batchesOf(() => this.#source, this.#tide.kernel, this.#serializer, options);
   }
 
-  async *read(options: ReadOptions = {}): AsyncIterableIterator<TopicRecord<V>> {
-    for await (const batch of this.readBatches(options)) yield* batch;
+  read(options?: ReadOptions): AsyncIterableIterator<TopicRecord<V>> {
+    return readingOf(() => this.#source, this.#tide.kernel, this.#serializer, options);
   }
 
   // --- upkeep and tools --------------------------------------------------------------------------------------------
@@ -161,7 +192,8 @@ export class BrowserTopic<V> implements Topic<V> {
   state(): Promise<TopicState> {
     return this.#ask("state");
   }
-  trim(offset: number): Promise<void> {
+  async trim(offset: number): Promise<void> {
+    anOffset("offset", offset);
     return this.#ask("upkeep", "trim", offset);
   }
   roll(): Promise<void> {
@@ -170,10 +202,12 @@ export class BrowserTopic<V> implements Topic<V> {
   clean(): Promise<CleanResult> {
     return this.#ask("upkeep", "clean");
   }
-  explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
+  async explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
+    checkTarget("target", target);
     return this.#ask("look", "explainSeek", target);
   }
-  exportSegment(baseOffset: number): Promise<SegmentExport> {
+  async exportSegment(baseOffset: number): Promise<SegmentExport> {
+    anOffset("baseOffset", baseOffset);
     return this.#ask("look", "exportSegment", baseOffset);
   }
 }

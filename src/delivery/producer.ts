@@ -20,14 +20,20 @@ import { BatchBuilder, type BatchOwner, type Header } from "../record/batch-buil
 export const IN_FLIGHT_BATCHES_MAX = 5;
 const SEQUENCES = 2 ** 31;
 const EPOCH_MAX = 0x7fff;
-/** More than the varints around a record's key and value take. */
+/** More than the varints around a record's key and value take, and around a header's name and value. */
 const OVERHEAD_MAX = 64;
+const HEADER_OVERHEAD_MAX = 10;
 
 export interface Ack {
   readonly offset: number;
   readonly timestamp: number;
   readonly acks: Acks;
   readonly duplicate: boolean;
+}
+
+/** Of appendBatch: `offset` is the last record's. */
+export interface BatchAck extends Ack {
+  readonly baseOffset: number;
 }
 
 export interface ProducerRecord {
@@ -48,6 +54,7 @@ export interface ProducerOptions {
   /** A new producer id: 53 random bits. */
   readonly newId: () => number;
   readonly codec: "none" | "gzip";
+  // Asked for with each record, because another leader's volume may hold larger or smaller batches.
   readonly batchBytes: number;
   readonly recordBytesMax: number;
   /** Largest batch that the log takes; a record that passes batchBytes may fill it. */
@@ -55,7 +62,7 @@ export interface ProducerOptions {
   readonly inFlightBytesMax: number;
 }
 
-type Settle = (ack: Ack) => void;
+type Settle = (ack: BatchAck) => void;
 
 /** Records that will be one batch. Two flat arrays instead of an object per record: there may be a million of them. */
 class Draft {
@@ -78,9 +85,13 @@ class Draft {
   ) {}
 
   resolve({ baseOffset, duplicate, acks }: AppendResult): void {
-    for (let i = 0; i < this.resolves.length; i++) {
-      this.resolves[i]!({ offset: baseOffset + (this.whole ? this.timestamps.length - 1 : i), timestamp: this.timestamps[i]!, acks, duplicate });
+    const { timestamps, resolves } = this;
+    if (this.whole) {
+      const last = timestamps.length - 1;
+      return resolves[0]!({ offset: baseOffset + last, timestamp: timestamps[last]!, acks, duplicate, baseOffset });
     }
+    const settle = resolves as ((ack: Ack) => void)[];
+    for (let i = 0; i < settle.length; i++) settle[i]!({ offset: baseOffset + i, timestamp: timestamps[i]!, acks, duplicate });
   }
   reject(reason: unknown): void {
     for (const reject of this.rejects) reject(reason);
@@ -105,6 +116,8 @@ export class Producer {
   #sending: Promise<unknown> = Promise.resolve();
   readonly #idle: (() => void)[] = [];
   readonly #spare: BatchBuilder[] = [];
+  /** What the spare builders hold. */
+  #spareBytesMax = 0;
 
   constructor(options: ProducerOptions) {
     this.#options = options;
@@ -119,18 +132,22 @@ export class Producer {
   append(record: ProducerRecord, acks: Acks, ifEnd?: number): Promise<Ack> {
     return new Promise<Ack>((resolve, reject) => {
       const bytes = this.#room(record);
+      const { batchBytes, recordBytesMax } = this.#options;
       // Near the limit only the log can tell; should it refuse, no other record is refused along with it.
-      const alone = ifEnd !== undefined || bytes + OVERHEAD_MAX > this.#options.recordBytesMax;
-      let draft = this.#draft;
+      const alone = ifEnd !== undefined || bytes + overheadMax(record) > recordBytesMax;
+      const open = this.#draft;
       // Records of one batch share one ack and one condition.
-      if (draft && (alone || draft.acks !== acks || draft.bytes + bytes > this.#options.batchBytes)) draft = this.#close();
-      draft ??= this.#open(acks, ifEnd, false);
-      if (!draft.builder.tryAppend(record)) {
+      const joins = open && !alone && open.acks === acks && open.bytes + bytes <= batchBytes && open.builder.tryAppend(record);
+      // A record that fits no batch changes nothing: neither the open draft nor what comes after it.
+      const draft = joins ? open : new Draft(this.#builder(), acks, ifEnd, false);
+      if (!joins && !draft.builder.tryAppend(record)) throw this.#tooLarge(record, draft);
+      if (!joins) {
         this.#close();
-        draft = this.#open(acks, ifEnd, false);
-        if (!draft.builder.tryAppend(record)) throw this.#tooLarge(record);
+        this.#draft = draft;
       }
-      this.#add(draft, record.timestamp, bytes);
+      draft.timestamps.push(record.timestamp);
+      draft.bytes += bytes;
+      this.#pendingBytes += bytes;
       draft.resolves.push(resolve);
       draft.rejects.push(reject);
       if (alone) this.#close();
@@ -139,9 +156,8 @@ export class Producer {
   }
 
   /** All records in one batch with one ack, whose offset is the last record's. */
-  appendBatch(records: Iterable<ProducerRecord>, acks: Acks, ifEnd?: number): Promise<Ack> {
-    return new Promise<Ack>((resolve, reject) => {
-      this.#close();
+  appendBatch(records: Iterable<ProducerRecord>, acks: Acks, ifEnd?: number): Promise<BatchAck> {
+    return new Promise<BatchAck>((resolve, reject) => {
       const draft = new Draft(this.#builder(), acks, ifEnd, true);
       for (const record of records) {
         const bytes = this.#room(record);
@@ -150,6 +166,7 @@ export class Producer {
         draft.bytes += bytes;
       }
       if (draft.timestamps.length === 0) throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record");
+      this.#close();
       this.#pendingBytes += draft.bytes;
       draft.resolves.push(resolve);
       draft.rejects.push(reject);
@@ -175,31 +192,24 @@ export class Producer {
     return bytes;
   }
 
-  #tooLarge({ key, value }: ProducerRecord, draft = this.#draft): TidemarkError {
-    if (draft?.timestamps.length === 0) this.#draft = undefined;
+  #tooLarge({ key, value }: ProducerRecord, { timestamps }: Draft): TidemarkError {
+    const { batchBytesMax } = this.#options;
     const bytes = (key?.length ?? 0) + (value?.length ?? 0);
-    const code = draft && draft.timestamps.length > 0 ? "BATCH_TOO_LARGE" : "RECORD_TOO_LARGE";
-    return new TidemarkError(code, "it does not fit a batch", { bytes, batchBytesMax: this.#options.batchBytesMax });
+    return timestamps.length > 0
+      ? new TidemarkError("BATCH_TOO_LARGE", `these records don't fit one batch of ${batchBytesMax} bytes`, { batchBytesMax })
+      : new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes does not fit a batch of ${batchBytesMax}`, { bytes, batchBytesMax });
   }
 
   #builder(): BatchBuilder {
     const { kernel, batchBytesMax } = this.#options;
+    if (this.#spareBytesMax !== batchBytesMax) this.#spare.length = 0;
+    this.#spareBytesMax = batchBytesMax;
     return this.#spare.pop() ?? new BatchBuilder(kernel, { bytesMax: batchBytesMax });
   }
 
-  #open(acks: Acks, ifEnd: number | undefined, whole: boolean): Draft {
-    return (this.#draft = new Draft(this.#builder(), acks, ifEnd, whole));
-  }
-
-  #add(draft: Draft, timestamp: number, bytes: number): void {
-    draft.timestamps.push(timestamp);
-    draft.bytes += bytes;
-    this.#pendingBytes += bytes;
-  }
-
   /** The draft at hand takes no more records. */
-  #close(): undefined {
-    if (this.#draft && this.#draft.timestamps.length > 0) this.#waiting.push(this.#draft);
+  #close(): void {
+    if (this.#draft) this.#waiting.push(this.#draft);
     this.#draft = undefined;
   }
 
@@ -309,9 +319,15 @@ export class Producer {
     }
     this.#pendingBytes -= draft.bytes;
     draft.builder.reset();
-    if (this.#spare.length < IN_FLIGHT_BATCHES_MAX) this.#spare.push(draft.builder);
+    const { builder } = draft;
+    if (builder.bytesMax === this.#spareBytesMax && this.#spare.length < IN_FLIGHT_BATCHES_MAX) this.#spare.push(builder);
     for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+/** What a record's encoding adds to the bytes that are counted for it, from above: a name's character takes up to three. */
+function overheadMax({ headers }: ProducerRecord): number {
+  return headers === undefined ? OVERHEAD_MAX : headers.reduce((sum, [name]) => sum + HEADER_OVERHEAD_MAX + 2 * name.length, OVERHEAD_MAX);
 }
 
 /** The log expected an earlier sequence (numbers wrap, so half of them count as later). */

@@ -9,7 +9,8 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import type { Fetched, FetchOptions, Isolation, StartPosition } from "../log/types.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../record/record-batch.ts";
-import type { Serializer } from "./serializer.ts";
+import { type Deserializer, ReadBatch } from "./read-record.ts";
+import { BatchReading } from "./reading.ts";
 
 /** What a reader needs of a log; `LogApi` has it, and so has a port to one. */
 export interface ReadSource {
@@ -18,119 +19,64 @@ export interface ReadSource {
 }
 
 export interface ReaderOptions {
-  readonly from?: StartPosition;
-  readonly to?: number;
-  readonly follow?: boolean;
-  readonly isolation?: Isolation;
-  readonly signal?: AbortSignal;
-  readonly maxBytes?: number;
+  readonly from?: StartPosition | undefined;
+  readonly to?: number | undefined;
+  readonly follow?: boolean | undefined;
+  readonly isolation?: Isolation | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly maxBytes?: number | undefined;
 }
 
-const decoder = new TextDecoder();
-const textOf = (bytes: Uint8Array | null): string | null => (bytes === null ? null : decoder.decode(bytes));
-
-export class ReadRecord<V> {
-  readonly #batch: RecordBatch;
-  readonly #at: number;
-  readonly #serializer: Serializer<V>;
-
-  constructor(batch: RecordBatch, at: number, serializer: Serializer<V>) {
-    this.#batch = batch;
-    this.#at = at;
-    this.#serializer = serializer;
-  }
-  get offset(): number {
-    return this.#batch.offsetAt(this.#at);
-  }
-  get timestamp(): number {
-    return this.#batch.timestampAt(this.#at);
-  }
-  get keyBytes(): Uint8Array | null {
-    return this.#batch.keyAt(this.#at);
-  }
-  get key(): string | null {
-    return textOf(this.keyBytes);
-  }
-  get valueBytes(): Uint8Array | null {
-    return this.#batch.valueAt(this.#at);
-  }
-  get value(): V | null {
-    const bytes = this.valueBytes;
-    return bytes === null ? null : this.#serializer.deserialize(bytes);
-  }
-  get headers(): Readonly<Record<string, string | null>> {
-    // No prototype: a header may be named like a method.
-    const headers = Object.create(null) as Record<string, string | null>;
-    for (const [name, value] of this.#batch.headersAt(this.#at)) headers[name] = textOf(value);
-    return headers;
-  }
-}
-
-/** The records of one batch that lie inside the read's range. */
-export class ReadBatch<V> implements Iterable<ReadRecord<V>> {
-  readonly #batch: RecordBatch;
-  readonly #serializer: Serializer<V>;
-  readonly #first: number;
-  readonly #end: number;
-  readonly baseOffset: number;
-  readonly nextOffset: number;
-
-  constructor(batch: RecordBatch, from: number, to: number, serializer: Serializer<V>) {
-    this.#batch = batch;
-    this.#serializer = serializer;
-    let first = 0;
-    let end = batch.count;
-    while (first < end && batch.offsetAt(first) < from) first++;
-    while (end > first && batch.offsetAt(end - 1) >= to) end--;
-    this.#first = first;
-    this.#end = end;
-    this.baseOffset = first < end ? batch.offsetAt(first) : Math.max(from, batch.baseOffset);
-    this.nextOffset = Math.min(to, batch.nextOffset);
-  }
-  get count(): number {
-    return this.#end - this.#first;
-  }
-  *[Symbol.iterator](): IterableIterator<ReadRecord<V>> {
-    for (let i = this.#first; i < this.#end; i++) yield new ReadRecord(this.#batch, i, this.#serializer);
-  }
-}
-
-export async function* readBatches<V>(source: ReadSource, kernel: Kernel, serializer: Serializer<V>, options: ReaderOptions): AsyncGenerator<ReadBatch<V>> {
+/**
+ * Begins at once: "latest" is the end as of this call, and so is the end of a read that does not follow. Batches are fetched
+ * from the first next() on. return(), throw() and an abort end it at once, also while it waits; a read that follows ends
+ * with an abort as if there were no more, any other one rejects with the signal's reason.
+ */
+export function readBatches<V>(
+  source: ReadSource,
+  kernel: Kernel | Promise<Kernel>,
+  serializer: Deserializer<V>,
+  options: ReaderOptions = {},
+): BatchReading<ReadBatch<V>> {
   const { isolation = "committed", follow = false, maxBytes = 1024 * 1024, signal } = options;
-  signal?.throwIfAborted();
-  let offset = await source.resolve(options.from ?? "earliest", isolation);
-  const to = options.to ?? (follow ? Infinity : await source.resolve("latest", isolation));
-  // The read's own end stops a fetch that runs ahead.
   const ended = new AbortController();
-  const abort = () => ended.abort(signal!.reason);
-  signal?.addEventListener("abort", abort, { once: true });
   const fetchOptions: FetchOptions = { maxBytes, isolation, wait: follow, signal: ended.signal };
+  const to = options.to ?? (follow ? Infinity : source.resolve("latest", isolation));
+  const range = Promise.all([source.resolve(options.from ?? "earliest", isolation), to]);
+  // Told to whoever asks for the first batch.
+  range.catch(() => undefined);
+  return new BatchReading(fetchAll(source, kernel, serializer, range, fetchOptions), ended, { follow, signal });
+}
+
+async function* fetchAll<V>(
+  source: ReadSource,
+  kernel: Kernel | Promise<Kernel>,
+  serializer: Deserializer<V>,
+  range: Promise<readonly [number, number]>,
+  options: FetchOptions,
+): AsyncGenerator<ReadBatch<V>, void> {
   const fetch = (from: number): Promise<Fetched> => {
-    const fetched = source.fetch(from, fetchOptions);
+    const fetched = source.fetch(from, options);
     // Looked at when its turn comes; until then a failure is not unhandled.
     fetched.catch(() => undefined);
     return fetched;
   };
-  try {
-    let ahead = offset < to ? fetch(offset) : undefined;
-    while (ahead) {
-      const fetched = await ahead;
-      if (fetched.bytes.length === 0 && fetched.nextOffset <= offset) return;
-      ahead = fetched.nextOffset < to ? fetch(fetched.nextOffset) : undefined;
-      const { batches, nextOffset } = await decodeAll(source, kernel, fetched, offset, fetchOptions);
-      // A verified answer ends before the damage: what was fetched ahead of it would skip it in silence.
-      if (nextOffset !== fetched.nextOffset) ahead = nextOffset < to ? fetch(nextOffset) : undefined;
-      for (const batch of batches) {
-        signal?.throwIfAborted();
-        const part = new ReadBatch(batch, offset, to, serializer);
-        // Control batches speak to the log, not to its readers.
-        if (!batch.isControl && part.count > 0) yield part;
-      }
-      offset = nextOffset;
+  const [from, to] = await range;
+  let offset = from;
+  let ahead = offset < to ? fetch(offset) : undefined;
+  while (ahead) {
+    const fetched = await ahead;
+    if (fetched.bytes.length === 0 && fetched.nextOffset <= offset) return;
+    ahead = fetched.nextOffset < to ? fetch(fetched.nextOffset) : undefined;
+    const { batches, nextOffset } = await decodeAll(source, await kernel, fetched, offset, options);
+    // A verified answer ends before the damage: what was fetched ahead of it would skip it in silence.
+    if (nextOffset !== fetched.nextOffset) ahead = nextOffset < to ? fetch(nextOffset) : undefined;
+    for (const batch of batches) {
+      const part = new ReadBatch(batch, offset, to, serializer);
+      // Control batches speak to the log, not to its readers.
+      if (!batch.isControl && part.count > 0) yield part;
     }
-  } finally {
-    signal?.removeEventListener("abort", abort);
-    ended.abort(new TidemarkError("CLOSED", "the read has ended"));
+    offset = nextOffset;
   }
 }
 

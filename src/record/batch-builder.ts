@@ -57,7 +57,7 @@ function sizeOfDeltaMax(delta: number): number {
 
 export class BatchBuilder {
   readonly #kernel: Kernel;
-  readonly #bytesMax: number;
+  readonly bytesMax: number;
   readonly #recordsMax: number;
   #blob = new Uint8Array(FIRST_BLOB_BYTES);
   #blobBytes = 0;
@@ -68,7 +68,7 @@ export class BatchBuilder {
 
   constructor(kernel: Kernel, limits: BatchLimits = {}) {
     this.#kernel = kernel;
-    this.#bytesMax = Math.min(limits.bytesMax ?? KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_BYTES_MAX);
+    this.bytesMax = Math.min(limits.bytesMax ?? KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_BYTES_MAX);
     this.#recordsMax = Math.min(limits.recordsMax ?? KERNEL_BATCH_RECORDS_MAX, KERNEL_BATCH_RECORDS_MAX);
   }
 
@@ -93,7 +93,7 @@ export class BatchBuilder {
     const fields = Math.max(keyLength, 0) + Math.max(valueLength, 0) + headersLength;
     const sizeBytes = this.#sizeBytes + FIXED_BYTES_MAX + sizeOfDeltaMax(delta) + sizeOfVarint(keyLength) +
       sizeOfVarint(valueLength) + fields + (headersLength === 0 ? 1 : 0);
-    if (sizeBytes > this.#bytesMax || count >= this.#recordsMax) return false;
+    if (sizeBytes > this.bytesMax || count >= this.#recordsMax) return false;
 
     if (this.#blobBytes + fields > this.#blob.length) this.#blob = grown(this.#blob, this.#blobBytes + fields);
     if (count === this.#timestamps.length) {

@@ -90,7 +90,7 @@ for (const engine of ["opfs", "indexeddb", "memory"] as const) {
       const acks = await Promise.all(Array.from({ length: 1000 }, (_, i) => topic.append({ key: `k${i % 7}`, value: i })));
       expect(acks.map(({ offset }) => offset)).toEqual(Array.from({ length: 1000 }, (_, i) => i));
       for (const level of ["accepted", "written", "flushed"] as const) expect((await topic.append({ key: "l", value: 1 }, { acks: level })).acks).toBe(level);
-      await topic.append({ key: "k3" });
+      await topic.append({ key: "k3", value: null });
       expect(await codeOf(topic.append({ value: 1 }, { ifEnd: 5 }))).toBe("OFFSET_CONFLICT");
       await topic.roll();
       await topic.clean();

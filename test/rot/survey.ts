@@ -18,7 +18,7 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { readHeader } from "../../src/record/format.ts";
-import { serializerOf } from "../../src/delivery/serializer.ts";
+import { serializerOf } from "../../src/topic/serializer.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { Violation } from "../simulation/model.ts";
 import { CLOCK, NAME, type RotLog, type TrueBatch } from "./history.ts";

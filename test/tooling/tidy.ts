@@ -3,7 +3,7 @@
  * from the parsed program (the parser that bundles Tidemark), never from patterns over text, so comments and strings
  * cannot mislead them. test/tidy.test.ts asks about this repository, and about planted violations.
  *
- *   assembly ← kernel ← record ← store ← log ← { sync, delivery } ← { browser, worker } ← web
+ *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic } ← { browser, worker } ← web
  */
 import path from "node:path";
 import { parseAst } from "rolldown/parseAst";
@@ -28,9 +28,10 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   log: ["assembly", "kernel", "record", "store", "errors"],
   sync: ["assembly", "kernel", "record", "store", "log", "errors"],
   delivery: ["assembly", "kernel", "record", "store", "log", "errors"],
+  topic: ["assembly", "kernel", "record", "store", "log", "delivery", "errors"],
   index: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "errors"],
-  browser: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "index", "errors"],
-  worker: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "index", "errors"],
+  browser: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index", "errors"],
+  worker: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index", "errors"],
   web: ["errors"],
 };
 /** The public API: all that the playground sees. */
@@ -42,7 +43,7 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   web: /^(uplot|vega-datasets|tidemark)(\/|$)/,
 };
 /** Rooms that run anywhere: clock, randomness, scheduling and storage are handed in. */
-const HOST_FREE = new Set(["errors", "assembly", "kernel", "record", "store", "log", "sync", "delivery", "index"]);
+const HOST_FREE = new Set(["errors", "assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index"]);
 
 const HOST_NAMES = new Set(
   `globalThis window self document navigator location performance crypto process Buffer require setTimeout setInterval

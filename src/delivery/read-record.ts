@@ -1,0 +1,173 @@
+/**
+ * Records as a reader gets them, out of one checked batch.
+ *
+ *   of readBatches()   ReadRecord    decodes a field each time it is asked for, so what nobody looks at costs nothing
+ *   of read()          PlainRecord   every field is there, its own: it can be spread, logged, compared and kept
+ */
+import { TidemarkError } from "../errors.ts";
+import type { RecordBatch } from "../record/record-batch.ts";
+
+/** What a reader needs of a serializer. */
+export interface Deserializer<T> {
+  deserialize(bytes: Uint8Array): T;
+}
+
+export type RawHeaders = readonly (readonly [name: string, value: Uint8Array | null])[];
+export type TextHeaders = Readonly<Record<string, string | null>>;
+
+/** What JSON and a console show of a record. */
+export interface ShownRecord<V> {
+  readonly offset: number;
+  readonly timestamp: number;
+  readonly key: string | null;
+  readonly value: V | null;
+  readonly headers: TextHeaders;
+}
+
+// A byte-order mark belongs to the text.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const textOf = (bytes: Uint8Array | null): string | null => (bytes === null ? null : decoder.decode(bytes));
+
+/** Most records have none. */
+const NO_RAW_HEADERS: RawHeaders = Object.freeze([]);
+const NO_HEADERS: TextHeaders = Object.freeze(Object.create(null) as TextHeaders);
+
+function rawHeadersAt(batch: RecordBatch, at: number): RawHeaders {
+  const headers = batch.headersAt(at);
+  return headers.length === 0 ? NO_RAW_HEADERS : headers;
+}
+
+function headersOf(raw: RawHeaders): TextHeaders {
+  if (raw.length === 0) return NO_HEADERS;
+  // No prototype: a header may be named like a method.
+  const headers = Object.create(null) as Record<string, string | null>;
+  for (const [name, value] of raw) headers[name] = textOf(value);
+  return headers;
+}
+
+function valueOf<V>(bytes: Uint8Array | null, offset: number, serializer: Deserializer<V>): V | null {
+  if (bytes === null) return null;
+  try {
+    return serializer.deserialize(bytes);
+  } catch (cause) {
+    if (cause instanceof TidemarkError) throw cause;
+    const message = `the serializer can't read the value at offset ${offset} (${String(cause)}); valueBytes has its bytes`;
+    throw new TidemarkError("UNSUPPORTED_FORMAT", message, { offset }, { cause });
+  }
+}
+
+const shownOf = <V>({ offset, timestamp, key, value, headers }: ShownRecord<V>): ShownRecord<V> => ({ offset, timestamp, key, value, headers });
+
+const INSPECT = Symbol.for("nodejs.util.inspect.custom");
+
+export class ReadRecord<V> {
+  readonly #batch: RecordBatch;
+  readonly #at: number;
+  readonly #serializer: Deserializer<V>;
+
+  constructor(batch: RecordBatch, at: number, serializer: Deserializer<V>) {
+    this.#batch = batch;
+    this.#at = at;
+    this.#serializer = serializer;
+  }
+  get offset(): number {
+    return this.#batch.offsetAt(this.#at);
+  }
+  get timestamp(): number {
+    return this.#batch.timestampAt(this.#at);
+  }
+  get keyBytes(): Uint8Array | null {
+    return this.#batch.keyAt(this.#at);
+  }
+  get key(): string | null {
+    return textOf(this.keyBytes);
+  }
+  get valueBytes(): Uint8Array | null {
+    return this.#batch.valueAt(this.#at);
+  }
+  get value(): V | null {
+    return valueOf(this.valueBytes, this.offset, this.#serializer);
+  }
+  get rawHeaders(): RawHeaders {
+    return rawHeadersAt(this.#batch, this.#at);
+  }
+  get headers(): TextHeaders {
+    return headersOf(this.rawHeaders);
+  }
+  toJSON(): ShownRecord<V> {
+    return shownOf<V>(this);
+  }
+  [INSPECT](): ShownRecord<V> {
+    return this.toJSON();
+  }
+}
+
+export class PlainRecord<V> {
+  readonly offset: number;
+  readonly timestamp: number;
+  readonly key: string | null;
+  declare readonly value: V | null;
+  readonly headers: TextHeaders;
+  readonly keyBytes: Uint8Array | null;
+  readonly valueBytes: Uint8Array | null;
+  readonly rawHeaders: RawHeaders;
+
+  constructor(batch: RecordBatch, at: number, serializer: Deserializer<V>) {
+    const offset = batch.offsetAt(at);
+    const keyBytes = batch.keyAt(at);
+    const valueBytes = batch.valueAt(at);
+    const rawHeaders = rawHeadersAt(batch, at);
+    this.offset = offset;
+    this.timestamp = batch.timestampAt(at);
+    this.key = textOf(keyBytes);
+    try {
+      (this as { value: V | null }).value = valueOf(valueBytes, offset, serializer);
+    } catch (thrown) {
+      // It fails whoever looks at this value, and nobody who reads past it.
+      const get = (): never => {
+        throw thrown;
+      };
+      Object.defineProperty(this, "value", { get, enumerable: true });
+    }
+    this.headers = headersOf(rawHeaders);
+    this.keyBytes = keyBytes;
+    this.valueBytes = valueBytes;
+    this.rawHeaders = rawHeaders;
+  }
+  toJSON(): ShownRecord<V> {
+    return shownOf<V>(this);
+  }
+}
+
+/** The records of one batch that lie inside the read's range. */
+export class ReadBatch<V> implements Iterable<ReadRecord<V>> {
+  readonly #batch: RecordBatch;
+  readonly #serializer: Deserializer<V>;
+  readonly #first: number;
+  readonly #end: number;
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+
+  constructor(batch: RecordBatch, from: number, to: number, serializer: Deserializer<V>) {
+    this.#batch = batch;
+    this.#serializer = serializer;
+    let first = 0;
+    let end = batch.count;
+    while (first < end && batch.offsetAt(first) < from) first++;
+    while (end > first && batch.offsetAt(end - 1) >= to) end--;
+    this.#first = first;
+    this.#end = end;
+    this.baseOffset = first < end ? batch.offsetAt(first) : Math.max(from, batch.baseOffset);
+    this.nextOffset = Math.min(to, batch.nextOffset);
+  }
+  get count(): number {
+    return this.#end - this.#first;
+  }
+  *[Symbol.iterator](): IterableIterator<ReadRecord<V>> {
+    for (let i = this.#first; i < this.#end; i++) yield new ReadRecord(this.#batch, i, this.#serializer);
+  }
+  /** The nth of them, from 0. */
+  plain(n: number): PlainRecord<V> {
+    return new PlainRecord(this.#batch, this.#first + n, this.#serializer);
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Checks of what comes from outside, one for each kind of value. A check throws INVALID_ARGUMENT that names the field, what
+ * was given and what is allowed. Calls check all of their input before they queue anything, so a refused call changes nothing.
+ */
+import { TidemarkError } from "../errors.ts";
+
+export type Check = (field: string, value: unknown) => void;
+
+const SHOWN_CHARACTERS_MAX = 60;
+/** Finds a half of a surrogate pair that stands alone: UTF-8 has no bytes for it. */
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/** What a message says of a value: its kind, and itself where it is short. */
+export function shown(value: unknown): string {
+  if (value === undefined || value === null || typeof value === "number" || typeof value === "boolean") return String(value);
+  if (typeof value === "string") return JSON.stringify(value.length > SHOWN_CHARACTERS_MAX ? `${value.slice(0, SHOWN_CHARACTERS_MAX)}…` : value);
+  if (typeof value === "bigint" || typeof value === "symbol" || typeof value === "function") return `a ${typeof value}`;
+  const kind = Array.isArray(value) ? "Array" : Object.prototype.toString.call(value).slice(8, -1);
+  return `${/^[AEIO]/.test(kind) ? "an" : "a"} ${kind === "Object" ? "plain object" : kind}`.replace("a plain object", "an object");
+}
+
+export function refused(field: string, value: unknown, allowed: string): TidemarkError {
+  return new TidemarkError("INVALID_ARGUMENT", `${field} must be ${allowed}, not ${shown(value)}`, { field, given: shown(value), allowed });
+}
+
+export const isObject = (value: unknown): value is object => (typeof value === "object" && value !== null) || typeof value === "function";
+
+/** A whole number in this range. */
+export const integer = (min: number, max: number = Number.MAX_SAFE_INTEGER): Check => {
+  const allowed = `a whole number from ${min} to ${max === Number.MAX_SAFE_INTEGER ? "2^53 - 1" : max}`;
+  return (field, value) => {
+    if (!Number.isSafeInteger(value) || (value as number) < min || (value as number) > max) throw refused(field, value, allowed);
+  };
+};
+
+/** A positive finite number: a size, a count, a time that need not be whole. */
+export const positive: Check = (field, value) => {
+  if (!(typeof value === "number" && value > 0 && value < Infinity)) throw refused(field, value, "a positive number, or undefined for none");
+};
+
+export const oneOf = (...allowed: readonly string[]): Check => (field, value) => {
+  if (typeof value !== "string" || !allowed.includes(value)) throw refused(field, value, allowed.map((each) => JSON.stringify(each)).join(" or "));
+};
+
+export const flag: Check = (field, value) => {
+  if (typeof value !== "boolean") throw refused(field, value, "true or false");
+};
+
+export const callback: Check = (field, value) => {
+  if (typeof value !== "function") throw refused(field, value, "a function");
+};
+
+/** Not by its class: a signal may come from another frame. */
+export const signal: Check = (field, value) => {
+  const { aborted, addEventListener, removeEventListener } = Object(value) as Partial<AbortSignal>;
+  if (typeof aborted !== "boolean" || typeof addEventListener !== "function" || typeof removeEventListener !== "function") {
+    throw refused(field, value, "an AbortSignal");
+  }
+};
+
+/** Text that UTF-8 keeps apart from all other text. */
+export const wellFormed: Check = (field, value) => {
+  if (typeof value !== "string") throw refused(field, value, "a string");
+  if (LONE_SURROGATE.test(value)) throw new TidemarkError("INVALID_ARGUMENT", `${field} has half of a surrogate pair: UTF-8 can't hold it`, { field });
+};
+
+/** Each option that is given passes its check. Names that are not known pass: they may be a later version's. */
+export function checkOptions(call: string, options: unknown, checks: Readonly<Record<string, Check>>): void {
+  if (!isObject(options) || Array.isArray(options)) throw refused(`the options of ${call}`, options, "an object");
+  for (const name of Object.keys(checks)) {
+    const value = (options as Readonly<Record<string, unknown>>)[name];
+    if (value !== undefined) checks[name]!(name, value);
+  }
+}

@@ -1,0 +1,47 @@
+/** Options of a topic's calls, checked the same way in the browser and at the edge, and what a topic's producer has by default. */
+import { type Check, callback, flag, integer, isObject, oneOf, refused, signal } from "./check.ts";
+
+/** A batch is sent when so many bytes wait: per-batch costs vanish, and the first ack does not wait. */
+export const BATCH_BYTES = 256 * 1024;
+
+const acks = oneOf("accepted", "written", "flushed");
+const offset = integer(0);
+const START = '"earliest", "latest", an offset, { timestamp } or { last }';
+
+const position: Check = (field, value) => {
+  if (value === "earliest" || value === "latest") return;
+  if (typeof value === "number") return offset(field, value);
+  if (!isObject(value)) throw refused(field, value, START);
+  const { timestamp, last } = value as { timestamp?: unknown; last?: unknown };
+  if ((timestamp === undefined) === (last === undefined)) throw refused(field, value, START);
+  if (last !== undefined) offset(`${field}.last`, last);
+  else finite(`${field}.timestamp`, timestamp);
+};
+
+/** A time may have a fraction, as performance.timeOrigin has. */
+const finite: Check = (field, value) => {
+  if (!(typeof value === "number" && Math.abs(value) <= Number.MAX_SAFE_INTEGER)) throw refused(field, value, "a number of milliseconds since 1970");
+};
+
+export const APPEND_OPTIONS = { acks, ifEnd: offset };
+export const APPEND_ALL_OPTIONS = { acks, signal, onProgress: callback };
+export const READ_OPTIONS = {
+  from: position,
+  to: offset,
+  follow: flag,
+  isolation: oneOf("committed", "provisional"),
+  signal,
+  maxBytes: integer(1),
+};
+/** What both hosts' topics have; each host checks its own beside these. */
+export const PRODUCER_OPTIONS = { codec: oneOf("none", "gzip"), acks, batchBytes: integer(1), inFlightBytesMax: integer(1) };
+
+/** { offset } or { timestamp }, as tools ask for. */
+export const checkTarget: Check = (field, value) => {
+  const allowed = "{ offset } or { timestamp }";
+  if (!isObject(value)) throw refused(field, value, allowed);
+  const target = value as { offset?: unknown; timestamp?: unknown };
+  if ((target.offset === undefined) === (target.timestamp === undefined)) throw refused(field, value, allowed);
+  if (target.offset !== undefined) offset(`${field}.offset`, target.offset);
+  else finite(`${field}.timestamp`, target.timestamp);
+};
