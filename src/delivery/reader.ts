@@ -29,8 +29,8 @@ export interface ReaderOptions {
 
 /**
  * Begins at once: "latest" is the end as of this call, and so is the end of a read that does not follow. Batches are fetched
- * from the first next() on. return(), throw() and an abort end it at once, also while it waits; a read that follows ends
- * with an abort as if there were no more, any other one rejects with the signal's reason.
+ * from the first next() on. return(), throw() and an abort end it at once, also while it waits. An abort rejects with the
+ * signal's reason; only a read that follows, which has no end of its own, ends with a plain `abort()` as if there were no more.
  */
 export function readBatches<V>(
   source: ReadSource,

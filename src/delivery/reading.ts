@@ -18,7 +18,7 @@ interface Call<T> {
 
 export interface Endable {
   readonly signal?: AbortSignal | undefined;
-  /** An abort is this read's ordinary end, and no error: it would never end by itself. */
+  /** It would never end by itself, so a plain abort() is its ordinary end. Any other reason is thrown. */
   readonly follow?: boolean | undefined;
 }
 
@@ -85,9 +85,11 @@ export class BatchReading<T> implements AsyncIterableIterator<T, undefined> {
   readonly #abort = (): void => {
     if (this.isOver) return;
     const [first] = this.#calls;
-    if (!this.#by.follow) {
-      if (first) first.reject(this.#by.signal!.reason);
-      else this.#failure = { thrown: this.#by.signal!.reason };
+    const thrown: unknown = this.#by.signal!.reason;
+    const isPlain = (thrown as { name?: unknown } | null | undefined)?.name === "AbortError";
+    if (!this.#by.follow || !isPlain) {
+      if (first) first.reject(thrown);
+      else this.#failure = { thrown };
     }
     this.#end();
   };

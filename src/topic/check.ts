@@ -20,7 +20,8 @@ export function shown(value: unknown): string {
 }
 
 export function refused(field: string, value: unknown, allowed: string): TidemarkError {
-  return new TidemarkError("INVALID_ARGUMENT", `${field} must be ${allowed}, not ${shown(value)}`, { field, given: shown(value), allowed });
+  const given = typeof value === "number" || typeof value === "boolean" ? value : shown(value);
+  return new TidemarkError("INVALID_ARGUMENT", `${field} must be ${allowed}, not ${shown(value)}`, { field, [field]: given, allowed });
 }
 
 export const isObject = (value: unknown): value is object => (typeof value === "object" && value !== null) || typeof value === "function";

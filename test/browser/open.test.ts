@@ -135,7 +135,7 @@ describe("alone, and ends that are ends", () => {
     expect(await codeOf(open(fresh(), { kernel: "http://127.0.0.1:9/kernel.wasm" }))).toBe("LOAD_FAILED");
     expect(await codeOf(open(fresh(), { kernel: new URL("/nowhere/kernel.wasm", location.href) }))).toBe("LOAD_FAILED");
     const tide: Tide = await open(fresh(), { engine: "memory" });
-    expect(await codeOf(tide.topic("no/slash").append({ value: 1 }))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf((async () => tide.topic("no/slash"))())).toBe("INVALID_ARGUMENT");
     expect(await codeOf(tide.topic("t").append({ value: () => 1 }))).toBe("INVALID_ARGUMENT");
     expect(await codeOf(tide.topic("t").append({ value: "x".repeat(1024 * 1024) }))).toBe("RECORD_TOO_LARGE");
     expect((await tide.topic("t").append({ value: "fine" })).offset).toBe(0);

@@ -79,7 +79,7 @@ class History {
     const random = this.#random;
     const id = `r${this.#options.seed}-${this.#records++}-`;
     const key = random.chance(0.9) ? `k${random.int(30)}` : null;
-    if (key !== null && random.chance(0.05)) return { key };
+    if (key !== null && random.chance(0.05)) return { key, value: null };
     const value = id + String.fromCharCode(97 + random.int(26)).repeat(bytes);
     return random.chance(0.2) ? { key, value, headers: { of: id } } : { key, value };
   }
