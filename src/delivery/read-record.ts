@@ -106,7 +106,7 @@ export class PlainRecord<V> {
   readonly offset: number;
   readonly timestamp: number;
   readonly key: string | null;
-  declare readonly value: V | null;
+  readonly value!: V | null;
   readonly headers: TextHeaders;
   readonly keyBytes: Uint8Array | null;
   readonly valueBytes: Uint8Array | null;
