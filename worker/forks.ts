@@ -2,9 +2,13 @@
  * What an object of one stream offers to that of another, by RPC: a fork reads below its offset from its source, and the source keeps
  * what its forks read.
  */
-import { HttpError } from "./http.ts";
+import { turn } from "./body-encoder.ts";
+import { badRequest, HttpError } from "./http.ts";
 import { mediaType } from "./media-types.ts";
 import type { Stream, StreamConfig } from "./stream.ts";
+import { recordsIn } from "./stream-codec.ts";
+
+const FORK_READ_BYTES = 64 * 1024;
 
 export interface ForkAnswer {
   readonly error?: { readonly status: number; readonly message: string };
@@ -30,6 +34,36 @@ interface Wanted {
   readonly contentType: string | undefined;
 }
 
+export interface ForkPoint {
+  readonly offset: number;
+  readonly prefix: Uint8Array | undefined;
+}
+
+/** Where a fork begins, and the part of the next message that it takes with it. */
+async function forkPointIn(stream: Stream, requested: number | undefined, subOffset: number): Promise<ForkPoint> {
+  await stream.settled();
+  const { tail, start, isJson, kernel } = stream;
+  let offset = requested ?? tail;
+  if (offset > tail || offset < start) throw badRequest("the fork offset is outside the source");
+  if (subOffset > 0 && isJson && offset + subOffset > tail) throw badRequest("the sub-offset is beyond the source's end");
+  // Messages of JSON are counted, others measured. Offsets may have holes, and a record without value is none of either.
+  for (let at = offset, left = subOffset; left > 0; ) {
+    const { bytes, nextOffset } = await stream.readBatches(at, tail, FORK_READ_BYTES);
+    if (nextOffset === at) throw badRequest("the sub-offset is beyond the source's end");
+    for (const { offset: found, value } of await recordsIn(kernel, bytes, at, nextOffset)) {
+      const size = isJson ? 1 : value.length;
+      if (left < size) return { offset: found, prefix: left > 0 ? value.slice(0, left) : undefined };
+      left -= size;
+      offset = found + 1;
+      if (left === 0) break;
+    }
+    at = nextOffset;
+    // A sub-offset may lie far away, and other streams live in this isolate.
+    if (left > 0) await turn();
+  }
+  return { offset, prefix: undefined };
+}
+
 export async function offerFork(stream: Stream | undefined, { child, requested, subOffset, contentType }: Wanted, release: () => Promise<void>): Promise<ForkAnswer> {
   const none = { offset: 0, prefix: undefined, config: { contentType: "", ttl: undefined, expiresAt: undefined } };
   const refuse = (status: number, message: string): ForkAnswer => ({ ...none, error: { status, message } });
@@ -42,7 +76,7 @@ export async function offerFork(stream: Stream | undefined, { child, requested, 
   const isKnown = stream.forks.includes(child);
   stream.addFork(child);
   try {
-    const point = await stream.forkPoint(requested, subOffset);
+    const point = await forkPointIn(stream, requested, subOffset);
     return { ...point, start: stream.start, config: { contentType: config.contentType, ttl: config.ttl, expiresAt: config.expiresAt } };
   } catch (thrown) {
     if (!isKnown) await release();

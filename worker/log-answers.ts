@@ -2,6 +2,7 @@
  * Parts of a log object's answers that need nothing of the object itself: how a stream is described in headers, whether a PUT asks for
  * what is there already, a body read within its bound.
  */
+import { TidemarkError } from "../src/errors.ts";
 import type { CompactionSettings, RetentionSettings } from "../src/log/types.ts";
 import { concat } from "../src/record/bytes.ts";
 import { describeCompaction } from "./compaction.ts";
@@ -77,9 +78,15 @@ export async function readBody(request: Request, max = BODY_BYTES_MAX): Promise<
   try {
     return await bodyWithin(request, max);
   } catch (thrown) {
-    throw thrown instanceof HttpError ? thrown : badRequest("the body broke off");
+    throw thrown instanceof HttpError || thrown instanceof TidemarkError ? thrown : badRequest("the body broke off");
   }
 }
+
+/** Such a body is read by the runtime, in one piece. */
+const AT_ONCE_BYTES = 1024 * 1024;
+/** Of larger bodies that this isolate is reading. It counts what has come, so that a slow sender holds up nobody. */
+const HELD_BYTES_MAX = 64 * 1024 * 1024;
+let held = 0;
 
 async function bodyWithin(request: Request, max: number): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array(0);
@@ -89,12 +96,21 @@ async function bodyWithin(request: Request, max: number): Promise<Uint8Array> {
   };
   check();
   // The runtime holds a body to the length that it names.
-  if (length > 0) return new Uint8Array(await request.arrayBuffer());
+  if (length > 0 && length <= AT_ONCE_BYTES) return new Uint8Array(await request.arrayBuffer());
   const parts: Uint8Array[] = [];
-  for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
-    length += part.length;
-    check();
-    parts.push(part);
+  length = 0;
+  try {
+    for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
+      length += part.length;
+      held += part.length;
+      check();
+      if (held > HELD_BYTES_MAX) {
+        throw new TidemarkError("BACKPRESSURE", "too many large bodies are being read here", { heldBytesMax: HELD_BYTES_MAX });
+      }
+      parts.push(part);
+    }
+  } finally {
+    held -= length;
   }
   return concat(parts);
 }

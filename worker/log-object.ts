@@ -19,6 +19,7 @@ import { type Bucket, bucketSource } from "./archiver.ts";
 import { type AppendCall, appendAsked, appendTo } from "./append.ts";
 import { readBatches, BATCHES_TYPE } from "./batches.ts";
 import type { Sql, SqlRow } from "./chunk-tables.ts";
+import { encodeInSlices, turn } from "./body-encoder.ts";
 import { Compaction, compactionOf } from "./compaction.ts";
 import { type Env, METRICS_HEADER, objectName, LONG_HEADER, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
 import { emit, type EventFields } from "./events.ts";
@@ -35,7 +36,6 @@ import { forkOf, H, isClosing, lifetimeOf, methodNotAllowed, numberedOffset, rea
 import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
 import { subscriptionsOf } from "./subscription-peer.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
-import { batchesOf, valuesOf } from "./stream-codec.ts";
 import { Telling } from "./telling.ts";
 import { archiverFor, retentionDue, retentionOf, retire } from "./upkeep.ts";
 
@@ -262,8 +262,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     let batches: Uint8Array[];
     try {
       // Before anything is written: a body that is no JSON creates nothing.
-      const values = body.length > 0 ? valuesOf(body, mediaType(config.contentType)) : [];
-      batches = batchesOf(kernel, point?.prefix ? [point.prefix, ...values] : values, [], Date.now());
+      const asked = { body, mediaType: mediaType(config.contentType), timestamp: Date.now(), prefix: point?.prefix };
+      batches = await encodeInSlices(kernel, asked, turn);
     } catch (thrown) {
       await peer?.releaseFork(path);
       throw thrown;

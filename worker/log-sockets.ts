@@ -20,7 +20,7 @@ import { splitBatches } from "../src/record/record-batch.ts";
 import {
   APPEND_CREDIT_BYTES, CloseCode, decodeFrame, encodeFrame, FOLLOW_CREDIT_BYTES_MAX, type Frame, FrameType, jsonFrame, jsonOf, readAppend,
 } from "../src/sync/frames.ts";
-import { BATCHES_MAX, checkBatch } from "./batches.ts";
+import { BATCHES_MAX, checkBatches } from "./batches.ts";
 import type { EventFields } from "./events.ts";
 import { shown } from "./fields.ts";
 import { wireErrorOf } from "./http.ts";
@@ -188,7 +188,7 @@ export class LogSockets {
     // Views: the message is nobody else's, and the log may patch it.
     const batches = splitBatches(read.batches);
     if (batches.length === 0 || batches.length > BATCHES_MAX) throw new TidemarkError("INVALID_ARGUMENT", `an append has 1 to ${BATCHES_MAX} batches`);
-    for (const batch of batches) await checkBatch(kernel, batch, stream.isJson);
+    await checkBatches(kernel, batches, stream.isJson);
     session.pending += length;
     const started = Date.now();
     // Not awaited: the next frame joins the same group commit.

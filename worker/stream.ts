@@ -18,11 +18,13 @@ import { nextOffsetOf, readHeader, stampBaseOffset } from "../src/record/format.
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
 import type { Archive } from "./archive.ts";
 import { ChunkLog } from "./chunk-log.ts";
+import { encodeBody, encodeInSlices, SLICE_BYTES, turn } from "./body-encoder.ts";
 import { ChunkTables, type Sql } from "./chunk-tables.ts";
+import { EncodeQueue } from "./encode-queue.ts";
 import { badRequest, HttpError } from "./http.ts";
 import { mediaType } from "./media-types.ts";
 import { formatOffset, H, type Producer } from "./protocol.ts";
-import { batchesOf, type Parts, partsIn, recordsIn, valuesOf } from "./stream-codec.ts";
+import { type Parts, partsIn } from "./stream-codec.ts";
 import { stateHeaders, StreamState } from "./stream-state.ts";
 
 export interface StreamConfig {
@@ -103,7 +105,6 @@ const TOUCH_STEPS = 16;
 /** Bytes on their way to the disk; one more append is 429. */
 const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
 const QUEUE_APPENDS_MAX = 5_000;
-const FORK_READ_BYTES = 64 * 1024;
 /** Base offset of a batch that the log has not taken. */
 const UNSTAMPED = 2 ** 52;
 
@@ -129,6 +130,7 @@ export class Stream {
   /** Written with the chunk that ends at this offset. */
   #closeAt: number | undefined;
   #closingBy: Producer | undefined;
+  readonly #encodings = new EncodeQueue();
   #pending = new Set<Promise<unknown>>();
   #pendingBytes = 0;
   #touchedAt: number;
@@ -184,6 +186,9 @@ export class Stream {
     return stream;
   }
 
+  get kernel(): PackingKernel {
+    return this.#host.kernel;
+  }
   get tables(): ChunkTables {
     return this.#tables;
   }
@@ -239,23 +244,44 @@ export class Stream {
 
   // --- append ------------------------------------------------------------------------------------------------------
 
-  async append(request: AppendRequest): Promise<AppendOutcome> {
+  append(request: AppendRequest): Promise<AppendOutcome> {
+    const { length } = request.body;
+    if (length <= SLICE_BYTES && this.#encodings.isIdle) return this.#take(request);
+    this.#checkRoom(length);
+    return this.#encodings.run(length, () => this.#encodeLarge(request), (encoded) => this.#take(request, encoded));
+  }
+
+  async #encodeLarge(request: AppendRequest): Promise<Uint8Array[] | undefined> {
+    // What is refused anyhow is not encoded before.
+    if (request.body.length <= SLICE_BYTES || this.closed || this.#isOther(request.contentType)) return undefined;
+    return encodeInSlices(this.#host.kernel, this.#asked(request), turn);
+  }
+
+  #asked({ body, producer, seq, trace }: AppendRequest) {
+    const type = mediaType(this.#config.contentType);
+    return { body, mediaType: type, headers: stateHeaders(producer, seq, trace), timestamp: this.#host.now() };
+  }
+
+  #isOther(contentType: string | undefined): boolean {
+    return contentType === undefined || mediaType(contentType) !== mediaType(this.#config.contentType);
+  }
+
+  async #take(request: AppendRequest, encoded?: Uint8Array[]): Promise<AppendOutcome> {
     const { body, producer, closing, seq } = request;
     if (this.#closing) await this.settled();
     this.#checkThere();
     if (this.closed) return this.#appendToClosed(request);
     if (body.length === 0) {
-      if (!closing) throw badRequest("an append has a body");
+      if (!closing) throw badRequest("the body is empty; an append has a body, or Stream-Closed: true");
       return this.#closeOnly(producer);
     }
     if (request.contentType === undefined) throw badRequest("an append has a Content-Type");
-    if (mediaType(request.contentType) !== mediaType(this.#config.contentType)) throw new HttpError(409, "CONFLICT", `this stream is ${this.#config.contentType}`);
+    if (this.#isOther(request.contentType)) throw new HttpError(409, "CONFLICT", `this stream is ${this.#config.contentType}`);
     const repeated = producer && this.#state.admit(producer);
     if (repeated !== undefined) return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer: { ...producer!, seq: repeated } };
     this.#state.checkSeq(seq);
-    const values = valuesOf(body, mediaType(this.#config.contentType));
-    if (values.length === 0) throw badRequest("an append has at least one message");
-    const batches = batchesOf(this.#host.kernel, values, stateHeaders(producer, seq, request.trace), this.#host.now());
+    const batches = encoded ?? encodeBody(this.#host.kernel, this.#asked(request));
+    if (batches.length === 0) throw badRequest("the array is empty; an append has at least one message");
     const results = this.#enqueue(batches, request.ifEnd, () => {
       this.#state.record(producer, seq);
       if (closing) this.#closing = true;
@@ -298,8 +324,9 @@ export class Stream {
   }
 
   #checkRoom(bytes: number): void {
-    if (this.#pending.size >= QUEUE_APPENDS_MAX || (this.#pending.size > 0 && this.#pendingBytes + bytes > QUEUE_BYTES_MAX)) {
-      throw new TidemarkError("BACKPRESSURE", "too many appends are waiting", { queueBytes: this.#pendingBytes });
+    const waiting = this.#pendingBytes + this.#encodings.bytes;
+    if (this.#pending.size >= QUEUE_APPENDS_MAX || (waiting > 0 && waiting + bytes > QUEUE_BYTES_MAX)) {
+      throw new TidemarkError("BACKPRESSURE", "too many appends are waiting", { queueBytes: waiting });
     }
   }
 
@@ -440,29 +467,6 @@ export class Stream {
     }
     const upToDate = nextOffset >= this.tail;
     return { parts, from, nextOffset, upToDate, ended: upToDate && this.closed };
-  }
-
-  /** Where a fork begins, and the part of the next message that it takes with it. */
-  async forkPoint(requested: number | undefined, subOffset: number): Promise<{ readonly offset: number; readonly prefix: Uint8Array | undefined }> {
-    await this.settled();
-    let offset = requested ?? this.tail;
-    if (offset > this.tail || offset < this.start) throw badRequest("the fork offset is outside the source");
-    if (subOffset > 0 && this.isJson && offset + subOffset > this.tail) throw badRequest("the sub-offset is beyond the source's end");
-    const { tail } = this;
-    // Messages of JSON are counted, others measured. Offsets may have holes, and a record without value is none of either.
-    for (let at = offset, left = subOffset; left > 0; ) {
-      const { bytes, nextOffset } = await this.readBatches(at, tail, FORK_READ_BYTES);
-      if (nextOffset === at) throw badRequest("the sub-offset is beyond the source's end");
-      for (const { offset: found, value } of await recordsIn(this.#host.kernel, bytes, at, nextOffset)) {
-        const size = this.isJson ? 1 : value.length;
-        if (left < size) return { offset: found, prefix: left > 0 ? value.slice(0, left) : undefined };
-        left -= size;
-        offset = found + 1;
-        if (left === 0) break;
-      }
-      at = nextOffset;
-    }
-    return { offset, prefix: undefined };
   }
 }
 

@@ -1,11 +1,13 @@
 /** The same requests to plain workerd and to workerd behind the development server, which hides some of them: bodies where none belong, webhooks that answer at length, frames with fields of any kind. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import net, { type AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeFrame, encodeFrame, FrameType, jsonFrame, jsonOf } from "../../../src/sync/frames.ts";
+import { BatchBuilder } from "../../../src/record/batch-builder.ts";
+import { releaseKernel } from "../../tooling/kernels.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
 
@@ -83,6 +85,57 @@ describe.each(HOSTS)("%s", (host) => {
     const targets = ["/v1/stream/__ds/subscriptions/none", "/v1/metrics/none", "/v1/segment/none/none", "/v1/socket", "/v1/stream/__ds/none", "/"];
     const answers = await say(urlOf(host), targets.map((target) => `GET ${target} HTTP/1.1\r\n${body}`));
     expect(answers.map(([status]) => status)).toEqual([404, 404, 404, 426, 404, expect.toBeOneOf([200, 404])]);
+  });
+});
+
+describe("what a body costs", () => {
+  const JSON_TYPE = { "content-type": "application/json" };
+  /** MiB that the process has ever held. */
+  const peakMiB = (): number => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${raw.pid}/status`, "utf8"))![1]) / 1024;
+  const MIB = 1024 * 1024;
+  const tiny = (bytes: number): string => `[${"1,".repeat(bytes / 2 - 1)}1]`;
+
+  test("is bounded by its messages, not by its bytes alone: refused by a code, nothing made, no memory lost", async () => {
+    const url = `${raw.url}/v1/stream/costs`;
+    expect((await fetch(url, { method: "PUT", headers: JSON_TYPE })).status).toBe(201);
+    const send = async (method: string, target: string, body: string) => {
+      const response = await fetch(target, { method, headers: JSON_TYPE, body });
+      await response.arrayBuffer();
+      return [response.status, response.headers.get("tidemark-error")];
+    };
+    // The body's own size, its batches and the runtime's buffers: they come with any body of that length.
+    expect(await send("POST", url, `["${"x".repeat(MIB - 10_000)}"]`)).toEqual([204, null]);
+    expect(await send("POST", url, `[${`"${"x".repeat(1_000)}",`.repeat(15_000)}1]`)).toEqual([204, null]);
+    const before = peakMiB();
+    for (const bytes of [MIB, 4 * MIB, 15 * MIB]) expect([bytes, await send("POST", url, tiny(bytes))]).toEqual([bytes, [413, "TOO_LARGE"]]);
+    for (const body of [`[${"{},".repeat(5 * MIB)}{}]`, `[${"[],".repeat(5 * MIB)}[]]`]) expect(await send("POST", url, body)).toEqual([413, "TOO_LARGE"]);
+    for (const body of [`[[${"{},".repeat(5 * MIB)}{}]]`, `{"a":[${"{},".repeat(5 * MIB)}{}]}`, `${"[".repeat(7 * MIB)}${"]".repeat(7 * MIB)}`]) {
+      expect(await send("POST", url, body)).toEqual([413, "RECORD_TOO_LARGE"]);
+    }
+    expect(await send("PUT", `${raw.url}/v1/stream/costs-new`, tiny(4 * MIB))).toEqual([413, "TOO_LARGE"]);
+    expect((await fetch(`${raw.url}/v1/stream/costs-new`, { method: "HEAD" })).status).toBe(404);
+    const fork = await fetch(`${raw.url}/v1/stream/costs-fork`, { method: "PUT", headers: { ...JSON_TYPE, "stream-forked-from": "/v1/stream/costs" }, body: tiny(4 * MIB) });
+    expect(fork.status).toBe(413);
+    // One MiB of such elements once took 261 MiB, four 746.
+    expect(peakMiB() - before).toBeLessThan(200);
+    expect((await fetch(url, { method: "HEAD" })).headers.get("stream-next-offset")).toBe(`${"15002".padStart(16, "0")}_${"0".repeat(16)}`);
+    expect((await fetch(url, { method: "DELETE" })).status).toBe(204);
+  });
+
+  test("batches are bounded by their records", async () => {
+    const url = `${raw.url}/v1/stream/costs-batches`;
+    expect((await fetch(url, { method: "PUT", headers: { "content-type": "text/plain" } })).status).toBe(201);
+    const builder = new BatchBuilder(await releaseKernel());
+    for (let i = 0; i < 50_000; i++) builder.tryAppend({ key: null, value: new Uint8Array(0), timestamp: 0 });
+    const batch = builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
+    const send = async (count: number) => {
+      const response = await fetch(url, { method: "POST", headers: { "content-type": "application/vnd.tidemark.batches" }, body: Buffer.concat(Array.from({ length: count }, () => batch)) });
+      await response.arrayBuffer();
+      return [response.status, response.headers.get("tidemark-error")];
+    };
+    expect(await send(3)).toEqual([413, "TOO_LARGE"]);
+    expect((await fetch(url, { method: "HEAD" })).headers.get("stream-next-offset")).toMatch(/^0+_0+$/);
+    expect(await send(2)).toEqual([200, null]);
   });
 });
 

@@ -1,0 +1,33 @@
+/**
+ * Large bodies of one stream. Each is encoded in slices before the turn that takes it; what arrives meanwhile, large or small, waits
+ * behind it, so that appends keep the order in which they came. One is encoded at a time.
+ */
+export class EncodeQueue {
+  #last: Promise<unknown> = Promise.resolve();
+  #length = 0;
+  /** Of the bodies that wait here. */
+  bytes = 0;
+
+  get isIdle(): boolean {
+    return this.#length === 0;
+  }
+
+  /** `take` runs in the turn in which `encode` is through, and before anything that came later. */
+  async run<E, T>(bytes: number, encode: () => Promise<E>, take: (encoded: E) => Promise<T>): Promise<T> {
+    const encoded = this.#last.then(encode);
+    this.#last = encoded.catch(() => undefined);
+    this.#length++;
+    this.bytes += bytes;
+    const done = (): void => {
+      this.#length--;
+      this.bytes -= bytes;
+    };
+    let taken: E;
+    try {
+      taken = await encoded;
+    } finally {
+      done();
+    }
+    return take(taken);
+  }
+}
