@@ -7,7 +7,8 @@
  *
  * A quarter of an append's time went into making those three. A test compares the answers of both ways.
  */
-import { appendBatches, BATCHES_TYPE } from "./batches.ts";
+import { BATCHES_TYPE } from "./accept.ts";
+import { appendBatches } from "./batches.ts";
 import { traceOf } from "./events.ts";
 import type { Answer } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";

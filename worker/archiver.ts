@@ -130,6 +130,21 @@ export class Archiver {
     return true;
   }
 
+  /** Nothing of what the log let go is left in object storage: whoever still knows of it finds nothing. Throws where that can't be said. */
+  async clear(): Promise<void> {
+    const { tables, event } = this.#options;
+    const bucket = this.#options.bucket();
+    while (bucket && tables.isThere()) {
+      const keys = tables.condemned(-1, DELETIONS_PER_RUN);
+      if (keys.length === 0) return;
+      await bucket.delete(keys).catch((thrown: unknown) => {
+        throw new TidemarkError("STORAGE_FAILED", "object storage still has segments of the stream that was here before; try again", {}, { cause: thrown });
+      });
+      if (tables.isThere()) tables.remove(keys);
+      event("archive_deleted", { objects: keys.length });
+    }
+  }
+
   async #sweep(bucket: Bucket): Promise<void> {
     const { tables, now, event, log } = this.#options;
     if (!tables.isThere()) return;

@@ -11,11 +11,11 @@ import { CODEC_MASK, readHeader } from "../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
 import { isJsonText, RECORDS_MAX, SLICE_BYTES, turn } from "./body-encoder.ts";
 import { type Answer, badRequest, HttpError, jsonAnswer } from "./http.ts";
+import { batchesHeaders } from "./log-answers.ts";
 import { formatOffset, H, parseInteger, readRequestOf } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
 import { isReserved } from "./stream-state.ts";
 
-export const BATCHES_TYPE = "application/vnd.tidemark.batches";
 const READ_BYTES = 1024 * 1024;
 export const BATCHES_MAX = 1000;
 /** Checking costs a quarter of encoding, for the same bytes. */
@@ -79,8 +79,7 @@ export async function readBatches(stream: Stream, url: URL): Promise<Response> {
   stream.touch();
   if (from > stream.tail) throw new HttpError(416, "OFFSET_OUT_OF_RANGE", "the offset is beyond the end", {}, { details: { logEndOffset: stream.tail } });
   const { bytes, nextOffset } = from < stream.tail ? await stream.readBatches(from, stream.tail, READ_BYTES) : { bytes: new Uint8Array(0), nextOffset: from };
-  const headers: Record<string, string> = { "content-type": BATCHES_TYPE, [H.next]: formatOffset(nextOffset), "cache-control": "no-store", vary: "accept", [H.from]: formatOffset(from) };
-  if (nextOffset >= stream.tail) headers[H.upToDate] = "true";
-  if (nextOffset >= stream.tail && stream.closed) headers[H.closed] = "true";
+  const upToDate = nextOffset >= stream.tail;
+  const headers = batchesHeaders(from, { nextOffset, upToDate, ended: upToDate && stream.closed });
   return new Response(bytes as BodyInit, { status: 200, headers });
 }

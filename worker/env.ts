@@ -26,6 +26,8 @@ export interface Env {
   readonly TIDEMARK_LONG_POLL_MS?: string;
   /** How long one SSE answer lasts before the client connects anew. Default 60,000. */
   readonly TIDEMARK_SSE_MS?: string;
+  /** After how long without an event an SSE answer carries a comment. Default 15,000. */
+  readonly TIDEMARK_SSE_HEARTBEAT_MS?: string;
 }
 
 export function numberOf(value: string | undefined, otherwise: number): number {
@@ -43,6 +45,9 @@ export const METRICS_HEADER = "x-tidemark-metrics";
 
 /** A read whose answer may be as long as it likes: the client's own, of the past. */
 export const LONG_HEADER = "x-tidemark-long";
+
+/** GET: the answer also says, in this header, what a text needs to know of the bytes before it (sse-text.ts). */
+export const LEAD_HEADER = "x-tidemark-lead";
 
 /** Upgrade: the channel of a client's socket. */
 export const SOCKET_HEADER = "x-tidemark-socket";

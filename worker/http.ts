@@ -7,7 +7,7 @@ import { ERROR_HEADER } from "./events.ts";
 
 /** Codes that only HTTP knows, beside those of TidemarkError. */
 export type HttpCode = ErrorCode | "BAD_REQUEST" | "NOT_FOUND" | "GONE" | "CONFLICT" | "STREAM_CLOSED" | "FORBIDDEN" | "UNAUTHORIZED" | "TOO_LARGE"
-  | "METHOD_NOT_ALLOWED" | "TOO_MANY_REQUESTS" | "WEBHOOK_URL_REJECTED" | "FENCED" | "ALREADY_CLAIMED" | "UNSUPPORTED_MEDIA_TYPE";
+  | "METHOD_NOT_ALLOWED" | "NOT_ACCEPTABLE" | "TOO_MANY_REQUESTS" | "WEBHOOK_URL_REJECTED" | "FENCED" | "ALREADY_CLAIMED" | "UNSUPPORTED_MEDIA_TYPE";
 
 /** One request's body. More comes in several. */
 export const BODY_BYTES_MAX = 16 * 1024 * 1024;

@@ -6,6 +6,7 @@ import { TidemarkError } from "../src/errors.ts";
 import type { CompactionSettings, RetentionSettings } from "../src/log/types.ts";
 import { concat } from "../src/record/bytes.ts";
 import { describeCompaction } from "./compaction.ts";
+import { BATCHES_TYPE } from "./accept.ts";
 import { badRequest, BODY_BYTES_MAX, HttpError } from "./http.ts";
 import { mediaType } from "./media-types.ts";
 import { formatOffset, H } from "./protocol.ts";
@@ -30,11 +31,27 @@ export function describe(stream: Stream): Record<string, string> {
   return headers;
 }
 
+interface Read {
+  readonly nextOffset: number;
+  readonly upToDate: boolean;
+  readonly ended: boolean;
+}
+
+/** Of an answer to a read, whoever has read and in whatever dialect. */
+const readHeaders = (from: number, { nextOffset, upToDate, ended }: Read, contentType: string): Record<string, string> => ({
+  "content-type": contentType,
+  [H.next]: formatOffset(nextOffset),
+  [H.from]: formatOffset(from),
+  vary: "accept",
+  ...(upToDate && { [H.upToDate]: "true" }),
+  ...(ended && { [H.closed]: "true" }),
+});
+
+export const batchesHeaders = (from: number, read: Read): Record<string, string> => ({ ...readHeaders(from, read, BATCHES_TYPE), "cache-control": "no-store" });
+
 /** Data of a catch-up read, whoever has read them. */
 export function readAnswer({ id, contentType }: { readonly id: string; readonly contentType: string }, found: LongRead, asked: Headers, isNow = false): Response {
-  const headers: Record<string, string> = { "content-type": contentType, [H.next]: formatOffset(found.nextOffset) };
-  if (found.upToDate) headers[H.upToDate] = "true";
-  if (found.ended) headers[H.closed] = "true";
+  const headers = readHeaders(found.from, found, contentType);
   if (isNow) headers["cache-control"] = "no-store";
   else {
     headers["etag"] = `"${id}:${found.from}:${found.nextOffset}${found.ended ? ":c" : ""}"`;

@@ -17,11 +17,12 @@ import { Alarms } from "./alarms.ts";
 import { Archive } from "./archive.ts";
 import { type Bucket, bucketSource } from "./archiver.ts";
 import { type AppendCall, appendAsked, appendTo } from "./append.ts";
-import { readBatches, BATCHES_TYPE } from "./batches.ts";
+import { dialectOf } from "./accept.ts";
+import { readBatches } from "./batches.ts";
 import type { Sql, SqlRow } from "./chunk-tables.ts";
 import { encodeInSlices, turn } from "./body-encoder.ts";
 import { Compaction, compactionOf } from "./compaction.ts";
-import { type Env, METRICS_HEADER, objectName, LONG_HEADER, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
+import { type Env, LEAD_HEADER, METRICS_HEADER, objectName, LONG_HEADER, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
 import { emit, type EventFields } from "./events.ts";
 import { type Answer, badRequest, errorAnswer, errorResponse, HttpError, json, responseOf } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
@@ -34,6 +35,7 @@ import { Counters, prometheus } from "./metrics.ts";
 import { contentTypeOf, mediaType } from "./media-types.ts";
 import { forkOf, H, isClosing, lifetimeOf, methodNotAllowed, numberedOffset, readRequestOf, STREAM_PREFIX, withoutQuery } from "./protocol.ts";
 import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
+import { leadOf } from "./sse-text.ts";
 import { subscriptionsOf } from "./subscription-peer.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
 import { Telling } from "./telling.ts";
@@ -237,6 +239,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     const known = await this.#alive();
     if (known?.config.releasing) await this.#release(known);
     else if (known) return existing(known, { contentType, ...lifetime, closed, fork, retention, compaction });
+    // Workers may remember segments of the stream that was here.
+    await this.#archiver.clear();
     const kernel = await edgeKernel();
     const peer = fork && this.#peer(fork.path);
     const point = fork && (await peer?.forkFrom(path, fork.offset === undefined ? undefined : numberedOffset(fork.offset, H.forkOffset), fork.subOffset, contentType));
@@ -303,10 +307,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     this.#counters.reads++;
     const manifest = request.headers.get(MANIFEST_HEADER) === null ? undefined : manifestOf(stream, url);
     if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
-    if (request.headers.get("accept") === BATCHES_TYPE) return readBatches(stream, url);
+    if (dialectOf(request.headers.get("accept"), stream.config.contentType) === "batches") return readBatches(stream, url);
     const { offset } = readRequestOf(url);
     const found = (request.headers.has(LONG_HEADER) && longRead(stream, await edgeKernel(), offset)) || (await stream.read(offset, READ_BYTES));
-    return readAnswer({ id: stream.version, contentType: stream.config.contentType }, found, request.headers, offset === "now");
+    const answer = readAnswer({ id: stream.version, contentType: stream.config.contentType }, found, request.headers, offset === "now");
+    if (request.headers.has(LEAD_HEADER) && stream.isText) answer.headers.set(LEAD_HEADER, await leadOf(await edgeKernel(), stream, found.from));
+    return answer;
   }
 
   #metrics(stream: Stream): Response {

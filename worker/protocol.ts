@@ -22,7 +22,7 @@ export const H = {
   producerEpoch: "Producer-Epoch",
   producerSeq: "Producer-Seq",
   expectedOffset: "Stream-Expected-Offset",
-  /** Ours: the first offset that is still there, and where a read by time began. */
+  /** Ours: the first offset that is still there, and where an answer to a read begins. */
   start: "Tidemark-Start-Offset",
   from: "Tidemark-From-Offset",
 } as const;
@@ -217,22 +217,6 @@ export function readRequestOf(url: URL): ReadRequest {
     live: live === null ? undefined : live === "sse" ? "sse" : "long-poll",
     cursor: url.searchParams.get("cursor") ?? undefined,
   };
-}
-
-const CURSOR_EPOCH_MS = Date.UTC(2024, 9, 9);
-const CURSOR_INTERVAL_MS = 20_000;
-const CURSOR_JITTER_S = 3600;
-
-/**
- * The cursor of a live answer: readers at one offset share a URL for 20 s, so that a cache can answer them all once. A client
- * that echoes the current one, or a later one, gets one strictly greater, or a cached answer would feed it for ever.
- */
-export function nextCursor(nowMs: number, echoed: string | undefined, random: () => number): string {
-  const current = Math.floor((nowMs - CURSOR_EPOCH_MS) / CURSOR_INTERVAL_MS);
-  const given = echoed !== undefined && /^\d{1,15}$/.test(echoed) ? Number(echoed) : -1;
-  if (given < current) return String(current);
-  const jitterS = 1 + Math.floor(random() * CURSOR_JITTER_S);
-  return String(given + Math.max(1, Math.ceil((jitterS * 1000) / CURSOR_INTERVAL_MS)));
 }
 
 export const methodNotAllowed = (): HttpError => new HttpError(405, "METHOD_NOT_ALLOWED", "GET, HEAD, POST, PUT, DELETE", { allow: "GET, HEAD, POST, PUT, DELETE, OPTIONS" });

@@ -10,11 +10,12 @@ import { type Env, LONG_HEADER, METRICS_HEADER, numberOf, objectName, PATH_HEADE
 import { type Asked, told } from "./events.ts";
 import { type Answer, badRequest, BODY_BYTES_MAX, dressed, errorAnswer, HttpError, preflight } from "./http.ts";
 import { checkRate, checkSizes } from "./limits.ts";
-import { longPoll, sse } from "./live.ts";
+import { longPoll } from "./live.ts";
 import { readBody } from "./log-answers.ts";
 import { checkPath, decodePath, forkOf, methodNotAllowed, placeOf, readRequestOf, SEGMENT_PREFIX, STREAM_PREFIX } from "./protocol.ts";
-import { type Background, readThrough, segmentResponse } from "./segments.ts";
+import { type Background, forgetManifest, readThrough, segmentResponse } from "./segments.ts";
 import { type AskOf, upgrade } from "./socket.ts";
+import { sse } from "./sse.ts";
 import { isWakes, subscriptionCallOf } from "./subscription-calls.ts";
 import { jwksResponse, subscriptionsOf, wakeTenantOf } from "./subscription-peer.ts";
 
@@ -106,11 +107,18 @@ async function answer(request: Request, env: Env, tenant: string, path: string, 
   const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
   const ask = (own: Record<string, string>) => forward(url, request, env, tenant, path, { ...own, [LONG_HEADER]: "1" });
   if (live === undefined && request.method === "GET") return readThrough({ asked, env, tenant, path, url, headers: request.headers, background, ask });
-  if (live === undefined) return ask({});
+  if (live === undefined) {
+    const isOther = request.method === "PUT" || request.method === "DELETE";
+    return isOther ? ask({}).finally(() => forgetManifest(tenant, path)) : ask({});
+  }
   const asking = askOf(env, url)(tenant, path);
-  const position = offset === "start" ? "-1" : (url.searchParams.get("offset") ?? "-1");
-  if (live === "sse") return sse(asking, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000) });
-  return longPoll(asking, { offset: position, cursor, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
+  const common = {
+    offset: offset === "start" ? "-1" : (url.searchParams.get("offset") ?? "-1"),
+    cursor, accept: request.headers.get("accept"), signal: request.signal as AbortSignal | undefined,
+  };
+  if (live === "long-poll") return longPoll(asking, { ...common, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
+  const lastEventId = request.headers.get("last-event-id");
+  return sse(asking, { ...common, waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000), heartbeatMs: numberOf(env.TIDEMARK_SSE_HEARTBEAT_MS, 15_000), lastEventId });
 }
 
 /** What a token has opened is no other reader's: only the client's own cache may keep it. */

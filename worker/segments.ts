@@ -9,19 +9,23 @@
  *   GET /v1/segment/<path>/<name>    the whole segment (docs/format.md), by range too: immutable, for readers of batches
  *
  * A manifest may be a minute old, as any cached answer of the stream may be. Streams with a TTL give none: reading slides it.
+ *
+ * A stream made anew under the same path is never answered from the old one's segments, in whatever isolate a manifest lies: the
+ * new one is made when the old objects have left R2 (archiver.ts), and no byte is given out before R2 has said that its
+ * object is still there. The isolate that was asked to delete or make a stream forgets its manifest at once.
  */
 import type { Segment } from "../src/store/segment.ts";
+import { dialectOf } from "./accept.ts";
 import { Archive, type ObjectSource } from "./archive.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
 import { type Bucket, bucketSource, objectKey, SEGMENT_NAME } from "./archiver.ts";
-import { BATCHES_TYPE } from "./batches.ts";
 import type { Env } from "./env.ts";
 import type { Asked } from "./events.ts";
 import { HttpError } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
-import { readAnswer } from "./log-answers.ts";
+import { batchesHeaders, readAnswer } from "./log-answers.ts";
 import { mediaType } from "./media-types.ts";
-import { encodePath, formatOffset, H, readRequestOf, SEGMENT_PREFIX } from "./protocol.ts";
+import { encodePath, readRequestOf, SEGMENT_PREFIX } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
 import { type Parts, partsIn } from "./stream-codec.ts";
 
@@ -39,6 +43,10 @@ export interface Manifest {
   readonly id: string;
   readonly contentType: string;
   readonly start: number;
+  readonly end: number;
+  readonly closed: boolean;
+  /** Milliseconds since 1970, where the stream has such an end. */
+  readonly expires?: number | undefined;
   readonly entries: readonly ArchiveEntry[];
 }
 const MANIFEST_ENTRIES_MAX = 128;
@@ -48,9 +56,9 @@ export function manifestOf(stream: Stream, url: URL): Manifest | undefined {
   const { offset } = readRequestOf(url);
   const { contentType, ttl, fork } = stream.config;
   if (offset === "now" || ttl !== undefined || (fork && (offset === "start" || offset < fork.offset))) return undefined;
-  const { start } = stream;
+  const { start, tail: end, closed, deadline: expires } = stream;
   const entries = stream.store.movedFrom(offset === "start" ? start : offset, MANIFEST_ENTRIES_MAX);
-  return entries.length === 0 ? undefined : { id: stream.version, contentType, start, entries };
+  return entries.length === 0 ? undefined : { id: stream.version, contentType, start, end, closed, expires, entries };
 }
 
 export interface Background {
@@ -102,12 +110,19 @@ async function cached(key: string, offset: number, length: number): Promise<Uint
   return undefined;
 }
 
+/** For one answer. The cache outlives objects, so R2 is asked by one byte whether there still is one; once is enough for an answer. */
 function sourceOf(bucket: Bucket, background: Background | undefined): ObjectSource {
   const direct = bucketSource(bucket)!;
+  const asked = new Map<string, Promise<boolean>>();
+  const isThere = (key: string): Promise<boolean> => {
+    const known = asked.get(key) ?? direct.range(key, 0, 1).then((byte) => byte !== undefined);
+    asked.set(key, known);
+    return known;
+  };
   return {
     async range(key, offset, length) {
       const found = background && (await cached(key, offset, length));
-      if (found) return found;
+      if (found) return (await isThere(key)) ? found : undefined;
       background?.waitUntil(fill(bucket, key).catch(() => undefined));
       return direct.range(key, offset, length);
     },
@@ -126,6 +141,13 @@ export interface OldRead {
   readonly ask: (own: Record<string, string>) => Promise<Response>;
 }
 
+const manifestName = (tenant: string, path: string): string => `${encodeURIComponent(tenant)}/${path}`;
+
+/** The stream was deleted or made: what is known of that path is another's. */
+export function forgetManifest(tenant: string, path: string): void {
+  manifests.delete(manifestName(tenant, path));
+}
+
 /** A catch-up read: from segments where the offset is in one, else from the object. */
 export async function readThrough(read: OldRead): Promise<Response> {
   const { env, tenant, path, url, ask } = read;
@@ -133,13 +155,14 @@ export async function readThrough(read: OldRead): Promise<Response> {
   if (!bucket || url.searchParams.has("timestamp")) return ask({});
   const { offset } = readRequestOf(url);
   if (offset === "now") return ask({});
-  const name = `${encodeURIComponent(tenant)}/${path}`;
+  const name = manifestName(tenant, path);
   let manifest = manifests.get(name);
   if (manifest && (manifest.until < Date.now() || !entryFor(manifest.manifest, offset))) manifest = undefined;
   if (!manifest) {
     const answer = await ask({ [MANIFEST_HEADER]: "1" });
     if (answer.headers.get(MANIFEST_HEADER) === null) return answer;
-    manifest = { until: Date.now() + MANIFEST_MS, manifest: (await answer.json()) as Manifest };
+    const told = (await answer.json()) as Manifest;
+    manifest = { until: Math.min(Date.now() + MANIFEST_MS, told.expires ?? Infinity), manifest: told };
     remember(manifests, name, manifest, STREAMS_MAX);
   }
   const found = await fromSegments(read, manifest.manifest, offset, bucket).catch(() => undefined);
@@ -156,17 +179,35 @@ function entryFor({ start, entries }: Manifest, offset: number | "start"): Archi
   return entries.find(({ baseOffset, sealed }) => baseOffset <= from && from < sealed.nextOffset);
 }
 
+interface Found {
+  readonly nextOffset: number;
+  readonly upToDate: boolean;
+  readonly ended: boolean;
+}
+
+/** Where an answer from segments ends. At the end of an open log the object has to say whether more has come: undefined. */
+function foundTo(nextOffset: number, { end, closed }: Manifest): Found | undefined {
+  const isAtEnd = nextOffset >= end;
+  return isAtEnd && !closed ? undefined : { nextOffset, upToDate: isAtEnd, ended: isAtEnd };
+}
+
 async function fromSegments(read: OldRead, manifest: Manifest, offset: number | "start", bucket: Bucket): Promise<Response | undefined> {
-  const kernel = await edgeKernel();
-  const archive = new Archive(sourceOf(bucket, read.background), kernel);
+  const archive = new Archive(sourceOf(bucket, read.background), await edgeKernel());
   const from = offset === "start" ? manifest.start : offset;
-  if (read.headers.get("accept") === BATCHES_TYPE) {
-    const found = await oneRead(archive, manifest, from, READ_BYTES);
-    if (!found) return undefined;
-    const link = `<${SEGMENT_PREFIX}${encodePath(read.path)}/${found.entry.key.slice(found.entry.key.lastIndexOf("/") + 1)}>; rel="segment"`;
-    const headers = { "content-type": BATCHES_TYPE, [H.next]: formatOffset(found.nextOffset), "cache-control": "no-store", vary: "accept", link };
-    return new Response(found.bytes as BodyInit, { status: 200, headers });
-  }
+  const isBatches = dialectOf(read.headers.get("accept"), manifest.contentType) === "batches";
+  return isBatches ? batchesFrom(read, archive, manifest, from) : valuesFrom(read, archive, manifest, from);
+}
+
+async function batchesFrom(read: OldRead, archive: Archive, manifest: Manifest, from: number): Promise<Response | undefined> {
+  const bytes = await oneRead(archive, manifest, from, READ_BYTES);
+  const found = bytes && foundTo(bytes.nextOffset, manifest);
+  if (!found) return undefined;
+  const name = bytes.entry.key.slice(bytes.entry.key.lastIndexOf("/") + 1);
+  const headers = { ...batchesHeaders(from, found), link: `<${SEGMENT_PREFIX}${encodePath(read.path)}/${name}>; rel="segment"` };
+  return new Response(bytes.bytes as BodyInit, { status: 200, headers });
+}
+
+async function valuesFrom(read: OldRead, archive: Archive, manifest: Manifest, from: number): Promise<Response | undefined> {
   const isJson = mediaType(manifest.contentType) === "application/json";
   const parts: Parts = [];
   let nextOffset = from;
@@ -175,13 +216,14 @@ async function fromSegments(read: OldRead, manifest: Manifest, offset: number | 
     const found = await oneRead(archive, manifest, nextOffset, room);
     if (!found && nextOffset === from) return undefined;
     if (!found) break;
-    const part = await partsIn(kernel, found.bytes, nextOffset, found.nextOffset, isJson);
+    const part = await partsIn(await edgeKernel(), found.bytes, nextOffset, found.nextOffset, isJson);
     parts.push(...part.parts);
     nextOffset = part.nextOffset;
     if (nextOffset < found.nextOffset) break;
     room -= Math.max(found.bytes.length, 1);
   }
-  return readAnswer(manifest, { parts, from, nextOffset, upToDate: false, ended: false }, read.headers);
+  const found = foundTo(nextOffset, manifest);
+  return found && readAnswer(manifest, { parts, from, ...found }, read.headers);
 }
 
 async function oneRead(archive: Archive, manifest: Manifest, from: number, maxBytes: number) {

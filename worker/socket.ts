@@ -22,9 +22,9 @@ import { emit } from "./events.ts";
 import { textField } from "./fields.ts";
 import { badRequest, HttpError, wireErrorOf } from "./http.ts";
 import { checkRate } from "./limits.ts";
-import type { Ask } from "./live.ts";
 import { checkPath } from "./protocol.ts";
 import { refused } from "./socket-events.ts";
+import type { Ask } from "./watch.ts";
 
 /** Logs on one socket: each is a socket of its own behind it. */
 const CHANNELS_MAX = 256;

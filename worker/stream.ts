@@ -205,6 +205,10 @@ export class Stream {
     return mediaType(this.#config.contentType) === "application/json";
   }
 
+  get isText(): boolean {
+    return mediaType(this.#config.contentType).startsWith("text/");
+  }
+
   // --- lifetime ----------------------------------------------------------------------------------------------------
 
   /** When the stream expires by its own rules, undefined for never. */

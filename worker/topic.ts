@@ -26,14 +26,14 @@ import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS } from "../src/topic/opti
 import { batchesOf, readingOf } from "../src/topic/reading.ts";
 import { checkSerializer, type Serializer, type SerializerChoice, serializerOf } from "../src/topic/serializer.ts";
 import { CRC_AT, PRODUCER_ID_AT } from "../src/record/format.ts";
-import { BATCHES_TYPE } from "./batches.ts";
+import { BATCHES_TYPE } from "./accept.ts";
 import { describeCompaction } from "./compaction.ts";
 import { type Env, OPEN_TENANT, objectName, PATH_HEADER, TENANT_HEADER } from "./env.ts";
 import { edgeKernel } from "./kernel.ts";
-import { Watch } from "./live.ts";
 import { encodePath, formatOffset, H, STREAM_PREFIX } from "./protocol.ts";
 import { readThrough } from "./segments.ts";
 import { describeRetention } from "./upkeep.ts";
+import { Watch } from "./watch.ts";
 
 /** The bindings that a topic needs; the rest of `Env` is for requests from outside. */
 export type TopicEnv = Pick<Env, "LOGS" | "SEGMENTS">;

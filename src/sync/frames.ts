@@ -50,7 +50,7 @@ export const FrameType = {
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 
 /** Why a socket was closed; 1000, 1001, 1011 and 1012 keep their usual meaning. */
-export const CloseCode = { BAD_FRAME: 4400, UNAUTHORIZED: 4401, FORBIDDEN: 4403, GONE: 4404, TOO_LARGE: 4413, SLOW: 4429 } as const;
+export const CloseCode = { BAD_FRAME: 4400, UNAUTHORIZED: 4401, FORBIDDEN: 4403, GONE: 4404, SLOW: 4429 } as const;
 
 export interface Frame {
   readonly type: number;
