@@ -6,23 +6,36 @@ import { TidemarkError } from "../errors.ts";
 import type { AppendResult, Fetched } from "../log/types.ts";
 import type { TideEvent } from "./api.ts";
 import type { Control } from "./control.ts";
-import { type Answer, type AppendRequest, type Failed, type Hello, type PortOrName, PROTOCOL_VERSION, type Request, type Told } from "./protocol.ts";
+import { type Answer, type AppendRequest, type Failed, type Hello, type PortOrName, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
 
 interface Call {
+  readonly request: Request;
   readonly resolve: (value: never) => void;
   readonly reject: (reason: unknown) => void;
   readonly creditBytes: number;
   readonly done: (() => void) | undefined;
-  readonly appends: boolean;
 }
+
+/** Calls that are made on purpose in great numbers wait for a place, each kind in its order; all others go at once. */
+type Line = "writes" | "reads";
+
+function lineOf(request: Request): Line | undefined {
+  if (request.op === "append" || request.op === "topic") return "writes";
+  // One that waits for new records would keep its place for long.
+  return request.op === "resolve" || (request.op === "fetch" && !request.wait) ? "reads" : undefined;
+}
+
+/** So many places are left to calls that wait for none. */
+const PLACES_KEPT = 64;
 
 export class PortClient {
   readonly #port: MessagePort;
   readonly #calls = new Map<number, Call>();
   #nextId = 1;
   #credit = 0;
-  /** Appends that wait for credit, in order. */
-  readonly #waiting: { readonly bytes: number; readonly go: () => void; readonly reject: (reason: unknown) => void }[] = [];
+  readonly #waiting: Record<Line, Call[]> = { writes: [], reads: [] };
+  /** Calls under way that give their place back soon. */
+  #brief = 0;
   #control: Promise<Control> | undefined;
   #fail!: (error: TidemarkError) => void;
   readonly failed = new Promise<never>((_, reject) => (this.#fail = reject));
@@ -76,41 +89,60 @@ export class PortClient {
     this.#calls.delete(id);
     call.done?.();
     this.#credit += call.creditBytes;
+    if (lineOf(call.request)) this.#brief--;
     this.#spend();
   }
 
+  /** Reads that wait may hold every place: then there is nothing to wait for, and the worker says so. */
+  #hasPlace({ creditBytes }: Call): boolean {
+    if (creditBytes > this.#credit) return false;
+    return this.#brief === 0 || this.#calls.size < REQUESTS_MAX - PLACES_KEPT;
+  }
+
   #spend(): void {
-    while (this.#waiting[0] && (this.ended || this.#credit >= this.#waiting[0].bytes)) this.#waiting.shift()!.go();
+    for (const line of [this.#waiting.writes, this.#waiting.reads]) while (line[0] && this.#hasPlace(line[0])) this.#send(line.shift()!);
   }
 
   append(request: Omit<AppendRequest, "op">): Promise<AppendResult> {
-    const bytes = request.batch.length;
-    return new Promise((resolve, reject) => {
-      const go = () => void this.call<AppendResult>({ op: "append", ...request }, undefined, bytes).then(resolve, reject);
-      this.#waiting.push({ bytes, go, reject });
-      this.#spend();
-    });
+    return this.call<AppendResult>({ op: "append", ...request }, undefined, request.batch.length);
   }
 
   call<T = Fetched>(request: Request, signal?: AbortSignal, creditBytes = 0): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.ended) throw this.ended;
       signal?.throwIfAborted();
-      const id = this.#nextId++;
-      const abort = () => {
-        const call = this.#calls.get(id);
-        if (!call) return;
-        this.#settle(id, call);
-        this.#port.postMessage({ id, op: "cancel" });
-        reject(signal!.reason);
-      };
+      const abort = (): void => this.#cancel(call, signal!.reason);
       signal?.addEventListener("abort", abort, { once: true });
       const done = signal && (() => signal.removeEventListener("abort", abort));
-      this.#calls.set(id, { resolve, reject, creditBytes, done, appends: request.op === "append" });
-      this.#credit -= creditBytes;
-      const { batch, port } = request as { batch?: Uint8Array<ArrayBuffer>; port?: PortOrName };
-      this.#port.postMessage({ id, ...request }, [batch?.buffer, port].filter((each) => each instanceof Object));
+      const call: Call = { request, resolve, reject, creditBytes, done };
+      const line = lineOf(request);
+      if (!line) return this.#send(call);
+      this.#waiting[line].push(call);
+      this.#spend();
     });
+  }
+
+  #send(call: Call): void {
+    const { request, creditBytes } = call;
+    const id = this.#nextId++;
+    this.#calls.set(id, call);
+    this.#credit -= creditBytes;
+    if (lineOf(request)) this.#brief++;
+    const { batch, port } = request as { batch?: Uint8Array<ArrayBuffer>; port?: PortOrName };
+    this.#port.postMessage({ id, ...request }, [batch?.buffer, port].filter((each) => each instanceof Object));
+  }
+
+  #cancel(call: Call, reason: unknown): void {
+    for (const line of Object.values(this.#waiting)) {
+      const at = line.indexOf(call);
+      if (at >= 0) line.splice(at, 1);
+    }
+    for (const [id, each] of this.#calls) {
+      if (each !== call) continue;
+      this.#settle(id, call);
+      this.#port.postMessage({ id, op: "cancel" });
+    }
+    call.reject(reason);
   }
 
   async control(method: keyof Control, ...args: unknown[]): Promise<unknown> {
@@ -129,9 +161,14 @@ export class PortClient {
     for (const [id, call] of [...this.#calls]) {
       this.#calls.delete(id);
       call.done?.();
-      call.reject(call.appends ? unknown : error);
+      call.reject(call.request.op === "append" ? unknown : error);
     }
-    for (const { reject } of this.#waiting.splice(0)) reject(error);
+    for (const line of Object.values(this.#waiting)) {
+      for (const { done, reject } of line.splice(0)) {
+        done?.();
+        reject(error);
+      }
+    }
     this.#port.close();
     this.stop?.();
     this.onEnd?.(error);

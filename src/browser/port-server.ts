@@ -1,7 +1,9 @@
 /** The worker's end of a data port: checks what comes, runs it, answers under its number. */
 import { TidemarkError } from "../errors.ts";
 import { withDefaults } from "../log/limits.ts";
-import type { Acks, LogApi, StartPosition } from "../log/types.ts";
+import type { LogApi, StartPosition } from "../log/types.ts";
+import { checkOptions, flag, integer, refused } from "../topic/check.ts";
+import { APPEND_OPTIONS, READ_OPTIONS } from "../topic/options.ts";
 import type { TideEvent } from "./api.ts";
 import { CREDIT_BYTES, type Hello, type ManageRequest, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
 
@@ -56,7 +58,7 @@ export class PortServer {
   }
 
   async #run(request: Request, signal: AbortSignal): Promise<unknown> {
-    if (!isRequest(request)) throw new TidemarkError("INVALID_ARGUMENT", "not a request");
+    check(request);
     if (request.op === "append") return this.#append(request);
     if (request.op === "fetch") return (await this.#host.log(request.topic)).fetch(request.from, { ...request, signal });
     if (request.op === "resolve") return (await this.#host.log(request.topic)).resolve(request.position as StartPosition, request.isolation);
@@ -83,19 +85,33 @@ export class PortServer {
   }
 }
 
-/** Every field is of its type, so that nothing behind here loops, never answers, or calls it a bug of ours. */
-function isRequest(request: object): boolean {
-  const { op, topic, batch, acks = "flushed", ifEnd = 0, from, maxBytes = 0, isolation = "committed", position, port, settings } = request as Record<string, unknown>;
-  const { last, timestamp } = Object(position) as Record<string, unknown>;
-  const isNumber = (value: unknown) => typeof value === "number";
-  if (op === "ready" || op === "close" || op === "leave") return true;
-  if (op === "control" || op === "join") return port instanceof MessagePort || typeof port === "string";
-  if (typeof topic !== "string" || (isolation !== "committed" && isolation !== "provisional")) return false;
-  if (op === "topic") return Object(settings) === settings;
-  if (op === "fetch") return isNumber(from) && Number.isSafeInteger(maxBytes) && (maxBytes as number) >= 0;
-  if (op === "resolve") return position === "earliest" || position === "latest" || isNumber(last ?? timestamp ?? position);
+/** Of the data calls: what is given must be in its range. The page has checked the same; it may be another version's, or hostile. */
+const FIELDS = {
+  append: APPEND_OPTIONS,
+  // Which offsets there are only the log knows.
+  fetch: { from: integer(Number.MIN_SAFE_INTEGER), maxBytes: READ_OPTIONS.maxBytes, isolation: READ_OPTIONS.isolation, wait: flag, verify: flag },
+  resolve: { position: READ_OPTIONS.from, isolation: READ_OPTIONS.isolation },
+};
+
+/** Every field is of its kind and in its range, so that nothing behind here loops, never answers, or calls it a bug of ours. */
+function check(request: object): void {
+  const { op, topic, batch, from, position, port } = request as Record<string, unknown>;
+  const refuse = (field: string, value: unknown, allowed: string): never => {
+    throw refused(field, value, allowed);
+  };
+  if (op === "ready" || op === "close" || op === "leave") return;
+  if (op === "control" || op === "join") {
+    if (!(port instanceof MessagePort) && typeof port !== "string") refuse("port", port, "a port or its name");
+    return;
+  }
+  if (op !== "topic" && op !== "append" && op !== "fetch" && op !== "resolve") return refuse("op", op, "one that is known");
+  if (typeof topic !== "string") refuse("topic", topic, "a name");
+  if (op === "topic") return;
+  if (op === "fetch" && from === undefined) refuse("from", from, "an offset");
+  if (op === "resolve" && position === undefined) refuse("position", position, "a place in the log");
   // Shared bytes could change after they were found good.
-  return op === "append" && batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer && ["accepted", "written", "flushed"].includes(acks as Acks) && isNumber(ifEnd);
+  if (op === "append" && !(batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer)) refuse("batch", batch, "bytes");
+  checkOptions(op, request, FIELDS[op]);
 }
 
 /** Fetched bytes move, they are not copied: the store made the buffer for this answer alone. */

@@ -23,7 +23,8 @@ import type { Volume } from "./volume.ts";
 
 /** Free slots kept ready, so that a roll seldom waits for one and its name had time to reach the disk. */
 export const SPARE_SLOTS = 2;
-const LOG_NAME = /^[A-Za-z0-9._-]{1,249}$/;
+/** A topic's name has up to 249 characters (Kafka's rule), and "-" and the number of the partition come behind it. */
+const LOG_NAME = /^[A-Za-z0-9._-]{1,255}$/;
 
 export interface SegmentStoreOptions {
   readonly volume: Volume;
@@ -134,13 +135,13 @@ export class SegmentStore {
   }
 
   /**
-   * The log of this name; creates it, with these settings. INVALID_ARGUMENT: a name is 1 to 249 of A-Z a-z 0-9 . _ - (Kafka's
+   * The log of this name; creates it, with these settings. INVALID_ARGUMENT: a name is 1 to 255 of A-Z a-z 0-9 . _ - (Kafka's
    * rule).
    */
   async log(name: string, settings?: StoredSettings): Promise<SegmentedLog> {
     const known = this.#logs.get(name);
     if (known) return known;
-    if (!LOG_NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a log's name is 1 to 249 of A-Z a-z 0-9 . _ -", { name });
+    if (!LOG_NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a log's name is 1 to 255 of A-Z a-z 0-9 . _ -", { name });
     this.check();
     await this.change(async (change) => {
       if (this.#logs.has(name)) return;
