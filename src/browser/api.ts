@@ -25,7 +25,7 @@ export interface OpenOptions {
   /** The worker, made by the caller, where the bundler can't find it. */
   readonly worker?: (() => Worker) | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Another tab that leads and does not answer for so long is deposed. Default 2,500; at least 1,500. */
+  /** Another tab that leads and does not answer for so long is deposed. Default 2,500; 1,500 to a day. */
   readonly leaderTimeoutMs?: number | undefined;
 }
 

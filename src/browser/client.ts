@@ -12,6 +12,7 @@ import { instantiateKernel } from "../kernel/wasm-kernel.ts";
 import type { LogRecovery } from "../store/log-store.ts";
 import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "./api.ts";
 import { makeWorker } from "./assets.ts";
+import { checkOpen, LEADER_TIMEOUT_MS, SEGMENT_BYTES } from "./open-options.ts";
 import { loadFailed, parts } from "./parts.ts";
 import { sleep, takeLock } from "./platform.ts";
 import { PortClient } from "./port-client.ts";
@@ -19,29 +20,15 @@ import type { Tabs } from "./tabs.ts";
 import { BrowserTopic, checkTopic, retried } from "./topic.ts";
 import type { HostOptions, Opened } from "./worker-host.ts";
 
-/** Chromium grants quota to a growing file by doubling, so many files of this size use a quota far better than one. */
-const SEGMENT_BYTES = 8 * 1024 * 1024;
-const SEGMENT_BITS_MIN = 16;
-const SEGMENT_BITS_MAX = 26;
 /** persist() may wait for a prompt that nobody answers. */
 const PERSIST_WAIT_MS = 3_000;
-/** A leader that does not answer for so long hangs; with the next one's opening behind it, appends go on within three seconds. */
-const LEADER_TIMEOUT_MS = 2_500;
-/** Less than a lease and what a call may take anyway. */
-const LEADER_TIMEOUT_MS_MIN = 1_500;
 /** Its script is loaded already: this is for a very busy machine. */
 const START_MS = 10_000;
-const NAME = /^[A-Za-z0-9._-]{1,100}$/;
 
 /** Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT. */
 export async function openTide(name: string, options: Omit<OpenOptions, "kernel"> & { readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response> }): Promise<Tide> {
+  checkOpen(name, options);
   const { segmentBytes = SEGMENT_BYTES, leaderTimeoutMs = LEADER_TIMEOUT_MS, signal } = options;
-  if (!NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a name is 1 to 100 of A-Z a-z 0-9 . _ -", { name });
-  const bits = Math.log2(segmentBytes);
-  if (!(bits >= SEGMENT_BITS_MIN && bits <= SEGMENT_BITS_MAX && bits % 1 === 0)) {
-    throw new TidemarkError("INVALID_ARGUMENT", "segmentBytes is a power of two from 64 KiB to 64 MiB", { segmentBytes });
-  }
-  if (!(leaderTimeoutMs >= LEADER_TIMEOUT_MS_MIN)) throw new TidemarkError("INVALID_ARGUMENT", "leaderTimeoutMs is too low", { leaderTimeoutMs, LEADER_TIMEOUT_MS_MIN });
   signal?.throwIfAborted();
   // Compiled while the worker starts.
   const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: compileKernel(options.kernel).catch(loadFailed("kernel.wasm")) });

@@ -129,7 +129,13 @@ export class PortClient {
     this.#credit -= creditBytes;
     if (lineOf(request)) this.#brief++;
     const { batch, port } = request as { batch?: Uint8Array<ArrayBuffer>; port?: PortOrName };
-    this.#port.postMessage({ id, ...request }, [batch?.buffer, port].filter((each) => each instanceof Object));
+    try {
+      this.#port.postMessage({ id, ...request }, [batch?.buffer, port].filter((each) => each instanceof Object));
+    } catch (thrown) {
+      // Something in it can't be sent: that call's failure, and not of the one whose answer made room for it.
+      this.#settle(id, call);
+      call.reject(thrown);
+    }
   }
 
   #cancel(call: Call, reason: unknown): void {
