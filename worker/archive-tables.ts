@@ -14,7 +14,7 @@ import type { SegmentEntry } from "../src/store/catalog.ts";
 import type { Sql, SqlRow, SqlValue } from "./chunk-tables.ts";
 
 /** A sealed segment as one R2 object: where it is, and what the catalog of a volume would say of it. */
-export interface ArchiveEntry extends SegmentEntry {
+export interface ArchiveEntry extends Omit<SegmentEntry, "begun"> {
   readonly key: string;
   readonly sealed: NonNullable<SegmentEntry["sealed"]>;
 }

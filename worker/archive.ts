@@ -78,7 +78,7 @@ export class Archive {
   }
 
   open(entry: ArchiveEntry): Segment {
-    const segment = new Segment({ ...entry, slot: ++slots });
+    const segment = new Segment({ ...entry, slot: ++slots, begun: 0 });
     this.attach(segment, entry);
     return segment;
   }
@@ -135,7 +135,7 @@ export interface SegmentToWrite {
 /** A segment's whole bytes, and what has to be remembered of them. */
 export async function encodeSegment(kernel: Kernel, key: string, wanted: SegmentToWrite): Promise<{ readonly bytes: Uint8Array; readonly entry: ArchiveEntry }> {
   const { baseOffset, nextOffset, epoch, createdAt, sealedAt, body, compacted, producers, previousFooterCrc } = wanted;
-  const segment = new Segment({ slot: 0, baseOffset, epoch, createdAt });
+  const segment = new Segment({ slot: 0, baseOffset, epoch, createdAt, begun: 0 });
   segment.add(kernel, body);
   let sections = new Uint8Array(0);
   const keep = { write: async (_slot: number, _position: number, bytes: Uint8Array) => void (sections = bytes.slice()) };

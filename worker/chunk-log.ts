@@ -109,6 +109,7 @@ export class ChunkLog implements LogStore {
       scannedBytes: this.#active.bytes,
       scannedBatches: this.#active.batches,
       cut: undefined,
+      lost: undefined,
       quarantined: this.#rows.damage.slice(remembered),
       rebuilt: [],
       logStartOffset: this.#start,

@@ -5,6 +5,7 @@ export { firstAt } from "../log/seek.ts";
 export { compressBatch, gunzip } from "../record/codec.ts";
 export { MemoryVolume } from "../store/memory-volume.ts";
 export { replaceSegments, trimSegments } from "../store/replace.ts";
+export { tideOfSlots } from "../store/whose-catalog.ts";
 export { offsetForTimestamp } from "../store/seek.ts";
 export { appendAll } from "./append-all.ts";
 export { controlOver, offerControl } from "./control.ts";

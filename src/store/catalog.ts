@@ -13,14 +13,17 @@
  * one rotten copy never means going back a generation; inside a commit one copy is always whole.
  *
  * In the JSON a segment is an array, so that a slot holds the catalog of some 80,000 segments: [slot, baseOffset, epoch,
- * createdAt] while active, and behind these [nextOffset, bytes, batches, records, maxTimestamp, sealedAt, compacted (0 or
- * 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in milliseconds. What a catalog of an
- * earlier version does not have (`id`, and a log's `born` and `settings`) is left out.
+ * createdAt, begun] while active, and behind these [nextOffset, bytes, batches, records, maxTimestamp, sealedAt, compacted (0
+ * or 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in milliseconds.
+ *
+ * Version 1 knew neither `begun`, `end` nor `appending`: its logs are read as ones that may have been appended to. Its later
+ * writers knew `id`, and a log's `born` and `settings`, which are left out where there are none.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
 import type { QuarantinedRange } from "./log-store.ts";
+import { ID_CHARS_MAX } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
 const MAGIC = 0x5449444543415431n; // "TIDECAT1"
@@ -29,7 +32,8 @@ export const PAYLOAD_BYTES_AT = VERSION_AT + 4;
 const GENERATION_AT = PAYLOAD_BYTES_AT + 4;
 const CRC_AT = GENERATION_AT + 8;
 export const PAYLOAD_AT = CRC_AT + 4;
-export const CATALOG_VERSION = 1;
+export const CATALOG_VERSION = 2;
+const VERSION_BARE = 1;
 /** The first slots hold the catalog's copies. */
 export const CATALOG_SLOTS = 2;
 /** More than a catalog can name. */
@@ -42,6 +46,8 @@ export interface SegmentEntry {
   /** Epoch of the first batch; the slot's role and marks carry it too. */
   readonly epoch: number;
   readonly createdAt: number;
+  /** Generation of the catalog that was to name it first; the slot's role says it too. 0: begun by a version that knew none. */
+  readonly begun: number;
   /** Absent while active: the batches say it. */
   readonly sealed?: SealedEntry;
 }
@@ -71,10 +77,20 @@ export interface LogEntry {
   readonly logStartOffset: number;
   readonly segments: readonly SegmentEntry[];
   readonly quarantined: readonly QuarantinedRange[];
+  /** What was flushed of the active segment, as of this commit: a slot that holds less is damaged, or another file. */
+  readonly end: { readonly nextOffset: number; readonly position: number };
+  /**
+   * Leader epoch of batches that may have been appended behind `end` since. 0: none may, the log ends there, and an opening looks
+   * at none of its slots. -1: as the slot's marks say, because the version that wrote this did not.
+   */
+  readonly appending: number;
 }
 
 export interface CatalogState {
-  /** Drawn when the volume was formatted: who knows another one had a volume that is gone. */
+  /**
+   * Drawn when the volume was formatted: who knows another one had a volume that is gone. Each slot's role repeats it, so that no
+   * file of another tide is taken for one of this.
+   */
   readonly id?: string | undefined;
   /** Volume-wide leader epoch; rises with every open and whenever a used slot is taken again. */
   readonly epoch: number;
@@ -85,10 +101,15 @@ export interface CatalogState {
 
 type PackedSegment = readonly number[];
 export interface PackedState extends Omit<CatalogState, "logs"> {
-  readonly logs: readonly (Omit<LogEntry, "segments"> & { readonly segments: readonly PackedSegment[] })[];
+  readonly logs: readonly PackedLog[];
+}
+interface PackedLog extends Omit<LogEntry, "segments" | "end" | "appending"> {
+  readonly segments: readonly PackedSegment[];
+  readonly end: readonly [nextOffset: number, position: number];
+  readonly appending?: number;
 }
 
-const ACTIVE_FIELDS = ["slot", "baseOffset", "epoch", "createdAt"] as const satisfies readonly (keyof SegmentEntry)[];
+const ACTIVE_FIELDS = ["slot", "baseOffset", "epoch", "createdAt", "begun"] as const satisfies readonly (keyof SegmentEntry)[];
 const SEALED_FIELDS = [
   "nextOffset", "bytes", "batches", "records", "maxTimestamp", "sealedAt", "compacted", "offsetIndexBytes", "timeIndexBytes",
   "producersBytes", "footerCrc",
@@ -107,6 +128,21 @@ function unpackSegment(packed: PackedSegment): SegmentEntry {
   return { ...active, sealed: { ...sealed, compacted: Boolean(sealed.compacted) } };
 }
 
+function packLog({ segments, end, appending, ...log }: LogEntry): PackedLog {
+  return { ...log, segments: segments.map(packSegment), end: [end.nextOffset, end.position], ...(appending !== 0 && { appending }) };
+}
+
+function unpackLog({ segments, end: [nextOffset, position], appending = 0, ...log }: PackedLog): LogEntry {
+  return { ...log, segments: segments.map(unpackSegment), end: { nextOffset, position }, appending };
+}
+
+/** A payload of the version that knew no identity, as one of today's. */
+function fromBare(bare: PackedState): PackedState {
+  const withBegun = (segment: PackedSegment): PackedSegment => [...segment.slice(0, 4), 0, ...segment.slice(4)];
+  const logs = bare.logs.map((log) => ({ ...log, segments: log.segments.map(withBegun), end: [log.segments.at(-1)![1]!, 0] as const, appending: -1 }));
+  return { ...bare, logs };
+}
+
 const areCounts = (...values: unknown[]): boolean => values.every((value) => Number.isSafeInteger(value) && (value as number) >= 0);
 
 /**
@@ -115,18 +151,19 @@ const areCounts = (...values: unknown[]): boolean => values.every((value) => Num
  */
 function isPossible({ id = "", epoch, usedSlots, logs }: PackedState, slotBytes: number): boolean {
   const isSegment = (packed: PackedSegment, at: number, all: readonly PackedSegment[]): boolean => {
-    const [slot, base, epoch, , next, bytes, batches, records, maxTimestamp, , , ...sizes] = packed as readonly number[];
+    const [slot, base, epoch, , begun, next, bytes, batches, records, maxTimestamp, , , ...sizes] = packed as readonly number[];
     const active = at === all.length - 1;
     return (
       packed.length === ACTIVE_FIELDS.length + (active ? 0 : SEALED_FIELDS.length) && packed.every((value) => Number.isFinite(value)) &&
-      areCounts(slot, base, epoch) && slot! >= CATALOG_SLOTS && slot! < SLOTS_MAX && epoch! < 2 ** 31 - 1 &&
+      areCounts(slot, base, epoch, begun) && slot! >= CATALOG_SLOTS && slot! < SLOTS_MAX && epoch! < 2 ** 31 - 1 &&
       (active || (areCounts(next, bytes, batches, records, ...sizes) && Number.isSafeInteger(maxTimestamp) && next! >= base! && all[at + 1]![1]! >= next! && bytes! + sizes[0]! + sizes[1]! + sizes[2]! < slotBytes))
     );
   };
   return (
-    typeof id === "string" && areCounts(epoch, usedSlots) && epoch < 2 ** 31 - 1 && usedSlots <= SLOTS_MAX &&
-    logs.every(({ name, born = 0, settings = {}, logStartOffset, segments, quarantined }) =>
+    typeof id === "string" && id.length <= ID_CHARS_MAX && areCounts(epoch, usedSlots) && epoch < 2 ** 31 - 1 && usedSlots <= SLOTS_MAX &&
+    logs.every(({ name, born = 0, settings = {}, logStartOffset, segments, quarantined, end, appending = 0 }) =>
       typeof name === "string" && areCounts(born, logStartOffset) && born <= epoch && settings?.constructor === Object && segments.length > 0 && segments.every(isSegment) &&
+      areCounts(...end, appending + 1) && end.length === 2 && end[0] >= segments.at(-1)![1]! && end[1] < slotBytes &&
       quarantined.every(({ from, to, position, bytes }) => areCounts(from, to - from, position, bytes) && position + bytes <= slotBytes))
   );
 }
@@ -148,7 +185,13 @@ export class Catalog {
     const catalog = new Catalog(volume, kernel);
     const copies = [await catalog.#readCopy(0), await catalog.#readCopy(1)] as const;
     const generations = copies.map((copy) => (typeof copy === "object" ? copy.generation : -1)) as [number, number];
-    const newest = generations[1] > generations[0] ? 1 : 0;
+    let newest = generations[1] > generations[0] ? 1 : 0;
+    const ids = copies.map((copy) => (typeof copy === "object" ? copy.state.id : undefined));
+    if (ids[0] !== ids[1] && ids[0] !== undefined && ids[1] !== undefined) {
+      // One of the files came from another tide, whose generation means nothing here.
+      const { tideOfSlots } = await import("./whose-catalog.ts");
+      newest = ids.indexOf(await tideOfSlots(volume, kernel, ids as string[]));
+    }
     const found = copies[newest];
     if (typeof found === "object") {
       catalog.#generation = found.generation;
@@ -180,8 +223,8 @@ export class Catalog {
   }
 
   #encode(state: CatalogState, generation: number): Uint8Array {
-    const logs = state.logs.map((log) => ({ ...log, segments: log.segments.map(packSegment) }));
-    const payload = new TextEncoder().encode(JSON.stringify({ ...state, logs }));
+    const packed: PackedState = { ...state, logs: state.logs.map(packLog) };
+    const payload = new TextEncoder().encode(JSON.stringify(packed));
     if (PAYLOAD_AT + payload.length > this.#volume.slotBytes) {
       throw new TidemarkError("LIMIT_EXCEEDED", "the catalog outgrew its slot", { bytes: payload.length });
     }
@@ -209,17 +252,16 @@ export class Catalog {
     }
     const bytes = await readExactly(this.#volume, slot, 0, PAYLOAD_AT + length);
     if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";
-    if (view.getUint32(VERSION_AT) !== CATALOG_VERSION) {
-      throw new TidemarkError("UNSUPPORTED_FORMAT", "another format version", {
-        version: view.getUint32(VERSION_AT),
-      });
+    const version = view.getUint32(VERSION_AT);
+    if (version !== CATALOG_VERSION && version !== VERSION_BARE) {
+      throw new TidemarkError("UNSUPPORTED_FORMAT", `the catalog is of format version ${version}; this library reads ${VERSION_BARE} and ${CATALOG_VERSION}`, { version });
     }
     try {
-      const packed = JSON.parse(new TextDecoder().decode(bytes.subarray(PAYLOAD_AT))) as PackedState;
+      const read = JSON.parse(new TextDecoder().decode(bytes.subarray(PAYLOAD_AT))) as PackedState;
+      const packed = version === VERSION_BARE ? fromBare(read) : read;
       const generation = Number(view.getBigUint64(GENERATION_AT));
       if (!Number.isSafeInteger(generation) || !isPossible(packed, this.#volume.slotBytes)) return "damaged";
-      const logs = packed.logs.map((log) => ({ ...log, segments: log.segments.map(unpackSegment) }));
-      return { generation, state: { ...packed, logs } };
+      return { generation, state: { ...packed, logs: packed.logs.map(unpackLog) } };
     } catch {
       return "damaged";
     }

@@ -66,6 +66,12 @@ export interface LogRecovery {
   readonly scannedBatches: number;
   /** The torn tail that was cut: never acknowledged at `flushed`. */
   readonly cut: { readonly offset: number; readonly bytes: number; readonly reason: string } | undefined;
+  /**
+   * Offsets at the log's end that were durable and are not there any more: the active slot is another file (OTHER_FILE), empty
+   * (SLOT_LOST), or older than the catalog. Reading them is CORRUPT_RANGE, and they are not given out again. Where nobody
+   * knows how far the slot went, `to` is behind all that it may have held.
+   */
+  readonly lost: { readonly from: number; readonly to: number; readonly reason: string } | undefined;
   readonly quarantined: readonly QuarantinedRange[];
   /** Things made anew from the batches: "offset-index", "time-index", "producers", "footer". */
   readonly rebuilt: readonly string[];

@@ -92,8 +92,8 @@ async function writeOutput(log: SegmentedLog, slot: number, output: ReplacementS
   const { volume, kernel, now } = log.store;
   const { baseOffset, nextOffset, bytes, sealedAt } = output;
   const epoch = log.leaderEpoch;
-  const segment = new Segment({ slot, baseOffset, epoch, createdAt: now() });
-  await log.store.beginSegment(log.name, segment);
+  const segment = new Segment({ slot, baseOffset, epoch, createdAt: now(), begun: log.store.nextGeneration }, log.name);
+  await log.store.beginSegment(segment);
   await volume.write(slot, BODY_AT, bytes);
   segment.add(kernel, bytes);
   segment.becomeSealed(await writeSections(volume, kernel, segment, { nextOffset, sealedAt, compacted: true, bodyCrc: kernel.crc32c(bytes), producers, previousFooterCrc: 0, epoch }));

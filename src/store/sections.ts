@@ -3,7 +3,7 @@ import { TidemarkError } from "../errors.ts";
 import { type Kernel, OFFSET_ENTRY_BYTES } from "../kernel/types.ts";
 import { concat, viewOf } from "./bytes.ts";
 import type { SealedEntry } from "./catalog.ts";
-import { BODY_CRC_AT, encodeFooter, FOOTER_BYTES, SECTIONS_CRC_AT } from "./footer.ts";
+import { BODY_CRC_AT, decodeFooter, encodeFooter, FOOTER_BYTES, SECTIONS_CRC_AT } from "./footer.ts";
 import type { Indexes, Segment } from "./segment.ts";
 import { BODY_AT } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
@@ -78,6 +78,17 @@ export async function readSections(volume: Volume, kernel: Kernel, segment: Segm
     },
     producers: bytes.subarray(offsetIndexBytes + timeIndexBytes, length),
   };
+}
+
+/**
+ * Whether the footer at its place is the one that the catalog committed: "ours"; "other": whole, and another segment's;
+ * "unknown": none can be read there.
+ */
+export async function whoseFooter(volume: Volume, kernel: Kernel, segment: Segment): Promise<"ours" | "other" | "unknown"> {
+  const { bytes, offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc } = segment.sealed!;
+  const footer = await readExactly(volume, segment.slot, BODY_AT + bytes + offsetIndexBytes + timeIndexBytes + producersBytes, FOOTER_BYTES);
+  if (!decodeFooter(kernel, footer)) return "unknown";
+  return kernel.crc32c(footer.subarray(0, FOOTER_BYTES - 4)) === footerCrc ? "ours" : "other";
 }
 
 /** CRC-32C of a segment's whole body, in windows of 1 MiB. */

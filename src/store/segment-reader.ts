@@ -15,9 +15,9 @@ import { BATCH_HEADER_BYTES, type BatchHeader, MAGIC, nextOffsetOf, readHeader }
 import { viewOf } from "./bytes.ts";
 import type { FetchedBatches, QuarantinedRange } from "./log-store.ts";
 import { walkDurable } from "./recovery.ts";
-import { bodyCrc, readSections } from "./sections.ts";
+import { bodyCrc, readSections, whoseFooter } from "./sections.ts";
 import { Segment } from "./segment.ts";
-import { BODY_AT } from "./slot.ts";
+import { BODY_AT, type Whose } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
 /** A batch as a hop sees it. */
@@ -36,6 +36,8 @@ interface Wanted {
   readonly limit: number;
 }
 
+const NO_INDEXES = { offset: new Uint8Array(0), time: new Uint8Array(0) };
+
 export class SegmentReader {
   /** Sealed segments whose indexes are in memory, oldest use first. */
   readonly #loaded = new Set<Segment>();
@@ -45,6 +47,8 @@ export class SegmentReader {
     readonly kernel: Kernel,
     /** How many sealed segments keep their indexes in memory; an 8 MiB segment's take at most 40 KiB. */
     readonly loadedMax = 256,
+    /** What a segment's slot says of itself. Objects in object storage say nothing. */
+    readonly whoseSlot: (segment: Segment) => Promise<Whose> = async () => "unknown",
   ) {}
 
   /** Makes a sealed segment's indexes ready; rebuilds them when their section is damaged. */
@@ -87,16 +91,34 @@ export class SegmentReader {
       // contradict each other, no telling which.
       const sections = await readSections(volume, kernel, segment);
       if (sections && (await bodyCrc(volume, kernel, segment)) !== sections.bodyCrc) {
-        const { slot, bytes } = segment;
-        found.damage = [{ from: segment.baseOffset, to: sealed.nextOffset, slot, position: 0, bytes, reason: "BODY_CRC" }];
+        found.damage = [wholeOf(segment, "BODY_CRC")];
       }
+    }
+    segment.hint = undefined;
+    segment.examined = true;
+    if (sealed && !(await this.#isItsFile(segment, found))) {
+      segment.damage = [wholeOf(segment, "OTHER_FILE")];
+      segment.loaded = NO_INDEXES;
+      return;
     }
     segment.damage = found.damage;
     // What recovery took for damage (an epoch out of range, say) may be readable after all: then it must be found by time, too.
     segment.maxTimestamp = Math.max(segment.maxTimestamp, found.maxTimestamp);
-    segment.hint = undefined;
-    segment.examined = true;
     if (sealed) segment.loaded = found.indexes;
+  }
+
+  /**
+   * Whether what was found in a sealed segment's slot is that segment: batches of another topic or tide are as whole as ours, and
+   * their offsets may continue as well. Its footer proves it, and so does its role; without either all must be as it was sealed.
+   */
+  async #isItsFile(segment: Segment, found: Segment): Promise<boolean> {
+    const footer = await whoseFooter(this.volume, this.kernel, segment);
+    if (footer === "ours") return true;
+    const slot = await this.whoseSlot(segment);
+    if (slot === "ours" || slot === "other") return slot === "ours";
+    const { batches, records, maxTimestamp } = segment.sealed!;
+    const same = found.damage.length === 0 && found.batches === batches && found.records === records && found.maxTimestamp === maxTimestamp;
+    return footer === "unknown" && same;
   }
 
   /** Start of the last indexed batch that ends at or before `offset`; 0 without one. */
@@ -253,6 +275,11 @@ function plausible(segment: Segment, header: BatchHeader, next: number, expected
     next <= segment.nextOffset &&
     (!dense || expected < 0 || header.baseOffset === expected)
   );
+}
+
+/** All of a segment as one damaged range. */
+export function wholeOf({ baseOffset, slot, ...segment }: Segment, reason: string): QuarantinedRange {
+  return { from: baseOffset, to: segment.nextOffset, slot, position: 0, bytes: segment.bytes, reason };
 }
 
 /** Damage is an answer of its own: the reader is told the range and may go on behind it. */

@@ -12,13 +12,14 @@
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { Catalog, CATALOG_SLOTS, type CatalogState, type LogEntry, type StoredSettings } from "./catalog.ts";
+import { refuseForeignCatalog, refuseLostCatalog } from "./check-catalog.ts";
 import type { LogRecovery } from "./log-store.ts";
-import { epochBehind, markOrStart, type TailCut, type Walk, walkDurable, walkTail, walkUnmarked } from "./recovery.ts";
+import { type Disk, lostSegment, type RecoveredLog, recoverLog, reportUnused, roleOf } from "./recover-log.ts";
 import { slotBatchBytesMax } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { SegmentedLog } from "./segmented-log.ts";
-import { encodeHeaderPage, type Mark, readMark, readRole } from "./slot.ts";
+import { encodeHeaderPage, type Mark, readRole, whose } from "./slot.ts";
 import type { Volume } from "./volume.ts";
 
 /** Free slots kept ready, so that a roll seldom waits for one and its name had time to reach the disk. */
@@ -67,7 +68,16 @@ export class SegmentStore {
   readonly id: string | undefined;
 
   readonly #catalog: Catalog;
-  readonly #logs = new Map<string, SegmentedLog>();
+  /** All logs. One that nobody has used since the opening is what the catalog says of it, and was not looked at. */
+  readonly #logs = new Map<string, SegmentedLog | LogEntry>();
+  readonly #opening = new Map<string, Promise<SegmentedLog>>();
+  /** Logs that wait for the commit that says so. */
+  readonly #beginning = new Set<SegmentedLog>();
+  #beginningRun: Promise<void> | undefined;
+  /** As the catalog was found. */
+  readonly #disk: Disk;
+  /** The last commit says of some log that it may be appended to. */
+  #anyAppending = false;
   #epoch: number;
   #usedSlots: number;
   readonly #free: number[] = [];
@@ -82,8 +92,11 @@ export class SegmentStore {
     this.volume = options.volume;
     this.kernel = options.kernel;
     this.now = options.now;
-    this.reader = new SegmentReader(options.volume, options.kernel);
+    const { volume, kernel } = options;
     this.id = state.id ?? options.newId?.();
+    const tide = this.id ?? "";
+    this.#disk = { volume, kernel, tide, generation: catalog.generation, epoch: state.epoch };
+    this.reader = new SegmentReader(volume, kernel, undefined, async (segment) => whose(await readRole(kernel, volume, segment.slot), roleOf(tide, segment.log, segment)));
     this.#catalog = catalog;
     this.#epoch = state.epoch;
     this.#usedSlots = state.usedSlots;
@@ -103,8 +116,9 @@ export class SegmentStore {
     if (!state) await refuseLostCatalog(volume, kernel);
     if (id !== undefined && state?.id !== id) throw cleared();
     const known = state ?? { epoch: 0, usedSlots: CATALOG_SLOTS, logs: [] };
+    await refuseForeignCatalog(volume, kernel, known);
     const store = new SegmentStore(options, catalog, known);
-    const used = Math.max(known.usedSlots, ...known.logs.flatMap((log) => log.segments.map((segment) => segment.slot + 1)));
+    const used = known.logs.flatMap((log) => log.segments).reduce((most, { slot }) => Math.max(most, slot + 1), known.usedSlots);
     if (used > volume.slotCount) await volume.addSlots(used - volume.slotCount);
     await store.#recover(known);
     store.recovery = {
@@ -112,7 +126,7 @@ export class SegmentStore {
       catalogCopies: copies,
       generation: catalog.generation,
       epoch: store.#epoch,
-      logs: [...store.#logs.values()].map((log) => log.recovery),
+      logs: [...store.#logs.values()].map((log) => (log instanceof SegmentedLog ? log.recovery : reportUnused(log))),
     };
     store.#growAhead();
     return store;
@@ -129,32 +143,100 @@ export class SegmentStore {
     return [...this.#logs.keys()];
   }
 
-  /** The log of this name, if there is one. */
-  find(name: string): SegmentedLog | undefined {
-    return this.#logs.get(name);
+  /** What the log of this name keeps of its settings, whether it is in use or not. */
+  settingsOf(name: string): StoredSettings | undefined {
+    return this.#logs.get(name)?.settings;
+  }
+
+  /** The log of this name, if there is one, as log() has it. */
+  async find(name: string): Promise<SegmentedLog | undefined> {
+    return this.#logs.has(name) ? this.log(name) : undefined;
   }
 
   /**
-   * The log of this name; creates it, with these settings. INVALID_ARGUMENT: a name is 1 to 255 of A-Z a-z 0-9 . _ - (Kafka's
-   * rule).
+   * The log of this name; creates it, with these settings. One that was not in use is recovered by its first use: its report is
+   * then newer than the store's. INVALID_ARGUMENT: a name is 1 to 255 of A-Z a-z 0-9 . _ - (Kafka's rule).
    */
   async log(name: string, settings?: StoredSettings): Promise<SegmentedLog> {
     const known = this.#logs.get(name);
-    if (known) return known;
+    if (known instanceof SegmentedLog) return known;
+    const underWay = this.#opening.get(name);
+    if (underWay) return underWay;
     if (!LOG_NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a log's name is 1 to 255 of A-Z a-z 0-9 . _ -", { name });
+    const opening = known ? recoverLog(this.#disk, known).then((found) => this.#adopt(found)) : this.#create(name, settings);
+    this.#opening.set(name, opening);
+    try {
+      return await opening;
+    } finally {
+      this.#opening.delete(name);
+    }
+  }
+
+  async #create(name: string, settings: StoredSettings | undefined): Promise<SegmentedLog> {
     this.check();
+    let log!: SegmentedLog;
     await this.change(async (change) => {
-      if (this.#logs.has(name)) return;
-      const slot = await change.takeSlot();
-      const segment = new Segment({ slot, baseOffset: 0, epoch: change.epochFor(slot, this.#epoch), createdAt: this.now() });
-      const mark = await this.beginSegment(name, segment);
-      await this.volume.flush([slot]);
-      const entry = { name, born: this.#epoch, settings, logStartOffset: 0, segments: [segment.entry()], quarantined: [] };
+      const { segment, mark } = await this.#beginActive(change, name, 0);
+      const end = { nextOffset: 0, position: 0 };
+      const entry: LogEntry = { name, born: this.#epoch, settings, logStartOffset: 0, segments: [segment.entry()], quarantined: [], end, appending: segment.epoch };
       await change.commit(name, entry);
-      const recovery = { ...recoveryOf(name, [segment], 0), cut: undefined, rebuilt: [], cleanShutdown: true };
-      this.#logs.set(name, new SegmentedLog(this, entry, { segments: [segment], mark, recovery }));
+      log = new SegmentedLog(this, entry, { segments: [segment], mark, recovery: reportUnused(entry) });
+      this.#logs.set(name, log);
     });
-    return this.#logs.get(name)!;
+    return log;
+  }
+
+  /** Takes a slot and begins a segment in it, flushed. */
+  async #beginActive(change: Change, name: string, baseOffset: number): Promise<{ segment: Segment; mark: Mark }> {
+    const slot = await change.takeSlot();
+    const segment = new Segment({ slot, baseOffset, epoch: change.epochFor(slot, this.#epoch), createdAt: this.now(), begun: this.nextGeneration }, name);
+    const mark = await this.beginSegment(segment);
+    await this.volume.flush([slot]);
+    return { segment, mark };
+  }
+
+  /** A recovered log comes into use; where its active slot is not its own, in another one, behind what is lost. */
+  async #adopt(found: RecoveredLog): Promise<SegmentedLog> {
+    const { name } = found.entry;
+    if (!found.replace) {
+      // Its end is known from the next commit on, and nothing stands behind it.
+      const log = new SegmentedLog(this, { ...found.entry, appending: 0 }, found);
+      this.#logs.set(name, log);
+      return log;
+    }
+    let log!: SegmentedLog;
+    await this.change(async (change) => {
+      const lost = found.recovery.lost!;
+      const { from, to } = lost;
+      const active = found.segments.at(-1)!;
+      const segments = found.segments.slice(0, -1);
+      // The slot is kept as it is, for who can put the right file back.
+      if (to > from) segments.push(lostSegment(active, found.entry, lost, this.now()));
+      const { segment, mark } = await this.#beginActive(change, name, to);
+      const recovery = { ...found.recovery, segments: segments.length + 1, quarantined: segments.flatMap(({ damage }) => damage) };
+      segments.push(segment);
+      const entry = {
+        ...found.entry, segments: segments.map((each) => each.entry()), quarantined: recovery.quarantined, end: { nextOffset: to, position: 0 }, appending: 0,
+      };
+      await change.commit(name, entry);
+      log = new SegmentedLog(this, entry, { segments, mark, recovery });
+      this.#logs.set(name, log);
+      if (to <= from) this.release(active);
+    });
+    return log;
+  }
+
+  /** Before a log's first batch since it was last closed: one commit for all that begin together. */
+  beginAppending(log: SegmentedLog): Promise<void> {
+    this.#beginning.add(log);
+    this.#beginningRun ??= this.change(async () => {
+      this.#beginningRun = undefined;
+      const logs = [...this.#beginning];
+      this.#beginning.clear();
+      for (const each of logs) each.appending = true;
+      await this.#commit();
+    });
+    return this.#beginningRun;
   }
 
   /**
@@ -162,7 +244,7 @@ export class SegmentStore {
    * that no seek is the first to meet a closed slot. What fails here fails again, and is reported, when it is needed.
    */
   async warm(): Promise<void> {
-    const newestFirst = [...this.#logs.values()].flatMap((log) => log.all).filter(({ sealed }) => sealed).sort((a, b) => b.createdAt - a.createdAt);
+    const newestFirst = this.#used().flatMap((log) => log.all).filter(({ sealed }) => sealed).sort((a, b) => b.createdAt - a.createdAt);
     for (const segment of newestFirst.slice(0, this.reader.loadedMax)) {
       if (this.#closed || this.#poison) return;
       // A compacted segment's body is checked when it is loaded: that is too much to do ahead of need.
@@ -170,13 +252,23 @@ export class SegmentStore {
     }
   }
 
-  /** Flushes every log and writes its clean mark, unless the store is poisoned; releases the volume in any case. */
+  #used(): SegmentedLog[] {
+    return [...this.#logs.values()].filter((log) => log instanceof SegmentedLog);
+  }
+
+  /**
+   * Closes the logs that were appended to, and says in the catalog where each ends, unless the store is poisoned; releases the
+   * volume in any case. Where nothing was appended there is nothing to say.
+   */
   async close(): Promise<void> {
     if (this.#closed) return;
     await this.#changes.catch(() => undefined);
     await this.#growing;
     try {
-      if (!this.#poison) for (const log of this.#logs.values()) await log.close();
+      if (!this.#poison) {
+        for (const log of this.#used()) await log.close();
+        if (this.#anyAppending) await this.#commit();
+      }
     } finally {
       this.#closed = true;
       await this.volume.close();
@@ -186,73 +278,26 @@ export class SegmentStore {
   // --- recovery ----------------------------------------------------------------------------------------------------
 
   async #recover(state: CatalogState): Promise<void> {
-    const found: { entry: LogEntry; segments: Segment[]; mark: Mark; recovery: LogRecovery }[] = [];
-    for (const entry of state.logs) found.push(await this.#recoverLog(entry, state.epoch));
-    const actives = found.map(({ segments }) => segments[segments.length - 1]!.slot);
+    for (const entry of state.logs) this.#logs.set(entry.name, entry);
+    const found: RecoveredLog[] = [];
+    for (const entry of state.logs) if (entry.appending !== 0) found.push(await recoverLog(this.#disk, entry));
     this.#epoch = state.epoch + 1;
-    for (const { entry, segments, mark, recovery } of found) {
-      this.#logs.set(entry.name, new SegmentedLog(this, entry, { segments, mark, recovery }));
-    }
-    const taken = new Set(found.flatMap(({ segments }) => segments.map((segment) => segment.slot)));
+    const whole = found.filter(({ replace }) => !replace);
+    for (const log of whole) await this.#adopt(log);
+    const taken = new Set(state.logs.flatMap(({ segments }) => segments.map(({ slot }) => slot)));
     for (let slot = CATALOG_SLOTS; slot < this.volume.slotCount; slot++) if (!taken.has(slot)) this.#free.push(slot);
     try {
-      await this.#beginTerm(actives);
+      // What a killed process had handed over lies in the system's cache: durable before the catalog says so.
+      if (whole.length > 0) await this.volume.flush(whole.map(({ segments }) => segments.at(-1)!.slot));
+      // The new epoch before any mark or batch carries it.
+      await this.#commit();
+      // One that gets no slot now is tried again by its first use.
+      for (const log of found) if (log.replace) await this.#adopt(log).catch(ignoreRefused);
     } catch (thrown) {
       // A disk so full that it refuses even this: what is there can be read all the same.
       const error = this.poison(thrown);
       if (error.code !== "QUOTA_EXCEEDED") throw error;
     }
-  }
-
-  async #beginTerm(actives: readonly number[]): Promise<void> {
-    // What a killed process had handed over lies in the system's cache: durable before any mark says so.
-    if (actives.length > 0) await this.volume.flush(actives);
-    // The new epoch before any mark or batch carries it.
-    await this.#commit();
-    // Both marks, so that losing one to rot never brings an earlier term's epoch back; one flush each, so that a power cut
-    // never tears both.
-    for (let copy = 0; copy < 2 && actives.length > 0; copy++) {
-      for (const log of this.#logs.values()) await log.writeMark();
-      await this.volume.flush(actives);
-    }
-  }
-
-  async #recoverLog(entry: LogEntry, epoch: number) {
-    const { volume, kernel } = this;
-    const segments = entry.segments.map((segment) => new Segment(segment));
-    for (const segment of segments) {
-      segment.damage = entry.quarantined.filter((range) => range.slot === segment.slot && range.from >= segment.baseOffset && range.to <= segment.nextOffset);
-    }
-    const active = segments.pop()!;
-    const mark = await readMark(kernel, volume, active);
-    const lost = !mark && (await readRole(kernel, volume, active.slot)) === undefined;
-    // With checksums even behind a clean mark: the log makes its producers' state of these headers.
-    const walked = await this.#walkActive(active, mark, epoch);
-    const { cut } = walked;
-    // A lost slot may have held the log start: what comes next must not land below it, where nobody could read it.
-    const behind = walked.segment.nextOffset < entry.logStartOffset;
-    const segment = behind ? new Segment({ ...active.entry(), baseOffset: entry.logStartOffset }) : walked.segment;
-    segments.push(segment);
-    const recovery: LogRecovery = {
-      ...recoveryOf(entry.name, segments, entry.logStartOffset),
-      cut: lost ? { offset: segment.baseOffset, bytes: 0, reason: "SLOT_LOST" } : cut,
-      rebuilt: ["offset-index", "time-index"],
-      cleanShutdown: mark?.clean ?? false,
-    };
-    return { entry, segments, mark: markOrStart(mark, segment), recovery };
-  }
-
-  async #walkActive(active: Segment, mark: Mark | undefined, epoch: number): Promise<{ segment: Segment; cut: TailCut | undefined }> {
-    const segment = new Segment(active.entry());
-    const walk: Walk = { volume: this.volume, kernel: this.kernel, segment, allowGaps: false, minEpoch: segment.epoch, maxEpoch: epoch };
-    if (!mark) return { segment, cut: await walkUnmarked(walk) };
-    await walkDurable(walk, mark.position, mark.nextOffset);
-    // Behind the mark only batches of the mark's own epoch are ours; others are what the slot held before.
-    const tail = (minEpoch: number, maxEpoch = minEpoch): Walk => ({ ...walk, minEpoch, maxEpoch });
-    let cut = mark.clean ? undefined : await walkTail(tail(mark.epoch));
-    // A header page that came back from an earlier term knows nothing of what later ones have appended.
-    for (let term = mark.epoch; (term = await epochBehind(tail(term + 1, epoch))) > 0; ) cut = await walkTail(tail(term));
-    return { segment, cut };
   }
 
   // --- structural changes ------------------------------------------------------------------------------------------
@@ -291,17 +336,23 @@ export class SegmentStore {
   /** With this log's entry in place of what it would be; without it where `entry` is null. */
   async #commit(name?: string, entry?: LogEntry | null): Promise<void> {
     const others = [...this.#logs.values()].filter((log) => entry !== null || log.name !== name);
-    const logs = others.map((log) => (log.name === name && entry ? entry : log.entry()));
+    const logs = others.map((log) => (log.name === name && entry ? entry : log instanceof SegmentedLog ? log.entry() : log));
     if (entry && !this.#logs.has(entry.name)) logs.push(entry);
     await this.#catalog.commit({ id: this.id, epoch: this.#epoch, usedSlots: this.#usedSlots, logs });
+    this.#anyAppending = logs.some(({ appending }) => appending !== 0);
   }
 
   /** Writes a segment's header page, both marks at its start. Not flushed. */
-  async beginSegment(name: string, segment: Segment): Promise<Mark> {
-    const { baseOffset, epoch } = segment;
+  async beginSegment(segment: Segment): Promise<Mark> {
+    const { baseOffset, epoch, log } = segment;
     const mark: Mark = { count: 0, baseOffset, position: 0, nextOffset: baseOffset, epoch, clean: false };
-    await this.volume.write(segment.slot, 0, encodeHeaderPage(this.kernel, name, mark));
+    await this.volume.write(segment.slot, 0, encodeHeaderPage(this.kernel, roleOf(this.#disk.tide, log, segment), mark));
     return { ...mark, count: 1 };
+  }
+
+  /** What the next commit will be: a segment begun for it is told apart from all others by it. */
+  get nextGeneration(): number {
+    return this.#catalog.generation + 1;
   }
 
   /** A slot whose segment left its log; the change that freed it is committed. */
@@ -390,15 +441,6 @@ export class SegmentStore {
 const cleared = (): TidemarkError =>
   new TidemarkError("CLOSED", "the data is gone: site data was cleared, or the tide was deleted. Open it anew", { reason: "cleared" });
 
-function recoveryOf(log: string, segments: readonly Segment[], logStartOffset: number) {
-  const { bytes: scannedBytes, batches: scannedBatches, nextOffset: logEndOffset } = segments.at(-1)!;
-  return { log, segments: segments.length, scannedBytes, scannedBatches, quarantined: segments.flatMap((each) => each.damage), logStartOffset, logEndOffset };
-}
-
-/** A blank catalog over slots that hold segments is a lost catalog, and never a reason to format. */
-async function refuseLostCatalog(volume: Volume, kernel: Kernel): Promise<void> {
-  for (let slot = CATALOG_SLOTS; slot < volume.slotCount; slot++) {
-    const log = await readRole(kernel, volume, slot);
-    if (log !== undefined) throw new TidemarkError("CORRUPT_CATALOG", "slots hold segments but the catalog is gone", { slot, log });
-  }
+function ignoreRefused(thrown: unknown): void {
+  if (TidemarkError.from(thrown).details["slotRefused"] !== true) throw thrown;
 }

@@ -43,8 +43,13 @@ export class Segment {
   readonly baseOffset: number;
   readonly epoch: number;
   readonly createdAt: number;
+  readonly begun: number;
+  /** Name of the log that it belongs to. */
+  readonly log: string;
 
-  constructor(entry: SegmentEntry) {
+  constructor(entry: SegmentEntry, log = "") {
+    this.log = log;
+    this.begun = entry.begun;
     this.slot = entry.slot;
     this.baseOffset = entry.baseOffset;
     this.epoch = entry.epoch;
@@ -102,8 +107,8 @@ export class Segment {
   }
 
   entry(): SegmentEntry {
-    const { slot, baseOffset, epoch, createdAt } = this;
-    return { slot, baseOffset, epoch, createdAt, ...(this.sealed && { sealed: this.sealed }) };
+    const { slot, baseOffset, epoch, createdAt, begun } = this;
+    return { slot, baseOffset, epoch, createdAt, begun, ...(this.sealed && { sealed: this.sealed }) };
   }
 
   info(): SegmentInfo {

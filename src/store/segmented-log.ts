@@ -18,6 +18,7 @@ import type {
   ReplacementSegment,
   SegmentInfo,
 } from "./log-store.ts";
+import type { RecoveredLog } from "./recover-log.ts";
 import { producersReserve, readSections, sectionsBytesMax, writeSections } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import { corruptRange, throwIfDamaged } from "./segment-reader.ts";
@@ -53,6 +54,8 @@ export class SegmentedLog implements LogStore {
   flushed: { readonly offset: number; readonly position: number };
   /** The newest mark in the active slot. */
   mark: Mark;
+  /** The catalog says that batches may stand behind the end that it knows: nothing is appended before. */
+  appending: boolean;
   /** Bytes kept free in every slot for the producers' snapshot. */
   readonly #producersReserve: number;
   /** Flushed bytes that may stand behind the mark. */
@@ -60,8 +63,8 @@ export class SegmentedLog implements LogStore {
 
   constructor(
     store: SegmentStore,
-    { name, born, settings, logStartOffset }: Pick<LogEntry, "name" | "born" | "settings" | "logStartOffset">,
-    state: { segments: Segment[]; mark: Mark; recovery: LogRecovery },
+    { name, born, settings, logStartOffset, appending }: Pick<LogEntry, "name" | "born" | "settings" | "logStartOffset" | "appending">,
+    state: Pick<RecoveredLog, "segments" | "mark" | "recovery">,
   ) {
     this.store = store;
     this.name = name;
@@ -71,6 +74,7 @@ export class SegmentedLog implements LogStore {
     this.leaderEpoch = store.epoch;
     this.all = state.segments;
     this.logStartOffset = logStartOffset;
+    this.appending = appending !== 0;
     this.mark = state.mark;
     this.flushed = { offset: this.#active.nextOffset, position: this.#active.bytes };
     this.#producersReserve = producersReserve(store.volume.slotBytes);
@@ -96,8 +100,12 @@ export class SegmentedLog implements LogStore {
 
   /** What the catalog says of this log, with the given segments instead of today's when a change is being committed. */
   entry(segments: readonly Segment[] = this.all, logStartOffset = this.logStartOffset): LogEntry {
-    const { name, born, settings } = this;
-    return { name, born, settings, logStartOffset, segments: segments.map((segment) => segment.entry()), quarantined: segments.flatMap((s) => s.damage) };
+    const { name, born, settings, flushed } = this;
+    const appending = this.appending ? this.leaderEpoch : 0;
+    const last = segments.at(-1)!;
+    const end = last === this.#active ? { nextOffset: flushed.offset, position: flushed.position } : { nextOffset: last.baseOffset, position: 0 };
+    const packed = segments.map((segment) => segment.entry());
+    return { name, born, settings, logStartOffset, segments: packed, quarantined: segments.flatMap(({ damage }) => damage), end, appending };
   }
 
   /** UNKNOWN_TOPIC once it was deleted; else as the store. */
@@ -111,6 +119,7 @@ export class SegmentedLog implements LogStore {
   async append(batches: readonly Uint8Array[]): Promise<void> {
     const store = this.store;
     this.check();
+    if (!this.appending) await store.beginAppending(this);
     await this.#reserve(batches);
     const from = this.logEndOffset;
     let run: Uint8Array[] = [];
@@ -162,7 +171,8 @@ export class SegmentedLog implements LogStore {
     for (const batch of batches) stampLeaderEpoch(batch, this.leaderEpoch);
     await this.store.poisonOnFailure(async () => {
       const active = this.#active;
-      if (this.mark.clean || this.flushed.position - this.mark.position >= this.#markBytes) await this.writeMark();
+      // The epoch that these batches carry, too: behind the mark no other counts.
+      if (this.mark.clean || this.mark.epoch !== this.leaderEpoch || this.flushed.position - this.mark.position >= this.#markBytes) await this.writeMark();
       for (const part of joined(batches)) {
         await volume.write(active.slot, BODY_AT + active.bytes, part);
         active.add(kernel, part);
@@ -205,13 +215,13 @@ export class SegmentedLog implements LogStore {
       const old = this.#active;
       const slot = await change.takeSlot();
       const epoch = change.epochFor(slot, this.leaderEpoch);
-      const next = new Segment({ slot, baseOffset: old.nextOffset, epoch, createdAt: store.now() });
+      const next = new Segment({ slot, baseOffset: old.nextOffset, epoch, createdAt: store.now(), begun: store.nextGeneration }, this.name);
       const sealed = await this.#seal(old);
-      const mark = await store.beginSegment(this.name, next);
+      const mark = await store.beginSegment(next);
       await store.volume.flush([old.slot, slot]);
       const { sealed: _, ...entry } = old.entry();
-      const entries = [...this.entry(this.all.slice(0, -1)).segments, { ...entry, sealed }, next.entry()];
-      await change.commit(this.name, { ...this.entry(), segments: entries });
+      const entries = [...this.all.slice(0, -1).map((segment) => segment.entry()), { ...entry, sealed }, next.entry()];
+      await change.commit(this.name, { ...this.entry([...this.all, next]), segments: entries, appending: this.appending ? epoch : 0 });
       old.becomeSealed(sealed);
       this.all = [...this.all, next];
       this.leaderEpoch = epoch;
@@ -265,10 +275,13 @@ export class SegmentedLog implements LogStore {
     await replaceSegments(this, from, to, outputs);
   }
 
+  /** The catalog's next commit says that the log ends here. A log that was not appended to has nothing to do. */
   async close(): Promise<void> {
+    if (!this.appending) return;
     await this.flush();
     await this.writeMark(true);
     await this.flush();
+    this.appending = false;
   }
 
   // --- reading -----------------------------------------------------------------------------------------------------

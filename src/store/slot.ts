@@ -7,7 +7,8 @@
  *   └────────────┴────────────┴──────────┴────────┴───────────────────┴────────────────────┴──────┘
  *
  *   role  0 "TIDESLOT" · 8 u32 version · 12 i32 epoch · 16 i64 base offset · 24 u32 name bytes · 28 u32 CRC-32C of
- *         0 … 27 and the name · 32 log name (UTF-8, at most 255 bytes)
+ *         0 … 27 and of 32 to the end of what follows · 32 u64 begun · 40 u32 id bytes · 44 log name (UTF-8, at most 255
+ *         bytes) and behind it the tide's id (UTF-8); version 1 had neither begun nor id, and its name at 32
  *   mark  0 "MARK" · 4 u32 count · 8 i64 base offset of the segment · 16 u32 position · 20 i64 next offset
  *         · 28 i32 epoch · 32 u32 flags (1 clean shutdown) · 36 u32 CRC-32C of 0 … 35
  *
@@ -16,6 +17,9 @@
  * arrives. Marks alternate between two sectors: a torn one leaves the other. Behind the mark a bad batch is a torn
  * tail; before it, corruption. Equality of epochs behind the mark keeps out stale batches of the slot's earlier life,
  * since base offset and epoch stand outside a batch's own checksum.
+ *
+ * The role tells whose file this is: tide, log, base offset, epoch and `begun`, the generation of the catalog that was to name
+ * it first. A file that was exchanged for another, or came back from the slot's earlier life, says something else there.
  */
 import type { Kernel } from "../kernel/types.ts";
 import { getSafe64, viewOf } from "./bytes.ts";
@@ -26,7 +30,14 @@ export const BODY_AT = 4096;
 const SECTOR = 512;
 const ROLE_MAGIC = 0x54494445534c4f54n; // "TIDESLOT"
 const ROLE_HEAD_BYTES = 32;
-const ROLE_VERSION = 1;
+const BEGUN_AT = ROLE_HEAD_BYTES;
+const ID_BYTES_AT = BEGUN_AT + 8;
+const NAME_AT = ID_BYTES_AT + 4;
+/** As UTF-8 it fits the role's sector behind the longest name, whatever the characters are. */
+export const ID_CHARS_MAX = 64;
+/** The first version had no identity: its name stands where `begun` is now. */
+const ROLE_VERSION_BARE = 1;
+const ROLE_VERSION = 2;
 export const LOG_NAME_BYTES_MAX = 255;
 const MARK_MAGIC = 0x4d41524b; // "MARK"
 const MARK_BYTES = 40;
@@ -45,32 +56,72 @@ export interface Mark {
   readonly clean: boolean;
 }
 
+/** What a slot says of itself. */
+export interface Role {
+  /** Id of the tide; "" where it has none, or where the slot was begun by a version that knew none. */
+  readonly tide: string;
+  readonly log: string;
+  readonly baseOffset: number;
+  readonly epoch: number;
+  /** Generation of the catalog that was to name the segment first; 0 where the slot was begun by a version that knew none. */
+  readonly begun: number;
+}
+
+/** "ours" for certain; "alike" as far as the slot can say; "other": another segment's file; "unknown": the role can't be read. */
+export type Whose = "ours" | "alike" | "other" | "unknown";
+
+/** Whether a slot with this role holds that segment. */
+export function whose(role: Role | undefined, wanted: Role): Whose {
+  if (!role) return "unknown";
+  const same = role.log === wanted.log && role.baseOffset === wanted.baseOffset && role.epoch === wanted.epoch && role.begun === wanted.begun;
+  if (!same || (role.tide !== "" && role.tide !== wanted.tide)) return "other";
+  return role.tide === "" ? "alike" : "ours";
+}
+
 /** The whole header page of a slot that begins a segment; both marks say "nothing yet". The store has checked the name. */
-export function encodeHeaderPage(kernel: Kernel, name: string, mark: Mark): Uint8Array {
+export function encodeHeaderPage(kernel: Kernel, role: Role, mark: Mark): Uint8Array {
   const page = new Uint8Array(BODY_AT);
-  const nameBytes = new TextEncoder().encode(name);
+  const nameBytes = new TextEncoder().encode(role.log);
   const view = viewOf(page);
   view.setBigUint64(0, ROLE_MAGIC);
   view.setUint32(8, ROLE_VERSION);
-  view.setInt32(12, mark.epoch);
-  view.setBigInt64(16, BigInt(mark.baseOffset));
+  view.setInt32(12, role.epoch);
+  view.setBigInt64(16, BigInt(role.baseOffset));
   view.setUint32(24, nameBytes.length);
-  page.set(nameBytes, ROLE_HEAD_BYTES);
-  view.setUint32(28, kernel.crc32c(nameBytes, kernel.crc32c(page.subarray(0, 28))));
+  const idBytes = new TextEncoder().encode(role.tide);
+  view.setBigInt64(BEGUN_AT, BigInt(role.begun));
+  view.setUint32(ID_BYTES_AT, idBytes.length);
+  page.set(nameBytes, NAME_AT);
+  page.set(idBytes, NAME_AT + nameBytes.length);
+  view.setUint32(28, roleCrc(kernel, page, NAME_AT + nameBytes.length + idBytes.length));
   page.set(encodeMark(kernel, mark), markPosition(mark));
   page.set(encodeMark(kernel, { ...mark, count: mark.count + 1 }), markPosition({ count: mark.count + 1 }));
   return page;
 }
 
-/** The role's log name, or undefined where the slot never began a segment (or its role is damaged). */
-export async function readRole(kernel: Kernel, volume: Volume, slot: number): Promise<string | undefined> {
+const roleCrc = (kernel: Kernel, page: Uint8Array, end: number): number =>
+  kernel.crc32c(page.subarray(ROLE_HEAD_BYTES, end), kernel.crc32c(page.subarray(0, 28)));
+
+/** What the slot says of itself, or undefined where it never began a segment (or its role is damaged). */
+export async function readRole(kernel: Kernel, volume: Volume, slot: number): Promise<Role | undefined> {
   const bytes = await readExactly(volume, slot, 0, SECTOR);
   const view = viewOf(bytes);
+  const version = view.getUint32(8);
   const nameBytes = view.getUint32(24);
   if (view.getBigUint64(0) !== ROLE_MAGIC || nameBytes > LOG_NAME_BYTES_MAX) return undefined;
-  const name = bytes.subarray(ROLE_HEAD_BYTES, ROLE_HEAD_BYTES + nameBytes);
-  if (kernel.crc32c(name, kernel.crc32c(bytes.subarray(0, 28))) !== view.getUint32(28)) return undefined;
-  return new TextDecoder().decode(name);
+  if (version !== ROLE_VERSION && version !== ROLE_VERSION_BARE) return undefined;
+  const nameAt = version === ROLE_VERSION ? NAME_AT : ROLE_HEAD_BYTES;
+  const idBytes = version === ROLE_VERSION ? view.getUint32(ID_BYTES_AT) : 0;
+  const idAt = nameAt + nameBytes;
+  if (idAt + idBytes > SECTOR || roleCrc(kernel, bytes, idAt + idBytes) !== view.getUint32(28)) return undefined;
+  const decoder = new TextDecoder();
+  return {
+    tide: decoder.decode(bytes.subarray(idAt, idAt + idBytes)),
+    log: decoder.decode(bytes.subarray(nameAt, idAt)),
+    baseOffset: getSafe64(view, 16),
+    epoch: view.getInt32(12),
+    begun: version === ROLE_VERSION ? getSafe64(view, BEGUN_AT) : 0,
+  };
 }
 
 /** Sector of a mark: even counts in the first, odd ones in the second. */

@@ -18,9 +18,10 @@ const CATALOG_HEAD_BYTES = 28;
 
 /** The catalog's JSON: logs with segments as arrays (src/store/catalog.ts). */
 export interface PackedCatalog {
+  id: unknown;
   epoch: unknown;
   usedSlots: unknown;
-  logs: { name: unknown; logStartOffset: unknown; segments: unknown[][]; quarantined: unknown[] }[];
+  logs: { name: unknown; logStartOffset: unknown; segments: unknown[][]; quarantined: unknown[]; end: unknown[]; appending?: unknown }[];
 }
 
 export interface Image {
@@ -28,7 +29,7 @@ export interface Image {
   readonly catalog: PackedCatalog;
 }
 
-export function encodeCatalog(kernel: Kernel, payload: string | Uint8Array, generation: bigint, version = 1): Uint8Array {
+export function encodeCatalog(kernel: Kernel, payload: string | Uint8Array, generation: bigint, version = 2): Uint8Array {
   const text = typeof payload === "string" ? utf8(payload) : payload;
   const bytes = new Uint8Array(CATALOG_HEAD_BYTES + text.length);
   const view = new DataView(bytes.buffer);
@@ -48,7 +49,7 @@ export function decodeCatalog(slot: Uint8Array): PackedCatalog {
 
 /** Footer and sections of a sealed segment right again, and the catalog's word for it. */
 export function resealSections(kernel: Kernel, slot: Uint8Array, segment: unknown[]): void {
-  const [, , , , , bytes, , , , , , offsetBytes, timeBytes, producersBytes] = segment as number[];
+  const [, , , , , , bytes, , , , , , offsetBytes, timeBytes, producersBytes] = segment as number[];
   const from = BODY_AT + bytes!;
   const length = offsetBytes! + timeBytes! + producersBytes!;
   if (!(from + length + FOOTER_BYTES <= slot.length)) return;
@@ -56,13 +57,13 @@ export function resealSections(kernel: Kernel, slot: Uint8Array, segment: unknow
   const view = new DataView(footer.buffer, footer.byteOffset);
   view.setUint32(84, kernel.crc32c(slot.subarray(from, from + length)));
   view.setUint32(100, kernel.crc32c(footer.subarray(0, 100)));
-  segment[14] = view.getUint32(100);
+  segment[15] = view.getUint32(100);
 }
 
 /** Role and marks right again. */
 export function resealHeaderPage(kernel: Kernel, slot: Uint8Array): void {
   const view = new DataView(slot.buffer, slot.byteOffset);
-  const name = slot.subarray(32, 32 + Math.min(view.getUint32(24), 4096 - 32));
+  const name = slot.subarray(32, 56 + Math.min(view.getUint32(24), 4096 - 56));
   view.setUint32(28, kernel.crc32c(name, kernel.crc32c(slot.subarray(0, 28))));
   for (const at of [512, 1024]) view.setUint32(at + 36, kernel.crc32c(slot.subarray(at, at + 36)));
 }

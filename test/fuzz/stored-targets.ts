@@ -42,7 +42,7 @@ class FooterTarget implements Target {
     readonly parts: Parts,
     image: Image,
   ) {
-    const [, , , , , bytes, , , , , , offsetBytes, timeBytes, producersBytes] = image.catalog.logs[0]!.segments[0] as number[];
+    const [, , , , , , bytes, , , , , , offsetBytes, timeBytes, producersBytes] = image.catalog.logs[0]!.segments[0] as number[];
     const at = BODY_AT + bytes! + offsetBytes! + timeBytes! + producersBytes!;
     this.#good = image.slots[image.catalog.logs[0]!.segments[0]![0] as number]!.slice(at, at + FOOTER_BYTES);
   }
@@ -80,7 +80,7 @@ function damageCatalog(random: Random, catalog: PackedCatalog): string {
       Object.assign(catalog, { [random.pick(["id", "epoch", "usedSlots", "logs"])]: wildNumber(random) });
       break;
     case 1:
-      Object.assign(log, { [random.pick(["name", "born", "settings", "logStartOffset", "segments", "quarantined"])]: wildNumber(random) });
+      Object.assign(log, { [random.pick(["name", "born", "settings", "logStartOffset", "segments", "quarantined", "end", "appending"])]: wildNumber(random) });
       break;
     case 2:
     case 3:
@@ -157,13 +157,13 @@ class SlotTarget implements Target {
     const { random, kernel } = this.parts;
     const [slot, baseOffset, epoch] = random.pick(random.pick(this.image.catalog.logs).segments) as number[];
     const page = this.image.slots[slot!]!.slice(0, BODY_AT);
-    const [from, to] = random.pick([[0, 48], [512, 552], [1024, 1064]] as const);
+    const [from, to] = random.pick([[0, 72], [512, 552], [1024, 1064]] as const);
     damageBytes(random, page, from, to);
     if (random.chance(0.8)) resealHeaderPage(kernel, page);
     this.#volume.calls = 0;
     await this.#volume.write(2, 0, page);
     try {
-      const name = await readRole(kernel, this.#volume, 2);
+      const name = (await readRole(kernel, this.#volume, 2))?.log;
       const mark = await readMark(kernel, this.#volume, { slot: 2, baseOffset: baseOffset!, epoch: epoch! });
       demand(name === undefined || name.length <= 255, "a name of any length", page);
       if (mark) demand(mark.position <= SLOT_BYTES - BODY_AT && mark.nextOffset >= baseOffset! && mark.epoch >= epoch!, "a mark beyond its slot", page);
@@ -202,7 +202,7 @@ class VolumeTarget implements Target {
     for (let left = 1 + random.int(2); left > 0; left--) {
       const segment = random.pick(random.pick(catalog.logs).segments) as number[];
       const slot = slots[segment[0]!]!;
-      const [, , , , , bytes = 0, , , , , , offsetBytes = 0, timeBytes = 0, producersBytes = 0] = segment;
+      const [, , , , , , bytes = 0, , , , , , offsetBytes = 0, timeBytes = 0, producersBytes = 0] = segment;
       const sections = BODY_AT + bytes;
       const producers = sections + offsetBytes + timeBytes;
       const end = producers + producersBytes;
@@ -215,14 +215,14 @@ class VolumeTarget implements Target {
       what.push(`${part} of slot ${segment[0]}`);
       if (random.chance(0.85)) {
         resealHeaderPage(kernel, slot);
-        if (segment.length > 4) {
+        if (segment.length > 5) {
           resealProducers(kernel, slot.subarray(producers, end));
           resealSections(kernel, slot, segment);
         }
       }
     }
     const text = random.chance(0.3) ? damageCatalog(random, catalog) : JSON.stringify(catalog);
-    for (const copy of [0, 1]) slots[copy]!.set(encodeCatalog(kernel, text, 9n).subarray(0, SLOT_BYTES));
+    for (const copy of [0, 1]) slots[copy]!.set(encodeCatalog(kernel, text, 999n).subarray(0, SLOT_BYTES));
     return { slots, what: `${what.join(", ")}; ${text}` };
   }
 

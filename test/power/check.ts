@@ -121,10 +121,10 @@ async function checkLeftovers(kernel: Kernel, promise: LogPromise, left: Readonl
  * firm and looked for. What a lost name took is named by the report or by the read.
  */
 async function checkFirm(kernel: Kernel, promise: LogPromise, log: Log, reading: Reading, found: ReadonlySet<SentBatch>): Promise<void> {
-  const { cut } = log.recovery;
+  const { cut, lost } = log.recovery;
   const missing = [...promise.firm].filter((batch) => {
     if (batch.nextOffset <= log.logStartOffset || found.has(batch)) return false;
-    return cut?.reason !== "SLOT_LOST" || batch.nextOffset <= cut.offset;
+    return !lost || batch.nextOffset <= lost.from;
   });
   if (missing.length === 0) return;
   const kept = new Set<number>();
@@ -145,14 +145,13 @@ async function checkFirm(kernel: Kernel, promise: LogPromise, log: Log, reading:
 
 /** Ends, start and the recovery's report. */
 function checkReport(promise: LogPromise, log: Log, namesLost: boolean): void {
-  const { cut, quarantined } = log.recovery;
+  const { cut, lost, quarantined } = log.recovery;
   const { name } = promise;
-  const slotLost = cut?.reason === "SLOT_LOST";
-  if (slotLost && !namesLost) throw new Violation("false-loss", `${name}: ${JSON.stringify(cut)}`);
+  if (lost && !namesLost) throw new Violation("false-loss", `${name}: ${JSON.stringify(lost)}`);
   if (quarantined.length > 0 && !namesLost) throw new Violation("false-damage", `${name}: ${JSON.stringify(quarantined)}`);
   const end = Math.max(promise.seenEnd, ...[...promise.firm].map(({ nextOffset }) => nextOffset));
-  if (log.logEndOffset < end && !slotLost) throw new Violation("lost-acked", `${name} ends at ${log.logEndOffset}, promised up to ${end}, cut ${JSON.stringify(cut)}`);
-  if (cut && cut.offset < end && !slotLost) throw new Violation("cut-below-ack", `${name}: cut at ${cut.offset}, promised up to ${end}`);
+  if (log.logEndOffset < end) throw new Violation("lost-acked", `${name} ends at ${log.logEndOffset}, promised up to ${end}, cut ${JSON.stringify(cut)}`);
+  if (cut && cut.offset < end && !lost) throw new Violation("cut-below-ack", `${name}: cut at ${cut.offset}, promised up to ${end}`);
   const { logStartOffset } = log;
   if (logStartOffset < promise.trimmed || logStartOffset > Math.max(promise.trimmed, promise.trimAsked)) {
     throw new Violation("log-start", `${name} starts at ${logStartOffset}, trimmed to ${promise.trimmed}, asked for ${promise.trimAsked}`);
@@ -181,7 +180,7 @@ async function checkGoesOn(kernel: Kernel, volume: MemoryVolume, logs: readonly 
 
 function outcomeOf(logs: readonly Log[], readings: ReadonlyMap<string, Reading>): Outcome {
   const cuts = logs.flatMap(({ recovery }) => recovery.cut?.reason ?? []);
-  if (cuts.includes("SLOT_LOST")) return "slot lost, reported";
+  if (logs.some(({ recovery }) => recovery.lost)) return "slot lost, reported";
   if ([...readings.values()].some(({ gaps }) => gaps.length > 0)) return "range lost, reported";
   if (cuts.length > 0) return "torn tail cut";
   return logs.length > 0 ? "whole" : "nothing to find";
@@ -213,7 +212,7 @@ export async function checkImage(kernel: Kernel, image: Image, slotBytes: number
     if (reading.gaps.length > 0 && !image.namesLost) throw new Violation("false-damage", `${log.name}: ${JSON.stringify(reading.gaps)}`);
     const promise = promises.get(log.name);
     if (!promise) {
-      if (log.logEndOffset > 0) throw new Violation("never-sent", `${log.name} was never opened`);
+      if (log.logEndOffset > (log.recovery.lost?.to ?? 0)) throw new Violation("never-sent", `${log.name} was never opened`);
       continue;
     }
     const found = await checkContent(kernel, promise, reading);
@@ -223,7 +222,7 @@ export async function checkImage(kernel: Kernel, image: Image, slotBytes: number
   const again = await openLogs(kernel, volume);
   await checkTwice(kernel, ...differing(before, await bytesOf(volume)), again.logs, image.namesLost);
   for (const [at, log] of again.logs.entries()) {
-    if (log.recovery.cut && log.recovery.cut.reason !== "SLOT_LOST") throw new Violation("second-recovery", `${log.name} is cut again: ${JSON.stringify(log.recovery.cut)}`);
+    if (log.recovery.cut || log.recovery.lost) throw new Violation("second-recovery", `${log.name} is cut again: ${JSON.stringify([log.recovery.cut, log.recovery.lost])}`);
     if (log.logEndOffset !== logs[at]!.logEndOffset) throw new Violation("second-recovery", `${log.name} ends at ${log.logEndOffset}, not ${logs[at]!.logEndOffset}`);
   }
   if (!image.namesLost) await checkGoesOn(kernel, volume, again.logs, readings);

@@ -117,6 +117,11 @@ class History {
     }
   }
 
+  async close(): Promise<void> {
+    await this.log.close();
+    await this.#store.close();
+  }
+
   async trimAll(): Promise<void> {
     await this.log.roll();
     await this.log.trim(this.log.highWatermark);
@@ -166,7 +171,7 @@ export async function makeRotLogs(kernel: Kernel, options: HistoryOptions): Prom
   await history.open();
   await history.fill(2, 0.3, 100_000);
   await history.trimAll();
-  await history.log.close();
+  await history.close();
   await history.open();
   // Keys twice: these get compacted. Then keys once.
   const twice = Math.max(2, options.segments >> 2);
@@ -174,13 +179,13 @@ export async function makeRotLogs(kernel: Kernel, options: HistoryOptions): Prom
   await history.compact();
   await history.fill(options.segments, options.slotBytes < 32 * 1024 ? 0.3 : 0.4, 100_000);
   // Another life goes on in the same segment. The mark comes up to the end, and a few batches more stand behind it.
-  await history.log.close();
+  await history.close();
   await history.open();
   await history.append(100_000);
   await history.log.clean();
   const marked = history.log.logEndOffset;
   for (let i = 0; i < 3; i++) await history.append(100_000);
   const killed = await history.result("killed", marked);
-  await history.log.close();
+  await history.close();
   return { killed, closed: await history.result("closed", history.log.logEndOffset) };
 }

@@ -228,8 +228,10 @@ export async function survey(kernel: Kernel, volume: RotVolume, truth: RotLog, s
     if (thrown instanceof Violation) throw thrown;
     return { outcome: "refused", damage: [], note: typed(thrown).code };
   }
-  const { cut, cleanShutdown } = log.recovery;
-  if (log.logStartOffset !== truth.start || log.logEndOffset > truth.end) throw new Violation("bounds", `${log.logStartOffset} to ${log.logEndOffset}`);
+  const { cut, cleanShutdown, lost: gone } = log.recovery;
+  // Where the active slot says that it is another's, the log goes on behind all that it may have held, and says so.
+  const skipped = gone?.to === log.logEndOffset && gone.from < truth.end;
+  if (log.logStartOffset !== truth.start || (log.logEndOffset > truth.end && !skipped)) throw new Violation("bounds", `${log.logStartOffset} to ${log.logEndOffset}`);
   const lost = truth.end - log.logEndOffset;
   // A slot whose header page is gone says so from its start on.
   if (lost > 0 && (!cut || cut.offset > log.logEndOffset)) throw new Violation(log.logEndOffset < truth.marked ? "lost" : "lost-tail", `the log ends ${lost} records early without a word`);

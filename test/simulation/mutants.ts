@@ -14,6 +14,7 @@ export interface Mutant extends PlantedBug {
 
 const LOG = "src/store/segmented-log.ts";
 const STORE = "src/store/segment-store.ts";
+const RECOVER = "src/store/recover-log.ts";
 const CATALOG = "src/store/catalog.ts";
 const READER = "src/store/segment-reader.ts";
 const TWIN = "src/kernel/twin.ts";
@@ -30,7 +31,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   { name: "roll without a flush", file: LOG, find: "await store.volume.flush([old.slot, slot]);", replace: "" },
   { name: "no hand-over for written", file: "src/log/log.ts", find: "await this.#store.handOver();", replace: "" },
-  { name: "recovery without a flush", file: STORE, find: "if (actives.length > 0) await this.volume.flush(actives);", replace: "", narrow: true },
+  { name: "recovery without a flush", file: STORE, find: "if (whole.length > 0) await this.volume.flush(whole.map(({ segments }) => segments.at(-1)!.slot));", replace: "", narrow: true },
   // The catalog.
   { name: "catalog not flushed", file: CATALOG, find: "await this.#volume.flush([slot]);", replace: "" },
   { name: "catalog copies swapped", file: CATALOG, find: "generations[1] > generations[0] ? 1 : 0", replace: "generations[1] > generations[0] ? 0 : 1" },
@@ -39,8 +40,8 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "trim not committed", file: "src/store/replace.ts", find: "await change.commit(log.name, log.entry(kept, offset));", replace: "" },
   // Recovery and stale bytes.
   { name: "stale batches of a recycled slot", file: STORE, find: "return ++this.#epoch;", replace: "return current;", scenario: "recycled" },
-  { name: "tail of any epoch", file: STORE, find: "await walkTail(tail(mark.epoch))", replace: "await walkTail(tail(0, 0x7fffffff))", narrow: true, from: 3240 },
-  { name: "durable mark ignored", file: STORE, find: "await walkDurable(walk, mark.position, mark.nextOffset);", replace: "" },
+  { name: "tail of any epoch", file: RECOVER, find: "await walkTail(tail(appending))", replace: "await walkTail(tail(0, 0x7fffffff))", narrow: true, from: 3240 },
+  { name: "durable end ignored", file: RECOVER, find: "await walkDurable(walk, durable.position, durable.nextOffset);", replace: "" },
   { name: "batch checksum ignored", file: TWIN, find: "refuse(viewOf(batch).getUint32(17) !== crc32c(batch.subarray(21)), Status.BAD_CRC);", replace: "", twin: true },
   { name: "scan takes any epoch", file: TWIN, find: "refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);", replace: "", twin: true, narrow: true, from: 3240 },
   // Reading.

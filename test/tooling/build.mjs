@@ -40,7 +40,7 @@ const FACADE = [
   ],
 ];
 /** Modules that the sources import() and the file that holds each; src/browser/extras.ts must export the same. */
-const EXTRAS = ["append-all", "codec", "compaction", "control", "memory-volume", "prove", "replace", "retention", "seek"];
+const EXTRAS = ["append-all", "codec", "compaction", "control", "memory-volume", "prove", "replace", "retention", "seek", "whose-catalog"];
 const PARTS = { "idb-volume": "indexeddb", tabs: "tabs", ...Object.fromEntries(EXTRAS.map((module) => [module, "extras"])) };
 const CORE = [
   [/new Worker\(new URL\("\.\/worker-entry\.ts", import\.meta\.url\)/g, "new Worker(import.meta.url"],

@@ -91,7 +91,7 @@ describe("stored bytes", () => {
     const volume = new MemoryVolume({ slotBytes: SLOT_BYTES, slots: slots.length });
     const catalog = decodeCatalog(slots[0]!);
     change(catalog);
-    for (const copy of [0, 1]) slots[copy]!.set(encodeCatalog(kernel, JSON.stringify(catalog), 9n));
+    for (const copy of [0, 1]) slots[copy]!.set(encodeCatalog(kernel, JSON.stringify(catalog), 999n));
     for (const [slot, bytes] of slots.entries()) await volume.write(slot, 0, bytes);
     return volume;
   }
@@ -100,11 +100,15 @@ describe("stored bytes", () => {
   it.each<[string, (catalog: PackedCatalog) => void]>([
     ["a segment that is no list", (catalog) => void (catalog.logs[0]!.segments = [5] as never)],
     ["a log that is none", (catalog) => void (catalog.logs[0] = null as never)],
-    ["more bytes than a slot", (catalog) => void (catalog.logs[0]!.segments[0]![5] = 2 ** 40)],
-    ["an end between two offsets", (catalog) => void (catalog.logs[1]!.segments[0]![4] = 0.5)],
+    ["more bytes than a slot", (catalog) => void (catalog.logs[0]!.segments[0]![6] = 2 ** 40)],
+    ["an end between two offsets", (catalog) => void (catalog.logs[1]!.segments[0]![5] = 0.5)],
     ["a slot far out", (catalog) => void (catalog.logs[0]!.segments[0]![0] = 2 ** 50)],
     ["slots without end", (catalog) => void (catalog.usedSlots = 2 ** 50)],
     ["an epoch beyond 31 bits", (catalog) => void (catalog.epoch = 2 ** 40)],
+    ["an id of any length", (catalog) => void (catalog.id = "x".repeat(65))],
+    ["an end before its segment", (catalog) => void (catalog.logs[0]!.end = [0, 0])],
+    ["an end beyond its slot", (catalog) => void (catalog.logs[0]!.end[1] = 2 ** 40)],
+    ["no end", (catalog) => void delete (catalog.logs[0] as { end?: unknown }).end],
     ["no segments", (catalog) => void (catalog.logs[0]!.segments = [])],
     ["a quarantined range that leads back", (catalog) => void catalog.logs[0]!.quarantined.push({ from: 5, to: 3, slot: 2, position: 0, bytes: -1, reason: "" })],
   ])("a catalog with a good checksum and %s is CORRUPT_CATALOG", async (_, change) => {

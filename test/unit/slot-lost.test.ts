@@ -3,6 +3,7 @@ import { expect, it } from "vitest";
 import { Log } from "../../src/log/log.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
+import { fails } from "../contract/check.ts";
 import { batchOf, dump, kernel } from "./log-fixtures.ts";
 
 const SLOT = 32 * 1024;
@@ -13,17 +14,19 @@ async function open(volume: MemoryVolume): Promise<Log> {
   return Log.open({ store: await store.log("t-0"), kernel, clock });
 }
 
-it("a lost slot that held the log start does not put the log's end before its start: what is appended next can be read", async () => {
+it("a lost slot costs what was in it, and no offset is given out again: the log goes on behind all that it may have held", async () => {
   const volume = new MemoryVolume({ slotBytes: SLOT });
   const log = await open(volume);
   for (let i = 0; i < 10; i++) await log.append(batchOf([`k=${i}`]));
   await log.trim(7);
   await volume.write(log.segments().at(-1)!.slot!, 0, new Uint8Array(SLOT));
+  const lost = { from: 0, to: 2 ** 31, reason: "SLOT_LOST" };
   for (let turn = 0; turn < 2; turn++) {
     const again = await open(volume);
-    expect([again.logStartOffset, again.logEndOffset, again.recovery.cut?.reason]).toEqual([7, 7 + turn, turn === 0 ? "SLOT_LOST" : undefined]);
+    expect([again.logStartOffset, again.logEndOffset, again.recovery.lost]).toEqual([7, 2 ** 31 + turn, turn === 0 ? lost : undefined]);
+    await fails("CORRUPT_RANGE", again.fetch(7));
     const { baseOffset } = await again.append(batchOf([`k=again ${turn}`]));
-    expect(baseOffset).toBe(7 + turn);
-    expect(await dump(again)).toEqual(["7:k=again 0", "8:k=again 1"].slice(0, turn + 1));
+    expect(baseOffset).toBe(2 ** 31 + turn);
+    expect(await dump(again, 2 ** 31)).toEqual([`${2 ** 31}:k=again 0`, `${2 ** 31 + 1}:k=again 1`].slice(0, turn + 1));
   }
 });

@@ -31,8 +31,8 @@ describe("settings of a log", () => {
     // A call that only opens changes nothing.
     await store.log("a", { retention: {} });
     for (const again of [store, await open(volume), await open(volume)]) {
-      expect(again.find("a")!.settings).toEqual({ retention: { maxBytes: 7 } });
-      expect(again.find("b")!.settings).toEqual({ segmentMaxAgeMs: 5 });
+      expect((await again.find("a"))!.settings).toEqual({ retention: { maxBytes: 7 } });
+      expect((await again.find("b"))!.settings).toEqual({ segmentMaxAgeMs: 5 });
     }
   });
 
@@ -42,7 +42,7 @@ describe("settings of a log", () => {
     const log = await store.log("a", { recordBytesMax: 100 });
     await fill(store, "a", 40);
     await log.trim(log.segments()[1]!.baseOffset);
-    expect((await open(volume)).find("a")!.settings).toEqual({ recordBytesMax: 100 });
+    expect((await (await open(volume)).find("a"))!.settings).toEqual({ recordBytesMax: 100 });
   });
 
   it("a catalog of an earlier version, without id, births and settings, is read and gets an id", async () => {
@@ -51,7 +51,7 @@ describe("settings of a log", () => {
     await old.log("a");
     await old.close();
     const store = await open(volume);
-    expect([store.id, store.find("a")!.settings]).toEqual(["made", undefined]);
+    expect([store.id, (await store.find("a"))!.settings]).toEqual(["made", undefined]);
     expect((await open(volume, "made")).names()).toEqual(["a"]);
   });
 });
@@ -62,7 +62,7 @@ describe("a deleted log", () => {
     const store = await open(volume);
     await fill(store, "a", 60);
     const { slotCount } = volume;
-    const log = store.find("a")!;
+    const log = (await store.find("a"))!;
     await deleteLog(log);
     expect(store.names()).toEqual([]);
     const typed = await fails("UNKNOWN_TOPIC", log.append([makeBatch(kernel, 600, 1)]));
@@ -77,11 +77,11 @@ describe("a deleted log", () => {
     const volume = memory();
     const store = await open(volume);
     await fill(store, "a", 60);
-    const { born } = store.find("a")!;
-    await deleteLog(store.find("a")!);
+    const { born } = (await store.find("a"))!;
+    await deleteLog((await store.find("a"))!);
     await store.log("a");
     for (const now of [store, await open(volume)]) {
-      const log = now.find("a")!;
+      const log = (await now.find("a"))!;
       expect([log.logStartOffset, log.logEndOffset, log.segments().length, log.settings]).toEqual([0, 0, 1, undefined]);
       expect(log.born).toBeGreaterThan(born!);
       expect((await log.read(0, 1000, 1000)).bytes).toHaveLength(0);
@@ -94,7 +94,7 @@ describe("a deleted log", () => {
     for (let turn = 0; turn < 5; turn++) {
       births.push((await store.log("a")).born!);
       if (turn % 2) await store.log(`other-${turn}`);
-      await deleteLog(store.find("a")!);
+      await deleteLog((await store.find("a"))!);
     }
     expect(births).toEqual([...new Set(births)].sort((a, b) => a - b));
   });
@@ -142,7 +142,7 @@ describe("death at every operation", () => {
       volume.left = Infinity;
       for (const [kind, survivor] of [["kill", volume], ["power cut", powerCut]] as const) {
         const store = await open(survivor);
-        const log = store.find("t");
+        const log = await store.find("t");
         const found: Life = log ? { end: log.logEndOffset, settings: log.settings } : "absent";
         expect(allowed, `${kind} at operation ${left}`).toContainEqual(found);
         // Each record is of the life that the settings name: the old one had ten batches of 10 in a segment.
@@ -190,7 +190,7 @@ describe("a log at work", () => {
     const { flushes } = volume;
     const underWay = log.append(batchOf(["=2"]));
     while (volume.flushes === flushes) await Promise.resolve();
-    const deleting = log.delete(() => deleteLog(store.find("t-0")!));
+    const deleting = log.delete(async () => deleteLog((await store.find("t-0"))!));
     const behind = [log.append(batchOf(["=3"])), log.append(batchOf(["=4"]), { acks: "written" })];
     const refused = Promise.all([...behind.map((each) => fails("UNKNOWN_TOPIC", each)), fails("UNKNOWN_TOPIC", log.clean())]);
     volume.gate = undefined;

@@ -15,8 +15,8 @@ const SHARED: Readonly<Record<string, readonly [Beginning, number]>> = {
   "catalog copies written together": ["new", 0],
   "trim not committed": ["used", 1],
   "stale batches of a recycled slot": ["recycled", 2],
-  "tail of any epoch": ["new", 1],
-  "durable mark ignored": ["new", 1],
+  "tail of any epoch": ["recycled", 1],
+  "durable end ignored": ["new", 1],
   "time found one too late": ["new", 1],
   "producers' snapshot trimmed away": ["used", 2],
   "compaction keeps the oldest": ["used", 1],
@@ -39,7 +39,7 @@ export const BUGS: readonly WorldBug[] = [
   { name: "catalog written once", file: "src/store/catalog.ts", find: "for (const slot of [first, 1 - first]) {", replace: "for (const slot of [0]) {", from: "new", depth: 0 },
   { name: "catalog's second copy first", file: "src/store/catalog.ts", find: "for (const slot of [first, 1 - first]) {", replace: "for (const slot of [1 - first, first]) {", from: "new", depth: 0, recrash: 1 },
   { name: "mark checksum ignored", file: "src/store/slot.ts", find: "if (kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)) !== view.getUint32(MARK_CRC_AT)) return undefined;", replace: "", from: "new", depth: 2 },
-  { name: "torn tail not reported", file: "src/store/segment-store.ts", find: 'bytes: 0, reason: "SLOT_LOST" } : cut,', replace: 'bytes: 0, reason: "SLOT_LOST" } : undefined,', from: "new", depth: 1 },
+  { name: "torn tail not reported", file: "src/store/recover-log.ts", find: "cut: walked.cut, lost,", replace: "cut: undefined, lost,", from: "new", depth: 1 },
 ];
 
 export const SHARED_COUNT = Object.keys(SHARED).length;

@@ -16,7 +16,8 @@ import { BATCH_HEADER_BYTES, stampBaseOffset, stampLeaderEpoch } from "../../src
 import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
 import type { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
-import { BODY_AT, readMark } from "../../src/store/slot.ts";
+import { Catalog } from "../../src/store/catalog.ts";
+import { BODY_AT } from "../../src/store/slot.ts";
 import { Violation } from "../simulation/model.ts";
 import { checkTwice } from "../simulation/recovery-check.ts";
 import type { CrashImage } from "./images.ts";
@@ -103,26 +104,26 @@ async function checkLookups(log: SegmentedLog, { batches, start, end }: Content,
 }
 
 function checkReport(store: SegmentStore, log: SegmentedLog, owed: Promised): string {
-  const { cut, quarantined, logStartOffset, logEndOffset } = log.recovery;
+  const { cut, lost, quarantined, logStartOffset, logEndOffset } = log.recovery;
+  if (lost) throw new Violation("false-loss", JSON.stringify(lost));
   if (quarantined.length > 0 || log.quarantined.length > 0) throw new Violation("false-damage", JSON.stringify(quarantined));
-  if (cut && (cut.offset < owed.flushed || cut.offset !== log.logEndOffset || cut.reason === "SLOT_LOST")) throw new Violation("cut", JSON.stringify(cut));
+  if (cut && (cut.offset < owed.flushed || cut.offset !== log.logEndOffset )) throw new Violation("cut", JSON.stringify(cut));
   if (logStartOffset !== log.logStartOffset || logEndOffset !== log.logEndOffset) throw new Violation("report", JSON.stringify(log.recovery));
   const went = cut ? "cut" : log.logEndOffset < endOf(owed) ? "unwritten" : "kept";
   return store.recovery.catalogCopies === 1 ? `${went}, one catalog copy` : went;
 }
 
 /** A batch of which the disk still has the header, at the very place where the log now ends, must have been reported. */
-async function checkUnreported(kernel: Kernel, image: Image, log: SegmentedLog, owed: Promised): Promise<void> {
+async function checkUnreported(kernel: Kernel, image: Image, log: SegmentedLog, owed: Promised, appending: number): Promise<void> {
   const missing = owed.batches.find(({ baseOffset }) => baseOffset === log.logEndOffset);
   const active = log.segments().at(-1)!;
   if (!missing || log.recovery.cut) return;
-  const mark = await readMark(kernel, new RecordingVolume(SLOT_BYTES, image), { slot: active.slot!, baseOffset: active.baseOffset, epoch: 0 });
   const batch = encode(kernel, missing.records, missing.baseOffset);
   stampBaseOffset(batch, missing.baseOffset);
   const there = image[active.slot!]!.subarray(BODY_AT + active.bytes, BODY_AT + active.bytes + BATCH_HEADER_BYTES);
   if (there.length < BATCH_HEADER_BYTES) return;
-  // A recovery that was cut short itself has set a new epoch: what it would have reported is stale from then on.
-  stampLeaderEpoch(batch, mark?.epoch ?? -1);
+  // A recovery that was cut short itself has said where the log ends: what it would have reported is stale from then on.
+  stampLeaderEpoch(batch, appending || -1);
   const differs = there.some((byte, at) => byte !== batch[at]);
   if (!differs) throw new Violation("unreported", `the batch at ${missing.baseOffset} is begun and was dropped in silence`);
 }
@@ -159,6 +160,8 @@ async function checkAgain(kernel: Kernel, first: RecordingVolume, content: Conte
 }
 
 export async function judge(kernel: Kernel, { image, isKill }: CrashImage, owed: Promised): Promise<string> {
+  const found = await Catalog.read(new RecordingVolume(SLOT_BYTES, image), kernel).catch(() => undefined);
+  const appending = found?.state?.logs.find(({ name }) => name === LOG_NAME)?.appending ?? 0;
   const volume = new RecordingVolume(SLOT_BYTES, image);
   let store: SegmentStore;
   try {
@@ -175,7 +178,7 @@ export async function judge(kernel: Kernel, { image, isKill }: CrashImage, owed:
   const went = checkReport(store, log, owed);
   const content = await contentOf(kernel, log);
   checkContent(content, owed, isKill);
-  await checkUnreported(kernel, image, log, owed);
+  await checkUnreported(kernel, image, log, owed, appending);
   await checkLookups(log, content, owed);
   await checkAgain(kernel, volume, content);
   return went;

@@ -1,0 +1,21 @@
+/** What a volume's slots say against its catalog, before anything is made of it. */
+import { TidemarkError } from "../errors.ts";
+import type { Kernel } from "../kernel/types.ts";
+import { CATALOG_SLOTS, type CatalogState } from "./catalog.ts";
+import { readRole } from "./slot.ts";
+import type { Volume } from "./volume.ts";
+
+/** A blank catalog over slots that hold segments is a lost catalog, and never a reason to format. */
+export async function refuseLostCatalog(volume: Volume, kernel: Kernel): Promise<void> {
+  for (let slot = CATALOG_SLOTS; slot < volume.slotCount; slot++) {
+    const log = (await readRole(kernel, volume, slot))?.log;
+    if (log !== undefined) throw new TidemarkError("CORRUPT_CATALOG", "slots hold segments but the catalog is gone", { slot, log });
+  }
+}
+
+/** Both copies may have come from another tide. One slot is looked at, and all of them where it is not this tide's. */
+export async function refuseForeignCatalog(volume: Volume, kernel: Kernel, { id, logs }: CatalogState): Promise<void> {
+  const slot = logs[0]?.segments.at(-1)?.slot ?? volume.slotCount;
+  const tide = id !== undefined && slot < volume.slotCount ? (await readRole(kernel, volume, slot))?.tide : "";
+  if (tide && tide !== id) await (await import("./whose-catalog.ts")).tideOfSlots(volume, kernel, [id!]);
+}

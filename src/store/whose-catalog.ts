@@ -1,0 +1,18 @@
+/** Of whose tide a catalog is, where its slots or its other copy say another one: loaded when files were exchanged. */
+import { TidemarkError } from "../errors.ts";
+import type { Kernel } from "../kernel/types.ts";
+import { CATALOG_SLOTS } from "./catalog.ts";
+import { readRole } from "./slot.ts";
+import type { Volume } from "./volume.ts";
+
+/** The one of these tides that most slots belong to. CORRUPT_CATALOG: none of them has a slot here. */
+export async function tideOfSlots(volume: Volume, kernel: Kernel, tides: readonly string[]): Promise<string> {
+  const slots = new Map<string, number>();
+  for (let slot = CATALOG_SLOTS; slot < volume.slotCount; slot++) {
+    const tide = (await readRole(kernel, volume, slot))?.tide ?? "";
+    slots.set(tide, (slots.get(tide) ?? 0) + 1);
+  }
+  const [most] = [...tides].sort((a, b) => (slots.get(b) ?? 0) - (slots.get(a) ?? 0));
+  if (!slots.has(most!)) throw new TidemarkError("CORRUPT_CATALOG", "the catalog is another tide's: no slot here belongs to it", { slots: volume.slotCount });
+  return most!;
+}
