@@ -79,7 +79,8 @@ describe("a data port", () => {
     const { client, end } = connected({ fetch: async () => ({}) as never, resolve: async () => 0, append: async () => ({}) as never });
     const fetch = { op: "fetch", topic: "t", from: 0 };
     const resolve = { op: "resolve", topic: "t", position: 0 };
-    const append = { op: "append", topic: "t", batch: batch() };
+    // Each message has bytes of its own: they are transferred.
+    const append = { op: "append", topic: "t", get batch() { return batch(); } };
     const COUNTS = [-1, 1.5, NaN, Infinity, 2 ** 53, "5", null, 5n];
     const wrong: [object, string, readonly unknown[]][] = [
       [fetch, "maxBytes", [0, ...COUNTS]], [fetch, "from", [1.5, NaN, Infinity, "5", null, undefined]], [fetch, "wait", [1, "yes", null]], [fetch, "verify", [1, null]], [fetch, "isolation", ["x", null, 1]],
