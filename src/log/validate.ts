@@ -10,6 +10,7 @@ import {
   CODEC_GZIP,
   CODEC_NONE,
   CODEC_MASK,
+  codecName,
   readHeader,
 } from "../record/format.ts";
 
@@ -29,7 +30,9 @@ export function validate(kernel: Kernel, batch: Uint8Array, limits: BatchLimits)
   if (status !== Status.OK) throw new TidemarkError("INVALID_BATCH", `the batch is not valid (status ${status})`, { status });
   const header = readHeader(batch);
   const codec = header.attributes & CODEC_MASK;
-  if (codec !== CODEC_NONE && codec !== CODEC_GZIP) throw new TidemarkError("UNSUPPORTED_FORMAT", `codec ${codec}`, { codec });
+  if (codec !== CODEC_NONE && codec !== CODEC_GZIP) {
+    throw new TidemarkError("UNSUPPORTED_FORMAT", `codec ${codecName(codec)}: send batches of codec none or gzip`, { codec });
+  }
   if (header.attributes & LOGS_OWN) throw new TidemarkError("INVALID_BATCH", "control and transactional batches are not a producer's", { attributes: header.attributes });
   if (header.recordCount === 0 || header.recordCount !== header.lastOffsetDelta + 1) {
     throw new TidemarkError("INVALID_BATCH", "a new batch has a record for each offset", { recordCount: header.recordCount });

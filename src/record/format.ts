@@ -45,6 +45,9 @@ export const CODEC_MASK = 0x07;
 /** No codec. Kafka's others (2 snappy, 3 lz4, 4 zstd) no platform brings along. */
 export const CODEC_NONE = 0;
 export const CODEC_GZIP = 1;
+const CODEC_NAMES = ["none", "gzip", "snappy", "lz4", "zstd"];
+/** For people. */
+export const codecName = (attributes: number): string => CODEC_NAMES[attributes & CODEC_MASK] ?? `of number ${attributes & CODEC_MASK}`;
 export const ATTRIBUTE_LOG_APPEND_TIME = 0x08;
 export const ATTRIBUTE_TRANSACTIONAL = 0x10;
 export const ATTRIBUTE_CONTROL = 0x20;

@@ -10,11 +10,14 @@ import {
 } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
 import {
-  ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, BATCH_HEADER_BYTES, CODEC_GZIP, CODEC_NONE, CODEC_MASK, LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf,
-  readHeader, type BatchHeader,
+  ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, ATTRIBUTE_TRANSACTIONAL, BATCH_HEADER_BYTES, CODEC_GZIP, CODEC_NONE, CODEC_MASK, codecName, LENGTH_AT,
+  LENGTH_OVERHEAD, nextOffsetOf, readHeader, type BatchHeader,
 } from "./format.ts";
 
-const decoder = new TextDecoder();
+// A byte-order mark belongs to the name.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+/** By the type of a control record. */
+const MARKERS = ["abort", "commit"] as const;
 
 /** One zigzag varint of bytes that the kernel has found good. */
 function readVarint(bytes: Uint8Array, cursor: { at: number }): number {
@@ -52,6 +55,17 @@ export class RecordBatch {
   /** Control batches carry markers for the log itself, not an application's records. */
   get isControl(): boolean {
     return (this.header.attributes & ATTRIBUTE_CONTROL) !== 0;
+  }
+
+  /** Part of a transaction. Whether that was aborted only a marker behind it says: the first of its producer's that follows. */
+  get isTransactional(): boolean {
+    return (this.header.attributes & ATTRIBUTE_TRANSACTIONAL) !== 0;
+  }
+
+  /** How a transaction ended, of a control batch that says so; its producer is in the header. Key: int16 version, int16 type. */
+  get marker(): "abort" | "commit" | undefined {
+    const key = this.isControl && this.count > 0 ? this.keyAt(0) : null;
+    return key && key.length >= 4 ? MARKERS[viewOf(key).getInt16(2)] : undefined;
   }
 
   offsetAt(i: number): number {
@@ -125,7 +139,9 @@ function checked(bytes: Uint8Array, status: Status): void {
 
 function unsupported(bytes: Uint8Array): TidemarkError {
   const { attributes } = readHeader(bytes);
-  return new TidemarkError("UNSUPPORTED_FORMAT", `record batch attributes ${attributes}`, { attributes, ...rangeOf(bytes) });
+  const isKnown = (attributes & CODEC_MASK) <= CODEC_GZIP;
+  const what = isKnown ? `record batch attributes ${attributes}` : `codec ${codecName(attributes)}: batches of codec none and gzip can be read`;
+  return new TidemarkError("UNSUPPORTED_FORMAT", what, { attributes, ...rangeOf(bytes) });
 }
 
 /**

@@ -78,6 +78,71 @@ describe("openTopic", () => {
     await expect(idle).rejects.toThrow("enough");
   });
 
+  it("a bad record fails alone, and what is no record, name or option is refused where it is given", async () => {
+    const refusal = async (work: () => unknown): Promise<string> => {
+      try {
+        return String(await work());
+      } catch (thrown) {
+        return (thrown as Error).message.replace("INVALID_ARGUMENT: ", "");
+      }
+    };
+    const topic = openTopic<unknown>(bindings, fresh());
+    for (const [record, message] of [
+      [{ key: 17, value: 1 }, /^key must be /], ["hello", /^a record must be /], [{ key: "a" }, /^value is missing/], [{ value: 1, headers: { n: 1 } }, /^headers\.n must be /],
+      [{ value: new Map() }, /^value is a Map/], [{ value: 5n }, /^value: TypeError/], [{ value: 1, timestamp: 1.5 }, /^timestamp must be /], [{ key: "\ud800", value: 1 }, /^key has half of a surrogate pair/],
+    ] as const) {
+      const [first, refused, last] = await Promise.all([topic.append({ value: 1 }), refusal(() => topic.append(record as never)), topic.append({ value: 2 })]);
+      expect([last.offset - first.offset, refused]).toEqual([1, expect.stringMatching(message)]);
+      expect(await refusal(() => topic.appendBatch([{ value: 1 }, record as never]))).toMatch(/^records\[1\]/);
+    }
+    const raw = openTopic<unknown>(bindings, fresh(), { serializer: "bytes" });
+    for (const value of ["abc", new Float64Array(1), new ArrayBuffer(1), [1, 2]]) expect(await refusal(() => raw.append({ value }))).toMatch(/^value must be bytes/);
+    for (const name of ["", "\ud800", "x".repeat(1025), 5, undefined]) expect(await refusal(() => openTopic(bindings, name as never))).toMatch(/^a topic's name /);
+    for (const env of [undefined, {}, { LOGS: 5 }]) expect(await refusal(() => openTopic(env as never, "t"))).toMatch(/no binding LOGS/);
+    for (const options of [{ codec: "zstd" }, { serializer: "toString" }, { tenant: 5 }, { tenant: "" }, { idempotent: "yes" }, { retention: { maxBytes: -1 } }, null]) {
+      expect(await refusal(() => openTopic(bindings, "t", options as never)), JSON.stringify(options)).toMatch(/ must be /);
+    }
+    for (const options of [{ ifEnd: NaN }, { ifEnd: "1" }, { ifEnd: -1 }, null]) expect(await refusal(() => topic.append({ value: 1 }, options as never))).toMatch(/ must be /);
+    for (const options of [{ maxBytes: 0 }, { from: NaN }, { from: { last: -1 } }, { to: 1.5 }, { follow: 1 }, { isolation: "x" }, { signal: {} }, null]) {
+      for (const read of [topic.read(options as never), topic.readBatches(options as never)]) expect(await refusal(() => read.next()), JSON.stringify(options)).toMatch(/ must be /);
+    }
+  });
+
+  it("records are plain, with every header; text keeps its byte-order mark; bytes may be used again at once", async () => {
+    const topic = openTopic<string>(bindings, fresh(), { serializer: "text" });
+    const key = new Uint8Array([1, 2]);
+    const appended = [topic.append({ key, value: "\ufeffa", headers: [["h", new Uint8Array([0, 255])], ["h", "\ufeff1"]] }), topic.appendBatch([{ key, value: "b" }, { key, value: "c" }])];
+    key.fill(9);
+    const [, batch] = await Promise.all(appended);
+    expect(batch).toMatchObject({ offset: 2, baseOffset: 1 });
+    const [first, second] = await all(topic.read());
+    expect({ ...first, headers: { ...first!.headers } }).toMatchObject({
+      offset: 0, keyBytes: new Uint8Array([1, 2]), value: "\ufeffa", headers: { h: "\ufeff1" }, rawHeaders: [["h", new Uint8Array([0, 255])], ["h", new Uint8Array([0xef, 0xbb, 0xbf, 49])]],
+    });
+    expect(JSON.parse(JSON.stringify(second))).toMatchObject({ offset: 1, value: "b" });
+    expect([...second!.keyBytes!]).toEqual([1, 2]);
+  });
+
+  it("a read that waits ends at once by return(), and by a plain abort as if there were no more", async () => {
+    const topic = openTopic<number>(bindings, fresh());
+    await topic.append({ value: 1 });
+    for (const open of [() => topic.read({ from: "latest", follow: true }), () => topic.readBatches({ from: "latest", follow: true })]) {
+      const it = open();
+      const waiting = it.next();
+      expect([await it.return!(), await waiting, await it.next()]).toEqual(Array(3).fill({ done: true, value: undefined }));
+    }
+    const stop = new AbortController();
+    const idle = all(topic.read({ from: "latest", follow: true, signal: stop.signal }));
+    stop.abort();
+    expect(await idle).toEqual([]);
+    // "latest" is the end as of the call.
+    const late = topic.read({ from: "latest", follow: true });
+    const known = await topic.state();
+    await topic.append({ value: 2 });
+    expect([known!.logEndOffset, (await late.next()).value!.value]).toEqual([1, 2]);
+    await late.return!();
+  });
+
   it("errors keep their codes", async () => {
     const topic = openTopic<number>(bindings, fresh());
     await topic.append({ value: 1 });

@@ -167,8 +167,31 @@ describe("damage has a name", () => {
   test("attributes of a later version are UNSUPPORTED_FORMAT, damaged ones are not", async () => {
     await fails("UNSUPPORTED_FORMAT", () => decodeBatch(kernel, craft({ attributes: 0x80 })));
     await fails("CORRUPT_RANGE", () => decodeBatch(kernel, craft({ attributes: 0x80, crc: 1 })));
-    for (const codec of [2, 3, 4, 5]) await fails("UNSUPPORTED_FORMAT", decodeBatch(kernel, craft({ attributes: codec })) as Promise<RecordBatch>);
+    for (const [codec, name] of [[2, "snappy"], [3, "lz4"], [4, "zstd"], [5, "of number 5"]] as const) {
+      const error = await fails("UNSUPPORTED_FORMAT", decodeBatch(kernel, craft({ attributes: codec })) as Promise<RecordBatch>);
+      expect(error.message).toBe(`UNSUPPORTED_FORMAT: codec ${name}: batches of codec none and gzip can be read`);
+    }
     await fails("CORRUPT_RANGE", decodeBatch(kernel, craft({ attributes: 2, crc: 1 })) as Promise<RecordBatch>);
+  });
+
+  test("control batches and transactions are told apart from an application's records; markers say how one ended", () => {
+    const key = (type: number) => new Uint8Array([0, 0, 0, type]);
+    const batchOf = (attributes: number, type?: number) => read(craft({ attributes, ...(type !== undefined && { records: [{ key: key(type), value: new Uint8Array(6) }] }) }));
+    const told = ({ isControl, isTransactional, marker }: RecordBatch) => [isControl, isTransactional, marker];
+    expect(told(batchOf(0))).toEqual([false, false, undefined]);
+    expect(told(batchOf(0, 1))).toEqual([false, false, undefined]);
+    expect(told(batchOf(0x10))).toEqual([false, true, undefined]);
+    expect(told(batchOf(0x30, 0))).toEqual([true, true, "abort"]);
+    expect(told(batchOf(0x30, 1))).toEqual([true, true, "commit"]);
+    // A leader's change, and a key that is none.
+    expect(told(batchOf(0x20, 2))).toEqual([true, false, undefined]);
+    expect(told(batchOf(0x20))).toEqual([true, false, undefined]);
+  });
+
+  test("a header's name keeps its byte-order mark", () => {
+    const builder = new BatchBuilder(kernel);
+    builder.tryAppend({ key: null, value: null, timestamp: 1, headers: [["\ufeffa", utf8("1")]] });
+    expect(read(builder.build(NOBODY)).headersAt(0)).toEqual([["\ufeffa", utf8("1")]]);
   });
 
   test("errors survive the wire", async () => {
