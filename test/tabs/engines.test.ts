@@ -15,7 +15,7 @@ import { findWebKit, WebKitBrowser } from "./webkit.ts";
 
 const [firefox, webkit] = [findFirefox(), findWebKit()];
 if (!firefox) console.log("Firefox is not installed (apt-get install firefox-esr): its tabs are not tested");
-if (!webkit) console.log("WebKitGTK is not installed (apt-get install webkit2gtk-driver xvfb dbus): its tabs are not tested");
+if (!webkit) console.log("WebKitGTK is not installed (apt-get install webkit2gtk-driver xvfb xauth dbus): its tabs are not tested");
 
 /** Of ten, one hits the moment. */
 const KILLS = 20;

@@ -8,12 +8,14 @@ import path from "node:path";
 import { BURN, type EngineBrowser, type EngineTab, ProcessTab } from "./engine.ts";
 import type { TabConfig, TabPage } from "./events.ts";
 import { busiestOf, commandOf, descendantsOf } from "./processes.ts";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { freePort } from "../tooling/ports.mjs";
 
 type Method = keyof TabPage;
 
 const START_MS = 20_000;
 const SCRIPT_MS = 60_000;
-const NEEDED = ["WebKitWebDriver", "xvfb-run", "dbus-run-session"];
+const NEEDED = ["WebKitWebDriver", "xvfb-run", "xauth", "dbus-run-session"];
 
 /** The MiniBrowser's path, if all that it takes is there. */
 export function findWebKit(): string | undefined {
@@ -64,7 +66,8 @@ export class WebKitBrowser implements EngineBrowser {
   ) {}
 
   static async start(url: string, binary: string): Promise<WebKitBrowser> {
-    const port = 20_000 + (process.pid % 20_000);
+    const port = await (freePort as (from: number) => Promise<number | undefined>)(20_000 + (process.pid % 20_000));
+    if (port === undefined) throw new Error("no free port for WebKitWebDriver");
     const child = spawn("xvfb-run", ["-a", "dbus-run-session", "--", "WebKitWebDriver", `--port=${port}`], { detached: true, stdio: "ignore", env: { ...process.env, ...ENVIRONMENT } });
     const made = new WebKitBrowser(url, port, child);
     process.once("exit", made.#reap);

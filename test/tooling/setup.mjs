@@ -77,7 +77,7 @@ export function findNode24() {
   return found;
 }
 
-function onPath(name) {
+export function onPath(name) {
   for (const directory of (process.env.PATH ?? "").split(path.delimiter)) {
     const file = path.join(directory, name);
     if (directory !== "" && existsSync(file)) return file;
@@ -116,16 +116,23 @@ export const CHROMIUM_ARGS = [
   "--disable-sync",
 ];
 
+/** Root on Debian or Ubuntu: one plain command installs what is missing. */
+export const canAptInstall = () => existsSync("/etc/debian_version") && onPath("apt-get") !== undefined && process.getuid?.() === 0;
+
+/** Whether it worked is for the caller to see: by what is there afterwards. */
+export function aptInstall(packages) {
+  console.log(`Installing ${packages.join(" ")} (apt-get install) …`);
+  const options = { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } };
+  spawnSync("apt-get", ["update", "-qq"], options);
+  spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...packages], options);
+}
+
 /** Finds Chromium, or installs it where that takes one plain command, or throws saying how to get it. */
 export function ensureChromium() {
   const found = findChromium();
   if (found) return found;
-  const debian = existsSync("/etc/debian_version") && onPath("apt-get") && process.getuid?.() === 0;
-  if (debian) {
-    console.log("Installing Chromium (apt-get install chromium) …");
-    const options = { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } };
-    spawnSync("apt-get", ["update", "-qq"], options);
-    spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", "chromium"], options);
+  if (canAptInstall()) {
+    aptInstall(["chromium"]);
     const installed = findChromium();
     if (installed) return installed;
   }

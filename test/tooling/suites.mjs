@@ -1,7 +1,7 @@
 /**
  * `npm test`: every suite, one after the other, each with its result, all of them even when one fails. The last line is
  * `N passed, N failed`: the tests of the Vitest suites, and each other step as one. A suite in which no test ran has
- * failed, and so has one that was cut short.
+ * failed, and so has one that was cut short. Lines above it name what was skipped, and what it takes to run it.
  *
  *     npm test -- unit browser      only these steps
  *     npm test -- --seeds 20000     a larger share of the simulation
@@ -11,6 +11,7 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { node } from "./child.mjs";
 import { commandLine, integer } from "./command-line.mjs";
+import { ensureEngines, skippedLines } from "./engines.mjs";
 import { SetupError, ensureChromium, root } from "./setup.mjs";
 
 const tool = (name) => path.join(root, "test", "tooling", name);
@@ -28,7 +29,8 @@ export function tally(report, exitCode) {
   );
   let failed = report.numFailedTests + broken.length;
   if (failed === 0 && (exitCode !== 0 || passed === 0)) failed = 1;
-  return { passed, failed, note: passed === 0 ? "no test ran" : skipped > 0 ? `${skipped} skipped` : "" };
+  const relative = (file) => path.relative(root, file).replaceAll("\\", "/");
+  return { passed, failed, note: passed === 0 ? "no test ran" : skipped > 0 ? `${skipped} skipped` : "", skipped: skippedLines(report, relative) };
 }
 
 async function vitest(project) {
@@ -47,6 +49,13 @@ async function withChromium(suite) {
   return suite();
 }
 
+/** Of a suite that drives other engines as well: where one is missing and can't be installed its tests are skipped. */
+async function withEngines(suite) {
+  process.env.CHROMIUM_PATH = ensureChromium();
+  ensureEngines();
+  return suite();
+}
+
 const quick = async (target) => one(await run("bench", "--target", target, "--quick"));
 const sum = (results) => ({
   passed: results.reduce((total, { passed }) => total + passed, 0),
@@ -61,8 +70,8 @@ const STEPS = {
   http: () => vitest("http"),
   size: async () => one(await run("size")),
   browser: () => withChromium(() => vitest("browser")),
-  pages: () => withChromium(() => vitest("pages")),
-  package: () => withChromium(() => vitest("package")),
+  pages: () => withEngines(() => vitest("pages")),
+  package: () => withEngines(() => vitest("package")),
   // Both once, tiny: that they run at all, their peers installed from a lock of their own.
   bench: () => withChromium(async () => sum([await quick("browser"), await quick("edge")])),
   sim: async ({ seeds }) => one(await run("sim", "--seeds", String(seeds))),
@@ -96,6 +105,7 @@ export async function main(args) {
   for (const { name, seconds, passed, failed, note } of results) {
     console.log(`${failed === 0 ? "ok  " : "FAIL"} ${name.padEnd(10)}${String(passed).padStart(6)} passed${String(failed).padStart(5)} failed${seconds.toFixed(1).padStart(8)} s  ${note}`);
   }
+  for (const { skipped = [] } of results) for (const line of skipped) console.log(line);
   const passed = results.reduce((sum, result) => sum + result.passed, 0);
   const failed = results.reduce((sum, result) => sum + result.failed, 0);
   console.log(`${passed} passed, ${failed} failed`);

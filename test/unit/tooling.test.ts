@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
 // @ts-expect-error plain JavaScript
+import { skippedLines, TOOLS } from "../tooling/engines.mjs";
+// @ts-expect-error plain JavaScript
 import { root, runsVite, runsVitest } from "../tooling/setup.mjs";
 // @ts-expect-error plain JavaScript
 import { tally } from "../tooling/suites.mjs";
@@ -34,6 +36,34 @@ test("a run counts its tests; no report, no test, a broken file or a bad exit co
   expect(tally(report(3, 0), 1)).toMatchObject({ passed: 3, failed: 1 });
   expect(tally(report(0, 0), 0)).toMatchObject({ passed: 0, failed: 1 });
   expect(tally(undefined, 0)).toMatchObject({ passed: 0, failed: 1 });
+});
+
+const skippedTest = (title: string, ...ancestorTitles: string[]) => ({ status: "pending", title, ancestorTitles });
+
+test("what was skipped is named, with the way to get what it takes", () => {
+  const { PATH, FIREFOX_PATH } = process.env;
+  process.env["PATH"] = "";
+  delete process.env["FIREFOX_PATH"];
+  try {
+    const tests = [skippedTest("closes", "Firefox"), skippedTest("crashes", "Firefox"), skippedTest("hangs", "WebKitGTK as if it were any other engine"), { ...skippedTest("runs", "Firefox"), status: "passed" }];
+    const testResults = [{ name: "/r/test/tabs/engines.test.ts", assertionResults: tests }, { name: "/r/test/unit/a.test.ts", assertionResults: [skippedTest("later")] }];
+    expect(skippedLines({ testResults }, (file: string) => file.slice(3))).toEqual([
+      "skipped test/tabs/engines.test.ts: Firefox, 2 tests: get Firefox (Debian, Ubuntu: sudo apt-get install firefox-esr), or set FIREFOX_PATH",
+      "skipped test/tabs/engines.test.ts: WebKitGTK's driver, 1 test: get WebKitGTK's driver (Debian, Ubuntu: sudo apt-get install webkit2gtk-driver xvfb xauth dbus)",
+      "skipped test/unit/a.test.ts: later, 1 test: the suite's own output says why",
+    ]);
+  } finally {
+    Object.assign(process.env, { PATH }, FIREFOX_PATH !== undefined && { FIREFOX_PATH });
+  }
+});
+
+test("every suite that a missing tool lets skip its tests is there, and looks for that tool's commands", () => {
+  const looksFor = { Firefox: "test/tabs/firefox.ts", "WebKitGTK's driver": "test/tabs/webkit.ts", strace: "test/power/strace.ts" } as Record<string, string>;
+  for (const { name, suites, commands } of TOOLS as { name: string; suites: string[][]; commands: string[][] }[]) {
+    for (const [file] of suites) expect(existsSync(path.join(root, file!)), file).toBe(true);
+    const source = readFileSync(path.join(root, looksFor[name]!), "utf8");
+    for (const command of commands.flat()) expect(source).toContain(`"${command}"`);
+  }
 });
 
 test("every npm script's program is there", () => {
