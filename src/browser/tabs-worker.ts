@@ -55,6 +55,13 @@ export async function workerEnd(lock: string): Promise<void> {
   await navigator.locks.request(lock, { mode: "shared", signal: AbortSignal.timeout(WORKER_END_MS) }, () => undefined);
 }
 
+/** Steals each worker's lock, by which all who watch it learn that its term is over, it and its page too when they wake. */
+export async function endTerms(name: string): Promise<void> {
+  const { held = [] } = await navigator.locks.query();
+  const workers = held.filter((lock) => lock.mode === "exclusive" && lock.name!.startsWith(`tidemark-worker:${name}:`));
+  for (const lock of workers) await navigator.locks.request(lock.name!, { steal: true }, () => undefined);
+}
+
 /** A leader, as a worker that stands by sees it. */
 class Leader {
   isGone = false;

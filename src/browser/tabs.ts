@@ -32,7 +32,7 @@ import type { PortClient } from "./port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
 import { BEHIND_MS, Spare } from "./spare.ts";
 import { LEASE_MS } from "./takeover.ts";
-import { workerEnd } from "./tabs-worker.ts";
+import { endTerms, workerEnd } from "./tabs-worker.ts";
 import { pause, SOON_MS, turn, watchCalls } from "./watch-calls.ts";
 
 export { useParts } from "./parts.ts";
@@ -290,20 +290,24 @@ export class Tabs {
     if (mine === this.#expecting) this.#expecting = undefined;
   }
 
-  /** A worker that does not answer: another tab's is deposed, our own is ended, and whoever is next leads. */
+  /** A worker that does not answer is deposed, our own too: a busy loop keeps its files and its lock for seconds after terminate(). */
   async #missed(connection: PortClient): Promise<void> {
-    if (this.#tide.role === "leader") connection.fail(new TidemarkError("CLOSED", "its worker hangs", { reason: "worker" }));
-    else if (!this.#leading) await this.#depose();
+    const own = this.#tide.role === "leader" ? connection : undefined;
+    if (own || !this.#leading) await this.#depose(own);
   }
 
-  /** One tab at a time does this; the others see the next leader, or try again. */
-  async #depose(): Promise<void> {
+  /** One tab at a time does this; the others see the next leader, or try again. `own`: the leader that hangs is this tab's worker. */
+  async #depose(own?: PortClient): Promise<void> {
     const deposing = await takeLock(`tidemark-depose:${this.#tide.name}`, this.#deposers < DEPOSERS_MAX ? { ifAvailable: true } : { steal: true });
     if (!deposing) return void this.#deposers++;
     try {
       this.#unqueue();
+      // Its end must not make this tab one that waits for the lead: it is about to have it again.
+      if (own) this.#tide.role = "follower";
       const unlock = await this.#hold({ steal: true });
+      own?.fail(new TidemarkError("CLOSED", "its worker hangs", { reason: "worker" }));
       // What follows here must not find the tab in the queue again when its connection ends.
+      this.#unqueue();
       this.#leading = true;
       this.#say("opening");
       await this.#takeOver();
@@ -314,11 +318,8 @@ export class Tabs {
     }
   }
 
-  /** Its worker's lock is stolen, by which all who watch it learn that its term is over, it and its page too when they wake. */
   async #takeOver(): Promise<void> {
-    const { held = [] } = await navigator.locks.query();
-    const workers = held.filter(({ name, mode }) => mode === "exclusive" && name!.startsWith(`tidemark-worker:${this.#tide.name}:`));
-    for (const { name } of workers) await navigator.locks.request(name!, { steal: true }, () => undefined);
+    await endTerms(this.#tide.name);
     await this.#broker.sleep(LEASE_MS);
     this.#tide.takeover = true;
   }

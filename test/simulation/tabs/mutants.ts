@@ -18,7 +18,7 @@ const DATABASE = "src/browser/idb-connection.ts";
 
 export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
-  { name: "no epoch check on acks: one who is deposed keeps its term", file: TABS, find: "await navigator.locks.request(name!, { steal: true }, () => undefined);", replace: "void name;" },
+  { name: "no epoch check on acks: one who is deposed keeps its term", file: "src/browser/tabs-worker.ts", find: "await navigator.locks.request(lock.name!, { steal: true }, () => undefined);", replace: "void lock;" },
   { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", plan: "lease", from: 250 },
   { name: "term not raised", file: STORE, find: "this.#epoch = state.epoch + 1;", replace: "this.#epoch = state.epoch;" },
   { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
