@@ -66,17 +66,17 @@ export interface AppendRequest {
   readonly op: "append";
   readonly topic: string;
   readonly batch: Uint8Array;
-  readonly acks?: Acks;
-  readonly ifEnd?: number;
+  readonly acks?: Acks | undefined;
+  readonly ifEnd?: number | undefined;
 }
 export interface FetchRequest {
   readonly op: "fetch";
   readonly topic: string;
   readonly from: number;
-  readonly maxBytes?: number;
-  readonly isolation?: Isolation;
-  readonly wait?: boolean;
-  readonly verify?: boolean;
+  readonly maxBytes?: number | undefined;
+  readonly isolation?: Isolation | undefined;
+  readonly wait?: boolean | undefined;
+  readonly verify?: boolean | undefined;
 }
 export interface ResolveRequest {
   readonly op: "resolve";

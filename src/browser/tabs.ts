@@ -302,7 +302,6 @@ export class Tabs {
     if (!deposing) return void this.#deposers++;
     try {
       this.#unqueue();
-      // Its end must not make this tab one that waits for the lead: it is about to have it again.
       if (own) this.#tide.role = "follower";
       const unlock = await this.#hold({ steal: true });
       own?.fail(new TidemarkError("CLOSED", "its worker hangs", { reason: "worker" }));

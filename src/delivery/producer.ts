@@ -39,7 +39,7 @@ export interface BatchAck extends Ack {
 export interface ProducerRecord {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array | null;
-  readonly headers?: readonly Header[];
+  readonly headers?: readonly Header[] | undefined;
   readonly timestamp: number;
 }
 

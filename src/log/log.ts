@@ -30,12 +30,12 @@ export interface LogOptions {
   readonly store: LogStore;
   readonly kernel: Kernel;
   readonly clock: Clock;
-  readonly settings?: Partial<LogSettings>;
+  readonly settings?: Partial<LogSettings> | undefined;
   /**
    * Resolves in a later turn of the host's event loop, behind the messages that wait already. Where storage is
    * synchronous, appends pile up as messages while a commit has the thread; let in between commits, they form the next one.
    */
-  readonly breathe?: () => Promise<void>;
+  readonly breathe?: (() => Promise<void>) | undefined;
 }
 
 interface Pending {

@@ -11,9 +11,9 @@ export type StartPosition = number | "earliest" | "latest" | { readonly timestam
 
 export interface AppendOptions {
   /** Default "flushed". */
-  readonly acks?: Acks;
+  readonly acks?: Acks | undefined;
   /** Append only if the log end is still this offset, else OFFSET_CONFLICT (details: logEndOffset). */
-  readonly ifEnd?: number;
+  readonly ifEnd?: number | undefined;
 }
 
 export interface AppendResult {
@@ -31,18 +31,18 @@ export interface RetentionSettings {
    * Keep at least what arrived in so many milliseconds: age counts from when a record's segment was sealed, not from the record's
    * timestamp. A segment is sealed at the latest when its first record has been there so long. Default: no limit.
    */
-  readonly maxAgeMs?: number;
+  readonly maxAgeMs?: number | undefined;
   /** Remove oldest sealed segments while the log is larger. Default: no limit. */
-  readonly maxBytes?: number;
+  readonly maxBytes?: number | undefined;
   /** Remove oldest sealed segments while more records remain without them. Default: no limit. */
-  readonly maxRecords?: number;
+  readonly maxRecords?: number | undefined;
 }
 
 export interface CompactionSettings {
   /** A segment is left alone until it has been sealed for so long. Default 0. */
-  readonly minLagMs?: number;
+  readonly minLagMs?: number | undefined;
   /** A tombstone goes when its segment has been sealed for so long. Default 24 h. */
-  readonly tombstoneRetentionMs?: number;
+  readonly tombstoneRetentionMs?: number | undefined;
 }
 
 /** Plain data; docs/limits.md gives each default its reason. */
@@ -80,14 +80,14 @@ export interface Clock {
 
 export interface FetchOptions {
   /** Default 1 MiB. At least one batch comes, however large. */
-  readonly maxBytes?: number;
+  readonly maxBytes?: number | undefined;
   /** Default "committed". */
-  readonly isolation?: Isolation;
+  readonly isolation?: Isolation | undefined;
   /** Wait for data at the end of the log instead of answering empty. Ends with the signal. Default false. */
-  readonly wait?: boolean;
+  readonly wait?: boolean | undefined;
   /** Check every checksum of the segment first; a reader asks so after it met a bad batch. Default false. */
-  readonly verify?: boolean;
-  readonly signal?: AbortSignal;
+  readonly verify?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Fetched extends FetchedBatches {

@@ -16,15 +16,15 @@ export type Header = readonly [key: string, value: Uint8Array | null];
 export interface RecordInput {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array | null;
-  readonly headers?: readonly Header[];
+  readonly headers?: readonly Header[] | undefined;
   /** Milliseconds, a safe integer. */
   readonly timestamp: number;
 }
 
 export interface BatchLimits {
   /** Bytes of the encoded batch. */
-  readonly bytesMax?: number;
-  readonly recordsMax?: number;
+  readonly bytesMax?: number | undefined;
+  readonly recordsMax?: number | undefined;
 }
 
 export interface BatchOwner {
@@ -32,7 +32,7 @@ export interface BatchOwner {
   readonly producerId: number;
   readonly producerEpoch: number;
   readonly baseSequence: number;
-  readonly attributes?: number;
+  readonly attributes?: number | undefined;
 }
 
 /** Bytes that a loop copies sooner than `set` has begun. */

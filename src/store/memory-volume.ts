@@ -5,9 +5,9 @@ import type { Volume, VolumeInfo } from "./volume.ts";
 export interface MemoryVolumeOptions {
   readonly slotBytes: number;
   /** Slots to begin with. Default 0. */
-  readonly slots?: number;
+  readonly slots?: number | undefined;
   /** More slots than this are QUOTA_EXCEEDED. Default: no limit. */
-  readonly slotsMax?: number;
+  readonly slotsMax?: number | undefined;
 }
 
 export class MemoryVolume implements Volume {

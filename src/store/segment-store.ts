@@ -33,7 +33,7 @@ export interface SegmentStoreOptions {
   /** Milliseconds, for segments' ages. */
   readonly now: () => number;
   /** Draws the id of a volume that has none. Without it volumes stay without one. */
-  readonly newId?: () => string;
+  readonly newId?: (() => string) | undefined;
   /** The id of the volume that is expected: CLOSED when there is a new one in its place. */
   readonly id?: string | undefined;
 }

@@ -204,7 +204,7 @@ export class EdgeLog {
   }
 
   /** Batches are appended in the order of the calls. Rejects with what the log says of them; OUTCOME_UNKNOWN when the socket ends first. */
-  append(batches: readonly Uint8Array[], options: { readonly ifEnd?: number } = {}): Promise<EdgeAppendResult[]> {
+  append(batches: readonly Uint8Array[], options: { readonly ifEnd?: number | undefined } = {}): Promise<EdgeAppendResult[]> {
     return new Promise((resolve, reject) => {
       if (this.#over) return reject(this.#over);
       const payload = appendPayload(batches, options.ifEnd);

@@ -23,7 +23,7 @@ import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { rolldown } from "rolldown";
 import { kernelDirectory } from "./build-kernel.mjs";
-import { node } from "./child.mjs";
+import { makeDeclarations } from "./declarations.mjs";
 import { root } from "./setup.mjs";
 
 const dist = path.join(root, "dist");
@@ -121,11 +121,7 @@ export async function buildLibrary() {
     await copyFile(path.join(directory, license), path.join(dist, "licenses", `${name}.txt`));
   }
   await copyFile(path.join(kernelDirectory, "release.wasm"), path.join(dist, "kernel.wasm"));
-  const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
-  for (const project of ["tsconfig.types.json", "tsconfig.worker-types.json"]) {
-    const code = await node([tsc, "-p", path.join("test", "tooling", project)]);
-    if (code !== 0) throw new Error("the declarations could not be made");
-  }
+  await makeDeclarations();
 }
 
 export async function main() {

@@ -66,9 +66,11 @@ export function makeLeasePlan(seed: number): TabsPlan {
   const random = new Random(seed, 5);
   const leaderTimeoutMs = 1_500;
   const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
-  const hang: Op = { id: 3, at: 2_000, kind: "hang-worker", tab: LEADER, ms: leaderTimeoutMs + random.between(0, 300) };
+  // With its page or alone, which its page then ends; and in some histories that page goes meanwhile.
+  const hang: Op = { id: 3, at: 2_000, kind: random.pick(["stop", "hang-worker"]), tab: LEADER, ms: leaderTimeoutMs + random.between(0, 300) };
   const appends = Array.from({ length: 12 }, (_, i): Op => ({ id: 10 + i, at: 2_001 + random.int(i < 6 ? 30 : 3_000), kind: "append", tab: random.int(3), count: 1, bytes: 20 }));
-  const ops = [...open, hang, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
+  const gone: Op[] = random.chance(0.5) ? [{ id: 4, at: 2_000 + random.int(3_000), kind: random.pick(["close-tab", "crash-tab"]), tab: LEADER }] : [];
+  const ops = [...open, hang, ...gone, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
   return { seed, engine: "opfs", hasSharedWorker: true, isChromium: true, lateLocks: 0.5, leaderTimeoutMs, activeMs: 6_000, ops };
 }
 
