@@ -6,7 +6,8 @@
  * Tests (`vitest`), six projects:
  *   unit     Node: units, contract suites, simulation, structure
  *   browser  the same contract suites and more inside real Chromium. The profile lies on disk, because an incognito
- *            profile keeps OPFS in memory and its flush does nothing; one file at a time, because the profile is one
+ *            profile keeps OPFS in memory and its flush does nothing; one file at a time, because the profile is one.
+ *            TIDEMARK_DIST=1: over the package's built files (`npm run build` first), as far as a suite uses the public entry
  *   edge     inside real workerd: the store's contract, the Durable Object
  *   http     Node speaks HTTP to the worker in local workerd: restarts, the published client
  *   pages    Node drives Chromium from outside: many tabs, kills, the playground
@@ -20,6 +21,7 @@ import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { CHROMIUM_ARGS, findChromium } from "./test/tooling/setup.mjs";
+import { packageFiles } from "./test/tooling/package-files.mjs";
 
 const root = import.meta.dirname;
 
@@ -86,6 +88,7 @@ async function tests(): Promise<ViteUserConfig> {
           extends: true,
           // Known beforehand, so that Vite does not find them during a test and reload the page.
           optimizeDeps: { include: ["comlink", "idb"] },
+          plugins: process.env["TIDEMARK_DIST"] ? [packageFiles()] : [],
           test: {
             name: "browser",
             root,

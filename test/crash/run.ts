@@ -9,7 +9,8 @@ import { writeFile } from "node:fs/promises";
 import os from "node:os";
 import { printFinding } from "../checker/checker.ts";
 import { runKills } from "../edge/kills.ts";
-import { choice, commandLine, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
+import { UsageError, choice, commandLine, flag, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
+import { usePackageFiles } from "../tooling/package-files.mjs";
 import { PLANTS } from "./plants.ts";
 import { type CrashResult, type Failure, runRounds } from "./rounds.ts";
 
@@ -66,20 +67,25 @@ async function runWorkerd(rounds: number, seed: number, json: string | undefined
 }
 
 async function main(): Promise<number> {
-  const { rounds, target, seed, plant, json } = commandLine({
+  const { rounds, target, seed, dist, plant, json } = commandLine({
     script: "crash",
     about: "Kills a real browser, or the edge's workerd, under writers, and looks for every acknowledged record.",
     options: {
       rounds: integer({ default: 20, help: "kills" }),
       target: choice(["chromium", "workerd"], { default: "chromium", help: "what is killed" }),
       seed: seedNumber(),
+      dist: flag({ help: "over the package's built files instead of the sources" }),
       plant: choice(Object.keys(PLANTS), { help: "put this bug in; the run must find it" }),
       json: jsonFile(),
+    },
+    check: ({ dist, plant }) => {
+      if (dist && plant !== undefined) throw new UsageError("--plant puts a bug into the sources, so it goes without --dist");
     },
   });
   // Through the exit handlers, so that no browser and no workerd is left behind.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   if (target === "workerd") return runWorkerd(rounds, seed, json);
+  if (dist) await usePackageFiles();
   const result = await runRounds({ rounds, seed, plant, onRound: (line) => console.error(line) });
   const figures = figuresOf(result);
   if (json !== undefined) {

@@ -1,4 +1,7 @@
-/** Builds the page with Vite, perhaps with a planted bug in it, and serves it together with the ledger. */
+/**
+ * Builds the page with Vite, perhaps with a planted bug in it, and serves it together with the ledger. With TIDEMARK_DIST (which
+ * `--dist` and `npm test` set) the page gets the package's built files; a planted bug is one of the sources, so its page has those.
+ */
 import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import type { Server } from "node:http";
@@ -8,6 +11,7 @@ import { build, type PluginOption, preview } from "vite";
 import type { Ledger } from "./ledger.ts";
 import type { Plant } from "./plants.ts";
 import { plantedBug } from "../tooling/planted-bug.ts";
+import { packageFiles } from "../tooling/package-files.mjs";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { root } from "../tooling/setup.mjs";
 
@@ -22,7 +26,7 @@ export async function setStage(ledger: Ledger, plant: Plant | undefined, folder 
   const page = { configFile: false, root: path.join(root as string, folder), logLevel: "error", base: "./" } as const;
   const buildInto = async (target: string, planted: Plant | undefined): Promise<void> => {
     const bug = planted?.bug && plantedBug(planted.bug);
-    const plugins = (): PluginOption[] => (bug ? [{ ...bug, enforce: "pre" }] : []);
+    const plugins = (): PluginOption[] => (bug ? [{ ...bug, enforce: "pre" }] : process.env["TIDEMARK_DIST"] ? [packageFiles()] : []);
     await build({ ...page, plugins: plugins(), worker: { format: "es", plugins }, build: { outDir: target, emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 } });
     bug?.check();
   };

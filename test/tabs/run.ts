@@ -9,7 +9,8 @@ import { writeFile } from "node:fs/promises";
 import os from "node:os";
 import { printFinding } from "../checker/checker.ts";
 import { PLANTS } from "../crash/plants.ts";
-import { choice, commandLine, decimal, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
+import { UsageError, choice, commandLine, decimal, flag, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
+import { usePackageFiles } from "../tooling/package-files.mjs";
 import { type LongResult, runLong } from "./long.ts";
 import { FAULTS } from "./nemesis.ts";
 
@@ -40,7 +41,7 @@ const printed = (figures: Readonly<Record<string, number>>): void => {
 };
 
 async function main(): Promise<number> {
-  const { minutes, seed, tabs, engine, only, plant, json } = commandLine({
+  const { minutes, seed, tabs, engine, only, dist, plant, json } = commandLine({
     script: "tabs",
     about: "Tabs of a real Chromium write and follow while they are closed, crashed, stopped, frozen and killed.",
     options: {
@@ -49,12 +50,17 @@ async function main(): Promise<number> {
       tabs: integer({ default: 8, min: 2, max: 50, help: "tabs at a time" }),
       engine: choice(["opfs", "indexeddb"], { default: "opfs", help: "where the log lives" }),
       only: choice(FAULTS, { help: "this fault alone, and always at the leader" }),
+      dist: flag({ help: "over the package's built files instead of the sources" }),
       plant: choice(Object.keys(PLANTS), { help: "put this bug in; the run must find it" }),
       json: jsonFile(),
+    },
+    check: ({ dist, plant }) => {
+      if (dist && plant !== undefined) throw new UsageError("--plant puts a bug into the sources, so it goes without --dist");
     },
   });
   // Through the exit handlers, so that no browser is left behind.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+  if (dist) await usePackageFiles();
   const result = await runLong({ seconds: minutes * 60, seed, tabs, engine, only, plant, onStep: (line) => console.error(line) });
   const figures = figuresOf(result);
   if (json !== undefined) {

@@ -12,6 +12,7 @@ import path from "node:path";
 import { node } from "./child.mjs";
 import { commandLine, integer } from "./command-line.mjs";
 import { ensureEngines, skippedLines } from "./engines.mjs";
+import { usePackageFiles } from "./package-files.mjs";
 import { SetupError, ensureChromium, root } from "./setup.mjs";
 
 const tool = (name) => path.join(root, "test", "tooling", name);
@@ -56,6 +57,12 @@ async function withEngines(suite) {
   return suite();
 }
 
+/** Many tabs and kills over the package's built files, as they ship. */
+async function overPackage(suite) {
+  await usePackageFiles();
+  return suite().finally(() => delete process.env.TIDEMARK_DIST);
+}
+
 const quick = async (target) => one(await run("bench", "--target", target, "--quick"));
 const sum = (results) => ({
   passed: results.reduce((total, { passed }) => total + passed, 0),
@@ -70,7 +77,7 @@ const STEPS = {
   http: () => vitest("http"),
   size: async () => one(await run("size")),
   browser: () => withChromium(() => vitest("browser")),
-  pages: () => withEngines(() => vitest("pages")),
+  pages: () => withEngines(() => overPackage(() => vitest("pages"))),
   package: () => withEngines(() => vitest("package")),
   // Both once, tiny: that they run at all, their peers installed from a lock of their own.
   bench: () => withChromium(async () => sum([await quick("browser"), await quick("edge")])),

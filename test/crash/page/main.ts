@@ -1,6 +1,6 @@
 /**
  * The page that is struck: opens a tide by the shipped API, works on it, tells the ledger of everything. The runner calls
- * `window.crash`. The worker is made here, by the option that the API has for it, only so that it can be terminated.
+ * `window.crash`. The worker is remembered, so that it can be terminated.
  */
 import { open, type Tide, TidemarkError } from "../../../src/browser/index.ts";
 import type { Audit, CrashPage, PageConfig } from "../events.ts";
@@ -16,10 +16,12 @@ let tide: Tide;
 let workload: Workload;
 let closed: Promise<string>;
 
-function makeWorker(): Worker {
-  worker = new Worker(new URL("../../../src/browser/worker-entry.ts", import.meta.url), { type: "module" });
-  return worker;
-}
+globalThis.Worker = class extends Worker {
+  constructor(...args: ConstructorParameters<typeof Worker>) {
+    super(...args);
+    worker = this;
+  }
+};
 
 /** A page that goes may hold its locks a moment longer than the runner sees it. */
 async function openPatiently({ name, engine }: PageConfig): Promise<{ opened: Tide; openMs: number; waits: number }> {
@@ -28,7 +30,7 @@ async function openPatiently({ name, engine }: PageConfig): Promise<{ opened: Ti
     await navigator.locks.request(`tidemark:${name}`, () => undefined);
     const started = performance.now();
     try {
-      const opened = await within(open(name, { engine, segmentBytes: SEGMENT_BYTES, worker: makeWorker }), "open()");
+      const opened = await within(open(name, { engine, segmentBytes: SEGMENT_BYTES }), "open()");
       return { opened, openMs: performance.now() - started, waits };
     } catch (thrown) {
       if (!(thrown instanceof TidemarkError && thrown.code === "ALREADY_OPEN") || waits === 100) throw thrown;

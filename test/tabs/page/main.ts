@@ -47,12 +47,6 @@ globalThis.BroadcastChannel = class extends BroadcastChannel {
   }
 };
 
-function makeWorker(): Worker {
-  const worker = new Worker(new URL("../../../src/browser/worker-entry.ts", import.meta.url), { type: "module" });
-  workers.push(worker);
-  return worker;
-}
-
 /** Timers of a hidden page run once a second; a worker's do not. */
 const pacer = new Worker(URL.createObjectURL(new Blob(["onmessage = ({ data }) => setTimeout(postMessage, data, 0)"])));
 const pause = (ms: number): Promise<unknown> =>
@@ -60,6 +54,13 @@ const pause = (ms: number): Promise<unknown> =>
     pacer.onmessage = resolve;
     pacer.postMessage(ms);
   });
+// Every worker that the log starts from here on, so that it can be terminated.
+globalThis.Worker = class extends Worker {
+  constructor(...args: ConstructorParameters<typeof Worker>) {
+    super(...args);
+    workers.push(this);
+  }
+};
 document.addEventListener("freeze", () => froze++);
 // A request that outlives the page.
 addEventListener("pagehide", () => config && navigator.sendBeacon("ledger", JSON.stringify({ life: 1, events: [{ type: "note", note: { left: config.tab, at: now() } satisfies Left }] })));
@@ -113,7 +114,7 @@ const page: TabPage = {
   async open(given) {
     config = given;
     if (config.noSharedWorker) delete (globalThis as { SharedWorker?: unknown }).SharedWorker;
-    tide = await open(config.name, { engine: config.engine, segmentBytes: SEGMENT_BYTES, worker: makeWorker, ...(config.leaderTimeoutMs && { leaderTimeoutMs: config.leaderTimeoutMs }) });
+    tide = await open(config.name, { engine: config.engine, segmentBytes: SEGMENT_BYTES, ...(config.leaderTimeoutMs && { leaderTimeoutMs: config.leaderTimeoutMs }) });
     tide.on((event) => {
       events.push([event.type, now()]);
       if (event.type === "leaderlost") lostAt ||= now();
