@@ -54,6 +54,32 @@ export const APPS = {
     build: [["./build.cjs"]],
     serve: { folder: "public" },
   },
+  next: {
+    name: "next",
+    packages: ["next@16.4.6", "react@19.3.1", "react-dom@19.3.1"],
+    files: {
+      "app/layout.jsx": `export default function Layout({ children }) { return <html lang="en"><body>{children}</body></html>; }`,
+      // A server component that has the package too, and is refused a tide there.
+      "app/page.jsx": `import { open } from "tidemark/browser";
+        import Tide from "./tide.jsx";
+        export const dynamic = "force-dynamic";
+        export default async function Page() {
+          const refused = await open("on-the-server").then((tide) => "open: " + tide.role, (thrown) => thrown.name + " " + thrown.code);
+          return <main><p id="server">{refused}</p><Tide /></main>;
+        }`,
+      // Rendered on the server first, then in the browser.
+      "app/tide.jsx": `"use client";
+        import { useEffect } from "react";
+        import { open } from "tidemark/browser";
+        export default function Tide() {
+          useEffect(() => void import("./main.js"), []);
+          return <p>{typeof open}</p>;
+        }`,
+    },
+    page: "app/main.js",
+    build: [["next/dist/bin/next", "build"]],
+    serve: ["next/dist/bin/next", "start", "-H", "127.0.0.1", "-p", "0"],
+  },
 } satisfies Record<string, App>;
 
 /** `npm pack` into this folder; gives the tarball's path. */

@@ -8,6 +8,9 @@ const PACE_MS = 5;
 /** The same in every tab: milliseconds of the machine's clock. */
 const now = () => performance.timeOrigin + performance.now();
 
+/** Of an app whose bundler leaves the package's files where they are. */
+const { tideOptions = {} } = globalThis;
+
 let tide;
 let topic;
 let tab;
@@ -48,7 +51,7 @@ async function valuesOf(reading) {
 }
 
 async function useEngine(name, engine) {
-  const first = await open(name, { engine });
+  const first = await open(name, { engine, ...tideOptions });
   const orders = first.topic("orders");
   const { offset } = await orders.append({ key: "o-17", value: { total: 42 }, headers: { trace: "a1" } });
   await Promise.all(Array.from({ length: 1000 }, (_, i) => orders.append({ key: "k", value: { total: i } })));
@@ -62,7 +65,7 @@ async function useEngine(name, engine) {
   const code = refused instanceof TidemarkError ? refused.code : "not typed";
   const { engine: used } = first.storage;
   await first.close();
-  const again = await open(name, { engine });
+  const again = await open(name, { engine, ...tideOptions });
   const { highWatermark } = await again.topic("orders").state();
   await again.close();
   return { offset, sum, left, code, engine: used, highWatermark };
@@ -71,7 +74,7 @@ async function useEngine(name, engine) {
 window.tab = {
   async open(config) {
     tab = config.tab;
-    tide = await open(config.name, { engine: config.engine });
+    tide = await open(config.name, { engine: config.engine, ...tideOptions });
     tide.on((event) => {
       if (event.type === "leaderchange") changes.push(now());
     });

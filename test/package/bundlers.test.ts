@@ -1,0 +1,43 @@
+/**
+ * The packed package in further apps, each without any configuration: the development servers of older Vites, and Next with a client
+ * component. Each uses both engines, and two tabs of it survive the end of the first. With TIDEMARK_PACKAGE=all they run the
+ * whole many-tab story.
+ */
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { TabsBrowser } from "../tabs/browser.ts";
+import { APPS, type Installed, installApp, serveApp } from "./apps.ts";
+import type { Served } from "./serve.ts";
+import { appPage, manyTabs, type Strike, tooSlow, USED } from "./story.ts";
+
+const NAMES = ["vite7", "vite6", "vite5", "next"] as const;
+const strikes: readonly Strike[] | undefined = process.env["TIDEMARK_PACKAGE"] === "all" ? undefined : ["page closed"];
+
+const installed = {} as Record<(typeof NAMES)[number], Installed>;
+beforeAll(async () => {
+  await Promise.all(NAMES.map(async (name) => (installed[name] = await installApp(APPS[name], inject("packageFolder"), inject("tarball")))));
+});
+
+describe.each(NAMES)("an app: %s", (name) => {
+  let served: Served;
+  let browser: TabsBrowser;
+  beforeAll(async () => {
+    served = await serveApp(installed[name]);
+    browser = await TabsBrowser.start(served.url);
+  });
+  afterAll(async () => {
+    await browser?.end();
+    await served?.close();
+  });
+
+  it("appends, reads, packs, compacts, over both engines", async () => {
+    const tab = await browser.open({ name: "alone", engine: "opfs", noSharedWorker: false, pauseMs: 0 });
+    const { opfs, indexeddb } = await appPage(tab).call("use", "use");
+    expect([opfs, indexeddb]).toEqual([USED("opfs"), USED("indexeddb")]);
+    if (name === "next") expect(await tab.page.textContent("#server")).toBe("TidemarkError NO_STORAGE");
+    expect(browser.problems).toEqual([]);
+  });
+
+  it("a second tab goes on when the first is closed", async () => {
+    expect(tooSlow(await manyTabs(browser, "opfs", 1, strikes))).toEqual([]);
+  });
+});
