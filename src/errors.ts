@@ -67,11 +67,6 @@ export class TidemarkError extends Error {
     this.kind = KIND_OF[code];
   }
 
-  /** By name: the library is more than one file, and a file that is loaded by address has a class of its own. */
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    return value instanceof Error && value.name === "TidemarkError";
-  }
-
   toWire(): WireError {
     return { code: this.code, message: this.message.slice(this.code.length + 2), details: this.details };
   }

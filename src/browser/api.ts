@@ -20,6 +20,8 @@ export interface OpenOptions {
   readonly segmentBytes?: number | undefined;
   /** Ask navigator.storage.persist(). Default false: the browser may show a prompt, so ask after a user's gesture. */
   readonly persist?: boolean | undefined;
+  /** The folder in which the package's files lie (`npx tidemark assets <folder>`), where the app's bundler does not bring them along. */
+  readonly assets?: string | URL | undefined;
   /** The kernel's URL, or its bytes, where the bundler moved it. */
   readonly kernel?: string | URL | BufferSource | WebAssembly.Module | undefined;
   /** The worker, made by the caller, where the bundler can't find it. */

@@ -11,28 +11,39 @@ import { compileKernel } from "../kernel/load.ts";
 import { instantiateKernel } from "../kernel/wasm-kernel.ts";
 import type { LogRecovery } from "../store/log-store.ts";
 import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "./api.ts";
-import { makeWorker } from "./assets.ts";
+import { loadFailed } from "./load.ts";
 import { checkOpen, LEADER_TIMEOUT_MS, SEGMENT_BYTES } from "./open-options.ts";
-import { loadFailed, parts } from "./parts.ts";
+import { parts } from "./parts.ts";
 import { sleep, takeLock } from "./platform.ts";
 import { PortClient } from "./port-client.ts";
 import type { Tabs } from "./tabs.ts";
 import { BrowserTopic, checkTopic, retried } from "./topic.ts";
 import type { HostOptions, Opened } from "./worker-host.ts";
+import { makeWorker } from "./workers.ts";
 
 /** persist() may wait for a prompt that nobody answers. */
 const PERSIST_WAIT_MS = 3_000;
 /** Its script is loaded already: this is for a very busy machine. */
 const START_MS = 10_000;
 
+/** The kernel, and where it comes from. */
+export interface KernelGiven {
+  readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response>;
+  readonly kernelAt: string;
+}
+type TideOptions = Omit<OpenOptions, "kernel"> & { readonly segmentBytes: number; readonly leaderTimeoutMs: number; readonly kernel: Promise<WebAssembly.Module> };
+
 /** Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT. */
-export async function openTide(name: string, options: Omit<OpenOptions, "kernel"> & { readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response> }): Promise<Tide> {
+export async function openTide(name: string, options: OpenOptions & KernelGiven): Promise<Tide> {
   checkOpen(name, options);
   const { segmentBytes = SEGMENT_BYTES, leaderTimeoutMs = LEADER_TIMEOUT_MS, signal } = options;
   signal?.throwIfAborted();
+  const kernel = usableKernel(options.kernel).catch((cause: unknown) => {
+    throw loadFailed("kernel.wasm", options.kernelAt, cause);
+  });
   // Compiled while the worker starts.
-  const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: compileKernel(options.kernel).catch(loadFailed("kernel.wasm")) });
-  const loaded = tide.loadKernel();
+  const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: kernel.then(({ module }) => module) });
+  const loaded = kernel.then((usable) => void (tide.kernel = usable.kernel));
   loaded.catch(() => undefined);
   try {
     const unlock = await takeLock(tide.lock, { ifAvailable: true });
@@ -45,6 +56,12 @@ export async function openTide(name: string, options: Omit<OpenOptions, "kernel"
     tide.end(TidemarkError.from(thrown));
     throw thrown;
   }
+}
+
+/** Started once in this page, before any worker gets it. */
+async function usableKernel(source: KernelGiven["kernel"]): Promise<{ module: WebAssembly.Module; kernel: Kernel }> {
+  const module = await compileKernel(source);
+  return { module, kernel: await instantiateKernel(module) };
 }
 
 async function storageReport(persist = false) {
@@ -77,21 +94,17 @@ export class BrowserTide implements Tide {
   /** The last leader hangs, and keeps its files locked. */
   takeover: true | undefined;
 
+  /** The page's own. */
   declare kernel: Kernel;
 
   constructor(
     readonly name: string,
-    readonly options: Omit<OpenOptions, "kernel"> & { readonly segmentBytes: number; readonly leaderTimeoutMs: number; readonly kernel: Promise<WebAssembly.Module> },
+    readonly options: TideOptions,
   ) {
     this.makeWorker = options.worker ?? makeWorker;
     this.lock = `tidemark:${name}`;
     this.lobby = new BroadcastChannel(this.lock);
     this.lobby.onmessage = () => this.meet().catch(() => undefined);
-  }
-
-  /** The page's own. */
-  async loadKernel(): Promise<void> {
-    this.kernel = await instantiateKernel(await this.options.kernel);
   }
 
   async meet(): Promise<Tabs> {

@@ -3,16 +3,17 @@
  * open() loads the rest (docs/decisions/0007).
  */
 import type { OpenOptions, Tide } from "./api.ts";
-import { kernelUrl } from "./assets.ts";
-import type { TidemarkError as Thrown } from "../errors.ts";
+import { filesIn } from "./files.ts";
 
 /** Opens the tide of this name, makes it when it is new. ALREADY_OPEN, NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT. */
 export async function open(name: string, options: OpenOptions = {}): Promise<Tide> {
-  const kernel = options.kernel ?? fetch(kernelUrl());
+  const files = filesIn(options.assets);
+  const kernel = options.kernel ?? fetch(files.kernel);
   // Its failure is told by openTide, which may come later.
   if (kernel instanceof Promise) kernel.catch(() => undefined);
-  const { openTide } = await import("./client.ts");
-  return openTide(name, { ...options, kernel });
+  const kernelAt = kernel instanceof Promise ? files.kernel : typeof options.kernel === "string" || options.kernel instanceof URL ? options.kernel : "the option kernel";
+  const { openTide } = await files.core();
+  return openTide(name, { ...options, kernel, kernelAt: String(kernelAt) });
 }
 
 export type {
@@ -27,8 +28,5 @@ export type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-st
 export type { Engine } from "../store/volume.ts";
 export type { ErrorCode, ErrorKind } from "../errors.ts";
 
-/** What everything here throws. This is for `instanceof` only: the class itself comes with the first open(). */
-export type TidemarkError = Thrown;
-export const TidemarkError = {
-  [Symbol.hasInstance]: (value: unknown): value is Thrown => value instanceof Error && value.name === "TidemarkError",
-};
+/** What everything here throws. */
+export { TidemarkError } from "../errors.ts";

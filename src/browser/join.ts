@@ -3,7 +3,7 @@
  * is sent the other end by the broker, or where none can be sent a channel of which it is sent the name.
  */
 import { TidemarkError } from "../errors.ts";
-import type { Broker } from "./broker.ts";
+import type { Broker } from "./broker-client.ts";
 import type { BrowserTide } from "./client.ts";
 import { takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";

@@ -1,34 +1,50 @@
 /**
  * Files of the package that most tabs never need, by address. In the sources they are plain `import("…")`; the build
- * (test/tooling/build.mjs) turns these into loadPart() inside core.js, which no bundler looks into.
+ * (test/tooling/build.mjs) turns these into loadPart(). A part holds nothing that core.js holds: it is handed the core when it
+ * is loaded, so that there is one of everything in a page and one in a worker.
  *
  *   page   browser.js ── the addresses, as the app's bundler named the files ──▶ core.js ── open ──▶ worker (core.js)
  */
-import { TidemarkError } from "../errors.ts";
+import { importFile } from "./load.ts";
 
 export interface Parts {
+  /** TidemarkError, and the worker's part: for workers. */
+  readonly base?: string;
   /** The volume in IndexedDB. */
   readonly indexeddb?: string;
-  /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink, the proof before a new tide, the volume in memory. */
+  /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink, the proof before a new tide. */
   readonly extras?: string;
   /** Leader election, followers, fail-over: when a second tab shows up. */
   readonly tabs?: string;
 }
+type Part = Exclude<keyof Parts, "base">;
+
+export interface PartFile<Exports = unknown> {
+  install(core: object): Exports;
+}
 
 export const parts: { -readonly [part in keyof Parts]: Parts[part] } = {};
+/** In a worker: what base.js has for parts besides the core. */
+let more: object = {};
+const installed: { [part in Part]?: Promise<unknown> } = {};
 
 export function useParts(addresses: Parts): void {
   Object.assign(parts, addresses);
 }
 
-/** LOAD_FAILED: there is no network, and the file is in no cache. */
-export const loadFailed = (file: string) => (cause: unknown): never => {
-  throw new TidemarkError("LOAD_FAILED", file, {}, { cause });
-};
+export function handOn(exports: object): void {
+  more = exports;
+}
 
-/** A part has a copy of this module, with nothing in it: it is told the addresses, too. */
-export const loadPart = async (part: keyof Parts): Promise<unknown> => {
-  const file = (await import(/* @vite-ignore */ parts[part]!).catch(loadFailed(`${part}.js`))) as { useParts?: typeof useParts };
-  file.useParts?.(parts);
-  return file;
-};
+/** LOAD_FAILED when the file can't be loaded; the next call tries again. */
+export function loadPart(part: Part): Promise<unknown> {
+  const loading = (installed[part] ??= install(part));
+  loading.catch(() => delete installed[part]);
+  return loading;
+}
+
+async function install(part: Part): Promise<unknown> {
+  const file = (await importFile(`${part}.js`, parts[part]!)) as PartFile;
+  // This module is inside core.js, which is loaded already.
+  return file.install({ ...(await import(/* @vite-ignore */ import.meta.url)), ...more });
+}

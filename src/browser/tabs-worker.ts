@@ -4,7 +4,6 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { FilesAhead } from "./ahead.ts";
-import { useParts } from "./parts.ts";
 import { sleep } from "./platform.ts";
 import type { PortServer } from "./port-server.ts";
 import type { Follow, JoinRequest, Last, LeaveRequest, ManageRequest, StandBy } from "./protocol.ts";
@@ -82,8 +81,7 @@ class Leader {
 /** Who succeeds a leader that hangs reads no file for LEASE_MS (takeover.ts), and finds nobody else at them by then. */
 const RELEASE_MS = 300;
 
-export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, durability, kernel, parts, leader: first }: StandBy): void {
-  useParts(parts);
+export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, durability, kernel, leader: first }: StandBy): void {
   const found = engine === "opfs" ? FilesAhead.find(name) : import("./idb-volume.ts").then(() => undefined);
   found.catch(() => undefined);
   const { openVolume } = host;

@@ -24,7 +24,7 @@
  * longer listened to.
  */
 import { TidemarkError } from "../errors.ts";
-import { Broker } from "./broker.ts";
+import { Broker } from "./broker-client.ts";
 import type { BrowserTide } from "./client.ts";
 import { type Announcement, type Coming, Joiner, refusePast, type Word } from "./join.ts";
 import { sleep, takeLock } from "./platform.ts";
@@ -35,7 +35,6 @@ import { LEASE_MS } from "./takeover.ts";
 import { endTerms, workerEnd } from "./tabs-worker.ts";
 import { pause, SOON_MS, turn, watchCalls } from "./watch-calls.ts";
 
-export { useParts } from "./parts.ts";
 export { openTaken } from "./takeover.ts";
 export { serve, standBy } from "./tabs-worker.ts";
 

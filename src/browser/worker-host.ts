@@ -18,7 +18,7 @@ import { SegmentStore } from "../store/segment-store.ts";
 import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
 import type { StorageReport, TideEvent } from "./api.ts";
 import { type PortHost, PortServer } from "./port-server.ts";
-import { type Parts, useParts } from "./parts.ts";
+import type { Parts } from "./parts.ts";
 import { sleep } from "./platform.ts";
 import { openVolume } from "./probe.ts";
 import type { Failed, ManageRequest, StandBy } from "./protocol.ts";
@@ -104,7 +104,6 @@ export class WorkerHost {
 
   /** Opens the tide and tells the page on the data port, once, how that went. */
   async open(options: HostOptions | StandBy): Promise<void> {
-    useParts(options.parts);
     if ("standBy" in options) return (await import("./tabs.ts")).standBy(this, options);
     const { lifeLock, port } = options;
     const alive = new Promise<void>((resolve) => {

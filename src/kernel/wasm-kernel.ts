@@ -51,6 +51,7 @@ export class WasmKernel implements Kernel {
   constructor(instance: WebAssembly.Instance) {
     const raw = instance.exports;
     const at = (name: string): number => (raw[name] as WebAssembly.Global | undefined)?.value as number;
+    assert(raw["memory"], "this WebAssembly is no kernel of Tidemark");
     const { buffer } = (this.#exports = raw as unknown as Exports).memory;
     // A pair assertion across the language border: the two sides must mean the same memory.
     assert(

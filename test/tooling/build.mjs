@@ -3,23 +3,25 @@
  *
  *   index.js      `tidemark`: the parts that know no host
  *   browser.js    `tidemark/browser`: open(), and where the files below lie
- *   core.js       the page's part and the worker's part, loaded by the first open() (src/browser/core.ts)
- *   indexeddb.js  the volume in IndexedDB        } loaded on demand, each whole in itself
+ *   worker.js     `tidemark/worker`: the edge; kernel.wasm is a module that Wrangler makes
+ *   base.js       TidemarkError, which those three import and core.js is handed, so that there is one of it; and the worker's part
+ *   core.js       the page's part and what it shares with the worker's, loaded by the first open() (src/browser/package/core.ts)
+ *   indexeddb.js  the volume in IndexedDB        } loaded on demand
  *   extras.js     gzip, compaction, tools        } (src/browser/parts.ts)
  *   tabs.js       many tabs, one log             }
- *   worker.js     `tidemark/worker`: the edge, whole in itself but for kernel.wasm, which Wrangler makes a module
  *   kernel.wasm   the kernel
- *   *.js          what index.js and browser.js share
  *   types/        declarations
  *   licenses/     of the packages inside
  *
- * core.js and the parts are loaded by address, which bundlers copy as they are: so they are whole in themselves and
- * minified here; their source maps lie beside them, unnamed, since a bundler would leave them behind. The rest is not: bundlers do that.
- * The sources name everything as it lies there, so that Vite and Vitest find it without help. Here the worker's address
- * becomes core.js itself, and each import() of a part becomes loadPart(). What bundlers look for stays as it is: a plain
- * `new URL("./…", import.meta.url)`.
+ * No module lies in two files that one page or one worker loads. The worker's part, and each part on demand, is a function
+ * `install(core)`: what core.js holds (or base.js, for the parts) they take from there, under the short names that it is exported by.
+ *
+ * base.js, core.js and the parts are loaded by address, which bundlers copy as they are: so they are minified here, and their source
+ * maps lie beside them, unnamed, since a bundler would leave them behind. The rest is not: bundlers do that.
+ * The sources name everything as it lies there, so that Vite and Vitest find it without help. Here modules that have a
+ * stand-in below src/browser/package/ are replaced by it, and each import() of a part becomes loadPart().
  */
-import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
+import { copyFile, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { rolldown } from "rolldown";
 import { kernelDirectory } from "./build-kernel.mjs";
@@ -27,93 +29,184 @@ import { makeDeclarations } from "./declarations.mjs";
 import { root } from "./setup.mjs";
 
 const dist = path.join(root, "dist");
+const source = (file) => path.join(root, "src", file);
 
-const address = (file) => `new URL("./${file}", import.meta.url)`;
-const byAddress = (file) => `${address(file)}.href`;
-
-/** What becomes of the sources' own addresses; each must be found. */
-const FACADE = [
-  [/new URL\("(?:\.\.\/)+\.cache\/kernel\/release\.wasm", import\.meta\.url\)/g, address("kernel.wasm")],
-  [
-    /import\("\.\/client\.ts"\)/g,
-    `import(/* @vite-ignore */ /* webpackIgnore: true */ ${byAddress("core.js")}).then((core) => (core.useParts({ indexeddb: ${byAddress("indexeddb.js")}, extras: ${byAddress("extras.js")}, tabs: ${byAddress("tabs.js")} }), core))`,
-  ],
-];
-/** Modules that the sources import() and the file that holds each; src/browser/extras.ts must export the same. */
+/** What is in base.js for everybody. */
+const IN_BASE = [source("errors.ts"), source("browser/load.ts")];
+/** Stand-ins, in files that an app's bundler takes in, and in those that are loaded by address. */
+const FACADE = { [source("browser/files.ts")]: source("browser/package/files.ts") };
+const LOADED = {
+  [source("errors.ts")]: source("browser/package/errors.ts"),
+  [source("browser/load.ts")]: source("browser/package/errors.ts"),
+  [source("browser/workers.ts")]: source("browser/package/workers.ts"),
+};
+/** Modules that the sources import() and the part that holds each; src/browser/extras.ts must export the same. */
 const EXTRAS = ["append-all", "codec", "compaction", "control", "memory-volume", "prove", "replace", "retention", "seek", "whose-catalog"];
-const PARTS = { "idb-volume": "indexeddb", tabs: "tabs", ...Object.fromEntries(EXTRAS.map((module) => [module, "extras"])) };
-const CORE = [
-  [/new Worker\(new URL\("\.\/worker-entry\.ts", import\.meta\.url\)/g, "new Worker(import.meta.url"],
-  ...Object.entries(PARTS).map(([module, part]) => [new RegExp(`import\\("[./a-z]+/${module}\\.ts"\\)`, "g"), `loadPart("${part}")`]),
-];
+const PART_OF = { "idb-volume": "indexeddb", tabs: "tabs", ...Object.fromEntries(EXTRAS.map((module) => [module, "extras"])) };
+const PARTS = { indexeddb: source("browser/idb-volume.ts"), extras: source("browser/extras.ts"), tabs: source("browser/tabs.ts") };
+const IMPORT_OF_PART = new RegExp(`import\\("[./a-z]+/(${Object.keys(PART_OF).join("|")})\\.ts"\\)`, "g");
 
-/** The broker's script is tabs.js itself: its code runs where there is an `onconnect`. */
-const TABS = [
-  [/new SharedWorker\(new URL\("\.\/broker\.ts", import\.meta\.url\)/g, "new SharedWorker(import.meta.url"],
-  [/import\("\.\/idb-volume\.ts"\)/g, 'loadPart("indexeddb")'],
-];
+const CORE_ENTRY = source("browser/package/core.ts");
+/** The worker's part, and what more than one part on demand needs in a worker. */
+const HOST_ENTRY = source("browser/package/host.ts");
+/** What core.js is called inside the files that are handed it. */
+const CORE = "tidemark:core";
+const MINIFIED = { esModule: false, generatedCode: { symbols: false }, minify: true, comments: false, sourcemap: "hidden", codeSplitting: false };
 
-/** Makes the replacements; `seen` collects those that were found. */
-function replacing(replacements, seen) {
-  return {
-    name: "tidemark-addresses",
-    transform(code) {
-      let result = code;
-      for (const [pattern, text] of replacements) {
-        result = result.replace(pattern, () => {
-          seen.add(pattern);
-          return text;
-        });
-      }
-      if (result.includes("loadPart(") && !code.includes("loadPart")) result = `import { loadPart } from ${JSON.stringify(path.join(root, "src/browser/parts.ts"))};\n${result}`;
-      return result === code ? null : { code: result, map: null };
-    },
-  };
+/** `instead`: module → its stand-in; `seen` collects those that were met. */
+const standIns = (instead, seen = new Set()) => ({
+  name: "tidemark-stand-ins",
+  async resolveId(name, importer, options) {
+    const found = await this.resolve(name, importer, { ...options, skipSelf: true });
+    // A stand-in may name what it stands in for.
+    if (!found || !(found.id in instead) || importer === instead[found.id]) return null;
+    seen.add(found.id);
+    return instead[found.id];
+  },
+});
+
+const partsByAddress = (seen) => ({
+  name: "tidemark-parts",
+  transform(code) {
+    const result = code.replace(IMPORT_OF_PART, (_, module) => {
+      seen.add(module);
+      return `loadPart("${PART_OF[module]}")`;
+    });
+    return result === code ? null : { code: `import { loadPart } from ${JSON.stringify(source("browser/parts.ts"))};\n${result}`, map: null };
+  },
+});
+
+/** An entry that is its module, and the exports that others take from this file: [module, name, name that it goes by]. */
+const entryWith = (name, module, taken) => ({
+  name: "tidemark-entry",
+  resolveId: (id) => (id === name ? id : null),
+  load: (id) =>
+    id === name
+      ? [`export * from ${JSON.stringify(module)};`, ...taken.map(([from, each, as]) => `export { ${each} as ${as} } from ${JSON.stringify(from)};`)].join("\n")
+      : null,
+});
+
+/** Every import of a module that `held` has becomes one of the core's, under the name that `nameOf` gives it. */
+const fromCore = (held, nameOf) => ({
+  name: "tidemark-from-core",
+  async resolveId(id, importer, options) {
+    if (id === CORE) return { id, external: true };
+    const found = importer && (await this.resolve(id, importer, { ...options, skipSelf: true }));
+    return found && held.has(found.id) ? `\0core:${found.id}` : null;
+  },
+  load(id) {
+    if (!id.startsWith("\0core:")) return null;
+    const module = id.slice("\0core:".length);
+    return `export { ${held.get(module).map((name) => `${nameOf(module, name)} as ${name}`).join(", ")} } from "${CORE}";`;
+  },
+});
+
+/** Its modules with what they export, beside the files. */
+const listing = (modules) => ({
+  name: "tidemark-listing",
+  generateBundle(_, files) {
+    for (const id of Object.values(files)[0].moduleIds) if (path.isAbsolute(id)) modules.set(id, this.getModuleInfo(id).exports);
+  },
+});
+
+const bundle = (input, plugins, options = {}) => rolldown({ input, cwd: root, platform: "browser", plugins, transform: { target: "es2022" }, logLevel: "warn", ...options });
+const names = { dir: dist, entryFileNames: "[name].js", chunkFileNames: "[name].js" };
+
+const inBase = {
+  name: "tidemark-in-base",
+  async resolveId(name, importer, options) {
+    const found = importer && (await this.resolve(name, importer, { ...options, skipSelf: true }));
+    return found && IN_BASE.includes(found.id) ? { id: "./base.js", external: true } : null;
+  },
+};
+
+function allSeen(wanted, seen) {
+  for (const each of wanted) if (!seen.has(each)) throw new Error(`nothing in the sources imports ${each}`);
 }
 
-async function bundle(input, replacements, output) {
+async function bundleForApps() {
   const seen = new Set();
-  const build = await rolldown({
-    input,
-    cwd: root,
-    platform: "browser",
-    plugins: [replacing(replacements, seen)],
-    transform: { target: "es2022" },
-    logLevel: "warn",
-  });
-  await build.write({ dir: dist, format: "esm", sourcemap: "hidden", entryFileNames: "[name].js", chunkFileNames: "[name].js", ...output });
+  const kernel = { name: "tidemark-kernel", resolveId: (id) => (id.endsWith(".wasm") ? { id: "./kernel.wasm", external: true } : null) };
+  const page = await bundle({ index: "src/index.ts", browser: "src/browser/index.ts" }, [standIns(FACADE, seen), inBase]);
+  await page.write({ ...names, format: "esm", sourcemap: "hidden" });
+  // Not minified: Wrangler does that, and stack traces of a Worker are read.
+  const edge = await bundle({ worker: "worker/library.ts" }, [kernel, inBase], { external: [/^cloudflare:/] });
+  await edge.write({ ...names, format: "esm", sourcemap: "hidden", codeSplitting: false });
+  await Promise.all([page.close(), edge.close()]);
+  allSeen(Object.keys(FACADE), seen);
+}
+
+/** The code of one file, its modules, and the names of the core's that it uses. `asFunction`: of the core. */
+async function bundleLoaded(name, entry, taken, held, nameOf, asFunction) {
+  const modules = new Map();
+  const seen = new Set();
+  const build = await bundle({ [name]: `tidemark:${name}` }, [entryWith(`tidemark:${name}`, entry, taken), partsByAddress(seen), fromCore(held, nameOf), standIns(LOADED, seen), listing(modules)]);
+  const plain = await build.generate({ format: "esm", codeSplitting: false });
+  const [, imported = ""] = new RegExp(`import \\{([^}]*)\\} from "${CORE}"`).exec(plain.output[0].code) ?? [];
+  const shape = asFunction ? { format: "iife", name: "part", globals: { [CORE]: "core" }, postBanner: "export function install(core) {", postFooter: "return part;\n}" } : { format: "esm" };
+  const { output } = await build.generate({ ...MINIFIED, ...shape, file: `${name}.js` });
   await build.close();
-  for (const [pattern] of replacements) if (!seen.has(pattern)) throw new Error(`the sources hold nothing like ${pattern}`);
+  return { modules, seen, code: output[0].code, map: output.find(({ fileName }) => fileName.endsWith(".map"))?.source, uses: imported.split(",").map((each) => each.trim().split(" as ")[0]).filter(Boolean) };
+}
+
+/**
+ * What parts take of core.js and of base.js changes what these hold, so all are made again until that is settled.
+ * Gives back the files, by name.
+ */
+export async function loadedFiles() {
+  let { modules: core } = await bundleLoaded("core", CORE_ENTRY, [], new Map(), String, false);
+  let { modules: host } = await bundleLoaded("host", HOST_ENTRY, [], core, (_, name) => name, true);
+  for (let rounds = 0; rounds < 6; rounds++) {
+    const all = [...core, ...host].flatMap(([module, exports]) => exports.map((name) => [module, name]));
+    const place = new Map(all.map(([module, name], i) => [`${module} ${name}`, `$${i.toString(36)}`]));
+    const nameOf = (module, name) => place.get(`${module} ${name}`);
+    const files = {};
+    for (const [part, entry] of Object.entries(PARTS)) files[part] = await bundleLoaded(part, entry, [], new Map([...core, ...host]), nameOf, true);
+    const used = new Set(Object.values(files).flatMap(({ uses }) => uses));
+    const taken = (from) => all.map(([module, name]) => [module, name, nameOf(module, name)]).filter(([module, , as]) => from.has(module) && used.has(as));
+    files.host = await bundleLoaded("host", HOST_ENTRY, taken(host), core, nameOf, true);
+    for (const name of files.host.uses) used.add(name);
+    files.core = await bundleLoaded("core", CORE_ENTRY, taken(core), new Map(), nameOf, false);
+    const isSettled = [core, host].every((each, i) => [...each.keys()].join() === [...[files.core, files.host][i].modules.keys()].join());
+    if (isSettled) {
+      allSeen([...Object.keys(LOADED), ...Object.keys(PART_OF)], new Set(Object.values(files).flatMap(({ seen }) => [...seen])));
+      return files;
+    }
+    core = files.core.modules;
+    host = files.host.modules;
+  }
+  throw new Error("what core.js and base.js hold does not settle");
+}
+
+async function minifiedIife(name, entry) {
+  const build = await bundle({ [name]: entry }, []);
+  const { output } = await build.generate({ ...MINIFIED, format: "iife" });
+  await build.close();
+  return output[0].code.trim();
+}
+
+async function writeLoaded() {
+  const { host, ...files } = await loadedFiles();
+  // A SharedWorker's script needs nothing else, and has no core.
+  files.tabs.code = `if("onconnect"in globalThis&&import.meta.url===location.href){${await minifiedIife("broker", source("browser/broker-entry.ts"))}}${files.tabs.code}`;
+  const base = await bundle({ base: source("browser/package/base.ts") }, []);
+  const { output } = await base.generate({ ...MINIFIED, format: "esm" });
+  await base.close();
+  files.base = { code: `${output[0].code.trim()}\n${host.code}`, map: host.map };
+  for (const [name, { code, map }] of Object.entries(files)) {
+    await writeFile(path.join(dist, `${name}.js`), code);
+    await writeFile(path.join(dist, `${name}.js.map`), map);
+  }
 }
 
 /** Inside core.js, the parts and worker.js; they keep no notices of their own. */
 const INSIDE = ["comlink", "idb", "jose", "whatwg-mimetype"];
 
-/** Not minified: Wrangler does that, and stack traces of a Worker are read. */
-async function bundleWorker() {
-  const build = await rolldown({
-    input: { worker: "worker/library.ts" },
-    cwd: root,
-    platform: "browser",
-    external: [/^cloudflare:/],
-    plugins: [{ name: "tidemark-kernel", resolveId: (id) => (id.endsWith(".wasm") ? { id: "./kernel.wasm", external: true } : null) }],
-    transform: { target: "es2022" },
-    logLevel: "warn",
-  });
-  await build.write({ dir: dist, format: "esm", sourcemap: "hidden", codeSplitting: false, entryFileNames: "[name].js" });
-  await build.close();
-}
-
 export async function buildLibrary() {
   await rm(dist, { recursive: true, force: true });
   await mkdir(dist, { recursive: true });
-  await bundle({ index: "src/index.ts", browser: "src/browser/index.ts" }, FACADE, {});
-  const whole = { codeSplitting: false, minify: true, comments: false };
-  await bundle({ core: "src/browser/core.ts" }, CORE, whole);
-  await bundle({ indexeddb: "src/browser/idb-volume.ts" }, [], whole);
-  await bundle({ extras: "src/browser/extras.ts" }, [], whole);
-  await bundle({ tabs: "src/browser/tabs.ts" }, TABS, whole);
-  await bundleWorker();
+  await bundleForApps();
+  await writeLoaded();
   await mkdir(path.join(dist, "licenses"));
   for (const name of INSIDE) {
     const directory = path.join(root, "node_modules", name);

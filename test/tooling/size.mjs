@@ -2,10 +2,11 @@
  * `npm run size`: what Tidemark costs a tab, against its budgets, in gzip (level 9).
  *
  *   kernel  bytes of the release build, at most 12 KiB
- *   code    what every tab loads, page and worker: browser.js as an app's bundler ships it, and core.js, which both run;
- *           at most 25 KiB
+ *   code    what every tab loads, page and worker: browser.js as an app's bundler ships it, core.js and base.js
  *   parts   loaded on demand: indexeddb.js where OPFS does not work, extras.js for a new tide, gzip, compaction, tools, tabs.js
  *           when there is a second tab
+ *
+ * A first visit (a new tide: code, kernel and extras.js) is at most 40 KiB.
  *
  *     npm run size -- --json FILE
  */
@@ -18,7 +19,7 @@ import { RELEASE_BYTES_MAX } from "./build-kernel.mjs";
 import { commandLine, jsonFile } from "./command-line.mjs";
 import { root } from "./setup.mjs";
 
-export const CODE_GZIP_BYTES_MAX = 25 * 1024;
+export const FIRST_VISIT_GZIP_BYTES_MAX = 40 * 1024;
 
 const dist = path.join(root, "dist");
 
@@ -36,17 +37,21 @@ export async function measure() {
   const files = [
     ["browser.js", "code", await shipped("browser.js")],
     ["core.js", "code", await whole("core.js")],
+    ["base.js", "code", await whole("base.js")],
     ["kernel.wasm", "kernel", await whole("kernel.wasm")],
     ["indexeddb.js", "part", await whole("indexeddb.js")],
     ["extras.js", "part", await whole("extras.js")],
     ["tabs.js", "part", await whole("tabs.js")],
   ].map(([name, kind, bytes]) => ({ name, kind, bytes: bytes.length, gzipBytes: gzipSync(bytes, { level: 9 }).length }));
   const kernelBytes = files.find(({ kind }) => kind === "kernel").bytes;
-  const codeGzipBytes = files.filter(({ kind }) => kind === "code").reduce((sum, file) => sum + file.gzipBytes, 0);
+  const gzipOf = (wanted) => files.filter(wanted).reduce((sum, file) => sum + file.gzipBytes, 0);
+  const codeGzipBytes = gzipOf(({ kind }) => kind === "code");
+  const firstVisit = gzipOf(({ name, kind }) => kind !== "part" || name === "extras.js");
   return {
     files,
     kernel: { bytes: kernelBytes, max: RELEASE_BYTES_MAX, ok: kernelBytes <= RELEASE_BYTES_MAX },
-    code: { gzipBytes: codeGzipBytes, max: CODE_GZIP_BYTES_MAX, ok: codeGzipBytes <= CODE_GZIP_BYTES_MAX },
+    code: { gzipBytes: codeGzipBytes },
+    firstVisit: { gzipBytes: firstVisit, max: FIRST_VISIT_GZIP_BYTES_MAX, ok: firstVisit <= FIRST_VISIT_GZIP_BYTES_MAX },
   };
 }
 
@@ -58,9 +63,10 @@ export async function main(args) {
   const result = await measure();
   console.log(row("file", "", "bytes", "gzip"));
   for (const { name, kind, bytes, gzipBytes } of result.files) console.log(row(name, kind, bytes, gzipBytes));
-  const { kernel, code } = result;
+  const { kernel, code, firstVisit } = result;
   console.log(`kernel ${kernel.bytes} of ${kernel.max} bytes: ${verdict(kernel)}`);
-  console.log(`page and worker code ${code.gzipBytes} of ${code.max} bytes gzip: ${verdict(code)}`);
+  console.log(`page and worker code ${code.gzipBytes} bytes gzip`);
+  console.log(`a first visit ${firstVisit.gzipBytes} of ${firstVisit.max} bytes gzip: ${verdict(firstVisit)}`);
   if (json !== undefined) await writeFile(json, `${JSON.stringify(result, null, 2)}\n`);
-  return kernel.ok && code.ok ? 0 : 1;
+  return kernel.ok && firstVisit.ok ? 0 : 1;
 }

@@ -16,7 +16,7 @@ export type Product = (globals: Readonly<Record<string, unknown>>) => {
   readonly rehearse: (host: object, kernel: WebAssembly.Module) => Promise<void>;
   readonly FilesAhead: { find(name: string): Promise<FilesAhead> };
   readonly OpfsVolume: { open(options: OpfsVolumeOptions): Promise<Volume> };
-  readonly startBroker: () => Promise<unknown>;
+  readonly serveTabs: (scope: { onconnect: ((event: object) => void) | null }) => void;
 };
 
 /** Busy code is interrupted so long after its worker was terminated; other workers end at once. */
@@ -217,7 +217,7 @@ export class Platform {
     if (this.broker && !this.broker.context.ending) return this.broker;
     const context = this.world.context("broker");
     const scope: { onconnect: ((event: object) => void) | null } = { onconnect: null };
-    void this.product({ ...this.#common(context), globalThis: scope }).startBroker();
+    this.product({ ...this.#common(context), globalThis: scope }).serveTabs(scope);
     const connect = (port: Port): void => this.world.send(1, "connected", { to: context }, () => scope.onconnect?.({ ports: [port] }));
     return (this.broker = { context, connect, pages: new Set() });
   }

@@ -4,5 +4,4 @@ export { rehearse } from "../../../src/browser/rehearsal.ts";
 export { WorkerHost } from "../../../src/browser/worker-host.ts";
 export { FilesAhead } from "../../../src/browser/ahead.ts";
 export { OpfsVolume } from "../../../src/browser/opfs-volume.ts";
-/** In a shared worker's globals it begins to serve by itself. */
-export const startBroker = (): Promise<unknown> => import("../../../src/browser/broker.ts");
+export { serveTabs } from "../../../src/browser/broker.ts";

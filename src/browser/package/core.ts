@@ -1,0 +1,41 @@
+/**
+ * core.js of the package: the page's part, what the worker's part shares with it (kernel, record batches, protocol), and a worker's
+ * first steps. What base.js and the parts need of it, the build exports as well.
+ *
+ *   page     browser.js → import(core.js) → use() → openTide() → new Worker(core.js)
+ *   worker   core.js, being the script that it was started with, → work() → import(base.js) → use() → WorkerHost
+ */
+import { handOn, type PartFile, type Parts, useParts } from "../parts.ts";
+import type { Failed, StandBy } from "../protocol.ts";
+import type { HostOptions, WorkerHost } from "../worker-host.ts";
+import { type Handed, useErrors } from "./errors.ts";
+
+export { openTide } from "../client.ts";
+
+type Base = Handed & PartFile<{ readonly WorkerHost: typeof WorkerHost }>;
+
+export function use(handed: Handed, addresses: Parts): void {
+  useErrors(handed);
+  useParts(addresses);
+}
+
+/** A worker's first message says what it is for. */
+export function work(): void {
+  addEventListener("message", ({ data }: MessageEvent<HostOptions | StandBy>) => void begin(data), { once: true });
+}
+
+async function begin(options: HostOptions | StandBy): Promise<void> {
+  const { parts } = options;
+  try {
+    const [base, core] = await Promise.all([import(/* @vite-ignore */ parts.base!) as Promise<Base>, import(/* @vite-ignore */ import.meta.url)]);
+    use(base, parts);
+    const host = base.install(core);
+    handOn(host);
+    void new host.WorkerHost().open(options);
+  } catch (cause) {
+    const failed = { code: "LOAD_FAILED", message: `the package's file base.js can't be loaded from ${parts.base}: ${String(cause)}`, details: { file: "base.js" } } as const;
+    ("standBy" in options ? options.standBy : options.port).postMessage({ failed } satisfies Failed);
+  }
+}
+
+if (import.meta.url === globalThis.location?.href) work();

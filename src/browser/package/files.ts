@@ -1,0 +1,59 @@
+/**
+ * Where the package's files lie: beside browser.js, as the app's bundler sees them in `new URL("./…", import.meta.url)`, or in the
+ * folder that open() is told.
+ */
+import { assert, TidemarkError } from "../../errors.ts";
+import type { Core, Files } from "../files.ts";
+import { importFile, loadFailed } from "../load.ts";
+import type { Parts } from "../parts.ts";
+import type { Handed } from "./errors.ts";
+
+interface Addresses extends Required<Parts> {
+  readonly core: string;
+  readonly kernel: string;
+}
+interface CoreFile extends Core {
+  use(handed: Handed, addresses: Parts): void;
+}
+
+const beside = (): Addresses => ({
+  core: new URL("./core.js", import.meta.url).href,
+  base: new URL("./base.js", import.meta.url).href,
+  indexeddb: new URL("./indexeddb.js", import.meta.url).href,
+  extras: new URL("./extras.js", import.meta.url).href,
+  tabs: new URL("./tabs.js", import.meta.url).href,
+  kernel: new URL("./kernel.wasm", import.meta.url).href,
+});
+
+function inFolder(assets: string | URL): Addresses {
+  const folder = String(assets);
+  let base: URL;
+  try {
+    base = new URL(folder.endsWith("/") ? folder : `${folder}/`, globalThis.document?.baseURI ?? location.href);
+  } catch (cause) {
+    throw new TidemarkError("INVALID_ARGUMENT", `assets is the address of a folder, like "/tidemark/"; given was ${JSON.stringify(folder)}`, { assets: folder }, { cause });
+  }
+  const at = (file: string): string => new URL(file, base).href;
+  return { core: at("core.js"), base: at("base.js"), indexeddb: at("indexeddb.js"), extras: at("extras.js"), tabs: at("tabs.js"), kernel: at("kernel.wasm") };
+}
+
+function besideOrNowhere(): Addresses {
+  try {
+    return beside();
+  } catch (cause) {
+    // Bundled into a script that is no module: it knows no address of its own.
+    throw loadFailed("core.js", "beside the app's script", cause);
+  }
+}
+
+export function filesIn(assets: string | URL | undefined): Files {
+  const { core, kernel, ...parts } = assets === undefined ? besideOrNowhere() : inFolder(assets);
+  return {
+    kernel,
+    async core() {
+      const file = (await importFile("core.js", core)) as CoreFile;
+      file.use({ TidemarkError, assert, importFile, loadFailed }, parts);
+      return file;
+    },
+  };
+}

@@ -1,0 +1,18 @@
+/**
+ * How the package starts its workers: core.js, which this module is inside of, is their script as well. From another origin no
+ * script can be started; a line of code of the page's own origin that imports it can. A SharedWorker like that would not be the
+ * same one for two tabs: there the browser refuses, and ports are replaced by channels (broker-client.ts).
+ */
+import { parts } from "../parts.ts";
+
+const NAMED = { type: "module", name: "tidemark" } as const;
+let trampoline: string | undefined;
+
+export function makeWorker(): Worker {
+  if (new URL(import.meta.url).origin === location.origin) return new Worker(import.meta.url, NAMED);
+  const line = `import { work } from ${JSON.stringify(import.meta.url)}; work();`;
+  return new Worker((trampoline ??= URL.createObjectURL(new Blob([line], { type: "text/javascript" }))), NAMED);
+}
+
+/** The build puts broker-entry.ts in front of tabs.js. */
+export const makeBroker = (): SharedWorker => new SharedWorker(parts.tabs!, NAMED);
