@@ -9,4 +9,3 @@ export { tideOfSlots } from "../store/whose-catalog.ts";
 export { offsetForTimestamp } from "../store/seek.ts";
 export { appendAll } from "./append-all.ts";
 export { controlOver, offerControl } from "./control.ts";
-export { openProved } from "./prove.ts";

@@ -12,7 +12,7 @@ export interface Parts {
   readonly base?: string;
   /** The volume in IndexedDB. */
   readonly indexeddb?: string;
-  /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink, the proof before a new tide. */
+  /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink, the volume in memory. */
   readonly extras?: string;
   /** Leader election, followers, fail-over: when a second tab shows up. */
   readonly tabs?: string;
