@@ -9,8 +9,10 @@
  */
 import { BATCHES_TYPE } from "./accept.ts";
 import { appendBatches } from "./batches.ts";
+import type { Sending } from "../src/log/producer-state.ts";
 import { traceOf } from "./events.ts";
-import type { Answer } from "./http.ts";
+import { shown } from "./fields.ts";
+import { type Answer, badRequest } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import type { Counters } from "./metrics.ts";
 import { contentTypeOf, mediaType } from "./media-types.ts";
@@ -31,6 +33,8 @@ export interface AppendAsked {
   readonly closing: boolean;
   readonly ifEnd: number | undefined;
   readonly seq: string | undefined;
+  /** What a producer says of its sequences, and of a request that it sends again. */
+  readonly sending: Sending;
   readonly trace: string | undefined;
 }
 
@@ -42,14 +46,22 @@ export function appendAsked(headers: HeadersOf): AppendAsked {
     closing: isClosing(headers),
     ifEnd: expected === null ? undefined : numberedOffset(expected, H.expectedOffset),
     seq: seqOf(headers),
+    sending: sendingOf(headers),
     trace: traceOf(headers),
   };
+}
+
+function sendingOf(headers: HeadersOf): Sending {
+  const since = headers.get(H.resentSince);
+  const sequences = headers.get(H.sequences);
+  if (sequences !== null && sequences !== "from-zero") throw badRequest(`${H.sequences} is ${shown(sequences)}; it must be from-zero, or left out`);
+  return { ...(sequences !== null && { fromZero: true }), ...(since !== null && { resentSince: numberedOffset(since, H.resentSince) }) };
 }
 
 export async function appendTo(stream: Stream, asked: AppendAsked, body: Uint8Array, counters: Counters): Promise<Answer> {
   const { contentType } = asked;
   if (contentType !== undefined && mediaType(contentType) === BATCHES_TYPE) {
-    const answer = await appendBatches(stream, await edgeKernel(), body, asked.ifEnd);
+    const answer = await appendBatches(stream, await edgeKernel(), body, asked.ifEnd, asked.sending);
     counters.append(body.length, false);
     return answer;
   }

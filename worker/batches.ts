@@ -7,6 +7,7 @@
  */
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
+import type { Sending } from "../src/log/producer-state.ts";
 import { CODEC_MASK, readHeader } from "../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
 import { isJsonText, RECORDS_MAX, SLICE_BYTES, turn } from "./body-encoder.ts";
@@ -21,12 +22,12 @@ export const BATCHES_MAX = 1000;
 /** Checking costs a quarter of encoding, for the same bytes. */
 const TURN_SLICES = 4;
 
-export async function appendBatches(stream: Stream, kernel: Kernel, body: Uint8Array, ifEnd: number | undefined): Promise<Answer> {
+export async function appendBatches(stream: Stream, kernel: Kernel, body: Uint8Array, ifEnd: number | undefined, sending: Sending = {}): Promise<Answer> {
   const batches = splitBatches(body).map((batch) => batch.slice());
   if (batches.length === 0) throw badRequest("no batch");
   if (batches.length > BATCHES_MAX) throw new HttpError(413, "TOO_LARGE", `at most ${BATCHES_MAX} batches`);
   await checkBatches(kernel, batches, stream.isJson);
-  const results = await stream.appendBatches(batches, ifEnd);
+  const results = await stream.appendBatches(batches, ifEnd, sending);
   const next = results.at(-1)!.lastOffset + 1;
   const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({ baseOffset, lastOffset, duplicate, leaderEpoch }));
   return jsonAnswer(200, { appended }, { [H.next]: formatOffset(next) });

@@ -22,6 +22,8 @@ export const H = {
   producerEpoch: "Producer-Epoch",
   producerSeq: "Producer-Seq",
   expectedOffset: "Stream-Expected-Offset",
+  resentSince: "Tidemark-Resent-Since",
+  sequences: "Tidemark-Sequences",
   /** Ours: the first offset that is still there, and where an answer to a read begins. */
   start: "Tidemark-Start-Offset",
   from: "Tidemark-From-Offset",

@@ -25,7 +25,7 @@ const KEYS_PATH = `${STREAM_PREFIX}__ds/jwks.json`;
 const SOCKET_PATH = "/v1/socket";
 const ACTIONS = new Map<string, Action>([["GET", "read"], ["HEAD", "read"], ["POST", "write"], ["PUT", "write"], ["DELETE", "admin"]]);
 /** The only headers of a client that reach an object: none of them can speak for the router. */
-const OF_APPENDS = "content-type stream-closed stream-seq producer-id producer-epoch producer-seq stream-expected-offset traceparent".split(" ");
+const OF_APPENDS = "content-type stream-closed stream-seq producer-id producer-epoch producer-seq stream-expected-offset tidemark-resent-since tidemark-sequences traceparent".split(" ");
 const PASSED = `${OF_APPENDS.join(" ")} accept content-length if-none-match stream-ttl stream-expires-at stream-forked-from stream-fork-offset stream-fork-sub-offset
   tidemark-retention-bytes tidemark-retention-records tidemark-retention-seconds
   tidemark-compaction tidemark-compaction-lag-seconds tidemark-compaction-tombstone-seconds`.split(/\s+/);

@@ -8,6 +8,7 @@
  * Applying a record twice changes nothing (newer wins), so a snapshot may be ahead of the offset it is filed under.
  */
 import type { RecordBatch } from "../src/record/record-batch.ts";
+import type { Sending } from "../src/log/producer-state.ts";
 import type { Header } from "../src/record/batch-builder.ts";
 import { TRACE_HEADER } from "./events.ts";
 import { HttpError } from "./http.ts";
@@ -24,16 +25,23 @@ const decoder = new TextDecoder();
 interface Snapshot {
   readonly producers: readonly (readonly [string, number, number])[];
   readonly seq: string | null;
+  /** As in producer-state.ts; absent in older ones. */
+  readonly forgotten?: number;
 }
 
 export class StreamState {
   readonly #producers = new Map<string, { readonly epoch: number; readonly seq: number }>();
   #idChars = 0;
   #seq: string | undefined;
+  /** No producer that was forgotten had written at or above this offset and one; -1 for none. */
+  #forgotten = -1;
 
-  static from(text: string | undefined): StreamState {
+  /** `offset`: where the snapshot is filed. */
+  static from(text: string | undefined, offset: number): StreamState {
     const state = new StreamState();
-    const { producers, seq } = text === undefined ? { producers: [], seq: null } : (JSON.parse(text) as Snapshot);
+    const { producers, seq, forgotten }: Snapshot = text === undefined ? { producers: [], seq: null } : (JSON.parse(text) as Snapshot);
+    // Older ones don't say, but a full one has forgotten somebody.
+    state.#forgotten = forgotten ?? (producers.length < PRODUCERS_MAX ? -1 : offset - 1);
     for (const [id, epoch, last] of producers) {
       state.#producers.set(id, { epoch, seq: last });
       state.#idChars += id.length;
@@ -44,12 +52,16 @@ export class StreamState {
 
   snapshot(): string {
     const producers = [...this.#producers].map(([id, { epoch, seq }]) => [id, epoch, seq] as const);
-    return JSON.stringify({ producers, seq: this.#seq ?? null } satisfies Snapshot);
+    return JSON.stringify({ producers, seq: this.#seq ?? null, forgotten: this.#forgotten } satisfies Snapshot);
   }
 
   /** The highest request taken from the producer when this one repeats it or an earlier one; undefined when it is new and in turn. */
-  admit({ id, epoch, seq }: Producer): number | undefined {
+  admit({ id, epoch, seq }: Producer, { resentSince = Infinity }: Sending = {}): number | undefined {
     const known = this.#producers.get(id);
+    if (!known && this.#forgotten >= resentSince) {
+      const details = { unknownProducer: true, forgotten: this.#forgotten, resentSince };
+      throw new HttpError(409, "OUT_OF_ORDER_SEQUENCE", "this producer was forgotten, and what is sent again may be in the stream: read from that offset on, then decide", {}, details);
+    }
     if (known && epoch < known.epoch) {
       throw new HttpError(403, "FENCED_PRODUCER", "a newer epoch of this producer has written", { [H.producerEpoch]: String(known.epoch) });
     }
@@ -67,7 +79,8 @@ export class StreamState {
     if (seq !== undefined && this.#seq !== undefined && seq <= this.#seq) throw new HttpError(409, "OUT_OF_ORDER_SEQUENCE", "Stream-Seq must rise");
   }
 
-  record(producer: Producer | undefined, seq: string | undefined): void {
+  /** `offset`: of the request's first record. */
+  record(producer: Producer | undefined, seq: string | undefined, offset: number): void {
     if (seq !== undefined && (this.#seq === undefined || seq > this.#seq)) this.#seq = seq;
     if (!producer) return;
     const known = this.#producers.get(producer.id);
@@ -79,6 +92,7 @@ export class StreamState {
       if (this.#producers.size <= PRODUCERS_MAX && this.#idChars <= PRODUCER_CHARS_MAX) break;
       this.#producers.delete(oldest);
       this.#idChars -= oldest.length;
+      this.#forgotten = Math.max(this.#forgotten, offset - 1);
     }
   }
 
@@ -87,10 +101,10 @@ export class StreamState {
     if (batch.count === 0 || batch.header.producerId >= 0) return;
     for (const [name, value] of batch.headersAt(0)) {
       if (value === null) continue;
-      if (name === SEQ) this.record(undefined, decoder.decode(value));
+      if (name === SEQ) this.record(undefined, decoder.decode(value), batch.header.baseOffset);
       if (name !== PRODUCER) continue;
       const [, epoch, seq, id] = /^(\d+):(\d+):(.*)$/s.exec(decoder.decode(value)) ?? [];
-      if (id !== undefined) this.record({ id, epoch: Number(epoch), seq: Number(seq) }, undefined);
+      if (id !== undefined) this.record({ id, epoch: Number(epoch), seq: Number(seq) }, undefined, batch.header.baseOffset);
     }
   }
 }

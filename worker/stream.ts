@@ -13,6 +13,7 @@ import { TidemarkError } from "../src/errors.ts";
 import type { Kernel, PackingKernel } from "../src/kernel/types.ts";
 import { saneRetention } from "../src/log/limits.ts";
 import { Log } from "../src/log/log.ts";
+import type { Sending } from "../src/log/producer-state.ts";
 import type { AppendResult, CompactionSettings, LogSettings, RetentionSettings } from "../src/log/types.ts";
 import { nextOffsetOf, readHeader, stampBaseOffset } from "../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../src/record/record-batch.ts";
@@ -78,6 +79,7 @@ export interface AppendRequest {
   readonly producer: Producer | undefined;
   readonly seq: string | undefined;
   readonly ifEnd: number | undefined;
+  readonly sending?: Sending;
   /** traceparent of the request; goes into the first record's headers. */
   readonly trace?: string | undefined;
 }
@@ -180,7 +182,7 @@ export class Stream {
     const log = await Log.open({ store, kernel, clock: { now }, settings: settingsOf(config), breathe: () => host.breathe() });
     const saved = tables.meta(STATE);
     const { offset, state: text } = saved === undefined ? { offset: log.logStartOffset } : (JSON.parse(String(saved)) as { offset: number; state: string });
-    const state = StreamState.from(text);
+    const state = StreamState.from(text, offset);
     await replay(kernel, log, state, Math.max(offset, log.logStartOffset));
     stream = new Stream(host, tables, config, { log, store }, state, isNew);
     return stream;
@@ -281,13 +283,13 @@ export class Stream {
     }
     if (request.contentType === undefined) throw badRequest("an append has a Content-Type");
     if (this.#isOther(request.contentType)) throw new HttpError(409, "CONFLICT", `this stream is ${this.#config.contentType}`);
-    const repeated = producer && this.#state.admit(producer);
+    const repeated = producer && this.#state.admit(producer, request.sending);
     if (repeated !== undefined) return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer: { ...producer!, seq: repeated } };
     this.#state.checkSeq(seq);
     const batches = encoded ?? encodeBody(this.#host.kernel, this.#asked(request));
     if (batches.length === 0) throw badRequest("the array is empty; an append has at least one message");
-    const results = this.#enqueue(batches, request.ifEnd, () => {
-      this.#state.record(producer, seq);
+    const results = this.#enqueue(batches, request.ifEnd, (offset) => {
+      this.#state.record(producer, seq, offset);
       if (closing) this.#closing = true;
       this.#closingBy = producer;
     });
@@ -306,7 +308,7 @@ export class Stream {
    * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the first
    * its offset: nothing can be refused behind it but by a store that fails, and then the object starts anew.
    */
-  #enqueue(batches: readonly Uint8Array[], ifEnd: number | undefined, taken: () => void): Promise<number> {
+  #enqueue(batches: readonly Uint8Array[], ifEnd: number | undefined, taken: (offset: number) => void): Promise<number> {
     const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
     this.#checkRoom(bytes);
     const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
@@ -314,7 +316,7 @@ export class Stream {
     const results = [this.log.append(first, ifEnd === undefined ? {} : { ifEnd })];
     const isTaken = readHeader(first).baseOffset !== UNSTAMPED;
     if (isTaken) {
-      taken();
+      taken(readHeader(first).baseOffset);
       for (const batch of rest) results.push(this.log.append(batch));
       const last = batches.at(-1)!;
       if (this.#closing) this.#closeAt = nextOffsetOf(readHeader(last));
@@ -350,18 +352,19 @@ export class Stream {
   }
 
   /** Record batches as a client encoded them. Bytes under the checksum stay as they are. */
-  async appendBatches(batches: readonly Uint8Array[], ifEnd: number | undefined): Promise<AppendResult[]> {
+  async appendBatches(batches: readonly Uint8Array[], ifEnd: number | undefined, sending: Sending = {}): Promise<AppendResult[]> {
     if (this.#closing) await this.settled();
     this.#checkThere();
     if (this.closed) throw this.#closedConflict();
     const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
     this.#checkRoom(bytes);
     this.#pendingBytes += bytes;
-    const work = batches.map((batch, i) => this.log.append(batch, i === 0 && ifEnd !== undefined ? { ifEnd } : {}));
-    const pending = Promise.allSettled(work);
+    // All or nothing: what any of them is refused for is found before the first is queued, and they are one commit.
+    const work = this.log.appendAll(batches, { ...sending, ...(ifEnd !== undefined && { ifEnd }) });
+    const pending = Promise.allSettled([work]);
     this.#pending.add(pending);
     try {
-      const results = await Promise.all(work);
+      const results = await work;
       this.touch();
       return results;
     } finally {
@@ -384,7 +387,7 @@ export class Stream {
   async #closeOnly(producer: Producer | undefined): Promise<AppendOutcome> {
     const repeated = producer && this.#state.admit(producer);
     if (repeated !== undefined) return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer: { ...producer!, seq: repeated } };
-    this.#state.record(producer, undefined);
+    this.#state.record(producer, undefined, this.log.logEndOffset);
     this.#closing = true;
     await this.settled();
     this.touch();

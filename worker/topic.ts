@@ -25,6 +25,7 @@ import { type RecordInput, recordOf, recordsOf } from "../src/topic/input.ts";
 import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS } from "../src/topic/options.ts";
 import { batchesOf, readingOf } from "../src/topic/reading.ts";
 import { checkSerializer, type Serializer, type SerializerChoice, serializerOf } from "../src/topic/serializer.ts";
+import type { Sending } from "../src/log/producer-state.ts";
 import { CRC_AT, PRODUCER_ID_AT } from "../src/record/format.ts";
 import { BATCHES_TYPE } from "./accept.ts";
 import { describeCompaction } from "./compaction.ts";
@@ -184,9 +185,9 @@ class Topic<V> implements EdgeTopic<V> {
     await new Promise((resolve) => setTimeout(resolve, 50 * 2 ** this.#failures));
   }
 
-  async #send(kernel: Kernel, batch: Uint8Array, { ifEnd }: AppendOptions): Promise<AppendResult> {
+  async #send(kernel: Kernel, batch: Uint8Array, { ifEnd, ...sending }: AppendOptions): Promise<AppendResult> {
     if (!this.options.idempotent) anonymous(kernel, batch);
-    const headers = { "content-type": BATCHES_TYPE, ...(ifEnd !== undefined && { [H.expectedOffset]: formatOffset(ifEnd) }) };
+    const headers = { "content-type": BATCHES_TYPE, ...(ifEnd !== undefined && { [H.expectedOffset]: formatOffset(ifEnd) }), ...sequencesOf(sending) };
     const post = (): Promise<Response> =>
       this.#ask("POST", "", headers, batch).catch((thrown: unknown) => {
         throw new TidemarkError("OUTCOME_UNKNOWN", "the log's object was reset", {}, { cause: thrown });
@@ -278,6 +279,10 @@ class Topic<V> implements EdgeTopic<V> {
   }
 }
 
+const sequencesOf = ({ fromZero, resentSince }: Sending): Record<string, string> => ({
+  ...(fromZero && { [H.sequences]: "from-zero" }),
+  ...(resentSince !== undefined && { [H.resentSince]: formatOffset(resentSince) }),
+});
 const fetched = (bytes: Uint8Array, nextOffset: number): Fetched => ({ bytes, nextOffset, logStartOffset: 0, highWatermark: nextOffset, logEndOffset: nextOffset });
 const offsetIn = (response: Response, name: string): number => Number((response.headers.get(name) ?? "").slice(0, 16));
 

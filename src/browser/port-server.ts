@@ -87,7 +87,7 @@ export class PortServer {
 
 /** Of the data calls: what is given must be in its range. The page has checked the same; it may be another version's, or hostile. */
 const FIELDS = {
-  append: APPEND_OPTIONS,
+  append: { ...APPEND_OPTIONS, fromZero: flag, resentSince: integer(0) },
   // Which offsets there are only the log knows.
   fetch: { from: integer(Number.MIN_SAFE_INTEGER), maxBytes: READ_OPTIONS.maxBytes, isolation: READ_OPTIONS.isolation, wait: flag, verify: flag },
   resolve: { position: READ_OPTIONS.from, isolation: READ_OPTIONS.isolation },

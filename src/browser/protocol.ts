@@ -29,7 +29,7 @@ import type { Engine, VolumeInfo } from "../store/volume.ts";
 import type { TideEvent } from "./api.ts";
 import type { Parts } from "./parts.ts";
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** Un-acked bytes that one page may have on their way: two commits of the largest queue. */
 export const CREDIT_BYTES = 32 * 1024 * 1024;
 /** Requests of one page under way: reads parked by followers, and appends. */
@@ -68,6 +68,9 @@ export interface AppendRequest {
   readonly batch: Uint8Array;
   readonly acks?: Acks | undefined;
   readonly ifEnd?: number | undefined;
+  /** As in AppendOptions. */
+  readonly fromZero?: boolean | undefined;
+  readonly resentSince?: number | undefined;
 }
 export interface FetchRequest {
   readonly op: "fetch";

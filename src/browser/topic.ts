@@ -98,6 +98,7 @@ export class BrowserTopic<V> implements Topic<V> {
       reopened: () => tide.ready(),
       schedule: (work) => queueMicrotask(work),
       newId: newProducerId,
+      logEnd: () => tide.opened?.recovery.find(({ log }) => log === name)?.logEndOffset ?? 0,
       codec: options.codec ?? "none",
       get batchBytes() {
         return Math.min(batchBytes, batchBytesMax());

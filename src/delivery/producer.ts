@@ -7,7 +7,8 @@
  *                                                    └── failed for certain behind ┘ (new producer epoch, numbered anew)
  *
  * A batch whose outcome is unknown stays in flight: sent again as it is, the log answers with the first offset if it had
- * it. A batch that was refused for certain leaves a gap in the numbers; what follows it in flight is then refused too, as
+ * it. Each re-send says where the log ended at the latest when the batch first went out: a log that has forgotten this producer
+ * since then takes it no more, and the append is OUTCOME_UNKNOWN (details: reason "forgotten"), never a second record. A batch that was refused for certain leaves a gap in the numbers; what follows it in flight is then refused too, as
  * out of order, and so is known not to be in the log: once all have answered, those go out again, in their order, under
  * a new epoch that begins at 0.
  */
@@ -53,6 +54,8 @@ export interface ProducerOptions {
   readonly schedule: (work: () => void) => void;
   /** A new producer id: 53 random bits. */
   readonly newId: () => number;
+  /** An end that the log had, flushed, at some time before now; the later the better. Default 0: nothing is known. */
+  readonly logEnd?: () => number;
   readonly codec: "none" | "gzip";
   // Asked for with each record, because another leader's volume may hold larger or smaller batches.
   readonly batchBytes: number;
@@ -75,6 +78,8 @@ class Draft {
   bytes = 0;
   /** Which came first, for those that must go out again. */
   order = 0;
+  /** A flushed end of the log from before it was first sent under its present number. */
+  since = 0;
 
   constructor(
     readonly builder: BatchBuilder,
@@ -113,6 +118,8 @@ export class Producer {
   #gap = false;
   #pendingBytes = 0;
   #sent = 0;
+  /** Behind the newest record of which it is known that it was flushed. */
+  #flushedEnd = 0;
   #sending: Promise<unknown> = Promise.resolve();
   readonly #idle: (() => void)[] = [];
   readonly #spare: BatchBuilder[] = [];
@@ -251,7 +258,9 @@ export class Producer {
       const baseSequence = this.#sequence;
       this.#sequence = (baseSequence + draft.builder.count) % SEQUENCES;
       draft.owner = { producerId: this.#id, producerEpoch: this.#epoch, baseSequence };
+      draft.since = Math.max(this.#flushedEnd, this.#options.logEnd?.() ?? 0);
       const result = await this.#send(draft);
+      if (result.acks === "flushed") this.#flushedEnd = Math.max(this.#flushedEnd, result.lastOffset + 1);
       this.#leave(draft);
       draft.resolve(result);
     } catch (thrown) {
@@ -283,16 +292,19 @@ export class Producer {
   /** One batch until its outcome is known. Bounded by the host: `reopened` rejects once the log is closed for good. */
   async #send(draft: Draft): Promise<AppendResult> {
     const { send, reopened, codec } = this.#options;
-    const { acks, ifEnd } = draft;
+    const { acks, ifEnd, since } = draft;
     let unknown: TidemarkError | undefined;
+    let resent = {};
     for (;;) {
       try {
         const bytes = codec === "none" ? draft.builder.build(draft.owner!) : await this.#ordered(this.#encoded(draft));
-        return await send(bytes, { acks, ...(ifEnd !== undefined && { ifEnd }) });
+        return await send(bytes, { acks, ...(ifEnd !== undefined && { ifEnd }), fromZero: true, ...resent });
       } catch (thrown) {
         const error = TidemarkError.from(thrown);
         const full = error.code === "BACKPRESSURE";
+        if (isForgotten(error)) throw outcomeForgotten(error);
         if (error.kind !== "reopen" && !full) throw error;
+        if (!full) resent = { resentSince: since };
         if (error.code === "OUTCOME_UNKNOWN") unknown = error;
         try {
           await reopened();
@@ -328,6 +340,13 @@ export class Producer {
 /** What a record's encoding adds to the bytes that are counted for it, from above: a name's character takes up to three. */
 function overheadMax({ headers }: ProducerRecord): number {
   return headers === undefined ? OVERHEAD_MAX : headers.reduce((sum, [name]) => sum + HEADER_OVERHEAD_MAX + 2 * name.length, OVERHEAD_MAX);
+}
+
+const isForgotten = ({ code, details }: TidemarkError): boolean => code === "OUT_OF_ORDER_SEQUENCE" && details["forgotten"] !== undefined;
+
+function outcomeForgotten(error: TidemarkError): TidemarkError {
+  const message = "the append was sent again, but the log has forgotten this producer: its records may be in the log already. Read from resentSince on to find out";
+  return new TidemarkError("OUTCOME_UNKNOWN", message, { ...error.details, reason: "forgotten" }, { cause: error });
 }
 
 /** The log expected an earlier sequence (numbers wrap, so half of them count as later). */

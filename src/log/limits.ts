@@ -28,8 +28,6 @@ export const DEFAULT_SETTINGS: LogSettings = {
   waitersMax: 1_000,
   // Some 200 bytes each in memory and in each sealed segment's snapshot.
   producersMax: 1_000,
-  // Longer than any retry: after this a producer id counts as unknown.
-  producerMaxAgeMs: 7 * 24 * HOUR_MS,
   // A million short keys are some 100 MiB of strings.
   compactionKeysMax: 1_000_000,
   // What the kernel's memory holds.

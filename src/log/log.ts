@@ -44,8 +44,21 @@ interface Pending {
   readonly baseOffset: number;
   readonly acks: Acks;
   readonly before: ProducerEntry | undefined;
-  readonly resolve: (result: AppendResult) => void;
-  readonly reject: (error: TidemarkError) => void;
+  resolve: (result: AppendResult) => void;
+  reject: (error: TidemarkError) => void;
+}
+
+/** What an append came to in its own turn: queued, or known to stand in the log or the queue. */
+type Taken = Pending | { readonly repeats: number; readonly header: BatchHeader; readonly acks: Acks };
+
+const nobody = (): void => undefined;
+
+/** Where producers may have written of whom neither snapshot nor headers tell: in damage, and in what went without a snapshot. */
+function unseenFrom(store: LogStore, from: number): number[] {
+  const damaged = store.quarantined.filter(({ to }) => to > from).map(({ to }) => to - 1);
+  if (from > 0) return damaged;
+  const compacted = store.segments().filter((segment) => segment.compacted).map(({ nextOffset }) => nextOffset - 1);
+  return [...damaged, ...compacted, store.logStartOffset - 1];
 }
 
 export class Log implements LogApi {
@@ -87,11 +100,11 @@ export class Log implements LogApi {
     this.#breathe = breathe;
     this.#store = store;
     this.configure(settings);
-    const { producersMax, producerMaxAgeMs, waitersMax, queueAppendsMax } = this.settings;
+    const { producersMax, waitersMax, queueAppendsMax } = this.settings;
     this.#kernel = kernel;
     this.#clock = clock;
-    this.#producers = new ProducerState(producersMax, producerMaxAgeMs);
-    this.#written = new ProducerState(producersMax, producerMaxAgeMs);
+    this.#producers = new ProducerState(producersMax);
+    this.#written = new ProducerState(producersMax);
     this.#committedReaders = new Waiters(waitersMax);
     this.#provisionalReaders = new Waiters(waitersMax);
     this.#handedOver = new Waiters(queueAppendsMax);
@@ -108,14 +121,15 @@ export class Log implements LogApi {
   /** Rebuilds the producers' state from the newest snapshot and the headers behind it. Writes nothing. */
   static async open(options: LogOptions): Promise<Log> {
     const log = new Log(options);
-    const { store, kernel, clock } = options;
+    const { store, kernel } = options;
     const snapshot = await store.producerSnapshot();
-    const usable = snapshot !== undefined && log.#producers.load(kernel, snapshot.bytes);
-    const nowMs = clock.now();
-    for await (const header of store.headers(usable ? snapshot.offset : 0)) {
+    const usable = snapshot !== undefined && log.#producers.load(kernel, snapshot.bytes, snapshot.offset);
+    const from = usable ? snapshot.offset : 0;
+    for await (const header of store.headers(from)) {
       if (header.producerId < 0) continue;
-      log.#producers.record(header, header.baseOffset, nowMs);
+      log.#producers.record(header, header.baseOffset);
     }
+    for (const unseen of unseenFrom(store, from)) log.#producers.forget(unseen);
     log.#written.adopt(log.#producers);
     return log;
   }
@@ -157,13 +171,40 @@ export class Log implements LogApi {
 
   async append(batch: Uint8Array, options: AppendOptions = {}): Promise<AppendResult> {
     this.#check();
-    const header = validate(this.#kernel, batch, this.limits);
+    const taken = this.#take(batch, validate(this.#kernel, batch, this.limits), options);
+    return this.#outcome(taken);
+  }
+
+  async appendAll(batches: readonly Uint8Array[], options: AppendOptions = {}): Promise<AppendResult[]> {
+    this.#check();
+    const { ifEnd: _, ...others } = options;
+    const before = { end: this.#end, bytes: this.#queueBytes, appends: this.#queue.length };
+    const taken: Taken[] = [];
+    let batch = 0;
+    try {
+      // Each by itself, then each behind the others. All in this turn, so nothing comes in between.
+      const headers: BatchHeader[] = [];
+      for (batch = 0; batch < batches.length; batch++) headers.push(validate(this.#kernel, batches[batch]!, this.limits));
+      for (batch = 0; batch < batches.length; batch++) {
+        // The first that is new moves the end.
+        taken.push(this.#take(batches[batch]!, headers[batch]!, this.#end === before.end ? options : others));
+      }
+    } catch (thrown) {
+      this.#undo(this.#queue.splice(before.appends));
+      this.#end = before.end;
+      this.#queueBytes = before.bytes;
+      throw TidemarkError.from(thrown).with({ batch });
+    }
+    return Promise.all(taken.map((each) => this.#outcome(each)));
+  }
+
+  /** Checks a batch that is good in itself, and queues it or finds where it stands. Throws before anything has changed. */
+  #take(batch: Uint8Array, header: BatchHeader, options: AppendOptions): Taken {
     const acks = options.acks ?? "flushed";
-    const nowMs = this.#clock.now();
     const idempotent = header.producerId >= 0;
     // Before ifEnd: a retry finds the log moved, by its own first try.
-    const earlier = idempotent ? this.#producers.admit(header, nowMs) : undefined;
-    if (earlier) return this.#repeat(earlier.baseOffset, header, acks);
+    const earlier = idempotent ? this.#producers.admit(header, options) : undefined;
+    if (earlier) return { repeats: earlier.baseOffset, header, acks };
     if (options.ifEnd !== undefined && options.ifEnd !== this.#end) {
       throw new TidemarkError("OFFSET_CONFLICT", `the log ends at ${this.#end}, not ${options.ifEnd}`, { logEndOffset: this.#end, ifEnd: options.ifEnd });
     }
@@ -171,13 +212,21 @@ export class Log implements LogApi {
     const baseOffset = this.#end;
     if (!Number.isSafeInteger(baseOffset + header.recordCount)) throw new TidemarkError("LIMIT_EXCEEDED", "offsets are used up");
     stampBaseOffset(batch, baseOffset);
-    const before = idempotent ? this.#producers.record(header, baseOffset, nowMs) : undefined;
+    const before = idempotent ? this.#producers.record(header, baseOffset) : undefined;
     this.#end += header.recordCount;
     this.#queueBytes += batch.length;
+    const pending: Pending = { batch, header, baseOffset, acks, before, resolve: nobody, reject: nobody };
+    this.#queue.push(pending);
+    return pending;
+  }
+
+  /** In the turn in which it was taken. */
+  #outcome(taken: Taken): Promise<AppendResult> {
+    if ("repeats" in taken) return this.#repeat(taken.repeats, taken.header, taken.acks);
     return new Promise<AppendResult>((resolve, reject) => {
-      const pending: Pending = { batch, header, baseOffset, acks, before, resolve, reject };
-      this.#queue.push(pending);
-      if (acks === "accepted") this.#acknowledge(pending);
+      taken.resolve = resolve;
+      taken.reject = reject;
+      if (taken.acks === "accepted") this.#acknowledge(taken);
       this.#schedule();
     });
   }
@@ -258,11 +307,10 @@ export class Log implements LogApi {
 
   /** Moves the written producers' state up to the store's end. */
   #countWritten(): void {
-    const nowMs = this.#clock.now();
     for (; this.#writtenUpTo < this.#group.length; this.#writtenUpTo++) {
       const { header, baseOffset } = this.#group[this.#writtenUpTo]!;
       if (baseOffset >= this.#store.logEndOffset) break;
-      if (header.producerId >= 0) this.#written.record(header, baseOffset, nowMs);
+      if (header.producerId >= 0) this.#written.record(header, baseOffset);
     }
   }
 
@@ -276,10 +324,15 @@ export class Log implements LogApi {
     this.#queueBytes = 0;
     this.#group = [];
     this.#end = this.#store.logEndOffset;
-    for (const { header, before } of [...refused].reverse()) if (header.producerId >= 0) this.#producers.restore(header.producerId, before);
+    this.#undo(refused);
     for (const { reject } of refused) reject(error);
     this.#handedOver.fail(error, this.#end);
     this.#flushed.fail(error, this.#end);
+  }
+
+  /** Newest first, so that each producer is where it was before them all. */
+  #undo(appends: readonly Pending[]): void {
+    for (const { header, before } of [...appends].reverse()) if (header.producerId >= 0) this.#producers.restore(header.producerId, before);
   }
 
   /** What is on disk is not known any more: producers find out by re-sending to the log opened anew. */

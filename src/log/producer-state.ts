@@ -2,8 +2,13 @@
  * What the log remembers of idempotent producers (KIP-98): enough to answer a retry with the first offset, and to refuse
  * a gap. State is made of the log's own batch headers, so it can always be made again; a snapshot only saves the walk.
  *
- *   snapshot  0 "PRD1" · 4 u32 producers · then per producer: i64 id, i16 epoch, i64 last seen (ms), u16 batches (1 … 5),
+ *   snapshot  0 "PRD2" · 4 u32 producers · 8 i64 forgotten · then per producer: i64 id, i16 epoch, u16 batches (1 … 5),
  *             then per batch: i32 base sequence, i32 last sequence, i64 base offset, u32 CRC; at the end u32 CRC-32C
+ *
+ * Producers are forgotten by their number alone, the longest silent first: no clock has a say in it. Of those that were forgotten
+ * one figure stays, the highest offset that any of them had written at. A producer that it does not know is new to the log, and may
+ * begin at any sequence (Kafka since KIP-360), unless it says that it sends again what it sent when the log ended at or below
+ * that offset: then the batch may stand in the log, and nobody can tell any more. docs/decisions/0012 has the proof.
  *
  * Entries are immutable: undoing an append that was refused is putting the entry of before back.
  */
@@ -11,12 +16,17 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "../record/bytes.ts";
 import type { BatchHeader } from "../record/format.ts";
+import type { AppendOptions } from "./types.ts";
 
 /** As many as a producer may have in flight (Kafka's max.in.flight with idempotence). */
 export const PRODUCER_BATCHES = 5;
-const MAGIC = 0x50524431; // "PRD1"
-const HEAD_BYTES = 8;
-const PRODUCER_BYTES = 20;
+const MAGIC = 0x50524432; // "PRD2"
+const HEAD_BYTES = 16;
+const PRODUCER_BYTES = 12;
+/** Until then entries held the time of last use, and nothing was said of those that were forgotten. */
+const MAGIC_1 = 0x50524431; // "PRD1"
+const HEAD_1_BYTES = 8;
+const PRODUCER_1_BYTES = 20;
 const BATCH_BYTES = 20;
 const SEQUENCE_MAX = 0x7fffffff;
 
@@ -30,10 +40,14 @@ export interface ProducerBatch {
 
 export interface ProducerEntry {
   readonly epoch: number;
-  readonly lastSeenMs: number;
   /** Newest last. */
   readonly batches: readonly ProducerBatch[];
 }
+
+/** What the producer says of a batch beside its header. */
+export type Sending = Pick<AppendOptions, "fromZero" | "resentSince">;
+
+const newestOf = (batches: readonly ProducerBatch[]): number => batches[batches.length - 1]!.baseOffset;
 
 /** Sequences wrap from 2^31 - 1 to 0, as in Kafka. */
 export const advanceSequence = (sequence: number, by: number): number => (sequence + by) % (SEQUENCE_MAX + 1);
@@ -41,11 +55,19 @@ export const advanceSequence = (sequence: number, by: number): number => (sequen
 export class ProducerState {
   /** In order of last use, the longest silent first. */
   readonly #entries = new Map<number, ProducerEntry>();
+  #forgotten = -1;
 
-  constructor(
-    readonly producersMax: number,
-    readonly maxAgeMs: number,
-  ) {}
+  constructor(readonly producersMax: number) {}
+
+  /** Highest offset at which a producer had written that is known no longer; -1 for none. */
+  get forgotten(): number {
+    return this.#forgotten;
+  }
+
+  /** Producers may have written up to `offset` of whom nothing is known. */
+  forget(offset: number): void {
+    this.#forgotten = Math.max(this.#forgotten, offset);
+  }
 
   get size(): number {
     return this.#entries.size;
@@ -56,17 +78,16 @@ export class ProducerState {
   }
 
   /** The batch this one repeats, or undefined when it is new and in turn; anything else is a typed error. */
-  admit(header: BatchHeader, nowMs: number): ProducerBatch | undefined {
+  admit(header: BatchHeader, sending: Sending = {}): ProducerBatch | undefined {
     const { producerId, producerEpoch, baseSequence: received, recordCount } = header;
-    const entry = this.#entries.get(producerId);
-    const known = entry && nowMs - entry.lastSeenMs <= this.maxAgeMs ? entry : undefined;
-    if (known && producerEpoch < known.epoch) {
+    const known = this.#entries.get(producerId);
+    if (!known) return this.#admitUnknown(received, sending);
+    if (producerEpoch < known.epoch) {
       throw new TidemarkError("FENCED_PRODUCER", "a newer epoch of this producer has written", { currentEpoch: known.epoch, producerEpoch });
     }
-    if (!known || producerEpoch > known.epoch) {
+    if (producerEpoch > known.epoch) {
       if (received === 0) return undefined;
-      const details = { expected: 0, received, unknownProducer: !known };
-      throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received} of ${known ? "a new epoch" : "an unknown producer"}`, details);
+      throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received} of a new epoch, which begins at 0`, { expected: 0, received, unknownProducer: false });
     }
     const last = advanceSequence(received, recordCount - 1);
     for (const batch of known.batches) {
@@ -80,19 +101,31 @@ export class ProducerState {
     throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received}, expected ${expected}`, { expected, received });
   }
 
+  #admitUnknown(received: number, { fromZero = false, resentSince = Infinity }: Sending): undefined {
+    if (this.#forgotten >= resentSince) {
+      const details = { expected: 0, received, unknownProducer: true, forgotten: this.#forgotten, resentSince };
+      throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", "this producer was forgotten, and what is sent again may be in the log: read from resentSince on, then decide", details);
+    }
+    if (fromZero && received !== 0) {
+      throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received} of an unknown producer that counts from 0`, { expected: 0, received, unknownProducer: true });
+    }
+    return undefined;
+  }
+
   /** Counts a batch that was admitted, or stands in the log already. Returns the entry of before, for `restore`. */
-  record(header: BatchHeader, baseOffset: number, nowMs: number): ProducerEntry | undefined {
+  record(header: BatchHeader, baseOffset: number): ProducerEntry | undefined {
     const { producerId, producerEpoch: epoch, baseSequence, recordCount, crc } = header;
     const before = this.#entries.get(producerId);
     const batch = { baseSequence, lastSequence: advanceSequence(baseSequence, recordCount - 1), baseOffset, crc };
     const earlier = before?.epoch === epoch ? before.batches.slice(1 - PRODUCER_BATCHES) : [];
-    this.#put(producerId, { epoch, lastSeenMs: nowMs, batches: [...earlier, batch] });
+    this.#put(producerId, { epoch, batches: [...earlier, batch] });
     return before;
   }
 
   /** Begins with what another knows. */
   adopt(other: ProducerState): void {
     for (const [id, entry] of other.#entries) this.#entries.set(id, entry);
+    this.forget(other.#forgotten);
   }
 
   restore(producerId: number, before: ProducerEntry | undefined): void {
@@ -103,9 +136,10 @@ export class ProducerState {
   #put(producerId: number, entry: ProducerEntry): void {
     this.#entries.delete(producerId);
     this.#entries.set(producerId, entry);
-    for (const oldest of this.#entries.keys()) {
+    for (const [oldest, { batches }] of this.#entries) {
       if (this.#entries.size <= this.producersMax) break;
       this.#entries.delete(oldest);
+      this.forget(newestOf(batches));
     }
   }
 
@@ -113,9 +147,15 @@ export class ProducerState {
   snapshot(kernel: Kernel, maxBytes: number): Uint8Array {
     const kept: [number, ProducerEntry][] = [];
     let length = HEAD_BYTES + 4;
+    let forgotten = this.#forgotten;
+    let isFull = false;
     for (const [id, entry] of [...this.#entries].reverse()) {
       const size = PRODUCER_BYTES + entry.batches.length * BATCH_BYTES;
-      if (length + size > maxBytes) break;
+      isFull ||= length + size > maxBytes;
+      if (isFull) {
+        forgotten = Math.max(forgotten, newestOf(entry.batches));
+        continue;
+      }
       length += size;
       kept.push([id, entry]);
     }
@@ -123,12 +163,12 @@ export class ProducerState {
     const view = new DataView(bytes.buffer);
     view.setUint32(0, MAGIC);
     view.setUint32(4, kept.length);
+    view.setBigInt64(8, BigInt(forgotten));
     let at = HEAD_BYTES;
-    for (const [id, { epoch, lastSeenMs, batches }] of kept.reverse()) {
+    for (const [id, { epoch, batches }] of kept.reverse()) {
       view.setBigInt64(at, BigInt(id));
       view.setInt16(at + 8, epoch);
-      view.setBigInt64(at + 10, BigInt(Math.trunc(lastSeenMs)));
-      view.setUint16(at + 18, batches.length);
+      view.setUint16(at + 10, batches.length);
       at += PRODUCER_BYTES;
       for (const batch of batches) {
         view.setInt32(at, batch.baseSequence);
@@ -142,21 +182,25 @@ export class ProducerState {
     return bytes;
   }
 
-  /** Takes a snapshot's entries over. False, and nothing taken, when it is damaged. */
-  load(kernel: Kernel, bytes: Uint8Array): boolean {
+  /** Takes a snapshot's entries over. `offset`: as of when it speaks. False, and nothing taken, when it is damaged. */
+  load(kernel: Kernel, bytes: Uint8Array, offset: number): boolean {
     const end = bytes.length - 4;
     const view = viewOf(bytes);
-    if (end < HEAD_BYTES || view.getUint32(0) !== MAGIC || view.getUint32(end) !== kernel.crc32c(bytes.subarray(0, end))) return false;
+    if (end < HEAD_1_BYTES || view.getUint32(end) !== kernel.crc32c(bytes.subarray(0, end))) return false;
+    const isFirst = view.getUint32(0) === MAGIC_1;
+    const [headBytes, producerBytes] = isFirst ? [HEAD_1_BYTES, PRODUCER_1_BYTES] : [HEAD_BYTES, PRODUCER_BYTES];
+    if (end < headBytes || (!isFirst && view.getUint32(0) !== MAGIC)) return false;
+    const forgotten = isFirst ? offset - 1 : Number(view.getBigInt64(8));
+    if (!Number.isSafeInteger(forgotten)) return false;
     const found: [number, ProducerEntry][] = [];
-    let at = HEAD_BYTES;
+    let at = headBytes;
     // Counts that the bytes don't bear out are damage like any other.
     for (let left = view.getUint32(4); left > 0; left--) {
-      const count = at + PRODUCER_BYTES <= end ? view.getUint16(at + 18) : 0;
-      if (count === 0 || at + PRODUCER_BYTES + count * BATCH_BYTES > end) return false;
+      const count = at + producerBytes <= end ? view.getUint16(at + producerBytes - 2) : 0;
+      if (count === 0 || at + producerBytes + count * BATCH_BYTES > end) return false;
       const id = Number(view.getBigInt64(at));
       const epoch = view.getInt16(at + 8);
-      const lastSeenMs = Number(view.getBigInt64(at + 10));
-      at += PRODUCER_BYTES;
+      at += producerBytes;
       const batches: ProducerBatch[] = [];
       for (let i = 0; i < count; i++, at += BATCH_BYTES) {
         batches.push({
@@ -166,8 +210,9 @@ export class ProducerState {
           crc: view.getUint32(at + 16),
         });
       }
-      found.push([id, { epoch, lastSeenMs, batches }]);
+      found.push([id, { epoch, batches }]);
     }
+    this.forget(forgotten);
     for (const [id, entry] of found) this.#put(id, entry);
     return true;
   }

@@ -14,6 +14,18 @@ export interface AppendOptions {
   readonly acks?: Acks | undefined;
   /** Append only if the log end is still this offset, else OFFSET_CONFLICT (details: logEndOffset). */
   readonly ifEnd?: number | undefined;
+  /**
+   * The producer counts its sequences from 0 and begins a new epoch when it is told to: then a batch of an unknown producer at
+   * another sequence is OUT_OF_ORDER_SEQUENCE (details: unknownProducer), because what came before it is missing. Without it an
+   * unknown producer may begin at any sequence, as a mirror does.
+   */
+  readonly fromZero?: boolean | undefined;
+  /**
+   * This batch was sent before and its outcome is unknown; the log then ended at this offset or above. Where the log has forgotten
+   * producers that wrote since, and does not know this one, it answers OUT_OF_ORDER_SEQUENCE (details: forgotten) instead of taking
+   * what may be there already.
+   */
+  readonly resentSince?: number | undefined;
 }
 
 export interface AppendResult {
@@ -64,8 +76,6 @@ export interface LogSettings {
   readonly waitersMax: number;
   /** Producer ids remembered; the longest silent goes first. Default 1,000. */
   readonly producersMax: number;
-  /** A producer id is forgotten after so long. Default 7 days. */
-  readonly producerMaxAgeMs: number;
   /** Keys one compaction pass holds in memory. Default 1,000,000. */
   readonly compactionKeysMax: number;
   /** Largest decompressed batch, bytes. Default and upper limit 2 MiB: what the kernel's memory holds. */
@@ -124,6 +134,8 @@ export interface LogApi {
    * with the same sequence to the log opened anew.
    */
   append(batch: Uint8Array, options?: AppendOptions): Promise<AppendResult>;
+  /** Several batches, in one commit: all are good and in turn, or none is appended (details of the error: batch, its place). */
+  appendAll(batches: readonly Uint8Array[], options?: AppendOptions): Promise<AppendResult[]>;
   /** Raw batches from an offset; record checksums are left to the reader that decodes. */
   fetch(from: number, options?: FetchOptions): Promise<Fetched>;
   /** The offset a start position stands for at this moment. */

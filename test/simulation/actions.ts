@@ -13,6 +13,10 @@ import type { Simulation } from "./simulation.ts";
 
 type Of<T extends Action["type"]> = Extract<Op, { readonly type: T }>;
 
+const WEEK_MS = 7 * 24 * 3_600_000;
+/** Older than any age that retention is told here. */
+const LATE_MS = 30 * 24 * 3_600_000;
+
 export class Actions {
   readonly #sim: Simulation;
   #ids = 0;
@@ -73,7 +77,7 @@ export class Actions {
 
   // --- appends -----------------------------------------------------------------------------------------------------
 
-  #make(at: number, producer: Producer, wish: { records: number; bytes: number; gzip: boolean; baseSequence?: number; epoch?: number }): SentBatch {
+  #make(at: number, producer: Producer, wish: { records: number; bytes: number; gzip: boolean; baseSequence?: number; epoch?: number; lateMs?: number }): SentBatch {
     const { kernel, clock, random, plan } = this.#sim;
     const { keys, compaction } = plan.world.logs[at]!;
     return makeBatch({
@@ -89,6 +93,7 @@ export class Actions {
       uniform: plan.world.uniform,
       gzip: wish.gzip,
       now: clock.ms,
+      lateMs: wish.lateMs ?? 0,
       nextId: () => `${at}.${producer.id}.${String(++this.#ids).padStart(4, "0")}`,
     });
   }
@@ -98,7 +103,7 @@ export class Actions {
     const producer = this.#sim.producers[op.log]![op.producer]!;
     producer.restart();
     if (producer.refusedAt !== undefined || producer.open >= INFLIGHT_MAX) return;
-    const batch = this.#make(op.log, producer, op);
+    const batch = this.#make(op.log, producer, { ...op, lateMs: op.id % 7 === 0 ? LATE_MS : 0 });
     producer.add(batch);
     model.send(batch);
     const options: AppendOptions = { acks: op.acks, ...(op.ifEnd && { ifEnd: log.logEndOffset + (op.ifEnd === "right" ? 0 : 3) }) };
@@ -131,7 +136,8 @@ export class Actions {
     const { life, log, model } = this.#parts(op.log);
     const producer = this.#sim.producers[op.log]![op.producer]!;
     const last = producer.batches.at(-1);
-    const sequenced = !producer.anonymous && last?.state === "acked" && producer.underWay === 0 && model.lost.length === 0;
+    // A log that may have forgotten the producer can't know better.
+    const sequenced = model.plan.producersMax >= model.plan.producers && !producer.anonymous && last?.state === "acked" && producer.underWay === 0 && model.lost.length === 0;
     const wish = { records: 1, bytes: 20, gzip: false };
     let batch: SentBatch;
     let codes: string[];
@@ -301,8 +307,9 @@ export class Actions {
   #advance(ms: number): void {
     const { life, models, clock, counters } = this.#sim;
     for (const [at, log] of life.logs.entries()) models[at]!.seeSegments(log.segments(), clock.ms, life.underWay === 0);
-    clock.advance(ms);
+    clock.advance(Math.max(ms, -clock.ms));
     if (ms < 0) counters.add("clock.back");
+    if (Math.abs(ms) > WEEK_MS) counters.add("clock.jump");
     // A cleaning that is under way may look at the clock only now.
     for (const model of models) {
       if (ms < 0) model.wentBack(clock.ms);

@@ -122,8 +122,8 @@ export function checkReading(log: LogApi, model: LogModel, reading: Reading): vo
 function checkStart(model: LogModel, start: number): void {
   if (start < model.start) throw new Violation("start-fell", `${model.start} → ${start}`);
   const { maxRecords, maxBytes, maxAgeMs = Infinity } = model.plan.retention;
-  // Of a segment with a record from the future the time of sealing counts, which is not known here.
-  const tooOld = ({ timestamp }: Rec): boolean => model.clockWentBack || model.cleanings.some((now) => now - timestamp > maxAgeMs);
+  // When a segment was sealed is not known here; it was after its records had arrived.
+  const tooOld = ({ arrivedAt }: Rec): boolean => model.clockWentBack || model.cleanings.some((now) => now - arrivedAt > maxAgeMs);
   const byCount = maxRecords !== undefined && model.endMax - start >= maxRecords;
   const newest = newestByKey(model, Infinity);
   for (let offset = model.start; offset < start && offset >= model.trimMax; offset++) {

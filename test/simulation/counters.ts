@@ -41,4 +41,7 @@ export const EXPECTED: readonly string[] = [
   "rot.stale-page",
   "rot.zero-sector",
   "clock.back",
+  "clock.jump",
+  "unknown",
+  "forgotten",
 ];

@@ -12,6 +12,7 @@ export interface Mutant extends PlantedBug {
   readonly scenario?: Scenario;
 }
 
+const STATE = "src/log/producer-state.ts";
 const LOG = "src/store/segmented-log.ts";
 const STORE = "src/store/segment-store.ts";
 const RECOVER = "src/store/recover-log.ts";
@@ -58,8 +59,8 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "for (const pending of group) this.#acknowledge(pending);\n      await this.#store.flush();\n    } catch (thrown) {",
   },
   { name: "duplicate acked before the first", file: "src/log/log.ts", find: 'if (acks === "flushed" && lastOffset >= this.#highWatermark) await this.#flushed.wait(lastOffset);', replace: "", from: 3130 },
-  { name: "duplicate accepted", file: "src/log/log.ts", find: "if (earlier) return this.#repeat(", replace: "if (earlier && this.#end < 0) return this.#repeat(" },
-  { name: "producers forgotten on open", file: "src/log/log.ts", find: "log.#producers.record(header, header.baseOffset, nowMs);", replace: "" },
+  { name: "duplicate accepted", file: "src/log/log.ts", find: "if (earlier) return { repeats:", replace: "if (earlier && this.#end < 0) return { repeats:" },
+  { name: "producers forgotten on open", file: "src/log/log.ts", find: "log.#producers.record(header, header.baseOffset);", replace: "" },
   { name: "producers' snapshot trimmed away", file: "src/store/replace.ts", find: "if (newest && !kept.includes(newest)) kept.unshift(newest);", replace: "", scenario: "emptied" },
   { name: "snapshot ahead of its segment", file: "src/log/log.ts", find: "return this.#written.snapshot(kernel, maxBytes);", replace: "return this.#producers.snapshot(kernel, maxBytes);" },
   {
@@ -69,6 +70,11 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "if (earlier || (!poisoned && this.#store.logEndOffset === group[0]!.baseOffset))",
   },
   { name: "gap in sequences accepted", file: "src/log/producer-state.ts", find: "if (received === expected) return undefined;", replace: "if (received >= expected) return undefined;" },
+  { name: "forgotten taken for unknown", file: STATE, find: "if (this.#forgotten >= resentSince) {", replace: "if (this.#forgotten > resentSince + 1e9) {" },
+  { name: "who was left out of the snapshot is not noted", file: STATE, find: "view.setBigInt64(8, BigInt(forgotten));", replace: "view.setBigInt64(8, -1n);" },
+  { name: "who went by number is not noted", file: STATE, find: "this.forget(newestOf(batches));", replace: "" },
+  { name: "unknown producer begins behind a gap", file: STATE, find: "if (fromZero && received !== 0) {", replace: "if (fromZero && received < 0) {" },
+  { name: "age by the records' own time", file: "src/log/age.ts", find: "isReading(sealedAt) ? (latest = Math.max(latest, sealedAt)) : undefined", replace: "isReading(sealedAt) ? sealedAt - 30 * 86_400_000 : undefined" },
   { name: "queue forgotten by ifEnd", file: "src/log/log.ts", find: "options.ifEnd !== this.#end)", replace: "options.ifEnd !== this.#store.logEndOffset)" },
   { name: "tombstone dropped early", file: "src/log/compaction.ts", find: "return !tombstonesDue;", replace: "return false;" },
   { name: "compaction keeps the oldest", file: "src/log/compaction.ts", find: "this.#newest.set(key, batch!.offsetAt(i));", replace: "if (!this.#newest.has(key)) this.#newest.set(key, batch!.offsetAt(i));" },

@@ -13,6 +13,7 @@ export interface LogPlan {
   readonly compaction: CompactionSettings | undefined;
   readonly segmentMaxAgeMs: number;
   readonly queueAppendsMax: number;
+  readonly producersMax: number;
   /** Producers 0 … n-1; the last one has no identity when `anonymous`. */
   readonly producers: number;
   readonly anonymous: boolean;
@@ -96,8 +97,8 @@ export function makePlan(seed: number, length: number, beyond: Beyond = {}): Pla
   const world = { ...makeWorld(random), ...beyond };
   const weights = swarm(random, world);
   const ops: Op[] = [];
-  for (let id = 1; id <= length; id++) ops.push({ id, ...makeAction(random, world, weights) });
-  return { seed, world, ops };
+  for (let id = 1; id <= length; id++) ops.push({ id, ...jumping(seed, id, makeAction(random, world, weights)) });
+  return { seed, world: forgetful(seed, world), ops };
 }
 
 function makeWorld(random: Random): World {
@@ -127,6 +128,8 @@ function makeLog(random: Random, at: number): LogPlan {
     ...(random.chance(0.2) && { maxBytes: random.between(4, 30) * 1024 }),
     ...(random.chance(0.2) && { maxAgeMs: random.between(1, 10) * HOUR }),
   };
+  const producers = random.between(1, 3);
+  const anonymous = random.chance(0.2);
   return {
     name: `log-${at}`,
     retention,
@@ -138,10 +141,24 @@ function makeLog(random: Random, at: number): LogPlan {
       : undefined,
     segmentMaxAgeMs: random.pick([HOUR, 7 * 24 * HOUR]),
     queueAppendsMax: random.chance(0.1) ? 3 : 10_000,
-    producers: random.between(1, 3),
-    anonymous: random.chance(0.2),
+    producersMax: 1_000,
+    producers,
+    anonymous,
     keys: compacts ? random.between(1, 8) : random.pick([0, 3]),
   };
+}
+
+/** Logs that remember fewer producers than write to them. Drawn apart, so that older seeds keep their histories. */
+function forgetful(seed: number, world: World): World {
+  const random = new Random(seed, 2);
+  return { ...world, logs: world.logs.map((log) => (random.chance(0.3) ? { ...log, producersMax: 1 } : log)) };
+}
+
+/** Now and then the clock is set: weeks or years on, and back. */
+function jumping(seed: number, id: number, action: Action): Action {
+  const random = new Random(seed, 3, id);
+  if (action.type !== "advance" || !random.chance(0.15)) return action;
+  return { type: "advance", ms: (random.chance(0.5) ? 1 : -1) * random.pick([8, 400, 20_000]) * 24 * HOUR };
 }
 
 type Weights = Record<Action["type"], number>;

@@ -21,6 +21,8 @@ export class Producer {
   batches: SentBatch[] = [];
   /** A batch was refused: those behind it will be, too; wait for them and go on from the first. */
   refusedAt: number | undefined;
+  /** The log does not know this producer any more: what comes next begins a new epoch. */
+  forgotten = false;
   underWay = 0;
 
   constructor(id: number) {
@@ -48,12 +50,15 @@ export class Producer {
     this.epoch++;
     this.nextSequence = 0;
     this.refusedAt = undefined;
+    this.forgotten = false;
   }
 
   /** After everything was answered: sequences of refused batches are given anew. */
   restart(): void {
     const refused = this.batches.filter((batch) => batch.state === "refused");
-    if (refused.length === 0 || this.underWay > 0) return;
+    if (this.underWay > 0) return;
+    if (this.forgotten) return this.newEpoch();
+    if (refused.length === 0) return;
     if (!this.anonymous) this.nextSequence = Math.min(...refused.map((batch) => batch.baseSequence));
     // What stood behind a refused batch, if only accepted, has gone with it.
     this.batches = this.batches.filter((batch) => batch.state !== "refused" && (this.anonymous || batch.baseSequence < this.nextSequence));
@@ -98,7 +103,9 @@ export async function send(sending: Sending): Promise<void> {
   batch.underWay++;
   producer.underWay++;
   try {
-    const result = await log.append(batch.bytes.slice(), options);
+    const resent = sending.first ? {} : { resentSince: batch.since ?? 0 };
+    batch.since ??= log.highWatermark;
+    const result = await log.append(batch.bytes.slice(), { ...options, ...(!producer.anonymous && { fromZero: true, ...resent }) });
     if (life.dead) return;
     trace.add("ack", result.baseOffset, result.duplicate ? 1 : 0);
     counters.add(result.duplicate ? "ack.duplicate" : `ack.${asked}`);
@@ -118,6 +125,12 @@ export async function send(sending: Sending): Promise<void> {
     trace.add(code);
     counters.add(`append.${code}`);
     // `earlier`: the store had failed before, by another log's work, and did nothing for this batch.
+    if (details["unknownProducer"] === true) {
+      counters.add(details["forgotten"] === undefined ? "unknown" : "forgotten");
+      producer.forgotten = true;
+      // It may be there or not, and nobody will ever send it again.
+      if (details["forgotten"] !== undefined && batch.state === "sent") batch.state = "abandoned";
+    }
     const refused = REFUSALS.includes(code) || (details["earlier"] === true && code !== "OUTCOME_UNKNOWN") || (code === "QUOTA_EXCEEDED" && details["poisoned"] !== true && !life.broken);
     if (refused && sending.first && batch.state === "sent" && batch.underWay === 1) {
       batch.state = "refused";
@@ -134,6 +147,7 @@ export function honestRefusals(life: Life, producer: Producer, model: LogModel, 
   const codes: string[] = life.volume.slotsRefused ? ["QUOTA_EXCEEDED", "OUT_OF_ORDER_SEQUENCE"] : [];
   // A store that failed takes back what was only accepted.
   if (producer.refusedAt !== undefined || others || life.volume.failed) codes.push("OUT_OF_ORDER_SEQUENCE");
+  if (model.plan.producersMax < model.plan.producers) codes.push("OUT_OF_ORDER_SEQUENCE");
   if (model.rotted && (model.start > 0 || model.plan.compaction)) codes.push("OUT_OF_ORDER_SEQUENCE");
   if (model.plan.queueAppendsMax < 100) codes.push("BACKPRESSURE");
   return codes;

@@ -20,6 +20,8 @@ export interface Rec {
   readonly key: string | null;
   readonly value: Uint8Array | null;
   readonly timestamp: number;
+  /** By the log's clock. Retention counts from then at the earliest, whatever the timestamp says. */
+  readonly arrivedAt: number;
   /** A tombstone: when its segment was sealed, if that is known; else when it surely was not. */
   sealedAt: number | undefined;
   unsealedAt: number;
@@ -40,6 +42,8 @@ export interface SentBatch {
   level: Acks | undefined;
   /** Promises of this batch that are not answered. */
   underWay: number;
+  /** The log's flushed end when it was first sent; undefined before that. */
+  since: number | undefined;
 }
 
 export interface BatchWish {
@@ -57,6 +61,8 @@ export interface BatchWish {
   readonly uniform: boolean;
   readonly gzip: boolean;
   readonly now: number;
+  /** The records were made so long before they are sent. */
+  readonly lateMs: number;
   readonly nextId: () => string;
 }
 
@@ -64,13 +70,13 @@ export function makeBatch(wish: BatchWish): SentBatch {
   const { kernel, random, producerId, epoch, baseSequence, now } = wish;
   const builder = new BatchBuilder(kernel);
   const records: Rec[] = [];
-  const batch = { producerId, epoch, baseSequence, records, state: "sent", offset: -1, level: undefined, underWay: 0 } as unknown as SentBatch;
+  const batch = { producerId, epoch, baseSequence, records, state: "sent", offset: -1, level: undefined, underWay: 0, since: undefined } as unknown as SentBatch;
   for (let at = 0; at < wish.records; at++) {
     const id = wish.nextId();
     const key = wish.keys === 0 ? null : `key-${random.int(wish.keys)}`;
     const value = wish.tombstones && key !== null && !wish.uniform && random.chance(0.25) ? null : makeValue(id, wish.uniform ? 100 : random.int(wish.bytes + 1));
-    const timestamp = now + random.int(2000) - 1000;
-    records.push({ id, batch, at, key, value, timestamp, sealedAt: undefined, unsealedAt: now, mayDrop: false });
+    const timestamp = now - wish.lateMs + random.int(2000) - 1000;
+    records.push({ id, batch, at, key, value, timestamp, arrivedAt: now, sealedAt: undefined, unsealedAt: now, mayDrop: false });
     builder.tryAppend({ key: key === null ? null : encoder.encode(key), value, headers: [["id", encoder.encode(id)]], timestamp });
   }
   const plain = builder.build({ producerId, producerEpoch: epoch, baseSequence });

@@ -31,7 +31,7 @@ export type Scenario = keyof typeof HISTORIES;
 export const SCENARIOS = Object.keys(HISTORIES) as Scenario[];
 
 export function scenarioPlan(scenario: Scenario, seed: number): Plan {
-  const log = { retention: {}, compaction: undefined, segmentMaxAgeMs: 1e12, queueAppendsMax: 1000, producers: 2, anonymous: false, keys: 0 };
+  const log = { retention: {}, compaction: undefined, segmentMaxAgeMs: 1e12, queueAppendsMax: 1000, producersMax: 1000, producers: 2, anonymous: false, keys: 0 };
   const world: World = {
     ...makePlan(seed, 0).world,
     slotBytes: 12 * 1024, slotsMax: 60, buffered: false, rots: false, stale: false, uniform: true, narrow: true,

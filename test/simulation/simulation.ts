@@ -352,8 +352,8 @@ function makeProducers(plan: LogPlan): Producer[] {
 }
 
 function settingsOf(plan: LogPlan) {
-  const { retention, compaction, segmentMaxAgeMs, queueAppendsMax } = plan;
-  return { retention, compaction, segmentMaxAgeMs, queueAppendsMax };
+  const { retention, compaction, segmentMaxAgeMs, queueAppendsMax, producersMax } = plan;
+  return { retention, compaction, segmentMaxAgeMs, queueAppendsMax, producersMax };
 }
 
 function describeFailure(thrown: unknown, op: Op | undefined): Failure {

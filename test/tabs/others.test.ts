@@ -6,7 +6,7 @@ import { setStage, type Stage } from "../crash/stage.ts";
 import { TabsBrowser } from "./browser.ts";
 
 /** The page's second build: as if the protocol had changed since. */
-const NEWER = { what: "another protocol", bug: { name: "newer", file: "src/browser/protocol.ts", find: "PROTOCOL_VERSION = 1;", replace: "PROTOCOL_VERSION = 2;" } };
+const NEWER = { what: "another protocol", bug: { name: "newer", file: "src/browser/protocol.ts", find: "PROTOCOL_VERSION = 2;", replace: "PROTOCOL_VERSION = 3;" } };
 
 let ledger: Ledger;
 let stage: Stage;

@@ -89,7 +89,7 @@ describe("settings at the edge", () => {
 
   it("headers of a PUT: whole numbers from 1 on, and nothing that overflows", () => {
     for (const name of ["Bytes", "Records", "Seconds"].map((each) => `Tidemark-Retention-${each}`)) {
-      for (const value of ["0", "-1", "1.5", "1e3", "NaN", "Infinity", "null", "", "512MB", "9007199254740991", "99999999999999999999"]) {
+      for (const value of ["0", "-1", "1.5", "1e3", "NaN", "Infinity", "null", "", "512MB", "99999999999999999999"]) {
         expect(() => retentionOf(new Headers({ [name]: value })), `${name}: ${value}`).toThrow(name);
       }
     }
@@ -100,9 +100,9 @@ describe("settings at the edge", () => {
   });
 
   it("openTopic refuses them at the call", () => {
-    for (const value of [...NONSENSE, 0]) expect(() => openTopic({} as never, "t", { retention: { maxBytes: value as never } })).toThrow(/retention\.maxBytes is .*must be/);
-    expect(() => openTopic({} as never, "t", { compaction: { tombstoneRetentionMs: -1 } })).toThrow("compaction.tombstoneRetentionMs is -1");
-    expect(() => openTopic({} as never, "t", { retention: { maxSize: 5 } as never })).toThrow("retention.maxSize is not known");
+    for (const value of [...NONSENSE, 0]) expect(() => openTopic({ LOGS: { get: () => undefined, idFromName: () => undefined } } as never, "t", { retention: { maxBytes: value as never } })).toThrow(/retention\.maxBytes is .*must be/);
+    expect(() => openTopic({ LOGS: { get: () => undefined, idFromName: () => undefined } } as never, "t", { compaction: { tombstoneRetentionMs: -1 } })).toThrow("compaction.tombstoneRetentionMs is -1");
+    expect(() => openTopic({ LOGS: { get: () => undefined, idFromName: () => undefined } } as never, "t", { retention: { maxSize: 5 } as never })).toThrow("retention.maxSize is not known");
   });
 
   it("a stream that was stored with them opens, keeps everything, and has nothing due", async () => {
