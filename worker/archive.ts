@@ -140,7 +140,7 @@ export async function encodeSegment(kernel: Kernel, key: string, wanted: Segment
   let sections = new Uint8Array(0);
   const keep = { write: async (_slot: number, _position: number, bytes: Uint8Array) => void (sections = bytes.slice()) };
   const sealed = await writeSections(keep as unknown as Volume, kernel, segment, {
-    nextOffset, sealedAt: Math.trunc(sealedAt), compacted, bodyCrc: compacted ? kernel.crc32c(body) : 0, producers, previousFooterCrc, epoch,
+    nextOffset, sealedAt: Math.trunc(sealedAt), compacted, bodyCrc: compacted ? kernel.crc32c(body) : 0, producers, previousFooterCrc, epoch, owner: key,
   });
   return { bytes: concat([body, sections]), entry: { key, slot: 0, baseOffset, epoch, createdAt, sealed } };
 }

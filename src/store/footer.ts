@@ -12,10 +12,11 @@
  *           · 32 u32 body bytes · 36 u32 offset index bytes · 40 u32 time index bytes · 44 u32 producers bytes
  *           · 48 u32 batches · 52 u32 records · 56 i64 first timestamp · 64 i64 max timestamp · 72 i64 sealed at
  *           · 80 u32 CRC-32C of the body, when compacted · 84 u32 CRC-32C of the two indexes and the producers
- *           · 88 u32 footer CRC of the segment before (0: none known) · 92 i32 epoch · 96 u32 zero
+ *           · 88 u32 footer CRC of the segment before (0: none known) · 92 i32 epoch · 96 u32 owner: CRC-32C
+ *           of whose segment it is, so that no two have the same footer; 0 where no version knew
  *           · 100 u32 CRC-32C of 0 … 99
  *
- * Nothing in it names a slot or a volume: the same bytes may lie in object storage or in another browser.
+ * Nothing in it leads to a slot or a volume: the same bytes may lie in object storage or in another browser.
  * The indexes are advisory: with a bad checksum they are built again from the batches.
  */
 import type { Kernel } from "../kernel/types.ts";
@@ -46,6 +47,7 @@ export interface Footer {
   readonly sectionsCrc: number;
   readonly previousFooterCrc: number;
   readonly epoch: number;
+  readonly owner: number;
 }
 
 /** The footer's bytes; its own CRC is the last field and names the segment in the catalog and in the next footer. */
@@ -70,6 +72,7 @@ export function encodeFooter(kernel: Kernel, footer: Footer): { readonly bytes: 
   view.setUint32(SECTIONS_CRC_AT, footer.sectionsCrc);
   view.setUint32(88, footer.previousFooterCrc);
   view.setInt32(92, footer.epoch);
+  view.setUint32(96, footer.owner);
   const crc = kernel.crc32c(bytes.subarray(0, CRC_AT));
   view.setUint32(CRC_AT, crc);
   return { bytes, crc };
@@ -98,5 +101,6 @@ export function decodeFooter(kernel: Kernel, bytes: Uint8Array): Footer | undefi
     sectionsCrc: view.getUint32(SECTIONS_CRC_AT),
     previousFooterCrc: view.getUint32(88),
     epoch: view.getInt32(92),
+    owner: view.getUint32(96),
   };
 }

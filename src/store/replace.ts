@@ -96,6 +96,6 @@ async function writeOutput(log: SegmentedLog, slot: number, output: ReplacementS
   await log.store.beginSegment(segment);
   await volume.write(slot, BODY_AT, bytes);
   segment.add(kernel, bytes);
-  segment.becomeSealed(await writeSections(volume, kernel, segment, { nextOffset, sealedAt, compacted: true, bodyCrc: kernel.crc32c(bytes), producers, previousFooterCrc: 0, epoch }));
+  segment.becomeSealed(await writeSections(volume, kernel, segment, { nextOffset, sealedAt, compacted: true, bodyCrc: kernel.crc32c(bytes), producers, previousFooterCrc: 0, epoch, owner: log.store.ownerOf(segment) }));
   return segment;
 }

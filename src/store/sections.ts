@@ -31,6 +31,8 @@ export interface SealOptions {
   readonly producers: Uint8Array;
   readonly previousFooterCrc: number;
   readonly epoch: number;
+  /** Whose segment it is, in words that no other segment has: two of the same shape may be sealed in the same millisecond. */
+  readonly owner: string;
 }
 
 /**
@@ -39,12 +41,13 @@ export interface SealOptions {
  */
 export async function writeSections(volume: Volume, kernel: Kernel, segment: Segment, options: SealOptions): Promise<SealedEntry> {
   const { baseOffset, bytes, batches, records, firstTimestamp, maxTimestamp, indexes } = segment;
-  const { producers, previousFooterCrc, epoch, bodyCrc, ...sealing } = options;
+  const { producers, previousFooterCrc, epoch, bodyCrc, owner: words, ...sealing } = options;
+  const owner = kernel.crc32c(new TextEncoder().encode(words));
   const sections = concat([indexes.offset, indexes.time, producers]);
   const lengths = { offsetIndexBytes: indexes.offset.length, timeIndexBytes: indexes.time.length, producersBytes: producers.length };
   const said = { ...sealing, ...lengths, batches, records, maxTimestamp };
   const sectionsCrc = kernel.crc32c(sections);
-  const footer = encodeFooter(kernel, { ...said, baseOffset, bodyBytes: bytes, firstTimestamp, bodyCrc, sectionsCrc, previousFooterCrc, epoch });
+  const footer = encodeFooter(kernel, { ...said, baseOffset, bodyBytes: bytes, firstTimestamp, bodyCrc, sectionsCrc, previousFooterCrc, epoch, owner });
   await volume.write(segment.slot, BODY_AT + bytes, concat([sections, footer.bytes]));
   return { ...said, bytes, footerCrc: footer.crc };
 }

@@ -355,6 +355,11 @@ export class SegmentStore {
     return this.#catalog.generation + 1;
   }
 
+  /** Whose segment it is, for its footer. */
+  ownerOf({ log, begun }: Segment): string {
+    return `${this.#disk.tide}/${log}/${begun}`;
+  }
+
   /** A slot whose segment left its log; the change that freed it is committed. */
   release(segment: Segment): void {
     this.reader.forget(segment);

@@ -243,6 +243,7 @@ export class SegmentedLog implements LogStore {
       producers: snapshot && snapshot.length <= room ? snapshot : new Uint8Array(0),
       previousFooterCrc: this.all[this.all.length - 2]?.sealed?.footerCrc ?? 0,
       epoch: this.leaderEpoch,
+      owner: this.store.ownerOf(segment),
     });
   }
 

@@ -10,6 +10,7 @@ import { workerEnd } from "../../src/browser/tabs-worker.ts";
 import { TidemarkError, type WireError } from "../../src/errors.ts";
 import { loadKernel } from "../../src/kernel/load.ts";
 import { readExactly, type Volume } from "../../src/store/volume.ts";
+import { exchangeCases } from "../contract/exchange-contract.ts";
 import { storeCases } from "../contract/store-contract.ts";
 import { volumeCases, type VolumeHost } from "../contract/volume-contract.ts";
 import kernelUrl from "../../.cache/kernel/release.wasm?url";
@@ -180,7 +181,7 @@ const api = {
   async runStoreCase(engine: BrowserEngine, name: string): Promise<void> {
     const host = hostOf(engine);
     try {
-      await storeCases.find((one) => one.name === name)!.run({ ...host, kernel: await loadKernel(kernelUrl) });
+      await [...storeCases, ...exchangeCases].find((one) => one.name === name)!.run({ ...host, kernel: await loadKernel(kernelUrl) });
     } finally {
       await host.clean();
     }

@@ -1,5 +1,6 @@
 /** The contracts of volumes and stores over OPFS and IndexedDB, in a real worker of a real browser. */
 import { describe, it } from "vitest";
+import { exchangeCases } from "../contract/exchange-contract.ts";
 import { storeCases } from "../contract/store-contract.ts";
 import { volumeCases } from "../contract/volume-contract.ts";
 import { volumeWorker } from "./worker-of.ts";
@@ -11,6 +12,6 @@ for (const engine of ["opfs", "ahead", "indexeddb"] as const) {
     for (const { name } of volumeCases) it(name, () => worker.runVolumeCase(engine, name));
   });
   describe(`segmented store over ${engine}`, () => {
-    for (const { name } of storeCases) it(name, () => worker.runStoreCase(engine, name), 120_000);
+    for (const { name } of [...storeCases, ...exchangeCases]) it(name, () => worker.runStoreCase(engine, name), 120_000);
   });
 }
