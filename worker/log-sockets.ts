@@ -37,6 +37,9 @@ const SOCKETS_MAX = 10_000;
 const FOLLOWS_MAX = 16;
 /** Of one read; a follow with more credits gets several. */
 const READ_BYTES = 256 * 1024;
+/** Of frames that wait for their turn, each with some cost of its own. A client that keeps to its credits has half as many. */
+const WAITING_BYTES_MAX = 2 * APPEND_CREDIT_BYTES;
+const FRAME_COST_BYTES = 128;
 /** Requests as HTTP has them; credits are part of a follow. */
 const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH]);
 const FETCH_BYTES_MAX = 2 * 1024 * 1024;
@@ -68,6 +71,8 @@ interface Session {
   readonly follows: Map<number, Follow>;
   /** Follows that are being served right now. */
   readonly busy: Set<number>;
+  /** Bytes of frames that wait for their turn. */
+  waiting: number;
   /** Bytes of appends on their way. */
   pending: number;
   turn: Promise<unknown>;
@@ -124,10 +129,14 @@ export class LogSockets {
     if (!session) return;
     const frame = decodeFrame(data);
     if (!frame) return this.#end(session, CloseCode.BAD_FRAME, "not a frame");
+    const cost = frame.payload.length + FRAME_COST_BYTES;
+    if (session.waiting > 0 && session.waiting + cost > WAITING_BYTES_MAX) return this.#end(session, CloseCode.SLOW, "more frames than this log can take");
+    session.waiting += cost;
     // One after the other, so that appends keep their order; each is through once it stands in the log's queue.
     const work = session.turn.then(() => this.#take(session, frame)).catch((thrown: unknown) => this.#refuse(session, frame, thrown));
     session.turn = work;
     await work;
+    session.waiting -= cost;
   }
 
   closed(socket: HibernatingSocket): void {
@@ -321,7 +330,7 @@ export class LogSockets {
 
 function sessionOf(socket: HibernatingSocket): Session {
   const { channel, follows } = socket.deserializeAttachment() as Attachment;
-  return { socket, channel, follows: new Map(follows.map((follow) => [follow.id, { ...follow }])), busy: new Set(), pending: 0, turn: Promise.resolve() };
+  return { socket, channel, follows: new Map(follows.map((follow) => [follow.id, { ...follow }])), busy: new Set(), waiting: 0, pending: 0, turn: Promise.resolve() };
 }
 
 function save({ socket, channel, follows }: Session): void {

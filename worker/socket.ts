@@ -13,8 +13,9 @@
  * bounded by credits. Answers are counted, and every few hundred the client has to show by a text frame that it has read so far.
  */
 import { TidemarkError, type ErrorCode } from "../src/errors.ts";
+import { viewOf } from "../src/record/bytes.ts";
 import {
-  APPEND_CREDIT_BYTES, CloseCode, decodeFrame, encodeFrame, FRAME_HEADER_BYTES, type Frame, FrameType, jsonFrame, jsonOf,
+  APPEND_CREDIT_BYTES, CloseCode, CREDITS_AT, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf,
 } from "../src/sync/frames.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, SOCKET_HEADER } from "./env.ts";
@@ -23,15 +24,19 @@ import { textField } from "./fields.ts";
 import { badRequest, HttpError, wireErrorOf } from "./http.ts";
 import { checkRate } from "./limits.ts";
 import { checkPath } from "./protocol.ts";
+import { type Requests, SocketCredits } from "./socket-credits.ts";
 import { refused } from "./socket-events.ts";
 import type { Ask } from "./watch.ts";
 
 /** Logs on one socket: each is a socket of its own behind it. */
 const CHANNELS_MAX = 256;
-/** Bytes of batches that all follows of a socket may be owed together: what a client that stops reading makes us hold. */
-const OWED_BYTES_MAX = 16 * 1024 * 1024;
-/** Answers behind which the client is asked whether it reads, and those behind which it is given up. */
+/** Of all channels' appends without an answer. */
+const UNACKED_BYTES_MAX = 32 * 1024 * 1024;
+/** Tokens that are being checked. */
+const RENEWALS_MAX = 16;
+/** The client is asked whether it reads behind so many frames, or bytes of them; behind UNREAD_MAX frames it is given up. */
 const ASK_AFTER = 512;
+const ASK_AFTER_BYTES = 1024 * 1024;
 const UNREAD_MAX = 4096;
 const PATH_CHARS_MAX = 1_024;
 /** Timers hold no more. */
@@ -56,11 +61,12 @@ interface Channel {
   socket: ServerSocket | undefined;
   reads: boolean;
   writes: boolean;
-  /** By id: bytes that the object may still send; to a fetch in one answer. */
-  readonly owed: Map<number, { left: number; readonly once: boolean }>;
+  /** Follows and fetches, and their credits. */
+  readonly requests: Requests;
+  /** Bytes of appends without an answer. */
+  unacked: number;
   /** Frames that wait for the rate limiter, in their order; undefined where there is none, or nothing waits. */
   turn: Promise<void> | undefined;
-  waiting: number;
 }
 
 /** Asks the object of a path of this tenant. */
@@ -88,7 +94,12 @@ class ClientSocket {
   readonly #isBound: boolean;
   #caller: Caller;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #owed = 0;
+  readonly #credits = new SocketCredits();
+  #unacked = 0;
+  #renewals = 0;
+  /** What was sent since the last ping, and before each that has no pong yet. */
+  #since = { frames: 0, bytes: 0 };
+  readonly #asked: { readonly frames: number; readonly bytes: number }[] = [];
   #unread = 0;
   #ended = false;
 
@@ -130,16 +141,30 @@ class ClientSocket {
     this.#end(1011, "", false);
   }
 
-  #send(data: ArrayBuffer | Uint8Array | string): void {
+  #send(data: ArrayBuffer | Uint8Array | string, batchBytes = 0): void {
     if (this.#ended) return;
     try {
       this.#socket.send(data);
     } catch {
       return this.#end(1011, "", false);
     }
-    // Behind the frame that it is about: who answers has read so far.
-    if (++this.#unread % ASK_AFTER === 0) this.#socket.send(PING);
-    if (this.#unread > UNREAD_MAX) this.#end(CloseCode.SLOW, "the client does not read");
+    const since = this.#since;
+    since.frames++;
+    since.bytes += batchBytes;
+    if (++this.#unread > UNREAD_MAX) return this.#end(CloseCode.SLOW, "the client does not read");
+    if (since.frames < ASK_AFTER && since.bytes < ASK_AFTER_BYTES) return;
+    // Behind the frames that it is about: who answers has read so far.
+    this.#socket.send(PING);
+    this.#asked.push(since);
+    this.#since = { frames: 0, bytes: 0 };
+  }
+
+  /** One pong answers one ping, the oldest. */
+  #read(): void {
+    const asked = this.#asked.shift();
+    if (!asked) return;
+    this.#unread -= asked.frames;
+    this.#credits.read(asked.bytes);
   }
 
   #refuse({ channel, id, type, payload }: Pick<Frame, "channel" | "id" | "type" | "payload">, thrown: unknown): void {
@@ -151,7 +176,7 @@ class ClientSocket {
 
   #take(data: unknown): void {
     if (this.#ended) return;
-    if (data === PONG) return void (this.#unread = 0);
+    if (data === PONG) return this.#read();
     if (data === PING) return this.#send(PONG);
     const frame = decodeFrame(data);
     if (!frame) return this.#end(CloseCode.BAD_FRAME, "not a frame of version 1");
@@ -172,18 +197,25 @@ class ClientSocket {
     if (frame.type === FrameType.CLOSE) return channel.turn ? void channel.turn.then(() => this.#drop(frame.channel, channel)) : this.#drop(frame.channel, channel);
     const needed = NEEDS[frame.type];
     if (needed && !channel[needed]) throw new HttpError(403, "FORBIDDEN", `the token does not allow it`);
-    const isCounted = COUNTED.has(frame.type) && this.#env.RATE_LIMIT !== undefined;
-    if (isCounted && channel.waiting > 0 && channel.waiting + data.byteLength > APPEND_CREDIT_BYTES) {
-      throw new TidemarkError("BACKPRESSURE", "more than the credits", { creditBytes: APPEND_CREDIT_BYTES });
+    switch (frame.type) {
+      case FrameType.APPEND:
+        this.#count(channel, frame.payload.length);
+        return this.#pass(channel, frame, data);
+      case FrameType.FOLLOW: {
+        const granted = this.#credits.follow(channel.requests, frame.id, frame.credits, this.#grantTo(channel, frame.channel, frame.id));
+        return this.#pass(channel, frame, withCredits(data, granted));
+      }
+      case FrameType.FETCH:
+        return this.#credits.fetch(channel.requests, frame.id, frame.credits, () => this.#pass(channel, frame, data));
+      case FrameType.CREDIT:
+        return this.#credits.more(channel.requests, frame.id, frame.credits);
+      default:
+        return this.#pass(channel, frame, data);
     }
-    this.#owe(channel, frame);
-    if (isCounted || channel.turn) this.#queue(channel, frame, data, isCounted);
-    else channel.socket.send(data);
   }
 
   /** The limiter takes its time, and frames keep their order. */
-  #queue(channel: Channel, frame: Frame, data: ArrayBuffer, isCounted: boolean): void {
-    channel.waiting += data.byteLength;
+  #queue(channel: Channel, frame: Frame, data: ArrayBuffer | Uint8Array<ArrayBuffer>, isCounted: boolean): void {
     const turn: Promise<void> = (channel.turn ?? Promise.resolve())
       .then(() => (isCounted ? checkRate(this.#env, this.#caller.tenant, channel.path) : undefined))
       .then(() => {
@@ -191,37 +223,52 @@ class ClientSocket {
       })
       .catch((thrown: unknown) => {
         if (this.#channels.get(frame.channel) !== channel) return;
-        if (frame.type !== FrameType.APPEND) this.#settle(channel, frame.id);
+        if (frame.type === FrameType.APPEND) this.#acked(channel, frame.payload.length);
+        else this.#credits.end(channel.requests, frame.id);
         this.#refuse(frame, thrown);
       })
       .finally(() => {
-        channel.waiting -= data.byteLength;
         if (channel.turn === turn) channel.turn = undefined;
       });
     channel.turn = turn;
   }
 
-  /** Counts the credits that the client gives away, up to what we would hold for it. */
-  #owe(channel: Channel, { type, id, credits }: Frame): void {
-    const known = channel.owed.get(id);
-    if (type === FrameType.CREDIT ? !known : type !== FrameType.FOLLOW && type !== FrameType.FETCH) return;
-    if (known && type !== FrameType.CREDIT) throw new TidemarkError("INVALID_ARGUMENT", "this id is under way already");
-    if (this.#owed + credits > OWED_BYTES_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many credits on one socket", { creditsMax: OWED_BYTES_MAX });
-    if (known) known.left += credits;
-    else channel.owed.set(id, { left: credits, once: type === FrameType.FETCH });
-    this.#owed += credits;
+  /** To the channel's object, behind what waits for the limiter. */
+  #pass(channel: Channel, frame: Frame, data: ArrayBuffer | Uint8Array<ArrayBuffer>): void {
+    const isCounted = COUNTED.has(frame.type) && this.#env.RATE_LIMIT !== undefined;
+    if (isCounted || channel.turn) this.#queue(channel, frame, data, isCounted);
+    else channel.socket?.send(data);
   }
 
-  #settle(channel: Channel, id: number, bytes = Infinity): void {
-    const owed = channel.owed.get(id);
-    if (owed === undefined) return;
-    const paid = owed.once ? owed.left : Math.min(bytes, owed.left);
-    this.#owed -= paid;
-    owed.left -= paid;
-    if (bytes === Infinity || owed.once) channel.owed.delete(id);
+  #grantTo(channel: Channel, number: number, id: number): (bytes: number) => void {
+    return (credits) => {
+      const data = encodeFrame({ type: FrameType.CREDIT, channel: number, id, credits });
+      this.#pass(channel, decodeFrame(data)!, data);
+    };
+  }
+
+  /** An append is counted until its answer gives the credits back. */
+  #count(channel: Channel, bytes: number): void {
+    const isTooMuch = channel.unacked > 0 && channel.unacked + bytes > APPEND_CREDIT_BYTES;
+    if (isTooMuch) throw new TidemarkError("BACKPRESSURE", "more than the credits of this log", { creditBytes: APPEND_CREDIT_BYTES });
+    if (this.#unacked > 0 && this.#unacked + bytes > UNACKED_BYTES_MAX) {
+      throw new TidemarkError("BACKPRESSURE", "more appends on one socket than it may have under way", { unackedBytesMax: UNACKED_BYTES_MAX });
+    }
+    channel.unacked += bytes;
+    this.#unacked += bytes;
+  }
+
+  #acked(channel: Channel, bytes: number): void {
+    const acked = Math.min(bytes, channel.unacked);
+    channel.unacked -= acked;
+    this.#unacked -= acked;
   }
 
   async #renew(frame: Frame): Promise<void> {
+    if (this.#renewals >= RENEWALS_MAX) {
+      return this.#refuse(frame, new TidemarkError("LIMIT_EXCEEDED", `${RENEWALS_MAX} tokens are being checked; wait for their answers`));
+    }
+    this.#renewals++;
     try {
       const text = new TextDecoder().decode(frame.payload);
       // What no header could hold is no token.
@@ -239,6 +286,8 @@ class ClientSocket {
       // Its keys could not be had: the old token counts until it ends.
       if (thrown instanceof HttpError && thrown.status === 503) return;
       this.#end(thrown instanceof HttpError && thrown.status === 403 ? CloseCode.FORBIDDEN : CloseCode.UNAUTHORIZED, "the token is not taken");
+    } finally {
+      this.#renewals--;
     }
   }
 
@@ -246,7 +295,7 @@ class ClientSocket {
   #restrict(number: number, channel: Channel): void {
     channel.writes = allows(this.#caller, "write", channel.path);
     const read = allows(this.#caller, "read", channel.path);
-    if (channel.reads && !read && channel.owed.size > 0) {
+    if (channel.reads && !read && channel.requests.size > 0) {
       this.#refuse({ channel: number, id: 0, type: 0, payload: new Uint8Array(0) }, new HttpError(403, "FORBIDDEN", "the new token does not allow to read here"));
       this.#drop(number, channel);
     }
@@ -273,7 +322,7 @@ class ClientSocket {
     if (this.#channels.size >= CHANNELS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many logs on one socket", { channelsMax: CHANNELS_MAX });
     const [reads, writes] = [allows(this.#caller, "read", path), allows(this.#caller, "write", path)];
     if (!reads && !writes) this.#caller.require("read", path);
-    const channel: Channel = { path, socket: undefined, reads, writes, owed: new Map(), turn: undefined, waiting: 0 };
+    const channel: Channel = { path, socket: undefined, reads, writes, requests: new Map(), unacked: 0, turn: undefined };
     this.#channels.set(number, channel);
     let socket: ServerSocket;
     try {
@@ -306,16 +355,21 @@ class ClientSocket {
     const frame = data instanceof ArrayBuffer ? decodeFrame(data) : undefined;
     if (!frame || this.#ended) return;
     const { type, id, credits } = frame;
-    if (type === FrameType.BATCHES || type === FrameType.STARVE) this.#settle(channel, id, type === FrameType.STARVE ? 0 : (data as ArrayBuffer).byteLength - FRAME_HEADER_BYTES);
+    const isAnswer = type === FrameType.ERROR || type === FrameType.OK;
+    if (type === FrameType.STARVE && this.#credits.starved(channel.requests, id, viewOf(frame.payload).getUint32(0))) return;
     // An append's answer gives credits back; it may have the id of a follow, and ends none.
-    if (type === FrameType.END || ((type === FrameType.ERROR || type === FrameType.OK) && credits === 0)) this.#settle(channel, id);
-    this.#send(data as ArrayBuffer);
+    if (isAnswer && credits > 0) this.#acked(channel, credits);
+    else if (isAnswer || type === FrameType.END) this.#credits.end(channel.requests, id);
+    const batchBytes = type === FrameType.BATCHES ? frame.payload.length : 0;
+    this.#send(data as ArrayBuffer, batchBytes);
+    if (type === FrameType.BATCHES) this.#credits.sent(channel.requests, id, batchBytes);
   }
 
   #drop(number: number, channel: Channel): void {
     if (this.#channels.get(number) !== channel) return;
     this.#channels.delete(number);
-    for (const id of [...channel.owed.keys()]) this.#settle(channel, id);
+    this.#credits.drop(channel.requests);
+    this.#acked(channel, channel.unacked);
     close(channel.socket, 1000);
   }
 
@@ -327,6 +381,13 @@ class ClientSocket {
     const error = code === CloseCode.GONE ? new HttpError(410, "GONE", "the stream was deleted") : new TidemarkError("CLOSED", "the log's object was reset", { reason: "reset" });
     this.#send(encodeFrame({ ...jsonError(error), channel: number }));
   }
+}
+
+/** A frame with other credits. The client's own stays as it is. */
+function withCredits(data: ArrayBuffer, credits: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(data.slice(0));
+  viewOf(bytes).setUint32(CREDITS_AT, credits);
+  return bytes;
 }
 
 const jsonError = (error: unknown) => ({ type: FrameType.ERROR, payload: new TextEncoder().encode(JSON.stringify(wireErrorOf(error))) });

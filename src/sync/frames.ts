@@ -36,6 +36,7 @@ import { viewOf } from "../record/bytes.ts";
 
 export const FRAME_VERSION = 1;
 export const FRAME_HEADER_BYTES = 12;
+export const CREDITS_AT = 8;
 /** One append: more goes in several, and a record batch fits many times over. */
 export const FRAME_BYTES_MAX = 4 * 1024 * 1024;
 /** Un-acked bytes of appends that one channel may have on their way. */
@@ -79,7 +80,7 @@ export function encodeFrame({ type, channel = 0, id = 0, credits = 0, payload = 
   bytes[1] = type;
   view.setUint16(2, channel);
   view.setUint32(4, id);
-  view.setUint32(8, credits);
+  view.setUint32(CREDITS_AT, credits);
   bytes.set(payload, FRAME_HEADER_BYTES);
   return bytes;
 }
@@ -92,7 +93,7 @@ export function decodeFrame(message: unknown): Frame | undefined {
   const bytes = message instanceof Uint8Array ? message : message instanceof ArrayBuffer ? new Uint8Array(message) : undefined;
   if (!bytes || bytes.length < FRAME_HEADER_BYTES || bytes.length > FRAME_HEADER_BYTES + FRAME_BYTES_MAX || bytes[0] !== FRAME_VERSION) return undefined;
   const view = viewOf(bytes);
-  return { type: bytes[1]!, channel: view.getUint16(2), id: view.getUint32(4), credits: view.getUint32(8), payload: bytes.subarray(FRAME_HEADER_BYTES) };
+  return { type: bytes[1]!, channel: view.getUint16(2), id: view.getUint32(4), credits: view.getUint32(CREDITS_AT), payload: bytes.subarray(FRAME_HEADER_BYTES) };
 }
 
 /** The payload as a JSON object; undefined when it is none. */
