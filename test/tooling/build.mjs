@@ -192,7 +192,9 @@ async function writeLoaded() {
   const base = await bundle({ base: source("browser/package/base.ts") }, []);
   const { output } = await base.generate({ ...MINIFIED, format: "esm" });
   await base.close();
-  files.base = { code: `${output[0].code.trim()}\n${host.code}`, map: host.map };
+  // A minifier takes away what bundlers are told: this import() is the browser's.
+  const first = output[0].code.trim().replaceAll("import(", "import(/* @vite-ignore */ /* webpackIgnore: true */ ");
+  files.base = { code: `${first}\n${host.code}`, map: host.map };
   for (const [name, { code, map }] of Object.entries(files)) {
     await writeFile(path.join(dist, `${name}.js`), code);
     await writeFile(path.join(dist, `${name}.js.map`), map);
