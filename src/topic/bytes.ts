@@ -1,5 +1,5 @@
 /** Bytes and text as callers give them. What has no exact bytes is refused. */
-import { refused, wellFormed } from "./check.ts";
+import { isWellFormed, refused, wellFormed } from "./check.ts";
 
 const encoder = new TextEncoder();
 const BYTE_VIEWS = /^\[object (Uint8Array|Uint8ClampedArray|Int8Array|DataView)\]$/;
@@ -24,11 +24,16 @@ function refuseDetached(field: string, buffer: ArrayBufferLike): void {
   }
 }
 
+/** What needs no second look, as nearly everything does; undefined for what the checks below have to judge. */
+export function quickBytes(value: unknown): Uint8Array | null | undefined {
+  if (value === null) return null;
+  if (typeof value === "string") return isWellFormed(value) ? encoder.encode(value) : undefined;
+  return value instanceof Uint8Array && value.length > 0 ? value : undefined;
+}
+
 export function bytesOfText(field: string, text: string): Uint8Array {
-  const bytes = encoder.encode(text);
-  // As many bytes as characters: all of them are ASCII.
-  if (bytes.length !== text.length) wellFormed(field, text);
-  return bytes;
+  wellFormed(field, text);
+  return encoder.encode(text);
 }
 
 /** A key, or a header's value. */

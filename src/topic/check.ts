@@ -59,10 +59,15 @@ export const signal: Check = (field, value) => {
   }
 };
 
+const platform = String.prototype as { isWellFormed?: () => boolean };
+/** Older engines lack the method, which need not look at text of one-byte characters. */
+export const isWellFormed: (text: string) => boolean =
+  platform.isWellFormed ? (text) => (text as unknown as Required<typeof platform>).isWellFormed() : (text) => !LONE_SURROGATE.test(text);
+
 /** Text that UTF-8 keeps apart from all other text. */
 export const wellFormed: Check = (field, value) => {
   if (typeof value !== "string") throw refused(field, value, "a string");
-  if (LONE_SURROGATE.test(value)) throw new TidemarkError("INVALID_ARGUMENT", `${field} has half of a surrogate pair: UTF-8 can't hold it`, { field });
+  if (!isWellFormed(value)) throw new TidemarkError("INVALID_ARGUMENT", `${field} has half of a surrogate pair: UTF-8 can't hold it`, { field });
 };
 
 /** Each option that is given passes its check. Names that are not known pass: they may be a later version's. */

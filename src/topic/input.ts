@@ -5,8 +5,8 @@
 import { TidemarkError } from "../errors.ts";
 import type { ProducerRecord } from "../delivery/producer.ts";
 import type { Header } from "../record/batch-builder.ts";
-import { bytesOrNull, viewOfBytes } from "./bytes.ts";
-import { integer, isObject, refused, wellFormed } from "./check.ts";
+import { bytesOrNull, quickBytes, viewOfBytes } from "./bytes.ts";
+import { integer, isObject, isWellFormed, refused, wellFormed } from "./check.ts";
 import type { Serializer } from "./serializer.ts";
 
 export type HeaderValue = string | Uint8Array | null;
@@ -35,11 +35,9 @@ export function recordOf<V>(input: RecordInput<V>, serializer: Serializer<V>, no
     throw new TidemarkError("INVALID_ARGUMENT", `${field}value is missing: a record is ${RECORD}; ${hint}`, { field: `${field}value` });
   }
   if (timestamp !== undefined) checkTimestamp(`${field}timestamp`, timestamp);
-  const record = {
-    key: bytesOrNull(`${field}key`, key),
-    value: value === null ? null : serialized(value, serializer, field),
-    timestamp: timestamp ?? now(),
-  };
+  let keyBytes = quickBytes(key);
+  if (keyBytes === undefined) keyBytes = bytesOrNull(`${field}key`, key);
+  const record = { key: keyBytes, value: value === null ? null : serialized(value, serializer, field), timestamp: timestamp ?? now() };
   return headers === undefined || headers === null ? record : { ...record, headers: headersOf(headers, `${field}headers`) };
 }
 
@@ -65,10 +63,12 @@ function headersOf(headers: HeadersInput, field: string): Header[] {
   if (typeof headers !== "object") throw refused(field, headers, allowed);
   const isList = Symbol.iterator in headers && !ArrayBuffer.isView(headers);
   if (!isList && Object.prototype.toString.call(headers) !== "[object Object]") throw refused(field, headers, allowed);
-  return Array.from(isList ? (headers as Iterable<unknown>) : Object.entries(headers), (pair): Header => {
+  const pairs: unknown[] = isList ? [...(headers as Iterable<unknown>)] : Object.entries(headers);
+  return pairs.map((pair): Header => {
     if (!Array.isArray(pair) || pair.length !== 2) throw refused(`${field}: a header`, pair, "a pair of name and value");
     const [name, value] = pair as unknown[];
-    wellFormed(`${field}: a name`, name);
-    return [name as string, bytesOrNull(`${field}.${name as string}`, value)];
+    if (typeof name !== "string" || !isWellFormed(name)) wellFormed(`${field}: a name`, name);
+    const bytes = quickBytes(value);
+    return [name as string, bytes === undefined ? bytesOrNull(`${field}.${name as string}`, value) : bytes];
   });
 }
