@@ -10,6 +10,7 @@ import type { Acks, CleanResult, CompactionSettings, Isolation, RetentionSetting
 import type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
+import type { KafkaFiles } from "../store/kafka-files.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { Engine } from "../store/volume.ts";
 
@@ -161,13 +162,7 @@ export interface TopicState {
 }
 
 /** Kafka's own files of one segment. */
-export interface SegmentExport {
-  /** 20 digits: the base offset. */
-  readonly name: string;
-  readonly log: Uint8Array;
-  readonly index: Uint8Array;
-  readonly timeindex: Uint8Array;
-}
+export type SegmentExport = KafkaFiles;
 
 export interface Topic<V = unknown> {
   readonly name: string;
@@ -188,7 +183,11 @@ export interface Topic<V = unknown> {
   /** Retention and compaction now (they also run by themselves after appends). */
   clean(): Promise<CleanResult>;
   explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined>;
-  exportSegment(baseOffset: number): Promise<SegmentExport>;
+  /**
+   * The segment that begins there as Kafka's files. Its batches get `leaderEpoch`, default 0: a broker wants none above its
+   * partition's.
+   */
+  exportSegment(baseOffset: number, options?: { readonly leaderEpoch?: number | undefined }): Promise<SegmentExport>;
 }
 
 export type TideEvent =

@@ -1,9 +1,10 @@
 /** Looking into a log: how a seek goes, and a segment as Kafka's own files. */
 import type { LogApi } from "../log/types.ts";
 import { viewOf } from "../store/bytes.ts";
-import { bodyOf, explain, indexesOf } from "../store/look.ts";
+import { type KafkaFiles, kafkaFiles } from "../store/kafka-files.ts";
+import { bodyOf, explain } from "../store/look.ts";
 import type { SegmentedLog } from "../store/segmented-log.ts";
-import type { SeekExplanation, SegmentExport } from "./api.ts";
+import type { SeekExplanation } from "./api.ts";
 
 /** undefined where the target lies behind the end. */
 export async function explainSeek(
@@ -26,9 +27,7 @@ export async function explainSeek(
   return { offset, segment, index, steps, scanFrom, scannedBytes: batchPosition - scanFrom, batchPosition, batch };
 }
 
-/** Named by base offset in 20 digits, as a Kafka broker names them. */
-export async function exportSegment(store: SegmentedLog, baseOffset: number): Promise<SegmentExport> {
-  const log = await bodyOf(store, baseOffset);
-  const { offsetIndex: index, timeIndex: timeindex } = await indexesOf(store, baseOffset);
-  return { name: String(baseOffset).padStart(20, "0"), log, index, timeindex };
+/** CORRUPT_RANGE where the segment is damaged. */
+export async function exportSegment(log: SegmentedLog, { baseOffset, leaderEpoch }: { readonly baseOffset: number; readonly leaderEpoch?: number }): Promise<KafkaFiles> {
+  return kafkaFiles(log.store.kernel, await bodyOf(log, baseOffset), { baseOffset, leaderEpoch });
 }

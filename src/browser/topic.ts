@@ -22,6 +22,7 @@ const SLOW_MS = 3_000;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 
 const anOffset = integer(0);
+const EXPORT_OPTIONS = { leaderEpoch: integer(0, 2 ** 31 - 1) };
 const TOPIC_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
 const TOPIC_OPTIONS = { ...PRODUCER_OPTIONS, serializer: checkSerializer };
 
@@ -207,8 +208,9 @@ export class BrowserTopic<V> implements Topic<V> {
     checkTarget("target", target);
     return this.#ask("look", "explainSeek", target);
   }
-  async exportSegment(baseOffset: number): Promise<SegmentExport> {
+  async exportSegment(baseOffset: number, options: { readonly leaderEpoch?: number | undefined } = {}): Promise<SegmentExport> {
     anOffset("baseOffset", baseOffset);
-    return this.#ask("look", "exportSegment", baseOffset);
+    checkOptions("exportSegment()", options, EXPORT_OPTIONS);
+    return this.#ask("look", "exportSegment", { baseOffset, leaderEpoch: options.leaderEpoch });
   }
 }

@@ -1,0 +1,120 @@
+/**
+ * A segment as the three files in which a Kafka broker keeps one: batches as they are but for the leader epoch, and the two
+ * indexes closed as Kafka closes them.
+ *
+ *   .log        record batches, each with the leader epoch that is asked for
+ *   .index      8 bytes an entry: int32 relative offset, int32 position
+ *   .timeindex  12 bytes an entry: int64 timestamp, int32 relative offset; the last one is the largest timestamp of all
+ *
+ * A broker takes a time index's last entry for the segment's largest timestamp: without it a look-up by time leaves out the
+ * segment's end, or the whole segment where it is short. And it takes the leader epoch of a batch for one of its partition's own:
+ * Kafka's Java consumer waits for ever behind one that the partition has not reached. So batches get epoch 0 by default.
+ */
+import { TidemarkError } from "../errors.ts";
+import { INDEX_INTERVAL_BYTES, type Kernel, OFFSET_ENTRY_BYTES, Status, statusName, TIME_ENTRY_BYTES } from "../kernel/types.ts";
+import { BATCH_HEADER_BYTES, type BatchHeader, nextOffsetOf, readHeader, stampLeaderEpoch } from "../record/format.ts";
+import { GrowingBytes } from "./bytes.ts";
+import { decodeFooter, FOOTER_BYTES } from "./footer.ts";
+
+/** Kafka's own files of one segment. */
+export interface KafkaFiles {
+  /** 20 digits: the base offset. The files are `${name}.log`, `${name}.index` and `${name}.timeindex`. */
+  readonly name: string;
+  readonly log: Uint8Array;
+  readonly index: Uint8Array;
+  readonly timeindex: Uint8Array;
+}
+
+export interface KafkaFilesOptions {
+  /** Of every batch: at most the one that the partition has. Default 0. */
+  readonly leaderEpoch?: number | undefined;
+  /** Base offset of the segment. Default: what the footer says, or the first batch. */
+  readonly baseOffset?: number | undefined;
+}
+
+export const LEADER_EPOCH_MAX = 2 ** 31 - 1;
+
+/**
+ * Files of a segment's batches, or of a whole stored segment with its sections and footer, as it lies in object storage. The bytes
+ * are copied. INVALID_ARGUMENT: an option is out of range. INVALID_BATCH: the batches are damaged, or do not tile the segment.
+ */
+export function kafkaFiles(kernel: Kernel, segment: Uint8Array, options: KafkaFilesOptions = {}): KafkaFiles {
+  const { leaderEpoch = 0 } = options;
+  const footer = decodeFooter(kernel, segment.subarray(-FOOTER_BYTES));
+  const log = segment.slice(0, footer?.bodyBytes);
+  const first = log.length >= BATCH_HEADER_BYTES ? readHeader(log).baseOffset : 0;
+  const { baseOffset = footer?.baseOffset ?? first } = options;
+  check("leaderEpoch", leaderEpoch, LEADER_EPOCH_MAX);
+  check("baseOffset", baseOffset, Number.MAX_SAFE_INTEGER);
+  const indexes = new KafkaIndexes(baseOffset);
+  let expected = baseOffset;
+  for (let at = 0; at < log.length; ) {
+    const header = headerAt(kernel, log, at, expected);
+    stampLeaderEpoch(log, leaderEpoch, at);
+    indexes.add(header, at);
+    expected = nextOffsetOf(header);
+    at += header.sizeBytes;
+  }
+  return { name: String(baseOffset).padStart(20, "0"), log, ...indexes.close() };
+}
+
+function check(field: string, value: unknown, max: number): void {
+  if (Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max) return;
+  throw new TidemarkError("INVALID_ARGUMENT", `${field} must be a whole number from 0 to ${max}, not ${String(value)}`, { field });
+}
+
+function headerAt(kernel: Kernel, log: Uint8Array, at: number, expected: number): BatchHeader {
+  const left = log.length - at;
+  const header = left < BATCH_HEADER_BYTES ? undefined : readHeader(log, at);
+  const fits = header !== undefined && header.sizeBytes >= BATCH_HEADER_BYTES && header.sizeBytes <= left;
+  const status = fits ? kernel.validateBatch(log.subarray(at, at + header.sizeBytes)) : Status.BAD_LENGTH;
+  if (status === Status.OK && header!.baseOffset >= expected) return header!;
+  throw new TidemarkError("INVALID_BATCH", `no whole batch that continues the segment stands at byte ${at}`, {
+    position: at, expectedOffset: expected, status: status === Status.OK ? "BAD_OFFSET" : statusName(status),
+  });
+}
+
+/** Both indexes as a broker makes them: an entry for the batch that comes when more than 4,096 bytes have passed since the last. */
+class KafkaIndexes {
+  readonly #baseOffset: number;
+  readonly #offsets = new GrowingBytes();
+  readonly #times = new GrowingBytes();
+  #bytesSinceEntry = 0;
+  #maxTimestamp = -1;
+  #maxTimestampOffset = -1;
+  #lastTime = -1;
+
+  constructor(baseOffset: number) {
+    this.#baseOffset = baseOffset;
+  }
+
+  add(header: BatchHeader, position: number): void {
+    const lastOffset = nextOffsetOf(header) - 1;
+    if (header.maxTimestamp > this.#maxTimestamp) {
+      this.#maxTimestamp = header.maxTimestamp;
+      this.#maxTimestampOffset = lastOffset;
+    }
+    if (this.#bytesSinceEntry > INDEX_INTERVAL_BYTES) {
+      const entry = this.#offsets.extend(OFFSET_ENTRY_BYTES);
+      entry.setInt32(0, lastOffset - this.#baseOffset);
+      entry.setInt32(4, position);
+      this.#addTime();
+      this.#bytesSinceEntry = 0;
+    }
+    this.#bytesSinceEntry += header.sizeBytes;
+  }
+
+  /** A timestamp that has not risen gets no entry: Kafka wants them to rise strictly. */
+  #addTime(): void {
+    if (this.#maxTimestamp <= this.#lastTime) return;
+    const entry = this.#times.extend(TIME_ENTRY_BYTES);
+    entry.setBigInt64(0, BigInt(this.#maxTimestamp));
+    entry.setInt32(8, this.#maxTimestampOffset - this.#baseOffset);
+    this.#lastTime = this.#maxTimestamp;
+  }
+
+  close(): Pick<KafkaFiles, "index" | "timeindex"> {
+    this.#addTime();
+    return { index: this.#offsets.bytes.slice(), timeindex: this.#times.bytes.slice() };
+  }
+}
