@@ -28,6 +28,8 @@ export interface Env {
   readonly TIDEMARK_SSE_MS?: string;
   /** After how long without an event an SSE answer carries a comment. Default 15,000. */
   readonly TIDEMARK_SSE_HEARTBEAT_MS?: string;
+  /** How long after its time an SSE answer is kept for a client that does not read it. Default 15,000. */
+  readonly TIDEMARK_SSE_STALLED_MS?: string;
 }
 
 export function numberOf(value: string | undefined, otherwise: number): number {

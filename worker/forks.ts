@@ -5,6 +5,7 @@
 import { turn } from "./body-encoder.ts";
 import { badRequest, HttpError } from "./http.ts";
 import { mediaType } from "./media-types.ts";
+import { formatOffset, H } from "./protocol.ts";
 import type { Stream, StreamConfig } from "./stream.ts";
 import { recordsIn } from "./stream-codec.ts";
 
@@ -12,6 +13,8 @@ const FORK_READ_BYTES = 64 * 1024;
 
 export interface ForkAnswer {
   readonly error?: { readonly status: number; readonly message: string };
+  /** Of the source: another stream that is made at its path later is none. */
+  readonly id?: string;
   readonly offset: number;
   readonly start?: number;
   readonly prefix: Uint8Array | undefined;
@@ -20,15 +23,26 @@ export interface ForkAnswer {
 
 /** RPC makes it asynchronous. */
 export interface Peer {
-  forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined): Promise<ForkAnswer>;
-  readSource(from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number }>;
-  releaseFork(child: string): Promise<void>;
+  forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined, childId: string): Promise<ForkAnswer>;
+  /** Undefined where the source is not there any more. */
+  readSource(id: string | undefined, from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number } | undefined>;
+  releaseFork(child: string, childId: string): Promise<void>;
   /** The stream there reads from `source`; one that is just being made is waited for. */
-  isForkOf(source: string): Promise<boolean>;
+  isForkOf(source: string, id: string): Promise<boolean>;
+}
+
+/** Records of a fork that are its source's. */
+export async function readSource(peer: Peer, { id, offset }: { readonly id?: string | undefined; readonly offset: number }, from: number, limit: number, maxBytes: number) {
+  const found = await peer.readSource(id, from, limit, maxBytes);
+  if (found) return found;
+  throw new HttpError(410, "GONE", "the stream that this one was forked from is gone; what it has of its own begins at Stream-Next-Offset", {
+    [H.next]: formatOffset(offset),
+  });
 }
 
 interface Wanted {
   readonly child: string;
+  readonly childId: string;
   readonly requested: number | undefined;
   readonly subOffset: number;
   readonly contentType: string | undefined;
@@ -64,7 +78,7 @@ async function forkPointIn(stream: Stream, requested: number | undefined, subOff
   return { offset, prefix: undefined };
 }
 
-export async function offerFork(stream: Stream | undefined, { child, requested, subOffset, contentType }: Wanted, release: () => Promise<void>): Promise<ForkAnswer> {
+export async function offerFork(stream: Stream | undefined, { child, childId, requested, subOffset, contentType }: Wanted, release: () => Promise<void>): Promise<ForkAnswer> {
   const none = { offset: 0, prefix: undefined, config: { contentType: "", ttl: undefined, expiresAt: undefined } };
   const refuse = (status: number, message: string): ForkAnswer => ({ ...none, error: { status, message } });
   if (!stream || stream.config.releasing) return refuse(404, "the source does not exist");
@@ -74,10 +88,10 @@ export async function offerFork(stream: Stream | undefined, { child, requested, 
   // First the source knows of its fork, then the fork is made: what fails in between keeps data, and never loses any. In the turn of the
   // checks, before anything is awaited: retention and compaction look at it in the turn in which they take.
   const isKnown = stream.forks.includes(child);
-  stream.addFork(child);
+  stream.addFork(child, childId);
   try {
     const point = await forkPointIn(stream, requested, subOffset);
-    return { ...point, start: stream.start, config: { contentType: config.contentType, ttl: config.ttl, expiresAt: config.expiresAt } };
+    return { ...point, id: config.id, start: stream.start, config: { contentType: config.contentType, ttl: config.ttl, expiresAt: config.expiresAt } };
   } catch (thrown) {
     if (!isKnown) await release();
     if (thrown instanceof HttpError) return refuse(thrown.status, thrown.message);
@@ -122,7 +136,7 @@ export class HeldForks {
     this.#wait = Math.min(this.#wait * 2, CHECK_MS_MAX);
     for (const child of stream.forks) {
       // Who does not answer may well be one.
-      const isOne = await this.#host.peer(child).isForkOf(stream.config.path).catch(() => true);
+      const isOne = await this.#host.peer(child).isForkOf(stream.config.path, stream.config.id).catch(() => true);
       if (this.#host.stream() !== stream) return;
       if (!isOne) await this.#host.release(child);
     }

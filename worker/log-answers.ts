@@ -19,8 +19,6 @@ export function refusal({ status, message }: { readonly status: number; readonly
   return new HttpError(status, status === 404 ? "NOT_FOUND" : status === 409 ? "CONFLICT" : "BAD_REQUEST", message);
 }
 
-export const notice = (end: number, closed: boolean): string => JSON.stringify({ end, closed });
-
 export function describe(stream: Stream): Record<string, string> {
   const { ttl, expiresAt, closed } = stream.config;
   const headers: Record<string, string> = { [H.next]: formatOffset(stream.tail), ...describeRetention(stream.config.retention), ...describeCompaction(stream.config.compaction) };

@@ -22,13 +22,13 @@ import { readBatches } from "./batches.ts";
 import type { Sql, SqlRow } from "./chunk-tables.ts";
 import { encodeInSlices, turn } from "./body-encoder.ts";
 import { Compaction, compactionOf } from "./compaction.ts";
-import { type Env, LEAD_HEADER, METRICS_HEADER, objectName, LONG_HEADER, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER, WATCH_HEADER } from "./env.ts";
+import { type Env, LEAD_HEADER, METRICS_HEADER, objectName, LONG_HEADER, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER } from "./env.ts";
 import { emit, type EventFields } from "./events.ts";
 import { type Answer, badRequest, errorAnswer, errorResponse, HttpError, json, responseOf } from "./http.ts";
 import { edgeKernel } from "./kernel.ts";
 import { TokenBucket } from "./limits.ts";
-import { type ForkAnswer, HeldForks, offerFork, type Peer } from "./forks.ts";
-import { describe, existing, notice, readAnswer, readBody, refusal } from "./log-answers.ts";
+import { type ForkAnswer, HeldForks, offerFork, type Peer, readSource } from "./forks.ts";
+import { describe, existing, readAnswer, readBody, refusal } from "./log-answers.ts";
 import { longRead } from "./long-read.ts";
 import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./log-sockets.ts";
 import { Counters, prometheus } from "./metrics.ts";
@@ -36,17 +36,16 @@ import { contentTypeOf, mediaType } from "./media-types.ts";
 import { forkOf, H, isClosing, lifetimeOf, methodNotAllowed, numberedOffset, readRequestOf, STREAM_PREFIX, withoutQuery } from "./protocol.ts";
 import { MANIFEST_HEADER, manifestOf } from "./segments.ts";
 import { leadOf } from "./sse-text.ts";
-import { subscriptionsOf } from "./subscription-peer.ts";
+import { type StreamTold, subscriptionsOf } from "./subscription-peer.ts";
 import { Stream, type StreamConfig, type StreamHost } from "./stream.ts";
 import { Telling } from "./telling.ts";
+import { Watchers } from "./watchers.ts";
 import { archiverFor, retentionDue, retentionOf, retire } from "./upkeep.ts";
 
 /** A group commit follows the one before it by at least so much; what arrives meanwhile shares it. */
 const GROUP_MS = 4;
 /** Of one read's answer. A larger backlog comes in several. */
 const READ_BYTES = 1024 * 1024;
-/** A third of what the platform allows one object. */
-const WATCHERS_MAX = 10_000;
 const RETENTION_RETRY_MS = 600_000;
 const RELEASE_RETRY_MS = 10_000;
 
@@ -84,8 +83,9 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       this.#emit(event, fields);
     },
   });
-  readonly #heldForks = new HeldForks({ stream: () => this.#current, peer: (path) => this.#peer(path), release: (child) => this.releaseFork(child) });
+  readonly #heldForks = new HeldForks({ stream: () => this.#current, peer: (path) => this.#peer(path), release: (child) => this.releaseFork(child, undefined) });
   readonly #telling = new Telling({ env: this.env, stream: () => this.#load(), retryAt: (at) => this.#alarms.plan("tell", at), waitUntil: (work) => this.ctx.waitUntil(work) });
+  readonly #watchers = new Watchers(this.ctx);
   readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible(), begin: () => this.#begin(), counters: this.#counters, event: (name, fields) => this.#emit(name, fields) });
 
   #load(): Promise<Stream | undefined> {
@@ -119,7 +119,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       archive: new Archive(bucketSource(this.#bucket), kernel),
       now: () => Date.now(),
       breathe: () => new Promise((resolve) => setTimeout(resolve, GROUP_MS)),
-      readSource: (path, from, limit, maxBytes) => this.#peer(path).readSource(from, limit, maxBytes),
+      readSource: (source, ...range) => readSource(this.#peer(source.path), source, ...range),
       onChange: (end, closed) => this.#notify(end, closed),
       // Behind the transaction that seals.
       onSealed: (nextOffset) => queueMicrotask(() => {
@@ -183,7 +183,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   async #route(request: Request, path: string): Promise<Response> {
     this.#begin();
     if (request.headers.has(SOCKET_HEADER)) return this.#sockets.accept(Number(request.headers.get(SOCKET_HEADER)));
-    if (request.headers.get("upgrade") === "websocket") return this.#watch(request);
+    if (request.headers.get("upgrade") === "websocket") return this.#watchers.accept(request, await this.#visible());
     switch (request.method) {
       case "PUT": {
         // Before its turn: a slow body must not hold up the others.
@@ -222,6 +222,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     const stream = await this.#load();
     const { deadline = Infinity, config } = stream ?? {};
     if (stream && config && !config.deleted && !config.releasing && Date.now() >= deadline) {
+      if (config.ttl !== undefined && (this.#watchers.count > 0 || this.#sockets.hasFollows)) {
+        stream.touch();
+        return stream;
+      }
       await this.#remove(stream);
       return this.#load();
     }
@@ -241,20 +245,21 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     else if (known) return existing(known, { contentType, ...lifetime, closed, fork, retention, compaction });
     // Workers may remember segments of the stream that was here.
     await this.#archiver.clear();
+    const id = crypto.randomUUID().slice(0, 8);
     const kernel = await edgeKernel();
     const peer = fork && this.#peer(fork.path);
-    const point = fork && (await peer?.forkFrom(path, fork.offset === undefined ? undefined : numberedOffset(fork.offset, H.forkOffset), fork.subOffset, contentType));
+    const point = fork && (await peer?.forkFrom(path, fork.offset === undefined ? undefined : numberedOffset(fork.offset, H.forkOffset), fork.subOffset, contentType, id));
     if (point?.error) throw refusal(point.error);
     const inherits = lifetime.ttl === undefined && lifetime.expiresAt === undefined ? point?.config : undefined;
     const config: StreamConfig = {
-      id: crypto.randomUUID().slice(0, 8),
+      id,
       path,
       tenant: this.#tenant,
       watched: false,
       contentType: contentType ?? point?.config.contentType ?? "application/octet-stream",
       ttl: lifetime.ttl ?? inherits?.ttl,
       expiresAt: lifetime.expiresAt ?? inherits?.expiresAt,
-      fork: fork && point && { path: fork.path, offset: point.offset, requested: fork.offset, subOffset: fork.subOffset, start: point.start ?? 0 },
+      fork: fork && point && { path: fork.path, id: point.id, offset: point.offset, requested: fork.offset, subOffset: fork.subOffset, start: point.start ?? 0 },
       closed: false,
       closedBy: undefined,
       deleted: false,
@@ -269,14 +274,14 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       const asked = { body, mediaType: mediaType(config.contentType), timestamp: Date.now(), prefix: point?.prefix };
       batches = await encodeInSlices(kernel, asked, turn);
     } catch (thrown) {
-      await peer?.releaseFork(path);
+      await peer?.releaseFork(path, id);
       throw thrown;
     }
     const creating = Stream.create(this.#host(kernel), config);
     this.#stream = creating;
     const stream = (this.#current = await creating);
     await stream.begin(batches, closed);
-    if (await subscriptionsOf(this.env, this.#tenant).created(this.#tenant, path, stream.tail, true)) this.#setWatched(stream);
+    await this.#tellCreated(stream);
     this.#schedule(stream);
     return new Response(null, { status: 201, headers: { location: withoutQuery(request.url), "content-type": config.contentType, ...describe(stream) } });
   }
@@ -316,7 +321,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   }
 
   #metrics(stream: Stream): Response {
-    const gauges = { databaseBytes: this.ctx.storage.sql.databaseSize, watchers: this.ctx.getWebSockets("watch").length, sockets: this.ctx.getWebSockets(SOCKET_TAG).length };
+    const gauges = { databaseBytes: this.ctx.storage.sql.databaseSize, watchers: this.#watchers.count, sockets: this.ctx.getWebSockets(SOCKET_TAG).length };
     const text = prometheus(stream, this.#counters, this.#sql(), gauges);
     return new Response(text, { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" } });
   }
@@ -342,9 +347,9 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     await stream.settled();
     // Another request may have been quicker, and a new stream may stand here already.
     if (this.#current !== stream || stream.config.deleted || stream.config.releasing) return;
-    for (const socket of this.ctx.getWebSockets("watch")) socket.close(4404, "deleted");
+    this.#watchers.closeAll(4404, "deleted");
     this.#sockets.closeAll(4404, "deleted");
-    if (stream.config.watched) this.ctx.waitUntil(subscriptionsOf(this.env, this.#tenant).removed(stream.config.path));
+    this.ctx.waitUntil(subscriptionsOf(this.env, this.#tenant).removed(stream.config.path, stream.config.id));
     if (stream.forks.length > 0) stream.save({ deleted: true });
     else this.#end(stream);
   }
@@ -359,7 +364,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   }
 
   async #release(stream: Stream): Promise<void> {
-    await this.#peer(stream.config.fork!.path).releaseFork(stream.config.path);
+    await this.#peer(stream.config.fork!.path).releaseFork(stream.config.path, stream.config.id);
     this.#purge(stream);
   }
 
@@ -402,34 +407,33 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   // --- for the worker and other objects ----------------------------------------------------------------------------
 
-  async #watch(request: Request): Promise<Response> {
-    const stream = await this.#visible();
-    if (this.ctx.getWebSockets("watch").length >= WATCHERS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX });
-    const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: WebSocket; 1: WebSocket } }).WebSocketPair;
-    const pair = new Pair();
-    this.ctx.acceptWebSocket(pair[1] as never, ["watch"]);
-    const known = Number(request.headers.get(WATCH_HEADER) ?? 0);
-    if (stream.tail > known || stream.closed) pair[1].send(notice(stream.tail, stream.closed));
-    return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
-  }
-
   #notify(end: number, closed: boolean): void {
     this.#counters.commits++;
     this.#emit("commit", { end, closed });
     if (this.#current) this.#sockets.moved(this.#current);
-    for (const socket of this.ctx.getWebSockets("watch")) socket.send(notice(end, closed));
+    this.#watchers.tell(end, closed);
     this.#telling.moved(end);
     if (this.#current?.config.retention?.maxAgeMs !== undefined) this.#planRetention();
   }
 
   // --- subscriptions -----------------------------------------------------------------------------------------------
 
-  /** Somebody subscribes: appends are told. -1 when there is no stream yet. */
-  async watched(): Promise<number> {
+  async #tellCreated(stream: Stream): Promise<void> {
+    const { path, id, tenant } = stream.config;
+    const isWatched = await subscriptionsOf(this.env, tenant).created(tenant, { path, id, tail: stream.tail }).catch(() => undefined);
+    if (isWatched !== false) this.#setWatched(stream);
+    // Not told: the alarm tells it.
+    if (isWatched === undefined) this.#telling.start(-1);
+    this.#telling.moved(stream.tail);
+  }
+
+  /** Somebody subscribes: appends are told. Undefined when there is no stream yet. */
+  async watched(): Promise<StreamTold | undefined> {
     const stream = await this.#alive();
-    if (!stream || stream.config.deleted || stream.config.releasing) return -1;
+    if (!stream || stream.config.deleted || stream.config.releasing) return undefined;
     this.#setWatched(stream);
-    return stream.tail;
+    const { config: { path, id }, tail } = stream;
+    return { path, id, tail };
   }
 
   #setWatched(stream: Stream): void {
@@ -448,33 +452,38 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   }
 
   async webSocketError(socket: WebSocket): Promise<void> {
+    const isTimed = this.#watchers.isTimed(socket) || this.#sockets.isTimed(socket as unknown as HibernatingSocket);
     this.#sockets.closed(socket as unknown as HibernatingSocket);
+    if (isTimed) (await this.#load())?.touch();
   }
   async webSocketClose(socket: WebSocket): Promise<void> {
     await this.webSocketError(socket);
     socket.close();
   }
 
-  async forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined): Promise<ForkAnswer> {
-    const answer = await offerFork(await this.#alive(), { child, requested, subOffset, contentType }, () => this.releaseFork(child));
+  async forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined, childId: string): Promise<ForkAnswer> {
+    const answer = await offerFork(await this.#alive(), { child, childId, requested, subOffset, contentType }, () => this.releaseFork(child, childId));
     this.#planUpkeep();
     return answer;
   }
 
-  async readSource(from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number }> {
+  async readSource(id: string | undefined, from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number } | undefined> {
     const stream = await this.#load();
-    if (!stream) throw new Error("the source is gone");
+    if (!stream || (id ?? stream.config.id) !== stream.config.id) return undefined;
     const { bytes, nextOffset } = await stream.readBatches(from, limit, maxBytes);
     return { bytes, nextOffset };
   }
 
-  isForkOf(source: string): Promise<boolean> {
-    return this.#exclusive(async () => (await this.#load())?.config.fork?.path === source);
+  isForkOf(source: string, id: string): Promise<boolean> {
+    return this.#exclusive(async () => {
+      const { fork } = (await this.#load())?.config ?? {};
+      return fork?.path === source && (fork.id ?? id) === id;
+    });
   }
 
-  async releaseFork(child: string): Promise<void> {
+  async releaseFork(child: string, childId: string | undefined): Promise<void> {
     const stream = await this.#load();
-    stream?.removeFork(child);
+    stream?.removeFork(child, childId);
     if (stream?.isHeld !== false) return;
     if (stream.config.deleted) return this.#end(stream);
     // What it held may go now.

@@ -62,12 +62,15 @@ interface Follow {
 
 interface Attachment {
   readonly channel: number;
+  /** The stream has a TTL. */
+  readonly isTimed?: boolean;
   readonly follows: readonly Follow[];
 }
 
 interface Session {
   readonly socket: HibernatingSocket;
   readonly channel: number;
+  readonly isTimed: boolean;
   readonly follows: Map<number, Follow>;
   /** Follows that are being served right now. */
   readonly busy: Set<number>;
@@ -116,7 +119,7 @@ export class LogSockets {
     const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: unknown; 1: HibernatingSocket } }).WebSocketPair;
     const pair = new Pair();
     this.#host.ctx.acceptWebSocket(pair[1] as never, [SOCKET_TAG]);
-    pair[1].serializeAttachment({ channel, follows: [] } satisfies Attachment);
+    pair[1].serializeAttachment({ channel, isTimed: stream.config.ttl !== undefined, follows: [] } satisfies Attachment);
     sessions.set(pair[1], sessionOf(pair[1]));
     const { tail: logEndOffset, start: logStartOffset, closed, config } = stream;
     pair[1].send(jsonFrame({ type: FrameType.HELLO, channel, credits: APPEND_CREDIT_BYTES }, { logStartOffset, logEndOffset, contentType: config.contentType, closed }));
@@ -137,6 +140,18 @@ export class LogSockets {
     session.turn = work;
     await work;
     session.waiting -= cost;
+  }
+
+  /** Somebody follows: a stream with a TTL does not expire. */
+  get hasFollows(): boolean {
+    for (const { follows } of this.#all().values()) if (follows.size > 0) return true;
+    return false;
+  }
+
+  /** Does a stream's time begin anew now that this socket has gone? */
+  isTimed(socket: HibernatingSocket): boolean {
+    const { isTimed, follows } = (socket.deserializeAttachment() ?? {}) as Partial<Attachment>;
+    return isTimed === true && follows !== undefined && follows.length > 0;
   }
 
   closed(socket: HibernatingSocket): void {
@@ -179,7 +194,7 @@ export class LogSockets {
         return void this.#serve(session, follow);
       }
       case FrameType.CANCEL:
-        session.follows.delete(frame.id);
+        if (session.follows.delete(frame.id) && session.isTimed) (await this.#host.stream()).touch();
         save(session);
         return this.#answer(session, frame, {});
       default:
@@ -329,13 +344,14 @@ export class LogSockets {
 }
 
 function sessionOf(socket: HibernatingSocket): Session {
-  const { channel, follows } = socket.deserializeAttachment() as Attachment;
-  return { socket, channel, follows: new Map(follows.map((follow) => [follow.id, { ...follow }])), busy: new Set(), waiting: 0, pending: 0, turn: Promise.resolve() };
+  const { channel, follows, isTimed = false } = socket.deserializeAttachment() as Attachment;
+  const known = new Map(follows.map((follow) => [follow.id, { ...follow }]));
+  return { socket, channel, isTimed, follows: known, busy: new Set(), waiting: 0, pending: 0, turn: Promise.resolve() };
 }
 
-function save({ socket, channel, follows }: Session): void {
+function save({ socket, channel, isTimed, follows }: Session): void {
   try {
-    socket.serializeAttachment({ channel, follows: [...follows.values()] } satisfies Attachment);
+    socket.serializeAttachment({ channel, isTimed, follows: [...follows.values()] } satisfies Attachment);
   } catch {
     // Closed meanwhile.
   }

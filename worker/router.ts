@@ -117,8 +117,13 @@ async function answer(request: Request, env: Env, tenant: string, path: string, 
     cursor, accept: request.headers.get("accept"), signal: request.signal as AbortSignal | undefined,
   };
   if (live === "long-poll") return longPoll(asking, { ...common, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
-  const lastEventId = request.headers.get("last-event-id");
-  return sse(asking, { ...common, waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000), heartbeatMs: numberOf(env.TIDEMARK_SSE_HEARTBEAT_MS, 15_000), lastEventId });
+  return sse(asking, {
+    ...common,
+    waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000),
+    heartbeatMs: numberOf(env.TIDEMARK_SSE_HEARTBEAT_MS, 15_000),
+    stalledMs: numberOf(env.TIDEMARK_SSE_STALLED_MS, 15_000),
+    lastEventId: request.headers.get("last-event-id"),
+  });
 }
 
 /** What a token has opened is no other reader's: only the client's own cache may keep it. */

@@ -24,12 +24,12 @@ import { type Ask, Watch } from "./watch.ts";
 
 /** How soon an EventSource connects again behind the end of an answer. Its own default is some seconds. */
 const RETRY_MS = 1_000;
-/** An answer whose client has stopped reading is given up so much after its time. */
-const STALLED_MS = 15_000;
 
 export interface SseRequest extends LiveRequest {
   readonly lastEventId: string | null;
   readonly heartbeatMs: number;
+  /** An answer whose client has stopped reading is given up so much after its time. */
+  readonly stalledMs: number;
 }
 
 const encoder = new TextEncoder();
@@ -161,7 +161,7 @@ function bodyOf(session: SseSession, until: number): ReadableStream<Uint8Array> 
 }
 
 export async function sse(ask: Ask, request: SseRequest): Promise<Response> {
-  const { cursor, waitMs, accept, signal, lastEventId, heartbeatMs } = request;
+  const { cursor, waitMs, accept, signal, lastEventId, heartbeatMs, stalledMs } = request;
   if (!accepts(accept, EVENTS_TYPE)) throw notAcceptable(accept!, [EVENTS_TYPE]);
   const offset = beginningOf(request.offset, lastEventId);
   const first = await ask(`?offset=${encodeURIComponent(offset)}`, { [LEAD_HEADER]: "1" });
@@ -185,5 +185,5 @@ export async function sse(ask: Ask, request: SseRequest): Promise<Response> {
     vary: "accept",
   };
   if (encode === base64) headers["stream-sse-data-encoding"] = "base64";
-  return dressed(new Response(bodyOf(session, deadline + STALLED_MS), { status: 200, headers }));
+  return dressed(new Response(bodyOf(session, deadline + stalledMs), { status: 200, headers }));
 }

@@ -39,7 +39,7 @@ export interface StreamConfig {
   readonly contentType: string;
   readonly ttl: number | undefined;
   readonly expiresAt: string | undefined;
-  readonly fork: { readonly path: string; readonly offset: number; readonly requested: string | undefined; readonly subOffset: number; readonly start?: number } | undefined;
+  readonly fork: { readonly path: string; readonly id?: string | undefined; readonly offset: number; readonly requested: string | undefined; readonly subOffset: number; readonly start?: number } | undefined;
   readonly closed: boolean;
   readonly closedBy: Producer | undefined;
   /** Deleted, and kept for its forks. */
@@ -63,7 +63,7 @@ export interface StreamHost {
   /** Resolves in a later turn: appends that arrive meanwhile form the next group. */
   breathe(): Promise<void>;
   /** Batches of another stream of the same tenant, from its own object. */
-  readSource(path: string, from: number, limit: number, maxBytes: number): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }>;
+  readSource(source: { readonly path: string; readonly id?: string | undefined; readonly offset: number }, from: number, limit: number, maxBytes: number): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }>;
   /** The log's end has moved, or the stream was closed. */
   onChange(end: number, closed: boolean): void;
   /** A segment was sealed, in this very turn. */
@@ -241,11 +241,12 @@ export class Stream {
   get isHeld(): boolean {
     return this.forks.length > 0;
   }
-  addFork(path: string): void {
-    this.#tables.saveMeta(`fork:${path}`, "");
+  addFork(path: string, id: string): void {
+    this.#tables.saveMeta(`fork:${path}`, id);
   }
-  removeFork(path: string): void {
-    void [...this.#host.sql.exec("DELETE FROM meta WHERE key = ?", `fork:${path}`)];
+  /** Without an id whichever it is; with one, not another fork that is there by now. */
+  removeFork(path: string, id?: string): void {
+    void [...this.#host.sql.exec("DELETE FROM meta WHERE key = ?1 AND (value = '' OR ?2 IS NULL OR value = ?2)", `fork:${path}`, id ?? null)];
   }
 
   // --- append ------------------------------------------------------------------------------------------------------
@@ -440,7 +441,7 @@ export class Stream {
   async readBatches(from: number, limit: number, maxBytes: number): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }> {
     const { fork } = this.#config;
     if (fork && from < fork.offset) {
-      const found = await this.#host.readSource(fork.path, from, Math.min(limit, fork.offset), maxBytes);
+      const found = await this.#host.readSource(fork, from, Math.min(limit, fork.offset), maxBytes);
       return { bytes: found.bytes, nextOffset: Math.min(found.nextOffset, fork.offset) };
     }
     const end = this.log.highWatermark;

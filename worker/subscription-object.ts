@@ -18,7 +18,7 @@ import { readBody } from "./log-answers.ts";
 import { formatOffset, parseOffset } from "./protocol.ts";
 import { base64url, newSigningKey, signatureOf, type SigningKey } from "./signing.ts";
 import { isWakes, newWakeToken, sameText, type SubscriptionCall, subscriptionCallOf, wakeSealOf } from "./subscription-calls.ts";
-import { type SubscriptionPeer, subscriptionsOf } from "./subscription-peer.ts";
+import { type StreamTold, type SubscriptionPeer, subscriptionsOf } from "./subscription-peer.ts";
 import { configOf, matches, PATH_CHARS_MAX, pathsOf } from "./subscription-rules.ts";
 import { type Link, type Subscription, SubscriptionStore } from "./subscription-store.ts";
 import { checkWebhook } from "./webhook-address.ts";
@@ -35,7 +35,7 @@ const WAKE_ID_CHARS_MAX = 64;
 const OFFSET_CHARS_MAX = 64;
 
 interface StreamPeer {
-  watched(): Promise<number>;
+  watched(): Promise<StreamTold | undefined>;
   appendJson(text: string): Promise<void>;
 }
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionPeer {
@@ -66,28 +66,53 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   // --- what streams tell -------------------------------------------------------------------------------------------
 
   /** True when somebody subscribes to the stream, so that it must tell of its appends. */
-  async created(tenant: string, path: string, tail: number, isNew: boolean): Promise<boolean> {
+  async created(tenant: string, stream: StreamTold): Promise<boolean> {
     this.#remember(tenant);
     await this.#prepare();
-    for (const { id, config } of this.#store.all()) {
-      // Before its first append counts: a new stream is linked at its beginning.
-      if (config.pattern !== null && matches(config.pattern, path)) this.#store.link(id, path, "glob", isNew ? 0 : tail);
-    }
-    this.#store.setTail(path, tail);
-    const subscribers = this.#store.subscribersOf(path);
+    this.#begin(stream);
+    const subscribers = this.#store.subscribersOf(stream.path);
     for (const id of subscribers) this.#consider(id);
     return subscribers.length > 0;
   }
 
-  async moved(tenant: string, path: string, tail: number): Promise<void> {
+  async moved(tenant: string, told: StreamTold): Promise<void> {
     this.#remember(tenant);
     await this.#prepare();
-    this.#store.setTail(path, tail);
-    for (const id of this.#store.subscribersOf(path)) this.#consider(id);
+    const { path, id } = told;
+    if (this.#store.identity(path) === id) this.#store.setTail(path, told.tail);
+    else {
+      // Calls may overtake each other: only the stream itself knows which one is there now.
+      const present = await this.#stream(path).watched();
+      if (present?.id !== id) return;
+      const isUnknown = this.#store.identity(path) === undefined && this.#store.tail(path) === undefined;
+      if (isUnknown) this.#begin(present);
+      else this.#meet(present);
+    }
+    for (const subscription of this.#store.subscribersOf(path)) this.#consider(subscription);
   }
 
-  async removed(path: string): Promise<void> {
+  async removed(path: string, id: string): Promise<void> {
+    if ((this.#store.identity(path) ?? id) === id) this.#store.removeStream(path);
+  }
+
+  /** A stream that was just made. Before its first append counts: it is linked at its beginning, whatever was acknowledged of another. */
+  #begin({ path, id, tail }: StreamTold): void {
+    const stale = this.#store.all().filter(({ state }) => state.phase !== "idle" && (state.snapshot[path] ?? 0) > 0);
     this.#store.removeStream(path);
+    this.#store.setTail(path, tail);
+    this.#store.setIdentity(path, id);
+    for (const { id: subscription, config } of this.#store.all()) {
+      if (config.pattern !== null && matches(config.pattern, path)) this.#store.link(subscription, path, "glob", 0);
+    }
+    // Offsets of the wake that is under way are those of the stream that is gone: another wake takes its place.
+    for (const subscription of stale) this.#release(subscription);
+  }
+
+  /** A stream that is there, and may be another than the one that was known. */
+  #meet(stream: StreamTold): void {
+    if ((this.#store.identity(stream.path) ?? stream.id) !== stream.id) return this.#begin(stream);
+    this.#store.setTail(stream.path, stream.tail);
+    this.#store.setIdentity(stream.path, stream.id);
   }
 
   async signingKey(): Promise<SigningKey> {
@@ -279,9 +304,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   /** At the stream's tail, and the stream tells of its appends from here on. */
   async #link(id: string, path: string, kind: "explicit" | "glob"): Promise<void> {
-    const tail = await this.#stream(path).watched();
-    if (tail >= 0) this.#store.setTail(path, tail);
-    this.#store.link(id, path, kind, Math.max(0, tail));
+    const stream = await this.#stream(path).watched();
+    if (stream) this.#meet(stream);
+    else if (kind === "glob") return this.#store.removeStream(path);
+    this.#store.link(id, path, kind, stream?.tail ?? 0);
   }
 
   #streams({ id }: Subscription) {

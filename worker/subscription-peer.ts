@@ -5,10 +5,17 @@ import { tenantOfWake } from "./subscription-calls.ts";
 
 const KEYS = "keys";
 
+/** A stream as it tells of itself: `id` is that of its creation. */
+export interface StreamTold {
+  readonly path: string;
+  readonly id: string;
+  readonly tail: number;
+}
+
 export interface SubscriptionPeer {
-  created(tenant: string, path: string, tail: number, isNew: boolean): Promise<boolean>;
-  moved(tenant: string, path: string, tail: number): Promise<void>;
-  removed(path: string): Promise<void>;
+  created(tenant: string, stream: StreamTold): Promise<boolean>;
+  moved(tenant: string, stream: StreamTold): Promise<void>;
+  removed(path: string, id: string): Promise<void>;
   signingKey(): Promise<SigningKey>;
 }
 

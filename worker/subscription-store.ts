@@ -2,6 +2,7 @@
  * The tables of a tenant's subscriptions: which streams there are, who subscribes, how far each has acknowledged.
  *
  *   stream        path PK │ tail
+ *   identity      path PK │ id of the stream that is there: one made anew under the path has another, and begins at its beginning
  *   subscription  id PK   │ config, state (JSON): generation, wake, lease, retry
  *   link          subscription, path PK │ explicit, glob │ acked (offset behind the last acknowledged record)
  */
@@ -40,6 +41,7 @@ export interface Link {
 
 const SCHEMA = [
   "CREATE TABLE IF NOT EXISTS stream(path TEXT PRIMARY KEY, tail INTEGER NOT NULL) WITHOUT ROWID",
+  "CREATE TABLE IF NOT EXISTS identity(path TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID",
   "CREATE TABLE IF NOT EXISTS subscription(id TEXT PRIMARY KEY, config TEXT NOT NULL, origin TEXT NOT NULL, created_at TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID",
   `CREATE TABLE IF NOT EXISTS link(path TEXT NOT NULL, subscription TEXT NOT NULL, explicit INTEGER NOT NULL, glob INTEGER NOT NULL, acked INTEGER NOT NULL,
      PRIMARY KEY (path, subscription)) WITHOUT ROWID`,
@@ -69,7 +71,16 @@ export class SubscriptionStore {
   }
   removeStream(path: string): void {
     this.#run("DELETE FROM stream WHERE path = ?", path);
+    this.#run("DELETE FROM identity WHERE path = ?", path);
     this.#run("DELETE FROM link WHERE path = ? AND explicit = 0", path);
+    this.#run("UPDATE link SET acked = 0 WHERE path = ?", path);
+  }
+  /** Undefined for no stream, and for one that was told of before identities were. */
+  identity(path: string): string | undefined {
+    return this.#run("SELECT id FROM identity WHERE path = ?", path)[0]?.["id"] as string | undefined;
+  }
+  setIdentity(path: string, id: string): void {
+    this.#run("INSERT OR REPLACE INTO identity VALUES (?, ?)", path, id);
   }
   tail(path: string): number | undefined {
     return this.#run("SELECT tail FROM stream WHERE path = ?", path)[0]?.["tail"] as number | undefined;

@@ -19,7 +19,8 @@ export class Telling {
   readonly #host: TellingHost;
   /** The end that subscriptions know; undefined while nobody subscribes. */
   #told: number | undefined;
-  #isTelling = false;
+  /** Of one stream; the next one begins its own. */
+  #run: object | undefined;
 
   constructor(host: TellingHost) {
     this.#host = host;
@@ -31,21 +32,28 @@ export class Telling {
 
   stop(): void {
     this.#told = undefined;
+    this.#run = undefined;
   }
 
   moved(end: number): void {
-    if (this.#told === undefined || end <= this.#told || this.#isTelling) return;
-    this.#isTelling = true;
+    if (this.#told === undefined || end <= this.#told || this.#run) return;
+    const run = (this.#run = {});
     this.#host.retryAt(Date.now() + RETRY_MS);
-    this.#host.waitUntil(this.all().catch(() => undefined).finally(() => (this.#isTelling = false)));
+    const done = (): void => {
+      if (this.#run === run) this.#run = undefined;
+    };
+    this.#host.waitUntil(this.all().catch(() => undefined).finally(done));
   }
 
   async all(): Promise<void> {
-    if (this.#told === undefined) return;
     const stream = await this.#host.stream();
-    for (let end = stream?.log.logEndOffset; stream && end !== undefined && end > (this.#told ?? 0); end = stream.log.logEndOffset) {
-      await subscriptionsOf(this.#host.env, stream.config.tenant).moved(stream.config.tenant, stream.config.path, end);
-      this.#told = end;
+    while (stream && this.#told !== undefined && stream.log.logEndOffset > this.#told) {
+      const { tenant, path, id } = stream.config;
+      const tail = stream.log.logEndOffset;
+      await subscriptionsOf(this.#host.env, tenant).moved(tenant, { path, id, tail });
+      // Deleted meanwhile: what was told is no other stream's end.
+      if (stream.store.isEnded) return;
+      this.#told = tail;
     }
   }
 }

@@ -202,7 +202,7 @@ describe("compaction", () => {
 describe("a fork that was noted and never made", () => {
   afterEach(() => void vi.useRealTimers());
   const noted = async (path: string, fork: string): Promise<void> => {
-    expect((await (objectOf(path) as Peer).forkFrom(fork, undefined, 0, undefined)).error).toBeUndefined();
+    expect((await (objectOf(path) as Peer).forkFrom(fork, undefined, 0, undefined, "0000000a")).error).toBeUndefined();
   };
   const later = async (path: string): Promise<void> => {
     vi.useFakeTimers({ toFake: ["Date"] });

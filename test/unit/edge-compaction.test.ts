@@ -151,7 +151,7 @@ class World {
       this.held = undefined;
       return this.stream.removeFork("child");
     }
-    this.stream.addFork("child");
+    this.stream.addFork("child", "0000000a");
     this.held = await this.all();
     this.count("held");
   }

@@ -64,7 +64,7 @@ async function meet(taker: keyof typeof TAKERS, gap: number, subOffset: number, 
   const stream = await source();
   // Retention looks for forks before it begins, and never again.
   if (plant) Object.defineProperty(stream, "isHeld", { get: () => false });
-  const fork = () => offerFork(stream, { child: "child", requested: 4, subOffset, contentType: undefined }, async () => stream.removeFork("child"));
+  const fork = () => offerFork(stream, { child: "child", childId: "0000000a", requested: 4, subOffset, contentType: undefined }, async () => stream.removeFork("child"));
   const taking = gap < 0 ? turns(-gap).then(() => TAKERS[taker](stream)) : TAKERS[taker](stream);
   const point = await (gap > 0 ? turns(gap).then(fork) : fork());
   await taking;
