@@ -11,13 +11,17 @@ import type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-reco
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
 import type { KafkaFiles } from "../store/kafka-files.ts";
+import type { GivenSettings, TopicSettings } from "../topic/settings.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { Engine } from "../store/volume.ts";
 
 export interface OpenOptions {
-  /** "auto" (default) probes OPFS, then IndexedDB; "memory" only when named, its acks end with the page. */
+  /**
+   * "auto" (default) probes OPFS, then IndexedDB; "memory" only when named: it ends with the tab that leads it. A tide lives in one
+   * engine: another one that is named is ENGINE_MISMATCH, in every tab.
+   */
   readonly engine?: Engine | "auto" | undefined;
-  /** Bytes of a slot; fixed when a volume is made. Power of two, 64 KiB … 64 MiB. Default 8 MiB. */
+  /** Bytes of a slot; fixed when a tide is made, so one that is there keeps its own (`storage.segmentBytes`). Power of two, 64 KiB … 64 MiB. Default 8 MiB. */
   readonly segmentBytes?: number | undefined;
   /** Ask navigator.storage.persist(). Default false: the browser may show a prompt, so ask after a user's gesture. */
   readonly persist?: boolean | undefined;
@@ -37,6 +41,8 @@ export interface StorageReport {
   readonly engine: Engine;
   /** What `flushed` means here: see VolumeInfo.durability. */
   readonly durability: "device" | "process" | "none";
+  /** Of this tide, whatever was asked for. */
+  readonly segmentBytes: number;
   /** navigator.storage.persisted(): true means the browser will not evict this origin by itself. */
   readonly persisted: boolean | undefined;
   /** As navigator.storage.estimate() says; Chromium's quota figure is artificial. */
@@ -46,9 +52,14 @@ export interface StorageReport {
   readonly rejected: readonly { readonly engine: Engine; readonly reason: string }[];
 }
 
-export interface TopicOptions<V = unknown> {
+/**
+ * The first four are the topic's: they are stored with it and count for every tab. One that is left out stays as it is; one that
+ * differs is changed, for good, and told to every tab. All others are this page's.
+ */
+export interface TopicOptions<V = unknown> extends GivenSettings {
+  /** `{}`: no limits any more. */
   readonly retention?: RetentionSettings | undefined;
-  /** Keep only the newest record of each key. */
+  /** Keep only the newest record of each key. `false`: no longer. */
   readonly compaction?: CompactionSettings | boolean | undefined;
   readonly segmentMaxAgeMs?: number | undefined;
   readonly recordBytesMax?: number | undefined;
@@ -152,6 +163,8 @@ export interface SeekExplanation {
 
 export interface TopicState {
   readonly name: string;
+  /** What is stored with the topic; what is not in it has its default. */
+  readonly settings: TopicSettings;
   readonly logStartOffset: number;
   readonly highWatermark: number;
   readonly logEndOffset: number;
@@ -166,6 +179,8 @@ export type SegmentExport = KafkaFiles;
 
 export interface Topic<V = unknown> {
   readonly name: string;
+  // Only an append makes a topic: everything else sees one that is not there as empty. Once the topic was deleted all calls of this
+  // object are UNKNOWN_TOPIC, and tide.topic() gives another one.
   /** Un-awaited appends batch themselves. Errors: see TidemarkError; a record that failed was not appended unless OUTCOME_UNKNOWN. */
   append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack>;
   /** One batch, one ack, whose offset is the last record's (`baseOffset`: the first one's): all or nothing. Records must fit one batch. */
@@ -194,6 +209,10 @@ export type TideEvent =
   | { readonly type: "recovery"; readonly report: readonly LogRecovery[] }
   | { readonly type: "quota"; readonly topic: string; readonly message: string }
   | { readonly type: "reopened"; readonly reason: string }
+  /** Some tab has set or changed what is stored with this topic; all that is stored now. */
+  | { readonly type: "settings"; readonly topic: string; readonly settings: TopicSettings }
+  /** Some tab has deleted this topic. */
+  | { readonly type: "deleted"; readonly topic: string }
   /** This tab's calls go on at this leader: its own worker, or another tab's over a port, or over a BroadcastChannel. */
   | { readonly type: "leaderchange"; readonly role: "leader" | "follower"; readonly epoch: number; readonly via: "worker" | "port" | "broadcast" }
   /** The leader is gone, or gave up; calls wait for the next one. */
@@ -209,9 +228,20 @@ export interface Tide {
   readonly storage: StorageReport;
   /** One report per topic known to the volume, from this open. */
   readonly recovery: readonly LogRecovery[];
+  /**
+   * The same object for the same name, until that topic is deleted. INVALID_ARGUMENT when this page has it with another serializer,
+   * codec, acks, batchBytes or inFlightBytesMax.
+   */
   topic<V = unknown>(name: string, options?: TopicOptions<V>): Topic<V>;
   topics(): Promise<readonly string[]>;
+  /**
+   * Removes a topic with its records and settings, for good, and frees its space. Appends on their way, here and in other tabs, fail
+   * with UNKNOWN_TOPIC. A topic made anew under the name begins at offset 0. Nothing happens where there is no such topic.
+   */
+  deleteTopic(name: string): Promise<void>;
   on(listener: (event: TideEvent) => void): () => void;
   /** Waits for acks on the way; the leader flushes, and leaves the lead to another tab. */
   close(): Promise<void>;
+  /** close(), for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }

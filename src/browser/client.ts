@@ -9,12 +9,15 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { compileKernel } from "../kernel/load.ts";
 import { instantiateKernel } from "../kernel/wasm-kernel.ts";
+import { gone } from "../store/gone.ts";
 import type { LogRecovery } from "../store/log-store.ts";
+import type { TopicSettings } from "../topic/settings.ts";
 import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "./api.ts";
 import { loadFailed } from "./load.ts";
 import { checkOpen, LEADER_TIMEOUT_MS, SEGMENT_BYTES } from "./open-options.ts";
 import { parts } from "./parts.ts";
 import { sleep, takeLock } from "./platform.ts";
+import { refuseOther } from "./engine.ts";
 import { PortClient } from "./port-client.ts";
 import type { Tabs } from "./tabs.ts";
 import { BrowserTopic, checkTopic, retried } from "./topic.ts";
@@ -82,6 +85,8 @@ export class BrowserTide implements Tide {
   /** To its own worker, from before that leads. */
   declare coming: PortClient;
   opened: Opened | undefined;
+  /** Of the topics that have some, as they are stored. */
+  settings = new Map<string, TopicSettings>();
   readonly #topics = new Map<string, BrowserTopic<never>>();
   readonly #listeners = new Set<(event: TideEvent) => void>();
   /** Where the tabs of this tide meet: whoever says a word here is not alone. */
@@ -129,11 +134,12 @@ export class BrowserTide implements Tide {
       connection.watch();
     };
     try {
-      const { engine = "auto", segmentBytes } = this.options;
+      const { segmentBytes } = this.options;
+      const { engine = this.options.engine ?? "auto", id } = this.opened ?? {};
       worker = this.makeWorker();
       worker.onerror = ({ message }) => connection.fail(new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" }));
       const kernel = await this.options.kernel;
-      worker.postMessage({ name: this.name, engine, segmentBytes, kernel, parts, port, lifeLock, takeover: this.takeover } satisfies HostOptions, [port]);
+      worker.postMessage({ name: this.name, engine, segmentBytes, kernel, parts, port, lifeLock, takeover: this.takeover, id } satisfies HostOptions, [port]);
       await this.use(connection, "leader");
     } catch (thrown) {
       connection.fail(TidemarkError.from(thrown));
@@ -144,17 +150,49 @@ export class BrowserTide implements Tide {
   /** Waits until the worker at the other end is ready; from then on all calls go there. */
   async use(connection: PortClient, role: Tide["role"]): Promise<void> {
     const [opened, report] = (await Promise.all([connection.ready, this.storage ?? storageReport(this.options.persist)])) as [Opened, StorageReport];
-    const { engine, durability, rejected, recovery } = opened;
-    this.storage ??= { ...report, engine, durability, rejected };
+    const { engine, durability, segmentBytes, rejected, recovery } = opened;
+    this.#judge(opened);
+    this.storage ??= { ...report, engine, durability, segmentBytes, rejected };
     this.recovery ??= recovery;
     const ended = connection.ended ?? this.ended;
     if (ended) throw ended;
-    connection.onEvent = (event) => this.tell(event);
+    this.settings = new Map(Object.entries(opened.settings));
+    connection.onEvent = (event) => this.hear(event);
     connection.onEnd = (error) => (this.tabs ?? this).end(error);
     this.connection = connection;
     this.opened = opened;
     this.role = role;
     this.tabs?.connected();
+  }
+
+  /** What this tab can't go on with ends it, for good: calls must not come into another tide than they were meant for. */
+  #judge({ engine, id }: Opened): void {
+    try {
+      refuseOther(this.name, engine, this.options.engine ?? "auto");
+      if (this.opened && this.opened.id !== id) throw gone();
+    } catch (thrown) {
+      this.end(thrown as TidemarkError);
+      throw thrown;
+    }
+  }
+
+  /** What the worker says. */
+  hear(event: TideEvent): void {
+    if (event.type === "settings") {
+      this.settings.set(event.topic, event.settings);
+      this.#topics.get(event.topic)?.stored();
+    } else if (event.type === "deleted") {
+      this.settings.delete(event.topic);
+      // One made anew is not as long.
+      this.opened = { ...this.opened!, recovery: this.opened!.recovery.filter(({ log }) => log !== event.topic) };
+      this.#topics.get(event.topic)?.end();
+    }
+    this.tell(event);
+  }
+
+  /** It was deleted: a topic of its name is another one. */
+  forget(topic: BrowserTopic<never>): void {
+    if (this.#topics.get(topic.name) === topic) this.#topics.delete(topic.name);
   }
 
   tell(event: TideEvent): void {
@@ -173,7 +211,10 @@ export class BrowserTide implements Tide {
   topic<V = unknown>(name: string, options: TopicOptions<V> = {}): Topic<V> {
     checkTopic(name, options);
     const known = this.#topics.get(name);
-    if (known) return known as unknown as Topic<V>;
+    if (known) {
+      known.again(options as TopicOptions<never>);
+      return known as unknown as Topic<V>;
+    }
     const topic = new BrowserTopic<V>(name, options, this);
     this.#topics.set(name, topic as unknown as BrowserTopic<never>);
     return topic;
@@ -181,6 +222,19 @@ export class BrowserTide implements Tide {
 
   topics(): Promise<readonly string[]> {
     return retried(this, () => this.connection!.control("topics") as Promise<string[]>);
+  }
+
+  async deleteTopic(name: string): Promise<void> {
+    checkTopic(name, {});
+    const known = this.#topics.get(name);
+    // Once: one that was made since is not meant.
+    let born: number | undefined;
+    await retried(this, async () => {
+      const connection = this.connection!;
+      born ??= (await connection.call<{ readonly born: number | undefined }>({ op: "topic", topic: name })).born;
+      if (born !== undefined) await connection.call({ op: "delete", topic: name, born });
+    });
+    if (born !== undefined) known?.end();
   }
 
   on(listener: (event: TideEvent) => void): () => void {
@@ -196,6 +250,10 @@ export class BrowserTide implements Tide {
     } finally {
       this.end(new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" }));
     }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   /** For good. */

@@ -7,18 +7,15 @@
  */
 import { expose, wrap } from "comlink";
 import { TidemarkError, type WireError } from "../errors.ts";
-import type { Log } from "../log/log.ts";
-import type { SegmentStore } from "../store/segment-store.ts";
+import type { LogApi } from "../log/types.ts";
 import type { TopicState } from "./api.ts";
 import { explainSeek, exportSegment } from "./inspect.ts";
 import type { PortClient } from "./port-client.ts";
+import type { Topics } from "./topics.ts";
 
 /** What control needs of the worker's host. */
 export interface Controlled {
-  log(topic: string): Promise<Log>;
-  store(): Promise<SegmentStore>;
-  logName(topic: string): string;
-  topicName(log: string): string;
+  readonly topics: Pick<Topics, "names" | "readable" | "settings" | "stored">;
 }
 
 const TOOLS = { explainSeek, exportSegment };
@@ -31,23 +28,27 @@ class HostControl {
   }
 
   async topics(): Promise<readonly string[]> {
-    return (await this.#host.store()).names().map(this.#host.topicName);
+    return this.#host.topics.names();
   }
 
   async state(topic: string): Promise<TopicState> {
-    const log = await this.#host.log(topic);
+    const log = await this.#host.topics.readable(topic);
+    const settings = this.#host.topics.settings[topic] ?? {};
     const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
     const recovery = { ...log.recovery, log: topic };
-    return { name: topic, logStartOffset, highWatermark, logEndOffset, leaderEpoch, segments: log.segments(), quarantined: log.quarantined(), recovery };
+    return { name: topic, settings, logStartOffset, highWatermark, logEndOffset, leaderEpoch, segments: log.segments(), quarantined: log.quarantined(), recovery };
   }
 
   async upkeep(topic: string, work: "trim" | "roll" | "clean", offset = 0): Promise<unknown> {
-    return (await this.#host.log(topic))[work](offset);
+    return (await this.#host.topics.readable(topic))[work](offset);
   }
 
   async look(topic: string, tool: keyof typeof TOOLS, what: unknown): Promise<unknown> {
-    const log = await this.#host.log(topic);
-    return TOOLS[tool](await (await this.#host.store()).log(this.#host.logName(topic)), what as never, log);
+    const log = await this.#host.topics.readable(topic);
+    const store = await this.#host.topics.stored(topic);
+    if (store) return TOOLS[tool](store, what as never, log);
+    if (tool === "explainSeek") return undefined;
+    throw new TidemarkError("INVALID_ARGUMENT", "no segment begins there: the topic has no records", { ...(what as { readonly baseOffset: number }) });
   }
 }
 

@@ -23,6 +23,7 @@ export type {
 export type { HeadersInput, HeaderValue, RecordInput } from "../topic/input.ts";
 export type { Serializer } from "../topic/serializer.ts";
 export type { RawHeaders, ShownRecord } from "../delivery/read-record.ts";
+export type { GivenSettings, TopicSettings } from "../topic/settings.ts";
 export type { Acks, CleanResult, CompactionSettings, Isolation, RetentionSettings, StartPosition } from "../log/types.ts";
 export type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 export type { Engine } from "../store/volume.ts";

@@ -103,8 +103,8 @@ export class PortClient {
     for (const line of [this.#waiting.writes, this.#waiting.reads]) while (line[0] && this.#hasPlace(line[0])) this.#send(line.shift()!);
   }
 
-  append(request: Omit<AppendRequest, "op">): Promise<AppendResult> {
-    return this.call<AppendResult>({ op: "append", ...request }, undefined, request.batch.length);
+  append(request: Omit<AppendRequest, "op">): Promise<AppendResult & { readonly born?: number }> {
+    return this.call<AppendResult & { readonly born?: number }>({ op: "append", ...request }, undefined, request.batch.length);
   }
 
   call<T = Fetched>(request: Request, signal?: AbortSignal, creditBytes = 0): Promise<T> {

@@ -4,12 +4,15 @@ import { withDefaults } from "../log/limits.ts";
 import type { LogApi, StartPosition } from "../log/types.ts";
 import { checkOptions, flag, integer, refused } from "../topic/check.ts";
 import { APPEND_OPTIONS, READ_OPTIONS } from "../topic/options.ts";
+import { logSettingsOf } from "../topic/settings.ts";
 import type { TideEvent } from "./api.ts";
 import { CREDIT_BYTES, type Hello, type ManageRequest, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
 
 export interface PortHost {
-  /** The open log of a topic; UNKNOWN_TOPIC when the page never opened it. */
-  log(topic: string): Promise<LogApi>;
+  /** The log of a topic; one without records where there is no such topic. UNKNOWN_TOPIC: the one that was `born` then is gone. */
+  readable(topic: string, born?: number): Promise<LogApi>;
+  /** The same for an append: a topic that is not there is made. */
+  writable(topic: string, born?: number): Promise<{ readonly log: Pick<LogApi, "append">; readonly born: number }>;
   manage(request: ManageRequest): Promise<unknown>;
   appended(topic: string): void;
   failed(error: TidemarkError): void;
@@ -60,11 +63,11 @@ export class PortServer {
   async #run(request: Request, signal: AbortSignal): Promise<unknown> {
     check(request);
     if (request.op === "append") return this.#append(request);
-    if (request.op === "fetch") return (await this.#host.log(request.topic)).fetch(request.from, { ...request, signal });
-    if (request.op === "resolve") return (await this.#host.log(request.topic)).resolve(request.position as StartPosition, request.isolation);
+    if (request.op === "fetch") return (await this.#host.readable(request.topic, request.born)).fetch(request.from, { ...request, signal });
+    if (request.op === "resolve") return (await this.#host.readable(request.topic, request.born)).resolve(request.position as StartPosition, request.isolation);
     const managed = request as ManageRequest;
     // Before the host keeps them: nonsense must leave nothing behind.
-    if (managed.op === "topic") withDefaults(managed.settings);
+    if (managed.op === "topic") withDefaults(logSettingsOf(managed.settings ?? {}));
     return this.#host.manage(managed);
   }
 
@@ -75,19 +78,21 @@ export class PortServer {
     if (this.#creditUsed + bytes > CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "no credit", { creditBytes: CREDIT_BYTES });
     this.#creditUsed += bytes;
     try {
-      const log = await this.#host.log(topic);
+      const { log, born } = await this.#host.writable(topic, request.born);
       const result = await log.append(batch, request);
       this.#host.appended(topic);
-      return result;
+      // Told to who did not know it yet.
+      return request.born === undefined ? { ...result, born } : result;
     } finally {
       this.#creditUsed -= bytes;
     }
   }
 }
 
+const offset = integer(0);
 /** Of the data calls: what is given must be in its range. The page has checked the same; it may be another version's, or hostile. */
 const FIELDS = {
-  append: { ...APPEND_OPTIONS, fromZero: flag, resentSince: integer(0) },
+  append: { ...APPEND_OPTIONS, fromZero: flag, resentSince: offset },
   // Which offsets there are only the log knows.
   fetch: { from: integer(Number.MIN_SAFE_INTEGER), maxBytes: READ_OPTIONS.maxBytes, isolation: READ_OPTIONS.isolation, wait: flag, verify: flag },
   resolve: { position: READ_OPTIONS.from, isolation: READ_OPTIONS.isolation },
@@ -95,7 +100,7 @@ const FIELDS = {
 
 /** Every field is of its kind and in its range, so that nothing behind here loops, never answers, or calls it a bug of ours. */
 function check(request: object): void {
-  const { op, topic, batch, from, position, port } = request as Record<string, unknown>;
+  const { op, topic, born = 0, batch, from, position, port } = request as Record<string, unknown>;
   const refuse = (field: string, value: unknown, allowed: string): never => {
     throw refused(field, value, allowed);
   };
@@ -104,9 +109,10 @@ function check(request: object): void {
     if (!(port instanceof MessagePort) && typeof port !== "string") refuse("port", port, "a port or its name");
     return;
   }
-  if (op !== "topic" && op !== "append" && op !== "fetch" && op !== "resolve") return refuse("op", op, "one that is known");
+  if (op !== "topic" && op !== "delete" && op !== "append" && op !== "fetch" && op !== "resolve") return refuse("op", op, "one that is known");
   if (typeof topic !== "string") refuse("topic", topic, "a name");
-  if (op === "topic") return;
+  offset("born", born);
+  if (op === "topic" || op === "delete") return;
   if (op === "fetch" && from === undefined) refuse("from", from, "an offset");
   if (op === "resolve" && position === undefined) refuse("position", position, "a place in the log");
   // Shared bytes could change after they were found good.

@@ -3,7 +3,7 @@
  * again, compare. One that holds this tide already is the only one that is asked: a tide that is in IndexedDB stays there
  * though OPFS works by now, and one that is in OPFS is never shown empty because OPFS fails today.
  *
- *   named engine ──────────────▶ that one
+ *   named engine ──────────────▶ that one; ENGINE_MISMATCH when the tide is in another
  *   auto ── found in OPFS ─────▶ OPFS or NO_STORAGE
  *        ── found in IndexedDB ▶ IndexedDB or NO_STORAGE
  *        ── new ───────────────▶ OPFS, else IndexedDB, else NO_STORAGE; memory only when named
@@ -12,8 +12,10 @@
  * OPFS leaves a mark where IndexedDB lists its names: an empty database `tidemark-opfs:<name>`.
  */
 import { TidemarkError } from "../errors.ts";
+import { gone } from "../store/gone.ts";
 import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
 import { type DirectoryHandle, findDirectory } from "./opfs.ts";
+import { refuseOther } from "./engine.ts";
 import { OpfsVolume } from "./opfs-volume.ts";
 import { databaseName, isNamed, leaveMark, markName } from "./platform.ts";
 
@@ -24,6 +26,8 @@ export interface VolumeChoice {
   /** A leader that hangs may keep files locked (takeover.ts). */
   readonly takeover?: boolean | undefined;
   readonly lifeLock?: string;
+  /** It was open before: nothing is made in its place (CLOSED, reason "cleared"). */
+  readonly isThere?: boolean | undefined;
   /** Of one that is there, and was found by another tab. */
   readonly known?: { readonly engine: Engine; readonly durability: VolumeInfo["durability"]; readonly directory?: DirectoryHandle };
 }
@@ -41,6 +45,7 @@ export interface VolumeOptions {
   readonly takeover?: boolean | undefined;
   /** Of the worker that opens it. */
   readonly lifeLock?: string;
+  readonly isThere?: boolean | undefined;
 }
 
 export type Openers = { readonly [engine in Engine]: (options: VolumeOptions) => Promise<Volume> };
@@ -62,7 +67,7 @@ export function noStorage(home: Engine | undefined, rejected: readonly Rejected[
   return new TidemarkError("NO_STORAGE", `${home ? `this tide is in ${home}, which fails` : "no engine works"}: ${reasons}`, { home });
 }
 
-/** Opens the tide's volume. NO_STORAGE with the reasons; ALREADY_OPEN when another worker holds it. */
+/** Opens the tide's volume. NO_STORAGE with the reasons; ALREADY_OPEN when another worker holds it; ENGINE_MISMATCH. */
 export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
   const { name, engine, known } = choice;
   if (known) return { volume: await OPEN[known.engine]({ ...choice, ...known }), rejected: [] };
@@ -70,6 +75,8 @@ export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume
   const marked = names?.includes(markName(name, "opfs"));
   const inOpfs = found instanceof Error ? marked && !isNamed(found, "NotFoundError") : found;
   const home = inOpfs ? "opfs" : names?.includes(databaseName(name)) ? "indexeddb" : undefined;
+  if (home) refuseOther(name, home, engine);
+  else if (choice.isThere) throw gone();
   if (!home || !names || (engine !== "auto" && engine !== home)) return (await import("./prove.ts")).openProved(choice, home, names, OPEN);
   try {
     // A tide that is there has proved its engine; opening its store writes, flushes and reads back the catalog anyway.

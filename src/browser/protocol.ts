@@ -12,7 +12,8 @@
  *    │ ─── { id, op: "fetch", topic, from … } ───▶│   one answer; with `wait` it may come much later
  *    │ ─── { id, op: "cancel" } ─────────────────▶│   ends the request of that id
  *    │ ─── { id, op: "ready" } ──────────────────▶│   answered once a failed store is open again
- *    │ ─── { id, op: "topic", topic, settings } ─▶│   opens a topic's log
+ *    │ ─── { id, op: "topic", topic, settings } ─▶│   has it at hand; answered with when it was born, if it is there
+ *    │ ─── { id, op: "delete", topic, born } ────▶│   answered once it is gone for good
  *    │ ─── { id, op: "control", port } ──────────▶│   Comlink on that port from now on (control.ts)
  *    │ ─── { id, op: "join", port, life } ───────▶│   another tab's data port (tabs.ts); only from the leader's own page
  *    │ ─── { id, op: "ping" } ───────────────────▶│   unknown to it, so answered at once: INVALID_ARGUMENT says that it lives
@@ -24,8 +25,9 @@
  * INVALID_ARGUMENT if it has an id, and dropped if not.
  */
 import type { WireError } from "../errors.ts";
-import type { Acks, Isolation, LogSettings } from "../log/types.ts";
+import type { Acks, Isolation } from "../log/types.ts";
 import type { Engine, VolumeInfo } from "../store/volume.ts";
+import type { TopicSettings } from "../topic/settings.ts";
 import type { TideEvent } from "./api.ts";
 import type { Parts } from "./parts.ts";
 
@@ -62,9 +64,13 @@ export interface Last {
   readonly last: string | undefined;
 }
 
-export interface AppendRequest {
-  readonly op: "append";
+/** What a page has for a topic is for the one that it knows, and not for a later one of the same name (topics.ts). */
+interface OfTopic {
   readonly topic: string;
+  readonly born?: number | undefined;
+}
+export interface AppendRequest extends OfTopic {
+  readonly op: "append";
   readonly batch: Uint8Array;
   readonly acks?: Acks | undefined;
   readonly ifEnd?: number | undefined;
@@ -72,18 +78,16 @@ export interface AppendRequest {
   readonly fromZero?: boolean | undefined;
   readonly resentSince?: number | undefined;
 }
-export interface FetchRequest {
+export interface FetchRequest extends OfTopic {
   readonly op: "fetch";
-  readonly topic: string;
   readonly from: number;
   readonly maxBytes?: number | undefined;
   readonly isolation?: Isolation | undefined;
   readonly wait?: boolean | undefined;
   readonly verify?: boolean | undefined;
 }
-export interface ResolveRequest {
+export interface ResolveRequest extends OfTopic {
   readonly op: "resolve";
-  readonly topic: string;
   readonly position: unknown;
   readonly isolation?: Isolation;
 }
@@ -100,7 +104,8 @@ export interface LeaveRequest {
 }
 /** What concerns the tide and not one log's records. */
 export type ManageRequest =
-  | { readonly op: "topic"; readonly topic: string; readonly settings: Partial<LogSettings> }
+  | { readonly op: "topic"; readonly topic: string; readonly settings?: TopicSettings | undefined; readonly born?: number | undefined }
+  | { readonly op: "delete"; readonly topic: string; readonly born: number }
   | { readonly op: "control"; readonly port: PortOrName }
   | JoinRequest
   | LeaveRequest

@@ -2,20 +2,21 @@
 import { TidemarkError } from "../errors.ts";
 import { Producer } from "../delivery/producer.ts";
 import type { ReadSource } from "../delivery/reader.ts";
-import { DEFAULT_SETTINGS, withDefaults } from "../log/limits.ts";
-import type { Acks, CleanResult, Fetched, FetchOptions, Isolation, LogSettings, StartPosition } from "../log/types.ts";
+import { DEFAULT_SETTINGS } from "../log/limits.ts";
+import type { AppendResult, CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../log/types.ts";
 import { checkOptions, integer, refused } from "../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../topic/input.ts";
 import { APPEND_ALL_OPTIONS, APPEND_OPTIONS, BATCH_BYTES, checkTarget, PRODUCER_OPTIONS } from "../topic/options.ts";
 import { batchesOf, readingOf } from "../topic/reading.ts";
 import { checkSerializer, type Serializer, serializerOf } from "../topic/serializer.ts";
+import { changedSettings, recordBytesMaxOf, settingsOf, type TopicSettings } from "../topic/settings.ts";
 import type {
   Ack, AppendAllOptions, AppendOptions, BatchAck, ReadOptions, SeekExplanation, SegmentExport, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
 } from "./api.ts";
 import type { BrowserTide } from "./client.ts";
 import type { Control } from "./control.ts";
 import type { PortClient } from "./port-client.ts";
-import type { Request } from "./protocol.ts";
+import type { FetchRequest, ResolveRequest } from "./protocol.ts";
 
 /** An append that waits longer makes the tab look whether its worker still answers. */
 const SLOW_MS = 3_000;
@@ -34,19 +35,12 @@ export function checkTopic(name: unknown, options: unknown): void {
   checkOptions("topic()", options, TOPIC_OPTIONS);
 }
 
-/** What the log is told. INVALID_ARGUMENT for what it would refuse, before anything is opened. */
-function settingsOf(options: TopicOptions<never>) {
-  const { retention = {}, compaction, segmentMaxAgeMs = DEFAULT_SETTINGS.segmentMaxAgeMs, recordBytesMax = DEFAULT_SETTINGS.recordBytesMax } = options;
-  const settings = {
-    retention,
-    compaction: compaction === true ? {} : compaction === false ? undefined : compaction,
-    segmentMaxAgeMs,
-    recordBytesMax,
-    batchBytesMax: DEFAULT_SETTINGS.batchBytesMax,
-  } satisfies Partial<LogSettings>;
-  withDefaults(settings);
-  return settings;
+/** What is the page's own, with its defaults: a topic that it has already can't be had otherwise at the same time. */
+function ownOptions({ serializer = "json", codec = "none", acks = "flushed", batchBytes = BATCH_BYTES, inFlightBytesMax = IN_FLIGHT_BYTES_MAX }: TopicOptions<never>) {
+  return { serializer, codec, acks, batchBytes, inFlightBytesMax };
 }
+
+type Own = ReturnType<typeof ownOptions>;
 
 /** 53 random bits: two tabs that ever draw the same would need some 10^8 draws. */
 function newProducerId(): number {
@@ -69,11 +63,17 @@ export async function retried<T>(tide: BrowserTide, call: () => Promise<T>, sign
 export class BrowserTopic<V> implements Topic<V> {
   readonly name: string;
   readonly #tide: BrowserTide;
-  readonly #settings: ReturnType<typeof settingsOf>;
+  readonly #own: Own;
+  /** Given here, and perhaps not stored yet. */
+  #given: TopicSettings | undefined;
+  /** The worker has what was given, and stores it when the topic is made. */
+  #told = false;
+  /** Since when it is there: see topics.ts. */
+  #born: number | undefined;
+  /** It was deleted. */
+  #gone: TidemarkError | undefined;
   readonly #serializer: Serializer<V>;
   readonly #producer: Producer;
-  readonly #acks: Acks;
-  readonly #inFlightBytesMax: number;
   /** Where it is open. */
   #port: PortClient | undefined;
   #opened!: Promise<void>;
@@ -81,52 +81,116 @@ export class BrowserTopic<V> implements Topic<V> {
   constructor(name: string, options: TopicOptions<V>, tide: BrowserTide) {
     this.name = name;
     this.#tide = tide;
-    this.#settings = settingsOf(options as TopicOptions<never>);
+    this.#own = ownOptions(options as TopicOptions<never>);
     this.#serializer = serializerOf<V>(options.serializer);
-    this.#acks = options.acks ?? "flushed";
-    this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX;
-    const { recordBytesMax } = this.#settings;
-    const { batchBytes = BATCH_BYTES } = options;
+    const { codec, batchBytes, inFlightBytesMax } = this.#own;
+    const recordBytesMax = (): number => recordBytesMaxOf({ ...tide.settings.get(name), ...this.#given });
     // As the volume at the other end has it, which may be another one after a change of the leader.
-    const batchBytesMax = (): number => Math.min(this.#settings.batchBytesMax, tide.opened!.batchBytesMax);
+    const batchBytesMax = (): number => Math.min(DEFAULT_SETTINGS.batchBytesMax, tide.opened!.batchBytesMax);
     this.#producer = new Producer({
       kernel: tide.kernel,
       send: (batch, options) => {
         // A tab that is alone has nobody who would notice that its worker hangs.
         const slow = setTimeout(() => void tide.meet().catch(() => undefined), SLOW_MS);
-        return this.#open().append({ topic: name, batch, ...options }).finally(() => clearTimeout(slow));
+        return this.#send(batch, options).finally(() => clearTimeout(slow));
       },
       reopened: () => tide.ready(),
       schedule: (work) => queueMicrotask(work),
       newId: newProducerId,
       logEnd: () => tide.opened?.recovery.find(({ log }) => log === name)?.logEndOffset ?? 0,
-      codec: options.codec ?? "none",
+      codec,
       get batchBytes() {
         return Math.min(batchBytes, batchBytesMax());
       },
-      recordBytesMax,
+      get recordBytesMax() {
+        return recordBytesMax();
+      },
       get batchBytesMax() {
         return batchBytesMax();
       },
-      inFlightBytesMax: this.#inFlightBytesMax,
+      inFlightBytesMax,
     });
+    this.#give(options);
+  }
+
+  /** The page asks for it once more. INVALID_ARGUMENT where it has it otherwise. */
+  again(options: TopicOptions<never>): void {
+    for (const [name, mine] of Object.entries(this.#own)) {
+      const given = options[name as keyof Own];
+      if (given === undefined || given === mine) continue;
+      const has = typeof mine === "object" ? "another object" : JSON.stringify(mine);
+      throw new TidemarkError("INVALID_ARGUMENT", `${name} of topic ${this.name} differs from what this page has it with (${has}): leave it out, or use that one`, { field: name, topic: this.name });
+    }
+    this.#give(options);
+  }
+
+  /** Settings go to the worker without being waited for; a call that needs them comes behind. */
+  #give(options: TopicOptions<V>): void {
+    const given = settingsOf(options);
+    if (!given || !changedSettings({ ...this.#tide.settings.get(this.name), ...this.#given }, given)) return;
+    this.#given = { ...this.#given, ...given };
+    this.#told = false;
+    this.#port = undefined;
+    retried(this.#tide, () => (this.#open(), this.#opened)).catch(() => undefined);
+  }
+
+  /** What the worker had of this page is stored with the topic, or was changed since. */
+  stored(): void {
+    if (this.#told) this.#given = undefined;
+  }
+
+  end(error = new TidemarkError("UNKNOWN_TOPIC", `the topic ${this.name} was deleted; topic() gives a new one`, { topic: this.name, deleted: true })): void {
+    this.#gone ??= error;
+    this.#tide.forget(this as unknown as BrowserTopic<never>);
+  }
+
+  /** Whoever says that it was deleted ends it for every call. */
+  #judge(thrown: unknown): never {
+    if (thrown instanceof TidemarkError && thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"]) this.end(thrown);
+    throw thrown;
+  }
+
+  async #send(batch: Uint8Array, options: object): Promise<AppendResult> {
+    try {
+      const result = await this.#open().append({ topic: this.name, batch, born: this.#born, ...options });
+      this.#born ??= result.born;
+      return result;
+    } catch (thrown) {
+      return this.#judge(thrown);
+    }
   }
 
   /** Once per leader; again after a failure, which may pass (a full disk). What is sent next comes in behind it, and need not wait. */
   #open(): PortClient {
+    if (this.#gone) throw this.#gone;
     const port = this.#tide.connection!;
     if (this.#port !== port) {
       this.#port = port;
-      this.#opened = port.call({ op: "topic", topic: this.name, settings: this.#settings });
-      this.#opened.catch(() => (this.#port = undefined));
+      this.#opened = this.#ask(port);
+      this.#opened.catch(() => this.#port === port && (this.#port = undefined));
     }
     return port;
+  }
+
+  async #ask(port: PortClient): Promise<void> {
+    const given = this.#given;
+    try {
+      const { born } = await port.call<{ readonly born: number | undefined }>({ op: "topic", topic: this.name, settings: given, born: this.#born });
+      this.#born ??= born;
+      if (this.#given !== given) return;
+      if (born === undefined) this.#told = true;
+      else this.#given = undefined;
+    } catch (thrown) {
+      // Refused for good.
+      if ((thrown as TidemarkError).kind === "fix" && this.#given === given) this.#given = undefined;
+      this.#judge(thrown);
+    }
   }
 
   append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack> {
     try {
       if (options !== undefined) checkOptions("append()", options, APPEND_OPTIONS);
-      return this.#producer.append(recordOf(record, this.#serializer, Date.now), options?.acks ?? this.#acks, options?.ifEnd);
+      return this.#producer.append(recordOf(record, this.#serializer, Date.now), options?.acks ?? this.#own.acks, options?.ifEnd);
     } catch (thrown) {
       return Promise.reject(thrown);
     }
@@ -134,18 +198,18 @@ export class BrowserTopic<V> implements Topic<V> {
 
   async appendBatch(records: readonly RecordInput<V>[], options: AppendOptions = {}): Promise<BatchAck> {
     checkOptions("appendBatch()", options, APPEND_OPTIONS);
-    return this.#producer.appendBatch(recordsOf(records, this.#serializer, Date.now), options.acks ?? this.#acks, options.ifEnd);
+    return this.#producer.appendBatch(recordsOf(records, this.#serializer, Date.now), options.acks ?? this.#own.acks, options.ifEnd);
   }
 
   async appendAll(records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>, options: AppendAllOptions = {}) {
     checkOptions("appendAll()", options, APPEND_ALL_OPTIONS);
     const { appendAll } = await import("./append-all.ts");
-    const { acks = this.#acks, ...more } = options;
+    const { acks = this.#own.acks, ...more } = options;
     return appendAll({
       records,
       append: (record: RecordInput<V>) => this.#producer.append(recordOf(record, this.#serializer, Date.now), acks),
       producer: this.#producer,
-      inFlightBytesMax: this.#inFlightBytesMax,
+      inFlightBytesMax: this.#own.inFlightBytesMax,
       onClosed: (closed) => this.#onClosed(closed),
       options: more,
     });
@@ -169,8 +233,9 @@ export class BrowserTopic<V> implements Topic<V> {
     resolve: (position: StartPosition, isolation?: Isolation) => this.#call<number>({ op: "resolve", topic: this.name, position, ...(isolation && { isolation }) }),
   };
 
-  #call<T = Fetched>(request: Request, signal?: AbortSignal): Promise<T> {
-    return retried(this.#tide, () => this.#open().call<T>(request, signal), signal);
+  #call<T = Fetched>(request: FetchRequest | ResolveRequest, signal?: AbortSignal): Promise<T> {
+    const call = () => this.#open().call<T>({ ...request, born: this.#born }, signal);
+    return retried(this.#tide, async () => call().catch((thrown: unknown) => this.#judge(thrown)), signal);
   }
 
   readBatches(options?: ReadOptions): AsyncIterableIterator<TopicBatch<V>> {
@@ -183,7 +248,7 @@ export class BrowserTopic<V> implements Topic<V> {
 
   // --- upkeep and tools --------------------------------------------------------------------------------------------
 
-  #ask<Result>(method: keyof Control, ...args: unknown[]): Promise<Result> {
+  #control<Result>(method: keyof Control, ...args: unknown[]): Promise<Result> {
     return retried(this.#tide, async () => {
       const port = this.#open();
       // Those go over a port of their own.
@@ -192,25 +257,25 @@ export class BrowserTopic<V> implements Topic<V> {
     });
   }
   state(): Promise<TopicState> {
-    return this.#ask("state");
+    return this.#control("state");
   }
   async trim(offset: number): Promise<void> {
     anOffset("offset", offset);
-    return this.#ask("upkeep", "trim", offset);
+    return this.#control("upkeep", "trim", offset);
   }
   roll(): Promise<void> {
-    return this.#ask("upkeep", "roll");
+    return this.#control("upkeep", "roll");
   }
   clean(): Promise<CleanResult> {
-    return this.#ask("upkeep", "clean");
+    return this.#control("upkeep", "clean");
   }
   async explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
     checkTarget("target", target);
-    return this.#ask("look", "explainSeek", target);
+    return this.#control("look", "explainSeek", target);
   }
   async exportSegment(baseOffset: number, options: { readonly leaderEpoch?: number | undefined } = {}): Promise<SegmentExport> {
     anOffset("baseOffset", baseOffset);
     checkOptions("exportSegment()", options, EXPORT_OPTIONS);
-    return this.#ask("look", "exportSegment", { baseOffset, leaderEpoch: options.leaderEpoch });
+    return this.#control("look", "exportSegment", { baseOffset, leaderEpoch: options.leaderEpoch });
   }
 }

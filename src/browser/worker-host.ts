@@ -11,17 +11,18 @@
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { instantiateKernel } from "../kernel/wasm-kernel.ts";
-import { Log } from "../log/log.ts";
-import type { LogSettings } from "../log/types.ts";
+import type { Log } from "../log/log.ts";
 import type { LogRecovery } from "../store/log-store.ts";
 import { SegmentStore } from "../store/segment-store.ts";
 import type { Engine, Volume, VolumeInfo } from "../store/volume.ts";
+import type { TopicSettings } from "../topic/settings.ts";
 import type { StorageReport, TideEvent } from "./api.ts";
 import { type PortHost, PortServer } from "./port-server.ts";
 import type { Parts } from "./parts.ts";
 import { sleep } from "./platform.ts";
 import { openVolume } from "./probe.ts";
 import type { Failed, ManageRequest, StandBy } from "./protocol.ts";
+import { topicName, Topics } from "./topics.ts";
 
 /** Upkeep (retention, compaction, the durable mark) waits so long after an append, so that a burst pays for one. */
 const UPKEEP_DELAY_MS = 2_000;
@@ -43,9 +44,6 @@ const breathe = (): Promise<void> =>
     breaths.push(resolve);
     breathing.port2.postMessage(0);
   });
-/** Partition 0 of a topic, as Kafka names a log: further partitions will be -1, -2 … */
-const logName = (topic: string): string => `${topic}-0`;
-const topicName = (log: string): string => log.replace(/-\d+$/, "");
 
 export interface HostOptions {
   readonly name: string;
@@ -57,15 +55,22 @@ export interface HostOptions {
   readonly lifeLock: string;
   readonly parts: Parts;
   readonly takeover: true | undefined;
+  /** Of the volume that the page has known; undefined when it opens. */
+  readonly id?: string | undefined;
 }
 
 export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
   readonly durability: VolumeInfo["durability"];
+  readonly segmentBytes: number;
+  /** Of the volume: another one under the same name is another tide. */
+  readonly id: string;
   /** Of this term: higher than any before it. */
   readonly epoch: number;
   readonly recovery: readonly LogRecovery[];
   /** The largest batch that a slot of the volume takes. */
   readonly batchBytesMax: number;
+  /** Of the topics that have some, as of this moment. */
+  readonly settings: Readonly<Record<string, TopicSettings>>;
 }
 
 interface OpenStore {
@@ -84,8 +89,14 @@ export class WorkerHost {
   #reopenedAt = 0;
   #provedAt = -LEASE_MS;
   #ended: TidemarkError | undefined;
-  #opened: Opened | undefined;
-  readonly #settings = new Map<string, Partial<LogSettings>>();
+  #opened: Omit<Opened, "settings"> | undefined;
+  readonly #topics = new Topics({
+    kernel: () => this.#kernel,
+    open: () => this.#open,
+    breathe,
+    tell: (event) => this.#emit(event),
+    due: (topic) => this.#armUpkeep(topic),
+  });
   readonly #appended = new Set<string>();
   #upkeepTimer: ReturnType<typeof setTimeout> | undefined;
   #attachedAt = 0;
@@ -126,7 +137,7 @@ export class WorkerHost {
       // The page watches the lock from then on, and from before anything else is said.
       await alive;
       const recovery = store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
-      this.#opened = { ...volume.info, epoch: store.epoch, rejected: this.#rejected, recovery, batchBytesMax: store.batchBytesMax };
+      this.#opened = { ...volume.info, segmentBytes: volume.slotBytes, id: store.id!, epoch: store.epoch, rejected: this.#rejected, recovery, batchBytesMax: store.batchBytesMax };
       this.serve(port, (request) => this.manage(request));
     } catch (thrown) {
       port.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);
@@ -142,35 +153,37 @@ export class WorkerHost {
   /** A tab's port from now on. */
   serve(port: MessagePort, manage: PortHost["manage"]): PortServer {
     const host: PortHost = {
-      log: (topic) => this.#log(topic),
+      readable: (topic, born) => this.#topics.readable(topic, born),
+      writable: (topic, born) => this.#topics.writable(topic, born),
       manage,
       appended: (topic) => this.#armUpkeep(topic),
       failed: (error) => this.#failed(error),
     };
-    const server = new PortServer(port, host, this.#opened);
+    const server = new PortServer(port, host, { ...this.#opened, settings: this.#topics.settings });
     this.servers.add(server);
     return server;
   }
 
-  async manage(request: ManageRequest): Promise<void> {
-    if (request.op === "topic") {
-      this.#settings.set(request.topic, request.settings);
-      await this.#log(request.topic);
-    } else if (request.op === "control") {
+  async manage(request: ManageRequest): Promise<unknown> {
+    if (request.op === "topic") return this.#topics.ask(request);
+    if (request.op === "delete") return this.#topics.delete(request.topic, request.born);
+    if (request.op === "control") {
       const { offerControl } = await import("./control.ts");
-      offerControl(request.port as MessagePort, { log: (topic) => this.#log(topic), store: async () => (await this.#open).store, logName, topicName });
+      offerControl(request.port as MessagePort, { topics: this.#topics });
     } else if (request.op === "close") await this.close();
     else if (request.op === "ready") await this.#open;
-    else (await import("./tabs.ts")).serve(this, request);
+    else await (await import("./tabs.ts")).serve(this, request);
+    return undefined;
   }
 
   async #openStore(): Promise<OpenStore> {
-    const { segmentBytes: slotBytes, ...options } = this.#options;
-    const { volume, rejected } = await this.openVolume({ ...options, slotBytes });
+    const { segmentBytes: slotBytes, id = this.#opened?.id, ...options } = this.#options;
+    const { volume, rejected } = await this.openVolume({ ...options, slotBytes, isThere: id !== undefined });
     this.#fence(volume);
     this.#rejected = rejected;
     try {
-      const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now });
+      const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now, newId: () => crypto.randomUUID(), id });
+      this.#topics.load(store);
       void sleep(WARM_MS).then(() => store.warm());
       return { volume, store, logs: new Map() };
     } catch (thrown) {
@@ -199,20 +212,6 @@ export class WorkerHost {
         return work(...args);
       };
     }
-  }
-
-  async #log(topic: string): Promise<Log> {
-    const settings = this.#settings.get(topic);
-    if (!settings) throw new TidemarkError("UNKNOWN_TOPIC", `topic ${topic} is not open`, { topic });
-    const { store, logs } = await this.#open;
-    let log = logs.get(topic);
-    if (!log) {
-      log = store.log(logName(topic)).then((logStore) => Log.open({ store: logStore, kernel: this.#kernel, clock: { now: Date.now }, breathe, settings }));
-      logs.set(topic, log);
-      // What failed may succeed later (a full disk).
-      log.catch(() => logs.delete(topic));
-    }
-    return log;
   }
 
   /** A log said CLOSED or worse. If that was the store's failure, and nobody is at it yet, open everything again. */
@@ -287,7 +286,7 @@ export class WorkerHost {
     await this.#checkAttached();
     for (const topic of topics) {
       try {
-        await (await this.#log(topic)).clean();
+        await (await this.#topics.log(topic)).clean();
       } catch (thrown) {
         const error = TidemarkError.from(thrown);
         if (error.code === "QUOTA_EXCEEDED") this.#emit({ type: "quota", topic, message: error.message });
@@ -303,6 +302,7 @@ export class WorkerHost {
     this.#ended = closed;
     this.#open = open.then(() => Promise.reject(closed));
     this.#open.catch(() => undefined);
+    this.#topics.end(closed);
     const { store, logs } = await open;
     for (const log of logs.values()) await (await log).close();
     await store.close();

@@ -13,6 +13,7 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { Catalog, CATALOG_SLOTS, type CatalogState, type LogEntry, type StoredSettings } from "./catalog.ts";
 import { refuseForeignCatalog, refuseLostCatalog } from "./check-catalog.ts";
+import { gone } from "./gone.ts";
 import type { LogRecovery } from "./log-store.ts";
 import { type Disk, lostSegment, type RecoveredLog, recoverLog, reportUnused, roleOf } from "./recover-log.ts";
 import { slotBatchBytesMax } from "./sections.ts";
@@ -110,11 +111,11 @@ export class SegmentStore {
     const { volume, kernel, id } = options;
     const missing = CATALOG_SLOTS + 1 - volume.slotCount;
     // What holds no catalog is not made to, where one is expected.
-    if (id !== undefined && volume.slotCount < CATALOG_SLOTS) throw cleared();
+    if (id !== undefined && volume.slotCount < CATALOG_SLOTS) throw gone();
     if (missing > 0) await volume.addSlots(missing);
     const { catalog, state, copies } = await Catalog.read(volume, kernel);
     if (!state) await refuseLostCatalog(volume, kernel);
-    if (id !== undefined && state?.id !== id) throw cleared();
+    if (id !== undefined && state?.id !== id) throw gone();
     const known = state ?? { epoch: 0, usedSlots: CATALOG_SLOTS, logs: [] };
     await refuseForeignCatalog(volume, kernel, known);
     const store = new SegmentStore(options, catalog, known);
@@ -141,6 +142,12 @@ export class SegmentStore {
   }
   names(): readonly string[] {
     return [...this.#logs.keys()];
+  }
+
+  /** Since when the log of this name is there (LogEntry); undefined when there is none. 0: made by an earlier version. */
+  bornOf(name: string): number | undefined {
+    const log = this.#logs.get(name);
+    return log && (log.born ?? 0);
   }
 
   /** What the log of this name keeps of its settings, whether it is in use or not. */
@@ -442,9 +449,6 @@ export class SegmentStore {
     return error.with({ poisoned: true });
   }
 }
-
-const cleared = (): TidemarkError =>
-  new TidemarkError("CLOSED", "the data is gone: site data was cleared, or the tide was deleted. Open it anew", { reason: "cleared" });
 
 function ignoreRefused(thrown: unknown): void {
   if (TidemarkError.from(thrown).details["slotRefused"] !== true) throw thrown;

@@ -72,9 +72,13 @@ class ServerTarget implements Target {
       this.#arrived();
     };
     new PortServer(port2 as unknown as Port, {
-      log: async (topic) => {
+      readable: async (topic) => {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", `topic ${topic} is not open`, { topic });
         return log;
+      },
+      writable: async (topic) => {
+        if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", `topic ${topic} is not open`, { topic });
+        return { log, born: 1 };
       },
       manage: async () => undefined,
       appended: () => undefined,

@@ -58,7 +58,7 @@ async function growth(work: () => unknown): Promise<number> {
 }
 
 const HEAD = [0, 0, 0];
-const hostOf = (log: Log): PortHost => ({ manage: async () => undefined, log: async () => log, appended: () => undefined, failed: () => undefined });
+const hostOf = (log: Log): PortHost => ({ manage: async () => undefined, readable: async () => log, writable: async () => ({ log, born: 1 }), appended: () => undefined, failed: () => undefined });
 
 describe("counts", () => {
   const COUNTS = [-(2 ** 31), -1, 65_537, 2 ** 20, 2 ** 30, 2 ** 31 - 1];

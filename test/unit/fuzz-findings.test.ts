@@ -21,7 +21,7 @@ import { batchOf, fixture, kernel } from "./log-fixtures.ts";
 
 type Port = globalThis.MessagePort;
 
-const hostOf = (log: Log): PortHost => ({ manage: async () => undefined, log: async () => log, appended: () => undefined, failed: () => undefined });
+const hostOf = (log: Log): PortHost => ({ manage: async () => undefined, readable: async () => log, writable: async () => ({ log, born: 1 }), appended: () => undefined, failed: () => undefined });
 
 describe("data port", () => {
   const HOSTILE: readonly (readonly [string, object])[] = [

@@ -230,10 +230,11 @@ describe("data port", () => {
     const { port1, port2 } = new MessageChannel();
     const failures: string[] = [];
     new PortServer(port2 as unknown as globalThis.MessagePort, {
-      log: async (topic) => {
+      readable: async (topic) => {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", topic);
         return made.log;
       },
+      writable: async () => ({ log: made.log, born: 1 }),
       manage: async () => undefined,
       appended: () => undefined,
       failed: (error) => failures.push(error.code),
@@ -282,7 +283,7 @@ describe("data port", () => {
       now -= batch.length;
       return made.log.append(batch, options);
     };
-    const { client, end } = await connected(made, { log: async () => log });
+    const { client, end } = await connected(made, { writable: async () => ({ log, born: 1 }) });
     const value = "x".repeat(1000 * 1000);
     const results = await Promise.all(Array.from({ length: 50 }, () => client.append({ topic: "t", batch: batchOf([`k=${value}`]) })));
     expect(results.map(({ baseOffset }) => baseOffset)).toEqual(Array.from({ length: 50 }, (_, i) => i));
@@ -315,7 +316,7 @@ describe("data port", () => {
 
   it("when the worker is gone appends end as unknown, all else as closed, and nothing hangs", async () => {
     const made = await fixture();
-    const { client } = await connected(made, { log: () => new Promise(() => undefined) });
+    const { client } = await connected(made, { readable: () => new Promise(() => undefined), writable: () => new Promise(() => undefined) });
     const append = client.append({ topic: "t", batch: batchOf(["a=1"]) });
     const fetch = client.call({ op: "fetch", topic: "t", from: 0 });
     client.fail(new TidemarkError("CLOSED", "gone"));

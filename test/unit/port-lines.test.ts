@@ -9,7 +9,7 @@ import { fails } from "../contract/check.ts";
 
 function connected(log: Partial<LogApi>, manage: PortHost["manage"] = async () => undefined) {
   const { port1, port2 } = new MessageChannel();
-  const server = new PortServer(port2 as unknown as globalThis.MessagePort, { log: async () => log as LogApi, manage, appended: () => undefined, failed: () => undefined });
+  const server = new PortServer(port2 as unknown as globalThis.MessagePort, { readable: async () => log as LogApi, writable: async () => ({ log: log as LogApi, born: 1 }), manage, appended: () => undefined, failed: () => undefined });
   const client = new PortClient(port1 as unknown as globalThis.MessagePort);
   return { client, server, end: () => client.fail(new TidemarkError("CLOSED", "the test is over")) };
 }
