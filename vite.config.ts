@@ -21,7 +21,7 @@ import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { CHROMIUM_ARGS, findChromium } from "./test/tooling/setup.mjs";
-import { packageFiles } from "./test/tooling/package-files.mjs";
+import { servedPackageFiles } from "./test/tooling/package-files.mjs";
 
 const root = import.meta.dirname;
 
@@ -88,7 +88,7 @@ async function tests(): Promise<ViteUserConfig> {
           extends: true,
           // Known beforehand, so that Vite does not find them during a test and reload the page.
           optimizeDeps: { include: ["comlink", "idb"] },
-          plugins: process.env["TIDEMARK_DIST"] ? [packageFiles()] : [],
+          plugins: process.env["TIDEMARK_DIST"] ? [servedPackageFiles()] : [],
           test: {
             name: "browser",
             root,

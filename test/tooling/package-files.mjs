@@ -2,19 +2,45 @@
  * The suites that drive pages over the package's built files instead of the sources: `--dist` of `npm run tabs` and `npm run crash`,
  * TIDEMARK_DIST=1 for Vitest. Built anew once, by whoever starts the run.
  */
+import { readFile } from "node:fs/promises";
 import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { node } from "./child.mjs";
 import { root, SetupError } from "./setup.mjs";
 
-/** A plugin of Vite: what imports the browser's sources by their public entry gets the package's. */
+const entry = path.join(root, "dist", "browser.js");
+const isSources = (source, importer) =>
+  importer !== undefined && source.endsWith("src/browser/index.ts") && path.resolve(path.dirname(importer), source) === path.join(root, "src", "browser", "index.ts");
+
+/** A plugin for Vite's build: what imports the browser's sources by their public entry gets the package's. */
 export function packageFiles() {
+  return { name: "package-files", enforce: "pre", resolveId: (source, importer) => (isSources(source, importer) ? entry : null) };
+}
+
+const PLACE = "/package-files/";
+const STAND_IN = "\0package-files";
+
+/**
+ * The same for Vitest's development server. It serves the files as they are: what it transforms calls helpers that workers have not.
+ */
+export function servedPackageFiles() {
   return {
-    name: "package-files",
+    name: "served-package-files",
     enforce: "pre",
-    resolveId(source, importer) {
-      if (!source.endsWith("src/browser/index.ts") || importer === undefined) return null;
-      const isEntry = path.resolve(path.dirname(importer), source) === path.join(root, "src", "browser", "index.ts");
-      return isEntry ? path.join(root, "dist", "browser.js") : null;
+    resolveId: (source, importer) => (isSources(source, importer) ? STAND_IN : null),
+    async load(id) {
+      if (id !== STAND_IN) return null;
+      const names = Object.keys(await import(pathToFileURL(entry).href));
+      return `const all = await import(/* @vite-ignore */ new URL("${PLACE}browser.js", location.origin).href);\nexport const { ${names.join(", ")} } = all;`;
+    },
+    configureServer(server) {
+      server.middlewares.use(PLACE, (request, response, next) => {
+        const file = path.join(root, "dist", path.normalize(new URL(request.url, "http://localhost").pathname));
+        readFile(file).then((bytes) => {
+          response.setHeader("content-type", file.endsWith(".wasm") ? "application/wasm" : "text/javascript");
+          response.end(bytes);
+        }, next);
+      });
     },
   };
 }

@@ -53,7 +53,7 @@ const TASKS = {
   rot: { kernel: true, node24: true, run: program("test/rot/run.ts") },
   worlds: { kernel: true, node24: true, run: program("test/worlds/run.ts") },
   conformance: { kernel: true, node24: true, run: program("test/conformance/run.ts") },
-  size: { kernel: true, run: (args) => runTool("size.mjs", args) },
+  size: { kernel: true, chromium: true, run: (args) => runTool("size.mjs", args) },
 };
 
 async function main([name, ...args]) {

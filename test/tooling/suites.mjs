@@ -75,7 +75,7 @@ const STEPS = {
   unit: () => vitest("unit"),
   edge: () => vitest("edge"),
   http: () => vitest("http"),
-  size: async () => one(await run("size")),
+  size: () => withChromium(async () => one(await run("size"))),
   browser: () => withChromium(() => vitest("browser")),
   pages: () => withEngines(() => overPackage(() => vitest("pages"))),
   package: () => withEngines(() => vitest("package")),
