@@ -5,7 +5,7 @@
  *   kind      the caller …                          codes
  *   fix       corrects the call                     INVALID_ARGUMENT RECORD_TOO_LARGE BATCH_TOO_LARGE INVALID_BATCH
  *                                                   OFFSET_OUT_OF_RANGE UNSUPPORTED_FORMAT UNKNOWN_TOPIC NO_STORAGE
- *                                                   ENGINE_MISMATCH
+ *                                                   ENGINE_MISMATCH BLOCKED
  *   refresh   looks at the new state and decides    OFFSET_CONFLICT OUT_OF_ORDER_SEQUENCE SEQUENCE_CONFLICT
  *                                                   FENCED_PRODUCER FENCED_LEADER
  *   retry     tries again later, unchanged          BACKPRESSURE LIMIT_EXCEEDED QUOTA_EXCEEDED ALREADY_OPEN TIMEOUT
@@ -24,6 +24,7 @@ const KIND_OF = {
   UNKNOWN_TOPIC: "fix",
   NO_STORAGE: "fix",
   ENGINE_MISMATCH: "fix",
+  BLOCKED: "fix",
   OFFSET_CONFLICT: "refresh",
   OUT_OF_ORDER_SEQUENCE: "refresh",
   SEQUENCE_CONFLICT: "refresh",

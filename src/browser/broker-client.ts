@@ -1,6 +1,6 @@
 /** A page's way to the broker (broker.ts), which it connects to again when that one dies, and a clock that runs while the page is hidden. */
 import type { Brokered, Said, Sleep } from "./broker.ts";
-import { sleep } from "./platform.ts";
+import { isHidden, sleep } from "./platform.ts";
 import type { JoinRequest } from "./protocol.ts";
 import { makeBroker } from "./workers.ts";
 
@@ -61,7 +61,7 @@ export class Broker {
   /** No shorter than `ms`, and on time also where the page is hidden. */
   async sleep(ms: number): Promise<void> {
     const own = sleep(ms);
-    if (!this.id || document.visibilityState === "visible") return own;
+    if (!this.id || !isHidden()) return own;
     const number = this.#sleeps++;
     const woken = new Promise<void>((resolve) => this.#sleeping.set(number, resolve));
     this.#port!.postMessage({ sleep: number, ms } satisfies Sleep);

@@ -45,9 +45,11 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
     throw loadFailed("kernel.wasm", options.kernelAt, cause);
   });
   // Compiled while the worker starts.
-  const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: kernel.then(({ module }) => module) });
+  const module = kernel.then((usable) => usable.module);
+  const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: module });
   const loaded = kernel.then((usable) => void (tide.kernel = usable.kernel));
-  loaded.catch(() => undefined);
+  // Whoever needs one of them hears of its failure.
+  for (const each of [module, loaded]) each.catch(() => undefined);
   try {
     const unlock = await takeLock(tide.lock, { ifAvailable: true });
     const follow = async (): Promise<void> => (await tide.meet()).follow();

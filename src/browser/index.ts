@@ -3,17 +3,41 @@
  * open() loads the rest (docs/decisions/0007).
  */
 import type { OpenOptions, Tide } from "./api.ts";
-import { filesIn } from "./files.ts";
+import { PolicyWatch, requireEnvironment } from "./environment.ts";
+import { type Files, filesIn } from "./files.ts";
 
-/** Opens the tide of this name, makes it when it is new. ALREADY_OPEN, NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT. */
+/**
+ * Opens the tide of this name, makes it when it is new. NO_STORAGE where none can be opened, with the reason; BLOCKED by
+ * the page's policy; ALREADY_OPEN, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT.
+ */
 export async function open(name: string, options: OpenOptions = {}): Promise<Tide> {
-  const files = filesIn(options.assets);
-  const kernel = options.kernel ?? fetch(files.kernel);
+  requireEnvironment();
+  // Other options are checked with the rest of the code; what is no object has none of these.
+  const files = filesIn((Object(options) as OpenOptions).assets);
+  const policy = new PolicyWatch(files.addresses);
+  try {
+    return await openOver(files, name, options);
+  } catch (thrown) {
+    throw await policy.explain(thrown);
+  } finally {
+    policy.end();
+  }
+}
+
+async function openOver(files: Files, name: string, options: OpenOptions): Promise<Tide> {
+  const { kernel: given } = Object(options) as OpenOptions;
+  const kernel = given ?? fetch(files.kernel);
   // Its failure is told by openTide, which may come later.
   if (kernel instanceof Promise) kernel.catch(() => undefined);
-  const kernelAt = kernel instanceof Promise ? files.kernel : typeof options.kernel === "string" || options.kernel instanceof URL ? options.kernel : "the option kernel";
   const { openTide } = await files.core();
-  return openTide(name, { ...options, kernel, kernelAt: String(kernelAt) });
+  // What is no object of options goes there as it is, to be refused.
+  const isObject = typeof options === "object" && options !== null && !Array.isArray(options);
+  return openTide(name, isObject ? { ...options, kernel, kernelAt: kernelAddress(files, given) } : options);
+}
+
+function kernelAddress(files: Files, given: OpenOptions["kernel"]): string {
+  if (given === undefined) return String(files.kernel);
+  return typeof given === "string" || given instanceof URL ? String(given) : "the option kernel";
 }
 
 export type {

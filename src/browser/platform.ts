@@ -3,6 +3,8 @@ export const databaseName = (name: string): string => `tidemark:${name}`;
 /** Empty databases that say of a tide what can't be told otherwise: that it is in OPFS, or in a private window. */
 export const markName = (name: string, of: "opfs" | "private"): string => `tidemark-${of}:${name}`;
 export const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
+/** A page that nobody sees. A dedicated worker can't be told: it counts as seen, and keeps the lead that it has. */
+export const isHidden = (): boolean => typeof document === "object" && document.visibilityState === "hidden";
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Not awaited: marks are for the next open. */

@@ -13,6 +13,7 @@
  */
 import type { BrowserTide } from "./client.ts";
 import { parts } from "./parts.ts";
+import { isHidden } from "./platform.ts";
 import type { Follow, Last, StandBy } from "./protocol.ts";
 
 const PLACES = 2;
@@ -103,7 +104,7 @@ export class Spare {
     const first = queue.slice(0, PLACES);
     // Another tab of this tide, or of another one in the same page: either way it tells when that one goes.
     for (const { name, clientId } of held) if (clientId !== own && first.includes(clientId) && name!.startsWith("tidemark-port:")) this.#watch(name!);
-    if (document.visibilityState !== "visible" && !first.includes(own)) {
+    if (isHidden() && !first.includes(own)) {
       // The queue may be moving: whoever is among the first in a moment keeps its worker.
       if (this.#worker && !isSettled) return void this.#sleep(SETTLED_MS).then(() => this.look(true));
       return this.#drop();

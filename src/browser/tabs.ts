@@ -27,7 +27,7 @@ import { TidemarkError } from "../errors.ts";
 import { Broker } from "./broker-client.ts";
 import type { BrowserTide } from "./client.ts";
 import { type Announcement, type Coming, Joiner, refusePast, type Word } from "./join.ts";
-import { sleep, takeLock } from "./platform.ts";
+import { isHidden, sleep, takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
 import { BEHIND_MS, Spare } from "./spare.ts";
@@ -49,7 +49,6 @@ const LEAD_TRIES = 5;
 /** A worker that has not opened the volume by then never will. */
 const LEAD_MS = 20_000;
 const LEAD_PAUSE_MS = 200;
-const isHidden = (): boolean => document.visibilityState === "hidden";
 
 export class Tabs {
   readonly #tide: BrowserTide;
@@ -102,7 +101,8 @@ export class Tabs {
     tide.makeWorker = () => (this.#starting = this.#spare.take());
     tide.lobby.onmessage = this.#onWord;
     const { signal } = this.#unlisten;
-    document.addEventListener("visibilitychange", () => this.#seen(), { signal });
+    // A dedicated worker has none, and is never put to sleep without its page.
+    if (typeof document === "object") document.addEventListener("visibilitychange", () => this.#seen(), { signal });
     for (const type of ["freeze", "pagehide"]) addEventListener(type, (event) => ((event as PageTransitionEvent).persisted === false ? this.#depart() : this.#sleep()), { signal, capture: true });
     for (const type of ["resume", "pageshow"]) addEventListener(type, () => this.#wake(), { signal, capture: true });
     void this.#announce();

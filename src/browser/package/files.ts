@@ -29,6 +29,7 @@ function inFolder(assets: string | URL): Addresses {
   const folder = String(assets);
   let base: URL;
   try {
+    if (typeof assets !== "string" && !(assets instanceof URL)) throw new TypeError("neither a string nor a URL");
     base = new URL(folder.endsWith("/") ? folder : `${folder}/`, globalThis.document?.baseURI ?? location.href);
   } catch (cause) {
     throw new TidemarkError("INVALID_ARGUMENT", `assets is the address of a folder, like "/tidemark/"; given was ${JSON.stringify(folder)}`, { assets: folder }, { cause });
@@ -50,6 +51,7 @@ export function filesIn(assets: string | URL | undefined): Files {
   const { core, kernel, ...parts } = assets === undefined ? besideOrNowhere() : inFolder(assets);
   return {
     kernel,
+    addresses: [core, kernel, ...Object.values(parts)],
     async core() {
       const file = (await importFile("core.js", core)) as CoreFile;
       file.use({ TidemarkError, assert, importFile, loadFailed }, parts);

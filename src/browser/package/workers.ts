@@ -4,15 +4,17 @@
  * same one for two tabs: there the browser refuses, and ports are replaced by channels (broker-client.ts).
  */
 import { parts } from "../parts.ts";
+import { trusted } from "../trusted.ts";
 
 const NAMED = { type: "module", name: "tidemark" } as const;
 let trampoline: string | undefined;
 
 export function makeWorker(): Worker {
-  if (new URL(import.meta.url).origin === location.origin) return new Worker(import.meta.url, NAMED);
+  if (new URL(import.meta.url).origin === location.origin) return new Worker(trusted(import.meta.url), NAMED);
   const line = `import { work } from ${JSON.stringify(import.meta.url)}; work();`;
-  return new Worker((trampoline ??= URL.createObjectURL(new Blob([line], { type: "text/javascript" }))), NAMED);
+  trampoline ??= URL.createObjectURL(new Blob([line], { type: "text/javascript" }));
+  return new Worker(trusted(trampoline), NAMED);
 }
 
 /** The build puts broker-entry.ts in front of tabs.js. */
-export const makeBroker = (): SharedWorker => new SharedWorker(parts.tabs!, NAMED);
+export const makeBroker = (): SharedWorker => new SharedWorker(trusted(parts.tabs!), NAMED);
