@@ -72,10 +72,13 @@ async function checkBatch(kernel: Kernel, bytes: Uint8Array, isJson: boolean): P
   }
 }
 
+/** Milliseconds since 1970; a record's may lie before that. */
+const parseTime = (text: string): number => (text.startsWith("-") ? -parseInteger(text.slice(1), "timestamp behind its sign", { min: 1 }) : parseInteger(text, "timestamp"));
+
 export async function readBatches(stream: Stream, url: URL): Promise<Response> {
   const timestamp = url.searchParams.get("timestamp");
   const { offset } = readRequestOf(url);
-  const from = timestamp !== null ? await stream.log.resolve({ timestamp: parseInteger(timestamp, "timestamp") })
+  const from = timestamp !== null ? await stream.log.resolve({ timestamp: parseTime(timestamp) })
     : offset === "start" ? stream.start : offset === "now" ? stream.tail : offset;
   stream.touch();
   if (from > stream.tail) throw new HttpError(416, "OFFSET_OUT_OF_RANGE", "the offset is beyond the end", {}, { details: { logEndOffset: stream.tail } });

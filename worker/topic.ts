@@ -248,7 +248,7 @@ class Topic<V> implements EdgeTopic<V> {
 
   async #resolve(position: StartPosition): Promise<number> {
     if (typeof position === "object" && "timestamp" in position) {
-      const response = await this.#batches(`?timestamp=${Math.trunc(position.timestamp)}`);
+      const response = await this.#batches(`?timestamp=${Math.ceil(position.timestamp)}`);
       if (response.status === 404) return 0;
       if (!response.ok) throw await errorOf(response);
       await response.body?.cancel();
@@ -260,7 +260,7 @@ class Topic<V> implements EdgeTopic<V> {
       throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, { offset: position, logStartOffset, logEndOffset });
     }
     if (position === "earliest") return logStartOffset;
-    return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - Math.trunc(position.last));
+    return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);
   }
 
   /** A log that is not there is made by the first read that follows it. */

@@ -8,6 +8,7 @@
 import { expose, wrap } from "comlink";
 import { TidemarkError, type WireError } from "../errors.ts";
 import type { LogApi } from "../log/types.ts";
+import { READ_OPTIONS } from "../topic/options.ts";
 import type { TopicState } from "./api.ts";
 import { explainSeek, exportSegment } from "./inspect.ts";
 import type { PortClient } from "./port-client.ts";
@@ -39,8 +40,9 @@ class HostControl {
     return { name: topic, settings, logStartOffset, highWatermark, logEndOffset, leaderEpoch, segments: log.segments(), quarantined: log.quarantined(), recovery };
   }
 
-  async upkeep(topic: string, work: "trim" | "roll" | "clean", offset = 0): Promise<unknown> {
-    return (await this.#host.topics.readable(topic))[work](offset);
+  async upkeep(topic: string, work: "trim" | "roll" | "clean", offset?: number): Promise<unknown> {
+    if (work === "trim") READ_OPTIONS.to("offset", offset);
+    return (await this.#host.topics.readable(topic))[work](offset!);
   }
 
   async look(topic: string, tool: keyof typeof TOOLS, what: unknown): Promise<unknown> {

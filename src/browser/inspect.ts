@@ -4,6 +4,7 @@ import { viewOf } from "../store/bytes.ts";
 import { type KafkaFiles, kafkaFiles } from "../store/kafka-files.ts";
 import { bodyOf, explain } from "../store/look.ts";
 import type { SegmentedLog } from "../store/segmented-log.ts";
+import { checkTarget } from "../topic/options.ts";
 import type { SeekExplanation } from "./api.ts";
 
 /** undefined where the target lies behind the end. */
@@ -12,10 +13,12 @@ export async function explainSeek(
   target: { readonly offset: number } | { readonly timestamp: number },
   log: LogApi,
 ): Promise<SeekExplanation | undefined> {
-  const byOffset = "offset" in target;
-  const offset = await log.resolve(byOffset ? target.offset : target);
+  checkTarget("target", target);
+  const { offset: asked, timestamp = 0 } = target as { readonly offset?: number; readonly timestamp?: number };
+  const byOffset = asked !== undefined;
+  const offset = await log.resolve(byOffset ? asked : { timestamp });
   const index = byOffset ? "offset" : "time";
-  const found = await explain(store, offset, index, byOffset ? 0 : target.timestamp);
+  const found = await explain(store, offset, index, byOffset ? 0 : timestamp);
   if (!found) return undefined;
   const { segment, entries, probed, scanFrom, batchPosition, batch } = found;
   const view = viewOf(entries);

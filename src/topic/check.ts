@@ -10,13 +10,12 @@ const SHOWN_CHARACTERS_MAX = 60;
 /** Finds a half of a surrogate pair that stands alone: UTF-8 has no bytes for it. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/** What a message says of a value: its kind, and itself where it is short. */
+/** What a message says of a value: itself where it is short, else its kind. */
 export function shown(value: unknown): string {
-  if (value === undefined || value === null || typeof value === "number" || typeof value === "boolean") return String(value);
   if (typeof value === "string") return JSON.stringify(value.length > SHOWN_CHARACTERS_MAX ? `${value.slice(0, SHOWN_CHARACTERS_MAX)}…` : value);
-  if (typeof value === "bigint" || typeof value === "symbol" || typeof value === "function") return `a ${typeof value}`;
-  const kind = Array.isArray(value) ? "Array" : Object.prototype.toString.call(value).slice(8, -1);
-  return `${/^[AEIO]/.test(kind) ? "an" : "a"} ${kind === "Object" ? "plain object" : kind}`.replace("a plain object", "an object");
+  if (!isObject(value) && typeof value !== "bigint" && typeof value !== "symbol") return String(value);
+  const kind = typeof value === "object" ? Object.prototype.toString.call(value).slice(8, -1) : typeof value;
+  return `${/^[AEIO]/.test(kind) ? "an" : "a"} ${kind}`.replace("an Object", "an object");
 }
 
 export function refused(field: string, value: unknown, allowed: string): TidemarkError {

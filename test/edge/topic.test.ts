@@ -59,6 +59,11 @@ describe("openTopic", () => {
     for (const [i, value] of ["a", "b", "c", "d"].entries()) await topic.append({ value, timestamp: 1_000 * i });
     const from = async (position: never) => (await all(topic.read({ from: position }))).map(({ value }) => value).join("");
     expect([await from(2 as never), await from({ timestamp: 1_500 } as never), await from({ last: 1 } as never), await from("latest" as never)]).toEqual(["cd", "cd", "d", ""]);
+    // Records have whole milliseconds; the one before half of one is not the first that is late enough.
+    expect([await from({ timestamp: 1_000.5 } as never), await from({ timestamp: -5.5 } as never), await from({ last: 9 } as never)]).toEqual(["cd", "abcd", "abcd"]);
+    const old = openTopic<string>(bindings, fresh(), { serializer: "text" });
+    for (const [i, value] of ["a", "b", "c"].entries()) await old.append({ value, timestamp: 1_000 * (i - 2) });
+    expect((await all(old.read({ from: { timestamp: -1_000 } }))).map(({ value, timestamp }) => [value, timestamp])).toEqual([["b", -1_000], ["c", 0]]);
   });
 
   it("follows what others append, until it is told to stop", async () => {
