@@ -19,6 +19,7 @@ import { saneCompaction } from "../src/log/limits.ts";
 import type { CompactionSettings } from "../src/log/types.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { shown } from "./fields.ts";
+import { turn } from "./body-encoder.ts";
 import { badRequest } from "./http.ts";
 import { parseSeconds } from "./protocol.ts";
 import type { Stream } from "./stream.ts";
@@ -129,7 +130,7 @@ function compactorOf(stream: Stream, kernel: Kernel): Compactor {
     ...(config.fork && { tombstoneRetentionMs: Infinity }),
   };
   const settings = { ...log.settings, compaction, compactionKeysMax: KEYS_MAX };
-  return new Compactor({ store, kernel, settings, cleanTo, nextDueMs: dueAt ?? Infinity, tombstonesLast: true });
+  return new Compactor({ store, kernel, settings, cleanTo, nextDueMs: dueAt ?? Infinity, tombstonesLast: true, breathe: turn });
 }
 
 function markOf(stream: Stream): Mark {

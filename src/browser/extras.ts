@@ -1,7 +1,6 @@
 /** extras.js of the package: what is loaded on demand, in one file (parts.ts). */
-export { Compactor } from "../log/compaction.ts";
-export { retire } from "../log/retention.ts";
 export { firstAt } from "../log/seek.ts";
+export { Upkeep } from "../log/upkeep.ts";
 export { compressBatch, gunzip } from "../record/codec.ts";
 export { MemoryVolume } from "../store/memory-volume.ts";
 export { deleteLog, replaceSegments, trimSegments } from "../store/replace.ts";

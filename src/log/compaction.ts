@@ -12,7 +12,9 @@
  * may go once its delay has passed. Sealed segments are immutable: reading them needs no turn, only the swap does. A
  * trim between the passes makes the swap's range vanish; then the pass ends, and the next one starts from what is there.
  *
- * A pass may be done in portions. What it knows is in memory; lost, it begins anew and finds what is swapped already.
+ * A pass takes in as much of what is dirty as is clean, and 64 MiB at least: so no more is lost with it than that, and all passes together read a
+ * log a few times over, however large it is. It may be done in portions, and another compactor may go on where one was lost: the same dirty
+ * part is mapped again, and pass 2 begins behind what it had done. Between slices of its work the host's event loop has a turn.
  */
 import { TidemarkError } from "../errors.ts";
 import { type Kernel, KERNEL_BATCH_BYTES_MAX, SEGMENT_OFFSETS_MAX, Status } from "../kernel/types.ts";
@@ -23,9 +25,13 @@ import { concat } from "../store/bytes.ts";
 import type { LogStore, ReplacementSegment, SegmentInfo } from "../store/log-store.ts";
 import { isOver, settledTimes } from "./age.ts";
 import { saneCompaction, TOMBSTONE_RETENTION_MS } from "./limits.ts";
+import { RECORD_COST_BYTES, SLICE_BYTES, Slices } from "./slices.ts";
 import type { CleanResult, LogSettings } from "./types.ts";
 
-const READ_BYTES = 1024 * 1024;
+/** One read is one slice's worth: where storage is synchronous nobody has a turn before it is back. */
+const READ_BYTES = SLICE_BYTES;
+/** What is dirty may always be so much of one pass: some seconds of reading. */
+const PASS_BYTES_MIN = 64 * 1024 * 1024;
 type Swap = (swap: () => Promise<void>) => Promise<void>;
 type Compacted = CleanResult["compacted"];
 type Totals = { -readonly [field in keyof Compacted]: number };
@@ -40,6 +46,21 @@ export interface CompactorOptions {
   readonly nextDueMs?: number;
   /** A tombstone goes only in a pass after the one that took what it deletes: where readers may look at what a swap has replaced. */
   readonly tombstonesLast?: boolean;
+  /** A pass of an earlier compactor, as its `underWay` said. */
+  readonly resumed?: UnderWay | undefined;
+  /** A turn of the host's event loop, taken after each slice of work. */
+  readonly breathe?: (() => Promise<void>) | undefined;
+  /** Default 64 MiB. */
+  readonly passBytesMin?: number;
+}
+
+/** A pass in its second half: what it maps, and what it has rewritten of that. */
+export interface UnderWay {
+  readonly mapTo: number;
+  /** Segments that begin below are done. */
+  readonly at: number;
+  /** When a tombstone among them falls due. */
+  readonly nextDueMs: number;
 }
 
 export class Compactor {
@@ -49,6 +70,8 @@ export class Compactor {
   #cleanTo: number;
   #nextDueMs: number;
   #passesDone = 0;
+  #isBounded = false;
+  #resumed: UnderWay | undefined;
   /** The pass that is under way, and its steps. */
   #pass: { readonly pass: Pass; readonly steps: AsyncGenerator<number>; readonly end: number } | undefined;
 
@@ -57,6 +80,7 @@ export class Compactor {
     this.#options = options;
     this.#cleanTo = options.cleanTo ?? 0;
     this.#nextDueMs = options.nextDueMs ?? Infinity;
+    this.#resumed = options.resumed;
   }
 
   get cleanTo(): number {
@@ -65,8 +89,17 @@ export class Compactor {
   get nextDueMs(): number {
     return this.#nextDueMs;
   }
+  /** For who goes on, should this compactor be lost; undefined where there is nothing to go on with. */
+  get underWay(): UnderWay | undefined {
+    const pass = this.#pass?.pass;
+    return pass && pass.rewrittenTo > 0 ? { mapTo: pass.mapTo, at: pass.rewrittenTo, nextDueMs: pass.nextDueMs } : undefined;
+  }
   get passesDone(): number {
     return this.#passesDone;
+  }
+  /** The last pass ended at its bound of bytes: more is dirty. */
+  get isBounded(): boolean {
+    return this.#isBounded;
   }
   /** More of the same pass is to be done. */
   get isUnderWay(): boolean {
@@ -80,6 +113,7 @@ export class Compactor {
     this.#pass = undefined;
     if (!current) return result;
     const { pass, steps, end } = current;
+    this.#isBounded = false;
     Object.assign(pass, { swap, result });
     try {
       for (let bytes = 0; bytes < bytesMax; ) {
@@ -88,6 +122,7 @@ export class Compactor {
           this.#cleanTo = Math.max(this.#cleanTo, pass.mapTo);
           this.#nextDueMs = pass.nextDueMs;
           this.#passesDone++;
+          this.#isBounded = pass.isBounded;
           return result;
         }
         bytes += value;
@@ -109,7 +144,8 @@ export class Compactor {
     const inputs = this.eligible(nowMs, highWatermark);
     const end = inputs.at(-1)?.nextOffset ?? 0;
     if (end === 0 || (end <= this.#cleanTo && nowMs < this.#nextDueMs)) return undefined;
-    const pass = new Pass(this.#options, nowMs, this.#cleanTo);
+    const pass = new Pass(this.#options, nowMs, this.#cleanTo, this.#resumed);
+    this.#resumed = undefined;
     return { pass, steps: pass.steps(inputs), end };
   }
 
@@ -155,9 +191,15 @@ class Pass {
   #units = 0;
   /** The map and what is clean speak for offsets below this one. */
   mapTo = 0;
-  nextDueMs = Infinity;
+  nextDueMs: number;
+  /** Segments that begin below are as this pass wants them; 0 while it maps. */
+  rewrittenTo: number;
+  /** The map must not speak for more than it did when it was resumed. */
+  readonly #mapEnd: number;
   /** The segment that is read. */
   at = 0;
+  isBounded = false;
+  readonly #slices: Slices;
   swap!: Swap;
   result!: Totals;
   readonly #tombstoneRetentionMs: number;
@@ -169,8 +211,13 @@ class Pass {
     readonly options: CompactorOptions,
     readonly nowMs: number,
     readonly cleanTo: number,
+    readonly resumed: UnderWay | undefined,
   ) {
+    this.nextDueMs = resumed?.nextDueMs ?? Infinity;
+    this.#mapEnd = resumed?.mapTo ?? Infinity;
+    this.rewrittenTo = resumed?.at ?? 0;
     this.#tombstoneRetentionMs = saneCompaction(options.settings.compaction ?? {}).tombstoneRetentionMs ?? TOMBSTONE_RETENTION_MS;
+    this.#slices = new Slices(options.breathe);
     this.#segments = options.store.segments();
     this.#settled = settledTimes(this.#segments, nowMs);
   }
@@ -178,15 +225,21 @@ class Pass {
   /** Both passes, in steps; each tells what bytes it was about. */
   async *steps(inputs: readonly SegmentInfo[]): AsyncGenerator<number> {
     this.mapTo = this.cleanTo;
+    const clean = inputs.filter(({ nextOffset }) => nextOffset <= this.cleanTo).reduce((sum, { bytes }) => sum + bytes, 0);
+    let left = Math.max(this.options.passBytesMin ?? PASS_BYTES_MIN, clean);
     for (const segment of inputs) {
       if (segment.nextOffset <= this.cleanTo) continue;
-      if (!(await this.#map(segment))) break;
+      this.isBounded = this.resumed ? segment.baseOffset >= this.#mapEnd : left <= 0;
+      if (this.isBounded || !(await this.#map(segment))) break;
+      left -= segment.bytes;
       yield segment.bytes;
     }
-    for (const group of groupsOf(inputs)) {
+    const todo = inputs.filter(({ baseOffset }) => baseOffset >= this.rewrittenTo);
+    for (const group of todo.length > 0 ? groupsOf(todo) : []) {
       // What the map does not reach stays as it is.
       if (group[0]!.baseOffset >= this.mapTo) break;
       await this.#rewrite(group);
+      this.rewrittenTo = group.at(-1)!.nextOffset;
       yield group.reduce((sum, segment) => sum + segment.bytes, 0);
     }
   }
@@ -197,6 +250,7 @@ class Pass {
     for await (const bytes of this.#batches(segment)) {
       const batch = await this.#decode(bytes);
       for (let i = 0; i < (batch?.count ?? 0); i++) {
+        if (batch!.offsetAt(i) >= this.#mapEnd) return false;
         const key = keyOf(batch!, i);
         if (key === undefined || batch!.offsetAt(i) < this.cleanTo) continue;
         if (!this.#newest.has(key)) {
@@ -207,9 +261,9 @@ class Pass {
         this.#newest.set(key, batch!.offsetAt(i));
         this.mapTo = batch!.offsetAt(i) + 1;
       }
-      this.mapTo = Math.max(this.mapTo, nextOffsetOf(readHeader(bytes)));
+      this.mapTo = Math.min(this.#mapEnd, Math.max(this.mapTo, nextOffsetOf(readHeader(bytes))));
     }
-    this.mapTo = segment.nextOffset;
+    this.mapTo = Math.min(this.#mapEnd, segment.nextOffset);
     return true;
   }
 
@@ -228,6 +282,8 @@ class Pass {
       }
     }
     if (removed === 0 && group.length === 1) return;
+    // The swap is a slice of its own.
+    await this.#slices.turn();
     const bytes = concat(kept);
     const from = group[0]!.baseOffset;
     const to = group.at(-1)!.nextOffset;
@@ -289,7 +345,10 @@ class Pass {
     while (offset < segment.nextOffset) {
       const { bytes, nextOffset } = await this.options.store.read(offset, READ_BYTES, segment.nextOffset);
       if (bytes.length === 0) return;
-      yield* splitBatches(bytes);
+      for (const batch of splitBatches(bytes)) {
+        yield batch;
+        await this.#slices.spent(batch.length + Math.max(0, readHeader(batch).recordCount) * RECORD_COST_BYTES);
+      }
       offset = nextOffset;
     }
   }

@@ -15,13 +15,14 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { type BatchHeader, stampBaseOffset } from "../record/format.ts";
 import type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
-import type { Compactor } from "./compaction.ts";
 import { withDefaults } from "./limits.ts";
 import { ProducerState, type ProducerEntry } from "./producer-state.ts";
+import { rememberProducers } from "./remembering.ts";
 import type {
   Acks, AppendOptions, AppendResult, CleanResult, Clock, Fetched, FetchOptions, Isolation, LogApi, LogSettings, StartPosition,
 } from "./types.ts";
 import { validate } from "./validate.ts";
+import type { Upkeep } from "./upkeep.ts";
 import { Waiters } from "./waiters.ts";
 
 const FETCH_BYTES = 1024 * 1024;
@@ -52,14 +53,6 @@ interface Pending {
 type Taken = Pending | { readonly repeats: number; readonly header: BatchHeader; readonly acks: Acks };
 
 const nobody = (): void => undefined;
-
-/** Where producers may have written of whom neither snapshot nor headers tell: in damage, and in what went without a snapshot. */
-function unseenFrom(store: LogStore, from: number): number[] {
-  const damaged = store.quarantined.filter(({ to }) => to > from).map(({ to }) => to - 1);
-  if (from > 0) return damaged;
-  const compacted = store.segments().filter((segment) => segment.compacted).map(({ nextOffset }) => nextOffset - 1);
-  return [...damaged, ...compacted, store.logStartOffset - 1];
-}
 
 export class Log implements LogApi {
   settings!: LogSettings;
@@ -93,8 +86,9 @@ export class Log implements LogApi {
   /** Retries of batches that are still on their way. */
   readonly #handedOver: Waiters;
   readonly #flushed: Waiters;
-  /** Made by the first compaction. */
-  #compactor: Compactor | undefined;
+  /** Made by the first `clean()` that has to do more than roll, anew with other settings. */
+  #keeper: Upkeep | undefined;
+  #upkeeping: Promise<unknown> = Promise.resolve();
 
   private constructor({ store, kernel, clock, breathe, settings = {} }: LogOptions) {
     this.#breathe = breathe;
@@ -121,15 +115,7 @@ export class Log implements LogApi {
   /** Rebuilds the producers' state from the newest snapshot and the headers behind it. Writes nothing. */
   static async open(options: LogOptions): Promise<Log> {
     const log = new Log(options);
-    const { store, kernel } = options;
-    const snapshot = await store.producerSnapshot();
-    const usable = snapshot !== undefined && log.#producers.load(kernel, snapshot.bytes, snapshot.offset);
-    const from = usable ? snapshot.offset : 0;
-    for await (const header of store.headers(from)) {
-      if (header.producerId < 0) continue;
-      log.#producers.record(header, header.baseOffset);
-    }
-    for (const unseen of unseenFrom(store, from)) log.#producers.forget(unseen);
+    await rememberProducers(log.#producers, options.store, options.kernel, options.breathe);
     log.#written.adopt(log.#producers);
     return log;
   }
@@ -139,7 +125,7 @@ export class Log implements LogApi {
     this.settings = withDefaults(settings);
     const { recordBytesMax, batchBytesMax } = this.settings;
     this.limits = { recordBytesMax, batchBytesMax: Math.min(batchBytesMax, this.#store.batchBytesMax) };
-    this.#compactor = undefined;
+    this.#keeper = undefined;
   }
 
   get name(): string {
@@ -417,7 +403,7 @@ export class Log implements LogApi {
       throw new TidemarkError("INVALID_ARGUMENT", `timestamp is ${String(position.timestamp)}; it must be a number of milliseconds`, { field: "timestamp" });
     }
     const { firstAt } = await import("./seek.ts");
-    return firstAt({ store: this.#store, kernel: this.#kernel, settings: this.settings }, position.timestamp, limit);
+    return firstAt({ store: this.#store, kernel: this.#kernel, settings: this.settings, breathe: () => this.#turnOfOthers() }, position.timestamp, limit);
   }
 
   // --- upkeep ------------------------------------------------------------------------------------------------------
@@ -451,21 +437,32 @@ export class Log implements LogApi {
         return due === true;
       }),
     );
-    const retired = await this.#exclusive(() => this.#guarded(() => this.#retire()));
-    return { retired, compacted: await this.#compact(), rolled };
+    // One after the other: a pass that is under way is not begun twice.
+    const upkept = this.#upkeeping.then(() => this.#upkeep());
+    this.#upkeeping = upkept.catch(() => undefined);
+    return { ...(await upkept), rolled };
   }
 
-  async #compact(): Promise<CleanResult["compacted"]> {
-    if (!this.settings.compaction) return { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 };
-    const { Compactor } = await import("./compaction.ts");
-    this.#compactor ??= new Compactor({ store: this.#store, kernel: this.#kernel, settings: this.settings });
-    return this.#compactor.run(this.#clock.now(), this.#highWatermark, (swap) => this.#exclusive(() => this.#guarded(swap)));
+  async #upkeep(): Promise<Pick<CleanResult, "retired" | "compacted">> {
+    const { retention, compaction } = this.settings;
+    if (!compaction && Object.keys(retention).length === 0) return { retired: { segments: 0, bytes: 0 }, compacted: { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 } };
+    const { Upkeep } = await import("./upkeep.ts");
+    this.#keeper ??= new Upkeep({
+      store: this.#store,
+      kernel: this.#kernel,
+      clock: this.#clock,
+      settings: this.settings,
+      highWatermark: () => this.#highWatermark,
+      alone: (work) => this.#exclusive(() => this.#guarded(work)),
+      breathe: () => this.#turnOfOthers(),
+    });
+    return this.#keeper.run();
   }
 
-  async #retire(): Promise<CleanResult["retired"]> {
-    if (Object.keys(this.settings.retention).length === 0) return { segments: 0, bytes: 0 };
-    const { retire } = await import("./retention.ts");
-    return retire(this.#store, this.settings.retention, { highWatermark: this.#highWatermark, nowMs: this.#clock.now() });
+  /** For long work: others have their turn. Ends that work when the log was closed meanwhile. */
+  async #turnOfOthers(): Promise<void> {
+    await this.#breathe?.();
+    this.#check();
   }
 
   /** Store work outside a commit: if it poisons the store, the log says so from here on. */

@@ -17,12 +17,13 @@
  * or 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in milliseconds.
  *
  * Version 1 knew neither `begun`, `end` nor `appending`: its logs are read as ones that may have been appended to. Its later
- * writers knew `id`, and a log's `born` and `settings`, which are left out where there are none.
+ * writers knew `id`, and a log's `born` and `settings`, which are left out where there are none. So is `compacted`, which
+ * says how far a log is compacted; who does not know it drops it, and the next pass begins at the start.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
-import type { QuarantinedRange } from "./log-store.ts";
+import type { CompactedTo, QuarantinedRange } from "./log-store.ts";
 import { ID_CHARS_MAX } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
@@ -74,6 +75,7 @@ export interface LogEntry {
   /** The volume's epoch when it was made, higher than that of a log of this name before it. Absent: a log of an earlier version. */
   readonly born?: number | undefined;
   readonly settings?: StoredSettings | undefined;
+  readonly compacted?: CompactedTo | undefined;
   readonly logStartOffset: number;
   readonly segments: readonly SegmentEntry[];
   readonly quarantined: readonly QuarantinedRange[];
@@ -143,6 +145,9 @@ function fromBare(bare: PackedState): PackedState {
   return { ...bare, logs };
 }
 
+const NOT_COMPACTED: CompactedTo = { to: 0, dueAt: null, tombstoneRetentionMs: 0 };
+const isMark = ({ to, dueAt, tombstoneRetentionMs, mapTo = 0, at = 0, passDueAt = null }: CompactedTo): boolean =>
+  areCounts(to, mapTo, at) && [dueAt, passDueAt].every((due) => due === null || Number.isFinite(due)) && Number.isFinite(tombstoneRetentionMs);
 const areCounts = (...values: unknown[]): boolean => values.every((value) => Number.isSafeInteger(value) && (value as number) >= 0);
 
 /**
@@ -161,8 +166,8 @@ function isPossible({ id = "", epoch, usedSlots, logs }: PackedState, slotBytes:
   };
   return (
     typeof id === "string" && id.length <= ID_CHARS_MAX && areCounts(epoch, usedSlots) && epoch < 2 ** 31 - 1 && usedSlots <= SLOTS_MAX &&
-    logs.every(({ name, born = 0, settings = {}, logStartOffset, segments, quarantined, end, appending = 0 }) =>
-      typeof name === "string" && areCounts(born, logStartOffset) && born <= epoch && settings?.constructor === Object && segments.length > 0 && segments.every(isSegment) &&
+    logs.every(({ name, born = 0, settings = {}, compacted = NOT_COMPACTED, logStartOffset, segments, quarantined, end, appending = 0 }) =>
+      typeof name === "string" && areCounts(born, logStartOffset) && born <= epoch && settings?.constructor === Object && isMark(compacted) && segments.length > 0 && segments.every(isSegment) &&
       areCounts(...end, appending + 1) && end.length === 2 && end[0] >= segments.at(-1)![1]! && end[1] < slotBytes &&
       quarantined.every(({ from, to, position, bytes }) => areCounts(from, to - from, position, bytes) && position + bytes <= slotBytes))
   );

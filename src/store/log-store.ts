@@ -88,6 +88,19 @@ export interface ReplacementSegment {
   readonly sealedAt: number;
 }
 
+/**
+ * Below `to` each key has one record; a tombstone there falls due at `dueAt` (null: never), by the delay that was set then. A pass that was
+ * under way had mapped up to `mapTo` and was done with what begins below `at`, where a tombstone falls due at `passDueAt`.
+ */
+export interface CompactedTo {
+  readonly to: number;
+  readonly dueAt: number | null;
+  readonly tombstoneRetentionMs: number;
+  readonly mapTo?: number;
+  readonly at?: number;
+  readonly passDueAt?: number | null;
+}
+
 export interface LogStore {
   readonly name: string;
   readonly logStartOffset: number;
@@ -145,6 +158,11 @@ export interface LogStore {
    * range; an empty list leaves a hole. Crash: before or after.
    */
   replace(from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void>;
+
+  /** How far the log is compacted, and since when a tombstone there falls due; undefined where no pass has ended. */
+  readonly compacted?: CompactedTo | undefined;
+  /** Durable when this resolves. Crash: before or after. Absent: the host keeps it (a Durable Object). */
+  saveCompacted?(mark: CompactedTo): Promise<void>;
 
   /**
    * Batch headers from `from` to the log end, in order; used to rebuild producer state. Below the log start those of

@@ -250,12 +250,14 @@ export class SegmentStore {
    * Loads the indexes of sealed segments, the newest first, as many as stay in memory; beside other work, after opening, so
    * that no seek is the first to meet a closed slot. What fails here fails again, and is reported, when it is needed.
    */
-  async warm(): Promise<void> {
+  async warm(breathe?: () => Promise<void>): Promise<void> {
     const newestFirst = this.#used().flatMap((log) => log.all).filter(({ sealed }) => sealed).sort((a, b) => b.createdAt - a.createdAt);
     for (const segment of newestFirst.slice(0, this.reader.loadedMax)) {
       if (this.#closed || this.#poison) return;
       // A compacted segment's body is checked when it is loaded: that is too much to do ahead of need.
       if (!segment.retired && !segment.sealed?.compacted) await this.reader.prepare(segment).catch(() => undefined);
+      // Each reads some 40 KiB and checks them: others go first.
+      await breathe?.();
     }
   }
 

@@ -11,6 +11,7 @@ import { type BatchHeader, nextOffsetOf, readHeader, stampLeaderEpoch } from "..
 import { viewOf, concat } from "./bytes.ts";
 import type { LogEntry, StoredSettings } from "./catalog.ts";
 import type {
+  CompactedTo,
   FetchedBatches,
   LogRecovery,
   LogStore,
@@ -45,6 +46,7 @@ export class SegmentedLog implements LogStore {
   /** See LogEntry: it tells this log from an earlier one of the same name. */
   readonly born: number | undefined;
   settings: StoredSettings | undefined;
+  compacted: CompactedTo | undefined;
   /** It is no longer in the catalog, and its slots are others'. */
   deleted = false;
   /** For the store's own use: also what only its producers' snapshot keeps here. */
@@ -63,13 +65,14 @@ export class SegmentedLog implements LogStore {
 
   constructor(
     store: SegmentStore,
-    { name, born, settings, logStartOffset, appending }: Pick<LogEntry, "name" | "born" | "settings" | "logStartOffset" | "appending">,
+    { name, born, settings, compacted, logStartOffset, appending }: Pick<LogEntry, "name" | "born" | "settings" | "compacted" | "logStartOffset" | "appending">,
     state: Pick<RecoveredLog, "segments" | "mark" | "recovery">,
   ) {
     this.store = store;
     this.name = name;
     this.born = born;
     this.settings = settings;
+    this.compacted = compacted;
     this.recovery = state.recovery;
     this.leaderEpoch = store.epoch;
     this.all = state.segments;
@@ -100,12 +103,12 @@ export class SegmentedLog implements LogStore {
 
   /** What the catalog says of this log, with the given segments instead of today's when a change is being committed. */
   entry(segments: readonly Segment[] = this.all, logStartOffset = this.logStartOffset): LogEntry {
-    const { name, born, settings, flushed } = this;
+    const { name, born, settings, compacted, flushed } = this;
     const appending = this.appending ? this.leaderEpoch : 0;
     const last = segments.at(-1)!;
     const end = last === this.#active ? { nextOffset: flushed.offset, position: flushed.position } : { nextOffset: last.baseOffset, position: 0 };
     const packed = segments.map((segment) => segment.entry());
-    return { name, born, settings, logStartOffset, segments: packed, quarantined: segments.flatMap(({ damage }) => damage), end, appending };
+    return { name, born, settings, compacted, logStartOffset, segments: packed, quarantined: segments.flatMap(({ damage }) => damage), end, appending };
   }
 
   /** UNKNOWN_TOPIC once it was deleted; else as the store. */
@@ -253,6 +256,14 @@ export class SegmentedLog implements LogStore {
     await this.store.change(async (change) => {
       await change.commit(this.name, { ...this.entry(), settings });
       this.settings = settings;
+    });
+  }
+
+  async saveCompacted(compacted: CompactedTo): Promise<void> {
+    this.check();
+    await this.store.change(async (change) => {
+      await change.commit(this.name, { ...this.entry(), compacted });
+      this.compacted = compacted;
     });
   }
 

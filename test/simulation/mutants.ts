@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   { name: "duplicate acked before the first", file: "src/log/log.ts", find: 'if (acks === "flushed" && lastOffset >= this.#highWatermark) await this.#flushed.wait(lastOffset);', replace: "", from: 3130 },
   { name: "duplicate accepted", file: "src/log/log.ts", find: "if (earlier) return { repeats:", replace: "if (earlier && this.#end < 0) return { repeats:" },
-  { name: "producers forgotten on open", file: "src/log/log.ts", find: "log.#producers.record(header, header.baseOffset);", replace: "" },
+  { name: "producers forgotten on open", file: "src/log/remembering.ts", find: "producers.record(header, header.baseOffset);", replace: "{}" },
   { name: "producers' snapshot trimmed away", file: "src/store/replace.ts", find: "if (newest && !kept.includes(newest)) kept.unshift(newest);", replace: "", scenario: "emptied" },
   { name: "snapshot ahead of its segment", file: "src/log/log.ts", find: "return this.#written.snapshot(kernel, maxBytes);", replace: "return this.#producers.snapshot(kernel, maxBytes);" },
   {

@@ -1,0 +1,29 @@
+/** What a log knows of its producers when it is opened: the newest snapshot, the headers behind it, and where neither can tell. */
+import type { Kernel } from "../kernel/types.ts";
+import type { LogStore } from "../store/log-store.ts";
+import type { ProducerState } from "./producer-state.ts";
+import { RECORD_COST_BYTES, Slices } from "./slices.ts";
+
+/** A header costs some sixteen records' worth: a hop in storage. */
+const HEADER_COST_BYTES = 16 * RECORD_COST_BYTES;
+
+/** Writes nothing. Without a usable snapshot all headers of the log are walked, in slices. */
+export async function rememberProducers(producers: ProducerState, store: LogStore, kernel: Kernel, breathe: (() => Promise<void>) | undefined): Promise<void> {
+  const snapshot = await store.producerSnapshot();
+  const usable = snapshot !== undefined && producers.load(kernel, snapshot.bytes, snapshot.offset);
+  const from = usable ? snapshot.offset : 0;
+  const slices = new Slices(breathe);
+  for await (const header of store.headers(from)) {
+    if (header.producerId >= 0) producers.record(header, header.baseOffset);
+    await slices.spent(HEADER_COST_BYTES);
+  }
+  for (const unseen of unseenFrom(store, from)) producers.forget(unseen);
+}
+
+/** Where producers may have written of whom neither snapshot nor headers tell: in damage, and in what went without a snapshot. */
+function unseenFrom(store: LogStore, from: number): number[] {
+  const damaged = store.quarantined.filter(({ to }) => to > from).map(({ to }) => to - 1);
+  if (from > 0) return damaged;
+  const compacted = store.segments().filter((segment) => segment.compacted).map(({ nextOffset }) => nextOffset - 1);
+  return [...damaged, ...compacted, store.logStartOffset - 1];
+}
