@@ -184,7 +184,7 @@ export class WorkerHost {
     try {
       const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now, newId: () => crypto.randomUUID(), id });
       this.#topics.load(store);
-      void sleep(WARM_MS).then(() => store.warm());
+      void sleep(WARM_MS).then(() => store.warm(breathe));
       return { volume, store, logs: new Map() };
     } catch (thrown) {
       await volume.close().catch(() => undefined);
