@@ -50,7 +50,7 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
   const token = header ?? query ?? undefined;
   if (token === undefined) {
     if (isOpen(request, env)) return { tenant: OPEN_TENANT, expires: undefined, isOpen: true, require: () => {} };
-    throw unauthorized("a bearer token is needed");
+    throw unauthorized(`a bearer token is needed${hintFor(request, env)}`);
   }
   if (token.length > TOKEN_BYTES_MAX) throw unauthorized("the token is too long");
   const claims = await verify(token, env);
@@ -82,6 +82,13 @@ function isOpen(request: Request, env: Env): boolean {
   const origin = request.headers.get("origin");
   if (origin !== null && !LOOPBACK.has(URL.parse(origin)?.hostname ?? "")) return false;
   return client === null || LOOPBACK.has(client) || client.startsWith("127.");
+}
+
+/** On a developer's own machine: how to get in. Elsewhere nothing is said of the settings. */
+function hintFor(request: Request, env: Env): string {
+  if (!LOOPBACK.has(placeOf(request.url).hostname)) return "";
+  if (env.TIDEMARK_OPEN_ACCESS === "loopback") return "; open access is for requests from this machine and for pages that it serves";
+  return "; on this machine, TIDEMARK_OPEN_ACCESS=loopback in .dev.vars lets requests in without one, and `npx tidemark token` makes one";
 }
 
 function scopesOf(value: unknown): { action: Action; pattern: string }[] {

@@ -1,6 +1,7 @@
 /**
  * What all answers share: machine-readable errors, and the headers that every answer carries. An error's body is
- * `{ "error": { "code", "message", "kind", "details" } }`; `code` is API. docs/edge.md lists codes and statuses.
+ * `{ "error": { "code", "message" } }`, with `kind` and `details` where it is a TidemarkError; `code` is API. docs/edge.md
+ * lists codes and statuses.
  */
 import { type ErrorCode, TidemarkError } from "../src/errors.ts";
 import { ERROR_HEADER } from "./events.ts";
@@ -91,7 +92,7 @@ const SETTINGS = `Tidemark-Retention-Bytes, Tidemark-Retention-Records, Tidemark
   Tidemark-Compaction-Tombstone-Seconds`;
 const EXPOSED = `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag, Location,
   Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding, Retry-After, Link,
-  Content-Range, Accept-Ranges, Age, Allow, Date, Vary, WWW-Authenticate, CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, ${SETTINGS}`.replace(/\s+/g, " ");
+  Content-Range, Accept-Ranges, Age, Allow, Date, Vary, WWW-Authenticate, X-Accel-Buffering, CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, ${SETTINGS}`.replace(/\s+/g, " ");
 const ALLOWED = `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,
   Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Expected-Offset, Tidemark-Resent-Since, Tidemark-Sequences, ${SETTINGS},
   Cache-Control, Pragma, If-Match, If-Modified-Since, X-Requested-With, traceparent, tracestate, baggage, sentry-trace, b3, X-B3-TraceId, X-B3-SpanId,

@@ -212,7 +212,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   /** The stream that clients may see. */
   async #visible(): Promise<Stream> {
     const stream = await this.#alive();
-    if (!stream || stream.config.releasing) throw new HttpError(404, "NOT_FOUND", "no such stream");
+    if (!stream || stream.config.releasing) throw new HttpError(404, "NOT_FOUND", "there is no such stream: PUT creates it, with the Content-Type of its records");
     if (stream.config.deleted) throw new HttpError(410, "GONE", "the stream was deleted");
     return stream;
   }

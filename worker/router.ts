@@ -18,6 +18,7 @@ import { type AskOf, upgrade } from "./socket.ts";
 import { sse } from "./sse.ts";
 import { isWakes, subscriptionCallOf } from "./subscription-calls.ts";
 import { jwksResponse, subscriptionsOf, wakeTenantOf } from "./subscription-peer.ts";
+import { welcome, WELCOMES } from "./welcome.ts";
 
 const METRICS_PREFIX = "/v1/metrics/";
 const KEYS_PATH = `${STREAM_PREFIX}__ds/jwks.json`;
@@ -63,7 +64,8 @@ async function route(request: Request, env: Env, seen: Seen, asked: Asked, backg
     return shared(caller, await segmentResponse(request, env, caller.tenant, rest, background));
   }
   if (pathname.startsWith(METRICS_PREFIX) && isReading(request)) return metrics(request, env, asked, pathname);
-  if (!pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "streams are under /v1/stream/");
+  if (WELCOMES.has(pathname) && isReading(request)) return welcome(new URL(request.url).origin, request.method === "HEAD");
+  if (!pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "nothing is here: streams are at /v1/stream/<path>, and GET / tells the rest");
   const action = ACTIONS.get(request.method);
   if (action === undefined) throw methodNotAllowed();
   const path = pathOf(pathname, STREAM_PREFIX);

@@ -282,8 +282,9 @@ export class Stream {
       if (!closing) throw badRequest("the body is empty; an append has a body, or Stream-Closed: true");
       return this.#closeOnly(producer);
     }
-    if (request.contentType === undefined) throw badRequest("an append has a Content-Type");
-    if (this.#isOther(request.contentType)) throw new HttpError(409, "CONFLICT", `this stream is ${this.#config.contentType}`);
+    const wanted = `send Content-Type: ${this.#config.contentType}, which is this stream's`;
+    if (request.contentType === undefined) throw badRequest(`the append has no Content-Type; ${wanted}`);
+    if (this.#isOther(request.contentType)) throw new HttpError(409, "CONFLICT", `the append is ${request.contentType}; ${wanted}`);
     const repeated = producer && this.#state.admit(producer, request.sending);
     if (repeated !== undefined) return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer: { ...producer!, seq: repeated } };
     this.#state.checkSeq(seq);

@@ -166,7 +166,7 @@ const worker :Workerd.Worker = (
     (name = "index.js", esModule = embed "index.js"),
     (name = "release.wasm", wasm = embed "release.wasm"),
   ],
-  compatibilityDate = "2026-10-01",
+  compatibilityDate = "2026-04-01",
   compatibilityFlags = ["no_web_socket_compression"],
   durableObjectNamespaces = [${namespaces.join(", ")}],
   durableObjectStorage = (localDisk = "disk"),

@@ -145,3 +145,53 @@ describe("pages of other origins", () => {
     for (const answer of answers) await answer.body?.cancel();
   });
 });
+
+describe("who comes the wrong way is told the right one", () => {
+  it.each(["/", "/v1", "/v1/", "/v1/stream", "/v1/stream/"])("GET %s says what is here, with requests that work", async (path) => {
+    const response = await handle(new Request(ORIGIN + path), settings);
+    const told = (await response.json()) as Record<string, string>;
+    expect([response.status, told["docs"], told["service"]]).toEqual([200, expect.stringContaining("docs/edge.md"), expect.stringContaining("Tidemark")]);
+    // No token, and no object is asked.
+    expect((await handle(new Request(`https://edge.example${path}`), { ...settings, LOGS: undefined as never, SUBSCRIPTIONS: undefined as never })).status).toBe(200);
+    const target = told["append"]!.split(" ").at(-1)!.replace("<path>", `welcome-${++count}`);
+    expect((await handle(new Request(target, { method: "PUT", headers: { "content-type": "application/json" } }), settings)).status).toBe(201);
+    expect((await handle(new Request(target, { method: "POST", headers: { "content-type": "application/json" }, body: '{"hello":"world"}' }), settings)).status).toBe(204);
+  });
+
+  it("HEAD of it has no body, and other methods and paths are errors that point there", async () => {
+    const head = await handle(new Request(`${ORIGIN}/`, { method: "HEAD" }), settings);
+    expect([head.status, await head.text()]).toEqual([200, ""]);
+    const elsewhere = await handle(new Request(`${ORIGIN}/streams/x`), settings);
+    expect([elsewhere.status, await messageOf(elsewhere)]).toEqual([404, expect.stringContaining("/v1/stream/<path>")]);
+    expect((await handle(new Request(`${ORIGIN}/v1/stream/`, { method: "PUT" }), settings)).status).toBe(400);
+  });
+
+  it("an append without a type, or with curl's own, is told which to send", async () => {
+    await ask("PUT", "typed", { "content-type": "application/json; charset=utf-8" });
+    const without = await handle(new Request(`${ORIGIN}/v1/stream/typed`, { method: "POST", body: new TextEncoder().encode("{}") }), settings);
+    expect([without.status, await messageOf(without)]).toEqual([400, expect.stringContaining("Content-Type: application/json; charset=utf-8")]);
+    const curls = await ask("POST", "typed", { "content-type": "application/x-www-form-urlencoded" }, "{}");
+    expect([curls.status, await messageOf(curls)]).toEqual([409, expect.stringMatching(/x-www-form-urlencoded; send Content-Type: application\/json/)]);
+    expect((await ask("POST", "typed", { "content-type": 'Application/JSON ; charset="utf-8"' }, "{}")).status).toBe(204);
+    const empty = await ask("POST", "typed", { "content-type": "application/json" });
+    expect([empty.status, await messageOf(empty)]).toEqual([400, expect.stringContaining("Stream-Closed: true")]);
+  });
+
+  it.each(["POST", "GET", "DELETE"])("%s of a stream that is not there says that PUT creates it", async (method) => {
+    const response = await ask(method, "never-made", method === "POST" ? { "content-type": "text/plain" } : {}, method === "POST" ? "x" : undefined);
+    expect([response.status, await messageOf(response)]).toEqual([404, expect.stringContaining("PUT creates it")]);
+  });
+
+  it("without a token this machine is told how to get in, and no other is", async () => {
+    const closed = { ...settings, TIDEMARK_OPEN_ACCESS: "" };
+    const of = async (url: string, env: Env, headers = {}) => {
+      const response = await handle(new Request(`${url}/v1/stream/x`, { headers }), env);
+      return [response.status, await messageOf(response)];
+    };
+    for (const host of ["http://localhost:8787", "http://127.0.0.1", "http://[::1]:8787"]) {
+      expect(await of(host, closed)).toEqual([401, expect.stringMatching(/TIDEMARK_OPEN_ACCESS=loopback.*npx tidemark token/)]);
+    }
+    expect(await of("http://localhost", settings, { origin: "https://elsewhere.example" })).toEqual([401, expect.stringContaining("pages that it serves")]);
+    expect(await of("https://edge.example", closed)).toEqual([401, "a bearer token is needed"]);
+  });
+});

@@ -48,6 +48,35 @@ test("in local workerd it appends and reads, and the same log is there from outs
   await worker.stop();
 });
 
+test("without a setting it says how to get in; with a secret, the package's own command makes tokens", async () => {
+  const secret = execFileSync(path.join(app, "node_modules/.bin/tidemark"), ["secret"], { cwd: app, encoding: "utf8" }).trim();
+  writeFileSync(path.join(app, ".dev.vars"), `TIDEMARK_JWT_SECRETS="${secret}"\n`);
+  const token = execFileSync(path.join(app, "node_modules/.bin/tidemark"), ["token", "--scope", "read:** write:**"], { cwd: app, encoding: "utf8" }).trim();
+  const worker = await startWorker({ config, settings: { TIDEMARK_JWT_SECRETS: secret } });
+  const url = `${worker.url}/v1/stream/tokens`;
+  const refused = await fetch(url);
+  expect([refused.status, await refused.text()]).toEqual([401, expect.stringContaining("npx tidemark token")]);
+  const headers = { authorization: `Bearer ${token}`, "content-type": "text/plain" };
+  expect((await fetch(url, { method: "PUT", headers, body: "x" })).status).toBe(201);
+  expect(await (await fetch(url, { headers })).text()).toBe("x");
+  expect((await fetch(url, { method: "DELETE", headers })).status).toBe(403);
+  await worker.stop();
+});
+
+test("the example's date is the one that the worker is tested with, and one that the Wrangler of Node 20 can run", () => {
+  const dateIn = (file: string) => /compatibility_?[dD]ate"?(?::| =) "([\d-]+)"/.exec(readFileSync(file, "utf8"))![1]!;
+  const dates = [path.join(app, "wrangler.jsonc"), "worker/wrangler.jsonc", "test/edge/raw-workerd.ts"].map(dateIn);
+  expect(new Set(dates).size).toBe(1);
+  // npm on Node 20 resolves to Wrangler 4.86, whose runtime is of that day.
+  expect(dates[0]! <= "2026-04-26").toBe(true);
+});
+
+test("the example says beside it how to get in without a token", () => {
+  const settings = readFileSync(path.join(app, ".dev.vars.example"), "utf8");
+  expect(settings).toMatch(/^TIDEMARK_OPEN_ACCESS="loopback"$/m);
+  expect(readFileSync(path.join(app, "node_modules/tidemark/docs/example-worker/.dev.vars.example"), "utf8")).toBe(settings);
+});
+
 test("the licences of what is inside come along, and nothing has to be installed beside it", () => {
   const manifest = JSON.parse(readFileSync(path.join(app, "node_modules/tidemark/package.json"), "utf8")) as Record<string, unknown>;
   expect([manifest["dependencies"], manifest["peerDependencies"]]).toEqual([undefined, undefined]);
