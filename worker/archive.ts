@@ -50,12 +50,17 @@ class ObjectVolume implements Volume {
     if (!entry) return target.length;
     const { key, baseOffset, sealed } = entry;
     if (!this.source) throw new TidemarkError("STORAGE_FAILED", "the bucket is not bound", { baseOffset });
-    const bytes = await this.source.range(key, position - BODY_AT, target.length).catch((thrown: unknown) => {
-      throw new TidemarkError("STORAGE_FAILED", "object storage did not answer", { baseOffset }, { cause: thrown });
+    const { source } = this;
+    const damaged = (reason: string) => corruptRange({ from: baseOffset, to: sealed.nextOffset, slot: undefined, position: 0, bytes: sealed.bytes, reason });
+    const bytes = await source.range(key, position - BODY_AT, target.length).catch(async (thrown: unknown) => {
+      // A range behind the object's end is refused as well: that object is shorter than the one that was put.
+      const answers = await source.range(key, 0, 1).catch(() => undefined);
+      throw answers ? damaged("OTHER_OBJECT") : new TidemarkError("STORAGE_FAILED", "object storage did not answer", { baseOffset }, { cause: thrown });
     });
-    if (!bytes) throw corruptRange({ from: baseOffset, to: sealed.nextOffset, slot: undefined, position: 0, bytes: sealed.bytes, reason: "OBJECT_MISSING" });
+    if (!bytes) throw damaged("OBJECT_MISSING");
+    if (bytes.length < target.length) throw damaged("OTHER_OBJECT");
     target.set(bytes.subarray(0, target.length));
-    return Math.min(bytes.length, target.length);
+    return target.length;
   }
 
   addSlots = refuse;

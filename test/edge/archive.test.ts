@@ -280,6 +280,27 @@ describe("damage in object storage", () => {
     expect((await readAll(path)) === all).toBe(true);
   });
 
+  it("another stream's object under a segment's key is CORRUPT_RANGE over it, whatever its length; never that stream's records", { timeout: 120_000 }, async () => {
+    const { path, key, all } = await archived();
+    const bytesAt = async (at: string) => new Uint8Array(await (await real.SEGMENTS.get(at))!.arrayBuffer());
+    const own = await bytesAt(key);
+    // The same batches at the same offsets, of another stream: its segment has the same shape to the byte.
+    const twin = await bytesAt((await archived()).key);
+    const others: [string, Uint8Array][] = [["twin", twin], ["shorter", own.slice(0, 2_000_000)], ["shorter than its footer", own.slice(0, -60)], ["longer", Uint8Array.from([...twin, 0])]];
+    for (const [what, bytes] of others) {
+      await real.SEGMENTS.put(key, bytes);
+      await evictDurableObject(objectOf(path));
+      expect(await codeAt(path, "-1"), what).toEqual([500, "CORRUPT_RANGE"]);
+      expect(await codeAt(path, "0000000000000002_0000000000000000"), what).toEqual([500, "CORRUPT_RANGE"]);
+      const behind = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=0000000000000005_0000000000000000`);
+      expect([behind.status, (await behind.arrayBuffer()).byteLength > 0], what).toEqual([200, true]);
+    }
+    await real.SEGMENTS.put(key, own);
+    await evictDurableObject(objectOf(path));
+    const again = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=-1`);
+    expect([again.status, (await again.text()).slice(0, 20)], "put back it is read again").toEqual([200, all.slice(0, 20)]);
+  });
+
   it("a missing object is CORRUPT_RANGE over its segment, never a gap", async () => {
     const { path, key } = await archived();
     await real.SEGMENTS.delete(key);

@@ -73,7 +73,7 @@ describe(`seed ${SEED}`, () => {
 
 describe("planted bugs are found", () => {
   const found = (entry: typeof Entry, target: TargetName, module: Uint8Array<ArrayBuffer>) =>
-    entry.run(target, SEED, SHARE[target] * 2, module).then(
+    entry.run(target, SEED, SHARE[target] * (target === "volume" ? 8 : 2), module).then(
       () => "survived",
       // The bundle has a class of its own.
       (thrown: unknown) => ((thrown as Error).constructor.name === Finding.name ? "found" : thrown),
