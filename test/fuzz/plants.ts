@@ -33,9 +33,9 @@ export const PLANTS: readonly FuzzPlant[] = [
   plant("a damaged footer taken", "footer", "src/store/footer.ts", "if (kernel.crc32c(bytes.subarray(0, CRC_AT)) !== view.getUint32(CRC_AT)) return undefined;", ""),
   plant("any catalog believed", "catalog", "src/store/catalog.ts", " || !isPossible(packed, this.#volume.slotBytes)", ""),
   plant("marks beyond the slot", "slot", "src/store/slot.ts", "mark.position > volume.slotBytes - BODY_AT || ", ""),
-  plant("a snapshot's counts believed", "volume", "src/log/producer-state.ts", "if (count === 0 || at + PRODUCER_BYTES + count * BATCH_BYTES > end) return false;", ""),
+  plant("a snapshot's counts believed", "volume", "src/log/producer-state.ts", "if (count === 0 || at + producerBytes + count * BATCH_BYTES > end) return false;", ""),
   plant("any maxBytes", "port-server", SERVER, "maxBytes: READ_OPTIONS.maxBytes, ", ""),
-  plant("any acks", "port-server", SERVER, "append: APPEND_OPTIONS,", "append: {},"),
+  plant("any acks", "port-server", SERVER, "append: { ...APPEND_OPTIONS, ", "append: { "),
   plant("any position", "port-server", SERVER, "resolve: { position: READ_OPTIONS.from,", "resolve: {"),
   plant("messages that are none", "port-client", "src/browser/port-client.ts", "if (Object(message) !== message) return;", ""),
 ];
