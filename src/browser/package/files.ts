@@ -16,13 +16,19 @@ interface CoreFile extends Core {
   use(handed: Handed, addresses: Parts): void;
 }
 
+/**
+ * Vite up to 7 bundles packages into a folder of its own for its development server, and leaves the files beside them behind. Where
+ * they are, it serves them as well. Vite 8 names that place itself.
+ */
+const installed = ({ href }: URL): string => href.replace(/\/node_modules\/\.vite\/deps\/([^/]+)$/, "/node_modules/tidemark/dist/$1");
+
 const beside = (): Addresses => ({
-  core: new URL("./core.js", import.meta.url).href,
-  base: new URL("./base.js", import.meta.url).href,
-  indexeddb: new URL("./indexeddb.js", import.meta.url).href,
-  extras: new URL("./extras.js", import.meta.url).href,
-  tabs: new URL("./tabs.js", import.meta.url).href,
-  kernel: new URL("./kernel.wasm", import.meta.url).href,
+  core: installed(new URL("./core.js", import.meta.url)),
+  base: installed(new URL("./base.js", import.meta.url)),
+  indexeddb: installed(new URL("./indexeddb.js", import.meta.url)),
+  extras: installed(new URL("./extras.js", import.meta.url)),
+  tabs: installed(new URL("./tabs.js", import.meta.url)),
+  kernel: installed(new URL("./kernel.wasm", import.meta.url)),
 });
 
 function inFolder(assets: string | URL): Addresses {
