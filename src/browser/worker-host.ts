@@ -182,7 +182,7 @@ export class WorkerHost {
     this.#fence(volume);
     this.#rejected = rejected;
     try {
-      const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now, newId: () => crypto.randomUUID(), id });
+      const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now, newId: () => crypto.randomUUID(), breathe, id });
       this.#topics.load(store);
       void sleep(WARM_MS).then(() => store.warm(breathe));
       return { volume, store, logs: new Map() };

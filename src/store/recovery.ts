@@ -28,6 +28,8 @@ export interface Walk {
   readonly allowGaps: boolean;
   readonly minEpoch: number;
   readonly maxEpoch: number;
+  /** A turn of the host's event loop between two windows, for walks beside other work. */
+  readonly breathe?: (() => Promise<void>) | undefined;
 }
 
 export interface TailCut {
@@ -118,6 +120,7 @@ async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promi
     if (validBytes < scan.validBytes) return Status.BAD_OFFSET;
     const goesOn = scan.status === Status.OK || scan.status === Status.NEED_MORE;
     if (!goesOn || scan.validBytes === 0) return scan.status;
+    await walk.breathe?.();
   }
 }
 

@@ -49,6 +49,8 @@ export class SegmentReader {
     readonly loadedMax = 256,
     /** What a segment's slot says of itself. Objects in object storage say nothing. */
     readonly whoseSlot: (segment: Segment) => Promise<Whose> = async () => "unknown",
+    /** Others have a turn after each 2 MiB of a segment that is examined. */
+    readonly breathe?: (() => Promise<void>) | undefined,
   ) {}
 
   /** Makes a sealed segment's indexes ready; rebuilds them when their section is damaged. */
@@ -78,11 +80,11 @@ export class SegmentReader {
 
   /** Walks the segment's durable bytes with checksums, replaces its damage list and (when sealed) its indexes. */
   async examine(segment: Segment, durable = { bytes: segment.bytes, nextOffset: segment.nextOffset }): Promise<void> {
-    const { volume, kernel } = this;
+    const { volume, kernel, breathe } = this;
     const { sealed, ...entry } = segment.entry();
     const found = new Segment(entry);
     await walkDurable(
-      { volume, kernel, segment: found, allowGaps: sealed?.compacted ?? false, minEpoch: 0, maxEpoch: 0x7fffffff },
+      { volume, kernel, segment: found, allowGaps: sealed?.compacted ?? false, minEpoch: 0, maxEpoch: 0x7fffffff, breathe },
       durable.bytes,
       durable.nextOffset,
     );
@@ -94,6 +96,8 @@ export class SegmentReader {
         found.damage = [wholeOf(segment, "BODY_CRC")];
       }
     }
+    // Trimmed or compacted meanwhile: what was read may be another segment's by now.
+    if (segment.retired) return;
     segment.hint = undefined;
     segment.examined = true;
     if (sealed && !(await this.#isItsFile(segment, found))) {

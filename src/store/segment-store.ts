@@ -35,6 +35,8 @@ export interface SegmentStoreOptions {
   readonly now: () => number;
   /** Draws the id of a volume that has none. Without it volumes stay without one. */
   readonly newId?: (() => string) | undefined;
+  /** As the log has it: a turn of the host's event loop, for work that takes long. */
+  readonly breathe?: (() => Promise<void>) | undefined;
   /** The id of the volume that is expected: CLOSED when there is a new one in its place. */
   readonly id?: string | undefined;
 }
@@ -97,7 +99,7 @@ export class SegmentStore {
     this.id = state.id ?? options.newId?.();
     const tide = this.id ?? "";
     this.#disk = { volume, kernel, tide, generation: catalog.generation, epoch: state.epoch };
-    this.reader = new SegmentReader(volume, kernel, undefined, async (segment) => whose(await readRole(kernel, volume, segment.slot), roleOf(tide, segment.log, segment)));
+    this.reader = new SegmentReader(volume, kernel, undefined, async (segment) => whose(await readRole(kernel, volume, segment.slot), roleOf(tide, segment.log, segment)), options.breathe);
     this.#catalog = catalog;
     this.#epoch = state.epoch;
     this.#usedSlots = state.usedSlots;

@@ -46,6 +46,18 @@ async function filled(volume: MemoryVolume, breathe?: () => Promise<void>, setti
   return { store, log, expected: [...expected.values()].sort((a, b) => parseInt(a) - parseInt(b)) };
 }
 
+it("a segment that is looked at with checksums is walked with turns in between", async () => {
+  const volume = new MemoryVolume({ slotBytes: 8 * 1024 * 1024 });
+  await filled(volume);
+  let turns = 0;
+  const store = await SegmentStore.open({ volume, kernel, now: clock.now, breathe: async () => void turns++ });
+  const log = await Log.open({ store: await store.log("t-0"), kernel, clock });
+  turns = 0;
+  const { bytes } = log.segments()[0]!;
+  await log.fetch(0, { verify: true });
+  expect(turns).toBeGreaterThanOrEqual(Math.floor(bytes / (2 * 1024 * 1024)));
+});
+
 describe("compaction", () => {
   it("never reads more than some slices between two turns of the event loop, and does all of it in one call", async () => {
     const volume = new CountingVolume({ slotBytes: 512 * 1024 });
