@@ -15,6 +15,7 @@ import type { Kernel } from "../kernel/types.ts";
 import { Log } from "../log/log.ts";
 import type { LogApi } from "../log/types.ts";
 import { Waiters } from "../log/waiters.ts";
+import type { LogRecovery } from "../store/log-store.ts";
 import type { StoredSettings } from "../store/catalog.ts";
 import type { SegmentStore } from "../store/segment-store.ts";
 import type { SegmentedLog } from "../store/segmented-log.ts";
@@ -116,11 +117,19 @@ export class Topics {
   async #openLog(store: SegmentStore, topic: string): Promise<Log> {
     const found = await store.find(logName(topic));
     if (!found) throw deleted(topic);
+    this.#tellRecovery(store, topic, found.recovery);
     const settings = logSettingsOf(soundSettings(found.settings));
     const log = await Log.open({ store: found, kernel: this.#host.kernel(), clock: { now: store.now }, breathe: () => this.#host.breathe(), settings });
     // Nobody may have had it open for long.
     if (settings.compaction || Object.keys(settings.retention ?? {}).length > 0) this.#host.due(topic);
     return log;
+  }
+
+  /** A topic that nobody used was not looked at when the store was opened: what its first use finds lost or damaged is told then. */
+  #tellRecovery(store: SegmentStore, topic: string, found: LogRecovery): void {
+    const told = store.recovery.logs.find(({ log }) => log === found.log);
+    const news = found.lost !== undefined || found.quarantined.length > (told?.quarantined.length ?? 0);
+    if (told !== found && news) this.#host.tell({ type: "recovery", report: [{ ...found, log: topic }] });
   }
 
   /** The log of a topic that is there. */

@@ -79,6 +79,9 @@ interface OpenStore {
   readonly logs: Map<string, Promise<Log>>;
 }
 
+/** By topic, as an app knows them. */
+const recoveryOf = (store: SegmentStore): LogRecovery[] => store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
+
 export class WorkerHost {
   #options!: HostOptions;
   #kernel!: Kernel;
@@ -136,7 +139,7 @@ export class WorkerHost {
       const { volume, store } = await this.#open;
       // The page watches the lock from then on, and from before anything else is said.
       await alive;
-      const recovery = store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
+      const recovery = recoveryOf(store);
       this.#opened = { ...volume.info, segmentBytes: volume.slotBytes, id: store.id!, epoch: store.epoch, rejected: this.#rejected, recovery, batchBytesMax: store.batchBytesMax };
       this.serve(port, (request) => this.manage(request));
     } catch (thrown) {
@@ -235,7 +238,7 @@ export class WorkerHost {
       try {
         const open = await this.#openStore();
         this.#emit({ type: "reopened", reason: cause.message });
-        this.#emit({ type: "recovery", report: open.store.recovery.logs });
+        this.#emit({ type: "recovery", report: recoveryOf(open.store) });
         return open;
       } catch (thrown) {
         if (tries >= REOPEN_TRIES) throw thrown;

@@ -17,14 +17,13 @@ import { gone } from "./gone.ts";
 import type { LogRecovery } from "./log-store.ts";
 import { type Disk, lostSegment, type RecoveredLog, recoverLog, reportUnused, roleOf } from "./recover-log.ts";
 import { slotBatchBytesMax } from "./sections.ts";
+import { SlotPool } from "./slot-pool.ts";
 import { Segment } from "./segment.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { SegmentedLog } from "./segmented-log.ts";
 import { encodeHeaderPage, type Mark, readRole, whose } from "./slot.ts";
 import type { Volume } from "./volume.ts";
 
-/** Free slots kept ready, so that a roll seldom waits for one and its name had time to reach the disk. */
-export const SPARE_SLOTS = 2;
 /** A topic's name has up to 249 characters (Kafka's rule), and "-" and the number of the partition come behind it. */
 const LOG_NAME = /^[A-Za-z0-9._-]{1,255}$/;
 
@@ -83,13 +82,11 @@ export class SegmentStore {
   #anyAppending = false;
   #epoch: number;
   #usedSlots: number;
-  readonly #free: number[] = [];
+  readonly #pool: SlotPool;
   #poison: TidemarkError | undefined;
   #closed = false;
   /** Tail of the queue of structural changes. */
   #changes: Promise<unknown> = Promise.resolve();
-  /** Slots being made in the background; never rejects. */
-  #growing: Promise<void> = Promise.resolve();
 
   private constructor(options: SegmentStoreOptions, catalog: Catalog, state: CatalogState) {
     this.volume = options.volume;
@@ -100,6 +97,7 @@ export class SegmentStore {
     const tide = this.id ?? "";
     this.#disk = { volume, kernel, tide, generation: catalog.generation, epoch: state.epoch };
     this.reader = new SegmentReader(volume, kernel, undefined, async (segment) => whose(await readRole(kernel, volume, segment.slot), roleOf(tide, segment.log, segment)), options.breathe);
+    this.#pool = new SlotPool(volume, () => !this.#closed && !this.#poison);
     this.#catalog = catalog;
     this.#epoch = state.epoch;
     this.#usedSlots = state.usedSlots;
@@ -131,7 +129,7 @@ export class SegmentStore {
       epoch: store.#epoch,
       logs: [...store.#logs.values()].map((log) => (log instanceof SegmentedLog ? log.recovery : reportUnused(log))),
     };
-    store.#growAhead();
+    store.#pool.growAhead();
     return store;
   }
 
@@ -274,7 +272,7 @@ export class SegmentStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     await this.#changes.catch(() => undefined);
-    await this.#growing;
+    await this.#pool.settled();
     try {
       if (!this.#poison) {
         for (const log of this.#used()) await log.close();
@@ -296,7 +294,7 @@ export class SegmentStore {
     const whole = found.filter(({ replace }) => !replace);
     for (const log of whole) await this.#adopt(log);
     const taken = new Set(state.logs.flatMap(({ segments }) => segments.map(({ slot }) => slot)));
-    for (let slot = CATALOG_SLOTS; slot < this.volume.slotCount; slot++) if (!taken.has(slot)) this.#free.push(slot);
+    for (let slot = CATALOG_SLOTS; slot < this.volume.slotCount; slot++) if (!taken.has(slot)) this.#pool.put(slot);
     try {
       // What a killed process had handed over lies in the system's cache: durable before the catalog says so.
       if (whole.length > 0) await this.volume.flush(whole.map(({ segments }) => segments.at(-1)!.slot));
@@ -318,7 +316,7 @@ export class SegmentStore {
     const taken: number[] = [];
     const change: Change = {
       takeSlot: async () => {
-        const slot = await this.#takeSlot();
+        const slot = await this.#pool.take();
         taken.push(slot);
         return slot;
       },
@@ -338,7 +336,7 @@ export class SegmentStore {
     };
     const run = this.#changes.then(() => {
       this.check();
-      return this.poisonOnFailure(() => work(change), () => this.#free.push(...taken));
+      return this.poisonOnFailure(() => work(change), () => this.#pool.put(...taken));
     });
     this.#changes = run.catch(() => undefined);
     return run;
@@ -376,44 +374,12 @@ export class SegmentStore {
     this.reader.forget(segment);
     // Compaction's outputs take slots without a new epoch.
     this.#usedSlots = Math.max(this.#usedSlots, segment.slot + 1);
-    this.#free.push(segment.slot);
+    this.#pool.put(segment.slot);
   }
 
   /** Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as could be made are there, nothing else changed. */
-  async reserveSlots(count: number): Promise<void> {
-    await this.#addSlots(() => count - this.#free.length);
-  }
-
-  async #takeSlot(): Promise<number> {
-    await this.reserveSlots(1);
-    // Used slots first: their blocks are allocated, so writing into them is several times faster.
-    this.#free.sort((a, b) => a - b);
-    const slot = this.#free.shift()!;
-    this.#growAhead();
-    return slot;
-  }
-
-  /** Grows the pool beside the work at hand; a refusal is met again, and reported, when a slot is really needed. */
-  #growAhead(): void {
-    if (!this.#closed && !this.#poison) void this.#addSlots(() => SPARE_SLOTS - this.#free.length).catch(() => undefined);
-  }
-
-  /** One growth at a time, so that each sees the slots that the one before made. */
-  #addSlots(missing: () => number): Promise<void> {
-    const run = this.#growing.then(async () => {
-      const count = missing();
-      if (count <= 0) return;
-      const before = this.volume.slotCount;
-      try {
-        await this.volume.addSlots(count);
-      } catch (thrown) {
-        throw TidemarkError.from(thrown, "STORAGE_FAILED").with({ slotRefused: true });
-      } finally {
-        for (let slot = before; slot < this.volume.slotCount; slot++) this.#free.push(slot);
-      }
-    });
-    this.#growing = run.catch(() => undefined);
-    return run;
+  reserveSlots(count: number): Promise<void> {
+    return this.#pool.reserve(count);
   }
 
   // --- failure -----------------------------------------------------------------------------------------------------

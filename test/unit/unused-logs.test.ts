@@ -1,5 +1,8 @@
 /** What opening and closing cost where most topics are not used: operations of the volume, not time. */
 import { describe, expect, it } from "vitest";
+import type { TideEvent } from "../../src/browser/api.ts";
+import { Topics } from "../../src/browser/topics.ts";
+import type { Log } from "../../src/log/log.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { fails } from "../contract/check.ts";
@@ -45,6 +48,20 @@ async function tideOf(topics: number): Promise<CountingVolume> {
   volume.reset();
   return volume;
 }
+
+it("a tab is told what a topic's first use finds lost, once; and nothing where nothing is", async () => {
+  const volume = await tideOf(3);
+  const slot = (await (await open(volume)).log("t1-0")).segments()[0]!.slot!;
+  await volume.write(slot, 0, new Uint8Array(SLOT));
+  const store = await open(volume);
+  const told: TideEvent[] = [];
+  const logs = new Map<string, Promise<Log>>();
+  const topics = new Topics({ kernel: () => kernel, open: async () => ({ store, logs }), breathe: async () => undefined, tell: (event) => void told.push(event), due: () => undefined });
+  await Promise.all([topics.log("t0"), topics.log("t1"), topics.log("t1")]);
+  expect(told).toMatchObject([{ type: "recovery", report: [{ log: "t1", lost: { from: 0, to: 20, reason: "SLOT_LOST" }, quarantined: [{ from: 0, to: 20 }], logEndOffset: 20 }] }]);
+  await topics.log("t1");
+  expect(told).toHaveLength(1);
+});
 
 describe("topics that nobody uses", () => {
   it("cost nothing at open and close: as many operations with 300 as with 3", async () => {
