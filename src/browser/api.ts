@@ -217,6 +217,8 @@ export type TideEvent =
   | { readonly type: "leaderchange"; readonly role: "leader" | "follower"; readonly epoch: number; readonly via: "worker" | "port" | "broadcast" }
   /** The leader is gone, or gave up; calls wait for the next one. */
   | { readonly type: "leaderlost"; readonly reason: string }
+  /** A file of the package that this tab needs can't be loaded (no network, or a deploy has taken it away). It is tried again by itself, ever later. */
+  | { readonly type: "loadfailed"; readonly reason: string }
   /** Another tab runs another version of this library. */
   | { readonly type: "version"; readonly ours: number; readonly theirs: number }
   | { readonly type: "closed"; readonly reason: string };
@@ -239,8 +241,11 @@ export interface Tide {
    * with UNKNOWN_TOPIC. A topic made anew under the name begins at offset 0. Nothing happens where there is no such topic.
    */
   deleteTopic(name: string): Promise<void>;
+  /** A listener that throws harms nobody; its error is reported as an uncaught one is. Gives back what takes the listener away. */
   on(listener: (event: TideEvent) => void): () => void;
-  /** Waits for acks on the way; the leader flushes, and leaves the lead to another tab. */
+  /** Events of one type only. */
+  on<Type extends TideEvent["type"]>(type: Type, listener: (event: Extract<TideEvent, { readonly type: Type }>) => void): () => void;
+  /** Waits for acks on the way; the leader flushes, and leaves the lead to another tab. Every further call gives the same answer. */
   close(): Promise<void>;
   /** close(), for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;

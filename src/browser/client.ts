@@ -13,6 +13,7 @@ import { gone } from "../store/gone.ts";
 import type { LogRecovery } from "../store/log-store.ts";
 import type { TopicSettings } from "../topic/settings.ts";
 import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "./api.ts";
+import { Listeners } from "./listeners.ts";
 import { loadFailed } from "./load.ts";
 import { checkOpen, LEADER_TIMEOUT_MS, SEGMENT_BYTES } from "./open-options.ts";
 import { parts } from "./parts.ts";
@@ -28,6 +29,9 @@ import { makeWorker } from "./workers.ts";
 const PERSIST_WAIT_MS = 3_000;
 /** Its script is loaded already: this is for a very busy machine. */
 const START_MS = 10_000;
+/** Before a file of the package that could not be loaded is tried again: twice as long each time, up to the second figure. */
+const LOAD_PAUSE_MS = 200;
+const LOAD_PAUSE_MS_MAX = 30_000;
 
 /** The kernel, and where it comes from. */
 export interface KernelGiven {
@@ -44,8 +48,8 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
   const kernel = usableKernel(options.kernel).catch((cause: unknown) => {
     throw loadFailed("kernel.wasm", options.kernelAt, cause);
   });
-  // Compiled while the worker starts.
   const module = kernel.then((usable) => usable.module);
+  // Compiled while the worker starts.
   const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: module });
   const loaded = kernel.then((usable) => void (tide.kernel = usable.kernel));
   // Whoever needs one of them hears of its failure.
@@ -69,6 +73,13 @@ async function usableKernel(source: KernelGiven["kernel"]): Promise<{ module: We
   return { module, kernel: await instantiateKernel(module) };
 }
 
+/** Without a message it never ran: a script that can't be loaded, or that a content security policy forbids. */
+function workerFailed(message: string | undefined): TidemarkError {
+  if (message !== undefined) return new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" });
+  const text = "the worker's script can't be loaded: there is no network, it is not there, or the page's content security policy (worker-src, script-src) forbids it";
+  return new TidemarkError("LOAD_FAILED", text, { file: "the worker's script" });
+}
+
 async function storageReport(persist = false) {
   // WebKitGTK has none of it, older engines lack some of its methods.
   const { storage } = navigator as Partial<Navigator>;
@@ -90,11 +101,20 @@ export class BrowserTide implements Tide {
   /** Of the topics that have some, as they are stored. */
   settings = new Map<string, TopicSettings>();
   readonly #topics = new Map<string, BrowserTopic<never>>();
-  readonly #listeners = new Set<(event: TideEvent) => void>();
+  readonly #listeners = new Listeners();
   /** Where the tabs of this tide meet: whoever says a word here is not alone. */
   lobby: BroadcastChannel;
   /** Once there are others. */
   tabs: Tabs | undefined;
+  /** Some other tab has said a word. */
+  #hasCompany = false;
+  /** The loading of tabs.js, for as long as it takes. */
+  #gathering: Promise<void> | undefined;
+  /** From when this tab has lost its worker, and tabs.js is not there yet, until it is known how it goes on. */
+  #regrouping = false;
+  #loads = 0;
+  readonly #waiting: (() => void)[] = [];
+  #closing: Promise<void> | undefined;
   ended: TidemarkError | undefined;
   readonly Connection = PortClient;
   makeWorker: () => Worker;
@@ -111,12 +131,87 @@ export class BrowserTide implements Tide {
     this.makeWorker = options.worker ?? makeWorker;
     this.lock = `tidemark:${name}`;
     this.lobby = new BroadcastChannel(this.lock);
-    this.lobby.onmessage = () => this.meet().catch(() => undefined);
+    this.lobby.onmessage = () => {
+      this.#hasCompany = true;
+      void this.gather();
+    };
   }
 
+  /** LOAD_FAILED when tabs.js can't be loaded now. */
   async meet(): Promise<Tabs> {
     const { Tabs } = await import("./tabs.ts");
+    if (this.ended) throw this.ended;
     return (this.tabs ??= new Tabs(this));
+  }
+
+  /** Resolves once tabs.js is there, or the tide has ended. Until then this tab can't follow, but it can lead while nobody else does. */
+  gather(): Promise<void> {
+    return (this.#gathering ??= this.#gather().finally(() => (this.#gathering = undefined)));
+  }
+
+  async #gather(): Promise<void> {
+    while (!this.tabs && !this.ended) {
+      try {
+        await this.meet();
+        this.#loads = 0;
+      } catch (thrown) {
+        if (this.ended) break;
+        await this.later(TidemarkError.from(thrown));
+        if (this.#regrouping) await this.#leadAgain();
+      }
+    }
+    this.#changed();
+  }
+
+  /** A file of the package can't be loaded: says so, and waits before it is tried again. */
+  async later({ message }: TidemarkError): Promise<void> {
+    this.tell({ type: "loadfailed", reason: message });
+    await sleep(Math.min(LOAD_PAUSE_MS * 2 ** this.#loads++, LOAD_PAUSE_MS_MAX));
+  }
+
+  /** Without tabs.js, if nobody else leads by now. */
+  async #leadAgain(): Promise<void> {
+    const unlock = await takeLock(this.lock, { ifAvailable: true });
+    if (!unlock || this.tabs || this.ended) return unlock?.();
+    await this.lead(unlock).then(
+      () => this.tell({ type: "leaderchange", role: "leader", epoch: this.opened!.epoch, via: "worker" }),
+      () => undefined,
+    );
+  }
+
+  /** A connection has ended. A tab that is alone ends with its worker; one that is not goes on behind whoever leads now. */
+  #lost(error: TidemarkError): void {
+    if (this.tabs) return this.tabs.end(error);
+    if (this.ended) return;
+    this.role = "follower";
+    this.#regrouping = true;
+    void this.#regroup(error);
+  }
+
+  async #regroup(error: TidemarkError): Promise<void> {
+    if (!this.#hasCompany && error.details["reason"] !== "deposed") {
+      // Whoever took the lead away holds this lock, or waits for it.
+      const unlock = await takeLock(this.lock, { ifAvailable: true });
+      unlock?.();
+      if (unlock) return this.end(error);
+    }
+    const lost = this.connection;
+    this.tell({ type: "leaderlost", reason: error.message });
+    await this.gather();
+    if (this.tabs && this.connection === lost) this.tabs.end(error);
+    this.#regrouping = false;
+    this.#changed();
+  }
+
+  #changed(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  /** Resolves when calls go elsewhere than to `connection`, which threw this; rejects when they never will. */
+  async #after(connection: PortClient, thrown: TidemarkError): Promise<void> {
+    while (!this.tabs && this.#regrouping && this.connection === connection && !this.ended) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.tabs) return this.tabs.after(connection, thrown);
+    if (this.ended || this.connection === connection) throw thrown;
   }
 
   /** Starts the worker that leads from now on; `unlock` ends the term. */
@@ -139,7 +234,7 @@ export class BrowserTide implements Tide {
       const { segmentBytes } = this.options;
       const { engine = this.options.engine ?? "auto", id } = this.opened ?? {};
       worker = this.makeWorker();
-      worker.onerror = ({ message }) => connection.fail(new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" }));
+      worker.onerror = ({ message }) => connection.fail(workerFailed(message));
       const kernel = await this.options.kernel;
       worker.postMessage({ name: this.name, engine, segmentBytes, kernel, parts, port, lifeLock, takeover: this.takeover, id } satisfies HostOptions, [port]);
       await this.use(connection, "leader");
@@ -160,10 +255,13 @@ export class BrowserTide implements Tide {
     if (ended) throw ended;
     this.settings = new Map(Object.entries(opened.settings));
     connection.onEvent = (event) => this.hear(event);
-    connection.onEnd = (error) => (this.tabs ?? this).end(error);
+    connection.onEnd = (error) => this.#lost(error);
     this.connection = connection;
     this.opened = opened;
     this.role = role;
+    this.#regrouping = false;
+    this.#loads = 0;
+    this.#changed();
     this.tabs?.connected();
   }
 
@@ -198,16 +296,13 @@ export class BrowserTide implements Tide {
   }
 
   tell(event: TideEvent): void {
-    for (const listener of this.#listeners) listener(event);
+    this.#listeners.tell(event);
   }
 
   /** Resolves when the logs are open, here or in another tab; rejects when they never will be. */
   ready(): Promise<void> {
     const connection = this.connection!;
-    return connection.call<void>({ op: "ready" }).catch((thrown: TidemarkError) => {
-      if (!this.tabs) throw thrown;
-      return this.tabs.after(connection, thrown);
-    });
+    return connection.call<void>({ op: "ready" }).catch((thrown: TidemarkError) => this.#after(connection, thrown));
   }
 
   topic<V = unknown>(name: string, options: TopicOptions<V> = {}): Topic<V> {
@@ -239,16 +334,20 @@ export class BrowserTide implements Tide {
     if (born !== undefined) known?.end();
   }
 
-  on(listener: (event: TideEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  readonly on: Tide["on"] = (...args: unknown[]) => this.#listeners.add(args);
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
   }
 
-  async close(): Promise<void> {
+  async #close(): Promise<void> {
     if (this.ended) return;
     try {
       await Promise.all([...this.#topics.values()].map((topic) => topic.drained()));
       if (this.role === "leader") await this.connection!.call({ op: "close" });
+    } catch (thrown) {
+      // Its worker went meanwhile, or gave up the lead: all that was acked is there, and nothing is left to close.
+      if (!(thrown instanceof TidemarkError && thrown.code === "CLOSED")) throw thrown;
     } finally {
       this.end(new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" }));
     }
@@ -265,6 +364,7 @@ export class BrowserTide implements Tide {
     this.lobby.close();
     this.connection?.fail(error);
     this.tabs?.end(error);
+    this.#changed();
     this.tell({ type: "closed", reason: error.message });
   }
 }

@@ -4,6 +4,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Broker } from "./broker-client.ts";
+import { channelPort } from "./channel.ts";
 import type { BrowserTide } from "./client.ts";
 import { takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
@@ -46,11 +47,11 @@ function byPort(Connection: typeof PortClient, leader: string, release: () => vo
 
 /** `name`: of the channel that stands in for the port. */
 function byChannel(Connection: typeof PortClient, leader: string, release: () => void, name: string): Ends {
-  const channels: BroadcastChannel[] = [];
+  const channels: MessagePort[] = [];
   const open = (channelName: string): MessagePort => {
-    const channel = new BroadcastChannel(channelName);
+    const channel = channelPort(channelName);
     channels.push(channel);
-    return channel as unknown as MessagePort;
+    return channel;
   };
   const connection = new Connection(open(name), leader, () => {
     release();

@@ -7,6 +7,14 @@ export const isNamed = (thrown: unknown, name: string): boolean => thrown instan
 export const isHidden = (): boolean => typeof document === "object" && document.visibilityState === "hidden";
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** An error of somebody else's code, told as uncaught ones are; what called that code goes on. */
+export function report(thrown: unknown): void {
+  if (typeof reportError === "function") return reportError(thrown);
+  queueMicrotask(() => {
+    throw thrown;
+  });
+}
+
 /** Not awaited: marks are for the next open. */
 export function leaveMark(mark: string): void {
   const request = indexedDB.open(mark);

@@ -11,10 +11,11 @@
  * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port. All the
  * others wait for the locks of the first ones, too: when one goes, they look again.
  */
+import { TidemarkError } from "../errors.ts";
 import type { BrowserTide } from "./client.ts";
 import { parts } from "./parts.ts";
 import { isHidden } from "./platform.ts";
-import type { Follow, Last, StandBy } from "./protocol.ts";
+import type { Failed, Follow, Last, StandBy } from "./protocol.ts";
 
 const PLACES = 2;
 /** From when this tab follows until it makes anything ready for the next change: right behind one all tabs send again what had no ack. */
@@ -112,6 +113,13 @@ export class Spare {
     if (!this.#worker && this.#starts++ < STARTS_MAX) this.#start(kernel);
   }
 
+  /** Its code can't be loaded: another one tries again later. */
+  async #failed(error: TidemarkError): Promise<void> {
+    this.#drop();
+    await this.#tide.later(error);
+    await this.look();
+  }
+
   #watch(name: string): void {
     if (this.#watched.has(name)) return;
     this.#watched.add(name);
@@ -130,8 +138,10 @@ export class Spare {
     };
     const { port1, port2: port } = new MessageChannel();
     const lock = `tidemark-spare:${crypto.randomUUID()}`;
-    port1.onmessage = () => {
-      if (this.#worker === worker) this.#stands = true;
+    port1.onmessage = ({ data }: MessageEvent<Failed | 0>) => {
+      if (this.#worker !== worker) return;
+      if (data !== 0) return void this.#failed(TidemarkError.fromWire(data.failed));
+      this.#stands = true;
       void navigator.locks.request(lock, { mode: "shared" }, ended);
     };
     worker.onerror = ended;

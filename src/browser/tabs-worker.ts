@@ -4,6 +4,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { FilesAhead } from "./ahead.ts";
+import { channelPort } from "./channel.ts";
 import { sleep } from "./platform.ts";
 import type { PortServer } from "./port-server.ts";
 import type { Follow, JoinRequest, Last, LeaveRequest, ManageRequest, StandBy } from "./protocol.ts";
@@ -26,7 +27,7 @@ export async function serve(host: WorkerHost, request: JoinRequest | LeaveReques
 export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
   const channels: MessagePort[] = [];
   const open = (end: MessagePort | string): MessagePort => {
-    const channel = typeof end === "string" ? (new BroadcastChannel(end) as unknown as MessagePort) : end;
+    const channel = typeof end === "string" ? channelPort(end) : end;
     channels.push(channel);
     return channel;
   };
@@ -38,11 +39,7 @@ export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
   void navigator.locks.request(life, () => {
     host.servers.delete(server);
     for (const request of server.running.values()) request.abort(new TidemarkError("CLOSED", "its tab is gone"));
-    for (const channel of channels) {
-      // Answers may still come, and a BroadcastChannel that is closed throws where a port does not.
-      channel.postMessage = () => undefined;
-      channel.close();
-    }
+    for (const channel of channels) channel.close();
   });
 }
 

@@ -27,6 +27,7 @@ import { TidemarkError } from "../errors.ts";
 import { Broker } from "./broker-client.ts";
 import type { BrowserTide } from "./client.ts";
 import { type Announcement, type Coming, Joiner, refusePast, type Word } from "./join.ts";
+import { watchPage } from "./page-life.ts";
 import { isHidden, sleep, takeLock } from "./platform.ts";
 import type { PortClient } from "./port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "./protocol.ts";
@@ -100,11 +101,7 @@ export class Tabs {
     this.#joiner = new Joiner(tide, this.#broker, (word) => this.#say(word));
     tide.makeWorker = () => (this.#starting = this.#spare.take());
     tide.lobby.onmessage = this.#onWord;
-    const { signal } = this.#unlisten;
-    // A dedicated worker has none, and is never put to sleep without its page.
-    if (typeof document === "object") document.addEventListener("visibilitychange", () => this.#seen(), { signal });
-    for (const type of ["freeze", "pagehide"]) addEventListener(type, (event) => ((event as PageTransitionEvent).persisted === false ? this.#depart() : this.#sleep()), { signal, capture: true });
-    for (const type of ["resume", "pageshow"]) addEventListener(type, () => this.#wake(), { signal, capture: true });
+    watchPage({ seen: () => this.#seen(), depart: () => this.#depart(), sleep: () => this.#sleep(), wake: () => this.#wake() }, this.#unlisten.signal);
     void this.#announce();
     this.#seen();
     if (!tide.connection || tide.connection.ended) return;
@@ -222,9 +219,12 @@ export class Tabs {
       } catch (thrown) {
         const error = TidemarkError.from(thrown);
         if (this.#tide.ended) return release();
+        // Once the tide was open, no file that can't be loaded ends it: another tab may have it.
+        const isLater = error.code === "LOAD_FAILED" && this.#tide.connection !== undefined;
         // Its worker was deposed while it began, or ended: back into the queue.
-        if (this.#asleep || term.lost || (error.code === "CLOSED" && ++this.#failures < LEAD_TRIES)) {
+        if (this.#asleep || term.lost || isLater || (error.code === "CLOSED" && ++this.#failures < LEAD_TRIES)) {
           release();
+          if (isLater) await this.#tide.later(error);
           this.#queue();
           return void this.#expect();
         }

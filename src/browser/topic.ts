@@ -91,7 +91,7 @@ export class BrowserTopic<V> implements Topic<V> {
       kernel: tide.kernel,
       send: (batch, options) => {
         // A tab that is alone has nobody who would notice that its worker hangs.
-        const slow = setTimeout(() => void tide.meet().catch(() => undefined), SLOW_MS);
+        const slow = setTimeout(() => void tide.gather(), SLOW_MS);
         return this.#send(batch, options).finally(() => clearTimeout(slow));
       },
       reopened: () => tide.ready(),
@@ -218,7 +218,7 @@ export class BrowserTopic<V> implements Topic<V> {
   #onClosed(closed: (reason: unknown) => void): () => void {
     const { ended } = this.#tide;
     if (ended) closed(ended);
-    return this.#tide.on((event) => event.type === "closed" && closed(this.#tide.ended ?? new TidemarkError("CLOSED", event.reason, { reason: "closed" })));
+    return this.#tide.on("closed", (event) => closed(this.#tide.ended ?? new TidemarkError("CLOSED", event.reason, { reason: "closed" })));
   }
 
   /** Everything appended so far is acked or has failed. */

@@ -118,7 +118,7 @@ export class WorkerHost {
 
   /** Opens the tide and tells the page on the data port, once, how that went. */
   async open(options: HostOptions | StandBy): Promise<void> {
-    if ("standBy" in options) return (await import("./tabs.ts")).standBy(this, options);
+    if ("standBy" in options) return this.#standBy(options);
     const { lifeLock, port } = options;
     const alive = new Promise<void>((resolve) => {
       const asked = performance.now();
@@ -147,9 +147,17 @@ export class WorkerHost {
     }
   }
 
+  async #standBy(options: StandBy): Promise<void> {
+    try {
+      (await import("./tabs.ts")).standBy(this, options);
+    } catch (thrown) {
+      options.standBy.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);
+    }
+  }
+
   /** Deposed. Its page may not have heard of the worker's lock yet, and then would not miss it. */
   readonly #leave = (): void => {
-    this.#options.port.postMessage({ failed: new TidemarkError("CLOSED", "another tab leads now").toWire() } satisfies Failed);
+    this.#options.port.postMessage({ failed: new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" }).toWire() } satisfies Failed);
     close();
   };
 

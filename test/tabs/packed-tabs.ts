@@ -42,6 +42,15 @@ window.app = {
   engine: (name) => tides.get(name).tide.storage.engine,
   events: (name) => tides.get(name).events,
   close: (name) => tides.get(name).tide.close(),
+  closeOften: (name) => Promise.allSettled(Array.from({ length: 3 }, () => tides.get(name).tide.close())).then((all) => all.map(({ status, reason }) => status + (reason ? ": " + reason : ""))),
+  /** A listener that throws at every event. */
+  throwAlways(name) { tides.get(name).tide.on(() => { throw new Error("listener"); }); },
+  /** What on() threw for these arguments. */
+  refusedOn(name, ...args) { try { tides.get(name).tide.on(...args); } catch (thrown) { return typed(thrown); } },
+  heardOf(name, type) { const heard = []; tides.get(name).tide.on(type, (event) => heard.push(event.type)); tides.get(name).heard = heard; },
+  heard: (name) => tides.get(name).heard,
+  noSharedWorker() { delete globalThis.SharedWorker; },
+  stateTried: (name) => tides.get(name).topic.state().then(() => ({}), typed),
   /** As a long task, an alert or a breakpoint does. */
   busy(ms) { for (const until = performance.now() + ms; performance.now() < until; ); },
   now: () => performance.timeOrigin + performance.now(),
@@ -66,6 +75,13 @@ export type App = {
   engine(name: string): string;
   events(name: string): { type: string; [field: string]: unknown }[];
   close(name: string): Promise<void>;
+  closeOften(name: string): Promise<string[]>;
+  throwAlways(name: string): void;
+  refusedOn(name: string, ...args: unknown[]): Refusal | undefined;
+  heardOf(name: string, type: string): void;
+  heard(name: string): string[];
+  noSharedWorker(): void;
+  stateTried(name: string): Promise<Partial<Refusal>>;
   busy(ms: number): void;
   now(): number;
   locks(): Promise<{ held: string[]; pending: string[] }>;
@@ -146,7 +162,7 @@ export class AppBrowser {
 
   /** All that was not caught, in the pages' own words too; the pages are closed. */
   async clear(): Promise<string[]> {
-    const told = [...this.problems.splice(0)];
+    const told: string[] = [...this.problems.splice(0)];
     for (const tab of this.tabs.splice(0)) {
       if (!tab.gone) told.push(...(await tab.page.evaluate(() => (window as unknown as { app?: App }).app?.uncaught ?? [])));
       await tab.page.close().catch(() => undefined);

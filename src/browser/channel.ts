@@ -1,0 +1,23 @@
+/**
+ * A BroadcastChannel in place of a port, for both its ends. Closed, it takes no message any more, as a port does, where a channel
+ * throws: answers may still come by then, and Comlink says farewell when its proxies are collected.
+ */
+export function channelPort(name: string): MessagePort {
+  const channel = new BroadcastChannel(name);
+  let isOpen = true;
+  const port = {
+    set onmessage(listener: BroadcastChannel["onmessage"]) {
+      channel.onmessage = listener;
+    },
+    addEventListener: channel.addEventListener.bind(channel),
+    removeEventListener: channel.removeEventListener.bind(channel),
+    postMessage(message: unknown): void {
+      if (isOpen) channel.postMessage(message);
+    },
+    close(): void {
+      isOpen = false;
+      channel.close();
+    },
+  };
+  return port as unknown as MessagePort;
+}

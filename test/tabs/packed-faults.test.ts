@@ -1,0 +1,206 @@
+/**
+ * What can't be loaded, who is busy, and who throws, over the packed package: none of it costs a tab its tide. Built by Vite, in real
+ * Chromium.
+ */
+import path from "node:path";
+import type { Route } from "playwright";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { PackedApp, serveFolder, type Site } from "../tooling/packed.ts";
+import { APP, AppBrowser, type AppTab } from "./packed-tabs.ts";
+
+let app: PackedApp;
+let site: Site;
+let browser: AppBrowser;
+/** What nobody caught and a test expects. */
+let expected: string[] = [];
+
+beforeAll(async () => {
+  app = await PackedApp.make(APP);
+  app.viteBuild();
+  site = await serveFolder(path.join(app.folder, "dist"));
+  browser = await AppBrowser.start();
+});
+afterAll(async () => {
+  await browser?.end();
+  await site?.close();
+  await app?.remove();
+});
+afterEach(async () => {
+  site.instead = undefined;
+  const told = await browser.clear();
+  expect(told.filter((text) => !expected.some((each) => text.includes(each)))).toEqual([]);
+  expected = [];
+});
+
+let names = 0;
+const fresh = (): string => `fault-${names++}`;
+
+async function opened(name: string, prepare?: (tab: AppTab) => Promise<unknown>): Promise<AppTab> {
+  const tab = await browser.open(site.url);
+  await prepare?.(tab);
+  await tab.call("open", name);
+  return tab;
+}
+const typesOf = async (tab: AppTab, name: string): Promise<string[]> => (await tab.call("events", name)).map(({ type }) => type);
+const missing = (route: Route): Promise<void> => route.fulfill({ status: 404, body: "gone" });
+
+describe("a lone tab that leads, and hears of a second one too late", () => {
+  it("its thread is busy: it follows once it can, and its calls come through", async () => {
+    const name = fresh();
+    const first = await opened(name);
+    await first.call("append", name, "1");
+    const busy = first.call("busy", 6_000);
+    const second = await opened(name);
+    expect(await second.call("append", name, "2")).toBe(1);
+    await busy;
+    expect(await first.call("append", name, "3")).toBe(2);
+    expect(await first.call("role", name)).toBe("follower");
+    expect(await typesOf(first, name)).not.toContain("closed");
+    expect(await second.call("read", name)).toEqual(["1", "2", "3"]);
+  });
+
+  it("tabs.js can't be loaded: it says so, asks again under another address, and follows", async () => {
+    const name = fresh();
+    const first = await opened(name);
+    await first.page.route(/\/tabs-[^/]*\.js/, missing);
+    await first.call("append", name, "1");
+    const second = await opened(name);
+    expect(await second.call("append", name, "2")).toBe(1);
+    const waits = first.call("append", name, "3");
+    await expect.poll(() => typesOf(first, name), { timeout: 20_000 }).toContain("leaderlost");
+    expect(await typesOf(first, name)).toContain("loadfailed");
+    const asked = first.page.waitForRequest(/\/tabs-[^/]*\.js\?\d+$/);
+    await first.page.unroute(/\/tabs-[^/]*\.js/);
+    await asked;
+    expect(await waits).toBe(2);
+    expect(await typesOf(first, name)).not.toContain("closed");
+    expect(await first.call("role", name)).toBe("follower");
+  });
+
+  it("tabs.js is never there again: it leads once more when the other tab has gone", async () => {
+    const name = fresh();
+    const first = await opened(name);
+    await first.page.route(/\/tabs-[^/]*\.js/, missing);
+    await first.call("append", name, "1");
+    const second = await opened(name);
+    await second.call("append", name, "2");
+    await expect.poll(() => typesOf(first, name), { timeout: 20_000 }).toContain("leaderlost");
+    const waits = first.call("append", name, "3");
+    await second.leave();
+    expect(await waits).toBe(2);
+    expect(await first.call("role", name)).toBe("leader");
+  });
+});
+
+describe("a file of the package that can't be loaded", () => {
+  it.each(["core", "base"])("%s.js: open() is LOAD_FAILED, says what to do, and works when it is asked again", async (file) => {
+    const name = fresh();
+    const tab = await browser.open(site.url);
+    site.instead = (pathname) => (pathname.includes(`/${file}-`) ? { status: 404 } : undefined);
+    const refused = await tab.call("refused", name);
+    expect(refused).toMatchObject({ typed: true, code: "LOAD_FAILED", kind: "retry", details: { file: `${file}.js` } });
+    expect(refused!.message).toContain(`${file}.js`);
+    if (file === "core") expect(refused!.message).toContain("npx tidemark assets");
+    site.instead = undefined;
+    await tab.call("open", name);
+    expect(await tab.call("append", name, "1")).toBe(0);
+  });
+
+  it.each([
+    ["is missing", { status: 404 }, "HTTP 404"],
+    ["is answered with a page", { type: "text/html", body: "<!doctype html><p>not here</p>" }, "is no WebAssembly"],
+    ["is of another kind", { type: "application/wasm", body: new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) }, "no kernel of Tidemark"],
+    ["is cut off", { type: "application/wasm", body: new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0]) }, "CompileError"],
+  ])("kernel.wasm %s", async (_, instead, words) => {
+    const tab = await browser.open(site.url);
+    site.instead = (pathname) => (pathname.endsWith(".wasm") ? instead : undefined);
+    const refused = await tab.call("refused", fresh());
+    expect(refused).toMatchObject({ typed: true, code: "LOAD_FAILED", details: { file: "kernel.wasm" } });
+    expect(refused!.message).toContain(words);
+  });
+
+  it("a part fails the call that needs it, and no other; the next such call tries again", async () => {
+    const name = fresh();
+    const tab = await opened(name);
+    site.instead = (pathname) => (pathname.includes("/extras-") ? { status: 404 } : undefined);
+    const refused = await tab.call("stateTried", name);
+    expect(refused).toMatchObject({ typed: true, code: "LOAD_FAILED", details: { file: "extras.js" } });
+    expect(await tab.call("append", name, "1")).toBe(0);
+    site.instead = undefined;
+    expect(await tab.call("stateTried", name)).toEqual({});
+  });
+
+  it("in a worker that stands by: it is not given the lead, and another one is tried", async () => {
+    const name = fresh();
+    const first = await opened(name);
+    const second = await opened(name);
+    await second.call("append", name, "1");
+    site.instead = (pathname) => (pathname.includes("/base-") ? { status: 404 } : undefined);
+    const third = await opened(name);
+    await third.call("append", name, "2");
+    site.instead = undefined;
+    await first.leave();
+    await second.leave();
+    expect(await third.call("append", name, "3")).toBe(2);
+  });
+});
+
+describe("listeners", () => {
+  it("one that throws harms nobody: not a change of the leader, not close(), no other listener", async () => {
+    expected = ["listener"];
+    const name = fresh();
+    const first = await opened(name);
+    await first.call("append", name, "1");
+    const second = await opened(name);
+    await second.call("throwAlways", name);
+    await second.call("heardOf", name, "leaderchange");
+    await first.call("close", name);
+    expect(await second.call("append", name, "2")).toBe(1);
+    expect(await second.call("heard", name)).toEqual(["leaderchange"]);
+    await second.call("close", name);
+    expect(await second.page.evaluate(() => (window as unknown as { app: { uncaught: string[] } }).app.uncaught)).toContain("error: Uncaught Error: listener");
+  });
+
+  it.each([[[]], [["closed"]], [["nothing", null]], [["closed", 5]], [[5]]])("on(%j) is refused by name", async (args) => {
+    const name = fresh();
+    const tab = await opened(name);
+    expect(await tab.call("refusedOn", name, ...(args as unknown[]))).toMatchObject({ typed: true, code: "INVALID_ARGUMENT" });
+  });
+});
+
+describe("close()", () => {
+  it("often at once gives the same answer each time, on a leader and on a follower", async () => {
+    const name = fresh();
+    const first = await opened(name);
+    const second = await opened(name);
+    void first.call("append", name, "1");
+    expect(await second.call("closeOften", name)).toEqual(["fulfilled", "fulfilled", "fulfilled"]);
+    expect(await first.call("closeOften", name)).toEqual(["fulfilled", "fulfilled", "fulfilled"]);
+    expect(await first.call("closeOften", name)).toEqual(["fulfilled", "fulfilled", "fulfilled"]);
+  });
+
+  it("while the leader goes, with an append under way", async () => {
+    const name = fresh();
+    const first = await opened(name);
+    const second = await opened(name);
+    await second.call("append", name, "1");
+    await first.leave();
+    const acked = second.call("append", name, "2");
+    expect(await second.call("closeOften", name)).toEqual(["fulfilled", "fulfilled", "fulfilled"]);
+    expect(await acked).toBe(1);
+  });
+});
+
+it("control calls over a channel, and then the leader goes: nothing is left that throws later", async () => {
+  const name = fresh();
+  const first = await opened(name, (tab) => tab.call("noSharedWorker"));
+  const second = await opened(name, (tab) => tab.call("noSharedWorker"));
+  await second.call("append", name, "1");
+  for (let i = 0; i < 5; i++) expect((await second.call("state", name)).logEndOffset).toBe(1);
+  await first.crash();
+  expect(await second.call("append", name, "2")).toBe(1);
+  const session = await second.page.context().newCDPSession(second.page);
+  for (let i = 0; i < 3; i++) await session.send("HeapProfiler.collectGarbage");
+  // What a collected proxy says, it says in a later turn.
+  expect((await second.call("state", name)).logEndOffset).toBe(2);
+});
