@@ -2,11 +2,13 @@
 /**
  * `npx tidemark`: small helps for those who use the package. Only Node's own modules are imported.
  *
+ *   npx tidemark assets    copies the files that open() loads, for apps whose bundler leaves them behind (esbuild, Rollup)
  *   npx tidemark secret    a new secret for TIDEMARK_JWT_SECRETS
  *   npx tidemark token     a bearer token for the edge, signed with that secret
  */
 import { createHmac, randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import path from "node:path";
 import { parseArgs } from "node:util";
 
 class UsageError extends Error {}
@@ -17,10 +19,17 @@ const MINUTES_MAX = 60 * 24 * 365;
 const SCOPE = /^(read|write|admin):\S+$/;
 const VARIABLE = "TIDEMARK_JWT_SECRETS";
 
+const ASSETS = ["core.js", "base.js", "indexeddb.js", "extras.js", "tabs.js", "kernel.wasm"];
+
 const HELP = `npx tidemark <command>
 
+  assets   copies the package's files into a folder of an app
   secret   prints a new secret for ${VARIABLE}
   token    prints a bearer token for the edge
+
+npx tidemark assets FOLDER
+  Copies ${ASSETS.join(", ")} into FOLDER, which is made if it is not there.
+  Serve it with the app, name it in open(name, { assets: "/FOLDER/" }), and copy again with every new version.
 
 npx tidemark token [options]
   --secret TEXT     the secret to sign with. Default: the first of ${VARIABLE}, from the environment or from .dev.vars here
@@ -78,7 +87,19 @@ function tokenOf(claims, secret) {
   return `${text}.${createHmac("sha256", secret).update(text).digest("base64url")}`;
 }
 
+function copyAssets(folder) {
+  if (folder === undefined || folder === "") throw new UsageError("assets needs a folder: npx tidemark assets public/tidemark");
+  try {
+    mkdirSync(folder, { recursive: true });
+    for (const file of ASSETS) copyFileSync(path.join(import.meta.dirname, "../dist", file), path.join(folder, file));
+  } catch (thrown) {
+    throw new UsageError(`the files could not be copied: ${thrown.message}`);
+  }
+  return `${ASSETS.length} files in ${path.resolve(folder)}`;
+}
+
 const COMMANDS = {
+  assets: (_, [folder]) => copyAssets(folder),
   secret: () => randomBytes(SECRET_CHARS_MIN).toString("base64url"),
   token: (values) => tokenOf(claimsOf(values), secretOf(values.secret)),
 };
@@ -93,8 +114,9 @@ function main(args) {
   const { values, positionals: [name, ...rest] } = parsed;
   if (values.help || name === "help") return HELP;
   if (name === undefined || !Object.hasOwn(COMMANDS, name)) throw new UsageError(`${name === undefined ? "a command is needed" : `there is no command ${JSON.stringify(name)}`}; there are ${Object.keys(COMMANDS).join(", ")}`);
+  const folder = name === "assets" ? rest.splice(0, 1) : [];
   if (rest.length > 0) throw new UsageError(`${JSON.stringify(rest[0])} is one argument too many`);
-  return `${COMMANDS[name](values)}\n`;
+  return `${COMMANDS[name](values, folder)}\n`;
 }
 
 try {

@@ -190,7 +190,8 @@ export class BrowserTide implements Tide {
 
   async #regroup(error: TidemarkError): Promise<void> {
     if (!this.#hasCompany && error.details["reason"] !== "deposed") {
-      // Whoever took the lead away holds this lock, or waits for it.
+      // Whoever took the lead away holds this lock, or waits for it; this tab's own is given back in this turn.
+      await sleep(0);
       const unlock = await takeLock(this.lock, { ifAvailable: true });
       unlock?.();
       if (unlock) return this.end(error);
