@@ -124,16 +124,22 @@ function allSeen(wanted, seen) {
   for (const each of wanted) if (!seen.has(each)) throw new Error(`nothing in the sources imports ${each}`);
 }
 
+/** For the test of what lies where: each file of dist/ with its modules. */
+export const MODULES_FILE = path.join(root, ".cache", "dist-modules.json");
+const relative = (ids) => ids.filter((id) => path.isAbsolute(id)).map((id) => path.relative(root, id));
+const chunksOf = ({ output }) => Object.fromEntries(output.filter(({ type }) => type === "chunk").map(({ name, moduleIds }) => [name, relative(moduleIds)]));
+
 async function bundleForApps() {
   const seen = new Set();
   const kernel = { name: "tidemark-kernel", resolveId: (id) => (id.endsWith(".wasm") ? { id: "./kernel.wasm", external: true } : null) };
   const page = await bundle({ index: "src/index.ts", browser: "src/browser/index.ts" }, [standIns(FACADE, seen), inBase]);
-  await page.write({ ...names, format: "esm", sourcemap: "hidden" });
+  const forPages = await page.write({ ...names, format: "esm", sourcemap: "hidden" });
   // Not minified: Wrangler does that, and stack traces of a Worker are read.
   const edge = await bundle({ worker: "worker/library.ts" }, [kernel, inBase], { external: [/^cloudflare:/] });
-  await edge.write({ ...names, format: "esm", sourcemap: "hidden", codeSplitting: false });
+  const forEdge = await edge.write({ ...names, format: "esm", sourcemap: "hidden", codeSplitting: false });
   await Promise.all([page.close(), edge.close()]);
   allSeen(Object.keys(FACADE), seen);
+  return { ...chunksOf(forPages), ...chunksOf(forEdge) };
 }
 
 /** The code of one file, its modules, and the names of the core's that it uses. `asFunction`: of the core. */
@@ -194,11 +200,12 @@ async function writeLoaded() {
   await base.close();
   // A minifier takes away what bundlers are told: this import() is the browser's.
   const first = output[0].code.trim().replaceAll("import(", "import(/* @vite-ignore */ /* webpackIgnore: true */ ");
-  files.base = { code: `${first}\n${host.code}`, map: host.map };
+  files.base = { code: `${first}\n${host.code}`, map: host.map, modules: new Map([...output[0].moduleIds, ...host.modules.keys()].map((id) => [id])) };
   for (const [name, { code, map }] of Object.entries(files)) {
     await writeFile(path.join(dist, `${name}.js`), code);
     await writeFile(path.join(dist, `${name}.js.map`), map);
   }
+  return Object.fromEntries(Object.entries(files).map(([name, { modules }]) => [name, relative([...modules.keys()])]));
 }
 
 /** Inside core.js, the parts and worker.js; they keep no notices of their own. */
@@ -207,8 +214,8 @@ const INSIDE = ["comlink", "idb", "jose", "whatwg-mimetype"];
 export async function buildLibrary() {
   await rm(dist, { recursive: true, force: true });
   await mkdir(dist, { recursive: true });
-  await bundleForApps();
-  await writeLoaded();
+  const modules = { ...(await bundleForApps()), ...(await writeLoaded()) };
+  await writeFile(MODULES_FILE, JSON.stringify(modules));
   await mkdir(path.join(dist, "licenses"));
   for (const name of INSIDE) {
     const directory = path.join(root, "node_modules", name);

@@ -1,0 +1,83 @@
+/**
+ * What the files of dist/ hold: no module lies in two files that one page or one worker loads, so that there is one of each state and
+ * one TidemarkError. And files that are loaded by address are not so small that a bundler puts them into the code.
+ */
+import { execFileSync } from "node:child_process";
+import { readFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { MODULES_FILE } from "./build.mjs";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { root } from "./setup.mjs";
+
+const repository = root as string;
+const dist = path.join(repository, "dist");
+/** Files with all that each imports. */
+const LOADED: Readonly<Record<string, readonly string[]>> = {
+  page: ["browser", "core", "base", "extras", "tabs", "indexeddb"],
+  worker: ["core", "base", "extras", "tabs", "indexeddb"],
+  "an app with all entries": ["index", "browser", "core", "base", "extras", "tabs", "indexeddb"],
+};
+/** Vite puts smaller assets into the code as data: addresses, which a content security policy forbids, and no SharedWorker starts from. */
+const INLINED_BELOW = 4096;
+
+beforeAll(() => {
+  execFileSync(process.execPath, [path.join(repository, "test/tooling/run.mjs"), "build"], { cwd: repository, stdio: "pipe" });
+  listed = JSON.parse(readFileSync(MODULES_FILE as string, "utf8")) as typeof listed;
+});
+
+const text = (file: string): string => readFileSync(path.join(dist, `${file}.js`), "utf8");
+
+/** The file, and what it imports of the files beside it. */
+function withImports(file: string, found = new Set<string>()): Set<string> {
+  if (found.has(file)) return found;
+  found.add(file);
+  for (const [, name] of text(file).matchAll(/(?:from|import)\s*"\.\/([\w-]+)\.js"/g)) withImports(name!, found);
+  return found;
+}
+
+/** As the bundler listed them. */
+let listed: Readonly<Record<string, readonly string[]>>;
+const modulesOf = (file: string): readonly string[] => listed[file]!;
+
+/** Modules that lie in more than one of these files. */
+function doubled(files: readonly string[], modules: (file: string) => readonly string[]): string[] {
+  const homes = new Map<string, string[]>();
+  for (const file of files) for (const module of new Set(modules(file))) homes.set(module, [...(homes.get(module) ?? []), file]);
+  return [...homes].filter(([, in_]) => in_.length > 1).map(([module, in_]) => `${module}: ${in_.join(", ")}`);
+}
+
+describe("modules of the package", () => {
+  it.each(["page", "worker"])("lie in one file of those that a %s loads", (context) => {
+    const files = [...new Set(LOADED[context]!.flatMap((file) => [...withImports(file)]))];
+    const all = files.flatMap(modulesOf);
+    for (const module of ["src/browser/client.ts", "src/browser/parts.ts", "src/browser/tabs.ts", "src/log/log.ts"]) expect(all).toContain(module);
+    expect(doubled(files, modulesOf)).toEqual([]);
+  });
+
+  it("a part with a copy of the core is found", () => {
+    const planted = (file: string): readonly string[] => (file === "tabs" ? [...modulesOf(file), "src/browser/parts.ts"] : modulesOf(file));
+    expect(doubled(LOADED["page"]!, planted)).toEqual(["src/browser/parts.ts: core, tabs"]);
+  });
+
+  it("TidemarkError is made in one file of all", () => {
+    const files = [...new Set([...LOADED["an app with all entries"]!, "worker"].flatMap((file) => [...withImports(file)]))];
+    expect(files.filter((file) => modulesOf(file).includes("src/errors.ts"))).toEqual(["base"]);
+    // As the code says it: a class with this name for its instances.
+    const isMade = (code: string): boolean => /extends Error\s*\{[^}]*?name\s*=\s*[`"']TidemarkError/.test(code);
+    expect(isMade('class e extends Error{name="TidemarkError";kind;')).toBe(true);
+    expect(files.filter((file) => isMade(text(file)))).toEqual(["base"]);
+  });
+
+  it("is one among tidemark, tidemark/browser and tidemark/worker", async () => {
+    const load = async (file: string): Promise<{ TidemarkError: unknown }> => (await import(path.join(dist, `${file}.js`))) as { TidemarkError: unknown };
+    const [index, browser, base] = await Promise.all(["index", "browser", "base"].map(load));
+    expect(typeof base!.TidemarkError).toBe("function");
+    expect([index!.TidemarkError, browser!.TidemarkError]).toEqual([base!.TidemarkError, base!.TidemarkError]);
+  });
+
+  it.each(["core.js", "base.js", "extras.js", "tabs.js", "indexeddb.js", "kernel.wasm"])("%s is no data: address in an app that Vite builds", (file) => {
+    expect(statSync(path.join(dist, file)).size).toBeGreaterThanOrEqual(INLINED_BELOW);
+  });
+});
