@@ -5,6 +5,7 @@ import { TidemarkError } from "../../src/errors.ts";
 import { ProducerState } from "../../src/log/producer-state.ts";
 import type { LogSettings } from "../../src/log/types.ts";
 import { readHeader } from "../../src/record/format.ts";
+import { appendAsked } from "../../worker/append.ts";
 import { Archive } from "../../worker/archive.ts";
 import { Stream, type StreamConfig } from "../../worker/stream.ts";
 import { StreamState } from "../../worker/stream-state.ts";
@@ -236,6 +237,15 @@ describe("at the edge", () => {
     const again = (await Stream.load(made))!;
     expect((await fails("OUT_OF_ORDER_SEQUENCE", again.appendBatches([batchOf(["a=1"], { id: 1 })], undefined, { resentSince: 50 }))).details["forgotten"]).toBe(99);
     expect(await again.appendBatches([batchOf(["a=1"], { id: 1 })], undefined, { resentSince: 100 })).toMatchObject([{ baseOffset: 1100, duplicate: false }]);
+  });
+
+  it("headers of a POST say it; nonsense in them is refused by name", () => {
+    const offset = `${"50".padStart(16, "0")}_${"0".repeat(16)}`;
+    const asked = (headers: Record<string, string>) => appendAsked(new Headers({ "content-type": "text/plain", ...headers })).sending;
+    expect(asked({})).toEqual({});
+    expect(asked({ "Tidemark-Resent-Since": offset, "Tidemark-Sequences": "from-zero" })).toEqual({ resentSince: 50, fromZero: true });
+    for (const value of ["50", "now", "-1", "", "x"]) expect(() => asked({ "Tidemark-Resent-Since": value }), value).toThrow("Tidemark-Resent-Since");
+    for (const value of ["from-one", "true", ""]) expect(() => asked({ "Tidemark-Sequences": value }), value).toThrow("Tidemark-Sequences");
   });
 
   it("writers by name: the same, through snapshots", () => {
