@@ -70,7 +70,7 @@ describe("compaction", () => {
     const { compacted } = await log.clean();
     expect(compacted.recordsRemoved).toBe(40_000 - KEYS);
     expect(turns, "turns for the bytes that were read").toBeGreaterThanOrEqual(volume.total / (2 * SLICE_BYTES));
-    expect(volume.most, "between two turns").toBeLessThanOrEqual(3 * SLICE_BYTES);
+    expect(volume.most, "between two turns: one read, and what finds the next").toBeLessThanOrEqual(1024 * 1024 + SLICE_BYTES);
     expect(await dump(log)).toEqual(expected);
   });
 
