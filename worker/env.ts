@@ -30,6 +30,8 @@ export interface Env {
   readonly TIDEMARK_SSE_HEARTBEAT_MS?: string;
   /** How long after its time an SSE answer is kept for a client that does not read it. Default 15,000. */
   readonly TIDEMARK_SSE_STALLED_MS?: string;
+  /** After how long without a word a WebSocket's client is asked whether it is there; given up as long after. Default 30,000. */
+  readonly TIDEMARK_SOCKET_SILENT_MS?: string;
 }
 
 export function numberOf(value: string | undefined, otherwise: number): number {

@@ -307,9 +307,12 @@ export class LogSockets {
       while (follows.get(follow.id) === follow && follow.credits > 0 && !follow.starved && follow.next < stream.tail) {
         const found = await this.#read(stream, follow.next);
         if (follows.get(follow.id) !== follow) return;
-        // Compaction took all that lay here.
+        // Compaction took all that lay here. The client has to know: it may have caught up.
         if (found.bytes.length === 0 && found.nextOffset > follow.next) {
           follow.next = found.nextOffset;
+          save(session);
+          const passed = { nextOffset: follow.next, logEndOffset: stream.tail };
+          this.#send(session, jsonFrame({ type: FrameType.PASSED, channel, id: follow.id }, passed));
           continue;
         }
         const bytes = fitting(found, follow.credits);

@@ -18,7 +18,7 @@ import {
   APPEND_CREDIT_BYTES, CloseCode, CREDITS_AT, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf,
 } from "../src/sync/frames.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
-import { type Env, SOCKET_HEADER } from "./env.ts";
+import { type Env, numberOf, SOCKET_HEADER } from "./env.ts";
 import { emit } from "./events.ts";
 import { textField } from "./fields.ts";
 import { badRequest, HttpError, wireErrorOf } from "./http.ts";
@@ -39,6 +39,8 @@ const ASK_AFTER = 512;
 const ASK_AFTER_BYTES = 1024 * 1024;
 const UNREAD_MAX = 4096;
 const PATH_CHARS_MAX = 1_024;
+/** A client that has said nothing for as long is asked; one that still says nothing is given up as long after. */
+const SILENT_MS = 30_000;
 /** Timers hold no more. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 /** What the client is asked by text, and answers. */
@@ -94,6 +96,9 @@ class ClientSocket {
   readonly #isBound: boolean;
   #caller: Caller;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #silence: ReturnType<typeof setTimeout> | undefined;
+  /** How often it was looked at since the client has said anything. */
+  #quiet = 0;
   readonly #credits = new SocketCredits();
   #unacked = 0;
   #renewals = 0;
@@ -116,6 +121,7 @@ class ClientSocket {
     socket.addEventListener("close", () => this.#end(1000, "", false));
     socket.addEventListener("error", () => this.#end(1011, "", false));
     this.#watchExpiry();
+    this.#watchSilence();
   }
 
   // --- the socket's life -------------------------------------------------------------------------------------------
@@ -128,10 +134,21 @@ class ClientSocket {
     this.#timer = setTimeout(() => (left > TIMER_MS_MAX ? this.#watchExpiry() : this.#end(CloseCode.UNAUTHORIZED, "the token has expired")), Math.min(left, TIMER_MS_MAX));
   }
 
+  /** A client may go without a word, and its sockets to the logs would stay. It is asked behind one such time, and given up behind the next. */
+  #watchSilence(): void {
+    this.#silence = setTimeout(() => {
+      if (this.#quiet === 2) return this.#end(CloseCode.SLOW, "the client does not answer");
+      if (this.#quiet === 1) this.#ask();
+      this.#quiet++;
+      if (!this.#ended) this.#watchSilence();
+    }, numberOf(this.#env.TIDEMARK_SOCKET_SILENT_MS, SILENT_MS));
+  }
+
   #end(code: number, reason: string, tell = true): void {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#silence);
     for (const channel of this.#channels.values()) close(channel.socket, 1000);
     this.#channels.clear();
     close(this.#socket, tell ? code : undefined, reason);
@@ -153,10 +170,18 @@ class ClientSocket {
     since.bytes += batchBytes;
     if (++this.#unread > UNREAD_MAX) return this.#end(CloseCode.SLOW, "the client does not read");
     if (since.frames < ASK_AFTER && since.bytes < ASK_AFTER_BYTES) return;
-    // Behind the frames that it is about: who answers has read so far.
-    this.#socket.send(PING);
-    this.#asked.push(since);
+    this.#ask();
+  }
+
+  /** Behind the frames that it is about: who answers has read so far. */
+  #ask(): void {
+    this.#asked.push(this.#since);
     this.#since = { frames: 0, bytes: 0 };
+    try {
+      this.#socket.send(PING);
+    } catch {
+      this.#end(1011, "", false);
+    }
   }
 
   /** One pong answers one ping, the oldest. */
@@ -176,6 +201,7 @@ class ClientSocket {
 
   #take(data: unknown): void {
     if (this.#ended) return;
+    this.#quiet = 0;
     if (data === PONG) return this.#read();
     if (data === PING) return this.#send(PONG);
     const frame = decodeFrame(data);

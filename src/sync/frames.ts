@@ -27,6 +27,9 @@
  *    35 batches record batches back to back, whole ones; the first may begin before the offset that was asked for
  *    36 end     JSON { logEndOffset }: the log is closed, and the follow has sent all of it
  *    37 starve  u32: the next batch has so many bytes, more than the follow has credits for
+ *    38 passed  JSON { nextOffset, logEndOffset }: the follow goes on at nextOffset; before it compaction has left no records
+ *
+ * A client ignores frames of types that it does not know.
  *
  * Names are those of the browser's port (src/browser/protocol.ts) where both have the thing. Only batches cost credits, so an
  * answer can always be sent. What breaks the layout ends the socket with a close code; a request that can't be done gets its
@@ -46,7 +49,7 @@ export const FOLLOW_CREDIT_BYTES_MAX = 8 * 1024 * 1024;
 
 export const FrameType = {
   OPEN: 1, APPEND: 2, FOLLOW: 3, FETCH: 4, CREDIT: 5, CANCEL: 6, TOKEN: 7, CLOSE: 8,
-  HELLO: 32, OK: 33, ERROR: 34, BATCHES: 35, END: 36, STARVE: 37,
+  HELLO: 32, OK: 33, ERROR: 34, BATCHES: 35, END: 36, STARVE: 37, PASSED: 38,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 

@@ -43,7 +43,7 @@ export type EdgeAppendResult = Pick<AppendResult, "baseOffset" | "lastOffset" | 
 export type EdgePosition = number | "earliest" | "latest" | { readonly timestamp: number };
 
 export interface Delivered {
-  /** Whole batches; the first may begin before the offset that was asked for. */
+  /** Whole batches; the first may begin before the offset that was asked for. None where compaction has left no records up to `nextOffset`. */
   readonly bytes: Uint8Array;
   readonly nextOffset: number;
 }
@@ -56,6 +56,7 @@ export interface FollowOptions {
 /** A cold object that reads 4 MiB of rows on wake says hello within a second. */
 const HELLO_MS = 10_000;
 const WINDOW_BYTES = 256 * 1024;
+const NOTHING = new Uint8Array(0);
 const PING = "ping";
 const PONG = "pong";
 
@@ -285,8 +286,10 @@ export class EdgeLog {
           const needed = viewOf(frame.payload).getUint32(0);
           if (needed > window) this.#give(id, needed - window);
           window = Math.max(window, needed);
+        } else if (frame.type === FrameType.PASSED) {
+          yield { bytes: NOTHING, nextOffset: Number(jsonOf(frame)?.["nextOffset"]) };
         } else if (frame.type === FrameType.END) return;
-        else throw errorOf(frame);
+        else if (frame.type === FrameType.ERROR) throw errorOf(frame);
       }
     } finally {
       this.#requests.delete(id);

@@ -1,0 +1,76 @@
+/** A WebSocket's client that says nothing any more: it is asked, and given up, and its places in the logs' objects are free. */
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Caller } from "../../worker/auth.ts";
+import type { Env } from "../../worker/env.ts";
+import { upgrade } from "../../worker/socket.ts";
+
+const SILENT_MS = 30_000;
+const caller: Caller = { tenant: "t", isOpen: false, expires: undefined, require: () => undefined };
+
+/** One end of a socket: what was sent to it, how it was closed. */
+class FakeSocket extends EventTarget {
+  binaryType = "";
+  readonly sent: unknown[] = [];
+  closed: number | undefined;
+  isBroken = false;
+  accept(): void {}
+  send(data: unknown): void {
+    if (this.isBroken) throw new TypeError("the other side has gone");
+    this.sent.push(data);
+  }
+  close(code = 1005): void {
+    this.closed ??= code;
+  }
+  says(data: unknown): void {
+    this.dispatchEvent(Object.assign(new Event("message"), { data }));
+  }
+}
+
+const status = (socket: FakeSocket): Response => ({ status: 101, webSocket: socket, headers: new Headers() }) as unknown as Response;
+
+async function connected(): Promise<{ client: FakeSocket; log: FakeSocket }> {
+  const [client, log] = [new FakeSocket(), new FakeSocket()];
+  vi.stubGlobal("WebSocketPair", class { 0 = {}; 1 = client; });
+  // Node knows no answer that is an upgrade.
+  vi.stubGlobal("Response", class { constructor(readonly body: null, readonly init: object) {} });
+  await upgrade({} as Env, () => async () => status(log), caller, "path");
+  return { client, log };
+}
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+describe("a client that says nothing", () => {
+  it("is asked after a while, and given up a while later", async () => {
+    const { client, log } = await connected();
+    vi.advanceTimersByTime(2 * SILENT_MS);
+    expect([client.sent, client.closed, log.closed]).toEqual([["ping"], undefined, undefined]);
+    vi.advanceTimersByTime(SILENT_MS);
+    expect([client.sent, client.closed, log.closed]).toEqual([["ping"], 4429, 1000]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("and answers stays, whatever it answers by", async () => {
+    for (const answer of ["pong", "ping"]) {
+      const { client, log } = await connected();
+      for (let i = 0; i < 20; i++) {
+        vi.advanceTimersByTime(SILENT_MS / 2);
+        if (i % 3 === 2) client.says(answer);
+      }
+      expect([client.closed, log.closed]).toEqual([undefined, undefined]);
+      client.close();
+      client.dispatchEvent(new Event("error"));
+      expect([log.closed, vi.getTimerCount()]).toEqual([1000, 0]);
+    }
+  });
+
+  it("and can't even be asked is given up at once", async () => {
+    const { client, log } = await connected();
+    client.isBroken = true;
+    vi.advanceTimersByTime(2 * SILENT_MS);
+    expect([log.closed, vi.getTimerCount()]).toEqual([1000, 0]);
+  });
+});
