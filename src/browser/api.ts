@@ -63,7 +63,7 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
   readonly compaction?: CompactionSettings | boolean | undefined;
   readonly segmentMaxAgeMs?: number | undefined;
   readonly recordBytesMax?: number | undefined;
-  /** "json" (default), "text", "bytes", or your own. */
+  /** "json" (default), "text", "bytes", or your own. JSON gives what JSON.parse makes (a Date comes back as a string): V is not checked. */
   readonly serializer?: SerializerChoice<V> | undefined;
   /** Compress batches. Default "none". */
   readonly codec?: "none" | "gzip" | undefined;
@@ -110,7 +110,7 @@ export interface TopicRecord<V = unknown> {
 }
 
 export interface ReadOptions {
-  /** Default "earliest". */
+  /** Default "earliest". "latest" is the end as of the call of read(). */
   readonly from?: StartPosition | undefined;
   /** Stop before this offset. Default: the end as of the start of the read, or never when following. */
   readonly to?: number | undefined;
@@ -118,6 +118,7 @@ export interface ReadOptions {
   readonly follow?: boolean | undefined;
   /** Default "committed". */
   readonly isolation?: Isolation | undefined;
+  /** `abort()` ends a follow as if there were no more. Another reason, and any abort of another read, is thrown. */
   readonly signal?: AbortSignal | undefined;
   /** Bytes per fetch, one fetch ahead. Default 1 MiB. */
   readonly maxBytes?: number | undefined;
