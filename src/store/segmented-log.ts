@@ -183,12 +183,16 @@ export class SegmentedLog implements LogStore {
     });
   }
 
-  /** One of the two marks anew, with this term's epoch. What it speaks of was flushed before; not flushed itself. */
+  /**
+   * One of the two marks anew. What it speaks of was flushed before; not flushed itself. It has this term's epoch once the catalog
+   * says that the log is appended to: no slot may name an epoch that no catalog knows.
+   */
   async writeMark(clean = false): Promise<void> {
     const { volume, kernel } = this.store;
     const { slot, baseOffset } = this.#active;
     const { offset: nextOffset, position } = this.flushed;
-    const mark = { count: this.mark.count + 1, baseOffset, position, nextOffset, epoch: this.leaderEpoch, clean };
+    const epoch = this.appending ? this.leaderEpoch : this.mark.epoch;
+    const mark = { count: this.mark.count + 1, baseOffset, position, nextOffset, epoch, clean };
     await volume.write(slot, markPosition(mark), encodeMark(kernel, mark));
     this.mark = mark;
   }
