@@ -59,6 +59,9 @@ const DIRECTIVES = /^(script-src|script-src-elem|worker-src|child-src|connect-sr
 /** Not addresses, but what was tried. */
 const WORDS = new Set(["wasm-eval", "blob", "trusted-types-policy", "trusted-types-sink"]);
 
+/** A module of one function that uses a SIMD instruction, which is what the kernel needs beyond the first WebAssembly. */
+const SIMD = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]);
+
 const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
 /** The errors behind an error, itself first. */
 function causes(thrown: unknown): unknown[] {
@@ -104,6 +107,8 @@ export class PolicyWatch {
     if (!isCompilation) return thrown;
     // Firefox and WebKit name the policy in the message.
     if (all.some((each) => /unsafe-eval|content security policy/i.test(String(each)))) return forbidden("WebAssembly", "script-src", thrown);
+    // A kernel.wasm that is cut off, or is another file: the error that says so stands.
+    if (WebAssembly.validate(SIMD)) return thrown;
     const message = "this browser can't compile the kernel (it needs WebAssembly with SIMD): the README names the versions that work";
     return new TidemarkError("NO_STORAGE", message, { reason: "missing" }, { cause: thrown });
   }
