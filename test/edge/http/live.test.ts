@@ -1,0 +1,134 @@
+/** Live readers over real connections: a standard EventSource, clients that go without a word, clients that stay and do not read. */
+import { mkdtempSync, rmSync } from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { EventSource } from "eventsource";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { RawWorkerd } from "../raw-workerd.ts";
+
+const TEXT = { "content-type": "text/plain" };
+const directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-live-"));
+let worker: RawWorkerd;
+let streams = 0;
+
+beforeAll(async () => {
+  const settings = {
+    TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_SSE_MS: "1500", TIDEMARK_SSE_HEARTBEAT_MS: "200", TIDEMARK_SSE_STALLED_MS: "300",
+    TIDEMARK_LONG_POLL_MS: "1000", TIDEMARK_SOCKET_SILENT_MS: "400",
+  };
+  worker = await RawWorkerd.create({ directory, settings });
+  await worker.start();
+});
+afterAll(async () => {
+  await worker.kill();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const at = (name: string): string => `${worker.url}/v1/stream/${name}`;
+async function make(body?: string): Promise<string> {
+  const name = `live-${++streams}`;
+  expect((await fetch(at(name), { method: "PUT", headers: TEXT, ...(body !== undefined && { body }) })).status).toBe(201);
+  return name;
+}
+const post = async (name: string, body: string, headers: Record<string, string> = TEXT): Promise<void> =>
+  void expect((await fetch(at(name), { method: "POST", headers, ...(body !== "" && { body }) })).status).toBe(204);
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+async function places(name: string, gauge: "watchers" | "sockets"): Promise<number> {
+  const text = await (await fetch(`${worker.url}/v1/metrics/${name}`)).text();
+  return Number(new RegExp(`tidemark_${gauge}\\{.*\\} (\\d+)`).exec(text)![1]);
+}
+async function until(name: string, gauge: "watchers" | "sockets", count: number): Promise<void> {
+  while ((await places(name, gauge)) !== count) await pause(20);
+}
+
+describe("a standard EventSource", () => {
+  it("gets each record once, over many answers, and stops when the stream is closed", async () => {
+    const name = await make("one");
+    const source = new EventSource(`${at(name)}?offset=-1&live=sse`);
+    const data: string[] = [];
+    let answers = 0;
+    let told: () => void = () => undefined;
+    source.addEventListener("open", () => answers++);
+    source.addEventListener("data", (event) => {
+      data.push(event.data as string);
+      told();
+    });
+    const came = async (count: number): Promise<void> => {
+      while (data.length < count) await new Promise<void>((resolve) => (told = resolve));
+    };
+    await came(1);
+    // In the middle of an answer, and between two.
+    for (let i = 0; answers < 3; i++) {
+      await post(name, `${i};`);
+      await pause(150);
+    }
+    await post(name, "last");
+    while (data.at(-1)?.endsWith("last") !== true) await came(data.length + 1);
+    const written = await (await fetch(`${at(name)}?offset=-1`)).text();
+    expect(data.join("")).toBe(written);
+    // A closed stream ends it: it has told its end, and answers 204 to the last id.
+    await post(name, "", { "stream-closed": "true" });
+    while (source.readyState !== EventSource.CLOSED) await pause(20);
+    expect(data.join("")).toBe(written);
+    await until(name, "watchers", 0);
+  }, 30_000);
+});
+
+/** A connection that asks and then says no more; `read` as a client that takes what comes, or not. */
+async function connection(request: string, read: boolean): Promise<net.Socket> {
+  const socket = net.connect(worker.port, "127.0.0.1");
+  socket.on("error", () => undefined);
+  await new Promise<void>((resolve) => socket.once("connect", () => resolve()));
+  socket.write(request);
+  if (read) socket.resume();
+  return socket;
+}
+const get = (name: string, query: string, headers = ""): string => `GET /v1/stream/${name}${query} HTTP/1.1\r\nhost: 127.0.0.1:${worker.port}\r\n${headers}\r\n`;
+const UPGRADE = "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+
+describe("a client that goes without a word", () => {
+  it.each([["SSE", "?offset=-1&live=sse"], ["long-poll", "?offset=now&live=long-poll"]])("%s: its place is free soon after", async (_, query) => {
+    const name = await make("x");
+    const clients = await Promise.all(Array.from({ length: 20 }, () => connection(get(name, query), true)));
+    await until(name, "watchers", 20);
+    for (const client of clients) client.destroy();
+    await until(name, "watchers", 0);
+  }, 20_000);
+
+  it("WebSocket: at once", async () => {
+    const name = await make("x");
+    const clients = await Promise.all(Array.from({ length: 5 }, () => connection(get(name, "", UPGRADE), true)));
+    await until(name, "sockets", 5);
+    for (const client of clients) client.destroy();
+    await until(name, "sockets", 0);
+  }, 20_000);
+
+  it("WebSocket whose connection still stands: once it has answered no ping", async () => {
+    const name = await make("x");
+    const silent = await connection(get(name, "", UPGRADE), true);
+    const answering = new WebSocket(at(name).replace("http", "ws"));
+    answering.addEventListener("message", ({ data }) => data === "ping" && answering.send("pong"));
+    await until(name, "sockets", 2);
+    await until(name, "sockets", 1);
+    // Longer than a silent one is given.
+    await pause(2_000);
+    expect([await places(name, "sockets"), answering.readyState]).toEqual([1, WebSocket.OPEN]);
+    answering.close();
+    await until(name, "sockets", 0);
+    silent.destroy();
+  }, 20_000);
+});
+
+describe("a client that stays and does not read", () => {
+  it("SSE: its place is free when its answer's time is up, and the stream goes on", async () => {
+    const name = await make();
+    for (let i = 0; i < 16; i++) await post(name, `${i}`.repeat(500_000));
+    const clients = await Promise.all(Array.from({ length: 10 }, () => connection(get(name, "?offset=-1&live=sse"), false)));
+    await until(name, "watchers", 10);
+    await until(name, "watchers", 0);
+    await post(name, "still there");
+    for (const client of clients) client.destroy();
+  }, 30_000);
+});
