@@ -18,13 +18,16 @@ export interface App {
   readonly files: Readonly<Record<string, string>>;
   /** Beneath the app's folder; where the page's script goes. */
   readonly page: string;
-  /** Commands before it is served, by the package's own script, as `["vite/bin/vite.js", "build"]`. */
+  /** Commands before it is served, by the package's own script, as `["vite/bin/vite.js", "build"]`, or by npx. */
   readonly build?: readonly (readonly string[])[];
   /** A server of its own, which prints its address; otherwise this folder is served. */
   readonly serve: readonly string[] | { readonly folder: string };
 }
 
 const PAGE = (script: string): string => `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;
+/** Of bundlers that leave `new URL(…, import.meta.url)` as it is: the files lie in a folder of the app's, which open() is told. */
+const PAGE_WITH_ASSETS = PAGE("main.js").replace("<script", `<script>globalThis.tideOptions = { assets: "/tidemark/" };</script><script`);
+const ASSETS = ["npx", "tidemark", "assets", "public/tidemark"];
 const vite = (version: string, serve: "dev" | "preview"): App => ({
   name: `vite-${version.split(".")[0]}-${serve}`,
   packages: [`vite@${version}`],
@@ -52,6 +55,22 @@ export const APPS = {
     },
     page: "main.js",
     build: [["./build.cjs"]],
+    serve: { folder: "public" },
+  },
+  esbuild: {
+    name: "esbuild",
+    packages: ["esbuild@0.28.2"],
+    files: { "public/index.html": PAGE_WITH_ASSETS },
+    page: "main.js",
+    build: [["esbuild/bin/esbuild", "main.js", "--bundle", "--format=esm", "--outfile=public/main.js", "--log-level=error"], ASSETS],
+    serve: { folder: "public" },
+  },
+  rollup: {
+    name: "rollup",
+    packages: ["rollup@4.68.8", "@rollup/plugin-node-resolve@16.0.3"],
+    files: { "public/index.html": PAGE_WITH_ASSETS },
+    page: "main.js",
+    build: [["rollup/dist/bin/rollup", "main.js", "--format", "es", "--file", "public/main.js", "--plugin", "@rollup/plugin-node-resolve", "--silent"], ASSETS],
     serve: { folder: "public" },
   },
   next: {
@@ -109,8 +128,17 @@ export async function installApp(app: App, folder: string, tarball: string): Pro
   for (const [name, text] of Object.entries(app.files)) write(name, text);
   cpSync(path.join(import.meta.dirname, "app/main.js"), path.join(directory, app.page));
   await install(directory, [tarball, ...app.packages]);
-  for (const [script, ...args] of app.build ?? []) await run(process.execPath, [scriptOf(directory, script!), ...args], { cwd: directory });
-  return { ...app, directory };
+  const installed = { ...app, directory };
+  await buildApp(installed);
+  return installed;
+}
+
+/** Once more, where something of it was changed. */
+export async function buildApp({ build = [], directory }: Installed): Promise<void> {
+  for (const [script, ...args] of build) {
+    const isCommand = script === "npx";
+    await run(isCommand ? "npx" : process.execPath, [isCommand ? "--no-install" : scriptOf(directory, script!), ...args], { cwd: directory });
+  }
 }
 
 /** Of the app itself with a dot in front, otherwise of an installed package. */
