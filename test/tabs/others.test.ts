@@ -3,10 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";
 import { Ledger } from "../crash/ledger.ts";
 import { setStage, type Stage } from "../crash/stage.ts";
+import { PROTOCOL_VERSION as OLD } from "../../src/browser/protocol.ts";
 import { TabsBrowser } from "./browser.ts";
 
+const NEW = OLD + 1;
 /** The page's second build: as if the protocol had changed since. */
-const NEWER = { what: "another protocol", bug: { name: "newer", file: "src/browser/protocol.ts", find: "PROTOCOL_VERSION = 2;", replace: "PROTOCOL_VERSION = 3;" } };
+const NEWER = { what: "another protocol", bug: { name: "newer", file: "src/browser/protocol.ts", find: `PROTOCOL_VERSION = ${OLD};`, replace: `PROTOCOL_VERSION = ${NEW};` } };
 
 let ledger: Ledger;
 let stage: Stage;
@@ -26,8 +28,8 @@ const config = (name: string) => ({ name, engine: "opfs", noSharedWorker: false,
 
 describe("an old and a new version of the library, on one tide", () => {
   it.each([
-    ["the old one leads", "", "newer/", [1, 2]],
-    ["the new one leads", "newer/", "", [2, 1]],
+    ["the old one leads", "", "newer/", [OLD, NEW]],
+    ["the new one leads", "newer/", "", [NEW, OLD]],
   ] as const)("%s: the other's open() says why not, the leader is told and goes on, and then they change places", async (name, first, second, met) => {
     const tide = config(name.replaceAll(" ", "-"));
     const leader = await browser.openIn(await browser.newPage(first), tide);
@@ -60,8 +62,8 @@ describe("an old and a new version of the library, on one tide", () => {
 describe("a follower whose next leader is of another version", () => {
   // It was frozen, or it would have led itself.
   it.each([
-    ["newer", "", "newer/", [1, 2]],
-    ["older", "newer/", "", [2, 1]],
+    ["newer", "", "newer/", [OLD, NEW]],
+    ["older", "newer/", "", [NEW, OLD]],
   ] as const)("%s: says why it ends when it wakes; the leader is told, and goes on", async (name, ours, theirs, met) => {
     ledger.clear();
     const tide = config(`next-${name}`);
