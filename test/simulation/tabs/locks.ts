@@ -100,10 +100,13 @@ export class LockManager {
 
   #abort(request: Request, reason: unknown): void {
     if (request.state === "running" || request.state === "over") return;
-    const granted = request.state === "granted";
     request.state = "over";
     request.reject(reason);
-    this.#toManager(request.context, () => this.#remove(request, granted ? this.#held : this.#queues));
+    // The manager may have granted it since, or be about to: who has given it up lets go of it without a call.
+    this.#toManager(request.context, () => {
+      this.#remove(request, this.#queues);
+      this.#remove(request, this.#held);
+    });
   }
 
   #steal(request: Request): void {
@@ -149,7 +152,7 @@ export class LockManager {
   #grant(request: Request): void {
     const { context, name, mode } = request;
     this.#listOf(this.#held, name).push(request);
-    request.state = "granted";
+    if (request.state === "queued") request.state = "granted";
     this.#world.send(this.#told(), "lock", { to: context, lane: request.lane }, () => {
       if (request.state === "over") return;
       request.state = "running";
