@@ -1,7 +1,7 @@
 /**
- * The packed package in further apps, each without any configuration: the development servers of older Vites, and Next with a client
- * component. Each uses both engines, and two tabs of it survive the end of the first. With TIDEMARK_PACKAGE=all they run the
- * whole many-tab story.
+ * The packed package in further apps: older Vites' development servers and Next with a client component, without configuration;
+ * esbuild and Rollup, with the package's files in a folder that open() is told. Each uses both engines, and two tabs of it
+ * survive the end of the first. With TIDEMARK_PACKAGE=all they run the whole many-tab story.
  */
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { TabsBrowser } from "../tabs/browser.ts";
@@ -9,7 +9,7 @@ import { APPS, type Installed, installApp, serveApp } from "./apps.ts";
 import type { Served } from "./serve.ts";
 import { appPage, manyTabs, type Strike, tooSlow, USED } from "./story.ts";
 
-const NAMES = ["vite7", "vite6", "vite5", "next"] as const;
+const NAMES = ["vite7", "vite6", "vite5", "next", "esbuild", "rollup"] as const;
 const strikes: readonly Strike[] | undefined = process.env["TIDEMARK_PACKAGE"] === "all" ? undefined : ["page closed"];
 
 const installed = {} as Record<(typeof NAMES)[number], Installed>;
