@@ -190,7 +190,7 @@ describe("fields of frames", () => {
 describe("a webhook's answer", () => {
   let server: Server;
   let answered: { sent: number; ended: Promise<void> } | undefined;
-  let mode: "endless" | "redirect" | "failing" | "silent";
+  let mode: "endless" | "redirect" | "failing" | "dripping";
   const seen: string[] = [];
 
   beforeAll(async () => {
@@ -201,6 +201,10 @@ describe("a webhook's answer", () => {
       const state = { sent: 0, ended: new Promise<void>((resolve) => response.once("close", resolve)) };
       answered = state;
       response.writeHead(mode === "failing" ? 500 : 200, { "content-type": "application/json" });
+      if (mode === "dripping") {
+        const drip = setInterval(() => response.write(" "), 50);
+        return void response.once("close", () => clearInterval(drip));
+      }
       const piece = Buffer.alloc(64 * 1024, " ");
       const more = (): void => {
         // Far less than the 400 MiB that were once taken, far more than sockets hold.
@@ -239,6 +243,16 @@ describe("a webhook's answer", () => {
     await answered!.ended;
     // What the sockets in between hold, and no more.
     expect(answered!.sent).toBeLessThan(64 * 1024 * 1024);
+  });
+
+  test("that never comes to its end is given up, and tried again", async () => {
+    mode = "dripping";
+    answered = undefined;
+    await subscribe("dripping");
+    await until(() => answered !== undefined);
+    await answered!.ended;
+    await until(() => seen.filter((each) => each === "POST /dripping").length >= 2);
+    expect((await fetch(`${dev.url}/v1/stream/__ds/subscriptions/dripping`, { method: "DELETE" })).status).toBe(204);
   });
 
   test("that leads elsewhere is a failed attempt, and is not followed", async () => {
