@@ -35,6 +35,7 @@ const BY_NOTE: Partial<Versions> = { chromium: 108 };
 /** What the code uses where it is there, and does without where it is not. */
 const GUARDED: Readonly<Record<string, string>> = {
   estimate: "asked for with ?.(): without it the report has no usage",
+  asyncDispose: "for `await using`, which a browser without it does not have either",
   createPolicy: "asked for only where the page enforces Trusted Types",
   trustedTypes: "as above",
 };
