@@ -80,6 +80,15 @@ function workerFailed(message: string | undefined): TidemarkError {
   return new TidemarkError("LOAD_FAILED", text, { file: "the worker's script" });
 }
 
+/**
+ * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open are closed.
+ * Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it, and nothing was removed.
+ */
+export async function destroy(name: string): Promise<void> {
+  checkOpen(name, {});
+  await (await import("./destroy.ts")).destroyTide(name);
+}
+
 async function storageReport(persist = false) {
   // WebKitGTK has none of it, older engines lack some of its methods.
   const { storage } = navigator as Partial<Navigator>;
@@ -131,7 +140,8 @@ export class BrowserTide implements Tide {
     this.makeWorker = options.worker ?? makeWorker;
     this.lock = `tidemark:${name}`;
     this.lobby = new BroadcastChannel(this.lock);
-    this.lobby.onmessage = () => {
+    this.lobby.onmessage = ({ data }) => {
+      if (data === "destroyed") return this.destroyed();
       this.#hasCompany = true;
       void this.gather();
     };
@@ -277,6 +287,11 @@ export class BrowserTide implements Tide {
     }
   }
 
+  /** Some tab removes the whole tide. */
+  destroyed(): void {
+    this.end(new TidemarkError("CLOSED", "the tide was destroyed by a tab", { reason: "destroyed" }));
+  }
+
   /** What the worker says. */
   hear(event: TideEvent): void {
     if (event.type === "settings") {
@@ -287,8 +302,16 @@ export class BrowserTide implements Tide {
       // One made anew is not as long.
       this.opened = { ...this.opened!, recovery: this.opened!.recovery.filter(({ log }) => log !== event.topic) };
       this.#topics.get(event.topic)?.end();
-    }
+    } else if (event.type === "closed") return void this.#resign(this.connection!);
     this.tell(event);
+  }
+
+  /** The worker's store failed for good. Data that is gone is so for every tab; else another tab's store may work. */
+  async #resign(connection: PortClient): Promise<void> {
+    const error = await connection.call<undefined>({ op: "ready" }).catch((thrown: TidemarkError) => thrown);
+    if (!error) return;
+    if (!this.tabs || error.details["reason"] === "cleared") this.end(error);
+    else if (this.role === "leader") connection.fail(error);
   }
 
   /** It was deleted: a topic of its name is another one. */

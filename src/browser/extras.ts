@@ -7,5 +7,6 @@ export { deleteLog, replaceSegments, trimSegments } from "../store/replace.ts";
 export { tideOfSlots } from "../store/whose-catalog.ts";
 export { offsetForTimestamp } from "../store/seek.ts";
 export { absentLog } from "./absent-log.ts";
+export { destroyTide, removeTide } from "./destroy.ts";
 export { appendAll } from "./append-all.ts";
 export { controlOver, offerControl } from "./control.ts";

@@ -6,6 +6,7 @@ export const kernelUrl = (): URL => new URL("../../.cache/kernel/release.wasm", 
 export interface Core {
   /** Options are those of open(), with the kernel filled in; they are checked there. */
   openTide(name: string, options: object): Promise<Tide>;
+  destroy(name: string): Promise<void>;
 }
 export interface Files {
   readonly kernel: string | URL;

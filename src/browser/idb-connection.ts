@@ -67,9 +67,10 @@ export class IdbConnection {
     this.#record = record;
   }
 
-  static async open(name: string, slotBytes: number): Promise<IdbConnection> {
+  /** `isThere`: it was open before, and is not made anew (STORAGE_FAILED, details gone). */
+  static async open(name: string, slotBytes: number, isThere = false): Promise<IdbConnection> {
     const connection = new IdbConnection(name, { id: crypto.randomUUID(), slotBytes, slotCount: 0 });
-    await (connection.#db = connection.#connect(true));
+    await (connection.#db = connection.#connect(true, !isThere));
     await connection.#begin();
     return connection;
   }
@@ -172,12 +173,13 @@ export class IdbConnection {
     db.then((opened) => opened.close()).catch(ignore);
   }
 
-  async #connect(create: boolean): Promise<IDBPDatabase> {
+  /** `first`: whichever volume is found is the one. */
+  async #connect(first: boolean, create = first): Promise<IDBPDatabase> {
     for (let tries = 0; ; tries++) {
       await sleep(OPEN_WAITS_MS[tries]!);
       try {
-        const db = await this.#openOnce(create);
-        if (!create) this.onReplaced();
+        const db = await this.#openOnce(first, create);
+        if (!first) this.onReplaced();
         return db;
       } catch (thrown) {
         if (!this.#ended && tries + 1 < OPEN_WAITS_MS.length) continue;
@@ -187,7 +189,7 @@ export class IdbConnection {
     }
   }
 
-  async #openOnce(create: boolean): Promise<IDBPDatabase> {
+  async #openOnce(first: boolean, create: boolean): Promise<IDBPDatabase> {
     const drop = (): void => {
       if (this.#db) this.#drop(this.#db);
     };
@@ -215,7 +217,7 @@ export class IdbConnection {
     });
     try {
       const db = await inTime(opening);
-      if (found && (create || found.id === this.#record.id)) {
+      if (found && (first || found.id === this.#record.id)) {
         this.#record = found;
         return db;
       }

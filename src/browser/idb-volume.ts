@@ -21,6 +21,7 @@
  * shows at a flush.
  */
 import { TidemarkError } from "../errors.ts";
+import { gone } from "../store/gone.ts";
 import type { Volume, VolumeInfo } from "../store/volume.ts";
 import { waitAlone } from "./alone.ts";
 import { IdbConnection, putAll } from "./idb-connection.ts";
@@ -32,6 +33,8 @@ export interface IdbVolumeOptions {
   readonly durability?: VolumeInfo["durability"];
   /** Of the worker that opens it. */
   readonly lifeLock?: string;
+  /** It was open before: it is not made anew (CLOSED, reason "cleared"). */
+  readonly isThere?: boolean | undefined;
 }
 
 const HEADER_BYTES = 4096;
@@ -95,7 +98,8 @@ export class IdbVolume implements Volume {
   /** ALREADY_OPEN while another worker holds this volume; an owner that was deposed can write no more. */
   static async open(options: IdbVolumeOptions): Promise<IdbVolume> {
     await waitAlone(options.name, options.lifeLock);
-    return new IdbVolume(options, await IdbConnection.open(options.name, options.slotBytes));
+    const connection = IdbConnection.open(options.name, options.slotBytes, options.isThere);
+    return new IdbVolume(options, await connection.catch((thrown: TidemarkError) => Promise.reject(options.isThere && thrown.details["gone"] ? gone() : thrown)));
   }
 
   get slotCount(): number {

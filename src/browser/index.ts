@@ -40,6 +40,16 @@ function kernelAddress(files: Files, given: OpenOptions["kernel"]): string {
   return typeof given === "string" || given instanceof URL ? String(given) : "the option kernel";
 }
 
+/**
+ * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open are closed
+ * (event `closed`). Nothing happens where there is none. ALREADY_OPEN: some tab does not let go of it, and nothing was removed.
+ */
+export async function destroy(name: string, options: Pick<OpenOptions, "assets"> = {}): Promise<void> {
+  requireEnvironment();
+  const { destroy: remove } = await filesIn((Object(options) as OpenOptions).assets).core();
+  return remove(name);
+}
+
 export type {
   Ack, AppendAllOptions, AppendOptions, BatchAck, OpenOptions, ReadOptions, SeekExplanation, SeekStep, SegmentExport, StorageReport, Tide,
   TideEvent, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,

@@ -31,7 +31,7 @@ export interface Join {
   readonly version: number;
   readonly join: JoinRequest;
 }
-export type Word = "hail" | "opening" | "away" | "here" | Announcement | Coming | Join;
+export type Word = "hail" | "destroyed" | "opening" | "away" | "here" | Announcement | Coming | Join;
 
 const newPortName = (): string => `tidemark-port:${crypto.randomUUID()}`;
 

@@ -16,8 +16,9 @@
  * are asked only when a handle is opened, because in other engines each call is a hop to another thread.
  */
 import { TidemarkError } from "../errors.ts";
+import { gone } from "../store/gone.ts";
 import type { Volume, VolumeInfo } from "../store/volume.ts";
-import { type DirectoryHandle, findDirectory, openHandle, SHARED, slotName, type SyncHandle } from "./opfs.ts";
+import { type DirectoryHandle, findDirectory, findVolume, isSlotSize, openHandle, SHARED, slotName, type SyncHandle } from "./opfs.ts";
 import { isNamed } from "./platform.ts";
 
 export interface OpfsVolumeOptions {
@@ -28,11 +29,16 @@ export interface OpfsVolumeOptions {
   /** Some of the files are locked (takeover.ts). Default: where there are still copies of such. */
   readonly takeover?: boolean | undefined;
   readonly lifeLock?: string;
+  /** It was there before: it is not made anew (CLOSED, reason "cleared"). */
+  readonly isThere?: boolean | undefined;
   /** Its own, if it was looked up before. */
   readonly directory?: DirectoryHandle;
   /** Handles open at once, at least 2. Default 200: Safari refuses the 253rd of a process. */
   readonly handlesMax?: number;
 }
+
+/** Of slot 0, by which it is told from another volume's: generation and checksum of the catalog are in it. */
+const HEAD_BYTES = 28;
 
 interface OpenSlot {
   readonly handle: SyncHandle;
@@ -66,13 +72,14 @@ export class OpfsVolume implements Volume {
   /** ALREADY_OPEN when another worker holds this volume; STORAGE_FAILED when the engine refuses. */
   static async open(options: OpfsVolumeOptions): Promise<Volume> {
     let { takeover, directory } = options;
-    directory ??= await findDirectory(["tidemark", options.name], true);
+    directory ??= await findVolume(options);
     let slotCount = 0;
     for await (const name of directory.keys()) {
       const [, number] = /^slot-(\d{4,})$/.exec(name) ?? [];
       if (number !== undefined) slotCount = Math.max(slotCount, Number(number) + 1);
       else takeover ??= name === "taken" || undefined;
     }
+    if (options.isThere && slotCount === 0) throw gone();
     if (takeover) return (await import("./tabs.ts")).openTaken(options, OpfsVolume.open);
     const volume = new OpfsVolume(options, directory, slotCount);
     try {
@@ -100,7 +107,7 @@ export class OpfsVolume implements Volume {
       // Slot 0 has the size unless the very first addSlots was cut off, so this loop ends at once.
       if (slot === 0) this.#open.set(0, { handle, dirty: false });
       else handle.close();
-      if (size > 0) {
+      if (isSlotSize(size)) {
         this.#slotBytes = size;
         break;
       }
@@ -171,14 +178,28 @@ export class OpfsVolume implements Volume {
   async checkAttached(): Promise<boolean> {
     if (this.#slotCount === 0) return true;
     try {
-      // From the root down: a directory handle may outlive its directory.
-      const directory = await findDirectory(["tidemark", this.#name], false);
-      await directory.getFileHandle(slotName(0));
-      return true;
+      // From the root down: a directory handle may outlive its directory. And another tide may have the name by now.
+      for (;;) {
+        const before = await this.#head();
+        const directory = await findDirectory(["tidemark", this.#name], false);
+        const file = await (await directory.getFileHandle(slotName(0))).getFile();
+        const found = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer()).join();
+        const after = await this.#head();
+        if (found === before || found === after) return true;
+        // A commit may come in between.
+        if (before === after) return false;
+      }
     } catch (thrown) {
       if (isNamed(thrown, "NotFoundError")) return false;
       throw storageError(thrown);
     }
+  }
+
+  /** What the catalog begins with here: its generation and its checksum. */
+  async #head(): Promise<string> {
+    const head = new Uint8Array(HEAD_BYTES);
+    await this.read(0, 0, head);
+    return head.join();
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 /** The few calls of the origin private file system that the volume and the probe share. */
 import { TidemarkError } from "../errors.ts";
+import { gone } from "../store/gone.ts";
 import { isNamed, sleep } from "./platform.ts";
 
 /** TypeScript's DOM types leave these out, since a window does not have them. */
@@ -24,6 +25,19 @@ export async function findDirectory(path: readonly string[], create: boolean): P
   for (const name of path) directory = await directory.getDirectoryHandle(name, { create });
   return directory as DirectoryHandle;
 }
+
+/** A volume's directory, made unless it should be there: then it is CLOSED, reason "cleared". */
+export async function findVolume({ name, isThere }: { readonly name: string; readonly isThere?: boolean | undefined }): Promise<DirectoryHandle> {
+  try {
+    return await findDirectory(["tidemark", name], !isThere);
+  } catch (thrown) {
+    throw isThere && isNamed(thrown, "NotFoundError") ? gone() : thrown;
+  }
+}
+
+const PAGE_BYTES = 4096;
+/** A file of another size was never written whole: it does not say what size the slots have. */
+export const isSlotSize = (bytes: number): boolean => bytes > PAGE_BYTES && Number.isInteger(Math.log2(bytes));
 
 /** Several may have a file open so; who writes to it is another's to say. Engines that don't know it open for one alone. */
 export const SHARED = "readwrite-unsafe";

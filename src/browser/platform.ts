@@ -1,7 +1,7 @@
 /** What the volumes, the connection and the probe share of the browser: names of databases, kinds of exceptions, a pause. */
 export const databaseName = (name: string): string => `tidemark:${name}`;
-/** Empty databases that say of a tide what can't be told otherwise: that it is in OPFS, or in a private window. */
-export const markName = (name: string, of: "opfs" | "private"): string => `tidemark-${of}:${name}`;
+/** Empty databases that say of a tide what can't be told otherwise: that it is in OPFS, or in a private window, or being removed. */
+export const markName = (name: string, of: "opfs" | "private" | "destroyed"): string => `tidemark-${of}:${name}`;
 export const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
 /** A page that nobody sees. A dedicated worker can't be told: it counts as seen, and keeps the lead that it has. */
 export const isHidden = (): boolean => typeof document === "object" && document.visibilityState === "hidden";

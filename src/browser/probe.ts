@@ -72,6 +72,11 @@ export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume
   const { name, engine, known } = choice;
   if (known) return { volume: await OPEN[known.engine]({ ...choice, ...known }), rejected: [] };
   const [names, found] = await Promise.all([databaseNames(), hasSlots(name).catch((thrown: Error) => thrown)]);
+  if (names?.includes(markName(name, "destroyed"))) {
+    // A tab died over it.
+    await (await import("./destroy.ts")).removeTide(name);
+    return openVolume(choice);
+  }
   const marked = names?.includes(markName(name, "opfs"));
   const inOpfs = found instanceof Error ? marked && !isNamed(found, "NotFoundError") : found;
   const home = inOpfs ? "opfs" : names?.includes(databaseName(name)) ? "indexeddb" : undefined;

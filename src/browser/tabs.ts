@@ -222,7 +222,8 @@ export class Tabs {
         // Once the tide was open, no file that can't be loaded ends it: another tab may have it.
         const isLater = error.code === "LOAD_FAILED" && this.#tide.connection !== undefined;
         // Its worker was deposed while it began, or ended: back into the queue.
-        if (this.#asleep || term.lost || isLater || (error.code === "CLOSED" && ++this.#failures < LEAD_TRIES)) {
+        const isGone = error.details["reason"] === "cleared";
+        if (this.#asleep || term.lost || isLater || (error.code === "CLOSED" && !isGone && ++this.#failures < LEAD_TRIES)) {
           release();
           if (isLater) await this.#tide.later(error);
           this.#queue();
@@ -329,8 +330,6 @@ export class Tabs {
     this.#expecting = undefined;
     this.#watch(connection!);
     if (role === "leader") {
-      // Its store failed for good: perhaps another tab's does not.
-      connection!.onEvent = (event) => (event.type === "closed" ? void this.#resign(connection!) : this.#tide.tell(event));
       this.#broker.lead(connection!.lifeLock);
       this.#tide.takeover = undefined;
       this.#spare.stop();
@@ -380,12 +379,6 @@ export class Tabs {
     this.#queue();
     void this.#expect(false);
     this.#tide.tell({ type: "leaderlost", reason: error.message });
-  }
-
-  async #resign(connection: PortClient): Promise<void> {
-    const error = await connection.call<undefined>({ op: "ready" }).catch((thrown: TidemarkError) => thrown);
-    if (error?.details["reason"] === "cleared") this.#tide.end(error);
-    else if (error) connection.fail(error);
   }
 
   // --- handing over ------------------------------------------------------------------------------------------------
@@ -463,6 +456,7 @@ export class Tabs {
 
   #hear(word: Word): void {
     if (word === "hail") void this.#announce();
+    else if (word === "destroyed") this.#tide.destroyed();
     else if (word === "opening") this.#heardAt = this.#openings++ < OPENINGS_MAX ? performance.now() : this.#heardAt;
     else if (word === "here") void (isHidden() && !this.#hiding && this.#handOver());
     else if (word === "away") void (isHidden() ? this.#stepBack() : this.#say("here"));

@@ -22,7 +22,7 @@
 import { TidemarkError } from "../errors.ts";
 import type { Volume, VolumeInfo } from "../store/volume.ts";
 import { proveTerm, waitAlone } from "./alone.ts";
-import { type DirectoryHandle, findDirectory, slotName, type SyncHandle } from "./opfs.ts";
+import { type DirectoryHandle, findDirectory, findVolume, isSlotSize, slotName, type SyncHandle } from "./opfs.ts";
 import { isNamed, sleep } from "./platform.ts";
 import type { VolumeOptions } from "./probe.ts";
 
@@ -69,8 +69,10 @@ async function readFile(file: FileHandle, position: number, length: number): Pro
 async function copyFile(from: FileHandle, to: SyncHandle, range: { readonly at: number; readonly end: number }): Promise<void> {
   for (let { at } = range; at < range.end; ) {
     const part = await readFile(from, at, Math.min(COPY_BYTES, range.end - at));
-    if (part.length === 0 || to.write(part, { at }) !== part.length) throw new TidemarkError("STORAGE_FAILED", "short copy", { at });
-    at += part.length;
+    // A file that was never written is short: it is zero from there on.
+    if (part.length === 0) to.truncate(range.end);
+    else if (to.write(part, { at }) !== part.length) throw new TidemarkError("STORAGE_FAILED", "short copy", { at });
+    at += part.length || range.end;
   }
   to.flush();
 }
@@ -145,10 +147,11 @@ async function bringBack(directory: DirectoryHandle, folder: DirectoryHandle, sl
 export async function openTaken(options: VolumeOptions, open: (options: VolumeOptions) => Promise<Volume>): Promise<Volume> {
   const { name, lifeLock, takeover } = options;
   await waitAlone(name, lifeLock);
-  const directory = await findDirectory(["tidemark", name], true);
+  const directory = await findVolume(options);
   const folder = () => findDirectory(["tidemark", name, FOLDER], true);
   const first = (await directory.getFileHandle(slotName(0), { create: true })) as FileHandle;
-  const slotBytes = (await first.getFile()).size || options.slotBytes;
+  const { size } = await first.getFile();
+  const slotBytes = isSlotSize(size) ? size : options.slotBytes;
   if (await bringBack(directory, await folder(), slotBytes, lifeLock)) {
     // Some other file may be locked all the same.
     const volume = await open({ ...options, takeover: false }).catch((thrown: unknown) => {
@@ -285,7 +288,9 @@ export class TakenVolume implements Volume {
       if (handle) return handle.read(target.subarray(0, wanted), { at: position });
       const found = await readFile(file, position, wanted);
       target.set(found);
-      return found.length;
+      // A file that was never written is short.
+      target.fill(0, found.length, wanted);
+      return wanted;
     } catch (thrown) {
       throw storageError(thrown);
     }

@@ -10,7 +10,7 @@ import type { Failed, StandBy } from "../protocol.ts";
 import type { HostOptions, WorkerHost } from "../worker-host.ts";
 import { type Handed, useErrors } from "./errors.ts";
 
-export { openTide } from "../client.ts";
+export { destroy, openTide } from "../client.ts";
 
 type Base = Handed & PartFile<{ readonly WorkerHost: typeof WorkerHost }>;
 

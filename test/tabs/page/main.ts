@@ -128,6 +128,7 @@ const page: TabPage = {
     topic = tide.topic<number>(TOPIC);
   },
   work() {
+    resting = false;
     writing = write();
     follow().catch((thrown: unknown) => {
       if (codeOf(thrown) !== "CLOSED") void tell({ type: "problem", text: `follower/${config.tab}: ${String(thrown)}` });
