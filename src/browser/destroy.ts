@@ -7,7 +7,6 @@
  * The mark says that it is being removed: a tab that dies in between leaves that to the next open (probe.ts).
  */
 import { TidemarkError } from "../errors.ts";
-import { findDirectory } from "./opfs.ts";
 import { databaseName, isNamed, markName, sleep, takeLock } from "./platform.ts";
 
 /** Tabs that have it open end in some milliseconds; one that hangs does not. */
@@ -54,12 +53,15 @@ export async function removeTide(name: string): Promise<void> {
 }
 
 async function removeFiles(name: string): Promise<void> {
+  const { storage } = navigator as Partial<Navigator>;
+  if (!storage?.getDirectory) return;
   for (const until = performance.now() + WAIT_MS; ; await sleep(PAUSE_MS)) {
     try {
-      return await (await findDirectory(["tidemark"], false)).removeEntry(name, { recursive: true });
+      const tides = await (await storage.getDirectory()).getDirectoryHandle("tidemark");
+      return await tides.removeEntry(name, { recursive: true });
     } catch (thrown) {
-      // Nothing there, or no OPFS at all.
-      if (isNamed(thrown, "NotFoundError") || isNamed(thrown, "SecurityError") || thrown instanceof TypeError) return;
+      // Nothing is there, or nothing can be.
+      if (isNamed(thrown, "NotFoundError") || isNamed(thrown, "SecurityError")) return;
       if (!isNamed(thrown, "NoModificationAllowedError")) throw TidemarkError.from(thrown, "STORAGE_FAILED");
       if (performance.now() > until) throw held("something", thrown);
     }
