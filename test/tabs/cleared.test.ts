@@ -57,7 +57,10 @@ describe.each([
     await works(tabs);
     for (const tab of tabs) await tab.call("work");
     await tabs[0]!.session.send("Storage.clearDataForOrigin", { origin: new URL(stage.url).origin, storageTypes });
-    await expect.poll(async () => (await Promise.all(tabs.map((tab) => tab.state()))).map(({ closed }) => closed ?? "open"), { timeout: 20_000 }).toEqual(Array(3).fill(expect.stringMatching(/cleared|gone/)));
+    await expect.poll(async () => (await Promise.all(tabs.map((tab) => tab.state()))).map(({ closed }) => closed ?? "open"), { timeout: 40_000 }).toEqual(Array(3).fill(expect.stringMatching(/cleared|gone/))).catch(async (thrown: unknown) => {
+      for (const tab of tabs) console.error(JSON.stringify({ ...(await tab.state()), ackedAt: 0 }));
+      throw thrown;
+    });
     const before = await acked(tabs);
     // Whatever leads next is asked to.
     await Promise.all(tabs.map((tab) => tab.call("rest")));
