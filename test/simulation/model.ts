@@ -110,7 +110,9 @@ export class LogModel {
   /** `record` is at `offset`, says an ack or a read. */
   place(offset: number, record: Rec): void {
     const known = this.at.get(offset);
-    if (known && known !== record && this.mayRefuseLate && known.batch.level === "accepted") this.refuseLate(known.batch);
+    // Accepted only, or without an answer: a read of provisional records may have shown it before its slot was refused.
+    const isLoose = known && (known.batch.level === "accepted" || (known.batch.state === "sent" && offset >= this.firm));
+    if (known && known !== record && this.mayRefuseLate && isLoose) this.refuseLate(known.batch);
     else if (known && known !== record) throw new Violation("offset-changed", `${offset} was ${known.id}, now ${record.id}`);
     const before = this.where.get(record);
     if (before !== undefined && before !== offset) throw new Violation("duplicate", `${record.id} at ${before} and at ${offset}`);
@@ -124,7 +126,8 @@ export class LogModel {
 
   /** The log went on without this batch, for want of a slot: `accepted` promised no more. Its offsets are given anew. */
   refuseLate(batch: SentBatch): void {
-    batch.state = "refused";
+    // One without an answer is sent again, and gets its place then.
+    if (batch.state === "acked") batch.state = "refused";
     for (const record of batch.records) {
       const offset = this.where.get(record);
       this.where.delete(record);

@@ -66,6 +66,8 @@ export class Simulation {
   /** What the last life left, as far as promises go. */
   #ended: Ended = { kind: "power", clean: false };
   #op: Op | undefined;
+  /** A slot was refused in the life before: what was only accepted then may have lost its offset to a later batch. */
+  #refusedBefore = false;
   #lives = 0;
 
   constructor(plan: Plan, kernel: Kernel, keepLines = false) {
@@ -146,6 +148,7 @@ export class Simulation {
 
   async #endLife(kind: CrashKind): Promise<void> {
     const { life, scheduler, counters } = this;
+    this.#refusedBefore ||= life.volume.slotsRefused;
     // Answers that were already given arrive; they were true before the crash, so they count.
     await scheduler.drain();
     if (life.failure) throw life.failure;
@@ -253,6 +256,7 @@ export class Simulation {
     const rotten = this.rotten;
     for (const [at, log] of this.life.logs.entries()) checkReport(log, this.models[at]!, ended, { rotten: rotten.length > 0, lied: this.lied }, this.counters);
     const readings = await this.#readLogs();
+    this.#refusedBefore = false;
     if (reopen.twice && !this.scheduler.crashArmed) await this.#recoverTwice(readings);
     this.#ended = { kind: "kill", clean: false };
     for (const [at, log] of this.life.logs.entries()) {
@@ -327,7 +331,7 @@ export class Simulation {
     const { life } = this;
     if (life.dead) return;
     for (const [at, log] of life.logs.entries()) {
-      this.models[at]!.mayRefuseLate = life.volume.slotsRefused;
+      this.models[at]!.mayRefuseLate = life.volume.slotsRefused || this.#refusedBefore;
       try {
         this.models[at]!.seeWatermark(log.highWatermark, log.logEndOffset, log.logStartOffset);
       } catch (error) {
