@@ -64,6 +64,8 @@ export class LogModel {
   rotted = false;
   /** A slot was refused in this life: what is only `accepted` may still be refused. */
   mayRefuseLate = false;
+  /** Offsets whose record was seen below the watermark: it never changes. */
+  readonly #seenCommitted = new Set<number>();
 
   constructor(plan: LogPlan) {
     this.plan = plan;
@@ -111,7 +113,7 @@ export class LogModel {
   place(offset: number, record: Rec): void {
     const known = this.at.get(offset);
     // Accepted only, or without an answer: a read of provisional records may have shown it before its slot was refused.
-    const isLoose = known && (known.batch.level === "accepted" || (known.batch.state === "sent" && offset >= this.firm));
+    const isLoose = known && (known.batch.level === "accepted" || (known.batch.state === "sent" && !this.#seenCommitted.has(offset)));
     if (known && known !== record && this.mayRefuseLate && isLoose) this.refuseLate(known.batch);
     else if (known && known !== record) throw new Violation("offset-changed", `${offset} was ${known.id}, now ${record.id}`);
     const before = this.where.get(record);
@@ -122,6 +124,7 @@ export class LogModel {
     }
     this.at.set(offset, record);
     this.where.set(record, offset);
+    if (offset < this.hw) this.#seenCommitted.add(offset);
   }
 
   /** The log went on without this batch, for want of a slot: `accepted` promised no more. Its offsets are given anew. */
