@@ -19,7 +19,7 @@ const DATABASE = "src/browser/idb-connection.ts";
 export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
   { name: "no epoch check on acks: one who is deposed keeps its term", file: "src/browser/tabs-worker.ts", find: "await navigator.locks.request(lock.name!, { steal: true }, () => undefined);", replace: "void lock;" },
-  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", plan: "lease", from: 250 },
+  { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", plan: "lease", from: 900 },
   { name: "term not raised", file: STORE, find: "this.#epoch = state.epoch + 1;", replace: "this.#epoch = state.epoch;" },
   { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
   { name: "opens beside a worker that lives", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;", from: 1_500 },
@@ -29,8 +29,8 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "the oldest copy counts", file: TAKEOVER, find: "known.sort((a, b) => b.number - a.number)", replace: "known.sort((a, b) => a.number - b.number)", from: 270 },
   { name: "copies are not brought back", file: TAKEOVER, find: "for (const { from, to } of back) {", replace: "for (const { from, to } of back.slice(back.length)) {" },
   // Fail-over.
-  { name: "sequence state not rebuilt", file: LOG, find: "log.#producers.record(header, header.baseOffset, nowMs);", replace: "" },
-  { name: "duplicate accepted", file: LOG, find: "if (earlier) return this.#repeat(", replace: "if (earlier && this.#end < 0) return this.#repeat(" },
+  { name: "sequence state not rebuilt", file: "src/log/remembering.ts", find: "producers.record(header, header.baseOffset);", replace: "{}" },
+  { name: "duplicate accepted", file: LOG, find: "if (earlier) return { repeats:", replace: "if (earlier && this.#end < 0) return { repeats:" },
   { name: "hand-over before flush: acked while it is only in memory", file: "src/browser/port-server.ts", find: "await log.append(batch, request);", replace: 'await log.append(batch, { ...request, acks: "accepted" });' },
   { name: "no watch on the worker", file: "src/browser/client.ts", find: "connection.watch();", replace: "", from: 1_100 },
   { name: "un-acked batches are given up", file: "src/delivery/producer.ts", find: 'if (error.kind !== "reopen" && !full) throw error;', replace: "if (!full) throw error;" },
@@ -40,7 +40,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "an older connection's end counts for the term", file: TABS, find: "before.onEnd = undefined;", replace: "" },
   { name: "who led does not queue again", file: TABS, find: "    this.#queue();\n    void this.#expect(false);\n    this.#tide.tell", replace: "    this.#tide.tell" },
   // Pages that hang when they get the lead.
-  { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken" },
+  { name: "who came since the look for others is not looked for", file: TAKEOVER, find: "await waitAlone(name, lifeLock);\n  } catch", replace: "} catch", plan: "woken", from: 2_300 },
   // Databases, where nothing is locked.
   { name: "a term that is over goes on writing", file: DATABASE, find: "meta.add(0, this.#term);", replace: "meta.put(0, this.#term);", plan: "indexeddb", from: 400 },
   { name: "a transaction that writes waits for an answer", file: DATABASE, find: "      const result = work(tx);", replace: '      if (mode !== "readonly") await tx.objectStore("meta").get("term");\n      const result = work(tx);', plan: "held" },
