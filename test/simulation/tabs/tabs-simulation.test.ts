@@ -64,7 +64,7 @@ test("a failing history is made shorter", { timeout: 120_000 }, async () => {
   const { failures } = await runTabsMutant(mutant, MUTANT_SEEDS_MAX);
   const { product, kernel } = await loadTabs(mutant);
   const { seed, check } = failures[0]!;
-  const { ops } = await shrinkTabs(makeTabsPlan(seed), check, product, kernel, 200);
+  const { ops } = await shrinkTabs(makeTabsPlan(seed), check, product, kernel, 400);
   expect(ops.length).toBeLessThan(makeTabsPlan(seed).ops.length * 0.75);
 });
 
