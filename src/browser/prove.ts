@@ -6,7 +6,7 @@ import { TidemarkError } from "../errors.ts";
 import { type Engine, readExactly, type Volume } from "../store/volume.ts";
 import { type DirectoryHandle, findDirectory, openHandle, type SyncHandle } from "./opfs.ts";
 import { databaseName, isNamed, leaveMark, markName } from "./platform.ts";
-import { noStorage, type Openers, type Rejected, rejection, type VolumeChoice, type VolumeOptions } from "./probe.ts";
+import { noStorage, type Openers, type Rejected, rejection, type VolumeChoice, type VolumeOptions } from "./volumes.ts";
 
 const SLOT_BYTES = 64 * 1024;
 

@@ -24,7 +24,7 @@ import type { Volume, VolumeInfo } from "../store/volume.ts";
 import { proveTerm, waitAlone } from "./alone.ts";
 import { type DirectoryHandle, findDirectory, findVolume, isSlotSize, slotName, type SyncHandle } from "./opfs.ts";
 import { isNamed, sleep } from "./platform.ts";
-import type { VolumeOptions } from "./probe.ts";
+import type { VolumeOptions } from "./volumes.ts";
 
 const FOLDER = "taken";
 const COPY_BYTES = 1024 * 1024;
