@@ -2,7 +2,6 @@
 export { firstAt } from "../log/seek.ts";
 export { Upkeep } from "../log/upkeep.ts";
 export { compressBatch, gunzip } from "../record/codec.ts";
-export { MemoryVolume } from "../store/memory-volume.ts";
 export { deleteLog, replaceSegments, trimSegments } from "../store/replace.ts";
 export { tideOfSlots } from "../store/whose-catalog.ts";
 export { offsetForTimestamp } from "../store/seek.ts";

@@ -12,9 +12,9 @@ export interface Parts {
   readonly base?: string;
   /** The volume in IndexedDB. */
   readonly indexeddb?: string;
-  /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink, the volume in memory. */
+  /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink. */
   readonly extras?: string;
-  /** Leader election, followers, fail-over: when a second tab shows up. */
+  /** Leader election, followers, fail-over: when a second tab shows up. And the volume in memory, which a rehearsal uses. */
   readonly tabs?: string;
 }
 type Part = Exclude<keyof Parts, "base">;

@@ -6,6 +6,7 @@
  *   second host   opens what the first one left, as after a crash ▶ the same; the append is a duplicate
  */
 import { TidemarkError } from "../errors.ts";
+import { MemoryVolume } from "../store/memory-volume.ts";
 import { parts } from "./parts.ts";
 import type { Answer, Failed, Hello, Request, Told } from "./protocol.ts";
 import type { HostOptions, WorkerHost } from "./worker-host.ts";
@@ -32,7 +33,6 @@ function callerOf(port: MessagePort): (request?: Request) => Promise<unknown> {
 /** Resolves when everything was called. `host`: any of the kind that is to be rehearsed; it takes no part in it. */
 export async function rehearse(host: WorkerHost, kernel: WebAssembly.Module): Promise<void> {
   const Host = host.constructor as new () => WorkerHost;
-  const { MemoryVolume } = await import("../store/memory-volume.ts");
   const volume = new MemoryVolume({ slotBytes: SEGMENT_BYTES });
   const callers: ReturnType<typeof callerOf>[] = [];
   for (let hosts = 0; hosts < 2; hosts++) {

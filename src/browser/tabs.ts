@@ -36,6 +36,7 @@ import { LEASE_MS } from "./takeover.ts";
 import { endTerms, workerEnd } from "./tabs-worker.ts";
 import { pause, SOON_MS, turn, watchCalls } from "./watch-calls.ts";
 
+export { MemoryVolume } from "../store/memory-volume.ts";
 export { openTaken } from "./takeover.ts";
 export { serve, standBy } from "./tabs-worker.ts";
 

@@ -41,8 +41,10 @@ const LOADED = {
   [source("browser/workers.ts")]: source("browser/package/workers.ts"),
 };
 /** Modules that the sources import() and the part that holds each; src/browser/extras.ts must export the same. */
-const EXTRAS = ["absent-log", "append-all", "codec", "control", "destroy", "memory-volume", "replace", "seek", "upkeep", "whose-catalog"];
+const EXTRAS = ["absent-log", "append-all", "codec", "control", "destroy", "replace", "seek", "upkeep", "whose-catalog"];
 const PART_OF = { "idb-volume": "indexeddb", tabs: "tabs", ...Object.fromEntries(EXTRAS.map((module) => [module, "extras"])) };
+// In memory a worker that stands by rehearses: so a second tab needs no extras.js.
+PART_OF["memory-volume"] = "tabs";
 const PARTS = { indexeddb: source("browser/idb-volume.ts"), extras: source("browser/extras.ts"), tabs: source("browser/tabs.ts") };
 const IMPORT_OF_PART = new RegExp(`import\\("[./a-z]+/(${Object.keys(PART_OF).join("|")})\\.ts"\\)`, "g");
 
