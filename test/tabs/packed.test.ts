@@ -80,3 +80,12 @@ describe.each(["opfs", "indexeddb"])("the packed package over %s", (engine) => {
     });
   });
 });
+
+it("the packed package keeps a tide in memory where that is asked for, for a second tab as well", async () => {
+  const name = `packed-${names++}`;
+  const [first, second] = [await browser.open(site.url), await browser.open(site.url)];
+  for (const tab of [first, second]) await tab.call("open", name, { engine: "memory" });
+  expect([await first.call("append", name, "one"), await second.call("append", name, "two")]).toEqual([0, 1]);
+  expect(await second.call("read", name)).toEqual(["one", "two"]);
+  expect([await first.call("engine", name), await second.call("engine", name)]).toEqual(["memory", "memory"]);
+});
