@@ -94,26 +94,30 @@ async function run<T>(source: Source<T>, stop: Stop, { append, producer, inFligh
     lastOffset = Math.max(lastOffset ?? offset, offset);
   };
   const refuse = (thrown: unknown): void => stop.by(thrown, false);
-  while (!stop.failure) {
-    const asked = source.next();
-    const next = "then" in asked ? await stop.orStop(asked) : asked;
-    if (!next || next.done) break;
-    // A list may hold promises of records.
-    const record = isPromise(next.value) ? await stop.orStop(next.value) : next.value;
-    if (stop.failure) break;
-    try {
-      append(record as T).then(count, refuse);
-    } catch (thrown) {
-      // Which one: the source may not know it any more.
-      refuse(TidemarkError.from(thrown, "INVALID_ARGUMENT").with({ record: appended }));
-      break;
+  const pull = async (): Promise<void> => {
+    while (!stop.failure) {
+      const asked = source.next();
+      const next = "then" in asked ? await stop.orStop(asked) : asked;
+      if (!next || next.done) break;
+      // A list may hold promises of records.
+      const record = isPromise(next.value) ? await stop.orStop(next.value) : next.value;
+      if (stop.failure) break;
+      try {
+        append(record as T).then(count, refuse);
+      } catch (thrown) {
+        // Which one: the source may not know it any more.
+        refuse(TidemarkError.from(thrown, "INVALID_ARGUMENT").with({ record: appended }));
+        break;
+      }
+      const full = producer.pendingBytes >= inFlightBytesMax;
+      if (++appended % PROGRESS_RECORDS > 0 && !full) continue;
+      // The producer's limit holds this loop back; each time it does is a time to tell how far we are.
+      await stop.orStop(full ? producer.drained(inFlightBytesMax) : nextTurn());
+      onProgress?.({ appended, acked });
     }
-    const full = producer.pendingBytes >= inFlightBytesMax;
-    if (++appended % PROGRESS_RECORDS > 0 && !full) continue;
-    // The producer's limit holds this loop back; each time it does is a time to tell how far we are.
-    await stop.orStop(full ? producer.drained(inFlightBytesMax) : nextTurn());
-    onProgress?.({ appended, acked });
-  }
+  };
+  // A source that fails, or a rejected promise in a list: what was appended before it is waited for, too.
+  await pull().catch(refuse);
   await stop.orStop(producer.drained(), () => stop.isAtOnce);
   if (stop.failure) throw stop.failure.thrown;
   onProgress?.({ appended, acked });

@@ -1,0 +1,66 @@
+/** How appendAll ends: whichever way it fails, what was appended before is known when it rejects. */
+import { expect, test } from "vitest";
+import { appendAll, type AppendAllInput } from "../../src/browser/append-all.ts";
+import type { Ack } from "../../src/delivery/producer.ts";
+
+/** Acks nothing until it is told to. */
+function heldProducer() {
+  const acks: (() => void)[] = [];
+  const drained: (() => void)[] = [];
+  const append = (): Promise<Ack> =>
+    new Promise((resolve) => acks.push(() => resolve({ offset: 0, timestamp: 0, acks: "flushed", duplicate: false })));
+  const producer = { pendingBytes: 0, drained: () => new Promise<void>((resolve) => drained.push(resolve)) } as unknown as AppendAllInput<number>["producer"];
+  const release = (): void => [...acks, ...drained].forEach((settle) => settle());
+  return { append, producer, release, drained };
+}
+
+function run(records: Iterable<number | Promise<number>>, onProgress?: () => void) {
+  const held = heldProducer();
+  let ended = false;
+  const result = appendAll<number>({
+    records: records as Iterable<number>,
+    append: held.append,
+    producer: held.producer,
+    inFlightBytesMax: 1,
+    onClosed: () => () => undefined,
+    options: { onProgress },
+  }).finally(() => (ended = true));
+  result.catch(() => undefined);
+  return { ...held, result, isEnded: () => ended };
+}
+
+/** Everything that needs no ack has run once the producer is asked to be drained. */
+async function untilDraining({ drained }: { readonly drained: readonly unknown[] }): Promise<void> {
+  for (let turns = 0; drained.length === 0 && turns < 100; turns++) await Promise.resolve();
+}
+
+test("a source that throws: appendAll rejects with that, once the records before it are acked", async () => {
+  const failure = new Error("the source broke");
+  const all = run((function* () {
+    yield 1;
+    throw failure;
+  })());
+  await untilDraining(all);
+  expect(all.drained.length).toBe(1);
+  expect(all.isEnded()).toBe(false);
+  all.release();
+  await expect(all.result).rejects.toBe(failure);
+});
+
+test("a rejected promise in a list: the same, and the source is told that it is at its end", async () => {
+  const failure = new Error("no such record");
+  let returned = false;
+  const all = run((function* () {
+    try {
+      yield 1;
+      yield Promise.reject<number>(failure);
+    } finally {
+      returned = true;
+    }
+  })());
+  await untilDraining(all);
+  expect(all.isEnded()).toBe(false);
+  all.release();
+  await expect(all.result).rejects.toBe(failure);
+  expect(returned).toBe(true);
+});
