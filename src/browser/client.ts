@@ -82,7 +82,7 @@ function workerFailed(message: string | undefined): TidemarkError {
 
 /**
  * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open are closed.
- * Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it, and nothing was removed.
+ * Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it; what has begun is ended by the next call or open().
  */
 export async function destroy(name: string): Promise<void> {
   checkOpen(name, {});

@@ -16,7 +16,10 @@ const PAUSE_MS = 50;
 const held = (what: string, cause?: unknown): TidemarkError =>
   new TidemarkError("ALREADY_OPEN", `${what} still has the tide open, and does not let go of it: close that tab, then try again`, {}, { cause });
 
-/** ALREADY_OPEN: some tab does not let go of it; nothing was removed then. STORAGE_FAILED: try again, the rest is removed first. */
+/**
+ * ALREADY_OPEN from another tab, or its worker: nothing was removed. From a file or database that is still in use, or STORAGE_FAILED:
+ * removing has begun, and the next call or the next open() ends it.
+ */
 export async function destroyTide(name: string): Promise<void> {
   const lock = `tidemark:${name}`;
   const lobby = new BroadcastChannel(lock);

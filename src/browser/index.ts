@@ -42,7 +42,8 @@ function kernelAddress(files: Files, given: OpenOptions["kernel"]): string {
 
 /**
  * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open are closed
- * (event `closed`). Nothing happens where there is none. ALREADY_OPEN: some tab does not let go of it, and nothing was removed.
+ * (event `closed`). Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it. Nothing was removed then, or what
+ * is left is removed by the next call or the next open().
  */
 export async function destroy(name: string, options: Pick<OpenOptions, "assets"> = {}): Promise<void> {
   requireEnvironment();

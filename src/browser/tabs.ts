@@ -16,9 +16,9 @@
  *
  * Locks, all of them released by the browser when their holder is gone, however it went:
  *
- *   tidemark:<name>           exclusive, the leader's page, for its term; every follower waits for it
- *   tidemark-worker:<uuid>    exclusive, a worker, for its life; who watches it waits for it in shared mode
- *   tidemark-port:<uuid>      exclusive, a follower, as long as it keeps its port; the worker waits for it
+ *   tidemark:<name>                 exclusive, the leader's page, for its term; every follower waits for it
+ *   tidemark-worker:<name>:<uuid>   exclusive, a worker, for its life; who watches it waits for it in shared mode
+ *   tidemark-port:<uuid>            exclusive, a follower, as long as it keeps its port; the worker waits for it
  *
  * A connection belongs to one term: what comes over an older one is no longer heard, and a leader of an older term is no
  * longer listened to.

@@ -26,7 +26,7 @@ import { topicName, Topics } from "./topics.ts";
 
 /** Upkeep (retention, compaction, the durable mark) waits so long after an append, so that a burst pays for one. */
 const UPKEEP_DELAY_MS = 2_000;
-/** Site data may be cleared under an open volume; acks stop at most so long after. */
+/** Site data may be cleared under an open volume. An append looks at most once in this time; upkeep, which follows the last append, looks again. */
 const ATTACHED_CHECK_MS = 1_000;
 /** Twice in a second at most is it asked whether the term holds, and only while something is written. */
 const LEASE_MS = 500;

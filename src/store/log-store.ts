@@ -1,6 +1,6 @@
 /**
  * What a log needs of storage. Two families implement it, the segmented store over a Volume (browser, Node, simulation)
- * and a row store in a Durable Object, and one contract suite (test/contract/store-contract.ts) runs on all of them.
+ * and a row store in a Durable Object, and one contract suite (test/contract/log-store-contract.ts) runs on all of them.
  *
  *   logStartOffset        flushedOffset        logEndOffset
  *        ▼                      ▼                   ▼

@@ -6,7 +6,8 @@
  *   slot 0   catalog copy A          slot 2 …   segments, or free
  *   slot 1   catalog copy B
  *
- * Implementations: MemoryVolume, OpfsVolume, IdbVolume, and the simulation's faulty one. One writer per volume.
+ * Implementations: MemoryVolume, OpfsVolume, IdbVolume; TakenVolume over files that a hung leader keeps locked; one of a single
+ * segment of R2 at the edge, for reading; those of simulation and tests. One writer per volume.
  */
 import { TidemarkError } from "../errors.ts";
 
