@@ -241,7 +241,13 @@ export class SegmentStore {
       const logs = [...this.#beginning];
       this.#beginning.clear();
       for (const each of logs) each.appending = true;
-      await this.#commit();
+      try {
+        await this.#commit();
+      } catch (thrown) {
+        // The catalog is full, and says it of none of them: each must ask again before it is written to.
+        for (const each of logs) each.appending = false;
+        throw thrown;
+      }
     });
     return this.#beginningRun;
   }

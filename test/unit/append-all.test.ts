@@ -9,7 +9,8 @@ function heldProducer() {
   const drained: (() => void)[] = [];
   const append = (): Promise<Ack> =>
     new Promise((resolve) => acks.push(() => resolve({ offset: 0, timestamp: 0, acks: "flushed", duplicate: false })));
-  const producer = { pendingBytes: 0, drained: () => new Promise<void>((resolve) => drained.push(resolve)) } as unknown as AppendAllInput<number>["producer"];
+  const wait = (): Promise<void> => new Promise((resolve) => drained.push(resolve));
+  const producer = { pendingBytes: 0, drained: wait } as unknown as AppendAllInput<number>["producer"];
   const release = (): void => [...acks, ...drained].forEach((settle) => settle());
   return { append, producer, release, drained };
 }
