@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 const root = path.join(import.meta.dirname, "../..");
 
 test.each(["", "test/bench/peers"])("npm ci takes the lock of ./%s", async (folder) => {
-  const args = ["ci", "--dry-run", "--ignore-scripts", "--no-audit", "--no-fund"];
+  const args = ["ci", "--dry-run", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=notice"];
   // It rejects when npm says that lock and package.json differ.
   const { stdout } = await promisify(execFile)("npm", args, { cwd: path.join(root, folder) });
   expect(stdout).toMatch(/added \d+ packages|up to date/);
