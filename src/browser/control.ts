@@ -32,21 +32,23 @@ class HostControl {
     return this.#host.topics.names();
   }
 
-  async state(topic: string): Promise<TopicState> {
-    const log = await this.#host.topics.readable(topic);
+  // `born`: of the topic that is meant (topics.ts). A later one of its name is not trimmed, nor shown, in its place.
+
+  async state(topic: string, born: number | undefined): Promise<TopicState> {
+    const log = await this.#host.topics.readable(topic, born);
     const settings = this.#host.topics.settings[topic] ?? {};
     const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
     const recovery = { ...log.recovery, log: topic };
     return { name: topic, settings, logStartOffset, highWatermark, logEndOffset, leaderEpoch, segments: log.segments(), quarantined: log.quarantined(), recovery };
   }
 
-  async upkeep(topic: string, work: "trim" | "roll" | "clean", offset?: number): Promise<unknown> {
+  async upkeep(topic: string, born: number | undefined, work: "trim" | "roll" | "clean", offset?: number): Promise<unknown> {
     if (work === "trim") READ_OPTIONS.to("offset", offset);
-    return (await this.#host.topics.readable(topic))[work](offset!);
+    return (await this.#host.topics.readable(topic, born))[work](offset!);
   }
 
-  async look(topic: string, tool: keyof typeof TOOLS, what: unknown): Promise<unknown> {
-    const log = await this.#host.topics.readable(topic);
+  async look(topic: string, born: number | undefined, tool: keyof typeof TOOLS, what: unknown): Promise<unknown> {
+    const log = await this.#host.topics.readable(topic, born);
     const store = await this.#host.topics.stored(topic);
     if (store) return TOOLS[tool](store, what as never, log);
     if (tool === "explainSeek") return undefined;

@@ -249,12 +249,13 @@ export class BrowserTopic<V> implements Topic<V> {
   // --- upkeep and tools --------------------------------------------------------------------------------------------
 
   #control<Result>(method: keyof Control, ...args: unknown[]): Promise<Result> {
-    return retried(this.#tide, async () => {
+    const call = async (): Promise<Result> => {
       const port = this.#open();
       // Those go over a port of their own.
       await this.#opened;
-      return port.control(method, this.name, ...args) as Promise<Result>;
-    });
+      return port.control(method, this.name, this.#born, ...args) as Promise<Result>;
+    };
+    return retried(this.#tide, () => call().catch((thrown: unknown) => this.#judge(thrown)));
   }
   state(): Promise<TopicState> {
     return this.#control("state");

@@ -315,7 +315,8 @@ export class WorkerHost {
     this.#open.catch(() => undefined);
     this.#topics.end(closed);
     const { store, logs } = await open;
-    for (const log of logs.values()) await (await log).close();
+    // One that could not be opened has nothing to close, and keeps no other open.
+    for (const log of logs.values()) await log.then((opened) => opened.close(), () => undefined);
     await store.close();
   }
 }
