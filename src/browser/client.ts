@@ -52,7 +52,7 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
   // Compiled while the worker starts.
   const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: module });
   const loaded = kernel.then((usable) => void (tide.kernel = usable.kernel));
-  // Whoever needs one of them hears of its failure.
+  // Each is awaited where it is needed, and its failure is told there.
   for (const each of [module, loaded]) each.catch(() => undefined);
   try {
     const unlock = await takeLock(tide.lock, { ifAvailable: true });

@@ -77,7 +77,7 @@ export function refusePast(tide: BrowserTide, connection: PortClient): void {
   connection.ready.then(judge, () => undefined);
 }
 
-/** Whoever is on its way for so long was perhaps lost, as with a broker that died. */
+/** A join without an answer after this time counts as lost (its broker may have died), and is tried again. */
 const WAY_MS = 1_000;
 
 export class Joiner {

@@ -1,4 +1,4 @@
-/** Who listens to a tide's events. One that throws harms no other, nor the tide: its error is reported as if it were nobody's. */
+/** The listeners of a tide's events. One that throws harms no other, nor the tide: its error is reported as an uncaught one. */
 import { refused } from "../topic/check.ts";
 import type { TideEvent } from "./api.ts";
 import { report } from "./platform.ts";

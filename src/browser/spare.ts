@@ -18,9 +18,9 @@ import { isHidden } from "./platform.ts";
 import type { Failed, Follow, Last, StandBy } from "./protocol.ts";
 
 const PLACES = 2;
-/** From when this tab follows until it makes anything ready for the next change: right behind one all tabs send again what had no ack. */
+/** A new follower waits so long before it starts a worker: right after a change of the leader all tabs send again what had no ack. */
 export const SETTLED_MS = 300;
-/** So much later than those with a worker ready the others line up again, where all step back: a word does not reach all tabs at once. */
+/** Where all tabs step back, those without a worker queue again this much later: a word does not reach all tabs at once. */
 export const BEHIND_MS = 50;
 /** A worker that dies again and again is not for standing by. */
 const STARTS_MAX = 5;

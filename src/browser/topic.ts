@@ -144,7 +144,7 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#tide.forget(this as unknown as BrowserTopic<never>);
   }
 
-  /** Whoever says that it was deleted ends it for every call. */
+  /** An answer that says that the topic was deleted ends this object for every call. */
   #judge(thrown: unknown): never {
     if (thrown instanceof TidemarkError && thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"]) this.end(thrown);
     throw thrown;
