@@ -24,14 +24,25 @@ export function work(): void {
   addEventListener("message", ({ data }: MessageEvent<HostOptions | StandBy>) => void begin(data), { once: true });
 }
 
+/** The worker's part runs over this instance of core.js, which parts are handed, too. */
+export function host(base: Base, core: object, options: HostOptions | StandBy): void {
+  use(base, options.parts);
+  const part = base.install(core);
+  handOn(part);
+  void new part.WorkerHost().open(options);
+}
+
+interface Core {
+  readonly host: typeof host;
+}
+
 async function begin(options: HostOptions | StandBy): Promise<void> {
   const { parts } = options;
   try {
-    const [base, core] = await Promise.all([import(/* @vite-ignore */ parts.base!) as Promise<Base>, import(/* @vite-ignore */ import.meta.url)]);
-    use(base, parts);
-    const host = base.install(core);
-    handOn(host);
-    void new host.WorkerHost().open(options);
+    // In WebKit a worker's script and the module that import() gives under its address are two: all that follows is of the second.
+    const own = import(/* @vite-ignore */ import.meta.url) as Promise<Core>;
+    const [base, core] = await Promise.all([import(/* @vite-ignore */ parts.base!) as Promise<Base>, own]);
+    core.host(base, core, options);
   } catch (cause) {
     const failed = { code: "LOAD_FAILED", message: `the package's file base.js can't be loaded from ${parts.base}: ${String(cause)}`, details: { file: "base.js" } } as const;
     ("standBy" in options ? options.standBy : options.port).postMessage({ failed } satisfies Failed);
