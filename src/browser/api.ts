@@ -6,6 +6,8 @@
  *     const { offset } = await orders.append({ key: "o-17", value: { total: 42 }, headers: { trace: "…" } });
  *     for await (const record of orders.read({ from: "earliest" })) { … }
  */
+// For Symbol.asyncDispose, which a consumer's own libraries may lack.
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Acks, CleanResult, CompactionSettings, Isolation, RetentionSettings, StartPosition } from "../log/types.ts";
 import type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
 import type { RecordInput } from "../topic/input.ts";
