@@ -161,7 +161,9 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     state.token = newWakeToken(this.#store.secret("seal")!);
     state.phase = holder === null ? "waking" : "leased";
     state.holder = holder;
-    state.until = Date.now() + config.leaseMs;
+    // A webhook may take its whole time to answer; its lease begins with the answer.
+    const isAsked = holder === null && config.type === "webhook";
+    state.until = Date.now() + (isAsked ? Math.max(config.leaseMs, 2 * WEBHOOK_TIMEOUT_MS) : config.leaseMs);
     state.attempts = 0;
     state.snapshot = Object.fromEntries(this.#store.links(id).map(({ path, tail }) => [path, tail]));
     this.#save(subscription);
@@ -293,8 +295,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     }
     const subscription = this.#store.create(id, config, origin, new Date().toISOString());
     const existing = this.#store.paths().filter((path) => config.pattern !== null && matches(config.pattern, path));
-    for (const path of existing) await this.#link(id, path, "glob");
-    await this.#linkExplicit(subscription, config.streams);
+    try {
+      for (const path of existing) await this.#link(id, path, "glob");
+      await this.#linkExplicit(subscription, config.streams);
+    } catch (thrown) {
+      // The same call again would find half of it, answer 200, and its other streams would never wake anybody.
+      this.#store.remove(id);
+      throw thrown;
+    }
     return json(201, await this.#describe(subscription));
   }
 

@@ -86,6 +86,12 @@ describe("tokens", () => {
     expect((await ask("GET", `live?offset=-1&token=${short}`)).status).toBe(200);
     expect((await ask("GET", `live?offset=-1&token=${await tokenOf("read:**", { seconds: 3600 })}`)).status).toBe(401);
     expect((await ask("POST", `live?token=${short}`, undefined, { body: "x" })).status).toBe(401);
+    // One that says that it is issued next year lives until then, however short its own life is.
+    const nextYear = Math.floor(Date.now() / 1000) + 365 * 86_400;
+    const late = await new SignJWT({ tenant: "acme", scope: "read:**", iss: "issuer", aud: "tidemark", iat: nextYear, exp: nextYear + 60 })
+      .setProtectedHeader({ alg: "HS256" })
+      .sign(new TextEncoder().encode(SECRET));
+    expect((await ask("GET", `live?offset=-1&token=${late}`)).status).toBe(401);
   });
 });
 
