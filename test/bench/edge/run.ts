@@ -32,7 +32,7 @@ const AT_MOST: Readonly<Record<string, number>> = { "write.bytesPerPayloadByte.6
 /** Each append is a commit of its own, as soon as it comes. */
 const NO_GROUP_COMMIT: readonly PlantedBug[] = [
   { name: "one append per commit", file: "src/log/log.ts", find: "const group = this.#queue;\n      this.#queue = [];\n      this.#queueBytes = 0;", replace: "const group = this.#queue.splice(0, 1);\n      if (group.length > 0) this.#queueBytes -= group[0].batch.length;" },
-  { name: "no waiting for others", file: "src/log/log.ts", find: "await this.#breathe?.();", replace: "" },
+  { name: "no waiting for others", file: "src/log/log.ts", find: "if (group.length > 0 && !this.#failure) await this.#commit(group);\n      await this.#breathe?.();", replace: "if (group.length > 0 && !this.#failure) await this.#commit(group);" },
 ];
 /** Rows as the platform bills them, told to whoever asks for the root. */
 const COUNTING: readonly PlantedBug[] = [
