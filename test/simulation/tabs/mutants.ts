@@ -22,7 +22,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", plan: "lease", from: 900 },
   { name: "term not raised", file: STORE, find: "this.#epoch = state.epoch + 1;", replace: "this.#epoch = state.epoch;" },
   { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
-  { name: "opens beside a worker that lives", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;", from: 1_500 },
+  { name: "opens beside a worker that lives", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;", from: 800 },
   { name: "slot 0 is shared like the others", file: "src/browser/opfs-volume.ts", find: "openHandle(this.#directory, slotName(slot));", replace: "openHandle(this.#directory, slotName(slot), SHARED);", plan: "lease" },
   // The files of a leader that hangs.
   { name: "seal omitted: who comes next reads on in the old leader's files", file: TAKEOVER, find: "const file = whole?.file ?? ((await", replace: "const file = ((await" },
