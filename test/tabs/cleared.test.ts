@@ -12,11 +12,6 @@ let ledger: Ledger;
 let stage: Stage;
 let browser: TabsBrowser;
 let names = 0;
-/**
- * Now and then, with data in IndexedDB, all three tabs are still open after 40 s; the same test passes the next time. The cause
- * is not known, so a pass at the second try proves less than it should.
- */
-const AGAIN = 4;
 
 beforeAll(async () => {
   ledger = new Ledger();
@@ -55,7 +50,7 @@ describe.each([
   ["opfs", "all", [ANEW]], ["opfs", "file_systems", [ANEW, "in the same pages"]],
   ["indexeddb", "all", [ANEW]], ["indexeddb", "indexeddb", [ANEW, "in the same pages"]],
 ] as const)("a tide in %s, site data cleared: %s", (engine, storageTypes, places) => {
-  it.each(places)("every tab is closed, stays so, and a new tide works %s", { retry: AGAIN }, async (where) => {
+  it.each(places)("every tab is closed, stays so, and a new tide works %s", async (where) => {
     const config: Config = { name: `cleared-${names++}`, engine, noSharedWorker: false, pauseMs: 2 };
     const tabs: Tab[] = [];
     for (let i = 0; i < 3; i++) tabs.push(await browser.open(config));
@@ -89,7 +84,7 @@ describe.each([
   });
 });
 
-it.each([["opfs", "indexeddb"], ["indexeddb", "file_systems"]] as const)("a tide in %s goes on when %s is cleared", { retry: AGAIN }, async (engine, storageTypes) => {
+it.each([["opfs", "indexeddb"], ["indexeddb", "file_systems"]] as const)("a tide in %s goes on when %s is cleared", async (engine, storageTypes) => {
   const config: Config = { name: `cleared-${names++}`, engine, noSharedWorker: false, pauseMs: 2 };
   const tabs: Tab[] = [];
   for (let i = 0; i < 3; i++) tabs.push(await browser.open(config));
