@@ -181,7 +181,7 @@ const api = {
   async runStoreCase(engine: BrowserEngine, name: string): Promise<void> {
     const host = hostOf(engine);
     try {
-      await [...storeCases, ...exchangeCases].find((one) => one.name === name)!.run({ ...host, kernel: await loadKernel(kernelUrl) });
+      await [...storeCases, ...exchangeCases].find((one) => one.name === name)!.run({ ...host, kernel: await loadKernel(kernelUrl), few: true });
     } finally {
       await host.clean();
     }

@@ -205,6 +205,27 @@ async function tryOut(host: StoreHost, life: Life, image: Image, what: string): 
 
 const withSlot = (image: Image, slot: number, bytes: Uint8Array): Image => image.map((own, at) => (at === slot ? bytes : own));
 
+const isCatalog = (name: string): boolean => name.startsWith("catalog");
+
+/** One of each kind of pair: what each slot holds, and whether both are of one log. */
+function firstOfEachKind(pairs: readonly Pair[]): Pair[] {
+  const kindOf = (name: string): string => (isCatalog(name) ? "catalog" : name.replace(/^. | \d+$/g, ""));
+  const kinds = pairs.map(([one, other]) => `${kindOf(one)}, ${kindOf(other)}, ${one[0] === other[0]}`);
+  return pairs.filter((_, at) => kinds.indexOf(kinds[at]!) === at);
+}
+
+type Pair = readonly [one: string, other: string];
+
+/**
+ * Pairs of different slots. Over memory all of them; a browser's files are slow and the code above them is the same, so there one of
+ * each kind.
+ */
+function pairsOf({ slots }: Life, { few }: StoreHost, isOrdered: boolean): Pair[] {
+  const names = Object.keys(slots);
+  const pairs = names.flatMap((one, at) => names.filter((_, i) => (isOrdered ? i !== at : i > at)).map((other): Pair => [one, other]));
+  return few ? firstOfEachKind(pairs) : pairs;
+}
+
 interface Tally {
   tried: number;
   damaged: number;
@@ -223,8 +244,6 @@ async function each(host: StoreHost, end: "closed" | "killed", exchanges: (life:
   return tally;
 }
 
-const isCatalog = (name: string): boolean => name.startsWith("catalog");
-
 const cases: readonly [string, (end: "closed" | "killed") => (host: StoreHost) => Promise<void>][] = [
   ["nothing exchanged, and each slot emptied", (end) => async (host) => {
     const tally = await each(host, end, function* ({ image, slots }) {
@@ -235,20 +254,23 @@ const cases: readonly [string, (end: "closed" | "killed") => (host: StoreHost) =
     equal(tally.damaged, tally.tried - 1 - ["catalog A", "catalog B", "free"].length, "each segment's loss is told");
   }],
   ["two slots swapped", (end) => async (host) => {
-    const tally = await each(host, end, function* ({ image, slots }) {
-      for (const [one, a] of Object.entries(slots)) {
-        for (const [other, b] of Object.entries(slots)) if (a < b) yield [`${one} with ${other}`, withSlot(withSlot(image, a, image[b]!), b, image[a]!)];
+    const tally = await each(host, end, function* (life) {
+      const { image, slots } = life;
+      for (const [one, other] of pairsOf(life, host, false)) {
+        const [a, b] = [slots[one]!, slots[other]!];
+        yield [`${one} with ${other}`, withSlot(withSlot(image, a, image[b]!), b, image[a]!)];
       }
     });
     equal(tally.refused, [], "one copy of the catalog is left");
-    check(tally.tried > 40 && tally.damaged > tally.tried / 2, JSON.stringify(tally));
+    check(tally.tried > (host.few ? 10 : 40) && tally.damaged > tally.tried / 2, JSON.stringify(tally));
   }],
   ["one slot doubled over another", (end) => async (host) => {
-    const tally = await each(host, end, function* ({ image, slots }) {
-      for (const [one, a] of Object.entries(slots)) for (const [other, b] of Object.entries(slots)) if (a !== b) yield [`${one} over ${other}`, withSlot(image, b, image[a]!)];
+    const tally = await each(host, end, function* (life) {
+      const { image, slots } = life;
+      for (const [one, other] of pairsOf(life, host, true)) yield [`${one} over ${other}`, withSlot(image, slots[other]!, image[slots[one]!]!)];
     });
     equal(tally.refused, []);
-    check(tally.tried > 80 && tally.damaged > tally.tried / 2, JSON.stringify(tally));
+    check(tally.tried > (host.few ? 16 : 80) && tally.damaged > tally.tried / 2, JSON.stringify(tally));
   }],
   ["another tide's file in the place of each", (end) => async (host) => {
     const other = await live(host, "tide-b", end);

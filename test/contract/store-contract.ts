@@ -20,6 +20,8 @@ export interface StoreHost {
   newVolume(slotBytes: number): Promise<Volume>;
   /** The same storage again, after volume.close(). */
   reopen(volume: Volume): Promise<Volume>;
+  /** Its files are slow: of inputs that are many of a kind it takes one of each. */
+  readonly few?: boolean;
 }
 
 export interface StoreCase {

@@ -2,7 +2,7 @@
  * A fork that is made in the very turn in which retention or compaction takes records, over Node's SQLite: for each number of turns between
  * the two, in either order. Either the fork begins behind what went, or nothing goes that it reads.
  */
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { Archive } from "../../worker/archive.ts";
@@ -54,6 +54,10 @@ const TAKERS = {
   compaction: (stream: Stream): Promise<unknown> =>
     new Compaction({ stream: () => stream, kernel: async () => kernel, now: () => 5_000, hasBucket: () => false, event: () => {}, abort: (reason) => expect.fail(reason) }).run(),
 };
+
+// Turns are counted here, so none may last as long as a clock says: a pause of compaction is one turn as well.
+beforeAll(() => vi.stubGlobal("setTimeout", (run: () => void) => setImmediate(run)));
+afterAll(() => vi.unstubAllGlobals());
 
 const turns = async (count: number): Promise<void> => {
   for (let i = 0; i < count; i++) await (i % 4 === 3 ? new Promise((resolve) => setImmediate(resolve)) : Promise.resolve());
