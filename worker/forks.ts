@@ -104,36 +104,45 @@ const CHECK_MS_MAX = 24 * 60 * 60_000;
 
 export interface HeldHost {
   stream(): Stream | undefined;
+  now(): number;
   peer(path: string): Peer;
   release(child: string): Promise<void>;
 }
 
 /**
  * A fork that was noted and then never made (power lost between the two) would hold its source for ever. So, where something waits for it,
- * the forks are asked whether they are: after ten minutes, and each time twice as long after.
+ * the forks are asked whether they are: after ten minutes, and each time twice as long after, up to a day. The times are kept with the
+ * stream: the object of an idle source sleeps between any two of them.
  */
 export class HeldForks {
   readonly #host: HeldHost;
-  #wait = CHECK_MS;
-  #at: number | undefined;
 
   constructor(host: HeldHost) {
     this.#host = host;
   }
 
-  get due(): number | undefined {
+  /** When the forks are asked next, undefined for never as things stand. Written only when it changes. */
+  plan(): number | undefined {
     const stream = this.#host.stream();
-    const { retention, compaction, deleted, releasing } = stream?.config ?? {};
-    if (!stream?.isHeld || releasing || !(retention ?? compaction ?? deleted)) return (this.#at = undefined);
-    return (this.#at ??= Date.now() + this.#wait);
+    if (!stream) return undefined;
+    const { retention, compaction, deleted, releasing, forkCheck } = stream.config;
+    if (stream.isHeld && !releasing && (retention ?? compaction ?? deleted)) return forkCheck?.at ?? this.#next(stream, CHECK_MS);
+    if (forkCheck) stream.save({ forkCheck: undefined });
+    return undefined;
+  }
+
+  #next(stream: Stream, pauseMs: number): number {
+    const at = this.#host.now() + pauseMs;
+    stream.save({ forkCheck: { at, pauseMs } });
+    return at;
   }
 
   async run(): Promise<void> {
-    const { due } = this;
+    const due = this.plan();
     const stream = this.#host.stream();
-    if (!stream || due === undefined || due > Date.now()) return;
-    this.#at = undefined;
-    this.#wait = Math.min(this.#wait * 2, CHECK_MS_MAX);
+    if (!stream || due === undefined || due > this.#host.now()) return;
+    // Before anybody is asked: an object that is reset meanwhile asks next time.
+    this.#next(stream, Math.min(stream.config.forkCheck!.pauseMs * 2, CHECK_MS_MAX));
     for (const child of stream.forks) {
       // Who does not answer may well be one.
       const isOne = await this.#host.peer(child).isForkOf(stream.config.path, stream.config.id).catch(() => true);

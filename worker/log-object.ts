@@ -83,7 +83,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       this.#emit(event, fields);
     },
   });
-  readonly #heldForks = new HeldForks({ stream: () => this.#current, peer: (path) => this.#peer(path), release: (child) => this.releaseFork(child, undefined) });
+  readonly #heldForks = new HeldForks({ stream: () => this.#current, now: () => Date.now(), peer: (path) => this.#peer(path), release: (child) => this.releaseFork(child, undefined) });
   readonly #telling = new Telling({ env: this.env, stream: () => this.#load(), retryAt: (at) => this.#alarms.plan("tell", at), waitUntil: (work) => this.ctx.waitUntil(work) });
   readonly #watchers = new Watchers(this.ctx);
   readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible(), begin: () => this.#begin(), counters: this.#counters, event: (name, fields) => this.#emit(name, fields) });
@@ -140,7 +140,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   #planUpkeep(): void {
     this.#alarms.plan("archive", this.#archiver.due);
     this.#alarms.plan("compaction", this.#compaction.due);
-    this.#alarms.plan("forks", this.#heldForks.due);
+    this.#alarms.plan("forks", this.#heldForks.plan());
     if (this.#current?.config.releasing) this.#alarms.plan("release", Date.now() + RELEASE_RETRY_MS);
     this.#planRetention();
   }
@@ -392,6 +392,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   }
 
   async alarm(): Promise<void> {
+    // A woken object plans the work of this very alarm while it loads; what is planned below takes its place.
+    await this.#load();
     this.#alarms.fired();
     const stream = await this.#alive();
     await this.#heldForks.run();

@@ -51,6 +51,8 @@ export interface StreamConfig {
   readonly retention?: RetentionSettings;
   /** Of each key only the newest record has to stay; absent: all do. */
   readonly compaction?: CompactionSettings;
+  /** When the forks are asked whether they are, and the pause before that (forks.ts). */
+  readonly forkCheck?: { readonly at: number; readonly pauseMs: number } | undefined;
 }
 
 /** What a stream needs of its object. */

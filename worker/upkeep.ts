@@ -64,9 +64,10 @@ export function describeRetention({ maxBytes, maxRecords, maxAgeMs }: RetentionS
   };
 }
 
-/** When retention has something to take, undefined for never as things stand. */
-export function retentionDue({ config: { retention }, log }: Stream, nowMs: number): number | undefined {
-  if (!retention) return undefined;
+/** When retention has something to take, undefined for never as things stand: while forks hold it, nothing is due until they are gone. */
+export function retentionDue(stream: Stream, nowMs: number): number | undefined {
+  const { config: { retention }, log } = stream;
+  if (!retention || stream.isHeld) return undefined;
   const segments = log.segments();
   const { logStartOffset, highWatermark } = log;
   if (retentionOffset(segments, retention, { logStartOffset, highWatermark, nowMs }) > logStartOffset) return nowMs;

@@ -226,6 +226,21 @@ describe("a fork that was noted and never made", () => {
     await until(async () => (await marked(path)) > 5);
   });
 
+  it("is asked at its time though the object slept between, and the alarms of an idle source grow rare", async () => {
+    const path = await fresh({ "tidemark-retention-seconds": "3600" });
+    const [fork, ghost] = [`compaction/${++streams}`, `compaction/${++streams}`];
+    expect((await call(fork, "PUT", { "stream-forked-from": `/v1/stream/${path}` })).status).toBe(201);
+    await noted(path, ghost);
+    await evictDurableObject(objectOf(path));
+    await later(path);
+    expect(await forksOf(path)).toEqual([fork]);
+    await evictDurableObject(objectOf(path));
+    // Woken for something else, it does not begin at ten minutes anew.
+    expect((await call(path, "HEAD")).status).toBe(200);
+    const nextAlarm = await inside(path, (_, { storage }) => (storage as unknown as { getAlarm(): Promise<number> }).getAlarm());
+    expect(nextAlarm - Date.now()).toBeGreaterThan(25 * 60_000);
+  });
+
   it("nor does it keep a deleted stream's records", async () => {
     const path = await fresh();
     await write(path, 3);
