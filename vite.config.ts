@@ -82,6 +82,8 @@ async function tests(): Promise<ViteUserConfig> {
             exclude: ["test/bench/peers/**"],
             // On a loaded machine; no test measures time.
             testTimeout: 30_000,
+            // Nothing but these tests runs meanwhile, so no core is kept for others.
+            maxWorkers: "100%",
           },
         },
         {
