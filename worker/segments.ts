@@ -14,6 +14,7 @@
  * new one is made when the old objects have left R2 (archiver.ts), and no byte is given out before R2 has said that its
  * object is still there. The isolate that was asked to delete or make a stream forgets its manifest at once.
  */
+import { TidemarkError } from "../src/errors.ts";
 import type { Segment } from "../src/store/segment.ts";
 import { dialectOf } from "./accept.ts";
 import { Archive, type ObjectSource } from "./archive.ts";
@@ -79,7 +80,11 @@ function remember<T>(map: Map<string, T>, key: string, value: T, max: number): v
   }
 }
 
-const bucketOf = (env: Pick<Env, "SEGMENTS">): Bucket | undefined => env.SEGMENTS as unknown as Bucket | undefined;
+interface SegmentBucket extends Bucket {
+  head(key: string): Promise<{ readonly size: number } | null>;
+}
+const bucketOf = (env: Pick<Env, "SEGMENTS">): SegmentBucket | undefined => env.SEGMENTS as unknown as SegmentBucket | undefined;
+const missing = (): HttpError => new HttpError(404, "NOT_FOUND", "no such segment");
 
 const cacheOf = (): Cache | undefined => (globalThis as { caches?: { default?: Cache } }).caches?.default;
 /** No host of ours: only a name under which the cache keeps the object. */
@@ -240,34 +245,60 @@ async function oneRead(archive: Archive, manifest: Manifest, from: number, maxBy
 
 const RANGE = /^bytes=(\d{1,10})-(\d{1,10})?$/;
 
+const noAnswer = (thrown: unknown): TidemarkError =>
+  new TidemarkError("STORAGE_FAILED", "object storage does not answer; ask again", {}, { cause: thrown });
+
+function noRange(asked: string, size: number): HttpError {
+  return new HttpError(416, "BAD_REQUEST", `Range is ${asked}; the segment has ${size} bytes, from 0 on`, { "content-range": `bytes */${size}` });
+}
+
+/** The size of a segment, without its bytes. */
+async function sizeOf(bucket: SegmentBucket, key: string): Promise<number> {
+  const object = await bucket.head(key).catch((thrown: unknown) => Promise.reject(noAnswer(thrown)));
+  if (!object) throw missing();
+  return object.size;
+}
+
 /** GET and HEAD of a whole segment. Who may read the path has been checked. */
 export async function segmentResponse(request: Request, env: Env, tenant: string, rest: string, background: Background | undefined): Promise<Response> {
-  const missing = new HttpError(404, "NOT_FOUND", "no such segment");
   const slash = rest.lastIndexOf("/");
   const name = rest.slice(slash + 1);
   const bucket = bucketOf(env);
-  if (!bucket || slash <= 0 || !SEGMENT_NAME.test(name)) throw missing;
+  if (!bucket || slash <= 0 || !SEGMENT_NAME.test(name)) throw missing();
   const key = await objectKey(tenant, rest.slice(0, slash), name);
   const etag = `"${name}"`;
   const headers: Record<string, string> = {
     etag, "accept-ranges": "bytes", "content-type": "application/vnd.tidemark.segment", "cache-control": "public, max-age=31536000, immutable",
   };
   if (request.headers.get("if-none-match")?.includes(etag)) return new Response(null, { status: 304, headers });
-  const [, first, last] = RANGE.exec(request.headers.get("range") ?? "") ?? [];
-  if (first === undefined) {
-    const object = await bucket.get(key);
-    if (!object) throw missing;
-    background?.waitUntil(fill(bucket, key).catch(() => undefined));
-    return new Response(request.method === "HEAD" ? null : await object.arrayBuffer(), { status: 200, headers: { ...headers, "content-length": String(object.size) } });
+  if (request.method === "HEAD") {
+    return new Response(null, { status: 200, headers: { ...headers, "content-length": String(await sizeOf(bucket, key)) } });
   }
-  const offset = Number(first);
-  const length = last === undefined ? 2 ** 32 : Number(last) - offset + 1;
-  if (length <= 0) throw new HttpError(416, "BAD_REQUEST", "no such range");
-  const object = await bucket.get(key, { range: { offset, length } }).catch(() => {
-    throw new HttpError(416, "BAD_REQUEST", "no such range");
+  const asked = request.headers.get("range") ?? "";
+  const [, first, last] = RANGE.exec(asked) ?? [];
+  if (first !== undefined) return rangeOf(bucket, key, { asked, first: Number(first), last: last === undefined ? undefined : Number(last) }, headers);
+  const object = await bucket.get(key).catch((thrown: unknown) => Promise.reject(noAnswer(thrown)));
+  if (!object) throw missing();
+  background?.waitUntil(fill(bucket, key).catch(() => undefined));
+  return new Response(await object.arrayBuffer(), { status: 200, headers: { ...headers, "content-length": String(object.size) } });
+}
+
+interface AskedRange {
+  readonly asked: string;
+  readonly first: number;
+  readonly last: number | undefined;
+}
+
+async function rangeOf(bucket: SegmentBucket, key: string, { asked, first, last }: AskedRange, headers: Record<string, string>): Promise<Response> {
+  if (last !== undefined && last < first) throw noRange(asked, await sizeOf(bucket, key));
+  const length = last === undefined ? 2 ** 32 : last - first + 1;
+  const object = await bucket.get(key, { range: { offset: first, length } }).catch(async (thrown: unknown) => {
+    // R2 refuses what begins behind the end in the same way as it fails.
+    const size = await sizeOf(bucket, key);
+    throw first >= size ? noRange(asked, size) : noAnswer(thrown);
   });
-  if (!object) throw missing;
+  if (!object) throw missing();
   const bytes = await object.arrayBuffer();
-  headers["content-range"] = `bytes ${offset}-${offset + bytes.byteLength - 1}/${object.size}`;
-  return new Response(request.method === "HEAD" ? null : bytes, { status: 206, headers });
+  const range = `bytes ${first}-${first + bytes.byteLength - 1}/${object.size}`;
+  return new Response(bytes, { status: 206, headers: { ...headers, "content-range": range } });
 }

@@ -90,6 +90,48 @@ describe("sealed segments", () => {
     for (const bad of [`${link}x`, link!.replace(path, "archive/other"), `/v1/segment/${path}/../x`]) expect((await ask(`http://localhost${bad}`)).status).toBe(404);
   });
 
+  it("tell their size without their bytes, and to who asks for a range behind it", async () => {
+    const path = await fresh();
+    await fill(path, 1);
+    const { keys } = await settle(path);
+    const bytes = new Uint8Array(await (await real.SEGMENTS.get(keys[0]!))!.arrayBuffer());
+    const url = `http://localhost/v1/segment/${path}/${keys[0]!.slice(keys[0]!.lastIndexOf("/") + 1)}`;
+    const asked: string[] = [];
+    let isAway = false;
+    const bucket = Object.fromEntries((["get", "head"] as const).map((name) => [name, async (...args: [string, never]) => {
+      asked.push(name);
+      if (isAway) throw new Error("unreachable");
+      return (real.SEGMENTS as unknown as Record<string, (...args: [string, never]) => Promise<object | null>>)[name]!(...args);
+    }]));
+    const ask = (target: string, init?: RequestInit) => handle(new Request(target, init), { ...real, SEGMENTS: bucket } as never);
+
+    // A range is a GET's: HEAD has the whole one's headers.
+    for (const headers of [{}, { range: "bytes=1-2" }] as Record<string, string>[]) {
+      const head = await ask(url, { method: "HEAD", headers });
+      expect([head.status, head.headers.get("content-length"), head.headers.get("accept-ranges"), await head.text()]).toEqual([200, String(bytes.length), "bytes", ""]);
+    }
+    const name = url.slice(url.lastIndexOf("/") + 1);
+    expect((await ask(url.replace(name, `${name.slice(0, -1)}${name.endsWith("0") ? "1" : "0"}`), { method: "HEAD" })).status).toBe(404);
+    expect(asked).toEqual(["head", "head", "head"]);
+
+    for (const range of [`bytes=${bytes.length}-`, `bytes=${bytes.length + 5}-${bytes.length + 9}`, "bytes=9-8"]) {
+      const refused = await ask(url, { headers: { range } });
+      const { error } = (await refused.json()) as { error: { code: string; message: string } };
+      expect([range, refused.status, refused.headers.get("content-range"), error.code]).toEqual([range, 416, `bytes */${bytes.length}`, "BAD_REQUEST"]);
+      expect(error.message).toContain(String(bytes.length));
+    }
+    const last = await ask(url, { headers: { range: `bytes=${bytes.length - 1}-${bytes.length + 9}` } });
+    expect([last.status, last.headers.get("content-range")]).toEqual([206, `bytes ${bytes.length - 1}-${bytes.length - 1}/${bytes.length}`]);
+    expect(new Uint8Array(await last.arrayBuffer())).toEqual(bytes.slice(-1));
+
+    // A bucket that does not answer says nothing of ranges.
+    isAway = true;
+    for (const init of [{ headers: { range: "bytes=1-2" } }, { headers: { range: "bytes=2-1" } }, { method: "HEAD" }, {}]) {
+      const response = await ask(url, init);
+      expect([init, response.status, response.headers.get("tidemark-error")]).toEqual([init, 503, "STORAGE_FAILED"]);
+    }
+  });
+
   it("serve a fork whose source's rows have moved, and outlive the source's deletion", async () => {
     const source = await fresh();
     const all = await fill(source, 2);

@@ -67,6 +67,18 @@ describe("a client that says nothing", () => {
     }
   });
 
+  it.each([["just before a look", -1, 1, 2], ["just after one", 1, 2, 3]] as const)("is asked 30 to 60 s and given up 60 to 90 s after its last word: %s", async (_, past, asked, given) => {
+    const { client } = await connected();
+    vi.advanceTimersByTime(SILENT_MS + past);
+    client.says("pong");
+    vi.advanceTimersByTime(asked * SILENT_MS - past - 1);
+    expect([client.sent, client.closed]).toEqual([[], undefined]);
+    vi.advanceTimersByTime(1 + (past < 0 ? -2 * past : 0));
+    expect([client.sent, client.closed]).toEqual([["ping"], undefined]);
+    vi.advanceTimersByTime((given - asked) * SILENT_MS);
+    expect(client.closed).toBe(4429);
+  });
+
   it("and can't even be asked is given up at once", async () => {
     const { client, log } = await connected();
     client.isBroken = true;
