@@ -9,23 +9,21 @@
  * it is in the tables before anybody is told, so an evicted object goes on where it was; the alarm is the earliest `until`.
  */
 import { DurableObject } from "cloudflare:workers";
-import { concat } from "../src/record/bytes.ts";
 import { bearerOf } from "./auth.ts";
 import { type Env, objectName, TENANT_HEADER } from "./env.ts";
 import { type Fields, fieldsOf, flagField, listField, numberField, objectField, shown, textField } from "./fields.ts";
 import { badRequest, errorResponse, HttpError, json } from "./http.ts";
 import { readBody } from "./log-answers.ts";
 import { formatOffset, parseOffset } from "./protocol.ts";
-import { base64url, newSigningKey, signatureOf, type SigningKey } from "./signing.ts";
+import { base64url, newSigningKey, type SigningKey } from "./signing.ts";
 import { isWakes, newWakeToken, sameText, type SubscriptionCall, subscriptionCallOf, wakeSealOf } from "./subscription-calls.ts";
+import { SubscriptionLinks, type WatchedPeer } from "./subscription-links.ts";
 import { type StreamTold, type SubscriptionPeer, subscriptionsOf } from "./subscription-peer.ts";
-import { configOf, matches, PATH_CHARS_MAX, pathsOf } from "./subscription-rules.ts";
+import { configOf, PATH_CHARS_MAX, pathsOf, type SubscriptionConfig } from "./subscription-rules.ts";
 import { type Link, type Subscription, SubscriptionStore } from "./subscription-store.ts";
+import { postWebhook, WEBHOOK_TIMEOUT_MS } from "./webhook.ts";
 import { checkWebhook } from "./webhook-address.ts";
 
-const WEBHOOK_TIMEOUT_MS = 10_000;
-/** Of a webhook's answer; only `done` is looked for. */
-const WEBHOOK_ANSWER_BYTES = 4_096;
 const RETRY_MS = { min: 1_000, max: 60_000 };
 /** Of a call's body: parsed, it is some twenty times as large. */
 const BODY_BYTES_MAX = 2 * 1024 * 1024;
@@ -34,15 +32,25 @@ const WORKER_CHARS_MAX = 256;
 const WAKE_ID_CHARS_MAX = 64;
 const OFFSET_CHARS_MAX = 64;
 
-interface StreamPeer {
-  watched(): Promise<StreamTold | undefined>;
+interface StreamPeer extends WatchedPeer {
   appendJson(text: string): Promise<void>;
 }
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionPeer {
   #tables: SubscriptionStore | undefined;
+  #linked: SubscriptionLinks | undefined;
 
   get #store(): SubscriptionStore {
     return (this.#tables ??= new SubscriptionStore(this.ctx.storage.sql));
+  }
+  get #links(): SubscriptionLinks {
+    return (this.#linked ??= new SubscriptionLinks({
+      store: this.#store,
+      stream: (path) => this.#stream(path),
+      release: (id) => {
+        const subscription = this.#store.get(id);
+        if (subscription) this.#release(subscription);
+      },
+    }));
   }
 
   /** Kept, because alarms come without a request to say whose object this is. */
@@ -69,50 +77,21 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async created(tenant: string, stream: StreamTold): Promise<boolean> {
     this.#remember(tenant);
     await this.#prepare();
-    this.#begin(stream);
+    this.#links.begin(stream);
     const subscribers = this.#store.subscribersOf(stream.path);
     for (const id of subscribers) this.#consider(id);
     return subscribers.length > 0;
   }
 
-  async moved(tenant: string, told: StreamTold): Promise<void> {
+  async moved(tenant: string, stream: StreamTold): Promise<void> {
     this.#remember(tenant);
     await this.#prepare();
-    const { path, id } = told;
-    if (this.#store.identity(path) === id) this.#store.setTail(path, told.tail);
-    else {
-      // Calls may overtake each other: only the stream itself knows which one is there now.
-      const present = await this.#stream(path).watched();
-      if (present?.id !== id) return;
-      const isUnknown = this.#store.identity(path) === undefined && this.#store.tail(path) === undefined;
-      if (isUnknown) this.#begin(present);
-      else this.#meet(present);
-    }
-    for (const subscription of this.#store.subscribersOf(path)) this.#consider(subscription);
+    await this.#links.moved(stream);
+    for (const id of this.#store.subscribersOf(stream.path)) this.#consider(id);
   }
 
   async removed(path: string, id: string): Promise<void> {
-    if ((this.#store.identity(path) ?? id) === id) this.#store.removeStream(path);
-  }
-
-  /** A stream that was just made. Before its first append counts: it is linked at its beginning, whatever was acknowledged of another. */
-  #begin({ path, id, tail }: StreamTold): void {
-    const stale = this.#store.all().filter(({ state }) => state.phase !== "idle" && (state.snapshot[path] ?? 0) > 0);
-    this.#store.removeStream(path);
-    this.#store.setTail(path, tail);
-    this.#store.setIdentity(path, id);
-    for (const { id: subscription, config } of this.#store.all()) {
-      if (config.pattern !== null && matches(config.pattern, path)) this.#store.link(subscription, path, "glob", 0);
-    }
-    // Offsets of the wake that is under way are those of the stream that is gone: another wake takes its place.
-    for (const subscription of stale) this.#release(subscription);
-  }
-
-  /** A stream that is there, and may be another than the one that was known. */
-  #meet(stream: StreamTold): void {
-    if ((this.#store.identity(stream.path) ?? stream.id) !== stream.id) return this.#begin(stream);
-    this.#store.setTail(stream.path, stream.tail);
-    this.#store.setIdentity(stream.path, stream.id);
+    this.#links.removed(path, id);
   }
 
   async signingKey(): Promise<SigningKey> {
@@ -146,7 +125,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     this.#beginWake(subscription);
     const { id, config, state } = subscription;
     if (config.type === "webhook") {
-      this.ctx.waitUntil(this.#deliver(id, state.generation));
+      this.ctx.waitUntil(this.#deliver(id, state.wakeId));
       return;
     }
     const event = { type: "wake", subscription_id: id, stream: path, generation: state.generation, ts: Date.now() };
@@ -175,33 +154,28 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     if (times.length > 0) void this.ctx.storage.setAlarm(Math.min(...times));
   }
 
-  async #deliver(id: string, generation: number): Promise<void> {
+  async #deliver(id: string, wakeId: string | null): Promise<void> {
     const subscription = this.#store.get(id);
-    if (!subscription || subscription.state.generation !== generation) return;
+    if (!subscription || subscription.state.wakeId !== wakeId) return;
     const { config, origin, state } = subscription;
     const body = JSON.stringify({
-      subscription_id: id, wake_id: state.wakeId, generation, streams: this.#streams(subscription),
+      subscription_id: id, wake_id: wakeId, generation: state.generation, streams: this.#streams(subscription),
       callback_url: `${origin}/v1/stream/__ds/subscriptions/${encodeURIComponent(id)}/callback`, callback_token: state.token,
     });
     let answer: { readonly done: boolean } | undefined;
     try {
       checkWebhook(config.webhookUrl!, this.#allowsLocalhost);
-      const signature = await signatureOf(await subscriptionsOf(this.env, undefined).signingKey(), body, Date.now());
-      const headers = { "content-type": "application/json", "webhook-signature": signature };
-      // Not followed: a redirect could lead where the address check would not have let us.
-      const response = await fetch(config.webhookUrl!, { method: "POST", headers, body, redirect: "manual", signal: AbortSignal.timeout(WEBHOOK_TIMEOUT_MS) });
-      if (response.ok) answer = { done: doneIn(await beginningOf(response)) };
-      else await response.body?.cancel();
+      answer = await postWebhook(config.webhookUrl!, body, await subscriptionsOf(this.env, undefined).signingKey());
     } catch {
       // No answer is a failed attempt like any other.
     }
-    this.#delivered(id, generation, answer);
+    this.#delivered(id, wakeId, answer);
   }
 
-  #delivered(id: string, generation: number, answer: { readonly done: boolean } | undefined): void {
-    // Called back, timed out or deleted during the await.
+  #delivered(id: string, wakeId: string | null, answer: { readonly done: boolean } | undefined): void {
+    // Called back, timed out, deleted or made anew during the await: generations of another begin at one again.
     const subscription = this.#store.get(id);
-    if (!subscription || subscription.state.generation !== generation || subscription.state.phase !== "waking") return;
+    if (!subscription || subscription.state.wakeId !== wakeId || subscription.state.phase !== "waking") return;
     const { config, state } = subscription;
     if (answer?.done) {
       for (const [path, tail] of Object.entries(state.snapshot)) this.#store.ack(id, path, tail);
@@ -235,7 +209,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
         state.phase = "waking";
         state.until = now + WEBHOOK_TIMEOUT_MS * 2;
         this.#save(subscription);
-        this.ctx.waitUntil(this.#deliver(id, state.generation));
+        this.ctx.waitUntil(this.#deliver(id, state.wakeId));
       } else this.#release(subscription);
     }
     const left = this.#store.all().filter(({ state }) => state.phase !== "idle").map(({ state }) => state.until);
@@ -271,7 +245,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     if (action === "claim") return this.#claim(subscription, body);
     if (action === "delete") this.#store.remove(id);
     else if (action === "unlink") this.#store.unlinkExplicit(id, path);
-    else await this.#linkExplicit(subscription, pathsOf(body["streams"]));
+    else await this.#link(id, pathsOf(body["streams"]));
     return new Response(null, { status: 204 });
   }
 
@@ -288,34 +262,32 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async #put(id: string, body: Fields, origin: string): Promise<Response> {
     const config = configOf(body, this.#allowsLocalhost);
     await this.#prepare(true);
+    if (!this.#isKnown(id, config)) {
+      await this.#links.meetAll(() => this.#links.meant(config));
+      if (!this.#isKnown(id, config)) return json(201, await this.#describe(this.#create(id, config, origin)));
+    }
+    return json(200, await this.#describe(this.#store.get(id)!));
+  }
+
+  #isKnown(id: string, config: SubscriptionConfig): boolean {
     const known = this.#store.get(id);
-    if (known) {
-      if (JSON.stringify(known.config) !== JSON.stringify(config)) throw new HttpError(409, "CONFLICT", "the subscription exists with another configuration");
-      return json(200, await this.#describe(known));
-    }
-    const subscription = this.#store.create(id, config, origin, new Date().toISOString());
-    const existing = this.#store.paths().filter((path) => config.pattern !== null && matches(config.pattern, path));
-    try {
-      for (const path of existing) await this.#link(id, path, "glob");
-      await this.#linkExplicit(subscription, config.streams);
-    } catch (thrown) {
-      // The same call again would find half of it, answer 200, and its other streams would never wake anybody.
-      this.#store.remove(id);
-      throw thrown;
-    }
-    return json(201, await this.#describe(subscription));
+    if (known && JSON.stringify(known.config) !== JSON.stringify(config)) throw new HttpError(409, "CONFLICT", "the subscription exists with another configuration");
+    return known !== undefined;
   }
 
-  async #linkExplicit({ id }: Subscription, paths: readonly string[]): Promise<void> {
-    for (const path of paths) await this.#link(id, path, "explicit");
+  #create(id: string, config: SubscriptionConfig, origin: string): Subscription {
+    return this.ctx.storage.transactionSync(() => {
+      const subscription = this.#store.create(id, config, origin, new Date().toISOString());
+      this.#links.link(id, config);
+      return subscription;
+    });
   }
 
-  /** At the stream's tail, and the stream tells of its appends from here on. */
-  async #link(id: string, path: string, kind: "explicit" | "glob"): Promise<void> {
-    const stream = await this.#stream(path).watched();
-    if (stream) this.#meet(stream);
-    else if (kind === "glob") return this.#store.removeStream(path);
-    this.#store.link(id, path, kind, stream?.tail ?? 0);
+  async #link(id: string, streams: readonly string[]): Promise<void> {
+    await this.#links.meetAll(() => streams);
+    // Deleted meanwhile: its links would be left behind.
+    if (!this.#store.get(id)) throw notFound();
+    this.ctx.storage.transactionSync(() => this.#links.link(id, { pattern: null, streams }));
   }
 
   #streams({ id }: Subscription) {
@@ -387,29 +359,4 @@ function ackOf(value: unknown, name: string, links: ReadonlyMap<string, Link>): 
   if (!link) throw badRequest(`${name}.stream is ${shown(path)}; it must be a stream of this subscription`);
   if (typeof parsed !== "number" || parsed > link.tail) throw badRequest(`${name}.offset is ${shown(offset)}; it must be an offset up to ${formatOffset(link.tail)}`);
   return { path, parsed };
-}
-
-/** The answer of a webhook, as far as it says that all is done. */
-function doneIn(text: string): boolean {
-  try {
-    return (JSON.parse(text) as { readonly done?: unknown } | null)?.done === true;
-  } catch {
-    return false;
-  }
-}
-
-/** The beginning of an answer's body. The rest is not read, whatever its length. */
-async function beginningOf(response: Response): Promise<string> {
-  const reader = response.body?.getReader();
-  if (!reader) return "";
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  while (length < WEBHOOK_ANSWER_BYTES) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    parts.push(value);
-    length += value.length;
-  }
-  await reader.cancel().catch(() => undefined);
-  return new TextDecoder().decode(concat(parts).subarray(0, WEBHOOK_ANSWER_BYTES));
 }

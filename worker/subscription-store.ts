@@ -90,6 +90,8 @@ export class SubscriptionStore {
   }
 
   create(id: string, config: SubscriptionConfig, origin: string, createdAt: string): Subscription {
+    // An earlier version left links of deleted ones behind.
+    this.remove(id);
     this.#run("INSERT INTO subscription VALUES (?, ?, ?, ?, ?)", id, JSON.stringify(config), origin, createdAt, JSON.stringify(IDLE));
     return { id, config, origin, createdAt, state: { ...IDLE } };
   }
@@ -101,6 +103,17 @@ export class SubscriptionStore {
   }
   all(): Subscription[] {
     return this.#run("SELECT * FROM subscription").map(subscriptionOf);
+  }
+  /** Those with a pattern. */
+  patterns(): { readonly id: string; readonly pattern: string }[] {
+    const query = "SELECT id, json_extract(config, '$.pattern') AS pattern FROM subscription WHERE json_extract(config, '$.pattern') IS NOT NULL";
+    return this.#run(query).map((row) => ({ id: String(row["id"]), pattern: String(row["pattern"]) }));
+  }
+  /** Whose wake that is under way names records of the stream. */
+  wokenFor(path: string): string[] {
+    const query = `SELECT subscription.id FROM subscription, json_each(subscription.state, '$.snapshot') AS named
+      WHERE named.key = ? AND named.value > 0 AND json_extract(subscription.state, '$.phase') <> 'idle'`;
+    return this.#run(query, path).map((row) => String(row["id"]));
   }
   save({ id, state }: Subscription): void {
     this.#run("UPDATE subscription SET state = ? WHERE id = ?", JSON.stringify(state), id);

@@ -1,0 +1,42 @@
+/** One delivery to a webhook: signed, with a time for its answer, of which only the beginning is read. */
+import { concat } from "../src/record/bytes.ts";
+import { signatureOf, type SigningKey } from "./signing.ts";
+
+export const WEBHOOK_TIMEOUT_MS = 10_000;
+/** Of a webhook's answer; only `done` is looked for. */
+const ANSWER_BYTES = 4_096;
+
+/** What the webhook says; undefined where it has not taken the delivery. Throws where it can't be reached. */
+export async function postWebhook(url: string, body: string, key: SigningKey): Promise<{ readonly done: boolean } | undefined> {
+  const headers = { "content-type": "application/json", "webhook-signature": await signatureOf(key, body, Date.now()) };
+  // Not followed: a redirect could lead where the address check would not have let us.
+  const response = await fetch(url, { method: "POST", headers, body, redirect: "manual", signal: AbortSignal.timeout(WEBHOOK_TIMEOUT_MS) });
+  if (response.ok) return { done: doneIn(await beginningOf(response)) };
+  await response.body?.cancel();
+  return undefined;
+}
+
+/** The answer of a webhook, as far as it says that all is done. */
+function doneIn(text: string): boolean {
+  try {
+    return (JSON.parse(text) as { readonly done?: unknown } | null)?.done === true;
+  } catch {
+    return false;
+  }
+}
+
+/** The beginning of an answer's body. The rest is not read, whatever its length. */
+async function beginningOf(response: Response): Promise<string> {
+  const reader = response.body?.getReader();
+  if (!reader) return "";
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  while (length < ANSWER_BYTES) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    length += value.length;
+  }
+  await reader.cancel().catch(() => undefined);
+  return new TextDecoder().decode(concat(parts).subarray(0, ANSWER_BYTES));
+}
