@@ -128,7 +128,7 @@ export class IdbConnection {
       if (mode !== "readonly") this.#fence(tx).onerror = ({ target }) => (fenced = isNamed((target as IDBRequest).error, "ConstraintError"));
       const result = work(tx);
       commit(tx);
-      const [value] = await Promise.all([result, done]);
+      const [value] = await unlessLost(db, Promise.all([result, done]));
       if (mode !== "readonly" && !this.#begun) {
         this.#begun = true;
         this.#term++;
@@ -209,7 +209,7 @@ export class IdbConnection {
       const tx = db.transaction("meta");
       const record = tx.store.get("volume") as Promise<VolumeRecord | undefined>;
       commit(tx);
-      [found] = await Promise.all([record, tx.done]).catch((thrown: unknown) => {
+      [found] = await unlessLost(db, Promise.all([record, tx.done])).catch((thrown: unknown) => {
         db.close();
         throw thrown;
       });
@@ -239,6 +239,18 @@ async function inTime(opening: Promise<IDBPDatabase>): Promise<IDBPDatabase> {
     }, OPEN_TIMEOUT_MS);
   });
   return Promise.race([opening, late]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * When the engine loses a connection, Chromium 156 never answers a transaction that it had not yet begun, and never ends it: only
+ * the connection hears that it was closed. So this rejects with that event, as a call to the closed connection would.
+ */
+function unlessLost<T>(db: IDBPDatabase, work: Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const lost = (): void => reject(new DOMException("the connection was closed", "InvalidStateError"));
+    db.addEventListener("close", lost);
+    work.then(resolve, reject).finally(() => db.removeEventListener("close", lost));
+  });
 }
 
 /** Saves the engine a turn. A transaction that has failed by then says so by itself. */

@@ -6,6 +6,8 @@ import { ok, volumeWorker } from "./worker-of.ts";
 
 const MIB = 1024 * 1024;
 const SLOT = 256 * 1024;
+/** More than clearing takes. */
+const HANG_MS = 2_000;
 let names = 0;
 const fresh = () => `idb-faults-${Date.now()}-${names++}`;
 const worker = volumeWorker();
@@ -171,6 +173,16 @@ describe("IndexedDB volume whose data is gone", () => {
     expect((await worker.call("flush", [0])).error).toMatchObject({ code: "STORAGE_FAILED", details: { gone: true } });
     expect(ok(await worker.call("checkAttached"))).toBe(false);
     expect((await worker.call("flush", [0])).error?.code).toBe("STORAGE_FAILED");
+    expect((await indexedDB.databases()).map((database) => database.name)).not.toContain(`tidemark:${name}`);
+    ok(await worker.call("close"));
+  });
+
+  it("a transaction that begins before its worker has heard of the loss ends with the same error", async () => {
+    const name = await opened(2);
+    ok(await worker.call("write", 0, 0, pattern(1000, 1)));
+    const flushed = worker.flushAfterHanging(HANG_MS);
+    await clearSiteData("indexeddb");
+    expect((await flushed).error).toMatchObject({ code: "STORAGE_FAILED", details: { gone: true } });
     expect((await indexedDB.databases()).map((database) => database.name)).not.toContain(`tidemark:${name}`);
     ok(await worker.call("close"));
   });

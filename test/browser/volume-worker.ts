@@ -143,6 +143,11 @@ const api = {
   ): Promise<Outcome<unknown>> {
     return outcomeOf(() => (volume[method] as (...args: unknown[]) => Promise<unknown>).apply(volume, args));
   },
+  /** The worker hangs first: what happens meanwhile it has not heard of when it flushes. */
+  flushAfterHanging(ms: number): Promise<Outcome<unknown>> {
+    for (const until = performance.now() + ms; performance.now() < until; );
+    return outcomeOf(() => (volume as IdbVolume).flush());
+  },
   read: (slot: number, position: number, length: number): Promise<Outcome<Uint8Array>> => outcomeOf(() => readExactly(volume, slot, position, length)),
   slotCount: async (): Promise<number> => volume.slotCount,
   handles: async () => handles,

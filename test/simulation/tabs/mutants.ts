@@ -46,4 +46,5 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   { name: "a transaction that writes waits for an answer", file: DATABASE, find: "      const result = work(tx);", replace: '      if (mode !== "readonly") await tx.objectStore("meta").get("term");\n      const result = work(tx);', plan: "held" },
   { name: "a transaction that reads waits for an answer", file: DATABASE, find: "      commit(tx);\n      const [value]", replace: '      if (mode !== "readonly") commit(tx);\n      const [value]', plan: "opening" },
   { name: "what met a lost connection is not asked for again", file: DATABASE, find: "const RUNS_AGAIN_MAX = 3;", replace: "const RUNS_AGAIN_MAX = 0;", plan: "indexeddb" },
+  { name: "what a lost connection never answers is waited for", file: DATABASE, find: 'db.addEventListener("close", lost);', replace: "", plan: "indexeddb", from: 820 },
 ];
