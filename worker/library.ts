@@ -8,8 +8,8 @@
  */
 export { type ErrorCode, type ErrorKind, TidemarkError, type WireError } from "../src/errors.ts";
 export type { Env } from "./env.ts";
-export { LogObject } from "./log-object.ts";
-export { handle as handleRequest } from "./router.ts";
-export { SubscriptionObject } from "./subscription-object.ts";
+export { LogObject } from "./log-object/log-object.ts";
+export { handle as handleRequest } from "./front/router.ts";
+export { SubscriptionObject } from "./subscriptions/subscription-object.ts";
 export type { HeadersInput, HeaderValue, RecordInput, RecordInput as TopicRecordInput } from "../src/topic/input.ts";
-export { type EdgeAppendOptions, type EdgeTopic, type EdgeTopicOptions, openTopic, type TopicEnv } from "./topic.ts";
+export { type EdgeAppendOptions, type EdgeTopic, type EdgeTopicOptions, openTopic, type TopicEnv } from "./client/topic.ts";

@@ -1,8 +1,8 @@
 /** The chunk store as a host of the LogStore contract, over whatever SQLite there is. */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader } from "../../src/record/format.ts";
-import { ChunkLog } from "../../worker/chunk-log.ts";
-import { bytesOf, type Sql } from "../../worker/chunk-tables.ts";
+import { ChunkLog } from "../../worker/store/chunk-log.ts";
+import { bytesOf, type Sql } from "../../worker/store/chunk-tables.ts";
 import type { LogStoreHost, OpenLog } from "./log-store-contract.ts";
 
 let clock = 1_000_000;

@@ -2,8 +2,8 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { objectName } from "../../worker/env.ts";
-import type { Peer } from "../../worker/forks.ts";
-import type { SubscriptionPeer } from "../../worker/subscription-peer.ts";
+import type { Peer } from "../../worker/log-object/forks.ts";
+import type { SubscriptionPeer } from "../../worker/rpc/subscription-peer.ts";
 import { call as rawCall, inside, objectOf, real } from "./archive-tools.ts";
 import { offsetText } from "./sse-reader.ts";
 

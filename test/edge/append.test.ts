@@ -1,14 +1,14 @@
 /**
- * The two ways of an append into its object (worker/append.ts): handed over by a call, or as a request with a stream. Whoever sends it
+ * The two ways of an append into its object (worker/log-object/http-append.ts): handed over by a call, or as a request with a stream. Whoever sends it
  * must not see which: the same requests go both ways, to a stream each, and answers and records are compared.
  */
 import { env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
-import { CALL_BYTES_MAX } from "../../worker/append.ts";
+import { CALL_BYTES_MAX } from "../../worker/log-object/http-append.ts";
 import type { Env } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
-import { handle } from "../../worker/router.ts";
+import { handle } from "../../worker/front/router.ts";
 
 const kernel = await edgeKernel();
 const base = env as unknown as Env;

@@ -5,10 +5,10 @@
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { PATH_HEADER, TENANT_HEADER } from "../../worker/env.ts";
-import * as here from "../../worker/segments.ts";
+import * as here from "../../worker/front/archived-reads.ts";
 // @ts-expect-error The same module once more: what it remembers is its own, as in another isolate.
-import * as elsewhere from "../../worker/segments.ts?elsewhere";
-import { handle } from "../../worker/router.ts";
+import * as elsewhere from "../../worker/front/archived-reads.ts?elsewhere";
+import { handle } from "../../worker/front/router.ts";
 import { call, fill, inside, look, objectOf, real, settle } from "./archive-tools.ts";
 import { offsetText } from "./sse-reader.ts";
 

@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { decodeFooter, FOOTER_BYTES } from "../../src/store/footer.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
-import { handle } from "../../worker/router.ts";
+import { handle } from "../../worker/front/router.ts";
 import { call, fill, inside, look, objectOf, readAll, real, settle, type TestBucket } from "./archive-tools.ts";
 
 const kernel = await edgeKernel();

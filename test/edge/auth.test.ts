@@ -3,7 +3,7 @@ import { env } from "cloudflare:test";
 import { base64url, generateKeyPair, SignJWT } from "jose";
 import { describe, expect, it } from "vitest";
 import type { Env } from "../../worker/env.ts";
-import { handle } from "../../worker/router.ts";
+import { handle } from "../../worker/front/router.ts";
 
 const SECRET = "a secret of at least thirty-two characters";
 const OLD = "the secret before it is long enough to be taken";

@@ -5,7 +5,7 @@ import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { PATH_HEADER, TENANT_HEADER } from "../../worker/env.ts";
-import type { Peer } from "../../worker/forks.ts";
+import type { Peer } from "../../worker/log-object/forks.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { call, inside, look, objectOf, settle } from "./archive-tools.ts";
 

@@ -5,13 +5,13 @@
 import { runInDurableObject } from "cloudflare:test";
 import { expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
-import { Archive } from "../../worker/archive.ts";
-import { ArchiveTables } from "../../worker/archive-tables.ts";
-import { Archiver, bucketSource, objectKey, segmentName } from "../../worker/archiver.ts";
-import type { Sql, SqlRow } from "../../worker/chunk-tables.ts";
-import { Compaction } from "../../worker/compaction.ts";
+import { Archive } from "../../worker/store/segment-archive.ts";
+import { ArchiveTables } from "../../worker/store/archive-tables.ts";
+import { Archiver, bucketSource, objectKey, segmentName } from "../../worker/log-object/archiver.ts";
+import type { Sql, SqlRow } from "../../worker/store/chunk-tables.ts";
+import { Compaction } from "../../worker/log-object/compaction-schedule.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
-import { Stream, type StreamConfig } from "../../worker/stream.ts";
+import { Stream, type StreamConfig } from "../../worker/stream/stream.ts";
 import { objectOf, real } from "./archive-tools.ts";
 
 /** Dollars. Workers Paid, beyond what is included; docs of Cloudflare Workers, Durable Objects and R2, November 2026. */

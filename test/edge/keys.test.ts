@@ -6,7 +6,7 @@ import { env } from "cloudflare:test";
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from "jose";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Env } from "../../worker/env.ts";
-import { handle } from "../../worker/router.ts";
+import { handle } from "../../worker/front/router.ts";
 
 let providers = 0;
 

@@ -54,7 +54,7 @@ export function verdict({ counts }: Report): Pick<KillResult, "lost" | "duplicat
 }
 
 /** Else a few rounds would not fill one. */
-const SMALL: PlantedBug = { name: "small segments", file: "worker/chunk-log.ts", find: "const SEGMENT_BYTES = 4 * 1024 * 1024;", replace: "const SEGMENT_BYTES = 96 * 1024;" };
+const SMALL: PlantedBug = { name: "small segments", file: "worker/store/chunk-log.ts", find: "const SEGMENT_BYTES = 4 * 1024 * 1024;", replace: "const SEGMENT_BYTES = 96 * 1024;" };
 const STEPS: readonly PutStep[] = ["put arrived", "put stored", "put answered"];
 
 /** Waits for the moment of a kill, and names it. */

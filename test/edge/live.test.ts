@@ -2,7 +2,7 @@
 import { env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { splitBatches } from "../../src/record/record-batch.ts";
-import { handle } from "../../worker/router.ts";
+import { handle } from "../../worker/front/router.ts";
 import { inside } from "./archive-tools.ts";
 import { offsetText, SseReader } from "./sse-reader.ts";
 

@@ -8,7 +8,7 @@ import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { EdgeSocket, type Wire } from "../../src/sync/socket-client.ts";
 import type { Env } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
-import { handle } from "../../worker/router.ts";
+import { handle } from "../../worker/front/router.ts";
 import { call } from "./archive-tools.ts";
 import { timers } from "./timers.ts";
 

@@ -2,8 +2,8 @@
 import { env } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import type { Env } from "../../worker/env.ts";
-import { H } from "../../worker/protocol.ts";
-import { handle } from "../../worker/router.ts";
+import { H } from "../../worker/wire/durable-streams.ts";
+import { handle } from "../../worker/front/router.ts";
 
 const settings: Env = { ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "loopback" };
 const ORIGIN = "http://127.0.0.1";

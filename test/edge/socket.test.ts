@@ -8,7 +8,7 @@ import { decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf, app
 import { type Delivered, type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/socket-client.ts";
 import { type Env, objectName } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
-import { handle } from "../../worker/router.ts";
+import { handle } from "../../worker/front/router.ts";
 import { timers } from "./timers.ts";
 
 const kernel = await edgeKernel();

@@ -2,8 +2,8 @@
 import { env, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
-import { ChunkLog } from "../../worker/chunk-log.ts";
-import { CHUNK_BYTES_MAX, type Sql, type SqlRow } from "../../worker/chunk-tables.ts";
+import { ChunkLog } from "../../worker/store/chunk-log.ts";
+import { CHUNK_BYTES_MAX, type Sql, type SqlRow } from "../../worker/store/chunk-tables.ts";
 import type { Env } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { chunkHost } from "../contract/chunk-host.ts";

@@ -3,7 +3,7 @@ import { abortAllDurableObjects, env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { openTopic } from "../../worker/library.ts";
 import type { Env } from "../../worker/env.ts";
-import { encodePath } from "../../worker/protocol.ts";
+import { encodePath } from "../../worker/wire/durable-streams.ts";
 import { call, fill, readAll, real } from "./archive-tools.ts";
 
 const bindings = env as unknown as Env;

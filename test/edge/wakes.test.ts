@@ -3,9 +3,9 @@ import { env } from "cloudflare:test";
 import { SignJWT } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Env } from "../../worker/env.ts";
-import { handle } from "../../worker/router.ts";
-import { subscriptionsOf } from "../../worker/subscription-peer.ts";
-import { checkWebhook } from "../../worker/webhook-address.ts";
+import { handle } from "../../worker/front/router.ts";
+import { subscriptionsOf } from "../../worker/rpc/subscription-peer.ts";
+import { checkWebhook } from "../../worker/subscriptions/webhook-address.ts";
 
 const SECRET = "a secret of at least thirty-two characters";
 const settings: Env = { ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: SECRET };

@@ -1,6 +1,6 @@
 /** Accept, read as the standard has it: the representation that a reader of a stream gets. */
 import { describe, expect, it } from "vitest";
-import { accepts, dialectOf } from "../../worker/accept.ts";
+import { accepts, dialectOf } from "../../worker/wire/accept.ts";
 
 const BATCHES = "application/vnd.tidemark.batches";
 

@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeBatch } from "../../src/record/record-batch.ts";
-import { encodeBody, encodeInSlices, RECORDS_MAX, SLICE_BYTES, VALUE_BYTES_MAX } from "../../worker/body-encoder.ts";
-import { EncodeQueue } from "../../worker/encode-queue.ts";
+import { encodeBody, encodeInSlices, RECORDS_MAX, SLICE_BYTES, VALUE_BYTES_MAX } from "../../worker/stream/body-encoder.ts";
+import { EncodeQueue } from "../../worker/stream/encode-queue.ts";
 import { releaseKernel } from "../tooling/kernels.ts";
 
 const kernel = await releaseKernel();

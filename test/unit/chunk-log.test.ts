@@ -1,7 +1,7 @@
 /** The chunk store under Node's own SQLite: the same contract as inside workerd (test/edge), where a debugger reaches it. */
 import { describe, expect, it } from "vitest";
-import { ChunkLog } from "../../worker/chunk-log.ts";
-import type { Sql } from "../../worker/chunk-tables.ts";
+import { ChunkLog } from "../../worker/store/chunk-log.ts";
+import type { Sql } from "../../worker/store/chunk-tables.ts";
 import { chunkHost } from "../contract/chunk-host.ts";
 import { logStoreCases, makeBatch } from "../contract/log-store-contract.ts";
 import { releaseKernel, twinKernel } from "../tooling/kernels.ts";

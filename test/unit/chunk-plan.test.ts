@@ -1,6 +1,6 @@
 /** The plan of a long answer: the rows from an offset on, as far as they follow each other and fit, against a plain walk over all rows. */
 import { describe, expect, it } from "vitest";
-import { ChunkTables, type PlannedRow } from "../../worker/chunk-tables.ts";
+import { ChunkTables, type PlannedRow } from "../../worker/store/chunk-tables.ts";
 import { Random } from "../simulation/prng.ts";
 import { nodeSql } from "../tooling/node-sql.ts";
 

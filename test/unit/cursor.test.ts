@@ -1,7 +1,7 @@
 /** Cursors never go back: from one answer to the next, and inside one. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { laterCursor, nextCursor } from "../../worker/cursor.ts";
+import { laterCursor, nextCursor } from "../../worker/wire/cursors.ts";
 
 const NOW = Date.UTC(2026, 10, 28);
 

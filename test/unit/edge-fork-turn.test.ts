@@ -5,11 +5,11 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
-import { Archive } from "../../worker/archive.ts";
-import { Compaction } from "../../worker/compaction.ts";
-import { offerFork } from "../../worker/forks.ts";
-import { Stream, type StreamConfig } from "../../worker/stream.ts";
-import { retire } from "../../worker/upkeep.ts";
+import { Archive } from "../../worker/store/segment-archive.ts";
+import { Compaction } from "../../worker/log-object/compaction-schedule.ts";
+import { offerFork } from "../../worker/log-object/forks.ts";
+import { Stream, type StreamConfig } from "../../worker/stream/stream.ts";
+import { retire } from "../../worker/log-object/retention-schedule.ts";
 import { releaseKernel } from "../tooling/kernels.ts";
 import { nodeSql } from "../tooling/node-sql.ts";
 

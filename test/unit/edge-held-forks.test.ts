@@ -1,10 +1,10 @@
 /** When a source asks its forks whether they are, over Node's SQLite: the times outlive the object, and are written when they change. */
 import { describe, expect, it } from "vitest";
-import { Archive } from "../../worker/archive.ts";
-import type { Sql } from "../../worker/chunk-tables.ts";
-import { HeldForks, type Peer } from "../../worker/forks.ts";
-import { Stream, type StreamConfig, type StreamHost } from "../../worker/stream.ts";
-import { retentionDue } from "../../worker/upkeep.ts";
+import { Archive } from "../../worker/store/segment-archive.ts";
+import type { Sql } from "../../worker/store/chunk-tables.ts";
+import { HeldForks, type Peer } from "../../worker/log-object/forks.ts";
+import { Stream, type StreamConfig, type StreamHost } from "../../worker/stream/stream.ts";
+import { retentionDue } from "../../worker/log-object/retention-schedule.ts";
 import { releaseKernel } from "../tooling/kernels.ts";
 import { nodeSql } from "../tooling/node-sql.ts";
 

@@ -2,11 +2,11 @@
 import { describe, expect, it } from "vitest";
 import { encodeFrame, type Frame, FrameType, decodeFrame, jsonFrame, jsonOf } from "../../src/sync/frames.ts";
 import { EdgeSocket, type Wire } from "../../src/sync/socket-client.ts";
-import { longPoll } from "../../worker/live.ts";
-import { LogSockets, type SocketHost } from "../../worker/log-sockets.ts";
-import { Counters } from "../../worker/metrics.ts";
-import { sse } from "../../worker/sse.ts";
-import type { Ask } from "../../worker/watch.ts";
+import { longPoll } from "../../worker/front/live-reads.ts";
+import { LogSockets, type SocketHost } from "../../worker/log-object/sockets.ts";
+import { Counters } from "../../worker/log-object/prometheus.ts";
+import { sse } from "../../worker/front/sse.ts";
+import type { Ask } from "../../worker/rpc/watch.ts";
 import { offsetText } from "../edge/sse-reader.ts";
 import { timers } from "../edge/timers.ts";
 

@@ -1,8 +1,8 @@
 /** A WebSocket's client that says nothing any more: it is asked, and given up, and its places in the logs' objects are free. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Caller } from "../../worker/auth.ts";
+import type { Caller } from "../../worker/front/auth.ts";
 import type { Env } from "../../worker/env.ts";
-import { upgrade } from "../../worker/socket.ts";
+import { upgrade } from "../../worker/front/client-socket.ts";
 
 const SILENT_MS = 30_000;
 const caller: Caller = { tenant: "t", isOpen: false, expires: undefined, require: () => undefined };

@@ -1,6 +1,6 @@
 /** One answer to "is this JSON", however a client writes it. */
 import { describe, expect, it } from "vitest";
-import { contentTypeOf, mediaType } from "../../worker/media-types.ts";
+import { contentTypeOf, mediaType } from "../../worker/stream/media-type.ts";
 
 describe("media types", () => {
   it.each([

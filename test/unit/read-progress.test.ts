@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import type { LogStore } from "../../src/store/log-store.ts";
-import { ChunkLog } from "../../worker/chunk-log.ts";
+import { ChunkLog } from "../../worker/store/chunk-log.ts";
 import { fails } from "../contract/check.ts";
 import { nodeSql } from "../tooling/node-sql.ts";
 import { batchOf, dump, fixture, kernel } from "./log-fixtures.ts";

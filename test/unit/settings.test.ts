@@ -4,11 +4,11 @@ import { TidemarkError } from "../../src/errors.ts";
 import { BATCH_BYTES_MAX, checkSettings, DEFAULT_SETTINGS, saneCompaction, saneRetention, withDefaults } from "../../src/log/limits.ts";
 import { retentionOffset } from "../../src/log/retention.ts";
 import { batchOf, fixture, kernel } from "./log-fixtures.ts";
-import { Archive } from "../../worker/archive.ts";
-import { compactionOf } from "../../worker/compaction.ts";
-import { Stream, type StreamConfig } from "../../worker/stream.ts";
-import { openTopic } from "../../worker/topic.ts";
-import { describeRetention, retentionDue, retentionOf } from "../../worker/upkeep.ts";
+import { Archive } from "../../worker/store/segment-archive.ts";
+import { compactionOf } from "../../worker/log-object/compaction-schedule.ts";
+import { Stream, type StreamConfig } from "../../worker/stream/stream.ts";
+import { openTopic } from "../../worker/client/topic.ts";
+import { describeRetention, retentionDue, retentionOf } from "../../worker/log-object/retention-schedule.ts";
 import { nodeSql } from "../tooling/node-sql.ts";
 
 const NONSENSE = [null, Number.NaN, -1, -Infinity, Infinity, "5", "512MB", true, {}, [], [5], () => 5, 10n] as const;

@@ -1,6 +1,6 @@
 /** Windows of follows are passed on as there is room: within bounds at any time, and everybody gets on. */
 import { describe, expect, it } from "vitest";
-import { BASE_BYTES, FREE_BYTES, HARD_BYTES, type Requests, REQUESTS_MAX, SocketCredits } from "../../worker/socket-credits.ts";
+import { BASE_BYTES, FREE_BYTES, HARD_BYTES, type Requests, REQUESTS_MAX, SocketCredits } from "../../worker/front/socket-credits.ts";
 import { Random } from "../simulation/prng.ts";
 
 const KIB = 1024;

@@ -36,7 +36,7 @@ const NO_GROUP_COMMIT: readonly PlantedBug[] = [
 ];
 /** Rows as the platform bills them, told to whoever asks for the root. */
 const COUNTING: readonly PlantedBug[] = [
-  { name: "rows counted", file: "worker/log-object.ts", find: "exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,",
+  { name: "rows counted", file: "worker/log-object/log-object.ts", find: "exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,",
     replace: "exec: (query, ...bindings) => { const cursor = storage.sql.exec(query, ...bindings) as any; const rows = [...cursor]; (globalThis as any).rows = ((globalThis as any).rows ?? 0) + cursor.rowsWritten; return rows as Iterable<SqlRow>; }," },
   { name: "rows told", file: "worker/index.ts", find: "handle(request, env", replace: "new URL(request.url).pathname === \"/rows\" ? Promise.resolve(new Response(String((globalThis as any).rows ?? 0))) : handle(request, env" },
 ];

@@ -21,8 +21,8 @@ const KEYS = 50;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const SMALL: readonly PlantedBug[] = [
-  { name: "small segments", file: "worker/chunk-log.ts", find: "const SEGMENT_BYTES = 4 * 1024 * 1024;", replace: "const SEGMENT_BYTES = 64 * 1024;" },
-  { name: "small portions", file: "worker/compaction.ts", find: "const PORTION_BYTES = 16 * 1024 * 1024;", replace: "const PORTION_BYTES = 128 * 1024;" },
+  { name: "small segments", file: "worker/store/chunk-log.ts", find: "const SEGMENT_BYTES = 4 * 1024 * 1024;", replace: "const SEGMENT_BYTES = 64 * 1024;" },
+  { name: "small portions", file: "worker/log-object/compaction-schedule.ts", find: "const PORTION_BYTES = 16 * 1024 * 1024;", replace: "const PORTION_BYTES = 128 * 1024;" },
 ];
 
 type Values = Map<string, string>;

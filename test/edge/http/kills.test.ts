@@ -27,7 +27,7 @@ test("planted: without sequences the same kills leave messages twice", async () 
 test("planted: rows that go before their object is there are lost with the power", async () => {
   const plant = {
     name: "rows go before the put",
-    file: "worker/archiver.ts",
+    file: "worker/log-object/archiver.ts",
     find: "    const stored = await bucket.put(",
     replace: "    const gone = log.moved(wanted.row, entry);\n    if (gone) return void (await bucket.put(key, bytes, { onlyIf: { etagDoesNotMatch: \"*\" } })) ?? true;\n    const stored = await bucket.put(",
   };

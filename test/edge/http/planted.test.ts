@@ -91,13 +91,13 @@ const PROMISES: Readonly<Record<string, (edge: Edge) => Promise<boolean>>> = {
   },
 };
 
-const SOCKETS = "worker/log-sockets.ts";
+const SOCKETS = "worker/log-object/sockets.ts";
 const PLANTS: readonly (PlantedBug & { readonly breaks: string })[] = [
   { name: "credits are not used up", file: SOCKETS, find: "follow.credits -= bytes.length;", replace: "", breaks: "not a byte beyond the credits" },
   { name: "a batch that does not fit is sent", file: SOCKETS, find: "if (bytes.length <= credits) return bytes;", replace: "if (credits > 0) return bytes;", breaks: "not a byte beyond the credits" },
-  { name: "frames are not looked at for scope", file: "worker/socket.ts", find: "if (needed && !channel[needed])", replace: "if (false)", breaks: "a token that may only read can't write" },
+  { name: "frames are not looked at for scope", file: "worker/front/client-socket.ts", find: "if (needed && !channel[needed])", replace: "if (false)", breaks: "a token that may only read can't write" },
   { name: "frames overtake each other", file: SOCKETS, find: "session.turn.then(() => this.#take(session, frame))", replace: "Promise.resolve().then(() => frame.id % 3 === 0 ? new Promise((resolve) => setTimeout(resolve, 1)) : undefined).then(() => this.#take(session, frame))", breaks: "appends keep the order of their frames" },
-  { name: "no timer", file: "worker/socket.ts", find: "if (expires === undefined) return;", replace: "return;", breaks: "a socket ends with its token" },
+  { name: "no timer", file: "worker/front/client-socket.ts", find: "if (expires === undefined) return;", replace: "return;", breaks: "a socket ends with its token" },
 ];
 
 async function withEdge<T>(plants: readonly PlantedBug[], work: (edge: Edge) => Promise<T>): Promise<T> {

@@ -1,0 +1,301 @@
+/**
+ * The client inside a Worker: an edge function reads and writes a log in three lines, with no HTTP of its own.
+ *
+ *     const orders = openTopic(env, "orders");
+ *     await orders.append({ key: "o-17", value: { total: 42 }, headers: { trace: "a1" } });
+ *     for await (const record of orders.read({ from: "earliest" })) { … }
+ *
+ * Underneath it is the batches dialect over the object's `fetch`: the same checks, bounds and errors as from outside, flow control
+ * for bodies, and no argument limit as RPC has. Batches are made here, by the producer that browsers use. Reads of
+ * what has moved to object storage don't wake the object. It asks no token: whoever can run code here has the bindings.
+ *
+ * One handle belongs to one request, as all I/O of a Worker does. Without `idempotent` an append whose object was reset is
+ * OUTCOME_UNKNOWN; with it, it is sent again under the same sequence. That makes an entry in the log's table of producers
+ * (the newest 1,000), so it is for handles that write much, not for each of thousands of short requests.
+ */
+import { TidemarkError, type WireError } from "../../src/errors.ts";
+import { type Ack, type BatchAck, Producer, type ProducerRecord } from "../../src/delivery/producer.ts";
+import type { PlainRecord, ReadBatch } from "../../src/delivery/read-record.ts";
+import type { ReaderOptions, ReadSource } from "../../src/delivery/reader.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import type { AppendOptions, AppendResult, CompactionSettings, Fetched, FetchOptions, RetentionSettings, StartPosition } from "../../src/log/types.ts";
+import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../../src/log/limits.ts";
+import { type Check, checkOptions, flag, refused, wellFormed } from "../../src/topic/check.ts";
+import { type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
+import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS } from "../../src/topic/options.ts";
+import { batchesOf, readingOf } from "../../src/topic/reading.ts";
+import { checkSerializer, type Serializer, type SerializerChoice, serializerOf } from "../../src/topic/serializer.ts";
+import type { Sending } from "../../src/log/producer-state.ts";
+import { CRC_AT, PRODUCER_ID_AT } from "../../src/record/format.ts";
+import { BATCHES_TYPE } from "../wire/accept.ts";
+import { describeCompaction } from "../log-object/compaction-schedule.ts";
+import { type Env, OPEN_TENANT, objectName, PATH_HEADER, TENANT_HEADER } from "../env.ts";
+import { edgeKernel } from "../kernel.ts";
+import { encodePath, formatOffset, H, STREAM_PREFIX } from "../wire/durable-streams.ts";
+import { readThrough } from "../front/archived-reads.ts";
+import { describeRetention } from "../log-object/retention-schedule.ts";
+import { Watch } from "../rpc/watch.ts";
+
+/** The bindings that a topic needs; the rest of `Env` is for requests from outside. */
+export type TopicEnv = Pick<Env, "LOGS" | "SEGMENTS">;
+
+export interface EdgeTopicOptions<V> {
+  /** Whose log. Default: the tenant of requests without a token, "dev". */
+  readonly tenant?: string | undefined;
+  /** "json" (default), "text", "bytes", or your own. A log that does not exist is made with the type that fits. */
+  readonly serializer?: SerializerChoice<V> | undefined;
+  readonly codec?: "none" | "gzip" | undefined;
+  readonly idempotent?: boolean | undefined;
+  /** What may go of a log that is made here; one that exists stays as it was made. */
+  readonly retention?: RetentionSettings | undefined;
+  readonly compaction?: CompactionSettings | undefined;
+}
+
+export interface EdgeAppendOptions {
+  /** Append only if the log still ends here, else OFFSET_CONFLICT. */
+  readonly ifEnd?: number | undefined;
+}
+
+export interface EdgeTopic<V = unknown> {
+  readonly name: string;
+  /** Resolves when the record is durable. Un-awaited appends batch themselves. */
+  append(record: RecordInput<V>, options?: EdgeAppendOptions): Promise<Ack>;
+  /** One batch, one ack, whose offset is the last record's (`baseOffset`: the first one's): all or nothing. */
+  appendBatch(records: readonly RecordInput<V>[], options?: EdgeAppendOptions): Promise<BatchAck>;
+  read(options?: ReaderOptions): AsyncIterableIterator<PlainRecord<V>>;
+  readBatches(options?: ReaderOptions): AsyncIterableIterator<ReadBatch<V>>;
+  /** Where the log begins and ends; undefined for one that was never written. */
+  state(): Promise<{ readonly logStartOffset: number; readonly logEndOffset: number; readonly closed: boolean } | undefined>;
+}
+
+export function openTopic<V = unknown>(env: TopicEnv, name: string, options: EdgeTopicOptions<V> = {}): EdgeTopic<V> {
+  return new Topic(env, name, options);
+}
+
+const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" } as const;
+const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
+const TRIES_MAX = 5;
+const WATCH_MS = 60_000;
+const PATH_BYTES_MAX = 1024;
+const { ifEnd } = APPEND_OPTIONS;
+const { codec } = PRODUCER_OPTIONS;
+const tenant: Check = (field, value) => {
+  wellFormed(field, value);
+  if (value === "") throw refused(field, value, "a tenant's name");
+};
+const OPTIONS = { tenant, serializer: checkSerializer, codec, idempotent: flag };
+
+function checkTopic(env: unknown, name: unknown, options: unknown): void {
+  if (typeof (env as Partial<TopicEnv> | undefined)?.LOGS?.idFromName !== "function") {
+    throw new TidemarkError("INVALID_ARGUMENT", "openTopic(env, …): env has no binding LOGS of Durable Objects", { field: "env" });
+  }
+  wellFormed("a topic's name", name);
+  const bytes = new TextEncoder().encode(name as string).length;
+  if (bytes < 1 || bytes > PATH_BYTES_MAX) throw refused("a topic's name", name, `1 to ${PATH_BYTES_MAX} bytes`);
+  checkOptions("openTopic()", options, OPTIONS);
+}
+
+/** The caller may use its bytes again as soon as append() has returned. */
+const copyOf = <T extends Uint8Array | null>(bytes: T): T => (bytes && bytes.slice()) as T;
+const kept = ({ key, value, headers, timestamp }: ProducerRecord): ProducerRecord => ({
+  key: copyOf(key), value: copyOf(value), timestamp, ...(headers && { headers: headers.map(([name, bytes]) => [name, copyOf(bytes)] as const) }),
+});
+
+class Topic<V> implements EdgeTopic<V> {
+  readonly #path: string;
+  readonly #tenant: string;
+  readonly #serializer: Serializer<V>;
+  #producer: Promise<Producer> | undefined;
+  #failures = 0;
+
+  constructor(
+    readonly env: TopicEnv,
+    readonly name: string,
+    readonly options: EdgeTopicOptions<V>,
+  ) {
+    checkTopic(env, name, options);
+    if (options.retention !== undefined) checkRetention(options.retention);
+    if (options.compaction !== undefined) checkCompaction(options.compaction);
+    this.#path = name;
+    this.#tenant = options.tenant ?? OPEN_TENANT;
+    this.#serializer = serializerOf<V>(options.serializer);
+  }
+
+  // --- the object --------------------------------------------------------------------------------------------------
+
+  #ask(method: string, query: string, headers: Record<string, string>, body?: Uint8Array): Promise<Response> {
+    const { LOGS } = this.env;
+    const stub = LOGS.get(LOGS.idFromName(objectName(this.#tenant, this.#path)));
+    const own = { ...headers, [PATH_HEADER]: encodeURIComponent(this.#path), [TENANT_HEADER]: encodeURIComponent(this.#tenant) };
+    const request = new Request(this.#url(query), { method, headers: own, ...(body && { body: body as BodyInit }) });
+    return stub.fetch(request as never) as unknown as Promise<Response>;
+  }
+
+  #url(query: string): string {
+    return `https://tidemark.invalid${STREAM_PREFIX}${encodePath(this.#path)}${query}`;
+  }
+
+  async #create(): Promise<void> {
+    const { serializer = "json", retention, compaction } = this.options;
+    const type = typeof serializer === "string" ? TYPES[serializer] : TYPES.bytes;
+    const response = await this.#ask("PUT", "", { "content-type": type, ...describeRetention(retention), ...describeCompaction(compaction) });
+    // Somebody made it as another type, or with other settings: then that is what it is.
+    if (!response.ok && response.status !== 409) throw await errorOf(response);
+    await response.body?.cancel();
+  }
+
+  async state() {
+    const response = await this.#ask("HEAD", "", {});
+    if (response.status === 404) return undefined;
+    if (!response.ok) throw await errorOf(response);
+    return { logStartOffset: offsetIn(response, H.start), logEndOffset: offsetIn(response, H.next), closed: response.headers.get(H.closed) === "true" };
+  }
+
+  // --- append ------------------------------------------------------------------------------------------------------
+
+  async append(record: RecordInput<V>, options: EdgeAppendOptions = {}): Promise<Ack> {
+    checkOptions("append()", options, { ifEnd });
+    const encoded = kept(recordOf(record, this.#serializer, Date.now));
+    return (await this.#opened()).append(encoded, "flushed", options.ifEnd);
+  }
+
+  async appendBatch(records: readonly RecordInput<V>[], options: EdgeAppendOptions = {}): Promise<BatchAck> {
+    checkOptions("appendBatch()", options, { ifEnd });
+    const encoded = recordsOf(records, this.#serializer, Date.now).map(kept);
+    return (await this.#opened()).appendBatch(encoded, "flushed", options.ifEnd);
+  }
+
+  #opened(): Promise<Producer> {
+    return (this.#producer ??= edgeKernel().then((kernel) => new Producer({
+      kernel,
+      send: (batch, options) => this.#send(kernel, batch, options),
+      reopened: () => this.#again(),
+      schedule: (work) => queueMicrotask(work),
+      newId: () => Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n),
+      codec: this.options.codec ?? "none",
+      batchBytes: BATCH_BYTES,
+      recordBytesMax: DEFAULT_SETTINGS.recordBytesMax,
+      batchBytesMax: DEFAULT_SETTINGS.batchBytesMax,
+      inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
+    })));
+  }
+
+  async #again(): Promise<void> {
+    if (!this.options.idempotent || ++this.#failures >= TRIES_MAX) throw new TidemarkError("CLOSED", "the log's object does not answer");
+    await new Promise((resolve) => setTimeout(resolve, 50 * 2 ** this.#failures));
+  }
+
+  async #send(kernel: Kernel, batch: Uint8Array, { ifEnd, ...sending }: AppendOptions): Promise<AppendResult> {
+    if (!this.options.idempotent) anonymous(kernel, batch);
+    const headers = { "content-type": BATCHES_TYPE, ...(ifEnd !== undefined && { [H.expectedOffset]: formatOffset(ifEnd) }), ...sequencesOf(sending) };
+    const post = (): Promise<Response> =>
+      this.#ask("POST", "", headers, batch).catch((thrown: unknown) => {
+        throw new TidemarkError("OUTCOME_UNKNOWN", "the log's object was reset", {}, { cause: thrown });
+      });
+    let response = await post();
+    if (response.status === 404) {
+      await this.#create();
+      response = await post();
+    }
+    if (!response.ok) throw await errorOf(response);
+    this.#failures = 0;
+    const { appended } = (await response.json()) as { appended: [Omit<AppendResult, "acks">] };
+    return { ...appended[0], acks: "flushed" };
+  }
+
+  // --- read --------------------------------------------------------------------------------------------------------
+
+  readonly #source: ReadSource = {
+    fetch: (from, options) => this.#fetch(from, options),
+    resolve: (position) => this.#resolve(position),
+  };
+
+  async #fetch(from: number, { wait, signal }: FetchOptions): Promise<Fetched> {
+    for (;;) {
+      signal?.throwIfAborted();
+      const response = await this.#batches(`?offset=${formatOffset(from)}`);
+      if (response.status === 404) return fetched(new Uint8Array(0), from);
+      if (!response.ok) throw await errorOf(response);
+      const nextOffset = offsetIn(response, H.next);
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      if (nextOffset > from || !wait || response.headers.get(H.closed) === "true") return fetched(bytes, nextOffset);
+      await this.#moved(from, signal);
+    }
+  }
+
+  #batches(query: string): Promise<Response> {
+    const { env } = this;
+    const headers = { accept: BATCHES_TYPE };
+    const ask = (own: Record<string, string>) => this.#ask("GET", query, { ...headers, ...own });
+    return readThrough({ asked: {}, env, tenant: this.#tenant, path: this.#path, url: new URL(this.#url(query)), headers: new Headers(headers), background: undefined, ask });
+  }
+
+  /** Resolves when the log's end has passed `from`, by the socket that lets the object sleep. */
+  async #moved(from: number, signal: AbortSignal | undefined): Promise<void> {
+    const watch = await Watch.open((query, headers) => this.#ask("GET", query, headers ?? {}), from);
+    const close = (): void => watch.close();
+    if (signal?.aborted) return close();
+    let abort!: () => void;
+    const aborted = new Promise<void>((resolve) => (abort = resolve));
+    signal?.addEventListener("abort", abort);
+    try {
+      await Promise.race([watch.past(from, Date.now() + WATCH_MS), aborted]);
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      close();
+    }
+  }
+
+  async #resolve(position: StartPosition): Promise<number> {
+    if (typeof position === "object" && "timestamp" in position) {
+      const response = await this.#batches(`?timestamp=${Math.ceil(position.timestamp)}`);
+      if (response.status === 404) return 0;
+      if (!response.ok) throw await errorOf(response);
+      await response.body?.cancel();
+      return offsetIn(response, H.from);
+    }
+    const { logStartOffset, logEndOffset } = (await this.state()) ?? { logStartOffset: 0, logEndOffset: 0 };
+    if (typeof position === "number") {
+      if (position >= logStartOffset && position <= logEndOffset) return position;
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, { offset: position, logStartOffset, logEndOffset });
+    }
+    if (position === "earliest") return logStartOffset;
+    return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);
+  }
+
+  /** A log that is not there is made by the first read that follows it. */
+  #following(options: ReaderOptions | undefined): ReadSource {
+    if (!options?.follow) return this.#source;
+    const there = this.state().then((state) => (state === undefined ? this.#create() : undefined));
+    return { ...this.#source, resolve: (position) => there.then(() => this.#resolve(position)) };
+  }
+
+  readBatches(options?: ReaderOptions): AsyncIterableIterator<ReadBatch<V>> {
+    return batchesOf((checked) => this.#following(checked), edgeKernel(), this.#serializer, options);
+  }
+
+  read(options?: ReaderOptions): AsyncIterableIterator<PlainRecord<V>> {
+    return readingOf((checked) => this.#following(checked), edgeKernel(), this.#serializer, options);
+  }
+}
+
+const sequencesOf = ({ fromZero, resentSince }: Sending): Record<string, string> => ({
+  ...(fromZero && { [H.sequences]: "from-zero" }),
+  ...(resentSince !== undefined && { [H.resentSince]: formatOffset(resentSince) }),
+});
+const fetched = (bytes: Uint8Array, nextOffset: number): Fetched => ({ bytes, nextOffset, logStartOffset: 0, highWatermark: nextOffset, logEndOffset: nextOffset });
+const offsetIn = (response: Response, name: string): number => Number((response.headers.get(name) ?? "").slice(0, 16));
+
+/** The same batch as nobody's: the log keeps no entry for whoever wrote it. */
+function anonymous(kernel: Kernel, batch: Uint8Array): void {
+  batch.fill(0xff, PRODUCER_ID_AT, PRODUCER_ID_AT + 14);
+  new DataView(batch.buffer, batch.byteOffset).setUint32(CRC_AT, kernel.crc32c(batch.subarray(CRC_AT + 4)));
+}
+
+async function errorOf(response: Response): Promise<TidemarkError> {
+  const { error } = (await response.json().catch(() => ({}))) as { error?: WireError };
+  const wire = error ?? { code: "INTERNAL", message: `status ${response.status}`, details: {} };
+  const known = TidemarkError.fromWire({ ...wire, details: wire.details ?? {} });
+  // A code of HTTP's own: the caller sees it in the details.
+  return known.code === "INTERNAL" ? known.with({ httpCode: wire.code, status: response.status }) : known;
+}

@@ -1,0 +1,304 @@
+/**
+ * Old records without waking the object. A sealed segment in object storage never changes, so once the object has said which
+ * segments there are (a manifest, remembered for a minute), the Worker reads them itself: through the data centre's cache, else from
+ * R2. Clients see plain 200 answers, the same bytes and ETags that the object would give. Whatever goes wrong here is
+ * left to the object: it knows what is damaged, gone or compacted.
+ *
+ *   GET /v1/stream/<path>?offset=…   manifest known? ──▶ index, then one range of batches ──▶ answer
+ *                                    else ask the object: it answers with a manifest, or with the data where it has them
+ *   GET /v1/segment/<path>/<name>    the whole segment (docs/format.md), by range too: immutable, for readers of batches
+ *
+ * A manifest may be a minute old, as any cached answer of the stream may be. Streams with a TTL give none: reading slides it.
+ *
+ * A stream made anew under the same path is never answered from the old one's segments, in whatever isolate a manifest lies: the
+ * new one is made when the old objects have left R2 (archiver.ts), and no byte is given out before R2 has said that its
+ * object is still there. The isolate that was asked to delete or make a stream forgets its manifest at once.
+ */
+import { TidemarkError } from "../../src/errors.ts";
+import type { Segment } from "../../src/store/segment.ts";
+import { dialectOf } from "../wire/accept.ts";
+import { Archive, type ObjectSource } from "../store/segment-archive.ts";
+import type { ArchiveEntry } from "../store/archive-tables.ts";
+import { type Bucket, bucketSource, objectKey, SEGMENT_NAME } from "../log-object/archiver.ts";
+import type { Env } from "../env.ts";
+import type { Asked } from "../telemetry/events.ts";
+import { HttpError } from "../wire/http.ts";
+import { edgeKernel } from "../kernel.ts";
+import { batchesHeaders, readAnswer } from "../log-object/create-and-describe.ts";
+import { mediaType } from "../stream/media-type.ts";
+import { encodePath, readRequestOf, SEGMENT_PREFIX } from "../wire/durable-streams.ts";
+import type { Stream } from "../stream/stream.ts";
+import { type Parts, partsIn } from "../stream/values.ts";
+
+/** To an object: the asking Worker can read segments. From it: the body is a manifest. */
+export const MANIFEST_HEADER = "x-tidemark-manifest";
+const MANIFEST_MS = 60_000;
+/** A manifest is at most some 60 KB, and the isolate has 128 MB for everything. */
+const STREAMS_MAX = 100;
+const INDEXES_MAX = 64;
+const READ_BYTES = 1024 * 1024;
+const CACHE_SECONDS = 86_400;
+
+/** What an object says of its segments, from the wanted offset on. */
+export interface Manifest {
+  readonly id: string;
+  readonly contentType: string;
+  readonly start: number;
+  readonly end: number;
+  readonly closed: boolean;
+  /** Milliseconds since 1970, where the stream has such an end. */
+  readonly expires?: number | undefined;
+  readonly entries: readonly ArchiveEntry[];
+}
+const MANIFEST_ENTRIES_MAX = 128;
+
+/** What an object tells an asking Worker; undefined where it has to read for itself. */
+export function manifestOf(stream: Stream, url: URL): Manifest | undefined {
+  const { offset } = readRequestOf(url);
+  const { contentType, ttl, fork } = stream.config;
+  if (offset === "now" || ttl !== undefined || (fork && (offset === "start" || offset < fork.offset))) return undefined;
+  const { start, tail: end, closed, deadline: expires } = stream;
+  const entries = stream.store.movedFrom(offset === "start" ? start : offset, MANIFEST_ENTRIES_MAX);
+  return entries.length === 0 ? undefined : { id: stream.version, contentType, start, end, closed, expires, entries };
+}
+
+export interface Background {
+  waitUntil(work: Promise<unknown>): void;
+}
+
+const manifests = new Map<string, { readonly until: number; readonly manifest: Manifest }>();
+/** Their indexes; keys are never used twice, so they are never stale. */
+const indexes = new Map<string, Segment>();
+
+/** Puts newest last, and drops the oldest above `max`. */
+function remember<T>(map: Map<string, T>, key: string, value: T, max: number): void {
+  map.delete(key);
+  map.set(key, value);
+  for (const oldest of map.keys()) {
+    if (map.size <= max) break;
+    map.delete(oldest);
+  }
+}
+
+interface SegmentBucket extends Bucket {
+  head(key: string): Promise<{ readonly size: number } | null>;
+}
+const bucketOf = (env: Pick<Env, "SEGMENTS">): SegmentBucket | undefined => env.SEGMENTS as unknown as SegmentBucket | undefined;
+const missing = (): HttpError => new HttpError(404, "NOT_FOUND", "no such segment");
+
+const cacheOf = (): Cache | undefined => (globalThis as { caches?: { default?: Cache } }).caches?.default;
+/** No host of ours: only a name under which the cache keeps the object. */
+const cacheUrl = (key: string): string => `https://segment.invalid/${encodeURIComponent(key)}`;
+const filling = new Set<string>();
+
+/** Keeps a whole segment in this data centre's cache. */
+async function fill(bucket: Bucket, key: string): Promise<void> {
+  const cache = cacheOf();
+  if (!cache || filling.has(key)) return;
+  filling.add(key);
+  try {
+    const object = await bucket.get(key);
+    if (!object) return;
+    const headers = { "cache-control": `public, max-age=${CACHE_SECONDS}`, "content-length": String(object.size) };
+    await cache.put(cacheUrl(key), new Response(await object.arrayBuffer(), { headers }));
+  } finally {
+    filling.delete(key);
+  }
+}
+
+/** A range from the cache, if the whole is there. */
+async function cached(key: string, offset: number, length: number): Promise<Uint8Array | undefined> {
+  const headers = { range: `bytes=${offset}-${offset + length - 1}` };
+  const hit = await cacheOf()?.match(new Request(cacheUrl(key), { headers })).catch(() => undefined);
+  if (hit?.status === 206) return new Uint8Array(await hit.arrayBuffer());
+  void hit?.body?.cancel();
+  return undefined;
+}
+
+/** For one answer. The cache outlives objects, so R2 is asked by one byte whether there still is one; once is enough for an answer. */
+function sourceOf(bucket: Bucket, background: Background | undefined): ObjectSource {
+  const direct = bucketSource(bucket)!;
+  const asked = new Map<string, Promise<boolean>>();
+  const isThere = (key: string): Promise<boolean> => {
+    const known = asked.get(key) ?? direct.range(key, 0, 1).then((byte) => byte !== undefined);
+    asked.set(key, known);
+    return known;
+  };
+  return {
+    async range(key, offset, length) {
+      const found = background && (await cached(key, offset, length));
+      if (found) return (await isThere(key)) ? found : undefined;
+      background?.waitUntil(fill(bucket, key).catch(() => undefined));
+      return direct.range(key, offset, length);
+    },
+  };
+}
+
+export interface OldRead {
+  readonly asked: Asked;
+  readonly env: Pick<Env, "SEGMENTS">;
+  readonly tenant: string;
+  readonly path: string;
+  readonly url: URL;
+  readonly headers: Headers;
+  readonly background: Background | undefined;
+  /** Asks the object; `own` headers speak for the Worker. */
+  readonly ask: (own: Record<string, string>) => Promise<Response>;
+}
+
+const manifestName = (tenant: string, path: string): string => `${encodeURIComponent(tenant)}/${path}`;
+
+/** The stream was deleted or made: what is known of that path is another's. */
+export function forgetManifest(tenant: string, path: string): void {
+  manifests.delete(manifestName(tenant, path));
+}
+
+/** A catch-up read: from segments where the offset is in one, else from the object. */
+export async function readThrough(read: OldRead): Promise<Response> {
+  const { env, tenant, path, url, ask } = read;
+  const bucket = bucketOf(env);
+  if (!bucket || url.searchParams.has("timestamp")) return ask({});
+  const { offset } = readRequestOf(url);
+  if (offset === "now") return ask({});
+  const name = manifestName(tenant, path);
+  let manifest = manifests.get(name);
+  if (manifest && (manifest.until < Date.now() || !entryFor(manifest.manifest, offset))) manifest = undefined;
+  if (!manifest) {
+    const answer = await ask({ [MANIFEST_HEADER]: "1" });
+    if (answer.headers.get(MANIFEST_HEADER) === null) return answer;
+    const told = (await answer.json()) as Manifest;
+    manifest = { until: Math.min(Date.now() + MANIFEST_MS, told.expires ?? Infinity), manifest: told };
+    remember(manifests, name, manifest, STREAMS_MAX);
+  }
+  const found = await fromSegments(read, manifest.manifest, offset, bucket).catch(() => undefined);
+  if (found) {
+    read.asked.source = "segment";
+    return found;
+  }
+  manifests.delete(name);
+  return ask({});
+}
+
+function entryFor({ start, entries }: Manifest, offset: number | "start"): ArchiveEntry | undefined {
+  const from = offset === "start" ? start : offset;
+  return entries.find(({ baseOffset, sealed }) => baseOffset <= from && from < sealed.nextOffset);
+}
+
+interface Found {
+  readonly nextOffset: number;
+  readonly upToDate: boolean;
+  readonly ended: boolean;
+}
+
+/** Where an answer from segments ends. At the end of an open log the object has to say whether more has come: undefined. */
+function foundTo(nextOffset: number, { end, closed }: Manifest): Found | undefined {
+  const isAtEnd = nextOffset >= end;
+  return isAtEnd && !closed ? undefined : { nextOffset, upToDate: isAtEnd, ended: isAtEnd };
+}
+
+async function fromSegments(read: OldRead, manifest: Manifest, offset: number | "start", bucket: Bucket): Promise<Response | undefined> {
+  const archive = new Archive(sourceOf(bucket, read.background), await edgeKernel());
+  const from = offset === "start" ? manifest.start : offset;
+  const isBatches = dialectOf(read.headers.get("accept"), manifest.contentType) === "batches";
+  return isBatches ? batchesFrom(read, archive, manifest, from) : valuesFrom(read, archive, manifest, from);
+}
+
+async function batchesFrom(read: OldRead, archive: Archive, manifest: Manifest, from: number): Promise<Response | undefined> {
+  const bytes = await oneRead(archive, manifest, from, READ_BYTES);
+  const found = bytes && foundTo(bytes.nextOffset, manifest);
+  if (!found) return undefined;
+  const name = bytes.entry.key.slice(bytes.entry.key.lastIndexOf("/") + 1);
+  const headers = { ...batchesHeaders(from, found), link: `<${SEGMENT_PREFIX}${encodePath(read.path)}/${name}>; rel="segment"` };
+  return new Response(bytes.bytes as BodyInit, { status: 200, headers });
+}
+
+async function valuesFrom(read: OldRead, archive: Archive, manifest: Manifest, from: number): Promise<Response | undefined> {
+  const isJson = mediaType(manifest.contentType) === "application/json";
+  const parts: Parts = [];
+  let nextOffset = from;
+  // As the object itself does it, so that the answers are the same.
+  for (let room = READ_BYTES; room > 0; ) {
+    const found = await oneRead(archive, manifest, nextOffset, room);
+    if (!found && nextOffset === from) return undefined;
+    if (!found) break;
+    const part = await partsIn(await edgeKernel(), found.bytes, nextOffset, found.nextOffset, isJson);
+    parts.push(...part.parts);
+    nextOffset = part.nextOffset;
+    if (nextOffset < found.nextOffset) break;
+    room -= Math.max(found.bytes.length, 1);
+  }
+  const found = foundTo(nextOffset, manifest);
+  return found && readAnswer(manifest, { parts, from, ...found }, read.headers);
+}
+
+async function oneRead(archive: Archive, manifest: Manifest, from: number, maxBytes: number) {
+  const entry = entryFor(manifest, from);
+  if (!entry) return undefined;
+  const segment = indexes.get(entry.key) ?? archive.open(entry);
+  archive.attach(segment, entry);
+  const found = await archive.read(segment, from, maxBytes, entry.sealed.nextOffset);
+  // The object knows more of what is damaged.
+  if (segment.damage.length > 0 || !found) return undefined;
+  remember(indexes, entry.key, segment, INDEXES_MAX);
+  return { ...found, entry };
+}
+
+const RANGE = /^bytes=(\d{1,10})-(\d{1,10})?$/;
+
+const noAnswer = (thrown: unknown): TidemarkError =>
+  new TidemarkError("STORAGE_FAILED", "object storage does not answer; ask again", {}, { cause: thrown });
+
+function noRange(asked: string, size: number): HttpError {
+  return new HttpError(416, "BAD_REQUEST", `Range is ${asked}; the segment has ${size} bytes, from 0 on`, { "content-range": `bytes */${size}` });
+}
+
+/** The size of a segment, without its bytes. */
+async function sizeOf(bucket: SegmentBucket, key: string): Promise<number> {
+  const object = await bucket.head(key).catch((thrown: unknown) => Promise.reject(noAnswer(thrown)));
+  if (!object) throw missing();
+  return object.size;
+}
+
+/** GET and HEAD of a whole segment. Who may read the path has been checked. */
+export async function segmentResponse(request: Request, env: Env, tenant: string, rest: string, background: Background | undefined): Promise<Response> {
+  const slash = rest.lastIndexOf("/");
+  const name = rest.slice(slash + 1);
+  const bucket = bucketOf(env);
+  if (!bucket || slash <= 0 || !SEGMENT_NAME.test(name)) throw missing();
+  const key = await objectKey(tenant, rest.slice(0, slash), name);
+  const etag = `"${name}"`;
+  const headers: Record<string, string> = {
+    etag, "accept-ranges": "bytes", "content-type": "application/vnd.tidemark.segment", "cache-control": "public, max-age=31536000, immutable",
+  };
+  if (request.headers.get("if-none-match")?.includes(etag)) return new Response(null, { status: 304, headers });
+  if (request.method === "HEAD") {
+    return new Response(null, { status: 200, headers: { ...headers, "content-length": String(await sizeOf(bucket, key)) } });
+  }
+  const asked = request.headers.get("range") ?? "";
+  const [, first, last] = RANGE.exec(asked) ?? [];
+  if (first !== undefined) return rangeOf(bucket, key, { asked, first: Number(first), last: last === undefined ? undefined : Number(last) }, headers);
+  const object = await bucket.get(key).catch((thrown: unknown) => Promise.reject(noAnswer(thrown)));
+  if (!object) throw missing();
+  background?.waitUntil(fill(bucket, key).catch(() => undefined));
+  return new Response(await object.arrayBuffer(), { status: 200, headers: { ...headers, "content-length": String(object.size) } });
+}
+
+interface AskedRange {
+  readonly asked: string;
+  readonly first: number;
+  readonly last: number | undefined;
+}
+
+async function rangeOf(bucket: SegmentBucket, key: string, { asked, first, last }: AskedRange, headers: Record<string, string>): Promise<Response> {
+  if (last !== undefined && last < first) throw noRange(asked, await sizeOf(bucket, key));
+  const length = last === undefined ? 2 ** 32 : last - first + 1;
+  const object = await bucket.get(key, { range: { offset: first, length } }).catch(async (thrown: unknown) => {
+    // R2 refuses what begins behind the end in the same way as it fails.
+    const size = await sizeOf(bucket, key);
+    throw first >= size ? noRange(asked, size) : noAnswer(thrown);
+  });
+  if (!object) throw missing();
+  const bytes = await object.arrayBuffer();
+  const range = `bytes ${first}-${first + bytes.byteLength - 1}/${object.size}`;
+  return new Response(bytes, { status: 206, headers: { ...headers, "content-range": range } });
+}

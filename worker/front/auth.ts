@@ -1,0 +1,149 @@
+/**
+ * Who may do what, settled in the Worker before any object is woken. Deny by default: without a configured key every request is
+ * 401, unless open access is set for development and the request came to a loopback host.
+ *
+ *   Authorization: Bearer <JWT>      or ?token=<JWT> on GET, for EventSource and WebSocket, at most 5 minutes long-lived
+ *   claims   tenant (text) · exp (needed) · iss, aud (checked where configured)
+ *            scope: words of the form can:pattern, can is read, write or admin: "read:** write:orders/*"
+ *
+ * Algorithms are pinned by key: HS256 with the configured secrets, the others only with keys of the JWKS. So no token
+ * can pick a public key as its HMAC secret, and `none` is nobody's.
+ */
+import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, jwtVerify, type JWTVerifyGetKey, type JWTVerifyOptions } from "jose";
+import { type Env, OPEN_TENANT } from "../env.ts";
+import { isWholeText } from "../wire/fields.ts";
+import { HttpError } from "../wire/http.ts";
+import { placeOf } from "../wire/durable-streams.ts";
+import { matches } from "../subscriptions/config.ts";
+
+export type Action = "read" | "write" | "admin";
+
+export interface Caller {
+  readonly tenant: string;
+  /** When the token ends, in seconds since 1970; undefined without one. */
+  readonly expires: number | undefined;
+  /** True without a token: answers may be shared by caches. */
+  readonly isOpen: boolean;
+  /** Throws FORBIDDEN. */
+  require(action: Action, path: string): void;
+}
+
+const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]", "::1"]);
+const ASYMMETRIC = ["RS256", "ES256", "EdDSA"];
+const QUERY_TOKEN_SECONDS_MAX = 300;
+const CLOCK_TOLERANCE_SECONDS = 5;
+const TOKEN_BYTES_MAX = 8 * 1024;
+const TENANT_CHARS_MAX = 128;
+const encoder = new TextEncoder();
+/** What a key set that was fetched says of a token. */
+const NO_SUCH_KEY = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported];
+const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
+
+const unauthorized = (message: string): HttpError => new HttpError(401, "UNAUTHORIZED", message, { "www-authenticate": 'Bearer realm="tidemark"' });
+
+/** The token of a request's Authorization header; undefined where it has none, or another scheme. */
+export const bearerOf = (headers: Headers): string | undefined => /^Bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+
+export async function callerOf(request: Request, env: Env): Promise<Caller> {
+  const header = bearerOf(request.headers);
+  const query = request.method === "GET" ? new URL(request.url).searchParams.get("token") : null;
+  const token = header ?? query ?? undefined;
+  if (token === undefined) {
+    if (isOpen(request, env)) return { tenant: OPEN_TENANT, expires: undefined, isOpen: true, require: () => {} };
+    throw unauthorized(`a bearer token is needed${hintFor(request, env)}`);
+  }
+  if (token.length > TOKEN_BYTES_MAX) throw unauthorized("the token is too long");
+  const claims = await verify(token, env);
+  if (header === undefined) {
+    const { exp = Infinity, iat = -Infinity } = claims;
+    // By our clock, too: one that says it is of next year would live until then.
+    const left = exp - Date.now() / 1000 - CLOCK_TOLERANCE_SECONDS;
+    if (!(exp - iat <= QUERY_TOKEN_SECONDS_MAX && left <= QUERY_TOKEN_SECONDS_MAX)) throw unauthorized(`a token in a URL lives at most ${QUERY_TOKEN_SECONDS_MAX} s`);
+  }
+  const { tenant } = claims;
+  if (typeof tenant !== "string" || tenant === "" || tenant.length > TENANT_CHARS_MAX || !isWholeText(tenant)) {
+    throw unauthorized(`the token's claim "tenant" must be a text of 1 to ${TENANT_CHARS_MAX} characters`);
+  }
+  const scopes = scopesOf(claims["scope"]);
+  return {
+    tenant,
+    expires: claims.exp,
+    isOpen: false,
+    require(action, path) {
+      const isAllowed = scopes.some((scope) => scope.action === action && matches(scope.pattern, path));
+      if (!isAllowed) throw new HttpError(403, "FORBIDDEN", `the token does not allow ${action} here`);
+    },
+  };
+}
+
+/** An explicit setting, a loopback host, and no client address that says otherwise. */
+function isOpen(request: Request, env: Env): boolean {
+  if (env.TIDEMARK_OPEN_ACCESS !== "loopback" || !LOOPBACK.has(placeOf(request.url).hostname)) return false;
+  const client = request.headers.get("cf-connecting-ip");
+  // Nor a page from elsewhere, which a developer's browser would let speak to this host.
+  const origin = request.headers.get("origin");
+  if (origin !== null && !LOOPBACK.has(URL.parse(origin)?.hostname ?? "")) return false;
+  return client === null || LOOPBACK.has(client) || client.startsWith("127.");
+}
+
+/** On a developer's own machine: how to get in. Elsewhere nothing is said of the settings. */
+function hintFor(request: Request, env: Env): string {
+  if (!LOOPBACK.has(placeOf(request.url).hostname)) return "";
+  if (env.TIDEMARK_OPEN_ACCESS === "loopback") return "; open access is for requests from this machine and for pages that it serves";
+  return "; on this machine, TIDEMARK_OPEN_ACCESS=loopback in .dev.vars lets requests in without one, and `npx tidemark token` makes one";
+}
+
+function scopesOf(value: unknown): { action: Action; pattern: string }[] {
+  if (typeof value !== "string") return [];
+  return value.split(/\s+/).flatMap((word) => {
+    const [, action, pattern] = /^(read|write|admin):(.+)$/.exec(word) ?? [];
+    return action === undefined || pattern === undefined ? [] : [{ action: action as Action, pattern }];
+  });
+}
+
+async function verify(token: string, env: Env): Promise<JWTPayload> {
+  const options: JWTVerifyOptions = {
+    requiredClaims: ["exp"],
+    clockTolerance: CLOCK_TOLERANCE_SECONDS,
+    ...(env.TIDEMARK_JWT_ISSUER && { issuer: env.TIDEMARK_JWT_ISSUER }),
+    ...(env.TIDEMARK_JWT_AUDIENCE && { audience: env.TIDEMARK_JWT_AUDIENCE }),
+  };
+  try {
+    const { alg } = decodeProtectedHeader(token);
+    if (alg === "HS256") return await verifySecret(token, env, options);
+    if (!ASYMMETRIC.includes(alg ?? "") || !env.TIDEMARK_JWKS_URL) throw unauthorized("the token's algorithm is not taken here");
+    return (await jwtVerify(token, keyOf(env.TIDEMARK_JWKS_URL), { ...options, algorithms: ASYMMETRIC })).payload;
+  } catch (thrown) {
+    if (thrown instanceof HttpError) throw thrown;
+    if (thrown instanceof errors.JWTExpired) throw unauthorized("the token has expired");
+    if (thrown instanceof errors.JOSEError || thrown instanceof TypeError) throw unauthorized("the token is not valid");
+    throw thrown;
+  }
+}
+
+/** Any of the secrets, so that one can be rotated: add the new, re-issue, drop the old. */
+async function verifySecret(token: string, env: Env, options: JWTVerifyOptions): Promise<JWTPayload> {
+  const secrets = (env.TIDEMARK_JWT_SECRETS ?? "").split(",").map((text) => text.trim()).filter((text) => text.length >= 32);
+  for (const secret of secrets) {
+    try {
+      return (await jwtVerify(token, encoder.encode(secret), { ...options, algorithms: ["HS256"] })).payload;
+    } catch (thrown) {
+      if (!(thrown instanceof errors.JWSSignatureVerificationFailed)) throw thrown;
+    }
+  }
+  throw unauthorized("the token is not valid");
+}
+
+/** The key of a token. Where the keys can't be had, that says nothing about the token: ask again. */
+function keyOf(url: string): JWTVerifyGetKey {
+  const known = keySets.get(url) ?? createRemoteJWKSet(new URL(url));
+  keySets.set(url, known);
+  return async (header, token) => {
+    try {
+      return await known(header, token);
+    } catch (thrown) {
+      if (NO_SUCH_KEY.some((kind) => thrown instanceof kind)) throw thrown;
+      throw new HttpError(503, "CLOSED", "the keys that tokens are signed with can't be fetched", { "retry-after": "5" });
+    }
+  };
+}

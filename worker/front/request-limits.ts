@@ -1,0 +1,59 @@
+/**
+ * How often one stream may be asked. Where the platform's rate limiter is bound it decides in the Worker, per tenant and stream, and the
+ * object sleeps on; else a token bucket in the object, which then at least does no work. Both say 429 and when to come back.
+ */
+import { type Env, numberOf } from "../env.ts";
+import { HttpError } from "../wire/http.ts";
+
+const tooMany = (seconds: number): HttpError =>
+  new HttpError(429, "TOO_MANY_REQUESTS", "too many requests for this stream", { "retry-after": String(Math.max(1, Math.ceil(seconds))) });
+
+/** Its period is 10 or 60 seconds, by its configuration; asking again after ten is never far off. */
+export async function checkRate(env: Env, tenant: string, path: string): Promise<void> {
+  if (!env.RATE_LIMIT) return;
+  const { success } = await env.RATE_LIMIT.limit({ key: `${encodeURIComponent(tenant)}/${path}` });
+  if (!success) throw tooMany(10);
+}
+
+/** A second's worth of requests may come at once. */
+export class TokenBucket {
+  #tokens: number;
+  #at: number;
+
+  constructor(
+    readonly perSecond: number,
+    nowMs: number,
+  ) {
+    this.#tokens = perSecond;
+    this.#at = nowMs;
+  }
+
+  static of(env: Env, nowMs: number): TokenBucket | undefined {
+    const perSecond = env.RATE_LIMIT ? 0 : numberOf(env.TIDEMARK_RATE_PER_SECOND, 0);
+    return perSecond > 0 ? new TokenBucket(perSecond, nowMs) : undefined;
+  }
+
+  take(nowMs: number): void {
+    this.#tokens = Math.min(this.perSecond, this.#tokens + ((nowMs - this.#at) / 1000) * this.perSecond);
+    this.#at = nowMs;
+    if (this.#tokens < 1) throw tooMany((1 - this.#tokens) / this.perSecond);
+    this.#tokens--;
+  }
+}
+
+/** Names and values together. The platform itself takes 128 KB. */
+const HEADER_BYTES_MAX = 32 * 1024;
+const URL_BYTES_MAX = 16 * 1024;
+
+/** What is refused before anything is looked at. Gives the headers that it has seen, names in lower case. */
+export function checkSizes(request: Request): Record<string, string> {
+  if (request.url.length > URL_BYTES_MAX) throw new HttpError(414, "TOO_LARGE", `a URL has at most ${URL_BYTES_MAX} bytes`);
+  let bytes = 0;
+  const seen: Record<string, string> = {};
+  for (const [name, value] of request.headers) {
+    bytes += name.length + value.length;
+    seen[name] = value;
+  }
+  if (bytes > HEADER_BYTES_MAX) throw new HttpError(431, "TOO_LARGE", `a request's headers have at most ${HEADER_BYTES_MAX} bytes`);
+  return seen;
+}

@@ -1,0 +1,230 @@
+/**
+ * The way in: `/v1/stream/<path>`. Who asks and for what is settled here, before any object is woken: an object that is
+ * asked is billed, even to say no. Answers get the headers that all share.
+ */
+import type { DurableObjectId, DurableObjectStub } from "@cloudflare/workers-types";
+import { TidemarkError } from "../../src/errors.ts";
+import { type AppendCall, CALL_BYTES_MAX } from "../log-object/http-append.ts";
+import { type Action, bearerOf, type Caller, callerOf } from "./auth.ts";
+import { type Env, LONG_HEADER, METRICS_HEADER, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "../env.ts";
+import { type Asked, told } from "../telemetry/events.ts";
+import { type Answer, badRequest, BODY_BYTES_MAX, dressed, errorAnswer, HttpError, preflight } from "../wire/http.ts";
+import { checkRate, checkSizes } from "./request-limits.ts";
+import { longPoll } from "./live-reads.ts";
+import { readBody } from "../log-object/create-and-describe.ts";
+import { checkPath, decodePath, forkOf, methodNotAllowed, placeOf, readRequestOf, SEGMENT_PREFIX, STREAM_PREFIX } from "../wire/durable-streams.ts";
+import { type Background, forgetManifest, readThrough, segmentResponse } from "./archived-reads.ts";
+import { type AskOf, upgrade } from "./client-socket.ts";
+import { sse } from "./sse.ts";
+import { isWakes, subscriptionCallOf } from "../subscriptions/calls.ts";
+import { jwksResponse, subscriptionsOf, wakeTenantOf } from "../rpc/subscription-peer.ts";
+import { welcome, WELCOMES } from "./welcome.ts";
+
+const METRICS_PREFIX = "/v1/metrics/";
+const KEYS_PATH = `${STREAM_PREFIX}__ds/jwks.json`;
+/** One socket, many logs. */
+const SOCKET_PATH = "/v1/socket";
+const ACTIONS = new Map<string, Action>([["GET", "read"], ["HEAD", "read"], ["POST", "write"], ["PUT", "write"], ["DELETE", "admin"]]);
+/** The only headers of a client that reach an object: none of them can speak for the router. */
+const OF_APPENDS = "content-type stream-closed stream-seq producer-id producer-epoch producer-seq stream-expected-offset tidemark-resent-since tidemark-sequences traceparent".split(" ");
+const PASSED = `${OF_APPENDS.join(" ")} accept content-length if-none-match stream-ttl stream-expires-at stream-forked-from stream-fork-offset stream-fork-sub-offset
+  tidemark-retention-bytes tidemark-retention-records tidemark-retention-seconds
+  tidemark-compaction tidemark-compaction-lag-seconds tidemark-compaction-tombstone-seconds`.split(/\s+/);
+const INTERNAL = /^x-tidemark-/i;
+
+export async function handle(request: Request, env: Env, background?: Background): Promise<Response> {
+  if (request.method === "OPTIONS") return preflight(request);
+  const started = Date.now();
+  const asked: Asked = {};
+  let response: Response;
+  try {
+    const seen = checkSizes(request);
+    response = dressed(await route(request, env, seen, asked, background));
+  } catch (thrown) {
+    response = dressed(errorAnswer(thrown));
+  }
+  told(env, request, response, asked, started);
+  return response;
+}
+
+type Seen = Readonly<Record<string, string>>;
+
+async function route(request: Request, env: Env, seen: Seen, asked: Asked, background: Background | undefined): Promise<Response | Answer> {
+  const { pathname } = placeOf(request.url);
+  const isUpgrade = request.method === "GET" && seen["upgrade"]?.toLowerCase() === "websocket";
+  if (pathname === SOCKET_PATH) {
+    if (!isUpgrade) throw new HttpError(426, "BAD_REQUEST", "a WebSocket is opened here", { upgrade: "websocket" });
+    return upgrade(env, askOf(env, new URL(request.url)), await callerOf(request, env), undefined);
+  }
+  if (pathname.startsWith(SEGMENT_PREFIX) && isReading(request)) {
+    const rest = decodePath(pathname.slice(SEGMENT_PREFIX.length));
+    const caller = await callerOf(request, env);
+    caller.require("read", rest.slice(0, Math.max(0, rest.lastIndexOf("/"))));
+    Object.assign(asked, { tenant: caller.tenant, path: rest, source: "segment" });
+    return shared(caller, await segmentResponse(request, env, caller.tenant, rest, background));
+  }
+  if (pathname.startsWith(METRICS_PREFIX) && isReading(request)) return metrics(request, env, asked, pathname);
+  if (WELCOMES.has(pathname) && isReading(request)) return welcome(new URL(request.url).origin, request.method === "HEAD");
+  if (!pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "nothing is here: streams are at /v1/stream/<path>, and GET / tells the rest");
+  const action = ACTIONS.get(request.method);
+  if (action === undefined) throw methodNotAllowed();
+  const path = pathOf(pathname, STREAM_PREFIX);
+  asked.path = path;
+  if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, seen, pathname);
+  const caller = await callerOf(request, env);
+  asked.tenant = caller.tenant;
+  // Who may only write appends by a socket, too; each frame is looked at.
+  if (isUpgrade) return upgrade(env, askOf(env, new URL(request.url)), caller, path);
+  caller.require(action, path);
+  checkBody(seen);
+  if (env.RATE_LIMIT) await checkRate(env, caller.tenant, path);
+  // What a fork inherits is read.
+  const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
+  if (fork) caller.require("read", fork.path);
+  if (request.method === "POST" && Number(seen["content-length"] ?? Infinity) <= CALL_BYTES_MAX) return appendByCall(request, env, seen, caller.tenant, path);
+  return shared(caller, await answer(request, env, caller.tenant, path, asked, background));
+}
+
+/** Numbers of one stream, for its admin. */
+async function metrics(request: Request, env: Env, asked: Asked, pathname: string): Promise<Response> {
+  const path = pathOf(pathname, METRICS_PREFIX);
+  const { tenant, require } = await callerOf(request, env);
+  Object.assign(asked, { tenant, path, source: "metrics" });
+  require("admin", path);
+  return forward(new URL(request.url), request, env, tenant, path, { [METRICS_HEADER]: "1" });
+}
+
+/** For the worker's own questions to the objects of a tenant. */
+const askOf = (env: Env, url: URL): AskOf => (tenant, path) => {
+  const target = new URL(url);
+  return (query, headers = {}) => {
+    target.search = query;
+    return forward(target, new Request(target), env, tenant, path, headers);
+  };
+};
+
+async function answer(request: Request, env: Env, tenant: string, path: string, asked: Asked, background: Background | undefined): Promise<Response> {
+  const url = new URL(request.url);
+  url.searchParams.delete("token");
+  const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
+  const ask = (own: Record<string, string>) => forward(url, request, env, tenant, path, { ...own, [LONG_HEADER]: "1" });
+  if (live === undefined && request.method === "GET") return readThrough({ asked, env, tenant, path, url, headers: request.headers, background, ask });
+  if (live === undefined) {
+    const isOther = request.method === "PUT" || request.method === "DELETE";
+    return isOther ? ask({}).finally(() => forgetManifest(tenant, path)) : ask({});
+  }
+  const asking = askOf(env, url)(tenant, path);
+  const common = {
+    offset: offset === "start" ? "-1" : (url.searchParams.get("offset") ?? "-1"),
+    cursor, accept: request.headers.get("accept"), signal: request.signal as AbortSignal | undefined,
+  };
+  if (live === "long-poll") return longPoll(asking, { ...common, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
+  return sse(asking, {
+    ...common,
+    waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000),
+    heartbeatMs: numberOf(env.TIDEMARK_SSE_HEARTBEAT_MS, 15_000),
+    stalledMs: numberOf(env.TIDEMARK_SSE_STALLED_MS, 15_000),
+    lastEventId: request.headers.get("last-event-id"),
+  });
+}
+
+/** What a token has opened is no other reader's: only the client's own cache may keep it. */
+function shared(caller: Caller, response: Response): Response {
+  const control = response.headers.get("cache-control");
+  if (caller.isOpen || control === null || !control.startsWith("public")) return response;
+  const headers = new Headers(response.headers);
+  headers.set("cache-control", control.replace("public", "private"));
+  headers.append("vary", "authorization");
+  return new Response(response.body, { status: response.status, headers });
+}
+
+/** What can be refused before the body is sent on. */
+function checkBody(seen: Seen): void {
+  if (Number(seen["content-length"] ?? 0) > BODY_BYTES_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+  // A packed body could be anything's size; records may be packed inside a batch, where the bound is checked.
+  const encoding = seen["content-encoding"] ?? "identity";
+  if (encoding.toLowerCase() !== "identity") throw new HttpError(415, "UNSUPPORTED_MEDIA_TYPE", "a body comes without Content-Encoding");
+}
+
+/** The reserved prefix: subscriptions, and the key that signs their webhooks. */
+async function control(request: Request, env: Env, seen: Seen, pathname: string): Promise<Response> {
+  if (isReading(request) && pathname === KEYS_PATH) return jwksResponse(env);
+  const call = subscriptionCallOf(request.method, pathname);
+  checkBody(seen);
+  const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name)));
+  let tenant: string;
+  // Whoever was woken has the wake's own token. Here the server's seal on it is checked, in the object that it is the present wake's.
+  if (isWakes(call)) tenant = await wakeTenantOf(env, bearerOf(request.headers));
+  else {
+    const caller = await callerOf(request, env);
+    // A pattern may reach every stream of the tenant.
+    caller.require(call.action === "claim" ? "read" : "admin", "**");
+    tenant = caller.tenant;
+    headers.set(TENANT_HEADER, encodeURIComponent(tenant));
+  }
+  return subscriptionsOf(env, tenant).fetch(new Request(request.url, { method: request.method, headers, body: bodyIn(request) }));
+}
+
+/** Only these have a body that means something; a GET with one could not even be passed on. */
+const bodyIn = ({ method, body }: Request): ReadableStream<Uint8Array> | null => (method === "PUT" || method === "POST" ? body : null);
+
+const pathOf = (pathname: string, prefix: string): string => checkPath(decodePath(pathname.slice(prefix.length)), "the stream's path");
+
+/** To the stream's object. Only `own` headers may speak for the router; a client's of those names are dropped. */
+async function forward(url: URL, request: Request, env: Env, tenant: string, path: string, own: Record<string, string> = {}): Promise<Response> {
+  const headers: Record<string, string> = { ...own, [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: encodeURIComponent(tenant) };
+  for (const name of PASSED) {
+    const value = request.headers.get(name);
+    if (value !== null) headers[name] ??= value;
+  }
+  const target = new Request(url, { method: request.method, headers, body: bodyIn(request) });
+  try {
+    return await send(env, tenant, path, target);
+  } catch (thrown) {
+    // The object was reset, moved or replaced: a new stub finds it again, and a read may simply ask once more.
+    if (isReading(request) && !isOverload(thrown)) return send(env, tenant, path, target).catch(() => Promise.reject(new TidemarkError("CLOSED", "the stream's object is away for a moment")));
+    throw lost(thrown);
+  }
+}
+
+const isOverload = (thrown: unknown): boolean => (thrown as { overloaded?: boolean }).overloaded === true;
+
+/** The object has not answered a change. */
+function lost(thrown: unknown): TidemarkError {
+  if (isOverload(thrown)) return new TidemarkError("BACKPRESSURE", "the stream's object has too much to do");
+  return new TidemarkError("OUTCOME_UNKNOWN", "the stream's object was reset; repeat it with the same producer and sequence");
+}
+
+/** A small append is read here and handed over whole (http-append.ts). */
+async function appendByCall(request: Request, env: Env, seen: Seen, tenant: string, path: string): Promise<Answer> {
+  const passed: Record<string, string> = {};
+  for (const name of OF_APPENDS) if (seen[name] !== undefined) passed[name] = seen[name];
+  const body = await readBody(request);
+  try {
+    return await (stubOf(env, tenant, path) as unknown as AppendCall).append(tenant, passed, body);
+  } catch (thrown) {
+    throw lost(thrown);
+  }
+}
+
+/** Names become ids by a keyed hash, which costs more than the rest of the routing. */
+const ids = new Map<string, DurableObjectId>();
+const IDS_MAX = 10_000;
+
+function idOf(env: Env, name: string): DurableObjectId {
+  const known = ids.get(name);
+  if (known) return known;
+  if (ids.size >= IDS_MAX) ids.clear();
+  const id = env.LOGS.idFromName(name);
+  ids.set(name, id);
+  return id;
+}
+
+const isReading = ({ method }: Request): boolean => method === "GET" || method === "HEAD";
+
+/** A stub whose object was reset is broken for good, so each request takes a new one. */
+const stubOf = (env: Env, tenant: string, path: string): DurableObjectStub => env.LOGS.get(idOf(env, objectName(tenant, path)));
+
+function send(env: Env, tenant: string, path: string, request: Request): Promise<Response> {
+  return stubOf(env, tenant, path).fetch(request as never) as unknown as Promise<Response>;
+}

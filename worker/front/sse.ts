@@ -1,0 +1,189 @@
+/**
+ * Server-Sent Events: one answer of about a minute, made of data events, each with a control event behind it, and comments while nothing happens.
+ *
+ *   retry: 1000                        once, at the beginning
+ *   id: <offset>  event: data          values of the stream; the id is where a reader goes on behind them
+ *   id: <offset>  event: control       { streamNextOffset, streamCursor, upToDate, streamClosed }
+ *   :                                  after a quiet quarter of a minute, or proxies would cut the answer
+ *
+ * A standard EventSource repeats its URL when it connects again, with the newest id in Last-Event-ID: that counts where it is
+ * newer than the URL's offset, so it gets each record once. At the end of a closed stream it gets a 204, which ends it.
+ *
+ * Data are read when the client has taken those before them, so a client that does not read costs one answer of the object
+ * (1 MiB or so) and one socket, both until the answer's time is up.
+ */
+import { accepts, EVENTS_TYPE, notAcceptable } from "../wire/accept.ts";
+import { laterCursor, nextCursor } from "../wire/cursors.ts";
+import { LEAD_HEADER } from "../env.ts";
+import { badRequest, dressed } from "../wire/http.ts";
+import { fromOf, isAtTail, isEnded, type LiveRequest, nextOf } from "./live-reads.ts";
+import { mediaType } from "../stream/media-type.ts";
+import { formatOffset, H, parseOffset } from "../wire/durable-streams.ts";
+import { LiveText } from "../wire/sse-text.ts";
+import { type Ask, Watch } from "../rpc/watch.ts";
+
+/** How soon an EventSource connects again behind the end of an answer. Its own default is some seconds. */
+const RETRY_MS = 1_000;
+
+export interface SseRequest extends LiveRequest {
+  readonly lastEventId: string | null;
+  readonly heartbeatMs: number;
+  /** An answer whose client has stopped reading is given up so much after its time. */
+  readonly stalledMs: number;
+}
+
+const encoder = new TextEncoder();
+
+/** Every line break that SSE knows begins a new data line. */
+const event = (name: string, id: string, text: string): string =>
+  `id: ${id}\nevent: ${name}\n${text.split(/\r\n|\r|\n/).map((line) => `data:${line.startsWith(" ") ? " " : ""}${line}\n`).join("")}\n`;
+
+function base64(bytes: Uint8Array): string {
+  let text = "";
+  // A multiple of 3, so that the pieces join without padding in between.
+  for (let at = 0; at < bytes.length; at += 0x6000) text += btoa(String.fromCharCode(...bytes.subarray(at, at + 0x6000)));
+  return text;
+}
+
+/** What the bytes of one answer of the object are as an event's text; "" for none. */
+type Encode = (bytes: Uint8Array, isEnd: boolean) => string;
+
+function encodeFor(type: string, lead: string): Encode {
+  if (type === "application/json") {
+    // Compaction may have taken all records on the way: then there is no message, and no event.
+    return (bytes) => (bytes.length <= 2 ? "" : new TextDecoder().decode(bytes));
+  }
+  if (!type.startsWith("text/")) return base64;
+  const text = new LiveText(lead);
+  return (bytes, isEnd) => text.next(bytes, isEnd);
+}
+
+interface Answering {
+  readonly ask: Ask;
+  readonly encode: Encode;
+  readonly watch: Watch | undefined;
+  readonly deadline: number;
+  readonly heartbeatMs: number;
+}
+
+class SseSession {
+  readonly #of: Answering;
+  #from: number;
+  #first: Response | undefined;
+  #cursor: string;
+  #isOver = false;
+
+  constructor(of: Answering, first: Response, cursor: string | undefined) {
+    this.#of = of;
+    this.#first = first;
+    this.#from = fromOf(first);
+    this.#cursor = nextCursor(Date.now(), cursor, Math.random);
+  }
+
+  /** The next piece of the answer, or undefined when all is said that it will say. */
+  async next(): Promise<string | undefined> {
+    const { ask, watch, deadline, heartbeatMs } = this.#of;
+    const first = this.#first;
+    this.#first = undefined;
+    if (first) return `retry: ${RETRY_MS}\n${await this.#events(first)}`;
+    const heartbeat = Date.now() + heartbeatMs;
+    while (!this.#isOver && watch && Date.now() < deadline) {
+      const isPast = await watch.past(this.#from, Math.min(deadline, heartbeat));
+      if (watch.gone) return undefined;
+      if (!isPast) return Date.now() < deadline ? ":\n\n" : undefined;
+      const found = await ask(`?offset=${formatOffset(this.#from)}`);
+      if (found.status !== 200) return undefined;
+      if (nextOf(found) > this.#from || isEnded(found)) return this.#events(found);
+      void found.body?.cancel();
+    }
+    return undefined;
+  }
+
+  async #events(found: Response): Promise<string> {
+    const bytes = new Uint8Array(await found.arrayBuffer());
+    this.#from = nextOf(found);
+    this.#isOver = isEnded(found);
+    this.#cursor = laterCursor(Date.now(), this.#cursor);
+    const id = formatOffset(this.#from);
+    const control = {
+      streamNextOffset: id,
+      ...(this.#isOver ? { streamClosed: true } : { streamCursor: this.#cursor }),
+      ...(isAtTail(found) && { upToDate: true }),
+    };
+    const text = this.#of.encode(bytes, this.#isOver);
+    return (text === "" ? "" : event("data", id, text)) + event("control", id, JSON.stringify(control));
+  }
+
+  close(): void {
+    this.#isOver = true;
+    this.#of.watch?.close();
+  }
+}
+
+function numberIn(id: string): number | undefined {
+  try {
+    const offset = parseOffset(id);
+    return typeof offset === "number" ? offset : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where a reader begins. An id is newer than the URL's offset when the reader has it from an answer to that URL. */
+function beginningOf(offset: string, lastEventId: string | null): string {
+  if (lastEventId === null || lastEventId === "") return offset;
+  const [seen, asked] = [numberIn(lastEventId), parseOffset(offset)];
+  if (seen === undefined) throw badRequest(`Last-Event-ID is ${lastEventId.slice(0, 64)}; allowed is the id of an event of this stream`);
+  return typeof asked === "number" && asked > seen ? offset : lastEventId;
+}
+
+function bodyOf(session: SseSession, until: number): ReadableStream<Uint8Array> {
+  let stalled: ReturnType<typeof setTimeout>;
+  const end = (): void => {
+    clearTimeout(stalled);
+    session.close();
+  };
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      stalled = setTimeout(() => {
+        end();
+        controller.error(new Error("the client does not read"));
+      }, until - Date.now());
+    },
+    async pull(controller) {
+      const piece = await session.next().catch(() => undefined);
+      if (piece !== undefined) return controller.enqueue(encoder.encode(piece));
+      end();
+      controller.close();
+    },
+    cancel: end,
+  }, { highWaterMark: 0 });
+}
+
+export async function sse(ask: Ask, request: SseRequest): Promise<Response> {
+  const { cursor, waitMs, accept, signal, lastEventId, heartbeatMs, stalledMs } = request;
+  if (!accepts(accept, EVENTS_TYPE)) throw notAcceptable(accept!, [EVENTS_TYPE]);
+  const offset = beginningOf(request.offset, lastEventId);
+  const first = await ask(`?offset=${encodeURIComponent(offset)}`, { [LEAD_HEADER]: "1" });
+  if (first.status !== 200) return first;
+  if (lastEventId && isEnded(first) && nextOf(first) === fromOf(first)) {
+    const headers = { [H.next]: formatOffset(nextOf(first)), [H.closed]: "true", "cache-control": "no-store", vary: "accept" };
+    void first.body?.cancel();
+    return new Response(null, { status: 204, headers });
+  }
+  const type = mediaType(first.headers.get("content-type") ?? "");
+  const encode = encodeFor(type, first.headers.get(LEAD_HEADER) ?? "");
+  const deadline = Date.now() + waitMs;
+  // Also while there is much to catch up with: an open socket is how the object knows its readers.
+  const watch = isEnded(first) ? undefined : await Watch.open(ask, nextOf(first), signal);
+  const session = new SseSession({ ask, encode, watch, deadline, heartbeatMs }, first, cursor);
+  const headers: Record<string, string> = {
+    "content-type": EVENTS_TYPE,
+    // A proxy that keeps, packs or buffers it would hold events back.
+    "cache-control": "no-cache, no-store, no-transform",
+    "x-accel-buffering": "no",
+    vary: "accept",
+  };
+  if (encode === base64) headers["stream-sse-data-encoding"] = "base64";
+  return dressed(new Response(bodyOf(session, deadline + stalledMs), { status: 200, headers }));
+}

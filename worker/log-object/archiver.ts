@@ -1,0 +1,179 @@
+/**
+ * Moves sealed segments to object storage, and removes there what the log no longer has. Driven by the object's alarm; a run is
+ * bounded, and a failure waits for its turn, each time longer.
+ *
+ *   row: begun ──▶ put, only if no such key ──▶ still the same segment? ──▶ row: kept, chunks deleted   (one transaction)
+ *
+ *   power lost …              leaves                                   what the next run does
+ *   before the put            a row that only began                    doom it, archive anew under another key
+ *   after the put             the same, and an object nobody reads     the same, and delete the object
+ *   after the transaction     everything                               nothing
+ *   while deleting objects    rows that are doomed                     delete again: deleting twice is deleting once
+ *
+ * A key is never used twice: it ends in random digits. So no delayed deletion can hit what a later put has written, and an
+ * object once written never changes.
+ */
+import { TidemarkError } from "../../src/errors.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { encodeSegment, type ObjectSource } from "../store/segment-archive.ts";
+import type { ArchiveTables } from "../store/archive-tables.ts";
+import type { ChunkLog } from "../store/chunk-log.ts";
+
+/** What is used of an R2 bucket. */
+export interface Bucket {
+  put(key: string, value: Uint8Array, options: { onlyIf: { etagDoesNotMatch: string }; sha256?: ArrayBuffer }): Promise<object | null>;
+  get(key: string, options?: { range: { offset: number; length: number } }): Promise<{ arrayBuffer(): Promise<ArrayBuffer>; readonly size: number } | null>;
+  delete(keys: string[]): Promise<void>;
+}
+
+export const bucketSource = (bucket: Bucket | undefined): ObjectSource | undefined =>
+  bucket && {
+    range: async (key, offset, length) => {
+      const object = await bucket.get(key, { range: { offset, length } });
+      return object ? new Uint8Array(await object.arrayBuffer()) : undefined;
+    },
+  };
+
+/** One alarm's work: some 16 MiB up, and one call of deletions (R2 takes 1,000 keys). */
+const SEGMENTS_PER_RUN = 4;
+const DELETIONS_PER_RUN = 500;
+/** An alarm lasts at most 15 minutes, and so does a put in it. */
+const ABANDONED_MS = 15 * 60_000;
+const RETRY_MS = 2_000;
+const RETRY_MS_MAX = 10 * 60_000;
+
+export interface ArchiverOptions {
+  /** Undefined when none is bound: then nothing moves. */
+  readonly bucket: () => Bucket | undefined;
+  readonly tables: ArchiveTables;
+  readonly kernel: () => Promise<Kernel>;
+  readonly now: () => number;
+  /** The stream's log, asked anew after every await; undefined when the stream is gone. */
+  readonly log: () => ChunkLog | undefined;
+  /** A key that was never used, for the segment that begins there. */
+  readonly newKey: (baseOffset: number) => Promise<string>;
+  readonly event: (name: "archive" | "archive_failed" | "archive_deleted", fields: Record<string, string | number | boolean>) => void;
+  /** The log's memory can no longer be trusted. */
+  readonly abort: (reason: string) => void;
+  /** Of the retries' jitter. */
+  readonly random: () => number;
+}
+
+export class Archiver {
+  readonly #options: ArchiverOptions;
+  #failures = 0;
+  #retryAt = 0;
+  #running = false;
+  /** The key of the put that is under way: no deletion may touch it. */
+  #putting: string | undefined;
+
+  constructor(options: ArchiverOptions) {
+    this.#options = options;
+  }
+
+  /** When there is work, undefined for none. */
+  get due(): number | undefined {
+    const { bucket, tables, log, now } = this.#options;
+    if (!bucket() || !tables.isThere()) return undefined;
+    const hasWork = log()?.firstToMove !== undefined;
+    if (hasWork || tables.condemned(now() - ABANDONED_MS, 1).length > 0) return Math.max(now(), this.#retryAt);
+    const begun = tables.oldestBegun();
+    return begun === undefined ? undefined : Math.max(begun + ABANDONED_MS + 1, this.#retryAt);
+  }
+
+  /** Never throws: what failed is tried again at `due`. */
+  async run(): Promise<void> {
+    const { event, now, random } = this.#options;
+    const bucket = this.#options.bucket();
+    if (!bucket || this.#running || now() < this.#retryAt) return;
+    this.#running = true;
+    try {
+      for (let count = 0; count < SEGMENTS_PER_RUN && (await this.#moveOne(bucket)); count++);
+      await this.#sweep(bucket);
+      this.#failures = 0;
+      this.#retryAt = 0;
+    } catch (thrown) {
+      if (TidemarkError.from(thrown).details["poisoned"]) this.#options.abort(String(thrown));
+      const wait = Math.min(RETRY_MS * 2 ** this.#failures++, RETRY_MS_MAX) * (0.5 + random() / 2);
+      this.#retryAt = now() + Math.round(wait);
+      event("archive_failed", { message: String(thrown), failures: this.#failures, retryMs: Math.round(wait) });
+    } finally {
+      this.#running = false;
+      this.#putting = undefined;
+    }
+  }
+
+  /** The oldest segment that can be moved. False when there is none. */
+  async #moveOne(bucket: Bucket): Promise<boolean> {
+    const { tables, now, log: current, newKey, event } = this.#options;
+    const kernel = await this.#options.kernel();
+    const log = current();
+    const wanted = log?.segmentToMove();
+    if (!log || !wanted) return false;
+    const key = await newKey(wanted.baseOffset);
+    const { bytes, entry } = await encodeSegment(kernel, key, wanted);
+    const sha256 = await crypto.subtle.digest("SHA-256", bytes as BufferSource);
+    if (current() !== log || log.firstToMove !== wanted.baseOffset) return true;
+    const started = now();
+    tables.begin(key, wanted.baseOffset, wanted.nextOffset, Math.trunc(started));
+    this.#putting = key;
+    // Checked there against what was encoded here, so no chunk is deleted for an object that is not whole.
+    const stored = await bucket.put(key, bytes, { onlyIf: { etagDoesNotMatch: "*" }, sha256 });
+    this.#putting = undefined;
+    // Anything may have happened meanwhile: trimmed, compacted, deleted, made anew.
+    if (current() !== log || !stored) {
+      if (tables.isThere()) tables.doom(key);
+      return true;
+    }
+    const moved = log.moved(wanted.row, entry);
+    event("archive", { key, baseOffset: wanted.baseOffset, nextOffset: wanted.nextOffset, bytes: bytes.length, moved, ms: now() - started });
+    return true;
+  }
+
+  /** Nothing of what the log let go is left in object storage: whoever still knows of it finds nothing. Throws where that can't be said. */
+  async clear(): Promise<void> {
+    const { tables, event } = this.#options;
+    const bucket = this.#options.bucket();
+    while (bucket && tables.isThere()) {
+      const keys = tables.condemned(-1, DELETIONS_PER_RUN);
+      if (keys.length === 0) return;
+      await bucket.delete(keys).catch((thrown: unknown) => {
+        throw new TidemarkError("STORAGE_FAILED", "object storage still has segments of the stream that was here before; try again", {}, { cause: thrown });
+      });
+      if (tables.isThere()) tables.remove(keys);
+      event("archive_deleted", { objects: keys.length });
+    }
+  }
+
+  async #sweep(bucket: Bucket): Promise<void> {
+    const { tables, now, event, log } = this.#options;
+    if (!tables.isThere()) return;
+    const keys = tables.condemned(now() - ABANDONED_MS, DELETIONS_PER_RUN).filter((key) => key !== this.#putting);
+    if (keys.length > 0) {
+      await bucket.delete(keys);
+      if (!tables.isThere()) return;
+      tables.remove(keys);
+      event("archive_deleted", { objects: keys.length });
+    }
+    if (!log() && tables.isEmpty) tables.drop();
+  }
+}
+
+const KEY_BYTES_MAX = 900;
+const encoder = new TextEncoder();
+
+/** Where a segment of this name lies. A path too long for a key (R2 takes 1,024 bytes) goes by its hash. */
+export async function objectKey(tenant: string, path: string, name: string): Promise<string> {
+  const key = `${encodeURIComponent(tenant)}/${path}/${name}`;
+  if (encoder.encode(key).length <= KEY_BYTES_MAX) return key;
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(path)));
+  return `${encodeURIComponent(tenant)}/~${hex(hash)}/${name}`;
+}
+
+const hex = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** A segment's name: whose, where it begins, and digits that no other attempt has. */
+export const segmentName = (streamId: string, baseOffset: number): string =>
+  `${streamId}.${String(baseOffset).padStart(16, "0")}.${hex(crypto.getRandomValues(new Uint8Array(8)))}`;
+
+export const SEGMENT_NAME = /^[0-9a-f]{8}\.\d{16}\.[0-9a-f]{16}$/;

@@ -1,0 +1,188 @@
+/**
+ * Key compaction of a stream, by its object's alarm: src/log/compaction.ts does it, here is when and how much at a time.
+ *
+ *   mark, a row of `meta`   { to, dueAt, doneAt }   below `to` each key has one record; a tombstone there falls due at `dueAt`
+ *
+ *   due       as much is dirty as is clean, in segments that are old enough; or a tombstone falls due
+ *   portion   some 16 MiB read per alarm, then the next alarm at once. What is under way is in memory: lost, it begins anew
+ *   swap      old rows out, new rows in, objects in R2 doomed: one transaction
+ *   done      the mark. Lost, the pass is done again and finds nothing to take
+ *
+ * So a log of ever the same keys is read and written a few times over for what is appended, however large it is. Forks hold it: they
+ * see what was newest when they were made. Readers of R2 may look at replaced segments for a minute, so a tombstone
+ * goes only in a pass after the one that took what it deletes.
+ */
+import { TidemarkError } from "../../src/errors.ts";
+import { settledTimes } from "../../src/log/age.ts";
+import { Compactor } from "../../src/log/compaction.ts";
+import { saneCompaction } from "../../src/log/limits.ts";
+import type { CompactionSettings } from "../../src/log/types.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { shown } from "../wire/fields.ts";
+import { turn } from "../stream/body-encoder.ts";
+import { badRequest } from "../wire/http.ts";
+import { parseSeconds } from "../wire/durable-streams.ts";
+import type { Stream } from "../stream/stream.ts";
+
+const PORTION_BYTES = 16 * 1024 * 1024;
+/** Some 16 MiB of memory, at 64 bytes a key. More keys are several passes. */
+const KEYS_MAX = 100_000;
+/** Rewritten segments wait for object storage in the database: no more of them than that. */
+const WAITING_SEGMENTS_MAX = 8;
+/** Longer than anybody remembers a manifest of what is in object storage. */
+const TOMBSTONES_LAST_MS = 120_000;
+const RETRY_MS = 2_000;
+const RETRY_MS_MAX = 600_000;
+const MARK = "compaction";
+
+interface Mark {
+  readonly to: number;
+  readonly dueAt: number | null;
+  readonly doneAt: number;
+}
+
+export interface CompactionHost {
+  stream(): Stream | undefined;
+  kernel(): Promise<Kernel>;
+  now(): number;
+  /** Segments go on to object storage. */
+  hasBucket(): boolean;
+  event(name: "compaction" | "compaction_failed", fields: Record<string, string | number | boolean>): void;
+  abort(reason: string): void;
+}
+
+export class Compaction {
+  readonly #host: CompactionHost;
+  #of: { readonly stream: Stream; readonly compactor: Compactor; mark: Mark } | undefined;
+  #failures = 0;
+  #retryAt = 0;
+
+  constructor(host: CompactionHost) {
+    this.#host = host;
+  }
+
+  /** When there is work, undefined for none as things stand. */
+  get due(): number | undefined {
+    const stream = this.#host.stream();
+    if (!stream?.config.compaction || stream.config.releasing || stream.store.isEnded || stream.isHeld) return undefined;
+    if (this.#host.hasBucket() && stream.store.toMove > WAITING_SEGMENTS_MAX) return undefined;
+    const isUnderWay = this.#of?.stream === stream && this.#of.compactor.isUnderWay;
+    const due = isUnderWay ? this.#host.now() : dueOf(stream, this.#of?.stream === stream ? this.#of.mark : markOf(stream), this.#host.now());
+    return due === undefined ? undefined : Math.max(due, this.#retryAt, this.#host.now());
+  }
+
+  /** One portion, if it is due. Never throws. */
+  async run(): Promise<void> {
+    const { due } = this;
+    const stream = this.#host.stream();
+    if (!stream || due === undefined || due > this.#host.now()) return;
+    try {
+      this.#retryAt = 0;
+      await this.#portion(stream);
+      this.#failures = 0;
+    } catch (thrown) {
+      // Deleted meanwhile: its tables are gone, or another's.
+      if (this.#host.stream() !== stream) return;
+      this.#of = undefined;
+      if (TidemarkError.from(thrown).details["poisoned"]) this.#host.abort(String(thrown));
+      const wait = Math.min(RETRY_MS * 2 ** this.#failures++, RETRY_MS_MAX);
+      this.#retryAt = this.#host.now() + wait;
+      this.#host.event("compaction_failed", { message: String(thrown), failures: this.#failures, retryMs: wait });
+    }
+  }
+
+  async #portion(stream: Stream): Promise<void> {
+    const kernel = await this.#host.kernel();
+    if (this.#of?.stream !== stream) this.#of = { stream, mark: markOf(stream), compactor: compactorOf(stream, kernel) };
+    const { compactor } = this.#of;
+    const { passesDone } = compactor;
+    const started = this.#host.now();
+    const { log, store } = stream;
+    const ends = compactor.eligible(started, log.highWatermark);
+    // The store refuses where a fork was made meanwhile; then the pass is over, and begins anew once the fork is gone.
+    const swap = async (work: () => Promise<void>): Promise<void> => {
+      if (this.#host.stream() !== stream) throw new TidemarkError("INVALID_ARGUMENT", "the stream is gone");
+      await work();
+    };
+    const done = await compactor.run(started, log.highWatermark, swap, PORTION_BYTES);
+    if (this.#host.stream() !== stream) return;
+    if (compactor.passesDone > passesDone) {
+      const { cleanTo, nextDueMs } = compactor;
+      this.#of.mark = { to: cleanTo, dueAt: Number.isFinite(nextDueMs) ? nextDueMs : null, doneAt: this.#host.now() };
+      stream.tables.saveMeta(MARK, JSON.stringify(this.#of.mark));
+    } else if (!compactor.isUnderWay && !stream.isHeld) {
+      // Trimmed below it, or it met damage: not at once again, should the same be there.
+      this.#retryAt = this.#host.now() + RETRY_MS;
+    }
+    this.#host.event("compaction", {
+      segments: done.segments, bytesBefore: done.bytesBefore, bytesAfter: done.bytesAfter, records: done.recordsRemoved,
+      to: compactor.cleanTo, eligible: ends.at(-1)?.nextOffset ?? 0, more: compactor.isUnderWay, ms: this.#host.now() - started, start: store.logStartOffset,
+    });
+  }
+}
+
+function compactorOf(stream: Stream, kernel: Kernel): Compactor {
+  const { config, log, store } = stream;
+  const { to: cleanTo, dueAt } = markOf(stream);
+  const compaction: CompactionSettings = {
+    ...saneCompaction(config.compaction ?? {}),
+    // What a fork's tombstone deletes may lie in its source, which it never changes.
+    ...(config.fork && { tombstoneRetentionMs: Infinity }),
+  };
+  const settings = { ...log.settings, compaction, compactionKeysMax: KEYS_MAX };
+  return new Compactor({ store, kernel, settings, cleanTo, nextDueMs: dueAt ?? Infinity, tombstonesLast: true, breathe: turn });
+}
+
+function markOf(stream: Stream): Mark {
+  const text = stream.tables.meta(MARK);
+  return text === undefined ? { to: 0, dueAt: null, doneAt: 0 } : (JSON.parse(String(text)) as Mark);
+}
+
+/** When a pass is worth its price. */
+function dueOf({ config, log }: Stream, { to, dueAt, doneAt }: Mark, nowMs: number): number | undefined {
+  const { minLagMs = 0 } = saneCompaction(config.compaction!);
+  const segments = log.segments();
+  const settled = settledTimes(segments, nowMs);
+  const bad = log.quarantined();
+  const tombstones = dueAt === null ? Infinity : Math.max(dueAt, doneAt + TOMBSTONES_LAST_MS);
+  let [clean, dirty, at, full] = [0, 0, 0, Infinity];
+  for (const [i, segment] of segments.entries()) {
+    const isBad = bad.some((range) => range.from < segment.nextOffset && range.to > segment.baseOffset);
+    if (segment.sealedAt === undefined || isBad || (minLagMs > 0 && settled[i] === undefined)) break;
+    at = Math.max(at, (settled[i] ?? 0) + minLagMs);
+    if (segment.nextOffset <= to) clean += segment.bytes;
+    else dirty += segment.bytes;
+    if (dirty > 0 && dirty >= clean) full = Math.min(full, at);
+  }
+  const due = Math.min(tombstones, full);
+  return due === Infinity ? undefined : due;
+}
+
+const BY_KEY = "Tidemark-Compaction";
+const LAG = "Tidemark-Compaction-Lag-Seconds";
+const TOMBSTONES = "Tidemark-Compaction-Tombstone-Seconds";
+
+/** What a PUT asks for; undefined: nothing is compacted. */
+export function compactionOf(headers: Headers): CompactionSettings | undefined {
+  const kind = headers.get(BY_KEY);
+  const ms = (name: string): number | undefined => {
+    const text = headers.get(name);
+    if (text !== null && kind === null) throw badRequest(`${name} needs ${BY_KEY}`);
+    return text === null ? undefined : parseSeconds(text, name);
+  };
+  const [minLagMs, tombstoneRetentionMs] = [ms(LAG), ms(TOMBSTONES)];
+  if (kind === null) return undefined;
+  if (kind !== "key") throw badRequest(`${BY_KEY} is ${shown(kind)}; it must be key`);
+  return { ...(minLagMs !== undefined && { minLagMs }), ...(tombstoneRetentionMs !== undefined && { tombstoneRetentionMs }) };
+}
+
+export function describeCompaction(compaction: CompactionSettings | undefined): Record<string, string> {
+  if (!compaction) return {};
+  const { minLagMs, tombstoneRetentionMs } = compaction;
+  return {
+    [BY_KEY]: "key",
+    // The headers have whole seconds: never less than was asked for.
+    ...(minLagMs !== undefined && { [LAG]: String(Math.ceil(minLagMs / 1000)) }),
+    ...(tombstoneRetentionMs !== undefined && { [TOMBSTONES]: String(Math.ceil(tombstoneRetentionMs / 1000)) }),
+  };
+}

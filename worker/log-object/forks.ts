@@ -1,0 +1,153 @@
+/**
+ * What an object of one stream offers to that of another, by RPC: a fork reads below its offset from its source, and the source keeps
+ * what its forks read.
+ */
+import { turn } from "../stream/body-encoder.ts";
+import { badRequest, HttpError } from "../wire/http.ts";
+import { mediaType } from "../stream/media-type.ts";
+import { formatOffset, H } from "../wire/durable-streams.ts";
+import type { Stream, StreamConfig } from "../stream/stream.ts";
+import { recordsIn } from "../stream/values.ts";
+
+const FORK_READ_BYTES = 64 * 1024;
+
+export interface ForkAnswer {
+  readonly error?: { readonly status: number; readonly message: string };
+  /** Of the source: another stream that is made at its path later is none. */
+  readonly id?: string;
+  readonly offset: number;
+  readonly start?: number;
+  readonly prefix: Uint8Array | undefined;
+  readonly config: Pick<StreamConfig, "contentType" | "ttl" | "expiresAt">;
+}
+
+/** RPC makes it asynchronous. */
+export interface Peer {
+  forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined, childId: string): Promise<ForkAnswer>;
+  /** Undefined where the source is not there any more. */
+  readSource(id: string | undefined, from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number } | undefined>;
+  releaseFork(child: string, childId: string): Promise<void>;
+  /** The stream there reads from `source`; one that is just being made is waited for. */
+  isForkOf(source: string, id: string): Promise<boolean>;
+}
+
+/** Records of a fork that are its source's. */
+export async function readSource(peer: Peer, { id, offset }: { readonly id?: string | undefined; readonly offset: number }, from: number, limit: number, maxBytes: number) {
+  const found = await peer.readSource(id, from, limit, maxBytes);
+  if (found) return found;
+  throw new HttpError(410, "GONE", "the stream that this one was forked from is gone; what it has of its own begins at Stream-Next-Offset", {
+    [H.next]: formatOffset(offset),
+  });
+}
+
+interface Wanted {
+  readonly child: string;
+  readonly childId: string;
+  readonly requested: number | undefined;
+  readonly subOffset: number;
+  readonly contentType: string | undefined;
+}
+
+export interface ForkPoint {
+  readonly offset: number;
+  readonly prefix: Uint8Array | undefined;
+}
+
+/** Where a fork begins, and the part of the next message that it takes with it. */
+async function forkPointIn(stream: Stream, requested: number | undefined, subOffset: number): Promise<ForkPoint> {
+  await stream.settled();
+  const { tail, start, isJson, kernel } = stream;
+  let offset = requested ?? tail;
+  if (offset > tail || offset < start) throw badRequest("the fork offset is outside the source");
+  if (subOffset > 0 && isJson && offset + subOffset > tail) throw badRequest("the sub-offset is beyond the source's end");
+  // Messages of JSON are counted, others measured. Offsets may have holes, and a record without value is none of either.
+  for (let at = offset, left = subOffset; left > 0; ) {
+    const { bytes, nextOffset } = await stream.readBatches(at, tail, FORK_READ_BYTES);
+    if (nextOffset === at) throw badRequest("the sub-offset is beyond the source's end");
+    for (const { offset: found, value } of await recordsIn(kernel, bytes, at, nextOffset)) {
+      const size = isJson ? 1 : value.length;
+      if (left < size) return { offset: found, prefix: left > 0 ? value.slice(0, left) : undefined };
+      left -= size;
+      offset = found + 1;
+      if (left === 0) break;
+    }
+    at = nextOffset;
+    // A sub-offset may lie far away, and other streams live in this isolate.
+    if (left > 0) await turn();
+  }
+  return { offset, prefix: undefined };
+}
+
+export async function offerFork(stream: Stream | undefined, { child, childId, requested, subOffset, contentType }: Wanted, release: () => Promise<void>): Promise<ForkAnswer> {
+  const none = { offset: 0, prefix: undefined, config: { contentType: "", ttl: undefined, expiresAt: undefined } };
+  const refuse = (status: number, message: string): ForkAnswer => ({ ...none, error: { status, message } });
+  if (!stream || stream.config.releasing) return refuse(404, "the source does not exist");
+  if (stream.config.deleted) return refuse(409, "the source was deleted");
+  const { config } = stream;
+  if (contentType !== undefined && mediaType(contentType) !== mediaType(config.contentType)) return refuse(409, `the source is ${config.contentType}`);
+  // First the source knows of its fork, then the fork is made: what fails in between keeps data, and never loses any. In the turn of the
+  // checks, before anything is awaited: retention and compaction look at it in the turn in which they take.
+  const isKnown = stream.forks.includes(child);
+  stream.addFork(child, childId);
+  try {
+    const point = await forkPointIn(stream, requested, subOffset);
+    return { ...point, id: config.id, start: stream.start, config: { contentType: config.contentType, ttl: config.ttl, expiresAt: config.expiresAt } };
+  } catch (thrown) {
+    if (!isKnown) await release();
+    if (thrown instanceof HttpError) return refuse(thrown.status, thrown.message);
+    throw thrown;
+  }
+}
+
+const CHECK_MS = 10 * 60_000;
+const CHECK_MS_MAX = 24 * 60 * 60_000;
+
+export interface HeldHost {
+  stream(): Stream | undefined;
+  now(): number;
+  peer(path: string): Peer;
+  release(child: string): Promise<void>;
+}
+
+/**
+ * A fork that was noted and then never made (power lost between the two) would hold its source for ever. So, where something waits for it,
+ * the forks are asked whether they are: after ten minutes, and each time twice as long after, up to a day. The times are kept with the
+ * stream: the object of an idle source sleeps between any two of them.
+ */
+export class HeldForks {
+  readonly #host: HeldHost;
+
+  constructor(host: HeldHost) {
+    this.#host = host;
+  }
+
+  /** When the forks are asked next, undefined for never as things stand. Written only when it changes. */
+  plan(): number | undefined {
+    const stream = this.#host.stream();
+    if (!stream) return undefined;
+    const { retention, compaction, deleted, releasing, forkCheck } = stream.config;
+    if (stream.isHeld && !releasing && (retention ?? compaction ?? deleted)) return forkCheck?.at ?? this.#next(stream, CHECK_MS);
+    if (forkCheck) stream.save({ forkCheck: undefined });
+    return undefined;
+  }
+
+  #next(stream: Stream, pauseMs: number): number {
+    const at = this.#host.now() + pauseMs;
+    stream.save({ forkCheck: { at, pauseMs } });
+    return at;
+  }
+
+  async run(): Promise<void> {
+    const due = this.plan();
+    const stream = this.#host.stream();
+    if (!stream || due === undefined || due > this.#host.now()) return;
+    // Before anybody is asked: an object that is reset meanwhile asks next time.
+    this.#next(stream, Math.min(stream.config.forkCheck!.pauseMs * 2, CHECK_MS_MAX));
+    for (const child of stream.forks) {
+      // Who does not answer may well be one.
+      const isOne = await this.#host.peer(child).isForkOf(stream.config.path, stream.config.id).catch(() => true);
+      if (this.#host.stream() !== stream) return;
+      if (!isOne) await this.#host.release(child);
+    }
+  }
+}

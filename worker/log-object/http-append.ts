@@ -1,0 +1,77 @@
+/**
+ * One append over HTTP, in the object: what its headers ask for, and what is answered. A small one comes by a call from the
+ * Worker, a large one by `fetch`, with flow control:
+ *
+ *   POST ─▶ router ─ at most 64 KiB ─▶ object.append(tenant, headers, body)    no Request, no Response, no stream between the two
+ *                  └ larger, chunked ─▶ object.fetch(request)
+ *
+ * A quarter of an append's time went into making those three. A test compares the answers of both ways.
+ */
+import { BATCHES_TYPE } from "../wire/accept.ts";
+import { appendBatches } from "./batches-dialect.ts";
+import type { Sending } from "../../src/log/producer-state.ts";
+import { traceOf } from "../telemetry/events.ts";
+import { shown } from "../wire/fields.ts";
+import { type Answer, badRequest } from "../wire/http.ts";
+import { edgeKernel } from "../kernel.ts";
+import type { Counters } from "./prometheus.ts";
+import { contentTypeOf, mediaType } from "../stream/media-type.ts";
+import { formatOffset, H, type HeadersOf, isClosing, numberedOffset, type Producer, producerOf, seqOf } from "../wire/durable-streams.ts";
+import type { Stream } from "../stream/stream.ts";
+
+/** What the Worker reads whole and hands over: small enough to lie in its memory for every connection at once. */
+export const CALL_BYTES_MAX = 64 * 1024;
+
+/** An object's way in for appends that are handed over whole. `passed` has names in lower case. */
+export interface AppendCall {
+  append(tenant: string, passed: Readonly<Record<string, string>>, body: Uint8Array): Promise<Answer>;
+}
+
+export interface AppendAsked {
+  readonly contentType: string | undefined;
+  readonly producer: Producer | undefined;
+  readonly closing: boolean;
+  readonly ifEnd: number | undefined;
+  readonly seq: string | undefined;
+  /** What a producer says of its sequences, and of a request that it sends again. */
+  readonly sending: Sending;
+  readonly trace: string | undefined;
+}
+
+export function appendAsked(headers: HeadersOf): AppendAsked {
+  const expected = headers.get(H.expectedOffset);
+  return {
+    contentType: contentTypeOf(headers),
+    producer: producerOf(headers),
+    closing: isClosing(headers),
+    ifEnd: expected === null ? undefined : numberedOffset(expected, H.expectedOffset),
+    seq: seqOf(headers),
+    sending: sendingOf(headers),
+    trace: traceOf(headers),
+  };
+}
+
+function sendingOf(headers: HeadersOf): Sending {
+  const since = headers.get(H.resentSince);
+  const sequences = headers.get(H.sequences);
+  if (sequences !== null && sequences !== "from-zero") throw badRequest(`${H.sequences} is ${shown(sequences)}; it must be from-zero, or left out`);
+  return { ...(sequences !== null && { fromZero: true }), ...(since !== null && { resentSince: numberedOffset(since, H.resentSince) }) };
+}
+
+export async function appendTo(stream: Stream, asked: AppendAsked, body: Uint8Array, counters: Counters): Promise<Answer> {
+  const { contentType } = asked;
+  if (contentType !== undefined && mediaType(contentType) === BATCHES_TYPE) {
+    const answer = await appendBatches(stream, await edgeKernel(), body, asked.ifEnd, asked.sending);
+    counters.append(body.length, false);
+    return answer;
+  }
+  const { nextOffset, closed, duplicate, producer } = await stream.append({ ...asked, body });
+  counters.append(body.length, duplicate);
+  const headers: Record<string, string> = { [H.next]: formatOffset(nextOffset) };
+  if (closed) headers[H.closed] = "true";
+  if (producer) {
+    headers[H.producerEpoch] = String(producer.epoch);
+    headers[H.producerSeq] = String(producer.seq);
+  }
+  return { status: producer && !duplicate && body.length > 0 ? 200 : 204, headers, body: null };
+}

@@ -1,0 +1,76 @@
+/**
+ * One stream's numbers as Prometheus text: counters since the object woke (a scraper knows resets), and gauges from its tables. Asking
+ * wakes the object, so a scrape each minute keeps it awake for seconds of it, not all the time.
+ */
+import type { Sql } from "../store/chunk-tables.ts";
+import type { Stream } from "../stream/stream.ts";
+
+export class Counters {
+  requests = 0;
+  appends = 0;
+  appendBytes = 0;
+  duplicates = 0;
+  reads = 0;
+  deliveredBytes = 0;
+  commits = 0;
+  seals = 0;
+  archived = 0;
+  archiveFailures = 0;
+  rejections = 0;
+  compactedRecords = 0;
+
+  append(bytes: number, duplicate: boolean): void {
+    this.appends++;
+    this.appendBytes += bytes;
+    if (duplicate) this.duplicates++;
+  }
+}
+
+const HELP: Readonly<Record<string, string>> = {
+  requests: "Requests that reached the object", appends: "Appends taken", append_bytes: "Bytes of their bodies", duplicates: "Appends that were repeats",
+  reads: "Reads served by the object, follows begun among them", delivered_bytes: "Bytes of batches sent over WebSockets", commits: "Group commits", seals: "Segments sealed", archived: "Segments moved to object storage",
+  archive_failures: "Runs of the archiver that failed", rejections: "Requests refused by the object",
+  compacted_records: "Records that compaction took",
+};
+
+const snake = (name: string): string => name.replace(/[A-Z]/g, (char) => `_${char.toLowerCase()}`);
+const label = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+
+export interface Gauges {
+  readonly databaseBytes: number;
+  readonly watchers: number;
+  readonly sockets: number;
+}
+
+export function prometheus(stream: Stream, counters: Counters, sql: Sql, { databaseBytes, watchers, sockets }: Gauges): string {
+  const one = (query: string): Record<string, unknown> => [...sql.exec(query)][0] ?? {};
+  const rows = one("SELECT count(*) AS n, coalesce(sum(length(bytes)), 0) AS bytes FROM chunk");
+  const archive = (state: number): number => Number(one(`SELECT count(*) AS n FROM archive WHERE state = ${state}`)["n"]);
+  const lag = one("SELECT coalesce(sum(bytes), 0) AS bytes FROM segment WHERE base_offset NOT IN (SELECT base_offset FROM archive WHERE state = 1)");
+  const segments = stream.log.segments();
+  const told = Number(one("SELECT max(written_at) AS at FROM chunk")["at"] ?? 0);
+  const labels = `{tenant="${label(stream.config.tenant)}",path="${label(stream.config.path)}"}`;
+  const lines: string[] = [];
+  const line = (type: string, name: string, help: string, value: number): void => {
+    lines.push(`# HELP tidemark_${name} ${help}`, `# TYPE tidemark_${name} ${type}`, `tidemark_${name}${labels} ${value}`);
+  };
+  for (const [name, value] of Object.entries(counters)) line("counter", `${snake(name)}_total`, HELP[snake(name)] ?? name, value as number);
+  line("gauge", "log_start_offset", "First offset that is still there", stream.log.logStartOffset);
+  line("gauge", "log_end_offset", "Offset that the next record gets", stream.tail);
+  line("gauge", "records", "Records between them, as far as segments are whole", segments.reduce((sum, { records }) => sum + records, 0));
+  line("gauge", "log_bytes", "Bytes of batches, wherever they lie", segments.reduce((sum, { bytes }) => sum + bytes, 0));
+  line("gauge", "segments", "Segments, the active one too", segments.length);
+  line("gauge", "quarantined_ranges", "Ranges of offsets that are damaged", stream.log.quarantined().length);
+  line("gauge", "rows", "Rows of batches in the database", Number(rows["n"]));
+  line("gauge", "row_bytes", "Bytes in them", Number(rows["bytes"]));
+  line("gauge", "database_bytes", "Size of the object's database", databaseBytes);
+  line("gauge", "objects", "Segments in object storage", archive(1));
+  line("gauge", "objects_begun", "Puts under way or cut off", archive(0));
+  line("gauge", "objects_doomed", "Objects to be deleted", archive(2));
+  line("gauge", "archive_lag_bytes", "Bytes of sealed segments that are still rows", Number(lag["bytes"]));
+  line("gauge", "watchers", "Live readers", watchers);
+  line("gauge", "sockets", "WebSockets of clients that have this log open", sockets);
+  line("gauge", "forks", "Forks that read from here", stream.forks.length);
+  line("gauge", "last_commit_seconds", "When the newest commit was written, 0 without one in the database", told / 1000);
+  return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,398 @@
+/**
+ * A log's end of the WebSocket dialect (src/sync/frames.ts): one hibernating socket per client and log, from the Worker that
+ * holds the client's own. Who may do what is settled there; here frames become work on the Stream.
+ *
+ *   append   queued in the order in which frames came, answered when the group commit is through
+ *   follow   { id, next offset, credits }: all that is remembered of a reader. It lies in the socket's attachment, so an evicted
+ *            object goes on where it was. Batches are read from the log when there are credits for them, and never kept.
+ *
+ *   commit ──▶ moved() ──▶ each follow with credits: read from its own offset, send, until credits or log are used up
+ *
+ * Followers that stand at the same offset share one read. A socket's frames are taken one after the other; what is on its way
+ * is bounded by the append credits, and by the platform, which closes a socket with its object.
+ */
+import type { DurableObjectState } from "@cloudflare/workers-types";
+import { TidemarkError } from "../../src/errors.ts";
+import type { StartPosition } from "../../src/log/types.ts";
+import { LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf, readHeader } from "../../src/record/format.ts";
+import { viewOf } from "../../src/record/bytes.ts";
+import { splitBatches } from "../../src/record/record-batch.ts";
+import {
+  APPEND_CREDIT_BYTES, CloseCode, decodeFrame, encodeFrame, FOLLOW_CREDIT_BYTES_MAX, type Frame, FrameType, jsonFrame, jsonOf, readAppend,
+} from "../../src/sync/frames.ts";
+import { BATCHES_MAX, checkBatches } from "./batches-dialect.ts";
+import type { EventFields } from "../telemetry/events.ts";
+import { shown } from "../wire/fields.ts";
+import { wireErrorOf } from "../wire/http.ts";
+import type { Counters } from "./prometheus.ts";
+import { edgeKernel } from "../kernel.ts";
+import * as told from "../telemetry/socket-events.ts";
+import type { Stream } from "../stream/stream.ts";
+
+/** Of these sockets among the object's. */
+export const SOCKET_TAG = "log";
+/** A third of what the platform allows one object. */
+const SOCKETS_MAX = 10_000;
+/** Each is some 40 bytes of an attachment, of at most 16 KiB (2 KiB in older runtimes). */
+const FOLLOWS_MAX = 16;
+/** Of one read; a follow with more credits gets several. */
+const READ_BYTES = 256 * 1024;
+/** Of frames that wait for their turn, each with some cost of its own. A client that keeps to its credits has half as many. */
+const WAITING_BYTES_MAX = 2 * APPEND_CREDIT_BYTES;
+const FRAME_COST_BYTES = 128;
+/** Requests as HTTP has them; credits are part of a follow. */
+const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH]);
+const FETCH_BYTES_MAX = 2 * 1024 * 1024;
+
+/** Both ends of a pair, as far as they are needed here. */
+export interface HibernatingSocket {
+  send(data: ArrayBuffer | Uint8Array): void;
+  close(code: number, reason?: string): void;
+  serializeAttachment(value: unknown): void;
+  deserializeAttachment(): unknown;
+}
+
+interface Follow {
+  readonly id: number;
+  next: number;
+  credits: number;
+  /** It has been told that the next batch is larger than its credits. */
+  starved: boolean;
+}
+
+interface Attachment {
+  readonly channel: number;
+  /** The stream has a TTL. */
+  readonly isTimed?: boolean;
+  readonly follows: readonly Follow[];
+}
+
+interface Session {
+  readonly socket: HibernatingSocket;
+  readonly channel: number;
+  readonly isTimed: boolean;
+  readonly follows: Map<number, Follow>;
+  /** Follows that are being served right now. */
+  readonly busy: Set<number>;
+  /** Bytes of frames that wait for their turn. */
+  waiting: number;
+  /** Bytes of appends on their way. */
+  pending: number;
+  turn: Promise<unknown>;
+}
+
+interface Found {
+  readonly bytes: Uint8Array;
+  readonly nextOffset: number;
+}
+
+export interface SocketHost {
+  readonly ctx: Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets">;
+  /** The stream that clients may see; throws where there is none. */
+  stream(): Promise<Stream>;
+  /** Counts a request; throws where there are too many. */
+  begin(): void;
+  readonly counters: Counters;
+  /** Frames are requests, and told as such. */
+  event(name: "append" | "read" | "rejection", fields: EventFields): void;
+}
+
+export class LogSockets {
+  readonly #host: SocketHost;
+  /** Of all sockets, once one of them was needed since the object woke. */
+  #sessions: Map<HibernatingSocket, Session> | undefined;
+  /** The newest read: who stands at the same offset takes it too. */
+  #shared: { readonly stream: Stream; readonly from: number; readonly found: Promise<Found> } | undefined;
+
+  constructor(host: SocketHost) {
+    this.#host = host;
+  }
+
+  #all(): Map<HibernatingSocket, Session> {
+    return (this.#sessions ??= new Map((this.#host.ctx.getWebSockets(SOCKET_TAG) as unknown as HibernatingSocket[]).map((socket) => [socket, sessionOf(socket)])));
+  }
+
+  async accept(channel: number): Promise<Response> {
+    const stream = await this.#host.stream();
+    const sessions = this.#all();
+    if (sessions.size >= SOCKETS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many sockets", { socketsMax: SOCKETS_MAX });
+    const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: unknown; 1: HibernatingSocket } }).WebSocketPair;
+    const pair = new Pair();
+    this.#host.ctx.acceptWebSocket(pair[1] as never, [SOCKET_TAG]);
+    pair[1].serializeAttachment({ channel, isTimed: stream.config.ttl !== undefined, follows: [] } satisfies Attachment);
+    sessions.set(pair[1], sessionOf(pair[1]));
+    const { tail: logEndOffset, start: logStartOffset, closed, config } = stream;
+    pair[1].send(jsonFrame({ type: FrameType.HELLO, channel, credits: APPEND_CREDIT_BYTES }, { logStartOffset, logEndOffset, contentType: config.contentType, closed }));
+    return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
+  }
+
+  /** A message of any of the object's sockets; watchers say nothing that matters. */
+  async message(socket: HibernatingSocket, data: unknown): Promise<void> {
+    const session = this.#all().get(socket);
+    if (!session) return;
+    const frame = decodeFrame(data);
+    if (!frame) return this.#end(session, CloseCode.BAD_FRAME, "not a frame");
+    const cost = frame.payload.length + FRAME_COST_BYTES;
+    if (session.waiting > 0 && session.waiting + cost > WAITING_BYTES_MAX) return this.#end(session, CloseCode.SLOW, "more frames than this log can take");
+    session.waiting += cost;
+    // One after the other, so that appends keep their order; each is through once it stands in the log's queue.
+    const work = session.turn.then(() => this.#take(session, frame)).catch((thrown: unknown) => this.#refuse(session, frame, thrown));
+    session.turn = work;
+    await work;
+    session.waiting -= cost;
+  }
+
+  /** Somebody follows: a stream with a TTL does not expire. */
+  get hasFollows(): boolean {
+    for (const { follows } of this.#all().values()) if (follows.size > 0) return true;
+    return false;
+  }
+
+  /** Does a stream's time begin anew now that this socket has gone? */
+  isTimed(socket: HibernatingSocket): boolean {
+    const { isTimed, follows } = (socket.deserializeAttachment() ?? {}) as Partial<Attachment>;
+    return isTimed === true && follows !== undefined && follows.length > 0;
+  }
+
+  closed(socket: HibernatingSocket): void {
+    this.#sessions?.delete(socket);
+  }
+
+  /** The stream is gone. */
+  closeAll(code: number, reason: string): void {
+    for (const session of [...this.#all().values()]) this.#end(session, code, reason);
+  }
+
+  #end({ socket }: Session, code: number, reason: string): void {
+    this.#sessions?.delete(socket);
+    try {
+      socket.close(code, reason);
+    } catch {
+      // Closed already.
+    }
+  }
+
+  // --- requests ----------------------------------------------------------------------------------------------------
+
+  async #take(session: Session, frame: Frame): Promise<void> {
+    if (COUNTED.has(frame.type)) this.#host.begin();
+    switch (frame.type) {
+      case FrameType.APPEND:
+        return this.#append(session, frame);
+      case FrameType.FOLLOW:
+        return this.#follow(session, frame);
+      case FrameType.FETCH:
+        return this.#fetch(session, frame);
+      case FrameType.CREDIT: {
+        const follow = session.follows.get(frame.id);
+        // Its end may have crossed the credits on the way.
+        if (!follow) return;
+        if (follow.credits + frame.credits > FOLLOW_CREDIT_BYTES_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
+        follow.credits += frame.credits;
+        follow.starved = false;
+        save(session);
+        return void this.#serve(session, follow);
+      }
+      case FrameType.CANCEL:
+        if (session.follows.delete(frame.id) && session.isTimed) (await this.#host.stream()).touch();
+        save(session);
+        return this.#answer(session, frame, {});
+      default:
+        return this.#end(session, CloseCode.BAD_FRAME, "no such type");
+    }
+  }
+
+  async #append(session: Session, frame: Frame): Promise<void> {
+    const { length } = frame.payload;
+    const read = readAppend(frame.payload);
+    if (!read) throw new TidemarkError("INVALID_ARGUMENT", "not an append");
+    if (session.pending > 0 && session.pending + length > APPEND_CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "more than the credits", { creditBytes: APPEND_CREDIT_BYTES });
+    const stream = await this.#host.stream();
+    const kernel = await edgeKernel();
+    // Views: the message is nobody else's, and the log may patch it.
+    const batches = splitBatches(read.batches);
+    if (batches.length === 0 || batches.length > BATCHES_MAX) throw new TidemarkError("INVALID_ARGUMENT", `an append has 1 to ${BATCHES_MAX} batches`);
+    await checkBatches(kernel, batches, stream.isJson);
+    session.pending += length;
+    const started = Date.now();
+    // Not awaited: the next frame joins the same group commit.
+    void stream
+      .appendBatches(batches, read.ifEnd)
+      .then((results) => {
+        const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({ baseOffset, lastOffset, duplicate, leaderEpoch }));
+        const duplicate = appended.every((each) => each.duplicate);
+        this.#host.counters.append(length, duplicate);
+        this.#host.event("append", told.appended(started, length, results, duplicate));
+        this.#answer(session, frame, { appended }, length);
+      })
+      .catch((thrown: unknown) => this.#refuse(session, frame, thrown))
+      .finally(() => (session.pending -= length));
+  }
+
+  async #follow(session: Session, frame: Frame): Promise<void> {
+    if (session.follows.has(frame.id)) throw new TidemarkError("INVALID_ARGUMENT", "this id follows already");
+    if (session.follows.size >= FOLLOWS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many follows on one socket", { followsMax: FOLLOWS_MAX });
+    if (frame.credits > FOLLOW_CREDIT_BYTES_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
+    const stream = await this.#host.stream();
+    stream.touch();
+    const next = await positionOf(stream, frame);
+    const follow: Follow = { id: frame.id, next, credits: frame.credits, starved: false };
+    session.follows.set(frame.id, follow);
+    this.#host.counters.reads++;
+    this.#host.event("read", told.read("follow", next, 0));
+    save(session);
+    void this.#serve(session, follow);
+  }
+
+  async #fetch(session: Session, frame: Frame): Promise<void> {
+    this.#host.counters.reads++;
+    const stream = await this.#host.stream();
+    stream.touch();
+    const from = await positionOf(stream, frame);
+    const found = from < stream.tail ? fitting(await stream.readBatches(from, stream.tail, Math.max(1, Math.min(frame.credits, FETCH_BYTES_MAX))), frame.credits) : new Uint8Array(0);
+    if (typeof found === "number") return this.#send(session, starve(session, frame.id, found));
+    this.#host.counters.deliveredBytes += found.length;
+    this.#host.event("read", told.read("fetch", from, found.length));
+    this.#send(session, encodeFrame({ type: FrameType.BATCHES, channel: session.channel, id: frame.id, payload: found }));
+  }
+
+  #answer(session: Session, { id }: Frame, body: unknown, credits = 0): void {
+    this.#send(session, jsonFrame({ type: FrameType.OK, channel: session.channel, id, credits }, body));
+  }
+
+  #refuse(session: Session, { id, type, payload }: Frame, thrown: unknown): void {
+    this.#host.counters.rejections++;
+    this.#host.event("rejection", told.refused({ type, payload }, thrown));
+    // A follow that met an error is over; the client may ask again from where it is.
+    if (type !== FrameType.APPEND && session.follows.delete(id)) save(session);
+    const credits = type === FrameType.APPEND ? payload.length : 0;
+    this.#send(session, jsonFrame({ type: FrameType.ERROR, channel: session.channel, id, credits }, wireErrorOf(thrown)));
+  }
+
+  #send({ socket }: Session, frame: Uint8Array): void {
+    try {
+      socket.send(frame);
+    } catch {
+      this.#sessions?.delete(socket);
+    }
+  }
+
+  // --- follows -----------------------------------------------------------------------------------------------------
+
+  /** A commit: everybody who waited for it, after it is done. */
+  moved(stream: Stream): void {
+    const sessions = this.#all();
+    if (sessions.size === 0) return;
+    const { log, tail } = stream;
+    void log.fetch(tail, { wait: tail < log.logEndOffset, maxBytes: READ_BYTES }).then(
+      (found) => {
+        // Most of them stand there: one read for all of them, kept for this turn only.
+        const shared = { stream, from: tail, found: Promise.resolve(found) };
+        if (found.bytes.length > 0) this.#shared = shared;
+        for (const session of sessions.values()) for (const follow of session.follows.values()) void this.#serve(session, follow, stream);
+        if (this.#shared === shared) this.#shared = undefined;
+      },
+      // The log failed, and its object with it.
+      () => undefined,
+    );
+  }
+
+  async #serve(session: Session, follow: Follow, known?: Stream): Promise<void> {
+    const { follows, busy, channel } = session;
+    // Whoever is at it sees the new credits and the new end.
+    if (busy.has(follow.id)) return;
+    busy.add(follow.id);
+    try {
+      const stream = known ?? (await this.#host.stream());
+      while (follows.get(follow.id) === follow && follow.credits > 0 && !follow.starved && follow.next < stream.tail) {
+        const found = await this.#read(stream, follow.next);
+        if (follows.get(follow.id) !== follow) return;
+        // Compaction took all that lay here. The client has to know: it may have caught up.
+        if (found.bytes.length === 0 && found.nextOffset > follow.next) {
+          follow.next = found.nextOffset;
+          save(session);
+          const passed = { nextOffset: follow.next, logEndOffset: stream.tail };
+          this.#send(session, jsonFrame({ type: FrameType.PASSED, channel, id: follow.id }, passed));
+          continue;
+        }
+        const bytes = fitting(found, follow.credits);
+        if (typeof bytes === "number") {
+          follow.starved = true;
+          save(session);
+          return this.#send(session, starve(session, follow.id, bytes));
+        }
+        stream.touch();
+        this.#host.counters.deliveredBytes += bytes.length;
+        follow.credits -= bytes.length;
+        follow.next = bytes === found.bytes ? found.nextOffset : endOf(bytes);
+        save(session);
+        this.#send(session, encodeFrame({ type: FrameType.BATCHES, channel, id: follow.id, payload: bytes }));
+      }
+      if (stream.closed && follow.next >= stream.log.logEndOffset && follows.delete(follow.id)) {
+        save(session);
+        this.#send(session, jsonFrame({ type: FrameType.END, channel, id: follow.id }, { logEndOffset: stream.tail }));
+      }
+    } catch (thrown) {
+      this.#refuse(session, { type: FrameType.FOLLOW, channel, id: follow.id, credits: 0, payload: new Uint8Array(0) }, thrown);
+    } finally {
+      busy.delete(follow.id);
+    }
+  }
+
+  #read(stream: Stream, from: number): Promise<Found> {
+    const shared = this.#shared;
+    if (shared?.stream === stream && shared.from === from) return shared.found;
+    return stream.readBatches(from, stream.tail, READ_BYTES);
+  }
+}
+
+function sessionOf(socket: HibernatingSocket): Session {
+  const { channel, follows, isTimed = false } = socket.deserializeAttachment() as Attachment;
+  const known = new Map(follows.map((follow) => [follow.id, { ...follow }]));
+  return { socket, channel, isTimed, follows: known, busy: new Set(), waiting: 0, pending: 0, turn: Promise.resolve() };
+}
+
+function save({ socket, channel, isTimed, follows }: Session): void {
+  try {
+    socket.serializeAttachment({ channel, isTimed, follows: [...follows.values()] } satisfies Attachment);
+  } catch {
+    // Closed meanwhile.
+  }
+}
+
+const starve = ({ channel }: Session, id: number, bytes: number): Uint8Array => {
+  const payload = new Uint8Array(4);
+  viewOf(payload).setUint32(0, bytes);
+  return encodeFrame({ type: FrameType.STARVE, channel, id, payload });
+};
+
+/** The whole batches that fit into the credits; the size of the first when not even that does. */
+function fitting({ bytes }: Found, credits: number): Uint8Array | number {
+  if (bytes.length <= credits) return bytes;
+  const view = viewOf(bytes);
+  let end = 0;
+  for (let next = 0; next <= credits && next < bytes.length; ) {
+    end = next;
+    next += view.getInt32(next + LENGTH_AT) + LENGTH_OVERHEAD;
+  }
+  return end > 0 ? bytes.subarray(0, end) : view.getInt32(LENGTH_AT) + LENGTH_OVERHEAD;
+}
+
+const endOf = (bytes: Uint8Array): number => nextOffsetOf(readHeader(splitBatches(bytes).at(-1)!));
+
+const POSITIONS = "from must be an offset, earliest, latest or { timestamp }";
+
+async function positionOf(stream: Stream, frame: Frame): Promise<number> {
+  // Garbage is not "from the beginning".
+  const fields = frame.payload.length === 0 ? {} : jsonOf(frame);
+  if (!fields) throw new TidemarkError("INVALID_ARGUMENT", `the payload is not a JSON object; ${POSITIONS}`);
+  const from = Object.hasOwn(fields, "from") ? fields["from"] : undefined;
+  if (from === undefined || from === "earliest") return stream.start;
+  if (typeof from === "number" && (!Number.isSafeInteger(from) || from < stream.start || from > stream.tail)) {
+    throw new TidemarkError("OFFSET_OUT_OF_RANGE", "no such offset", { logStartOffset: stream.start, logEndOffset: stream.tail });
+  }
+  if (typeof from === "number") return from;
+  const { timestamp } = Object(from) as { timestamp?: unknown };
+  if (from !== "latest" && !(typeof timestamp === "number" && Number.isFinite(timestamp))) throw new TidemarkError("INVALID_ARGUMENT", `from is ${shown(from)}; ${POSITIONS}`);
+  return stream.log.resolve(from as StartPosition);
+}

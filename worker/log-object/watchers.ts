@@ -1,0 +1,66 @@
+/**
+ * Live readers of one log, as its object sees them: a hibernating socket each, from the Worker that holds the reader (watch.ts). They get the
+ * log's new end after each commit, and are messages that are not billed; nothing of them is in memory, so the object sleeps.
+ *
+ * While one is open a stream with a TTL does not expire: its time begins anew when the last of them has gone.
+ */
+import type { DurableObjectState } from "@cloudflare/workers-types";
+import { TidemarkError } from "../../src/errors.ts";
+import { WATCH_HEADER } from "../env.ts";
+import type { Stream } from "../stream/stream.ts";
+
+/** A third of what the platform allows one object. */
+const WATCHERS_MAX = 10_000;
+const TAG = "watch";
+/** Of watchers of a stream with a TTL: only for those the object looks at its tables when they go. */
+const TTL_TAG = "ttl";
+
+type Sockets = Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets" | "getTags">;
+
+export class Watchers {
+  readonly #ctx: Sockets;
+
+  constructor(ctx: Sockets) {
+    this.#ctx = ctx;
+  }
+
+  get #all(): WebSocket[] {
+    return this.#ctx.getWebSockets(TAG) as unknown as WebSocket[];
+  }
+
+  get count(): number {
+    return this.#all.length;
+  }
+
+  accept(request: Request, stream: Stream): Response {
+    if (this.count >= WATCHERS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX });
+    const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: WebSocket; 1: WebSocket } }).WebSocketPair;
+    const pair = new Pair();
+    this.#ctx.acceptWebSocket(pair[1] as never, stream.config.ttl === undefined ? [TAG] : [TAG, TTL_TAG]);
+    const known = Number(request.headers.get(WATCH_HEADER) ?? 0);
+    if (stream.tail > known || stream.closed) pair[1].send(notice(stream.tail, stream.closed));
+    return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
+  }
+
+  tell(end: number, closed: boolean): void {
+    for (const socket of this.#all) {
+      try {
+        socket.send(notice(end, closed));
+      } catch {
+        // It is just being closed from the other side.
+      }
+    }
+  }
+
+  /** The stream is gone. */
+  closeAll(code: number, reason: string): void {
+    for (const socket of this.#all) socket.close(code, reason);
+  }
+
+  /** Does a stream's time begin anew now that this socket has gone? */
+  isTimed(socket: WebSocket): boolean {
+    return this.#ctx.getTags(socket as never).includes(TTL_TAG);
+  }
+}
+
+const notice = (end: number, closed: boolean): string => JSON.stringify({ end, closed });

@@ -1,0 +1,462 @@
+/**
+ * The SQL chunk store: one log in the tables of one Durable Object. A page file system on rows is the known way to ruin
+ * (rows are billed, whatever their size), so a commit of any number of records is one row, and nothing beside it.
+ *
+ *   chunk    base_offset PK │ next_offset │ max_timestamp │ record_count │ written_at │ crc │ bytes: record batches, back to back
+ *   segment  base_offset PK │ next_offset │ bytes, batches, records, max_timestamp, created_at, sealed_at, compacted, epoch
+ *   meta     "log": start, end of trimmed things, epoch │ "producers": offset, then the log's snapshot
+ *   damage   from_offset PK │ to_offset │ position, bytes, reason
+ *   archive  which sealed segments are in object storage instead (archive-tables.ts); their chunks are gone, their rows stay
+ *
+ *   append → one INSERT INTO chunk of at most 1 MiB; at 4 MiB or 1,024 rows also a row in segment and one in meta
+ *   open   → the rows behind the last segment are scanned, checksums and all: next offset, epoch and producers come from there
+ *
+ * Chunks carry `bytes` last, so that what only asks for offsets reads no blob. There is no secondary index: each would be one
+ * more billed row per commit. A segment is only a note about a run of chunks; sealing one moves no bytes.
+ *
+ * Durability: statements run in the object's implicit transaction. `flush` claims no more than the host does: in a
+ * Durable Object the output gate holds every answer back until the transaction is on enough disks. A crash leaves
+ * whole transactions, so a torn tail can't be; a chunk that does not check is damage and is quarantined.
+ */
+import { TidemarkError } from "../../src/errors.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { type BatchHeader, nextOffsetOf } from "../../src/record/format.ts";
+import { concat } from "../../src/store/bytes.ts";
+import type { FetchedBatches, LogRecovery, LogStore, QuarantinedRange, ReplacementSegment, SegmentInfo } from "../../src/store/log-store.ts";
+import type { Segment } from "../../src/store/segment.ts";
+import { Archive, type SegmentToWrite } from "./segment-archive.ts";
+import type { ArchiveEntry } from "./archive-tables.ts";
+import { hops } from "./chunk-walk.ts";
+import { ChunkReader } from "./chunk-reader.ts";
+import { infoOf, rowsOf } from "./chunk-rows.ts";
+import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow, type Sql } from "./chunk-tables.ts";
+
+/** A segment is sealed at this size, or at so many rows: what a waking object has to scan. */
+const SEGMENT_BYTES = 4 * 1024 * 1024;
+const SEGMENT_CHUNKS = 1024;
+/** The producers' snapshot goes into one row as well. */
+const SNAPSHOT_BYTES_MAX = CHUNK_BYTES_MAX - 64;
+const NOTHING = new Uint8Array(0);
+
+export interface ChunkLogOptions {
+  readonly sql: Sql;
+  readonly kernel: Kernel;
+  readonly now: () => number;
+  readonly name: string;
+  /** Where a new log begins: a fork continues its source's offsets. */
+  readonly baseOffset?: number;
+  readonly segmentBytes?: number;
+  /** Reads segments that have moved to object storage. */
+  readonly archive?: Archive;
+  /** Somebody needs all there is (a fork): nothing is trimmed, nothing replaced. Asked in the very turn. */
+  readonly isHeld?: () => boolean;
+  /** Run inside the transaction of a seal and of an append: what they write is there together with it, or not at all. */
+  readonly onSealed?: (nextOffset: number) => void;
+  readonly onAppended?: (nextOffset: number) => void;
+}
+
+export class ChunkLog implements LogStore {
+  readonly name: string;
+  readonly recovery: LogRecovery;
+  readonly batchBytesMax = CHUNK_BYTES_MAX;
+  readonly leaderEpoch: number;
+  onSeal: ((maxBytes: number) => Uint8Array) | undefined;
+
+  readonly #options: ChunkLogOptions;
+  readonly #tables: ChunkTables;
+  readonly #kernel: Kernel;
+  readonly #now: () => number;
+  readonly #segmentBytes: number;
+  readonly #archive: Archive;
+  readonly #rows: ChunkReader;
+  /** Sealed segments in object storage, by base offset. */
+  readonly #moved = new Map<number, Segment>();
+  #sealed: SegmentRow[];
+  #active: SegmentRow;
+  #activeChunks: number;
+  #start: number;
+  #flushed: number;
+  #failure: TidemarkError | undefined;
+  #closed = false;
+  #swaps: number;
+
+  constructor(options: ChunkLogOptions) {
+    const { sql, kernel, now, name, baseOffset = 0, segmentBytes = SEGMENT_BYTES } = options;
+    this.#options = options;
+    this.name = name;
+    this.#kernel = kernel;
+    this.#now = now;
+    this.#segmentBytes = segmentBytes;
+    this.#tables = new ChunkTables(sql);
+    this.#tables.create();
+    const meta = this.#tables.log() ?? { start: baseOffset, end: baseOffset, epoch: 0, swaps: 0 };
+    this.#start = meta.start;
+    this.#swaps = meta.swaps ?? 0;
+    this.#sealed = this.#tables.segments();
+    this.#archive = options.archive ?? new Archive(undefined, kernel);
+    for (const entry of this.#tables.archive.kept()) this.#moved.set(entry.baseOffset, this.#archive.open(entry));
+    this.#rows = new ChunkReader(this.#tables, kernel, () => ({ sealed: this.#sealed, active: this.#active }));
+    const remembered = this.#rows.damage.length;
+    const base = Math.max(meta.end, this.#sealed.at(-1)?.nextOffset ?? 0);
+    this.#active = emptySegment(base, now(), Math.max(meta.epoch, this.#sealed.at(-1)?.epoch ?? 0));
+    this.#activeChunks = 0;
+    for (const row of this.#tables.chunksFrom(base)) this.#recover(row);
+    this.#flushed = this.logEndOffset;
+    this.leaderEpoch = this.#active.epoch + 1;
+    this.recovery = {
+      log: name,
+      segments: this.#sealed.length + 1,
+      scannedBytes: this.#active.bytes,
+      scannedBatches: this.#active.batches,
+      cut: undefined,
+      lost: undefined,
+      quarantined: this.#rows.damage.slice(remembered),
+      rebuilt: [],
+      logStartOffset: this.#start,
+      logEndOffset: this.logEndOffset,
+      // Nothing is ever half written, so there is no unclean end.
+      cleanShutdown: true,
+    };
+  }
+
+  /** Counts a row of the active segment, after looking at every byte of it. */
+  #recover(row: ChunkRow): void {
+    const epochs = this.#rows.recover(row);
+    for (const epoch of epochs) this.#active.epoch = Math.max(this.#active.epoch, epoch);
+    this.#count(row, epochs.length);
+  }
+
+  #count(row: ChunkRow, batches: number): void {
+    const active = this.#active;
+    if (this.#activeChunks === 0) active.createdAt = row.writtenAt;
+    active.bytes += row.bytes.length;
+    active.batches += batches;
+    active.records += row.recordCount;
+    active.maxTimestamp = Math.max(active.maxTimestamp, row.maxTimestamp);
+    active.nextOffset = row.nextOffset;
+    this.#activeChunks++;
+  }
+
+  get logStartOffset(): number {
+    return this.#start;
+  }
+  get logEndOffset(): number {
+    return this.#active.nextOffset;
+  }
+  get flushedOffset(): number {
+    return this.#flushed;
+  }
+  get quarantined(): readonly QuarantinedRange[] {
+    return [...this.#rows.damage, ...[...this.#moved.values()].flatMap(({ damage }) => damage)].filter((range) => range.to > this.#start);
+  }
+  segments(): readonly SegmentInfo[] {
+    const shown = this.#sealed.filter((segment) => segment.nextOffset > this.#start);
+    return [...shown, this.#active].map((segment) => infoOf(segment));
+  }
+
+  // --- writing -----------------------------------------------------------------------------------------------------
+
+  async append(batches: readonly Uint8Array[]): Promise<void> {
+    this.#check();
+    const tooLarge = batches.find((batch) => batch.length > this.batchBytesMax);
+    if (tooLarge) throw new TidemarkError("BATCH_TOO_LARGE", "a batch must fit one row", { bytes: tooLarge.length, batchBytesMax: this.batchBytesMax });
+    const rows = rowsOf(batches, this.leaderEpoch, Math.trunc(this.#now()));
+    const before = { sealed: this.#sealed, active: { ...this.#active }, chunks: this.#activeChunks };
+    try {
+      // One row needs no transaction of its own: the statement is atomic.
+      if (rows.length === 1 && !this.#isFull()) this.#insert(rows[0]!);
+      else this.#tables.transaction(() => rows.forEach((row) => this.#insert(row)));
+      this.#options.onAppended?.(this.logEndOffset);
+    } catch (thrown) {
+      this.#sealed = before.sealed;
+      this.#active = before.active;
+      this.#activeChunks = before.chunks;
+      throw this.#failed(thrown);
+    }
+  }
+
+  #insert(row: ChunkRow & { readonly batches: number }): void {
+    if (this.#isFull()) this.#seal();
+    this.#tables.insertChunk(row);
+    this.#count(row, row.batches);
+    this.#active.epoch = this.leaderEpoch;
+  }
+
+  #isFull(): boolean {
+    return this.#active.bytes >= this.#segmentBytes || this.#activeChunks >= SEGMENT_CHUNKS;
+  }
+
+  #seal(): void {
+    const sealed = { ...this.#active, sealedAt: this.#now() };
+    this.#tables.insertSegment(sealed);
+    const snapshot = this.onSeal?.(SNAPSHOT_BYTES_MAX);
+    if (snapshot) this.#tables.saveProducers(sealed.nextOffset, snapshot);
+    this.#options.onSealed?.(sealed.nextOffset);
+    for (const range of this.#rows.damage) if (range.from >= sealed.baseOffset) this.#tables.saveDamage(range);
+    this.#sealed = [...this.#sealed, sealed];
+    this.#active = emptySegment(sealed.nextOffset, this.#now(), sealed.epoch);
+    this.#activeChunks = 0;
+  }
+
+  async handOver(): Promise<void> {
+    this.#check();
+  }
+
+  async flush(): Promise<void> {
+    this.#check();
+    this.#flushed = this.logEndOffset;
+  }
+
+  async roll(): Promise<void> {
+    this.#check();
+    if (this.#activeChunks === 0) return;
+    this.#change(() => this.#seal());
+    this.#flushed = this.logEndOffset;
+  }
+
+  async trim(offset: number): Promise<void> {
+    this.#check();
+    if (offset <= this.#start) return;
+    if (offset > this.#flushed) {
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", { offset, flushedOffset: this.#flushed });
+    }
+    this.#checkHeld();
+    const kept = this.#sealed.filter((segment) => segment.nextOffset > offset);
+    const end = kept[0]?.baseOffset ?? this.#active.baseOffset;
+    this.#change(() => {
+      this.#saveLog(offset);
+      this.#tables.deleteBelow(end);
+    });
+    this.#retire(0, end);
+    this.#sealed = kept;
+    this.#start = offset;
+    this.#rows.forgetBelow(offset);
+  }
+
+  /** What was in object storage is no longer part of the log; its rows are doomed already. */
+  #retire(from: number, to: number): void {
+    for (const [baseOffset, segment] of this.#moved) {
+      if (baseOffset < from || baseOffset >= to) continue;
+      this.#archive.retire(segment);
+      this.#moved.delete(baseOffset);
+    }
+  }
+
+  /** What can't be derived any more once the rows it came from are gone. */
+  #saveLog(start: number): void {
+    this.#tables.saveLog({ start, end: this.#active.baseOffset, epoch: this.leaderEpoch, swaps: this.#swaps });
+  }
+
+  async replace(from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void> {
+    this.#check();
+    const inputs = this.#sealed.filter(({ baseOffset, nextOffset }) => baseOffset >= from && nextOffset <= to);
+    if (inputs[0]?.baseOffset !== from || inputs.at(-1)?.nextOffset !== to) {
+      throw new TidemarkError("INVALID_ARGUMENT", "no sealed segments cover this range", { from, to });
+    }
+    this.#checkHeld();
+    const made: SegmentRow[] = [];
+    this.#swaps++;
+    this.#change(() => {
+      this.#saveLog(this.#start);
+      this.#tables.deleteRange(from, to);
+      for (const output of outputs) made.push(this.#writeOutput(output));
+    });
+    this.#retire(from, to);
+    this.#sealed = [...this.#sealed.filter((segment) => segment.nextOffset <= from), ...made, ...this.#sealed.filter((segment) => segment.baseOffset >= to)];
+  }
+
+  #writeOutput({ baseOffset, nextOffset, bytes, sealedAt }: ReplacementSegment): SegmentRow {
+    const segment: SegmentRow = { ...emptySegment(baseOffset, this.#now(), this.leaderEpoch), nextOffset, bytes: bytes.length, sealedAt, compacted: true };
+    const batches = [...hops({ baseOffset, nextOffset, crc: null, bytes }, true)].map(({ header, position }) => bytes.slice(position, position + header.sizeBytes));
+    // Their own epochs stay: these records were written in those terms.
+    for (const row of rowsOf(batches, undefined, Math.trunc(sealedAt))) {
+      this.#tables.insertChunk({ ...row, crc: this.#kernel.crc32c(row.bytes) });
+      segment.batches += row.batches;
+      segment.records += row.recordCount;
+      segment.maxTimestamp = Math.max(segment.maxTimestamp, row.maxTimestamp);
+    }
+    this.#tables.insertSegment(segment);
+    return segment;
+  }
+
+  #change(work: () => void): void {
+    const before = { sealed: this.#sealed, active: this.#active, chunks: this.#activeChunks };
+    try {
+      this.#tables.transaction(work);
+    } catch (thrown) {
+      this.#sealed = before.sealed;
+      this.#active = before.active;
+      this.#activeChunks = before.chunks;
+      throw this.#failed(thrown);
+    }
+  }
+
+  /** A full database refused the statement and is as it was; anything else leaves the outcome unknown. */
+  #failed(thrown: unknown): TidemarkError {
+    if (/SQLITE_FULL|database or disk is full/.test(String(thrown))) return new TidemarkError("QUOTA_EXCEEDED", "the database is full", {}, { cause: thrown });
+    this.#failure = TidemarkError.from(thrown, "STORAGE_FAILED").with({ poisoned: true });
+    return this.#failure;
+  }
+
+  #check(): void {
+    if (this.#closed) throw new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
+    if (this.#failure) throw new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: this.#failure });
+  }
+
+  #checkHeld(): void {
+    if (this.#options.isHeld?.()) throw new TidemarkError("INVALID_ARGUMENT", "somebody needs all of this log", { reason: "held" });
+  }
+
+  /** How often compaction has changed what lies below the end. */
+  get swaps(): number {
+    return this.#swaps;
+  }
+
+  /** The tables are gone, or another log's: nothing may touch them from here on. */
+  end(): void {
+    this.#closed = true;
+  }
+  get isEnded(): boolean {
+    return this.#closed;
+  }
+
+  async close(): Promise<void> {
+    this.#check();
+    this.#closed = true;
+  }
+
+  // --- reading -----------------------------------------------------------------------------------------------------
+
+  async read(from: number, maxBytes: number, limitOffset: number, verify = false): Promise<FetchedBatches> {
+    const { logStartOffset, logEndOffset } = this;
+    if (!(from >= logStartOffset && from <= logEndOffset)) {
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${from} is not in the log`, { offset: from, logStartOffset, logEndOffset });
+    }
+    const limit = Math.min(limitOffset, logEndOffset);
+    for (let at = from; at < limit; ) {
+      const { moved, end } = this.#place(at, limit);
+      if (!moved && verify) this.#rows.examine(at);
+      const found = moved ? await this.#archive.read(moved, at, maxBytes, limit, verify) : this.#rows.read(at, maxBytes, end);
+      // Trimmed, compacted or moved while we waited.
+      if (moved?.retired) return this.read(from, maxBytes, limitOffset, verify);
+      if (found && found.bytes.length > 0) return found;
+      // A hole that compaction left.
+      at = end;
+    }
+    return { bytes: NOTHING, nextOffset: from };
+  }
+
+  /** Who has what stands at `at`: a segment in object storage, or the rows up to the next one that is there. */
+  #place(at: number, limit: number): { readonly moved: Segment | undefined; readonly end: number } {
+    const index = this.#sealed.findIndex(({ nextOffset }) => nextOffset > at);
+    const first = this.#sealed[index];
+    const moved = first && this.#moved.get(first.baseOffset);
+    if (moved) return { moved, end: Math.min(limit, first.nextOffset) };
+    const next = first && this.#sealed.slice(index).find(({ baseOffset }) => this.#moved.has(baseOffset));
+    return { moved, end: Math.min(limit, next?.baseOffset ?? limit) };
+  }
+
+  async offsetForTimestamp(timestamp: number): Promise<number | undefined> {
+    for (const segment of [...this.#sealed, this.#active]) {
+      if (segment.nextOffset <= this.#start || segment.maxTimestamp < timestamp) continue;
+      const moved = this.#moved.get(segment.baseOffset);
+      if (moved) {
+        const found = await this.#archive.offsetForTimestamp(moved, timestamp, this.#start);
+        if (moved.retired) return this.offsetForTimestamp(timestamp);
+        if (found !== undefined) return found;
+        continue;
+      }
+      for (const baseOffset of this.#tables.chunksByTime(segment, timestamp)) {
+        const row = this.#tables.chunkAt(baseOffset);
+        for (const { header } of this.#rows.hops(row)) {
+          if (header.maxTimestamp >= timestamp && nextOffsetOf(header) > this.#start) return Math.max(header.baseOffset, this.#start);
+        }
+      }
+    }
+    return undefined;
+  }
+
+  async *headers(from: number): AsyncGenerator<BatchHeader> {
+    for (const segment of [...this.#sealed, this.#active]) {
+      if (segment.nextOffset <= from) continue;
+      const moved = this.#moved.get(segment.baseOffset);
+      if (moved) for await (const header of this.#archive.headers(moved)) if (header.baseOffset >= from) yield header;
+      for (const row of this.#tables.chunksOf(segment)) for (const { header } of this.#rows.hops(row)) if (header.baseOffset >= from) yield header;
+    }
+  }
+
+  async producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined> {
+    return this.#tables.producers();
+  }
+
+  // --- object storage ----------------------------------------------------------------------------------------------
+
+  /** The log is about to be deleted: what is in object storage is doomed. In the caller's transaction. */
+  forgetMoved(): void {
+    this.#tables.archive.forget();
+    this.#retire(0, Infinity);
+  }
+
+  /** Sealed segments that could be in object storage and are not. */
+  get toMove(): number {
+    return this.#sealed.filter((row) => this.#canMove(row)).length;
+  }
+
+  /** Where the oldest segment that can move begins. */
+  get firstToMove(): number | undefined {
+    return this.#sealed.find((row) => this.#canMove(row))?.baseOffset;
+  }
+
+  /** What a reader must know of the segments that moved, from the one that holds `offset` on, as far as they are one run. */
+  movedFrom(offset: number, limit: number): ArchiveEntry[] {
+    const found: ArchiveEntry[] = [];
+    for (const { baseOffset, nextOffset } of this.#sealed) {
+      if (nextOffset <= offset) continue;
+      const moved = this.#moved.get(baseOffset);
+      const entry = moved && this.#archive.entryOf(moved);
+      if (!entry || moved.damage.length > 0 || found.length >= limit || (found.length === 0 && baseOffset > offset)) break;
+      found.push(entry);
+    }
+    return found;
+  }
+
+  /** What is damaged stays where the damage is known. */
+  #canMove({ baseOffset, nextOffset, batches }: SegmentRow): boolean {
+    return batches > 0 && nextOffset > this.#start && !this.#rows.isDamaged(baseOffset, nextOffset) && !this.#moved.has(baseOffset);
+  }
+
+  /** The oldest sealed segment that is still rows and is whole. */
+  segmentToMove(): (SegmentToWrite & { readonly row: SegmentRow }) | undefined {
+    this.#check();
+    for (const row of this.#sealed) {
+      const { baseOffset, nextOffset, epoch, createdAt, sealedAt = 0, compacted } = row;
+      if (!this.#canMove(row)) continue;
+      this.#rows.examine(baseOffset);
+      if (!this.#canMove(row)) continue;
+      const snapshot = this.#tables.producers();
+      const before = this.#moved.get(this.#sealed[this.#sealed.indexOf(row) - 1]?.baseOffset ?? -1);
+      return {
+        row, baseOffset, nextOffset, epoch, createdAt, sealedAt, compacted, body: concat([...this.#tables.chunksOf(row)].map(({ bytes }) => bytes)),
+        producers: snapshot?.offset === nextOffset ? snapshot.bytes : NOTHING,
+        previousFooterCrc: before?.sealed?.footerCrc ?? 0,
+      };
+    }
+    return undefined;
+  }
+
+  /**
+   * The segment is in object storage: that is noted and its rows go, in one transaction. False where it is no longer the
+   * segment that was read (trimmed, compacted): then the object is an orphan and is doomed. Crash: before or after.
+   */
+  moved(row: SegmentRow, entry: ArchiveEntry): boolean {
+    this.#check();
+    const isSame = this.#sealed.includes(row) && row.nextOffset === entry.sealed.nextOffset && row.nextOffset > this.#start;
+    this.#change(() => {
+      if (!isSame) return this.#tables.archive.doom(entry.key);
+      this.#tables.archive.keep(entry, Math.trunc(this.#now()));
+      this.#tables.deleteChunks(row.baseOffset, row.nextOffset);
+    });
+    if (isSame) this.#moved.set(row.baseOffset, this.#archive.open(entry));
+    return isSame;
+  }
+}

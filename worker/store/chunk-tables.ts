@@ -1,0 +1,282 @@
+/**
+ * The chunk store's tables: every statement that touches them, and the plain rows that go in and out. chunk-log.ts draws
+ * them. The interface `Sql` is the part of a Durable Object's SQLite that is needed, so that Node's SQLite serves tests as well.
+ */
+import { BATCH_BYTES_MAX } from "../../src/log/limits.ts";
+import type { QuarantinedRange } from "../../src/store/log-store.ts";
+import { ARCHIVE_SCHEMA, ArchiveTables } from "./archive-tables.ts";
+
+/** A row holds any one batch. The platform's bound is 2 MB for a whole row, and its local runtime enforces none. */
+export const CHUNK_BYTES_MAX = BATCH_BYTES_MAX;
+
+export type SqlValue = number | string | null | Uint8Array | ArrayBuffer;
+export type SqlRow = Record<string, SqlValue>;
+
+export interface Sql {
+  exec(query: string, ...bindings: SqlValue[]): Iterable<SqlRow>;
+  /** All or nothing: what `work` did is undone when it throws. */
+  transaction<T>(work: () => T): T;
+}
+
+export interface ChunkRow {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly maxTimestamp: number;
+  readonly recordCount: number;
+  readonly writtenAt: number;
+  /** Checksum of all bytes, where batches leave holes between their offsets; elsewhere continuity checks as much. */
+  readonly crc: number | null;
+  readonly bytes: Uint8Array;
+}
+
+/** What reading takes of a row. */
+export type BatchesRow = Pick<ChunkRow, "nextOffset" | "bytes">;
+
+/** A row without its blob. */
+export interface PlannedRow {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly size: number;
+}
+
+export interface SegmentRow {
+  baseOffset: number;
+  nextOffset: number;
+  bytes: number;
+  batches: number;
+  records: number;
+  maxTimestamp: number;
+  createdAt: number;
+  sealedAt: number | undefined;
+  compacted: boolean;
+  /** Highest leader epoch of its batches. */
+  epoch: number;
+}
+
+export interface LogMeta {
+  readonly start: number;
+  /** End of the sealed part when this was written: an offset that no row need name any more. */
+  readonly end: number;
+  readonly epoch: number;
+  /** How often compaction has put a segment in the place of others. */
+  readonly swaps?: number;
+}
+
+export const emptySegment = (baseOffset: number, createdAt: number, epoch: number): SegmentRow => ({
+  baseOffset, nextOffset: baseOffset, bytes: 0, batches: 0, records: 0, maxTimestamp: -1, createdAt, sealedAt: undefined, compacted: false, epoch,
+});
+
+const SCHEMA = [
+  `CREATE TABLE IF NOT EXISTS chunk(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, max_timestamp INTEGER NOT NULL,
+     record_count INTEGER NOT NULL, written_at INTEGER NOT NULL, crc INTEGER, bytes BLOB NOT NULL) STRICT`,
+  `CREATE TABLE IF NOT EXISTS segment(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
+     batches INTEGER NOT NULL, records INTEGER NOT NULL, max_timestamp INTEGER NOT NULL, created_at INTEGER NOT NULL,
+     sealed_at INTEGER NOT NULL, compacted INTEGER NOT NULL, epoch INTEGER NOT NULL) STRICT`,
+  `CREATE TABLE IF NOT EXISTS damage(from_offset INTEGER PRIMARY KEY, to_offset INTEGER NOT NULL, position INTEGER NOT NULL,
+     bytes INTEGER NOT NULL, reason TEXT NOT NULL) STRICT`,
+  `CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID`,
+  ARCHIVE_SCHEMA,
+];
+/** What one statement fetches, by the size of the rows before. */
+const PAGE_ROWS_MAX = 64;
+const PAGE_BYTES = 512 * 1024;
+/** Of a plan, before their sizes are known. */
+const FIRST_PLAN_ROWS = 32;
+const CHUNK = "base_offset, next_offset, max_timestamp, record_count, written_at, crc, bytes";
+
+export const bytesOf = (value: SqlValue | undefined): Uint8Array =>
+  value instanceof Uint8Array ? value : new Uint8Array(value as ArrayBuffer);
+
+const chunkOf = (row: SqlRow): ChunkRow => ({
+  baseOffset: Number(row["base_offset"]),
+  nextOffset: Number(row["next_offset"]),
+  maxTimestamp: Number(row["max_timestamp"]),
+  recordCount: Number(row["record_count"]),
+  writtenAt: Number(row["written_at"]),
+  crc: row["crc"] as number | null,
+  bytes: bytesOf(row["bytes"]),
+});
+
+export class ChunkTables {
+  readonly archive: ArchiveTables;
+
+  constructor(readonly sql: Sql) {
+    this.archive = new ArchiveTables(sql);
+  }
+
+  create(): void {
+    for (const statement of SCHEMA) this.#run(statement);
+  }
+
+  transaction<T>(work: () => T): T {
+    return this.sql.transaction(work);
+  }
+
+  /** Runs a statement to its end. */
+  #run(query: string, ...bindings: SqlValue[]): SqlRow[] {
+    return [...this.sql.exec(query, ...bindings)];
+  }
+
+  insertChunk(row: ChunkRow): void {
+    this.#run(`INSERT INTO chunk(${CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?)`, row.baseOffset, row.nextOffset, row.maxTimestamp, row.recordCount, row.writtenAt, row.crc, row.bytes);
+  }
+
+  /**
+   * Rows that begin at `baseOffset` or behind it. Each page is read to its end at once: a cursor that is left open would
+   * lock its table, and one held over an await would see rows of two times.
+   */
+  *chunksFrom(baseOffset: number): Generator<ChunkRow> {
+    for (let limit = 1, from = baseOffset; ; ) {
+      const page = this.#run(`SELECT ${CHUNK} FROM chunk WHERE base_offset >= ? ORDER BY base_offset LIMIT ?`, from, limit).map(chunkOf);
+      yield* page;
+      const last = page.at(-1);
+      if (page.length < limit || !last) return;
+      from = last.baseOffset + 1;
+      const bytes = page.reduce((sum, row) => sum + row.bytes.length, 0);
+      limit = Math.max(1, Math.min(PAGE_ROWS_MAX, limit * 2, Math.floor((PAGE_BYTES * page.length) / Math.max(1, bytes))));
+    }
+  }
+
+  *chunksOf({ baseOffset, nextOffset }: SegmentRow): Generator<ChunkRow> {
+    for (const row of this.chunksFrom(baseOffset)) {
+      if (row.baseOffset >= nextOffset) return;
+      yield row;
+    }
+  }
+
+  /** The row that holds `offset`, if there is one, and those behind it. */
+  *chunksAround(offset: number): Generator<ChunkRow> {
+    const [floor] = this.#run("SELECT base_offset, next_offset FROM chunk WHERE base_offset <= ? ORDER BY base_offset DESC LIMIT 1", offset);
+    const holds = floor !== undefined && Number(floor["next_offset"]) > offset;
+    yield* this.chunksFrom(holds ? Number(floor["base_offset"]) : offset);
+  }
+
+  /**
+   * The row that holds `offset` and those that follow it without a hole, as far as `maxBytes`: no blob is read. A page of rows comes as one
+   * text, since a row's object costs more than its columns, and is as long as those before let one guess.
+   */
+  rowsAround(offset: number, maxBytes: number, maxRows: number): { readonly rows: readonly PlannedRow[]; readonly bytes: number } {
+    const query = `SELECT json_group_array(json_array(base_offset, next_offset, crc IS NULL, size)) AS page FROM (
+      SELECT base_offset, next_offset, crc, length(bytes) AS size FROM chunk
+      WHERE base_offset >= (SELECT max(base_offset) FROM chunk WHERE base_offset <= ?) ORDER BY base_offset LIMIT ?)`;
+    const rows: PlannedRow[] = [];
+    let bytes = 0;
+    for (let limit = Math.min(FIRST_PLAN_ROWS, maxRows); rows.length < maxRows; limit = Math.min(maxRows - rows.length, Math.ceil(((maxBytes - bytes) * rows.length) / bytes) + 1)) {
+      const page = JSON.parse(String(this.#run(query, rows.at(-1)?.nextOffset ?? offset, limit)[0]!["page"])) as [number, number, number, number][];
+      for (const [baseOffset, nextOffset, isPlain, size] of page) {
+        const follows = rows.length === 0 ? nextOffset > offset : baseOffset === rows.at(-1)!.nextOffset;
+        // A checksum over the whole row says that there are holes in it.
+        if (!follows || isPlain === 0 || bytes + size > maxBytes) return { rows, bytes };
+        rows.push({ baseOffset, nextOffset, size });
+        bytes += size;
+      }
+      if (page.length < limit) break;
+    }
+    return { rows, bytes };
+  }
+
+  chunkAt(baseOffset: number): ChunkRow {
+    return chunkOf(this.#run(`SELECT ${CHUNK} FROM chunk WHERE base_offset = ?`, baseOffset)[0]!);
+  }
+
+  /**
+   * Rows that begin in [from, to), in one statement: the caller knows that they are few. Those with a checksum of their own are left out.
+   * Only two columns: with small rows each one more is felt.
+   */
+  batchesBetween(from: number, to: number): BatchesRow[] {
+    const query = "SELECT next_offset, bytes FROM chunk WHERE base_offset >= ? AND base_offset < ? AND crc IS NULL ORDER BY base_offset";
+    return this.#run(query, from, to).map((row) => ({ nextOffset: Number(row["next_offset"]), bytes: bytesOf(row["bytes"]) }));
+  }
+
+  /** Base offsets of a segment's rows that reach `timestamp`. */
+  chunksByTime({ baseOffset, nextOffset }: SegmentRow, timestamp: number): number[] {
+    const query = "SELECT base_offset FROM chunk WHERE base_offset >= ? AND base_offset < ? AND max_timestamp >= ? ORDER BY base_offset";
+    return this.#run(query, baseOffset, nextOffset, timestamp).map((row) => Number(row["base_offset"]));
+  }
+
+  segments(): SegmentRow[] {
+    return this.#run("SELECT * FROM segment ORDER BY base_offset").map((row) => ({
+      baseOffset: Number(row["base_offset"]),
+      nextOffset: Number(row["next_offset"]),
+      bytes: Number(row["bytes"]),
+      batches: Number(row["batches"]),
+      records: Number(row["records"]),
+      maxTimestamp: Number(row["max_timestamp"]),
+      createdAt: Number(row["created_at"]),
+      sealedAt: Number(row["sealed_at"]),
+      compacted: row["compacted"] === 1,
+      epoch: Number(row["epoch"]),
+    }));
+  }
+
+  insertSegment(segment: SegmentRow): void {
+    const { baseOffset, nextOffset, bytes, batches, records, maxTimestamp, createdAt, sealedAt = 0, compacted, epoch } = segment;
+    this.#run(
+      "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      baseOffset, nextOffset, bytes, batches, records, maxTimestamp, Math.trunc(createdAt), Math.trunc(sealedAt), compacted ? 1 : 0, epoch,
+    );
+  }
+
+  /** With what lies in object storage. */
+  deleteBelow(offset: number): void {
+    this.deleteRange(0, offset);
+    this.#run("DELETE FROM damage WHERE to_offset <= ?", offset);
+  }
+
+  deleteRange(from: number, to: number): void {
+    this.deleteChunks(from, to);
+    this.#run("DELETE FROM segment WHERE base_offset >= ? AND base_offset < ?", from, to);
+    this.archive.doomRange(from, to);
+  }
+
+  deleteChunks(from: number, to: number): void {
+    this.#run("DELETE FROM chunk WHERE base_offset >= ? AND base_offset < ?", from, to);
+  }
+
+  damage(): QuarantinedRange[] {
+    return this.#run("SELECT * FROM damage ORDER BY from_offset").map((row) => ({
+      from: Number(row["from_offset"]),
+      to: Number(row["to_offset"]),
+      slot: undefined,
+      position: Number(row["position"]),
+      bytes: Number(row["bytes"]),
+      reason: String(row["reason"]),
+    }));
+  }
+
+  saveDamage({ from, to, position, bytes, reason }: QuarantinedRange): void {
+    this.#run("INSERT OR REPLACE INTO damage VALUES (?, ?, ?, ?, ?)", from, to, position, bytes, reason);
+  }
+
+  meta(key: string): SqlValue | undefined {
+    return this.#run("SELECT value FROM meta WHERE key = ?", key)[0]?.["value"];
+  }
+
+  saveMeta(key: string, value: SqlValue): void {
+    this.#run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value);
+  }
+
+  log(): LogMeta | undefined {
+    const text = this.meta("log");
+    return text === undefined ? undefined : (JSON.parse(String(text)) as LogMeta);
+  }
+
+  saveLog(meta: LogMeta): void {
+    this.saveMeta("log", JSON.stringify(meta));
+  }
+
+  producers(): { offset: number; bytes: Uint8Array } | undefined {
+    const value = this.meta("producers");
+    if (value === undefined) return undefined;
+    const bytes = bytesOf(value);
+    return { offset: Number(new DataView(bytes.buffer, bytes.byteOffset).getBigInt64(0)), bytes: bytes.subarray(8) };
+  }
+
+  /** An offset and what the log wants kept with it, in one row. */
+  saveProducers(offset: number, bytes: Uint8Array): void {
+    const value = new Uint8Array(8 + bytes.length);
+    new DataView(value.buffer).setBigInt64(0, BigInt(offset));
+    value.set(bytes, 8);
+    this.saveMeta("producers", value);
+  }
+}

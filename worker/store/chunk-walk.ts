@@ -1,0 +1,114 @@
+/**
+ * Walks the batches of one row from header to header, and tells damage from data. What the batch checksum leaves out
+ * (base offset, length, epoch, magic) is checked by continuity: batches tile the row, and the row's columns say where
+ * it begins and ends.
+ */
+import { TidemarkError } from "../../src/errors.ts";
+import { type Kernel, Status, statusName } from "../../src/kernel/types.ts";
+import { BATCH_HEADER_BYTES, type BatchHeader, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../../src/record/format.ts";
+import type { QuarantinedRange } from "../../src/store/log-store.ts";
+
+interface Run {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly crc: number | null;
+  readonly bytes: Uint8Array;
+}
+
+export interface Hop {
+  readonly header: BatchHeader;
+  readonly position: number;
+}
+
+export const corruptRange = ({ from, to, reason }: { from: number; to: number; reason: string }): TidemarkError =>
+  new TidemarkError("CORRUPT_RANGE", `offsets ${from} to ${to} are damaged: ${reason}`, { from, to });
+
+/** The header at `position`, or why it can't be one. */
+function headerAt({ bytes, nextOffset }: Run, position: number, expected: number, gaps: boolean, epoch: number): BatchHeader | string {
+  if (bytes.length - position < BATCH_HEADER_BYTES) return "the row ends inside a batch";
+  const header = readHeader(bytes, position);
+  if (header.magic !== MAGIC) return "magic";
+  if (header.sizeBytes < BATCH_HEADER_BYTES || header.sizeBytes > bytes.length - position) return "length";
+  const inOrder = gaps ? header.baseOffset >= expected : header.baseOffset === expected;
+  if (!inOrder || header.lastOffsetDelta < 0 || nextOffsetOf(header) > nextOffset) return "offset";
+  if (header.leaderEpoch < epoch) return "epoch";
+  const isLast = position + header.sizeBytes === bytes.length;
+  if (isLast && !gaps && nextOffsetOf(header) !== nextOffset) return "offset";
+  return header;
+}
+
+/**
+ * The row's batches in order. Damage that is known and ends at or before `behind` is stepped over; other damage is
+ * CORRUPT_RANGE, never silence. With `behind` Infinity only what can be read comes.
+ */
+export function* hops(row: Run, gaps: boolean, known: readonly QuarantinedRange[] = [], behind = 0): Generator<Hop> {
+  let expected = row.baseOffset;
+  let epoch = -1;
+  for (let position = 0; position < row.bytes.length; ) {
+    const bad = known.find((range) => range.from <= expected && expected < range.to);
+    if (bad && bad.to <= behind) {
+      position = bad.position + bad.bytes;
+      expected = bad.to;
+      continue;
+    }
+    const header = headerAt(row, position, expected, gaps, epoch);
+    if (bad || typeof header === "string") {
+      if (behind === Infinity) return;
+      throw corruptRange(bad ?? { from: expected, to: row.nextOffset, reason: String(header) });
+    }
+    const end = position + header.sizeBytes;
+    // A wrong length shows in what follows, unless that is damaged itself and known to be.
+    if (end < row.bytes.length && row.bytes[end + MAGIC_AT] !== MAGIC && !known.some((range) => range.position === end)) {
+      if (behind === Infinity) return;
+      throw corruptRange({ from: expected, to: row.nextOffset, reason: "length" });
+    }
+    yield { header, position };
+    epoch = header.leaderEpoch;
+    expected = nextOffsetOf(header);
+    position = end;
+  }
+}
+
+/** Every damaged run of offsets in a row, by structure and checksum. */
+export function damageIn(kernel: Kernel, row: Run, gaps: boolean): QuarantinedRange[] {
+  const found: QuarantinedRange[] = [];
+  let expected = row.baseOffset;
+  let epoch = -1;
+  for (let position = 0; position < row.bytes.length; ) {
+    const header = headerAt(row, position, expected, gaps, epoch);
+    const reason = typeof header === "string" ? header : verdict(kernel, row.bytes, position, header);
+    if (typeof header !== "string" && reason === undefined) {
+      epoch = header.leaderEpoch;
+      expected = nextOffsetOf(header);
+      position += header.sizeBytes;
+      continue;
+    }
+    // A length may be what is damaged, so the next batch is looked for, not computed.
+    const next = resume(kernel, row, position, expected) ?? { position: row.bytes.length, offset: row.nextOffset };
+    found.push({ from: expected, to: next.offset, slot: undefined, position, bytes: next.position - position, reason: reason! });
+    position = next.position;
+    expected = next.offset;
+  }
+  // Every batch looks good, and still bytes have changed: an offset moved inside a hole. Nobody can tell which.
+  if (found.length === 0 && row.crc !== null && row.crc !== kernel.crc32c(row.bytes)) {
+    found.push({ from: row.baseOffset, to: row.nextOffset, slot: undefined, position: 0, bytes: row.bytes.length, reason: "offsets" });
+  }
+  return found;
+}
+
+function verdict(kernel: Kernel, bytes: Uint8Array, position: number, { sizeBytes }: BatchHeader): string | undefined {
+  const status = kernel.validateBatch(bytes.subarray(position, position + sizeBytes));
+  return status === Status.OK ? undefined : statusName(status);
+}
+
+/** The first good batch behind a damaged header: at any byte where magic, offsets and checksum all agree. */
+function resume(kernel: Kernel, row: Run, position: number, expected: number): { position: number; offset: number } | undefined {
+  for (let at = position + 1; at + BATCH_HEADER_BYTES <= row.bytes.length; at++) {
+    if (row.bytes[at + MAGIC_AT] !== MAGIC) continue;
+    const header = readHeader(row.bytes, at);
+    const fits = header.baseOffset > expected && header.baseOffset < row.nextOffset && nextOffsetOf(header) <= row.nextOffset;
+    if (!fits || header.sizeBytes < BATCH_HEADER_BYTES || header.sizeBytes > row.bytes.length - at) continue;
+    if (kernel.validateBatch(row.bytes.subarray(at, at + header.sizeBytes)) === Status.OK) return { position: at, offset: header.baseOffset };
+  }
+  return undefined;
+}

@@ -1,0 +1,272 @@
+/**
+ * From a request's body to record batches, in bounded memory and in slices. A JSON message is one record, its bytes as the client
+ * wrote them (parsed only to be checked: numbers keep their digits); any other body is one record, or several when it is larger
+ * than a record may be.
+ *
+ *   body   [ {"a":1} , {"a":2} , … ]       cut where commas stand outside of strings and brackets
+ *            └ view ┘  └ view ┘            each goes into the batch that is being built, and is forgotten
+ *          └── checked together ──┘        a group of messages is parsed in one piece: cut right, they are valid exactly if it is
+ *
+ * What a body costs is bounded by its bytes and by its messages: one of two bytes makes a record like any other. What takes
+ * long is done in slices, with a turn of the event loop between: other streams live in the same isolate.
+ */
+import type { Kernel } from "../../src/kernel/types.ts";
+import { BatchBuilder, type Header } from "../../src/record/batch-builder.ts";
+import { CHUNK_BYTES_MAX } from "../store/chunk-tables.ts";
+import { badRequest, HttpError } from "../wire/http.ts";
+
+/** A record's value: with its header and its batch's it must fit one row. */
+export const VALUE_BYTES_MAX = CHUNK_BYTES_MAX - 1024;
+/** Records that one request may bring: twice as many as the largest batch holds. */
+export const RECORDS_MAX = 131_072;
+/** Of a body, before others have a turn: some milliseconds of work. */
+export const SLICE_BYTES = 256 * 1024;
+/** Of messages that are parsed in one piece. What parsing makes of them is up to thirty times as large, and garbage at once. */
+const GROUP_BYTES = 64 * 1024;
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+/** Space, tab, line feed, carriage return: JSON knows no others. */
+const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+
+const noJson = (): HttpError => badRequest("the body is not JSON; this stream takes one JSON message, or an array of messages");
+const tooLarge = (): HttpError => new HttpError(413, "RECORD_TOO_LARGE", `a message has at most ${VALUE_BYTES_MAX} bytes`);
+const tooMany = (): HttpError =>
+  new HttpError(413, "TOO_LARGE", `a request has at most ${RECORDS_MAX} messages; send the rest in further requests`);
+
+/** Whether these bytes are one JSON text. */
+export function isJsonText(bytes: Uint8Array): boolean {
+  try {
+    JSON.parse(decoder.decode(bytes));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function trimmed(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  let [start, end] = [from, to];
+  while (start < end && isSpace(bytes[start]!)) start++;
+  while (end > start && isSpace(bytes[end - 1]!)) end--;
+  return bytes.subarray(start, end);
+}
+
+/** Position behind a string that begins at `at`. */
+function behindString(bytes: Uint8Array, at: number): number {
+  let end = at + 1;
+  while (end < bytes.length && bytes[end] !== QUOTE) end += bytes[end] === BACKSLASH ? 2 : 1;
+  return end + 1;
+}
+
+/** Values of a body, one after the other, as views. */
+interface Cutter {
+  next(): Uint8Array | undefined;
+  /** Bytes that it has passed. */
+  readonly at: number;
+}
+
+/** The elements of a JSON array. */
+class ListCutter implements Cutter {
+  readonly #body: Uint8Array;
+  at: number;
+  #count = 0;
+  #isOver = false;
+  /** Where what has not been parsed yet begins; undefined where the whole body has been. */
+  #unchecked: number | undefined;
+
+  constructor(body: Uint8Array, start: number) {
+    this.#body = body;
+    this.at = start + 1;
+    this.#unchecked = start + 1;
+    if (body.length > GROUP_BYTES) return;
+    if (!isJsonText(body)) throw noJson();
+    this.#unchecked = undefined;
+  }
+
+  next(): Uint8Array | undefined {
+    if (this.#isOver) return undefined;
+    const start = this.at;
+    const end = this.#end(start);
+    const value = trimmed(this.#body, start, end);
+    this.#isOver = this.#body[end] === CLOSE_LIST;
+    this.at = end + 1;
+    if (this.#isOver) this.#finish(end);
+    if (value.length === 0) {
+      if (this.#isOver && this.#count === 0) return undefined;
+      throw noJson();
+    }
+    if (value.length > VALUE_BYTES_MAX) throw tooLarge();
+    if (++this.#count > RECORDS_MAX) throw tooMany();
+    if (this.#unchecked !== undefined && (this.#isOver || end - this.#unchecked >= GROUP_BYTES)) this.#check(end);
+    return value;
+  }
+
+  /** Position of the comma behind the element at `start`, or of the array's end. */
+  #end(start: number): number {
+    const body = this.#body;
+    const { length } = body;
+    let depth = 0;
+    for (let at = start; at < length; at++) {
+      const byte = body[at]!;
+      if (byte === QUOTE) at = behindString(body, at) - 1;
+      else if (byte === OPEN_LIST || byte === OPEN_OBJECT) depth++;
+      else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) {
+        if (depth === 0) return byte === CLOSE_LIST ? at : this.#fail();
+        depth--;
+      } else if (byte === COMMA && depth === 0) return at;
+      // Not looked at any further: an element that is too large alone would take as long as the whole body.
+      if (at - start > 2 * VALUE_BYTES_MAX) throw tooLarge();
+    }
+    return this.#fail();
+  }
+
+  #fail(): never {
+    throw noJson();
+  }
+
+  /** Nothing but spaces may stand behind the array. */
+  #finish(end: number): void {
+    if (trimmed(this.#body, end + 1, this.#body.length).length > 0) throw noJson();
+  }
+
+  #check(end: number): void {
+    try {
+      JSON.parse(`[${decoder.decode(this.#body.subarray(this.#unchecked, end))}]`);
+    } catch {
+      throw noJson();
+    }
+    this.#unchecked = end + 1;
+  }
+}
+
+/** One JSON message. */
+function single(body: Uint8Array): Uint8Array {
+  const value = trimmed(body, 0, body.length);
+  if (value.length > VALUE_BYTES_MAX) throw tooLarge();
+  if (!isJsonText(value)) throw noJson();
+  return value;
+}
+
+/** Pieces of about one size, since each large one is a row of its own; a text's pieces end between characters. */
+class PieceCutter implements Cutter {
+  at = 0;
+
+  constructor(
+    readonly body: Uint8Array,
+    readonly isText: boolean,
+  ) {}
+
+  next(): Uint8Array | undefined {
+    const { at, body } = this;
+    const left = body.length - at;
+    if (left <= 0) return undefined;
+    const cut = at + Math.ceil(left / Math.ceil(left / VALUE_BYTES_MAX));
+    let end = cut;
+    if (this.isText && end < body.length) while (end > Math.max(at + 1, cut - 4) && (body[end]! & 0xc0) === 0x80) end--;
+    this.at = end;
+    return body.subarray(at, end);
+  }
+}
+
+class One implements Cutter {
+  at = 0;
+  #value: Uint8Array | undefined;
+
+  constructor(value: Uint8Array) {
+    this.#value = value;
+  }
+
+  next(): Uint8Array | undefined {
+    const value = this.#value;
+    this.#value = undefined;
+    return value;
+  }
+}
+
+function cutterOf(body: Uint8Array, mediaType: string): Cutter {
+  if (mediaType !== "application/json") return new PieceCutter(body, mediaType.startsWith("text/"));
+  const start = body.findIndex((byte) => !isSpace(byte));
+  return body[start] === OPEN_LIST ? new ListCutter(body, start) : new One(single(body));
+}
+
+/** Most appends are small, and each would leave a builder's buffers behind: one is kept, in between the calls. */
+let spare: { readonly kernel: Kernel; readonly builder: BatchBuilder } | undefined;
+const SPARE_BYTES_MAX = 64 * 1024;
+const NOBODY = { producerId: -1, producerEpoch: -1, baseSequence: -1 };
+
+export interface BodyAsked {
+  readonly body: Uint8Array;
+  readonly mediaType: string;
+  readonly timestamp: number;
+  /** Of the very first record. */
+  readonly headers?: readonly Header[];
+  /** A record before the body's own. */
+  readonly prefix?: Uint8Array | undefined;
+}
+
+class BodyEncoder {
+  readonly batches: Uint8Array[] = [];
+  readonly #cutter: Cutter;
+  readonly #builder: BatchBuilder;
+  readonly #timestamp: number;
+  #headers: readonly Header[];
+
+  constructor(kernel: Kernel, { body, mediaType, timestamp, headers = [], prefix }: BodyAsked) {
+    this.#timestamp = timestamp;
+    this.#headers = headers;
+    this.#cutter = cutterOf(body, body.length === 0 ? "" : mediaType);
+    this.#builder = spare?.kernel === kernel ? spare.builder : new BatchBuilder(kernel, { bytesMax: CHUNK_BYTES_MAX });
+    spare = undefined;
+    if (prefix) this.#add(prefix);
+  }
+
+  /** One slice. True once everything is in `batches`. */
+  step(kernel: Kernel): boolean {
+    const cutter = this.#cutter;
+    const until = cutter.at + SLICE_BYTES;
+    for (let value = cutter.next(); value; value = cutter.next()) {
+      this.#add(value);
+      if (cutter.at >= until) return false;
+    }
+    const builder = this.#builder;
+    if (builder.count > 0) this.batches.push(builder.build(NOBODY));
+    if (builder.sizeBytes <= SPARE_BYTES_MAX) spare = { kernel, builder };
+    builder.reset();
+    return true;
+  }
+
+  #add(value: Uint8Array): void {
+    const headers = this.#headers;
+    const record = { key: null, value, timestamp: this.#timestamp, ...(headers.length > 0 && { headers }) };
+    this.#headers = [];
+    const builder = this.#builder;
+    if (builder.tryAppend(record)) return;
+    if (builder.count > 0) this.batches.push(builder.build(NOBODY));
+    builder.reset();
+    if (!builder.tryAppend(record)) throw tooLarge();
+  }
+}
+
+/** Batches of a small body, all in one turn. None where it holds no message. */
+export function encodeBody(kernel: Kernel, asked: BodyAsked): Uint8Array[] {
+  const encoder = new BodyEncoder(kernel, asked);
+  while (!encoder.step(kernel)) continue;
+  return encoder.batches;
+}
+
+/** The same with a turn for others after each slice. */
+export async function encodeInSlices(kernel: Kernel, asked: BodyAsked, turn: () => Promise<void>): Promise<Uint8Array[]> {
+  const encoder = new BodyEncoder(kernel, asked);
+  while (!encoder.step(kernel)) await turn();
+  return encoder.batches;
+}
+
+/** A turn of the event loop: what waits in this isolate goes on first. */
+export const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));

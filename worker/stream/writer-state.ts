@@ -1,0 +1,127 @@
+/**
+ * What the Durable Streams dialect remembers of its writers: each producer's newest request, and the last Stream-Seq. Nothing
+ * of it is written for itself. It travels in two headers of an append's first record, so it is as durable as the data, and
+ * is read back from the tail on wake; a snapshot at each seal bounds that walk.
+ *
+ *   record header  ds.producer = epoch:seq:id        ds.seq = Stream-Seq
+ *
+ * Applying a record twice changes nothing (newer wins), so a snapshot may be ahead of the offset it is filed under.
+ */
+import type { RecordBatch } from "../../src/record/record-batch.ts";
+import type { Sending } from "../../src/log/producer-state.ts";
+import type { Header } from "../../src/record/batch-builder.ts";
+import { TRACE_HEADER } from "../telemetry/events.ts";
+import { HttpError } from "../wire/http.ts";
+import { H, type Producer } from "../wire/durable-streams.ts";
+
+const PRODUCER = "ds.producer";
+const SEQ = "ds.seq";
+/** Producers kept, and characters of their names; the longest silent goes first. All of them are one snapshot row of at most 1 MiB. */
+const PRODUCERS_MAX = 4096;
+const PRODUCER_CHARS_MAX = 400_000;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+interface Snapshot {
+  readonly producers: readonly (readonly [string, number, number])[];
+  readonly seq: string | null;
+  /** As in producer-state.ts; absent in older ones. */
+  readonly forgotten?: number;
+}
+
+export class StreamState {
+  readonly #producers = new Map<string, { readonly epoch: number; readonly seq: number }>();
+  #idChars = 0;
+  #seq: string | undefined;
+  /** No producer that was forgotten had written at or above this offset and one; -1 for none. */
+  #forgotten = -1;
+
+  /** `offset`: where the snapshot is filed. */
+  static from(text: string | undefined, offset: number): StreamState {
+    const state = new StreamState();
+    const { producers, seq, forgotten }: Snapshot = text === undefined ? { producers: [], seq: null } : (JSON.parse(text) as Snapshot);
+    // Older ones don't say, but a full one has forgotten somebody.
+    state.#forgotten = forgotten ?? (producers.length < PRODUCERS_MAX ? -1 : offset - 1);
+    for (const [id, epoch, last] of producers) {
+      state.#producers.set(id, { epoch, seq: last });
+      state.#idChars += id.length;
+    }
+    state.#seq = seq ?? undefined;
+    return state;
+  }
+
+  snapshot(): string {
+    const producers = [...this.#producers].map(([id, { epoch, seq }]) => [id, epoch, seq] as const);
+    return JSON.stringify({ producers, seq: this.#seq ?? null, forgotten: this.#forgotten } satisfies Snapshot);
+  }
+
+  /** The highest request taken from the producer when this one repeats it or an earlier one; undefined when it is new and in turn. */
+  admit({ id, epoch, seq }: Producer, { resentSince = Infinity }: Sending = {}): number | undefined {
+    const known = this.#producers.get(id);
+    if (!known && this.#forgotten >= resentSince) {
+      const details = { unknownProducer: true, forgotten: this.#forgotten, resentSince };
+      throw new HttpError(409, "OUT_OF_ORDER_SEQUENCE", "this producer was forgotten, and what is sent again may be in the stream: read from that offset on, then decide", {}, details);
+    }
+    if (known && epoch < known.epoch) {
+      throw new HttpError(403, "FENCED_PRODUCER", "a newer epoch of this producer has written", { [H.producerEpoch]: String(known.epoch) });
+    }
+    if (!known || epoch > known.epoch) {
+      if (seq === 0) return undefined;
+      if (known) throw new HttpError(400, "OUT_OF_ORDER_SEQUENCE", "a new epoch begins with sequence 0");
+      throw gap(0, seq);
+    }
+    if (seq <= known.seq) return known.seq;
+    if (seq > known.seq + 1) throw gap(known.seq + 1, seq);
+    return undefined;
+  }
+
+  checkSeq(seq: string | undefined): void {
+    if (seq !== undefined && this.#seq !== undefined && seq <= this.#seq) throw new HttpError(409, "OUT_OF_ORDER_SEQUENCE", "Stream-Seq must rise");
+  }
+
+  /** `offset`: of the request's first record. */
+  record(producer: Producer | undefined, seq: string | undefined, offset: number): void {
+    if (seq !== undefined && (this.#seq === undefined || seq > this.#seq)) this.#seq = seq;
+    if (!producer) return;
+    const known = this.#producers.get(producer.id);
+    if (known && (known.epoch > producer.epoch || (known.epoch === producer.epoch && known.seq >= producer.seq))) return;
+    this.#producers.delete(producer.id);
+    this.#producers.set(producer.id, { epoch: producer.epoch, seq: producer.seq });
+    if (!known) this.#idChars += producer.id.length;
+    for (const oldest of this.#producers.keys()) {
+      if (this.#producers.size <= PRODUCERS_MAX && this.#idChars <= PRODUCER_CHARS_MAX) break;
+      this.#producers.delete(oldest);
+      this.#idChars -= oldest.length;
+      this.#forgotten = Math.max(this.#forgotten, offset - 1);
+    }
+  }
+
+  /** Takes over what a stored batch's first record says. */
+  replay(batch: RecordBatch): void {
+    if (batch.count === 0 || batch.header.producerId >= 0) return;
+    for (const [name, value] of batch.headersAt(0)) {
+      if (value === null) continue;
+      if (name === SEQ) this.record(undefined, decoder.decode(value), batch.header.baseOffset);
+      if (name !== PRODUCER) continue;
+      const [, epoch, seq, id] = /^(\d+):(\d+):(.*)$/s.exec(decoder.decode(value)) ?? [];
+      if (id !== undefined) this.record({ id, epoch: Number(epoch), seq: Number(seq) }, undefined, batch.header.baseOffset);
+    }
+  }
+}
+
+const gap = (expected: number, received: number): HttpError =>
+  new HttpError(409, "OUT_OF_ORDER_SEQUENCE", `sequence ${received}, expected ${expected}`, {
+    "Producer-Expected-Seq": String(expected),
+    "Producer-Received-Seq": String(received),
+  });
+
+/** The headers that an append's first record carries. */
+export function stateHeaders(producer: Producer | undefined, seq: string | undefined, trace?: string): Header[] {
+  const headers: Header[] = trace === undefined ? [] : [[TRACE_HEADER, encoder.encode(trace)]];
+  if (producer) headers.push([PRODUCER, encoder.encode(`${producer.epoch}:${producer.seq}:${producer.id}`)]);
+  if (seq !== undefined) headers.push([SEQ, encoder.encode(seq)]);
+  return headers;
+}
+
+/** Names that only this server gives. */
+export const isReserved = (headerName: string): boolean => headerName === PRODUCER || headerName === SEQ;

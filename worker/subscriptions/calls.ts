@@ -1,0 +1,89 @@
+/**
+ * Which call on a subscription a URL means, and who may make it. The router and the object both ask here, so that they
+ * can't differ in what they take a path for.
+ *
+ *   PUT GET DELETE  __ds/subscriptions/<id>                   admin:**
+ *   POST            __ds/subscriptions/<id>/streams           admin:**
+ *   DELETE          __ds/subscriptions/<id>/streams/<path>    admin:**
+ *   POST            __ds/subscriptions/<id>/claim             read:**
+ *   POST            __ds/subscriptions/<id>/callback ack release    the wake's own token
+ *
+ * A wake's token is `<tenant>.<seal>.<secret>`. The seal is the server's signature over the tenant: only a token that this
+ * server made leads to the object of a tenant. The secret is compared there, with the one of the present wake.
+ */
+import { badRequest, HttpError } from "../wire/http.ts";
+import { decodePath, STREAM_PREFIX } from "../wire/durable-streams.ts";
+import { base64url, bytesOfBase64url, signText, type SigningKey, verifyText } from "./webhook-signing.ts";
+
+export type SubscriptionAction =
+  | "put" | "get" | "delete" | "link" | "unlink" | "claim" | "callback" | "ack" | "release";
+
+export interface SubscriptionCall {
+  readonly id: string;
+  readonly action: SubscriptionAction;
+  /** Of unlink: the stream. */
+  readonly path: string;
+}
+
+/** Made by whoever was woken, with the token of that wake and no other. */
+const OF_WAKES: ReadonlySet<SubscriptionAction> = new Set(["callback", "ack", "release"]);
+export const isWakes = ({ action }: SubscriptionCall): boolean => OF_WAKES.has(action);
+
+const ID_CHARS_MAX = 256;
+const BY_METHOD = new Map<string, SubscriptionAction>([["PUT", "put"], ["GET", "get"], ["DELETE", "delete"]]);
+const BY_NAME = new Map<string, SubscriptionAction>(
+  (["claim", "callback", "ack", "release"] as const).map((name) => [name, name]),
+);
+const NO_CALL =
+  "a subscription takes PUT, GET, DELETE; POST to …/claim, …/ack, …/callback, …/release, …/streams; DELETE of …/streams/<path>";
+const NO_RESOURCE = "no such resource: subscriptions are at __ds/subscriptions/<id>, keys at __ds/jwks.json";
+const NO_WAKE_TOKEN = "this call needs the token of the wake: callback_token of the webhook, or token of the claim";
+
+/** Throws NOT_FOUND for what is no subscription's URL, METHOD_NOT_ALLOWED for what none of them takes. */
+export function subscriptionCallOf(method: string, pathname: string): SubscriptionCall {
+  // Cut before it is decoded: an encoded slash belongs to a name.
+  const [ds, kind, id, name, ...rest] = pathname.slice(STREAM_PREFIX.length).split("/").map(decodePath);
+  if (!pathname.startsWith(STREAM_PREFIX) || ds !== "__ds" || kind !== "subscriptions" || !id) {
+    throw new HttpError(404, "NOT_FOUND", NO_RESOURCE);
+  }
+  if (id.length > ID_CHARS_MAX) throw badRequest(`a subscription's id has 1 to ${ID_CHARS_MAX} characters`);
+  const path = rest.join("/");
+  let action: SubscriptionAction | undefined;
+  if (name === undefined) action = BY_METHOD.get(method);
+  else if (name === "streams" && path !== "") action = method === "DELETE" ? "unlink" : undefined;
+  else if (rest.length === 0 && method === "POST") action = name === "streams" ? "link" : BY_NAME.get(name);
+  if (action === undefined) throw new HttpError(405, "METHOD_NOT_ALLOWED", NO_CALL);
+  return { id, action, path };
+}
+
+// --- tokens of wakes -----------------------------------------------------------------------------------------------
+
+const sealed = (tenant: string): string => `tidemark-wake:${tenant}`;
+
+/** The part of a tenant's wake tokens that is the same in all of them: `<tenant>.<seal>`. */
+export async function wakeSealOf(key: SigningKey, tenant: string): Promise<string> {
+  return `${base64url(new TextEncoder().encode(tenant))}.${base64url(await signText(key, sealed(tenant)))}`;
+}
+
+export const newWakeToken = (seal: string): string => `${seal}.${base64url(crypto.getRandomValues(new Uint8Array(24)))}`;
+
+const WAKE_TOKEN = /^([\w-]{1,700})\.([\w-]{86})\.[\w-]{32}$/;
+
+/** Whose wake a token belongs to. The key is asked for only for what looks like a token. Throws UNAUTHORIZED. */
+export async function tenantOfWake(token: string | undefined, publicKey: () => Promise<JsonWebKey>): Promise<string> {
+  const [, name = "", seal = ""] = WAKE_TOKEN.exec(token ?? "") ?? [];
+  try {
+    const tenant = new TextDecoder("utf-8", { fatal: true }).decode(bytesOfBase64url(name));
+    if (name !== "" && (await verifyText(await publicKey(), sealed(tenant), bytesOfBase64url(seal)))) return tenant;
+  } catch (thrown) {
+    if (!(thrown instanceof TypeError) && !(thrown instanceof DOMException)) throw thrown;
+  }
+  throw new HttpError(401, "UNAUTHORIZED", NO_WAKE_TOKEN, { "www-authenticate": 'Bearer realm="tidemark"' });
+}
+
+/** Compares without telling by its time how much was right. */
+export function sameText(a: string, b: string): boolean {
+  let difference = a.length ^ b.length;
+  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i % Math.max(1, b.length));
+  return difference === 0 && b !== "";
+}

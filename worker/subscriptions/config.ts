@@ -1,0 +1,76 @@
+/**
+ * Subscriptions as the protocol words them: what a configuration may say, and which paths a pattern means. No state, no I/O.
+ */
+import { type Fields, listField, numberField, objectField, optionalText, shown, textField } from "../wire/fields.ts";
+import { badRequest } from "../wire/http.ts";
+import { checkPath } from "../wire/durable-streams.ts";
+import { checkWebhook } from "./webhook-address.ts";
+
+export interface SubscriptionConfig {
+  readonly type: "webhook" | "pull-wake";
+  readonly pattern: string | null;
+  readonly streams: readonly string[];
+  readonly webhookUrl: string | null;
+  readonly wakeStream: string | null;
+  readonly leaseMs: number;
+  readonly description: string | null;
+}
+
+const LEASE_MS = { min: 1_000, max: 600_000, default: 30_000 };
+const STREAMS_MAX = 1_000;
+export const PATH_CHARS_MAX = 1_024;
+const TEXT_MAX = 1_024;
+
+export function pathsOf(value: unknown): string[] {
+  const paths = listField(value, "streams", STREAMS_MAX).map((path, i) => checkPath(textField(path, `streams[${i}]`, PATH_CHARS_MAX), `streams[${i}]`));
+  return [...new Set(paths)].sort();
+}
+
+export function configOf(body: Fields, allowsLocalhost: boolean): SubscriptionConfig {
+  const { type, lease_ttl_ms: lease } = body;
+  if (type !== "webhook" && type !== "pull-wake") throw badRequest(`type is ${shown(type)}; it must be "webhook" or "pull-wake"`);
+  const config = {
+    type,
+    pattern: optionalText(body["pattern"], "pattern", TEXT_MAX),
+    streams: pathsOf(body["streams"]),
+    webhookUrl: type === "webhook" ? textField(objectField(body["webhook"], "webhook")["url"], "webhook.url", TEXT_MAX) : null,
+    wakeStream: type === "pull-wake" ? checkPath(textField(body["wake_stream"], "wake_stream", PATH_CHARS_MAX), "wake_stream") : null,
+    leaseMs: lease === undefined || lease === null ? LEASE_MS.default : numberField(lease, "lease_ttl_ms", LEASE_MS),
+    description: optionalText(body["description"], "description", TEXT_MAX),
+  } as const;
+  if (config.pattern === null && config.streams.length === 0) throw badRequest("pattern and streams are both absent; one of them says which streams are meant");
+  if (config.webhookUrl !== null) checkWebhook(config.webhookUrl, allowsLocalhost);
+  return config;
+}
+
+/** `*` is one path segment or a part of one, `**` any number of segments. Matched without backtracking over text. */
+export function matches(pattern: string, path: string): boolean {
+  const wanted = pattern.split("/");
+  const given = path.split("/");
+  // reach[j]: the pattern so far matches the first j segments.
+  let reach = given.map(() => false);
+  reach.unshift(true);
+  for (const part of wanted) {
+    const next = reach.map(() => false);
+    for (let j = 0; j <= given.length; j++) {
+      if (part === "**") next[j] = reach[j]! || (j > 0 && next[j - 1]!);
+      else next[j] = j > 0 && reach[j - 1]! && matchesSegment(part, given[j - 1]!);
+    }
+    reach = next;
+  }
+  return reach[given.length]!;
+}
+
+function matchesSegment(pattern: string, text: string): boolean {
+  const parts = pattern.split("*");
+  if (parts.length === 1) return pattern === text;
+  const [first, last] = [parts[0]!, parts.at(-1)!];
+  if (!text.startsWith(first) || !text.endsWith(last) || text.length < first.length + last.length) return false;
+  let at = first.length;
+  for (const part of parts.slice(1, -1)) {
+    const found = text.indexOf(part, at);
+    if (found < 0 || found + part.length > text.length - last.length) return false;
+    at = found + part.length;
+  }
+  return true;
+}

@@ -1,0 +1,362 @@
+/**
+ * The Durable Object of one tenant's subscriptions. Streams tell it when they are made and when they have moved; it wakes
+ * workers, by webhook or by an event on a wake stream, and fences them.
+ *
+ *   idle ── something pending ──▶ waking ── claim, or webhook answered ──▶ leased ── done, released, or time is up ──▶ idle
+ *                                   └── webhook failed ──▶ retrying ── 1 s … 60 s, 20 % jitter ──▶ waking
+ *
+ * Every wake has a generation of its own, one higher than the last; who comes with another is FENCED and changes nothing. All of
+ * it is in the tables before anybody is told, so an evicted object goes on where it was; the alarm is the earliest `until`.
+ */
+import { DurableObject } from "cloudflare:workers";
+import { bearerOf } from "../front/auth.ts";
+import { type Env, objectName, TENANT_HEADER } from "../env.ts";
+import { type Fields, fieldsOf, flagField, listField, numberField, objectField, shown, textField } from "../wire/fields.ts";
+import { badRequest, errorResponse, HttpError, json } from "../wire/http.ts";
+import { readBody } from "../log-object/create-and-describe.ts";
+import { formatOffset, parseOffset } from "../wire/durable-streams.ts";
+import { base64url, newSigningKey, type SigningKey } from "./webhook-signing.ts";
+import { isWakes, newWakeToken, sameText, type SubscriptionCall, subscriptionCallOf, wakeSealOf } from "./calls.ts";
+import { SubscriptionLinks, type WatchedPeer } from "./links.ts";
+import { type StreamTold, type SubscriptionPeer, subscriptionsOf } from "../rpc/subscription-peer.ts";
+import { configOf, PATH_CHARS_MAX, pathsOf, type SubscriptionConfig } from "./config.ts";
+import { type Link, type Subscription, SubscriptionStore } from "./tables.ts";
+import { postWebhook, WEBHOOK_TIMEOUT_MS } from "../webhook.ts";
+import { checkWebhook } from "./webhook-address.ts";
+
+const RETRY_MS = { min: 1_000, max: 60_000 };
+/** Of a call's body: parsed, it is some twenty times as large. */
+const BODY_BYTES_MAX = 2 * 1024 * 1024;
+const ACKS_MAX = 10_000;
+const WORKER_CHARS_MAX = 256;
+const WAKE_ID_CHARS_MAX = 64;
+const OFFSET_CHARS_MAX = 64;
+
+interface StreamPeer extends WatchedPeer {
+  appendJson(text: string): Promise<void>;
+}
+export class SubscriptionObject extends DurableObject<Env> implements SubscriptionPeer {
+  #tables: SubscriptionStore | undefined;
+  #linked: SubscriptionLinks | undefined;
+
+  get #store(): SubscriptionStore {
+    return (this.#tables ??= new SubscriptionStore(this.ctx.storage.sql));
+  }
+  get #links(): SubscriptionLinks {
+    return (this.#linked ??= new SubscriptionLinks({
+      store: this.#store,
+      stream: (path) => this.#stream(path),
+      release: (id) => {
+        const subscription = this.#store.get(id);
+        if (subscription) this.#release(subscription);
+      },
+    }));
+  }
+
+  /** Kept, because alarms come without a request to say whose object this is. */
+  get #tenant(): string {
+    return this.#store.secret("tenant") ?? "";
+  }
+  #remember(tenant: string): void {
+    if (this.#store.secret("tenant") !== tenant) this.#store.saveSecret("tenant", tenant);
+  }
+
+  /** The part of wake tokens that only the server can make has to be there before anybody is woken. */
+  async #prepare(isNeeded = this.#store.hasSubscriptions()): Promise<void> {
+    if (!isNeeded || this.#store.secret("seal") !== undefined) return;
+    this.#store.saveSecret("seal", await wakeSealOf(await subscriptionsOf(this.env, undefined).signingKey(), this.#tenant));
+  }
+
+  #stream(path: string): StreamPeer {
+    return this.env.LOGS.get(this.env.LOGS.idFromName(objectName(this.#tenant, path))) as unknown as StreamPeer;
+  }
+
+  // --- what streams tell -------------------------------------------------------------------------------------------
+
+  /** True when somebody subscribes to the stream, so that it must tell of its appends. */
+  async created(tenant: string, stream: StreamTold): Promise<boolean> {
+    this.#remember(tenant);
+    await this.#prepare();
+    this.#links.begin(stream);
+    const subscribers = this.#store.subscribersOf(stream.path);
+    for (const id of subscribers) this.#consider(id);
+    return subscribers.length > 0;
+  }
+
+  async moved(tenant: string, stream: StreamTold): Promise<void> {
+    this.#remember(tenant);
+    await this.#prepare();
+    await this.#links.moved(stream);
+    for (const id of this.#store.subscribersOf(stream.path)) this.#consider(id);
+  }
+
+  async removed(path: string, id: string): Promise<void> {
+    this.#links.removed(path, id);
+  }
+
+  async signingKey(): Promise<SigningKey> {
+    const known = this.#store.secret("signing");
+    if (known !== undefined) return JSON.parse(known) as SigningKey;
+    const made = await newSigningKey();
+    // Another request may have made one during the await.
+    const meanwhile = this.#store.secret("signing");
+    if (meanwhile !== undefined) return JSON.parse(meanwhile) as SigningKey;
+    this.#store.saveSecret("signing", JSON.stringify(made));
+    return made;
+  }
+
+  // --- waking ------------------------------------------------------------------------------------------------------
+
+  #pending(id: string): Link[] {
+    return this.#store.links(id).filter(({ tail, acked }) => tail > acked);
+  }
+
+  /** Wakes a worker if there is something to do and nobody is at it. True when it did. */
+  #consider(id: string): boolean {
+    const subscription = this.#store.get(id);
+    if (!subscription || subscription.state.phase !== "idle") return false;
+    const [first] = this.#pending(id);
+    if (!first) return false;
+    this.#wake(subscription, first.path);
+    return true;
+  }
+
+  #wake(subscription: Subscription, path: string): void {
+    this.#beginWake(subscription);
+    const { id, config, state } = subscription;
+    if (config.type === "webhook") {
+      this.ctx.waitUntil(this.#deliver(id, state.wakeId));
+      return;
+    }
+    const event = { type: "wake", subscription_id: id, stream: path, generation: state.generation, ts: Date.now() };
+    // An event that does not get through is repeated when nobody has claimed by `until`.
+    this.ctx.waitUntil(this.#stream(config.wakeStream!).appendJson(JSON.stringify(event)).catch(() => undefined));
+  }
+
+  #beginWake(subscription: Subscription, holder: string | null = null): void {
+    const { id, config, state } = subscription;
+    state.generation++;
+    state.wakeId = `w_${base64url(crypto.getRandomValues(new Uint8Array(12)))}`;
+    state.token = newWakeToken(this.#store.secret("seal")!);
+    state.phase = holder === null ? "waking" : "leased";
+    state.holder = holder;
+    // A webhook may take its whole time to answer; its lease begins with the answer.
+    const isAsked = holder === null && config.type === "webhook";
+    state.until = Date.now() + (isAsked ? Math.max(config.leaseMs, 2 * WEBHOOK_TIMEOUT_MS) : config.leaseMs);
+    state.attempts = 0;
+    state.snapshot = Object.fromEntries(this.#store.links(id).map(({ path, tail }) => [path, tail]));
+    this.#save(subscription);
+  }
+
+  #save(subscription: Subscription): void {
+    this.#store.save(subscription);
+    const times = this.#store.all().filter(({ state }) => state.phase !== "idle").map(({ state }) => state.until);
+    if (times.length > 0) void this.ctx.storage.setAlarm(Math.min(...times));
+  }
+
+  async #deliver(id: string, wakeId: string | null): Promise<void> {
+    const subscription = this.#store.get(id);
+    if (!subscription || subscription.state.wakeId !== wakeId) return;
+    const { config, origin, state } = subscription;
+    const body = JSON.stringify({
+      subscription_id: id, wake_id: wakeId, generation: state.generation, streams: this.#streams(subscription),
+      callback_url: `${origin}/v1/stream/__ds/subscriptions/${encodeURIComponent(id)}/callback`, callback_token: state.token,
+    });
+    let answer: { readonly done: boolean } | undefined;
+    try {
+      checkWebhook(config.webhookUrl!, this.#allowsLocalhost);
+      answer = await postWebhook(config.webhookUrl!, body, await subscriptionsOf(this.env, undefined).signingKey());
+    } catch {
+      // No answer is a failed attempt like any other.
+    }
+    this.#delivered(id, wakeId, answer);
+  }
+
+  #delivered(id: string, wakeId: string | null, answer: { readonly done: boolean } | undefined): void {
+    // Called back, timed out, deleted or made anew during the await: generations of another begin at one again.
+    const subscription = this.#store.get(id);
+    if (!subscription || subscription.state.wakeId !== wakeId || subscription.state.phase !== "waking") return;
+    const { config, state } = subscription;
+    if (answer?.done) {
+      for (const [path, tail] of Object.entries(state.snapshot)) this.#store.ack(id, path, tail);
+      this.#release(subscription);
+      return;
+    }
+    if (answer) {
+      state.phase = "leased";
+      state.until = Date.now() + config.leaseMs;
+    } else {
+      const pause = Math.min(RETRY_MS.max, RETRY_MS.min * 2 ** state.attempts++);
+      state.phase = "retrying";
+      state.until = Date.now() + pause * (0.8 + 0.4 * Math.random());
+    }
+    this.#save(subscription);
+  }
+
+  #release(subscription: Subscription): boolean {
+    Object.assign(subscription.state, { phase: "idle", holder: null, token: null, attempts: 0 });
+    this.#save(subscription);
+    return this.#consider(subscription.id);
+  }
+
+  async alarm(): Promise<void> {
+    await this.#prepare();
+    const now = Date.now();
+    for (const subscription of this.#store.all()) {
+      const { id, state } = subscription;
+      if (state.phase === "idle" || state.until > now) continue;
+      if (state.phase === "retrying") {
+        state.phase = "waking";
+        state.until = now + WEBHOOK_TIMEOUT_MS * 2;
+        this.#save(subscription);
+        this.ctx.waitUntil(this.#deliver(id, state.wakeId));
+      } else this.#release(subscription);
+    }
+    const left = this.#store.all().filter(({ state }) => state.phase !== "idle").map(({ state }) => state.until);
+    if (left.length > 0) await this.ctx.storage.setAlarm(Math.max(now + 10, Math.min(...left)));
+  }
+
+  // --- HTTP --------------------------------------------------------------------------------------------------------
+
+  async fetch(request: Request): Promise<Response> {
+    try {
+      const call = subscriptionCallOf(request.method, new URL(request.url).pathname);
+      // The router names the tenant once a token has allowed the call. Only a wake's own calls come without, and they make no tables.
+      const tenant = request.headers.get(TENANT_HEADER);
+      if (tenant !== null) this.#remember(decodeURIComponent(tenant));
+      else if (!isWakes(call)) throw new HttpError(401, "UNAUTHORIZED", "this call needs a token of the tenant");
+      else if (![...this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'subscription'")].length) throw notFound();
+      await this.#prepare();
+      return await this.#route(call, request);
+    } catch (thrown) {
+      return errorResponse(thrown);
+    }
+  }
+
+  async #route(call: SubscriptionCall, request: Request): Promise<Response> {
+    const { id, action, path } = call;
+    const hasBody = action !== "get" && action !== "delete" && action !== "unlink";
+    const body = hasBody ? fieldsOf(new TextDecoder().decode(await readBody(request, BODY_BYTES_MAX))) : {};
+    if (action === "put") return this.#put(id, body, new URL(request.url).origin);
+    if (isWakes(call)) return this.#wakesCall(call, body, bearerOf(request.headers));
+    const subscription = this.#store.get(id);
+    if (!subscription) throw notFound();
+    if (action === "get") return json(200, await this.#describe(subscription));
+    if (action === "claim") return this.#claim(subscription, body);
+    if (action === "delete") this.#store.remove(id);
+    else if (action === "unlink") this.#store.unlinkExplicit(id, path);
+    else await this.#link(id, pathsOf(body["streams"]));
+    return new Response(null, { status: 204 });
+  }
+
+  #wakesCall({ id, action }: SubscriptionCall, body: Fields, bearer: string | undefined): Response {
+    if (action !== "release") return this.#ack(id, body, bearer);
+    this.#release(this.#fenced(id, body, bearer));
+    return new Response(null, { status: 204 });
+  }
+
+  get #allowsLocalhost(): boolean {
+    return this.env.TIDEMARK_OPEN_ACCESS === "loopback";
+  }
+
+  async #put(id: string, body: Fields, origin: string): Promise<Response> {
+    const config = configOf(body, this.#allowsLocalhost);
+    await this.#prepare(true);
+    if (!this.#isKnown(id, config)) {
+      await this.#links.meetAll(() => this.#links.meant(config));
+      if (!this.#isKnown(id, config)) return json(201, await this.#describe(this.#create(id, config, origin)));
+    }
+    return json(200, await this.#describe(this.#store.get(id)!));
+  }
+
+  #isKnown(id: string, config: SubscriptionConfig): boolean {
+    const known = this.#store.get(id);
+    if (known && JSON.stringify(known.config) !== JSON.stringify(config)) throw new HttpError(409, "CONFLICT", "the subscription exists with another configuration");
+    return known !== undefined;
+  }
+
+  #create(id: string, config: SubscriptionConfig, origin: string): Subscription {
+    return this.ctx.storage.transactionSync(() => {
+      const subscription = this.#store.create(id, config, origin, new Date().toISOString());
+      this.#links.link(id, config);
+      return subscription;
+    });
+  }
+
+  async #link(id: string, streams: readonly string[]): Promise<void> {
+    await this.#links.meetAll(() => streams);
+    // Deleted meanwhile: its links would be left behind.
+    if (!this.#store.get(id)) throw notFound();
+    this.ctx.storage.transactionSync(() => this.#links.link(id, { pattern: null, streams }));
+  }
+
+  #streams({ id }: Subscription) {
+    return this.#store.links(id).map(({ path, isExplicit, acked, tail }) => ({
+      path, link_type: isExplicit ? "explicit" : "glob", acked_offset: formatOffset(acked), tail_offset: formatOffset(tail), has_pending: tail > acked,
+    }));
+  }
+
+  async #describe(subscription: Subscription) {
+    const { id, config, origin, createdAt, state } = subscription;
+    const signing = config.type === "webhook" && {
+      alg: "ed25519", kid: (await subscriptionsOf(this.env, undefined).signingKey()).kid, jwks_url: `${origin}/v1/stream/__ds/jwks.json`,
+    };
+    return {
+      id, subscription_id: id, type: config.type, pattern: config.pattern,
+      streams: this.#streams(subscription).map(({ path, link_type, acked_offset }) => ({ path, link_type, acked_offset })),
+      ...(signing && { webhook: { url: config.webhookUrl, signing } }),
+      wake_stream: config.wakeStream, lease_ttl_ms: config.leaseMs, created_at: createdAt,
+      status: state.phase === "retrying" ? "failed" : "active", description: config.description,
+    };
+  }
+
+  #claim(subscription: Subscription, body: Fields): Response {
+    const { config, state } = subscription;
+    if (config.type !== "pull-wake") throw badRequest("a webhook's subscription is not claimed");
+    const worker = textField(body["worker"], "worker", WORKER_CHARS_MAX);
+    if (state.phase === "leased" && state.until > Date.now()) {
+      return json(409, { error: { code: "ALREADY_CLAIMED", message: "a worker holds the lease", current_holder: state.holder, generation: state.generation } });
+    }
+    this.#beginWake(subscription, worker);
+    const { wakeId, generation, token } = subscription.state;
+    return json(200, { wake_id: wakeId, generation, token, streams: this.#streams(subscription), lease_ttl_ms: config.leaseMs });
+  }
+
+  /** The subscription, if this call belongs to its present wake. */
+  #fenced(id: string, body: Fields, bearer: string | undefined): Subscription {
+    const subscription = this.#store.get(id);
+    if (!subscription) throw notFound();
+    const { state } = subscription;
+    const wakeId = textField(body["wake_id"], "wake_id", WAKE_ID_CHARS_MAX);
+    const generation = numberField(body["generation"], "generation", { min: 0, max: Number.MAX_SAFE_INTEGER });
+    const isPresent = wakeId === state.wakeId && generation === state.generation && state.phase !== "idle";
+    if (!isPresent) throw new HttpError(409, "FENCED", "a later wake has taken over");
+    if (bearer === undefined || !sameText(bearer, state.token ?? "")) throw new HttpError(401, "UNAUTHORIZED", "not this wake's token");
+    return subscription;
+  }
+
+  #ack(id: string, body: Fields, bearer: string | undefined): Response {
+    const subscription = this.#fenced(id, body, bearer);
+    const isDone = flagField(body["done"], "done");
+    const links = new Map(this.#store.links(id).map((link) => [link.path, link]));
+    const checked = listField(body["acks"], "acks", ACKS_MAX).map((ack, i) => ackOf(ack, `acks[${i}]`, links));
+    for (const { path, parsed } of checked) this.#store.ack(id, path, parsed);
+    if (isDone) return json(200, { ok: true, next_wake: this.#release(subscription) });
+    subscription.state.phase = "leased";
+    subscription.state.until = Date.now() + subscription.config.leaseMs;
+    this.#save(subscription);
+    return json(200, { ok: true, next_wake: false });
+  }
+}
+
+const notFound = (): HttpError => new HttpError(404, "NOT_FOUND", "no such subscription: PUT creates it");
+
+function ackOf(value: unknown, name: string, links: ReadonlyMap<string, Link>): { readonly path: string; readonly parsed: number } {
+  const { stream, offset } = objectField(value, name);
+  const path = textField(stream, `${name}.stream`, PATH_CHARS_MAX);
+  const parsed = parseOffset(textField(offset, `${name}.offset`, OFFSET_CHARS_MAX), `${name}.offset`);
+  const link = links.get(path);
+  if (!link) throw badRequest(`${name}.stream is ${shown(path)}; it must be a stream of this subscription`);
+  if (typeof parsed !== "number" || parsed > link.tail) throw badRequest(`${name}.offset is ${shown(offset)}; it must be an offset up to ${formatOffset(link.tail)}`);
+  return { path, parsed };
+}

@@ -1,0 +1,163 @@
+/**
+ * The tables of a tenant's subscriptions: which streams there are, who subscribes, how far each has acknowledged.
+ *
+ *   stream        path PK │ tail
+ *   identity      path PK │ id of the stream that is there: one made anew under the path has another, and begins at its beginning
+ *   subscription  id PK   │ config, state (JSON): generation, wake, lease, retry
+ *   link          subscription, path PK │ explicit, glob │ acked (offset behind the last acknowledged record)
+ */
+import type { SqlStorage } from "@cloudflare/workers-types";
+import type { SubscriptionConfig } from "./config.ts";
+
+export interface SubscriptionState {
+  generation: number;
+  wakeId: string | null;
+  /** idle: nothing under way. waking: told, not taken. leased: a worker holds it. retrying: the webhook failed. */
+  phase: "idle" | "waking" | "leased" | "retrying";
+  holder: string | null;
+  token: string | null;
+  /** End of the lease, of the wait for a claim, or the next attempt. */
+  until: number;
+  attempts: number;
+  /** Tails as the wake named them: what `done` acknowledges. */
+  snapshot: Record<string, number>;
+}
+
+export interface Subscription {
+  readonly id: string;
+  readonly config: SubscriptionConfig;
+  readonly origin: string;
+  readonly createdAt: string;
+  state: SubscriptionState;
+}
+
+export interface Link {
+  readonly path: string;
+  readonly isExplicit: boolean;
+  readonly isGlob: boolean;
+  readonly acked: number;
+  readonly tail: number;
+}
+
+const SCHEMA = [
+  "CREATE TABLE IF NOT EXISTS stream(path TEXT PRIMARY KEY, tail INTEGER NOT NULL) WITHOUT ROWID",
+  "CREATE TABLE IF NOT EXISTS identity(path TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID",
+  "CREATE TABLE IF NOT EXISTS subscription(id TEXT PRIMARY KEY, config TEXT NOT NULL, origin TEXT NOT NULL, created_at TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID",
+  `CREATE TABLE IF NOT EXISTS link(path TEXT NOT NULL, subscription TEXT NOT NULL, explicit INTEGER NOT NULL, glob INTEGER NOT NULL, acked INTEGER NOT NULL,
+     PRIMARY KEY (path, subscription)) WITHOUT ROWID`,
+  "CREATE TABLE IF NOT EXISTS secret(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+];
+const IDLE: SubscriptionState = { generation: 0, wakeId: null, phase: "idle", holder: null, token: null, until: 0, attempts: 0, snapshot: {} };
+type Value = string | number | null;
+
+export class SubscriptionStore {
+  constructor(readonly sql: SqlStorage) {
+    for (const statement of SCHEMA) this.#run(statement);
+  }
+
+  #run(query: string, ...bindings: Value[]): Record<string, Value>[] {
+    return this.sql.exec(query, ...bindings).toArray() as Record<string, Value>[];
+  }
+
+  secret(name: string): string | undefined {
+    return this.#run("SELECT value FROM secret WHERE name = ?", name)[0]?.["value"] as string | undefined;
+  }
+  saveSecret(name: string, value: string): void {
+    this.#run("INSERT OR REPLACE INTO secret VALUES (?, ?)", name, value);
+  }
+
+  setTail(path: string, tail: number): void {
+    this.#run("INSERT INTO stream VALUES (?, ?) ON CONFLICT DO UPDATE SET tail = max(tail, excluded.tail)", path, tail);
+  }
+  removeStream(path: string): void {
+    this.#run("DELETE FROM stream WHERE path = ?", path);
+    this.#run("DELETE FROM identity WHERE path = ?", path);
+    this.#run("DELETE FROM link WHERE path = ? AND explicit = 0", path);
+    this.#run("UPDATE link SET acked = 0 WHERE path = ?", path);
+  }
+  /** Undefined for no stream, and for one that was told of before identities were. */
+  identity(path: string): string | undefined {
+    return this.#run("SELECT id FROM identity WHERE path = ?", path)[0]?.["id"] as string | undefined;
+  }
+  setIdentity(path: string, id: string): void {
+    this.#run("INSERT OR REPLACE INTO identity VALUES (?, ?)", path, id);
+  }
+  tail(path: string): number | undefined {
+    return this.#run("SELECT tail FROM stream WHERE path = ?", path)[0]?.["tail"] as number | undefined;
+  }
+  paths(): string[] {
+    return this.#run("SELECT path FROM stream").map((row) => String(row["path"]));
+  }
+
+  create(id: string, config: SubscriptionConfig, origin: string, createdAt: string): Subscription {
+    // An earlier version left links of deleted ones behind.
+    this.remove(id);
+    this.#run("INSERT INTO subscription VALUES (?, ?, ?, ?, ?)", id, JSON.stringify(config), origin, createdAt, JSON.stringify(IDLE));
+    return { id, config, origin, createdAt, state: { ...IDLE } };
+  }
+  get(id: string): Subscription | undefined {
+    return this.#run("SELECT * FROM subscription WHERE id = ?", id).map(subscriptionOf)[0];
+  }
+  hasSubscriptions(): boolean {
+    return this.#run("SELECT 1 FROM subscription LIMIT 1").length > 0;
+  }
+  all(): Subscription[] {
+    return this.#run("SELECT * FROM subscription").map(subscriptionOf);
+  }
+  /** Those with a pattern. */
+  patterns(): { readonly id: string; readonly pattern: string }[] {
+    const query = "SELECT id, json_extract(config, '$.pattern') AS pattern FROM subscription WHERE json_extract(config, '$.pattern') IS NOT NULL";
+    return this.#run(query).map((row) => ({ id: String(row["id"]), pattern: String(row["pattern"]) }));
+  }
+  /** Whose wake that is under way names records of the stream. */
+  wokenFor(path: string): string[] {
+    const query = `SELECT subscription.id FROM subscription, json_each(subscription.state, '$.snapshot') AS named
+      WHERE named.key = ? AND named.value > 0 AND json_extract(subscription.state, '$.phase') <> 'idle'`;
+    return this.#run(query, path).map((row) => String(row["id"]));
+  }
+  save({ id, state }: Subscription): void {
+    this.#run("UPDATE subscription SET state = ? WHERE id = ?", JSON.stringify(state), id);
+  }
+  remove(id: string): void {
+    this.#run("DELETE FROM subscription WHERE id = ?", id);
+    this.#run("DELETE FROM link WHERE subscription = ?", id);
+  }
+
+  link(id: string, path: string, kind: "explicit" | "glob", acked: number): void {
+    const [explicit, glob] = kind === "explicit" ? [1, 0] : [0, 1];
+    this.#run(
+      `INSERT INTO link VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET explicit = max(explicit, excluded.explicit), glob = max(glob, excluded.glob)`,
+      path, id, explicit, glob, acked,
+    );
+  }
+  unlinkExplicit(id: string, path: string): void {
+    this.#run("DELETE FROM link WHERE path = ? AND subscription = ? AND glob = 0", path, id);
+    this.#run("UPDATE link SET explicit = 0 WHERE path = ? AND subscription = ?", path, id);
+  }
+  links(id: string): Link[] {
+    const query = "SELECT link.*, coalesce(stream.tail, 0) AS tail FROM link LEFT JOIN stream USING (path) WHERE subscription = ? ORDER BY path";
+    return this.#run(query, id).map((row) => ({
+      path: String(row["path"]),
+      isExplicit: row["explicit"] === 1,
+      isGlob: row["glob"] === 1,
+      acked: Number(row["acked"]),
+      tail: Number(row["tail"]),
+    }));
+  }
+  subscribersOf(path: string): string[] {
+    return this.#run("SELECT subscription FROM link WHERE path = ?", path).map((row) => String(row["subscription"]));
+  }
+  ack(id: string, path: string, offset: number): void {
+    this.#run("UPDATE link SET acked = max(acked, ?) WHERE path = ? AND subscription = ?", offset, path, id);
+  }
+}
+
+function subscriptionOf(row: Record<string, Value>): Subscription {
+  return {
+    id: String(row["id"]),
+    config: JSON.parse(String(row["config"])) as SubscriptionConfig,
+    origin: String(row["origin"]),
+    createdAt: String(row["created_at"]),
+    state: JSON.parse(String(row["state"])) as SubscriptionState,
+  };
+}

@@ -1,0 +1,51 @@
+/**
+ * Which addresses a webhook may have: https to a public name or IPv4 address; where open access is set, also this
+ * machine. Numbers in any notation, case and full-width letters are what the URL parser makes of them. What a public name
+ * resolves to is not known here: the platform's own network has to refuse private addresses.
+ */
+import { HttpError } from "../wire/http.ts";
+
+/** Names that resolve to an address written inside them, or to this machine. */
+const LOOPBACK_NAMES = new RegExp(
+  `(^|\\.)(${"nip.io sslip.io xip.io localtest.me lvh.me vcap.me lacolhost.com yoogle.com traefik.me 1u.ms rbndr.us local.gd localho.st"
+    .replaceAll(".", "\\.").replaceAll(" ", "|")})$`,
+);
+/** Domains that are never public, and names of metadata services. */
+const PRIVATE_NAMES =
+  /(^|\.)(localhost|localdomain|local|internal|intranet|private|corp|home|lan|arpa|onion|test|invalid)$/;
+/** Above the ports of services that speak something else. */
+const FREE_PORT = 1_024;
+
+export function checkWebhook(text: string, allowsLocalhost: boolean): void {
+  const refuse = (why: string): never => {
+    const allowed = `https:// with a public host, and port 443 or from ${FREE_PORT} on`;
+    throw new HttpError(400, "WEBHOOK_URL_REJECTED", `webhook.url ${why}; it must be ${allowed}`);
+  };
+  const url = URL.parse(text);
+  if (!url) return refuse("is not a URL");
+  if (url.username !== "" || url.password !== "") return refuse("holds a user name or password");
+  // A name with a dot at its end is the same name.
+  const host = url.hostname.toLowerCase().replace(/\.+$/, "");
+  const isLocalhost = host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
+  if (isLocalhost && allowsLocalhost && /^https?:$/.test(url.protocol)) return;
+  if (url.protocol !== "https:") return refuse(`begins with ${url.protocol}`);
+  if (url.port !== "" && Number(url.port) < FREE_PORT) return refuse(`has port ${url.port}`);
+  if (host.startsWith("[")) return refuse("has an IPv6 address for a host");
+  const isAddress = /^[\d.]+$/.test(host);
+  const isPublicName = host.includes(".") && !PRIVATE_NAMES.test(host) && !LOOPBACK_NAMES.test(host);
+  const isPublic = isAddress ? isPublicAddress(host) : isPublicName;
+  if (!isPublic) return refuse("has a host that is not public");
+}
+
+/** The blocks of RFC 6890 and of broadcast are nobody's on the Internet. */
+function isPublicAddress(host: string): boolean {
+  const parts = host.split(".").map(Number);
+  if (parts.length !== 4 || parts.some((part) => !(part <= 255))) return false;
+  const [a, b, c] = parts as [number, number, number, number];
+  const isPrivate = a === 0 || a === 10 || a === 127 || a >= 224 ||
+    (a === 172 && b >= 16 && b < 32) || (a === 192 && b === 168) || (a === 169 && b === 254) ||
+    (a === 100 && b >= 64 && b < 128) || (a === 198 && (b === 18 || b === 19)) ||
+    (a === 192 && b === 0 && (c === 0 || c === 2)) || (a === 192 && b === 88 && c === 99) ||
+    (a === 198 && b === 51 && c === 100) || (a === 203 && b === 0 && c === 113);
+  return !isPrivate;
+}
