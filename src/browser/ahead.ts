@@ -13,7 +13,7 @@
  * does. Outside a commit both catalogs are equal (catalog.ts); behind a commit that was cut off all is opened again. What does not
  * count is not closed, either: in Chromium 156 that blocks the worker for ever if the file was deleted.
  */
-import { PEEK_HEAD_BYTES, peekHead, peekNewestSlots, type Read } from "../store/peek.ts";
+import { PEEK_HEAD_BYTES, peekHead, peekNewestSlots, type Read } from "../store/catalog-preview.ts";
 import type { Volume } from "../store/volume.ts";
 import { type DirectoryHandle, type FileHandle, findDirectory, openHandle, SHARED, slotName, type SyncHandle } from "./opfs.ts";
 

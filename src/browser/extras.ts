@@ -1,10 +1,10 @@
 /** extras.js of the package: what is loaded on demand, in one file (parts.ts). */
-export { firstAt } from "../log/seek.ts";
+export { firstAt } from "../log/time-seek.ts";
 export { Upkeep } from "../log/upkeep.ts";
 export { compressBatch, gunzip } from "../record/codec.ts";
-export { deleteLog, replaceSegments, trimSegments } from "../store/replace.ts";
+export { deleteLog, replaceSegments, trimSegments } from "../store/trim-and-replace.ts";
 export { tideOfSlots } from "../store/whose-catalog.ts";
-export { offsetForTimestamp } from "../store/seek.ts";
+export { offsetForTimestamp } from "../store/time-lookup.ts";
 export { absentLog } from "./absent-log.ts";
 export { destroyTide, removeTide } from "./destroy.ts";
 export { appendAll } from "./append-all.ts";

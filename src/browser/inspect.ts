@@ -2,7 +2,7 @@
 import type { LogApi } from "../log/types.ts";
 import { viewOf } from "../store/bytes.ts";
 import { type KafkaFiles, kafkaFiles } from "../store/kafka-files.ts";
-import { bodyOf, explain } from "../store/look.ts";
+import { bodyOf, explain } from "../store/inspect.ts";
 import type { SegmentedLog } from "../store/segmented-log.ts";
 import { checkTarget } from "../topic/options.ts";
 import type { SeekExplanation } from "./api.ts";

@@ -217,7 +217,7 @@ export class Topics {
     await this.#change(topic, async () => {
       const open = await this.#host.open();
       if (open.store.bornOf(logName(topic)) !== expected) return;
-      const { deleteLog } = await import("../store/replace.ts");
+      const { deleteLog } = await import("../store/trim-and-replace.ts");
       const log = await this.#logOf(open, topic);
       const store = (await open.store.find(logName(topic)))!;
       await log.delete(() => deleteLog(store));

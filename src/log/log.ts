@@ -402,7 +402,7 @@ export class Log implements LogApi {
     if (typeof position.timestamp !== "number" || Number.isNaN(position.timestamp)) {
       throw new TidemarkError("INVALID_ARGUMENT", `timestamp is ${String(position.timestamp)}; it must be a number of milliseconds`, { field: "timestamp" });
     }
-    const { firstAt } = await import("./seek.ts");
+    const { firstAt } = await import("./time-seek.ts");
     return firstAt({ store: this.#store, kernel: this.#kernel, settings: this.settings, breathe: () => this.#turnOfOthers() }, position.timestamp, limit);
   }
 

@@ -272,7 +272,7 @@ export class SegmentedLog implements LogStore {
   }
 
   async trim(offset: number): Promise<void> {
-    const { trimSegments } = await import("./replace.ts");
+    const { trimSegments } = await import("./trim-and-replace.ts");
     await trimSegments(this, offset);
   }
 
@@ -287,7 +287,7 @@ export class SegmentedLog implements LogStore {
   }
 
   async replace(from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void> {
-    const { replaceSegments } = await import("./replace.ts");
+    const { replaceSegments } = await import("./trim-and-replace.ts");
     await replaceSegments(this, from, to, outputs);
   }
 
@@ -347,7 +347,7 @@ export class SegmentedLog implements LogStore {
   }
 
   async offsetForTimestamp(timestamp: number): Promise<number | undefined> {
-    const { offsetForTimestamp } = await import("./seek.ts");
+    const { offsetForTimestamp } = await import("./time-lookup.ts");
     return offsetForTimestamp(this, timestamp);
   }
 

@@ -5,7 +5,7 @@
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { readExactly, type Volume } from "../../src/store/volume.ts";
-import { bodyOf, indexesOf } from "../../src/store/look.ts";
+import { bodyOf, indexesOf } from "../../src/store/inspect.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
 import { BODY_AT } from "../../src/store/slot.ts";

@@ -11,7 +11,7 @@ import { Producer } from "../../src/delivery/producer.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
-import { type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/socket-client.ts";
+import { type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";
 import type { AppendOp, Op, Polled, PollOp } from "../checker/history.ts";
 import type { Random } from "../simulation/prng.ts";
 import { timers } from "./timers.ts";

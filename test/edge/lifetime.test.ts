@@ -4,7 +4,7 @@
  */
 import { env, evictDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { EdgeSocket, type Wire } from "../../src/sync/socket-client.ts";
+import { EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";
 import { openTopic } from "../../worker/library.ts";
 import { handle } from "../../worker/front/router.ts";
 import { call, inside, objectOf, real } from "./archive-tools.ts";

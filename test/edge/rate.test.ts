@@ -5,7 +5,7 @@
 import { env } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
-import { EdgeSocket, type Wire } from "../../src/sync/socket-client.ts";
+import { EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";
 import type { Env } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { handle } from "../../worker/front/router.ts";

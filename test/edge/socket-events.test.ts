@@ -2,7 +2,7 @@
 import { env, SELF } from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
-import { type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/socket-client.ts";
+import { type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";
 import type { Env } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { handle } from "../../worker/front/router.ts";

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf, appendPayload } from "../../src/sync/frames.ts";
-import { type Delivered, type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/socket-client.ts";
+import { type Delivered, type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";
 import { type Env, objectName } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { handle } from "../../worker/front/router.ts";

@@ -1,5 +1,5 @@
 /** The host's timer, as the socket's client wants it. */
-import type { EdgeSocketOptions } from "../../src/sync/socket-client.ts";
+import type { EdgeSocketOptions } from "../../src/sync/edge-socket.ts";
 
 export const timers: EdgeSocketOptions = {
   after(ms, work) {

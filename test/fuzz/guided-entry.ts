@@ -3,7 +3,7 @@
  * an input that goes where none has gone is kept, and becomes something to damage further.
  */
 import type { PackingKernel } from "../../src/kernel/types.ts";
-import { twinKernel } from "../../src/kernel/twin.ts";
+import { twinKernel } from "../reference/kernel.ts";
 import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
 import { validate } from "../../src/log/validate.ts";
 import { decodeBatch, RecordBatch, splitBatches } from "../../src/record/record-batch.ts";

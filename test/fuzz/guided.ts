@@ -6,7 +6,7 @@
  * both together show what guidance is worth.
  */
 import { writeFileSync } from "node:fs";
-import { twinKernel } from "../../src/kernel/twin.ts";
+import { twinKernel } from "../reference/kernel.ts";
 import { commandLine, flag, integer, outputFile, seedNumber } from "../tooling/command-line.mjs";
 import { pack, readCorpus } from "./corpus.ts";
 import { compileWith, importWith, instrumenting } from "./build.ts";

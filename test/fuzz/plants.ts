@@ -12,8 +12,8 @@ export interface FuzzPlant extends Plant {
 
 const plant = (name: string, target: TargetName, file: string, find: string, replace: string): FuzzPlant => ({ name, target, file, find, replace });
 
-const TWIN = "src/kernel/twin.ts";
-const RECORDS = "src/kernel/twin-records.ts";
+const TWIN = "test/reference/kernel.ts";
+const RECORDS = "test/reference/records.ts";
 const WRAPPER = "src/kernel/wasm-kernel.ts";
 const SERVER = "src/browser/port-server.ts";
 

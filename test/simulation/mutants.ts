@@ -18,7 +18,7 @@ const STORE = "src/store/segment-store.ts";
 const RECOVER = "src/store/recover-log.ts";
 const CATALOG = "src/store/catalog.ts";
 const READER = "src/store/segment-reader.ts";
-const TWIN = "src/kernel/twin.ts";
+const TWIN = "test/reference/kernel.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   // The volume is used wrongly.
@@ -38,7 +38,7 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "catalog copies swapped", file: CATALOG, find: "generations[1] > generations[0] ? 1 : 0", replace: "generations[1] > generations[0] ? 0 : 1" },
   { name: "catalog copies written together", file: CATALOG, find: "await this.#volume.flush([slot]);", replace: "if (slot !== first) await this.#volume.flush([first, slot]);", from: 160 },
   { name: "catalog checksum ignored", file: CATALOG, find: 'if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";', replace: "" },
-  { name: "trim not committed", file: "src/store/replace.ts", find: "await change.commit(log.name, log.entry(kept, offset));", replace: "" },
+  { name: "trim not committed", file: "src/store/trim-and-replace.ts", find: "await change.commit(log.name, log.entry(kept, offset));", replace: "" },
   // Recovery and stale bytes.
   { name: "stale batches of a recycled slot", file: STORE, find: "return ++this.#epoch;", replace: "return current;", scenario: "recycled" },
   { name: "tail of any epoch", file: RECOVER, find: "await walkTail(tail(appending))", replace: "await walkTail(tail(0, 0x7fffffff))", narrow: true, from: 3240 },
@@ -47,7 +47,7 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "scan takes any epoch", file: TWIN, find: "refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);", replace: "", twin: true, narrow: true, from: 3240 },
   // Reading.
   { name: "index one entry too far", file: READER, find: "return entry < 0 ? 0 : viewOf(entries).getInt32(entry * 8 + 4);", replace: "return entries.length === 0 ? 0 : viewOf(entries).getInt32(Math.min((entry + 1) * 8 + 4, entries.length - 4));" },
-  { name: "time found one too late", file: "src/store/seek.ts", find: "if (header.maxTimestamp >= timestamp) return", replace: "if (header.maxTimestamp > timestamp) return" },
+  { name: "time found one too late", file: "src/store/time-lookup.ts", find: "if (header.maxTimestamp >= timestamp) return", replace: "if (header.maxTimestamp > timestamp) return" },
   { name: "damage not looked for", file: LOG, find: "if (verify) await this.examine(segment);", replace: "" },
   { name: "reader sleeps on", file: "src/log/log.ts", find: "this.#committedReaders.advance(this.#highWatermark);", replace: "" },
   // Promises of the log.
@@ -61,7 +61,7 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "duplicate acked before the first", file: "src/log/log.ts", find: 'if (acks === "flushed" && lastOffset >= this.#highWatermark) await this.#flushed.wait(lastOffset);', replace: "", from: 3130 },
   { name: "duplicate accepted", file: "src/log/log.ts", find: "if (earlier) return { repeats:", replace: "if (earlier && this.#end < 0) return { repeats:" },
   { name: "producers forgotten on open", file: "src/log/remembering.ts", find: "producers.record(header, header.baseOffset);", replace: "{}" },
-  { name: "producers' snapshot trimmed away", file: "src/store/replace.ts", find: "if (newest && !kept.includes(newest)) kept.unshift(newest);", replace: "", scenario: "emptied" },
+  { name: "producers' snapshot trimmed away", file: "src/store/trim-and-replace.ts", find: "if (newest && !kept.includes(newest)) kept.unshift(newest);", replace: "", scenario: "emptied" },
   { name: "snapshot ahead of its segment", file: "src/log/log.ts", find: "return this.#written.snapshot(kernel, maxBytes);", replace: "return this.#producers.snapshot(kernel, maxBytes);" },
   {
     name: "refused though written",

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
-import { twinKernel } from "../../src/kernel/twin.ts";
+import { twinKernel } from "../reference/kernel.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 // @ts-expect-error plain JavaScript, because builds run before any compiler
 import { buildKernel, kernelDirectory } from "./build-kernel.mjs";

@@ -6,7 +6,7 @@ import { type KafkaFiles, kafkaFiles, stampBaseOffset, stampLeaderEpoch } from "
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
-import { indexesOf } from "../../src/store/look.ts";
+import { indexesOf } from "../../src/store/inspect.ts";
 import { readExactly } from "../../src/store/volume.ts";
 import { fails } from "../contract/check.ts";
 import { kafkaFetch, kafkaRead } from "../golden/kafkajs.ts";

@@ -113,7 +113,7 @@ describe("credits of a socket", () => {
           unread += next;
         } else {
           log.isStarved = true;
-          // As src/sync/socket-client.ts does it.
+          // As src/sync/edge-socket.ts does it.
           if (!credits.starved(log.requests, 1, next) && next > log.window) {
             credits.more(log.requests, 1, next - log.window);
             log.window = next;

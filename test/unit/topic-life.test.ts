@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { CATALOG_SLOTS } from "../../src/store/catalog.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
-import { deleteLog } from "../../src/store/replace.ts";
+import { deleteLog } from "../../src/store/trim-and-replace.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { Volume } from "../../src/store/volume.ts";
 import { fails } from "../contract/check.ts";

@@ -1,7 +1,7 @@
 /** Load over the WebSocket dialect, through the library's own client. */
 import type { Kernel } from "../../../src/kernel/types.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
-import { type EdgeLog, EdgeSocket, type Wire } from "../../../src/sync/socket-client.ts";
+import { type EdgeLog, EdgeSocket, type Wire } from "../../../src/sync/edge-socket.ts";
 import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
 import { timers } from "../../edge/timers.ts";
 

@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodeFrame, encodeFrame, FrameType, jsonFrame } from "../../../src/sync/frames.ts";
-import { EdgeSocket, type Wire } from "../../../src/sync/socket-client.ts";
+import { EdgeSocket, type Wire } from "../../../src/sync/edge-socket.ts";
 import { HARD_BYTES } from "../../../worker/front/socket-credits.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
 import { timers } from "../timers.ts";

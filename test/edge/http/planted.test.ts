@@ -6,7 +6,7 @@ import { SignJWT } from "jose";
 import { expect, test } from "vitest";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { decodeFrame, encodeFrame, FrameType, jsonFrame } from "../../../src/sync/frames.ts";
-import { EdgeSocket, type EdgeLog, type Wire } from "../../../src/sync/socket-client.ts";
+import { EdgeSocket, type EdgeLog, type Wire } from "../../../src/sync/edge-socket.ts";
 import { releaseKernel } from "../../tooling/kernels.ts";
 import type { PlantedBug } from "../../tooling/planted-bug.ts";
 import { RawWorkerd } from "../raw-workerd.ts";

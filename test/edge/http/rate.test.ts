@@ -2,7 +2,7 @@
 import http, { type IncomingHttpHeaders } from "node:http";
 import { expect, test } from "vitest";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
-import { EdgeSocket, type Wire } from "../../../src/sync/socket-client.ts";
+import { EdgeSocket, type Wire } from "../../../src/sync/edge-socket.ts";
 import { releaseKernel } from "../../tooling/kernels.ts";
 import { startWorker } from "../local-worker.ts";
 import { timers } from "../timers.ts";

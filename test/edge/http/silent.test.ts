@@ -4,7 +4,7 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { expect, test } from "vitest";
-import { EdgeSocket, type Wire } from "../../../src/sync/socket-client.ts";
+import { EdgeSocket, type Wire } from "../../../src/sync/edge-socket.ts";
 import { timers } from "../timers.ts";
 
 /** Shakes hands and says no more; what came is kept. */

@@ -3,9 +3,9 @@
  * by byte, on good, damaged and random input. It shares no code with the kernel and takes other ways (BigInt, DataView,
  * exceptions, a byte table), so that the same mistake is unlikely twice. Never shipped.
  */
-import { Column, COLUMNS, INDEX_INTERVAL_BYTES, KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, OFFSET_ENTRY_BYTES, Status, TIME_ENTRY_BYTES } from "./types.ts";
-import type { EncodeRequest, IndexState, PackingKernel, PackRequest, PackResult, RecordColumns, ScanRequest, ScanResult } from "./types.ts";
-import { Cursor, isSafe, readRecords, refuse, Refused, varintBytes } from "./twin-records.ts";
+import { Column, COLUMNS, INDEX_INTERVAL_BYTES, KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, OFFSET_ENTRY_BYTES, Status, TIME_ENTRY_BYTES } from "../../src/kernel/types.ts";
+import type { EncodeRequest, IndexState, PackingKernel, PackRequest, PackResult, RecordColumns, ScanRequest, ScanResult } from "../../src/kernel/types.ts";
+import { Cursor, isSafe, readRecords, refuse, Refused, varintBytes } from "./records.ts";
 
 const HEADER_BYTES = 61;
 const NOTHING = new Uint8Array(0);

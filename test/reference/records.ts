@@ -2,7 +2,7 @@
  * The twin's records: written for reading, not for speed. A cursor over a slice of bytes throws the first thing that is
  * wrong; the kernel has to come to the same status by its own way.
  */
-import { Column, COLUMNS, Status, type RecordColumns } from "./types.ts";
+import { Column, COLUMNS, Status, type RecordColumns } from "../../src/kernel/types.ts";
 
 /** Carries a status up to the call that answers with it. */
 export class Refused extends Error {
