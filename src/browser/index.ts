@@ -3,8 +3,8 @@
  * open() loads the rest (docs/decisions/0007).
  */
 import type { OpenOptions, Tide } from "./api.ts";
-import { PolicyWatch, requireEnvironment } from "./environment.ts";
-import { type Files, filesIn } from "./files.ts";
+import { PolicyWatch, requireEnvironment } from "./platform/environment.ts";
+import { type Files, filesIn } from "./page/files.ts";
 
 /**
  * Opens the tide of this name, makes it when it is new. NO_STORAGE where none can be opened, with the reason; BLOCKED by

@@ -1,8 +1,8 @@
 /** The leader's worker and a guest whose tab is gone: what is answered too late goes nowhere, and throws nowhere. */
 import { expect, it } from "vitest";
-import { takeLock } from "../../src/browser/platform.ts";
-import { admit } from "../../src/browser/tabs-worker.ts";
-import type { WorkerHost } from "../../src/browser/worker-host.ts";
+import { takeLock } from "../../src/browser/platform/names.ts";
+import { admit } from "../../src/browser/worker/standby.ts";
+import type { WorkerHost } from "../../src/browser/worker/worker-host.ts";
 
 it.each(["port", "broadcast"])("over a %s, an answer that comes when the tab is gone is dropped", async (via) => {
   const life = `tidemark-port:${via}`;

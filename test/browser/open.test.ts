@@ -145,7 +145,7 @@ describe("alone, and ends that are ends", () => {
   it("a worker that dies settles every call and says so; the data it acked is there for the next", async () => {
     const name = fresh();
     let worker: Worker | undefined;
-    const make = () => (worker = new Worker(new URL("../../src/browser/worker-entry.ts", import.meta.url), { type: "module" }));
+    const make = () => (worker = new Worker(new URL("../../src/browser/worker/worker-entry.ts", import.meta.url), { type: "module" }));
     const tide = await open(name, { worker: make });
     const events: string[] = [];
     tide.on(({ type }) => events.push(type));
@@ -174,7 +174,7 @@ describe("alone, and ends that are ends", () => {
 
   it("a worker that dies while it opens ends the open", async () => {
     let worker: Worker | undefined;
-    const make = () => (worker = new Worker(new URL("../../src/browser/worker-entry.ts", import.meta.url), { type: "module" }));
+    const make = () => (worker = new Worker(new URL("../../src/browser/worker/worker-entry.ts", import.meta.url), { type: "module" }));
     const name = fresh();
     const locks = async () => (await navigator.locks.query()).held!.map((lock) => lock.name!).filter((lock) => lock.startsWith("tidemark-worker:"));
     const others = await locks();

@@ -29,7 +29,7 @@ async function followed(tide: Tide, count: number): Promise<number[]> {
 function killable(): { make: () => Worker; kill: () => void } {
   let worker: Worker | undefined;
   return {
-    make: () => (worker = new Worker(new URL("../../src/browser/worker-entry.ts", import.meta.url), { type: "module" })),
+    make: () => (worker = new Worker(new URL("../../src/browser/worker/worker-entry.ts", import.meta.url), { type: "module" })),
     kill: () => worker!.terminate(),
   };
 }

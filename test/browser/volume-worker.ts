@@ -3,10 +3,10 @@
  * name, and offers the few steps that need the page (quota, cleared site data) between them.
  */
 import { expose } from "comlink";
-import { FilesAhead } from "../../src/browser/ahead.ts";
-import { IdbVolume } from "../../src/browser/idb-volume.ts";
-import { OpfsVolume } from "../../src/browser/opfs-volume.ts";
-import { workerEnd } from "../../src/browser/tabs-worker.ts";
+import { FilesAhead } from "../../src/browser/volume/preopened-files.ts";
+import { IdbVolume } from "../../src/browser/volume/idb-volume.ts";
+import { OpfsVolume } from "../../src/browser/volume/opfs-volume.ts";
+import { workerEnd } from "../../src/browser/worker/standby.ts";
 import { TidemarkError, type WireError } from "../../src/errors.ts";
 import { loadKernel } from "../../src/kernel/load.ts";
 import { readExactly, type Volume } from "../../src/store/volume.ts";

@@ -15,7 +15,7 @@ const plant = (name: string, target: TargetName, file: string, find: string, rep
 const TWIN = "test/reference/kernel.ts";
 const RECORDS = "test/reference/records.ts";
 const WRAPPER = "src/kernel/wasm-kernel.ts";
-const SERVER = "src/browser/port-server.ts";
+const SERVER = "src/browser/port/port-server.ts";
 
 export const PLANTS: readonly FuzzPlant[] = [
   plant("a batch may be longer than it says", "decoder", TWIN, "refuse(size < bytes.length, Status.BAD_LENGTH);", ""),
@@ -37,7 +37,7 @@ export const PLANTS: readonly FuzzPlant[] = [
   plant("any maxBytes", "port-server", SERVER, "maxBytes: READ_OPTIONS.maxBytes, ", ""),
   plant("any acks", "port-server", SERVER, "append: { ...APPEND_OPTIONS, ", "append: { "),
   plant("any position", "port-server", SERVER, "resolve: { position: READ_OPTIONS.from,", "resolve: {"),
-  plant("messages that are none", "port-client", "src/browser/port-client.ts", "if (Object(message) !== message) return;", ""),
+  plant("messages that are none", "port-client", "src/browser/port/port-client.ts", "if (Object(message) !== message) return;", ""),
 ];
 
 /** In the kernel's own sources; the twin tells. */

@@ -7,9 +7,9 @@
  *
  * Each numbered request must be answered: by a result, or by a typed error. One that waits for data is cancelled first.
  */
-import { PortClient } from "../../src/browser/port-client.ts";
-import { PortServer } from "../../src/browser/port-server.ts";
-import { CREDIT_BYTES, PROTOCOL_VERSION } from "../../src/browser/protocol.ts";
+import { PortClient } from "../../src/browser/port/port-client.ts";
+import { PortServer } from "../../src/browser/port/port-server.ts";
+import { CREDIT_BYTES, PROTOCOL_VERSION } from "../../src/browser/port/protocol.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { Log } from "../../src/log/log.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";

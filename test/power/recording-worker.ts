@@ -10,7 +10,7 @@ import { SegmentStore } from "../../src/store/segment-store.ts";
 import { SegmentedLog } from "../../src/store/segmented-log.ts";
 import { type Ending, encodeTrace } from "./trace.ts";
 import { openMarks } from "./marks.ts";
-import "../../src/browser/worker-entry.ts";
+import "../../src/browser/worker/worker-entry.ts";
 
 const recorder = new Recorder();
 // Before anything is wrapped: marks are no part of what is recorded.

@@ -20,7 +20,7 @@ if (!webkit) console.log("WebKitGTK is not installed (apt-get install webkit2gtk
 /** Of ten, one hits the moment. */
 const KILLS = 20;
 const PLANTED = "planted";
-const PLANT: Plant = { what: "WebKit's own way is not gone", bug: { name: "webkit", file: "src/browser/idb-connection.ts", find: 'const isWebKit = "sourceURL" in new Error();', replace: "const isWebKit = false;" } };
+const PLANT: Plant = { what: "WebKit's own way is not gone", bug: { name: "webkit", file: "src/browser/volume/idb-connection.ts", find: 'const isWebKit = "sourceURL" in new Error();', replace: "const isWebKit = false;" } };
 
 let ledger: Ledger;
 let stage: Stage;
@@ -180,7 +180,7 @@ describe.skipIf(!webkit)("WebKitGTK as if it were any other engine", () => {
   it("keeps the database locked when a worker ends while it writes: the test above sees it", async () => {
     const browser = await WebKitBrowser.start(`${stage.url}${PLANTED}/`, webkit!);
     try {
-      // Another one may have mended it; src/browser/idb-connection.ts tells what.
+      // Another one may have mended it; src/browser/volume/idb-connection.ts tells what.
       if (browser.version.includes(" 2.50.")) expect(await killWorkers(browser, KILLS * 4, 5_000)).toBeLessThan(KILLS * 4);
       else console.log(`${browser.version}: whether it still locks a database for good is not looked at`);
     } finally {

@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";
 import { Ledger } from "../crash/ledger.ts";
 import { setStage, type Stage } from "../crash/stage.ts";
-import { PROTOCOL_VERSION as OLD } from "../../src/browser/protocol.ts";
+import { PROTOCOL_VERSION as OLD } from "../../src/browser/port/protocol.ts";
 import { TabsBrowser } from "./browser.ts";
 
 const NEW = OLD + 1;
 /** The page's second build: as if the protocol had changed since. */
-const NEWER = { what: "another protocol", bug: { name: "newer", file: "src/browser/protocol.ts", find: `PROTOCOL_VERSION = ${OLD};`, replace: `PROTOCOL_VERSION = ${NEW};` } };
+const NEWER = { what: "another protocol", bug: { name: "newer", file: "src/browser/port/protocol.ts", find: `PROTOCOL_VERSION = ${OLD};`, replace: `PROTOCOL_VERSION = ${NEW};` } };
 
 let ledger: Ledger;
 let stage: Stage;

@@ -7,7 +7,7 @@
  *   base.js       TidemarkError, which those three import and core.js is handed, so that there is one of it; and the worker's part
  *   core.js       the page's part and what it shares with the worker's, loaded by the first open() (src/browser/package/core.ts)
  *   indexeddb.js  the volume in IndexedDB        } loaded on demand
- *   extras.js     gzip, compaction, tools        } (src/browser/parts.ts)
+ *   extras.js     gzip, compaction, tools        } (src/browser/platform/parts.ts)
  *   tabs.js       many tabs, one log             }
  *   kernel.wasm   the kernel
  *   types/        declarations
@@ -21,6 +21,7 @@
  * The sources name everything as it lies there, so that Vite and Vitest find it without help. Here modules that have a
  * stand-in below src/browser/package/ are replaced by it, and each import() of a part becomes loadPart().
  */
+import { readFileSync } from "node:fs";
 import { copyFile, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { rolldown } from "rolldown";
@@ -32,21 +33,18 @@ const dist = path.join(root, "dist");
 const source = (file) => path.join(root, "src", file);
 
 /** What is in base.js for everybody. */
-const IN_BASE = [source("errors.ts"), source("browser/load.ts")];
+const IN_BASE = [source("errors.ts"), source("browser/platform/load.ts")];
 /** Stand-ins, in files that an app's bundler takes in, and in those that are loaded by address. */
-const FACADE = { [source("browser/files.ts")]: source("browser/package/files.ts") };
+const FACADE = { [source("browser/page/files.ts")]: source("browser/package/files.ts") };
 const LOADED = {
   [source("errors.ts")]: source("browser/package/errors.ts"),
-  [source("browser/load.ts")]: source("browser/package/errors.ts"),
-  [source("browser/workers.ts")]: source("browser/package/workers.ts"),
+  [source("browser/platform/load.ts")]: source("browser/package/errors.ts"),
+  [source("browser/platform/workers.ts")]: source("browser/package/workers.ts"),
 };
-/** Modules that the sources import() and the part that holds each; src/browser/extras.ts must export the same. */
-const EXTRAS = ["absent-log", "append-all", "codec", "control", "destroy", "replace", "seek", "upkeep", "whose-catalog"];
-const PART_OF = { "idb-volume": "indexeddb", tabs: "tabs", ...Object.fromEntries(EXTRAS.map((module) => [module, "extras"])) };
-// In memory a worker that stands by rehearses: so a second tab needs no extras.js.
-PART_OF["memory-volume"] = "tabs";
-const PARTS = { indexeddb: source("browser/idb-volume.ts"), extras: source("browser/extras.ts"), tabs: source("browser/tabs.ts") };
-const IMPORT_OF_PART = new RegExp(`import\\("[./a-z]+/(${Object.keys(PART_OF).join("|")})\\.ts"\\)`, "g");
+/** The parts on demand: each is a list of the modules in it that the sources import(). */
+const PARTS = Object.fromEntries(["indexeddb", "extras", "tabs"].map((part) => [part, source(`browser/package/${part}.ts`)]));
+/** Which part has a module, by the module's path. */
+const PART_OF = Object.fromEntries(Object.entries(PARTS).flatMap(([part, list]) => modulesOf(list).map((module) => [module, part])));
 
 const CORE_ENTRY = source("browser/package/core.ts");
 /** The worker's part, and what more than one part on demand needs in a worker. */
@@ -54,6 +52,11 @@ const HOST_ENTRY = source("browser/package/host.ts");
 /** What core.js is called inside the files that are handed it. */
 const CORE = "tidemark:core";
 const MINIFIED = { esModule: false, generatedCode: { symbols: false }, minify: true, comments: false, sourcemap: "hidden", codeSplitting: false };
+
+/** The modules that a list of `export { … } from "…"` names. */
+function modulesOf(list) {
+  return [...readFileSync(list, "utf8").matchAll(/^export .* from "(.+)";$/gm)].map(([, name]) => path.resolve(path.dirname(list), name));
+}
 
 /** `instead`: module → its stand-in; `seen` collects those that were met. */
 const standIns = (instead, seen = new Set()) => ({
@@ -69,12 +72,14 @@ const standIns = (instead, seen = new Set()) => ({
 
 const partsByAddress = (seen) => ({
   name: "tidemark-parts",
-  transform(code) {
-    const result = code.replace(IMPORT_OF_PART, (_, module) => {
+  transform(code, id) {
+    const result = code.replace(/import\("(\.[^"]+)"\)/g, (whole, name) => {
+      const module = path.resolve(path.dirname(id), name);
+      if (!(module in PART_OF)) return whole;
       seen.add(module);
       return `loadPart("${PART_OF[module]}")`;
     });
-    return result === code ? null : { code: `import { loadPart } from ${JSON.stringify(source("browser/parts.ts"))};\n${result}`, map: null };
+    return result === code ? null : { code: `import { loadPart } from ${JSON.stringify(source("browser/platform/parts.ts"))};\n${result}`, map: null };
   },
 });
 
@@ -196,7 +201,7 @@ async function minifiedIife(name, entry) {
 async function writeLoaded() {
   const { host, ...files } = await loadedFiles();
   // A SharedWorker's script needs nothing else, and has no core.
-  files.tabs.code = `if("onconnect"in globalThis&&import.meta.url===location.href){${await minifiedIife("broker", source("browser/broker-entry.ts"))}}${files.tabs.code}`;
+  files.tabs.code = `if("onconnect"in globalThis&&import.meta.url===location.href){${await minifiedIife("broker", source("browser/tabs/broker-entry.ts"))}}${files.tabs.code}`;
   const base = await bundle({ base: source("browser/package/base.ts") }, []);
   const { output } = await base.generate({ ...MINIFIED, format: "esm" });
   await base.close();

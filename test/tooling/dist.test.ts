@@ -52,13 +52,13 @@ describe("modules of the package", () => {
   it.each(["page", "worker"])("lie in one file of those that a %s loads", (context) => {
     const files = [...new Set(LOADED[context]!.flatMap((file) => [...withImports(file)]))];
     const all = files.flatMap(modulesOf);
-    for (const module of ["src/browser/client.ts", "src/browser/parts.ts", "src/browser/tabs.ts", "src/log/log.ts"]) expect(all).toContain(module);
+    for (const module of ["src/browser/page/browser-tide.ts", "src/browser/platform/parts.ts", "src/browser/tabs/membership.ts", "src/log/log.ts"]) expect(all).toContain(module);
     expect(doubled(files, modulesOf)).toEqual([]);
   });
 
   it("a part with a copy of the core is found", () => {
-    const planted = (file: string): readonly string[] => (file === "tabs" ? [...modulesOf(file), "src/browser/parts.ts"] : modulesOf(file));
-    expect(doubled(LOADED["page"]!, planted)).toEqual(["src/browser/parts.ts: core, tabs"]);
+    const planted = (file: string): readonly string[] => (file === "tabs" ? [...modulesOf(file), "src/browser/platform/parts.ts"] : modulesOf(file));
+    expect(doubled(LOADED["page"]!, planted)).toEqual(["src/browser/platform/parts.ts: core, tabs"]);
   });
 
   it("TidemarkError is made in one file of all", () => {

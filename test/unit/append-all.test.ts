@@ -1,6 +1,6 @@
 /** How appendAll ends: whichever way it fails, what was appended before is known when it rejects. */
 import { expect, test } from "vitest";
-import { appendAll, type AppendAllInput } from "../../src/browser/append-all.ts";
+import { appendAll, type AppendAllInput } from "../../src/browser/page/append-all.ts";
 import type { Ack } from "../../src/delivery/producer.ts";
 
 /** Acks nothing until it is told to. */

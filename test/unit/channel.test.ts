@@ -1,8 +1,8 @@
 /** A channel in place of a port, and who listens to a tide: what must not throw does not. */
 import { releaseProxy, wrap } from "comlink";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { channelPort } from "../../src/browser/channel.ts";
-import { Listeners } from "../../src/browser/listeners.ts";
+import { channelPort } from "../../src/browser/port/channel.ts";
+import { Listeners } from "../../src/browser/page/listeners.ts";
 
 let names = 0;
 const fresh = (): string => `channel-${names++}`;

@@ -1,9 +1,9 @@
 /** Control calls mean one topic: what was deleted is never trimmed, rolled or looked at in a later topic of its name. */
 import { expect, test } from "vitest";
-import type { BrowserTide } from "../../src/browser/client.ts";
-import { controlOver, type Controlled, offerControl } from "../../src/browser/control.ts";
-import type { PortClient } from "../../src/browser/port-client.ts";
-import { BrowserTopic } from "../../src/browser/topic.ts";
+import type { BrowserTide } from "../../src/browser/page/browser-tide.ts";
+import { controlOver, type Controlled, offerControl } from "../../src/browser/port/control-client.ts";
+import type { PortClient } from "../../src/browser/port/port-client.ts";
+import { BrowserTopic } from "../../src/browser/page/browser-topic.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { fails } from "../contract/check.ts";
 import { kernel } from "./log-fixtures.ts";

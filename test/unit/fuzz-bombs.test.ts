@@ -7,7 +7,7 @@ import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
-import { type PortHost, PortServer } from "../../src/browser/port-server.ts";
+import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts";
 import { KERNEL_BATCH_BYTES_MAX, Status } from "../../src/kernel/types.ts";
 import type { Log } from "../../src/log/log.ts";
 import { gunzip } from "../../src/record/codec.ts";

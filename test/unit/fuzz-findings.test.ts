@@ -3,8 +3,8 @@
  * messages that threw, checksummed structures with numbers that cannot be true, offsets beyond 31 bits of one segment.
  */
 import { describe, expect, it } from "vitest";
-import { PortClient } from "../../src/browser/port-client.ts";
-import { type PortHost, PortServer } from "../../src/browser/port-server.ts";
+import { PortClient } from "../../src/browser/port/port-client.ts";
+import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { SEGMENT_OFFSETS_MAX } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";

@@ -1,8 +1,8 @@
 /** Producer, reader and data port over the real log: what a page and its worker say to each other, here in one process. */
 import { describe, expect, it } from "vitest";
-import { PortClient } from "../../src/browser/port-client.ts";
-import { type PortHost, PortServer } from "../../src/browser/port-server.ts";
-import { CREDIT_BYTES } from "../../src/browser/protocol.ts";
+import { PortClient } from "../../src/browser/port/port-client.ts";
+import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts";
+import { CREDIT_BYTES } from "../../src/browser/port/protocol.ts";
 import { Producer, type ProducerOptions } from "../../src/delivery/producer.ts";
 import type { ReadRecord } from "../../src/delivery/read-record.ts";
 import { readBatches } from "../../src/delivery/reader.ts";

@@ -1,8 +1,8 @@
-/** A worker's first word, judged by the tab that hears it (src/browser/join.ts). */
+/** A worker's first word, judged by the tab that hears it (src/browser/tabs/joiner.ts). */
 import { expect, test } from "vitest";
-import type { BrowserTide } from "../../src/browser/client.ts";
-import { refusePast } from "../../src/browser/join.ts";
-import type { PortClient } from "../../src/browser/port-client.ts";
+import type { BrowserTide } from "../../src/browser/page/browser-tide.ts";
+import { refusePast } from "../../src/browser/tabs/joiner.ts";
+import type { PortClient } from "../../src/browser/port/port-client.ts";
 import type { TidemarkError } from "../../src/errors.ts";
 
 /** What becomes of a connection whose worker says this epoch, in a tab that knows of that one. */

@@ -1,7 +1,7 @@
 /** Segments as Kafka's files: the bytes by hand, the rules that Kafka asserts, its look-up by time, and a reader that is not ours. */
 import { describe, expect, it } from "vitest";
 import { decodeFooter, FOOTER_BYTES } from "../../src/store/footer.ts";
-import { exportSegment } from "../../src/browser/inspect.ts";
+import { exportSegment } from "../../src/browser/tools/inspect.ts";
 import { type KafkaFiles, kafkaFiles, stampBaseOffset, stampLeaderEpoch } from "../../src/index.ts";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { readHeader } from "../../src/record/format.ts";

@@ -1,8 +1,8 @@
 /** A data port under many calls, and under numbers that no call may have. */
 import { describe, expect, it } from "vitest";
-import { PortClient } from "../../src/browser/port-client.ts";
-import { type PortHost, PortServer } from "../../src/browser/port-server.ts";
-import { type Request, REQUESTS_MAX } from "../../src/browser/protocol.ts";
+import { PortClient } from "../../src/browser/port/port-client.ts";
+import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts";
+import { type Request, REQUESTS_MAX } from "../../src/browser/port/protocol.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import type { LogApi } from "../../src/log/types.ts";
 import { fails } from "../contract/check.ts";

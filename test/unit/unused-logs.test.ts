@@ -1,7 +1,7 @@
 /** What opening and closing cost where most topics are not used: operations of the volume, not time. */
 import { describe, expect, it } from "vitest";
 import type { TideEvent } from "../../src/browser/api.ts";
-import { Topics } from "../../src/browser/topics.ts";
+import { Topics } from "../../src/browser/worker/topics.ts";
 import type { Log } from "../../src/log/log.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";

@@ -4,4 +4,4 @@
  * (worker-host.ts), which the build adds as a function of the core; apps' bundlers leave it out, and a worker loads the file.
  */
 export { assert, TidemarkError } from "../../errors.ts";
-export { importFile, loadFailed } from "../load.ts";
+export { importFile, loadFailed } from "../platform/load.ts";

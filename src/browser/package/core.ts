@@ -5,12 +5,12 @@
  *   page     browser.js → import(core.js) → use() → openTide() → new Worker(core.js)
  *   worker   core.js, being the script that it was started with, → work() → import(base.js) → use() → WorkerHost
  */
-import { handOn, type PartFile, type Parts, useParts } from "../parts.ts";
-import type { Failed, StandBy } from "../protocol.ts";
-import type { HostOptions, WorkerHost } from "../worker-host.ts";
+import { handOn, type PartFile, type Parts, useParts } from "../platform/parts.ts";
+import type { Failed, StandBy } from "../port/protocol.ts";
+import type { HostOptions, WorkerHost } from "../worker/worker-host.ts";
 import { type Handed, useErrors } from "./errors.ts";
 
-export { destroy, openTide } from "../client.ts";
+export { destroy, openTide } from "../page/browser-tide.ts";
 
 type Base = Handed & PartFile<{ readonly WorkerHost: typeof WorkerHost }>;
 

@@ -3,7 +3,7 @@
  * So there is one TidemarkError in each, and `instanceof` holds for whatever is thrown. The build puts this in their place.
  */
 import type * as Errors from "../../errors.ts";
-import type * as Load from "../load.ts";
+import type * as Load from "../platform/load.ts";
 
 export type Handed = Pick<typeof Errors, "TidemarkError" | "assert"> & Pick<typeof Load, "importFile" | "loadFailed">;
 

@@ -3,9 +3,9 @@
  * folder that open() is told.
  */
 import { assert, TidemarkError } from "../../errors.ts";
-import type { Core, Files } from "../files.ts";
-import { importFile, loadFailed } from "../load.ts";
-import type { Parts } from "../parts.ts";
+import type { Core, Files } from "../page/files.ts";
+import { importFile, loadFailed } from "../platform/load.ts";
+import type { Parts } from "../platform/parts.ts";
 import type { Handed } from "./errors.ts";
 
 interface Addresses extends Required<Parts> {

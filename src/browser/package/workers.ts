@@ -3,8 +3,8 @@
  * script can be started; a line of code of the page's own origin that imports it can. A SharedWorker like that would not be the
  * same one for two tabs: there the browser refuses, and ports are replaced by channels (broker-client.ts).
  */
-import { parts } from "../parts.ts";
-import { trusted } from "../trusted.ts";
+import { parts } from "../platform/parts.ts";
+import { trusted } from "../platform/trusted-types.ts";
 
 const NAMED = { type: "module", name: "tidemark" } as const;
 let trampoline: string | undefined;

@@ -6,7 +6,7 @@
  * included; the raw side gets bytes that were encoded before, the very size that ours writes, and flushes each message.
  */
 import { open, type Tide, type Topic } from "../../../src/browser/index.ts";
-import { kernelUrl } from "../../../src/browser/files.ts";
+import { kernelUrl } from "../../../src/browser/page/files.ts";
 import { loadKernel } from "../../../src/index.ts";
 import { PEERS } from "./peer.ts";
 import { tabs } from "./tabs.ts";

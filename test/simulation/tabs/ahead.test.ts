@@ -1,6 +1,6 @@
 /** Files that a worker which stands by opens beside the leader, where what becomes of them in a real browser can't be waited for. */
 import { expect, test } from "vitest";
-import type { FilesAhead } from "../../../src/browser/ahead.ts";
+import type { FilesAhead } from "../../../src/browser/volume/preopened-files.ts";
 import type { Volume } from "../../../src/store/volume.ts";
 import { SLOT_BYTES, simulatedBrowser } from "./workers.ts";
 

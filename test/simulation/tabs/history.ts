@@ -285,7 +285,7 @@ export class History {
   /** What workers say: each term has one worker, and none acks in another's. */
   #posted(context: Context, data: unknown): void {
     const { hello, opened } = Object(data) as { hello?: number; opened?: { epoch: number; engine: string } };
-    // One in memory is a rehearsal (src/browser/rehearsal.ts).
+    // One in memory is a rehearsal (src/browser/worker/warm-up.ts).
     if (hello === undefined || !opened || opened.engine === "memory") return;
     const before = this.#terms.get(opened.epoch);
     if (before && before !== context) this.#fail("two-leaders", `epoch ${opened.epoch} was begun by ${before.name} and by ${context.name}`);

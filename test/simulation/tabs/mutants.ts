@@ -9,21 +9,21 @@ export interface TabsMutant extends PlantedBug {
   readonly plan?: PlanKind;
 }
 
-const TABS = "src/browser/tabs.ts";
-const TAKEOVER = "src/browser/takeover.ts";
-const HOST = "src/browser/worker-host.ts";
+const TABS = "src/browser/tabs/membership.ts";
+const TAKEOVER = "src/browser/volume/copying-volume.ts";
+const HOST = "src/browser/worker/worker-host.ts";
 const STORE = "src/store/segment-store.ts";
 const LOG = "src/log/log.ts";
-const DATABASE = "src/browser/idb-connection.ts";
+const DATABASE = "src/browser/volume/idb-connection.ts";
 
 export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
-  { name: "no epoch check on acks: one who is deposed keeps its term", file: "src/browser/tabs-worker.ts", find: "await navigator.locks.request(lock.name!, { steal: true }, () => undefined);", replace: "void lock;" },
+  { name: "no epoch check on acks: one who is deposed keeps its term", file: "src/browser/worker/standby.ts", find: "await navigator.locks.request(lock.name!, { steal: true }, () => undefined);", replace: "void lock;" },
   { name: "lease check removed", file: HOST, find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);', replace: "", plan: "lease", from: 900 },
   { name: "term not raised", file: STORE, find: "this.#epoch = state.epoch + 1;", replace: "this.#epoch = state.epoch;" },
   { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
-  { name: "opens beside a worker that lives", file: "src/browser/alone.ts", find: "if (workers.length === 1) return;", replace: "return;", from: 800 },
-  { name: "slot 0 is shared like the others", file: "src/browser/opfs-volume.ts", find: "openHandle(this.#directory, slotName(slot));", replace: "openHandle(this.#directory, slotName(slot), SHARED);", plan: "lease" },
+  { name: "opens beside a worker that lives", file: "src/browser/volume/sole-writer.ts", find: "if (workers.length === 1) return;", replace: "return;", from: 800 },
+  { name: "slot 0 is shared like the others", file: "src/browser/volume/opfs-volume.ts", find: "openHandle(this.#directory, slotName(slot));", replace: "openHandle(this.#directory, slotName(slot), SHARED);", plan: "lease" },
   // The files of a leader that hangs.
   { name: "seal omitted: who comes next reads on in the old leader's files", file: TAKEOVER, find: "const file = whole?.file ?? ((await", replace: "const file = ((await" },
   { name: "the oldest copy counts", file: TAKEOVER, find: "known.sort((a, b) => b.number - a.number)", replace: "known.sort((a, b) => a.number - b.number)", from: 270 },
@@ -31,10 +31,10 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Fail-over.
   { name: "sequence state not rebuilt", file: "src/log/remembering.ts", find: "producers.record(header, header.baseOffset);", replace: "{}" },
   { name: "duplicate accepted", file: LOG, find: "if (earlier) return { repeats:", replace: "if (earlier && this.#end < 0) return { repeats:" },
-  { name: "hand-over before flush: acked while it is only in memory", file: "src/browser/port-server.ts", find: "await log.append(batch, request);", replace: 'await log.append(batch, { ...request, acks: "accepted" });' },
-  { name: "no watch on the worker", file: "src/browser/client.ts", find: "connection.watch();", replace: "", from: 1_100 },
+  { name: "hand-over before flush: acked while it is only in memory", file: "src/browser/port/port-server.ts", find: "await log.append(batch, request);", replace: 'await log.append(batch, { ...request, acks: "accepted" });' },
+  { name: "no watch on the worker", file: "src/browser/page/browser-tide.ts", find: "connection.watch();", replace: "", from: 1_100 },
   { name: "un-acked batches are given up", file: "src/delivery/producer.ts", find: 'if (error.kind !== "reopen" && !full) throw error;', replace: "if (!full) throw error;" },
-  { name: "no answer, and nobody wonders", file: "src/browser/watch-calls.ts", find: "await missed();", replace: "await sleep(0);" },
+  { name: "no answer, and nobody wonders", file: "src/browser/tabs/liveness.ts", find: "await missed();", replace: "await sleep(0);" },
   { name: "a page goes to sleep with its connection", file: TABS, find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));', replace: "", plan: "sleep" },
   { name: "nobody deposes", file: TABS, find: "if (onTime && this.#heardAt < since && !isOver()) await this.#depose();", replace: "" },
   { name: "an older connection's end counts for the term", file: TABS, find: "before.onEnd = undefined;", replace: "" },

@@ -1,4 +1,4 @@
-/** The tab that is next in line for the lead: what it keeps ready (src/browser/spare.ts), and what it costs the others if it hangs. */
+/** The tab that is next in line for the lead: what it keeps ready (src/browser/tabs/standby-workers.ts), and what it costs the others if it hangs. */
 import { expect, test } from "vitest";
 import { Random } from "../prng.ts";
 import { range } from "../seeds.ts";
@@ -12,9 +12,9 @@ const SEEDS = 30;
 /** A word takes up to 300 ms now and then, and who hears it so late lines up behind all others. */
 const COLD_MAX = 4;
 const SETTLED_MS = 3_000;
-/** The default of leaderTimeoutMs (src/browser/client.ts). */
+/** The default of leaderTimeoutMs (src/browser/page/browser-tide.ts). */
 const LEADER_TIMEOUT_MS = 2_500;
-/** LEASE_MS of src/browser/takeover.ts. */
+/** LEASE_MS of src/browser/volume/copying-volume.ts. */
 const LEASE_MS = 600;
 /** To open beside the files of one that hangs. */
 const DEPOSED_MS = 700;

@@ -1,6 +1,6 @@
 /** What a page, a worker and a shared worker find as globals. Everything here ends in an event of the world, or is seeded. */
-import type { FilesAhead } from "../../../src/browser/ahead.ts";
-import type { OpfsVolumeOptions } from "../../../src/browser/opfs-volume.ts";
+import type { FilesAhead } from "../../../src/browser/volume/preopened-files.ts";
+import type { OpfsVolumeOptions } from "../../../src/browser/volume/opfs-volume.ts";
 import type { Volume } from "../../../src/store/volume.ts";
 import type { Random } from "../prng.ts";
 import { Broadcasts, BroadcastPort, makeChannel, Port } from "./ports.ts";

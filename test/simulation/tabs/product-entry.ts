@@ -1,7 +1,7 @@
 /** The product as one context runs it: product.ts makes a function of it, whose parameters are the platform's globals. */
-export { openTide } from "../../../src/browser/client.ts";
-export { rehearse } from "../../../src/browser/rehearsal.ts";
-export { WorkerHost } from "../../../src/browser/worker-host.ts";
-export { FilesAhead } from "../../../src/browser/ahead.ts";
-export { OpfsVolume } from "../../../src/browser/opfs-volume.ts";
-export { serveTabs } from "../../../src/browser/broker.ts";
+export { openTide } from "../../../src/browser/page/browser-tide.ts";
+export { rehearse } from "../../../src/browser/worker/warm-up.ts";
+export { WorkerHost } from "../../../src/browser/worker/worker-host.ts";
+export { FilesAhead } from "../../../src/browser/volume/preopened-files.ts";
+export { OpfsVolume } from "../../../src/browser/volume/opfs-volume.ts";
+export { serveTabs } from "../../../src/browser/tabs/broker.ts";

@@ -1,6 +1,6 @@
 /** The run-through of a worker that stands by: everything is called and succeeds, and nobody else sees any of it. */
 import { expect, test } from "vitest";
-import { rehearsedBatch } from "../../../src/browser/rehearsal.ts";
+import { rehearsedBatch } from "../../../src/browser/worker/warm-up.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { kernelBytes, releaseKernel } from "../../tooling/kernels.ts";
 import { simulatedBrowser } from "./workers.ts";

@@ -1,0 +1,11 @@
+/** extras.js of the package: what is loaded on demand, in one file (platform/parts.ts). */
+export { firstAt } from "../../log/time-seek.ts";
+export { Upkeep } from "../../log/upkeep.ts";
+export { compressBatch, gunzip } from "../../record/codec.ts";
+export { deleteLog, replaceSegments, trimSegments } from "../../store/trim-and-replace.ts";
+export { tideOfSlots } from "../../store/whose-catalog.ts";
+export { offsetForTimestamp } from "../../store/time-lookup.ts";
+export { absentLog } from "../worker/absent-log.ts";
+export { destroyTide, removeTide } from "../volume/destroy.ts";
+export { appendAll } from "../page/append-all.ts";
+export { controlOver, offerControl } from "../port/control-client.ts";

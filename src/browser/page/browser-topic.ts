@@ -1,0 +1,282 @@
+/** A topic as the application sees it: values in, records out. Batches are made and checked here, in the page. */
+import { TidemarkError } from "../../errors.ts";
+import { Producer } from "../../delivery/producer.ts";
+import type { ReadSource } from "../../delivery/reader.ts";
+import { DEFAULT_SETTINGS } from "../../log/limits.ts";
+import type { AppendResult, CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
+import { checkOptions, integer, refused } from "../../topic/check.ts";
+import { type RecordInput, recordOf, recordsOf } from "../../topic/input.ts";
+import { APPEND_ALL_OPTIONS, APPEND_OPTIONS, BATCH_BYTES, checkTarget, PRODUCER_OPTIONS } from "../../topic/options.ts";
+import { batchesOf, readingOf } from "../../topic/reading.ts";
+import { checkSerializer, type Serializer, serializerOf } from "../../topic/serializer.ts";
+import { changedSettings, recordBytesMaxOf, settingsOf, type TopicSettings } from "../../topic/settings.ts";
+import type {
+  Ack, AppendAllOptions, AppendOptions, BatchAck, ReadOptions, SeekExplanation, SegmentExport, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
+} from "../api.ts";
+import type { BrowserTide } from "./browser-tide.ts";
+import type { Control } from "../port/control-client.ts";
+import type { PortClient } from "../port/port-client.ts";
+import type { FetchRequest, ResolveRequest } from "../port/protocol.ts";
+
+/** An append that waits longer makes the tab look whether its worker still answers. */
+const SLOW_MS = 3_000;
+const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
+
+const anOffset = integer(0);
+const EXPORT_OPTIONS = { leaderEpoch: integer(0, 2 ** 31 - 1) };
+const TOPIC_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
+const TOPIC_OPTIONS = { ...PRODUCER_OPTIONS, serializer: checkSerializer };
+
+/** A topic of this name may be made or asked for, with these options. What the log is told is checked by settingsOf. */
+export function checkTopic(name: unknown, options: unknown): void {
+  if (typeof name !== "string" || !TOPIC_NAME.test(name)) {
+    throw refused("a topic's name", name, "1 to 249 of A-Z a-z 0-9 . _ - (and neither . nor ..)");
+  }
+  checkOptions("topic()", options, TOPIC_OPTIONS);
+}
+
+/** What is the page's own, with its defaults: a topic that it has already can't be had otherwise at the same time. */
+function ownOptions({ serializer = "json", codec = "none", acks = "flushed", batchBytes = BATCH_BYTES, inFlightBytesMax = IN_FLIGHT_BYTES_MAX }: TopicOptions<never>) {
+  return { serializer, codec, acks, batchBytes, inFlightBytesMax };
+}
+
+type Own = ReturnType<typeof ownOptions>;
+
+/** 53 random bits: two tabs that ever draw the same would need some 10^8 draws. */
+function newProducerId(): number {
+  return Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n);
+}
+
+/** A call that met a failing store, or a leader that went, is made again where the logs are open anew; `ready` rejects when they never will be. */
+export async function retried<T>(tide: BrowserTide, call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (thrown) {
+      // A read that its reader has left ends with the reader's reason, whatever that is.
+      if (signal?.aborted || !(thrown instanceof TidemarkError) || thrown.kind !== "reopen") throw thrown;
+      await tide.ready();
+    }
+  }
+}
+
+export class BrowserTopic<V> implements Topic<V> {
+  readonly name: string;
+  readonly #tide: BrowserTide;
+  readonly #own: Own;
+  /** Given here, and perhaps not stored yet. */
+  #given: TopicSettings | undefined;
+  /** The worker has what was given, and stores it when the topic is made. */
+  #told = false;
+  /** Since when it is there: see topics.ts. */
+  #born: number | undefined;
+  /** It was deleted. */
+  #gone: TidemarkError | undefined;
+  readonly #serializer: Serializer<V>;
+  readonly #producer: Producer;
+  /** Where it is open. */
+  #port: PortClient | undefined;
+  #opened!: Promise<void>;
+
+  constructor(name: string, options: TopicOptions<V>, tide: BrowserTide) {
+    this.name = name;
+    this.#tide = tide;
+    this.#own = ownOptions(options as TopicOptions<never>);
+    this.#serializer = serializerOf<V>(options.serializer);
+    const { codec, batchBytes, inFlightBytesMax } = this.#own;
+    const recordBytesMax = (): number => recordBytesMaxOf({ ...tide.settings.get(name), ...this.#given });
+    // As the volume at the other end has it, which may be another one after a change of the leader.
+    const batchBytesMax = (): number => Math.min(DEFAULT_SETTINGS.batchBytesMax, tide.opened!.batchBytesMax);
+    this.#producer = new Producer({
+      kernel: tide.kernel,
+      send: (batch, options) => {
+        // A tab that is alone has nobody who would notice that its worker hangs.
+        const slow = setTimeout(() => void tide.gather(), SLOW_MS);
+        return this.#send(batch, options).finally(() => clearTimeout(slow));
+      },
+      reopened: () => tide.ready(),
+      schedule: (work) => queueMicrotask(work),
+      newId: newProducerId,
+      logEnd: () => tide.opened?.recovery.find(({ log }) => log === name)?.logEndOffset ?? 0,
+      codec,
+      get batchBytes() {
+        return Math.min(batchBytes, batchBytesMax());
+      },
+      get recordBytesMax() {
+        return recordBytesMax();
+      },
+      get batchBytesMax() {
+        return batchBytesMax();
+      },
+      inFlightBytesMax,
+    });
+    this.#give(options);
+  }
+
+  /** The page asks for it once more. INVALID_ARGUMENT where it has it otherwise. */
+  again(options: TopicOptions<never>): void {
+    for (const [name, mine] of Object.entries(this.#own)) {
+      const given = options[name as keyof Own];
+      if (given === undefined || given === mine) continue;
+      const has = typeof mine === "object" ? "another object" : JSON.stringify(mine);
+      throw new TidemarkError("INVALID_ARGUMENT", `${name} of topic ${this.name} differs from what this page has it with (${has}): leave it out, or use that one`, { field: name, topic: this.name });
+    }
+    this.#give(options);
+  }
+
+  /** Settings go to the worker without being waited for; a call that needs them comes behind. */
+  #give(options: TopicOptions<V>): void {
+    const given = settingsOf(options);
+    if (!given || !changedSettings({ ...this.#tide.settings.get(this.name), ...this.#given }, given)) return;
+    this.#given = { ...this.#given, ...given };
+    this.#told = false;
+    this.#port = undefined;
+    retried(this.#tide, () => (this.#open(), this.#opened)).catch(() => undefined);
+  }
+
+  /** What the worker had of this page is stored with the topic, or was changed since. */
+  stored(): void {
+    if (this.#told) this.#given = undefined;
+  }
+
+  end(error = new TidemarkError("UNKNOWN_TOPIC", `the topic ${this.name} was deleted; topic() gives a new one`, { topic: this.name, deleted: true })): void {
+    this.#gone ??= error;
+    this.#tide.forget(this as unknown as BrowserTopic<never>);
+  }
+
+  /** An answer that says that the topic was deleted ends this object for every call. */
+  #judge(thrown: unknown): never {
+    if (thrown instanceof TidemarkError && thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"]) this.end(thrown);
+    throw thrown;
+  }
+
+  async #send(batch: Uint8Array, options: object): Promise<AppendResult> {
+    try {
+      const result = await this.#open().append({ topic: this.name, batch, born: this.#born, ...options });
+      this.#born ??= result.born;
+      return result;
+    } catch (thrown) {
+      return this.#judge(thrown);
+    }
+  }
+
+  /** Once per leader; again after a failure, which may pass (a full disk). What is sent next comes in behind it, and need not wait. */
+  #open(): PortClient {
+    if (this.#gone) throw this.#gone;
+    const port = this.#tide.connection!;
+    if (this.#port !== port) {
+      this.#port = port;
+      this.#opened = this.#ask(port);
+      this.#opened.catch(() => this.#port === port && (this.#port = undefined));
+    }
+    return port;
+  }
+
+  async #ask(port: PortClient): Promise<void> {
+    const given = this.#given;
+    try {
+      const { born } = await port.call<{ readonly born: number | undefined }>({ op: "topic", topic: this.name, settings: given, born: this.#born });
+      this.#born ??= born;
+      if (this.#given !== given) return;
+      if (born === undefined) this.#told = true;
+      else this.#given = undefined;
+    } catch (thrown) {
+      // Refused for good.
+      if ((thrown as TidemarkError).kind === "fix" && this.#given === given) this.#given = undefined;
+      this.#judge(thrown);
+    }
+  }
+
+  append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack> {
+    try {
+      if (options !== undefined) checkOptions("append()", options, APPEND_OPTIONS);
+      return this.#producer.append(recordOf(record, this.#serializer, Date.now), options?.acks ?? this.#own.acks, options?.ifEnd);
+    } catch (thrown) {
+      return Promise.reject(thrown);
+    }
+  }
+
+  async appendBatch(records: readonly RecordInput<V>[], options: AppendOptions = {}): Promise<BatchAck> {
+    checkOptions("appendBatch()", options, APPEND_OPTIONS);
+    return this.#producer.appendBatch(recordsOf(records, this.#serializer, Date.now), options.acks ?? this.#own.acks, options.ifEnd);
+  }
+
+  async appendAll(records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>, options: AppendAllOptions = {}) {
+    checkOptions("appendAll()", options, APPEND_ALL_OPTIONS);
+    const { appendAll } = await import("./append-all.ts");
+    const { acks = this.#own.acks, ...more } = options;
+    return appendAll({
+      records,
+      append: (record: RecordInput<V>) => this.#producer.append(recordOf(record, this.#serializer, Date.now), acks),
+      producer: this.#producer,
+      inFlightBytesMax: this.#own.inFlightBytesMax,
+      onClosed: (closed) => this.#onClosed(closed),
+      options: more,
+    });
+  }
+
+  #onClosed(closed: (reason: unknown) => void): () => void {
+    const { ended } = this.#tide;
+    if (ended) closed(ended);
+    return this.#tide.on("closed", (event) => closed(this.#tide.ended ?? new TidemarkError("CLOSED", event.reason, { reason: "closed" })));
+  }
+
+  /** Everything appended so far is acked or has failed. */
+  drained(): Promise<void> {
+    return this.#producer.drained();
+  }
+
+  // --- reading -----------------------------------------------------------------------------------------------------
+
+  readonly #source: ReadSource = {
+    fetch: (from, { signal, ...options }: FetchOptions) => this.#call({ op: "fetch", topic: this.name, from, ...options }, signal),
+    resolve: (position: StartPosition, isolation?: Isolation) => this.#call<number>({ op: "resolve", topic: this.name, position, ...(isolation && { isolation }) }),
+  };
+
+  #call<T = Fetched>(request: FetchRequest | ResolveRequest, signal?: AbortSignal): Promise<T> {
+    const call = () => this.#open().call<T>({ ...request, born: this.#born }, signal);
+    return retried(this.#tide, async () => call().catch((thrown: unknown) => this.#judge(thrown)), signal);
+  }
+
+  readBatches(options?: ReadOptions): AsyncIterableIterator<TopicBatch<V>> {
+    return batchesOf(() => this.#source, this.#tide.kernel, this.#serializer, options);
+  }
+
+  read(options?: ReadOptions): AsyncIterableIterator<TopicRecord<V>> {
+    return readingOf(() => this.#source, this.#tide.kernel, this.#serializer, options);
+  }
+
+  // --- upkeep and tools --------------------------------------------------------------------------------------------
+
+  #control<Result>(method: keyof Control, ...args: unknown[]): Promise<Result> {
+    const call = async (): Promise<Result> => {
+      const port = this.#open();
+      // Those go over a port of their own.
+      await this.#opened;
+      return port.control(method, this.name, this.#born, ...args) as Promise<Result>;
+    };
+    return retried(this.#tide, () => call().catch((thrown: unknown) => this.#judge(thrown)));
+  }
+  state(): Promise<TopicState> {
+    return this.#control("state");
+  }
+  async trim(offset: number): Promise<void> {
+    anOffset("offset", offset);
+    return this.#control("upkeep", "trim", offset);
+  }
+  roll(): Promise<void> {
+    return this.#control("upkeep", "roll");
+  }
+  clean(): Promise<CleanResult> {
+    return this.#control("upkeep", "clean");
+  }
+  async explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
+    checkTarget("target", target);
+    return this.#control("look", "explainSeek", target);
+  }
+  async exportSegment(baseOffset: number, options: { readonly leaderEpoch?: number | undefined } = {}): Promise<SegmentExport> {
+    anOffset("baseOffset", baseOffset);
+    checkOptions("exportSegment()", options, EXPORT_OPTIONS);
+    return this.#control("look", "exportSegment", { baseOffset, leaderEpoch: options.leaderEpoch });
+  }
+}

@@ -1,0 +1,31 @@
+/** What open() is given, checked before anything of the tide is touched. */
+import { type Check, callback, checkOptions, flag, oneOf, refused, signal } from "../../topic/check.ts";
+
+/** Chromium grants quota to a growing file by doubling, so many files of this size use a quota far better than one. */
+export const SEGMENT_BYTES = 8 * 1024 * 1024;
+const SEGMENT_BITS_MIN = 16;
+const SEGMENT_BITS_MAX = 26;
+/** A leader that does not answer for so long hangs; with the next one's opening behind it, appends go on within three seconds. */
+export const LEADER_TIMEOUT_MS = 2_500;
+/** Less than a lease and what a call may take anyway. */
+const LEADER_TIMEOUT_MS_MIN = 1_500;
+/** A day. Timers count to some 24 days, and one that counts no further fires at once. */
+const LEADER_TIMEOUT_MS_MAX = 86_400_000;
+const NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}$/;
+
+const segmentBytes: Check = (field, value) => {
+  const bits = typeof value === "number" ? Math.log2(value) : NaN;
+  if (!(bits >= SEGMENT_BITS_MIN && bits <= SEGMENT_BITS_MAX && bits % 1 === 0)) throw refused(field, value, "a power of two from 64 KiB to 64 MiB");
+};
+
+const leaderTimeoutMs: Check = (field, value) => {
+  if (typeof value === "number" && value >= LEADER_TIMEOUT_MS_MIN && value <= LEADER_TIMEOUT_MS_MAX) return;
+  throw refused(field, value, `a number of milliseconds from ${LEADER_TIMEOUT_MS_MIN} to ${LEADER_TIMEOUT_MS_MAX}`);
+};
+
+const OPTIONS = { engine: oneOf("auto", "opfs", "indexeddb", "memory"), segmentBytes, persist: flag, worker: callback, signal, leaderTimeoutMs };
+
+export function checkOpen(name: unknown, options: unknown): void {
+  if (typeof name !== "string" || !NAME.test(name)) throw refused("a tide's name", name, "1 to 100 of A-Z a-z 0-9 . _ - (and neither . nor ..)");
+  checkOptions("open()", options, OPTIONS);
+}

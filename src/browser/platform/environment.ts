@@ -1,0 +1,139 @@
+/**
+ * Where a tide can be opened, and what forbids it elsewhere. open() asks before it touches anything, so that a call in the wrong
+ * place costs an error and leaves nothing open. What a page's policy forbids shows only when it is tried: the browser
+ * reports it as an event of its own beside a failure that says nothing, and here the two are brought together.
+ */
+import { TidemarkError } from "../../errors.ts";
+
+const DOCS = "docs/environments.md of the package";
+const NEEDED_POLICY = "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
+/** The report of a violation may come some turns behind the failure that it explains. */
+const REPORT_MS = 100;
+
+interface Scope {
+  readonly ServiceWorkerGlobalScope?: unknown;
+  readonly SharedWorkerGlobalScope?: unknown;
+  readonly WorkletGlobalScope?: unknown;
+}
+
+/** What no browser of README's versions lacks, by the name under which it is missed. */
+const needed = (): Readonly<Record<string, unknown>> => ({
+  WebAssembly: globalThis.WebAssembly,
+  "navigator.locks": (globalThis.navigator as Partial<Navigator> | undefined)?.locks,
+  BroadcastChannel: globalThis.BroadcastChannel,
+  MessageChannel: globalThis.MessageChannel,
+  "crypto.randomUUID": (globalThis.crypto as Partial<Crypto> | undefined)?.randomUUID,
+});
+
+/** Why nothing can be opened here: a word for programs and a sentence for people. */
+function obstacle(): readonly [reason: string, message: string] | undefined {
+  const scope = globalThis as Scope;
+  if (scope.ServiceWorkerGlobalScope || scope.SharedWorkerGlobalScope || scope.WorkletGlobalScope) {
+    const [kind, reason] = scope.ServiceWorkerGlobalScope
+      ? ["a service worker", "service-worker"]
+      : scope.SharedWorkerGlobalScope
+        ? ["a SharedWorker", "shared-worker"]
+        : ["a worklet", "worklet"];
+    return [reason, `${kind} can't open a tide: open it in a page or in a dedicated worker`];
+  }
+  if (typeof Worker !== "function" || typeof location !== "object") {
+    return ["no-browser", "this is no browser (a server that renders, a build, a test in Node?): open the tide in a page, behind its first paint"];
+  }
+  if (!globalThis.isSecureContext) return ["insecure", "this page is not secure: serve it over https, or from localhost"];
+  if (globalThis.origin === "null") {
+    return ["opaque-origin", "this frame has no origin of its own, and so no storage: add allow-same-origin to its sandbox"];
+  }
+  const missing = Object.entries(needed()).flatMap(([name, value]) => (value === undefined ? [name] : []));
+  if (missing.length > 0) return ["missing", `this browser lacks ${missing.join(", ")}: the README names the versions that work`];
+  return undefined;
+}
+
+/** NO_STORAGE where no tide can be opened; nothing was touched by then. `details.reason` says why in a word. */
+export function requireEnvironment(): void {
+  const found = obstacle();
+  if (found) throw new TidemarkError("NO_STORAGE", `${found[1]}. See ${DOCS}`, { reason: found[0] });
+}
+
+/** Directives that can stop an open(); `trusted-types` stops the address of a worker. */
+const DIRECTIVES = /^(script-src|script-src-elem|worker-src|child-src|connect-src|default-src|trusted-types|require-trusted-types-for)/;
+/** Not addresses, but what was tried. */
+const WORDS = new Set(["wasm-eval", "blob", "trusted-types-policy", "trusted-types-sink"]);
+
+/** A module of one function that uses a SIMD instruction, which is what the kernel needs beyond the first WebAssembly. */
+const SIMD = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]);
+
+const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
+/** The errors behind an error, itself first. */
+function causes(thrown: unknown): unknown[] {
+  const found = [];
+  for (let each = thrown; each !== undefined && found.length < 5; each = (each as { cause?: unknown } | null)?.cause) found.push(each);
+  return found;
+}
+
+/** Listens for violations of the page's policy while a tide is opened. */
+export class PolicyWatch {
+  readonly #addresses: readonly string[];
+  readonly #found: SecurityPolicyViolationEvent[] = [];
+  #onFound = (): void => undefined;
+
+  /** `addresses`: of the files that are about to be loaded. */
+  constructor(addresses: readonly (string | URL)[]) {
+    this.#addresses = addresses.map(String);
+    addEventListener("securitypolicyviolation", this.#hear);
+  }
+
+  readonly #hear = (event: SecurityPolicyViolationEvent): void => {
+    if (event.disposition !== "enforce" || !DIRECTIVES.test(event.effectiveDirective)) return;
+    // Of an address on another origin the report has the origin alone.
+    const { blockedURI } = event;
+    const isOurs = WORDS.has(blockedURI) || this.#addresses.some((address) => blockedURI !== "" && address.startsWith(blockedURI));
+    if (!isOurs) return;
+    this.#found.push(event);
+    this.#onFound();
+  };
+
+  /** The error that says what to do, where the browser knows more than `thrown` says. */
+  async explain(thrown: unknown): Promise<unknown> {
+    const all = causes(thrown);
+    if (all.some((each) => isNamed(each, "SecurityError"))) {
+      const message = `the browser denies this page its storage (blocked cookies and site data, or a frame of another site). See ${DOCS}`;
+      return new TidemarkError("NO_STORAGE", message, { reason: "denied" }, { cause: thrown });
+    }
+    const isSuspect = !(thrown instanceof TidemarkError) || ["LOAD_FAILED", "CLOSED", "TIMEOUT"].includes(thrown.code);
+    if (isSuspect && this.#found.length === 0) await this.#report();
+    const [violation] = this.#found;
+    if (isSuspect && violation) return blocked(violation, thrown);
+    const isCompilation = all.some((each) => isNamed(each, "CompileError"));
+    if (!isCompilation) return thrown;
+    // Firefox and WebKit name the policy in the message.
+    if (all.some((each) => /unsafe-eval|content security policy/i.test(String(each)))) return forbidden("WebAssembly", "script-src", thrown);
+    // A kernel.wasm that is cut off, or is another file: the error that says so stands.
+    if (WebAssembly.validate(SIMD)) return thrown;
+    const message = "this browser can't compile the kernel (it needs WebAssembly with SIMD): the README names the versions that work";
+    return new TidemarkError("NO_STORAGE", message, { reason: "missing" }, { cause: thrown });
+  }
+
+  #report(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onFound = resolve;
+      setTimeout(resolve, REPORT_MS);
+    });
+  }
+
+  end(): void {
+    removeEventListener("securitypolicyviolation", this.#hear);
+  }
+}
+
+function blocked({ blockedURI, effectiveDirective }: SecurityPolicyViolationEvent, cause: unknown): TidemarkError {
+  if (effectiveDirective.includes("trusted-types")) {
+    const message = `the page enforces Trusted Types and forbids the policy "tidemark": add "trusted-types tidemark" to its Content-Security-Policy`;
+    return new TidemarkError("BLOCKED", `${message}. See ${DOCS}`, { directive: "trusted-types", blocked: blockedURI }, { cause });
+  }
+  return forbidden(blockedURI, effectiveDirective, cause);
+}
+
+function forbidden(what: string, directive: string, cause: unknown): TidemarkError {
+  const message = `the page's Content-Security-Policy (${directive}) forbids ${what}. Tidemark needs: ${NEEDED_POLICY}. See ${DOCS}`;
+  return new TidemarkError("BLOCKED", message, { directive, blocked: what }, { cause });
+}

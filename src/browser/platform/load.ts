@@ -1,0 +1,28 @@
+/**
+ * Loads a file of the package by its address. One that failed is asked for under a new address the next time, since Firefox
+ * keeps a module that could not be loaded for as long as the page lives.
+ */
+import { TidemarkError } from "../../errors.ts";
+
+const failures = new Map<string, number>();
+
+/** What to do stands in the message: whoever reads it has the file nowhere, or no network. */
+export const loadFailed = (file: string, address: string, cause: unknown): TidemarkError =>
+  new TidemarkError(
+    "LOAD_FAILED",
+    `the package's file ${file} can't be loaded from ${address}: ${String(cause)}. Try again once there is a network. If the file is not ` +
+      `there at all, copy the package's files with "npx tidemark assets <folder>" and name that folder: open(name, { assets: "/<folder>/" })`,
+    { file, address },
+    { cause },
+  );
+
+export async function importFile(file: string, address: string): Promise<unknown> {
+  const tries = failures.get(address) ?? 0;
+  const anew = tries > 0 && address.startsWith("http") ? `${address}${address.includes("?") ? "&" : "?"}${tries}` : address;
+  try {
+    return await import(/* @vite-ignore */ /* webpackIgnore: true */ anew);
+  } catch (cause) {
+    failures.set(address, tries + 1);
+    throw loadFailed(file, anew, cause);
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * The page's way to the worker that leads: numbers requests, keeps to the credit, and settles everything when the worker is
+ * gone, however it went.
+ */
+import { TidemarkError } from "../../errors.ts";
+import type { AppendResult, Fetched } from "../../log/types.ts";
+import type { TideEvent } from "../api.ts";
+import type { Control } from "./control-client.ts";
+import { type Answer, type AppendRequest, type Failed, type Hello, type PortOrName, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
+
+interface Call {
+  readonly request: Request;
+  readonly resolve: (value: never) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly creditBytes: number;
+  readonly done: (() => void) | undefined;
+}
+
+/** Calls that are made on purpose in great numbers wait for a place, each kind in its order; all others go at once. */
+type Line = "writes" | "reads";
+
+function lineOf(request: Request): Line | undefined {
+  if (request.op === "append" || request.op === "topic") return "writes";
+  // One that waits for new records would keep its place for long.
+  return request.op === "resolve" || (request.op === "fetch" && !request.wait) ? "reads" : undefined;
+}
+
+/** So many places are left to calls that wait for none. */
+const PLACES_KEPT = 64;
+
+export class PortClient {
+  readonly #port: MessagePort;
+  readonly #calls = new Map<number, Call>();
+  #nextId = 1;
+  #credit = 0;
+  readonly #waiting: Record<Line, Call[]> = { writes: [], reads: [] };
+  /** Calls under way that give their place back soon. */
+  #brief = 0;
+  #control: Promise<Control> | undefined;
+  #fail!: (error: TidemarkError) => void;
+  readonly failed = new Promise<never>((_, reject) => (this.#fail = reject));
+  #greeted!: (opened: unknown) => void;
+  /** What the worker says of the open tide, or why there is none. */
+  readonly ready = Promise.race([new Promise<unknown>((resolve) => (this.#greeted = resolve)), this.failed]);
+  ended: TidemarkError | undefined;
+  onEvent: ((event: TideEvent) => void) | undefined;
+  /** Two ends of a new port, ours and what the other side is sent, where none can be sent. */
+  pair: (() => readonly [MessagePort, PortOrName]) | undefined;
+  onEnd: ((error: TidemarkError) => void) | undefined;
+
+  /** `lifeLock`: held by the worker as long as it lives. `stop`: gives back what this connection holds. */
+  constructor(
+    port: MessagePort,
+    readonly lifeLock = "",
+    readonly stop?: () => void,
+  ) {
+    this.#port = port;
+    this.ready.catch(() => undefined);
+    port.onmessage = ({ data }: MessageEvent<Hello | Failed | Told | Answer>) => this.#receive(data);
+  }
+
+  /** A lock is granted when its holder is gone; no heartbeat is needed, and none is fooled by throttling. */
+  watch(): void {
+    // Shared: one that watches and is frozen keeps no other from being told.
+    void navigator.locks.request(this.lifeLock, { mode: "shared" }, () => this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
+  }
+
+  #receive(message: Hello | Failed | Told | Answer): void {
+    if (Object(message) !== message) return;
+    if ("failed" in message) return this.fail(TidemarkError.fromWire(message.failed));
+    if ("event" in message) return this.onEvent?.(message.event);
+    if ("hello" in message) {
+      if (message.hello !== PROTOCOL_VERSION || !Number.isSafeInteger(message.creditBytes)) {
+        return this.fail(new TidemarkError("UNSUPPORTED_FORMAT", "another version", { page: PROTOCOL_VERSION, worker: message.hello }));
+      }
+      this.#credit = message.creditBytes;
+      this.#greeted(message.opened);
+      return this.#spend();
+    }
+    const call = this.#calls.get(message.id);
+    // Cancelled meanwhile.
+    if (!call) return;
+    this.#settle(message.id, call);
+    if ("ok" in message) call.resolve(message.ok as never);
+    else call.reject(TidemarkError.fromWire(message.error));
+  }
+
+  #settle(id: number, call: Call): void {
+    this.#calls.delete(id);
+    call.done?.();
+    this.#credit += call.creditBytes;
+    if (lineOf(call.request)) this.#brief--;
+    this.#spend();
+  }
+
+  /** Reads that wait may hold every place: then there is nothing to wait for, and the worker says so. */
+  #hasPlace({ creditBytes }: Call): boolean {
+    if (creditBytes > this.#credit) return false;
+    return this.#brief === 0 || this.#calls.size < REQUESTS_MAX - PLACES_KEPT;
+  }
+
+  #spend(): void {
+    for (const line of [this.#waiting.writes, this.#waiting.reads]) while (line[0] && this.#hasPlace(line[0])) this.#send(line.shift()!);
+  }
+
+  append(request: Omit<AppendRequest, "op">): Promise<AppendResult & { readonly born?: number }> {
+    return this.call<AppendResult & { readonly born?: number }>({ op: "append", ...request }, undefined, request.batch.length);
+  }
+
+  call<T = Fetched>(request: Request, signal?: AbortSignal, creditBytes = 0): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.ended) throw this.ended;
+      signal?.throwIfAborted();
+      const abort = (): void => this.#cancel(call, signal!.reason);
+      signal?.addEventListener("abort", abort, { once: true });
+      const done = signal && (() => signal.removeEventListener("abort", abort));
+      const call: Call = { request, resolve, reject, creditBytes, done };
+      const line = lineOf(request);
+      if (!line) return this.#send(call);
+      this.#waiting[line].push(call);
+      this.#spend();
+    });
+  }
+
+  #send(call: Call): void {
+    const { request, creditBytes } = call;
+    const id = this.#nextId++;
+    this.#calls.set(id, call);
+    this.#credit -= creditBytes;
+    if (lineOf(request)) this.#brief++;
+    const { batch, port } = request as { batch?: Uint8Array<ArrayBuffer>; port?: PortOrName };
+    try {
+      this.#port.postMessage({ id, ...request }, [batch?.buffer, port].filter((each) => each instanceof Object));
+    } catch (thrown) {
+      // Something in it can't be sent: that call's failure, and not of the one whose answer made room for it.
+      this.#settle(id, call);
+      call.reject(thrown);
+    }
+  }
+
+  #cancel(call: Call, reason: unknown): void {
+    for (const line of Object.values(this.#waiting)) {
+      const at = line.indexOf(call);
+      if (at >= 0) line.splice(at, 1);
+    }
+    for (const [id, each] of this.#calls) {
+      if (each !== call) continue;
+      this.#settle(id, call);
+      this.#port.postMessage({ id, op: "cancel" });
+    }
+    call.reject(reason);
+  }
+
+  async control(method: keyof Control, ...args: unknown[]): Promise<unknown> {
+    this.#control ??= import("./control-client.ts").then(({ controlOver }) => controlOver(this));
+    // What failed may succeed later (no network).
+    this.#control.catch(() => (this.#control = undefined));
+    return ((await this.#control)[method] as (...args: unknown[]) => unknown)(...args);
+  }
+
+  /** No answer will come any more: appends on their way may have been written, all else simply ends. */
+  fail(error: TidemarkError): void {
+    if (this.ended) return;
+    this.ended = error;
+    this.#fail(error);
+    const unknown = new TidemarkError("OUTCOME_UNKNOWN", `no answer: ${error.message}`, {}, { cause: error });
+    for (const [id, call] of [...this.#calls]) {
+      this.#calls.delete(id);
+      call.done?.();
+      call.reject(call.request.op === "append" ? unknown : error);
+    }
+    for (const line of Object.values(this.#waiting)) {
+      for (const { done, reject } of line.splice(0)) {
+        done?.();
+        reject(error);
+      }
+    }
+    this.#port.close();
+    this.stop?.();
+    this.onEnd?.(error);
+  }
+}

@@ -1,0 +1,127 @@
+/** The worker's end of a data port: checks what comes, runs it, answers under its number. */
+import { TidemarkError } from "../../errors.ts";
+import { withDefaults } from "../../log/limits.ts";
+import type { LogApi, StartPosition } from "../../log/types.ts";
+import { checkOptions, flag, integer, refused } from "../../topic/check.ts";
+import { APPEND_OPTIONS, READ_OPTIONS } from "../../topic/options.ts";
+import { logSettingsOf } from "../../topic/settings.ts";
+import type { TideEvent } from "../api.ts";
+import { CREDIT_BYTES, type Hello, type ManageRequest, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
+
+export interface PortHost {
+  /** The log of a topic; one without records where there is no such topic. UNKNOWN_TOPIC: the one that was `born` then is gone. */
+  readable(topic: string, born?: number): Promise<LogApi>;
+  /** The same for an append: a topic that is not there is made. */
+  writable(topic: string, born?: number): Promise<{ readonly log: Pick<LogApi, "append">; readonly born: number }>;
+  manage(request: ManageRequest): Promise<unknown>;
+  appended(topic: string): void;
+  failed(error: TidemarkError): void;
+}
+
+export class PortServer {
+  readonly #port: MessagePort;
+  readonly #host: PortHost;
+  /** Requests under way; whoever ends the port ends them. */
+  readonly running = new Map<number, AbortController>();
+  #creditUsed = 0;
+
+  /** `opened`: what the page is told first. */
+  constructor(port: MessagePort, host: PortHost, opened?: unknown) {
+    this.#port = port;
+    this.#host = host;
+    port.onmessage = ({ data }: MessageEvent) => void this.#receive(data);
+    const hello: Hello = { hello: PROTOCOL_VERSION, creditBytes: CREDIT_BYTES, opened };
+    port.postMessage(hello);
+  }
+
+  tell(event: TideEvent): void {
+    this.#port.postMessage({ event } satisfies Told);
+  }
+
+  async #receive(message: unknown): Promise<void> {
+    const { id, ...request } = (typeof message === "object" && message !== null ? message : {}) as { id?: unknown } & Request;
+    if (typeof id !== "number" || !Number.isSafeInteger(id)) return;
+    if (request.op === "cancel") return this.running.get(id)?.abort(new TidemarkError("CLOSED", "cancelled"));
+    try {
+      if (this.running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "in use", { id });
+      if (this.running.size >= REQUESTS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many requests", { requestsMax: REQUESTS_MAX });
+      const controller = new AbortController();
+      this.running.set(id, controller);
+      try {
+        const ok = await this.#run(request, controller.signal);
+        this.#port.postMessage({ id, ok }, buffersOf(ok));
+      } finally {
+        this.running.delete(id);
+      }
+    } catch (thrown) {
+      const error = TidemarkError.from(thrown);
+      if (error.kind === "reopen" || error.details["poisoned"]) this.#host.failed(error);
+      this.#port.postMessage({ id, error: error.toWire() });
+    }
+  }
+
+  async #run(request: Request, signal: AbortSignal): Promise<unknown> {
+    check(request);
+    if (request.op === "append") return this.#append(request);
+    if (request.op === "fetch") return (await this.#host.readable(request.topic, request.born)).fetch(request.from, { ...request, signal });
+    if (request.op === "resolve") return (await this.#host.readable(request.topic, request.born)).resolve(request.position as StartPosition, request.isolation);
+    const managed = request as ManageRequest;
+    // Before the host keeps them: nonsense must leave nothing behind.
+    if (managed.op === "topic") withDefaults(logSettingsOf(managed.settings ?? {}));
+    return this.#host.manage(managed);
+  }
+
+  async #append(request: Extract<Request, { op: "append" }>): Promise<unknown> {
+    const { topic, batch } = request;
+    // What it holds in memory: a batch may be a view of a larger buffer.
+    const bytes = batch.buffer.byteLength;
+    if (this.#creditUsed + bytes > CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "no credit", { creditBytes: CREDIT_BYTES });
+    this.#creditUsed += bytes;
+    try {
+      const { log, born } = await this.#host.writable(topic, request.born);
+      const result = await log.append(batch, request);
+      this.#host.appended(topic);
+      // Told to who did not know it yet.
+      return request.born === undefined ? { ...result, born } : result;
+    } finally {
+      this.#creditUsed -= bytes;
+    }
+  }
+}
+
+const offset = integer(0);
+/** Of the data calls: what is given must be in its range. The page has checked the same; it may be another version's, or hostile. */
+const FIELDS = {
+  append: { ...APPEND_OPTIONS, fromZero: flag, resentSince: offset },
+  // Which offsets there are only the log knows.
+  fetch: { from: integer(Number.MIN_SAFE_INTEGER), maxBytes: READ_OPTIONS.maxBytes, isolation: READ_OPTIONS.isolation, wait: flag, verify: flag },
+  resolve: { position: READ_OPTIONS.from, isolation: READ_OPTIONS.isolation },
+};
+
+/** Every field is of its kind and in its range, so that nothing behind here loops, never answers, or calls it a bug of ours. */
+function check(request: object): void {
+  const { op, topic, born = 0, batch, from, position, port } = request as Record<string, unknown>;
+  const refuse = (field: string, value: unknown, allowed: string): never => {
+    throw refused(field, value, allowed);
+  };
+  if (op === "ready" || op === "close" || op === "leave") return;
+  if (op === "control" || op === "join") {
+    if (!(port instanceof MessagePort) && typeof port !== "string") refuse("port", port, "a port or its name");
+    return;
+  }
+  if (op !== "topic" && op !== "delete" && op !== "append" && op !== "fetch" && op !== "resolve") return refuse("op", op, "one that is known");
+  if (typeof topic !== "string") refuse("topic", topic, "a name");
+  offset("born", born);
+  if (op === "topic" || op === "delete") return;
+  if (op === "fetch" && from === undefined) refuse("from", from, "an offset");
+  if (op === "resolve" && position === undefined) refuse("position", position, "a place in the log");
+  // Shared bytes could change after they were found good.
+  if (op === "append" && !(batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer)) refuse("batch", batch, "bytes");
+  checkOptions(op, request, FIELDS[op]);
+}
+
+/** Fetched bytes move, they are not copied: the store made the buffer for this answer alone. */
+function buffersOf(ok: unknown): ArrayBuffer[] {
+  const bytes = (ok as { bytes?: unknown } | undefined)?.bytes;
+  return bytes instanceof Uint8Array && bytes.byteLength > 0 ? [bytes.buffer as ArrayBuffer] : [];
+}

@@ -1,0 +1,148 @@
+/**
+ * What tabs say to each other in the lobby (membership.ts), and a follower's way to the leader's worker: a port of which the leader's page
+ * is sent the other end by the broker, or where none can be sent a channel of which it is sent the name.
+ */
+import { TidemarkError } from "../../errors.ts";
+import type { Broker } from "./broker-client.ts";
+import { channelPort } from "../port/channel.ts";
+import type { BrowserTide } from "../page/browser-tide.ts";
+import { takeLock } from "../platform/names.ts";
+import type { PortClient } from "../port/port-client.ts";
+import { type JoinRequest, type PortOrName, PROTOCOL_VERSION } from "../port/protocol.ts";
+import type { Opened } from "../worker/worker-host.ts";
+
+/** Tabs that can't read each other's messages must know it. */
+interface Versioned {
+  readonly version: number;
+  /** The broker that its sender knows. */
+  readonly broker: string | undefined;
+}
+export interface Announcement extends Versioned {
+  /** Its worker's life lock. */
+  readonly leader: string;
+  readonly epoch: number;
+}
+/** Its worker lives, and is about to open: who joins now is let in when it leads. */
+export interface Coming extends Versioned {
+  readonly coming: string;
+}
+export interface Join {
+  readonly to: string;
+  readonly version: number;
+  readonly join: JoinRequest;
+}
+export type Word = "hail" | "destroyed" | "opening" | "away" | "here" | Announcement | Coming | Join;
+
+const newPortName = (): string => `tidemark-port:${crypto.randomUUID()}`;
+
+interface Ends {
+  readonly connection: PortClient;
+  readonly theirs: PortOrName;
+}
+
+function byPort(Connection: typeof PortClient, leader: string, release: () => void): Ends {
+  const { port1, port2: theirs } = new MessageChannel();
+  return { connection: new Connection(port1, leader, release), theirs };
+}
+
+/** `name`: of the channel that stands in for the port. */
+function byChannel(Connection: typeof PortClient, leader: string, release: () => void, name: string): Ends {
+  const channels: MessagePort[] = [];
+  const open = (channelName: string): MessagePort => {
+    const channel = channelPort(channelName);
+    channels.push(channel);
+    return channel;
+  };
+  const connection = new Connection(open(name), leader, () => {
+    release();
+    for (const channel of channels) channel.close();
+  });
+  connection.pair = () => {
+    const next = newPortName();
+    return [open(next), next];
+  };
+  return { connection, theirs: name };
+}
+
+interface Way {
+  readonly leader: string;
+  readonly since: number;
+  connection?: PortClient;
+}
+/** Whoever was deposed and does not know it yet speaks of a term that is over: followers, and its own tab, are elsewhere by then. */
+export function refusePast(tide: BrowserTide, connection: PortClient): void {
+  const judge = (opened: unknown): void => {
+    if ((opened as Opened).epoch < (tide.opened?.epoch ?? 0)) connection.fail(new TidemarkError("CLOSED", "another tab leads now"));
+  };
+  connection.ready.then(judge, () => undefined);
+}
+
+/** A join without an answer after this time counts as lost (its broker may have died), and is tried again. */
+const WAY_MS = 1_000;
+
+export class Joiner {
+  readonly #tide: BrowserTide;
+  readonly #broker: Broker;
+  readonly #say: (word: Word) => void;
+  /** The one it is on. */
+  #way: Way | undefined;
+  via: "port" | "broadcast" = "port";
+
+  constructor(tide: BrowserTide, broker: Broker, say: (word: Word) => void) {
+    this.#tide = tide;
+    this.#broker = broker;
+    this.#say = say;
+  }
+
+  isOnItsWay(leader: string): boolean {
+    return this.#way?.leader === leader && performance.now() < this.#way.since + WAY_MS;
+  }
+
+  /** Resolves when calls go to this leader, to the name of the lock that this tab holds as long as it keeps the port; undefined when they don't come to. */
+  async join(leader: string, broker: string | undefined): Promise<string | undefined> {
+    this.leave("another tab leads now");
+    const life = newPortName();
+    const way: Way = (this.#way = { leader, since: performance.now() });
+    await this.#broker.tried;
+    const release = await takeLock(life, {});
+    const hasBroker = broker !== undefined && broker === this.#broker.id;
+    const { connection, theirs } = (hasBroker ? byPort : byChannel)(this.#tide.Connection, leader, release!, life);
+    way.connection = connection;
+    refusePast(this.#tide, connection);
+    try {
+      this.#check(way);
+      const join: JoinRequest = { op: "join", port: theirs, life };
+      if (hasBroker) this.#broker.send({ to: leader, join });
+      else this.#say({ to: leader, version: PROTOCOL_VERSION, join });
+      connection.watch();
+      await connection.ready;
+      this.#check(way);
+      this.via = hasBroker ? "port" : "broadcast";
+      await this.#tide.use(connection, "follower");
+      return life;
+    } catch (thrown) {
+      connection.fail(TidemarkError.from(thrown));
+      return undefined;
+    } finally {
+      if (this.#way === way) this.#way = undefined;
+    }
+  }
+
+  /** By the time at which it is answered it may be on its way to somebody else, or lead. */
+  #check(way: Way): void {
+    if (this.#way !== way) throw new TidemarkError("CLOSED", "it is no longer wanted");
+  }
+
+  leave(reason: string): void {
+    this.#way?.connection?.fail(new TidemarkError("CLOSED", reason));
+    this.#way = undefined;
+  }
+
+  /** Neither can read the other's messages: the leader is told, and this tab ends before it does harm or waits for ever. */
+  differ(leader: string, theirs: number): void {
+    const versions = { ours: PROTOCOL_VERSION, theirs };
+    this.#say({ to: leader, version: PROTOCOL_VERSION, join: { op: "join", port: "", life: "" } });
+    this.#tide.tell({ type: "version", ...versions });
+    this.#tide.end(new TidemarkError("UNSUPPORTED_FORMAT", "another tab runs another version of this library", versions));
+  }
+}

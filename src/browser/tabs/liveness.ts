@@ -1,0 +1,71 @@
+/**
+ * Whether a worker still answers. Only calls make a tab wonder: one that has none under way has no timer.
+ *
+ *   a call ── 500 ms without its answer ──▶ ping ── no answer in time ──▶ it hangs
+ *   a read that waits for new records may wait for ever: it is asked about every ten seconds
+ */
+import type { PortClient } from "../port/port-client.ts";
+import type { Request } from "../port/protocol.ts";
+import { LEASE_MS } from "../volume/copying-volume.ts";
+
+/** A fail-over is over by then. */
+export const SOON_MS = 500;
+const LATE_MS = 10_000;
+type Sleeper = (ms: number) => Promise<void>;
+/** A timer that comes later than this says that this tab was away itself. In a hidden tab each may come up to a second late. */
+const AWAY_MS = 1_500;
+
+/** Not by a timer, which may come a second later. */
+export const turn = (): Promise<void> =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(0);
+  });
+
+/** False when it took far longer: then this tab slept, and knows nothing of what others did meanwhile. */
+export async function pause(ms: number, sleep: Sleeper): Promise<boolean> {
+  const until = performance.now() + ms + AWAY_MS;
+  await sleep(ms);
+  // What waits in the queue of messages comes first.
+  await turn();
+  return performance.now() < until;
+}
+
+/** `missed` when no answer came in time, again and again as long as there are calls. Gives back how many appends are under way. */
+export function watchCalls(connection: PortClient, timeoutMs: number, sleep: Sleeper, missed: () => Promise<void>): () => number {
+  const call = connection.call.bind(connection) as (...args: unknown[]) => Promise<never>;
+  const soon = { ms: SOON_MS, calls: 0, watched: false };
+  const late = { ms: LATE_MS, calls: 0, watched: false };
+  let appends = 0;
+  const isAnswered = (): Promise<boolean> => {
+    const answered = (): boolean => true;
+    return Promise.race([call({ op: "ping" }).then(answered, answered), pause(timeoutMs - SOON_MS - LEASE_MS, sleep).then((onTime) => !onTime)]);
+  };
+  const watch = async (kind: typeof soon): Promise<void> => {
+    kind.watched = true;
+    while (kind.calls > 0 && !connection.ended) {
+      await pause(kind.ms, sleep);
+      if (kind.calls > 0 && !connection.ended && !(await isAnswered()) && !connection.ended) await missed();
+    }
+    kind.watched = false;
+  };
+  connection.call = (request: Request, ...more: unknown[]) => {
+    const answer = call(request, ...more);
+    const kind = "wait" in request && request.wait ? late : soon;
+    const append = Number(request.op === "append");
+    const done = (): void => {
+      kind.calls--;
+      appends -= append;
+    };
+    kind.calls++;
+    appends += append;
+    answer.then(done, done);
+    if (!kind.watched) void watch(kind);
+    return answer;
+  };
+  return () => appends;
+}

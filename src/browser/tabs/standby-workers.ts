@@ -1,0 +1,153 @@
+/**
+ * Workers that stand by: the first of those who wait for the lead, and who is seen, keep one each, for a worker's start and its
+ * look-ups are half of a fail-over. It costs some 9 MiB. It holds a lock, by which its tab learns of its end.
+ *
+ *   page                                        worker
+ *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's directory and files, watches the leader
+ *    │ ◀── it holds its lock ─────────────────────│
+ *    │ ─── Follow, over that port ───────────────▶│  another tab leads
+ *    │ ─── HostOptions, over that port ──────────▶│  from now on it is as any other; opens files as soon as they are free (preopened-files.ts)
+ *
+ * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port. All the
+ * others wait for the locks of the first ones, too: when one goes, they look again.
+ */
+import { TidemarkError } from "../../errors.ts";
+import type { BrowserTide } from "../page/browser-tide.ts";
+import { parts } from "../platform/parts.ts";
+import { isHidden } from "../platform/names.ts";
+import type { Failed, Follow, Last, StandBy } from "../port/protocol.ts";
+
+const PLACES = 2;
+/** A new follower waits so long before it starts a worker: right after a change of the leader all tabs send again what had no ack. */
+export const SETTLED_MS = 300;
+/** Where all tabs step back, those without a worker queue again this much later: a word does not reach all tabs at once. */
+export const BEHIND_MS = 50;
+/** A worker that dies again and again is not for standing by. */
+const STARTS_MAX = 5;
+
+export class Spare {
+  readonly #tide: BrowserTide;
+  readonly #sleep: (ms: number) => Promise<void>;
+  readonly #make: () => Worker;
+  #worker: Worker | undefined;
+  /** It holds its lock, so its code is there and runs. */
+  #stands = false;
+  #port: MessagePort | undefined;
+  #looking = false;
+  #starts = 0;
+  /** Of this tab's port, while it follows. */
+  #life: string | undefined;
+  readonly #watched = new Set<string>();
+  #last: string | undefined;
+
+  constructor(tide: BrowserTide, sleep: (ms: number) => Promise<void>) {
+    this.#tide = tide;
+    this.#sleep = sleep;
+    this.#make = tide.makeWorker;
+  }
+
+  get ready(): boolean {
+    return this.#stands;
+  }
+
+  /** The one that stands by, or a new one: one that has not come so far may never do so, and nobody would miss it for long. */
+  take(): Worker {
+    if (!this.#stands) this.#drop();
+    const worker = this.#worker ?? this.#make();
+    this.#worker = undefined;
+    this.#stands = false;
+    return worker;
+  }
+
+  /** Who is taken next waits itself until the worker that holds this lock is gone. False: none stands by. */
+  awaits(last: string | undefined): boolean {
+    this.#last = last;
+    return this.ready;
+  }
+
+  /** This tab follows from now on. */
+  follow(life: string, leader: string): void {
+    this.#life = life;
+    this.#starts = 0;
+    if (this.#worker) this.#port!.postMessage({ leader } satisfies Follow);
+    // Who is first has a worker already.
+    void this.#sleep(SETTLED_MS).then(() => this.look());
+  }
+
+  /** There is no leader: what stands by stays. */
+  wait(): void {
+    this.#life = undefined;
+  }
+
+  /** It leads, or sleeps, or has ended. */
+  stop(): void {
+    this.#life = undefined;
+    this.#drop();
+  }
+
+  #drop(): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    this.#stands = false;
+  }
+
+  /** Not while there is no leader: whoever is about to lead has the processor then, and this tab looks when it follows again. `isSettled`: for the second time. */
+  async look(isSettled = false): Promise<void> {
+    if (this.#looking || !this.#life || this.#tide.connection!.ended) return;
+    this.#looking = true;
+    const kernel = await this.#tide.options.kernel;
+    const { held = [], pending = [] } = await navigator.locks.query();
+    this.#looking = false;
+    const life = this.#life;
+    if (!life || this.#tide.ended || this.#tide.connection!.ended) return;
+    const queue = pending.filter(({ name }) => name === this.#tide.lock).map(({ clientId }) => clientId);
+    const own = held.find(({ name }) => name === life)?.clientId;
+    const first = queue.slice(0, PLACES);
+    // Another tab of this tide, or of another one in the same page: either way it tells when that one goes.
+    for (const { name, clientId } of held) if (clientId !== own && first.includes(clientId) && name!.startsWith("tidemark-port:")) this.#watch(name!);
+    if (isHidden() && !first.includes(own)) {
+      // The queue may be moving: whoever is among the first in a moment keeps its worker.
+      if (this.#worker && !isSettled) return void this.#sleep(SETTLED_MS).then(() => this.look(true));
+      return this.#drop();
+    }
+    if (!this.#worker && this.#starts++ < STARTS_MAX) this.#start(kernel);
+  }
+
+  /** Its code can't be loaded: another one tries again later. */
+  async #failed(error: TidemarkError): Promise<void> {
+    this.#drop();
+    await this.#tide.later(error);
+    await this.look();
+  }
+
+  #watch(name: string): void {
+    if (this.#watched.has(name)) return;
+    this.#watched.add(name);
+    void navigator.locks.request(name, { mode: "shared" }, () => {
+      this.#watched.delete(name);
+      void this.look();
+    });
+  }
+
+  #start(kernel: WebAssembly.Module): void {
+    const worker = (this.#worker = this.#make());
+    const ended = (): void => {
+      if (this.#worker !== worker) return;
+      this.#drop();
+      void this.look();
+    };
+    const { port1, port2: port } = new MessageChannel();
+    const lock = `tidemark-spare:${crypto.randomUUID()}`;
+    port1.onmessage = ({ data }: MessageEvent<Failed | 0>) => {
+      if (this.#worker !== worker) return;
+      if (data !== 0) return void this.#failed(TidemarkError.fromWire(data.failed));
+      this.#stands = true;
+      void navigator.locks.request(lock, { mode: "shared" }, ended);
+    };
+    worker.onerror = ended;
+    this.#port = port1;
+    const { name, opened, connection } = this.#tide;
+    worker.postMessage({ standBy: port, lock, name, engine: opened!.engine, durability: opened!.durability, kernel, parts, leader: connection!.lifeLock } satisfies StandBy, [port]);
+    worker.postMessage = (options: object, transfer: unknown) => port1.postMessage({ ...options, last: this.#last } satisfies Last, transfer as Transferable[]);
+  }
+}

@@ -1,0 +1,36 @@
+/** Looking into a log: how a seek goes, and a segment as Kafka's own files. */
+import type { LogApi } from "../../log/types.ts";
+import { viewOf } from "../../store/bytes.ts";
+import { type KafkaFiles, kafkaFiles } from "../../store/kafka-files.ts";
+import { bodyOf, explain } from "../../store/inspect.ts";
+import type { SegmentedLog } from "../../store/segmented-log.ts";
+import { checkTarget } from "../../topic/options.ts";
+import type { SeekExplanation } from "../api.ts";
+
+/** undefined where the target lies behind the end. */
+export async function explainSeek(
+  store: SegmentedLog,
+  target: { readonly offset: number } | { readonly timestamp: number },
+  log: LogApi,
+): Promise<SeekExplanation | undefined> {
+  checkTarget("target", target);
+  const { offset: asked, timestamp = 0 } = target as { readonly offset?: number; readonly timestamp?: number };
+  const byOffset = asked !== undefined;
+  const offset = await log.resolve(byOffset ? asked : { timestamp });
+  const index = byOffset ? "offset" : "time";
+  const found = await explain(store, offset, index, byOffset ? 0 : timestamp);
+  if (!found) return undefined;
+  const { segment, entries, probed, scanFrom, batchPosition, batch } = found;
+  const view = viewOf(entries);
+  const steps = probed.map((entry) =>
+    byOffset
+      ? { entry, key: segment.baseOffset + view.getInt32(entry * 8), position: view.getInt32(entry * 8 + 4) }
+      : { entry, key: Number(view.getBigInt64(entry * 12)), position: segment.baseOffset + view.getInt32(entry * 12 + 8) },
+  );
+  return { offset, segment, index, steps, scanFrom, scannedBytes: batchPosition - scanFrom, batchPosition, batch };
+}
+
+/** CORRUPT_RANGE where the segment is damaged. */
+export async function exportSegment(log: SegmentedLog, { baseOffset, leaderEpoch }: { readonly baseOffset: number; readonly leaderEpoch?: number }): Promise<KafkaFiles> {
+  return kafkaFiles(log.store.kernel, await bodyOf(log, baseOffset), { baseOffset, leaderEpoch });
+}

@@ -1,0 +1,84 @@
+/**
+ * Removing a tide: its files, its database and its marks, whichever engine it is in. Loaded when it is asked for.
+ *
+ *   "destroyed" in the lobby ▶ every tab that has it open ends ▶ the lead, by which nobody opens it meanwhile ▶ no worker any more
+ *   ▶ mark ▶ files ▶ database ▶ marks
+ *
+ * The mark says that it is being removed: a tab that dies in between leaves that to the next open (open-volume.ts).
+ */
+import { TidemarkError } from "../../errors.ts";
+import { databaseName, isNamed, markName, sleep, takeLock } from "../platform/names.ts";
+
+/** Tabs that have it open end in some milliseconds; one that hangs does not. */
+const WAIT_MS = 5_000;
+const PAUSE_MS = 50;
+
+const held = (what: string, cause?: unknown): TidemarkError =>
+  new TidemarkError("ALREADY_OPEN", `${what} still has the tide open, and does not let go of it: close that tab, then try again`, {}, { cause });
+
+/**
+ * ALREADY_OPEN from another tab, or its worker: nothing was removed. From a file or database that is still in use, or STORAGE_FAILED:
+ * removing has begun, and the next call or the next open() ends it.
+ */
+export async function destroyTide(name: string): Promise<void> {
+  const lock = `tidemark:${name}`;
+  const lobby = new BroadcastChannel(lock);
+  lobby.postMessage("destroyed");
+  try {
+    const unlock = await takeLock(lock, { signal: AbortSignal.timeout(WAIT_MS) }).catch((cause: unknown) => Promise.reject(held("another tab", cause)));
+    try {
+      await waitForWorkers(name);
+      await removeTide(name);
+    } finally {
+      unlock!();
+    }
+  } finally {
+    lobby.close();
+  }
+}
+
+async function waitForWorkers(name: string): Promise<void> {
+  for (const until = performance.now() + WAIT_MS; ; await sleep(PAUSE_MS)) {
+    const { held: locks = [] } = await navigator.locks.query();
+    if (!locks.some((each) => each.mode === "exclusive" && each.name!.startsWith(`tidemark-worker:${name}:`))) return;
+    if (performance.now() > until) throw held("another tab's worker");
+  }
+}
+
+/** Of a tide that nobody has open. Done again after a crash, it ends the same. */
+export async function removeTide(name: string): Promise<void> {
+  const mark = markName(name, "destroyed");
+  const names = await indexedDB.databases().then((all) => all.map((each) => each.name), () => undefined);
+  if (names) await settled(indexedDB.open(mark)).then((database) => database.close());
+  await removeFiles(name);
+  // Without IndexedDB nothing of the tide is in it, and there is no mark.
+  if (names) for (const each of [databaseName(name), markName(name, "opfs"), markName(name, "private"), mark]) await settled(indexedDB.deleteDatabase(each));
+}
+
+async function removeFiles(name: string): Promise<void> {
+  const { storage } = navigator as Partial<Navigator>;
+  if (!storage?.getDirectory) return;
+  for (const until = performance.now() + WAIT_MS; ; await sleep(PAUSE_MS)) {
+    try {
+      const tides = await (await storage.getDirectory()).getDirectoryHandle("tidemark");
+      return await tides.removeEntry(name, { recursive: true });
+    } catch (thrown) {
+      // Nothing is there, or nothing can be.
+      if (isNamed(thrown, "NotFoundError") || isNamed(thrown, "SecurityError")) return;
+      if (!isNamed(thrown, "NoModificationAllowedError")) throw TidemarkError.from(thrown, "STORAGE_FAILED");
+      if (performance.now() > until) throw held("something", thrown);
+    }
+  }
+}
+
+function settled<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(held("something")), WAIT_MS);
+    const end = (work: () => void) => () => {
+      clearTimeout(late);
+      work();
+    };
+    request.onsuccess = end(() => resolve(request.result));
+    request.onerror = end(() => reject(TidemarkError.from(request.error, "STORAGE_FAILED")));
+  });
+}

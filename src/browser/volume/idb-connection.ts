@@ -1,0 +1,278 @@
+/**
+ * The connection of an IndexedDB volume. Engines lose connections (Safari kills its storage process behind background
+ * tabs; Chromium closes them when site data is cleared), and a lost one never heals: it is dropped, opened again, and
+ * the transaction is run again. Running it twice is harmless, since it only puts whole pages.
+ *
+ *   database tidemark:<name>, version 1 for ever (no tab can ever block another's upgrade)
+ *     pages  slot * 65536 + page → ArrayBuffer
+ *     meta   "volume" → { id, slotBytes, slotCount }
+ *            "term" → n, the newest one
+ *            n → 0: term n is over
+ *
+ * `id` is drawn when the database is made. A database that comes back without it is another one: the data is gone, and
+ * that must end in an error, never in a volume that looks empty.
+ *
+ * No lock on files keeps a leader away that hung and was deposed: it may wake with a transaction at hand that it had good reason
+ * for. So each connection begins a term, before it reads anything, by adding the key of the term before; and each transaction
+ * that writes adds the key of its own term and deletes it again. A key that is there already makes the engine undo the whole.
+ *
+ * A process that stops inside a transaction keeps all others of the database waiting: Chromium 156 ends it after 60 s, whether it
+ * reads or writes (measured). So every transaction is asked for in one turn, its commit with it, and none waits for an answer.
+ *
+ * WebKit (bugs 324094 and 315804; 2.50 has both) waits with all requests until its storage process has begun the transaction. A worker
+ * that ends before that, with the commit asked for, or with a second transaction behind one that commits, never tells that process,
+ * which keeps the database locked until the page's process ends. So there commits are left to the engine, and transactions
+ * of a connection go one after the other. Whatever ends the worker then, its transaction is whole or undone, and the lock is gone.
+ */
+import { type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
+import { TidemarkError } from "../../errors.ts";
+import { databaseName, isNamed, sleep } from "../platform/names.ts";
+
+export interface VolumeRecord {
+  readonly id: string;
+  readonly slotBytes: number;
+  readonly slotCount: number;
+}
+export type Mode = "readonly" | "strict" | "relaxed";
+export type Transaction = IDBPTransaction<unknown, string[], IDBTransactionMode>;
+
+const STORES = ["pages", "meta"];
+/** A leader that slept through so many terms, and through its own deposal, is past the fence. */
+const TERMS_KEPT = 1000;
+/** Waits before each try to open; then it is an error. An engine whose storage process was killed needs a moment. */
+const OPEN_WAITS_MS = [0, 100, 500];
+/** An open that takes longer is blocked by a deletion that waits for some other tab. */
+const OPEN_TIMEOUT_MS = 10_000;
+const TERM_TRIES = 5;
+/** Of one transaction whose connection is lost again and again. */
+const RUNS_AGAIN_MAX = 3;
+const ignore = (): undefined => undefined;
+/** Its errors are unlike those of others, and say so even where an app has put its own name in place of the browser's. */
+const isWebKit = "sourceURL" in new Error();
+
+export class IdbConnection {
+  /** Called when a lost connection was replaced: what was committed relaxed may not have reached the disk. */
+  onReplaced: () => void = ignore;
+  readonly #name: string;
+  #record: VolumeRecord;
+  #db: Promise<IDBPDatabase> | undefined;
+  #ended: TidemarkError | undefined;
+  #term = 0;
+  #begun = false;
+  /** The transaction before, where they go one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  private constructor(name: string, record: VolumeRecord) {
+    this.#name = name;
+    this.#record = record;
+  }
+
+  /** `isThere`: it was open before, and is not made anew (STORAGE_FAILED, details gone). */
+  static async open(name: string, slotBytes: number, isThere = false): Promise<IdbConnection> {
+    const connection = new IdbConnection(name, { id: crypto.randomUUID(), slotBytes, slotCount: 0 });
+    await (connection.#db = connection.#connect(true, !isThere));
+    await connection.#begin();
+    return connection;
+  }
+
+  get record(): VolumeRecord {
+    return this.#record;
+  }
+
+  /** What an older term had at hand is there now, or never will be. */
+  async #begin(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      this.#term = (await this.run("readonly", (tx) => tx.objectStore("meta").get("term") as Promise<number | undefined>)) ?? 0;
+      try {
+        return await this.run("relaxed", () => undefined);
+      } catch (thrown) {
+        const { code } = thrown as TidemarkError;
+        // A full disk opens all the same; its first write begins the term.
+        if (code === "QUOTA_EXCEEDED") return;
+        // Somebody else began one in between.
+        if (code !== "FENCED_LEADER" || tries === TERM_TRIES) throw thrown;
+      }
+    }
+  }
+
+  /**
+   * Runs `work` in one transaction over both stores. All its requests are made at once: the commit is asked for behind them.
+   * FENCED_LEADER: somebody else leads since. Resolves when the transaction is complete; one that fails has changed nothing.
+   */
+  run<T>(mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
+    const run = isWebKit ? this.#last.then(() => this.#run(mode, work)) : this.#run(mode, work);
+    this.#last = run.catch(ignore);
+    return run;
+  }
+
+  async #run<T>(mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
+    for (let tries = 0; ; tries++) {
+      if (this.#ended) throw this.#ended;
+      const db = (this.#db ??= this.#connect(false));
+      try {
+        return await this.#transact(await db, mode, work);
+      } catch (thrown) {
+        const lost = isLost(thrown);
+        if (lost) this.#drop(db);
+        if (!lost || tries === RUNS_AGAIN_MAX) throw idbError(thrown);
+      }
+    }
+  }
+
+  async #transact<T>(db: IDBPDatabase, mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
+    const tx = mode === "readonly" ? db.transaction(STORES) : db.transaction(STORES, "readwrite", { durability: mode });
+    const done = tx.done;
+    let fenced = false;
+    try {
+      // The transaction itself does not say why it was undone when it says so first.
+      if (mode !== "readonly") this.#fence(tx).onerror = ({ target }) => (fenced = isNamed((target as IDBRequest).error, "ConstraintError"));
+      const result = work(tx);
+      commit(tx);
+      const [value] = await unlessLost(db, Promise.all([result, done]));
+      if (mode !== "readonly" && !this.#begun) {
+        this.#begun = true;
+        this.#term++;
+      }
+      return value;
+    } catch (thrown) {
+      done.catch(ignore);
+      try {
+        tx.abort();
+      } catch {
+        // Over already.
+      }
+      throw fenced ? new TidemarkError("FENCED_LEADER", "another worker has taken this volume over") : thrown;
+    }
+  }
+
+  #fence(tx: Transaction): IDBRequest {
+    const meta = native(tx, "meta");
+    // Whoever comes second does not begin: the key is there.
+    const mine = meta.add(0, this.#term);
+    if (this.#begun) meta.delete(this.#term);
+    else {
+      meta.put(this.#term + 1, "term");
+      meta.delete(IDBKeyRange.upperBound(this.#term - TERMS_KEPT));
+    }
+    return mine;
+  }
+
+  async saveSlotCount(slotCount: number): Promise<void> {
+    const record = { ...this.#record, slotCount };
+    await this.run("strict", (tx) => putAll(tx, "meta", [["volume", record]]));
+    this.#record = record;
+  }
+
+  close(): void {
+    if (this.#db) this.#drop(this.#db);
+    this.#ended ??= new TidemarkError("CLOSED", "the volume is closed");
+  }
+
+  #drop(db: Promise<IDBPDatabase>): void {
+    if (this.#db === db) this.#db = undefined;
+    db.then((opened) => opened.close()).catch(ignore);
+  }
+
+  /** `first`: whichever volume is found is the one. */
+  async #connect(first: boolean, create = first): Promise<IDBPDatabase> {
+    for (let tries = 0; ; tries++) {
+      await sleep(OPEN_WAITS_MS[tries]!);
+      try {
+        const db = await this.#openOnce(first, create);
+        if (!first) this.onReplaced();
+        return db;
+      } catch (thrown) {
+        if (!this.#ended && tries + 1 < OPEN_WAITS_MS.length) continue;
+        this.#db = undefined;
+        throw this.#ended ?? idbError(thrown);
+      }
+    }
+  }
+
+  async #openOnce(first: boolean, create: boolean): Promise<IDBPDatabase> {
+    const drop = (): void => {
+      if (this.#db) this.#drop(this.#db);
+    };
+    let found: VolumeRecord | undefined;
+    let isNew = false;
+    const opening = openDB(databaseName(this.#name), 1, {
+      upgrade: (db, _from, _to, tx) => {
+        tx.done.catch(ignore);
+        if ((isNew = !create)) return tx.abort();
+        db.createObjectStore("pages");
+        void db.createObjectStore("meta").put(this.#record, "volume").catch(ignore);
+      },
+      // Another tab deletes the database: it must not wait for us.
+      blocking: drop,
+      terminated: drop,
+    }).then(async (db) => {
+      const tx = db.transaction("meta");
+      const record = tx.store.get("volume") as Promise<VolumeRecord | undefined>;
+      commit(tx);
+      [found] = await unlessLost(db, Promise.all([record, tx.done])).catch((thrown: unknown) => {
+        db.close();
+        throw thrown;
+      });
+      return db;
+    });
+    try {
+      const db = await inTime(opening);
+      if (found && (first || found.id === this.#record.id)) {
+        this.#record = found;
+        return db;
+      }
+      db.close();
+    } catch (thrown) {
+      // Anything but the upgrade that was aborted because the database should not have been new.
+      if (!isNew) throw thrown;
+    }
+    throw (this.#ended = new TidemarkError("STORAGE_FAILED", "the data is gone: site data was cleared", { gone: true }));
+  }
+}
+
+async function inTime(opening: Promise<IDBPDatabase>): Promise<IDBPDatabase> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      opening.then((db) => db.close()).catch(ignore);
+      reject(new TidemarkError("TIMEOUT", "the database does not open", { ms: OPEN_TIMEOUT_MS }));
+    }, OPEN_TIMEOUT_MS);
+  });
+  return Promise.race([opening, late]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * When the engine loses a connection, Chromium 156 never answers a transaction that it had not yet begun, and never ends it: only
+ * the connection hears that it was closed. So this rejects with that event, as a call to the closed connection would.
+ */
+function unlessLost<T>(db: IDBPDatabase, work: Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const lost = (): void => reject(new DOMException("the connection was closed", "InvalidStateError"));
+    db.addEventListener("close", lost);
+    work.then(resolve, reject).finally(() => db.removeEventListener("close", lost));
+  });
+}
+
+/** Saves the engine a turn. A transaction that has failed by then says so by itself. */
+function commit(tx: { commit(): void }): void {
+  if (isWebKit) return;
+  try {
+    tx.commit();
+  } catch {
+    // As above.
+  }
+}
+
+/** A promise for each put would only be one more rejection to catch. `tx.done` tells all. */
+const native = (tx: Transaction, store: "pages" | "meta"): IDBObjectStore => unwrap(tx.objectStore(store)) as unknown as IDBObjectStore;
+
+export function putAll(tx: Transaction, store: "pages" | "meta", entries: Iterable<readonly [IDBValidKey, unknown]>): void {
+  const requests = native(tx, store);
+  for (const [key, value] of entries) requests.put(value, key);
+}
+
+const isLost = (thrown: unknown): boolean => ["InvalidStateError", "UnknownError", "AbortError"].some((name) => isNamed(thrown, name));
+
+function idbError(thrown: unknown): TidemarkError {
+  return TidemarkError.from(thrown, isNamed(thrown, "QuotaExceededError") ? "QUOTA_EXCEEDED" : "STORAGE_FAILED");
+}

@@ -1,0 +1,30 @@
+/**
+ * Where no file lock keeps a second writer away (copies of locked files, IndexedDB), a worker asks before it opens whether it is
+ * the only one: each takes its own lock first and looks then, so of two that come at once at least one sees the other. One that
+ * was deposed has no lock any more, and never comes back from here.
+ */
+import { TidemarkError } from "../../errors.ts";
+import { sleep } from "../platform/names.ts";
+
+/** A worker that is ending is gone within some ten milliseconds. */
+const TRIES = 20;
+const PAUSE_MS = 50;
+
+/** A tab that watched a worker and is stopped or frozen keeps the lock in shared mode once the worker is gone: that is nobody's term. */
+const heldLocks = async (): Promise<string[]> => ((await navigator.locks.query()).held ?? []).filter(({ mode }) => mode === "exclusive").map(({ name }) => name!);
+
+/** CLOSED when the worker's term is over. */
+export async function proveTerm(lifeLock: string | undefined): Promise<void> {
+  if (lifeLock !== undefined && !(await heldLocks()).includes(lifeLock)) throw new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" });
+}
+
+/** ALREADY_OPEN: another worker of this tide lives, and was not deposed. */
+export async function waitAlone(name: string, lifeLock: string | undefined): Promise<void> {
+  for (let tries = 1; lifeLock !== undefined; tries++) {
+    await proveTerm(lifeLock);
+    const workers = (await heldLocks()).filter((lock) => lock.startsWith(`tidemark-worker:${name}:`));
+    if (workers.length === 1) return;
+    if (tries === TRIES) throw new TidemarkError("ALREADY_OPEN", "another worker has it open", { name });
+    await sleep(PAUSE_MS);
+  }
+}

@@ -1,0 +1,50 @@
+/** What reads of a topic that does not exist see: nothing, until it is made. Loaded by the first such read. */
+import { TidemarkError } from "../../errors.ts";
+import { DEFAULT_SETTINGS } from "../../log/limits.ts";
+import type { CleanResult, Fetched, FetchOptions, LogApi, StartPosition } from "../../log/types.ts";
+import type { SegmentStore } from "../../store/segment-store.ts";
+
+const EMPTY = { logStartOffset: 0, highWatermark: 0, logEndOffset: 0 } as const;
+
+function onlyStart(offset: number): void {
+  if (offset !== 0) throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${offset} is not in the log: there is no record in it`, { offset, ...EMPTY });
+}
+
+/** `made`: resolves to the topic's log once there is one. */
+export function absentLog(name: string, { epoch: leaderEpoch, batchBytesMax }: SegmentStore, made: (signal?: AbortSignal) => Promise<LogApi>): LogApi {
+  const unknown = async (): Promise<never> => {
+    throw new TidemarkError("UNKNOWN_TOPIC", "there is no such topic: the first append makes it", { log: name });
+  };
+  return {
+    ...EMPTY,
+    name,
+    leaderEpoch,
+    settings: DEFAULT_SETTINGS,
+    limits: { recordBytesMax: DEFAULT_SETTINGS.recordBytesMax, batchBytesMax: Math.min(DEFAULT_SETTINGS.batchBytesMax, batchBytesMax) },
+    recovery: {
+      log: name, segments: 0, scannedBytes: 0, scannedBatches: 0, cut: undefined, lost: undefined, quarantined: [], rebuilt: [], logStartOffset: 0, logEndOffset: 0,
+      cleanShutdown: true,
+    },
+    segments: () => [],
+    quarantined: () => [],
+    append: unknown,
+    appendAll: unknown,
+    async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
+      onlyStart(from);
+      if (options.wait) return (await made(options.signal)).fetch(from, options);
+      return { bytes: new Uint8Array(0), nextOffset: from, ...EMPTY };
+    },
+    async resolve(position: StartPosition): Promise<number> {
+      if (typeof position === "number") onlyStart(position);
+      return 0;
+    },
+    trim: async (offset: number) => onlyStart(offset),
+    roll: async () => undefined,
+    clean: async (): Promise<CleanResult> => ({
+      retired: { segments: 0, bytes: 0 },
+      compacted: { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 },
+      rolled: false,
+    }),
+    close: async () => undefined,
+  };
+}

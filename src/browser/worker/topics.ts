@@ -1,0 +1,245 @@
+/**
+ * The topics of one open tide, in the worker: making, settings, deleting.
+ *
+ *   topic { settings }     a topic that is there: stored when they differ, and told to every tab
+ *                          one that is not: kept until it is made
+ *   append                 makes the topic, with the settings that were given for it
+ *   fetch, resolve, state  never make it: there is nothing in it
+ *   delete                 takes it out of the catalog; what is under way on it is UNKNOWN_TOPIC
+ *
+ * `born` tells a topic from a later one of the same name. A page that knows it sends it along, so what it had for a topic that
+ * was deleted, a batch sent again above all, never comes into the next one.
+ */
+import { TidemarkError } from "../../errors.ts";
+import type { Kernel } from "../../kernel/types.ts";
+import { Log } from "../../log/log.ts";
+import type { LogApi } from "../../log/types.ts";
+import { Waiters } from "../../log/waiters.ts";
+import type { LogRecovery } from "../../store/log-store.ts";
+import type { StoredSettings } from "../../store/catalog.ts";
+import type { SegmentStore } from "../../store/segment-store.ts";
+import type { SegmentedLog } from "../../store/segmented-log.ts";
+import { changedSettings, logSettingsOf, soundSettings, type TopicSettings } from "../../topic/settings.ts";
+import type { TideEvent } from "../api.ts";
+import { REQUESTS_MAX } from "../port/protocol.ts";
+
+/** Topics that settings are kept for before there is one. */
+const GIVEN_MAX = 10_000;
+
+export interface OpenLogs {
+  readonly store: SegmentStore;
+  readonly logs: Map<string, Promise<Log>>;
+}
+
+/** What topics need of the worker's host. */
+export interface TopicsHost {
+  kernel(): Kernel;
+  open(): Promise<OpenLogs>;
+  breathe(): Promise<void>;
+  tell(event: TideEvent): void;
+  /** There may be something to remove from this topic, though nobody appends to it. */
+  due(topic: string): void;
+}
+
+export interface Asked {
+  readonly topic: string;
+  readonly settings?: TopicSettings | undefined;
+  readonly born?: number | undefined;
+}
+
+/** Partition 0 of a topic, as Kafka names a log: further partitions will be -1, -2 … */
+const logName = (topic: string): string => `${topic}-0`;
+export const topicName = (log: string): string => log.replace(/-\d+$/, "");
+
+export class Topics {
+  readonly #host: TopicsHost;
+  /** As they are stored. */
+  readonly #settings = new Map<string, TopicSettings>();
+  /** For topics that are not there. */
+  readonly #given = new Map<string, TopicSettings>();
+  /** Reads that wait for the first record of such a topic. */
+  readonly #readers = new Map<string, Waiters>();
+  /** Changes of one topic go one after the other; each entry is the last of them. */
+  readonly #changes = new Map<string, Promise<unknown>>();
+
+  constructor(host: TopicsHost) {
+    this.#host = host;
+  }
+
+  /** The store is open, for the first time or anew. */
+  load(store: SegmentStore): void {
+    this.#settings.clear();
+    for (const name of store.names()) {
+      const settings = store.settingsOf(name);
+      if (settings) this.#settings.set(topicName(name), soundSettings(settings));
+    }
+  }
+
+  /** Settings of all topics that have some. */
+  get settings(): Readonly<Record<string, TopicSettings>> {
+    return Object.fromEntries(this.#settings);
+  }
+
+  /** Of all topics that are there. */
+  async names(): Promise<readonly string[]> {
+    return (await this.#host.open()).store.names().map(topicName);
+  }
+
+  /** The store's side of a topic that is there, for tools. */
+  async stored(topic: string): Promise<SegmentedLog | undefined> {
+    return (await this.#host.open()).store.find(logName(topic));
+  }
+
+  #tellSettings(topic: string, settings: TopicSettings): void {
+    this.#settings.set(topic, settings);
+    this.#host.tell({ type: "settings", topic, settings });
+  }
+
+  /** UNKNOWN_TOPIC when the one that was born then is not there any more. */
+  async #find(topic: string, expected: number | undefined): Promise<{ readonly open: OpenLogs; readonly born: number | undefined }> {
+    const open = await this.#host.open();
+    const born = open.store.bornOf(logName(topic));
+    if (expected !== undefined && born !== expected) throw deleted(topic);
+    return { open, born };
+  }
+
+  /** Of a topic that is there. */
+  #logOf(open: OpenLogs, topic: string): Promise<Log> {
+    const known = open.logs.get(topic);
+    if (known) return known;
+    const log = this.#openLog(open.store, topic);
+    open.logs.set(topic, log);
+    // What failed may succeed later.
+    log.catch(() => open.logs.delete(topic));
+    return log;
+  }
+
+  async #openLog(store: SegmentStore, topic: string): Promise<Log> {
+    const found = await store.find(logName(topic));
+    if (!found) throw deleted(topic);
+    this.#tellRecovery(store, topic, found.recovery);
+    const settings = logSettingsOf(soundSettings(found.settings));
+    const log = await Log.open({ store: found, kernel: this.#host.kernel(), clock: { now: store.now }, breathe: () => this.#host.breathe(), settings });
+    // Nobody may have had it open for long.
+    if (settings.compaction || Object.keys(settings.retention ?? {}).length > 0) this.#host.due(topic);
+    return log;
+  }
+
+  /** A topic that nobody used was not looked at when the store was opened: what its first use finds lost or damaged is told then. */
+  #tellRecovery(store: SegmentStore, topic: string, found: LogRecovery): void {
+    const told = store.recovery.logs.find(({ log }) => log === found.log);
+    const news = found.lost !== undefined || found.quarantined.length > (told?.quarantined.length ?? 0);
+    if (told !== found && news) this.#host.tell({ type: "recovery", report: [{ ...found, log: topic }] });
+  }
+
+  /** The log of a topic that is there. */
+  async log(topic: string, expected?: number): Promise<Log> {
+    const { open, born } = await this.#find(topic, expected);
+    if (born === undefined) throw new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${topic}: the first append makes it`, { topic });
+    return this.#logOf(open, topic);
+  }
+
+  /** For an append: the topic is made when it is not there, unless it was there and was deleted. */
+  async writable(topic: string, expected?: number): Promise<{ readonly log: Log; readonly born: number }> {
+    for (;;) {
+      const { open, born } = await this.#find(topic, expected);
+      if (born !== undefined) return { log: await this.#logOf(open, topic), born };
+      await this.#change(topic, () => this.#make(topic));
+    }
+  }
+
+  async #make(topic: string): Promise<void> {
+    const { store } = await this.#host.open();
+    const name = logName(topic);
+    if (store.bornOf(name) !== undefined) return;
+    const settings = this.#given.get(topic);
+    await store.log(name, settings as StoredSettings | undefined);
+    this.#given.delete(topic);
+    if (settings) this.#tellSettings(topic, settings);
+    this.#readers.get(topic)?.advance(1);
+  }
+
+  /** The log of a topic; one without records where there is none. */
+  async readable(topic: string, expected?: number): Promise<LogApi> {
+    const { open, born } = await this.#find(topic, expected);
+    if (born !== undefined) return this.#logOf(open, topic);
+    const { absentLog } = await import("./absent-log.ts");
+    const made = async (signal?: AbortSignal): Promise<LogApi> => {
+      // It may have been made while that was loaded.
+      if ((await this.#find(topic, undefined)).born === undefined) await this.#made(topic, signal);
+      return this.log(topic);
+    };
+    return absentLog(logName(topic), open.store, made);
+  }
+
+  async #made(topic: string, signal: AbortSignal | undefined): Promise<void> {
+    const readers = this.#readers.get(topic) ?? new Waiters(REQUESTS_MAX);
+    this.#readers.set(topic, readers);
+    try {
+      await readers.wait(0, signal);
+    } finally {
+      if (readers.count === 0 && this.#readers.get(topic) === readers) this.#readers.delete(topic);
+    }
+  }
+
+  /** A page has it at hand from now on. Gives back since when it is there. */
+  async ask({ topic, settings, born: expected }: Asked): Promise<{ readonly born: number | undefined }> {
+    if (settings) await this.#change(topic, () => this.#set(topic, settings, expected));
+    const { open, born } = await this.#find(topic, expected);
+    if (born !== undefined) await this.#logOf(open, topic);
+    return { born };
+  }
+
+  async #set(topic: string, given: TopicSettings, expected: number | undefined): Promise<void> {
+    const { open, born } = await this.#find(topic, expected);
+    if (born === undefined) {
+      if (this.#given.size >= GIVEN_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many topics have settings and no record", { givenMax: GIVEN_MAX });
+      return void this.#given.set(topic, { ...this.#given.get(topic), ...given });
+    }
+    const settings = changedSettings(this.#settings.get(topic) ?? {}, given);
+    if (!settings) return;
+    const log = await this.#logOf(open, topic);
+    const before = log.settings;
+    // Before they are stored: together with those that were there they must be possible.
+    log.configure(logSettingsOf(settings));
+    try {
+      await (await open.store.find(logName(topic)))!.saveSettings(settings as StoredSettings);
+    } catch (thrown) {
+      log.configure(before);
+      throw thrown;
+    }
+    this.#host.due(topic);
+    this.#tellSettings(topic, settings);
+  }
+
+  /** Resolves when it is gone for good; at once when the one that was born then is not there. */
+  async delete(topic: string, expected: number): Promise<void> {
+    await this.#change(topic, async () => {
+      const open = await this.#host.open();
+      if (open.store.bornOf(logName(topic)) !== expected) return;
+      const { deleteLog } = await import("../../store/trim-and-replace.ts");
+      const log = await this.#logOf(open, topic);
+      const store = (await open.store.find(logName(topic)))!;
+      await log.delete(() => deleteLog(store));
+      open.logs.delete(topic);
+      this.#settings.delete(topic);
+      this.#host.tell({ type: "deleted", topic });
+    });
+  }
+
+  #change<T>(topic: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#changes.get(topic) ?? Promise.resolve();
+    const run = before.then(work);
+    const last = run.catch(() => undefined).then(() => void (this.#changes.get(topic) === last && this.#changes.delete(topic)));
+    this.#changes.set(topic, last);
+    return run;
+  }
+
+  /** Reads that wait for topics end with this. */
+  end(error: TidemarkError): void {
+    for (const readers of this.#readers.values()) readers.fail(error);
+  }
+}
+
+const deleted = (topic: string): TidemarkError =>
+  new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} was deleted; topic(${JSON.stringify(topic)}) gives a new one`, { topic, deleted: true });

@@ -1,0 +1,322 @@
+/**
+ * The worker's side of one open tide: it owns the volume, the store and a log per topic.
+ *
+ *   page ── data port ─▶ PortServer     append, fetch, and what every tab needs
+ *        ── Comlink ───▶ control-client.ts     topics, state, upkeep, tools: loaded when the first call comes
+ *
+ * A store that failed is opened again from what is on disk, with recovery, a few times with growing pauses; producers then send
+ * what they have no ack for. Upkeep runs some time after the last append, by a timer that only appends arm: an idle
+ * tide has no timer here.
+ */
+import { TidemarkError } from "../../errors.ts";
+import type { Kernel } from "../../kernel/types.ts";
+import { instantiateKernel } from "../../kernel/wasm-kernel.ts";
+import type { Log } from "../../log/log.ts";
+import type { LogRecovery } from "../../store/log-store.ts";
+import { SegmentStore } from "../../store/segment-store.ts";
+import type { Engine, Volume, VolumeInfo } from "../../store/volume.ts";
+import type { TopicSettings } from "../../topic/settings.ts";
+import type { StorageReport, TideEvent } from "../api.ts";
+import { type PortHost, PortServer } from "../port/port-server.ts";
+import type { Parts } from "../platform/parts.ts";
+import { sleep } from "../platform/names.ts";
+import { openVolume } from "../volume/open-volume.ts";
+import type { Failed, ManageRequest, StandBy } from "../port/protocol.ts";
+import { topicName, Topics } from "./topics.ts";
+
+/** Upkeep (retention, compaction, the durable mark) waits so long after an append, so that a burst pays for one. */
+const UPKEEP_DELAY_MS = 2_000;
+/** Site data may be cleared under an open volume. An append looks at most once in this time; upkeep, which follows the last append, looks again. */
+const ATTACHED_CHECK_MS = 1_000;
+/** Twice in a second at most is it asked whether the term holds, and only while something is written. */
+const LEASE_MS = 500;
+/** So long after an opening indexes are loaded ahead of need: in a fail-over all tabs send again what had no ack. */
+const WARM_MS = 500;
+const REOPEN_TRIES = 5;
+const REOPEN_PAUSE_MS = 50;
+const QUOTA_PAUSE_MS = 1_000;
+/** A message to ourselves comes behind those that wait already; several logs may be waiting for theirs. */
+const breathing = new MessageChannel();
+const breaths: (() => void)[] = [];
+breathing.port1.onmessage = () => breaths.shift()!();
+const breathe = (): Promise<void> =>
+  new Promise((resolve) => {
+    breaths.push(resolve);
+    breathing.port2.postMessage(0);
+  });
+
+export interface HostOptions {
+  readonly name: string;
+  readonly engine: Engine | "auto";
+  readonly segmentBytes: number;
+  readonly kernel: WebAssembly.Module;
+  readonly port: MessagePort;
+  /** Name of a lock that the worker holds as long as it lives, so that its page learns of its end. */
+  readonly lifeLock: string;
+  readonly parts: Parts;
+  readonly takeover: true | undefined;
+  /** Of the volume that the page has known; undefined when it opens. */
+  readonly id?: string | undefined;
+}
+
+export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
+  readonly durability: VolumeInfo["durability"];
+  readonly segmentBytes: number;
+  /** Of the volume: another one under the same name is another tide. */
+  readonly id: string;
+  /** Of this term: higher than any before it. */
+  readonly epoch: number;
+  readonly recovery: readonly LogRecovery[];
+  /** The largest batch that a slot of the volume takes. */
+  readonly batchBytesMax: number;
+  /** Of the topics that have some, as of this moment. */
+  readonly settings: Readonly<Record<string, TopicSettings>>;
+}
+
+interface OpenStore {
+  readonly volume: Volume & { checkAttached?(): Promise<boolean> };
+  readonly store: SegmentStore;
+  readonly logs: Map<string, Promise<Log>>;
+}
+
+/** By topic, as an app knows them. */
+const recoveryOf = (store: SegmentStore): LogRecovery[] => store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
+
+export class WorkerHost {
+  #options!: HostOptions;
+  #kernel!: Kernel;
+  #rejected: StorageReport["rejected"] = [];
+  /** The open store, or the opening of the next one; rejects when the tide is closed for good. */
+  #open: Promise<OpenStore> = Promise.reject(new TidemarkError("CLOSED", "the tide is closed"));
+  #reopening = false;
+  #reopenedAt = 0;
+  #provedAt = -LEASE_MS;
+  #ended: TidemarkError | undefined;
+  #opened: Omit<Opened, "settings"> | undefined;
+  readonly #topics = new Topics({
+    kernel: () => this.#kernel,
+    open: () => this.#open,
+    breathe,
+    tell: (event) => this.#emit(event),
+    due: (topic) => this.#armUpkeep(topic),
+  });
+  readonly #appended = new Set<string>();
+  #upkeepTimer: ReturnType<typeof setTimeout> | undefined;
+  #attachedAt = 0;
+  /** One that stood by has looked already (standby.ts). */
+  openVolume = openVolume;
+  /** One per tab; the first is the page's own. */
+  readonly servers = new Set<PortServer>();
+
+  constructor() {
+    this.#open.catch(() => undefined);
+  }
+
+  #emit(event: TideEvent): void {
+    for (const server of this.servers) server.tell(event);
+  }
+
+  /** Opens the tide and tells the page on the data port, once, how that went. */
+  async open(options: HostOptions | StandBy): Promise<void> {
+    if ("standBy" in options) return this.#standBy(options);
+    const { lifeLock, port } = options;
+    const alive = new Promise<void>((resolve) => {
+      const asked = performance.now();
+      const hold = () => {
+        // The first proof of the term.
+        this.#provedAt = asked;
+        port.postMessage({ event: { type: "alive" } });
+        resolve();
+        return new Promise(() => undefined);
+      };
+      // Stolen: the term is over.
+      navigator.locks.request(lifeLock, hold).catch(this.#leave);
+    });
+    this.#options = options;
+    try {
+      this.#kernel = await instantiateKernel(options.kernel);
+      this.#open = this.#openStore();
+      const { volume, store } = await this.#open;
+      // The page watches the lock from then on, and from before anything else is said.
+      await alive;
+      const recovery = recoveryOf(store);
+      this.#opened = { ...volume.info, segmentBytes: volume.slotBytes, id: store.id!, epoch: store.epoch, rejected: this.#rejected, recovery, batchBytesMax: store.batchBytesMax };
+      this.serve(port, (request) => this.manage(request));
+    } catch (thrown) {
+      port.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);
+    }
+  }
+
+  async #standBy(options: StandBy): Promise<void> {
+    try {
+      (await import("./standby.ts")).standBy(this, options);
+    } catch (thrown) {
+      options.standBy.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);
+    }
+  }
+
+  /** Deposed. Its page may not have heard of the worker's lock yet, and then would not miss it. */
+  readonly #leave = (): void => {
+    this.#options.port.postMessage({ failed: new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" }).toWire() } satisfies Failed);
+    close();
+  };
+
+  /** A tab's port from now on. */
+  serve(port: MessagePort, manage: PortHost["manage"]): PortServer {
+    const host: PortHost = {
+      readable: (topic, born) => this.#topics.readable(topic, born),
+      writable: (topic, born) => this.#topics.writable(topic, born),
+      manage,
+      appended: (topic) => this.#armUpkeep(topic),
+      failed: (error) => this.#failed(error),
+    };
+    const server = new PortServer(port, host, { ...this.#opened, settings: this.#topics.settings });
+    this.servers.add(server);
+    return server;
+  }
+
+  async manage(request: ManageRequest): Promise<unknown> {
+    if (request.op === "topic") return this.#topics.ask(request);
+    if (request.op === "delete") return this.#topics.delete(request.topic, request.born);
+    if (request.op === "control") {
+      const { offerControl } = await import("../port/control-client.ts");
+      offerControl(request.port as MessagePort, { topics: this.#topics });
+    } else if (request.op === "close") await this.close();
+    else if (request.op === "ready") await this.#open;
+    else await (await import("./standby.ts")).serve(this, request);
+    return undefined;
+  }
+
+  async #openStore(): Promise<OpenStore> {
+    const { segmentBytes: slotBytes, id = this.#opened?.id, ...options } = this.#options;
+    const { volume, rejected } = await this.openVolume({ ...options, slotBytes, isThere: id !== undefined });
+    this.#fence(volume);
+    this.#rejected = rejected;
+    try {
+      const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now, newId: () => crypto.randomUUID(), breathe, id });
+      this.#topics.load(store);
+      void sleep(WARM_MS).then(() => store.warm(breathe));
+      return { volume, store, logs: new Map() };
+    } catch (thrown) {
+      await volume.close().catch(() => undefined);
+      throw thrown;
+    }
+  }
+
+  /**
+   * A worker that was away for long may have been deposed, and its successor reads the files one lease later. So nothing is
+   * written later than a lease after the last proof that the term holds, and nothing acked that was not written before one.
+   * Without its lock the worker ends, and the call never returns. A process that is stopped behind the look at the clock still
+   * makes that one write when it goes on; copying-volume.ts and idb-connection.ts have an answer to it.
+   */
+  #fence(volume: Volume): void {
+    for (const method of ["addSlots", "write", "handOver", "flush"] as const) {
+      const work = volume[method].bind(volume) as (...args: unknown[]) => Promise<void>;
+      volume[method] = async (...args: unknown[]) => {
+        // Reading nothing opens the file: behind the look nothing may be waited for.
+        if (method === "write") await volume.read(args[0] as number, 0, new Uint8Array(0));
+        for (let now; (now = performance.now()) > this.#provedAt + LEASE_MS; this.#provedAt = now) {
+          const { held } = await navigator.locks.query();
+          // In shared mode it is held by whoever was told of the end, and does not run.
+          if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);
+        }
+        return work(...args);
+      };
+    }
+  }
+
+  /** A log said CLOSED or worse. If that was the store's failure, and nobody is at it yet, open everything again. */
+  #failed(error: TidemarkError): void {
+    const now = Date.now();
+    // A full disk opens for reading only; the next look whether there is room again is not at once.
+    if (this.#reopening || this.#ended || (error.code === "QUOTA_EXCEEDED" && now < this.#reopenedAt + QUOTA_PAUSE_MS)) return;
+    this.#reopenedAt = now;
+    this.#reopening = true;
+    const before = this.#open;
+    this.#open = this.#reopen(before, error).finally(() => (this.#reopening = false));
+    this.#open.catch((thrown: unknown) => this.#end(TidemarkError.from(thrown)));
+  }
+
+  async #reopen(before: Promise<OpenStore>, cause: TidemarkError): Promise<OpenStore> {
+    const old = await before;
+    if (!old.store.poisoned) return old;
+    await this.#refuseCleared(old);
+    await old.store.close().catch(() => undefined);
+    for (let tries = 1; ; tries++) {
+      try {
+        const open = await this.#openStore();
+        this.#emit({ type: "reopened", reason: cause.message });
+        this.#emit({ type: "recovery", report: recoveryOf(open.store) });
+        return open;
+      } catch (thrown) {
+        if (tries >= REOPEN_TRIES) throw thrown;
+        await sleep(REOPEN_PAUSE_MS * 2 ** tries);
+      }
+    }
+  }
+
+  #end(error: TidemarkError): void {
+    this.#ended ??= error;
+    this.#emit({ type: "closed", reason: error.message });
+  }
+
+  #armUpkeep(topic: string): void {
+    this.#appended.add(topic);
+    const now = Date.now();
+    if (now - this.#attachedAt > ATTACHED_CHECK_MS) {
+      this.#attachedAt = now;
+      void this.#checkAttached();
+    }
+    this.#upkeepTimer ??= setTimeout(() => {
+      this.#upkeepTimer = undefined;
+      void this.#upkeep();
+    }, UPKEEP_DELAY_MS);
+  }
+
+  /**
+   * Handles of cleared site data keep "succeeding", and another opening would show an empty tide: so both end here. The
+   * handles stay as they are: in Chromium 156 closing an orphaned one blocks the worker for ever. They go with it.
+   */
+  async #refuseCleared({ volume, store }: OpenStore): Promise<void> {
+    if (await (volume.checkAttached?.().catch(() => true) ?? true)) return;
+    throw store.poison(new TidemarkError("CLOSED", "site data was cleared", { reason: "cleared" }));
+  }
+
+  async #checkAttached(): Promise<void> {
+    const open = await this.#open.catch(() => undefined);
+    await (open && this.#refuseCleared(open))?.catch((gone: TidemarkError) => {
+      this.#open = Promise.reject(gone);
+      this.#open.catch(() => undefined);
+      this.#end(gone);
+    });
+  }
+
+  async #upkeep(): Promise<void> {
+    const topics = [...this.#appended];
+    this.#appended.clear();
+    await this.#checkAttached();
+    for (const topic of topics) {
+      try {
+        await (await this.#topics.log(topic)).clean();
+      } catch (thrown) {
+        const error = TidemarkError.from(thrown);
+        if (error.code === "QUOTA_EXCEEDED") this.#emit({ type: "quota", topic, message: error.message });
+        if (error.kind === "reopen") this.#failed(error);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#upkeepTimer);
+    const closed = new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" });
+    const open = this.#open;
+    this.#ended = closed;
+    this.#open = open.then(() => Promise.reject(closed));
+    this.#open.catch(() => undefined);
+    this.#topics.end(closed);
+    const { store, logs } = await open;
+    // One that could not be opened has nothing to close, and keeps no other open.
+    for (const log of logs.values()) await log.then((opened) => opened.close(), () => undefined);
+    await store.close();
+  }
+}
