@@ -9,6 +9,7 @@ import { describe, expect, test } from "vitest";
 // @ts-expect-error plain JavaScript, because it runs before anything is compiled
 import { RELEASE_BYTES_MAX, kernelDirectory } from "./tooling/build-kernel.mjs";
 import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
+import { circles, wrongArrows } from "./tooling/arrows.ts";
 import { anchorOf, hostNames, linksOf, longFunctions, machineNames, untidy, wrongImports } from "./tooling/tidy.ts";
 
 const root = path.join(import.meta.dirname, "..");
@@ -35,6 +36,77 @@ test("there are files to look at", () => {
   expect(files).toContain("test/tidy.test.ts");
 });
 
+/** Arrows that still run against the order of the inner rooms; each is struck out when it is gone. */
+const ARROWS_LEFT: readonly string[] = [
+  "src/browser/platform/workers.ts → src/browser/tabs/broker-entry.ts",
+  "src/browser/platform/workers.ts → src/browser/worker/worker-entry.ts",
+  "src/browser/port/control-client.ts → src/browser/worker/topics.ts",
+  "src/browser/tabs/joiner.ts → src/browser/page/browser-tide.ts",
+  "src/browser/tabs/joiner.ts → src/browser/worker/worker-host.ts",
+  "src/browser/tabs/membership.ts → src/browser/page/browser-tide.ts",
+  "src/browser/tabs/membership.ts → src/browser/worker/standby.ts",
+  "src/browser/tabs/standby-workers.ts → src/browser/page/browser-tide.ts",
+  "src/browser/worker/standby.ts → src/browser/tabs/standby-workers.ts",
+  "worker/front/archived-reads.ts → worker/log-object/archiver.ts",
+  "worker/front/archived-reads.ts → worker/log-object/create-and-describe.ts",
+  "worker/front/router.ts → worker/log-object/create-and-describe.ts",
+  "worker/front/router.ts → worker/log-object/http-append.ts",
+  "worker/log-object/log-object.ts → worker/front/archived-reads.ts",
+  "worker/log-object/log-object.ts → worker/front/request-limits.ts",
+  "worker/rpc/subscription-peer.ts → worker/subscriptions/calls.ts",
+  "worker/rpc/subscription-peer.ts → worker/subscriptions/webhook-signing.ts",
+  "worker/stream/body-encoder.ts → worker/wire/http.ts",
+  "worker/stream/media-type.ts → worker/wire/http.ts",
+  "worker/stream/stream.ts → worker/wire/durable-streams.ts",
+  "worker/stream/stream.ts → worker/wire/http.ts",
+  "worker/stream/writer-state.ts → worker/telemetry/events.ts",
+  "worker/stream/writer-state.ts → worker/wire/durable-streams.ts",
+  "worker/stream/writer-state.ts → worker/wire/http.ts",
+  "worker/subscriptions/subscription-object.ts → worker/front/auth.ts",
+  "worker/subscriptions/subscription-object.ts → worker/log-object/create-and-describe.ts",
+  "worker/wire/http.ts → worker/telemetry/events.ts",
+];
+/** Circles of files that are left, each struck out when it is gone. */
+const CIRCLES_LEFT: readonly (readonly string[])[] = [
+  [
+    "src/store/catalog.ts",
+    "src/store/whose-catalog.ts",
+  ],
+  [
+    "src/store/segment-store.ts",
+    "src/store/segmented-log.ts",
+    "src/store/time-lookup.ts",
+    "src/store/trim-and-replace.ts",
+  ],
+  [
+    "src/browser/port/control-client.ts",
+    "src/browser/port/port-client.ts",
+  ],
+  [
+    "src/browser/page/browser-tide.ts",
+    "src/browser/page/browser-topic.ts",
+    "src/browser/platform/workers.ts",
+    "src/browser/tabs/broker-client.ts",
+    "src/browser/tabs/joiner.ts",
+    "src/browser/tabs/membership.ts",
+    "src/browser/tabs/standby-workers.ts",
+    "src/browser/worker/standby.ts",
+    "src/browser/worker/warm-up.ts",
+    "src/browser/worker/worker-entry.ts",
+    "src/browser/worker/worker-host.ts",
+  ],
+  [
+    "worker/telemetry/events.ts",
+    "worker/wire/durable-streams.ts",
+    "worker/wire/fields.ts",
+    "worker/wire/http.ts",
+  ],
+  [
+    "worker/store/archive-tables.ts",
+    "worker/store/chunk-tables.ts",
+  ],
+];
+
 describe("imports", () => {
   test.each([
     ["src/log/x.ts", 'import type { A } from "../browser/api.ts";'],
@@ -53,7 +125,7 @@ describe("imports", () => {
     ["src/store/x.ts", 'import { a } from "./volume";'],
     ["web/x.ts", 'import { Log } from "../src/log/log.ts";'],
     ["assembly/x.ts", 'import { a } from "../src/errors";'],
-    ["worker/x.ts", 'import { a } from "../src/browser/client.ts";'],
+    ["worker/x.ts", 'import { a } from "../src/browser/page/browser-tide.ts";'],
     ["worker/x.ts", 'import { Hono } from "hono";'],
     ["src/browser/x.ts", 'import kernel from "../../.cache/kernel/release.wasm";'],
     ["src/attic/x.ts", 'import { a } from "./y.ts";'],
@@ -69,6 +141,42 @@ describe("imports", () => {
 
   test("imports run one way", () => {
     expect(sources.flatMap((file) => wrongImports(read(file), file))).toEqual([]);
+  });
+
+  test.each([
+    ["worker/store/x.ts", 'import { a } from "../stream/stream.ts";'],
+    ["worker/stream/x.ts", 'import { a } from "../wire/http.ts";'],
+    ["worker/front/x.ts", 'import type { A } from "../log-object/alarms.ts";'],
+    ["worker/log-object/x.ts", 'import type { A } from "../front/auth.ts";'],
+    ["worker/env.ts", 'import { a } from "./store/x.ts";'],
+    ["worker/client/x.ts", 'import { a } from "../library.ts";'],
+    ["worker/attic/x.ts", "export {};"],
+    ["worker/x.ts", "export {};"],
+    ["src/browser/volume/x.ts", 'const a = await import("../worker/standby.ts");'],
+    ["src/browser/tabs/x.ts", 'import { a } from "../worker/standby.ts";'],
+    ["src/browser/worker/x.ts", 'import { a } from "../tabs/membership.ts";'],
+    ["src/browser/platform/x.ts", 'new Worker(new URL("../worker/worker-entry.ts", import.meta.url));'],
+  ])("a wrong arrow between inner rooms is found: %s %s", (file, source) => {
+    expect(wrongArrows(source, file)).toHaveLength(1);
+  });
+
+  test("right arrows between inner rooms are left alone", () => {
+    expect(wrongArrows('import { a } from "../stream/stream.ts"; import { b } from "../../src/errors.ts"; import { c } from "./y.ts";', "worker/wire/x.ts")).toEqual([]);
+    expect(wrongArrows('import { a } from "./front/router.ts"; import { b } from "./log-object/log-object.ts";', "worker/index.ts")).toEqual([]);
+  });
+
+  test("inside worker/ and src/browser/ they run one way as well", () => {
+    expect(sources.flatMap((file) => wrongArrows(read(file), file)).sort()).toEqual(ARROWS_LEFT);
+  });
+
+  test("a circle of files is found, by any kind of import", () => {
+    const files = { a: 'import { b } from "./b.ts";', b: 'export type B = import("./c.ts").C;', c: 'const a = await import("./a.ts");', d: 'import "./a.ts";' };
+    expect(circles(new Map(Object.entries(files).map(([name, text]) => [`src/log/${name}.ts`, text])))).toEqual([["src/log/a.ts", "src/log/b.ts", "src/log/c.ts"]]);
+  });
+
+  test("files import each other in no circle", () => {
+    const rooms = sources.filter((file) => inRooms(file) && !file.startsWith("assembly/"));
+    expect(circles(new Map(rooms.map((file) => [file, read(file)])))).toEqual(CIRCLES_LEFT);
   });
 });
 
