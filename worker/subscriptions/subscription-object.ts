@@ -21,7 +21,7 @@ import { SubscriptionLinks, type WatchedPeer } from "./links.ts";
 import { type StreamTold, type SubscriptionPeer, subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { configOf, PATH_CHARS_MAX, pathsOf, type SubscriptionConfig } from "./config.ts";
 import { type Link, type Subscription, SubscriptionStore } from "./tables.ts";
-import { postWebhook, WEBHOOK_TIMEOUT_MS } from "../webhook.ts";
+import { postWebhook, WEBHOOK_TIMEOUT_MS } from "./webhook.ts";
 import { checkWebhook } from "./webhook-address.ts";
 
 const RETRY_MS = { min: 1_000, max: 60_000 };
