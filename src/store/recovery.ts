@@ -13,8 +13,8 @@
  *
  * Nothing is written here, so a crash in the middle leaves everything as it was and the next open finds the same.
  */
-import { INDEX_STATE_EMPTY, type Kernel, KERNEL_BATCH_BYTES_MAX, type ScanResult, Status, statusName } from "../kernel/types.ts";
-import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../record/format.ts";
+import { INDEX_STATE_EMPTY, type Kernel, KERNEL_BATCH_BYTES_MAX, type ScanResult, SEGMENT_OFFSETS_MAX, Status, statusName } from "../kernel/types.ts";
+import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, type BatchHeader, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../record/format.ts";
 import { viewOf } from "./bytes.ts";
 import type { Segment } from "./segment.ts";
 import { BODY_AT, type Mark } from "./slot.ts";
@@ -38,12 +38,23 @@ export interface TailCut {
   readonly reason: string;
 }
 
-/** Where a valid batch stands behind damage. */
+/** Where a whole batch stands behind damage. */
 interface Found {
   readonly position: number;
   readonly baseOffset: number;
+  readonly nextOffset: number;
   readonly sizeBytes: number;
   readonly epoch: number;
+}
+
+/** Up to where a batch behind damage is looked for. */
+interface Bounds {
+  /** Body position. */
+  readonly end: number;
+  /** No batch of ours ends behind it. */
+  readonly limitOffset: number;
+  /** The last batch before `end` ends exactly there, and at `limitOffset`. */
+  readonly exact: boolean;
 }
 
 /**
@@ -56,7 +67,7 @@ export async function walkDurable(walk: Walk, end: number, nextOffset: number): 
     const status = await walkValid(walk, end, nextOffset);
     if (status === Status.OK && segment.bytes === end) break;
     const position = segment.bytes;
-    const found = await findBatch(walk, position, end, nextOffset);
+    const { found } = await findBatch(walk, position, { end, limitOffset: nextOffset, exact: true });
     const to = found?.baseOffset ?? nextOffset;
     quarantine(segment, to, position, (found?.position ?? end) - position, statusName(status));
   }
@@ -79,7 +90,8 @@ export async function walkTail(walk: Walk): Promise<TailCut | undefined> {
 
 /**
  * With no valid mark (both copies lost) there is no telling a torn tail from corruption, so a bad batch that a valid
- * one follows is quarantined, and only what nothing valid follows is cut.
+ * one follows is quarantined, and only what nothing valid follows is cut. Where nothing confirms the offsets of the valid
+ * ones, they are quarantined, too: the log goes on behind the last of them.
  */
 export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
   const { volume, segment } = walk;
@@ -87,9 +99,10 @@ export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
   for (;;) {
     const status = await walkValid(walk, end);
     const position = segment.bytes;
-    const found = await findBatch(walk, position, end);
-    if (!found) return cutAt(walk, status, end);
-    quarantine(segment, found.baseOffset, position, found.position - position, statusName(status));
+    const { found, last } = await findBatch(walk, position, unmarked(walk, end));
+    if (found) quarantine(segment, found.baseOffset, position, found.position - position, statusName(status));
+    else if (last) quarantine(segment, last.nextOffset, position, last.position + last.sizeBytes - position, statusName(status));
+    else return cutAt(walk, status, end);
   }
 }
 
@@ -133,26 +146,77 @@ function bytesBelow(window: Uint8Array, limitOffset: number): number {
   }
 }
 
+function unmarked({ segment }: Walk, end: number): Bounds {
+  return { end, limitOffset: segment.baseOffset + SEGMENT_OFFSETS_MAX, exact: false };
+}
+
 /**
- * The next valid batch behind damage at `position`. First where the damaged batch itself says it ends (so that a batch
- * carried inside a record's value can't be taken for one of ours), then byte by byte; bounded by the slot's size.
+ * The next batch behind damage at `position` whose base offset is confirmed, and the last whole one. No checksum covers a base
+ * offset: damage that ends inside it leaves a batch that is whole at another offset. Such a batch counts as part of the damage.
  */
-async function findBatch(walk: Walk, position: number, end: number, limitOffset = Number.MAX_SAFE_INTEGER): Promise<Found | undefined> {
+async function findBatch(walk: Walk, position: number, bounds: Bounds): Promise<{ readonly found?: Found; readonly last?: Found | undefined }> {
+  const damaged = await headerAt(walk, position, bounds.end);
+  let before: Found | undefined;
+  let last: Found | undefined;
+  for await (const batch of wholeBatches(walk, position, bounds.end)) {
+    if (fits(walk, batch, bounds)) {
+      if (leadsTo(walk, damaged, position, batch) || (await isConfirmed(walk, batch, before, bounds))) return { found: batch };
+      last = batch;
+    }
+    before = batch;
+  }
+  return { last };
+}
+
+function fits({ segment }: Walk, { baseOffset, nextOffset }: Found, { limitOffset }: Bounds): boolean {
+  return baseOffset >= segment.nextOffset && nextOffset <= limitOffset;
+}
+
+/** The damaged batch's own header continues the log, and says that this one begins where it does. */
+function leadsTo({ segment }: Walk, damaged: BatchHeader | undefined, position: number, batch: Found): boolean {
+  if (!damaged || damaged.magic !== MAGIC || position + damaged.sizeBytes !== batch.position) return false;
+  return damaged.baseOffset >= segment.nextOffset && damaged.lastOffsetDelta >= 0 && nextOffsetOf(damaged) === batch.baseOffset;
+}
+
+/** What stands behind the batch goes on at its next offset. */
+async function isConfirmed(walk: Walk, { position, sizeBytes, nextOffset }: Found, before: Found | undefined, { end, limitOffset, exact }: Bounds): Promise<boolean> {
+  if (exact && position + sizeBytes === end && nextOffset === limitOffset) return true;
+  const next = await headerAt(walk, position + sizeBytes, end);
+  if (next?.magic === MAGIC && next.baseOffset === nextOffset) return true;
+  // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next one's.
+  return walk.allowGaps && before !== undefined && before.position + before.sizeBytes === position;
+}
+
+/**
+ * The whole batches behind damage at `position`, whatever their offsets. The first is looked for where the damaged batch itself
+ * says it ends (so that a batch carried inside a record's value can't be taken for one of ours), then all byte by byte; bounded by
+ * the slot's size.
+ */
+async function* wholeBatches(walk: Walk, position: number, end: number): AsyncGenerator<Found> {
+  let base = position + 1;
   const direct = await damagedEnd(walk, position, end);
   if (direct !== undefined) {
-    const found = await batchAt(walk, direct, end, limitOffset);
-    if (found) return found;
-  }
-  const overlap = BATCH_HEADER_BYTES - 1;
-  for (let base = position + 1; base + BATCH_HEADER_BYTES <= end; base += KERNEL_BATCH_BYTES_MAX - overlap) {
-    const window = await readExactly(walk.volume, walk.segment.slot, BODY_AT + base, Math.min(KERNEL_BATCH_BYTES_MAX, end - base));
-    for (let at = 0; at + BATCH_HEADER_BYTES <= window.length; at++) {
-      if (window[at + MAGIC_AT] !== MAGIC || !plausible(walk, window, at, end - base - at, limitOffset)) continue;
-      const found = await batchAt(walk, base + at, end, limitOffset);
-      if (found) return found;
+    const found = await batchAt(walk, direct, end);
+    if (found) {
+      yield found;
+      base = found.position + found.sizeBytes;
     }
   }
-  return undefined;
+  while (base + BATCH_HEADER_BYTES <= end) {
+    const window = await readExactly(walk.volume, walk.segment.slot, BODY_AT + base, Math.min(KERNEL_BATCH_BYTES_MAX, end - base));
+    let at = 0;
+    while (at + BATCH_HEADER_BYTES <= window.length) {
+      const found = window[at + MAGIC_AT] === MAGIC && plausible(walk, window, at, end - base - at) ? await batchAt(walk, base + at, end) : undefined;
+      if (found) yield found;
+      at += found?.sizeBytes ?? 1;
+    }
+    base += at;
+  }
+}
+
+async function headerAt({ volume, segment }: Walk, position: number, end: number): Promise<BatchHeader | undefined> {
+  if (position + BATCH_HEADER_BYTES > end) return undefined;
+  return readHeader(await readExactly(volume, segment.slot, BODY_AT + position, BATCH_HEADER_BYTES));
 }
 
 async function damagedEnd(walk: Walk, position: number, end: number): Promise<number | undefined> {
@@ -162,35 +226,33 @@ async function damagedEnd(walk: Walk, position: number, end: number): Promise<nu
   return size >= BATCH_HEADER_BYTES && position + size + BATCH_HEADER_BYTES <= end ? position + size : undefined;
 }
 
-function plausible(walk: Walk, bytes: Uint8Array, at: number, room: number, limitOffset: number): boolean {
+function plausible(walk: Walk, bytes: Uint8Array, at: number, room: number): boolean {
   const header = readHeader(bytes, at);
   return (
     header.magic === MAGIC &&
     header.sizeBytes >= BATCH_HEADER_BYTES &&
     header.sizeBytes <= Math.min(room, KERNEL_BATCH_BYTES_MAX) &&
-    header.baseOffset >= walk.segment.nextOffset &&
     header.lastOffsetDelta >= 0 &&
-    nextOffsetOf(header) <= limitOffset &&
     header.leaderEpoch >= walk.minEpoch &&
     header.leaderEpoch <= walk.maxEpoch
   );
 }
 
-async function batchAt(walk: Walk, position: number, end: number, limitOffset: number): Promise<Found | undefined> {
+async function batchAt(walk: Walk, position: number, end: number): Promise<Found | undefined> {
   const { volume, kernel, segment } = walk;
   if (position + BATCH_HEADER_BYTES > end) return undefined;
   const head = await readExactly(volume, segment.slot, BODY_AT + position, BATCH_HEADER_BYTES);
-  if (!plausible(walk, head, 0, end - position, limitOffset)) return undefined;
+  if (!plausible(walk, head, 0, end - position)) return undefined;
   const header = readHeader(head);
   const batch = await readExactly(volume, segment.slot, BODY_AT + position, header.sizeBytes);
   if (kernel.validateBatch(batch) !== Status.OK) return undefined;
-  return { position, baseOffset: header.baseOffset, sizeBytes: header.sizeBytes, epoch: header.leaderEpoch };
+  return { position, baseOffset: header.baseOffset, nextOffset: nextOffsetOf(header), sizeBytes: header.sizeBytes, epoch: header.leaderEpoch };
 }
 
 /** Epoch of the whole batch that continues the log where the walk has ended; 0 when none does. */
 export async function epochBehind(walk: Walk): Promise<number> {
   const { volume, segment } = walk;
-  const found = await batchAt(walk, segment.bytes, volume.slotBytes - BODY_AT, Number.MAX_SAFE_INTEGER);
+  const found = await batchAt(walk, segment.bytes, volume.slotBytes - BODY_AT);
   return found?.baseOffset === segment.nextOffset ? found.epoch : 0;
 }
 
@@ -208,9 +270,10 @@ async function tornBytes(walk: Walk, position: number, end: number): Promise<num
   // Stale batches have an earlier epoch. What has ours was begun where the log ends, or is whole but for what its checksum
   // leaves out.
   const begun = header.magic === MAGIC && header.baseOffset === walk.segment.nextOffset;
-  let torn = header.leaderEpoch >= walk.minEpoch && (begun || (await hasItsCrc(walk, position, size))) ? size : 0;
-  const behind = await findBatch(walk, position, end);
-  if (behind) torn = Math.max(torn, behind.position + behind.sizeBytes - position);
+  const torn = header.leaderEpoch >= walk.minEpoch && (begun || (await hasItsCrc(walk, position, size))) ? size : 0;
+  for await (const behind of wholeBatches(walk, position, end)) {
+    if (fits(walk, behind, unmarked(walk, end))) return Math.max(torn, behind.position + behind.sizeBytes - position);
+  }
   return torn;
 }
 

@@ -27,9 +27,18 @@ export interface Hop {
   readonly position: number;
 }
 
-interface Wanted {
-  /** Body position of the window's first byte, and of the segment's end. */
+/** What must stand where a read begins: no checksum covers a base offset, so the index or the batch before says it. */
+interface Start {
+  /** Body position. */
   readonly position: number;
+  /** Base offset of the batch there; -1 where nobody knows it. */
+  readonly expected: number;
+  /** Last offset of the batch there; -1 where nobody knows it. */
+  readonly last: number;
+}
+
+interface Wanted extends Start {
+  /** Body position of the segment's end. */
   readonly end: number;
   readonly from: number;
   readonly maxBytes: number;
@@ -127,9 +136,16 @@ export class SegmentReader {
 
   /** Start of the last indexed batch that ends at or before `offset`; 0 without one. */
   floor(segment: Segment, offset: number, steps?: number[]): number {
+    return this.#floor(segment, offset, steps).position;
+  }
+
+  #floor(segment: Segment, offset: number, steps?: number[]): Start {
     const { offset: entries } = segment.indexes;
     const entry = this.kernel.searchIndex(entries, "offset", offset - segment.baseOffset, steps);
-    return entry < 0 ? 0 : viewOf(entries).getInt32(entry * 8 + 4);
+    if (entry < 0) return { position: 0, expected: segment.baseOffset, last: -1 };
+    const at = entry * 8;
+    const view = viewOf(entries);
+    return { position: view.getInt32(at + 4), expected: -1, last: segment.baseOffset + view.getInt32(at) };
   }
 
   /**
@@ -140,18 +156,19 @@ export class SegmentReader {
     // The active segment grows while we wait: the end is what it was at the start.
     const end = segment.bytes;
     const hint = segment.hint?.offset === from ? segment.hint.position : undefined;
-    let position = hint ?? this.floor(segment, from);
+    let start = hint === undefined ? this.#floor(segment, from) : { position: hint, expected: from, last: -1 };
     // A header at least, however little is asked for: it says how large the batch is.
     let size = Math.max(maxBytes, BATCH_HEADER_BYTES) + (hint === undefined ? 2 * INDEX_INTERVAL_BYTES : 0);
     // Each turn gets nearer to `from` or makes the window large enough for one more whole batch.
-    while (position < end) {
+    while (start.position < end) {
+      const { position } = start;
       throwIfDamaged(segment, from);
       const bytes = await readExactly(this.volume, segment.slot, BODY_AT + position, Math.min(size, end - position));
       if (segment.retired) return undefined;
-      const slice = this.#slice(segment, bytes, { position, end, from, maxBytes, limit });
+      const slice = this.#slice(segment, bytes, { ...start, end, from, maxBytes, limit });
       if (slice === "damaged") {
         await this.#reexamine(segment, from);
-        position = this.floor(segment, from);
+        start = this.#floor(segment, from);
         continue;
       }
       if (slice.end > slice.start) {
@@ -160,7 +177,7 @@ export class SegmentReader {
       }
       if (slice.done) return undefined;
       assert(slice.end > 0 || slice.needs > size, "a read makes progress");
-      position += slice.end;
+      start = { position: position + slice.end, expected: slice.expected, last: slice.end > 0 ? -1 : start.last };
       size = Math.max(size, slice.needs);
     }
     throwIfDamaged(segment, from);
@@ -169,19 +186,20 @@ export class SegmentReader {
 
   /** Which part of `bytes` to hand out. With nothing found: how far to go on, and how much to read at least. */
   #slice(segment: Segment, bytes: Uint8Array, wanted: Wanted) {
-    const { position, end, from, maxBytes, limit } = wanted;
+    const { position, end, from, maxBytes, limit, last } = wanted;
     const dense = !segment.sealed?.compacted;
     let start = -1;
     let at = 0;
     let nextOffset = from;
-    let expected = -1;
+    let { expected } = wanted;
     let needs = 0;
     let done = false;
     while (at < bytes.length) {
-      const damaged = segment.damage.find((range) => range.bytes > 0 && range.position === position + at);
+      // Inside, not only at its start: an index may lead there.
+      const damaged = segment.damage.find((range) => position + at >= range.position && position + at < range.position + range.bytes);
       if (damaged) {
         if (start >= 0) break;
-        at += damaged.bytes;
+        at = damaged.position + damaged.bytes - position;
         expected = damaged.to;
         continue;
       }
@@ -191,7 +209,8 @@ export class SegmentReader {
       const header = readHeader(bytes, at);
       const next = nextOffsetOf(header);
       needs = header.sizeBytes;
-      if (!plausible(segment, header, next, expected, dense) || position + at + needs > end) return "damaged" as const;
+      const isIndexed = at > 0 || last < 0 || next - 1 === last;
+      if (!isIndexed || !plausible(segment, header, next, expected, dense) || position + at + needs > end) return "damaged" as const;
       if (header.baseOffset >= limit) {
         done = true;
         break;
@@ -203,7 +222,7 @@ export class SegmentReader {
       expected = next;
       nextOffset = next;
     }
-    return { start: start < 0 ? at : start, end: at, nextOffset, needs, done };
+    return { start: start < 0 ? at : start, end: at, nextOffset, expected, needs, done };
   }
 
   /** A hop failed: find out what is damaged. If nothing is, the bytes changed under us, and we can't go on. */

@@ -16,6 +16,7 @@ const STATE = "src/log/producer-state.ts";
 const LOG = "src/store/segmented-log.ts";
 const STORE = "src/store/segment-store.ts";
 const RECOVER = "src/store/recover-log.ts";
+const RECOVERY = "src/store/recovery.ts";
 const CATALOG = "src/store/catalog.ts";
 const READER = "src/store/segment-reader.ts";
 const TWIN = "test/reference/kernel.ts";
@@ -43,10 +44,11 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "stale batches of a recycled slot", file: STORE, find: "return ++this.#epoch;", replace: "return current;", scenario: "recycled" },
   { name: "tail of any epoch", file: RECOVER, find: "await walkTail(tail(appending))", replace: "await walkTail(tail(0, 0x7fffffff))", narrow: true, from: 3240 },
   { name: "durable end ignored", file: RECOVER, find: "await walkDurable(walk, durable.position, durable.nextOffset);", replace: "" },
+  { name: "any offset counts behind damage", file: RECOVERY, find: "if (exact && position + sizeBytes === end && nextOffset === limitOffset) return true;", replace: "return true;", from: 815_200 },
   { name: "batch checksum ignored", file: TWIN, find: "refuse(viewOf(batch).getUint32(17) !== crc32c(batch.subarray(21)), Status.BAD_CRC);", replace: "", twin: true },
   { name: "scan takes any epoch", file: TWIN, find: "refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);", replace: "", twin: true, narrow: true, from: 3240 },
   // Reading.
-  { name: "index one entry too far", file: READER, find: "return entry < 0 ? 0 : viewOf(entries).getInt32(entry * 8 + 4);", replace: "return entries.length === 0 ? 0 : viewOf(entries).getInt32(Math.min((entry + 1) * 8 + 4, entries.length - 4));" },
+  { name: "index one entry too far", file: READER, find: "const at = entry * 8;", replace: "const at = Math.min(entry + 1, entries.length / 8 - 1) * 8;" },
   { name: "time found one too late", file: "src/store/time-lookup.ts", find: "if (header.maxTimestamp >= timestamp) return", replace: "if (header.maxTimestamp > timestamp) return" },
   { name: "damage not looked for", file: LOG, find: "if (verify) await this.examine(segment);", replace: "" },
   { name: "reader sleeps on", file: "src/log/log.ts", find: "this.#committedReaders.advance(this.#highWatermark);", replace: "" },

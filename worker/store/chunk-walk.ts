@@ -84,7 +84,7 @@ export function damageIn(kernel: Kernel, row: Run, gaps: boolean): QuarantinedRa
       continue;
     }
     // A length may be what is damaged, so the next batch is looked for, not computed.
-    const next = resume(kernel, row, position, expected) ?? { position: row.bytes.length, offset: row.nextOffset };
+    const next = resume(kernel, row, position, expected, gaps) ?? { position: row.bytes.length, offset: row.nextOffset };
     found.push({ from: expected, to: next.offset, slot: undefined, position, bytes: next.position - position, reason: reason! });
     position = next.position;
     expected = next.offset;
@@ -101,14 +101,46 @@ function verdict(kernel: Kernel, bytes: Uint8Array, position: number, { sizeByte
   return status === Status.OK ? undefined : statusName(status);
 }
 
-/** The first good batch behind a damaged header: at any byte where magic, offsets and checksum all agree. */
-function resume(kernel: Kernel, row: Run, position: number, expected: number): { position: number; offset: number } | undefined {
-  for (let at = position + 1; at + BATCH_HEADER_BYTES <= row.bytes.length; at++) {
-    if (row.bytes[at + MAGIC_AT] !== MAGIC) continue;
-    const header = readHeader(row.bytes, at);
+/**
+ * The first good batch behind damage at `position` whose base offset is confirmed. No checksum covers a base offset: damage that
+ * ends inside it leaves a batch that is whole at another offset. Such a batch counts as part of the damage.
+ */
+function resume(kernel: Kernel, row: Run, position: number, expected: number, gaps: boolean): { position: number; offset: number } | undefined {
+  let wholeEnd = -1;
+  for (let at = position + 1; at + BATCH_HEADER_BYTES <= row.bytes.length; ) {
+    const header = wholeAt(kernel, row.bytes, at);
+    if (!header) {
+      at++;
+      continue;
+    }
+    const end = at + header.sizeBytes;
     const fits = header.baseOffset > expected && header.baseOffset < row.nextOffset && nextOffsetOf(header) <= row.nextOffset;
-    if (!fits || header.sizeBytes < BATCH_HEADER_BYTES || header.sizeBytes > row.bytes.length - at) continue;
-    if (kernel.validateBatch(row.bytes.subarray(at, at + header.sizeBytes)) === Status.OK) return { position: at, offset: header.baseOffset };
+    // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next one's.
+    const confirmed = leadsTo(row.bytes, position, expected, at, header.baseOffset) || goesOn(row, end, nextOffsetOf(header)) || (gaps && wholeEnd === at);
+    if (fits && confirmed) return { position: at, offset: header.baseOffset };
+    wholeEnd = at = end;
   }
   return undefined;
+}
+
+function wholeAt(kernel: Kernel, bytes: Uint8Array, at: number): BatchHeader | undefined {
+  if (bytes[at + MAGIC_AT] !== MAGIC) return undefined;
+  const header = readHeader(bytes, at);
+  if (header.lastOffsetDelta < 0 || header.sizeBytes < BATCH_HEADER_BYTES || header.sizeBytes > bytes.length - at) return undefined;
+  return kernel.validateBatch(bytes.subarray(at, at + header.sizeBytes)) === Status.OK ? header : undefined;
+}
+
+/** The damaged batch's own header continues the row, and says that the next one begins at `at`, with `baseOffset`. */
+function leadsTo(bytes: Uint8Array, position: number, expected: number, at: number, baseOffset: number): boolean {
+  const header = readHeader(bytes, position);
+  if (header.magic !== MAGIC || position + header.sizeBytes !== at || header.lastOffsetDelta < 0) return false;
+  return header.baseOffset >= expected && nextOffsetOf(header) === baseOffset;
+}
+
+/** What stands at `end` has this base offset: the next batch, or the row's end. */
+function goesOn({ bytes, nextOffset }: Run, end: number, offset: number): boolean {
+  if (end === bytes.length) return offset === nextOffset;
+  if (end + BATCH_HEADER_BYTES > bytes.length) return false;
+  const header = readHeader(bytes, end);
+  return header.magic === MAGIC && header.baseOffset === offset;
 }
