@@ -37,8 +37,15 @@ const playground: ViteUserConfig = {
   // Relative, so that a copy of the result works under any path.
   base: "./",
   // The package's export map does not name its data files.
-  resolve: { alias: [{ find: /^vega-datasets\/data\//, replacement: `${path.join(root, "node_modules/vega-datasets/data")}/` }] },
-  build: { ...shared.build, outDir: path.join(root, ".cache", "playground"), emptyOutDir: true, chunkSizeWarningLimit: 2000 },
+  resolve: {
+    alias: [{ find: /^vega-datasets\/data\//, replacement: `${path.join(root, "node_modules/vega-datasets/data")}/` }],
+  },
+  build: {
+    ...shared.build,
+    outDir: path.join(root, ".cache", "playground"),
+    emptyOutDir: true,
+    chunkSizeWarningLimit: 2000,
+  },
   server: { host: "127.0.0.1", fs: { allow: [root] } },
   preview: { host: "127.0.0.1" },
 };
@@ -54,18 +61,58 @@ function freshProfile(): string {
 
 const node = { environment: "node" as const, root };
 
+type Projects = NonNullable<NonNullable<ViteUserConfig["test"]>["projects"]>;
+
 /** Node drives browsers; one file at a time, for each takes all cores. */
-function fromOutside(): NonNullable<NonNullable<ViteUserConfig["test"]>["projects"]> {
+function fromOutside(): Projects {
   const slow = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 240_000 };
   return [
-    { extends: true, test: { ...node, ...slow, name: "pages", include: ["test/{playground,tooling,crash,power,tabs}/**/*.test.ts"] } },
-    { extends: true, test: { ...node, ...slow, name: "package", include: ["test/package/*.test.ts"], globalSetup: "test/package/global.ts" } },
+    {
+      extends: true,
+      test: { ...node, ...slow, name: "pages", include: ["test/{playground,tooling,crash,power,tabs}/**/*.test.ts"] },
+    },
+    {
+      extends: true,
+      test: {
+        ...node,
+        ...slow,
+        name: "package",
+        include: ["test/package/*.test.ts"],
+        globalSetup: "test/package/global.ts",
+      },
+    },
+  ];
+}
+
+async function ofTheEdge(): Promise<Projects> {
+  // Only for tests: it brings a whole runtime along.
+  const { cloudflareTest } = await import("@cloudflare/vitest-plugin");
+  return [
+    {
+      extends: true,
+      plugins: [
+        cloudflareTest({
+          wrangler: { configPath: path.join(root, "worker", "wrangler.jsonc") },
+          miniflare: { bindings: { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_EVENTS: "changes" } },
+        }),
+      ],
+      test: { name: "edge", root, include: ["test/edge/*.test.ts"], testTimeout: 30_000 },
+    },
+    {
+      extends: true,
+      test: {
+        ...node,
+        name: "http",
+        include: ["test/edge/http/*.test.ts"],
+        fileParallelism: false,
+        testTimeout: 60_000,
+        hookTimeout: 60_000,
+      },
+    },
   ];
 }
 
 async function tests(): Promise<ViteUserConfig> {
-  // Only for tests: it brings a whole runtime along.
-  const { cloudflareTest } = await import("@cloudflare/vitest-plugin");
   return {
     ...shared,
     root,
@@ -110,15 +157,7 @@ async function tests(): Promise<ViteUserConfig> {
             },
           },
         },
-        {
-          extends: true,
-          plugins: [cloudflareTest({ wrangler: { configPath: path.join(root, "worker", "wrangler.jsonc") }, miniflare: { bindings: { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_EVENTS: "changes" } } })],
-          test: { name: "edge", root, include: ["test/edge/*.test.ts"], testTimeout: 30_000 },
-        },
-        {
-          extends: true,
-          test: { ...node, name: "http", include: ["test/edge/http/*.test.ts"], fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 },
-        },
+        ...(await ofTheEdge()),
         ...fromOutside(),
       ],
     },

@@ -55,30 +55,57 @@ const OPTIONS = {
 /** The value of a line NAME=value of .dev.vars, with or without quotes. */
 function fromDevVars(name) {
   if (!existsSync(".dev.vars")) return undefined;
-  const line = readFileSync(".dev.vars", "utf8").split(/\r?\n/).find((each) => each.replace(/^\s*export\s+/, "").trimStart().startsWith(`${name}=`));
-  return line?.slice(line.indexOf("=") + 1).trim().replace(/^(["'])(.*)\1$/, "$2");
+  const line = readFileSync(".dev.vars", "utf8")
+    .split(/\r?\n/)
+    .find((each) =>
+      each
+        .replace(/^\s*export\s+/, "")
+        .trimStart()
+        .startsWith(`${name}=`),
+    );
+  return line
+    ?.slice(line.indexOf("=") + 1)
+    .trim()
+    .replace(/^(["'])(.*)\1$/, "$2");
 }
 
 function secretOf(given) {
   const secrets = given ?? process.env[VARIABLE] ?? fromDevVars(VARIABLE);
   if (secrets === undefined) {
-    throw new UsageError(`there is no secret: give --secret, set ${VARIABLE}, or write it into .dev.vars (npx tidemark secret makes one)`);
+    throw new UsageError(
+      `there is no secret: give --secret, set ${VARIABLE}, or write it into .dev.vars (npx tidemark secret makes one)`,
+    );
   }
-  const [newest] = secrets.split(",").map((text) => text.trim()).filter((text) => text.length >= SECRET_CHARS_MIN);
-  if (newest === undefined) throw new UsageError(`the secret is too short: it must have at least ${SECRET_CHARS_MIN} characters`);
+  const [newest] = secrets
+    .split(",")
+    .map((text) => text.trim())
+    .filter((text) => text.length >= SECRET_CHARS_MIN);
+  if (newest === undefined)
+    throw new UsageError(`the secret is too short: it must have at least ${SECRET_CHARS_MIN} characters`);
   return newest;
 }
 
 function claimsOf({ tenant, scope, minutes, issuer, audience }) {
-  if (tenant === "" || tenant.length > TENANT_CHARS_MAX) throw new UsageError(`--tenant must have 1 to ${TENANT_CHARS_MAX} characters`);
+  if (tenant === "" || tenant.length > TENANT_CHARS_MAX)
+    throw new UsageError(`--tenant must have 1 to ${TENANT_CHARS_MAX} characters`);
   const words = scope.split(/\s+/).filter((word) => word !== "");
   const wrong = words.find((word) => !SCOPE.test(word));
   if (words.length === 0 || wrong !== undefined) {
-    throw new UsageError(`--scope ${JSON.stringify(wrong ?? scope)}: each word must be read:, write: or admin: and a pattern of paths, such as read:orders/*`);
+    throw new UsageError(
+      `--scope ${JSON.stringify(wrong ?? scope)}: each word must be read:, write: or admin: and a pattern of paths, such as read:orders/*`,
+    );
   }
-  if (!/^[1-9]\d{0,6}$/.test(minutes) || Number(minutes) > MINUTES_MAX) throw new UsageError(`--minutes ${minutes}: it must be a whole number from 1 to ${MINUTES_MAX}`);
+  if (!/^[1-9]\d{0,6}$/.test(minutes) || Number(minutes) > MINUTES_MAX)
+    throw new UsageError(`--minutes ${minutes}: it must be a whole number from 1 to ${MINUTES_MAX}`);
   const iat = Math.floor(Date.now() / 1000);
-  return { tenant, scope: words.join(" "), iat, exp: iat + Number(minutes) * 60, ...(issuer && { iss: issuer }), ...(audience && { aud: audience }) };
+  return {
+    tenant,
+    scope: words.join(" "),
+    iat,
+    exp: iat + Number(minutes) * 60,
+    ...(issuer && { iss: issuer }),
+    ...(audience && { aud: audience }),
+  };
 }
 
 function tokenOf(claims, secret) {
@@ -88,7 +115,8 @@ function tokenOf(claims, secret) {
 }
 
 function copyAssets(folder) {
-  if (folder === undefined || folder === "") throw new UsageError("assets needs a folder: npx tidemark assets public/tidemark");
+  if (folder === undefined || folder === "")
+    throw new UsageError("assets needs a folder: npx tidemark assets public/tidemark");
   try {
     mkdirSync(folder, { recursive: true });
     for (const file of ASSETS) copyFileSync(path.join(import.meta.dirname, "../dist", file), path.join(folder, file));
@@ -111,9 +139,15 @@ function main(args) {
   } catch (thrown) {
     throw new UsageError(thrown.message);
   }
-  const { values, positionals: [name, ...rest] } = parsed;
+  const {
+    values,
+    positionals: [name, ...rest],
+  } = parsed;
   if (values.help || name === "help") return HELP;
-  if (name === undefined || !Object.hasOwn(COMMANDS, name)) throw new UsageError(`${name === undefined ? "a command is needed" : `there is no command ${JSON.stringify(name)}`}; there are ${Object.keys(COMMANDS).join(", ")}`);
+  if (name === undefined || !Object.hasOwn(COMMANDS, name))
+    throw new UsageError(
+      `${name === undefined ? "a command is needed" : `there is no command ${JSON.stringify(name)}`}; there are ${Object.keys(COMMANDS).join(", ")}`,
+    );
   const folder = name === "assets" ? rest.splice(0, 1) : [];
   if (rest.length > 0) throw new UsageError(`${JSON.stringify(rest[0])} is one argument too many`);
   return `${COMMANDS[name](values, folder)}\n`;

@@ -83,7 +83,11 @@ export class TidemarkError extends Error {
   static fromWire(wire: WireError): TidemarkError {
     const { code, message, details } = Object(wire) as WireError;
     const text = typeof message === "string" ? message : "?";
-    return new TidemarkError(typeof code === "string" && Object.hasOwn(KIND_OF, code) ? code : "INTERNAL", text, Object(details));
+    return new TidemarkError(
+      typeof code === "string" && Object.hasOwn(KIND_OF, code) ? code : "INTERNAL",
+      text,
+      Object(details),
+    );
   }
 
   /** Any thrown value as a TidemarkError; what is not ours becomes `code` with the original as `cause`. */

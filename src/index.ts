@@ -12,6 +12,15 @@ export { SegmentStore } from "./store/segment-store.ts";
 export type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "./store/log-store.ts";
 export type { Engine, Volume, VolumeInfo } from "./store/volume.ts";
 export { Log } from "./log/log.ts";
-export type { Acks, AppendResult, CleanResult, Clock, Isolation, LogApi, LogSettings, StartPosition } from "./log/types.ts";
+export type {
+  Acks,
+  AppendResult,
+  CleanResult,
+  Clock,
+  Isolation,
+  LogApi,
+  LogSettings,
+  StartPosition,
+} from "./log/types.ts";
 export { Producer } from "./delivery/producer.ts";
 export { readBatches } from "./delivery/reader.ts";

@@ -8,7 +8,11 @@ import { byId, number, onClick } from "./dom.ts";
 const PIPELINE = 5;
 const DRAW_EVERY = 10;
 
-async function load(app: App, topicName: string, fetchRecords: () => Promise<readonly RecordInput<object>[]>): Promise<void> {
+async function load(
+  app: App,
+  topicName: string,
+  fetchRecords: () => Promise<readonly RecordInput<object>[]>,
+): Promise<void> {
   const progress = byId<HTMLProgressElement>("progress");
   const text = byId("progress-text");
   app.show(topicName);

@@ -57,8 +57,10 @@ function varint(bytes: Uint8Array, at: number): [number, number] {
 
 function recordFields(bytes: Uint8Array, most: number): Field[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if ((view.getInt16(21) & 7) !== 0) return [{ name: "records, compressed", from: 61, to: bytes.length, text: number(bytes.length - 61) }];
-  const text = (from: number, length: number) => (length < 0 ? "null" : new TextDecoder().decode(bytes.subarray(from, from + length)));
+  if ((view.getInt16(21) & 7) !== 0)
+    return [{ name: "records, compressed", from: 61, to: bytes.length, text: number(bytes.length - 61) }];
+  const text = (from: number, length: number) =>
+    length < 0 ? "null" : new TextDecoder().decode(bytes.subarray(from, from + length));
   const fields: Field[] = [];
   for (let at = 61, i = 0; at < bytes.length && i < Math.min(most, view.getInt32(57)); i++) {
     const [length, body] = varint(bytes, at);
@@ -92,7 +94,8 @@ function drawHex(bytes: Uint8Array, fields: readonly Field[], shown: number): HT
     while (field < fields.length && at >= fields[field]!.to) field++;
     const pair = bytes[at]!.toString(16).padStart(2, "0") + " ";
     // A field's bytes share one number, so that a break of line does not break the field.
-    const mark = field < fields.length && at >= fields[field]!.from ? (marks[field]!.cloneNode() as HTMLElement) : undefined;
+    const mark =
+      field < fields.length && at >= fields[field]!.from ? (marks[field]!.cloneNode() as HTMLElement) : undefined;
     mark?.append(pair);
     hex.append(mark ?? pair);
   }

@@ -20,7 +20,10 @@ const HOUR_MS = 3_600_000;
 export async function flights(): Promise<RecordInput<Flight>[]> {
   const rows = (await (await fetch(flightsUrl)).json()) as { delay: number; distance: number; time: number }[];
   const day = Date.UTC(2001, 0, 1);
-  return rows.map(({ delay, distance, time }) => ({ value: { delay, distance }, timestamp: day + Math.round(time * HOUR_MS) }));
+  return rows.map(({ delay, distance, time }) => ({
+    value: { delay, distance },
+    timestamp: day + Math.round(time * HOUR_MS),
+  }));
 }
 
 interface Feature {

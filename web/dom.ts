@@ -1,5 +1,9 @@
 /** Small helpers over the document. */
-export function el<K extends keyof HTMLElementTagNameMap>(tag: K, props: Partial<HTMLElementTagNameMap[K]> & { dataset?: DOMStringMap } = {}, ...children: (Node | string)[]): HTMLElementTagNameMap[K] {
+export function el<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  props: Partial<HTMLElementTagNameMap[K]> & { dataset?: DOMStringMap } = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
   const { dataset, ...rest } = props;
   const made = Object.assign(document.createElement(tag), rest);
   Object.assign(made.dataset, dataset);

@@ -31,7 +31,9 @@ function show(origin: string): void {
     const body = JSON.stringify({ from: "the playground", at: new Date().toISOString() });
     const answer = await fetch(stream, { method: "POST", headers: json, body });
     const ms = performance.now() - started;
-    text.textContent = answer.ok ? `Acknowledged after ${ms.toFixed(1)} ms.` : `${answer.status}: ${await answer.text()}`;
+    text.textContent = answer.ok
+      ? `Acknowledged after ${ms.toFixed(1)} ms.`
+      : `${answer.status}: ${await answer.text()}`;
   });
   onClick("edge-read", text, async () => {
     const answer = await fetch(`${stream}?offset=-1`);
@@ -54,5 +56,9 @@ export async function edgePanel(): Promise<void> {
     byId("edge-state").textContent = "Starting …";
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
-  byId("edge-state").replaceChildren("No edge beside this page. In the repository, ", el("code", {}, "npm start"), " runs one.");
+  byId("edge-state").replaceChildren(
+    "No edge beside this page. In the repository, ",
+    el("code", {}, "npm start"),
+    " runs one.",
+  );
 }

@@ -58,7 +58,11 @@ export async function tellHarm(app: App, order: Order): Promise<void> {
       damage.length > 0
         ? `A replay met CORRUPT_RANGE for ${ranges}, said so, and went on: ${number(records)} good records were read.`
         : "A replay found nothing wrong.";
-    notice("One bit was flipped in a sealed segment", el("p", {}, found), inWords({ ...recovery, quarantined }, damage));
+    notice(
+      "One bit was flipped in a sealed segment",
+      el("p", {}, found),
+      inWords({ ...recovery, quarantined }, damage),
+    );
     // Shown where it is: the damaged segment has a red edge now.
     return app.draw();
   }

@@ -20,7 +20,10 @@ self.onmessage = async ({ data }: MessageEvent<Harm>) => {
     const handle = await open(file as unknown as Openable);
     const found = new Uint8Array(bytes);
     handle.read(found, { at: position });
-    handle.write(found.map((byte) => (mask === 0 ? 0 : byte ^ mask)), { at: position });
+    handle.write(
+      found.map((byte) => (mask === 0 ? 0 : byte ^ mask)),
+      { at: position },
+    );
     handle.flush();
     handle.close();
     self.postMessage("done");

@@ -14,7 +14,9 @@ export interface Damage {
   readonly to: number;
 }
 
-export type Order = { readonly kind: "leave"; readonly records: number } | ({ readonly kind: "tear" | "flip"; readonly records: number } & Harm);
+export type Order =
+  | { readonly kind: "leave"; readonly records: number }
+  | ({ readonly kind: "tear" | "flip"; readonly records: number } & Harm);
 
 export function orderAndReload(order: Order): void {
   sessionStorage.setItem(KEY, JSON.stringify(order));
@@ -48,13 +50,23 @@ async function hurt({ path, position, bytes, mask }: Harm): Promise<void> {
 export function tearOf(path: readonly string[], state: TopicState, lastBatchBytes: number): Harm {
   const active = state.segments.at(-1)!;
   const half = Math.floor(lastBatchBytes / 2);
-  return { path: [...path, slotFile(active.slot!)], position: active.bodyPosition! + active.bytes - half, bytes: half, mask: 0 };
+  return {
+    path: [...path, slotFile(active.slot!)],
+    position: active.bodyPosition! + active.bytes - half,
+    bytes: half,
+    mask: 0,
+  };
 }
 
 /** Flips one bit in the middle of the oldest segment. */
 export function flipOf(path: readonly string[], state: TopicState): Harm {
   const first = state.segments[0]!;
-  return { path: [...path, slotFile(first.slot!)], position: first.bodyPosition! + Math.floor(first.bytes / 2), bytes: 1, mask: 1 };
+  return {
+    path: [...path, slotFile(first.slot!)],
+    position: first.bodyPosition! + Math.floor(first.bytes / 2),
+    bytes: 1,
+    mask: 1,
+  };
 }
 
 const slotFile = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
@@ -70,9 +82,14 @@ export function inWords(report: LogRecovery, met: readonly Damage[] = []): HTMLE
       ? "It had been closed properly; nothing had to be checked at the opening."
       : `It had not been closed: ${number(scannedBatches)} batches of the active segment were checked.`,
   );
-  if (cut) say(`A torn tail was cut at offset ${number(cut.offset)}: ${number(cut.bytes)} bytes that were never whole (${cut.reason}).`);
+  if (cut)
+    say(
+      `A torn tail was cut at offset ${number(cut.offset)}: ${number(cut.bytes)} bytes that were never whole (${cut.reason}).`,
+    );
   for (const { from, to, reason } of quarantined) {
-    say(`Offsets ${number(from)} to ${number(to - 1)} are damaged (${reason}) and set apart; reading them is an error, never a gap.`);
+    say(
+      `Offsets ${number(from)} to ${number(to - 1)} are damaged (${reason}) and set apart; reading them is an error, never a gap.`,
+    );
   }
   if (!cut && quarantined.length === 0 && met.length === 0) say("Nothing was lost.");
   return list;

@@ -36,7 +36,11 @@ async function tellBeginning(app: App, order: Awaited<ReturnType<typeof carryOut
       ? `Still here from last time: ${number(logEndOffset - logStartOffset)} offsets.`
       : "The log is empty. Load flights, and 7 MiB of them are on your disk a second later.";
   if (!wasReopened()) return;
-  notice("Another tab did harm", el("p", {}, "All tabs let go of the log for it, and opened it again."), inWords(recovery));
+  notice(
+    "Another tab did harm",
+    el("p", {}, "All tabs let go of the log for it, and opened it again."),
+    inWords(recovery),
+  );
 }
 
 async function start(): Promise<void> {

@@ -48,7 +48,8 @@ export function mayOpen(): Promise<void> {
 export async function alone<Result>(work: () => Promise<Result>): Promise<Result> {
   const patience = new AbortController();
   const timer = setTimeout(
-    () => patience.abort(new Error("Another tab of the playground does not let go of the log. Close it and try again.")),
+    () =>
+      patience.abort(new Error("Another tab of the playground does not let go of the log. Close it and try again.")),
     LET_GO_MS,
   );
   let isGranted = false;
@@ -59,7 +60,8 @@ export async function alone<Result>(work: () => Promise<Result>): Promise<Result
   });
   done.catch(() => undefined);
   // A page that reloads must find this request in the queue before its own.
-  const isQueued = async (): Promise<boolean> => (await navigator.locks.query()).pending!.some(({ name }) => name === LOCK);
+  const isQueued = async (): Promise<boolean> =>
+    (await navigator.locks.query()).pending!.some(({ name }) => name === LOCK);
   while (!isGranted && !patience.signal.aborted && !(await isQueued()));
   if (!isGranted) channel.postMessage("let go" satisfies Word);
   return done as Promise<Result>;

@@ -21,10 +21,17 @@ function plot(target: HTMLElement, colour: string): uPlot {
       legend: { show: false },
       cursor: { show: false },
       scales: { x: { time: false }, y: { range: (_, __, max) => [0, Math.max(max * 1.1, 1)] } },
-      series: [{}, { stroke, width: 2, fill: () => `color-mix(in srgb, ${stroke()} 22%, transparent)`, points: { show: false } }],
+      series: [
+        {},
+        { stroke, width: 2, fill: () => `color-mix(in srgb, ${stroke()} 22%, transparent)`, points: { show: false } },
+      ],
       axes: [
         { ...axis, values: (_, splits) => splits.map((value) => `${Math.round(value)} s`) },
-        { ...axis, size: 48, values: (_, splits) => splits.map((value) => (value >= 1000 ? `${value / 1000}k` : String(value))) },
+        {
+          ...axis,
+          size: 48,
+          values: (_, splits) => splits.map((value) => (value >= 1000 ? `${value / 1000}k` : String(value))),
+        },
       ],
     },
     [[], []],

@@ -9,7 +9,11 @@ const SHOWN = 12;
 type Shown = Pick<TopicRecord, "offset" | "timestamp" | "key" | "value">;
 
 function show(records: readonly Shown[]): void {
-  const rows = records.slice(-SHOWN).map(({ offset, timestamp, key, value }) => el("li", {}, `${offset}  ${date(timestamp)}  ${key ?? ""}  ${JSON.stringify(value)}`));
+  const rows = records
+    .slice(-SHOWN)
+    .map(({ offset, timestamp, key, value }) =>
+      el("li", {}, `${offset}  ${date(timestamp)}  ${key ?? ""}  ${JSON.stringify(value)}`),
+    );
   byId("records").replaceChildren(...rows);
 }
 
@@ -42,7 +46,9 @@ export function readPanel(app: App): void {
   onClick("replay", text, async () => {
     const { records, ms, damage } = await replay(app);
     const speed = `${number(records)} records in ${number(ms)} ms: ${number((records * 1000) / Math.max(ms, 1))} a second, every checksum verified.`;
-    const told = damage.map(({ from, to }) => `CORRUPT_RANGE: offsets ${number(from)} to ${number(to - 1)}; the read went on behind it.`);
+    const told = damage.map(
+      ({ from, to }) => `CORRUPT_RANGE: offsets ${number(from)} to ${number(to - 1)}; the read went on behind it.`,
+    );
     text.textContent = records === 0 ? `Nothing in ${app.current} yet: append something.` : [speed, ...told].join(" ");
     if (damage.length > 0) await app.draw();
   });

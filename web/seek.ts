@@ -51,7 +51,8 @@ function offsetOf(field: HTMLInputElement): number | undefined {
 }
 
 function timeOf(field: HTMLInputElement): number | undefined {
-  const [, day, time = "00:00:00"] = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?))?$/.exec(field.value.trim()) ?? [];
+  const [, day, time = "00:00:00"] =
+    /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?))?$/.exec(field.value.trim()) ?? [];
   const timestamp = day === undefined ? NaN : Date.parse(`${day}T${time}Z`);
   field.setCustomValidity(Number.isNaN(timestamp) ? "A time is written as 2001-01-01 12:00:00, in UTC." : "");
   return field.reportValidity() ? timestamp : undefined;

@@ -5,8 +5,13 @@ import { byId, bytes, date, el, number } from "./dom.ts";
 function describe(segment: SegmentInfo, state: TopicState): string {
   const kind = `${segment.compacted ? "compacted, " : ""}${segment.state}`;
   const damaged = state.quarantined.filter(({ from, to }) => from < segment.nextOffset && to > segment.baseOffset);
-  const harm = damaged.map(({ from, to, reason }) => ` Damaged: offsets ${number(from)} to ${number(to - 1)} (${reason}).`).join("");
-  const span = segment.records > 0 ? `offsets ${number(segment.baseOffset)} to ${number(segment.nextOffset - 1)}` : `nothing yet, next offset ${number(segment.nextOffset)}`;
+  const harm = damaged
+    .map(({ from, to, reason }) => ` Damaged: offsets ${number(from)} to ${number(to - 1)} (${reason}).`)
+    .join("");
+  const span =
+    segment.records > 0
+      ? `offsets ${number(segment.baseOffset)} to ${number(segment.nextOffset - 1)}`
+      : `nothing yet, next offset ${number(segment.nextOffset)}`;
   const newest = segment.maxTimestamp >= 0 ? `, newest record ${date(segment.maxTimestamp)} UTC` : "";
   return (
     `Slot ${segment.slot ?? "–"}, ${kind}: ${span}; ${number(segment.records)} records in ${number(segment.batches)} batches, ${bytes(segment.bytes)}; ` +
@@ -36,11 +41,17 @@ function drawFigures(state: TopicState, usage: string): void {
     ["leader epoch", number(state.leaderEpoch)],
     ["used by this origin", usage],
   ];
-  byId("figures").replaceChildren(...figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  byId("figures").replaceChildren(
+    ...figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+  );
 }
 
 /** Draws the state. `picked` is called with the chosen segment. */
-export function drawShore(state: TopicState, { segmentBytes, usage }: Look, picked: (segment: SegmentInfo) => void): void {
+export function drawShore(
+  state: TopicState,
+  { segmentBytes, usage }: Look,
+  picked: (segment: SegmentInfo) => void,
+): void {
   const shore = byId("shore");
   const detail = byId("segment-detail");
   const focused = (document.activeElement as HTMLElement | null)?.dataset["base"];
@@ -52,7 +63,12 @@ export function drawShore(state: TopicState, { segmentBytes, usage }: Look, pick
         type: "button",
         className: "segment",
         title: `${number(segment.baseOffset)} – ${number(segment.nextOffset)}`,
-        dataset: { state: segment.state, base: String(segment.baseOffset), ...(segment.compacted && { compacted: "" }), ...(damaged && { damaged: "" }) },
+        dataset: {
+          state: segment.state,
+          base: String(segment.baseOffset),
+          ...(segment.compacted && { compacted: "" }),
+          ...(damaged && { damaged: "" }),
+        },
       },
       el("span", {}, number(segment.baseOffset)),
     );

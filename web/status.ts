@@ -4,7 +4,8 @@ import { byId, bytes, number } from "./dom.ts";
 
 const ENGINES = { opfs: "the origin private file system", indexeddb: "IndexedDB", memory: "memory" } as const;
 const WORTH = {
-  device: "An ack says the record was flushed to the device: it survives a crash of the tab, the browser and, as far as the disk keeps its word, the power.",
+  device:
+    "An ack says the record was flushed to the device: it survives a crash of the tab, the browser and, as far as the disk keeps its word, the power.",
   process: "An ack survives a crash of the tab and the browser, not a power cut.",
   none: "An ack ends with this window: nothing here is kept.",
 } as const;
@@ -12,9 +13,12 @@ const WORTH = {
 const USAGE_MS = 2_000;
 
 export function tellStorage({ engine, durability, persisted, rejected }: StorageReport, openMs: number): void {
-  const kept = persisted ? "The browser will not evict it by itself." : "The browser may evict it when the disk runs full.";
+  const kept = persisted
+    ? "The browser will not evict it by itself."
+    : "The browser may evict it when the disk runs full.";
   const refused = rejected.map(({ engine: other, reason }) => ` ${ENGINES[other]} was refused: ${reason}.`).join("");
-  byId("storage").textContent = `Opened in ${number(openMs)} ms in ${ENGINES[engine]}. ${WORTH[durability]} ${kept}${refused}`;
+  byId("storage").textContent =
+    `Opened in ${number(openMs)} ms in ${ENGINES[engine]}. ${WORTH[durability]} ${kept}${refused}`;
 }
 
 export function tellRole(role: Tide["role"]): void {

@@ -52,7 +52,11 @@ export function upkeepPanel(app: App): void {
     if (!picked || picked.records === 0) throw new Error(`Nothing in ${app.current} yet: append something.`);
     for (const old of byId("files").querySelectorAll("a")) URL.revokeObjectURL(old.href);
     const { name, log, index, timeindex } = await app.topic.exportSegment(picked.baseOffset);
-    const links = [saveLink(`${name}.log`, log), saveLink(`${name}.index`, index), saveLink(`${name}.timeindex`, timeindex)];
+    const links = [
+      saveLink(`${name}.log`, log),
+      saveLink(`${name}.index`, index),
+      saveLink(`${name}.timeindex`, timeindex),
+    ];
     byId("files").replaceChildren(...links);
     text.textContent = `Segment ${number(picked.baseOffset)} of ${app.current}: Kafka's own tools read these files.`;
   });

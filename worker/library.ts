@@ -12,4 +12,10 @@ export { LogObject } from "./log-object/log-object.ts";
 export { handle as handleRequest } from "./front/router.ts";
 export { SubscriptionObject } from "./subscriptions/subscription-object.ts";
 export type { HeadersInput, HeaderValue, RecordInput, RecordInput as TopicRecordInput } from "../src/topic/input.ts";
-export { type EdgeAppendOptions, type EdgeTopic, type EdgeTopicOptions, openTopic, type TopicEnv } from "./client/topic.ts";
+export {
+  type EdgeAppendOptions,
+  type EdgeTopic,
+  type EdgeTopicOptions,
+  openTopic,
+  type TopicEnv,
+} from "./client/topic.ts";

@@ -8,7 +8,14 @@
  */
 // For Symbol.asyncDispose, which a consumer's own libraries may lack.
 /// <reference lib="esnext.disposable" preserve="true" />
-import type { Acks, CleanResult, CompactionSettings, Isolation, RetentionSettings, StartPosition } from "../log/types.ts";
+import type {
+  Acks,
+  CleanResult,
+  CompactionSettings,
+  Isolation,
+  RetentionSettings,
+  StartPosition,
+} from "../log/types.ts";
 import type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
@@ -192,7 +199,11 @@ export interface Topic<V = unknown> {
   appendAll(
     records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>,
     options?: AppendAllOptions,
-  ): Promise<{ readonly appended: number; readonly firstOffset: number | undefined; readonly lastOffset: number | undefined }>;
+  ): Promise<{
+    readonly appended: number;
+    readonly firstOffset: number | undefined;
+    readonly lastOffset: number | undefined;
+  }>;
   read(options?: ReadOptions): AsyncIterableIterator<TopicRecord<V>>;
   readBatches(options?: ReadOptions): AsyncIterableIterator<TopicBatch<V>>;
   state(): Promise<TopicState>;
@@ -200,7 +211,9 @@ export interface Topic<V = unknown> {
   roll(): Promise<void>;
   /** Retention and compaction now (they also run by themselves after appends). */
   clean(): Promise<CleanResult>;
-  explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined>;
+  explainSeek(
+    target: { readonly offset: number } | { readonly timestamp: number },
+  ): Promise<SeekExplanation | undefined>;
   /**
    * The segment that begins there as Kafka's files. Its batches get `leaderEpoch`, default 0: a broker wants none above its
    * partition's.
@@ -217,7 +230,12 @@ export type TideEvent =
   /** Some tab has deleted this topic. */
   | { readonly type: "deleted"; readonly topic: string }
   /** This tab's calls go on at this leader: its own worker, or another tab's over a port, or over a BroadcastChannel. */
-  | { readonly type: "leaderchange"; readonly role: "leader" | "follower"; readonly epoch: number; readonly via: "worker" | "port" | "broadcast" }
+  | {
+      readonly type: "leaderchange";
+      readonly role: "leader" | "follower";
+      readonly epoch: number;
+      readonly via: "worker" | "port" | "broadcast";
+    }
   /** The leader is gone, or gave up; calls wait for the next one. */
   | { readonly type: "leaderlost"; readonly reason: string }
   /** A file of the package that this tab needs can't be loaded (no network, or a deploy has taken it away). It is tried again by itself, ever later. */
@@ -247,7 +265,10 @@ export interface Tide {
   /** A listener that throws harms nobody; its error is reported as an uncaught one is. Gives back what takes the listener away. */
   on(listener: (event: TideEvent) => void): () => void;
   /** Events of one type only. */
-  on<Type extends TideEvent["type"]>(type: Type, listener: (event: Extract<TideEvent, { readonly type: Type }>) => void): () => void;
+  on<Type extends TideEvent["type"]>(
+    type: Type,
+    listener: (event: Extract<TideEvent, { readonly type: Type }>) => void,
+  ): () => void;
   /** Waits for acks on the way; the leader flushes, and leaves the lead to another tab. Every further call gives the same answer. */
   close(): Promise<void>;
   /** close(), for `await using`. */

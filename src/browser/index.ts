@@ -52,14 +52,36 @@ export async function destroy(name: string, options: Pick<OpenOptions, "assets">
 }
 
 export type {
-  Ack, AppendAllOptions, AppendOptions, BatchAck, OpenOptions, ReadOptions, SeekExplanation, SeekStep, SegmentExport, StorageReport, Tide,
-  TideEvent, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
+  Ack,
+  AppendAllOptions,
+  AppendOptions,
+  BatchAck,
+  OpenOptions,
+  ReadOptions,
+  SeekExplanation,
+  SeekStep,
+  SegmentExport,
+  StorageReport,
+  Tide,
+  TideEvent,
+  Topic,
+  TopicBatch,
+  TopicOptions,
+  TopicRecord,
+  TopicState,
 } from "./api.ts";
 export type { HeadersInput, HeaderValue, RecordInput } from "../topic/input.ts";
 export type { Serializer } from "../topic/serializer.ts";
 export type { RawHeaders, ShownRecord } from "../delivery/read-record.ts";
 export type { GivenSettings, TopicSettings } from "../topic/settings.ts";
-export type { Acks, CleanResult, CompactionSettings, Isolation, RetentionSettings, StartPosition } from "../log/types.ts";
+export type {
+  Acks,
+  CleanResult,
+  CompactionSettings,
+  Isolation,
+  RetentionSettings,
+  StartPosition,
+} from "../log/types.ts";
 export type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 export type { Engine } from "../store/volume.ts";
 export type { ErrorCode, ErrorKind } from "../errors.ts";

@@ -96,7 +96,8 @@ class Draft {
       return resolves[0]!({ offset: baseOffset + last, timestamp: timestamps[last]!, acks, duplicate, baseOffset });
     }
     const settle = resolves as ((ack: Ack) => void)[];
-    for (let i = 0; i < settle.length; i++) settle[i]!({ offset: baseOffset + i, timestamp: timestamps[i]!, acks, duplicate });
+    for (let i = 0; i < settle.length; i++)
+      settle[i]!({ offset: baseOffset + i, timestamp: timestamps[i]!, acks, duplicate });
   }
   reject(reason: unknown): void {
     for (const reject of this.rejects) reject(reason);
@@ -144,7 +145,8 @@ export class Producer {
       const alone = ifEnd !== undefined || bytes + overheadMax(record) > recordBytesMax;
       const open = this.#draft;
       // Records of one batch share one ack and one condition.
-      const joins = open && !alone && open.acks === acks && open.bytes + bytes <= batchBytes && open.builder.tryAppend(record);
+      const joins =
+        open && !alone && open.acks === acks && open.bytes + bytes <= batchBytes && open.builder.tryAppend(record);
       // A record that fits no batch changes nothing: neither the open draft nor what comes after it.
       const draft = joins ? open : new Draft(this.#builder(), acks, ifEnd, false);
       if (!joins && !draft.builder.tryAppend(record)) throw this.#tooLarge(record, draft);
@@ -192,9 +194,13 @@ export class Producer {
     let bytes = (key?.length ?? 0) + (value?.length ?? 0);
     if (headers) for (const [name, text] of headers) bytes += name.length + (text?.length ?? 0);
     const { inFlightBytesMax, recordBytesMax } = this.#options;
-    if (bytes > recordBytesMax) throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes`, { bytes, recordBytesMax });
+    if (bytes > recordBytesMax)
+      throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes`, { bytes, recordBytesMax });
     if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > 2 * inFlightBytesMax) {
-      throw new TidemarkError("BACKPRESSURE", "too much is waiting for its ack", { pendingBytes: this.#pendingBytes, inFlightBytesMax });
+      throw new TidemarkError("BACKPRESSURE", "too much is waiting for its ack", {
+        pendingBytes: this.#pendingBytes,
+        inFlightBytesMax,
+      });
     }
     return bytes;
   }
@@ -203,8 +209,13 @@ export class Producer {
     const { batchBytesMax } = this.#options;
     const bytes = (key?.length ?? 0) + (value?.length ?? 0);
     return timestamps.length > 0
-      ? new TidemarkError("BATCH_TOO_LARGE", `these records don't fit one batch of ${batchBytesMax} bytes`, { batchBytesMax })
-      : new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes does not fit a batch of ${batchBytesMax}`, { bytes, batchBytesMax });
+      ? new TidemarkError("BATCH_TOO_LARGE", `these records don't fit one batch of ${batchBytesMax} bytes`, {
+          batchBytesMax,
+        })
+      : new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes does not fit a batch of ${batchBytesMax}`, {
+          bytes,
+          batchBytesMax,
+        });
   }
 
   #builder(): BatchBuilder {
@@ -332,20 +343,25 @@ export class Producer {
     this.#pendingBytes -= draft.bytes;
     draft.builder.reset();
     const { builder } = draft;
-    if (builder.bytesMax === this.#spareBytesMax && this.#spare.length < IN_FLIGHT_BATCHES_MAX) this.#spare.push(builder);
+    if (builder.bytesMax === this.#spareBytesMax && this.#spare.length < IN_FLIGHT_BATCHES_MAX)
+      this.#spare.push(builder);
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 }
 
 /** What a record's encoding adds to the bytes that are counted for it, from above: a name's character takes up to three. */
 function overheadMax({ headers }: ProducerRecord): number {
-  return headers === undefined ? OVERHEAD_MAX : headers.reduce((sum, [name]) => sum + HEADER_OVERHEAD_MAX + 2 * name.length, OVERHEAD_MAX);
+  return headers === undefined
+    ? OVERHEAD_MAX
+    : headers.reduce((sum, [name]) => sum + HEADER_OVERHEAD_MAX + 2 * name.length, OVERHEAD_MAX);
 }
 
-const isForgotten = ({ code, details }: TidemarkError): boolean => code === "OUT_OF_ORDER_SEQUENCE" && details["forgotten"] !== undefined;
+const isForgotten = ({ code, details }: TidemarkError): boolean =>
+  code === "OUT_OF_ORDER_SEQUENCE" && details["forgotten"] !== undefined;
 
 function outcomeForgotten(error: TidemarkError): TidemarkError {
-  const message = "the append was sent again, but the log has forgotten this producer: its records may be in the log already. Read from resentSince on to find out";
+  const message =
+    "the append was sent again, but the log has forgotten this producer: its records may be in the log already. Read from resentSince on to find out";
   return new TidemarkError("OUTCOME_UNKNOWN", message, { ...error.details, reason: "forgotten" }, { cause: error });
 }
 

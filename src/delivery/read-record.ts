@@ -56,7 +56,13 @@ function valueOf<V>(bytes: Uint8Array | null, offset: number, serializer: Deseri
   }
 }
 
-const shownOf = <V>({ offset, timestamp, key, value, headers }: ShownRecord<V>): ShownRecord<V> => ({ offset, timestamp, key, value, headers });
+const shownOf = <V>({ offset, timestamp, key, value, headers }: ShownRecord<V>): ShownRecord<V> => ({
+  offset,
+  timestamp,
+  key,
+  value,
+  headers,
+});
 
 const INSPECT = Symbol.for("nodejs.util.inspect.custom");
 

@@ -85,7 +85,13 @@ interface Decoded {
   readonly nextOffset: number;
 }
 
-async function decodeAll(source: ReadSource, kernel: Kernel, fetched: Fetched, from: number, options: FetchOptions): Promise<Decoded> {
+async function decodeAll(
+  source: ReadSource,
+  kernel: Kernel,
+  fetched: Fetched,
+  from: number,
+  options: FetchOptions,
+): Promise<Decoded> {
   try {
     return { batches: await decodeOnce(kernel, fetched.bytes), nextOffset: fetched.nextOffset };
   } catch (thrown) {

@@ -23,7 +23,7 @@ export interface Endable {
 }
 
 /** Where the platform has more for its own async iterators (`await using`), these have it, too. */
-const AsyncIterators = Object.getPrototypeOf(Object.getPrototypeOf((async function* () {}).prototype)) as object;
+const AsyncIterators = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}.prototype)) as object;
 
 export class BatchReading<T> implements AsyncIterableIterator<T, undefined> {
   readonly #source: AsyncGenerator<T, void>;

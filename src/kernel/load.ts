@@ -22,11 +22,14 @@ export async function compileKernel(source: KernelSource | Promise<Response>): P
     from = `what ${given.url} answers (${given.headers.get("content-type")})`;
     given = await given.arrayBuffer();
   }
-  const bytes = ArrayBuffer.isView(given) ? new Uint8Array(given.buffer, given.byteOffset, given.byteLength) : given instanceof ArrayBuffer && new Uint8Array(given);
+  const bytes = ArrayBuffer.isView(given)
+    ? new Uint8Array(given.buffer, given.byteOffset, given.byteLength)
+    : given instanceof ArrayBuffer && new Uint8Array(given);
   if (!bytes || bytes.length < 4 || new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true) !== MAGIC) {
     throw new TidemarkError("INVALID_ARGUMENT", `no kernel: ${from} is no WebAssembly`);
   }
   return WebAssembly.compile(bytes as BufferSource);
 }
 
-export const loadKernel = async (source: KernelSource): Promise<Kernel> => instantiateKernel(await compileKernel(source));
+export const loadKernel = async (source: KernelSource): Promise<Kernel> =>
+  instantiateKernel(await compileKernel(source));

@@ -31,7 +31,8 @@ class WasmPackingKernel extends WasmKernel implements PackingKernel {
     // Half a byte would be cut to a whole one on its way in.
     let status: number = (mark | 0) === mark ? pack(1) : Status.BAD_ARGUMENT;
     if (status !== Status.OK && status !== Status.BAD_ARGUMENT) status = pack(0);
-    if (status === Status.BAD_ARGUMENT) return { status, validBytes: 0, nextOffset: expectedOffset, packedBytes: 0, values: 0 };
+    if (status === Status.BAD_ARGUMENT)
+      return { status, validBytes: 0, nextOffset: expectedOffset, packedBytes: 0, values: 0 };
     const [validBytes, nextOffset, packedBytes, values] = this.#result as unknown as [number, number, number, number];
     into.set(this.#out.subarray(0, packedBytes));
     return { status: status as Status, validBytes, nextOffset, packedBytes, values };

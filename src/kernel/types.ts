@@ -59,7 +59,16 @@ export const OFFSET_DELTA = 6;
 /** Position of the record's first byte (its length varint). */
 export const RECORD_POSITION = 7;
 /** The same under one name; the constants above cost nothing where code is minified. */
-export const Column = { KEY_POSITION, KEY_LENGTH, VALUE_POSITION, VALUE_LENGTH, HEADERS_POSITION, HEADERS_COUNT, OFFSET_DELTA, RECORD_POSITION } as const;
+export const Column = {
+  KEY_POSITION,
+  KEY_LENGTH,
+  VALUE_POSITION,
+  VALUE_LENGTH,
+  HEADERS_POSITION,
+  HEADERS_COUNT,
+  OFFSET_DELTA,
+  RECORD_POSITION,
+} as const;
 
 export interface RecordColumns {
   readonly count: number;
@@ -110,7 +119,12 @@ export interface IndexState {
   /** Timestamp of the last time entry, -1 when there is none: entries must rise strictly from scan to scan. */
   readonly entryTimestamp: number;
 }
-export const INDEX_STATE_EMPTY: IndexState = { bytesSinceEntry: 0, maxTimestamp: -1, maxTimestampOffset: -1, entryTimestamp: -1 };
+export const INDEX_STATE_EMPTY: IndexState = {
+  bytesSinceEntry: 0,
+  maxTimestamp: -1,
+  maxTimestampOffset: -1,
+  entryTimestamp: -1,
+};
 /** One index entry per so many bytes of batches (Kafka's index.interval.bytes). */
 export const INDEX_INTERVAL_BYTES = 4096;
 export const OFFSET_ENTRY_BYTES = 8;
@@ -147,10 +161,13 @@ export interface Kernel {
   /** Columns of one uncompressed batch that fills `bytes` exactly. Checks the CRC if asked. */
   decodeBatch(bytes: Uint8Array, checkCrc: boolean): { readonly status: Status; readonly columns: RecordColumns };
   /** Columns of a bare records section (after decompression). Positions count from `records`' start. */
-  decodeRecords(records: Uint8Array, count: number, baseTimestamp: number, lastOffsetDelta: number, dense: boolean): {
-    readonly status: Status;
-    readonly columns: RecordColumns;
-  };
+  decodeRecords(
+    records: Uint8Array,
+    count: number,
+    baseTimestamp: number,
+    lastOffsetDelta: number,
+    dense: boolean,
+  ): { readonly status: Status; readonly columns: RecordColumns };
   /** Walks whole batches from the start of `bytes` (at most KERNEL_BATCH_BYTES_MAX of them are looked at). */
   scan(bytes: Uint8Array, request: ScanRequest): ScanResult;
   /**

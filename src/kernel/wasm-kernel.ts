@@ -5,8 +5,18 @@
  */
 import { assert } from "../errors.ts";
 import {
-  COLUMNS, INDEX_INTERVAL_BYTES, KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, OFFSET_ENTRY_BYTES, Status, TIME_ENTRY_BYTES,
-  type EncodeRequest, type Kernel, type RecordColumns, type ScanRequest, type ScanResult,
+  COLUMNS,
+  INDEX_INTERVAL_BYTES,
+  KERNEL_BATCH_BYTES_MAX,
+  KERNEL_BATCH_RECORDS_MAX,
+  OFFSET_ENTRY_BYTES,
+  Status,
+  TIME_ENTRY_BYTES,
+  type EncodeRequest,
+  type Kernel,
+  type RecordColumns,
+  type ScanRequest,
+  type ScanResult,
 } from "./types.ts";
 
 /** assembly/index.ts. Numbers only; every address and constant is a global. */
@@ -16,11 +26,28 @@ interface Exports {
   validate(size: number): number;
   decode(size: number, checkCrc: number): number;
   decodeRecords(size: number, count: number, baseTimestamp: number, lastOffsetDelta: number, dense: number): number;
-  encode(blobSize: number, count: number, attributes: number, producerId: number, producerEpoch: number, baseSequence: number): number;
+  encode(
+    blobSize: number,
+    count: number,
+    attributes: number,
+    producerId: number,
+    producerEpoch: number,
+    baseSequence: number,
+  ): number;
   filter(size: number, keepBytes: number): number;
   scan(
-    size: number, expectedOffset: number, allowGaps: number, minEpoch: number, maxEpoch: number, checkCrc: number, position: number,
-    baseOffset: number, sinceEntry: number, timestamp: number, timestampOffset: number, entryTimestamp: number,
+    size: number,
+    expectedOffset: number,
+    allowGaps: number,
+    minEpoch: number,
+    maxEpoch: number,
+    checkCrc: number,
+    position: number,
+    baseOffset: number,
+    sinceEntry: number,
+    timestamp: number,
+    timestampOffset: number,
+    entryTimestamp: number,
   ): number;
   search(count: number, isTime: number, target: number): number;
   searchSteps(): number;
@@ -55,8 +82,11 @@ export class WasmKernel implements Kernel {
     const { buffer } = (this.#exports = raw as unknown as Exports).memory;
     // A pair assertion across the language border: the two sides must mean the same memory.
     assert(
-      at("BATCH_BYTES_MAX") === KERNEL_BATCH_BYTES_MAX && at("RECORDS_MAX") === KERNEL_BATCH_RECORDS_MAX &&
-        at("COLUMNS") === COLUMNS && at("INDEX_INTERVAL_BYTES") === INDEX_INTERVAL_BYTES && at("END") <= buffer.byteLength,
+      at("BATCH_BYTES_MAX") === KERNEL_BATCH_BYTES_MAX &&
+        at("RECORDS_MAX") === KERNEL_BATCH_RECORDS_MAX &&
+        at("COLUMNS") === COLUMNS &&
+        at("INDEX_INTERVAL_BYTES") === INDEX_INTERVAL_BYTES &&
+        at("END") <= buffer.byteLength,
       "kernel.wasm is of another version",
     );
     this.build = at("RELEASE") ? "release" : "debug";
@@ -85,8 +115,13 @@ export class WasmKernel implements Kernel {
 
   encodeBatch(request: EncodeRequest): { status: Status; bytes: Uint8Array } {
     const { blob, lengths, timestamps, count, attributes, producerId, producerEpoch, baseSequence } = request;
-    if (blob.length > KERNEL_BATCH_BYTES_MAX || count > KERNEL_BATCH_RECORDS_MAX) return { status: Status.TOO_LARGE, bytes: NOTHING };
-    if (!areInts(count, attributes, producerEpoch, baseSequence) || lengths.length < count * 3 || timestamps.length < count) {
+    if (blob.length > KERNEL_BATCH_BYTES_MAX || count > KERNEL_BATCH_RECORDS_MAX)
+      return { status: Status.TOO_LARGE, bytes: NOTHING };
+    if (
+      !areInts(count, attributes, producerEpoch, baseSequence) ||
+      lengths.length < count * 3 ||
+      timestamps.length < count
+    ) {
       return { status: Status.BAD_ARGUMENT, bytes: NOTHING };
     }
     this.#in.set(blob);
@@ -110,7 +145,11 @@ export class WasmKernel implements Kernel {
   }
 
   decodeRecords(
-    records: Uint8Array, count: number, baseTimestamp: number, lastOffsetDelta: number, dense: boolean,
+    records: Uint8Array,
+    count: number,
+    baseTimestamp: number,
+    lastOffsetDelta: number,
+    dense: boolean,
   ): { status: Status; columns: RecordColumns } {
     if (records.length > KERNEL_BATCH_BYTES_MAX) return { status: Status.TOO_LARGE, columns: NO_COLUMNS };
     if (!areInts(count, lastOffsetDelta)) return { status: Status.BAD_ARGUMENT, columns: NO_COLUMNS };
@@ -124,8 +163,18 @@ export class WasmKernel implements Kernel {
     this.#in.set(looked);
     const status = areInts(minEpoch, maxEpoch)
       ? this.#exports.scan(
-          looked.length, expectedOffset, +allowGaps, minEpoch, maxEpoch, +checkCrc, position, segmentBaseOffset,
-          index.bytesSinceEntry, index.maxTimestamp, index.maxTimestampOffset, index.entryTimestamp,
+          looked.length,
+          expectedOffset,
+          +allowGaps,
+          minEpoch,
+          maxEpoch,
+          +checkCrc,
+          position,
+          segmentBaseOffset,
+          index.bytesSinceEntry,
+          index.maxTimestamp,
+          index.maxTimestampOffset,
+          index.entryTimestamp,
         )
       : Status.BAD_ARGUMENT;
     if (status === Status.BAD_ARGUMENT) {
@@ -140,7 +189,12 @@ export class WasmKernel implements Kernel {
       records: found(2),
       nextOffset: found(3),
       lastEpoch: found(4),
-      index: { bytesSinceEntry: found(5), maxTimestamp: found(6), maxTimestampOffset: found(7), entryTimestamp: found(8) },
+      index: {
+        bytesSinceEntry: found(5),
+        maxTimestamp: found(6),
+        maxTimestampOffset: found(7),
+        entryTimestamp: found(8),
+      },
       offsetEntries: this.#offsetEntries.slice(0, found(9)),
       timeEntries: this.#timeEntries.slice(0, found(10)),
     };
@@ -166,12 +220,18 @@ export class WasmKernel implements Kernel {
 
   /** An export's answer: so many bytes in OUT, or -status. */
   #bytes(result: number): { status: Status; bytes: Uint8Array } {
-    return result < 0 ? { status: -result as Status, bytes: NOTHING } : { status: Status.OK, bytes: this.#out.slice(0, result) };
+    return result < 0
+      ? { status: -result as Status, bytes: NOTHING }
+      : { status: Status.OK, bytes: this.#out.slice(0, result) };
   }
 
   #columns(result: number): { status: Status; columns: RecordColumns } {
     if (result < 0) return { status: -result as Status, columns: NO_COLUMNS };
-    const columns = { count: result, ints: this.#rows.slice(0, result * COLUMNS), timestamps: this.#stamps.slice(0, result) };
+    const columns = {
+      count: result,
+      ints: this.#rows.slice(0, result * COLUMNS),
+      timestamps: this.#stamps.slice(0, result),
+    };
     return { status: Status.OK, columns };
   }
 }

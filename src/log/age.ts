@@ -20,10 +20,14 @@ const CLOCK_SET_MS = 1_577_836_800_000;
 export function settledTimes(segments: readonly SegmentInfo[], nowMs: number): (number | undefined)[] {
   const isReading = (ms: number | undefined): ms is number => ms !== undefined && ms >= CLOCK_SET_MS && ms <= nowMs;
   let latest = 0;
-  const times = segments.map(({ sealedAt }) => (isReading(sealedAt) ? (latest = Math.max(latest, sealedAt)) : undefined));
-  for (let i = segments.length - 1, next: number | undefined; i >= 0; i--) next = times[i] ??= segments[i]!.sealedAt === undefined ? undefined : next;
+  const times = segments.map(({ sealedAt }) =>
+    isReading(sealedAt) ? (latest = Math.max(latest, sealedAt)) : undefined,
+  );
+  for (let i = segments.length - 1, next: number | undefined; i >= 0; i--)
+    next = times[i] ??= segments[i]!.sealedAt === undefined ? undefined : next;
   return times;
 }
 
 /** Is `delayMs` over since `since`? Without a delay at once, whatever the clock says. */
-export const isOver = (since: number | undefined, nowMs: number, delayMs: number): boolean => delayMs === 0 || (since !== undefined && nowMs - since >= delayMs);
+export const isOver = (since: number | undefined, nowMs: number, delayMs: number): boolean =>
+  delayMs === 0 || (since !== undefined && nowMs - since >= delayMs);

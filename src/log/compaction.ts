@@ -92,7 +92,9 @@ export class Compactor {
   /** For who goes on, should this compactor be lost; undefined where there is nothing to go on with. */
   get underWay(): UnderWay | undefined {
     const pass = this.#pass?.pass;
-    return pass && pass.rewrittenTo > 0 ? { mapTo: pass.mapTo, at: pass.rewrittenTo, nextDueMs: pass.nextDueMs } : undefined;
+    return pass && pass.rewrittenTo > 0
+      ? { mapTo: pass.mapTo, at: pass.rewrittenTo, nextDueMs: pass.nextDueMs }
+      : undefined;
   }
   get passesDone(): number {
     return this.#passesDone;
@@ -116,7 +118,7 @@ export class Compactor {
     this.#isBounded = false;
     Object.assign(pass, { swap, result });
     try {
-      for (let bytes = 0; bytes < bytesMax; ) {
+      for (let bytes = 0; bytes < bytesMax;) {
         const { done, value } = await steps.next();
         if (done) {
           this.#cleanTo = Math.max(this.#cleanTo, pass.mapTo);
@@ -157,7 +159,9 @@ export class Compactor {
     const settled = settledTimes(segments, nowMs);
     for (const [i, segment] of segments.entries()) {
       const young = segment.sealedAt === undefined || !isOver(settled[i], nowMs, minLagMs);
-      const damaged = this.#store.quarantined.some((range) => range.from < segment.nextOffset && range.to > segment.baseOffset);
+      const damaged = this.#store.quarantined.some(
+        (range) => range.from < segment.nextOffset && range.to > segment.baseOffset,
+      );
       if (young || damaged || segment.nextOffset > highWatermark) break;
       eligible.push(segment);
     }
@@ -216,7 +220,8 @@ class Pass {
     this.nextDueMs = resumed?.nextDueMs ?? Infinity;
     this.#mapEnd = resumed?.mapTo ?? Infinity;
     this.rewrittenTo = resumed?.at ?? 0;
-    this.#tombstoneRetentionMs = saneCompaction(options.settings.compaction ?? {}).tombstoneRetentionMs ?? TOMBSTONE_RETENTION_MS;
+    this.#tombstoneRetentionMs =
+      saneCompaction(options.settings.compaction ?? {}).tombstoneRetentionMs ?? TOMBSTONE_RETENTION_MS;
     this.#slices = new Slices(options.breathe);
     this.#segments = options.store.segments();
     this.#settled = settledTimes(this.#segments, nowMs);
@@ -225,7 +230,9 @@ class Pass {
   /** Both passes, in steps; each tells what bytes it was about. */
   async *steps(inputs: readonly SegmentInfo[]): AsyncGenerator<number> {
     this.mapTo = this.cleanTo;
-    const clean = inputs.filter(({ nextOffset }) => nextOffset <= this.cleanTo).reduce((sum, { bytes }) => sum + bytes, 0);
+    const clean = inputs
+      .filter(({ nextOffset }) => nextOffset <= this.cleanTo)
+      .reduce((sum, { bytes }) => sum + bytes, 0);
     let left = Math.max(this.options.passBytesMin ?? PASS_BYTES_MIN, clean);
     for (const segment of inputs) {
       if (segment.nextOffset <= this.cleanTo) continue;
@@ -288,7 +295,8 @@ class Pass {
     const from = group[0]!.baseOffset;
     const to = group.at(-1)!.nextOffset;
     const sealedAt = Math.max(...group.map((segment) => segment.sealedAt!));
-    const outputs: ReplacementSegment[] = bytes.length > 0 ? [{ baseOffset: from, nextOffset: to, bytes, sealedAt }] : [];
+    const outputs: ReplacementSegment[] =
+      bytes.length > 0 ? [{ baseOffset: from, nextOffset: to, bytes, sealedAt }] : [];
     await this.swap(() => this.options.store.replace(from, to, outputs));
     result.segments += group.length;
     result.bytesBefore += group.reduce((sum, segment) => sum + segment.bytes, 0);
@@ -297,7 +305,11 @@ class Pass {
   }
 
   /** The batch without what is outdated; no bytes when nothing is left of it. */
-  async #filter(bytes: Uint8Array, tombstonesDue: boolean, settledAt: number | undefined): Promise<{ removed: number; bytes: Uint8Array | undefined }> {
+  async #filter(
+    bytes: Uint8Array,
+    tombstonesDue: boolean,
+    settledAt: number | undefined,
+  ): Promise<{ removed: number; bytes: Uint8Array | undefined }> {
     const batch = await this.#decode(bytes);
     if (!batch) return { removed: 0, bytes };
     const keep = new Uint8Array((batch.count + 7) >> 3);
@@ -309,11 +321,14 @@ class Pass {
     if (removed === 0 && batch.count > 0) return { removed, bytes };
     if (removed === batch.count) return { removed, bytes: undefined };
     const gzip = (batch.header.attributes & CODEC_MASK) === CODEC_GZIP;
-    const plain = gzip ? await decompressBatch(this.options.kernel, bytes, this.options.settings.decompressedBytesMax) : bytes;
+    const plain = gzip
+      ? await decompressBatch(this.options.kernel, bytes, this.options.settings.decompressedBytesMax)
+      : bytes;
     // What fits the kernel only compressed stays as it is: offsets and newest records are right all the same.
     if (plain.length > KERNEL_BATCH_BYTES_MAX) return { removed: 0, bytes };
     const filtered = this.options.kernel.filterBatch(plain, keep);
-    if (filtered.status !== Status.OK) throw new TidemarkError("INTERNAL", "a decoded batch can't be filtered", { status: filtered.status });
+    if (filtered.status !== Status.OK)
+      throw new TidemarkError("INTERNAL", "a decoded batch can't be filtered", { status: filtered.status });
     return { removed, bytes: gzip ? await compressBatch(this.options.kernel, filtered.bytes) : filtered.bytes };
   }
 
@@ -332,7 +347,9 @@ class Pass {
   /** undefined: whole as its producer sent it, but what it holds can't be read (the log takes gzip as it comes). It stays. */
   async #decode(bytes: Uint8Array): Promise<RecordBatch | undefined> {
     try {
-      return await decodeBatch(this.options.kernel, bytes, { decompressedBytesMax: this.options.settings.decompressedBytesMax });
+      return await decodeBatch(this.options.kernel, bytes, {
+        decompressedBytesMax: this.options.settings.decompressedBytesMax,
+      });
     } catch (thrown) {
       if (this.options.kernel.validateBatch(bytes) === Status.OK) return undefined;
       throw thrown;

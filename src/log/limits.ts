@@ -40,7 +40,14 @@ export const TOMBSTONE_RETENTION_MS = 24 * HOUR_MS;
 const RETENTION = ["maxAgeMs", "maxBytes", "maxRecords"];
 const COMPACTION = ["minLagMs", "tombstoneRetentionMs"];
 
-const shown = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : typeof value === "number" ? String(value) : value === null ? "null" : typeof value);
+const shown = (value: unknown): string =>
+  typeof value === "string"
+    ? JSON.stringify(value)
+    : typeof value === "number"
+      ? String(value)
+      : value === null
+        ? "null"
+        : typeof value;
 const isPositive = (value: unknown): value is number => typeof value === "number" && value > 0 && value < Infinity;
 const isDelay = (value: unknown): value is number => typeof value === "number" && value >= 0 && value < Infinity;
 
@@ -49,10 +56,20 @@ function refuse(field: string, value: unknown, allowed: string): never {
 }
 
 /** The group's own fields and no others, each as `isAllowed` has it. */
-function checkGroup(group: string, value: unknown, names: readonly string[], isAllowed: (value: unknown) => boolean, allowed: string): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) refuse(group, value, `an object with ${names.join(", ")}`);
+function checkGroup(
+  group: string,
+  value: unknown,
+  names: readonly string[],
+  isAllowed: (value: unknown) => boolean,
+  allowed: string,
+): void {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    refuse(group, value, `an object with ${names.join(", ")}`);
   for (const [name, each] of Object.entries(value as object)) {
-    if (!names.includes(name)) throw new TidemarkError("INVALID_ARGUMENT", `${group}.${name} is not known; ${group} has ${names.join(", ")}`, { field: `${group}.${name}` });
+    if (!names.includes(name))
+      throw new TidemarkError("INVALID_ARGUMENT", `${group}.${name} is not known; ${group} has ${names.join(", ")}`, {
+        field: `${group}.${name}`,
+      });
     if (each !== undefined && !isAllowed(each)) refuse(`${group}.${name}`, each, allowed);
   }
 }
@@ -68,26 +85,35 @@ export function checkCompaction(compaction: unknown): void {
 
 /** INVALID_ARGUMENT names the first field that is wrong, what was given and what is allowed. A field that is undefined has its default. */
 export function checkSettings(settings: unknown): asserts settings is Partial<LogSettings> {
-  if (typeof settings !== "object" || settings === null || Array.isArray(settings)) refuse("settings", settings, "an object");
+  if (typeof settings !== "object" || settings === null || Array.isArray(settings))
+    refuse("settings", settings, "an object");
   for (const [name, value] of Object.entries(settings as object)) {
     if (value === undefined) continue;
     if (name === "retention") checkRetention(value);
     else if (name === "compaction") checkCompaction(value);
-    else if (!Object.hasOwn(DEFAULT_SETTINGS, name)) throw new TidemarkError("INVALID_ARGUMENT", `${name} is no setting of a log`, { field: name });
+    else if (!Object.hasOwn(DEFAULT_SETTINGS, name))
+      throw new TidemarkError("INVALID_ARGUMENT", `${name} is no setting of a log`, { field: name });
     // Everything else is a count, of bytes, entries or milliseconds. None of them has a word for "no limit".
-    else if (!isPositive(value) || (!name.endsWith("Ms") && !Number.isSafeInteger(value))) refuse(name, value, "a finite number above 0");
+    else if (!isPositive(value) || (!name.endsWith("Ms") && !Number.isSafeInteger(value)))
+      refuse(name, value, "a finite number above 0");
   }
 }
 
 /** What is usable of retention settings that come from storage: a value that would be refused today counts as no limit. */
 export function saneRetention(retention: unknown): RetentionSettings {
-  return Object.fromEntries(Object.entries(Object(retention)).filter(([name, value]) => RETENTION.includes(name) && isPositive(value)));
+  return Object.fromEntries(
+    Object.entries(Object(retention)).filter(([name, value]) => RETENTION.includes(name) && isPositive(value)),
+  );
 }
 
 /** The same for compaction: a value that would be refused today counts as left out. */
 export function saneCompaction(compaction: CompactionSettings): CompactionSettings {
   // Infinity is the edge's own word for "never" (a fork's tombstones).
-  return Object.fromEntries(Object.entries(compaction).filter(([name, value]) => COMPACTION.includes(name) && (isDelay(value) || value === Infinity)));
+  return Object.fromEntries(
+    Object.entries(compaction).filter(
+      ([name, value]) => COMPACTION.includes(name) && (isDelay(value) || value === Infinity),
+    ),
+  );
 }
 
 /** Defaults filled in, every value checked, and their sums. */
@@ -98,8 +124,13 @@ export function withDefaults(settings: Partial<LogSettings>): LogSettings {
   const { recordBytesMax, batchBytesMax, decompressedBytesMax } = full;
   if (batchBytesMax > BATCH_BYTES_MAX) refuse("batchBytesMax", batchBytesMax, `at most ${BATCH_BYTES_MAX}`);
   if (recordBytesMax > batchBytesMax - BATCH_HEADER_BYTES) {
-    refuse("recordBytesMax", recordBytesMax, `at most ${batchBytesMax - BATCH_HEADER_BYTES}: with a header of ${BATCH_HEADER_BYTES} bytes it must fit a batch of batchBytesMax`);
+    refuse(
+      "recordBytesMax",
+      recordBytesMax,
+      `at most ${batchBytesMax - BATCH_HEADER_BYTES}: with a header of ${BATCH_HEADER_BYTES} bytes it must fit a batch of batchBytesMax`,
+    );
   }
-  if (decompressedBytesMax > KERNEL_BATCH_BYTES_MAX) refuse("decompressedBytesMax", decompressedBytesMax, `at most ${KERNEL_BATCH_BYTES_MAX}, the kernel's memory`);
+  if (decompressedBytesMax > KERNEL_BATCH_BYTES_MAX)
+    refuse("decompressedBytesMax", decompressedBytesMax, `at most ${KERNEL_BATCH_BYTES_MAX}, the kernel's memory`);
   return full;
 }

@@ -19,7 +19,17 @@ import { withDefaults } from "./limits.ts";
 import { ProducerState, type ProducerEntry } from "./producer-state.ts";
 import { rememberProducers } from "./remembering.ts";
 import type {
-  Acks, AppendOptions, AppendResult, CleanResult, Clock, Fetched, FetchOptions, Isolation, LogApi, LogSettings, StartPosition,
+  Acks,
+  AppendOptions,
+  AppendResult,
+  CleanResult,
+  Clock,
+  Fetched,
+  FetchOptions,
+  Isolation,
+  LogApi,
+  LogSettings,
+  StartPosition,
 } from "./types.ts";
 import { validate } from "./validate.ts";
 import type { Upkeep } from "./upkeep.ts";
@@ -170,7 +180,8 @@ export class Log implements LogApi {
     try {
       // Each by itself, then each behind the others. All in this turn, so nothing comes in between.
       const headers: BatchHeader[] = [];
-      for (batch = 0; batch < batches.length; batch++) headers.push(validate(this.#kernel, batches[batch]!, this.limits));
+      for (batch = 0; batch < batches.length; batch++)
+        headers.push(validate(this.#kernel, batches[batch]!, this.limits));
       for (batch = 0; batch < batches.length; batch++) {
         // The first that is new moves the end.
         taken.push(this.#take(batches[batch]!, headers[batch]!, this.#end === before.end ? options : others));
@@ -192,11 +203,15 @@ export class Log implements LogApi {
     const earlier = idempotent ? this.#producers.admit(header, options) : undefined;
     if (earlier) return { repeats: earlier.baseOffset, header, acks };
     if (options.ifEnd !== undefined && options.ifEnd !== this.#end) {
-      throw new TidemarkError("OFFSET_CONFLICT", `the log ends at ${this.#end}, not ${options.ifEnd}`, { logEndOffset: this.#end, ifEnd: options.ifEnd });
+      throw new TidemarkError("OFFSET_CONFLICT", `the log ends at ${this.#end}, not ${options.ifEnd}`, {
+        logEndOffset: this.#end,
+        ifEnd: options.ifEnd,
+      });
     }
     this.#checkRoom(batch.length);
     const baseOffset = this.#end;
-    if (!Number.isSafeInteger(baseOffset + header.recordCount)) throw new TidemarkError("LIMIT_EXCEEDED", "offsets are used up");
+    if (!Number.isSafeInteger(baseOffset + header.recordCount))
+      throw new TidemarkError("LIMIT_EXCEEDED", "offsets are used up");
     stampBaseOffset(batch, baseOffset);
     const before = idempotent ? this.#producers.record(header, baseOffset) : undefined;
     this.#end += header.recordCount;
@@ -220,8 +235,13 @@ export class Log implements LogApi {
   #checkRoom(bytes: number): void {
     const { queueBytesMax, queueAppendsMax } = this.settings;
     // A batch larger than the whole queue may still go alone.
-    const full = this.#queue.length > 0 && (this.#queueBytes + bytes > queueBytesMax || this.#queue.length >= queueAppendsMax);
-    if (full) throw new TidemarkError("BACKPRESSURE", "the append queue is full", { queueBytes: this.#queueBytes, queueAppends: this.#queue.length });
+    const full =
+      this.#queue.length > 0 && (this.#queueBytes + bytes > queueBytesMax || this.#queue.length >= queueAppendsMax);
+    if (full)
+      throw new TidemarkError("BACKPRESSURE", "the append queue is full", {
+        queueBytes: this.#queueBytes,
+        queueAppends: this.#queue.length,
+      });
   }
 
   /** A batch that is in the log or on its way: the first offsets, as soon as the first try has reached the level. */
@@ -233,7 +253,13 @@ export class Log implements LogApi {
   }
 
   #acknowledge({ baseOffset, header, acks, resolve }: Pending): void {
-    resolve({ baseOffset, lastOffset: baseOffset + header.recordCount - 1, duplicate: false, leaderEpoch: this.leaderEpoch, acks });
+    resolve({
+      baseOffset,
+      lastOffset: baseOffset + header.recordCount - 1,
+      duplicate: false,
+      leaderEpoch: this.leaderEpoch,
+      acks,
+    });
   }
 
   /** Work that must have the store alone; one piece at a time, in order. */
@@ -318,14 +344,24 @@ export class Log implements LogApi {
 
   /** Newest first, so that each producer is where it was before them all. */
   #undo(appends: readonly Pending[]): void {
-    for (const { header, before } of [...appends].reverse()) if (header.producerId >= 0) this.#producers.restore(header.producerId, before);
+    for (const { header, before } of [...appends].reverse())
+      if (header.producerId >= 0) this.#producers.restore(header.producerId, before);
   }
 
   /** What is on disk is not known any more: producers find out by re-sending to the log opened anew. */
   #poison(error: TidemarkError, group: readonly Pending[]): void {
     this.#failure = error;
-    const unknown = new TidemarkError("OUTCOME_UNKNOWN", `the store failed: ${error.message}`, { ...error.details, cause: error.code }, { cause: error });
-    this.#abandon([...group, ...this.#queue], unknown, new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: error }));
+    const unknown = new TidemarkError(
+      "OUTCOME_UNKNOWN",
+      `the store failed: ${error.message}`,
+      { ...error.details, cause: error.code },
+      { cause: error },
+    );
+    this.#abandon(
+      [...group, ...this.#queue],
+      unknown,
+      new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: error }),
+    );
   }
 
   /** All that waits here fails: appends, with those that repeat one, and reads. */
@@ -348,7 +384,10 @@ export class Log implements LogApi {
     await this.#exclusive(() =>
       this.#guarded(async () => {
         await work();
-        const gone = (this.#gone = new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted", { log: this.name, deleted: true }));
+        const gone = (this.#gone = new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted", {
+          log: this.name,
+          deleted: true,
+        }));
         this.#abandon(this.#queue, gone, gone);
       }),
     );
@@ -357,7 +396,8 @@ export class Log implements LogApi {
   #check(): void {
     if (this.#gone) throw this.#gone;
     if (this.#closed) throw new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
-    if (this.#failure) throw new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: this.#failure });
+    if (this.#failure)
+      throw new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: this.#failure });
   }
 
   // --- read --------------------------------------------------------------------------------------------------------
@@ -365,7 +405,11 @@ export class Log implements LogApi {
   async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
     const { maxBytes = FETCH_BYTES, isolation = "committed", wait = false, verify = false, signal } = options;
     if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) {
-      throw new TidemarkError("INVALID_ARGUMENT", `maxBytes is ${String(maxBytes)}; it must be a whole number of bytes, 1 or more`, { field: "maxBytes" });
+      throw new TidemarkError(
+        "INVALID_ARGUMENT",
+        `maxBytes is ${String(maxBytes)}; it must be a whole number of bytes, 1 or more`,
+        { field: "maxBytes" },
+      );
     }
     for (;;) {
       signal?.throwIfAborted();
@@ -393,17 +437,34 @@ export class Log implements LogApi {
     if (position === "latest") return limit;
     if (typeof position === "number") {
       if (Number.isInteger(position) && position >= logStartOffset && position <= limit) return position;
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, { offset: position, logStartOffset, logEndOffset: limit });
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, {
+        offset: position,
+        logStartOffset,
+        logEndOffset: limit,
+      });
     }
     if ("last" in position) {
-      if (!(typeof position.last === "number" && position.last >= 0)) throw new TidemarkError("INVALID_ARGUMENT", `last is ${String(position.last)}; it must be a number of offsets, 0 or more`, { field: "last" });
+      if (!(typeof position.last === "number" && position.last >= 0))
+        throw new TidemarkError(
+          "INVALID_ARGUMENT",
+          `last is ${String(position.last)}; it must be a number of offsets, 0 or more`,
+          { field: "last" },
+        );
       return Math.max(logStartOffset, limit - Math.trunc(position.last));
     }
     if (typeof position.timestamp !== "number" || Number.isNaN(position.timestamp)) {
-      throw new TidemarkError("INVALID_ARGUMENT", `timestamp is ${String(position.timestamp)}; it must be a number of milliseconds`, { field: "timestamp" });
+      throw new TidemarkError(
+        "INVALID_ARGUMENT",
+        `timestamp is ${String(position.timestamp)}; it must be a number of milliseconds`,
+        { field: "timestamp" },
+      );
     }
     const { firstAt } = await import("./time-seek.ts");
-    return firstAt({ store: this.#store, kernel: this.#kernel, settings: this.settings, breathe: () => this.#turnOfOthers() }, position.timestamp, limit);
+    return firstAt(
+      { store: this.#store, kernel: this.#kernel, settings: this.settings, breathe: () => this.#turnOfOthers() },
+      position.timestamp,
+      limit,
+    );
   }
 
   // --- upkeep ------------------------------------------------------------------------------------------------------
@@ -412,7 +473,11 @@ export class Log implements LogApi {
     this.#check();
     if (!Number.isSafeInteger(offset) || offset > this.#highWatermark) {
       const { logStartOffset, highWatermark } = this;
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `can't trim to ${offset}`, { offset, logStartOffset, highWatermark });
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `can't trim to ${offset}`, {
+        offset,
+        logStartOffset,
+        highWatermark,
+      });
     }
     await this.#exclusive(() => this.#guarded(() => this.#store.trim(offset)));
   }
@@ -430,7 +495,10 @@ export class Log implements LogApi {
         // Either way: a clock that was ahead and went back must not keep the segment active until it is there again.
         const ageMs = Math.abs(this.#clock.now() - (active?.createdAt ?? 0));
         // As old as retention allows, it is rolled: else an idle log would keep its last records.
-        const due = active && active.batches > 0 && ageMs >= Math.min(this.settings.segmentMaxAgeMs, this.settings.retention.maxAgeMs ?? Infinity);
+        const due =
+          active &&
+          active.batches > 0 &&
+          ageMs >= Math.min(this.settings.segmentMaxAgeMs, this.settings.retention.maxAgeMs ?? Infinity);
         // Without a roll the flush brings the durable mark up to the log's end.
         await (due ? this.#store.roll() : this.#store.flush());
         this.#raiseHighWatermark();
@@ -445,7 +513,11 @@ export class Log implements LogApi {
 
   async #upkeep(): Promise<Pick<CleanResult, "retired" | "compacted">> {
     const { retention, compaction } = this.settings;
-    if (!compaction && Object.keys(retention).length === 0) return { retired: { segments: 0, bytes: 0 }, compacted: { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 } };
+    if (!compaction && Object.keys(retention).length === 0)
+      return {
+        retired: { segments: 0, bytes: 0 },
+        compacted: { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 },
+      };
     const { Upkeep } = await import("./upkeep.ts");
     this.#keeper ??= new Upkeep({
       store: this.#store,
@@ -481,7 +553,7 @@ export class Log implements LogApi {
     if (this.#closed) return;
     this.#closed = true;
     // Commits that are under way or queued come first; nothing new is taken.
-    for (let turn: Promise<unknown> | undefined; turn !== this.#turn; ) await (turn = this.#turn);
+    for (let turn: Promise<unknown> | undefined; turn !== this.#turn;) await (turn = this.#turn);
     const closed = new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
     this.#committedReaders.fail(closed);
     this.#provisionalReaders.fail(closed);

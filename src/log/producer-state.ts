@@ -83,31 +83,52 @@ export class ProducerState {
     const known = this.#entries.get(producerId);
     if (!known) return this.#admitUnknown(received, sending);
     if (producerEpoch < known.epoch) {
-      throw new TidemarkError("FENCED_PRODUCER", "a newer epoch of this producer has written", { currentEpoch: known.epoch, producerEpoch });
+      throw new TidemarkError("FENCED_PRODUCER", "a newer epoch of this producer has written", {
+        currentEpoch: known.epoch,
+        producerEpoch,
+      });
     }
     if (producerEpoch > known.epoch) {
       if (received === 0) return undefined;
-      throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received} of a new epoch, which begins at 0`, { expected: 0, received, unknownProducer: false });
+      throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received} of a new epoch, which begins at 0`, {
+        expected: 0,
+        received,
+        unknownProducer: false,
+      });
     }
     const last = advanceSequence(received, recordCount - 1);
     for (const batch of known.batches) {
       if (batch.baseSequence === received && batch.lastSequence === last) {
         if (batch.crc === header.crc) return batch;
-        throw new TidemarkError("SEQUENCE_CONFLICT", "other bytes under a sequence that is taken", { sequence: received, offset: batch.baseOffset });
+        throw new TidemarkError("SEQUENCE_CONFLICT", "other bytes under a sequence that is taken", {
+          sequence: received,
+          offset: batch.baseOffset,
+        });
       }
     }
     const expected = advanceSequence(known.batches[known.batches.length - 1]!.lastSequence, 1);
     if (received === expected) return undefined;
-    throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received}, expected ${expected}`, { expected, received });
+    throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received}, expected ${expected}`, {
+      expected,
+      received,
+    });
   }
 
   #admitUnknown(received: number, { fromZero = false, resentSince = Infinity }: Sending): undefined {
     if (this.#forgotten >= resentSince) {
       const details = { expected: 0, received, unknownProducer: true, forgotten: this.#forgotten, resentSince };
-      throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", "this producer was forgotten, and what is sent again may be in the log: read from resentSince on, then decide", details);
+      throw new TidemarkError(
+        "OUT_OF_ORDER_SEQUENCE",
+        "this producer was forgotten, and what is sent again may be in the log: read from resentSince on, then decide",
+        details,
+      );
     }
     if (fromZero && received !== 0) {
-      throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received} of an unknown producer that counts from 0`, { expected: 0, received, unknownProducer: true });
+      throw new TidemarkError(
+        "OUT_OF_ORDER_SEQUENCE",
+        `sequence ${received} of an unknown producer that counts from 0`,
+        { expected: 0, received, unknownProducer: true },
+      );
     }
     return undefined;
   }

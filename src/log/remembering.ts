@@ -8,7 +8,12 @@ import { RECORD_COST_BYTES, Slices } from "./slices.ts";
 const HEADER_COST_BYTES = 16 * RECORD_COST_BYTES;
 
 /** Writes nothing. Without a usable snapshot all headers of the log are walked, in slices. */
-export async function rememberProducers(producers: ProducerState, store: LogStore, kernel: Kernel, breathe: (() => Promise<void>) | undefined): Promise<void> {
+export async function rememberProducers(
+  producers: ProducerState,
+  store: LogStore,
+  kernel: Kernel,
+  breathe: (() => Promise<void>) | undefined,
+): Promise<void> {
   const snapshot = await store.producerSnapshot();
   const usable = snapshot !== undefined && producers.load(kernel, snapshot.bytes, snapshot.offset);
   const from = usable ? snapshot.offset : 0;
@@ -24,6 +29,9 @@ export async function rememberProducers(producers: ProducerState, store: LogStor
 function unseenFrom(store: LogStore, from: number): number[] {
   const damaged = store.quarantined.filter(({ to }) => to > from).map(({ to }) => to - 1);
   if (from > 0) return damaged;
-  const compacted = store.segments().filter((segment) => segment.compacted).map(({ nextOffset }) => nextOffset - 1);
+  const compacted = store
+    .segments()
+    .filter((segment) => segment.compacted)
+    .map(({ nextOffset }) => nextOffset - 1);
   return [...damaged, ...compacted, store.logStartOffset - 1];
 }

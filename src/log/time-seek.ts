@@ -13,7 +13,11 @@ interface Sought {
 }
 
 /** The first record from the log start whose timestamp is at least `timestamp`; `limit` without one. */
-export async function firstAt({ store, kernel, settings, breathe }: Sought, timestamp: number, limit: number): Promise<number> {
+export async function firstAt(
+  { store, kernel, settings, breathe }: Sought,
+  timestamp: number,
+  limit: number,
+): Promise<number> {
   let offset = (await store.offsetForTimestamp(timestamp)) ?? limit;
   const slices = new Slices(breathe);
   // One batch as a rule; more when the records that the batch's maximum promised lie below the log start.

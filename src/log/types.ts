@@ -110,7 +110,12 @@ export interface CleanResult {
   /** Segments and bytes removed by retention. */
   readonly retired: { readonly segments: number; readonly bytes: number };
   /** Segments rewritten by compaction, and bytes before and after. */
-  readonly compacted: { readonly segments: number; readonly bytesBefore: number; readonly bytesAfter: number; readonly recordsRemoved: number };
+  readonly compacted: {
+    readonly segments: number;
+    readonly bytesBefore: number;
+    readonly bytesAfter: number;
+    readonly recordsRemoved: number;
+  };
   readonly rolled: boolean;
 }
 

@@ -37,7 +37,9 @@ export class Upkeep {
 
   async run(): Promise<Pick<CleanResult, "retired" | "compacted">> {
     const { store, clock, settings, highWatermark, alone } = this.#options;
-    const retired = await alone(() => retire(store, settings.retention, { highWatermark: highWatermark(), nowMs: clock.now() }));
+    const retired = await alone(() =>
+      retire(store, settings.retention, { highWatermark: highWatermark(), nowMs: clock.now() }),
+    );
     return { retired, compacted: await this.#compact() };
   }
 
@@ -48,7 +50,7 @@ export class Upkeep {
     const portionBytes = PORTION_SEGMENTS * Math.max(...store.segments().map(({ bytes }) => bytes));
     const compactor = (this.#compactor ??= this.#make(2 * portionBytes));
     // Each pass raises `cleanTo`, so the loop ends with what is sealed now and comes meanwhile.
-    for (let more = true; more; ) {
+    for (let more = true; more;) {
       const { cleanTo } = compactor;
       const done = await compactor.run(clock.now(), highWatermark(), alone, portionBytes);
       for (const field of Object.keys(total) as (keyof typeof total)[]) total[field] += done[field];
@@ -61,10 +63,20 @@ export class Upkeep {
   #make(passBytesMin: number): Compactor {
     const { store, kernel, settings, breathe } = this.#options;
     const { to = 0, dueAt = null, tombstoneRetentionMs, mapTo = 0, at = 0, passDueAt = null } = store.compacted ?? {};
-    const resumed = at > 0 && tombstoneRetentionMs === this.#delayMs ? { mapTo, at, nextDueMs: passDueAt ?? Infinity } : undefined;
+    const resumed =
+      at > 0 && tombstoneRetentionMs === this.#delayMs ? { mapTo, at, nextDueMs: passDueAt ?? Infinity } : undefined;
     // What falls due when was reckoned with another delay: then a pass looks again.
     const nextDueMs = tombstoneRetentionMs === this.#delayMs ? (dueAt ?? Infinity) : 0;
-    return new Compactor({ store, kernel, settings, breathe, cleanTo: to, nextDueMs: to === 0 ? Infinity : nextDueMs, resumed, passBytesMin });
+    return new Compactor({
+      store,
+      kernel,
+      settings,
+      breathe,
+      cleanTo: to,
+      nextDueMs: to === 0 ? Infinity : nextDueMs,
+      resumed,
+      passBytesMin,
+    });
   }
 
   get #delayMs(): number {
@@ -76,6 +88,7 @@ export class Upkeep {
     if (to === 0 && !underWay) return;
     const pass = underWay && { mapTo: underWay.mapTo, at: underWay.at, passDueAt: dueOf(underWay.nextDueMs) };
     const mark = { to, dueAt: dueOf(nextDueMs), tombstoneRetentionMs: this.#delayMs, ...pass };
-    if (JSON.stringify(mark) !== JSON.stringify(this.#options.store.compacted)) await this.#options.store.saveCompacted?.(mark);
+    if (JSON.stringify(mark) !== JSON.stringify(this.#options.store.compacted))
+      await this.#options.store.saveCompacted?.(mark);
   }
 }

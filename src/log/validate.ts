@@ -24,24 +24,38 @@ export interface BatchLimits {
 /** The header of a good batch, else INVALID_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE or UNSUPPORTED_FORMAT. */
 export function validate(kernel: Kernel, batch: Uint8Array, limits: BatchLimits): BatchHeader {
   if (batch.length > limits.batchBytesMax) {
-    throw new TidemarkError("BATCH_TOO_LARGE", `a batch of ${batch.length} bytes`, { bytes: batch.length, batchBytesMax: limits.batchBytesMax });
+    throw new TidemarkError("BATCH_TOO_LARGE", `a batch of ${batch.length} bytes`, {
+      bytes: batch.length,
+      batchBytesMax: limits.batchBytesMax,
+    });
   }
   const status = kernel.validateBatch(batch);
-  if (status !== Status.OK) throw new TidemarkError("INVALID_BATCH", `the batch is not valid (status ${status})`, { status });
+  if (status !== Status.OK)
+    throw new TidemarkError("INVALID_BATCH", `the batch is not valid (status ${status})`, { status });
   const header = readHeader(batch);
   const codec = header.attributes & CODEC_MASK;
   if (codec !== CODEC_NONE && codec !== CODEC_GZIP) {
-    throw new TidemarkError("UNSUPPORTED_FORMAT", `codec ${codecName(codec)}: send batches of codec none or gzip`, { codec });
+    throw new TidemarkError("UNSUPPORTED_FORMAT", `codec ${codecName(codec)}: send batches of codec none or gzip`, {
+      codec,
+    });
   }
-  if (header.attributes & LOGS_OWN) throw new TidemarkError("INVALID_BATCH", "control and transactional batches are not a producer's", { attributes: header.attributes });
+  if (header.attributes & LOGS_OWN)
+    throw new TidemarkError("INVALID_BATCH", "control and transactional batches are not a producer's", {
+      attributes: header.attributes,
+    });
   if (header.recordCount === 0 || header.recordCount !== header.lastOffsetDelta + 1) {
-    throw new TidemarkError("INVALID_BATCH", "a new batch has a record for each offset", { recordCount: header.recordCount });
+    throw new TidemarkError("INVALID_BATCH", "a new batch has a record for each offset", {
+      recordCount: header.recordCount,
+    });
   }
   if (header.producerId >= 0 && (header.producerEpoch < 0 || header.baseSequence < 0)) {
-    throw new TidemarkError("INVALID_BATCH", "a producer id goes with an epoch and a sequence", { producerId: header.producerId });
+    throw new TidemarkError("INVALID_BATCH", "a producer id goes with an epoch and a sequence", {
+      producerId: header.producerId,
+    });
   }
   // Of a compressed batch the sizes are known only to who decompresses it; its whole is bounded all the same.
-  if (codec === CODEC_NONE && batch.length - BATCH_HEADER_BYTES > limits.recordBytesMax) checkRecords(kernel, batch, limits.recordBytesMax);
+  if (codec === CODEC_NONE && batch.length - BATCH_HEADER_BYTES > limits.recordBytesMax)
+    checkRecords(kernel, batch, limits.recordBytesMax);
   return header;
 }
 
@@ -50,7 +64,12 @@ function checkRecords(kernel: Kernel, batch: Uint8Array, recordBytesMax: number)
   let end = batch.length;
   for (let i = columns.count - 1; i >= 0; i--) {
     const start = columns.ints[i * COLUMNS + RECORD_POSITION]!;
-    if (end - start > recordBytesMax) throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${end - start} bytes`, { bytes: end - start, recordBytesMax, record: i });
+    if (end - start > recordBytesMax)
+      throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${end - start} bytes`, {
+        bytes: end - start,
+        recordBytesMax,
+        record: i,
+      });
     end = start;
   }
 }

@@ -91,8 +91,14 @@ export class BatchBuilder {
     const headersLength = headersBytes.length;
     const delta = count === 0 ? 0 : timestamp - (this.#timestamps[0] as number);
     const fields = Math.max(keyLength, 0) + Math.max(valueLength, 0) + headersLength;
-    const sizeBytes = this.#sizeBytes + FIXED_BYTES_MAX + sizeOfDeltaMax(delta) + sizeOfVarint(keyLength) +
-      sizeOfVarint(valueLength) + fields + (headersLength === 0 ? 1 : 0);
+    const sizeBytes =
+      this.#sizeBytes +
+      FIXED_BYTES_MAX +
+      sizeOfDeltaMax(delta) +
+      sizeOfVarint(keyLength) +
+      sizeOfVarint(valueLength) +
+      fields +
+      (headersLength === 0 ? 1 : 0);
     if (sizeBytes > this.bytesMax || count >= this.#recordsMax) return false;
 
     if (this.#blobBytes + fields > this.#blob.length) this.#blob = grown(this.#blob, this.#blobBytes + fields);

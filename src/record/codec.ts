@@ -6,7 +6,18 @@
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
-import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CODEC_GZIP, CODEC_NONE, CODEC_MASK, CRC_AT, CRC_FROM, LENGTH_AT, LENGTH_OVERHEAD, readHeader } from "./format.ts";
+import {
+  ATTRIBUTES_AT,
+  BATCH_HEADER_BYTES,
+  CODEC_GZIP,
+  CODEC_NONE,
+  CODEC_MASK,
+  CRC_AT,
+  CRC_FROM,
+  LENGTH_AT,
+  LENGTH_OVERHEAD,
+  readHeader,
+} from "./format.ts";
 
 /** gzip header and trailer around an empty deflate stream. */
 const GZIP_BYTES_MIN = 20;
@@ -21,7 +32,12 @@ const GZIP_PIECE_BYTES = 256 * 1024;
 type Transform = { readonly readable: ReadableStream<Uint8Array>; readonly writable: WritableStream<BufferSource> };
 
 /** Runs `bytes` through `transform` piece by piece; `take` gets each piece of output and may throw to stop. */
-async function pump(transform: Transform, bytes: Uint8Array, pieceBytes: number, take: (piece: Uint8Array) => void): Promise<void> {
+async function pump(
+  transform: Transform,
+  bytes: Uint8Array,
+  pieceBytes: number,
+  take: (piece: Uint8Array) => void,
+): Promise<void> {
   const writer = transform.writable.getWriter();
   const reader = transform.readable.getReader();
   const write = async (): Promise<void> => {
@@ -53,7 +69,8 @@ export async function gunzip(bytes: Uint8Array, bytesMax: number): Promise<Uint8
   let at = 0;
   await pump(new DecompressionStream("gzip") as unknown as Transform, bytes, GUNZIP_PIECE_BYTES, (piece) => {
     const end = at + piece.length;
-    if (end > bytesMax) throw new TidemarkError("DECOMPRESSION_LIMIT", `batch of more than ${bytesMax} bytes`, { bytesMax });
+    if (end > bytesMax)
+      throw new TidemarkError("DECOMPRESSION_LIMIT", `batch of more than ${bytesMax} bytes`, { bytesMax });
     if (end > size) throw new Error("gzip: longer than its trailer says");
     if (size <= bytesMax) out.set(piece, at);
     at = end;
@@ -94,7 +111,12 @@ export async function decompressBatch(kernel: Kernel, batch: Uint8Array, bytesMa
   assert(batch.length >= BATCH_HEADER_BYTES, "no record batch");
   const { attributes } = readHeader(batch);
   if ((attributes & CODEC_MASK) !== CODEC_GZIP) return batch;
-  return withRecords(kernel, batch, await gunzip(batch.subarray(BATCH_HEADER_BYTES), bytesMax), attributes & ~CODEC_MASK);
+  return withRecords(
+    kernel,
+    batch,
+    await gunzip(batch.subarray(BATCH_HEADER_BYTES), bytesMax),
+    attributes & ~CODEC_MASK,
+  );
 }
 
 /** The batch's header over another records section. */

@@ -47,7 +47,8 @@ export const CODEC_NONE = 0;
 export const CODEC_GZIP = 1;
 const CODEC_NAMES = ["none", "gzip", "snappy", "lz4", "zstd"];
 /** For people. */
-export const codecName = (attributes: number): string => CODEC_NAMES[attributes & CODEC_MASK] ?? `of number ${attributes & CODEC_MASK}`;
+export const codecName = (attributes: number): string =>
+  CODEC_NAMES[attributes & CODEC_MASK] ?? `of number ${attributes & CODEC_MASK}`;
 export const ATTRIBUTE_LOG_APPEND_TIME = 0x08;
 export const ATTRIBUTE_TRANSACTIONAL = 0x10;
 export const ATTRIBUTE_CONTROL = 0x20;

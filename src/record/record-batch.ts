@@ -5,13 +5,35 @@
  */
 import { TidemarkError, type ErrorDetails } from "../errors.ts";
 import {
-  COLUMNS, HEADERS_COUNT, HEADERS_POSITION, KERNEL_BATCH_BYTES_MAX, KEY_LENGTH, KEY_POSITION, OFFSET_DELTA, Status, statusName, VALUE_LENGTH, VALUE_POSITION,
-  type Kernel, type RecordColumns,
+  COLUMNS,
+  HEADERS_COUNT,
+  HEADERS_POSITION,
+  KERNEL_BATCH_BYTES_MAX,
+  KEY_LENGTH,
+  KEY_POSITION,
+  OFFSET_DELTA,
+  Status,
+  statusName,
+  VALUE_LENGTH,
+  VALUE_POSITION,
+  type Kernel,
+  type RecordColumns,
 } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
 import {
-  ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, ATTRIBUTE_TRANSACTIONAL, BATCH_HEADER_BYTES, CODEC_GZIP, CODEC_NONE, CODEC_MASK, codecName, LENGTH_AT,
-  LENGTH_OVERHEAD, nextOffsetOf, readHeader, type BatchHeader,
+  ATTRIBUTE_CONTROL,
+  ATTRIBUTE_LOG_APPEND_TIME,
+  ATTRIBUTE_TRANSACTIONAL,
+  BATCH_HEADER_BYTES,
+  CODEC_GZIP,
+  CODEC_NONE,
+  CODEC_MASK,
+  codecName,
+  LENGTH_AT,
+  LENGTH_OVERHEAD,
+  nextOffsetOf,
+  readHeader,
+  type BatchHeader,
 } from "./format.ts";
 
 // A byte-order mark belongs to the name.
@@ -105,7 +127,8 @@ export class RecordBatch {
   }
 
   #int(i: number, column: number): number {
-    if (i >>> 0 !== i || i >= this.count) throw new TidemarkError("INVALID_ARGUMENT", `no record ${i} of ${this.count}`);
+    if (i >>> 0 !== i || i >= this.count)
+      throw new TidemarkError("INVALID_ARGUMENT", `no record ${i} of ${this.count}`);
     return this.#columns.ints[i * COLUMNS + column] as number;
   }
 }
@@ -140,7 +163,9 @@ function checked(bytes: Uint8Array, status: Status): void {
 function unsupported(bytes: Uint8Array): TidemarkError {
   const { attributes } = readHeader(bytes);
   const isKnown = (attributes & CODEC_MASK) <= CODEC_GZIP;
-  const what = isKnown ? `record batch attributes ${attributes}` : `codec ${codecName(attributes)}: batches of codec none and gzip can be read`;
+  const what = isKnown
+    ? `record batch attributes ${attributes}`
+    : `codec ${codecName(attributes)}: batches of codec none and gzip can be read`;
   return new TidemarkError("UNSUPPORTED_FORMAT", what, { attributes, ...rangeOf(bytes) });
 }
 
@@ -148,7 +173,11 @@ function unsupported(bytes: Uint8Array): TidemarkError {
  * Reads one batch that fills `bytes`. At once when it is not compressed, else a promise. Throws CORRUPT_RANGE (details:
  * from, to, behind the last), UNSUPPORTED_FORMAT for a codec that no platform has, DECOMPRESSION_LIMIT.
  */
-export function decodeBatch(kernel: Kernel, bytes: Uint8Array, options: DecodeOptions = {}): RecordBatch | Promise<RecordBatch> {
+export function decodeBatch(
+  kernel: Kernel,
+  bytes: Uint8Array,
+  options: DecodeOptions = {},
+): RecordBatch | Promise<RecordBatch> {
   const { checkCrc = true } = options;
   const attributes = bytes.length < BATCH_HEADER_BYTES ? 0 : readHeader(bytes).attributes;
   if ((attributes & CODEC_MASK) !== CODEC_NONE) return decodeCompressed(kernel, bytes, options);
@@ -179,7 +208,7 @@ async function decodeCompressed(kernel: Kernel, bytes: Uint8Array, options: Deco
 export function splitBatches(bytes: Uint8Array): Uint8Array[] {
   const view = viewOf(bytes);
   const batches: Uint8Array[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const left = bytes.length - at;
     // A negative length would walk back and loop for ever.
     const size = left < BATCH_HEADER_BYTES ? 0 : view.getInt32(at + LENGTH_AT) + LENGTH_OVERHEAD;

@@ -27,7 +27,9 @@ export function peekNewestSlots(read: Read): number[] {
   const payload = new Uint8Array(bytes);
   read(payload, PAYLOAD_AT);
   try {
-    return (JSON.parse(new TextDecoder().decode(payload)) as PackedState).logs.flatMap(({ segments }) => segments.slice(-2).map(([slot]) => slot!)).filter((slot) => slot >= CATALOG_SLOTS && slot < SLOTS_MAX);
+    return (JSON.parse(new TextDecoder().decode(payload)) as PackedState).logs
+      .flatMap(({ segments }) => segments.slice(-2).map(([slot]) => slot!))
+      .filter((slot) => slot >= CATALOG_SLOTS && slot < SLOTS_MAX);
   } catch {
     return [];
   }

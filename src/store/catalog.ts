@@ -111,10 +111,25 @@ interface PackedLog extends Omit<LogEntry, "segments" | "end" | "appending"> {
   readonly appending?: number;
 }
 
-const ACTIVE_FIELDS = ["slot", "baseOffset", "epoch", "createdAt", "begun"] as const satisfies readonly (keyof SegmentEntry)[];
+const ACTIVE_FIELDS = [
+  "slot",
+  "baseOffset",
+  "epoch",
+  "createdAt",
+  "begun",
+] as const satisfies readonly (keyof SegmentEntry)[];
 const SEALED_FIELDS = [
-  "nextOffset", "bytes", "batches", "records", "maxTimestamp", "sealedAt", "compacted", "offsetIndexBytes", "timeIndexBytes",
-  "producersBytes", "footerCrc",
+  "nextOffset",
+  "bytes",
+  "batches",
+  "records",
+  "maxTimestamp",
+  "sealedAt",
+  "compacted",
+  "offsetIndexBytes",
+  "timeIndexBytes",
+  "producersBytes",
+  "footerCrc",
 ] as const satisfies readonly (keyof SealedEntry)[];
 
 function packSegment(entry: SegmentEntry): PackedSegment {
@@ -123,7 +138,8 @@ function packSegment(entry: SegmentEntry): PackedSegment {
 }
 
 function unpackSegment(packed: PackedSegment): SegmentEntry {
-  const fields = (names: readonly string[], from: number) => Object.fromEntries(names.map((name, i) => [name, packed[from + i]!]));
+  const fields = (names: readonly string[], from: number) =>
+    Object.fromEntries(names.map((name, i) => [name, packed[from + i]!]));
   const active = fields(ACTIVE_FIELDS, 0) as unknown as SegmentEntry;
   if (packed.length === ACTIVE_FIELDS.length) return active;
   const sealed = fields(SEALED_FIELDS, ACTIVE_FIELDS.length) as unknown as SealedEntry;
@@ -131,7 +147,12 @@ function unpackSegment(packed: PackedSegment): SegmentEntry {
 }
 
 function packLog({ segments, end, appending, ...log }: LogEntry): PackedLog {
-  return { ...log, segments: segments.map(packSegment), end: [end.nextOffset, end.position], ...(appending !== 0 && { appending }) };
+  return {
+    ...log,
+    segments: segments.map(packSegment),
+    end: [end.nextOffset, end.position],
+    ...(appending !== 0 && { appending }),
+  };
 }
 
 function unpackLog({ segments, end: [nextOffset, position], appending = 0, ...log }: PackedLog): LogEntry {
@@ -141,14 +162,22 @@ function unpackLog({ segments, end: [nextOffset, position], appending = 0, ...lo
 /** A payload of the version that knew no identity, as one of today's. */
 function fromBare(bare: PackedState): PackedState {
   const withBegun = (segment: PackedSegment): PackedSegment => [...segment.slice(0, 4), 0, ...segment.slice(4)];
-  const logs = bare.logs.map((log) => ({ ...log, segments: log.segments.map(withBegun), end: [log.segments.at(-1)![1]!, 0] as const, appending: -1 }));
+  const logs = bare.logs.map((log) => ({
+    ...log,
+    segments: log.segments.map(withBegun),
+    end: [log.segments.at(-1)![1]!, 0] as const,
+    appending: -1,
+  }));
   return { ...bare, logs };
 }
 
 const NOT_COMPACTED: CompactedTo = { to: 0, dueAt: null, tombstoneRetentionMs: 0 };
 const isMark = ({ to, dueAt, tombstoneRetentionMs, mapTo = 0, at = 0, passDueAt = null }: CompactedTo): boolean =>
-  areCounts(to, mapTo, at) && [dueAt, passDueAt].every((due) => due === null || Number.isFinite(due)) && Number.isFinite(tombstoneRetentionMs);
-const areCounts = (...values: unknown[]): boolean => values.every((value) => Number.isSafeInteger(value) && (value as number) >= 0);
+  areCounts(to, mapTo, at) &&
+  [dueAt, passDueAt].every((due) => due === null || Number.isFinite(due)) &&
+  Number.isFinite(tombstoneRetentionMs);
+const areCounts = (...values: unknown[]): boolean =>
+  values.every((value) => Number.isSafeInteger(value) && (value as number) >= 0);
 
 /**
  * The checksum vouches for the bytes, not for who wrote them: a number that can't be true would become a read beyond the
@@ -156,20 +185,58 @@ const areCounts = (...values: unknown[]): boolean => values.every((value) => Num
  */
 function isPossible({ id = "", epoch, usedSlots, logs }: PackedState, slotBytes: number): boolean {
   const isSegment = (packed: PackedSegment, at: number, all: readonly PackedSegment[]): boolean => {
-    const [slot, base, epoch, , begun, next, bytes, batches, records, maxTimestamp, , , ...sizes] = packed as readonly number[];
+    const [slot, base, epoch, , begun, next, bytes, batches, records, maxTimestamp, , , ...sizes] =
+      packed as readonly number[];
     const active = at === all.length - 1;
     return (
-      packed.length === ACTIVE_FIELDS.length + (active ? 0 : SEALED_FIELDS.length) && packed.every((value) => Number.isFinite(value)) &&
-      areCounts(slot, base, epoch, begun) && slot! >= CATALOG_SLOTS && slot! < SLOTS_MAX && epoch! < 2 ** 31 - 1 &&
-      (active || (areCounts(next, bytes, batches, records, ...sizes) && Number.isSafeInteger(maxTimestamp) && next! >= base! && all[at + 1]![1]! >= next! && bytes! + sizes[0]! + sizes[1]! + sizes[2]! < slotBytes))
+      packed.length === ACTIVE_FIELDS.length + (active ? 0 : SEALED_FIELDS.length) &&
+      packed.every((value) => Number.isFinite(value)) &&
+      areCounts(slot, base, epoch, begun) &&
+      slot! >= CATALOG_SLOTS &&
+      slot! < SLOTS_MAX &&
+      epoch! < 2 ** 31 - 1 &&
+      (active ||
+        (areCounts(next, bytes, batches, records, ...sizes) &&
+          Number.isSafeInteger(maxTimestamp) &&
+          next! >= base! &&
+          all[at + 1]![1]! >= next! &&
+          bytes! + sizes[0]! + sizes[1]! + sizes[2]! < slotBytes))
     );
   };
   return (
-    typeof id === "string" && id.length <= ID_CHARS_MAX && areCounts(epoch, usedSlots) && epoch < 2 ** 31 - 1 && usedSlots <= SLOTS_MAX &&
-    logs.every(({ name, born = 0, settings = {}, compacted = NOT_COMPACTED, logStartOffset, segments, quarantined, end, appending = 0 }) =>
-      typeof name === "string" && areCounts(born, logStartOffset) && born <= epoch && settings?.constructor === Object && isMark(compacted) && segments.length > 0 && segments.every(isSegment) &&
-      areCounts(...end, appending + 1) && end.length === 2 && end[0] >= segments.at(-1)![1]! && end[1] < slotBytes &&
-      quarantined.every(({ from, to, position, bytes }) => areCounts(from, to - from, position, bytes) && position + bytes <= slotBytes))
+    typeof id === "string" &&
+    id.length <= ID_CHARS_MAX &&
+    areCounts(epoch, usedSlots) &&
+    epoch < 2 ** 31 - 1 &&
+    usedSlots <= SLOTS_MAX &&
+    logs.every(
+      ({
+        name,
+        born = 0,
+        settings = {},
+        compacted = NOT_COMPACTED,
+        logStartOffset,
+        segments,
+        quarantined,
+        end,
+        appending = 0,
+      }) =>
+        typeof name === "string" &&
+        areCounts(born, logStartOffset) &&
+        born <= epoch &&
+        settings?.constructor === Object &&
+        isMark(compacted) &&
+        segments.length > 0 &&
+        segments.every(isSegment) &&
+        areCounts(...end, appending + 1) &&
+        end.length === 2 &&
+        end[0] >= segments.at(-1)![1]! &&
+        end[1] < slotBytes &&
+        quarantined.every(
+          ({ from, to, position, bytes }) =>
+            areCounts(from, to - from, position, bytes) && position + bytes <= slotBytes,
+        ),
+    )
   );
 }
 
@@ -186,7 +253,10 @@ export class Catalog {
   }
 
   /** The newest valid copy, or undefined for a volume that was never formatted. CORRUPT_CATALOG: neither copy is whole. */
-  static async read(volume: Volume, kernel: Kernel): Promise<{ catalog: Catalog; state: CatalogState | undefined; copies: number }> {
+  static async read(
+    volume: Volume,
+    kernel: Kernel,
+  ): Promise<{ catalog: Catalog; state: CatalogState | undefined; copies: number }> {
     const catalog = new Catalog(volume, kernel);
     const copies = [await catalog.#readCopy(0), await catalog.#readCopy(1)] as const;
     const generations = copies.map((copy) => (typeof copy === "object" ? copy.generation : -1)) as [number, number];
@@ -205,7 +275,10 @@ export class Catalog {
     }
     // A format that was cut short leaves one torn copy beside one never written, and no data anywhere.
     if (copies.includes("blank")) return { catalog, state: undefined, copies: 0 };
-    throw new TidemarkError("CORRUPT_CATALOG", "neither copy of the catalog is valid", { a: String(copies[0]), b: String(copies[1]) });
+    throw new TidemarkError("CORRUPT_CATALOG", "neither copy of the catalog is valid", {
+      a: String(copies[0]),
+      b: String(copies[1]),
+    });
   }
 
   get generation(): number {
@@ -259,7 +332,11 @@ export class Catalog {
     if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";
     const version = view.getUint32(VERSION_AT);
     if (version !== CATALOG_VERSION && version !== VERSION_BARE) {
-      throw new TidemarkError("UNSUPPORTED_FORMAT", `the catalog is of format version ${version}; this library reads ${VERSION_BARE} and ${CATALOG_VERSION}`, { version });
+      throw new TidemarkError(
+        "UNSUPPORTED_FORMAT",
+        `the catalog is of format version ${version}; this library reads ${VERSION_BARE} and ${CATALOG_VERSION}`,
+        { version },
+      );
     }
     try {
       const read = JSON.parse(new TextDecoder().decode(bytes.subarray(PAYLOAD_AT))) as PackedState;

@@ -9,7 +9,8 @@ import type { Volume } from "./volume.ts";
 export async function refuseLostCatalog(volume: Volume, kernel: Kernel): Promise<void> {
   for (let slot = CATALOG_SLOTS; slot < volume.slotCount; slot++) {
     const log = (await readRole(kernel, volume, slot))?.log;
-    if (log !== undefined) throw new TidemarkError("CORRUPT_CATALOG", "slots hold segments but the catalog is gone", { slot, log });
+    if (log !== undefined)
+      throw new TidemarkError("CORRUPT_CATALOG", "slots hold segments but the catalog is gone", { slot, log });
   }
 }
 

@@ -2,4 +2,6 @@
 import { TidemarkError } from "../errors.ts";
 
 export const gone = (): TidemarkError =>
-  new TidemarkError("CLOSED", "the data is gone: site data was cleared, or the tide was deleted. Open it anew", { reason: "cleared" });
+  new TidemarkError("CLOSED", "the data is gone: site data was cleared, or the tide was deleted. Open it anew", {
+    reason: "cleared",
+  });

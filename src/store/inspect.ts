@@ -13,7 +13,10 @@ function segmentAt(log: SegmentedLog, baseOffset: number): Segment {
 }
 
 /** The packed indexes of the segment that begins at `baseOffset`. */
-export async function indexesOf(log: SegmentedLog, baseOffset: number): Promise<{ readonly offsetIndex: Uint8Array; readonly timeIndex: Uint8Array }> {
+export async function indexesOf(
+  log: SegmentedLog,
+  baseOffset: number,
+): Promise<{ readonly offsetIndex: Uint8Array; readonly timeIndex: Uint8Array }> {
   const segment = segmentAt(log, baseOffset);
   await log.store.reader.prepare(segment);
   return { offsetIndex: segment.indexes.offset.slice(), timeIndex: segment.indexes.time.slice() };
@@ -24,7 +27,12 @@ export async function bodyOf(log: SegmentedLog, baseOffset: number): Promise<Uin
   const segment = segmentAt(log, baseOffset);
   await log.examine(segment);
   if (segment.damage[0]) throw corruptRange(segment.damage[0]);
-  const bytes = await readExactly(log.store.volume, segment.slot, BODY_AT, segment.sealed ? segment.bytes : log.flushed.position);
+  const bytes = await readExactly(
+    log.store.volume,
+    segment.slot,
+    BODY_AT,
+    segment.sealed ? segment.bytes : log.flushed.position,
+  );
   if (segment.retired) throw new TidemarkError("OFFSET_OUT_OF_RANGE", "the segment is gone", { baseOffset });
   return bytes;
 }

@@ -11,7 +11,14 @@
  * Kafka's Java consumer waits for ever behind one that the partition has not reached. So batches get epoch 0 by default.
  */
 import { TidemarkError } from "../errors.ts";
-import { INDEX_INTERVAL_BYTES, type Kernel, OFFSET_ENTRY_BYTES, Status, statusName, TIME_ENTRY_BYTES } from "../kernel/types.ts";
+import {
+  INDEX_INTERVAL_BYTES,
+  type Kernel,
+  OFFSET_ENTRY_BYTES,
+  Status,
+  statusName,
+  TIME_ENTRY_BYTES,
+} from "../kernel/types.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, nextOffsetOf, readHeader, stampLeaderEpoch } from "../record/format.ts";
 import { GrowingBytes } from "./bytes.ts";
 import { decodeFooter, FOOTER_BYTES } from "./footer.ts";
@@ -48,7 +55,7 @@ export function kafkaFiles(kernel: Kernel, segment: Uint8Array, options: KafkaFi
   check("baseOffset", baseOffset, Number.MAX_SAFE_INTEGER);
   const indexes = new KafkaIndexes(baseOffset);
   let expected = baseOffset;
-  for (let at = 0; at < log.length; ) {
+  for (let at = 0; at < log.length;) {
     const header = headerAt(kernel, log, at, expected);
     stampLeaderEpoch(log, leaderEpoch, at);
     indexes.add(header, at);
@@ -60,7 +67,11 @@ export function kafkaFiles(kernel: Kernel, segment: Uint8Array, options: KafkaFi
 
 function check(field: string, value: unknown, max: number): void {
   if (Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max) return;
-  throw new TidemarkError("INVALID_ARGUMENT", `${field} must be a whole number from 0 to ${max}, not ${String(value)}`, { field });
+  throw new TidemarkError(
+    "INVALID_ARGUMENT",
+    `${field} must be a whole number from 0 to ${max}, not ${String(value)}`,
+    { field },
+  );
 }
 
 function headerAt(kernel: Kernel, log: Uint8Array, at: number, expected: number): BatchHeader {
@@ -70,7 +81,9 @@ function headerAt(kernel: Kernel, log: Uint8Array, at: number, expected: number)
   const status = fits ? kernel.validateBatch(log.subarray(at, at + header.sizeBytes)) : Status.BAD_LENGTH;
   if (status === Status.OK && header!.baseOffset >= expected) return header!;
   throw new TidemarkError("INVALID_BATCH", `no whole batch that continues the segment stands at byte ${at}`, {
-    position: at, expectedOffset: expected, status: status === Status.OK ? "BAD_OFFSET" : statusName(status),
+    position: at,
+    expectedOffset: expected,
+    status: status === Status.OK ? "BAD_OFFSET" : statusName(status),
   });
 }
 

@@ -43,15 +43,28 @@ export interface RecoveredLog {
 }
 
 /** What the slot of this segment says of itself, if it is the right file. */
-export function roleOf(tide: string, log: string, { baseOffset, epoch, begun }: Pick<SegmentEntry, "baseOffset" | "epoch" | "begun">): Role {
+export function roleOf(
+  tide: string,
+  log: string,
+  { baseOffset, epoch, begun }: Pick<SegmentEntry, "baseOffset" | "epoch" | "begun">,
+): Role {
   return { tide, log, baseOffset, epoch, begun };
 }
 
 /** What an opening says of a log that was not in use when the catalog was written: it ends there, and nothing is looked at. */
 export function reportUnused({ name, segments, logStartOffset, quarantined, end }: LogEntry): LogRecovery {
   return {
-    log: name, segments: segments.length, scannedBytes: 0, scannedBatches: 0, cut: undefined, lost: undefined, quarantined, rebuilt: [], logStartOffset,
-    logEndOffset: end.nextOffset, cleanShutdown: true,
+    log: name,
+    segments: segments.length,
+    scannedBytes: 0,
+    scannedBatches: 0,
+    cut: undefined,
+    lost: undefined,
+    quarantined,
+    rebuilt: [],
+    logStartOffset,
+    logEndOffset: end.nextOffset,
+    cleanShutdown: true,
   };
 }
 
@@ -60,7 +73,9 @@ export async function recoverLog(disk: Disk, entry: LogEntry): Promise<Recovered
   const { volume, kernel, tide } = disk;
   const segments = entry.segments.map((segment) => new Segment(segment, entry.name));
   for (const segment of segments) {
-    segment.damage = entry.quarantined.filter((range) => range.slot === segment.slot && range.from >= segment.baseOffset && range.to <= segment.nextOffset);
+    segment.damage = entry.quarantined.filter(
+      (range) => range.slot === segment.slot && range.from >= segment.baseOffset && range.to <= segment.nextOffset,
+    );
   }
   const active = segments.pop()!;
   const role = await readRole(kernel, volume, active.slot);
@@ -70,13 +85,23 @@ export async function recoverLog(disk: Disk, entry: LogEntry): Promise<Recovered
   const walked = slot === "other" ? { segment: active, cut: undefined } : await walkActive(disk, entry, active, mark);
   const gone = slot === "other" || (slot === "unknown" && !mark && walked.segment.batches === 0);
   const replace = gone || walked.segment.nextOffset < entry.logStartOffset;
-  const lost = replace ? lostSlot(entry, slot === "other" ? "OTHER_FILE" : "SLOT_LOST") : lostEnd(entry, walked.segment, mark);
+  const lost = replace
+    ? lostSlot(entry, slot === "other" ? "OTHER_FILE" : "SLOT_LOST")
+    : lostEnd(entry, walked.segment, mark);
   segments.push(replace ? active : walked.segment);
   const { bytes: scannedBytes, batches: scannedBatches, nextOffset: logEndOffset } = walked.segment;
   const recovery: LogRecovery = {
-    log: entry.name, segments: segments.length, scannedBytes, scannedBatches, cut: walked.cut, lost,
-    quarantined: segments.flatMap((segment) => segment.damage), rebuilt: ["offset-index", "time-index"],
-    logStartOffset: entry.logStartOffset, logEndOffset: replace ? lost!.to : logEndOffset, cleanShutdown: entry.appending === 0 || (mark?.clean ?? false),
+    log: entry.name,
+    segments: segments.length,
+    scannedBytes,
+    scannedBatches,
+    cut: walked.cut,
+    lost,
+    quarantined: segments.flatMap((segment) => segment.damage),
+    rebuilt: ["offset-index", "time-index"],
+    logStartOffset: entry.logStartOffset,
+    logEndOffset: replace ? lost!.to : logEndOffset,
+    cleanShutdown: entry.appending === 0 || (mark?.clean ?? false),
   };
   return { entry, segments, mark: markOrStart(mark, walked.segment), recovery, replace };
 }
@@ -85,17 +110,30 @@ export async function recoverLog(disk: Disk, entry: LogEntry): Promise<Recovered
  * A slot that was begun or written to by a later catalog, or has more than the catalog knows where it says that nothing was
  * appended: to go on would give out offsets and slots a second time.
  */
-export function refuseOlderCatalog({ tide, generation, epoch }: Disk, entry: LogEntry, role: Role | undefined, mark: Mark | undefined): void {
+export function refuseOlderCatalog(
+  { tide, generation, epoch }: Disk,
+  entry: LogEntry,
+  role: Role | undefined,
+  mark: Mark | undefined,
+): void {
   const begunLater = role !== undefined && role.tide !== "" && role.tide === tide && role.begun > generation;
-  const writtenLater = mark !== undefined && (mark.epoch > epoch || (entry.appending === 0 && mark.nextOffset > entry.end.nextOffset));
+  const writtenLater =
+    mark !== undefined && (mark.epoch > epoch || (entry.appending === 0 && mark.nextOffset > entry.end.nextOffset));
   if (begunLater || writtenLater) {
-    throw new TidemarkError("CORRUPT_CATALOG", `the catalog is older than the slots of log ${entry.name}: it came back from an earlier time`, {
-      log: entry.name, slot: entry.segments.at(-1)!.slot, generation,
-    });
+    throw new TidemarkError(
+      "CORRUPT_CATALOG",
+      `the catalog is older than the slots of log ${entry.name}: it came back from an earlier time`,
+      { log: entry.name, slot: entry.segments.at(-1)!.slot, generation },
+    );
   }
 }
 
-async function walkActive({ volume, kernel, epoch }: Disk, entry: LogEntry, active: Segment, mark: Mark | undefined): Promise<{ segment: Segment; cut: TailCut | undefined }> {
+async function walkActive(
+  { volume, kernel, epoch }: Disk,
+  entry: LogEntry,
+  active: Segment,
+  mark: Mark | undefined,
+): Promise<{ segment: Segment; cut: TailCut | undefined }> {
   const segment = new Segment(active.entry(), entry.name);
   // With checksums even where all is durable: the log makes its producers' state of these headers.
   const walk: Walk = { volume, kernel, segment, allowGaps: false, minEpoch: segment.epoch, maxEpoch: epoch };
@@ -109,7 +147,7 @@ async function walkActive({ volume, kernel, epoch }: Disk, entry: LogEntry, acti
   if (appending > 0) return { segment, cut: await walkTail(tail(appending)) };
   let cut = mark.clean ? undefined : await walkTail(tail(mark.epoch));
   // A header page that came back from an earlier term, or lost its newest mark, knows nothing of what later terms have appended.
-  for (let term = mark.epoch; (term = await epochBehind(tail(term + 1, epoch))) > 0; ) cut = await walkTail(tail(term));
+  for (let term = mark.epoch; (term = await epochBehind(tail(term + 1, epoch))) > 0;) cut = await walkTail(tail(term));
   return { segment, cut };
 }
 
@@ -120,7 +158,11 @@ function durableEnd({ end }: LogEntry, mark: Mark | undefined): LogEntry["end"] 
 /** Of a slot that is gone: all that the catalog knows, or all that the slot may have held where more may have been appended. */
 function lostSlot({ segments, end, appending, logStartOffset }: LogEntry, reason: string): LogRecovery["lost"] {
   const { baseOffset } = segments.at(-1)!;
-  return { from: baseOffset, to: Math.max(appending !== 0 ? baseOffset + SEGMENT_OFFSETS_MAX : end.nextOffset, logStartOffset), reason };
+  return {
+    from: baseOffset,
+    to: Math.max(appending !== 0 ? baseOffset + SEGMENT_OFFSETS_MAX : end.nextOffset, logStartOffset),
+    reason,
+  };
 }
 
 /** Damage up to the durable end, with nothing behind it: the slot is older than the catalog, or its end rotted. */
@@ -133,7 +175,12 @@ function lostEnd(entry: LogEntry, segment: Segment, mark: Mark | undefined): Log
 }
 
 /** What stands for an active segment whose slot is gone. Should the right file come back, what the catalog knew of is read again. */
-export function lostSegment(active: Segment, { end }: LogEntry, { to, reason }: NonNullable<LogRecovery["lost"]>, sealedAt: number): Segment {
+export function lostSegment(
+  active: Segment,
+  { end }: LogEntry,
+  { to, reason }: NonNullable<LogRecovery["lost"]>,
+  sealedAt: number,
+): Segment {
   const none = { batches: 0, records: 0, offsetIndexBytes: 0, timeIndexBytes: 0, producersBytes: 0, footerCrc: 0 };
   const sealed = { ...none, nextOffset: to, bytes: end.position, maxTimestamp: -1, sealedAt, compacted: false };
   const segment = new Segment({ ...active.entry(), sealed }, active.log);

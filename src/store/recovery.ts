@@ -13,8 +13,26 @@
  *
  * Nothing is written here, so a crash in the middle leaves everything as it was and the next open finds the same.
  */
-import { INDEX_STATE_EMPTY, type Kernel, KERNEL_BATCH_BYTES_MAX, type ScanResult, SEGMENT_OFFSETS_MAX, Status, statusName } from "../kernel/types.ts";
-import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, type BatchHeader, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../record/format.ts";
+import {
+  INDEX_STATE_EMPTY,
+  type Kernel,
+  KERNEL_BATCH_BYTES_MAX,
+  type ScanResult,
+  SEGMENT_OFFSETS_MAX,
+  Status,
+  statusName,
+} from "../kernel/types.ts";
+import {
+  ATTRIBUTES_AT,
+  BATCH_HEADER_BYTES,
+  type BatchHeader,
+  LENGTH_AT,
+  LENGTH_OVERHEAD,
+  MAGIC,
+  MAGIC_AT,
+  nextOffsetOf,
+  readHeader,
+} from "../record/format.ts";
 import { viewOf } from "./bytes.ts";
 import type { Segment } from "./segment.ts";
 import { BODY_AT, type Mark } from "./slot.ts";
@@ -101,7 +119,8 @@ export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
     const position = segment.bytes;
     const { found, last } = await findBatch(walk, position, unmarked(walk, end));
     if (found) quarantine(segment, found.baseOffset, position, found.position - position, statusName(status));
-    else if (last) quarantine(segment, last.nextOffset, position, last.position + last.sizeBytes - position, statusName(status));
+    else if (last)
+      quarantine(segment, last.nextOffset, position, last.position + last.sizeBytes - position, statusName(status));
     else return cutAt(walk, status, end);
   }
 }
@@ -139,7 +158,7 @@ async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promi
 
 /** Length of the batches, known to be whole, that end at or below `limitOffset`; the first one behind ends the walk. */
 function bytesBelow(window: Uint8Array, limitOffset: number): number {
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     const header = readHeader(window, at);
     if (nextOffsetOf(header) > limitOffset) return at;
     at += header.sizeBytes;
@@ -154,13 +173,18 @@ function unmarked({ segment }: Walk, end: number): Bounds {
  * The next batch behind damage at `position` whose base offset is confirmed, and the last whole one. No checksum covers a base
  * offset: damage that ends inside it leaves a batch that is whole at another offset. Such a batch counts as part of the damage.
  */
-async function findBatch(walk: Walk, position: number, bounds: Bounds): Promise<{ readonly found?: Found; readonly last?: Found | undefined }> {
+async function findBatch(
+  walk: Walk,
+  position: number,
+  bounds: Bounds,
+): Promise<{ readonly found?: Found; readonly last?: Found | undefined }> {
   const damaged = await headerAt(walk, position, bounds.end);
   let before: Found | undefined;
   let last: Found | undefined;
   for await (const batch of wholeBatches(walk, position, bounds.end)) {
     if (fits(walk, batch, bounds)) {
-      if (leadsTo(walk, damaged, position, batch) || (await isConfirmed(walk, batch, before, bounds))) return { found: batch };
+      if (leadsTo(walk, damaged, position, batch) || (await isConfirmed(walk, batch, before, bounds)))
+        return { found: batch };
       last = batch;
     }
     before = batch;
@@ -175,11 +199,20 @@ function fits({ segment }: Walk, { baseOffset, nextOffset }: Found, { limitOffse
 /** The damaged batch's own header continues the log, and says that this one begins where it does. */
 function leadsTo({ segment }: Walk, damaged: BatchHeader | undefined, position: number, batch: Found): boolean {
   if (!damaged || damaged.magic !== MAGIC || position + damaged.sizeBytes !== batch.position) return false;
-  return damaged.baseOffset >= segment.nextOffset && damaged.lastOffsetDelta >= 0 && nextOffsetOf(damaged) === batch.baseOffset;
+  return (
+    damaged.baseOffset >= segment.nextOffset &&
+    damaged.lastOffsetDelta >= 0 &&
+    nextOffsetOf(damaged) === batch.baseOffset
+  );
 }
 
 /** What stands behind the batch goes on at its next offset. */
-async function isConfirmed(walk: Walk, { position, sizeBytes, nextOffset }: Found, before: Found | undefined, { end, limitOffset, exact }: Bounds): Promise<boolean> {
+async function isConfirmed(
+  walk: Walk,
+  { position, sizeBytes, nextOffset }: Found,
+  before: Found | undefined,
+  { end, limitOffset, exact }: Bounds,
+): Promise<boolean> {
   if (exact && position + sizeBytes === end && nextOffset === limitOffset) return true;
   const next = await headerAt(walk, position + sizeBytes, end);
   if (next?.magic === MAGIC && next.baseOffset === nextOffset) return true;
@@ -203,10 +236,18 @@ async function* wholeBatches(walk: Walk, position: number, end: number): AsyncGe
     }
   }
   while (base + BATCH_HEADER_BYTES <= end) {
-    const window = await readExactly(walk.volume, walk.segment.slot, BODY_AT + base, Math.min(KERNEL_BATCH_BYTES_MAX, end - base));
+    const window = await readExactly(
+      walk.volume,
+      walk.segment.slot,
+      BODY_AT + base,
+      Math.min(KERNEL_BATCH_BYTES_MAX, end - base),
+    );
     let at = 0;
     while (at + BATCH_HEADER_BYTES <= window.length) {
-      const found = window[at + MAGIC_AT] === MAGIC && plausible(walk, window, at, end - base - at) ? await batchAt(walk, base + at, end) : undefined;
+      const found =
+        window[at + MAGIC_AT] === MAGIC && plausible(walk, window, at, end - base - at)
+          ? await batchAt(walk, base + at, end)
+          : undefined;
       if (found) yield found;
       at += found?.sizeBytes ?? 1;
     }
@@ -246,7 +287,13 @@ async function batchAt(walk: Walk, position: number, end: number): Promise<Found
   const header = readHeader(head);
   const batch = await readExactly(volume, segment.slot, BODY_AT + position, header.sizeBytes);
   if (kernel.validateBatch(batch) !== Status.OK) return undefined;
-  return { position, baseOffset: header.baseOffset, nextOffset: nextOffsetOf(header), sizeBytes: header.sizeBytes, epoch: header.leaderEpoch };
+  return {
+    position,
+    baseOffset: header.baseOffset,
+    nextOffset: nextOffsetOf(header),
+    sizeBytes: header.sizeBytes,
+    epoch: header.leaderEpoch,
+  };
 }
 
 /** Epoch of the whole batch that continues the log where the walk has ended; 0 when none does. */
@@ -279,5 +326,14 @@ async function tornBytes(walk: Walk, position: number, end: number): Promise<num
 
 /** The mark that a segment without a valid one is treated as having. */
 export function markOrStart(mark: Mark | undefined, segment: Segment): Mark {
-  return mark ?? { count: 0, baseOffset: segment.baseOffset, position: 0, nextOffset: segment.baseOffset, epoch: segment.epoch, clean: false };
+  return (
+    mark ?? {
+      count: 0,
+      baseOffset: segment.baseOffset,
+      position: 0,
+      nextOffset: segment.baseOffset,
+      epoch: segment.epoch,
+      clean: false,
+    }
+  );
 }

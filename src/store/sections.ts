@@ -39,15 +39,34 @@ export interface SealOptions {
  * Writes the sections behind the segment's batches and returns what the catalog must say. Not flushed. Crash: the
  * segment is still active in the catalog, its walk ends at the first section, and sealing starts again.
  */
-export async function writeSections(volume: Volume, kernel: Kernel, segment: Segment, options: SealOptions): Promise<SealedEntry> {
+export async function writeSections(
+  volume: Volume,
+  kernel: Kernel,
+  segment: Segment,
+  options: SealOptions,
+): Promise<SealedEntry> {
   const { baseOffset, bytes, batches, records, firstTimestamp, maxTimestamp, indexes } = segment;
   const { producers, previousFooterCrc, epoch, bodyCrc, owner: words, ...sealing } = options;
   const owner = kernel.crc32c(new TextEncoder().encode(words));
   const sections = concat([indexes.offset, indexes.time, producers]);
-  const lengths = { offsetIndexBytes: indexes.offset.length, timeIndexBytes: indexes.time.length, producersBytes: producers.length };
+  const lengths = {
+    offsetIndexBytes: indexes.offset.length,
+    timeIndexBytes: indexes.time.length,
+    producersBytes: producers.length,
+  };
   const said = { ...sealing, ...lengths, batches, records, maxTimestamp };
   const sectionsCrc = kernel.crc32c(sections);
-  const footer = encodeFooter(kernel, { ...said, baseOffset, bodyBytes: bytes, firstTimestamp, bodyCrc, sectionsCrc, previousFooterCrc, epoch, owner });
+  const footer = encodeFooter(kernel, {
+    ...said,
+    baseOffset,
+    bodyBytes: bytes,
+    firstTimestamp,
+    bodyCrc,
+    sectionsCrc,
+    previousFooterCrc,
+    epoch,
+    owner,
+  });
   await volume.write(segment.slot, BODY_AT + bytes, concat([sections, footer.bytes]));
   return { ...said, bytes, footerCrc: footer.crc };
 }
@@ -72,7 +91,8 @@ export async function readSections(volume: Volume, kernel: Kernel, segment: Segm
   if (footerCrc !== sealed.footerCrc || footerCrc !== view.getUint32(length + FOOTER_BYTES - 4)) return undefined;
   if (kernel.crc32c(bytes.subarray(0, length)) !== view.getUint32(length + SECTIONS_CRC_AT)) return undefined;
   // An index that leads out of the body is none, whoever wrote its checksum.
-  for (let at = 4; at < offsetIndexBytes; at += OFFSET_ENTRY_BYTES) if (view.getUint32(at) >= sealed.bytes) return undefined;
+  for (let at = 4; at < offsetIndexBytes; at += OFFSET_ENTRY_BYTES)
+    if (view.getUint32(at) >= sealed.bytes) return undefined;
   return {
     bodyCrc: view.getUint32(length + BODY_CRC_AT),
     indexes: {
@@ -87,9 +107,18 @@ export async function readSections(volume: Volume, kernel: Kernel, segment: Segm
  * Whether the footer at its place is the one that the catalog committed: "ours"; "other": whole, and another segment's;
  * "unknown": none can be read there.
  */
-export async function whoseFooter(volume: Volume, kernel: Kernel, segment: Segment): Promise<"ours" | "other" | "unknown"> {
+export async function whoseFooter(
+  volume: Volume,
+  kernel: Kernel,
+  segment: Segment,
+): Promise<"ours" | "other" | "unknown"> {
   const { bytes, offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc } = segment.sealed!;
-  const footer = await readExactly(volume, segment.slot, BODY_AT + bytes + offsetIndexBytes + timeIndexBytes + producersBytes, FOOTER_BYTES);
+  const footer = await readExactly(
+    volume,
+    segment.slot,
+    BODY_AT + bytes + offsetIndexBytes + timeIndexBytes + producersBytes,
+    FOOTER_BYTES,
+  );
   if (!decodeFooter(kernel, footer)) return "unknown";
   return kernel.crc32c(footer.subarray(0, FOOTER_BYTES - 4)) === footerCrc ? "ours" : "other";
 }

@@ -72,7 +72,9 @@ export class SegmentReader {
     }
     const sections = segment.damage.length > 0 ? undefined : await readSections(this.volume, this.kernel, segment);
     // Compaction leaves holes, so continuity proves nothing about its offsets: the body's checksum does.
-    const whole = sections && (!segment.sealed.compacted || (await bodyCrc(this.volume, this.kernel, segment)) === sections.bodyCrc);
+    const whole =
+      sections &&
+      (!segment.sealed.compacted || (await bodyCrc(this.volume, this.kernel, segment)) === sections.bodyCrc);
     if (whole) segment.loaded = sections.indexes;
     else await this.examine(segment);
     this.#loaded.add(segment);
@@ -93,11 +95,22 @@ export class SegmentReader {
     const { sealed, ...entry } = segment.entry();
     const found = new Segment(entry);
     await walkDurable(
-      { volume, kernel, segment: found, allowGaps: sealed?.compacted ?? false, minEpoch: 0, maxEpoch: 0x7fffffff, breathe },
+      {
+        volume,
+        kernel,
+        segment: found,
+        allowGaps: sealed?.compacted ?? false,
+        minEpoch: 0,
+        maxEpoch: 0x7fffffff,
+        breathe,
+      },
       durable.bytes,
       durable.nextOffset,
     );
-    if (sealed?.compacted && (found.damage.length === 0 || found.damage.some(({ reason }) => reason === "BAD_OFFSET"))) {
+    if (
+      sealed?.compacted &&
+      (found.damage.length === 0 || found.damage.some(({ reason }) => reason === "BAD_OFFSET"))
+    ) {
       // Every batch is whole and yet the body is not what was sealed: an offset or epoch is wrong somewhere. Where two offsets
       // contradict each other, no telling which.
       const sections = await readSections(volume, kernel, segment);
@@ -130,7 +143,11 @@ export class SegmentReader {
     const slot = await this.whoseSlot(segment);
     if (slot === "ours" || slot === "other") return slot === "ours";
     const { batches, records, maxTimestamp } = segment.sealed!;
-    const same = found.damage.length === 0 && found.batches === batches && found.records === records && found.maxTimestamp === maxTimestamp;
+    const same =
+      found.damage.length === 0 &&
+      found.batches === batches &&
+      found.records === records &&
+      found.maxTimestamp === maxTimestamp;
     return footer === "unknown" && same;
   }
 
@@ -196,7 +213,9 @@ export class SegmentReader {
     let done = false;
     while (at < bytes.length) {
       // Inside, not only at its start: an index may lead there.
-      const damaged = segment.damage.find((range) => position + at >= range.position && position + at < range.position + range.bytes);
+      const damaged = segment.damage.find(
+        (range) => position + at >= range.position && position + at < range.position + range.bytes,
+      );
       if (damaged) {
         if (start >= 0) break;
         at = damaged.position + damaged.bytes - position;
@@ -210,7 +229,8 @@ export class SegmentReader {
       const next = nextOffsetOf(header);
       needs = header.sizeBytes;
       const isIndexed = at > 0 || last < 0 || next - 1 === last;
-      if (!isIndexed || !plausible(segment, header, next, expected, dense) || position + at + needs > end) return "damaged" as const;
+      if (!isIndexed || !plausible(segment, header, next, expected, dense) || position + at + needs > end)
+        return "damaged" as const;
       if (header.baseOffset >= limit) {
         done = true;
         break;
@@ -249,7 +269,9 @@ export class SegmentReader {
     let done = -1;
     while (position < end) {
       // Inside, not only at its start: a damaged batch's own header may be whole and lead there.
-      const damaged = segment.damage.find((range) => position >= range.position && position < range.position + range.bytes);
+      const damaged = segment.damage.find(
+        (range) => position >= range.position && position < range.position + range.bytes,
+      );
       if (damaged) {
         position = damaged.position + damaged.bytes;
         expected = damaged.to;
@@ -257,7 +279,12 @@ export class SegmentReader {
       }
       if (position + BATCH_HEADER_BYTES > windowAt + window.length || position < windowAt) {
         windowAt = position;
-        window = (await readExactly(this.volume, segment.slot, BODY_AT + position, Math.min(windowBytes, end - position))) as Uint8Array<ArrayBuffer>;
+        window = (await readExactly(
+          this.volume,
+          segment.slot,
+          BODY_AT + position,
+          Math.min(windowBytes, end - position),
+        )) as Uint8Array<ArrayBuffer>;
       }
       if (segment.retired) return;
       const header = window.length < BATCH_HEADER_BYTES ? undefined : readHeader(window, position - windowAt);
@@ -282,10 +309,16 @@ export class SegmentReader {
 }
 
 /** A hop's header is one of this segment's, and its length ends inside, or at the end with the segment's last offset. */
-function leadsOn(segment: Segment, header: BatchHeader, expected: number, { left, endOffset }: { left: number; endOffset: number }): boolean {
+function leadsOn(
+  segment: Segment,
+  header: BatchHeader,
+  expected: number,
+  { left, endOffset }: { left: number; endOffset: number },
+): boolean {
   const next = nextOffsetOf(header);
   const dense = !segment.sealed?.compacted;
-  const ends = header.sizeBytes < left || !dense || next === endOffset || segment.damage.some(({ to }) => to === endOffset);
+  const ends =
+    header.sizeBytes < left || !dense || next === endOffset || segment.damage.some(({ to }) => to === endOffset);
   return ends && header.sizeBytes <= left && plausible(segment, header, next, expected, dense);
 }
 

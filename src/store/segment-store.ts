@@ -96,7 +96,13 @@ export class SegmentStore {
     this.id = state.id ?? options.newId?.();
     const tide = this.id ?? "";
     this.#disk = { volume, kernel, tide, generation: catalog.generation, epoch: state.epoch };
-    this.reader = new SegmentReader(volume, kernel, undefined, async (segment) => whose(await readRole(kernel, volume, segment.slot), roleOf(tide, segment.log, segment)), options.breathe);
+    this.reader = new SegmentReader(
+      volume,
+      kernel,
+      undefined,
+      async (segment) => whose(await readRole(kernel, volume, segment.slot), roleOf(tide, segment.log, segment)),
+      options.breathe,
+    );
     this.#pool = new SlotPool(volume, () => !this.#closed && !this.#poison);
     this.#catalog = catalog;
     this.#epoch = state.epoch;
@@ -119,7 +125,9 @@ export class SegmentStore {
     const known = state ?? { epoch: 0, usedSlots: CATALOG_SLOTS, logs: [] };
     await refuseForeignCatalog(volume, kernel, known);
     const store = new SegmentStore(options, catalog, known);
-    const used = known.logs.flatMap((log) => log.segments).reduce((most, { slot }) => Math.max(most, slot + 1), known.usedSlots);
+    const used = known.logs
+      .flatMap((log) => log.segments)
+      .reduce((most, { slot }) => Math.max(most, slot + 1), known.usedSlots);
     if (used > volume.slotCount) await volume.addSlots(used - volume.slotCount);
     await store.#recover(known);
     store.recovery = {
@@ -169,8 +177,11 @@ export class SegmentStore {
     if (known instanceof SegmentedLog) return known;
     const underWay = this.#opening.get(name);
     if (underWay) return underWay;
-    if (!LOG_NAME.test(name)) throw new TidemarkError("INVALID_ARGUMENT", "a log's name is 1 to 255 of A-Z a-z 0-9 . _ -", { name });
-    const opening = known ? recoverLog(this.#disk, known).then((found) => this.#adopt(found)) : this.#create(name, settings);
+    if (!LOG_NAME.test(name))
+      throw new TidemarkError("INVALID_ARGUMENT", "a log's name is 1 to 255 of A-Z a-z 0-9 . _ -", { name });
+    const opening = known
+      ? recoverLog(this.#disk, known).then((found) => this.#adopt(found))
+      : this.#create(name, settings);
     this.#opening.set(name, opening);
     try {
       return await opening;
@@ -185,7 +196,16 @@ export class SegmentStore {
     await this.change(async (change) => {
       const { segment, mark } = await this.#beginActive(change, name, 0);
       const end = { nextOffset: 0, position: 0 };
-      const entry: LogEntry = { name, born: this.#epoch, settings, logStartOffset: 0, segments: [segment.entry()], quarantined: [], end, appending: segment.epoch };
+      const entry: LogEntry = {
+        name,
+        born: this.#epoch,
+        settings,
+        logStartOffset: 0,
+        segments: [segment.entry()],
+        quarantined: [],
+        end,
+        appending: segment.epoch,
+      };
       await change.commit(name, entry);
       log = new SegmentedLog(this, entry, { segments: [segment], mark, recovery: reportUnused(entry) });
       this.#logs.set(name, log);
@@ -196,7 +216,16 @@ export class SegmentStore {
   /** Takes a slot and begins a segment in it, flushed. */
   async #beginActive(change: Change, name: string, baseOffset: number): Promise<{ segment: Segment; mark: Mark }> {
     const slot = await change.takeSlot();
-    const segment = new Segment({ slot, baseOffset, epoch: change.epochFor(slot, this.#epoch), createdAt: this.now(), begun: this.nextGeneration }, name);
+    const segment = new Segment(
+      {
+        slot,
+        baseOffset,
+        epoch: change.epochFor(slot, this.#epoch),
+        createdAt: this.now(),
+        begun: this.nextGeneration,
+      },
+      name,
+    );
     const mark = await this.beginSegment(segment);
     await this.volume.flush([slot]);
     return { segment, mark };
@@ -220,10 +249,18 @@ export class SegmentStore {
       // The slot is kept as it is, for who can put the right file back.
       if (to > from) segments.push(lostSegment(active, found.entry, lost, this.now()));
       const { segment, mark } = await this.#beginActive(change, name, to);
-      const recovery = { ...found.recovery, segments: segments.length + 1, quarantined: segments.flatMap(({ damage }) => damage) };
+      const recovery = {
+        ...found.recovery,
+        segments: segments.length + 1,
+        quarantined: segments.flatMap(({ damage }) => damage),
+      };
       segments.push(segment);
       const entry = {
-        ...found.entry, segments: segments.map((each) => each.entry()), quarantined: recovery.quarantined, end: { nextOffset: to, position: 0 }, appending: 0,
+        ...found.entry,
+        segments: segments.map((each) => each.entry()),
+        quarantined: recovery.quarantined,
+        end: { nextOffset: to, position: 0 },
+        appending: 0,
       };
       await change.commit(name, entry);
       log = new SegmentedLog(this, entry, { segments, mark, recovery });
@@ -257,7 +294,10 @@ export class SegmentStore {
    * that no seek is the first to meet a closed slot. What fails here fails again, and is reported, when it is needed.
    */
   async warm(breathe?: () => Promise<void>): Promise<void> {
-    const newestFirst = this.#used().flatMap((log) => log.all).filter(({ sealed }) => sealed).sort((a, b) => b.createdAt - a.createdAt);
+    const newestFirst = this.#used()
+      .flatMap((log) => log.all)
+      .filter(({ sealed }) => sealed)
+      .sort((a, b) => b.createdAt - a.createdAt);
     for (const segment of newestFirst.slice(0, this.reader.loadedMax)) {
       if (this.#closed || this.#poison) return;
       // A compacted segment's body is checked when it is loaded: that is too much to do ahead of need.
@@ -342,7 +382,10 @@ export class SegmentStore {
     };
     const run = this.#changes.then(() => {
       this.check();
-      return this.poisonOnFailure(() => work(change), () => this.#pool.put(...taken));
+      return this.poisonOnFailure(
+        () => work(change),
+        () => this.#pool.put(...taken),
+      );
     });
     this.#changes = run.catch(() => undefined);
     return run;
@@ -351,7 +394,9 @@ export class SegmentStore {
   /** With this log's entry in place of what it would be; without it where `entry` is null. */
   async #commit(name?: string, entry?: LogEntry | null): Promise<void> {
     const others = [...this.#logs.values()].filter((log) => entry !== null || log.name !== name);
-    const logs = others.map((log) => (log.name === name && entry ? entry : log instanceof SegmentedLog ? log.entry() : log));
+    const logs = others.map((log) =>
+      log.name === name && entry ? entry : log instanceof SegmentedLog ? log.entry() : log,
+    );
     if (entry && !this.#logs.has(entry.name)) logs.push(entry);
     await this.#catalog.commit({ id: this.id, epoch: this.#epoch, usedSlots: this.#usedSlots, logs });
     this.#anyAppending = logs.some(({ appending }) => appending !== 0);
@@ -361,7 +406,11 @@ export class SegmentStore {
   async beginSegment(segment: Segment): Promise<Mark> {
     const { baseOffset, epoch, log } = segment;
     const mark: Mark = { count: 0, baseOffset, position: 0, nextOffset: baseOffset, epoch, clean: false };
-    await this.volume.write(segment.slot, 0, encodeHeaderPage(this.kernel, roleOf(this.#disk.tide, log, segment), mark));
+    await this.volume.write(
+      segment.slot,
+      0,
+      encodeHeaderPage(this.kernel, roleOf(this.#disk.tide, log, segment), mark),
+    );
     return { ...mark, count: 1 };
   }
 

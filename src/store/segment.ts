@@ -73,7 +73,7 @@ export class Segment {
 
   /** Counts whole batches that continue the segment. */
   add(kernel: Kernel, bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const part = bytes.subarray(at, at + KERNEL_BATCH_BYTES_MAX);
       const scan = kernel.scan(part, {
         expectedOffset: this.nextOffset,
@@ -85,7 +85,10 @@ export class Segment {
         segmentBaseOffset: this.baseOffset,
         index: this.#indexState,
       });
-      assert(scan.validBytes > 0 && (scan.status === Status.OK || scan.status === Status.NEED_MORE), `batches tile: ${scan.status}`);
+      assert(
+        scan.validBytes > 0 && (scan.status === Status.OK || scan.status === Status.NEED_MORE),
+        `batches tile: ${scan.status}`,
+      );
       if (this.firstTimestamp < 0 && this.batches === 0) this.firstTimestamp = readHeader(part).baseTimestamp;
       this.#offsetEntries.add(scan.offsetEntries);
       this.#timeEntries.add(scan.timeEntries);

@@ -65,7 +65,14 @@ export class SegmentedLog implements LogStore {
 
   constructor(
     store: SegmentStore,
-    { name, born, settings, compacted, logStartOffset, appending }: Pick<LogEntry, "name" | "born" | "settings" | "compacted" | "logStartOffset" | "appending">,
+    {
+      name,
+      born,
+      settings,
+      compacted,
+      logStartOffset,
+      appending,
+    }: Pick<LogEntry, "name" | "born" | "settings" | "compacted" | "logStartOffset" | "appending">,
     state: Pick<RecoveredLog, "segments" | "mark" | "recovery">,
   ) {
     this.store = store;
@@ -98,7 +105,9 @@ export class SegmentedLog implements LogStore {
     return this.all.flatMap((segment) => segment.damage).filter((range) => range.to > this.logStartOffset);
   }
   segments(): readonly SegmentInfo[] {
-    return this.all.filter((segment) => !segment.sealed || segment.nextOffset > this.logStartOffset).map((segment) => segment.info());
+    return this.all
+      .filter((segment) => !segment.sealed || segment.nextOffset > this.logStartOffset)
+      .map((segment) => segment.info());
   }
 
   /** What the catalog says of this log, with the given segments instead of today's when a change is being committed. */
@@ -106,14 +115,28 @@ export class SegmentedLog implements LogStore {
     const { name, born, settings, compacted, flushed } = this;
     const appending = this.appending ? this.leaderEpoch : 0;
     const last = segments.at(-1)!;
-    const end = last === this.#active ? { nextOffset: flushed.offset, position: flushed.position } : { nextOffset: last.baseOffset, position: 0 };
+    const end =
+      last === this.#active
+        ? { nextOffset: flushed.offset, position: flushed.position }
+        : { nextOffset: last.baseOffset, position: 0 };
     const packed = segments.map((segment) => segment.entry());
-    return { name, born, settings, compacted, logStartOffset, segments: packed, quarantined: segments.flatMap(({ damage }) => damage), end, appending };
+    return {
+      name,
+      born,
+      settings,
+      compacted,
+      logStartOffset,
+      segments: packed,
+      quarantined: segments.flatMap(({ damage }) => damage),
+      end,
+      appending,
+    };
   }
 
   /** UNKNOWN_TOPIC once it was deleted; else as the store. */
   check(): void {
-    if (this.deleted) throw new TidemarkError("UNKNOWN_TOPIC", `the log ${this.name} was deleted`, { log: this.name, deleted: true });
+    if (this.deleted)
+      throw new TidemarkError("UNKNOWN_TOPIC", `the log ${this.name} was deleted`, { log: this.name, deleted: true });
     this.store.check();
   }
 
@@ -156,9 +179,13 @@ export class SegmentedLog implements LogStore {
     let pending = 0;
     for (const batch of batches) {
       if (batch.length > this.batchBytesMax) {
-        throw new TidemarkError("BATCH_TOO_LARGE", "a batch must fit one segment", { bytes: batch.length, batchBytesMax: this.batchBytesMax });
+        throw new TidemarkError("BATCH_TOO_LARGE", "a batch must fit one segment", {
+          bytes: batch.length,
+          batchBytesMax: this.batchBytesMax,
+        });
       }
-      const fits = slots === 0 ? this.#fits(pending + batch.length, batch) : pending + batch.length <= this.batchBytesMax;
+      const fits =
+        slots === 0 ? this.#fits(pending + batch.length, batch) : pending + batch.length <= this.batchBytesMax;
       if (!fits) {
         slots++;
         pending = 0;
@@ -175,7 +202,12 @@ export class SegmentedLog implements LogStore {
     await this.store.poisonOnFailure(async () => {
       const active = this.#active;
       // The epoch that these batches carry, too: behind the mark no other counts.
-      if (this.mark.clean || this.mark.epoch !== this.leaderEpoch || this.flushed.position - this.mark.position >= this.#markBytes) await this.writeMark();
+      if (
+        this.mark.clean ||
+        this.mark.epoch !== this.leaderEpoch ||
+        this.flushed.position - this.mark.position >= this.#markBytes
+      )
+        await this.writeMark();
       for (const part of joined(batches)) {
         await volume.write(active.slot, BODY_AT + active.bytes, part);
         active.add(kernel, part);
@@ -222,13 +254,20 @@ export class SegmentedLog implements LogStore {
       const old = this.#active;
       const slot = await change.takeSlot();
       const epoch = change.epochFor(slot, this.leaderEpoch);
-      const next = new Segment({ slot, baseOffset: old.nextOffset, epoch, createdAt: store.now(), begun: store.nextGeneration }, this.name);
+      const next = new Segment(
+        { slot, baseOffset: old.nextOffset, epoch, createdAt: store.now(), begun: store.nextGeneration },
+        this.name,
+      );
       const sealed = await this.#seal(old);
       const mark = await store.beginSegment(next);
       await store.volume.flush([old.slot, slot]);
       const { sealed: _, ...entry } = old.entry();
       const entries = [...this.all.slice(0, -1).map((segment) => segment.entry()), { ...entry, sealed }, next.entry()];
-      await change.commit(this.name, { ...this.entry([...this.all, next]), segments: entries, appending: this.appending ? epoch : 0 });
+      await change.commit(this.name, {
+        ...this.entry([...this.all, next]),
+        segments: entries,
+        appending: this.appending ? epoch : 0,
+      });
       old.becomeSealed(sealed);
       this.all = [...this.all, next];
       this.leaderEpoch = epoch;
@@ -325,7 +364,11 @@ export class SegmentedLog implements LogStore {
     if (this.deleted) this.check();
     const { logStartOffset, logEndOffset } = this;
     if (!(offset >= logStartOffset && offset <= logEndOffset)) {
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${offset} is not in the log`, { offset, logStartOffset, logEndOffset });
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${offset} is not in the log`, {
+        offset,
+        logStartOffset,
+        logEndOffset,
+      });
     }
   }
 

@@ -73,7 +73,11 @@ export type Whose = "ours" | "alike" | "other" | "unknown";
 /** Whether a slot with this role holds that segment. */
 export function whose(role: Role | undefined, wanted: Role): Whose {
   if (!role) return "unknown";
-  const same = role.log === wanted.log && role.baseOffset === wanted.baseOffset && role.epoch === wanted.epoch && role.begun === wanted.begun;
+  const same =
+    role.log === wanted.log &&
+    role.baseOffset === wanted.baseOffset &&
+    role.epoch === wanted.epoch &&
+    role.begun === wanted.begun;
   if (!same || (role.tide !== "" && role.tide !== wanted.tide)) return "other";
   return role.tide === "" ? "alike" : "ours";
 }

@@ -20,7 +20,10 @@ export async function trimSegments(log: SegmentedLog, offset: number): Promise<v
   log.check();
   if (offset <= log.logStartOffset) return;
   if (offset > flushed.offset) {
-    throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", { offset, flushedOffset: flushed.offset });
+    throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", {
+      offset,
+      flushedOffset: flushed.offset,
+    });
   }
   await store.change(async (change) => {
     const kept = log.all.filter((segment) => !segment.sealed || segment.nextOffset > offset);
@@ -39,7 +42,12 @@ export async function trimSegments(log: SegmentedLog, offset: number): Promise<v
 }
 
 /** LogStore.replace. */
-export async function replaceSegments(log: SegmentedLog, from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void> {
+export async function replaceSegments(
+  log: SegmentedLog,
+  from: number,
+  to: number,
+  outputs: readonly ReplacementSegment[],
+): Promise<void> {
   const { store } = log;
   log.check();
   const inputs = log.all.filter((segment) => segment.sealed && segment.baseOffset >= from && segment.nextOffset <= to);
@@ -48,13 +56,18 @@ export async function replaceSegments(log: SegmentedLog, from: number, to: numbe
     throw new TidemarkError("INVALID_ARGUMENT", "no sealed segments cover this range", { from, to });
   }
   // The newest producers' snapshot must outlive its segment, so an empty output carries it.
-  const wanted = outputs.length > 0 ? outputs : [{ baseOffset: from, nextOffset: to, bytes: NOTHING, sealedAt: last.sealed!.sealedAt }];
+  const wanted =
+    outputs.length > 0
+      ? outputs
+      : [{ baseOffset: from, nextOffset: to, bytes: NOTHING, sealedAt: last.sealed!.sealedAt }];
   const producers = await producersOf(log, last);
   await store.reserveSlots(wanted.length);
   await store.change(async (change) => {
     const made: Segment[] = [];
     for (const output of wanted) {
-      made.push(await writeOutput(log, await change.takeSlot(), output, output === wanted.at(-1) ? producers : NOTHING));
+      made.push(
+        await writeOutput(log, await change.takeSlot(), output, output === wanted.at(-1) ? producers : NOTHING),
+      );
     }
     await store.volume.flush(made.map((segment) => segment.slot));
     const first = log.all.indexOf(inputs[0]!);
@@ -88,7 +101,12 @@ async function producersOf({ store, all }: SegmentedLog, segment: Segment): Prom
   return sections?.producers ?? NOTHING;
 }
 
-async function writeOutput(log: SegmentedLog, slot: number, output: ReplacementSegment, producers: Uint8Array): Promise<Segment> {
+async function writeOutput(
+  log: SegmentedLog,
+  slot: number,
+  output: ReplacementSegment,
+  producers: Uint8Array,
+): Promise<Segment> {
   const { volume, kernel, now } = log.store;
   const { baseOffset, nextOffset, bytes, sealedAt } = output;
   const epoch = log.leaderEpoch;
@@ -96,6 +114,17 @@ async function writeOutput(log: SegmentedLog, slot: number, output: ReplacementS
   await log.store.beginSegment(segment);
   await volume.write(slot, BODY_AT, bytes);
   segment.add(kernel, bytes);
-  segment.becomeSealed(await writeSections(volume, kernel, segment, { nextOffset, sealedAt, compacted: true, bodyCrc: kernel.crc32c(bytes), producers, previousFooterCrc: 0, epoch, owner: log.store.ownerOf(segment) }));
+  segment.becomeSealed(
+    await writeSections(volume, kernel, segment, {
+      nextOffset,
+      sealedAt,
+      compacted: true,
+      bodyCrc: kernel.crc32c(bytes),
+      producers,
+      previousFooterCrc: 0,
+      epoch,
+      owner: log.store.ownerOf(segment),
+    }),
+  );
   return segment;
 }

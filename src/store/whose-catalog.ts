@@ -13,6 +13,9 @@ export async function tideOfSlots(volume: Volume, kernel: Kernel, tides: readonl
     slots.set(tide, (slots.get(tide) ?? 0) + 1);
   }
   const [most] = [...tides].sort((a, b) => (slots.get(b) ?? 0) - (slots.get(a) ?? 0));
-  if (!slots.has(most!)) throw new TidemarkError("CORRUPT_CATALOG", "the catalog is another tide's: no slot here belongs to it", { slots: volume.slotCount });
+  if (!slots.has(most!))
+    throw new TidemarkError("CORRUPT_CATALOG", "the catalog is another tide's: no slot here belongs to it", {
+      slots: volume.slotCount,
+    });
   return most!;
 }

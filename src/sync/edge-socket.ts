@@ -62,8 +62,14 @@ const PONG = "pong";
 
 /** Codes of the edge that the library has other names for. */
 const NAMES: Readonly<Record<string, TidemarkError["code"]>> = {
-  NOT_FOUND: "UNKNOWN_TOPIC", GONE: "UNKNOWN_TOPIC", STREAM_CLOSED: "CLOSED", FORBIDDEN: "INVALID_ARGUMENT", UNAUTHORIZED: "INVALID_ARGUMENT",
-  BAD_REQUEST: "INVALID_ARGUMENT", TOO_LARGE: "BATCH_TOO_LARGE", TOO_MANY_REQUESTS: "LIMIT_EXCEEDED",
+  NOT_FOUND: "UNKNOWN_TOPIC",
+  GONE: "UNKNOWN_TOPIC",
+  STREAM_CLOSED: "CLOSED",
+  FORBIDDEN: "INVALID_ARGUMENT",
+  UNAUTHORIZED: "INVALID_ARGUMENT",
+  BAD_REQUEST: "INVALID_ARGUMENT",
+  TOO_LARGE: "BATCH_TOO_LARGE",
+  TOO_MANY_REQUESTS: "LIMIT_EXCEEDED",
 };
 
 function errorOf(frame: Frame): TidemarkError {
@@ -84,7 +90,10 @@ export class EdgeSocket {
   readonly #logs = new Map<number, EdgeLog>();
   #nextChannel = 0;
   #nextToken = 1;
-  readonly #tokens = new Map<number, { resolve: (expires: number | null) => void; reject: (error: TidemarkError) => void }>();
+  readonly #tokens = new Map<
+    number,
+    { resolve: (expires: number | null) => void; reject: (error: TidemarkError) => void }
+  >();
   /** The log of a socket that has only one. */
   bound: EdgeLog | undefined;
   /** Resolves, and never rejects, when the socket has ended. */
@@ -97,7 +106,9 @@ export class EdgeSocket {
     wire.addEventListener("message", ({ data }) => this.#take(data));
     this.ended = new Promise((resolve) =>
       wire.addEventListener("close", ({ code, reason }) => {
-        this.#end(new TidemarkError("CLOSED", `the socket has ended: ${code} ${reason}`, { reason: "socket", closeCode: code }));
+        this.#end(
+          new TidemarkError("CLOSED", `the socket has ended: ${code} ${reason}`, { reason: "socket", closeCode: code }),
+        );
         resolve({ code, reason });
       }),
     );
@@ -132,7 +143,9 @@ export class EdgeSocket {
 
   async #greeted(log: EdgeLog): Promise<void> {
     const { after, helloMs = HELLO_MS } = this.#options;
-    const cancel = after(helloMs, () => log.leave(new TidemarkError("TIMEOUT", "the log has not said hello", { ms: helloMs })));
+    const cancel = after(helloMs, () =>
+      log.leave(new TidemarkError("TIMEOUT", "the log has not said hello", { ms: helloMs })),
+    );
     await log.opened.finally(cancel);
   }
 
@@ -140,7 +153,12 @@ export class EdgeSocket {
     while (this.#logs.has(this.#nextChannel)) this.#nextChannel = (this.#nextChannel + 1) & 0xffff;
     const channel = this.#nextChannel;
     this.#nextChannel = (channel + 1) & 0xffff;
-    const log = new EdgeLog(this, channel, (frame) => this.#wire.send(frame), () => this.#logs.delete(channel));
+    const log = new EdgeLog(
+      this,
+      channel,
+      (frame) => this.#wire.send(frame),
+      () => this.#logs.delete(channel),
+    );
     this.#logs.set(channel, log);
     return log;
   }
@@ -148,7 +166,9 @@ export class EdgeSocket {
   /** A new token, before the old one ends. Resolves with its end in seconds since 1970. */
   token(text: string): Promise<number | null> {
     const id = this.#nextToken++;
-    this.#wire.send(encodeFrame({ type: FrameType.TOKEN, channel: 0xffff, id, payload: new TextEncoder().encode(text) }));
+    this.#wire.send(
+      encodeFrame({ type: FrameType.TOKEN, channel: 0xffff, id, payload: new TextEncoder().encode(text) }),
+    );
     return new Promise((resolve, reject) => this.#tokens.set(id, { resolve, reject }));
   }
 
@@ -195,7 +215,12 @@ export class EdgeLog {
   #over: TidemarkError | undefined;
   #settle: { resolve(hello: Hello): void; reject(error: TidemarkError): void } | undefined;
 
-  constructor(socket: EdgeSocket, channel: number, transmit: (frame: Uint8Array<ArrayBuffer>) => void, leave: () => void) {
+  constructor(
+    socket: EdgeSocket,
+    channel: number,
+    transmit: (frame: Uint8Array<ArrayBuffer>) => void,
+    leave: () => void,
+  ) {
     this.socket = socket;
     this.channel = channel;
     this.#transmit = transmit;
@@ -205,7 +230,10 @@ export class EdgeLog {
   }
 
   /** Batches are appended in the order of the calls. Rejects with what the log says of them; OUTCOME_UNKNOWN when the socket ends first. */
-  append(batches: readonly Uint8Array[], options: { readonly ifEnd?: number | undefined } = {}): Promise<EdgeAppendResult[]> {
+  append(
+    batches: readonly Uint8Array[],
+    options: { readonly ifEnd?: number | undefined } = {},
+  ): Promise<EdgeAppendResult[]> {
     return new Promise((resolve, reject) => {
       if (this.#over) return reject(this.#over);
       const payload = appendPayload(batches, options.ifEnd);
@@ -249,7 +277,12 @@ export class EdgeLog {
         take: (frame) => {
           this.#requests.delete(id);
           if (frame.type === FrameType.BATCHES) resolve(frame.payload);
-          else if (frame.type === FrameType.STARVE) reject(new TidemarkError("BATCH_TOO_LARGE", "the next batch is larger than maxBytes", { bytes: viewOf(frame.payload).getUint32(0) }));
+          else if (frame.type === FrameType.STARVE)
+            reject(
+              new TidemarkError("BATCH_TOO_LARGE", "the next batch is larger than maxBytes", {
+                bytes: viewOf(frame.payload).getUint32(0),
+              }),
+            );
           else reject(errorOf(frame));
         },
         fail: reject,
@@ -269,10 +302,14 @@ export class EdgeLog {
       work();
       wake?.();
     };
-    this.#requests.set(id, { isAppend: false, take: (frame) => told(() => frames.push(frame)), fail: (error) => told(() => (failed = error)) });
+    this.#requests.set(id, {
+      isAppend: false,
+      take: (frame) => told(() => frames.push(frame)),
+      fail: (error) => told(() => (failed = error)),
+    });
     this.#transmit(jsonFrame({ type: FrameType.FOLLOW, channel: this.channel, id, credits: windowBytes }, { from }));
     try {
-      for (let window = windowBytes; ; ) {
+      for (let window = windowBytes; ;) {
         const frame = frames.shift();
         if (!frame) {
           if (failed) throw failed;
@@ -336,7 +373,12 @@ export class EdgeLog {
     this.#over = error;
     this.#leave();
     this.#settle?.reject(error);
-    const unknown = new TidemarkError("OUTCOME_UNKNOWN", "the socket ended before the answer", { ...error.details }, { cause: error });
+    const unknown = new TidemarkError(
+      "OUTCOME_UNKNOWN",
+      "the socket ended before the answer",
+      { ...error.details },
+      { cause: error },
+    );
     for (const request of this.#requests.values()) request.fail(request.isAppend ? unknown : error);
     this.#requests.clear();
     for (const { fail } of this.#waiting.splice(0)) fail(error);

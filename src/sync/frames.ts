@@ -48,8 +48,21 @@ export const APPEND_CREDIT_BYTES = 8 * 1024 * 1024;
 export const FOLLOW_CREDIT_BYTES_MAX = 8 * 1024 * 1024;
 
 export const FrameType = {
-  OPEN: 1, APPEND: 2, FOLLOW: 3, FETCH: 4, CREDIT: 5, CANCEL: 6, TOKEN: 7, CLOSE: 8,
-  HELLO: 32, OK: 33, ERROR: 34, BATCHES: 35, END: 36, STARVE: 37, PASSED: 38,
+  OPEN: 1,
+  APPEND: 2,
+  FOLLOW: 3,
+  FETCH: 4,
+  CREDIT: 5,
+  CANCEL: 6,
+  TOKEN: 7,
+  CLOSE: 8,
+  HELLO: 32,
+  OK: 33,
+  ERROR: 34,
+  BATCHES: 35,
+  END: 36,
+  STARVE: 37,
+  PASSED: 38,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 
@@ -76,7 +89,13 @@ export interface FrameFields {
   readonly payload?: Uint8Array;
 }
 
-export function encodeFrame({ type, channel = 0, id = 0, credits = 0, payload = EMPTY }: FrameFields): Uint8Array<ArrayBuffer> {
+export function encodeFrame({
+  type,
+  channel = 0,
+  id = 0,
+  credits = 0,
+  payload = EMPTY,
+}: FrameFields): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(FRAME_HEADER_BYTES + payload.length);
   const view = viewOf(bytes);
   bytes[0] = FRAME_VERSION;
@@ -93,17 +112,32 @@ export const jsonFrame = (fields: Omit<FrameFields, "payload">, payload: unknown
 
 /** The frame in a message, its payload a view; undefined when the message is none. */
 export function decodeFrame(message: unknown): Frame | undefined {
-  const bytes = message instanceof Uint8Array ? message : message instanceof ArrayBuffer ? new Uint8Array(message) : undefined;
-  if (!bytes || bytes.length < FRAME_HEADER_BYTES || bytes.length > FRAME_HEADER_BYTES + FRAME_BYTES_MAX || bytes[0] !== FRAME_VERSION) return undefined;
+  const bytes =
+    message instanceof Uint8Array ? message : message instanceof ArrayBuffer ? new Uint8Array(message) : undefined;
+  if (
+    !bytes ||
+    bytes.length < FRAME_HEADER_BYTES ||
+    bytes.length > FRAME_HEADER_BYTES + FRAME_BYTES_MAX ||
+    bytes[0] !== FRAME_VERSION
+  )
+    return undefined;
   const view = viewOf(bytes);
-  return { type: bytes[1]!, channel: view.getUint16(2), id: view.getUint32(4), credits: view.getUint32(CREDITS_AT), payload: bytes.subarray(FRAME_HEADER_BYTES) };
+  return {
+    type: bytes[1]!,
+    channel: view.getUint16(2),
+    id: view.getUint32(4),
+    credits: view.getUint32(CREDITS_AT),
+    payload: bytes.subarray(FRAME_HEADER_BYTES),
+  };
 }
 
 /** The payload as a JSON object; undefined when it is none. */
 export function jsonOf({ payload }: Frame): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(decoder.decode(payload));
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
   } catch {
     return undefined;
   }
@@ -123,7 +157,9 @@ export function appendPayload(batches: readonly Uint8Array[], ifEnd = -1): Uint8
   return bytes;
 }
 
-export function readAppend(payload: Uint8Array): { readonly ifEnd: number | undefined; readonly batches: Uint8Array } | undefined {
+export function readAppend(
+  payload: Uint8Array,
+): { readonly ifEnd: number | undefined; readonly batches: Uint8Array } | undefined {
   if (payload.length < EXPECTED_END_BYTES) return undefined;
   const end = Number(viewOf(payload).getBigInt64(0));
   if (!Number.isSafeInteger(end) || end < -1) return undefined;

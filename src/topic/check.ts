@@ -12,7 +12,8 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /** What a message says of a value: itself where it is short, else its kind. */
 export function shown(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > SHOWN_CHARACTERS_MAX ? `${value.slice(0, SHOWN_CHARACTERS_MAX)}…` : value);
+  if (typeof value === "string")
+    return JSON.stringify(value.length > SHOWN_CHARACTERS_MAX ? `${value.slice(0, SHOWN_CHARACTERS_MAX)}…` : value);
   if (!isObject(value) && typeof value !== "bigint" && typeof value !== "symbol") return String(value);
   const kind = typeof value === "object" ? Object.prototype.toString.call(value).slice(8, -1) : typeof value;
   return `${/^[AEIO]/.test(kind) ? "an" : "a"} ${kind}`.replace("an Object", "an object");
@@ -20,27 +21,37 @@ export function shown(value: unknown): string {
 
 export function refused(field: string, value: unknown, allowed: string): TidemarkError {
   const given = typeof value === "number" || typeof value === "boolean" ? value : shown(value);
-  return new TidemarkError("INVALID_ARGUMENT", `${field} must be ${allowed}, not ${shown(value)}`, { field, [field]: given, allowed });
+  return new TidemarkError("INVALID_ARGUMENT", `${field} must be ${allowed}, not ${shown(value)}`, {
+    field,
+    [field]: given,
+    allowed,
+  });
 }
 
-export const isObject = (value: unknown): value is object => (typeof value === "object" && value !== null) || typeof value === "function";
+export const isObject = (value: unknown): value is object =>
+  (typeof value === "object" && value !== null) || typeof value === "function";
 
 /** A whole number in this range. */
 export const integer = (min: number, max: number = Number.MAX_SAFE_INTEGER): Check => {
   const allowed = `a whole number from ${min} to ${max === Number.MAX_SAFE_INTEGER ? "2^53 - 1" : max}`;
   return (field, value) => {
-    if (!Number.isSafeInteger(value) || (value as number) < min || (value as number) > max) throw refused(field, value, allowed);
+    if (!Number.isSafeInteger(value) || (value as number) < min || (value as number) > max)
+      throw refused(field, value, allowed);
   };
 };
 
 /** A positive finite number: a size, a count, a time that need not be whole. */
 export const positive: Check = (field, value) => {
-  if (!(typeof value === "number" && value > 0 && value < Infinity)) throw refused(field, value, "a positive number, or undefined for none");
+  if (!(typeof value === "number" && value > 0 && value < Infinity))
+    throw refused(field, value, "a positive number, or undefined for none");
 };
 
-export const oneOf = (...allowed: readonly string[]): Check => (field, value) => {
-  if (typeof value !== "string" || !allowed.includes(value)) throw refused(field, value, allowed.map((each) => JSON.stringify(each)).join(" or "));
-};
+export const oneOf =
+  (...allowed: readonly string[]): Check =>
+  (field, value) => {
+    if (typeof value !== "string" || !allowed.includes(value))
+      throw refused(field, value, allowed.map((each) => JSON.stringify(each)).join(" or "));
+  };
 
 export const flag: Check = (field, value) => {
   if (typeof value !== "boolean") throw refused(field, value, "true or false");
@@ -53,20 +64,28 @@ export const callback: Check = (field, value) => {
 /** Not by its class: a signal may come from another frame. */
 export const signal: Check = (field, value) => {
   const { aborted, addEventListener, removeEventListener } = Object(value) as Partial<AbortSignal>;
-  if (typeof aborted !== "boolean" || typeof addEventListener !== "function" || typeof removeEventListener !== "function") {
+  if (
+    typeof aborted !== "boolean" ||
+    typeof addEventListener !== "function" ||
+    typeof removeEventListener !== "function"
+  ) {
     throw refused(field, value, "an AbortSignal");
   }
 };
 
 const platform = String.prototype as { isWellFormed?: () => boolean };
 /** Older engines lack the method, which need not look at text of one-byte characters. */
-export const isWellFormed: (text: string) => boolean =
-  platform.isWellFormed ? (text) => (text as unknown as Required<typeof platform>).isWellFormed() : (text) => !LONE_SURROGATE.test(text);
+export const isWellFormed: (text: string) => boolean = platform.isWellFormed
+  ? (text) => (text as unknown as Required<typeof platform>).isWellFormed()
+  : (text) => !LONE_SURROGATE.test(text);
 
 /** Text that UTF-8 keeps apart from all other text. */
 export const wellFormed: Check = (field, value) => {
   if (typeof value !== "string") throw refused(field, value, "a string");
-  if (!isWellFormed(value)) throw new TidemarkError("INVALID_ARGUMENT", `${field} has half of a surrogate pair: UTF-8 can't hold it`, { field });
+  if (!isWellFormed(value))
+    throw new TidemarkError("INVALID_ARGUMENT", `${field} has half of a surrogate pair: UTF-8 can't hold it`, {
+      field,
+    });
 };
 
 /** Each option that is given passes its check. Names that are not known pass: they may be a later version's. */

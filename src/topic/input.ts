@@ -11,7 +11,8 @@ import type { Serializer } from "./serializer.ts";
 
 export type HeaderValue = string | Uint8Array | null;
 /** By name; or pairs of name and value, where a name may come again. */
-export type HeadersInput = Readonly<Record<string, HeaderValue>> | Iterable<readonly [name: string, value: HeaderValue]>;
+export type HeadersInput =
+  Readonly<Record<string, HeaderValue>> | Iterable<readonly [name: string, value: HeaderValue]>;
 
 export interface RecordInput<V = unknown> {
   readonly key?: string | Uint8Array | null | undefined;
@@ -26,24 +27,43 @@ const RECORD = "an object with a value, and if wanted key, headers and timestamp
 const checkTimestamp = integer(Number.MIN_SAFE_INTEGER);
 
 /** INVALID_ARGUMENT names the field; `at` says which of several records it is. */
-export function recordOf<V>(input: RecordInput<V>, serializer: Serializer<V>, now: () => number, at = ""): ProducerRecord {
-  if (typeof input !== "object" || input === null || Array.isArray(input)) throw refused(at || "a record", input, RECORD);
+export function recordOf<V>(
+  input: RecordInput<V>,
+  serializer: Serializer<V>,
+  now: () => number,
+  at = "",
+): ProducerRecord {
+  if (typeof input !== "object" || input === null || Array.isArray(input))
+    throw refused(at || "a record", input, RECORD);
   const { key = null, value, headers, timestamp } = input;
   const field = at && `${at}.`;
   if (value === undefined) {
     const hint = "a tombstone is said by value: null";
-    throw new TidemarkError("INVALID_ARGUMENT", `${field}value is missing: a record is ${RECORD}; ${hint}`, { field: `${field}value` });
+    throw new TidemarkError("INVALID_ARGUMENT", `${field}value is missing: a record is ${RECORD}; ${hint}`, {
+      field: `${field}value`,
+    });
   }
   if (timestamp !== undefined) checkTimestamp(`${field}timestamp`, timestamp);
   let keyBytes = quickBytes(key);
   if (keyBytes === undefined) keyBytes = bytesOrNull(`${field}key`, key);
-  const record = { key: keyBytes, value: value === null ? null : serialized(value, serializer, field), timestamp: timestamp ?? now() };
-  return headers === undefined || headers === null ? record : { ...record, headers: headersOf(headers, `${field}headers`) };
+  const record = {
+    key: keyBytes,
+    value: value === null ? null : serialized(value, serializer, field),
+    timestamp: timestamp ?? now(),
+  };
+  return headers === undefined || headers === null
+    ? record
+    : { ...record, headers: headersOf(headers, `${field}headers`) };
 }
 
 /** All of a batch; it is refused whole, with the number of the record that is wrong. */
-export function recordsOf<V>(inputs: Iterable<RecordInput<V>>, serializer: Serializer<V>, now: () => number): ProducerRecord[] {
-  if (!isObject(inputs) || typeof inputs[Symbol.iterator] !== "function") throw refused("records", inputs, "an array of records");
+export function recordsOf<V>(
+  inputs: Iterable<RecordInput<V>>,
+  serializer: Serializer<V>,
+  now: () => number,
+): ProducerRecord[] {
+  if (!isObject(inputs) || typeof inputs[Symbol.iterator] !== "function")
+    throw refused("records", inputs, "an array of records");
   return Array.from(inputs, (input, i) => recordOf(input, serializer, now, `records[${i}]`));
 }
 
@@ -53,9 +73,18 @@ function serialized<V>(value: V, serializer: Serializer<V>, field: string): Uint
     bytes = serializer.serialize(value);
   } catch (thrown) {
     const error = TidemarkError.from(thrown, "INVALID_ARGUMENT");
-    throw field || error !== thrown ? new TidemarkError(error.code, `${field}value: ${error.toWire().message}`, { field: `${field}value`, ...error.details }, { cause: thrown }) : error;
+    throw field || error !== thrown
+      ? new TidemarkError(
+          error.code,
+          `${field}value: ${error.toWire().message}`,
+          { field: `${field}value`, ...error.details },
+          { cause: thrown },
+        )
+      : error;
   }
-  return bytes instanceof Uint8Array && bytes.length > 0 ? bytes : viewOfBytes(`what the serializer makes of ${field}value`, bytes);
+  return bytes instanceof Uint8Array && bytes.length > 0
+    ? bytes
+    : viewOfBytes(`what the serializer makes of ${field}value`, bytes);
 }
 
 function headersOf(headers: HeadersInput, field: string): Header[] {
@@ -65,7 +94,8 @@ function headersOf(headers: HeadersInput, field: string): Header[] {
   if (!isList && Object.prototype.toString.call(headers) !== "[object Object]") throw refused(field, headers, allowed);
   const pairs: unknown[] = isList ? [...(headers as Iterable<unknown>)] : Object.entries(headers);
   return pairs.map((pair): Header => {
-    if (!Array.isArray(pair) || pair.length !== 2) throw refused(`${field}: a header`, pair, "a pair of name and value");
+    if (!Array.isArray(pair) || pair.length !== 2)
+      throw refused(`${field}: a header`, pair, "a pair of name and value");
     const [name, value] = pair as unknown[];
     if (typeof name !== "string" || !isWellFormed(name)) wellFormed(`${field}: a name`, name);
     const bytes = quickBytes(value);

@@ -20,7 +20,8 @@ const position: Check = (field, value) => {
 
 /** A time may have a fraction, as performance.timeOrigin has. */
 const finite: Check = (field, value) => {
-  if (!(typeof value === "number" && Math.abs(value) <= Number.MAX_SAFE_INTEGER)) throw refused(field, value, "a number of milliseconds since 1970");
+  if (!(typeof value === "number" && Math.abs(value) <= Number.MAX_SAFE_INTEGER))
+    throw refused(field, value, "a number of milliseconds since 1970");
 };
 
 export const APPEND_OPTIONS = { acks, ifEnd: offset };
@@ -34,7 +35,12 @@ export const READ_OPTIONS = {
   maxBytes: integer(1),
 };
 /** What both hosts' topics have; each host checks its own beside these. */
-export const PRODUCER_OPTIONS = { codec: oneOf("none", "gzip"), acks, batchBytes: integer(1), inFlightBytesMax: integer(1) };
+export const PRODUCER_OPTIONS = {
+  codec: oneOf("none", "gzip"),
+  acks,
+  batchBytes: integer(1),
+  inFlightBytesMax: integer(1),
+};
 
 /** { offset } or { timestamp }, as tools ask for. */
 export const checkTarget: Check = (field, value) => {

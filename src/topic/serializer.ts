@@ -26,13 +26,17 @@ const text: Serializer<string> = {
   deserialize: (bytes) => decoder.decode(bytes),
 };
 
-const bytes: Serializer<Uint8Array> = { serialize: (value) => viewOfBytes("value", value), deserialize: (value) => value };
+const bytes: Serializer<Uint8Array> = {
+  serialize: (value) => viewOfBytes("value", value),
+  deserialize: (value) => value,
+};
 
 const json: Serializer<unknown> = {
   serialize(value) {
     const written: string | undefined = JSON.stringify(value);
     // JSON has no NaN, no Infinity and no invalid date: it writes null for them.
-    if (written === undefined || written === "null") throw refused("value", value, `a value that JSON can hold; of this one it keeps nothing`);
+    if (written === undefined || written === "null")
+      throw refused("value", value, `a value that JSON can hold; of this one it keeps nothing`);
     if (written.includes("{}") || ArrayBuffer.isView(value)) refuseLost("value", value, 0);
     return encoder.encode(written);
   },
@@ -49,11 +53,22 @@ function refuseLost(field: string, value: unknown, depth: number): void {
   if (Array.isArray(value)) return value.forEach((each, i) => refuseLost(`${field}[${i}]`, each, depth + 1));
   const kind = Object.prototype.toString.call(value);
   const isBytes = ArrayBuffer.isView(value);
-  if (kind !== "[object Object]" && (isBytes || Object.keys(value).length === 0) && !/^\[object (String|Number|Boolean)\]$/.test(kind)) {
-    const instead = isBytes || value instanceof ArrayBuffer ? 'use the serializer "bytes", or base64' : "make an array or an object of it first";
-    throw new TidemarkError("INVALID_ARGUMENT", `${field} is ${shown(value)}, which JSON can't hold: ${instead}`, { field, given: shown(value) });
+  if (
+    kind !== "[object Object]" &&
+    (isBytes || Object.keys(value).length === 0) &&
+    !/^\[object (String|Number|Boolean)\]$/.test(kind)
+  ) {
+    const instead =
+      isBytes || value instanceof ArrayBuffer
+        ? 'use the serializer "bytes", or base64'
+        : "make an array or an object of it first";
+    throw new TidemarkError("INVALID_ARGUMENT", `${field} is ${shown(value)}, which JSON can't hold: ${instead}`, {
+      field,
+      given: shown(value),
+    });
   }
-  for (const name of Object.keys(value)) refuseLost(`${field}.${name}`, (value as Record<string, unknown>)[name], depth + 1);
+  for (const name of Object.keys(value))
+    refuseLost(`${field}.${name}`, (value as Record<string, unknown>)[name], depth + 1);
 }
 
 const SERIALIZERS = { text, bytes, json } as const;

@@ -53,7 +53,9 @@ export function soundSettings(stored: Readonly<Record<string, unknown>> = {}): T
 }
 
 const ordered = (_: string, value: unknown): unknown =>
-  value && typeof value === "object" ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value;
+  value && typeof value === "object"
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : value;
 
 /** The settings once these are given; undefined when that changes nothing. What is not given stays as it is. */
 export function changedSettings(now: TopicSettings, given: TopicSettings): TopicSettings | undefined {
@@ -62,4 +64,5 @@ export function changedSettings(now: TopicSettings, given: TopicSettings): Topic
 }
 
 /** The largest record that a topic with these settings takes. */
-export const recordBytesMaxOf = ({ recordBytesMax = DEFAULT_SETTINGS.recordBytesMax }: TopicSettings): number => recordBytesMax;
+export const recordBytesMaxOf = ({ recordBytesMax = DEFAULT_SETTINGS.recordBytesMax }: TopicSettings): number =>
+  recordBytesMax;

@@ -22,8 +22,36 @@ import { tabs } from "./tabs.mjs";
 const PEERS = path.join(root, "test/bench/peers");
 const GIB = 1024 ** 3;
 
-const FULL = { rounds: 5, batches: 300, sqliteBatches: 100, singles: 300, unawaited: 60, replay: 1_000_000, dexie: 200_000, big: [64 << 20, 256 << 20, GIB], seeks: 2000, opens: 5, tabBatches: { 1: 300, 100: 200, 1000: 60 }, pour: 200, idleSeconds: 30 };
-const QUICK = { rounds: 1, batches: 6, sqliteBatches: 4, singles: 10, unawaited: 2, replay: 4000, dexie: 2000, big: [12 << 20, 20 << 20, 28 << 20], seeks: 20, opens: 1, tabBatches: { 1: 5, 100: 3, 1000: 2 }, pour: 4, idleSeconds: 1 };
+const FULL = {
+  rounds: 5,
+  batches: 300,
+  sqliteBatches: 100,
+  singles: 300,
+  unawaited: 60,
+  replay: 1_000_000,
+  dexie: 200_000,
+  big: [64 << 20, 256 << 20, GIB],
+  seeks: 2000,
+  opens: 5,
+  tabBatches: { 1: 300, 100: 200, 1000: 60 },
+  pour: 200,
+  idleSeconds: 30,
+};
+const QUICK = {
+  rounds: 1,
+  batches: 6,
+  sqliteBatches: 4,
+  singles: 10,
+  unawaited: 2,
+  replay: 4000,
+  dexie: 2000,
+  big: [12 << 20, 20 << 20, 28 << 20],
+  seeks: 20,
+  opens: 1,
+  tabBatches: { 1: 5, 100: 3, 1000: 2 },
+  pour: 4,
+  idleSeconds: 1,
+};
 
 /** The project's targets: ratios that must be so high, and what must not be above. */
 const TARGETS = {
@@ -35,7 +63,12 @@ const TARGETS = {
   "replay.vsDexie": 20,
   "crc.vsJsTable": 3.5,
 };
-const LIMITS = { "seek.p99Ms": 2, "open.clean1GiBMs": 100, "open.unclean1GiBMs": 1000, "tabs.batch100.followerLatencyVsLeader": 1.5 };
+const LIMITS = {
+  "seek.p99Ms": 2,
+  "open.clean1GiBMs": 100,
+  "open.unclean1GiBMs": 1000,
+  "tabs.batch100.followerLatencyVsLeader": 1.5,
+};
 
 /** The page, in a browser that can be killed and started again over the same profile. */
 class Bench {
@@ -44,7 +77,10 @@ class Bench {
     this.profile = mkdtempSync(path.join(os.tmpdir(), "tidemark-bench-"));
   }
   async start() {
-    this.context = await chromium.launchPersistentContext(this.profile, { executablePath: ensureChromium(), args: [...CHROMIUM_ARGS, "--js-flags=--expose-gc"] });
+    this.context = await chromium.launchPersistentContext(this.profile, {
+      executablePath: ensureChromium(),
+      args: [...CHROMIUM_ARGS, "--js-flags=--expose-gc"],
+    });
     await this.reload();
   }
   /** A fresh page for each workload: one's garbage is not another's pause. */
@@ -86,7 +122,12 @@ async function versus(result, bench, { ratio, ours, other, rounds, one, theirs }
     const mine = await one();
     await bench.reload();
     pairs.push([mine, await theirs()]);
-    process.stderr.write(`  ${ratio || ours} round ${round + 1}: ${pairs.at(-1).map((rate) => Math.round(rate).toLocaleString("en-US")).join(" against ")} records/s\n`);
+    process.stderr.write(
+      `  ${ratio || ours} round ${round + 1}: ${pairs
+        .at(-1)
+        .map((rate) => Math.round(rate).toLocaleString("en-US"))
+        .join(" against ")} records/s\n`,
+    );
   }
   result.figures[`${ours}.recordsPerSecond`] = median(pairs.map(([mine]) => mine));
   result.figures[`${other}.recordsPerSecond`] = median(pairs.map(([, their]) => their));
@@ -97,17 +138,54 @@ const WORKLOADS = {
   tabs,
   async append(bench, size, result) {
     const { rounds } = size;
-    for (const [bytes, label] of [[100, "100B"], [1024, "1KiB"]]) {
+    for (const [bytes, label] of [
+      [100, "100B"],
+      [1024, "1KiB"],
+    ]) {
       const one = () => bench.run("appendOurs", size.batches, 1000, bytes);
       const main = bytes === 100;
       const key = (name) => `append.batch1000.${name}.${label}`;
-      await versus(result, bench, { ratio: main && "append.batch1000.vsRawOpfs", ours: key("tidemark"), other: key("rawOpfs"), rounds, one, theirs: () => bench.run("appendRaw", size.batches, 1000, bytes) });
-      await versus(result, bench, { ratio: main && "append.batch1000.vsSqlite", ours: key("tidemarkBesideSqlite"), other: key("sqlite"), rounds, one, theirs: () => bench.run("appendPeer", "sqlite", size.sqliteBatches, 1000, bytes) });
+      await versus(result, bench, {
+        ratio: main && "append.batch1000.vsRawOpfs",
+        ours: key("tidemark"),
+        other: key("rawOpfs"),
+        rounds,
+        one,
+        theirs: () => bench.run("appendRaw", size.batches, 1000, bytes),
+      });
+      await versus(result, bench, {
+        ratio: main && "append.batch1000.vsSqlite",
+        ours: key("tidemarkBesideSqlite"),
+        other: key("sqlite"),
+        rounds,
+        one,
+        theirs: () => bench.run("appendPeer", "sqlite", size.sqliteBatches, 1000, bytes),
+      });
     }
     await bench.reload();
-    result.figures["append.batch1000.idb.100B.recordsPerSecond"] = await bench.run("appendPeer", "idb", size.sqliteBatches, 1000, 100);
-    await versus(result, bench, { ratio: "append.single.vsSqlite", ours: "append.single.tidemark", other: "append.single.sqlite", rounds, one: () => bench.run("singleOurs", size.singles, 100), theirs: () => bench.run("singleSqlite", size.singles, 100) });
-    await versus(result, bench, { ratio: "append.unawaited1000.vsSqlite", ours: "append.unawaited1000.tidemark", other: "append.unawaited1000.sqlite", rounds, one: () => bench.run("unawaitedOurs", size.unawaited, 100), theirs: () => bench.run("unawaitedSqlite", Math.max(2, size.unawaited >> 2), 100) });
+    result.figures["append.batch1000.idb.100B.recordsPerSecond"] = await bench.run(
+      "appendPeer",
+      "idb",
+      size.sqliteBatches,
+      1000,
+      100,
+    );
+    await versus(result, bench, {
+      ratio: "append.single.vsSqlite",
+      ours: "append.single.tidemark",
+      other: "append.single.sqlite",
+      rounds,
+      one: () => bench.run("singleOurs", size.singles, 100),
+      theirs: () => bench.run("singleSqlite", size.singles, 100),
+    });
+    await versus(result, bench, {
+      ratio: "append.unawaited1000.vsSqlite",
+      ours: "append.unawaited1000.tidemark",
+      other: "append.unawaited1000.sqlite",
+      rounds,
+      one: () => bench.run("unawaitedOurs", size.unawaited, 100),
+      theirs: () => bench.run("unawaitedSqlite", Math.max(2, size.unawaited >> 2), 100),
+    });
   },
   async replay(bench, size, result) {
     const ours = await bench.run("replayOurs", size.replay, 100, size.rounds);
@@ -141,8 +219,15 @@ const WORKLOADS = {
       const { ms, segments } = await bench.run("seeks", "big", size.seeks);
       figures[`seek.p50Ms.${segments}segments`] = median(ms);
       figures[`seek.p99Ms.${segments}segments`] = percentile(ms, 0.99);
-      process.stderr.write(`  seek with ${segments} segments: p50 ${median(ms).toFixed(2)} ms, p99 ${percentile(ms, 0.99).toFixed(2)} ms\n`);
-      if (bytes === size.big.at(-1)) Object.assign(figures, { "seek.p50Ms": median(ms), "seek.p99Ms": percentile(ms, 0.99), "seek.segments": segments });
+      process.stderr.write(
+        `  seek with ${segments} segments: p50 ${median(ms).toFixed(2)} ms, p99 ${percentile(ms, 0.99).toFixed(2)} ms\n`,
+      );
+      if (bytes === size.big.at(-1))
+        Object.assign(figures, {
+          "seek.p50Ms": median(ms),
+          "seek.p99Ms": percentile(ms, 0.99),
+          "seek.segments": segments,
+        });
       await bench.reload();
     }
     figures["seek.time.p99Ms"] = percentile(await bench.run("timeSeeks", "big", size.seeks), 0.99);
@@ -176,16 +261,19 @@ const WORKLOADS = {
 
 /** Tiny sizes measure nothing, so nobody judges them. */
 function judge(result) {
-  for (const [name, least] of Object.entries(TARGETS)) if (name in result.ratios) result.targets[name] = result.ratios[name] >= least;
+  for (const [name, least] of Object.entries(TARGETS))
+    if (name in result.ratios) result.targets[name] = result.ratios[name] >= least;
   const measured = { ...result.figures, ...result.ratios };
-  for (const [name, most] of Object.entries(LIMITS)) if (name in measured) result.targets[name] = measured[name] <= most;
+  for (const [name, most] of Object.entries(LIMITS))
+    if (name in measured) result.targets[name] = measured[name] <= most;
 }
 
 function print({ ratios, figures, targets }) {
   const bound = (name) => (name in TARGETS ? `at least ${TARGETS[name]}` : `at most ${LIMITS[name]}`);
   const verdict = (name) => (name in targets ? `   ${bound(name)}: ${targets[name] ? "met" : "MISSED"}` : "");
   console.log("\nratios");
-  for (const [name, ratio] of Object.entries(ratios)) console.log(`  ${name.padEnd(42)} ${ratio.toFixed(2).padStart(8)}${verdict(name)}`);
+  for (const [name, ratio] of Object.entries(ratios))
+    console.log(`  ${name.padEnd(42)} ${ratio.toFixed(2).padStart(8)}${verdict(name)}`);
   console.log("figures");
   for (const [name, figure] of Object.entries(figures)) {
     const shown = figure >= 1000 ? Math.round(figure).toLocaleString("en-US") : figure.toFixed(2);
@@ -213,8 +301,15 @@ export async function main(args) {
     args,
   );
   ensurePackages(PEERS);
-  if (values.target === "edge") return node([path.join(root, "test/tooling/run-ts.mjs"), "test/bench/edge/run.ts", ...args]);
-  const page = { configFile: false, root: path.join(root, "test/bench/page"), logLevel: "error", base: "./", worker: { format: "es" } };
+  if (values.target === "edge")
+    return node([path.join(root, "test/tooling/run-ts.mjs"), "test/bench/edge/run.ts", ...args]);
+  const page = {
+    configFile: false,
+    root: path.join(root, "test/bench/page"),
+    logLevel: "error",
+    base: "./",
+    worker: { format: "es" },
+  };
   const outDir = path.join(root, ".cache/bench");
   await build({ ...page, build: { outDir, emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 } });
   const server = await preview({ ...page, build: { outDir }, preview: { host: "127.0.0.1", port: 0 } });

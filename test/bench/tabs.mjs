@@ -15,17 +15,28 @@ async function openTab(bench) {
   const page = await bench.context.newPage();
   await page.goto(bench.url);
   await page.waitForFunction(() => document.title === "ready");
-  return { page, run: (name, ...args) => page.evaluate(([method, params]) => window.workloads[method](...params), [name, args]) };
+  return {
+    page,
+    run: (name, ...args) => page.evaluate(([method, params]) => window.workloads[method](...params), [name, args]),
+  };
 }
 
 function browserOf(profile) {
   const lines = execFileSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" }).split("\n");
-  return Number(lines.find((line) => line.includes(`--user-data-dir=${profile}`) && !line.includes("--type=")).trim().split(/\s+/)[0]);
+  return Number(
+    lines
+      .find((line) => line.includes(`--user-data-dir=${profile}`) && !line.includes("--type="))
+      .trim()
+      .split(/\s+/)[0],
+  );
 }
 
 /** Of the tab's process, what no other shares; the process is the one that works when the tab does. */
 async function ownMiB(profile, { page }) {
-  const work = () => page.evaluate(() => { for (const until = performance.now() + 300; performance.now() < until; ); });
+  const work = () =>
+    page.evaluate(() => {
+      for (const until = performance.now() + 300; performance.now() < until;);
+    });
   const pid = await busiestOf(descendantsOf(browserOf(profile)), work);
   const parts = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8").matchAll(/^Private_\w+: +(\d+) kB/gm);
   return [...parts].reduce((sum, [, kib]) => sum + Number(kib) / 1024, 0);
@@ -48,19 +59,28 @@ export async function tabs(bench, size, { ratios, figures }) {
   for (let i = 0; i < FOLLOWERS; i++) followers.push(await openTab(bench));
   figures["tabs.idle.withoutTide.percentOfCore"] = await idleUse(bench.profile, idleSeconds);
   if ((await leader.run("tabOpen", "tabs")) !== "leader") throw new Error("the first tab does not lead");
-  for (const follower of followers) if ((await follower.run("tabOpen", "tabs")) !== "follower") throw new Error("a second tab leads");
+  for (const follower of followers)
+    if ((await follower.run("tabOpen", "tabs")) !== "follower") throw new Error("a second tab leads");
   for (const [count, batches] of Object.entries(tabBatches)) {
     const pairs = [];
     for (const tab of [leader, followers[0]]) await tab.run("tabAppend", Math.ceil(batches / 4), Number(count), BYTES);
-    for (let round = 0; round < rounds; round++) pairs.push([await leader.run("tabAppend", batches, Number(count), BYTES), await followers[0].run("tabAppend", batches, Number(count), BYTES)]);
+    for (let round = 0; round < rounds; round++)
+      pairs.push([
+        await leader.run("tabAppend", batches, Number(count), BYTES),
+        await followers[0].run("tabAppend", batches, Number(count), BYTES),
+      ]);
     const mid = pairs.map((pair) => pair.map(median));
     ratios[`tabs.batch${count}.followerLatencyVsLeader`] = median(mid.map(([lead, follow]) => follow / lead));
     for (const [i, who] of ["leader", "follower"].entries()) {
       figures[`tabs.batch${count}.${who}.p50Ms`] = median(mid.map((pair) => pair[i]));
       figures[`tabs.batch${count}.${who}.p99Ms`] = median(pairs.map((pair) => percentile(pair[i], 0.99)));
-      figures[`tabs.batch${count}.${who}.recordsPerSecond`] = median(pairs.map((pair) => (batches * Number(count) * 1000) / pair[i].reduce((sum, ms) => sum + ms, 0)));
+      figures[`tabs.batch${count}.${who}.recordsPerSecond`] = median(
+        pairs.map((pair) => (batches * Number(count) * 1000) / pair[i].reduce((sum, ms) => sum + ms, 0)),
+      );
     }
-    process.stderr.write(`  batch ${count}: ${mid.map(([lead, follow]) => `${lead.toFixed(2)} and ${follow.toFixed(2)} ms`).join("; ")}\n`);
+    process.stderr.write(
+      `  batch ${count}: ${mid.map(([lead, follow]) => `${lead.toFixed(2)} and ${follow.toFixed(2)} ms`).join("; ")}\n`,
+    );
   }
   for (const follower of followers) await follower.run("tabFollow");
   const rates = [];

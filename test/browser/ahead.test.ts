@@ -103,7 +103,9 @@ describe("files opened ahead", () => {
     await next.release();
     expect((await next.handles()).open).toBe(0);
     ok(await leader.call("close"));
-    await (await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")).removeEntry(name, { recursive: true });
+    await (
+      await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")
+    ).removeEntry(name, { recursive: true });
   });
 
   it("copies of locked files: all are let go of before the volume looks for them", async () => {
@@ -113,7 +115,10 @@ describe("files opened ahead", () => {
     end();
     await navigator.locks.request(name, () => undefined);
     ok(await next.open("ahead", name, SLOT));
-    await expect((await directoryOf(name)).getDirectoryHandle("taken"), "brought back, for no file was locked").rejects.toThrow();
+    await expect(
+      (await directoryOf(name)).getDirectoryHandle("taken"),
+      "brought back, for no file was locked",
+    ).rejects.toThrow();
     expect(ok(await next.read(2, 0, SLOT))).toEqual(pattern(SLOT, 2));
     ok(await next.call("close"));
     expect((await next.handles()).open).toBe(0);
@@ -121,7 +126,9 @@ describe("files opened ahead", () => {
 
   it("a tide that is gone is not made anew by the look ahead", async () => {
     const { next, name, end } = await leaderAndNext(3, { closed: true, stands: true });
-    await (await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")).removeEntry(name, { recursive: true });
+    await (
+      await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")
+    ).removeEntry(name, { recursive: true });
     end();
     await next.prepare(name);
     await expect(next.open("ahead", name, SLOT)).rejects.toThrow();

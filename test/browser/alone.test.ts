@@ -16,6 +16,9 @@ it("a watcher that keeps a gone worker's lock in shared mode keeps nobody waitin
 
 it("a term is not proved by a watcher's lock", async () => {
   const watcher = await takeLock("tidemark-worker:alone:deposed", { mode: "shared" });
-  await expect(proveTerm("tidemark-worker:alone:deposed")).rejects.toMatchObject({ code: "CLOSED", details: { reason: "deposed" } });
+  await expect(proveTerm("tidemark-worker:alone:deposed")).rejects.toMatchObject({
+    code: "CLOSED",
+    details: { reason: "deposed" },
+  });
   watcher!();
 });

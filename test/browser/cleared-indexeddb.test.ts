@@ -2,4 +2,5 @@
 import { it } from "vitest";
 import { clearedUnderOpenTide } from "./cleared.ts";
 
-it("site data cleared under an open tide in indexeddb: the acks stop, with a typed event", () => clearedUnderOpenTide("indexeddb"));
+it("site data cleared under an open tide in indexeddb: the acks stop, with a typed event", () =>
+  clearedUnderOpenTide("indexeddb"));

@@ -2,4 +2,5 @@
 import { it } from "vitest";
 import { clearedUnderOpenTide } from "./cleared.ts";
 
-it("site data cleared under an open tide in opfs: the acks stop, with a typed event", () => clearedUnderOpenTide("opfs"));
+it("site data cleared under an open tide in opfs: the acks stop, with a typed event", () =>
+  clearedUnderOpenTide("opfs"));

@@ -14,7 +14,14 @@ export async function clearedUnderOpenTide(engine: Engine): Promise<void> {
   // Acks stop within the time of a check, by the first append behind it.
   let code = "";
   let acked = 0;
-  const ticking = setInterval(() => void topic.append({ value: 2 }).then(() => acked++, (error: TidemarkError) => (code ||= error.code)), 50);
+  const ticking = setInterval(
+    () =>
+      void topic.append({ value: 2 }).then(
+        () => acked++,
+        (error: TidemarkError) => (code ||= error.code),
+      ),
+    50,
+  );
   expect(await closed).toMatch(/cleared|gone/);
   clearInterval(ticking);
   const before = acked;

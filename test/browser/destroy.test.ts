@@ -14,8 +14,10 @@ async function tab(name: string, options: OpenOptions = {}): Promise<Tide> {
   opened.push(tide);
   return tide;
 }
-const databases = async (name: string): Promise<unknown[]> => (await indexedDB.databases()).map((each) => each.name).filter((each) => each!.endsWith(`:${name}`));
-const root = async (): Promise<FileSystemDirectoryHandle> => (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark", { create: true });
+const databases = async (name: string): Promise<unknown[]> =>
+  (await indexedDB.databases()).map((each) => each.name).filter((each) => each!.endsWith(`:${name}`));
+const root = async (): Promise<FileSystemDirectoryHandle> =>
+  (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark", { create: true });
 async function filesOf(name: string): Promise<string[] | undefined> {
   const directory = await (await root()).getDirectoryHandle(name).catch(() => undefined);
   if (!directory) return undefined;
@@ -43,19 +45,28 @@ async function isNew(name: string): Promise<void> {
 }
 
 describe("destroy()", () => {
-  it.each(["opfs", "indexeddb", "memory"] as const)("removes a tide in %s that tabs have open: they are closed, and nothing is left", async (engine) => {
-    const name = fresh();
-    const tides = [await tab(name, { engine }), await tab(name, { engine }), await tab(name, { engine })];
-    const alone = await tab(fresh());
-    for (const tide of tides) await tide.topic("t").append({ value: "old" });
-    const closed = tides.map((tide) => new Promise((resolve) => tide.on((event) => event.type === "closed" && resolve(event.reason))));
-    await destroy(name);
-    for (const reason of await Promise.all(closed)) expect(reason).toMatch(/destroyed/);
-    for (const tide of tides) await expect(tide.topic("t").append({ value: "late" })).rejects.toMatchObject({ code: "CLOSED", details: { reason: "destroyed" } });
-    expect([await filesOf(name), await databases(name)]).toEqual([undefined, []]);
-    if (engine !== "memory") await isNew(name);
-    expect((await alone.topic("t").append({ value: 1 })).offset).toBe(0);
-  });
+  it.each(["opfs", "indexeddb", "memory"] as const)(
+    "removes a tide in %s that tabs have open: they are closed, and nothing is left",
+    async (engine) => {
+      const name = fresh();
+      const tides = [await tab(name, { engine }), await tab(name, { engine }), await tab(name, { engine })];
+      const alone = await tab(fresh());
+      for (const tide of tides) await tide.topic("t").append({ value: "old" });
+      const closed = tides.map(
+        (tide) => new Promise((resolve) => tide.on((event) => event.type === "closed" && resolve(event.reason))),
+      );
+      await destroy(name);
+      for (const reason of await Promise.all(closed)) expect(reason).toMatch(/destroyed/);
+      for (const tide of tides)
+        await expect(tide.topic("t").append({ value: "late" })).rejects.toMatchObject({
+          code: "CLOSED",
+          details: { reason: "destroyed" },
+        });
+      expect([await filesOf(name), await databases(name)]).toEqual([undefined, []]);
+      if (engine !== "memory") await isNew(name);
+      expect((await alone.topic("t").append({ value: 1 })).offset).toBe(0);
+    },
+  );
 
   it("closes a tab that was alone, does nothing where there is nothing, and refuses what is no name", async () => {
     const name = fresh();
@@ -66,7 +77,8 @@ describe("destroy()", () => {
     await destroy(name);
     await expect(tide.topic("t").append({ value: "late" })).rejects.toMatchObject({ code: "CLOSED" });
     await isNew(name);
-    for (const bad of ["", "..", "a/b", 5, undefined]) await expect(destroy(bad as string)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    for (const bad of ["", "..", "a/b", 5, undefined])
+      await expect(destroy(bad as string)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
   it("is ALREADY_OPEN when the lead is not let go of, and removes nothing then", async () => {
@@ -75,8 +87,14 @@ describe("destroy()", () => {
     await tide.topic("t").append({ value: "old" });
     await tide.close();
     let release: () => void = () => undefined;
-    const holding = navigator.locks.request(`tidemark:${name}`, () => new Promise<void>((resolve) => (release = resolve)));
-    const refused = await destroy(name).then(() => undefined, (thrown: TidemarkError) => thrown);
+    const holding = navigator.locks.request(
+      `tidemark:${name}`,
+      () => new Promise<void>((resolve) => (release = resolve)),
+    );
+    const refused = await destroy(name).then(
+      () => undefined,
+      (thrown: TidemarkError) => thrown,
+    );
     expect([refused?.code, refused?.kind]).toEqual(["ALREADY_OPEN", "retry"]);
     release();
     await holding;
@@ -85,20 +103,25 @@ describe("destroy()", () => {
     expect(values).toEqual(["old"]);
   });
 
-  it.each(["opfs", "indexeddb"] as const)("that a tab died over is ended by the next open of the tide in %s", async (engine) => {
-    const name = fresh();
-    const tide = await tab(name, { engine });
-    await tide.topic("t").append({ value: "old" });
-    await tide.close();
-    await new Promise((resolve) => {
-      const request = indexedDB.open(`tidemark-destroyed:${name}`);
-      request.onsuccess = () => resolve(request.result.close());
-    });
-    // Some of the files are gone already.
-    if (engine === "opfs") for (const file of ["slot-0000", "slot-0001"]) await (await (await root()).getDirectoryHandle(name)).removeEntry(file);
-    await isNew(name);
-    expect(await databases(name)).not.toContain(`tidemark-destroyed:${name}`);
-  });
+  it.each(["opfs", "indexeddb"] as const)(
+    "that a tab died over is ended by the next open of the tide in %s",
+    async (engine) => {
+      const name = fresh();
+      const tide = await tab(name, { engine });
+      await tide.topic("t").append({ value: "old" });
+      await tide.close();
+      await new Promise((resolve) => {
+        const request = indexedDB.open(`tidemark-destroyed:${name}`);
+        request.onsuccess = () => resolve(request.result.close());
+      });
+      // Some of the files are gone already.
+      if (engine === "opfs")
+        for (const file of ["slot-0000", "slot-0001"])
+          await (await (await root()).getDirectoryHandle(name)).removeEntry(file);
+      await isNew(name);
+      expect(await databases(name)).not.toContain(`tidemark-destroyed:${name}`);
+    },
+  );
 });
 
 describe("what a cleared origin leaves", () => {
@@ -122,7 +145,10 @@ describe("what a cleared origin leaves", () => {
     await tide.close();
     const before = await filesOf(name);
     for (const file of ["slot-0000", "slot-0001"]) await put(name, file, 0);
-    const refused = await tab(name).then(() => undefined, (thrown: TidemarkError) => thrown);
+    const refused = await tab(name).then(
+      () => undefined,
+      (thrown: TidemarkError) => thrown,
+    );
     expect([refused?.code, refused?.kind]).toEqual(["CORRUPT_CATALOG", "stop"]);
     expect(await filesOf(name)).toEqual(before);
   });

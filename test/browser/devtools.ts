@@ -10,7 +10,10 @@ const { origin } = location;
 /** Room for so many bytes more than are used; without a number the real quota again. */
 export async function leaveRoom(bytes?: number): Promise<void> {
   const { usage } = (await session().send("Storage.getUsageAndQuota", { origin })) as { usage: number };
-  await session().send("Storage.overrideQuotaForOrigin", { origin, ...(bytes !== undefined && { quotaSize: usage + bytes }) });
+  await session().send("Storage.overrideQuotaForOrigin", {
+    origin,
+    ...(bytes !== undefined && { quotaSize: usage + bytes }),
+  });
 }
 
 /**

@@ -14,17 +14,29 @@ async function tab(name: string, options: OpenOptions = {}): Promise<Tide> {
   return tide;
 }
 const refusal = (name: string, engine?: Engine | "auto"): Promise<TidemarkError> =>
-  tab(name, { engine }).then(() => Promise.reject(new Error(`${engine} was opened`)), (thrown: TidemarkError) => thrown);
+  tab(name, { engine }).then(
+    () => Promise.reject(new Error(`${engine} was opened`)),
+    (thrown: TidemarkError) => thrown,
+  );
 const databases = async (): Promise<unknown[]> => (await indexedDB.databases()).map(({ name }) => name);
 
-describe.each([["opfs", ["indexeddb", "memory"]], ["indexeddb", ["opfs", "memory"]], ["memory", ["opfs", "indexeddb", "auto"]]] as const)("a tide in %s", (engine, others) => {
+describe.each([
+  ["opfs", ["indexeddb", "memory"]],
+  ["indexeddb", ["opfs", "memory"]],
+  ["memory", ["opfs", "indexeddb", "auto"]],
+] as const)("a tide in %s", (engine, others) => {
   it("is refused by another name of an engine while a tab has it open, and that tab goes on", async () => {
     const name = fresh();
     const first = await tab(name, { engine });
     await first.topic("t").append({ value: 1 });
     for (const other of others) {
       const error = await refusal(name, other);
-      expect([error.code, error.kind, error.details["engine"], error.details["asked"]]).toEqual(["ENGINE_MISMATCH", "fix", engine, other]);
+      expect([error.code, error.kind, error.details["engine"], error.details["asked"]]).toEqual([
+        "ENGINE_MISMATCH",
+        "fix",
+        engine,
+        other,
+      ]);
       expect(error.message).toContain(engine);
       expect(error.message).toContain(other);
     }
@@ -35,7 +47,10 @@ describe.each([["opfs", ["indexeddb", "memory"]], ["indexeddb", ["opfs", "memory
   });
 });
 
-describe.each([["opfs", ["indexeddb", "memory"]], ["indexeddb", ["opfs", "memory"]]] as const)("a tide stored in %s", (engine, others) => {
+describe.each([
+  ["opfs", ["indexeddb", "memory"]],
+  ["indexeddb", ["opfs", "memory"]],
+] as const)("a tide stored in %s", (engine, others) => {
   it("is refused by another name of an engine when no tab has it open, and nothing is made beside it", async () => {
     const name = fresh();
     const first = await tab(name, { engine });

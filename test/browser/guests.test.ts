@@ -11,7 +11,21 @@ it.each(["port", "broadcast"])("over a %s, an answer that comes when the tab is 
   const late = new Promise<void>((resolve) => (answered = resolve));
   const host = {
     servers: new Set(),
-    serve: (port: MessagePort) => ({ running: new Map([[1, { abort: () => answered(Promise.resolve().then(() => Promise.resolve()).then(() => port.postMessage("late"))) }]]) }),
+    serve: (port: MessagePort) => ({
+      running: new Map([
+        [
+          1,
+          {
+            abort: () =>
+              answered(
+                Promise.resolve()
+                  .then(() => Promise.resolve())
+                  .then(() => port.postMessage("late")),
+              ),
+          },
+        ],
+      ]),
+    }),
   };
   admit(host as unknown as WorkerHost, { op: "join", port: via === "port" ? new MessageChannel().port1 : life, life });
   release!();

@@ -49,7 +49,8 @@ describe("IndexedDB volume at the end of the quota", () => {
     expect(ok(await worker.read(last, 0, MIB)), "staged").toEqual(refused);
     ok(await worker.call("close"));
     ok(await worker.open("indexeddb", name, MIB));
-    for (const [slot, bytes] of kept.entries()) expect(ok(await worker.read(slot, 0, MIB)), `slot ${slot}`).toEqual(bytes);
+    for (const [slot, bytes] of kept.entries())
+      expect(ok(await worker.read(slot, 0, MIB)), `slot ${slot}`).toEqual(bytes);
     expect(ok(await worker.read(last, 0, MIB)), "a refused transaction changed nothing").toEqual(new Uint8Array(MIB));
     // The database may have tidied itself up meanwhile, and hold a little more.
     let slot = last - 1;
@@ -129,14 +130,17 @@ describe("IndexedDB volume of a leader that was deposed", () => {
     ok(await successor.open("indexeddb", name, SLOT));
     ok(await successor.call("write", 2, 4000, pattern(3000, 3)));
     ok(await successor.call("flush", [2]));
-    for (const late of ["flush", "handOver", "flush"] as const) expect((await worker.call(late, [2])).error?.code).toBe("FENCED_LEADER");
+    for (const late of ["flush", "handOver", "flush"] as const)
+      expect((await worker.call(late, [2])).error?.code).toBe("FENCED_LEADER");
     expect((await worker.call("addSlots", 1)).error?.code).toBe("FENCED_LEADER");
     ok(await successor.call("write", 3, 0, pattern(100, 4)));
     ok(await successor.call("flush", [3]));
     ok(await successor.call("close"));
     ok(await successor.open("indexeddb", name, SLOT));
     expect(await successor.slotCount()).toBe(4);
-    expect(ok(await successor.read(2, 0, 7000))).toEqual(Uint8Array.from([...pattern(5000, 1).subarray(0, 4000), ...pattern(3000, 3)]));
+    expect(ok(await successor.read(2, 0, 7000))).toEqual(
+      Uint8Array.from([...pattern(5000, 1).subarray(0, 4000), ...pattern(3000, 3)]),
+    );
     ok(await successor.call("close"));
     await worker.call("close");
   });

@@ -28,16 +28,29 @@ for (const engine of ["opfs", "indexeddb", "memory"] as const) {
       expect(tide.storage).toMatchObject({ engine, durability: engine === "memory" ? "none" : "device" });
       const orders = tide.topic<{ total: number }>("orders", { retention: { maxBytes: 512 * 1024 * 1024 } });
       const before = Date.now();
-      const { offset, timestamp, acks } = await orders.append({ key: "o-17", value: { total: 42 }, headers: { trace: "a1" } });
+      const { offset, timestamp, acks } = await orders.append({
+        key: "o-17",
+        value: { total: 42 },
+        headers: { trace: "a1" },
+      });
       expect([offset, acks]).toEqual([0, "flushed"]);
       expect(timestamp).toBeGreaterThanOrEqual(before);
       for await (const record of orders.read({ from: "earliest" })) {
-        expect([record.offset, record.key, record.value, { ...record.headers }]).toEqual([0, "o-17", { total: 42 }, { trace: "a1" }]);
+        expect([record.offset, record.key, record.value, { ...record.headers }]).toEqual([
+          0,
+          "o-17",
+          { total: 42 },
+          { trace: "a1" },
+        ]);
       }
       const controller = new AbortController();
       const followed: number[] = [];
       const following = (async () => {
-        for await (const record of orders.read({ from: { timestamp: before }, follow: true, signal: controller.signal })) {
+        for await (const record of orders.read({
+          from: { timestamp: before },
+          follow: true,
+          signal: controller.signal,
+        })) {
           followed.push(record.value!.total);
           if (followed.length === 301) controller.abort(new Error("seen all"));
         }
@@ -59,7 +72,13 @@ for (const engine of ["opfs", "indexeddb", "memory"] as const) {
       const name = fresh();
       let tide = await open(name, { engine, segmentBytes: SMALL });
       let topic = tide.topic<string>("t", { serializer: "text" });
-      for (let i = 0; i < 30; i++) await topic.appendBatch(Array.from({ length: 50 }, (_, j) => ({ value: `${i}-${j}-${"x".repeat(100)}`, timestamp: 1000 + i * 50 + j })));
+      for (let i = 0; i < 30; i++)
+        await topic.appendBatch(
+          Array.from({ length: 50 }, (_, j) => ({
+            value: `${i}-${j}-${"x".repeat(100)}`,
+            timestamp: 1000 + i * 50 + j,
+          })),
+        );
       await topic.roll();
       const state = await topic.state();
       expect(state.segments.length).toBeGreaterThan(3);
@@ -67,7 +86,9 @@ for (const engine of ["opfs", "indexeddb", "memory"] as const) {
         await tide.close();
         tide = await open(name, { engine: "auto", segmentBytes: SMALL });
         expect(tide.storage.engine).toBe(engine);
-        expect(tide.recovery.map(({ log, logEndOffset, cleanShutdown }) => [log, logEndOffset, cleanShutdown])).toEqual([["t", 1500, true]]);
+        expect(tide.recovery.map(({ log, logEndOffset, cleanShutdown }) => [log, logEndOffset, cleanShutdown])).toEqual(
+          [["t", 1500, true]],
+        );
         topic = tide.topic<string>("t", { serializer: "text" });
       }
       expect((await collect(topic.read({ from: 777, to: 778 })))[0]![1]).toMatch(/^15-27-/);
@@ -87,9 +108,12 @@ for (const engine of ["opfs", "indexeddb", "memory"] as const) {
     it("a thousand un-awaited appends, every level, tombstones, gzip, ifEnd", async () => {
       const tide = await open(fresh(), { engine, segmentBytes: SMALL });
       const topic = tide.topic<number>("t", { codec: "gzip", compaction: true });
-      const acks = await Promise.all(Array.from({ length: 1000 }, (_, i) => topic.append({ key: `k${i % 7}`, value: i })));
+      const acks = await Promise.all(
+        Array.from({ length: 1000 }, (_, i) => topic.append({ key: `k${i % 7}`, value: i })),
+      );
       expect(acks.map(({ offset }) => offset)).toEqual(Array.from({ length: 1000 }, (_, i) => i));
-      for (const level of ["accepted", "written", "flushed"] as const) expect((await topic.append({ key: "l", value: 1 }, { acks: level })).acks).toBe(level);
+      for (const level of ["accepted", "written", "flushed"] as const)
+        expect((await topic.append({ key: "l", value: 1 }, { acks: level })).acks).toBe(level);
       await topic.append({ key: "k3", value: null });
       expect(await codeOf(topic.append({ value: 1 }, { ifEnd: 5 }))).toBe("OFFSET_CONFLICT");
       await topic.roll();
@@ -109,7 +133,8 @@ describe("alone, and ends that are ends", () => {
     const posted: unknown[] = [];
     const post = MessagePort.prototype.postMessage;
     try {
-      for (let i = 0; i < 5; i++) for await (const batch of topic.readBatches({ maxBytes: 1 })) if (batch.count > 0) break;
+      for (let i = 0; i < 5; i++)
+        for await (const batch of topic.readBatches({ maxBytes: 1 })) if (batch.count > 0) break;
       await topic.append({ value: 20 });
       MessagePort.prototype.postMessage = function (this: MessagePort, ...args: unknown[]) {
         posted.push(args[0]);
@@ -120,7 +145,9 @@ describe("alone, and ends that are ends", () => {
       MessagePort.prototype.postMessage = post;
     }
     // state() goes over a port of its own; on the data port nothing is asked any more but that.
-    expect(posted.map((message) => (message as { op?: string }).op).filter((op) => op !== undefined && op !== "control")).toEqual([]);
+    expect(
+      posted.map((message) => (message as { op?: string }).op).filter((op) => op !== undefined && op !== "control"),
+    ).toEqual([]);
     expect(posted).not.toEqual([]);
     await tide.close();
   });
@@ -129,7 +156,10 @@ describe("alone, and ends that are ends", () => {
     expect(await codeOf(open("no/slash"))).toBe("INVALID_ARGUMENT");
     expect(await codeOf(open(fresh(), { segmentBytes: 100_000 }))).toBe("INVALID_ARGUMENT");
     for (const leaderTimeoutMs of [1_499, 0, NaN]) {
-      await expect(open(fresh(), { leaderTimeoutMs })).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { leaderTimeoutMs } });
+      await expect(open(fresh(), { leaderTimeoutMs })).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        details: { leaderTimeoutMs },
+      });
     }
     // A port that browsers never ask.
     expect(await codeOf(open(fresh(), { kernel: "http://127.0.0.1:9/kernel.wasm" }))).toBe("LOAD_FAILED");
@@ -145,17 +175,26 @@ describe("alone, and ends that are ends", () => {
   it("a worker that dies settles every call and says so; the data it acked is there for the next", async () => {
     const name = fresh();
     let worker: Worker | undefined;
-    const make = () => (worker = new Worker(new URL("../../src/browser/worker/worker-entry.ts", import.meta.url), { type: "module" }));
+    const make = () =>
+      (worker = new Worker(new URL("../../src/browser/worker/worker-entry.ts", import.meta.url), { type: "module" }));
     const tide = await open(name, { worker: make });
     const events: string[] = [];
     tide.on(({ type }) => events.push(type));
     const topic = tide.topic<number>("t");
     await topic.append({ value: 1 });
     const following = codeOf(collect(topic.read({ follow: true })));
-    const appends = Array.from({ length: 20 }, (_, i) => topic.append({ value: i }).then(() => "acked", (error: TidemarkError) => error.code));
+    const appends = Array.from({ length: 20 }, (_, i) =>
+      topic.append({ value: i }).then(
+        () => "acked",
+        (error: TidemarkError) => error.code,
+      ),
+    );
     worker!.terminate();
     const outcomes = await Promise.all(appends);
-    expect(outcomes.every((outcome) => ["acked", "OUTCOME_UNKNOWN", "CLOSED"].includes(outcome)), outcomes.join()).toBe(true);
+    expect(
+      outcomes.every((outcome) => ["acked", "OUTCOME_UNKNOWN", "CLOSED"].includes(outcome)),
+      outcomes.join(),
+    ).toBe(true);
     expect(await following).toBe("CLOSED");
     expect(await codeOf(topic.state())).toBe("CLOSED");
     expect(events).toContain("closed");
@@ -174,9 +213,13 @@ describe("alone, and ends that are ends", () => {
 
   it("a worker that dies while it opens ends the open", async () => {
     let worker: Worker | undefined;
-    const make = () => (worker = new Worker(new URL("../../src/browser/worker/worker-entry.ts", import.meta.url), { type: "module" }));
+    const make = () =>
+      (worker = new Worker(new URL("../../src/browser/worker/worker-entry.ts", import.meta.url), { type: "module" }));
     const name = fresh();
-    const locks = async () => (await navigator.locks.query()).held!.map((lock) => lock.name!).filter((lock) => lock.startsWith("tidemark-worker:"));
+    const locks = async () =>
+      (await navigator.locks.query())
+        .held!.map((lock) => lock.name!)
+        .filter((lock) => lock.startsWith("tidemark-worker:"));
     const others = await locks();
     const opening = codeOf(open(name, { worker: make }));
     const holds = async () => (await locks()).some((lock) => !others.includes(lock));

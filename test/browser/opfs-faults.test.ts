@@ -12,7 +12,9 @@ const fresh = () => `opfs-faults-${Date.now()}-${names++}`;
 
 async function directoryOf(name: string): Promise<FileSystemDirectoryHandle & { keys(): AsyncIterable<string> }> {
   const root = await navigator.storage.getDirectory();
-  return (await (await root.getDirectoryHandle("tidemark")).getDirectoryHandle(name)) as FileSystemDirectoryHandle & { keys(): AsyncIterable<string> };
+  return (await (await root.getDirectoryHandle("tidemark")).getDirectoryHandle(name)) as FileSystemDirectoryHandle & {
+    keys(): AsyncIterable<string>;
+  };
 }
 
 async function filesOf(name: string): Promise<Record<string, number>> {
@@ -142,7 +144,9 @@ describe("OPFS volume and its files", () => {
     ok(await worker.call("addSlots", 3));
     expect(ok(await worker.call("checkAttached"))).toBe(true);
     await clearSiteData();
-    expect(await worker.call("write", 0, 0, pattern(10, 1)), "as if nothing had happened").toEqual({ value: undefined });
+    expect(await worker.call("write", 0, 0, pattern(10, 1)), "as if nothing had happened").toEqual({
+      value: undefined,
+    });
     expect(ok(await worker.call("checkAttached"))).toBe(false);
   });
 });

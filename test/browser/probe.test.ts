@@ -18,7 +18,9 @@ describe("the engine", () => {
     const tide = await open(fresh());
     expect([tide.storage.engine, tide.storage.rejected]).toEqual(["opfs", []]);
     await tide.close();
-    const directory = (await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")) as unknown as { keys(): AsyncIterable<string> };
+    const directory = (await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")) as unknown as {
+      keys(): AsyncIterable<string>;
+    };
     for await (const name of directory.keys()) expect(name.startsWith(".probe")).toBe(false);
     expect((await indexedDB.databases()).filter(({ name }) => name?.includes(".probe"))).toEqual([]);
   });

@@ -28,7 +28,8 @@ describe("a full disk", () => {
     expect([refused!.code, refused!.kind]).toEqual(["QUOTA_EXCEEDED", "retry"]);
     expect(acked).toBeGreaterThan(20);
     let read = 0;
-    for await (const batch of topic.readBatches()) for (const record of batch) read += record.valueBytes![7] === value[7] ? 1 : 0;
+    for await (const batch of topic.readBatches())
+      for (const record of batch) read += record.valueBytes![7] === value[7] ? 1 : 0;
     expect(read).toBeGreaterThanOrEqual(acked);
     const { segments } = await topic.state();
     await topic.trim(segments.at(-1)!.baseOffset);
@@ -52,7 +53,10 @@ describe("a full disk under IndexedDB, which can't reserve space", () => {
     const codes: string[] = [];
     for (let tries = 0; codes.length < 3 && tries < 4000; tries++) {
       crypto.getRandomValues(value);
-      await topic.append({ value }).then(({ offset }) => acked.add(offset), (error: TidemarkError) => codes.push(error.code));
+      await topic.append({ value }).then(
+        ({ offset }) => acked.add(offset),
+        (error: TidemarkError) => codes.push(error.code),
+      );
     }
     // The first one's transaction failed, so its producer asked again; from then on it is certain.
     expect(codes.slice(1), `${acked.size} acked`).toEqual(["QUOTA_EXCEEDED", "QUOTA_EXCEEDED"]);
@@ -62,7 +66,16 @@ describe("a full disk under IndexedDB, which can't reserve space", () => {
     expect([...acked].filter((offset) => !read.has(offset))).toEqual([]);
     await leaveRoom();
     let offset: number | undefined;
-    await expect.poll(() => topic.append({ value }).then((ack) => (offset = ack.offset), (error: TidemarkError) => error.code), { timeout: 20_000 }).toBeTypeOf("number");
+    await expect
+      .poll(
+        () =>
+          topic.append({ value }).then(
+            (ack) => (offset = ack.offset),
+            (error: TidemarkError) => error.code,
+          ),
+        { timeout: 20_000 },
+      )
+      .toBeTypeOf("number");
     expect(acked.has(offset!)).toBe(false);
     await tide.close();
     const again = await open(name);

@@ -29,7 +29,8 @@ async function followed(tide: Tide, count: number): Promise<number[]> {
 function killable(): { make: () => Worker; kill: () => void } {
   let worker: Worker | undefined;
   return {
-    make: () => (worker = new Worker(new URL("../../src/browser/worker/worker-entry.ts", import.meta.url), { type: "module" })),
+    make: () =>
+      (worker = new Worker(new URL("../../src/browser/worker/worker-entry.ts", import.meta.url), { type: "module" })),
     kill: () => worker!.terminate(),
   };
 }
@@ -63,7 +64,8 @@ for (const engine of ["opfs", "indexeddb"] as const) {
       expect(second.storage).toMatchObject({ engine, durability: "device" });
       const seen = followed(first, 100);
       const also = followed(second, 100);
-      for (const i of upTo(100)) expect((await (i % 2 ? first : second).topic<number>("t").append({ value: i })).offset).toBe(i);
+      for (const i of upTo(100))
+        expect((await (i % 2 ? first : second).topic<number>("t").append({ value: i })).offset).toBe(i);
       expect(await seen).toEqual(upTo(100));
       expect(await also).toEqual(upTo(100));
       expect((await second.topic("t").state()).logEndOffset).toBe(100);
@@ -87,7 +89,12 @@ for (const engine of ["opfs", "indexeddb"] as const) {
       }
       await Promise.all(acks);
       for (const follow of follows) expect(await follow).toEqual(upTo(300));
-      expect(tides.slice(1).map(({ role }) => role).sort()).toEqual(["follower", "leader"]);
+      expect(
+        tides
+          .slice(1)
+          .map(({ role }) => role)
+          .sort(),
+      ).toEqual(["follower", "leader"]);
       expect(events.map(({ type }) => type)).toEqual(["leaderlost", "leaderchange"]);
       expect(await values(tides[1]!)).toEqual(upTo(300));
       await tides[1]!.close();
@@ -136,8 +143,11 @@ describe("a leader that hangs", () => {
     await others[0];
     const failOverMs = performance.now() - started;
     expect([failOverMs > 1_000, failOverMs < 4_000], `${failOverMs} ms`).toEqual([true, true]);
-    expect((await navigator.locks.query()).held!.filter(({ name: lock }) => lock === `tidemark:${name}`)).toHaveLength(1);
-    for (const i of upTo(249)) await others[others.push(tides[1 + (i % 2)]!.topic<number>("t").append({ value: 301 + i })) - 1];
+    expect((await navigator.locks.query()).held!.filter(({ name: lock }) => lock === `tidemark:${name}`)).toHaveLength(
+      1,
+    );
+    for (const i of upTo(249))
+      await others[others.push(tides[1 + (i % 2)]!.topic<number>("t").append({ value: 301 + i })) - 1];
     const acks = await Promise.all([...own, ...others]);
     expect(first.role).toBe("follower");
     const found = await values<number>(second);
@@ -145,7 +155,10 @@ describe("a leader that hangs", () => {
     expect(events).toContain("leaderlost");
     // Nothing lost, nothing doubled, all where it was said to be, and each tab's in the order of its calls.
     expect(found.toSorted((a, b) => a! - b!)).toEqual([...upTo(550), ...upTo(50).map((i) => 1000 + i)]);
-    expect(acks.map(({ offset }) => found[offset])).toEqual([...upTo(50).map((i) => 1000 + i), ...upTo(250).map((i) => 300 + i)]);
+    expect(acks.map(({ offset }) => found[offset])).toEqual([
+      ...upTo(50).map((i) => 1000 + i),
+      ...upTo(250).map((i) => 300 + i),
+    ]);
     expect(found.filter((value) => value! >= 1000)).toEqual(upTo(50).map((i) => 1000 + i));
     expect(found.filter((value) => value! < 1000)).toEqual(upTo(550));
     expect(await slotsOf(name)).toContain("taken");
@@ -184,7 +197,16 @@ describe("a leader that hangs", () => {
     const second = await open(name, { leaderTimeoutMs: 2_000 });
     expect((await second.topic<number>("t").append({ value: 20 })).offset).toBe(20);
     expect(await values(second)).toEqual(upTo(21));
-    await expect.poll(() => first.topic<number>("t").append({ value: 21 }).then(({ offset }) => offset), { timeout: 10_000 }).toBe(21);
+    await expect
+      .poll(
+        () =>
+          first
+            .topic<number>("t")
+            .append({ value: 21 })
+            .then(({ offset }) => offset),
+        { timeout: 10_000 },
+      )
+      .toBe(21);
     await Promise.all([first.close(), second.close()]);
   });
 });

@@ -15,7 +15,11 @@ async function tab(name: string, options: OpenOptions = {}): Promise<Tide> {
   return tide;
 }
 
-const code = (promise: Promise<unknown>): Promise<string> => promise.then((value) => `resolved: ${JSON.stringify(value)}`, (thrown: TidemarkError) => thrown.code);
+const code = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    (value) => `resolved: ${JSON.stringify(value)}`,
+    (thrown: TidemarkError) => thrown.code,
+  );
 const next = <T extends TideEvent["type"]>(tide: Tide, type: T) =>
   new Promise<Extract<TideEvent, { type: T }>>((resolve) => {
     const stop = tide.on((event) => {
@@ -73,11 +77,19 @@ for (const engine of ["opfs", "indexeddb"] as const) {
       expect((await second.topic("t").state()).settings).toEqual({ segmentMaxAgeMs: 5_000, compaction: {} });
       second.topic("t", { compaction: false, retention: { maxRecords: 1 } });
       second.topic("t", { retention: {} });
-      expect((await second.topic("t").state()).settings).toEqual({ segmentMaxAgeMs: 5_000, compaction: false, retention: {} });
+      expect((await second.topic("t").state()).settings).toEqual({
+        segmentMaxAgeMs: 5_000,
+        compaction: false,
+        retention: {},
+      });
       // The leader that stored them ends; what a tab once gave does not come back with it.
       await first.close();
       await second.topic("t").append({ value: 2 });
-      expect((await second.topic("t").state()).settings).toEqual({ segmentMaxAgeMs: 5_000, compaction: false, retention: {} });
+      expect((await second.topic("t").state()).settings).toEqual({
+        segmentMaxAgeMs: 5_000,
+        compaction: false,
+        retention: {},
+      });
     });
 
     it("given before there is a topic are stored with its first record, whichever tab appends it", async () => {
@@ -101,7 +113,15 @@ for (const engine of ["opfs", "indexeddb"] as const) {
         const topic = tide.topic("nothing");
         expect(await values(tide, "nothing")).toEqual([]);
         for await (const batch of topic.readBatches({ from: { last: 5 } })) expect(batch).toBeUndefined();
-        expect(await topic.state()).toMatchObject({ name: "nothing", settings: {}, logStartOffset: 0, highWatermark: 0, logEndOffset: 0, segments: [], quarantined: [] });
+        expect(await topic.state()).toMatchObject({
+          name: "nothing",
+          settings: {},
+          logStartOffset: 0,
+          highWatermark: 0,
+          logEndOffset: 0,
+          segments: [],
+          quarantined: [],
+        });
         expect(await topic.explainSeek({ offset: 0 })).toBeUndefined();
         expect(await topic.explainSeek({ timestamp: 5 })).toBeUndefined();
         expect(await code(topic.exportSegment(0))).toBe("INVALID_ARGUMENT");
@@ -123,7 +143,9 @@ for (const engine of ["opfs", "indexeddb"] as const) {
       const first = await tab(name, { engine });
       const second = await tab(name);
       const third = await tab(name);
-      const following = [second, third].map((tide) => tide.topic<number>("t").read({ follow: true, from: "latest" }).next());
+      const following = [second, third].map((tide) =>
+        tide.topic<number>("t").read({ follow: true, from: "latest" }).next(),
+      );
       expect(await first.topics()).toEqual([]);
       await first.close();
       await third.topic("t").append({ value: 42 });
@@ -150,8 +172,17 @@ for (const engine of ["opfs", "indexeddb"] as const) {
       expect(await first.topics()).toEqual(["other"]);
       for (const topic of old) {
         const late = [
-          topic.append({ value: "late" }), topic.appendBatch([{ value: "late" }]), topic.appendAll([{ value: "late" }]), topic.read().next(), topic.readBatches().next(),
-          topic.state(), topic.trim(0), topic.roll(), topic.clean(), topic.explainSeek({ offset: 0 }), topic.exportSegment(0),
+          topic.append({ value: "late" }),
+          topic.appendBatch([{ value: "late" }]),
+          topic.appendAll([{ value: "late" }]),
+          topic.read().next(),
+          topic.readBatches().next(),
+          topic.state(),
+          topic.trim(0),
+          topic.roll(),
+          topic.clean(),
+          topic.explainSeek({ offset: 0 }),
+          topic.exportSegment(0),
         ];
         expect(new Set(await Promise.all(late.map(code)))).toEqual(new Set(["UNKNOWN_TOPIC"]));
       }
@@ -229,17 +260,49 @@ for (const engine of ["opfs", "indexeddb"] as const) {
 describe("a topic in one page", () => {
   it("is the same object for the same options, and INVALID_ARGUMENT with others of the page's own", async () => {
     const tide = await tab(fresh());
-    const mine = { serialize: (value: string) => new TextEncoder().encode(value), deserialize: (bytes: Uint8Array) => new TextDecoder().decode(bytes) };
-    const text = tide.topic("text", { serializer: "text", codec: "gzip", acks: "written", batchBytes: 1000, inFlightBytesMax: 5000 });
+    const mine = {
+      serialize: (value: string) => new TextEncoder().encode(value),
+      deserialize: (bytes: Uint8Array) => new TextDecoder().decode(bytes),
+    };
+    const text = tide.topic("text", {
+      serializer: "text",
+      codec: "gzip",
+      acks: "written",
+      batchBytes: 1000,
+      inFlightBytesMax: 5000,
+    });
     expect(tide.topic("text")).toBe(text);
-    expect(tide.topic("text", { serializer: "text", codec: "gzip", acks: "written", batchBytes: 1000, inFlightBytesMax: 5000, retention: { maxBytes: 5 } })).toBe(text);
-    for (const other of [{ serializer: "json" }, { serializer: mine }, { codec: "none" }, { acks: "flushed" }, { batchBytes: 1001 }, { inFlightBytesMax: 1 }] as const) {
+    expect(
+      tide.topic("text", {
+        serializer: "text",
+        codec: "gzip",
+        acks: "written",
+        batchBytes: 1000,
+        inFlightBytesMax: 5000,
+        retention: { maxBytes: 5 },
+      }),
+    ).toBe(text);
+    for (const other of [
+      { serializer: "json" },
+      { serializer: mine },
+      { codec: "none" },
+      { acks: "flushed" },
+      { batchBytes: 1001 },
+      { inFlightBytesMax: 1 },
+    ] as const) {
       const [field] = Object.keys(other);
-      expect(() => tide.topic("text", other as never)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringContaining(field!) as string }) as Error);
+      expect(() => tide.topic("text", other as never)).toThrow(
+        expect.objectContaining({
+          code: "INVALID_ARGUMENT",
+          message: expect.stringContaining(field!) as string,
+        }) as Error,
+      );
     }
     const own = tide.topic("own", { serializer: mine });
     expect(tide.topic("own", { serializer: mine })).toBe(own);
-    expect(() => tide.topic("own", { serializer: { ...mine } })).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }) as Error);
+    expect(() => tide.topic("own", { serializer: { ...mine } })).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT" }) as Error,
+    );
     expect(tide.topic("json")).toBe(tide.topic("json", { serializer: "json" }));
   });
 
@@ -247,9 +310,20 @@ describe("a topic in one page", () => {
     const tide = await tab(fresh());
     const topic = tide.topic("t", { retention: { maxRecords: 5 } });
     await topic.append({ value: 1 });
-    for (const bad of [{ retention: { maxBytes: -1 } }, { segmentMaxAgeMs: NaN }, { recordBytesMax: 0 }, { compaction: { minLagMs: -1 } }, { retention: null }, { compaction: 1 }]) {
-      expect(() => tide.topic("t", bad as never), JSON.stringify(bad)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }) as Error);
-      expect(() => tide.topic("fresh", bad as never), JSON.stringify(bad)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }) as Error);
+    for (const bad of [
+      { retention: { maxBytes: -1 } },
+      { segmentMaxAgeMs: NaN },
+      { recordBytesMax: 0 },
+      { compaction: { minLagMs: -1 } },
+      { retention: null },
+      { compaction: 1 },
+    ]) {
+      expect(() => tide.topic("t", bad as never), JSON.stringify(bad)).toThrow(
+        expect.objectContaining({ code: "INVALID_ARGUMENT" }) as Error,
+      );
+      expect(() => tide.topic("fresh", bad as never), JSON.stringify(bad)).toThrow(
+        expect.objectContaining({ code: "INVALID_ARGUMENT" }) as Error,
+      );
     }
     expect((await topic.state()).settings).toEqual({ retention: { maxRecords: 5 } });
     await tide.topic("fresh").append({ value: 1 });

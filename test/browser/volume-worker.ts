@@ -69,7 +69,8 @@ export async function removeVolume(engine: BrowserEngine, name: string): Promise
 }
 
 /** A TidemarkError loses its code on the way to the page, so it travels as a value. */
-export type Outcome<T> = { readonly value: T; readonly error?: undefined } | { readonly error: WireError; readonly value?: undefined };
+export type Outcome<T> =
+  { readonly value: T; readonly error?: undefined } | { readonly error: WireError; readonly value?: undefined };
 
 async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
   try {
@@ -98,7 +99,9 @@ function watchDatabases(): void {
 
 function watchHandles(): void {
   type Handle = { close(): void };
-  const prototype = FileSystemFileHandle.prototype as unknown as { createSyncAccessHandle(options?: object): Promise<Handle> };
+  const prototype = FileSystemFileHandle.prototype as unknown as {
+    createSyncAccessHandle(options?: object): Promise<Handle>;
+  };
   const original = prototype.createSyncAccessHandle;
   prototype.createSyncAccessHandle = async function (...args) {
     const handle = await original.apply(this, args);
@@ -120,7 +123,11 @@ const api = {
       const limit = handlesMax === undefined ? {} : { handlesMax };
       databases.length = 0;
       if (engine === "ahead") volume = (await openAhead(name, slotBytes, ahead)) as OpfsVolume;
-      else volume = engine === "opfs" ? ((await OpfsVolume.open({ name, slotBytes, ...limit })) as OpfsVolume) : await IdbVolume.open({ name, slotBytes });
+      else
+        volume =
+          engine === "opfs"
+            ? ((await OpfsVolume.open({ name, slotBytes, ...limit })) as OpfsVolume)
+            : await IdbVolume.open({ name, slotBytes });
     }),
   async standBy(name: string): Promise<void> {
     ahead = await FilesAhead.find(name);
@@ -145,10 +152,11 @@ const api = {
   },
   /** The worker hangs first: what happens meanwhile it has not heard of when it flushes. */
   flushAfterHanging(ms: number): Promise<Outcome<unknown>> {
-    for (const until = performance.now() + ms; performance.now() < until; );
+    for (const until = performance.now() + ms; performance.now() < until;);
     return outcomeOf(() => (volume as IdbVolume).flush());
   },
-  read: (slot: number, position: number, length: number): Promise<Outcome<Uint8Array>> => outcomeOf(() => readExactly(volume, slot, position, length)),
+  read: (slot: number, position: number, length: number): Promise<Outcome<Uint8Array>> =>
+    outcomeOf(() => readExactly(volume, slot, position, length)),
   slotCount: async (): Promise<number> => volume.slotCount,
   handles: async () => handles,
   /** As an engine that loses them: the next transaction fails, and with "close" the event comes as well. */
@@ -186,7 +194,9 @@ const api = {
   async runStoreCase(engine: BrowserEngine, name: string): Promise<void> {
     const host = hostOf(engine);
     try {
-      await [...storeCases, ...exchangeCases].find((one) => one.name === name)!.run({ ...host, kernel: await loadKernel(kernelUrl), few: true });
+      await [...storeCases, ...exchangeCases]
+        .find((one) => one.name === name)!
+        .run({ ...host, kernel: await loadKernel(kernelUrl), few: true });
     } finally {
       await host.clean();
     }

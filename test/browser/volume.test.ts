@@ -12,6 +12,7 @@ for (const engine of ["opfs", "ahead", "indexeddb"] as const) {
     for (const { name } of volumeCases) it(name, () => worker.runVolumeCase(engine, name));
   });
   describe(`segmented store over ${engine}`, () => {
-    for (const { name } of [...storeCases, ...exchangeCases]) it(name, () => worker.runStoreCase(engine, name), 120_000);
+    for (const { name } of [...storeCases, ...exchangeCases])
+      it(name, () => worker.runStoreCase(engine, name), 120_000);
   });
 }

@@ -27,8 +27,19 @@ import { type AppendOp, type Op, type PollOp, printHistory, type Rules, type Tri
 import { type Sending, type Sighting, TopicIndex } from "./topic-index.ts";
 
 export const ANOMALIES = [
-  "lost-write", "unseen", "duplicate", "inconsistent-offsets", "aborted-read", "poll-skip", "nonmonotonic-poll", "int-poll-skip",
-  "int-nonmonotonic-poll", "nonmonotonic-send", "int-nonmonotonic-send", "never-sent", "trim-undone",
+  "lost-write",
+  "unseen",
+  "duplicate",
+  "inconsistent-offsets",
+  "aborted-read",
+  "poll-skip",
+  "nonmonotonic-poll",
+  "int-poll-skip",
+  "int-nonmonotonic-poll",
+  "nonmonotonic-send",
+  "int-nonmonotonic-send",
+  "never-sent",
+  "trim-undone",
 ] as const;
 export type Anomaly = (typeof ANOMALIES)[number];
 
@@ -108,10 +119,15 @@ function cut(op: Op, keep: (_: unknown, i: number) => boolean): Op {
 
 function places(index: TopicIndex, add: Add): void {
   for (const [value, [first, second]] of index.byValue) {
-    if (second) add("duplicate", `${value} is at ${first!.offset} and at ${second.offset}`, () => [part(first!), part(second)]);
+    if (second)
+      add("duplicate", `${value} is at ${first!.offset} and at ${second.offset}`, () => [part(first!), part(second)]);
   }
   for (const [offset, [first, second]] of index.byOffset) {
-    if (second) add("inconsistent-offsets", `offset ${offset} has ${first!.value} and ${second.value}`, () => [part(first!), part(second)]);
+    if (second)
+      add("inconsistent-offsets", `offset ${offset} has ${first!.value} and ${second.value}`, () => [
+        part(first!),
+        part(second),
+      ]);
   }
 }
 
@@ -142,7 +158,10 @@ function sends(index: TopicIndex, add: Add): void {
     const before = last.get(op.process);
     const low = op.offsets.reduce((lowest, offset, at) => (offset < op.offsets![lowest]! ? at : lowest), 0);
     if (before && op.offsets[low]! <= before.offset) {
-      add("nonmonotonic-send", `${op.process} got ${before.offset} first and ${op.offsets[low]} then`, () => [[before.op, before.at], [op, low]]);
+      add("nonmonotonic-send", `${op.process} got ${before.offset} first and ${op.offsets[low]} then`, () => [
+        [before.op, before.at],
+        [op, low],
+      ]);
     }
     if (!before || op.offsets[top]! > before.offset) last.set(op.process, { op, at: top, offset: op.offsets[top]! });
   }
@@ -159,14 +178,20 @@ function insidePolls(index: TopicIndex, add: Add): void {
       }
       if (now.offset === before.offset + 1) continue;
       const skipped = index.skipped(before.offset, now.offset, poll.complete ?? Infinity);
-      if (skipped) add("int-poll-skip", `${skipped.value} at ${skipped.offset} was passed over`, () => [...evidence(skipped, index), pair]);
+      if (skipped)
+        add("int-poll-skip", `${skipped.value} at ${skipped.offset} was passed over`, () => [
+          ...evidence(skipped, index),
+          pair,
+        ]);
     }
   }
 }
 
 function betweenPolls(index: TopicIndex, ops: readonly Op[], add: Add): void {
   const last = new Map<string, PollOp>();
-  const inOrder = ops.filter((op) => op.type === "assign" || (op.type === "poll" && op.outcome === "ok")).sort((a, b) => a.invoke - b.invoke);
+  const inOrder = ops
+    .filter((op) => op.type === "assign" || (op.type === "poll" && op.outcome === "ok"))
+    .sort((a, b) => a.invoke - b.invoke);
   for (const op of inOrder) {
     if (op.type === "assign") last.delete(op.process);
     if (op.type !== "poll" || op.records.length === 0) continue;
@@ -174,13 +199,20 @@ function betweenPolls(index: TopicIndex, ops: readonly Op[], add: Add): void {
     last.set(op.process, op);
     if (!poll) continue;
     const [end, first] = [poll.records.at(-1)!.offset, op.records[0]!.offset];
-    const pair: readonly Part[] = [[poll, poll.records.length - 1], [op, 0]];
+    const pair: readonly Part[] = [
+      [poll, poll.records.length - 1],
+      [op, 0],
+    ];
     if (first <= end) {
       add("nonmonotonic-poll", `${op.process} was at ${end} and got ${first}`, () => pair);
       continue;
     }
     const skipped = index.skipped(end, first, op.complete ?? Infinity);
-    if (skipped) add("poll-skip", `${op.process} passed over ${skipped.value} at ${skipped.offset}`, () => [...evidence(skipped, index), ...pair]);
+    if (skipped)
+      add("poll-skip", `${op.process} passed over ${skipped.value} at ${skipped.offset}`, () => [
+        ...evidence(skipped, index),
+        ...pair,
+      ]);
   }
 }
 
@@ -191,21 +223,26 @@ function evidence(sighting: Sighting, index: TopicIndex): Part[] {
 }
 
 function undone(index: TopicIndex, add: Add): void {
-  const trims = index.trims.filter(({ outcome }) => outcome === "ok").sort((a, b) => (a.complete ?? Infinity) - (b.complete ?? Infinity));
+  const trims = index.trims
+    .filter(({ outcome }) => outcome === "ok")
+    .sort((a, b) => (a.complete ?? Infinity) - (b.complete ?? Infinity));
   let next = 0;
   let furthest: TrimOp | undefined;
   for (const poll of index.polls) {
-    for (; (trims[next]?.complete ?? Infinity) < poll.invoke; next++) if (!furthest || trims[next]!.to > furthest.to) furthest = trims[next]!;
+    for (; (trims[next]?.complete ?? Infinity) < poll.invoke; next++)
+      if (!furthest || trims[next]!.to > furthest.to) furthest = trims[next]!;
     const trim = furthest;
     const below = trim ? poll.records.findIndex(({ offset }) => offset < trim.to) : -1;
-    if (below >= 0) add("trim-undone", `${poll.records[below]!.offset} was trimmed away`, () => [[trim!], [poll, below]]);
+    if (below >= 0)
+      add("trim-undone", `${poll.records[below]!.offset} was trimmed away`, () => [[trim!], [poll, below]]);
   }
 }
 
 /** What must be in a reading of the log, and is not. */
 function missing(index: TopicIndex, add: Add): void {
   const whole = index.polls.filter(({ wholeLog }) => wholeLog);
-  if (whole.length > 0) for (const poll of whole) judge(index, new Reading([poll]), poll.invoke, poll.complete ?? Infinity, add);
+  if (whole.length > 0)
+    for (const poll of whole) judge(index, new Reading([poll]), poll.invoke, poll.complete ?? Infinity, add);
   else if (index.polls.length > 0) judge(index, new Reading(index.polls), Infinity, Infinity, add);
 }
 
@@ -240,6 +277,10 @@ function judge(index: TopicIndex, reading: Reading, began: number, ended: number
     if (seen && (seen.offset < start || index.mayBeCompacted(seen, ended))) continue;
     const lost = seen !== undefined && reading.highest !== undefined && reading.highest.offset >= seen.offset;
     const parts = () => [...(seen ? evidence(seen, index) : [part(sent!)]), reading.shortest];
-    add(lost ? "lost-write" : "unseen", `${value}${seen ? ` at ${seen.offset}` : ""} was committed and is not there`, parts);
+    add(
+      lost ? "lost-write" : "unseen",
+      `${value}${seen ? ` at ${seen.offset}` : ""} was committed and is not there`,
+      parts,
+    );
   }
 }

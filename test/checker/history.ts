@@ -87,10 +87,12 @@ function shown(parts: readonly string[]): string {
 function whatOf(op: Op): string {
   switch (op.type) {
     case "append":
-      return `${op.topic} ${shown(op.records.map(({ value, key, tombstone }, i) => {
-        const at = op.offsets ? `@${op.offsets[i]}` : "";
-        return `${key === undefined ? "" : `${key}=`}${value}${tombstone ? "†" : ""}${at}`;
-      }))}`;
+      return `${op.topic} ${shown(
+        op.records.map(({ value, key, tombstone }, i) => {
+          const at = op.offsets ? `@${op.offsets[i]}` : "";
+          return `${key === undefined ? "" : `${key}=`}${value}${tombstone ? "†" : ""}${at}`;
+        }),
+      )}`;
     case "poll":
       return `${op.topic} ${shown(op.records.map(({ offset, value }) => `@${offset}:${value}`))}${op.wholeLog ? " (whole log)" : ""}`;
     case "assign":
@@ -104,6 +106,9 @@ function whatOf(op: Op): string {
 export function printHistory(ops: readonly Op[]): string {
   return [...ops]
     .sort((a, b) => a.invoke - b.invoke)
-    .map((op) => `  ${`${op.invoke}…${op.complete ?? "?"}`.padEnd(16)} ${op.process.padEnd(14)} ${op.type.padEnd(6)} ${op.outcome.padEnd(4)} ${whatOf(op)}`)
+    .map(
+      (op) =>
+        `  ${`${op.invoke}…${op.complete ?? "?"}`.padEnd(16)} ${op.process.padEnd(14)} ${op.type.padEnd(6)} ${op.outcome.padEnd(4)} ${whatOf(op)}`,
+    )
     .join("\n");
 }

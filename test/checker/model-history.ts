@@ -9,7 +9,13 @@ import type { AppendOp, Op, Polled, PollOp, Rules, Sent } from "./history.ts";
 export const TOPIC = "t";
 
 type Step =
-  | { readonly do: "append"; readonly by: number; readonly records: readonly { readonly key: number; readonly tombstone: boolean }[]; readonly outcome: "ok" | "fail" | "info-done" | "info-not"; readonly late: number }
+  | {
+      readonly do: "append";
+      readonly by: number;
+      readonly records: readonly { readonly key: number; readonly tombstone: boolean }[];
+      readonly outcome: "ok" | "fail" | "info-done" | "info-not";
+      readonly late: number;
+    }
   | { readonly do: "poll"; readonly by: number; readonly max: number }
   | { readonly do: "assign"; readonly by: number; readonly to: number }
   | { readonly do: "trim"; readonly part: number; readonly known: boolean }
@@ -19,10 +25,25 @@ type Step =
 const small = fc.nat({ max: 2 });
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
-    { weight: 6, arbitrary: fc.record({ do: fc.constant("append" as const), by: small, records: fc.array(fc.record({ key: small, tombstone: fc.boolean() }), { minLength: 1, maxLength: 4 }), outcome: fc.constantFrom("ok", "ok", "ok", "fail", "info-done", "info-not"), late: fc.nat({ max: 25 }) }) },
-    { weight: 6, arbitrary: fc.record({ do: fc.constant("poll" as const), by: small, max: fc.integer({ min: 1, max: 6 }) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        do: fc.constant("append" as const),
+        by: small,
+        records: fc.array(fc.record({ key: small, tombstone: fc.boolean() }), { minLength: 1, maxLength: 4 }),
+        outcome: fc.constantFrom("ok", "ok", "ok", "fail", "info-done", "info-not"),
+        late: fc.nat({ max: 25 }),
+      }),
+    },
+    {
+      weight: 6,
+      arbitrary: fc.record({ do: fc.constant("poll" as const), by: small, max: fc.integer({ min: 1, max: 6 }) }),
+    },
     { weight: 1, arbitrary: fc.record({ do: fc.constant("assign" as const), by: small, to: fc.nat({ max: 100 }) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant("trim" as const), part: fc.nat({ max: 100 }), known: fc.boolean() }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant("trim" as const), part: fc.nat({ max: 100 }), known: fc.boolean() }),
+    },
     { weight: 1, arbitrary: fc.constant({ do: "clean" as const }) },
     { weight: 1, arbitrary: fc.constant({ do: "read-all" as const }) },
   ),
@@ -37,7 +58,9 @@ export interface Modelled {
 /** A whole reading ends every history. */
 export const modelHistories: fc.Arbitrary<Modelled> = fc
   .record({ steps, compacted: fc.boolean(), retained: fc.boolean() })
-  .map(({ steps: drawn, compacted, retained }) => new Model(compacted, retained && !compacted).run([...drawn, { do: "read-all" }]));
+  .map(({ steps: drawn, compacted, retained }) =>
+    new Model(compacted, retained && !compacted).run([...drawn, { do: "read-all" }]),
+  );
 
 const RETAINED = 5;
 
@@ -60,7 +83,10 @@ class Model {
       this.#now += 10;
       this.#take(step);
     }
-    const rules = { ...(this.compacted && { compacted: true, tombstonesExpire: true }), ...(this.retained && { retainRecords: RETAINED }) };
+    const rules = {
+      ...(this.compacted && { compacted: true, tombstonesExpire: true }),
+      ...(this.retained && { retainRecords: RETAINED }),
+    };
     return { history: this.#history, rules: { [TOPIC]: rules } };
   }
 
@@ -80,7 +106,15 @@ class Model {
       case "trim": {
         const to = this.#start + Math.floor(((this.#end - this.#start) * step.part) / 100);
         this.#cut(to);
-        this.#history.push({ type: "trim", process: "keeper", topic: TOPIC, to, outcome: step.known ? "ok" : "info", invoke: times.invoke, ...(step.known && { complete: times.complete }) });
+        this.#history.push({
+          type: "trim",
+          process: "keeper",
+          topic: TOPIC,
+          to,
+          outcome: step.known ? "ok" : "info",
+          invoke: times.invoke,
+          ...(step.known && { complete: times.complete }),
+        });
         return;
       }
       case "clean":
@@ -88,12 +122,33 @@ class Model {
         if (this.compacted) this.#compact();
         return;
       case "read-all":
-        this.#history.push({ type: "poll", process: "auditor", ...times, outcome: "ok", topic: TOPIC, wholeLog: true, records: this.#polled(this.#start, Infinity) }, { type: "assign", process: "auditor", invoke: times.complete, complete: times.complete, outcome: "ok", topics: [TOPIC] });
+        this.#history.push(
+          {
+            type: "poll",
+            process: "auditor",
+            ...times,
+            outcome: "ok",
+            topic: TOPIC,
+            wholeLog: true,
+            records: this.#polled(this.#start, Infinity),
+          },
+          {
+            type: "assign",
+            process: "auditor",
+            invoke: times.complete,
+            complete: times.complete,
+            outcome: "ok",
+            topics: [TOPIC],
+          },
+        );
     }
   }
 
   #append({ by, records, outcome, late }: Step & { do: "append" }): void {
-    const sent: Sent[] = records.map(({ key, tombstone }) => ({ value: ++this.#values, ...(this.compacted && { key: `k${key}`, tombstone }) }));
+    const sent: Sent[] = records.map(({ key, tombstone }) => ({
+      value: ++this.#values,
+      ...(this.compacted && { key: `k${key}`, tombstone }),
+    }));
     const happens = outcome === "ok" || outcome === "info-done";
     const offsets = sent.map((_, i) => this.#end + i);
     if (happens) {
@@ -122,7 +177,10 @@ class Model {
   }
 
   #polled(from: number, max: number): Polled[] {
-    return this.#log.filter(({ offset }) => offset >= from).slice(0, max).map(({ offset, sent }) => ({ offset, value: sent.value }));
+    return this.#log
+      .filter(({ offset }) => offset >= from)
+      .slice(0, max)
+      .map(({ offset, sent }) => ({ offset, value: sent.value }));
   }
 
   #cut(to: number): void {
@@ -147,8 +205,12 @@ const one = (history: readonly Op[], op: Op, by: Op | undefined): Op[] => replac
 const isAppend = (op: Op): op is AppendOp => op.type === "append";
 const acked = (op: Op): op is AppendOp & { offsets: readonly number[] } => isAppend(op) && op.outcome === "ok";
 const isPoll = (op: Op): op is PollOp => op.type === "poll";
-const last = (history: readonly Op[]): PollOp => history.findLast((op): op is PollOp => isPoll(op) && op.wholeLog === true)!;
-const without = (poll: PollOp, value: unknown): PollOp => ({ ...poll, records: poll.records.filter((record) => record.value !== value) });
+const last = (history: readonly Op[]): PollOp =>
+  history.findLast((op): op is PollOp => isPoll(op) && op.wholeLog === true)!;
+const without = (poll: PollOp, value: unknown): PollOp => ({
+  ...poll,
+  records: poll.records.filter((record) => record.value !== value),
+});
 /** Neighbours of one process, with no assign in between. */
 function neighbours(history: readonly Op[]): [PollOp, PollOp][] {
   const before = new Map<string, PollOp>();
@@ -169,32 +231,56 @@ type Harm = (history: readonly Op[], pick: Pick) => readonly Op[] | undefined;
 export const HARMS: Readonly<Record<Anomaly, Harm>> = {
   "lost-write"(history, pick) {
     const { records, invoke } = last(history);
-    const sent = new Set(history.filter(acked).filter((op) => op.complete! < invoke).flatMap((op) => op.records.map(({ value }) => value)));
+    const sent = new Set(
+      history
+        .filter(acked)
+        .filter((op) => op.complete! < invoke)
+        .flatMap((op) => op.records.map(({ value }) => value)),
+    );
     const victim = pick(records.slice(0, -1).filter(({ value }) => sent.has(value)));
     return victim && history.map((op) => (isPoll(op) ? without(op, victim.value) : op));
   },
   unseen(history) {
     const reading = last(history);
     const victim = reading.records.at(-1);
-    const sent = history.filter(acked).some((op) => op.complete! < reading.invoke && op.records.some(({ value }) => value === victim?.value));
+    const sent = history
+      .filter(acked)
+      .some((op) => op.complete! < reading.invoke && op.records.some(({ value }) => value === victim?.value));
     return sent ? one(history, reading, without(reading, victim!.value)) : undefined;
   },
   duplicate(history, pick) {
     const reading = last(history);
     const twice = pick(reading.records);
-    return twice && one(history, reading, { ...reading, records: [...reading.records, { offset: reading.records.at(-1)!.offset + 1, value: twice.value }] });
+    return (
+      twice &&
+      one(history, reading, {
+        ...reading,
+        records: [...reading.records, { offset: reading.records.at(-1)!.offset + 1, value: twice.value }],
+      })
+    );
   },
   "inconsistent-offsets"(history, pick) {
     const reading = last(history);
     const at = pick([...reading.records.keys()].slice(1));
     if (at === undefined) return undefined;
-    const swapped = reading.records.map(({ offset, value }, i) => ({ offset, value: i === at ? reading.records[at - 1]!.value : i === at - 1 ? reading.records[at]!.value : value }));
-    const known = new Set(history.filter((op) => op !== reading).flatMap((op) => (acked(op) ? op.offsets : isPoll(op) ? op.records.map(({ offset }) => offset) : [])));
-    return known.has(reading.records[at]!.offset) || known.has(reading.records[at - 1]!.offset) ? one(history, reading, { ...reading, records: swapped }) : undefined;
+    const swapped = reading.records.map(({ offset, value }, i) => ({
+      offset,
+      value: i === at ? reading.records[at - 1]!.value : i === at - 1 ? reading.records[at]!.value : value,
+    }));
+    const known = new Set(
+      history
+        .filter((op) => op !== reading)
+        .flatMap((op) => (acked(op) ? op.offsets : isPoll(op) ? op.records.map(({ offset }) => offset) : [])),
+    );
+    return known.has(reading.records[at]!.offset) || known.has(reading.records[at - 1]!.offset)
+      ? one(history, reading, { ...reading, records: swapped })
+      : undefined;
   },
   "aborted-read"(history, pick) {
     const read = new Set(last(history).records.map(({ value }) => value));
-    const victim = pick(history.filter(isAppend).filter((op) => op.outcome !== "fail" && op.records.some(({ value }) => read.has(value))));
+    const victim = pick(
+      history.filter(isAppend).filter((op) => op.outcome !== "fail" && op.records.some(({ value }) => read.has(value))),
+    );
     if (!victim) return undefined;
     const { offsets: _, ...rest } = victim;
     return one(history, victim, { ...rest, outcome: "fail", complete: victim.invoke + 1 });
@@ -206,8 +292,14 @@ export const HARMS: Readonly<Record<Anomaly, Harm>> = {
   },
   "poll-skip"(history, pick) {
     const pair = pick(neighbours(history).filter(([, { records }]) => records.length > 1));
-    const known = new Set(history.filter((op) => op !== pair?.[1]).flatMap((op) => (acked(op) ? op.offsets : isPoll(op) ? op.records.map(({ offset }) => offset) : [])));
-    return pair && known.has(pair[1].records[0]!.offset) ? one(history, pair[1], { ...pair[1], records: pair[1].records.slice(1) }) : undefined;
+    const known = new Set(
+      history
+        .filter((op) => op !== pair?.[1])
+        .flatMap((op) => (acked(op) ? op.offsets : isPoll(op) ? op.records.map(({ offset }) => offset) : [])),
+    );
+    return pair && known.has(pair[1].records[0]!.offset)
+      ? one(history, pair[1], { ...pair[1], records: pair[1].records.slice(1) })
+      : undefined;
   },
   "nonmonotonic-poll"(history, pick) {
     const pair = pick(neighbours(history));
@@ -216,19 +308,30 @@ export const HARMS: Readonly<Record<Anomaly, Harm>> = {
   "int-poll-skip"(history, pick) {
     const { records } = last(history);
     const poll = pick(history.filter(isPoll).filter((op) => !op.wholeLog && op.records.length > 2));
-    const middle = pick(poll?.records.slice(1, -1).filter(({ value }) => records.some((each) => each.value === value)) ?? []);
+    const middle = pick(
+      poll?.records.slice(1, -1).filter(({ value }) => records.some((each) => each.value === value)) ?? [],
+    );
     return middle && one(history, poll!, without(poll!, middle.value));
   },
   "int-nonmonotonic-poll"(history, pick) {
     const poll = pick(history.filter(isPoll).filter((op) => op.records.length > 1));
     const at = pick([...(poll?.records.keys() ?? [])].slice(1));
     if (!poll || at === undefined) return undefined;
-    return one(history, poll, { ...poll, records: poll.records.with(at, poll.records[at - 1]!).with(at - 1, poll.records[at]!) });
+    return one(history, poll, {
+      ...poll,
+      records: poll.records.with(at, poll.records[at - 1]!).with(at - 1, poll.records[at]!),
+    });
   },
   "nonmonotonic-send"(history, pick) {
-    const second = pick(history.filter(acked).filter((op, i, all) => all.slice(0, i).some((each) => each.process === op.process)));
-    const first = second && history.filter(acked).findLast((op) => op.process === second.process && op.invoke < second.invoke);
-    return first && replaced(history, new Map([[first, { ...first, offsets: first.offsets.map((offset) => offset + 1000) }]]));
+    const second = pick(
+      history.filter(acked).filter((op, i, all) => all.slice(0, i).some((each) => each.process === op.process)),
+    );
+    const first =
+      second && history.filter(acked).findLast((op) => op.process === second.process && op.invoke < second.invoke);
+    return (
+      first &&
+      replaced(history, new Map([[first, { ...first, offsets: first.offsets.map((offset) => offset + 1000) }]]))
+    );
   },
   "int-nonmonotonic-send"(history, pick) {
     const op = pick(history.filter(acked).filter(({ offsets }) => offsets.length > 1));
@@ -237,6 +340,17 @@ export const HARMS: Readonly<Record<Anomaly, Harm>> = {
   "trim-undone"(history, pick) {
     const poll = pick(history.filter(isPoll).filter(({ records }) => records.length > 0));
     if (!poll) return undefined;
-    return [...history, { type: "trim", process: "keeper", topic: TOPIC, to: poll.records[0]!.offset + 1, outcome: "ok", invoke: poll.invoke - 2, complete: poll.invoke - 1 }];
+    return [
+      ...history,
+      {
+        type: "trim",
+        process: "keeper",
+        topic: TOPIC,
+        to: poll.records[0]!.offset + 1,
+        outcome: "ok",
+        invoke: poll.invoke - 2,
+        complete: poll.invoke - 1,
+      },
+    ];
   },
 };

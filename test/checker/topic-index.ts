@@ -64,7 +64,8 @@ export class TopicIndex {
   #addAppend(op: AppendOp): void {
     this.appends.push(op);
     op.records.forEach((record, at) => {
-      if (this.sendings.has(record.value)) throw new Error(`${record.value} was sent twice: values must be unique in ${this.topic}`);
+      if (this.sendings.has(record.value))
+        throw new Error(`${record.value} was sent twice: values must be unique in ${this.topic}`);
       this.sendings.set(record.value, { op, at, record });
       if (op.outcome !== "ok") return;
       this.#commit(record.value, op.complete ?? Infinity);
@@ -120,7 +121,8 @@ export class TopicIndex {
   #indexEnds(): void {
     let end = 0;
     for (const op of this.appends) {
-      for (const { value } of op.records) for (const { offset } of this.byValue.get(value) ?? []) end = Math.max(end, offset + 1);
+      for (const { value } of op.records)
+        for (const { offset } of this.byValue.get(value) ?? []) end = Math.max(end, offset + 1);
       this.#ends.push({ invoke: op.invoke, end });
     }
   }

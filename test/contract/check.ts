@@ -5,7 +5,8 @@ export function check(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(message);
 }
 
-const show = (value: unknown): string => (value instanceof Uint8Array ? `bytes(${value.length})` : JSON.stringify(value) ?? String(value));
+const show = (value: unknown): string =>
+  value instanceof Uint8Array ? `bytes(${value.length})` : (JSON.stringify(value) ?? String(value));
 
 /** Deep equality of plain data and byte arrays. */
 export function equal(actual: unknown, expected: unknown, what = "value"): void {
@@ -15,7 +16,8 @@ export function equal(actual: unknown, expected: unknown, what = "value"): void 
 function same(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
-  if (a instanceof Uint8Array && b instanceof Uint8Array) return a.length === b.length && a.every((byte, at) => byte === b[at]);
+  if (a instanceof Uint8Array && b instanceof Uint8Array)
+    return a.length === b.length && a.every((byte, at) => byte === b[at]);
   const keys = Object.keys(a);
   return keys.length === Object.keys(b).length && keys.every((key) => same(Reflect.get(a, key), Reflect.get(b, key)));
 }

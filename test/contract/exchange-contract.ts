@@ -31,7 +31,12 @@ const text = new TextEncoder();
 
 function batchOf(kernel: Kernel, tide: string, log: string, from: number): Uint8Array {
   const builder = new BatchBuilder(kernel);
-  for (let i = 0; i < BATCH; i++) builder.tryAppend({ key: null, value: text.encode(`${tide}.${log}.${from + i} ${PAD}`), timestamp: 1_000_000 + from + i });
+  for (let i = 0; i < BATCH; i++)
+    builder.tryAppend({
+      key: null,
+      value: text.encode(`${tide}.${log}.${from + i} ${PAD}`),
+      timestamp: 1_000_000 + from + i,
+    });
   const batch = builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
   stampBaseOffset(batch, from);
   return batch;
@@ -51,7 +56,8 @@ async function append(kernel: Kernel, tide: string, log: SegmentedLog, batches: 
   }
 }
 
-const openStore = (host: StoreHost, volume: Volume, id = "tide-a"): Promise<SegmentStore> => SegmentStore.open({ volume, kernel: host.kernel, now: () => 1_000_000, newId: () => id });
+const openStore = (host: StoreHost, volume: Volume, id = "tide-a"): Promise<SegmentStore> =>
+  SegmentStore.open({ volume, kernel: host.kernel, now: () => 1_000_000, newId: () => id });
 
 async function imageOf(volume: Volume): Promise<Image> {
   const slots: Uint8Array[] = [];
@@ -66,7 +72,9 @@ async function compact(log: SegmentedLog, values: Map<number, string>): Promise<
   const batches = [...splitBatches(bytes)];
   const kept = batches.slice(0, batches.length >> 1);
   const from = segment.baseOffset + kept.length * BATCH;
-  await log.replace(segment.baseOffset, segment.nextOffset, [{ baseOffset: segment.baseOffset, nextOffset: segment.nextOffset, bytes: await concat(kept), sealedAt: 5 }]);
+  await log.replace(segment.baseOffset, segment.nextOffset, [
+    { baseOffset: segment.baseOffset, nextOffset: segment.nextOffset, bytes: await concat(kept), sealedAt: 5 },
+  ]);
   for (let at = from; at < segment.nextOffset; at++) values.set(at, "gone");
 }
 
@@ -100,10 +108,13 @@ async function live(host: StoreHost, tide: string, end: "closed" | "killed"): Pr
   await logs[2]!.trim(BATCH);
   const slots: Record<string, number> = { "catalog A": 0, "catalog B": 1 };
   for (const log of logs) {
-    for (const [i, { slot, state }] of log.segments().entries()) slots[`${log.name} ${state === "active" ? "active" : `sealed ${i}`}`] = slot!;
+    for (const [i, { slot, state }] of log.segments().entries())
+      slots[`${log.name} ${state === "active" ? "active" : `sealed ${i}`}`] = slot!;
   }
   const used = new Set(Object.values(slots));
-  const free = Array.from({ length: volume.slotCount }, (_, slot) => slot).find((slot) => slot >= CATALOG_SLOTS && !used.has(slot) && slot !== 5);
+  const free = Array.from({ length: volume.slotCount }, (_, slot) => slot).find(
+    (slot) => slot >= CATALOG_SLOTS && !used.has(slot) && slot !== 5,
+  );
   if (free !== undefined) slots["free"] = free;
   if (end === "closed") {
     await store.close();
@@ -123,15 +134,19 @@ async function volumeOf(host: StoreHost, image: Image): Promise<Volume> {
 }
 
 /** All that a reader gets, and the ranges of which it is told that they are damaged. */
-async function readAll(kernel: Kernel, log: SegmentedLog): Promise<{ records: Map<number, string>; gaps: { from: number; to: number }[] }> {
+async function readAll(
+  kernel: Kernel,
+  log: SegmentedLog,
+): Promise<{ records: Map<number, string>; gaps: { from: number; to: number }[] }> {
   const records = new Map<number, string>();
   const gaps: { from: number; to: number }[] = [];
-  for (let offset = log.logStartOffset, verify = false; offset < log.logEndOffset; ) {
+  for (let offset = log.logStartOffset, verify = false; offset < log.logEndOffset;) {
     try {
       const { bytes, nextOffset } = await log.read(offset, 4000, log.logEndOffset, verify);
       for (const each of splitBatches(bytes)) {
         const batch = (await decodeBatch(kernel, each)) as RecordBatch;
-        for (let i = 0; i < batch.count; i++) records.set(batch.offsetAt(i), new TextDecoder().decode(batch.valueAt(i)!));
+        for (let i = 0; i < batch.count; i++)
+          records.set(batch.offsetAt(i), new TextDecoder().decode(batch.valueAt(i)!));
       }
       if (bytes.length === 0) break;
       offset = nextOffset;
@@ -166,12 +181,19 @@ async function judge(host: StoreHost, store: SegmentStore, ledger: Ledger, what:
     }
     for (const [offset, value] of values) {
       if (offset < log.logStartOffset || value === "gone" || records.has(offset)) continue;
-      check(gaps.some(({ from, to }) => offset >= from && offset < to), `${what}: ${name} ${offset} is gone without a word`);
+      check(
+        gaps.some(({ from, to }) => offset >= from && offset < to),
+        `${what}: ${name} ${offset} is gone without a word`,
+      );
       damaged++;
     }
     const end = Math.max(...values.keys()) + 1;
     check(log.logEndOffset >= end, `${what}: ${name} ends at ${log.logEndOffset}, acked was up to ${end}`);
-    if (log.recovery.lost) check(gaps.some(({ from }) => from <= log.recovery.lost!.from), `${what}: ${name} lost ${JSON.stringify(log.recovery.lost)} and reads on`);
+    if (log.recovery.lost)
+      check(
+        gaps.some(({ from }) => from <= log.recovery.lost!.from),
+        `${what}: ${name} lost ${JSON.stringify(log.recovery.lost)} and reads on`,
+      );
   }
   return damaged;
 }
@@ -203,7 +225,8 @@ async function tryOut(host: StoreHost, life: Life, image: Image, what: string): 
   }
 }
 
-const withSlot = (image: Image, slot: number, bytes: Uint8Array): Image => image.map((own, at) => (at === slot ? bytes : own));
+const withSlot = (image: Image, slot: number, bytes: Uint8Array): Image =>
+  image.map((own, at) => (at === slot ? bytes : own));
 
 const isCatalog = (name: string): boolean => name.startsWith("catalog");
 
@@ -222,7 +245,9 @@ type Pair = readonly [one: string, other: string];
  */
 function pairsOf({ slots }: Life, { few }: StoreHost, isOrdered: boolean): Pair[] {
   const names = Object.keys(slots);
-  const pairs = names.flatMap((one, at) => names.filter((_, i) => (isOrdered ? i !== at : i > at)).map((other): Pair => [one, other]));
+  const pairs = names.flatMap((one, at) =>
+    names.filter((_, i) => (isOrdered ? i !== at : i > at)).map((other): Pair => [one, other]),
+  );
   return few ? firstOfEachKind(pairs) : pairs;
 }
 
@@ -232,7 +257,11 @@ interface Tally {
   refused: string[];
 }
 
-async function each(host: StoreHost, end: "closed" | "killed", exchanges: (life: Life) => AsyncIterable<[string, Image]> | Iterable<[string, Image]>): Promise<Tally> {
+async function each(
+  host: StoreHost,
+  end: "closed" | "killed",
+  exchanges: (life: Life) => AsyncIterable<[string, Image]> | Iterable<[string, Image]>,
+): Promise<Tally> {
   const life = await live(host, "tide-a", end);
   const tally: Tally = { tried: 0, damaged: 0, refused: [] };
   for await (const [what, image] of exchanges(life)) {
@@ -245,55 +274,83 @@ async function each(host: StoreHost, end: "closed" | "killed", exchanges: (life:
 }
 
 const cases: readonly [string, (end: "closed" | "killed") => (host: StoreHost) => Promise<void>][] = [
-  ["nothing exchanged, and each slot emptied", (end) => async (host) => {
-    const tally = await each(host, end, function* ({ image, slots }) {
-      yield ["nothing", image];
-      for (const [name, slot] of Object.entries(slots)) yield [`${name} emptied`, withSlot(image, slot, new Uint8Array(SLOT))];
-    });
-    equal(tally.refused, [], "one empty slot never closes the store");
-    equal(tally.damaged, tally.tried - 1 - ["catalog A", "catalog B", "free"].length, "each segment's loss is told");
-  }],
-  ["two slots swapped", (end) => async (host) => {
-    const tally = await each(host, end, function* (life) {
-      const { image, slots } = life;
-      for (const [one, other] of pairsOf(life, host, false)) {
-        const [a, b] = [slots[one]!, slots[other]!];
-        yield [`${one} with ${other}`, withSlot(withSlot(image, a, image[b]!), b, image[a]!)];
-      }
-    });
-    equal(tally.refused, [], "one copy of the catalog is left");
-    check(tally.tried > (host.few ? 10 : 40) && tally.damaged > tally.tried / 2, JSON.stringify(tally));
-  }],
-  ["one slot doubled over another", (end) => async (host) => {
-    const tally = await each(host, end, function* (life) {
-      const { image, slots } = life;
-      for (const [one, other] of pairsOf(life, host, true)) yield [`${one} over ${other}`, withSlot(image, slots[other]!, image[slots[one]!]!)];
-    });
-    equal(tally.refused, []);
-    check(tally.tried > (host.few ? 16 : 80) && tally.damaged > tally.tried / 2, JSON.stringify(tally));
-  }],
-  ["another tide's file in the place of each", (end) => async (host) => {
-    const other = await live(host, "tide-b", end);
-    const tally = await each(host, end, function* ({ image, slots }) {
-      for (const [name, slot] of Object.entries(slots)) {
-        yield [`tide-b's over ${name}`, withSlot(image, slot, other.image[slot]!)];
-        // Its records may be as many as ours, and where ours are: an active one of ours is long, one of its sealed.
-        if (!isCatalog(name)) yield [`tide-b's first over ${name}`, withSlot(image, slot, other.image[other.slots["a sealed 0"]!]!)];
-      }
-      yield ["tide-b's catalogs", [other.image[0]!, other.image[1]!, ...image.slice(CATALOG_SLOTS)]];
-    });
-    equal(tally.refused, ["tide-b's catalogs"], "a catalog of another tide is none of ours");
-    check(tally.damaged >= 8, JSON.stringify(tally));
-  }],
-  ["each slot put back from an earlier time", (end) => async (host) => {
-    const tally = await each(host, end, function* ({ image, earlier, slots }) {
-      for (const [name, slot] of Object.entries(slots)) if (earlier[slot]) yield [`${name} as it was`, withSlot(image, slot, earlier[slot])];
-      yield ["both catalogs as they were", [earlier[0]!, earlier[1]!, ...image.slice(CATALOG_SLOTS)]];
-      yield ["a catalog and a slot as they were", withSlot(withSlot(image, 0, earlier[0]!), slots["a active"]!, earlier[slots["a active"]!] ?? new Uint8Array(SLOT))];
-    });
-    equal(tally.refused, ["both catalogs as they were"], "an older catalog is told by its slots");
-    check(tally.damaged >= 3, JSON.stringify(tally));
-  }],
+  [
+    "nothing exchanged, and each slot emptied",
+    (end) => async (host) => {
+      const tally = await each(host, end, function* ({ image, slots }) {
+        yield ["nothing", image];
+        for (const [name, slot] of Object.entries(slots))
+          yield [`${name} emptied`, withSlot(image, slot, new Uint8Array(SLOT))];
+      });
+      equal(tally.refused, [], "one empty slot never closes the store");
+      equal(tally.damaged, tally.tried - 1 - ["catalog A", "catalog B", "free"].length, "each segment's loss is told");
+    },
+  ],
+  [
+    "two slots swapped",
+    (end) => async (host) => {
+      const tally = await each(host, end, function* (life) {
+        const { image, slots } = life;
+        for (const [one, other] of pairsOf(life, host, false)) {
+          const [a, b] = [slots[one]!, slots[other]!];
+          yield [`${one} with ${other}`, withSlot(withSlot(image, a, image[b]!), b, image[a]!)];
+        }
+      });
+      equal(tally.refused, [], "one copy of the catalog is left");
+      check(tally.tried > (host.few ? 10 : 40) && tally.damaged > tally.tried / 2, JSON.stringify(tally));
+    },
+  ],
+  [
+    "one slot doubled over another",
+    (end) => async (host) => {
+      const tally = await each(host, end, function* (life) {
+        const { image, slots } = life;
+        for (const [one, other] of pairsOf(life, host, true))
+          yield [`${one} over ${other}`, withSlot(image, slots[other]!, image[slots[one]!]!)];
+      });
+      equal(tally.refused, []);
+      check(tally.tried > (host.few ? 16 : 80) && tally.damaged > tally.tried / 2, JSON.stringify(tally));
+    },
+  ],
+  [
+    "another tide's file in the place of each",
+    (end) => async (host) => {
+      const other = await live(host, "tide-b", end);
+      const tally = await each(host, end, function* ({ image, slots }) {
+        for (const [name, slot] of Object.entries(slots)) {
+          yield [`tide-b's over ${name}`, withSlot(image, slot, other.image[slot]!)];
+          // Its records may be as many as ours, and where ours are: an active one of ours is long, one of its sealed.
+          if (!isCatalog(name))
+            yield [`tide-b's first over ${name}`, withSlot(image, slot, other.image[other.slots["a sealed 0"]!]!)];
+        }
+        yield ["tide-b's catalogs", [other.image[0]!, other.image[1]!, ...image.slice(CATALOG_SLOTS)]];
+      });
+      equal(tally.refused, ["tide-b's catalogs"], "a catalog of another tide is none of ours");
+      check(tally.damaged >= 8, JSON.stringify(tally));
+    },
+  ],
+  [
+    "each slot put back from an earlier time",
+    (end) => async (host) => {
+      const tally = await each(host, end, function* ({ image, earlier, slots }) {
+        for (const [name, slot] of Object.entries(slots))
+          if (earlier[slot]) yield [`${name} as it was`, withSlot(image, slot, earlier[slot])];
+        yield ["both catalogs as they were", [earlier[0]!, earlier[1]!, ...image.slice(CATALOG_SLOTS)]];
+        yield [
+          "a catalog and a slot as they were",
+          withSlot(
+            withSlot(image, 0, earlier[0]!),
+            slots["a active"]!,
+            earlier[slots["a active"]!] ?? new Uint8Array(SLOT),
+          ),
+        ];
+      });
+      equal(tally.refused, ["both catalogs as they were"], "an older catalog is told by its slots");
+      check(tally.damaged >= 3, JSON.stringify(tally));
+    },
+  ],
 ];
 
-export const exchangeCases: readonly StoreCase[] = (["closed", "killed"] as const).flatMap((end) => cases.map(([name, run]) => ({ name: `${name}, of a tide that was ${end}`, run: run(end) })));
+export const exchangeCases: readonly StoreCase[] = (["closed", "killed"] as const).flatMap((end) =>
+  cases.map(([name, run]) => ({ name: `${name}, of a tide that was ${end}`, run: run(end) })),
+);

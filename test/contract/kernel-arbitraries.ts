@@ -8,7 +8,8 @@ export const SEED = Number(process.env["SEED"] ?? 20_261_121);
 
 const SAFE = Number.MAX_SAFE_INTEGER;
 const bytesUpTo = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength });
-export const nullable = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | null> => fc.option(arbitrary, { nil: null, freq: 4 });
+export const nullable = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | null> =>
+  fc.option(arbitrary, { nil: null, freq: 4 });
 
 /** Mostly today, sometimes the edges of the safe integers. */
 export const timestamps = fc.oneof(
@@ -20,8 +21,19 @@ export const timestamps = fc.oneof(
 
 export const records = fc.record({
   key: nullable(bytesUpTo(20)),
-  value: nullable(fc.oneof(bytesUpTo(80), bytesUpTo(3).map((bytes) => new Uint8Array(bytes.length * 5000).fill(7)))),
-  headers: fc.oneof({ weight: 3, arbitrary: fc.constant<[string, Uint8Array | null][]>([]) }, { weight: 1, arbitrary: fc.array(fc.tuple(fc.string({ maxLength: 6 }), nullable(bytesUpTo(10))), { maxLength: 4 }) }),
+  value: nullable(
+    fc.oneof(
+      bytesUpTo(80),
+      bytesUpTo(3).map((bytes) => new Uint8Array(bytes.length * 5000).fill(7)),
+    ),
+  ),
+  headers: fc.oneof(
+    { weight: 3, arbitrary: fc.constant<[string, Uint8Array | null][]>([]) },
+    {
+      weight: 1,
+      arbitrary: fc.array(fc.tuple(fc.string({ maxLength: 6 }), nullable(bytesUpTo(10))), { maxLength: 4 }),
+    },
+  ),
   timestamp: timestamps,
 });
 
@@ -37,7 +49,10 @@ export const requests: fc.Arbitrary<EncodeRequest> = fc
   .map(([list, owner]) => requestOf(list, owner));
 
 const lengths = fc.oneof(fc.integer({ min: -2, max: 12 }), fc.constantFrom(-(2 ** 31), 2 ** 31 - 1, 2 ** 30));
-const anyNumber = fc.oneof(fc.integer({ min: -3, max: 9 }), fc.constantFrom(NaN, Infinity, 0.5, 2 ** 53, 2 ** 31, 2 ** 32));
+const anyNumber = fc.oneof(
+  fc.integer({ min: -3, max: 9 }),
+  fc.constantFrom(NaN, Infinity, 0.5, 2 ** 53, 2 ** 31, 2 ** 32),
+);
 
 /** Requests that no builder would make. */
 export const wildRequests: fc.Arbitrary<EncodeRequest> = fc.record({
@@ -65,8 +80,22 @@ const crafted: fc.Arbitrary<Uint8Array> = fc
     section: fc.oneof(
       fc.array(fc.nat(255), { maxLength: 30 }),
       fc.array(fc.constantFrom(0, 1, 2, 6, 12, 14, 0x80, 0xff), { maxLength: 40 }),
-      fc.array(fc.array(fc.oneof(fc.integer({ min: -2, max: 9 }), fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })).map((n) => varint(n)), { maxLength: 8 })
-        .map((parts) => { const body = [0, ...parts.flat()]; return [...varint(body.length), ...body]; }), { maxLength: 3 }).map((parts) => parts.flat()),
+      fc
+        .array(
+          fc
+            .array(
+              fc
+                .oneof(fc.integer({ min: -2, max: 9 }), fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }))
+                .map((n) => varint(n)),
+              { maxLength: 8 },
+            )
+            .map((parts) => {
+              const body = [0, ...parts.flat()];
+              return [...varint(body.length), ...body];
+            }),
+          { maxLength: 3 },
+        )
+        .map((parts) => parts.flat()),
     ),
   })
   .map((sample) => craft(sample));
@@ -107,7 +136,12 @@ export type Encode = (request: EncodeRequest) => Uint8Array;
 /** A good batch, damaged in one to four places; usually with length and CRC put right again. */
 export const damaged = (encode: Encode): fc.Arbitrary<Uint8Array> =>
   fc
-    .tuple(fc.oneof(requests.map(encode), crafted), fc.array(mutations, { maxLength: 4 }), fc.boolean(), fc.integer({ min: 0, max: 3 }))
+    .tuple(
+      fc.oneof(requests.map(encode), crafted),
+      fc.array(mutations, { maxLength: 4 }),
+      fc.boolean(),
+      fc.integer({ min: 0, max: 3 }),
+    )
     .map(([batch, list, fitLength, seal]) => {
       const bytes = list.reduce(mutated, batch);
       if (fitLength) relengthed(bytes);
@@ -115,7 +149,11 @@ export const damaged = (encode: Encode): fc.Arbitrary<Uint8Array> =>
     });
 
 export const anyBytes = (encode: Encode): fc.Arbitrary<Uint8Array> =>
-  fc.oneof({ weight: 6, arbitrary: damaged(encode) }, { weight: 2, arbitrary: crafted }, { weight: 1, arbitrary: fc.uint8Array({ maxLength: 200 }) });
+  fc.oneof(
+    { weight: 6, arbitrary: damaged(encode) },
+    { weight: 2, arbitrary: crafted },
+    { weight: 1, arbitrary: fc.uint8Array({ maxLength: 200 }) },
+  );
 
 const indexStates: fc.Arbitrary<IndexState> = fc.record({
   bytesSinceEntry: fc.oneof(fc.constantFrom(0, 4096, 4097), fc.nat(10_000), anyNumber),
@@ -125,7 +163,10 @@ const indexStates: fc.Arbitrary<IndexState> = fc.record({
 });
 
 export const scanRequests: fc.Arbitrary<ScanRequest> = fc.record({
-  expectedOffset: fc.oneof({ weight: 9, arbitrary: fc.integer({ min: 0, max: 2 }) }, { weight: 1, arbitrary: anyNumber }),
+  expectedOffset: fc.oneof(
+    { weight: 9, arbitrary: fc.integer({ min: 0, max: 2 }) },
+    { weight: 1, arbitrary: anyNumber },
+  ),
   allowGaps: fc.boolean(),
   minEpoch: fc.oneof({ weight: 9, arbitrary: fc.integer({ min: -1, max: 1 }) }, { weight: 1, arbitrary: anyNumber }),
   maxEpoch: fc.oneof({ weight: 9, arbitrary: fc.integer({ min: 1, max: 9 }) }, { weight: 1, arbitrary: anyNumber }),

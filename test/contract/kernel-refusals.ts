@@ -13,7 +13,11 @@ export interface Refusal {
 
 const SAFE = Number.MAX_SAFE_INTEGER;
 const OVER = 2n ** 53n;
-const batch = (name: string, status: Status, sample: SampleBatch): Refusal => ({ name, status, bytes: () => craft(sample) });
+const batch = (name: string, status: Status, sample: SampleBatch): Refusal => ({
+  name,
+  status,
+  bytes: () => craft(sample),
+});
 const bytes = (name: string, status: Status, make: () => Uint8Array): Refusal => ({ name, status, bytes: make });
 /** One record whose body is given byte by byte. */
 const body = (name: string, status: Status, ...parts: readonly (number | readonly number[])[]): Refusal =>
@@ -59,7 +63,10 @@ export const fields: readonly Refusal[] = [
   batch("negative last offset delta", Status.BAD_COUNT, { lastOffsetDelta: -1 }),
   batch("negative count", Status.BAD_COUNT, { count: -1, lastOffsetDelta: 1 }),
   batch("more records than offsets", Status.BAD_COUNT, { count: 2, lastOffsetDelta: 0 }),
-  batch("count above the limit", Status.BAD_COUNT, { count: KERNEL_BATCH_RECORDS_MAX + 1, lastOffsetDelta: 2 ** 31 - 1 }),
+  batch("count above the limit", Status.BAD_COUNT, {
+    count: KERNEL_BATCH_RECORDS_MAX + 1,
+    lastOffsetDelta: 2 ** 31 - 1,
+  }),
   batch("count at the limit, records missing", Status.BAD_RECORD, { count: KERNEL_BATCH_RECORDS_MAX }),
   batch("base timestamp no safe integer", Status.BAD_TIMESTAMP, { baseTimestamp: OVER }),
   batch("smallest base timestamp", Status.BAD_TIMESTAMP, { baseTimestamp: -(2n ** 63n) }),
@@ -75,7 +82,11 @@ export const fields: readonly Refusal[] = [
 export const records: readonly Refusal[] = [
   batch("no record where one is due", Status.BAD_RECORD, { count: 1, section: [] }),
   batch("a record too many", Status.BAD_LENGTH, { count: 1, maxTimestamp: 1000 }),
-  batch("a byte behind the records", Status.BAD_LENGTH, { count: 1, maxTimestamp: 1000, section: [...recordBytes(), 0] }),
+  batch("a byte behind the records", Status.BAD_LENGTH, {
+    count: 1,
+    maxTimestamp: 1000,
+    section: [...recordBytes(), 0],
+  }),
   batch("bytes in an empty batch", Status.BAD_LENGTH, { count: 0, lastOffsetDelta: 0, section: [0] }),
   batch("record length beyond the batch", Status.BAD_RECORD, { count: 1, section: varint(1) }),
   batch("record length 2^31-1", Status.BAD_RECORD, { count: 1, section: [...varint(2 ** 31 - 1), ...recordBytes()] }),
@@ -85,8 +96,16 @@ export const records: readonly Refusal[] = [
   batch("record length of 6 bytes", Status.BAD_RECORD, { count: 1, section: [0x80, 0x80, 0x80, 0x80, 0x80, 0] }),
   batch("record length beyond 32 bits", Status.BAD_RECORD, { count: 1, section: [0xff, 0xff, 0xff, 0xff, 0x1f] }),
   // Cut to 32 bits it would be the right length.
-  batch("record length with a 33rd bit", Status.BAD_RECORD, { count: 1, maxTimestamp: 1000, section: [recordBytes()[0]! | 0x80, 0x80, 0x80, 0x80, 0x10, ...recordBytes().slice(1)] }),
-  batch("record length in a longer form", Status.BAD_RECORD, { count: 1, maxTimestamp: 1000, section: [recordBytes()[0]! | 0x80, 0, ...recordBytes().slice(1)] }),
+  batch("record length with a 33rd bit", Status.BAD_RECORD, {
+    count: 1,
+    maxTimestamp: 1000,
+    section: [recordBytes()[0]! | 0x80, 0x80, 0x80, 0x80, 0x10, ...recordBytes().slice(1)],
+  }),
+  batch("record length in a longer form", Status.BAD_RECORD, {
+    count: 1,
+    maxTimestamp: 1000,
+    section: [recordBytes()[0]! | 0x80, 0, ...recordBytes().slice(1)],
+  }),
   body("timestamp delta without an end", Status.BAD_RECORD, 0, 0x80),
   body("timestamp delta of 11 bytes", Status.BAD_RECORD, 0, Array<number>(10).fill(0x80), 0, 0, NULL, NULL, 0),
   body("timestamp delta beyond 64 bits", Status.BAD_RECORD, 0, Array<number>(9).fill(0xff), 2, 0, NULL, NULL, 0),
@@ -98,15 +117,26 @@ export const records: readonly Refusal[] = [
   body("offset delta missing", Status.BAD_RECORD, 0, 0),
   body("negative offset delta", Status.BAD_RECORD, 0, 0, varint(-1), NULL, NULL, 0),
   body("offset delta beyond the last one", Status.BAD_RECORD, 0, 0, varint(1), NULL, NULL, 0),
-  batch("offset deltas that do not rise", Status.BAD_RECORD, { lastOffsetDelta: 9, records: [{ offsetDelta: 3 }, { offsetDelta: 3 }] }),
-  batch("offset deltas that fall", Status.BAD_RECORD, { lastOffsetDelta: 9, records: [{ offsetDelta: 3 }, { offsetDelta: 2 }] }),
+  batch("offset deltas that do not rise", Status.BAD_RECORD, {
+    lastOffsetDelta: 9,
+    records: [{ offsetDelta: 3 }, { offsetDelta: 3 }],
+  }),
+  batch("offset deltas that fall", Status.BAD_RECORD, {
+    lastOffsetDelta: 9,
+    records: [{ offsetDelta: 3 }, { offsetDelta: 2 }],
+  }),
   body("key length missing", Status.BAD_RECORD, HEAD),
   body("key length -2", Status.BAD_RECORD, HEAD, varint(-2), NULL, 0),
   body("key length beyond the record", Status.BAD_RECORD, HEAD, varint(3), NULL, 0),
   body("key length 2^31-1", Status.BAD_RECORD, HEAD, varint(2 ** 31 - 1), NULL, 0),
   body("key length -2^31", Status.BAD_RECORD, HEAD, varint(-(2 ** 31)), NULL, 0),
   // Two bytes back stands the offset delta, 5: as a value's length it would end the record well.
-  batch("key length -2 that leads back", Status.BAD_RECORD, { count: 1, lastOffsetDelta: 5, maxTimestamp: 1000, section: framed([0, 0, ...varint(5), ...varint(-2), 0, 0, 0, 0, 0]) }),
+  batch("key length -2 that leads back", Status.BAD_RECORD, {
+    count: 1,
+    lastOffsetDelta: 5,
+    maxTimestamp: 1000,
+    section: framed([0, 0, ...varint(5), ...varint(-2), 0, 0, 0, 0, 0]),
+  }),
   body("value length missing", Status.BAD_RECORD, HEAD, NULL),
   body("value length -2", Status.BAD_RECORD, HEAD, NULL, varint(-2), 0),
   body("value length beyond the record", Status.BAD_RECORD, HEAD, NULL, varint(2), 0),
@@ -127,20 +157,36 @@ export const records: readonly Refusal[] = [
 /** Batches at the edge of the rules that must pass. */
 export const accepted: readonly { readonly name: string; readonly bytes: () => Uint8Array }[] = [
   { name: "two plain records", bytes: () => craft() },
-  { name: "no records, as compaction leaves it", bytes: () => craft({ records: [], lastOffsetDelta: 6, maxTimestamp: -1 }) },
-  { name: "fewer records than offsets", bytes: () => craft({ lastOffsetDelta: 2 ** 31 - 1, records: [{ offsetDelta: 5 }, { offsetDelta: 900 }] }) },
+  {
+    name: "no records, as compaction leaves it",
+    bytes: () => craft({ records: [], lastOffsetDelta: 6, maxTimestamp: -1 }),
+  },
+  {
+    name: "fewer records than offsets",
+    bytes: () => craft({ lastOffsetDelta: 2 ** 31 - 1, records: [{ offsetDelta: 5 }, { offsetDelta: 900 }] }),
+  },
   { name: "the last safe offset", bytes: () => craft({ baseOffset: SAFE - 2 }) },
   { name: "any record attributes", bytes: () => craft({ records: [{ attributes: 0xff }, {}] }) },
   { name: "smallest safe timestamps", bytes: () => craft({ baseTimestamp: -SAFE, maxTimestamp: -SAFE + 1 }) },
   {
     name: "from the smallest to the largest timestamp",
-    bytes: () => craft({ baseTimestamp: -SAFE, maxTimestamp: SAFE, records: [{}, { timestampDelta: 2n * BigInt(SAFE) }] }),
+    bytes: () =>
+      craft({ baseTimestamp: -SAFE, maxTimestamp: SAFE, records: [{}, { timestampDelta: 2n * BigInt(SAFE) }] }),
   },
   { name: "timestamps that fall", bytes: () => craft({ maxTimestamp: 1000, records: [{}, { timestampDelta: -5 }] }) },
   { name: "log append time, whatever the deltas say", bytes: () => craft({ attributes: 8, maxTimestamp: 5 }) },
   { name: "every known attribute", bytes: () => craft({ attributes: 0x70 }) },
-  { name: "what kafkajs writes without a producer id: epoch 0, sequence 0", bytes: () => craft({ producerEpoch: 0, baseSequence: 0, leaderEpoch: 0 }) },
-  { name: "what a coordinator writes: an id, sequence -1", bytes: () => craft({ attributes: 0x30, producerId: 5, producerEpoch: 0 }) },
-  { name: "largest producer", bytes: () => craft({ producerId: SAFE, producerEpoch: 32767, baseSequence: 2 ** 31 - 1 }) },
+  {
+    name: "what kafkajs writes without a producer id: epoch 0, sequence 0",
+    bytes: () => craft({ producerEpoch: 0, baseSequence: 0, leaderEpoch: 0 }),
+  },
+  {
+    name: "what a coordinator writes: an id, sequence -1",
+    bytes: () => craft({ attributes: 0x30, producerId: 5, producerEpoch: 0 }),
+  },
+  {
+    name: "largest producer",
+    bytes: () => craft({ producerId: SAFE, producerEpoch: 32767, baseSequence: 2 ** 31 - 1 }),
+  },
   { name: "compressed records are opaque", bytes: () => craft({ attributes: 1, section: [1, 2, 3], maxTimestamp: 7 }) },
 ];

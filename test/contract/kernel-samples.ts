@@ -51,7 +51,12 @@ export const framed = (body: readonly number[]): number[] => [...varint(body.len
 export function recordBytes(record: SampleRecord = {}, i = 0): number[] {
   const { key = null, value = null, headers = [], attributes = 0, timestampDelta = i, offsetDelta = i } = record;
   return framed([
-    attributes, ...varint(timestampDelta), ...varint(offsetDelta), ...field(key), ...field(value), ...headersSection(headers),
+    attributes,
+    ...varint(timestampDelta),
+    ...varint(offsetDelta),
+    ...field(key),
+    ...field(value),
+    ...headersSection(headers),
   ]);
 }
 
@@ -78,7 +83,10 @@ export interface SampleBatch {
 
 /** A batch of two plain records unless told otherwise. */
 export function craft(given: SampleBatch = {}): Uint8Array {
-  const records = given.records ?? [{ key: utf8("a"), value: utf8("one") }, { key: utf8("b"), value: null }];
+  const records = given.records ?? [
+    { key: utf8("a"), value: utf8("one") },
+    { key: utf8("b"), value: null },
+  ];
   const section = given.section ?? records.flatMap((record, i) => recordBytes(record, i));
   const bytes = new Uint8Array(61 + section.length);
   const view = new DataView(bytes.buffer);
@@ -118,7 +126,8 @@ export function concat(...parts: readonly (Uint8Array | readonly number[])[]): U
 
 /** What `encodeBatch` takes, from records; timestamps are absolute here. */
 export function requestOf(
-  records: readonly (SampleRecord & { readonly timestamp: number })[], rest: Partial<EncodeRequest> = {},
+  records: readonly (SampleRecord & { readonly timestamp: number })[],
+  rest: Partial<EncodeRequest> = {},
 ): EncodeRequest {
   const blob: number[] = [];
   const lengths: number[] = [];
@@ -142,7 +151,14 @@ export function requestOf(
 
 export function scanRequest(rest: Partial<ScanRequest> = {}): ScanRequest {
   return {
-    expectedOffset: 0, allowGaps: false, minEpoch: -1, maxEpoch: 2 ** 31 - 1, checkCrc: true, position: 0, segmentBaseOffset: 0,
-    index: INDEX_STATE_EMPTY, ...rest,
+    expectedOffset: 0,
+    allowGaps: false,
+    minEpoch: -1,
+    maxEpoch: 2 ** 31 - 1,
+    checkCrc: true,
+    position: 0,
+    segmentBaseOffset: 0,
+    index: INDEX_STATE_EMPTY,
+    ...rest,
   };
 }

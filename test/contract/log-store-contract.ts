@@ -36,14 +36,29 @@ export function makeBatch(kernel: Kernel, baseOffset: number, count: number, siz
     timestamps[i] = timestamp + i;
   }
   const blob = new Uint8Array(count * size).map((_, i) => (i * 31 + baseOffset) & 0xff);
-  const { status, bytes } = kernel.encodeBatch({ blob, lengths, timestamps, count, attributes: 0, producerId: -1, producerEpoch: -1, baseSequence: -1 });
+  const { status, bytes } = kernel.encodeBatch({
+    blob,
+    lengths,
+    timestamps,
+    count,
+    attributes: 0,
+    producerId: -1,
+    producerEpoch: -1,
+    baseSequence: -1,
+  });
   equal(status, 0, "encode status");
   stampBaseOffset(bytes, baseOffset);
   return bytes;
 }
 
 /** Appends `batches` batches of `count` records, one call each; returns their bytes as stored. */
-export async function fill(kernel: Kernel, log: LogStore, batches: number, count = 10, size = 100): Promise<Uint8Array[]> {
+export async function fill(
+  kernel: Kernel,
+  log: LogStore,
+  batches: number,
+  count = 10,
+  size = 100,
+): Promise<Uint8Array[]> {
   const made: Uint8Array[] = [];
   for (let i = 0; i < batches; i++) {
     const batch = makeBatch(kernel, log.logEndOffset, count, size, 1000 + log.logEndOffset * 10);
@@ -60,7 +75,7 @@ export async function readAll(log: LogStore, from = log.logStartOffset, maxBytes
   while (offset < log.logEndOffset) {
     const { bytes, nextOffset } = await log.read(offset, maxBytes, log.logEndOffset);
     check(nextOffset > offset, `read at ${offset} moves on`);
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const { sizeBytes } = readHeader(bytes, at);
       batches.push(bytes.slice(at, at + sizeBytes));
       at += sizeBytes;
@@ -115,15 +130,26 @@ export const logStoreCases: readonly LogStoreCase[] = [
       const made = await fill(host.kernel, log, 200);
       const segments = log.segments();
       check(segments.length >= 4, `rolled: ${segments.length}`);
-      check(segments.slice(0, -1).every(({ state }) => state === "sealed"), "sealed");
-      for (const [i, segment] of segments.entries()) equal(segment.baseOffset, i === 0 ? 0 : segments[i - 1]!.nextOffset);
-      equal(segments.reduce((sum, { records }) => sum + records, 0), 2000);
+      check(
+        segments.slice(0, -1).every(({ state }) => state === "sealed"),
+        "sealed",
+      );
+      for (const [i, segment] of segments.entries())
+        equal(segment.baseOffset, i === 0 ? 0 : segments[i - 1]!.nextOffset);
+      equal(
+        segments.reduce((sum, { records }) => sum + records, 0),
+        2000,
+      );
       equal(await readAll(log), made, "all batches");
       for (const from of [0, 5, 999, 1000, 1234, 1999]) {
         const header = readHeader((await log.read(from, 1, 2000)).bytes);
         check(header.baseOffset <= from && from <= header.baseOffset + header.lastOffsetDelta, `batch of ${from}`);
       }
-      equal(await headersOf(log, 1500), made.slice(150).map((_, i) => 1500 + i * 10), "headers");
+      equal(
+        await headersOf(log, 1500),
+        made.slice(150).map((_, i) => 1500 + i * 10),
+        "headers",
+      );
       await log.close();
     },
   },
@@ -165,7 +191,10 @@ export const logStoreCases: readonly LogStoreCase[] = [
       await opened.flipBit(40, 300);
       opened = await opened.reopen(false);
       const { log } = opened;
-      equal(log.recovery.quarantined.map(({ from, to }) => [from, to]), [[40, 50]]);
+      equal(
+        log.recovery.quarantined.map(({ from, to }) => [from, to]),
+        [[40, 50]],
+      );
       equal(log.recovery.cut, undefined);
       equal(log.logEndOffset, 100);
       const error = await fails("CORRUPT_RANGE", log.read(45, 10_000, 100));
@@ -175,7 +204,11 @@ export const logStoreCases: readonly LogStoreCase[] = [
       await fill(host.kernel, log, 60);
       equal(log.segments().length > 1, true, "a damaged segment can be sealed");
       const again = (await opened.reopen(false)).log;
-      equal(again.quarantined.map(({ from, to }) => [from, to]), [[40, 50]], "remembered");
+      equal(
+        again.quarantined.map(({ from, to }) => [from, to]),
+        [[40, 50]],
+        "remembered",
+      );
       await fails("CORRUPT_RANGE", again.read(40, 1000, 100));
       equal((await readAll(again, 50)).length, 65);
       await again.close();
@@ -184,7 +217,14 @@ export const logStoreCases: readonly LogStoreCase[] = [
   {
     name: "rot in a sealed segment: fields outside the batch checksum are found by hops, others by a verifying read",
     async run(host) {
-      for (const [at, hop] of [[0, true], [7, true], [11, true], [16, true], [30, false], [500, false]] as const) {
+      for (const [at, hop] of [
+        [0, true],
+        [7, true],
+        [11, true],
+        [16, true],
+        [30, false],
+        [500, false],
+      ] as const) {
         const opened = await host.open();
         const { log } = opened;
         const made = await fill(host.kernel, log, 120);
@@ -273,7 +313,11 @@ export const logStoreCases: readonly LogStoreCase[] = [
       equal([opened.log.segments()[0]!.compacted, opened.log.segments()[0]!.sealedAt], [true, 77]);
       await opened.log.replace(0, to, []);
       equal(await readAll(opened.log), made.slice(to / 10));
-      equal((await opened.log.producerSnapshot())?.bytes, Uint8Array.of(1, 2, 3), "the newest snapshot outlives its segment");
+      equal(
+        (await opened.log.producerSnapshot())?.bytes,
+        Uint8Array.of(1, 2, 3),
+        "the newest snapshot outlives its segment",
+      );
       await opened.log.close();
     },
   },

@@ -10,7 +10,14 @@ import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
 import { BODY_AT } from "../../src/store/slot.ts";
 import { check, equal, fails } from "./check.ts";
-import { fill as fillLog, type LogStoreHost, logStoreCases, makeBatch, type OpenLog, readAll } from "./log-store-contract.ts";
+import {
+  fill as fillLog,
+  type LogStoreHost,
+  logStoreCases,
+  makeBatch,
+  type OpenLog,
+  readAll,
+} from "./log-store-contract.ts";
 
 export { makeBatch };
 
@@ -33,7 +40,8 @@ const SLOT = 64 * 1024;
 let clock = 1_000_000;
 const now = () => clock++;
 
-const fill = ({ kernel }: StoreHost, log: SegmentedLog, batches: number, count?: number, size?: number) => fillLog(kernel, log, batches, count, size);
+const fill = ({ kernel }: StoreHost, log: SegmentedLog, batches: number, count?: number, size?: number) =>
+  fillLog(kernel, log, batches, count, size);
 
 const openStore = (host: StoreHost, volume: Volume) => SegmentStore.open({ volume, kernel: host.kernel, now });
 
@@ -46,7 +54,11 @@ async function crash(host: StoreHost, volume: Volume): Promise<{ store: SegmentS
 
 async function flipBit(volume: Volume, slot: number, position: number, mask = 1): Promise<void> {
   const byte = await readExactly(volume, slot, position, 1);
-  await volume.write(slot, position, byte.map((value) => value ^ mask));
+  await volume.write(
+    slot,
+    position,
+    byte.map((value) => value ^ mask),
+  );
   await volume.flush([slot]);
 }
 
@@ -94,8 +106,12 @@ const volumeCases: readonly StoreCase[] = [
       const made = await fill(host, log, 200);
       const segments = log.segments();
       check(segments.length >= 4, `rolled: ${segments.length}`);
-      check(segments.slice(0, -1).every((s) => s.state === "sealed" && s.offsetEntries > 5 && s.timeEntries > 5), "indexed");
-      for (const [i, segment] of segments.entries()) equal(segment.baseOffset, i === 0 ? 0 : segments[i - 1]!.nextOffset);
+      check(
+        segments.slice(0, -1).every((s) => s.state === "sealed" && s.offsetEntries > 5 && s.timeEntries > 5),
+        "indexed",
+      );
+      for (const [i, segment] of segments.entries())
+        equal(segment.baseOffset, i === 0 ? 0 : segments[i - 1]!.nextOffset);
       equal(await readAll(log), made, "all batches");
       for (const from of [0, 5, 999, 1000, 1234, 1999]) {
         const { bytes } = await log.read(from, 1, 2000);
@@ -225,7 +241,11 @@ const volumeCases: readonly StoreCase[] = [
       const names = ["a", "b", "c"];
       const made = new Map<string, Uint8Array[]>(names.map((name) => [name, []]));
       for (let round = 0; round < 20; round++) {
-        await Promise.all(names.map(async (name) => made.get(name)!.push(...(await fill(host, await store.log(name), 5, 3 + name.charCodeAt(0) - 97)))));
+        await Promise.all(
+          names.map(async (name) =>
+            made.get(name)!.push(...(await fill(host, await store.log(name), 5, 3 + name.charCodeAt(0) - 97))),
+          ),
+        );
       }
       ({ store, volume } = await crash(host, volume));
       for (const name of names) equal(await readAll(await store.log(name)), made.get(name), name);

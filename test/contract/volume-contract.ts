@@ -24,7 +24,8 @@ const SLOT = 64 * 1024;
 const MANY_SLOTS = 260;
 
 /** Bytes that differ at every place and for every seed. */
-export const pattern = (length: number, seed: number): Uint8Array => new Uint8Array(length).map((_, i) => (i * 31 + (i >> 8) * 17 + seed * 101 + 1) & 0xff);
+export const pattern = (length: number, seed: number): Uint8Array =>
+  new Uint8Array(length).map((_, i) => (i * 31 + (i >> 8) * 17 + seed * 101 + 1) & 0xff);
 
 const withSlots = async (host: VolumeHost, count: number, slotBytes = SLOT): Promise<Volume> => {
   const volume = await host.newVolume(slotBytes);
@@ -91,7 +92,15 @@ export const volumeCases: readonly VolumeCase[] = [
     async run(host) {
       const volume = await withSlots(host, 1);
       const model = new Uint8Array(SLOT);
-      for (const [at, length, seed] of [[0, 30_000, 1], [4000, 200, 2], [4095, 2, 3], [20_479, 16_500, 4], [36_863, 3, 5], [10, 60_000, 6], [500, 1, 7]] as const) {
+      for (const [at, length, seed] of [
+        [0, 30_000, 1],
+        [4000, 200, 2],
+        [4095, 2, 3],
+        [20_479, 16_500, 4],
+        [36_863, 3, 5],
+        [10, 60_000, 6],
+        [500, 1, 7],
+      ] as const) {
         const bytes = pattern(length, seed);
         model.set(bytes, at);
         await volume.write(0, at, bytes);
@@ -121,7 +130,12 @@ export const volumeCases: readonly VolumeCase[] = [
     async run(host) {
       const volume = await withSlots(host, 1);
       const byte = new Uint8Array([5]);
-      for (const [slot, at] of [[0, SLOT], [0, -1], [1, 0], [-1, 0]] as const) {
+      for (const [slot, at] of [
+        [0, SLOT],
+        [0, -1],
+        [1, 0],
+        [-1, 0],
+      ] as const) {
         await fails("INTERNAL", () => volume.write(slot, at, byte));
       }
       await fails("INTERNAL", () => volume.write(0, SLOT - 1, new Uint8Array(2)));
@@ -139,7 +153,8 @@ export const volumeCases: readonly VolumeCase[] = [
       await volume.close();
       volume = await host.reopen(volume);
       equal([volume.slotCount, volume.slotBytes], [3, SLOT]);
-      for (let slot = 0; slot < 3; slot++) equal(await readExactly(volume, slot, slot * 5000, 20_000), pattern(20_000, slot), `slot ${slot}`);
+      for (let slot = 0; slot < 3; slot++)
+        equal(await readExactly(volume, slot, slot * 5000, 20_000), pattern(20_000, slot), `slot ${slot}`);
       await volume.write(1, 100, pattern(10, 9));
       await volume.flush([1]);
       await volume.close();
@@ -190,7 +205,8 @@ export const volumeCases: readonly VolumeCase[] = [
       volume = await host.reopen(volume);
       equal(volume.slotCount, MANY_SLOTS);
       const reads = order.map((slot) => readExactly(volume, slot, slot, 300));
-      for (const [i, bytes] of (await Promise.all(reads)).entries()) equal(bytes, pattern(300, order[i]!), `slot ${order[i]} at once`);
+      for (const [i, bytes] of (await Promise.all(reads)).entries())
+        equal(bytes, pattern(300, order[i]!), `slot ${order[i]} at once`);
       await volume.close();
     },
   },
@@ -208,8 +224,14 @@ export const volumeCases: readonly VolumeCase[] = [
           const floor = last;
           const bytes = await readExactly(volume, 0, at, size);
           check(bytes[0]! >= floor, `read ${bytes[0]} after ${floor} was written`);
-          check(bytes.every((byte) => byte === bytes[0]), "one write's bytes");
-          check((await readExactly(volume, 1, 0, 100)).every((byte) => byte === 0), "the other slot is untouched");
+          check(
+            bytes.every((byte) => byte === bytes[0]),
+            "one write's bytes",
+          );
+          check(
+            (await readExactly(volume, 1, 0, 100)).every((byte) => byte === 0),
+            "the other slot is untouched",
+          );
           // A read may end without the event loop's next turn, and the writer's growth needs that.
           await new Promise((resolve) => setTimeout(resolve));
         }
@@ -260,11 +282,13 @@ export const volumeCases: readonly VolumeCase[] = [
         bytes.fill(slot, slotBytes / 2 - 3, slotBytes / 2 + 3);
         return bytes;
       };
-      for (let slot = 0; slot < 6; slot++) equal(await readExactly(volume, slot, 0, slotBytes), expected(slot), `slot ${slot}`);
+      for (let slot = 0; slot < 6; slot++)
+        equal(await readExactly(volume, slot, 0, slotBytes), expected(slot), `slot ${slot}`);
       await volume.flush([0, 1, 2, 3, 4, 5]);
       await volume.close();
       volume = await host.reopen(volume);
-      for (let slot = 0; slot < 6; slot++) equal(await readExactly(volume, slot, 0, slotBytes), expected(slot), `slot ${slot} again`);
+      for (let slot = 0; slot < 6; slot++)
+        equal(await readExactly(volume, slot, 0, slotBytes), expected(slot), `slot ${slot} again`);
       await volume.close();
     },
   },
@@ -292,7 +316,8 @@ export const volumeCases: readonly VolumeCase[] = [
           await volume.flush([0, 1, 2]);
           await volume.close();
           volume = await host.reopen(volume);
-          for (const [i, expected] of model.entries()) equal(await readExactly(volume, i, 0, SLOT), expected, `${place}, re-opened, slot ${i}`);
+          for (const [i, expected] of model.entries())
+            equal(await readExactly(volume, i, 0, SLOT), expected, `${place}, re-opened, slot ${i}`);
         }
       }
       await volume.close();

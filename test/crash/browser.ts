@@ -15,7 +15,15 @@ import { CHROMIUM_ARGS, ensureChromium } from "../tooling/setup.mjs";
 type Method = keyof CrashPage;
 
 const START_MS = 30_000;
-const QUIET_ARGS = ["--headless", "--remote-debugging-port=0", "--no-default-browser-check", "--disable-extensions", "--disable-default-apps", "--password-store=basic", "--mute-audio"];
+const QUIET_ARGS = [
+  "--headless",
+  "--remote-debugging-port=0",
+  "--no-default-browser-check",
+  "--disable-extensions",
+  "--disable-default-apps",
+  "--password-store=basic",
+  "--mute-audio",
+];
 
 export interface Running {
   readonly child: ChildProcess;
@@ -26,7 +34,10 @@ export interface Running {
 /** A browser over this profile, its process group its own, and nothing of Playwright's defaults in it. */
 export async function startBrowser(profile: string): Promise<Running> {
   const args = [...(CHROMIUM_ARGS as string[]), ...QUIET_ARGS, `--user-data-dir=${profile}`, "about:blank"];
-  const child = spawn((ensureChromium as () => string)(), args, { detached: true, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn((ensureChromium as () => string)(), args, {
+    detached: true,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   // It would outlive us otherwise: its group is its own.
   const reap = (): boolean => process.kill(-child.pid!, "SIGKILL");
   process.once("exit", reap);
@@ -86,7 +97,10 @@ export class CrashBrowser {
 
   /** Calls the page; rejects when the page goes meanwhile. */
   call<M extends Method>(method: M, ...args: Parameters<CrashPage[M]>): Promise<Awaited<ReturnType<CrashPage[M]>>> {
-    const call = ([name, params]: readonly [string, readonly unknown[]]): unknown => (window as unknown as { crash: Record<string, (...args: readonly unknown[]) => unknown> }).crash[name]!(...params);
+    const call = ([name, params]: readonly [string, readonly unknown[]]): unknown =>
+      (window as unknown as { crash: Record<string, (...args: readonly unknown[]) => unknown> }).crash[name]!(
+        ...params,
+      );
     return this.#page!.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<CrashPage[M]>>>;
   }
 
@@ -95,7 +109,10 @@ export class CrashBrowser {
     const { child, browser } = this.#running!;
     this.#running = this.#page = undefined;
     if (child.signalCode !== null || child.exitCode !== null) return;
-    const gone = Promise.all([new Promise((resolve) => browser.once("disconnected", resolve)), new Promise((resolve) => child.once("exit", resolve))]);
+    const gone = Promise.all([
+      new Promise((resolve) => browser.once("disconnected", resolve)),
+      new Promise((resolve) => child.once("exit", resolve)),
+    ]);
     process.kill(-child.pid!, "SIGKILL");
     await gone;
   }

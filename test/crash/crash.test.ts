@@ -14,7 +14,8 @@ import { type CrashResult, runRounds } from "./rounds.ts";
 /** Its five rounds hold a renderer's crash inside recovery, a terminated worker, two kills and a freeze. */
 const SEED = 296;
 
-const shown = ({ failure }: CrashResult): string => (failure ? [...failure.problems, ...failure.findings.map(printFinding)].join("\n") : "");
+const shown = ({ failure }: CrashResult): string =>
+  failure ? [...failure.problems, ...failure.findings.map(printFinding)].join("\n") : "";
 
 describe("a browser that is struck while it writes", () => {
   it("loses nothing that was acked, doubles nothing, changes nothing", async () => {
@@ -26,7 +27,14 @@ describe("a browser that is struck while it writes", () => {
       expect(result.strikes[`${kind}${aim ? `@${aim}` : ""}`]?.times, `round ${round}`).toBeGreaterThan(0);
     }
     // How much is done before a strike falls depends on the machine; that something is does not.
-    for (const what of ["records acked flushed", "records acked written", "done: roll", "done: compaction", "records polled"]) expect(result.counts[what], what).toBeGreaterThan(0);
+    for (const what of [
+      "records acked flushed",
+      "records acked written",
+      "done: roll",
+      "done: compaction",
+      "records polled",
+    ])
+      expect(result.counts[what], what).toBeGreaterThan(0);
     expect(result.counts["freezes that held"]).toBe(1);
     expect(new Set(result.openings.map(({ engine }) => engine))).toEqual(new Set(["opfs", "indexeddb"]));
   });
@@ -50,7 +58,15 @@ describe("the ledger", () => {
     await ledger.handle(Readable.from([body]) as unknown as IncomingMessage, response as unknown as ServerResponse);
     return status;
   };
-  const append = { type: "append", id: 1, at: 1, process: "w", topic: "orders", acks: "flushed", records: [[7, null, 0]] } as const;
+  const append = {
+    type: "append",
+    id: 1,
+    at: 1,
+    process: "w",
+    topic: "orders",
+    acks: "flushed",
+    records: [[7, null, 0]],
+  } as const;
   const post = (events: Post["events"]): string => JSON.stringify({ life: 1, events } satisfies Post);
 
   it("knows an outcome only when it was told", async () => {

@@ -20,13 +20,44 @@ export type SentRecord = readonly [value: number, key: string | null, tombstone:
 
 /** `at` is the page's own clock: it counts the page's events. */
 export type PageEvent =
-  | { readonly type: "append"; readonly id: number; readonly at: number; readonly process: string; readonly topic: string; readonly acks: "written" | "flushed"; readonly records: readonly SentRecord[] }
+  | {
+      readonly type: "append";
+      readonly id: number;
+      readonly at: number;
+      readonly process: string;
+      readonly topic: string;
+      readonly acks: "written" | "flushed";
+      readonly records: readonly SentRecord[];
+    }
   | { readonly type: "trim"; readonly id: number; readonly at: number; readonly topic: string; readonly to: number }
-  | { readonly type: "done"; readonly id: number; readonly at: number; readonly outcome: "ok" | "fail" | "info"; readonly offsets?: readonly number[]; readonly duplicates?: number; readonly code?: string }
-  | { readonly type: "poll"; readonly from: number; readonly at: number; readonly process: string; readonly topic: string; readonly wholeLog: boolean; readonly offsets: readonly number[]; readonly values: readonly Value[] }
+  | {
+      readonly type: "done";
+      readonly id: number;
+      readonly at: number;
+      readonly outcome: "ok" | "fail" | "info";
+      readonly offsets?: readonly number[];
+      readonly duplicates?: number;
+      readonly code?: string;
+    }
+  | {
+      readonly type: "poll";
+      readonly from: number;
+      readonly at: number;
+      readonly process: string;
+      readonly topic: string;
+      readonly wholeLog: boolean;
+      readonly offsets: readonly number[];
+      readonly values: readonly Value[];
+    }
   | { readonly type: "assign"; readonly at: number; readonly process: string; readonly topic: string }
   | { readonly type: "begin"; readonly id: number; readonly moment: Moment }
-  | { readonly type: "end"; readonly id: number; readonly moment: Moment; readonly retired?: number; readonly compacted?: number }
+  | {
+      readonly type: "end";
+      readonly id: number;
+      readonly moment: Moment;
+      readonly retired?: number;
+      readonly compacted?: number;
+    }
   /** What the runner measures by; no part of the history. */
   | { readonly type: "note"; readonly note: unknown }
   /** Something that must not happen and that no history shows. */

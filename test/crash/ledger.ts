@@ -74,22 +74,54 @@ export class Ledger {
     switch (event.type) {
       case "append": {
         const { process, topic, acks } = event;
-        const records = event.records.map(([value, key, tombstone]) => ({ value, ...(key !== null && { key }), ...(tombstone === 1 && { tombstone: true }) }));
-        return this.#begin(life, event.id, { op: { type: "append", process, topic, records, invoke: time(event.at), outcome: "info" }, acks });
+        const records = event.records.map(([value, key, tombstone]) => ({
+          value,
+          ...(key !== null && { key }),
+          ...(tombstone === 1 && { tombstone: true }),
+        }));
+        return this.#begin(life, event.id, {
+          op: { type: "append", process, topic, records, invoke: time(event.at), outcome: "info" },
+          acks,
+        });
       }
       case "trim":
-        return this.#begin(life, event.id, { op: { type: "trim", process: `keeper/${life}`, topic: event.topic, to: event.to, invoke: time(event.at), outcome: "info" } });
+        return this.#begin(life, event.id, {
+          op: {
+            type: "trim",
+            process: `keeper/${life}`,
+            topic: event.topic,
+            to: event.to,
+            invoke: time(event.at),
+            outcome: "info",
+          },
+        });
       case "done":
         return this.#end(life, event, time(event.at));
       case "poll": {
         const { process, topic, wholeLog, offsets, values } = event;
         const records = offsets.map((offset, i) => ({ offset, value: values[i]! }));
-        const poll: PollOp = { type: "poll", process, topic, records, invoke: time(event.from), complete: time(event.at), outcome: "ok", ...(wholeLog && { wholeLog }) };
+        const poll: PollOp = {
+          type: "poll",
+          process,
+          topic,
+          records,
+          invoke: time(event.from),
+          complete: time(event.at),
+          outcome: "ok",
+          ...(wholeLog && { wholeLog }),
+        };
         this.history.push(poll);
         return this.count("records polled", records.length);
       }
       case "assign":
-        return void this.history.push({ type: "assign", process: event.process, topics: [event.topic], invoke: time(event.at), complete: time(event.at), outcome: "ok" });
+        return void this.history.push({
+          type: "assign",
+          process: event.process,
+          topics: [event.topic],
+          invoke: time(event.at),
+          complete: time(event.at),
+          outcome: "ok",
+        });
       case "begin":
         this.#underWay.set(`${life}:${event.id}`, event.moment);
         return this.onBegin?.(event.moment);
@@ -119,7 +151,10 @@ export class Ledger {
     const { outcome, offsets, duplicates, code } = event;
     if (outcome !== "info") this.history[index] = { ...op, outcome, complete, ...(offsets && { offsets }) } as Op;
     if (op.type !== "append") return;
-    const what = outcome === "ok" ? `records acked ${acks}` : `records ${outcome === "fail" ? "refused" : "of unknown outcome"} (${code})`;
+    const what =
+      outcome === "ok"
+        ? `records acked ${acks}`
+        : `records ${outcome === "fail" ? "refused" : "of unknown outcome"} (${code})`;
     this.count(what, op.records.length);
     if (duplicates !== undefined) this.count("records acked as duplicates", duplicates);
   }

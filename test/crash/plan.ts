@@ -18,17 +18,34 @@ export interface Strike {
   readonly recoveries: number;
 }
 
-const AIMED_DELAY_MS: Readonly<Record<Moment, number>> = { roll: 6, trim: 6, retention: 10, compaction: 20, recovery: 60 };
+const AIMED_DELAY_MS: Readonly<Record<Moment, number>> = {
+  roll: 6,
+  trim: 6,
+  retention: 10,
+  compaction: 20,
+  recovery: 60,
+};
 
 export const ROUNDS_PER_PROFILE = 8;
 export const engineOf = (profile: number): Engine => (profile % 2 === 0 ? "opfs" : "indexeddb");
 
 export function strikeOf(seed: number, round: number): Strike {
   const random = new Random(seed, 7, round);
-  const kind = random.weighted({ kill: 10, crash: 3, close: 2, reload: 2, terminate: 3, freeze: 2, "kill-frozen": 1 } satisfies Record<StrikeKind, number>);
+  const kind = random.weighted({
+    kill: 10,
+    crash: 3,
+    close: 2,
+    reload: 2,
+    terminate: 3,
+    freeze: 2,
+    "kill-frozen": 1,
+  } satisfies Record<StrikeKind, number>);
   const strikesAtOnce = kind !== "freeze" && kind !== "kill-frozen";
   // A worker that ends while it opens is its own story; pages and browsers that end then are this one's.
-  const moments: Moment[] = kind === "terminate" ? ["roll", "retention", "compaction", "trim"] : ["roll", "retention", "compaction", "trim", "recovery"];
+  const moments: Moment[] =
+    kind === "terminate"
+      ? ["roll", "retention", "compaction", "trim"]
+      : ["roll", "retention", "compaction", "trim", "recovery"];
   const aim = strikesAtOnce && random.chance(0.65) ? random.pick(moments) : undefined;
   const workMs = random.between(150, random.pick([400, 1200]));
   const delayMs = aim ? random.int(AIMED_DELAY_MS[aim] + 1) : random.between(50, 500);

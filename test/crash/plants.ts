@@ -29,7 +29,12 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
   },
   "early-commit": {
     what: "every ack goes out before its commit",
-    bug: { name: "early-commit", file: "src/log/log.ts", find: 'if (acks === "accepted") this.#acknowledge(pending);', replace: "this.#acknowledge(pending);" },
+    bug: {
+      name: "early-commit",
+      file: "src/log/log.ts",
+      find: 'if (taken.acks === "accepted") this.#acknowledge(taken);',
+      replace: "this.#acknowledge(taken);",
+    },
   },
   // Those of the simulation. What a power cut alone would show, a kill never does: "flush left out" must not be found.
   ...Object.fromEntries(MUTANTS.filter(({ twin }) => !twin).map((bug) => [bug.name, { what: `in ${bug.file}`, bug }])),

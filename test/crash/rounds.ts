@@ -93,7 +93,15 @@ class CrashRun {
     }
     this.ledger.count("records never answered", this.ledger.unanswered);
     const chromium = this.#browser?.version ?? "";
-    return { rounds: round, chromium, seconds: (performance.now() - started) / 1000, strikes: this.#strikes, counts: this.ledger.counts, openings: this.#openings, failure };
+    return {
+      rounds: round,
+      chromium,
+      seconds: (performance.now() - started) / 1000,
+      strikes: this.#strikes,
+      counts: this.ledger.counts,
+      openings: this.#openings,
+      failure,
+    };
   }
 
   async end(): Promise<void> {
@@ -122,7 +130,13 @@ class CrashRun {
       inside = await bounded(this.#workUntil(strike), "the strike");
       const struck = performance.now();
       audit = await bounded(this.#audit(), "recovery");
-      this.#openings.push({ engine: this.#engine, clean: audit.clean, openMs: audit.openMs, totalMs: performance.now() - struck, scannedBytes: audit.scannedBytes });
+      this.#openings.push({
+        engine: this.#engine,
+        clean: audit.clean,
+        openMs: audit.openMs,
+        totalMs: performance.now() - struck,
+        scannedBytes: audit.scannedBytes,
+      });
     } catch (thrown) {
       this.ledger.problems.push(thrown instanceof Error ? thrown.message : String(thrown));
     }
@@ -130,8 +144,12 @@ class CrashRun {
     const { problems } = this.ledger;
     const { kind, aim } = strike;
     const what = `${kind}${aim ? `@${aim}${inside ? ", in the middle of it" : ""}` : ""}`;
-    this.options.onRound?.(`round ${round + 1} of ${this.options.rounds}, ${this.#engine}: ${what}; ${audit ? `open ${audit.openMs.toFixed(0)} ms, ${audit.records} records` : "no recovery"}`);
-    return findings.length + problems.length > 0 ? { round, strike, engine: this.#engine, findings, problems } : undefined;
+    this.options.onRound?.(
+      `round ${round + 1} of ${this.options.rounds}, ${this.#engine}: ${what}; ${audit ? `open ${audit.openMs.toFixed(0)} ms, ${audit.records} records` : "no recovery"}`,
+    );
+    return findings.length + problems.length > 0
+      ? { round, strike, engine: this.#engine, findings, problems }
+      : undefined;
   }
 
   /** Opens the tide, wherever it has to begin for that, and reads everything. */
@@ -139,7 +157,13 @@ class CrashRun {
     const browser = this.#browser!;
     await browser.ready();
     const life = ++this.#life;
-    const audit = await browser.call("audit", { life, seed: this.options.seed, name: "crash", engine: this.#engine, earlyAck: this.options.plant === "early-ack" });
+    const audit = await browser.call("audit", {
+      life,
+      seed: this.options.seed,
+      name: "crash",
+      engine: this.#engine,
+      earlyAck: this.options.plant === "early-ack",
+    });
     this.ledger.count("openings that met a lock", audit.waits);
     this.ledger.count("torn tails cut", audit.cuts);
     return audit;
@@ -222,6 +246,9 @@ class CrashRun {
 
 async function bounded<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Error(`${what} did not end within ${STEP_MS / 1000} s`)), STEP_MS)));
+  const late = new Promise<never>(
+    (_, reject) =>
+      (timer = setTimeout(() => reject(new Error(`${what} did not end within ${STEP_MS / 1000} s`)), STEP_MS)),
+  );
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

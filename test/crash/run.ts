@@ -19,22 +19,36 @@ const FINDINGS_SHOWN = 3;
 function explain({ round, strike, engine, findings, problems }: Failure, seed: number): void {
   console.log(`\nround ${round + 1} failed: ${strike.kind}${strike.aim ? ` at ${strike.aim}` : ""}, ${engine}`);
   for (const problem of problems) console.log(`problem: ${problem}`);
-  for (const finding of findings.toSorted((a, b) => a.history.length - b.history.length).slice(0, FINDINGS_SHOWN)) console.log(printFinding(finding));
+  for (const finding of findings.toSorted((a, b) => a.history.length - b.history.length).slice(0, FINDINGS_SHOWN))
+    console.log(printFinding(finding));
   console.log(`again: npm run crash -- --seed ${seed} --rounds ${round + 1}`);
 }
 
-const quantile = (values: readonly number[], q: number): number => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
+const quantile = (values: readonly number[], q: number): number =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
 
 function figuresOf({ openings, rounds, seconds, counts, strikes }: CrashResult): Record<string, number> {
-  const figures: Record<string, number> = { rounds, seconds: Math.round(seconds), strikes: Object.values(strikes).reduce((sum, { times }) => sum + times, 0) };
+  const figures: Record<string, number> = {
+    rounds,
+    seconds: Math.round(seconds),
+    strikes: Object.values(strikes).reduce((sum, { times }) => sum + times, 0),
+  };
   const acked = (counts["records acked flushed"] ?? 0) + (counts["records acked written"] ?? 0);
   figures["records acked"] = acked;
   for (const engine of ["opfs", "indexeddb"]) {
     const unclean = openings.filter((opening) => opening.engine === engine && !opening.clean);
     if (unclean.length === 0) continue;
     const ms = unclean.map(({ openMs }) => openMs);
-    Object.assign(figures, { [`${engine}: unclean openings`]: unclean.length, [`${engine}: open p50 ms`]: quantile(ms, 0.5), [`${engine}: open p99 ms`]: quantile(ms, 0.99), [`${engine}: open max ms`]: Math.max(...ms) });
-    figures[`${engine}: strike to all read p50 ms`] = quantile(unclean.map(({ totalMs }) => totalMs), 0.5);
+    Object.assign(figures, {
+      [`${engine}: unclean openings`]: unclean.length,
+      [`${engine}: open p50 ms`]: quantile(ms, 0.5),
+      [`${engine}: open p99 ms`]: quantile(ms, 0.99),
+      [`${engine}: open max ms`]: Math.max(...ms),
+    });
+    figures[`${engine}: strike to all read p50 ms`] = quantile(
+      unclean.map(({ totalMs }) => totalMs),
+      0.5,
+    );
   }
   return figures;
 }
@@ -46,7 +60,8 @@ function print(result: CrashResult, figures: Record<string, number>): void {
   for (const [name, { times, inside }] of Object.entries(result.strikes).sort(([a], [b]) => (a < b ? -1 : 1))) {
     console.log(`${number(times).padStart(12)}  ${name}${name.includes("@") ? `, ${inside} in the middle of it` : ""}`);
   }
-  for (const [name, times] of Object.entries(result.counts).sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${number(times).padStart(12)}  ${name}`);
+  for (const [name, times] of Object.entries(result.counts).sort(([a], [b]) => (a < b ? -1 : 1)))
+    console.log(`${number(times).padStart(12)}  ${name}`);
   for (const [name, value] of Object.entries(figures)) console.log(`${number(value).padStart(12)}  ${name}`);
 }
 
@@ -54,14 +69,25 @@ function print(result: CrashResult, figures: Record<string, number>): void {
 async function runWorkerd(rounds: number, seed: number, json: string | undefined): Promise<number> {
   const { report, counts, ...figures } = await runKills({ rounds, seed, log: (line) => console.error(line) });
   if (json !== undefined) {
-    const environment = { date: new Date().toISOString(), node: process.version, system: `${os.type()} ${os.release()}`, cores: os.cpus().length };
-    await writeFile(json, `${JSON.stringify({ seed, target: "workerd", figures, counts, anomalies: report.counts, environment }, null, 2)}\n`);
+    const environment = {
+      date: new Date().toISOString(),
+      node: process.version,
+      system: `${os.type()} ${os.release()}`,
+      cores: os.cpus().length,
+    };
+    await writeFile(
+      json,
+      `${JSON.stringify({ seed, target: "workerd", figures, counts, anomalies: report.counts, environment }, null, 2)}\n`,
+    );
   }
   for (const finding of report.findings.slice(0, FINDINGS_SHOWN)) console.log(printFinding(finding));
-  for (const [name, times] of Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${number(times).padStart(12)}  ${name}`);
+  for (const [name, times] of Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1)))
+    console.log(`${number(times).padStart(12)}  ${name}`);
   const { acked, absorbed, lost, duplicated, reordered } = figures;
   const found = report.findings.length > 0;
-  console.log(`seed ${seed}: ${rounds} kills, ${number(acked)} records acked, ${lost} lost, ${duplicated} duplicated, ${reordered} reordered, ${number(absorbed)} resent ones absorbed; ${number(figures.seconds)} s`);
+  console.log(
+    `seed ${seed}: ${rounds} kills, ${number(acked)} records acked, ${lost} lost, ${duplicated} duplicated, ${reordered} reordered, ${number(absorbed)} resent ones absorbed; ${number(figures.seconds)} s`,
+  );
   if (found) console.log(`again: npm run crash -- --target workerd --seed ${seed} --rounds ${rounds}`);
   return found || acked === 0 ? 1 : 0;
 }
@@ -79,7 +105,8 @@ async function main(): Promise<number> {
       json: jsonFile(),
     },
     check: ({ dist, plant }) => {
-      if (dist && plant !== undefined) throw new UsageError("--plant puts a bug into the sources, so it goes without --dist");
+      if (dist && plant !== undefined)
+        throw new UsageError("--plant puts a bug into the sources, so it goes without --dist");
     },
   });
   // Through the exit handlers, so that no browser and no workerd is left behind.
@@ -89,12 +116,23 @@ async function main(): Promise<number> {
   const result = await runRounds({ rounds, seed, plant, onRound: (line) => console.error(line) });
   const figures = figuresOf(result);
   if (json !== undefined) {
-    const environment = { date: new Date().toISOString(), node: process.version, chromium: result.chromium, system: `${os.type()} ${os.release()}`, cores: os.cpus().length };
-    await writeFile(json, `${JSON.stringify({ seed, target, plant, figures, strikes: result.strikes, counts: result.counts, failure: result.failure, environment }, null, 2)}\n`);
+    const environment = {
+      date: new Date().toISOString(),
+      node: process.version,
+      chromium: result.chromium,
+      system: `${os.type()} ${os.release()}`,
+      cores: os.cpus().length,
+    };
+    await writeFile(
+      json,
+      `${JSON.stringify({ seed, target, plant, figures, strikes: result.strikes, counts: result.counts, failure: result.failure, environment }, null, 2)}\n`,
+    );
   }
   if (result.failure) explain(result.failure, seed);
   print(result, figures);
-  const bad = result.failure ? `round ${result.failure.round + 1} FAILED` : "0 acknowledged records lost, doubled or changed";
+  const bad = result.failure
+    ? `round ${result.failure.round + 1} FAILED`
+    : "0 acknowledged records lost, doubled or changed";
   const acked = figures["records acked"]!;
   console.log(`seed ${seed}: ${result.rounds} rounds, ${number(acked)} records acked; ${bad}`);
   // A run in which nothing was acknowledged proves nothing.

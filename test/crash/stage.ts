@@ -21,13 +21,24 @@ export interface Stage {
 }
 
 /** `beside`: another build of the same page, with its own plant, in a folder of that name on the same origin. */
-export async function setStage(ledger: Ledger, plant: Plant | undefined, folder = "test/crash/page", beside?: { readonly folder: string; readonly plant: Plant }): Promise<Stage> {
+export async function setStage(
+  ledger: Ledger,
+  plant: Plant | undefined,
+  folder = "test/crash/page",
+  beside?: { readonly folder: string; readonly plant: Plant },
+): Promise<Stage> {
   const outDir = mkdtempSync(path.join(os.tmpdir(), "tidemark-crash-page-"));
   const page = { configFile: false, root: path.join(root as string, folder), logLevel: "error", base: "./" } as const;
   const buildInto = async (target: string, planted: Plant | undefined): Promise<void> => {
     const bug = planted?.bug && plantedBug(planted.bug);
-    const plugins = (): PluginOption[] => (bug ? [{ ...bug, enforce: "pre" }] : process.env["TIDEMARK_DIST"] ? [packageFiles()] : []);
-    await build({ ...page, plugins: plugins(), worker: { format: "es", plugins }, build: { outDir: target, emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 } });
+    const plugins = (): PluginOption[] =>
+      bug ? [{ ...bug, enforce: "pre" }] : process.env["TIDEMARK_DIST"] ? [packageFiles()] : [];
+    await build({
+      ...page,
+      plugins: plugins(),
+      worker: { format: "es", plugins },
+      build: { outDir: target, emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 },
+    });
     bug?.check();
   };
   await buildInto(outDir, plant);
@@ -35,10 +46,16 @@ export async function setStage(ledger: Ledger, plant: Plant | undefined, folder 
   const serveLedger: PluginOption = {
     name: "ledger",
     configurePreviewServer(server) {
-      for (const place of ["/ledger", `/${beside?.folder}/ledger`]) server.middlewares.use(place, (request, response) => void ledger.handle(request, response));
+      for (const place of ["/ledger", `/${beside?.folder}/ledger`])
+        server.middlewares.use(place, (request, response) => void ledger.handle(request, response));
     },
   };
-  const server = await preview({ ...page, plugins: [serveLedger], build: { outDir }, preview: { host: "127.0.0.1", port: 0 } });
+  const server = await preview({
+    ...page,
+    plugins: [serveLedger],
+    build: { outDir },
+    preview: { host: "127.0.0.1", port: 0 },
+  });
   const address = server.httpServer.address() as { port: number };
   return {
     url: `http://127.0.0.1:${address.port}/`,

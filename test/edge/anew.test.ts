@@ -10,8 +10,10 @@ import { offsetText } from "./sse-reader.ts";
 const JSON_TYPE = { "content-type": "application/json" };
 let names = 0;
 const fresh = (): string => `anew/${++names}`;
-const call = (path: string, method: string, headers: Record<string, string> = {}, body?: string): Promise<Response> => rawCall(path, method, { ...JSON_TYPE, ...headers }, body);
-const subscriptions = (): SubscriptionPeer => real.SUBSCRIPTIONS.get(real.SUBSCRIPTIONS.idFromName(objectName("dev", ""))) as unknown as SubscriptionPeer;
+const call = (path: string, method: string, headers: Record<string, string> = {}, body?: string): Promise<Response> =>
+  rawCall(path, method, { ...JSON_TYPE, ...headers }, body);
+const subscriptions = (): SubscriptionPeer =>
+  real.SUBSCRIPTIONS.get(real.SUBSCRIPTIONS.idFromName(objectName("dev", ""))) as unknown as SubscriptionPeer;
 
 async function make(path: string, records: number, headers: Record<string, string> = {}): Promise<void> {
   const body = JSON.stringify(Array.from({ length: records }, (_, i) => i));
@@ -22,7 +24,16 @@ async function make(path: string, records: number, headers: Record<string, strin
 async function subscribe(of: { streams?: string[]; pattern?: string }): Promise<{ id: string; wakes: string }> {
   const [id, wakes] = [`s${++names}`, `wakes/${++names}`];
   await make(wakes, 0);
-  expect((await call(`__ds/subscriptions/${id}`, "PUT", {}, JSON.stringify({ type: "pull-wake", wake_stream: wakes, ...of }))).status).toBe(201);
+  expect(
+    (
+      await call(
+        `__ds/subscriptions/${id}`,
+        "PUT",
+        {},
+        JSON.stringify({ type: "pull-wake", wake_stream: wakes, ...of }),
+      )
+    ).status,
+  ).toBe(201);
   return { id, wakes };
 }
 
@@ -39,9 +50,15 @@ interface Claim {
   readonly streams: Linked[];
 }
 
-const claim = async (id: string): Promise<Claim> => (await (await call(`__ds/subscriptions/${id}/claim`, "POST", {}, '{"worker":"w"}')).json()) as Claim;
+const claim = async (id: string): Promise<Claim> =>
+  (await (await call(`__ds/subscriptions/${id}/claim`, "POST", {}, '{"worker":"w"}')).json()) as Claim;
 const ack = ({ wake_id, generation, token }: Claim, id: string, acks: object[], done = true): Promise<Response> =>
-  call(`__ds/subscriptions/${id}/ack`, "POST", { authorization: `Bearer ${token}` }, JSON.stringify({ wake_id, generation, acks, done }));
+  call(
+    `__ds/subscriptions/${id}/ack`,
+    "POST",
+    { authorization: `Bearer ${token}` },
+    JSON.stringify({ wake_id, generation, acks, done }),
+  );
 
 /** Until so many wake events have come; what they name. */
 async function woken(wakes: string, count: number): Promise<string[]> {
@@ -66,13 +83,27 @@ async function acknowledged(path: string, of: object, headers: Record<string, st
 async function expectFollowed({ id, wakes }: { id: string; wakes: string }, path: string, tail: number): Promise<void> {
   expect((await woken(wakes, 2))[1]).toBe(path);
   const { streams, ...rest } = await claim(id);
-  expect(streams.filter((stream) => stream.path === path)).toEqual([{ path, link_type: expect.any(String), acked_offset: offsetText(0), tail_offset: offsetText(tail), has_pending: true }]);
+  expect(streams.filter((stream) => stream.path === path)).toEqual([
+    {
+      path,
+      link_type: expect.any(String),
+      acked_offset: offsetText(0),
+      tail_offset: offsetText(tail),
+      has_pending: true,
+    },
+  ]);
   expect((await ack({ streams, ...rest }, id, [{ stream: path, offset: offsetText(tail) }])).status).toBe(200);
-  expect((await claim(id)).streams.find((stream) => stream.path === path)).toMatchObject({ acked_offset: offsetText(tail), has_pending: false });
+  expect((await claim(id)).streams.find((stream) => stream.path === path)).toMatchObject({
+    acked_offset: offsetText(tail),
+    has_pending: false,
+  });
 }
 
 describe("a subscription follows the stream that is made anew", () => {
-  it.each([["named", (path: string) => ({ streams: [path] })], ["by a pattern", (path: string) => ({ pattern: `${path.slice(0, -1)}*` })]])("%s", async (_, of) => {
+  it.each([
+    ["named", (path: string) => ({ streams: [path] })],
+    ["by a pattern", (path: string) => ({ pattern: `${path.slice(0, -1)}*` })],
+  ])("%s", async (_, of) => {
     const path = `${fresh()}/x`;
     const subscription = await acknowledged(path, of(path));
     expect((await call(path, "DELETE")).status).toBe(204);
@@ -83,7 +114,11 @@ describe("a subscription follows the stream that is made anew", () => {
 
   it("behind one that has expired, through sleep", async () => {
     const path = fresh();
-    const subscription = await acknowledged(path, { streams: [path] }, { "stream-expires-at": new Date(Date.now() + 1_500).toISOString() });
+    const subscription = await acknowledged(
+      path,
+      { streams: [path] },
+      { "stream-expires-at": new Date(Date.now() + 1_500).toISOString() },
+    );
     await new Promise((resolve) => setTimeout(resolve, 1_600));
     await evictDurableObject(objectOf(path));
     await make(path, 0);
@@ -113,7 +148,11 @@ describe("a subscription follows the stream that is made anew", () => {
     await make(path, 3);
     const late = await ack(held, id, [{ stream: path, offset: offsetText(2) }]);
     expect([late.status, ((await late.json()) as { error: { code: string } }).error.code]).toEqual([409, "FENCED"]);
-    expect((await claim(id)).streams.find((stream) => stream.path === path)).toMatchObject({ acked_offset: offsetText(0), tail_offset: offsetText(3), has_pending: true });
+    expect((await claim(id)).streams.find((stream) => stream.path === path)).toMatchObject({
+      acked_offset: offsetText(0),
+      tail_offset: offsetText(3),
+      has_pending: true,
+    });
     // A stream that is made for the first time fences nobody.
     const { id: second, wakes: events } = await subscribe({ streams: [other, "anew/later"] });
     await call(other, "POST", {}, "[1]");
@@ -126,7 +165,15 @@ describe("a subscription follows the stream that is made anew", () => {
   it("whatever of the old one is told late, or its end was never told", async () => {
     const path = fresh();
     const subscription = await acknowledged(path, { streams: [path] });
-    const id = await inside(path, (_, { storage: { sql } }) => (JSON.parse(String(sql.exec("SELECT value FROM meta WHERE key = 'config'").toArray()[0]!["value"])) as { id: string }).id);
+    const id = await inside(
+      path,
+      (_, { storage: { sql } }) =>
+        (
+          JSON.parse(String(sql.exec("SELECT value FROM meta WHERE key = 'config'").toArray()[0]!["value"])) as {
+            id: string;
+          }
+        ).id,
+    );
     expect((await call(path, "DELETE")).status).toBe(204);
     await make(path, 3);
     await subscriptions().moved("dev", { path, id, tail: 9 });
@@ -137,13 +184,18 @@ describe("a subscription follows the stream that is made anew", () => {
     const named = await subscribe({ streams: [other] });
     await make(other, 2);
     await woken(named.wakes, 1);
-    await runInDurableObject(real.SUBSCRIPTIONS.get(real.SUBSCRIPTIONS.idFromName(objectName("dev", ""))) as never, (_: unknown, state: { storage: { sql: { exec(query: string, ...values: unknown[]): unknown } } }) => {
-      state.storage.sql.exec("UPDATE identity SET id = 'another' WHERE path = ?", other);
-      state.storage.sql.exec("UPDATE link SET acked = 7 WHERE path = ?", other);
-    });
+    await runInDurableObject(
+      real.SUBSCRIPTIONS.get(real.SUBSCRIPTIONS.idFromName(objectName("dev", ""))) as never,
+      (_: unknown, state: { storage: { sql: { exec(query: string, ...values: unknown[]): unknown } } }) => {
+        state.storage.sql.exec("UPDATE identity SET id = 'another' WHERE path = ?", other);
+        state.storage.sql.exec("UPDATE link SET acked = 7 WHERE path = ?", other);
+      },
+    );
     await call(other, "POST", {}, "[3]");
     await woken(named.wakes, 2);
-    expect((await claim(named.id)).streams).toMatchObject([{ path: other, acked_offset: offsetText(0), tail_offset: offsetText(3) }]);
+    expect((await claim(named.id)).streams).toMatchObject([
+      { path: other, acked_offset: offsetText(0), tail_offset: offsetText(3) },
+    ]);
   });
 
   it("a stream that is gone is linked by no pattern", async () => {
@@ -188,6 +240,13 @@ describe("a fork and its source", () => {
   });
 
   const idOf = (path: string): Promise<string | undefined> =>
-    inside(path, (_, { storage: { sql } }) => (JSON.parse(String(sql.exec("SELECT value FROM meta WHERE key = 'config'").toArray()[0]!["value"])) as { id?: string }).id);
+    inside(
+      path,
+      (_, { storage: { sql } }) =>
+        (
+          JSON.parse(String(sql.exec("SELECT value FROM meta WHERE key = 'config'").toArray()[0]!["value"])) as {
+            id?: string;
+          }
+        ).id,
+    );
 });
-

@@ -14,7 +14,12 @@ const kernel = await edgeKernel();
 const base = env as unknown as Env;
 const TEXT = { "content-type": "text/plain" };
 const BATCHES = { "content-type": "application/vnd.tidemark.batches" };
-const producing = (epoch: number, seq: number) => ({ ...TEXT, "producer-id": "p", "producer-epoch": String(epoch), "producer-seq": String(seq) });
+const producing = (epoch: number, seq: number) => ({
+  ...TEXT,
+  "producer-id": "p",
+  "producer-epoch": String(epoch),
+  "producer-seq": String(seq),
+});
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 function batch(value: string): Uint8Array {
@@ -59,7 +64,10 @@ const counting: Env = {
   LOGS: {
     idFromName: (name: string) => base.LOGS.idFromName(name),
     get: (id: never) => {
-      const stub = base.LOGS.get(id) as unknown as { append(...args: unknown[]): unknown; fetch(request: unknown): unknown };
+      const stub = base.LOGS.get(id) as unknown as {
+        append(...args: unknown[]): unknown;
+        fetch(request: unknown): unknown;
+      };
       return {
         append: (...args: unknown[]) => (counts.call++, stub.append(...args)),
         fetch: (request: unknown) => (counts.fetch++, stub.fetch(request)),
@@ -71,7 +79,11 @@ const counting: Env = {
 function post(way: Way, path: string, headers: Record<string, string>, body: Uint8Array): Promise<Response> {
   const length: Record<string, string> = way === "call" ? { "content-length": String(body.length) } : {};
   const stream = new Response(body.length === 0 ? null : (body as BodyInit)).body;
-  const request = { method: "POST", headers: { ...headers, ...length }, body: way === "call" ? (body as BodyInit) : stream };
+  const request = {
+    method: "POST",
+    headers: { ...headers, ...length },
+    body: way === "call" ? (body as BodyInit) : stream,
+  };
   return handle(new Request(`http://localhost/v1/stream/${path}`, request), counting);
 }
 
@@ -86,7 +98,11 @@ describe("an append by a call and by a fetch", () => {
       for (const [headers, body, status] of REQUESTS) {
         const response = await post(way, path, headers, body);
         expect([response.status, new TextDecoder().decode(body)]).toEqual([status, new TextDecoder().decode(body)]);
-        answers[way].push([response.status, [...response.headers].filter(([name]) => name !== "content-length"), await response.text()]);
+        answers[way].push([
+          response.status,
+          [...response.headers].filter(([name]) => name !== "content-length"),
+          await response.text(),
+        ]);
       }
       const other = way === "call" ? "fetch" : "call";
       // All but those that the router refuses by itself.
@@ -100,7 +116,10 @@ describe("an append by a call and by a fetch", () => {
   it("a body above the bound goes by fetch, and one at the bound by a call", async () => {
     const path = "ways/large";
     await SELF.fetch(`http://localhost/v1/stream/${path}`, { method: "PUT", headers: TEXT });
-    for (const [size, way] of [[CALL_BYTES_MAX, "call"], [CALL_BYTES_MAX + 1, "fetch"]] as const) {
+    for (const [size, way] of [
+      [CALL_BYTES_MAX, "call"],
+      [CALL_BYTES_MAX + 1, "fetch"],
+    ] as const) {
       const before = { ...counts };
       expect((await post("call", path, TEXT, new Uint8Array(size).fill(97))).status).toBe(204);
       expect(counts[way]).toBe(before[way] + 1);
@@ -108,6 +127,7 @@ describe("an append by a call and by a fetch", () => {
   });
 
   it("without a stream it is 404 by either", async () => {
-    for (const way of ["call", "fetch"] as const) expect((await post(way, "ways/none", TEXT, bytes("x"))).status).toBe(404);
+    for (const way of ["call", "fetch"] as const)
+      expect((await post(way, "ways/none", TEXT, bytes("x"))).status).toBe(404);
   });
 });

@@ -30,12 +30,22 @@ function isolate({ readThrough }: typeof here, told: (manifest: Told) => object 
     const work: Promise<unknown>[] = [];
     const url = new URL(`${at(path)}${query}`);
     const response = await readThrough({
-      asked: {}, env: real as never, tenant: "dev", path, url, headers: new Headers(headers), background: { waitUntil: (promise) => void work.push(promise) },
+      asked: {},
+      env: real as never,
+      tenant: "dev",
+      path,
+      url,
+      headers: new Headers(headers),
+      background: { waitUntil: (promise) => void work.push(promise) },
       async ask(own) {
         asked++;
         const stub = real.LOGS.get(real.LOGS.idFromName(`dev/${path}`));
-        const answer = (await stub.fetch(url.href, { headers: { ...headers, ...own, [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: "dev" } })) as unknown as Response;
-        return answer.headers.has("x-tidemark-manifest") ? new Response(JSON.stringify(told((await answer.json()) as Told)), answer) : answer;
+        const answer = (await stub.fetch(url.href, {
+          headers: { ...headers, ...own, [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: "dev" },
+        })) as unknown as Response;
+        return answer.headers.has("x-tidemark-manifest")
+          ? new Response(JSON.stringify(told((await answer.json()) as Told)), answer)
+          : answer;
       },
     });
     const bytes = await response.arrayBuffer();
@@ -67,7 +77,11 @@ async function archived(headers: Record<string, string> = {}): Promise<{ path: s
 async function expectNew(path: string, etag: string): Promise<void> {
   for (const { ask } of both) {
     const conditional = await ask(path, "?offset=-1", { "if-none-match": etag });
-    expect([conditional.status, await conditional.text(), conditional.headers.get("stream-next-offset")]).toEqual([200, "NEW", offsetText(1)]);
+    expect([conditional.status, await conditional.text(), conditional.headers.get("stream-next-offset")]).toEqual([
+      200,
+      "NEW",
+      offsetText(1),
+    ]);
     expect(conditional.headers.get("etag")).not.toBe(etag);
     const batches = await ask(path, "?offset=-1", { accept: BATCHES });
     expect([batches.headers.get("link"), batches.headers.get("stream-next-offset")]).toEqual([null, offsetText(1)]);
@@ -108,12 +122,15 @@ describe("a stream made anew", () => {
   it("as a fork, and where the old one was kept for a fork of its own", async () => {
     const { path, etag } = await archived();
     const fork = fresh();
-    expect((await call(fork, "PUT", { "stream-forked-from": `/v1/stream/${path}`, "stream-fork-offset": offsetText(1) })).status).toBe(201);
+    expect(
+      (await call(fork, "PUT", { "stream-forked-from": `/v1/stream/${path}`, "stream-fork-offset": offsetText(1) }))
+        .status,
+    ).toBe(201);
     expect((await (await second.ask(fork)).text()).slice(0, 4)).toBe("0.0;");
     expect((await call(path, "DELETE")).status).toBe(204);
     expect((await call(path, "PUT", TEXT, "NEW")).status).toBe(409);
     expect((await call(fork, "DELETE")).status).toBe(204);
-    for (let status = 410; status === 410; ) ({ status } = await call(path, "HEAD"));
+    for (let status = 410; status === 410;) ({ status } = await call(path, "HEAD"));
     const source = fresh();
     await call(source, "PUT", TEXT, "NEW");
     expect((await call(path, "PUT", { "stream-forked-from": `/v1/stream/${source}` })).status).toBe(201);
@@ -126,11 +143,18 @@ describe("a stream made anew", () => {
     await inside(path, (instance) => {
       const away = () => Promise.reject(new Error("unreachable"));
       const get = (key: string, options: unknown) => real.SEGMENTS.get(key, options);
-      instance.env = { ...instance.env, SEGMENTS: { get, put: away, delete: (keys: string[]) => (isAway ? away() : real.SEGMENTS.delete(keys)) } };
+      instance.env = {
+        ...instance.env,
+        SEGMENTS: { get, put: away, delete: (keys: string[]) => (isAway ? away() : real.SEGMENTS.delete(keys)) },
+      };
     });
     expect((await call(path, "DELETE")).status).toBe(204);
     const refused = await call(path, "PUT", TEXT, "NEW");
-    expect([refused.status, refused.headers.get("retry-after"), ((await refused.json()) as { error: object }).error]).toMatchObject([503, "1", { code: "STORAGE_FAILED" }]);
+    expect([
+      refused.status,
+      refused.headers.get("retry-after"),
+      ((await refused.json()) as { error: object }).error,
+    ]).toMatchObject([503, "1", { code: "STORAGE_FAILED" }]);
     expect((await call(path, "HEAD")).status).toBe(404);
     isAway = false;
     expect((await call(path, "PUT", TEXT, "NEW")).status).toBe(201);
@@ -141,23 +165,38 @@ describe("a stream made anew", () => {
 
 describe("an answer from segments", () => {
   /** Those that say something of the answer; a link to the segment itself is more than the object has. */
-  const headersOf = (response: Response): Record<string, string> => Object.fromEntries([...response.headers].filter(([name]) => name !== "link"));
+  const headersOf = (response: Response): Record<string, string> =>
+    Object.fromEntries([...response.headers].filter(([name]) => name !== "link"));
 
   it("has every header that the object's has", async () => {
     const { path } = await archived();
-    const own = (query: string, accept: string): Promise<Response> => handle(new Request(at(path) + query, { headers: { accept } }), { ...real, SEGMENTS: undefined } as never);
+    const own = (query: string, accept: string): Promise<Response> =>
+      handle(new Request(at(path) + query, { headers: { accept } }), { ...real, SEGMENTS: undefined } as never);
     for (const accept of ["*/*", "text/plain", BATCHES, `${BATCHES};q=0.5, text/plain;q=0.4`, "image/png"]) {
       for (const offset of ["-1", ...Array.from({ length: 7 }, (_, i) => offsetText(i)), offsetText(9), "now"]) {
-        const [found, expected] = [await handle(new Request(`${at(path)}?offset=${offset}`, { headers: { accept } }), real as never), await own(`?offset=${offset}`, accept)];
+        const [found, expected] = [
+          await handle(new Request(`${at(path)}?offset=${offset}`, { headers: { accept } }), real as never),
+          await own(`?offset=${offset}`, accept),
+        ];
         const [got, wanted] = [headersOf(found), headersOf(expected)];
         // The last segment ends before the log does, and the object may read on.
         const endsBefore = got["stream-next-offset"] !== wanted["stream-next-offset"];
-        if (endsBefore) for (const name of ["stream-next-offset", "stream-up-to-date", "etag"]) [got[name], wanted[name]] = ["", ""];
+        if (endsBefore)
+          for (const name of ["stream-next-offset", "stream-up-to-date", "etag"]) [got[name], wanted[name]] = ["", ""];
         expect([accept, offset, found.status, got]).toEqual([accept, offset, expected.status, wanted]);
         expect(endsBefore && offset !== offsetText(4)).toBe(false);
-        const [text, whole] = await Promise.all([found, expected].map(async (answer) => new TextDecoder("latin1").decode(await answer.arrayBuffer())) as [Promise<string>, Promise<string>]);
+        const [text, whole] = await Promise.all(
+          [found, expected].map(async (answer) => new TextDecoder("latin1").decode(await answer.arrayBuffer())) as [
+            Promise<string>,
+            Promise<string>,
+          ],
+        );
         expect(endsBefore ? whole.startsWith(text) : text === whole).toBe(true);
-        if (found.status === 200) expect([found.headers.get("vary"), found.headers.get("tidemark-from-offset")]).toEqual(["accept", expect.stringMatching(/^\d{16}_0{16}$/)]);
+        if (found.status === 200)
+          expect([found.headers.get("vary"), found.headers.get("tidemark-from-offset")]).toEqual([
+            "accept",
+            expect.stringMatching(/^\d{16}_0{16}$/),
+          ]);
       }
     }
   });
@@ -168,7 +207,9 @@ describe("an answer from segments", () => {
       const closed = isolate(here, (manifest) => ({ ...manifest, end: 5, closed: true }));
       here.forgetManifest("dev", path);
       const last = await closed.ask(path, `?offset=${offsetText(4)}`, { accept });
-      expect(["stream-next-offset", "stream-up-to-date", "stream-closed"].map((name) => last.headers.get(name))).toEqual([offsetText(5), "true", "true"]);
+      expect(
+        ["stream-next-offset", "stream-up-to-date", "stream-closed"].map((name) => last.headers.get(name)),
+      ).toEqual([offsetText(5), "true", "true"]);
       if (accept !== BATCHES) expect(last.headers.get("etag")).toMatch(/:4:5:c"$/);
       expect(closed.asked()).toBe(1);
       const open = isolate(here, (manifest) => ({ ...manifest, end: 5 }));
@@ -183,7 +224,8 @@ describe("an answer from segments", () => {
     const path = fresh();
     await call(path, "PUT", { "content-type": "application/json" }, "[1]");
     for (const query of ["", "?offset=-1", "?offset=now", `?offset=${offsetText(1)}`, "?offset=-1&live=long-poll"]) {
-      for (const accept of ["*/*", BATCHES]) expect((await call(path + query, "GET", { accept })).headers.get("vary")).toBe("accept");
+      for (const accept of ["*/*", BATCHES])
+        expect((await call(path + query, "GET", { accept })).headers.get("vary")).toBe("accept");
     }
     const { headers } = await call(path, "GET", { accept: "*/*" });
     const unchanged = await call(`${path}?offset=-1`, "GET", { "if-none-match": headers.get("etag")! });

@@ -51,10 +51,22 @@ class World {
   /** What is in memory is gone. */
   reset(): void {
     const bucket = this.bucket();
-    this.log = new ChunkLog({ sql: this.sql, kernel, now: () => this.now, name: "a", segmentBytes: 8_000, archive: new Archive(bucketSource(bucket), kernel) });
+    this.log = new ChunkLog({
+      sql: this.sql,
+      kernel,
+      now: () => this.now,
+      name: "a",
+      segmentBytes: 8_000,
+      archive: new Archive(bucketSource(bucket), kernel),
+    });
     const log = this.log;
     this.archiver = new Archiver({
-      bucket: () => bucket, tables: this.tables, kernel: edgeKernel, now: () => this.now, random: () => 0, abort: () => {},
+      bucket: () => bucket,
+      tables: this.tables,
+      kernel: edgeKernel,
+      now: () => this.now,
+      random: () => 0,
+      abort: () => {},
       log: () => (this.log === log ? log : undefined),
       newKey: async (base) => `${this.prefix}/${base}.${this.keys++}`,
       event: (name) => this.count(name),
@@ -94,7 +106,12 @@ class World {
 
   async append(): Promise<void> {
     for (let count = this.random.between(1, 8); count > 0; count--) {
-      const batch = makeBatch(kernel, this.log.logEndOffset, this.random.between(1, 4), this.random.between(100, 1_500));
+      const batch = makeBatch(
+        kernel,
+        this.log.logEndOffset,
+        this.random.between(1, 4),
+        this.random.between(100, 1_500),
+      );
       await this.log.append([batch]);
       this.model.set(readHeader(batch).baseOffset, batch.slice());
     }
@@ -110,24 +127,39 @@ class World {
 
   /** Some batches of a run of sealed segments go. */
   async compact(): Promise<void> {
-    const sealed = this.log.segments().filter(({ state, baseOffset }) => state === "sealed" && baseOffset >= this.log.logStartOffset);
+    const sealed = this.log
+      .segments()
+      .filter(({ state, baseOffset }) => state === "sealed" && baseOffset >= this.log.logStartOffset);
     const first = this.random.int(Math.max(1, sealed.length));
     const run = sealed.slice(first, first + 2);
     if (run.length === 0) return;
     const from = run[0]!.baseOffset;
     const to = run.at(-1)!.nextOffset;
-    const kept = [...this.model].filter(([base]) => base >= from && base < to && this.random.chance(0.7)).sort(([a], [b]) => a - b);
-    const outputs = kept.length === 0 ? [] : [{ baseOffset: from, nextOffset: to, bytes: concat(kept.map(([, batch]) => batch)), sealedAt: this.now }];
+    const kept = [...this.model]
+      .filter(([base]) => base >= from && base < to && this.random.chance(0.7))
+      .sort(([a], [b]) => a - b);
+    const outputs =
+      kept.length === 0
+        ? []
+        : [{ baseOffset: from, nextOffset: to, bytes: concat(kept.map(([, batch]) => batch)), sealedAt: this.now }];
     await this.log.replace(from, to, outputs);
-    for (const base of [...this.model.keys()]) if (base >= from && base < to && !kept.some(([known]) => known === base)) this.model.delete(base);
+    for (const base of [...this.model.keys()])
+      if (base >= from && base < to && !kept.some(([known]) => known === base)) this.model.delete(base);
   }
 
   async check(): Promise<void> {
     const { logStartOffset, logEndOffset } = this.log;
-    const expected = [...this.model.keys()].filter((base) => nextOffsetOf(readHeader(this.model.get(base)!)) > logStartOffset).sort((a, b) => a - b);
+    const expected = [...this.model.keys()]
+      .filter((base) => nextOffsetOf(readHeader(this.model.get(base)!)) > logStartOffset)
+      .sort((a, b) => a - b);
     const found: number[] = [];
-    for (let offset = logStartOffset; offset < logEndOffset; ) {
-      const { bytes, nextOffset } = await this.log.read(offset, this.random.between(1, 20_000), logEndOffset, this.random.chance(0.2));
+    for (let offset = logStartOffset; offset < logEndOffset;) {
+      const { bytes, nextOffset } = await this.log.read(
+        offset,
+        this.random.between(1, 20_000),
+        logEndOffset,
+        this.random.chance(0.2),
+      );
       if (bytes.length === 0) break;
       for (const batch of splitBatches(bytes)) {
         const { baseOffset } = readHeader(batch);
@@ -140,12 +172,20 @@ class World {
   }
 }
 
-type State = { readonly storage: { readonly sql: { exec(query: string, ...bindings: unknown[]): Iterable<SqlRow> }; transactionSync<T>(work: () => T): T } };
+type State = {
+  readonly storage: {
+    readonly sql: { exec(query: string, ...bindings: unknown[]): Iterable<SqlRow> };
+    transactionSync<T>(work: () => T): T;
+  };
+};
 
 function run(seed: number, steps: number, plant?: string): Promise<{ fired: Record<string, number>; kept: number }> {
   const prefix = `model/${seed}${plant ?? ""}`;
   return runInDurableObject(objectOf(prefix), async (_: unknown, { storage }: State) => {
-    const sql: Sql = { exec: (query, ...bindings) => storage.sql.exec(query, ...bindings), transaction: (work) => storage.transactionSync(work) };
+    const sql: Sql = {
+      exec: (query, ...bindings) => storage.sql.exec(query, ...bindings),
+      transaction: (work) => storage.transactionSync(work),
+    };
     const random = new Random(seed);
     const world = new World(sql, prefix, random, plant);
     for (let step = 0; step < steps; step++) {
@@ -167,17 +207,25 @@ function run(seed: number, steps: number, plant?: string): Promise<{ fired: Reco
       await world.archiver.run();
     }
     await world.check();
-    const kept = world.tables.kept().map(({ key }) => key).sort();
+    const kept = world.tables
+      .kept()
+      .map(({ key }) => key)
+      .sort();
     const { objects } = await real.SEGMENTS.list({ prefix: `${prefix}/` });
     expect(objects.map(({ key }) => key).sort()).toEqual(kept);
-    expect(world.log.segments().filter(({ state, batches }) => state === "sealed" && batches > 0).length).toBe(kept.length);
+    expect(world.log.segments().filter(({ state, batches }) => state === "sealed" && batches > 0).length).toBe(
+      kept.length,
+    );
     return { fired: world.fired, kept: kept.length };
   }) as never;
 }
 
 it("one run moves at most four segments, and says when it wants the next", () =>
   runInDurableObject(objectOf("model/bounded"), async (_: unknown, { storage }: State) => {
-    const sql: Sql = { exec: (query, ...bindings) => storage.sql.exec(query, ...bindings), transaction: (work) => storage.transactionSync(work) };
+    const sql: Sql = {
+      exec: (query, ...bindings) => storage.sql.exec(query, ...bindings),
+      transaction: (work) => storage.transactionSync(work),
+    };
     const world = new World(sql, "model/bounded", new Random(1), undefined);
     while (world.log.segments().length < 12) await world.append();
     const kept: number[] = [];
@@ -205,7 +253,8 @@ describe("chunk store and archiver against a model", () => {
     const { fired, kept } = await run(seed, 60);
     console.log(JSON.stringify({ seed, kept, ...fired }));
     expect(kept).toBeGreaterThan(0);
-    for (const what of ["archive", "archive_failed", "archive_deleted", "meanwhile"]) expect(fired[what] ?? 0).toBeGreaterThan(0);
+    for (const what of ["archive", "archive_failed", "archive_deleted", "meanwhile"])
+      expect(fired[what] ?? 0).toBeGreaterThan(0);
   });
 
   it.each(["a bucket that forgets", "deletions that do nothing"])("planted: %s is found out", async (plant) => {

@@ -15,14 +15,29 @@ export interface Inside {
   ctx: { abort(reason: string): void };
 }
 export interface State {
-  readonly storage: { readonly sql: { exec(query: string, ...bindings: unknown[]): { toArray(): Record<string, unknown>[] }; readonly databaseSize: number }; transactionSync<T>(work: () => T): T };
+  readonly storage: {
+    readonly sql: {
+      exec(query: string, ...bindings: unknown[]): { toArray(): Record<string, unknown>[] };
+      readonly databaseSize: number;
+    };
+    transactionSync<T>(work: () => T): T;
+  };
 }
 
 const TEXT = { "content-type": "text/plain" };
 export const objectOf = (path: string): never => real.LOGS.get(real.LOGS.idFromName(objectName("dev", path))) as never;
 
-export async function call(path: string, method: string, headers: Record<string, string> = {}, body?: string | Uint8Array): Promise<Response> {
-  const response = await SELF.fetch(`http://localhost/v1/stream/${path}`, { method, headers: { ...TEXT, ...headers }, ...(body !== undefined && { body: body as BodyInit }) });
+export async function call(
+  path: string,
+  method: string,
+  headers: Record<string, string> = {},
+  body?: string | Uint8Array,
+): Promise<Response> {
+  const response = await SELF.fetch(`http://localhost/v1/stream/${path}`, {
+    method,
+    headers: { ...TEXT, ...headers },
+    ...(body !== undefined && { body: body as BodyInit }),
+  });
   const bytes = await response.arrayBuffer();
   return new Response([204, 304].includes(response.status) ? null : bytes, response);
 }
@@ -49,9 +64,12 @@ export async function fill(path: string, segments: number, first = 0): Promise<s
 }
 
 /** The whole stream, by catch-up reads. */
-export async function readAll(path: string, ask: (url: string) => Promise<Response> = (url) => SELF.fetch(url)): Promise<string> {
+export async function readAll(
+  path: string,
+  ask: (url: string) => Promise<Response> = (url) => SELF.fetch(url),
+): Promise<string> {
   let all = "";
-  for (let offset = "-1"; ; ) {
+  for (let offset = "-1"; ;) {
     const response = await ask(`http://localhost/v1/stream/${path}?offset=${offset}`);
     if (response.status !== 200) throw new Error(`read: ${response.status} ${await response.text()}`);
     all += await response.text();
@@ -60,7 +78,8 @@ export async function readAll(path: string, ask: (url: string) => Promise<Respon
   }
 }
 
-export const inside = <T>(path: string, work: (instance: Inside, state: State) => T | Promise<T>): Promise<T> => runInDurableObject(objectOf(path), work as never) as Promise<T>;
+export const inside = <T>(path: string, work: (instance: Inside, state: State) => T | Promise<T>): Promise<T> =>
+  runInDurableObject(objectOf(path), work as never) as Promise<T>;
 
 export interface Look {
   readonly sealed: number;
@@ -77,7 +96,9 @@ export async function look(path: string): Promise<Look> {
     return {
       sealed: has("segment") ? count("SELECT count(*) AS n FROM segment") : 0,
       chunks: has("chunk") ? count("SELECT count(*) AS n FROM chunk") : 0,
-      states: [0, 1, 2].map((state) => (has("archive") ? count(`SELECT count(*) AS n FROM archive WHERE state = ${state}`) : 0)),
+      states: [0, 1, 2].map((state) =>
+        has("archive") ? count(`SELECT count(*) AS n FROM archive WHERE state = ${state}`) : 0,
+      ),
     };
   });
   const { objects } = await real.SEGMENTS.list({ prefix: `dev/${path}/` });
@@ -86,11 +107,12 @@ export async function look(path: string): Promise<Look> {
 
 /** Runs alarms until nothing is left to do: a failed run is tried again after 2 s at most. What had begun is taken for old. */
 export async function settle(path: string): Promise<Look> {
-  for (const end = Date.now() + 15_000; Date.now() < end; ) {
+  for (const end = Date.now() + 15_000; Date.now() < end;) {
     // Wakes the object, which plans what its tables say.
     await call(path, "HEAD");
     await inside(path, (_, { storage: { sql } }) => {
-      if (sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'archive'").toArray().length > 0) void sql.exec("UPDATE archive SET at = 0 WHERE state = 0").toArray();
+      if (sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'archive'").toArray().length > 0)
+        void sql.exec("UPDATE archive SET at = 0 WHERE state = 0").toArray();
     });
     await runDurableObjectAlarm(objectOf(path));
     const found = await look(path);

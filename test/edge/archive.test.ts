@@ -21,7 +21,10 @@ async function fresh(headers: Record<string, string> = {}): Promise<string> {
 /** Asks as the Worker does, and counts the requests that reach objects. */
 function counting() {
   let asked = 0;
-  const LOGS = { idFromName: (name: string) => real.LOGS.idFromName(name), get: (id: never) => (asked++, real.LOGS.get(id)) };
+  const LOGS = {
+    idFromName: (name: string) => real.LOGS.idFromName(name),
+    get: (id: never) => (asked++, real.LOGS.get(id)),
+  };
   const ask = (url: string, init?: RequestInit) => handle(new Request(url, init), { ...real, LOGS } as never);
   return { ask, count: () => asked };
 }
@@ -39,8 +42,13 @@ describe("sealed segments", () => {
     for (const key of keys) {
       const bytes = new Uint8Array(await (await real.SEGMENTS.get(key))!.arrayBuffer());
       const footer = decodeFooter(kernel, bytes.slice(-FOOTER_BYTES))!;
-      expect(footer.bodyBytes + footer.offsetIndexBytes + footer.timeIndexBytes + footer.producersBytes + FOOTER_BYTES).toBe(bytes.length);
-      expect([footer.previousFooterCrc, splitBatches(bytes.slice(0, footer.bodyBytes)).length]).toEqual([previous, footer.batches]);
+      expect(
+        footer.bodyBytes + footer.offsetIndexBytes + footer.timeIndexBytes + footer.producersBytes + FOOTER_BYTES,
+      ).toBe(bytes.length);
+      expect([footer.previousFooterCrc, splitBatches(bytes.slice(0, footer.bodyBytes)).length]).toEqual([
+        previous,
+        footer.batches,
+      ]);
       previous = new DataView(bytes.buffer, bytes.length - 4).getUint32(0);
     }
   });
@@ -58,7 +66,8 @@ describe("sealed segments", () => {
     expect(count()).toBe(before);
     for (const [i, offset] of ["-1", next].entries()) {
       const own = await objectAnswer(path, offset);
-      for (const name of ["etag", "stream-next-offset", "content-type", "cache-control", "stream-up-to-date"]) expect(answers[i]!.headers.get(name)).toBe(own.headers.get(name));
+      for (const name of ["etag", "stream-next-offset", "content-type", "cache-control", "stream-up-to-date"])
+        expect(answers[i]!.headers.get(name)).toBe(own.headers.get(name));
       expect((await answers[i]!.text()) === (await own.text())).toBe(true);
     }
     const again = await ask(at(next), { headers: { "if-none-match": answers[1]!.headers.get("etag")! } });
@@ -67,14 +76,19 @@ describe("sealed segments", () => {
 
   /** What the object says when nobody offers to read segments for it. */
   async function objectAnswer(path: string, offset: string): Promise<Response> {
-    return handle(new Request(`http://localhost/v1/stream/${path}?offset=${offset}`), { ...real, SEGMENTS: undefined } as never);
+    return handle(new Request(`http://localhost/v1/stream/${path}?offset=${offset}`), {
+      ...real,
+      SEGMENTS: undefined,
+    } as never);
   }
 
   it("have an immutable address, by range too, for readers of batches", async () => {
     const path = await fresh();
     await fill(path, 1);
     const { keys } = await settle(path);
-    const response = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=-1`, { headers: { accept: "application/vnd.tidemark.batches" } });
+    const response = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=-1`, {
+      headers: { accept: "application/vnd.tidemark.batches" },
+    });
     const [, link] = /<(.*)>; rel="segment"/.exec(response.headers.get("link")!)!;
     const batches = new Uint8Array(await response.arrayBuffer());
     const { ask, count } = counting();
@@ -86,8 +100,11 @@ describe("sealed segments", () => {
     const part = await ask(`http://localhost${link}`, { headers: { range: "bytes=100-199" } });
     expect([part.status, part.headers.get("content-range")]).toEqual([206, `bytes 100-199/${bytes.length}`]);
     expect(new Uint8Array(await part.arrayBuffer())).toEqual(bytes.slice(100, 200));
-    expect((await ask(`http://localhost${link}`, { headers: { "if-none-match": whole.headers.get("etag")! } })).status).toBe(304);
-    for (const bad of [`${link}x`, link!.replace(path, "archive/other"), `/v1/segment/${path}/../x`]) expect((await ask(`http://localhost${bad}`)).status).toBe(404);
+    expect(
+      (await ask(`http://localhost${link}`, { headers: { "if-none-match": whole.headers.get("etag")! } })).status,
+    ).toBe(304);
+    for (const bad of [`${link}x`, link!.replace(path, "archive/other"), `/v1/segment/${path}/../x`])
+      expect((await ask(`http://localhost${bad}`)).status).toBe(404);
   });
 
   it("tell their size without their bytes, and to who asks for a range behind it", async () => {
@@ -98,35 +115,64 @@ describe("sealed segments", () => {
     const url = `http://localhost/v1/segment/${path}/${keys[0]!.slice(keys[0]!.lastIndexOf("/") + 1)}`;
     const asked: string[] = [];
     let isAway = false;
-    const bucket = Object.fromEntries((["get", "head"] as const).map((name) => [name, async (...args: [string, never]) => {
-      asked.push(name);
-      if (isAway) throw new Error("unreachable");
-      return (real.SEGMENTS as unknown as Record<string, (...args: [string, never]) => Promise<object | null>>)[name]!(...args);
-    }]));
-    const ask = (target: string, init?: RequestInit) => handle(new Request(target, init), { ...real, SEGMENTS: bucket } as never);
+    const bucket = Object.fromEntries(
+      (["get", "head"] as const).map((name) => [
+        name,
+        async (...args: [string, never]) => {
+          asked.push(name);
+          if (isAway) throw new Error("unreachable");
+          return (real.SEGMENTS as unknown as Record<string, (...args: [string, never]) => Promise<object | null>>)[
+            name
+          ]!(...args);
+        },
+      ]),
+    );
+    const ask = (target: string, init?: RequestInit) =>
+      handle(new Request(target, init), { ...real, SEGMENTS: bucket } as never);
 
     // A range is a GET's: HEAD has the whole one's headers.
     for (const headers of [{}, { range: "bytes=1-2" }] as Record<string, string>[]) {
       const head = await ask(url, { method: "HEAD", headers });
-      expect([head.status, head.headers.get("content-length"), head.headers.get("accept-ranges"), await head.text()]).toEqual([200, String(bytes.length), "bytes", ""]);
+      expect([
+        head.status,
+        head.headers.get("content-length"),
+        head.headers.get("accept-ranges"),
+        await head.text(),
+      ]).toEqual([200, String(bytes.length), "bytes", ""]);
     }
     const name = url.slice(url.lastIndexOf("/") + 1);
-    expect((await ask(url.replace(name, `${name.slice(0, -1)}${name.endsWith("0") ? "1" : "0"}`), { method: "HEAD" })).status).toBe(404);
+    expect(
+      (await ask(url.replace(name, `${name.slice(0, -1)}${name.endsWith("0") ? "1" : "0"}`), { method: "HEAD" }))
+        .status,
+    ).toBe(404);
     expect(asked).toEqual(["head", "head", "head"]);
 
     for (const range of [`bytes=${bytes.length}-`, `bytes=${bytes.length + 5}-${bytes.length + 9}`, "bytes=9-8"]) {
       const refused = await ask(url, { headers: { range } });
       const { error } = (await refused.json()) as { error: { code: string; message: string } };
-      expect([range, refused.status, refused.headers.get("content-range"), error.code]).toEqual([range, 416, `bytes */${bytes.length}`, "BAD_REQUEST"]);
+      expect([range, refused.status, refused.headers.get("content-range"), error.code]).toEqual([
+        range,
+        416,
+        `bytes */${bytes.length}`,
+        "BAD_REQUEST",
+      ]);
       expect(error.message).toContain(String(bytes.length));
     }
     const last = await ask(url, { headers: { range: `bytes=${bytes.length - 1}-${bytes.length + 9}` } });
-    expect([last.status, last.headers.get("content-range")]).toEqual([206, `bytes ${bytes.length - 1}-${bytes.length - 1}/${bytes.length}`]);
+    expect([last.status, last.headers.get("content-range")]).toEqual([
+      206,
+      `bytes ${bytes.length - 1}-${bytes.length - 1}/${bytes.length}`,
+    ]);
     expect(new Uint8Array(await last.arrayBuffer())).toEqual(bytes.slice(-1));
 
     // A bucket that does not answer says nothing of ranges.
     isAway = true;
-    for (const init of [{ headers: { range: "bytes=1-2" } }, { headers: { range: "bytes=2-1" } }, { method: "HEAD" }, {}]) {
+    for (const init of [
+      { headers: { range: "bytes=1-2" } },
+      { headers: { range: "bytes=2-1" } },
+      { method: "HEAD" },
+      {},
+    ]) {
       const response = await ask(url, init);
       expect([init, response.status, response.headers.get("tidemark-error")]).toEqual([init, 503, "STORAGE_FAILED"]);
     }
@@ -136,14 +182,17 @@ describe("sealed segments", () => {
     const source = await fresh();
     const all = await fill(source, 2);
     await settle(source);
-    const fork = await fresh({ "stream-forked-from": `/v1/stream/${source}`, "stream-fork-offset": "0000000000000005_0000000000000000" });
+    const fork = await fresh({
+      "stream-forked-from": `/v1/stream/${source}`,
+      "stream-fork-offset": "0000000000000005_0000000000000000",
+    });
     await call(fork, "POST", {}, "tail");
     const expected = all.slice(0, 5 * 900_000) + "tail";
     expect((await readAll(fork)) === expected).toBe(true);
     expect((await call(source, "DELETE")).status).toBe(204);
     expect((await readAll(fork)) === expected).toBe(true);
     expect((await call(fork, "DELETE")).status).toBe(204);
-    for (let left = 1; left > 0; ) {
+    for (let left = 1; left > 0;) {
       await settle(source);
       left = (await look(source)).keys.length;
     }
@@ -171,10 +220,14 @@ const once = (): (() => boolean) => {
 
 const FAULTS: Record<string, () => Fault> = {
   "power lost before the put": () => (_, abort) => ({ put: abort }),
-  "power lost after the put, before it is noted": () => (bucket, abort) => ({ put: async (...args) => (await bucket.put(...args), abort()) }),
+  "power lost after the put, before it is noted": () => (bucket, abort) => ({
+    put: async (...args) => (await bucket.put(...args), abort()),
+  }),
   "the put fails": () => {
     const first = once();
-    return (bucket) => ({ put: (...args) => (first() ? Promise.reject(new Error("unreachable")) : bucket.put(...args)) });
+    return (bucket) => ({
+      put: (...args) => (first() ? Promise.reject(new Error("unreachable")) : bucket.put(...args)),
+    });
   },
   "the put is through, and its answer is lost": () => {
     const first = once();
@@ -201,9 +254,19 @@ async function breakBucket(path: string, fault: Fault): Promise<() => number> {
       return new Promise(() => {});
     };
     const broken = fault(real.SEGMENTS, abort);
-    const counted = Object.fromEntries(Object.entries(broken).map(([name, method]) => [name, (...args: never[]) => (fired++, (method as (...args: never[]) => unknown)(...args))]));
+    const counted = Object.fromEntries(
+      Object.entries(broken).map(([name, method]) => [
+        name,
+        (...args: never[]) => (fired++, (method as (...args: never[]) => unknown)(...args)),
+      ]),
+    );
     const methods = ["put", "get", "delete"] as const;
-    const SEGMENTS = Object.fromEntries(methods.map((name) => [name, counted[name] ?? ((...args: never[]) => (real.SEGMENTS[name] as (...args: never[]) => unknown)(...args))]));
+    const SEGMENTS = Object.fromEntries(
+      methods.map((name) => [
+        name,
+        counted[name] ?? ((...args: never[]) => (real.SEGMENTS[name] as (...args: never[]) => unknown)(...args)),
+      ]),
+    );
     instance.env = { ...instance.env, SEGMENTS };
   });
   return () => fired;
@@ -237,7 +300,9 @@ describe("a fault at each step", () => {
     const path = await fresh();
     await fill(path, 1);
     await settle(path);
-    const fired = await breakBucket(path, (bucket, abort) => ({ delete: async (keys) => (when === "after" && (await bucket.delete(keys)), abort()) }));
+    const fired = await breakBucket(path, (bucket, abort) => ({
+      delete: async (keys) => (when === "after" && (await bucket.delete(keys)), abort()),
+    }));
     await call(path, "DELETE");
     for (let turn = 0; fired() === 0 && turn < 500; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
     expect(fired()).toBeGreaterThan(0);
@@ -308,47 +373,68 @@ describe("damage in object storage", () => {
     expect(all.slice(5 * 900_000).startsWith((await behind.text()).slice(0, 100_000))).toBe(true);
   });
 
-  it.each([["the length", 10], ["the magic", 16], ["the base offset", 7]])("a flipped bit in %s, which no batch checksum covers, is CORRUPT_RANGE", async (_, at) => {
+  it.each([
+    ["the length", 10],
+    ["the magic", 16],
+    ["the base offset", 7],
+  ])("a flipped bit in %s, which no batch checksum covers, is CORRUPT_RANGE", async (_, at) => {
     const { path, key } = await archived();
     await flip(key, at);
     await evictDurableObject(objectOf(path));
     expect(await codeAt(path, "-1")).toEqual([500, "CORRUPT_RANGE"]);
   });
 
-  it.each([["an index", -150], ["the footer", -50]])("a flipped bit in %s is made good from the batches", async (_, at) => {
+  it.each([
+    ["an index", -150],
+    ["the footer", -50],
+  ])("a flipped bit in %s is made good from the batches", async (_, at) => {
     const { path, key, all } = await archived();
     await flip(key, at);
     await evictDurableObject(objectOf(path));
     expect((await readAll(path)) === all).toBe(true);
   });
 
-  it("another stream's object under a segment's key is CORRUPT_RANGE over it, whatever its length; never that stream's records", { timeout: 120_000 }, async () => {
-    const { path, key, all } = await archived();
-    const bytesAt = async (at: string) => new Uint8Array(await (await real.SEGMENTS.get(at))!.arrayBuffer());
-    const own = await bytesAt(key);
-    // The same batches at the same offsets, of another stream: its segment has the same shape to the byte.
-    const twin = await bytesAt((await archived()).key);
-    const others: [string, Uint8Array][] = [["twin", twin], ["shorter", own.slice(0, 2_000_000)], ["shorter than its footer", own.slice(0, -60)], ["longer", Uint8Array.from([...twin, 0])]];
-    for (const [what, bytes] of others) {
-      await real.SEGMENTS.put(key, bytes);
+  it(
+    "another stream's object under a segment's key is CORRUPT_RANGE over it, whatever its length; never that stream's records",
+    { timeout: 120_000 },
+    async () => {
+      const { path, key, all } = await archived();
+      const bytesAt = async (at: string) => new Uint8Array(await (await real.SEGMENTS.get(at))!.arrayBuffer());
+      const own = await bytesAt(key);
+      // The same batches at the same offsets, of another stream: its segment has the same shape to the byte.
+      const twin = await bytesAt((await archived()).key);
+      const others: [string, Uint8Array][] = [
+        ["twin", twin],
+        ["shorter", own.slice(0, 2_000_000)],
+        ["shorter than its footer", own.slice(0, -60)],
+        ["longer", Uint8Array.from([...twin, 0])],
+      ];
+      for (const [what, bytes] of others) {
+        await real.SEGMENTS.put(key, bytes);
+        await evictDurableObject(objectOf(path));
+        expect(await codeAt(path, "-1"), what).toEqual([500, "CORRUPT_RANGE"]);
+        expect(await codeAt(path, "0000000000000002_0000000000000000"), what).toEqual([500, "CORRUPT_RANGE"]);
+        const behind = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=0000000000000005_0000000000000000`);
+        expect([behind.status, (await behind.arrayBuffer()).byteLength > 0], what).toEqual([200, true]);
+      }
+      await real.SEGMENTS.put(key, own);
       await evictDurableObject(objectOf(path));
-      expect(await codeAt(path, "-1"), what).toEqual([500, "CORRUPT_RANGE"]);
-      expect(await codeAt(path, "0000000000000002_0000000000000000"), what).toEqual([500, "CORRUPT_RANGE"]);
-      const behind = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=0000000000000005_0000000000000000`);
-      expect([behind.status, (await behind.arrayBuffer()).byteLength > 0], what).toEqual([200, true]);
-    }
-    await real.SEGMENTS.put(key, own);
-    await evictDurableObject(objectOf(path));
-    const again = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=-1`);
-    expect([again.status, (await again.text()).slice(0, 20)], "put back it is read again").toEqual([200, all.slice(0, 20)]);
-  });
+      const again = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=-1`);
+      expect([again.status, (await again.text()).slice(0, 20)], "put back it is read again").toEqual([
+        200,
+        all.slice(0, 20),
+      ]);
+    },
+  );
 
   it("a missing object is CORRUPT_RANGE over its segment, never a gap", async () => {
     const { path, key } = await archived();
     await real.SEGMENTS.delete(key);
     expect(await codeAt(path, "-1")).toEqual([500, "CORRUPT_RANGE"]);
     expect(await codeAt(path, "0000000000000002_0000000000000000")).toEqual([500, "CORRUPT_RANGE"]);
-    expect((await SELF.fetch(`http://localhost/v1/stream/${path}?offset=0000000000000005_0000000000000000`)).status).toBe(200);
+    expect(
+      (await SELF.fetch(`http://localhost/v1/stream/${path}?offset=0000000000000005_0000000000000000`)).status,
+    ).toBe(200);
   });
 
   it("a bucket that does not answer is 503: ask again", async () => {
@@ -358,7 +444,11 @@ describe("damage in object storage", () => {
     await evictDurableObject(objectOf(path));
     await inside(path, (instance) => void (instance.env = { ...instance.env, SEGMENTS: failing.SEGMENTS }));
     const response = await handle(new Request(`http://localhost/v1/stream/${path}?offset=-1`), failing as never);
-    expect([response.status, response.headers.get("retry-after"), await response.json()]).toMatchObject([503, "1", { error: { code: "STORAGE_FAILED" } }]);
+    expect([response.status, response.headers.get("retry-after"), await response.json()]).toMatchObject([
+      503,
+      "1",
+      { error: { code: "STORAGE_FAILED" } },
+    ]);
     await evictDurableObject(objectOf(path));
     expect((await readAll(path)) === all).toBe(true);
   });

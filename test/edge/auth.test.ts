@@ -8,7 +8,11 @@ import { handle } from "../../worker/front/router.ts";
 const SECRET = "a secret of at least thirty-two characters";
 const OLD = "the secret before it is long enough to be taken";
 const closed: Env = {
-  ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: `${SECRET}, ${OLD}`, TIDEMARK_JWT_ISSUER: "issuer", TIDEMARK_JWT_AUDIENCE: "tidemark",
+  ...(env as unknown as Env),
+  TIDEMARK_OPEN_ACCESS: "",
+  TIDEMARK_JWT_SECRETS: `${SECRET}, ${OLD}`,
+  TIDEMARK_JWT_ISSUER: "issuer",
+  TIDEMARK_JWT_AUDIENCE: "tidemark",
 };
 
 interface TokenOptions {
@@ -19,20 +23,34 @@ interface TokenOptions {
   readonly audience?: string;
 }
 
-function tokenOf(scope: string, { tenant = "acme", seconds = 60, secret = SECRET, issuer = "issuer", audience = "tidemark" }: TokenOptions = {}): Promise<string> {
-  const jwt = new SignJWT({ scope, ...(tenant !== null && { tenant }) }).setProtectedHeader({ alg: "HS256" }).setIssuer(issuer).setAudience(audience).setIssuedAt();
+function tokenOf(
+  scope: string,
+  { tenant = "acme", seconds = 60, secret = SECRET, issuer = "issuer", audience = "tidemark" }: TokenOptions = {},
+): Promise<string> {
+  const jwt = new SignJWT({ scope, ...(tenant !== null && { tenant }) })
+    .setProtectedHeader({ alg: "HS256" })
+    .setIssuer(issuer)
+    .setAudience(audience)
+    .setIssuedAt();
   if (seconds !== null) jwt.setExpirationTime(Math.floor(Date.now() / 1000) + seconds);
   return jwt.sign(new TextEncoder().encode(secret));
 }
 
-async function ask(method: string, path: string, token?: string, init: RequestInit = {}, settings = closed): Promise<Response> {
+async function ask(
+  method: string,
+  path: string,
+  token?: string,
+  init: RequestInit = {},
+  settings = closed,
+): Promise<Response> {
   const headers = new Headers(init.headers);
   if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
   if (method === "PUT" || method === "POST") headers.set("content-type", headers.get("content-type") ?? "text/plain");
   return handle(new Request(`https://edge.example/v1/stream/${path}`, { ...init, method, headers }), settings);
 }
 
-const codeOf = async (response: Response): Promise<string> => ((await response.json()) as { error: { code: string } }).error.code;
+const codeOf = async (response: Response): Promise<string> =>
+  ((await response.json()) as { error: { code: string } }).error.code;
 
 describe("tokens", () => {
   it("without one every request is refused, with a code, and nothing is made", async () => {
@@ -73,7 +91,13 @@ describe("tokens", () => {
 
   it("the algorithm is the key's, never the token's choice", async () => {
     const encode = (value: object) => base64url.encode(JSON.stringify(value));
-    const claims = { tenant: "acme", scope: "write:**", iss: "issuer", aud: "tidemark", exp: Math.floor(Date.now() / 1000) + 60 };
+    const claims = {
+      tenant: "acme",
+      scope: "write:**",
+      iss: "issuer",
+      aud: "tidemark",
+      exp: Math.floor(Date.now() / 1000) + 60,
+    };
     expect((await ask("PUT", "none", `${encode({ alg: "none" })}.${encode(claims)}.`)).status).toBe(401);
     const { privateKey } = await generateKeyPair("ES256");
     const signed = await new SignJWT(claims).setProtectedHeader({ alg: "ES256" }).sign(privateKey);
@@ -88,7 +112,14 @@ describe("tokens", () => {
     expect((await ask("POST", `live?token=${short}`, undefined, { body: "x" })).status).toBe(401);
     // One that says that it is issued next year lives until then, however short its own life is.
     const nextYear = Math.floor(Date.now() / 1000) + 365 * 86_400;
-    const late = await new SignJWT({ tenant: "acme", scope: "read:**", iss: "issuer", aud: "tidemark", iat: nextYear, exp: nextYear + 60 })
+    const late = await new SignJWT({
+      tenant: "acme",
+      scope: "read:**",
+      iss: "issuer",
+      aud: "tidemark",
+      iat: nextYear,
+      exp: nextYear + 60,
+    })
       .setProtectedHeader({ alg: "HS256" })
       .sign(new TextEncoder().encode(SECRET));
     expect((await ask("GET", `live?offset=-1&token=${late}`)).status).toBe(401);
@@ -97,14 +128,22 @@ describe("tokens", () => {
 
 describe("scopes", () => {
   it("each action needs its own, for a pattern that matches the path", async () => {
-    const [reads, writes, admin] = await Promise.all([tokenOf("read:orders/*"), tokenOf("write:orders/*"), tokenOf("admin:orders/*")]);
+    const [reads, writes, admin] = await Promise.all([
+      tokenOf("read:orders/*"),
+      tokenOf("write:orders/*"),
+      tokenOf("admin:orders/*"),
+    ]);
     expect((await ask("PUT", "orders/a", writes)).status).toBe(201);
     expect((await ask("PUT", "orders/a", reads)).status).toBe(403);
     expect((await ask("POST", "orders/a", writes, { body: "x" })).status).toBe(204);
     expect((await ask("POST", "orders/a/b", writes, { body: "x" })).status).toBe(403);
     expect((await ask("GET", "orders/a", writes)).status).toBe(403);
     const read = await ask("GET", "orders/a", reads);
-    expect([read.status, await read.text(), read.headers.get("cache-control")?.startsWith("private")]).toEqual([200, "x", true]);
+    expect([read.status, await read.text(), read.headers.get("cache-control")?.startsWith("private")]).toEqual([
+      200,
+      "x",
+      true,
+    ]);
     expect((await ask("DELETE", "orders/a", writes)).status).toBe(403);
     expect((await ask("DELETE", "orders/a", admin)).status).toBe(204);
   });
@@ -113,11 +152,16 @@ describe("scopes", () => {
     const writes = await tokenOf("write:** read:public/*");
     await ask("PUT", "private/a", writes);
     await ask("PUT", "public/a", writes);
-    const fork = (from: string) => ask("PUT", "public/fork", writes, { headers: { "stream-forked-from": `/v1/stream/${from}` } });
+    const fork = (from: string) =>
+      ask("PUT", "public/fork", writes, { headers: { "stream-forked-from": `/v1/stream/${from}` } });
     expect((await fork("private/a")).status).toBe(403);
     expect((await fork("public/a")).status).toBe(201);
     const put = async (scope: string) =>
-      (await ask("PUT", "__ds/subscriptions/s", await tokenOf(scope), { body: JSON.stringify({ type: "pull-wake", streams: ["a"], wake_stream: "w" }) })).status;
+      (
+        await ask("PUT", "__ds/subscriptions/s", await tokenOf(scope), {
+          body: JSON.stringify({ type: "pull-wake", streams: ["a"], wake_stream: "w" }),
+        })
+      ).status;
     expect([await put("write:** read:**"), await put("admin:a"), await put("admin:**")]).toEqual([403, 403, 201]);
   });
 
@@ -133,9 +177,11 @@ describe("scopes", () => {
     const token = await tokenOf("read:** write:**");
     await ask("PUT", "secret", token, { body: "mine" });
     const other = await tokenOf("read:**", { tenant: "other" });
-    expect((await ask("GET", "nothing", other, { headers: { "x-tidemark-tenant": "acme", "x-tidemark-path": "secret" } })).status).toBe(404);
+    expect(
+      (await ask("GET", "nothing", other, { headers: { "x-tidemark-tenant": "acme", "x-tidemark-path": "secret" } }))
+        .status,
+    ).toBe(404);
   });
-
 });
 
 describe("hostile requests", () => {
@@ -151,7 +197,13 @@ describe("hostile requests", () => {
     ["a body too large", "POST", "h", { body: new Uint8Array(17 * 1024 * 1024) }, 413],
     ["a lifetime beyond all numbers", "PUT", "h2", { headers: { "stream-ttl": "9".repeat(30) } }, 400],
     ["half a producer", "POST", "h", { body: "x", headers: { "producer-id": "a" } }, 400],
-    ["a producer's endless name", "POST", "h", { body: "x", headers: { "producer-id": "a".repeat(5000), "producer-epoch": "0", "producer-seq": "0" } }, 400],
+    [
+      "a producer's endless name",
+      "POST",
+      "h",
+      { body: "x", headers: { "producer-id": "a".repeat(5000), "producer-epoch": "0", "producer-seq": "0" } },
+      400,
+    ],
   ])("%s is a 4xx with a code and changes nothing", async (_, method, path, init, status) => {
     const token = await tokenOf("read:** write:**");
     await ask("PUT", "h", token);

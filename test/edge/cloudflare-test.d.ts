@@ -2,7 +2,10 @@
 declare module "cloudflare:test" {
   export const env: unknown;
   export const SELF: { fetch(input: string | Request, init?: RequestInit): Promise<Response> };
-  export function runInDurableObject<T>(stub: never, work: (instance: unknown, state: never) => Promise<T> | T): Promise<T>;
+  export function runInDurableObject<T>(
+    stub: never,
+    work: (instance: unknown, state: never) => Promise<T> | T,
+  ): Promise<T>;
   export function runDurableObjectAlarm(stub: never): Promise<boolean>;
   export function evictDurableObject(stub: never, options?: { webSockets?: "hibernate" | "close" }): Promise<void>;
   export function abortAllDurableObjects(): Promise<void>;

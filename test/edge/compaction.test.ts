@@ -24,17 +24,29 @@ async function fresh(headers: Record<string, string> = {}): Promise<string> {
 
 function batchOf(key: string | null, value: string | null, sequence: number): Uint8Array {
   const builder = new BatchBuilder(kernel);
-  builder.tryAppend({ key: key === null ? null : encoder.encode(key), value: value === null ? null : encoder.encode(value), timestamp: 1_000 + sequence });
+  builder.tryAppend({
+    key: key === null ? null : encoder.encode(key),
+    value: value === null ? null : encoder.encode(value),
+    timestamp: 1_000 + sequence,
+  });
   return builder.build({ producerId: PRODUCER, producerEpoch: 0, baseSequence: sequence });
 }
 
 const valueOf = (offset: number): string => `${offset};`.padEnd(400_000, ".");
 
 /** Posts until it is in: an object that was reset is asked again, under the same sequence. */
-async function post(path: string, key: string | null, value: string | null, sequence: number): Promise<{ baseOffset: number; duplicate: boolean }> {
+async function post(
+  path: string,
+  key: string | null,
+  value: string | null,
+  sequence: number,
+): Promise<{ baseOffset: number; duplicate: boolean }> {
   for (let tries = 0; tries < 20; tries++) {
-    const response = await call(path, "POST", { "content-type": BATCHES }, batchOf(key, value, sequence)).catch(() => undefined);
-    if (response?.status === 200) return ((await response.json()) as { appended: { baseOffset: number; duplicate: boolean }[] }).appended[0]!;
+    const response = await call(path, "POST", { "content-type": BATCHES }, batchOf(key, value, sequence)).catch(
+      () => undefined,
+    );
+    if (response?.status === 200)
+      return ((await response.json()) as { appended: { baseOffset: number; duplicate: boolean }[] }).appended[0]!;
   }
   throw new Error("nobody takes it");
 }
@@ -46,13 +58,16 @@ async function write(path: string, count: number, first = 0): Promise<void> {
 
 /** By the stream's own object: a Worker may read what it knew a minute ago. */
 const asked = (path: string, query: string): Promise<Response> =>
-  (objectOf(path) as { fetch(url: string, init: object): Promise<Response> }).fetch(`http://localhost/${query}`, { headers: { accept: BATCHES, [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: "dev" } });
-const outside = (path: string, query: string): Promise<Response> => SELF.fetch(`http://localhost/v1/stream/${path}${query}`, { headers: { accept: BATCHES } });
+  (objectOf(path) as { fetch(url: string, init: object): Promise<Response> }).fetch(`http://localhost/${query}`, {
+    headers: { accept: BATCHES, [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: "dev" },
+  });
+const outside = (path: string, query: string): Promise<Response> =>
+  SELF.fetch(`http://localhost/v1/stream/${path}${query}`, { headers: { accept: BATCHES } });
 
 /** Offset → key of all that is there, by the batches dialect. */
 async function offsets(path: string, ask = asked): Promise<Map<number, string>> {
   const found = new Map<number, string>();
-  for (let offset = "-1"; ; ) {
+  for (let offset = "-1"; ;) {
     const response = await ask(path, `?offset=${offset}`);
     expect(response.status).toBe(200);
     for (const bytes of splitBatches(new Uint8Array(await response.arrayBuffer()))) {
@@ -99,7 +114,7 @@ describe("compaction", () => {
     expect(keys.length).toBe(sealed);
     const text = await (async () => {
       let all = "";
-      for (let offset = "-1"; ; ) {
+      for (let offset = "-1"; ;) {
         const response = await call(`${path}?offset=${offset}`, "GET");
         all += await response.text();
         offset = response.headers.get("stream-next-offset")!;
@@ -108,9 +123,15 @@ describe("compaction", () => {
     })();
     expect(text === expected(to, 34).map(valueOf).join("")).toBe(true);
     // An offset that is gone is read from the next that is there; times find it, too.
-    expect((await (await call(`${path}?offset=${at(3)}`, "GET")).text()).startsWith(`${expected(to, 34)[1]};`)).toBe(true);
-    const byTime = await SELF.fetch(`http://localhost/v1/stream/${path}?timestamp=1003`, { headers: { accept: BATCHES } });
-    expect(readHeader(splitBatches(new Uint8Array(await byTime.arrayBuffer()))[0]!).baseOffset).toBe(expected(to, 34)[1]);
+    expect((await (await call(`${path}?offset=${at(3)}`, "GET")).text()).startsWith(`${expected(to, 34)[1]};`)).toBe(
+      true,
+    );
+    const byTime = await SELF.fetch(`http://localhost/v1/stream/${path}?timestamp=1003`, {
+      headers: { accept: BATCHES },
+    });
+    expect(readHeader(splitBatches(new Uint8Array(await byTime.arrayBuffer()))[0]!).baseOffset).toBe(
+      expected(to, 34)[1],
+    );
     const metrics = await (await SELF.fetch(`http://localhost/v1/metrics/${path}`)).text();
     expect(metrics).toMatch(/tidemark_compacted_records_total\{[^}]*\} [1-9]/);
   });
@@ -155,8 +176,12 @@ describe("compaction", () => {
     await settle(path);
     expect([...(await offsets(path)).keys()].slice(0, 6)).toEqual([0, 5, 6, 7, 9, 10]);
     await inside(path, (_, { storage: { sql } }) => {
-      const mark = JSON.parse(String(sql.exec("SELECT value FROM meta WHERE key = 'compaction'").toArray()[0]!["value"])) as object;
-      void sql.exec("UPDATE meta SET value = ? WHERE key = 'compaction'", JSON.stringify({ ...mark, doneAt: 0 })).toArray();
+      const mark = JSON.parse(
+        String(sql.exec("SELECT value FROM meta WHERE key = 'compaction'").toArray()[0]!["value"]),
+      ) as object;
+      void sql
+        .exec("UPDATE meta SET value = ? WHERE key = 'compaction'", JSON.stringify({ ...mark, doneAt: 0 }))
+        .toArray();
     });
     await evictDurableObject(objectOf(path));
     await until(async () => (await call(path, "HEAD")).ok && !(await offsets(path)).has(10));
@@ -170,7 +195,7 @@ describe("compaction", () => {
     expect((await call(fork, "PUT", { "stream-forked-from": `/v1/stream/${path}` })).status).toBe(201);
     await write(path, 20, 4);
     await settle(path);
-    expect([(await marked(path)), (await offsets(path)).size, (await offsets(fork)).size]).toEqual([0, 24, 4]);
+    expect([await marked(path), (await offsets(path)).size, (await offsets(fork)).size]).toEqual([0, 24, 4]);
     expect((await call(fork, "DELETE")).status).toBe(204);
     await until(async () => (await marked(path)) >= 10);
     expect([...(await offsets(path)).keys()]).toEqual(expected(await marked(path), 24));
@@ -188,12 +213,31 @@ describe("compaction", () => {
   });
 
   it("is told by HEAD, is part of what a PUT asks for, and nonsense is refused", async () => {
-    const path = await fresh({ "tidemark-compaction-lag-seconds": "60", "tidemark-compaction-tombstone-seconds": "3600" });
+    const path = await fresh({
+      "tidemark-compaction-lag-seconds": "60",
+      "tidemark-compaction-tombstone-seconds": "3600",
+    });
     const { headers } = await call(path, "HEAD");
-    expect(["tidemark-compaction", "tidemark-compaction-lag-seconds", "tidemark-compaction-tombstone-seconds"].map((name) => headers.get(name))).toEqual(["key", "60", "3600"]);
-    expect((await call(path, "PUT", { "tidemark-compaction": "key", "tidemark-compaction-lag-seconds": "60", "tidemark-compaction-tombstone-seconds": "3600" })).status).toBe(200);
+    expect(
+      ["tidemark-compaction", "tidemark-compaction-lag-seconds", "tidemark-compaction-tombstone-seconds"].map((name) =>
+        headers.get(name),
+      ),
+    ).toEqual(["key", "60", "3600"]);
+    expect(
+      (
+        await call(path, "PUT", {
+          "tidemark-compaction": "key",
+          "tidemark-compaction-lag-seconds": "60",
+          "tidemark-compaction-tombstone-seconds": "3600",
+        })
+      ).status,
+    ).toBe(200);
     expect((await call(path, "PUT", { "tidemark-compaction": "key" })).status).toBe(409);
-    const nonsense: Record<string, string>[] = [{ "tidemark-compaction": "value" }, { "tidemark-compaction-lag-seconds": "1" }, { "tidemark-compaction": "key", "tidemark-compaction-lag-seconds": "1e3" }];
+    const nonsense: Record<string, string>[] = [
+      { "tidemark-compaction": "value" },
+      { "tidemark-compaction-lag-seconds": "1" },
+      { "tidemark-compaction": "key", "tidemark-compaction-lag-seconds": "1e3" },
+    ];
     for (const bad of nonsense) expect((await call("compaction/bad", "PUT", bad)).status).toBe(400);
     expect((await call("compaction/bad", "HEAD")).status).toBe(404);
   });
@@ -211,7 +255,12 @@ describe("a fork that was noted and never made", () => {
     vi.useRealTimers();
   };
   const forksOf = (path: string): Promise<string[]> =>
-    inside(path, (_, { storage: { sql } }) => sql.exec("SELECT key FROM meta WHERE key LIKE 'fork:%'").toArray().map((row) => String(row["key"]).slice(5)));
+    inside(path, (_, { storage: { sql } }) =>
+      sql
+        .exec("SELECT key FROM meta WHERE key LIKE 'fork:%'")
+        .toArray()
+        .map((row) => String(row["key"]).slice(5)),
+    );
 
   it("holds nothing for ever; one that was made is kept", async () => {
     const path = await fresh();
@@ -237,7 +286,9 @@ describe("a fork that was noted and never made", () => {
     await evictDurableObject(objectOf(path));
     // Woken for something else, it does not begin at ten minutes anew.
     expect((await call(path, "HEAD")).status).toBe(200);
-    const nextAlarm = await inside(path, (_, { storage }) => (storage as unknown as { getAlarm(): Promise<number> }).getAlarm());
+    const nextAlarm = await inside(path, (_, { storage }) =>
+      (storage as unknown as { getAlarm(): Promise<number> }).getAlarm(),
+    );
     expect(nextAlarm - Date.now()).toBeGreaterThan(25 * 60_000);
   });
 

@@ -20,7 +20,10 @@ const RECORD_BYTES = 100;
 const kernel = await edgeKernel();
 
 interface State {
-  readonly storage: { readonly sql: { exec(query: string, ...bindings: unknown[]): Iterable<SqlRow> & { rowsWritten: number } }; transactionSync<T>(work: () => T): T };
+  readonly storage: {
+    readonly sql: { exec(query: string, ...bindings: unknown[]): Iterable<SqlRow> & { rowsWritten: number } };
+    transactionSync<T>(work: () => T): T;
+  };
 }
 interface Measured {
   readonly batch: number;
@@ -40,12 +43,19 @@ const HOT_KEYS = 100;
 function keyed(count: number, first: number): Uint8Array {
   const builder = new BatchBuilder(kernel);
   const value = new Uint8Array(RECORD_BYTES).fill(120);
-  for (let i = first; i < first + count; i++) builder.tryAppend({ key: new TextEncoder().encode(`k${i % HOT_KEYS}`), value, timestamp: 1_000 });
+  for (let i = first; i < first + count; i++)
+    builder.tryAppend({ key: new TextEncoder().encode(`k${i % HOT_KEYS}`), value, timestamp: 1_000 });
   return builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
 }
 
 /** Per million records, from `records` of them. */
-function measure(batch: number, atOnce: number, records: number, archive: boolean, isCompacted = false): Promise<Measured> {
+function measure(
+  batch: number,
+  atOnce: number,
+  records: number,
+  archive: boolean,
+  isCompacted = false,
+): Promise<Measured> {
   const path = `costs/${batch}-${atOnce}-${archive}-${isCompacted}`;
   return runInDurableObject(objectOf(path), async (_: unknown, { storage }: State) => {
     let cursors: { rowsWritten: number }[] = [];
@@ -58,22 +68,58 @@ function measure(batch: number, atOnce: number, records: number, archive: boolea
       transaction: (work) => storage.transactionSync(work),
     };
     const config: StreamConfig = {
-      id: "00000000", path, tenant: "dev", watched: false, contentType: "application/json", ttl: undefined, expiresAt: undefined, fork: undefined,
-      closed: false, closedBy: undefined, deleted: false, releasing: false, touchedAt: 0, ...(isCompacted && { compaction: {} }),
+      id: "00000000",
+      path,
+      tenant: "dev",
+      watched: false,
+      contentType: "application/json",
+      ttl: undefined,
+      expiresAt: undefined,
+      fork: undefined,
+      closed: false,
+      closedBy: undefined,
+      deleted: false,
+      releasing: false,
+      touchedAt: 0,
+      ...(isCompacted && { compaction: {} }),
     };
     let seals = 0;
-    const stream = await Stream.create({
-      sql, kernel, archive: new Archive(bucketSource(real.SEGMENTS as never), kernel), now: () => Date.now(), breathe: () => Promise.resolve(),
-      readSource: () => Promise.reject(new Error("no source")), onChange: () => {}, onSealed: () => void seals++, abort: () => {},
-    }, config);
+    const stream = await Stream.create(
+      {
+        sql,
+        kernel,
+        archive: new Archive(bucketSource(real.SEGMENTS as never), kernel),
+        now: () => Date.now(),
+        breathe: () => Promise.resolve(),
+        readSource: () => Promise.reject(new Error("no source")),
+        onChange: () => {},
+        onSealed: () => void seals++,
+        abort: () => {},
+      },
+      config,
+    );
     let puts = 0;
     const archiver = new Archiver({
-      bucket: () => real.SEGMENTS as never, tables: new ArchiveTables(sql), kernel: edgeKernel, now: () => Date.now(), random: () => 0, abort: () => {},
-      log: () => stream.store, newKey: (base) => objectKey("dev", path, segmentName("00000000", base)), event: (name) => void (name === "archive" && puts++),
+      bucket: () => real.SEGMENTS as never,
+      tables: new ArchiveTables(sql),
+      kernel: edgeKernel,
+      now: () => Date.now(),
+      random: () => 0,
+      abort: () => {},
+      log: () => stream.store,
+      newKey: (base) => objectKey("dev", path, segmentName("00000000", base)),
+      event: (name) => void (name === "archive" && puts++),
     });
     let failures = 0;
     const failed = (name: string): void => void (name.endsWith("failed") && failures++);
-    const compacting = new Compaction({ stream: () => stream, kernel: edgeKernel, now: () => Date.now(), hasBucket: () => archive, event: failed, abort: () => failures++ });
+    const compacting = new Compaction({
+      stream: () => stream,
+      kernel: edgeKernel,
+      now: () => Date.now(),
+      hasBucket: () => archive,
+      event: failed,
+      abort: () => failures++,
+    });
     let rows = 0;
     let compaction = 0;
     const settle = (): number => {
@@ -84,14 +130,24 @@ function measure(batch: number, atOnce: number, records: number, archive: boolea
     };
     settle();
     rows = 0;
-    const body = new TextEncoder().encode(`[${Array.from({ length: batch }, () => JSON.stringify("x".repeat(RECORD_BYTES - 2))).join(",")}]`);
+    const body = new TextEncoder().encode(
+      `[${Array.from({ length: batch }, () => JSON.stringify("x".repeat(RECORD_BYTES - 2))).join(",")}]`,
+    );
     let first = 0;
     const appendKeyed = () => {
       const bytes = keyed(batch, first);
       first += batch;
       return stream.appendBatches([bytes], undefined);
     };
-    const append = () => stream.append({ body, contentType: "application/json", closing: false, producer: undefined, seq: undefined, ifEnd: undefined });
+    const append = () =>
+      stream.append({
+        body,
+        contentType: "application/json",
+        closing: false,
+        producer: undefined,
+        seq: undefined,
+        ifEnd: undefined,
+      });
     for (let sent = 0; sent < records / batch; sent += atOnce) {
       await Promise.all(Array.from<unknown, Promise<unknown>>({ length: atOnce }, isCompacted ? appendKeyed : append));
       settle();
@@ -106,7 +162,15 @@ function measure(batch: number, atOnce: number, records: number, archive: boolea
     const factor = 1e6 / stream.tail;
     const alarms = archive ? seals : 0;
     if (failures > 0) throw new Error("it failed");
-    return { batch, atOnce, archive, requests: 1e6 / batch, rows: Math.round((rows + alarms) * factor), puts: Math.round(puts * factor), compaction: Math.round(compaction * factor) };
+    return {
+      batch,
+      atOnce,
+      archive,
+      requests: 1e6 / batch,
+      rows: Math.round((rows + alarms) * factor),
+      puts: Math.round(puts * factor),
+      compaction: Math.round(compaction * factor),
+    };
   }) as never;
 }
 
@@ -117,10 +181,12 @@ it("rows and requests per million records, at batch 1, 100 and 1,000", async () 
     found.push(await measure(100, 1, 200_000, archive), await measure(1_000, 1, 1_000_000, archive));
   }
   for (const { batch, atOnce, archive, requests, rows, puts } of found) {
-    const dollars = requests * (PRICES.workerRequest + PRICES.objectRequest) + rows * PRICES.rowWritten + puts * PRICES.r2Write;
+    const dollars =
+      requests * (PRICES.workerRequest + PRICES.objectRequest) + rows * PRICES.rowWritten + puts * PRICES.r2Write;
     console.log(JSON.stringify({ batch, atOnce, archive, requests, rows, puts, dollars: Number(dollars.toFixed(4)) }));
   }
-  const rowsOf = (batch: number, atOnce: number, archive: boolean): number => found.find((each) => each.batch === batch && each.atOnce === atOnce && each.archive === archive)!.rows;
+  const rowsOf = (batch: number, atOnce: number, archive: boolean): number =>
+    found.find((each) => each.batch === batch && each.atOnce === atOnce && each.archive === archive)!.rows;
   expect(rowsOf(1, 1, false)).toBeLessThanOrEqual(1_005_000);
   expect(rowsOf(1, 64, false)).toBeLessThanOrEqual(35_000);
   expect(rowsOf(100, 1, false)).toBeLessThanOrEqual(10_200);
@@ -131,8 +197,13 @@ it("rows and requests per million records, at batch 1, 100 and 1,000", async () 
 }, 60_000);
 
 it("rows of a compacted log of ever the same keys, per million records", async () => {
-  const found = [await measure(1, 1, 24_000, false, true), await measure(100, 1, 400_000, false, true), await measure(100, 1, 400_000, true, true)];
-  for (const { batch, archive, rows, compaction, puts } of found) console.log(JSON.stringify({ compacted: true, batch, archive, rows, compaction, puts }));
+  const found = [
+    await measure(1, 1, 24_000, false, true),
+    await measure(100, 1, 400_000, false, true),
+    await measure(100, 1, 400_000, true, true),
+  ];
+  for (const { batch, archive, rows, compaction, puts } of found)
+    console.log(JSON.stringify({ compacted: true, batch, archive, rows, compaction, puts }));
   const [alone, batched, archived] = found as [Measured, Measured, Measured];
   // Each row is deleted once, and what stays of a segment is a row or two, written in every pass that reaches it.
   expect(alone.compaction).toBeLessThanOrEqual(1_030_000);

@@ -15,7 +15,13 @@ class Provider {
   keys: JWK[] = [];
   asked = 0;
   isDown: "no" | "500" | "unreachable" = "no";
-  readonly settings: Env = { ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWKS_URL: this.url, TIDEMARK_JWT_ISSUER: "issuer", TIDEMARK_JWT_AUDIENCE: "tidemark" };
+  readonly settings: Env = {
+    ...(env as unknown as Env),
+    TIDEMARK_OPEN_ACCESS: "",
+    TIDEMARK_JWKS_URL: this.url,
+    TIDEMARK_JWT_ISSUER: "issuer",
+    TIDEMARK_JWT_AUDIENCE: "tidemark",
+  };
 
   fetch = async (input: RequestInfo | URL): Promise<Response> => {
     expect(String(input)).toBe(this.url);
@@ -26,18 +32,33 @@ class Provider {
   };
 
   /** A new key pair, its public half published. Signs tokens. */
-  async key(alg: string, kid: string): Promise<{ readonly publicKey: CryptoKey; sign(claims?: object, header?: object): Promise<string> }> {
+  async key(
+    alg: string,
+    kid: string,
+  ): Promise<{ readonly publicKey: CryptoKey; sign(claims?: object, header?: object): Promise<string> }> {
     const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
     this.keys.push({ ...(await exportJWK(publicKey)), kid, alg });
     return {
       publicKey,
       sign: (claims = {}, header = {}) =>
-        new SignJWT({ scope: "write:** read:**", tenant: "keys", ...claims }).setProtectedHeader({ alg, kid, ...header }).setIssuer("issuer").setAudience("tidemark").setIssuedAt().setExpirationTime("1m").sign(privateKey),
+        new SignJWT({ scope: "write:** read:**", tenant: "keys", ...claims })
+          .setProtectedHeader({ alg, kid, ...header })
+          .setIssuer("issuer")
+          .setAudience("tidemark")
+          .setIssuedAt()
+          .setExpirationTime("1m")
+          .sign(privateKey),
     };
   }
 
   async put(path: string, token: string): Promise<Response> {
-    return handle(new Request(`https://edge.example/v1/stream/${path}`, { method: "PUT", headers: { authorization: `Bearer ${token}` } }), this.settings);
+    return handle(
+      new Request(`https://edge.example/v1/stream/${path}`, {
+        method: "PUT",
+        headers: { authorization: `Bearer ${token}` },
+      }),
+      this.settings,
+    );
   }
 }
 
@@ -67,9 +88,21 @@ describe("keys of a JWKS", () => {
     const stranger = await provider.key("ES256", "a");
     provider.keys = published.slice(0, 1);
     const pem = new TextEncoder().encode(await exportSPKI(key.publicKey));
-    const forged = await new SignJWT({ scope: "write:**", tenant: "keys" }).setProtectedHeader({ alg: "HS256", kid: "a" }).setIssuer("issuer").setAudience("tidemark").setIssuedAt().setExpirationTime("1m").sign(pem);
+    const forged = await new SignJWT({ scope: "write:**", tenant: "keys" })
+      .setProtectedHeader({ alg: "HS256", kid: "a" })
+      .setIssuer("issuer")
+      .setAudience("tidemark")
+      .setIssuedAt()
+      .setExpirationTime("1m")
+      .sign(pem);
     const strong = await provider.key("RS512", "b");
-    for (const token of [await stranger.sign(), forged, await strong.sign(), await key.sign({ aud: "x" }, { kid: "c" })]) expect(await statusOf(provider.put("jwks/no", token))).toBe(401);
+    for (const token of [
+      await stranger.sign(),
+      forged,
+      await strong.sign(),
+      await key.sign({ aud: "x" }, { kid: "c" }),
+    ])
+      expect(await statusOf(provider.put("jwks/no", token))).toBe(401);
     const none = `${btoa(JSON.stringify({ alg: "none", kid: "a" })).replaceAll("=", "")}.${(await key.sign()).split(".")[1]}.`;
     expect(await statusOf(provider.put("jwks/no", none))).toBe(401);
   });
@@ -94,12 +127,19 @@ describe("keys of a JWKS", () => {
     expect(provider.asked - asked).toBeLessThanOrEqual(1);
   });
 
-  it.each(["500", "unreachable"] as const)("a provider that is away (%s) says nothing about the token: 503, ask again", async (how) => {
-    const key = await provider.key("ES256", "a");
-    provider.isDown = how;
-    const away = await provider.put(`jwks/away-${how}`, await key.sign());
-    expect([away.status, away.headers.get("retry-after"), away.headers.get("tidemark-error")]).toEqual([503, "5", "CLOSED"]);
-    provider.isDown = "no";
-    expect(await statusOf(provider.put(`jwks/away-${how}`, await key.sign()))).toBe(201);
-  });
+  it.each(["500", "unreachable"] as const)(
+    "a provider that is away (%s) says nothing about the token: 503, ask again",
+    async (how) => {
+      const key = await provider.key("ES256", "a");
+      provider.isDown = how;
+      const away = await provider.put(`jwks/away-${how}`, await key.sign());
+      expect([away.status, away.headers.get("retry-after"), away.headers.get("tidemark-error")]).toEqual([
+        503,
+        "5",
+        "CLOSED",
+      ]);
+      provider.isDown = "no";
+      expect(await statusOf(provider.put(`jwks/away-${how}`, await key.sign()))).toBe(201);
+    },
+  );
 });

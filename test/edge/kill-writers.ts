@@ -33,12 +33,24 @@ export class Ledger {
   }
 
   begin(process: string, topic: string, value: string): (offset: number | undefined, duplicate: boolean) => void {
-    const op: AppendOp = { type: "append", process, topic, records: [{ value }], invoke: this.#clock++, outcome: "info" };
+    const op: AppendOp = {
+      type: "append",
+      process,
+      topic,
+      records: [{ value }],
+      invoke: this.#clock++,
+      outcome: "info",
+    };
     const index = this.history.push(op) - 1;
     this.underWay++;
     return (offset, duplicate) => {
       this.underWay--;
-      this.history[index] = { ...op, outcome: "ok", complete: this.#clock++, ...(offset !== undefined && { offsets: [offset] }) };
+      this.history[index] = {
+        ...op,
+        outcome: "ok",
+        complete: this.#clock++,
+        ...(offset !== undefined && { offsets: [offset] }),
+      };
       this.count("records acked");
       if (duplicate) this.count("resent and absorbed: acked as duplicates");
     };
@@ -47,7 +59,16 @@ export class Ledger {
   polling(process: string, topic: string, wholeLog = false): (records: readonly Polled[]) => void {
     const invoke = this.#clock++;
     return (records) => {
-      const poll: PollOp = { type: "poll", process, topic, records, invoke, complete: this.#clock++, outcome: "ok", ...(wholeLog && { wholeLog }) };
+      const poll: PollOp = {
+        type: "poll",
+        process,
+        topic,
+        records,
+        invoke,
+        complete: this.#clock++,
+        outcome: "ok",
+        ...(wholeLog && { wholeLog }),
+      };
       this.history.push(poll);
       this.count("records polled", records.length);
     };
@@ -75,7 +96,10 @@ export async function httpWriter({ url, topic, ledger, random, forgets, isOver }
     const producer = { "producer-id": `w${id}`, "producer-epoch": "0", "producer-seq": String(seq) };
     const headers = { "content-type": "text/plain", ...(!forgets && producer) };
     for (let tries = 0; ; tries++) {
-      const response = await fetch(url, { method: "POST", headers, body, signal: AbortSignal.timeout(5_000) }).then(async (answer) => (await answer.arrayBuffer(), answer), () => undefined);
+      const response = await fetch(url, { method: "POST", headers, body, signal: AbortSignal.timeout(5_000) }).then(
+        async (answer) => (await answer.arrayBuffer(), answer),
+        () => undefined,
+      );
       if (response?.status === 200 || response?.status === 204) {
         const isRepeat = response.status === 204 && !forgets;
         // A repeat is told the end of the log, not where it stands.
@@ -181,7 +205,7 @@ export async function recordsOf(kernel: Kernel, bytes: Uint8Array, from = 0): Pr
 export async function follower(stage: Stage, id: number): Promise<void> {
   const { ledger, kernel, topic, isOver } = stage;
   const connection = new Connection(stage);
-  for (let next = 0; !isOver(); ) {
+  for (let next = 0; !isOver();) {
     const log = await connection.get();
     try {
       let poll = ledger.polling(`follower-${id}`, topic);
@@ -204,12 +228,15 @@ export async function follower(stage: Stage, id: number): Promise<void> {
 export async function readWhole({ url, topic, ledger, kernel }: Stage): Promise<number> {
   const poll = ledger.polling("whole", topic, true);
   const records: Polled[] = [];
-  for (let offset = "-1"; ; ) {
-    const response = await fetch(`${url}?offset=${offset}`, { headers: { accept: "application/vnd.tidemark.batches" } });
+  for (let offset = "-1"; ;) {
+    const response = await fetch(`${url}?offset=${offset}`, {
+      headers: { accept: "application/vnd.tidemark.batches" },
+    });
     if (!response.ok) throw new Error(`reading: ${response.status} ${await response.text()}`);
     const from = offset === "-1" ? 0 : Number(offset.slice(0, 16));
     // Not spread: there may be a hundred thousand.
-    for (const record of await recordsOf(kernel, new Uint8Array(await response.arrayBuffer()), from)) records.push(record);
+    for (const record of await recordsOf(kernel, new Uint8Array(await response.arrayBuffer()), from))
+      records.push(record);
     offset = response.headers.get("stream-next-offset")!;
     if (response.headers.get("stream-up-to-date") === "true") break;
   }

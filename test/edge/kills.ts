@@ -45,20 +45,40 @@ export interface KillResult {
 
 /** The checker's classes under three names that people ask for. */
 export function verdict({ counts }: Report): Pick<KillResult, "lost" | "duplicated" | "reordered"> {
-  const sum = (...names: (keyof Report["counts"])[]): number => names.reduce((total, name) => total + (counts[name] ?? 0), 0);
+  const sum = (...names: (keyof Report["counts"])[]): number =>
+    names.reduce((total, name) => total + (counts[name] ?? 0), 0);
   return {
     lost: sum("lost-write", "unseen", "poll-skip", "int-poll-skip"),
     duplicated: sum("duplicate"),
-    reordered: sum("inconsistent-offsets", "nonmonotonic-send", "int-nonmonotonic-send", "nonmonotonic-poll", "int-nonmonotonic-poll", "aborted-read", "never-sent", "trim-undone"),
+    reordered: sum(
+      "inconsistent-offsets",
+      "nonmonotonic-send",
+      "int-nonmonotonic-send",
+      "nonmonotonic-poll",
+      "int-nonmonotonic-poll",
+      "aborted-read",
+      "never-sent",
+      "trim-undone",
+    ),
   };
 }
 
 /** Else a few rounds would not fill one. */
-const SMALL: PlantedBug = { name: "small segments", file: "worker/store/chunk-log.ts", find: "const SEGMENT_BYTES = 4 * 1024 * 1024;", replace: "const SEGMENT_BYTES = 96 * 1024;" };
+const SMALL: PlantedBug = {
+  name: "small segments",
+  file: "worker/store/chunk-log.ts",
+  find: "const SEGMENT_BYTES = 4 * 1024 * 1024;",
+  replace: "const SEGMENT_BYTES = 96 * 1024;",
+};
 const STEPS: readonly PutStep[] = ["put arrived", "put stored", "put answered"];
 
 /** Waits for the moment of a kill, and names it. */
-async function moment(r2: R2Server, random: Random, round: number, writing: Promise<unknown>): Promise<{ readonly where: string; release(): void }> {
+async function moment(
+  r2: R2Server,
+  random: Random,
+  round: number,
+  writing: Promise<unknown>,
+): Promise<{ readonly where: string; release(): void }> {
   let release = (): void => {};
   const standing = new Promise<void>((resolve) => (release = resolve));
   const step = random.chance(0.6) ? STEPS[round % STEPS.length]! : undefined;
@@ -67,7 +87,10 @@ async function moment(r2: R2Server, random: Random, round: number, writing: Prom
   // A moment of work that no event tells the end of: the kill must come at any point.
   const work = sleep(random.between(5, 300)).then(() => undefined);
   const met = step && r2.next(step, standing).then(() => step);
-  const found = await Promise.race([work.then(() => (met ? Promise.race([met, sleep(1_000).then(() => undefined)]) : undefined)), writing.then(() => undefined)]);
+  const found = await Promise.race([
+    work.then(() => (met ? Promise.race([met, sleep(1_000).then(() => undefined)]) : undefined)),
+    writing.then(() => undefined),
+  ]);
   if (found !== undefined && behind > 0) await sleep(behind);
   const isClose = performance.now() - r2.answeredAt < 5;
   const where = found ?? [...r2.underWay.values()][0] ?? (isClose ? "put answered" : "no put under way");
@@ -93,7 +116,11 @@ export async function runKills(options: KillOptions): Promise<KillResult> {
   }
 }
 
-async function killed(worker: RawWorkerd, r2: R2Server, { rounds, seed, writers = 16, forgets = false, log = () => {} }: KillOptions): Promise<KillResult> {
+async function killed(
+  worker: RawWorkerd,
+  r2: R2Server,
+  { rounds, seed, writers = 16, forgets = false, log = () => {} }: KillOptions,
+): Promise<KillResult> {
   const started = performance.now();
   const random = new Random(seed);
   await worker.start();
@@ -102,10 +129,24 @@ async function killed(worker: RawWorkerd, r2: R2Server, { rounds, seed, writers 
   await fetch(url, { method: "PUT", headers: { "content-type": "text/plain" } });
   const ledger = new Ledger();
   let isOver = false;
-  const stage = async (n: number): Promise<Stage> => ({ url, topic, ledger, random: new Random(seed, n), kernel: await releaseKernel(), forgets, isOver: () => isOver });
-  const writing = Promise.all(Array.from({ length: writers }, async (_, id) => (id % 2 === 0 ? httpWriter : socketWriter)(await stage(id + 1), id)));
+  const stage = async (n: number): Promise<Stage> => ({
+    url,
+    topic,
+    ledger,
+    random: new Random(seed, n),
+    kernel: await releaseKernel(),
+    forgets,
+    isOver: () => isOver,
+  });
+  const writing = Promise.all(
+    Array.from({ length: writers }, async (_, id) =>
+      (id % 2 === 0 ? httpWriter : socketWriter)(await stage(id + 1), id),
+    ),
+  );
   writing.catch(() => undefined);
-  const reading = follower(await stage(100), 0).catch((thrown: unknown) => void ledger.count(`follower: ${String(thrown)}`));
+  const reading = follower(await stage(100), 0).catch(
+    (thrown: unknown) => void ledger.count(`follower: ${String(thrown)}`),
+  );
   for (let round = 1; round <= rounds; round++) {
     const { where, release } = await moment(r2, random, round, writing);
     ledger.count("kills of workerd's process group");
@@ -124,9 +165,27 @@ async function killed(worker: RawWorkerd, r2: R2Server, { rounds, seed, writers 
   ledger.begin("end", topic, "end");
   await reading;
   ledger.counts["records stored"] = await readWhole(await stage(101));
-  const [kept, begun, doomed] = [await metric(url, "objects"), await metric(url, "objects_begun"), await metric(url, "objects_doomed")];
-  Object.assign(ledger.counts, { "segments in object storage": kept, "puts cut off that wait for the sweep": begun, "objects there": r2.objects.size, "objects that no row knows": Math.max(0, r2.objects.size - kept - begun - doomed), ...r2.counts });
+  const [kept, begun, doomed] = [
+    await metric(url, "objects"),
+    await metric(url, "objects_begun"),
+    await metric(url, "objects_doomed"),
+  ];
+  Object.assign(ledger.counts, {
+    "segments in object storage": kept,
+    "puts cut off that wait for the sweep": begun,
+    "objects there": r2.objects.size,
+    "objects that no row knows": Math.max(0, r2.objects.size - kept - begun - doomed),
+    ...r2.counts,
+  });
   const report = check(ledger.history);
   const { counts } = ledger;
-  return { rounds, seconds: (performance.now() - started) / 1000, counts, acked: counts["records acked"] ?? 0, absorbed: counts["resent and absorbed: acked as duplicates"] ?? 0, ...verdict(report), report };
+  return {
+    rounds,
+    seconds: (performance.now() - started) / 1000,
+    counts,
+    acked: counts["records acked"] ?? 0,
+    absorbed: counts["resent and absorbed: acked as duplicates"] ?? 0,
+    ...verdict(report),
+    report,
+  };
 }

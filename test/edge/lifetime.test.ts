@@ -14,7 +14,8 @@ import { timers } from "./timers.ts";
 const TTL_MS = 1_000;
 let streams = 0;
 const at = (path: string): string => `http://localhost/v1/stream/${path}`;
-const ask = (url: string, init: RequestInit = {}, settings: Record<string, string> = {}): Promise<Response> => handle(new Request(url, init), { ...(env as object), ...settings } as never);
+const ask = (url: string, init: RequestInit = {}, settings: Record<string, string> = {}): Promise<Response> =>
+  handle(new Request(url, init), { ...(env as object), ...settings } as never);
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function make(headers: Record<string, string> = { "stream-ttl": String(TTL_MS / 1000) }): Promise<string> {
@@ -24,7 +25,11 @@ async function make(headers: Record<string, string> = { "stream-ttl": String(TTL
 }
 const statusOf = async (path: string): Promise<number> => (await call(path, "HEAD")).status;
 const readersOf = (path: string): Promise<number> =>
-  inside(path, (instance) => (instance as unknown as { ctx: { getWebSockets(tag?: string): unknown[] } }).ctx.getWebSockets().length);
+  inside(
+    path,
+    (instance) =>
+      (instance as unknown as { ctx: { getWebSockets(tag?: string): unknown[] } }).ctx.getWebSockets().length,
+  );
 async function until(isIt: () => Promise<boolean>): Promise<void> {
   while (!(await isIt())) await pause(10);
 }
@@ -32,7 +37,9 @@ async function until(isIt: () => Promise<boolean>): Promise<void> {
 const expired = (path: string): Promise<void> => until(async () => (await statusOf(path)) === 404);
 
 async function follow(path: string) {
-  const response = (await SELF.fetch(at(path), { headers: { upgrade: "websocket" } })) as Response & { webSocket: Wire & { accept(): void; binaryType: string } };
+  const response = (await SELF.fetch(at(path), { headers: { upgrade: "websocket" } })) as Response & {
+    webSocket: Wire & { accept(): void; binaryType: string };
+  };
   response.webSocket.binaryType = "arraybuffer";
   response.webSocket.accept();
   return (await EdgeSocket.bind(response.webSocket, timers)).follow("earliest");
@@ -66,29 +73,35 @@ const READERS: Readonly<Record<string, (path: string) => Promise<Reader>>> = {
 };
 
 describe("a TTL", () => {
-  it.each(Object.keys(READERS))("does not end a stream under its reader: %s; behind the last one it does", async (kind) => {
-    const path = await make();
-    const reader = await READERS[kind]!(path);
-    await until(async () => (await readersOf(path)) === 1);
-    await pause(1.7 * TTL_MS);
-    expect(await statusOf(path)).toBe(200);
-    // Its object may sleep meanwhile.
-    await evictDurableObject(objectOf(path));
-    await pause(1.2 * TTL_MS);
-    expect(await statusOf(path)).toBe(200);
-    const next = reader.next();
-    await call(path, "POST", {}, "second");
-    await next;
-    await reader.leave();
-    const left = Date.now();
-    await until(async () => (await readersOf(path)) === 0 || kind === "WebSocket");
-    await expired(path);
-    expect(Date.now() - left).toBeGreaterThan(0.8 * TTL_MS);
-  }, 20_000);
+  it.each(Object.keys(READERS))(
+    "does not end a stream under its reader: %s; behind the last one it does",
+    async (kind) => {
+      const path = await make();
+      const reader = await READERS[kind]!(path);
+      await until(async () => (await readersOf(path)) === 1);
+      await pause(1.7 * TTL_MS);
+      expect(await statusOf(path)).toBe(200);
+      // Its object may sleep meanwhile.
+      await evictDurableObject(objectOf(path));
+      await pause(1.2 * TTL_MS);
+      expect(await statusOf(path)).toBe(200);
+      const next = reader.next();
+      await call(path, "POST", {}, "second");
+      await next;
+      await reader.leave();
+      const left = Date.now();
+      await until(async () => (await readersOf(path)) === 0 || kind === "WebSocket");
+      await expired(path);
+      expect(Date.now() - left).toBeGreaterThan(0.8 * TTL_MS);
+    },
+    20_000,
+  );
 
   it("a socket that follows nothing reads nothing", async () => {
     const path = await make();
-    const response = (await SELF.fetch(at(path), { headers: { upgrade: "websocket" } })) as Response & { webSocket: Wire & { accept(): void } };
+    const response = (await SELF.fetch(at(path), { headers: { upgrade: "websocket" } })) as Response & {
+      webSocket: Wire & { accept(): void };
+    };
     response.webSocket.accept();
     await expired(path);
     expect(await readersOf(path)).toBe(0);
@@ -106,9 +119,13 @@ describe("a TTL", () => {
 describe("a reader that has gone", () => {
   it("leaves nothing behind: SSE that is cancelled, and a wait whose client is known to be gone", async () => {
     const path = await make({});
-    const readers = await Promise.all(Array.from({ length: 5 }, async () => new SseReader(await ask(`${at(path)}?offset=-1&live=sse`))));
+    const readers = await Promise.all(
+      Array.from({ length: 5 }, async () => new SseReader(await ask(`${at(path)}?offset=-1&live=sse`))),
+    );
     const gone = new AbortController();
-    const polls = Array.from({ length: 5 }, () => ask(`${at(path)}?offset=${offsetText(1)}&live=long-poll`, { signal: gone.signal }));
+    const polls = Array.from({ length: 5 }, () =>
+      ask(`${at(path)}?offset=${offsetText(1)}&live=long-poll`, { signal: gone.signal }),
+    );
     const events = new SseReader(await ask(`${at(path)}?offset=-1&live=sse`, { signal: gone.signal }));
     await until(async () => (await readersOf(path)) === 11);
     await Promise.all(readers.map((reader) => reader.cancel()));
@@ -121,7 +138,11 @@ describe("a reader that has gone", () => {
 
   it("one that does not read an SSE answer holds it no longer than its time and a little", async () => {
     const path = await make({});
-    const response = await ask(`${at(path)}?offset=-1&live=sse`, {}, { TIDEMARK_SSE_MS: "50", TIDEMARK_SSE_STALLED_MS: "50" });
+    const response = await ask(
+      `${at(path)}?offset=-1&live=sse`,
+      {},
+      { TIDEMARK_SSE_MS: "50", TIDEMARK_SSE_STALLED_MS: "50" },
+    );
     expect(await readersOf(path)).toBe(1);
     await until(async () => (await readersOf(path)) === 0);
     await expect(response.text()).rejects.toThrow("does not read");

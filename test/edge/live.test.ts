@@ -13,8 +13,17 @@ const BYTES = { "content-type": "application/octet-stream" };
 let streams = 0;
 
 const at = (path: string): string => `http://localhost/v1/stream/${path}`;
-async function call(path: string, method: string, headers: Record<string, string> = {}, body?: string | Uint8Array): Promise<Response> {
-  const response = await SELF.fetch(at(path), { method, headers, ...(body !== undefined && { body: body as BodyInit }) });
+async function call(
+  path: string,
+  method: string,
+  headers: Record<string, string> = {},
+  body?: string | Uint8Array,
+): Promise<Response> {
+  const response = await SELF.fetch(at(path), {
+    method,
+    headers,
+    ...(body !== undefined && { body: body as BodyInit }),
+  });
   const bytes = await response.arrayBuffer();
   return new Response([204, 304].includes(response.status) ? null : bytes, response);
 }
@@ -28,20 +37,38 @@ async function post(path: string, headers: Record<string, string>, body: string 
   expect((await call(path, "POST", { "content-type": headers["content-type"]! }, body)).status).toBe(204);
 }
 /** With settings of its own: short answers, short heartbeats. */
-const ask = (path: string, query: string, headers: Record<string, string> = {}, settings: Record<string, string> = {}): Promise<Response> =>
+const ask = (
+  path: string,
+  query: string,
+  headers: Record<string, string> = {},
+  settings: Record<string, string> = {},
+): Promise<Response> =>
   handle(new Request(`${at(path)}${query}`, { headers }), { ...(env as object), ...settings } as never);
-const sse = async (path: string, query = "offset=-1", headers: Record<string, string> = {}, settings: Record<string, string> = {}): Promise<SseReader> =>
-  new SseReader(await ask(path, `?${query}&live=sse`, headers, settings));
+const sse = async (
+  path: string,
+  query = "offset=-1",
+  headers: Record<string, string> = {},
+  settings: Record<string, string> = {},
+): Promise<SseReader> => new SseReader(await ask(path, `?${query}&live=sse`, headers, settings));
 
 describe("text in events", () => {
-  const bytes = (...hex: string[]): Uint8Array[] => hex.map((text) => Uint8Array.from(text.split(" "), (digits) => parseInt(digits, 16)));
+  const bytes = (...hex: string[]): Uint8Array[] =>
+    hex.map((text) => Uint8Array.from(text.split(" "), (digits) => parseInt(digits, 16)));
 
   it.each<[string, Uint8Array[], string]>([
     ["two appends share a character", bytes("61 C3", "A9 62"), "aéb"],
     ["four appends share one", bytes("61 F0", "9F", "98", "80 62"), "a😀b"],
     ["an append is the middle of one", bytes("E2", "82", "AC"), "€"],
-    ["a byte-order mark is kept, at the beginning and in the middle", bytes("EF BB BF 61", "EF BB", "BF 62"), "\uFEFFa\uFEFFb"],
-    ["line breaks of any kind are one each, also across appends", bytes("61 0D", "0A 62 0A", "0A 63 0D", "64 0D 0A", "0D"), "a\nb\n\nc\nd\n\n"],
+    [
+      "a byte-order mark is kept, at the beginning and in the middle",
+      bytes("EF BB BF 61", "EF BB", "BF 62"),
+      "\uFEFFa\uFEFFb",
+    ],
+    [
+      "line breaks of any kind are one each, also across appends",
+      bytes("61 0D", "0A 62 0A", "0A 63 0D", "64 0D 0A", "0D"),
+      "a\nb\n\nc\nd\n\n",
+    ],
     ["what is no text is said to be none, once", bytes("61 FF", "62"), "a\uFFFDb"],
     ["spaces at the beginning of lines are kept", bytes("20 61 0A", "20 20 62"), " a\n  b"],
   ])("%s", async (_, appends, text) => {
@@ -105,8 +132,11 @@ describe("an SSE answer", () => {
   it("is for no cache and no proxy to keep, pack or buffer", async () => {
     const reader = await sse(await make(TEXT, "x"));
     const { headers } = reader.response;
-    expect(["content-type", "cache-control", "x-accel-buffering", "vary", "content-encoding"].map((name) => headers.get(name))).toEqual(
-      ["text/event-stream", "no-cache, no-store, no-transform", "no", "accept", null]);
+    expect(
+      ["content-type", "cache-control", "x-accel-buffering", "vary", "content-encoding"].map((name) =>
+        headers.get(name),
+      ),
+    ).toEqual(["text/event-stream", "no-cache, no-store, no-transform", "no", "accept", null]);
     await reader.cancel();
   });
 
@@ -139,7 +169,8 @@ describe("an SSE answer", () => {
     const reader = await sse(path, "offset=-1", {}, { TIDEMARK_SSE_MS: "1" });
     await new Promise((resolve) => setTimeout(resolve, 20));
     let control: Awaited<ReturnType<typeof reader.control>> | undefined;
-    for (let event = await reader.next(); event; event = await reader.next()) if (event.type === "control") control = JSON.parse(event.data);
+    for (let event = await reader.next(); event; event = await reader.next())
+      if (event.type === "control") control = JSON.parse(event.data);
     expect(control!.streamNextOffset).toBe(offsetText(2));
   });
 
@@ -147,7 +178,11 @@ describe("an SSE answer", () => {
     const path = await make(TEXT, "x");
     for (const accept of ["application/json", BATCHES, "text/event-stream;q=0, */*"]) {
       const response = await ask(path, "?offset=-1&live=sse", { accept });
-      expect([response.status, response.headers.get("vary"), ((await response.json()) as { error: object }).error]).toMatchObject([406, "accept", { code: "NOT_ACCEPTABLE" }]);
+      expect([
+        response.status,
+        response.headers.get("vary"),
+        ((await response.json()) as { error: object }).error,
+      ]).toMatchObject([406, "accept", { code: "NOT_ACCEPTABLE" }]);
     }
   });
 });
@@ -191,7 +226,12 @@ describe("Last-Event-ID", () => {
     expect(await first.control()).toMatchObject({ streamClosed: true });
     expect(await first.next()).toBeUndefined();
     const again = await ask(path, "?offset=-1&live=sse", id(1));
-    expect([again.status, again.headers.get("stream-closed"), again.headers.get("cache-control"), again.body]).toEqual([204, "true", "no-store", null]);
+    expect([again.status, again.headers.get("stream-closed"), again.headers.get("cache-control"), again.body]).toEqual([
+      204,
+      "true",
+      "no-store",
+      null,
+    ]);
     // Who asks anew is told by events, as the protocol says.
     const anew = await sse(path, `offset=${offsetText(1)}`);
     expect(await anew.control()).toEqual({ streamNextOffset: offsetText(1), streamClosed: true, upToDate: true });
@@ -201,7 +241,10 @@ describe("Last-Event-ID", () => {
     const path = await make(TEXT, "one");
     for (const bad of ["5", "now", "-1", "x"]) {
       const response = await ask(path, "?offset=-1&live=sse", { "last-event-id": bad });
-      expect([response.status, ((await response.json()) as { error: { message: string } }).error.message]).toEqual([400, expect.stringContaining("Last-Event-ID")]);
+      expect([response.status, ((await response.json()) as { error: { message: string } }).error.message]).toEqual([
+        400,
+        expect.stringContaining("Last-Event-ID"),
+      ]);
     }
     expect((await ask(path, "?offset=-1&live=sse", id(2))).status).toBe(400);
     // Only events have ids: elsewhere the header means nothing.
@@ -213,13 +256,21 @@ describe("long-poll", () => {
   it("passes the client's Accept on: batches over long-poll, live", async () => {
     const path = await make(JSON_TYPE, "[1,2]");
     const first = await ask(path, "?offset=-1&live=long-poll", { accept: `${BATCHES};q=1` });
-    expect(["content-type", "stream-next-offset", "tidemark-from-offset", "stream-up-to-date", "vary"].map((name) => first.headers.get(name))).toEqual([BATCHES, offsetText(2), offsetText(0), "true", "accept"]);
+    expect(
+      ["content-type", "stream-next-offset", "tidemark-from-offset", "stream-up-to-date", "vary"].map((name) =>
+        first.headers.get(name),
+      ),
+    ).toEqual([BATCHES, offsetText(2), offsetText(0), "true", "accept"]);
     expect(splitBatches(new Uint8Array(await first.arrayBuffer())).length).toBe(1);
     const waiting = ask(path, `?offset=${offsetText(2)}&live=long-poll`, { accept: BATCHES });
     await watched(path);
     await post(path, JSON_TYPE, "3");
     const second = await waiting;
-    expect([second.status, second.headers.get("content-type"), second.headers.get("stream-next-offset")]).toEqual([200, BATCHES, offsetText(3)]);
+    expect([second.status, second.headers.get("content-type"), second.headers.get("stream-next-offset")]).toEqual([
+      200,
+      BATCHES,
+      offsetText(3),
+    ]);
     expect(splitBatches(new Uint8Array(await second.arrayBuffer())).length).toBe(1);
     expect((await ask(path, "?offset=-1&live=long-poll", { accept: "text/html" })).status).toBe(406);
     const plain = await ask(path, "?offset=-1&live=long-poll");
@@ -229,8 +280,18 @@ describe("long-poll", () => {
   it("nothing within its time is 204, in either dialect", async () => {
     const path = await make(JSON_TYPE, "1");
     for (const accept of ["*/*", BATCHES]) {
-      const response = await ask(path, `?offset=${offsetText(1)}&live=long-poll`, { accept }, { TIDEMARK_LONG_POLL_MS: "20" });
-      expect([response.status, response.headers.get("stream-up-to-date"), response.headers.get("cache-control"), response.headers.get("vary")]).toEqual([204, "true", "no-store", "accept"]);
+      const response = await ask(
+        path,
+        `?offset=${offsetText(1)}&live=long-poll`,
+        { accept },
+        { TIDEMARK_LONG_POLL_MS: "20" },
+      );
+      expect([
+        response.status,
+        response.headers.get("stream-up-to-date"),
+        response.headers.get("cache-control"),
+        response.headers.get("vary"),
+      ]).toEqual([204, "true", "no-store", "accept"]);
     }
   });
 });
@@ -238,7 +299,11 @@ describe("long-poll", () => {
 /** Until a live reader waits at the stream. */
 async function watched(path: string, count = 1): Promise<void> {
   for (;;) {
-    const found = await inside(path, (instance) => (instance as unknown as { ctx: { getWebSockets(tag: string): unknown[] } }).ctx.getWebSockets("watch").length);
+    const found = await inside(
+      path,
+      (instance) =>
+        (instance as unknown as { ctx: { getWebSockets(tag: string): unknown[] } }).ctx.getWebSockets("watch").length,
+    );
     if (found === count) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
@@ -247,7 +312,7 @@ async function watched(path: string, count = 1): Promise<void> {
 describe("a log that retention has emptied", () => {
   async function emptied(headers: Record<string, string>): Promise<string> {
     const path = await make({ ...headers, "tidemark-retention-seconds": "1" }, "1", "2");
-    for (let start: string | null = ""; start !== offsetText(2); ) {
+    for (let start: string | null = ""; start !== offsetText(2);) {
       await new Promise((resolve) => setTimeout(resolve, 50));
       start = (await call(path, "HEAD")).headers.get("tidemark-start-offset");
     }
@@ -257,7 +322,11 @@ describe("a log that retention has emptied", () => {
   it("every live read from its beginning waits there, and gets what comes next", async () => {
     const path = await emptied(JSON_TYPE);
     const short = await ask(path, "?offset=-1&live=long-poll", {}, { TIDEMARK_LONG_POLL_MS: "20" });
-    expect([short.status, short.headers.get("stream-next-offset"), short.headers.get("tidemark-from-offset")]).toEqual([204, offsetText(2), offsetText(2)]);
+    expect([short.status, short.headers.get("stream-next-offset"), short.headers.get("tidemark-from-offset")]).toEqual([
+      204,
+      offsetText(2),
+      offsetText(2),
+    ]);
     const polls = [ask(path, "?offset=-1&live=long-poll"), ask(path, "?offset=-1&live=long-poll", { accept: BATCHES })];
     const events = await sse(path);
     expect(await events.control()).toMatchObject({ streamNextOffset: offsetText(2), upToDate: true });

@@ -21,11 +21,22 @@ export interface LocalOptions {
 
 const root = process.cwd();
 
-export async function startWorker({ settings = { TIDEMARK_OPEN_ACCESS: "loopback" }, state, config = path.join(root, "worker", "wrangler.jsonc") }: LocalOptions = {}): Promise<LocalWorker> {
-  Object.assign(process.env, { WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_HIDE_BANNER: "true", WRANGLER_LOG: "error" });
+export async function startWorker({
+  settings = { TIDEMARK_OPEN_ACCESS: "loopback" },
+  state,
+  config = path.join(root, "worker", "wrangler.jsonc"),
+}: LocalOptions = {}): Promise<LocalWorker> {
+  Object.assign(process.env, {
+    WRANGLER_SEND_METRICS: "false",
+    CLOUDFLARE_CF_FETCH_ENABLED: "false",
+    WRANGLER_HIDE_BANNER: "true",
+    WRANGLER_LOG: "error",
+  });
   const worker = await unstable_startWorker({
     config,
-    bindings: Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, { type: "plain_text" as const, value }])),
+    bindings: Object.fromEntries(
+      Object.entries(settings).map(([name, value]) => [name, { type: "plain_text" as const, value }]),
+    ),
     dev: {
       server: { hostname: "127.0.0.1", port: 0 },
       inspector: false,

@@ -8,19 +8,26 @@ const at = (path: string): string => `http://localhost/v1/stream/long/${path}`;
 const MIB = 1024 * 1024;
 
 interface Storage {
-  readonly storage: { readonly sql: { exec(query: string, ...bindings: unknown[]): { toArray(): Record<string, unknown>[] } } };
+  readonly storage: {
+    readonly sql: { exec(query: string, ...bindings: unknown[]): { toArray(): Record<string, unknown>[] } };
+  };
 }
 
 const inside = <T>(path: string, work: (sql: Storage["storage"]["sql"]) => T): Promise<T> =>
-  runInDurableObject(LOGS.get(LOGS.idFromName(objectName("dev", `long/${path}`))) as never, (_: unknown, state: Storage) => work(state.storage.sql));
+  runInDurableObject(
+    LOGS.get(LOGS.idFromName(objectName("dev", `long/${path}`))) as never,
+    (_: unknown, state: Storage) => work(state.storage.sql),
+  );
 
 async function make(path: string, type: string, bodies: readonly string[]): Promise<void> {
   await (await SELF.fetch(at(path), { method: "PUT", headers: { "content-type": type } })).arrayBuffer();
-  for (const body of bodies) expect((await SELF.fetch(at(path), { method: "POST", headers: { "content-type": type }, body })).status).toBe(204);
+  for (const body of bodies)
+    expect((await SELF.fetch(at(path), { method: "POST", headers: { "content-type": type }, body })).status).toBe(204);
 }
 
 const offsetOf = (n: number): string => `${String(n).padStart(16, "0")}_${"0".repeat(16)}`;
-const lines = (n: number, bytes: number): string[] => Array.from({ length: n }, (_, i) => `${i}:`.padEnd(bytes, String(i % 10)));
+const lines = (n: number, bytes: number): string[] =>
+  Array.from({ length: n }, (_, i) => `${i}:`.padEnd(bytes, String(i % 10)));
 
 describe("long answers", () => {
   it("a reader far behind gets it all at once, whether it begins at a row, inside one or at the start", async () => {
@@ -30,7 +37,10 @@ describe("long answers", () => {
     expect(rows).toBe(40);
     for (const from of [0, 1, 17]) {
       const response = await SELF.fetch(`${at("text")}?offset=${offsetOf(from)}`);
-      expect([response.headers.get("stream-next-offset"), response.headers.get("stream-up-to-date")]).toEqual([offsetOf(40), "true"]);
+      expect([response.headers.get("stream-next-offset"), response.headers.get("stream-up-to-date")]).toEqual([
+        offsetOf(40),
+        "true",
+      ]);
       expect((await response.text()) === bodies.slice(from).join("")).toBe(true);
     }
     const tail = await SELF.fetch(`${at("text")}?offset=${offsetOf(38)}`);
@@ -40,7 +50,11 @@ describe("long answers", () => {
 
   it("a JSON array stays one, also from the middle of a row of many messages", async () => {
     const messages = Array.from({ length: 300 }, (_, i) => JSON.stringify({ i, text: "y".repeat(10_000) }));
-    await make("json", "application/json", [0, 1, 2].map((part) => `[${messages.slice(part * 100, part * 100 + 100).join(",")}]`));
+    await make(
+      "json",
+      "application/json",
+      [0, 1, 2].map((part) => `[${messages.slice(part * 100, part * 100 + 100).join(",")}]`),
+    );
     for (const from of [0, 150]) {
       const response = await SELF.fetch(`${at("json")}?offset=${offsetOf(from)}`);
       const text = await response.text();
@@ -49,8 +63,14 @@ describe("long answers", () => {
   });
 
   it("large messages of one row come whole: the body takes buffers away, and a row has but one", async () => {
-    const messages = Array.from({ length: 12 }, (_, i) => JSON.stringify({ i, text: String(i % 10).repeat(100_000 + i) }));
-    await make("shared", "application/json", [0, 6].map((from) => `[${messages.slice(from, from + 6).join(",")}]`));
+    const messages = Array.from({ length: 12 }, (_, i) =>
+      JSON.stringify({ i, text: String(i % 10).repeat(100_000 + i) }),
+    );
+    await make(
+      "shared",
+      "application/json",
+      [0, 6].map((from) => `[${messages.slice(from, from + 6).join(",")}]`),
+    );
     for (const from of [0, 3]) {
       const text = await (await SELF.fetch(`${at("shared")}?offset=${offsetOf(from)}`)).text();
       expect(text === `[${messages.slice(from).join(",")}]`).toBe(true);
@@ -84,17 +104,26 @@ describe("long answers", () => {
     await make("rot", "text/plain", bodies);
     await inside("rot", (sql) => {
       // A row may hold two of them, and either be its first.
-      const [row] = sql.exec("SELECT base_offset, next_offset, bytes FROM chunk WHERE base_offset <= 6 ORDER BY base_offset DESC LIMIT 1").toArray();
+      const [row] = sql
+        .exec(
+          "SELECT base_offset, next_offset, bytes FROM chunk WHERE base_offset <= 6 ORDER BY base_offset DESC LIMIT 1",
+        )
+        .toArray();
       const [from, to] = [Number(row!["base_offset"]), Number(row!["next_offset"])];
       const bytes = new Uint8Array(row!["bytes"] as ArrayBuffer);
       bytes[(bytes.length / (to - from)) * (6 - from) + 200_000]! ^= 1;
       sql.exec("UPDATE chunk SET bytes = ? WHERE base_offset = ?", bytes, from);
     });
-    const broken = await SELF.fetch(`${at("rot")}?offset=-1`).then(async (response) => response.text()).then(() => "whole", () => "broken off");
+    const broken = await SELF.fetch(`${at("rot")}?offset=-1`)
+      .then(async (response) => response.text())
+      .then(
+        () => "whole",
+        () => "broken off",
+      );
     expect(broken).toBe("broken off");
     let found = "";
     let code = "";
-    for (let offset = "-1"; code === ""; ) {
+    for (let offset = "-1"; code === "";) {
       const response = await SELF.fetch(`${at("rot")}?offset=${offset}`);
       if (response.status === 500) code = ((await response.json()) as { error: { code: string } }).error.code;
       else {

@@ -29,10 +29,16 @@ async function fresh(): Promise<string> {
   await ask("PUT", `/v1/stream/${path}`);
   return path;
 }
-const codeOf = async (response: Response): Promise<[number, string]> => [response.status, ((await response.json()) as { error: { code: string } }).error.code];
+const codeOf = async (response: Response): Promise<[number, string]> => [
+  response.status,
+  ((await response.json()) as { error: { code: string } }).error.code,
+];
 
 /** Events logged while `work` runs. */
-async function eventsOf(settings: Partial<Env>, work: (settings: Env) => Promise<unknown>): Promise<Record<string, unknown>[]> {
+async function eventsOf(
+  settings: Partial<Env>,
+  work: (settings: Env) => Promise<unknown>,
+): Promise<Record<string, unknown>[]> {
   const lines: string[] = [];
   const log = vi.spyOn(console, "log").mockImplementation((line: unknown) => void lines.push(String(line)));
   try {
@@ -51,21 +57,55 @@ describe("metrics", () => {
     const response = await ask("GET", `/v1/metrics/${path}`);
     const text = await response.text();
     expect(response.headers.get("content-type")).toContain("version=0.0.4");
-    const value = (name: string): number => Number(new RegExp(`^tidemark_${name}\\{tenant="dev",path="${path}"\\} (\\S+)$`, "m").exec(text)?.[1]);
-    expect([value("appends_total"), value("append_bytes_total"), value("log_end_offset"), value("records"), value("objects"), value("segments"), value("rows")]).toEqual([6, 5_400_000, 6, 6, 1, 2, 1]);
-    expect([value("archive_lag_bytes"), value("objects_begun"), value("objects_doomed"), value("forks"), value("archived_total")]).toEqual([0, 0, 0, 0, 1]);
+    const value = (name: string): number =>
+      Number(new RegExp(`^tidemark_${name}\\{tenant="dev",path="${path}"\\} (\\S+)$`, "m").exec(text)?.[1]);
+    expect([
+      value("appends_total"),
+      value("append_bytes_total"),
+      value("log_end_offset"),
+      value("records"),
+      value("objects"),
+      value("segments"),
+      value("rows"),
+    ]).toEqual([6, 5_400_000, 6, 6, 1, 2, 1]);
+    expect([
+      value("archive_lag_bytes"),
+      value("objects_begun"),
+      value("objects_doomed"),
+      value("forks"),
+      value("archived_total"),
+    ]).toEqual([0, 0, 0, 0, 1]);
     expect(value("database_bytes")).toBeGreaterThan(900_000);
     expect(value("commits_total")).toBeGreaterThanOrEqual(6);
     // Every sample has its type, and every line is one that a scraper takes.
-    for (const line of text.trim().split("\n")) expect(line).toMatch(/^(# (HELP|TYPE) tidemark_\w+ .+|tidemark_\w+\{tenant="dev",path="[\w/]+"\} [\d.e+]+)$/);
+    for (const line of text.trim().split("\n"))
+      expect(line).toMatch(/^(# (HELP|TYPE) tidemark_\w+ .+|tidemark_\w+\{tenant="dev",path="[\w/]+"\} [\d.e+]+)$/);
   });
 
   it("are the admin's alone", async () => {
-    const settings = { ...base, TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: "a secret of at least thirty-two characters" };
-    const token = (scope: string) => new SignJWT({ tenant: "dev", scope }).setProtectedHeader({ alg: "HS256" }).setExpirationTime("1m").sign(new TextEncoder().encode(settings.TIDEMARK_JWT_SECRETS));
+    const settings = {
+      ...base,
+      TIDEMARK_OPEN_ACCESS: "",
+      TIDEMARK_JWT_SECRETS: "a secret of at least thirty-two characters",
+    };
+    const token = (scope: string) =>
+      new SignJWT({ tenant: "dev", scope })
+        .setProtectedHeader({ alg: "HS256" })
+        .setExpirationTime("1m")
+        .sign(new TextEncoder().encode(settings.TIDEMARK_JWT_SECRETS));
     const path = await fresh();
-    const get = async (scope?: string) => (await ask("GET", `/v1/metrics/${path}`, { headers: scope === undefined ? {} : { authorization: `Bearer ${await token(scope)}` } }, settings)).status;
-    expect([await get(), await get("read:** write:**"), await get("admin:other"), await get("admin:**")]).toEqual([401, 403, 403, 200]);
+    const get = async (scope?: string) =>
+      (
+        await ask(
+          "GET",
+          `/v1/metrics/${path}`,
+          { headers: scope === undefined ? {} : { authorization: `Bearer ${await token(scope)}` } },
+          settings,
+        )
+      ).status;
+    expect([await get(), await get("read:** write:**"), await get("admin:other"), await get("admin:**")]).toEqual([
+      401, 403, 403, 200,
+    ]);
   });
 });
 
@@ -103,7 +143,9 @@ describe("events", () => {
     const points: { indexes?: unknown[]; blobs?: unknown[]; doubles?: unknown[] }[] = [];
     const EVENTS = { writeDataPoint: (point: object) => void points.push(point) } as never;
     const path = await fresh();
-    await eventsOf({ TIDEMARK_EVENTS: "all", EVENTS }, (settings) => ask("POST", `/v1/stream/${path}`, { body: "x" }, settings));
+    await eventsOf({ TIDEMARK_EVENTS: "all", EVENTS }, (settings) =>
+      ask("POST", `/v1/stream/${path}`, { body: "x" }, settings),
+    );
     expect(points).toMatchObject([{ indexes: ["dev"], blobs: ["append", path, "", ""] }]);
   });
 
@@ -113,20 +155,31 @@ describe("events", () => {
     await ask("POST", `/v1/stream/${path}`, { body: "a", headers: { traceparent: trace } });
     await ask("POST", `/v1/stream/${path}`, { body: "b", headers: { traceparent: "not a trace" } });
     const response = await ask("GET", `/v1/stream/${path}?offset=-1`, { headers: { accept: BATCHES } });
-    const batches = await Promise.all(splitBatches(new Uint8Array(await response.arrayBuffer())).map((bytes) => decodeBatch(kernel, bytes)));
-    expect(batches.map((batch) => batch.headersAt(0).map(([name, value]) => [name, new TextDecoder().decode(value!)]))).toEqual([[["traceparent", trace]], []]);
+    const batches = await Promise.all(
+      splitBatches(new Uint8Array(await response.arrayBuffer())).map((bytes) => decodeBatch(kernel, bytes)),
+    );
+    expect(
+      batches.map((batch) => batch.headersAt(0).map(([name, value]) => [name, new TextDecoder().decode(value!)])),
+    ).toEqual([[["traceparent", trace]], []]);
   });
 });
 
 describe("limits", () => {
   it("the platform's rate limiter decides per tenant and stream, before the object is asked", async () => {
     const keys: string[] = [];
-    const RATE_LIMIT = { limit: async ({ key }: { key: string }) => (keys.push(key), { success: keys.length <= 2 }) } as never;
+    const RATE_LIMIT = {
+      limit: async ({ key }: { key: string }) => (keys.push(key), { success: keys.length <= 2 }),
+    } as never;
     const path = await fresh();
     const answers: Response[] = [];
-    for (let i = 0; i < 3; i++) answers.push(await ask("POST", `/v1/stream/${path}`, { body: "x" }, { ...base, RATE_LIMIT }));
+    for (let i = 0; i < 3; i++)
+      answers.push(await ask("POST", `/v1/stream/${path}`, { body: "x" }, { ...base, RATE_LIMIT }));
     expect(answers.map(({ status }) => status)).toEqual([204, 204, 429]);
-    expect([answers[2]!.headers.get("retry-after"), await codeOf(answers[2]!), keys[0]]).toEqual(["10", [429, "TOO_MANY_REQUESTS"], `dev/${path}`]);
+    expect([answers[2]!.headers.get("retry-after"), await codeOf(answers[2]!), keys[0]]).toEqual([
+      "10",
+      [429, "TOO_MANY_REQUESTS"],
+      `dev/${path}`,
+    ]);
     expect((await ask("GET", `/v1/stream/${path}?offset=-1`)).headers.get("stream-next-offset")).toMatch(/^0{15}2_/);
   });
 
@@ -161,7 +214,10 @@ describe("limits", () => {
     view.setInt16(21, 1);
     view.setUint32(17, kernel.crc32c(bomb.subarray(21)));
     expect(bomb.length).toBeLessThan(100_000);
-    const response = await ask("POST", `/v1/stream/${path}`, { body: bomb as BodyInit, headers: { "content-type": BATCHES } });
+    const response = await ask("POST", `/v1/stream/${path}`, {
+      body: bomb as BodyInit,
+      headers: { "content-type": BATCHES },
+    });
     expect(await codeOf(response)).toEqual([413, "DECOMPRESSION_LIMIT"]);
     expect((await ask("GET", `/v1/stream/${path}?offset=-1`)).headers.get("stream-up-to-date")).toBe("true");
   });
@@ -169,20 +225,48 @@ describe("limits", () => {
 
 describe("headers", () => {
   it("a preflight allows what clients send, for a day", async () => {
-    const response = await ask("OPTIONS", "/v1/stream/a", { headers: { origin: "https://app.example", "access-control-request-method": "POST" } });
-    expect([response.status, response.headers.get("access-control-allow-origin"), response.headers.get("access-control-max-age")]).toEqual([204, "*", "86400"]);
+    const response = await ask("OPTIONS", "/v1/stream/a", {
+      headers: { origin: "https://app.example", "access-control-request-method": "POST" },
+    });
+    expect([
+      response.status,
+      response.headers.get("access-control-allow-origin"),
+      response.headers.get("access-control-max-age"),
+    ]).toEqual([204, "*", "86400"]);
     const allowed = response.headers.get("access-control-allow-headers")!.toLowerCase();
-    for (const name of ["authorization", "content-type", "range", "if-none-match", "producer-id", "producer-epoch", "producer-seq", "stream-seq", "stream-expected-offset", "traceparent", "tidemark-retention-seconds", "tidemark-compaction"]) expect(allowed).toContain(name);
-    for (const method of ["GET", "POST", "PUT", "DELETE", "HEAD"]) expect(response.headers.get("access-control-allow-methods")).toContain(method);
+    for (const name of [
+      "authorization",
+      "content-type",
+      "range",
+      "if-none-match",
+      "producer-id",
+      "producer-epoch",
+      "producer-seq",
+      "stream-seq",
+      "stream-expected-offset",
+      "traceparent",
+      "tidemark-retention-seconds",
+      "tidemark-compaction",
+    ])
+      expect(allowed).toContain(name);
+    for (const method of ["GET", "POST", "PUT", "DELETE", "HEAD"])
+      expect(response.headers.get("access-control-allow-methods")).toContain(method);
   });
 
   it("every answer, errors too, is no page, is sniffed by nobody and readable by any origin", async () => {
     const path = await fresh();
-    for (const response of [await ask("GET", `/v1/stream/${path}?offset=-1`), await ask("GET", "/nothing"), await ask("GET", `/v1/stream/none/${path}?offset=-1`)]) {
-      expect(response.headers.get("content-security-policy")).toBe("default-src 'none'; frame-ancestors 'none'; sandbox");
+    for (const response of [
+      await ask("GET", `/v1/stream/${path}?offset=-1`),
+      await ask("GET", "/nothing"),
+      await ask("GET", `/v1/stream/none/${path}?offset=-1`),
+    ]) {
+      expect(response.headers.get("content-security-policy")).toBe(
+        "default-src 'none'; frame-ancestors 'none'; sandbox",
+      );
       expect(response.headers.get("x-content-type-options")).toBe("nosniff");
       expect(response.headers.get("access-control-allow-origin")).toBe("*");
-      for (const name of ["Stream-Next-Offset", "Tidemark-Start-Offset", "Tidemark-Compaction"]) expect(response.headers.get("access-control-expose-headers")).toContain(name);
+      for (const name of ["Stream-Next-Offset", "Tidemark-Start-Offset", "Tidemark-Compaction"])
+        expect(response.headers.get("access-control-expose-headers")).toContain(name);
       expect(response.headers.get("access-control-allow-credentials")).toBeNull();
       if (response.status >= 400) expect(response.headers.get("tidemark-error")).toBe((await codeOf(response))[1]);
     }

@@ -42,14 +42,15 @@ async function digestOf(url: string): Promise<{ digest: string; bytes: number; s
   const hash = createHash("sha256");
   const started = performance.now();
   let bytes = 0;
-  for (let offset = "-1"; ; ) {
+  for (let offset = "-1"; ;) {
     const response = await fetch(`${url}?offset=${offset}`);
     if (response.status !== 200) throw new Error(`read: ${response.status} ${await response.text()}`);
     const part = new Uint8Array(await response.arrayBuffer());
     hash.update(part);
     bytes += part.length;
     offset = response.headers.get("stream-next-offset")!;
-    if (response.headers.get("stream-up-to-date") === "true") return { digest: hash.digest("hex"), bytes, seconds: (performance.now() - started) / 1000 };
+    if (response.headers.get("stream-up-to-date") === "true")
+      return { digest: hash.digest("hex"), bytes, seconds: (performance.now() - started) / 1000 };
   }
 }
 
@@ -68,7 +69,11 @@ export async function outgrow({ megabytes, seed, log = () => {} }: OutgrowOption
       const body = new Uint8Array(BODY_BYTES);
       random.fill(body);
       hash.update(body);
-      const { status } = await fetch(url, { method: "POST", headers: { "content-type": "application/octet-stream" }, body: body as BodyInit });
+      const { status } = await fetch(url, {
+        method: "POST",
+        headers: { "content-type": "application/octet-stream" },
+        body: body as BodyInit,
+      });
       if (status !== 204) throw new Error(`append: ${status}`);
       if (i % 4 === 3) {
         databaseBytesMax = Math.max(databaseBytesMax, await metric(url, "database_bytes"));
@@ -86,7 +91,14 @@ export async function outgrow({ megabytes, seed, log = () => {} }: OutgrowOption
     const second = await digestOf(url);
     const mib = (seconds: number): number => Math.round((megabytes * BODY_BYTES) / 1024 / 1024 / seconds);
     return {
-      seed, bytes: first.bytes, writeMiBs: mib(writeSeconds), readMiBs: mib(first.seconds), readAgainMiBs: mib(second.seconds), databaseBytesMax, objects, looks,
+      seed,
+      bytes: first.bytes,
+      writeMiBs: mib(writeSeconds),
+      readMiBs: mib(first.seconds),
+      readAgainMiBs: mib(second.seconds),
+      databaseBytesMax,
+      objects,
+      looks,
       equal: first.digest === expected && second.digest === expected,
     };
   } finally {
@@ -100,7 +112,11 @@ if (process.argv[1]?.endsWith("outgrow.ts")) {
     script: "outgrow",
     command: "node test/tooling/run-ts.mjs test/edge/outgrow.ts",
     about: "More through one log than its object's database holds.",
-    options: { megabytes: integer({ default: 256, help: "bytes to write, in MB" }), seed: seedNumber(), json: jsonFile() },
+    options: {
+      megabytes: integer({ default: 256, help: "bytes to write, in MB" }),
+      seed: seedNumber(),
+      json: jsonFile(),
+    },
   });
   const figures = await outgrow({ ...size, log: console.log });
   console.log(JSON.stringify(figures));

@@ -22,12 +22,21 @@ const MIB = 1024 * 1024;
 
 type Value = string | null;
 interface Storage {
-  readonly storage: { readonly sql: { exec(query: string, ...bindings: unknown[]): { toArray(): Record<string, unknown>[] } } };
+  readonly storage: {
+    readonly sql: { exec(query: string, ...bindings: unknown[]): { toArray(): Record<string, unknown>[] } };
+  };
 }
 
 function batchOf(values: readonly Value[]): Uint8Array {
   const builder = new BatchBuilder(kernel);
-  values.forEach((value, i) => builder.tryAppend({ key: i % 3 === 0 ? encoder.encode(`key ${i}`) : null, value: value === null ? null : encoder.encode(value), timestamp: 1_000 + i, headers: i % 5 === 0 ? [["trace", encoder.encode("abc")]] : [] }));
+  values.forEach((value, i) =>
+    builder.tryAppend({
+      key: i % 3 === 0 ? encoder.encode(`key ${i}`) : null,
+      value: value === null ? null : encoder.encode(value),
+      timestamp: 1_000 + i,
+      headers: i % 5 === 0 ? [["trace", encoder.encode("abc")]] : [],
+    }),
+  );
   return builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
 }
 
@@ -45,9 +54,13 @@ async function post(path: string, batches: readonly Uint8Array[]): Promise<void>
 }
 
 /** From `from` to the end, answer by answer, with what each answer's bytes were. */
-async function readAll(path: string, from: number, query = ""): Promise<{ readonly texts: string[]; readonly ends: number[] }> {
+async function readAll(
+  path: string,
+  from: number,
+  query = "",
+): Promise<{ readonly texts: string[]; readonly ends: number[] }> {
   const [texts, ends] = [[] as string[], [] as number[]];
-  for (let offset = from; ; ) {
+  for (let offset = from; ;) {
     const response = await SELF.fetch(`${at(path)}?offset=${offsetOf(offset)}${query}`);
     expect(response.status).toBe(200);
     texts.push(await response.text());
@@ -60,11 +73,24 @@ async function readAll(path: string, from: number, query = ""): Promise<{ readon
 /** Runs of small batches with everything between them that the kernel leaves to others: compressed batches, large values, values that are null. */
 async function mixed(path: string, value: (i: number, bytes: number) => Value): Promise<Value[]> {
   const all: Value[] = [];
-  const make = (count: number, bytes: number): Value[] => Array.from({ length: count }, () => (all.push(value(all.length, bytes)), all.at(-1)!));
+  const make = (count: number, bytes: number): Value[] =>
+    Array.from({ length: count }, () => (all.push(value(all.length, bytes)), all.at(-1)!));
   for (let round = 0; round < 6; round++) {
-    await post(path, Array.from({ length: 120 }, () => batchOf(make(1, 2_000))));
-    await post(path, [batchOf(make(300, 200)), await compressBatch(kernel, batchOf(make(50, 400))), batchOf(make(10, 20))]);
-    if (round % 2 === 0) await post(path, [batchOf(make(1, 200_000)), batchOf(make(2, 30_000)), ...Array.from({ length: 9 }, () => batchOf(make(1, 100)))]);
+    await post(
+      path,
+      Array.from({ length: 120 }, () => batchOf(make(1, 2_000))),
+    );
+    await post(path, [
+      batchOf(make(300, 200)),
+      await compressBatch(kernel, batchOf(make(50, 400))),
+      batchOf(make(10, 20)),
+    ]);
+    if (round % 2 === 0)
+      await post(path, [
+        batchOf(make(1, 200_000)),
+        batchOf(make(2, 30_000)),
+        ...Array.from({ length: 9 }, () => batchOf(make(1, 100))),
+      ]);
     await post(path, [await compressBatch(kernel, batchOf(make(20, 90))), batchOf(make(1, 5))]);
   }
   return all;
@@ -73,8 +99,14 @@ async function mixed(path: string, value: (i: number, bytes: number) => Value): 
 describe("bodies made by the kernel", () => {
   it("text: long answers, pages and long polls are the values back to back, from any offset", async () => {
     await create("text", "text/plain");
-    const all = await mixed("text", (i, bytes) => (i % 41 === 7 ? null : i % 43 === 7 ? "" : `${i}:`.padEnd(bytes, String(i % 10))));
-    const expected = (from: number, to: number): string => all.slice(from, to).map((value) => value ?? "").join("");
+    const all = await mixed("text", (i, bytes) =>
+      i % 41 === 7 ? null : i % 43 === 7 ? "" : `${i}:`.padEnd(bytes, String(i % 10)),
+    );
+    const expected = (from: number, to: number): string =>
+      all
+        .slice(from, to)
+        .map((value) => value ?? "")
+        .join("");
     expect(expected(0, all.length).length).toBeGreaterThan(2 * MIB);
     for (const from of [0, 1, 119, 120, 250, 425, 500, 1000]) {
       const long = await readAll("text", from);
@@ -85,16 +117,31 @@ describe("bodies made by the kernel", () => {
     for (const query of ["&live=long-poll"]) {
       const { texts, ends } = await readAll("text", 3, query);
       expect(texts.length).toBeGreaterThan(1);
-      texts.forEach((text, i) => expect([i, text === expected(i === 0 ? 3 : ends[i - 1]!, ends[i]!)]).toEqual([i, true]));
+      texts.forEach((text, i) =>
+        expect([i, text === expected(i === 0 ? 3 : ends[i - 1]!, ends[i]!)]).toEqual([i, true]),
+      );
     }
   });
 
   it("JSON: each answer is an array of its messages", async () => {
     await create("json", "application/json");
     const all = (await mixed("json", (i, bytes) => JSON.stringify({ i, text: "y".repeat(bytes) }))) as string[];
-    for (const [from, query] of [[0, ""], [1, ""], [300, ""], [433, ""], [900, ""], [2, "&live=long-poll"]] as const) {
+    for (const [from, query] of [
+      [0, ""],
+      [1, ""],
+      [300, ""],
+      [433, ""],
+      [900, ""],
+      [2, "&live=long-poll"],
+    ] as const) {
       const { texts, ends } = await readAll("json", from, query);
-      texts.forEach((text, i) => expect([from, i, text === `[${all.slice(i === 0 ? from : ends[i - 1]!, ends[i]!).join(",")}]`]).toEqual([from, i, true]));
+      texts.forEach((text, i) =>
+        expect([from, i, text === `[${all.slice(i === 0 ? from : ends[i - 1]!, ends[i]!).join(",")}]`]).toEqual([
+          from,
+          i,
+          true,
+        ]),
+      );
     }
     // At the end there is an array still.
     expect(await (await SELF.fetch(`${at("json")}?offset=${offsetOf(all.length)}`)).text()).toBe("[]");
@@ -116,26 +163,41 @@ async function damaged(path: string, where: "value" | "length" | "offset"): Prom
   await create(path, "text/plain");
   const all: string[] = [];
   for (let post_ = 0; post_ < 12; post_++) {
-    await post(path, Array.from({ length: 150 }, () => batchOf([(all.push(`${all.length}:`.padEnd(1000, String(all.length % 10))), all.at(-1)!)])));
+    await post(
+      path,
+      Array.from({ length: 150 }, () =>
+        batchOf([(all.push(`${all.length}:`.padEnd(1000, String(all.length % 10))), all.at(-1)!)]),
+      ),
+    );
   }
   const victim = 1_000;
-  const [from, to] = await runInDurableObject(LOGS.get(LOGS.idFromName(objectName("dev", `packed/${path}`))) as never, async (_: unknown, { storage: { sql } }: Storage) => {
-    const [row] = sql.exec("SELECT base_offset, bytes FROM chunk WHERE base_offset <= ? ORDER BY base_offset DESC LIMIT 1", victim).toArray();
-    const bytes = new Uint8Array(row!["bytes"] as ArrayBuffer);
-    const batch = splitBatches(bytes).find((each) => nextOffsetOf(readHeader(each)) > victim)!;
-    const header = readHeader(batch);
-    expect((await decodeBatch(kernel, batch)).count).toBe(1);
-    if (where === "value") batch[500]! ^= 1;
-    else if (where === "length") batch[11]! ^= 1;
-    else batch[7]! ^= 1;
-    sql.exec("UPDATE chunk SET bytes = ? WHERE base_offset = ?", bytes, row!["base_offset"]);
-    return [header.baseOffset, nextOffsetOf(header)];
-  });
-  const broken = await SELF.fetch(`${at(path)}?offset=-1`).then(async (response) => response.text()).then(() => "whole", () => "broken off");
+  const [from, to] = await runInDurableObject(
+    LOGS.get(LOGS.idFromName(objectName("dev", `packed/${path}`))) as never,
+    async (_: unknown, { storage: { sql } }: Storage) => {
+      const [row] = sql
+        .exec("SELECT base_offset, bytes FROM chunk WHERE base_offset <= ? ORDER BY base_offset DESC LIMIT 1", victim)
+        .toArray();
+      const bytes = new Uint8Array(row!["bytes"] as ArrayBuffer);
+      const batch = splitBatches(bytes).find((each) => nextOffsetOf(readHeader(each)) > victim)!;
+      const header = readHeader(batch);
+      expect((await decodeBatch(kernel, batch)).count).toBe(1);
+      if (where === "value") batch[500]! ^= 1;
+      else if (where === "length") batch[11]! ^= 1;
+      else batch[7]! ^= 1;
+      sql.exec("UPDATE chunk SET bytes = ? WHERE base_offset = ?", bytes, row!["base_offset"]);
+      return [header.baseOffset, nextOffsetOf(header)];
+    },
+  );
+  const broken = await SELF.fetch(`${at(path)}?offset=-1`)
+    .then(async (response) => response.text())
+    .then(
+      () => "whole",
+      () => "broken off",
+    );
   expect(broken).toBe("broken off");
   let found = "";
   let answer: Response;
-  for (let offset = 0; ; ) {
+  for (let offset = 0; ;) {
     answer = await SELF.fetch(`${at(path)}?offset=${offsetOf(offset)}`);
     if (answer.status !== 200) break;
     found += await answer.text();
@@ -146,5 +208,9 @@ async function damaged(path: string, where: "value" | "length" | "offset"): Prom
   expect([where, answer.status, error.code, error.details.from]).toEqual([where, 500, "CORRUPT_RANGE", from]);
   expect([where, found === all.slice(0, from).join("")]).toEqual([where, true]);
   const behind = await SELF.fetch(`${at(path)}?offset=${offsetOf(error.details.to)}`);
-  expect([where, error.details.to >= to!, (await behind.text()).startsWith(`${error.details.to}:`)]).toEqual([where, true, true]);
+  expect([where, error.details.to >= to!, (await behind.text()).startsWith(`${error.details.to}:`)]).toEqual([
+    where,
+    true,
+    true,
+  ]);
 }

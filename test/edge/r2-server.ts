@@ -30,7 +30,9 @@ export class R2Server {
   readonly objects = new Map<string, Buffer>();
   readonly counts: Record<string, number> = {};
   readonly #random: Random;
-  readonly #server = http.createServer((request, response) => void this.#take(request, response).catch(() => response.destroy()));
+  readonly #server = http.createServer(
+    (request, response) => void this.#take(request, response).catch(() => response.destroy()),
+  );
   readonly #waiting: { readonly step: PutStep; go(): void }[] = [];
   /** Puts that are not answered, by key. */
   readonly underWay = new Map<string, PutStep>();
@@ -82,7 +84,9 @@ export class R2Server {
     for await (const part of request) parts.push(part as Buffer);
     const body = Buffer.concat(parts);
     const size = Number(request.headers[SIZE] ?? 0);
-    const asked = JSON.parse(size > 0 ? body.subarray(0, size).toString() : String(request.headers["cf-r2-request"])) as Asked;
+    const asked = JSON.parse(
+      size > 0 ? body.subarray(0, size).toString() : String(request.headers["cf-r2-request"]),
+    ) as Asked;
     if (asked.method === "put") return this.#put(asked, body.subarray(size), response, () => isGone);
     if (asked.method === "get") return this.#get(asked, response);
     if (asked.method !== "delete") return refuse(response, 400, 10_001, `no ${asked.method} here`);
@@ -91,7 +95,12 @@ export class R2Server {
     response.writeHead(200, { [SIZE]: "2", "content-type": "application/json" }).end("{}");
   }
 
-  async #put({ object: key, onlyIf, sha256 }: Asked, value: Buffer, response: ServerResponse, isGone: () => boolean): Promise<void> {
+  async #put(
+    { object: key, onlyIf, sha256 }: Asked,
+    value: Buffer,
+    response: ServerResponse,
+    isGone: () => boolean,
+  ): Promise<void> {
     await this.#comesTo("put arrived", key!);
     if (isGone()) {
       const isStored = this.#random.chance(0.5);
@@ -100,7 +109,8 @@ export class R2Server {
       if (!isStored) return;
     }
     if (onlyIf?.etagDoesNotMatch && this.objects.has(key!)) return refuse(response, 412, 10_031, "precondition failed");
-    if (sha256 !== undefined && createHash("sha256").update(value).digest("hex") !== sha256) return refuse(response, 400, 10_037, "bad digest");
+    if (sha256 !== undefined && createHash("sha256").update(value).digest("hex") !== sha256)
+      return refuse(response, 400, 10_037, "bad digest");
     this.objects.set(key!, value);
     this.count("put");
     if (isGone()) return;
@@ -126,7 +136,14 @@ export class R2Server {
 }
 
 const described = (name: string, value: Buffer) => ({
-  name, version: "1", size: value.length, etag: createHash("md5").update(value).digest("hex"), uploaded: 0, httpFields: {}, customFields: [], checksums: {},
+  name,
+  version: "1",
+  size: value.length,
+  etag: createHash("md5").update(value).digest("hex"),
+  uploaded: 0,
+  httpFields: {},
+  customFields: [],
+  checksums: {},
 });
 
 function refuse(response: ServerResponse, status: number, v4code: number, message: string): void {

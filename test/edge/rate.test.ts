@@ -37,7 +37,10 @@ function limiter(allowed: number) {
 type Upgraded = Response & { webSocket: (Wire & { accept(): void; binaryType: string }) | null };
 
 async function upgrade(where: string, settings: Env): Promise<Upgraded> {
-  const response = (await handle(new Request(`http://localhost/v1/${where}`, { headers: { upgrade: "websocket" } }), settings)) as Upgraded;
+  const response = (await handle(
+    new Request(`http://localhost/v1/${where}`, { headers: { upgrade: "websocket" } }),
+    settings,
+  )) as Upgraded;
   if (response.webSocket) {
     response.webSocket.binaryType = "arraybuffer";
     response.webSocket.accept();
@@ -59,7 +62,11 @@ describe("the platform's limiter", () => {
     const { keys, env: settings } = limiter(1);
     expect((await upgrade(`stream/${path}`, settings)).status).toBe(101);
     const refused = await upgrade(`stream/${path}`, settings);
-    expect([refused.status, refused.headers.get("retry-after"), refused.headers.get("tidemark-error")]).toEqual([429, "10", "TOO_MANY_REQUESTS"]);
+    expect([refused.status, refused.headers.get("retry-after"), refused.headers.get("tidemark-error")]).toEqual([
+      429,
+      "10",
+      "TOO_MANY_REQUESTS",
+    ]);
     expect(keys).toEqual([`dev/${path}`, `dev/${path}`]);
   });
 
@@ -68,7 +75,9 @@ describe("the platform's limiter", () => {
     const { keys, env: settings } = limiter(1 + 5);
     const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!, timers);
     const results = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => log.append([batchOf(`${i};`)])));
-    expect(results.slice(0, 5).map((result) => (result as PromiseFulfilledResult<unknown>).value)).toMatchObject([0, 1, 2, 3, 4].map((baseOffset) => [{ baseOffset }]));
+    expect(results.slice(0, 5).map((result) => (result as PromiseFulfilledResult<unknown>).value)).toMatchObject(
+      [0, 1, 2, 3, 4].map((baseOffset) => [{ baseOffset }]),
+    );
     for (const result of results.slice(5)) expect(result).toMatchObject({ reason: tooMany });
     await expect(log.fetch("earliest")).rejects.toMatchObject(tooMany);
     await expect(log.follow("earliest").next()).rejects.toMatchObject(tooMany);
@@ -93,6 +102,7 @@ describe("the platform's limiter", () => {
     const { env: settings } = limiter(1);
     const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!, timers);
     // More than all follows of a socket may be owed at once.
-    for (let i = 0; i < 5; i++) await expect(log.follow("earliest", { windowBytes: 8 * 1024 * 1024 }).next()).rejects.toMatchObject(tooMany);
+    for (let i = 0; i < 5; i++)
+      await expect(log.follow("earliest", { windowBytes: 8 * 1024 * 1024 }).next()).rejects.toMatchObject(tooMany);
   });
 });

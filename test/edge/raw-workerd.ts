@@ -36,7 +36,13 @@ export class RawWorkerd {
     this.url = `http://127.0.0.1:${port}`;
   }
 
-  static async create({ directory, settings = { TIDEMARK_OPEN_ACCESS: "loopback" }, plants = [], inspected = false, r2Port }: RawOptions): Promise<RawWorkerd> {
+  static async create({
+    directory,
+    settings = { TIDEMARK_OPEN_ACCESS: "loopback" },
+    plants = [],
+    inspected = false,
+    r2Port,
+  }: RawOptions): Promise<RawWorkerd> {
     mkdirSync(path.join(directory, "state"), { recursive: true });
     await bundle(directory, plants);
     const port = await freePort();
@@ -49,7 +55,10 @@ export class RawWorkerd {
     // The package's launcher is a script that waits for the real program; the program itself is what has to be killed.
     const { default: program } = createRequire(binary)("workerd") as { default: string };
     const inspector = this.inspectorPort === undefined ? [] : [`--inspector-addr=127.0.0.1:${this.inspectorPort}`];
-    this.#child = spawn(program, ["serve", ...inspector, path.join(this.directory, "config.capnp")], { stdio: ["ignore", "ignore", "ignore"], detached: true });
+    this.#child = spawn(program, ["serve", ...inspector, path.join(this.directory, "config.capnp")], {
+      stdio: ["ignore", "ignore", "ignore"],
+      detached: true,
+    });
     process.once("exit", this.#end);
     await this.#answers();
   }
@@ -67,7 +76,9 @@ export class RawWorkerd {
 
   /** What lives in the isolate after a collection, MiB: JavaScript's heap and the buffers that hang on it. Worker and objects share it. */
   async heapMiB(): Promise<number> {
-    const targets = (await (await fetch(`http://127.0.0.1:${this.inspectorPort}/json`)).json()) as { webSocketDebuggerUrl: string }[];
+    const targets = (await (await fetch(`http://127.0.0.1:${this.inspectorPort}/json`)).json()) as {
+      webSocketDebuggerUrl: string;
+    }[];
     const socket = new WebSocket(targets[0]!.webSocketDebuggerUrl);
     await new Promise((resolve, reject) => {
       socket.addEventListener("open", resolve, { once: true });
@@ -90,7 +101,10 @@ export class RawWorkerd {
 
   async #answers(): Promise<void> {
     for (let tries = 0; tries < 500; tries++) {
-      const isUp = await fetch(`${this.url}/`, { signal: AbortSignal.timeout(1_000) }).then(async (response) => (await response.arrayBuffer(), true), () => false);
+      const isUp = await fetch(`${this.url}/`, { signal: AbortSignal.timeout(1_000) }).then(
+        async (response) => (await response.arrayBuffer(), true),
+        () => false,
+      );
       if (isUp) return;
       // Nothing tells when the socket listens.
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -117,7 +131,13 @@ async function bundle(directory: string, plants: readonly PlantedBug[]): Promise
     cwd: root,
     platform: "browser",
     external: [/^cloudflare:/],
-    plugins: [...planted, { name: "wasm", resolveId: (id: string) => (id.endsWith(".wasm") ? { id: "./release.wasm", external: true } : null) }],
+    plugins: [
+      ...planted,
+      {
+        name: "wasm",
+        resolveId: (id: string) => (id.endsWith(".wasm") ? { id: "./release.wasm", external: true } : null),
+      },
+    ],
     logLevel: "warn",
   });
   await bundled.write({ file: path.join(directory, "index.js"), format: "esm", codeSplitting: false });
@@ -145,9 +165,13 @@ interface Configured {
 function configuration({ directory, port, settings, r2Port }: Configured): string {
   const text = (value: string): string => JSON.stringify(value);
   const classes = { LOGS: "LogObject", SUBSCRIPTIONS: "SubscriptionObject" };
-  const namespaces = Object.values(classes).map((name) => `(className = "${name}", uniqueKey = "${name}", enableSql = true)`);
+  const namespaces = Object.values(classes).map(
+    (name) => `(className = "${name}", uniqueKey = "${name}", enableSql = true)`,
+  );
   const bindings = [
-    ...Object.entries(classes).map(([name, className]) => `(name = "${name}", durableObjectNamespace = "${className}")`),
+    ...Object.entries(classes).map(
+      ([name, className]) => `(name = "${name}", durableObjectNamespace = "${className}")`,
+    ),
     ...Object.entries(settings).map(([name, value]) => `(name = "${name}", text = ${text(value)})`),
     ...(r2Port === undefined ? [] : ['(name = "SEGMENTS", r2Bucket = "r2")']),
   ];

@@ -9,7 +9,8 @@ async function fresh(headers: Record<string, string>): Promise<string> {
   return path;
 }
 const at = (offset: number): string => `${String(offset).padStart(16, "0")}_${"0".repeat(16)}`;
-const startOf = async (path: string): Promise<string | null> => (await call(path, "HEAD")).headers.get("tidemark-start-offset");
+const startOf = async (path: string): Promise<string | null> =>
+  (await call(path, "HEAD")).headers.get("tidemark-start-offset");
 
 /** The alarm comes by itself. */
 async function until(what: () => Promise<boolean>): Promise<void> {
@@ -29,7 +30,11 @@ describe("retention", () => {
     expect([sealed, keys.length]).toEqual([1, 1]);
     expect((await readAll(path)) === all.slice(15 * 900_000)).toBe(true);
     const gone = await call(`${path}?offset=${at(3)}`, "GET");
-    expect([gone.status, gone.headers.get("tidemark-error"), gone.headers.get("stream-next-offset")]).toEqual([410, "GONE", at(15)]);
+    expect([gone.status, gone.headers.get("tidemark-error"), gone.headers.get("stream-next-offset")]).toEqual([
+      410,
+      "GONE",
+      at(15),
+    ]);
   });
 
   it("by age: also the last records of a log that nobody writes to any more", async () => {
@@ -64,10 +69,18 @@ describe("retention", () => {
   it("is told by HEAD, is part of what a PUT asks for, and bad numbers are refused", async () => {
     const path = await fresh({ "tidemark-retention-records": "10", "tidemark-retention-seconds": "60" });
     const { headers } = await call(path, "HEAD");
-    expect([headers.get("tidemark-retention-records"), headers.get("tidemark-retention-seconds"), headers.get("tidemark-retention-bytes")]).toEqual(["10", "60", null]);
+    expect([
+      headers.get("tidemark-retention-records"),
+      headers.get("tidemark-retention-seconds"),
+      headers.get("tidemark-retention-bytes"),
+    ]).toEqual(["10", "60", null]);
     expect((await call(path, "PUT")).status).toBe(200);
-    expect((await call(path, "PUT", { "tidemark-retention-records": "11", "tidemark-retention-seconds": "60" })).status).toBe(409);
+    expect(
+      (await call(path, "PUT", { "tidemark-retention-records": "11", "tidemark-retention-seconds": "60" })).status,
+    ).toBe(409);
     expect((await call("retention/bad", "PUT", { "tidemark-retention-bytes": "-1" })).status).toBe(400);
-    await inside(path, (_, { storage: { sql } }) => expect(sql.exec("SELECT count(*) AS n FROM chunk").toArray()[0]!["n"]).toBe(0));
+    await inside(path, (_, { storage: { sql } }) =>
+      expect(sql.exec("SELECT count(*) AS n FROM chunk").toArray()[0]!["n"]).toBe(0),
+    );
   });
 });

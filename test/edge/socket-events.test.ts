@@ -45,7 +45,10 @@ async function eventsOf(work: () => Promise<unknown>): Promise<Record<string, un
   } finally {
     log.mockRestore();
   }
-  return lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as Record<string, unknown>).filter(({ source }) => source === "socket");
+  return lines
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter(({ source }) => source === "socket");
 }
 
 describe("frames", () => {
@@ -64,7 +67,17 @@ describe("frames", () => {
     });
     const whose = { tenant: "dev", path, source: "socket" };
     expect(events).toMatchObject([
-      { ...whose, event: "append", type: "append", status: 200, next: 1, batches: 1, duplicate: false, ms: expect.any(Number), bytes: batch.length + 8 },
+      {
+        ...whose,
+        event: "append",
+        type: "append",
+        status: 200,
+        next: 1,
+        batches: 1,
+        duplicate: false,
+        ms: expect.any(Number),
+        bytes: batch.length + 8,
+      },
       { ...whose, event: "append", next: 1, duplicate: true },
       { ...whose, event: "read", type: "fetch", from: 0, bytes: batch.length },
       { ...whose, event: "read", type: "follow", from: 0 },
@@ -79,8 +92,20 @@ describe("frames", () => {
     const path = await fresh();
     let left = 1;
     const log = await bind(path, { RATE_LIMIT: { limit: async () => ({ success: left-- > 0 }) } as never });
-    const events = await eventsOf(() => expect(log.append([batchOf("x")])).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" }));
-    expect(events).toMatchObject([{ event: "rejection", source: "socket", tenant: "dev", path, type: "append", code: "TOO_MANY_REQUESTS", status: 429 }]);
+    const events = await eventsOf(() =>
+      expect(log.append([batchOf("x")])).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" }),
+    );
+    expect(events).toMatchObject([
+      {
+        event: "rejection",
+        source: "socket",
+        tenant: "dev",
+        path,
+        type: "append",
+        code: "TOO_MANY_REQUESTS",
+        status: 429,
+      },
+    ]);
   });
 
   it("are in the metrics: appends, repeats, reads, bytes that were sent, sockets", async () => {
@@ -93,7 +118,18 @@ describe("frames", () => {
     for await (const _ of log.follow(0)) break;
     await expect(log.fetch(99)).rejects.toThrow();
     const text = await (await SELF.fetch(`http://localhost/v1/metrics/${path}`)).text();
-    const metric = (name: string): number => Number(new RegExp(`^tidemark_${name}\\{.*\\} (\\S+)$`, "m").exec(text)?.[1]);
-    expect(["appends_total", "duplicates_total", "reads_total", "delivered_bytes_total", "rejections_total", "sockets", "watchers"].map(metric)).toEqual([2, 1, 3, 2 * batch.length, 1, 1, 0]);
+    const metric = (name: string): number =>
+      Number(new RegExp(`^tidemark_${name}\\{.*\\} (\\S+)$`, "m").exec(text)?.[1]);
+    expect(
+      [
+        "appends_total",
+        "duplicates_total",
+        "reads_total",
+        "delivered_bytes_total",
+        "rejections_total",
+        "sockets",
+        "watchers",
+      ].map(metric),
+    ).toEqual([2, 1, 3, 2 * batch.length, 1, 1, 0]);
   });
 });

@@ -4,7 +4,15 @@ import { SignJWT } from "jose";
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
-import { decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf, appendPayload } from "../../src/sync/frames.ts";
+import {
+  decodeFrame,
+  encodeFrame,
+  type Frame,
+  FrameType,
+  jsonFrame,
+  jsonOf,
+  appendPayload,
+} from "../../src/sync/frames.ts";
 import { type Delivered, type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";
 import { type Env, objectName } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
@@ -34,7 +42,10 @@ async function post(path: string, body: string): Promise<void> {
 
 type Upgraded = Response & { webSocket: (Wire & { accept(): void; binaryType: string }) | null };
 
-async function wireTo(url: string, fetching: (request: Request) => Promise<Response> = (request) => SELF.fetch(request)): Promise<Wire> {
+async function wireTo(
+  url: string,
+  fetching: (request: Request) => Promise<Response> = (request) => SELF.fetch(request),
+): Promise<Wire> {
   const response = (await fetching(new Request(url, { headers: { upgrade: "websocket" } }))) as Upgraded;
   if (!response.webSocket) throw new Error(`${response.status} ${await response.text()}`);
   response.webSocket.binaryType = "arraybuffer";
@@ -47,7 +58,8 @@ const many = async (): Promise<EdgeSocket> => EdgeSocket.connect(await wireTo("h
 
 function batchOf(values: readonly string[], producer = -1, sequence = -1): Uint8Array {
   const builder = new BatchBuilder(kernel);
-  for (const value of values) builder.tryAppend({ key: null, value: new TextEncoder().encode(value), timestamp: 1_000 });
+  for (const value of values)
+    builder.tryAppend({ key: null, value: new TextEncoder().encode(value), timestamp: 1_000 });
   return builder.build({ producerId: producer, producerEpoch: producer < 0 ? -1 : 0, baseSequence: sequence });
 }
 
@@ -75,7 +87,10 @@ class Raw {
   readonly closed: Promise<{ code: number; reason: string }>;
   #wake: () => void = () => undefined;
 
-  constructor(readonly wire: Wire, readonly answersPings = true) {
+  constructor(
+    readonly wire: Wire,
+    readonly answersPings = true,
+  ) {
     this.closed = new Promise((resolve) => wire.addEventListener("close", resolve));
     wire.addEventListener("message", ({ data }) => {
       if (data === "ping" && answersPings) wire.send("pong");
@@ -92,7 +107,9 @@ class Raw {
     }
   }
   bytesOf(id: number): number {
-    return this.frames.filter((frame) => frame.id === id && frame.type === FrameType.BATCHES).reduce((sum, { payload }) => sum + payload.length, 0);
+    return this.frames
+      .filter((frame) => frame.id === id && frame.type === FrameType.BATCHES)
+      .reduce((sum, { payload }) => sum + payload.length, 0);
   }
 }
 
@@ -103,7 +120,9 @@ describe("append and follow", () => {
     const follow = reader.follow("earliest");
     expect(await take(follow, 1)).toEqual(["zero "]);
     // Not awaited one by one: their order is that of the calls.
-    const acks = await Promise.all(Array.from({ length: 40 }, (_, i) => writer.append([batchOf([`${i}a `, `${i}b `], 5, i * 2)])));
+    const acks = await Promise.all(
+      Array.from({ length: 40 }, (_, i) => writer.append([batchOf([`${i}a `, `${i}b `], 5, i * 2)])),
+    );
     expect(acks.map(([ack]) => ack!.baseOffset)).toEqual(Array.from({ length: 40 }, (_, i) => 1 + i * 2));
     const expected = Array.from({ length: 40 }, (_, i) => [`${i}a `, `${i}b `]).flat();
     expect(await take(follow, 80)).toEqual(expected);
@@ -130,7 +149,10 @@ describe("append and follow", () => {
     await log.fetch("latest");
     await SELF.fetch(at(path), { method: "POST", headers: { ...TEXT, "stream-closed": "true" }, body: "last" });
     expect(await rest).toEqual(["last"]);
-    await expect(log.append([batchOf(["x"])])).rejects.toMatchObject({ code: "CLOSED", details: { edge: "STREAM_CLOSED" } });
+    await expect(log.append([batchOf(["x"])])).rejects.toMatchObject({
+      code: "CLOSED",
+      details: { edge: "STREAM_CLOSED" },
+    });
     log.socket.close();
   });
 
@@ -141,7 +163,9 @@ describe("append and follow", () => {
     first.socket.close();
     await evictDurableObject(objectOf(path));
     const second = await bind(path);
-    expect(await second.append([batchOf(["a", "b"], 9, 0)])).toMatchObject([{ baseOffset: 0, lastOffset: 1, duplicate: true }]);
+    expect(await second.append([batchOf(["a", "b"], 9, 0)])).toMatchObject([
+      { baseOffset: 0, lastOffset: 1, duplicate: true },
+    ]);
     expect(await second.append([batchOf(["c"], 9, 2)])).toMatchObject([{ baseOffset: 2, duplicate: false }]);
     await expect(second.append([batchOf(["e"], 9, 5)])).rejects.toMatchObject({ code: "OUT_OF_ORDER_SEQUENCE" });
     await expect(second.append([batchOf(["x", "y"], 9, 0)])).rejects.toMatchObject({ code: "SEQUENCE_CONFLICT" });
@@ -158,9 +182,11 @@ describe("many logs on one socket", () => {
     const paths = await Promise.all(Array.from({ length: 50 }, () => make(fresh())));
     const logs = await Promise.all(paths.map((path) => socket.open(path)));
     const following = logs.map((log) => take(log.follow("earliest", { windowBytes: 64 * 1024 }), 5));
-    await Promise.all(logs.map(async (log, n) => {
-      for (let i = 0; i < 5; i++) await log.append([batchOf([`${n}:${i}`])]);
-    }));
+    await Promise.all(
+      logs.map(async (log, n) => {
+        for (let i = 0; i < 5; i++) await log.append([batchOf([`${n}:${i}`])]);
+      }),
+    );
     const found = await Promise.all(following);
     expect(found).toEqual(logs.map((_, n) => Array.from({ length: 5 }, (_, i) => `${n}:${i}`)));
     logs[3]!.close();
@@ -236,18 +262,25 @@ describe("credits", () => {
     raw.wire.send(jsonFrame({ type: FrameType.FOLLOW, id: 1, credits: window }, { from: 0 }));
     let given = window;
     let beyond = 0;
-    for (let records = 0; records < 30; ) {
+    for (let records = 0; records < 30;) {
       // What an answer finds behind it was sent before it; commits meanwhile bring nothing more.
       const id = 100 + records;
       raw.wire.send(jsonFrame({ type: FrameType.FETCH, id, credits: 1 << 20 }, { from: "latest" }));
       await raw.next((frame) => frame.id === id);
       beyond = Math.max(beyond, raw.bytesOf(1) - given);
-      records = raw.frames.filter(({ id: of, type }) => of === 1 && type === FrameType.BATCHES).reduce((sum, { payload }) => sum + splitBatches(payload).length, 0);
+      records = raw.frames
+        .filter(({ id: of, type }) => of === 1 && type === FrameType.BATCHES)
+        .reduce((sum, { payload }) => sum + splitBatches(payload).length, 0);
       raw.wire.send(encodeFrame({ type: FrameType.CREDIT, id: 1, credits: 20_000 }));
       given += 20_000;
     }
     expect(beyond).toBeLessThanOrEqual(0);
-    expect(raw.frames.filter(({ type }) => type === FrameType.BATCHES).flatMap(({ payload }) => textsOf({ bytes: payload })).map((text) => Number(text.split(":")[0]))).toEqual(Array.from({ length: 30 }, (_, i) => i));
+    expect(
+      raw.frames
+        .filter(({ type }) => type === FrameType.BATCHES)
+        .flatMap(({ payload }) => textsOf({ bytes: payload }))
+        .map((text) => Number(text.split(":")[0])),
+    ).toEqual(Array.from({ length: 30 }, (_, i) => i));
     raw.wire.close(1000);
     writer.socket.close();
   });
@@ -273,7 +306,8 @@ describe("credits", () => {
     raw.wire.send(jsonFrame({ type: FrameType.FOLLOW, id: 1, credits: 2 ** 31 }, { from: 0 }));
     expect(jsonOf(await raw.next(({ id }) => id === 1))).toMatchObject({ code: "LIMIT_EXCEEDED" });
     const batch = batchOf(["x".repeat(1_000_000)]);
-    for (let id = 10; id < 40; id++) raw.wire.send(encodeFrame({ type: FrameType.APPEND, id, payload: appendPayload([batch]) }));
+    for (let id = 10; id < 40; id++)
+      raw.wire.send(encodeFrame({ type: FrameType.APPEND, id, payload: appendPayload([batch]) }));
     for (let id = 10; id < 40; id++) await raw.next((frame) => frame.id === id);
     const answers = raw.frames.filter(({ id }) => id >= 10);
     const refused = answers.filter(({ type }) => type === FrameType.ERROR);
@@ -286,10 +320,12 @@ describe("credits", () => {
   it("what a fetch did not use is free again, and no window is refused: a follow waits for its turn", async () => {
     const path = await make(fresh(), "some");
     const log = await bind(path);
-    for (let i = 0; i < 40; i++) expect((await log.fetch(i % 2 === 0 ? 0 : "latest", 8 * 1024 * 1024)).length > 0).toBe(i % 2 === 0);
+    for (let i = 0; i < 40; i++)
+      expect((await log.fetch(i % 2 === 0 ? 0 : "latest", 8 * 1024 * 1024)).length > 0).toBe(i % 2 === 0);
     log.socket.close();
     const raw = new Raw(await wireTo(at(path)));
-    const follow = (id: number) => raw.wire.send(jsonFrame({ type: FrameType.FOLLOW, id, credits: 8 * 1024 * 1024 }, { from: "latest" }));
+    const follow = (id: number) =>
+      raw.wire.send(jsonFrame({ type: FrameType.FOLLOW, id, credits: 8 * 1024 * 1024 }, { from: "latest" }));
     follow(1);
     follow(2);
     // Answers to an append of the same id give nothing of it back.
@@ -299,7 +335,9 @@ describe("credits", () => {
     await post(path, "for all");
     for (const id of [1, 2, 3]) await raw.next((frame) => frame.id === id && frame.type === FrameType.BATCHES);
     follow(1);
-    expect(jsonOf(await raw.next(({ id, type }) => id === 1 && type === FrameType.ERROR))).toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(jsonOf(await raw.next(({ id, type }) => id === 1 && type === FrameType.ERROR))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
     raw.wire.send(encodeFrame({ type: FrameType.CANCEL, id: 2 }));
     await raw.next(({ id, type, credits }) => id === 2 && type === FrameType.OK && credits === 0);
     follow(4);
@@ -328,11 +366,19 @@ describe("tokens", () => {
   const SECRET = "a secret of at least thirty-two characters";
   const closed: Env = { ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: SECRET };
   const tokenOf = (scope: string, seconds: number, tenant = "acme"): Promise<string> =>
-    new SignJWT({ scope, tenant }).setProtectedHeader({ alg: "HS256" }).setIssuedAt().setExpirationTime(Math.floor(Date.now() / 1000) + seconds).sign(new TextEncoder().encode(SECRET));
+    new SignJWT({ scope, tenant })
+      .setProtectedHeader({ alg: "HS256" })
+      .setIssuedAt()
+      .setExpirationTime(Math.floor(Date.now() / 1000) + seconds)
+      .sign(new TextEncoder().encode(SECRET));
   const edge = (request: Request): Promise<Response> => handle(request, closed);
-  const open = async (path: string, token: string): Promise<Wire> => wireTo(`https://edge.example${path}?token=${token}`, edge);
+  const open = async (path: string, token: string): Promise<Wire> =>
+    wireTo(`https://edge.example${path}?token=${token}`, edge);
   const put = async (path: string): Promise<void> => {
-    const request = new Request(`https://edge.example/v1/stream/${path}`, { method: "PUT", headers: { ...TEXT, authorization: `Bearer ${await tokenOf("write:**", 60)}` } });
+    const request = new Request(`https://edge.example/v1/stream/${path}`, {
+      method: "PUT",
+      headers: { ...TEXT, authorization: `Bearer ${await tokenOf("write:**", 60)}` },
+    });
     expect((await edge(request)).status).toBe(201);
   };
 
@@ -361,7 +407,10 @@ describe("tokens", () => {
 
   it("a socket ends with its token, unless a newer one came in time", async () => {
     await put("t/long");
-    const [ending, renewed] = [await EdgeSocket.bind(await open("/v1/stream/t/long", await tokenOf("read:**", 2)), timers), await EdgeSocket.bind(await open("/v1/stream/t/long", await tokenOf("read:**", 2)), timers)];
+    const [ending, renewed] = [
+      await EdgeSocket.bind(await open("/v1/stream/t/long", await tokenOf("read:**", 2)), timers),
+      await EdgeSocket.bind(await open("/v1/stream/t/long", await tokenOf("read:**", 2)), timers),
+    ];
     expect(await renewed.socket.token(await tokenOf("read:** write:**", 60))).toBeGreaterThan(Date.now() / 1000 + 50);
     const follow = expect(ending.follow("earliest").next()).rejects.toMatchObject({ kind: "reopen" });
     expect((await ending.socket.ended).code).toBe(4401);
@@ -378,7 +427,9 @@ describe("tokens", () => {
     const [bad, foreign, less] = [await socketOf(), await socketOf(), await socketOf()];
     await expect(bad.socket.token("no token")).rejects.toMatchObject({ details: { edge: "UNAUTHORIZED" } });
     expect((await bad.socket.ended).code).toBe(4401);
-    await expect(foreign.socket.token(await tokenOf("read:**", 60, "other"))).rejects.toMatchObject({ details: { edge: "FORBIDDEN" } });
+    await expect(foreign.socket.token(await tokenOf("read:**", 60, "other"))).rejects.toMatchObject({
+      details: { edge: "FORBIDDEN" },
+    });
     expect((await foreign.socket.ended).code).toBe(4403);
     const follow = expect(less.follow("earliest").next()).rejects.toMatchObject({ details: { edge: "FORBIDDEN" } });
     await less.fetch("latest");
@@ -408,16 +459,56 @@ describe("hostile frames", () => {
 
   const batch = batchOf(["x"]);
   it.each<[string, Uint8Array<ArrayBuffer>, string]>([
-    ["an append without its end", encodeFrame({ type: FrameType.APPEND, id: 1, payload: new Uint8Array(3) }), "INVALID_ARGUMENT"],
+    [
+      "an append without its end",
+      encodeFrame({ type: FrameType.APPEND, id: 1, payload: new Uint8Array(3) }),
+      "INVALID_ARGUMENT",
+    ],
     ["no batch", encodeFrame({ type: FrameType.APPEND, id: 1, payload: appendPayload([]) }), "INVALID_ARGUMENT"],
-    ["half a batch", encodeFrame({ type: FrameType.APPEND, id: 1, payload: appendPayload([batch.subarray(0, 65)]) }), "INVALID_BATCH"],
-    ["a flipped bit", encodeFrame({ type: FrameType.APPEND, id: 1, payload: appendPayload([batch.map((byte, i) => (i === 65 ? byte ^ 4 : byte))]) }), "INVALID_BATCH"],
-    ["a batch larger than a row", encodeFrame({ type: FrameType.APPEND, id: 1, payload: appendPayload([new Uint8Array(2_000_000)]) }), "INVALID_BATCH"],
-    ["a follow without JSON", encodeFrame({ type: FrameType.FOLLOW, id: 1, credits: 10, payload: new Uint8Array([255, 254]) }), "INVALID_ARGUMENT"],
-    ["a follow from nowhere", jsonFrame({ type: FrameType.FOLLOW, id: 1, credits: 10 }, { from: { timestamp: "x" } }), "INVALID_ARGUMENT"],
-    ["a fetch of a fraction", jsonFrame({ type: FrameType.FETCH, id: 1, credits: 10 }, { from: 0.5 }), "OFFSET_OUT_OF_RANGE"],
-    ["a channel that is not open", jsonFrame({ type: FrameType.FETCH, channel: 9, id: 1, credits: 10 }, { from: 0 }), "CLOSED"],
-    ["another log on one log's socket", jsonFrame({ type: FrameType.OPEN, channel: 1, id: 1 }, { path: "x" }), "BAD_REQUEST"],
+    [
+      "half a batch",
+      encodeFrame({ type: FrameType.APPEND, id: 1, payload: appendPayload([batch.subarray(0, 65)]) }),
+      "INVALID_BATCH",
+    ],
+    [
+      "a flipped bit",
+      encodeFrame({
+        type: FrameType.APPEND,
+        id: 1,
+        payload: appendPayload([batch.map((byte, i) => (i === 65 ? byte ^ 4 : byte))]),
+      }),
+      "INVALID_BATCH",
+    ],
+    [
+      "a batch larger than a row",
+      encodeFrame({ type: FrameType.APPEND, id: 1, payload: appendPayload([new Uint8Array(2_000_000)]) }),
+      "INVALID_BATCH",
+    ],
+    [
+      "a follow without JSON",
+      encodeFrame({ type: FrameType.FOLLOW, id: 1, credits: 10, payload: new Uint8Array([255, 254]) }),
+      "INVALID_ARGUMENT",
+    ],
+    [
+      "a follow from nowhere",
+      jsonFrame({ type: FrameType.FOLLOW, id: 1, credits: 10 }, { from: { timestamp: "x" } }),
+      "INVALID_ARGUMENT",
+    ],
+    [
+      "a fetch of a fraction",
+      jsonFrame({ type: FrameType.FETCH, id: 1, credits: 10 }, { from: 0.5 }),
+      "OFFSET_OUT_OF_RANGE",
+    ],
+    [
+      "a channel that is not open",
+      jsonFrame({ type: FrameType.FETCH, channel: 9, id: 1, credits: 10 }, { from: 0 }),
+      "CLOSED",
+    ],
+    [
+      "another log on one log's socket",
+      jsonFrame({ type: FrameType.OPEN, channel: 1, id: 1 }, { path: "x" }),
+      "BAD_REQUEST",
+    ],
   ])("%s is an error frame, and the socket goes on", async (_, frame, code) => {
     const path = await make(fresh(), "safe");
     const raw = new Raw(await wireTo(at(path)));
@@ -430,7 +521,8 @@ describe("hostile frames", () => {
 
   it("too many follows on one socket are refused", async () => {
     const raw = new Raw(await wireTo(at(await make(fresh()))));
-    for (let id = 1; id <= 20; id++) raw.wire.send(jsonFrame({ type: FrameType.FOLLOW, id, credits: 100 }, { from: 0 }));
+    for (let id = 1; id <= 20; id++)
+      raw.wire.send(jsonFrame({ type: FrameType.FOLLOW, id, credits: 100 }, { from: 0 }));
     expect(jsonOf(await raw.next(({ id }) => id === 20))).toMatchObject({ code: "LIMIT_EXCEEDED" });
     raw.wire.close(1000);
   });

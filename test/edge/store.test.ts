@@ -43,11 +43,13 @@ describe("chunk store in a Durable Object", () => {
       inObject(async (sql) => {
         // One case may open several stores, one after the other, in this one object.
         const fresh = async () => {
-          for (const table of ["chunk", "segment", "damage", "meta"]) void [...sql.exec(`DROP TABLE IF EXISTS ${table}`)];
+          for (const table of ["chunk", "segment", "damage", "meta"])
+            void [...sql.exec(`DROP TABLE IF EXISTS ${table}`)];
           return sql;
         };
         await run(chunkHost(kernel, fresh));
-      }));
+      }),
+    );
   }
 });
 

@@ -16,25 +16,44 @@ let streams = 0;
 
 const fresh = (): string => `edge/${++streams}`;
 /** With its body read to the end: an answer that is not read keeps its object from being evicted. */
-async function call(path: string, method: string, headers: Record<string, string> = {}, body?: string | Uint8Array): Promise<Response> {
-  const response = await SELF.fetch(`http://localhost/v1/stream/${path}`, { method, headers, ...(body !== undefined && { body: body as BodyInit }) });
+async function call(
+  path: string,
+  method: string,
+  headers: Record<string, string> = {},
+  body?: string | Uint8Array,
+): Promise<Response> {
+  const response = await SELF.fetch(`http://localhost/v1/stream/${path}`, {
+    method,
+    headers,
+    ...(body !== undefined && { body: body as BodyInit }),
+  });
   const bytes = await response.arrayBuffer();
   return new Response([204, 304].includes(response.status) ? null : bytes, response);
 }
-const read = async (path: string, query = "?offset=-1"): Promise<string> => (await SELF.fetch(`http://localhost/v1/stream/${path}${query}`)).text();
+const read = async (path: string, query = "?offset=-1"): Promise<string> =>
+  (await SELF.fetch(`http://localhost/v1/stream/${path}${query}`)).text();
 const objectOf = (path: string): never => LOGS.get(LOGS.idFromName(objectName("dev", path))) as never;
-const producing = (id: string, epoch: number, seq: number) => ({ "producer-id": id, "producer-epoch": String(epoch), "producer-seq": String(seq) });
+const producing = (id: string, epoch: number, seq: number) => ({
+  "producer-id": id,
+  "producer-epoch": String(epoch),
+  "producer-seq": String(seq),
+});
 
 function tables(path: string): Promise<{ chunks: number; meta: unknown[] }> {
-  return runInDurableObject(objectOf(path), (_: unknown, state: { storage: { sql: { exec(query: string): { toArray(): Record<string, unknown>[] } } } }) => ({
-    chunks: Number(state.storage.sql.exec("SELECT count(*) AS n FROM chunk").toArray()[0]!["n"]),
-    meta: state.storage.sql.exec("SELECT * FROM meta ORDER BY key").toArray(),
-  }));
+  return runInDurableObject(
+    objectOf(path),
+    (_: unknown, state: { storage: { sql: { exec(query: string): { toArray(): Record<string, unknown>[] } } } }) => ({
+      chunks: Number(state.storage.sql.exec("SELECT count(*) AS n FROM chunk").toArray()[0]!["n"]),
+      meta: state.storage.sql.exec("SELECT * FROM meta ORDER BY key").toArray(),
+    }),
+  );
 }
 
 function batchOf(values: readonly string[], producer = -1, sequence = -1, timestamp = 1_000): Uint8Array {
   const builder = new BatchBuilder(kernel);
-  values.forEach((value, i) => builder.tryAppend({ key: null, value: new TextEncoder().encode(value), timestamp: timestamp + i }));
+  values.forEach((value, i) =>
+    builder.tryAppend({ key: null, value: new TextEncoder().encode(value), timestamp: timestamp + i }),
+  );
   return builder.build({ producerId: producer, producerEpoch: producer < 0 ? -1 : 0, baseSequence: sequence });
 }
 
@@ -56,8 +75,11 @@ describe("rows", () => {
     const path = fresh();
     for (const method of ["GET", "HEAD", "DELETE"]) expect((await call(path, method)).status).toBe(404);
     expect((await call(path, "POST", TEXT, "x")).status).toBe(404);
-    const count = await runInDurableObject(objectOf(path), (_: unknown, state: { storage: { sql: { exec(query: string): { toArray(): unknown[] } } } }) =>
-      state.storage.sql.exec("SELECT name FROM sqlite_master WHERE name IN ('chunk', 'meta')").toArray().length);
+    const count = await runInDurableObject(
+      objectOf(path),
+      (_: unknown, state: { storage: { sql: { exec(query: string): { toArray(): unknown[] } } } }) =>
+        state.storage.sql.exec("SELECT name FROM sqlite_master WHERE name IN ('chunk', 'meta')").toArray().length,
+    );
     expect(count).toBe(0);
   });
 });
@@ -99,9 +121,12 @@ describe("eviction and reset", () => {
     const each = 12;
     let resets = 0;
     const write = async (id: number) => {
-      for (let seq = 0; seq < each; ) {
+      for (let seq = 0; seq < each;) {
         const headers = { ...JSON_TYPE, ...producing(`w${id}`, 0, seq) };
-        const status = await call(path, "POST", headers, JSON.stringify([[id, seq]])).then((answer) => answer.status, () => 0);
+        const status = await call(path, "POST", headers, JSON.stringify([[id, seq]])).then(
+          (answer) => answer.status,
+          () => 0,
+        );
         if (status === 200 || status === 204) seq++;
       }
     };
@@ -117,16 +142,24 @@ describe("eviction and reset", () => {
     const records = JSON.parse(await read(path)) as [number, number][];
     expect(resets).toBeGreaterThan(0);
     for (let id = 0; id < writers; id++) {
-      expect(records.filter(([writer]) => writer === id).map(([, seq]) => seq)).toEqual(Array.from({ length: each }, (_, seq) => seq));
+      expect(records.filter(([writer]) => writer === id).map(([, seq]) => seq)).toEqual(
+        Array.from({ length: each }, (_, seq) => seq),
+      );
     }
   });
 
   it("a long-poll outlives the eviction of the object that it waits for", async () => {
     const path = fresh();
     const { headers } = await call(path, "PUT", TEXT);
-    const waiting = SELF.fetch(`http://localhost/v1/stream/${path}?offset=${headers.get("stream-next-offset")}&live=long-poll`);
+    const waiting = SELF.fetch(
+      `http://localhost/v1/stream/${path}?offset=${headers.get("stream-next-offset")}&live=long-poll`,
+    );
     // The reader's socket is there before the object goes to sleep.
-    const sockets = () => runInDurableObject(objectOf(path), (_: unknown, state: { getWebSockets(): unknown[] }) => state.getWebSockets().length);
+    const sockets = () =>
+      runInDurableObject(
+        objectOf(path),
+        (_: unknown, state: { getWebSockets(): unknown[] }) => state.getWebSockets().length,
+      );
     while ((await sockets()) === 0);
     await evictDurableObject(objectOf(path));
     await call(path, "POST", TEXT, "woken");
@@ -144,7 +177,7 @@ describe("eviction and reset", () => {
     await evictDurableObject(objectOf(fork));
     expect([await read(fork), (await call(source, "HEAD")).status]).toEqual(["shared own", 410]);
     await call(fork, "DELETE");
-    for (let status = 0; status !== 404; ) ({ status } = await call(source, "HEAD"));
+    for (let status = 0; status !== 404;) ({ status } = await call(source, "HEAD"));
   });
 });
 
@@ -154,7 +187,10 @@ describe("batches", () => {
     await call(path, "PUT", TEXT, "zero ");
     const batch = batchOf(["one ", "two "], 7, 0);
     const answer = await call(path, "POST", { "content-type": BATCHES }, batch);
-    expect([answer.status, await answer.json()]).toEqual([200, { appended: [{ baseOffset: 1, lastOffset: 2, duplicate: false, leaderEpoch: expect.any(Number) }] }]);
+    expect([answer.status, await answer.json()]).toEqual([
+      200,
+      { appended: [{ baseOffset: 1, lastOffset: 2, duplicate: false, leaderEpoch: expect.any(Number) }] },
+    ]);
     expect(await read(path)).toBe("zero one two ");
     const response = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=-1`, { headers: { accept: BATCHES } });
     const [, stored] = splitBatches(new Uint8Array(await response.arrayBuffer()));
@@ -172,20 +208,36 @@ describe("batches", () => {
     };
     await post(batchOf(["a", "b"], 9, 0));
     await evictDurableObject(objectOf(path));
-    expect(await post(batchOf(["a", "b"], 9, 0))).toMatchObject([200, { appended: [{ baseOffset: 0, lastOffset: 1, duplicate: true }] }]);
+    expect(await post(batchOf(["a", "b"], 9, 0))).toMatchObject([
+      200,
+      { appended: [{ baseOffset: 0, lastOffset: 1, duplicate: true }] },
+    ]);
     expect(await post(batchOf(["c"], 9, 5))).toMatchObject([409, { error: { code: "OUT_OF_ORDER_SEQUENCE" } }]);
     expect(await post(batchOf(["x", "y"], 9, 0))).toMatchObject([409, { error: { code: "SEQUENCE_CONFLICT" } }]);
-    expect(await post(batchOf(["c"]), { "stream-expected-offset": "0000000000000001_0000000000000000" })).toMatchObject([409, { error: { code: "OFFSET_CONFLICT" } }]);
-    expect(await post(batchOf(["c"]), { "stream-expected-offset": "0000000000000002_0000000000000000" })).toMatchObject([200, {}]);
+    expect(await post(batchOf(["c"]), { "stream-expected-offset": "0000000000000001_0000000000000000" })).toMatchObject(
+      [409, { error: { code: "OFFSET_CONFLICT" } }],
+    );
+    expect(await post(batchOf(["c"]), { "stream-expected-offset": "0000000000000002_0000000000000000" })).toMatchObject(
+      [200, {}],
+    );
     expect(await read(path)).toBe("abc");
   });
 
   it("reads start at a time", async () => {
     const path = fresh();
     await call(path, "PUT", TEXT);
-    for (const [value, time] of [["old", 1_000], ["mid", 2_000], ["new", 3_000]] as const) await call(path, "POST", { "content-type": BATCHES }, batchOf([value], -1, -1, time));
-    const response = await SELF.fetch(`http://localhost/v1/stream/${path}?timestamp=1500`, { headers: { accept: BATCHES } });
-    expect(splitBatches(new Uint8Array(await response.arrayBuffer())).map((batch) => readHeader(batch).baseOffset)).toEqual([1, 2]);
+    for (const [value, time] of [
+      ["old", 1_000],
+      ["mid", 2_000],
+      ["new", 3_000],
+    ] as const)
+      await call(path, "POST", { "content-type": BATCHES }, batchOf([value], -1, -1, time));
+    const response = await SELF.fetch(`http://localhost/v1/stream/${path}?timestamp=1500`, {
+      headers: { accept: BATCHES },
+    });
+    expect(
+      splitBatches(new Uint8Array(await response.arrayBuffer())).map((batch) => readHeader(batch).baseOffset),
+    ).toEqual([1, 2]);
   });
 
   it("bytes that are no batch, and what readers of the other dialect would stumble over, change nothing", async () => {
@@ -226,7 +278,7 @@ describe("JSON", () => {
     const text = "ä€😀".repeat(300_000);
     expect((await call(path, "POST", TEXT, text)).status).toBe(204);
     let found = "";
-    for (let offset = "-1"; ; ) {
+    for (let offset = "-1"; ;) {
       const response = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=${offset}`);
       // Each answer is text of its own.
       found += new TextDecoder("utf-8", { fatal: true }).decode(await response.arrayBuffer());

@@ -25,17 +25,33 @@ describe("openTopic", () => {
     expect(ack).toMatchObject({ offset: 0, duplicate: false });
     await orders.append({ key: "o-17", value: null });
     const [first, second] = await all(orders.read({ from: "earliest" }));
-    expect([first!.offset, first!.timestamp, first!.key, first!.value, { ...first!.headers }]).toEqual([0, 1_000, "o-17", { total: 42 }, { trace: "a1" }]);
+    expect([first!.offset, first!.timestamp, first!.key, first!.value, { ...first!.headers }]).toEqual([
+      0,
+      1_000,
+      "o-17",
+      { total: 42 },
+      { trace: "a1" },
+    ]);
     expect([second!.offset, second!.value]).toEqual([1, null]);
     expect(await orders.state()).toEqual({ logStartOffset: 0, logEndOffset: 2, closed: false });
     // The same log from outside.
-    expect(await (await SELF.fetch(`http://localhost/v1/stream/${orders.name}?offset=-1`)).json()).toEqual([{ total: 42 }]);
+    expect(await (await SELF.fetch(`http://localhost/v1/stream/${orders.name}?offset=-1`)).json()).toEqual([
+      { total: 42 },
+    ]);
   });
 
   it("a log is made with what may go of it; one that exists stays as it is", async () => {
     const path = fresh();
-    await openTopic<number>(bindings, path, { compaction: { minLagMs: 5_000 }, retention: { maxAgeMs: 60_000 } }).append({ key: "a", value: 1 });
-    const told = async () => (({ headers }) => [headers.get("tidemark-compaction"), headers.get("tidemark-compaction-lag-seconds"), headers.get("tidemark-retention-seconds")])(await call(path, "HEAD"));
+    await openTopic<number>(bindings, path, {
+      compaction: { minLagMs: 5_000 },
+      retention: { maxAgeMs: 60_000 },
+    }).append({ key: "a", value: 1 });
+    const told = async () =>
+      (({ headers }) => [
+        headers.get("tidemark-compaction"),
+        headers.get("tidemark-compaction-lag-seconds"),
+        headers.get("tidemark-retention-seconds"),
+      ])(await call(path, "HEAD"));
     expect(await told()).toEqual(["key", "5", "60"]);
     await openTopic<number>(bindings, path, { retention: { maxAgeMs: 1_000 } }).append({ key: "a", value: 2 });
     expect(await told()).toEqual(["key", "5", "60"]);
@@ -44,26 +60,46 @@ describe("openTopic", () => {
   it("appends made in one turn are few requests, in order", async () => {
     const path = fresh();
     let asked = 0;
-    const LOGS = { idFromName: (name: string) => bindings.LOGS.idFromName(name), get: (id: never) => (asked++, bindings.LOGS.get(id)) };
+    const LOGS = {
+      idFromName: (name: string) => bindings.LOGS.idFromName(name),
+      get: (id: never) => (asked++, bindings.LOGS.get(id)),
+    };
     const topic = openTopic<number>({ LOGS } as never, path);
     await topic.append({ value: -1 });
     asked = 0;
     const acks = await Promise.all(Array.from({ length: 500 }, (_, i) => topic.append({ value: i })));
     expect(acks.map(({ offset }) => offset)).toEqual(Array.from({ length: 500 }, (_, i) => i + 1));
     expect(asked).toBeLessThanOrEqual(5);
-    expect((await all(topic.read({ from: 1 }))).map(({ value }) => value)).toEqual(Array.from({ length: 500 }, (_, i) => i));
+    expect((await all(topic.read({ from: 1 }))).map(({ value }) => value)).toEqual(
+      Array.from({ length: 500 }, (_, i) => i),
+    );
   });
 
   it("starts where it is told: an offset, a time, the last n, the end", async () => {
     const topic = openTopic<string>(bindings, fresh(), { serializer: "text" });
     for (const [i, value] of ["a", "b", "c", "d"].entries()) await topic.append({ value, timestamp: 1_000 * i });
-    const from = async (position: never) => (await all(topic.read({ from: position }))).map(({ value }) => value).join("");
-    expect([await from(2 as never), await from({ timestamp: 1_500 } as never), await from({ last: 1 } as never), await from("latest" as never)]).toEqual(["cd", "cd", "d", ""]);
+    const from = async (position: never) =>
+      (await all(topic.read({ from: position }))).map(({ value }) => value).join("");
+    expect([
+      await from(2 as never),
+      await from({ timestamp: 1_500 } as never),
+      await from({ last: 1 } as never),
+      await from("latest" as never),
+    ]).toEqual(["cd", "cd", "d", ""]);
     // Records have whole milliseconds; the one before half of one is not the first that is late enough.
-    expect([await from({ timestamp: 1_000.5 } as never), await from({ timestamp: -5.5 } as never), await from({ last: 9 } as never)]).toEqual(["cd", "abcd", "abcd"]);
+    expect([
+      await from({ timestamp: 1_000.5 } as never),
+      await from({ timestamp: -5.5 } as never),
+      await from({ last: 9 } as never),
+    ]).toEqual(["cd", "abcd", "abcd"]);
     const old = openTopic<string>(bindings, fresh(), { serializer: "text" });
     for (const [i, value] of ["a", "b", "c"].entries()) await old.append({ value, timestamp: 1_000 * (i - 2) });
-    expect((await all(old.read({ from: { timestamp: -1_000 } }))).map(({ value, timestamp }) => [value, timestamp])).toEqual([["b", -1_000], ["c", 0]]);
+    expect(
+      (await all(old.read({ from: { timestamp: -1_000 } }))).map(({ value, timestamp }) => [value, timestamp]),
+    ).toEqual([
+      ["b", -1_000],
+      ["c", 0],
+    ]);
   });
 
   it("follows what others append, until it is told to stop", async () => {
@@ -72,7 +108,8 @@ describe("openTopic", () => {
     const stop = new AbortController();
     const seen: (number | null)[] = [];
     const following = (async () => {
-      for await (const { value } of topic.read({ follow: true, signal: stop.signal })) if (seen.push(value) === 3) return;
+      for await (const { value } of topic.read({ follow: true, signal: stop.signal }))
+        if (seen.push(value) === 3) return;
     })();
     await topic.append({ value: 1 });
     await call(path, "POST", { "content-type": "application/json" }, "[2,3]");
@@ -93,36 +130,90 @@ describe("openTopic", () => {
     };
     const topic = openTopic<unknown>(bindings, fresh());
     for (const [record, message] of [
-      [{ key: 17, value: 1 }, /^key must be /], ["hello", /^a record must be /], [{ key: "a" }, /^value is missing/], [{ value: 1, headers: { n: 1 } }, /^headers\.n must be /],
-      [{ value: new Map() }, /^value is a Map/], [{ value: 5n }, /^value: TypeError/], [{ value: 1, timestamp: 1.5 }, /^timestamp must be /], [{ key: "\ud800", value: 1 }, /^key has half of a surrogate pair/],
+      [{ key: 17, value: 1 }, /^key must be /],
+      ["hello", /^a record must be /],
+      [{ key: "a" }, /^value is missing/],
+      [{ value: 1, headers: { n: 1 } }, /^headers\.n must be /],
+      [{ value: new Map() }, /^value is a Map/],
+      [{ value: 5n }, /^value: TypeError/],
+      [{ value: 1, timestamp: 1.5 }, /^timestamp must be /],
+      [{ key: "\ud800", value: 1 }, /^key has half of a surrogate pair/],
     ] as const) {
-      const [first, refused, last] = await Promise.all([topic.append({ value: 1 }), refusal(() => topic.append(record as never)), topic.append({ value: 2 })]);
+      const [first, refused, last] = await Promise.all([
+        topic.append({ value: 1 }),
+        refusal(() => topic.append(record as never)),
+        topic.append({ value: 2 }),
+      ]);
       expect([last.offset - first.offset, refused]).toEqual([1, expect.stringMatching(message)]);
       expect(await refusal(() => topic.appendBatch([{ value: 1 }, record as never]))).toMatch(/^records\[1\]/);
     }
     const raw = openTopic<unknown>(bindings, fresh(), { serializer: "bytes" });
-    for (const value of ["abc", new Float64Array(1), new ArrayBuffer(1), [1, 2]]) expect(await refusal(() => raw.append({ value }))).toMatch(/^value must be bytes/);
-    for (const name of ["", "\ud800", "x".repeat(1025), 5, undefined]) expect(await refusal(() => openTopic(bindings, name as never))).toMatch(/^a topic's name /);
-    for (const env of [undefined, {}, { LOGS: 5 }]) expect(await refusal(() => openTopic(env as never, "t"))).toMatch(/no binding LOGS/);
-    for (const options of [{ codec: "zstd" }, { serializer: "toString" }, { tenant: 5 }, { tenant: "" }, { idempotent: "yes" }, { retention: { maxBytes: -1 } }, null]) {
-      expect(await refusal(() => openTopic(bindings, "t", options as never)), JSON.stringify(options)).toMatch(/ must be /);
+    for (const value of ["abc", new Float64Array(1), new ArrayBuffer(1), [1, 2]])
+      expect(await refusal(() => raw.append({ value }))).toMatch(/^value must be bytes/);
+    for (const name of ["", "\ud800", "x".repeat(1025), 5, undefined])
+      expect(await refusal(() => openTopic(bindings, name as never))).toMatch(/^a topic's name /);
+    for (const env of [undefined, {}, { LOGS: 5 }])
+      expect(await refusal(() => openTopic(env as never, "t"))).toMatch(/no binding LOGS/);
+    for (const options of [
+      { codec: "zstd" },
+      { serializer: "toString" },
+      { tenant: 5 },
+      { tenant: "" },
+      { idempotent: "yes" },
+      { retention: { maxBytes: -1 } },
+      null,
+    ]) {
+      expect(await refusal(() => openTopic(bindings, "t", options as never)), JSON.stringify(options)).toMatch(
+        / must be /,
+      );
     }
-    for (const options of [{ ifEnd: NaN }, { ifEnd: "1" }, { ifEnd: -1 }, null]) expect(await refusal(() => topic.append({ value: 1 }, options as never))).toMatch(/ must be /);
-    for (const options of [{ maxBytes: 0 }, { from: NaN }, { from: { last: -1 } }, { to: 1.5 }, { follow: 1 }, { isolation: "x" }, { signal: {} }, null]) {
-      for (const read of [topic.read(options as never), topic.readBatches(options as never)]) expect(await refusal(() => read.next()), JSON.stringify(options)).toMatch(/ must be /);
+    for (const options of [{ ifEnd: NaN }, { ifEnd: "1" }, { ifEnd: -1 }, null])
+      expect(await refusal(() => topic.append({ value: 1 }, options as never))).toMatch(/ must be /);
+    for (const options of [
+      { maxBytes: 0 },
+      { from: NaN },
+      { from: { last: -1 } },
+      { to: 1.5 },
+      { follow: 1 },
+      { isolation: "x" },
+      { signal: {} },
+      null,
+    ]) {
+      for (const read of [topic.read(options as never), topic.readBatches(options as never)])
+        expect(await refusal(() => read.next()), JSON.stringify(options)).toMatch(/ must be /);
     }
   });
 
   it("records are plain, with every header; text keeps its byte-order mark; bytes may be used again at once", async () => {
     const topic = openTopic<string>(bindings, fresh(), { serializer: "text" });
     const key = new Uint8Array([1, 2]);
-    const appended = [topic.append({ key, value: "\ufeffa", headers: [["h", new Uint8Array([0, 255])], ["h", "\ufeff1"]] }), topic.appendBatch([{ key, value: "b" }, { key, value: "c" }])];
+    const appended = [
+      topic.append({
+        key,
+        value: "\ufeffa",
+        headers: [
+          ["h", new Uint8Array([0, 255])],
+          ["h", "\ufeff1"],
+        ],
+      }),
+      topic.appendBatch([
+        { key, value: "b" },
+        { key, value: "c" },
+      ]),
+    ];
     key.fill(9);
     const [, batch] = await Promise.all(appended);
     expect(batch).toMatchObject({ offset: 2, baseOffset: 1 });
     const [first, second] = await all(topic.read());
     expect({ ...first, headers: { ...first!.headers } }).toMatchObject({
-      offset: 0, keyBytes: new Uint8Array([1, 2]), value: "\ufeffa", headers: { h: "\ufeff1" }, rawHeaders: [["h", new Uint8Array([0, 255])], ["h", new Uint8Array([0xef, 0xbb, 0xbf, 49])]],
+      offset: 0,
+      keyBytes: new Uint8Array([1, 2]),
+      value: "\ufeffa",
+      headers: { h: "\ufeff1" },
+      rawHeaders: [
+        ["h", new Uint8Array([0, 255])],
+        ["h", new Uint8Array([0xef, 0xbb, 0xbf, 49])],
+      ],
     });
     expect(JSON.parse(JSON.stringify(second))).toMatchObject({ offset: 1, value: "b" });
     expect([...second!.keyBytes!]).toEqual([1, 2]);
@@ -131,10 +222,15 @@ describe("openTopic", () => {
   it("a read that waits ends at once by return(), and by a plain abort as if there were no more", async () => {
     const topic = openTopic<number>(bindings, fresh());
     await topic.append({ value: 1 });
-    for (const open of [() => topic.read({ from: "latest", follow: true }), () => topic.readBatches({ from: "latest", follow: true })]) {
+    for (const open of [
+      () => topic.read({ from: "latest", follow: true }),
+      () => topic.readBatches({ from: "latest", follow: true }),
+    ]) {
       const it = open();
       const waiting = it.next();
-      expect([await it.return!(), await waiting, await it.next()]).toEqual(Array(3).fill({ done: true, value: undefined }));
+      expect([await it.return!(), await waiting, await it.next()]).toEqual(
+        Array(3).fill({ done: true, value: undefined }),
+      );
     }
     const stop = new AbortController();
     const idle = all(topic.read({ from: "latest", follow: true, signal: stop.signal }));
@@ -151,9 +247,14 @@ describe("openTopic", () => {
   it("errors keep their codes", async () => {
     const topic = openTopic<number>(bindings, fresh());
     await topic.append({ value: 1 });
-    await expect(topic.append({ value: 2 }, { ifEnd: 7 })).rejects.toMatchObject({ code: "OFFSET_CONFLICT", details: { logEndOffset: 1 } });
+    await expect(topic.append({ value: 2 }, { ifEnd: 7 })).rejects.toMatchObject({
+      code: "OFFSET_CONFLICT",
+      details: { logEndOffset: 1 },
+    });
     await expect(all(topic.read({ from: 9 }))).rejects.toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
-    await expect(topic.append({ value: "x".repeat(2_000_000) as never })).rejects.toMatchObject({ code: "RECORD_TOO_LARGE" });
+    await expect(topic.append({ value: "x".repeat(2_000_000) as never })).rejects.toMatchObject({
+      code: "RECORD_TOO_LARGE",
+    });
     await expect(all(openTopic(bindings, topic.name, { tenant: "other" }).read())).resolves.toEqual([]);
   });
 
@@ -163,11 +264,16 @@ describe("openTopic", () => {
     await Promise.all([sure.append({ value: -1 }), plain.append({ value: -1 })]);
     const unknown: string[] = [];
     for (let i = 0; i < 30; i++) {
-      const work = [sure.append({ value: i }), plain.append({ value: i }).catch((error: { code: string }) => void unknown.push(error.code))];
+      const work = [
+        sure.append({ value: i }),
+        plain.append({ value: i }).catch((error: { code: string }) => void unknown.push(error.code)),
+      ];
       if (i % 3 === 0) await abortAllDurableObjects();
       await Promise.all(work);
     }
-    expect((await all(sure.read({ from: 1 }))).map(({ value }) => value)).toEqual(Array.from({ length: 30 }, (_, i) => i));
+    expect((await all(sure.read({ from: 1 }))).map(({ value }) => value)).toEqual(
+      Array.from({ length: 30 }, (_, i) => i),
+    );
     expect(new Set(unknown)).toEqual(new Set(unknown.length > 0 ? ["OUTCOME_UNKNOWN"] : []));
     const values = (await all(plain.read({ from: 1 }))).map(({ value }) => value);
     expect(new Set(values).size).toBe(values.length);
@@ -190,7 +296,9 @@ describe("openTopic", () => {
     expect(text === written).toBe(true);
     expect((await readAll(encodePath(path))) === written).toBe(true);
     // The address that is told leads to the segment, whatever the path holds.
-    const response = await SELF.fetch(`http://localhost/v1/stream/${encodePath(path)}?offset=-1`, { headers: { accept: "application/vnd.tidemark.batches" } });
+    const response = await SELF.fetch(`http://localhost/v1/stream/${encodePath(path)}?offset=-1`, {
+      headers: { accept: "application/vnd.tidemark.batches" },
+    });
     await response.arrayBuffer();
     const [, link] = /<(.*)>/.exec(response.headers.get("link")!)!;
     const segment = await SELF.fetch(`http://localhost${link}`);

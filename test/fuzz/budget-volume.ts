@@ -12,7 +12,8 @@ export class BudgetVolume extends MemoryVolume {
   override async read(slot: number, position: number, target: Uint8Array): Promise<number> {
     this.#spend(`read ${slot} at ${position}, ${target.length} bytes`);
     this.largestRead = Math.max(this.largestRead, target.length);
-    if (target.length > this.slotBytes) throw new Finding("a read larger than a slot", `${target.length} bytes of slot ${slot}`);
+    if (target.length > this.slotBytes)
+      throw new Finding("a read larger than a slot", `${target.length} bytes of slot ${slot}`);
     return super.read(slot, position, target);
   }
 

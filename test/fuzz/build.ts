@@ -7,12 +7,13 @@ import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import asc from "assemblyscript/asc";
 import { rolldown } from "rolldown";
+import { pieceOf } from "../tooling/planted-bug.ts";
 import { instrument } from "./instrument.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const directory = path.join(root, ".cache", "fuzz");
 
-/** One exact piece of one file, replaced. */
+/** One piece of one file, replaced. */
 export interface Plant {
   readonly file: string;
   readonly find: string;
@@ -26,15 +27,23 @@ export function planting(plant: Plant): { readonly change: Change; readonly done
   let pieces = 0;
   const change: Change = (code, file) => {
     if (file !== plant.file) return undefined;
-    pieces = code.split(plant.find).length - 1;
-    return code.replace(plant.find, () => plant.replace);
+    const piece = pieceOf(plant.find);
+    pieces = [...code.matchAll(piece)].length;
+    return code.replace(piece, () => plant.replace);
   };
   return { change, done: () => pieces };
 }
 
 /** Points in these files, numbered from the file's name on: the same in every build, whatever came first. */
 export function instrumenting(files: RegExp): Change {
-  return (code, file) => (files.test(file) ? instrument(code, file, [...file].reduce((hash, letter) => Math.imul(hash ^ letter.charCodeAt(0), 0x01000193), 0x811c9dc5)) : undefined);
+  return (code, file) =>
+    files.test(file)
+      ? instrument(
+          code,
+          file,
+          [...file].reduce((hash, letter) => Math.imul(hash ^ letter.charCodeAt(0), 0x01000193), 0x811c9dc5),
+        )
+      : undefined;
 }
 
 const fromRoot = (file: string): string => path.relative(root, file).replaceAll("\\", "/");
@@ -46,7 +55,15 @@ export async function importWith<Entry>(entry: string, name: string, change: Cha
     cwd: root,
     platform: "node",
     external: (id) => /^(node:|rolldown|assemblyscript)/.test(id),
-    plugins: [{ name: "change", transform: (code, id) => { const changed = change(code, fromRoot(id)); return changed === undefined ? null : { code: changed, map: null }; } }],
+    plugins: [
+      {
+        name: "change",
+        transform: (code, id) => {
+          const changed = change(code, fromRoot(id));
+          return changed === undefined ? null : { code: changed, map: null };
+        },
+      },
+    ],
     transform: { target: "node20" },
     logLevel: "silent",
   });
@@ -62,14 +79,28 @@ export async function importWith<Entry>(entry: string, name: string, change: Cha
 }
 
 /** Compiles assembly/ after a change; gives the module's bytes. */
-export async function compileWith(target: "release" | "debug", name: string, change: Change): Promise<Uint8Array<ArrayBuffer>> {
+export async function compileWith(
+  target: "release" | "debug",
+  name: string,
+  change: Change,
+): Promise<Uint8Array<ArrayBuffer>> {
   const sources = path.join(directory, `assembly-${name.replace(/\W+/g, "-")}-${process.pid}`);
   await mkdir(sources, { recursive: true });
   for (const file of await readdir(path.join(root, "assembly"))) {
     const code = await readFile(path.join(root, "assembly", file), "utf8");
     await writeFile(path.join(sources, file), (file.endsWith(".ts") && change(code, `assembly/${file}`)) || code);
   }
-  const { error, stderr } = await asc.main(["index.ts", "--baseDir", sources, "--config", "asconfig.json", "--target", target, "--outFile", "kernel.wasm"]);
+  const { error, stderr } = await asc.main([
+    "index.ts",
+    "--baseDir",
+    sources,
+    "--config",
+    "asconfig.json",
+    "--target",
+    target,
+    "--outFile",
+    "kernel.wasm",
+  ]);
   if (error) throw new Error(`${name}: ${error.message}\n${String(stderr)}`);
   const module = new Uint8Array(await readFile(path.join(sources, "kernel.wasm")));
   await rm(sources, { recursive: true });

@@ -25,7 +25,7 @@ export function pack(inputs: readonly Uint8Array[]): Uint8Array {
 export function unpack(bytes: Uint8Array): Uint8Array[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const inputs: Uint8Array[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = at + 4 + view.getUint32(at);
     inputs.push(bytes.slice(at + 4, end));
     at = end;

@@ -75,7 +75,14 @@ function visit(kernel: PackingKernel, twin: PackingKernel, edges: EdgeMap, bytes
   }
 }
 
-export async function guided({ seed, executions, module, corpus, onProgress, guided: keeps = true }: GuidedOptions): Promise<GuidedResult> {
+export async function guided({
+  seed,
+  executions,
+  module,
+  corpus,
+  onProgress,
+  guided: keeps = true,
+}: GuidedOptions): Promise<GuidedResult> {
   const edges = new EdgeMap();
   (globalThis as Record<string, unknown>)["__edge"] = edges.edge;
   const kernel = await withImports({ env: { edge: edges.edge } }, () => loadPackingKernel(module));

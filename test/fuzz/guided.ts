@@ -13,11 +13,18 @@ import { compileWith, importWith, instrumenting } from "./build.ts";
 import type * as Entry from "./guided-entry.ts";
 import { goodBatches } from "./seeds.ts";
 
-export async function guidedBuild(): Promise<{ readonly entry: typeof Entry; readonly module: Uint8Array<ArrayBuffer> }> {
+export async function guidedBuild(): Promise<{
+  readonly entry: typeof Entry;
+  readonly module: Uint8Array<ArrayBuffer>;
+}> {
   const module = await compileWith("release", "edges", instrumenting(/^assembly\/\w+\.ts$/));
   // The sources' own tables are made while they load.
   (globalThis as Record<string, unknown>)["__edge"] ??= () => undefined;
-  const entry = await importWith<typeof Entry>("test/fuzz/guided-entry.ts", "guided", instrumenting(/^src\/(kernel\/(twin|wasm)[\w-]*|record\/record-batch|log\/validate)\.ts$/));
+  const entry = await importWith<typeof Entry>(
+    "test/fuzz/guided-entry.ts",
+    "guided",
+    instrumenting(/^src\/(kernel\/(twin|wasm)[\w-]*|record\/record-batch|log\/validate)\.ts$/),
+  );
   return { entry, module };
 }
 
@@ -38,12 +45,22 @@ async function main(): Promise<void> {
   const corpus = values.bare ? goodBatches(twinKernel()).slice(0, 2) : readCorpus();
   const started = performance.now();
   const onProgress = (done: number, kept: number, pairs: number): void => {
-    if (done % 100_000 === 0) process.stderr.write(`${done} of ${values.executions}: ${kept} kept, ${pairs} pairs of points\n`);
+    if (done % 100_000 === 0)
+      process.stderr.write(`${done} of ${values.executions}: ${kept} kept, ${pairs} pairs of points\n`);
   };
-  const { kept, pairsBefore, pairs } = await entry.guided({ seed: values.seed, executions: values.executions, module, corpus, onProgress, guided: !values.blind });
+  const { kept, pairsBefore, pairs } = await entry.guided({
+    seed: values.seed,
+    executions: values.executions,
+    module,
+    corpus,
+    onProgress,
+    guided: !values.blind,
+  });
   const seconds = (performance.now() - started) / 1000;
   if (values.keep) writeFileSync(values.keep, pack(kept));
-  console.log(`${values.executions} executions in ${seconds.toFixed(1)} s, seed ${values.seed}: ${pairsBefore} pairs of points by the corpus, ${pairs} in all, ${kept.length} inputs kept, no finding`);
+  console.log(
+    `${values.executions} executions in ${seconds.toFixed(1)} s, seed ${values.seed}: ${pairsBefore} pairs of points by the corpus, ${pairs} in all, ${kept.length} inputs kept, no finding`,
+  );
 }
 
 if (process.argv[1]?.endsWith("guided.ts")) await main();

@@ -56,9 +56,11 @@ class Instrumenter {
       if (node.type === "SwitchCase") for (const child of node["consequent"] as Node[]) this.#statement(child);
       if (node.type === "IfStatement") [node["consequent"], node["alternate"]].forEach((each) => this.#branch(each));
       if (/^(For|While)\w*Statement$/.test(node.type)) this.#branch(node["body"]);
-      if (node.type === "ConditionalExpression") [node["consequent"], node["alternate"]].forEach((each) => this.#expression(each));
+      if (node.type === "ConditionalExpression")
+        [node["consequent"], node["alternate"]].forEach((each) => this.#expression(each));
       if (node.type === "LogicalExpression") this.#expression(node["right"]);
-      if (node.type === "ArrowFunctionExpression" && (node["body"] as Node).type !== "BlockStatement") this.#expression(node["body"]);
+      if (node.type === "ArrowFunctionExpression" && (node["body"] as Node).type !== "BlockStatement")
+        this.#expression(node["body"]);
     }
     for (const value of Object.values(node)) {
       for (const child of Array.isArray(value) ? value : [value]) if (isNode(child)) this.visit(child, inside);
@@ -69,8 +71,15 @@ class Instrumenter {
     let code = "";
     let at = 0;
     // Where several stand at one place, closing ones belong to what is nested inside: they come first, as they were noted last.
-    const inserts = this.#inserts.map(([where, text], i) => ({ where, text, i, closes: text.endsWith(")") || text === " }" ? !text.startsWith("(") : false }));
-    inserts.sort((a, b) => a.where - b.where || Number(b.closes) - Number(a.closes) || (a.closes ? b.i - a.i : a.i - b.i));
+    const inserts = this.#inserts.map(([where, text], i) => ({
+      where,
+      text,
+      i,
+      closes: text.endsWith(")") || text === " }" ? !text.startsWith("(") : false,
+    }));
+    inserts.sort(
+      (a, b) => a.where - b.where || Number(b.closes) - Number(a.closes) || (a.closes ? b.i - a.i : a.i - b.i),
+    );
     for (const { where, text } of inserts) {
       code += source.slice(at, where) + text;
       at = where;
@@ -83,13 +92,16 @@ class Instrumenter {
 export function instrument(source: string, file: string, first: number): string {
   const instrumenter = new Instrumenter(first);
   instrumenter.visit(parse(source, file) as Node, false);
-  const declared = file.startsWith("assembly/") ? `@external("env", "edge") declare function ${EDGE}(id: i32): void;\n` : "";
+  const declared = file.startsWith("assembly/")
+    ? `@external("env", "edge") declare function ${EDGE}(id: i32): void;\n`
+    : "";
   return declared + instrumenter.apply(source);
 }
 
 const SIZE = 0x10000;
 /** 1, 2, 3, 4 to 7, 8 to 15, 16 to 31, 32 to 127, more: how often counts by its order only. */
-const bucketOf = (count: number): number => (count < 4 ? 1 << (count - 1) : count < 8 ? 8 : count < 16 ? 16 : count < 32 ? 32 : count < 128 ? 64 : 128);
+const bucketOf = (count: number): number =>
+  count < 4 ? 1 << (count - 1) : count < 8 ? 8 : count < 16 ? 16 : count < 32 ? 32 : count < 128 ? 64 : 128;
 
 /** Pairs of points that one input passed, and all that were ever passed. */
 export class EdgeMap {

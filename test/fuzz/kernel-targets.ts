@@ -7,15 +7,34 @@
  * A trap poisons the instance and shows as an exception; a read outside the input shows as a position outside it, or as
  * an answer that another build does not give.
  */
-import { Column, COLUMNS, KERNEL_BATCH_RECORDS_MAX, Status, type Kernel, type PackingKernel, type PackRequest, type RecordColumns, type ScanRequest } from "../../src/kernel/types.ts";
-import { BATCH_HEADER_BYTES, CODEC_MASK, readHeader, RECORD_COUNT_AT, stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
+import {
+  Column,
+  COLUMNS,
+  KERNEL_BATCH_RECORDS_MAX,
+  Status,
+  type Kernel,
+  type PackingKernel,
+  type PackRequest,
+  type RecordColumns,
+  type ScanRequest,
+} from "../../src/kernel/types.ts";
+import {
+  BATCH_HEADER_BYTES,
+  CODEC_MASK,
+  readHeader,
+  RECORD_COUNT_AT,
+  stampBaseOffset,
+  stampLeaderEpoch,
+} from "../../src/record/format.ts";
 import { equal } from "../contract/check.ts";
 import { packed, packedSlowly } from "../contract/pack-cases.ts";
 import type { Random } from "../simulation/prng.ts";
 import { Mutator } from "./mutate.ts";
 import { demand, Finding, type MakeTarget, type Parts, type Target } from "./target.ts";
 
-const STATUS_NAMES = Object.entries(Status).sort(([, a], [, b]) => a - b).map(([name]) => name);
+const STATUS_NAMES = Object.entries(Status)
+  .sort(([, a], [, b]) => a - b)
+  .map(([name]) => name);
 /** Every so many inputs go to the other builds, too. The twin is some hundred times slower. */
 const COMPARED_EVERY = 16;
 
@@ -28,13 +47,19 @@ class StatusCounts {
   }
 
   all(): Record<string, number> {
-    return Object.fromEntries(STATUS_NAMES.map((name, status) => [name, this.#counts[status] as number]).filter(([, count]) => count !== 0));
+    return Object.fromEntries(
+      STATUS_NAMES.map((name, status) => [name, this.#counts[status] as number]).filter(([, count]) => count !== 0),
+    );
   }
 }
 
 /** Fields lie behind `from`, inside the bytes and behind each other; offsets rise. */
 function checkColumns({ count, ints, timestamps }: RecordColumns, from: number, bytes: Uint8Array): void {
-  demand(ints.length === count * COLUMNS && timestamps.length === count && count <= KERNEL_BATCH_RECORDS_MAX, "columns of another size", bytes);
+  demand(
+    ints.length === count * COLUMNS && timestamps.length === count && count <= KERNEL_BATCH_RECORDS_MAX,
+    "columns of another size",
+    bytes,
+  );
   let at = from;
   let delta = -1;
   for (let row = 0; row < ints.length; row += COLUMNS) {
@@ -45,7 +70,11 @@ function checkColumns({ count, ints, timestamps }: RecordColumns, from: number, 
     const valueEnd = value + Math.max(ints[row + Column.VALUE_LENGTH]!, 0);
     const headers = ints[row + Column.HEADERS_POSITION]!;
     const inside = record >= at && key > record && value > keyEnd && headers > valueEnd && headers <= bytes.length;
-    demand(inside && ints[row + Column.KEY_LENGTH]! >= -1 && ints[row + Column.VALUE_LENGTH]! >= -1, `row ${row / COLUMNS} points outside its record`, bytes);
+    demand(
+      inside && ints[row + Column.KEY_LENGTH]! >= -1 && ints[row + Column.VALUE_LENGTH]! >= -1,
+      `row ${row / COLUMNS} points outside its record`,
+      bytes,
+    );
     demand(ints[row + Column.HEADERS_COUNT]! * 2 <= bytes.length - headers, "more headers than bytes", bytes);
     demand(ints[row + Column.OFFSET_DELTA]! > delta, "offsets do not rise", bytes);
     demand(Number.isSafeInteger(timestamps[row / COLUMNS]), "a timestamp is no safe integer", bytes);
@@ -55,7 +84,12 @@ function checkColumns({ count, ints, timestamps }: RecordColumns, from: number, 
 }
 
 /** The same answers from every build; a mismatch names the call. */
-export function compare(parts: Pick<Parts, "kernel" | "others">, what: string, bytes: Uint8Array, call: (kernel: PackingKernel) => unknown): void {
+export function compare(
+  parts: Pick<Parts, "kernel" | "others">,
+  what: string,
+  bytes: Uint8Array,
+  call: (kernel: PackingKernel) => unknown,
+): void {
   const expected = call(parts.kernel);
   for (const other of parts.others) {
     try {
@@ -125,8 +159,13 @@ export class DecoderTarget extends KernelTarget {
     }
     if (verdict === status) return;
     // Two verdicts are one check apart: validate looks at the maximum timestamp, decode reads no compressed records.
-    const isCodec = status === Status.BAD_ATTRIBUTES && verdict === Status.OK && (readHeader(bytes).attributes & CODEC_MASK) !== 0;
-    demand(isCodec || (verdict === Status.BAD_TIMESTAMP && status === Status.OK), `validate says ${verdict}, decode ${status}`, bytes);
+    const isCodec =
+      status === Status.BAD_ATTRIBUTES && verdict === Status.OK && (readHeader(bytes).attributes & CODEC_MASK) !== 0;
+    demand(
+      isCodec || (verdict === Status.BAD_TIMESTAMP && status === Status.OK),
+      `validate says ${verdict}, decode ${status}`,
+      bytes,
+    );
   }
 
   override compare(bytes: Uint8Array): void {
@@ -147,8 +186,12 @@ export class RecordsTarget extends KernelTarget {
     const bytes = this.mutator.next();
     const random = this.random;
     const count = bytes.length >= BATCH_HEADER_BYTES ? new DataView(bytes.buffer).getInt32(RECORD_COUNT_AT) : 0;
-    this.#count = random.chance(0.8) ? count : random.pick([-1, 0, 1, 65_536, 65_537, 2 ** 31 - 1, -(2 ** 31), 2 ** 31, 0.5, Number.NaN]);
-    this.#delta = random.chance(0.8) ? count - 1 + random.int(2) : random.pick([-1, 0, 2 ** 31 - 1, 2 ** 32, Number.NaN]);
+    this.#count = random.chance(0.8)
+      ? count
+      : random.pick([-1, 0, 1, 65_536, 65_537, 2 ** 31 - 1, -(2 ** 31), 2 ** 31, 0.5, Number.NaN]);
+    this.#delta = random.chance(0.8)
+      ? count - 1 + random.int(2)
+      : random.pick([-1, 0, 2 ** 31 - 1, 2 ** 32, Number.NaN]);
     this.#base = random.chance(0.8) ? 1000 : random.pick([2 ** 53, -(2 ** 53) + 1, Number.NaN, Infinity, 0.5]);
     this.#dense = random.chance(0.5);
     return bytes.subarray(Math.min(BATCH_HEADER_BYTES, bytes.length));
@@ -185,7 +228,11 @@ export class FilterTarget extends KernelTarget {
     if (status !== Status.OK) return;
     demand(filtered.length <= bytes.length, "a filtered batch grew", bytes);
     demand(this.kernel.validateBatch(filtered) === Status.OK, "a filtered batch is not valid", bytes);
-    demand(readHeader(filtered).lastOffsetDelta === readHeader(bytes).lastOffsetDelta, "filtering moved the offset behind the batch", bytes);
+    demand(
+      readHeader(filtered).lastOffsetDelta === readHeader(bytes).lastOffsetDelta,
+      "filtering moved the offset behind the batch",
+      bytes,
+    );
   }
 
   override compare(bytes: Uint8Array): void {
@@ -202,13 +249,24 @@ export class ScanTarget extends KernelTarget {
 
   protected override input(): Uint8Array {
     const { random } = this;
-    const wild = (value: number): number => (random.chance(0.98) ? value : random.pick([-1, -2, 2 ** 31, 2 ** 53, Number.NaN, 0.5, Infinity]));
+    const wild = (value: number): number =>
+      random.chance(0.98) ? value : random.pick([-1, -2, 2 ** 31, 2 ** 53, Number.NaN, 0.5, Infinity]);
     let offset = random.int(3);
     let at = 0;
     this.#request = {
-      expectedOffset: wild(offset), allowGaps: random.chance(0.5), minEpoch: wild(random.between(-1, 1)), maxEpoch: wild(random.between(1, 9)),
-      checkCrc: random.chance(0.8), position: wild(random.int(10_000)), segmentBaseOffset: wild(0),
-      index: { bytesSinceEntry: wild(random.pick([0, 4096, 4097])), maxTimestamp: wild(-1), maxTimestampOffset: wild(-1), entryTimestamp: wild(-1) },
+      expectedOffset: wild(offset),
+      allowGaps: random.chance(0.5),
+      minEpoch: wild(random.between(-1, 1)),
+      maxEpoch: wild(random.between(1, 9)),
+      checkCrc: random.chance(0.8),
+      position: wild(random.int(10_000)),
+      segmentBaseOffset: wild(0),
+      index: {
+        bytesSinceEntry: wild(random.pick([0, 4096, 4097])),
+        maxTimestamp: wild(-1),
+        maxTimestampOffset: wild(-1),
+        entryTimestamp: wild(-1),
+      },
     };
     const damagedAt = random.int(6);
     for (let i = 0; i <= 5 && at < 16_000; i++) {
@@ -233,9 +291,21 @@ export class ScanTarget extends KernelTarget {
   override judge(bytes: Uint8Array): void {
     const found = this.kernel.scan(bytes, this.#request);
     this.counts.add(found.status, bytes);
-    demand(found.validBytes <= bytes.length && found.validBytes >= found.batches * BATCH_HEADER_BYTES, "valid bytes do not hold the batches", bytes);
-    demand(found.status === Status.BAD_ARGUMENT || found.nextOffset >= this.#request.expectedOffset, "the walk went back", bytes);
-    demand(found.offsetEntries.length <= (found.batches + 1) * 8 && found.timeEntries.length <= (found.batches + 1) * 12, "more entries than batches", bytes);
+    demand(
+      found.validBytes <= bytes.length && found.validBytes >= found.batches * BATCH_HEADER_BYTES,
+      "valid bytes do not hold the batches",
+      bytes,
+    );
+    demand(
+      found.status === Status.BAD_ARGUMENT || found.nextOffset >= this.#request.expectedOffset,
+      "the walk went back",
+      bytes,
+    );
+    demand(
+      found.offsetEntries.length <= (found.batches + 1) * 8 && found.timeEntries.length <= (found.batches + 1) * 12,
+      "more entries than batches",
+      bytes,
+    );
   }
 
   override compare(bytes: Uint8Array): void {
@@ -250,7 +320,12 @@ export class PackTarget extends ScanTarget {
   protected override input(): Uint8Array {
     const { random } = this;
     const wild = (value: number): number => (random.chance(0.98) ? value : random.pick([-2, 2 ** 53, Number.NaN, 0.5]));
-    this.#asked = { expectedOffset: wild(random.pick([-1, -1, 0, 1])), from: wild(random.int(4)), to: wild(random.pick([5, 100, 2 ** 50])), mark: wild(random.pick([0, 0x2c])) };
+    this.#asked = {
+      expectedOffset: wild(random.pick([-1, -1, 0, 1])),
+      from: wild(random.int(4)),
+      to: wild(random.pick([5, 100, 2 ** 50])),
+      mark: wild(random.pick([0, 0x2c])),
+    };
     const bytes = super.input();
     // All sums are checked together only where nothing else stops the walk.
     return random.chance(0.7) ? bytes.subarray(0, this.batchesEnd) : bytes;
@@ -259,7 +334,8 @@ export class PackTarget extends ScanTarget {
   override judge(bytes: Uint8Array): void {
     const found = packed(this.kernel, bytes, this.#asked);
     this.counts.add(found.status, bytes);
-    if (found.status !== Status.BAD_ARGUMENT) equal(found, packedSlowly(this.kernel, bytes, this.#asked), "packed is not what is read");
+    if (found.status !== Status.BAD_ARGUMENT)
+      equal(found, packedSlowly(this.kernel, bytes, this.#asked), "packed is not what is read");
   }
 
   override compare(bytes: Uint8Array): void {

@@ -26,27 +26,78 @@ export function seedOf(kernel: Kernel, bytes: Uint8Array): Seed {
     const column = (which: number): number => columns.ints[i * COLUMNS + which] as number;
     records.push(column(Column.RECORD_POSITION));
     hot.push(column(Column.RECORD_POSITION), column(Column.RECORD_POSITION) + 2, column(Column.RECORD_POSITION) + 3);
-    for (const field of [Column.KEY_POSITION, Column.VALUE_POSITION, Column.HEADERS_POSITION]) hot.push(column(field) - 1, column(field));
+    for (const field of [Column.KEY_POSITION, Column.VALUE_POSITION, Column.HEADERS_POSITION])
+      hot.push(column(field) - 1, column(field));
   }
   return { bytes, records, hot };
 }
 
 /** Header fields as [position, bytes]; the CRC is none of them. */
 const FIELDS: readonly (readonly [number, number])[] = [
-  [format.BASE_OFFSET_AT, 8], [format.LENGTH_AT, 4], [format.LEADER_EPOCH_AT, 4], [format.MAGIC_AT, 1], [format.ATTRIBUTES_AT, 2],
-  [format.LAST_OFFSET_DELTA_AT, 4], [format.BASE_TIMESTAMP_AT, 8], [format.MAX_TIMESTAMP_AT, 8], [format.PRODUCER_ID_AT, 8],
-  [format.PRODUCER_EPOCH_AT, 2], [format.BASE_SEQUENCE_AT, 4], [format.RECORD_COUNT_AT, 4],
+  [format.BASE_OFFSET_AT, 8],
+  [format.LENGTH_AT, 4],
+  [format.LEADER_EPOCH_AT, 4],
+  [format.MAGIC_AT, 1],
+  [format.ATTRIBUTES_AT, 2],
+  [format.LAST_OFFSET_DELTA_AT, 4],
+  [format.BASE_TIMESTAMP_AT, 8],
+  [format.MAX_TIMESTAMP_AT, 8],
+  [format.PRODUCER_ID_AT, 8],
+  [format.PRODUCER_EPOCH_AT, 2],
+  [format.BASE_SEQUENCE_AT, 4],
+  [format.RECORD_COUNT_AT, 4],
 ];
 const SMALL = [-2, -1, 0, 1, 2, 3, 8, 0x10, 0x20, 0x3f, 0x40, 0x7f, 0x80, 0xff];
-const INTS = [...SMALL, 48, 49, 50, 65_535, 65_536, 65_537, 2 ** 21 - 12, 2 ** 21 - 11, 2 ** 30, 2 ** 31 - 1, 2 ** 31 - 2, -(2 ** 31)];
-const LONGS = [0n, 1n, -1n, -2n, 1000n, 2n ** 31n, 2n ** 53n - 1n, 2n ** 53n, 1n - 2n ** 53n, -(2n ** 53n), 2n ** 53n - 2n, 2n ** 63n - 1n, -(2n ** 63n)];
+const INTS = [
+  ...SMALL,
+  48,
+  49,
+  50,
+  65_535,
+  65_536,
+  65_537,
+  2 ** 21 - 12,
+  2 ** 21 - 11,
+  2 ** 30,
+  2 ** 31 - 1,
+  2 ** 31 - 2,
+  -(2 ** 31),
+];
+const LONGS = [
+  0n,
+  1n,
+  -1n,
+  -2n,
+  1000n,
+  2n ** 31n,
+  2n ** 53n - 1n,
+  2n ** 53n,
+  1n - 2n ** 53n,
+  -(2n ** 53n),
+  2n ** 53n - 2n,
+  2n ** 63n - 1n,
+  -(2n ** 63n),
+];
 const BYTES = [0, 1, 2, 3, 4, 0x0f, 0x10, 0x7e, 0x7f, 0x80, 0x81, 0xfe, 0xff];
 /** Varints that end badly, and some that end well far out: 5 and 10 bytes, one byte more, too large, not the shortest. */
 const VARINTS: readonly (readonly number[])[] = [
-  [0xff, 0xff, 0xff, 0xff, 0x0f], [0xfe, 0xff, 0xff, 0xff, 0x0f], [0xff, 0xff, 0xff, 0xff, 0x1f], [0x80, 0x80, 0x80, 0x80, 0x80, 0], [0x80, 0],
-  [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
-  [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2], [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0],
-  [0x80], [0x80, 0x80, 0x80], [0x80, 0x80, 0x80, 0x80, 0x10], [1], [3], [0], [0x80, 0x80, 0x80, 0x01], [0xfe, 0xff, 0xff, 0x01],
+  [0xff, 0xff, 0xff, 0xff, 0x0f],
+  [0xfe, 0xff, 0xff, 0xff, 0x0f],
+  [0xff, 0xff, 0xff, 0xff, 0x1f],
+  [0x80, 0x80, 0x80, 0x80, 0x80, 0],
+  [0x80, 0],
+  [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+  [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+  [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
+  [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0],
+  [0x80],
+  [0x80, 0x80, 0x80],
+  [0x80, 0x80, 0x80, 0x80, 0x10],
+  [1],
+  [3],
+  [0],
+  [0x80, 0x80, 0x80, 0x01],
+  [0xfe, 0xff, 0xff, 0x01],
 ];
 
 export class Mutator {
@@ -90,7 +141,8 @@ export class Mutator {
   #mend(): void {
     const { length } = this;
     const draw = this.#random.u32();
-    if ((draw & 7) !== 0 && length >= format.LENGTH_AT + 4) this.#view.setInt32(format.LENGTH_AT, length - format.LENGTH_OVERHEAD);
+    if ((draw & 7) !== 0 && length >= format.LENGTH_AT + 4)
+      this.#view.setInt32(format.LENGTH_AT, length - format.LENGTH_OVERHEAD);
     if ((draw & 0xf0) !== 0 && length >= format.CRC_FROM) {
       this.#view.setUint32(format.CRC_AT, this.#kernel.crc32c(this.buffer.subarray(format.CRC_FROM, length)));
     }
@@ -144,7 +196,11 @@ export class Mutator {
     const [at, width] = this.#random.pick(FIELDS);
     if (at + width > this.length) return;
     if (width === 8) this.#view.setBigInt64(at, this.#random.pick(LONGS));
-    else if (width === 4) this.#view.setInt32(at, this.#random.chance(0.3) ? this.#view.getInt32(at) + this.#random.between(-2, 2) : this.#random.pick(INTS));
+    else if (width === 4)
+      this.#view.setInt32(
+        at,
+        this.#random.chance(0.3) ? this.#view.getInt32(at) + this.#random.between(-2, 2) : this.#random.pick(INTS),
+      );
     else if (width === 2) this.#view.setInt16(at, this.#random.pick(SMALL));
     else this.buffer[at] = this.#random.pick(BYTES);
   }

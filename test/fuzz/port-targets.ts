@@ -39,7 +39,8 @@ class Strays {
     process.on("unhandledRejection", this.#note);
   }
   check(input: string): void {
-    if (this.#stray !== undefined) throw new Finding(`unhandled: ${(this.#stray as Error).stack ?? String(this.#stray)}`, input);
+    if (this.#stray !== undefined)
+      throw new Finding(`unhandled: ${(this.#stray as Error).stack ?? String(this.#stray)}`, input);
   }
   end(): void {
     process.off("unhandledRejection", this.#note);
@@ -100,30 +101,62 @@ class ServerTarget implements Target {
   #message(id: number): unknown {
     const random = this.#random;
     const or = (value: unknown): unknown => (random.chance(0.85) ? value : wildValue(random));
-    const some = (name: string, value: unknown): Record<string, unknown> => (random.chance(0.9) ? { [name]: or(value) } : {});
+    const some = (name: string, value: unknown): Record<string, unknown> =>
+      random.chance(0.9) ? { [name]: or(value) } : {};
     const { logStartOffset: start, logEndOffset: end } = this.log;
     const isolation = random.pick(["committed", "provisional"]);
     switch (random.int(10)) {
       case 0:
       case 1:
       case 2:
-        return { id, op: "append", topic: or("t"), batch: this.#batch(), ...some("acks", random.pick(["accepted", "written", "flushed"])), ...some("ifEnd", end) };
+        return {
+          id,
+          op: "append",
+          topic: or("t"),
+          batch: this.#batch(),
+          ...some("acks", random.pick(["accepted", "written", "flushed"])),
+          ...some("ifEnd", end),
+        };
       case 3:
       case 4:
         return {
-          id, op: "fetch", topic: or("t"), from: or(random.chance(0.3) ? end : start + random.int(end - start + 2)), ...some("maxBytes", random.int(100_000)), ...some("isolation", isolation),
-          ...some("wait", random.chance(0.5)), ...some("verify", random.chance(0.5)),
+          id,
+          op: "fetch",
+          topic: or("t"),
+          from: or(random.chance(0.3) ? end : start + random.int(end - start + 2)),
+          ...some("maxBytes", random.int(100_000)),
+          ...some("isolation", isolation),
+          ...some("wait", random.chance(0.5)),
+          ...some("verify", random.chance(0.5)),
         };
       case 5:
-        return { id, op: "resolve", topic: or("t"), position: or(random.pick(["earliest", "latest", 5, { last: 3 }, { timestamp: 1_700_000_000_000 }])), ...some("isolation", isolation) };
+        return {
+          id,
+          op: "resolve",
+          topic: or("t"),
+          position: or(random.pick(["earliest", "latest", 5, { last: 3 }, { timestamp: 1_700_000_000_000 }])),
+          ...some("isolation", isolation),
+        };
       case 6:
         return { id, op: or(random.pick(["ready", "append", "fetch", "resolve"])), ...some("topic", "t") };
       case 7:
-        return { id, op: random.pick(["topic", "control", "close"]), ...some("topic", "t"), ...some("settings", { retention: wildValue(random) }), ...some("port", 5) };
+        return {
+          id,
+          op: random.pick(["topic", "control", "close"]),
+          ...some("topic", "t"),
+          ...some("settings", { retention: wildValue(random) }),
+          ...some("port", 5),
+        };
       case 8:
-        return { id: wildValue(random), op: random.pick(["append", "fetch", "resolve", "ready", "cancel"]), topic: "t" };
+        return {
+          id: wildValue(random),
+          op: random.pick(["append", "fetch", "resolve", "ready", "cancel"]),
+          topic: "t",
+        };
       default:
-        return random.chance(0.5) ? wildValue(random) : { id, [String(random.pick(["__proto__", "then", "batch", "op"]))]: wildValue(random) };
+        return random.chance(0.5)
+          ? wildValue(random)
+          : { id, [String(random.pick(["__proto__", "then", "batch", "op"]))]: wildValue(random) };
     }
   }
 
@@ -141,7 +174,11 @@ class ServerTarget implements Target {
     this.volume.calls = 0;
     this.#port.postMessage(message);
     await this.#round();
-    const numbered = typeof message === "object" && message !== null && typeof message.id === "number" && Number.isSafeInteger(message.id);
+    const numbered =
+      typeof message === "object" &&
+      message !== null &&
+      typeof message.id === "number" &&
+      Number.isSafeInteger(message.id);
     if (!numbered || message.op === "cancel") this.#dropped++;
     else await this.#answer(message.id as number, shown);
     this.#strays.check(shown);
@@ -203,7 +240,14 @@ class ClientTarget implements Target {
       case 1:
         return { id, ok: wildValue(random) };
       case 2:
-        return { id, error: or({ code: or(random.pick(["CLOSED", "INTERNAL", "toString", "__proto__", "BACKPRESSURE"])), message: or("text"), details: or({}) }) };
+        return {
+          id,
+          error: or({
+            code: or(random.pick(["CLOSED", "INTERNAL", "toString", "__proto__", "BACKPRESSURE"])),
+            message: or("text"),
+            details: or({}),
+          }),
+        };
       case 3:
         return { id, ...(random.chance(0.5) && { hello: wildValue(random) }) };
       default:
@@ -216,16 +260,31 @@ class ClientTarget implements Target {
     const { port1, port2 } = new MessageChannel();
     const client = new PortClient(port1 as unknown as Port);
     const receive = port1.onmessage as unknown as (event: { data: unknown }) => void;
-    const messages = [{ hello: PROTOCOL_VERSION, creditBytes: CREDIT_BYTES }, ...Array.from({ length: 1 + random.int(5) }, () => this.#message())];
+    const messages = [
+      { hello: PROTOCOL_VERSION, creditBytes: CREDIT_BYTES },
+      ...Array.from({ length: 1 + random.int(5) }, () => this.#message()),
+    ];
     if (random.chance(0.2)) messages.shift();
     const shown = show(messages);
     const settled: string[] = [];
     const watch = (work: Promise<unknown>): Promise<unknown> =>
       work.then(
         () => settled.push("ok"),
-        (thrown: unknown) => settled.push(codeOf(thrown instanceof TidemarkError && ["INTERNAL", "OUTCOME_UNKNOWN"].includes(thrown.code) ? new TidemarkError("CLOSED", "") : thrown, shown)),
+        (thrown: unknown) =>
+          settled.push(
+            codeOf(
+              thrown instanceof TidemarkError && ["INTERNAL", "OUTCOME_UNKNOWN"].includes(thrown.code)
+                ? new TidemarkError("CLOSED", "")
+                : thrown,
+              shown,
+            ),
+          ),
       );
-    const calls = [watch(client.append({ topic: "t", batch: new Uint8Array(10) })), watch(client.call({ op: "fetch", topic: "t", from: 0 })), watch(client.call({ op: "ready" }))];
+    const calls = [
+      watch(client.append({ topic: "t", batch: new Uint8Array(10) })),
+      watch(client.call({ op: "fetch", topic: "t", from: 0 })),
+      watch(client.call({ op: "ready" })),
+    ];
     try {
       for (const message of messages) receive({ data: structuredClone(message) });
       client.fail(new TidemarkError("CLOSED", "the worker is gone"));

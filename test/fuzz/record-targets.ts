@@ -5,7 +5,14 @@
 import { gzipSync } from "node:zlib";
 import { KERNEL_BATCH_BYTES_MAX, type Kernel } from "../../src/kernel/types.ts";
 import { decompressBatch } from "../../src/record/codec.ts";
-import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CRC_AT, CRC_FROM, LENGTH_AT, LENGTH_OVERHEAD } from "../../src/record/format.ts";
+import {
+  ATTRIBUTES_AT,
+  BATCH_HEADER_BYTES,
+  CRC_AT,
+  CRC_FROM,
+  LENGTH_AT,
+  LENGTH_OVERHEAD,
+} from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
 import type { Random } from "../simulation/prng.ts";
 import { Mutator } from "./mutate.ts";
@@ -66,7 +73,12 @@ class RecordTarget implements Target {
 
 /** Sections that gzip makes small: [bytes, of what]. The last two are beyond every cap. */
 const BOMBS = [
-  [KERNEL_BATCH_BYTES_MAX - 100, 0], [KERNEL_BATCH_BYTES_MAX, 0], [KERNEL_BATCH_BYTES_MAX + 1, 0], [KERNEL_BATCH_BYTES_MAX, 0x80], [16 * 1024 * 1024, 0], [64 * 1024 * 1024, 0],
+  [KERNEL_BATCH_BYTES_MAX - 100, 0],
+  [KERNEL_BATCH_BYTES_MAX, 0],
+  [KERNEL_BATCH_BYTES_MAX + 1, 0],
+  [KERNEL_BATCH_BYTES_MAX, 0x80],
+  [16 * 1024 * 1024, 0],
+  [64 * 1024 * 1024, 0],
 ] as const;
 
 /** A batch whose records section is these compressed bytes. */
@@ -81,7 +93,8 @@ export function compressedBatch(kernel: Kernel, header: Uint8Array, section: Uin
   return bytes;
 }
 
-export const bombSections = (): Uint8Array[] => BOMBS.map(([bytes, fill]) => new Uint8Array(gzipSync(new Uint8Array(bytes).fill(fill))));
+export const bombSections = (): Uint8Array[] =>
+  BOMBS.map(([bytes, fill]) => new Uint8Array(gzipSync(new Uint8Array(bytes).fill(fill))));
 
 class GzipTarget implements Target {
   readonly #tally = new Tally();
@@ -100,12 +113,18 @@ class GzipTarget implements Target {
   #section(header: Uint8Array): Uint8Array {
     const random = this.#random;
     const records = (random.chance(0.6) ? header : this.#mutator.next()).subarray(BATCH_HEADER_BYTES);
-    const section = random.chance(0.01) ? random.pick(this.#bombs).slice() : new Uint8Array(gzipSync(records, { level: random.pick([0, 1, 6]) }));
+    const section = random.chance(0.01)
+      ? random.pick(this.#bombs).slice()
+      : new Uint8Array(gzipSync(records, { level: random.pick([0, 1, 6]) }));
     const view = new DataView(section.buffer);
     switch (random.int(9)) {
       case 0:
         // ISIZE: what the stream says it will be.
-        view.setUint32(section.length - 4, random.pick([0, 1, records.length + 1, KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_BYTES_MAX + 1, 2 ** 32 - 1]), true);
+        view.setUint32(
+          section.length - 4,
+          random.pick([0, 1, records.length + 1, KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_BYTES_MAX + 1, 2 ** 32 - 1]),
+          true,
+        );
         return section;
       case 1:
         section[random.int(section.length)]! ^= 1 << random.int(8);
@@ -125,7 +144,11 @@ class GzipTarget implements Target {
     const decompressedBytesMax = this.#random.pick([100, 1000, KERNEL_BATCH_BYTES_MAX, 2 ** 31]);
     try {
       const batch = await decodeBatch(this.#kernel, bytes, { decompressedBytesMax });
-      demand(readAll(batch) <= Math.min(decompressedBytesMax, KERNEL_BATCH_BYTES_MAX), "more decompressed than allowed", bytes);
+      demand(
+        readAll(batch) <= Math.min(decompressedBytesMax, KERNEL_BATCH_BYTES_MAX),
+        "more decompressed than allowed",
+        bytes,
+      );
       this.#tally.add("ok");
     } catch (thrown) {
       this.#tally.add(codeOf(thrown, bytes));

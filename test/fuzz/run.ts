@@ -29,7 +29,9 @@ function inWorker(share: Share, onProgress: (done: number) => void): Promise<Fuz
   return new Promise((resolve, reject) => {
     const program = fileURLToPath(new URL("../tooling/run-ts.mjs", import.meta.url));
     const worker = new Worker(program, { argv: [fileURLToPath(import.meta.url)], workerData: share });
-    worker.on("message", (message: number | FuzzResult) => (typeof message === "number" ? onProgress(message) : resolve(message)));
+    worker.on("message", (message: number | FuzzResult) =>
+      typeof message === "number" ? onProgress(message) : resolve(message),
+    );
     worker.on("error", reject);
     worker.on("exit", (code) => reject(new Error(`a thread ended with ${code}`)));
   });
@@ -38,14 +40,25 @@ function inWorker(share: Share, onProgress: (done: number) => void): Promise<Fuz
 function merged(results: readonly FuzzResult[]): FuzzResult {
   const sum = (pick: (result: FuzzResult) => Record<string, number>): Record<string, number> => {
     const all: Record<string, number> = {};
-    for (const result of results) for (const [name, count] of Object.entries(pick(result))) all[name] = (all[name] ?? 0) + count;
+    for (const result of results)
+      for (const [name, count] of Object.entries(pick(result))) all[name] = (all[name] ?? 0) + count;
     return all;
   };
   const executions = results.reduce((total, result) => total + result.executions, 0);
-  return { target: results[0]!.target, executions, outcomes: sum(({ outcomes }) => outcomes), figures: sum(({ figures }) => figures) };
+  return {
+    target: results[0]!.target,
+    executions,
+    outcomes: sum(({ outcomes }) => outcomes),
+    figures: sum(({ figures }) => figures),
+  };
 }
 
-async function runTarget(target: TargetName, executions: number, seed: number, jobs: number): Promise<FuzzResult & { seconds: number; perSecond: number }> {
+async function runTarget(
+  target: TargetName,
+  executions: number,
+  seed: number,
+  jobs: number,
+): Promise<FuzzResult & { seconds: number; perSecond: number }> {
   const started = performance.now();
   let done = 0;
   let shown = started;
@@ -53,12 +66,20 @@ async function runTarget(target: TargetName, executions: number, seed: number, j
     done += count;
     if (performance.now() - shown < 10_000) return;
     shown = performance.now();
-    process.stderr.write(`${target}: ${done} of ${executions}, ${Math.round(done / ((shown - started) / 1000))} a second\n`);
+    process.stderr.write(
+      `${target}: ${done} of ${executions}, ${Math.round(done / ((shown - started) / 1000))} a second\n`,
+    );
   };
   const threads = Math.max(1, Math.min(jobs, Math.ceil(executions / 1000)));
   const size = Math.ceil(executions / threads);
-  const shares = Array.from({ length: threads }, (_, i): Share => ({ target, seed: seed + i, executions: Math.min(size, executions - i * size) }));
-  const results = await Promise.all(shares.map((share) => (threads === 1 ? work(share, onProgress) : inWorker(share, onProgress))));
+  const shares = Array.from({ length: threads }, (_, i): Share => ({
+    target,
+    seed: seed + i,
+    executions: Math.min(size, executions - i * size),
+  }));
+  const results = await Promise.all(
+    shares.map((share) => (threads === 1 ? work(share, onProgress) : inWorker(share, onProgress))),
+  );
   const seconds = (performance.now() - started) / 1000;
   return { ...merged(results), seconds, perSecond: Math.round(executions / seconds) };
 }
@@ -68,7 +89,10 @@ async function main(): Promise<number> {
     script: "fuzz",
     about: "Runs hostile inputs through what reads bytes from outside.",
     options: {
-      target: choices(Object.keys(TARGETS) as TargetName[], { default: ["decoder"], help: "all, or names with commas" }),
+      target: choices(Object.keys(TARGETS) as TargetName[], {
+        default: ["decoder"],
+        help: "all, or names with commas",
+      }),
       executions: integer({ default: 1_000_000, help: "inputs for each target" }),
       seed: seedNumber(),
       jobs: integer({ default: 1, max: 64, help: "threads" }),
@@ -87,9 +111,14 @@ async function main(): Promise<number> {
   }
   for (const { target, executions, perSecond, outcomes, figures } of results) {
     console.log(`${target}: ${executions} executions, ${perSecond} a second, seed ${values.seed}, no finding`);
-    for (const [name, count] of Object.entries({ ...outcomes, ...figures })) console.log(`  ${name.padEnd(28)}${count}`);
+    for (const [name, count] of Object.entries({ ...outcomes, ...figures }))
+      console.log(`  ${name.padEnd(28)}${count}`);
   }
-  if (values.json) await writeFile(values.json, `${JSON.stringify({ command: process.argv.slice(2).join(" "), results, failed: failure !== undefined }, undefined, 2)}\n`);
+  if (values.json)
+    await writeFile(
+      values.json,
+      `${JSON.stringify({ command: process.argv.slice(2).join(" "), results, failed: failure !== undefined }, undefined, 2)}\n`,
+    );
   return failure === undefined ? 0 : 1;
 }
 

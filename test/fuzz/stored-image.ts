@@ -21,7 +21,14 @@ export interface PackedCatalog {
   id: unknown;
   epoch: unknown;
   usedSlots: unknown;
-  logs: { name: unknown; logStartOffset: unknown; segments: unknown[][]; quarantined: unknown[]; end: unknown[]; appending?: unknown }[];
+  logs: {
+    name: unknown;
+    logStartOffset: unknown;
+    segments: unknown[][];
+    quarantined: unknown[];
+    end: unknown[];
+    appending?: unknown;
+  }[];
 }
 
 export interface Image {
@@ -29,7 +36,12 @@ export interface Image {
   readonly catalog: PackedCatalog;
 }
 
-export function encodeCatalog(kernel: Kernel, payload: string | Uint8Array, generation: bigint, version = 2): Uint8Array {
+export function encodeCatalog(
+  kernel: Kernel,
+  payload: string | Uint8Array,
+  generation: bigint,
+  version = 2,
+): Uint8Array {
   const text = typeof payload === "string" ? utf8(payload) : payload;
   const bytes = new Uint8Array(CATALOG_HEAD_BYTES + text.length);
   const view = new DataView(bytes.buffer);
@@ -44,7 +56,9 @@ export function encodeCatalog(kernel: Kernel, payload: string | Uint8Array, gene
 
 export function decodeCatalog(slot: Uint8Array): PackedCatalog {
   const length = new DataView(slot.buffer, slot.byteOffset).getUint32(12);
-  return JSON.parse(new TextDecoder().decode(slot.subarray(CATALOG_HEAD_BYTES, CATALOG_HEAD_BYTES + length))) as PackedCatalog;
+  return JSON.parse(
+    new TextDecoder().decode(slot.subarray(CATALOG_HEAD_BYTES, CATALOG_HEAD_BYTES + length)),
+  ) as PackedCatalog;
 }
 
 /** Footer and sections of a sealed segment right again, and the catalog's word for it. */
@@ -76,8 +90,14 @@ export function resealProducers(kernel: Kernel, snapshot: Uint8Array): void {
 }
 
 function batchOf(kernel: Kernel, i: number, producer: boolean): Uint8Array {
-  const records = Array.from({ length: 1 + (i % 4) }, (_, at) => ({ key: utf8(`k${(i + at) % 5}`), value: i % 7 === 3 ? null : new Uint8Array(60 + (i % 50)).fill(i), timestamp: CLOCK.time + i * 10 }));
-  const batch = kernel.encodeBatch(requestOf(records, producer ? { producerId: 7, producerEpoch: 0, baseSequence: producerSequence(i) } : {})).bytes;
+  const records = Array.from({ length: 1 + (i % 4) }, (_, at) => ({
+    key: utf8(`k${(i + at) % 5}`),
+    value: i % 7 === 3 ? null : new Uint8Array(60 + (i % 50)).fill(i),
+    timestamp: CLOCK.time + i * 10,
+  }));
+  const batch = kernel.encodeBatch(
+    requestOf(records, producer ? { producerId: 7, producerEpoch: 0, baseSequence: producerSequence(i) } : {}),
+  ).bytes;
   stampBaseOffset(batch, 0);
   return batch;
 }
@@ -104,7 +124,12 @@ export async function makeImage(kernel: Kernel, clean: boolean): Promise<Image> 
   const volume = new MemoryVolume({ slotBytes: SLOT_BYTES });
   const store = await SegmentStore.open({ volume, kernel, now: CLOCK.now });
   const plain = await Log.open({ store: await store.log("plain-0"), kernel, clock: CLOCK });
-  const compacted = await Log.open({ store: await store.log("compacted-0"), kernel, clock: CLOCK, settings: { compaction: {} } });
+  const compacted = await Log.open({
+    store: await store.log("compacted-0"),
+    kernel,
+    clock: CLOCK,
+    settings: { compaction: {} },
+  });
   for (let i = 0; i < 90; i++) {
     await plain.append(batchOf(kernel, i, true));
     await compacted.append(batchOf(kernel, i, false));

@@ -14,10 +14,41 @@ import { TidemarkError } from "../../src/errors.ts";
 import type { Random } from "../simulation/prng.ts";
 import { BudgetVolume } from "./budget-volume.ts";
 import { goodBatches } from "./seeds.ts";
-import { CLOCK, encodeCatalog, type Image, makeImage, type PackedCatalog, resealHeaderPage, resealProducers, resealSections, SLOT_BYTES } from "./stored-image.ts";
+import {
+  CLOCK,
+  encodeCatalog,
+  type Image,
+  makeImage,
+  type PackedCatalog,
+  resealHeaderPage,
+  resealProducers,
+  resealSections,
+  SLOT_BYTES,
+} from "./stored-image.ts";
 import { codeOf, demand, type MakeTarget, type Parts, Tally, type Target } from "./target.ts";
 
-const NUMBERS = [0, 1, -1, 2, 0.5, 255, 256, 4096, SLOT_BYTES - BODY_AT, SLOT_BYTES, 65_536, 2 ** 20, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1, 2 ** 53, -(2 ** 53), 1e300];
+const NUMBERS = [
+  0,
+  1,
+  -1,
+  2,
+  0.5,
+  255,
+  256,
+  4096,
+  SLOT_BYTES - BODY_AT,
+  SLOT_BYTES,
+  65_536,
+  2 ** 20,
+  2 ** 31 - 1,
+  2 ** 31,
+  2 ** 32 - 1,
+  2 ** 32,
+  2 ** 53 - 1,
+  2 ** 53,
+  -(2 ** 53),
+  1e300,
+];
 const WORDS = [null, true, "", "x", "7", [], {}, [[]], "plain-0", "compacted-0", "\u0000", "a".repeat(300)];
 
 const wildNumber = (random: Random): unknown => (random.chance(0.8) ? random.pick(NUMBERS) : random.pick(WORDS));
@@ -29,8 +60,13 @@ function damageBytes(random: Random, bytes: Uint8Array, from = 0, to = bytes.len
     const view = new DataView(bytes.buffer, bytes.byteOffset);
     if (random.chance(0.5)) bytes[at]! ^= 1 << random.int(8);
     else if (random.chance(0.3)) bytes[at] = random.pick([0, 1, 0x7f, 0x80, 0xff]);
-    else if (random.chance(0.5) && at + 4 <= to) view.setUint32(at, random.pick([0, 1, 5, 4095, 4096, SLOT_BYTES, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1]));
-    else if (at + 8 <= to) view.setBigInt64(at, random.pick([0n, 1n, -1n, 2n ** 31n, 2n ** 53n - 1n, 2n ** 53n, -(2n ** 63n), 2n ** 63n - 1n]));
+    else if (random.chance(0.5) && at + 4 <= to)
+      view.setUint32(at, random.pick([0, 1, 5, 4095, 4096, SLOT_BYTES, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1]));
+    else if (at + 8 <= to)
+      view.setBigInt64(
+        at,
+        random.pick([0n, 1n, -1n, 2n ** 31n, 2n ** 53n - 1n, 2n ** 53n, -(2n ** 63n), 2n ** 63n - 1n]),
+      );
   }
 }
 
@@ -42,7 +78,8 @@ class FooterTarget implements Target {
     readonly parts: Parts,
     image: Image,
   ) {
-    const [, , , , , , bytes, , , , , , offsetBytes, timeBytes, producersBytes] = image.catalog.logs[0]!.segments[0] as number[];
+    const [, , , , , , bytes, , , , , , offsetBytes, timeBytes, producersBytes] = image.catalog.logs[0]!
+      .segments[0] as number[];
     const at = BODY_AT + bytes! + offsetBytes! + timeBytes! + producersBytes!;
     this.#good = image.slots[image.catalog.logs[0]!.segments[0]![0] as number]!.slice(at, at + FOOTER_BYTES);
   }
@@ -59,7 +96,14 @@ class FooterTarget implements Target {
       demand(resealed || bytes.every((byte, at) => byte === this.#good[at]), "a damaged footer was taken", bytes);
       const safe = Object.values(footer).every((value) => typeof value !== "number" || Number.isSafeInteger(value));
       // The same bytes come out, but for flags and the reserved word.
-      if (safe) demand(encodeFooter(kernel, footer).bytes.every((byte, at) => byte === bytes[at] || (at >= 12 && at < 16) || at >= 96), "a footer reads as another", bytes);
+      if (safe)
+        demand(
+          encodeFooter(kernel, footer).bytes.every(
+            (byte, at) => byte === bytes[at] || (at >= 12 && at < 16) || at >= 96,
+          ),
+          "a footer reads as another",
+          bytes,
+        );
       this.#tally.add(safe ? "taken" : "taken with NaN");
     } catch (thrown) {
       this.#tally.add(codeOf(thrown, bytes));
@@ -80,7 +124,10 @@ function damageCatalog(random: Random, catalog: PackedCatalog): string {
       Object.assign(catalog, { [random.pick(["id", "epoch", "usedSlots", "logs"])]: wildNumber(random) });
       break;
     case 1:
-      Object.assign(log, { [random.pick(["name", "born", "settings", "logStartOffset", "segments", "quarantined", "end", "appending"])]: wildNumber(random) });
+      Object.assign(log, {
+        [random.pick(["name", "born", "settings", "logStartOffset", "segments", "quarantined", "end", "appending"])]:
+          wildNumber(random),
+      });
       break;
     case 2:
     case 3:
@@ -92,18 +139,37 @@ function damageCatalog(random: Random, catalog: PackedCatalog): string {
       else segment.push(wildNumber(random));
       break;
     case 6:
-      log.quarantined.push(random.chance(0.2) ? wildNumber(random) : { from: wildNumber(random), to: wildNumber(random), slot: segment[0], position: wildNumber(random), bytes: wildNumber(random), reason: "x" });
+      log.quarantined.push(
+        random.chance(0.2)
+          ? wildNumber(random)
+          : {
+              from: wildNumber(random),
+              to: wildNumber(random),
+              slot: segment[0],
+              position: wildNumber(random),
+              bytes: wildNumber(random),
+              reason: "x",
+            },
+      );
       break;
     case 7:
-      (catalog.logs as unknown[])[random.int(3)] = random.chance(0.5) ? wildNumber(random) : { ...random.pick(catalog.logs) };
+      (catalog.logs as unknown[])[random.int(3)] = random.chance(0.5)
+        ? wildNumber(random)
+        : { ...random.pick(catalog.logs) };
       break;
     default:
-      log.segments = random.chance(0.5) ? [] : ([...log.segments, ...random.pick(catalog.logs).segments] as unknown[][]);
+      log.segments = random.chance(0.5)
+        ? []
+        : ([...log.segments, ...random.pick(catalog.logs).segments] as unknown[][]);
   }
   const text = JSON.stringify(catalog);
   if (random.chance(0.9)) return text;
   const at = random.int(text.length);
-  return text.slice(0, at) + random.pick(["", "[", "]", "{", "9".repeat(400), "e999", ",", '"', "\u0000", "-"]) + text.slice(at + random.int(3));
+  return (
+    text.slice(0, at) +
+    random.pick(["", "[", "]", "{", "9".repeat(400), "e999", ",", '"', "\u0000", "-"]) +
+    text.slice(at + random.int(3))
+  );
 }
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -120,7 +186,10 @@ class CatalogTarget implements Target {
     const { random, kernel } = this.parts;
     const text = damageCatalog(random, structuredClone(this.image.catalog));
     const version = random.chance(0.97) ? 1 : random.int(4);
-    const bytes = encodeCatalog(kernel, text, random.pick([0n, 5n, 2n ** 53n, 2n ** 64n - 1n]), version).subarray(0, SLOT_BYTES);
+    const bytes = encodeCatalog(kernel, text, random.pick([0n, 5n, 2n ** 53n, 2n ** 64n - 1n]), version).subarray(
+      0,
+      SLOT_BYTES,
+    );
     const volume = new BudgetVolume({ slotBytes: SLOT_BYTES, slots: 3 });
     if (random.chance(0.2)) damageBytes(random, bytes);
     await volume.write(0, 0, bytes);
@@ -130,8 +199,26 @@ class CatalogTarget implements Target {
       if (state) {
         const segments = state.logs.flatMap((log) => log.segments);
         demand(isCount(state.epoch) && isCount(state.usedSlots), "the state's own numbers", text);
-        demand(segments.every(({ slot, baseOffset, epoch }) => [slot, baseOffset, epoch].every(isCount)), "a segment's numbers", text);
-        demand(segments.every(({ sealed }) => !sealed || [sealed.nextOffset, sealed.bytes, sealed.offsetIndexBytes, sealed.timeIndexBytes, sealed.producersBytes].every(isCount)), "a sealed segment's numbers", text);
+        demand(
+          segments.every(({ slot, baseOffset, epoch }) => [slot, baseOffset, epoch].every(isCount)),
+          "a segment's numbers",
+          text,
+        );
+        demand(
+          segments.every(
+            ({ sealed }) =>
+              !sealed ||
+              [
+                sealed.nextOffset,
+                sealed.bytes,
+                sealed.offsetIndexBytes,
+                sealed.timeIndexBytes,
+                sealed.producersBytes,
+              ].every(isCount),
+          ),
+          "a sealed segment's numbers",
+          text,
+        );
       }
       this.#tally.add(state ? "taken" : "blank");
     } catch (thrown) {
@@ -157,7 +244,11 @@ class SlotTarget implements Target {
     const { random, kernel } = this.parts;
     const [slot, baseOffset, epoch] = random.pick(random.pick(this.image.catalog.logs).segments) as number[];
     const page = this.image.slots[slot!]!.slice(0, BODY_AT);
-    const [from, to] = random.pick([[0, 72], [512, 552], [1024, 1064]] as const);
+    const [from, to] = random.pick([
+      [0, 72],
+      [512, 552],
+      [1024, 1064],
+    ] as const);
     damageBytes(random, page, from, to);
     if (random.chance(0.8)) resealHeaderPage(kernel, page);
     this.#volume.calls = 0;
@@ -166,7 +257,12 @@ class SlotTarget implements Target {
       const name = (await readRole(kernel, this.#volume, 2))?.log;
       const mark = await readMark(kernel, this.#volume, { slot: 2, baseOffset: baseOffset!, epoch: epoch! });
       demand(name === undefined || name.length <= 255, "a name of any length", page);
-      if (mark) demand(mark.position <= SLOT_BYTES - BODY_AT && mark.nextOffset >= baseOffset! && mark.epoch >= epoch!, "a mark beyond its slot", page);
+      if (mark)
+        demand(
+          mark.position <= SLOT_BYTES - BODY_AT && mark.nextOffset >= baseOffset! && mark.epoch >= epoch!,
+          "a mark beyond its slot",
+          page,
+        );
       this.#tally.add(`${name === undefined ? "no role" : "role"}, ${mark ? "mark" : "no mark"}`);
     } catch (thrown) {
       this.#tally.add(codeOf(thrown, page));
@@ -245,7 +341,12 @@ class VolumeTarget implements Target {
     const store = await SegmentStore.open({ volume, kernel, now: CLOCK.now });
     for (const name of store.names()) {
       await this.#tolerant(what, async () => {
-        const log = await Log.open({ store: await store.log(name), kernel, clock: CLOCK, settings: { compaction: {} } });
+        const log = await Log.open({
+          store: await store.log(name),
+          kernel,
+          clock: CLOCK,
+          settings: { compaction: {} },
+        });
         await this.#readAll(kernel, log, what);
         await this.#tolerant(what, () => log.resolve({ timestamp: CLOCK.time + 500 }));
         for (const batch of this.#batches) await this.#tolerant(what, () => log.append(batch.slice()));
@@ -267,7 +368,7 @@ class VolumeTarget implements Target {
   }
 
   async #readAll(kernel: Kernel, log: Log, what: string): Promise<void> {
-    for (let from = log.logStartOffset; from < log.highWatermark; ) {
+    for (let from = log.logStartOffset; from < log.highWatermark;) {
       try {
         const { bytes, nextOffset } = await log.fetch(from, { maxBytes: 3000 });
         if (bytes.length === 0 && nextOffset <= from) return;
@@ -295,4 +396,5 @@ class VolumeTarget implements Target {
 export const footer: MakeTarget = async (parts) => new FooterTarget(parts, await makeImage(parts.kernel, true));
 export const catalog: MakeTarget = async (parts) => new CatalogTarget(parts, await makeImage(parts.kernel, true));
 export const slot: MakeTarget = async (parts) => new SlotTarget(parts, await makeImage(parts.kernel, true));
-export const volume: MakeTarget = async (parts) => new VolumeTarget(parts, [await makeImage(parts.kernel, true), await makeImage(parts.kernel, false)]);
+export const volume: MakeTarget = async (parts) =>
+  new VolumeTarget(parts, [await makeImage(parts.kernel, true), await makeImage(parts.kernel, false)]);

@@ -35,7 +35,10 @@ export class Finding extends Error {
     readonly input: Uint8Array | string,
     options?: ErrorOptions,
   ) {
-    const shown = typeof input === "string" ? input : `${input.length} bytes ${Buffer.from(input.subarray(0, 2048)).toString("hex")}`;
+    const shown =
+      typeof input === "string"
+        ? input
+        : `${input.length} bytes ${Buffer.from(input.subarray(0, 2048)).toString("hex")}`;
     super(`${message}\n  input: ${shown}`, options);
   }
 }
@@ -46,9 +49,26 @@ export function demand(condition: unknown, message: string, input: Uint8Array | 
 
 /** Codes that hostile bytes may end in. INTERNAL is missing: it would mean a bug of ours. */
 export const EXPECTED_CODES: ReadonlySet<string> = new Set([
-  "INVALID_ARGUMENT", "RECORD_TOO_LARGE", "BATCH_TOO_LARGE", "INVALID_BATCH", "OFFSET_OUT_OF_RANGE", "UNSUPPORTED_FORMAT", "UNKNOWN_TOPIC",
-  "OFFSET_CONFLICT", "OUT_OF_ORDER_SEQUENCE", "SEQUENCE_CONFLICT", "FENCED_PRODUCER", "BACKPRESSURE", "LIMIT_EXCEEDED", "QUOTA_EXCEEDED",
-  "CORRUPT_RANGE", "CORRUPT_CATALOG", "DECOMPRESSION_LIMIT", "CLOSED", "STORAGE_FAILED", "OUTCOME_UNKNOWN",
+  "INVALID_ARGUMENT",
+  "RECORD_TOO_LARGE",
+  "BATCH_TOO_LARGE",
+  "INVALID_BATCH",
+  "OFFSET_OUT_OF_RANGE",
+  "UNSUPPORTED_FORMAT",
+  "UNKNOWN_TOPIC",
+  "OFFSET_CONFLICT",
+  "OUT_OF_ORDER_SEQUENCE",
+  "SEQUENCE_CONFLICT",
+  "FENCED_PRODUCER",
+  "BACKPRESSURE",
+  "LIMIT_EXCEEDED",
+  "QUOTA_EXCEEDED",
+  "CORRUPT_RANGE",
+  "CORRUPT_CATALOG",
+  "DECOMPRESSION_LIMIT",
+  "CLOSED",
+  "STORAGE_FAILED",
+  "OUTCOME_UNKNOWN",
 ]);
 
 /** The code of a typed error; anything else thrown is a finding. */

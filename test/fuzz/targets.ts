@@ -7,7 +7,21 @@ import { portClient, portServer } from "./port-targets.ts";
 import { catalog, footer, slot, volume } from "./stored-targets.ts";
 import type { MakeTarget } from "./target.ts";
 
-export const TARGETS = { decoder, records, filter, scan, pack, record, gzip, footer, catalog, slot, volume, "port-server": portServer, "port-client": portClient } satisfies Record<string, MakeTarget>;
+export const TARGETS = {
+  decoder,
+  records,
+  filter,
+  scan,
+  pack,
+  record,
+  gzip,
+  footer,
+  catalog,
+  slot,
+  volume,
+  "port-server": portServer,
+  "port-client": portClient,
+} satisfies Record<string, MakeTarget>;
 export type TargetName = keyof typeof TARGETS;
 
 export interface FuzzOptions {
@@ -30,7 +44,15 @@ export interface FuzzResult {
 const PROGRESS_EVERY = 50_000;
 
 /** Runs a target's steps; a broken promise rejects with a `Finding`, to which seed and step are added. */
-export async function fuzz({ target: name, seed, executions, kernel, others, corpus, onProgress }: FuzzOptions): Promise<FuzzResult> {
+export async function fuzz({
+  target: name,
+  seed,
+  executions,
+  kernel,
+  others,
+  corpus,
+  onProgress,
+}: FuzzOptions): Promise<FuzzResult> {
   const target = await TARGETS[name]({ kernel, others, corpus, random: new Random(seed) });
   let done = 0;
   try {

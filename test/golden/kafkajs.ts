@@ -56,7 +56,12 @@ export async function kafkaWrite(messages: readonly KafkaMessage[], owner: Kafka
   const { producerId = -1, producerEpoch = 0, firstSequence = 0, transactionalId = null, gzip = false } = owner;
   const partitions = [{ partition: 0, firstSequence, messages }];
   const request = produceRequest({
-    acks: -1, timeout: 1, transactionalId, producerId: Long.fromValue(producerId), producerEpoch, compression: gzip ? 1 : 0,
+    acks: -1,
+    timeout: 1,
+    transactionalId,
+    producerId: Long.fromValue(producerId),
+    producerEpoch,
+    compression: gzip ? 1 : 0,
     topicData: [{ topic: "t", partitions }],
   });
   const bytes = Uint8Array.from((await request.encode()).buffer as Buffer);

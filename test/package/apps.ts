@@ -24,9 +24,13 @@ export interface App {
   readonly serve: readonly string[] | { readonly folder: string };
 }
 
-const PAGE = (script: string): string => `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;
+const PAGE = (script: string): string =>
+  `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;
 /** Of bundlers that leave `new URL(…, import.meta.url)` as it is: the files lie in a folder of the app's, which open() is told. */
-const PAGE_WITH_ASSETS = PAGE("main.js").replace("<script", `<script>globalThis.tideOptions = { assets: "/tidemark/" };</script><script`);
+const PAGE_WITH_ASSETS = PAGE("main.js").replace(
+  "<script",
+  `<script>globalThis.tideOptions = { assets: "/tidemark/" };</script><script`,
+);
 const ASSETS = ["npx", "tidemark", "assets", "public/tidemark"];
 const vite = (version: string, serve: "dev" | "preview"): App => ({
   name: `vite-${version.split(".")[0]}-${serve}`,
@@ -62,7 +66,10 @@ export const APPS = {
     packages: ["esbuild@0.28.2"],
     files: { "public/index.html": PAGE_WITH_ASSETS },
     page: "main.js",
-    build: [["esbuild/bin/esbuild", "main.js", "--bundle", "--format=esm", "--outfile=public/main.js", "--log-level=error"], ASSETS],
+    build: [
+      ["esbuild/bin/esbuild", "main.js", "--bundle", "--format=esm", "--outfile=public/main.js", "--log-level=error"],
+      ASSETS,
+    ],
     serve: { folder: "public" },
   },
   rollup: {
@@ -70,7 +77,20 @@ export const APPS = {
     packages: ["rollup@4.68.8", "@rollup/plugin-node-resolve@16.0.3"],
     files: { "public/index.html": PAGE_WITH_ASSETS },
     page: "main.js",
-    build: [["rollup/dist/bin/rollup", "main.js", "--format", "es", "--file", "public/main.js", "--plugin", "@rollup/plugin-node-resolve", "--silent"], ASSETS],
+    build: [
+      [
+        "rollup/dist/bin/rollup",
+        "main.js",
+        "--format",
+        "es",
+        "--file",
+        "public/main.js",
+        "--plugin",
+        "@rollup/plugin-node-resolve",
+        "--silent",
+      ],
+      ASSETS,
+    ],
     serve: { folder: "public" },
   },
   next: {
@@ -104,13 +124,19 @@ export const APPS = {
 /** `npm pack` into this folder; gives the tarball's path. */
 export function packInto(folder: string): string {
   const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder];
-  const [packed] = JSON.parse(execFileSync("npm", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] })) as { filename: string }[];
+  const [packed] = JSON.parse(
+    execFileSync("npm", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }),
+  ) as { filename: string }[];
   return path.join(folder, packed!.filename);
 }
 
 /** npm's own cache first: the second run of a machine needs no network. */
 export async function install(directory: string, packages: readonly string[]): Promise<void> {
-  await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", ...packages], { cwd: directory });
+  await run(
+    "npm",
+    ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", ...packages],
+    { cwd: directory },
+  );
 }
 
 export interface Installed extends App {
@@ -137,12 +163,17 @@ export async function installApp(app: App, folder: string, tarball: string): Pro
 export async function buildApp({ build = [], directory }: Installed): Promise<void> {
   for (const [script, ...args] of build) {
     const isCommand = script === "npx";
-    await run(isCommand ? "npx" : process.execPath, [isCommand ? "--no-install" : scriptOf(directory, script!), ...args], { cwd: directory });
+    await run(
+      isCommand ? "npx" : process.execPath,
+      [isCommand ? "--no-install" : scriptOf(directory, script!), ...args],
+      { cwd: directory },
+    );
   }
 }
 
 /** Of the app itself with a dot in front, otherwise of an installed package. */
-const scriptOf = (directory: string, script: string): string => path.join(directory, script.startsWith(".") ? script : `node_modules/${script}`);
+const scriptOf = (directory: string, script: string): string =>
+  path.join(directory, script.startsWith(".") ? script : `node_modules/${script}`);
 
 export function serveApp({ directory, serve }: Installed): Promise<Served> {
   if (!Array.isArray(serve)) return serveFolder(path.join(directory, (serve as { folder: string }).folder));

@@ -14,7 +14,11 @@ const strikes: readonly Strike[] | undefined = process.env["TIDEMARK_PACKAGE"] =
 
 const installed = {} as Record<(typeof NAMES)[number], Installed>;
 beforeAll(async () => {
-  await Promise.all(NAMES.map(async (name) => (installed[name] = await installApp(APPS[name], inject("packageFolder"), inject("tarball")))));
+  await Promise.all(
+    NAMES.map(
+      async (name) => (installed[name] = await installApp(APPS[name], inject("packageFolder"), inject("tarball"))),
+    ),
+  );
 });
 
 describe.each(NAMES)("an app: %s", (name) => {

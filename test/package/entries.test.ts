@@ -24,7 +24,8 @@ let app = "";
 const inPackage = (...names: string[]): string => path.join(app, "node_modules/tidemark", ...names);
 const read = (...names: string[]): string => readFileSync(inPackage(...names), "utf8");
 /** Every file of the package, from its root. */
-const files = (): string[] => (readdirSync(inPackage(), { recursive: true }) as string[]).filter((file) => statSync(inPackage(file)).isFile());
+const files = (): string[] =>
+  (readdirSync(inPackage(), { recursive: true }) as string[]).filter((file) => statSync(inPackage(file)).isFile());
 
 beforeAll(async () => {
   app = path.join(inject("packageFolder"), "entries");
@@ -62,10 +63,17 @@ describe("the installed package", () => {
   it("ships no source maps, and no declarations that no entry leads to", () => {
     expect(files().filter((file) => file.endsWith(".map"))).toEqual([]);
     const { exports } = JSON.parse(read("package.json")) as { exports: Record<string, { types?: string }> };
-    const reached = new Set(Object.values(exports).flatMap(({ types }) => (types === undefined ? [] : [path.normalize(types)])));
+    const reached = new Set(
+      Object.values(exports).flatMap(({ types }) => (types === undefined ? [] : [path.normalize(types)])),
+    );
     for (const file of reached) {
-      for (const [, name] of read(file).matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)) reached.add(path.join(path.dirname(file), name!).replace(/\.ts$/, ".d.ts"));
+      for (const [, name] of read(file).matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g))
+        reached.add(path.join(path.dirname(file), name!).replace(/\.ts$/, ".d.ts"));
     }
-    expect(files().filter((file) => file.endsWith(".d.ts")).sort()).toEqual([...reached].sort());
+    expect(
+      files()
+        .filter((file) => file.endsWith(".d.ts"))
+        .sort(),
+    ).toEqual([...reached].sort());
   });
 });

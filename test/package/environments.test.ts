@@ -80,7 +80,11 @@ interface Outcome {
 }
 
 /** In a page with these headers; no error of the page is left uncaught. */
-async function inPage<Result = Outcome>(url: string, run: (page: Page) => Promise<Result>, inContext = context): Promise<Result> {
+async function inPage<Result = Outcome>(
+  url: string,
+  run: (page: Page) => Promise<Result>,
+  inContext = context,
+): Promise<Result> {
   const page = await inContext.newPage();
   const uncaught: string[] = [];
   page.on("pageerror", ({ message }) => uncaught.push(message));
@@ -109,8 +113,13 @@ afterAll(async () => {
 });
 
 const works: Outcome = { offset: expect.any(Number) as number };
-const refused = (reason: string, message: RegExp): unknown =>
-  ({ name: "TidemarkError", code: "NO_STORAGE", kind: "fix", reason, message: expect.stringMatching(message) as string });
+const refused = (reason: string, message: RegExp): unknown => ({
+  name: "TidemarkError",
+  code: "NO_STORAGE",
+  kind: "fix",
+  reason,
+  message: expect.stringMatching(message) as string,
+});
 
 describe("contexts", () => {
   test("a page, and a dedicated worker", async () => {
@@ -130,31 +139,46 @@ describe("contexts", () => {
       page.evaluate(async () => {
         const { open } = (window as unknown as { browser: { open(name: string): Promise<any> } }).browser;
         const worker = new Worker("/share.js", { type: "module" });
-        const said = (): Promise<any> => new Promise((resolve) => worker.addEventListener("message", ({ data }) => resolve(data), { once: true }));
+        const said = (): Promise<any> =>
+          new Promise((resolve) => worker.addEventListener("message", ({ data }) => resolve(data), { once: true }));
         const first = await said();
         const tide = await open("shared");
         const second = await tide.topic("t").append({ value: "page" });
-        const led = new Promise<void>((resolve) => tide.on((event: { type: string; role?: string }) => event.role === "leader" && resolve()));
+        const led = new Promise<void>((resolve) =>
+          tide.on((event: { type: string; role?: string }) => event.role === "leader" && resolve()),
+        );
         worker.terminate();
         const third = await tide.topic("t").append({ value: "page" });
         await led;
         // And the other way round.
         const again = new Worker("/share.js", { type: "module" });
-        const fourth = await new Promise<any>((resolve) => again.addEventListener("message", ({ data }) => resolve(data), { once: true }));
+        const fourth = await new Promise<any>((resolve) =>
+          again.addEventListener("message", ({ data }) => resolve(data), { once: true }),
+        );
         await tide.close();
         again.postMessage("append");
-        const fifth = await new Promise<any>((resolve) => again.addEventListener("message", ({ data }) => resolve(data), { once: true }));
+        const fifth = await new Promise<any>((resolve) =>
+          again.addEventListener("message", ({ data }) => resolve(data), { once: true }),
+        );
         again.terminate();
-        return { offsets: [first.offset, second.offset, third.offset, fourth.offset, fifth.offset], roles: [first.role, fourth.role] };
+        return {
+          offsets: [first.offset, second.offset, third.offset, fourth.offset, fifth.offset],
+          roles: [first.role, fourth.role],
+        };
       }),
     );
     expect(outcome).toEqual({ offsets: [0, 1, 2, 3, 4], roles: ["leader", "follower"] });
   });
 
-  test.each([[null], [5], ["options"], [[]], [{ assets: 5 }]])("options %j are refused by a typed error", async (options) => {
-    const outcome = await inPage(await serve(), (page) => page.evaluate((given) => (window as any).attempt("x", given) as Promise<Outcome>, options));
-    expect(outcome).toMatchObject({ name: "TidemarkError", code: "INVALID_ARGUMENT", kind: "fix" });
-  });
+  test.each([[null], [5], ["options"], [[]], [{ assets: 5 }]])(
+    "options %j are refused by a typed error",
+    async (options) => {
+      const outcome = await inPage(await serve(), (page) =>
+        page.evaluate((given) => (window as any).attempt("x", given) as Promise<Outcome>, options),
+      );
+      expect(outcome).toMatchObject({ name: "TidemarkError", code: "INVALID_ARGUMENT", kind: "fix" });
+    },
+  );
 
   test("a SharedWorker and a service worker are refused by name", async () => {
     const url = await serve();
@@ -213,7 +237,9 @@ describe("contexts", () => {
 
   test("where site data is blocked the page is told so", async () => {
     const blocked = await launch({ profile: { default_content_setting_values: { cookies: 2 } } });
-    expect(await inPage(await serve(), attempt, blocked)).toMatchObject(refused("denied", /denies this page its storage/) as object);
+    expect(await inPage(await serve(), attempt, blocked)).toMatchObject(
+      refused("denied", /denies this page its storage/) as object,
+    );
   });
 
   test("Node: importing is harmless, open() says what it is, and the process ends by itself", async () => {
@@ -222,7 +248,9 @@ describe("contexts", () => {
       const thrown = await open("x").catch((each) => each);
       console.log(JSON.stringify({ name: thrown.name, code: thrown.code, kind: thrown.kind, reason: thrown.details.reason, message: thrown.message }));`;
     // It is killed, and this fails, when something stays open.
-    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { timeout: 20_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {
+      timeout: 20_000,
+    });
     expect(JSON.parse(stdout)).toMatchObject(refused("no-browser", /no browser/) as object);
   });
 });
@@ -255,7 +283,10 @@ describe("policies", () => {
   test("docs/environments.md has these rows", async () => {
     const { readFile } = await import("node:fs/promises");
     const text = await readFile(path.join(root, "docs/environments.md"), "utf8");
-    const missing = POLICIES.filter(([policy, directive]) => !text.includes(`| \`${policy}\` | ${directive === undefined ? "works" : `\`BLOCKED\`, ${directive}`} |`));
+    const missing = POLICIES.filter(
+      ([policy, directive]) =>
+        !text.includes(`| \`${policy}\` | ${directive === undefined ? "works" : `\`BLOCKED\`, ${directive}`} |`),
+    );
     expect(missing).toEqual([]);
   });
 

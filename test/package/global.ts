@@ -16,7 +16,10 @@ declare module "vitest" {
 
 export default function setup(project: TestProject): () => void {
   const root = path.join(import.meta.dirname, "../..");
-  execFileSync(process.execPath, [path.join(root, "test/tooling/run.mjs"), "build"], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  execFileSync(process.execPath, [path.join(root, "test/tooling/run.mjs"), "build"], {
+    cwd: root,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-package-"));
   project.provide("packageFolder", folder);
   project.provide("tarball", packInto(folder));

@@ -54,10 +54,14 @@ describe("wiring of the package's parts", () => {
 
   it.each(PARTS)("another file's address for %s: the checks fail", async (part) => {
     const other = part === "tabs" ? "extras" : "tabs";
-    expect(await planted("browser.js", new RegExp(`new URL\\("\\./${part}\\.js"`), `new URL("./${other}.js"`)).not.toBe("passed");
+    expect(await planted("browser.js", new RegExp(`new URL\\("\\./${part}\\.js"`), `new URL("./${other}.js"`)).not.toBe(
+      "passed",
+    );
   });
 
   it.each(PARTS)("%s without its install(): the checks fail", async (part) => {
-    expect(await planted(`${part}.js`, /(?<=\bas )install(?=[,}])|(?<=export function )install(?=\()/, "uninstall")).not.toBe("passed");
+    expect(
+      await planted(`${part}.js`, /(?<=\bas )install(?=[,}])|(?<=export function )install(?=\()/, "uninstall"),
+    ).not.toBe("passed");
   });
 });

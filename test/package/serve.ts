@@ -12,17 +12,30 @@ export interface Served {
 }
 
 const START_MS = 60_000;
-const TYPES: Readonly<Record<string, string>> = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json" };
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+  ".json": "application/json",
+};
 
 /** Of each file below the folder that exists; `index.html` for a folder. */
 export async function serveFolder(folder: string, headers: Readonly<Record<string, string>> = {}): Promise<Served> {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost");
-    const file = path.join(folder, path.normalize(decodeURIComponent(pathname)), pathname.endsWith("/") ? "index.html" : "");
+    const file = path.join(
+      folder,
+      path.normalize(decodeURIComponent(pathname)),
+      pathname.endsWith("/") ? "index.html" : "",
+    );
     stat(file).then(
       (found) => {
         if (!found.isFile()) return response.writeHead(404).end();
-        response.writeHead(200, { "content-type": TYPES[path.extname(file)] ?? "application/octet-stream", ...headers });
+        response.writeHead(200, {
+          "content-type": TYPES[path.extname(file)] ?? "application/octet-stream",
+          ...headers,
+        });
         return createReadStream(file).pipe(response);
       },
       () => response.writeHead(404).end(),
@@ -40,7 +53,12 @@ export async function serveFolder(folder: string, headers: Readonly<Record<strin
 
 /** Runs a server that prints its address. Its process group is its own, so that what it has started ends with it. */
 export async function serveCommand(args: readonly string[], cwd: string): Promise<Served> {
-  const child = spawn(process.execPath, args, { cwd, stdio: ["ignore", "pipe", "pipe"], detached: true, env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" } });
+  const child = spawn(process.execPath, args, {
+    cwd,
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+    env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" },
+  });
   const gone = new Promise((resolve) => child.once("exit", resolve));
   const reap = (): boolean => process.kill(-child.pid!, "SIGKILL");
   process.once("exit", reap);

@@ -26,12 +26,22 @@ export interface AppState {
   readonly engine: Engine;
 }
 
-type Call = <M extends keyof AppPage>(method: M, ...args: Parameters<AppPage[M]>) => Promise<Awaited<ReturnType<AppPage[M]>>>;
+type Call = <M extends keyof AppPage>(
+  method: M,
+  ...args: Parameters<AppPage[M]>
+) => Promise<Awaited<ReturnType<AppPage[M]>>>;
 /** The tabs of the suites beside this one, with this suite's page in them. */
 export const appPage = (tab: { call: unknown }): { readonly call: Call } => tab as { readonly call: Call };
 
 /** What use() gives where all is well. */
-export const USED = (engine: Engine): unknown => ({ offset: 0, sum: 499_542, left: 1, code: "OFFSET_CONFLICT", engine, highWatermark: 1001 });
+export const USED = (engine: Engine): unknown => ({
+  offset: 0,
+  sum: 499_542,
+  left: 1,
+  code: "OFFSET_CONFLICT",
+  engine,
+  highWatermark: 1001,
+});
 
 const now = (): number => performance.timeOrigin + performance.now();
 /** The leader's worker is kept busy for so long: longer than a leader may be silent. */
@@ -64,20 +74,27 @@ async function hangWorker(tab: Tab): Promise<void> {
   // It answers when it is over, and by then it may have been ended.
   void workers[0]!
     .evaluate((ms) => {
-      for (const until = Date.now() + ms; Date.now() < until; );
+      for (const until = Date.now() + ms; Date.now() < until;);
     }, HANG_MS)
     .catch(() => undefined);
 }
 
 const live = (tabs: readonly Tab[]): Tab[] => tabs.filter(({ struck }) => !struck);
-const states = (tabs: readonly Tab[]): Promise<AppState[]> => Promise.all(live(tabs).map((tab) => appPage(tab).call("state")));
+const states = (tabs: readonly Tab[]): Promise<AppState[]> =>
+  Promise.all(live(tabs).map((tab) => appPage(tab).call("state")));
 
 /** One leads, it is the one that is seen, and a worker stands by for it. */
 async function settled(tabs: readonly Tab[]): Promise<Tab> {
   const wanted = live(tabs).map((_, i) => (i === 0 ? "leader, visible" : "follower"));
-  const seen = async (): Promise<string[]> => (await states(tabs)).map(({ role, visible }) => (role === "leader" && visible ? "leader, visible" : role)).sort().reverse();
+  const seen = async (): Promise<string[]> =>
+    (await states(tabs))
+      .map(({ role, visible }) => (role === "leader" && visible ? "leader, visible" : role))
+      .sort()
+      .reverse();
   await expect.poll(seen, { timeout: SETTLE_MS }).toEqual(wanted);
-  await expect.poll(() => appPage(live(tabs)[0]!).call("standBys"), { timeout: SETTLE_MS, message: "no worker stands by" }).toBeGreaterThan(0);
+  await expect
+    .poll(() => appPage(live(tabs)[0]!).call("standBys"), { timeout: SETTLE_MS, message: "no worker stands by" })
+    .toBeGreaterThan(0);
   const roles = await states(tabs);
   return live(tabs)[roles.findIndex(({ role }) => role === "leader")]!;
 }
@@ -110,7 +127,12 @@ async function judge(tabs: readonly Tab[], acks: AppState["acks"]): Promise<void
 let names = 0;
 
 /** Milliseconds to the next ack for each strike. Throws when anything but that is not as it must be. */
-export async function manyTabs(browser: TabsBrowser, engine: Engine, followers: number, strikes: readonly Strike[] = ALL): Promise<Times> {
+export async function manyTabs(
+  browser: TabsBrowser,
+  engine: Engine,
+  followers: number,
+  strikes: readonly Strike[] = ALL,
+): Promise<Times> {
   browser.problems.length = 0;
   await browser.closeAll();
   const config = { name: `story-${names++}`, engine, noSharedWorker: false, pauseMs: 0 };
@@ -136,4 +158,8 @@ export async function manyTabs(browser: TabsBrowser, engine: Engine, followers: 
 
 /** The strikes that took longer than they may. */
 export const tooSlow = (times: Times): string[] =>
-  Object.entries(times).flatMap(([name, ms]) => (ms <= STRIKES[name as Strike].allowedMs ? [] : [`${name}: ${ms} ms, allowed are ${STRIKES[name as Strike].allowedMs}`]));
+  Object.entries(times).flatMap(([name, ms]) =>
+    ms <= STRIKES[name as Strike].allowedMs
+      ? []
+      : [`${name}: ${ms} ms, allowed are ${STRIKES[name as Strike].allowedMs}`],
+  );

@@ -12,11 +12,16 @@ import { appPage, manyTabs, tooSlow, USED } from "./story.ts";
 
 const NAMES = ["viteBuild", "viteDev", "webpack"] as const;
 const BOTH: readonly Engine[] = ["opfs", "indexeddb"];
-const enginesOf = (name: string): readonly Engine[] => (name === "viteBuild" || process.env["TIDEMARK_PACKAGE"] === "all" ? BOTH : ["opfs"]);
+const enginesOf = (name: string): readonly Engine[] =>
+  name === "viteBuild" || process.env["TIDEMARK_PACKAGE"] === "all" ? BOTH : ["opfs"];
 
 const installed = {} as Record<(typeof NAMES)[number], Installed>;
 beforeAll(async () => {
-  await Promise.all(NAMES.map(async (name) => (installed[name] = await installApp(APPS[name], inject("packageFolder"), inject("tarball")))));
+  await Promise.all(
+    NAMES.map(
+      async (name) => (installed[name] = await installApp(APPS[name], inject("packageFolder"), inject("tarball"))),
+    ),
+  );
 }, 240_000);
 
 describe.each(NAMES)("many tabs of an app: %s", (name) => {
@@ -39,10 +44,15 @@ describe.each(NAMES)("many tabs of an app: %s", (name) => {
   });
 
   describe.each(enginesOf(name))("over %s", (engine) => {
-    it.each([1, 3])("the leader goes in each way, with %i following, and a worker that stood by goes on at once", async (followers) => {
-      const times = await manyTabs(browser, engine, followers);
-      console.log(`${name}, ${engine}, ${followers} following, ms from the strike to the next ack: ${JSON.stringify(times)}`);
-      expect(tooSlow(times)).toEqual([]);
-    });
+    it.each([1, 3])(
+      "the leader goes in each way, with %i following, and a worker that stood by goes on at once",
+      async (followers) => {
+        const times = await manyTabs(browser, engine, followers);
+        console.log(
+          `${name}, ${engine}, ${followers} following, ms from the strike to the next ack: ${JSON.stringify(times)}`,
+        );
+        expect(tooSlow(times)).toEqual([]);
+      },
+    );
   });
 });

@@ -19,8 +19,19 @@ const complaints = (program: string, args: readonly string[], cwd: string): Prom
   );
 
 const COMPILERS = { "typescript-5.7": "5.7.3", "typescript-5.9": "5.9.3", "typescript-7": "7.0.2" };
-const RESOLUTIONS = [["esnext", "bundler"], ["nodenext", "nodenext"]] as const;
-const STRICT = { noEmit: true, strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, verbatimModuleSyntax: true, skipLibCheck: false, target: "es2022" };
+const RESOLUTIONS = [
+  ["esnext", "bundler"],
+  ["nodenext", "nodenext"],
+] as const;
+const STRICT = {
+  noEmit: true,
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  verbatimModuleSyntax: true,
+  skipLibCheck: false,
+  target: "es2022",
+};
 
 const PAGE = `
 import { type AppendResult, BatchBuilder, decodeBatch, loadKernel, Log, type LogSettings, MemoryVolume, Producer, readBatches, SegmentStore, TidemarkError } from "tidemark";
@@ -83,19 +94,34 @@ let consumer = "";
 beforeAll(async () => {
   consumer = path.join(inject("packageFolder"), "consumer");
   mkdirSync(consumer);
-  writeFileSync(path.join(consumer, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
+  writeFileSync(
+    path.join(consumer, "package.json"),
+    JSON.stringify({ name: "consumer", private: true, type: "module" }),
+  );
   writeFileSync(path.join(consumer, "page.ts"), PAGE);
   writeFileSync(path.join(consumer, "worker.ts"), WORKER);
-  await install(consumer, [inject("tarball"), "@cloudflare/workers-types@5.20261117.1", ...Object.entries(COMPILERS).map(([name, version]) => `${name}@npm:typescript@${version}`)]);
+  await install(consumer, [
+    inject("tarball"),
+    "@cloudflare/workers-types@5.20261117.1",
+    ...Object.entries(COMPILERS).map(([name, version]) => `${name}@npm:typescript@${version}`),
+  ]);
 });
 
 describe("the tarball", () => {
   it("has nothing that publint finds wrong", async () => {
-    expect(await complaints(path.join(root, "node_modules/publint/src/cli.js"), ["--strict", inject("tarball")], consumer)).toBe("");
+    expect(
+      await complaints(path.join(root, "node_modules/publint/src/cli.js"), ["--strict", inject("tarball")], consumer),
+    ).toBe("");
   });
 
   it("has types that resolve wherever ES modules do", async () => {
-    expect(await complaints(path.join(root, "node_modules/@arethetypeswrong/cli/dist/index.js"), ["--profile", "esm-only", "--no-color", inject("tarball")], consumer)).toBe("");
+    expect(
+      await complaints(
+        path.join(root, "node_modules/@arethetypeswrong/cli/dist/index.js"),
+        ["--profile", "esm-only", "--no-color", inject("tarball")],
+        consumer,
+      ),
+    ).toBe("");
   });
 });
 
@@ -103,7 +129,10 @@ describe.each(Object.keys(COMPILERS))("a strict consumer with %s", (compiler) =>
   it.each(RESOLUTIONS)("compiles every entry, module %s, moduleResolution %s", async (module, moduleResolution) => {
     const compile = (name: string, options: object): Promise<string> => {
       const config = `${compiler}-${name}-${module}.json`;
-      writeFileSync(path.join(consumer, config), JSON.stringify({ compilerOptions: { ...STRICT, module, moduleResolution, ...options }, files: [`${name}.ts`] }));
+      writeFileSync(
+        path.join(consumer, config),
+        JSON.stringify({ compilerOptions: { ...STRICT, module, moduleResolution, ...options }, files: [`${name}.ts`] }),
+      );
       return complaints(path.join(consumer, "node_modules", compiler, "bin/tsc"), ["-p", config], consumer);
     };
     expect(await compile("page", { lib: ["es2022", "dom", "dom.iterable"], types: [] })).toBe("");

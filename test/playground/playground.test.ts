@@ -20,7 +20,12 @@ const problems: string[] = [];
 
 async function launch(): Promise<void> {
   const executablePath = process.env["CHROMIUM_PATH"] ?? (findChromium() as string);
-  context = await chromium.launchPersistentContext(profile, { executablePath, args: CHROMIUM_ARGS as string[], viewport: { width: 1280, height: 900 }, acceptDownloads: true });
+  context = await chromium.launchPersistentContext(profile, {
+    executablePath,
+    args: CHROMIUM_ARGS as string[],
+    viewport: { width: 1280, height: 900 },
+    acceptDownloads: true,
+  });
   page = await context.newPage();
   page.on("pageerror", (error) => problems.push(error.message));
   page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
@@ -28,7 +33,11 @@ async function launch(): Promise<void> {
 }
 
 const textOf = (id: string) => page.locator(`#${id}`).innerText();
-const says = (id: string, pattern: RegExp) => page.waitForFunction(([name, source]) => new RegExp(source!).test(document.getElementById(name!)!.textContent!), [id, pattern.source] as const);
+const says = (id: string, pattern: RegExp) =>
+  page.waitForFunction(([name, source]) => new RegExp(source!).test(document.getElementById(name!)!.textContent!), [
+    id,
+    pattern.source,
+  ] as const);
 
 beforeAll(async () => {
   server = await startPlayground({ port: 0 });
@@ -72,7 +81,8 @@ describe("playground", () => {
 
   it("says what is wrong with an offset or a time, and seeks nothing then", async () => {
     const before = await textOf("seek-text");
-    const complaint = (id: string) => page.evaluate((name) => (document.getElementById(name) as HTMLInputElement).validationMessage, id);
+    const complaint = (id: string) =>
+      page.evaluate((name) => (document.getElementById(name) as HTMLInputElement).validationMessage, id);
     for (const wrong of ["", "-5", "1.5", "abc"]) {
       await page.fill("#seek-offset", wrong);
       await page.click("button[value=offset]");
@@ -125,13 +135,18 @@ describe("playground", () => {
     await page.click("#export");
     await says("upkeep-text", /Kafka's own tools read these files/);
     const files = await page.evaluate(() =>
-      Promise.all([...document.querySelectorAll<HTMLAnchorElement>("#files a")].map(async ({ download: name, href }) => ({ name, bytes: (await (await fetch(href)).arrayBuffer()).byteLength }))),
+      Promise.all(
+        [...document.querySelectorAll<HTMLAnchorElement>("#files a")].map(async ({ download: name, href }) => ({
+          name,
+          bytes: (await (await fetch(href)).arrayBuffer()).byteLength,
+        })),
+      ),
     );
     expect(downloads, "nothing is pushed onto the visitor").toBe(0);
     expect(files.map(({ name }) => name.replace(/^\d{20}/, "")).sort()).toEqual([".index", ".log", ".timeindex"]);
     const size = Object.fromEntries(files.map(({ name, bytes }) => [name.slice(20), bytes]));
     expect(size[".log"]).toBeGreaterThan(900_000);
-    expect(size[".index"]! % 8 + (size[".timeindex"]! % 12)).toBe(0);
+    expect((size[".index"]! % 8) + (size[".timeindex"]! % 12)).toBe(0);
   });
 
   it("survives the death of the whole browser", async () => {
@@ -155,7 +170,10 @@ describe("playground", () => {
     expect(await textOf("notice")).toMatch(/are damaged .* and set apart/);
     expect(await page.locator(".segment[data-damaged]").count()).toBe(1);
     await page.click("#leave");
-    await says("notice", /Records up to offset [\d,]+ had been acknowledged; the log ends at [\d,]+: none of them is missing/);
+    await says(
+      "notice",
+      /Records up to offset [\d,]+ had been acknowledged; the log ends at [\d,]+: none of them is missing/,
+    );
   });
 
   it("a second tab shows the same log, and takes over when the first is closed", async () => {
@@ -174,7 +192,11 @@ describe("playground", () => {
     await second.click("#tear");
     await expect.poll(() => told("notice")).toMatch(/A torn tail was cut/);
     await says("notice", /Another tab did harm/);
-    await expect.poll(async () => /Another tab writes/.test(await told("role")) !== /Another tab writes/.test(await textOf("role"))).toBe(true);
+    await expect
+      .poll(
+        async () => /Another tab writes/.test(await told("role")) !== /Another tab writes/.test(await textOf("role")),
+      )
+      .toBe(true);
     await second.click("#flip");
     await expect.poll(() => told("notice")).toMatch(/One bit was flipped/);
     await says("notice", /Another tab did harm/);
@@ -199,13 +221,17 @@ describe("playground", () => {
       reached.add(await page.evaluate(() => document.activeElement?.id ?? ""));
       await page.keyboard.press("Tab");
     }
-    for (const id of ["load", "acks", "single", "replay", "seek-offset", "compact", "tear", "export"]) expect([...reached]).toContain(id);
+    for (const id of ["load", "acks", "single", "replay", "seek-offset", "compact", "tear", "export"])
+      expect([...reached]).toContain(id);
     await page.click("#topics button:has-text('flights')");
     await page.locator("#seek-offset").fill("201000");
     await page.locator("#seek-offset").press("Enter");
     await says("seek-text", /Offset 201,000,/);
     await page.setViewportSize({ width: 360, height: 740 });
-    const wide = () => [...document.querySelectorAll("body *")].filter((each) => each.getBoundingClientRect().right > 361 && !each.closest(".shore, .hex, .records, .u-wrap")).map((each) => each.id || each.className);
+    const wide = () =>
+      [...document.querySelectorAll("body *")]
+        .filter((each) => each.getBoundingClientRect().right > 361 && !each.closest(".shore, .hex, .records, .u-wrap"))
+        .map((each) => each.id || each.className);
     await expect.poll(() => page.evaluate(wide)).toEqual([]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
     expect(problems).toEqual([]);
@@ -218,11 +244,13 @@ const watchShifts = (): void => {
   const seen = { shift: 0 };
   Object.assign(window, { seen });
   const add = (list: PerformanceObserverEntryList): void => {
-    for (const entry of list.getEntries() as (PerformanceEntry & { value: number; hadRecentInput: boolean })[]) if (!entry.hadRecentInput) seen.shift += entry.value;
+    for (const entry of list.getEntries() as (PerformanceEntry & { value: number; hadRecentInput: boolean })[])
+      if (!entry.hadRecentInput) seen.shift += entry.value;
   };
   new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
 };
-const shiftOf = (): Promise<number> => page.evaluate(() => (window as unknown as { seen: { shift: number } }).seen.shift);
+const shiftOf = (): Promise<number> =>
+  page.evaluate(() => (window as unknown as { seen: { shift: number } }).seen.shift);
 
 describe("playground for everybody", () => {
   const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -232,7 +260,9 @@ describe("playground for everybody", () => {
     return page.evaluate(async () => {
       // What is still fading in has another contrast.
       await Promise.all(document.getAnimations().map(({ finished }) => finished));
-      const { axe: tool } = window as unknown as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } };
+      const { axe: tool } = window as unknown as {
+        axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+      };
       const found = (await tool.run()).violations;
       return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);
     });
@@ -249,7 +279,11 @@ describe("playground for everybody", () => {
     await says("seek-text", /read in/);
     expect(await violations()).toEqual([]);
     expect(await shiftOf(), "loaded").toBeLessThanOrEqual(SHIFT_MAX);
-    for (const [button, told] of [["leave", /middle of writing/], ["tear", /tail was torn/], ["flip", /One bit/]] as const) {
+    for (const [button, told] of [
+      ["leave", /middle of writing/],
+      ["tear", /tail was torn/],
+      ["flip", /One bit/],
+    ] as const) {
       await page.click(`#${button}`);
       await says("notice", told);
       await says("seek-text", /read in/);
@@ -262,7 +296,15 @@ describe("playground for everybody", () => {
   });
 
   it("its plots change with the theme", async () => {
-    const pixel = () => page.locator("#plot-rate canvas").evaluate((canvas) => [...(canvas as HTMLCanvasElement).getContext("2d")!.getImageData(0, 0, 400, 100).data].reduce((sum, value) => sum + value, 0));
+    const pixel = () =>
+      page
+        .locator("#plot-rate canvas")
+        .evaluate((canvas) =>
+          [...(canvas as HTMLCanvasElement).getContext("2d")!.getImageData(0, 0, 400, 100).data].reduce(
+            (sum, value) => sum + value,
+            0,
+          ),
+        );
     await page.emulateMedia({ colorScheme: "light" });
     const light = await pixel();
     await page.emulateMedia({ colorScheme: "dark" });
@@ -285,7 +327,9 @@ describe("playground in a private window", () => {
     try {
       const incognito = await (await browser.newContext()).newPage();
       await incognito.goto(url);
-      await expect.poll(() => incognito.locator("#storage").innerText(), { timeout: 20_000 }).toContain("An ack ends with this window");
+      await expect
+        .poll(() => incognito.locator("#storage").innerText(), { timeout: 20_000 })
+        .toContain("An ack ends with this window");
       expect(await incognito.locator("#storage").innerText()).toContain("origin private file system");
       expect(await textOf("storage"), "and on disk that it is").toContain("flushed to the device");
     } finally {

@@ -8,11 +8,29 @@ export interface PowerBug extends PlantedBug {
 
 /** The two that kill -9 never shows: every written byte is still there. */
 export const NO_FLUSH: Readonly<Record<"opfs" | "indexeddb", PowerBug>> = {
-  opfs: { name: "no flush() of files", engine: "opfs", file: "src/browser/volume/opfs-volume.ts", find: "open.handle.flush();", replace: "" },
-  indexeddb: { name: "relaxed instead of strict", engine: "indexeddb", file: "src/browser/volume/idb-connection.ts", find: "durability: mode", replace: 'durability: "relaxed"' },
+  opfs: {
+    name: "no flush() of files",
+    engine: "opfs",
+    file: "src/browser/volume/opfs-volume.ts",
+    find: "open.handle.flush();",
+    replace: "",
+  },
+  indexeddb: {
+    name: "relaxed instead of strict",
+    engine: "indexeddb",
+    file: "src/browser/volume/idb-connection.ts",
+    find: "durability: mode",
+    replace: 'durability: "relaxed"',
+  },
 };
 
-const STORE_BUGS = ["flush left out", "mark before its data", "roll without a flush", "catalog not flushed", "catalog copies written together"];
+const STORE_BUGS = [
+  "flush left out",
+  "mark before its data",
+  "roll without a flush",
+  "catalog not flushed",
+  "catalog copies written together",
+];
 
 function storeBug(wanted: string): PowerBug {
   const found = MUTANTS.find(({ name }) => name === wanted);

@@ -20,7 +20,14 @@ import { checkTwice } from "../simulation/recovery-check.ts";
 import type { Image } from "./images.ts";
 import { type LogPromise, recordsOf, sameBatch, type SentBatch, type SentRecord } from "./promises.ts";
 
-export type Outcome = "nothing to find" | "whole" | "torn tail cut" | "slot lost, reported" | "range lost, reported" | "catalog lost, reported" | "tide gone with its names";
+export type Outcome =
+  | "nothing to find"
+  | "whole"
+  | "torn tail cut"
+  | "slot lost, reported"
+  | "range lost, reported"
+  | "catalog lost, reported"
+  | "tide gone with its names";
 
 const clock = { now: () => 1_800_000_000_000 };
 
@@ -53,13 +60,14 @@ async function openLogs(kernel: Kernel, volume: MemoryVolume): Promise<{ store: 
 
 async function readAll(log: Log): Promise<Reading> {
   const reading: Reading = { batches: new Map(), gaps: [] };
-  for (let from = log.logStartOffset; from < log.logEndOffset; ) {
+  for (let from = log.logStartOffset; from < log.logEndOffset;) {
     let next = from;
     try {
       const { bytes, nextOffset } = await log.fetch(from, { isolation: "provisional", verify: true });
       for (const batch of splitBatches(bytes)) {
         const { baseOffset } = readHeader(batch);
-        if (reading.batches.has(baseOffset)) throw new Violation("twice", `${log.name}: the batch at ${baseOffset} comes twice`);
+        if (reading.batches.has(baseOffset))
+          throw new Violation("twice", `${log.name}: the batch at ${baseOffset} comes twice`);
         reading.batches.set(baseOffset, batch);
       }
       next = nextOffset;
@@ -69,7 +77,8 @@ async function readAll(log: Log): Promise<Reading> {
       reading.gaps.push({ from: Math.max(from, first), to });
       next = to;
     }
-    if (!(next > from)) throw new Violation("read-ends-early", `${log.name}: nothing at ${from}, the log ends at ${log.logEndOffset}`);
+    if (!(next > from))
+      throw new Violation("read-ends-early", `${log.name}: nothing at ${from}, the log ends at ${log.logEndOffset}`);
     from = next;
   }
   return reading;
@@ -79,7 +88,10 @@ async function readAll(log: Log): Promise<Reading> {
 function differing(before: Uint8Array[], after: Uint8Array[]): [Uint8Array[], Uint8Array[]] {
   const none = new Uint8Array(0);
   const changed = after.map((bytes, slot) => slot < CATALOG_SLOTS || !before[slot] || !same(bytes, before[slot]));
-  return [before.map((bytes, slot) => (changed[slot] ? bytes : none)), after.map((bytes, slot) => (changed[slot] ? bytes : none))];
+  return [
+    before.map((bytes, slot) => (changed[slot] ? bytes : none)),
+    after.map((bytes, slot) => (changed[slot] ? bytes : none)),
+  ];
 }
 
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
@@ -104,15 +116,23 @@ async function checkContent(kernel: Kernel, promise: LogPromise, reading: Readin
 }
 
 /** Records of rewritten batches are records of batches that were sent; those of which all is left count as found. */
-async function checkLeftovers(kernel: Kernel, promise: LogPromise, left: ReadonlyMap<number, SentRecord>, found: Set<SentBatch>): Promise<void> {
+async function checkLeftovers(
+  kernel: Kernel,
+  promise: LogPromise,
+  left: ReadonlyMap<number, SentRecord>,
+  found: Set<SentBatch>,
+): Promise<void> {
   const known = new Map<number, string>();
   for (const batch of [...promise.sent.values()].flat()) {
     batch.records ??= await recordsOf(kernel, batch.bytes);
-    for (const record of batch.records) if (left.has(record.offset)) known.set(record.offset, (known.get(record.offset) ?? "") + JSON.stringify(record));
-    if (batch.records.every((record) => JSON.stringify(left.get(record.offset)) === JSON.stringify(record))) found.add(batch);
+    for (const record of batch.records)
+      if (left.has(record.offset)) known.set(record.offset, (known.get(record.offset) ?? "") + JSON.stringify(record));
+    if (batch.records.every((record) => JSON.stringify(left.get(record.offset)) === JSON.stringify(record)))
+      found.add(batch);
   }
   for (const [offset, record] of left) {
-    if (!known.get(offset)?.includes(JSON.stringify(record))) throw new Violation("never-sent", `${promise.name}: the record at ${offset} was never sent there`);
+    if (!known.get(offset)?.includes(JSON.stringify(record)))
+      throw new Violation("never-sent", `${promise.name}: the record at ${offset} was never sent there`);
   }
 }
 
@@ -120,7 +140,13 @@ async function checkLeftovers(kernel: Kernel, promise: LogPromise, left: Readonl
  * Every firm record from the log start on is there, or was compacted away for a newer one of its key, which is itself
  * firm and looked for. What a lost name took is named by the report or by the read.
  */
-async function checkFirm(kernel: Kernel, promise: LogPromise, log: Log, reading: Reading, found: ReadonlySet<SentBatch>): Promise<void> {
+async function checkFirm(
+  kernel: Kernel,
+  promise: LogPromise,
+  log: Log,
+  reading: Reading,
+  found: ReadonlySet<SentBatch>,
+): Promise<void> {
   const { cut, lost } = log.recovery;
   const missing = [...promise.firm].filter((batch) => {
     if (batch.nextOffset <= log.logStartOffset || found.has(batch)) return false;
@@ -128,17 +154,23 @@ async function checkFirm(kernel: Kernel, promise: LogPromise, log: Log, reading:
   });
   if (missing.length === 0) return;
   const kept = new Set<number>();
-  for (const bytes of reading.batches.values()) for (const { offset } of await recordsOf(kernel, bytes)) kept.add(offset);
+  for (const bytes of reading.batches.values())
+    for (const { offset } of await recordsOf(kernel, bytes)) kept.add(offset);
   const newest = new Map<string | null, number>();
   for (const batch of promise.firm) {
-    for (const { offset, key } of (batch.records ??= await recordsOf(kernel, batch.bytes))) newest.set(key, Math.max(offset, newest.get(key) ?? -1));
+    for (const { offset, key } of (batch.records ??= await recordsOf(kernel, batch.bytes)))
+      newest.set(key, Math.max(offset, newest.get(key) ?? -1));
   }
   for (const batch of missing) {
     const rewritten = promise.replaced.some(({ from, to }) => batch.baseOffset >= from && batch.nextOffset <= to);
     for (const { offset, key } of batch.records!) {
-      if (offset < log.logStartOffset || kept.has(offset) || (rewritten && key !== null && newest.get(key)! > offset)) continue;
+      if (offset < log.logStartOffset || kept.has(offset) || (rewritten && key !== null && newest.get(key)! > offset))
+        continue;
       if (reading.gaps.some(({ from, to }) => offset >= from && offset < to)) continue;
-      throw new Violation("lost-acked", `${promise.name}: offset ${offset} was promised and is not there; the log has ${log.logStartOffset}…${log.logEndOffset}, cut ${JSON.stringify(cut)}`);
+      throw new Violation(
+        "lost-acked",
+        `${promise.name}: offset ${offset} was promised and is not there; the log has ${log.logStartOffset}…${log.logEndOffset}, cut ${JSON.stringify(cut)}`,
+      );
     }
   }
 }
@@ -148,19 +180,34 @@ function checkReport(promise: LogPromise, log: Log, namesLost: boolean): void {
   const { cut, lost, quarantined } = log.recovery;
   const { name } = promise;
   if (lost && !namesLost) throw new Violation("false-loss", `${name}: ${JSON.stringify(lost)}`);
-  if (quarantined.length > 0 && !namesLost) throw new Violation("false-damage", `${name}: ${JSON.stringify(quarantined)}`);
+  if (quarantined.length > 0 && !namesLost)
+    throw new Violation("false-damage", `${name}: ${JSON.stringify(quarantined)}`);
   const end = Math.max(promise.seenEnd, ...[...promise.firm].map(({ nextOffset }) => nextOffset));
-  if (log.logEndOffset < end) throw new Violation("lost-acked", `${name} ends at ${log.logEndOffset}, promised up to ${end}, cut ${JSON.stringify(cut)}`);
-  if (cut && cut.offset < end && !lost) throw new Violation("cut-below-ack", `${name}: cut at ${cut.offset}, promised up to ${end}`);
+  if (log.logEndOffset < end)
+    throw new Violation(
+      "lost-acked",
+      `${name} ends at ${log.logEndOffset}, promised up to ${end}, cut ${JSON.stringify(cut)}`,
+    );
+  if (cut && cut.offset < end && !lost)
+    throw new Violation("cut-below-ack", `${name}: cut at ${cut.offset}, promised up to ${end}`);
   const { logStartOffset } = log;
   if (logStartOffset < promise.trimmed || logStartOffset > Math.max(promise.trimmed, promise.trimAsked)) {
-    throw new Violation("log-start", `${name} starts at ${logStartOffset}, trimmed to ${promise.trimmed}, asked for ${promise.trimAsked}`);
+    throw new Violation(
+      "log-start",
+      `${name} starts at ${logStartOffset}, trimmed to ${promise.trimmed}, asked for ${promise.trimAsked}`,
+    );
   }
-  if (logStartOffset > log.logEndOffset) throw new Violation("log-start", `${name} starts at ${logStartOffset}, behind its end ${log.logEndOffset}`);
+  if (logStartOffset > log.logEndOffset)
+    throw new Violation("log-start", `${name} starts at ${logStartOffset}, behind its end ${log.logEndOffset}`);
 }
 
 /** An open log takes a batch, and the next open finds just that one more. */
-async function checkGoesOn(kernel: Kernel, volume: MemoryVolume, logs: readonly Log[], readings: ReadonlyMap<string, Reading>): Promise<void> {
+async function checkGoesOn(
+  kernel: Kernel,
+  volume: MemoryVolume,
+  logs: readonly Log[],
+  readings: ReadonlyMap<string, Reading>,
+): Promise<void> {
   const added = new Map<string, Uint8Array>();
   for (const log of logs) {
     const batch = makeBatch(kernel, 0, 2, 50);
@@ -187,13 +234,19 @@ function outcomeOf(logs: readonly Log[], readings: ReadonlyMap<string, Reading>)
 }
 
 /** Throws a Violation when a promise was broken. */
-export async function checkImage(kernel: Kernel, image: Image, slotBytes: number, promises: ReadonlyMap<string, LogPromise>): Promise<Outcome> {
+export async function checkImage(
+  kernel: Kernel,
+  image: Image,
+  slotBytes: number,
+  promises: ReadonlyMap<string, LogPromise>,
+): Promise<Outcome> {
   const volume = await volumeOf(image, slotBytes);
   let opened: { store: SegmentStore; logs: Log[] };
   try {
     opened = await openLogs(kernel, volume);
   } catch (thrown) {
-    if (image.namesLost && thrown instanceof TidemarkError && thrown.code === "CORRUPT_CATALOG") return "catalog lost, reported";
+    if (image.namesLost && thrown instanceof TidemarkError && thrown.code === "CORRUPT_CATALOG")
+      return "catalog lost, reported";
     throw thrown;
   }
   const { store, logs } = opened;
@@ -209,10 +262,12 @@ export async function checkImage(kernel: Kernel, image: Image, slotBytes: number
   for (const log of logs) {
     const reading = await readAll(log);
     readings.set(log.name, reading);
-    if (reading.gaps.length > 0 && !image.namesLost) throw new Violation("false-damage", `${log.name}: ${JSON.stringify(reading.gaps)}`);
+    if (reading.gaps.length > 0 && !image.namesLost)
+      throw new Violation("false-damage", `${log.name}: ${JSON.stringify(reading.gaps)}`);
     const promise = promises.get(log.name);
     if (!promise) {
-      if (log.logEndOffset > (log.recovery.lost?.to ?? 0)) throw new Violation("never-sent", `${log.name} was never opened`);
+      if (log.logEndOffset > (log.recovery.lost?.to ?? 0))
+        throw new Violation("never-sent", `${log.name} was never opened`);
       continue;
     }
     const found = await checkContent(kernel, promise, reading);
@@ -222,8 +277,13 @@ export async function checkImage(kernel: Kernel, image: Image, slotBytes: number
   const again = await openLogs(kernel, volume);
   await checkTwice(kernel, ...differing(before, await bytesOf(volume)), again.logs, image.namesLost);
   for (const [at, log] of again.logs.entries()) {
-    if (log.recovery.cut || log.recovery.lost) throw new Violation("second-recovery", `${log.name} is cut again: ${JSON.stringify([log.recovery.cut, log.recovery.lost])}`);
-    if (log.logEndOffset !== logs[at]!.logEndOffset) throw new Violation("second-recovery", `${log.name} ends at ${log.logEndOffset}, not ${logs[at]!.logEndOffset}`);
+    if (log.recovery.cut || log.recovery.lost)
+      throw new Violation(
+        "second-recovery",
+        `${log.name} is cut again: ${JSON.stringify([log.recovery.cut, log.recovery.lost])}`,
+      );
+    if (log.logEndOffset !== logs[at]!.logEndOffset)
+      throw new Violation("second-recovery", `${log.name} ends at ${log.logEndOffset}, not ${logs[at]!.logEndOffset}`);
   }
   if (!image.namesLost) await checkGoesOn(kernel, volume, again.logs, readings);
   return outcomeOf(logs, readings);

@@ -58,7 +58,14 @@ class FileCursor {
 
   constructor(trace: Trace) {
     this.#trace = trace;
-    const options = { slotBytes: trace.slotBytes, slotsMax: Infinity, buffered: false, losesNames: false, keepsOlder: false, staleAcrossLives: false };
+    const options = {
+      slotBytes: trace.slotBytes,
+      slotsMax: Infinity,
+      buffered: false,
+      losesNames: false,
+      keepsOlder: false,
+      staleAcrossLives: false,
+    };
     this.#files = { disk: new Disk(options, new Counters()), made: [], flushed: [] };
   }
 
@@ -177,7 +184,14 @@ function applyPuts(trace: Trace, slots: Uint8Array[], { puts }: Tx): void {
 
 function databaseImage(trace: Trace, cursor: TransactionCursor, plan: Plan, counters: Counters): Image {
   const { asked, complete, sure } = cursor;
-  const count = plan.fates === "none" ? sure : plan.fates === "all" ? complete : plan.fates === "only" ? plan.which : sure + new Random(trace.seed, plan.seed).int(asked.length - sure + 1);
+  const count =
+    plan.fates === "none"
+      ? sure
+      : plan.fates === "all"
+        ? complete
+        : plan.fates === "only"
+          ? plan.which
+          : sure + new Random(trace.seed, plan.seed).int(asked.length - sure + 1);
   if (count < asked.length) counters.add("tx.lost", asked.length - count);
   if (count > sure) counters.add("tx.kept-unsure", count - sure);
   const slots = cursor.slots.map((slot) => slot.slice());
@@ -210,7 +224,8 @@ function pointsOf(trace: Trace): number[] {
  */
 export function everyPlan(trace: Trace): Plan[] {
   const plans: Plan[] = [];
-  const add = (point: number, fates: Fates, which = 0): void => void plans.push({ point, fates, which, names: "sure", secondCut: 0, seed: plans.length });
+  const add = (point: number, fates: Fates, which = 0): void =>
+    void plans.push({ point, fates, which, names: "sure", secondCut: 0, seed: plans.length });
   const [files, transactions] = [new FileCursor(trace), new TransactionCursor(trace)];
   for (const point of pointsOf(trace)) {
     add(point, "none");
@@ -239,7 +254,9 @@ export function isFlushPoint({ events }: Trace, point: number): boolean {
 function windowsOf(trace: Trace): number[] {
   if (trace.engine !== "opfs") return pointsOf(trace);
   const files = new FileCursor(trace);
-  return pointsOf(trace).flatMap((point) => Array<number>(Math.min(16, files.to(point).disk.pendingSectors)).fill(point));
+  return pointsOf(trace).flatMap((point) =>
+    Array<number>(Math.min(16, files.to(point).disk.pendingSectors)).fill(point),
+  );
 }
 
 /**
@@ -252,6 +269,13 @@ export function drawnPlans(trace: Trace, seed: number, count: number): Plan[] {
     const random = new Random(trace.seed, seed, at, 1);
     const names = trace.engine === "opfs" ? random.weighted({ sure: 6, youngest: 1, any: 1 }) : "sure";
     const fates = names === "sure" ? "drawn" : random.pick(["all", "none", "drawn"] as const);
-    return { point: random.pick(names === "sure" ? windows : points), fates, which: 0, names, secondCut: names === "sure" && random.chance(0.3) ? random.between(1, 16) : 0, seed: random.u32() };
+    return {
+      point: random.pick(names === "sure" ? windows : points),
+      fates,
+      which: 0,
+      names,
+      secondCut: names === "sure" && random.chance(0.3) ? random.between(1, 16) : 0,
+      seed: random.u32(),
+    };
   });
 }

@@ -15,8 +15,11 @@ export async function openMarks(): Promise<(event: TraceEvent, at: number) => vo
   // Now, while they are the browser's own.
   const { getFileHandle } = FileSystemDirectoryHandle.prototype;
   const { createSyncAccessHandle } = FileSystemFileHandle.prototype as FileHandle;
-  const { write } = (globalThis as unknown as { FileSystemSyncAccessHandle: { prototype: Handle } }).FileSystemSyncAccessHandle.prototype;
-  const file = (await getFileHandle.call(await navigator.storage.getDirectory(), `marks-${crypto.randomUUID()}`, { create: true })) as FileHandle;
+  const { write } = (globalThis as unknown as { FileSystemSyncAccessHandle: { prototype: Handle } })
+    .FileSystemSyncAccessHandle.prototype;
+  const file = (await getFileHandle.call(await navigator.storage.getDirectory(), `marks-${crypto.randomUUID()}`, {
+    create: true,
+  })) as FileHandle;
   const handle = await createSyncAccessHandle.call(file);
   return ({ kind }, at) => {
     if (MARKED.has(kind)) write.call(handle, new TextEncoder().encode(MARK + String(at).padStart(9)), { at: 0 });

@@ -43,9 +43,12 @@ export interface LogPromise {
 
 /** The same batch, whoever led when it was stored. */
 export const sameBatch = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && Buffer.compare(a.subarray(0, EPOCH_AT), b.subarray(0, EPOCH_AT)) === 0 && Buffer.compare(a.subarray(EPOCH_AT + 4), b.subarray(EPOCH_AT + 4)) === 0;
+  a.length === b.length &&
+  Buffer.compare(a.subarray(0, EPOCH_AT), b.subarray(0, EPOCH_AT)) === 0 &&
+  Buffer.compare(a.subarray(EPOCH_AT + 4), b.subarray(EPOCH_AT + 4)) === 0;
 
-const latin = (bytes: Uint8Array | null): string | null => (bytes === null ? null : Buffer.from(bytes).toString("latin1"));
+const latin = (bytes: Uint8Array | null): string | null =>
+  bytes === null ? null : Buffer.from(bytes).toString("latin1");
 
 export async function recordsOf(kernel: Kernel, bytes: Uint8Array): Promise<SentRecord[]> {
   const batch = await decodeBatch(kernel, bytes);
@@ -57,7 +60,16 @@ export async function recordsOf(kernel: Kernel, bytes: Uint8Array): Promise<Sent
   }));
 }
 
-const newPromise = (name: string, compacted: boolean): LogPromise => ({ name, compacted, sent: new Map(), firm: new Set(), seenEnd: 0, trimmed: 0, trimAsked: 0, replaced: [] });
+const newPromise = (name: string, compacted: boolean): LogPromise => ({
+  name,
+  compacted,
+  sent: new Map(),
+  firm: new Set(),
+  seenEnd: 0,
+  trimmed: 0,
+  trimAsked: 0,
+  replaced: [],
+});
 
 /** The trace's batches, parsed once. */
 export class Promises {
@@ -70,7 +82,12 @@ export class Promises {
     for (const [at, event] of trace.events.entries()) {
       if (event.kind !== "sent") continue;
       const { baseOffset, lastOffsetDelta } = readHeader(event.data);
-      this.#batches.set(at, { baseOffset, nextOffset: baseOffset + lastOffsetDelta + 1, bytes: event.data, records: undefined });
+      this.#batches.set(at, {
+        baseOffset,
+        nextOffset: baseOffset + lastOffsetDelta + 1,
+        bytes: event.data,
+        records: undefined,
+      });
     }
   }
 
@@ -94,15 +111,20 @@ export class Promises {
         else log.sent.set(batch.baseOffset, [batch]);
       } else if (event.kind === "refused") {
         const batch = byId.get(event.id)!;
-        log.sent.set(batch.baseOffset, log.sent.get(batch.baseOffset)!.filter((each) => each !== batch));
+        log.sent.set(
+          batch.baseOffset,
+          log.sent.get(batch.baseOffset)!.filter((each) => each !== batch),
+        );
       } else if (event.kind === "ack") {
-        if (event.acks === "flushed" || (event.acks === "written" && ending === "kill")) log.firm.add(byId.get(event.id)!);
+        if (event.acks === "flushed" || (event.acks === "written" && ending === "kill"))
+          log.firm.add(byId.get(event.id)!);
       } else if (event.kind === "opened") log.seenEnd = event.end;
       else if (event.kind === "trim") log.trimAsked = Math.max(log.trimAsked, event.offset);
       else if (event.kind === "trimmed") log.trimmed = Math.max(log.trimmed, event.offset);
       else if (event.kind === "replace") {
         log.replaced.push(event);
-        for (const batches of log.sent.values()) if (batches.at(-1) && batches.at(-1)!.nextOffset <= event.flushed) log.firm.add(batches.at(-1)!);
+        for (const batches of log.sent.values())
+          if (batches.at(-1) && batches.at(-1)!.nextOffset <= event.flushed) log.firm.add(batches.at(-1)!);
       }
     }
     return logs;

@@ -29,7 +29,15 @@ async function bundle(file: string, bug?: PlantedBug): Promise<string> {
   const plugin = bug && plantedBug(bug);
   const input = path.join(root, "test/power", file);
   // The package says that its modules have no side effects; the worker's entry is nothing else.
-  const made = await rolldown({ input, cwd: root, platform: "browser", plugins: [plugin], treeshake: false, transform: { target: "es2022" }, logLevel: "silent" });
+  const made = await rolldown({
+    input,
+    cwd: root,
+    platform: "browser",
+    plugins: [plugin],
+    treeshake: false,
+    transform: { target: "es2022" },
+    logLevel: "silent",
+  });
   const { output } = await made.generate({ format: "esm", codeSplitting: false });
   await made.close();
   plugin?.check();
@@ -65,7 +73,13 @@ async function drive(page: Page, url: string, options: HistoryOptions): Promise<
   const failed = new Promise<never>((_, reject) => page.on("pageerror", reject));
   await page.goto(url);
   await page.waitForFunction(() => document.title === "ready");
-  await Promise.race([failed, page.evaluate((history) => (globalThis as unknown as { record(options: object): Promise<void> }).record(history), options)]);
+  await Promise.race([
+    failed,
+    page.evaluate(
+      (history) => (globalThis as unknown as { record(options: object): Promise<void> }).record(history),
+      options,
+    ),
+  ]);
 }
 
 export async function recordTrace({ bug, launcher, ...history }: RecordOptions): Promise<Trace> {
@@ -79,9 +93,15 @@ export async function recordTrace({ bug, launcher, ...history }: RecordOptions):
   const profile = await mkdtemp(path.join(os.tmpdir(), "tidemark-power-"));
   const name = "power";
   try {
-    const context = await chromium.launchPersistentContext(profile, { executablePath: launcher ?? (ensureChromium() as string), args: CHROMIUM_ARGS as string[] });
+    const context = await chromium.launchPersistentContext(profile, {
+      executablePath: launcher ?? (ensureChromium() as string),
+      args: CHROMIUM_ARGS as string[],
+    });
     try {
-      await drive(await context.newPage(), `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, { ...history, name });
+      await drive(await context.newPage(), `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, {
+        ...history,
+        name,
+      });
     } finally {
       await context.close();
     }
@@ -90,6 +110,14 @@ export async function recordTrace({ bug, launcher, ...history }: RecordOptions):
     server.closeAllConnections();
     await rm(profile, { recursive: true, force: true, maxRetries: 5 });
   }
-  if (lives !== history.endings.length) throw new Error(`${lives} lives left a trace, ${history.endings.length} were lived`);
-  return { engine: history.engine, name, slotBytes: history.slotBytes, compacted: COMPACTED_LOGS, seed: history.seed, events };
+  if (lives !== history.endings.length)
+    throw new Error(`${lives} lives left a trace, ${history.endings.length} were lived`);
+  return {
+    engine: history.engine,
+    name,
+    slotBytes: history.slotBytes,
+    compacted: COMPACTED_LOGS,
+    seed: history.seed,
+    events,
+  };
 }

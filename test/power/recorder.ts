@@ -8,7 +8,9 @@
 import type { Bytes, Put, TraceEvent } from "./trace.ts";
 
 const copyOf = (source: BufferSource): Bytes =>
-  source instanceof ArrayBuffer ? new Uint8Array(source.slice(0)) : new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength).slice();
+  source instanceof ArrayBuffer
+    ? new Uint8Array(source.slice(0))
+    : new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength).slice();
 
 interface SyncHandle {
   write(bytes: BufferSource, options: { at: number }): number;
@@ -66,47 +68,89 @@ export class Recorder {
 
   #watchFiles(): void {
     const paths = this.#paths;
-    const at = (directory: object, name: string): string => (paths.get(directory) ? `${paths.get(directory)}/${name}` : name);
+    const at = (directory: object, name: string): string =>
+      paths.get(directory) ? `${paths.get(directory)}/${name}` : name;
     const recorder = this;
-    this.#wrap(FileSystemDirectoryHandle.prototype, "getDirectoryHandle", (original) => async function (this: FileSystemDirectoryHandle, name, options) {
-      const handle = await original.call(this, name, options);
-      paths.set(handle, at(this, name));
-      return handle;
-    });
-    this.#wrap(FileSystemDirectoryHandle.prototype, "getFileHandle", (original) => async function (this: FileSystemDirectoryHandle, name, options) {
-      const handle = await original.call(this, name, options);
-      paths.set(handle, at(this, name));
-      if (options?.create) recorder.add({ kind: "create", file: at(this, name) });
-      return handle;
-    });
-    this.#wrap(FileSystemDirectoryHandle.prototype, "removeEntry", (original) => async function (this: FileSystemDirectoryHandle, name, options) {
-      await original.call(this, name, options);
-      recorder.add({ kind: "remove", file: at(this, name) });
-    });
-    this.#wrap(FileSystemFileHandle.prototype as FileHandle, "createSyncAccessHandle", (original) => async function (this: FileHandle) {
-      const handle = await original.call(this);
-      paths.set(handle, paths.get(this)!);
-      return handle;
-    });
+    this.#wrap(
+      FileSystemDirectoryHandle.prototype,
+      "getDirectoryHandle",
+      (original) =>
+        async function (this: FileSystemDirectoryHandle, name, options) {
+          const handle = await original.call(this, name, options);
+          paths.set(handle, at(this, name));
+          return handle;
+        },
+    );
+    this.#wrap(
+      FileSystemDirectoryHandle.prototype,
+      "getFileHandle",
+      (original) =>
+        async function (this: FileSystemDirectoryHandle, name, options) {
+          const handle = await original.call(this, name, options);
+          paths.set(handle, at(this, name));
+          if (options?.create) recorder.add({ kind: "create", file: at(this, name) });
+          return handle;
+        },
+    );
+    this.#wrap(
+      FileSystemDirectoryHandle.prototype,
+      "removeEntry",
+      (original) =>
+        async function (this: FileSystemDirectoryHandle, name, options) {
+          await original.call(this, name, options);
+          recorder.add({ kind: "remove", file: at(this, name) });
+        },
+    );
+    this.#wrap(
+      FileSystemFileHandle.prototype as FileHandle,
+      "createSyncAccessHandle",
+      (original) =>
+        async function (this: FileHandle) {
+          const handle = await original.call(this);
+          paths.set(handle, paths.get(this)!);
+          return handle;
+        },
+    );
   }
 
   #watchHandles(): void {
-    const { prototype } = (globalThis as unknown as { FileSystemSyncAccessHandle: { prototype: SyncHandle } }).FileSystemSyncAccessHandle;
+    const { prototype } = (globalThis as unknown as { FileSystemSyncAccessHandle: { prototype: SyncHandle } })
+      .FileSystemSyncAccessHandle;
     const paths = this.#paths;
     const recorder = this;
-    this.#wrap(prototype, "write", (original) => function (this: SyncHandle, bytes, options) {
-      const count = original.call(this, bytes, options);
-      recorder.add({ kind: "write", file: paths.get(this)!, at: options.at, data: copyOf(bytes).subarray(0, count) });
-      return count;
-    });
-    this.#wrap(prototype, "truncate", (original) => function (this: SyncHandle, size) {
-      original.call(this, size);
-      recorder.add({ kind: "truncate", file: paths.get(this)!, size });
-    });
-    this.#wrap(prototype, "flush", (original) => function (this: SyncHandle) {
-      original.call(this);
-      recorder.add({ kind: "flush", file: paths.get(this)! });
-    });
+    this.#wrap(
+      prototype,
+      "write",
+      (original) =>
+        function (this: SyncHandle, bytes, options) {
+          const count = original.call(this, bytes, options);
+          recorder.add({
+            kind: "write",
+            file: paths.get(this)!,
+            at: options.at,
+            data: copyOf(bytes).subarray(0, count),
+          });
+          return count;
+        },
+    );
+    this.#wrap(
+      prototype,
+      "truncate",
+      (original) =>
+        function (this: SyncHandle, size) {
+          original.call(this, size);
+          recorder.add({ kind: "truncate", file: paths.get(this)!, size });
+        },
+    );
+    this.#wrap(
+      prototype,
+      "flush",
+      (original) =>
+        function (this: SyncHandle) {
+          original.call(this);
+          recorder.add({ kind: "flush", file: paths.get(this)! });
+        },
+    );
   }
 
   // --- databases ---------------------------------------------------------------------------------------------------
@@ -115,36 +159,61 @@ export class Recorder {
 
   #watchDatabases(): void {
     const recorder = this;
-    this.#wrap(IDBFactory.prototype, "open", (original) => function (this: IDBFactory, name, version) {
-      const request = original.call(this, name, version);
-      request.addEventListener("upgradeneeded", () => recorder.#watch(request.transaction!));
-      return request;
-    });
-    this.#wrap(IDBDatabase.prototype, "transaction", (original) => function (this: IDBDatabase, stores, mode, options) {
-      const transaction = original.call(this, stores, mode, options);
-      if (mode === "readwrite") recorder.#watch(transaction);
-      return transaction;
-    });
+    this.#wrap(
+      IDBFactory.prototype,
+      "open",
+      (original) =>
+        function (this: IDBFactory, name, version) {
+          const request = original.call(this, name, version);
+          request.addEventListener("upgradeneeded", () => recorder.#watch(request.transaction!));
+          return request;
+        },
+    );
+    this.#wrap(
+      IDBDatabase.prototype,
+      "transaction",
+      (original) =>
+        function (this: IDBDatabase, stores, mode, options) {
+          const transaction = original.call(this, stores, mode, options);
+          if (mode === "readwrite") recorder.#watch(transaction);
+          return transaction;
+        },
+    );
     for (const method of ["put", "add"] as const) {
-      this.#wrap(IDBObjectStore.prototype, method, (original) => function (this: IDBObjectStore, value: unknown, key?: IDBValidKey) {
-        const request = original.call(this, value, key);
-        const kept: unknown = value instanceof ArrayBuffer ? copyOf(value) : structuredClone(value);
-        recorder.#open.get(this.transaction)!.puts.push({ store: this.name, key: key!, value: kept });
-        return request;
-      });
+      this.#wrap(
+        IDBObjectStore.prototype,
+        method,
+        (original) =>
+          function (this: IDBObjectStore, value: unknown, key?: IDBValidKey) {
+            const request = original.call(this, value, key);
+            const kept: unknown = value instanceof ArrayBuffer ? copyOf(value) : structuredClone(value);
+            recorder.#open.get(this.transaction)!.puts.push({ store: this.name, key: key!, value: kept });
+            return request;
+          },
+      );
     }
-    this.#wrap(IDBObjectStore.prototype, "delete", (original) => function (this: IDBObjectStore, key) {
-      // Keys of terms: no image has them.
-      if (this.name !== "meta") throw new Error("a page that is deleted is not recorded");
-      return original.call(this, key);
-    });
+    this.#wrap(
+      IDBObjectStore.prototype,
+      "delete",
+      (original) =>
+        function (this: IDBObjectStore, key) {
+          // Keys of terms: no image has them.
+          if (this.name !== "meta") throw new Error("a page that is deleted is not recorded");
+          return original.call(this, key);
+        },
+    );
     this.#wrap(IDBObjectStore.prototype, "clear", () => () => {
       throw new Error("clear is not recorded");
     });
-    this.#wrap(IDBTransaction.prototype, "commit", (original) => function (this: IDBTransaction) {
-      recorder.#asked(this);
-      original.call(this);
-    });
+    this.#wrap(
+      IDBTransaction.prototype,
+      "commit",
+      (original) =>
+        function (this: IDBTransaction) {
+          recorder.#asked(this);
+          original.call(this);
+        },
+    );
   }
 
   #watch(transaction: IDBTransaction): void {

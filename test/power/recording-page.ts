@@ -57,8 +57,18 @@ class History {
     const op = random.weighted(OPS);
     const acks = random.pick(["flushed", "flushed", "written", "accepted"] as const);
     if (op === "append") await this.#start(topic.append(this.#record(), { acks }));
-    else if (op === "burst") for (let left = random.between(2, 12); left > 0; left--) void this.#start(topic.append(this.#record(), { acks: random.pick(["flushed", "written", "accepted"] as const) }));
-    else if (op === "batch") await this.#start(topic.appendBatch(Array.from({ length: random.between(2, 20) }, () => this.#record()), { acks }));
+    else if (op === "burst")
+      for (let left = random.between(2, 12); left > 0; left--)
+        void this.#start(
+          topic.append(this.#record(), { acks: random.pick(["flushed", "written", "accepted"] as const) }),
+        );
+    else if (op === "batch")
+      await this.#start(
+        topic.appendBatch(
+          Array.from({ length: random.between(2, 20) }, () => this.#record()),
+          { acks },
+        ),
+      );
     else if (op === "big") void this.#start(topic.append(this.#record(random.between(8_000, 24_000)), { acks }));
     else if (op === "roll") void this.#start(topic.roll());
     else if (op === "clean") void this.#start(topic.clean());
@@ -71,7 +81,9 @@ class History {
     const { logStartOffset, highWatermark } = await topic.state();
     // Seldom everything: then the log start stands in the active segment.
     const share = this.#random.chance(0.2) ? 1 : 0.4;
-    void this.#start(topic.trim(logStartOffset + this.#random.int(Math.floor((highWatermark - logStartOffset) * share) + 1)));
+    void this.#start(
+      topic.trim(logStartOffset + this.#random.int(Math.floor((highWatermark - logStartOffset) * share) + 1)),
+    );
   }
 
   /** Values are unique; what they are made of says where they came from. */

@@ -23,14 +23,22 @@ Log.prototype.append = async function (batch, options) {
   const id = sent++;
   const appending = append.call(this, batch, options);
   // Offsets are given in the call's own turn, so they stand in the batch by now.
-  recorder.add({ kind: "sent", log: this.name, id, acks: options?.acks ?? "flushed", data: batch.slice() as Uint8Array<ArrayBuffer> });
+  recorder.add({
+    kind: "sent",
+    log: this.name,
+    id,
+    acks: options?.acks ?? "flushed",
+    data: batch.slice() as Uint8Array<ArrayBuffer>,
+  });
   try {
     const result = await appending;
-    if (result.duplicate || result.baseOffset !== readHeader(batch).baseOffset) recorder.add({ kind: "refused", log: this.name, id });
+    if (result.duplicate || result.baseOffset !== readHeader(batch).baseOffset)
+      recorder.add({ kind: "refused", log: this.name, id });
     else recorder.add({ kind: "ack", log: this.name, id, acks: result.acks, baseOffset: result.baseOffset });
     return result;
   } catch (thrown) {
-    if (!(thrown instanceof TidemarkError && thrown.code === "OUTCOME_UNKNOWN")) recorder.add({ kind: "refused", log: this.name, id });
+    if (!(thrown instanceof TidemarkError && thrown.code === "OUTCOME_UNKNOWN"))
+      recorder.add({ kind: "refused", log: this.name, id });
     throw thrown;
   }
 };
@@ -67,5 +75,9 @@ SegmentStore.prototype.close = async function () {
 
 const orders = new BroadcastChannel("recorder");
 orders.onmessage = ({ data }) => {
-  if (data === "die") void recorder.freeze().then(() => hand("killed")).then(() => orders.postMessage("dead"));
+  if (data === "die")
+    void recorder
+      .freeze()
+      .then(() => hand("killed"))
+      .then(() => orders.postMessage("dead"));
 };

@@ -41,8 +41,14 @@ function plansOf(trace: Trace, { images, seed, kill }: ReplayOptions): Plan[] {
   const random = new Random(seed, 2);
   const every = everyPlan(trace).filter(({ fates }) => !kill || fates === "all");
   const share = Math.min(every.length, kill ? images : Math.ceil((images * 2) / 3));
-  const ranked = every.map((plan) => ({ plan, rank: (plan.fates === "none" && isFlushPoint(trace, plan.point) ? 0 : 0x1_0000_0000) + random.u32() }));
-  const first = ranked.sort((a, b) => a.rank - b.rank).slice(0, share).map(({ plan }) => plan);
+  const ranked = every.map((plan) => ({
+    plan,
+    rank: (plan.fates === "none" && isFlushPoint(trace, plan.point) ? 0 : 0x1_0000_0000) + random.u32(),
+  }));
+  const first = ranked
+    .sort((a, b) => a.rank - b.rank)
+    .slice(0, share)
+    .map(({ plan }) => plan);
   return [...first, ...drawnPlans(trace, seed, kill ? 0 : images - share)].sort((a, b) => a.point - b.point);
 }
 
@@ -77,5 +83,15 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
 
 /** What a few thousand images over both engines must have met. */
 export const EXPECTED_FAULTS: readonly string[] = [
-  "cut.kept", "cut.dropped", "cut.torn", "cut.garbled", "cut.reordered", "cut.in-recovery", "file.empty", "name.lost.youngest", "name.lost.any", "tx.lost", "tx.kept-unsure",
+  "cut.kept",
+  "cut.dropped",
+  "cut.torn",
+  "cut.garbled",
+  "cut.reordered",
+  "cut.in-recovery",
+  "file.empty",
+  "name.lost.youngest",
+  "name.lost.any",
+  "tx.lost",
+  "tx.kept-unsure",
 ];

@@ -44,10 +44,19 @@ async function keep(trace: Trace): Promise<string> {
 async function showBugs(seed: number): Promise<Record<string, number | undefined>> {
   const found: Record<string, number | undefined> = {};
   for (const { engine, ...bug } of POWER_BUGS) {
-    const trace = await recordTrace({ engine, bug, seed, slotBytes: SLOT_BYTES, ops: OPS, endings: ["killed", "closed", "killed"] });
+    const trace = await recordTrace({
+      engine,
+      bug,
+      seed,
+      slotBytes: SLOT_BYTES,
+      ops: OPS,
+      endings: ["killed", "closed", "killed"],
+    });
     const { images, failures } = await replay(trace, { kernel, images: 1000, seed, failuresMax: 1 });
     found[bug.name] = failures.length > 0 ? images : undefined;
-    console.log(`planted bug, ${bug.name}: ${failures[0] ? `image ${images}: ${failures[0].message}` : `NOT FOUND in ${images} images`}`);
+    console.log(
+      `planted bug, ${bug.name}: ${failures[0] ? `image ${images}: ${failures[0].message}` : `NOT FOUND in ${images} images`}`,
+    );
   }
   return found;
 }
@@ -60,16 +69,22 @@ async function again(file: string, json: string): Promise<number> {
   const image = plan.secondCut > 0 ? await cutAgain(kernel, cut, trace.slotBytes, plan, counters) : cut;
   const from = Math.max(0, plan.point - 12);
   for (const [at, event] of trace.events.slice(from, plan.point).entries()) {
-    console.log(String(from + at).padStart(6), JSON.stringify(event, (_, value: unknown) => (value instanceof Uint8Array ? `${value.length} bytes` : value)));
+    console.log(
+      String(from + at).padStart(6),
+      JSON.stringify(event, (_, value: unknown) => (value instanceof Uint8Array ? `${value.length} bytes` : value)),
+    );
   }
-  console.log(`slots ${image.slots.map((bytes) => (bytes ? "+" : "-")).join("")}; faults ${JSON.stringify(counters.counts)}`);
+  console.log(
+    `slots ${image.slots.map((bytes) => (bytes ? "+" : "-")).join("")}; faults ${JSON.stringify(counters.counts)}`,
+  );
   console.log(await checkImage(kernel, image, trace.slotBytes, new Promises(trace).at(plan.point, "power")));
   return 0;
 }
 
 function table(title: string, counts: Readonly<Record<string, number>>): void {
   console.log(`\n${title}`);
-  for (const [name, times] of Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${String(times).padStart(10)}  ${name}`);
+  for (const [name, times] of Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1)))
+    console.log(`${String(times).padStart(10)}  ${name}`);
 }
 
 async function main(): Promise<number> {
@@ -101,9 +116,19 @@ async function main(): Promise<number> {
   const flushPoints: [met: number, all: number] = [0, 0];
   for (let turn = 0; done < images && failed < 10; turn++) {
     const engine = engineOf(turn + 1);
-    const trace = await recordTrace({ engine, seed: seed + turn, slotBytes: SLOT_BYTES, ops: OPS, endings: ["killed", "closed", "killed"] });
+    const trace = await recordTrace({
+      engine,
+      seed: seed + turn,
+      slotBytes: SLOT_BYTES,
+      ops: OPS,
+      endings: ["killed", "closed", "killed"],
+    });
     for (const { kind } of trace.events) events.add(kind);
-    const result = await replay(trace, { kernel, images: Math.min(IMAGES_PER_TRACE, images - done), seed: seed + turn });
+    const result = await replay(trace, {
+      kernel,
+      images: Math.min(IMAGES_PER_TRACE, images - done),
+      seed: seed + turn,
+    });
     const killed = await replay(trace, { kernel, images: 100, seed: seed + turn, kill: true });
     done += result.images;
     kills += killed.images;
@@ -113,9 +138,13 @@ async function main(): Promise<number> {
     faults.merge(result.faults);
     for (const { plan, message } of [...result.failures, ...killed.failures]) {
       failed++;
-      console.log(`\nseed ${seed + turn} (${engine}): ${message}\nagain: node test/tooling/run-ts.mjs test/power/run.ts --trace ${path.relative(root, await keep(trace))} --plan '${JSON.stringify(plan)}'`);
+      console.log(
+        `\nseed ${seed + turn} (${engine}): ${message}\nagain: node test/tooling/run-ts.mjs test/power/run.ts --trace ${path.relative(root, await keep(trace))} --plan '${JSON.stringify(plan)}'`,
+      );
     }
-    console.log(`${done} of ${images} images, ${turn + 1} traces, ${((performance.now() - started) / 1000).toFixed(0)} s`);
+    console.log(
+      `${done} of ${images} images, ${turn + 1} traces, ${((performance.now() - started) / 1000).toFixed(0)} s`,
+    );
   }
   const missing = images >= 3 * IMAGES_PER_TRACE ? EXPECTED_FAULTS.filter((name) => !faults.counts[name]) : [];
   const survived = Object.entries(bugs).flatMap(([name, after]) => (after === undefined ? [name] : []));
@@ -125,9 +154,24 @@ async function main(): Promise<number> {
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
   if (survived.length > 0) console.log(`planted bugs not found: ${survived.join(", ")}`);
   const seconds = (performance.now() - started) / 1000;
-  const summary = { images: done, byEngine: byEngine.counts, flushPoints, kills, seed, failures: failed, seconds, missing, bugs, events: events.counts, faults: faults.counts, outcomes: outcomes.counts };
+  const summary = {
+    images: done,
+    byEngine: byEngine.counts,
+    flushPoints,
+    kills,
+    seed,
+    failures: failed,
+    seconds,
+    missing,
+    bugs,
+    events: events.counts,
+    faults: faults.counts,
+    outcomes: outcomes.counts,
+  };
   if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(summary, null, 2)}\n`);
-  console.log(`\n${done} power cuts (${JSON.stringify(byEngine.counts)}; ${flushPoints[0]} of ${flushPoints[1]} flush points) and ${kills} kills in ${seconds.toFixed(0)} s; ${failed} broken promises`);
+  console.log(
+    `\n${done} power cuts (${JSON.stringify(byEngine.counts)}; ${flushPoints[0]} of ${flushPoints[1]} flush points) and ${kills} kills in ${seconds.toFixed(0)} s; ${failed} broken promises`,
+  );
   return failed + missing.length + survived.length === 0 && done > 0 ? 0 : 1;
 }
 

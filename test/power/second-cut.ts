@@ -52,8 +52,17 @@ class ShortLivedVolume implements Volume {
 }
 
 /** What the second cut leaves; the image itself when recovery was over before. */
-export async function cutAgain(kernel: Kernel, image: Image, slotBytes: number, plan: { readonly secondCut: number; readonly seed: number }, counters: Counters): Promise<Image> {
-  const disk = new Disk({ slotBytes, slotsMax: Infinity, buffered: false, losesNames: false, keepsOlder: false, staleAcrossLives: false }, counters);
+export async function cutAgain(
+  kernel: Kernel,
+  image: Image,
+  slotBytes: number,
+  plan: { readonly secondCut: number; readonly seed: number },
+  counters: Counters,
+): Promise<Image> {
+  const disk = new Disk(
+    { slotBytes, slotsMax: Infinity, buffered: false, losesNames: false, keepsOlder: false, staleAcrossLives: false },
+    counters,
+  );
   for (const [slot, bytes] of image.slots.entries()) {
     disk.addSlot();
     if (bytes) disk.write(slot, 0, bytes);

@@ -27,7 +27,11 @@ const CALLS = "pwrite64,ftruncate,fdatasync,fsync";
 
 /** Undefined where it works, else why not. */
 export function whyNoStrace(): string | undefined {
-  const { status, error, stderr } = spawnSync("strace", ["-f", "-y", "-xx", "--seccomp-bpf", "-o", "/dev/null", "true"], { encoding: "utf8" });
+  const { status, error, stderr } = spawnSync(
+    "strace",
+    ["-f", "-y", "-xx", "--seccomp-bpf", "-o", "/dev/null", "true"],
+    { encoding: "utf8" },
+  );
   if (error) return "strace is not installed";
   return status === 0 ? undefined : `strace does not work here: ${stderr.trim().split("\n")[0]}`;
 }
@@ -35,7 +39,10 @@ export function whyNoStrace(): string | undefined {
 /** A program that starts Chromium under strace. */
 export async function makeLauncher(directory: string, chromium: string): Promise<{ launcher: string; output: string }> {
   const [launcher, output] = [path.join(directory, "chromium-under-strace"), path.join(directory, "calls")];
-  await writeFile(launcher, `#!/bin/sh\nexec strace -f -y -xx -s 1000000 --seccomp-bpf -e trace=${CALLS} -o '${output}' '${chromium}' "$@"\n`);
+  await writeFile(
+    launcher,
+    `#!/bin/sh\nexec strace -f -y -xx -s 1000000 --seccomp-bpf -e trace=${CALLS} -o '${output}' '${chromium}' "$@"\n`,
+  );
   await chmod(launcher, 0o755);
   return { launcher, output };
 }
@@ -60,7 +67,12 @@ export async function readCalls(output: string, folder: string): Promise<SystemC
     const file = Buffer.from(unescape(name)).toString();
     if (!file.includes(`/${folder}/`)) continue;
     const [, text = "", number = "0"] = /^, (?:"([^"]*)", \d+, )?(\d+)/.exec(args) ?? [];
-    calls.push({ call: call as SystemCall["call"], file, data: unescape(text).subarray(0, text ? Number(result) : 0), number: Number(number) });
+    calls.push({
+      call: call as SystemCall["call"],
+      file,
+      data: unescape(text).subarray(0, text ? Number(result) : 0),
+      number: Number(number),
+    });
   }
   return calls;
 }
@@ -104,7 +116,9 @@ export function matchFiles(trace: Trace, all: readonly SystemCall[]): Matched {
     if (!isMarked && event.kind !== "write" && event.kind !== "flush" && event.kind !== "truncate") return event;
     const call = calls[at++];
     const fail = (what: string): never => {
-      throw new Error(`event ${number} is ${event.kind}${"file" in event ? ` of ${event.file}` : ""}: ${what}; the kernel saw ${call?.call} of ${call?.file}`);
+      throw new Error(
+        `event ${number} is ${event.kind}${"file" in event ? ` of ${event.file}` : ""}: ${what}; the kernel saw ${call?.call} of ${call?.file}`,
+      );
     };
     if (!call) return fail("there are no more calls");
     if (isMarked) {
@@ -128,9 +142,11 @@ export function matchFiles(trace: Trace, all: readonly SystemCall[]): Matched {
       if (call.call !== "ftruncate" || call.number !== event.size) fail("not this truncate");
       return { ...event, size: call.number };
     }
-    if (call.call !== "pwrite64" || call.number !== event.at || Buffer.compare(call.data, event.data) !== 0) fail("not this write");
+    if (call.call !== "pwrite64" || call.number !== event.at || Buffer.compare(call.data, event.data) !== 0)
+      fail("not this write");
     unsynced.add(event.file);
-    for (const [id, batch] of sent) if (Buffer.from(call.data).includes(batch) && sent.delete(id)) homes.set(id, event.file);
+    for (const [id, batch] of sent)
+      if (Buffer.from(call.data).includes(batch) && sent.delete(id)) homes.set(id, event.file);
     seen.writes++;
     return { ...event, at: call.number, data: call.data };
   });
@@ -139,7 +155,10 @@ export function matchFiles(trace: Trace, all: readonly SystemCall[]): Matched {
 }
 
 /** Strict transactions, each with a sync of the database's log between its commit and its end. Throws for one without. */
-export function matchTransactions(trace: Trace, calls: readonly SystemCall[]): { readonly strict: number; readonly relaxed: number; readonly syncs: number } {
+export function matchTransactions(
+  trace: Trace,
+  calls: readonly SystemCall[],
+): { readonly strict: number; readonly relaxed: number; readonly syncs: number } {
   const seen = { strict: 0, relaxed: 0, syncs: 0 };
   const begun = new Map<number, number>();
   let lifeFrom = 0;

@@ -26,20 +26,39 @@ export type StorageEvent =
   | { readonly kind: "write"; readonly file: string; readonly at: number; readonly data: Bytes }
   | { readonly kind: "flush"; readonly file: string }
   /** A commit was asked for: from here on it may be durable. */
-  | { readonly kind: "tx"; readonly id: number; readonly database: string; readonly durability: string; readonly puts: readonly Put[] }
+  | {
+      readonly kind: "tx";
+      readonly id: number;
+      readonly database: string;
+      readonly durability: string;
+      readonly puts: readonly Put[];
+    }
   | { readonly kind: "tx-done"; readonly id: number; readonly ok: boolean };
 
 export type LogEvent =
   /** The log took a batch and gave it the offsets that stand in it. */
   | { readonly kind: "sent"; readonly log: string; readonly id: number; readonly acks: Acks; readonly data: Bytes }
-  | { readonly kind: "ack"; readonly log: string; readonly id: number; readonly acks: Acks; readonly baseOffset: number }
+  | {
+      readonly kind: "ack";
+      readonly log: string;
+      readonly id: number;
+      readonly acks: Acks;
+      readonly baseOffset: number;
+    }
   | { readonly kind: "refused"; readonly log: string; readonly id: number }
   | { readonly kind: "opened"; readonly log: string; readonly start: number; readonly end: number }
   | { readonly kind: "trim" | "trimmed"; readonly log: string; readonly offset: number }
   /** Compaction counts on all below `flushed`: outdated records go because newer ones are durable. */
-  | { readonly kind: "replace" | "replaced"; readonly log: string; readonly from: number; readonly to: number; readonly flushed: number };
+  | {
+      readonly kind: "replace" | "replaced";
+      readonly log: string;
+      readonly from: number;
+      readonly to: number;
+      readonly flushed: number;
+    };
 
-export type LifeEvent = { readonly kind: "life"; readonly life: number } | { readonly kind: "end"; readonly how: Ending };
+export type LifeEvent =
+  { readonly kind: "life"; readonly life: number } | { readonly kind: "end"; readonly how: Ending };
 
 export type TraceEvent = StorageEvent | LogEvent | LifeEvent;
 

@@ -3,8 +3,26 @@
  * by byte, on good, damaged and random input. It shares no code with the kernel and takes other ways (BigInt, DataView,
  * exceptions, a byte table), so that the same mistake is unlikely twice. Never shipped.
  */
-import { Column, COLUMNS, INDEX_INTERVAL_BYTES, KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, OFFSET_ENTRY_BYTES, Status, TIME_ENTRY_BYTES } from "../../src/kernel/types.ts";
-import type { EncodeRequest, IndexState, PackingKernel, PackRequest, PackResult, RecordColumns, ScanRequest, ScanResult } from "../../src/kernel/types.ts";
+import {
+  Column,
+  COLUMNS,
+  INDEX_INTERVAL_BYTES,
+  KERNEL_BATCH_BYTES_MAX,
+  KERNEL_BATCH_RECORDS_MAX,
+  OFFSET_ENTRY_BYTES,
+  Status,
+  TIME_ENTRY_BYTES,
+} from "../../src/kernel/types.ts";
+import type {
+  EncodeRequest,
+  IndexState,
+  PackingKernel,
+  PackRequest,
+  PackResult,
+  RecordColumns,
+  ScanRequest,
+  ScanResult,
+} from "../../src/kernel/types.ts";
 import { Cursor, isSafe, readRecords, refuse, Refused, varintBytes } from "./records.ts";
 
 const HEADER_BYTES = 61;
@@ -241,9 +259,14 @@ class Walk {
   checkArguments(): void {
     const { expectedOffset, minEpoch, maxEpoch, position, segmentBaseOffset, index } = this.request;
     const good =
-      isInt32(minEpoch) && isInt32(maxEpoch) &&
-      [expectedOffset, position, segmentBaseOffset, index.bytesSinceEntry].every((n) => Number.isSafeInteger(n) && n >= 0) &&
-      [index.maxTimestamp, index.maxTimestampOffset, index.entryTimestamp].every((n) => Number.isSafeInteger(n) && n >= -1) &&
+      isInt32(minEpoch) &&
+      isInt32(maxEpoch) &&
+      [expectedOffset, position, segmentBaseOffset, index.bytesSinceEntry].every(
+        (n) => Number.isSafeInteger(n) && n >= 0,
+      ) &&
+      [index.maxTimestamp, index.maxTimestampOffset, index.entryTimestamp].every(
+        (n) => Number.isSafeInteger(n) && n >= -1,
+      ) &&
       position + this.bytes.length < 2 ** 31 &&
       (index.maxTimestamp === -1 || this.isRelative(index.maxTimestampOffset));
     refuse(!good, Status.BAD_ARGUMENT);
@@ -264,7 +287,9 @@ class Walk {
     const size = frame.result;
     const view = viewOf(rest);
     const baseOffset = view.getBigInt64(0);
-    const isNext = allowGaps ? baseOffset >= BigInt(this.nextOffset) && isSafe(baseOffset) : baseOffset === BigInt(this.nextOffset);
+    const isNext = allowGaps
+      ? baseOffset >= BigInt(this.nextOffset) && isSafe(baseOffset)
+      : baseOffset === BigInt(this.nextOffset);
     refuse(!isNext, Status.BAD_OFFSET);
     const epoch = view.getInt32(12);
     refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);
@@ -344,7 +369,13 @@ function pack(bytes: Uint8Array, { expectedOffset, from, to, mark }: PackRequest
   let [at, nextOffset, values] = [0, expectedOffset, 0];
   const looked = bytes.subarray(0, KERNEL_BATCH_BYTES_MAX);
   const status = statusOf(() => {
-    refuse(![expectedOffset, from, to].every((offset) => Number.isSafeInteger(offset)) || !isInt32(mark) || mark < 0 || mark > 255, Status.BAD_ARGUMENT);
+    refuse(
+      ![expectedOffset, from, to].every((offset) => Number.isSafeInteger(offset)) ||
+        !isInt32(mark) ||
+        mark < 0 ||
+        mark > 255,
+      Status.BAD_ARGUMENT,
+    );
     while (at < looked.length) {
       const rest = looked.subarray(at);
       const size = checkFrame(rest);
@@ -359,7 +390,8 @@ function pack(bytes: Uint8Array, { expectedOffset, from, to, mark }: PackRequest
         const length = column(Column.VALUE_LENGTH);
         if (offset < from || offset >= to || length === -1) continue;
         if (mark > 0) found.push(mark);
-        for (const byte of batch.subarray(column(Column.VALUE_POSITION), column(Column.VALUE_POSITION) + length)) found.push(byte);
+        for (const byte of batch.subarray(column(Column.VALUE_POSITION), column(Column.VALUE_POSITION) + length))
+          found.push(byte);
         values++;
       }
       nextOffset = Number(baseOffset) + viewOf(batch).getInt32(23) + 1;

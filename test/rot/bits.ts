@@ -63,7 +63,8 @@ export interface RotOptions {
  * batch equal to a stale one that happens to fit. Upkeep moves the mark behind it two seconds after the append.
  */
 export const UNSEEN = "the tail is gone, its epoch reads as an earlier one";
-const isEpoch = ({ batch }: Region, at: number): boolean => batch !== undefined && at >= batch.position + LEADER_EPOCH_AT && at < batch.position + LEADER_EPOCH_AT + 4;
+const isEpoch = ({ batch }: Region, at: number): boolean =>
+  batch !== undefined && at >= batch.position + LEADER_EPOCH_AT && at < batch.position + LEADER_EPOCH_AT + 4;
 
 /** The outcome without what depends on the times that were looked for. */
 const plain = (outcome: string): string => outcome.replace(/, a seek by time[^,]*/, "");
@@ -129,12 +130,22 @@ export class Bits {
   }
 
   #fail(thrown: unknown, where: string): void {
-    this.failures.push({ check: thrown instanceof Violation ? thrown.check : "crashed", message: thrown instanceof Error ? (thrown instanceof Violation ? thrown.message : String(thrown.stack)) : String(thrown), where });
+    this.failures.push({
+      check: thrown instanceof Violation ? thrown.check : "crashed",
+      message:
+        thrown instanceof Error
+          ? thrown instanceof Violation
+            ? thrown.message
+            : String(thrown.stack)
+          : String(thrown),
+      where,
+    });
   }
 
   /** All bytes that nothing reads, upside down at once. */
   async #invertUnread(): Promise<void> {
-    for (const [slot, read] of this.#read.entries()) for (const [at, was] of read.entries()) if (!was) this.#image[slot]![at]! ^= 0xff;
+    for (const [slot, read] of this.#read.entries())
+      for (const [at, was] of read.entries()) if (!was) this.#image[slot]![at]! ^= 0xff;
     try {
       const verdict = await this.#survey(this.#layout.whole);
       if (verdict.outcome !== "same" || verdict.note) throw new Violation("unread", JSON.stringify(verdict));
@@ -152,7 +163,11 @@ export class Bits {
       if (!this.#read[slot]![at]) continue;
       for (let bit = 0; bit < 8; bit++) {
         bytes[at - batch!.position]! ^= 1 << bit;
-        if (kernel.validateBatch(bytes) === Status.OK) this.#fail(new Violation("wrong-record", "the kernel takes the batch"), `${name}, slot ${slot} byte ${at} bit ${bit}`);
+        if (kernel.validateBatch(bytes) === Status.OK)
+          this.#fail(
+            new Violation("wrong-record", "the kernel takes the batch"),
+            `${name}, slot ${slot} byte ${at} bit ${bit}`,
+          );
         bytes[at - batch!.position]! ^= 1 << bit;
       }
     }
@@ -173,7 +188,8 @@ export class Bits {
         bytes[at]! ^= 1 << (n & 7);
         try {
           const { state, copies, catalog } = await Catalog.read(new RotVolume(log.slotBytes, this.#image), kernel);
-          const same = copies === 1 && JSON.stringify(state) === wanted && catalog.generation === good.catalog.generation;
+          const same =
+            copies === 1 && JSON.stringify(state) === wanted && catalog.generation === good.catalog.generation;
           if (!same) throw new Violation("catalog", `${copies} copies: ${JSON.stringify(state)}`);
         } catch (thrown) {
           this.#fail(thrown, `${name}, slot ${slot} byte ${at} bit ${n & 7}`);
@@ -236,7 +252,11 @@ export class Bits {
     if (damage.length > 0) {
       const lost = new Set(damage.flatMap(({ from, to }) => batchesIn(this.#options.log, from, to)));
       if (batch) lost.delete(batch);
-      if (lost.size > 0 && !batch) throw new Violation("lost-good", `${[...lost].map(({ baseOffset }) => baseOffset).join(" ")} reported, and no batch was hit`);
+      if (lost.size > 0 && !batch)
+        throw new Violation(
+          "lost-good",
+          `${[...lost].map(({ baseOffset }) => baseOffset).join(" ")} reported, and no batch was hit`,
+        );
       if (lost.size > 0) words.push("with others than the batch that was hit");
     }
     return words.join(", ");
@@ -262,12 +282,23 @@ export class Bits {
     const before = { ...this.counters.counts };
     const whole = await this.#flip(region, at, bit, this.#layout.whole);
     const isRead = this.#read[region.slot]![at] === 1;
-    const cheap = !isRead ? "same" : region.name.startsWith("catalog") ? "took over" : /: records$/.test(region.name) ? undefined : await this.#flip(region, at, bit, this.#layout.scopes.get(region.slot)!);
+    const cheap = !isRead
+      ? "same"
+      : region.name.startsWith("catalog")
+        ? "took over"
+        : /: records$/.test(region.name)
+          ? undefined
+          : await this.#flip(region, at, bit, this.#layout.scopes.get(region.slot)!);
     // A sampled bit was counted in its region already.
-    for (const [name, times] of Object.entries(this.counters.counts)) this.counters.add(name, (before[name] ?? 0) - times);
+    for (const [name, times] of Object.entries(this.counters.counts))
+      this.counters.add(name, (before[name] ?? 0) - times);
     if (whole === undefined) return undefined;
     const agrees = cheap === undefined ? /^(reported|cut)/.test(whole) : plain(whole) === plain(cheap);
-    if (!agrees) this.#fail(new Violation("partition", `the whole way says "${whole}", the cheap one "${cheap ?? "refused"}"`), `${region.name}, slot ${region.slot} byte ${at} bit ${bit}`);
+    if (!agrees)
+      this.#fail(
+        new Violation("partition", `the whole way says "${whole}", the cheap one "${cheap ?? "refused"}"`),
+        `${region.name}, slot ${region.slot} byte ${at} bit ${bit}`,
+      );
     return whole;
   }
 }

@@ -72,7 +72,10 @@ class History {
   readonly #builder: BatchBuilder;
   #records = 0;
 
-  constructor(readonly kernel: Kernel, { slotBytes, seed }: HistoryOptions) {
+  constructor(
+    readonly kernel: Kernel,
+    { slotBytes, seed }: HistoryOptions,
+  ) {
     this.volume = new RotVolume(slotBytes, []);
     this.volume.onFlush = (slot, bytes) => this.#keepVersions(slot, bytes);
     this.#random = new Random(seed);
@@ -83,7 +86,12 @@ class History {
     const clock = { now: () => this.#now };
     this.#store = await SegmentStore.open({ volume: this.volume, kernel: this.kernel, now: clock.now });
     // Only segments that have been sealed for a second are compacted.
-    this.log = await Log.open({ store: await this.#store.log(NAME), kernel: this.kernel, clock, settings: { compaction: { minLagMs: 1000 } } });
+    this.log = await Log.open({
+      store: await this.#store.log(NAME),
+      kernel: this.kernel,
+      clock,
+      settings: { compaction: { minLagMs: 1000 } },
+    });
   }
 
   async append(keys: number): Promise<void> {
@@ -98,7 +106,12 @@ class History {
       random.fill(value);
       const headers = random.chance(0.1) ? ([["trace", text.encode("rot")]] as const) : undefined;
       // Times wobble, so that time index and seeks have something to do.
-      this.#builder.tryAppend({ key: text.encode(`key ${random.int(keys)} ${keys > 100 ? this.#records : ""}`), value, timestamp: 1_000_000 + this.#records * 10 + random.int(40), ...(headers && { headers }) });
+      this.#builder.tryAppend({
+        key: text.encode(`key ${random.int(keys)} ${keys > 100 ? this.#records : ""}`),
+        value,
+        timestamp: 1_000_000 + this.#records * 10 + random.int(40),
+        ...(headers && { headers }),
+      });
       this.#records++;
     }
     const batch = this.#builder.build({ producerId, producerEpoch: 0, baseSequence });
@@ -155,18 +168,42 @@ class History {
       for (const bytes of splitBatches(body)) {
         const batch = (await decodeBatch(this.kernel, bytes)) as RecordBatch;
         const { baseOffset, nextOffset, header } = batch;
-        const records = Array.from({ length: batch.count }, (_, i) => ({ offset: batch.offsetAt(i), timestamp: batch.timestampAt(i) }));
-        batches.push({ baseOffset, nextOffset, maxTimestamp: header.maxTimestamp, records, slot, position, bytes: bytes.slice() });
+        const records = Array.from({ length: batch.count }, (_, i) => ({
+          offset: batch.offsetAt(i),
+          timestamp: batch.timestampAt(i),
+        }));
+        batches.push({
+          baseOffset,
+          nextOffset,
+          maxTimestamp: header.maxTimestamp,
+          records,
+          slot,
+          position,
+          bytes: bytes.slice(),
+        });
         position += bytes.length;
       }
     }
     const { slotBytes } = volume;
     const kept = new Map([...versions].map(([key, pages]) => [key, pages.slice()]));
-    return { ended, slotBytes, image: volume.image(), start: log.logStartOffset, end: log.logEndOffset, marked, batches, retries: [...retries.values()], versions: kept };
+    return {
+      ended,
+      slotBytes,
+      image: volume.image(),
+      start: log.logStartOffset,
+      end: log.logEndOffset,
+      marked,
+      batches,
+      retries: [...retries.values()],
+      versions: kept,
+    };
   }
 }
 
-export async function makeRotLogs(kernel: Kernel, options: HistoryOptions): Promise<{ readonly killed: RotLog; readonly closed: RotLog }> {
+export async function makeRotLogs(
+  kernel: Kernel,
+  options: HistoryOptions,
+): Promise<{ readonly killed: RotLog; readonly closed: RotLog }> {
   const history = new History(kernel, options);
   await history.open();
   await history.fill(2, 0.3, 100_000);

@@ -68,10 +68,15 @@ class Pages {
   /** By what lies at the page's start. */
   #kind(slot: number, page: number): string {
     const at = page * PAGE;
-    const name = this.layout.regions.find((region) => region.slot === slot && region.from <= at && region.to > at)?.name ?? "?";
+    const name =
+      this.layout.regions.find((region) => region.slot === slot && region.from <= at && region.to > at)?.name ?? "?";
     if (name.startsWith("catalog")) return "catalog";
     const [kind = "?"] = name.split(": ");
-    return page === 0 && kind !== "free slot" ? `${kind}: header page` : /batch|records/.test(name) ? `${kind}: batches` : name;
+    return page === 0 && kind !== "free slot"
+      ? `${kind}: header page`
+      : /batch|records/.test(name)
+        ? `${kind}: batches`
+        : name;
   }
 
   get done(): boolean {
@@ -85,7 +90,12 @@ class Pages {
   /** The page begins or ends inside that part of a batch header that no checksum covers. */
   #breaksHeader({ slot, page }: Page): boolean {
     const borders = [page * PAGE, (page + 1) * PAGE];
-    return this.layout.regions.some((region) => region.slot === slot && /outside its checksum/.test(region.name) && borders.some((at) => at > region.from && at < region.to));
+    return this.layout.regions.some(
+      (region) =>
+        region.slot === slot &&
+        /outside its checksum/.test(region.name) &&
+        borders.some((at) => at > region.from && at < region.to),
+    );
   }
 
   async runStale(): Promise<void> {
@@ -118,7 +128,14 @@ class Pages {
         if (!this.#chosen(this.options.everySwap)) continue;
         this.swapped++;
         const [first, second] = [a.kind, b.kind].sort();
-        await this.#survey(`swapped: ${first} with ${second}`, [[a, b.bytes], [b, a.bytes]], "");
+        await this.#survey(
+          `swapped: ${first} with ${second}`,
+          [
+            [a, b.bytes],
+            [b, a.bytes],
+          ],
+          "",
+        );
       }
     }
   }
@@ -136,9 +153,20 @@ class Pages {
     } catch (thrown) {
       const where = `${name}, ${changes.map(([{ slot, page }]) => `slot ${slot} page ${page}`).join(" and ")} ${what}`;
       const { check } = thrown instanceof Violation ? thrown : { check: "" };
-      if (check === "wrong-record" && changes.length === 2 && changes.every(([page]) => this.#breaksHeader(page))) this.counters.add(`${name} | ${MISFIT}`);
+      if (check === "wrong-record" && changes.length === 2 && changes.every(([page]) => this.#breaksHeader(page)))
+        this.counters.add(`${name} | ${MISFIT}`);
       else if (check === "lost-tail") this.counters.add(`${name} | ${GONE}`);
-      else this.failures.push({ check: thrown instanceof Violation ? thrown.check : "crashed", message: thrown instanceof Error ? (thrown instanceof Violation ? thrown.message : String(thrown.stack)) : String(thrown), where });
+      else
+        this.failures.push({
+          check: thrown instanceof Violation ? thrown.check : "crashed",
+          message:
+            thrown instanceof Error
+              ? thrown instanceof Violation
+                ? thrown.message
+                : String(thrown.stack)
+              : String(thrown),
+          where,
+        });
     }
     onPages?.(1);
   }

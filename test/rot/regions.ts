@@ -40,39 +40,76 @@ export async function layoutOf(kernel: Kernel, log: RotLog): Promise<Layout> {
     else if (segment) regions.push(...segmentRegions(log, segment));
     else regions.push({ name: "free slot", slot, from: 0, to: log.slotBytes });
     const isActive = segment && !segment.sealed;
-    scopes.set(slot, segment ? scopeOf(log, Math.max(log.start, segment.baseOffset), segment.sealed?.nextOffset ?? log.end, isActive === true) : whole);
+    scopes.set(
+      slot,
+      segment
+        ? scopeOf(
+            log,
+            Math.max(log.start, segment.baseOffset),
+            segment.sealed?.nextOffset ?? log.end,
+            isActive === true,
+          )
+        : whole,
+    );
   }
   return { regions, scopes, whole };
 }
 
 function catalogRegions({ image, slotBytes }: RotLog, slot: number): Region[] {
   const payload = new DataView(image[slot]!.buffer, image[slot]!.byteOffset).getUint32(12);
-  return pieces(slot, slotBytes, [["catalog: head", 28], ["catalog: payload", payload], ["catalog: behind", Infinity]]);
+  return pieces(slot, slotBytes, [
+    ["catalog: head", 28],
+    ["catalog: payload", payload],
+    ["catalog: behind", Infinity],
+  ]);
 }
 
 function segmentRegions(log: RotLog, entry: CatalogState["logs"][number]["segments"][number]): Region[] {
   const { slot, sealed } = entry;
   const kind = sealed ? (sealed.compacted ? "compacted" : "sealed") : "active";
-  const named = (parts: readonly (readonly [string, number])[]): [string, number][] => parts.map(([name, bytes]) => [`${kind}: ${name}`, bytes]);
-  const head = named([["role", 32 + 3], ["header page, unused", 512 - 35], ["mark", 40], ["header page, unused", 512 - 40], ["mark", 40], ["header page, unused", 512 - 40], ["header page, unused", BODY_AT - 1536]]);
+  const named = (parts: readonly (readonly [string, number])[]): [string, number][] =>
+    parts.map(([name, bytes]) => [`${kind}: ${name}`, bytes]);
+  const head = named([
+    ["role", 32 + 3],
+    ["header page, unused", 512 - 35],
+    ["mark", 40],
+    ["header page, unused", 512 - 40],
+    ["mark", 40],
+    ["header page, unused", 512 - 40],
+    ["header page, unused", BODY_AT - 1536],
+  ]);
   const body = bodyRegions(log, entry, kind);
   const end = body.at(-1)?.to ?? BODY_AT;
   const tail: [string, number][] = sealed
-    ? named([["offset index", sealed.offsetIndexBytes], ["time index", sealed.timeIndexBytes], ["producers", sealed.producersBytes], ["footer", FOOTER_BYTES], ["behind", Infinity]])
+    ? named([
+        ["offset index", sealed.offsetIndexBytes],
+        ["time index", sealed.timeIndexBytes],
+        ["producers", sealed.producersBytes],
+        ["footer", FOOTER_BYTES],
+        ["behind", Infinity],
+      ])
     : named([["behind", Infinity]]);
   return [...pieces(slot, BODY_AT, head), ...body, ...pieces(slot, log.slotBytes, tail, end)];
 }
 
 function bodyRegions(log: RotLog, { slot }: SegmentEntry, kind: string): Region[] {
-  return log.batches.filter((batch) => batch.slot === slot).flatMap((batch) => {
-    const { position, bytes } = batch;
-    const at = (name: string, from: number, to: number): Region => ({ name: `${kind}: ${name}`, slot, from: position + from, to: position + to, batch });
-    return [
-      at("batch header outside its checksum", 0, CRC_FROM),
-      at("batch header inside its checksum", CRC_FROM, BATCH_HEADER_BYTES),
-      at("records", BATCH_HEADER_BYTES, bytes.length),
-    ];
-  });
+  return log.batches
+    .filter((batch) => batch.slot === slot)
+    .flatMap((batch) => {
+      const { position, bytes } = batch;
+      const at = (name: string, from: number, to: number): Region => ({
+        name: `${kind}: ${name}`,
+        slot,
+        from: position + from,
+        to: position + to,
+        batch,
+      });
+      return [
+        at("batch header outside its checksum", 0, CRC_FROM),
+        at("batch header inside its checksum", CRC_FROM, BATCH_HEADER_BYTES),
+        at("records", BATCH_HEADER_BYTES, bytes.length),
+      ];
+    });
 }
 
 function pieces(slot: number, slotBytes: number, parts: readonly (readonly [string, number])[], start = 0): Region[] {
@@ -91,6 +128,8 @@ function scopeOf(log: RotLog, from: number, to: number, retries: boolean): Scope
   const batches = batchesIn(log, from, to);
   const step = Math.max(1, Math.floor(batches.length / 8));
   const chosen = batches.filter((_, i) => i % step === 0);
-  const times = chosen.filter((_, i) => i % 3 === 0).map(({ maxTimestamp: timestamp }) => ({ timestamp, expected: firstAt(log, timestamp) }));
+  const times = chosen
+    .filter((_, i) => i % 3 === 0)
+    .map(({ maxTimestamp: timestamp }) => ({ timestamp, expected: firstAt(log, timestamp) }));
   return { from, to, retries, offsets: chosen.map((batch) => batch.nextOffset - 1), times };
 }

@@ -37,7 +37,8 @@ export class RotVolume implements Volume {
   }
   async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
     const old = this.#slots[slot]!;
-    if (position < 0 || position + bytes.length > this.slotBytes) throw new TidemarkError("INTERNAL", "outside the volume", { slot, position });
+    if (position < 0 || position + bytes.length > this.slotBytes)
+      throw new TidemarkError("INTERNAL", "outside the volume", { slot, position });
     if (old === this.#image[slot]) this.#slots[slot] = old.slice();
     this.#slots[slot]!.set(bytes, position);
   }

@@ -35,12 +35,26 @@ const onProgress = (what: string, count: number): void => {
   process.stderr.write(`${isTTY ? "\r" : ""}${what} ${done.get(what)}, ${Math.round(shown)} s  ${isTTY ? "" : "\n"}`);
 };
 const { every, seed, sample } = values;
-const share = await rotShare({ kernel: await releaseKernel(), history: WHOLE, seed, sample, every, everySwap: values.swaps * every, onProgress });
+const share = await rotShare({
+  kernel: await releaseKernel(),
+  history: WHOLE,
+  seed,
+  sample,
+  every,
+  everySwap: values.swaps * every,
+  onProgress,
+});
 if (isTTY) process.stderr.write("\r\u001b[K");
-for (const [name, times] of Object.entries(share.counts).sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${String(times).padStart(10)}  ${name}`);
+for (const [name, times] of Object.entries(share.counts).sort(([a], [b]) => (a < b ? -1 : 1)))
+  console.log(`${String(times).padStart(10)}  ${name}`);
 for (const { message, where } of share.failures.slice(0, 10)) console.log(`${message}\n  ${where}`);
 const { log, bits, surveyed, sampled, stale, swapped, failures } = share;
-console.log(`${log.slots} slots of ${log.slotBytes} bytes, ${log.batches} batches of ${log.batchBytes} bytes; seed ${seed}`);
-console.log(`${bits} bits (${surveyed} opened and read, ${sampled} of them the whole way as well), ${stale} stale pages, ${swapped} exchanges in ${seconds().toFixed(1)} s; ${failures.length} failed`);
-if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ seconds: seconds(), every, seed, ...share }, null, 2)}\n`);
+console.log(
+  `${log.slots} slots of ${log.slotBytes} bytes, ${log.batches} batches of ${log.batchBytes} bytes; seed ${seed}`,
+);
+console.log(
+  `${bits} bits (${surveyed} opened and read, ${sampled} of them the whole way as well), ${stale} stale pages, ${swapped} exchanges in ${seconds().toFixed(1)} s; ${failures.length} failed`,
+);
+if (values.json !== undefined)
+  await writeFile(values.json, `${JSON.stringify({ seconds: seconds(), every, seed, ...share }, null, 2)}\n`);
 process.exitCode = failures.length === 0 && bits > 0 ? 0 : 1;

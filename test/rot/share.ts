@@ -33,7 +33,13 @@ export interface ShareOptions {
 }
 
 export interface Share {
-  readonly log: { readonly bytes: number; readonly batches: number; readonly batchBytes: number; readonly slots: number; readonly slotBytes: number };
+  readonly log: {
+    readonly bytes: number;
+    readonly batches: number;
+    readonly batchBytes: number;
+    readonly slots: number;
+    readonly slotBytes: number;
+  };
   readonly bits: number;
   readonly surveyed: number;
   readonly sampled: number;
@@ -55,13 +61,33 @@ export async function rotShare(options: ShareOptions): Promise<Share> {
     const count = (found: Readonly<Record<string, number>>): void => {
       for (const [name, times] of Object.entries(found)) if (times > 0) counts[`${log.ended}: ${name}`] = times;
     };
-    const fail = (found: readonly RotFailure[]) => failures.push(...found.map((failure) => ({ ...failure, where: `${log.ended}: ${failure.where}` })));
+    const fail = (found: readonly RotFailure[]) =>
+      failures.push(...found.map((failure) => ({ ...failure, where: `${log.ended}: ${failure.where}` })));
     const thin = every > 1 ? { every, names } : undefined;
     const only = options.regions ?? (log === closed ? DIFFERS : undefined);
     const limits = only ? { only } : {};
-    const bits = await Bits.of({ kernel, log, seed, sample, failuresMax, ...(thin && { thin }), ...limits, onBits: (done) => onProgress?.(`${log.ended}: bits`, done) });
+    const bits = await Bits.of({
+      kernel,
+      log,
+      seed,
+      sample,
+      failuresMax,
+      ...(thin && { thin }),
+      ...limits,
+      onBits: (done) => onProgress?.(`${log.ended}: bits`, done),
+    });
     const flipped = await bits.run();
-    const pages = options.regions ? NO_PAGES : await rotPages({ kernel, log, seed, every, everySwap: options.everySwap ?? every, failuresMax, onPages: (done) => onProgress?.(`${log.ended}: pages`, done) });
+    const pages = options.regions
+      ? NO_PAGES
+      : await rotPages({
+          kernel,
+          log,
+          seed,
+          every,
+          everySwap: options.everySwap ?? every,
+          failuresMax,
+          onPages: (done) => onProgress?.(`${log.ended}: pages`, done),
+        });
     for (const found of [flipped, pages]) {
       count(found.counts);
       fail(found.failures);
@@ -70,6 +96,12 @@ export async function rotShare(options: ShareOptions): Promise<Share> {
     for (const name of ["stale", "swapped"] as const) total[name] += pages[name];
   }
   const batchBytes = killed.batches.reduce((sum, { bytes }) => sum + bytes.length, 0);
-  const log = { bytes: killed.image.length * killed.slotBytes, batches: killed.batches.length, batchBytes, slots: killed.image.length, slotBytes: killed.slotBytes };
+  const log = {
+    bytes: killed.image.length * killed.slotBytes,
+    batches: killed.batches.length,
+    batchBytes,
+    slots: killed.image.length,
+    slotBytes: killed.slotBytes,
+  };
   return { log, ...total, counts, failures };
 }

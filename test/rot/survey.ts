@@ -74,7 +74,13 @@ class Survey {
   report(error: TidemarkError, offset: number): number {
     const { from, to } = error.details;
     if (error.code !== "CORRUPT_RANGE") throw new Violation("no-range", `at ${offset}: ${error.message}`);
-    if (typeof from !== "number" || typeof to !== "number" || !(to > offset) || batchesIn(this.truth, offset, from).length > 0) throw new Violation("no-range", `at ${offset}: ${from} to ${to}`);
+    if (
+      typeof from !== "number" ||
+      typeof to !== "number" ||
+      !(to > offset) ||
+      batchesIn(this.truth, offset, from).length > 0
+    )
+      throw new Violation("no-range", `at ${offset}: ${from} to ${to}`);
     if (!this.damage.some((range) => range.from === from && range.to === to)) this.damage.push({ from, to });
     return to;
   }
@@ -84,7 +90,11 @@ class Survey {
     for (let turn = 0; offset < to; turn++) {
       if (turn > TURNS_MAX) throw new Violation("endless", `still at ${offset}`);
       try {
-        for await (const batch of readBatches(this.#source(), this.kernel, RAW, { from: offset, to, maxBytes: FETCH_BYTES })) {
+        for await (const batch of readBatches(this.#source(), this.kernel, RAW, {
+          from: offset,
+          to,
+          maxBytes: FETCH_BYTES,
+        })) {
           this.#check(batch.baseOffset, batch.nextOffset, offset, to);
           offset = batch.nextOffset;
         }
@@ -100,8 +110,10 @@ class Survey {
     const batch = batchAt(this.truth, base);
     const bytes = batch && this.#seen.get(batch.baseOffset);
     if (!bytes) throw new Violation("wrong-record", `a batch at ${base} that was never written (read from ${asked})`);
-    if (!isExact(bytes, batch.bytes)) throw new Violation("wrong-record", `the batch at ${base} is not what was written`);
-    if (next !== Math.min(to, batch.nextOffset)) throw new Violation("wrong-record", `the batch at ${base} ends at ${next}, not ${batch.nextOffset}`);
+    if (!isExact(bytes, batch.bytes))
+      throw new Violation("wrong-record", `the batch at ${base} is not what was written`);
+    if (next !== Math.min(to, batch.nextOffset))
+      throw new Violation("wrong-record", `the batch at ${base} ends at ${next}, not ${batch.nextOffset}`);
     this.#exact.add(batch.baseOffset);
   }
 
@@ -109,7 +121,8 @@ class Survey {
   checkComplete({ from, to }: Range, cutAt: number): void {
     for (const { baseOffset, nextOffset } of batchesIn(this.truth, from, to)) {
       if (this.#exact.has(baseOffset) || baseOffset >= cutAt) continue;
-      if (!this.damage.some((range) => range.from < nextOffset && range.to > baseOffset)) throw new Violation("lost", `the batch at ${baseOffset} is missing without a word`);
+      if (!this.damage.some((range) => range.from < nextOffset && range.to > baseOffset))
+        throw new Violation("lost", `the batch at ${baseOffset} is missing without a word`);
     }
   }
 
@@ -119,7 +132,8 @@ class Survey {
       const found = bytes.length > 0 ? readHeader(bytes) : undefined;
       const wanted = this.truth.batches[firstBehind(this.truth, offset)];
       // What was damaged may be found later, by the checksum that the reader makes; the place must be right all the same.
-      if (found && wanted && found.baseOffset > wanted.baseOffset && !this.#isDamaged(wanted)) throw new Violation("seek", `offset ${offset} leads to ${found.baseOffset}, not ${wanted.baseOffset}`);
+      if (found && wanted && found.baseOffset > wanted.baseOffset && !this.#isDamaged(wanted))
+        throw new Violation("seek", `offset ${offset} leads to ${found.baseOffset}, not ${wanted.baseOffset}`);
     } catch (thrown) {
       if (thrown instanceof Violation) throw thrown;
       this.report(typed(thrown), offset);
@@ -133,12 +147,17 @@ class Survey {
       return () => {
         if (found === expected) return "";
         const readable = firstAt(this.truth, timestamp, (batch) => this.#isDamaged(batch));
-        if (found !== Math.min(readable, this.log.logEndOffset)) throw new Violation("time", `time ${timestamp} leads to ${found}, not ${expected}, nor to ${readable} behind the damage`);
+        if (found !== Math.min(readable, this.log.logEndOffset))
+          throw new Violation(
+            "time",
+            `time ${timestamp} leads to ${found}, not ${expected}, nor to ${readable} behind the damage`,
+          );
         return "a seek by time passes over the damage";
       };
     } catch (thrown) {
       const { code, details } = typed(thrown);
-      if (code !== "CORRUPT_RANGE" || !(Number(details["from"]) >= 0)) throw new Violation("no-range", `time ${timestamp}: ${String(thrown)}`);
+      if (code !== "CORRUPT_RANGE" || !(Number(details["from"]) >= 0))
+        throw new Violation("no-range", `time ${timestamp}: ${String(thrown)}`);
       return () => "";
     }
   }
@@ -149,12 +168,16 @@ class Survey {
       const end = this.log.logEndOffset;
       const answer = await this.log.append(batch.slice()).catch((thrown: unknown) => typed(thrown));
       if (answer instanceof TidemarkError) throw new Violation("retry", `of ${baseOffset}: ${answer.message}`);
-      if (!answer.duplicate || answer.baseOffset !== baseOffset || this.log.logEndOffset !== end) throw new Violation("retry", `of ${baseOffset} is taken at ${answer.baseOffset}`);
+      if (!answer.duplicate || answer.baseOffset !== baseOffset || this.log.logEndOffset !== end)
+        throw new Violation("retry", `of ${baseOffset} is taken at ${answer.baseOffset}`);
     }
   }
 
   #isDamaged({ baseOffset, nextOffset }: Pick<TrueBatch, "baseOffset" | "nextOffset">): boolean {
-    return this.damage.some((range) => range.from < nextOffset && range.to > baseOffset) || baseOffset >= this.log.logEndOffset;
+    return (
+      this.damage.some((range) => range.from < nextOffset && range.to > baseOffset) ||
+      baseOffset >= this.log.logEndOffset
+    );
   }
 }
 
@@ -177,13 +200,18 @@ export function batchAt(truth: RotLog, offset: number): TrueBatch | undefined {
 
 export function batchesIn(truth: RotLog, from: number, to: number): readonly TrueBatch[] {
   const found: TrueBatch[] = [];
-  for (let i = firstBehind(truth, from); i < truth.batches.length && truth.batches[i]!.baseOffset < to; i++) found.push(truth.batches[i]!);
+  for (let i = firstBehind(truth, from); i < truth.batches.length && truth.batches[i]!.baseOffset < to; i++)
+    found.push(truth.batches[i]!);
   return found;
 }
 
 /** The leader's epoch, 4 bytes outside the checksum, says nothing to a reader. */
 function isExact(bytes: Uint8Array, truth: Uint8Array): boolean {
-  return bytes.length === truth.length && Buffer.compare(bytes.subarray(0, 12), truth.subarray(0, 12)) === 0 && Buffer.compare(bytes.subarray(16), truth.subarray(16)) === 0;
+  return (
+    bytes.length === truth.length &&
+    Buffer.compare(bytes.subarray(0, 12), truth.subarray(0, 12)) === 0 &&
+    Buffer.compare(bytes.subarray(16), truth.subarray(16)) === 0
+  );
 }
 
 function safeSplit(bytes: Uint8Array): Uint8Array[] {
@@ -231,10 +259,15 @@ export async function survey(kernel: Kernel, volume: RotVolume, truth: RotLog, s
   const { cut, cleanShutdown, lost: gone } = log.recovery;
   // Where the active slot says that it is another's, the log goes on behind all that it may have held, and says so.
   const skipped = gone?.to === log.logEndOffset && gone.from < truth.end;
-  if (log.logStartOffset !== truth.start || (log.logEndOffset > truth.end && !skipped)) throw new Violation("bounds", `${log.logStartOffset} to ${log.logEndOffset}`);
+  if (log.logStartOffset !== truth.start || (log.logEndOffset > truth.end && !skipped))
+    throw new Violation("bounds", `${log.logStartOffset} to ${log.logEndOffset}`);
   const lost = truth.end - log.logEndOffset;
   // A slot whose header page is gone says so from its start on.
-  if (lost > 0 && (!cut || cut.offset > log.logEndOffset)) throw new Violation(log.logEndOffset < truth.marked ? "lost" : "lost-tail", `the log ends ${lost} records early without a word`);
+  if (lost > 0 && (!cut || cut.offset > log.logEndOffset))
+    throw new Violation(
+      log.logEndOffset < truth.marked ? "lost" : "lost-tail",
+      `the log ends ${lost} records early without a word`,
+    );
   const found = new Survey(kernel, log, truth);
   for (const { from, to } of log.quarantined()) found.damage.push({ from, to });
   const times: (() => string)[] = [];
@@ -247,7 +280,12 @@ export async function survey(kernel: Kernel, volume: RotVolume, truth: RotLog, s
   for (const judge of times) note ||= judge();
   if (scope.retries) await found.retry();
   const { damage } = found;
-  if (lost > 0) return { outcome: log.logEndOffset < truth.marked ? "cut below the mark" : "cut", damage: [...damage, { from: log.logEndOffset, to: truth.end }], note };
+  if (lost > 0)
+    return {
+      outcome: log.logEndOffset < truth.marked ? "cut below the mark" : "cut",
+      damage: [...damage, { from: log.logEndOffset, to: truth.end }],
+      note,
+    };
   if (damage.length > 0) return { outcome: "reported", damage, note };
   const tookOver = store.recovery.catalogCopies < 2 || cleanShutdown !== (truth.ended === "closed");
   return { outcome: tookOver ? "took over" : "same", damage, note };

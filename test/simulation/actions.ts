@@ -77,7 +77,11 @@ export class Actions {
 
   // --- appends -----------------------------------------------------------------------------------------------------
 
-  #make(at: number, producer: Producer, wish: { records: number; bytes: number; gzip: boolean; baseSequence?: number; epoch?: number; lateMs?: number }): SentBatch {
+  #make(
+    at: number,
+    producer: Producer,
+    wish: { records: number; bytes: number; gzip: boolean; baseSequence?: number; epoch?: number; lateMs?: number },
+  ): SentBatch {
     const { kernel, clock, random, plan } = this.#sim;
     const { keys, compaction } = plan.world.logs[at]!;
     return makeBatch({
@@ -106,18 +110,34 @@ export class Actions {
     const batch = this.#make(op.log, producer, { ...op, lateMs: op.id % 7 === 0 ? LATE_MS : 0 });
     producer.add(batch);
     model.send(batch);
-    const options: AppendOptions = { acks: op.acks, ...(op.ifEnd && { ifEnd: log.logEndOffset + (op.ifEnd === "right" ? 0 : 3) }) };
+    const options: AppendOptions = {
+      acks: op.acks,
+      ...(op.ifEnd && { ifEnd: log.logEndOffset + (op.ifEnd === "right" ? 0 : 3) }),
+    };
     // Whether the producer's earlier batches may fail is known now; what they did, when this one is answered.
     const before = honestRefusals(life, producer, model);
-    const allowed = (): string[] => [...before, ...honestRefusals(life, producer, model, producer.underWay > 1), ...(op.ifEnd ? ["OFFSET_CONFLICT"] : [])];
+    const allowed = (): string[] => [
+      ...before,
+      ...honestRefusals(life, producer, model, producer.underWay > 1),
+      ...(op.ifEnd ? ["OFFSET_CONFLICT"] : []),
+    ];
     this.#send(op.log, producer, batch, options, allowed, true);
   }
 
-  #send(at: number, producer: Producer, batch: SentBatch, options: AppendOptions, allowed: () => readonly string[], first: boolean): void {
+  #send(
+    at: number,
+    producer: Producer,
+    batch: SentBatch,
+    options: AppendOptions,
+    allowed: () => readonly string[],
+    first: boolean,
+  ): void {
     const { counters, trace } = this.#sim;
     const { life, log, model } = this.#parts(at);
     counters.add("append");
-    life.start("append", () => send({ life, log, model, producer, batch, options, counters, trace, allowed, first, expectDuplicate: undefined }));
+    life.start("append", () =>
+      send({ life, log, model, producer, batch, options, counters, trace, allowed, first, expectDuplicate: undefined }),
+    );
   }
 
   /** The same batch again while the first try is under way or answered: one place in the log. */
@@ -128,7 +148,14 @@ export class Actions {
     const recent = producer.batches.slice(-INFLIGHT_MAX);
     const batch = recent.find((each) => each.underWay > 0) ?? recent[recent.length - 1 - op.back];
     if (!batch || batch.state === "refused") return;
-    this.#send(op.log, producer, batch, { acks: op.acks }, () => honestRefusals(life, producer, model, producer.underWay > 1), false);
+    this.#send(
+      op.log,
+      producer,
+      batch,
+      { acks: op.acks },
+      () => honestRefusals(life, producer, model, producer.underWay > 1),
+      false,
+    );
   }
 
   /** What must be refused, and must never show up. */
@@ -138,7 +165,8 @@ export class Actions {
     const last = producer.batches.at(-1);
     // A log that may have forgotten the producer can't know better. Neither can one that had the last batch in memory only, as
     // it said, and found no room for it since.
-    const isKept = last?.state === "acked" && last.level !== "accepted" && producer.underWay === 0 && model.lost.length === 0;
+    const isKept =
+      last?.state === "acked" && last.level !== "accepted" && producer.underWay === 0 && model.lost.length === 0;
     const sequenced = isKept && model.plan.producersMax >= model.plan.producers && !producer.anonymous;
     const wish = { records: 1, bytes: 20, gzip: false };
     let batch: SentBatch;
@@ -167,7 +195,8 @@ export class Actions {
         const result = await log.append(batch.bytes, { acks: "accepted" });
         if (!life.dead) throw new Violation("bad-append-accepted", `${op.fault} at ${result.baseOffset}`);
       } catch (error) {
-        if (!life.dead) this.#sim.trace.add(life.judge(op.fault, error, [...codes, ...honestRefusals(life, producer, model)]).code);
+        if (!life.dead)
+          this.#sim.trace.add(life.judge(op.fault, error, [...codes, ...honestRefusals(life, producer, model)]).code);
       }
     });
   }
@@ -186,7 +215,12 @@ export class Actions {
     const { random, counters } = this.#sim;
     const isolation = op.committed ? "committed" : "provisional";
     const { logStartOffset: start, logEndOffset: end } = log;
-    const from = { start, end, middle: start + random.int(end - start + 1), outside: random.chance(0.5) ? end + 3 : start - 1 }[op.from];
+    const from = {
+      start,
+      end,
+      middle: start + random.int(end - start + 1),
+      outside: random.chance(0.5) ? end + 3 : start - 1,
+    }[op.from];
     counters.add("fetch");
     life.start("fetch", async () => {
       try {
@@ -194,16 +228,21 @@ export class Actions {
         if (life.dead) return;
         const limit = op.committed ? log.highWatermark : log.logEndOffset;
         if (!model.plan.compaction) checkNoSkip(fetched.bytes, from);
-        for (const bytes of checkFetched(fetched, from, op.maxBytes, limit)) noteRecords(model, await decodeBatch(this.#sim.kernel, bytes), () => {});
+        for (const bytes of checkFetched(fetched, from, op.maxBytes, limit))
+          noteRecords(model, await decodeBatch(this.#sim.kernel, bytes), () => {});
       } catch (error) {
-        if (!life.dead) this.#judgeRead(life, model, `fetch from ${from}`, error, from < log.logStartOffset || from > end);
+        if (!life.dead)
+          this.#judgeRead(life, model, `fetch from ${from}`, error, from < log.logStartOffset || from > end);
       }
     });
   }
 
   #judgeRead(life: Life, model: LogModel, what: string, error: unknown, outside: boolean): void {
     const damaged = this.#sim.rotten.length > 0 || model.lost.length > 0 || life.volume.readFailed;
-    const { code } = life.judge(what, error, [...(outside ? ["OFFSET_OUT_OF_RANGE"] : []), ...(damaged ? ["CORRUPT_RANGE"] : [])]);
+    const { code } = life.judge(what, error, [
+      ...(outside ? ["OFFSET_OUT_OF_RANGE"] : []),
+      ...(damaged ? ["CORRUPT_RANGE"] : []),
+    ]);
     this.#sim.trace.add(code);
   }
 
@@ -219,9 +258,11 @@ export class Actions {
       async (fetched) => {
         tail.answered = true;
         if (life.dead) return;
-        if (fetched.bytes.length === 0) life.failure ??= new Violation("tail-empty", `a reader at ${from} was woken for nothing`);
+        if (fetched.bytes.length === 0)
+          life.failure ??= new Violation("tail-empty", `a reader at ${from} was woken for nothing`);
         try {
-          for (const bytes of checkFetched(fetched, from, Infinity, log.logEndOffset)) noteRecords(model, await decodeBatch(this.#sim.kernel, bytes), () => {});
+          for (const bytes of checkFetched(fetched, from, Infinity, log.logEndOffset))
+            noteRecords(model, await decodeBatch(this.#sim.kernel, bytes), () => {});
         } catch (error) {
           this.#tailFailed(life, model, tail, error);
         }
@@ -236,7 +277,13 @@ export class Actions {
   #tailFailed(life: Life, model: LogModel, tail: Tail, error: unknown): void {
     if (tail.abort.signal.aborted && !(error instanceof Violation)) return;
     try {
-      this.#judgeRead(life, model, `reader waiting at ${tail.from}`, error, tail.from < life.logs[tail.log]!.logStartOffset);
+      this.#judgeRead(
+        life,
+        model,
+        `reader waiting at ${tail.from}`,
+        error,
+        tail.from < life.logs[tail.log]!.logStartOffset,
+      );
     } catch (violation) {
       life.failure ??= violation;
     }
@@ -253,7 +300,8 @@ export class Actions {
         try {
           const offset = await log.resolve(position);
           if (life.dead) return;
-          if (!(offset >= low && offset <= log.logEndOffset)) throw new Violation("position", `${JSON.stringify(position)} is ${offset}, log ${low}…${log.logEndOffset}`);
+          if (!(offset >= low && offset <= log.logEndOffset))
+            throw new Violation("position", `${JSON.stringify(position)} is ${offset}, log ${low}…${log.logEndOffset}`);
         } catch (error) {
           if (!life.dead) this.#judgeRead(life, model, "resolve", error, log.logStartOffset > low);
         }
@@ -268,17 +316,22 @@ export class Actions {
     const { counters, clock, trace, rotten } = this.#sim;
     const work = this.#changeWork(op, log, model);
     counters.add(op.type);
-    if (op.type === "clean" && model.plan.compaction) life.doing.set("compaction", (life.doing.get("compaction") ?? 0) + 1);
+    if (op.type === "clean" && model.plan.compaction)
+      life.doing.set("compaction", (life.doing.get("compaction") ?? 0) + 1);
     life.start(op.type, async () => {
       try {
         await work();
         if (!life.dead) trace.add(`${op.type} done`, log.logStartOffset, clock.ms);
       } catch (error) {
         if (life.dead) return;
-        const allowed = [...(life.volume.slotsRefused ? ["QUOTA_EXCEEDED"] : []), ...(rotten.length > 0 ? ["CORRUPT_RANGE", "STORAGE_FAILED"] : [])];
+        const allowed = [
+          ...(life.volume.slotsRefused ? ["QUOTA_EXCEEDED"] : []),
+          ...(rotten.length > 0 ? ["CORRUPT_RANGE", "STORAGE_FAILED"] : []),
+        ];
         trace.add(life.judge(op.type, error, life.volume.readFailed ? [...allowed, "CORRUPT_RANGE"] : allowed).code);
       } finally {
-        if (op.type === "clean" && model.plan.compaction) life.doing.set("compaction", life.doing.get("compaction")! - 1);
+        if (op.type === "clean" && model.plan.compaction)
+          life.doing.set("compaction", life.doing.get("compaction")! - 1);
       }
     });
   }

@@ -42,10 +42,14 @@ export function noteRecords(model: LogModel, batch: RecordBatch, note: (offset: 
 /** A fetch answers what it was asked for: whole batches, from the right one on, no more than wanted. */
 export function checkFetched(fetched: Fetched, from: number, maxBytes: number, limit: number): Uint8Array[] {
   const batches = splitBatches(fetched.bytes);
-  if (batches.length > 1 && fetched.bytes.length > maxBytes) throw new Violation("fetch-size", `${fetched.bytes.length} > ${maxBytes}`);
-  if (batches.length === 0 && fetched.nextOffset < from) throw new Violation("fetch-next", `${fetched.nextOffset} < ${from}`);
-  if (batches.length > 0 && fetched.nextOffset <= from) throw new Violation("fetch-next", `${fetched.nextOffset} <= ${from}`);
-  if (fetched.nextOffset > Math.max(limit, from)) throw new Violation("fetch-limit", `${fetched.nextOffset} beyond ${limit}`);
+  if (batches.length > 1 && fetched.bytes.length > maxBytes)
+    throw new Violation("fetch-size", `${fetched.bytes.length} > ${maxBytes}`);
+  if (batches.length === 0 && fetched.nextOffset < from)
+    throw new Violation("fetch-next", `${fetched.nextOffset} < ${from}`);
+  if (batches.length > 0 && fetched.nextOffset <= from)
+    throw new Violation("fetch-next", `${fetched.nextOffset} <= ${from}`);
+  if (fetched.nextOffset > Math.max(limit, from))
+    throw new Violation("fetch-limit", `${fetched.nextOffset} beyond ${limit}`);
   return batches;
 }
 
@@ -56,11 +60,17 @@ export function checkNoSkip(bytes: Uint8Array, from: number): void {
   if (baseOffset > from) throw new Violation("fetch-skipped", `asked for ${from}, got ${baseOffset}`);
 }
 
-export async function readAll(log: LogApi, model: LogModel, kernel: Kernel, wait: Wait, random: Random): Promise<Reading> {
+export async function readAll(
+  log: LogApi,
+  model: LogModel,
+  kernel: Kernel,
+  wait: Wait,
+  random: Random,
+): Promise<Reading> {
   const reading: Reading = { start: log.logStartOffset, end: log.logEndOffset, records: new Map(), gaps: [] };
   let verify = false;
   // Each turn moves `from` forward, or asks once more with `verify`.
-  for (let from = reading.start; from < reading.end; ) {
+  for (let from = reading.start; from < reading.end;) {
     const maxBytes = random.pick([1, 1000, 100_000]);
     let fetched: Fetched;
     try {
@@ -79,7 +89,10 @@ export async function readAll(log: LogApi, model: LogModel, kernel: Kernel, wait
         batch = await decodeBatch(kernel, bytes);
       } catch (error) {
         if (codeOf(error) !== "CORRUPT_RANGE") throw error;
-        if (verify) throw new Violation("damage-not-named", `a bad batch at ${from} although the segment was verified`, { cause: error });
+        if (verify)
+          throw new Violation("damage-not-named", `a bad batch at ${from} although the segment was verified`, {
+            cause: error,
+          });
         bad = true;
         break;
       }
@@ -100,7 +113,8 @@ export async function readAll(log: LogApi, model: LogModel, kernel: Kernel, wait
 function addGap(reading: Reading, error: TidemarkError, from: number): number {
   const { from: low, to: high } = error.details as { from: number; to: number };
   // Before the damage there may be a hole that compaction left; it needs its own reason, so it is no part of the gap.
-  if (!(low < high && high > from)) throw new Violation("corrupt-range-details", `${low}…${high} for a read at ${from}`, { cause: error });
+  if (!(low < high && high > from))
+    throw new Violation("corrupt-range-details", `${low}…${high} for a read at ${from}`, { cause: error });
   reading.gaps.push({ from: Math.max(from, low), to: high });
   return high;
 }
@@ -123,14 +137,19 @@ function checkStart(model: LogModel, start: number): void {
   if (start < model.start) throw new Violation("start-fell", `${model.start} → ${start}`);
   const { maxRecords, maxBytes, maxAgeMs = Infinity } = model.plan.retention;
   // When a segment was sealed is not known here; it was after its records had arrived.
-  const tooOld = ({ arrivedAt }: Rec): boolean => model.clockWentBack || model.cleanings.some((now) => now - arrivedAt > maxAgeMs);
+  const tooOld = ({ arrivedAt }: Rec): boolean =>
+    model.clockWentBack || model.cleanings.some((now) => now - arrivedAt > maxAgeMs);
   const byCount = maxRecords !== undefined && model.endMax - start >= maxRecords;
   const newest = newestByKey(model, Infinity);
   for (let offset = model.start; offset < start && offset >= model.trimMax; offset++) {
     if (byCount || maxBytes !== undefined) break;
     const record = model.at.get(offset);
-    const outdated = model.plan.compaction !== undefined && record !== undefined && (record.mayDrop || newest.get(record.key)! > offset);
-    if (record && !outdated && !tooOld(record)) throw new Violation("retired-early", `offset ${offset}, ${record.id}; the log starts at ${start}`);
+    const outdated =
+      model.plan.compaction !== undefined &&
+      record !== undefined &&
+      (record.mayDrop || newest.get(record.key)! > offset);
+    if (record && !outdated && !tooOld(record))
+      throw new Violation("retired-early", `offset ${offset}, ${record.id}; the log starts at ${start}`);
   }
   model.start = start;
 }
@@ -148,7 +167,10 @@ function checkHoles(log: LogApi, model: LogModel, { records, end }: Reading, hol
     if (model.isLost(offset)) continue;
     const record = model.at.get(offset);
     const name = `offset ${offset} (${record?.id ?? "never seen"})`;
-    if (!model.plan.compaction || !compacted.some((segment) => offset >= segment.baseOffset && offset < segment.nextOffset)) {
+    if (
+      !model.plan.compaction ||
+      !compacted.some((segment) => offset >= segment.baseOffset && offset < segment.nextOffset)
+    ) {
       throw new Violation("missing", `${name} is gone without a word`);
     }
     if (!record) continue;
@@ -168,7 +190,8 @@ function checkProducers(records: ReadonlyMap<number, Rec>): void {
     const { producerId } = record.batch;
     if (producerId < 0) continue;
     const before = last.get(producerId);
-    if (before && order(before) >= order(record)) throw new Violation("producer-order", `${record.id} behind ${before.id}`);
+    if (before && order(before) >= order(record))
+      throw new Violation("producer-order", `${record.id} behind ${before.id}`);
     last.set(producerId, record);
   }
 }
@@ -182,7 +205,8 @@ export async function checkPositions(log: LogApi, reading: Reading, wait: Wait, 
   const offsets = [...records.keys()].sort((a, b) => a - b);
   const expect = async (name: string, got: Promise<number>, wanted: number): Promise<void> => {
     const offset = await wait(got);
-    if (offset !== wanted) throw new Violation("position", `${name} is ${offset}, a search says ${wanted} (log ${start}…${end})`);
+    if (offset !== wanted)
+      throw new Violation("position", `${name} is ${offset}, a search says ${wanted} (log ${start}…${end})`);
   };
   await expect("earliest", log.resolve("earliest"), start);
   await expect("latest", log.resolve("latest", "provisional"), end);

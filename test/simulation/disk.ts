@@ -78,14 +78,21 @@ export class Disk {
   addSlot(): boolean {
     if (this.#slots.length >= this.options.slotsMax) return false;
     const { slotBytes } = this.options;
-    this.#slots.push({ durable: new Uint8Array(slotBytes), cache: new Uint8Array(slotBytes), pending: [], older: undefined, aged: false });
+    this.#slots.push({
+      durable: new Uint8Array(slotBytes),
+      cache: new Uint8Array(slotBytes),
+      pending: [],
+      older: undefined,
+      aged: false,
+    });
     return true;
   }
 
   /** Another disk in the same state. Writes that wait are shared, nobody changes them. */
   copy(counters: Counters): Disk {
     const disk = new Disk(this.options, counters);
-    for (const slot of this.#slots) disk.#slots.push({ ...slot, durable: slot.durable.slice(), cache: slot.cache.slice() });
+    for (const slot of this.#slots)
+      disk.#slots.push({ ...slot, durable: slot.durable.slice(), cache: slot.cache.slice() });
     return disk;
   }
 
@@ -123,7 +130,10 @@ export class Disk {
   }
 
   get pendingSectors(): number {
-    return this.#slots.reduce((sum, { pending }) => sum + pending.reduce((sectors, { bytes }) => sectors + Math.ceil(bytes.length / SECTOR), 0), 0);
+    return this.#slots.reduce(
+      (sum, { pending }) => sum + pending.reduce((sectors, { bytes }) => sectors + Math.ceil(bytes.length / SECTOR), 0),
+      0,
+    );
   }
 
   /** A flush that fails: each write is durable after all, still pending, or forgotten though reads go on showing it. */
@@ -177,7 +187,8 @@ export class Disk {
         for (const piece of pieces(position, bytes)) {
           if (!differs(slot.durable, piece.position, piece.bytes)) continue;
           const sector = Math.floor(piece.position / SECTOR);
-          const fate = fates.ordered && deadSectors.has(sector) ? "drop" : fates.perPiece ? drawFate(random, fates) : whole;
+          const fate =
+            fates.ordered && deadSectors.has(sector) ? "drop" : fates.perPiece ? drawFate(random, fates) : whole;
           if (fate === "drop") {
             deadSectors.add(sector);
             dropped++;
@@ -316,7 +327,7 @@ function drawFate(random: Random, { keep, garble }: Fates): Fate {
 }
 
 function* pieces(position: number, bytes: Uint8Array): Generator<{ position: number; bytes: Uint8Array }> {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const length = Math.min(SECTOR - ((position + at) % SECTOR), bytes.length - at);
     yield { position: position + at, bytes: bytes.subarray(at, at + length) };
     at += length;

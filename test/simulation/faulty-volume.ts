@@ -11,13 +11,7 @@ import type { Scheduler } from "./scheduler.ts";
 import type { Trace } from "./trace.ts";
 
 export type FaultKind =
-  | "write-refused"
-  | "write-short"
-  | "write-quota"
-  | "flush-failed"
-  | "slots-refused"
-  | "read-failed"
-  | "read-stale";
+  "write-refused" | "write-short" | "write-quota" | "flush-failed" | "slots-refused" | "read-failed" | "read-stale";
 
 export interface VolumeParts {
   readonly disk: Disk;
@@ -85,7 +79,9 @@ export class FaultyVolume implements Volume {
   write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
     const { disk, scheduler, trace, random } = this.#parts;
     if (!(slot >= 0 && slot < disk.slotCount && position >= 0 && position + bytes.length <= this.slotBytes)) {
-      return Promise.reject(new TidemarkError("INTERNAL", "a write outside the volume", { slot, position, length: bytes.length }));
+      return Promise.reject(
+        new TidemarkError("INTERNAL", "a write outside the volume", { slot, position, length: bytes.length }),
+      );
     }
     const inflight = { slot, position, bytes };
     this.#inflight.add(inflight);

@@ -77,7 +77,8 @@ export class Life {
     await this.#scheduler.quiesce();
     if (this.failure !== undefined) throw this.failure;
     if (this.#scheduler.crashed) throw new LifeOver();
-    if (this.underWay > 0) throw new Violation("stalled", `never answered: ${[...this.doing].filter(([, count]) => count > 0).join(" ")}`);
+    if (this.underWay > 0)
+      throw new Violation("stalled", `never answered: ${[...this.doing].filter(([, count]) => count > 0).join(" ")}`);
     for (const { log, from, answered, committed } of this.tails) {
       const opened = this.logs[log]!;
       if (!answered && from < (committed ? opened.highWatermark : opened.logEndOffset)) {
@@ -89,7 +90,9 @@ export class Life {
   /** A few operations more, or until there are none. */
   async steps(count: number): Promise<void> {
     const until = this.#scheduler.steps + count;
-    await this.#scheduler.pump(() => this.#scheduler.steps >= until || this.#scheduler.idle || this.failure !== undefined);
+    await this.#scheduler.pump(
+      () => this.#scheduler.steps >= until || this.#scheduler.idle || this.failure !== undefined,
+    );
     if (this.failure !== undefined) throw this.failure;
     if (this.#scheduler.crashed) throw new LifeOver();
   }
@@ -97,9 +100,11 @@ export class Life {
   /** Is this error an honest answer here? Throws a violation when it is not a typed error or nothing explains it. */
   judge(what: string, error: unknown, allowed: readonly string[]): TidemarkError {
     if (error instanceof Violation || error instanceof LifeOver) throw error;
-    if (!(error instanceof TidemarkError)) throw new Violation("untyped-error", `${what}: ${String(error)}`, { cause: error });
+    if (!(error instanceof TidemarkError))
+      throw new Violation("untyped-error", `${what}: ${String(error)}`, { cause: error });
     const { code } = error;
-    const storage = code === "STORAGE_FAILED" || code === "OUTCOME_UNKNOWN" || code === "CLOSED" || code === "QUOTA_EXCEEDED";
+    const storage =
+      code === "STORAGE_FAILED" || code === "OUTCOME_UNKNOWN" || code === "CLOSED" || code === "QUOTA_EXCEEDED";
     if (storage && this.volume.failed) {
       this.broken = true;
       return error;
@@ -109,7 +114,10 @@ export class Life {
       return error;
     }
     // Two logs share the free slots: one may take what the other has counted on in the middle of an append.
-    if ((code === "OUTCOME_UNKNOWN" || code === "CLOSED") && (this.volume.readFailed || this.volume.slotsRefused || this.broken)) {
+    if (
+      (code === "OUTCOME_UNKNOWN" || code === "CLOSED") &&
+      (this.volume.readFailed || this.volume.slotsRefused || this.broken)
+    ) {
       this.broken = true;
       return error;
     }

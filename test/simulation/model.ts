@@ -96,7 +96,8 @@ export class LogModel {
   acked(batch: SentBatch, result: AppendResult, asked: Acks): void {
     const { baseOffset, lastOffset } = result;
     if (batch.state === "refused") throw new Violation("refused-then-acked", describe(batch));
-    if (lastOffset !== baseOffset + batch.records.length - 1) throw new Violation("ack-range", `${baseOffset}…${lastOffset} for ${describe(batch)}`);
+    if (lastOffset !== baseOffset + batch.records.length - 1)
+      throw new Violation("ack-range", `${baseOffset}…${lastOffset} for ${describe(batch)}`);
     if (RANK[result.acks] < RANK[asked]) throw new Violation("ack-level", `${result.acks} for ${asked}`);
     if (batch.state === "acked" && batch.offset !== baseOffset) {
       throw new Violation("ack-moved", `${describe(batch)} was ${batch.offset}, now ${baseOffset}`);
@@ -113,11 +114,14 @@ export class LogModel {
   place(offset: number, record: Rec): void {
     const known = this.at.get(offset);
     // Accepted only, or without an answer: a read of provisional records may have shown it before its slot was refused.
-    const isLoose = known && (known.batch.level === "accepted" || (known.batch.state === "sent" && !this.#seenCommitted.has(offset)));
+    const isLoose =
+      known && (known.batch.level === "accepted" || (known.batch.state === "sent" && !this.#seenCommitted.has(offset)));
     if (known && known !== record && this.mayRefuseLate && isLoose) this.refuseLate(known.batch);
-    else if (known && known !== record) throw new Violation("offset-changed", `${offset} was ${known.id}, now ${record.id}`);
+    else if (known && known !== record)
+      throw new Violation("offset-changed", `${offset} was ${known.id}, now ${record.id}`);
     const before = this.where.get(record);
-    if (before !== undefined && before !== offset) throw new Violation("duplicate", `${record.id} at ${before} and at ${offset}`);
+    if (before !== undefined && before !== offset)
+      throw new Violation("duplicate", `${record.id} at ${before} and at ${offset}`);
     if (record.batch.state === "refused") throw new Violation("refused-appeared", `${record.id} at ${offset}`);
     if (record.batch.state === "acked" && record.batch.offset + record.at !== offset) {
       throw new Violation("ack-moved", `${record.id} acked at ${record.batch.offset + record.at}, is at ${offset}`);

@@ -28,7 +28,13 @@ export async function runMutant(mutant: Mutant, seedsMax: number, ops: number): 
   const entry = await importPlanted<typeof Entry>("test/simulation/mutant-entry.ts", mutant);
   const kernel = mutant.twin ? entry.twinKernel() : await entry.loadKernel(await kernelBytes("release"));
   const { scenario, from = 1 } = mutant;
-  const { failures, seeds } = await entry.runSeeds({ kernel, seeds: mutant.narrow ? narrowSeeds(from, seedsMax, ops) : range(from, seedsMax), ops, failuresMax: 1, ...(scenario && { plan: (seed: number) => scenarioPlan(scenario, seed) }) });
+  const { failures, seeds } = await entry.runSeeds({
+    kernel,
+    seeds: mutant.narrow ? narrowSeeds(from, seedsMax, ops) : range(from, seedsMax),
+    ops,
+    failuresMax: 1,
+    ...(scenario && { plan: (seed: number) => scenarioPlan(scenario, seed) }),
+  });
   const failed = failures[0];
   return { mutant: mutant.name, check: failed?.check, message: failed?.message ?? "", seed: failed?.seed ?? -1, seeds };
 }

@@ -52,10 +52,28 @@ export type Action =
       readonly ifEnd: "right" | "wrong" | undefined;
       readonly gzip: boolean;
     }
-  | { readonly type: "duplicate"; readonly log: number; readonly producer: number; readonly back: number; readonly acks: Acks }
-  | { readonly type: "bad-append"; readonly log: number; readonly producer: number; readonly fault: "gap" | "stale-epoch" | "other-bytes" | "bad-crc" | "too-large" }
+  | {
+      readonly type: "duplicate";
+      readonly log: number;
+      readonly producer: number;
+      readonly back: number;
+      readonly acks: Acks;
+    }
+  | {
+      readonly type: "bad-append";
+      readonly log: number;
+      readonly producer: number;
+      readonly fault: "gap" | "stale-epoch" | "other-bytes" | "bad-crc" | "too-large";
+    }
   | { readonly type: "new-epoch"; readonly log: number; readonly producer: number }
-  | { readonly type: "fetch"; readonly log: number; readonly from: "start" | "end" | "middle" | "outside"; readonly committed: boolean; readonly maxBytes: number; readonly verify: boolean }
+  | {
+      readonly type: "fetch";
+      readonly log: number;
+      readonly from: "start" | "end" | "middle" | "outside";
+      readonly committed: boolean;
+      readonly maxBytes: number;
+      readonly verify: boolean;
+    }
   | { readonly type: "tail"; readonly log: number; readonly committed: boolean }
   | { readonly type: "abort-tails" }
   | { readonly type: "resolve"; readonly log: number }
@@ -164,14 +182,31 @@ function jumping(seed: number, id: number, action: Action): Action {
 type Weights = Record<Action["type"], number>;
 
 const NARROW: Weights = {
-  append: 40, duplicate: 0, "bad-append": 0, "new-epoch": 0, fetch: 2, tail: 0, "abort-tails": 0, resolve: 0, trim: 0, roll: 0, clean: 0,
-  advance: 0, settle: 8, fault: 0, check: 0, crash: 0, close: 1,
+  append: 40,
+  duplicate: 0,
+  "bad-append": 0,
+  "new-epoch": 0,
+  fetch: 2,
+  tail: 0,
+  "abort-tails": 0,
+  resolve: 0,
+  trim: 0,
+  roll: 0,
+  clean: 0,
+  advance: 0,
+  settle: 8,
+  fault: 0,
+  check: 0,
+  crash: 0,
+  close: 1,
 };
 
 /** Each history leaves some things out and does others often: faults that hide each other get their turns apart. */
 function swarm(random: Random, world: World): Weights {
-  const maybe = (probability: number, low: number, high: number): number => (random.chance(probability) ? random.between(low, high) : 0);
-  if (world.narrow) return { ...NARROW, roll: random.pick([0, 5, 30]), trim: random.pick([0, 5, 15]), crash: random.between(5, 20) };
+  const maybe = (probability: number, low: number, high: number): number =>
+    random.chance(probability) ? random.between(low, high) : 0;
+  if (world.narrow)
+    return { ...NARROW, roll: random.pick([0, 5, 30]), trim: random.pick([0, 5, 15]), crash: random.between(5, 20) };
   return {
     append: 60,
     duplicate: maybe(0.5, 1, 4),
@@ -229,7 +264,12 @@ function makeAction(random: Random, world: World, weights: Weights): Action {
     case "fault":
       return { type, kind: random.pick(faultKinds(world)), after: random.int(6) };
     case "crash":
-      return { type, kind: random.pick(["power", "power", "kill"]), after: random.int(world.narrow || random.chance(0.5) ? 4 : 30), reopen: makeReopen(random, world) };
+      return {
+        type,
+        kind: random.pick(["power", "power", "kill"]),
+        after: random.int(world.narrow || random.chance(0.5) ? 4 : 30),
+        reopen: makeReopen(random, world),
+      };
     case "close":
       return { type, kind: random.pick(["power", "kill"]), reopen: makeReopen(random, world) };
     default:
@@ -251,12 +291,25 @@ function makeAppend(random: Random, world: World, log: number, producer: number)
 }
 
 function faultKinds(world: World): FaultKind[] {
-  const kinds: FaultKind[] = ["write-refused", "write-short", "write-quota", "flush-failed", "slots-refused", "read-failed"];
+  const kinds: FaultKind[] = [
+    "write-refused",
+    "write-short",
+    "write-quota",
+    "flush-failed",
+    "slots-refused",
+    "read-failed",
+  ];
   return world.stale ? [...kinds, "read-stale", "read-stale"] : kinds;
 }
 
 function makeReopen(random: Random, world: World): Reopen {
   const crashes: { kind: CrashKind; after: number }[] = [];
-  while (crashes.length < 4 && random.chance(0.35)) crashes.push({ kind: random.pick(["power", "kill"]), after: random.int(24) });
-  return { crashes, rot: world.rots && random.chance(0.6), twice: random.chance(0.15), resend: random.chance(world.uniform ? 0.4 : 0.85) };
+  while (crashes.length < 4 && random.chance(0.35))
+    crashes.push({ kind: random.pick(["power", "kill"]), after: random.int(24) });
+  return {
+    crashes,
+    rot: world.rots && random.chance(0.6),
+    twice: random.chance(0.15),
+    resend: random.chance(world.uniform ? 0.4 : 0.85),
+  };
 }

@@ -61,7 +61,9 @@ export class Producer {
     if (refused.length === 0) return;
     if (!this.anonymous) this.nextSequence = Math.min(...refused.map((batch) => batch.baseSequence));
     // What stood behind a refused batch, if only accepted, has gone with it.
-    this.batches = this.batches.filter((batch) => batch.state !== "refused" && (this.anonymous || batch.baseSequence < this.nextSequence));
+    this.batches = this.batches.filter(
+      (batch) => batch.state !== "refused" && (this.anonymous || batch.baseSequence < this.nextSequence),
+    );
     this.refusedAt = undefined;
   }
 }
@@ -105,14 +107,22 @@ export async function send(sending: Sending): Promise<void> {
   try {
     const resent = sending.first ? {} : { resentSince: batch.since ?? 0 };
     batch.since ??= log.highWatermark;
-    const result = await log.append(batch.bytes.slice(), { ...options, ...(!producer.anonymous && { fromZero: true, ...resent }) });
+    const result = await log.append(batch.bytes.slice(), {
+      ...options,
+      ...(!producer.anonymous && { fromZero: true, ...resent }),
+    });
     if (life.dead) return;
     trace.add("ack", result.baseOffset, result.duplicate ? 1 : 0);
     counters.add(result.duplicate ? "ack.duplicate" : `ack.${asked}`);
     if (options.ifEnd !== undefined && !result.duplicate && result.baseOffset !== options.ifEnd) {
       throw new Violation("if-end", `asked for ${options.ifEnd}, got ${result.baseOffset}`);
     }
-    if (!producer.anonymous && producer.refusedAt !== undefined && batch.epoch === producer.epoch && batch.baseSequence > producer.refusedAt) {
+    if (
+      !producer.anonymous &&
+      producer.refusedAt !== undefined &&
+      batch.epoch === producer.epoch &&
+      batch.baseSequence > producer.refusedAt
+    ) {
       throw new Violation("gap-accepted", `${describe(batch)} although sequence ${producer.refusedAt} was refused`);
     }
     if (sending.expectDuplicate !== undefined && result.duplicate !== sending.expectDuplicate) {
@@ -131,7 +141,10 @@ export async function send(sending: Sending): Promise<void> {
       // It may be there or not, and nobody will ever send it again.
       if (details["forgotten"] !== undefined && batch.state === "sent") batch.state = "abandoned";
     }
-    const refused = REFUSALS.includes(code) || (details["earlier"] === true && code !== "OUTCOME_UNKNOWN") || (code === "QUOTA_EXCEEDED" && details["poisoned"] !== true && !life.broken);
+    const refused =
+      REFUSALS.includes(code) ||
+      (details["earlier"] === true && code !== "OUTCOME_UNKNOWN") ||
+      (code === "QUOTA_EXCEEDED" && details["poisoned"] !== true && !life.broken);
     if (refused && sending.first && batch.state === "sent" && batch.underWay === 1) {
       batch.state = "refused";
       if (!producer.anonymous) producer.refusedAt = Math.min(producer.refusedAt ?? Infinity, batch.baseSequence);
@@ -143,7 +156,12 @@ export async function send(sending: Sending): Promise<void> {
 }
 
 /** What may be answered when an earlier batch of the same producer was refused, or a limit was met. */
-export function honestRefusals(life: Life, producer: Producer, model: LogModel, others = producer.underWay > 0): string[] {
+export function honestRefusals(
+  life: Life,
+  producer: Producer,
+  model: LogModel,
+  others = producer.underWay > 0,
+): string[] {
   const codes: string[] = life.volume.slotsRefused ? ["QUOTA_EXCEEDED", "OUT_OF_ORDER_SEQUENCE"] : [];
   // A store that failed takes back what was only accepted.
   if (producer.refusedAt !== undefined || others || life.volume.failed) codes.push("OUT_OF_ORDER_SEQUENCE");

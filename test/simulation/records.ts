@@ -6,7 +6,15 @@ import { gzipSync } from "node:zlib";
 import type { Kernel } from "../../src/kernel/types.ts";
 import type { Acks } from "../../src/log/types.ts";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
-import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CODEC_GZIP, CRC_AT, CRC_FROM, LENGTH_AT, LENGTH_OVERHEAD } from "../../src/record/format.ts";
+import {
+  ATTRIBUTES_AT,
+  BATCH_HEADER_BYTES,
+  CODEC_GZIP,
+  CRC_AT,
+  CRC_FROM,
+  LENGTH_AT,
+  LENGTH_OVERHEAD,
+} from "../../src/record/format.ts";
 import type { RecordBatch } from "../../src/record/record-batch.ts";
 import type { Random } from "./prng.ts";
 
@@ -70,14 +78,43 @@ export function makeBatch(wish: BatchWish): SentBatch {
   const { kernel, random, producerId, epoch, baseSequence, now } = wish;
   const builder = new BatchBuilder(kernel);
   const records: Rec[] = [];
-  const batch = { producerId, epoch, baseSequence, records, state: "sent", offset: -1, level: undefined, underWay: 0, since: undefined } as unknown as SentBatch;
+  const batch = {
+    producerId,
+    epoch,
+    baseSequence,
+    records,
+    state: "sent",
+    offset: -1,
+    level: undefined,
+    underWay: 0,
+    since: undefined,
+  } as unknown as SentBatch;
   for (let at = 0; at < wish.records; at++) {
     const id = wish.nextId();
     const key = wish.keys === 0 ? null : `key-${random.int(wish.keys)}`;
-    const value = wish.tombstones && key !== null && !wish.uniform && random.chance(0.25) ? null : makeValue(id, wish.uniform ? 100 : random.int(wish.bytes + 1));
+    const value =
+      wish.tombstones && key !== null && !wish.uniform && random.chance(0.25)
+        ? null
+        : makeValue(id, wish.uniform ? 100 : random.int(wish.bytes + 1));
     const timestamp = now - wish.lateMs + random.int(2000) - 1000;
-    records.push({ id, batch, at, key, value, timestamp, arrivedAt: now, sealedAt: undefined, unsealedAt: now, mayDrop: false });
-    builder.tryAppend({ key: key === null ? null : encoder.encode(key), value, headers: [["id", encoder.encode(id)]], timestamp });
+    records.push({
+      id,
+      batch,
+      at,
+      key,
+      value,
+      timestamp,
+      arrivedAt: now,
+      sealedAt: undefined,
+      unsealedAt: now,
+      mayDrop: false,
+    });
+    builder.tryAppend({
+      key: key === null ? null : encoder.encode(key),
+      value,
+      headers: [["id", encoder.encode(id)]],
+      timestamp,
+    });
   }
   const plain = builder.build({ producerId, producerEpoch: epoch, baseSequence });
   return Object.assign(batch, { bytes: wish.gzip ? gzipped(kernel, plain) : plain });

@@ -14,26 +14,40 @@ export interface Ended {
 }
 
 /** Called before anything is read: from here on the model's log ends where the opened one does. */
-export function checkReport(log: LogApi, model: LogModel, ended: Ended, doubts: { readonly rotten: boolean; readonly lied: boolean }, counters: Counters): void {
+export function checkReport(
+  log: LogApi,
+  model: LogModel,
+  ended: Ended,
+  doubts: { readonly rotten: boolean; readonly lied: boolean },
+  counters: Counters,
+): void {
   const { rotten, lied } = doubts;
   const { cut, quarantined, cleanShutdown, logEndOffset, logStartOffset } = log.recovery;
   if (log.logEndOffset !== logEndOffset || log.logStartOffset !== logStartOffset) {
-    throw new Violation("report", `says ${logStartOffset}…${logEndOffset}, the log has ${log.logStartOffset}…${log.logEndOffset}`);
+    throw new Violation(
+      "report",
+      `says ${logStartOffset}…${logEndOffset}, the log has ${log.logStartOffset}…${log.logEndOffset}`,
+    );
   }
   const floor = model.floor(ended.kind);
   if (logEndOffset < floor) {
     // The last flush has no mark yet: rot there cannot be told from a torn tail, and zeros not from nothing.
     if (!rotten || logEndOffset < model.marked) {
-      throw new Violation("lost-acked", `the log ends at ${logEndOffset}, acknowledged up to ${floor} (marked ${model.marked}, cut ${JSON.stringify(cut)})`);
+      throw new Violation(
+        "lost-acked",
+        `the log ends at ${logEndOffset}, acknowledged up to ${floor} (marked ${model.marked}, cut ${JSON.stringify(cut)})`,
+      );
     }
     counters.add(cut ? "rot.cut" : "rot.cut-unseen");
     model.lost.push({ from: logEndOffset, to: floor });
   }
-  if (cut && cut.offset < Math.min(floor, logEndOffset)) throw new Violation("cut-below-ack", `cut at ${cut.offset}, acknowledged up to ${floor}`);
+  if (cut && cut.offset < Math.min(floor, logEndOffset))
+    throw new Violation("cut-below-ack", `cut at ${cut.offset}, acknowledged up to ${floor}`);
   if (ended.clean && !rotten && (!cleanShutdown || cut)) {
     throw new Violation("not-clean", `after a close: clean ${cleanShutdown}, cut ${JSON.stringify(cut)}`);
   }
-  if (!rotten && !lied && quarantined.length > 0) throw new Violation("false-damage", `reported: ${JSON.stringify(quarantined)}`);
+  if (!rotten && !lied && quarantined.length > 0)
+    throw new Violation("false-damage", `reported: ${JSON.stringify(quarantined)}`);
   model.cutAt(logEndOffset);
 }
 

@@ -25,7 +25,19 @@ export async function resendAll(sim: Simulation, at: number, reading: Reading, r
       counters.add("resent");
       life.start("append", async () => {
         const allowed = (): string[] => honestRefusals(life, producer, model, producer.underWay > 1);
-        await send({ life, log, model, producer, batch, options: { acks: "flushed" }, counters, trace, allowed, first: false, expectDuplicate: expected });
+        await send({
+          life,
+          log,
+          model,
+          producer,
+          batch,
+          options: { acks: "flushed" },
+          counters,
+          trace,
+          allowed,
+          first: false,
+          expectDuplicate: expected,
+        });
       });
       await life.steps(sim.random.int(3));
     }
@@ -41,7 +53,8 @@ export async function resendAll(sim: Simulation, at: number, reading: Reading, r
 function refuseAbsent(batches: readonly SentBatch[], reading: Reading): void {
   if (reading.gaps.length > 0) return;
   const present = new Set(reading.records.values());
-  for (const batch of batches) if (batch.state === "abandoned" && !batch.records.some((record) => present.has(record))) batch.state = "refused";
+  for (const batch of batches)
+    if (batch.state === "abandoned" && !batch.records.some((record) => present.has(record))) batch.state = "refused";
 }
 
 /** Must the log know this batch already? Undefined where a trim or a compaction may have taken it out of sight. */

@@ -35,7 +35,15 @@ const FAILURES_SHOWN = 3;
 
 async function work({ seed, seeds, ops, twice, beyond }: Share, onSeed: () => void): Promise<SeedsResult> {
   const kernel = await releaseKernel();
-  return runSeeds({ kernel, seeds: range(seed, seeds), ops, twice: (each) => each % twice === 0, failuresMax: 20, onSeed, plan: (each, length) => makePlan(each, length, beyond) });
+  return runSeeds({
+    kernel,
+    seeds: range(seed, seeds),
+    ops,
+    twice: (each) => each % twice === 0,
+    failuresMax: 20,
+    onSeed,
+    plan: (each, length) => makePlan(each, length, beyond),
+  });
 }
 
 /** One thread's share; this program again, in a worker. */
@@ -43,7 +51,9 @@ function inWorker(share: Share, onSeed: (done: number) => void): Promise<SeedsRe
   return new Promise((resolve, reject) => {
     const program = fileURLToPath(new URL("../tooling/run-ts.mjs", import.meta.url));
     const worker = new Worker(program, { argv: [fileURLToPath(import.meta.url)], workerData: share });
-    worker.on("message", (message: number | SeedsResult) => (typeof message === "number" ? onSeed(message) : resolve(message)));
+    worker.on("message", (message: number | SeedsResult) =>
+      typeof message === "number" ? onSeed(message) : resolve(message),
+    );
     worker.on("error", reject);
     worker.on("exit", (code) => reject(new Error(`a worker ended with ${code}`)));
   });
@@ -86,7 +96,9 @@ async function explain(failed: FailedSeed, ops: number, beyond: Beyond): Promise
   const kernel = await releaseKernel();
   installSyncGzip();
   const { plan, result, runs } = await shrink(makePlan(failed.seed, ops, beyond), kernel, failed.check);
-  console.log(`shortest history found (${plan.ops.length} of ${ops} operations, ${runs} runs): ${result.failure?.message ?? failed.message}`);
+  console.log(
+    `shortest history found (${plan.ops.length} of ${ops} operations, ${runs} runs): ${result.failure?.message ?? failed.message}`,
+  );
   console.log(`  world ${JSON.stringify(plan.world)}`);
   for (const { id, ...op } of plan.ops) console.log(`  ${String(id).padStart(4)} ${JSON.stringify(op)}`);
   console.log((result.failure?.stack ?? failed.stack).split("\n").slice(1, 12).join("\n"));
@@ -136,7 +148,8 @@ async function main(): Promise<number> {
   const threads = Math.max(1, Math.min(jobs, Math.ceil(seeds / 50)));
   const size = Math.ceil(seeds / threads);
   const shares: Share[] = [];
-  for (let from = 0; from < seeds; from += size) shares.push({ seed: seed + from, seeds: Math.min(size, seeds - from), ops, twice: every, beyond });
+  for (let from = 0; from < seeds; from += size)
+    shares.push({ seed: seed + from, seeds: Math.min(size, seeds - from), ops, twice: every, beyond });
   const results = await Promise.all(
     shares.map((share) => (threads === 1 ? work(share, () => bar.add(1)) : inWorker(share, (done) => bar.add(done)))),
   );
@@ -145,17 +158,40 @@ async function main(): Promise<number> {
   for (const { counts } of results) counters.merge(counts);
   const failures = results.flatMap((result) => result.failures);
   for (const failed of failures.slice(0, FAILURES_SHOWN)) await explain(failed, ops, beyond);
-  if (failures.length > FAILURES_SHOWN) console.log(`\nand seeds ${failures.slice(FAILURES_SHOWN).map((each) => `${each.seed} (${each.check})`).join(", ")}`);
+  if (failures.length > FAILURES_SHOWN)
+    console.log(
+      `\nand seeds ${failures
+        .slice(FAILURES_SHOWN)
+        .map((each) => `${each.seed} (${each.check})`)
+        .join(", ")}`,
+    );
   const done = results.reduce((sum, result) => sum + result.seeds, 0);
   const repeated = results.reduce((sum, result) => sum + result.twice, 0);
   const missing = done >= SEEDS_FOR_EXPECTED ? EXPECTED.filter((name) => !counters.counts[name]) : [];
   const counts = Object.fromEntries(Object.entries(counters.counts).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const summary = { seeds: done, seed, ops, failures: failures.length, repeated, seconds: elapsed, seedsPerSecond: done / elapsed, missing, hash: results.map((result) => result.hash).join("-"), counts };
-  if (json !== undefined) await writeFile(json, `${JSON.stringify({ ...summary, failed: failures.map(({ stack: _, ...rest }) => rest) }, null, 2)}\n`);
+  const summary = {
+    seeds: done,
+    seed,
+    ops,
+    failures: failures.length,
+    repeated,
+    seconds: elapsed,
+    seedsPerSecond: done / elapsed,
+    missing,
+    hash: results.map((result) => result.hash).join("-"),
+    counts,
+  };
+  if (json !== undefined)
+    await writeFile(
+      json,
+      `${JSON.stringify({ ...summary, failed: failures.map(({ stack: _, ...rest }) => rest) }, null, 2)}\n`,
+    );
   console.log("");
   for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
-  console.log(`${done} seeds of ${ops} operations in ${elapsed.toFixed(1)} s (${Math.round(done / elapsed)} a second); ${repeated} run twice; ${failures.length} failed`);
+  console.log(
+    `${done} seeds of ${ops} operations in ${elapsed.toFixed(1)} s (${Math.round(done / elapsed)} a second); ${repeated} run twice; ${failures.length} failed`,
+  );
   return failures.length === 0 && missing.length === 0 && done > 0 ? 0 : 1;
 }
 

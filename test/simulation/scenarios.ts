@@ -17,13 +17,37 @@ const crash = (kind: CrashKind): Action[] => [
 
 const HISTORIES = {
   /** All records are gone, the producers go on. */
-  emptied: [...append(0, 0), ...append(0, 1), ...append(0, 0), ...empty(0), ...crash("kill"), ...append(0, 0), ...append(0, 1)],
+  emptied: [
+    ...append(0, 0),
+    ...append(0, 1),
+    ...append(0, 0),
+    ...empty(0),
+    ...crash("kill"),
+    ...append(0, 0),
+    ...append(0, 1),
+  ],
   /** The second log takes a slot in which the first one's batch has just the offset that it expects. */
   recycled: [
-    ...append(0, 0), ...roll(0), ...append(0, 0), ...roll(0), ...append(0, 0), ...empty(0),
-    ...append(0, 0), ...roll(0), ...append(0, 0), ...empty(0), ...append(0, 0), ...empty(0),
-    ...append(1, 0), ...append(1, 0), ...append(1, 0), ...append(1, 0), ...roll(1),
-    ...crash("kill"), ...append(1, 0), ...crash("power"),
+    ...append(0, 0),
+    ...roll(0),
+    ...append(0, 0),
+    ...roll(0),
+    ...append(0, 0),
+    ...empty(0),
+    ...append(0, 0),
+    ...roll(0),
+    ...append(0, 0),
+    ...empty(0),
+    ...append(0, 0),
+    ...empty(0),
+    ...append(1, 0),
+    ...append(1, 0),
+    ...append(1, 0),
+    ...append(1, 0),
+    ...roll(1),
+    ...crash("kill"),
+    ...append(1, 0),
+    ...crash("power"),
   ],
 } satisfies Record<string, readonly Action[]>;
 
@@ -31,11 +55,29 @@ export type Scenario = keyof typeof HISTORIES;
 export const SCENARIOS = Object.keys(HISTORIES) as Scenario[];
 
 export function scenarioPlan(scenario: Scenario, seed: number): Plan {
-  const log = { retention: {}, compaction: undefined, segmentMaxAgeMs: 1e12, queueAppendsMax: 1000, producersMax: 1000, producers: 2, anonymous: false, keys: 0 };
+  const log = {
+    retention: {},
+    compaction: undefined,
+    segmentMaxAgeMs: 1e12,
+    queueAppendsMax: 1000,
+    producersMax: 1000,
+    producers: 2,
+    anonymous: false,
+    keys: 0,
+  };
   const world: World = {
     ...makePlan(seed, 0).world,
-    slotBytes: 12 * 1024, slotsMax: 60, buffered: false, rots: false, stale: false, uniform: true, narrow: true,
-    logs: [{ ...log, name: "log-0" }, { ...log, name: "log-1" }],
+    slotBytes: 12 * 1024,
+    slotsMax: 60,
+    buffered: false,
+    rots: false,
+    stale: false,
+    uniform: true,
+    narrow: true,
+    logs: [
+      { ...log, name: "log-0" },
+      { ...log, name: "log-1" },
+    ],
   };
   const ops = HISTORIES[scenario].map((action, at): Op => ({ id: at + 1, ...action }));
   return { seed, world, ops };

@@ -27,7 +27,7 @@ export async function shrink(plan: Plan, kernel: Kernel, check: string): Promise
     result = outcome;
     return true;
   };
-  for (let size = Math.ceil(plan.ops.length / 2); runs < RUNS_MAX; ) {
+  for (let size = Math.ceil(plan.ops.length / 2); runs < RUNS_MAX;) {
     let shortened = false;
     for (let at = best.ops.length - size; at > -size && runs < RUNS_MAX; at -= size) {
       const from = Math.max(at, 0);

@@ -19,9 +19,15 @@ const SEEDS = Number(process.env["SIM_SEEDS"] ?? 2000);
 const MUTANT_SEEDS_MAX = 4000;
 
 /** Bundled, as `npm run sim` is: there an import() in the product takes a known number of turns, so that runs repeat. */
-const { loadKernel, runSeeds, shrink } = await importPlanted<typeof Entry>("test/simulation/mutant-entry.ts", undefined);
+const { loadKernel, runSeeds, shrink } = await importPlanted<typeof Entry>(
+  "test/simulation/mutant-entry.ts",
+  undefined,
+);
 const kernel = await loadKernel(await kernelBytes("release"));
-const regressions = JSON.parse(readFileSync(new URL("regressions.json", import.meta.url), "utf8")) as { ops: number; seeds: number[] };
+const regressions = JSON.parse(readFileSync(new URL("regressions.json", import.meta.url), "utf8")) as {
+  ops: number;
+  seeds: number[];
+};
 
 function failuresOf({ failures }: SeedsResult): string[] {
   return failures.map(({ seed, message }) => `seed ${seed}: ${message} (npm run sim -- --seed ${seed} --seeds 1)`);
@@ -33,7 +39,13 @@ test("histories that once failed", { timeout: 60_000 }, async () => {
 });
 
 test(`${SEEDS} histories keep every promise, and every kind of fault fired`, { timeout: 600_000 }, async () => {
-  const result = await runSeeds({ kernel, seeds: range(1, SEEDS), ops: OPS_DEFAULT, failuresMax: 5, twice: (seed) => seed % 50 === 0 });
+  const result = await runSeeds({
+    kernel,
+    seeds: range(1, SEEDS),
+    ops: OPS_DEFAULT,
+    failuresMax: 5,
+    twice: (seed) => seed % 50 === 0,
+  });
   expect(failuresOf(result)).toEqual([]);
   expect(result.seeds).toBe(SEEDS);
   if (SEEDS >= 1000) expect(EXPECTED.filter((name) => !result.counts[name])).toEqual([]);
@@ -62,7 +74,11 @@ test("a good history has nothing to shrink to", { timeout: 60_000 }, async () =>
   expect(plan.ops).toHaveLength(10);
 });
 
-test.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))("planted bug is caught: %s", { timeout: 120_000 }, async (_, mutant) => {
-  const caught = await runMutant(mutant, MUTANT_SEEDS_MAX, OPS_DEFAULT);
-  expect(caught.check, `survived ${caught.seeds} seeds`).toBeDefined();
-});
+test.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
+  "planted bug is caught: %s",
+  { timeout: 120_000 },
+  async (_, mutant) => {
+    const caught = await runMutant(mutant, MUTANT_SEEDS_MAX, OPS_DEFAULT);
+    expect(caught.check, `survived ${caught.seeds} seeds`).toBeDefined();
+  },
+);

@@ -77,7 +77,10 @@ export class Simulation {
     this.random = new Random(plan.seed, 2, 0);
     this.scheduler = new Scheduler(this.random);
     const { slotBytes, slotsMax, buffered, losesNames, stale, staleAcrossLives } = plan.world;
-    this.disk = new Disk({ slotBytes, slotsMax, buffered, losesNames, keepsOlder: stale, staleAcrossLives }, this.counters);
+    this.disk = new Disk(
+      { slotBytes, slotsMax, buffered, losesNames, keepsOlder: stale, staleAcrossLives },
+      this.counters,
+    );
     this.models = plan.world.logs.map((log) => new LogModel(log));
     this.producers = plan.world.logs.map(makeProducers);
   }
@@ -158,7 +161,8 @@ export class Simulation {
     scheduler.takeWaiting();
     this.armed = undefined;
     if (inflight.some(({ slot }) => slot < 2)) counters.add("crash.in-catalog");
-    for (const label of ["open", "roll", "trim", "clean", "compaction", "append"]) if (life.isDoing(label)) counters.add(`crash.in-${label}`);
+    for (const label of ["open", "roll", "trim", "clean", "compaction", "append"])
+      if (life.isDoing(label)) counters.add(`crash.in-${label}`);
     this.trace.add(`end ${kind}`, inflight.length);
     if (kind === "power") this.disk.powerCut(this.random, inflight);
     else this.disk.kill(this.random, inflight);
@@ -170,7 +174,8 @@ export class Simulation {
     this.counters.add("restart");
     await this.life.settle();
     this.life.closing = true;
-    for (const log of this.life.logs) await this.life.wait(log.close().catch((error: unknown) => void this.life.judge("close", error, [])));
+    for (const log of this.life.logs)
+      await this.life.wait(log.close().catch((error: unknown) => void this.life.judge("close", error, [])));
     await this.life.wait(this.life.store!.close().catch((error: unknown) => void this.life.judge("close", error, [])));
     const { armed } = this;
     await this.#endLife("kill");
@@ -224,7 +229,14 @@ export class Simulation {
   #newLife(): Life {
     const { disk, scheduler, counters, trace, plan } = this;
     const random = new Random(plan.seed, 6, ++this.#lives);
-    const volume = new FaultyVolume({ disk, scheduler, counters, trace, random, flushForgets: plan.world.flushForgets });
+    const volume = new FaultyVolume({
+      disk,
+      scheduler,
+      counters,
+      trace,
+      random,
+      flushForgets: plan.world.flushForgets,
+    });
     const life = new Life(volume, scheduler);
     this.life = life;
     return life;
@@ -254,7 +266,8 @@ export class Simulation {
     }
     const ended = this.#ended;
     const rotten = this.rotten;
-    for (const [at, log] of this.life.logs.entries()) checkReport(log, this.models[at]!, ended, { rotten: rotten.length > 0, lied: this.lied }, this.counters);
+    for (const [at, log] of this.life.logs.entries())
+      checkReport(log, this.models[at]!, ended, { rotten: rotten.length > 0, lied: this.lied }, this.counters);
     const readings = await this.#readLogs();
     this.#refusedBefore = false;
     if (reopen.twice && !this.scheduler.crashArmed) await this.#recoverTwice(readings);
@@ -269,7 +282,8 @@ export class Simulation {
   /** Nothing may fail in an open but the catalog, when rot and a crash met in it. */
   #judgeOpen(error: unknown): never {
     if (error instanceof LifeOver || error instanceof Violation) throw error;
-    if (!(error instanceof TidemarkError)) throw new Violation("untyped-error", `open: ${String(error)}`, { cause: error });
+    if (!(error instanceof TidemarkError))
+      throw new Violation("untyped-error", `open: ${String(error)}`, { cause: error });
     const catalogRot = this.rotten.some(({ slot }) => slot < 2);
     if (error.code === "CORRUPT_CATALOG" && catalogRot) throw new Unrecoverable();
     if (error.code === "QUOTA_EXCEEDED" && this.life.volume.slotsRefused) throw new Unrecoverable();
@@ -352,7 +366,10 @@ export class Simulation {
 }
 
 function makeProducers(plan: LogPlan): Producer[] {
-  return Array.from({ length: plan.producers }, (_, at) => new Producer(plan.anonymous && at === plan.producers - 1 ? -1 : 1000 + at));
+  return Array.from(
+    { length: plan.producers },
+    (_, at) => new Producer(plan.anonymous && at === plan.producers - 1 ? -1 : 1000 + at),
+  );
 }
 
 function settingsOf(plan: LogPlan) {

@@ -8,7 +8,9 @@ import { createRequire } from "node:module";
 import { parseAst } from "rolldown/parseAst";
 
 /** Read rather than imported: a bundler would make a module of its 18 MB. */
-const bcd: unknown = JSON.parse(readFileSync(createRequire(import.meta.url).resolve("@mdn/browser-compat-data"), "utf8"));
+const bcd: unknown = JSON.parse(
+  readFileSync(createRequire(import.meta.url).resolve("@mdn/browser-compat-data"), "utf8"),
+);
 
 export const BROWSERS = { chromium: "chrome", firefox: "firefox", safari: "safari" } as const;
 export type Browser = keyof typeof BROWSERS;
@@ -27,8 +29,15 @@ interface Feature {
 /** The first version without a flag or a prefix; Infinity where there is none. */
 function since(feature: Feature, browser: Browser): number {
   const all = [feature.__compat!.support[BROWSERS[browser]] ?? []].flat() as Support[];
-  const versions = all.filter(({ version_added: added, flags, prefix }) => typeof added === "string" && !flags && !prefix);
-  return Math.min(Infinity, ...versions.map(({ version_added: added }) => parseFloat((added as string).replace("≤", ""))).filter(Number.isFinite));
+  const versions = all.filter(
+    ({ version_added: added, flags, prefix }) => typeof added === "string" && !flags && !prefix,
+  );
+  return Math.min(
+    Infinity,
+    ...versions
+      .map(({ version_added: added }) => parseFloat((added as string).replace("≤", "")))
+      .filter(Number.isFinite),
+  );
 }
 
 const versionsOf = (feature: Feature): Versions => ({
@@ -52,14 +61,21 @@ function tables(): { readonly globals: Map<string, Versions>; readonly members: 
   const globals = new Map<string, Versions>();
   const members = new Map<string, Versions>();
   const earliest = (a: Versions | undefined, b: Versions): Versions =>
-    a ? { chromium: Math.min(a.chromium, b.chromium), firefox: Math.min(a.firefox, b.firefox), safari: Math.min(a.safari, b.safari) } : b;
+    a
+      ? {
+          chromium: Math.min(a.chromium, b.chromium),
+          firefox: Math.min(a.firefox, b.firefox),
+          safari: Math.min(a.safari, b.safari),
+        }
+      : b;
   const { api, javascript } = bcd as { readonly api: Feature; readonly javascript: { readonly builtins: Feature } };
   for (const objects of [api, javascript.builtins]) {
     for (const [name, object] of Object.entries(objects) as [string, Feature][]) {
       if (object.__compat) globals.set(name, versionsOf(object));
       for (const [member, inner] of Object.entries(object) as [string, Feature][]) {
         const plain = member.replace(/_(static|event)$/, "");
-        if (member !== "__compat" && inner.__compat) members.set(plain, earliest(members.get(plain), versionsOf(inner)));
+        if (member !== "__compat" && inner.__compat)
+          members.set(plain, earliest(members.get(plain), versionsOf(inner)));
       }
     }
   }
@@ -74,7 +90,9 @@ export function ownNames(source: string, file: string): Set<string> {
     if (Array.isArray(node)) return node.forEach(visit);
     if (node === null || typeof node !== "object") return;
     const { type, ...rest } = node as Record<string, unknown>;
-    const isDeclared = /^(MethodDefinition|PropertyDefinition|TSPropertySignature|TSMethodSignature|Property)$/.test(String(type));
+    const isDeclared = /^(MethodDefinition|PropertyDefinition|TSPropertySignature|TSMethodSignature|Property)$/.test(
+      String(type),
+    );
     const { type: kind, name } = (isDeclared ? rest["key"] : {}) as { type?: string; name?: string };
     if (kind === "Identifier") found.add(name!);
     if (type === "TSParameterProperty") visitName(rest["parameter"]);
@@ -89,19 +107,29 @@ export function ownNames(source: string, file: string): Set<string> {
 }
 
 /** Every global that is called or constructed, and every member that is read of an object that is not `this`. */
-export function platformNames(source: string, file: string): { readonly globals: Set<string>; readonly members: Set<string> } {
+export function platformNames(
+  source: string,
+  file: string,
+): { readonly globals: Set<string>; readonly members: Set<string> } {
   const found = { globals: new Set<string>(), members: new Set<string>() };
   const visit = (node: unknown): void => {
     if (Array.isArray(node)) return node.forEach(visit);
     if (node === null || typeof node !== "object") return;
     const { type, ...rest } = node as Record<string, unknown>;
-    if (type === "ImportDeclaration" || (typeof type === "string" && type.startsWith("TS") && !/Expression$/.test(type))) return;
+    if (
+      type === "ImportDeclaration" ||
+      (typeof type === "string" && type.startsWith("TS") && !/Expression$/.test(type))
+    )
+      return;
     if (type === "NewExpression" || type === "CallExpression") {
       const { type: kind, name } = rest["callee"] as { type: string; name?: string };
       if (kind === "Identifier") found.globals.add(name!);
     }
     if (type === "MemberExpression" && rest["computed"] === false) {
-      const { object, property } = rest as { object: { type: string; name?: string }; property: { type: string; name: string } };
+      const { object, property } = rest as {
+        object: { type: string; name?: string };
+        property: { type: string; name: string };
+      };
       if (property.type === "Identifier" && object.type !== "ThisExpression") found.members.add(property.name);
       if (object.type === "Identifier") found.globals.add(object.name!);
     }

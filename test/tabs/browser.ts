@@ -22,7 +22,8 @@ export class Tab {
   ) {}
 
   call<M extends Method>(method: M, ...args: Parameters<TabPage[M]>): Promise<Awaited<ReturnType<TabPage[M]>>> {
-    const call = ([name, params]: readonly [string, readonly unknown[]]): unknown => (window as unknown as { tab: Record<string, (...args: readonly unknown[]) => unknown> }).tab[name]!(...params);
+    const call = ([name, params]: readonly [string, readonly unknown[]]): unknown =>
+      (window as unknown as { tab: Record<string, (...args: readonly unknown[]) => unknown> }).tab[name]!(...params);
     return this.page.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<TabPage[M]>>>;
   }
   state(): Promise<TabState> {
@@ -67,7 +68,7 @@ export class Tab {
       if (near.length === 1) return near[0]!;
       if (near.length > 1) candidates = near;
       await this.page.evaluate((ms) => {
-        for (const until = performance.now() + ms; performance.now() < until; );
+        for (const until = performance.now() + ms; performance.now() < until;);
       }, 30);
     }
     throw new Error(`nobody knows the process of tab ${this.number}`);
@@ -147,7 +148,9 @@ export class TabsBrowser {
   /** In a page that was loaded anew. */
   async openIn(page: Page, config: Omit<TabConfig, "tab">): Promise<Tab> {
     const number = ++this.#tabs;
-    page.removeAllListeners("pageerror").on("pageerror", (error) => this.problems.push(`uncaught in tab ${number}: ${error.message} ${error.stack}`));
+    page
+      .removeAllListeners("pageerror")
+      .on("pageerror", (error) => this.problems.push(`uncaught in tab ${number}: ${error.message} ${error.stack}`));
     const tab = new Tab(number, page, await page.context().newCDPSession(page));
     await page.waitForFunction(() => document.title === "ready");
     if (this.onPost) await hear(tab.session, this.onPost);

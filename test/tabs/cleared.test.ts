@@ -29,14 +29,17 @@ beforeEach(async () => {
 });
 
 type Config = Parameters<TabsBrowser["open"]>[0];
-const acked = async (tabs: readonly Tab[]): Promise<number[]> => Promise.all(tabs.map(async (tab) => (await tab.state()).acked));
+const acked = async (tabs: readonly Tab[]): Promise<number[]> =>
+  Promise.all(tabs.map(async (tab) => (await tab.state()).acked));
 
 /** All write, and what they then see is one log that begins with them. */
 async function works(tabs: readonly Tab[]): Promise<void> {
   ledger.clear();
   const before = await acked(tabs);
   for (const tab of tabs) await tab.call("work");
-  await expect.poll(async () => (await acked(tabs)).every((count, i) => count > before[i]! + 10), { timeout: 20_000 }).toBe(true);
+  await expect
+    .poll(async () => (await acked(tabs)).every((count, i) => count > before[i]! + 10), { timeout: 20_000 })
+    .toBe(true);
   await Promise.all(tabs.map((tab) => tab.call("rest")));
   await Promise.all(tabs.map((tab) => tab.call("caughtUp")));
   expect(await tabs[0]!.call("readAll")).toBeGreaterThan(0);
@@ -47,8 +50,10 @@ async function works(tabs: readonly Tab[]): Promise<void> {
 const ANEW = "in pages loaded anew";
 /** With everything else Chromium clears the documents' locks: such a page is no use until it is loaded anew. */
 describe.each([
-  ["opfs", "all", [ANEW]], ["opfs", "file_systems", [ANEW, "in the same pages"]],
-  ["indexeddb", "all", [ANEW]], ["indexeddb", "indexeddb", [ANEW, "in the same pages"]],
+  ["opfs", "all", [ANEW]],
+  ["opfs", "file_systems", [ANEW, "in the same pages"]],
+  ["indexeddb", "all", [ANEW]],
+  ["indexeddb", "indexeddb", [ANEW, "in the same pages"]],
 ] as const)("a tide in %s, site data cleared: %s", (engine, storageTypes, places) => {
   it.each(places)("every tab is closed, stays so, and a new tide works %s", async (where) => {
     const config: Config = { name: `cleared-${names++}`, engine, noSharedWorker: false, pauseMs: 2 };
@@ -57,10 +62,15 @@ describe.each([
     await works(tabs);
     for (const tab of tabs) await tab.call("work");
     await tabs[0]!.session.send("Storage.clearDataForOrigin", { origin: new URL(stage.url).origin, storageTypes });
-    await expect.poll(async () => (await Promise.all(tabs.map((tab) => tab.state()))).map(({ closed }) => closed ?? "open"), { timeout: 40_000 }).toEqual(Array(3).fill(expect.stringMatching(/cleared|gone/))).catch(async (thrown: unknown) => {
-      for (const tab of tabs) console.error(JSON.stringify({ ...(await tab.state()), ackedAt: 0 }));
-      throw thrown;
-    });
+    await expect
+      .poll(async () => (await Promise.all(tabs.map((tab) => tab.state()))).map(({ closed }) => closed ?? "open"), {
+        timeout: 40_000,
+      })
+      .toEqual(Array(3).fill(expect.stringMatching(/cleared|gone/)))
+      .catch(async (thrown: unknown) => {
+        for (const tab of tabs) console.error(JSON.stringify({ ...(await tab.state()), ackedAt: 0 }));
+        throw thrown;
+      });
     const before = await acked(tabs);
     // Whatever leads next is asked to.
     await Promise.all(tabs.map((tab) => tab.call("rest")));
@@ -84,7 +94,10 @@ describe.each([
   });
 });
 
-it.each([["opfs", "indexeddb"], ["indexeddb", "file_systems"]] as const)("a tide in %s goes on when %s is cleared", async (engine, storageTypes) => {
+it.each([
+  ["opfs", "indexeddb"],
+  ["indexeddb", "file_systems"],
+] as const)("a tide in %s goes on when %s is cleared", async (engine, storageTypes) => {
   const config: Config = { name: `cleared-${names++}`, engine, noSharedWorker: false, pauseMs: 2 };
   const tabs: Tab[] = [];
   for (let i = 0; i < 3; i++) tabs.push(await browser.open(config));
@@ -92,8 +105,14 @@ it.each([["opfs", "indexeddb"], ["indexeddb", "file_systems"]] as const)("a tide
   await expect.poll(async () => Math.min(...(await acked(tabs))), { timeout: 20_000 }).toBeGreaterThan(10);
   await tabs[0]!.session.send("Storage.clearDataForOrigin", { origin: new URL(stage.url).origin, storageTypes });
   const before = await acked(tabs);
-  await expect.poll(async () => (await acked(tabs)).every((count, i) => count > before[i]! + 100), { timeout: 20_000 }).toBe(true);
-  expect((await Promise.all(tabs.map((tab) => tab.state()))).map(({ closed }) => closed)).toEqual([undefined, undefined, undefined]);
+  await expect
+    .poll(async () => (await acked(tabs)).every((count, i) => count > before[i]! + 100), { timeout: 20_000 })
+    .toBe(true);
+  expect((await Promise.all(tabs.map((tab) => tab.state()))).map(({ closed }) => closed)).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
   await Promise.all(tabs.map((tab) => tab.call("rest")));
   await Promise.all(tabs.map((tab) => tab.call("caughtUp")));
   const { findings } = check(ledger.history);

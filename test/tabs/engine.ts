@@ -18,7 +18,10 @@ export abstract class ProcessTab implements EngineTab {
   struck = false;
   abstract readonly number: number;
   abstract readonly process: number;
-  abstract call<M extends keyof TabPage>(method: M, ...args: Parameters<TabPage[M]>): Promise<Awaited<ReturnType<TabPage[M]>>>;
+  abstract call<M extends keyof TabPage>(
+    method: M,
+    ...args: Parameters<TabPage[M]>
+  ): Promise<Awaited<ReturnType<TabPage[M]>>>;
   protected abstract closePage(): Promise<void>;
 
   async close(): Promise<void> {

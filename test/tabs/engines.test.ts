@@ -15,12 +15,23 @@ import { findWebKit, WebKitBrowser } from "./webkit.ts";
 
 const [firefox, webkit] = [findFirefox(), findWebKit()];
 if (!firefox) console.log("Firefox is not installed (apt-get install firefox-esr): its tabs are not tested");
-if (!webkit) console.log("WebKitGTK is not installed (apt-get install webkit2gtk-driver xvfb xauth dbus): its tabs are not tested");
+if (!webkit)
+  console.log(
+    "WebKitGTK is not installed (apt-get install webkit2gtk-driver xvfb xauth dbus): its tabs are not tested",
+  );
 
 /** Of ten, one hits the moment. */
 const KILLS = 20;
 const PLANTED = "planted";
-const PLANT: Plant = { what: "WebKit's own way is not gone", bug: { name: "webkit", file: "src/browser/volume/idb-connection.ts", find: 'const isWebKit = "sourceURL" in new Error();', replace: "const isWebKit = false;" } };
+const PLANT: Plant = {
+  what: "WebKit's own way is not gone",
+  bug: {
+    name: "webkit",
+    file: "src/browser/volume/idb-connection.ts",
+    find: 'const isWebKit = "sourceURL" in new Error();',
+    replace: "const isWebKit = false;",
+  },
+};
 
 let ledger: Ledger;
 let stage: Stage;
@@ -51,16 +62,27 @@ async function openAll(browser: EngineBrowser, engine: Engine, count: number, pa
 
 async function leaderOf(tabs: readonly EngineTab[]): Promise<EngineTab> {
   let found: EngineTab | undefined;
-  await expect.poll(async () => {
-    for (const tab of live(tabs)) if ((await tab.call("brief")).role === "leader") found = tab;
-    return found !== undefined;
-  }).toBe(true);
+  await expect
+    .poll(async () => {
+      for (const tab of live(tabs)) if ((await tab.call("brief")).role === "leader") found = tab;
+      return found !== undefined;
+    })
+    .toBe(true);
   return found!;
 }
 
 /** Which one, depends: a tab that is hidden hands over to one that is seen. */
 async function oneLeads(tabs: readonly EngineTab[]): Promise<void> {
-  await expect.poll(async () => (await Promise.all(live(tabs).map((tab) => tab.call("brief")))).map(({ role }) => role).sort(), { timeout: 10_000 }).toEqual([...live(tabs).slice(1).map(() => "follower"), "leader"]);
+  await expect
+    .poll(async () => (await Promise.all(live(tabs).map((tab) => tab.call("brief")))).map(({ role }) => role).sort(), {
+      timeout: 10_000,
+    })
+    .toEqual([
+      ...live(tabs)
+        .slice(1)
+        .map(() => "follower"),
+      "leader",
+    ]);
 }
 
 /** Milliseconds from the strike to the first ack by the next leader. */
@@ -94,7 +116,9 @@ async function struck(browser: EngineBrowser, engine: Engine, strikes: readonly 
     const leader = await leaderOf(tabs);
     times[strike] = await failOver(() => leader[strike]());
   }
-  console.log(`fail-over in ${browser.version} over ${engine}, ms from the strike to the next leader's first ack: ${JSON.stringify(times)}; followers by ${states[1]!.via}`);
+  console.log(
+    `fail-over in ${browser.version} over ${engine}, ms from the strike to the next leader's first ack: ${JSON.stringify(times)}; followers by ${states[1]!.via}`,
+  );
   await settle(tabs);
 }
 
@@ -142,7 +166,8 @@ describe.skipIf(!firefox)("Firefox", () => {
   });
   afterAll(() => browser?.end());
 
-  it("over OPFS: the leader is closed and crashed, and nobody else notices", () => struck(browser, "opfs", ["close", "crash"]));
+  it("over OPFS: the leader is closed and crashed, and nobody else notices", () =>
+    struck(browser, "opfs", ["close", "crash"]));
   it("over IndexedDB: the same", () => struck(browser, "indexeddb", ["close", "crash"]));
   it("over OPFS: a leader that hangs is deposed, and follows when it wakes", () => hung(browser, "opfs"));
 
@@ -155,7 +180,8 @@ describe.skipIf(!firefox)("Firefox", () => {
       const offset = await first.call("append", 1);
       expect(await second.call("append", 2)).toBe(offset + 1);
       expect(await second.call("readAll")).toBe(2);
-      for (const tab of [first, second]) expect(await tab.call("state")).toMatchObject({ storage: "indexeddb", durability: "none" });
+      for (const tab of [first, second])
+        expect(await tab.call("state")).toMatchObject({ storage: "indexeddb", durability: "none" });
       expect((await second.call("state")).role).toBe("follower");
     } finally {
       await hidden.end();
@@ -173,7 +199,8 @@ describe.skipIf(!webkit)("WebKitGTK", () => {
   // No crash: the driver ends its session with the first tab that does.
   it("over IndexedDB: the leader is closed, and nobody else notices", () => struck(browser, "indexeddb", ["close"]));
   it("over IndexedDB: a leader that hangs is deposed, and follows when it wakes", () => hung(browser, "indexeddb"));
-  it("over IndexedDB: workers that end while they write leave nothing locked", async () => expect(await killWorkers(browser, KILLS, 15_000)).toBe(KILLS));
+  it("over IndexedDB: workers that end while they write leave nothing locked", async () =>
+    expect(await killWorkers(browser, KILLS, 15_000)).toBe(KILLS));
 });
 
 describe.skipIf(!webkit)("WebKitGTK as if it were any other engine", () => {
@@ -181,7 +208,8 @@ describe.skipIf(!webkit)("WebKitGTK as if it were any other engine", () => {
     const browser = await WebKitBrowser.start(`${stage.url}${PLANTED}/`, webkit!);
     try {
       // Another one may have mended it; src/browser/volume/idb-connection.ts tells what.
-      if (browser.version.includes(" 2.50.")) expect(await killWorkers(browser, KILLS * 4, 5_000)).toBeLessThan(KILLS * 4);
+      if (browser.version.includes(" 2.50."))
+        expect(await killWorkers(browser, KILLS * 4, 5_000)).toBeLessThan(KILLS * 4);
       else console.log(`${browser.version}: whether it still locks a database for good is not looked at`);
     } finally {
       await browser.end();

@@ -41,9 +41,19 @@ export function failOversOf(struck: readonly Struck[], left: readonly Left[], te
     const ackedAt = Math.min(...same.map((term) => term.ackedAt));
     // It had handed over by then: nobody was struck who led.
     if (same.length === 0 || ackedAt < each.strikeAt) return [];
-    const told = GOING.some((fault) => each.fault.startsWith(fault)) && left.find(({ left: tab, at }) => tab === each.tab && at > each.strikeAt);
+    const told =
+      GOING.some((fault) => each.fault.startsWith(fault)) &&
+      left.find(({ left: tab, at }) => tab === each.tab && at > each.strikeAt);
     const lostAt = Math.min(ackedAt, ...same.map((term) => term.lostAt).filter((lost) => lost > each.strikeAt));
     const at = Math.min(told ? told.at : each.at, lostAt);
-    return [{ fault: each.fault, diedMs: at - each.strikeAt, lostMs: lostAt - at, changedMs: Math.min(...same.map(({ changedAt }) => changedAt)) - at, ackedMs: ackedAt - at }];
+    return [
+      {
+        fault: each.fault,
+        diedMs: at - each.strikeAt,
+        lostMs: lostAt - at,
+        changedMs: Math.min(...same.map(({ changedAt }) => changedAt)) - at,
+        ackedMs: ackedAt - at,
+      },
+    ];
   });
 }

@@ -15,7 +15,9 @@ type Method = keyof TabPage;
 
 export function findFirefox(): string | undefined {
   const { FIREFOX_PATH, PATH = "" } = process.env;
-  const places = PATH.split(path.delimiter).flatMap((folder) => ["firefox-esr", "firefox"].map((name) => path.join(folder, name)));
+  const places = PATH.split(path.delimiter).flatMap((folder) =>
+    ["firefox-esr", "firefox"].map((name) => path.join(folder, name)),
+  );
   return [FIREFOX_PATH, ...places].find((file) => file !== undefined && existsSync(file));
 }
 
@@ -37,7 +39,8 @@ class FirefoxTab extends ProcessTab {
   }
 
   call<M extends Method>(method: M, ...args: Parameters<TabPage[M]>): Promise<Awaited<ReturnType<TabPage[M]>>> {
-    const call = ([name, params]: readonly [string, readonly unknown[]]): unknown => (window as unknown as { tab: Record<string, (...args: readonly unknown[]) => unknown> }).tab[name]!(...params);
+    const call = ([name, params]: readonly [string, readonly unknown[]]): unknown =>
+      (window as unknown as { tab: Record<string, (...args: readonly unknown[]) => unknown> }).tab[name]!(...params);
     return this.page.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<TabPage[M]>>>;
   }
 
@@ -61,11 +64,18 @@ export class FirefoxBrowser implements EngineBrowser {
     const profile = await mkdtemp(path.join(os.tmpdir(), "tidemark-firefox-"));
     // Playwright has Firefox end with the first tab that crashes, by a variable that it lets nobody set otherwise.
     const launcher = path.join(profile, "firefox.sh");
-    await writeFile(launcher, `#!/bin/sh\nunset MOZ_CRASHREPORTER_SHUTDOWN\nexec "${executablePath}" "$@"\n`, { mode: 0o755 });
+    await writeFile(launcher, `#!/bin/sh\nunset MOZ_CRASHREPORTER_SHUTDOWN\nexec "${executablePath}" "$@"\n`, {
+      mode: 0o755,
+    });
     const firefoxUserPrefs = { ...PREFERENCES, ...(isPrivate && { "browser.privatebrowsing.autostart": true }) };
     // Playwright knows the name, its types do not.
     const channel = "moz-firefox" as string;
-    const context = await firefox.launchPersistentContext(profile, { channel, executablePath: launcher, headless: true, firefoxUserPrefs });
+    const context = await firefox.launchPersistentContext(profile, {
+      channel,
+      executablePath: launcher,
+      headless: true,
+      firefoxUserPrefs,
+    });
     const pid = withCommand(profile).find((each) => !commandOf(each).includes("-contentproc"))!;
     return new FirefoxBrowser(url, profile, context, pid);
   }

@@ -9,9 +9,17 @@ const SEED = 1;
 it("eight tabs under every fault lose nothing that was acked, double nothing, change nothing", async () => {
   const result = await runLong({ seconds: 30, stepsMin: FAULTS.length, seed: SEED });
   const times = Object.entries(result.faults).map(([fault, count]) => `${fault} ${count}`);
-  console.log(`${result.steps} strikes: ${times.join(", ")}\nfail-over, ms: ${result.failOvers.map(({ fault, ackedMs }) => `${fault} ${Math.round(ackedMs)}`).join(", ")}`);
-  expect([...result.problems, ...result.findings.map(printFinding)].join("\n"), `npm run tabs -- --seed ${SEED}`).toBe("");
-  for (const fault of FAULTS) expect(Object.keys(result.faults).filter((name) => name.startsWith(fault)), fault).not.toEqual([]);
+  console.log(
+    `${result.steps} strikes: ${times.join(", ")}\nfail-over, ms: ${result.failOvers.map(({ fault, ackedMs }) => `${fault} ${Math.round(ackedMs)}`).join(", ")}`,
+  );
+  expect([...result.problems, ...result.findings.map(printFinding)].join("\n"), `npm run tabs -- --seed ${SEED}`).toBe(
+    "",
+  );
+  for (const fault of FAULTS)
+    expect(
+      Object.keys(result.faults).filter((name) => name.startsWith(fault)),
+      fault,
+    ).not.toEqual([]);
   for (const held of ["hang that held", "frozen that held"]) expect(result.faults[held], held).toBeGreaterThan(0);
   // What a tab waits for a leader that hangs is a setting; nothing else may take as long.
   for (const { fault, ackedMs } of result.failOvers) expect(ackedMs, fault).toBeLessThan(10_000);

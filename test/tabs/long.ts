@@ -65,7 +65,9 @@ const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(
 
 async function within<T>(promise: Promise<T>, what: string, ms = STEP_MS): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Error(`${what} did not end within ${ms / 1000} s`)), ms)));
+  const late = new Promise<never>(
+    (_, reject) => (timer = setTimeout(() => reject(new Error(`${what} did not end within ${ms / 1000} s`)), ms)),
+  );
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
@@ -79,7 +81,11 @@ interface Lasting {
 
 export async function runLong(options: LongOptions): Promise<LongResult> {
   const ledger = new Ledger();
-  const stage = await setStage(ledger, options.plant === undefined ? undefined : PLANTS[options.plant], "test/tabs/page");
+  const stage = await setStage(
+    ledger,
+    options.plant === undefined ? undefined : PLANTS[options.plant],
+    "test/tabs/page",
+  );
   let run: LongRun | undefined;
   try {
     run = new LongRun(options, ledger, stage, await TabsBrowser.start(stage.url, (body) => ledger.post(body)));
@@ -132,7 +138,10 @@ class LongRun {
     try {
       while (this.#tabs.length < (this.options.tabs ?? 8)) await this.#open();
       const { seconds, stepsMin = 0 } = this.options;
-      while ((performance.now() - started < seconds * 1000 || this.#steps < stepsMin) && problems.length + this.browser.problems.length < PROBLEMS_MAX) {
+      while (
+        (performance.now() - started < seconds * 1000 || this.#steps < stepsMin) &&
+        problems.length + this.browser.problems.length < PROBLEMS_MAX
+      ) {
         const strike = strikeOf(this.options.seed, this.#steps++, this.options.only);
         await within(this.#step(strike), `${strike.fault} in step ${this.#steps}`, 3 * STEP_MS);
       }
@@ -150,7 +159,9 @@ class LongRun {
       failOvers: failOversOf(this.#struck, this.#left, this.#terms),
       counts: ledger.counts,
       ackMsMax: this.#ackMsMax,
-      terms: [...new Map(this.#terms.toReversed().map((term) => [term.epoch, term])).values()].sort((a, b) => a.epoch - b.epoch),
+      terms: [...new Map(this.#terms.toReversed().map((term) => [term.epoch, term])).values()].sort(
+        (a, b) => a.epoch - b.epoch,
+      ),
       skewMs: this.#skewMs,
       findings,
       problems: [...problems, ...browser.problems],
@@ -166,7 +177,14 @@ class LongRun {
 
   get #config() {
     const { engine = "opfs", leaderTimeoutMs } = this.options;
-    return { name: "long", engine, noSharedWorker: false, pauseMs: PAUSE_MS, followFrom: FOLLOW_FROM, ...(leaderTimeoutMs !== undefined && { leaderTimeoutMs }) };
+    return {
+      name: "long",
+      engine,
+      noSharedWorker: false,
+      pauseMs: PAUSE_MS,
+      followFrom: FOLLOW_FROM,
+      ...(leaderTimeoutMs !== undefined && { leaderTimeoutMs }),
+    };
   }
 
   async #open(page?: Tab["page"]): Promise<Tab> {
@@ -212,7 +230,8 @@ class LongRun {
   async #brief(tab: Tab): Promise<TabBrief> {
     const brief = await within(tab.call("brief"), `tab ${tab.number}`);
     this.#ackMsMax = Math.max(this.#ackMsMax, brief.ackMsMax);
-    for (const failure of brief.failures) this.ledger.problems.push(`an append failed in tab ${tab.number}: ${failure}`);
+    for (const failure of brief.failures)
+      this.ledger.problems.push(`an append failed in tab ${tab.number}: ${failure}`);
     if (brief.closed !== undefined) this.ledger.problems.push(`the tide of tab ${tab.number} ended: ${brief.closed}`);
     return brief;
   }
@@ -228,7 +247,9 @@ class LongRun {
       }
     };
     const briefs = (await Promise.all(this.#awake.map(ask))).flat();
-    return briefs.filter(({ brief }) => brief.role === "leader").sort((a, b) => (b.brief.epoch ?? 0) - (a.brief.epoch ?? 0))[0];
+    return briefs
+      .filter(({ brief }) => brief.role === "leader")
+      .sort((a, b) => (b.brief.epoch ?? 0) - (a.brief.epoch ?? 0))[0];
   }
 
   /** Until some tab was acked by a leader of a later term. */
@@ -256,7 +277,8 @@ class LongRun {
     if (!victim || others.length < 2) {
       // The same strike again, when there is somebody.
       this.#steps--;
-      if (++this.#idle > IDLE_MAX) this.ledger.problems.push(`nobody could be struck by ${strike.fault}, ${IDLE_MAX} times over`);
+      if (++this.#idle > IDLE_MAX)
+        this.ledger.problems.push(`nobody could be struck by ${strike.fault}, ${IDLE_MAX} times over`);
       return this.#fill();
     }
     this.#idle = 0;
@@ -265,15 +287,26 @@ class LongRun {
     const epoch = Math.max(this.#epoch, leader?.brief.epoch ?? 0);
     const after = ((performance.now() - this.#started) / 1000).toFixed(1);
     const whom = isLeader ? "the leader" : "a follower";
-    this.options.onStep?.(`strike ${this.#steps} after ${after} s: ${strike.fault} of ${whom}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`);
+    this.options.onStep?.(
+      `strike ${this.#steps} after ${after} s: ${strike.fault} of ${whom}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`,
+    );
     const [strikeAt, at] = await this.#strike(strike, victim, others);
     if (strike.fault === "worker" && !isLeader) this.#spareless.add(victim);
     this.#count(`${strike.fault}${strike.fault === "kill" ? "" : isLeader ? " of the leader" : " of a follower"}`);
     if (strike.fault === "kill") return;
     if (isLeader && strike.fault !== "slow" && strike.fault !== "seen") {
-      this.#struck.push({ fault: strike.fault + this.#circumstance(victim, strikeAt), tab: victim.number, epoch, strikeAt, at });
+      this.#struck.push({
+        fault: strike.fault + this.#circumstance(victim, strikeAt),
+        tab: victim.number,
+        epoch,
+        strikeAt,
+        at,
+      });
       this.#isBehindHang = strike.fault === "hang";
-      if (!(await this.#nextTerm(epoch))) this.ledger.problems.push(`step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ${LEADERLESS_MS / 1000} s`);
+      if (!(await this.#nextTerm(epoch)))
+        this.ledger.problems.push(
+          `step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ${LEADERLESS_MS / 1000} s`,
+        );
     }
     await this.#fill();
     this.#struckAt = now();
@@ -283,7 +316,9 @@ class LongRun {
   /** What makes a fail-over another one than that of its fault alone. */
   #circumstance(victim: Tab, strikeAt: number): string {
     // The next in line may be one that hangs, or whose spare worker was ended.
-    const lasting = this.#lasting.find(({ fault, tab }) => tab !== victim && (fault === "hang" || fault === "slow"))?.fault;
+    const lasting = this.#lasting.find(
+      ({ fault, tab }) => tab !== victim && (fault === "hang" || fault === "slow"),
+    )?.fault;
     if (lasting) return ` beside ${lasting}`;
     if (this.#tabs.some((tab) => this.#spareless.has(tab))) return " beside a dead spare worker";
     if (this.#isBehindHang) return " behind a hang";
@@ -291,8 +326,13 @@ class LongRun {
   }
 
   /** When it struck, and when that took effect, as far as it is seen from here. */
-  async #strike({ fault, lastsMs }: Strike, tab: Tab, others: readonly Tab[]): Promise<readonly [strikeAt: number, at: number]> {
-    const last = (end: () => Promise<void>): void => void this.#lasting.push({ fault, tab, until: now() + lastsMs, end });
+  async #strike(
+    { fault, lastsMs }: Strike,
+    tab: Tab,
+    others: readonly Tab[],
+  ): Promise<readonly [strikeAt: number, at: number]> {
+    const last = (end: () => Promise<void>): void =>
+      void this.#lasting.push({ fault, tab, until: now() + lastsMs, end });
     const pid = fault === "crash" || fault === "hang" ? await tab.process(this.browser.pid) : 0;
     let at = now();
     let died: Promise<number | undefined> | undefined;
@@ -335,7 +375,8 @@ class LongRun {
 
   /** Pages of one site may share a process: whoever does not answer hangs as well. */
   async #hangBeside(victim: Tab, until: number): Promise<void> {
-    const answers = (tab: Tab): Promise<boolean> => Promise.race([tab.call("now").then(() => true), wait(ANSWER_MS).then(() => false)]);
+    const answers = (tab: Tab): Promise<boolean> =>
+      Promise.race([tab.call("now").then(() => true), wait(ANSWER_MS).then(() => false)]);
     const beside = this.#awake.filter((tab) => tab !== victim);
     const answered = await Promise.all(beside.map(answers));
     for (const tab of beside.filter((_, at) => !answered[at])) {
@@ -366,7 +407,12 @@ class LongRun {
       await this.#open();
       return;
     }
-    if (await tab.page.evaluate(() => (window as unknown as { tab: { brief(): TabBrief } }).tab.brief().restored > 0).catch(() => false)) return this.#count("back from the cache");
+    if (
+      await tab.page
+        .evaluate(() => (window as unknown as { tab: { brief(): TabBrief } }).tab.brief().restored > 0)
+        .catch(() => false)
+    )
+      return this.#count("back from the cache");
     this.#count("back by loading anew");
     this.#gone(tab);
     await this.#open(tab.page);
@@ -383,13 +429,27 @@ class LongRun {
   /** Who holds what and waits for what: a line for each tab and each lock, for people. */
   async #standing(): Promise<string[]> {
     const lasting = this.#lasting.map(({ fault, tab }) => `tab ${tab.number}: ${fault}`);
-    const briefs = this.#awake.map((tab) => within(tab.call("brief"), "", 2000).then(({ role, epoch, acked }) => `tab ${tab.number}: ${role} in term ${epoch}, ${acked} acked`, () => `tab ${tab.number}: no answer`));
+    const briefs = this.#awake.map((tab) =>
+      within(tab.call("brief"), "", 2000).then(
+        ({ role, epoch, acked }) => `tab ${tab.number}: ${role} in term ${epoch}, ${acked} acked`,
+        () => `tab ${tab.number}: no answer`,
+      ),
+    );
     const locks = async (): Promise<string[]> => {
       const { held = [], pending = [] } = await this.#awake[0]!.page.evaluate(() => navigator.locks.query());
-      const line = (how: string) => ({ name, mode, clientId }: LockInfo): string => `${how} ${mode} ${name} by ${clientId}`;
-      return [...held.map(line("held")), ...pending.map(line("wanted"))].filter((text) => !text.includes("tidemark-port"));
+      const line =
+        (how: string) =>
+        ({ name, mode, clientId }: LockInfo): string =>
+          `${how} ${mode} ${name} by ${clientId}`;
+      return [...held.map(line("held")), ...pending.map(line("wanted"))].filter(
+        (text) => !text.includes("tidemark-port"),
+      );
     };
-    return [...lasting, ...(await Promise.all(briefs)), ...(await within(locks(), "", 2000).catch(() => ["locks: no answer"]))];
+    return [
+      ...lasting,
+      ...(await Promise.all(briefs)),
+      ...(await within(locks(), "", 2000).catch(() => ["locks: no answer"])),
+    ];
   }
 
   // --- the end -------------------------------------------------------------------------------------------------------

@@ -31,5 +31,11 @@ export function strikeOf(seed: number, step: number, only?: Fault): Strike {
   // Every fault once at the leader, before chance has its way: the shortest run has all of them.
   const fault = step < FAULTS.length ? FAULTS[(step + seed) % FAULTS.length]! : random.weighted(WEIGHTS);
   const atLeader = step < FAULTS.length || random.chance(0.75);
-  return { fault, atLeader, whom: random.int(1000) / 1000, lastsMs: random.between(300, random.pick([1000, 3000, 6000])), pauseMs: random.int(random.pick([20, 200, 2000])) };
+  return {
+    fault,
+    atLeader,
+    whom: random.int(1000) / 1000,
+    lastsMs: random.between(300, random.pick([1000, 3000, 6000])),
+    pauseMs: random.int(random.pick([20, 200, 2000])),
+  };
 }

@@ -8,7 +8,15 @@ import { TabsBrowser } from "./browser.ts";
 
 const NEW = OLD + 1;
 /** The page's second build: as if the protocol had changed since. */
-const NEWER = { what: "another protocol", bug: { name: "newer", file: "src/browser/port/protocol.ts", find: `PROTOCOL_VERSION = ${OLD};`, replace: `PROTOCOL_VERSION = ${NEW};` } };
+const NEWER = {
+  what: "another protocol",
+  bug: {
+    name: "newer",
+    file: "src/browser/port/protocol.ts",
+    find: `PROTOCOL_VERSION = ${OLD};`,
+    replace: `PROTOCOL_VERSION = ${NEW};`,
+  },
+};
 
 let ledger: Ledger;
 let stage: Stage;
@@ -30,33 +38,42 @@ describe("an old and a new version of the library, on one tide", () => {
   it.each([
     ["the old one leads", "", "newer/", [OLD, NEW]],
     ["the new one leads", "newer/", "", [NEW, OLD]],
-  ] as const)("%s: the other's open() says why not, the leader is told and goes on, and then they change places", async (name, first, second, met) => {
-    const tide = config(name.replaceAll(" ", "-"));
-    const leader = await browser.openIn(await browser.newPage(first), tide);
-    const follower = await browser.openIn(await browser.newPage(first), tide);
-    for (const tab of [leader, follower]) await tab.call("work");
-    const stranger = await browser.newPage(second);
-    await expect(browser.openIn(stranger, tide)).rejects.toThrow(/UNSUPPORTED_FORMAT: another tab runs another version/);
-    await expect.poll(async () => (await leader.state()).versions).toEqual([met]);
-    const { acked } = await follower.state();
-    await expect.poll(async () => (await follower.state()).acked).toBeGreaterThan(acked + 20);
-    for (const tab of [leader, follower]) await tab.call("rest");
-    for (const tab of [follower, leader]) expect((await tab.state()).failures).toEqual([]);
-    await follower.close();
-    await leader.call("close");
-    // It was refused once; loaded anew, it finds everything.
-    await stranger.reload();
-    const next = await browser.openIn(stranger, tide);
-    expect((await next.state()).role).toBe("leader");
-    await next.call("append", 1);
-    await next.call("readAll");
-    // That one was sent behind the ledger's back.
-    expect(check(ledger.history).findings.filter(({ anomaly }) => anomaly !== "never-sent").map(printFinding)).toEqual([]);
-    expect(ledger.problems).toEqual([]);
-    await next.close();
-    await leader.close();
-    ledger.clear();
-  });
+  ] as const)(
+    "%s: the other's open() says why not, the leader is told and goes on, and then they change places",
+    async (name, first, second, met) => {
+      const tide = config(name.replaceAll(" ", "-"));
+      const leader = await browser.openIn(await browser.newPage(first), tide);
+      const follower = await browser.openIn(await browser.newPage(first), tide);
+      for (const tab of [leader, follower]) await tab.call("work");
+      const stranger = await browser.newPage(second);
+      await expect(browser.openIn(stranger, tide)).rejects.toThrow(
+        /UNSUPPORTED_FORMAT: another tab runs another version/,
+      );
+      await expect.poll(async () => (await leader.state()).versions).toEqual([met]);
+      const { acked } = await follower.state();
+      await expect.poll(async () => (await follower.state()).acked).toBeGreaterThan(acked + 20);
+      for (const tab of [leader, follower]) await tab.call("rest");
+      for (const tab of [follower, leader]) expect((await tab.state()).failures).toEqual([]);
+      await follower.close();
+      await leader.call("close");
+      // It was refused once; loaded anew, it finds everything.
+      await stranger.reload();
+      const next = await browser.openIn(stranger, tide);
+      expect((await next.state()).role).toBe("leader");
+      await next.call("append", 1);
+      await next.call("readAll");
+      // That one was sent behind the ledger's back.
+      expect(
+        check(ledger.history)
+          .findings.filter(({ anomaly }) => anomaly !== "never-sent")
+          .map(printFinding),
+      ).toEqual([]);
+      expect(ledger.problems).toEqual([]);
+      await next.close();
+      await leader.close();
+      ledger.clear();
+    },
+  );
 });
 
 describe("a follower whose next leader is of another version", () => {
@@ -64,29 +81,32 @@ describe("a follower whose next leader is of another version", () => {
   it.each([
     ["newer", "", "newer/", [OLD, NEW]],
     ["older", "newer/", "", [NEW, OLD]],
-  ] as const)("%s: says why it ends when it wakes; the leader is told, and goes on", async (name, ours, theirs, met) => {
-    ledger.clear();
-    const tide = config(`next-${name}`);
-    const follower = await browser.openIn(await browser.newPage(ours), tide);
-    const leader = await browser.openIn(await browser.newPage(ours), tide);
-    await expect.poll(async () => (await leader.state()).role, { timeout: 10_000 }).toBe("leader");
-    expect(await follower.call("append", 1)).toBe(0);
-    await follower.freeze();
-    const page = await browser.newPage(theirs);
-    await leader.close();
-    const stranger = await browser.openIn(page, tide);
-    expect((await stranger.state()).role).toBe("leader");
-    await follower.thaw();
-    await expect.poll(async () => (await follower.state()).closed, { timeout: 10_000 }).toMatch(/another version/);
-    expect((await follower.state()).versions).toEqual([met]);
-    await expect(follower.call("append", 2)).rejects.toThrow(/UNSUPPORTED_FORMAT/);
-    await expect.poll(async () => (await stranger.state()).versions).toEqual([[...met].reverse()]);
-    expect(await stranger.call("append", 3)).toBe(1);
-    expect(await stranger.call("readAll")).toBe(2);
-    expect(browser.problems).toEqual([]);
-    for (const tab of [stranger, follower]) await tab.close();
-    ledger.clear();
-  });
+  ] as const)(
+    "%s: says why it ends when it wakes; the leader is told, and goes on",
+    async (name, ours, theirs, met) => {
+      ledger.clear();
+      const tide = config(`next-${name}`);
+      const follower = await browser.openIn(await browser.newPage(ours), tide);
+      const leader = await browser.openIn(await browser.newPage(ours), tide);
+      await expect.poll(async () => (await leader.state()).role, { timeout: 10_000 }).toBe("leader");
+      expect(await follower.call("append", 1)).toBe(0);
+      await follower.freeze();
+      const page = await browser.newPage(theirs);
+      await leader.close();
+      const stranger = await browser.openIn(page, tide);
+      expect((await stranger.state()).role).toBe("leader");
+      await follower.thaw();
+      await expect.poll(async () => (await follower.state()).closed, { timeout: 10_000 }).toMatch(/another version/);
+      expect((await follower.state()).versions).toEqual([met]);
+      await expect(follower.call("append", 2)).rejects.toThrow(/UNSUPPORTED_FORMAT/);
+      await expect.poll(async () => (await stranger.state()).versions).toEqual([[...met].reverse()]);
+      expect(await stranger.call("append", 3)).toBe(1);
+      expect(await stranger.call("readAll")).toBe(2);
+      expect(browser.problems).toEqual([]);
+      for (const tab of [stranger, follower]) await tab.close();
+      ledger.clear();
+    },
+  );
 });
 
 describe("a leader that hangs while it alone is seen", () => {
@@ -100,7 +120,12 @@ describe("a leader that hangs while it alone is seen", () => {
     for (const tab of tabs) await tab.call("work");
     const pid = await leader.process(browser.pid);
     process.kill(pid, "SIGSTOP");
-    await expect.poll(async () => (await Promise.all([tabs[0]!, tabs[1]!].map((tab) => tab.state()))).map(({ role }) => role).sort(), { timeout: 8_000 }).toEqual(["follower", "leader"]);
+    await expect
+      .poll(
+        async () => (await Promise.all([tabs[0]!, tabs[1]!].map((tab) => tab.state()))).map(({ role }) => role).sort(),
+        { timeout: 8_000 },
+      )
+      .toEqual(["follower", "leader"]);
     process.kill(pid, "SIGCONT");
     for (const tab of tabs) await tab.call("rest");
     await tabs[0]!.call("readAll");
@@ -137,11 +162,18 @@ describe("incognito windows", () => {
     await outside.call("append", 1);
     expect(await outside.state()).toMatchObject({ storage: "opfs", durability: "device", role: "leader" });
     const context = await browser.incognito();
-    const [first, second] = [await browser.openIn(await browser.newPage("", context), tide), await browser.openIn(await browser.newPage("", context), tide)];
+    const [first, second] = [
+      await browser.openIn(await browser.newPage("", context), tide),
+      await browser.openIn(await browser.newPage("", context), tide),
+    ];
     expect(await first.call("append", 2)).toBe(0);
     expect(await second.call("append", 3)).toBe(1);
     expect(await second.call("readAll")).toBe(2);
-    expect((await Promise.all([first, second].map((tab) => tab.state()))).map(({ role, storage, durability }) => `${role} ${storage} ${durability}`)).toEqual(["leader opfs none", "follower opfs none"]);
+    expect(
+      (await Promise.all([first, second].map((tab) => tab.state()))).map(
+        ({ role, storage, durability }) => `${role} ${storage} ${durability}`,
+      ),
+    ).toEqual(["leader opfs none", "follower opfs none"]);
     await first.crash();
     await expect.poll(async () => (await second.state()).role, { timeout: 10_000 }).toBe("leader");
     expect(await second.call("append", 4)).toBe(2);

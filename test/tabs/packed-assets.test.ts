@@ -13,7 +13,8 @@ import { APP, AppBrowser, type AppTab } from "./packed-tabs.ts";
 
 const FILES = ["base.js", "core.js", "extras.js", "indexeddb.js", "kernel.wasm", "tabs.js"];
 const FAIL_OVER_MS = 1_500;
-const page = (script: string): string => `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;
+const page = (script: string): string =>
+  `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;
 
 let app: PackedApp;
 /** The app, with the files in a folder of it; another origin that has the files, with and without CORS. */
@@ -22,13 +23,24 @@ let cdn: Site;
 let closedCdn: Site;
 let browser: AppBrowser;
 
-const cli = (...args: readonly string[]) => spawnSync(process.execPath, [path.join(app.folder, "node_modules/.bin/tidemark"), ...args], { cwd: app.folder, encoding: "utf8" });
+const cli = (...args: readonly string[]) =>
+  spawnSync(process.execPath, [path.join(app.folder, "node_modules/.bin/tidemark"), ...args], {
+    cwd: app.folder,
+    encoding: "utf8",
+  });
 
 beforeAll(async () => {
   app = await PackedApp.make({ ...APP, "out/index.html": page("/main.js"), "out/classic.html": page("/classic.js") });
   const esbuild = path.join(root as string, "node_modules/esbuild/bin/esbuild");
-  for (const [file, format] of [["main", "esm"], ["classic", "iife"]] as const) {
-    execFileSync(esbuild, ["main.ts", "--bundle", "--minify", `--format=${format}`, `--outfile=out/${file}.js`, "--log-level=error"], { cwd: app.folder, stdio: "pipe" });
+  for (const [file, format] of [
+    ["main", "esm"],
+    ["classic", "iife"],
+  ] as const) {
+    execFileSync(
+      esbuild,
+      ["main.ts", "--bundle", "--minify", `--format=${format}`, `--outfile=out/${file}.js`, "--log-level=error"],
+      { cwd: app.folder, stdio: "pipe" },
+    );
   }
   expect(cli("assets", "out/static/tidemark").status).toBe(0);
   site = await serveFolder(path.join(app.folder, "out"));
@@ -70,7 +82,10 @@ async function manyTabs(url: string, options: object): Promise<AppTab> {
 describe("npx tidemark", () => {
   it("assets <folder> copies what open() loads, and makes the folder", () => {
     expect(readdirSync(path.join(app.folder, "out/static/tidemark")).sort()).toEqual(FILES);
-    for (const file of FILES) expect(readFileSync(path.join(app.folder, "out/static/tidemark", file))).toEqual(readFileSync(path.join(app.installed, "dist", file)));
+    for (const file of FILES)
+      expect(readFileSync(path.join(app.folder, "out/static/tidemark", file))).toEqual(
+        readFileSync(path.join(app.installed, "dist", file)),
+      );
   });
 
   it.each([
@@ -118,6 +133,10 @@ describe("files on another origin", () => {
 
   it("that does not allow it is LOAD_FAILED", async () => {
     const tab = await browser.open(site.url);
-    expect(await tab.call("refused", fresh(), { assets: closedCdn.url })).toMatchObject({ typed: true, code: "LOAD_FAILED", details: { file: "core.js" } });
+    expect(await tab.call("refused", fresh(), { assets: closedCdn.url })).toMatchObject({
+      typed: true,
+      code: "LOAD_FAILED",
+      details: { file: "core.js" },
+    });
   });
 });

@@ -41,7 +41,8 @@ async function opened(name: string, prepare?: (tab: AppTab) => Promise<unknown>)
   await tab.call("open", name);
   return tab;
 }
-const typesOf = async (tab: AppTab, name: string): Promise<string[]> => (await tab.call("events", name)).map(({ type }) => type);
+const typesOf = async (tab: AppTab, name: string): Promise<string[]> =>
+  (await tab.call("events", name)).map(({ type }) => type);
 const missing = (route: Route): Promise<void> => route.fulfill({ status: 404, body: "gone" });
 
 describe("a lone tab that leads, and hears of a second one too late", () => {
@@ -93,23 +94,35 @@ describe("a lone tab that leads, and hears of a second one too late", () => {
 });
 
 describe("a file of the package that can't be loaded", () => {
-  it.each(["core", "base"])("%s.js: open() is LOAD_FAILED, says what to do, and works when it is asked again", async (file) => {
-    const name = fresh();
-    const tab = await browser.open(site.url);
-    site.instead = (pathname) => (pathname.includes(`/${file}-`) ? { status: 404 } : undefined);
-    const refused = await tab.call("refused", name);
-    expect(refused).toMatchObject({ typed: true, code: "LOAD_FAILED", kind: "retry", details: { file: `${file}.js` } });
-    expect(refused!.message).toContain(`${file}.js`);
-    if (file === "core") expect(refused!.message).toContain("npx tidemark assets");
-    site.instead = undefined;
-    await tab.call("open", name);
-    expect(await tab.call("append", name, "1")).toBe(0);
-  });
+  it.each(["core", "base"])(
+    "%s.js: open() is LOAD_FAILED, says what to do, and works when it is asked again",
+    async (file) => {
+      const name = fresh();
+      const tab = await browser.open(site.url);
+      site.instead = (pathname) => (pathname.includes(`/${file}-`) ? { status: 404 } : undefined);
+      const refused = await tab.call("refused", name);
+      expect(refused).toMatchObject({
+        typed: true,
+        code: "LOAD_FAILED",
+        kind: "retry",
+        details: { file: `${file}.js` },
+      });
+      expect(refused!.message).toContain(`${file}.js`);
+      if (file === "core") expect(refused!.message).toContain("npx tidemark assets");
+      site.instead = undefined;
+      await tab.call("open", name);
+      expect(await tab.call("append", name, "1")).toBe(0);
+    },
+  );
 
   it.each([
     ["is missing", { status: 404 }, "HTTP 404"],
     ["is answered with a page", { type: "text/html", body: "<!doctype html><p>not here</p>" }, "is no WebAssembly"],
-    ["is of another kind", { type: "application/wasm", body: new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) }, "no kernel of Tidemark"],
+    [
+      "is of another kind",
+      { type: "application/wasm", body: new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) },
+      "no kernel of Tidemark",
+    ],
     ["is cut off", { type: "application/wasm", body: new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0]) }, "CompileError"],
   ])("kernel.wasm %s", async (_, instead, words) => {
     const tab = await browser.open(site.url);
@@ -158,14 +171,22 @@ describe("listeners", () => {
     expect(await second.call("append", name, "2")).toBe(1);
     expect(await second.call("heard", name)).toEqual(["leaderchange"]);
     await second.call("close", name);
-    expect(await second.page.evaluate(() => (window as unknown as { app: { uncaught: string[] } }).app.uncaught)).toContain("error: Uncaught Error: listener");
+    expect(
+      await second.page.evaluate(() => (window as unknown as { app: { uncaught: string[] } }).app.uncaught),
+    ).toContain("error: Uncaught Error: listener");
   });
 
-  it.each([[[]], [["closed"]], [["nothing", null]], [["closed", 5]], [[5]]])("on(%j) is refused by name", async (args) => {
-    const name = fresh();
-    const tab = await opened(name);
-    expect(await tab.call("refusedOn", name, ...(args as unknown[]))).toMatchObject({ typed: true, code: "INVALID_ARGUMENT" });
-  });
+  it.each([[[]], [["closed"]], [["nothing", null]], [["closed", 5]], [[5]]])(
+    "on(%j) is refused by name",
+    async (args) => {
+      const name = fresh();
+      const tab = await opened(name);
+      expect(await tab.call("refusedOn", name, ...(args as unknown[]))).toMatchObject({
+        typed: true,
+        code: "INVALID_ARGUMENT",
+      });
+    },
+  );
 });
 
 describe("close()", () => {

@@ -98,8 +98,12 @@ export class AppTab {
   gone = false;
   constructor(readonly page: Page) {}
 
-  call<M extends Exclude<keyof App, "uncaught">>(method: M, ...args: Parameters<App[M]>): Promise<Awaited<ReturnType<App[M]>>> {
-    const call = ([name, params]: readonly [string, readonly unknown[]]): unknown => (window as unknown as { app: Record<string, (...args: readonly unknown[]) => unknown> }).app[name]!(...params);
+  call<M extends Exclude<keyof App, "uncaught">>(
+    method: M,
+    ...args: Parameters<App[M]>
+  ): Promise<Awaited<ReturnType<App[M]>>> {
+    const call = ([name, params]: readonly [string, readonly unknown[]]): unknown =>
+      (window as unknown as { app: Record<string, (...args: readonly unknown[]) => unknown> }).app[name]!(...params);
     return this.page.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<App[M]>>>;
   }
 
@@ -129,7 +133,7 @@ export class AppTab {
   hangWorkers(ms: number): void {
     for (const worker of this.page.workers()) {
       const spin = (length: number): void => {
-        for (const until = performance.now() + length; performance.now() < until; );
+        for (const until = performance.now() + length; performance.now() < until;);
       };
       void worker.evaluate(spin, ms).catch(() => undefined);
     }
@@ -164,7 +168,8 @@ export class AppBrowser {
   async clear(): Promise<string[]> {
     const told: string[] = [...this.problems.splice(0)];
     for (const tab of this.tabs.splice(0)) {
-      if (!tab.gone) told.push(...(await tab.page.evaluate(() => (window as unknown as { app?: App }).app?.uncaught ?? [])));
+      if (!tab.gone)
+        told.push(...(await tab.page.evaluate(() => (window as unknown as { app?: App }).app?.uncaught ?? [])));
       await tab.page.close().catch(() => undefined);
     }
     return told;

@@ -30,7 +30,10 @@ afterEach(async () => expect(await browser.clear()).toEqual([]));
 let names = 0;
 
 /** A leader and its followers, each of which has appended; a worker stands by. */
-async function tabs(followers: number, options: object = {}): Promise<{ name: string; leader: AppTab; rest: AppTab[] }> {
+async function tabs(
+  followers: number,
+  options: object = {},
+): Promise<{ name: string; leader: AppTab; rest: AppTab[] }> {
   const name = `packed-${names++}`;
   const all: AppTab[] = [];
   for (let i = 0; i <= followers; i++) {
@@ -40,7 +43,9 @@ async function tabs(followers: number, options: object = {}): Promise<{ name: st
     all.push(tab);
   }
   // A tab that is seen takes the lead from one that is hidden; that is over once each has its role.
-  await expect.poll(async () => (await Promise.all(all.map((tab) => tab.call("role", name)))).filter((role) => role === "leader")).toEqual(["leader"]);
+  await expect
+    .poll(async () => (await Promise.all(all.map((tab) => tab.call("role", name)))).filter((role) => role === "leader"))
+    .toEqual(["leader"]);
   await all[0]!.seesStandBy();
   const roles = await Promise.all(all.map((tab) => tab.call("role", name)));
   const leader = all[roles.indexOf("leader")]!;
@@ -54,7 +59,10 @@ const strikes = {
 };
 
 /** Strikes, and tells how long it was until somebody's next ack. Every follower's append comes through, once. */
-async function failOver(story: Awaited<ReturnType<typeof tabs>>, strike: (story: Awaited<ReturnType<typeof tabs>>) => unknown): Promise<number> {
+async function failOver(
+  story: Awaited<ReturnType<typeof tabs>>,
+  strike: (story: Awaited<ReturnType<typeof tabs>>) => unknown,
+): Promise<number> {
   const { name, rest } = story;
   const struckAt = Date.now();
   const struck = strike(story);
@@ -69,15 +77,21 @@ async function failOver(story: Awaited<ReturnType<typeof tabs>>, strike: (story:
 
 describe.each(["opfs", "indexeddb"])("the packed package over %s", (engine) => {
   describe.each([1, 3])("with followers: %d", (followers) => {
-    it.each([...Object.keys(strikes), "its worker hangs"] as (keyof typeof strikes | "its worker hangs")[])("the next leader acks in time when %s", async (strike) => {
-      const [limit, strikeIt] = strike === "its worker hangs" ? [HANG_MS, ({ leader }: { leader: AppTab }) => leader.hangWorkers(20_000)] : [FAIL_OVER_MS, strikes[strike]];
-      const times: number[] = [];
-      while (times.length < TRIES && !times.some((ms) => ms < limit)) {
-        if (times.length > 0) expect(await browser.clear()).toEqual([]);
-        times.push(await failOver(await tabs(followers, { engine }), strikeIt));
-      }
-      expect(Math.min(...times), `${times.join(", ")} ms`).toBeLessThan(limit);
-    });
+    it.each([...Object.keys(strikes), "its worker hangs"] as (keyof typeof strikes | "its worker hangs")[])(
+      "the next leader acks in time when %s",
+      async (strike) => {
+        const [limit, strikeIt] =
+          strike === "its worker hangs"
+            ? [HANG_MS, ({ leader }: { leader: AppTab }) => leader.hangWorkers(20_000)]
+            : [FAIL_OVER_MS, strikes[strike]];
+        const times: number[] = [];
+        while (times.length < TRIES && !times.some((ms) => ms < limit)) {
+          if (times.length > 0) expect(await browser.clear()).toEqual([]);
+          times.push(await failOver(await tabs(followers, { engine }), strikeIt));
+        }
+        expect(Math.min(...times), `${times.join(", ")} ms`).toBeLessThan(limit);
+      },
+    );
   });
 });
 

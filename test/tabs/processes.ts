@@ -7,7 +7,9 @@ export const TICKS = 100;
 /** From the third field on: state, parent, group … user time, system time at 11 and 12. */
 function statOf(pid: number | string): string[] {
   try {
-    return readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /, "").split(" ");
+    return readFileSync(`/proc/${pid}/stat`, "utf8")
+      .replace(/^.*\) /, "")
+      .split(" ");
   } catch {
     return [];
   }
@@ -46,7 +48,9 @@ export function nanosecondsOf(pid: number): number {
 /** Of a process that crashed, the first thread is gone before the others, which still hold its files and sockets. */
 function isGone(pid: number): boolean {
   try {
-    return readdirSync(`/proc/${pid}/task`).every((thread) => [undefined, "Z", "X"].includes(statOf(`${pid}/task/${thread}`)[0]));
+    return readdirSync(`/proc/${pid}/task`).every((thread) =>
+      [undefined, "Z", "X"].includes(statOf(`${pid}/task/${thread}`)[0]),
+    );
   } catch {
     return true;
   }
@@ -54,20 +58,28 @@ function isGone(pid: number): boolean {
 
 /** When it ended; undefined when it still runs after `ms`. */
 export async function goneAt(pid: number, ms: number): Promise<number | undefined> {
-  for (const until = performance.now() + ms; performance.now() < until; await new Promise((resolve) => setTimeout(resolve, 1))) {
+  for (
+    const until = performance.now() + ms;
+    performance.now() < until;
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  ) {
     if (isGone(pid)) return performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
   }
   return undefined;
 }
 
-const all = (): number[] => readdirSync("/proc").map(Number).filter((pid) => pid > 0);
+const all = (): number[] =>
+  readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => pid > 0);
 export const ofGroup = (leader: number): number[] => all().filter((pid) => Number(statOf(pid)[2]) === leader);
 export const withCommand = (part: string): number[] => all().filter((pid) => commandOf(pid).includes(part));
 
 /** Children, and theirs. */
 export function descendantsOf(ancestor: number): number[] {
   const parents = new Map(all().map((pid) => [pid, Number(statOf(pid)[1])]));
-  const isBelow = (pid: number | undefined): boolean => pid !== undefined && pid !== 0 && (pid === ancestor || isBelow(parents.get(pid)));
+  const isBelow = (pid: number | undefined): boolean =>
+    pid !== undefined && pid !== 0 && (pid === ancestor || isBelow(parents.get(pid)));
   return [...parents.keys()].filter((pid) => pid !== ancestor && isBelow(pid));
 }
 

@@ -9,7 +9,16 @@ import { writeFile } from "node:fs/promises";
 import os from "node:os";
 import { printFinding } from "../checker/checker.ts";
 import { PLANTS } from "../crash/plants.ts";
-import { UsageError, choice, commandLine, decimal, flag, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
+import {
+  UsageError,
+  choice,
+  commandLine,
+  decimal,
+  flag,
+  integer,
+  jsonFile,
+  seedNumber,
+} from "../tooling/command-line.mjs";
 import { usePackageFiles } from "../tooling/package-files.mjs";
 import { type LongResult, runLong } from "./long.ts";
 import { FAULTS } from "./nemesis.ts";
@@ -18,26 +27,49 @@ const FINDINGS_SHOWN = 3;
 /** With fewer strikes it may be chance that a rare fault never came up: the rarest comes once in fifty. */
 const STRIKES_FOR_EXPECTED = 250;
 
-const quantile = (values: readonly number[], q: number): number => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
+const quantile = (values: readonly number[], q: number): number =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
 
 function figuresOf({ failOvers, seconds, steps, terms, ackMsMax, skewMs, counts }: LongResult): Record<string, number> {
-  const figures: Record<string, number> = { seconds, steps, terms: terms.length, "records acked": counts["records acked flushed"] ?? 0, "longest append ms": ackMsMax, "clock skew ms": skewMs };
+  const figures: Record<string, number> = {
+    seconds,
+    steps,
+    terms: terms.length,
+    "records acked": counts["records acked flushed"] ?? 0,
+    "longest append ms": ackMsMax,
+    "clock skew ms": skewMs,
+  };
   for (const fault of new Set(failOvers.map((each) => each.fault).sort())) {
     const all = failOvers.filter((each) => each.fault === fault);
     if (all.length === 0) continue;
     const ms = all.map(({ ackedMs }) => ackedMs);
     const name = `fail-over, ${fault}`;
-    Object.assign(figures, { [`${name}: times`]: all.length, [`${name}: p50 ms`]: quantile(ms, 0.5), [`${name}: p99 ms`]: quantile(ms, 0.99), [`${name}: max ms`]: Math.max(...ms) });
-    figures[`${name}: p50 from the strike to the death ms`] = quantile(all.map(({ diedMs }) => diedMs), 0.5);
-    figures[`${name}: p50 until it is known ms`] = quantile(all.map(({ lostMs }) => lostMs), 0.5);
-    figures[`${name}: p50 until the next leads ms`] = quantile(all.map(({ changedMs }) => changedMs), 0.5);
+    Object.assign(figures, {
+      [`${name}: times`]: all.length,
+      [`${name}: p50 ms`]: quantile(ms, 0.5),
+      [`${name}: p99 ms`]: quantile(ms, 0.99),
+      [`${name}: max ms`]: Math.max(...ms),
+    });
+    figures[`${name}: p50 from the strike to the death ms`] = quantile(
+      all.map(({ diedMs }) => diedMs),
+      0.5,
+    );
+    figures[`${name}: p50 until it is known ms`] = quantile(
+      all.map(({ lostMs }) => lostMs),
+      0.5,
+    );
+    figures[`${name}: p50 until the next leads ms`] = quantile(
+      all.map(({ changedMs }) => changedMs),
+      0.5,
+    );
   }
   return figures;
 }
 
 const number = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 1 });
 const printed = (figures: Readonly<Record<string, number>>): void => {
-  for (const [name, value] of Object.entries(figures).sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${number(value).padStart(12)}  ${name}`);
+  for (const [name, value] of Object.entries(figures).sort(([a], [b]) => (a < b ? -1 : 1)))
+    console.log(`${number(value).padStart(12)}  ${name}`);
 };
 
 async function main(): Promise<number> {
@@ -55,20 +87,41 @@ async function main(): Promise<number> {
       json: jsonFile(),
     },
     check: ({ dist, plant }) => {
-      if (dist && plant !== undefined) throw new UsageError("--plant puts a bug into the sources, so it goes without --dist");
+      if (dist && plant !== undefined)
+        throw new UsageError("--plant puts a bug into the sources, so it goes without --dist");
     },
   });
   // Through the exit handlers, so that no browser is left behind.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   if (dist) await usePackageFiles();
-  const result = await runLong({ seconds: minutes * 60, seed, tabs, engine, only, plant, onStep: (line) => console.error(line) });
+  const result = await runLong({
+    seconds: minutes * 60,
+    seed,
+    tabs,
+    engine,
+    only,
+    plant,
+    onStep: (line) => console.error(line),
+  });
   const figures = figuresOf(result);
   if (json !== undefined) {
-    const environment = { date: new Date().toISOString(), node: process.version, chromium: result.browser, system: `${os.type()} ${os.release()}`, cores: os.cpus().length };
-    await writeFile(json, `${JSON.stringify({ seed, engine, only, plant, figures, faults: result.faults, counts: result.counts, failOvers: result.failOvers, terms: result.terms, findings: result.findings, problems: result.problems, environment }, null, 2)}\n`);
+    const environment = {
+      date: new Date().toISOString(),
+      node: process.version,
+      chromium: result.browser,
+      system: `${os.type()} ${os.release()}`,
+      cores: os.cpus().length,
+    };
+    await writeFile(
+      json,
+      `${JSON.stringify({ seed, engine, only, plant, figures, faults: result.faults, counts: result.counts, failOvers: result.failOvers, terms: result.terms, findings: result.findings, problems: result.problems, environment }, null, 2)}\n`,
+    );
   }
   for (const problem of result.problems) console.log(`problem: ${problem}`);
-  for (const finding of result.findings.toSorted((a, b) => a.history.length - b.history.length).slice(0, FINDINGS_SHOWN)) console.log(printFinding(finding));
+  for (const finding of result.findings
+    .toSorted((a, b) => a.history.length - b.history.length)
+    .slice(0, FINDINGS_SHOWN))
+    console.log(printFinding(finding));
   console.log("");
   printed(result.faults);
   printed(result.counts);
@@ -79,7 +132,9 @@ async function main(): Promise<number> {
   const isShort = isLong ? "" : ` (${result.steps} strikes are too few to expect each)`;
   if (unfired.length > 0) console.log(`never fired: ${unfired.join(", ")}${isShort}`);
   const bad = result.findings.length + result.problems.length;
-  console.log(`seed ${seed}, ${engine}: ${number(result.steps)} strikes, ${number(figures["records acked"]!)} records acked; ${bad > 0 ? `${bad} FINDINGS` : "0 findings"}`);
+  console.log(
+    `seed ${seed}, ${engine}: ${number(result.steps)} strikes, ${number(figures["records acked"]!)} records acked; ${bad > 0 ? `${bad} FINDINGS` : "0 findings"}`,
+  );
   // A run in which nothing happened, or nothing was acknowledged, proves nothing.
   const isNothing = result.steps === 0 || figures["records acked"] === 0;
   return bad > 0 || isNothing || (isLong && unfired.length > 0) ? 1 : 0;

@@ -28,7 +28,13 @@ beforeEach(async () => {
 });
 
 let names = 0;
-const fresh = (engine: Engine, options: { noSharedWorker?: boolean; pauseMs?: number } = {}) => ({ name: `tabs-${names++}`, engine, noSharedWorker: false, pauseMs: 2, ...options });
+const fresh = (engine: Engine, options: { noSharedWorker?: boolean; pauseMs?: number } = {}) => ({
+  name: `tabs-${names++}`,
+  engine,
+  noSharedWorker: false,
+  pauseMs: 2,
+  ...options,
+});
 
 async function leaderOf(tabs: readonly Tab[]): Promise<Tab | undefined> {
   for (const tab of tabs) if (!tab.struck && (await tab.state()).role === "leader") return tab;
@@ -65,32 +71,43 @@ async function failOver(tabs: readonly Tab[], struckAt: number): Promise<number>
 const now = (): number => performance.timeOrigin + performance.now() - Date.UTC(2026, 0);
 
 describe("tabs of one browser", () => {
-  it.each(["opfs", "indexeddb"] as const)("over %s: the leader is closed, crashed and left, and nobody else notices", async (engine) => {
-    const config = fresh(engine);
-    const tabs: Tab[] = [];
-    for (let i = 0; i < 5; i++) tabs.push(await browser.open(config));
-    for (const tab of tabs) await tab.call("work");
-    // The first one, or by now the last, which is the one that is seen.
-    await expect.poll(async () => (await Promise.all(tabs.map((tab) => tab.state()))).map(({ role }) => role).sort()).toEqual(["follower", "follower", "follower", "follower", "leader"]);
-    const times: Record<string, number> = {};
-    for (const strike of ["close", "crash", "navigateAway"] as const) {
-      let leader: Tab | undefined;
-      while (!(leader = await leaderOf(tabs))) await new Promise((resolve) => setTimeout(resolve, 20));
-      const struckAt = now();
-      await leader[strike]();
-      times[strike] = Math.round(await failOver(tabs, struckAt));
-    }
-    console.log(`fail-over over ${engine}, ms from the strike to the next leader's first ack:`, JSON.stringify(times));
-    expect(Math.max(...Object.values(times))).toBeLessThan(5_000);
-    await settle(tabs);
-  });
+  it.each(["opfs", "indexeddb"] as const)(
+    "over %s: the leader is closed, crashed and left, and nobody else notices",
+    async (engine) => {
+      const config = fresh(engine);
+      const tabs: Tab[] = [];
+      for (let i = 0; i < 5; i++) tabs.push(await browser.open(config));
+      for (const tab of tabs) await tab.call("work");
+      // The first one, or by now the last, which is the one that is seen.
+      await expect
+        .poll(async () => (await Promise.all(tabs.map((tab) => tab.state()))).map(({ role }) => role).sort())
+        .toEqual(["follower", "follower", "follower", "follower", "leader"]);
+      const times: Record<string, number> = {};
+      for (const strike of ["close", "crash", "navigateAway"] as const) {
+        let leader: Tab | undefined;
+        while (!(leader = await leaderOf(tabs))) await new Promise((resolve) => setTimeout(resolve, 20));
+        const struckAt = now();
+        await leader[strike]();
+        times[strike] = Math.round(await failOver(tabs, struckAt));
+      }
+      console.log(
+        `fail-over over ${engine}, ms from the strike to the next leader's first ack:`,
+        JSON.stringify(times),
+      );
+      expect(Math.max(...Object.values(times))).toBeLessThan(5_000);
+      await settle(tabs);
+    },
+  );
 
   it("without SharedWorker everything goes over BroadcastChannel", async () => {
     const config = fresh("opfs", { noSharedWorker: true });
     const tabs: Tab[] = [];
     for (let i = 0; i < 3; i++) tabs.push(await browser.open(config));
     for (const tab of tabs) await tab.call("work");
-    expect((await Promise.all(tabs.map((tab) => tab.state()))).map(({ via }) => via).slice(1)).toEqual(["broadcast", "broadcast"]);
+    expect((await Promise.all(tabs.map((tab) => tab.state()))).map(({ via }) => via).slice(1)).toEqual([
+      "broadcast",
+      "broadcast",
+    ]);
     const struckAt = now();
     await tabs[0]!.crash();
     await failOver(tabs, struckAt);
@@ -112,7 +129,9 @@ describe("tabs of one browser", () => {
     const struckAt = now();
     await tabs[0]!.killWorkers();
     await failOver(tabs, struckAt);
-    await expect.poll(async () => (await Promise.all(tabs.map((tab) => tab.state()))).map(({ role }) => role)).toEqual(["follower", "leader"]);
+    await expect
+      .poll(async () => (await Promise.all(tabs.map((tab) => tab.state()))).map(({ role }) => role))
+      .toEqual(["follower", "leader"]);
     await settle(tabs);
   });
 

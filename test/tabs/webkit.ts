@@ -21,12 +21,21 @@ const NEEDED = ["WebKitWebDriver", "xvfb-run", "xauth", "dbus-run-session"];
 export function findWebKit(): string | undefined {
   const folders = (process.env["PATH"] ?? "").split(path.delimiter);
   if (!NEEDED.every((name) => folders.some((folder) => existsSync(path.join(folder, name))))) return undefined;
-  const libraries = ["/usr/lib", ...(existsSync("/usr/lib") ? readdirSync("/usr/lib").map((name) => `/usr/lib/${name}`) : [])];
-  return libraries.flatMap((folder) => ["webkit2gtk-4.1", "webkitgtk-6.0"].map((name) => path.join(folder, name, "MiniBrowser"))).find((file) => existsSync(file));
+  const libraries = [
+    "/usr/lib",
+    ...(existsSync("/usr/lib") ? readdirSync("/usr/lib").map((name) => `/usr/lib/${name}`) : []),
+  ];
+  return libraries
+    .flatMap((folder) => ["webkit2gtk-4.1", "webkitgtk-6.0"].map((name) => path.join(folder, name, "MiniBrowser")))
+    .find((file) => existsSync(file));
 }
 
 /** As root there is no sandbox, and under a virtual display no graphics card. */
-const ENVIRONMENT = { WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1", WEBKIT_DISABLE_COMPOSITING_MODE: "1", LIBGL_ALWAYS_SOFTWARE: "1" };
+const ENVIRONMENT = {
+  WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1",
+  WEBKIT_DISABLE_COMPOSITING_MODE: "1",
+  LIBGL_ALWAYS_SOFTWARE: "1",
+};
 const CALL = `const [method, args, done] = arguments;
 (async () => window.tab[method](...args))().then((ok) => done({ ok }), (thrown) => done({ error: String(thrown) }));`;
 
@@ -41,7 +50,10 @@ class WebKitTab extends ProcessTab {
   }
 
   async call<M extends Method>(method: M, ...args: Parameters<TabPage[M]>): Promise<Awaited<ReturnType<TabPage[M]>>> {
-    const { ok, error } = await this.browser.execute<{ ok: unknown; error?: string }>(this.handle, CALL, [method, args]);
+    const { ok, error } = await this.browser.execute<{ ok: unknown; error?: string }>(this.handle, CALL, [
+      method,
+      args,
+    ]);
     if (error !== undefined) throw new Error(error);
     return ok as Awaited<ReturnType<TabPage[M]>>;
   }
@@ -68,15 +80,28 @@ export class WebKitBrowser implements EngineBrowser {
   static async start(url: string, binary: string): Promise<WebKitBrowser> {
     const port = await (freePort as (from: number) => Promise<number | undefined>)(20_000 + (process.pid % 20_000));
     if (port === undefined) throw new Error("no free port for WebKitWebDriver");
-    const child = spawn("xvfb-run", ["-a", "dbus-run-session", "--", "WebKitWebDriver", `--port=${port}`], { detached: true, stdio: "ignore", env: { ...process.env, ...ENVIRONMENT } });
+    const child = spawn("xvfb-run", ["-a", "dbus-run-session", "--", "WebKitWebDriver", `--port=${port}`], {
+      detached: true,
+      stdio: "ignore",
+      env: { ...process.env, ...ENVIRONMENT },
+    });
     const made = new WebKitBrowser(url, port, child);
     process.once("exit", made.#reap);
     for (const until = Date.now() + START_MS; ; await new Promise((resolve) => setTimeout(resolve, 100))) {
-      if (await made.#command("GET", "/status").then(() => true, () => false)) break;
+      if (
+        await made.#command("GET", "/status").then(
+          () => true,
+          () => false,
+        )
+      )
+        break;
       if (Date.now() > until) throw new Error("WebKitWebDriver did not start");
     }
     const alwaysMatch = { "webkitgtk:browserOptions": { binary, args: ["--automation"] } };
-    const { sessionId, capabilities } = await made.#command<{ sessionId: string; capabilities: { browserVersion: string } }>("POST", "/session", { capabilities: { alwaysMatch } });
+    const { sessionId, capabilities } = await made.#command<{
+      sessionId: string;
+      capabilities: { browserVersion: string };
+    }>("POST", "/session", { capabilities: { alwaysMatch } });
     made.#session = `/session/${sessionId}`;
     made.version = `WebKitGTK ${capabilities.browserVersion}`;
     made.#first = await made.#command("GET", `${made.#session}/window`);
@@ -89,7 +114,10 @@ export class WebKitBrowser implements EngineBrowser {
   };
 
   async #command<T = unknown>(method: string, place: string, body?: unknown): Promise<T> {
-    const response = await fetch(`http://127.0.0.1:${this.port}${place}`, { method, ...(body !== undefined && { body: JSON.stringify(body) }) });
+    const response = await fetch(`http://127.0.0.1:${this.port}${place}`, {
+      method,
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
     const { value } = (await response.json()) as { value: T & { error?: string; message?: string } };
     if (!response.ok) throw new Error(`${place}: ${value.error} ${value.message}`);
     return value;
@@ -128,7 +156,8 @@ export class WebKitBrowser implements EngineBrowser {
       await this.#command("POST", `${this.#session}/url`, { url: this.url });
       return made.handle;
     });
-    const ready = "const [done] = arguments; const look = () => document.title === 'ready' ? done() : setTimeout(look, 20); look();";
+    const ready =
+      "const [done] = arguments; const look = () => document.title === 'ready' ? done() : setTimeout(look, 20); look();";
     await this.execute(handle, ready, []);
     const contents = descendantsOf(this.child.pid!).filter((pid) => commandOf(pid).includes("WebKitWebProcess"));
     const process = await busiestOf(contents, () => this.execute(handle, `${BURN} arguments[0]();`, []));

@@ -13,10 +13,26 @@ import { importsOf, parse } from "./tidy.ts";
 /** The inner rooms from the ground up; each may import those on lines above its own, and itself. A file on the top level is a room, too. */
 const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   worker: [
-    ["errors", "env", "kernel", "platform.d"], ["store"], ["stream"], ["wire"], ["rpc"], ["telemetry"], ["subscriptions"],
-    ["front", "log-object"], ["client"], ["index", "library"],
+    ["errors", "env", "kernel", "platform.d"],
+    ["store"],
+    ["stream"],
+    ["wire"],
+    ["rpc"],
+    ["telemetry"],
+    ["subscriptions"],
+    ["front", "log-object"],
+    ["client"],
+    ["index", "library"],
   ],
-  "src/browser": [["platform"], ["api"], ["volume", "tools"], ["port"], ["worker", "tabs"], ["page"], ["package", "index"]],
+  "src/browser": [
+    ["platform"],
+    ["api"],
+    ["volume", "tools"],
+    ["port"],
+    ["worker", "tabs"],
+    ["page"],
+    ["package", "index"],
+  ],
 };
 
 interface Inner {
@@ -28,7 +44,10 @@ interface Inner {
 function innerOf(file: string): Inner | undefined {
   for (const [house, floors] of Object.entries(FLOORS)) {
     if (!file.startsWith(`${house}/`)) continue;
-    const room = file.slice(house.length + 1).split("/")[0]!.replace(/\.ts$/, "");
+    const room = file
+      .slice(house.length + 1)
+      .split("/")[0]!
+      .replace(/\.ts$/, "");
     return { house, room, floor: floors.findIndex((rooms) => rooms.includes(room)) };
   }
   return undefined;

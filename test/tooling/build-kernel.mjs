@@ -18,15 +18,25 @@ const TARGETS = ["release", "debug"];
 async function hashSources() {
   const { version } = createRequire(import.meta.url)("assemblyscript/package.json");
   const hash = createHash("sha256").update(version);
-  for (const name of (await readdir(sources)).sort()) hash.update(name).update(await readFile(path.join(sources, name)));
+  for (const name of (await readdir(sources)).sort())
+    hash.update(name).update(await readFile(path.join(sources, name)));
   return hash.update(await readFile(fileURLToPath(import.meta.url))).digest("hex");
 }
 
 async function compile(asc, target, directory) {
   const out = path.relative(sources, path.join(directory, target));
   const { error, stderr } = await asc.main([
-    "index.ts", "--baseDir", sources, "--config", "asconfig.json", "--target", target,
-    "--outFile", `${out}.wasm`, "--textFile", `${out}.wat`,
+    "index.ts",
+    "--baseDir",
+    sources,
+    "--config",
+    "asconfig.json",
+    "--target",
+    target,
+    "--outFile",
+    `${out}.wasm`,
+    "--textFile",
+    `${out}.wat`,
   ]);
   if (error) throw new Error(`kernel ${target}: ${error.message}\n${stderr}`);
 }
@@ -42,7 +52,8 @@ export async function buildKernel() {
     await mkdir(kernelDirectory, { recursive: true });
     for (const target of TARGETS) await compile(asc, target, aside);
     const release = (await stat(path.join(aside, "release.wasm"))).size;
-    if (release > RELEASE_BYTES_MAX) throw new Error(`kernel release: ${release} bytes, more than ${RELEASE_BYTES_MAX}`);
+    if (release > RELEASE_BYTES_MAX)
+      throw new Error(`kernel release: ${release} bytes, more than ${RELEASE_BYTES_MAX}`);
     for (const name of await readdir(aside)) await rename(path.join(aside, name), path.join(kernelDirectory, name));
     await rm(aside, { recursive: true });
     // Last: a stamp means that all files it speaks of are there.

@@ -42,20 +42,33 @@ const LOADED = {
   [source("browser/platform/workers.ts")]: source("browser/package/workers.ts"),
 };
 /** The parts on demand: each is a list of the modules in it that the sources import(). */
-const PARTS = Object.fromEntries(["indexeddb", "extras", "tabs"].map((part) => [part, source(`browser/package/${part}.ts`)]));
+const PARTS = Object.fromEntries(
+  ["indexeddb", "extras", "tabs"].map((part) => [part, source(`browser/package/${part}.ts`)]),
+);
 /** Which part has a module, by the module's path. */
-const PART_OF = Object.fromEntries(Object.entries(PARTS).flatMap(([part, list]) => modulesOf(list).map((module) => [module, part])));
+const PART_OF = Object.fromEntries(
+  Object.entries(PARTS).flatMap(([part, list]) => modulesOf(list).map((module) => [module, part])),
+);
 
 const CORE_ENTRY = source("browser/package/core.ts");
 /** The worker's part, and what more than one part on demand needs in a worker. */
 const HOST_ENTRY = source("browser/package/host.ts");
 /** What core.js is called inside the files that are handed it. */
 const CORE = "tidemark:core";
-const MINIFIED = { esModule: false, generatedCode: { symbols: false }, minify: true, comments: false, sourcemap: "hidden", codeSplitting: false };
+const MINIFIED = {
+  esModule: false,
+  generatedCode: { symbols: false },
+  minify: true,
+  comments: false,
+  sourcemap: "hidden",
+  codeSplitting: false,
+};
 
 /** The modules that a list of `export { … } from "…"` names. */
 function modulesOf(list) {
-  return [...readFileSync(list, "utf8").matchAll(/^export .* from "(.+)";$/gm)].map(([, name]) => path.resolve(path.dirname(list), name));
+  return [...readFileSync(list, "utf8").matchAll(/^export .* from "(.+)";$/gm)].map(([, name]) =>
+    path.resolve(path.dirname(list), name),
+  );
 }
 
 /** `instead`: module → its stand-in; `seen` collects those that were met. */
@@ -79,7 +92,12 @@ const partsByAddress = (seen) => ({
       seen.add(module);
       return `loadPart("${PART_OF[module]}")`;
     });
-    return result === code ? null : { code: `import { loadPart } from ${JSON.stringify(source("browser/platform/parts.ts"))};\n${result}`, map: null };
+    return result === code
+      ? null
+      : {
+          code: `import { loadPart } from ${JSON.stringify(source("browser/platform/parts.ts"))};\n${result}`,
+          map: null,
+        };
   },
 });
 
@@ -89,7 +107,10 @@ const entryWith = (name, module, taken) => ({
   resolveId: (id) => (id === name ? id : null),
   load: (id) =>
     id === name
-      ? [`export * from ${JSON.stringify(module)};`, ...taken.map(([from, each, as]) => `export { ${each} as ${as} } from ${JSON.stringify(from)};`)].join("\n")
+      ? [
+          `export * from ${JSON.stringify(module)};`,
+          ...taken.map(([from, each, as]) => `export { ${each} as ${as} } from ${JSON.stringify(from)};`),
+        ].join("\n")
       : null,
 });
 
@@ -104,7 +125,10 @@ const fromCore = (held, nameOf) => ({
   load(id) {
     if (!id.startsWith("\0core:")) return null;
     const module = id.slice("\0core:".length);
-    return `export { ${held.get(module).map((name) => `${nameOf(module, name)} as ${name}`).join(", ")} } from "${CORE}";`;
+    return `export { ${held
+      .get(module)
+      .map((name) => `${nameOf(module, name)} as ${name}`)
+      .join(", ")} } from "${CORE}";`;
   },
 });
 
@@ -112,11 +136,21 @@ const fromCore = (held, nameOf) => ({
 const listing = (modules) => ({
   name: "tidemark-listing",
   generateBundle(_, files) {
-    for (const id of Object.values(files)[0].moduleIds) if (path.isAbsolute(id)) modules.set(id, this.getModuleInfo(id).exports);
+    for (const id of Object.values(files)[0].moduleIds)
+      if (path.isAbsolute(id)) modules.set(id, this.getModuleInfo(id).exports);
   },
 });
 
-const bundle = (input, plugins, options = {}) => rolldown({ input, cwd: root, platform: "browser", plugins, transform: { target: "es2022" }, logLevel: "warn", ...options });
+const bundle = (input, plugins, options = {}) =>
+  rolldown({
+    input,
+    cwd: root,
+    platform: "browser",
+    plugins,
+    transform: { target: "es2022" },
+    logLevel: "warn",
+    ...options,
+  });
 const names = { dir: dist, entryFileNames: "[name].js", chunkFileNames: "[name].js" };
 
 const inBase = {
@@ -134,12 +168,21 @@ function allSeen(wanted, seen) {
 /** For the test of what lies where: each file of dist/ with its modules. */
 export const MODULES_FILE = path.join(root, ".cache", "dist-modules.json");
 const relative = (ids) => ids.filter((id) => path.isAbsolute(id)).map((id) => path.relative(root, id));
-const chunksOf = ({ output }) => Object.fromEntries(output.filter(({ type }) => type === "chunk").map(({ name, moduleIds }) => [name, relative(moduleIds)]));
+const chunksOf = ({ output }) =>
+  Object.fromEntries(
+    output.filter(({ type }) => type === "chunk").map(({ name, moduleIds }) => [name, relative(moduleIds)]),
+  );
 
 async function bundleForApps() {
   const seen = new Set();
-  const kernel = { name: "tidemark-kernel", resolveId: (id) => (id.endsWith(".wasm") ? { id: "./kernel.wasm", external: true } : null) };
-  const page = await bundle({ index: "src/index.ts", browser: "src/browser/index.ts" }, [standIns(FACADE, seen), inBase]);
+  const kernel = {
+    name: "tidemark-kernel",
+    resolveId: (id) => (id.endsWith(".wasm") ? { id: "./kernel.wasm", external: true } : null),
+  };
+  const page = await bundle({ index: "src/index.ts", browser: "src/browser/index.ts" }, [
+    standIns(FACADE, seen),
+    inBase,
+  ]);
   const forPages = await page.write({ ...names, format: "esm", sourcemap: "hidden" });
   // Not minified: Wrangler does that, and stack traces of a Worker are read.
   const edge = await bundle({ worker: "worker/library.ts" }, [kernel, inBase], { external: [/^cloudflare:/] });
@@ -153,13 +196,36 @@ async function bundleForApps() {
 async function bundleLoaded(name, entry, taken, held, nameOf, asFunction) {
   const modules = new Map();
   const seen = new Set();
-  const build = await bundle({ [name]: `tidemark:${name}` }, [entryWith(`tidemark:${name}`, entry, taken), partsByAddress(seen), fromCore(held, nameOf), standIns(LOADED, seen), listing(modules)]);
+  const build = await bundle({ [name]: `tidemark:${name}` }, [
+    entryWith(`tidemark:${name}`, entry, taken),
+    partsByAddress(seen),
+    fromCore(held, nameOf),
+    standIns(LOADED, seen),
+    listing(modules),
+  ]);
   const plain = await build.generate({ format: "esm", codeSplitting: false });
   const [, imported = ""] = new RegExp(`import \\{([^}]*)\\} from "${CORE}"`).exec(plain.output[0].code) ?? [];
-  const shape = asFunction ? { format: "iife", name: "part", globals: { [CORE]: "core" }, postBanner: "export function install(core) {", postFooter: "return part;\n}" } : { format: "esm" };
+  const shape = asFunction
+    ? {
+        format: "iife",
+        name: "part",
+        globals: { [CORE]: "core" },
+        postBanner: "export function install(core) {",
+        postFooter: "return part;\n}",
+      }
+    : { format: "esm" };
   const { output } = await build.generate({ ...MINIFIED, ...shape, file: `${name}.js` });
   await build.close();
-  return { modules, seen, code: output[0].code, map: output.find(({ fileName }) => fileName.endsWith(".map"))?.source, uses: imported.split(",").map((each) => each.trim().split(" as ")[0]).filter(Boolean) };
+  return {
+    modules,
+    seen,
+    code: output[0].code,
+    map: output.find(({ fileName }) => fileName.endsWith(".map"))?.source,
+    uses: imported
+      .split(",")
+      .map((each) => each.trim().split(" as ")[0])
+      .filter(Boolean),
+  };
 }
 
 /**
@@ -174,15 +240,24 @@ export async function loadedFiles() {
     const place = new Map(all.map(([module, name], i) => [`${module} ${name}`, `$${i.toString(36)}`]));
     const nameOf = (module, name) => place.get(`${module} ${name}`);
     const files = {};
-    for (const [part, entry] of Object.entries(PARTS)) files[part] = await bundleLoaded(part, entry, [], new Map([...core, ...host]), nameOf, true);
+    for (const [part, entry] of Object.entries(PARTS))
+      files[part] = await bundleLoaded(part, entry, [], new Map([...core, ...host]), nameOf, true);
     const used = new Set(Object.values(files).flatMap(({ uses }) => uses));
-    const taken = (from) => all.map(([module, name]) => [module, name, nameOf(module, name)]).filter(([module, , as]) => from.has(module) && used.has(as));
+    const taken = (from) =>
+      all
+        .map(([module, name]) => [module, name, nameOf(module, name)])
+        .filter(([module, , as]) => from.has(module) && used.has(as));
     files.host = await bundleLoaded("host", HOST_ENTRY, taken(host), core, nameOf, true);
     for (const name of files.host.uses) used.add(name);
     files.core = await bundleLoaded("core", CORE_ENTRY, taken(core), new Map(), nameOf, false);
-    const isSettled = [core, host].every((each, i) => [...each.keys()].join() === [...[files.core, files.host][i].modules.keys()].join());
+    const isSettled = [core, host].every(
+      (each, i) => [...each.keys()].join() === [...[files.core, files.host][i].modules.keys()].join(),
+    );
     if (isSettled) {
-      allSeen([...Object.keys(LOADED), ...Object.keys(PART_OF)], new Set(Object.values(files).flatMap(({ seen }) => [...seen])));
+      allSeen(
+        [...Object.keys(LOADED), ...Object.keys(PART_OF)],
+        new Set(Object.values(files).flatMap(({ seen }) => [...seen])),
+      );
       return files;
     }
     core = files.core.modules;
@@ -207,7 +282,11 @@ async function writeLoaded() {
   await base.close();
   // A minifier takes away what bundlers are told: this import() is the browser's.
   const first = output[0].code.trim().replaceAll("import(", "import(/* @vite-ignore */ /* webpackIgnore: true */ ");
-  files.base = { code: `${first}\n${host.code}`, map: host.map, modules: new Map([...output[0].moduleIds, ...host.modules.keys()].map((id) => [id])) };
+  files.base = {
+    code: `${first}\n${host.code}`,
+    map: host.map,
+    modules: new Map([...output[0].moduleIds, ...host.modules.keys()].map((id) => [id])),
+  };
   for (const [name, { code, map }] of Object.entries(files)) {
     await writeFile(path.join(dist, `${name}.js`), code);
     await writeFile(path.join(dist, `${name}.js.map`), map);

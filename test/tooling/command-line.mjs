@@ -22,7 +22,8 @@ const number = (text, { min = -Infinity, max = Infinity }, isRight, noun) => {
 export const integer = (settings) => ({
   sample: "N",
   ...settings,
-  read: (text) => number(text, { min: 1, max: Number.MAX_SAFE_INTEGER, ...settings }, Number.isSafeInteger, "a whole number"),
+  read: (text) =>
+    number(text, { min: 1, max: Number.MAX_SAFE_INTEGER, ...settings }, Number.isSafeInteger, "a whole number"),
 });
 
 /** The first number of a generator. */
@@ -78,7 +79,8 @@ export const outputFile = (settings) => ({
   ...settings,
   read(given) {
     const file = path.resolve(given);
-    if (given === "" || statSync(file, { throwIfNoEntry: false })?.isDirectory()) throw new UsageError("is the path of a file");
+    if (given === "" || statSync(file, { throwIfNoEntry: false })?.isDirectory())
+      throw new UsageError("is the path of a file");
     try {
       mkdirSync(path.dirname(file), { recursive: true });
     } catch (error) {
@@ -102,7 +104,9 @@ function helpOf({ script, command = `npm run ${script}`, about, options, positio
   const named = positionals ? ` [${positionals.sample} …]` : "";
   const lines = rows.map(([left, help, standard]) => `  ${left.padEnd(width)}  ${help}${standard}`);
   const before = command.startsWith("npm ") && !command.includes(" -- ") ? " --" : "";
-  const names = positionals ? [`  ${positionals.sample.padEnd(width)}  ${positionals.help}: ${positionals.words.join(" ")}`] : [];
+  const names = positionals
+    ? [`  ${positionals.sample.padEnd(width)}  ${positionals.help}: ${positionals.words.join(" ")}`]
+    : [];
   return [`${command}${before}${named} [options]`, "", about, "", ...names, ...lines].join("\n");
 }
 

@@ -24,19 +24,22 @@ export function importsOf(text, file) {
 
 async function reachable() {
   const found = new Set(ENTRIES);
-  for (const file of found) for (const name of importsOf(await readFile(path.join(types, file), "utf8"), file)) found.add(name);
+  for (const file of found)
+    for (const name of importsOf(await readFile(path.join(types, file), "utf8"), file)) found.add(name);
   return found;
 }
 
 /** Empty folders, from the deepest on. */
 async function removeEmpty(directory) {
-  for (const entry of await readdir(directory, { withFileTypes: true })) if (entry.isDirectory()) await removeEmpty(path.join(directory, entry.name));
+  for (const entry of await readdir(directory, { withFileTypes: true }))
+    if (entry.isDirectory()) await removeEmpty(path.join(directory, entry.name));
   if ((await readdir(directory)).length === 0) await rmdir(directory);
 }
 
 export async function makeDeclarations() {
   const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
-  if ((await node([tsc, "-p", path.join("test", "tooling", "tsconfig.types.json")])) !== 0) throw new Error("the declarations could not be made");
+  if ((await node([tsc, "-p", path.join("test", "tooling", "tsconfig.types.json")])) !== 0)
+    throw new Error("the declarations could not be made");
   const wanted = await reachable();
   for (const file of await readdir(types, { recursive: true })) {
     if (file.endsWith(".d.ts") && !wanted.has(file.replaceAll("\\", "/"))) await rm(path.join(types, file));

@@ -23,7 +23,10 @@ const LOADED: Readonly<Record<string, readonly string[]>> = {
 const INLINED_BELOW = 4096;
 
 beforeAll(() => {
-  execFileSync(process.execPath, [path.join(repository, "test/tooling/run.mjs"), "build"], { cwd: repository, stdio: "pipe" });
+  execFileSync(process.execPath, [path.join(repository, "test/tooling/run.mjs"), "build"], {
+    cwd: repository,
+    stdio: "pipe",
+  });
   listed = JSON.parse(readFileSync(MODULES_FILE as string, "utf8")) as typeof listed;
 });
 
@@ -44,7 +47,8 @@ const modulesOf = (file: string): readonly string[] => listed[file]!;
 /** Modules that lie in more than one of these files. */
 function doubled(files: readonly string[], modules: (file: string) => readonly string[]): string[] {
   const homes = new Map<string, string[]>();
-  for (const file of files) for (const module of new Set(modules(file))) homes.set(module, [...(homes.get(module) ?? []), file]);
+  for (const file of files)
+    for (const module of new Set(modules(file))) homes.set(module, [...(homes.get(module) ?? []), file]);
   return [...homes].filter(([, in_]) => in_.length > 1).map(([module, in_]) => `${module}: ${in_.join(", ")}`);
 }
 
@@ -52,17 +56,26 @@ describe("modules of the package", () => {
   it.each(["page", "worker"])("lie in one file of those that a %s loads", (context) => {
     const files = [...new Set(LOADED[context]!.flatMap((file) => [...withImports(file)]))];
     const all = files.flatMap(modulesOf);
-    for (const module of ["src/browser/page/browser-tide.ts", "src/browser/platform/parts.ts", "src/browser/tabs/membership.ts", "src/log/log.ts"]) expect(all).toContain(module);
+    for (const module of [
+      "src/browser/page/browser-tide.ts",
+      "src/browser/platform/parts.ts",
+      "src/browser/tabs/membership.ts",
+      "src/log/log.ts",
+    ])
+      expect(all).toContain(module);
     expect(doubled(files, modulesOf)).toEqual([]);
   });
 
   it("a part with a copy of the core is found", () => {
-    const planted = (file: string): readonly string[] => (file === "tabs" ? [...modulesOf(file), "src/browser/platform/parts.ts"] : modulesOf(file));
+    const planted = (file: string): readonly string[] =>
+      file === "tabs" ? [...modulesOf(file), "src/browser/platform/parts.ts"] : modulesOf(file);
     expect(doubled(LOADED["page"]!, planted)).toEqual(["src/browser/platform/parts.ts: core, tabs"]);
   });
 
   it("TidemarkError is made in one file of all", () => {
-    const files = [...new Set([...LOADED["an app with all entries"]!, "worker"].flatMap((file) => [...withImports(file)]))];
+    const files = [
+      ...new Set([...LOADED["an app with all entries"]!, "worker"].flatMap((file) => [...withImports(file)])),
+    ];
     expect(files.filter((file) => modulesOf(file).includes("src/errors.ts"))).toEqual(["base"]);
     // As the code says it: a class with this name for its instances.
     const isMade = (code: string): boolean => /extends Error\s*\{[^}]*?name\s*=\s*[`"']TidemarkError/.test(code);
@@ -71,13 +84,17 @@ describe("modules of the package", () => {
   });
 
   it("is one among tidemark, tidemark/browser and tidemark/worker", async () => {
-    const load = async (file: string): Promise<{ TidemarkError: unknown }> => (await import(path.join(dist, `${file}.js`))) as { TidemarkError: unknown };
+    const load = async (file: string): Promise<{ TidemarkError: unknown }> =>
+      (await import(path.join(dist, `${file}.js`))) as { TidemarkError: unknown };
     const [index, browser, base] = await Promise.all(["index", "browser", "base"].map(load));
     expect(typeof base!.TidemarkError).toBe("function");
     expect([index!.TidemarkError, browser!.TidemarkError]).toEqual([base!.TidemarkError, base!.TidemarkError]);
   });
 
-  it.each(["core.js", "base.js", "extras.js", "tabs.js", "indexeddb.js", "kernel.wasm"])("%s is no data: address in an app that Vite builds", (file) => {
-    expect(statSync(path.join(dist, file)).size).toBeGreaterThanOrEqual(INLINED_BELOW);
-  });
+  it.each(["core.js", "base.js", "extras.js", "tabs.js", "indexeddb.js", "kernel.wasm"])(
+    "%s is no data: address in an app that Vite builds",
+    (file) => {
+      expect(statSync(path.join(dist, file)).size).toBeGreaterThanOrEqual(INLINED_BELOW);
+    },
+  );
 });

@@ -36,11 +36,11 @@ function keepFolder() {
     // Nobody, or a process that is gone. A process of somebody else's (EPERM) lives.
     if (error.code !== "EPERM") owner = 0;
   }
-  if (owner > 0) throw new Error(`the logs in ${persist} are in use by process ${owner}; name another folder with --state`);
+  if (owner > 0)
+    throw new Error(`the logs in ${persist} are in use by process ${owner}; name another folder with --state`);
   writeFileSync(file, String(process.pid));
   process.on("exit", () => rmSync(file, { force: true }));
 }
-
 
 try {
   keepFolder();
@@ -57,7 +57,13 @@ const worker = await environment.startWorker({
     // One line per request would bury the address.
     TIDEMARK_EVENTS: { type: "plain_text", value: "changes" },
   },
-  dev: { server: { hostname: "127.0.0.1", port: Number(port) }, inspector: false, watch: false, logLevel: "error", persist },
+  dev: {
+    server: { hostname: "127.0.0.1", port: Number(port) },
+    inspector: false,
+    watch: false,
+    logLevel: "error",
+    persist,
+  },
 });
 await worker.ready;
 process.send?.({ url: new URL(await worker.url).origin });

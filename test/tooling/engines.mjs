@@ -11,7 +11,10 @@ export const TOOLS = [
     packages: ["firefox-esr"],
     environment: "FIREFOX_PATH",
     commands: [["firefox-esr", "firefox"]],
-    suites: [["test/tabs/engines.test.ts", "Firefox"], ["test/package/", "Firefox"]],
+    suites: [
+      ["test/tabs/engines.test.ts", "Firefox"],
+      ["test/package/", "Firefox"],
+    ],
   },
   {
     name: "WebKitGTK's driver",
@@ -23,7 +26,8 @@ export const TOOLS = [
   { name: "strace", packages: ["strace"], commands: [["strace"]], suites: [["test/power/power.test.ts", ""]] },
 ];
 
-const isHere = ({ commands, environment }) => Boolean(process.env[environment]) || commands.every((names) => names.some(onPath));
+const isHere = ({ commands, environment }) =>
+  Boolean(process.env[environment]) || commands.every((names) => names.some(onPath));
 
 /** Installs what is missing where that takes one plain command. */
 export function ensureEngines() {
@@ -45,8 +49,15 @@ export function skippedLines(report, relative) {
       if (status !== "skipped" && status !== "pending" && status !== "todo") continue;
       const [top = title] = ancestorTitles;
       const file = relative(name);
-      const tool = TOOLS.find(({ suites }) => suites.some(([folder, start]) => file.startsWith(folder) && top.startsWith(start)));
-      const way = tool === undefined ? "the suite's own output says why" : isHere(tool) ? `${tool.name} is here but does not work; the suite's own output says why` : wayTo(tool);
+      const tool = TOOLS.find(({ suites }) =>
+        suites.some(([folder, start]) => file.startsWith(folder) && top.startsWith(start)),
+      );
+      const way =
+        tool === undefined
+          ? "the suite's own output says why"
+          : isHere(tool)
+            ? `${tool.name} is here but does not work; the suite's own output says why`
+            : wayTo(tool);
       const key = `${file}: ${tool?.name ?? top}`;
       groups.set(key, { way, count: (groups.get(key)?.count ?? 0) + 1 });
     }

@@ -5,7 +5,8 @@ import type { Sql, SqlRow } from "../../worker/store/chunk-tables.ts";
 export function nodeSql(): Sql {
   const database = new DatabaseSync(":memory:");
   return {
-    exec: (query, ...bindings) => database.prepare(query).iterate(...(bindings as (string | number | null | Uint8Array)[])) as Iterable<SqlRow>,
+    exec: (query, ...bindings) =>
+      database.prepare(query).iterate(...(bindings as (string | number | null | Uint8Array)[])) as Iterable<SqlRow>,
     transaction(work) {
       database.exec("BEGIN");
       try {

@@ -10,11 +10,17 @@ import { root, SetupError } from "./setup.mjs";
 
 const entry = path.join(root, "dist", "browser.js");
 const isSources = (source, importer) =>
-  importer !== undefined && source.endsWith("src/browser/index.ts") && path.resolve(path.dirname(importer), source) === path.join(root, "src", "browser", "index.ts");
+  importer !== undefined &&
+  source.endsWith("src/browser/index.ts") &&
+  path.resolve(path.dirname(importer), source) === path.join(root, "src", "browser", "index.ts");
 
 /** A plugin for Vite's build: what imports the browser's sources by their public entry gets the package's. */
 export function packageFiles() {
-  return { name: "package-files", enforce: "pre", resolveId: (source, importer) => (isSources(source, importer) ? entry : null) };
+  return {
+    name: "package-files",
+    enforce: "pre",
+    resolveId: (source, importer) => (isSources(source, importer) ? entry : null),
+  };
 }
 
 const PLACE = "/package-files/";

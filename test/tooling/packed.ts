@@ -18,7 +18,8 @@ import path from "node:path";
 import { root } from "./setup.mjs";
 
 const repository = root as string;
-const npm = (args: readonly string[], cwd: string): string => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+const npm = (args: readonly string[], cwd: string): string =>
+  execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 
 export class PackedApp {
   private constructor(readonly folder: string) {}
@@ -26,11 +27,16 @@ export class PackedApp {
   /** Builds dist/ first, unless `TIDEMARK_DIST=built` says that it is there already. */
   static async make(files: Readonly<Record<string, string>>): Promise<PackedApp> {
     if (process.env["TIDEMARK_DIST"] !== "built") {
-      execFileSync(process.execPath, [path.join(repository, "test/tooling/run.mjs"), "build"], { cwd: repository, stdio: "pipe" });
+      execFileSync(process.execPath, [path.join(repository, "test/tooling/run.mjs"), "build"], {
+        cwd: repository,
+        stdio: "pipe",
+      });
     }
     const app = new PackedApp(await mkdtemp(path.join(os.tmpdir(), "tidemark-packed-")));
     await app.write({ "package.json": JSON.stringify({ name: "app", private: true, type: "module" }), ...files });
-    const [packed] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", app.folder], repository)) as { filename: string }[];
+    const [packed] = JSON.parse(
+      npm(["pack", "--json", "--ignore-scripts", "--pack-destination", app.folder], repository),
+    ) as { filename: string }[];
     npm(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--offline", `./${packed!.filename}`], app.folder);
     return app;
   }
@@ -57,7 +63,11 @@ export class PackedApp {
 
   /** With the repository's own Vite, and nothing configured. */
   viteBuild(...args: readonly string[]): void {
-    execFileSync(process.execPath, [path.join(repository, "node_modules/vite/bin/vite.js"), "build", "--target", "es2022", ...args], { cwd: this.folder, stdio: "pipe" });
+    execFileSync(
+      process.execPath,
+      [path.join(repository, "node_modules/vite/bin/vite.js"), "build", "--target", "es2022", ...args],
+      { cwd: this.folder, stdio: "pipe" },
+    );
   }
 
   remove(): Promise<void> {
@@ -65,7 +75,13 @@ export class PackedApp {
   }
 }
 
-const TYPES: Readonly<Record<string, string>> = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm", ".css": "text/css", ".svg": "image/svg+xml" };
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".wasm": "application/wasm",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+};
 
 /** What a test answers in place of a file: a status, a body, headers; undefined leaves it to the folder. */
 export interface Instead {
@@ -93,10 +109,17 @@ export async function serveFolder(folder: string, headers: OutgoingHttpHeaders =
     const instead = site.instead?.(pathname);
     const file = path.join(folder, pathname.endsWith("/") ? `${pathname}index.html` : pathname);
     const isThere = file.startsWith(folder) && existsSync(file) && statSync(file).isFile();
-    if (instead) response.writeHead(instead.status ?? 200, { "content-type": instead.type ?? "text/plain", ...headers }).end(instead.body);
+    if (instead)
+      response
+        .writeHead(instead.status ?? 200, { "content-type": instead.type ?? "text/plain", ...headers })
+        .end(instead.body);
     else if (!isThere) response.writeHead(404, { "content-type": "text/plain", ...headers }).end("not found");
     else {
-      response.writeHead(200, { "content-type": TYPES[path.extname(file)] ?? "application/octet-stream", "cache-control": "no-store", ...headers });
+      response.writeHead(200, {
+        "content-type": TYPES[path.extname(file)] ?? "application/octet-stream",
+        "cache-control": "no-store",
+        ...headers,
+      });
       createReadStream(file).pipe(response);
     }
   });

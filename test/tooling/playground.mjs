@@ -36,9 +36,18 @@ const tellEdge = (edge) => ({
 export async function startPlayground({ port = PORT, logLevel = "warn", edge = {} } = {}) {
   await build({ configFile, mode: "production", logLevel });
   const plugins = [tellEdge(edge)];
-  const server = await preview({ configFile, mode: "production", logLevel, plugins, preview: { port, strictPort: true } });
+  const server = await preview({
+    configFile,
+    mode: "production",
+    logLevel,
+    plugins,
+    preview: { port, strictPort: true },
+  });
   const address = server.httpServer.address();
-  return { url: `http://127.0.0.1:${address.port}/`, close: () => (server.httpServer.closeAllConnections(), server.close()) };
+  return {
+    url: `http://127.0.0.1:${address.port}/`,
+    close: () => (server.httpServer.closeAllConnections(), server.close()),
+  };
 }
 
 /** The wanted port where somebody named it, else the first free one; says so when it is another than always. */
@@ -73,7 +82,10 @@ async function startEdge(port, state, found) {
   const args = [path.join(root, "test", "tooling", "edge.mjs"), String(port), ...(state === undefined ? [] : [state])];
   const child = spawn(binary, args, { cwd: root, stdio: ["ignore", "inherit", "inherit", "ipc"] });
   found.url = null;
-  const slow = setTimeout(() => console.log("The edge does not answer yet; the playground goes on without it."), EDGE_WAIT_MS);
+  const slow = setTimeout(
+    () => console.log("The edge does not answer yet; the playground goes on without it."),
+    EDGE_WAIT_MS,
+  );
   child.on("message", ({ url, error }) => {
     clearTimeout(slow);
     found.url = url;
@@ -101,8 +113,16 @@ export async function main(args) {
       script: "start",
       about: "Builds and serves the playground, and runs the edge beside it, both on loopback, until Ctrl-C.",
       options: {
-        port: integer({ min: 0, max: 65_535, help: `of the playground; 0: any free one [default ${PORT}, or the next free one]` }),
-        "edge-port": integer({ min: 0, max: 65_535, help: `of the edge; 0: any free one [default ${EDGE_PORT}, or the next free one]` }),
+        port: integer({
+          min: 0,
+          max: 65_535,
+          help: `of the playground; 0: any free one [default ${PORT}, or the next free one]`,
+        }),
+        "edge-port": integer({
+          min: 0,
+          max: 65_535,
+          help: `of the edge; 0: any free one [default ${EDGE_PORT}, or the next free one]`,
+        }),
         state: text({ sample: "FOLDER", help: "where the edge keeps its logs [default .cache/edge]" }),
         "no-edge": flag({ help: "the playground alone" }),
       },

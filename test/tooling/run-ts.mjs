@@ -36,7 +36,12 @@ export async function bundleTs(file) {
     logLevel: "warn",
   });
   const directory = path.join(root, ".cache", "run-ts");
-  const { output } = await bundle.generate({ dir: directory, format: "esm", sourcemap: "inline", codeSplitting: false });
+  const { output } = await bundle.generate({
+    dir: directory,
+    format: "esm",
+    sourcemap: "inline",
+    codeSplitting: false,
+  });
   await bundle.close();
   const { code } = output[0];
   await mkdir(directory, { recursive: true });

@@ -41,11 +41,24 @@ const typecheck = () => node([path.join(root, "node_modules", "typescript", "bin
 const TASKS = {
   start: { kernel: true, run: (args) => runTool("playground.mjs", args) },
   build: { kernel: true, run: plain("build", "Builds the library in dist/.", () => runTool("build.mjs", [])) },
+  format: { run: (args) => runTool("format.mjs", args) },
   typecheck: { run: plain("typecheck", "Checks the types of all sources and tests.", typecheck) },
   test: { node24: true, run: (args) => runTool("suites.mjs", args) },
-  bench: { kernel: true, node24: true, chromium: true, run: async (args) => (await import(pathToFileURL(path.join(root, "test", "bench", "run.mjs")).href)).main(args) },
+  bench: {
+    kernel: true,
+    node24: true,
+    chromium: true,
+    run: async (args) => (await import(pathToFileURL(path.join(root, "test", "bench", "run.mjs")).href)).main(args),
+  },
   // Of the log over faulty storage; --tabs: of many tabs in one browser.
-  sim: { kernel: true, node24: true, run: (args) => program(args.includes("--tabs") ? "test/simulation/tabs/run.ts" : "test/simulation/run.ts")(args.filter((arg) => arg !== "--tabs")) },
+  sim: {
+    kernel: true,
+    node24: true,
+    run: (args) =>
+      program(args.includes("--tabs") ? "test/simulation/tabs/run.ts" : "test/simulation/run.ts")(
+        args.filter((arg) => arg !== "--tabs"),
+      ),
+  },
   crash: { kernel: true, node24: true, chromium: true, run: program("test/crash/run.ts") },
   tabs: { kernel: true, node24: true, chromium: true, run: program("test/tabs/run.ts") },
   power: { kernel: true, node24: true, chromium: true, run: program("test/power/run.ts") },

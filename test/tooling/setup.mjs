@@ -20,7 +20,8 @@ function packagesMatchLock(directory) {
   if (!existsSync(installedLock)) return false;
   const installed = readJson(installedLock).packages;
   return Object.entries(readJson(path.join(directory, "package-lock.json")).packages).every(
-    ([where, { version, optional }]) => where === "" || (installed[where] ? installed[where].version === version : optional),
+    ([where, { version, optional }]) =>
+      where === "" || (installed[where] ? installed[where].version === version : optional),
   );
 }
 
@@ -62,15 +63,24 @@ export function findNode24() {
   }
   const name = NODE_PACKAGES[`${process.platform}-${process.arch}`];
   if (name === undefined) {
-    throw new SetupError(`Node ${process.version} is too old here: please install Node 22.12 or newer, then run this again.`);
+    throw new SetupError(
+      `Node ${process.version} is too old here: please install Node 22.12 or newer, then run this again.`,
+    );
   }
   console.log(`Node ${process.version} is too old for this task; fetching Node ${NODE_VERSION} for it …`);
   let found;
   try {
     const args = ["--yes", `--package=${name}@${NODE_VERSION}`, "--", "node", "-p", "process.execPath"];
-    found = execFileSync("npx", args, { encoding: "utf8", shell: windows, cwd: root, stdio: ["ignore", "pipe", "ignore"] }).trim();
+    found = execFileSync("npx", args, {
+      encoding: "utf8",
+      shell: windows,
+      cwd: root,
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
   } catch {
-    throw new SetupError(`Could not fetch Node ${NODE_VERSION}: please install Node 22.12 or newer, then run this again.`);
+    throw new SetupError(
+      `Could not fetch Node ${NODE_VERSION}: please install Node 22.12 or newer, then run this again.`,
+    );
   }
   mkdirSync(path.dirname(note), { recursive: true });
   writeFileSync(note, found);
@@ -117,12 +127,16 @@ export const CHROMIUM_ARGS = [
 ];
 
 /** Root on Debian or Ubuntu: one plain command installs what is missing. */
-export const canAptInstall = () => existsSync("/etc/debian_version") && onPath("apt-get") !== undefined && process.getuid?.() === 0;
+export const canAptInstall = () =>
+  existsSync("/etc/debian_version") && onPath("apt-get") !== undefined && process.getuid?.() === 0;
 
 /** Whether it worked is for the caller to see: by what is there afterwards. */
 export function aptInstall(packages) {
   console.log(`Installing ${packages.join(" ")} (apt-get install) …`);
-  const options = { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } };
+  const options = {
+    stdio: ["ignore", "ignore", "inherit"],
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+  };
   spawnSync("apt-get", ["update", "-qq"], options);
   spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...packages], options);
 }

@@ -49,7 +49,10 @@ async function buildApp(folder) {
   await cp(path.join(root, "dist"), path.join(installed, "dist"), { recursive: true });
   await cp(path.join(root, "package.json"), path.join(installed, "package.json"));
   await writeFile(path.join(folder, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
-  await writeFile(path.join(folder, "index.html"), `<!doctype html><title>opening</title><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>`);
+  await writeFile(
+    path.join(folder, "index.html"),
+    `<!doctype html><title>opening</title><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>`,
+  );
   await writeFile(path.join(folder, "main.js"), APP);
   await build({ root: folder, configFile: false, logLevel: "error" });
   return path.join(folder, "dist");
@@ -62,7 +65,11 @@ async function serve(folder) {
     const file = path.join(folder, path.normalize(pathname === "/" ? "/index.html" : pathname));
     const bytes = await readFile(file).catch(() => undefined);
     if (bytes === undefined) return response.writeHead(404).end();
-    const headers = { "content-type": TYPES[path.extname(file)] ?? "application/octet-stream", "content-encoding": "gzip", "cache-control": "no-store" };
+    const headers = {
+      "content-type": TYPES[path.extname(file)] ?? "application/octet-stream",
+      "content-encoding": "gzip",
+      "cache-control": "no-store",
+    };
     return response.writeHead(200, headers).end(gzipSync(bytes, { level: 9 }));
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -93,10 +100,16 @@ async function visit(context, url) {
   await page.waitForFunction(() => document.title.includes(" "), null, { timeout: 30_000 });
   const title = await page.title();
   // A part that is loaded behind the first answers belongs to the visit.
-  for (let known = -1; known !== heard.length; await new Promise((resolve) => setTimeout(resolve, QUIET_MS))) known = heard.length;
+  for (let known = -1; known !== heard.length; await new Promise((resolve) => setTimeout(resolve, QUIET_MS)))
+    known = heard.length;
   await Promise.all(heard);
   const list = [...files].map(([name, gzipBytes]) => ({ name, gzipBytes })).sort((a, b) => b.gzipBytes - a.gzipBytes);
-  return { page, role: title.split(" ")[0], files: list, gzipBytes: list.reduce((sum, file) => sum + file.gzipBytes, 0) };
+  return {
+    page,
+    role: title.split(" ")[0],
+    files: list,
+    gzipBytes: list.reduce((sum, file) => sum + file.gzipBytes, 0),
+  };
 }
 
 export async function measure() {
@@ -105,13 +118,23 @@ export async function measure() {
   let server, context;
   try {
     server = await serve(await buildApp(folder));
-    context = await chromium.launchPersistentContext(path.join(folder, "profile"), { executablePath: ensureChromium(), args: CHROMIUM_ARGS });
+    context = await chromium.launchPersistentContext(path.join(folder, "profile"), {
+      executablePath: ensureChromium(),
+      args: CHROMIUM_ARGS,
+    });
     const first = await visit(context, server.url);
     await first.page.close();
     const second = await visit(context, server.url);
     const tab = await visit(context, server.url);
     const kernelBytes = (await readFile(path.join(root, "dist", "kernel.wasm"))).length;
-    const told = ({ files, gzipBytes, role }, { target, max }) => ({ role, files, gzipBytes, target, max, ok: gzipBytes <= max });
+    const told = ({ files, gzipBytes, role }, { target, max }) => ({
+      role,
+      files,
+      gzipBytes,
+      target,
+      max,
+      ok: gzipBytes <= max,
+    });
     return {
       firstVisit: told(first, BUDGETS.firstVisit),
       secondVisit: told(second, BUDGETS.secondVisit),
@@ -134,7 +157,8 @@ export async function main(args) {
   const values = commandLine({ script: "size", about, options: { json: jsonFile() } }, args);
   const result = await measure();
   for (const [key, name] of Object.entries(NAMES)) {
-    for (const file of result[key].files) console.log(`${name.padEnd(14)}${file.name.padEnd(32)}${String(file.gzipBytes).padStart(7)} bytes gzip`);
+    for (const file of result[key].files)
+      console.log(`${name.padEnd(14)}${file.name.padEnd(32)}${String(file.gzipBytes).padStart(7)} bytes gzip`);
   }
   for (const [key, name] of Object.entries(NAMES)) {
     const { gzipBytes, target, max } = result[key];
@@ -143,7 +167,9 @@ export async function main(args) {
   }
   console.log(`kernel        ${result.kernel.bytes} of ${result.kernel.max} bytes: ${verdict(result.kernel)}`);
   // A visit that did not do what it should proves nothing.
-  const roles = Object.keys(NAMES).map((key) => result[key].role).join(" ");
+  const roles = Object.keys(NAMES)
+    .map((key) => result[key].role)
+    .join(" ");
   if (roles !== "leader leader follower") console.log(`the tabs were ${roles}, expected leader leader follower`);
   if (values.json !== undefined) {
     await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);

@@ -31,7 +31,12 @@ export function tally(report, exitCode) {
   let failed = report.numFailedTests + broken.length;
   if (failed === 0 && (exitCode !== 0 || passed === 0)) failed = 1;
   const relative = (file) => path.relative(root, file).replaceAll("\\", "/");
-  return { passed, failed, note: passed === 0 ? "no test ran" : skipped > 0 ? `${skipped} skipped` : "", skipped: skippedLines(report, relative) };
+  return {
+    passed,
+    failed,
+    note: passed === 0 ? "no test ran" : skipped > 0 ? `${skipped} skipped` : "",
+    skipped: skippedLines(report, relative),
+  };
 }
 
 async function vitest(project) {
@@ -40,7 +45,15 @@ async function vitest(project) {
   await mkdir(results, { recursive: true });
   await rm(file, { force: true });
   const bin = path.join(root, "node_modules", "vitest", "vitest.mjs");
-  const code = await node([bin, "run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`]);
+  const code = await node([
+    bin,
+    "run",
+    "--project",
+    project,
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${file}`,
+  ]);
   return tally(existsSync(file) ? JSON.parse(await readFile(file, "utf8")) : undefined, code);
 }
 
@@ -71,6 +84,7 @@ const sum = (results) => ({
 
 const STEPS = {
   kernel: async () => one(await node([tool("build-kernel.mjs")])),
+  format: async () => one(await run("format", "--check")),
   typecheck: async () => one(await run("typecheck")),
   unit: () => vitest("unit"),
   edge: () => vitest("edge"),
@@ -91,7 +105,11 @@ async function step(name, options) {
   try {
     result = await STEPS[name](options);
   } catch (error) {
-    result = { passed: 0, failed: 1, note: error instanceof SetupError ? error.message : String(error?.stack ?? error) };
+    result = {
+      passed: 0,
+      failed: 1,
+      note: error instanceof SetupError ? error.message : String(error?.stack ?? error),
+    };
   }
   return { name, seconds: (performance.now() - started) / 1000, note: "", ...result };
 }
@@ -107,10 +125,13 @@ export async function main(args) {
     args,
   );
   const results = [];
-  for (const name of values.names.length > 0 ? values.names : Object.keys(STEPS)) results.push(await step(name, values));
+  for (const name of values.names.length > 0 ? values.names : Object.keys(STEPS))
+    results.push(await step(name, values));
   console.log("");
   for (const { name, seconds, passed, failed, note } of results) {
-    console.log(`${failed === 0 ? "ok  " : "FAIL"} ${name.padEnd(10)}${String(passed).padStart(6)} passed${String(failed).padStart(5)} failed${seconds.toFixed(1).padStart(8)} s  ${note}`);
+    console.log(
+      `${failed === 0 ? "ok  " : "FAIL"} ${name.padEnd(10)}${String(passed).padStart(6)} passed${String(failed).padStart(5)} failed${seconds.toFixed(1).padStart(8)} s  ${note}`,
+    );
   }
   for (const { skipped = [] } of results) for (const line of skipped) console.log(line);
   const passed = results.reduce((sum, result) => sum + result.passed, 0);

@@ -43,7 +43,18 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   web: /^(uplot|vega-datasets|tidemark)(\/|$)/,
 };
 /** Rooms that run anywhere: clock, randomness, scheduling and storage are handed in. */
-const HOST_FREE = new Set(["errors", "assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index"]);
+const HOST_FREE = new Set([
+  "errors",
+  "assembly",
+  "kernel",
+  "record",
+  "store",
+  "log",
+  "sync",
+  "delivery",
+  "topic",
+  "index",
+]);
 
 const HOST_NAMES = new Set(
   `globalThis window self document navigator location performance crypto process Buffer require setTimeout setInterval
@@ -80,7 +91,12 @@ function children(node: Node): [string, Node][] {
   return found;
 }
 
-function walk(node: Node, visit: (node: Node, parent: Node | undefined, field: string) => void, parent?: Node, field = ""): void {
+function walk(
+  node: Node,
+  visit: (node: Node, parent: Node | undefined, field: string) => void,
+  parent?: Node,
+  field = "",
+): void {
   visit(node, parent, field);
   for (const [name, child] of children(node)) walk(child, visit, node, name);
 }
@@ -119,11 +135,15 @@ export function wrongImports(source: string, file: string): string[] {
     const target = path.posix.normalize(path.posix.join(path.posix.dirname(file), name));
     const targetRoom = roomOf(target);
     const allowed =
-      targetRoom === room || (targetRoom !== undefined && BELOW[room]!.includes(targetRoom)) || (room === "web" && PUBLIC.includes(target));
+      targetRoom === room ||
+      (targetRoom !== undefined && BELOW[room]!.includes(targetRoom)) ||
+      (room === "web" && PUBLIC.includes(target));
     // Workers take WebAssembly only as a module that was bundled with them.
-    const asset = (room === "web" && target.startsWith("web/")) || (room === "worker" && target === ".cache/kernel/release.wasm");
+    const asset =
+      (room === "web" && target.startsWith("web/")) || (room === "worker" && target === ".cache/kernel/release.wasm");
     if (!allowed && !asset) wrong.push(`${file} (${room}) imports ${target} (${targetRoom ?? "outside the house"})`);
-    if (room !== "assembly" && !/\.(ts|css|json|svg|wasm)(\?\w+)?$/.test(name)) wrong.push(`${file} imports ${name} without .ts`);
+    if (room !== "assembly" && !/\.(ts|css|json|svg|wasm)(\?\w+)?$/.test(name))
+      wrong.push(`${file} imports ${name} without .ts`);
   }
   return wrong;
 }
@@ -141,10 +161,13 @@ function boundNames(program: Node): Set<string> {
   const bound = new Set<string>();
   const bind = (pattern: Node): void => {
     if (pattern.type === "Identifier") bound.add(pattern["name"] as string);
-    else for (const [field, child] of children(pattern)) if (field !== "right" && field !== "key" && field !== "typeAnnotation") bind(child);
+    else
+      for (const [field, child] of children(pattern))
+        if (field !== "right" && field !== "key" && field !== "typeAnnotation") bind(child);
   };
   walk(program, (node, parent, field) => {
-    const declares = field === "id" && /^(VariableDeclarator|FunctionDeclaration|ClassDeclaration)$/.test(parent?.type ?? "");
+    const declares =
+      field === "id" && /^(VariableDeclarator|FunctionDeclaration|ClassDeclaration)$/.test(parent?.type ?? "");
     if (declares || field === "params" || field === "local") bind(node);
   });
   return bound;
@@ -162,7 +185,8 @@ export function hostNames(source: string, file: string): string[] {
     const name = node["name"] as string;
     if (HOST_NAMES.has(name) && !bound.has(name)) found.push(`${file}:${line(node)} names ${name}`);
     if (parent === undefined || (name !== "Date" && name !== "Math")) return;
-    const member = parent.type === "MemberExpression" && isNode(parent["property"]) ? parent["property"]["name"] : undefined;
+    const member =
+      parent.type === "MemberExpression" && isNode(parent["property"]) ? parent["property"]["name"] : undefined;
     if (member === "now" || member === "random") found.push(`${file}:${line(node)} calls ${name}.${member}`);
     const called = name === "Date" && field === "callee" && (parent["arguments"] as unknown[]).length === 0;
     if (called) found.push(`${file}:${line(node)} reads the clock by Date()`);
@@ -220,12 +244,18 @@ const MACHINE = new RegExp(
 );
 
 export function machineNames(text: string, file: string): string[] {
-  return text.split("\n").flatMap((line, i) => (MACHINE.test(line) ? [`${file}:${i + 1} names a machine or a registry`] : []));
+  return text
+    .split("\n")
+    .flatMap((line, i) => (MACHINE.test(line) ? [`${file}:${i + 1} names a machine or a registry`] : []));
 }
 
 /** A heading's anchor, as GitHub makes it. */
 export const anchorOf = (heading: string): string =>
-  heading.trim().toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "").replace(/\s/g, "-");
+  heading
+    .trim()
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+    .replace(/\s/g, "-");
 
 export interface DocLink {
   readonly line: number;
@@ -245,7 +275,9 @@ export function linksOf(markdown: string): { readonly links: DocLink[]; readonly
     for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
       if (target !== undefined && !/^[a-z]+:/.test(target)) links.push({ line: i + 1, target });
     }
-    for (const [, target, title] of text.matchAll(/`((?:assembly|src|test|web|worker|docs|\.ci)\/[\w./-]+)`(?:: "([^"]+)")?/g)) {
+    for (const [, target, title] of text.matchAll(
+      /`((?:assembly|src|test|web|worker|docs|\.ci)\/[\w./-]+)`(?:: "([^"]+)")?/g,
+    )) {
       if (target !== undefined) paths.push({ line: i + 1, target, title });
     }
   });

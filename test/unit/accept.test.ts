@@ -38,7 +38,13 @@ describe("the dialect of an answer", () => {
 
   it("is 406 where neither fits, and says what there is", () => {
     for (const accept of ["text/html", "image/*", "*/*;q=0", "application/json;q=0", `text/plain, text/event-stream`]) {
-      expect(() => dialectOf(accept, "application/json")).toThrow(expect.objectContaining({ status: 406, code: "NOT_ACCEPTABLE", message: `Accept is ${accept}; this can be read as application/json or ${BATCHES}` }));
+      expect(() => dialectOf(accept, "application/json")).toThrow(
+        expect.objectContaining({
+          status: 406,
+          code: "NOT_ACCEPTABLE",
+          message: `Accept is ${accept}; this can be read as application/json or ${BATCHES}`,
+        }),
+      );
     }
     expect(dialectOf("text/*", "Text/CSV")).toBe("values");
     expect(dialectOf("application/*", "text/csv")).toBe("batches");
@@ -53,7 +59,13 @@ describe("the dialect of an answer", () => {
 
 describe("a type", () => {
   it.each<[string | null, boolean]>([
-    [null, true], ["*/*", true], ["text/event-stream", true], ["text/*;q=0.1", true], ["Text/Event-Stream; x=1", true], ["application/json", false], ["text/event-stream;q=0, */*", false],
+    [null, true],
+    ["*/*", true],
+    ["text/event-stream", true],
+    ["text/*;q=0.1", true],
+    ["Text/Event-Stream; x=1", true],
+    ["application/json", false],
+    ["text/event-stream;q=0, */*", false],
   ])("%s takes events: %s", (accept, isTaken) => {
     expect(accepts(accept, "text/event-stream")).toBe(isTaken);
   });

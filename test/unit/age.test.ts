@@ -11,11 +11,19 @@ const sealed = (...times: (number | undefined)[]) => times.map((sealedAt) => ({ 
 describe("when a segment's records were all there", () => {
   it.each([
     ["a clock that runs", [NOW - 3, NOW - 2, NOW - 1, undefined], [NOW - 3, NOW - 2, NOW - 1, undefined]],
-    ["a clock that was not set (1970)", [NOW - 3, 1000, 2000, NOW - 1, undefined], [NOW - 3, NOW - 1, NOW - 1, NOW - 1, undefined]],
+    [
+      "a clock that was not set (1970)",
+      [NOW - 3, 1000, 2000, NOW - 1, undefined],
+      [NOW - 3, NOW - 1, NOW - 1, NOW - 1, undefined],
+    ],
     ["not set, and nothing was sealed since", [NOW - 3, 1000, undefined], [NOW - 3, undefined, undefined]],
     ["a clock that was ahead of now", [NOW + DAY, NOW - 1, undefined], [NOW - 1, NOW - 1, undefined]],
     ["ahead, and nothing was sealed since", [NOW - 3, NOW + DAY, undefined], [NOW - 3, undefined, undefined]],
-    ["a clock that was behind", [NOW - DAY, NOW - 30 * DAY, NOW - 1, undefined], [NOW - DAY, NOW - DAY, NOW - 1, undefined]],
+    [
+      "a clock that was behind",
+      [NOW - DAY, NOW - 30 * DAY, NOW - 1, undefined],
+      [NOW - DAY, NOW - DAY, NOW - 1, undefined],
+    ],
   ] as const)("%s", (_, times, expected) => {
     expect(settledTimes(sealed(...times), NOW)).toEqual(expected);
   });
@@ -23,7 +31,11 @@ describe("when a segment's records were all there", () => {
 
 describe("retention by age", () => {
   const week = { retention: { maxAgeMs: 7 * DAY } };
-  const append = async (made: Awaited<ReturnType<typeof fixture>>, record: string, timestamp: number): Promise<void> => {
+  const append = async (
+    made: Awaited<ReturnType<typeof fixture>>,
+    record: string,
+    timestamp: number,
+  ): Promise<void> => {
     await made.log.append(batchOf([record], {}, timestamp));
     await made.log.roll();
   };

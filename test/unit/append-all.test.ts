@@ -37,10 +37,12 @@ async function untilDraining({ drained }: { readonly drained: readonly unknown[]
 
 test("a source that throws: appendAll rejects with that, once the records before it are acked", async () => {
   const failure = new Error("the source broke");
-  const all = run((function* () {
-    yield 1;
-    throw failure;
-  })());
+  const all = run(
+    (function* () {
+      yield 1;
+      throw failure;
+    })(),
+  );
   await untilDraining(all);
   expect(all.drained.length).toBe(1);
   expect(all.isEnded()).toBe(false);
@@ -51,14 +53,16 @@ test("a source that throws: appendAll rejects with that, once the records before
 test("a rejected promise in a list: the same, and the source is told that it is at its end", async () => {
   const failure = new Error("no such record");
   let returned = false;
-  const all = run((function* () {
-    try {
-      yield 1;
-      yield Promise.reject<number>(failure);
-    } finally {
-      returned = true;
-    }
-  })());
+  const all = run(
+    (function* () {
+      try {
+        yield 1;
+        yield Promise.reject<number>(failure);
+      } finally {
+        returned = true;
+      }
+    })(),
+  );
   await untilDraining(all);
   expect(all.isEnded()).toBe(false);
   all.release();

@@ -12,14 +12,32 @@ import { nodeSql } from "../tooling/node-sql.ts";
 import { batchOf, dump, fixture, kernel } from "./log-fixtures.ts";
 
 const CONFIG: StreamConfig = {
-  id: "0", path: "s", tenant: "t", watched: false, contentType: "application/octet-stream", ttl: undefined, expiresAt: undefined, fork: undefined, closed: false,
-  closedBy: undefined, deleted: false, releasing: false, touchedAt: 0,
+  id: "0",
+  path: "s",
+  tenant: "t",
+  watched: false,
+  contentType: "application/octet-stream",
+  ttl: undefined,
+  expiresAt: undefined,
+  fork: undefined,
+  closed: false,
+  closedBy: undefined,
+  deleted: false,
+  releasing: false,
+  touchedAt: 0,
 };
 const edge = (): Promise<Stream> =>
   Stream.create(
     {
-      sql: nodeSql(), kernel, archive: new Archive(undefined, kernel), now: () => 1_764_000_000_000, breathe: () => Promise.resolve(),
-      readSource: () => Promise.reject(new Error()), onChange: () => {}, onSealed: () => {}, abort: (reason: string) => expect.fail(reason),
+      sql: nodeSql(),
+      kernel,
+      archive: new Archive(undefined, kernel),
+      now: () => 1_764_000_000_000,
+      breathe: () => Promise.resolve(),
+      readSource: () => Promise.reject(new Error()),
+      onChange: () => {},
+      onSealed: () => {},
+      abort: (reason: string) => expect.fail(reason),
     },
     CONFIG,
   );
@@ -33,7 +51,11 @@ function batchOfBytes(bytes: number): Uint8Array {
 
 describe("a batch of at most 1,048,588 bytes", () => {
   it("is what Kafka takes by default, and its one record may fill it", () => {
-    expect([BATCH_BYTES_MAX, DEFAULT_SETTINGS.batchBytesMax, DEFAULT_SETTINGS.recordBytesMax]).toEqual([1_048_588, 1_048_588, 1_048_588 - 61]);
+    expect([BATCH_BYTES_MAX, DEFAULT_SETTINGS.batchBytesMax, DEFAULT_SETTINGS.recordBytesMax]).toEqual([
+      1_048_588,
+      1_048_588,
+      1_048_588 - 61,
+    ]);
   });
 
   it("is taken, to the byte, by a browser's log and by the edge", async () => {

@@ -2,7 +2,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeBatch } from "../../src/record/record-batch.ts";
-import { encodeBody, encodeInSlices, RECORDS_MAX, SLICE_BYTES, VALUE_BYTES_MAX } from "../../worker/stream/body-encoder.ts";
+import {
+  encodeBody,
+  encodeInSlices,
+  RECORDS_MAX,
+  SLICE_BYTES,
+  VALUE_BYTES_MAX,
+} from "../../worker/stream/body-encoder.ts";
 import { EncodeQueue } from "../../worker/stream/encode-queue.ts";
 import { releaseKernel } from "../tooling/kernels.ts";
 
@@ -10,7 +16,11 @@ const kernel = await releaseKernel();
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-const asked = (body: Uint8Array | string, mediaType = "application/json") => ({ body: typeof body === "string" ? encoder.encode(body) : body, mediaType, timestamp: 1_000 });
+const asked = (body: Uint8Array | string, mediaType = "application/json") => ({
+  body: typeof body === "string" ? encoder.encode(body) : body,
+  mediaType,
+  timestamp: 1_000,
+});
 function valuesIn(batches: readonly Uint8Array[]): Uint8Array[] {
   return batches.flatMap((bytes) => {
     const batch = decodeBatch(kernel, bytes);
@@ -18,7 +28,8 @@ function valuesIn(batches: readonly Uint8Array[]): Uint8Array[] {
     return Array.from({ length: batch.count }, (_, i) => batch.valueAt(i)!.slice());
   });
 }
-const textsOf = (body: string): string[] => valuesIn(encodeBody(kernel, asked(body))).map((value) => decoder.decode(value));
+const textsOf = (body: string): string[] =>
+  valuesIn(encodeBody(kernel, asked(body))).map((value) => decoder.decode(value));
 const codeOf = (body: Uint8Array | string): string => {
   try {
     encodeBody(kernel, asked(body));
@@ -45,7 +56,28 @@ describe("JSON bodies", () => {
   });
 
   it(`are refused exactly where JSON.parse refuses them, large or small, seed ${seed}`, () => {
-    const piece = fc.constantFrom("[", "]", "{", "}", ",", ":", '"', "\\", '"a"', '"]"', '"\\""', "1", "-", "null", " ", "\u00a0", "\ufeff", "{}", "[]", '{"a":[1,{}]}');
+    const piece = fc.constantFrom(
+      "[",
+      "]",
+      "{",
+      "}",
+      ",",
+      ":",
+      '"',
+      "\\",
+      '"a"',
+      '"]"',
+      '"\\""',
+      "1",
+      "-",
+      "null",
+      " ",
+      "\u00a0",
+      "\ufeff",
+      "{}",
+      "[]",
+      '{"a":[1,{}]}',
+    );
     const filler = `"${"x".repeat(70_000)}"`;
     fc.assert(
       fc.property(fc.array(piece, { minLength: 1, maxLength: 10 }), fc.boolean(), (pieces, isLarge) => {
@@ -67,8 +99,18 @@ describe("JSON bodies", () => {
   });
 
   it.each([
-    ["a comma at the end", `[1,2,]`], ["two commas", `[1,,2]`], ["a comma first", `[,1]`], ["closed by the other bracket", `[1}`], ["brackets that cross", `[{"a":[1}]]`],
-    ["text behind", `[1] x`], ["a second array", `[1][2]`], ["not closed", `[1,2`], ["a string not closed", `["a`], ["an escape at the end", `["a\\`], ["a byte-order mark", "\ufeff[1]"], ["nothing", "  "],
+    ["a comma at the end", `[1,2,]`],
+    ["two commas", `[1,,2]`],
+    ["a comma first", `[,1]`],
+    ["closed by the other bracket", `[1}`],
+    ["brackets that cross", `[{"a":[1}]]`],
+    ["text behind", `[1] x`],
+    ["a second array", `[1][2]`],
+    ["not closed", `[1,2`],
+    ["a string not closed", `["a`],
+    ["an escape at the end", `["a\\`],
+    ["a byte-order mark", "\ufeff[1]"],
+    ["nothing", "  "],
   ])("%s is no JSON, also in a large body", (_, body) => {
     expect(codeOf(body)).toBe("BAD_REQUEST");
     const filler = `${`"${"y".repeat(1_000)}",`.repeat(100)}`;
@@ -97,7 +139,11 @@ describe("JSON bodies", () => {
 
   it("have messages of at most a row, alone or in an array, however deep", () => {
     const text = `"${"x".repeat(VALUE_BYTES_MAX - 2)}"`;
-    for (const of of [(value: string) => value, (value: string) => `[${value}]`, (value: string) => ` [1, ${value} ] `]) {
+    for (const of of [
+      (value: string) => value,
+      (value: string) => `[${value}]`,
+      (value: string) => ` [1, ${value} ] `,
+    ]) {
       expect([codeOf(of(text)), codeOf(of(`"x${text.slice(1)}`))]).toEqual(["taken", "RECORD_TOO_LARGE"]);
     }
     expect(codeOf(`[[${"{},".repeat(2_000_000)}{}]]`)).toBe("RECORD_TOO_LARGE");
@@ -116,7 +162,8 @@ describe("slices", () => {
     const sliced = await encodeInSlices(kernel, request, async () => void turns++);
     // A record may be larger than a slice, and then is one.
     expect(turns).toBeGreaterThanOrEqual(Math.floor(request.body.length / (SLICE_BYTES + VALUE_BYTES_MAX)));
-    if (type === "application/json") expect(turns).toBeGreaterThanOrEqual(Math.floor(request.body.length / SLICE_BYTES) - 1);
+    if (type === "application/json")
+      expect(turns).toBeGreaterThanOrEqual(Math.floor(request.body.length / SLICE_BYTES) - 1);
     expect(sliced).toEqual(encodeBody(kernel, request));
   });
 

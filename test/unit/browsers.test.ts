@@ -2,7 +2,16 @@
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
-import { type Browser, BROWSERS, feature, globals, members, ownNames, platformNames, type Versions } from "../support/platform-names.ts";
+import {
+  type Browser,
+  BROWSERS,
+  feature,
+  globals,
+  members,
+  ownNames,
+  platformNames,
+  type Versions,
+} from "../support/platform-names.ts";
 
 const root = path.join(import.meta.dirname, "../..");
 const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
@@ -44,11 +53,17 @@ const GUARDED: Readonly<Record<string, string>> = {
 function claimed(): Versions {
   const text = read("README.md").replace(/\s+/g, " ");
   const find = (pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? NaN);
-  return { chromium: find(/Chromium and Edge from ([\d.]+)/), firefox: find(/Firefox from ([\d.]+)/), safari: find(/Safari from ([\d.]+)/) };
+  return {
+    chromium: find(/Chromium and Edge from ([\d.]+)/),
+    firefox: find(/Firefox from ([\d.]+)/),
+    safari: find(/Safari from ([\d.]+)/),
+  };
 }
 
 function sources(): string[] {
-  const all = readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" }).map((file) => `src/${file.replaceAll("\\", "/")}`);
+  const all = readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" }).map(
+    (file) => `src/${file.replaceAll("\\", "/")}`,
+  );
   return all.filter((file) => file.endsWith(".ts") && !/twin|src\/sync\//.test(file));
 }
 
@@ -60,16 +75,26 @@ function tooNew(source: string, file: string, versions: Versions): string[] {
   const used = platformNames(source, file);
   const known: [string, Versions | undefined][] = [
     ...[...used.globals].map((name): [string, Versions | undefined] => [name, globals.get(name)]),
-    ...[...used.members].map((name): [string, Versions | undefined] => [name, own.has(name) ? undefined : members.get(name)]),
+    ...[...used.members].map((name): [string, Versions | undefined] => [
+      name,
+      own.has(name) ? undefined : members.get(name),
+    ]),
   ];
-  const found = known.filter(([name, since]) => since && !(name in GUARDED) && names.some((browser) => since[browser] > versions[browser]));
-  return found.map(([name, since]) => `${file}: ${name} is of ${names.map((browser) => `${browser} ${since![browser]}`).join(", ")}`);
+  const found = known.filter(
+    ([name, since]) => since && !(name in GUARDED) && names.some((browser) => since[browser] > versions[browser]),
+  );
+  return found.map(
+    ([name, since]) => `${file}: ${name} is of ${names.map((browser) => `${browser} ${since![browser]}`).join(", ")}`,
+  );
 }
 
 describe("browser versions", () => {
   test("README's are the first ones that have what every tab needs", () => {
     const first = Object.fromEntries(
-      names.map((browser) => [browser, Math.max(BY_NOTE[browser] ?? 0, ...NEEDED.map((name) => feature(name)[browser]))]),
+      names.map((browser) => [
+        browser,
+        Math.max(BY_NOTE[browser] ?? 0, ...NEEDED.map((name) => feature(name)[browser])),
+      ]),
     );
     expect(claimed()).toEqual(first);
   });

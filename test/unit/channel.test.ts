@@ -88,7 +88,10 @@ describe("listeners", () => {
   });
 
   const nothing = (): void => undefined;
-  it.each([[[]], [["closed"]], [["toString", nothing]], [["closed", {}]], [[null, nothing]]])("%j is refused by name", (args) => {
-    expect(() => new Listeners().add(args)).toThrow(/on\(/);
-  });
+  it.each([[[]], [["closed"]], [["toString", nothing]], [["closed", {}]], [[null, nothing]]])(
+    "%j is refused by name",
+    (args) => {
+      expect(() => new Listeners().add(args)).toThrow(/on\(/);
+    },
+  );
 });

@@ -35,7 +35,10 @@ describe("a commit that fails", () => {
     await log.append(large());
     expect(log.logEndOffset).toBe(2);
     failure = new Error("disk I/O error");
-    await expect(log.append([makeBatch(kernel, 2, 1)])).rejects.toMatchObject({ code: "STORAGE_FAILED", details: { poisoned: true } });
+    await expect(log.append([makeBatch(kernel, 2, 1)])).rejects.toMatchObject({
+      code: "STORAGE_FAILED",
+      details: { poisoned: true },
+    });
     await expect(log.append([makeBatch(kernel, 2, 1)])).rejects.toMatchObject({ code: "CLOSED" });
   });
 });

@@ -13,7 +13,13 @@ function walked(all: readonly Row[], offset: number, maxBytes: number, maxRows: 
   let bytes = 0;
   for (const { baseOffset, nextOffset, size, crc } of all) {
     if (nextOffset <= offset) continue;
-    if (baseOffset > (rows.at(-1)?.nextOffset ?? offset) || crc !== null || rows.length === maxRows || bytes + size > maxBytes) break;
+    if (
+      baseOffset > (rows.at(-1)?.nextOffset ?? offset) ||
+      crc !== null ||
+      rows.length === maxRows ||
+      bytes + size > maxBytes
+    )
+      break;
     rows.push({ baseOffset, nextOffset, size });
     bytes += size;
   }
@@ -32,17 +38,36 @@ describe(`plans, seed ${SEED}`, () => {
       for (let base = random.int(3), i = 0; i < count; i++) {
         base += random.chance(0.003) ? 1 : 0;
         const nextOffset = base + 1 + random.int(5);
-        const row: Row = { baseOffset: base, nextOffset, size: random.pick([1, 10, 10, 500]), crc: random.chance(0.002) ? 7 : null };
+        const row: Row = {
+          baseOffset: base,
+          nextOffset,
+          size: random.pick([1, 10, 10, 500]),
+          crc: random.chance(0.002) ? 7 : null,
+        };
         tables.insertChunk({ ...row, maxTimestamp: 0, recordCount: 1, writtenAt: 0, bytes: new Uint8Array(row.size) });
         all.push(row);
         base = nextOffset;
       }
       for (let asked = 0; asked < 80; asked++) {
-        const [offset, maxBytes, maxRows] = [random.int((all.at(-1)?.nextOffset ?? 0) + 3), random.pick([0, 100, 20_000, 1e9, 1e9]), random.pick([1, 32, 33, 100, 1024, 1024])];
+        const [offset, maxBytes, maxRows] = [
+          random.int((all.at(-1)?.nextOffset ?? 0) + 3),
+          random.pick([0, 100, 20_000, 1e9, 1e9]),
+          random.pick([1, 32, 33, 100, 1024, 1024]),
+        ];
         const expected = walked(all, offset, maxBytes, maxRows);
         const { rows, bytes } = tables.rowsAround(offset, maxBytes, maxRows);
-        expect([round, offset, maxBytes, maxRows, rows, bytes]).toEqual([round, offset, maxBytes, maxRows, expected, expected.reduce((sum, { size }) => sum + size, 0)]);
-        if (expected.length > 32) ends[expected.at(-1) === undefined || expected.at(-1)!.nextOffset === all.at(-1)!.nextOffset ? "whole" : "early"]++;
+        expect([round, offset, maxBytes, maxRows, rows, bytes]).toEqual([
+          round,
+          offset,
+          maxBytes,
+          maxRows,
+          expected,
+          expected.reduce((sum, { size }) => sum + size, 0),
+        ]);
+        if (expected.length > 32)
+          ends[
+            expected.at(-1) === undefined || expected.at(-1)!.nextOffset === all.at(-1)!.nextOffset ? "whole" : "early"
+          ]++;
       }
     }
     // Both ways are met by plans of several pages.
@@ -52,8 +77,21 @@ describe(`plans, seed ${SEED}`, () => {
   it("fetch the rows that they name, without those that have a checksum", () => {
     const tables = new ChunkTables(nodeSql());
     tables.create();
-    for (let i = 0; i < 5; i++) tables.insertChunk({ baseOffset: i * 2, nextOffset: i * 2 + 2, maxTimestamp: 0, recordCount: 2, writtenAt: 0, crc: i === 3 ? 1 : null, bytes: new Uint8Array([i]) });
-    expect(tables.batchesBetween(2, 10).map(({ nextOffset, bytes }) => [nextOffset, bytes[0]])).toEqual([[4, 1], [6, 2], [10, 4]]);
+    for (let i = 0; i < 5; i++)
+      tables.insertChunk({
+        baseOffset: i * 2,
+        nextOffset: i * 2 + 2,
+        maxTimestamp: 0,
+        recordCount: 2,
+        writtenAt: 0,
+        crc: i === 3 ? 1 : null,
+        bytes: new Uint8Array([i]),
+      });
+    expect(tables.batchesBetween(2, 10).map(({ nextOffset, bytes }) => [nextOffset, bytes[0]])).toEqual([
+      [4, 1],
+      [6, 2],
+      [10, 4],
+    ]);
     expect(tables.batchesBetween(0, 2).length).toBe(1);
   });
 });

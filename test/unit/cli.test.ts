@@ -14,10 +14,15 @@ const OTHER = "another one that is newer and long enough";
 
 function run(args: readonly string[], env: Record<string, string> = {}) {
   const { TIDEMARK_JWT_SECRETS: _, ...others } = process.env;
-  const { status, stdout, stderr } = spawnSync(process.execPath, [path.resolve("bin/tidemark.mjs"), ...args], { cwd: directory, env: { ...others, ...env }, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [path.resolve("bin/tidemark.mjs"), ...args], {
+    cwd: directory,
+    env: { ...others, ...env },
+    encoding: "utf8",
+  });
   return { status, stdout, stderr };
 }
-const claimsIn = async (token: string, secret: string) => (await jwtVerify(token.trim(), new TextEncoder().encode(secret), { algorithms: ["HS256"] })).payload;
+const claimsIn = async (token: string, secret: string) =>
+  (await jwtVerify(token.trim(), new TextEncoder().encode(secret), { algorithms: ["HS256"] })).payload;
 
 describe("npx tidemark token", () => {
   it("signs with the newest secret of the environment, for everything of dev, for an hour", async () => {
@@ -27,12 +32,34 @@ describe("npx tidemark token", () => {
   });
 
   it("says what it is asked to", async () => {
-    const { stdout } = run(["token", "--secret", SECRET, "--tenant", "acme", "--scope", "read:orders/*  write:a", "--minutes", "5", "--issuer", "i", "--audience", "a"]);
-    expect(await claimsIn(stdout, SECRET)).toMatchObject({ tenant: "acme", scope: "read:orders/* write:a", iss: "i", aud: "a" });
+    const { stdout } = run([
+      "token",
+      "--secret",
+      SECRET,
+      "--tenant",
+      "acme",
+      "--scope",
+      "read:orders/*  write:a",
+      "--minutes",
+      "5",
+      "--issuer",
+      "i",
+      "--audience",
+      "a",
+    ]);
+    expect(await claimsIn(stdout, SECRET)).toMatchObject({
+      tenant: "acme",
+      scope: "read:orders/* write:a",
+      iss: "i",
+      aud: "a",
+    });
   });
 
   it("takes the secret from .dev.vars where it is called", async () => {
-    writeFileSync(path.join(directory, ".dev.vars"), `# TIDEMARK_JWT_SECRETS="commented out"\r\nOTHER=1\nTIDEMARK_JWT_SECRETS="${SECRET}"\n`);
+    writeFileSync(
+      path.join(directory, ".dev.vars"),
+      `# TIDEMARK_JWT_SECRETS="commented out"\r\nOTHER=1\nTIDEMARK_JWT_SECRETS="${SECRET}"\n`,
+    );
     expect(await claimsIn(run(["token"]).stdout, SECRET)).toMatchObject({ tenant: "dev" });
     rmSync(path.join(directory, ".dev.vars"));
   });
@@ -43,16 +70,26 @@ describe("npx tidemark token", () => {
   });
 
   it.each<[readonly string[], RegExp]>([
-    [[], /command/], [["tokens"], /"tokens"/], [["constructor"], /"constructor"/], [["token"], /no secret/], [["token", "--secret", "short"], /32/],
-    [["token", "--secret", SECRET, "--minutes", "0"], /--minutes 0/], [["token", "--secret", SECRET, "--minutes", "1e3"], /--minutes/], [["token", "--secret", SECRET, "--minutes", "9999999"], /--minutes/],
-    [["token", "--secret", SECRET, "--scope", "delete:**"], /--scope "delete/], [["token", "--secret", SECRET, "--scope", " "], /--scope/], [["token", "--secret", SECRET, "--tenant", ""], /--tenant/],
-    [["token", "--sceret", SECRET], /sceret/], [["token", "x", "--secret", SECRET], /"x"/],
+    [[], /command/],
+    [["tokens"], /"tokens"/],
+    [["constructor"], /"constructor"/],
+    [["token"], /no secret/],
+    [["token", "--secret", "short"], /32/],
+    [["token", "--secret", SECRET, "--minutes", "0"], /--minutes 0/],
+    [["token", "--secret", SECRET, "--minutes", "1e3"], /--minutes/],
+    [["token", "--secret", SECRET, "--minutes", "9999999"], /--minutes/],
+    [["token", "--secret", SECRET, "--scope", "delete:**"], /--scope "delete/],
+    [["token", "--secret", SECRET, "--scope", " "], /--scope/],
+    [["token", "--secret", SECRET, "--tenant", ""], /--tenant/],
+    [["token", "--sceret", SECRET], /sceret/],
+    [["token", "x", "--secret", SECRET], /"x"/],
   ])("%j is refused: exit code 2, nothing printed", (args, message) => {
     const { status, stdout, stderr } = run(args);
     expect([status, stdout, stderr]).toEqual([2, "", expect.stringMatching(message)]);
   });
 
   it("--help tells all of it", () => {
-    for (const args of [["--help"], ["token", "-h"], ["help"]]) expect(run(args)).toMatchObject({ status: 0, stdout: expect.stringContaining("--minutes"), stderr: "" });
+    for (const args of [["--help"], ["token", "-h"], ["help"]])
+      expect(run(args)).toMatchObject({ status: 0, stdout: expect.stringContaining("--minutes"), stderr: "" });
   });
 });

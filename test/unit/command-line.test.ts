@@ -28,12 +28,29 @@ const read = (...args: string[]) => line.readCommandLine(spec, args).values;
 
 describe("values", () => {
   test("defaults, and what is said", () => {
-    const defaults = { seeds: 20, seed: 1, minutes: 1, kind: "one", from: ["a"], grep: undefined, twice: false, json: undefined };
+    const defaults = {
+      seeds: 20,
+      seed: 1,
+      minutes: 1,
+      kind: "one",
+      from: ["a"],
+      grep: undefined,
+      twice: false,
+      json: undefined,
+    };
     expect(read()).toEqual({ ...defaults, names: [] });
     const json = path.join(folder, "deep/figures.json");
     const said = ["--seeds", "3", "--seed=0", "--minutes", ".5", "--kind", "two", "--from", "all", "--grep", "x"];
     expect(read(...said, "--twice", "--json", json, "edge")).toEqual({
-      seeds: 3, seed: 0, minutes: 0.5, kind: "two", from: ["a", "b"], grep: "x", twice: true, json, names: ["edge"],
+      seeds: 3,
+      seed: 0,
+      minutes: 0.5,
+      kind: "two",
+      from: ["a", "b"],
+      grep: "x",
+      twice: true,
+      json,
+      names: ["edge"],
     });
     expect(existsSync(path.dirname(json))).toBe(true);
   });
@@ -78,13 +95,17 @@ describe("values", () => {
 });
 
 const root = path.join(import.meta.dirname, "../..");
-const { scripts } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as { scripts: Record<string, string> };
+const { scripts } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as {
+  scripts: Record<string, string>;
+};
 const calls = [...Object.keys(scripts), "sim --tabs", "bench --target edge"];
 
 /** As `npm run` runs it. */
 function call(...args: readonly string[]): Promise<{ readonly code: number; readonly said: string }> {
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, ["test/tooling/run.mjs", ...args], { cwd: root }, (_, out, err) => resolve({ code: child.exitCode!, said: out + err }));
+    const child = execFile(process.execPath, ["test/tooling/run.mjs", ...args], { cwd: root }, (_, out, err) =>
+      resolve({ code: child.exitCode!, said: out + err }),
+    );
   });
 }
 
@@ -99,7 +120,10 @@ describe("npm scripts", () => {
   test.each(calls)("%s: a wrong number or an unknown option is no green run", async (program) => {
     const { said } = await call(...program.split(" "), "--help");
     const [, number] = /--([\w-]+) [NS] /.exec(said) ?? [];
-    const { code, said: refusal } = await call(...program.split(" "), ...(number === undefined ? ["--no-such"] : [`--${number}`, "abc"]));
+    const { code, said: refusal } = await call(
+      ...program.split(" "),
+      ...(number === undefined ? ["--no-such"] : [`--${number}`, "abc"]),
+    );
     expect(refusal).toContain(`--${number ?? "no-such"}`);
     expect(refusal.trim().split("\n")).toHaveLength(1);
     expect(code).toBe(2);

@@ -13,8 +13,17 @@ async function filled(): Promise<Fixture> {
   return made;
 }
 
-async function compactorOf({ log, store }: Fixture, options: Partial<CompactorOptions> = {}, settings: object = {}): Promise<Compactor> {
-  return new Compactor({ store: await store.log("t-0"), kernel, settings: { ...log.settings, compaction: {}, ...settings }, ...options });
+async function compactorOf(
+  { log, store }: Fixture,
+  options: Partial<CompactorOptions> = {},
+  settings: object = {},
+): Promise<Compactor> {
+  return new Compactor({
+    store: await store.log("t-0"),
+    kernel,
+    settings: { ...log.settings, compaction: {}, ...settings },
+    ...options,
+  });
 }
 
 const swap = (work: () => Promise<void>): Promise<void> => work();

@@ -20,7 +20,11 @@ function topicOver(born: () => number) {
     stored: async () => undefined,
     async readable(_: string, expected?: number) {
       if (expected !== undefined && expected !== born()) throw deleted();
-      return { trim: async (offset: number) => void trimmed.push(offset), roll: async () => undefined, clean: async () => undefined };
+      return {
+        trim: async (offset: number) => void trimmed.push(offset),
+        roll: async () => undefined,
+        clean: async () => undefined,
+      };
     },
   } as unknown as Controlled["topics"];
   const connection = {
@@ -35,7 +39,13 @@ function topicOver(born: () => number) {
       return (control[method] as (...args: unknown[]) => Promise<unknown>)(...args);
     },
   };
-  const tide = { kernel, connection, settings: new Map(), opened: { batchBytesMax: 1 << 20, recovery: [] }, forget: () => undefined };
+  const tide = {
+    kernel,
+    connection,
+    settings: new Map(),
+    opened: { batchBytesMax: 1 << 20, recovery: [] },
+    forget: () => undefined,
+  };
   const topic = new BrowserTopic("a", {}, tide as unknown as BrowserTide);
   return { topic, trimmed, end: () => ports.forEach((port) => port.close()) };
 }
@@ -50,7 +60,8 @@ test("they reach the topic that the page has", async () => {
 test("a topic of the same name that was made since is left alone, and the page's topic ends", async () => {
   const { topic, trimmed, end } = topicOver(() => BORN + 1);
   await fails("UNKNOWN_TOPIC", topic.trim(3));
-  for (const call of [() => topic.roll(), () => topic.clean(), () => topic.state()]) await fails("UNKNOWN_TOPIC", call());
+  for (const call of [() => topic.roll(), () => topic.clean(), () => topic.state()])
+    await fails("UNKNOWN_TOPIC", call());
   expect(trimmed).toEqual([]);
   end();
 });

@@ -22,8 +22,20 @@ const encoder = new TextEncoder();
 const text = (bytes: Uint8Array | null): string | null => (bytes === null ? null : new TextDecoder().decode(bytes));
 const PRODUCER = 7;
 const CONFIG: StreamConfig = {
-  id: "0", path: "a", tenant: "t", watched: false, contentType: "text/plain", ttl: undefined, expiresAt: undefined, fork: undefined, closed: false,
-  closedBy: undefined, deleted: false, releasing: false, touchedAt: 0, compaction: { tombstoneRetentionMs: 60_000 },
+  id: "0",
+  path: "a",
+  tenant: "t",
+  watched: false,
+  contentType: "text/plain",
+  ttl: undefined,
+  expiresAt: undefined,
+  fork: undefined,
+  closed: false,
+  closedBy: undefined,
+  deleted: false,
+  releasing: false,
+  touchedAt: 0,
+  compaction: { tombstoneRetentionMs: 60_000 },
 };
 
 interface Kept {
@@ -40,7 +52,10 @@ function memoryBucket(): Bucket & { readonly objects: Map<string, Uint8Array> } 
       const found = objects.get(key);
       if (!found) return null;
       const { offset, length } = options?.range ?? { offset: 0, length: found.length };
-      return { size: found.length, arrayBuffer: async () => found.slice(offset, offset + length).buffer as ArrayBuffer };
+      return {
+        size: found.length,
+        arrayBuffer: async () => found.slice(offset, offset + length).buffer as ArrayBuffer,
+      };
     },
     delete: async (keys) => keys.forEach((key) => objects.delete(key)),
   };
@@ -76,17 +91,39 @@ class World {
   async start(): Promise<void> {
     const sql = (this.sql = new DyingSql(this.inner, this.plant === "no rollback"));
     const host: StreamHost = {
-      sql, kernel, archive: new Archive(bucketSource(this.bucket), kernel), now: () => this.now, breathe: () => new Promise((resolve) => setImmediate(resolve)),
-      readSource: () => Promise.reject(new Error("no source")), onChange: () => {}, onSealed: () => {}, abort: () => void (sql.isDead = true),
+      sql,
+      kernel,
+      archive: new Archive(bucketSource(this.bucket), kernel),
+      now: () => this.now,
+      breathe: () => new Promise((resolve) => setImmediate(resolve)),
+      readSource: () => Promise.reject(new Error("no source")),
+      onChange: () => {},
+      onSealed: () => {},
+      abort: () => void (sql.isDead = true),
     };
     const stream = (this.stream = (await Stream.load(host)) ?? (await Stream.create(host, CONFIG)));
     if (this.plant === "no hold") Object.defineProperty(stream, "isHeld", { get: () => false });
     const current = () => (this.stream === stream ? stream : undefined);
-    const event = (name: string, fields: Record<string, unknown>): void => this.count(name, name === "compaction" ? Number(fields["records"]) : 1);
-    this.compaction = new Compaction({ stream: current, kernel: async () => kernel, now: () => this.now, hasBucket: () => true, event, abort: () => void (sql.isDead = true) });
+    const event = (name: string, fields: Record<string, unknown>): void =>
+      this.count(name, name === "compaction" ? Number(fields["records"]) : 1);
+    this.compaction = new Compaction({
+      stream: current,
+      kernel: async () => kernel,
+      now: () => this.now,
+      hasBucket: () => true,
+      event,
+      abort: () => void (sql.isDead = true),
+    });
     this.archiver = new Archiver({
-      bucket: () => this.bucket, tables: new ArchiveTables(sql), kernel: async () => kernel, now: () => this.now, random: () => 0, event,
-      log: () => current()?.store, newKey: async () => `k${this.keys++}`, abort: () => void (sql.isDead = true),
+      bucket: () => this.bucket,
+      tables: new ArchiveTables(sql),
+      kernel: async () => kernel,
+      now: () => this.now,
+      random: () => 0,
+      event,
+      log: () => current()?.store,
+      newKey: async () => `k${this.keys++}`,
+      abort: () => void (sql.isDead = true),
     });
   }
 
@@ -97,7 +134,12 @@ class World {
       value: random.chance(0.15) ? null : `v${this.model.length + i}`,
     }));
     const builder = new BatchBuilder(kernel);
-    for (const { key, value } of records) builder.tryAppend({ key: key === null ? null : encoder.encode(key), value: value === null ? null : encoder.encode(value), timestamp: this.now });
+    for (const { key, value } of records)
+      builder.tryAppend({
+        key: key === null ? null : encoder.encode(key),
+        value: value === null ? null : encoder.encode(value),
+        timestamp: this.now,
+      });
     const batch = builder.build({ producerId: PRODUCER, producerEpoch: 0, baseSequence: this.sequence });
     if (random.chance(0.1)) this.sql.after = 0;
     for (;;) {
@@ -159,12 +201,14 @@ class World {
   async all(): Promise<Map<number, Kept>> {
     const found = new Map<number, Kept>();
     const { start, tail } = this.stream;
-    for (let at = start; at < tail; ) {
+    for (let at = start; at < tail;) {
       const { bytes, nextOffset } = await this.stream.readBatches(at, tail, 700);
       expect(nextOffset, "a read moves on").toBeGreaterThan(at);
       for (const each of splitBatches(bytes)) {
         const batch = await decodeBatch(kernel, each);
-        for (let i = 0; i < batch.count; i++) if (batch.offsetAt(i) >= at) found.set(batch.offsetAt(i), { key: text(batch.keyAt(i)), value: text(batch.valueAt(i)) });
+        for (let i = 0; i < batch.count; i++)
+          if (batch.offsetAt(i) >= at)
+            found.set(batch.offsetAt(i), { key: text(batch.keyAt(i)), value: text(batch.valueAt(i)) });
       }
       at = nextOffset;
     }
@@ -174,7 +218,8 @@ class World {
   /** Why what is read can't be right, undefined when it can. */
   async verdict(): Promise<string | undefined> {
     const found = await this.all();
-    for (const [offset, kept] of found) if (JSON.stringify(kept) !== JSON.stringify(this.model[offset])) return `offset ${offset} holds something else`;
+    for (const [offset, kept] of found)
+      if (JSON.stringify(kept) !== JSON.stringify(this.model[offset])) return `offset ${offset} holds something else`;
     const newest = new Map(this.model.flatMap(({ key }, offset) => (key === null ? [] : [[key, offset] as const])));
     for (const [offset, { key, value }] of this.model.entries()) {
       const mustBeThere = key === null || (newest.get(key) === offset && value !== null) || this.held?.has(offset);
@@ -182,10 +227,14 @@ class World {
     }
     const fold = (records: Iterable<Kept>): string => {
       const state = new Map<string, string>();
-      for (const { key, value } of records) if (key !== null && value === null) state.delete(key); else if (key !== null) state.set(key, value!);
+      for (const { key, value } of records)
+        if (key !== null && value === null) state.delete(key);
+        else if (key !== null) state.set(key, value!);
       return JSON.stringify([...state].sort());
     };
-    return fold([...found].sort(([a], [b]) => a - b).map(([, kept]) => kept)) === fold(this.model) ? undefined : "a reader comes to other values";
+    return fold([...found].sort(([a], [b]) => a - b).map(([, kept]) => kept)) === fold(this.model)
+      ? undefined
+      : "a reader comes to other values";
   }
 
   async run(steps: number): Promise<string | undefined> {
@@ -228,18 +277,31 @@ describe("compaction at the edge", () => {
       for (const [what, count] of Object.entries(world.fired)) total[what] = (total[what] ?? 0) + count;
     }
     console.log(`compaction at the edge, 25 seeds: ${JSON.stringify(total)}`);
-    expect(Object.keys(total)).toEqual(expect.arrayContaining(["append cut off", "archive", "archive cut off", "archive_deleted", "roll cut off", "held"]));
+    expect(Object.keys(total)).toEqual(
+      expect.arrayContaining([
+        "append cut off",
+        "archive",
+        "archive cut off",
+        "archive_deleted",
+        "roll cut off",
+        "held",
+      ]),
+    );
     expect(total["compaction"]).toBeGreaterThan(500);
     expect(total["compaction cut off"]).toBeGreaterThan(20);
   }, 60_000);
 
-  it.each(["no rollback", "no hold"] as const)("a planted bug is seen: %s", async (plant) => {
-    for (let seed = 1; seed <= 25; seed++) {
-      const seen = await new World(seed, plant).run(160).catch((thrown: unknown) => String(thrown));
-      if (seen !== undefined) return;
-    }
-    throw new Error("nobody saw it");
-  }, 60_000);
+  it.each(["no rollback", "no hold"] as const)(
+    "a planted bug is seen: %s",
+    async (plant) => {
+      for (let seed = 1; seed <= 25; seed++) {
+        const seen = await new World(seed, plant).run(160).catch((thrown: unknown) => String(thrown));
+        if (seen !== undefined) return;
+      }
+      throw new Error("nobody saw it");
+    },
+    60_000,
+  );
 });
 
 describe("a long answer", () => {
@@ -283,12 +345,28 @@ describe("a stream that was deleted, and made anew", () => {
     world.model.length = 0;
     await world.start();
     await world.append();
-    const rows = () => JSON.stringify([...world.inner.exec("SELECT key, value FROM meta")].concat([...world.inner.exec("SELECT base_offset, next_offset FROM chunk")]));
+    const rows = () =>
+      JSON.stringify(
+        [...world.inner.exec("SELECT key, value FROM meta")].concat([
+          ...world.inner.exec("SELECT base_offset, next_offset FROM chunk"),
+        ]),
+      );
     const before = rows();
     const builder = new BatchBuilder(kernel);
     builder.tryAppend({ key: null, value: encoder.encode("late"), timestamp: 1 });
-    await expect(old.appendBatches([builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 })], undefined)).rejects.toMatchObject({ code: "CLOSED" });
-    await expect(old.append({ body: encoder.encode("late"), contentType: "text/plain", closing: false, producer: undefined, seq: undefined, ifEnd: undefined })).rejects.toMatchObject({ code: "CLOSED" });
+    await expect(
+      old.appendBatches([builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 })], undefined),
+    ).rejects.toMatchObject({ code: "CLOSED" });
+    await expect(
+      old.append({
+        body: encoder.encode("late"),
+        contentType: "text/plain",
+        closing: false,
+        producer: undefined,
+        seq: undefined,
+        ifEnd: undefined,
+      }),
+    ).rejects.toMatchObject({ code: "CLOSED" });
     await expect(old.log.trim(1)).rejects.toMatchObject({ code: "CLOSED" });
     old.save({ closed: true });
     expect(rows()).toBe(before);

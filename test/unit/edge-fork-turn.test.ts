@@ -16,17 +16,40 @@ import { nodeSql } from "../tooling/node-sql.ts";
 const kernel = await releaseKernel();
 const RECORDS = 12;
 const CONFIG: StreamConfig = {
-  id: "0", path: "source", tenant: "t", watched: false, contentType: "text/plain", ttl: undefined, expiresAt: undefined, fork: undefined, closed: false,
-  closedBy: undefined, deleted: false, releasing: false, touchedAt: 0, retention: { maxRecords: 1 }, compaction: {},
+  id: "0",
+  path: "source",
+  tenant: "t",
+  watched: false,
+  contentType: "text/plain",
+  ttl: undefined,
+  expiresAt: undefined,
+  fork: undefined,
+  closed: false,
+  closedBy: undefined,
+  deleted: false,
+  releasing: false,
+  touchedAt: 0,
+  retention: { maxRecords: 1 },
+  compaction: {},
 };
 const encoder = new TextEncoder();
 
 /** Twelve records of two keys in three segments and the active one. */
 async function source(): Promise<Stream> {
-  const stream = await Stream.create({
-    sql: nodeSql(), kernel, archive: new Archive(undefined, kernel), now: () => 1_000, breathe: () => Promise.resolve(), readSource: () => Promise.reject(new Error()),
-    onChange: () => {}, onSealed: () => {}, abort: (reason) => expect.fail(reason),
-  }, CONFIG);
+  const stream = await Stream.create(
+    {
+      sql: nodeSql(),
+      kernel,
+      archive: new Archive(undefined, kernel),
+      now: () => 1_000,
+      breathe: () => Promise.resolve(),
+      readSource: () => Promise.reject(new Error()),
+      onChange: () => {},
+      onSealed: () => {},
+      abort: (reason) => expect.fail(reason),
+    },
+    CONFIG,
+  );
   for (let i = 0; i < RECORDS; i++) {
     const builder = new BatchBuilder(kernel);
     builder.tryAppend({ key: encoder.encode(`k${i % 2}`), value: encoder.encode(`v${i}`), timestamp: 1_000 });
@@ -38,7 +61,7 @@ async function source(): Promise<Stream> {
 
 async function readFrom(stream: Stream, from: number): Promise<number[]> {
   const found: number[] = [];
-  for (let at = from; at < RECORDS; ) {
+  for (let at = from; at < RECORDS;) {
     const { bytes, nextOffset } = await stream.readBatches(at, RECORDS, 1);
     for (const each of splitBatches(bytes)) {
       const batch = await decodeBatch(kernel, each);
@@ -50,9 +73,17 @@ async function readFrom(stream: Stream, from: number): Promise<number[]> {
 }
 
 const TAKERS = {
-  retention: (stream: Stream): Promise<unknown> => retire(stream, { abort: (reason) => expect.fail(reason), event: () => {} }),
+  retention: (stream: Stream): Promise<unknown> =>
+    retire(stream, { abort: (reason) => expect.fail(reason), event: () => {} }),
   compaction: (stream: Stream): Promise<unknown> =>
-    new Compaction({ stream: () => stream, kernel: async () => kernel, now: () => 5_000, hasBucket: () => false, event: () => {}, abort: (reason) => expect.fail(reason) }).run(),
+    new Compaction({
+      stream: () => stream,
+      kernel: async () => kernel,
+      now: () => 5_000,
+      hasBucket: () => false,
+      event: () => {},
+      abort: (reason) => expect.fail(reason),
+    }).run(),
 };
 
 // Turns are counted here, so none may last as long as a clock says: a pause of compaction is one turn as well.
@@ -60,15 +91,26 @@ beforeAll(() => vi.stubGlobal("setTimeout", (run: () => void) => setImmediate(ru
 afterAll(() => vi.unstubAllGlobals());
 
 const turns = async (count: number): Promise<void> => {
-  for (let i = 0; i < count; i++) await (i % 4 === 3 ? new Promise((resolve) => setImmediate(resolve)) : Promise.resolve());
+  for (let i = 0; i < count; i++)
+    await (i % 4 === 3 ? new Promise((resolve) => setImmediate(resolve)) : Promise.resolve());
 };
 
 /** What the fork sees, and whether anything went. */
-async function meet(taker: keyof typeof TAKERS, gap: number, subOffset: number, plant?: "asked before its turn"): Promise<"whole" | "less" | "lost" | "refused"> {
+async function meet(
+  taker: keyof typeof TAKERS,
+  gap: number,
+  subOffset: number,
+  plant?: "asked before its turn",
+): Promise<"whole" | "less" | "lost" | "refused"> {
   const stream = await source();
   // Retention looks for forks before it begins, and never again.
   if (plant) Object.defineProperty(stream, "isHeld", { get: () => false });
-  const fork = () => offerFork(stream, { child: "child", childId: "0000000a", requested: 4, subOffset, contentType: undefined }, async () => stream.removeFork("child"));
+  const fork = () =>
+    offerFork(
+      stream,
+      { child: "child", childId: "0000000a", requested: 4, subOffset, contentType: undefined },
+      async () => stream.removeFork("child"),
+    );
   const taking = gap < 0 ? turns(-gap).then(() => TAKERS[taker](stream)) : TAKERS[taker](stream);
   const point = await (gap > 0 ? turns(gap).then(fork) : fork());
   await taking;
@@ -76,7 +118,10 @@ async function meet(taker: keyof typeof TAKERS, gap: number, subOffset: number, 
   if (point.error) return "refused";
   // What a fork reads of its source: from where that began then up to its own offset.
   const start = point.start!;
-  const seen = await readFrom(stream, start).then((all) => all.filter((offset) => offset < point.offset), () => undefined);
+  const seen = await readFrom(stream, start).then(
+    (all) => all.filter((offset) => offset < point.offset),
+    () => undefined,
+  );
   if (!seen) return "lost";
   const went = start > 0 || seen.length < point.offset - start;
   if (!went) return "whole";
@@ -102,7 +147,8 @@ describe("a fork in the very turn of", () => {
 
   it("retention: a planted bug is seen: who holds is asked too early", async () => {
     let lost = 0;
-    for (let gap = -30; gap <= 60; gap++) if ((await meet("retention", gap, 3, "asked before its turn")) === "lost") lost++;
+    for (let gap = -30; gap <= 60; gap++)
+      if ((await meet("retention", gap, 3, "asked before its turn")) === "lost") lost++;
     expect(lost).toBeGreaterThan(0);
   });
 });

@@ -11,8 +11,20 @@ import { nodeSql } from "../tooling/node-sql.ts";
 const kernel = await releaseKernel();
 const MINUTE = 60_000;
 const CONFIG: StreamConfig = {
-  id: "0", path: "source", tenant: "t", watched: false, contentType: "text/plain", ttl: undefined, expiresAt: undefined, fork: undefined, closed: false,
-  closedBy: undefined, deleted: false, releasing: false, touchedAt: 0, retention: { maxRecords: 1 },
+  id: "0",
+  path: "source",
+  tenant: "t",
+  watched: false,
+  contentType: "text/plain",
+  ttl: undefined,
+  expiresAt: undefined,
+  fork: undefined,
+  closed: false,
+  closedBy: undefined,
+  deleted: false,
+  releasing: false,
+  touchedAt: 0,
+  retention: { maxRecords: 1 },
 };
 
 /** A source whose object is there, sleeps, and is there again, with a clock of its own. */
@@ -36,8 +48,15 @@ class Source {
       transaction: (work) => this.#sql.transaction(work),
     };
     return {
-      sql, kernel, archive: new Archive(undefined, kernel), now: () => this.now, breathe: () => Promise.resolve(), readSource: () => Promise.reject(new Error()),
-      onChange: () => {}, onSealed: () => {}, abort: (reason) => expect.fail(reason),
+      sql,
+      kernel,
+      archive: new Archive(undefined, kernel),
+      now: () => this.now,
+      breathe: () => Promise.resolve(),
+      readSource: () => Promise.reject(new Error()),
+      onChange: () => {},
+      onSealed: () => {},
+      abort: (reason) => expect.fail(reason),
     };
   }
 
@@ -51,13 +70,14 @@ class Source {
     this.held = new HeldForks({
       stream: () => this.stream,
       now: () => this.now,
-      peer: (path) => ({
-        isForkOf: async () => {
-          this.asked.push([(this.now - 1_000 * MINUTE) / MINUTE, path]);
-          if (this.away.has(path)) throw new Error("away");
-          return this.made.has(path);
-        },
-      }) as unknown as Peer,
+      peer: (path) =>
+        ({
+          isForkOf: async () => {
+            this.asked.push([(this.now - 1_000 * MINUTE) / MINUTE, path]);
+            if (this.away.has(path)) throw new Error("away");
+            return this.made.has(path);
+          },
+        }) as unknown as Peer,
       release: async (child) => this.stream.removeFork(child),
     });
     return this;
@@ -147,7 +167,12 @@ describe("a source asks its forks whether they are", () => {
   it("retention has nothing due while forks hold the stream", async () => {
     const source = await new Source().make();
     const body = (text: string) => ({
-      body: new TextEncoder().encode(text), contentType: "text/plain", closing: false, producer: undefined, seq: undefined, ifEnd: undefined,
+      body: new TextEncoder().encode(text),
+      contentType: "text/plain",
+      closing: false,
+      producer: undefined,
+      seq: undefined,
+      ifEnd: undefined,
     });
     await source.stream.append(body("a"));
     await source.stream.log.roll();

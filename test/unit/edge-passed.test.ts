@@ -16,22 +16,35 @@ describe("a follow over a WebSocket", () => {
     const sent: Frame[] = [];
     let attachment: unknown = { channel: 3, follows: [] };
     const socket = {
-      send: (data: Uint8Array) => void sent.push(decodeFrame(data.slice())!), close: () => expect.fail("closed"),
-      serializeAttachment: (value: unknown) => void (attachment = value), deserializeAttachment: () => attachment,
+      send: (data: Uint8Array) => void sent.push(decodeFrame(data.slice())!),
+      close: () => expect.fail("closed"),
+      serializeAttachment: (value: unknown) => void (attachment = value),
+      deserializeAttachment: () => attachment,
     };
     const stream = {
-      tail: 10, start: 0, closed, touch: () => {}, log: { logEndOffset: 10 },
+      tail: 10,
+      start: 0,
+      closed,
+      touch: () => {},
+      log: { logEndOffset: 10 },
       readBatches: async () => ({ bytes: new Uint8Array(0), nextOffset: 10 }),
     };
     const host = {
-      ctx: { acceptWebSocket: () => {}, getWebSockets: () => [socket] }, stream: async () => stream, begin: () => {}, counters: new Counters(), event: () => {},
+      ctx: { acceptWebSocket: () => {}, getWebSockets: () => [socket] },
+      stream: async () => stream,
+      begin: () => {},
+      counters: new Counters(),
+      event: () => {},
     } as unknown as SocketHost;
     return { sockets: new LogSockets(host), socket, sent, saved: () => attachment };
   }
 
   it.each([false, true])("is told; the log is closed: %s", async (closed) => {
     const { sockets, socket, sent, saved } = logOf({ closed });
-    await sockets.message(socket, jsonFrame({ type: FrameType.FOLLOW, channel: 3, id: 7, credits: 1_000 }, { from: 4 }));
+    await sockets.message(
+      socket,
+      jsonFrame({ type: FrameType.FOLLOW, channel: 3, id: 7, credits: 1_000 }, { from: 4 }),
+    );
     await new Promise((resolve) => setImmediate(resolve));
     const told = sent.map((frame) => [frame.type, frame.channel, frame.id, jsonOf(frame)]);
     const passed = [FrameType.PASSED, 3, 7, { nextOffset: 10, logEndOffset: 10 }];
@@ -44,11 +57,17 @@ describe("a follow over a WebSocket", () => {
     const sent: Frame[] = [];
     let say: (event: { data: unknown }) => void = () => expect.fail("nobody listens");
     const wire = {
-      send: (data: Uint8Array) => void sent.push(decodeFrame(data)!), close: () => {},
+      send: (data: Uint8Array) => void sent.push(decodeFrame(data)!),
+      close: () => {},
       addEventListener: (type: string, listener: never) => void (type === "message" && (say = listener)),
     } as unknown as Wire;
     const opening = EdgeSocket.bind(wire, timers);
-    say({ data: jsonFrame({ type: FrameType.HELLO, credits: 100 }, { logStartOffset: 0, logEndOffset: 10, contentType: "text/plain", closed: false }) });
+    say({
+      data: jsonFrame(
+        { type: FrameType.HELLO, credits: 100 },
+        { logStartOffset: 0, logEndOffset: 10, contentType: "text/plain", closed: false },
+      ),
+    });
     const follow = (await opening).follow(4);
     const first = follow.next();
     const { id } = sent.find(({ type }) => type === FrameType.FOLLOW)!;
@@ -63,14 +82,32 @@ describe("a follow over a WebSocket", () => {
 
 describe("over HTTP", () => {
   const socket = { accept: () => {}, addEventListener: () => {}, close: () => {} };
-  const answering = (contentType: string, body: string): Ask => async (query) => {
-    if (query === "") return { status: 101, webSocket: socket } as unknown as Response;
-    return new Response(body, { headers: { "content-type": contentType, "stream-next-offset": offsetText(10), "tidemark-from-offset": offsetText(4), "stream-up-to-date": "true" } });
-  };
+  const answering =
+    (contentType: string, body: string): Ask =>
+    async (query) => {
+      if (query === "") return { status: 101, webSocket: socket } as unknown as Response;
+      return new Response(body, {
+        headers: {
+          "content-type": contentType,
+          "stream-next-offset": offsetText(10),
+          "tidemark-from-offset": offsetText(4),
+          "stream-up-to-date": "true",
+        },
+      });
+    };
   const request = { offset: offsetText(4), cursor: undefined, waitMs: 60_000, accept: null, signal: undefined };
 
-  it.each([["application/json", "[]"], ["text/plain", ""], ["application/octet-stream", ""]])("an event of %s says where the reader is, and no data", async (type, body) => {
-    const response = await sse(answering(type, body), { ...request, lastEventId: null, heartbeatMs: 15_000, stalledMs: 15_000 });
+  it.each([
+    ["application/json", "[]"],
+    ["text/plain", ""],
+    ["application/octet-stream", ""],
+  ])("an event of %s says where the reader is, and no data", async (type, body) => {
+    const response = await sse(answering(type, body), {
+      ...request,
+      lastEventId: null,
+      heartbeatMs: 15_000,
+      stalledMs: 15_000,
+    });
     const reader = response.body!.getReader();
     const [retry, id, event, data] = new TextDecoder().decode((await reader.read()).value).split("\n");
     expect([retry, id, event]).toEqual(["retry: 1000", `id: ${offsetText(10)}`, "event: control"]);
@@ -80,6 +117,11 @@ describe("over HTTP", () => {
 
   it("a long-poll answers at once", async () => {
     const response = await longPoll(answering("application/json", "[]"), request);
-    expect([response.status, response.headers.get("stream-next-offset"), response.headers.get("stream-up-to-date"), await response.json()]).toEqual([200, offsetText(10), "true", []]);
+    expect([
+      response.status,
+      response.headers.get("stream-next-offset"),
+      response.headers.get("stream-up-to-date"),
+      await response.json(),
+    ]).toEqual([200, offsetText(10), "true", []]);
   });
 });

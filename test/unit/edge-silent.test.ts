@@ -26,13 +26,28 @@ class FakeSocket extends EventTarget {
   }
 }
 
-const status = (socket: FakeSocket): Response => ({ status: 101, webSocket: socket, headers: new Headers() }) as unknown as Response;
+const status = (socket: FakeSocket): Response =>
+  ({ status: 101, webSocket: socket, headers: new Headers() }) as unknown as Response;
 
 async function connected(): Promise<{ client: FakeSocket; log: FakeSocket }> {
   const [client, log] = [new FakeSocket(), new FakeSocket()];
-  vi.stubGlobal("WebSocketPair", class { 0 = {}; 1 = client; });
+  vi.stubGlobal(
+    "WebSocketPair",
+    class {
+      0 = {};
+      1 = client;
+    },
+  );
   // Node knows no answer that is an upgrade.
-  vi.stubGlobal("Response", class { constructor(readonly body: null, readonly init: object) {} });
+  vi.stubGlobal(
+    "Response",
+    class {
+      constructor(
+        readonly body: null,
+        readonly init: object,
+      ) {}
+    },
+  );
   await upgrade({} as Env, () => async () => status(log), caller, "path");
   return { client, log };
 }
@@ -67,7 +82,10 @@ describe("a client that says nothing", () => {
     }
   });
 
-  it.each([["just before a look", -1, 1, 2], ["just after one", 1, 2, 3]] as const)("is asked 30 to 60 s and given up 60 to 90 s after its last word: %s", async (_, past, asked, given) => {
+  it.each([
+    ["just before a look", -1, 1, 2],
+    ["just after one", 1, 2, 3],
+  ] as const)("is asked 30 to 60 s and given up 60 to 90 s after its last word: %s", async (_, past, asked, given) => {
     const { client } = await connected();
     vi.advanceTimersByTime(SILENT_MS + past);
     client.says("pong");

@@ -24,8 +24,16 @@ function losing(made: Fixture, logEnd?: () => number) {
   let lost!: () => void;
   const wasLost = new Promise<void>((resolve) => (lost = resolve));
   const producer = new Producer({
-    kernel, codec: "none", batchBytes: 1e5, recordBytesMax: 1e5, batchBytesMax: 2e5, inFlightBytesMax: 1e6,
-    schedule: queueMicrotask, newId: () => 4242, reopened: () => again, ...(logEnd && { logEnd }),
+    kernel,
+    codec: "none",
+    batchBytes: 1e5,
+    recordBytesMax: 1e5,
+    batchBytesMax: 2e5,
+    inFlightBytesMax: 1e6,
+    schedule: queueMicrotask,
+    newId: () => 4242,
+    reopened: () => again,
+    ...(logEnd && { logEnd }),
     send: async (batch, options) => {
       told.sent++;
       const lose = told.lose;
@@ -42,27 +50,37 @@ function losing(made: Fixture, logEnd?: () => number) {
 const others = async (made: Fixture, count: number): Promise<void> => {
   for (let id = 1; id <= count; id++) await made.log.append(batchOf(["x=1"], { id }));
 };
-const copies = async (made: Fixture): Promise<number> => (await dump(made.log)).filter((line) => line.endsWith("=THE ONE")).length;
+const copies = async (made: Fixture): Promise<number> =>
+  (await dump(made.log)).filter((line) => line.endsWith("=THE ONE")).length;
 
 describe("an append of unknown outcome", () => {
-  it.each([0, 1, 3])("is OUTCOME_UNKNOWN, and one record, when its producer was forgotten meanwhile (%i batches before)", async (before) => {
-    const made = await fixture({ producersMax: 10 });
-    const { append, told, open, wasLost } = losing(made);
-    for (let i = 0; i < before; i++) await append(`before ${i}`);
-    told.lose = true;
-    const acked = append("THE ONE");
-    await wasLost;
-    await others(made, 10);
-    open();
-    const error = await fails("OUTCOME_UNKNOWN", acked);
-    expect(error.details).toMatchObject({ reason: "forgotten", resentSince: before, forgotten: before });
-    expect(await copies(made)).toBe(1);
-    expect(await append("next"), "the producer goes on, under a new epoch").toMatchObject({ duplicate: false, offset: before + 11 });
-    expect(await copies(made)).toBe(1);
-  });
+  it.each([0, 1, 3])(
+    "is OUTCOME_UNKNOWN, and one record, when its producer was forgotten meanwhile (%i batches before)",
+    async (before) => {
+      const made = await fixture({ producersMax: 10 });
+      const { append, told, open, wasLost } = losing(made);
+      for (let i = 0; i < before; i++) await append(`before ${i}`);
+      told.lose = true;
+      const acked = append("THE ONE");
+      await wasLost;
+      await others(made, 10);
+      open();
+      const error = await fails("OUTCOME_UNKNOWN", acked);
+      expect(error.details).toMatchObject({ reason: "forgotten", resentSince: before, forgotten: before });
+      expect(await copies(made)).toBe(1);
+      expect(await append("next"), "the producer goes on, under a new epoch").toMatchObject({
+        duplicate: false,
+        offset: before + 11,
+      });
+      expect(await copies(made)).toBe(1);
+    },
+  );
 
   it("the same across rolls, trims and openings: what was forgotten is remembered with the snapshot", async () => {
-    for (const change of [(made: Fixture) => made.log.roll(), (made: Fixture) => made.log.roll().then(() => made.log.trim(made.log.highWatermark))]) {
+    for (const change of [
+      (made: Fixture) => made.log.roll(),
+      (made: Fixture) => made.log.roll().then(() => made.log.trim(made.log.highWatermark)),
+    ]) {
       const made = await fixture({ producersMax: 10 });
       const { append, told, open, wasLost } = losing(made);
       told.lose = true;
@@ -77,22 +95,25 @@ describe("an append of unknown outcome", () => {
     }
   });
 
-  it.each([8 * DAY, 20_000 * DAY, -8 * DAY, -20_000 * DAY])("is a duplicate after the clock jumped by %i ms: no clock makes the log forget", async (jump) => {
-    for (const roll of [false, true]) {
-      const made = await fixture();
-      const { append, told, open, wasLost } = losing(made);
-      told.lose = true;
-      const acked = append("THE ONE");
-      await wasLost;
-      made.clock.time += jump;
-      if (roll) await made.log.roll();
-      await made.reopen();
-      await made.log.clean();
-      open();
-      expect(await acked).toMatchObject({ offset: 0, duplicate: true });
-      expect(await copies(made)).toBe(1);
-    }
-  });
+  it.each([8 * DAY, 20_000 * DAY, -8 * DAY, -20_000 * DAY])(
+    "is a duplicate after the clock jumped by %i ms: no clock makes the log forget",
+    async (jump) => {
+      for (const roll of [false, true]) {
+        const made = await fixture();
+        const { append, told, open, wasLost } = losing(made);
+        told.lose = true;
+        const acked = append("THE ONE");
+        await wasLost;
+        made.clock.time += jump;
+        if (roll) await made.log.roll();
+        await made.reopen();
+        await made.log.clean();
+        open();
+        expect(await acked).toMatchObject({ offset: 0, duplicate: true });
+        expect(await copies(made)).toBe(1);
+      }
+    },
+  );
 
   it("is appended, once, where it surely never arrived, though the log has forgotten others", async () => {
     const made = await fixture({ producersMax: 10 });
@@ -123,22 +144,36 @@ describe("an append of unknown outcome", () => {
 describe("an unknown producer", () => {
   it("may begin at any sequence, and then keeps to it", async () => {
     const { log } = await fixture();
-    expect(await log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 30 }))).toMatchObject({ baseOffset: 0, duplicate: false });
-    expect(await log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 30 }))).toMatchObject({ baseOffset: 0, duplicate: true });
-    expect((await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 32 })))).details).toMatchObject({ expected: 31 });
+    expect(await log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 30 }))).toMatchObject({
+      baseOffset: 0,
+      duplicate: false,
+    });
+    expect(await log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 30 }))).toMatchObject({
+      baseOffset: 0,
+      duplicate: true,
+    });
+    expect(
+      (await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 32 })))).details,
+    ).toMatchObject({ expected: 31 });
     expect(await log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 31 }))).toMatchObject({ baseOffset: 1 });
   });
 
   it("begins at 0 where it says that it counts from there: a batch before this one is missing", async () => {
     const { log } = await fixture();
-    expect((await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 1, sequence: 1 }), { fromZero: true }))).details).toMatchObject({ expected: 0, unknownProducer: true });
+    expect(
+      (await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 1, sequence: 1 }), { fromZero: true })))
+        .details,
+    ).toMatchObject({ expected: 0, unknownProducer: true });
     expect(log.logEndOffset).toBe(0);
   });
 
   it("after 1,001 producers the first one's next batch is taken", async () => {
     const made = await fixture();
     await others(made, 1001);
-    expect(await made.log.append(batchOf(["next=1"], { id: 1, sequence: 1 }))).toMatchObject({ duplicate: false, baseOffset: 1001 });
+    expect(await made.log.append(batchOf(["next=1"], { id: 1, sequence: 1 }))).toMatchObject({
+      duplicate: false,
+      baseOffset: 1001,
+    });
   });
 });
 
@@ -169,7 +204,10 @@ describe("what is remembered of the forgotten", () => {
     view.setUint32(48, kernel.crc32c(old.subarray(0, 48)));
     const state = new ProducerState(10);
     expect(state.load(kernel, old, 50)).toBe(true);
-    expect([state.forgotten, state.get(7)]).toEqual([49, { epoch: 2, batches: [{ baseSequence: 5, lastSequence: 6, baseOffset: 40, crc: 99 }] }]);
+    expect([state.forgotten, state.get(7)]).toEqual([
+      49,
+      { epoch: 2, batches: [{ baseSequence: 5, lastSequence: 6, baseOffset: 40, crc: 99 }] },
+    ]);
   });
 
   it("damage may hide a producer: what lay there counts as forgotten", async () => {
@@ -184,19 +222,40 @@ describe("what is remembered of the forgotten", () => {
     expect(made.log.quarantined().map(({ from, to }) => [from, to])).toEqual([[1, 2]]);
     const sent = (id: number, resentSince: number) => made.log.append(batchOf([`k${id}=1`], { id }), { resentSince });
     expect(await sent(1, 0)).toMatchObject({ duplicate: true, baseOffset: 0 });
-    expect((await fails("OUT_OF_ORDER_SEQUENCE", sent(2, 1))).details).toMatchObject({ unknownProducer: true, forgotten: 1 });
+    expect((await fails("OUT_OF_ORDER_SEQUENCE", sent(2, 1))).details).toMatchObject({
+      unknownProducer: true,
+      forgotten: 1,
+    });
     expect(await sent(2, 2)).toMatchObject({ duplicate: false, baseOffset: 3 });
   });
 });
 
 describe("at the edge", () => {
   const CONFIG: StreamConfig = {
-    id: "0", path: "s", tenant: "t", watched: false, contentType: "text/plain", ttl: undefined, expiresAt: undefined, fork: undefined, closed: false,
-    closedBy: undefined, deleted: false, releasing: false, touchedAt: 0,
+    id: "0",
+    path: "s",
+    tenant: "t",
+    watched: false,
+    contentType: "text/plain",
+    ttl: undefined,
+    expiresAt: undefined,
+    fork: undefined,
+    closed: false,
+    closedBy: undefined,
+    deleted: false,
+    releasing: false,
+    touchedAt: 0,
   };
   const host = () => ({
-    sql: nodeSql(), kernel, archive: new Archive(undefined, kernel), now: () => 1_764_000_000_000, breathe: () => Promise.resolve(),
-    readSource: () => Promise.reject(new Error()), onChange: () => {}, onSealed: () => {}, abort: (reason: string) => expect.fail(reason),
+    sql: nodeSql(),
+    kernel,
+    archive: new Archive(undefined, kernel),
+    now: () => 1_764_000_000_000,
+    breathe: () => Promise.resolve(),
+    readSource: () => Promise.reject(new Error()),
+    onChange: () => {},
+    onSealed: () => {},
+    abort: (reason: string) => expect.fail(reason),
   });
 
   it("several batches are appended all or none: too large, out of turn, or a conflict, at any place", async () => {
@@ -210,12 +269,26 @@ describe("at the edge", () => {
       for (const at of [0, 1, 2]) {
         const stream = await Stream.create(host(), CONFIG);
         await stream.appendBatches([batchOf(["k=0"], { id: 1 }), batchOf(["k=0"], { id: 2 })], undefined);
-        const good = () => [batchOf(["k=1"], { id: 1, sequence: 1 }), batchOf(["k=2"], { id: 1, sequence: 2 }), batchOf(["k=3"], { id: 3 })];
-        const error = await fails(code as "INVALID_BATCH", stream.appendBatches(good().toSpliced(at, 0, make()), undefined));
+        const good = () => [
+          batchOf(["k=1"], { id: 1, sequence: 1 }),
+          batchOf(["k=2"], { id: 1, sequence: 2 }),
+          batchOf(["k=3"], { id: 3 }),
+        ];
+        const error = await fails(
+          code as "INVALID_BATCH",
+          stream.appendBatches(good().toSpliced(at, 0, make()), undefined),
+        );
         expect(error.details["batch"], `${code} at ${at}`).toBe(at);
         expect([stream.log.logEndOffset, stream.log.highWatermark], "nothing is kept").toEqual([2, 2]);
         const results = await stream.appendBatches(good(), undefined);
-        expect(results.map(({ baseOffset, duplicate }) => [baseOffset, duplicate]), "and nobody's sequence has moved").toEqual([[2, false], [3, false], [4, false]]);
+        expect(
+          results.map(({ baseOffset, duplicate }) => [baseOffset, duplicate]),
+          "and nobody's sequence has moved",
+        ).toEqual([
+          [2, false],
+          [3, false],
+          [4, false],
+        ]);
       }
     }
   });
@@ -223,29 +296,57 @@ describe("at the edge", () => {
   it("a conflict of the expected end, and repeats among new ones", async () => {
     const stream = await Stream.create(host(), CONFIG);
     await stream.appendBatches([batchOf(["k=0"], { id: 1 })], 0);
-    await fails("OFFSET_CONFLICT", stream.appendBatches([batchOf(["k=1"], { id: 1, sequence: 1 }), batchOf(["k=2"])], 0));
-    const results = await stream.appendBatches([batchOf(["k=0"], { id: 1 }), batchOf(["k=1"], { id: 1, sequence: 1 }), batchOf(["k=2"])], 1);
-    expect(results.map(({ baseOffset, duplicate }) => [baseOffset, duplicate])).toEqual([[0, true], [1, false], [2, false]]);
+    await fails(
+      "OFFSET_CONFLICT",
+      stream.appendBatches([batchOf(["k=1"], { id: 1, sequence: 1 }), batchOf(["k=2"])], 0),
+    );
+    const results = await stream.appendBatches(
+      [batchOf(["k=0"], { id: 1 }), batchOf(["k=1"], { id: 1, sequence: 1 }), batchOf(["k=2"])],
+      1,
+    );
+    expect(results.map(({ baseOffset, duplicate }) => [baseOffset, duplicate])).toEqual([
+      [0, true],
+      [1, false],
+      [2, false],
+    ]);
   });
 
   it("batches that are sent again say since when; a producer that wakes behind 1,100 others is not doubled", async () => {
     const made = host();
     const stream = await Stream.create(made, CONFIG);
     for (let id = 1; id <= 1100; id++) await stream.appendBatches([batchOf(["a=1"], { id })], undefined);
-    await fails("OUT_OF_ORDER_SEQUENCE", stream.appendBatches([batchOf(["a=1"], { id: 1 })], undefined, { resentSince: 0 }));
+    await fails(
+      "OUT_OF_ORDER_SEQUENCE",
+      stream.appendBatches([batchOf(["a=1"], { id: 1 })], undefined, { resentSince: 0 }),
+    );
     await stream.log.roll();
     const again = (await Stream.load(made))!;
-    expect((await fails("OUT_OF_ORDER_SEQUENCE", again.appendBatches([batchOf(["a=1"], { id: 1 })], undefined, { resentSince: 50 }))).details["forgotten"]).toBe(99);
-    expect(await again.appendBatches([batchOf(["a=1"], { id: 1 })], undefined, { resentSince: 100 })).toMatchObject([{ baseOffset: 1100, duplicate: false }]);
+    expect(
+      (
+        await fails(
+          "OUT_OF_ORDER_SEQUENCE",
+          again.appendBatches([batchOf(["a=1"], { id: 1 })], undefined, { resentSince: 50 }),
+        )
+      ).details["forgotten"],
+    ).toBe(99);
+    expect(await again.appendBatches([batchOf(["a=1"], { id: 1 })], undefined, { resentSince: 100 })).toMatchObject([
+      { baseOffset: 1100, duplicate: false },
+    ]);
   });
 
   it("headers of a POST say it; nonsense in them is refused by name", () => {
     const offset = `${"50".padStart(16, "0")}_${"0".repeat(16)}`;
-    const asked = (headers: Record<string, string>) => appendAsked(new Headers({ "content-type": "text/plain", ...headers })).sending;
+    const asked = (headers: Record<string, string>) =>
+      appendAsked(new Headers({ "content-type": "text/plain", ...headers })).sending;
     expect(asked({})).toEqual({});
-    expect(asked({ "Tidemark-Resent-Since": offset, "Tidemark-Sequences": "from-zero" })).toEqual({ resentSince: 50, fromZero: true });
-    for (const value of ["50", "now", "-1", "", "x"]) expect(() => asked({ "Tidemark-Resent-Since": value }), value).toThrow("Tidemark-Resent-Since");
-    for (const value of ["from-one", "true", ""]) expect(() => asked({ "Tidemark-Sequences": value }), value).toThrow("Tidemark-Sequences");
+    expect(asked({ "Tidemark-Resent-Since": offset, "Tidemark-Sequences": "from-zero" })).toEqual({
+      resentSince: 50,
+      fromZero: true,
+    });
+    for (const value of ["50", "now", "-1", "", "x"])
+      expect(() => asked({ "Tidemark-Resent-Since": value }), value).toThrow("Tidemark-Resent-Since");
+    for (const value of ["from-one", "true", ""])
+      expect(() => asked({ "Tidemark-Sequences": value }), value).toThrow("Tidemark-Sequences");
   });
 
   it("writers by name: the same, through snapshots", () => {
@@ -264,7 +365,9 @@ describe("at the edge", () => {
       expect(each.admit(first), "who says nothing is new").toBeUndefined();
     }
     const { forgotten: _, ...older } = JSON.parse(state.snapshot()) as Record<string, unknown>;
-    expect(() => StreamState.from(JSON.stringify(older), 5000).admit(first, { resentSince: 4999 })).toThrow("forgotten");
+    expect(() => StreamState.from(JSON.stringify(older), 5000).admit(first, { resentSince: 4999 })).toThrow(
+      "forgotten",
+    );
   });
 });
 

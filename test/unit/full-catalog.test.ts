@@ -16,7 +16,10 @@ async function fillCatalog(store: SegmentStore, name: string): Promise<void> {
   let [fits, tooMuch] = [0, SLOT];
   while (tooMuch - fits > 1) {
     const bytes = Math.floor((fits + tooMuch) / 2);
-    const refused = await log.saveSettings({ pad: "x".repeat(bytes) }).then(() => undefined, (thrown: TidemarkError) => thrown.code);
+    const refused = await log.saveSettings({ pad: "x".repeat(bytes) }).then(
+      () => undefined,
+      (thrown: TidemarkError) => thrown.code,
+    );
     if (refused === undefined) fits = bytes;
     else {
       expect(refused).toBe("LIMIT_EXCEEDED");

@@ -58,11 +58,21 @@ async function growth(work: () => unknown): Promise<number> {
 }
 
 const HEAD = [0, 0, 0];
-const hostOf = (log: Log): PortHost => ({ manage: async () => undefined, readable: async () => log, writable: async () => ({ log, born: 1 }), appended: () => undefined, failed: () => undefined });
+const hostOf = (log: Log): PortHost => ({
+  manage: async () => undefined,
+  readable: async () => log,
+  writable: async () => ({ log, born: 1 }),
+  appended: () => undefined,
+  failed: () => undefined,
+});
 
 describe("counts", () => {
   const COUNTS = [-(2 ** 31), -1, 65_537, 2 ** 20, 2 ** 30, 2 ** 31 - 1];
-  const section = (...parts: readonly (number | readonly number[])[]) => ({ count: 1, maxTimestamp: 1000, section: framed(parts.flat()) });
+  const section = (...parts: readonly (number | readonly number[])[]) => ({
+    count: 1,
+    maxTimestamp: 1000,
+    section: framed(parts.flat()),
+  });
 
   it("records: no count makes anything grow, nor takes time", async () => {
     const grown = await growth(() => {
@@ -71,7 +81,9 @@ describe("counts", () => {
           const bytes = craft({ count, lastOffsetDelta });
           for (const each of [kernel, twinKernel()]) {
             expect(each.validateBatch(bytes)).toBe(Status.BAD_COUNT);
-            expect(each.decodeRecords(bytes.subarray(61), count, 0, lastOffsetDelta, false).status).toBe(Status.BAD_COUNT);
+            expect(each.decodeRecords(bytes.subarray(61), count, 0, lastOffsetDelta, false).status).toBe(
+              Status.BAD_COUNT,
+            );
             expect(each.scan(bytes, scanRequest({ allowGaps: true })).status).toBe(Status.BAD_COUNT);
           }
         }
@@ -81,7 +93,9 @@ describe("counts", () => {
   });
 
   it("the largest count over no bytes ends at the first record", async () => {
-    const grown = await growth(() => expect(kernel.decodeRecords(new Uint8Array(5), 65_536, 0, 65_535, true).status).toBe(Status.BAD_RECORD));
+    const grown = await growth(() =>
+      expect(kernel.decodeRecords(new Uint8Array(5), 65_536, 0, 65_535, true).status).toBe(Status.BAD_RECORD),
+    );
     expect(grown).toBeLessThan(MIB);
   });
 
@@ -92,7 +106,11 @@ describe("counts", () => {
 
   it("a million headers in one record cost what their bytes say, and only when asked for", async () => {
     const count = 1_000_000;
-    const body = concat([0, 0, 0, 1, 1], varint(count), new Uint8Array(count * 2).map((_, i) => i & 1));
+    const body = concat(
+      [0, 0, 0, 1, 1],
+      varint(count),
+      new Uint8Array(count * 2).map((_, i) => i & 1),
+    );
     const bytes = craft({ count: 1, maxTimestamp: 1000, section: [] });
     const whole = concat(bytes, varint(body.length), body);
     const view = new DataView(whole.buffer);
@@ -123,7 +141,12 @@ describe("gzip", () => {
     for (const size of [2 ** 32 - 1, KERNEL_BATCH_BYTES_MAX + 1, 10]) {
       const stream = new Uint8Array(gzipSync(new Uint8Array(size === 10 ? 64 * MIB : 100)));
       new DataView(stream.buffer).setUint32(stream.length - 4, size, true);
-      const grown = await growth(() => gunzip(stream, KERNEL_BATCH_BYTES_MAX).then(() => expect.fail("decompressed"), () => undefined));
+      const grown = await growth(() =>
+        gunzip(stream, KERNEL_BATCH_BYTES_MAX).then(
+          () => expect.fail("decompressed"),
+          () => undefined,
+        ),
+      );
       expect(grown, String(size)).toBeLessThan(24 * MIB);
     }
   });
@@ -159,9 +182,37 @@ describe("lengths", () => {
 });
 
 describe("port", () => {
-  const anything = fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withSparseArray: true, withTypedArray: true, withNullPrototype: true });
-  const fields = fc.dictionary(fc.constantFrom("topic", "batch", "acks", "ifEnd", "from", "maxBytes", "isolation", "wait", "verify", "position", "settings", "__proto__"), anything);
-  const messages = fc.tuple(fc.oneof(fc.constantFrom("append", "fetch", "resolve", "ready", "cancel"), anything), fields, fc.boolean());
+  const anything = fc.anything({
+    withBigInt: true,
+    withDate: true,
+    withMap: true,
+    withSet: true,
+    withSparseArray: true,
+    withTypedArray: true,
+    withNullPrototype: true,
+  });
+  const fields = fc.dictionary(
+    fc.constantFrom(
+      "topic",
+      "batch",
+      "acks",
+      "ifEnd",
+      "from",
+      "maxBytes",
+      "isolation",
+      "wait",
+      "verify",
+      "position",
+      "settings",
+      "__proto__",
+    ),
+    anything,
+  );
+  const messages = fc.tuple(
+    fc.oneof(fc.constantFrom("append", "fetch", "resolve", "ready", "cancel"), anything),
+    fields,
+    fc.boolean(),
+  );
 
   it(`a message of any shape is answered with a typed error, or carried out (seed ${SEED})`, async () => {
     const made = await fixture();
@@ -170,7 +221,10 @@ describe("port", () => {
     let next = 1;
     const answers = new Map<number, { error?: { code: string; message: unknown } }>();
     let arrived: () => void = () => undefined;
-    port1.onmessage = ({ data }: { data: { id: number; error?: { code: string; message: unknown } } }) => (answers.set(data.id, data), arrived());
+    port1.onmessage = ({ data }: { data: { id: number; error?: { code: string; message: unknown } } }) => (
+      answers.set(data.id, data),
+      arrived()
+    );
     const answer = async (id: number): Promise<{ error?: { code: string; message: unknown } }> => {
       while (!answers.has(id)) await new Promise<void>((resolve) => (arrived = resolve));
       return answers.get(id)!;

@@ -15,13 +15,26 @@ import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { fails } from "../contract/check.ts";
 import { craft, utf8 } from "../contract/kernel-samples.ts";
-import { decodeCatalog, encodeCatalog, makeImage, type PackedCatalog, resealProducers, SLOT_BYTES } from "../fuzz/stored-image.ts";
+import {
+  decodeCatalog,
+  encodeCatalog,
+  makeImage,
+  type PackedCatalog,
+  resealProducers,
+  SLOT_BYTES,
+} from "../fuzz/stored-image.ts";
 import { gzipped } from "../fuzz/seeds.ts";
 import { batchOf, fixture, kernel } from "./log-fixtures.ts";
 
 type Port = globalThis.MessagePort;
 
-const hostOf = (log: Log): PortHost => ({ manage: async () => undefined, readable: async () => log, writable: async () => ({ log, born: 1 }), appended: () => undefined, failed: () => undefined });
+const hostOf = (log: Log): PortHost => ({
+  manage: async () => undefined,
+  readable: async () => log,
+  writable: async () => ({ log, born: 1 }),
+  appended: () => undefined,
+  failed: () => undefined,
+});
 
 describe("data port", () => {
   const HOSTILE: readonly (readonly [string, object])[] = [
@@ -65,7 +78,10 @@ describe("data port", () => {
     port1.postMessage({ id: 99, op: "append", topic: "t", batch: shared });
     expect(await answer).toMatchObject({ id: 99, error: { code: "INVALID_ARGUMENT" } });
     port1.onmessage = receive;
-    await fails("BACKPRESSURE", client.call({ op: "append", topic: "t", batch: new Uint8Array(33 * 1024 * 1024).subarray(0, 70) }));
+    await fails(
+      "BACKPRESSURE",
+      client.call({ op: "append", topic: "t", batch: new Uint8Array(33 * 1024 * 1024).subarray(0, 70) }),
+    );
     client.fail(new TidemarkError("CLOSED", "end"));
   });
 
@@ -78,7 +94,9 @@ describe("data port", () => {
     receive({ data: { id: 1, error: { code: "toString", message: "x", details: {} } } });
     receive({ data: { id: 2, error: undefined } });
     receive({ data: { id: 3, error: { code: "CLOSED", message: { toString: 1 }, details: null } } });
-    const kinds = await Promise.all(calls.map((call) => call.catch((thrown: TidemarkError) => `${thrown.code} ${thrown.kind}`)));
+    const kinds = await Promise.all(
+      calls.map((call) => call.catch((thrown: TidemarkError) => `${thrown.code} ${thrown.kind}`)),
+    );
     expect(kinds).toEqual(["INTERNAL report", "INTERNAL report", "CLOSED reopen"]);
     port2.close();
   });
@@ -110,7 +128,11 @@ describe("stored bytes", () => {
     ["an end beyond its slot", (catalog) => void (catalog.logs[0]!.end[1] = 2 ** 40)],
     ["no end", (catalog) => void delete (catalog.logs[0] as { end?: unknown }).end],
     ["no segments", (catalog) => void (catalog.logs[0]!.segments = [])],
-    ["a quarantined range that leads back", (catalog) => void catalog.logs[0]!.quarantined.push({ from: 5, to: 3, slot: 2, position: 0, bytes: -1, reason: "" })],
+    [
+      "a quarantined range that leads back",
+      (catalog) =>
+        void catalog.logs[0]!.quarantined.push({ from: 5, to: 3, slot: 2, position: 0, bytes: -1, reason: "" }),
+    ],
   ])("a catalog with a good checksum and %s is CORRUPT_CATALOG", async (_, change) => {
     await fails("CORRUPT_CATALOG", withCatalog(change).then(open));
     await open(await withCatalog(() => undefined));
@@ -121,7 +143,12 @@ describe("stored bytes", () => {
     const header = { producerId: 7, producerEpoch: 0, baseSequence: 0, recordCount: 1, crc: 1 };
     state.record(header as never, 0);
     const snapshot = state.snapshot(kernel, 1000);
-    for (const [at, value] of [[4, 2 ** 32 - 1], [4, 2], [26, 0xffff_0000], [26, 0]] as const) {
+    for (const [at, value] of [
+      [4, 2 ** 32 - 1],
+      [4, 2],
+      [26, 0xffff_0000],
+      [26, 0],
+    ] as const) {
       const bytes = snapshot.slice();
       new DataView(bytes.buffer).setUint32(at, value);
       resealProducers(kernel, bytes);
@@ -132,21 +159,46 @@ describe("stored bytes", () => {
   });
 
   it("a compressed batch's numbers are judged, whether or not its checksum is", async () => {
-    const batch = gzipped(kernel.encodeBatch({ blob: new Uint8Array(0), lengths: Int32Array.of(-1, -1, 0), timestamps: Float64Array.of(5), count: 1, attributes: 0, producerId: -1, producerEpoch: -1, baseSequence: -1 }).bytes);
+    const batch = gzipped(
+      kernel.encodeBatch({
+        blob: new Uint8Array(0),
+        lengths: Int32Array.of(-1, -1, 0),
+        timestamps: Float64Array.of(5),
+        count: 1,
+        attributes: 0,
+        producerId: -1,
+        producerEpoch: -1,
+        baseSequence: -1,
+      }).bytes,
+    );
     stampBaseOffset(batch, Number.MAX_SAFE_INTEGER);
     await fails("CORRUPT_RANGE", Promise.resolve(decodeBatch(kernel, batch, { checkCrc: false })));
   });
 });
 
 it("settings of the wrong type are refused before they count", async () => {
-  const wrong: readonly Record<string, unknown>[] = [{ retention: null }, { retention: 5 }, { compaction: true }, { waitersMax: "9" }, { queueBytesMax: {} }, { recordBytesMax: Number.NaN }];
+  const wrong: readonly Record<string, unknown>[] = [
+    { retention: null },
+    { retention: 5 },
+    { compaction: true },
+    { waitersMax: "9" },
+    { queueBytesMax: {} },
+    { recordBytesMax: Number.NaN },
+  ];
   for (const settings of wrong) await fails("INVALID_ARGUMENT", fixture(settings as never));
 });
 
 describe("2^31 offsets in one segment", () => {
   /** One record, and as many offsets as wanted. */
   const wide = (baseOffset: number, offsets: number, valueBytes = 1) =>
-    craft({ baseOffset, records: [{ key: utf8(`k${baseOffset}`), value: new Uint8Array(valueBytes) }], count: 1, lastOffsetDelta: offsets - 1, baseTimestamp: 1000, maxTimestamp: 1000 });
+    craft({
+      baseOffset,
+      records: [{ key: utf8(`k${baseOffset}`), value: new Uint8Array(valueBytes) }],
+      count: 1,
+      lastOffsetDelta: offsets - 1,
+      baseTimestamp: 1000,
+      maxTimestamp: 1000,
+    });
 
   it("an append that would pass them rolls", async () => {
     const made = await fixture();

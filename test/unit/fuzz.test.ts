@@ -22,7 +22,18 @@ vi.setConfig({ testTimeout: 60_000 });
 const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_121);
 /** Executions that `npm test` spends on each target. */
 const SHARE: Readonly<Record<TargetName, number>> = {
-  decoder: 60_000, records: 20_000, filter: 20_000, scan: 6_000, pack: 6_000, record: 15_000, gzip: 400, footer: 8_000, catalog: 2_000, slot: 3_000, volume: 200, "port-server": 2_500,
+  decoder: 60_000,
+  records: 20_000,
+  filter: 20_000,
+  scan: 6_000,
+  pack: 6_000,
+  record: 15_000,
+  gzip: 400,
+  footer: 8_000,
+  catalog: 2_000,
+  slot: 3_000,
+  volume: 200,
+  "port-server": 2_500,
   "port-client": 1_500,
 };
 
@@ -52,7 +63,14 @@ describe("corpus", () => {
 
 describe(`seed ${SEED}`, () => {
   it.each(Object.keys(TARGETS) as TargetName[])("%s", async (target) => {
-    const { outcomes } = await fuzz({ target, seed: SEED, executions: SHARE[target], kernel, others, corpus: readCorpus() });
+    const { outcomes } = await fuzz({
+      target,
+      seed: SEED,
+      executions: SHARE[target],
+      kernel,
+      others,
+      corpus: readCorpus(),
+    });
     // A fuzzer that is always answered the same reaches nothing.
     expect(Object.keys(outcomes).length, JSON.stringify(outcomes)).toBeGreaterThan(1);
   });
@@ -64,7 +82,12 @@ describe(`seed ${SEED}`, () => {
 
   it("coverage guides: from two good batches to most of the ways through kernel and twin", async () => {
     const { entry, module } = await guidedBuild();
-    const { pairsBefore, pairs, kept } = await entry.guided({ seed: SEED, executions: 1_000, module, corpus: goodBatches(kernel).slice(0, 2) });
+    const { pairsBefore, pairs, kept } = await entry.guided({
+      seed: SEED,
+      executions: 1_000,
+      module,
+      corpus: goodBatches(kernel).slice(0, 2),
+    });
     expect(pairsBefore).toBeGreaterThan(500);
     expect(pairs).toBeGreaterThan(pairsBefore + 100);
     expect(kept.length).toBeGreaterThan(30);
@@ -78,7 +101,8 @@ describe("planted bugs are found", () => {
       // The bundle has a class of its own.
       (thrown: unknown) => ((thrown as Error).constructor.name === Finding.name ? "found" : thrown),
     );
-  const load = (name: string, change: (code: string, file: string) => string | undefined) => importWith<typeof Entry>("test/fuzz/plant-entry.ts", name, change);
+  const load = (name: string, change: (code: string, file: string) => string | undefined) =>
+    importWith<typeof Entry>("test/fuzz/plant-entry.ts", name, change);
 
   it.each(PLANTS)("$target: $name", async (plant) => {
     const { change, done } = planting(plant);

@@ -36,13 +36,15 @@ function producing(made: Fixture, overrides: Partial<ProducerOptions> = {}) {
     inFlightBytesMax: 64 * 1024,
     ...overrides,
   });
-  const append = (value: string, timestamp = 5) => producer.append({ key: null, value: bytes(value), timestamp }, "flushed");
+  const append = (value: string, timestamp = 5) =>
+    producer.append({ key: null, value: bytes(value), timestamp }, "flushed");
   return { producer, append, sent };
 }
 
 async function readAll(made: Fixture, options: Parameters<typeof readBatches>[3] = {}): Promise<string[]> {
   const found: string[] = [];
-  for await (const batch of readBatches(made.log, kernel, text, options)) for (const record of batch) found.push(`${record.offset}:${record.value}`);
+  for await (const batch of readBatches(made.log, kernel, text, options))
+    for (const record of batch) found.push(`${record.offset}:${record.value}`);
   return found;
 }
 
@@ -52,7 +54,9 @@ describe("producer", () => {
     const { append, sent } = producing(made);
     const acks = await Promise.all(Array.from({ length: 100 }, (_, i) => append(`v${i}`, i)));
     expect(sent).toEqual([{ sequence: 0, epoch: 0, count: 100 }]);
-    expect(acks.map(({ offset, timestamp }) => [offset, timestamp])).toEqual(Array.from({ length: 100 }, (_, i) => [i, i]));
+    expect(acks.map(({ offset, timestamp }) => [offset, timestamp])).toEqual(
+      Array.from({ length: 100 }, (_, i) => [i, i]),
+    );
     await append("next");
     expect(sent[1]).toEqual({ sequence: 100, epoch: 0, count: 1 });
   });
@@ -85,7 +89,10 @@ describe("producer", () => {
         appends.push(append(`v${i}`));
         await Promise.resolve();
       }
-      expect((await Promise.all(appends)).map(({ offset }) => offset), call).toEqual([1, 2, 3, 4]);
+      expect(
+        (await Promise.all(appends)).map(({ offset }) => offset),
+        call,
+      ).toEqual([1, 2, 3, 4]);
       expect(sent.length).toBeGreaterThan(5);
       expect(await readAll(made)).toEqual(["0:first", "1:v0", "2:v1", "3:v2", "4:v3"]);
     }
@@ -96,11 +103,15 @@ describe("producer", () => {
     const { producer, append, sent } = producing(made, { recordBytesMax: 8000 });
     const appends: Promise<unknown>[] = [];
     for (let i = 0; i < 12; i++) {
-      appends.push(i === 3 ? producer.append({ key: null, value: new Uint8Array(400), timestamp: 1 }, "flushed") : append(`v${i}`));
+      appends.push(
+        i === 3 ? producer.append({ key: null, value: new Uint8Array(400), timestamp: 1 }, "flushed") : append(`v${i}`),
+      );
       await Promise.resolve();
     }
     const settled = await Promise.allSettled(appends);
-    const refused = settled.map((each, i) => (each.status === "rejected" ? [i, (each.reason as TidemarkError).code] : undefined)).filter(Boolean);
+    const refused = settled
+      .map((each, i) => (each.status === "rejected" ? [i, (each.reason as TidemarkError).code] : undefined))
+      .filter(Boolean);
     expect(refused).toEqual([[3, "RECORD_TOO_LARGE"]]);
     expect(await readAll(made)).toEqual([0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11].map((v, i) => `${i}:v${v}`));
     expect(Math.max(...sent.map(({ epoch }) => epoch))).toBe(1);
@@ -120,7 +131,9 @@ describe("producer", () => {
   it("an outcome once unknown stays so when the next try finds the log closed", async () => {
     const made = await fixture();
     let tries = 0;
-    const { append } = producing(made, { reopened: () => (tries++ === 0 ? Promise.resolve() : Promise.reject(new TidemarkError("CLOSED", "for good"))) });
+    const { append } = producing(made, {
+      reopened: () => (tries++ === 0 ? Promise.resolve() : Promise.reject(new TidemarkError("CLOSED", "for good"))),
+    });
     made.volume.failures.set("flush", new TidemarkError("STORAGE_FAILED", "gone"));
     await fails("OUTCOME_UNKNOWN", append("v"));
     await made.reopen();
@@ -149,7 +162,9 @@ describe("producer", () => {
     expect(producer.pendingBytes).toBe(0);
     const many = Array.from({ length: 30 }, () => ({ key: null, value: new Uint8Array(900), timestamp: 1 }));
     await fails("BATCH_TOO_LARGE", producer.appendBatch(many, "flushed"));
-    expect(await producer.appendBatch(many.slice(0, 10), "flushed")).toMatchObject({ offset: made.log.logEndOffset - 1 });
+    expect(await producer.appendBatch(many.slice(0, 10), "flushed")).toMatchObject({
+      offset: made.log.logEndOffset - 1,
+    });
     await fails("OFFSET_CONFLICT", producer.append({ key: null, value: null, timestamp: 1 }, "flushed", 0));
     await append("last");
   });
@@ -158,7 +173,9 @@ describe("producer", () => {
     const made = await fixture();
     const { append } = producing(made, { codec: "gzip", batchBytes: 2000 });
     await Promise.all(Array.from({ length: 40 }, (_, i) => append(`${i}-${"z".repeat(i % 3 ? 20 : 900)}`)));
-    expect((await readAll(made)).map((each) => each.split("-")[0])).toEqual(Array.from({ length: 40 }, (_, i) => `${i}:${i}`));
+    expect((await readAll(made)).map((each) => each.split("-")[0])).toEqual(
+      Array.from({ length: 40 }, (_, i) => `${i}:${i}`),
+    );
     expect(readHeader((await made.log.fetch(0)).bytes).attributes).toBe(1);
   });
 });
@@ -202,10 +219,15 @@ describe("reader", () => {
     const at = bodyPosition! + Math.floor(size / 10) * 4 + 66;
     const byte = new Uint8Array(1);
     await made.volume.read(slot!, at, byte);
-    await made.volume.write(slot!, at, byte.map((value) => value ^ 4));
+    await made.volume.write(
+      slot!,
+      at,
+      byte.map((value) => value ^ 4),
+    );
     const before: string[] = [];
     const reading = (async () => {
-      for await (const batch of readBatches(made.log, kernel, text, {})) for (const record of batch) before.push(record.value!);
+      for await (const batch of readBatches(made.log, kernel, text, {}))
+        for (const record of batch) before.push(record.value!);
     })();
     const error = await fails("CORRUPT_RANGE", reading);
     expect(error.details).toMatchObject({ from: 8, to: 10 });
@@ -216,12 +238,27 @@ describe("reader", () => {
   it("a record's fields: null key and value, headers without a prototype, views of the bytes", async () => {
     const made = await fixture();
     const { producer } = producing(made);
-    await producer.append({ key: bytes("k"), value: null, timestamp: 7, headers: [["__proto__", bytes("p")], ["n", null], ["__proto__", bytes("q")]] }, "flushed");
+    await producer.append(
+      {
+        key: bytes("k"),
+        value: null,
+        timestamp: 7,
+        headers: [
+          ["__proto__", bytes("p")],
+          ["n", null],
+          ["__proto__", bytes("q")],
+        ],
+      },
+      "flushed",
+    );
     let record: ReadRecord<unknown> | undefined;
     for await (const batch of readBatches(made.log, kernel, serializerOf("json"), {})) [record] = batch;
     expect([record!.key, record!.value, record!.timestamp]).toEqual(["k", null, 7]);
     expect(Object.getPrototypeOf(record!.headers)).toBeNull();
-    expect(Object.entries(record!.headers)).toEqual([["__proto__", "q"], ["n", null]]);
+    expect(Object.entries(record!.headers)).toEqual([
+      ["__proto__", "q"],
+      ["n", null],
+    ]);
   });
 });
 
@@ -285,7 +322,9 @@ describe("data port", () => {
     };
     const { client, end } = await connected(made, { writable: async () => ({ log, born: 1 }) });
     const value = "x".repeat(1000 * 1000);
-    const results = await Promise.all(Array.from({ length: 50 }, () => client.append({ topic: "t", batch: batchOf([`k=${value}`]) })));
+    const results = await Promise.all(
+      Array.from({ length: 50 }, () => client.append({ topic: "t", batch: batchOf([`k=${value}`]) })),
+    );
     expect(results.map(({ baseOffset }) => baseOffset)).toEqual(Array.from({ length: 50 }, (_, i) => i));
     expect(most).toBeGreaterThan(2_000_000);
     expect(most).toBeLessThanOrEqual(CREDIT_BYTES);
@@ -298,17 +337,37 @@ describe("data port", () => {
     const answers: unknown[] = [];
     port.addEventListener("message", ({ data }) => answers.push(data));
     const hostile: unknown[] = [
-      null, 7, "x", {}, { id: "1", op: "append" }, { id: NaN, op: "fetch" }, { id: -1 }, { id: -2, op: "constructor" }, { id: -3, op: "append", topic: "t" },
-      { id: -4, op: "append", topic: "t", batch: new Uint8Array(5) }, { id: -5, op: "fetch", topic: "t", from: "x" }, { id: -6, op: "fetch", topic: "t", from: -1 },
-      { id: -7, op: "append", topic: "t", batch: [1, 2] }, { id: -8, op: "cancel" }, { id: -9, op: "resolve", topic: "t", position: { last: -1 } },
+      null,
+      7,
+      "x",
+      {},
+      { id: "1", op: "append" },
+      { id: NaN, op: "fetch" },
+      { id: -1 },
+      { id: -2, op: "constructor" },
+      { id: -3, op: "append", topic: "t" },
+      { id: -4, op: "append", topic: "t", batch: new Uint8Array(5) },
+      { id: -5, op: "fetch", topic: "t", from: "x" },
+      { id: -6, op: "fetch", topic: "t", from: -1 },
+      { id: -7, op: "append", topic: "t", batch: [1, 2] },
+      { id: -8, op: "cancel" },
+      { id: -9, op: "resolve", topic: "t", position: { last: -1 } },
     ];
     for (const message of hostile) port.postMessage(message);
     await client.call({ op: "ready" });
     for (let i = 0; i < 5 && answers.length < 9; i++) await client.call({ op: "ready" });
-    const codes = (answers as { id: number; error?: { code: string } }[]).filter(({ id }) => id < 0).map(({ id, error }) => [id, error?.code]);
+    const codes = (answers as { id: number; error?: { code: string } }[])
+      .filter(({ id }) => id < 0)
+      .map(({ id, error }) => [id, error?.code]);
     expect(Object.fromEntries(codes)).toEqual({
-      "-1": "INVALID_ARGUMENT", "-2": "INVALID_ARGUMENT", "-3": "INVALID_ARGUMENT", "-4": "INVALID_BATCH", "-5": "INVALID_ARGUMENT", "-6": "OFFSET_OUT_OF_RANGE",
-      "-7": "INVALID_ARGUMENT", "-9": "INVALID_ARGUMENT",
+      "-1": "INVALID_ARGUMENT",
+      "-2": "INVALID_ARGUMENT",
+      "-3": "INVALID_ARGUMENT",
+      "-4": "INVALID_BATCH",
+      "-5": "INVALID_ARGUMENT",
+      "-6": "OFFSET_OUT_OF_RANGE",
+      "-7": "INVALID_ARGUMENT",
+      "-9": "INVALID_ARGUMENT",
     });
     expect(await dump(made.log)).toEqual([]);
     end();
@@ -316,7 +375,10 @@ describe("data port", () => {
 
   it("when the worker is gone appends end as unknown, all else as closed, and nothing hangs", async () => {
     const made = await fixture();
-    const { client } = await connected(made, { readable: () => new Promise(() => undefined), writable: () => new Promise(() => undefined) });
+    const { client } = await connected(made, {
+      readable: () => new Promise(() => undefined),
+      writable: () => new Promise(() => undefined),
+    });
     const append = client.append({ topic: "t", batch: batchOf(["a=1"]) });
     const fetch = client.call({ op: "fetch", topic: "t", from: 0 });
     client.fail(new TidemarkError("CLOSED", "gone"));

@@ -17,7 +17,12 @@ async function failureOf(said: number, known: number | undefined): Promise<strin
 
 test("a term before the newest one known is not followed, nor led; the same and later ones are, and any by a tab that knows of none", async () => {
   expect(await failureOf(2, 3)).toBe("CLOSED");
-  for (const [said, known] of [[3, 3], [4, 3], [1, undefined]] as const) expect(await failureOf(said, known)).toBe(undefined);
+  for (const [said, known] of [
+    [3, 3],
+    [4, 3],
+    [1, undefined],
+  ] as const)
+    expect(await failureOf(said, known)).toBe(undefined);
 });
 
 test("a worker that never speaks leaves no rejection behind", async () => {

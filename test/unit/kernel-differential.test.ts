@@ -17,7 +17,10 @@ const encode = (request: Parameters<Kernel["encodeBatch"]>[0]): Uint8Array => tw
 vi.setConfig({ testTimeout: 60_000 });
 const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 1000) };
 
-describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s agrees with the twin (seed ${SEED})`, (_, open) => {
+describe.each([
+  ["release", releaseKernel],
+  ["debug", debugKernel],
+] as const)(`%s agrees with the twin (seed ${SEED})`, (_, open) => {
   let kernel: PackingKernel;
   beforeAll(async () => {
     kernel = await open();
@@ -61,8 +64,34 @@ describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s
       RUNS,
     );
     // The generators are worth something only while they reach every check.
-    const { OK, NEED_MORE, BAD_MAGIC, BAD_LENGTH, BAD_OFFSET, BAD_EPOCH, BAD_CRC, BAD_ATTRIBUTES, BAD_COUNT, BAD_RECORD, BAD_TIMESTAMP, BAD_PRODUCER } = Status;
-    const all = [OK, NEED_MORE, BAD_MAGIC, BAD_LENGTH, BAD_OFFSET, BAD_EPOCH, BAD_CRC, BAD_ATTRIBUTES, BAD_COUNT, BAD_RECORD, BAD_TIMESTAMP, BAD_PRODUCER];
+    const {
+      OK,
+      NEED_MORE,
+      BAD_MAGIC,
+      BAD_LENGTH,
+      BAD_OFFSET,
+      BAD_EPOCH,
+      BAD_CRC,
+      BAD_ATTRIBUTES,
+      BAD_COUNT,
+      BAD_RECORD,
+      BAD_TIMESTAMP,
+      BAD_PRODUCER,
+    } = Status;
+    const all = [
+      OK,
+      NEED_MORE,
+      BAD_MAGIC,
+      BAD_LENGTH,
+      BAD_OFFSET,
+      BAD_EPOCH,
+      BAD_CRC,
+      BAD_ATTRIBUTES,
+      BAD_COUNT,
+      BAD_RECORD,
+      BAD_TIMESTAMP,
+      BAD_PRODUCER,
+    ];
     if (RUNS.numRuns >= 1000) expect(all.filter((status) => !seen.has(status))).toEqual([]);
   });
 
@@ -70,9 +99,19 @@ describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s
     const sections = anyBytes(encode).map((bytes) => bytes.subarray(Math.min(61, bytes.length)));
     const numbers = fc.oneof(fc.integer({ min: -1, max: 12 }), fc.constantFrom(65_536, 65_537, 2 ** 31, NaN, 0.5));
     fc.assert(
-      fc.property(sections, numbers, numbers, fc.constantFrom(0, 1000, 2 ** 53, NaN, -(2 ** 53) + 1), fc.boolean(), (section, count, delta, base, dense) => {
-        equal(kernel.decodeRecords(section, count, base, delta, dense), twin.decodeRecords(section, count, base, delta, dense));
-      }),
+      fc.property(
+        sections,
+        numbers,
+        numbers,
+        fc.constantFrom(0, 1000, 2 ** 53, NaN, -(2 ** 53) + 1),
+        fc.boolean(),
+        (section, count, delta, base, dense) => {
+          equal(
+            kernel.decodeRecords(section, count, base, delta, dense),
+            twin.decodeRecords(section, count, base, delta, dense),
+          );
+        },
+      ),
       RUNS,
     );
   });
@@ -89,11 +128,19 @@ describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s
   });
 
   test("walking chains of good and damaged batches", () => {
-    const links = fc.array(fc.tuple(requests.map(encode), fc.integer({ min: 0, max: 1 }), fc.integer({ min: 0, max: 3 })), { maxLength: 6 });
-    const tails = fc.oneof(fc.constant(new Uint8Array(0)), fc.nat(100).map((length) => new Uint8Array(length)), anyBytes(encode));
+    const links = fc.array(
+      fc.tuple(requests.map(encode), fc.integer({ min: 0, max: 1 }), fc.integer({ min: 0, max: 3 })),
+      { maxLength: 6 },
+    );
+    const tails = fc.oneof(
+      fc.constant(new Uint8Array(0)),
+      fc.nat(100).map((length) => new Uint8Array(length)),
+      anyBytes(encode),
+    );
     fc.assert(
       fc.property(links, tails, scanRequests, (list, tail, request) => {
-        let offset = Number.isSafeInteger(request.expectedOffset) && request.expectedOffset >= 0 ? request.expectedOffset : 0;
+        let offset =
+          Number.isSafeInteger(request.expectedOffset) && request.expectedOffset >= 0 ? request.expectedOffset : 0;
         const batches = list.map(([batch, gap, epoch]) => {
           stampBaseOffset(batch, (offset += request.allowGaps ? gap : 0));
           stampLeaderEpoch(batch, epoch);
@@ -108,21 +155,41 @@ describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s
   });
 
   test("packing chains of good, damaged and compressed batches", () => {
-    const links = fc.array(fc.tuple(fc.oneof({ weight: 3, arbitrary: requests.map(encode) }, { weight: 1, arbitrary: anyBytes(encode) }), fc.integer({ min: 0, max: 9 })), { maxLength: 6 });
-    const near = (low: number, high: number) => fc.oneof({ weight: 19, arbitrary: fc.integer({ min: low, max: high }) }, { weight: 1, arbitrary: fc.constantFrom(NaN, 0.5, 2 ** 53, 2 ** 53 - 1) });
-    const marks = fc.oneof({ weight: 9, arbitrary: fc.constantFrom(0, 44, 255) }, { weight: 1, arbitrary: fc.constantFrom(256, -1, 0.5) });
-    const packings = fc.record({ expectedOffset: near(-1, 0), from: near(-1, 5), to: fc.oneof(near(0, 30), fc.constant(2 ** 50)), mark: marks });
+    const links = fc.array(
+      fc.tuple(
+        fc.oneof({ weight: 3, arbitrary: requests.map(encode) }, { weight: 1, arbitrary: anyBytes(encode) }),
+        fc.integer({ min: 0, max: 9 }),
+      ),
+      { maxLength: 6 },
+    );
+    const near = (low: number, high: number) =>
+      fc.oneof(
+        { weight: 19, arbitrary: fc.integer({ min: low, max: high }) },
+        { weight: 1, arbitrary: fc.constantFrom(NaN, 0.5, 2 ** 53, 2 ** 53 - 1) },
+      );
+    const marks = fc.oneof(
+      { weight: 9, arbitrary: fc.constantFrom(0, 44, 255) },
+      { weight: 1, arbitrary: fc.constantFrom(256, -1, 0.5) },
+    );
+    const packings = fc.record({
+      expectedOffset: near(-1, 0),
+      from: near(-1, 5),
+      to: fc.oneof(near(0, 30), fc.constant(2 ** 50)),
+      mark: marks,
+    });
     const seen = new Map<Status, number>();
     let taken = 0;
     fc.assert(
       fc.property(links, packings, (list, request) => {
         let offset = 0;
-        const bytes = concat(...list.map(([batch, gap]) => {
-          if (batch.length < 61) return batch;
-          stampBaseOffset(batch, (offset += gap === 0 ? 1 : 0));
-          offset += Math.max(new DataView(batch.buffer, batch.byteOffset).getInt32(23), 0) + 1;
-          return batch;
-        }));
+        const bytes = concat(
+          ...list.map(([batch, gap]) => {
+            if (batch.length < 61) return batch;
+            stampBaseOffset(batch, (offset += gap === 0 ? 1 : 0));
+            offset += Math.max(new DataView(batch.buffer, batch.byteOffset).getInt32(23), 0) + 1;
+            return batch;
+          }),
+        );
         const found = packed(kernel, bytes, request);
         equal(found, packed(twin, bytes, request));
         if (found.status !== Status.BAD_ARGUMENT) equal(found, packedSlowly(kernel, bytes, request));
@@ -132,7 +199,11 @@ describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s
       RUNS,
     );
     const counts = [...seen].map(([status, count]) => `${status}: ${count}`).join(", ");
-    if (RUNS.numRuns >= 1000) expect([seen.size > 8, (seen.get(Status.OK) ?? 0) > 50, (seen.get(Status.BAD_ATTRIBUTES) ?? 0) > 5, taken > 2_000], `${counts}; ${taken} values`).toEqual([true, true, true, true]);
+    if (RUNS.numRuns >= 1000)
+      expect(
+        [seen.size > 8, (seen.get(Status.OK) ?? 0) > 50, (seen.get(Status.BAD_ATTRIBUTES) ?? 0) > 5, taken > 2_000],
+        `${counts}; ${taken} values`,
+      ).toEqual([true, true, true, true]);
   });
 
   test("searching sorted and unsorted indexes", () => {
@@ -141,7 +212,9 @@ describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), kinds, targets, (entries, kind, target) => {
         const steps: number[][] = [[], []];
-        expect(kernel.searchIndex(entries, kind, target, steps[0])).toBe(twin.searchIndex(entries, kind, target, steps[1]));
+        expect(kernel.searchIndex(entries, kind, target, steps[0])).toBe(
+          twin.searchIndex(entries, kind, target, steps[1]),
+        );
         expect(steps[0]).toEqual(steps[1]);
       }),
       RUNS,
@@ -150,13 +223,38 @@ describe.each([["release", releaseKernel], ["debug", debugKernel]] as const)(`%s
 
   test("checksums of long inputs, folded in whole and broken blocks", () => {
     const folded = 4 * 209 * 16;
-    const sizes = [folded - 1, folded, folded + 1, folded + 15, folded + 16, 3 * folded + 7, 65_535, 65_536, 65_536 + folded - 1, 65_536 + folded, 200_001];
+    const sizes = [
+      folded - 1,
+      folded,
+      folded + 1,
+      folded + 15,
+      folded + 16,
+      3 * folded + 7,
+      65_535,
+      65_536,
+      65_536 + folded - 1,
+      65_536 + folded,
+      200_001,
+    ];
     let state = SEED;
     const bytes = new Uint8Array(200_001).map(() => (state = Math.imul(state, 1_103_515_245) + 12_345) >>> 16);
     for (const size of sizes) {
-      for (const seed of [0, 1, 0xdeadbeef]) expect([size, kernel.crc32c(bytes.subarray(0, size), seed)]).toEqual([size, twin.crc32c(bytes.subarray(0, size), seed)]);
+      for (const seed of [0, 1, 0xdeadbeef])
+        expect([size, kernel.crc32c(bytes.subarray(0, size), seed)]).toEqual([
+          size,
+          twin.crc32c(bytes.subarray(0, size), seed),
+        ]);
       // Not from the beginning of a region: what the batch's header leaves.
-      const batch = twin.encodeBatch({ blob: bytes.subarray(0, size), lengths: Int32Array.of(-1, size, 0), timestamps: Float64Array.of(1), count: 1, attributes: 0, producerId: -1, producerEpoch: -1, baseSequence: -1 }).bytes;
+      const batch = twin.encodeBatch({
+        blob: bytes.subarray(0, size),
+        lengths: Int32Array.of(-1, size, 0),
+        timestamps: Float64Array.of(1),
+        count: 1,
+        attributes: 0,
+        producerId: -1,
+        producerEpoch: -1,
+        baseSequence: -1,
+      }).bytes;
       expect(kernel.validateBatch(batch)).toBe(Status.OK);
       batch[size >> 1]! ^= 4;
       expect(kernel.validateBatch(batch)).toBe(Status.BAD_CRC);

@@ -39,7 +39,13 @@ test("an address, and one where nothing is", async () => {
 
 test("a kernel of another version is refused at load", async () => {
   const { instance } = await WebAssembly.instantiate(bytes);
-  for (const [name, value] of [["BATCH_BYTES_MAX", 1], ["RECORDS_MAX", 1], ["COLUMNS", 7], ["INDEX_INTERVAL_BYTES", 1], ["END", 1e9]] as const) {
+  for (const [name, value] of [
+    ["BATCH_BYTES_MAX", 1],
+    ["RECORDS_MAX", 1],
+    ["COLUMNS", 7],
+    ["INDEX_INTERVAL_BYTES", 1],
+    ["END", 1e9],
+  ] as const) {
     const other = { exports: { ...instance.exports, [name]: new WebAssembly.Global({ value: "i32" }, value) } };
     await fails("INTERNAL", () => new WasmKernel(other as unknown as WebAssembly.Instance));
   }

@@ -32,7 +32,9 @@ class Raw {
     this.#exports = instance.exports;
     this.memory = new Uint8Array((instance.exports["memory"] as WebAssembly.Memory).buffer);
     this.#table = this.memory.slice(this.at("TABLE"), this.at("TABLE") + 16 * 1024);
-    this.#patterns = [2_654_435_761, 1_597_334_677].map((factor) => new Uint8Array(this.at("END")).map((_, i) => Math.imul(i + 1, factor) >>> 24));
+    this.#patterns = [2_654_435_761, 1_597_334_677].map((factor) =>
+      new Uint8Array(this.at("END")).map((_, i) => Math.imul(i + 1, factor) >>> 24),
+    );
   }
 
   at(name: string): number {
@@ -41,7 +43,20 @@ class Raw {
 
   /** [from, to) of a region; the next region begins behind a guard of 64 bytes. */
   region(name: string): [number, number] {
-    const order = ["RESULT", "STEPS", "KEEP", "TABLE", "OFFSET_ENTRIES", "TIME_ENTRIES", "ROWS", "STAMPS", "IN", "OUT", "FOLD", "END"];
+    const order = [
+      "RESULT",
+      "STEPS",
+      "KEEP",
+      "TABLE",
+      "OFFSET_ENTRIES",
+      "TIME_ENTRIES",
+      "ROWS",
+      "STAMPS",
+      "IN",
+      "OUT",
+      "FOLD",
+      "END",
+    ];
     const next = order[order.indexOf(name) + 1] as string;
     return [this.at(name), this.at(next) - 64];
   }
@@ -58,7 +73,12 @@ class Raw {
   }
 
   /** Calls over two different patterns; nothing but `writes` may change, and the answer may not differ. */
-  checked(inputs: Readonly<Record<string, Uint8Array>>, writes: readonly string[], name: string, ...values: number[]): number {
+  checked(
+    inputs: Readonly<Record<string, Uint8Array>>,
+    writes: readonly string[],
+    name: string,
+    ...values: number[]
+  ): number {
     const answers = this.#patterns.map((pattern) => {
       this.fill(pattern, inputs);
       const before = Buffer.from(this.memory);
@@ -78,7 +98,8 @@ class Raw {
   }
 }
 
-const bytesOf = (array: Int32Array | Float64Array): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+const bytesOf = (array: Int32Array | Float64Array): Uint8Array =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
 describe.each(["release", "debug"] as const)("%s", (target) => {
   let raw: Raw;
@@ -101,7 +122,9 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
   test("imports nothing, cannot grow, and has its own data behind the regions", () => {
     expect(WebAssembly.Module.imports(module)).toEqual([]);
     const memory = raw.memory.buffer;
-    expect(raw.at("END")).toBeLessThanOrEqual(JSON.parse(readFileSync(path.join(assembly, "asconfig.json"), "utf8")).options.memoryBase);
+    expect(raw.at("END")).toBeLessThanOrEqual(
+      JSON.parse(readFileSync(path.join(assembly, "asconfig.json"), "utf8")).options.memoryBase,
+    );
     expect(memory.byteLength).toBe(113 * 65_536);
   });
 
@@ -125,7 +148,9 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
       section.set(record, size);
       size += record.length;
     }
-    expect(raw.checked({ IN: section.subarray(0, size) }, ["ROWS", "STAMPS"], "decodeRecords", size, 65_536, 0, 65_535, 1)).toBe(65_536);
+    expect(
+      raw.checked({ IN: section.subarray(0, size) }, ["ROWS", "STAMPS"], "decodeRecords", size, 65_536, 0, 65_535, 1),
+    ).toBe(65_536);
   });
 
   test("writing a batch writes only OUT", () => {
@@ -148,7 +173,11 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
       for (let spare = 0; spare < 12; spare++) {
         const filler = KERNEL_BATCH_BYTES_MAX - 61 - 11 - 8 - valueLength - spare;
         const lengths = Int32Array.of(-1, filler, 0, -1, valueLength, 0);
-        const inputs = { IN: new Uint8Array(filler + valueLength).fill(0xff), ROWS: bytesOf(lengths), STAMPS: new Uint8Array(16) };
+        const inputs = {
+          IN: new Uint8Array(filler + valueLength).fill(0xff),
+          ROWS: bytesOf(lengths),
+          STAMPS: new Uint8Array(16),
+        };
         sizes.push(raw.checked(inputs, ["OUT"], "encode", filler + valueLength, 2, 0, -1, -1, -1));
       }
       expect(sizes).toContain(KERNEL_BATCH_BYTES_MAX);
@@ -158,44 +187,110 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
 
   test("filtering writes only rows, stamps and OUT", () => {
     fc.assert(
-      fc.property(fc.oneof(any, requests.map((request) => twin.encodeBatch(request).bytes)), fc.uint8Array({ maxLength: 4 }), (bytes, keep) => {
-        raw.checked({ IN: bytes, KEEP: keep }, ["ROWS", "STAMPS", "OUT"], "filter", bytes.length, keep.length);
-      }),
+      fc.property(
+        fc.oneof(
+          any,
+          requests.map((request) => twin.encodeBatch(request).bytes),
+        ),
+        fc.uint8Array({ maxLength: 4 }),
+        (bytes, keep) => {
+          raw.checked({ IN: bytes, KEEP: keep }, ["ROWS", "STAMPS", "OUT"], "filter", bytes.length, keep.length);
+        },
+      ),
       RUNS,
     );
   });
 
   test("scanning writes only its result and index entries", () => {
     fc.assert(
-      fc.property(fc.array(any, { maxLength: 4 }), fc.nat(20_000), fc.integer({ min: 0, max: 1 }), (list, since, flag) => {
-        const bytes = concat(...list);
-        const writes = ["RESULT", "OFFSET_ENTRIES", "TIME_ENTRIES"];
-        raw.checked({ IN: bytes }, writes, "scan", bytes.length, 0, flag, -1, 5, flag, 0, 0, since, -1, -1, -1);
-      }),
+      fc.property(
+        fc.array(any, { maxLength: 4 }),
+        fc.nat(20_000),
+        fc.integer({ min: 0, max: 1 }),
+        (list, since, flag) => {
+          const bytes = concat(...list);
+          const writes = ["RESULT", "OFFSET_ENTRIES", "TIME_ENTRIES"];
+          raw.checked({ IN: bytes }, writes, "scan", bytes.length, 0, flag, -1, 5, flag, 0, 0, since, -1, -1, -1);
+        },
+      ),
       RUNS,
     );
     // As many entries as there can be: 511 batches, each just above the interval.
-    const batch = (offset: number) => craft({ baseOffset: offset, section: new Array<number>(4097 - 61).fill(0), count: 1, maxTimestamp: 1000 + offset });
+    const batch = (offset: number) =>
+      craft({
+        baseOffset: offset,
+        section: new Array<number>(4097 - 61).fill(0),
+        count: 1,
+        maxTimestamp: 1000 + offset,
+      });
     const full = concat(...Array.from({ length: 511 }, (_, i) => batch(i)));
-    raw.checked({ IN: full }, ["RESULT", "OFFSET_ENTRIES", "TIME_ENTRIES"], "scan", full.length, 0, 0, -1, 5, 1, 0, 0, 9999, -1, -1, -1);
+    raw.checked(
+      { IN: full },
+      ["RESULT", "OFFSET_ENTRIES", "TIME_ENTRIES"],
+      "scan",
+      full.length,
+      0,
+      0,
+      -1,
+      5,
+      1,
+      0,
+      0,
+      9999,
+      -1,
+      -1,
+      -1,
+    );
     expect(new DataView(raw.memory.buffer).getFloat64(raw.at("RESULT") + 72, true)).toBe(511 * 8);
   });
 
   test("packing writes only rows, stamps, OUT and its result, and IN when it checks all sums together", () => {
-    const list = fc.array(fc.oneof(any, requests.map((request) => twin.encodeBatch(request).bytes)), { maxLength: 4 });
+    const list = fc.array(
+      fc.oneof(
+        any,
+        requests.map((request) => twin.encodeBatch(request).bytes),
+      ),
+      { maxLength: 4 },
+    );
     fc.assert(
       fc.property(list, fc.integer({ min: -1, max: 0 }), fc.nat(3), fc.nat(255), (batches, expected, from, mark) => {
         const bytes = concat(...batches);
-        const together = raw.checked({ IN: bytes }, ["ROWS", "STAMPS", "OUT", "RESULT", "IN"], "pack", bytes.length, expected, from, 9, mark, 1);
-        const each = raw.checked({ IN: bytes }, ["ROWS", "STAMPS", "OUT", "RESULT"], "pack", bytes.length, expected, from, 9, mark, 0);
+        const together = raw.checked(
+          { IN: bytes },
+          ["ROWS", "STAMPS", "OUT", "RESULT", "IN"],
+          "pack",
+          bytes.length,
+          expected,
+          from,
+          9,
+          mark,
+          1,
+        );
+        const each = raw.checked(
+          { IN: bytes },
+          ["ROWS", "STAMPS", "OUT", "RESULT"],
+          "pack",
+          bytes.length,
+          expected,
+          from,
+          9,
+          mark,
+          0,
+        );
         expect(together === Status.OK).toBe(each === Status.OK);
       }),
       RUNS,
     );
     // As much as goes in: one value, or as many as there are rows.
-    const largest = craft({ section: recordBytes({ value: new Uint8Array(KERNEL_BATCH_BYTES_MAX - 61 - 16), timestampDelta: 0 }), count: 1, maxTimestamp: 1000 });
+    const largest = craft({
+      section: recordBytes({ value: new Uint8Array(KERNEL_BATCH_BYTES_MAX - 61 - 16), timestampDelta: 0 }),
+      count: 1,
+      maxTimestamp: 1000,
+    });
     expect(largest.length).toBeGreaterThan(KERNEL_BATCH_BYTES_MAX - 16);
-    expect(raw.checked({ IN: largest }, ["ROWS", "STAMPS", "OUT", "RESULT"], "pack", largest.length, 0, 0, 9, 44, 0)).toBe(Status.OK);
+    expect(
+      raw.checked({ IN: largest }, ["ROWS", "STAMPS", "OUT", "RESULT"], "pack", largest.length, 0, 0, 9, 44, 0),
+    ).toBe(Status.OK);
   });
 
   test("searching writes only its steps", () => {
@@ -211,9 +306,17 @@ describe("both sides of the language border mean the same", () => {
   /** `NAME: type = value;` of an assembly file, where the value is a chain of names and small sums. */
   function constants(file: string): Map<string, number> {
     const found = new Map<string, number>();
-    for (const [, name, source] of readFileSync(path.join(assembly, file), "utf8").matchAll(/^export const (\w+): \w+ = (.+);$/gm)) {
-      const terms = (source as string).replace(/<\w+>/g, "").split("+").map((term) => term.trim());
-      found.set(name as string, terms.reduce((sum, term) => sum + (found.get(term) ?? Number(term)), 0));
+    for (const [, name, source] of readFileSync(path.join(assembly, file), "utf8").matchAll(
+      /^export const (\w+): \w+ = (.+);$/gm,
+    )) {
+      const terms = (source as string)
+        .replace(/<\w+>/g, "")
+        .split("+")
+        .map((term) => term.trim());
+      found.set(
+        name as string,
+        terms.reduce((sum, term) => sum + (found.get(term) ?? Number(term)), 0),
+      );
     }
     return found;
   }
@@ -229,6 +332,8 @@ describe("both sides of the language border mean the same", () => {
     }
     expect(ours.get("HEADER_BYTES")).toBe(format.BATCH_HEADER_BYTES);
     expect(ours.get("LOG_APPEND_TIME")).toBe(format.ATTRIBUTE_LOG_APPEND_TIME);
-    expect(Object.keys(format).filter((name) => name.endsWith("_AT") && name !== "BASE_OFFSET_AT" && !ours.has(name))).toEqual([]);
+    expect(
+      Object.keys(format).filter((name) => name.endsWith("_AT") && name !== "BASE_OFFSET_AT" && !ours.has(name)),
+    ).toEqual([]);
   });
 });

@@ -39,9 +39,15 @@ export interface Fixture {
   reopen(settings?: Partial<LogSettings>): Promise<void>;
 }
 
-export async function fixture(settings: Partial<LogSettings> = {}, options: { slotBytes?: number; slotsMax?: number } = {}): Promise<Fixture> {
+export async function fixture(
+  settings: Partial<LogSettings> = {},
+  options: { slotBytes?: number; slotsMax?: number } = {},
+): Promise<Fixture> {
   const clock = { time: 1_764_000_000_000, now: () => clock.time };
-  const volume = new FailingVolume({ slotBytes: options.slotBytes ?? 64 * 1024, ...(options.slotsMax && { slotsMax: options.slotsMax }) });
+  const volume = new FailingVolume({
+    slotBytes: options.slotBytes ?? 64 * 1024,
+    ...(options.slotsMax && { slotsMax: options.slotsMax }),
+  });
   const made = { volume, clock } as Fixture;
   made.reopen = async (next = settings) => {
     volume.failures.clear();
@@ -69,14 +75,18 @@ export function batchOf(records: readonly string[], producing: Producing = {}, t
     const value = text(at === record.length - 1 ? null : record.slice(at + 1));
     if (!builder.tryAppend({ key, value, timestamp: timestamp + i })) throw new Error("does not fit");
   }
-  const { id: producerId = -1, epoch: producerEpoch = producerId < 0 ? -1 : 0, sequence: baseSequence = producerId < 0 ? -1 : 0 } = producing;
+  const {
+    id: producerId = -1,
+    epoch: producerEpoch = producerId < 0 ? -1 : 0,
+    sequence: baseSequence = producerId < 0 ? -1 : 0,
+  } = producing;
   return builder.build({ producerId, producerEpoch, baseSequence });
 }
 
 /** All records from an offset, as "offset:key=value". */
 export async function dump(log: Log, from = log.logStartOffset): Promise<string[]> {
   const found: string[] = [];
-  for (let offset = from; offset < log.highWatermark; ) {
+  for (let offset = from; offset < log.highWatermark;) {
     const { bytes, nextOffset } = await log.fetch(offset);
     for (const batch of splitBatches(bytes)) {
       const decoded = await decodeBatch(kernel, batch);

@@ -10,8 +10,14 @@ describe("append", () => {
   it("gives offsets in the order of the calls and acks after the flush", async () => {
     const { log, volume } = await fixture();
     const flushes = volume.flushes;
-    const results = await Promise.all([log.append(batchOf(["a=1", "b=2"])), log.append(batchOf(["c=3"])), log.append(batchOf(["d=4"]))]);
-    expect(results.map(({ baseOffset, lastOffset, duplicate, acks }) => [baseOffset, lastOffset, duplicate, acks])).toEqual([
+    const results = await Promise.all([
+      log.append(batchOf(["a=1", "b=2"])),
+      log.append(batchOf(["c=3"])),
+      log.append(batchOf(["d=4"])),
+    ]);
+    expect(
+      results.map(({ baseOffset, lastOffset, duplicate, acks }) => [baseOffset, lastOffset, duplicate, acks]),
+    ).toEqual([
       [0, 1, false, "flushed"],
       [2, 2, false, "flushed"],
       [3, 3, false, "flushed"],
@@ -57,7 +63,10 @@ describe("append", () => {
   it("says the largest batch that it takes: the setting, or what a slot holds where that is less", async () => {
     const { log, store } = await fixture();
     const wide = await fixture({ batchBytesMax: 3000, recordBytesMax: 2000 });
-    expect([log.limits.batchBytesMax, wide.log.limits]).toEqual([store.batchBytesMax, { batchBytesMax: 3000, recordBytesMax: 2000 }]);
+    expect([log.limits.batchBytesMax, wide.log.limits]).toEqual([
+      store.batchBytesMax,
+      { batchBytesMax: 3000, recordBytesMax: 2000 },
+    ]);
     expect(store.batchBytesMax).toBeLessThan(64 * 1024);
     const room = log.limits.batchBytesMax - batchOf([`a=${"x".repeat(50_000)}`]).length + 50_000;
     await fails("BATCH_TOO_LARGE", log.append(batchOf([`a=${"x".repeat(room + 1)}`])));
@@ -68,7 +77,11 @@ describe("append", () => {
 
   it("ifEnd appends only where the log ends", async () => {
     const { log } = await fixture();
-    const race = await Promise.allSettled([log.append(batchOf(["a=1"]), { ifEnd: 0 }), log.append(batchOf(["b=1"]), { ifEnd: 0 }), log.append(batchOf(["c=1"]), { ifEnd: 1 })]);
+    const race = await Promise.allSettled([
+      log.append(batchOf(["a=1"]), { ifEnd: 0 }),
+      log.append(batchOf(["b=1"]), { ifEnd: 0 }),
+      log.append(batchOf(["c=1"]), { ifEnd: 1 }),
+    ]);
     expect(race.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
     const error = await fails("OFFSET_CONFLICT", log.append(batchOf(["d=1"]), { ifEnd: 1 }));
     expect(error.details["logEndOffset"]).toBe(2);
@@ -86,7 +99,10 @@ describe("append", () => {
     while (!refused) {
       const attempt = log.append(batchOf(["b=1"]));
       queued.push(attempt);
-      refused = await Promise.race([attempt.catch((error: unknown) => error), new Promise((resolve) => setImmediate(resolve))]);
+      refused = await Promise.race([
+        attempt.catch((error: unknown) => error),
+        new Promise((resolve) => setImmediate(resolve)),
+      ]);
     }
     expect((refused as TidemarkError).code).toBe("BACKPRESSURE");
     expect(queued.length).toBeLessThan(12);
@@ -102,14 +118,16 @@ describe("append", () => {
 describe("idempotent producers", () => {
   it("a retry is a success with the first offset, pipelined, after re-opening and after rolls", async () => {
     const made = await fixture();
-    const send = (sequence: number) => made.log.append(batchOf([`k=${sequence}`, `k=${sequence + 1}`], { id: 7, sequence }));
+    const send = (sequence: number) =>
+      made.log.append(batchOf([`k=${sequence}`, `k=${sequence + 1}`], { id: 7, sequence }));
     const [first, again] = await Promise.all([send(0), send(0)]);
     expect([first.duplicate, again.duplicate, again.baseOffset, again.lastOffset]).toEqual([false, true, 0, 1]);
     for (let sequence = 2; sequence < 12; sequence += 2) await send(sequence);
     await made.log.roll();
     await made.log.append(batchOf(["x=1"], { id: 8 }));
     await made.reopen();
-    for (let sequence = 2; sequence < 12; sequence += 2) expect(await send(sequence)).toMatchObject({ duplicate: true, baseOffset: sequence });
+    for (let sequence = 2; sequence < 12; sequence += 2)
+      expect(await send(sequence)).toMatchObject({ duplicate: true, baseOffset: sequence });
     expect((await fails("OUT_OF_ORDER_SEQUENCE", send(0))).details).toMatchObject({ expected: 12, received: 0 });
     expect(await made.log.append(batchOf(["x=1"], { id: 8 }))).toMatchObject({ duplicate: true, baseOffset: 12 });
     expect(await send(12)).toMatchObject({ duplicate: false, baseOffset: 13 });
@@ -119,12 +137,21 @@ describe("idempotent producers", () => {
   it("gaps, other bytes, stale epochs and unknown ids are typed errors", async () => {
     const { log, clock } = await fixture();
     await log.append(batchOf(["a=1"], { id: 1, epoch: 3 }));
-    expect((await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 2 })))).details).toMatchObject({ expected: 1, received: 2 });
+    expect(
+      (await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 2 })))).details,
+    ).toMatchObject({ expected: 1, received: 2 });
     await fails("SEQUENCE_CONFLICT", log.append(batchOf(["a=2"], { id: 1, epoch: 3, sequence: 0 })));
-    expect((await fails("FENCED_PRODUCER", log.append(batchOf(["a=1"], { id: 1, epoch: 2, sequence: 1 })))).details["currentEpoch"]).toBe(3);
+    expect(
+      (await fails("FENCED_PRODUCER", log.append(batchOf(["a=1"], { id: 1, epoch: 2, sequence: 1 })))).details[
+        "currentEpoch"
+      ],
+    ).toBe(3);
     await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 1, epoch: 4, sequence: 1 })));
     await log.append(batchOf(["a=3"], { id: 1, epoch: 4 }));
-    expect((await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 2, sequence: 1 }), { fromZero: true }))).details["unknownProducer"]).toBe(true);
+    expect(
+      (await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 2, sequence: 1 }), { fromZero: true })))
+        .details["unknownProducer"],
+    ).toBe(true);
     clock.time += 1e12;
     expect(await log.append(batchOf(["a=3"], { id: 1, epoch: 4 }))).toMatchObject({ duplicate: true, baseOffset: 1 });
     expect(await dump(log)).toEqual(["0:a=1", "1:a=3"]);
@@ -147,7 +174,8 @@ describe("idempotent producers", () => {
 
   it("remembers a bounded number of producers, the longest silent goes", async () => {
     const { log } = await fixture({ producersMax: 3 });
-    for (const id of [1, 2, 3, 1, 4]) await log.append(batchOf(["a=1"], { id, sequence: id === 1 && log.logEndOffset > 0 ? 1 : 0 }));
+    for (const id of [1, 2, 3, 1, 4])
+      await log.append(batchOf(["a=1"], { id, sequence: id === 1 && log.logEndOffset > 0 ? 1 : 0 }));
     expect(await log.append(batchOf(["a=1"], { id: 1, sequence: 1 }))).toMatchObject({ duplicate: true });
     await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 2, sequence: 1 }), { fromZero: true }));
   });
@@ -160,7 +188,8 @@ describe("failure", () => {
     const send = () => records.map((record, sequence) => made.log.append(batchOf(record, { id: 1, sequence })));
     made.volume.failures.set("flush", new TidemarkError("STORAGE_FAILED", "no"));
     const parked = made.log.fetch(0, { wait: true });
-    for (const attempt of await Promise.allSettled(send())) expect((attempt as PromiseRejectedResult).reason).toMatchObject({ code: "OUTCOME_UNKNOWN", kind: "reopen" });
+    for (const attempt of await Promise.allSettled(send()))
+      expect((attempt as PromiseRejectedResult).reason).toMatchObject({ code: "OUTCOME_UNKNOWN", kind: "reopen" });
     await fails("CLOSED", parked);
     await fails("CLOSED", made.log.append(batchOf(["d=4"])));
     await made.reopen();
@@ -175,15 +204,21 @@ describe("failure", () => {
     let sequence = 0;
     let refused: PromiseSettledResult<unknown>[] = [];
     while (refused.length === 0) {
-      const attempts = await Promise.allSettled([0, 1, 2].map((i) => made.log.append(batchOf([`k=${value}`], { id: 1, sequence: sequence + i }))));
+      const attempts = await Promise.allSettled(
+        [0, 1, 2].map((i) => made.log.append(batchOf([`k=${value}`], { id: 1, sequence: sequence + i }))),
+      );
       refused = attempts.filter(({ status }) => status === "rejected");
       sequence += 3 - refused.length;
     }
-    for (const { reason } of refused as PromiseRejectedResult[]) expect(reason).toMatchObject({ code: "QUOTA_EXCEEDED", kind: "retry" });
+    for (const { reason } of refused as PromiseRejectedResult[])
+      expect(reason).toMatchObject({ code: "QUOTA_EXCEEDED", kind: "retry" });
     const before = await dump(made.log);
     expect(before).toHaveLength(sequence);
     await made.log.trim(made.log.segments()[1]!.baseOffset);
-    expect(await made.log.append(batchOf([`k=${value}`], { id: 1, sequence }))).toMatchObject({ duplicate: false, baseOffset: sequence });
+    expect(await made.log.append(batchOf([`k=${value}`], { id: 1, sequence }))).toMatchObject({
+      duplicate: false,
+      baseOffset: sequence,
+    });
     await made.reopen();
     expect(await dump(made.log)).toHaveLength(sequence + 1 - made.log.logStartOffset);
   });
@@ -236,7 +271,8 @@ describe("reads", () => {
 describe("upkeep", () => {
   const filled = async (settings: Parameters<typeof fixture>[0], records = 400) => {
     const made = await fixture(settings, { slotBytes: 16 * 1024 });
-    for (let i = 0; i < records; i++) await made.log.append(batchOf([`k${i % 10}=${i}-${"x".repeat(100)}`], {}, made.clock.time + i));
+    for (let i = 0; i < records; i++)
+      await made.log.append(batchOf([`k${i % 10}=${i}-${"x".repeat(100)}`], {}, made.clock.time + i));
     return made;
   };
 
@@ -313,7 +349,9 @@ describe("upkeep", () => {
     await few.log.clean();
     const newest = new Map<string, string>();
     for (const record of await dump(few.log)) newest.set(record.split(":")[1]!.split("=")[0]!, record);
-    expect([...newest.values()].map((record) => parseInt(record.split("=")[1]!)).sort((a, b) => a - b)).toEqual([390, 391, 392, 393, 394, 395, 396, 397, 398, 399]);
+    expect([...newest.values()].map((record) => parseInt(record.split("=")[1]!)).sort((a, b) => a - b)).toEqual([
+      390, 391, 392, 393, 394, 395, 396, 397, 398, 399,
+    ]);
   });
 
   it("appends, reads and trims go on while a compaction runs", async () => {

@@ -45,7 +45,7 @@ function damaged(first: number, last: number, offset: number, at = 10): { positi
 /** Base offsets of all that can be read. No batch may come from another offset than its own. */
 async function readable(log: LogStore, maxBytes = 1): Promise<number[]> {
   const found: number[] = [];
-  for (let offset = log.logStartOffset; offset < log.logEndOffset; ) {
+  for (let offset = log.logStartOffset; offset < log.logEndOffset;) {
     try {
       const { bytes, nextOffset } = await log.read(offset, maxBytes, log.logEndOffset);
       for (let at = 0; at < bytes.length; at += readHeader(bytes, at).sizeBytes) {
@@ -145,14 +145,22 @@ describe("damage that ends inside a base offset, found by a reader", () => {
     const { slot } = log.segments()[0]!;
     // The index has an entry for it: no header in front of it is read.
     const field = new Uint8Array(8);
-    for (const [n, offset] of [[4, 6], [4, 9], [11, 21], [11, 3]] as const) {
+    for (const [n, offset] of [
+      [4, 6],
+      [4, 9],
+      [11, 21],
+      [11, 3],
+    ] as const) {
       await log.read(n * 2 - 2, 1, n * 2);
       new DataView(field.buffer).setBigInt64(0, BigInt(offset));
       await volume.write(slot!, BODY_AT + n * size, field);
-      await expect(log.read(n * 2, 1, log.logEndOffset), `batch ${n} at ${offset}`).rejects.toMatchObject({ code: "CORRUPT_RANGE", details: { from: n * 2, to: n * 2 + 2 } });
+      await expect(log.read(n * 2, 1, log.logEndOffset), `batch ${n} at ${offset}`).rejects.toMatchObject({
+        code: "CORRUPT_RANGE",
+        details: { from: n * 2, to: n * 2 + 2 },
+      });
       if (n < 11) expect(readHeader((await log.read(n * 2 + 2, 1, 24)).bytes).baseOffset).toBe(n * 2 + 2);
       await volume.write(slot!, BODY_AT + n * size, large[n]!.slice(0, 8));
-      await log.examine((log.segmentFor(0))!);
+      await log.examine(log.segmentFor(0)!);
     }
   });
 
@@ -183,7 +191,8 @@ describe("damage that ends inside a base offset, in a row of the edge", () => {
     new DataView(bytes.buffer).setBigInt64(at[last]!, BigInt(offset));
     return { baseOffset: 0, nextOffset: 16, crc: null, bytes };
   };
-  const rangesIn = (run: ReturnType<typeof row>, gaps: boolean) => damageIn(kernel, run, gaps).map(({ from, to }) => [from, to]);
+  const rangesIn = (run: ReturnType<typeof row>, gaps: boolean) =>
+    damageIn(kernel, run, gaps).map(({ from, to }) => [from, to]);
   const all = [0, 1, 2, 3, 4, 5, 6, 7];
 
   it.each(WRONG)("takes the batch along when what follows contradicts it: %d", (offset) => {
@@ -197,7 +206,11 @@ describe("damage that ends inside a base offset, in a row of the edge", () => {
     const flipped = row(all, 1, 1, 2);
     flipped.bytes.set(batches[1]!, positions[1]!);
     for (const n of [1, 3, 5]) flipped.bytes[positions[n]! + 90]! ^= 1;
-    expect(rangesIn(flipped, false)).toEqual([[2, 4], [6, 8], [10, 12]]);
+    expect(rangesIn(flipped, false)).toEqual([
+      [2, 4],
+      [6, 8],
+      [10, 12],
+    ]);
   });
 
   it("takes one batch more along between holes that compaction left", () => {

@@ -16,12 +16,25 @@ const DONE = { done: true, value: undefined };
 
 function producing(made: Fixture, overrides: Partial<ProducerOptions> = {}) {
   const options: ProducerOptions = {
-    kernel, send: (batch, options) => made.log.append(batch, options), reopened: () => made.reopen(), schedule: queueMicrotask, newId: () => 1,
-    codec: "none", batchBytes: 4096, recordBytesMax: 8192, batchBytesMax: 16_384, inFlightBytesMax: 64 * 1024,
+    kernel,
+    send: (batch, options) => made.log.append(batch, options),
+    reopened: () => made.reopen(),
+    schedule: queueMicrotask,
+    newId: () => 1,
+    codec: "none",
+    batchBytes: 4096,
+    recordBytesMax: 8192,
+    batchBytesMax: 16_384,
+    inFlightBytesMax: 64 * 1024,
   };
   // Getters stay getters.
   const producer = new Producer(Object.defineProperties(options, Object.getOwnPropertyDescriptors(overrides)));
-  const append = (record: RecordInput, ifEnd?: number) => producer.append(recordOf(record, json, () => 5), "flushed", ifEnd);
+  const append = (record: RecordInput, ifEnd?: number) =>
+    producer.append(
+      recordOf(record, json, () => 5),
+      "flushed",
+      ifEnd,
+    );
   return { producer, append };
 }
 
@@ -32,7 +45,11 @@ async function holding(...records: RecordInput[]): Promise<Fixture> {
   return made;
 }
 
-const reading = <V = unknown>(source: ReadSource, options?: ReaderOptions, serializer: Serializer<V> = json as Serializer<V>) => readingOf(() => source, kernel, serializer, options);
+const reading = <V = unknown>(
+  source: ReadSource,
+  options?: ReaderOptions,
+  serializer: Serializer<V> = json as Serializer<V>,
+) => readingOf(() => source, kernel, serializer, options);
 
 async function all<T>(records: AsyncIterable<T>): Promise<T[]> {
   const found: T[] = [];
@@ -62,18 +79,48 @@ function watched(made: Fixture) {
 }
 
 describe("records of read()", () => {
-  const order = { key: "\ufeffo-17", value: { total: 42 }, headers: [["a", "\ufeff1"], ["a", new Uint8Array([0, 255])], ["n", null]] as never, timestamp: 9 };
+  const order = {
+    key: "\ufeffo-17",
+    value: { total: 42 },
+    headers: [
+      ["a", "\ufeff1"],
+      ["a", new Uint8Array([0, 255])],
+      ["n", null],
+    ] as never,
+    timestamp: 9,
+  };
 
   it("are plain: spread, JSON and the console show them, and each field stays the same object", async () => {
     const [record] = (await all(reading((await holding(order)).log))) as [PlainRecord<{ total: number }>];
-    const shown = { offset: 0, timestamp: 9, key: "\ufeffo-17", value: { total: 42 }, headers: { a: "\0\ufffd", n: null } };
+    const shown = {
+      offset: 0,
+      timestamp: 9,
+      key: "\ufeffo-17",
+      value: { total: 42 },
+      headers: { a: "\0\ufffd", n: null },
+    };
     expect(JSON.parse(JSON.stringify(record))).toEqual(shown);
     const { ...copy } = record;
     expect({ ...copy, headers: { ...copy.headers } }).toEqual({
-      ...shown, keyBytes: new TextEncoder().encode("\ufeffo-17"), valueBytes: new TextEncoder().encode('{"total":42}'),
-      rawHeaders: [["a", new TextEncoder().encode("\ufeff1")], ["a", new Uint8Array([0, 255])], ["n", null]],
+      ...shown,
+      keyBytes: new TextEncoder().encode("\ufeffo-17"),
+      valueBytes: new TextEncoder().encode('{"total":42}'),
+      rawHeaders: [
+        ["a", new TextEncoder().encode("\ufeff1")],
+        ["a", new Uint8Array([0, 255])],
+        ["n", null],
+      ],
     });
-    expect(Object.keys(record)).toEqual(["offset", "timestamp", "key", "value", "headers", "keyBytes", "valueBytes", "rawHeaders"]);
+    expect(Object.keys(record)).toEqual([
+      "offset",
+      "timestamp",
+      "key",
+      "value",
+      "headers",
+      "keyBytes",
+      "valueBytes",
+      "rawHeaders",
+    ]);
     expect(inspect(record)).toMatch(/total: 42/);
     expect(record.value).toBe(record.value);
     expect(structuredClone({ ...record }).value).toEqual({ total: 42 });
@@ -83,7 +130,13 @@ describe("records of read()", () => {
     const made = await holding(order);
     for await (const batch of batchesOf(() => made.log, kernel, json)) {
       for (const record of batch) {
-        expect(JSON.parse(JSON.stringify(record))).toEqual({ offset: 0, timestamp: 9, key: "\ufeffo-17", value: { total: 42 }, headers: { a: "\0\ufffd", n: null } });
+        expect(JSON.parse(JSON.stringify(record))).toEqual({
+          offset: 0,
+          timestamp: 9,
+          key: "\ufeffo-17",
+          value: { total: 42 },
+          headers: { a: "\0\ufffd", n: null },
+        });
         expect({ ...record.toJSON() }).toMatchObject({ offset: 0, value: { total: 42 } });
         expect(inspect(record)).toMatch(/total: 42/);
         expect(record.rawHeaders).toHaveLength(3);
@@ -95,8 +148,11 @@ describe("records of read()", () => {
     const from = await holding(order, { key: null, value: null });
     const to = await fixture();
     const { append } = producing(to);
-    for await (const { key, value, timestamp, rawHeaders } of reading(from.log)) await append({ key, value, timestamp, headers: rawHeaders });
-    expect((await all(reading(to.log))).map(({ rawHeaders, ...rest }) => [rawHeaders, rest.keyBytes, rest.valueBytes])).toEqual(
+    for await (const { key, value, timestamp, rawHeaders } of reading(from.log))
+      await append({ key, value, timestamp, headers: rawHeaders });
+    expect(
+      (await all(reading(to.log))).map(({ rawHeaders, ...rest }) => [rawHeaders, rest.keyBytes, rest.valueBytes]),
+    ).toEqual(
       (await all(reading(from.log))).map(({ rawHeaders, ...rest }) => [rawHeaders, rest.keyBytes, rest.valueBytes]),
     );
   });
@@ -108,28 +164,44 @@ describe("records of read()", () => {
     await producer.append({ key: null, value: new TextEncoder().encode("no json"), timestamp: 5 }, "flushed");
     await append({ value: 3 });
     const records = await all(reading(made.log));
-    expect(records.map(({ offset, valueBytes }) => [offset, valueBytes!.length])).toEqual([[0, 1], [1, 7], [2, 1]]);
+    expect(records.map(({ offset, valueBytes }) => [offset, valueBytes!.length])).toEqual([
+      [0, 1],
+      [1, 7],
+      [2, 1],
+    ]);
     expect([records[0]!.value, records[2]!.value]).toEqual([1, 3]);
-    expect(() => records[1]!.value).toThrow(expect.objectContaining({ code: "UNSUPPORTED_FORMAT", details: { offset: 1 } }));
+    expect(() => records[1]!.value).toThrow(
+      expect.objectContaining({ code: "UNSUPPORTED_FORMAT", details: { offset: 1 } }),
+    );
     for await (const batch of batchesOf(() => made.log, kernel, json, { from: 1, to: 2 })) {
-      for (const record of batch) expect(() => record.value).toThrow(expect.objectContaining({ code: "UNSUPPORTED_FORMAT" }));
+      for (const record of batch)
+        expect(() => record.value).toThrow(expect.objectContaining({ code: "UNSUPPORTED_FORMAT" }));
     }
   });
 
   it("text keeps its byte-order mark", async () => {
     const made = await fixture();
     const text = serializerOf<string>("text");
-    await producing(made).producer.append(recordOf({ value: "\ufeffa" }, text, () => 5), "flushed");
+    await producing(made).producer.append(
+      recordOf({ value: "\ufeffa" }, text, () => 5),
+      "flushed",
+    );
     expect((await all(reading(made.log, {}, text)))[0]!.value).toBe("\ufeffa");
   });
 });
 
 describe("reads end", () => {
-  const kinds = [["read", readingOf], ["readBatches", batchesOf]] as const;
+  const kinds = [
+    ["read", readingOf],
+    ["readBatches", batchesOf],
+  ] as const;
 
   for (const [kind, open] of kinds) {
     const following = (source: ReadSource, options: ReaderOptions = {}) =>
-      open(() => source, kernel, json, { from: "latest", follow: true, ...options }) as AsyncIterableIterator<unknown, undefined>;
+      open(() => source, kernel, json, { from: "latest", follow: true, ...options }) as AsyncIterableIterator<
+        unknown,
+        undefined
+      >;
 
     it(`${kind}: return() and throw() of a read that waits answer at once, and what waited in the log is gone`, async () => {
       for (const way of ["return", "throw"] as const) {
@@ -158,11 +230,22 @@ describe("reads end", () => {
     it(`${kind}: a plain abort ends a follow; any other reason, and any other read, is rejected with it`, async () => {
       const made = await holding({ value: 1 });
       for (const [options, reason, outcome] of [
-        [{}, undefined, "done"], [{}, new Error("mine"), "mine"], [{ follow: false, from: 0 }, undefined, "AbortError"], [{ follow: false, from: 0 }, new Error("mine"), "mine"],
+        [{}, undefined, "done"],
+        [{}, new Error("mine"), "mine"],
+        [{ follow: false, from: 0 }, undefined, "AbortError"],
+        [{ follow: false, from: 0 }, new Error("mine"), "mine"],
       ] as const) {
-        const outcomeOf = (next: Promise<IteratorResult<unknown>>) => next.then(({ done }) => (done ? "done" : "more"), (error: Error) => (error.name === "Error" ? error.message : error.name));
+        const outcomeOf = (next: Promise<IteratorResult<unknown>>) =>
+          next.then(
+            ({ done }) => (done ? "done" : "more"),
+            (error: Error) => (error.name === "Error" ? error.message : error.name),
+          );
         const abort = new AbortController();
-        const hangs: ReadSource = { ...watched(made).source, fetch: () => new Promise(() => undefined), resolve: async () => 0 };
+        const hangs: ReadSource = {
+          ...watched(made).source,
+          fetch: () => new Promise(() => undefined),
+          resolve: async () => 0,
+        };
         const waiting = following(hangs, { ...options, to: 5, signal: abort.signal });
         const first = outcomeOf(waiting.next());
         await new Promise(setImmediate);
@@ -209,7 +292,8 @@ describe("reads end", () => {
     const abort = new AbortController();
     const seen: number[] = [];
     const reads = (async () => {
-      for await (const { offset } of reading(made.log, { signal: abort.signal })) if (seen.push(offset) === 3) abort.abort();
+      for await (const { offset } of reading(made.log, { signal: abort.signal }))
+        if (seen.push(offset) === 3) abort.abort();
     })();
     await expect(reads).rejects.toMatchObject({ name: "AbortError" });
     expect(seen).toEqual([0, 1, 2]);
@@ -218,7 +302,9 @@ describe("reads end", () => {
   it("streams and loops that are left end the read behind them", async () => {
     const made = await holding({ value: 1 });
     const { source, parked, fetching } = watched(made);
-    const stream = (ReadableStream as unknown as { from<T>(from: AsyncIterable<T>): ReadableStream<T> }).from(reading(source, { from: "latest", follow: true }));
+    const stream = (ReadableStream as unknown as { from<T>(from: AsyncIterable<T>): ReadableStream<T> }).from(
+      reading(source, { from: "latest", follow: true }),
+    );
     const reader = stream.getReader();
     const read = reader.read();
     await fetching;
@@ -235,19 +321,45 @@ describe("a bad record leaves nothing behind in the producer", () => {
     const bad = { key: null, value: null, timestamp: NaN };
     await fails("INVALID_ARGUMENT", producer.append(bad, "flushed", 5));
     expect((await append({ value: 2 })).offset).toBe(0);
-    const outcomes = await Promise.allSettled([append({ value: 1 }), producer.append(bad, "flushed", 5), append({ value: 2 }), append({ value: "x".repeat(9000) }, 7), append({ value: 3 })]);
-    expect(outcomes.map((each) => (each.status === "fulfilled" ? each.value.offset : (each.reason as { code: string }).code))).toEqual([1, "INVALID_ARGUMENT", 2, "RECORD_TOO_LARGE", 3]);
+    const outcomes = await Promise.allSettled([
+      append({ value: 1 }),
+      producer.append(bad, "flushed", 5),
+      append({ value: 2 }),
+      append({ value: "x".repeat(9000) }, 7),
+      append({ value: 3 }),
+    ]);
+    expect(
+      outcomes.map((each) =>
+        each.status === "fulfilled" ? each.value.offset : (each.reason as { code: string }).code,
+      ),
+    ).toEqual([1, "INVALID_ARGUMENT", 2, "RECORD_TOO_LARGE", 3]);
     await fails("INVALID_ARGUMENT", producer.appendBatch([{ key: null, value: null, timestamp: 1 }, bad], "flushed"));
     expect(producer.pendingBytes).toBe(0);
-    expect(await producer.appendBatch([{ key: null, value: null, timestamp: 1 }, { key: null, value: null, timestamp: 1 }], "flushed")).toMatchObject({ offset: 5, baseOffset: 4 });
+    expect(
+      await producer.appendBatch(
+        [
+          { key: null, value: null, timestamp: 1 },
+          { key: null, value: null, timestamp: 1 },
+        ],
+        "flushed",
+      ),
+    ).toMatchObject({ offset: 5, baseOffset: 4 });
   });
 
   it("a record whose headers pass the limit is refused alone", async () => {
     const made = await fixture({ recordBytesMax: 1000, batchBytesMax: 4000 });
     const { append } = producing(made, { recordBytesMax: 1000, batchBytesMax: 4000 });
     const headers = Array.from({ length: 120 }, (_, i) => [`häder${i}`, ""] as const);
-    const outcomes = await Promise.allSettled([append({ value: 1 }), append({ value: 2, headers }), append({ value: 3 })]);
-    expect(outcomes.map((each) => (each.status === "fulfilled" ? each.value.offset : (each.reason as { code: string }).code))).toEqual([0, "RECORD_TOO_LARGE", 1]);
+    const outcomes = await Promise.allSettled([
+      append({ value: 1 }),
+      append({ value: 2, headers }),
+      append({ value: 3 }),
+    ]);
+    expect(
+      outcomes.map((each) =>
+        each.status === "fulfilled" ? each.value.offset : (each.reason as { code: string }).code,
+      ),
+    ).toEqual([0, "RECORD_TOO_LARGE", 1]);
   });
 
   it("batches fit what the volume holds now, also after another one has come; a record that is too large for it fails alone", async () => {
@@ -255,7 +367,12 @@ describe("a bad record leaves nothing behind in the producer", () => {
     let batchBytesMax = 3000;
     const sizes: number[] = [];
     const { append } = producing(made, {
-      get batchBytes() { return Math.min(4096, batchBytesMax); }, get batchBytesMax() { return batchBytesMax; },
+      get batchBytes() {
+        return Math.min(4096, batchBytesMax);
+      },
+      get batchBytesMax() {
+        return batchBytesMax;
+      },
       send: (batch, options) => (sizes.push(batch.length), made.log.append(batch, options)),
     });
     const burst = () => Promise.all(Array.from({ length: 100 }, (_, i) => append({ value: `${i}-${"x".repeat(90)}` })));
@@ -264,7 +381,15 @@ describe("a bad record leaves nothing behind in the producer", () => {
     const before = sizes.length;
     await burst();
     expect([Math.max(...sizes) <= 3000, Math.max(...sizes.slice(before)) <= 1000]).toEqual([true, true]);
-    const outcomes = await Promise.allSettled([append({ value: 1 }), append({ value: "y".repeat(1000) }), append({ value: 3 })]);
-    expect(outcomes.map((each) => (each.status === "fulfilled" ? each.value.offset : (each.reason as { code: string }).code))).toEqual([200, "RECORD_TOO_LARGE", 201]);
+    const outcomes = await Promise.allSettled([
+      append({ value: 1 }),
+      append({ value: "y".repeat(1000) }),
+      append({ value: 3 }),
+    ]);
+    expect(
+      outcomes.map((each) =>
+        each.status === "fulfilled" ? each.value.offset : (each.reason as { code: string }).code,
+      ),
+    ).toEqual([200, "RECORD_TOO_LARGE", 201]);
   });
 });

@@ -26,7 +26,10 @@ const read = (bytes: Uint8Array): RecordBatch => {
 
 function inputsOf(batch: RecordBatch): RecordInput[] {
   return Array.from({ length: batch.count }, (_, i) => ({
-    key: batch.keyAt(i), value: batch.valueAt(i), headers: batch.headersAt(i), timestamp: batch.timestampAt(i),
+    key: batch.keyAt(i),
+    value: batch.valueAt(i),
+    headers: batch.headersAt(i),
+    timestamp: batch.timestampAt(i),
   }));
 }
 
@@ -44,10 +47,18 @@ describe(`BatchBuilder (seed ${SEED})`, () => {
         expect(builder.sizeBytes - bytes.length).toBeLessThanOrEqual(13 * list.length);
         const batch = read(bytes);
         // Lone surrogates cannot be written in UTF-8 and -0 is 0 on disk.
-        equal(inputsOf(batch), list.map((record) => ({
-          ...record, headers: record.headers.map(([key, value]) => [new TextDecoder().decode(utf8(key)), value]), timestamp: record.timestamp + 0,
-        })));
-        equal([batch.header.producerId, batch.header.producerEpoch, batch.header.baseSequence, batch.header.attributes], [3, 1, 9, 0x10]);
+        equal(
+          inputsOf(batch),
+          list.map((record) => ({
+            ...record,
+            headers: record.headers.map(([key, value]) => [new TextDecoder().decode(utf8(key)), value]),
+            timestamp: record.timestamp + 0,
+          })),
+        );
+        equal(
+          [batch.header.producerId, batch.header.producerEpoch, batch.header.baseSequence, batch.header.attributes],
+          [3, 1, 9, 0x10],
+        );
         equal([batch.baseOffset, batch.nextOffset, batch.offsetAt(list.length - 1)], [0, list.length, list.length - 1]);
       }),
       { seed: SEED, numRuns: 150 },
@@ -66,7 +77,9 @@ describe(`BatchBuilder (seed ${SEED})`, () => {
       const bytes = builder.build(NOBODY);
       expect(bytes.length).toBeLessThanOrEqual(bytesMax);
       expect(bytes.length).toBeGreaterThan(bytesMax - 60 - 5 * count);
-      expect(new BatchBuilder(kernel, { bytesMax }).tryAppend({ ...record, value: new Uint8Array(bytesMax) })).toBe(false);
+      expect(new BatchBuilder(kernel, { bytesMax }).tryAppend({ ...record, value: new Uint8Array(bytesMax) })).toBe(
+        false,
+      );
     }
   });
 
@@ -121,7 +134,9 @@ describe("RecordBatch", () => {
   });
 
   test("a compacted batch keeps its offsets", () => {
-    const batch = read(craft({ baseOffset: 100, lastOffsetDelta: 9, records: [{ offsetDelta: 2 }, { offsetDelta: 7 }] }));
+    const batch = read(
+      craft({ baseOffset: 100, lastOffsetDelta: 9, records: [{ offsetDelta: 2 }, { offsetDelta: 7 }] }),
+    );
     expect([batch.count, batch.offsetAt(0), batch.offsetAt(1), batch.nextOffset]).toEqual([2, 102, 107, 110]);
     expect(read(craft({ records: [], lastOffsetDelta: 4 })).nextOffset).toBe(5);
   });
@@ -134,7 +149,12 @@ describe("RecordBatch", () => {
   test("a record that is not there is INVALID_ARGUMENT, not undefined", async () => {
     const batch = read(craft());
     for (const i of [-1, 2, 0.5, NaN]) {
-      for (const ask of [() => batch.keyAt(i), () => batch.timestampAt(i), () => batch.offsetAt(i), () => batch.headersAt(i)]) {
+      for (const ask of [
+        () => batch.keyAt(i),
+        () => batch.timestampAt(i),
+        () => batch.offsetAt(i),
+        () => batch.headersAt(i),
+      ]) {
         await fails("INVALID_ARGUMENT", ask);
       }
     }
@@ -167,8 +187,16 @@ describe("damage has a name", () => {
   test("attributes of a later version are UNSUPPORTED_FORMAT, damaged ones are not", async () => {
     await fails("UNSUPPORTED_FORMAT", () => decodeBatch(kernel, craft({ attributes: 0x80 })));
     await fails("CORRUPT_RANGE", () => decodeBatch(kernel, craft({ attributes: 0x80, crc: 1 })));
-    for (const [codec, name] of [[2, "snappy"], [3, "lz4"], [4, "zstd"], [5, "of number 5"]] as const) {
-      const error = await fails("UNSUPPORTED_FORMAT", decodeBatch(kernel, craft({ attributes: codec })) as Promise<RecordBatch>);
+    for (const [codec, name] of [
+      [2, "snappy"],
+      [3, "lz4"],
+      [4, "zstd"],
+      [5, "of number 5"],
+    ] as const) {
+      const error = await fails(
+        "UNSUPPORTED_FORMAT",
+        decodeBatch(kernel, craft({ attributes: codec })) as Promise<RecordBatch>,
+      );
       expect(error.message).toBe(`UNSUPPORTED_FORMAT: codec ${name}: batches of codec none and gzip can be read`);
     }
     await fails("CORRUPT_RANGE", decodeBatch(kernel, craft({ attributes: 2, crc: 1 })) as Promise<RecordBatch>);
@@ -176,7 +204,10 @@ describe("damage has a name", () => {
 
   test("control batches and transactions are told apart from an application's records; markers say how one ended", () => {
     const key = (type: number) => new Uint8Array([0, 0, 0, type]);
-    const batchOf = (attributes: number, type?: number) => read(craft({ attributes, ...(type !== undefined && { records: [{ key: key(type), value: new Uint8Array(6) }] }) }));
+    const batchOf = (attributes: number, type?: number) =>
+      read(
+        craft({ attributes, ...(type !== undefined && { records: [{ key: key(type), value: new Uint8Array(6) }] }) }),
+      );
     const told = ({ isControl, isTransactional, marker }: RecordBatch) => [isControl, isTransactional, marker];
     expect(told(batchOf(0))).toEqual([false, false, undefined]);
     expect(told(batchOf(0, 1))).toEqual([false, false, undefined]);
@@ -202,7 +233,7 @@ describe("damage has a name", () => {
 
 describe("splitBatches", () => {
   test("hops over whole batches", () => {
-    const batches = [craft(), craft({ records: [] , lastOffsetDelta: 0 }), craft({ baseOffset: 9 })];
+    const batches = [craft(), craft({ records: [], lastOffsetDelta: 0 }), craft({ baseOffset: 9 })];
     expect(splitBatches(concat(...batches))).toEqual(batches);
     expect(splitBatches(new Uint8Array(0))).toEqual([]);
     const bytes = concat(...batches);
@@ -211,7 +242,16 @@ describe("splitBatches", () => {
   });
 
   test("bytes that do not tile are INVALID_BATCH", async () => {
-    const bad = [[0], craft().subarray(0, -1), concat(craft(), [0]), concat(craft(), new Uint8Array(61)), craft({ length: -12 }), craft({ length: -1 }), craft({ length: 48 }), craft({ length: 2 ** 31 - 1 })];
+    const bad = [
+      [0],
+      craft().subarray(0, -1),
+      concat(craft(), [0]),
+      concat(craft(), new Uint8Array(61)),
+      craft({ length: -12 }),
+      craft({ length: -1 }),
+      craft({ length: 48 }),
+      craft({ length: 2 ** 31 - 1 }),
+    ];
     for (const bytes of bad) await fails("INVALID_BATCH", () => splitBatches(Uint8Array.from(bytes)));
   });
 });

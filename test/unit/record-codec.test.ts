@@ -19,30 +19,51 @@ beforeAll(async () => {
 
 const MiB = 1024 * 1024;
 const decode = async (bytes: Uint8Array, options = {}): Promise<RecordBatch> => decodeBatch(kernel, bytes, options);
-const gzipped = (records: Uint8Array, rest = {}): Uint8Array => craft({ attributes: 1, count: 1, maxTimestamp: 1000, section: [...gzipSync(records)], ...rest });
+const gzipped = (records: Uint8Array, rest = {}): Uint8Array =>
+  craft({ attributes: 1, count: 1, maxTimestamp: 1000, section: [...gzipSync(records)], ...rest });
 
 function sample(records: number, valueBytes: number): Uint8Array {
   const builder = new BatchBuilder(kernel);
   for (let i = 0; i < records; i++) {
-    builder.tryAppend({ key: utf8(`key ${i}`), value: new Uint8Array(valueBytes).fill(i), headers: i % 3 ? [] : [["h", utf8("x")]], timestamp: 1_700_000_000_000 + i });
+    builder.tryAppend({
+      key: utf8(`key ${i}`),
+      value: new Uint8Array(valueBytes).fill(i),
+      headers: i % 3 ? [] : [["h", utf8("x")]],
+      timestamp: 1_700_000_000_000 + i,
+    });
   }
   return builder.build({ producerId: 4, producerEpoch: 2, baseSequence: 8, attributes: 0x10 });
 }
 
 describe("compressBatch", () => {
-  test.each([[1, 0], [1, 100], [1000, 50], [19, 100_000]])("%i records of %i bytes come back", async (records, valueBytes) => {
+  test.each([
+    [1, 0],
+    [1, 100],
+    [1000, 50],
+    [19, 100_000],
+  ])("%i records of %i bytes come back", async (records, valueBytes) => {
     const plain = sample(records, valueBytes);
     const small = await compressBatch(kernel, plain);
     for (const each of kernels) expect(each.validateBatch(small)).toBe(Status.OK);
     equal(Uint8Array.from(gunzipSync(small.subarray(61))), plain.subarray(61), "records section");
     const before = readHeader(plain);
-    expect(readHeader(small)).toEqual({ ...before, attributes: before.attributes | 1, sizeBytes: small.length, crc: readHeader(small).crc });
+    expect(readHeader(small)).toEqual({
+      ...before,
+      attributes: before.attributes | 1,
+      sizeBytes: small.length,
+      crc: readHeader(small).crc,
+    });
     stampBaseOffset(small, 70);
     stampLeaderEpoch(small, 3);
     const [one, two] = [await decode(plain), await decode(small)];
     expect([two.count, two.baseOffset, two.nextOffset]).toEqual([records, 70, 70 + records]);
     for (const i of [0, Math.floor(records / 2), records - 1]) {
-      expect([two.keyAt(i), two.valueAt(i), two.headersAt(i), two.timestampAt(i)]).toEqual([one.keyAt(i), one.valueAt(i), one.headersAt(i), one.timestampAt(i)]);
+      expect([two.keyAt(i), two.valueAt(i), two.headersAt(i), two.timestampAt(i)]).toEqual([
+        one.keyAt(i),
+        one.valueAt(i),
+        one.headersAt(i),
+        one.timestampAt(i),
+      ]);
     }
   });
 
@@ -95,20 +116,29 @@ describe("decompression is bounded", () => {
   function countOutput(): { bytes: number } {
     const count = { bytes: 0 };
     const Real = globalThis.DecompressionStream;
-    vi.stubGlobal("DecompressionStream", class {
-      readonly writable: WritableStream;
-      readonly readable: ReadableStream;
-      constructor(format: CompressionFormat) {
-        const real = new Real(format);
-        this.writable = real.writable;
-        this.readable = real.readable.pipeThrough(new TransformStream({
-          transform(piece: Uint8Array<ArrayBuffer>, controller) {
-            count.bytes += piece.length;
-            controller.enqueue(piece);
-          },
-        }, undefined, { highWaterMark: 0 }));
-      }
-    });
+    vi.stubGlobal(
+      "DecompressionStream",
+      class {
+        readonly writable: WritableStream;
+        readonly readable: ReadableStream;
+        constructor(format: CompressionFormat) {
+          const real = new Real(format);
+          this.writable = real.writable;
+          this.readable = real.readable.pipeThrough(
+            new TransformStream(
+              {
+                transform(piece: Uint8Array<ArrayBuffer>, controller) {
+                  count.bytes += piece.length;
+                  controller.enqueue(piece);
+                },
+              },
+              undefined,
+              { highWaterMark: 0 },
+            ),
+          );
+        }
+      },
+    );
     return count;
   }
 
@@ -125,7 +155,9 @@ describe("decompression is bounded", () => {
     const section = Uint8Array.from(gzipSync(new Uint8Array(64 * MiB)));
     new DataView(section.buffer).setUint32(section.length - 4, 1000, true);
     const count = countOutput();
-    await fails("CORRUPT_RANGE", decode(craft({ attributes: 1, count: 1, section: [...section] }))).finally(() => vi.unstubAllGlobals());
+    await fails("CORRUPT_RANGE", decode(craft({ attributes: 1, count: 1, section: [...section] }))).finally(() =>
+      vi.unstubAllGlobals(),
+    );
     expect(count.bytes).toBeGreaterThan(1000);
     expect(count.bytes).toBeLessThan(5 * MiB);
   });

@@ -10,18 +10,40 @@ import { importPlanted } from "../tooling/bundle-planted.ts";
 import { kernelBytes, releaseKernel } from "../tooling/kernels.ts";
 
 const SEED = 7;
-const failuresOf = ({ failures }: Pick<Share, "failures">): string[] => failures.map(({ message, where }) => `${message} in ${where}`);
+const failuresOf = ({ failures }: Pick<Share, "failures">): string[] =>
+  failures.map(({ message, where }) => `${message} in ${where}`);
 
 test(`no rot goes unseen (seed ${SEED})`, { timeout: 300_000 }, async () => {
-  const share = await rotShare({ kernel: await releaseKernel(), history: SMALL, seed: SEED, sample: 3, every: 60, everySwap: 10, whole: /mark|catalog: head|compacted: footer/ });
+  const share = await rotShare({
+    kernel: await releaseKernel(),
+    history: SMALL,
+    seed: SEED,
+    sample: 3,
+    every: 60,
+    everySwap: 10,
+    whole: /mark|catalog: head|compacted: footer/,
+  });
   expect(failuresOf(share)).toEqual([]);
   // Every bit of the volume is in the count but the thinned ones.
   expect(share.bits).toBeGreaterThan(share.log.bytes * 4);
-  const came = (pattern: RegExp): number => Object.entries(share.counts).reduce((sum, [name, times]) => sum + (pattern.test(name) ? times : 0), 0);
+  const came = (pattern: RegExp): number =>
+    Object.entries(share.counts).reduce((sum, [name, times]) => sum + (pattern.test(name) ? times : 0), 0);
   const wanted = [
-    /sealed: records \| the batch is refused/, /sealed: batch header inside its checksum \| reported/, /sealed: batch header outside its checksum \| reported/,
-    /compacted: batch header .* reported/, /sealed: footer \| same/, /sealed: (offset|time) index \| same/, /sealed: producers \| same/, /catalog: head \| took over/,
-    /closed: active: mark \| same/, /killed: active: .* \| cut/, /nothing reads it/, /stale: sealed: batches \| reported/, /stale: catalog \| took over/, /swapped: .* \| reported/, /sample: /,
+    /sealed: records \| the batch is refused/,
+    /sealed: batch header inside its checksum \| reported/,
+    /sealed: batch header outside its checksum \| reported/,
+    /compacted: batch header .* reported/,
+    /sealed: footer \| same/,
+    /sealed: (offset|time) index \| same/,
+    /sealed: producers \| same/,
+    /catalog: head \| took over/,
+    /closed: active: mark \| same/,
+    /killed: active: .* \| cut/,
+    /nothing reads it/,
+    /stale: sealed: batches \| reported/,
+    /stale: catalog \| took over/,
+    /swapped: .* \| reported/,
+    /sample: /,
   ];
   expect(wanted.filter((pattern) => came(pattern) === 0).map(String)).toEqual([]);
   // One copy of each batch, two of the catalog and of the marks: no single bit may close the volume.
@@ -30,13 +52,33 @@ test(`no rot goes unseen (seed ${SEED})`, { timeout: 300_000 }, async () => {
 });
 
 test("without a bug the planted runs find nothing", { timeout: 120_000 }, async () => {
-  const { failures } = await rotShare({ kernel: await releaseKernel(), history: SMALL, seed: SEED, sample: 20, every: 8, regions: /compacted: batch header outside/, failuresMax: 1 });
+  const { failures } = await rotShare({
+    kernel: await releaseKernel(),
+    history: SMALL,
+    seed: SEED,
+    sample: 20,
+    every: 8,
+    regions: /compacted: batch header outside/,
+    failuresMax: 1,
+  });
   expect(failures).toEqual([]);
 });
 
-test.each(BUGS.map((bug) => [bug.name, bug] as const))("planted bug is caught: %s", { timeout: 120_000 }, async (_, { twin, regions, ...bug }) => {
-  const planted = await importPlanted<typeof Entry>("test/rot/entry.ts", bug);
-  const kernel = twin ? planted.twinKernel() : await planted.loadKernel(await kernelBytes("release"));
-  const { failures, bits } = await planted.rotShare({ kernel, history: SMALL, seed: SEED, sample: 20, every: 3, regions, failuresMax: 1 });
-  expect(failures[0]?.check, `survived ${bits} bits`).toBeDefined();
-});
+test.each(BUGS.map((bug) => [bug.name, bug] as const))(
+  "planted bug is caught: %s",
+  { timeout: 120_000 },
+  async (_, { twin, regions, ...bug }) => {
+    const planted = await importPlanted<typeof Entry>("test/rot/entry.ts", bug);
+    const kernel = twin ? planted.twinKernel() : await planted.loadKernel(await kernelBytes("release"));
+    const { failures, bits } = await planted.rotShare({
+      kernel,
+      history: SMALL,
+      seed: SEED,
+      sample: 20,
+      every: 3,
+      regions,
+      failuresMax: 1,
+    });
+    expect(failures[0]?.check, `survived ${bits} bits`).toBeDefined();
+  },
+);

@@ -30,7 +30,13 @@ const KEYS = 2_000;
 /** 4 MiB: each key some twenty times. */
 async function filled(volume: MemoryVolume, breathe?: () => Promise<void>, settings = {}) {
   const store = await SegmentStore.open({ volume, kernel, now: clock.now });
-  const log = await Log.open({ store: await store.log("t-0"), kernel, clock, settings: { compaction: {}, ...settings }, ...(breathe && { breathe }) });
+  const log = await Log.open({
+    store: await store.log("t-0"),
+    kernel,
+    clock,
+    settings: { compaction: {}, ...settings },
+    ...(breathe && { breathe }),
+  });
   const expected = new Map<string, string>();
   for (let i = 0; i < 400; i++) {
     const builder = new BatchBuilder(kernel);
@@ -70,14 +76,19 @@ describe("compaction", () => {
     const { compacted } = await log.clean();
     expect(compacted.recordsRemoved).toBe(40_000 - KEYS);
     expect(turns, "turns for the bytes that were read").toBeGreaterThanOrEqual(volume.total / (2 * SLICE_BYTES));
-    expect(volume.most, "between two turns: one read, and what finds the next").toBeLessThanOrEqual(1024 * 1024 + SLICE_BYTES);
+    expect(volume.most, "between two turns: one read, and what finds the next").toBeLessThanOrEqual(
+      1024 * 1024 + SLICE_BYTES,
+    );
     expect(await dump(log)).toEqual(expected);
   });
 
   it("others are answered in between, in the order in which they come", async () => {
     let inClean = false;
     const order: string[] = [];
-    const { log } = await filled(new MemoryVolume({ slotBytes: 512 * 1024 }), () => new Promise((resolve) => setImmediate(resolve)));
+    const { log } = await filled(
+      new MemoryVolume({ slotBytes: 512 * 1024 }),
+      () => new Promise((resolve) => setImmediate(resolve)),
+    );
     inClean = true;
     const cleaning = log.clean().then(() => {
       inClean = false;
@@ -94,7 +105,10 @@ describe("compaction", () => {
   });
 
   it("two calls at once are two passes, one after the other, and the second finds nothing", async () => {
-    const { log, expected } = await filled(new MemoryVolume({ slotBytes: 512 * 1024 }), () => new Promise((resolve) => setImmediate(resolve)));
+    const { log, expected } = await filled(
+      new MemoryVolume({ slotBytes: 512 * 1024 }),
+      () => new Promise((resolve) => setImmediate(resolve)),
+    );
     const [first, second] = await Promise.all([log.clean(), log.clean()]);
     expect([first.compacted.recordsRemoved, second.compacted.recordsRemoved]).toEqual([40_000 - KEYS, 0]);
     expect(await dump(log)).toEqual(expected);
@@ -129,9 +143,18 @@ describe("compaction", () => {
         if (++turns > TURNS) throw new TidemarkError("CLOSED", "deposed");
       };
       const upkeep = new Upkeep({
-        store: logStore, kernel, clock, settings: { ...DEFAULT_SETTINGS, compaction: {} }, highWatermark: () => logStore.logEndOffset, alone: (work) => work(), breathe,
+        store: logStore,
+        kernel,
+        clock,
+        settings: { ...DEFAULT_SETTINGS, compaction: {} },
+        highWatermark: () => logStore.logEndOffset,
+        alone: (work) => work(),
+        breathe,
       });
-      ended = await upkeep.run().then(() => true, () => false);
+      ended = await upkeep.run().then(
+        () => true,
+        () => false,
+      );
       const { to = 0, at = 0 } = logStore.compacted ?? {};
       tos.push(to * 1e6 + at);
     }

@@ -23,7 +23,11 @@ it("a lost slot costs what was in it, and no offset is given out again: the log 
   const lost = { from: 0, to: 2 ** 31, reason: "SLOT_LOST" };
   for (let turn = 0; turn < 2; turn++) {
     const again = await open(volume);
-    expect([again.logStartOffset, again.logEndOffset, again.recovery.lost]).toEqual([7, 2 ** 31 + turn, turn === 0 ? lost : undefined]);
+    expect([again.logStartOffset, again.logEndOffset, again.recovery.lost]).toEqual([
+      7,
+      2 ** 31 + turn,
+      turn === 0 ? lost : undefined,
+    ]);
     await fails("CORRUPT_RANGE", again.fetch(7));
     const { baseOffset } = await again.append(batchOf([`k=again ${turn}`]));
     expect(baseOffset).toBe(2 ** 31 + turn);

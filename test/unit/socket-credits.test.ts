@@ -1,6 +1,13 @@
 /** Windows of follows are passed on as there is room: within bounds at any time, and everybody gets on. */
 import { describe, expect, it } from "vitest";
-import { BASE_BYTES, FREE_BYTES, HARD_BYTES, type Requests, REQUESTS_MAX, SocketCredits } from "../../worker/front/socket-credits.ts";
+import {
+  BASE_BYTES,
+  FREE_BYTES,
+  HARD_BYTES,
+  type Requests,
+  REQUESTS_MAX,
+  SocketCredits,
+} from "../../worker/front/socket-credits.ts";
 import { Random } from "../simulation/prng.ts";
 
 const KIB = 1024;
@@ -84,55 +91,64 @@ describe("credits of a socket", () => {
     expect(credits.bytes).toBe(0);
   });
 
-  it.each([1, 2, 3, 4, 5])("any logs and a client that reads: all of it arrives, and never more is held than may be, seed %i", (seed) => {
-    const random = new Random(seed);
-    const credits = new SocketCredits();
-    const logs = Array.from({ length: 1 + random.int(300) }, () => ({ requests: new Map() as Requests, credit: 0, isStarved: false, window: 0, batches: Array.from({ length: random.int(12) }, () => 1 + random.int(random.chance(0.2) ? MIB : 20 * KIB)) }));
-    type Fake = (typeof logs)[number];
-    let [unread, delivered, rounds] = [0, 0, 0];
-    const expected = logs.flatMap(({ batches }) => batches).reduce((sum, bytes) => sum + bytes, 0);
-    const inbox: { log: Fake; bytes: number }[] = [];
-    const grant = (log: Fake) => (bytes: number) => {
-      log.credit += bytes;
-      log.isStarved = false;
-    };
-    for (const log of logs) {
-      log.window = 1 + random.int(2 * WINDOW);
-      log.credit += credits.follow(log.requests, 1, log.window, grant(log));
-    }
-    while (delivered < expected) {
-      if (++rounds > 200_000) throw new Error(`stuck at ${delivered} of ${expected}`);
-      const log = logs[random.int(logs.length)]!;
-      const [next] = log.batches;
-      if (next !== undefined && !log.isStarved) {
-        if (next <= log.credit) {
-          log.batches.shift();
-          log.credit -= next;
-          credits.sent(log.requests, 1, next);
-          inbox.push({ log, bytes: next });
-          unread += next;
-        } else {
-          log.isStarved = true;
-          // As src/sync/edge-socket.ts does it.
-          if (!credits.starved(log.requests, 1, next) && next > log.window) {
-            credits.more(log.requests, 1, next - log.window);
-            log.window = next;
+  it.each([1, 2, 3, 4, 5])(
+    "any logs and a client that reads: all of it arrives, and never more is held than may be, seed %i",
+    (seed) => {
+      const random = new Random(seed);
+      const credits = new SocketCredits();
+      const logs = Array.from({ length: 1 + random.int(300) }, () => ({
+        requests: new Map() as Requests,
+        credit: 0,
+        isStarved: false,
+        window: 0,
+        batches: Array.from({ length: random.int(12) }, () => 1 + random.int(random.chance(0.2) ? MIB : 20 * KIB)),
+      }));
+      type Fake = (typeof logs)[number];
+      let [unread, delivered, rounds] = [0, 0, 0];
+      const expected = logs.flatMap(({ batches }) => batches).reduce((sum, bytes) => sum + bytes, 0);
+      const inbox: { log: Fake; bytes: number }[] = [];
+      const grant = (log: Fake) => (bytes: number) => {
+        log.credit += bytes;
+        log.isStarved = false;
+      };
+      for (const log of logs) {
+        log.window = 1 + random.int(2 * WINDOW);
+        log.credit += credits.follow(log.requests, 1, log.window, grant(log));
+      }
+      while (delivered < expected) {
+        if (++rounds > 200_000) throw new Error(`stuck at ${delivered} of ${expected}`);
+        const log = logs[random.int(logs.length)]!;
+        const [next] = log.batches;
+        if (next !== undefined && !log.isStarved) {
+          if (next <= log.credit) {
+            log.batches.shift();
+            log.credit -= next;
+            credits.sent(log.requests, 1, next);
+            inbox.push({ log, bytes: next });
+            unread += next;
+          } else {
+            log.isStarved = true;
+            // As src/sync/edge-socket.ts does it.
+            if (!credits.starved(log.requests, 1, next) && next > log.window) {
+              credits.more(log.requests, 1, next - log.window);
+              log.window = next;
+            }
           }
         }
+        expect(credits.bytes).toBeLessThanOrEqual(HARD_BYTES);
+        if (!random.chance(0.3) || inbox.length === 0) continue;
+        const read = inbox.splice(0, 1 + random.int(inbox.length));
+        for (const { log: from, bytes } of read) {
+          delivered += bytes;
+          unread -= bytes;
+          credits.read(bytes);
+          credits.more(from.requests, 1, bytes);
+        }
       }
-      expect(credits.bytes).toBeLessThanOrEqual(HARD_BYTES);
-      if (!random.chance(0.3) || inbox.length === 0) continue;
-      const read = inbox.splice(0, 1 + random.int(inbox.length));
-      for (const { log: from, bytes } of read) {
-        delivered += bytes;
-        unread -= bytes;
-        credits.read(bytes);
-        credits.more(from.requests, 1, bytes);
-      }
-    }
-    expect(unread).toBe(0);
-    expect(credits.bytes).toBeLessThanOrEqual(FREE_BYTES + logs.length * BASE_BYTES);
-    for (const { requests } of logs) credits.drop(requests);
-    expect(credits.bytes).toBe(0);
-  });
+      expect(unread).toBe(0);
+      expect(credits.bytes).toBeLessThanOrEqual(FREE_BYTES + logs.length * BASE_BYTES);
+      for (const { requests } of logs) credits.drop(requests);
+      expect(credits.bytes).toBe(0);
+    },
+  );
 });

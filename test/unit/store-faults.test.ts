@@ -21,13 +21,18 @@ async function history(volume: Volume, acked: (log: string, end: number, start: 
   for (const name of ["a", "b"]) {
     const log = await store.log(name);
     for (let i = 0; i < 100; i++) {
-      await log.append([makeBatch(kernel, log.logEndOffset, 10, 60 + ((i * 37) % 90)), makeBatch(kernel, log.logEndOffset + 10, 3, 200 + i)]);
+      await log.append([
+        makeBatch(kernel, log.logEndOffset, 10, 60 + ((i * 37) % 90)),
+        makeBatch(kernel, log.logEndOffset + 10, 3, 200 + i),
+      ]);
       await log.flush();
       acked(name, log.flushedOffset, log.logStartOffset);
     }
     const [first, second] = log.segments();
     const { bytes } = await log.read(second!.baseOffset, 3000, log.logEndOffset);
-    await log.replace(second!.baseOffset, second!.nextOffset, [{ baseOffset: second!.baseOffset, nextOffset: second!.nextOffset, bytes, sealedAt: 1 }]);
+    await log.replace(second!.baseOffset, second!.nextOffset, [
+      { baseOffset: second!.baseOffset, nextOffset: second!.nextOffset, bytes, sealedAt: 1 },
+    ]);
     await log.trim(first!.nextOffset + 2);
     acked(name, log.flushedOffset, log.logStartOffset);
   }
@@ -36,7 +41,7 @@ async function history(volume: Volume, acked: (log: string, end: number, start: 
 
 async function readsFromStartToEnd(store: SegmentStore, name: string): Promise<void> {
   const log = await store.log(name);
-  for (let offset = log.logStartOffset; offset < log.logEndOffset; ) {
+  for (let offset = log.logStartOffset; offset < log.logEndOffset;) {
     const { nextOffset } = await log.read(offset, 4000, log.logEndOffset, true);
     expect(nextOffset).toBeGreaterThan(offset);
     offset = nextOffset;
@@ -55,7 +60,10 @@ describe("death at every operation of a history with rolls, trim and replacement
       await history(volume, (log, end, start) => promised.set(log, { end, start })).catch(() => undefined);
       const powerCut = await volume.afterPowerCut();
       volume.left = Infinity;
-      for (const [kind, survivor] of [["kill", volume], ["power cut", powerCut]] as const) {
+      for (const [kind, survivor] of [
+        ["kill", volume],
+        ["power cut", powerCut],
+      ] as const) {
         const store = await open(survivor);
         for (const [name, { end, start }] of promised) {
           const log = await store.log(name);
@@ -128,7 +136,12 @@ describe("a volume that refuses", () => {
     const other = await store.log("b");
     for (let i = 0; i < 60; i++) await log.append([makeBatch(kernel, i * 10, 10, 200)]);
     await log.flush();
-    const reads = Array.from({ length: 20 }, (_, i) => log.read(i * 20, 2000, 600).then((found) => found.nextOffset, (error: TidemarkError) => error.code));
+    const reads = Array.from({ length: 20 }, (_, i) =>
+      log.read(i * 20, 2000, 600).then(
+        (found) => found.nextOffset,
+        (error: TidemarkError) => error.code,
+      ),
+    );
     await log.trim(500);
     for (let i = 0; i < 60; i++) await other.append([makeBatch(kernel, i * 10, 10, 200)]);
     for (const outcome of await Promise.all(reads)) {

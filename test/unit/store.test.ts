@@ -21,7 +21,12 @@ for (const load of [releaseKernel, twinKernel]) {
 
 describe("what the catalog says unread", () => {
   /** Slot 0, as whoever opens files ahead reads it. */
-  const readerOf = (bytes: Uint8Array) => (target: Uint8Array, at: number): number => (target.set(bytes.subarray(at, at + target.length)), Math.min(target.length, bytes.length - at));
+  const readerOf =
+    (bytes: Uint8Array) =>
+    (target: Uint8Array, at: number): number => (
+      target.set(bytes.subarray(at, at + target.length)),
+      Math.min(target.length, bytes.length - at)
+    );
   const peek = (bytes: Uint8Array): number[] => peekNewestSlots(readerOf(bytes));
 
   it("the newest slots, after rolls, and nothing where it can't be read", async () => {

@@ -21,17 +21,18 @@ test.each([
   expect([runsVite(version), runsVitest(version)]).toEqual([vite, vitest]);
 });
 
-const report = (passed: number, failed: number, files: readonly { status: string; assertionResults: readonly { status: string }[] }[] = []) => ({
-  numPassedTests: passed,
-  numFailedTests: failed,
-  numPendingTests: 0,
-  numTodoTests: 0,
-  testResults: files,
-});
+const report = (
+  passed: number,
+  failed: number,
+  files: readonly { status: string; assertionResults: readonly { status: string }[] }[] = [],
+) => ({ numPassedTests: passed, numFailedTests: failed, numPendingTests: 0, numTodoTests: 0, testResults: files });
 
 test("a run counts its tests; no report, no test, a broken file or a bad exit count as failures", () => {
   expect(tally(report(3, 0), 0)).toMatchObject({ passed: 3, failed: 0 });
-  expect(tally(report(3, 2, [{ status: "failed", assertionResults: [{ status: "failed" }] }]), 1)).toMatchObject({ passed: 3, failed: 2 });
+  expect(tally(report(3, 2, [{ status: "failed", assertionResults: [{ status: "failed" }] }]), 1)).toMatchObject({
+    passed: 3,
+    failed: 2,
+  });
   expect(tally(report(3, 0, [{ status: "failed", assertionResults: [] }]), 1)).toMatchObject({ passed: 3, failed: 1 });
   expect(tally(report(3, 0), 1)).toMatchObject({ passed: 3, failed: 1 });
   expect(tally(report(0, 0), 0)).toMatchObject({ passed: 0, failed: 1 });
@@ -45,8 +46,16 @@ test("what was skipped is named, with the way to get what it takes", () => {
   process.env["PATH"] = "";
   delete process.env["FIREFOX_PATH"];
   try {
-    const tests = [skippedTest("closes", "Firefox"), skippedTest("crashes", "Firefox"), skippedTest("hangs", "WebKitGTK as if it were any other engine"), { ...skippedTest("runs", "Firefox"), status: "passed" }];
-    const testResults = [{ name: "/r/test/tabs/engines.test.ts", assertionResults: tests }, { name: "/r/test/unit/a.test.ts", assertionResults: [skippedTest("later")] }];
+    const tests = [
+      skippedTest("closes", "Firefox"),
+      skippedTest("crashes", "Firefox"),
+      skippedTest("hangs", "WebKitGTK as if it were any other engine"),
+      { ...skippedTest("runs", "Firefox"), status: "passed" },
+    ];
+    const testResults = [
+      { name: "/r/test/tabs/engines.test.ts", assertionResults: tests },
+      { name: "/r/test/unit/a.test.ts", assertionResults: [skippedTest("later")] },
+    ];
     expect(skippedLines({ testResults }, (file: string) => file.slice(3))).toEqual([
       "skipped test/tabs/engines.test.ts: Firefox, 2 tests: get Firefox (Debian, Ubuntu: sudo apt-get install firefox-esr), or set FIREFOX_PATH",
       "skipped test/tabs/engines.test.ts: WebKitGTK's driver, 1 test: get WebKitGTK's driver (Debian, Ubuntu: sudo apt-get install webkit2gtk-driver xvfb xauth dbus)",
@@ -58,7 +67,11 @@ test("what was skipped is named, with the way to get what it takes", () => {
 });
 
 test("every suite that a missing tool lets skip its tests is there, and looks for that tool's commands", () => {
-  const looksFor = { Firefox: "test/tabs/firefox.ts", "WebKitGTK's driver": "test/tabs/webkit.ts", strace: "test/power/strace.ts" } as Record<string, string>;
+  const looksFor = {
+    Firefox: "test/tabs/firefox.ts",
+    "WebKitGTK's driver": "test/tabs/webkit.ts",
+    strace: "test/power/strace.ts",
+  } as Record<string, string>;
   for (const { name, suites, commands } of TOOLS as { name: string; suites: string[][]; commands: string[][] }[]) {
     for (const [file] of suites) expect(existsSync(path.join(root, file!)), file).toBe(true);
     const source = readFileSync(path.join(root, looksFor[name]!), "utf8");
@@ -67,10 +80,14 @@ test("every suite that a missing tool lets skip its tests is there, and looks fo
 });
 
 test("every npm script's program is there", () => {
-  const scripts = Object.values((JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as { scripts: Record<string, string> }).scripts);
+  const scripts = Object.values(
+    (JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as { scripts: Record<string, string> }).scripts,
+  );
   const launcher = readFileSync(path.join(root, "test/tooling/run.mjs"), "utf8");
   const tasks = new Map([...launcher.matchAll(/^ {2}(\w+): \{.*$/gm)].map(([line, name]) => [name!, line]));
-  expect(scripts.map((script) => script.replace("node test/tooling/run.mjs ", "")).filter((name) => !tasks.has(name))).toEqual([]);
+  expect(
+    scripts.map((script) => script.replace("node test/tooling/run.mjs ", "")).filter((name) => !tasks.has(name)),
+  ).toEqual([]);
   const programs = [...launcher.matchAll(/program\("([^"]+)"\)/g)].map(([, file]) => file!);
   expect(programs.length).toBeGreaterThan(4);
   expect(programs.filter((file) => !existsSync(path.join(root, file)))).toEqual([]);

@@ -12,7 +12,8 @@ import { FragileVolume } from "./fragile-volume.ts";
 import { batchOf, fixture, kernel } from "./log-fixtures.ts";
 
 const SLOT = 32 * 1024;
-const open = (volume: Volume, id?: string) => SegmentStore.open({ volume, kernel, now: () => 1, newId: () => "made", id });
+const open = (volume: Volume, id?: string) =>
+  SegmentStore.open({ volume, kernel, now: () => 1, newId: () => "made", id });
 const memory = () => new MemoryVolume({ slotBytes: SLOT });
 
 async function fill(store: SegmentStore, name: string, batches: number): Promise<void> {
@@ -67,7 +68,15 @@ describe("a deleted log", () => {
     expect(store.names()).toEqual([]);
     const typed = await fails("UNKNOWN_TOPIC", log.append([makeBatch(kernel, 600, 1)]));
     expect(typed.details["deleted"]).toBe(true);
-    for (const refused of [log.read(0, 100, 600), log.flush(), log.roll(), log.trim(1), log.saveSettings({}), deleteLog(log)]) await fails("UNKNOWN_TOPIC", refused);
+    for (const refused of [
+      log.read(0, 100, 600),
+      log.flush(),
+      log.roll(),
+      log.trim(1),
+      log.saveSettings({}),
+      deleteLog(log),
+    ])
+      await fails("UNKNOWN_TOPIC", refused);
     await fill(store, "b", 60);
     expect(volume.slotCount).toBe(slotCount);
     expect((await open(volume)).names()).toEqual(["b"]);
@@ -140,13 +149,17 @@ describe("death at every operation", () => {
       await life(volume, (...found) => (allowed = found)).catch(() => undefined);
       const powerCut = await volume.afterPowerCut();
       volume.left = Infinity;
-      for (const [kind, survivor] of [["kill", volume], ["power cut", powerCut]] as const) {
+      for (const [kind, survivor] of [
+        ["kill", volume],
+        ["power cut", powerCut],
+      ] as const) {
         const store = await open(survivor);
         const log = await store.find("t");
         const found: Life = log ? { end: log.logEndOffset, settings: log.settings } : "absent";
         expect(allowed, `${kind} at operation ${left}`).toContainEqual(found);
         // Each record is of the life that the settings name: the old one had ten batches of 10 in a segment.
-        if (log) for (let at = 0; at < log.logEndOffset; ) at = (await log.read(at, 4000, log.logEndOffset, true)).nextOffset;
+        if (log)
+          for (let at = 0; at < log.logEndOffset;) at = (await log.read(at, 4000, log.logEndOffset, true)).nextOffset;
       }
     }
   }, 120_000);
@@ -192,14 +205,18 @@ describe("a log at work", () => {
     while (volume.flushes === flushes) await Promise.resolve();
     const deleting = log.delete(async () => deleteLog((await store.find("t-0"))!));
     const behind = [log.append(batchOf(["=3"])), log.append(batchOf(["=4"]), { acks: "written" })];
-    const refused = Promise.all([...behind.map((each) => fails("UNKNOWN_TOPIC", each)), fails("UNKNOWN_TOPIC", log.clean())]);
+    const refused = Promise.all([
+      ...behind.map((each) => fails("UNKNOWN_TOPIC", each)),
+      fails("UNKNOWN_TOPIC", log.clean()),
+    ]);
     volume.gate = undefined;
     flush();
     expect((await underWay).baseOffset).toBe(1);
     await ended;
     await deleting;
     await refused;
-    for (const late of [log.append(batchOf(["=5"])), log.fetch(0), log.trim(0), log.delete(async () => undefined)]) await fails("UNKNOWN_TOPIC", late);
+    for (const late of [log.append(batchOf(["=5"])), log.fetch(0), log.trim(0), log.delete(async () => undefined)])
+      await fails("UNKNOWN_TOPIC", late);
     await log.close();
     await made.reopen();
     expect(made.log.logEndOffset).toBe(0);
@@ -207,7 +224,10 @@ describe("a log at work", () => {
 
   it("that could not be deleted goes on, unless the store failed", async () => {
     const { log } = await fixture();
-    await fails("LIMIT_EXCEEDED", log.delete(() => Promise.reject(new TidemarkError("LIMIT_EXCEEDED", "the catalog is full"))));
+    await fails(
+      "LIMIT_EXCEEDED",
+      log.delete(() => Promise.reject(new TidemarkError("LIMIT_EXCEEDED", "the catalog is full"))),
+    );
     expect((await log.append(batchOf(["=1"]))).baseOffset).toBe(0);
   });
 });

@@ -37,7 +37,8 @@ class CountingVolume extends MemoryVolume {
   }
 }
 
-const open = (volume: CountingVolume): Promise<SegmentStore> => SegmentStore.open({ volume, kernel, now: () => 1, newId: () => "tide" });
+const open = (volume: CountingVolume): Promise<SegmentStore> =>
+  SegmentStore.open({ volume, kernel, now: () => 1, newId: () => "tide" });
 
 /** A tide of so many topics with a few records each, closed. */
 async function tideOf(topics: number): Promise<CountingVolume> {
@@ -56,9 +57,27 @@ it("a tab is told what a topic's first use finds lost, once; and nothing where n
   const store = await open(volume);
   const told: TideEvent[] = [];
   const logs = new Map<string, Promise<Log>>();
-  const topics = new Topics({ kernel: () => kernel, open: async () => ({ store, logs }), breathe: async () => undefined, tell: (event) => void told.push(event), due: () => undefined });
+  const topics = new Topics({
+    kernel: () => kernel,
+    open: async () => ({ store, logs }),
+    breathe: async () => undefined,
+    tell: (event) => void told.push(event),
+    due: () => undefined,
+  });
   await Promise.all([topics.log("t0"), topics.log("t1"), topics.log("t1")]);
-  expect(told).toMatchObject([{ type: "recovery", report: [{ log: "t1", lost: { from: 0, to: 20, reason: "SLOT_LOST" }, quarantined: [{ from: 0, to: 20 }], logEndOffset: 20 }] }]);
+  expect(told).toMatchObject([
+    {
+      type: "recovery",
+      report: [
+        {
+          log: "t1",
+          lost: { from: 0, to: 20, reason: "SLOT_LOST" },
+          quarantined: [{ from: 0, to: 20 }],
+          logEndOffset: 20,
+        },
+      ],
+    },
+  ]);
   await topics.log("t1");
   expect(told).toHaveLength(1);
 });
@@ -70,7 +89,11 @@ describe("topics that nobody uses", () => {
       const volume = await tideOf(topics);
       const store = await open(volume);
       expect(store.recovery.logs).toHaveLength(topics);
-      expect(store.recovery.logs.every(({ cleanShutdown, scannedBytes, logEndOffset }) => cleanShutdown && scannedBytes === 0 && logEndOffset === 20)).toBe(true);
+      expect(
+        store.recovery.logs.every(
+          ({ cleanShutdown, scannedBytes, logEndOffset }) => cleanShutdown && scannedBytes === 0 && logEndOffset === 20,
+        ),
+      ).toBe(true);
       const opened = { ...volume.calls };
       await store.close();
       expect(volume.calls, "nothing was used, so there is nothing to say").toEqual(opened);
@@ -87,8 +110,12 @@ describe("topics that nobody uses", () => {
     for (let turn = 0; turn < 2; turn++) {
       volume.reset();
       const again = await open(volume);
-      expect(volume.touched.size, "the first one is asked whose it is; the one in use is scanned").toBe(turn === 0 ? 2 : 1);
-      expect(again.recovery.logs.filter(({ cleanShutdown }) => !cleanShutdown).map(({ log }) => log)).toEqual(turn === 0 ? ["t7-0"] : []);
+      expect(volume.touched.size, "the first one is asked whose it is; the one in use is scanned").toBe(
+        turn === 0 ? 2 : 1,
+      );
+      expect(again.recovery.logs.filter(({ cleanShutdown }) => !cleanShutdown).map(({ log }) => log)).toEqual(
+        turn === 0 ? ["t7-0"] : [],
+      );
       expect((await again.log("t7-0")).logEndOffset).toBe(40);
       expect((await readAll(await again.log("t8-0"))).length).toBe(2);
     }
@@ -123,7 +150,10 @@ describe("topics that nobody uses", () => {
     const slot = (await (await open(volume)).log("t1-0")).segments()[0]!.slot!;
     await volume.write(slot, 0, new Uint8Array(SLOT));
     const store = await open(volume);
-    expect(store.recovery.logs.every(({ lost }) => lost === undefined), "nobody has looked").toBe(true);
+    expect(
+      store.recovery.logs.every(({ lost }) => lost === undefined),
+      "nobody has looked",
+    ).toBe(true);
     const [log, same] = await Promise.all([store.log("t1-0"), store.find("t1-0"), store.log("t0-0")]);
     expect(same).toBe(log);
     expect([log.recovery.lost, log.logEndOffset]).toEqual([{ from: 0, to: 20, reason: "SLOT_LOST" }, 20]);

@@ -11,7 +11,8 @@ import { explore, type Explored, historiesUpTo } from "../worlds/explore.ts";
 import { BEGINNINGS, OPERATIONS } from "../worlds/world.ts";
 
 const OWN = 4;
-const failuresOf = ({ failures }: Explored): string[] => failures.map(({ message, history }) => `${message} in ${history}`);
+const failuresOf = ({ failures }: Explored): string[] =>
+  failures.map(({ message, history }) => `${message} in ${history}`);
 
 const kernel = await releaseKernel();
 const counts: Record<string, number> = {};
@@ -21,16 +22,38 @@ test.each([
   ["used", 2, 50],
   ["full", 2, 50],
   ["recycled", 2, 50],
-] as const)("every history from %s, of up to %i operations, crashed anywhere, opens to what was promised", { timeout: 300_000 }, async (beginning, depth, recrash) => {
-  const explored = await explore({ kernel, depth, beginnings: [beginning], recrash, failuresMax: 5 });
-  expect(failuresOf(explored)).toEqual([]);
-  expect(explored.histories).toBe(historiesUpTo(depth) + 1);
-  for (const [name, times] of Object.entries(explored.counts)) counts[name] = (counts[name] ?? 0) + times;
-});
+] as const)(
+  "every history from %s, of up to %i operations, crashed anywhere, opens to what was promised",
+  { timeout: 300_000 },
+  async (beginning, depth, recrash) => {
+    const explored = await explore({ kernel, depth, beginnings: [beginning], recrash, failuresMax: 5 });
+    expect(failuresOf(explored)).toEqual([]);
+    expect(explored.histories).toBe(historiesUpTo(depth) + 1);
+    for (const [name, times] of Object.entries(explored.counts)) counts[name] = (counts[name] ?? 0) + times;
+  },
+);
 
 test("each fault and each outcome came up", () => {
-  const fired = ["write kept", "write dropped", "write torn in half", "write torn at a sector", "write garbled", "crash behind write", "crash behind flush", "crash behind grow", "crash in recovery behind write", "crash in recovery behind flush"];
-  const outcomes = ["outcome kept", "outcome cut", "outcome unwritten", "outcome no log", "outcome kept, one catalog copy", "outcome cut, one catalog copy"];
+  const fired = [
+    "write kept",
+    "write dropped",
+    "write torn in half",
+    "write torn at a sector",
+    "write garbled",
+    "crash behind write",
+    "crash behind flush",
+    "crash behind grow",
+    "crash in recovery behind write",
+    "crash in recovery behind flush",
+  ];
+  const outcomes = [
+    "outcome kept",
+    "outcome cut",
+    "outcome unwritten",
+    "outcome no log",
+    "outcome kept, one catalog copy",
+    "outcome cut, one catalog copy",
+  ];
   expect([...fired, ...outcomes].filter((name) => !counts[name])).toEqual([]);
   expect(Object.keys(counts).filter((name) => /refused|failed/.test(name))).toEqual([]);
   expect(Object.keys(BEGINNINGS)).toHaveLength(4);
@@ -45,9 +68,19 @@ test("the planted bugs still stand in the simulation's list", () => {
   expect(BUGS.length).toBe(SHARED_COUNT + OWN);
 });
 
-test.each(BUGS.map((bug) => [bug.name, bug] as const))("planted bug is caught: %s", { timeout: 60_000 }, async (_, bug) => {
-  const planted = await importPlanted<typeof Entry>("test/worlds/entry.ts", bug);
-  const kernel = await planted.loadKernel(await kernelBytes("release"));
-  const { failures, images } = await planted.explore({ kernel, depth: bug.depth, beginnings: [bug.from], recrash: bug.recrash ?? 0, failuresMax: 1 });
-  expect(failures[0]?.check, `survived ${images} images`).toBeDefined();
-});
+test.each(BUGS.map((bug) => [bug.name, bug] as const))(
+  "planted bug is caught: %s",
+  { timeout: 60_000 },
+  async (_, bug) => {
+    const planted = await importPlanted<typeof Entry>("test/worlds/entry.ts", bug);
+    const kernel = await planted.loadKernel(await kernelBytes("release"));
+    const { failures, images } = await planted.explore({
+      kernel,
+      depth: bug.depth,
+      beginnings: [bug.from],
+      recrash: bug.recrash ?? 0,
+      failuresMax: 1,
+    });
+    expect(failures[0]?.check, `survived ${images} images`).toBeDefined();
+  },
+);

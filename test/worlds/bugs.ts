@@ -36,10 +36,39 @@ const shared = MUTANTS.filter(({ name }) => name in SHARED).map(({ name, file, f
 
 export const BUGS: readonly WorldBug[] = [
   ...shared,
-  { name: "catalog written once", file: "src/store/catalog.ts", find: "for (const slot of [first, 1 - first]) {", replace: "for (const slot of [0]) {", from: "new", depth: 0 },
-  { name: "catalog's second copy first", file: "src/store/catalog.ts", find: "for (const slot of [first, 1 - first]) {", replace: "for (const slot of [1 - first, first]) {", from: "new", depth: 0, recrash: 1 },
-  { name: "mark checksum ignored", file: "src/store/slot.ts", find: "if (kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)) !== view.getUint32(MARK_CRC_AT)) return undefined;", replace: "", from: "new", depth: 2 },
-  { name: "torn tail not reported", file: "src/store/recover-log.ts", find: "cut: walked.cut, lost,", replace: "cut: undefined, lost,", from: "new", depth: 1 },
+  {
+    name: "catalog written once",
+    file: "src/store/catalog.ts",
+    find: "for (const slot of [first, 1 - first]) {",
+    replace: "for (const slot of [0]) {",
+    from: "new",
+    depth: 0,
+  },
+  {
+    name: "catalog's second copy first",
+    file: "src/store/catalog.ts",
+    find: "for (const slot of [first, 1 - first]) {",
+    replace: "for (const slot of [1 - first, first]) {",
+    from: "new",
+    depth: 0,
+    recrash: 1,
+  },
+  {
+    name: "mark checksum ignored",
+    file: "src/store/slot.ts",
+    find: "if (kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)) !== view.getUint32(MARK_CRC_AT)) return undefined;",
+    replace: "",
+    from: "new",
+    depth: 2,
+  },
+  {
+    name: "torn tail not reported",
+    file: "src/store/recover-log.ts",
+    find: "cut: walked.cut, lost,",
+    replace: "cut: undefined, lost,",
+    from: "new",
+    depth: 1,
+  },
 ];
 
 export const SHARED_COUNT = Object.keys(SHARED).length;

@@ -105,11 +105,15 @@ class Explorer {
       if (this.done) return;
       const crash = { ...made, isKill: made.isKill && wasKill };
       this.images++;
-      for (const fate of crash.fates) this.counters.add(`write ${fate.startsWith("cut@") ? "torn at a sector" : fate === "head" || fate === "tail" ? "torn in half" : fate}`);
+      for (const fate of crash.fates)
+        this.counters.add(
+          `write ${fate.startsWith("cut@") ? "torn at a sector" : fate === "head" || fate === "tail" ? "torn in half" : fate}`,
+        );
       const key = `${crash.isKill}${owed}${crash.image.map((slot) => this.#hash(slot)).join()}`;
       let outcome = this.#judged.get(key);
       if (outcome === undefined) {
-        const history = (): string => `${place} | ${crash.fates.map((fate, i) => `slot ${moment.pending[i]!.slot} at ${moment.pending[i]!.position} ${fate}`).join(", ") || "all flushed"}`;
+        const history = (): string =>
+          `${place} | ${crash.fates.map((fate, i) => `slot ${moment.pending[i]!.slot} at ${moment.pending[i]!.position} ${fate}`).join(", ") || "all flushed"}`;
         outcome = await this.#judge(crash, promised, history);
         this.#judged.set(key, outcome);
         const { recrash = 0 } = this.#options;
@@ -140,7 +144,8 @@ class Explorer {
   }
 
   #fail(thrown: unknown, history: string): void {
-    const check = thrown instanceof Violation ? thrown.check : thrown instanceof TidemarkError ? thrown.code : "crashed";
+    const check =
+      thrown instanceof Violation ? thrown.check : thrown instanceof TidemarkError ? thrown.code : "crashed";
     this.failures.push({ check, message: thrown instanceof Error ? thrown.message : String(thrown), history });
   }
 

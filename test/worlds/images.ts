@@ -28,10 +28,12 @@ export interface CrashImage {
 export function* fatesOf(pending: readonly PendingWrite[]): Generator<readonly Fate[]> {
   const count = pending.length;
   const all = (fate: Fate): Fate[] => Array.from({ length: count }, () => fate);
-  const single = (at: number, fate: Fate, others: Fate): Fate[] => all(others).map((other, i) => (i === at ? fate : other));
+  const single = (at: number, fate: Fate, others: Fate): Fate[] =>
+    all(others).map((other, i) => (i === at ? fate : other));
   if (count <= PRODUCT_MAX) {
     const total = FATES.length ** count;
-    for (let n = 0; n < total; n++) yield all("kept").map((_, i) => FATES[Math.floor(n / FATES.length ** i) % FATES.length]!);
+    for (let n = 0; n < total; n++)
+      yield all("kept").map((_, i) => FATES[Math.floor(n / FATES.length ** i) % FATES.length]!);
   } else {
     yield all("kept");
     yield all("dropped");
@@ -73,7 +75,8 @@ function apply(image: Uint8Array[], durable: Image, write: PendingWrite, fate: F
   const [from, to] = arrived(bytes.length, fate);
   if (image[slot] === durable[slot]) image[slot] = image[slot]!.slice();
   const target = image[slot]!;
-  if (fate === "garbled") new Random(slot, position, bytes.length).fill(target.subarray(position, position + bytes.length));
+  if (fate === "garbled")
+    new Random(slot, position, bytes.length).fill(target.subarray(position, position + bytes.length));
   else target.set(bytes.subarray(from, to), position + from);
 }
 

@@ -21,7 +21,16 @@ import { BODY_AT } from "../../src/store/slot.ts";
 import { Violation } from "../simulation/model.ts";
 import { checkTwice } from "../simulation/recovery-check.ts";
 import type { CrashImage } from "./images.ts";
-import { encode, endOf, LOG_NAME, type MadeRecord, makeRecords, type Promised, PRODUCER, snapshotAt } from "./promise.ts";
+import {
+  encode,
+  endOf,
+  LOG_NAME,
+  type MadeRecord,
+  makeRecords,
+  type Promised,
+  PRODUCER,
+  snapshotAt,
+} from "./promise.ts";
 import { type Image, type Moment, RecordingVolume } from "./recording-volume.ts";
 import { openStore, SLOT_BYTES } from "./world.ts";
 
@@ -42,24 +51,32 @@ async function contentOf(kernel: Kernel, log: SegmentedLog): Promise<Content> {
   const { logStartOffset: start, logEndOffset: end } = log;
   const records = new Map<number, MadeRecord>();
   const batches: [number, number][] = [];
-  for (let offset = start; offset < end; ) {
+  for (let offset = start; offset < end;) {
     const { bytes, nextOffset } = await log.read(offset, 1 << 20, end, true);
     if (bytes.length === 0) {
-      if (nextOffset !== end) throw new Violation("read", `nothing at ${offset}, and goes on at ${nextOffset} before the end ${end}`);
+      if (nextOffset !== end)
+        throw new Violation("read", `nothing at ${offset}, and goes on at ${nextOffset} before the end ${end}`);
       break;
     }
     if (nextOffset <= offset) throw new Violation("read", `stays at ${offset}`);
     for (const each of splitBatches(bytes)) {
       const batch = (await decodeBatch(kernel, each)) as RecordBatch;
       if (batch.header.producerId !== PRODUCER.producerId || batch.header.baseSequence !== batch.baseOffset) {
-        throw new Violation("invented", `batch ${batch.baseOffset} has producer ${batch.header.producerId}, sequence ${batch.header.baseSequence}`);
+        throw new Violation(
+          "invented",
+          `batch ${batch.baseOffset} has producer ${batch.header.producerId}, sequence ${batch.header.baseSequence}`,
+        );
       }
       batches.push([batch.baseOffset, batch.header.maxTimestamp]);
       for (let i = 0; i < batch.count; i++) {
         const at = batch.offsetAt(i);
         if (at < start) continue;
         if (records.has(at)) throw new Violation("duplicate", `offset ${at} comes twice`);
-        records.set(at, { key: textOf(batch.keyAt(i)) ?? "", value: textOf(batch.valueAt(i)), timestamp: batch.timestampAt(i) });
+        records.set(at, {
+          key: textOf(batch.keyAt(i)) ?? "",
+          value: textOf(batch.valueAt(i)),
+          timestamp: batch.timestampAt(i),
+        });
       }
     }
     offset = nextOffset;
@@ -71,18 +88,27 @@ const same = (a: MadeRecord | undefined, b: MadeRecord | undefined): boolean =>
   a !== undefined && b !== undefined && a.key === b.key && a.value === b.value && a.timestamp === b.timestamp;
 
 function checkContent({ records, start, end }: Content, owed: Promised, isKill: boolean): void {
-  if (start < owed.startLow || start > owed.startHigh) throw new Violation("start", `the log begins at ${start}, owed ${owed.startLow} to ${owed.startHigh}`);
+  if (start < owed.startLow || start > owed.startHigh)
+    throw new Violation("start", `the log begins at ${start}, owed ${owed.startLow} to ${owed.startHigh}`);
   const floor = isKill ? owed.written : owed.flushed;
   if (end < floor) throw new Violation("lost-acked", `the log ends at ${end}, acknowledged up to ${floor}`);
-  if (end > endOf(owed)) throw new Violation("invented", `the log ends at ${end}, no more than ${endOf(owed)} were written`);
-  const made = new Map(owed.batches.flatMap(({ baseOffset, records }) => records.map((record, i) => [baseOffset + i, record] as const)));
+  if (end > endOf(owed))
+    throw new Violation("invented", `the log ends at ${end}, no more than ${endOf(owed)} were written`);
+  const made = new Map(
+    owed.batches.flatMap(({ baseOffset, records }) => records.map((record, i) => [baseOffset + i, record] as const)),
+  );
   for (const [offset, record] of records) {
-    if (!same(record, made.get(offset))) throw new Violation("invented", `offset ${offset} holds ${JSON.stringify(record)}, written was ${JSON.stringify(made.get(offset))}`);
+    if (!same(record, made.get(offset)))
+      throw new Violation(
+        "invented",
+        `offset ${offset} holds ${JSON.stringify(record)}, written was ${JSON.stringify(made.get(offset))}`,
+      );
     if (owed.gone.includes(offset)) throw new Violation("came-back", `offset ${offset} was compacted away and is back`);
   }
   for (let offset = start; offset < end; offset++) {
     const mayMiss = owed.going.includes(offset) || owed.gone.includes(offset);
-    if (!records.has(offset) && !mayMiss) throw new Violation("lost-acked", `offset ${offset} is missing below the log's end ${end}`);
+    if (!records.has(offset) && !mayMiss)
+      throw new Violation("lost-acked", `offset ${offset} is missing below the log's end ${end}`);
   }
 }
 
@@ -91,30 +117,43 @@ async function checkLookups(log: SegmentedLog, { batches, start, end }: Content,
     const found = await log.offsetForTimestamp(timestamp);
     const expected = batches.find(([, max]) => max >= timestamp)?.[0] ?? base;
     // Batches below the log start may still be held, and lie in the same segment.
-    if (found === undefined || found > Math.max(expected, start)) throw new Violation("time", `time ${timestamp} found at ${found}, stands at ${expected}`);
+    if (found === undefined || found > Math.max(expected, start))
+      throw new Violation("time", `time ${timestamp} found at ${found}, stands at ${expected}`);
   }
   const snapshot = await log.producerSnapshot();
-  if (owed.snapshot >= 0 && (snapshot?.offset ?? -1) < owed.snapshot) throw new Violation("snapshot", `as of ${snapshot?.offset}, owed ${owed.snapshot}`);
-  if (snapshot && textOf(snapshot.bytes) !== textOf(snapshotAt(snapshot.offset))) throw new Violation("snapshot", `as of ${snapshot.offset} says ${textOf(snapshot.bytes)}`);
+  if (owed.snapshot >= 0 && (snapshot?.offset ?? -1) < owed.snapshot)
+    throw new Violation("snapshot", `as of ${snapshot?.offset}, owed ${owed.snapshot}`);
+  if (snapshot && textOf(snapshot.bytes) !== textOf(snapshotAt(snapshot.offset)))
+    throw new Violation("snapshot", `as of ${snapshot.offset} says ${textOf(snapshot.bytes)}`);
   const from = Math.max(snapshot?.offset ?? 0, start);
   const headers: number[] = [];
   for await (const header of log.headers(from)) headers.push(header.baseOffset);
   const expected = batches.map(([base]) => base).filter((base) => base >= from);
-  if (expected.some((base) => !headers.includes(base)) || (headers.at(-1) ?? 0) >= Math.max(end, 1)) throw new Violation("headers", `${headers} of ${expected}`);
+  if (expected.some((base) => !headers.includes(base)) || (headers.at(-1) ?? 0) >= Math.max(end, 1))
+    throw new Violation("headers", `${headers} of ${expected}`);
 }
 
 function checkReport(store: SegmentStore, log: SegmentedLog, owed: Promised): string {
   const { cut, lost, quarantined, logStartOffset, logEndOffset } = log.recovery;
   if (lost) throw new Violation("false-loss", JSON.stringify(lost));
-  if (quarantined.length > 0 || log.quarantined.length > 0) throw new Violation("false-damage", JSON.stringify(quarantined));
-  if (cut && (cut.offset < owed.flushed || cut.offset !== log.logEndOffset )) throw new Violation("cut", JSON.stringify(cut));
-  if (logStartOffset !== log.logStartOffset || logEndOffset !== log.logEndOffset) throw new Violation("report", JSON.stringify(log.recovery));
+  if (quarantined.length > 0 || log.quarantined.length > 0)
+    throw new Violation("false-damage", JSON.stringify(quarantined));
+  if (cut && (cut.offset < owed.flushed || cut.offset !== log.logEndOffset))
+    throw new Violation("cut", JSON.stringify(cut));
+  if (logStartOffset !== log.logStartOffset || logEndOffset !== log.logEndOffset)
+    throw new Violation("report", JSON.stringify(log.recovery));
   const went = cut ? "cut" : log.logEndOffset < endOf(owed) ? "unwritten" : "kept";
   return store.recovery.catalogCopies === 1 ? `${went}, one catalog copy` : went;
 }
 
 /** A batch of which the disk still has the header, at the very place where the log now ends, must have been reported. */
-async function checkUnreported(kernel: Kernel, image: Image, log: SegmentedLog, owed: Promised, appending: number): Promise<void> {
+async function checkUnreported(
+  kernel: Kernel,
+  image: Image,
+  log: SegmentedLog,
+  owed: Promised,
+  appending: number,
+): Promise<void> {
   const missing = owed.batches.find(({ baseOffset }) => baseOffset === log.logEndOffset);
   const active = log.segments().at(-1)!;
   if (!missing || log.recovery.cut) return;
@@ -125,17 +164,24 @@ async function checkUnreported(kernel: Kernel, image: Image, log: SegmentedLog, 
   // A recovery that was cut short itself has said where the log ends: what it would have reported is stale from then on.
   stampLeaderEpoch(batch, appending || -1);
   const differs = there.some((byte, at) => byte !== batch[at]);
-  if (!differs) throw new Violation("unreported", `the batch at ${missing.baseOffset} is begun and was dropped in silence`);
+  if (!differs)
+    throw new Violation("unreported", `the batch at ${missing.baseOffset} is begun and was dropped in silence`);
 }
 
 const digest = ({ records, start, end }: Content): string => JSON.stringify([start, end, [...records]]);
 
 /** The log as the same image's next life finds it; it must be the one before, and its recovery must have had nothing to do. */
-async function again(kernel: Kernel, image: Image, before: Content, what: string): Promise<{ volume: RecordingVolume; store: SegmentStore; log: SegmentedLog }> {
+async function again(
+  kernel: Kernel,
+  image: Image,
+  before: Content,
+  what: string,
+): Promise<{ volume: RecordingVolume; store: SegmentStore; log: SegmentedLog }> {
   const volume = new RecordingVolume(SLOT_BYTES, image);
   const store = await openStore(volume, kernel);
   const log = await store.log(LOG_NAME);
-  if (log.recovery.cut || log.recovery.quarantined.length > 0) throw new Violation("again", `${what}: ${JSON.stringify(log.recovery)}`);
+  if (log.recovery.cut || log.recovery.quarantined.length > 0)
+    throw new Violation("again", `${what}: ${JSON.stringify(log.recovery)}`);
   const now = await contentOf(kernel, log);
   if (digest(now) !== digest(before)) throw new Violation("again", `${what}: was ${digest(before)}, is ${digest(now)}`);
   return { volume, store, log };
@@ -156,7 +202,12 @@ async function checkAgain(kernel: Kernel, first: RecordingVolume, content: Conte
   await log.flush();
   const grown = new Map(content.records);
   records.forEach((record, i) => grown.set(baseOffset + i, record));
-  await again(kernel, volume.afterPowerCut, { ...content, records: grown, end: baseOffset + records.length }, "append behind recovery");
+  await again(
+    kernel,
+    volume.afterPowerCut,
+    { ...content, records: grown, end: baseOffset + records.length },
+    "append behind recovery",
+  );
 }
 
 export async function judge(kernel: Kernel, { image, isKill }: CrashImage, owed: Promised): Promise<string> {
@@ -167,7 +218,8 @@ export async function judge(kernel: Kernel, { image, isKill }: CrashImage, owed:
   try {
     store = await openStore(volume, kernel);
   } catch (thrown) {
-    if (!(thrown instanceof TidemarkError) || thrown.code === "INTERNAL") throw new Violation("untyped", String(thrown), { cause: thrown });
+    if (!(thrown instanceof TidemarkError) || thrown.code === "INTERNAL")
+      throw new Violation("untyped", String(thrown), { cause: thrown });
     return `refused ${thrown.code}`;
   }
   if (!store.names().includes(LOG_NAME)) {

@@ -37,7 +37,17 @@ export interface Promised {
   readonly snapshot: number;
 }
 
-export const NOTHING: Promised = { exists: false, batches: [], flushed: 0, written: 0, startLow: 0, startHigh: 0, going: [], gone: [], snapshot: -1 };
+export const NOTHING: Promised = {
+  exists: false,
+  batches: [],
+  flushed: 0,
+  written: 0,
+  startLow: 0,
+  startHigh: 0,
+  going: [],
+  gone: [],
+  snapshot: -1,
+};
 
 export const LOG_NAME = "w";
 export const PRODUCER = { producerId: 7, producerEpoch: 0 } as const;
@@ -52,7 +62,11 @@ export function makeRecords(baseOffset: number, serial: number): MadeRecord[] {
   return [0, 1].map((i) => {
     const n = baseOffset + i;
     const filler = `${serial}`.padStart(6, "0");
-    return { key: `k${n % 3}`, value: n % 5 === 4 ? null : `offset ${String(n).padStart(4, "0")} try ${filler}`, timestamp: 1000 + n * 10 };
+    return {
+      key: `k${n % 3}`,
+      value: n % 5 === 4 ? null : `offset ${String(n).padStart(4, "0")} try ${filler}`,
+      timestamp: 1000 + n * 10,
+    };
   });
 }
 
@@ -64,4 +78,5 @@ export function encode(kernel: Kernel, records: readonly MadeRecord[], baseOffse
 }
 
 /** What the log's producers' section says at this offset; opaque to the store, so anything will do that names it. */
-export const snapshotAt = (offset: number): Uint8Array => new TextEncoder().encode(`producers as of ${String(offset).padStart(8, "0")}`);
+export const snapshotAt = (offset: number): Uint8Array =>
+  new TextEncoder().encode(`producers as of ${String(offset).padStart(8, "0")}`);

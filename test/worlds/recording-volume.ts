@@ -73,7 +73,8 @@ export class RecordingVolume implements Volume {
 
   async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
     const old = this.#cache[slot];
-    if (!old || position < 0 || position + bytes.length > this.slotBytes) throw new TidemarkError("INTERNAL", "outside the volume", { slot, position });
+    if (!old || position < 0 || position + bytes.length > this.slotBytes)
+      throw new TidemarkError("INTERNAL", "outside the volume", { slot, position });
     const changed = old === this.#durable[slot] ? old.slice() : old;
     changed.set(bytes, position);
     this.#cache[slot] = changed;

@@ -32,14 +32,25 @@ const onHistory = (): void => {
   done++;
   if (seconds() - shown < (process.stderr.isTTY ? 1 : 15)) return;
   shown = seconds();
-  process.stderr.write(`${process.stderr.isTTY ? "\r" : ""}${done} of ${total} histories, ${Math.round(shown)} s ${process.stderr.isTTY ? "" : "\n"}`);
+  process.stderr.write(
+    `${process.stderr.isTTY ? "\r" : ""}${done} of ${total} histories, ${Math.round(shown)} s ${process.stderr.isTTY ? "" : "\n"}`,
+  );
 };
-const explored = await explore({ kernel: await releaseKernel(), depth, beginnings, recrash: values.recrash, onHistory });
+const explored = await explore({
+  kernel: await releaseKernel(),
+  depth,
+  beginnings,
+  recrash: values.recrash,
+  onHistory,
+});
 if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
 for (const { message, history } of explored.failures.slice(0, 5)) console.log(`${message}\n  ${history}`);
 const counts = Object.entries(explored.counts).sort(([a], [b]) => (a < b ? -1 : 1));
 for (const [name, times] of counts) console.log(`${String(times).padStart(10)}  ${name}`);
 const { histories, crashPoints, images, distinct, recrashed, failures } = explored;
-console.log(`${histories} histories of up to ${depth} operations, ${crashPoints} crash points, ${images} images (${distinct} distinct, of ${recrashed} the recovery crashed too) in ${seconds().toFixed(1)} s; ${failures.length} failed`);
-if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ depth, beginnings, seconds: seconds(), ...explored }, null, 2)}\n`);
+console.log(
+  `${histories} histories of up to ${depth} operations, ${crashPoints} crash points, ${images} images (${distinct} distinct, of ${recrashed} the recovery crashed too) in ${seconds().toFixed(1)} s; ${failures.length} failed`,
+);
+if (values.json !== undefined)
+  await writeFile(values.json, `${JSON.stringify({ depth, beginnings, seconds: seconds(), ...explored }, null, 2)}\n`);
 process.exitCode = failures.length === 0 && images > 0 ? 0 : 1;

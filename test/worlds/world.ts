@@ -22,7 +22,16 @@ import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
 import { BODY_AT } from "../../src/store/slot.ts";
 import { Violation } from "../simulation/model.ts";
-import { encode, endOf, LOG_NAME, type MadeRecord, makeRecords, NOTHING, type Promised, snapshotAt } from "./promise.ts";
+import {
+  encode,
+  endOf,
+  LOG_NAME,
+  type MadeRecord,
+  makeRecords,
+  NOTHING,
+  type Promised,
+  snapshotAt,
+} from "./promise.ts";
 import { type Moment, RecordingVolume } from "./recording-volume.ts";
 
 export const OPERATIONS = ["append", "flush", "roll", "trim", "compact", "truncate", "re-open"] as const;
@@ -150,7 +159,8 @@ export class World {
     this.#owe({ going });
     const compactor = new Compactor({ store: this.#log, kernel: this.kernel, settings: SETTINGS });
     const { recordsRemoved } = await compactor.run(NOW, this.#log.flushedOffset, (swap) => swap());
-    if (recordsRemoved !== going.length) throw new Violation("compaction", `removed ${recordsRemoved} records, ${going.length} were outdated`);
+    if (recordsRemoved !== going.length)
+      throw new Violation("compaction", `removed ${recordsRemoved} records, ${going.length} were outdated`);
     this.#owe({ going: [], gone: [...this.promised.gone, ...going] });
   }
 
@@ -169,14 +179,21 @@ export class World {
         newest.set(record.key, offset);
       }
     }
-    return there.filter(([offset, { key, value }]) => newest.get(key) !== offset || value === null).map(([offset]) => offset);
+    return there
+      .filter(([offset, { key, value }]) => newest.get(key) !== offset || value === null)
+      .map(([offset]) => offset);
   }
 
   /** The active slot's file, cut in the middle of what was not flushed. */
   async #cutTail(): Promise<void> {
     const active = this.#log.segments().at(-1)!;
-    const flushed = this.promised.batches.filter(({ baseOffset }) => baseOffset >= active.baseOffset && baseOffset < this.#log.flushedOffset);
-    const flushedBytes = flushed.reduce((sum, { records, baseOffset }) => sum + encode(this.kernel, records, baseOffset).length, 0);
+    const flushed = this.promised.batches.filter(
+      ({ baseOffset }) => baseOffset >= active.baseOffset && baseOffset < this.#log.flushedOffset,
+    );
+    const flushedBytes = flushed.reduce(
+      (sum, { records, baseOffset }) => sum + encode(this.kernel, records, baseOffset).length,
+      0,
+    );
     const cut = BODY_AT + flushedBytes + ((active.bytes - flushedBytes) >> 1);
     this.#owe({ written: this.#log.flushedOffset });
     await this.volume.write(active.slot!, cut, new Uint8Array(SLOT_BYTES - cut));
@@ -202,7 +219,24 @@ export const BEGINNINGS = {
   /** Nothing at all: the first format is a place to crash, too. */
   new: [],
   /** Sealed segments, one of them compacted, slots that hold stale batches of the same sizes, an active segment with flushed ones. */
-  used: ["append", "append", "roll", "append", "flush", "append", "roll", "compact", "append", "append", "roll", "trim", "trim", "re-open", "append", "flush"],
+  used: [
+    "append",
+    "append",
+    "roll",
+    "append",
+    "flush",
+    "append",
+    "roll",
+    "compact",
+    "append",
+    "append",
+    "roll",
+    "trim",
+    "trim",
+    "re-open",
+    "append",
+    "flush",
+  ],
   /** The active segment has room for one more batch: appends roll by themselves. */
   full: ["append", "flush"],
   /** The log's first slot holds another log's batches, of the same offsets and sizes as those that will be written. */
@@ -215,7 +249,10 @@ const STALE = 888_888;
 /** Bytes that leave room for one batch of `makeRecords` in the beginning "full". */
 const FULL_VALUE_BYTES = 3050;
 
-export async function beginWorld(kernel: Kernel, beginning: Beginning): Promise<{ world: World; created: CrashPoint[] }> {
+export async function beginWorld(
+  kernel: Kernel,
+  beginning: Beginning,
+): Promise<{ world: World; created: CrashPoint[] }> {
   const world = new World(kernel);
   if (beginning === "recycled") world.firstOf = leaveStale;
   const created = await world.run("create");

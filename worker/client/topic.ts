@@ -18,7 +18,15 @@ import { type Ack, type BatchAck, Producer, type ProducerRecord } from "../../sr
 import type { PlainRecord, ReadBatch } from "../../src/delivery/read-record.ts";
 import type { ReaderOptions, ReadSource } from "../../src/delivery/reader.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
-import type { AppendOptions, AppendResult, CompactionSettings, Fetched, FetchOptions, RetentionSettings, StartPosition } from "../../src/log/types.ts";
+import type {
+  AppendOptions,
+  AppendResult,
+  CompactionSettings,
+  Fetched,
+  FetchOptions,
+  RetentionSettings,
+  StartPosition,
+} from "../../src/log/types.ts";
 import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../../src/log/limits.ts";
 import { type Check, checkOptions, flag, refused, wellFormed } from "../../src/topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
@@ -65,7 +73,9 @@ export interface EdgeTopic<V = unknown> {
   read(options?: ReaderOptions): AsyncIterableIterator<PlainRecord<V>>;
   readBatches(options?: ReaderOptions): AsyncIterableIterator<ReadBatch<V>>;
   /** Where the log begins and ends; undefined for one that was never written. */
-  state(): Promise<{ readonly logStartOffset: number; readonly logEndOffset: number; readonly closed: boolean } | undefined>;
+  state(): Promise<
+    { readonly logStartOffset: number; readonly logEndOffset: number; readonly closed: boolean } | undefined
+  >;
 }
 
 export function openTopic<V = unknown>(env: TopicEnv, name: string, options: EdgeTopicOptions<V> = {}): EdgeTopic<V> {
@@ -87,7 +97,9 @@ const OPTIONS = { tenant, serializer: checkSerializer, codec, idempotent: flag }
 
 function checkTopic(env: unknown, name: unknown, options: unknown): void {
   if (typeof (env as Partial<TopicEnv> | undefined)?.LOGS?.idFromName !== "function") {
-    throw new TidemarkError("INVALID_ARGUMENT", "openTopic(env, …): env has no binding LOGS of Durable Objects", { field: "env" });
+    throw new TidemarkError("INVALID_ARGUMENT", "openTopic(env, …): env has no binding LOGS of Durable Objects", {
+      field: "env",
+    });
   }
   wellFormed("a topic's name", name);
   const bytes = new TextEncoder().encode(name as string).length;
@@ -98,7 +110,10 @@ function checkTopic(env: unknown, name: unknown, options: unknown): void {
 /** The caller may use its bytes again as soon as append() has returned. */
 const copyOf = <T extends Uint8Array | null>(bytes: T): T => (bytes && bytes.slice()) as T;
 const kept = ({ key, value, headers, timestamp }: ProducerRecord): ProducerRecord => ({
-  key: copyOf(key), value: copyOf(value), timestamp, ...(headers && { headers: headers.map(([name, bytes]) => [name, copyOf(bytes)] as const) }),
+  key: copyOf(key),
+  value: copyOf(value),
+  timestamp,
+  ...(headers && { headers: headers.map(([name, bytes]) => [name, copyOf(bytes)] as const) }),
 });
 
 class Topic<V> implements EdgeTopic<V> {
@@ -126,7 +141,11 @@ class Topic<V> implements EdgeTopic<V> {
   #ask(method: string, query: string, headers: Record<string, string>, body?: Uint8Array): Promise<Response> {
     const { LOGS } = this.env;
     const stub = LOGS.get(LOGS.idFromName(objectName(this.#tenant, this.#path)));
-    const own = { ...headers, [PATH_HEADER]: encodeURIComponent(this.#path), [TENANT_HEADER]: encodeURIComponent(this.#tenant) };
+    const own = {
+      ...headers,
+      [PATH_HEADER]: encodeURIComponent(this.#path),
+      [TENANT_HEADER]: encodeURIComponent(this.#tenant),
+    };
     const request = new Request(this.#url(query), { method, headers: own, ...(body && { body: body as BodyInit }) });
     return stub.fetch(request as never) as unknown as Promise<Response>;
   }
@@ -138,7 +157,11 @@ class Topic<V> implements EdgeTopic<V> {
   async #create(): Promise<void> {
     const { serializer = "json", retention, compaction } = this.options;
     const type = typeof serializer === "string" ? TYPES[serializer] : TYPES.bytes;
-    const response = await this.#ask("PUT", "", { "content-type": type, ...describeRetention(retention), ...describeCompaction(compaction) });
+    const response = await this.#ask("PUT", "", {
+      "content-type": type,
+      ...describeRetention(retention),
+      ...describeCompaction(compaction),
+    });
     // Somebody made it as another type, or with other settings: then that is what it is.
     if (!response.ok && response.status !== 409) throw await errorOf(response);
     await response.body?.cancel();
@@ -148,7 +171,11 @@ class Topic<V> implements EdgeTopic<V> {
     const response = await this.#ask("HEAD", "", {});
     if (response.status === 404) return undefined;
     if (!response.ok) throw await errorOf(response);
-    return { logStartOffset: offsetIn(response, H.start), logEndOffset: offsetIn(response, H.next), closed: response.headers.get(H.closed) === "true" };
+    return {
+      logStartOffset: offsetIn(response, H.start),
+      logEndOffset: offsetIn(response, H.next),
+      closed: response.headers.get(H.closed) === "true",
+    };
   }
 
   // --- append ------------------------------------------------------------------------------------------------------
@@ -166,28 +193,36 @@ class Topic<V> implements EdgeTopic<V> {
   }
 
   #opened(): Promise<Producer> {
-    return (this.#producer ??= edgeKernel().then((kernel) => new Producer({
-      kernel,
-      send: (batch, options) => this.#send(kernel, batch, options),
-      reopened: () => this.#again(),
-      schedule: (work) => queueMicrotask(work),
-      newId: () => Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n),
-      codec: this.options.codec ?? "none",
-      batchBytes: BATCH_BYTES,
-      recordBytesMax: DEFAULT_SETTINGS.recordBytesMax,
-      batchBytesMax: DEFAULT_SETTINGS.batchBytesMax,
-      inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
-    })));
+    return (this.#producer ??= edgeKernel().then(
+      (kernel) =>
+        new Producer({
+          kernel,
+          send: (batch, options) => this.#send(kernel, batch, options),
+          reopened: () => this.#again(),
+          schedule: (work) => queueMicrotask(work),
+          newId: () => Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n),
+          codec: this.options.codec ?? "none",
+          batchBytes: BATCH_BYTES,
+          recordBytesMax: DEFAULT_SETTINGS.recordBytesMax,
+          batchBytesMax: DEFAULT_SETTINGS.batchBytesMax,
+          inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
+        }),
+    ));
   }
 
   async #again(): Promise<void> {
-    if (!this.options.idempotent || ++this.#failures >= TRIES_MAX) throw new TidemarkError("CLOSED", "the log's object does not answer");
+    if (!this.options.idempotent || ++this.#failures >= TRIES_MAX)
+      throw new TidemarkError("CLOSED", "the log's object does not answer");
     await new Promise((resolve) => setTimeout(resolve, 50 * 2 ** this.#failures));
   }
 
   async #send(kernel: Kernel, batch: Uint8Array, { ifEnd, ...sending }: AppendOptions): Promise<AppendResult> {
     if (!this.options.idempotent) anonymous(kernel, batch);
-    const headers = { "content-type": BATCHES_TYPE, ...(ifEnd !== undefined && { [H.expectedOffset]: formatOffset(ifEnd) }), ...sequencesOf(sending) };
+    const headers = {
+      "content-type": BATCHES_TYPE,
+      ...(ifEnd !== undefined && { [H.expectedOffset]: formatOffset(ifEnd) }),
+      ...sequencesOf(sending),
+    };
     const post = (): Promise<Response> =>
       this.#ask("POST", "", headers, batch).catch((thrown: unknown) => {
         throw new TidemarkError("OUTCOME_UNKNOWN", "the log's object was reset", {}, { cause: thrown });
@@ -227,7 +262,16 @@ class Topic<V> implements EdgeTopic<V> {
     const { env } = this;
     const headers = { accept: BATCHES_TYPE };
     const ask = (own: Record<string, string>) => this.#ask("GET", query, { ...headers, ...own });
-    return readThrough({ asked: {}, env, tenant: this.#tenant, path: this.#path, url: new URL(this.#url(query)), headers: new Headers(headers), background: undefined, ask });
+    return readThrough({
+      asked: {},
+      env,
+      tenant: this.#tenant,
+      path: this.#path,
+      url: new URL(this.#url(query)),
+      headers: new Headers(headers),
+      background: undefined,
+      ask,
+    });
   }
 
   /** Resolves when the log's end has passed `from`, by the socket that lets the object sleep. */
@@ -257,7 +301,11 @@ class Topic<V> implements EdgeTopic<V> {
     const { logStartOffset, logEndOffset } = (await this.state()) ?? { logStartOffset: 0, logEndOffset: 0 };
     if (typeof position === "number") {
       if (position >= logStartOffset && position <= logEndOffset) return position;
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, { offset: position, logStartOffset, logEndOffset });
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, {
+        offset: position,
+        logStartOffset,
+        logEndOffset,
+      });
     }
     if (position === "earliest") return logStartOffset;
     return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);
@@ -283,7 +331,13 @@ const sequencesOf = ({ fromZero, resentSince }: Sending): Record<string, string>
   ...(fromZero && { [H.sequences]: "from-zero" }),
   ...(resentSince !== undefined && { [H.resentSince]: formatOffset(resentSince) }),
 });
-const fetched = (bytes: Uint8Array, nextOffset: number): Fetched => ({ bytes, nextOffset, logStartOffset: 0, highWatermark: nextOffset, logEndOffset: nextOffset });
+const fetched = (bytes: Uint8Array, nextOffset: number): Fetched => ({
+  bytes,
+  nextOffset,
+  logStartOffset: 0,
+  highWatermark: nextOffset,
+  logEndOffset: nextOffset,
+});
 const offsetIn = (response: Response, name: string): number => Number((response.headers.get(name) ?? "").slice(0, 16));
 
 /** The same batch as nobody's: the log keeps no entry for whoever wrote it. */

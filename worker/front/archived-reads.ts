@@ -83,7 +83,8 @@ function remember<T>(map: Map<string, T>, key: string, value: T, max: number): v
 interface SegmentBucket extends Bucket {
   head(key: string): Promise<{ readonly size: number } | null>;
 }
-const bucketOf = (env: Pick<Env, "SEGMENTS">): SegmentBucket | undefined => env.SEGMENTS as unknown as SegmentBucket | undefined;
+const bucketOf = (env: Pick<Env, "SEGMENTS">): SegmentBucket | undefined =>
+  env.SEGMENTS as unknown as SegmentBucket | undefined;
 const missing = (): HttpError => new HttpError(404, "NOT_FOUND", "no such segment");
 
 const cacheOf = (): Cache | undefined => (globalThis as { caches?: { default?: Cache } }).caches?.default;
@@ -109,7 +110,9 @@ async function fill(bucket: Bucket, key: string): Promise<void> {
 /** A range from the cache, if the whole is there. */
 async function cached(key: string, offset: number, length: number): Promise<Uint8Array | undefined> {
   const headers = { range: `bytes=${offset}-${offset + length - 1}` };
-  const hit = await cacheOf()?.match(new Request(cacheUrl(key), { headers })).catch(() => undefined);
+  const hit = await cacheOf()
+    ?.match(new Request(cacheUrl(key), { headers }))
+    .catch(() => undefined);
   if (hit?.status === 206) return new Uint8Array(await hit.arrayBuffer());
   void hit?.body?.cancel();
   return undefined;
@@ -196,28 +199,46 @@ function foundTo(nextOffset: number, { end, closed }: Manifest): Found | undefin
   return isAtEnd && !closed ? undefined : { nextOffset, upToDate: isAtEnd, ended: isAtEnd };
 }
 
-async function fromSegments(read: OldRead, manifest: Manifest, offset: number | "start", bucket: Bucket): Promise<Response | undefined> {
+async function fromSegments(
+  read: OldRead,
+  manifest: Manifest,
+  offset: number | "start",
+  bucket: Bucket,
+): Promise<Response | undefined> {
   const archive = new Archive(sourceOf(bucket, read.background), await edgeKernel());
   const from = offset === "start" ? manifest.start : offset;
   const isBatches = dialectOf(read.headers.get("accept"), manifest.contentType) === "batches";
   return isBatches ? batchesFrom(read, archive, manifest, from) : valuesFrom(read, archive, manifest, from);
 }
 
-async function batchesFrom(read: OldRead, archive: Archive, manifest: Manifest, from: number): Promise<Response | undefined> {
+async function batchesFrom(
+  read: OldRead,
+  archive: Archive,
+  manifest: Manifest,
+  from: number,
+): Promise<Response | undefined> {
   const bytes = await oneRead(archive, manifest, from, READ_BYTES);
   const found = bytes && foundTo(bytes.nextOffset, manifest);
   if (!found) return undefined;
   const name = bytes.entry.key.slice(bytes.entry.key.lastIndexOf("/") + 1);
-  const headers = { ...batchesHeaders(from, found), link: `<${SEGMENT_PREFIX}${encodePath(read.path)}/${name}>; rel="segment"` };
+  const headers = {
+    ...batchesHeaders(from, found),
+    link: `<${SEGMENT_PREFIX}${encodePath(read.path)}/${name}>; rel="segment"`,
+  };
   return new Response(bytes.bytes as BodyInit, { status: 200, headers });
 }
 
-async function valuesFrom(read: OldRead, archive: Archive, manifest: Manifest, from: number): Promise<Response | undefined> {
+async function valuesFrom(
+  read: OldRead,
+  archive: Archive,
+  manifest: Manifest,
+  from: number,
+): Promise<Response | undefined> {
   const isJson = mediaType(manifest.contentType) === "application/json";
   const parts: Parts = [];
   let nextOffset = from;
   // As the object itself does it, so that the answers are the same.
-  for (let room = READ_BYTES; room > 0; ) {
+  for (let room = READ_BYTES; room > 0;) {
     const found = await oneRead(archive, manifest, nextOffset, room);
     if (!found && nextOffset === from) return undefined;
     if (!found) break;
@@ -249,7 +270,9 @@ const noAnswer = (thrown: unknown): TidemarkError =>
   new TidemarkError("STORAGE_FAILED", "object storage does not answer; ask again", {}, { cause: thrown });
 
 function noRange(asked: string, size: number): HttpError {
-  return new HttpError(416, "BAD_REQUEST", `Range is ${asked}; the segment has ${size} bytes, from 0 on`, { "content-range": `bytes */${size}` });
+  return new HttpError(416, "BAD_REQUEST", `Range is ${asked}; the segment has ${size} bytes, from 0 on`, {
+    "content-range": `bytes */${size}`,
+  });
 }
 
 /** The size of a segment, without its bytes. */
@@ -260,7 +283,13 @@ async function sizeOf(bucket: SegmentBucket, key: string): Promise<number> {
 }
 
 /** GET and HEAD of a whole segment. Who may read the path has been checked. */
-export async function segmentResponse(request: Request, env: Env, tenant: string, rest: string, background: Background | undefined): Promise<Response> {
+export async function segmentResponse(
+  request: Request,
+  env: Env,
+  tenant: string,
+  rest: string,
+  background: Background | undefined,
+): Promise<Response> {
   const slash = rest.lastIndexOf("/");
   const name = rest.slice(slash + 1);
   const bucket = bucketOf(env);
@@ -268,19 +297,34 @@ export async function segmentResponse(request: Request, env: Env, tenant: string
   const key = await objectKey(tenant, rest.slice(0, slash), name);
   const etag = `"${name}"`;
   const headers: Record<string, string> = {
-    etag, "accept-ranges": "bytes", "content-type": "application/vnd.tidemark.segment", "cache-control": "public, max-age=31536000, immutable",
+    etag,
+    "accept-ranges": "bytes",
+    "content-type": "application/vnd.tidemark.segment",
+    "cache-control": "public, max-age=31536000, immutable",
   };
   if (request.headers.get("if-none-match")?.includes(etag)) return new Response(null, { status: 304, headers });
   if (request.method === "HEAD") {
-    return new Response(null, { status: 200, headers: { ...headers, "content-length": String(await sizeOf(bucket, key)) } });
+    return new Response(null, {
+      status: 200,
+      headers: { ...headers, "content-length": String(await sizeOf(bucket, key)) },
+    });
   }
   const asked = request.headers.get("range") ?? "";
   const [, first, last] = RANGE.exec(asked) ?? [];
-  if (first !== undefined) return rangeOf(bucket, key, { asked, first: Number(first), last: last === undefined ? undefined : Number(last) }, headers);
+  if (first !== undefined)
+    return rangeOf(
+      bucket,
+      key,
+      { asked, first: Number(first), last: last === undefined ? undefined : Number(last) },
+      headers,
+    );
   const object = await bucket.get(key).catch((thrown: unknown) => Promise.reject(noAnswer(thrown)));
   if (!object) throw missing();
   background?.waitUntil(fill(bucket, key).catch(() => undefined));
-  return new Response(await object.arrayBuffer(), { status: 200, headers: { ...headers, "content-length": String(object.size) } });
+  return new Response(await object.arrayBuffer(), {
+    status: 200,
+    headers: { ...headers, "content-length": String(object.size) },
+  });
 }
 
 interface AskedRange {
@@ -289,7 +333,12 @@ interface AskedRange {
   readonly last: number | undefined;
 }
 
-async function rangeOf(bucket: SegmentBucket, key: string, { asked, first, last }: AskedRange, headers: Record<string, string>): Promise<Response> {
+async function rangeOf(
+  bucket: SegmentBucket,
+  key: string,
+  { asked, first, last }: AskedRange,
+  headers: Record<string, string>,
+): Promise<Response> {
   if (last !== undefined && last < first) throw noRange(asked, await sizeOf(bucket, key));
   const length = last === undefined ? 2 ** 32 : last - first + 1;
   const object = await bucket.get(key, { range: { offset: first, length } }).catch(async (thrown: unknown) => {

@@ -9,7 +9,15 @@
  * Algorithms are pinned by key: HS256 with the configured secrets, the others only with keys of the JWKS. So no token
  * can pick a public key as its HMAC secret, and `none` is nobody's.
  */
-import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, jwtVerify, type JWTVerifyGetKey, type JWTVerifyOptions } from "jose";
+import {
+  createRemoteJWKSet,
+  decodeProtectedHeader,
+  errors,
+  type JWTPayload,
+  jwtVerify,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+} from "jose";
 import { type Env, OPEN_TENANT } from "../env.ts";
 import { isWholeText } from "../wire/fields.ts";
 import { HttpError } from "../wire/http.ts";
@@ -39,10 +47,12 @@ const encoder = new TextEncoder();
 const NO_SUCH_KEY = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported];
 const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
 
-const unauthorized = (message: string): HttpError => new HttpError(401, "UNAUTHORIZED", message, { "www-authenticate": 'Bearer realm="tidemark"' });
+const unauthorized = (message: string): HttpError =>
+  new HttpError(401, "UNAUTHORIZED", message, { "www-authenticate": 'Bearer realm="tidemark"' });
 
 /** The token of a request's Authorization header; undefined where it has none, or another scheme. */
-export const bearerOf = (headers: Headers): string | undefined => /^Bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+export const bearerOf = (headers: Headers): string | undefined =>
+  /^Bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
 
 export async function callerOf(request: Request, env: Env): Promise<Caller> {
   const header = bearerOf(request.headers);
@@ -58,7 +68,8 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
     const { exp = Infinity, iat = -Infinity } = claims;
     // By our clock, too: one that says it is of next year would live until then.
     const left = exp - Date.now() / 1000 - CLOCK_TOLERANCE_SECONDS;
-    if (!(exp - iat <= QUERY_TOKEN_SECONDS_MAX && left <= QUERY_TOKEN_SECONDS_MAX)) throw unauthorized(`a token in a URL lives at most ${QUERY_TOKEN_SECONDS_MAX} s`);
+    if (!(exp - iat <= QUERY_TOKEN_SECONDS_MAX && left <= QUERY_TOKEN_SECONDS_MAX))
+      throw unauthorized(`a token in a URL lives at most ${QUERY_TOKEN_SECONDS_MAX} s`);
   }
   const { tenant } = claims;
   if (typeof tenant !== "string" || tenant === "" || tenant.length > TENANT_CHARS_MAX || !isWholeText(tenant)) {
@@ -89,7 +100,8 @@ function isOpen(request: Request, env: Env): boolean {
 /** On a developer's own machine: how to get in. Elsewhere nothing is said of the settings. */
 function hintFor(request: Request, env: Env): string {
   if (!LOOPBACK.has(placeOf(request.url).hostname)) return "";
-  if (env.TIDEMARK_OPEN_ACCESS === "loopback") return "; open access is for requests from this machine and for pages that it serves";
+  if (env.TIDEMARK_OPEN_ACCESS === "loopback")
+    return "; open access is for requests from this machine and for pages that it serves";
   return "; on this machine, TIDEMARK_OPEN_ACCESS=loopback in .dev.vars lets requests in without one, and `npx tidemark token` makes one";
 }
 
@@ -111,7 +123,8 @@ async function verify(token: string, env: Env): Promise<JWTPayload> {
   try {
     const { alg } = decodeProtectedHeader(token);
     if (alg === "HS256") return await verifySecret(token, env, options);
-    if (!ASYMMETRIC.includes(alg ?? "") || !env.TIDEMARK_JWKS_URL) throw unauthorized("the token's algorithm is not taken here");
+    if (!ASYMMETRIC.includes(alg ?? "") || !env.TIDEMARK_JWKS_URL)
+      throw unauthorized("the token's algorithm is not taken here");
     return (await jwtVerify(token, keyOf(env.TIDEMARK_JWKS_URL), { ...options, algorithms: ASYMMETRIC })).payload;
   } catch (thrown) {
     if (thrown instanceof HttpError) throw thrown;
@@ -123,7 +136,10 @@ async function verify(token: string, env: Env): Promise<JWTPayload> {
 
 /** Any of the secrets, so that one can be rotated: add the new, re-issue, drop the old. */
 async function verifySecret(token: string, env: Env, options: JWTVerifyOptions): Promise<JWTPayload> {
-  const secrets = (env.TIDEMARK_JWT_SECRETS ?? "").split(",").map((text) => text.trim()).filter((text) => text.length >= 32);
+  const secrets = (env.TIDEMARK_JWT_SECRETS ?? "")
+    .split(",")
+    .map((text) => text.trim())
+    .filter((text) => text.length >= 32);
   for (const secret of secrets) {
     try {
       return (await jwtVerify(token, encoder.encode(secret), { ...options, algorithms: ["HS256"] })).payload;
@@ -143,7 +159,9 @@ function keyOf(url: string): JWTVerifyGetKey {
       return await known(header, token);
     } catch (thrown) {
       if (NO_SUCH_KEY.some((kind) => thrown instanceof kind)) throw thrown;
-      throw new HttpError(503, "CLOSED", "the keys that tokens are signed with can't be fetched", { "retry-after": "5" });
+      throw new HttpError(503, "CLOSED", "the keys that tokens are signed with can't be fetched", {
+        "retry-after": "5",
+      });
     }
   };
 }

@@ -15,7 +15,15 @@
 import { TidemarkError, type ErrorCode } from "../../src/errors.ts";
 import { viewOf } from "../../src/record/bytes.ts";
 import {
-  APPEND_CREDIT_BYTES, CloseCode, CREDITS_AT, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf,
+  APPEND_CREDIT_BYTES,
+  CloseCode,
+  CREDITS_AT,
+  decodeFrame,
+  encodeFrame,
+  type Frame,
+  FrameType,
+  jsonFrame,
+  jsonOf,
 } from "../../src/sync/frames.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, numberOf, SOCKET_HEADER } from "../env.ts";
@@ -76,7 +84,11 @@ export type AskOf = (tenant: string, path: string) => Ask;
 
 /** Requests as HTTP has them. The rest belongs to a follow. */
 const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH]);
-const NEEDS: Readonly<Record<number, "reads" | "writes">> = { [FrameType.APPEND]: "writes", [FrameType.FOLLOW]: "reads", [FrameType.FETCH]: "reads" };
+const NEEDS: Readonly<Record<number, "reads" | "writes">> = {
+  [FrameType.APPEND]: "writes",
+  [FrameType.FOLLOW]: "reads",
+  [FrameType.FETCH]: "reads",
+};
 
 const allows = (caller: Caller, action: Action, path: string): boolean => {
   try {
@@ -131,17 +143,23 @@ class ClientSocket {
     const { expires } = this.#caller;
     if (expires === undefined) return;
     const left = expires * 1000 - Date.now();
-    this.#timer = setTimeout(() => (left > TIMER_MS_MAX ? this.#watchExpiry() : this.#end(CloseCode.UNAUTHORIZED, "the token has expired")), Math.min(left, TIMER_MS_MAX));
+    this.#timer = setTimeout(
+      () => (left > TIMER_MS_MAX ? this.#watchExpiry() : this.#end(CloseCode.UNAUTHORIZED, "the token has expired")),
+      Math.min(left, TIMER_MS_MAX),
+    );
   }
 
   /** A client may go without a word, and its sockets to the logs would stay. It is asked behind one such time, and given up behind the next. */
   #watchSilence(): void {
-    this.#silence = setTimeout(() => {
-      if (this.#quiet === 2) return this.#end(CloseCode.SLOW, "the client does not answer");
-      if (this.#quiet === 1) this.#ask();
-      this.#quiet++;
-      if (!this.#ended) this.#watchSilence();
-    }, numberOf(this.#env.TIDEMARK_SOCKET_SILENT_MS, SILENT_MS));
+    this.#silence = setTimeout(
+      () => {
+        if (this.#quiet === 2) return this.#end(CloseCode.SLOW, "the client does not answer");
+        if (this.#quiet === 1) this.#ask();
+        this.#quiet++;
+        if (!this.#ended) this.#watchSilence();
+      },
+      numberOf(this.#env.TIDEMARK_SOCKET_SILENT_MS, SILENT_MS),
+    );
   }
 
   #end(code: number, reason: string, tell = true): void {
@@ -193,8 +211,17 @@ class ClientSocket {
   }
 
   #refuse({ channel, id, type, payload }: Pick<Frame, "channel" | "id" | "type" | "payload">, thrown: unknown): void {
-    emit(this.#env, "rejection", { tenant: this.#caller.tenant, path: this.#channels.get(channel)?.path, ...refused({ type, payload }, thrown) });
-    this.#send(jsonFrame({ type: FrameType.ERROR, channel, id, credits: type === FrameType.APPEND ? payload.length : 0 }, wireErrorOf(thrown)));
+    emit(this.#env, "rejection", {
+      tenant: this.#caller.tenant,
+      path: this.#channels.get(channel)?.path,
+      ...refused({ type, payload }, thrown),
+    });
+    this.#send(
+      jsonFrame(
+        { type: FrameType.ERROR, channel, id, credits: type === FrameType.APPEND ? payload.length : 0 },
+        wireErrorOf(thrown),
+      ),
+    );
   }
 
   // --- from the client ---------------------------------------------------------------------------------------------
@@ -216,11 +243,15 @@ class ClientSocket {
   #route(frame: Frame, data: ArrayBuffer): void {
     if (frame.type === FrameType.OPEN) return void this.#openByFrame(frame);
     if (frame.type === FrameType.TOKEN) return void this.#renew(frame);
-    if (frame.type > FrameType.CLOSE || frame.type < FrameType.OPEN) return this.#end(CloseCode.BAD_FRAME, "no such type");
+    if (frame.type > FrameType.CLOSE || frame.type < FrameType.OPEN)
+      return this.#end(CloseCode.BAD_FRAME, "no such type");
     const channel = this.#channels.get(frame.channel);
     if (!channel?.socket) throw new TidemarkError("CLOSED", "the channel is not open", { reason: "channel" });
     // What came before it is sent on first.
-    if (frame.type === FrameType.CLOSE) return channel.turn ? void channel.turn.then(() => this.#drop(frame.channel, channel)) : this.#drop(frame.channel, channel);
+    if (frame.type === FrameType.CLOSE)
+      return channel.turn
+        ? void channel.turn.then(() => this.#drop(frame.channel, channel))
+        : this.#drop(frame.channel, channel);
     const needed = NEEDS[frame.type];
     if (needed && !channel[needed]) throw new HttpError(403, "FORBIDDEN", `the token does not allow it`);
     switch (frame.type) {
@@ -228,7 +259,12 @@ class ClientSocket {
         this.#count(channel, frame.payload.length);
         return this.#pass(channel, frame, data);
       case FrameType.FOLLOW: {
-        const granted = this.#credits.follow(channel.requests, frame.id, frame.credits, this.#grantTo(channel, frame.channel, frame.id));
+        const granted = this.#credits.follow(
+          channel.requests,
+          frame.id,
+          frame.credits,
+          this.#grantTo(channel, frame.channel, frame.id),
+        );
         return this.#pass(channel, frame, withCredits(data, granted));
       }
       case FrameType.FETCH:
@@ -276,9 +312,14 @@ class ClientSocket {
   /** An append is counted until its answer gives the credits back. */
   #count(channel: Channel, bytes: number): void {
     const isTooMuch = channel.unacked > 0 && channel.unacked + bytes > APPEND_CREDIT_BYTES;
-    if (isTooMuch) throw new TidemarkError("BACKPRESSURE", "more than the credits of this log", { creditBytes: APPEND_CREDIT_BYTES });
+    if (isTooMuch)
+      throw new TidemarkError("BACKPRESSURE", "more than the credits of this log", {
+        creditBytes: APPEND_CREDIT_BYTES,
+      });
     if (this.#unacked > 0 && this.#unacked + bytes > UNACKED_BYTES_MAX) {
-      throw new TidemarkError("BACKPRESSURE", "more appends on one socket than it may have under way", { unackedBytesMax: UNACKED_BYTES_MAX });
+      throw new TidemarkError("BACKPRESSURE", "more appends on one socket than it may have under way", {
+        unackedBytesMax: UNACKED_BYTES_MAX,
+      });
     }
     channel.unacked += bytes;
     this.#unacked += bytes;
@@ -292,7 +333,10 @@ class ClientSocket {
 
   async #renew(frame: Frame): Promise<void> {
     if (this.#renewals >= RENEWALS_MAX) {
-      return this.#refuse(frame, new TidemarkError("LIMIT_EXCEEDED", `${RENEWALS_MAX} tokens are being checked; wait for their answers`));
+      return this.#refuse(
+        frame,
+        new TidemarkError("LIMIT_EXCEEDED", `${RENEWALS_MAX} tokens are being checked; wait for their answers`),
+      );
     }
     this.#renewals++;
     try {
@@ -306,12 +350,17 @@ class ClientSocket {
       this.#caller = caller;
       this.#watchExpiry();
       for (const [number, channel] of this.#channels) this.#restrict(number, channel);
-      this.#send(jsonFrame({ type: FrameType.OK, channel: frame.channel, id: frame.id }, { expires: caller.expires ?? null }));
+      this.#send(
+        jsonFrame({ type: FrameType.OK, channel: frame.channel, id: frame.id }, { expires: caller.expires ?? null }),
+      );
     } catch (thrown) {
       this.#refuse(frame, thrown);
       // Its keys could not be had: the old token counts until it ends.
       if (thrown instanceof HttpError && thrown.status === 503) return;
-      this.#end(thrown instanceof HttpError && thrown.status === 403 ? CloseCode.FORBIDDEN : CloseCode.UNAUTHORIZED, "the token is not taken");
+      this.#end(
+        thrown instanceof HttpError && thrown.status === 403 ? CloseCode.FORBIDDEN : CloseCode.UNAUTHORIZED,
+        "the token is not taken",
+      );
     } finally {
       this.#renewals--;
     }
@@ -322,7 +371,10 @@ class ClientSocket {
     channel.writes = allows(this.#caller, "write", channel.path);
     const read = allows(this.#caller, "read", channel.path);
     if (channel.reads && !read && channel.requests.size > 0) {
-      this.#refuse({ channel: number, id: 0, type: 0, payload: new Uint8Array(0) }, new HttpError(403, "FORBIDDEN", "the new token does not allow to read here"));
+      this.#refuse(
+        { channel: number, id: 0, type: 0, payload: new Uint8Array(0) },
+        new HttpError(403, "FORBIDDEN", "the new token does not allow to read here"),
+      );
       this.#drop(number, channel);
     }
     channel.reads = read;
@@ -345,10 +397,19 @@ class ClientSocket {
   /** Opens a channel; its object's first frame is the hello. */
   async open(number: number, path: string): Promise<void> {
     if (this.#channels.has(number)) throw badRequest("this channel is open");
-    if (this.#channels.size >= CHANNELS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many logs on one socket", { channelsMax: CHANNELS_MAX });
+    if (this.#channels.size >= CHANNELS_MAX)
+      throw new TidemarkError("LIMIT_EXCEEDED", "too many logs on one socket", { channelsMax: CHANNELS_MAX });
     const [reads, writes] = [allows(this.#caller, "read", path), allows(this.#caller, "write", path)];
     if (!reads && !writes) this.#caller.require("read", path);
-    const channel: Channel = { path, socket: undefined, reads, writes, requests: new Map(), unacked: 0, turn: undefined };
+    const channel: Channel = {
+      path,
+      socket: undefined,
+      reads,
+      writes,
+      requests: new Map(),
+      unacked: 0,
+      turn: undefined,
+    };
     this.#channels.set(number, channel);
     let socket: ServerSocket;
     try {
@@ -369,12 +430,20 @@ class ClientSocket {
   }
 
   async #connect(number: number, path: string): Promise<ServerSocket> {
-    const response = await this.#askOf(this.#caller.tenant, path)("", { upgrade: "websocket", [SOCKET_HEADER]: String(number) });
+    const response = await this.#askOf(this.#caller.tenant, path)("", {
+      upgrade: "websocket",
+      [SOCKET_HEADER]: String(number),
+    });
     const socket = (response as unknown as { webSocket: ServerSocket | null }).webSocket;
     if (socket) return socket;
     const { error } = (await response.json()) as { error: { code: ErrorCode; message: string } };
     const retryAfter = response.headers.get("retry-after");
-    throw new HttpError(response.status, error.code, error.message, retryAfter === null ? {} : { "retry-after": retryAfter });
+    throw new HttpError(
+      response.status,
+      error.code,
+      error.message,
+      retryAfter === null ? {} : { "retry-after": retryAfter },
+    );
   }
 
   #relay(channel: Channel, data: unknown): void {
@@ -382,7 +451,8 @@ class ClientSocket {
     if (!frame || this.#ended) return;
     const { type, id, credits } = frame;
     const isAnswer = type === FrameType.ERROR || type === FrameType.OK;
-    if (type === FrameType.STARVE && this.#credits.starved(channel.requests, id, viewOf(frame.payload).getUint32(0))) return;
+    if (type === FrameType.STARVE && this.#credits.starved(channel.requests, id, viewOf(frame.payload).getUint32(0)))
+      return;
     // An append's answer gives credits back; it may have the id of a follow, and ends none.
     if (isAnswer && credits > 0) this.#acked(channel, credits);
     else if (isAnswer || type === FrameType.END) this.#credits.end(channel.requests, id);
@@ -403,8 +473,12 @@ class ClientSocket {
   #lost(number: number, channel: Channel, code: number): void {
     if (this.#ended || this.#channels.get(number) !== channel) return;
     this.#drop(number, channel);
-    if (this.#isBound) return this.#end(code >= 4000 ? code : 1012, code === CloseCode.GONE ? "deleted" : "the log's object was reset");
-    const error = code === CloseCode.GONE ? new HttpError(410, "GONE", "the stream was deleted") : new TidemarkError("CLOSED", "the log's object was reset", { reason: "reset" });
+    if (this.#isBound)
+      return this.#end(code >= 4000 ? code : 1012, code === CloseCode.GONE ? "deleted" : "the log's object was reset");
+    const error =
+      code === CloseCode.GONE
+        ? new HttpError(410, "GONE", "the stream was deleted")
+        : new TidemarkError("CLOSED", "the log's object was reset", { reason: "reset" });
     this.#send(encodeFrame({ ...jsonError(error), channel: number }));
   }
 }
@@ -416,7 +490,10 @@ function withCredits(data: ArrayBuffer, credits: number): Uint8Array<ArrayBuffer
   return bytes;
 }
 
-const jsonError = (error: unknown) => ({ type: FrameType.ERROR, payload: new TextEncoder().encode(JSON.stringify(wireErrorOf(error))) });
+const jsonError = (error: unknown) => ({
+  type: FrameType.ERROR,
+  payload: new TextEncoder().encode(JSON.stringify(wireErrorOf(error))),
+});
 
 function close(socket: ServerSocket | undefined, code?: number, reason?: string): void {
   try {

@@ -30,11 +30,13 @@ export const isAtTail = (response: Response): boolean => response.headers.get(H.
 export const isEnded = (response: Response): boolean => response.headers.get(H.closed) === "true";
 
 /** Nothing was skipped and nothing is there: a live reader waits here. */
-export const isWaiting = (found: Response): boolean => isAtTail(found) && !isEnded(found) && nextOf(found) === fromOf(found);
+export const isWaiting = (found: Response): boolean =>
+  isAtTail(found) && !isEnded(found) && nextOf(found) === fromOf(found);
 
 export async function longPoll(ask: Ask, { offset, cursor, waitMs, accept, signal }: LiveRequest): Promise<Response> {
   const deadline = Date.now() + waitMs;
-  const read = (at: string): Promise<Response> => ask(`?offset=${encodeURIComponent(at)}`, accept === null ? {} : { accept });
+  const read = (at: string): Promise<Response> =>
+    ask(`?offset=${encodeURIComponent(at)}`, accept === null ? {} : { accept });
   let found = await read(offset);
   if (found.status !== 200) return found;
   if (isWaiting(found)) {

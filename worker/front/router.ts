@@ -12,7 +12,16 @@ import { type Answer, badRequest, BODY_BYTES_MAX, dressed, errorAnswer, HttpErro
 import { checkRate, checkSizes } from "./request-limits.ts";
 import { longPoll } from "./live-reads.ts";
 import { readBody } from "../log-object/create-and-describe.ts";
-import { checkPath, decodePath, forkOf, methodNotAllowed, placeOf, readRequestOf, SEGMENT_PREFIX, STREAM_PREFIX } from "../wire/durable-streams.ts";
+import {
+  checkPath,
+  decodePath,
+  forkOf,
+  methodNotAllowed,
+  placeOf,
+  readRequestOf,
+  SEGMENT_PREFIX,
+  STREAM_PREFIX,
+} from "../wire/durable-streams.ts";
 import { type Background, forgetManifest, readThrough, segmentResponse } from "./archived-reads.ts";
 import { type AskOf, upgrade } from "./client-socket.ts";
 import { sse } from "./sse.ts";
@@ -24,10 +33,20 @@ const METRICS_PREFIX = "/v1/metrics/";
 const KEYS_PATH = `${STREAM_PREFIX}__ds/jwks.json`;
 /** One socket, many logs. */
 const SOCKET_PATH = "/v1/socket";
-const ACTIONS = new Map<string, Action>([["GET", "read"], ["HEAD", "read"], ["POST", "write"], ["PUT", "write"], ["DELETE", "admin"]]);
+const ACTIONS = new Map<string, Action>([
+  ["GET", "read"],
+  ["HEAD", "read"],
+  ["POST", "write"],
+  ["PUT", "write"],
+  ["DELETE", "admin"],
+]);
 /** The only headers of a client that reach an object: none of them can speak for the router. */
-const OF_APPENDS = "content-type stream-closed stream-seq producer-id producer-epoch producer-seq stream-expected-offset tidemark-resent-since tidemark-sequences traceparent".split(" ");
-const PASSED = `${OF_APPENDS.join(" ")} accept content-length if-none-match stream-ttl stream-expires-at stream-forked-from stream-fork-offset stream-fork-sub-offset
+const OF_APPENDS =
+  "content-type stream-closed stream-seq producer-id producer-epoch producer-seq stream-expected-offset tidemark-resent-since tidemark-sequences traceparent".split(
+    " ",
+  );
+const PASSED =
+  `${OF_APPENDS.join(" ")} accept content-length if-none-match stream-ttl stream-expires-at stream-forked-from stream-fork-offset stream-fork-sub-offset
   tidemark-retention-bytes tidemark-retention-records tidemark-retention-seconds
   tidemark-compaction tidemark-compaction-lag-seconds tidemark-compaction-tombstone-seconds`.split(/\s+/);
 const INTERNAL = /^x-tidemark-/i;
@@ -49,7 +68,13 @@ export async function handle(request: Request, env: Env, background?: Background
 
 type Seen = Readonly<Record<string, string>>;
 
-async function route(request: Request, env: Env, seen: Seen, asked: Asked, background: Background | undefined): Promise<Response | Answer> {
+async function route(
+  request: Request,
+  env: Env,
+  seen: Seen,
+  asked: Asked,
+  background: Background | undefined,
+): Promise<Response | Answer> {
   const { pathname } = placeOf(request.url);
   const isUpgrade = request.method === "GET" && seen["upgrade"]?.toLowerCase() === "websocket";
   if (pathname === SOCKET_PATH) {
@@ -64,8 +89,14 @@ async function route(request: Request, env: Env, seen: Seen, asked: Asked, backg
     return shared(caller, await segmentResponse(request, env, caller.tenant, rest, background));
   }
   if (pathname.startsWith(METRICS_PREFIX) && isReading(request)) return metrics(request, env, asked, pathname);
-  if (WELCOMES.has(pathname) && isReading(request)) return welcome(new URL(request.url).origin, request.method === "HEAD");
-  if (!pathname.startsWith(STREAM_PREFIX)) throw new HttpError(404, "NOT_FOUND", "nothing is here: streams are at /v1/stream/<path>, and GET / tells the rest");
+  if (WELCOMES.has(pathname) && isReading(request))
+    return welcome(new URL(request.url).origin, request.method === "HEAD");
+  if (!pathname.startsWith(STREAM_PREFIX))
+    throw new HttpError(
+      404,
+      "NOT_FOUND",
+      "nothing is here: streams are at /v1/stream/<path>, and GET / tells the rest",
+    );
   const action = ACTIONS.get(request.method);
   if (action === undefined) throw methodNotAllowed();
   const path = pathOf(pathname, STREAM_PREFIX);
@@ -81,7 +112,8 @@ async function route(request: Request, env: Env, seen: Seen, asked: Asked, backg
   // What a fork inherits is read.
   const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
   if (fork) caller.require("read", fork.path);
-  if (request.method === "POST" && Number(seen["content-length"] ?? Infinity) <= CALL_BYTES_MAX) return appendByCall(request, env, seen, caller.tenant, path);
+  if (request.method === "POST" && Number(seen["content-length"] ?? Infinity) <= CALL_BYTES_MAX)
+    return appendByCall(request, env, seen, caller.tenant, path);
   return shared(caller, await answer(request, env, caller.tenant, path, asked, background));
 }
 
@@ -95,20 +127,31 @@ async function metrics(request: Request, env: Env, asked: Asked, pathname: strin
 }
 
 /** For the worker's own questions to the objects of a tenant. */
-const askOf = (env: Env, url: URL): AskOf => (tenant, path) => {
-  const target = new URL(url);
-  return (query, headers = {}) => {
-    target.search = query;
-    return forward(target, new Request(target), env, tenant, path, headers);
+const askOf =
+  (env: Env, url: URL): AskOf =>
+  (tenant, path) => {
+    const target = new URL(url);
+    return (query, headers = {}) => {
+      target.search = query;
+      return forward(target, new Request(target), env, tenant, path, headers);
+    };
   };
-};
 
-async function answer(request: Request, env: Env, tenant: string, path: string, asked: Asked, background: Background | undefined): Promise<Response> {
+async function answer(
+  request: Request,
+  env: Env,
+  tenant: string,
+  path: string,
+  asked: Asked,
+  background: Background | undefined,
+): Promise<Response> {
   const url = new URL(request.url);
   url.searchParams.delete("token");
-  const { offset, live, cursor } = request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
+  const { offset, live, cursor } =
+    request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
   const ask = (own: Record<string, string>) => forward(url, request, env, tenant, path, { ...own, [LONG_HEADER]: "1" });
-  if (live === undefined && request.method === "GET") return readThrough({ asked, env, tenant, path, url, headers: request.headers, background, ask });
+  if (live === undefined && request.method === "GET")
+    return readThrough({ asked, env, tenant, path, url, headers: request.headers, background, ask });
   if (live === undefined) {
     const isOther = request.method === "PUT" || request.method === "DELETE";
     return isOther ? ask({}).finally(() => forgetManifest(tenant, path)) : ask({});
@@ -116,7 +159,9 @@ async function answer(request: Request, env: Env, tenant: string, path: string, 
   const asking = askOf(env, url)(tenant, path);
   const common = {
     offset: offset === "start" ? "-1" : (url.searchParams.get("offset") ?? "-1"),
-    cursor, accept: request.headers.get("accept"), signal: request.signal as AbortSignal | undefined,
+    cursor,
+    accept: request.headers.get("accept"),
+    signal: request.signal as AbortSignal | undefined,
   };
   if (live === "long-poll") return longPoll(asking, { ...common, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
   return sse(asking, {
@@ -140,10 +185,12 @@ function shared(caller: Caller, response: Response): Response {
 
 /** What can be refused before the body is sent on. */
 function checkBody(seen: Seen): void {
-  if (Number(seen["content-length"] ?? 0) > BODY_BYTES_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+  if (Number(seen["content-length"] ?? 0) > BODY_BYTES_MAX)
+    throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
   // A packed body could be anything's size; records may be packed inside a batch, where the bound is checked.
   const encoding = seen["content-encoding"] ?? "identity";
-  if (encoding.toLowerCase() !== "identity") throw new HttpError(415, "UNSUPPORTED_MEDIA_TYPE", "a body comes without Content-Encoding");
+  if (encoding.toLowerCase() !== "identity")
+    throw new HttpError(415, "UNSUPPORTED_MEDIA_TYPE", "a body comes without Content-Encoding");
 }
 
 /** The reserved prefix: subscriptions, and the key that signs their webhooks. */
@@ -162,17 +209,32 @@ async function control(request: Request, env: Env, seen: Seen, pathname: string)
     tenant = caller.tenant;
     headers.set(TENANT_HEADER, encodeURIComponent(tenant));
   }
-  return subscriptionsOf(env, tenant).fetch(new Request(request.url, { method: request.method, headers, body: bodyIn(request) }));
+  return subscriptionsOf(env, tenant).fetch(
+    new Request(request.url, { method: request.method, headers, body: bodyIn(request) }),
+  );
 }
 
 /** Only these have a body that means something; a GET with one could not even be passed on. */
-const bodyIn = ({ method, body }: Request): ReadableStream<Uint8Array> | null => (method === "PUT" || method === "POST" ? body : null);
+const bodyIn = ({ method, body }: Request): ReadableStream<Uint8Array> | null =>
+  method === "PUT" || method === "POST" ? body : null;
 
-const pathOf = (pathname: string, prefix: string): string => checkPath(decodePath(pathname.slice(prefix.length)), "the stream's path");
+const pathOf = (pathname: string, prefix: string): string =>
+  checkPath(decodePath(pathname.slice(prefix.length)), "the stream's path");
 
 /** To the stream's object. Only `own` headers may speak for the router; a client's of those names are dropped. */
-async function forward(url: URL, request: Request, env: Env, tenant: string, path: string, own: Record<string, string> = {}): Promise<Response> {
-  const headers: Record<string, string> = { ...own, [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: encodeURIComponent(tenant) };
+async function forward(
+  url: URL,
+  request: Request,
+  env: Env,
+  tenant: string,
+  path: string,
+  own: Record<string, string> = {},
+): Promise<Response> {
+  const headers: Record<string, string> = {
+    ...own,
+    [PATH_HEADER]: encodeURIComponent(path),
+    [TENANT_HEADER]: encodeURIComponent(tenant),
+  };
   for (const name of PASSED) {
     const value = request.headers.get(name);
     if (value !== null) headers[name] ??= value;
@@ -182,7 +244,10 @@ async function forward(url: URL, request: Request, env: Env, tenant: string, pat
     return await send(env, tenant, path, target);
   } catch (thrown) {
     // The object was reset, moved or replaced: a new stub finds it again, and a read may simply ask once more.
-    if (isReading(request) && !isOverload(thrown)) return send(env, tenant, path, target).catch(() => Promise.reject(new TidemarkError("CLOSED", "the stream's object is away for a moment")));
+    if (isReading(request) && !isOverload(thrown))
+      return send(env, tenant, path, target).catch(() =>
+        Promise.reject(new TidemarkError("CLOSED", "the stream's object is away for a moment")),
+      );
     throw lost(thrown);
   }
 }
@@ -192,7 +257,10 @@ const isOverload = (thrown: unknown): boolean => (thrown as { overloaded?: boole
 /** The object has not answered a change. */
 function lost(thrown: unknown): TidemarkError {
   if (isOverload(thrown)) return new TidemarkError("BACKPRESSURE", "the stream's object has too much to do");
-  return new TidemarkError("OUTCOME_UNKNOWN", "the stream's object was reset; repeat it with the same producer and sequence");
+  return new TidemarkError(
+    "OUTCOME_UNKNOWN",
+    "the stream's object was reset; repeat it with the same producer and sequence",
+  );
 }
 
 /** A small append is read here and handed over whole (http-append.ts). */
@@ -223,7 +291,8 @@ function idOf(env: Env, name: string): DurableObjectId {
 const isReading = ({ method }: Request): boolean => method === "GET" || method === "HEAD";
 
 /** A stub whose object was reset is broken for good, so each request takes a new one. */
-const stubOf = (env: Env, tenant: string, path: string): DurableObjectStub => env.LOGS.get(idOf(env, objectName(tenant, path)));
+const stubOf = (env: Env, tenant: string, path: string): DurableObjectStub =>
+  env.LOGS.get(idOf(env, objectName(tenant, path)));
 
 function send(env: Env, tenant: string, path: string, request: Request): Promise<Response> {
   return stubOf(env, tenant, path).fetch(request as never) as unknown as Promise<Response>;

@@ -56,9 +56,12 @@ export class SocketCredits {
   }
 
   #open(requests: Requests, id: number, request: Request): void {
-    if (requests.has(id)) throw new TidemarkError("INVALID_ARGUMENT", `id ${id} is under way already; a request has an id of its own`);
+    if (requests.has(id))
+      throw new TidemarkError("INVALID_ARGUMENT", `id ${id} is under way already; a request has an id of its own`);
     if (this.#count >= REQUESTS_MAX) {
-      throw new TidemarkError("LIMIT_EXCEEDED", `too many requests on one socket; ${REQUESTS_MAX} may be under way`, { requestsMax: REQUESTS_MAX });
+      throw new TidemarkError("LIMIT_EXCEEDED", `too many requests on one socket; ${REQUESTS_MAX} may be under way`, {
+        requestsMax: REQUESTS_MAX,
+      });
     }
     requests.set(id, request);
     this.#count++;

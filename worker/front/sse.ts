@@ -36,12 +36,16 @@ const encoder = new TextEncoder();
 
 /** Every line break that SSE knows begins a new data line. */
 const event = (name: string, id: string, text: string): string =>
-  `id: ${id}\nevent: ${name}\n${text.split(/\r\n|\r|\n/).map((line) => `data:${line.startsWith(" ") ? " " : ""}${line}\n`).join("")}\n`;
+  `id: ${id}\nevent: ${name}\n${text
+    .split(/\r\n|\r|\n/)
+    .map((line) => `data:${line.startsWith(" ") ? " " : ""}${line}\n`)
+    .join("")}\n`;
 
 function base64(bytes: Uint8Array): string {
   let text = "";
   // A multiple of 3, so that the pieces join without padding in between.
-  for (let at = 0; at < bytes.length; at += 0x6000) text += btoa(String.fromCharCode(...bytes.subarray(at, at + 0x6000)));
+  for (let at = 0; at < bytes.length; at += 0x6000)
+    text += btoa(String.fromCharCode(...bytes.subarray(at, at + 0x6000)));
   return text;
 }
 
@@ -133,7 +137,8 @@ function numberIn(id: string): number | undefined {
 function beginningOf(offset: string, lastEventId: string | null): string {
   if (lastEventId === null || lastEventId === "") return offset;
   const [seen, asked] = [numberIn(lastEventId), parseOffset(offset)];
-  if (seen === undefined) throw badRequest(`Last-Event-ID is ${lastEventId.slice(0, 64)}; allowed is the id of an event of this stream`);
+  if (seen === undefined)
+    throw badRequest(`Last-Event-ID is ${lastEventId.slice(0, 64)}; allowed is the id of an event of this stream`);
   return typeof asked === "number" && asked > seen ? offset : lastEventId;
 }
 
@@ -143,21 +148,24 @@ function bodyOf(session: SseSession, until: number): ReadableStream<Uint8Array> 
     clearTimeout(stalled);
     session.close();
   };
-  return new ReadableStream<Uint8Array>({
-    start(controller) {
-      stalled = setTimeout(() => {
+  return new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        stalled = setTimeout(() => {
+          end();
+          controller.error(new Error("the client does not read"));
+        }, until - Date.now());
+      },
+      async pull(controller) {
+        const piece = await session.next().catch(() => undefined);
+        if (piece !== undefined) return controller.enqueue(encoder.encode(piece));
         end();
-        controller.error(new Error("the client does not read"));
-      }, until - Date.now());
+        controller.close();
+      },
+      cancel: end,
     },
-    async pull(controller) {
-      const piece = await session.next().catch(() => undefined);
-      if (piece !== undefined) return controller.enqueue(encoder.encode(piece));
-      end();
-      controller.close();
-    },
-    cancel: end,
-  }, { highWaterMark: 0 });
+    { highWaterMark: 0 },
+  );
 }
 
 export async function sse(ask: Ask, request: SseRequest): Promise<Response> {
@@ -167,7 +175,12 @@ export async function sse(ask: Ask, request: SseRequest): Promise<Response> {
   const first = await ask(`?offset=${encodeURIComponent(offset)}`, { [LEAD_HEADER]: "1" });
   if (first.status !== 200) return first;
   if (lastEventId && isEnded(first) && nextOf(first) === fromOf(first)) {
-    const headers = { [H.next]: formatOffset(nextOf(first)), [H.closed]: "true", "cache-control": "no-store", vary: "accept" };
+    const headers = {
+      [H.next]: formatOffset(nextOf(first)),
+      [H.closed]: "true",
+      "cache-control": "no-store",
+      vary: "accept",
+    };
     void first.body?.cancel();
     return new Response(null, { status: 204, headers });
   }

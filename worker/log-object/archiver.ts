@@ -21,8 +21,15 @@ import type { ChunkLog } from "../store/chunk-log.ts";
 
 /** What is used of an R2 bucket. */
 export interface Bucket {
-  put(key: string, value: Uint8Array, options: { onlyIf: { etagDoesNotMatch: string }; sha256?: ArrayBuffer }): Promise<object | null>;
-  get(key: string, options?: { range: { offset: number; length: number } }): Promise<{ arrayBuffer(): Promise<ArrayBuffer>; readonly size: number } | null>;
+  put(
+    key: string,
+    value: Uint8Array,
+    options: { onlyIf: { etagDoesNotMatch: string }; sha256?: ArrayBuffer },
+  ): Promise<object | null>;
+  get(
+    key: string,
+    options?: { range: { offset: number; length: number } },
+  ): Promise<{ arrayBuffer(): Promise<ArrayBuffer>; readonly size: number } | null>;
   delete(keys: string[]): Promise<void>;
 }
 
@@ -52,7 +59,10 @@ export interface ArchiverOptions {
   readonly log: () => ChunkLog | undefined;
   /** A key that was never used, for the segment that begins there. */
   readonly newKey: (baseOffset: number) => Promise<string>;
-  readonly event: (name: "archive" | "archive_failed" | "archive_deleted", fields: Record<string, string | number | boolean>) => void;
+  readonly event: (
+    name: "archive" | "archive_failed" | "archive_deleted",
+    fields: Record<string, string | number | boolean>,
+  ) => void;
   /** The log's memory can no longer be trusted. */
   readonly abort: (reason: string) => void;
   /** Of the retries' jitter. */
@@ -126,7 +136,14 @@ export class Archiver {
       return true;
     }
     const moved = log.moved(wanted.row, entry);
-    event("archive", { key, baseOffset: wanted.baseOffset, nextOffset: wanted.nextOffset, bytes: bytes.length, moved, ms: now() - started });
+    event("archive", {
+      key,
+      baseOffset: wanted.baseOffset,
+      nextOffset: wanted.nextOffset,
+      bytes: bytes.length,
+      moved,
+      ms: now() - started,
+    });
     return true;
   }
 
@@ -138,7 +155,12 @@ export class Archiver {
       const keys = tables.condemned(-1, DELETIONS_PER_RUN);
       if (keys.length === 0) return;
       await bucket.delete(keys).catch((thrown: unknown) => {
-        throw new TidemarkError("STORAGE_FAILED", "object storage still has segments of the stream that was here before; try again", {}, { cause: thrown });
+        throw new TidemarkError(
+          "STORAGE_FAILED",
+          "object storage still has segments of the stream that was here before; try again",
+          {},
+          { cause: thrown },
+        );
       });
       if (tables.isThere()) tables.remove(keys);
       event("archive_deleted", { objects: keys.length });

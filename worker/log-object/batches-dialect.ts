@@ -22,14 +22,25 @@ export const BATCHES_MAX = 1000;
 /** Checking costs a quarter of encoding, for the same bytes. */
 const TURN_SLICES = 4;
 
-export async function appendBatches(stream: Stream, kernel: Kernel, body: Uint8Array, ifEnd: number | undefined, sending: Sending = {}): Promise<Answer> {
+export async function appendBatches(
+  stream: Stream,
+  kernel: Kernel,
+  body: Uint8Array,
+  ifEnd: number | undefined,
+  sending: Sending = {},
+): Promise<Answer> {
   const batches = splitBatches(body).map((batch) => batch.slice());
   if (batches.length === 0) throw badRequest("no batch");
   if (batches.length > BATCHES_MAX) throw new HttpError(413, "TOO_LARGE", `at most ${BATCHES_MAX} batches`);
   await checkBatches(kernel, batches, stream.isJson);
   const results = await stream.appendBatches(batches, ifEnd, sending);
   const next = results.at(-1)!.lastOffset + 1;
-  const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({ baseOffset, lastOffset, duplicate, leaderEpoch }));
+  const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({
+    baseOffset,
+    lastOffset,
+    duplicate,
+    leaderEpoch,
+  }));
   return jsonAnswer(200, { appended }, { [H.next]: formatOffset(next) });
 }
 
@@ -66,23 +77,43 @@ async function checkBatch(kernel: Kernel, bytes: Uint8Array, isJson: boolean): P
       throw error.code === "CORRUPT_RANGE" ? new TidemarkError("INVALID_BATCH", error.toWire().message) : error;
     });
   for (let i = 0; i < batch.count; i++) {
-    if (batch.headersAt(i).some(([name]) => isReserved(name))) throw badRequest("record headers that begin with ds. are the server's");
+    if (batch.headersAt(i).some(([name]) => isReserved(name)))
+      throw badRequest("record headers that begin with ds. are the server's");
     const value = batch.valueAt(i);
     if (isJson && value !== null && !isJsonText(value)) throw badRequest("a record of this stream is one JSON message");
   }
 }
 
 /** Milliseconds since 1970; a record's may lie before that. */
-const parseTime = (text: string): number => (text.startsWith("-") ? -parseInteger(text.slice(1), "timestamp behind its sign", { min: 1 }) : parseInteger(text, "timestamp"));
+const parseTime = (text: string): number =>
+  text.startsWith("-")
+    ? -parseInteger(text.slice(1), "timestamp behind its sign", { min: 1 })
+    : parseInteger(text, "timestamp");
 
 export async function readBatches(stream: Stream, url: URL): Promise<Response> {
   const timestamp = url.searchParams.get("timestamp");
   const { offset } = readRequestOf(url);
-  const from = timestamp !== null ? await stream.log.resolve({ timestamp: parseTime(timestamp) })
-    : offset === "start" ? stream.start : offset === "now" ? stream.tail : offset;
+  const from =
+    timestamp !== null
+      ? await stream.log.resolve({ timestamp: parseTime(timestamp) })
+      : offset === "start"
+        ? stream.start
+        : offset === "now"
+          ? stream.tail
+          : offset;
   stream.touch();
-  if (from > stream.tail) throw new HttpError(416, "OFFSET_OUT_OF_RANGE", "the offset is beyond the end", {}, { details: { logEndOffset: stream.tail } });
-  const { bytes, nextOffset } = from < stream.tail ? await stream.readBatches(from, stream.tail, READ_BYTES) : { bytes: new Uint8Array(0), nextOffset: from };
+  if (from > stream.tail)
+    throw new HttpError(
+      416,
+      "OFFSET_OUT_OF_RANGE",
+      "the offset is beyond the end",
+      {},
+      { details: { logEndOffset: stream.tail } },
+    );
+  const { bytes, nextOffset } =
+    from < stream.tail
+      ? await stream.readBatches(from, stream.tail, READ_BYTES)
+      : { bytes: new Uint8Array(0), nextOffset: from };
   const upToDate = nextOffset >= stream.tail;
   const headers = batchesHeaders(from, { nextOffset, upToDate, ended: upToDate && stream.closed });
   return new Response(bytes as BodyInit, { status: 200, headers });

@@ -64,10 +64,13 @@ export class Compaction {
   /** When there is work, undefined for none as things stand. */
   get due(): number | undefined {
     const stream = this.#host.stream();
-    if (!stream?.config.compaction || stream.config.releasing || stream.store.isEnded || stream.isHeld) return undefined;
+    if (!stream?.config.compaction || stream.config.releasing || stream.store.isEnded || stream.isHeld)
+      return undefined;
     if (this.#host.hasBucket() && stream.store.toMove > WAITING_SEGMENTS_MAX) return undefined;
     const isUnderWay = this.#of?.stream === stream && this.#of.compactor.isUnderWay;
-    const due = isUnderWay ? this.#host.now() : dueOf(stream, this.#of?.stream === stream ? this.#of.mark : markOf(stream), this.#host.now());
+    const due = isUnderWay
+      ? this.#host.now()
+      : dueOf(stream, this.#of?.stream === stream ? this.#of.mark : markOf(stream), this.#host.now());
     return due === undefined ? undefined : Math.max(due, this.#retryAt, this.#host.now());
   }
 
@@ -93,7 +96,8 @@ export class Compaction {
 
   async #portion(stream: Stream): Promise<void> {
     const kernel = await this.#host.kernel();
-    if (this.#of?.stream !== stream) this.#of = { stream, mark: markOf(stream), compactor: compactorOf(stream, kernel) };
+    if (this.#of?.stream !== stream)
+      this.#of = { stream, mark: markOf(stream), compactor: compactorOf(stream, kernel) };
     const { compactor } = this.#of;
     const { passesDone } = compactor;
     const started = this.#host.now();
@@ -115,8 +119,15 @@ export class Compaction {
       this.#retryAt = this.#host.now() + RETRY_MS;
     }
     this.#host.event("compaction", {
-      segments: done.segments, bytesBefore: done.bytesBefore, bytesAfter: done.bytesAfter, records: done.recordsRemoved,
-      to: compactor.cleanTo, eligible: ends.at(-1)?.nextOffset ?? 0, more: compactor.isUnderWay, ms: this.#host.now() - started, start: store.logStartOffset,
+      segments: done.segments,
+      bytesBefore: done.bytesBefore,
+      bytesAfter: done.bytesAfter,
+      records: done.recordsRemoved,
+      to: compactor.cleanTo,
+      eligible: ends.at(-1)?.nextOffset ?? 0,
+      more: compactor.isUnderWay,
+      ms: this.#host.now() - started,
+      start: store.logStartOffset,
     });
   }
 }
@@ -130,7 +141,15 @@ function compactorOf(stream: Stream, kernel: Kernel): Compactor {
     ...(config.fork && { tombstoneRetentionMs: Infinity }),
   };
   const settings = { ...log.settings, compaction, compactionKeysMax: KEYS_MAX };
-  return new Compactor({ store, kernel, settings, cleanTo, nextDueMs: dueAt ?? Infinity, tombstonesLast: true, breathe: turn });
+  return new Compactor({
+    store,
+    kernel,
+    settings,
+    cleanTo,
+    nextDueMs: dueAt ?? Infinity,
+    tombstonesLast: true,
+    breathe: turn,
+  });
 }
 
 function markOf(stream: Stream): Mark {
@@ -173,7 +192,10 @@ export function compactionOf(headers: Headers): CompactionSettings | undefined {
   const [minLagMs, tombstoneRetentionMs] = [ms(LAG), ms(TOMBSTONES)];
   if (kind === null) return undefined;
   if (kind !== "key") throw badRequest(`${BY_KEY} is ${shown(kind)}; it must be key`);
-  return { ...(minLagMs !== undefined && { minLagMs }), ...(tombstoneRetentionMs !== undefined && { tombstoneRetentionMs }) };
+  return {
+    ...(minLagMs !== undefined && { minLagMs }),
+    ...(tombstoneRetentionMs !== undefined && { tombstoneRetentionMs }),
+  };
 }
 
 export function describeCompaction(compaction: CompactionSettings | undefined): Record<string, string> {

@@ -21,7 +21,11 @@ export function refusal({ status, message }: { readonly status: number; readonly
 
 export function describe(stream: Stream): Record<string, string> {
   const { ttl, expiresAt, closed } = stream.config;
-  const headers: Record<string, string> = { [H.next]: formatOffset(stream.tail), ...describeRetention(stream.config.retention), ...describeCompaction(stream.config.compaction) };
+  const headers: Record<string, string> = {
+    [H.next]: formatOffset(stream.tail),
+    ...describeRetention(stream.config.retention),
+    ...describeCompaction(stream.config.compaction),
+  };
   headers[H.start] = formatOffset(stream.start);
   if (ttl !== undefined) headers[H.ttl] = String(ttl);
   if (expiresAt !== undefined) headers[H.expiresAt] = expiresAt;
@@ -36,7 +40,11 @@ interface Read {
 }
 
 /** Of an answer to a read, whoever has read and in whatever dialect. */
-const readHeaders = (from: number, { nextOffset, upToDate, ended }: Read, contentType: string): Record<string, string> => ({
+const readHeaders = (
+  from: number,
+  { nextOffset, upToDate, ended }: Read,
+  contentType: string,
+): Record<string, string> => ({
   "content-type": contentType,
   [H.next]: formatOffset(nextOffset),
   [H.from]: formatOffset(from),
@@ -45,10 +53,18 @@ const readHeaders = (from: number, { nextOffset, upToDate, ended }: Read, conten
   ...(ended && { [H.closed]: "true" }),
 });
 
-export const batchesHeaders = (from: number, read: Read): Record<string, string> => ({ ...readHeaders(from, read, BATCHES_TYPE), "cache-control": "no-store" });
+export const batchesHeaders = (from: number, read: Read): Record<string, string> => ({
+  ...readHeaders(from, read, BATCHES_TYPE),
+  "cache-control": "no-store",
+});
 
 /** Data of a catch-up read, whoever has read them. */
-export function readAnswer({ id, contentType }: { readonly id: string; readonly contentType: string }, found: LongRead, asked: Headers, isNow = false): Response {
+export function readAnswer(
+  { id, contentType }: { readonly id: string; readonly contentType: string },
+  found: LongRead,
+  asked: Headers,
+  isNow = false,
+): Response {
   const headers = readHeaders(found.from, found, contentType);
   if (isNow) headers["cache-control"] = "no-store";
   else {
@@ -57,8 +73,12 @@ export function readAnswer({ id, contentType }: { readonly id: string; readonly 
     if (asked.get("if-none-match")?.includes(headers["etag"])) return new Response(null, { status: 304, headers });
   }
   // An empty array, not an empty body: what a reader parses is JSON at the tail as well.
-  if (found.rest) return new Response(longBody(found, mediaType(contentType) === "application/json"), { status: 200, headers });
-  return new Response(new Blob(bodyOf(found.parts, mediaType(contentType) === "application/json") as BlobPart[]), { status: 200, headers });
+  if (found.rest)
+    return new Response(longBody(found, mediaType(contentType) === "application/json"), { status: 200, headers });
+  return new Response(new Blob(bodyOf(found.parts, mediaType(contentType) === "application/json") as BlobPart[]), {
+    status: 200,
+    headers,
+  });
 }
 
 interface Wanted {
@@ -76,14 +96,19 @@ export function existing(stream: Stream, wanted: Wanted): Response {
   const { config } = stream;
   if (config.deleted) throw new HttpError(409, "CONFLICT", "a deleted stream is kept here for its forks");
   const fork = config.fork;
-  const isSameFork = fork?.path === wanted.fork?.path && fork?.requested === wanted.fork?.offset && (fork?.subOffset ?? 0) === (wanted.fork?.subOffset ?? 0);
+  const isSameFork =
+    fork?.path === wanted.fork?.path &&
+    fork?.requested === wanted.fork?.offset &&
+    (fork?.subOffset ?? 0) === (wanted.fork?.subOffset ?? 0);
   const inherits = fork !== undefined && wanted.ttl === undefined && wanted.expiresAt === undefined;
   const isSame =
-    mediaType(wanted.contentType ?? (fork ? config.contentType : "application/octet-stream")) === mediaType(config.contentType) &&
+    mediaType(wanted.contentType ?? (fork ? config.contentType : "application/octet-stream")) ===
+      mediaType(config.contentType) &&
     (inherits || (wanted.ttl === config.ttl && wanted.expiresAt === config.expiresAt)) &&
     (wanted.retention === undefined || JSON.stringify(wanted.retention) === JSON.stringify(config.retention)) &&
     (wanted.compaction === undefined || JSON.stringify(wanted.compaction) === JSON.stringify(config.compaction)) &&
-    wanted.closed === config.closed && isSameFork;
+    wanted.closed === config.closed &&
+    isSameFork;
   if (!isSame) throw new HttpError(409, "CONFLICT", "the stream exists with another configuration");
   return new Response(null, { status: 200, headers: { "content-type": config.contentType, ...describe(stream) } });
 }
@@ -120,7 +145,9 @@ async function bodyWithin(request: Request, max: number): Promise<Uint8Array> {
       held += part.length;
       check();
       if (held > HELD_BYTES_MAX) {
-        throw new TidemarkError("BACKPRESSURE", "too many large bodies are being read here", { heldBytesMax: HELD_BYTES_MAX });
+        throw new TidemarkError("BACKPRESSURE", "too many large bodies are being read here", {
+          heldBytesMax: HELD_BYTES_MAX,
+        });
       }
       parts.push(part);
     }

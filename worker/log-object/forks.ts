@@ -23,21 +23,41 @@ export interface ForkAnswer {
 
 /** RPC makes it asynchronous. */
 export interface Peer {
-  forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined, childId: string): Promise<ForkAnswer>;
+  forkFrom(
+    child: string,
+    requested: number | undefined,
+    subOffset: number,
+    contentType: string | undefined,
+    childId: string,
+  ): Promise<ForkAnswer>;
   /** Undefined where the source is not there any more. */
-  readSource(id: string | undefined, from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number } | undefined>;
+  readSource(
+    id: string | undefined,
+    from: number,
+    limit: number,
+    maxBytes: number,
+  ): Promise<{ bytes: Uint8Array; nextOffset: number } | undefined>;
   releaseFork(child: string, childId: string): Promise<void>;
   /** The stream there reads from `source`; one that is just being made is waited for. */
   isForkOf(source: string, id: string): Promise<boolean>;
 }
 
 /** Records of a fork that are its source's. */
-export async function readSource(peer: Peer, { id, offset }: { readonly id?: string | undefined; readonly offset: number }, from: number, limit: number, maxBytes: number) {
+export async function readSource(
+  peer: Peer,
+  { id, offset }: { readonly id?: string | undefined; readonly offset: number },
+  from: number,
+  limit: number,
+  maxBytes: number,
+) {
   const found = await peer.readSource(id, from, limit, maxBytes);
   if (found) return found;
-  throw new HttpError(410, "GONE", "the stream that this one was forked from is gone; what it has of its own begins at Stream-Next-Offset", {
-    [H.next]: formatOffset(offset),
-  });
+  throw new HttpError(
+    410,
+    "GONE",
+    "the stream that this one was forked from is gone; what it has of its own begins at Stream-Next-Offset",
+    { [H.next]: formatOffset(offset) },
+  );
 }
 
 interface Wanted {
@@ -59,9 +79,10 @@ async function forkPointIn(stream: Stream, requested: number | undefined, subOff
   const { tail, start, isJson, kernel } = stream;
   let offset = requested ?? tail;
   if (offset > tail || offset < start) throw badRequest("the fork offset is outside the source");
-  if (subOffset > 0 && isJson && offset + subOffset > tail) throw badRequest("the sub-offset is beyond the source's end");
+  if (subOffset > 0 && isJson && offset + subOffset > tail)
+    throw badRequest("the sub-offset is beyond the source's end");
   // Messages of JSON are counted, others measured. Offsets may have holes, and a record without value is none of either.
-  for (let at = offset, left = subOffset; left > 0; ) {
+  for (let at = offset, left = subOffset; left > 0;) {
     const { bytes, nextOffset } = await stream.readBatches(at, tail, FORK_READ_BYTES);
     if (nextOffset === at) throw badRequest("the sub-offset is beyond the source's end");
     for (const { offset: found, value } of await recordsIn(kernel, bytes, at, nextOffset)) {
@@ -78,20 +99,30 @@ async function forkPointIn(stream: Stream, requested: number | undefined, subOff
   return { offset, prefix: undefined };
 }
 
-export async function offerFork(stream: Stream | undefined, { child, childId, requested, subOffset, contentType }: Wanted, release: () => Promise<void>): Promise<ForkAnswer> {
+export async function offerFork(
+  stream: Stream | undefined,
+  { child, childId, requested, subOffset, contentType }: Wanted,
+  release: () => Promise<void>,
+): Promise<ForkAnswer> {
   const none = { offset: 0, prefix: undefined, config: { contentType: "", ttl: undefined, expiresAt: undefined } };
   const refuse = (status: number, message: string): ForkAnswer => ({ ...none, error: { status, message } });
   if (!stream || stream.config.releasing) return refuse(404, "the source does not exist");
   if (stream.config.deleted) return refuse(409, "the source was deleted");
   const { config } = stream;
-  if (contentType !== undefined && mediaType(contentType) !== mediaType(config.contentType)) return refuse(409, `the source is ${config.contentType}`);
+  if (contentType !== undefined && mediaType(contentType) !== mediaType(config.contentType))
+    return refuse(409, `the source is ${config.contentType}`);
   // First the source knows of its fork, then the fork is made: what fails in between keeps data, and never loses any. In the turn of the
   // checks, before anything is awaited: retention and compaction look at it in the turn in which they take.
   const isKnown = stream.forks.includes(child);
   stream.addFork(child, childId);
   try {
     const point = await forkPointIn(stream, requested, subOffset);
-    return { ...point, id: config.id, start: stream.start, config: { contentType: config.contentType, ttl: config.ttl, expiresAt: config.expiresAt } };
+    return {
+      ...point,
+      id: config.id,
+      start: stream.start,
+      config: { contentType: config.contentType, ttl: config.ttl, expiresAt: config.expiresAt },
+    };
   } catch (thrown) {
     if (!isKnown) await release();
     if (thrown instanceof HttpError) return refuse(thrown.status, thrown.message);
@@ -126,7 +157,8 @@ export class HeldForks {
     const stream = this.#host.stream();
     if (!stream) return undefined;
     const { retention, compaction, deleted, releasing, forkCheck } = stream.config;
-    if (stream.isHeld && !releasing && (retention ?? compaction ?? deleted)) return forkCheck?.at ?? this.#next(stream, CHECK_MS);
+    if (stream.isHeld && !releasing && (retention ?? compaction ?? deleted))
+      return forkCheck?.at ?? this.#next(stream, CHECK_MS);
     if (forkCheck) stream.save({ forkCheck: undefined });
     return undefined;
   }
@@ -145,7 +177,10 @@ export class HeldForks {
     this.#next(stream, Math.min(stream.config.forkCheck!.pauseMs * 2, CHECK_MS_MAX));
     for (const child of stream.forks) {
       // Who does not answer may well be one.
-      const isOne = await this.#host.peer(child).isForkOf(stream.config.path, stream.config.id).catch(() => true);
+      const isOne = await this.#host
+        .peer(child)
+        .isForkOf(stream.config.path, stream.config.id)
+        .catch(() => true);
       if (this.#host.stream() !== stream) return;
       if (!isOne) await this.#host.release(child);
     }

@@ -16,7 +16,16 @@ import { type Answer, badRequest } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import type { Counters } from "./prometheus.ts";
 import { contentTypeOf, mediaType } from "../stream/media-type.ts";
-import { formatOffset, H, type HeadersOf, isClosing, numberedOffset, type Producer, producerOf, seqOf } from "../wire/durable-streams.ts";
+import {
+  formatOffset,
+  H,
+  type HeadersOf,
+  isClosing,
+  numberedOffset,
+  type Producer,
+  producerOf,
+  seqOf,
+} from "../wire/durable-streams.ts";
 import type { Stream } from "../stream/stream.ts";
 
 /** What the Worker reads whole and hands over: small enough to lie in its memory for every connection at once. */
@@ -54,11 +63,20 @@ export function appendAsked(headers: HeadersOf): AppendAsked {
 function sendingOf(headers: HeadersOf): Sending {
   const since = headers.get(H.resentSince);
   const sequences = headers.get(H.sequences);
-  if (sequences !== null && sequences !== "from-zero") throw badRequest(`${H.sequences} is ${shown(sequences)}; it must be from-zero, or left out`);
-  return { ...(sequences !== null && { fromZero: true }), ...(since !== null && { resentSince: numberedOffset(since, H.resentSince) }) };
+  if (sequences !== null && sequences !== "from-zero")
+    throw badRequest(`${H.sequences} is ${shown(sequences)}; it must be from-zero, or left out`);
+  return {
+    ...(sequences !== null && { fromZero: true }),
+    ...(since !== null && { resentSince: numberedOffset(since, H.resentSince) }),
+  };
 }
 
-export async function appendTo(stream: Stream, asked: AppendAsked, body: Uint8Array, counters: Counters): Promise<Answer> {
+export async function appendTo(
+  stream: Stream,
+  asked: AppendAsked,
+  body: Uint8Array,
+  counters: Counters,
+): Promise<Answer> {
   const { contentType } = asked;
   if (contentType !== undefined && mediaType(contentType) === BATCHES_TYPE) {
     const answer = await appendBatches(stream, await edgeKernel(), body, asked.ifEnd, asked.sending);

@@ -22,7 +22,16 @@ import { readBatches } from "./batches-dialect.ts";
 import type { Sql, SqlRow } from "../store/chunk-tables.ts";
 import { encodeInSlices, turn } from "../stream/body-encoder.ts";
 import { Compaction, compactionOf } from "./compaction-schedule.ts";
-import { type Env, LEAD_HEADER, METRICS_HEADER, objectName, LONG_HEADER, PATH_HEADER, SOCKET_HEADER, TENANT_HEADER } from "../env.ts";
+import {
+  type Env,
+  LEAD_HEADER,
+  METRICS_HEADER,
+  objectName,
+  LONG_HEADER,
+  PATH_HEADER,
+  SOCKET_HEADER,
+  TENANT_HEADER,
+} from "../env.ts";
 import { emit, type EventFields } from "../telemetry/events.ts";
 import { type Answer, badRequest, errorAnswer, errorResponse, HttpError, json, responseOf } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
@@ -33,7 +42,17 @@ import { longRead } from "../stream/streamed-read.ts";
 import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./sockets.ts";
 import { Counters, prometheus } from "./prometheus.ts";
 import { contentTypeOf, mediaType } from "../stream/media-type.ts";
-import { forkOf, H, isClosing, lifetimeOf, methodNotAllowed, numberedOffset, readRequestOf, STREAM_PREFIX, withoutQuery } from "../wire/durable-streams.ts";
+import {
+  forkOf,
+  H,
+  isClosing,
+  lifetimeOf,
+  methodNotAllowed,
+  numberedOffset,
+  readRequestOf,
+  STREAM_PREFIX,
+  withoutQuery,
+} from "../wire/durable-streams.ts";
 import { MANIFEST_HEADER, manifestOf } from "../front/archived-reads.ts";
 import { leadOf } from "../wire/sse-text.ts";
 import { type StreamTold, subscriptionsOf } from "../rpc/subscription-peer.ts";
@@ -83,10 +102,26 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       this.#emit(event, fields);
     },
   });
-  readonly #heldForks = new HeldForks({ stream: () => this.#current, now: () => Date.now(), peer: (path) => this.#peer(path), release: (child) => this.releaseFork(child, undefined) });
-  readonly #telling = new Telling({ env: this.env, stream: () => this.#load(), retryAt: (at) => this.#alarms.plan("tell", at), waitUntil: (work) => this.ctx.waitUntil(work) });
+  readonly #heldForks = new HeldForks({
+    stream: () => this.#current,
+    now: () => Date.now(),
+    peer: (path) => this.#peer(path),
+    release: (child) => this.releaseFork(child, undefined),
+  });
+  readonly #telling = new Telling({
+    env: this.env,
+    stream: () => this.#load(),
+    retryAt: (at) => this.#alarms.plan("tell", at),
+    waitUntil: (work) => this.ctx.waitUntil(work),
+  });
   readonly #watchers = new Watchers(this.ctx);
-  readonly #sockets = new LogSockets({ ctx: this.ctx, stream: () => this.#visible(), begin: () => this.#begin(), counters: this.#counters, event: (name, fields) => this.#emit(name, fields) });
+  readonly #sockets = new LogSockets({
+    ctx: this.ctx,
+    stream: () => this.#visible(),
+    begin: () => this.#begin(),
+    counters: this.#counters,
+    event: (name, fields) => this.#emit(name, fields),
+  });
 
   #load(): Promise<Stream | undefined> {
     return (this.#stream ??= edgeKernel()
@@ -122,11 +157,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       readSource: (source, ...range) => readSource(this.#peer(source.path), source, ...range),
       onChange: (end, closed) => this.#notify(end, closed),
       // Behind the transaction that seals.
-      onSealed: (nextOffset) => queueMicrotask(() => {
-        this.#counters.seals++;
-        this.#emit("seal", { nextOffset });
-        this.#planUpkeep();
-      }),
+      onSealed: (nextOffset) =>
+        queueMicrotask(() => {
+          this.#counters.seals++;
+          this.#emit("seal", { nextOffset });
+          this.#planUpkeep();
+        }),
       abort: (reason) => this.ctx.abort(reason),
     };
   }
@@ -152,7 +188,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   async #retire(stream: Stream): Promise<void> {
     if (stream.config.retention === undefined) return;
-    this.#retireAt = (await retire(stream, { abort: (reason) => this.ctx.abort(reason), event: (name, fields) => this.#emit(name, fields) })) ? 0 : Date.now() + RETENTION_RETRY_MS;
+    this.#retireAt = (await retire(stream, {
+      abort: (reason) => this.ctx.abort(reason),
+      event: (name, fields) => this.#emit(name, fields),
+    }))
+      ? 0
+      : Date.now() + RETENTION_RETRY_MS;
   }
 
   #peer(path: string): Peer {
@@ -212,7 +253,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   /** The stream that clients may see. */
   async #visible(): Promise<Stream> {
     const stream = await this.#alive();
-    if (!stream || stream.config.releasing) throw new HttpError(404, "NOT_FOUND", "there is no such stream: PUT creates it, with the Content-Type of its records");
+    if (!stream || stream.config.releasing)
+      throw new HttpError(
+        404,
+        "NOT_FOUND",
+        "there is no such stream: PUT creates it, with the Content-Type of its records",
+      );
     if (stream.config.deleted) throw new HttpError(410, "GONE", "the stream was deleted");
     return stream;
   }
@@ -248,7 +294,15 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     const id = crypto.randomUUID().slice(0, 8);
     const kernel = await edgeKernel();
     const peer = fork && this.#peer(fork.path);
-    const point = fork && (await peer?.forkFrom(path, fork.offset === undefined ? undefined : numberedOffset(fork.offset, H.forkOffset), fork.subOffset, contentType, id));
+    const point =
+      fork &&
+      (await peer?.forkFrom(
+        path,
+        fork.offset === undefined ? undefined : numberedOffset(fork.offset, H.forkOffset),
+        fork.subOffset,
+        contentType,
+        id,
+      ));
     if (point?.error) throw refusal(point.error);
     const inherits = lifetime.ttl === undefined && lifetime.expiresAt === undefined ? point?.config : undefined;
     const config: StreamConfig = {
@@ -259,7 +313,15 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       contentType: contentType ?? point?.config.contentType ?? "application/octet-stream",
       ttl: lifetime.ttl ?? inherits?.ttl,
       expiresAt: lifetime.expiresAt ?? inherits?.expiresAt,
-      fork: fork && point && { path: fork.path, id: point.id, offset: point.offset, requested: fork.offset, subOffset: fork.subOffset, start: point.start ?? 0 },
+      fork: fork &&
+        point && {
+          path: fork.path,
+          id: point.id,
+          offset: point.offset,
+          requested: fork.offset,
+          subOffset: fork.subOffset,
+          start: point.start ?? 0,
+        },
       closed: false,
       closedBy: undefined,
       deleted: false,
@@ -283,7 +345,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     await stream.begin(batches, closed);
     await this.#tellCreated(stream);
     this.#schedule(stream);
-    return new Response(null, { status: 201, headers: { location: withoutQuery(request.url), "content-type": config.contentType, ...describe(stream) } });
+    return new Response(null, {
+      status: 201,
+      headers: { location: withoutQuery(request.url), "content-type": config.contentType, ...describe(stream) },
+    });
   }
 
   /** Too large to be handed over by a call. */
@@ -312,18 +377,33 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     this.#counters.reads++;
     const manifest = request.headers.get(MANIFEST_HEADER) === null ? undefined : manifestOf(stream, url);
     if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
-    if (dialectOf(request.headers.get("accept"), stream.config.contentType) === "batches") return readBatches(stream, url);
+    if (dialectOf(request.headers.get("accept"), stream.config.contentType) === "batches")
+      return readBatches(stream, url);
     const { offset } = readRequestOf(url);
-    const found = (request.headers.has(LONG_HEADER) && longRead(stream, await edgeKernel(), offset)) || (await stream.read(offset, READ_BYTES));
-    const answer = readAnswer({ id: stream.version, contentType: stream.config.contentType }, found, request.headers, offset === "now");
-    if (request.headers.has(LEAD_HEADER) && stream.isText) answer.headers.set(LEAD_HEADER, await leadOf(await edgeKernel(), stream, found.from));
+    const found =
+      (request.headers.has(LONG_HEADER) && longRead(stream, await edgeKernel(), offset)) ||
+      (await stream.read(offset, READ_BYTES));
+    const answer = readAnswer(
+      { id: stream.version, contentType: stream.config.contentType },
+      found,
+      request.headers,
+      offset === "now",
+    );
+    if (request.headers.has(LEAD_HEADER) && stream.isText)
+      answer.headers.set(LEAD_HEADER, await leadOf(await edgeKernel(), stream, found.from));
     return answer;
   }
 
   #metrics(stream: Stream): Response {
-    const gauges = { databaseBytes: this.ctx.storage.sql.databaseSize, watchers: this.#watchers.count, sockets: this.ctx.getWebSockets(SOCKET_TAG).length };
+    const gauges = {
+      databaseBytes: this.ctx.storage.sql.databaseSize,
+      watchers: this.#watchers.count,
+      sockets: this.ctx.getWebSockets(SOCKET_TAG).length,
+    };
     const text = prometheus(stream, this.#counters, this.#sql(), gauges);
-    return new Response(text, { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" } });
+    return new Response(text, {
+      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },
+    });
   }
 
   #emit(event: string, fields: EventFields): void {
@@ -332,7 +412,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   async #head(): Promise<Response> {
     const stream = await this.#visible();
-    return new Response(null, { status: 200, headers: { "content-type": stream.config.contentType, "cache-control": "no-store", ...describe(stream) } });
+    return new Response(null, {
+      status: 200,
+      headers: { "content-type": stream.config.contentType, "cache-control": "no-store", ...describe(stream) },
+    });
   }
 
   // --- end of life -------------------------------------------------------------------------------------------------
@@ -358,9 +441,11 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     if (!stream.config.fork) return this.#purge(stream);
     stream.save({ releasing: true });
     this.#alarms.plan("release", Date.now() + RELEASE_RETRY_MS);
-    this.ctx.waitUntil(this.#exclusive(async () => {
-      if (this.#current === stream) await this.#release(stream);
-    }));
+    this.ctx.waitUntil(
+      this.#exclusive(async () => {
+        if (this.#current === stream) await this.#release(stream);
+      }),
+    );
   }
 
   async #release(stream: Stream): Promise<void> {
@@ -403,7 +488,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     this.#planUpkeep();
     if (!stream || this.#current !== stream || stream.config.deleted) return;
     await this.#telling.all();
-    if (stream.config.releasing) await this.#exclusive(async () => (this.#current === stream ? this.#release(stream) : undefined));
+    if (stream.config.releasing)
+      await this.#exclusive(async () => (this.#current === stream ? this.#release(stream) : undefined));
     else this.#schedule(stream);
   }
 
@@ -422,7 +508,9 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   async #tellCreated(stream: Stream): Promise<void> {
     const { path, id, tenant } = stream.config;
-    const isWatched = await subscriptionsOf(this.env, tenant).created(tenant, { path, id, tail: stream.tail }).catch(() => undefined);
+    const isWatched = await subscriptionsOf(this.env, tenant)
+      .created(tenant, { path, id, tail: stream.tail })
+      .catch(() => undefined);
     if (isWatched !== false) this.#setWatched(stream);
     // Not told: the alarm tells it.
     if (isWatched === undefined) this.#telling.start(-1);
@@ -434,7 +522,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     const stream = await this.#alive();
     if (!stream || stream.config.deleted || stream.config.releasing) return undefined;
     this.#setWatched(stream);
-    const { config: { path, id }, tail } = stream;
+    const {
+      config: { path, id },
+      tail,
+    } = stream;
     return { path, id, tail };
   }
 
@@ -446,7 +537,14 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   /** One message on a wake stream. */
   async appendJson(text: string): Promise<void> {
     const stream = await this.#visible();
-    await stream.append({ body: new TextEncoder().encode(text), contentType: "application/json", closing: false, producer: undefined, seq: undefined, ifEnd: undefined });
+    await stream.append({
+      body: new TextEncoder().encode(text),
+      contentType: "application/json",
+      closing: false,
+      producer: undefined,
+      seq: undefined,
+      ifEnd: undefined,
+    });
   }
 
   async webSocketMessage(socket: WebSocket, message: unknown): Promise<void> {
@@ -463,13 +561,26 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     socket.close();
   }
 
-  async forkFrom(child: string, requested: number | undefined, subOffset: number, contentType: string | undefined, childId: string): Promise<ForkAnswer> {
-    const answer = await offerFork(await this.#alive(), { child, childId, requested, subOffset, contentType }, () => this.releaseFork(child, childId));
+  async forkFrom(
+    child: string,
+    requested: number | undefined,
+    subOffset: number,
+    contentType: string | undefined,
+    childId: string,
+  ): Promise<ForkAnswer> {
+    const answer = await offerFork(await this.#alive(), { child, childId, requested, subOffset, contentType }, () =>
+      this.releaseFork(child, childId),
+    );
     this.#planUpkeep();
     return answer;
   }
 
-  async readSource(id: string | undefined, from: number, limit: number, maxBytes: number): Promise<{ bytes: Uint8Array; nextOffset: number } | undefined> {
+  async readSource(
+    id: string | undefined,
+    from: number,
+    limit: number,
+    maxBytes: number,
+  ): Promise<{ bytes: Uint8Array; nextOffset: number } | undefined> {
     const stream = await this.#load();
     if (!stream || (id ?? stream.config.id) !== stream.config.id) return undefined;
     const { bytes, nextOffset } = await stream.readBatches(from, limit, maxBytes);

@@ -27,9 +27,17 @@ export class Counters {
 }
 
 const HELP: Readonly<Record<string, string>> = {
-  requests: "Requests that reached the object", appends: "Appends taken", append_bytes: "Bytes of their bodies", duplicates: "Appends that were repeats",
-  reads: "Reads served by the object, follows begun among them", delivered_bytes: "Bytes of batches sent over WebSockets", commits: "Group commits", seals: "Segments sealed", archived: "Segments moved to object storage",
-  archive_failures: "Runs of the archiver that failed", rejections: "Requests refused by the object",
+  requests: "Requests that reached the object",
+  appends: "Appends taken",
+  append_bytes: "Bytes of their bodies",
+  duplicates: "Appends that were repeats",
+  reads: "Reads served by the object, follows begun among them",
+  delivered_bytes: "Bytes of batches sent over WebSockets",
+  commits: "Group commits",
+  seals: "Segments sealed",
+  archived: "Segments moved to object storage",
+  archive_failures: "Runs of the archiver that failed",
+  rejections: "Requests refused by the object",
   compacted_records: "Records that compaction took",
 };
 
@@ -42,23 +50,46 @@ export interface Gauges {
   readonly sockets: number;
 }
 
-export function prometheus(stream: Stream, counters: Counters, sql: Sql, { databaseBytes, watchers, sockets }: Gauges): string {
+export function prometheus(
+  stream: Stream,
+  counters: Counters,
+  sql: Sql,
+  { databaseBytes, watchers, sockets }: Gauges,
+): string {
   const one = (query: string): Record<string, unknown> => [...sql.exec(query)][0] ?? {};
   const rows = one("SELECT count(*) AS n, coalesce(sum(length(bytes)), 0) AS bytes FROM chunk");
-  const archive = (state: number): number => Number(one(`SELECT count(*) AS n FROM archive WHERE state = ${state}`)["n"]);
-  const lag = one("SELECT coalesce(sum(bytes), 0) AS bytes FROM segment WHERE base_offset NOT IN (SELECT base_offset FROM archive WHERE state = 1)");
+  const archive = (state: number): number =>
+    Number(one(`SELECT count(*) AS n FROM archive WHERE state = ${state}`)["n"]);
+  const lag = one(
+    "SELECT coalesce(sum(bytes), 0) AS bytes FROM segment WHERE base_offset NOT IN (SELECT base_offset FROM archive WHERE state = 1)",
+  );
   const segments = stream.log.segments();
   const told = Number(one("SELECT max(written_at) AS at FROM chunk")["at"] ?? 0);
   const labels = `{tenant="${label(stream.config.tenant)}",path="${label(stream.config.path)}"}`;
   const lines: string[] = [];
   const line = (type: string, name: string, help: string, value: number): void => {
-    lines.push(`# HELP tidemark_${name} ${help}`, `# TYPE tidemark_${name} ${type}`, `tidemark_${name}${labels} ${value}`);
+    lines.push(
+      `# HELP tidemark_${name} ${help}`,
+      `# TYPE tidemark_${name} ${type}`,
+      `tidemark_${name}${labels} ${value}`,
+    );
   };
-  for (const [name, value] of Object.entries(counters)) line("counter", `${snake(name)}_total`, HELP[snake(name)] ?? name, value as number);
+  for (const [name, value] of Object.entries(counters))
+    line("counter", `${snake(name)}_total`, HELP[snake(name)] ?? name, value as number);
   line("gauge", "log_start_offset", "First offset that is still there", stream.log.logStartOffset);
   line("gauge", "log_end_offset", "Offset that the next record gets", stream.tail);
-  line("gauge", "records", "Records between them, as far as segments are whole", segments.reduce((sum, { records }) => sum + records, 0));
-  line("gauge", "log_bytes", "Bytes of batches, wherever they lie", segments.reduce((sum, { bytes }) => sum + bytes, 0));
+  line(
+    "gauge",
+    "records",
+    "Records between them, as far as segments are whole",
+    segments.reduce((sum, { records }) => sum + records, 0),
+  );
+  line(
+    "gauge",
+    "log_bytes",
+    "Bytes of batches, wherever they lie",
+    segments.reduce((sum, { bytes }) => sum + bytes, 0),
+  );
   line("gauge", "segments", "Segments, the active one too", segments.length);
   line("gauge", "quarantined_ranges", "Ranges of offsets that are damaged", stream.log.quarantined().length);
   line("gauge", "rows", "Rows of batches in the database", Number(rows["n"]));
@@ -71,6 +102,11 @@ export function prometheus(stream: Stream, counters: Counters, sql: Sql, { datab
   line("gauge", "watchers", "Live readers", watchers);
   line("gauge", "sockets", "WebSockets of clients that have this log open", sockets);
   line("gauge", "forks", "Forks that read from here", stream.forks.length);
-  line("gauge", "last_commit_seconds", "When the newest commit was written, 0 without one in the database", told / 1000);
+  line(
+    "gauge",
+    "last_commit_seconds",
+    "When the newest commit was written, 0 without one in the database",
+    told / 1000,
+  );
   return `${lines.join("\n")}\n`;
 }

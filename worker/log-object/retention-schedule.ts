@@ -25,7 +25,9 @@ export interface UpkeepHost {
 
 export function archiverFor({ sql, bucket, stream, abort, event }: UpkeepHost): Archiver {
   return new Archiver({
-    bucket, abort, event,
+    bucket,
+    abort,
+    event,
     tables: new ArchiveTables(sql),
     kernel: edgeKernel,
     now: () => Date.now(),
@@ -50,9 +52,17 @@ export function retentionOf(headers: Headers): RetentionSettings | undefined {
   };
   // 0 would keep nothing; who wants no limit leaves the header out.
   const count = (text: string, name: string): number => parseInteger(text, name, { min: 1 });
-  const [maxBytes, maxRecords, maxAgeMs] = [of(BYTES, count), of(RECORDS, count), of(SECONDS, (text, name) => parseSeconds(text, name, 1))];
+  const [maxBytes, maxRecords, maxAgeMs] = [
+    of(BYTES, count),
+    of(RECORDS, count),
+    of(SECONDS, (text, name) => parseSeconds(text, name, 1)),
+  ];
   if (maxBytes === undefined && maxRecords === undefined && maxAgeMs === undefined) return undefined;
-  return { ...(maxBytes !== undefined && { maxBytes }), ...(maxRecords !== undefined && { maxRecords }), ...(maxAgeMs !== undefined && { maxAgeMs }) };
+  return {
+    ...(maxBytes !== undefined && { maxBytes }),
+    ...(maxRecords !== undefined && { maxRecords }),
+    ...(maxAgeMs !== undefined && { maxAgeMs }),
+  };
 }
 
 export function describeRetention({ maxBytes, maxRecords, maxAgeMs }: RetentionSettings = {}): Record<string, string> {
@@ -66,7 +76,10 @@ export function describeRetention({ maxBytes, maxRecords, maxAgeMs }: RetentionS
 
 /** When retention has something to take, undefined for never as things stand: while forks hold it, nothing is due until they are gone. */
 export function retentionDue(stream: Stream, nowMs: number): number | undefined {
-  const { config: { retention }, log } = stream;
+  const {
+    config: { retention },
+    log,
+  } = stream;
   if (!retention || stream.isHeld) return undefined;
   const segments = log.segments();
   const { logStartOffset, highWatermark } = log;

@@ -18,7 +18,16 @@ import { LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf, readHeader } from "../../src/
 import { viewOf } from "../../src/record/bytes.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import {
-  APPEND_CREDIT_BYTES, CloseCode, decodeFrame, encodeFrame, FOLLOW_CREDIT_BYTES_MAX, type Frame, FrameType, jsonFrame, jsonOf, readAppend,
+  APPEND_CREDIT_BYTES,
+  CloseCode,
+  decodeFrame,
+  encodeFrame,
+  FOLLOW_CREDIT_BYTES_MAX,
+  type Frame,
+  FrameType,
+  jsonFrame,
+  jsonOf,
+  readAppend,
 } from "../../src/sync/frames.ts";
 import { BATCHES_MAX, checkBatches } from "./batches-dialect.ts";
 import type { EventFields } from "../telemetry/events.ts";
@@ -109,20 +118,36 @@ export class LogSockets {
   }
 
   #all(): Map<HibernatingSocket, Session> {
-    return (this.#sessions ??= new Map((this.#host.ctx.getWebSockets(SOCKET_TAG) as unknown as HibernatingSocket[]).map((socket) => [socket, sessionOf(socket)])));
+    return (this.#sessions ??= new Map(
+      (this.#host.ctx.getWebSockets(SOCKET_TAG) as unknown as HibernatingSocket[]).map((socket) => [
+        socket,
+        sessionOf(socket),
+      ]),
+    ));
   }
 
   async accept(channel: number): Promise<Response> {
     const stream = await this.#host.stream();
     const sessions = this.#all();
-    if (sessions.size >= SOCKETS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many sockets", { socketsMax: SOCKETS_MAX });
-    const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: unknown; 1: HibernatingSocket } }).WebSocketPair;
+    if (sessions.size >= SOCKETS_MAX)
+      throw new TidemarkError("LIMIT_EXCEEDED", "too many sockets", { socketsMax: SOCKETS_MAX });
+    const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: unknown; 1: HibernatingSocket } })
+      .WebSocketPair;
     const pair = new Pair();
     this.#host.ctx.acceptWebSocket(pair[1] as never, [SOCKET_TAG]);
-    pair[1].serializeAttachment({ channel, isTimed: stream.config.ttl !== undefined, follows: [] } satisfies Attachment);
+    pair[1].serializeAttachment({
+      channel,
+      isTimed: stream.config.ttl !== undefined,
+      follows: [],
+    } satisfies Attachment);
     sessions.set(pair[1], sessionOf(pair[1]));
     const { tail: logEndOffset, start: logStartOffset, closed, config } = stream;
-    pair[1].send(jsonFrame({ type: FrameType.HELLO, channel, credits: APPEND_CREDIT_BYTES }, { logStartOffset, logEndOffset, contentType: config.contentType, closed }));
+    pair[1].send(
+      jsonFrame(
+        { type: FrameType.HELLO, channel, credits: APPEND_CREDIT_BYTES },
+        { logStartOffset, logEndOffset, contentType: config.contentType, closed },
+      ),
+    );
     return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
   }
 
@@ -133,10 +158,13 @@ export class LogSockets {
     const frame = decodeFrame(data);
     if (!frame) return this.#end(session, CloseCode.BAD_FRAME, "not a frame");
     const cost = frame.payload.length + FRAME_COST_BYTES;
-    if (session.waiting > 0 && session.waiting + cost > WAITING_BYTES_MAX) return this.#end(session, CloseCode.SLOW, "more frames than this log can take");
+    if (session.waiting > 0 && session.waiting + cost > WAITING_BYTES_MAX)
+      return this.#end(session, CloseCode.SLOW, "more frames than this log can take");
     session.waiting += cost;
     // One after the other, so that appends keep their order; each is through once it stands in the log's queue.
-    const work = session.turn.then(() => this.#take(session, frame)).catch((thrown: unknown) => this.#refuse(session, frame, thrown));
+    const work = session.turn
+      .then(() => this.#take(session, frame))
+      .catch((thrown: unknown) => this.#refuse(session, frame, thrown));
     session.turn = work;
     await work;
     session.waiting -= cost;
@@ -187,7 +215,8 @@ export class LogSockets {
         const follow = session.follows.get(frame.id);
         // Its end may have crossed the credits on the way.
         if (!follow) return;
-        if (follow.credits + frame.credits > FOLLOW_CREDIT_BYTES_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
+        if (follow.credits + frame.credits > FOLLOW_CREDIT_BYTES_MAX)
+          throw new TidemarkError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
         follow.credits += frame.credits;
         follow.starved = false;
         save(session);
@@ -206,12 +235,14 @@ export class LogSockets {
     const { length } = frame.payload;
     const read = readAppend(frame.payload);
     if (!read) throw new TidemarkError("INVALID_ARGUMENT", "not an append");
-    if (session.pending > 0 && session.pending + length > APPEND_CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "more than the credits", { creditBytes: APPEND_CREDIT_BYTES });
+    if (session.pending > 0 && session.pending + length > APPEND_CREDIT_BYTES)
+      throw new TidemarkError("BACKPRESSURE", "more than the credits", { creditBytes: APPEND_CREDIT_BYTES });
     const stream = await this.#host.stream();
     const kernel = await edgeKernel();
     // Views: the message is nobody else's, and the log may patch it.
     const batches = splitBatches(read.batches);
-    if (batches.length === 0 || batches.length > BATCHES_MAX) throw new TidemarkError("INVALID_ARGUMENT", `an append has 1 to ${BATCHES_MAX} batches`);
+    if (batches.length === 0 || batches.length > BATCHES_MAX)
+      throw new TidemarkError("INVALID_ARGUMENT", `an append has 1 to ${BATCHES_MAX} batches`);
     await checkBatches(kernel, batches, stream.isJson);
     session.pending += length;
     const started = Date.now();
@@ -219,7 +250,12 @@ export class LogSockets {
     void stream
       .appendBatches(batches, read.ifEnd)
       .then((results) => {
-        const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({ baseOffset, lastOffset, duplicate, leaderEpoch }));
+        const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({
+          baseOffset,
+          lastOffset,
+          duplicate,
+          leaderEpoch,
+        }));
         const duplicate = appended.every((each) => each.duplicate);
         this.#host.counters.append(length, duplicate);
         this.#host.event("append", told.appended(started, length, results, duplicate));
@@ -231,8 +267,10 @@ export class LogSockets {
 
   async #follow(session: Session, frame: Frame): Promise<void> {
     if (session.follows.has(frame.id)) throw new TidemarkError("INVALID_ARGUMENT", "this id follows already");
-    if (session.follows.size >= FOLLOWS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many follows on one socket", { followsMax: FOLLOWS_MAX });
-    if (frame.credits > FOLLOW_CREDIT_BYTES_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
+    if (session.follows.size >= FOLLOWS_MAX)
+      throw new TidemarkError("LIMIT_EXCEEDED", "too many follows on one socket", { followsMax: FOLLOWS_MAX });
+    if (frame.credits > FOLLOW_CREDIT_BYTES_MAX)
+      throw new TidemarkError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
     const stream = await this.#host.stream();
     stream.touch();
     const next = await positionOf(stream, frame);
@@ -249,11 +287,20 @@ export class LogSockets {
     const stream = await this.#host.stream();
     stream.touch();
     const from = await positionOf(stream, frame);
-    const found = from < stream.tail ? fitting(await stream.readBatches(from, stream.tail, Math.max(1, Math.min(frame.credits, FETCH_BYTES_MAX))), frame.credits) : new Uint8Array(0);
+    const found =
+      from < stream.tail
+        ? fitting(
+            await stream.readBatches(from, stream.tail, Math.max(1, Math.min(frame.credits, FETCH_BYTES_MAX))),
+            frame.credits,
+          )
+        : new Uint8Array(0);
     if (typeof found === "number") return this.#send(session, starve(session, frame.id, found));
     this.#host.counters.deliveredBytes += found.length;
     this.#host.event("read", told.read("fetch", from, found.length));
-    this.#send(session, encodeFrame({ type: FrameType.BATCHES, channel: session.channel, id: frame.id, payload: found }));
+    this.#send(
+      session,
+      encodeFrame({ type: FrameType.BATCHES, channel: session.channel, id: frame.id, payload: found }),
+    );
   }
 
   #answer(session: Session, { id }: Frame, body: unknown, credits = 0): void {
@@ -266,7 +313,10 @@ export class LogSockets {
     // A follow that met an error is over; the client may ask again from where it is.
     if (type !== FrameType.APPEND && session.follows.delete(id)) save(session);
     const credits = type === FrameType.APPEND ? payload.length : 0;
-    this.#send(session, jsonFrame({ type: FrameType.ERROR, channel: session.channel, id, credits }, wireErrorOf(thrown)));
+    this.#send(
+      session,
+      jsonFrame({ type: FrameType.ERROR, channel: session.channel, id, credits }, wireErrorOf(thrown)),
+    );
   }
 
   #send({ socket }: Session, frame: Uint8Array): void {
@@ -289,7 +339,8 @@ export class LogSockets {
         // Most of them stand there: one read for all of them, kept for this turn only.
         const shared = { stream, from: tail, found: Promise.resolve(found) };
         if (found.bytes.length > 0) this.#shared = shared;
-        for (const session of sessions.values()) for (const follow of session.follows.values()) void this.#serve(session, follow, stream);
+        for (const session of sessions.values())
+          for (const follow of session.follows.values()) void this.#serve(session, follow, stream);
         if (this.#shared === shared) this.#shared = undefined;
       },
       // The log failed, and its object with it.
@@ -333,7 +384,11 @@ export class LogSockets {
         this.#send(session, jsonFrame({ type: FrameType.END, channel, id: follow.id }, { logEndOffset: stream.tail }));
       }
     } catch (thrown) {
-      this.#refuse(session, { type: FrameType.FOLLOW, channel, id: follow.id, credits: 0, payload: new Uint8Array(0) }, thrown);
+      this.#refuse(
+        session,
+        { type: FrameType.FOLLOW, channel, id: follow.id, credits: 0, payload: new Uint8Array(0) },
+        thrown,
+      );
     } finally {
       busy.delete(follow.id);
     }
@@ -371,7 +426,7 @@ function fitting({ bytes }: Found, credits: number): Uint8Array | number {
   if (bytes.length <= credits) return bytes;
   const view = viewOf(bytes);
   let end = 0;
-  for (let next = 0; next <= credits && next < bytes.length; ) {
+  for (let next = 0; next <= credits && next < bytes.length;) {
     end = next;
     next += view.getInt32(next + LENGTH_AT) + LENGTH_OVERHEAD;
   }
@@ -389,10 +444,14 @@ async function positionOf(stream: Stream, frame: Frame): Promise<number> {
   const from = Object.hasOwn(fields, "from") ? fields["from"] : undefined;
   if (from === undefined || from === "earliest") return stream.start;
   if (typeof from === "number" && (!Number.isSafeInteger(from) || from < stream.start || from > stream.tail)) {
-    throw new TidemarkError("OFFSET_OUT_OF_RANGE", "no such offset", { logStartOffset: stream.start, logEndOffset: stream.tail });
+    throw new TidemarkError("OFFSET_OUT_OF_RANGE", "no such offset", {
+      logStartOffset: stream.start,
+      logEndOffset: stream.tail,
+    });
   }
   if (typeof from === "number") return from;
   const { timestamp } = Object(from) as { timestamp?: unknown };
-  if (from !== "latest" && !(typeof timestamp === "number" && Number.isFinite(timestamp))) throw new TidemarkError("INVALID_ARGUMENT", `from is ${shown(from)}; ${POSITIONS}`);
+  if (from !== "latest" && !(typeof timestamp === "number" && Number.isFinite(timestamp)))
+    throw new TidemarkError("INVALID_ARGUMENT", `from is ${shown(from)}; ${POSITIONS}`);
   return stream.log.resolve(from as StartPosition);
 }

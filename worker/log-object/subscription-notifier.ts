@@ -42,7 +42,11 @@ export class Telling {
     const done = (): void => {
       if (this.#run === run) this.#run = undefined;
     };
-    this.#host.waitUntil(this.all().catch(() => undefined).finally(done));
+    this.#host.waitUntil(
+      this.all()
+        .catch(() => undefined)
+        .finally(done),
+    );
   }
 
   async all(): Promise<void> {

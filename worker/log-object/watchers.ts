@@ -33,7 +33,8 @@ export class Watchers {
   }
 
   accept(request: Request, stream: Stream): Response {
-    if (this.count >= WATCHERS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX });
+    if (this.count >= WATCHERS_MAX)
+      throw new TidemarkError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX });
     const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: WebSocket; 1: WebSocket } }).WebSocketPair;
     const pair = new Pair();
     this.#ctx.acceptWebSocket(pair[1] as never, stream.config.ttl === undefined ? [TAG] : [TAG, TTL_TAG]);

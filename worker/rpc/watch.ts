@@ -34,8 +34,10 @@ export class Watch {
   static async open(ask: Ask, offset: number, signal?: AbortSignal): Promise<Watch> {
     const response = await ask("", { upgrade: "websocket", [WATCH_HEADER]: String(offset) });
     const socket = (response as unknown as { webSocket: WebSocket | null }).webSocket;
-    if (!socket && response.status === 429) throw new HttpError(429, "TOO_MANY_REQUESTS", "too many live readers", { "retry-after": "5" });
-    if (!socket) throw new HttpError(response.status, response.status === 404 ? "NOT_FOUND" : "GONE", "the stream is gone");
+    if (!socket && response.status === 429)
+      throw new HttpError(429, "TOO_MANY_REQUESTS", "too many live readers", { "retry-after": "5" });
+    if (!socket)
+      throw new HttpError(response.status, response.status === 404 ? "NOT_FOUND" : "GONE", "the stream is gone");
     const watch = new Watch(socket);
     if (signal?.aborted) watch.close();
     signal?.addEventListener("abort", () => watch.close(), { once: true });

@@ -39,7 +39,9 @@ export class ArchiveTables {
 
   /** What is kept, by base offset. */
   kept(): ArchiveEntry[] {
-    return this.#run("SELECT entry FROM archive WHERE state = ? ORDER BY base_offset", KEPT).map(({ entry }) => JSON.parse(String(entry)) as ArchiveEntry);
+    return this.#run("SELECT entry FROM archive WHERE state = ? ORDER BY base_offset", KEPT).map(
+      ({ entry }) => JSON.parse(String(entry)) as ArchiveEntry,
+    );
   }
 
   begin(key: string, baseOffset: number, nextOffset: number, at: number): void {
@@ -47,7 +49,13 @@ export class ArchiveTables {
   }
 
   keep(entry: ArchiveEntry, at: number): void {
-    this.#run("UPDATE archive SET state = ?, at = ?, entry = ? WHERE key = ?", KEPT, at, JSON.stringify(entry), entry.key);
+    this.#run(
+      "UPDATE archive SET state = ?, at = ?, entry = ? WHERE key = ?",
+      KEPT,
+      at,
+      JSON.stringify(entry),
+      entry.key,
+    );
   }
 
   doom(key: string): void {
@@ -56,7 +64,13 @@ export class ArchiveTables {
 
   /** Of what is kept; what has only begun is found out when its put is through. */
   doomRange(from: number, to: number): void {
-    this.#run("UPDATE archive SET state = ? WHERE state = ? AND base_offset >= ? AND base_offset < ?", DOOMED, KEPT, from, to);
+    this.#run(
+      "UPDATE archive SET state = ? WHERE state = ? AND base_offset >= ? AND base_offset < ?",
+      DOOMED,
+      KEPT,
+      from,
+      to,
+    );
   }
 
   /** The stream is gone. */

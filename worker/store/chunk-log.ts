@@ -22,14 +22,28 @@ import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { type BatchHeader, nextOffsetOf } from "../../src/record/format.ts";
 import { concat } from "../../src/store/bytes.ts";
-import type { FetchedBatches, LogRecovery, LogStore, QuarantinedRange, ReplacementSegment, SegmentInfo } from "../../src/store/log-store.ts";
+import type {
+  FetchedBatches,
+  LogRecovery,
+  LogStore,
+  QuarantinedRange,
+  ReplacementSegment,
+  SegmentInfo,
+} from "../../src/store/log-store.ts";
 import type { Segment } from "../../src/store/segment.ts";
 import { Archive, type SegmentToWrite } from "./segment-archive.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
 import { hops } from "./chunk-walk.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { infoOf, rowsOf } from "./chunk-rows.ts";
-import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow, type Sql } from "./chunk-tables.ts";
+import {
+  type ChunkRow,
+  ChunkTables,
+  CHUNK_BYTES_MAX,
+  emptySegment,
+  type SegmentRow,
+  type Sql,
+} from "./chunk-tables.ts";
 
 /** A segment is sealed at this size, or at so many rows: what a waking object has to scan. */
 const SEGMENT_BYTES = 4 * 1024 * 1024;
@@ -147,7 +161,9 @@ export class ChunkLog implements LogStore {
     return this.#flushed;
   }
   get quarantined(): readonly QuarantinedRange[] {
-    return [...this.#rows.damage, ...[...this.#moved.values()].flatMap(({ damage }) => damage)].filter((range) => range.to > this.#start);
+    return [...this.#rows.damage, ...[...this.#moved.values()].flatMap(({ damage }) => damage)].filter(
+      (range) => range.to > this.#start,
+    );
   }
   segments(): readonly SegmentInfo[] {
     const shown = this.#sealed.filter((segment) => segment.nextOffset > this.#start);
@@ -159,7 +175,11 @@ export class ChunkLog implements LogStore {
   async append(batches: readonly Uint8Array[]): Promise<void> {
     this.#check();
     const tooLarge = batches.find((batch) => batch.length > this.batchBytesMax);
-    if (tooLarge) throw new TidemarkError("BATCH_TOO_LARGE", "a batch must fit one row", { bytes: tooLarge.length, batchBytesMax: this.batchBytesMax });
+    if (tooLarge)
+      throw new TidemarkError("BATCH_TOO_LARGE", "a batch must fit one row", {
+        bytes: tooLarge.length,
+        batchBytesMax: this.batchBytesMax,
+      });
     const rows = rowsOf(batches, this.leaderEpoch, Math.trunc(this.#now()));
     const before = { sealed: this.#sealed, active: { ...this.#active }, chunks: this.#activeChunks };
     try {
@@ -218,7 +238,10 @@ export class ChunkLog implements LogStore {
     this.#check();
     if (offset <= this.#start) return;
     if (offset > this.#flushed) {
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", { offset, flushedOffset: this.#flushed });
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "only durable records can be trimmed", {
+        offset,
+        flushedOffset: this.#flushed,
+      });
     }
     this.#checkHeld();
     const kept = this.#sealed.filter((segment) => segment.nextOffset > offset);
@@ -262,12 +285,24 @@ export class ChunkLog implements LogStore {
       for (const output of outputs) made.push(this.#writeOutput(output));
     });
     this.#retire(from, to);
-    this.#sealed = [...this.#sealed.filter((segment) => segment.nextOffset <= from), ...made, ...this.#sealed.filter((segment) => segment.baseOffset >= to)];
+    this.#sealed = [
+      ...this.#sealed.filter((segment) => segment.nextOffset <= from),
+      ...made,
+      ...this.#sealed.filter((segment) => segment.baseOffset >= to),
+    ];
   }
 
   #writeOutput({ baseOffset, nextOffset, bytes, sealedAt }: ReplacementSegment): SegmentRow {
-    const segment: SegmentRow = { ...emptySegment(baseOffset, this.#now(), this.leaderEpoch), nextOffset, bytes: bytes.length, sealedAt, compacted: true };
-    const batches = [...hops({ baseOffset, nextOffset, crc: null, bytes }, true)].map(({ header, position }) => bytes.slice(position, position + header.sizeBytes));
+    const segment: SegmentRow = {
+      ...emptySegment(baseOffset, this.#now(), this.leaderEpoch),
+      nextOffset,
+      bytes: bytes.length,
+      sealedAt,
+      compacted: true,
+    };
+    const batches = [...hops({ baseOffset, nextOffset, crc: null, bytes }, true)].map(({ header, position }) =>
+      bytes.slice(position, position + header.sizeBytes),
+    );
     // Their own epochs stay: these records were written in those terms.
     for (const row of rowsOf(batches, undefined, Math.trunc(sealedAt))) {
       this.#tables.insertChunk({ ...row, crc: this.#kernel.crc32c(row.bytes) });
@@ -293,18 +328,21 @@ export class ChunkLog implements LogStore {
 
   /** A full database refused the statement and is as it was; anything else leaves the outcome unknown. */
   #failed(thrown: unknown): TidemarkError {
-    if (/SQLITE_FULL|database or disk is full/.test(String(thrown))) return new TidemarkError("QUOTA_EXCEEDED", "the database is full", {}, { cause: thrown });
+    if (/SQLITE_FULL|database or disk is full/.test(String(thrown)))
+      return new TidemarkError("QUOTA_EXCEEDED", "the database is full", {}, { cause: thrown });
     this.#failure = TidemarkError.from(thrown, "STORAGE_FAILED").with({ poisoned: true });
     return this.#failure;
   }
 
   #check(): void {
     if (this.#closed) throw new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
-    if (this.#failure) throw new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: this.#failure });
+    if (this.#failure)
+      throw new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: this.#failure });
   }
 
   #checkHeld(): void {
-    if (this.#options.isHeld?.()) throw new TidemarkError("INVALID_ARGUMENT", "somebody needs all of this log", { reason: "held" });
+    if (this.#options.isHeld?.())
+      throw new TidemarkError("INVALID_ARGUMENT", "somebody needs all of this log", { reason: "held" });
   }
 
   /** How often compaction has changed what lies below the end. */
@@ -330,13 +368,19 @@ export class ChunkLog implements LogStore {
   async read(from: number, maxBytes: number, limitOffset: number, verify = false): Promise<FetchedBatches> {
     const { logStartOffset, logEndOffset } = this;
     if (!(from >= logStartOffset && from <= logEndOffset)) {
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${from} is not in the log`, { offset: from, logStartOffset, logEndOffset });
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${from} is not in the log`, {
+        offset: from,
+        logStartOffset,
+        logEndOffset,
+      });
     }
     const limit = Math.min(limitOffset, logEndOffset);
-    for (let at = from; at < limit; ) {
+    for (let at = from; at < limit;) {
       const { moved, end } = this.#place(at, limit);
       if (!moved && verify) this.#rows.examine(at);
-      const found = moved ? await this.#archive.read(moved, at, maxBytes, limit, verify) : this.#rows.read(at, maxBytes, end);
+      const found = moved
+        ? await this.#archive.read(moved, at, maxBytes, limit, verify)
+        : this.#rows.read(at, maxBytes, end);
       // Trimmed, compacted or moved while we waited.
       if (moved?.retired) return this.read(from, maxBytes, limitOffset, verify);
       if (found && found.bytes.length > 0) return found;
@@ -369,7 +413,8 @@ export class ChunkLog implements LogStore {
       for (const baseOffset of this.#tables.chunksByTime(segment, timestamp)) {
         const row = this.#tables.chunkAt(baseOffset);
         for (const { header } of this.#rows.hops(row)) {
-          if (header.maxTimestamp >= timestamp && nextOffsetOf(header) > this.#start) return Math.max(header.baseOffset, this.#start);
+          if (header.maxTimestamp >= timestamp && nextOffsetOf(header) > this.#start)
+            return Math.max(header.baseOffset, this.#start);
         }
       }
     }
@@ -381,7 +426,8 @@ export class ChunkLog implements LogStore {
       if (segment.nextOffset <= from) continue;
       const moved = this.#moved.get(segment.baseOffset);
       if (moved) for await (const header of this.#archive.headers(moved)) if (header.baseOffset >= from) yield header;
-      for (const row of this.#tables.chunksOf(segment)) for (const { header } of this.#rows.hops(row)) if (header.baseOffset >= from) yield header;
+      for (const row of this.#tables.chunksOf(segment))
+        for (const { header } of this.#rows.hops(row)) if (header.baseOffset >= from) yield header;
     }
   }
 
@@ -414,7 +460,8 @@ export class ChunkLog implements LogStore {
       if (nextOffset <= offset) continue;
       const moved = this.#moved.get(baseOffset);
       const entry = moved && this.#archive.entryOf(moved);
-      if (!entry || moved.damage.length > 0 || found.length >= limit || (found.length === 0 && baseOffset > offset)) break;
+      if (!entry || moved.damage.length > 0 || found.length >= limit || (found.length === 0 && baseOffset > offset))
+        break;
       found.push(entry);
     }
     return found;
@@ -422,7 +469,12 @@ export class ChunkLog implements LogStore {
 
   /** What is damaged stays where the damage is known. */
   #canMove({ baseOffset, nextOffset, batches }: SegmentRow): boolean {
-    return batches > 0 && nextOffset > this.#start && !this.#rows.isDamaged(baseOffset, nextOffset) && !this.#moved.has(baseOffset);
+    return (
+      batches > 0 &&
+      nextOffset > this.#start &&
+      !this.#rows.isDamaged(baseOffset, nextOffset) &&
+      !this.#moved.has(baseOffset)
+    );
   }
 
   /** The oldest sealed segment that is still rows and is whole. */
@@ -436,7 +488,14 @@ export class ChunkLog implements LogStore {
       const snapshot = this.#tables.producers();
       const before = this.#moved.get(this.#sealed[this.#sealed.indexOf(row) - 1]?.baseOffset ?? -1);
       return {
-        row, baseOffset, nextOffset, epoch, createdAt, sealedAt, compacted, body: concat([...this.#tables.chunksOf(row)].map(({ bytes }) => bytes)),
+        row,
+        baseOffset,
+        nextOffset,
+        epoch,
+        createdAt,
+        sealedAt,
+        compacted,
+        body: concat([...this.#tables.chunksOf(row)].map(({ bytes }) => bytes)),
         producers: snapshot?.offset === nextOffset ? snapshot.bytes : NOTHING,
         previousFooterCrc: before?.sealed?.footerCrc ?? 0,
       };
@@ -450,7 +509,8 @@ export class ChunkLog implements LogStore {
    */
   moved(row: SegmentRow, entry: ArchiveEntry): boolean {
     this.#check();
-    const isSame = this.#sealed.includes(row) && row.nextOffset === entry.sealed.nextOffset && row.nextOffset > this.#start;
+    const isSame =
+      this.#sealed.includes(row) && row.nextOffset === entry.sealed.nextOffset && row.nextOffset > this.#start;
     this.#change(() => {
       if (!isSame) return this.#tables.archive.doom(entry.key);
       this.#tables.archive.keep(entry, Math.trunc(this.#now()));

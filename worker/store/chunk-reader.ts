@@ -93,12 +93,15 @@ export class ChunkReader {
   /** A row's batches; damage that ends at or before `behind` is stepped over, by default all that is known. */
   hops(row: ChunkRow, behind = Infinity) {
     const within = () => this.#damage.filter((range) => range.from < row.nextOffset && range.to > row.baseOffset);
-    if (within().length === 0 && row.crc !== null && row.crc !== this.#kernel.crc32c(row.bytes)) this.examine(row.baseOffset);
+    if (within().length === 0 && row.crc !== null && row.crc !== this.#kernel.crc32c(row.bytes))
+      this.examine(row.baseOffset);
     return hops(row, this.#isCompacted(row.baseOffset), within(), behind);
   }
 
   #isCompacted(offset: number): boolean {
-    return this.#segments().sealed.some((segment) => segment.compacted && segment.baseOffset <= offset && offset < segment.nextOffset);
+    return this.#segments().sealed.some(
+      (segment) => segment.compacted && segment.baseOffset <= offset && offset < segment.nextOffset,
+    );
   }
 
   /** Checks every byte of the rows of the segment around `offset`, and remembers what is bad. */

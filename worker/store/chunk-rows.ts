@@ -6,11 +6,22 @@ import { type ChunkRow, CHUNK_BYTES_MAX, type SegmentRow } from "./chunk-tables.
 
 export function infoOf(segment: SegmentRow): SegmentInfo {
   const { epoch: _, ...rest } = segment;
-  return { ...rest, state: segment.sealedAt === undefined ? "active" : "sealed", offsetEntries: 0, timeEntries: 0, slot: undefined, bodyPosition: undefined };
+  return {
+    ...rest,
+    state: segment.sealedAt === undefined ? "active" : "sealed",
+    offsetEntries: 0,
+    timeEntries: 0,
+    slot: undefined,
+    bodyPosition: undefined,
+  };
 }
 
 /** Batches joined into rows as full as they may be. With an epoch it is stamped into each batch. */
-export function rowsOf(batches: readonly Uint8Array[], epoch: number | undefined, writtenAt: number): (ChunkRow & { readonly batches: number })[] {
+export function rowsOf(
+  batches: readonly Uint8Array[],
+  epoch: number | undefined,
+  writtenAt: number,
+): (ChunkRow & { readonly batches: number })[] {
   const rows: (ChunkRow & { readonly batches: number })[] = [];
   let run: Uint8Array[] = [];
   let size = 0;

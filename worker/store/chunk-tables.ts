@@ -63,7 +63,16 @@ export interface LogMeta {
 }
 
 export const emptySegment = (baseOffset: number, createdAt: number, epoch: number): SegmentRow => ({
-  baseOffset, nextOffset: baseOffset, bytes: 0, batches: 0, records: 0, maxTimestamp: -1, createdAt, sealedAt: undefined, compacted: false, epoch,
+  baseOffset,
+  nextOffset: baseOffset,
+  bytes: 0,
+  batches: 0,
+  records: 0,
+  maxTimestamp: -1,
+  createdAt,
+  sealedAt: undefined,
+  compacted: false,
+  epoch,
 });
 
 const SCHEMA = [
@@ -118,7 +127,16 @@ export class ChunkTables {
   }
 
   insertChunk(row: ChunkRow): void {
-    this.#run(`INSERT INTO chunk(${CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?)`, row.baseOffset, row.nextOffset, row.maxTimestamp, row.recordCount, row.writtenAt, row.crc, row.bytes);
+    this.#run(
+      `INSERT INTO chunk(${CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      row.baseOffset,
+      row.nextOffset,
+      row.maxTimestamp,
+      row.recordCount,
+      row.writtenAt,
+      row.crc,
+      row.bytes,
+    );
   }
 
   /**
@@ -126,14 +144,21 @@ export class ChunkTables {
    * lock its table, and one held over an await would see rows of two times.
    */
   *chunksFrom(baseOffset: number): Generator<ChunkRow> {
-    for (let limit = 1, from = baseOffset; ; ) {
-      const page = this.#run(`SELECT ${CHUNK} FROM chunk WHERE base_offset >= ? ORDER BY base_offset LIMIT ?`, from, limit).map(chunkOf);
+    for (let limit = 1, from = baseOffset; ;) {
+      const page = this.#run(
+        `SELECT ${CHUNK} FROM chunk WHERE base_offset >= ? ORDER BY base_offset LIMIT ?`,
+        from,
+        limit,
+      ).map(chunkOf);
       yield* page;
       const last = page.at(-1);
       if (page.length < limit || !last) return;
       from = last.baseOffset + 1;
       const bytes = page.reduce((sum, row) => sum + row.bytes.length, 0);
-      limit = Math.max(1, Math.min(PAGE_ROWS_MAX, limit * 2, Math.floor((PAGE_BYTES * page.length) / Math.max(1, bytes))));
+      limit = Math.max(
+        1,
+        Math.min(PAGE_ROWS_MAX, limit * 2, Math.floor((PAGE_BYTES * page.length) / Math.max(1, bytes))),
+      );
     }
   }
 
@@ -146,7 +171,10 @@ export class ChunkTables {
 
   /** The row that holds `offset`, if there is one, and those behind it. */
   *chunksAround(offset: number): Generator<ChunkRow> {
-    const [floor] = this.#run("SELECT base_offset, next_offset FROM chunk WHERE base_offset <= ? ORDER BY base_offset DESC LIMIT 1", offset);
+    const [floor] = this.#run(
+      "SELECT base_offset, next_offset FROM chunk WHERE base_offset <= ? ORDER BY base_offset DESC LIMIT 1",
+      offset,
+    );
     const holds = floor !== undefined && Number(floor["next_offset"]) > offset;
     yield* this.chunksFrom(holds ? Number(floor["base_offset"]) : offset);
   }
@@ -155,14 +183,27 @@ export class ChunkTables {
    * The row that holds `offset` and those that follow it without a hole, as far as `maxBytes`: no blob is read. A page of rows comes as one
    * text, since a row's object costs more than its columns, and is as long as those before let one guess.
    */
-  rowsAround(offset: number, maxBytes: number, maxRows: number): { readonly rows: readonly PlannedRow[]; readonly bytes: number } {
+  rowsAround(
+    offset: number,
+    maxBytes: number,
+    maxRows: number,
+  ): { readonly rows: readonly PlannedRow[]; readonly bytes: number } {
     const query = `SELECT json_group_array(json_array(base_offset, next_offset, crc IS NULL, size)) AS page FROM (
       SELECT base_offset, next_offset, crc, length(bytes) AS size FROM chunk
       WHERE base_offset >= (SELECT max(base_offset) FROM chunk WHERE base_offset <= ?) ORDER BY base_offset LIMIT ?)`;
     const rows: PlannedRow[] = [];
     let bytes = 0;
-    for (let limit = Math.min(FIRST_PLAN_ROWS, maxRows); rows.length < maxRows; limit = Math.min(maxRows - rows.length, Math.ceil(((maxBytes - bytes) * rows.length) / bytes) + 1)) {
-      const page = JSON.parse(String(this.#run(query, rows.at(-1)?.nextOffset ?? offset, limit)[0]!["page"])) as [number, number, number, number][];
+    for (
+      let limit = Math.min(FIRST_PLAN_ROWS, maxRows);
+      rows.length < maxRows;
+      limit = Math.min(maxRows - rows.length, Math.ceil(((maxBytes - bytes) * rows.length) / bytes) + 1)
+    ) {
+      const page = JSON.parse(String(this.#run(query, rows.at(-1)?.nextOffset ?? offset, limit)[0]!["page"])) as [
+        number,
+        number,
+        number,
+        number,
+      ][];
       for (const [baseOffset, nextOffset, isPlain, size] of page) {
         const follows = rows.length === 0 ? nextOffset > offset : baseOffset === rows.at(-1)!.nextOffset;
         // A checksum over the whole row says that there are holes in it.
@@ -184,13 +225,18 @@ export class ChunkTables {
    * Only two columns: with small rows each one more is felt.
    */
   batchesBetween(from: number, to: number): BatchesRow[] {
-    const query = "SELECT next_offset, bytes FROM chunk WHERE base_offset >= ? AND base_offset < ? AND crc IS NULL ORDER BY base_offset";
-    return this.#run(query, from, to).map((row) => ({ nextOffset: Number(row["next_offset"]), bytes: bytesOf(row["bytes"]) }));
+    const query =
+      "SELECT next_offset, bytes FROM chunk WHERE base_offset >= ? AND base_offset < ? AND crc IS NULL ORDER BY base_offset";
+    return this.#run(query, from, to).map((row) => ({
+      nextOffset: Number(row["next_offset"]),
+      bytes: bytesOf(row["bytes"]),
+    }));
   }
 
   /** Base offsets of a segment's rows that reach `timestamp`. */
   chunksByTime({ baseOffset, nextOffset }: SegmentRow, timestamp: number): number[] {
-    const query = "SELECT base_offset FROM chunk WHERE base_offset >= ? AND base_offset < ? AND max_timestamp >= ? ORDER BY base_offset";
+    const query =
+      "SELECT base_offset FROM chunk WHERE base_offset >= ? AND base_offset < ? AND max_timestamp >= ? ORDER BY base_offset";
     return this.#run(query, baseOffset, nextOffset, timestamp).map((row) => Number(row["base_offset"]));
   }
 
@@ -210,10 +256,30 @@ export class ChunkTables {
   }
 
   insertSegment(segment: SegmentRow): void {
-    const { baseOffset, nextOffset, bytes, batches, records, maxTimestamp, createdAt, sealedAt = 0, compacted, epoch } = segment;
+    const {
+      baseOffset,
+      nextOffset,
+      bytes,
+      batches,
+      records,
+      maxTimestamp,
+      createdAt,
+      sealedAt = 0,
+      compacted,
+      epoch,
+    } = segment;
     this.#run(
       "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      baseOffset, nextOffset, bytes, batches, records, maxTimestamp, Math.trunc(createdAt), Math.trunc(sealedAt), compacted ? 1 : 0, epoch,
+      baseOffset,
+      nextOffset,
+      bytes,
+      batches,
+      records,
+      maxTimestamp,
+      Math.trunc(createdAt),
+      Math.trunc(sealedAt),
+      compacted ? 1 : 0,
+      epoch,
     );
   }
 

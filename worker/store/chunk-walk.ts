@@ -5,7 +5,14 @@
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { type Kernel, Status, statusName } from "../../src/kernel/types.ts";
-import { BATCH_HEADER_BYTES, type BatchHeader, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../../src/record/format.ts";
+import {
+  BATCH_HEADER_BYTES,
+  type BatchHeader,
+  MAGIC,
+  MAGIC_AT,
+  nextOffsetOf,
+  readHeader,
+} from "../../src/record/format.ts";
 import type { QuarantinedRange } from "../../src/store/log-store.ts";
 
 interface Run {
@@ -24,7 +31,13 @@ export const corruptRange = ({ from, to, reason }: { from: number; to: number; r
   new TidemarkError("CORRUPT_RANGE", `offsets ${from} to ${to} are damaged: ${reason}`, { from, to });
 
 /** The header at `position`, or why it can't be one. */
-function headerAt({ bytes, nextOffset }: Run, position: number, expected: number, gaps: boolean, epoch: number): BatchHeader | string {
+function headerAt(
+  { bytes, nextOffset }: Run,
+  position: number,
+  expected: number,
+  gaps: boolean,
+  epoch: number,
+): BatchHeader | string {
   if (bytes.length - position < BATCH_HEADER_BYTES) return "the row ends inside a batch";
   const header = readHeader(bytes, position);
   if (header.magic !== MAGIC) return "magic";
@@ -44,7 +57,7 @@ function headerAt({ bytes, nextOffset }: Run, position: number, expected: number
 export function* hops(row: Run, gaps: boolean, known: readonly QuarantinedRange[] = [], behind = 0): Generator<Hop> {
   let expected = row.baseOffset;
   let epoch = -1;
-  for (let position = 0; position < row.bytes.length; ) {
+  for (let position = 0; position < row.bytes.length;) {
     const bad = known.find((range) => range.from <= expected && expected < range.to);
     if (bad && bad.to <= behind) {
       position = bad.position + bad.bytes;
@@ -58,7 +71,11 @@ export function* hops(row: Run, gaps: boolean, known: readonly QuarantinedRange[
     }
     const end = position + header.sizeBytes;
     // A wrong length shows in what follows, unless that is damaged itself and known to be.
-    if (end < row.bytes.length && row.bytes[end + MAGIC_AT] !== MAGIC && !known.some((range) => range.position === end)) {
+    if (
+      end < row.bytes.length &&
+      row.bytes[end + MAGIC_AT] !== MAGIC &&
+      !known.some((range) => range.position === end)
+    ) {
       if (behind === Infinity) return;
       throw corruptRange({ from: expected, to: row.nextOffset, reason: "length" });
     }
@@ -74,7 +91,7 @@ export function damageIn(kernel: Kernel, row: Run, gaps: boolean): QuarantinedRa
   const found: QuarantinedRange[] = [];
   let expected = row.baseOffset;
   let epoch = -1;
-  for (let position = 0; position < row.bytes.length; ) {
+  for (let position = 0; position < row.bytes.length;) {
     const header = headerAt(row, position, expected, gaps, epoch);
     const reason = typeof header === "string" ? header : verdict(kernel, row.bytes, position, header);
     if (typeof header !== "string" && reason === undefined) {
@@ -84,14 +101,31 @@ export function damageIn(kernel: Kernel, row: Run, gaps: boolean): QuarantinedRa
       continue;
     }
     // A length may be what is damaged, so the next batch is looked for, not computed.
-    const next = resume(kernel, row, position, expected, gaps) ?? { position: row.bytes.length, offset: row.nextOffset };
-    found.push({ from: expected, to: next.offset, slot: undefined, position, bytes: next.position - position, reason: reason! });
+    const next = resume(kernel, row, position, expected, gaps) ?? {
+      position: row.bytes.length,
+      offset: row.nextOffset,
+    };
+    found.push({
+      from: expected,
+      to: next.offset,
+      slot: undefined,
+      position,
+      bytes: next.position - position,
+      reason: reason!,
+    });
     position = next.position;
     expected = next.offset;
   }
   // Every batch looks good, and still bytes have changed: an offset moved inside a hole. Nobody can tell which.
   if (found.length === 0 && row.crc !== null && row.crc !== kernel.crc32c(row.bytes)) {
-    found.push({ from: row.baseOffset, to: row.nextOffset, slot: undefined, position: 0, bytes: row.bytes.length, reason: "offsets" });
+    found.push({
+      from: row.baseOffset,
+      to: row.nextOffset,
+      slot: undefined,
+      position: 0,
+      bytes: row.bytes.length,
+      reason: "offsets",
+    });
   }
   return found;
 }
@@ -105,18 +139,28 @@ function verdict(kernel: Kernel, bytes: Uint8Array, position: number, { sizeByte
  * The first good batch behind damage at `position` whose base offset is confirmed. No checksum covers a base offset: damage that
  * ends inside it leaves a batch that is whole at another offset. Such a batch counts as part of the damage.
  */
-function resume(kernel: Kernel, row: Run, position: number, expected: number, gaps: boolean): { position: number; offset: number } | undefined {
+function resume(
+  kernel: Kernel,
+  row: Run,
+  position: number,
+  expected: number,
+  gaps: boolean,
+): { position: number; offset: number } | undefined {
   let wholeEnd = -1;
-  for (let at = position + 1; at + BATCH_HEADER_BYTES <= row.bytes.length; ) {
+  for (let at = position + 1; at + BATCH_HEADER_BYTES <= row.bytes.length;) {
     const header = wholeAt(kernel, row.bytes, at);
     if (!header) {
       at++;
       continue;
     }
     const end = at + header.sizeBytes;
-    const fits = header.baseOffset > expected && header.baseOffset < row.nextOffset && nextOffsetOf(header) <= row.nextOffset;
+    const fits =
+      header.baseOffset > expected && header.baseOffset < row.nextOffset && nextOffsetOf(header) <= row.nextOffset;
     // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next one's.
-    const confirmed = leadsTo(row.bytes, position, expected, at, header.baseOffset) || goesOn(row, end, nextOffsetOf(header)) || (gaps && wholeEnd === at);
+    const confirmed =
+      leadsTo(row.bytes, position, expected, at, header.baseOffset) ||
+      goesOn(row, end, nextOffsetOf(header)) ||
+      (gaps && wholeEnd === at);
     if (fits && confirmed) return { position: at, offset: header.baseOffset };
     wholeEnd = at = end;
   }
@@ -126,7 +170,8 @@ function resume(kernel: Kernel, row: Run, position: number, expected: number, ga
 function wholeAt(kernel: Kernel, bytes: Uint8Array, at: number): BatchHeader | undefined {
   if (bytes[at + MAGIC_AT] !== MAGIC) return undefined;
   const header = readHeader(bytes, at);
-  if (header.lastOffsetDelta < 0 || header.sizeBytes < BATCH_HEADER_BYTES || header.sizeBytes > bytes.length - at) return undefined;
+  if (header.lastOffsetDelta < 0 || header.sizeBytes < BATCH_HEADER_BYTES || header.sizeBytes > bytes.length - at)
+    return undefined;
   return kernel.validateBatch(bytes.subarray(at, at + header.sizeBytes)) === Status.OK ? header : undefined;
 }
 

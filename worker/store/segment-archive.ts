@@ -51,11 +51,21 @@ class ObjectVolume implements Volume {
     const { key, baseOffset, sealed } = entry;
     if (!this.source) throw new TidemarkError("STORAGE_FAILED", "the bucket is not bound", { baseOffset });
     const { source } = this;
-    const damaged = (reason: string) => corruptRange({ from: baseOffset, to: sealed.nextOffset, slot: undefined, position: 0, bytes: sealed.bytes, reason });
+    const damaged = (reason: string) =>
+      corruptRange({
+        from: baseOffset,
+        to: sealed.nextOffset,
+        slot: undefined,
+        position: 0,
+        bytes: sealed.bytes,
+        reason,
+      });
     const bytes = await source.range(key, position - BODY_AT, target.length).catch(async (thrown: unknown) => {
       // A range behind the object's end is refused as well: that object is shorter than the one that was put.
       const answers = await source.range(key, 0, 1).catch(() => undefined);
-      throw answers ? damaged("OTHER_OBJECT") : new TidemarkError("STORAGE_FAILED", "object storage did not answer", { baseOffset }, { cause: thrown });
+      throw answers
+        ? damaged("OTHER_OBJECT")
+        : new TidemarkError("STORAGE_FAILED", "object storage did not answer", { baseOffset }, { cause: thrown });
     });
     if (!bytes) throw damaged("OBJECT_MISSING");
     if (bytes.length < target.length) throw damaged("OTHER_OBJECT");
@@ -104,7 +114,13 @@ export class Archive {
   }
 
   /** As LogStore.read, within one segment; undefined when nothing of it stands at `from` or behind. */
-  async read(segment: Segment, from: number, maxBytes: number, limit: number, verify = false): Promise<FetchedBatches | undefined> {
+  async read(
+    segment: Segment,
+    from: number,
+    maxBytes: number,
+    limit: number,
+    verify = false,
+  ): Promise<FetchedBatches | undefined> {
     await this.#reader.prepare(segment);
     if (verify && !segment.examined && !segment.retired) await this.#reader.examine(segment);
     return segment.retired ? undefined : this.#reader.read(segment, from, maxBytes, limit);
@@ -138,14 +154,27 @@ export interface SegmentToWrite {
 }
 
 /** A segment's whole bytes, and what has to be remembered of them. */
-export async function encodeSegment(kernel: Kernel, key: string, wanted: SegmentToWrite): Promise<{ readonly bytes: Uint8Array; readonly entry: ArchiveEntry }> {
+export async function encodeSegment(
+  kernel: Kernel,
+  key: string,
+  wanted: SegmentToWrite,
+): Promise<{ readonly bytes: Uint8Array; readonly entry: ArchiveEntry }> {
   const { baseOffset, nextOffset, epoch, createdAt, sealedAt, body, compacted, producers, previousFooterCrc } = wanted;
   const segment = new Segment({ slot: 0, baseOffset, epoch, createdAt, begun: 0 });
   segment.add(kernel, body);
   let sections = new Uint8Array(0);
-  const keep = { write: async (_slot: number, _position: number, bytes: Uint8Array) => void (sections = bytes.slice()) };
+  const keep = {
+    write: async (_slot: number, _position: number, bytes: Uint8Array) => void (sections = bytes.slice()),
+  };
   const sealed = await writeSections(keep as unknown as Volume, kernel, segment, {
-    nextOffset, sealedAt: Math.trunc(sealedAt), compacted, bodyCrc: compacted ? kernel.crc32c(body) : 0, producers, previousFooterCrc, epoch, owner: key,
+    nextOffset,
+    sealedAt: Math.trunc(sealedAt),
+    compacted,
+    bodyCrc: compacted ? kernel.crc32c(body) : 0,
+    producers,
+    previousFooterCrc,
+    epoch,
+    owner: key,
   });
   return { bytes: concat([body, sections]), entry: { key, slot: 0, baseOffset, epoch, createdAt, sealed } };
 }

@@ -36,8 +36,10 @@ const CLOSE_OBJECT = 0x7d;
 /** Space, tab, line feed, carriage return: JSON knows no others. */
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
-const noJson = (): HttpError => badRequest("the body is not JSON; this stream takes one JSON message, or an array of messages");
-const tooLarge = (): HttpError => new HttpError(413, "RECORD_TOO_LARGE", `a message has at most ${VALUE_BYTES_MAX} bytes`);
+const noJson = (): HttpError =>
+  badRequest("the body is not JSON; this stream takes one JSON message, or an array of messages");
+const tooLarge = (): HttpError =>
+  new HttpError(413, "RECORD_TOO_LARGE", `a message has at most ${VALUE_BYTES_MAX} bytes`);
 const tooMany = (): HttpError =>
   new HttpError(413, "TOO_LARGE", `a request has at most ${RECORDS_MAX} messages; send the rest in further requests`);
 
@@ -262,7 +264,11 @@ export function encodeBody(kernel: Kernel, asked: BodyAsked): Uint8Array[] {
 }
 
 /** The same with a turn for others after each slice. */
-export async function encodeInSlices(kernel: Kernel, asked: BodyAsked, turn: () => Promise<void>): Promise<Uint8Array[]> {
+export async function encodeInSlices(
+  kernel: Kernel,
+  asked: BodyAsked,
+  turn: () => Promise<void>,
+): Promise<Uint8Array[]> {
   const encoder = new BodyEncoder(kernel, asked);
   while (!encoder.step(kernel)) await turn();
   return encoder.batches;

@@ -39,7 +39,16 @@ export interface StreamConfig {
   readonly contentType: string;
   readonly ttl: number | undefined;
   readonly expiresAt: string | undefined;
-  readonly fork: { readonly path: string; readonly id?: string | undefined; readonly offset: number; readonly requested: string | undefined; readonly subOffset: number; readonly start?: number } | undefined;
+  readonly fork:
+    | {
+        readonly path: string;
+        readonly id?: string | undefined;
+        readonly offset: number;
+        readonly requested: string | undefined;
+        readonly subOffset: number;
+        readonly start?: number;
+      }
+    | undefined;
   readonly closed: boolean;
   readonly closedBy: Producer | undefined;
   /** Deleted, and kept for its forks. */
@@ -65,7 +74,12 @@ export interface StreamHost {
   /** Resolves in a later turn: appends that arrive meanwhile form the next group. */
   breathe(): Promise<void>;
   /** Batches of another stream of the same tenant, from its own object. */
-  readSource(source: { readonly path: string; readonly id?: string | undefined; readonly offset: number }, from: number, limit: number, maxBytes: number): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }>;
+  readSource(
+    source: { readonly path: string; readonly id?: string | undefined; readonly offset: number },
+    from: number,
+    limit: number,
+    maxBytes: number,
+  ): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }>;
   /** The log's end has moved, or the stream was closed. */
   onChange(end: number, closed: boolean): void;
   /** A segment was sealed, in this very turn. */
@@ -140,7 +154,14 @@ export class Stream {
   #touchedAt: number;
   readonly #slackMs: number;
 
-  private constructor(host: StreamHost, tables: ChunkTables, config: StreamConfig, { log, store }: { log: Log; store: ChunkLog }, state: StreamState, isNew: boolean) {
+  private constructor(
+    host: StreamHost,
+    tables: ChunkTables,
+    config: StreamConfig,
+    { log, store }: { log: Log; store: ChunkLog },
+    state: StreamState,
+    isNew: boolean,
+  ) {
     this.#host = host;
     this.#tables = tables;
     this.#config = config;
@@ -172,7 +193,11 @@ export class Stream {
     const tables = new ChunkTables(sql);
     const now = () => host.now();
     const store = new ChunkLog({
-      sql, kernel, now, name: config.path, baseOffset: config.fork?.offset ?? 0,
+      sql,
+      kernel,
+      now,
+      name: config.path,
+      baseOffset: config.fork?.offset ?? 0,
       archive: host.archive,
       isHeld: () => stream?.isHeld !== false,
       onSealed: (offset) => {
@@ -181,9 +206,18 @@ export class Stream {
       },
       onAppended: (offset) => stream?.appended(offset),
     });
-    const log = await Log.open({ store, kernel, clock: { now }, settings: settingsOf(config), breathe: () => host.breathe() });
+    const log = await Log.open({
+      store,
+      kernel,
+      clock: { now },
+      settings: settingsOf(config),
+      breathe: () => host.breathe(),
+    });
     const saved = tables.meta(STATE);
-    const { offset, state: text } = saved === undefined ? { offset: log.logStartOffset } : (JSON.parse(String(saved)) as { offset: number; state: string });
+    const { offset, state: text } =
+      saved === undefined
+        ? { offset: log.logStartOffset }
+        : (JSON.parse(String(saved)) as { offset: number; state: string });
     const state = StreamState.from(text, offset);
     await replay(kernel, log, state, Math.max(offset, log.logStartOffset));
     stream = new Stream(host, tables, config, { log, store }, state, isNew);
@@ -238,7 +272,9 @@ export class Stream {
 
   /** Forks that read from this stream. */
   get forks(): string[] {
-    return [...this.#host.sql.exec("SELECT key FROM meta WHERE key >= 'fork:' AND key < 'fork;'")].map((row) => String(row["key"]).slice(5));
+    return [...this.#host.sql.exec("SELECT key FROM meta WHERE key >= 'fork:' AND key < 'fork;'")].map((row) =>
+      String(row["key"]).slice(5),
+    );
   }
   get isHeld(): boolean {
     return this.forks.length > 0;
@@ -248,7 +284,13 @@ export class Stream {
   }
   /** Without an id whichever it is; with one, not another fork that is there by now. */
   removeFork(path: string, id?: string): void {
-    void [...this.#host.sql.exec("DELETE FROM meta WHERE key = ?1 AND (value = '' OR ?2 IS NULL OR value = ?2)", `fork:${path}`, id ?? null)];
+    void [
+      ...this.#host.sql.exec(
+        "DELETE FROM meta WHERE key = ?1 AND (value = '' OR ?2 IS NULL OR value = ?2)",
+        `fork:${path}`,
+        id ?? null,
+      ),
+    ];
   }
 
   // --- append ------------------------------------------------------------------------------------------------------
@@ -257,7 +299,11 @@ export class Stream {
     const { length } = request.body;
     if (length <= SLICE_BYTES && this.#encodings.isIdle) return this.#take(request);
     this.#checkRoom(length);
-    return this.#encodings.run(length, () => this.#encodeLarge(request), (encoded) => this.#take(request, encoded));
+    return this.#encodings.run(
+      length,
+      () => this.#encodeLarge(request),
+      (encoded) => this.#take(request, encoded),
+    );
   }
 
   async #encodeLarge(request: AppendRequest): Promise<Uint8Array[] | undefined> {
@@ -286,9 +332,16 @@ export class Stream {
     }
     const wanted = `send Content-Type: ${this.#config.contentType}, which is this stream's`;
     if (request.contentType === undefined) throw badRequest(`the append has no Content-Type; ${wanted}`);
-    if (this.#isOther(request.contentType)) throw new HttpError(409, "CONFLICT", `the append is ${request.contentType}; ${wanted}`);
+    if (this.#isOther(request.contentType))
+      throw new HttpError(409, "CONFLICT", `the append is ${request.contentType}; ${wanted}`);
     const repeated = producer && this.#state.admit(producer, request.sending);
-    if (repeated !== undefined) return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer: { ...producer!, seq: repeated } };
+    if (repeated !== undefined)
+      return {
+        nextOffset: await this.#settledTail(),
+        closed: false,
+        duplicate: true,
+        producer: { ...producer!, seq: repeated },
+      };
     this.#state.checkSeq(seq);
     const batches = encoded ?? encodeBody(this.#host.kernel, this.#asked(request));
     if (batches.length === 0) throw badRequest("the array is empty; an append has at least one message");
@@ -312,7 +365,11 @@ export class Stream {
    * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the first
    * its offset: nothing can be refused behind it but by a store that fails, and then the object starts anew.
    */
-  #enqueue(batches: readonly Uint8Array[], ifEnd: number | undefined, taken: (offset: number) => void): Promise<number> {
+  #enqueue(
+    batches: readonly Uint8Array[],
+    ifEnd: number | undefined,
+    taken: (offset: number) => void,
+  ): Promise<number> {
     const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
     this.#checkRoom(bytes);
     const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
@@ -325,12 +382,17 @@ export class Stream {
       const last = batches.at(-1)!;
       if (this.#closing) this.#closeAt = nextOffsetOf(readHeader(last));
     }
-    return this.#track(Promise.all(results).then((all) => all.at(-1)!.lastOffset + 1), bytes, isTaken);
+    return this.#track(
+      Promise.all(results).then((all) => all.at(-1)!.lastOffset + 1),
+      bytes,
+      isTaken,
+    );
   }
 
   /** Deleted while a request was on its way through its checks: who asks again meets what stands there now. */
   #checkThere(): void {
-    if (this.store.isEnded) throw new TidemarkError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
+    if (this.store.isEnded)
+      throw new TidemarkError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
   }
 
   #checkRoom(bytes: number): void {
@@ -356,7 +418,11 @@ export class Stream {
   }
 
   /** Record batches as a client encoded them. Bytes under the checksum stay as they are. */
-  async appendBatches(batches: readonly Uint8Array[], ifEnd: number | undefined, sending: Sending = {}): Promise<AppendResult[]> {
+  async appendBatches(
+    batches: readonly Uint8Array[],
+    ifEnd: number | undefined,
+    sending: Sending = {},
+  ): Promise<AppendResult[]> {
     if (this.#closing) await this.settled();
     this.#checkThere();
     if (this.closed) throw this.#closedConflict();
@@ -390,7 +456,13 @@ export class Stream {
 
   async #closeOnly(producer: Producer | undefined): Promise<AppendOutcome> {
     const repeated = producer && this.#state.admit(producer);
-    if (repeated !== undefined) return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer: { ...producer!, seq: repeated } };
+    if (repeated !== undefined)
+      return {
+        nextOffset: await this.#settledTail(),
+        closed: false,
+        duplicate: true,
+        producer: { ...producer!, seq: repeated },
+      };
     this.#state.record(producer, undefined, this.log.logEndOffset);
     this.#closing = true;
     await this.settled();
@@ -404,13 +476,21 @@ export class Stream {
   #appendToClosed({ body, closing, producer }: AppendRequest): AppendOutcome {
     const { closedBy } = this.#config;
     const answer = { nextOffset: this.tail, closed: true, duplicate: true, producer };
-    const isSame = producer && closedBy && producer.id === closedBy.id && producer.epoch === closedBy.epoch && producer.seq === closedBy.seq;
+    const isSame =
+      producer &&
+      closedBy &&
+      producer.id === closedBy.id &&
+      producer.epoch === closedBy.epoch &&
+      producer.seq === closedBy.seq;
     if (closing && (isSame || (body.length === 0 && !producer))) return answer;
     throw this.#closedConflict();
   }
 
   #closedConflict(): HttpError {
-    return new HttpError(409, "STREAM_CLOSED", "the stream is closed", { [H.closed]: "true", [H.next]: formatOffset(this.tail) });
+    return new HttpError(409, "STREAM_CLOSED", "the stream is closed", {
+      [H.closed]: "true",
+      [H.next]: formatOffset(this.tail),
+    });
   }
 
   /** In the append's own transaction. */
@@ -441,7 +521,11 @@ export class Stream {
   }
 
   /** Raw batches that hold [from, limit), from whoever has them; the first and the last may reach beyond. */
-  async readBatches(from: number, limit: number, maxBytes: number): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }> {
+  async readBatches(
+    from: number,
+    limit: number,
+    maxBytes: number,
+  ): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }> {
     const { fork } = this.#config;
     if (fork && from < fork.offset) {
       const found = await this.#host.readSource(fork, from, Math.min(limit, fork.offset), maxBytes);
@@ -458,7 +542,8 @@ export class Stream {
     this.touch();
     const from = position === "start" ? this.start : position === "now" ? this.tail : position;
     if (from > this.tail) throw badRequest("the offset is beyond the stream's end");
-    if (from < this.start) throw new HttpError(410, "GONE", "these records are gone", { [H.next]: formatOffset(this.start) });
+    if (from < this.start)
+      throw new HttpError(410, "GONE", "these records are gone", { [H.next]: formatOffset(this.start) });
     const parts: Parts = [];
     let nextOffset = from;
     let room = maxBytes;
@@ -483,7 +568,7 @@ export class Stream {
 
 /** Producers and sequence from the records behind the snapshot. Damage is stepped over: its producers are unknown anyway. */
 async function replay(kernel: Kernel, log: Log, state: StreamState, from: number): Promise<void> {
-  for (let offset = from; offset < log.highWatermark; ) {
+  for (let offset = from; offset < log.highWatermark;) {
     try {
       const { bytes, nextOffset } = await log.fetch(offset);
       if (bytes.length === 0) return;

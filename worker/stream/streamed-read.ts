@@ -37,18 +37,41 @@ export interface LongRead extends ReadResult {
 const wanting = new WeakSet<Stream>();
 
 /** Undefined when a page is enough, or the only safe thing. */
-export function longRead(stream: Stream, kernel: PackingKernel, position: number | "start" | "now"): LongRead | undefined {
+export function longRead(
+  stream: Stream,
+  kernel: PackingKernel,
+  position: number | "start" | "now",
+): LongRead | undefined {
   const from = position === "start" ? stream.start : position;
-  if (from === "now" || from < stream.log.logStartOffset || from >= stream.tail || wanting.has(stream) || stream.log.quarantined().length > 0) return undefined;
+  if (
+    from === "now" ||
+    from < stream.log.logStartOffset ||
+    from >= stream.tail ||
+    wanting.has(stream) ||
+    stream.log.quarantined().length > 0
+  )
+    return undefined;
   const { rows, bytes } = stream.tables.rowsAround(from, LONG_BYTES, LONG_ROWS);
   const nextOffset = rows.at(-1)?.nextOffset ?? 0;
   if (bytes <= PAGE_BYTES || nextOffset > stream.tail) return undefined;
   stream.touch();
   const upToDate = nextOffset === stream.tail;
-  return { parts: [], from, nextOffset, upToDate, ended: upToDate && stream.closed, rest: partsOfRows(stream, kernel, rows, from) };
+  return {
+    parts: [],
+    from,
+    nextOffset,
+    upToDate,
+    ended: upToDate && stream.closed,
+    rest: partsOfRows(stream, kernel, rows, from),
+  };
 }
 
-async function* partsOfRows(stream: Stream, kernel: PackingKernel, rows: readonly PlannedRow[], from: number): AsyncGenerator<Parts> {
+async function* partsOfRows(
+  stream: Stream,
+  kernel: PackingKernel,
+  rows: readonly PlannedRow[],
+  from: number,
+): AsyncGenerator<Parts> {
   for (let start = 0, end = 0; start < rows.length; start = end) {
     let bytes = 0;
     do bytes += rows[end++]!.size;
@@ -62,7 +85,12 @@ async function* partsOfRows(stream: Stream, kernel: PackingKernel, rows: readonl
   }
 }
 
-async function partsOfGroup(stream: Stream, kernel: PackingKernel, group: readonly PlannedRow[], from: number): Promise<Parts> {
+async function partsOfGroup(
+  stream: Stream,
+  kernel: PackingKernel,
+  group: readonly PlannedRow[],
+  from: number,
+): Promise<Parts> {
   const { isJson } = stream;
   const found = stream.tables.batchesBetween(group[0]!.baseOffset, group.at(-1)!.nextOffset);
   const parts: Parts = [];
@@ -82,18 +110,28 @@ async function partsOfGroup(stream: Stream, kernel: PackingKernel, group: readon
     }
     if (end > start) parts.push(packed!.subarray(start, end));
     start = end;
-    parts.push(...(row ? await partsOfRow(kernel, planned, row.bytes, from, isJson) : await partsMoved(stream, kernel, planned, from)));
+    parts.push(
+      ...(row
+        ? await partsOfRow(kernel, planned, row.bytes, from, isJson)
+        : await partsMoved(stream, kernel, planned, from)),
+    );
   }
   if (end > start) parts.push(packed!.subarray(start, end));
   return parts;
 }
 
 /** The same records from object storage, where they have moved to since the plan was made. */
-async function partsMoved(stream: Stream, kernel: PackingKernel, { baseOffset, nextOffset }: PlannedRow, from: number): Promise<Parts> {
+async function partsMoved(
+  stream: Stream,
+  kernel: PackingKernel,
+  { baseOffset, nextOffset }: PlannedRow,
+  from: number,
+): Promise<Parts> {
   const parts: Parts = [];
-  for (let at = Math.max(baseOffset, from); at < nextOffset; ) {
+  for (let at = Math.max(baseOffset, from); at < nextOffset;) {
     const found = await stream.readBatches(at, nextOffset, PAGE_BYTES);
-    if (found.nextOffset <= at) throw new TidemarkError("OFFSET_OUT_OF_RANGE", "trimmed while it was read", { offset: at });
+    if (found.nextOffset <= at)
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "trimmed while it was read", { offset: at });
     // Copies: what came from object storage may be kept by others.
     const part = await partsIn(kernel, found.bytes, at, found.nextOffset, stream.isJson);
     parts.push(...part.parts.map((each) => each.slice()));
@@ -103,7 +141,13 @@ async function partsMoved(stream: Stream, kernel: PackingKernel, { baseOffset, n
 }
 
 /** What the kernel does not take in one call: large values, compressed batches, damage, which gets its name here. */
-async function partsOfRow(kernel: PackingKernel, planned: PlannedRow, row: Uint8Array, from: number, isJson: boolean): Promise<Parts> {
+async function partsOfRow(
+  kernel: PackingKernel,
+  planned: PlannedRow,
+  row: Uint8Array,
+  from: number,
+  isJson: boolean,
+): Promise<Parts> {
   const parts: Parts = [];
   let expected = planned.baseOffset;
   for (const bytes of splitBatches(row)) {
@@ -116,7 +160,11 @@ async function partsOfRow(kernel: PackingKernel, planned: PlannedRow, row: Uint8
       if (value !== null && batch.offsetAt(i) >= from) parts.push(...partsOf(value, isJson));
     }
   }
-  if (expected !== planned.nextOffset) throw new TidemarkError("CORRUPT_RANGE", "offsets do not follow each other", { from: expected, to: planned.nextOffset });
+  if (expected !== planned.nextOffset)
+    throw new TidemarkError("CORRUPT_RANGE", "offsets do not follow each other", {
+      from: expected,
+      to: planned.nextOffset,
+    });
   return parts;
 }
 
@@ -163,28 +211,33 @@ function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
   }
   end();
   // Of pieces of one buffer the last may have it.
-  return out.map((piece, i) => (out.slice(i + 1).some(({ buffer }) => buffer === piece.buffer) ? piece.slice() : piece));
+  return out.map((piece, i) =>
+    out.slice(i + 1).some(({ buffer }) => buffer === piece.buffer) ? piece.slice() : piece,
+  );
 }
 
 export function longBody(found: LongRead, isJson: boolean): ReadableStream<Uint8Array> {
   const pieces = piecesOf(found, isJson);
   // So much is read while what came before it is on its way. Bytes, so that the buffers themselves are passed on.
   const ahead = { highWaterMark: AHEAD_BYTES };
-  return new ReadableStream({
-    type: "bytes",
-    async pull(controller: ReadableByteStreamController) {
-      try {
-        for (let room = AHEAD_BYTES; room > 0; ) {
-          const { done, value } = await pieces.next();
-          if (done) return controller.close();
-          room -= value.length;
-          controller.enqueue(value as Uint8Array<ArrayBuffer>);
+  return new ReadableStream(
+    {
+      type: "bytes",
+      async pull(controller: ReadableByteStreamController) {
+        try {
+          for (let room = AHEAD_BYTES; room > 0;) {
+            const { done, value } = await pieces.next();
+            if (done) return controller.close();
+            room -= value.length;
+            controller.enqueue(value as Uint8Array<ArrayBuffer>);
+          }
+        } catch (thrown) {
+          // Cut off: the client never takes it for the whole.
+          controller.error(thrown);
         }
-      } catch (thrown) {
-        // Cut off: the client never takes it for the whole.
-        controller.error(thrown);
-      }
-    },
-    cancel: async () => void (await pieces.return(undefined)),
-  } as UnderlyingByteSource, ahead);
+      },
+      cancel: async () => void (await pieces.return(undefined)),
+    } as UnderlyingByteSource,
+    ahead,
+  );
 }

@@ -18,11 +18,21 @@ const COMMA_BYTE = 0x2c;
 const VALUE_COPIED_MAX = 64 * 1024;
 
 /** What the kernel is asked for. Values of this size are better not copied: undefined. */
-export function packing(bytes: Uint8Array, { from, to, expectedOffset = -1, isJson }: { readonly from: number; readonly to: number; readonly expectedOffset?: number; readonly isJson: boolean }): PackRequest | undefined {
+export function packing(
+  bytes: Uint8Array,
+  {
+    from,
+    to,
+    expectedOffset = -1,
+    isJson,
+  }: { readonly from: number; readonly to: number; readonly expectedOffset?: number; readonly isJson: boolean },
+): PackRequest | undefined {
   if (bytes.length < BATCH_HEADER_BYTES) return undefined;
   const view = viewOf(bytes);
   // The first batch speaks for the others.
-  return view.getInt32(LENGTH_AT) > VALUE_COPIED_MAX * view.getInt32(RECORD_COUNT_AT) ? undefined : { expectedOffset, from, to, mark: isJson ? COMMA_BYTE : 0 };
+  return view.getInt32(LENGTH_AT) > VALUE_COPIED_MAX * view.getInt32(RECORD_COUNT_AT)
+    ? undefined
+    : { expectedOffset, from, to, mark: isJson ? COMMA_BYTE : 0 };
 }
 
 /** One value as parts. */
@@ -33,7 +43,13 @@ export const partsOf = (value: Uint8Array, isJson: boolean): Parts => (isJson ? 
  * CORRUPT_RANGE where nothing stands before it. The kernel goes as far as it can, all batches in one call; what it does not take is
  * decompressed or named batch by batch.
  */
-export async function partsIn(kernel: PackingKernel, bytes: Uint8Array, from: number, to: number, isJson: boolean): Promise<{ readonly parts: Parts; readonly nextOffset: number }> {
+export async function partsIn(
+  kernel: PackingKernel,
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  isJson: boolean,
+): Promise<{ readonly parts: Parts; readonly nextOffset: number }> {
   const parts: Parts = [];
   const request = packing(bytes, { from, to, isJson });
   let rest = bytes;
@@ -63,7 +79,12 @@ export async function partsIn(kernel: PackingKernel, bytes: Uint8Array, from: nu
 }
 
 /** The records with their offsets. */
-export async function recordsIn(kernel: Kernel, bytes: Uint8Array, from: number, to: number): Promise<{ readonly offset: number; readonly value: Uint8Array }[]> {
+export async function recordsIn(
+  kernel: Kernel,
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+): Promise<{ readonly offset: number; readonly value: Uint8Array }[]> {
   const records: { offset: number; value: Uint8Array }[] = [];
   for (const bytesOfBatch of splitBatches(bytes)) {
     const batch = await decodeBatch(kernel, bytesOfBatch);

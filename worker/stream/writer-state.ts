@@ -39,7 +39,8 @@ export class StreamState {
   /** `offset`: where the snapshot is filed. */
   static from(text: string | undefined, offset: number): StreamState {
     const state = new StreamState();
-    const { producers, seq, forgotten }: Snapshot = text === undefined ? { producers: [], seq: null } : (JSON.parse(text) as Snapshot);
+    const { producers, seq, forgotten }: Snapshot =
+      text === undefined ? { producers: [], seq: null } : (JSON.parse(text) as Snapshot);
     // Older ones don't say, but a full one has forgotten somebody.
     state.#forgotten = forgotten ?? (producers.length < PRODUCERS_MAX ? -1 : offset - 1);
     for (const [id, epoch, last] of producers) {
@@ -60,10 +61,18 @@ export class StreamState {
     const known = this.#producers.get(id);
     if (!known && this.#forgotten >= resentSince) {
       const details = { unknownProducer: true, forgotten: this.#forgotten, resentSince };
-      throw new HttpError(409, "OUT_OF_ORDER_SEQUENCE", "this producer was forgotten, and what is sent again may be in the stream: read from that offset on, then decide", {}, details);
+      throw new HttpError(
+        409,
+        "OUT_OF_ORDER_SEQUENCE",
+        "this producer was forgotten, and what is sent again may be in the stream: read from that offset on, then decide",
+        {},
+        details,
+      );
     }
     if (known && epoch < known.epoch) {
-      throw new HttpError(403, "FENCED_PRODUCER", "a newer epoch of this producer has written", { [H.producerEpoch]: String(known.epoch) });
+      throw new HttpError(403, "FENCED_PRODUCER", "a newer epoch of this producer has written", {
+        [H.producerEpoch]: String(known.epoch),
+      });
     }
     if (!known || epoch > known.epoch) {
       if (seq === 0) return undefined;
@@ -76,7 +85,8 @@ export class StreamState {
   }
 
   checkSeq(seq: string | undefined): void {
-    if (seq !== undefined && this.#seq !== undefined && seq <= this.#seq) throw new HttpError(409, "OUT_OF_ORDER_SEQUENCE", "Stream-Seq must rise");
+    if (seq !== undefined && this.#seq !== undefined && seq <= this.#seq)
+      throw new HttpError(409, "OUT_OF_ORDER_SEQUENCE", "Stream-Seq must rise");
   }
 
   /** `offset`: of the request's first record. */
@@ -84,7 +94,8 @@ export class StreamState {
     if (seq !== undefined && (this.#seq === undefined || seq > this.#seq)) this.#seq = seq;
     if (!producer) return;
     const known = this.#producers.get(producer.id);
-    if (known && (known.epoch > producer.epoch || (known.epoch === producer.epoch && known.seq >= producer.seq))) return;
+    if (known && (known.epoch > producer.epoch || (known.epoch === producer.epoch && known.seq >= producer.seq)))
+      return;
     this.#producers.delete(producer.id);
     this.#producers.set(producer.id, { epoch: producer.epoch, seq: producer.seq });
     if (!known) this.#idChars += producer.id.length;
@@ -104,7 +115,8 @@ export class StreamState {
       if (name === SEQ) this.record(undefined, decoder.decode(value), batch.header.baseOffset);
       if (name !== PRODUCER) continue;
       const [, epoch, seq, id] = /^(\d+):(\d+):(.*)$/s.exec(decoder.decode(value)) ?? [];
-      if (id !== undefined) this.record({ id, epoch: Number(epoch), seq: Number(seq) }, undefined, batch.header.baseOffset);
+      if (id !== undefined)
+        this.record({ id, epoch: Number(epoch), seq: Number(seq) }, undefined, batch.header.baseOffset);
     }
   }
 }

@@ -16,7 +16,7 @@ import { decodePath, STREAM_PREFIX } from "../wire/durable-streams.ts";
 import { base64url, bytesOfBase64url, signText, type SigningKey, verifyText } from "./webhook-signing.ts";
 
 export type SubscriptionAction =
-  | "put" | "get" | "delete" | "link" | "unlink" | "claim" | "callback" | "ack" | "release";
+  "put" | "get" | "delete" | "link" | "unlink" | "claim" | "callback" | "ack" | "release";
 
 export interface SubscriptionCall {
   readonly id: string;
@@ -30,7 +30,11 @@ const OF_WAKES: ReadonlySet<SubscriptionAction> = new Set(["callback", "ack", "r
 export const isWakes = ({ action }: SubscriptionCall): boolean => OF_WAKES.has(action);
 
 const ID_CHARS_MAX = 256;
-const BY_METHOD = new Map<string, SubscriptionAction>([["PUT", "put"], ["GET", "get"], ["DELETE", "delete"]]);
+const BY_METHOD = new Map<string, SubscriptionAction>([
+  ["PUT", "put"],
+  ["GET", "get"],
+  ["DELETE", "delete"],
+]);
 const BY_NAME = new Map<string, SubscriptionAction>(
   (["claim", "callback", "ack", "release"] as const).map((name) => [name, name]),
 );
@@ -65,7 +69,8 @@ export async function wakeSealOf(key: SigningKey, tenant: string): Promise<strin
   return `${base64url(new TextEncoder().encode(tenant))}.${base64url(await signText(key, sealed(tenant)))}`;
 }
 
-export const newWakeToken = (seal: string): string => `${seal}.${base64url(crypto.getRandomValues(new Uint8Array(24)))}`;
+export const newWakeToken = (seal: string): string =>
+  `${seal}.${base64url(crypto.getRandomValues(new Uint8Array(24)))}`;
 
 const WAKE_TOKEN = /^([\w-]{1,700})\.([\w-]{86})\.[\w-]{32}$/;
 

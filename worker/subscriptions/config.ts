@@ -22,23 +22,31 @@ export const PATH_CHARS_MAX = 1_024;
 const TEXT_MAX = 1_024;
 
 export function pathsOf(value: unknown): string[] {
-  const paths = listField(value, "streams", STREAMS_MAX).map((path, i) => checkPath(textField(path, `streams[${i}]`, PATH_CHARS_MAX), `streams[${i}]`));
+  const paths = listField(value, "streams", STREAMS_MAX).map((path, i) =>
+    checkPath(textField(path, `streams[${i}]`, PATH_CHARS_MAX), `streams[${i}]`),
+  );
   return [...new Set(paths)].sort();
 }
 
 export function configOf(body: Fields, allowsLocalhost: boolean): SubscriptionConfig {
   const { type, lease_ttl_ms: lease } = body;
-  if (type !== "webhook" && type !== "pull-wake") throw badRequest(`type is ${shown(type)}; it must be "webhook" or "pull-wake"`);
+  if (type !== "webhook" && type !== "pull-wake")
+    throw badRequest(`type is ${shown(type)}; it must be "webhook" or "pull-wake"`);
   const config = {
     type,
     pattern: optionalText(body["pattern"], "pattern", TEXT_MAX),
     streams: pathsOf(body["streams"]),
-    webhookUrl: type === "webhook" ? textField(objectField(body["webhook"], "webhook")["url"], "webhook.url", TEXT_MAX) : null,
-    wakeStream: type === "pull-wake" ? checkPath(textField(body["wake_stream"], "wake_stream", PATH_CHARS_MAX), "wake_stream") : null,
+    webhookUrl:
+      type === "webhook" ? textField(objectField(body["webhook"], "webhook")["url"], "webhook.url", TEXT_MAX) : null,
+    wakeStream:
+      type === "pull-wake"
+        ? checkPath(textField(body["wake_stream"], "wake_stream", PATH_CHARS_MAX), "wake_stream")
+        : null,
     leaseMs: lease === undefined || lease === null ? LEASE_MS.default : numberField(lease, "lease_ttl_ms", LEASE_MS),
     description: optionalText(body["description"], "description", TEXT_MAX),
   } as const;
-  if (config.pattern === null && config.streams.length === 0) throw badRequest("pattern and streams are both absent; one of them says which streams are meant");
+  if (config.pattern === null && config.streams.length === 0)
+    throw badRequest("pattern and streams are both absent; one of them says which streams are meant");
   if (config.webhookUrl !== null) checkWebhook(config.webhookUrl, allowsLocalhost);
   return config;
 }

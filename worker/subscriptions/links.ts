@@ -46,7 +46,8 @@ export class SubscriptionLinks {
     this.#store.removeStream(path);
     this.#store.setTail(path, tail);
     this.#store.setIdentity(path, id);
-    for (const { id: subscription, pattern } of this.#store.patterns()) if (matches(pattern, path)) this.#store.link(subscription, path, "glob", 0);
+    for (const { id: subscription, pattern } of this.#store.patterns())
+      if (matches(pattern, path)) this.#store.link(subscription, path, "glob", 0);
     // Offsets of the wake that is under way are those of the stream that is gone: another wake takes its place.
     for (const subscription of stale) this.#host.release(subscription);
   }
@@ -94,9 +95,17 @@ export class SubscriptionLinks {
 
   async #ask(path: string): Promise<string | undefined> {
     const before = this.#store.identity(path);
-    const stream = await this.#host.stream(path).watched().catch((thrown: unknown) => {
-      throw new TidemarkError("CLOSED", `the object of the stream ${path} is away for a moment; ask again`, {}, { cause: thrown });
-    });
+    const stream = await this.#host
+      .stream(path)
+      .watched()
+      .catch((thrown: unknown) => {
+        throw new TidemarkError(
+          "CLOSED",
+          `the object of the stream ${path} is away for a moment; ask again`,
+          {},
+          { cause: thrown },
+        );
+      });
     if (stream) this.#meet(stream);
     else if (this.#store.identity(path) === before) this.#store.removeStream(path);
     return stream?.id;

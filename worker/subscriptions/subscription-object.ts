@@ -11,7 +11,16 @@
 import { DurableObject } from "cloudflare:workers";
 import { bearerOf } from "../front/auth.ts";
 import { type Env, objectName, TENANT_HEADER } from "../env.ts";
-import { type Fields, fieldsOf, flagField, listField, numberField, objectField, shown, textField } from "../wire/fields.ts";
+import {
+  type Fields,
+  fieldsOf,
+  flagField,
+  listField,
+  numberField,
+  objectField,
+  shown,
+  textField,
+} from "../wire/fields.ts";
 import { badRequest, errorResponse, HttpError, json } from "../wire/http.ts";
 import { readBody } from "../log-object/create-and-describe.ts";
 import { formatOffset, parseOffset } from "../wire/durable-streams.ts";
@@ -64,7 +73,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   /** The part of wake tokens that only the server can make has to be there before anybody is woken. */
   async #prepare(isNeeded = this.#store.hasSubscriptions()): Promise<void> {
     if (!isNeeded || this.#store.secret("seal") !== undefined) return;
-    this.#store.saveSecret("seal", await wakeSealOf(await subscriptionsOf(this.env, undefined).signingKey(), this.#tenant));
+    this.#store.saveSecret(
+      "seal",
+      await wakeSealOf(await subscriptionsOf(this.env, undefined).signingKey(), this.#tenant),
+    );
   }
 
   #stream(path: string): StreamPeer {
@@ -130,7 +142,11 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     }
     const event = { type: "wake", subscription_id: id, stream: path, generation: state.generation, ts: Date.now() };
     // An event that does not get through is repeated when nobody has claimed by `until`.
-    this.ctx.waitUntil(this.#stream(config.wakeStream!).appendJson(JSON.stringify(event)).catch(() => undefined));
+    this.ctx.waitUntil(
+      this.#stream(config.wakeStream!)
+        .appendJson(JSON.stringify(event))
+        .catch(() => undefined),
+    );
   }
 
   #beginWake(subscription: Subscription, holder: string | null = null): void {
@@ -150,7 +166,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   #save(subscription: Subscription): void {
     this.#store.save(subscription);
-    const times = this.#store.all().filter(({ state }) => state.phase !== "idle").map(({ state }) => state.until);
+    const times = this.#store
+      .all()
+      .filter(({ state }) => state.phase !== "idle")
+      .map(({ state }) => state.until);
     if (times.length > 0) void this.ctx.storage.setAlarm(Math.min(...times));
   }
 
@@ -159,8 +178,12 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     if (!subscription || subscription.state.wakeId !== wakeId) return;
     const { config, origin, state } = subscription;
     const body = JSON.stringify({
-      subscription_id: id, wake_id: wakeId, generation: state.generation, streams: this.#streams(subscription),
-      callback_url: `${origin}/v1/stream/__ds/subscriptions/${encodeURIComponent(id)}/callback`, callback_token: state.token,
+      subscription_id: id,
+      wake_id: wakeId,
+      generation: state.generation,
+      streams: this.#streams(subscription),
+      callback_url: `${origin}/v1/stream/__ds/subscriptions/${encodeURIComponent(id)}/callback`,
+      callback_token: state.token,
     });
     let answer: { readonly done: boolean } | undefined;
     try {
@@ -212,7 +235,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
         this.ctx.waitUntil(this.#deliver(id, state.wakeId));
       } else this.#release(subscription);
     }
-    const left = this.#store.all().filter(({ state }) => state.phase !== "idle").map(({ state }) => state.until);
+    const left = this.#store
+      .all()
+      .filter(({ state }) => state.phase !== "idle")
+      .map(({ state }) => state.until);
     if (left.length > 0) await this.ctx.storage.setAlarm(Math.max(now + 10, Math.min(...left)));
   }
 
@@ -225,7 +251,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       const tenant = request.headers.get(TENANT_HEADER);
       if (tenant !== null) this.#remember(decodeURIComponent(tenant));
       else if (!isWakes(call)) throw new HttpError(401, "UNAUTHORIZED", "this call needs a token of the tenant");
-      else if (![...this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'subscription'")].length) throw notFound();
+      else if (![...this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'subscription'")].length)
+        throw notFound();
       await this.#prepare();
       return await this.#route(call, request);
     } catch (thrown) {
@@ -271,7 +298,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   #isKnown(id: string, config: SubscriptionConfig): boolean {
     const known = this.#store.get(id);
-    if (known && JSON.stringify(known.config) !== JSON.stringify(config)) throw new HttpError(409, "CONFLICT", "the subscription exists with another configuration");
+    if (known && JSON.stringify(known.config) !== JSON.stringify(config))
+      throw new HttpError(409, "CONFLICT", "the subscription exists with another configuration");
     return known !== undefined;
   }
 
@@ -291,22 +319,40 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   #streams({ id }: Subscription) {
-    return this.#store.links(id).map(({ path, isExplicit, acked, tail }) => ({
-      path, link_type: isExplicit ? "explicit" : "glob", acked_offset: formatOffset(acked), tail_offset: formatOffset(tail), has_pending: tail > acked,
-    }));
+    return this.#store
+      .links(id)
+      .map(({ path, isExplicit, acked, tail }) => ({
+        path,
+        link_type: isExplicit ? "explicit" : "glob",
+        acked_offset: formatOffset(acked),
+        tail_offset: formatOffset(tail),
+        has_pending: tail > acked,
+      }));
   }
 
   async #describe(subscription: Subscription) {
     const { id, config, origin, createdAt, state } = subscription;
     const signing = config.type === "webhook" && {
-      alg: "ed25519", kid: (await subscriptionsOf(this.env, undefined).signingKey()).kid, jwks_url: `${origin}/v1/stream/__ds/jwks.json`,
+      alg: "ed25519",
+      kid: (await subscriptionsOf(this.env, undefined).signingKey()).kid,
+      jwks_url: `${origin}/v1/stream/__ds/jwks.json`,
     };
     return {
-      id, subscription_id: id, type: config.type, pattern: config.pattern,
-      streams: this.#streams(subscription).map(({ path, link_type, acked_offset }) => ({ path, link_type, acked_offset })),
+      id,
+      subscription_id: id,
+      type: config.type,
+      pattern: config.pattern,
+      streams: this.#streams(subscription).map(({ path, link_type, acked_offset }) => ({
+        path,
+        link_type,
+        acked_offset,
+      })),
       ...(signing && { webhook: { url: config.webhookUrl, signing } }),
-      wake_stream: config.wakeStream, lease_ttl_ms: config.leaseMs, created_at: createdAt,
-      status: state.phase === "retrying" ? "failed" : "active", description: config.description,
+      wake_stream: config.wakeStream,
+      lease_ttl_ms: config.leaseMs,
+      created_at: createdAt,
+      status: state.phase === "retrying" ? "failed" : "active",
+      description: config.description,
     };
   }
 
@@ -315,11 +361,24 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     if (config.type !== "pull-wake") throw badRequest("a webhook's subscription is not claimed");
     const worker = textField(body["worker"], "worker", WORKER_CHARS_MAX);
     if (state.phase === "leased" && state.until > Date.now()) {
-      return json(409, { error: { code: "ALREADY_CLAIMED", message: "a worker holds the lease", current_holder: state.holder, generation: state.generation } });
+      return json(409, {
+        error: {
+          code: "ALREADY_CLAIMED",
+          message: "a worker holds the lease",
+          current_holder: state.holder,
+          generation: state.generation,
+        },
+      });
     }
     this.#beginWake(subscription, worker);
     const { wakeId, generation, token } = subscription.state;
-    return json(200, { wake_id: wakeId, generation, token, streams: this.#streams(subscription), lease_ttl_ms: config.leaseMs });
+    return json(200, {
+      wake_id: wakeId,
+      generation,
+      token,
+      streams: this.#streams(subscription),
+      lease_ttl_ms: config.leaseMs,
+    });
   }
 
   /** The subscription, if this call belongs to its present wake. */
@@ -331,7 +390,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const generation = numberField(body["generation"], "generation", { min: 0, max: Number.MAX_SAFE_INTEGER });
     const isPresent = wakeId === state.wakeId && generation === state.generation && state.phase !== "idle";
     if (!isPresent) throw new HttpError(409, "FENCED", "a later wake has taken over");
-    if (bearer === undefined || !sameText(bearer, state.token ?? "")) throw new HttpError(401, "UNAUTHORIZED", "not this wake's token");
+    if (bearer === undefined || !sameText(bearer, state.token ?? ""))
+      throw new HttpError(401, "UNAUTHORIZED", "not this wake's token");
     return subscription;
   }
 
@@ -351,12 +411,17 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
 const notFound = (): HttpError => new HttpError(404, "NOT_FOUND", "no such subscription: PUT creates it");
 
-function ackOf(value: unknown, name: string, links: ReadonlyMap<string, Link>): { readonly path: string; readonly parsed: number } {
+function ackOf(
+  value: unknown,
+  name: string,
+  links: ReadonlyMap<string, Link>,
+): { readonly path: string; readonly parsed: number } {
   const { stream, offset } = objectField(value, name);
   const path = textField(stream, `${name}.stream`, PATH_CHARS_MAX);
   const parsed = parseOffset(textField(offset, `${name}.offset`, OFFSET_CHARS_MAX), `${name}.offset`);
   const link = links.get(path);
   if (!link) throw badRequest(`${name}.stream is ${shown(path)}; it must be a stream of this subscription`);
-  if (typeof parsed !== "number" || parsed > link.tail) throw badRequest(`${name}.offset is ${shown(offset)}; it must be an offset up to ${formatOffset(link.tail)}`);
+  if (typeof parsed !== "number" || parsed > link.tail)
+    throw badRequest(`${name}.offset is ${shown(offset)}; it must be an offset up to ${formatOffset(link.tail)}`);
   return { path, parsed };
 }

@@ -47,7 +47,16 @@ const SCHEMA = [
      PRIMARY KEY (path, subscription)) WITHOUT ROWID`,
   "CREATE TABLE IF NOT EXISTS secret(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 ];
-const IDLE: SubscriptionState = { generation: 0, wakeId: null, phase: "idle", holder: null, token: null, until: 0, attempts: 0, snapshot: {} };
+const IDLE: SubscriptionState = {
+  generation: 0,
+  wakeId: null,
+  phase: "idle",
+  holder: null,
+  token: null,
+  until: 0,
+  attempts: 0,
+  snapshot: {},
+};
 type Value = string | number | null;
 
 export class SubscriptionStore {
@@ -92,7 +101,14 @@ export class SubscriptionStore {
   create(id: string, config: SubscriptionConfig, origin: string, createdAt: string): Subscription {
     // An earlier version left links of deleted ones behind.
     this.remove(id);
-    this.#run("INSERT INTO subscription VALUES (?, ?, ?, ?, ?)", id, JSON.stringify(config), origin, createdAt, JSON.stringify(IDLE));
+    this.#run(
+      "INSERT INTO subscription VALUES (?, ?, ?, ?, ?)",
+      id,
+      JSON.stringify(config),
+      origin,
+      createdAt,
+      JSON.stringify(IDLE),
+    );
     return { id, config, origin, createdAt, state: { ...IDLE } };
   }
   get(id: string): Subscription | undefined {
@@ -106,7 +122,8 @@ export class SubscriptionStore {
   }
   /** Those with a pattern. */
   patterns(): { readonly id: string; readonly pattern: string }[] {
-    const query = "SELECT id, json_extract(config, '$.pattern') AS pattern FROM subscription WHERE json_extract(config, '$.pattern') IS NOT NULL";
+    const query =
+      "SELECT id, json_extract(config, '$.pattern') AS pattern FROM subscription WHERE json_extract(config, '$.pattern') IS NOT NULL";
     return this.#run(query).map((row) => ({ id: String(row["id"]), pattern: String(row["pattern"]) }));
   }
   /** Whose wake that is under way names records of the stream. */
@@ -127,7 +144,11 @@ export class SubscriptionStore {
     const [explicit, glob] = kind === "explicit" ? [1, 0] : [0, 1];
     this.#run(
       `INSERT INTO link VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET explicit = max(explicit, excluded.explicit), glob = max(glob, excluded.glob)`,
-      path, id, explicit, glob, acked,
+      path,
+      id,
+      explicit,
+      glob,
+      acked,
     );
   }
   unlinkExplicit(id: string, path: string): void {
@@ -135,7 +156,8 @@ export class SubscriptionStore {
     this.#run("UPDATE link SET explicit = 0 WHERE path = ? AND subscription = ?", path, id);
   }
   links(id: string): Link[] {
-    const query = "SELECT link.*, coalesce(stream.tail, 0) AS tail FROM link LEFT JOIN stream USING (path) WHERE subscription = ? ORDER BY path";
+    const query =
+      "SELECT link.*, coalesce(stream.tail, 0) AS tail FROM link LEFT JOIN stream USING (path) WHERE subscription = ? ORDER BY path";
     return this.#run(query, id).map((row) => ({
       path: String(row["path"]),
       isExplicit: row["explicit"] === 1,

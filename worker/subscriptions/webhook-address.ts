@@ -8,7 +8,8 @@ import { HttpError } from "../wire/http.ts";
 /** Names that resolve to an address written inside them, or to this machine. */
 const LOOPBACK_NAMES = new RegExp(
   `(^|\\.)(${"nip.io sslip.io xip.io localtest.me lvh.me vcap.me lacolhost.com yoogle.com traefik.me 1u.ms rbndr.us local.gd localho.st"
-    .replaceAll(".", "\\.").replaceAll(" ", "|")})$`,
+    .replaceAll(".", "\\.")
+    .replaceAll(" ", "|")})$`,
 );
 /** Domains that are never public, and names of metadata services. */
 const PRIVATE_NAMES =
@@ -42,10 +43,19 @@ function isPublicAddress(host: string): boolean {
   const parts = host.split(".").map(Number);
   if (parts.length !== 4 || parts.some((part) => !(part <= 255))) return false;
   const [a, b, c] = parts as [number, number, number, number];
-  const isPrivate = a === 0 || a === 10 || a === 127 || a >= 224 ||
-    (a === 172 && b >= 16 && b < 32) || (a === 192 && b === 168) || (a === 169 && b === 254) ||
-    (a === 100 && b >= 64 && b < 128) || (a === 198 && (b === 18 || b === 19)) ||
-    (a === 192 && b === 0 && (c === 0 || c === 2)) || (a === 192 && b === 88 && c === 99) ||
-    (a === 198 && b === 51 && c === 100) || (a === 203 && b === 0 && c === 113);
+  const isPrivate =
+    a === 0 ||
+    a === 10 ||
+    a === 127 ||
+    a >= 224 ||
+    (a === 172 && b >= 16 && b < 32) ||
+    (a === 192 && b === 168) ||
+    (a === 169 && b === 254) ||
+    (a === 100 && b >= 64 && b < 128) ||
+    (a === 198 && (b === 18 || b === 19)) ||
+    (a === 192 && b === 0 && (c === 0 || c === 2)) ||
+    (a === 192 && b === 88 && c === 99) ||
+    (a === 198 && b === 51 && c === 100) ||
+    (a === 203 && b === 0 && c === 113);
   return !isPrivate;
 }

@@ -8,7 +8,11 @@ export interface SigningKey {
 
 const encoder = new TextEncoder();
 
-export const base64url = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+export const base64url = (bytes: Uint8Array): string =>
+  btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replace(/=+$/, "");
 
 export const bytesOfBase64url = (text: string): Uint8Array<ArrayBuffer> =>
   Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
@@ -19,7 +23,11 @@ export async function newSigningKey(): Promise<SigningKey> {
   const { kty, crv, x } = await crypto.subtle.exportKey("jwk", pair.publicKey);
   // RFC 7638: the thumbprint of the required members in order.
   const print = await crypto.subtle.digest("SHA-256", encoder.encode(JSON.stringify({ crv, kty, x })));
-  return { kid: `ds_${base64url(new Uint8Array(print)).slice(0, 22)}`, privateJwk, publicJwk: { kty: kty!, crv: crv!, x: x! } };
+  return {
+    kid: `ds_${base64url(new Uint8Array(print)).slice(0, 22)}`,
+    privateJwk,
+    publicJwk: { kty: kty!, crv: crv!, x: x! },
+  };
 }
 
 export function jwksOf({ kid, publicJwk }: SigningKey): { keys: object[] } {
@@ -31,7 +39,11 @@ export async function signText({ privateJwk }: SigningKey, text: string): Promis
   return new Uint8Array(await crypto.subtle.sign("Ed25519", key, encoder.encode(text)));
 }
 
-export async function verifyText(publicJwk: JsonWebKey, text: string, signature: Uint8Array<ArrayBuffer>): Promise<boolean> {
+export async function verifyText(
+  publicJwk: JsonWebKey,
+  text: string,
+  signature: Uint8Array<ArrayBuffer>,
+): Promise<boolean> {
   const key = await crypto.subtle.importKey("jwk", publicJwk, "Ed25519", false, ["verify"]);
   return crypto.subtle.verify("Ed25519", key, signature, encoder.encode(text));
 }

@@ -7,10 +7,20 @@ export const WEBHOOK_TIMEOUT_MS = 10_000;
 const ANSWER_BYTES = 4_096;
 
 /** What the webhook says; undefined where it has not taken the delivery. Throws where it can't be reached. */
-export async function postWebhook(url: string, body: string, key: SigningKey): Promise<{ readonly done: boolean } | undefined> {
+export async function postWebhook(
+  url: string,
+  body: string,
+  key: SigningKey,
+): Promise<{ readonly done: boolean } | undefined> {
   const headers = { "content-type": "application/json", "webhook-signature": await signatureOf(key, body, Date.now()) };
   // Not followed: a redirect could lead where the address check would not have let us.
-  const response = await fetch(url, { method: "POST", headers, body, redirect: "manual", signal: AbortSignal.timeout(WEBHOOK_TIMEOUT_MS) });
+  const response = await fetch(url, {
+    method: "POST",
+    headers,
+    body,
+    redirect: "manual",
+    signal: AbortSignal.timeout(WEBHOOK_TIMEOUT_MS),
+  });
   if (response.ok) return { done: doneIn(await beginningOf(response)) };
   await response.body?.cancel();
   return undefined;

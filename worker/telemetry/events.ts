@@ -29,7 +29,11 @@ export function emit(env: Env, event: string, fields: EventFields): void {
   if (level === "none" || (level !== "all" && BUSY.has(event))) return;
   console.log(JSON.stringify({ event, ...fields }));
   const { tenant = "", path = "", code = "", status = 0, ms = 0, bytes = 0 } = fields;
-  env.EVENTS?.writeDataPoint({ indexes: [tenant.slice(0, 90)], blobs: [event, path, code, String(fields["source"] ?? "")], doubles: [status, ms, bytes] });
+  env.EVENTS?.writeDataPoint({
+    indexes: [tenant.slice(0, 90)],
+    blobs: [event, path, code, String(fields["source"] ?? "")],
+    doubles: [status, ms, bytes],
+  });
 }
 
 /** Of a record whose request was part of a trace: the standard's own text, or nothing. */
@@ -40,7 +44,13 @@ export const traceOf = (headers: HeadersOf): string | undefined => {
   return value !== null && TRACEPARENT.test(value) ? value : undefined;
 };
 
-const EVENT_OF: Readonly<Record<string, string>> = { GET: "read", HEAD: "read", POST: "append", PUT: "create", DELETE: "delete" };
+const EVENT_OF: Readonly<Record<string, string>> = {
+  GET: "read",
+  HEAD: "read",
+  POST: "append",
+  PUT: "create",
+  DELETE: "delete",
+};
 
 export interface Asked {
   tenant?: string;

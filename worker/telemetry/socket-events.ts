@@ -6,16 +6,40 @@ import { type Frame, FrameType } from "../../src/sync/frames.ts";
 import type { EventFields } from "./events.ts";
 import { HttpError, wireErrorOf } from "../wire/http.ts";
 
-const NAMES: Readonly<Record<number, string>> = Object.fromEntries(Object.entries(FrameType).map(([name, type]) => [type, name.toLowerCase()]));
+const NAMES: Readonly<Record<number, string>> = Object.fromEntries(
+  Object.entries(FrameType).map(([name, type]) => [type, name.toLowerCase()]),
+);
 const SOURCE = "socket";
 
-export const appended = (started: number, bytes: number, results: readonly { readonly lastOffset: number }[], duplicate: boolean): EventFields => ({
-  source: SOURCE, status: 200, type: "append", ms: Date.now() - started, bytes, next: (results.at(-1)?.lastOffset ?? -1) + 1, batches: results.length, duplicate,
+export const appended = (
+  started: number,
+  bytes: number,
+  results: readonly { readonly lastOffset: number }[],
+  duplicate: boolean,
+): EventFields => ({
+  source: SOURCE,
+  status: 200,
+  type: "append",
+  ms: Date.now() - started,
+  bytes,
+  next: (results.at(-1)?.lastOffset ?? -1) + 1,
+  batches: results.length,
+  duplicate,
 });
 
 /** A follow is told when it begins; how much it was sent is in the metrics. */
-export const read = (type: "follow" | "fetch", from: number, bytes: number): EventFields => ({ source: SOURCE, status: 200, type, from, bytes });
+export const read = (type: "follow" | "fetch", from: number, bytes: number): EventFields => ({
+  source: SOURCE,
+  status: 200,
+  type,
+  from,
+  bytes,
+});
 
 export const refused = ({ type, payload }: Pick<Frame, "type" | "payload">, thrown: unknown): EventFields => ({
-  source: SOURCE, code: wireErrorOf(thrown).code, type: NAMES[type] ?? String(type), bytes: payload.length, ...(thrown instanceof HttpError && { status: thrown.status }),
+  source: SOURCE,
+  code: wireErrorOf(thrown).code,
+  type: NAMES[type] ?? String(type),
+  bytes: payload.length,
+  ...(thrown instanceof HttpError && { status: thrown.status }),
 });

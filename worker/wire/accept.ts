@@ -60,8 +60,16 @@ const NONE: Match = { quality: 0, precision: -1, place: Infinity };
 function matchOf(ranges: readonly Range[], essence: string): Match {
   let best = NONE;
   for (const [place, { type, subtype, quality }] of ranges.entries()) {
-    const precision = type === "*" && subtype === "*" ? 0 : `${type}/${subtype}` === essence ? 2 : subtype === "*" && essence.startsWith(`${type}/`) ? 1 : -1;
-    if (precision > best.precision || (precision === best.precision && precision >= 0 && quality > best.quality)) best = { quality, precision, place };
+    const precision =
+      type === "*" && subtype === "*"
+        ? 0
+        : `${type}/${subtype}` === essence
+          ? 2
+          : subtype === "*" && essence.startsWith(`${type}/`)
+            ? 1
+            : -1;
+    if (precision > best.precision || (precision === best.precision && precision >= 0 && quality > best.quality))
+      best = { quality, precision, place };
   }
   return best;
 }
@@ -81,9 +89,15 @@ export function dialectOf(accept: string | null | undefined, contentType: string
   if (ranges.length === 0) return "values";
   const [values, batches] = [matchOf(ranges, mediaType(contentType)), matchOf(ranges, BATCHES_TYPE)];
   if (values.quality === 0 && batches.quality === 0) throw notAcceptable(accept, [contentType, BATCHES_TYPE]);
-  const isBatches = batches.quality - values.quality || batches.precision - values.precision || values.place - batches.place;
+  const isBatches =
+    batches.quality - values.quality || batches.precision - values.precision || values.place - batches.place;
   return isBatches > 0 ? "batches" : "values";
 }
 
 export const notAcceptable = (accept: string, offered: readonly string[]): HttpError =>
-  new HttpError(406, "NOT_ACCEPTABLE", `Accept is ${accept.slice(0, 256)}; this can be read as ${offered.join(" or ")}`, { vary: "accept" });
+  new HttpError(
+    406,
+    "NOT_ACCEPTABLE",
+    `Accept is ${accept.slice(0, 256)}; this can be read as ${offered.join(" or ")}`,
+    { vary: "accept" },
+  );

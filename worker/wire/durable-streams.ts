@@ -56,7 +56,11 @@ export function numberedOffset(text: string, what: string): number {
 }
 
 /** A number in decimal digits, without sign, leading zero, decimals or exponent. */
-export function parseInteger(text: string, what: string, range: { readonly min?: number; readonly max?: number } = {}): number {
+export function parseInteger(
+  text: string,
+  what: string,
+  range: { readonly min?: number; readonly max?: number } = {},
+): number {
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = range;
   const value = /^(0|[1-9]\d*)$/.test(text) ? Number(text) : NaN;
   if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
@@ -94,9 +98,14 @@ export function lifetimeOf(headers: HeadersOf): Lifetime {
   const expiresAt = headers.get(H.expiresAt);
   if (ttl !== null && expiresAt !== null) throw badRequest("Stream-TTL and Stream-Expires-At exclude each other");
   if (expiresAt !== null && !isTime(expiresAt)) {
-    throw badRequest(`${H.expiresAt} is ${shown(expiresAt)}; it must be a time of RFC 3339 that exists, such as 2027-02-28T00:00:00Z`);
+    throw badRequest(
+      `${H.expiresAt} is ${shown(expiresAt)}; it must be a time of RFC 3339 that exists, such as 2027-02-28T00:00:00Z`,
+    );
   }
-  return { ttl: ttl === null ? undefined : parseInteger(ttl, H.ttl, { max: SECONDS_MAX }), expiresAt: expiresAt ?? undefined };
+  return {
+    ttl: ttl === null ? undefined : parseInteger(ttl, H.ttl, { max: SECONDS_MAX }),
+    expiresAt: expiresAt ?? undefined,
+  };
 }
 
 export interface ForkOf {
@@ -191,8 +200,10 @@ export function producerOf(headers: HeadersOf): Producer | undefined {
   const epoch = headers.get(H.producerEpoch);
   const seq = headers.get(H.producerSeq);
   if (id === null && epoch === null && seq === null) return undefined;
-  if (id === null || epoch === null || seq === null) throw badRequest("Producer-Id, Producer-Epoch and Producer-Seq go together");
-  if (id === "" || id.length > PRODUCER_ID_CHARS_MAX) throw badRequest(`Producer-Id must have 1 to ${PRODUCER_ID_CHARS_MAX} characters`);
+  if (id === null || epoch === null || seq === null)
+    throw badRequest("Producer-Id, Producer-Epoch and Producer-Seq go together");
+  if (id === "" || id.length > PRODUCER_ID_CHARS_MAX)
+    throw badRequest(`Producer-Id must have 1 to ${PRODUCER_ID_CHARS_MAX} characters`);
   return { id, epoch: parseInteger(epoch, H.producerEpoch), seq: parseInteger(seq, H.producerSeq) };
 }
 
@@ -221,4 +232,7 @@ export function readRequestOf(url: URL): ReadRequest {
   };
 }
 
-export const methodNotAllowed = (): HttpError => new HttpError(405, "METHOD_NOT_ALLOWED", "GET, HEAD, POST, PUT, DELETE", { allow: "GET, HEAD, POST, PUT, DELETE, OPTIONS" });
+export const methodNotAllowed = (): HttpError =>
+  new HttpError(405, "METHOD_NOT_ALLOWED", "GET, HEAD, POST, PUT, DELETE", {
+    allow: "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+  });

@@ -7,8 +7,23 @@ import { type ErrorCode, TidemarkError } from "../../src/errors.ts";
 import { ERROR_HEADER } from "../telemetry/events.ts";
 
 /** Codes that only HTTP knows, beside those of TidemarkError. */
-export type HttpCode = ErrorCode | "BAD_REQUEST" | "NOT_FOUND" | "GONE" | "CONFLICT" | "STREAM_CLOSED" | "FORBIDDEN" | "UNAUTHORIZED" | "TOO_LARGE"
-  | "METHOD_NOT_ALLOWED" | "NOT_ACCEPTABLE" | "TOO_MANY_REQUESTS" | "WEBHOOK_URL_REJECTED" | "FENCED" | "ALREADY_CLAIMED" | "UNSUPPORTED_MEDIA_TYPE";
+export type HttpCode =
+  | ErrorCode
+  | "BAD_REQUEST"
+  | "NOT_FOUND"
+  | "GONE"
+  | "CONFLICT"
+  | "STREAM_CLOSED"
+  | "FORBIDDEN"
+  | "UNAUTHORIZED"
+  | "TOO_LARGE"
+  | "METHOD_NOT_ALLOWED"
+  | "NOT_ACCEPTABLE"
+  | "TOO_MANY_REQUESTS"
+  | "WEBHOOK_URL_REJECTED"
+  | "FENCED"
+  | "ALREADY_CLAIMED"
+  | "UNSUPPORTED_MEDIA_TYPE";
 
 /** One request's body. More comes in several. */
 export const BODY_BYTES_MAX = 16 * 1024 * 1024;
@@ -25,7 +40,8 @@ export class HttpError extends Error {
   }
 }
 
-export const badRequest = (message: string, headers?: Record<string, string>): HttpError => new HttpError(400, "BAD_REQUEST", message, headers);
+export const badRequest = (message: string, headers?: Record<string, string>): HttpError =>
+  new HttpError(400, "BAD_REQUEST", message, headers);
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
   INVALID_ARGUMENT: 400,
@@ -53,23 +69,34 @@ export interface Answer {
 }
 
 export const jsonAnswer = (status: number, body: unknown, headers: Record<string, string> = {}): Answer => ({
-  status, headers: { "content-type": "application/json", "cache-control": "no-store", ...headers }, body: JSON.stringify(body),
+  status,
+  headers: { "content-type": "application/json", "cache-control": "no-store", ...headers },
+  body: JSON.stringify(body),
 });
 
 export const responseOf = ({ status, headers, body }: Answer): Response => new Response(body, { status, headers });
 
-export const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response => responseOf(jsonAnswer(status, body, headers));
+export const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response =>
+  responseOf(jsonAnswer(status, body, headers));
 
 /** The answer to anything thrown. What is not ours says nothing of its inside. */
 export function errorAnswer(thrown: unknown): Answer {
   if (thrown instanceof HttpError) {
-    return jsonAnswer(thrown.status, { error: { code: thrown.code, message: thrown.message, ...thrown.details } }, { ...thrown.headers, [ERROR_HEADER]: thrown.code });
+    return jsonAnswer(
+      thrown.status,
+      { error: { code: thrown.code, message: thrown.message, ...thrown.details } },
+      { ...thrown.headers, [ERROR_HEADER]: thrown.code },
+    );
   }
   if (thrown instanceof TidemarkError) {
     const status = STATUS[thrown.code] ?? (thrown.kind === "reopen" ? 503 : 500);
     const { code, message, details } = thrown.toWire();
     const retry: Record<string, string> = status === 429 || status === 503 ? { "retry-after": "1" } : {};
-    return jsonAnswer(status, { error: { code, message, kind: thrown.kind, details } }, { ...retry, [ERROR_HEADER]: code });
+    return jsonAnswer(
+      status,
+      { error: { code, message, kind: thrown.kind, details } },
+      { ...retry, [ERROR_HEADER]: code },
+    );
   }
   console.error(JSON.stringify({ event: "error", message: String((thrown as Error | undefined)?.stack ?? thrown) }));
   return jsonAnswer(500, { error: { code: "INTERNAL", message: "internal error" } }, { [ERROR_HEADER]: "INTERNAL" });
@@ -78,10 +105,22 @@ export function errorAnswer(thrown: unknown): Answer {
 export const errorResponse = (thrown: unknown): Response => responseOf(errorAnswer(thrown));
 
 /** The same for a socket's error frame. */
-export function wireErrorOf(thrown: unknown): { readonly code: HttpCode; readonly message: string; readonly details: object } {
+export function wireErrorOf(thrown: unknown): {
+  readonly code: HttpCode;
+  readonly message: string;
+  readonly details: object;
+} {
   if (thrown instanceof HttpError) {
     const retryAfter = thrown.headers["retry-after"];
-    return { code: thrown.code, message: thrown.message, details: { ...thrown.details, status: thrown.status, ...(retryAfter !== undefined && { retryAfter: Number(retryAfter) }) } };
+    return {
+      code: thrown.code,
+      message: thrown.message,
+      details: {
+        ...thrown.details,
+        status: thrown.status,
+        ...(retryAfter !== undefined && { retryAfter: Number(retryAfter) }),
+      },
+    };
   }
   if (thrown instanceof TidemarkError) return thrown.toWire();
   console.error(JSON.stringify({ event: "error", message: String((thrown as Error | undefined)?.stack ?? thrown) }));
@@ -90,20 +129,30 @@ export function wireErrorOf(thrown: unknown): { readonly code: HttpCode; readonl
 
 const SETTINGS = `Tidemark-Retention-Bytes, Tidemark-Retention-Records, Tidemark-Retention-Seconds, Tidemark-Compaction, Tidemark-Compaction-Lag-Seconds,
   Tidemark-Compaction-Tombstone-Seconds`;
-const EXPOSED = `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag, Location,
+const EXPOSED =
+  `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag, Location,
   Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding, Retry-After, Link,
-  Content-Range, Accept-Ranges, Age, Allow, Date, Vary, WWW-Authenticate, X-Accel-Buffering, CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, ${SETTINGS}`.replace(/\s+/g, " ");
-const ALLOWED = `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,
+  Content-Range, Accept-Ranges, Age, Allow, Date, Vary, WWW-Authenticate, X-Accel-Buffering, CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, ${SETTINGS}`.replace(
+    /\s+/g,
+    " ",
+  );
+const ALLOWED =
+  `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,
   Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Expected-Offset, Tidemark-Resent-Since, Tidemark-Sequences, ${SETTINGS},
   Cache-Control, Pragma, If-Match, If-Modified-Since, X-Requested-With, traceparent, tracestate, baggage, sentry-trace, b3, X-B3-TraceId, X-B3-SpanId,
-  X-B3-ParentSpanId, X-B3-Sampled, X-B3-Flags, uber-trace-id, Request-Id, X-Request-ID, X-Correlation-ID`.replace(/\s+/g, " ");
+  X-B3-ParentSpanId, X-B3-Sampled, X-B3-Flags, uber-trace-id, Request-Id, X-Request-ID, X-Correlation-ID`.replace(
+    /\s+/g,
+    " ",
+  );
 /** Names that a page's tools add without being asked. None can do harm: what the worker does not know it does not pass on. */
 const NAMES_MAX = 64;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
 
 function allowedFor(request: Request): string {
   const known = new Set(ALLOWED.toLowerCase().split(", "));
-  const asked = (request.headers.get("access-control-request-headers") ?? "").split(",").map((name) => name.trim().toLowerCase());
+  const asked = (request.headers.get("access-control-request-headers") ?? "")
+    .split(",")
+    .map((name) => name.trim().toLowerCase());
   const others = asked.filter((name) => TOKEN.test(name) && !known.has(name));
   return [ALLOWED, ...new Set(others.slice(0, NAMES_MAX))].join(", ");
 }

@@ -44,7 +44,11 @@ async function begin(options: HostOptions | StandBy): Promise<void> {
     const [base, core] = await Promise.all([import(/* @vite-ignore */ parts.base!) as Promise<Base>, own]);
     core.host(base, core, options);
   } catch (cause) {
-    const failed = { code: "LOAD_FAILED", message: `the package's file base.js can't be loaded from ${parts.base}: ${String(cause)}`, details: { file: "base.js" } } as const;
+    const failed = {
+      code: "LOAD_FAILED",
+      message: `the package's file base.js can't be loaded from ${parts.base}: ${String(cause)}`,
+      details: { file: "base.js" },
+    } as const;
     ("standBy" in options ? options.standBy : options.port).postMessage({ failed } satisfies Failed);
   }
 }

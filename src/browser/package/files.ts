@@ -20,7 +20,8 @@ interface CoreFile extends Core {
  * Vite up to 7 bundles packages into a folder of its own for its development server, and leaves the files beside them behind. Where
  * they are, it serves them as well. Vite 8 names that place itself.
  */
-const installed = ({ href }: URL): string => href.replace(/\/node_modules\/\.vite\/deps\/([^/]+)$/, "/node_modules/tidemark/dist/$1");
+const installed = ({ href }: URL): string =>
+  href.replace(/\/node_modules\/\.vite\/deps\/([^/]+)$/, "/node_modules/tidemark/dist/$1");
 
 const beside = (): Addresses => ({
   core: installed(new URL("./core.js", import.meta.url)),
@@ -38,10 +39,22 @@ function inFolder(assets: string | URL): Addresses {
     if (typeof assets !== "string" && !(assets instanceof URL)) throw new TypeError("neither a string nor a URL");
     base = new URL(folder.endsWith("/") ? folder : `${folder}/`, globalThis.document?.baseURI ?? location.href);
   } catch (cause) {
-    throw new TidemarkError("INVALID_ARGUMENT", `assets is the address of a folder, like "/tidemark/"; given was ${JSON.stringify(folder)}`, { assets: folder }, { cause });
+    throw new TidemarkError(
+      "INVALID_ARGUMENT",
+      `assets is the address of a folder, like "/tidemark/"; given was ${JSON.stringify(folder)}`,
+      { assets: folder },
+      { cause },
+    );
   }
   const at = (file: string): string => new URL(file, base).href;
-  return { core: at("core.js"), base: at("base.js"), indexeddb: at("indexeddb.js"), extras: at("extras.js"), tabs: at("tabs.js"), kernel: at("kernel.wasm") };
+  return {
+    core: at("core.js"),
+    base: at("base.js"),
+    indexeddb: at("indexeddb.js"),
+    extras: at("extras.js"),
+    tabs: at("tabs.js"),
+    kernel: at("kernel.wasm"),
+  };
 }
 
 function besideOrNowhere(): Addresses {

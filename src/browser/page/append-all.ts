@@ -21,9 +21,12 @@ function nextTurn(): Promise<void> {
 type Source<T> = Iterator<T | PromiseLike<T>> | AsyncIterator<T>;
 
 function sourceOf<T>(records: Iterable<T> | AsyncIterable<T>): Source<T> {
-  const { [Symbol.asyncIterator]: async, [Symbol.iterator]: sync } = Object(records) as Partial<AsyncIterable<T> & Iterable<T>>;
+  const { [Symbol.asyncIterator]: async, [Symbol.iterator]: sync } = Object(records) as Partial<
+    AsyncIterable<T> & Iterable<T>
+  >;
   const iterate = (async ?? sync) as (() => Source<T>) | undefined;
-  if (typeof records === "string" || typeof iterate !== "function") throw refused("records", records, "an iterable of records, or an async one");
+  if (typeof records === "string" || typeof iterate !== "function")
+    throw refused("records", records, "an iterable of records, or an async one");
   return iterate.call(records);
 }
 
@@ -83,7 +86,11 @@ export async function appendAll<T>({ records, onClosed, options, ...rest }: Appe
   }
 }
 
-async function run<T>(source: Source<T>, stop: Stop, { append, producer, inFlightBytesMax, options: { onProgress } }: Omit<AppendAllInput<T>, "records" | "onClosed">) {
+async function run<T>(
+  source: Source<T>,
+  stop: Stop,
+  { append, producer, inFlightBytesMax, options: { onProgress } }: Omit<AppendAllInput<T>, "records" | "onClosed">,
+) {
   let appended = 0;
   let acked = 0;
   let firstOffset: number | undefined;
@@ -124,4 +131,5 @@ async function run<T>(source: Source<T>, stop: Stop, { append, producer, inFligh
   return { appended, firstOffset, lastOffset };
 }
 
-const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> => typeof (value as { then?: unknown } | null | undefined)?.then === "function";
+const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
+  typeof (value as { then?: unknown } | null | undefined)?.then === "function";

@@ -38,7 +38,11 @@ export interface KernelGiven {
   readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response>;
   readonly kernelAt: string;
 }
-type TideOptions = Omit<OpenOptions, "kernel"> & { readonly segmentBytes: number; readonly leaderTimeoutMs: number; readonly kernel: Promise<WebAssembly.Module> };
+type TideOptions = Omit<OpenOptions, "kernel"> & {
+  readonly segmentBytes: number;
+  readonly leaderTimeoutMs: number;
+  readonly kernel: Promise<WebAssembly.Module>;
+};
 
 /** Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT. */
 export async function openTide(name: string, options: OpenOptions & KernelGiven): Promise<Tide> {
@@ -58,7 +62,16 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
     const unlock = await takeLock(tide.lock, { ifAvailable: true });
     const follow = async (): Promise<void> => (await tide.meet()).follow();
     // Locked files are of a leader that hangs, or of one that is ending: the tabs know what to do.
-    await Promise.all([loaded, unlock ? tide.lead(unlock).catch((thrown: TidemarkError) => (tide.tabs || thrown.code === "ALREADY_OPEN" ? follow() : Promise.reject(thrown))) : follow()]);
+    await Promise.all([
+      loaded,
+      unlock
+        ? tide
+            .lead(unlock)
+            .catch((thrown: TidemarkError) =>
+              tide.tabs || thrown.code === "ALREADY_OPEN" ? follow() : Promise.reject(thrown),
+            )
+        : follow(),
+    ]);
     signal?.throwIfAborted();
     return tide;
   } catch (thrown) {
@@ -76,7 +89,8 @@ async function usableKernel(source: KernelGiven["kernel"]): Promise<{ module: We
 /** Without a message it never ran: a script that can't be loaded, or that a content security policy forbids. */
 function workerFailed(message: string | undefined): TidemarkError {
   if (message !== undefined) return new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" });
-  const text = "the worker's script can't be loaded: there is no network, it is not there, or the page's content security policy (worker-src, script-src) forbids it";
+  const text =
+    "the worker's script can't be loaded: there is no network, it is not there, or the page's content security policy (worker-src, script-src) forbids it";
   return new TidemarkError("LOAD_FAILED", text, { file: "the worker's script" });
 }
 
@@ -220,7 +234,8 @@ export class BrowserTide implements Tide {
 
   /** Resolves when calls go elsewhere than to `connection`, which threw this; rejects when they never will. */
   async #after(connection: PortClient, thrown: TidemarkError): Promise<void> {
-    while (!this.tabs && this.#regrouping && this.connection === connection && !this.ended) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (!this.tabs && this.#regrouping && this.connection === connection && !this.ended)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.tabs) return this.tabs.after(connection, thrown);
     if (this.ended || this.connection === connection) throw thrown;
   }
@@ -236,7 +251,10 @@ export class BrowserTide implements Tide {
       unlock();
     }));
     // Its first word: it holds its lock. One that dies before that would never be missed.
-    const starting = setTimeout(() => connection.fail(new TidemarkError("TIMEOUT", "the worker does not start")), START_MS);
+    const starting = setTimeout(
+      () => connection.fail(new TidemarkError("TIMEOUT", "the worker does not start")),
+      START_MS,
+    );
     connection.onEvent = () => {
       clearTimeout(starting);
       connection.watch();
@@ -247,7 +265,20 @@ export class BrowserTide implements Tide {
       worker = this.makeWorker();
       worker.onerror = ({ message }) => connection.fail(workerFailed(message));
       const kernel = await this.options.kernel;
-      worker.postMessage({ name: this.name, engine, segmentBytes, kernel, parts, port, lifeLock, takeover: this.takeover, id } satisfies HostOptions, [port]);
+      worker.postMessage(
+        {
+          name: this.name,
+          engine,
+          segmentBytes,
+          kernel,
+          parts,
+          port,
+          lifeLock,
+          takeover: this.takeover,
+          id,
+        } satisfies HostOptions,
+        [port],
+      );
       await this.use(connection, "leader");
     } catch (thrown) {
       connection.fail(TidemarkError.from(thrown));
@@ -257,7 +288,10 @@ export class BrowserTide implements Tide {
 
   /** Waits until the worker at the other end is ready; from then on all calls go there. */
   async use(connection: PortClient, role: Tide["role"]): Promise<void> {
-    const [opened, report] = (await Promise.all([connection.ready, this.storage ?? storageReport(this.options.persist)])) as [Opened, StorageReport];
+    const [opened, report] = (await Promise.all([
+      connection.ready,
+      this.storage ?? storageReport(this.options.persist),
+    ])) as [Opened, StorageReport];
     const { engine, durability, segmentBytes, rejected, recovery } = opened;
     this.#judge(opened);
     this.storage ??= { ...report, engine, durability, segmentBytes, rejected };

@@ -11,7 +11,18 @@ import { batchesOf, readingOf } from "../../topic/reading.ts";
 import { checkSerializer, type Serializer, serializerOf } from "../../topic/serializer.ts";
 import { changedSettings, recordBytesMaxOf, settingsOf, type TopicSettings } from "../../topic/settings.ts";
 import type {
-  Ack, AppendAllOptions, AppendOptions, BatchAck, ReadOptions, SeekExplanation, SegmentExport, Topic, TopicBatch, TopicOptions, TopicRecord, TopicState,
+  Ack,
+  AppendAllOptions,
+  AppendOptions,
+  BatchAck,
+  ReadOptions,
+  SeekExplanation,
+  SegmentExport,
+  Topic,
+  TopicBatch,
+  TopicOptions,
+  TopicRecord,
+  TopicState,
 } from "../api.ts";
 import type { BrowserTide } from "./browser-tide.ts";
 import type { Control } from "../port/control-client.ts";
@@ -36,7 +47,13 @@ export function checkTopic(name: unknown, options: unknown): void {
 }
 
 /** What is the page's own, with its defaults: a topic that it has already can't be had otherwise at the same time. */
-function ownOptions({ serializer = "json", codec = "none", acks = "flushed", batchBytes = BATCH_BYTES, inFlightBytesMax = IN_FLIGHT_BYTES_MAX }: TopicOptions<never>) {
+function ownOptions({
+  serializer = "json",
+  codec = "none",
+  acks = "flushed",
+  batchBytes = BATCH_BYTES,
+  inFlightBytesMax = IN_FLIGHT_BYTES_MAX,
+}: TopicOptions<never>) {
   return { serializer, codec, acks, batchBytes, inFlightBytesMax };
 }
 
@@ -119,7 +136,11 @@ export class BrowserTopic<V> implements Topic<V> {
       const given = options[name as keyof Own];
       if (given === undefined || given === mine) continue;
       const has = typeof mine === "object" ? "another object" : JSON.stringify(mine);
-      throw new TidemarkError("INVALID_ARGUMENT", `${name} of topic ${this.name} differs from what this page has it with (${has}): leave it out, or use that one`, { field: name, topic: this.name });
+      throw new TidemarkError(
+        "INVALID_ARGUMENT",
+        `${name} of topic ${this.name} differs from what this page has it with (${has}): leave it out, or use that one`,
+        { field: name, topic: this.name },
+      );
     }
     this.#give(options);
   }
@@ -139,14 +160,20 @@ export class BrowserTopic<V> implements Topic<V> {
     if (this.#told) this.#given = undefined;
   }
 
-  end(error = new TidemarkError("UNKNOWN_TOPIC", `the topic ${this.name} was deleted; topic() gives a new one`, { topic: this.name, deleted: true })): void {
+  end(
+    error = new TidemarkError("UNKNOWN_TOPIC", `the topic ${this.name} was deleted; topic() gives a new one`, {
+      topic: this.name,
+      deleted: true,
+    }),
+  ): void {
     this.#gone ??= error;
     this.#tide.forget(this as unknown as BrowserTopic<never>);
   }
 
   /** An answer that says that the topic was deleted ends this object for every call. */
   #judge(thrown: unknown): never {
-    if (thrown instanceof TidemarkError && thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"]) this.end(thrown);
+    if (thrown instanceof TidemarkError && thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"])
+      this.end(thrown);
     throw thrown;
   }
 
@@ -175,7 +202,12 @@ export class BrowserTopic<V> implements Topic<V> {
   async #ask(port: PortClient): Promise<void> {
     const given = this.#given;
     try {
-      const { born } = await port.call<{ readonly born: number | undefined }>({ op: "topic", topic: this.name, settings: given, born: this.#born });
+      const { born } = await port.call<{ readonly born: number | undefined }>({
+        op: "topic",
+        topic: this.name,
+        settings: given,
+        born: this.#born,
+      });
       this.#born ??= born;
       if (this.#given !== given) return;
       if (born === undefined) this.#told = true;
@@ -190,7 +222,11 @@ export class BrowserTopic<V> implements Topic<V> {
   append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack> {
     try {
       if (options !== undefined) checkOptions("append()", options, APPEND_OPTIONS);
-      return this.#producer.append(recordOf(record, this.#serializer, Date.now), options?.acks ?? this.#own.acks, options?.ifEnd);
+      return this.#producer.append(
+        recordOf(record, this.#serializer, Date.now),
+        options?.acks ?? this.#own.acks,
+        options?.ifEnd,
+      );
     } catch (thrown) {
       return Promise.reject(thrown);
     }
@@ -198,7 +234,11 @@ export class BrowserTopic<V> implements Topic<V> {
 
   async appendBatch(records: readonly RecordInput<V>[], options: AppendOptions = {}): Promise<BatchAck> {
     checkOptions("appendBatch()", options, APPEND_OPTIONS);
-    return this.#producer.appendBatch(recordsOf(records, this.#serializer, Date.now), options.acks ?? this.#own.acks, options.ifEnd);
+    return this.#producer.appendBatch(
+      recordsOf(records, this.#serializer, Date.now),
+      options.acks ?? this.#own.acks,
+      options.ifEnd,
+    );
   }
 
   async appendAll(records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>, options: AppendAllOptions = {}) {
@@ -218,7 +258,9 @@ export class BrowserTopic<V> implements Topic<V> {
   #onClosed(closed: (reason: unknown) => void): () => void {
     const { ended } = this.#tide;
     if (ended) closed(ended);
-    return this.#tide.on("closed", (event) => closed(this.#tide.ended ?? new TidemarkError("CLOSED", event.reason, { reason: "closed" })));
+    return this.#tide.on("closed", (event) =>
+      closed(this.#tide.ended ?? new TidemarkError("CLOSED", event.reason, { reason: "closed" })),
+    );
   }
 
   /** Everything appended so far is acked or has failed. */
@@ -229,8 +271,10 @@ export class BrowserTopic<V> implements Topic<V> {
   // --- reading -----------------------------------------------------------------------------------------------------
 
   readonly #source: ReadSource = {
-    fetch: (from, { signal, ...options }: FetchOptions) => this.#call({ op: "fetch", topic: this.name, from, ...options }, signal),
-    resolve: (position: StartPosition, isolation?: Isolation) => this.#call<number>({ op: "resolve", topic: this.name, position, ...(isolation && { isolation }) }),
+    fetch: (from, { signal, ...options }: FetchOptions) =>
+      this.#call({ op: "fetch", topic: this.name, from, ...options }, signal),
+    resolve: (position: StartPosition, isolation?: Isolation) =>
+      this.#call<number>({ op: "resolve", topic: this.name, position, ...(isolation && { isolation }) }),
   };
 
   #call<T = Fetched>(request: FetchRequest | ResolveRequest, signal?: AbortSignal): Promise<T> {
@@ -270,11 +314,16 @@ export class BrowserTopic<V> implements Topic<V> {
   clean(): Promise<CleanResult> {
     return this.#control("upkeep", "clean");
   }
-  async explainSeek(target: { readonly offset: number } | { readonly timestamp: number }): Promise<SeekExplanation | undefined> {
+  async explainSeek(
+    target: { readonly offset: number } | { readonly timestamp: number },
+  ): Promise<SeekExplanation | undefined> {
     checkTarget("target", target);
     return this.#control("look", "explainSeek", target);
   }
-  async exportSegment(baseOffset: number, options: { readonly leaderEpoch?: number | undefined } = {}): Promise<SegmentExport> {
+  async exportSegment(
+    baseOffset: number,
+    options: { readonly leaderEpoch?: number | undefined } = {},
+  ): Promise<SegmentExport> {
     anOffset("baseOffset", baseOffset);
     checkOptions("exportSegment()", options, EXPORT_OPTIONS);
     return this.#control("look", "exportSegment", { baseOffset, leaderEpoch: options.leaderEpoch });

@@ -6,7 +6,16 @@ import { report } from "../platform/names.ts";
 type Listener = (event: TideEvent) => void;
 
 const TYPES: Readonly<Record<TideEvent["type"], true>> = {
-  recovery: true, quota: true, reopened: true, settings: true, deleted: true, leaderchange: true, leaderlost: true, loadfailed: true, version: true, closed: true,
+  recovery: true,
+  quota: true,
+  reopened: true,
+  settings: true,
+  deleted: true,
+  leaderchange: true,
+  leaderlost: true,
+  loadfailed: true,
+  version: true,
+  closed: true,
 };
 
 export class Listeners {
@@ -15,7 +24,8 @@ export class Listeners {
   /** `args`: of `on()`, a listener, or a type of events and a listener. Gives back what takes it away. */
   add(args: readonly unknown[]): () => void {
     const [type, listener] = args.length > 1 ? args : [undefined, args[0]];
-    if (type !== undefined && !(typeof type === "string" && Object.hasOwn(TYPES, type))) throw refused("the type of on(type, listener)", type, `one of ${Object.keys(TYPES).join(", ")}`);
+    if (type !== undefined && !(typeof type === "string" && Object.hasOwn(TYPES, type)))
+      throw refused("the type of on(type, listener)", type, `one of ${Object.keys(TYPES).join(", ")}`);
     if (typeof listener !== "function") throw refused("the listener of on()", listener, "a function");
     const entry = { type, listener: listener as Listener };
     this.#all.add(entry);

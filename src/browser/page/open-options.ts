@@ -15,7 +15,8 @@ const NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}$/;
 
 const segmentBytes: Check = (field, value) => {
   const bits = typeof value === "number" ? Math.log2(value) : NaN;
-  if (!(bits >= SEGMENT_BITS_MIN && bits <= SEGMENT_BITS_MAX && bits % 1 === 0)) throw refused(field, value, "a power of two from 64 KiB to 64 MiB");
+  if (!(bits >= SEGMENT_BITS_MIN && bits <= SEGMENT_BITS_MAX && bits % 1 === 0))
+    throw refused(field, value, "a power of two from 64 KiB to 64 MiB");
 };
 
 const leaderTimeoutMs: Check = (field, value) => {
@@ -23,9 +24,17 @@ const leaderTimeoutMs: Check = (field, value) => {
   throw refused(field, value, `a number of milliseconds from ${LEADER_TIMEOUT_MS_MIN} to ${LEADER_TIMEOUT_MS_MAX}`);
 };
 
-const OPTIONS = { engine: oneOf("auto", "opfs", "indexeddb", "memory"), segmentBytes, persist: flag, worker: callback, signal, leaderTimeoutMs };
+const OPTIONS = {
+  engine: oneOf("auto", "opfs", "indexeddb", "memory"),
+  segmentBytes,
+  persist: flag,
+  worker: callback,
+  signal,
+  leaderTimeoutMs,
+};
 
 export function checkOpen(name: unknown, options: unknown): void {
-  if (typeof name !== "string" || !NAME.test(name)) throw refused("a tide's name", name, "1 to 100 of A-Z a-z 0-9 . _ - (and neither . nor ..)");
+  if (typeof name !== "string" || !NAME.test(name))
+    throw refused("a tide's name", name, "1 to 100 of A-Z a-z 0-9 . _ - (and neither . nor ..)");
   checkOptions("open()", options, OPTIONS);
 }

@@ -37,14 +37,22 @@ function obstacle(): readonly [reason: string, message: string] | undefined {
     return [reason, `${kind} can't open a tide: open it in a page or in a dedicated worker`];
   }
   if (typeof Worker !== "function" || typeof location !== "object") {
-    return ["no-browser", "this is no browser (a server that renders, a build, a test in Node?): open the tide in a page, behind its first paint"];
+    return [
+      "no-browser",
+      "this is no browser (a server that renders, a build, a test in Node?): open the tide in a page, behind its first paint",
+    ];
   }
-  if (!globalThis.isSecureContext) return ["insecure", "this page is not secure: serve it over https, or from localhost"];
+  if (!globalThis.isSecureContext)
+    return ["insecure", "this page is not secure: serve it over https, or from localhost"];
   if (globalThis.origin === "null") {
-    return ["opaque-origin", "this frame has no origin of its own, and so no storage: add allow-same-origin to its sandbox"];
+    return [
+      "opaque-origin",
+      "this frame has no origin of its own, and so no storage: add allow-same-origin to its sandbox",
+    ];
   }
   const missing = Object.entries(needed()).flatMap(([name, value]) => (value === undefined ? [name] : []));
-  if (missing.length > 0) return ["missing", `this browser lacks ${missing.join(", ")}: the README names the versions that work`];
+  if (missing.length > 0)
+    return ["missing", `this browser lacks ${missing.join(", ")}: the README names the versions that work`];
   return undefined;
 }
 
@@ -55,18 +63,22 @@ export function requireEnvironment(): void {
 }
 
 /** Directives that can stop an open(); `trusted-types` stops the address of a worker. */
-const DIRECTIVES = /^(script-src|script-src-elem|worker-src|child-src|connect-src|default-src|trusted-types|require-trusted-types-for)/;
+const DIRECTIVES =
+  /^(script-src|script-src-elem|worker-src|child-src|connect-src|default-src|trusted-types|require-trusted-types-for)/;
 /** Not addresses, but what was tried. */
 const WORDS = new Set(["wasm-eval", "blob", "trusted-types-policy", "trusted-types-sink"]);
 
 /** A module of one function that uses a SIMD instruction, which is what the kernel needs beyond the first WebAssembly. */
-const SIMD = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]);
+const SIMD = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
+]);
 
 const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
 /** The errors behind an error, itself first. */
 function causes(thrown: unknown): unknown[] {
   const found = [];
-  for (let each = thrown; each !== undefined && found.length < 5; each = (each as { cause?: unknown } | null)?.cause) found.push(each);
+  for (let each = thrown; each !== undefined && found.length < 5; each = (each as { cause?: unknown } | null)?.cause)
+    found.push(each);
   return found;
 }
 
@@ -86,7 +98,8 @@ export class PolicyWatch {
     if (event.disposition !== "enforce" || !DIRECTIVES.test(event.effectiveDirective)) return;
     // Of an address on another origin the report has the origin alone.
     const { blockedURI } = event;
-    const isOurs = WORDS.has(blockedURI) || this.#addresses.some((address) => blockedURI !== "" && address.startsWith(blockedURI));
+    const isOurs =
+      WORDS.has(blockedURI) || this.#addresses.some((address) => blockedURI !== "" && address.startsWith(blockedURI));
     if (!isOurs) return;
     this.#found.push(event);
     this.#onFound();
@@ -106,10 +119,12 @@ export class PolicyWatch {
     const isCompilation = all.some((each) => isNamed(each, "CompileError"));
     if (!isCompilation) return thrown;
     // Firefox and WebKit name the policy in the message.
-    if (all.some((each) => /unsafe-eval|content security policy/i.test(String(each)))) return forbidden("WebAssembly", "script-src", thrown);
+    if (all.some((each) => /unsafe-eval|content security policy/i.test(String(each))))
+      return forbidden("WebAssembly", "script-src", thrown);
     // A kernel.wasm that is cut off, or is another file: the error that says so stands.
     if (WebAssembly.validate(SIMD)) return thrown;
-    const message = "this browser can't compile the kernel (it needs WebAssembly with SIMD): the README names the versions that work";
+    const message =
+      "this browser can't compile the kernel (it needs WebAssembly with SIMD): the README names the versions that work";
     return new TidemarkError("NO_STORAGE", message, { reason: "missing" }, { cause: thrown });
   }
 
@@ -128,7 +143,12 @@ export class PolicyWatch {
 function blocked({ blockedURI, effectiveDirective }: SecurityPolicyViolationEvent, cause: unknown): TidemarkError {
   if (effectiveDirective.includes("trusted-types")) {
     const message = `the page enforces Trusted Types and forbids the policy "tidemark": add "trusted-types tidemark" to its Content-Security-Policy`;
-    return new TidemarkError("BLOCKED", `${message}. See ${DOCS}`, { directive: "trusted-types", blocked: blockedURI }, { cause });
+    return new TidemarkError(
+      "BLOCKED",
+      `${message}. See ${DOCS}`,
+      { directive: "trusted-types", blocked: blockedURI },
+      { cause },
+    );
   }
   return forbidden(blockedURI, effectiveDirective, cause);
 }

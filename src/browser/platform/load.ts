@@ -18,7 +18,8 @@ export const loadFailed = (file: string, address: string, cause: unknown): Tidem
 
 export async function importFile(file: string, address: string): Promise<unknown> {
   const tries = failures.get(address) ?? 0;
-  const anew = tries > 0 && address.startsWith("http") ? `${address}${address.includes("?") ? "&" : "?"}${tries}` : address;
+  const anew =
+    tries > 0 && address.startsWith("http") ? `${address}${address.includes("?") ? "&" : "?"}${tries}` : address;
   try {
     return await import(/* @vite-ignore */ /* webpackIgnore: true */ anew);
   } catch (cause) {

@@ -24,6 +24,8 @@ export function leaveMark(mark: string): void {
 /** Resolves when the lock is ours, to what gives it back; the page's end does so too. undefined: not available. */
 export function takeLock(name: string, options: LockOptions): Promise<(() => void) | undefined> {
   return new Promise((resolve, reject) => {
-    navigator.locks.request(name, options, (lock) => (lock ? new Promise<void>(resolve) : resolve(undefined))).catch(reject);
+    navigator.locks
+      .request(name, options, (lock) => (lock ? new Promise<void>(resolve) : resolve(undefined)))
+      .catch(reject);
   });
 }

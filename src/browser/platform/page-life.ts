@@ -10,6 +10,11 @@ export interface PageLife {
 export function watchPage(life: PageLife, signal: AbortSignal): void {
   // A dedicated worker has none, and is never put to sleep without its page.
   if (typeof document === "object") document.addEventListener("visibilitychange", () => life.seen(), { signal });
-  for (const type of ["freeze", "pagehide"]) addEventListener(type, (event) => ((event as PageTransitionEvent).persisted === false ? life.depart() : life.sleep()), { signal, capture: true });
+  for (const type of ["freeze", "pagehide"])
+    addEventListener(
+      type,
+      (event) => ((event as PageTransitionEvent).persisted === false ? life.depart() : life.sleep()),
+      { signal, capture: true },
+    );
   for (const type of ["resume", "pageshow"]) addEventListener(type, () => life.wake(), { signal, capture: true });
 }

@@ -39,10 +39,25 @@ class HostControl {
     const settings = this.#host.topics.settings[topic] ?? {};
     const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
     const recovery = { ...log.recovery, log: topic };
-    return { name: topic, settings, logStartOffset, highWatermark, logEndOffset, leaderEpoch, segments: log.segments(), quarantined: log.quarantined(), recovery };
+    return {
+      name: topic,
+      settings,
+      logStartOffset,
+      highWatermark,
+      logEndOffset,
+      leaderEpoch,
+      segments: log.segments(),
+      quarantined: log.quarantined(),
+      recovery,
+    };
   }
 
-  async upkeep(topic: string, born: number | undefined, work: "trim" | "roll" | "clean", offset?: number): Promise<unknown> {
+  async upkeep(
+    topic: string,
+    born: number | undefined,
+    work: "trim" | "roll" | "clean",
+    offset?: number,
+  ): Promise<unknown> {
     if (work === "trim") READ_OPTIONS.to("offset", offset);
     return (await this.#host.topics.readable(topic, born))[work](offset!);
   }
@@ -52,7 +67,9 @@ class HostControl {
     const store = await this.#host.topics.stored(topic);
     if (store) return TOOLS[tool](store, what as never, log);
     if (tool === "explainSeek") return undefined;
-    throw new TidemarkError("INVALID_ARGUMENT", "no segment begins there: the topic has no records", { ...(what as { readonly baseOffset: number }) });
+    throw new TidemarkError("INVALID_ARGUMENT", "no segment begins there: the topic has no records", {
+      ...(what as { readonly baseOffset: number }),
+    });
   }
 }
 

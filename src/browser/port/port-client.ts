@@ -6,7 +6,17 @@ import { TidemarkError } from "../../errors.ts";
 import type { AppendResult, Fetched } from "../../log/types.ts";
 import type { TideEvent } from "../api.ts";
 import type { Control } from "./control-client.ts";
-import { type Answer, type AppendRequest, type Failed, type Hello, type PortOrName, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
+import {
+  type Answer,
+  type AppendRequest,
+  type Failed,
+  type Hello,
+  type PortOrName,
+  PROTOCOL_VERSION,
+  type Request,
+  REQUESTS_MAX,
+  type Told,
+} from "./protocol.ts";
 
 interface Call {
   readonly request: Request;
@@ -62,7 +72,9 @@ export class PortClient {
   /** A lock is granted when its holder is gone; no heartbeat is needed, and none is fooled by throttling. */
   watch(): void {
     // Shared: one that watches and is frozen keeps no other from being told.
-    void navigator.locks.request(this.lifeLock, { mode: "shared" }, () => this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
+    void navigator.locks.request(this.lifeLock, { mode: "shared" }, () =>
+      this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })),
+    );
   }
 
   #receive(message: Hello | Failed | Told | Answer): void {
@@ -71,7 +83,9 @@ export class PortClient {
     if ("event" in message) return this.onEvent?.(message.event);
     if ("hello" in message) {
       if (message.hello !== PROTOCOL_VERSION || !Number.isSafeInteger(message.creditBytes)) {
-        return this.fail(new TidemarkError("UNSUPPORTED_FORMAT", "another version", { page: PROTOCOL_VERSION, worker: message.hello }));
+        return this.fail(
+          new TidemarkError("UNSUPPORTED_FORMAT", "another version", { page: PROTOCOL_VERSION, worker: message.hello }),
+        );
       }
       this.#credit = message.creditBytes;
       this.#greeted(message.opened);
@@ -100,11 +114,16 @@ export class PortClient {
   }
 
   #spend(): void {
-    for (const line of [this.#waiting.writes, this.#waiting.reads]) while (line[0] && this.#hasPlace(line[0])) this.#send(line.shift()!);
+    for (const line of [this.#waiting.writes, this.#waiting.reads])
+      while (line[0] && this.#hasPlace(line[0])) this.#send(line.shift()!);
   }
 
   append(request: Omit<AppendRequest, "op">): Promise<AppendResult & { readonly born?: number }> {
-    return this.call<AppendResult & { readonly born?: number }>({ op: "append", ...request }, undefined, request.batch.length);
+    return this.call<AppendResult & { readonly born?: number }>(
+      { op: "append", ...request },
+      undefined,
+      request.batch.length,
+    );
   }
 
   call<T = Fetched>(request: Request, signal?: AbortSignal, creditBytes = 0): Promise<T> {
@@ -130,7 +149,10 @@ export class PortClient {
     if (lineOf(request)) this.#brief++;
     const { batch, port } = request as { batch?: Uint8Array<ArrayBuffer>; port?: PortOrName };
     try {
-      this.#port.postMessage({ id, ...request }, [batch?.buffer, port].filter((each) => each instanceof Object));
+      this.#port.postMessage(
+        { id, ...request },
+        [batch?.buffer, port].filter((each) => each instanceof Object),
+      );
     } catch (thrown) {
       // Something in it can't be sent: that call's failure, and not of the one whose answer made room for it.
       this.#settle(id, call);

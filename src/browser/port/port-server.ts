@@ -6,7 +6,15 @@ import { checkOptions, flag, integer, refused } from "../../topic/check.ts";
 import { APPEND_OPTIONS, READ_OPTIONS } from "../../topic/options.ts";
 import { logSettingsOf } from "../../topic/settings.ts";
 import type { TideEvent } from "../api.ts";
-import { CREDIT_BYTES, type Hello, type ManageRequest, PROTOCOL_VERSION, type Request, REQUESTS_MAX, type Told } from "./protocol.ts";
+import {
+  CREDIT_BYTES,
+  type Hello,
+  type ManageRequest,
+  PROTOCOL_VERSION,
+  type Request,
+  REQUESTS_MAX,
+  type Told,
+} from "./protocol.ts";
 
 export interface PortHost {
   /** The log of a topic; one without records where there is no such topic. UNKNOWN_TOPIC: the one that was `born` then is gone. */
@@ -39,12 +47,15 @@ export class PortServer {
   }
 
   async #receive(message: unknown): Promise<void> {
-    const { id, ...request } = (typeof message === "object" && message !== null ? message : {}) as { id?: unknown } & Request;
+    const { id, ...request } = (typeof message === "object" && message !== null ? message : {}) as {
+      id?: unknown;
+    } & Request;
     if (typeof id !== "number" || !Number.isSafeInteger(id)) return;
     if (request.op === "cancel") return this.running.get(id)?.abort(new TidemarkError("CLOSED", "cancelled"));
     try {
       if (this.running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "in use", { id });
-      if (this.running.size >= REQUESTS_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many requests", { requestsMax: REQUESTS_MAX });
+      if (this.running.size >= REQUESTS_MAX)
+        throw new TidemarkError("LIMIT_EXCEEDED", "too many requests", { requestsMax: REQUESTS_MAX });
       const controller = new AbortController();
       this.running.set(id, controller);
       try {
@@ -63,8 +74,13 @@ export class PortServer {
   async #run(request: Request, signal: AbortSignal): Promise<unknown> {
     check(request);
     if (request.op === "append") return this.#append(request);
-    if (request.op === "fetch") return (await this.#host.readable(request.topic, request.born)).fetch(request.from, { ...request, signal });
-    if (request.op === "resolve") return (await this.#host.readable(request.topic, request.born)).resolve(request.position as StartPosition, request.isolation);
+    if (request.op === "fetch")
+      return (await this.#host.readable(request.topic, request.born)).fetch(request.from, { ...request, signal });
+    if (request.op === "resolve")
+      return (await this.#host.readable(request.topic, request.born)).resolve(
+        request.position as StartPosition,
+        request.isolation,
+      );
     const managed = request as ManageRequest;
     // Before the host keeps them: nonsense must leave nothing behind.
     if (managed.op === "topic") withDefaults(logSettingsOf(managed.settings ?? {}));
@@ -75,7 +91,8 @@ export class PortServer {
     const { topic, batch } = request;
     // What it holds in memory: a batch may be a view of a larger buffer.
     const bytes = batch.buffer.byteLength;
-    if (this.#creditUsed + bytes > CREDIT_BYTES) throw new TidemarkError("BACKPRESSURE", "no credit", { creditBytes: CREDIT_BYTES });
+    if (this.#creditUsed + bytes > CREDIT_BYTES)
+      throw new TidemarkError("BACKPRESSURE", "no credit", { creditBytes: CREDIT_BYTES });
     this.#creditUsed += bytes;
     try {
       const { log, born } = await this.#host.writable(topic, request.born);
@@ -94,7 +111,13 @@ const offset = integer(0);
 const FIELDS = {
   append: { ...APPEND_OPTIONS, fromZero: flag, resentSince: offset },
   // Which offsets there are only the log knows.
-  fetch: { from: integer(Number.MIN_SAFE_INTEGER), maxBytes: READ_OPTIONS.maxBytes, isolation: READ_OPTIONS.isolation, wait: flag, verify: flag },
+  fetch: {
+    from: integer(Number.MIN_SAFE_INTEGER),
+    maxBytes: READ_OPTIONS.maxBytes,
+    isolation: READ_OPTIONS.isolation,
+    wait: flag,
+    verify: flag,
+  },
   resolve: { position: READ_OPTIONS.from, isolation: READ_OPTIONS.isolation },
 };
 
@@ -109,14 +132,16 @@ function check(request: object): void {
     if (!(port instanceof MessagePort) && typeof port !== "string") refuse("port", port, "a port or its name");
     return;
   }
-  if (op !== "topic" && op !== "delete" && op !== "append" && op !== "fetch" && op !== "resolve") return refuse("op", op, "one that is known");
+  if (op !== "topic" && op !== "delete" && op !== "append" && op !== "fetch" && op !== "resolve")
+    return refuse("op", op, "one that is known");
   if (typeof topic !== "string") refuse("topic", topic, "a name");
   offset("born", born);
   if (op === "topic" || op === "delete") return;
   if (op === "fetch" && from === undefined) refuse("from", from, "an offset");
   if (op === "resolve" && position === undefined) refuse("position", position, "a place in the log");
   // Shared bytes could change after they were found good.
-  if (op === "append" && !(batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer)) refuse("batch", batch, "bytes");
+  if (op === "append" && !(batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer))
+    refuse("batch", batch, "bytes");
   checkOptions(op, request, FIELDS[op]);
 }
 

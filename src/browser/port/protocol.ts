@@ -104,14 +104,20 @@ export interface LeaveRequest {
 }
 /** What concerns the tide and not one log's records. */
 export type ManageRequest =
-  | { readonly op: "topic"; readonly topic: string; readonly settings?: TopicSettings | undefined; readonly born?: number | undefined }
+  | {
+      readonly op: "topic";
+      readonly topic: string;
+      readonly settings?: TopicSettings | undefined;
+      readonly born?: number | undefined;
+    }
   | { readonly op: "delete"; readonly topic: string; readonly born: number }
   | { readonly op: "control"; readonly port: PortOrName }
   | JoinRequest
   | LeaveRequest
   | { readonly op: "ready" }
   | { readonly op: "close" };
-export type Request = AppendRequest | FetchRequest | ResolveRequest | ManageRequest | { readonly op: "cancel" } | { readonly op: "ping" };
+export type Request =
+  AppendRequest | FetchRequest | ResolveRequest | ManageRequest | { readonly op: "cancel" } | { readonly op: "ping" };
 
 export interface Told {
   readonly event: TideEvent;

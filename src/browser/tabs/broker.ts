@@ -32,7 +32,8 @@ export function serveTabs(scope: { onconnect: ((event: MessageEvent) => void) | 
   const leaders = new Map<string, MessagePort>();
   /** Ways to leaders that have not said so yet: a follower may have heard of one by then. */
   const early = new Map<string, Brokered[]>();
-  const pass = ({ to, join }: Brokered): void => leaders.get(to)!.postMessage({ join } satisfies Said, [join.port as MessagePort]);
+  const pass = ({ to, join }: Brokered): void =>
+    leaders.get(to)!.postMessage({ join } satisfies Said, [join.port as MessagePort]);
   const held = new Promise<void>((resolve) => {
     void navigator.locks.request(id, () => {
       resolve();

@@ -72,7 +72,8 @@ interface Way {
 /** Whoever was deposed and does not know it yet speaks of a term that is over: followers, and its own tab, are elsewhere by then. */
 export function refusePast(tide: BrowserTide, connection: PortClient): void {
   const judge = (opened: unknown): void => {
-    if ((opened as Opened).epoch < (tide.opened?.epoch ?? 0)) connection.fail(new TidemarkError("CLOSED", "another tab leads now"));
+    if ((opened as Opened).epoch < (tide.opened?.epoch ?? 0))
+      connection.fail(new TidemarkError("CLOSED", "another tab leads now"));
   };
   connection.ready.then(judge, () => undefined);
 }
@@ -143,6 +144,8 @@ export class Joiner {
     const versions = { ours: PROTOCOL_VERSION, theirs };
     this.#say({ to: leader, version: PROTOCOL_VERSION, join: { op: "join", port: "", life: "" } });
     this.#tide.tell({ type: "version", ...versions });
-    this.#tide.end(new TidemarkError("UNSUPPORTED_FORMAT", "another tab runs another version of this library", versions));
+    this.#tide.end(
+      new TidemarkError("UNSUPPORTED_FORMAT", "another tab runs another version of this library", versions),
+    );
   }
 }

@@ -36,14 +36,22 @@ export async function pause(ms: number, sleep: Sleeper): Promise<boolean> {
 }
 
 /** `missed` when no answer came in time, again and again as long as there are calls. Gives back how many appends are under way. */
-export function watchCalls(connection: PortClient, timeoutMs: number, sleep: Sleeper, missed: () => Promise<void>): () => number {
+export function watchCalls(
+  connection: PortClient,
+  timeoutMs: number,
+  sleep: Sleeper,
+  missed: () => Promise<void>,
+): () => number {
   const call = connection.call.bind(connection) as (...args: unknown[]) => Promise<never>;
   const soon = { ms: SOON_MS, calls: 0, watched: false };
   const late = { ms: LATE_MS, calls: 0, watched: false };
   let appends = 0;
   const isAnswered = (): Promise<boolean> => {
     const answered = (): boolean => true;
-    return Promise.race([call({ op: "ping" }).then(answered, answered), pause(timeoutMs - SOON_MS - LEASE_MS, sleep).then((onTime) => !onTime)]);
+    return Promise.race([
+      call({ op: "ping" }).then(answered, answered),
+      pause(timeoutMs - SOON_MS - LEASE_MS, sleep).then((onTime) => !onTime),
+    ]);
   };
   const watch = async (kind: typeof soon): Promise<void> => {
     kind.watched = true;

@@ -98,7 +98,10 @@ export class Tabs {
     this.#joiner = new Joiner(tide, this.#broker, (word) => this.#say(word));
     tide.makeWorker = () => (this.#starting = this.#spare.take());
     tide.lobby.onmessage = this.#onWord;
-    watchPage({ seen: () => this.#seen(), depart: () => this.#depart(), sleep: () => this.#sleep(), wake: () => this.#wake() }, this.#unlisten.signal);
+    watchPage(
+      { seen: () => this.#seen(), depart: () => this.#depart(), sleep: () => this.#sleep(), wake: () => this.#wake() },
+      this.#unlisten.signal,
+    );
     void this.#announce();
     this.#seen();
     if (!tide.connection || tide.connection.ended) return;
@@ -116,7 +119,12 @@ export class Tabs {
       before.fail(new TidemarkError("CLOSED", "its term is over"));
       this.#tide.tell({ type: "leaderlost", reason: "its term is over" });
     }
-    this.#appends = watchCalls(connection, this.#tide.options.leaderTimeoutMs, (ms) => this.#broker.sleep(ms), () => this.#missed(connection));
+    this.#appends = watchCalls(
+      connection,
+      this.#tide.options.leaderTimeoutMs,
+      (ms) => this.#broker.sleep(ms),
+      () => this.#missed(connection),
+    );
   }
 
   #say(word: Word): void {
@@ -171,7 +179,8 @@ export class Tabs {
         reject(thrown);
         if (!term) return;
         term.lost = true;
-        if (this.#tide.role === "leader") this.#tide.connection!.fail(new TidemarkError("CLOSED", "another tab leads now"));
+        if (this.#tide.role === "leader")
+          this.#tide.connection!.fail(new TidemarkError("CLOSED", "another tab leads now"));
       });
     });
   }
@@ -211,7 +220,8 @@ export class Tabs {
         await lead;
         began = true;
         // Put to sleep while it began, or away for so long that another tab took over.
-        if (this.#asleep || term.lost) this.#tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
+        if (this.#asleep || term.lost)
+          this.#tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
         return;
       } catch (thrown) {
         const error = TidemarkError.from(thrown);
@@ -220,7 +230,12 @@ export class Tabs {
         const isLater = error.code === "LOAD_FAILED" && this.#tide.connection !== undefined;
         // Its worker was deposed while it began, or ended: back into the queue.
         const isGone = error.details["reason"] === "cleared";
-        if (this.#asleep || term.lost || isLater || (error.code === "CLOSED" && !isGone && ++this.#failures < LEAD_TRIES)) {
+        if (
+          this.#asleep ||
+          term.lost ||
+          isLater ||
+          (error.code === "CLOSED" && !isGone && ++this.#failures < LEAD_TRIES)
+        ) {
           release();
           if (isLater) await this.#tide.later(error);
           this.#queue();
@@ -241,7 +256,10 @@ export class Tabs {
 
   /** Once the worker says that it lives: by the time at which it leads the others are there. */
   #come(): void {
-    const { coming, coming: { onEvent, lifeLock } } = this.#tide;
+    const {
+      coming,
+      coming: { onEvent, lifeLock },
+    } = this.#tide;
     refusePast(this.#tide, coming);
     this.#early = [];
     coming.onEvent = (event) => {
@@ -260,7 +278,13 @@ export class Tabs {
     if (this.#isLastGone) return true;
     // The connection's own watch has been waiting for longer.
     const told = new Promise<boolean>((resolve) => (this.#onGone = () => resolve(true)));
-    return Promise.race([told, workerEnd(this.#lifeLock!).then(() => true, () => false)]);
+    return Promise.race([
+      told,
+      workerEnd(this.#lifeLock!).then(
+        () => true,
+        () => false,
+      ),
+    ]);
   }
 
   // --- a leader that hangs -----------------------------------------------------------------------------------------
@@ -275,7 +299,12 @@ export class Tabs {
     const mine = (this.#expecting = {});
     this.#openings = 0;
     const { leaderTimeoutMs } = this.#tide.options;
-    const isOver = (): boolean => mine !== this.#expecting || this.#leading || this.#asleep || !!this.#tide.ended || (!!this.#tide.connection && !this.#tide.connection.ended);
+    const isOver = (): boolean =>
+      mine !== this.#expecting ||
+      this.#leading ||
+      this.#asleep ||
+      !!this.#tide.ended ||
+      (!!this.#tide.connection && !this.#tide.connection.ended);
     for (let quietMs = asks ? 0 : SOON_MS; !isOver(); quietMs = 0) {
       if (quietMs > 0) await this.#broker.sleep(quietMs);
       if (isOver()) break;
@@ -295,7 +324,10 @@ export class Tabs {
 
   /** One tab at a time does this; the others see the next leader, or try again. `own`: the leader that hangs is this tab's worker. */
   async #depose(own?: PortClient): Promise<void> {
-    const deposing = await takeLock(`tidemark-depose:${this.#tide.name}`, this.#deposers < DEPOSERS_MAX ? { ifAvailable: true } : { steal: true });
+    const deposing = await takeLock(
+      `tidemark-depose:${this.#tide.name}`,
+      this.#deposers < DEPOSERS_MAX ? { ifAvailable: true } : { steal: true },
+    );
     if (!deposing) return void this.#deposers++;
     try {
       this.#unqueue();
@@ -332,7 +364,12 @@ export class Tabs {
       this.#spare.stop();
     }
     this.#changed();
-    this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch, via: role === "leader" ? "worker" : this.#joiner.via });
+    this.#tide.tell({
+      type: "leaderchange",
+      role,
+      epoch: opened!.epoch,
+      via: role === "leader" ? "worker" : this.#joiner.via,
+    });
     void this.#begin(connection!);
     this.#seen();
   }
@@ -448,7 +485,12 @@ export class Tabs {
     this.#know();
     if (role !== "leader") return;
     this.#broker.lead(connection.lifeLock);
-    this.#say({ leader: connection.lifeLock, epoch: opened!.epoch, version: PROTOCOL_VERSION, broker: this.#broker.id });
+    this.#say({
+      leader: connection.lifeLock,
+      epoch: opened!.epoch,
+      version: PROTOCOL_VERSION,
+      broker: this.#broker.id,
+    });
   }
 
   #hear(word: Word): void {
@@ -474,7 +516,8 @@ export class Tabs {
   #joinEarly({ coming: leader, version, broker }: Coming): void {
     this.#heardAt = performance.now();
     const { connection } = this.#tide;
-    if (!this.#leading && (!connection || connection.ended) && version === PROTOCOL_VERSION) void this.#join({ leader, epoch: this.#epoch, version, broker });
+    if (!this.#leading && (!connection || connection.ended) && version === PROTOCOL_VERSION)
+      void this.#join({ leader, epoch: this.#epoch, version, broker });
   }
 
   async #join({ leader, epoch, version, broker }: Announcement): Promise<void> {

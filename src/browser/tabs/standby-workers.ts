@@ -104,7 +104,8 @@ export class Spare {
     const own = held.find(({ name }) => name === life)?.clientId;
     const first = queue.slice(0, PLACES);
     // Another tab of this tide, or of another one in the same page: either way it tells when that one goes.
-    for (const { name, clientId } of held) if (clientId !== own && first.includes(clientId) && name!.startsWith("tidemark-port:")) this.#watch(name!);
+    for (const { name, clientId } of held)
+      if (clientId !== own && first.includes(clientId) && name!.startsWith("tidemark-port:")) this.#watch(name!);
     if (isHidden() && !first.includes(own)) {
       // The queue may be moving: whoever is among the first in a moment keeps its worker.
       if (this.#worker && !isSettled) return void this.#sleep(SETTLED_MS).then(() => this.look(true));
@@ -147,7 +148,20 @@ export class Spare {
     worker.onerror = ended;
     this.#port = port1;
     const { name, opened, connection } = this.#tide;
-    worker.postMessage({ standBy: port, lock, name, engine: opened!.engine, durability: opened!.durability, kernel, parts, leader: connection!.lifeLock } satisfies StandBy, [port]);
-    worker.postMessage = (options: object, transfer: unknown) => port1.postMessage({ ...options, last: this.#last } satisfies Last, transfer as Transferable[]);
+    worker.postMessage(
+      {
+        standBy: port,
+        lock,
+        name,
+        engine: opened!.engine,
+        durability: opened!.durability,
+        kernel,
+        parts,
+        leader: connection!.lifeLock,
+      } satisfies StandBy,
+      [port],
+    );
+    worker.postMessage = (options: object, transfer: unknown) =>
+      port1.postMessage({ ...options, last: this.#last } satisfies Last, transfer as Transferable[]);
   }
 }

@@ -25,12 +25,19 @@ export async function explainSeek(
   const steps = probed.map((entry) =>
     byOffset
       ? { entry, key: segment.baseOffset + view.getInt32(entry * 8), position: view.getInt32(entry * 8 + 4) }
-      : { entry, key: Number(view.getBigInt64(entry * 12)), position: segment.baseOffset + view.getInt32(entry * 12 + 8) },
+      : {
+          entry,
+          key: Number(view.getBigInt64(entry * 12)),
+          position: segment.baseOffset + view.getInt32(entry * 12 + 8),
+        },
   );
   return { offset, segment, index, steps, scanFrom, scannedBytes: batchPosition - scanFrom, batchPosition, batch };
 }
 
 /** CORRUPT_RANGE where the segment is damaged. */
-export async function exportSegment(log: SegmentedLog, { baseOffset, leaderEpoch }: { readonly baseOffset: number; readonly leaderEpoch?: number }): Promise<KafkaFiles> {
+export async function exportSegment(
+  log: SegmentedLog,
+  { baseOffset, leaderEpoch }: { readonly baseOffset: number; readonly leaderEpoch?: number },
+): Promise<KafkaFiles> {
   return kafkaFiles(log.store.kernel, await bodyOf(log, baseOffset), { baseOffset, leaderEpoch });
 }

@@ -22,7 +22,14 @@
 import { TidemarkError } from "../../errors.ts";
 import type { Volume, VolumeInfo } from "../../store/volume.ts";
 import { proveTerm, waitAlone } from "./sole-writer.ts";
-import { type DirectoryHandle, findDirectory, findVolume, isSlotSize, slotName, type SyncHandle } from "./opfs-files.ts";
+import {
+  type DirectoryHandle,
+  findDirectory,
+  findVolume,
+  isSlotSize,
+  slotName,
+  type SyncHandle,
+} from "./opfs-files.ts";
 import { isNamed, sleep } from "../platform/names.ts";
 import type { VolumeOptions } from "./engine.ts";
 
@@ -40,7 +47,8 @@ interface Place {
   readonly handle: SyncHandle | undefined;
 }
 
-const storageError = (thrown: unknown): TidemarkError => TidemarkError.from(thrown, isNamed(thrown, "QuotaExceededError") ? "QUOTA_EXCEEDED" : "STORAGE_FAILED");
+const storageError = (thrown: unknown): TidemarkError =>
+  TidemarkError.from(thrown, isNamed(thrown, "QuotaExceededError") ? "QUOTA_EXCEEDED" : "STORAGE_FAILED");
 
 /** undefined: somebody else keeps it open. */
 async function tryHandle(file: FileHandle): Promise<SyncHandle | undefined> {
@@ -66,8 +74,12 @@ async function readFile(file: FileHandle, position: number, length: number): Pro
   }
 }
 
-async function copyFile(from: FileHandle, to: SyncHandle, range: { readonly at: number; readonly end: number }): Promise<void> {
-  for (let { at } = range; at < range.end; ) {
+async function copyFile(
+  from: FileHandle,
+  to: SyncHandle,
+  range: { readonly at: number; readonly end: number },
+): Promise<void> {
+  for (let { at } = range; at < range.end;) {
     const part = await readFile(from, at, Math.min(COPY_BYTES, range.end - at));
     // A file that was never written is short: it is zero from there on.
     if (part.length === 0) to.truncate(range.end);
@@ -93,20 +105,29 @@ async function copiesIn(folder: DirectoryHandle): Promise<Map<number, Copy[]>> {
     const file = (await folder.getFileHandle(name)) as FileHandle;
     const known = copies.get(Number(slot)) ?? [];
     known.push({ name, file, number: Number(number), size: (await file.getFile()).size });
-    copies.set(Number(slot), known.sort((a, b) => b.number - a.number));
+    copies.set(
+      Number(slot),
+      known.sort((a, b) => b.number - a.number),
+    );
   }
   return copies;
 }
 
 /** Brings all copies back; false when a file is locked, and then nothing has changed. */
-async function bringBack(directory: DirectoryHandle, folder: DirectoryHandle, slotBytes: number, lifeLock: string | undefined): Promise<boolean> {
+async function bringBack(
+  directory: DirectoryHandle,
+  folder: DirectoryHandle,
+  slotBytes: number,
+  lifeLock: string | undefined,
+): Promise<boolean> {
   const open: SyncHandle[] = [];
   const take = async (file: FileHandle): Promise<SyncHandle | undefined> => {
     const handle = await tryHandle(file);
     if (handle) open.push(handle);
     return handle;
   };
-  const find = async (slot: number): Promise<FileHandle> => (await directory.getFileHandle(slotName(slot), { create: true })) as FileHandle;
+  const find = async (slot: number): Promise<FileHandle> =>
+    (await directory.getFileHandle(slotName(slot), { create: true })) as FileHandle;
   const copies = await copiesIn(folder);
   const names = [...copies.values()].flat().map(({ name }) => name);
   try {
@@ -144,7 +165,10 @@ async function bringBack(directory: DirectoryHandle, folder: DirectoryHandle, sl
 }
 
 /** Opens a volume that has copies, or may have locked files. ALREADY_OPEN while somebody has it open who was not deposed. */
-export async function openTaken(options: VolumeOptions, open: (options: VolumeOptions) => Promise<Volume>): Promise<Volume> {
+export async function openTaken(
+  options: VolumeOptions,
+  open: (options: VolumeOptions) => Promise<Volume>,
+): Promise<Volume> {
   const { name, lifeLock, takeover } = options;
   await waitAlone(name, lifeLock);
   const directory = await findVolume(options);
@@ -187,7 +211,13 @@ export class TakenVolume implements Volume {
   readonly #dirty = new Set<SyncHandle>();
   #closed = false;
 
-  private constructor({ durability = "device", lifeLock }: VolumeOptions, slotBytes: number, slotCount: number, folders: readonly [DirectoryHandle, DirectoryHandle], copies: Map<number, Copy[]>) {
+  private constructor(
+    { durability = "device", lifeLock }: VolumeOptions,
+    slotBytes: number,
+    slotCount: number,
+    folders: readonly [DirectoryHandle, DirectoryHandle],
+    copies: Map<number, Copy[]>,
+  ) {
     this.info = { engine: "opfs", durability };
     this.slotBytes = slotBytes;
     this.slotCount = slotCount;
@@ -196,7 +226,12 @@ export class TakenVolume implements Volume {
     this.#copies = copies;
   }
 
-  static async open(options: VolumeOptions, slotBytes: number, directory: DirectoryHandle, folder: DirectoryHandle): Promise<TakenVolume> {
+  static async open(
+    options: VolumeOptions,
+    slotBytes: number,
+    directory: DirectoryHandle,
+    folder: DirectoryHandle,
+  ): Promise<TakenVolume> {
     let count = 0;
     for await (const name of directory.keys()) {
       const [, number] = /^slot-(\d{4,})$/.exec(name) ?? [];
@@ -211,7 +246,8 @@ export class TakenVolume implements Volume {
       const open = async (): Promise<Place> => {
         const copies = this.#copies.get(slot);
         const whole = copies?.find(({ size }) => size === this.slotBytes);
-        const file = whole?.file ?? ((await this.#directory.getFileHandle(slotName(slot), { create: true })) as FileHandle);
+        const file =
+          whole?.file ?? ((await this.#directory.getFileHandle(slotName(slot), { create: true })) as FileHandle);
         // Somebody else has begun to copy it, and may come to the end of that: only a newer copy is surely ours.
         const handle = copies && copies[0] !== whole ? undefined : await tryHandle(file);
         if (handle && handle.getSize() < this.slotBytes) handle.truncate(this.slotBytes);
@@ -272,7 +308,8 @@ export class TakenVolume implements Volume {
       const handle = await this.#owned(slot);
       this.#dirty.add(handle);
       const count = handle.write(bytes, { at: position });
-      if (count !== bytes.length) throw new TidemarkError("STORAGE_FAILED", "short write", { slot, position, length: bytes.length, count });
+      if (count !== bytes.length)
+        throw new TidemarkError("STORAGE_FAILED", "short write", { slot, position, length: bytes.length, count });
     } catch (thrown) {
       throw storageError(thrown);
     }

@@ -14,7 +14,12 @@ const WAIT_MS = 5_000;
 const PAUSE_MS = 50;
 
 const held = (what: string, cause?: unknown): TidemarkError =>
-  new TidemarkError("ALREADY_OPEN", `${what} still has the tide open, and does not let go of it: close that tab, then try again`, {}, { cause });
+  new TidemarkError(
+    "ALREADY_OPEN",
+    `${what} still has the tide open, and does not let go of it: close that tab, then try again`,
+    {},
+    { cause },
+  );
 
 /**
  * ALREADY_OPEN from another tab, or its worker: nothing was removed. From a file or database that is still in use, or STORAGE_FAILED:
@@ -25,7 +30,9 @@ export async function destroyTide(name: string): Promise<void> {
   const lobby = new BroadcastChannel(lock);
   lobby.postMessage("destroyed");
   try {
-    const unlock = await takeLock(lock, { signal: AbortSignal.timeout(WAIT_MS) }).catch((cause: unknown) => Promise.reject(held("another tab", cause)));
+    const unlock = await takeLock(lock, { signal: AbortSignal.timeout(WAIT_MS) }).catch((cause: unknown) =>
+      Promise.reject(held("another tab", cause)),
+    );
     try {
       await waitForWorkers(name);
       await removeTide(name);
@@ -48,11 +55,16 @@ async function waitForWorkers(name: string): Promise<void> {
 /** Of a tide that nobody has open. Done again after a crash, it ends the same. */
 export async function removeTide(name: string): Promise<void> {
   const mark = markName(name, "destroyed");
-  const names = await indexedDB.databases().then((all) => all.map((each) => each.name), () => undefined);
+  const names = await indexedDB.databases().then(
+    (all) => all.map((each) => each.name),
+    () => undefined,
+  );
   if (names) await settled(indexedDB.open(mark)).then((database) => database.close());
   await removeFiles(name);
   // Without IndexedDB nothing of the tide is in it, and there is no mark.
-  if (names) for (const each of [databaseName(name), markName(name, "opfs"), markName(name, "private"), mark]) await settled(indexedDB.deleteDatabase(each));
+  if (names)
+    for (const each of [databaseName(name), markName(name, "opfs"), markName(name, "private"), mark])
+      await settled(indexedDB.deleteDatabase(each));
 }
 
 async function removeFiles(name: string): Promise<void> {

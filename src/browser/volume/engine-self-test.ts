@@ -33,7 +33,12 @@ export async function openProved(
   for (const candidate of candidates) {
     try {
       if (candidate !== home && candidate !== "memory") await prove(candidate, open[candidate]);
-      const volume = await open[candidate]({ name, slotBytes, durability, ...(lifeLock !== undefined && { lifeLock }) });
+      const volume = await open[candidate]({
+        name,
+        slotBytes,
+        durability,
+        ...(lifeLock !== undefined && { lifeLock }),
+      });
       if (candidate === "opfs" && !names?.includes(markName(name, "opfs"))) leaveMark(markName(name, "opfs"));
       if (asked) leaveMark(markName(name, "private"));
       return { volume, rejected };
@@ -58,7 +63,8 @@ async function prove(engine: Engine, open: (options: VolumeOptions) => Promise<V
     await volume.close();
     volume = await open(options);
     const read = await readExactly(volume, 0, 4000, written.length);
-    if (!read.every((byte, at) => byte === written[at])) throw new TidemarkError("STORAGE_FAILED", "other bytes came back");
+    if (!read.every((byte, at) => byte === written[at]))
+      throw new TidemarkError("STORAGE_FAILED", "other bytes came back");
   } finally {
     await volume?.close().catch(() => undefined);
     await remove(engine, name).catch(() => undefined);

@@ -13,7 +13,11 @@ export interface VolumeChoice {
   /** It was open before: nothing is made in its place (CLOSED, reason "cleared"). */
   readonly isThere?: boolean | undefined;
   /** Of one that is there, and was found by another tab. */
-  readonly known?: { readonly engine: Engine; readonly durability: VolumeInfo["durability"]; readonly directory?: DirectoryHandle };
+  readonly known?: {
+    readonly engine: Engine;
+    readonly durability: VolumeInfo["durability"];
+    readonly directory?: DirectoryHandle;
+  };
 }
 
 export interface Rejected {
@@ -42,5 +46,9 @@ export function rejection(engine: Engine, thrown: unknown): Rejected {
 
 export function noStorage(home: Engine | undefined, rejected: readonly Rejected[]): TidemarkError {
   const reasons = rejected.map((each) => `${each.engine}: ${each.reason}`).join("; ");
-  return new TidemarkError("NO_STORAGE", `${home ? `this tide is in ${home}, which fails` : "no engine works"}: ${reasons}`, { home });
+  return new TidemarkError(
+    "NO_STORAGE",
+    `${home ? `this tide is in ${home}, which fails` : "no engine works"}: ${reasons}`,
+    { home },
+  );
 }

@@ -82,7 +82,8 @@ export class IdbConnection {
   /** What an older term had at hand is there now, or never will be. */
   async #begin(): Promise<void> {
     for (let tries = 1; ; tries++) {
-      this.#term = (await this.run("readonly", (tx) => tx.objectStore("meta").get("term") as Promise<number | undefined>)) ?? 0;
+      this.#term =
+        (await this.run("readonly", (tx) => tx.objectStore("meta").get("term") as Promise<number | undefined>)) ?? 0;
       try {
         return await this.run("relaxed", () => undefined);
       } catch (thrown) {
@@ -125,7 +126,8 @@ export class IdbConnection {
     let fenced = false;
     try {
       // The transaction itself does not say why it was undone when it says so first.
-      if (mode !== "readonly") this.#fence(tx).onerror = ({ target }) => (fenced = isNamed((target as IDBRequest).error, "ConstraintError"));
+      if (mode !== "readonly")
+        this.#fence(tx).onerror = ({ target }) => (fenced = isNamed((target as IDBRequest).error, "ConstraintError"));
       const result = work(tx);
       commit(tx);
       const [value] = await unlessLost(db, Promise.all([result, done]));
@@ -226,7 +228,9 @@ export class IdbConnection {
       // Anything but the upgrade that was aborted because the database should not have been new.
       if (!isNew) throw thrown;
     }
-    throw (this.#ended = new TidemarkError("STORAGE_FAILED", "the data is gone: site data was cleared", { gone: true }));
+    throw (this.#ended = new TidemarkError("STORAGE_FAILED", "the data is gone: site data was cleared", {
+      gone: true,
+    }));
   }
 }
 
@@ -264,14 +268,20 @@ function commit(tx: { commit(): void }): void {
 }
 
 /** A promise for each put would only be one more rejection to catch. `tx.done` tells all. */
-const native = (tx: Transaction, store: "pages" | "meta"): IDBObjectStore => unwrap(tx.objectStore(store)) as unknown as IDBObjectStore;
+const native = (tx: Transaction, store: "pages" | "meta"): IDBObjectStore =>
+  unwrap(tx.objectStore(store)) as unknown as IDBObjectStore;
 
-export function putAll(tx: Transaction, store: "pages" | "meta", entries: Iterable<readonly [IDBValidKey, unknown]>): void {
+export function putAll(
+  tx: Transaction,
+  store: "pages" | "meta",
+  entries: Iterable<readonly [IDBValidKey, unknown]>,
+): void {
   const requests = native(tx, store);
   for (const [key, value] of entries) requests.put(value, key);
 }
 
-const isLost = (thrown: unknown): boolean => ["InvalidStateError", "UnknownError", "AbortError"].some((name) => isNamed(thrown, name));
+const isLost = (thrown: unknown): boolean =>
+  ["InvalidStateError", "UnknownError", "AbortError"].some((name) => isNamed(thrown, name));
 
 function idbError(thrown: unknown): TidemarkError {
   return TidemarkError.from(thrown, isNamed(thrown, "QuotaExceededError") ? "QUOTA_EXCEEDED" : "STORAGE_FAILED");

@@ -99,7 +99,12 @@ export class IdbVolume implements Volume {
   static async open(options: IdbVolumeOptions): Promise<IdbVolume> {
     await waitAlone(options.name, options.lifeLock);
     const connection = IdbConnection.open(options.name, options.slotBytes, options.isThere);
-    return new IdbVolume(options, await connection.catch((thrown: TidemarkError) => Promise.reject(options.isThere && thrown.details["gone"] ? gone() : thrown)));
+    return new IdbVolume(
+      options,
+      await connection.catch((thrown: TidemarkError) =>
+        Promise.reject(options.isThere && thrown.details["gone"] ? gone() : thrown),
+      ),
+    );
   }
 
   get slotCount(): number {
@@ -120,7 +125,7 @@ export class IdbVolume implements Volume {
     this.#check(slot, position, bytes.length);
     const parts = partsOf(slot, position, bytes.length);
     // At most the first and the last part need what is stored. Turns repeat only if other traffic pushed the page out.
-    for (let part; (part = parts.find((p) => p.to - p.from < sizeOf(p.key) && !this.#known(p.key))); ) {
+    for (let part; (part = parts.find((p) => p.to - p.from < sizeOf(p.key) && !this.#known(p.key)));) {
       await this.#fetch(part.key, Math.min(part.key + AHEAD_PAGES, (slot + 1) * PAGES_PER_SLOT) - 1);
     }
     for (const { key, from, to, at } of parts) {
@@ -146,7 +151,7 @@ export class IdbVolume implements Volume {
     const parts = partsOf(slot, position, count);
     const fetched = new Map<number, Page>();
     // A page may leave memory while we wait for another, so all are there at one moment before the first is copied.
-    for (let part; (part = parts.find((p) => !fetched.has(p.key) && !this.#known(p.key))); ) {
+    for (let part; (part = parts.find((p) => !fetched.has(p.key) && !this.#known(p.key)));) {
       const last = Math.min(part.key + FETCH_PAGES_MAX - 1, parts.at(-1)!.key);
       for (const [key, page] of await this.#fetch(part.key, last)) fetched.set(key, page);
     }
@@ -236,7 +241,10 @@ export class IdbVolume implements Volume {
     const found = await this.#connection.run("readonly", async (tx) => {
       const range = IDBKeyRange.bound(first, last);
       const store = tx.objectStore("pages");
-      const [values, keys] = (await Promise.all([store.getAll(range), store.getAllKeys(range)])) as [ArrayBuffer[], number[]];
+      const [values, keys] = (await Promise.all([store.getAll(range), store.getAllKeys(range)])) as [
+        ArrayBuffer[],
+        number[],
+      ];
       return values.map((value, i) => [keys[i]!, new Uint8Array(value)] as const);
     });
     const pages = new Map<number, Page>();
@@ -282,7 +290,7 @@ export class IdbVolume implements Volume {
 /** Cuts [position, position + length) of a slot at page borders. */
 function partsOf(slot: number, position: number, length: number): Part[] {
   const parts: Part[] = [];
-  for (let at = 0; at < length; ) {
+  for (let at = 0; at < length;) {
     const start = position + at;
     const page = start < HEADER_BYTES ? 0 : 1 + Math.floor((start - HEADER_BYTES) / PAGE_BYTES);
     const key = slot * PAGES_PER_SLOT + page;

@@ -44,7 +44,10 @@ export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume
   if (!home || !names || (engine !== "auto" && engine !== home)) return openProved(choice, home, names, OPEN);
   try {
     // A tide that is there has proved its engine; opening its store writes, flushes and reads back the catalog anyway.
-    const volume = await OPEN[home]({ ...choice, durability: names.includes(markName(name, "private")) ? "none" : "device" });
+    const volume = await OPEN[home]({
+      ...choice,
+      durability: names.includes(markName(name, "private")) ? "none" : "device",
+    });
     if (inOpfs && !marked) leaveMark(markName(name, "opfs"));
     return { volume, rejected: [] };
   } catch (thrown) {
@@ -53,7 +56,8 @@ export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume
 }
 
 async function hasSlots(name: string): Promise<boolean> {
-  for await (const file of (await findDirectory(["tidemark", name], false)).keys()) if (file.startsWith("slot-")) return true;
+  for await (const file of (await findDirectory(["tidemark", name], false)).keys())
+    if (file.startsWith("slot-")) return true;
   return false;
 }
 

@@ -15,7 +15,9 @@ export interface SyncHandle {
   readonly mode?: string;
 }
 export type DirectoryHandle = FileSystemDirectoryHandle & { keys(): AsyncIterable<string> };
-export type FileHandle = FileSystemFileHandle & { createSyncAccessHandle(options?: { readonly mode?: string | undefined }): Promise<SyncHandle> };
+export type FileHandle = FileSystemFileHandle & {
+  createSyncAccessHandle(options?: { readonly mode?: string | undefined }): Promise<SyncHandle>;
+};
 
 export const slotName = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
 
@@ -27,7 +29,13 @@ export async function findDirectory(path: readonly string[], create: boolean): P
 }
 
 /** A volume's directory, made unless it should be there: then it is CLOSED, reason "cleared". */
-export async function findVolume({ name, isThere }: { readonly name: string; readonly isThere?: boolean | undefined }): Promise<DirectoryHandle> {
+export async function findVolume({
+  name,
+  isThere,
+}: {
+  readonly name: string;
+  readonly isThere?: boolean | undefined;
+}): Promise<DirectoryHandle> {
   try {
     return await findDirectory(["tidemark", name], !isThere);
   } catch (thrown) {
@@ -53,7 +61,8 @@ export async function openHandle(directory: DirectoryHandle, name: string, mode?
       return await file.createSyncAccessHandle({ mode });
     } catch (thrown) {
       if (!isNamed(thrown, "NoModificationAllowedError")) throw thrown;
-      if (wait > WAIT_MS_MAX) throw new TidemarkError("ALREADY_OPEN", "its files are locked", { file: name }, { cause: thrown });
+      if (wait > WAIT_MS_MAX)
+        throw new TidemarkError("ALREADY_OPEN", "its files are locked", { file: name }, { cause: thrown });
       await sleep(wait);
     }
   }

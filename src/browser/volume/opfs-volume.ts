@@ -18,7 +18,16 @@
 import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";
 import type { Volume, VolumeInfo } from "../../store/volume.ts";
-import { type DirectoryHandle, findDirectory, findVolume, isSlotSize, openHandle, SHARED, slotName, type SyncHandle } from "./opfs-files.ts";
+import {
+  type DirectoryHandle,
+  findDirectory,
+  findVolume,
+  isSlotSize,
+  openHandle,
+  SHARED,
+  slotName,
+  type SyncHandle,
+} from "./opfs-files.ts";
 import { isNamed } from "../platform/names.ts";
 
 export interface OpfsVolumeOptions {
@@ -147,7 +156,8 @@ export class OpfsVolume implements Volume {
       open.dirty = true;
       const count = open.handle.write(bytes, { at: position });
       // The rest is not tried: after a short write nobody knows what the disk holds.
-      if (count !== bytes.length) throw new TidemarkError("STORAGE_FAILED", "short write", { slot, position, length: bytes.length, count });
+      if (count !== bytes.length)
+        throw new TidemarkError("STORAGE_FAILED", "short write", { slot, position, length: bytes.length, count });
     });
   }
 

@@ -15,7 +15,15 @@
  */
 import { PEEK_HEAD_BYTES, peekHead, peekNewestSlots, type Read } from "../../store/catalog-preview.ts";
 import type { Volume } from "../../store/volume.ts";
-import { type DirectoryHandle, type FileHandle, findDirectory, openHandle, SHARED, slotName, type SyncHandle } from "./opfs-files.ts";
+import {
+  type DirectoryHandle,
+  type FileHandle,
+  findDirectory,
+  openHandle,
+  SHARED,
+  slotName,
+  type SyncHandle,
+} from "./opfs-files.ts";
 
 /** More than a fail-over opens, and not all of a large tide. */
 const FILES_MAX = 50;
@@ -25,9 +33,14 @@ const NEWEST_MAX = 20;
 const ignore = (): undefined => undefined;
 /** TypeScript's types for pages leave it out. */
 declare const FileSystemSyncAccessHandle: { readonly prototype: object } | undefined;
-const canShare = (): boolean => typeof FileSystemSyncAccessHandle !== "undefined" && "mode" in FileSystemSyncAccessHandle.prototype;
-const reads = (catalog: SyncHandle): Read => (target, at) => catalog.read(target, { at });
-const newestSlots = (catalog: SyncHandle): string[] => peekNewestSlots(reads(catalog)).slice(0, NEWEST_MAX).map(slotName);
+const canShare = (): boolean =>
+  typeof FileSystemSyncAccessHandle !== "undefined" && "mode" in FileSystemSyncAccessHandle.prototype;
+const reads =
+  (catalog: SyncHandle): Read =>
+  (target, at) =>
+    catalog.read(target, { at });
+const newestSlots = (catalog: SyncHandle): string[] =>
+  peekNewestSlots(reads(catalog)).slice(0, NEWEST_MAX).map(slotName);
 
 export class FilesAhead {
   readonly #directory: DirectoryHandle;
@@ -93,7 +106,8 @@ export class FilesAhead {
     const second = this.#beside.get(slotName(1));
     const opened = [...this.#beside.values()];
     this.#beside.clear();
-    if (second && (await this.#headNow(slotName(1)).catch(ignore)) === peekHead(reads(second))) for (const handle of opened) handle.close();
+    if (second && (await this.#headNow(slotName(1)).catch(ignore)) === peekHead(reads(second)))
+      for (const handle of opened) handle.close();
   }
 
   /** Of the file that has this name now. */
@@ -160,7 +174,10 @@ export class FilesAhead {
   #tried(name: string): DirectoryHandle {
     const getFileHandle = async (): Promise<unknown> => {
       const file = (await (this.#files.get(name) ?? this.#directory.getFileHandle(name))) as FileHandle;
-      return { createSyncAccessHandle: (options: { mode?: string }) => (this.#dropped ? Promise.reject(new Error("dropped")) : file.createSyncAccessHandle(options)) };
+      return {
+        createSyncAccessHandle: (options: { mode?: string }) =>
+          this.#dropped ? Promise.reject(new Error("dropped")) : file.createSyncAccessHandle(options),
+      };
     };
     return { getFileHandle } as unknown as DirectoryHandle;
   }

@@ -11,11 +11,13 @@ const TRIES = 20;
 const PAUSE_MS = 50;
 
 /** A tab that watched a worker and is stopped or frozen keeps the lock in shared mode once the worker is gone: that is nobody's term. */
-const heldLocks = async (): Promise<string[]> => ((await navigator.locks.query()).held ?? []).filter(({ mode }) => mode === "exclusive").map(({ name }) => name!);
+const heldLocks = async (): Promise<string[]> =>
+  ((await navigator.locks.query()).held ?? []).filter(({ mode }) => mode === "exclusive").map(({ name }) => name!);
 
 /** CLOSED when the worker's term is over. */
 export async function proveTerm(lifeLock: string | undefined): Promise<void> {
-  if (lifeLock !== undefined && !(await heldLocks()).includes(lifeLock)) throw new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" });
+  if (lifeLock !== undefined && !(await heldLocks()).includes(lifeLock))
+    throw new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" });
 }
 
 /** ALREADY_OPEN: another worker of this tide lives, and was not deposed. */

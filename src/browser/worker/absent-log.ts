@@ -7,11 +7,19 @@ import type { SegmentStore } from "../../store/segment-store.ts";
 const EMPTY = { logStartOffset: 0, highWatermark: 0, logEndOffset: 0 } as const;
 
 function onlyStart(offset: number): void {
-  if (offset !== 0) throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${offset} is not in the log: there is no record in it`, { offset, ...EMPTY });
+  if (offset !== 0)
+    throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${offset} is not in the log: there is no record in it`, {
+      offset,
+      ...EMPTY,
+    });
 }
 
 /** `made`: resolves to the topic's log once there is one. */
-export function absentLog(name: string, { epoch: leaderEpoch, batchBytesMax }: SegmentStore, made: (signal?: AbortSignal) => Promise<LogApi>): LogApi {
+export function absentLog(
+  name: string,
+  { epoch: leaderEpoch, batchBytesMax }: SegmentStore,
+  made: (signal?: AbortSignal) => Promise<LogApi>,
+): LogApi {
   const unknown = async (): Promise<never> => {
     throw new TidemarkError("UNKNOWN_TOPIC", "there is no such topic: the first append makes it", { log: name });
   };
@@ -20,9 +28,21 @@ export function absentLog(name: string, { epoch: leaderEpoch, batchBytesMax }: S
     name,
     leaderEpoch,
     settings: DEFAULT_SETTINGS,
-    limits: { recordBytesMax: DEFAULT_SETTINGS.recordBytesMax, batchBytesMax: Math.min(DEFAULT_SETTINGS.batchBytesMax, batchBytesMax) },
+    limits: {
+      recordBytesMax: DEFAULT_SETTINGS.recordBytesMax,
+      batchBytesMax: Math.min(DEFAULT_SETTINGS.batchBytesMax, batchBytesMax),
+    },
     recovery: {
-      log: name, segments: 0, scannedBytes: 0, scannedBatches: 0, cut: undefined, lost: undefined, quarantined: [], rebuilt: [], logStartOffset: 0, logEndOffset: 0,
+      log: name,
+      segments: 0,
+      scannedBytes: 0,
+      scannedBatches: 0,
+      cut: undefined,
+      lost: undefined,
+      quarantined: [],
+      rebuilt: [],
+      logStartOffset: 0,
+      logEndOffset: 0,
       cleanShutdown: true,
     },
     segments: () => [],

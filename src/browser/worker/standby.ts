@@ -32,7 +32,8 @@ export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
     return channel;
   };
   const manage = async (request: ManageRequest): Promise<unknown> => {
-    if (["close", "join", "leave"].includes(request.op)) throw new TidemarkError("INVALID_ARGUMENT", "only the leader's page may ask for this");
+    if (["close", "join", "leave"].includes(request.op))
+      throw new TidemarkError("INVALID_ARGUMENT", "only the leader's page may ask for this");
     return host.manage(request.op === "control" ? { ...request, port: open(request.port) } : request);
   };
   const server = host.serve(open(port), manage);
@@ -78,7 +79,10 @@ class Leader {
 /** Who succeeds a leader that hangs reads no file for LEASE_MS (copying-volume.ts), and finds nobody else at them by then. */
 const RELEASE_MS = 300;
 
-export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, durability, kernel, leader: first }: StandBy): void {
+export function standBy(
+  host: WorkerHost,
+  { standBy: port, lock, name, engine, durability, kernel, leader: first }: StandBy,
+): void {
   const found = engine === "opfs" ? FilesAhead.find(name) : import("../volume/idb-volume.ts").then(() => undefined);
   found.catch(() => undefined);
   const { openVolume } = host;
@@ -91,7 +95,10 @@ export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, d
     try {
       files = await found;
       await asked;
-      const opened = await openVolume({ ...choice, known: { engine, durability, ...(files && { directory: files.directory }) } });
+      const opened = await openVolume({
+        ...choice,
+        known: { engine, durability, ...(files && { directory: files.directory }) },
+      });
       files?.endWith(opened.volume);
       return opened;
     } catch (thrown) {
@@ -116,7 +123,9 @@ export function standBy(host: WorkerHost, { standBy: port, lock, name, engine, d
     void host.open(options);
     if (last === undefined) return void (asked = found.then((files) => files?.release()).catch(() => undefined));
     const end = last === "" ? Promise.resolve() : last === leader.lock ? leader.end() : workerEnd(last);
-    const ended = end.catch((cause: unknown) => Promise.reject(new TidemarkError("ALREADY_OPEN", "the last leader's worker has not ended", {}, { cause })));
+    const ended = end.catch((cause: unknown) =>
+      Promise.reject(new TidemarkError("ALREADY_OPEN", "the last leader's worker has not ended", {}, { cause })),
+    );
     // By now it has asked for its lock, by which it is deposed when it hangs with files locked.
     asked = found.then((files) => (files ? void files.open(ended).catch(() => undefined) : ended));
     for (const each of [ended, asked]) each.catch(() => undefined);

@@ -96,7 +96,10 @@ export class Topics {
   }
 
   /** UNKNOWN_TOPIC when the one that was born then is not there any more. */
-  async #find(topic: string, expected: number | undefined): Promise<{ readonly open: OpenLogs; readonly born: number | undefined }> {
+  async #find(
+    topic: string,
+    expected: number | undefined,
+  ): Promise<{ readonly open: OpenLogs; readonly born: number | undefined }> {
     const open = await this.#host.open();
     const born = open.store.bornOf(logName(topic));
     if (expected !== undefined && born !== expected) throw deleted(topic);
@@ -119,7 +122,13 @@ export class Topics {
     if (!found) throw deleted(topic);
     this.#tellRecovery(store, topic, found.recovery);
     const settings = logSettingsOf(soundSettings(found.settings));
-    const log = await Log.open({ store: found, kernel: this.#host.kernel(), clock: { now: store.now }, breathe: () => this.#host.breathe(), settings });
+    const log = await Log.open({
+      store: found,
+      kernel: this.#host.kernel(),
+      clock: { now: store.now },
+      breathe: () => this.#host.breathe(),
+      settings,
+    });
     // Nobody may have had it open for long.
     if (settings.compaction || Object.keys(settings.retention ?? {}).length > 0) this.#host.due(topic);
     return log;
@@ -135,7 +144,8 @@ export class Topics {
   /** The log of a topic that is there. */
   async log(topic: string, expected?: number): Promise<Log> {
     const { open, born } = await this.#find(topic, expected);
-    if (born === undefined) throw new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${topic}: the first append makes it`, { topic });
+    if (born === undefined)
+      throw new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${topic}: the first append makes it`, { topic });
     return this.#logOf(open, topic);
   }
 
@@ -193,7 +203,10 @@ export class Topics {
   async #set(topic: string, given: TopicSettings, expected: number | undefined): Promise<void> {
     const { open, born } = await this.#find(topic, expected);
     if (born === undefined) {
-      if (this.#given.size >= GIVEN_MAX) throw new TidemarkError("LIMIT_EXCEEDED", "too many topics have settings and no record", { givenMax: GIVEN_MAX });
+      if (this.#given.size >= GIVEN_MAX)
+        throw new TidemarkError("LIMIT_EXCEEDED", "too many topics have settings and no record", {
+          givenMax: GIVEN_MAX,
+        });
       return void this.#given.set(topic, { ...this.#given.get(topic), ...given });
     }
     const settings = changedSettings(this.#settings.get(topic) ?? {}, given);
@@ -230,7 +243,9 @@ export class Topics {
   #change<T>(topic: string, work: () => Promise<T>): Promise<T> {
     const before = this.#changes.get(topic) ?? Promise.resolve();
     const run = before.then(work);
-    const last = run.catch(() => undefined).then(() => void (this.#changes.get(topic) === last && this.#changes.delete(topic)));
+    const last = run
+      .catch(() => undefined)
+      .then(() => void (this.#changes.get(topic) === last && this.#changes.delete(topic)));
     this.#changes.set(topic, last);
     return run;
   }
@@ -242,4 +257,8 @@ export class Topics {
 }
 
 const deleted = (topic: string): TidemarkError =>
-  new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} was deleted; topic(${JSON.stringify(topic)}) gives a new one`, { topic, deleted: true });
+  new TidemarkError(
+    "UNKNOWN_TOPIC",
+    `the topic ${topic} was deleted; topic(${JSON.stringify(topic)}) gives a new one`,
+    { topic, deleted: true },
+  );

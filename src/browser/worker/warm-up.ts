@@ -16,14 +16,16 @@ const SEGMENT_BYTES = 64 * 1024;
 const BATCH = "AAAAAAAAAAAAAAA5/////wIG/SRaAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABAAAAAAAAAAAAAQ4AAAABAgAA";
 const name = "rehearsal";
 
-export const rehearsedBatch = (): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(BATCH), (letter) => letter.charCodeAt(0));
+export const rehearsedBatch = (): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(atob(BATCH), (letter) => letter.charCodeAt(0));
 
 /** The page's side: one call after the other. Told nothing but events, it waits for the host's greeting. */
 function callerOf(port: MessagePort): (request?: Request) => Promise<unknown> {
   return (request) =>
     new Promise((resolve, reject) => {
       port.onmessage = ({ data }: MessageEvent<Hello | Failed | Told | Answer>) => {
-        if ("failed" in data || "error" in data) reject(TidemarkError.fromWire("failed" in data ? data.failed : data.error));
+        if ("failed" in data || "error" in data)
+          reject(TidemarkError.fromWire("failed" in data ? data.failed : data.error));
         else if (!("event" in data)) resolve("ok" in data ? data.ok : data);
       };
       if (request) port.postMessage({ id: 1, ...request });
@@ -39,7 +41,16 @@ export async function rehearse(host: WorkerHost, kernel: WebAssembly.Module): Pr
     const { port1, port2: port } = new MessageChannel();
     const stage = new Host();
     stage.openVolume = async () => ({ volume, rejected: [] });
-    const options: HostOptions = { name, engine: "memory", segmentBytes: SEGMENT_BYTES, kernel, parts, port, lifeLock: `tidemark-rehearsal:${crypto.randomUUID()}`, takeover: undefined };
+    const options: HostOptions = {
+      name,
+      engine: "memory",
+      segmentBytes: SEGMENT_BYTES,
+      kernel,
+      parts,
+      port,
+      lifeLock: `tidemark-rehearsal:${crypto.randomUUID()}`,
+      takeover: undefined,
+    };
     const call = callerOf(port1);
     const greeted = call();
     void stage.open(options);

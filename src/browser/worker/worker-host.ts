@@ -80,7 +80,8 @@ interface OpenStore {
 }
 
 /** By topic, as an app knows them. */
-const recoveryOf = (store: SegmentStore): LogRecovery[] => store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
+const recoveryOf = (store: SegmentStore): LogRecovery[] =>
+  store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
 
 export class WorkerHost {
   #options!: HostOptions;
@@ -140,7 +141,15 @@ export class WorkerHost {
       // The page watches the lock from then on, and from before anything else is said.
       await alive;
       const recovery = recoveryOf(store);
-      this.#opened = { ...volume.info, segmentBytes: volume.slotBytes, id: store.id!, epoch: store.epoch, rejected: this.#rejected, recovery, batchBytesMax: store.batchBytesMax };
+      this.#opened = {
+        ...volume.info,
+        segmentBytes: volume.slotBytes,
+        id: store.id!,
+        epoch: store.epoch,
+        rejected: this.#rejected,
+        recovery,
+        batchBytesMax: store.batchBytesMax,
+      };
       this.serve(port, (request) => this.manage(request));
     } catch (thrown) {
       port.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);
@@ -157,7 +166,9 @@ export class WorkerHost {
 
   /** Deposed. Its page may not have heard of the worker's lock yet, and then would not miss it. */
   readonly #leave = (): void => {
-    this.#options.port.postMessage({ failed: new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" }).toWire() } satisfies Failed);
+    this.#options.port.postMessage({
+      failed: new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" }).toWire(),
+    } satisfies Failed);
     close();
   };
 
@@ -193,7 +204,14 @@ export class WorkerHost {
     this.#fence(volume);
     this.#rejected = rejected;
     try {
-      const store = await SegmentStore.open({ volume, kernel: this.#kernel, now: Date.now, newId: () => crypto.randomUUID(), breathe, id });
+      const store = await SegmentStore.open({
+        volume,
+        kernel: this.#kernel,
+        now: Date.now,
+        newId: () => crypto.randomUUID(),
+        breathe,
+        id,
+      });
       this.#topics.load(store);
       void sleep(WARM_MS).then(() => store.warm(breathe));
       return { volume, store, logs: new Map() };
@@ -218,7 +236,8 @@ export class WorkerHost {
         for (let now; (now = performance.now()) > this.#provedAt + LEASE_MS; this.#provedAt = now) {
           const { held } = await navigator.locks.query();
           // In shared mode it is held by whoever was told of the end, and does not run.
-          if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);
+          if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive"))
+            return new Promise(this.#leave);
         }
         return work(...args);
       };
@@ -229,7 +248,8 @@ export class WorkerHost {
   #failed(error: TidemarkError): void {
     const now = Date.now();
     // A full disk opens for reading only; the next look whether there is room again is not at once.
-    if (this.#reopening || this.#ended || (error.code === "QUOTA_EXCEEDED" && now < this.#reopenedAt + QUOTA_PAUSE_MS)) return;
+    if (this.#reopening || this.#ended || (error.code === "QUOTA_EXCEEDED" && now < this.#reopenedAt + QUOTA_PAUSE_MS))
+      return;
     this.#reopenedAt = now;
     this.#reopening = true;
     const before = this.#open;
@@ -316,7 +336,11 @@ export class WorkerHost {
     this.#topics.end(closed);
     const { store, logs } = await open;
     // One that could not be opened has nothing to close, and keeps no other open.
-    for (const log of logs.values()) await log.then((opened) => opened.close(), () => undefined);
+    for (const log of logs.values())
+      await log.then(
+        (opened) => opened.close(),
+        () => undefined,
+      );
     await store.close();
   }
 }

@@ -44,7 +44,9 @@ class Connection {
 }
 
 const headOf = (url: URL, length: number): Buffer =>
-  Buffer.from(`POST ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Type: application/octet-stream\r\nContent-Length: ${length}\r\n\r\n`);
+  Buffer.from(
+    `POST ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Type: application/octet-stream\r\nContent-Length: ${length}\r\n\r\n`,
+  );
 
 /** Appends of one size over so many connections, in slices. */
 export class AppendLoad {
@@ -65,13 +67,15 @@ export class AppendLoad {
   async run(ms: number, isCounted = true): Promise<void> {
     const started = performance.now();
     let count = 0;
-    await Promise.all(this.#lines.map(async (line) => {
-      while (performance.now() < started + ms) {
-        const status = await line.request(this.#head, this.#body);
-        if (status !== 200 && status !== 204) throw new Error(`append: ${status}`);
-        count++;
-      }
-    }));
+    await Promise.all(
+      this.#lines.map(async (line) => {
+        while (performance.now() < started + ms) {
+          const status = await line.request(this.#head, this.#body);
+          if (status !== 200 && status !== 204) throw new Error(`append: ${status}`);
+          count++;
+        }
+      }),
+    );
     if (!isCounted) return;
     this.count += count;
     this.ms += performance.now() - started;
@@ -96,14 +100,16 @@ export async function fill(address: string, bytes: number, count: number, connec
   const url = new URL(address);
   const body = Buffer.alloc(bytes, 0x62);
   let left = count;
-  await Promise.all(Array.from({ length: connections }, async () => {
-    const line = new Connection(Number(url.port));
-    while (left-- > 0) {
-      const status = await line.request(headOf(url, bytes), body);
-      if (status !== 200 && status !== 204) throw new Error(`fill: ${status}`);
-    }
-    line.end();
-  }));
+  await Promise.all(
+    Array.from({ length: connections }, async () => {
+      const line = new Connection(Number(url.port));
+      while (left-- > 0) {
+        const status = await line.request(headOf(url, bytes), body);
+        if (status !== 200 && status !== 204) throw new Error(`fill: ${status}`);
+      }
+      line.end();
+    }),
+  );
 }
 
 /**
@@ -123,7 +129,15 @@ class Reader {
   #fail: ((error: Error) => void) | undefined;
 
   constructor(port: number) {
-    this.#socket = connect({ port, host: "127.0.0.1", noDelay: true, onread: { buffer: Buffer.alloc(512 * 1024), callback: (count, buffer) => (this.#take(buffer as Buffer, count), true) } });
+    this.#socket = connect({
+      port,
+      host: "127.0.0.1",
+      noDelay: true,
+      onread: {
+        buffer: Buffer.alloc(512 * 1024),
+        callback: (count, buffer) => (this.#take(buffer as Buffer, count), true),
+      },
+    });
     this.#socket.on("error", (error) => this.#fail?.(error));
     this.#socket.on("close", () => this.#fail?.(new Error("the server closed the connection")));
   }
@@ -137,7 +151,7 @@ class Reader {
   }
 
   #take(buffer: Buffer, count: number): void {
-    for (let at = 0; at < count; ) {
+    for (let at = 0; at < count;) {
       if (this.#state === "body" || this.#state === "chunk") {
         const part = Math.min(this.#left, count - at);
         this.#left -= part;
@@ -191,10 +205,13 @@ class Reader {
 }
 
 /** Reads a stream from its beginning to its end; bytes and milliseconds. `onAnswer` is told after each answer. */
-export async function catchUp(address: string, onAnswer: () => void = () => undefined): Promise<{ readonly bytes: number; readonly ms: number }> {
+export async function catchUp(
+  address: string,
+  onAnswer: () => void = () => undefined,
+): Promise<{ readonly bytes: number; readonly ms: number }> {
   const reader = new Reader(Number(new URL(address).port));
   const started = performance.now();
-  for (let offset = "-1"; ; ) {
+  for (let offset = "-1"; ;) {
     const headers = await reader.get(new URL(`${address}?offset=${offset}`));
     if (!headers.startsWith("HTTP/1.1 200")) throw new Error(`read: ${headers.slice(0, 40)}`);
     offset = /\r\nstream-next-offset: *(\S+)/i.exec(headers)?.[1] ?? "";

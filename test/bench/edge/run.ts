@@ -21,24 +21,72 @@ import { batchRate, deliver } from "./sockets.ts";
 const MIB = 1024 * 1024;
 /** Slices of each contender in a round. */
 const TURNS = 6;
-const FULL = { rounds: 4, appendMs: 3_600, batches: 2_000, commits: 512, rowBatches: 1_000, followers: 1_000, appends: 60, catchUp: 100 };
-const QUICK = { rounds: 1, appendMs: 200, batches: 20, commits: 16, rowBatches: 20, followers: 20, appends: 3, catchUp: 5 };
+const FULL = {
+  rounds: 4,
+  appendMs: 3_600,
+  batches: 2_000,
+  commits: 512,
+  rowBatches: 1_000,
+  followers: 1_000,
+  appends: 60,
+  catchUp: 100,
+};
+const QUICK = {
+  rounds: 1,
+  appendMs: 200,
+  batches: 20,
+  commits: 16,
+  rowBatches: 20,
+  followers: 20,
+  appends: 3,
+  catchUp: 5,
+};
 
 /** Smallest ratios; a figure's largest or smallest value. */
-const TARGETS: Readonly<Record<string, number>> = { "append.http64.vsNoGroupCommit": 1.7, "append.http64.vsDurableStreamsServer": 3, "catchup100MB.vsDurableStreamsServer": 3, "catchup100MB.appends1MiB.vsDurableStreamsServer": 3 };
+const TARGETS: Readonly<Record<string, number>> = {
+  "append.http64.vsNoGroupCommit": 1.7,
+  "append.http64.vsDurableStreamsServer": 3,
+  "catchup100MB.vsDurableStreamsServer": 3,
+  "catchup100MB.appends1MiB.vsDurableStreamsServer": 3,
+};
 const AT_LEAST: Readonly<Record<string, number>> = { "append.websocket.batch1000.recordsPerSecond": 200_000 };
-const AT_MOST: Readonly<Record<string, number>> = { "write.bytesPerPayloadByte.64KiB": 2.5, "write.rowsPerMillionRecords.batch1000": 1_100 };
+const AT_MOST: Readonly<Record<string, number>> = {
+  "write.bytesPerPayloadByte.64KiB": 2.5,
+  "write.rowsPerMillionRecords.batch1000": 1_100,
+};
 
 /** Each append is a commit of its own, as soon as it comes. */
 const NO_GROUP_COMMIT: readonly PlantedBug[] = [
-  { name: "one append per commit", file: "src/log/log.ts", find: "const group = this.#queue;\n      this.#queue = [];\n      this.#queueBytes = 0;", replace: "const group = this.#queue.splice(0, 1);\n      if (group.length > 0) this.#queueBytes -= group[0].batch.length;" },
-  { name: "no waiting for others", file: "src/log/log.ts", find: "if (group.length > 0 && !this.#failure) await this.#commit(group);\n      await this.#breathe?.();", replace: "if (group.length > 0 && !this.#failure) await this.#commit(group);" },
+  {
+    name: "one append per commit",
+    file: "src/log/log.ts",
+    find: "const group = this.#queue;\n      this.#queue = [];\n      this.#queueBytes = 0;",
+    replace:
+      "const group = this.#queue.splice(0, 1);\n      if (group.length > 0) this.#queueBytes -= group[0].batch.length;",
+  },
+  {
+    name: "no waiting for others",
+    file: "src/log/log.ts",
+    find: "if (group.length > 0 && !this.#failure) await this.#commit(group);\n      await this.#breathe?.();",
+    replace: "if (group.length > 0 && !this.#failure) await this.#commit(group);",
+  },
 ];
 /** Rows as the platform bills them, told to whoever asks for the root. */
 const COUNTING: readonly PlantedBug[] = [
-  { name: "rows counted", file: "worker/log-object/log-object.ts", find: "exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,",
-    replace: "exec: (query, ...bindings) => { const cursor = storage.sql.exec(query, ...bindings) as any; const rows = [...cursor]; (globalThis as any).rows = ((globalThis as any).rows ?? 0) + cursor.rowsWritten; return rows as Iterable<SqlRow>; }," },
-  { name: "rows told", file: "worker/index.ts", find: "handle(request, env", replace: "new URL(request.url).pathname === \"/rows\" ? Promise.resolve(new Response(String((globalThis as any).rows ?? 0))) : handle(request, env" },
+  {
+    name: "rows counted",
+    file: "worker/log-object/log-object.ts",
+    find: "exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,",
+    replace:
+      "exec: (query, ...bindings) => { const cursor = storage.sql.exec(query, ...bindings) as any; const rows = [...cursor]; (globalThis as any).rows = ((globalThis as any).rows ?? 0) + cursor.rowsWritten; return rows as Iterable<SqlRow>; },",
+  },
+  {
+    name: "rows told",
+    file: "worker/index.ts",
+    find: "handle(request, env",
+    replace:
+      'new URL(request.url).pathname === "/rows" ? Promise.resolve(new Response(String((globalThis as any).rows ?? 0))) : handle(request, env',
+  },
 ];
 
 type Rounds = Record<string, number[]>;
@@ -54,9 +102,11 @@ interface Result {
 const least = (values: readonly number[]): number => Math.min(...values);
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 const note = (text: string): void => void process.stderr.write(`  ${text}\n`);
-const number = (value: number): string => (value >= 1000 ? Math.round(value).toLocaleString("en-US") : value.toFixed(2));
+const number = (value: number): string =>
+  value >= 1000 ? Math.round(value).toLocaleString("en-US") : value.toFixed(2);
 
-const kilobytes = (pid: number, file: string, field: RegExp): number => Number(field.exec(readFileSync(`/proc/${pid}/${file}`, "utf8"))?.[1] ?? NaN);
+const kilobytes = (pid: number, file: string, field: RegExp): number =>
+  Number(field.exec(readFileSync(`/proc/${pid}/${file}`, "utf8"))?.[1] ?? NaN);
 const residentMiB = (pid: number): number => kilobytes(pid, "status", /VmRSS:\s+(\d+)/) / 1024;
 const writtenBytes = (pid: number): number => kilobytes(pid, "io", /^write_bytes: (\d+)/m);
 
@@ -84,7 +134,10 @@ class Contenders {
   }
 
   async peer(directory = path.join(this.#directory, "peer")): Promise<Peer> {
-    const child = spawn(process.execPath, ["durable-streams.js", directory], { cwd: path.join(process.cwd(), "test/bench/peers"), stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, ["durable-streams.js", directory], {
+      cwd: path.join(process.cwd(), "test/bench/peers"),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     this.#children.push(child);
     process.once("exit", () => child.kill("SIGKILL"));
     const url = await new Promise<string>((resolve, reject) => {
@@ -143,11 +196,17 @@ const WARM_READS = 10;
 const READ_TURNS = 12;
 
 /** Contenders take turns in short slices, so that a machine whose speed drifts is nobody's disadvantage. Rates of each round. */
-async function versus(rounds: number, names: readonly string[], round: (n: number) => Promise<{ slice(name: string): Promise<void>; rate(name: string): number; end(): void }>, turns = TURNS): Promise<number[][]> {
+async function versus(
+  rounds: number,
+  names: readonly string[],
+  round: (n: number) => Promise<{ slice(name: string): Promise<void>; rate(name: string): number; end(): void }>,
+  turns = TURNS,
+): Promise<number[][]> {
   const all: number[][] = names.map(() => []);
   for (let n = 0; n < rounds; n++) {
     const contest = await round(n);
-    for (let turn = 0; turn < turns; turn++) for (let i = 0; i < names.length; i++) await contest.slice(names[(i + turn) % names.length]!);
+    for (let turn = 0; turn < turns; turn++)
+      for (let i = 0; i < names.length; i++) await contest.slice(names[(i + turn) % names.length]!);
     contest.end();
     names.forEach((name, i) => all[i]!.push(contest.rate(name)));
     note(`round ${n + 1}: ${names.map((name, i) => `${name} ${number(all[i]!.at(-1)!)}`).join(", ")}`);
@@ -168,32 +227,44 @@ const LOGS = [
 ];
 
 /** Both read the log to its end, in turns. */
-async function catchUpVersus(result: Result, size: Size, log: string, servers: Readonly<Record<string, { readonly url: string; readonly pid: number }>>): Promise<void> {
+async function catchUpVersus(
+  result: Result,
+  size: Size,
+  log: string,
+  servers: Readonly<Record<string, { readonly url: string; readonly pid: number }>>,
+): Promise<void> {
   const names = Object.keys(servers);
   const resident = (): Map<string, number> => new Map(names.map((name) => [name, residentMiB(servers[name]!.pid)]));
   const before = resident();
   const most = resident();
   const read = async (name: string): Promise<{ bytes: number; ms: number }> => {
     const { url, pid } = servers[name]!;
-    const found = await catchUp(`${url}${STREAM}/${log}`, () => most.set(name, Math.max(most.get(name)!, residentMiB(pid))));
+    const found = await catchUp(`${url}${STREAM}/${log}`, () =>
+      most.set(name, Math.max(most.get(name)!, residentMiB(pid))),
+    );
     if (found.bytes !== size.catchUp * MIB) throw new Error(`${name} gave ${found.bytes} bytes`);
     return found;
   };
   // Compilers, heaps and caches of both.
   for (let i = 0; i < WARM_READS; i++) for (const name of names) await read(name);
   const warm = new Map(most);
-  const rates = await versus(size.rounds, names, async () => {
-    const sums = new Map(names.map((name) => [name, { bytes: 0, ms: 0 }]));
-    return {
-      async slice(name) {
-        const { bytes, ms } = await read(name);
-        const sum = sums.get(name)!;
-        sums.set(name, { bytes: sum.bytes + bytes, ms: sum.ms + ms });
-      },
-      rate: (name) => sums.get(name)!.bytes / MIB / (sums.get(name)!.ms / 1000),
-      end: () => undefined,
-    };
-  }, READ_TURNS);
+  const rates = await versus(
+    size.rounds,
+    names,
+    async () => {
+      const sums = new Map(names.map((name) => [name, { bytes: 0, ms: 0 }]));
+      return {
+        async slice(name) {
+          const { bytes, ms } = await read(name);
+          const sum = sums.get(name)!;
+          sums.set(name, { bytes: sum.bytes + bytes, ms: sum.ms + ms });
+        },
+        rate: (name) => sums.get(name)!.bytes / MIB / (sums.get(name)!.ms / 1000),
+        end: () => undefined,
+      };
+    },
+    READ_TURNS,
+  );
   names.forEach((name, i) => {
     result.figures[`${log}.${name}.MiBPerSecond`] = median(rates[i]!);
     result.figures[`${log}.${name}.residentGrowthMiB.firstReads`] = warm.get(name)! - before.get(name)!;
@@ -204,7 +275,11 @@ async function catchUpVersus(result: Result, size: Size, log: string, servers: R
 
 const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders: Contenders) => Promise<void>>> = {
   async append(result, size, contenders) {
-    const urls: Record<string, string> = { tidemark: (await contenders.worker("grouped")).url, alone: (await contenders.worker("alone", NO_GROUP_COMMIT)).url, peer: (await contenders.peer()).url };
+    const urls: Record<string, string> = {
+      tidemark: (await contenders.worker("grouped")).url,
+      alone: (await contenders.worker("alone", NO_GROUP_COMMIT)).url,
+      peer: (await contenders.peer()).url,
+    };
     const names = Object.keys(urls);
     const rates = await versus(size.rounds, names, async (round) => {
       const loads: Record<string, AppendLoad> = {};
@@ -266,7 +341,8 @@ const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders
     await fill(address, 64 * 1024, 16);
     const before = writtenBytes(worker.pid!);
     await fill(address, 64 * 1024, size.commits);
-    result.figures["write.bytesPerPayloadByte.64KiB"] = (writtenBytes(worker.pid!) - before) / (size.commits * 64 * 1024);
+    result.figures["write.bytesPerPayloadByte.64KiB"] =
+      (writtenBytes(worker.pid!) - before) / (size.commits * 64 * 1024);
     const rows = async (): Promise<number> => Number(await (await fetch(`${worker.url}/rows`)).text());
     await create(`${address}/rows`);
     const started = await rows();
@@ -280,9 +356,15 @@ const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders
     await create(address);
     const [before, heapBefore] = [residentMiB(worker.pid!), await worker.heapMiB()];
     let [standing, heapStanding] = [before, heapBefore];
-    const delivery = await deliver(address, await releaseKernel(), { followers: size.followers, appends: size.appends, everyMs: 250 }, async () => {
-      [standing, heapStanding] = [residentMiB(worker.pid!), await worker.heapMiB()];
-    }, () => settledHeapMiB(worker));
+    const delivery = await deliver(
+      address,
+      await releaseKernel(),
+      { followers: size.followers, appends: size.appends, everyMs: 250 },
+      async () => {
+        [standing, heapStanding] = [residentMiB(worker.pid!), await worker.heapMiB()];
+      },
+      () => settledHeapMiB(worker),
+    );
     if (delivery.deliveries !== size.followers * size.appends) throw new Error(`${delivery.deliveries} deliveries`);
     Object.assign(result.figures, {
       "followers1000.delivery.p50Ms": delivery.p50Ms,
@@ -297,16 +379,21 @@ const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders
 };
 
 function judge(result: Result): void {
-  for (const [name, target] of Object.entries(TARGETS)) if (name in result.ratios) result.targets[name] = result.ratios[name]! >= target;
-  for (const [name, target] of Object.entries(AT_LEAST)) if (name in result.figures) result.targets[name] = result.figures[name]! >= target;
-  for (const [name, target] of Object.entries(AT_MOST)) if (name in result.figures) result.targets[name] = result.figures[name]! <= target;
+  for (const [name, target] of Object.entries(TARGETS))
+    if (name in result.ratios) result.targets[name] = result.ratios[name]! >= target;
+  for (const [name, target] of Object.entries(AT_LEAST))
+    if (name in result.figures) result.targets[name] = result.figures[name]! >= target;
+  for (const [name, target] of Object.entries(AT_MOST))
+    if (name in result.figures) result.targets[name] = result.figures[name]! <= target;
 }
 
 function print({ ratios, figures, targets, rounds }: Result): void {
   const met = (name: string): string => (name in targets ? (targets[name] ? "met" : "MISSED") : "");
   console.log("\nratios (least of the rounds; higher is better)");
   for (const [name, ratio] of Object.entries(ratios)) {
-    console.log(`  ${name.padEnd(44)} ${ratio.toFixed(2).padStart(8)}${name in targets ? `   target ${TARGETS[name]}: ${met(name)}` : ""}   rounds ${rounds[name]!.map((value) => value.toFixed(2)).join(" ")}`);
+    console.log(
+      `  ${name.padEnd(44)} ${ratio.toFixed(2).padStart(8)}${name in targets ? `   target ${TARGETS[name]}: ${met(name)}` : ""}   rounds ${rounds[name]!.map((value) => value.toFixed(2)).join(" ")}`,
+    );
   }
   console.log("figures");
   for (const [name, figure] of Object.entries(figures)) {
@@ -344,7 +431,14 @@ for (const [name, workload] of Object.entries(WORKLOADS)) {
     await contenders.end();
   }
 }
-result.environment = { date: new Date().toISOString(), node: process.version, cores: os.cpus().length, processor: os.cpus()[0]!.model, system: `${os.type()} ${os.release()}`, quick: values.quick === true };
+result.environment = {
+  date: new Date().toISOString(),
+  node: process.version,
+  cores: os.cpus().length,
+  processor: os.cpus()[0]!.model,
+  system: `${os.type()} ${os.release()}`,
+  quick: values.quick === true,
+};
 if (!values.quick) judge(result);
 print(result);
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);

@@ -20,9 +20,15 @@ class Batches {
   readonly #builder: BatchBuilder;
   #sequence = 0;
 
-  constructor(kernel: Kernel, records: number, bytes: number, readonly producerId: number) {
+  constructor(
+    kernel: Kernel,
+    records: number,
+    bytes: number,
+    readonly producerId: number,
+  ) {
     this.#builder = new BatchBuilder(kernel);
-    for (let i = 0; i < records; i++) this.#builder.tryAppend({ key: null, value: new Uint8Array(bytes).fill(97 + (i % 26)), timestamp: 1_000 + i });
+    for (let i = 0; i < records; i++)
+      this.#builder.tryAppend({ key: null, value: new Uint8Array(bytes).fill(97 + (i % 26)), timestamp: 1_000 + i });
   }
   next(): Uint8Array {
     const batch = this.#builder.build({ producerId: this.producerId, producerEpoch: 0, baseSequence: this.#sequence });
@@ -32,14 +38,25 @@ class Batches {
 }
 
 /** Records per second into one log, with `inFlight` batches on their way. */
-export async function batchRate(address: string, kernel: Kernel, { records, bytes, batches, inFlight }: { readonly records: number; readonly bytes: number; readonly batches: number; readonly inFlight: number }): Promise<number> {
+export async function batchRate(
+  address: string,
+  kernel: Kernel,
+  {
+    records,
+    bytes,
+    batches,
+    inFlight,
+  }: { readonly records: number; readonly bytes: number; readonly batches: number; readonly inFlight: number },
+): Promise<number> {
   const log = await connect(address);
   const source = new Batches(kernel, records, bytes, Math.floor(Math.random() * 2 ** 40));
   const started = performance.now();
   let left = batches;
-  await Promise.all(Array.from({ length: inFlight }, async () => {
-    while (left-- > 0) await log.append([source.next()]);
-  }));
+  await Promise.all(
+    Array.from({ length: inFlight }, async () => {
+      while (left-- > 0) await log.append([source.next()]);
+    }),
+  );
   const rate = (records * batches * 1000) / (performance.now() - started);
   log.socket.close();
   return rate;
@@ -55,10 +72,17 @@ export interface Delivery {
 }
 
 /** Followers of one log, each on a socket of its own; an append every so often; how long until each has it. */
-export async function deliver(address: string, kernel: Kernel, { followers, appends, everyMs }: { readonly followers: number; readonly appends: number; readonly everyMs: number }, standing: () => Promise<unknown>, delivered: () => Promise<number>): Promise<Delivery> {
+export async function deliver(
+  address: string,
+  kernel: Kernel,
+  { followers, appends, everyMs }: { readonly followers: number; readonly appends: number; readonly everyMs: number },
+  standing: () => Promise<unknown>,
+  delivered: () => Promise<number>,
+): Promise<Delivery> {
   const decoder = new TextDecoder();
   const logs: EdgeLog[] = [];
-  for (let i = 0; i < followers; i += 50) logs.push(...(await Promise.all(Array.from({ length: Math.min(50, followers - i) }, () => connect(address)))));
+  for (let i = 0; i < followers; i += 50)
+    logs.push(...(await Promise.all(Array.from({ length: Math.min(50, followers - i) }, () => connect(address)))));
   const took: number[] = [];
   const reading = logs.map(async (log) => {
     for await (const { bytes } of log.follow("latest", { windowBytes: 64 * 1024 })) {

@@ -13,7 +13,8 @@ import { tabs } from "./tabs.ts";
 
 const PIPELINE = 5;
 /** Header and per-record bytes of a batch of 1,000: measured, so that the raw side writes what ours writes. */
-const encodedBytes = (count: number, size: number): number => 61 + count * (size + (size < 64 ? 7 : size < 8192 ? 9 : 10)) + Math.max(0, count - 64) * 1;
+const encodedBytes = (count: number, size: number): number =>
+  61 + count * (size + (size < 64 ? 7 : size < 8192 ? 9 : 10)) + Math.max(0, count - 64) * 1;
 
 let names = 0;
 const fresh = (): string => `bench-${names++}`;
@@ -23,23 +24,35 @@ const value = (size: number): Uint8Array => new Uint8Array(size).map((_, i) => (
 async function pipelined(total: number, one: (i: number) => Promise<unknown>): Promise<number> {
   let next = 0;
   const started = performance.now();
-  await Promise.all(Array.from({ length: PIPELINE }, async () => {
-    while (next < total) await one(next++);
-  }));
+  await Promise.all(
+    Array.from({ length: PIPELINE }, async () => {
+      while (next < total) await one(next++);
+    }),
+  );
   return performance.now() - started;
 }
 
-async function ours<T>(work: (topic: Topic<Uint8Array>, tide: Tide) => Promise<T>, name = fresh(), keep = false): Promise<T> {
+async function ours<T>(
+  work: (topic: Topic<Uint8Array>, tide: Tide) => Promise<T>,
+  name = fresh(),
+  keep = false,
+): Promise<T> {
   const tide = await open(name);
   try {
     return await work(tide.topic<Uint8Array>("t", { serializer: "bytes" }), tide);
   } finally {
     await tide.close();
-    if (!keep) await (await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")).removeEntry(name, { recursive: true });
+    if (!keep)
+      await (
+        await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")
+      ).removeEntry(name, { recursive: true });
   }
 }
 
-async function peer<T>(kind: keyof typeof PEERS, work: (call: (method: string, args?: unknown[], transfer?: ArrayBuffer[]) => Promise<unknown>) => Promise<T>): Promise<T> {
+async function peer<T>(
+  kind: keyof typeof PEERS,
+  work: (call: (method: string, args?: unknown[], transfer?: ArrayBuffer[]) => Promise<unknown>) => Promise<T>,
+): Promise<T> {
   const made = PEERS[kind]();
   const name = fresh();
   await made.call("open", [name]);
@@ -168,47 +181,63 @@ const workloads = {
   /** Fills a log that stays; 100 records of 1 KiB a batch. */
   async fill(name: string, bytes: number): Promise<void> {
     const records = Array.from({ length: 100 }, () => value(1024));
-    await ours(async (topic) => {
-      const start = (await topic.state()).logEndOffset;
-      const batches = Math.ceil(bytes / (100 * 1036)) - start / 100;
-      await pipelined(Math.max(0, batches), (i) => topic.appendBatch(records.map((each) => ({ value: each, timestamp: 1_700_000_000_000 + start * 1000 + i }))));
-    }, name, true);
+    await ours(
+      async (topic) => {
+        const start = (await topic.state()).logEndOffset;
+        const batches = Math.ceil(bytes / (100 * 1036)) - start / 100;
+        await pipelined(Math.max(0, batches), (i) =>
+          topic.appendBatch(records.map((each) => ({ value: each, timestamp: 1_700_000_000_000 + start * 1000 + i }))),
+        );
+      },
+      name,
+      true,
+    );
   },
   async seeks(name: string, count: number): Promise<{ ms: number[]; segments: number }> {
-    return ours(async (topic) => {
-      const { logEndOffset, segments } = await topic.state();
-      const ms: number[] = [];
-      let seed = 12345;
-      // The first seeks meet slots that nobody has opened yet; after these the index of every segment is in memory.
-      for (const { baseOffset } of segments) for await (const record of topic.read({ from: baseOffset, to: baseOffset + 1, maxBytes: 1 })) void record;
-      for (let i = 0; i < count; i++) {
-        seed = (seed * 1103515245 + 12345) & 0x7fffffff;
-        const offset = seed % logEndOffset;
-        const started = performance.now();
-        for await (const record of topic.read({ from: offset, to: offset + 1, maxBytes: 1 })) if (record.offset !== offset) throw new Error(`sought ${offset}, got ${record.offset}`);
-        ms.push(performance.now() - started);
-      }
-      return { ms, segments: segments.length };
-    }, name, true);
+    return ours(
+      async (topic) => {
+        const { logEndOffset, segments } = await topic.state();
+        const ms: number[] = [];
+        let seed = 12345;
+        // The first seeks meet slots that nobody has opened yet; after these the index of every segment is in memory.
+        for (const { baseOffset } of segments)
+          for await (const record of topic.read({ from: baseOffset, to: baseOffset + 1, maxBytes: 1 })) void record;
+        for (let i = 0; i < count; i++) {
+          seed = (seed * 1103515245 + 12345) & 0x7fffffff;
+          const offset = seed % logEndOffset;
+          const started = performance.now();
+          for await (const record of topic.read({ from: offset, to: offset + 1, maxBytes: 1 }))
+            if (record.offset !== offset) throw new Error(`sought ${offset}, got ${record.offset}`);
+          ms.push(performance.now() - started);
+        }
+        return { ms, segments: segments.length };
+      },
+      name,
+      true,
+    );
   },
   async timeSeeks(name: string, count: number): Promise<number[]> {
-    return ours(async (topic) => {
-      const segments = (await topic.state()).segments;
-      const ms: number[] = [];
-      for (let i = 0; i < count; i++) {
-        const timestamp = segments[(i * 7919) % segments.length]!.maxTimestamp - (i % 50);
-        const started = performance.now();
-        for await (const batch of topic.readBatches({ from: { timestamp }, maxBytes: 1 })) {
-          for (const record of batch) {
-            if (record.timestamp < timestamp) throw new Error("too early");
+    return ours(
+      async (topic) => {
+        const segments = (await topic.state()).segments;
+        const ms: number[] = [];
+        for (let i = 0; i < count; i++) {
+          const timestamp = segments[(i * 7919) % segments.length]!.maxTimestamp - (i % 50);
+          const started = performance.now();
+          for await (const batch of topic.readBatches({ from: { timestamp }, maxBytes: 1 })) {
+            for (const record of batch) {
+              if (record.timestamp < timestamp) throw new Error("too early");
+              break;
+            }
             break;
           }
-          break;
+          ms.push(performance.now() - started);
         }
-        ms.push(performance.now() - started);
-      }
-      return ms;
-    }, name, true);
+        return ms;
+      },
+      name,
+      true,
+    );
   },
   /** Opens, says how long it took and what recovery did, and closes properly. */
   async openOnce(name: string): Promise<{ ms: number; clean: boolean; records: number }> {
@@ -226,12 +255,16 @@ const workloads = {
     await tide.topic<Uint8Array>("t", { serializer: "bytes" }).append({ value: value(1024) });
   },
   async replayAll(name: string): Promise<{ records: number; ms: number }> {
-    return ours(async (topic) => {
-      const started = performance.now();
-      let records = 0;
-      for await (const batch of topic.readBatches()) records += batch.count;
-      return { records, ms: performance.now() - started };
-    }, name, true);
+    return ours(
+      async (topic) => {
+        const started = performance.now();
+        let records = 0;
+        for await (const batch of topic.readBatches()) records += batch.count;
+        return { records, ms: performance.now() - started };
+      },
+      name,
+      true,
+    );
   },
   async crc(bytes: number): Promise<{ kernel: number; table: number }> {
     const kernel = await loadKernel(kernelUrl());

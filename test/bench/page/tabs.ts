@@ -17,7 +17,10 @@ export const tabs = {
   },
   /** One durable batch after the other; milliseconds of each. */
   async tabAppend(batches: number, count: number, size: number): Promise<number[]> {
-    const records = Array.from({ length: count }, () => ({ value: new Uint8Array(size).fill(7), timestamp: 1_700_000_000_000 }));
+    const records = Array.from({ length: count }, () => ({
+      value: new Uint8Array(size).fill(7),
+      timestamp: 1_700_000_000_000,
+    }));
     const ms: number[] = [];
     for (let i = 0; i < batches; i++) {
       const started = performance.now();
@@ -42,7 +45,10 @@ export const tabs = {
   },
   /** As fast as it can; when it began. */
   async tabPour(batches: number, count: number, size: number): Promise<number> {
-    const records = Array.from({ length: count }, () => ({ value: new Uint8Array(size).fill(7), timestamp: 1_700_000_000_000 }));
+    const records = Array.from({ length: count }, () => ({
+      value: new Uint8Array(size).fill(7),
+      timestamp: 1_700_000_000_000,
+    }));
     const began = now();
     await Promise.all(Array.from({ length: batches }, () => topic.appendBatch(records)));
     return began;

@@ -13,12 +13,14 @@ serve({
   },
   async append(packed, count, ts) {
     const size = packed.length / count;
-    await db.log.bulkAdd(Array.from({ length: count }, (_, i) => ({ ts: ts + i, value: packed.slice(i * size, (i + 1) * size) })));
+    await db.log.bulkAdd(
+      Array.from({ length: count }, (_, i) => ({ ts: ts + i, value: packed.slice(i * size, (i + 1) * size) })),
+    );
   },
   async replay() {
     let rows = 0;
     let sum = 0;
-    for (let after = 0; ; ) {
+    for (let after = 0; ;) {
       const chunk = await db.log.where("id").above(after).limit(5000).toArray();
       if (chunk.length === 0) return { rows, sum };
       for (const { id, value } of chunk) sum += id + value[0];

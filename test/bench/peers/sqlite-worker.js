@@ -13,7 +13,9 @@ serve({
       pool = await sqlite3.installOpfsSAHPoolVfs({ name: "bench" });
     }
     db = new pool.OpfsSAHPoolDb(`/${name}`);
-    db.exec("PRAGMA synchronous=FULL; DROP TABLE IF EXISTS log; CREATE TABLE log (id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, value BLOB NOT NULL)");
+    db.exec(
+      "PRAGMA synchronous=FULL; DROP TABLE IF EXISTS log; CREATE TABLE log (id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, value BLOB NOT NULL)",
+    );
     insert = db.prepare("INSERT INTO log (ts, value) VALUES (?, ?)");
   },
   /** `count` values of the same length, packed. */

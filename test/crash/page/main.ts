@@ -42,7 +42,10 @@ async function openPatiently({ name, engine }: PageConfig): Promise<{ opened: Ti
 /** A call that never answers is a finding of its own. */
 async function within<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Error(`${what} did not end within ${SETTLE_MS} ms`)), SETTLE_MS)));
+  const late = new Promise<never>(
+    (_, reject) =>
+      (timer = setTimeout(() => reject(new Error(`${what} did not end within ${SETTLE_MS} ms`)), SETTLE_MS)),
+  );
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 

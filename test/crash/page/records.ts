@@ -24,6 +24,7 @@ export function valueOf(record: TopicRecord<Uint8Array>): number | string {
   const [number, sentKey] = decoder.decode(bytes.subarray(0, second)).split("|");
   const value = Number(number);
   const filler = bytes.subarray(second + 1);
-  const good = Number.isSafeInteger(value) && sentKey === (key ?? "") && filler.every((byte, i) => byte === fillerAt(value, i));
+  const good =
+    Number.isSafeInteger(value) && sentKey === (key ?? "") && filler.every((byte, i) => byte === fillerAt(value, i));
   return good ? value : `garbled at ${record.offset}`;
 }

@@ -59,7 +59,11 @@ export class Wire {
   }
 
   #post(): Promise<void> {
-    const body: Post = { life: this.life, events: this.#waiting, ...(this.page && { number: `${this.page}/${this.id()}` }) };
+    const body: Post = {
+      life: this.life,
+      events: this.#waiting,
+      ...(this.page && { number: `${this.page}/${this.id()}` }),
+    };
     this.#waiting = [];
     this.#next = undefined;
     this.#sending = this.#send(JSON.stringify(body));

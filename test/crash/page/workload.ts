@@ -8,7 +8,15 @@
  */
 import { type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
 import { Random } from "../../simulation/prng.ts";
-import { type Audit, type Moment, type PageConfig, type SentRecord, TOPICS, type TopicName, WINDOW_RECORDS } from "../events.ts";
+import {
+  type Audit,
+  type Moment,
+  type PageConfig,
+  type SentRecord,
+  TOPICS,
+  type TopicName,
+  WINDOW_RECORDS,
+} from "../events.ts";
 import { recordOf, valueOf } from "./records.ts";
 import type { Wire } from "./wire.ts";
 
@@ -28,7 +36,8 @@ const VALUES_PER_LIFE = 1_000_000;
 /** Codes that an honest log may answer here. */
 const REFUSALS = new Set(["CLOSED", "BACKPRESSURE"]);
 
-const codeOf = (thrown: unknown): string => (thrown instanceof TidemarkError ? thrown.code : ((thrown as { code?: string }).code ?? String(thrown)));
+const codeOf = (thrown: unknown): string =>
+  thrown instanceof TidemarkError ? thrown.code : ((thrown as { code?: string }).code ?? String(thrown));
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Workload {
@@ -80,13 +89,23 @@ export class Workload {
       const acks = random.chance(0.4) ? "written" : "flushed";
       const single = random.chance(0.3);
       const filler = random.int(random.pick([20, 200, 900]));
-      const records = Array.from({ length: random.between(1, random.pick([1, 8, 40])) }, () => this.#record(topic, random));
+      const records = Array.from({ length: random.between(1, random.pick([1, 8, 40])) }, () =>
+        this.#record(topic, random),
+      );
       // One operation for a batch, one each for single appends; nothing is appended before the ledger has all of them.
       const parts = single ? records.map((record) => [record]) : [records];
-      const ops = parts.map((part) => ({ type: "append", id: this.wire.id(), at: this.wire.tick(), process, topic, acks, records: part }) as const);
+      const ops = parts.map(
+        (part) =>
+          ({ type: "append", id: this.wire.id(), at: this.wire.tick(), process, topic, acks, records: part }) as const,
+      );
       await Promise.all(ops.map((op) => this.wire.tell(op)));
       for (const { id, records: sent } of ops) {
-        const done: Promise<void> = this.#append(id, topic, sent, { acks, filler, single, late: random.between(20, 80) }).finally(() => underWay.delete(done));
+        const done: Promise<void> = this.#append(id, topic, sent, {
+          acks,
+          filler,
+          single,
+          late: random.between(20, 80),
+        }).finally(() => underWay.delete(done));
         underWay.add(done);
       }
       if (underWay.size >= PIPELINE) await Promise.race(underWay);
@@ -100,7 +119,12 @@ export class Workload {
     return [value, `k${random.int(KEYS)}`, random.chance(0.1) ? 1 : 0];
   }
 
-  async #append(id: number, topic: TopicName, records: readonly SentRecord[], how: { acks: "written" | "flushed"; filler: number; single: boolean; late: number }): Promise<void> {
+  async #append(
+    id: number,
+    topic: TopicName,
+    records: readonly SentRecord[],
+    how: { acks: "written" | "flushed"; filler: number; single: boolean; late: number },
+  ): Promise<void> {
     const { acks, filler, single, late } = how;
     if (this.config.earlyAck) {
       void this.wire.tell({ type: "done", id, at: this.wire.tick(), outcome: "ok" });
@@ -109,16 +133,32 @@ export class Workload {
     const inputs = records.map((record) => recordOf(record, filler));
     try {
       const log = this.#topics[topic];
-      const { offset, duplicate } = await (single ? log.append(inputs[0]!, { acks }) : log.appendBatch(inputs, { acks }));
+      const { offset, duplicate } = await (single
+        ? log.append(inputs[0]!, { acks })
+        : log.appendBatch(inputs, { acks }));
       const offsets = records.map((_, i) => offset - records.length + 1 + i);
       if (this.config.earlyAck) return;
-      await this.wire.tell({ type: "done", id, at: this.wire.tick(), outcome: "ok", offsets, ...(duplicate && { duplicates: records.length }) });
+      await this.wire.tell({
+        type: "done",
+        id,
+        at: this.wire.tick(),
+        outcome: "ok",
+        offsets,
+        ...(duplicate && { duplicates: records.length }),
+      });
     } catch (thrown) {
       const code = codeOf(thrown);
       if (code === "CLOSED") this.#stopped.abort(thrown);
       if (this.config.earlyAck) return;
-      await this.wire.tell({ type: "done", id, at: this.wire.tick(), outcome: code === "OUTCOME_UNKNOWN" ? "info" : "fail", code });
-      if (code !== "OUTCOME_UNKNOWN" && !REFUSALS.has(code)) await this.wire.tell({ type: "problem", text: `append to ${topic}: ${String(thrown)}` });
+      await this.wire.tell({
+        type: "done",
+        id,
+        at: this.wire.tick(),
+        outcome: code === "OUTCOME_UNKNOWN" ? "info" : "fail",
+        code,
+      });
+      if (code !== "OUTCOME_UNKNOWN" && !REFUSALS.has(code))
+        await this.wire.tell({ type: "problem", text: `append to ${topic}: ${String(thrown)}` });
     }
   }
 
@@ -127,7 +167,12 @@ export class Workload {
   async #follow(process: string, topic: TopicName, random: Random): Promise<void> {
     while (!this.#stopped.signal.aborted) {
       const from = random.pick(["earliest", "latest", { last: 50 }] as const);
-      await this.#stretch(process, topic, { from, follow: true, maxBytes: random.pick([1, 4096, 65_536]) }, random.between(10, 500));
+      await this.#stretch(
+        process,
+        topic,
+        { from, follow: true, maxBytes: random.pick([1, 4096, 65_536]) },
+        random.between(10, 500),
+      );
     }
   }
 
@@ -135,21 +180,41 @@ export class Workload {
     while (!this.#stopped.signal.aborted) {
       const topic = random.pick(TOPICS);
       const { logStartOffset, highWatermark } = await this.#topics[topic].state();
-      const from = random.chance(0.5) ? random.between(logStartOffset, highWatermark) : { timestamp: Date.now() - random.int(3000) };
+      const from = random.chance(0.5)
+        ? random.between(logStartOffset, highWatermark)
+        : { timestamp: Date.now() - random.int(3000) };
       await this.#stretch(process, topic, { from, maxBytes: random.pick([1, 4096]) }, random.between(1, 10));
       await pause(random.int(20));
     }
   }
 
   /** Reads some batches from somewhere; each batch is a poll. */
-  async #stretch(process: string, topic: TopicName, options: { from: number | "earliest" | "latest" | { last: number } | { timestamp: number }; follow?: boolean; maxBytes: number }, batches: number): Promise<void> {
+  async #stretch(
+    process: string,
+    topic: TopicName,
+    options: {
+      from: number | "earliest" | "latest" | { last: number } | { timestamp: number };
+      follow?: boolean;
+      maxBytes: number;
+    },
+    batches: number,
+  ): Promise<void> {
     const from = this.wire.tick();
     await this.wire.tell({ type: "assign", at: from, process, topic });
     try {
       for await (const batch of this.#topics[topic].readBatches({ ...options, signal: this.#stopped.signal })) {
         const records = [...batch];
         // A batch is fetched ahead, so all that is known is that it was asked for after the stretch began.
-        await this.wire.tell({ type: "poll", from, at: this.wire.tick(), process, topic, wholeLog: false, offsets: records.map(({ offset }) => offset), values: records.map(valueOf) });
+        await this.wire.tell({
+          type: "poll",
+          from,
+          at: this.wire.tick(),
+          process,
+          topic,
+          wholeLog: false,
+          offsets: records.map(({ offset }) => offset),
+          values: records.map(valueOf),
+        });
         if (--batches === 0) return;
       }
     } catch (thrown) {
@@ -168,7 +233,16 @@ export class Workload {
       offsets.push(record.offset);
       values.push(valueOf(record));
     }
-    await this.wire.tell({ type: "poll", from, at: this.wire.tick(), process: `auditor/${this.config.life}/${from}`, topic, wholeLog: true, offsets, values });
+    await this.wire.tell({
+      type: "poll",
+      from,
+      at: this.wire.tick(),
+      process: `auditor/${this.config.life}/${from}`,
+      topic,
+      wholeLog: true,
+      offsets,
+      values,
+    });
     return offsets.length;
   }
 
@@ -220,7 +294,8 @@ export class Workload {
   async shape(): Promise<Pick<Audit, "segments" | "cuts" | "scannedBytes" | "clean">> {
     const states = await Promise.all(TOPICS.map((topic) => this.#topics[topic].state()));
     for (const { name, quarantined } of states) {
-      for (const { from, to, reason } of quarantined) await this.wire.tell({ type: "problem", text: `${name}: offsets ${from} to ${to} are quarantined: ${reason}` });
+      for (const { from, to, reason } of quarantined)
+        await this.wire.tell({ type: "problem", text: `${name}: offsets ${from} to ${to} are quarantined: ${reason}` });
     }
     return {
       segments: states.reduce((sum, { segments }) => sum + segments.length, 0),
@@ -233,5 +308,7 @@ export class Workload {
 
 function topicsOf(tide: Tide): Record<TopicName, Bytes> {
   const options = { serializer: "bytes", batchBytes: BATCH_BYTES } as const;
-  return Object.fromEntries(TOPICS.map((name) => [name, tide.topic<Uint8Array>(name, { ...options, ...SETTINGS[name] })])) as Record<TopicName, Bytes>;
+  return Object.fromEntries(
+    TOPICS.map((name) => [name, tide.topic<Uint8Array>(name, { ...options, ...SETTINGS[name] })]),
+  ) as Record<TopicName, Bytes>;
 }

@@ -21,8 +21,18 @@ const KEYS = 50;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const SMALL: readonly PlantedBug[] = [
-  { name: "small segments", file: "worker/store/chunk-log.ts", find: "const SEGMENT_BYTES = 4 * 1024 * 1024;", replace: "const SEGMENT_BYTES = 64 * 1024;" },
-  { name: "small portions", file: "worker/log-object/compaction-schedule.ts", find: "const PORTION_BYTES = 16 * 1024 * 1024;", replace: "const PORTION_BYTES = 128 * 1024;" },
+  {
+    name: "small segments",
+    file: "worker/store/chunk-log.ts",
+    find: "const SEGMENT_BYTES = 4 * 1024 * 1024;",
+    replace: "const SEGMENT_BYTES = 64 * 1024;",
+  },
+  {
+    name: "small portions",
+    file: "worker/log-object/compaction-schedule.ts",
+    find: "const PORTION_BYTES = 16 * 1024 * 1024;",
+    replace: "const PORTION_BYTES = 128 * 1024;",
+  },
 ];
 
 type Values = Map<string, string>;
@@ -40,10 +50,19 @@ class Victim {
   /** One record, posted until it is in. */
   async write(key: string, value: string | null): Promise<void> {
     const builder = new BatchBuilder(kernel);
-    builder.tryAppend({ key: encoder.encode(key), value: value === null ? null : encoder.encode(value), timestamp: 1_000 });
+    builder.tryAppend({
+      key: encoder.encode(key),
+      value: value === null ? null : encoder.encode(value),
+      timestamp: 1_000,
+    });
     const body = builder.build({ producerId: 9, producerEpoch: 0, baseSequence: this.#sequence });
     for (let tries = 0; ; tries++) {
-      const response = await fetch(this.url, { method: "POST", headers: { "content-type": BATCHES }, body: body as BodyInit, signal: AbortSignal.timeout(5_000) }).catch(() => undefined);
+      const response = await fetch(this.url, {
+        method: "POST",
+        headers: { "content-type": BATCHES },
+        body: body as BodyInit,
+        signal: AbortSignal.timeout(5_000),
+      }).catch(() => undefined);
       if (response?.status === 200) {
         const { appended } = (await response.json()) as { appended: { baseOffset: number; duplicate: boolean }[] };
         expect(appended[0]!.baseOffset).toBe(this.#sequence++);
@@ -63,7 +82,7 @@ class Victim {
     const values: Values = new Map();
     let records = 0;
     let last = -1;
-    for (let offset = "-1"; ; ) {
+    for (let offset = "-1"; ;) {
       const response = await fetch(`${this.url}?offset=${offset}`, { headers: { accept: BATCHES } });
       expect(response.status).toBe(200);
       const from = offset === "-1" ? 0 : Number(offset.slice(0, 16));
@@ -92,7 +111,11 @@ async function run(seed: number, records: number, plants: readonly PlantedBug[] 
   await worker.start();
   try {
     const victim = new Victim(worker, `${worker.url}/v1/stream/values`);
-    const headers = { "content-type": "text/plain", "tidemark-compaction": "key", "tidemark-compaction-tombstone-seconds": "0" };
+    const headers = {
+      "content-type": "text/plain",
+      "tidemark-compaction": "key",
+      "tidemark-compaction-tombstone-seconds": "0",
+    };
     expect((await fetch(victim.url, { method: "PUT", headers })).status).toBe(201);
     let isOver = false;
     const killing = (async () => {
@@ -104,12 +127,24 @@ async function run(seed: number, records: number, plants: readonly PlantedBug[] 
       }
     })();
     const random = new Random(seed);
-    for (let i = 0; i < records; i++) await victim.write(`k${random.int(KEYS)}`, random.chance(0.1) ? null : `${i};`.padEnd(50 + random.int(2_000), "."));
+    for (let i = 0; i < records; i++)
+      await victim.write(
+        `k${random.int(KEYS)}`,
+        random.chance(0.1) ? null : `${i};`.padEnd(50 + random.int(2_000), "."),
+      );
     isOver = true;
     await killing;
     const found = await victim.read();
     const same = JSON.stringify([...found.values].sort()) === JSON.stringify([...victim.values].sort());
-    return { seed, written: records, read: found.records, keys: found.values.size, same, ...victim.counts, ...r2.counts };
+    return {
+      seed,
+      written: records,
+      read: found.records,
+      keys: found.values.size,
+      same,
+      ...victim.counts,
+      ...r2.counts,
+    };
   } finally {
     await worker.kill();
     r2.stop();
@@ -126,6 +161,11 @@ test("kill -9 while it compacts: a reader comes to what was acknowledged last", 
 });
 
 test("planted: the oldest of each key stays, and the reader comes to something else", async () => {
-  const oldest = { name: "the oldest stays", file: "src/log/compaction.ts", find: "this.#newest.set(key, batch!.offsetAt(i));", replace: "if (!this.#newest.has(key)) this.#newest.set(key, batch!.offsetAt(i));" };
+  const oldest = {
+    name: "the oldest stays",
+    file: "src/log/compaction.ts",
+    find: "this.#newest.set(key, batch!.offsetAt(i));",
+    replace: "if (!this.#newest.has(key)) this.#newest.set(key, batch!.offsetAt(i));",
+  };
   expect((await run(32, 400, [oldest])).same).toBe(false);
 });

@@ -9,7 +9,11 @@ test("wrangler deploy --dry-run passes, with the kernel as a module and both cla
   const out = mkdtempSync(path.join(os.tmpdir(), "tidemark-deploy-"));
   const wrangler = path.join(process.cwd(), "node_modules", "wrangler", "bin", "wrangler.js");
   const env = { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", CI: "1" };
-  const said = execFileSync(process.execPath, [wrangler, "deploy", "--dry-run", "--config", "worker/wrangler.jsonc", "--outdir", out], { env, encoding: "utf8" });
+  const said = execFileSync(
+    process.execPath,
+    [wrangler, "deploy", "--dry-run", "--config", "worker/wrangler.jsonc", "--outdir", out],
+    { env, encoding: "utf8" },
+  );
   expect(readdirSync(out).filter((name) => name.endsWith(".wasm"))).toHaveLength(1);
   expect(said).toMatch(/LOGS[\s\S]*SUBSCRIPTIONS/);
   rmSync(out, { recursive: true });

@@ -8,7 +8,22 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
-import { ATTRIBUTES_AT, BASE_SEQUENCE_AT, BASE_TIMESTAMP_AT, BATCH_HEADER_BYTES, CRC_AT, CRC_FROM, LAST_OFFSET_DELTA_AT, LEADER_EPOCH_AT, LENGTH_AT, MAGIC_AT, MAX_TIMESTAMP_AT, PRODUCER_EPOCH_AT, PRODUCER_ID_AT, RECORD_COUNT_AT } from "../../../src/record/format.ts";
+import {
+  ATTRIBUTES_AT,
+  BASE_SEQUENCE_AT,
+  BASE_TIMESTAMP_AT,
+  BATCH_HEADER_BYTES,
+  CRC_AT,
+  CRC_FROM,
+  LAST_OFFSET_DELTA_AT,
+  LEADER_EPOCH_AT,
+  LENGTH_AT,
+  MAGIC_AT,
+  MAX_TIMESTAMP_AT,
+  PRODUCER_EPOCH_AT,
+  PRODUCER_ID_AT,
+  RECORD_COUNT_AT,
+} from "../../../src/record/format.ts";
 import { decodeFrame, encodeFrame, FrameType, jsonOf } from "../../../src/sync/frames.ts";
 import { Random } from "../../simulation/prng.ts";
 import { releaseKernel } from "../../tooling/kernels.ts";
@@ -46,9 +61,17 @@ describe("batches", () => {
   /** One field or byte is another, and the checksum knows it. */
   function liar(random: Random): Uint8Array<ArrayBuffer> {
     const builder = new BatchBuilder(kernel);
-    for (let i = 0; i < 3; i++) builder.tryAppend({ key: encoder.encode(`k${i}`), value: encoder.encode(`value ${i}`), timestamp: 1_000 + i, headers: [["h", new Uint8Array(2)]] });
+    for (let i = 0; i < 3; i++)
+      builder.tryAppend({
+        key: encoder.encode(`k${i}`),
+        value: encoder.encode(`value ${i}`),
+        timestamp: 1_000 + i,
+        headers: [["h", new Uint8Array(2)]],
+      });
     const producerId = random.chance(0.3) ? random.int(5) : -1;
-    const batch = builder.build({ producerId, producerEpoch: Math.min(producerId, 0), baseSequence: Math.min(producerId, 0) }).slice();
+    const batch = builder
+      .build({ producerId, producerEpoch: Math.min(producerId, 0), baseSequence: Math.min(producerId, 0) })
+      .slice();
     const view = new DataView(batch.buffer);
     const edge = EDGES[random.int(EDGES.length)]!;
     const kind = random.int(4);
@@ -68,7 +91,11 @@ describe("batches", () => {
       const response = await fetch(url, { method: "POST", headers: BATCHES, body: liar(random) });
       const code = response.headers.get("tidemark-error") ?? "taken";
       await response.arrayBuffer();
-      expect([i, code, response.status]).toEqual([i, code, expect.toSatisfy((status: number) => status === 200 || (status >= 400 && status < 500))]);
+      expect([i, code, response.status]).toEqual([
+        i,
+        code,
+        expect.toSatisfy((status: number) => status === 200 || (status >= 400 && status < 500)),
+      ]);
       codes[code] = (codes[code] ?? 0) + 1;
     }
     console.log(`liars, seed 7: ${JSON.stringify(codes)}`);
@@ -83,7 +110,22 @@ describe("batches", () => {
 });
 
 describe("frames", () => {
-  const JSONS = ["{", "null", "[]", '{"from":1e300}', '{"from":-1}', '{"from":0.5}', '{"from":{"timestamp":"x"}}', '{"from":{"timestamp":1e300}}', '{"from":{"last":-5}}', '{"from":"earliest"}', '{"path":5}', '{"path":"__ds/x"}', '{"path":"no/such"}', `{"from":${"[".repeat(5000)}${"]".repeat(5000)}}`];
+  const JSONS = [
+    "{",
+    "null",
+    "[]",
+    '{"from":1e300}',
+    '{"from":-1}',
+    '{"from":0.5}',
+    '{"from":{"timestamp":"x"}}',
+    '{"from":{"timestamp":1e300}}',
+    '{"from":{"last":-5}}',
+    '{"from":"earliest"}',
+    '{"path":5}',
+    '{"path":"__ds/x"}',
+    '{"path":"no/such"}',
+    `{"from":${"[".repeat(5000)}${"]".repeat(5000)}}`,
+  ];
   const CREDITS = [0, 1, 60, 4096, 2 ** 23, 2 ** 24, 2 ** 32 - 1];
   const noise = (random: Random): Uint8Array => new Uint8Array(random.int(300)).map(() => random.int(256));
 
@@ -107,7 +149,15 @@ describe("frames", () => {
         // A token of noise ends the socket; it has its turn at the end.
         const type = [1, 2, 3, 4, 5, 6, 8][random.int(7)]! as FrameType;
         const payload = random.chance(0.5) ? encoder.encode(JSONS[random.int(JSONS.length)]!) : noise(random);
-        socket.send(encodeFrame({ type, channel: random.int(3), id: random.chance(0.2) ? 2 ** 32 - 1 : random.int(4), credits: CREDITS[random.int(CREDITS.length)]!, payload: payload as Uint8Array<ArrayBuffer> }));
+        socket.send(
+          encodeFrame({
+            type,
+            channel: random.int(3),
+            id: random.chance(0.2) ? 2 ** 32 - 1 : random.int(4),
+            credits: CREDITS[random.int(CREDITS.length)]!,
+            payload: payload as Uint8Array<ArrayBuffer>,
+          }),
+        );
       }
       socket.send(encodeFrame({ type: FrameType.TOKEN, id: 1, payload: noise(random) as Uint8Array<ArrayBuffer> }));
       await ended;
@@ -142,7 +192,9 @@ describe("bodies", () => {
     const name = `bodies-${what.replaceAll(/\W+/g, "-")}`;
     const url = await make(name);
     const target = method === "PUT" ? `${name}-new` : name;
-    const answer = await say(`${method} /v1/stream/${target} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n${rest}`);
+    const answer = await say(
+      `${method} /v1/stream/${target} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n${rest}`,
+    );
     expect(answer.split("\r\n")[0]).toBe("HTTP/1.1 400 Bad Request");
     expect(answer).toContain('{"error":{"code":"BAD_REQUEST"');
     expect(await textOf(url)).toBe("first");

@@ -16,7 +16,8 @@ test("kill -9 under 16 writers: nothing acknowledged is lost, nothing is there t
   // Segments moved all the while, and kills met each step of it.
   expect(figures.counts["segments in object storage"]).toBeGreaterThan(10);
   expect(figures.counts["objects that no row knows"]).toBe(0);
-  for (const step of ["put arrived", "put stored", "put answered"]) expect([step, figures.counts[`kills: ${step}`] ?? 0]).not.toEqual([step, 0]);
+  for (const step of ["put arrived", "put stored", "put answered"])
+    expect([step, figures.counts[`kills: ${step}`] ?? 0]).not.toEqual([step, 0]);
 });
 
 test("planted: without sequences the same kills leave messages twice", async () => {
@@ -29,9 +30,13 @@ test("planted: rows that go before their object is there are lost with the power
     name: "rows go before the put",
     file: "worker/log-object/archiver.ts",
     find: "    const stored = await bucket.put(",
-    replace: "    const gone = log.moved(wanted.row, entry);\n    if (gone) return void (await bucket.put(key, bytes, { onlyIf: { etagDoesNotMatch: \"*\" } })) ?? true;\n    const stored = await bucket.put(",
+    replace:
+      '    const gone = log.moved(wanted.row, entry);\n    if (gone) return void (await bucket.put(key, bytes, { onlyIf: { etagDoesNotMatch: "*" } })) ?? true;\n    const stored = await bucket.put(',
   };
   // What is gone reads as CORRUPT_RANGE, and the reading says so.
-  const found = await runKills({ rounds: 20, seed: 22, plant }).then(({ lost }) => lost, (thrown: unknown) => String(thrown));
+  const found = await runKills({ rounds: 20, seed: 22, plant }).then(
+    ({ lost }) => lost,
+    (thrown: unknown) => String(thrown),
+  );
   expect(found).toMatch(/CORRUPT_RANGE/);
 });

@@ -14,8 +14,12 @@ let streams = 0;
 
 beforeAll(async () => {
   const settings = {
-    TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_SSE_MS: "1500", TIDEMARK_SSE_HEARTBEAT_MS: "200", TIDEMARK_SSE_STALLED_MS: "300",
-    TIDEMARK_LONG_POLL_MS: "1000", TIDEMARK_SOCKET_SILENT_MS: "400",
+    TIDEMARK_OPEN_ACCESS: "loopback",
+    TIDEMARK_SSE_MS: "1500",
+    TIDEMARK_SSE_HEARTBEAT_MS: "200",
+    TIDEMARK_SSE_STALLED_MS: "300",
+    TIDEMARK_LONG_POLL_MS: "1000",
+    TIDEMARK_SOCKET_SILENT_MS: "400",
   };
   worker = await RawWorkerd.create({ directory, settings });
   await worker.start();
@@ -28,7 +32,9 @@ afterAll(async () => {
 const at = (name: string): string => `${worker.url}/v1/stream/${name}`;
 async function make(body?: string): Promise<string> {
   const name = `live-${++streams}`;
-  expect((await fetch(at(name), { method: "PUT", headers: TEXT, ...(body !== undefined && { body }) })).status).toBe(201);
+  expect((await fetch(at(name), { method: "PUT", headers: TEXT, ...(body !== undefined && { body }) })).status).toBe(
+    201,
+  );
   return name;
 }
 const post = async (name: string, body: string, headers: Record<string, string> = TEXT): Promise<void> =>
@@ -85,17 +91,26 @@ async function connection(request: string, read: boolean): Promise<net.Socket> {
   if (read) socket.resume();
   return socket;
 }
-const get = (name: string, query: string, headers = ""): string => `GET /v1/stream/${name}${query} HTTP/1.1\r\nhost: 127.0.0.1:${worker.port}\r\n${headers}\r\n`;
-const UPGRADE = "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+const get = (name: string, query: string, headers = ""): string =>
+  `GET /v1/stream/${name}${query} HTTP/1.1\r\nhost: 127.0.0.1:${worker.port}\r\n${headers}\r\n`;
+const UPGRADE =
+  "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
 describe("a client that goes without a word", () => {
-  it.each([["SSE", "?offset=-1&live=sse"], ["long-poll", "?offset=now&live=long-poll"]])("%s: its place is free soon after", async (_, query) => {
-    const name = await make("x");
-    const clients = await Promise.all(Array.from({ length: 20 }, () => connection(get(name, query), true)));
-    await until(name, "watchers", 20);
-    for (const client of clients) client.destroy();
-    await until(name, "watchers", 0);
-  }, 20_000);
+  it.each([
+    ["SSE", "?offset=-1&live=sse"],
+    ["long-poll", "?offset=now&live=long-poll"],
+  ])(
+    "%s: its place is free soon after",
+    async (_, query) => {
+      const name = await make("x");
+      const clients = await Promise.all(Array.from({ length: 20 }, () => connection(get(name, query), true)));
+      await until(name, "watchers", 20);
+      for (const client of clients) client.destroy();
+      await until(name, "watchers", 0);
+    },
+    20_000,
+  );
 
   it("WebSocket: at once", async () => {
     const name = await make("x");
@@ -125,7 +140,9 @@ describe("a client that stays and does not read", () => {
   it("SSE: its place is free when its answer's time is up, and the stream goes on", async () => {
     const name = await make();
     for (let i = 0; i < 16; i++) await post(name, `${i}`.repeat(500_000));
-    const clients = await Promise.all(Array.from({ length: 10 }, () => connection(get(name, "?offset=-1&live=sse"), false)));
+    const clients = await Promise.all(
+      Array.from({ length: 10 }, () => connection(get(name, "?offset=-1&live=sse"), false)),
+    );
     await until(name, "watchers", 10);
     await until(name, "watchers", 0);
     await post(name, "still there");

@@ -35,7 +35,8 @@ const at = (name: string): string => `${worker.url}/v1/stream/${name}`;
 
 test("150 follows with the client's own window stand on one socket, and each hears of its log", async () => {
   const names = Array.from({ length: 150 }, (_, i) => `many-${i}`);
-  for (const name of names) expect((await fetch(at(name), { method: "PUT", headers: TEXT, body: `first of ${name}` })).status).toBe(201);
+  for (const name of names)
+    expect((await fetch(at(name), { method: "PUT", headers: TEXT, body: `first of ${name}` })).status).toBe(201);
   const socket = EdgeSocket.connect((await wire("/v1/socket")) as unknown as Wire, timers);
   const heard = await Promise.all(
     names.map(async (name) => {
@@ -53,7 +54,8 @@ test("150 follows with the client's own window stand on one socket, and each hea
 test("a client that takes windows and shows no reading is owed so much and no more; when it reads, all of it comes", async () => {
   expect((await fetch(at("long"), { method: "PUT", headers: TEXT })).status).toBe(201);
   const MIB = 1024 * 1024;
-  for (let i = 0; i < 6; i++) expect((await fetch(at("long"), { method: "POST", headers: TEXT, body: "x".repeat(8 * MIB) })).status).toBe(204);
+  for (let i = 0; i < 6; i++)
+    expect((await fetch(at("long"), { method: "POST", headers: TEXT, body: "x".repeat(8 * MIB) })).status).toBe(204);
   const socket = await wire("/v1/stream/long");
   let [bytes, pings, answersPings] = [0, 0, false];
   let wake: () => void = () => undefined;

@@ -16,12 +16,20 @@ const SECRET = "a secret of at least thirty-two characters";
 const kernel = await releaseKernel();
 
 const tokenOf = (scope: string, seconds = 60): Promise<string> =>
-  new SignJWT({ scope, tenant: "acme" }).setProtectedHeader({ alg: "HS256" }).setIssuedAt().setExpirationTime(Math.floor(Date.now() / 1000) + seconds).sign(new TextEncoder().encode(SECRET));
+  new SignJWT({ scope, tenant: "acme" })
+    .setProtectedHeader({ alg: "HS256" })
+    .setIssuedAt()
+    .setExpirationTime(Math.floor(Date.now() / 1000) + seconds)
+    .sign(new TextEncoder().encode(SECRET));
 
 function batchOf(value: string, sequence = -1): Uint8Array {
   const builder = new BatchBuilder(kernel);
   builder.tryAppend({ key: null, value: new TextEncoder().encode(value), timestamp: 1_000 });
-  return builder.build({ producerId: sequence < 0 ? -1 : 7, producerEpoch: sequence < 0 ? -1 : 0, baseSequence: sequence });
+  return builder.build({
+    producerId: sequence < 0 ? -1 : 7,
+    producerEpoch: sequence < 0 ? -1 : 0,
+    baseSequence: sequence,
+  });
 }
 
 class Edge {
@@ -32,7 +40,9 @@ class Edge {
     expect((await fetch(`${this.worker.url}/v1/stream/${name}`, { method: "PUT", headers })).status).toBe(201);
   }
   async wire(name: string, scope: string, seconds = 60): Promise<WebSocket> {
-    const socket = new WebSocket(`${this.worker.url.replace("http", "ws")}/v1/stream/${name}?token=${await tokenOf(scope, seconds)}`);
+    const socket = new WebSocket(
+      `${this.worker.url.replace("http", "ws")}/v1/stream/${name}?token=${await tokenOf(scope, seconds)}`,
+    );
     socket.binaryType = "arraybuffer";
     await new Promise((resolve, reject) => {
       socket.addEventListener("open", resolve, { once: true });
@@ -53,11 +63,13 @@ const PROMISES: Readonly<Record<string, (edge: Edge) => Promise<boolean>>> = {
     for (let i = 0; i < 20; i++) await writer.append([batchOf("x".repeat(1_000))]);
     const socket = await edge.wire("credits", "read:**");
     let bytes = 0;
-    const answered = new Promise<void>((resolve) => socket.addEventListener("message", ({ data }) => {
-      const frame = decodeFrame(data);
-      if (frame?.id === 1 && frame.type === FrameType.BATCHES) bytes += frame.payload.length;
-      if (frame?.id === 2) resolve();
-    }));
+    const answered = new Promise<void>((resolve) =>
+      socket.addEventListener("message", ({ data }) => {
+        const frame = decodeFrame(data);
+        if (frame?.id === 1 && frame.type === FrameType.BATCHES) bytes += frame.payload.length;
+        if (frame?.id === 2) resolve();
+      }),
+    );
     // Credits in three parts: one that is not counted shows at the latest with the next.
     socket.send(jsonFrame({ type: FrameType.FOLLOW, id: 1, credits: 3_000 }, { from: 0 }));
     for (let i = 0; i < 2; i++) socket.send(encodeFrame({ type: FrameType.CREDIT, id: 1, credits: 3_000 }));
@@ -70,7 +82,10 @@ const PROMISES: Readonly<Record<string, (edge: Edge) => Promise<boolean>>> = {
   async "a token that may only read can't write"(edge) {
     await edge.make("scope");
     const log = await edge.log("scope", "read:**");
-    const isRefused = await log.append([batchOf("x")]).then(() => false, () => true);
+    const isRefused = await log.append([batchOf("x")]).then(
+      () => false,
+      () => true,
+    );
     log.socket.close();
     return isRefused;
   },
@@ -93,11 +108,42 @@ const PROMISES: Readonly<Record<string, (edge: Edge) => Promise<boolean>>> = {
 
 const SOCKETS = "worker/log-object/sockets.ts";
 const PLANTS: readonly (PlantedBug & { readonly breaks: string })[] = [
-  { name: "credits are not used up", file: SOCKETS, find: "follow.credits -= bytes.length;", replace: "", breaks: "not a byte beyond the credits" },
-  { name: "a batch that does not fit is sent", file: SOCKETS, find: "if (bytes.length <= credits) return bytes;", replace: "if (credits > 0) return bytes;", breaks: "not a byte beyond the credits" },
-  { name: "frames are not looked at for scope", file: "worker/front/client-socket.ts", find: "if (needed && !channel[needed])", replace: "if (false)", breaks: "a token that may only read can't write" },
-  { name: "frames overtake each other", file: SOCKETS, find: "session.turn.then(() => this.#take(session, frame))", replace: "Promise.resolve().then(() => frame.id % 3 === 0 ? new Promise((resolve) => setTimeout(resolve, 1)) : undefined).then(() => this.#take(session, frame))", breaks: "appends keep the order of their frames" },
-  { name: "no timer", file: "worker/front/client-socket.ts", find: "if (expires === undefined) return;", replace: "return;", breaks: "a socket ends with its token" },
+  {
+    name: "credits are not used up",
+    file: SOCKETS,
+    find: "follow.credits -= bytes.length;",
+    replace: "",
+    breaks: "not a byte beyond the credits",
+  },
+  {
+    name: "a batch that does not fit is sent",
+    file: SOCKETS,
+    find: "if (bytes.length <= credits) return bytes;",
+    replace: "if (credits > 0) return bytes;",
+    breaks: "not a byte beyond the credits",
+  },
+  {
+    name: "frames are not looked at for scope",
+    file: "worker/front/client-socket.ts",
+    find: "if (needed && !channel[needed])",
+    replace: "if (false)",
+    breaks: "a token that may only read can't write",
+  },
+  {
+    name: "frames overtake each other",
+    file: SOCKETS,
+    find: "session.turn.then(() => this.#take(session, frame))",
+    replace:
+      "Promise.resolve().then(() => frame.id % 3 === 0 ? new Promise((resolve) => setTimeout(resolve, 1)) : undefined).then(() => this.#take(session, frame))",
+    breaks: "appends keep the order of their frames",
+  },
+  {
+    name: "no timer",
+    file: "worker/front/client-socket.ts",
+    find: "if (expires === undefined) return;",
+    replace: "return;",
+    breaks: "a socket ends with its token",
+  },
 ];
 
 async function withEdge<T>(plants: readonly PlantedBug[], work: (edge: Edge) => Promise<T>): Promise<T> {
@@ -114,7 +160,8 @@ async function withEdge<T>(plants: readonly PlantedBug[], work: (edge: Edge) => 
 
 test("the worker keeps every promise", async () => {
   await withEdge([], async (edge) => {
-    for (const [promise, kept] of Object.entries(PROMISES)) expect([promise, await kept(edge)]).toEqual([promise, true]);
+    for (const [promise, kept] of Object.entries(PROMISES))
+      expect([promise, await kept(edge)]).toEqual([promise, true]);
   });
 });
 
@@ -123,7 +170,12 @@ test.each(PLANTS)("planted: $name", async ({ breaks, ...plant }) => {
 });
 
 test("sockets of a log are bounded: one more is refused, and when one ends there is room again", async () => {
-  const few = { name: "room for two", file: SOCKETS, find: "const SOCKETS_MAX = 10_000;", replace: "const SOCKETS_MAX = 2;" };
+  const few = {
+    name: "room for two",
+    file: SOCKETS,
+    find: "const SOCKETS_MAX = 10_000;",
+    replace: "const SOCKETS_MAX = 2;",
+  };
   await withEdge([few], async (edge) => {
     await edge.make("full");
     const [first, second] = [await edge.log("full", "read:**"), await edge.log("full", "read:**")];
@@ -131,7 +183,8 @@ test("sockets of a log are bounded: one more is refused, and when one ends there
     first.socket.close();
     // Nothing tells when the object has heard of it.
     let third: EdgeLog | undefined;
-    for (let tries = 0; !third && tries < 500; tries++) third = await edge.log("full", "read:**").catch(() => undefined);
+    for (let tries = 0; !third && tries < 500; tries++)
+      third = await edge.log("full", "read:**").catch(() => undefined);
     expect(third).toBeDefined();
     for (const log of [second, third!]) log.socket.close();
   });

@@ -19,7 +19,12 @@ function batchOf(value: string): Uint8Array {
 /** The answer to an upgrade, also where it is none. */
 function upgrade(url: string): Promise<{ status: number | undefined; headers: IncomingHttpHeaders }> {
   return new Promise((resolve, reject) => {
-    const headers = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" };
+    const headers = {
+      connection: "Upgrade",
+      upgrade: "websocket",
+      "sec-websocket-version": "13",
+      "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    };
     const request = http.get(url, { headers }, (response) => {
       response.resume();
       resolve({ status: response.statusCode, headers: response.headers });
@@ -33,7 +38,9 @@ function upgrade(url: string): Promise<{ status: number | undefined; headers: In
 }
 
 test("frames and upgrades are refused like requests once a second's worth is used up, and say when to come back", async () => {
-  const worker = await startWorker({ settings: { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_RATE_PER_SECOND: String(PER_SECOND) } });
+  const worker = await startWorker({
+    settings: { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_RATE_PER_SECOND: String(PER_SECOND) },
+  });
   try {
     const url = `${worker.url}/v1/stream/rate`;
     expect((await fetch(url, { method: "PUT" })).status).toBe(201);
@@ -47,9 +54,15 @@ test("frames and upgrades are refused like requests once a second's worth is use
     const taken = results.length - refused.length;
     expect(taken).toBeGreaterThan(0);
     expect(taken).toBeLessThanOrEqual(PER_SECOND * (1 + seconds) + 1);
-    for (const { reason } of refused) expect(reason).toMatchObject({ code: "LIMIT_EXCEEDED", details: { edge: "TOO_MANY_REQUESTS", status: 429, retryAfter: 1 } });
+    for (const { reason } of refused)
+      expect(reason).toMatchObject({
+        code: "LIMIT_EXCEEDED",
+        details: { edge: "TOO_MANY_REQUESTS", status: 429, retryAfter: 1 },
+      });
     const answers = await Promise.all(Array.from({ length: 40 }, () => upgrade(url)));
-    expect(new Set(answers.map(({ status, headers }) => `${status} ${headers["retry-after"]} ${headers["tidemark-error"]}`))).toContain("429 1 TOO_MANY_REQUESTS");
+    expect(
+      new Set(answers.map(({ status, headers }) => `${status} ${headers["retry-after"]} ${headers["tidemark-error"]}`)),
+    ).toContain("429 1 TOO_MANY_REQUESTS");
     log.socket.close();
   } finally {
     await worker.stop();

@@ -58,32 +58,67 @@ function say(url: string, requests: readonly string[]): Promise<[number, string]
 }
 
 describe.each(HOSTS)("%s", (host) => {
-  test.each(["", "?offset=-1", "?offset=-1&live=sse"])("a GET with a body is answered as one without: %s", async (query) => {
-    const stream = `/v1/stream/bodies-${encodeURIComponent(query)}`;
-    const url = urlOf(host) + stream;
-    expect((await fetch(url, { method: "PUT", headers: { "content-type": "text/plain", "stream-closed": "true" }, body: "hello" })).status).toBe(201);
-    const get = (rest: string): string => `GET ${stream}${query} HTTP/1.1\r\n${rest}`;
-    const answers = await say(urlOf(host), [
-      get("content-length: 2\r\n\r\n{}"),
-      get("transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
-      get("\r\n"),
-    ]);
-    expect(answers.map(([status, body]) => [status, body.includes("hello")])).toEqual([[200, true], [200, true], [200, true]]);
-  });
+  test.each(["", "?offset=-1", "?offset=-1&live=sse"])(
+    "a GET with a body is answered as one without: %s",
+    async (query) => {
+      const stream = `/v1/stream/bodies-${encodeURIComponent(query)}`;
+      const url = urlOf(host) + stream;
+      expect(
+        (
+          await fetch(url, {
+            method: "PUT",
+            headers: { "content-type": "text/plain", "stream-closed": "true" },
+            body: "hello",
+          })
+        ).status,
+      ).toBe(201);
+      const get = (rest: string): string => `GET ${stream}${query} HTTP/1.1\r\n${rest}`;
+      const answers = await say(urlOf(host), [
+        get("content-length: 2\r\n\r\n{}"),
+        get("transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
+        get("\r\n"),
+      ]);
+      expect(answers.map(([status, body]) => [status, body.includes("hello")])).toEqual([
+        [200, true],
+        [200, true],
+        [200, true],
+      ]);
+    },
+  );
 
   test("HEAD, OPTIONS and DELETE with a body are what they are without, and the connection goes on", async () => {
     const stream = "/v1/stream/bodies-others";
-    expect((await fetch(urlOf(host) + stream, { method: "PUT", headers: { "content-type": "text/plain" }, body: "x" })).status).toBe(201);
+    expect(
+      (await fetch(urlOf(host) + stream, { method: "PUT", headers: { "content-type": "text/plain" }, body: "x" }))
+        .status,
+    ).toBe(201);
     const body = `content-length: 5\r\ncontent-type: text/plain\r\n\r\nhello`;
     const of = (method: string, rest = body, target = stream): string => `${method} ${target} HTTP/1.1\r\n${rest}`;
-    const answers = await say(urlOf(host), [of("HEAD"), of("OPTIONS"), of("GET", body, `${stream}/none`), of("GET", body, "/v1/stream/__ds/jwks.json"), of("DELETE"), of("HEAD", "\r\n")]);
+    const answers = await say(urlOf(host), [
+      of("HEAD"),
+      of("OPTIONS"),
+      of("GET", body, `${stream}/none`),
+      of("GET", body, "/v1/stream/__ds/jwks.json"),
+      of("DELETE"),
+      of("HEAD", "\r\n"),
+    ]);
     expect(answers.map(([status]) => status)).toEqual([200, 204, 404, 200, 204, 404]);
   });
 
   test("reads of subscriptions, metrics and segments with a body are no error of the server", async () => {
     const body = `content-length: 2\r\n\r\n{}`;
-    const targets = ["/v1/stream/__ds/subscriptions/none", "/v1/metrics/none", "/v1/segment/none/none", "/v1/socket", "/v1/stream/__ds/none", "/"];
-    const answers = await say(urlOf(host), targets.map((target) => `GET ${target} HTTP/1.1\r\n${body}`));
+    const targets = [
+      "/v1/stream/__ds/subscriptions/none",
+      "/v1/metrics/none",
+      "/v1/segment/none/none",
+      "/v1/socket",
+      "/v1/stream/__ds/none",
+      "/",
+    ];
+    const answers = await say(
+      urlOf(host),
+      targets.map((target) => `GET ${target} HTTP/1.1\r\n${body}`),
+    );
     expect(answers.map(([status]) => status)).toEqual([404, 404, 404, 426, 404, expect.toBeOneOf([200, 404])]);
   });
 });
@@ -91,7 +126,8 @@ describe.each(HOSTS)("%s", (host) => {
 describe("what a body costs", () => {
   const JSON_TYPE = { "content-type": "application/json" };
   /** MiB that the process has ever held. */
-  const peakMiB = (): number => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${raw.pid}/status`, "utf8"))![1]) / 1024;
+  const peakMiB = (): number =>
+    Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${raw.pid}/status`, "utf8"))![1]) / 1024;
   const MIB = 1024 * 1024;
   const tiny = (bytes: number): string => `[${"1,".repeat(bytes / 2 - 1)}1]`;
 
@@ -107,18 +143,30 @@ describe("what a body costs", () => {
     expect(await send("POST", url, `["${"x".repeat(MIB - 10_000)}"]`)).toEqual([204, null]);
     expect(await send("POST", url, `[${`"${"x".repeat(1_000)}",`.repeat(15_000)}1]`)).toEqual([204, null]);
     const before = peakMiB();
-    for (const bytes of [MIB, 4 * MIB, 15 * MIB]) expect([bytes, await send("POST", url, tiny(bytes))]).toEqual([bytes, [413, "TOO_LARGE"]]);
-    for (const body of [`[${"{},".repeat(5 * MIB)}{}]`, `[${"[],".repeat(5 * MIB)}[]]`]) expect(await send("POST", url, body)).toEqual([413, "TOO_LARGE"]);
-    for (const body of [`[[${"{},".repeat(5 * MIB)}{}]]`, `{"a":[${"{},".repeat(5 * MIB)}{}]}`, `${"[".repeat(7 * MIB)}${"]".repeat(7 * MIB)}`]) {
+    for (const bytes of [MIB, 4 * MIB, 15 * MIB])
+      expect([bytes, await send("POST", url, tiny(bytes))]).toEqual([bytes, [413, "TOO_LARGE"]]);
+    for (const body of [`[${"{},".repeat(5 * MIB)}{}]`, `[${"[],".repeat(5 * MIB)}[]]`])
+      expect(await send("POST", url, body)).toEqual([413, "TOO_LARGE"]);
+    for (const body of [
+      `[[${"{},".repeat(5 * MIB)}{}]]`,
+      `{"a":[${"{},".repeat(5 * MIB)}{}]}`,
+      `${"[".repeat(7 * MIB)}${"]".repeat(7 * MIB)}`,
+    ]) {
       expect(await send("POST", url, body)).toEqual([413, "RECORD_TOO_LARGE"]);
     }
     expect(await send("PUT", `${raw.url}/v1/stream/costs-new`, tiny(4 * MIB))).toEqual([413, "TOO_LARGE"]);
     expect((await fetch(`${raw.url}/v1/stream/costs-new`, { method: "HEAD" })).status).toBe(404);
-    const fork = await fetch(`${raw.url}/v1/stream/costs-fork`, { method: "PUT", headers: { ...JSON_TYPE, "stream-forked-from": "/v1/stream/costs" }, body: tiny(4 * MIB) });
+    const fork = await fetch(`${raw.url}/v1/stream/costs-fork`, {
+      method: "PUT",
+      headers: { ...JSON_TYPE, "stream-forked-from": "/v1/stream/costs" },
+      body: tiny(4 * MIB),
+    });
     expect(fork.status).toBe(413);
     // One MiB of such elements once took 261 MiB, four 746.
     expect(peakMiB() - before).toBeLessThan(200);
-    expect((await fetch(url, { method: "HEAD" })).headers.get("stream-next-offset")).toBe(`${"15002".padStart(16, "0")}_${"0".repeat(16)}`);
+    expect((await fetch(url, { method: "HEAD" })).headers.get("stream-next-offset")).toBe(
+      `${"15002".padStart(16, "0")}_${"0".repeat(16)}`,
+    );
     expect((await fetch(url, { method: "DELETE" })).status).toBe(204);
   });
 
@@ -129,7 +177,11 @@ describe("what a body costs", () => {
     for (let i = 0; i < 50_000; i++) builder.tryAppend({ key: null, value: new Uint8Array(0), timestamp: 0 });
     const batch = builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
     const send = async (count: number) => {
-      const response = await fetch(url, { method: "POST", headers: { "content-type": "application/vnd.tidemark.batches" }, body: Buffer.concat(Array.from({ length: count }, () => batch)) });
+      const response = await fetch(url, {
+        method: "POST",
+        headers: { "content-type": "application/vnd.tidemark.batches" },
+        body: Buffer.concat(Array.from({ length: count }, () => batch)),
+      });
       await response.arrayBuffer();
       return [response.status, response.headers.get("tidemark-error")];
     };
@@ -140,10 +192,34 @@ describe("what a body costs", () => {
 });
 
 describe("fields of frames", () => {
-  const VALUES = ['"\\ud800"', '"a\\udc00b"', "null", "0", "-1", "1e999", "true", "[]", "{}", '["a"]', '""', '"a\\u0000b"', '"__ds/x"', `"${"x".repeat(2_000)}"`, '"__proto__"', `${"[".repeat(9_000)}${"]".repeat(9_000)}`, '{"toString":1}', '{"timestamp":"\\ud800"}', '{"timestamp":null}'];
+  const VALUES = [
+    '"\\ud800"',
+    '"a\\udc00b"',
+    "null",
+    "0",
+    "-1",
+    "1e999",
+    "true",
+    "[]",
+    "{}",
+    '["a"]',
+    '""',
+    '"a\\u0000b"',
+    '"__ds/x"',
+    `"${"x".repeat(2_000)}"`,
+    '"__proto__"',
+    `${"[".repeat(9_000)}${"]".repeat(9_000)}`,
+    '{"toString":1}',
+    '{"timestamp":"\\ud800"}',
+    '{"timestamp":null}',
+  ];
 
   test.each(HOSTS)("of any kind get a code that says whose fault it is: %s", async (host) => {
-    await fetch(`${urlOf(host)}/v1/stream/frames`, { method: "PUT", headers: { "content-type": "text/plain" }, body: "x" });
+    await fetch(`${urlOf(host)}/v1/stream/frames`, {
+      method: "PUT",
+      headers: { "content-type": "text/plain" },
+      body: "x",
+    });
     const socket = new WebSocket(`${urlOf(host).replace("http", "ws")}/v1/socket`);
     socket.binaryType = "arraybuffer";
     const answers = new Map<string, [number, string]>();
@@ -164,10 +240,19 @@ describe("fields of frames", () => {
     };
     let channel = 10;
     for (const value of VALUES) {
-      for (const text of [`{"path":${value}}`, value, `{"path":"frames","path":${value}}`, `{"__proto__":{"path":"frames"}}`]) {
+      for (const text of [
+        `{"path":${value}}`,
+        value,
+        `{"path":"frames","path":${value}}`,
+        `{"__proto__":{"path":"frames"}}`,
+      ]) {
         const [type, code] = await answer({ type: FrameType.OPEN, channel: channel++ }, text);
         const isFine = text === `{"path":"__proto__"}` || text.endsWith(`,"path":"__proto__"}`);
-        expect([text.slice(0, 60), type, code]).toEqual([text.slice(0, 60), FrameType.ERROR, isFine ? "NOT_FOUND" : "BAD_REQUEST"]);
+        expect([text.slice(0, 60), type, code]).toEqual([
+          text.slice(0, 60),
+          FrameType.ERROR,
+          isFine ? "NOT_FOUND" : "BAD_REQUEST",
+        ]);
       }
     }
     socket.send(jsonFrame({ type: FrameType.OPEN, channel: 1 }, { path: "frames" }));
@@ -176,10 +261,15 @@ describe("fields of frames", () => {
     for (const value of VALUES) {
       for (const type of [FrameType.FOLLOW, FrameType.FETCH]) {
         for (const text of [`{"from":${value}}`, value]) {
-          const isFine = text === '{"from":0}' || text === "{}" || text === '{"toString":1}' || text.startsWith('{"timestamp"');
+          const isFine =
+            text === '{"from":0}' || text === "{}" || text === '{"toString":1}' || text.startsWith('{"timestamp"');
           if (isFine) continue;
           const [answered, code] = await answer({ type, channel: 1, id: id++, credits: 1_000 }, text);
-          expect([text.slice(0, 60), answered, code]).toEqual([text.slice(0, 60), FrameType.ERROR, expect.toBeOneOf(["INVALID_ARGUMENT", "OFFSET_OUT_OF_RANGE"])]);
+          expect([text.slice(0, 60), answered, code]).toEqual([
+            text.slice(0, 60),
+            FrameType.ERROR,
+            expect.toBeOneOf(["INVALID_ARGUMENT", "OFFSET_OUT_OF_RANGE"]),
+          ]);
         }
       }
     }
@@ -218,18 +308,30 @@ describe("a webhook's answer", () => {
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   });
-  afterAll(() => new Promise((resolve) => {
-    server.closeAllConnections();
-    server.close(resolve);
-  }));
+  afterAll(
+    () =>
+      new Promise((resolve) => {
+        server.closeAllConnections();
+        server.close(resolve);
+      }),
+  );
 
   async function subscribe(name: string): Promise<void> {
     const { port } = server.address() as AddressInfo;
     const stream = `${dev.url}/v1/stream/hooked-${name}`;
     await fetch(stream, { method: "PUT", headers: { "content-type": "text/plain" } });
-    const config = { type: "webhook", streams: [`hooked-${name}`], webhook: { url: `http://127.0.0.1:${port}/${name}` } };
-    expect((await fetch(`${dev.url}/v1/stream/__ds/subscriptions/${name}`, { method: "PUT", body: JSON.stringify(config) })).status).toBe(201);
-    expect((await fetch(stream, { method: "POST", headers: { "content-type": "text/plain" }, body: "x" })).status).toBe(204);
+    const config = {
+      type: "webhook",
+      streams: [`hooked-${name}`],
+      webhook: { url: `http://127.0.0.1:${port}/${name}` },
+    };
+    expect(
+      (await fetch(`${dev.url}/v1/stream/__ds/subscriptions/${name}`, { method: "PUT", body: JSON.stringify(config) }))
+        .status,
+    ).toBe(201);
+    expect((await fetch(stream, { method: "POST", headers: { "content-type": "text/plain" }, body: "x" })).status).toBe(
+      204,
+    );
   }
   const until = async (isSo: () => boolean): Promise<void> => {
     while (!isSo()) await new Promise((resolve) => setImmediate(resolve));

@@ -14,8 +14,12 @@ async function silentServer() {
   let told: () => void;
   const closing = new Promise<void>((resolve) => (told = resolve));
   server.on("upgrade", (request, socket) => {
-    const accept = createHash("sha1").update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
-    socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);
+    const accept = createHash("sha1")
+      .update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+      .digest("base64");
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+    );
     // Frames of a client are short and masked: two bytes, four of the mask, the payload. 0x88 is a close.
     socket.on("data", (bytes: Buffer) => {
       for (let at = 0; at < bytes.length; at += 6 + (bytes[at + 1]! & 0x7f)) if (bytes[at] === 0x88) told();
@@ -48,7 +52,11 @@ async function wireTo(url: string): Promise<Wire> {
 test("a socket of one log, and a log on a socket of many", async () => {
   const server = await silentServer();
   try {
-    await expect(EdgeSocket.bind(await wireTo(server.url), { ...timers, helloMs: 50 })).rejects.toMatchObject({ code: "TIMEOUT", kind: "retry", details: { ms: 50 } });
+    await expect(EdgeSocket.bind(await wireTo(server.url), { ...timers, helloMs: 50 })).rejects.toMatchObject({
+      code: "TIMEOUT",
+      kind: "retry",
+      details: { ms: 50 },
+    });
     // The server is told.
     await server.closing;
     const socket = EdgeSocket.connect(await wireTo(server.url), { ...timers, helloMs: 50 });

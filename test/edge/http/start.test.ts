@@ -19,7 +19,10 @@ interface Started {
 }
 
 const run = (...args: string[]): ChildProcess =>
-  spawn(process.execPath, [path.join(root, "test/tooling/run.mjs"), "start", "--state", state, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+  spawn(process.execPath, [path.join(root, "test/tooling/run.mjs"), "start", "--state", state, ...args], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
 
 async function start(...args: string[]): Promise<Started> {
   const child = run(...args);
@@ -77,7 +80,10 @@ test("where its ports are taken it says which it takes instead, and the lines th
     const lines = [...said().matchAll(/curl -X (\w+) (\S+) -H '([^:]+): ([^']+)'(?: -d '([^']*)')?/g)];
     const answers = [];
     for (const [, method, url, name, value, body] of lines) {
-      answers.push((await fetch(url!, { method: method!, headers: { [name!]: value! }, ...(body !== undefined && { body }) })).status);
+      answers.push(
+        (await fetch(url!, { method: method!, headers: { [name!]: value! }, ...(body !== undefined && { body }) }))
+          .status,
+      );
     }
     expect(answers).toEqual([201, 204]);
     const [, url] = /curl '([^']+)'/.exec(said()) ?? [];

@@ -92,14 +92,25 @@ window.tab = {
     resting = true;
     return tide.close();
   },
-  state: () => ({ role: tide.role, changes, acks, failures, visible: document.visibilityState === "visible", engine: tide.storage.engine }),
+  state: () => ({
+    role: tide.role,
+    changes,
+    acks,
+    failures,
+    visible: document.visibilityState === "visible",
+    engine: tide.storage.engine,
+  }),
   /** When this tab's next ack from a leader that came after `since` was there. */
   ackAfter(since) {
     const change = changes.find((at) => at > since);
     return change === undefined ? undefined : acks.find(({ at }) => at > change)?.at;
   },
   readAll: () => valuesOf(topic.read()),
-  standBys: async () => (await navigator.locks.query()).held.filter(({ name }) => name.startsWith("tidemark-spare:")).length,
-  use: async (name) => ({ opfs: await useEngine(`${name}-opfs`, "opfs"), indexeddb: await useEngine(`${name}-idb`, "indexeddb") }),
+  standBys: async () =>
+    (await navigator.locks.query()).held.filter(({ name }) => name.startsWith("tidemark-spare:")).length,
+  use: async (name) => ({
+    opfs: await useEngine(`${name}-opfs`, "opfs"),
+    indexeddb: await useEngine(`${name}-idb`, "indexeddb"),
+  }),
 };
 document.title = "ready";

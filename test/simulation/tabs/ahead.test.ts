@@ -12,7 +12,8 @@ async function leaderAndNext(isChromium = true) {
   const { world, platform, sure, read, end } = simulatedBrowser(isChromium);
   const worker = (name: string) => {
     const { context, product } = platform.inWorker(name);
-    const open = (files?: FilesAhead): Promise<Volume> => sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT_BYTES, ...(files && { directory: files.directory }) }));
+    const open = (files?: FilesAhead): Promise<Volume> =>
+      sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT_BYTES, ...(files && { directory: files.directory }) }));
     return { context, open, find: () => sure(product.FilesAhead.find("t")) };
   };
   const fill = async (volume: Volume, by: number): Promise<void> => {

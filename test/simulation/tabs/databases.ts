@@ -131,7 +131,12 @@ class Transaction extends Emitter {
   /** Behind all that this turn asks for: commits when nothing is under way. */
   rest(): void {
     const { context } = this.db;
-    context.world.send(0, "rest", { from: context, to: context }, () => !this.#finished && this.#under.size === 0 && this.commit());
+    context.world.send(
+      0,
+      "rest",
+      { from: context, to: context },
+      () => !this.#finished && this.#under.size === 0 && this.commit(),
+    );
   }
 
   commit(): void {
@@ -207,7 +212,8 @@ class ObjectStore {
 }
 
 /** Of numbers. */
-const keysIn = (store: Store, { lower, upper }: Range): Key[] => [...store.keys()].filter((key) => Number(key) >= lower && Number(key) <= upper).sort((a, b) => Number(a) - Number(b));
+const keysIn = (store: Store, { lower, upper }: Range): Key[] =>
+  [...store.keys()].filter((key) => Number(key) >= lower && Number(key) <= upper).sort((a, b) => Number(a) - Number(b));
 
 class Connection extends Emitter {
   closed = false;
@@ -263,7 +269,10 @@ export const IDB_CLASSES = {
   IDBObjectStore: ObjectStore,
   IDBIndex: class extends Nothing {},
   IDBCursor: Nothing,
-  IDBKeyRange: { bound: (lower: number, upper: number): Range => ({ lower, upper }), upperBound: (upper: number): Range => ({ lower: -Infinity, upper }) },
+  IDBKeyRange: {
+    bound: (lower: number, upper: number): Range => ({ lower, upper }),
+    upperBound: (upper: number): Range => ({ lower: -Infinity, upper }),
+  },
 };
 
 export class Databases {
@@ -301,8 +310,10 @@ export class Databases {
             this.#back(context, "databases", () => resolve(names));
           });
         }),
-      open: (name: string) => this.#ask(context, name, (kept, request, done) => this.#open(context, kept, request, done)),
-      deleteDatabase: (name: string) => this.#ask(context, name, (kept, request, done) => this.#delete(context, kept, request, done)),
+      open: (name: string) =>
+        this.#ask(context, name, (kept, request, done) => this.#open(context, kept, request, done)),
+      deleteDatabase: (name: string) =>
+        this.#ask(context, name, (kept, request, done) => this.#delete(context, kept, request, done)),
     };
   }
 
@@ -329,14 +340,16 @@ export class Databases {
   }
 
   #forget(context: Context): void {
-    for (const { connections } of this.#kept.values()) for (const connection of [...connections]) if (connection.context === context) this.leave(connection);
+    for (const { connections } of this.#kept.values())
+      for (const connection of [...connections]) if (connection.context === context) this.leave(connection);
   }
 
   /** Its transactions are undone, but for those that were to be committed. */
   leave(connection: Connection): void {
     const { kept } = connection;
     kept.connections.delete(connection);
-    for (const tx of kept.transactions.filter(({ db, commitAsked }) => db === connection && !commitAsked)) this.abort(tx);
+    for (const tx of kept.transactions.filter(({ db, commitAsked }) => db === connection && !commitAsked))
+      this.abort(tx);
     this.#next(kept);
   }
 
@@ -396,7 +409,8 @@ export class Databases {
 
   /** Waits until all have closed. */
   #delete(context: Context, kept: Kept, request: Request, done: () => void): void {
-    for (const connection of kept.connections) this.#back(connection.context, "versionchange", () => !connection.closed && connection.emit("versionchange"));
+    for (const connection of kept.connections)
+      this.#back(connection.context, "versionchange", () => !connection.closed && connection.emit("versionchange"));
     const look = (): void => {
       if (kept.connections.size > 0) return this.#world.send(1, "delete waits", {}, look);
       kept.version = 0;
@@ -439,14 +453,17 @@ export class Databases {
     tx.state = "over";
     const at = transactions.indexOf(tx);
     if (at >= 0) transactions.splice(at, 1);
-    if (tx.mode === "readwrite") this.#world.counters.add(`transaction.${reason ? (reason.name === "ConstraintError" ? "fenced" : "undone") : "committed"}`);
+    if (tx.mode === "readwrite")
+      this.#world.counters.add(
+        `transaction.${reason ? (reason.name === "ConstraintError" ? "fenced" : "undone") : "committed"}`,
+      );
     this.#back(tx.db.context, "over", () => tx.over(reason));
     tx.onOver?.(!reason);
   }
 
   /** Each that may run does what it was asked: one that writes when it is the first, others while none that writes is before them. */
   #run(kept: Kept): void {
-    for (let at = 0; at < kept.transactions.length; ) {
+    for (let at = 0; at < kept.transactions.length;) {
       const tx = kept.transactions[at]!;
       const writes = tx.mode !== "readonly";
       if (writes && at > 0) return;

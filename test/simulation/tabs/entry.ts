@@ -7,11 +7,18 @@ import type { Product } from "./platform.ts";
 import { simulatedProduct } from "./product.ts";
 import { runTabsSeeds, type TabsSeeds } from "./seeds.ts";
 
-export async function loadTabs(bug?: TabsMutant): Promise<{ readonly product: Product; readonly kernel: WebAssembly.Module }> {
+export async function loadTabs(
+  bug?: TabsMutant,
+): Promise<{ readonly product: Product; readonly kernel: WebAssembly.Module }> {
   return { product: await simulatedProduct(bug), kernel: await WebAssembly.compile(await kernelBytes("release")) };
 }
 
 /** Runs seeds over a planted bug until a check fails. */
 export async function runTabsMutant(mutant: TabsMutant, seedsMax: number): Promise<TabsSeeds> {
-  return runTabsSeeds({ ...(await loadTabs(mutant)), seeds: range(mutant.from ?? 1, seedsMax), failuresMax: 1, plan: PLANS[mutant.plan ?? "opfs"] });
+  return runTabsSeeds({
+    ...(await loadTabs(mutant)),
+    seeds: range(mutant.from ?? 1, seedsMax),
+    failuresMax: 1,
+    plan: PLANS[mutant.plan ?? "opfs"],
+  });
 }

@@ -49,7 +49,9 @@ class Handle {
     this.#context = context;
     this.#file = file;
     file.holders.add(this);
-    context.onDeath.push(() => context.world.send(context.world.random.int(GONE_MS_MAX), "handle goes", {}, () => this.#free()));
+    context.onDeath.push(() =>
+      context.world.send(context.world.random.int(GONE_MS_MAX), "handle goes", {}, () => this.#free()),
+    );
   }
 
   #check(): void {
@@ -132,7 +134,9 @@ export class Files {
   /** Handles of these files, in all contexts. */
   handlesOf(path: readonly string[]): number {
     const node = this.#at(path);
-    return node instanceof Map ? [...node.values()].reduce((sum, file) => sum + (file instanceof FileNode ? file.holders.size : 0), 0) : 0;
+    return node instanceof Map
+      ? [...node.values()].reduce((sum, file) => sum + (file instanceof FileNode ? file.holders.size : 0), 0)
+      : 0;
   }
   /** As when the site's data is cleared: what is open stays so, and belongs to no name. */
   clear(path: readonly string[]): void {
@@ -164,7 +168,12 @@ export class Files {
   }
 
   #folder(context: Context, folder: Folder): unknown {
-    const find = <Kind>(name: string, create: boolean, isKind: (node: unknown) => boolean, make: () => FileNode | Folder): Kind => {
+    const find = <Kind>(
+      name: string,
+      create: boolean,
+      isKind: (node: unknown) => boolean,
+      make: () => FileNode | Folder,
+    ): Kind => {
       const known = folder.get(name);
       if (!known && !create) throw error("NotFoundError");
       if (known && !isKind(known)) throw error("TypeMismatchError");
@@ -174,10 +183,26 @@ export class Files {
     return {
       kind: "directory",
       getDirectoryHandle: (name: string, { create = false } = {}) =>
-        this.#ask(context, "folder", () => this.#folder(context, find<Folder>(name, create, (node) => node instanceof Map, () => new Map()))),
+        this.#ask(context, "folder", () =>
+          this.#folder(
+            context,
+            find<Folder>(
+              name,
+              create,
+              (node) => node instanceof Map,
+              () => new Map(),
+            ),
+          ),
+        ),
       getFileHandle: (name: string, { create = false } = {}) =>
         this.#ask(context, "file", () => {
-          const file = (made: boolean): FileNode => find<FileNode>(name, made, (node) => node instanceof FileNode, () => new FileNode());
+          const file = (made: boolean): FileNode =>
+            find<FileNode>(
+              name,
+              made,
+              (node) => node instanceof FileNode,
+              () => new FileNode(),
+            );
           file(create);
           return this.#file(context, () => file(false));
         }),
@@ -187,7 +212,8 @@ export class Files {
           const node = folder.get(name);
           if (!node) throw error("NotFoundError");
           const files = node instanceof FileNode ? [node] : [...node.values()];
-          if (files.some((file) => file instanceof FileNode && file.holders.size > 0)) throw error("NoModificationAllowedError");
+          if (files.some((file) => file instanceof FileNode && file.holders.size > 0))
+            throw error("NoModificationAllowedError");
           folder.delete(name);
         }),
     };

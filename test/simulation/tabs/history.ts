@@ -117,7 +117,10 @@ export class History {
     for (const op of this.#plan.ops) {
       this.#world.at(op.at, op.kind, () => this.#do(op));
     }
-    await this.#world.run(() => this.#failure !== undefined || this.#world.now >= this.#plan.activeMs, this.#plan.activeMs);
+    await this.#world.run(
+      () => this.#failure !== undefined || this.#world.now >= this.#plan.activeMs,
+      this.#plan.activeMs,
+    );
   }
 
   #live(): Tab[] {
@@ -127,18 +130,27 @@ export class History {
   /** The tab an operation means, among those that are there. */
   #pick(number: number): Tab | undefined {
     const live = this.#live().filter(({ tide }) => tide);
-    return number < 0 ? (live.find(({ tide }) => tide!.role === "leader") ?? live[0]) : live[number % Math.max(live.length, 1)];
+    return number < 0
+      ? (live.find(({ tide }) => tide!.role === "leader") ?? live[0])
+      : live[number % Math.max(live.length, 1)];
   }
 
   #do(op: Op): void {
     if (op.kind === "open") return void this.#open();
     if (op.kind === "lose-connections") return this.#platform.databases.loseConnections();
-    if (op.kind === "kill-broker") return this.#count(op.kind, this.#platform.broker && !this.#platform.broker.context.ending && this.#platform.broker.context.end() === undefined);
+    if (op.kind === "kill-broker")
+      return this.#count(
+        op.kind,
+        this.#platform.broker &&
+          !this.#platform.broker.context.ending &&
+          this.#platform.broker.context.end() === undefined,
+      );
     const tab = this.#pick("tab" in op ? op.tab : -1);
     if (!tab) return;
     const { page } = tab;
     const workers = [...(this.#platform.workers.get(page.context) ?? [])];
-    if (op.kind === "append") this.#in(tab, () => void Array.from({ length: op.count }, () => this.#append(tab, op.bytes)));
+    if (op.kind === "append")
+      this.#in(tab, () => void Array.from({ length: op.count }, () => this.#append(tab, op.bytes)));
     else if (op.kind === "roll") this.#in(tab, () => this.#call(tab, "roll", tab.topic.roll()));
     else if (op.kind === "close-tide") this.#in(tab, () => this.#close(tab));
     else if (op.kind === "close-tab") page.context.end();
@@ -169,7 +181,8 @@ export class History {
     if (!("ms" in op)) return;
     const until = this.#world.now + op.ms;
     if (op.kind === "hang-page" || op.kind === "stop") page.ahead = Math.max(page.ahead, until);
-    if (op.kind === "hang-worker" || op.kind === "stop") for (const worker of workers) worker.ahead = Math.max(worker.ahead, until);
+    if (op.kind === "hang-worker" || op.kind === "stop")
+      for (const worker of workers) worker.ahead = Math.max(worker.ahead, until);
     if (op.kind !== "stop-inside") return;
     for (const worker of workers) {
       const sprung = (awake: number): void => {
@@ -208,14 +221,20 @@ export class History {
     const tab = new Tab(this.#tabs.length, this.#platform.page(`tab${this.#tabs.length}`));
     this.#tabs.push(tab);
     const { leaderTimeoutMs } = this.#plan;
-    const options = { kernel: this.#kernel, segmentBytes: 64 * 1024, worker: tab.page.makeWorker, ...(leaderTimeoutMs && { leaderTimeoutMs }) };
+    const options = {
+      kernel: this.#kernel,
+      segmentBytes: 64 * 1024,
+      worker: tab.page.makeWorker,
+      ...(leaderTimeoutMs && { leaderTimeoutMs }),
+    };
     const opening = tab.page.product.openTide(NAME, options) as Promise<Tide>;
     this.#call(tab, "open", opening);
     const tide = await opening.catch(() => undefined);
     if (!tide) tab.over = true;
     else {
       tab.tide = tide;
-      for (const { quarantined } of tide.recovery) if (quarantined.length > 0) this.#fail("quarantine", `recovery found damage: ${JSON.stringify(quarantined)}`);
+      for (const { quarantined } of tide.recovery)
+        if (quarantined.length > 0) this.#fail("quarantine", `recovery found damage: ${JSON.stringify(quarantined)}`);
       tide.on(({ type, via, reason }) => {
         this.#world.trace.add(`${tab.page.context.name} ${type} ${via ?? reason ?? ""}`, this.#world.now);
         if (type === "leaderchange") this.#world.note(`via.${via}`);
@@ -247,7 +266,12 @@ export class History {
 
   #append(tab: Tab, bytes: number): void {
     const order = tab.sent.length;
-    const sent: Sent = { value: `${tab.number}.${order}.`.padEnd(bytes, "x"), tab: tab.number, order, offset: undefined };
+    const sent: Sent = {
+      value: `${tab.number}.${order}.`.padEnd(bytes, "x"),
+      tab: tab.number,
+      order,
+      offset: undefined,
+    };
     tab.sent.push(sent);
     const appended = tab.topic.append({ value: sent.value });
     this.#call(tab, `append ${order}`, appended);
@@ -279,7 +303,9 @@ export class History {
     tab.calls.add("close");
     const done = (): void => void tab.calls.delete("close");
     closing.then(done, done);
-    void closing.catch(() => undefined).then(() => this.#world.at(this.#world.now + 20, "page goes", () => tab.page.context.end()));
+    void closing
+      .catch(() => undefined)
+      .then(() => this.#world.at(this.#world.now + 20, "page goes", () => tab.page.context.end()));
   }
 
   /** What workers say: each term has one worker, and none acks in another's. */
@@ -288,7 +314,8 @@ export class History {
     // One in memory is a rehearsal (src/browser/worker/warm-up.ts).
     if (hello === undefined || !opened || opened.engine === "memory") return;
     const before = this.#terms.get(opened.epoch);
-    if (before && before !== context) this.#fail("two-leaders", `epoch ${opened.epoch} was begun by ${before.name} and by ${context.name}`);
+    if (before && before !== context)
+      this.#fail("two-leaders", `epoch ${opened.epoch} was begun by ${before.name} and by ${context.name}`);
     if (!before) this.#world.note("terms");
     this.#terms.set(opened.epoch, context);
   }
@@ -309,11 +336,20 @@ export class History {
       tab.wake?.();
       if (tab.page.hidden) tab.page.show(true);
     }
-    const open = (): string[] => this.#tabs.filter((tab) => !tab.page.context.ending && this.#runs(tab)).flatMap(({ calls, meant }) => [...calls, ...[...meant].map(() => "its own")]);
-    const settled = (): Promise<void> => this.#until(() => open().length === 0, () => `no answer to ${open().join(", ")}`);
+    const open = (): string[] =>
+      this.#tabs
+        .filter((tab) => !tab.page.context.ending && this.#runs(tab))
+        .flatMap(({ calls, meant }) => [...calls, ...[...meant].map(() => "its own")]);
+    const settled = (): Promise<void> =>
+      this.#until(
+        () => open().length === 0,
+        () => `no answer to ${open().join(", ")}`,
+      );
     // First while others hang; what they had on their way, when they have woken.
     await settled();
-    for (const { page } of this.#tabs) for (const { ahead } of [page.context, ...(this.#platform.workers.get(page.context) ?? [])]) this.#world.at(ahead, "awake", () => undefined);
+    for (const { page } of this.#tabs)
+      for (const { ahead } of [page.context, ...(this.#platform.workers.get(page.context) ?? [])])
+        this.#world.at(ahead, "awake", () => undefined);
     await this.#world.run(() => this.#failure !== undefined || this.#tabs.every((tab) => this.#runs(tab)));
     await settled();
     // What tabs that are gone had sent may be written now, by a leader that has just woken.
@@ -340,7 +376,10 @@ export class History {
         ended = true;
       },
     );
-    await this.#until(() => ended, () => `a read of tab ${tab.number} does not end`);
+    await this.#until(
+      () => ended,
+      () => `a read of tab ${tab.number} does not end`,
+    );
     // It was alone, and its worker had ended.
     if (failed && tab.over) return undefined;
     if (failed) throw new Failed("read", `tab ${tab.number}: ${(failed as Error).message}`);
@@ -350,7 +389,10 @@ export class History {
   async #newTab(): Promise<Tab> {
     let tab: Tab | undefined;
     void this.#open().then((opened) => (tab = opened));
-    await this.#until(() => tab !== undefined, () => "a new tab does not open");
+    await this.#until(
+      () => tab !== undefined,
+      () => "a new tab does not open",
+    );
     if (!tab?.tide) throw new Failed("open", "a new tab can't open");
     return tab;
   }
@@ -371,10 +413,22 @@ export class History {
     }
     const last = logs[0]?.length ?? 0;
     // Followers get there, too.
-    await this.#until(() => this.#live().every(({ seen }) => seen.length >= last), () => "a follower does not get to the end");
-    await this.#until(() => this.#isAgreed(), () => `${this.#platform.locks.heldBy(`tidemark:${NAME}`)?.name} has the lead, and the tabs say: ${this.#live().map(({ number, tide }) => `${number} ${tide!.role}`).join(", ")}`);
+    await this.#until(
+      () => this.#live().every(({ seen }) => seen.length >= last),
+      () => "a follower does not get to the end",
+    );
+    await this.#until(
+      () => this.#isAgreed(),
+      () =>
+        `${this.#platform.locks.heldBy(`tidemark:${NAME}`)?.name} has the lead, and the tabs say: ${this.#live()
+          .map(({ number, tide }) => `${number} ${tide!.role}`)
+          .join(", ")}`,
+    );
     for (const tab of this.#live()) this.#close(tab);
-    await this.#until(() => this.#tabs.every(({ page: { context }, calls }) => context.ending || !calls.has("close")), () => "a tide does not close");
+    await this.#until(
+      () => this.#tabs.every(({ page: { context }, calls }) => context.ending || !calls.has("close")),
+      () => "a tide does not close",
+    );
     for (const { page } of this.#tabs) page.context.end();
     this.#platform.broker?.context.end();
     await this.#world.run(() => false, this.#world.now + 12_000);
@@ -386,7 +440,8 @@ export class History {
     if (wrong) throw new Failed(wrong.check, wrong.message);
     this.#world.trace.add("log", ...logs.map((log) => log.length));
     this.#world.counters.add("acked", sent.filter(({ offset }) => offset !== undefined).length);
-    if (this.#platform.files.has(["tidemark", NAME, "taken"])) throw new Failed("not-back", "copies are left though no file is locked");
+    if (this.#platform.files.has(["tidemark", NAME, "taken"]))
+      throw new Failed("not-back", "copies are left though no file is locked");
     again.over = true;
   }
 }

@@ -23,11 +23,19 @@ export interface Evidence {
 
 const short = (value: string | undefined): string => value?.split("x")[0] ?? "nothing";
 
-export function judge({ sent, seen, logs }: Evidence): { readonly check: string; readonly message: string } | undefined {
+export function judge({
+  sent,
+  seen,
+  logs,
+}: Evidence): { readonly check: string; readonly message: string } | undefined {
   const log = logs[0] ?? [];
   for (const other of logs) {
     const at = log.findIndex(({ offset, value }, i) => other[i]?.offset !== offset || other[i]?.value !== value);
-    if (at >= 0 || other.length !== log.length) return { check: "inconsistent", message: `tabs disagree at ${at}: ${log.length} records and ${other.length}, ${short(log[at]?.value)} and ${short(other[at]?.value)}` };
+    if (at >= 0 || other.length !== log.length)
+      return {
+        check: "inconsistent",
+        message: `tabs disagree at ${at}: ${log.length} records and ${other.length}, ${short(log[at]?.value)} and ${short(other[at]?.value)}`,
+      };
   }
   const byValue = new Map(sent.map((each) => [each.value, each]));
   const found = new Set<string>();
@@ -38,16 +46,28 @@ export function judge({ sent, seen, logs }: Evidence): { readonly check: string;
     if (!from) return { check: "phantom", message: `nobody sent ${short(value)} at ${offset}` };
     if (found.has(value)) return { check: "doubled", message: `${short(value)} is there twice, again at ${offset}` };
     found.add(value);
-    if (from.order < (orders.get(from.tab) ?? 0)) return { check: "order", message: `${short(value)} at ${offset} comes behind number ${orders.get(from.tab)} of its tab` };
+    if (from.order < (orders.get(from.tab) ?? 0))
+      return {
+        check: "order",
+        message: `${short(value)} at ${offset} comes behind number ${orders.get(from.tab)} of its tab`,
+      };
     orders.set(from.tab, from.order);
   }
   for (const { value, offset } of sent) {
-    if (offset !== undefined && log[offset]?.value !== value) return { check: "lost", message: `${short(value)} was acked at ${offset}, where ${short(log[offset]?.value)} is${found.has(value) ? ", and it is elsewhere" : ""}` };
+    if (offset !== undefined && log[offset]?.value !== value)
+      return {
+        check: "lost",
+        message: `${short(value)} was acked at ${offset}, where ${short(log[offset]?.value)} is${found.has(value) ? ", and it is elsewhere" : ""}`,
+      };
   }
   for (const { tab, seen: read } of seen) {
     for (const [at, { offset, value }] of read.entries()) {
       if (offset !== at) return { check: "skip", message: `tab ${tab} read offset ${offset} after ${at - 1}` };
-      if (log[at]?.value !== value) return { check: "unseen", message: `tab ${tab} read ${short(value)} at ${at}, where ${short(log[at]?.value)} is` };
+      if (log[at]?.value !== value)
+        return {
+          check: "unseen",
+          message: `tab ${tab} read ${short(value)} at ${at}, where ${short(log[at]?.value)} is`,
+        };
     }
   }
   return undefined;

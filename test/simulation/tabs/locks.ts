@@ -75,12 +75,24 @@ export class LockManager {
     let lane = this.#known.get(context);
     if (!lane) {
       this.#known.set(context, (lane = { last: 0 }));
-      context.onDeath.push(() => this.#world.send(this.#world.random.int(GONE_MS_MAX), "locks go", {}, () => this.#forget(context)));
+      context.onDeath.push(() =>
+        this.#world.send(this.#world.random.int(GONE_MS_MAX), "locks go", {}, () => this.#forget(context)),
+      );
     }
-    this.#world.send(this.#world.random.int(300) / 1000, "to locks", { from: context, lane }, () => !context.dead && run());
+    this.#world.send(
+      this.#world.random.int(300) / 1000,
+      "to locks",
+      { from: context, lane },
+      () => !context.dead && run(),
+    );
   }
 
-  #request(context: Context, name: string, { mode = "exclusive", ifAvailable = false, steal = false, signal }: Options, callback: Callback): Promise<unknown> {
+  #request(
+    context: Context,
+    name: string,
+    { mode = "exclusive", ifAvailable = false, steal = false, signal }: Options,
+    callback: Callback,
+  ): Promise<unknown> {
     context.tick("lock");
     return new Promise((resolve, reject) => {
       const request: Request = { context, name, mode, callback, resolve, reject, lane: { last: 0 }, state: "queued" };
@@ -89,7 +101,10 @@ export class LockManager {
       this.#toManager(context, () => {
         if (request.state === "over") return;
         if (steal) this.#steal(request);
-        else if (ifAvailable && !this.#isFree(request)) this.#world.send(this.#world.delay(), "no lock", { to: context }, () => Promise.resolve(callback(null)).then(resolve, reject));
+        else if (ifAvailable && !this.#isFree(request))
+          this.#world.send(this.#world.delay(), "no lock", { to: context }, () =>
+            Promise.resolve(callback(null)).then(resolve, reject),
+          );
         else {
           this.#listOf(this.#queues, name).push(request);
           this.#grantNext(name);
@@ -132,7 +147,10 @@ export class LockManager {
 
   #isFree({ name, mode }: Request): boolean {
     const held = this.#held.get(name) ?? [];
-    return (this.#queues.get(name)?.length ?? 0) === 0 && (held.length === 0 || (mode === "shared" && held.every((each) => each.mode === "shared")));
+    return (
+      (this.#queues.get(name)?.length ?? 0) === 0 &&
+      (held.length === 0 || (mode === "shared" && held.every((each) => each.mode === "shared")))
+    );
   }
 
   #grantNext(name: string): void {
@@ -182,7 +200,9 @@ export class LockManager {
   }
 
   #forget(context: Context): void {
-    for (const lists of [this.#queues, this.#held]) for (const list of [...lists.values()]) for (const request of [...list]) if (request.context === context) this.#remove(request, lists);
+    for (const lists of [this.#queues, this.#held])
+      for (const list of [...lists.values()])
+        for (const request of [...list]) if (request.context === context) this.#remove(request, lists);
   }
 
   #listOf(lists: Map<string, Request[]>, name: string): Request[] {

@@ -24,13 +24,19 @@ const SOON_MS = 150;
 /** Tabs of which one is seen, and leads; each that began to lead is noted. */
 async function settledTabs(seed: number) {
   const world = new World(new Random(seed, 1), false);
-  const platform = new Platform(world, product, new Random(seed, 2), { engine: "opfs", hasSharedWorker: true, isChromium: true, lateLocks: 0 });
+  const platform = new Platform(world, product, new Random(seed, 2), {
+    engine: "opfs",
+    hasSharedWorker: true,
+    isChromium: true,
+    lateLocks: 0,
+  });
   const led: Context[] = [];
   world.onPost = (by, data) => {
     const { hello, opened } = Object(data) as { hello?: number; opened?: { engine: string } };
     if (hello !== undefined && opened && opened.engine !== "memory" && !led.includes(by)) led.push(by);
   };
-  const until = async (done: () => boolean): Promise<void> => expect(await world.run(done, world.now + 60_000)).toBe(true);
+  const until = async (done: () => boolean): Promise<void> =>
+    expect(await world.run(done, world.now + 60_000)).toBe(true);
   const pass = (ms: number): Promise<boolean> => world.run(() => false, world.now + ms);
   const pages: Page[] = [];
   const show = (shown: Page): void => {
@@ -40,7 +46,9 @@ async function settledTabs(seed: number) {
     const page = platform.page(`tab${at}`);
     pages.push(page);
     let isOpen = false;
-    void (page.product.openTide("t", { kernel, segmentBytes: 64 * 1024, worker: page.makeWorker }) as Promise<unknown>).then(() => (isOpen = true));
+    void (
+      page.product.openTide("t", { kernel, segmentBytes: 64 * 1024, worker: page.makeWorker }) as Promise<unknown>
+    ).then(() => (isOpen = true));
     await until(() => isOpen);
     show(page);
   }
@@ -68,7 +76,9 @@ test("behind a hand-over whoever is next in line still has a worker that stands 
     await until(() => led.length > before);
     if (!standing.has(led.at(-1)!)) cold.push(seed);
   }
-  expect(cold.length, `the next leader had to start its worker with seeds ${cold.join(", ")}`).toBeLessThanOrEqual(COLD_MAX);
+  expect(cold.length, `the next leader had to start its worker with seeds ${cold.join(", ")}`).toBeLessThanOrEqual(
+    COLD_MAX,
+  );
 });
 
 test("one that hangs when it is given the lead is missed for the named time once, also by tabs that have just heard of the last leader", async () => {
@@ -81,7 +91,8 @@ test("one that hangs when it is given the lead is missed for the named time once
     const isNext = (page: Page): boolean => page !== ended && page.context === platform.locks.heldBy("tidemark:t");
     await until(() => pages.some(isNext));
     const next = pages.find(isNext)!;
-    for (const context of [next.context, ...(platform.workers.get(next.context) ?? [])]) context.ahead = world.now + 60_000;
+    for (const context of [next.context, ...(platform.workers.get(next.context) ?? [])])
+      context.ahead = world.now + 60_000;
     const [before, since] = [led.length, world.now];
     await until(() => led.length > before);
     expect(world.now - since, `ms until another leads, seed ${seed}`).toBeLessThan(LEADER_TIMEOUT_MS + DEPOSED_MS);

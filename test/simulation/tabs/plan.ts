@@ -4,11 +4,25 @@ import { Random } from "../prng.ts";
 export type Op = { readonly id: number; readonly at: number } & (
   | { readonly kind: "open" }
   | { readonly kind: "append"; readonly tab: number; readonly count: number; readonly bytes: number }
-  | { readonly kind: "roll" | "close-tab" | "leave-tab" | "crash-tab" | "close-tide" | "hide" | "show"; readonly tab: number }
+  | {
+      readonly kind: "roll" | "close-tab" | "leave-tab" | "crash-tab" | "close-tide" | "hide" | "show";
+      readonly tab: number;
+    }
   | { readonly kind: "kill-worker" | "kill-broker" | "lose-connections" }
-  | { readonly kind: "hang-worker" | "hang-page" | "stop" | "freeze" | "way-back"; readonly tab: number; readonly ms: number }
+  | {
+      readonly kind: "hang-worker" | "hang-page" | "stop" | "freeze" | "way-back";
+      readonly tab: number;
+      readonly ms: number;
+    }
   /** The process is stopped inside one of its calls: between a check and what it was for, between a write and its ack. */
-  | { readonly kind: "stop-inside"; readonly tab?: number; readonly call: string; readonly calls: number; readonly ms: number; readonly whole: boolean }
+  | {
+      readonly kind: "stop-inside";
+      readonly tab?: number;
+      readonly call: string;
+      readonly calls: number;
+      readonly ms: number;
+      readonly whole: boolean;
+    }
 );
 export type Kind = Op["kind"];
 
@@ -28,8 +42,21 @@ export interface TabsPlan {
 /** Tab -1 is whoever leads by then. */
 const LEADER = -1;
 const FAULTS = {
-  open: 5, "close-tab": 3, "crash-tab": 3, "close-tide": 2, hide: 3, show: 3, "kill-worker": 3, "kill-broker": 1,
-  "hang-worker": 3, "hang-page": 2, stop: 3, freeze: 2, "way-back": 1, "stop-inside": 6, roll: 3,
+  open: 5,
+  "close-tab": 3,
+  "crash-tab": 3,
+  "close-tide": 2,
+  hide: 3,
+  show: 3,
+  "kill-worker": 3,
+  "kill-broker": 1,
+  "hang-worker": 3,
+  "hang-page": 2,
+  stop: 3,
+  freeze: 2,
+  "way-back": 1,
+  "stop-inside": 6,
+  roll: 3,
 };
 const CALLS = ["write", "write", "clock", "clock", "post", "query", "lock", "file"];
 
@@ -45,18 +72,38 @@ export function makeTabsPlan(seed: number): TabsPlan {
   const tabs = random.between(1, 4);
   for (let i = 0; i < tabs; i++) add(i, (draw, { id }) => ({ id, at: draw.int(400), kind: "open" }));
   const appends = random.between(8, 40);
-  for (let i = 0; i < appends; i++) add(100 + i, (draw, base) => ({ ...base, kind: "append", tab: draw.int(8), count: draw.chance(0.3) ? draw.between(2, 12) : 1, bytes: draw.chance(0.3) ? draw.between(1000, 6000) : draw.between(1, 60) }));
+  for (let i = 0; i < appends; i++)
+    add(100 + i, (draw, base) => ({
+      ...base,
+      kind: "append",
+      tab: draw.int(8),
+      count: draw.chance(0.3) ? draw.between(2, 12) : 1,
+      bytes: draw.chance(0.3) ? draw.between(1000, 6000) : draw.between(1, 60),
+    }));
   const faults = random.between(1, 3 * busy);
   for (let i = 0; i < faults; i++) add(1000 + i, fault);
   ops.sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, engine: "opfs", hasSharedWorker: random.chance(0.8), isChromium: random.chance(0.7), lateLocks: random.chance(0.25) ? 0.1 : 0, leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]), activeMs, ops };
+  return {
+    seed,
+    engine: "opfs",
+    hasSharedWorker: random.chance(0.8),
+    isChromium: random.chance(0.7),
+    lateLocks: random.chance(0.25) ? 0.1 : 0,
+    leaderTimeoutMs: random.pick([undefined, 1_500, 2_000]),
+    activeMs,
+    ops,
+  };
 }
 
 /** The same where there is no OPFS, and the browser loses its connections to databases now and then. */
 export function makeDatabasePlan(seed: number): TabsPlan {
   const plan = makeTabsPlan(seed);
   const random = new Random(seed, 6);
-  const losses = Array.from({ length: random.pick([0, 0, 1, 3]) }, (_, i): Op => ({ id: 3000 + i, at: random.int(plan.activeMs), kind: "lose-connections" }));
+  const losses = Array.from({ length: random.pick([0, 0, 1, 3]) }, (_, i): Op => ({
+    id: 3000 + i,
+    at: random.int(plan.activeMs),
+    kind: "lose-connections",
+  }));
   const ops = [...plan.ops, ...losses].sort((a, b) => a.at - b.at || a.id - b.id);
   return { ...plan, engine: "indexeddb", ops };
 }
@@ -67,37 +114,116 @@ export function makeLeasePlan(seed: number): TabsPlan {
   const leaderTimeoutMs = 1_500;
   const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
   // With its page or alone, which its page then ends; and in some histories that page goes meanwhile.
-  const hang: Op = { id: 3, at: 2_000, kind: random.pick(["stop", "hang-worker"]), tab: LEADER, ms: leaderTimeoutMs + random.between(0, 300) };
-  const appends = Array.from({ length: 12 }, (_, i): Op => ({ id: 10 + i, at: 2_001 + random.int(i < 6 ? 30 : 3_000), kind: "append", tab: random.int(3), count: 1, bytes: 20 }));
-  const gone: Op[] = random.chance(0.5) ? [{ id: 4, at: 2_000 + random.int(3_000), kind: random.pick(["close-tab", "crash-tab"]), tab: LEADER }] : [];
+  const hang: Op = {
+    id: 3,
+    at: 2_000,
+    kind: random.pick(["stop", "hang-worker"]),
+    tab: LEADER,
+    ms: leaderTimeoutMs + random.between(0, 300),
+  };
+  const appends = Array.from({ length: 12 }, (_, i): Op => ({
+    id: 10 + i,
+    at: 2_001 + random.int(i < 6 ? 30 : 3_000),
+    kind: "append",
+    tab: random.int(3),
+    count: 1,
+    bytes: 20,
+  }));
+  const gone: Op[] = random.chance(0.5)
+    ? [{ id: 4, at: 2_000 + random.int(3_000), kind: random.pick(["close-tab", "crash-tab"]), tab: LEADER }]
+    : [];
   const ops = [...open, hang, ...gone, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, engine: "opfs", hasSharedWorker: true, isChromium: true, lateLocks: 0.5, leaderTimeoutMs, activeMs: 6_000, ops };
+  return {
+    seed,
+    engine: "opfs",
+    hasSharedWorker: true,
+    isChromium: true,
+    lateLocks: 0.5,
+    leaderTimeoutMs,
+    activeMs: 6_000,
+    ops,
+  };
 }
 
 /** The leader is stopped while it writes to its database, or a moment before or after: for longer than anybody waits, or until its successor opens. */
 export function makeHeldPlan(seed: number): TabsPlan {
   const random = new Random(seed, 7);
   const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
-  const appends = Array.from({ length: 12 }, (_, i): Op => ({ id: 10 + i, at: 2_000 + i * random.int(40), kind: "append", tab: random.int(3), count: 1, bytes: random.pick([20, 5_000]) }));
+  const appends = Array.from({ length: 12 }, (_, i): Op => ({
+    id: 10 + i,
+    at: 2_000 + i * random.int(40),
+    kind: "append",
+    tab: random.int(3),
+    count: 1,
+    bytes: random.pick([20, 5_000]),
+  }));
   const stop: Op = random.chance(0.5)
     ? { id: 3, at: 2_000 + random.int(240_000) / 1000, kind: "stop", tab: LEADER, ms: 80_000 }
-    : { id: 3, at: 1_999, kind: "stop-inside", tab: LEADER, call: "write", calls: random.between(1, 4), ms: random.between(1_800, 2_900), whole: true };
+    : {
+        id: 3,
+        at: 1_999,
+        kind: "stop-inside",
+        tab: LEADER,
+        call: "write",
+        calls: random.between(1, 4),
+        ms: random.between(1_800, 2_900),
+        whole: true,
+      };
   const ops = [...open, stop, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, engine: "indexeddb", hasSharedWorker: true, isChromium: true, lateLocks: 0, leaderTimeoutMs: 1_500, activeMs: 4_000, ops };
+  return {
+    seed,
+    engine: "indexeddb",
+    hasSharedWorker: true,
+    isChromium: true,
+    lateLocks: 0,
+    leaderTimeoutMs: 1_500,
+    activeMs: 4_000,
+    ops,
+  };
 }
 
 /** The leader goes, and who comes next is stopped while it opens the database: for a lease or two, or for longer than anybody waits. */
 export function makeOpeningPlan(seed: number): TabsPlan {
   const random = new Random(seed, 8);
   const open = [0, 1, 2, 3].map((id) => ({ id, at: 1 + id * 200, kind: "open" as const }));
-  const appends = Array.from({ length: 16 }, (_, i): Op => ({ id: 10 + i, at: 1_900 + i * random.int(200), kind: "append", tab: random.int(4), count: 1, bytes: 20 }));
+  const appends = Array.from({ length: 16 }, (_, i): Op => ({
+    id: 10 + i,
+    at: 1_900 + i * random.int(200),
+    kind: "append",
+    tab: random.int(4),
+    count: 1,
+    bytes: 20,
+  }));
   const ms = random.chance(0.3) ? 80_000 : random.between(2_000, 4_000);
   const at = 2_000 + random.int(80_000) / 1000;
   const stop: Op = random.chance(0.5)
     ? { id: 4, at, kind: "stop", tab: LEADER, ms }
-    : { id: 4, at: 1_999, kind: "stop-inside", tab: 1, call: random.pick(CALLS), calls: random.between(1, 8), ms, whole: true };
-  const ops: Op[] = [...open, { id: 5, at: 2_000, kind: random.pick(["close-tab", "crash-tab"]), tab: LEADER }, stop, ...appends];
-  return { seed, engine: "indexeddb", hasSharedWorker: true, isChromium: true, lateLocks: 0, leaderTimeoutMs: 1_500, activeMs: 6_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
+    : {
+        id: 4,
+        at: 1_999,
+        kind: "stop-inside",
+        tab: 1,
+        call: random.pick(CALLS),
+        calls: random.between(1, 8),
+        ms,
+        whole: true,
+      };
+  const ops: Op[] = [
+    ...open,
+    { id: 5, at: 2_000, kind: random.pick(["close-tab", "crash-tab"]), tab: LEADER },
+    stop,
+    ...appends,
+  ];
+  return {
+    seed,
+    engine: "indexeddb",
+    hasSharedWorker: true,
+    isChromium: true,
+    lateLocks: 0,
+    leaderTimeoutMs: 1_500,
+    activeMs: 6_000,
+    ops: ops.sort((a, b) => a.at - b.at || a.id - b.id),
+  };
 }
 
 /** The same over files, which the next leader locks ahead of need; of its own locks it may hear late. */
@@ -110,36 +236,98 @@ export function makeNextPlan(seed: number): TabsPlan {
 export function makeWokenPlan(seed: number): TabsPlan {
   const random = new Random(seed, 11);
   const open = [0, 1, 2, 3].map((id) => ({ id, at: 1 + id * 200, kind: "open" as const }));
-  const appends = Array.from({ length: 24 }, (_, i): Op => ({ id: 10 + i, at: 1_900 + i * random.int(200), kind: "append", tab: random.int(4), count: 1, bytes: 20 }));
+  const appends = Array.from({ length: 24 }, (_, i): Op => ({
+    id: 10 + i,
+    at: 1_900 + i * random.int(200),
+    kind: "append",
+    tab: random.int(4),
+    count: 1,
+    bytes: 20,
+  }));
   const hang: Op = { id: 4, at: 1_999, kind: "hang-page", tab: 1, ms: random.between(1_300, 2_800) };
-  const ops: Op[] = [...open, hang, { id: 5, at: 2_000, kind: random.pick(["close-tab", "crash-tab"]), tab: 0 }, ...appends];
-  return { seed, engine: "opfs", hasSharedWorker: true, isChromium: true, lateLocks: 0.3, leaderTimeoutMs: 1_500, activeMs: 7_000, ops: ops.sort((a, b) => a.at - b.at || a.id - b.id) };
+  const ops: Op[] = [
+    ...open,
+    hang,
+    { id: 5, at: 2_000, kind: random.pick(["close-tab", "crash-tab"]), tab: 0 },
+    ...appends,
+  ];
+  return {
+    seed,
+    engine: "opfs",
+    hasSharedWorker: true,
+    isChromium: true,
+    lateLocks: 0.3,
+    leaderTimeoutMs: 1_500,
+    activeMs: 7_000,
+    ops: ops.sort((a, b) => a.at - b.at || a.id - b.id),
+  };
 }
 
 /** Followers without a shared worker are kept for the way back while calls of theirs are on their way: what is sent to them is lost. */
 export function makeSleepPlan(seed: number): TabsPlan {
   const random = new Random(seed, 9);
   const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
-  const sleeps = Array.from({ length: 4 }, (_, i): Op => ({ id: 4 + i, at: 2_000 + i * 700 + random.int(5_000) / 1000, kind: "way-back", tab: random.between(1, 2), ms: random.between(5, 400) }));
-  const appends = Array.from({ length: 8 }, (_, i): Op => ({ id: 10 + i, at: 2_000 + (i >> 1) * 700 + random.int(4_000) / 1000, kind: "append", tab: random.between(1, 2), count: 1, bytes: 20 }));
+  const sleeps = Array.from({ length: 4 }, (_, i): Op => ({
+    id: 4 + i,
+    at: 2_000 + i * 700 + random.int(5_000) / 1000,
+    kind: "way-back",
+    tab: random.between(1, 2),
+    ms: random.between(5, 400),
+  }));
+  const appends = Array.from({ length: 8 }, (_, i): Op => ({
+    id: 10 + i,
+    at: 2_000 + (i >> 1) * 700 + random.int(4_000) / 1000,
+    kind: "append",
+    tab: random.between(1, 2),
+    count: 1,
+    bytes: 20,
+  }));
   const ops = [...open, ...sleeps, ...appends].sort((a, b) => a.at - b.at || a.id - b.id);
-  return { seed, engine: "opfs", hasSharedWorker: false, isChromium: true, lateLocks: 0, leaderTimeoutMs: undefined, activeMs: 6_000, ops };
+  return {
+    seed,
+    engine: "opfs",
+    hasSharedWorker: false,
+    isChromium: true,
+    lateLocks: 0,
+    leaderTimeoutMs: undefined,
+    activeMs: 6_000,
+    ops,
+  };
 }
 
 /** Tabs that are closed are told so before. */
 export function makeLeavingPlan(seed: number): TabsPlan {
   const plan = makeTabsPlan(seed);
-  return { ...plan, ops: plan.ops.map((op): Op => (op.kind === "close-tab" || op.kind === "crash-tab" ? { ...op, kind: "leave-tab" } : op)) };
+  return {
+    ...plan,
+    ops: plan.ops.map((op): Op =>
+      op.kind === "close-tab" || op.kind === "crash-tab" ? { ...op, kind: "leave-tab" } : op,
+    ),
+  };
 }
 
 /** The kinds of histories there are. */
-export const PLANS = { opfs: makeTabsPlan, indexeddb: makeDatabasePlan, lease: makeLeasePlan, held: makeHeldPlan, opening: makeOpeningPlan, next: makeNextPlan, woken: makeWokenPlan, sleep: makeSleepPlan, leaving: makeLeavingPlan };
+export const PLANS = {
+  opfs: makeTabsPlan,
+  indexeddb: makeDatabasePlan,
+  lease: makeLeasePlan,
+  held: makeHeldPlan,
+  opening: makeOpeningPlan,
+  next: makeNextPlan,
+  woken: makeWokenPlan,
+  sleep: makeSleepPlan,
+  leaving: makeLeavingPlan,
+};
 export type PlanKind = keyof typeof PLANS;
 
 function fault(draw: Random, base: { readonly id: number; readonly at: number }): Op {
   const kind = draw.weighted(FAULTS);
   const tab = draw.chance(0.6) ? LEADER : draw.int(8);
-  const ms = draw.chance(0.1) ? draw.between(50_000, 80_000) : draw.chance(0.3) ? draw.between(10, 1_000) : draw.between(1_000, 9_000);
+  const ms = draw.chance(0.1)
+    ? draw.between(50_000, 80_000)
+    : draw.chance(0.3)
+      ? draw.between(10, 1_000)
+      : draw.between(1_000, 9_000);
   switch (kind) {
     case "stop-inside":
       return { ...base, kind, call: draw.pick(CALLS), calls: draw.between(1, 12), ms, whole: draw.chance(0.5) };

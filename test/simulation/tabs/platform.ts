@@ -69,7 +69,12 @@ export class Platform {
     const setTimer = (run: () => void, ms = 0): number => {
       const id = ++lastTimer;
       timers.add(id);
-      world.send(Math.max(ms, 0) + random.int(2000) / 1000, "timer", { from: context, to: context }, () => timers.delete(id) && run());
+      world.send(
+        Math.max(ms, 0) + random.int(2000) / 1000,
+        "timer",
+        { from: context, to: context },
+        () => timers.delete(id) && run(),
+      );
       return id;
     };
     const hex = (): string => random.u32().toString(16).padStart(8, "0");
@@ -114,7 +119,11 @@ export class Platform {
       FileSystemSyncAccessHandle: { prototype: this.wish.isChromium ? { mode: "readwrite" } : {} },
       indexedDB: this.databases.of(context),
       ...IDB_CLASSES,
-      WebAssembly: { ...wasm, Module: WebAssembly.Module, instantiate: async (module: WebAssembly.Module) => this.#instance(module) },
+      WebAssembly: {
+        ...wasm,
+        Module: WebAssembly.Module,
+        instantiate: async (module: WebAssembly.Module) => this.#instance(module),
+      },
       close: () => context.end(),
     };
   }
@@ -130,7 +139,12 @@ export class Platform {
   #storage(context: Context) {
     const refuse = () => Promise.reject(new DOMException("no files here", "SecurityError"));
     const getDirectory = () => (this.wish.engine === "opfs" ? this.files.directory(context) : refuse());
-    return { getDirectory, persisted: async () => false, persist: async () => false, estimate: async () => ({ usage: 0, quota: 0 }) };
+    return {
+      getDirectory,
+      persisted: async () => false,
+      persist: async () => false,
+      estimate: async () => ({ usage: 0, quota: 0 }),
+    };
   }
 
   page(name: string): Page {
@@ -152,7 +166,9 @@ export class Platform {
         constructor() {
           const context = this.#context;
           platform.#own(page, context);
-          platform.world.send(platform.world.random.between(5, 30), "worker starts", { from: page, to: context }, () => this.#boot(context));
+          platform.world.send(platform.world.random.between(5, 30), "worker starts", { from: page, to: context }, () =>
+            this.#boot(context),
+          );
         }
         #host: ((data: unknown) => void) | undefined;
         readonly #early: unknown[] = [];
@@ -218,7 +234,8 @@ export class Platform {
     const context = this.world.context("broker");
     const scope: { onconnect: ((event: object) => void) | null } = { onconnect: null };
     this.product({ ...this.#common(context), globalThis: scope }).serveTabs(scope);
-    const connect = (port: Port): void => this.world.send(1, "connected", { to: context }, () => scope.onconnect?.({ ports: [port] }));
+    const connect = (port: Port): void =>
+      this.world.send(1, "connected", { to: context }, () => scope.onconnect?.({ ports: [port] }));
     return (this.broker = { context, connect, pages: new Set() });
   }
 }

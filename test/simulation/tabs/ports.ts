@@ -22,7 +22,8 @@ class Side {
 function clone(value: unknown, port: (found: Port | Side) => unknown, transferred: ReadonlySet<unknown>): unknown {
   if (typeof value !== "object" || value === null || value instanceof WebAssembly.Module) return value;
   if (value instanceof Port || value instanceof Side) return port(value);
-  if (value instanceof ArrayBuffer) return transferred.has(value) ? structuredClone(value, { transfer: [value] }) : value.slice(0);
+  if (value instanceof ArrayBuffer)
+    return transferred.has(value) ? structuredClone(value, { transfer: [value] }) : value.slice(0);
   if (value instanceof Uint8Array) {
     const { byteOffset, length, buffer } = value;
     return new Uint8Array(clone(buffer, port, transferred) as ArrayBuffer, byteOffset, length);
@@ -90,7 +91,10 @@ export class Port {
   postMessage(data: unknown, transfer: readonly unknown[] | { readonly transfer?: readonly unknown[] } = []): void {
     this.#context.tick("post");
     this.#context.world.onPost?.(this.#context, data);
-    const message = pack(data, Array.isArray(transfer) ? transfer : ((transfer as { transfer?: readonly unknown[] }).transfer ?? []));
+    const message = pack(
+      data,
+      Array.isArray(transfer) ? transfer : ((transfer as { transfer?: readonly unknown[] }).transfer ?? []),
+    );
     deliver(this.#context.world, this.#side.peer, message, this.#context);
   }
 
@@ -103,10 +107,15 @@ export class Port {
 }
 
 function deliver(world: World, side: Side, message: Message, from: Context | undefined): void {
-  world.send(world.delay(), "message", { from, to: () => (side.closed ? undefined : (side.context ?? NOBODY)), lane: side.lane }, () => {
-    if (side.port && side.started) side.port.receive(message);
-    else side.waiting.push(message);
-  });
+  world.send(
+    world.delay(),
+    "message",
+    { from, to: () => (side.closed ? undefined : (side.context ?? NOBODY)), lane: side.lane },
+    () => {
+      if (side.port && side.started) side.port.receive(message);
+      else side.waiting.push(message);
+    },
+  );
 }
 /** Where a port is that travels: messages wait for it. */
 const NOBODY = { ending: false, frozen: false, ahead: 0 } as Context;
@@ -169,11 +178,16 @@ export class BroadcastPort {
       const late = world.random.chance(0.02);
       if (late) world.note("broadcast.late");
       const { data: copy } = pack(data, []);
-      world.send(world.delay() + (late ? world.random.between(100, 1500) : 0), "broadcast", { from: this.#context, to: other.#context, lane }, () => {
-        if (!this.#isOpen(other)) return;
-        other.onmessage?.({ data: copy, ports: [] });
-        for (const listener of other.#listeners) listener({ data: copy, ports: [] });
-      });
+      world.send(
+        world.delay() + (late ? world.random.between(100, 1500) : 0),
+        "broadcast",
+        { from: this.#context, to: other.#context, lane },
+        () => {
+          if (!this.#isOpen(other)) return;
+          other.onmessage?.({ data: copy, ports: [] });
+          for (const listener of other.#listeners) listener({ data: copy, ports: [] });
+        },
+      );
     }
   }
 

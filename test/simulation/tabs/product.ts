@@ -11,9 +11,35 @@ import type { Product } from "./platform.ts";
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 /** Whatever the product may take from the platform. A context that lacks one finds undefined there. */
 const GLOBALS = [
-  "navigator", "BroadcastChannel", "MessageChannel", "MessagePort", "setTimeout", "clearTimeout", "performance", "Date", "crypto", "AbortSignal", "FileSystemSyncAccessHandle", "indexedDB",
-  "IDBRequest", "IDBTransaction", "IDBDatabase", "IDBObjectStore", "IDBIndex", "IDBCursor", "IDBKeyRange",
-  "WebAssembly", "close", "Worker", "SharedWorker", "addEventListener", "document", "globalThis", "fetch", "location", "self",
+  "navigator",
+  "BroadcastChannel",
+  "MessageChannel",
+  "MessagePort",
+  "setTimeout",
+  "clearTimeout",
+  "performance",
+  "Date",
+  "crypto",
+  "AbortSignal",
+  "FileSystemSyncAccessHandle",
+  "indexedDB",
+  "IDBRequest",
+  "IDBTransaction",
+  "IDBDatabase",
+  "IDBObjectStore",
+  "IDBIndex",
+  "IDBCursor",
+  "IDBKeyRange",
+  "WebAssembly",
+  "close",
+  "Worker",
+  "SharedWorker",
+  "addEventListener",
+  "document",
+  "globalThis",
+  "fetch",
+  "location",
+  "self",
 ];
 
 const ADDRESS = /import\.meta\.url/g;
@@ -24,7 +50,13 @@ export async function simulatedProduct(bug?: PlantedBug): Promise<Product> {
     name: "addresses",
     transform: (code: string) => ({ code: code.replace(ADDRESS, '"https://simulated/"'), map: null }),
   };
-  const bundle = await rolldown({ input: path.join(root, "test/simulation/tabs/product-entry.ts"), cwd: root, platform: "browser", plugins: [...(planted ? [planted] : []), addresses], logLevel: "silent" });
+  const bundle = await rolldown({
+    input: path.join(root, "test/simulation/tabs/product-entry.ts"),
+    cwd: root,
+    platform: "browser",
+    plugins: [...(planted ? [planted] : []), addresses],
+    logLevel: "silent",
+  });
   const { output } = await bundle.generate({ format: "cjs", codeSplitting: false });
   await bundle.close();
   planted?.check();

@@ -31,11 +31,21 @@ interface Share {
 }
 
 const work = async ({ kind, seed, seeds, twice }: Share, onSeed: () => void): Promise<TabsSeeds> =>
-  runTabsSeeds({ ...(await loadTabs()), seeds: range(seed, seeds), twice: (each) => each % twice === 0, failuresMax: 20, onSeed, plan: PLANS[kind] });
+  runTabsSeeds({
+    ...(await loadTabs()),
+    seeds: range(seed, seeds),
+    twice: (each) => each % twice === 0,
+    failuresMax: 20,
+    onSeed,
+    plan: PLANS[kind],
+  });
 
 function inWorker(share: Share, onSeed: () => void): Promise<TabsSeeds> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(fileURLToPath(new URL("../../tooling/run-ts.mjs", import.meta.url)), { argv: [fileURLToPath(import.meta.url)], workerData: share });
+    const worker = new Worker(fileURLToPath(new URL("../../tooling/run-ts.mjs", import.meta.url)), {
+      argv: [fileURLToPath(import.meta.url)],
+      workerData: share,
+    });
     worker.on("message", (message: 0 | TabsSeeds) => (message === 0 ? onSeed() : resolve(message)));
     worker.on("error", reject);
     worker.on("exit", (code) => reject(new Error(`a worker ended with ${code}`)));
@@ -47,7 +57,8 @@ function progress(total: number): { readonly add: () => void; readonly seconds: 
   let done = 0;
   const seconds = (): number => (performance.now() - started) / 1000;
   const add = (): void => {
-    if (++done % 100 === 0) process.stderr.write(`${done} of ${total} histories, ${Math.round(done / seconds())} a second\n`);
+    if (++done % 100 === 0)
+      process.stderr.write(`${done} of ${total} histories, ${Math.round(done / seconds())} a second\n`);
   };
   return { add, seconds };
 }
@@ -55,7 +66,10 @@ function progress(total: number): { readonly add: () => void; readonly seconds: 
 async function explain(kind: PlanKind, { seed, check, message }: TabsFailure): Promise<void> {
   console.log(`\nseed ${seed} failed: ${check}: ${message}`);
   const { product, kernel } = await loadTabs();
-  const plan = check === "not-repeatable" || check === "unhandled-rejection" ? PLANS[kind](seed) : await shrinkTabs(PLANS[kind](seed), check, product, kernel);
+  const plan =
+    check === "not-repeatable" || check === "unhandled-rejection"
+      ? PLANS[kind](seed)
+      : await shrinkTabs(PLANS[kind](seed), check, product, kernel);
   const { ops, ...world } = plan;
   console.log(`shortest history found: ${JSON.stringify(world)}`);
   for (const op of ops) console.log(`  ${JSON.stringify(op)}`);
@@ -78,7 +92,9 @@ async function bugs(): Promise<number> {
     const { failures, seeds } = await runTabsMutant(mutant, BUG_SEEDS_MAX);
     const [caught] = failures;
     if (!caught) survived++;
-    console.log(`${caught ? `seed ${caught.seed}`.padEnd(12) : "SURVIVED    "}${mutant.name}${caught ? `: ${caught.check}` : ` ${seeds} seeds`}`);
+    console.log(
+      `${caught ? `seed ${caught.seed}`.padEnd(12) : "SURVIVED    "}${mutant.name}${caught ? `: ${caught.check}` : ` ${seeds} seeds`}`,
+    );
   }
   console.log(`${TABS_MUTANTS.length - survived} planted bugs caught, ${survived} survived`);
   return survived === 0 ? 0 : 1;
@@ -107,23 +123,48 @@ async function main(): Promise<number> {
   const jobs = Math.max(1, Math.min(values.jobs, Math.ceil(seeds / 50)));
   const size = Math.ceil(seeds / jobs);
   const shares: Share[] = [];
-  for (let from = 0; from < seeds; from += size) shares.push({ kind, seed: seed + from, seeds: Math.min(size, seeds - from), twice: values.twice ? 1 : 20 });
-  const results = await Promise.all(shares.map((share) => (jobs === 1 ? work(share, bar.add) : inWorker(share, bar.add))));
+  for (let from = 0; from < seeds; from += size)
+    shares.push({ kind, seed: seed + from, seeds: Math.min(size, seeds - from), twice: values.twice ? 1 : 20 });
+  const results = await Promise.all(
+    shares.map((share) => (jobs === 1 ? work(share, bar.add) : inWorker(share, bar.add))),
+  );
   const counters = new Counters();
   for (const { counts } of results) counters.merge(counts);
   const failures = results.flatMap((result) => result.failures);
   for (const failed of failures.slice(0, FAILURES_SHOWN)) await explain(kind, failed);
-  if (failures.length > FAILURES_SHOWN) console.log(`\nand seeds ${failures.slice(FAILURES_SHOWN).map((each) => `${each.seed} (${each.check})`).join(", ")}`);
+  if (failures.length > FAILURES_SHOWN)
+    console.log(
+      `\nand seeds ${failures
+        .slice(FAILURES_SHOWN)
+        .map((each) => `${each.seed} (${each.check})`)
+        .join(", ")}`,
+    );
   const done = results.reduce((sum, result) => sum + result.seeds, 0);
   const repeated = results.reduce((sum, result) => sum + result.twice, 0);
-  const missing = done >= SEEDS_FOR_EXPECTED ? (kind === "opfs" || kind === "indexeddb" ? TABS_EXPECTED[kind] : []).filter((name) => !counters.counts[name]) : [];
+  const missing =
+    done >= SEEDS_FOR_EXPECTED
+      ? (kind === "opfs" || kind === "indexeddb" ? TABS_EXPECTED[kind] : []).filter((name) => !counters.counts[name])
+      : [];
   const counts = Object.fromEntries(Object.entries(counters.counts).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const summary = { kind, seeds: done, seed, failures: failures.length, repeated, seconds: bar.seconds(), missing, hash: results.map(({ hash }) => hash).join("-"), counts, failed: failures };
+  const summary = {
+    kind,
+    seeds: done,
+    seed,
+    failures: failures.length,
+    repeated,
+    seconds: bar.seconds(),
+    missing,
+    hash: results.map(({ hash }) => hash).join("-"),
+    counts,
+    failed: failures,
+  };
   if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(summary, null, 2)}\n`);
   console.log("");
   for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
-  console.log(`${done} histories of many tabs in ${bar.seconds().toFixed(1)} s; ${repeated} run twice; ${failures.length} failed`);
+  console.log(
+    `${done} histories of many tabs in ${bar.seconds().toFixed(1)} s; ${repeated} run twice; ${failures.length} failed`,
+  );
   return failures.length === 0 && missing.length === 0 && done > 0 ? 0 : 1;
 }
 

@@ -25,9 +25,31 @@ export interface TabsWish {
 }
 
 const EVERYWHERE = [
-  "append", "roll.leader", "close-tab.leader", "crash-tab.leader", "close-tide.leader", "kill-worker.leader", "kill-broker", "hang-worker.leader", "hang-page.leader",
-  "stop.leader", "freeze.leader", "way-back.leader", "hide.leader", "stopped.write", "stopped.clock", "stopped.post", "stopped.query", "lock.stolen", "lock.late",
-  "broadcast.late", "broadcast.lost", "via.worker", "via.port", "via.broadcast", "acked.duplicate",
+  "append",
+  "roll.leader",
+  "close-tab.leader",
+  "crash-tab.leader",
+  "close-tide.leader",
+  "kill-worker.leader",
+  "kill-broker",
+  "hang-worker.leader",
+  "hang-page.leader",
+  "stop.leader",
+  "freeze.leader",
+  "way-back.leader",
+  "hide.leader",
+  "stopped.write",
+  "stopped.clock",
+  "stopped.post",
+  "stopped.query",
+  "lock.stolen",
+  "lock.late",
+  "broadcast.late",
+  "broadcast.lost",
+  "via.worker",
+  "via.port",
+  "via.broadcast",
+  "acked.duplicate",
 ];
 /** What a run of some hundred seeds must have met. */
 export const TABS_EXPECTED = {
@@ -35,7 +57,15 @@ export const TABS_EXPECTED = {
   indexeddb: [...EVERYWHERE, "connection.lost", "transaction.undone", "transaction.fenced"],
 };
 
-export async function runTabsSeeds({ product, kernel, seeds, twice, failuresMax = Infinity, onSeed, plan: make = makeTabsPlan }: TabsWish): Promise<TabsSeeds> {
+export async function runTabsSeeds({
+  product,
+  kernel,
+  seeds,
+  twice,
+  failuresMax = Infinity,
+  onSeed,
+  plan: make = makeTabsPlan,
+}: TabsWish): Promise<TabsSeeds> {
   const counters = new Counters();
   const failures: TabsFailure[] = [];
   let unhandled: unknown;
@@ -49,22 +79,40 @@ export async function runTabsSeeds({ product, kernel, seeds, twice, failuresMax 
     counters.merge(result.counts);
     for (const char of result.hash) hash = (Math.imul(hash, 31) + char.charCodeAt(0)) | 0;
     if (result.failure) failures.push({ seed, ...result.failure });
-    else if (unhandled) failures.push({ seed, check: "unhandled-rejection", message: unhandled instanceof Error ? (unhandled.stack ?? unhandled.message) : String(unhandled) });
+    else if (unhandled)
+      failures.push({
+        seed,
+        check: "unhandled-rejection",
+        message: unhandled instanceof Error ? (unhandled.stack ?? unhandled.message) : String(unhandled),
+      });
     unhandled = undefined;
     if (twice?.(seed)) {
       repeated++;
       const again = await new History(plan, product, kernel).run();
-      if (again.hash !== result.hash) failures.push({ seed, check: "not-repeatable", message: `trace ${result.hash}, then ${again.hash}` });
+      if (again.hash !== result.hash)
+        failures.push({ seed, check: "not-repeatable", message: `trace ${result.hash}, then ${again.hash}` });
     }
     onSeed?.();
     if (failures.length >= failuresMax) break;
   }
   process.off("unhandledRejection", note);
-  return { seeds: count, twice: repeated, failures, counts: counters.counts, hash: (hash >>> 0).toString(16).padStart(8, "0") };
+  return {
+    seeds: count,
+    twice: repeated,
+    failures,
+    counts: counters.counts,
+    hash: (hash >>> 0).toString(16).padStart(8, "0"),
+  };
 }
 
 /** Leaves out operations as long as the same check fails; the shortest plan found. */
-export async function shrinkTabs(plan: TabsPlan, check: string, product: Product, kernel: WebAssembly.Module, runsMax = 400): Promise<TabsPlan> {
+export async function shrinkTabs(
+  plan: TabsPlan,
+  check: string,
+  product: Product,
+  kernel: WebAssembly.Module,
+  runsMax = 400,
+): Promise<TabsPlan> {
   let best = plan;
   let runs = 0;
   const fails = async (ops: readonly Op[]): Promise<boolean> => {
@@ -74,9 +122,9 @@ export async function shrinkTabs(plan: TabsPlan, check: string, product: Product
     best = plan;
     return true;
   };
-  for (let size = best.ops.length >> 1; size >= 1 && runs < runsMax; ) {
+  for (let size = best.ops.length >> 1; size >= 1 && runs < runsMax;) {
     let shorter = false;
-    for (let at = 0; at < best.ops.length && runs < runsMax; ) {
+    for (let at = 0; at < best.ops.length && runs < runsMax;) {
       if (await fails([...best.ops.slice(0, at), ...best.ops.slice(at + size)])) shorter = true;
       else at += size;
     }

@@ -16,12 +16,27 @@ const MUTANT_SEEDS_MAX = 400;
 
 const tabs = await loadTabs();
 
-test.each(["opfs", "indexeddb"] as const)(`${SEEDS} histories of many tabs over %s keep every promise, and every kind of fault fired`, { timeout: 600_000 }, async (kind) => {
-  const { seeds, failures, counts } = await runTabsSeeds({ ...tabs, plan: PLANS[kind], seeds: range(1, SEEDS), twice: (seed) => seed % 50 === 0, failuresMax: 5 });
-  expect(failures.map(({ seed, check, message }) => `seed ${seed}: ${check}: ${message} (npm run sim -- --tabs --kind ${kind} --seed ${seed} --seeds 1)`)).toEqual([]);
-  expect(seeds).toBe(SEEDS);
-  if (SEEDS >= 500) expect(TABS_EXPECTED[kind].filter((name) => !counts[name])).toEqual([]);
-});
+test.each(["opfs", "indexeddb"] as const)(
+  `${SEEDS} histories of many tabs over %s keep every promise, and every kind of fault fired`,
+  { timeout: 600_000 },
+  async (kind) => {
+    const { seeds, failures, counts } = await runTabsSeeds({
+      ...tabs,
+      plan: PLANS[kind],
+      seeds: range(1, SEEDS),
+      twice: (seed) => seed % 50 === 0,
+      failuresMax: 5,
+    });
+    expect(
+      failures.map(
+        ({ seed, check, message }) =>
+          `seed ${seed}: ${check}: ${message} (npm run sim -- --tabs --kind ${kind} --seed ${seed} --seeds 1)`,
+      ),
+    ).toEqual([]);
+    expect(seeds).toBe(SEEDS);
+    if (SEEDS >= 500) expect(TABS_EXPECTED[kind].filter((name) => !counts[name])).toEqual([]);
+  },
+);
 
 test.each([
   ["lease", "leaders that wake when their lease has ended"],
@@ -47,7 +62,8 @@ test("the same seeds leave the same trace, other seeds another", { timeout: 120_
 test("the judge names each way in which a log can be wrong", () => {
   const sent = ["a", "b", "c"].map((value, order) => ({ value, tab: 0, order, offset: order as number | undefined }));
   const log = sent.map(({ value }, offset) => ({ value, offset }));
-  const check = (change: object): string | undefined => judge({ sent, seen: [{ tab: 0, seen: log }], logs: [log], ...change })?.check;
+  const check = (change: object): string | undefined =>
+    judge({ sent, seen: [{ tab: 0, seen: log }], logs: [log], ...change })?.check;
   expect(check({})).toBeUndefined();
   expect(check({ logs: [log, log.slice(1)] })).toBe("inconsistent");
   expect(check({ logs: [[...log, { value: "c", offset: 3 }]] })).toBe("doubled");
@@ -69,7 +85,11 @@ test("a failing history is made shorter", { timeout: 120_000 }, async () => {
   expect(ops.length).toBeLessThan(makeTabsPlan(seed).ops.length * 0.75);
 });
 
-test.each(TABS_MUTANTS.map((mutant) => [mutant.name, mutant] as const))("planted bug is caught: %s", { timeout: 120_000 }, async (_, mutant) => {
-  const { failures, seeds } = await runTabsMutant(mutant, MUTANT_SEEDS_MAX);
-  expect(failures[0]?.check, `survived ${seeds} seeds`).toBeDefined();
-});
+test.each(TABS_MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
+  "planted bug is caught: %s",
+  { timeout: 120_000 },
+  async (_, mutant) => {
+    const { failures, seeds } = await runTabsMutant(mutant, MUTANT_SEEDS_MAX);
+    expect(failures[0]?.check, `survived ${seeds} seeds`).toBeDefined();
+  },
+);

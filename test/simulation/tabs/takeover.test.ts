@@ -9,7 +9,8 @@ function browser() {
   const simulated = simulatedBrowser();
   const leader = (name: string) => {
     const { context, product } = simulated.platform.inWorker(name);
-    const open = (takeover?: boolean): Promise<Volume> => simulated.sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT_BYTES, takeover }));
+    const open = (takeover?: boolean): Promise<Volume> =>
+      simulated.sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT_BYTES, takeover }));
     return { context, open };
   };
   return { ...simulated, leader };

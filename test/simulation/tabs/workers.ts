@@ -12,7 +12,12 @@ type Readable = { read(slot: number, position: number, target: Uint8Array): Prom
 
 export function simulatedBrowser(isChromium = true) {
   const world = new World(new Random(7), false);
-  const platform = new Platform(world, product, new Random(8), { engine: "opfs", hasSharedWorker: true, isChromium, lateLocks: 0 });
+  const platform = new Platform(world, product, new Random(8), {
+    engine: "opfs",
+    hasSharedWorker: true,
+    isChromium,
+    lateLocks: 0,
+  });
   /** Lets the world run until this is answered. */
   const sure = async <T>(work: Promise<T>): Promise<T> => {
     let settled = false;

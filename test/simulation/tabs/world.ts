@@ -25,7 +25,8 @@ export class Context {
   readonly parked: (() => void)[] = [];
   readonly onDeath: (() => void)[] = [];
   /** Stops it inside its so manieth call of this kind from now. */
-  trap: { readonly kind: string; calls: number; readonly ms: number; readonly sprung: (until: number) => void } | undefined;
+  trap:
+    { readonly kind: string; calls: number; readonly ms: number; readonly sprung: (until: number) => void } | undefined;
 
   constructor(
     readonly world: World,
@@ -89,7 +90,8 @@ export interface Send {
   readonly lane?: { last: number };
 }
 
-const before = (a: Event, b: Event): boolean => a.time < b.time || (a.time === b.time && (a.due < b.due || (a.due === b.due && a.order < b.order)));
+const before = (a: Event, b: Event): boolean =>
+  a.time < b.time || (a.time === b.time && (a.due < b.due || (a.due === b.due && a.order < b.order)));
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class World {
@@ -134,7 +136,16 @@ export class World {
     const sentAt = from ? from.now() : this.now;
     let time = sentAt + ms;
     if (lane) time = lane.last = Math.max(time, lane.last);
-    this.#push({ time, due: time, order: this.#order++, word, to: typeof to === "function" ? to : to && (() => to), from, sentAt, run });
+    this.#push({
+      time,
+      due: time,
+      order: this.#order++,
+      word,
+      to: typeof to === "function" ? to : to && (() => to),
+      from,
+      sentAt,
+      run,
+    });
   }
 
   /** Runs until `done`, until `until`, or until nothing is left to come; false: not done. */

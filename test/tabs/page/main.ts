@@ -63,7 +63,15 @@ globalThis.Worker = class extends Worker {
 };
 document.addEventListener("freeze", () => froze++);
 // A request that outlives the page.
-addEventListener("pagehide", () => config && navigator.sendBeacon("ledger", JSON.stringify({ life: 1, events: [{ type: "note", note: { left: config.tab, at: now() } satisfies Left }] })));
+addEventListener(
+  "pagehide",
+  () =>
+    config &&
+    navigator.sendBeacon(
+      "ledger",
+      JSON.stringify({ life: 1, events: [{ type: "note", note: { left: config.tab, at: now() } satisfies Left }] }),
+    ),
+);
 addEventListener("pageshow", ({ persisted }) => (restored += Number(persisted)));
 
 const codeOf = (thrown: unknown): string => (thrown instanceof TidemarkError ? thrown.code : String(thrown));
@@ -75,7 +83,15 @@ async function write(): Promise<void> {
     const count = 1 + (sent % 4);
     const values = Array.from({ length: count }, () => config.tab * PER_TAB + sent++);
     const id = config.tab * PER_TAB + sent;
-    await tell({ type: "append", id, at: now(), process, topic: TOPIC, acks: "flushed", records: values.map((value) => [value, null, 0] as const) });
+    await tell({
+      type: "append",
+      id,
+      at: now(),
+      process,
+      topic: TOPIC,
+      acks: "flushed",
+      records: values.map((value) => [value, null, 0] as const),
+    });
     const began = now();
     try {
       const acks = await Promise.all(values.map((value) => topic.append({ value })));
@@ -86,7 +102,14 @@ async function write(): Promise<void> {
       term = undefined;
       if (ackedAt.length > ACKS_KEPT) ackedAt.shift();
       acked += count;
-      await tell({ type: "done", id, at: now(), outcome: "ok", offsets: acks.map(({ offset }) => offset), duplicates: acks.filter(({ duplicate }) => duplicate).length });
+      await tell({
+        type: "done",
+        id,
+        at: now(),
+        outcome: "ok",
+        offsets: acks.map(({ offset }) => offset),
+        duplicates: acks.filter(({ duplicate }) => duplicate).length,
+      });
     } catch (thrown) {
       failures.push(codeOf(thrown));
       await tell({ type: "done", id, at: now(), outcome: "info", code: codeOf(thrown) });
@@ -102,7 +125,16 @@ async function follow(): Promise<void> {
     const records = [...batch];
     const at = now();
     // A post for every batch and follower would keep two cores busy by itself.
-    wire.later({ type: "poll", from, at, process: `follower/${config.tab}`, topic: TOPIC, wholeLog: false, offsets: records.map(({ offset }) => offset), values: records.map(({ value }) => value!) });
+    wire.later({
+      type: "poll",
+      from,
+      at,
+      process: `follower/${config.tab}`,
+      topic: TOPIC,
+      wholeLog: false,
+      offsets: records.map(({ offset }) => offset),
+      values: records.map(({ value }) => value!),
+    });
     from = at;
     polled += records.length;
     nextOffset = batch.nextOffset;
@@ -114,7 +146,11 @@ const page: TabPage = {
   async open(given) {
     config = given;
     if (config.noSharedWorker) delete (globalThis as { SharedWorker?: unknown }).SharedWorker;
-    tide = await open(config.name, { engine: config.engine, segmentBytes: SEGMENT_BYTES, ...(config.leaderTimeoutMs && { leaderTimeoutMs: config.leaderTimeoutMs }) });
+    tide = await open(config.name, {
+      engine: config.engine,
+      segmentBytes: SEGMENT_BYTES,
+      ...(config.leaderTimeoutMs && { leaderTimeoutMs: config.leaderTimeoutMs }),
+    });
     tide.on((event) => {
       events.push([event.type, now()]);
       if (event.type === "leaderlost") lostAt ||= now();
@@ -131,10 +167,25 @@ const page: TabPage = {
     resting = false;
     writing = write();
     follow().catch((thrown: unknown) => {
-      if (codeOf(thrown) !== "CLOSED") void tell({ type: "problem", text: `follower/${config.tab}: ${String(thrown)}` });
+      if (codeOf(thrown) !== "CLOSED")
+        void tell({ type: "problem", text: `follower/${config.tab}: ${String(thrown)}` });
     });
   },
-  state: (): TabState => ({ role: tide.role, via, epoch, events, ackedAt, acked, polled, versions, storage: tide.storage.engine, durability: tide.storage.durability, failures, ackMsMax, closed }),
+  state: (): TabState => ({
+    role: tide.role,
+    via,
+    epoch,
+    events,
+    ackedAt,
+    acked,
+    polled,
+    versions,
+    storage: tide.storage.engine,
+    durability: tide.storage.durability,
+    failures,
+    ackMsMax,
+    closed,
+  }),
   write() {
     resting = false;
     writing = write();
@@ -163,7 +214,17 @@ const page: TabPage = {
   },
   close: () => tide.close(),
   killWorkers: () => workers.forEach((worker) => worker.terminate()),
-  brief: () => ({ role: tide.role, epoch, acked, failures, ackMsMax, closed, restored, froze, visible: document.visibilityState === "visible" }),
+  brief: () => ({
+    role: tide.role,
+    epoch,
+    acked,
+    failures,
+    ackMsMax,
+    closed,
+    restored,
+    froze,
+    visible: document.visibilityState === "visible",
+  }),
   now,
   append: async (value) => (await topic.append({ value })).offset,
 };
