@@ -165,7 +165,7 @@ describe("imports", () => {
   test.each([
     ["worker/store/x.ts", 'import { a } from "../stream/stream.ts";'],
     ["worker/stream/x.ts", 'import { a } from "../wire/http.ts";'],
-    ["worker/front/x.ts", 'import type { A } from "../log-object/alarms.ts";'],
+    ["worker/front/x.ts", 'import type { A } from "../log-object/archiver.ts";'],
     ["worker/log-object/x.ts", 'import type { A } from "../front/auth.ts";'],
     ["worker/env.ts", 'import { a } from "./store/x.ts";'],
     ["worker/client/x.ts", 'import { a } from "../library.ts";'],

@@ -1,7 +1,8 @@
 /** A tenant's subscriptions inside workerd: what a call that is cut short leaves behind, and how much one tenant may ask for. */
-import { runInDurableObject } from "cloudflare:test";
-import { describe, expect, it } from "vitest";
+import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { objectName } from "../../worker/env.ts";
+import { LINK_BYTES_MAX, LINKS_MAX, SUBSCRIPTIONS_MAX } from "../../worker/subscriptions/limits.ts";
 import { call as rawCall, type Inside, real, type State } from "./archive-tools.ts";
 import { offsetText } from "./sse-reader.ts";
 
@@ -189,5 +190,199 @@ describe("a stream that changes while a subscription is linked to others", () =>
     expect([await linksOf(id), (await call(subscription(id), "GET")).status]).toEqual([[], 404]);
     await within((instance) => void (instance.env = { ...instance.env, LOGS: real.LOGS }));
     expect((await call(subscription(id), "PUT", config)).status).toBe(201);
+  });
+});
+
+describe("how much a tenant may subscribe to", () => {
+  interface Refusal {
+    readonly error: { readonly code: string; readonly message: string; readonly details: Record<string, number> };
+  }
+  const refusal = async (response: Response): Promise<unknown[]> => {
+    const { error } = (await response.json()) as Refusal;
+    return [response.status, error.code, error.details, error.message];
+  };
+  const numbered = (prefix: string, count: number): string[] =>
+    Array.from({ length: count }, (_, i) => `${prefix}/${i}`);
+  /** As if streams had told of themselves, and had been linked. */
+  const known = (paths: string[], id?: string): Promise<void> =>
+    within((_, { storage: { sql } }) => {
+      for (const path of paths) {
+        sql.exec("INSERT INTO stream VALUES (?, 0)", path);
+        if (id !== undefined) sql.exec("INSERT INTO link VALUES (?, ?, 0, 1, 0)", path, id);
+      }
+    });
+  const wokenBy = async (wakes: string): Promise<string[]> =>
+    ((await (await call(wakes, "GET")).json()) as { stream: string }[]).map(({ stream }) => stream);
+
+  it("subscriptions: one more is refused and leaves nothing; another may go for it", async () => {
+    const [wakes, path] = [await make(fresh("wakes")), await make(fresh("a"))];
+    const config = { type: "pull-wake", wake_stream: wakes, streams: [path] };
+    const first = fresh();
+    expect((await call(subscription(first), "PUT", config)).status).toBe(201);
+    const present = Number((await rows("SELECT count(*) AS n FROM subscription"))[0]!["n"]);
+    await within((_, { storage: { sql } }) => {
+      for (let i = present; i < SUBSCRIPTIONS_MAX; i++)
+        sql.exec(
+          "INSERT INTO subscription SELECT ?, config, origin, created_at, state FROM subscription WHERE id = ?",
+          `copy-${i}`,
+          first,
+        );
+    });
+    const id = fresh();
+    expect(await refusal(await call(subscription(id), "PUT", config))).toEqual([
+      429,
+      "LIMIT_EXCEEDED",
+      { subscriptions: 1_000, subscriptionsMax: 1_000 },
+      expect.stringContaining("delete one"),
+    ]);
+    expect([await linksOf(id), (await call(subscription(id), "GET")).status]).toEqual([[], 404]);
+    // The same call again, of one that is there.
+    expect((await call(subscription(first), "PUT", config)).status).toBe(200);
+    expect((await call(subscription(first), "DELETE")).status).toBe(204);
+    expect((await call(subscription(id), "PUT", config)).status).toBe(201);
+    await within((_, { storage: { sql } }) => void sql.exec("DELETE FROM subscription WHERE id LIKE 'copy-%'"));
+  });
+
+  it("streams that a pattern matches: refused before any of them is asked", async () => {
+    const [id, wakes, root] = [fresh(), await make(fresh("wakes")), fresh("root")];
+    const paths = numbered(root, LINKS_MAX + 1);
+    await known(paths);
+    const config = { type: "pull-wake", wake_stream: wakes, pattern: `${root}/*` };
+    expect(await refusal(await call(subscription(id), "PUT", config))).toEqual([
+      429,
+      "LIMIT_EXCEEDED",
+      { streams: 1_001, streamsMax: 1_000 },
+      expect.stringContaining("narrower patterns"),
+    ]);
+    expect([
+      (await rows("SELECT path FROM stream WHERE path LIKE ?", `${root}/%`)).length,
+      (await call(subscription(id), "GET")).status,
+    ]).toEqual([1_001, 404]);
+  });
+
+  it("streams that are linked by name: all of a call, or none", async () => {
+    const [id, wakes, root] = [fresh(), await make(fresh("wakes")), fresh("root")];
+    const [one, two] = [await make(fresh("a")), await make(fresh("b"))];
+    expect(
+      (await call(subscription(id), "PUT", { type: "pull-wake", wake_stream: wakes, pattern: `${root}/*` })).status,
+    ).toBe(201);
+    await known(numbered(root, LINKS_MAX - 1), id);
+    const link = (streams: string[]): Promise<Response> => call(subscription(id, "/streams"), "POST", { streams });
+    expect(await refusal(await link([one, two]))).toEqual([
+      429,
+      "LIMIT_EXCEEDED",
+      { streams: 1_001, streamsMax: 1_000 },
+      expect.stringContaining("may have 1000"),
+    ]);
+    expect((await linksOf(id)).length).toBe(LINKS_MAX - 1);
+    expect([(await link([one])).status, (await link([one])).status, (await link([two])).status]).toEqual([
+      204, 204, 429,
+    ]);
+    expect((await call(subscription(id, `/streams/${one}`), "DELETE")).status).toBe(204);
+    expect((await link([two])).status).toBe(204);
+  });
+
+  it("the bytes of their paths: what is allowed fits a row twice", async () => {
+    const [wakes, root] = [await make(fresh("wakes")), fresh("root")];
+    const paths = numbered(root, 765).map((path) => path.padEnd(1_000, "x"));
+    const config = { type: "pull-wake", wake_stream: wakes };
+    const id = fresh();
+    const more = [...paths, ...numbered(`${root}/more`, 10).map((path) => path.padEnd(1_000, "x"))];
+    expect(await refusal(await call(subscription(id), "PUT", { ...config, streams: more }))).toEqual([
+      429,
+      "LIMIT_EXCEEDED",
+      { streams: 775, bytes: 775 * 1_026, bytesMax: LINK_BYTES_MAX },
+      expect.stringContaining("bytes"),
+    ]);
+    // Streams that nobody has made are asked for, all the same.
+    await within(
+      (instance) =>
+        void (instance.env = {
+          ...instance.env,
+          LOGS: { idFromName: (name: string) => name, get: () => ({ watched: async () => undefined }) },
+        }),
+    );
+    expect((await call(subscription(id), "PUT", { ...config, streams: paths })).status).toBe(201);
+    await within((instance) => void (instance.env = { ...instance.env, LOGS: real.LOGS }));
+    await make(paths[0]!, [1]);
+    await until(async () => (await wokenBy(wakes)).length === 1);
+    const [{ bytes }] = (await rows(
+      "SELECT length(CAST(config || origin || state AS BLOB)) AS bytes FROM subscription WHERE id = ?",
+      id,
+    )) as [{ bytes: number }];
+    expect([bytes > 1_500_000, bytes < 2_000_000]).toEqual([true, true]);
+    expect((await call(subscription(id), "DELETE")).status).toBe(204);
+  }, 60_000);
+
+  it("a stream that is made when there is no room: it and other subscriptions are as ever, and this one says so", async () => {
+    const [full, other, root] = [fresh(), fresh(), fresh("root")];
+    const [fullWakes, wakes] = [await make(fresh("wakes")), await make(fresh("wakes"))];
+    const known1 = await make(`${root}/known`);
+    for (const [id, wake_stream] of [
+      [full, fullWakes],
+      [other, wakes],
+    ] as const) {
+      expect(
+        (await call(subscription(id), "PUT", { type: "pull-wake", wake_stream, pattern: `${root}/*` })).status,
+      ).toBe(201);
+    }
+    await known(numbered(`${root}/deep`, LINKS_MAX - 1), full);
+    const path = await make(`${root}/late`);
+    expect((await call(path, "POST", [1])).status).toBe(204);
+    await until(async () => (await wokenBy(wakes)).includes(path));
+    const describe = async (id: string) =>
+      (await (await call(subscription(id), "GET")).json()) as { refused_streams?: number; streams: { path: string }[] };
+    expect((await describe(full)).refused_streams).toBe(1);
+    expect((await describe(other)).refused_streams).toBeUndefined();
+    expect(await linksOf(full)).not.toContain(path);
+    // What it has goes on.
+    expect((await call(known1, "POST", [1])).status).toBe(204);
+    await until(async () => (await wokenBy(fullWakes)).includes(known1));
+    expect((await call(subscription(full), "DELETE")).status).toBe(204);
+    expect(await rows("SELECT * FROM refused WHERE subscription = ?", full)).toEqual([]);
+  });
+
+  describe("a subscription whose row can't be written", () => {
+    afterEach(async () => {
+      vi.useRealTimers();
+      await within((_, { storage: { sql } }) => void sql.exec("DROP TRIGGER IF EXISTS full"));
+    });
+
+    it("holds up no other, nor the stream, and is tried again", async () => {
+      const [bad, good] = [`a-${fresh()}`, `b-${fresh()}`];
+      const [badWakes, wakes, path] = [await make(fresh("wakes")), await make(fresh("wakes")), await make(fresh("a"))];
+      for (const [id, wake_stream] of [
+        [bad, badWakes],
+        [good, wakes],
+      ] as const) {
+        expect(
+          (
+            await call(subscription(id), "PUT", {
+              type: "pull-wake",
+              wake_stream,
+              streams: [path],
+              lease_ttl_ms: 1_000,
+            })
+          ).status,
+        ).toBe(201);
+      }
+      await within(
+        (_, { storage: { sql } }) =>
+          void sql.exec(
+            `CREATE TRIGGER full BEFORE UPDATE ON subscription WHEN NEW.id = '${bad}' BEGIN SELECT RAISE(ABORT, 'too large'); END`,
+          ),
+      );
+      expect((await call(path, "POST", [1])).status).toBe(204);
+      await until(async () => (await wokenBy(wakes)).length === 1);
+      vi.useFakeTimers({ toFake: ["Date"] });
+      vi.setSystemTime(Date.now() + 5_000);
+      await runDurableObjectAlarm(object());
+      expect([await wokenBy(wakes), await wokenBy(badWakes)]).toEqual([[path, path], []]);
+      await within((_, { storage: { sql } }) => void sql.exec("DROP TRIGGER full"));
+      vi.setSystemTime(Date.now() + 61_000);
+      await runDurableObjectAlarm(object());
+      await until(async () => (await wokenBy(badWakes)).length === 1);
+      for (const id of [bad, good]) await call(subscription(id), "DELETE");
+    });
   });
 });

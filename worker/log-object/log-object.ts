@@ -13,7 +13,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { TidemarkError } from "../../src/errors.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
-import { Alarms } from "./alarms.ts";
+import { Alarms } from "../store/alarms.ts";
 import { Archive } from "../store/segment-archive.ts";
 import { type Bucket, bucketSource } from "./archiver.ts";
 import { type AppendCall, appendAsked, appendTo } from "./http-append.ts";

@@ -8,6 +8,7 @@
  * streams are met, and what has changed meanwhile is met again: a call's links are there whole, or none is.
  */
 import { TidemarkError } from "../../src/errors.ts";
+import { checkLinks } from "./limits.ts";
 import type { StreamTold } from "../rpc/subscription-peer.ts";
 import { matches, type SubscriptionConfig } from "./config.ts";
 import type { SubscriptionStore } from "./tables.ts";
@@ -22,6 +23,8 @@ interface LinksHost {
   stream(path: string): WatchedPeer;
   /** The wake that is under way names offsets of a stream that is gone. */
   release(id: string): void;
+  /** A stream matches the subscription's pattern, which has no room for it. */
+  refused(id: string, path: string, why: unknown): void;
 }
 
 /** Streams that are asked at a time. */
@@ -47,9 +50,20 @@ export class SubscriptionLinks {
     this.#store.setTail(path, tail);
     this.#store.setIdentity(path, id);
     for (const { id: subscription, pattern } of this.#store.patterns())
-      if (matches(pattern, path)) this.#store.link(subscription, path, "glob", 0);
+      if (matches(pattern, path)) this.#linkNew(subscription, path);
     // Offsets of the wake that is under way are those of the stream that is gone: another wake takes its place.
     for (const subscription of stale) this.#host.release(subscription);
+  }
+
+  /** Who makes a stream has nothing to do with who subscribes to it, and is not refused. */
+  #linkNew(id: string, path: string): void {
+    try {
+      this.checkRoom(id, [path]);
+      this.#store.link(id, path, "glob", 0);
+    } catch (thrown) {
+      this.#store.countRefused(id);
+      this.#host.refused(id, path, thrown);
+    }
   }
 
   async moved({ path, id, tail }: StreamTold): Promise<void> {
@@ -79,6 +93,10 @@ export class SubscriptionLinks {
   meant({ pattern, streams }: Pick<SubscriptionConfig, "pattern" | "streams">): string[] {
     const matched = pattern === null ? [] : this.#store.paths().filter((path) => matches(pattern, path));
     return [...new Set([...streams, ...matched])];
+  }
+
+  checkRoom(id: string, added: readonly string[]): void {
+    checkLinks(new Set([...this.#store.linkedPaths(id), ...added]));
   }
 
   /** Resolves in a turn in which all streams that `wanted` gives are those that were met. */

@@ -9,8 +9,10 @@
  * it is in the tables before anybody is told, so an evicted object goes on where it was; the alarm is the earliest `until`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Alarms } from "../store/alarms.ts";
 import { bearerOf } from "../front/auth.ts";
 import { type Env, objectName, TENANT_HEADER } from "../env.ts";
+import { emit } from "../telemetry/events.ts";
 import {
   type Fields,
   fieldsOf,
@@ -26,6 +28,7 @@ import { readBody } from "../log-object/create-and-describe.ts";
 import { formatOffset, parseOffset } from "../wire/durable-streams.ts";
 import { base64url, newSigningKey, type SigningKey } from "./webhook-signing.ts";
 import { isWakes, newWakeToken, sameText, type SubscriptionCall, subscriptionCallOf, wakeSealOf } from "./calls.ts";
+import { checkLinks, checkSubscriptions } from "./limits.ts";
 import { SubscriptionLinks, type WatchedPeer } from "./links.ts";
 import { type StreamTold, type SubscriptionPeer, subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { configOf, PATH_CHARS_MAX, pathsOf, type SubscriptionConfig } from "./config.ts";
@@ -33,6 +36,8 @@ import { type Link, type Subscription, SubscriptionStore } from "./tables.ts";
 import { postWebhook, WEBHOOK_TIMEOUT_MS } from "./webhook.ts";
 import { checkWebhook } from "./webhook-address.ts";
 
+/** A subscription that could not be served; others are not held up by it. */
+const FAILED_MS = 60_000;
 const RETRY_MS = { min: 1_000, max: 60_000 };
 /** Of a call's body: parsed, it is some twenty times as large. */
 const BODY_BYTES_MAX = 2 * 1024 * 1024;
@@ -47,6 +52,7 @@ interface StreamPeer extends WatchedPeer {
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionPeer {
   #tables: SubscriptionStore | undefined;
   #linked: SubscriptionLinks | undefined;
+  readonly #alarms = new Alarms(this.ctx.storage);
 
   get #store(): SubscriptionStore {
     return (this.#tables ??= new SubscriptionStore(this.ctx.storage.sql));
@@ -55,10 +61,9 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return (this.#linked ??= new SubscriptionLinks({
       store: this.#store,
       stream: (path) => this.#stream(path),
-      release: (id) => {
-        const subscription = this.#store.get(id);
-        if (subscription) this.#release(subscription);
-      },
+      release: (id) => this.#serve(id, (subscription) => this.#release(subscription)),
+      refused: (id, path, thrown) =>
+        emit(this.env, "link_refused", { tenant: this.#tenant, path, subscription: id, message: String(thrown) }),
     }));
   }
 
@@ -72,6 +77,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   /** The part of wake tokens that only the server can make has to be there before anybody is woken. */
   async #prepare(isNeeded = this.#store.hasSubscriptions()): Promise<void> {
+    await this.#alarms.load();
     if (!isNeeded || this.#store.secret("seal") !== undefined) return;
     this.#store.saveSecret(
       "seal",
@@ -83,6 +89,22 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.env.LOGS.get(this.env.LOGS.idFromName(objectName(this.#tenant, path))) as unknown as StreamPeer;
   }
 
+  /** One subscription's turn. What fails here is no other's, nor the stream's that told of itself. */
+  #serve(id: string, work: (subscription: Subscription) => void): void {
+    try {
+      const subscription = this.#store.get(id);
+      if (subscription) work(subscription);
+    } catch (thrown) {
+      emit(this.env, "subscription_failed", {
+        tenant: this.#tenant,
+        subscription: id,
+        message: String(thrown),
+        retryMs: FAILED_MS,
+      });
+      this.#alarms.plan("failed", Date.now() + FAILED_MS);
+    }
+  }
+
   // --- what streams tell -------------------------------------------------------------------------------------------
 
   /** True when somebody subscribes to the stream, so that it must tell of its appends. */
@@ -91,7 +113,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     await this.#prepare();
     this.#links.begin(stream);
     const subscribers = this.#store.subscribersOf(stream.path);
-    for (const id of subscribers) this.#consider(id);
+    for (const id of subscribers) this.#serve(id, (subscription) => this.#consider(subscription));
     return subscribers.length > 0;
   }
 
@@ -99,7 +121,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     this.#remember(tenant);
     await this.#prepare();
     await this.#links.moved(stream);
-    for (const id of this.#store.subscribersOf(stream.path)) this.#consider(id);
+    for (const id of this.#store.subscribersOf(stream.path))
+      this.#serve(id, (subscription) => this.#consider(subscription));
   }
 
   async removed(path: string, id: string): Promise<void> {
@@ -119,18 +142,11 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   // --- waking ------------------------------------------------------------------------------------------------------
 
-  #pending(id: string): Link[] {
-    return this.#store.links(id).filter(({ tail, acked }) => tail > acked);
-  }
-
   /** Wakes a worker if there is something to do and nobody is at it. True when it did. */
-  #consider(id: string): boolean {
-    const subscription = this.#store.get(id);
-    if (!subscription || subscription.state.phase !== "idle") return false;
-    const [first] = this.#pending(id);
-    if (!first) return false;
-    this.#wake(subscription, first.path);
-    return true;
+  #consider(subscription: Subscription): boolean {
+    const path = subscription.state.phase === "idle" ? this.#store.pendingPath(subscription.id) : undefined;
+    if (path !== undefined) this.#wake(subscription, path);
+    return path !== undefined;
   }
 
   #wake(subscription: Subscription, path: string): void {
@@ -166,11 +182,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   #save(subscription: Subscription): void {
     this.#store.save(subscription);
-    const times = this.#store
-      .all()
-      .filter(({ state }) => state.phase !== "idle")
-      .map(({ state }) => state.until);
-    if (times.length > 0) void this.ctx.storage.setAlarm(Math.min(...times));
+    if (subscription.state.phase !== "idle") this.#alarms.plan("wakes", subscription.state.until);
   }
 
   async #deliver(id: string, wakeId: string | null): Promise<void> {
@@ -219,27 +231,25 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   #release(subscription: Subscription): boolean {
     Object.assign(subscription.state, { phase: "idle", holder: null, token: null, attempts: 0 });
     this.#save(subscription);
-    return this.#consider(subscription.id);
+    return this.#consider(subscription);
   }
 
   async alarm(): Promise<void> {
     await this.#prepare();
+    this.#alarms.fired();
     const now = Date.now();
-    for (const subscription of this.#store.all()) {
-      const { id, state } = subscription;
-      if (state.phase === "idle" || state.until > now) continue;
-      if (state.phase === "retrying") {
-        state.phase = "waking";
-        state.until = now + WEBHOOK_TIMEOUT_MS * 2;
-        this.#save(subscription);
-        this.ctx.waitUntil(this.#deliver(id, state.wakeId));
-      } else this.#release(subscription);
-    }
-    const left = this.#store
-      .all()
-      .filter(({ state }) => state.phase !== "idle")
-      .map(({ state }) => state.until);
-    if (left.length > 0) await this.ctx.storage.setAlarm(Math.max(now + 10, Math.min(...left)));
+    for (const id of this.#store.due(now)) this.#serve(id, (subscription) => this.#timeUp(subscription));
+    for (const id of this.#store.missed()) this.#serve(id, (subscription) => this.#consider(subscription));
+    this.#alarms.plan("wakes", this.#store.nextAfter(now));
+  }
+
+  #timeUp(subscription: Subscription): void {
+    const { id, state } = subscription;
+    if (state.phase !== "retrying") return void this.#release(subscription);
+    state.phase = "waking";
+    state.until = Date.now() + WEBHOOK_TIMEOUT_MS * 2;
+    this.#save(subscription);
+    this.ctx.waitUntil(this.#deliver(id, state.wakeId));
   }
 
   // --- HTTP --------------------------------------------------------------------------------------------------------
@@ -290,6 +300,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const config = configOf(body, this.#allowsLocalhost);
     await this.#prepare(true);
     if (!this.#isKnown(id, config)) {
+      this.#checkRoom(config);
       await this.#links.meetAll(() => this.#links.meant(config));
       if (!this.#isKnown(id, config)) return json(201, await this.#describe(this.#create(id, config, origin)));
     }
@@ -303,7 +314,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return known !== undefined;
   }
 
+  /** Before a stream is asked, and when all of them are met. */
+  #checkRoom(config: SubscriptionConfig): void {
+    checkSubscriptions(this.#store.count());
+    checkLinks(new Set(this.#links.meant(config)));
+  }
+
   #create(id: string, config: SubscriptionConfig, origin: string): Subscription {
+    this.#checkRoom(config);
     return this.ctx.storage.transactionSync(() => {
       const subscription = this.#store.create(id, config, origin, new Date().toISOString());
       this.#links.link(id, config);
@@ -312,9 +330,11 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async #link(id: string, streams: readonly string[]): Promise<void> {
+    this.#links.checkRoom(id, streams);
     await this.#links.meetAll(() => streams);
     // Deleted meanwhile: its links would be left behind.
     if (!this.#store.get(id)) throw notFound();
+    this.#links.checkRoom(id, streams);
     this.ctx.storage.transactionSync(() => this.#links.link(id, { pattern: null, streams }));
   }
 
@@ -332,6 +352,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   async #describe(subscription: Subscription) {
     const { id, config, origin, createdAt, state } = subscription;
+    const refused = this.#store.refused(id);
     const signing = config.type === "webhook" && {
       alg: "ed25519",
       kid: (await subscriptionsOf(this.env, undefined).signingKey()).kid,
@@ -342,6 +363,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       subscription_id: id,
       type: config.type,
       pattern: config.pattern,
+      ...(refused > 0 && { refused_streams: refused }),
       streams: this.#streams(subscription).map(({ path, link_type, acked_offset }) => ({
         path,
         link_type,

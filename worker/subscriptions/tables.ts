@@ -5,6 +5,7 @@
  *   identity      path PK │ id of the stream that is there: one made anew under the path has another, and begins at its beginning
  *   subscription  id PK   │ config, state (JSON): generation, wake, lease, retry
  *   link          subscription, path PK │ explicit, glob │ acked (offset behind the last acknowledged record)
+ *   refused       subscription PK │ streams that matched its pattern when there was no room for them
  */
 import type { SqlStorage } from "@cloudflare/workers-types";
 import type { SubscriptionConfig } from "./config.ts";
@@ -45,6 +46,8 @@ const SCHEMA = [
   "CREATE TABLE IF NOT EXISTS subscription(id TEXT PRIMARY KEY, config TEXT NOT NULL, origin TEXT NOT NULL, created_at TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID",
   `CREATE TABLE IF NOT EXISTS link(path TEXT NOT NULL, subscription TEXT NOT NULL, explicit INTEGER NOT NULL, glob INTEGER NOT NULL, acked INTEGER NOT NULL,
      PRIMARY KEY (path, subscription)) WITHOUT ROWID`,
+  "CREATE INDEX IF NOT EXISTS link_of ON link(subscription)",
+  "CREATE TABLE IF NOT EXISTS refused(subscription TEXT PRIMARY KEY, streams INTEGER NOT NULL) WITHOUT ROWID",
   "CREATE TABLE IF NOT EXISTS secret(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 ];
 const IDLE: SubscriptionState = {
@@ -57,6 +60,7 @@ const IDLE: SubscriptionState = {
   attempts: 0,
   snapshot: {},
 };
+const UNDER_WAY = "json_extract(subscription.state, '$.phase') <> 'idle'";
 type Value = string | number | null;
 
 export class SubscriptionStore {
@@ -117,8 +121,24 @@ export class SubscriptionStore {
   hasSubscriptions(): boolean {
     return this.#run("SELECT 1 FROM subscription LIMIT 1").length > 0;
   }
-  all(): Subscription[] {
-    return this.#run("SELECT * FROM subscription").map(subscriptionOf);
+  count(): number {
+    return Number(this.#run("SELECT count(*) AS n FROM subscription")[0]!["n"]);
+  }
+  /** Those whose time is up. One at a time is read whole: their rows may be large. */
+  due(now: number): string[] {
+    const query = `SELECT id FROM subscription WHERE ${UNDER_WAY} AND json_extract(state, '$.until') <= ?`;
+    return this.#run(query, now).map((row) => String(row["id"]));
+  }
+  /** Those that nobody was woken for, though there is something to do: that failed. */
+  missed(): string[] {
+    const query = `SELECT id FROM subscription WHERE NOT ${UNDER_WAY} AND EXISTS
+      (SELECT 1 FROM link JOIN stream USING (path) WHERE link.subscription = subscription.id AND tail > acked)`;
+    return this.#run(query).map((row) => String(row["id"]));
+  }
+  /** The earliest time behind `now`, undefined for none. */
+  nextAfter(now: number): number | undefined {
+    const query = `SELECT min(json_extract(state, '$.until')) AS next FROM subscription WHERE ${UNDER_WAY} AND json_extract(state, '$.until') > ?`;
+    return (this.#run(query, now)[0]?.["next"] as number | null) ?? undefined;
   }
   /** Those with a pattern. */
   patterns(): { readonly id: string; readonly pattern: string }[] {
@@ -129,7 +149,7 @@ export class SubscriptionStore {
   /** Whose wake that is under way names records of the stream. */
   wokenFor(path: string): string[] {
     const query = `SELECT subscription.id FROM subscription, json_each(subscription.state, '$.snapshot') AS named
-      WHERE named.key = ? AND named.value > 0 AND json_extract(subscription.state, '$.phase') <> 'idle'`;
+      WHERE named.key = ? AND named.value > 0 AND ${UNDER_WAY}`;
     return this.#run(query, path).map((row) => String(row["id"]));
   }
   save({ id, state }: Subscription): void {
@@ -138,6 +158,7 @@ export class SubscriptionStore {
   remove(id: string): void {
     this.#run("DELETE FROM subscription WHERE id = ?", id);
     this.#run("DELETE FROM link WHERE subscription = ?", id);
+    this.#run("DELETE FROM refused WHERE subscription = ?", id);
   }
 
   link(id: string, path: string, kind: "explicit" | "glob", acked: number): void {
@@ -165,6 +186,21 @@ export class SubscriptionStore {
       acked: Number(row["acked"]),
       tail: Number(row["tail"]),
     }));
+  }
+  linkedPaths(id: string): string[] {
+    return this.#run("SELECT path FROM link WHERE subscription = ?", id).map((row) => String(row["path"]));
+  }
+  /** A stream with records that are not acknowledged. */
+  pendingPath(id: string): string | undefined {
+    const query =
+      "SELECT path FROM link JOIN stream USING (path) WHERE subscription = ? AND tail > acked ORDER BY path LIMIT 1";
+    return this.#run(query, id)[0]?.["path"] as string | undefined;
+  }
+  countRefused(id: string): void {
+    this.#run("INSERT INTO refused VALUES (?, 1) ON CONFLICT DO UPDATE SET streams = streams + 1", id);
+  }
+  refused(id: string): number {
+    return Number(this.#run("SELECT streams FROM refused WHERE subscription = ?", id)[0]?.["streams"] ?? 0);
   }
   subscribersOf(path: string): string[] {
     return this.#run("SELECT subscription FROM link WHERE path = ?", path).map((row) => String(row["subscription"]));
