@@ -13,15 +13,15 @@
  *   pages    Node drives Chromium from outside: many tabs, kills, the playground
  *   package  the packed package, installed from its tarball into apps outside this repository; real browsers, compilers
  *
- * The library itself is bundled by test/tooling/build.mjs: Vite's library mode would inline the worker and the kernel.
+ * The library itself is bundled by tools/package/build.mjs: Vite's library mode would inline the worker and the kernel.
  */
 import { mkdtempSync, mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { CHROMIUM_ARGS, findChromium } from "./test/tooling/setup.mjs";
-import { servedPackageFiles } from "./test/tooling/package-files.mjs";
+import { CHROMIUM_ARGS, findChromium } from "./tools/run/setup.mjs";
+import { servedPackageFiles } from "./tools/package/package-files.mjs";
 
 const root = import.meta.dirname;
 
@@ -69,7 +69,7 @@ function fromOutside(): Projects {
   return [
     {
       extends: true,
-      test: { ...node, ...slow, name: "pages", include: ["test/{playground,tooling,crash,power,tabs}/**/*.test.ts"] },
+      test: { ...node, ...slow, name: "pages", include: ["test/{playground,crash,power,tabs}/**/*.test.ts"] },
     },
     {
       extends: true,

@@ -7,10 +7,10 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 // @ts-expect-error plain JavaScript, because it runs before anything is compiled
-import { RELEASE_BYTES_MAX, kernelDirectory } from "./tooling/build-kernel.mjs";
+import { RELEASE_BYTES_MAX, kernelDirectory } from "../tools/package/build-kernel.mjs";
 import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
-import { circles, wrongArrows } from "./tooling/arrows.ts";
-import { anchorOf, hostNames, linksOf, longFunctions, machineNames, untidy, wrongImports } from "./tooling/tidy.ts";
+import { circles, wrongArrows } from "./support/arrows.ts";
+import { anchorOf, hostNames, linksOf, longFunctions, machineNames, untidy, wrongImports } from "./support/tidy.ts";
 
 const root = path.join(import.meta.dirname, "..");
 const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
@@ -131,7 +131,7 @@ describe("imports", () => {
     ["src/store/x.ts", 'new Worker(new URL("../browser/worker-entry.ts", import.meta.url));'],
     ["src/log/x.ts", 'import { wrap } from "comlink";'],
     ["src/browser/x.ts", 'import { readFile } from "node:fs/promises";'],
-    ["src/browser/x.ts", 'import { a } from "../../test/tooling/kernels.ts";'],
+    ["src/browser/x.ts", 'import { a } from "../../test/support/kernels.ts";'],
     ["src/store/x.ts", 'import { a } from "./volume";'],
     ["web/x.ts", 'import { Log } from "../src/log/log.ts";'],
     ["assembly/x.ts", 'import { a } from "../src/errors";'],
@@ -282,7 +282,7 @@ describe("the repository", () => {
 
   test("the top level is the house's", () => {
     const allowed =
-      `package.json package-lock.json tsconfig.json vite.config.ts assembly src worker web test docs README.md
+      `package.json package-lock.json tsconfig.json vite.config.ts assembly src worker web test tools docs README.md
       LICENSE CHANGELOG.md bin .ci .gitignore`.split(/\s+/);
     const local = [...SKIPPED];
     expect(

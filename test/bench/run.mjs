@@ -13,9 +13,9 @@ import os from "node:os";
 import path from "node:path";
 import { chromium } from "playwright";
 import { build, preview } from "vite";
-import { node } from "../tooling/child.mjs";
-import { choice, commandLine, flag, jsonFile, text, UsageError } from "../tooling/command-line.mjs";
-import { CHROMIUM_ARGS, ensureChromium, ensurePackages, root } from "../tooling/setup.mjs";
+import { node } from "../../tools/run/child.mjs";
+import { choice, commandLine, flag, jsonFile, text, UsageError } from "../../tools/run/command-line.mjs";
+import { CHROMIUM_ARGS, ensureChromium, ensurePackages, root } from "../../tools/run/setup.mjs";
 import { median, percentile } from "./figures.mjs";
 import { tabs } from "./tabs.mjs";
 
@@ -302,7 +302,7 @@ export async function main(args) {
   );
   ensurePackages(PEERS);
   if (values.target === "edge")
-    return node([path.join(root, "test/tooling/run-ts.mjs"), "test/bench/edge/run.ts", ...args]);
+    return node([path.join(root, "tools/run/run-ts.mjs"), "test/bench/edge/run.ts", ...args]);
   const page = {
     configFile: false,
     root: path.join(root, "test/bench/page"),

@@ -9,7 +9,7 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { startVitest } from "vitest/node";
-import { commandLine, jsonFile, text } from "../tooling/command-line.mjs";
+import { commandLine, jsonFile, text } from "../../tools/run/command-line.mjs";
 import { startWorker } from "../edge/local-worker.ts";
 
 const LONG_POLL_MS = 2_000;

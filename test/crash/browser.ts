@@ -10,7 +10,7 @@ import path from "node:path";
 import { type Browser, type BrowserContext, type CDPSession, chromium, type Page } from "playwright";
 import type { CrashPage } from "./events.ts";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { CHROMIUM_ARGS, ensureChromium } from "../tooling/setup.mjs";
+import { CHROMIUM_ARGS, ensureChromium } from "../../tools/run/setup.mjs";
 
 type Method = keyof CrashPage;
 

@@ -3,7 +3,7 @@
  * page is built.
  */
 import { MUTANTS } from "../simulation/mutants.ts";
-import type { PlantedBug } from "../tooling/planted-bug.ts";
+import type { PlantedBug } from "../support/planted-bug.ts";
 
 export interface Plant {
   readonly what: string;

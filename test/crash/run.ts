@@ -9,8 +9,8 @@ import { writeFile } from "node:fs/promises";
 import os from "node:os";
 import { printFinding } from "../checker/checker.ts";
 import { runKills } from "../edge/kills.ts";
-import { UsageError, choice, commandLine, flag, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
-import { usePackageFiles } from "../tooling/package-files.mjs";
+import { UsageError, choice, commandLine, flag, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
+import { usePackageFiles } from "../../tools/package/package-files.mjs";
 import { PLANTS } from "./plants.ts";
 import { type CrashResult, type Failure, runRounds } from "./rounds.ts";
 

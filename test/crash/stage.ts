@@ -10,10 +10,10 @@ import path from "node:path";
 import { build, type PluginOption, preview } from "vite";
 import type { Ledger } from "./ledger.ts";
 import type { Plant } from "./plants.ts";
-import { plantedBug } from "../tooling/planted-bug.ts";
-import { packageFiles } from "../tooling/package-files.mjs";
+import { plantedBug } from "../support/planted-bug.ts";
+import { packageFiles } from "../../tools/package/package-files.mjs";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { root } from "../tooling/setup.mjs";
+import { root } from "../../tools/run/setup.mjs";
 
 export interface Stage {
   readonly url: string;

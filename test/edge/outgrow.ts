@@ -3,14 +3,14 @@
  * while, and everything is read back and compared by checksum. Once more after a restart on the same state, when every index
  * has to be loaded anew.
  *
- *     node test/tooling/run-ts.mjs test/edge/outgrow.ts --megabytes 256 --json FILE
+ *     node tools/run/run-ts.mjs test/edge/outgrow.ts --megabytes 256 --json FILE
  */
 import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Random } from "../simulation/prng.ts";
-import { commandLine, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
+import { commandLine, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
 import { startWorker } from "./local-worker.ts";
 
 const BODY_BYTES = 1_000_000;
@@ -110,7 +110,7 @@ export async function outgrow({ megabytes, seed, log = () => {} }: OutgrowOption
 if (process.argv[1]?.endsWith("outgrow.ts")) {
   const { json, ...size } = commandLine({
     script: "outgrow",
-    command: "node test/tooling/run-ts.mjs test/edge/outgrow.ts",
+    command: "node tools/run/run-ts.mjs test/edge/outgrow.ts",
     about: "More through one log than its object's database holds.",
     options: {
       megabytes: integer({ default: 256, help: "bytes to write, in MB" }),

@@ -8,7 +8,7 @@ import { createServer } from "node:net";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { rolldown } from "rolldown";
-import { plantedBug, type PlantedBug } from "../tooling/planted-bug.ts";
+import { plantedBug, type PlantedBug } from "../support/planted-bug.ts";
 
 const root = process.cwd();
 

@@ -7,7 +7,7 @@ import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import asc from "assemblyscript/asc";
 import { rolldown } from "rolldown";
-import { pieceOf } from "../tooling/planted-bug.ts";
+import { pieceOf } from "../support/planted-bug.ts";
 import { instrument } from "./instrument.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));

@@ -1,5 +1,5 @@
 /**
- * `node test/tooling/run-ts.mjs test/fuzz/guided.ts --executions N --seed S [--keep FILE] [--blind] [--bare]`
+ * `node tools/run/run-ts.mjs test/fuzz/guided.ts --executions N --seed S [--keep FILE] [--blind] [--bare]`
  *
  * Builds kernel, twin and reader with coverage points and runs the coverage-guided loop. `--keep` writes what was found,
  * for make-corpus.ts; `--bare` begins with two good batches instead of the corpus, and `--blind` keeps nothing on the way:
@@ -7,7 +7,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { twinKernel } from "../reference/kernel.ts";
-import { commandLine, flag, integer, outputFile, seedNumber } from "../tooling/command-line.mjs";
+import { commandLine, flag, integer, outputFile, seedNumber } from "../../tools/run/command-line.mjs";
 import { pack, readCorpus } from "./corpus.ts";
 import { compileWith, importWith, instrumenting } from "./build.ts";
 import type * as Entry from "./guided-entry.ts";
@@ -31,7 +31,7 @@ export async function guidedBuild(): Promise<{
 async function main(): Promise<void> {
   const values = commandLine({
     script: "guided",
-    command: "node test/tooling/run-ts.mjs test/fuzz/guided.ts",
+    command: "node tools/run/run-ts.mjs test/fuzz/guided.ts",
     about: "Mutates batches, led by the points of the kernel that each reaches.",
     options: {
       executions: integer({ default: 100_000, help: "inputs" }),

@@ -7,7 +7,7 @@
  * glibc 2.36, Debian 12's, it does not load, and building it fetches LLVM's compiler-rt from outside the registry. It would also
  * see no branch inside WebAssembly.
  */
-import { parse } from "../tooling/tidy.ts";
+import { parse } from "../support/tidy.ts";
 
 interface Node {
   readonly type: string;

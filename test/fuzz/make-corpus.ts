@@ -1,17 +1,17 @@
 /**
- * `node test/tooling/run-ts.mjs test/fuzz/make-corpus.ts [--executions N] [--seed S]`: writes the committed corpus anew from
+ * `node tools/run/run-ts.mjs test/fuzz/make-corpus.ts [--executions N] [--seed S]`: writes the committed corpus anew from
  * our own encoder, the kernel's contract, and what the coverage-guided loop keeps from there on. Same arguments, same file.
  */
 import { writeFileSync } from "node:fs";
-import { commandLine, integer, seedNumber } from "../tooling/command-line.mjs";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { commandLine, integer, seedNumber } from "../../tools/run/command-line.mjs";
+import { releaseKernel } from "../support/kernels.ts";
 import { corpusFile, pack } from "./corpus.ts";
 import { guidedBuild } from "./guided.ts";
 import { seedBatches } from "./seeds.ts";
 
 const values = commandLine({
   script: "make-corpus",
-  command: "node test/tooling/run-ts.mjs test/fuzz/make-corpus.ts",
+  command: "node tools/run/run-ts.mjs test/fuzz/make-corpus.ts",
   about: "Makes the corpus anew.",
   options: { executions: integer({ default: 100_000, help: "inputs" }), seed: seedNumber({ default: 7 }) },
 });

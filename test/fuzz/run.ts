@@ -1,5 +1,5 @@
 /**
- * `node test/tooling/run-ts.mjs test/fuzz/run.ts --target decoder --executions N --seed S --jobs N --json FILE`
+ * `node tools/run/run-ts.mjs test/fuzz/run.ts --target decoder --executions N --seed S --jobs N --json FILE`
  *
  * Runs N hostile inputs from seed S on through a target (or all of them, `--target all`), over as many threads as asked
  * for (default 1). The first broken promise is printed with its input and ends the run with exit code 1.
@@ -7,8 +7,8 @@
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { choices, commandLine, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
-import { debugKernel, releaseKernel, twinKernel } from "../tooling/kernels.ts";
+import { choices, commandLine, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
+import { debugKernel, releaseKernel, twinKernel } from "../support/kernels.ts";
 import { readCorpus } from "./corpus.ts";
 import { fuzz, type FuzzResult, TARGETS, type TargetName } from "./targets.ts";
 
@@ -27,7 +27,7 @@ async function work(share: Share, onProgress: (done: number) => void): Promise<F
 /** One thread's share; this program again, in a worker. */
 function inWorker(share: Share, onProgress: (done: number) => void): Promise<FuzzResult> {
   return new Promise((resolve, reject) => {
-    const program = fileURLToPath(new URL("../tooling/run-ts.mjs", import.meta.url));
+    const program = fileURLToPath(new URL("../../tools/run/run-ts.mjs", import.meta.url));
     const worker = new Worker(program, { argv: [fileURLToPath(import.meta.url)], workerData: share });
     worker.on("message", (message: number | FuzzResult) =>
       typeof message === "number" ? onProgress(message) : resolve(message),

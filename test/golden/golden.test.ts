@@ -5,7 +5,7 @@ import { INDEX_STATE_EMPTY, Status, type Kernel, type PackingKernel } from "../.
 import { readHeader, stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { requestOf, scanRequest } from "../contract/kernel-samples.ts";
-import { debugKernel, releaseKernel, twinKernel } from "../tooling/kernels.ts";
+import { debugKernel, releaseKernel, twinKernel } from "../support/kernels.ts";
 import { kafkaRead } from "./kafkajs.ts";
 import { golden, manifest, type GoldenRecord } from "./manifest.ts";
 

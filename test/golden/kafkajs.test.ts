@@ -12,7 +12,7 @@ import {
 } from "../../src/record/format.ts";
 import { decodeBatch } from "../../src/record/record-batch.ts";
 import { concat, craft, utf8 } from "../contract/kernel-samples.ts";
-import { allKernels, releaseKernel } from "../tooling/kernels.ts";
+import { allKernels, releaseKernel } from "../support/kernels.ts";
 import { kafkaFetch, kafkaRead, kafkaWrite, type KafkaMessage, type KafkaRecord } from "./kafkajs.ts";
 
 let kernel: Kernel;

@@ -8,7 +8,7 @@ import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/re
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { readExactly } from "../../src/store/volume.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { releaseKernel } from "../support/kernels.ts";
 
 const SLOT = 16 * 1024;
 const kernel = await releaseKernel();

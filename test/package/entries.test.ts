@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, inject, it } from "vitest";
-import { linksOf } from "../tooling/tidy.ts";
+import { linksOf } from "../support/tidy.ts";
 import { install } from "./apps.ts";
 
 const PROGRAM = `

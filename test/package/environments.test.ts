@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { type BrowserContext, chromium, type Frame, type Page } from "playwright";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { CHROMIUM_ARGS, ensureChromium } from "../tooling/setup.mjs";
+import { CHROMIUM_ARGS, ensureChromium } from "../../tools/run/setup.mjs";
 import { type Served, serveFolder } from "./serve.ts";
 
 const root = path.join(import.meta.dirname, "../..");

@@ -16,7 +16,7 @@ declare module "vitest" {
 
 export default function setup(project: TestProject): () => void {
   const root = path.join(import.meta.dirname, "../..");
-  execFileSync(process.execPath, [path.join(root, "test/tooling/run.mjs"), "build"], {
+  execFileSync(process.execPath, [path.join(root, "tools/run/run.mjs"), "build"], {
     cwd: root,
     stdio: ["ignore", "ignore", "inherit"],
   });

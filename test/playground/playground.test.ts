@@ -7,9 +7,9 @@ import path from "node:path";
 import { type BrowserContext, chromium, type Page } from "playwright";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript
-import { startPlayground } from "../tooling/playground.mjs";
+import { startPlayground } from "../../tools/run/playground.mjs";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { CHROMIUM_ARGS, findChromium } from "../tooling/setup.mjs";
+import { CHROMIUM_ARGS, findChromium } from "../../tools/run/setup.mjs";
 
 let url = "";
 let server: { url: string; close(): void };

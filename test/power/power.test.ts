@@ -6,9 +6,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { expect, test } from "vitest";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { releaseKernel } from "../support/kernels.ts";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { ensureChromium } from "../tooling/setup.mjs";
+import { ensureChromium } from "../../tools/run/setup.mjs";
 import { NO_FLUSH } from "./bugs.ts";
 import { type RecordOptions, recordTrace } from "./record.ts";
 import { type Replayed, replay } from "./replay.ts";

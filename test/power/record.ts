@@ -10,10 +10,10 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium, type Page } from "playwright";
 import { rolldown } from "rolldown";
-import { kernelBytes } from "../tooling/kernels.ts";
+import { kernelBytes } from "../support/kernels.ts";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { CHROMIUM_ARGS, ensureChromium } from "../tooling/setup.mjs";
-import { type PlantedBug, plantedBug } from "../tooling/planted-bug.ts";
+import { CHROMIUM_ARGS, ensureChromium } from "../../tools/run/setup.mjs";
+import { type PlantedBug, plantedBug } from "../support/planted-bug.ts";
 import { COMPACTED_LOGS, type HistoryOptions } from "./history.ts";
 import { decodeTrace, type Trace, type TraceEvent } from "./trace.ts";
 

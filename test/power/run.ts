@@ -1,5 +1,5 @@
 /**
- * `node test/tooling/run-ts.mjs test/power/run.ts --images N --seed S --json FILE`
+ * `node tools/run/run-ts.mjs test/power/run.ts --images N --seed S --json FILE`
  *
  * Records histories in real Chromium, seed after seed, OPFS twice as often as IndexedDB, and checks N crash images of them
  * (default 10,000), two thirds of them systematic. `--bugs` first shows that each planted bug is found. A failing image
@@ -11,8 +11,8 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Counters } from "../simulation/counters.ts";
-import { commandLine, flag, integer, jsonFile, seedNumber, text, UsageError } from "../tooling/command-line.mjs";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { commandLine, flag, integer, jsonFile, seedNumber, text, UsageError } from "../../tools/run/command-line.mjs";
+import { releaseKernel } from "../support/kernels.ts";
 import { POWER_BUGS } from "./bugs.ts";
 import { checkImage } from "./check.ts";
 import { imageMaker, type Plan } from "./images.ts";
@@ -139,7 +139,7 @@ async function main(): Promise<number> {
     for (const { plan, message } of [...result.failures, ...killed.failures]) {
       failed++;
       console.log(
-        `\nseed ${seed + turn} (${engine}): ${message}\nagain: node test/tooling/run-ts.mjs test/power/run.ts --trace ${path.relative(root, await keep(trace))} --plan '${JSON.stringify(plan)}'`,
+        `\nseed ${seed + turn} (${engine}): ${message}\nagain: node tools/run/run-ts.mjs test/power/run.ts --trace ${path.relative(root, await keep(trace))} --plan '${JSON.stringify(plan)}'`,
       );
     }
     console.log(

@@ -1,6 +1,6 @@
 /** Bugs that rot must bring to light: checks that are left out, and those that rot itself has found. */
 import { MUTANTS } from "../simulation/mutants.ts";
-import type { PlantedBug } from "../tooling/planted-bug.ts";
+import type { PlantedBug } from "../support/planted-bug.ts";
 
 const READER = "src/store/segment-reader.ts";
 const RECOVERY = "src/store/recovery.ts";

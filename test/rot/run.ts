@@ -1,13 +1,13 @@
 /**
- * `node test/tooling/run-ts.mjs test/rot/run.ts --every N --swaps N --seed S --json FILE`
+ * `node tools/run/run-ts.mjs test/rot/run.ts --every N --swaps N --seed S --json FILE`
  *
  * Flips every bit of a volume with some 1 MiB of batches, brings every page back stale, exchanges pages, and prints
  * what became of them by region (bits.ts and pages.ts say how). `--every N` takes every N-th of those that need the long
  * way (default all), `--swaps N` every N-th pair of pages (default 16). The exit code is 1 when something was wrong and nobody said so.
  */
 import { writeFile } from "node:fs/promises";
-import { commandLine, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { commandLine, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
+import { releaseKernel } from "../support/kernels.ts";
 import { rotShare, WHOLE } from "./share.ts";
 
 const values = commandLine({

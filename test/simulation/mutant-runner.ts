@@ -1,6 +1,6 @@
 /** Runs the simulation with one planted bug until a check fails. */
-import { importPlanted } from "../tooling/bundle-planted.ts";
-import { kernelBytes } from "../tooling/kernels.ts";
+import { importPlanted } from "../support/bundle-planted.ts";
+import { kernelBytes } from "../support/kernels.ts";
 import type { Mutant } from "./mutants.ts";
 import { makePlan } from "./plan.ts";
 import { scenarioPlan } from "./scenarios.ts";

@@ -1,5 +1,5 @@
-/** Planted bugs for the simulation: the product with one piece of its source replaced, see test/tooling/planted-bug.ts. */
-import type { PlantedBug } from "../tooling/planted-bug.ts";
+/** Planted bugs for the simulation: the product with one piece of its source replaced, see test/support/planted-bug.ts. */
+import type { PlantedBug } from "../support/planted-bug.ts";
 import type { Scenario } from "./scenarios.ts";
 
 export interface Mutant extends PlantedBug {

@@ -12,8 +12,8 @@ import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { commandLine, flag, integer, jsonFile, seedNumber } from "../tooling/command-line.mjs";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { commandLine, flag, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
+import { releaseKernel } from "../support/kernels.ts";
 import { Counters, EXPECTED } from "./counters.ts";
 import { type Beyond, makePlan } from "./plan.ts";
 import { type FailedSeed, OPS_DEFAULT, range, runSeeds, type SeedsResult } from "./seeds.ts";
@@ -49,7 +49,7 @@ async function work({ seed, seeds, ops, twice, beyond }: Share, onSeed: () => vo
 /** One thread's share; this program again, in a worker. */
 function inWorker(share: Share, onSeed: (done: number) => void): Promise<SeedsResult> {
   return new Promise((resolve, reject) => {
-    const program = fileURLToPath(new URL("../tooling/run-ts.mjs", import.meta.url));
+    const program = fileURLToPath(new URL("../../tools/run/run-ts.mjs", import.meta.url));
     const worker = new Worker(program, { argv: [fileURLToPath(import.meta.url)], workerData: share });
     worker.on("message", (message: number | SeedsResult) =>
       typeof message === "number" ? onSeed(message) : resolve(message),

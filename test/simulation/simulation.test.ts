@@ -4,8 +4,8 @@
  */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { importPlanted } from "../tooling/bundle-planted.ts";
-import { kernelBytes } from "../tooling/kernels.ts";
+import { importPlanted } from "../support/bundle-planted.ts";
+import { kernelBytes } from "../support/kernels.ts";
 import { EXPECTED } from "./counters.ts";
 import { MUTANTS } from "./mutants.ts";
 import { runMutant } from "./mutant-runner.ts";

@@ -6,9 +6,9 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { PackedApp, serveFolder, type Site } from "../tooling/packed.ts";
+import { PackedApp, serveFolder, type Site } from "../support/packed.ts";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { root } from "../tooling/setup.mjs";
+import { root } from "../../tools/run/setup.mjs";
 import { APP, AppBrowser, type AppTab } from "./packed-tabs.ts";
 
 const FILES = ["base.js", "core.js", "extras.js", "indexeddb.js", "kernel.wasm", "tabs.js"];

@@ -5,7 +5,7 @@
 import path from "node:path";
 import type { Route } from "playwright";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { PackedApp, serveFolder, type Site } from "../tooling/packed.ts";
+import { PackedApp, serveFolder, type Site } from "../support/packed.ts";
 import { APP, AppBrowser, type AppTab } from "./packed-tabs.ts";
 
 let app: PackedApp;

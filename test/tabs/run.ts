@@ -18,8 +18,8 @@ import {
   integer,
   jsonFile,
   seedNumber,
-} from "../tooling/command-line.mjs";
-import { usePackageFiles } from "../tooling/package-files.mjs";
+} from "../../tools/run/command-line.mjs";
+import { usePackageFiles } from "../../tools/package/package-files.mjs";
 import { type LongResult, runLong } from "./long.ts";
 import { FAULTS } from "./nemesis.ts";
 

@@ -9,7 +9,7 @@ import { BURN, type EngineBrowser, type EngineTab, ProcessTab } from "./engine.t
 import type { TabConfig, TabPage } from "./events.ts";
 import { busiestOf, commandOf, descendantsOf } from "./processes.ts";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { freePort } from "../tooling/ports.mjs";
+import { freePort } from "../../tools/run/ports.mjs";
 
 type Method = keyof TabPage;
 

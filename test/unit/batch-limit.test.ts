@@ -8,7 +8,7 @@ import { SegmentStore } from "../../src/store/segment-store.ts";
 import { Archive } from "../../worker/store/segment-archive.ts";
 import { Stream, type StreamConfig } from "../../worker/stream/stream.ts";
 import { fails } from "../contract/check.ts";
-import { nodeSql } from "../tooling/node-sql.ts";
+import { nodeSql } from "../support/node-sql.ts";
 import { batchOf, dump, fixture, kernel } from "./log-fixtures.ts";
 
 const CONFIG: StreamConfig = {

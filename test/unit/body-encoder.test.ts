@@ -10,7 +10,7 @@ import {
   VALUE_BYTES_MAX,
 } from "../../worker/stream/body-encoder.ts";
 import { EncodeQueue } from "../../worker/stream/encode-queue.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { releaseKernel } from "../support/kernels.ts";
 
 const kernel = await releaseKernel();
 const encoder = new TextEncoder();

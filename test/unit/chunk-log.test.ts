@@ -4,8 +4,8 @@ import { ChunkLog } from "../../worker/store/chunk-log.ts";
 import type { Sql } from "../../worker/store/chunk-tables.ts";
 import { chunkHost } from "../contract/chunk-host.ts";
 import { logStoreCases, makeBatch } from "../contract/log-store-contract.ts";
-import { releaseKernel, twinKernel } from "../tooling/kernels.ts";
-import { nodeSql } from "../tooling/node-sql.ts";
+import { releaseKernel, twinKernel } from "../support/kernels.ts";
+import { nodeSql } from "../support/node-sql.ts";
 
 for (const load of [releaseKernel, twinKernel]) {
   const kernel = await load();

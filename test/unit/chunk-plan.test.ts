@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { ChunkTables, type PlannedRow } from "../../worker/store/chunk-tables.ts";
 import { Random } from "../simulation/prng.ts";
-import { nodeSql } from "../tooling/node-sql.ts";
+import { nodeSql } from "../support/node-sql.ts";
 
 const SEED = Number(process.env["SEED"] ?? 20_261_121);
 type Row = PlannedRow & { readonly crc: number | null };

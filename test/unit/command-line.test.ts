@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import * as line from "../tooling/command-line.mjs";
+import * as line from "../../tools/run/command-line.mjs";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-command-line-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -103,7 +103,7 @@ const calls = [...Object.keys(scripts), "sim --tabs", "bench --target edge"];
 /** As `npm run` runs it. */
 function call(...args: readonly string[]): Promise<{ readonly code: number; readonly said: string }> {
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, ["test/tooling/run.mjs", ...args], { cwd: root }, (_, out, err) =>
+    const child = execFile(process.execPath, ["tools/run/run.mjs", ...args], { cwd: root }, (_, out, err) =>
       resolve({ code: child.exitCode!, said: out + err }),
     );
   });

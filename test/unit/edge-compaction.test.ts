@@ -14,8 +14,8 @@ import type { Sql } from "../../worker/store/chunk-tables.ts";
 import { longRead } from "../../worker/stream/streamed-read.ts";
 import { Stream, type StreamConfig, type StreamHost } from "../../worker/stream/stream.ts";
 import { Random } from "../simulation/prng.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
-import { DyingSql, nodeSql } from "../tooling/node-sql.ts";
+import { releaseKernel } from "../support/kernels.ts";
+import { DyingSql, nodeSql } from "../support/node-sql.ts";
 
 const kernel = await releaseKernel();
 const encoder = new TextEncoder();

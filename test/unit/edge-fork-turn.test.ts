@@ -10,8 +10,8 @@ import { Compaction } from "../../worker/log-object/compaction-schedule.ts";
 import { offerFork } from "../../worker/log-object/forks.ts";
 import { Stream, type StreamConfig } from "../../worker/stream/stream.ts";
 import { retire } from "../../worker/log-object/retention-schedule.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
-import { nodeSql } from "../tooling/node-sql.ts";
+import { releaseKernel } from "../support/kernels.ts";
+import { nodeSql } from "../support/node-sql.ts";
 
 const kernel = await releaseKernel();
 const RECORDS = 12;

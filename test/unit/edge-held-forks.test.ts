@@ -5,8 +5,8 @@ import type { Sql } from "../../worker/store/chunk-tables.ts";
 import { HeldForks, type Peer } from "../../worker/log-object/forks.ts";
 import { Stream, type StreamConfig, type StreamHost } from "../../worker/stream/stream.ts";
 import { retentionDue } from "../../worker/log-object/retention-schedule.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
-import { nodeSql } from "../tooling/node-sql.ts";
+import { releaseKernel } from "../support/kernels.ts";
+import { nodeSql } from "../support/node-sql.ts";
 
 const kernel = await releaseKernel();
 const MINUTE = 60_000;

@@ -3,7 +3,7 @@ import { describe, it } from "vitest";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { exchangeCases } from "../contract/exchange-contract.ts";
 import type { StoreHost } from "../contract/store-contract.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { releaseKernel } from "../support/kernels.ts";
 
 const host: StoreHost = {
   kernel: await releaseKernel(),

@@ -10,7 +10,7 @@ import { Archive } from "../../worker/store/segment-archive.ts";
 import { Stream, type StreamConfig } from "../../worker/stream/stream.ts";
 import { StreamState } from "../../worker/stream/writer-state.ts";
 import { fails } from "../contract/check.ts";
-import { nodeSql } from "../tooling/node-sql.ts";
+import { nodeSql } from "../support/node-sql.ts";
 import { batchOf, dump, type Fixture, fixture, kernel } from "./log-fixtures.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);

@@ -16,7 +16,7 @@ import { equal, fails } from "../contract/check.ts";
 import { SEED } from "../contract/kernel-arbitraries.ts";
 import { concat, craft, framed, scanRequest, varint } from "../contract/kernel-samples.ts";
 import { compressedBatch } from "../fuzz/record-targets.ts";
-import { twinKernel } from "../tooling/kernels.ts";
+import { twinKernel } from "../support/kernels.ts";
 import { fixture, kernel } from "./log-fixtures.ts";
 
 vi.setConfig({ testTimeout: 30_000 });

@@ -1,7 +1,7 @@
 /**
  * The fuzzers' bounded share of every build: the committed corpus replayed on all kernels, a seeded run of each target, bombs
  * against a memory cap, and planted bugs that the same share must find. FUZZ_SEED=n looks elsewhere; a long run is
- * `node test/tooling/run-ts.mjs test/fuzz/run.ts --target all --executions N`.
+ * `node tools/run/run-ts.mjs test/fuzz/run.ts --target all --executions N`.
  */
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import type { PackingKernel } from "../../src/kernel/types.ts";
@@ -16,7 +16,7 @@ import { Finding } from "../fuzz/target.ts";
 import { fuzz, type TargetName, TARGETS } from "../fuzz/targets.ts";
 import { scanRequest } from "../contract/kernel-samples.ts";
 import { packed } from "../contract/pack-cases.ts";
-import { debugKernel, kernelBytes, releaseKernel, twinKernel } from "../tooling/kernels.ts";
+import { debugKernel, kernelBytes, releaseKernel, twinKernel } from "../support/kernels.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_121);

@@ -10,7 +10,7 @@ import { anyBytes, requests, scanRequests, SEED, wildRequests } from "../contrac
 import { equal } from "../contract/check.ts";
 import { concat, slowCrc32c } from "../contract/kernel-samples.ts";
 import { packed, packedSlowly } from "../contract/pack-cases.ts";
-import { debugKernel, releaseKernel, twinKernel } from "../tooling/kernels.ts";
+import { debugKernel, releaseKernel, twinKernel } from "../support/kernels.ts";
 
 const twin = twinKernel();
 const encode = (request: Parameters<Kernel["encodeBatch"]>[0]): Uint8Array => twin.encodeBatch(request).bytes;

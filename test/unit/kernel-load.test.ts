@@ -6,7 +6,7 @@ import { loadKernel } from "../../src/kernel/load.ts";
 import { WasmKernel } from "../../src/kernel/wasm-kernel.ts";
 import { fails } from "../contract/check.ts";
 import { utf8 } from "../contract/kernel-samples.ts";
-import { kernelBytes } from "../tooling/kernels.ts";
+import { kernelBytes } from "../support/kernels.ts";
 
 const bytes = await kernelBytes("release");
 const works = async (kernel: ReturnType<typeof loadKernel>): Promise<void> => {

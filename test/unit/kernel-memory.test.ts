@@ -11,7 +11,7 @@ import { KERNEL_BATCH_BYTES_MAX, Status } from "../../src/kernel/types.ts";
 import * as format from "../../src/record/format.ts";
 import { anyBytes, requests, SEED, wildRequests } from "../contract/kernel-arbitraries.ts";
 import { concat, craft, recordBytes } from "../contract/kernel-samples.ts";
-import { kernelBytes, twinKernel } from "../tooling/kernels.ts";
+import { kernelBytes, twinKernel } from "../support/kernels.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 const assembly = path.join(import.meta.dirname, "../../assembly");

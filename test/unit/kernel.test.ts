@@ -3,7 +3,7 @@ import { beforeAll, describe, test } from "vitest";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import { kernelCases } from "../contract/kernel-contract.ts";
 import { packCases } from "../contract/pack-cases.ts";
-import { debugKernel, releaseKernel, twinKernel } from "../tooling/kernels.ts";
+import { debugKernel, releaseKernel, twinKernel } from "../support/kernels.ts";
 
 const builds = { release: releaseKernel, debug: debugKernel, twin: async () => twinKernel() };
 

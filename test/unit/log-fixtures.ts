@@ -6,7 +6,7 @@ import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { releaseKernel } from "../support/kernels.ts";
 
 export const kernel = await releaseKernel();
 

@@ -12,7 +12,7 @@ import type { SegmentedLog } from "../../src/store/segmented-log.ts";
 import { BODY_AT } from "../../src/store/slot.ts";
 import { damageIn } from "../../worker/store/chunk-walk.ts";
 import { makeBatch } from "../contract/store-contract.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { releaseKernel } from "../support/kernels.ts";
 
 const kernel = await releaseKernel();
 const BATCHES = 8;

@@ -4,7 +4,7 @@ import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import type { LogStore } from "../../src/store/log-store.ts";
 import { ChunkLog } from "../../worker/store/chunk-log.ts";
 import { fails } from "../contract/check.ts";
-import { nodeSql } from "../tooling/node-sql.ts";
+import { nodeSql } from "../support/node-sql.ts";
 import { batchOf, dump, fixture, kernel } from "./log-fixtures.ts";
 
 const BATCHES = 10;

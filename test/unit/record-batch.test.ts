@@ -9,7 +9,7 @@ import { decodeBatch, RecordBatch, splitBatches } from "../../src/record/record-
 import { records, SEED } from "../contract/kernel-arbitraries.ts";
 import { equal, fails } from "../contract/check.ts";
 import { concat, craft, utf8 } from "../contract/kernel-samples.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { releaseKernel } from "../support/kernels.ts";
 
 vi.setConfig({ testTimeout: 30_000 });
 const NOBODY = { producerId: -1, producerEpoch: -1, baseSequence: -1 };

@@ -8,7 +8,7 @@ import { readHeader, stampBaseOffset, stampLeaderEpoch } from "../../src/record/
 import { decodeBatch, type RecordBatch } from "../../src/record/record-batch.ts";
 import { equal, fails } from "../contract/check.ts";
 import { concat, craft, recordBytes, utf8 } from "../contract/kernel-samples.ts";
-import { allKernels } from "../tooling/kernels.ts";
+import { allKernels } from "../support/kernels.ts";
 
 let kernels: Kernel[];
 let kernel: Kernel;

@@ -1,13 +1,13 @@
 /**
  * Bit rot, a share of it: a small log, all bits of its small structures, the records' bits by the kernel's check, others drawn
- * by seed; pages stale and exchanged (test/rot/share.ts). `node test/tooling/run-ts.mjs test/rot/run.ts` takes all of 1 MiB.
+ * by seed; pages stale and exchanged (test/rot/share.ts). `node tools/run/run-ts.mjs test/rot/run.ts` takes all of 1 MiB.
  */
 import { expect, test } from "vitest";
 import { BUGS } from "../rot/bugs.ts";
 import type * as Entry from "../rot/entry.ts";
 import { rotShare, type Share, SMALL } from "../rot/share.ts";
-import { importPlanted } from "../tooling/bundle-planted.ts";
-import { kernelBytes, releaseKernel } from "../tooling/kernels.ts";
+import { importPlanted } from "../support/bundle-planted.ts";
+import { kernelBytes, releaseKernel } from "../support/kernels.ts";
 
 const SEED = 7;
 const failuresOf = ({ failures }: Pick<Share, "failures">): string[] =>

@@ -16,7 +16,7 @@ import { compactionOf } from "../../worker/log-object/compaction-schedule.ts";
 import { Stream, type StreamConfig } from "../../worker/stream/stream.ts";
 import { openTopic } from "../../worker/client/topic.ts";
 import { describeRetention, retentionDue, retentionOf } from "../../worker/log-object/retention-schedule.ts";
-import { nodeSql } from "../tooling/node-sql.ts";
+import { nodeSql } from "../support/node-sql.ts";
 
 const NONSENSE = [null, Number.NaN, -1, -Infinity, Infinity, "5", "512MB", true, {}, [], [5], () => 5, 10n] as const;
 const messageOf = (work: () => unknown): string => {

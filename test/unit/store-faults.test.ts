@@ -6,7 +6,7 @@ import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { Volume } from "../../src/store/volume.ts";
 import { fails } from "../contract/check.ts";
 import { makeBatch } from "../contract/store-contract.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { releaseKernel } from "../support/kernels.ts";
 import { FragileVolume } from "./fragile-volume.ts";
 
 const kernel = await releaseKernel();

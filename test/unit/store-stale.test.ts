@@ -5,7 +5,7 @@ import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
 import { BODY_AT } from "../../src/store/slot.ts";
 import { makeBatch } from "../contract/store-contract.ts";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { releaseKernel } from "../support/kernels.ts";
 
 const kernel = await releaseKernel();
 const SLOT = 32 * 1024;

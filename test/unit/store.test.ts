@@ -5,7 +5,7 @@ import { PEEK_HEAD_BYTES, peekHead, peekNewestSlots } from "../../src/store/cata
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { fill } from "../contract/log-store-contract.ts";
 import { storeCases, type StoreHost } from "../contract/store-contract.ts";
-import { releaseKernel, twinKernel } from "../tooling/kernels.ts";
+import { releaseKernel, twinKernel } from "../support/kernels.ts";
 
 for (const load of [releaseKernel, twinKernel]) {
   const kernel = await load();

@@ -3,11 +3,11 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
 // @ts-expect-error plain JavaScript
-import { skippedLines, TOOLS } from "../tooling/engines.mjs";
+import { skippedLines, TOOLS } from "../../tools/run/engines.mjs";
 // @ts-expect-error plain JavaScript
-import { root, runsVite, runsVitest } from "../tooling/setup.mjs";
+import { root, runsVite, runsVitest } from "../../tools/run/setup.mjs";
 // @ts-expect-error plain JavaScript
-import { tally } from "../tooling/suites.mjs";
+import { tally } from "../../tools/run/suites.mjs";
 
 test.each([
   ["v18.20.0", false, false],
@@ -83,10 +83,10 @@ test("every npm script's program is there", () => {
   const scripts = Object.values(
     (JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as { scripts: Record<string, string> }).scripts,
   );
-  const launcher = readFileSync(path.join(root, "test/tooling/run.mjs"), "utf8");
+  const launcher = readFileSync(path.join(root, "tools/run/run.mjs"), "utf8");
   const tasks = new Map([...launcher.matchAll(/^ {2}(\w+): \{.*$/gm)].map(([line, name]) => [name!, line]));
   expect(
-    scripts.map((script) => script.replace("node test/tooling/run.mjs ", "")).filter((name) => !tasks.has(name)),
+    scripts.map((script) => script.replace("node tools/run/run.mjs ", "")).filter((name) => !tasks.has(name)),
   ).toEqual([]);
   const programs = [...launcher.matchAll(/program\("([^"]+)"\)/g)].map(([, file]) => file!);
   expect(programs.length).toBeGreaterThan(4);

@@ -1,10 +1,10 @@
 /**
  * Small worlds, a share of them: every history of few operations, crashed at each volume call in every way
- * (test/worlds/explore.ts). `node test/tooling/run-ts.mjs test/worlds/run.ts` goes one operation further.
+ * (test/worlds/explore.ts). `node tools/run/run-ts.mjs test/worlds/run.ts` goes one operation further.
  */
 import { expect, test } from "vitest";
-import { kernelBytes, releaseKernel } from "../tooling/kernels.ts";
-import { importPlanted } from "../tooling/bundle-planted.ts";
+import { kernelBytes, releaseKernel } from "../support/kernels.ts";
+import { importPlanted } from "../support/bundle-planted.ts";
 import { BUGS, SHARED_COUNT } from "../worlds/bugs.ts";
 import type * as Entry from "../worlds/entry.ts";
 import { explore, type Explored, historiesUpTo } from "../worlds/explore.ts";

@@ -1,6 +1,6 @@
 /** Bugs that the small worlds must catch: those of the simulation's list that concern storage, and some of its own. */
 import { MUTANTS } from "../simulation/mutants.ts";
-import type { PlantedBug } from "../tooling/planted-bug.ts";
+import type { PlantedBug } from "../support/planted-bug.ts";
 import type { Beginning } from "./world.ts";
 
 /** Where each comes to light, and after how many operations at the latest. */

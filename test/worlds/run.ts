@@ -1,13 +1,13 @@
 /**
- * `node test/tooling/run-ts.mjs test/worlds/run.ts --depth N --from new,used --recrash N --json FILE`
+ * `node tools/run/run-ts.mjs test/worlds/run.ts --depth N --from new,used --recrash N --json FILE`
  *
  * Explores all histories of up to N operations (default 4) and prints what became of how many crash images; every
  * N-th distinct image (default 24) has its recovery crashed as well. The exit code
  * is 1 when one of them broke a promise; the first ones are printed with their history.
  */
 import { writeFile } from "node:fs/promises";
-import { choices, commandLine, integer, jsonFile } from "../tooling/command-line.mjs";
-import { releaseKernel } from "../tooling/kernels.ts";
+import { choices, commandLine, integer, jsonFile } from "../../tools/run/command-line.mjs";
+import { releaseKernel } from "../support/kernels.ts";
 import { explore, historiesUpTo } from "./explore.ts";
 import { type Beginning, BEGINNINGS } from "./world.ts";
 

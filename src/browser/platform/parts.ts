@@ -1,6 +1,6 @@
 /**
  * Files of the package that most tabs never need, by address. In the sources they are plain `import("…")`; the build
- * (test/tooling/build.mjs) turns these into loadPart(). A part holds nothing that core.js holds: it is handed the core when it
+ * (tools/package/build.mjs) turns these into loadPart(). A part holds nothing that core.js holds: it is handed the core when it
  * is loaded, so that there is one of everything in a page and one in a worker.
  *
  *   page   browser.js ── the addresses, as the app's bundler named the files ──▶ core.js ── open ──▶ worker (core.js)

@@ -12,9 +12,9 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import os from "node:os";
 import path from "node:path";
 import { RawWorkerd } from "../../edge/raw-workerd.ts";
-import { commandLine, flag, jsonFile, text, UsageError } from "../../tooling/command-line.mjs";
-import { releaseKernel } from "../../tooling/kernels.ts";
-import type { PlantedBug } from "../../tooling/planted-bug.ts";
+import { commandLine, flag, jsonFile, text, UsageError } from "../../../tools/run/command-line.mjs";
+import { releaseKernel } from "../../support/kernels.ts";
+import type { PlantedBug } from "../../support/planted-bug.ts";
 import { AppendLoad, catchUp, create, fill } from "./load.ts";
 import { batchRate, deliver } from "./sockets.ts";
 

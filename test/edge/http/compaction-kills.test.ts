@@ -10,8 +10,8 @@ import { expect, test } from "vitest";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
 import { Random } from "../../simulation/prng.ts";
-import { releaseKernel } from "../../tooling/kernels.ts";
-import type { PlantedBug } from "../../tooling/planted-bug.ts";
+import { releaseKernel } from "../../support/kernels.ts";
+import type { PlantedBug } from "../../support/planted-bug.ts";
 import { R2Server } from "../r2-server.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
 

@@ -26,7 +26,7 @@ import {
 } from "../../../src/record/format.ts";
 import { decodeFrame, encodeFrame, FrameType, jsonOf } from "../../../src/sync/frames.ts";
 import { Random } from "../../simulation/prng.ts";
-import { releaseKernel } from "../../tooling/kernels.ts";
+import { releaseKernel } from "../../support/kernels.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
 
 const kernel = await releaseKernel();

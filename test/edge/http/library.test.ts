@@ -15,7 +15,7 @@ const config = path.join(app, "wrangler.jsonc");
 const installed = (...names: string[]): string => path.join(root, "node_modules", ...names);
 
 beforeAll(() => {
-  execFileSync(process.execPath, [path.join(root, "test/tooling/run.mjs"), "build"], { cwd: root, stdio: "pipe" });
+  execFileSync(process.execPath, [path.join(root, "tools/run/run.mjs"), "build"], { cwd: root, stdio: "pipe" });
   cpSync(path.join(root, "docs", "example-worker"), app, { recursive: true });
   writeFileSync(path.join(app, "package.json"), JSON.stringify({ name: "orders", private: true, type: "module" }));
   const npm = (args: string[], cwd: string): string =>

@@ -7,8 +7,8 @@ import { expect, test } from "vitest";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { decodeFrame, encodeFrame, FrameType, jsonFrame } from "../../../src/sync/frames.ts";
 import { EdgeSocket, type EdgeLog, type Wire } from "../../../src/sync/edge-socket.ts";
-import { releaseKernel } from "../../tooling/kernels.ts";
-import type { PlantedBug } from "../../tooling/planted-bug.ts";
+import { releaseKernel } from "../../support/kernels.ts";
+import type { PlantedBug } from "../../support/planted-bug.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
 import { timers } from "../timers.ts";
 

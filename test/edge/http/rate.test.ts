@@ -3,7 +3,7 @@ import http, { type IncomingHttpHeaders } from "node:http";
 import { expect, test } from "vitest";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { EdgeSocket, type Wire } from "../../../src/sync/edge-socket.ts";
-import { releaseKernel } from "../../tooling/kernels.ts";
+import { releaseKernel } from "../../support/kernels.ts";
 import { startWorker } from "../local-worker.ts";
 import { timers } from "../timers.ts";
 

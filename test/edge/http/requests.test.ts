@@ -7,7 +7,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeFrame, encodeFrame, FrameType, jsonFrame, jsonOf } from "../../../src/sync/frames.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
-import { releaseKernel } from "../../tooling/kernels.ts";
+import { releaseKernel } from "../../support/kernels.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
 

@@ -19,7 +19,7 @@ interface Started {
 }
 
 const run = (...args: string[]): ChildProcess =>
-  spawn(process.execPath, [path.join(root, "test/tooling/run.mjs"), "start", "--state", state, ...args], {
+  spawn(process.execPath, [path.join(root, "tools/run/run.mjs"), "start", "--state", state, ...args], {
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -1,5 +1,5 @@
 /** What tests and the command line share: the product as it is, or with a bug, and its kernel. */
-import { kernelBytes } from "../../tooling/kernels.ts";
+import { kernelBytes } from "../../support/kernels.ts";
 import { range } from "../seeds.ts";
 import type { TabsMutant } from "./mutants.ts";
 import { PLANS } from "./plan.ts";

@@ -1,5 +1,5 @@
-/** Planted bugs for the tabs' simulation: the product with one piece of its source replaced (test/tooling/planted-bug.ts). */
-import type { PlantedBug } from "../../tooling/planted-bug.ts";
+/** Planted bugs for the tabs' simulation: the product with one piece of its source replaced (test/support/planted-bug.ts). */
+import type { PlantedBug } from "../../support/planted-bug.ts";
 import type { PlanKind } from "./plan.ts";
 
 export interface TabsMutant extends PlantedBug {

@@ -5,7 +5,7 @@
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
-import { type PlantedBug, plantedBug } from "../../tooling/planted-bug.ts";
+import { type PlantedBug, plantedBug } from "../../support/planted-bug.ts";
 import type { Product } from "./platform.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));

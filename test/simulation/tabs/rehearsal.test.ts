@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { rehearsedBatch } from "../../../src/browser/worker/warm-up.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
-import { kernelBytes, releaseKernel } from "../../tooling/kernels.ts";
+import { kernelBytes, releaseKernel } from "../../support/kernels.ts";
 import { simulatedBrowser } from "./workers.ts";
 
 test("its batch is what a producer makes", async () => {

@@ -9,7 +9,7 @@ import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { choice, commandLine, flag, integer, jsonFile, seedNumber } from "../../tooling/command-line.mjs";
+import { choice, commandLine, flag, integer, jsonFile, seedNumber } from "../../../tools/run/command-line.mjs";
 import { Counters } from "../counters.ts";
 import { range } from "../seeds.ts";
 import { loadTabs, runTabsMutant } from "./entry.ts";
@@ -42,7 +42,7 @@ const work = async ({ kind, seed, seeds, twice }: Share, onSeed: () => void): Pr
 
 function inWorker(share: Share, onSeed: () => void): Promise<TabsSeeds> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(fileURLToPath(new URL("../../tooling/run-ts.mjs", import.meta.url)), {
+    const worker = new Worker(fileURLToPath(new URL("../../../tools/run/run-ts.mjs", import.meta.url)), {
       argv: [fileURLToPath(import.meta.url)],
       workerData: share,
     });

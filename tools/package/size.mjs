@@ -21,8 +21,8 @@ import { chromium } from "playwright";
 import { build } from "vite";
 import { buildLibrary } from "./build.mjs";
 import { RELEASE_BYTES_MAX } from "./build-kernel.mjs";
-import { commandLine, jsonFile } from "./command-line.mjs";
-import { CHROMIUM_ARGS, ensureChromium, root } from "./setup.mjs";
+import { commandLine, jsonFile } from "../run/command-line.mjs";
+import { CHROMIUM_ARGS, ensureChromium, root } from "../run/setup.mjs";
 
 /** `max`: what README says, and half a KiB for the mends of a day. */
 export const BUDGETS = {

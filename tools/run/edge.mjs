@@ -3,7 +3,7 @@
  * network. A process of its own, because it needs a newer Node than the playground does. It tells its parent its
  * address in a message.
  *
- *     node test/tooling/edge.mjs PORT DIRECTORY
+ *     node tools/run/edge.mjs PORT DIRECTORY
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";

@@ -12,11 +12,11 @@ import path from "node:path";
 import { node } from "./child.mjs";
 import { commandLine, integer } from "./command-line.mjs";
 import { ensureEngines, skippedLines } from "./engines.mjs";
-import { usePackageFiles } from "./package-files.mjs";
+import { usePackageFiles } from "../package/package-files.mjs";
 import { SetupError, ensureChromium, root } from "./setup.mjs";
 
-const tool = (name) => path.join(root, "test", "tooling", name);
-const run = (name, ...args) => node([tool("run.mjs"), name, ...args]);
+const tool = (name) => path.join(root, "tools", name);
+const run = (name, ...args) => node([tool("run/run.mjs"), name, ...args]);
 const one = (code) => (code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
 
 /** What a Vitest run comes to. `report` is its JSON report, undefined when it wrote none. */
@@ -83,7 +83,7 @@ const sum = (results) => ({
 });
 
 const STEPS = {
-  kernel: async () => one(await node([tool("build-kernel.mjs")])),
+  kernel: async () => one(await node([tool("package/build-kernel.mjs")])),
   format: async () => one(await run("format", "--check")),
   typecheck: async () => one(await run("typecheck")),
   unit: () => vitest("unit"),

@@ -1,5 +1,5 @@
 /**
- * Every npm script: `node test/tooling/run.mjs <task> [args…]`. A fresh clone needs nothing before it. Packages are
+ * Every npm script: `node tools/run/run.mjs <task> [args…]`. A fresh clone needs nothing before it. Packages are
  * installed, Node 24 is fetched where the task needs a newer one than is here, the kernel is compiled, Chromium is
  * found; then the task runs. Only Node's own modules are imported until the packages are there.
  */
@@ -19,13 +19,13 @@ const QUIET = {
   CLOUDFLARE_CF_FETCH_ENABLED: "false",
 };
 
-const tool = (name) => path.join(root, "test", "tooling", name);
+const tool = (name) => path.join(root, "tools", name);
 const runTool = async (name, args) => (await import(pathToFileURL(tool(name)).href)).main(args);
 
 /** A TypeScript program of this repository; a plain line when that part does not exist yet. */
 function program(file) {
   return (args) => {
-    if (existsSync(path.join(root, file))) return node([tool("run-ts.mjs"), file, ...args]);
+    if (existsSync(path.join(root, file))) return node([tool("run/run-ts.mjs"), file, ...args]);
     console.error(`This part does not exist yet: ${file}`);
     return 1;
   };
@@ -39,11 +39,11 @@ const plain = (script, about, run) => (args) => {
 const typecheck = () => node([path.join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.json"]);
 
 const TASKS = {
-  start: { kernel: true, run: (args) => runTool("playground.mjs", args) },
-  build: { kernel: true, run: plain("build", "Builds the library in dist/.", () => runTool("build.mjs", [])) },
-  format: { run: (args) => runTool("format.mjs", args) },
+  start: { kernel: true, run: (args) => runTool("run/playground.mjs", args) },
+  build: { kernel: true, run: plain("build", "Builds the library in dist/.", () => runTool("package/build.mjs", [])) },
+  format: { run: (args) => runTool("run/format.mjs", args) },
   typecheck: { run: plain("typecheck", "Checks the types of all sources and tests.", typecheck) },
-  test: { node24: true, run: (args) => runTool("suites.mjs", args) },
+  test: { node24: true, run: (args) => runTool("run/suites.mjs", args) },
   bench: {
     kernel: true,
     node24: true,
@@ -66,27 +66,27 @@ const TASKS = {
   rot: { kernel: true, node24: true, run: program("test/rot/run.ts") },
   worlds: { kernel: true, node24: true, run: program("test/worlds/run.ts") },
   conformance: { kernel: true, node24: true, run: program("test/conformance/run.ts") },
-  size: { kernel: true, chromium: true, run: (args) => runTool("size.mjs", args) },
+  size: { kernel: true, chromium: true, run: (args) => runTool("package/size.mjs", args) },
 };
 
 async function main([name, ...args]) {
   const task = TASKS[name];
   if (task === undefined) {
-    console.error(`usage: node test/tooling/run.mjs ${Object.keys(TASKS).join("|")} [args…]`);
+    console.error(`usage: node tools/run/run.mjs ${Object.keys(TASKS).join("|")} [args…]`);
     return 2;
   }
   Object.assign(process.env, QUIET);
   if (!(task.node24 ? runsVitest() : runsVite())) {
     const binary = findNode24();
     process.env.PATH = path.dirname(binary) + path.delimiter + process.env.PATH;
-    return node([tool("run.mjs"), name, ...args], binary);
+    return node([tool("run/run.mjs"), name, ...args], binary);
   }
   ensurePackages();
   // Who asks what the options are waits for nothing.
   if (args.includes("--help")) return task.run(args);
   if (task.chromium) process.env.CHROMIUM_PATH = ensureChromium();
   if (task.kernel) {
-    const code = await node([tool("build-kernel.mjs"), "--quiet"]);
+    const code = await node([tool("package/build-kernel.mjs"), "--quiet"]);
     if (code !== 0) return code;
   }
   return task.run(args);

@@ -7,7 +7,7 @@ import { node } from "./child.mjs";
 import { commandLine, flag } from "./command-line.mjs";
 import { root } from "./setup.mjs";
 
-const FILES = ["{src,worker,web,test,bin}/**/*.{ts,mjs,js}", "*.ts"];
+const FILES = ["{src,worker,web,test,tools,bin}/**/*.{ts,mjs,js}", "*.ts"];
 
 export async function main(args) {
   const values = commandLine(

@@ -276,7 +276,7 @@ export function linksOf(markdown: string): { readonly links: DocLink[]; readonly
       if (target !== undefined && !/^[a-z]+:/.test(target)) links.push({ line: i + 1, target });
     }
     for (const [, target, title] of text.matchAll(
-      /`((?:assembly|src|test|web|worker|docs|\.ci)\/[\w./-]+)`(?:: "([^"]+)")?/g,
+      /`((?:assembly|src|test|tools|bin|web|worker|docs|\.ci)\/[\w./-]+)`(?:: "([^"]+)")?/g,
     )) {
       if (target !== undefined) paths.push({ line: i + 1, target, title });
     }

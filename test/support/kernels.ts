@@ -5,7 +5,7 @@ import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
 import { twinKernel } from "../reference/kernel.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 // @ts-expect-error plain JavaScript, because builds run before any compiler
-import { buildKernel, kernelDirectory } from "./build-kernel.mjs";
+import { buildKernel, kernelDirectory } from "../../tools/package/build-kernel.mjs";
 
 export { twinKernel };
 

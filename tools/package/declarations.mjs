@@ -4,8 +4,8 @@
  */
 import { mkdir, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { node } from "./child.mjs";
-import { root } from "./setup.mjs";
+import { node } from "../run/child.mjs";
+import { root } from "../run/setup.mjs";
 
 const types = path.join(root, "dist", "types");
 const ENTRIES = ["src/index.d.ts", "src/browser/index.d.ts", "worker/library.d.ts"];
@@ -38,7 +38,7 @@ async function removeEmpty(directory) {
 
 export async function makeDeclarations() {
   const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
-  if ((await node([tsc, "-p", path.join("test", "tooling", "tsconfig.types.json")])) !== 0)
+  if ((await node([tsc, "-p", path.join("tools", "package", "tsconfig.types.json")])) !== 0)
     throw new Error("the declarations could not be made");
   const wanted = await reachable();
   for (const file of await readdir(types, { recursive: true })) {

@@ -79,7 +79,7 @@ async function startEdge(port, state, found) {
     console.log(`No edge: it needs Node 22.12 or newer. ${error.message}`);
     return undefined;
   }
-  const args = [path.join(root, "test", "tooling", "edge.mjs"), String(port), ...(state === undefined ? [] : [state])];
+  const args = [path.join(root, "tools", "run", "edge.mjs"), String(port), ...(state === undefined ? [] : [state])];
   const child = spawn(binary, args, { cwd: root, stdio: ["ignore", "inherit", "inherit", "ipc"] });
   found.url = null;
   const slow = setTimeout(

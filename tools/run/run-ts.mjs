@@ -1,5 +1,5 @@
 /**
- * Runs a TypeScript program of this repository: `node test/tooling/run-ts.mjs FILE.ts args…`.
+ * Runs a TypeScript program of this repository: `node tools/run/run-ts.mjs FILE.ts args…`.
  *
  * The file and what it imports of this repository become one bundle in .cache/run-ts, packages stay outside. A bundle
  * rather than Node's own type stripping, because the sources use parameter properties, and rather than a module runner,
@@ -58,7 +58,7 @@ export async function bundleTs(file) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [file, ...args] = process.argv.slice(2);
   if (file === undefined) {
-    console.error("usage: node test/tooling/run-ts.mjs FILE.ts [args…]");
+    console.error("usage: node tools/run/run-ts.mjs FILE.ts [args…]");
     process.exit(2);
   }
   process.setSourceMapsEnabled(true);

@@ -15,7 +15,7 @@ import type { AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { root } from "./setup.mjs";
+import { root } from "../../tools/run/setup.mjs";
 
 const repository = root as string;
 const npm = (args: readonly string[], cwd: string): string =>
@@ -27,7 +27,7 @@ export class PackedApp {
   /** Builds dist/ first, unless `TIDEMARK_DIST=built` says that it is there already. */
   static async make(files: Readonly<Record<string, string>>): Promise<PackedApp> {
     if (process.env["TIDEMARK_DIST"] !== "built") {
-      execFileSync(process.execPath, [path.join(repository, "test/tooling/run.mjs"), "build"], {
+      execFileSync(process.execPath, [path.join(repository, "tools/run/run.mjs"), "build"], {
         cwd: repository,
         stdio: "pipe",
       });

@@ -27,7 +27,7 @@ import path from "node:path";
 import { rolldown } from "rolldown";
 import { kernelDirectory } from "./build-kernel.mjs";
 import { makeDeclarations } from "./declarations.mjs";
-import { root } from "./setup.mjs";
+import { root } from "../run/setup.mjs";
 
 const dist = path.join(root, "dist");
 const source = (file) => path.join(root, "src", file);

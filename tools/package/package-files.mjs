@@ -5,8 +5,8 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { node } from "./child.mjs";
-import { root, SetupError } from "./setup.mjs";
+import { node } from "../run/child.mjs";
+import { root, SetupError } from "../run/setup.mjs";
 
 const entry = path.join(root, "dist", "browser.js");
 const isSources = (source, importer) =>
@@ -53,7 +53,7 @@ export function servedPackageFiles() {
 
 /** From here on, in this process and those that it starts. */
 export async function usePackageFiles() {
-  const code = await node([path.join(root, "test", "tooling", "run.mjs"), "build"]);
+  const code = await node([path.join(root, "tools", "run", "run.mjs"), "build"]);
   if (code !== 0) throw new SetupError("The package could not be built; the lines above say why.");
   process.env.TIDEMARK_DIST = "1";
 }

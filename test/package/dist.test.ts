@@ -7,9 +7,9 @@ import { readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { MODULES_FILE } from "./build.mjs";
+import { MODULES_FILE } from "../../tools/package/build.mjs";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { root } from "./setup.mjs";
+import { root } from "../../tools/run/setup.mjs";
 
 const repository = root as string;
 const dist = path.join(repository, "dist");
@@ -23,7 +23,7 @@ const LOADED: Readonly<Record<string, readonly string[]>> = {
 const INLINED_BELOW = 4096;
 
 beforeAll(() => {
-  execFileSync(process.execPath, [path.join(repository, "test/tooling/run.mjs"), "build"], {
+  execFileSync(process.execPath, [path.join(repository, "tools/run/run.mjs"), "build"], {
     cwd: repository,
     stdio: "pipe",
   });
