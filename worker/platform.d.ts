@@ -4,6 +4,11 @@ declare module "cloudflare:workers" {
     constructor(ctx: import("@cloudflare/workers-types").DurableObjectState, env: Env);
     protected ctx: import("@cloudflare/workers-types").DurableObjectState;
     protected env: Env;
+    fetch?(request: Request): Response | Promise<Response>;
+    alarm?(): void | Promise<void>;
+    webSocketMessage?(socket: WebSocket, message: string | ArrayBuffer): void | Promise<void>;
+    webSocketClose?(socket: WebSocket, code: number, reason: string, wasClean: boolean): void | Promise<void>;
+    webSocketError?(socket: WebSocket, error: unknown): void | Promise<void>;
   }
 }
 /** It brings no types of its own. */
@@ -19,4 +24,8 @@ declare module "whatwg-mimetype" {
 declare module "*.wasm" {
   const module: WebAssembly.Module;
   export default module;
+}
+/** Workers' own types leave it out, because there it refuses bytes; src/kernel/load.ts is handed a module there. */
+declare namespace WebAssembly {
+  function compile(bytes: BufferSource): Promise<Module>;
 }

@@ -25,7 +25,7 @@ export interface ShownRecord<V> {
 }
 
 // A byte-order mark belongs to the text.
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 const textOf = (bytes: Uint8Array | null): string | null => (bytes === null ? null : decoder.decode(bytes));
 
 /** Most records have none. */

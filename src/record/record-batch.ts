@@ -37,7 +37,7 @@ import {
 } from "./format.ts";
 
 // A byte-order mark belongs to the name.
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 /** By the type of a control record. */
 const MARKERS = ["abort", "commit"] as const;
 

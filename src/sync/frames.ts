@@ -78,7 +78,7 @@ export interface Frame {
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true });
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 const EMPTY = new Uint8Array(0);
 
 export interface FrameFields {

@@ -14,7 +14,7 @@ export interface Serializer<T> extends Deserializer<T> {
 export type SerializerChoice<T> = "json" | "text" | "bytes" | Serializer<T>;
 
 // A byte-order mark belongs to a text. JSON has none: one that stands before it is passed over.
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 const jsonDecoder = new TextDecoder();
 const encoder = new TextEncoder();
 

@@ -139,7 +139,7 @@ class ClientSocket {
   // --- the socket's life -------------------------------------------------------------------------------------------
 
   #watchExpiry(): void {
-    clearTimeout(this.#timer);
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
     const { expires } = this.#caller;
     if (expires === undefined) return;
     const left = expires * 1000 - Date.now();
@@ -165,8 +165,8 @@ class ClientSocket {
   #end(code: number, reason: string, tell = true): void {
     if (this.#ended) return;
     this.#ended = true;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#silence);
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    if (this.#silence !== undefined) clearTimeout(this.#silence);
     for (const channel of this.#channels.values()) close(channel.socket, 1000);
     this.#channels.clear();
     close(this.#socket, tell ? code : undefined, reason);

@@ -75,10 +75,10 @@ export function readAnswer(
   // An empty array, not an empty body: what a reader parses is JSON at the tail as well.
   if (found.rest)
     return new Response(longBody(found, mediaType(contentType) === "application/json"), { status: 200, headers });
-  return new Response(new Blob(bodyOf(found.parts, mediaType(contentType) === "application/json") as BlobPart[]), {
-    status: 200,
-    headers,
-  });
+  return new Response(
+    new Blob(bodyOf(found.parts, mediaType(contentType) === "application/json") as Uint8Array<ArrayBuffer>[]),
+    { status: 200, headers },
+  );
 }
 
 interface Wanted {

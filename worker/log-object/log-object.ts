@@ -203,7 +203,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   // --- requests ----------------------------------------------------------------------------------------------------
 
-  async fetch(request: Request): Promise<Response> {
+  override async fetch(request: Request): Promise<Response> {
     try {
       const path = request.headers.get(PATH_HEADER);
       this.#tenant = decodeURIComponent(request.headers.get(TENANT_HEADER) ?? "");
@@ -476,7 +476,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     this.#alarms.plan("expiry", deadline === undefined ? undefined : deadline + 1);
   }
 
-  async alarm(): Promise<void> {
+  override async alarm(): Promise<void> {
     // A woken object plans the work of this very alarm while it loads; what is planned below takes its place.
     await this.#load();
     this.#alarms.fired();
@@ -547,16 +547,16 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     });
   }
 
-  async webSocketMessage(socket: WebSocket, message: unknown): Promise<void> {
+  override async webSocketMessage(socket: WebSocket, message: unknown): Promise<void> {
     await this.#sockets.message(socket as unknown as HibernatingSocket, message);
   }
 
-  async webSocketError(socket: WebSocket): Promise<void> {
+  override async webSocketError(socket: WebSocket): Promise<void> {
     const isTimed = this.#watchers.isTimed(socket) || this.#sockets.isTimed(socket as unknown as HibernatingSocket);
     this.#sockets.closed(socket as unknown as HibernatingSocket);
     if (isTimed) (await this.#load())?.touch();
   }
-  async webSocketClose(socket: WebSocket): Promise<void> {
+  override async webSocketClose(socket: WebSocket): Promise<void> {
     await this.webSocketError(socket);
     socket.close();
   }

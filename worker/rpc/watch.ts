@@ -60,7 +60,7 @@ export class Watch {
         this.#wake = resolve;
         timer = setTimeout(resolve, left);
       });
-      clearTimeout(timer);
+      if (timer !== undefined) clearTimeout(timer);
     }
   }
 

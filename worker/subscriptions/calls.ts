@@ -78,7 +78,7 @@ const WAKE_TOKEN = /^([\w-]{1,700})\.([\w-]{86})\.[\w-]{32}$/;
 export async function tenantOfWake(token: string | undefined, publicKey: () => Promise<JsonWebKey>): Promise<string> {
   const [, name = "", seal = ""] = WAKE_TOKEN.exec(token ?? "") ?? [];
   try {
-    const tenant = new TextDecoder("utf-8", { fatal: true }).decode(bytesOfBase64url(name));
+    const tenant = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytesOfBase64url(name));
     if (name !== "" && (await verifyText(await publicKey(), sealed(tenant), bytesOfBase64url(seal)))) return tenant;
   } catch (thrown) {
     if (!(thrown instanceof TypeError) && !(thrown instanceof DOMException)) throw thrown;

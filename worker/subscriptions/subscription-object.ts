@@ -234,7 +234,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.#consider(subscription);
   }
 
-  async alarm(): Promise<void> {
+  override async alarm(): Promise<void> {
     await this.#prepare();
     this.#alarms.fired();
     const now = Date.now();
@@ -254,7 +254,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   // --- HTTP --------------------------------------------------------------------------------------------------------
 
-  async fetch(request: Request): Promise<Response> {
+  override async fetch(request: Request): Promise<Response> {
     try {
       const call = subscriptionCallOf(request.method, new URL(request.url).pathname);
       // The router names the tenant once a token has allowed the call. Only a wake's own calls come without, and they make no tables.

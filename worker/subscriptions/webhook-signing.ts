@@ -19,8 +19,8 @@ export const bytesOfBase64url = (text: string): Uint8Array<ArrayBuffer> =>
 
 export async function newSigningKey(): Promise<SigningKey> {
   const pair = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as CryptoKeyPair;
-  const privateJwk = await crypto.subtle.exportKey("jwk", pair.privateKey);
-  const { kty, crv, x } = await crypto.subtle.exportKey("jwk", pair.publicKey);
+  const privateJwk = (await crypto.subtle.exportKey("jwk", pair.privateKey)) as JsonWebKey;
+  const { kty, crv, x } = (await crypto.subtle.exportKey("jwk", pair.publicKey)) as JsonWebKey;
   // RFC 7638: the thumbprint of the required members in order.
   const print = await crypto.subtle.digest("SHA-256", encoder.encode(JSON.stringify({ crv, kty, x })));
   return {

@@ -18,7 +18,7 @@ const LEAD_OFFSETS_MAX = 8;
 const LEAD_READ_BYTES = 64 * 1024;
 
 export class LiveText {
-  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
   #isBehindCr = false;
 
   /** `lead` as leadOf says it. */
