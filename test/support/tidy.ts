@@ -21,6 +21,7 @@ interface Node {
 /** What each room may import of this repository, itself not repeated. Absent: not a room of the house. */
 const BELOW: Readonly<Record<string, readonly string[]>> = {
   errors: [],
+  "common-web.d": [],
   assembly: [],
   kernel: ["assembly", "errors"],
   record: ["assembly", "kernel", "errors"],
