@@ -48,8 +48,33 @@ export function configOf(body: Fields, allowsLocalhost: boolean): SubscriptionCo
   if (config.pattern === null && config.streams.length === 0)
     throw badRequest("pattern and streams are both absent; one of them says which streams are meant");
   if (config.webhookUrl !== null) checkWebhook(config.webhookUrl, allowsLocalhost);
+  if (config.pattern !== null && config.wakeStream !== null && matches(config.pattern, config.wakeStream)) {
+    throw badRequest(
+      `pattern is ${shown(config.pattern)}, which matches wake_stream ${shown(config.wakeStream)}; ${NO_CIRCLE}`,
+    );
+  }
+  checkStreams(config, config.streams, "streams");
   return config;
 }
+
+const NO_CIRCLE = "it must be another stream than those that are subscribed to, for each wake would cause the next";
+
+/** A subscription is not linked to its own wake stream, neither by its configuration nor later. */
+export function checkStreams(
+  { wakeStream }: Pick<SubscriptionConfig, "wakeStream">,
+  streams: readonly string[],
+  name: string,
+): void {
+  if (wakeStream !== null && streams.includes(wakeStream))
+    throw badRequest(`${name} has wake_stream ${shown(wakeStream)}; ${NO_CIRCLE}`);
+}
+
+/** The longest pause between two wakes of the same work. */
+const WAKE_MS_MAX = 600_000;
+
+/** How long a wake waits for somebody who takes it up, when `ignored` before it were taken up by nobody. */
+export const patienceOf = (leaseMs: number, ignored: number): number =>
+  Math.max(leaseMs, Math.min(leaseMs * 2 ** ignored, WAKE_MS_MAX));
 
 /** `*` is one path segment or a part of one, `**` any number of segments. Matched without backtracking over text. */
 export function matches(pattern: string, path: string): boolean {

@@ -49,8 +49,10 @@ export class SubscriptionLinks {
     this.#store.removeStream(path);
     this.#store.setTail(path, tail);
     this.#store.setIdentity(path, id);
-    for (const { id: subscription, pattern } of this.#store.patterns())
-      if (matches(pattern, path)) this.#linkNew(subscription, path);
+    for (const { id: subscription, pattern, wakeStream } of this.#store.patterns()) {
+      // An earlier version took patterns that match the wake stream.
+      if (path !== wakeStream && matches(pattern, path)) this.#linkNew(subscription, path);
+    }
     // Offsets of the wake that is under way are those of the stream that is gone: another wake takes its place.
     for (const subscription of stale) this.#host.release(subscription);
   }

@@ -31,7 +31,7 @@ import { isWakes, newWakeToken, sameText, type SubscriptionCall, subscriptionCal
 import { checkLinks, checkSubscriptions } from "./limits.ts";
 import { SubscriptionLinks, type WatchedPeer } from "./links.ts";
 import { type StreamTold, type SubscriptionPeer, subscriptionsOf } from "../rpc/subscription-peer.ts";
-import { configOf, PATH_CHARS_MAX, pathsOf, type SubscriptionConfig } from "./config.ts";
+import { checkStreams, configOf, PATH_CHARS_MAX, pathsOf, patienceOf, type SubscriptionConfig } from "./config.ts";
 import { type Link, type Subscription, SubscriptionStore } from "./tables.ts";
 import { postWebhook, WEBHOOK_TIMEOUT_MS } from "./webhook.ts";
 import { checkWebhook } from "./webhook-address.ts";
@@ -174,7 +174,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     state.holder = holder;
     // A webhook may take its whole time to answer; its lease begins with the answer.
     const isAsked = holder === null && config.type === "webhook";
-    state.until = Date.now() + (isAsked ? Math.max(config.leaseMs, 2 * WEBHOOK_TIMEOUT_MS) : config.leaseMs);
+    if (holder !== null) state.ignored = 0;
+    state.until =
+      Date.now() +
+      (isAsked ? Math.max(config.leaseMs, 2 * WEBHOOK_TIMEOUT_MS) : patienceOf(config.leaseMs, state.ignored ?? 0));
     state.attempts = 0;
     state.snapshot = Object.fromEntries(this.#store.links(id).map(({ path, tail }) => [path, tail]));
     this.#save(subscription);
@@ -213,13 +216,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     if (!subscription || subscription.state.wakeId !== wakeId || subscription.state.phase !== "waking") return;
     const { config, state } = subscription;
     if (answer?.done) {
+      state.ignored = 0;
       for (const [path, tail] of Object.entries(state.snapshot)) this.#store.ack(id, path, tail);
       this.#release(subscription);
       return;
     }
     if (answer) {
       state.phase = "leased";
-      state.until = Date.now() + config.leaseMs;
+      state.until = Date.now() + patienceOf(config.leaseMs, state.ignored ?? 0);
     } else {
       const pause = Math.min(RETRY_MS.max, RETRY_MS.min * 2 ** state.attempts++);
       state.phase = "retrying";
@@ -245,7 +249,11 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   #timeUp(subscription: Subscription): void {
     const { id, state } = subscription;
-    if (state.phase !== "retrying") return void this.#release(subscription);
+    if (state.phase !== "retrying") {
+      // A worker that claimed and then said nothing may have died: another is woken as soon as ever.
+      if (state.holder === null) state.ignored = (state.ignored ?? 0) + 1;
+      return void this.#release(subscription);
+    }
     state.phase = "waking";
     state.until = Date.now() + WEBHOOK_TIMEOUT_MS * 2;
     this.#save(subscription);
@@ -329,12 +337,18 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     });
   }
 
-  async #link(id: string, streams: readonly string[]): Promise<void> {
+  #checkLink(id: string, streams: readonly string[]): void {
+    const subscription = this.#store.get(id);
+    if (!subscription) throw notFound();
+    checkStreams(subscription.config, streams, "streams");
     this.#links.checkRoom(id, streams);
+  }
+
+  async #link(id: string, streams: readonly string[]): Promise<void> {
+    this.#checkLink(id, streams);
     await this.#links.meetAll(() => streams);
     // Deleted meanwhile: its links would be left behind.
-    if (!this.#store.get(id)) throw notFound();
-    this.#links.checkRoom(id, streams);
+    this.#checkLink(id, streams);
     this.ctx.storage.transactionSync(() => this.#links.link(id, { pattern: null, streams }));
   }
 
@@ -423,6 +437,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const links = new Map(this.#store.links(id).map((link) => [link.path, link]));
     const checked = listField(body["acks"], "acks", ACKS_MAX).map((ack, i) => ackOf(ack, `acks[${i}]`, links));
     for (const { path, parsed } of checked) this.#store.ack(id, path, parsed);
+    subscription.state.ignored = 0;
     if (isDone) return json(200, { ok: true, next_wake: this.#release(subscription) });
     subscription.state.phase = "leased";
     subscription.state.until = Date.now() + subscription.config.leaseMs;

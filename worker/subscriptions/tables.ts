@@ -20,6 +20,8 @@ export interface SubscriptionState {
   /** End of the lease, of the wait for a claim, or the next attempt. */
   until: number;
   attempts: number;
+  /** Wakes since the last claim, callback or ack: nobody took them up. Absent where an earlier version wrote the row. */
+  ignored?: number;
   /** Tails as the wake named them: what `done` acknowledges. */
   snapshot: Record<string, number>;
 }
@@ -141,10 +143,14 @@ export class SubscriptionStore {
     return (this.#run(query, now)[0]?.["next"] as number | null) ?? undefined;
   }
   /** Those with a pattern. */
-  patterns(): { readonly id: string; readonly pattern: string }[] {
-    const query =
-      "SELECT id, json_extract(config, '$.pattern') AS pattern FROM subscription WHERE json_extract(config, '$.pattern') IS NOT NULL";
-    return this.#run(query).map((row) => ({ id: String(row["id"]), pattern: String(row["pattern"]) }));
+  patterns(): { readonly id: string; readonly pattern: string; readonly wakeStream: string | null }[] {
+    const query = `SELECT id, json_extract(config, '$.pattern') AS pattern, json_extract(config, '$.wakeStream') AS wake_stream
+      FROM subscription WHERE json_extract(config, '$.pattern') IS NOT NULL`;
+    return this.#run(query).map((row) => ({
+      id: String(row["id"]),
+      pattern: String(row["pattern"]),
+      wakeStream: row["wake_stream"] as string | null,
+    }));
   }
   /** Whose wake that is under way names records of the stream. */
   wokenFor(path: string): string[] {
