@@ -22,6 +22,7 @@ import { ChunkLog } from "../store/chunk-log.ts";
 import { encodeBody, encodeInSlices, SLICE_BYTES, turn } from "./body-encoder.ts";
 import { ChunkTables, type Sql } from "../store/chunk-tables.ts";
 import { EncodeQueue } from "./encode-queue.ts";
+import { cutAt } from "./fork-cut.ts";
 import { badRequest, HttpError } from "../wire/http.ts";
 import { mediaType } from "./media-type.ts";
 import { formatOffset, H, type Producer } from "../wire/durable-streams.ts";
@@ -529,7 +530,10 @@ export class Stream {
     const { fork } = this.#config;
     if (fork && from < fork.offset) {
       const found = await this.#host.readSource(fork, from, Math.min(limit, fork.offset), maxBytes);
-      return { bytes: found.bytes, nextOffset: Math.min(found.nextOffset, fork.offset) };
+      return {
+        bytes: await cutAt(this.kernel, found.bytes, fork.offset),
+        nextOffset: Math.min(found.nextOffset, fork.offset),
+      };
     }
     const end = this.log.highWatermark;
     const found = await this.log.fetch(from, { maxBytes });
