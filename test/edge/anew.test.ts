@@ -119,7 +119,7 @@ describe("a subscription follows the stream that is made anew", () => {
       { streams: [path] },
       { "stream-expires-at": new Date(Date.now() + 1_500).toISOString() },
     );
-    await new Promise((resolve) => setTimeout(resolve, 1_600));
+    while ((await call(path, "HEAD")).status !== 404) await new Promise((resolve) => setTimeout(resolve, 10));
     await evictDurableObject(objectOf(path));
     await make(path, 0);
     await evictDurableObject(objectOf(path));

@@ -36,6 +36,22 @@ async function until(isIt: () => Promise<boolean>): Promise<void> {
 /** HEAD does not renew a stream's life. */
 const expired = (path: string): Promise<void> => until(async () => (await statusOf(path)) === 404);
 
+/** Its time has been up, and has begun anew: what nobody reads has expired by then. */
+async function renewed(path: string): Promise<void> {
+  const touchedAt = (): Promise<number> =>
+    inside(
+      path,
+      (_, { storage: { sql } }) =>
+        (
+          JSON.parse(String(sql.exec("SELECT value FROM meta WHERE key = 'config'").toArray()[0]!["value"])) as {
+            touchedAt: number;
+          }
+        ).touchedAt,
+    );
+  const before = await touchedAt();
+  await until(async () => (await touchedAt()) >= before + TTL_MS);
+}
+
 async function follow(path: string) {
   const response = (await SELF.fetch(at(path), { headers: { upgrade: "websocket" } })) as Response & {
     webSocket: Wire & { accept(): void; binaryType: string };
@@ -79,11 +95,11 @@ describe("a TTL", () => {
       const path = await make();
       const reader = await READERS[kind]!(path);
       await until(async () => (await readersOf(path)) === 1);
-      await pause(1.7 * TTL_MS);
+      await renewed(path);
       expect(await statusOf(path)).toBe(200);
       // Its object may sleep meanwhile.
       await evictDurableObject(objectOf(path));
-      await pause(1.2 * TTL_MS);
+      await renewed(path);
       expect(await statusOf(path)).toBe(200);
       const next = reader.next();
       await call(path, "POST", {}, "second");

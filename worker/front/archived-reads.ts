@@ -165,7 +165,7 @@ export async function readThrough(read: OldRead): Promise<Response> {
   if (offset === "now") return ask({});
   const name = manifestName(tenant, path);
   let manifest = manifests.get(name);
-  if (manifest && (manifest.until < Date.now() || !entryFor(manifest.manifest, offset))) manifest = undefined;
+  if (manifest && (manifest.until <= Date.now() || !entryFor(manifest.manifest, offset))) manifest = undefined;
   if (!manifest) {
     const answer = await ask({ [MANIFEST_HEADER]: "1" });
     if (answer.headers.get(MANIFEST_HEADER) === null) return answer;
