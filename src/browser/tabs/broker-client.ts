@@ -3,6 +3,7 @@ import type { Brokered, Said, Sleep } from "./broker.ts";
 import { isHidden, sleep } from "../platform/names.ts";
 import type { JoinRequest } from "../port/protocol.ts";
 import { makeBroker } from "../platform/workers.ts";
+import { whenFree } from "./liveness.ts";
 
 /** A script that does not load says so, or nothing at all. */
 const CONNECT_MS = 500;
@@ -41,7 +42,7 @@ export class Broker {
       if ("woken" in data) return this.#sleeping.get(data.woken)?.();
       this.id = data.broker;
       this.#tried();
-      void navigator.locks.request(data.broker, { mode: "shared" }, () => this.#lost());
+      whenFree(data.broker, () => this.#lost());
     };
   }
 

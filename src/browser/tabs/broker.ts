@@ -35,10 +35,13 @@ export function serveTabs(scope: { onconnect: ((event: MessageEvent) => void) | 
   const pass = ({ to, join }: Brokered): void =>
     leaders.get(to)!.postMessage({ join } satisfies Said, [join.port as MessagePort]);
   const held = new Promise<void>((resolve) => {
-    void navigator.locks.request(id, () => {
-      resolve();
-      return new Promise(() => undefined);
-    });
+    // Without the lock nobody is told of this broker, and ports are replaced.
+    navigator.locks
+      .request(id, () => {
+        resolve();
+        return new Promise(() => undefined);
+      })
+      .catch(() => undefined);
   });
   scope.onconnect = ({ ports: [port] }) => {
     port!.onmessage = ({ data }: MessageEvent<{ lead: string } | Sleep | Brokered>) => {

@@ -105,9 +105,11 @@ export class Joiner {
     const life = newPortName();
     const way: Way = (this.#way = { leader, since: performance.now() });
     await this.#broker.tried;
-    const release = await takeLock(life, {});
+    const release = await takeLock(life, {}).catch(() => undefined);
+    // The page is going: it may ask for no lock, and without one it can't be let in.
+    if (!release) return void this.#end(way);
     const hasBroker = broker !== undefined && broker === this.#broker.id;
-    const { connection, theirs } = (hasBroker ? byPort : byChannel)(this.#tide.Connection, leader, release!, life);
+    const { connection, theirs } = (hasBroker ? byPort : byChannel)(this.#tide.Connection, leader, release, life);
     way.connection = connection;
     refusePast(this.#tide, connection);
     try {
@@ -125,8 +127,12 @@ export class Joiner {
       connection.fail(TidemarkError.from(thrown));
       return undefined;
     } finally {
-      if (this.#way === way) this.#way = undefined;
+      this.#end(way);
     }
+  }
+
+  #end(way: Way): void {
+    if (this.#way === way) this.#way = undefined;
   }
 
   /** By the time at which it is answered it may be on its way to somebody else, or lead. */

@@ -15,6 +15,12 @@ type Sleeper = (ms: number) => Promise<void>;
 /** A timer that comes later than this says that this tab was away itself. In a hidden tab each may come up to a second late. */
 const AWAY_MS = 1_500;
 
+/** Calls back once nobody holds this lock: its holder is gone. A page that is going itself may ask for none, and is told nothing. */
+export function whenFree(lock: string, work: () => void): void {
+  // Shared: one that watches and is frozen keeps no other from being told.
+  navigator.locks.request(lock, { mode: "shared" }, work).catch(() => undefined);
+}
+
 /** Not by a timer, which may come a second later. */
 export const turn = (): Promise<void> =>
   new Promise((resolve) => {

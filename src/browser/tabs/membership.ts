@@ -327,12 +327,13 @@ export class Tabs {
     const deposing = await takeLock(
       `tidemark-depose:${this.#tide.name}`,
       this.#deposers < DEPOSERS_MAX ? { ifAvailable: true } : { steal: true },
-    );
+    ).catch(() => undefined);
     if (!deposing) return void this.#deposers++;
     try {
       this.#unqueue();
       if (own) this.#tide.role = "follower";
-      const unlock = await this.#hold({ steal: true });
+      const unlock = await this.#hold({ steal: true }).catch(() => undefined);
+      if (!unlock) return this.#queue();
       own?.fail(new TidemarkError("CLOSED", "its worker hangs", { reason: "worker" }));
       // What follows here must not find the tab in the queue again when its connection ends.
       this.#unqueue();
@@ -347,7 +348,8 @@ export class Tabs {
   }
 
   async #takeOver(): Promise<void> {
-    await endTerms(this.#tide.name);
+    // Whoever keeps its lock all the same keeps the next worker from opening (sole-writer.ts).
+    await endTerms(this.#tide.name).catch(() => undefined);
     await this.#broker.sleep(LEASE_MS);
     this.#tide.takeover = true;
   }

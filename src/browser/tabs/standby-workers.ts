@@ -16,6 +16,7 @@ import type { BrowserTide } from "../page/browser-tide.ts";
 import { parts } from "../platform/parts.ts";
 import { isHidden } from "../platform/names.ts";
 import type { Failed, Follow, Last, StandBy } from "../port/protocol.ts";
+import { whenFree } from "./liveness.ts";
 
 const PLACES = 2;
 /** A new follower waits so long before it starts a worker: right after a change of the leader all tabs send again what had no ack. */
@@ -95,9 +96,17 @@ export class Spare {
   async look(isSettled = false): Promise<void> {
     if (this.#looking || !this.#life || this.#tide.connection!.ended) return;
     this.#looking = true;
-    const kernel = await this.#tide.options.kernel;
-    const { held = [], pending = [] } = await navigator.locks.query();
-    this.#looking = false;
+    try {
+      const kernel = await this.#tide.options.kernel;
+      this.#arrange(kernel, await navigator.locks.query(), isSettled);
+    } catch {
+      // No worker can be made, or the page is going and may not ask. What stands by stays, and the next look asks again.
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  #arrange(kernel: WebAssembly.Module, { held = [], pending = [] }: LockManagerSnapshot, isSettled: boolean): void {
     const life = this.#life;
     if (!life || this.#tide.ended || this.#tide.connection!.ended) return;
     const queue = pending.filter(({ name }) => name === this.#tide.lock).map(({ clientId }) => clientId);
@@ -124,7 +133,7 @@ export class Spare {
   #watch(name: string): void {
     if (this.#watched.has(name)) return;
     this.#watched.add(name);
-    void navigator.locks.request(name, { mode: "shared" }, () => {
+    whenFree(name, () => {
       this.#watched.delete(name);
       void this.look();
     });
@@ -143,7 +152,7 @@ export class Spare {
       if (this.#worker !== worker) return;
       if (data !== 0) return void this.#failed(TidemarkError.fromWire(data.failed));
       this.#stands = true;
-      void navigator.locks.request(lock, { mode: "shared" }, ended);
+      whenFree(lock, ended);
     };
     worker.onerror = ended;
     this.#port = port1;

@@ -37,11 +37,13 @@ export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
     return host.manage(request.op === "control" ? { ...request, port: open(request.port) } : request);
   };
   const server = host.serve(open(port), manage);
-  void navigator.locks.request(life, () => {
-    host.servers.delete(server);
-    for (const request of server.running.values()) request.abort(new TidemarkError("CLOSED", "its tab is gone"));
-    for (const channel of channels) channel.close();
-  });
+  navigator.locks
+    .request(life, () => {
+      host.servers.delete(server);
+      for (const request of server.running.values()) request.abort(new TidemarkError("CLOSED", "its tab is gone"));
+      for (const channel of channels) channel.close();
+    })
+    .catch(() => undefined);
 }
 
 /** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
@@ -136,8 +138,10 @@ export function standBy(
   };
   void follow(first).catch(() => undefined);
   void rehearse(host, kernel).catch(() => undefined);
-  void navigator.locks.request(lock, () => {
-    port.postMessage(0);
-    return new Promise(() => undefined);
-  });
+  navigator.locks
+    .request(lock, () => {
+      port.postMessage(0);
+      return new Promise(() => undefined);
+    })
+    .catch(() => undefined);
 }

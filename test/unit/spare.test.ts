@@ -1,0 +1,95 @@
+/** Workers that stand by (src/browser/tabs/standby-workers.ts), in a page whose questions to the browser may fail. */
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { Broker } from "../../src/browser/tabs/broker-client.ts";
+import type { BrowserTide } from "../../src/browser/page/browser-tide.ts";
+import { Joiner } from "../../src/browser/tabs/joiner.ts";
+import { PortClient } from "../../src/browser/port/port-client.ts";
+import { Spare } from "../../src/browser/tabs/standby-workers.ts";
+
+const LOCK = "tidemark:t";
+const LIFE = "tidemark-port:ours";
+const LEADER = "tidemark-worker:t:1";
+
+class FakeWorker {
+  static made: FakeWorker[] = [];
+  readonly heard: object[] = [];
+  constructor() {
+    FakeWorker.made.push(this);
+  }
+  readonly postMessage = (message: object): void => void this.heard.push(message);
+  terminate(): void {}
+}
+
+const locks = {
+  query: vi.fn<() => Promise<object>>(),
+  /** Nobody goes, so nobody is told. */
+  request: vi.fn<(...args: unknown[]) => Promise<unknown>>(),
+};
+beforeEach(() => {
+  FakeWorker.made = [];
+  locks.query
+    .mockReset()
+    .mockResolvedValue({ held: [{ name: LIFE, clientId: "me" }], pending: [{ name: LOCK, clientId: "me" }] });
+  locks.request.mockReset().mockReturnValue(new Promise(() => undefined));
+  vi.stubGlobal("navigator", { locks });
+});
+afterEach(() => vi.unstubAllGlobals());
+
+const refuse = (): Promise<never> => Promise.reject(new DOMException("the page is not active", "InvalidStateError"));
+
+function follower(kernel = Promise.resolve({} as WebAssembly.Module)) {
+  const tide = {
+    name: "t",
+    lock: LOCK,
+    ended: undefined,
+    options: { kernel },
+    opened: { engine: "opfs", durability: "device" },
+    connection: { ended: undefined, lifeLock: LEADER },
+    makeWorker: () => new FakeWorker(),
+  };
+  const spare = new Spare(tide as unknown as BrowserTide, () => new Promise(() => undefined));
+  spare.follow(LIFE, LEADER);
+  return spare;
+}
+
+test("a look whose question fails changes nothing, and the next one starts the worker", async () => {
+  const spare = follower();
+  locks.query.mockImplementationOnce(refuse);
+  await expect(spare.look()).resolves.toBeUndefined();
+  expect(FakeWorker.made).toHaveLength(0);
+  await spare.look();
+  expect(FakeWorker.made).toHaveLength(1);
+  expect(FakeWorker.made[0]!.heard).toMatchObject([{ standBy: expect.anything(), leader: LEADER }]);
+});
+
+test("a look without a kernel fails no otherwise", async () => {
+  const kernel = Promise.reject(new Error("no network"));
+  const spare = follower(kernel as Promise<never>);
+  for (const _ of [1, 2]) await expect(spare.look()).resolves.toBeUndefined();
+  expect(locks.query).toHaveBeenCalledTimes(0);
+  expect(FakeWorker.made).toHaveLength(0);
+});
+
+test("a lock that can't be watched leaves no rejection behind", async () => {
+  const spare = follower();
+  locks.request.mockImplementation(refuse);
+  locks.query.mockResolvedValue({
+    held: [{ name: "tidemark-port:other", clientId: "other" }],
+    pending: [{ name: LOCK, clientId: "other" }],
+  });
+  await spare.look();
+  expect(locks.request).toHaveBeenCalledWith("tidemark-port:other", { mode: "shared" }, expect.anything());
+  await new Promise((resolve) => setImmediate(resolve));
+});
+
+test("a tab that gets no lock for its port does not join, and may do so later", async () => {
+  const tide = { Connection: PortClient } as unknown as BrowserTide;
+  const said: unknown[] = [];
+  const joiner = new Joiner(tide, { tried: Promise.resolve(), id: undefined } as unknown as Broker, (word) =>
+    said.push(word),
+  );
+  locks.request.mockImplementation(refuse);
+  expect(await joiner.join(LEADER, undefined)).toBeUndefined();
+  expect(said).toEqual([]);
+  expect(joiner.isOnItsWay(LEADER)).toBe(false);
+});
