@@ -8,7 +8,7 @@
  *     npm run bench -- --target edge   the edge instead: test/bench/edge/run.ts
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { chromium } from "playwright";
@@ -16,7 +16,7 @@ import { build, preview } from "vite";
 import { node } from "../../tools/run/child.mjs";
 import { choice, commandLine, flag, jsonFile, text, UsageError } from "../../tools/run/command-line.mjs";
 import { CHROMIUM_ARGS, ensureChromium, ensurePackages, root } from "../../tools/run/setup.mjs";
-import { median, percentile } from "./figures.mjs";
+import { environment, median, quantile, writeReport } from "../support/figures.mjs";
 import { tabs } from "./tabs.mjs";
 
 const PEERS = path.join(root, "test/bench/peers");
@@ -218,19 +218,19 @@ const WORKLOADS = {
       await bench.reload();
       const { ms, segments } = await bench.run("seeks", "big", size.seeks);
       figures[`seek.p50Ms.${segments}segments`] = median(ms);
-      figures[`seek.p99Ms.${segments}segments`] = percentile(ms, 0.99);
+      figures[`seek.p99Ms.${segments}segments`] = quantile(ms, 0.99);
       process.stderr.write(
-        `  seek with ${segments} segments: p50 ${median(ms).toFixed(2)} ms, p99 ${percentile(ms, 0.99).toFixed(2)} ms\n`,
+        `  seek with ${segments} segments: p50 ${median(ms).toFixed(2)} ms, p99 ${quantile(ms, 0.99).toFixed(2)} ms\n`,
       );
       if (bytes === size.big.at(-1))
         Object.assign(figures, {
           "seek.p50Ms": median(ms),
-          "seek.p99Ms": percentile(ms, 0.99),
+          "seek.p99Ms": quantile(ms, 0.99),
           "seek.segments": segments,
         });
       await bench.reload();
     }
-    figures["seek.time.p99Ms"] = percentile(await bench.run("timeSeeks", "big", size.seeks), 0.99);
+    figures["seek.time.p99Ms"] = quantile(await bench.run("timeSeeks", "big", size.seeks), 0.99);
     const clean = [];
     const unclean = [];
     for (let i = 0; i < size.opens; i++) {
@@ -323,22 +323,17 @@ export async function main(args) {
       await workload(bench, values.quick ? QUICK : FULL, result);
       await bench.reload();
     }
-    result.environment = {
-      date: new Date().toISOString(),
+    result.environment = environment({
       browser: await bench.page.evaluate(() => navigator.userAgent),
-      node: process.version,
-      cores: os.cpus().length,
-      processor: os.cpus()[0].model,
-      system: `${os.type()} ${os.release()}`,
       quick: values.quick === true,
-    };
+    });
   } finally {
     await bench.end();
     server.close();
   }
   if (!values.quick) judge(result);
   print(result);
-  if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
+  writeReport(values.json, result);
   return 0;
 }
 

@@ -5,7 +5,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
-import { median, percentile } from "./figures.mjs";
+import { median, quantile } from "../support/figures.mjs";
 import { busiestOf, descendantsOf, nanosecondsOf } from "../tabs/processes.ts";
 
 const FOLLOWERS = 8;
@@ -73,7 +73,7 @@ export async function tabs(bench, size, { ratios, figures }) {
     ratios[`tabs.batch${count}.followerLatencyVsLeader`] = median(mid.map(([lead, follow]) => follow / lead));
     for (const [i, who] of ["leader", "follower"].entries()) {
       figures[`tabs.batch${count}.${who}.p50Ms`] = median(mid.map((pair) => pair[i]));
-      figures[`tabs.batch${count}.${who}.p99Ms`] = median(pairs.map((pair) => percentile(pair[i], 0.99)));
+      figures[`tabs.batch${count}.${who}.p99Ms`] = median(pairs.map((pair) => quantile(pair[i], 0.99)));
       figures[`tabs.batch${count}.${who}.recordsPerSecond`] = median(
         pairs.map((pair) => (batches * Number(count) * 1000) / pair[i].reduce((sum, ms) => sum + ms, 0)),
       );

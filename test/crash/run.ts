@@ -5,10 +5,9 @@
  * checks that nothing that was acknowledged is lost, doubled or changed. A finding is printed with its seed and shortest history; the exit code is
  * then 1. `--plant NAME` puts a bug in that must be found (plants.ts says what each does).
  */
-import { writeFile } from "node:fs/promises";
-import os from "node:os";
 import { printFinding } from "../checker/checker.ts";
 import { runKills } from "../edge/kills.ts";
+import { environment, printFigures, quantile, shown, writeReport } from "../support/figures.mjs";
 import { UsageError, choice, commandLine, flag, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
 import { usePackageFiles } from "../../tools/package/package-files.mjs";
 import { PLANTS } from "./plants.ts";
@@ -23,9 +22,6 @@ function explain({ round, strike, engine, findings, problems }: Failure, seed: n
     console.log(printFinding(finding));
   console.log(`again: npm run crash -- --seed ${seed} --rounds ${round + 1}`);
 }
-
-const quantile = (values: readonly number[], q: number): number =>
-  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
 
 function figuresOf({ openings, rounds, seconds, counts, strikes }: CrashResult): Record<string, number> {
   const figures: Record<string, number> = {
@@ -53,40 +49,25 @@ function figuresOf({ openings, rounds, seconds, counts, strikes }: CrashResult):
   return figures;
 }
 
-const number = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 1 });
-
 function print(result: CrashResult, figures: Record<string, number>): void {
   console.log("");
   for (const [name, { times, inside }] of Object.entries(result.strikes).sort(([a], [b]) => (a < b ? -1 : 1))) {
-    console.log(`${number(times).padStart(12)}  ${name}${name.includes("@") ? `, ${inside} in the middle of it` : ""}`);
+    console.log(`${shown(times).padStart(12)}  ${name}${name.includes("@") ? `, ${inside} in the middle of it` : ""}`);
   }
-  for (const [name, times] of Object.entries(result.counts).sort(([a], [b]) => (a < b ? -1 : 1)))
-    console.log(`${number(times).padStart(12)}  ${name}`);
-  for (const [name, value] of Object.entries(figures)) console.log(`${number(value).padStart(12)}  ${name}`);
+  printFigures(result.counts);
+  printFigures(figures);
 }
 
 /** The edge: the whole process group of workerd is killed, under 16 writers. */
 async function runWorkerd(rounds: number, seed: number, json: string | undefined): Promise<number> {
   const { report, counts, ...figures } = await runKills({ rounds, seed, log: (line) => console.error(line) });
-  if (json !== undefined) {
-    const environment = {
-      date: new Date().toISOString(),
-      node: process.version,
-      system: `${os.type()} ${os.release()}`,
-      cores: os.cpus().length,
-    };
-    await writeFile(
-      json,
-      `${JSON.stringify({ seed, target: "workerd", figures, counts, anomalies: report.counts, environment }, null, 2)}\n`,
-    );
-  }
+  writeReport(json, { seed, target: "workerd", figures, counts, anomalies: report.counts, environment: environment() });
   for (const finding of report.findings.slice(0, FINDINGS_SHOWN)) console.log(printFinding(finding));
-  for (const [name, times] of Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1)))
-    console.log(`${number(times).padStart(12)}  ${name}`);
+  printFigures(counts);
   const { acked, absorbed, lost, duplicated, reordered } = figures;
   const found = report.findings.length > 0;
   console.log(
-    `seed ${seed}: ${rounds} kills, ${number(acked)} records acked, ${lost} lost, ${duplicated} duplicated, ${reordered} reordered, ${number(absorbed)} resent ones absorbed; ${number(figures.seconds)} s`,
+    `seed ${seed}: ${rounds} kills, ${shown(acked)} records acked, ${lost} lost, ${duplicated} duplicated, ${reordered} reordered, ${shown(absorbed)} resent ones absorbed; ${shown(figures.seconds)} s`,
   );
   if (found) console.log(`again: npm run crash -- --target workerd --seed ${seed} --rounds ${rounds}`);
   return found || acked === 0 ? 1 : 0;
@@ -115,26 +96,23 @@ async function main(): Promise<number> {
   if (dist) await usePackageFiles();
   const result = await runRounds({ rounds, seed, plant, onRound: (line) => console.error(line) });
   const figures = figuresOf(result);
-  if (json !== undefined) {
-    const environment = {
-      date: new Date().toISOString(),
-      node: process.version,
-      chromium: result.chromium,
-      system: `${os.type()} ${os.release()}`,
-      cores: os.cpus().length,
-    };
-    await writeFile(
-      json,
-      `${JSON.stringify({ seed, target, plant, figures, strikes: result.strikes, counts: result.counts, failure: result.failure, environment }, null, 2)}\n`,
-    );
-  }
+  writeReport(json, {
+    seed,
+    target,
+    plant,
+    figures,
+    strikes: result.strikes,
+    counts: result.counts,
+    failure: result.failure,
+    environment: environment({ chromium: result.chromium }),
+  });
   if (result.failure) explain(result.failure, seed);
   print(result, figures);
   const bad = result.failure
     ? `round ${result.failure.round + 1} FAILED`
     : "0 acknowledged records lost, doubled or changed";
   const acked = figures["records acked"]!;
-  console.log(`seed ${seed}: ${result.rounds} rounds, ${number(acked)} records acked; ${bad}`);
+  console.log(`seed ${seed}: ${result.rounds} rounds, ${shown(acked)} records acked; ${bad}`);
   // A run in which nothing was acknowledged proves nothing.
   return result.failure || acked === 0 ? 1 : 0;
 }

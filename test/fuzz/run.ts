@@ -4,10 +4,10 @@
  * Runs N hostile inputs from seed S on through a target (or all of them, `--target all`), over as many threads as asked
  * for (default 1). The first broken promise is printed with its input and ends the run with exit code 1.
  */
-import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { choices, commandLine, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
+import { writeReport } from "../support/figures.mjs";
 import { debugKernel, releaseKernel, twinKernel } from "../support/kernels.ts";
 import { readCorpus } from "./corpus.ts";
 import { fuzz, type FuzzResult, TARGETS, type TargetName } from "./targets.ts";
@@ -114,11 +114,7 @@ async function main(): Promise<number> {
     for (const [name, count] of Object.entries({ ...outcomes, ...figures }))
       console.log(`  ${name.padEnd(28)}${count}`);
   }
-  if (values.json)
-    await writeFile(
-      values.json,
-      `${JSON.stringify({ command: process.argv.slice(2).join(" "), results, failed: failure !== undefined }, undefined, 2)}\n`,
-    );
+  writeReport(values.json, { command: process.argv.slice(2).join(" "), results, failed: failure !== undefined });
   return failure === undefined ? 0 : 1;
 }
 

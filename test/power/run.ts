@@ -12,6 +12,7 @@ import { fileURLToPath } from "node:url";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Counters } from "../simulation/counters.ts";
 import { commandLine, flag, integer, jsonFile, seedNumber, text, UsageError } from "../../tools/run/command-line.mjs";
+import { writeReport } from "../support/figures.mjs";
 import { releaseKernel } from "../support/kernels.ts";
 import { POWER_BUGS } from "./bugs.ts";
 import { checkImage } from "./check.ts";
@@ -168,7 +169,7 @@ async function main(): Promise<number> {
     faults: faults.counts,
     outcomes: outcomes.counts,
   };
-  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(summary, null, 2)}\n`);
+  writeReport(values.json, summary);
   console.log(
     `\n${done} power cuts (${JSON.stringify(byEngine.counts)}; ${flushPoints[0]} of ${flushPoints[1]} flush points) and ${kills} kills in ${seconds.toFixed(0)} s; ${failed} broken promises`,
   );

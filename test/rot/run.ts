@@ -5,8 +5,8 @@
  * what became of them by region (bits.ts and pages.ts say how). `--every N` takes every N-th of those that need the long
  * way (default all), `--swaps N` every N-th pair of pages (default 16). The exit code is 1 when something was wrong and nobody said so.
  */
-import { writeFile } from "node:fs/promises";
 import { commandLine, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
+import { writeReport } from "../support/figures.mjs";
 import { releaseKernel } from "../support/kernels.ts";
 import { rotShare, WHOLE } from "./share.ts";
 
@@ -55,6 +55,5 @@ console.log(
 console.log(
   `${bits} bits (${surveyed} opened and read, ${sampled} of them the whole way as well), ${stale} stale pages, ${swapped} exchanges in ${seconds().toFixed(1)} s; ${failures.length} failed`,
 );
-if (values.json !== undefined)
-  await writeFile(values.json, `${JSON.stringify({ seconds: seconds(), every, seed, ...share }, null, 2)}\n`);
+writeReport(values.json, { seconds: seconds(), every, seed, ...share });
 process.exitCode = failures.length === 0 && bits > 0 ? 0 : 1;

@@ -8,11 +8,11 @@
  * Faults beyond the promises, each with its switch, to see what they do: `--names` (a power cut loses slots made in the
  * same life), `--forgetful` (a failed flush forgets what it was to write), `--old-pages` (stale pages from before a crash).
  */
-import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { commandLine, flag, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
+import { writeReport } from "../support/figures.mjs";
 import { releaseKernel } from "../support/kernels.ts";
 import { Counters, EXPECTED } from "./counters.ts";
 import { type Beyond, makePlan } from "./plan.ts";
@@ -181,11 +181,7 @@ async function main(): Promise<number> {
     hash: results.map((result) => result.hash).join("-"),
     counts,
   };
-  if (json !== undefined)
-    await writeFile(
-      json,
-      `${JSON.stringify({ ...summary, failed: failures.map(({ stack: _, ...rest }) => rest) }, null, 2)}\n`,
-    );
+  writeReport(json, { ...summary, failed: failures.map(({ stack: _, ...rest }) => rest) });
   console.log("");
   for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);

@@ -5,8 +5,6 @@
  * frozen, throttled, and the browser killed (long.ts); `--only close`: by this fault alone, and always the leader. Exit code 1: something that was acked is lost, doubled or changed, a
  * call hung, or a fault never fired. `--plant NAME` puts a bug in that must be found.
  */
-import { writeFile } from "node:fs/promises";
-import os from "node:os";
 import { printFinding } from "../checker/checker.ts";
 import { PLANTS } from "../crash/plants.ts";
 import {
@@ -19,6 +17,7 @@ import {
   jsonFile,
   seedNumber,
 } from "../../tools/run/command-line.mjs";
+import { environment, printFigures, quantile, shown, writeReport } from "../support/figures.mjs";
 import { usePackageFiles } from "../../tools/package/package-files.mjs";
 import { type LongResult, runLong } from "./long.ts";
 import { FAULTS } from "./nemesis.ts";
@@ -26,9 +25,6 @@ import { FAULTS } from "./nemesis.ts";
 const FINDINGS_SHOWN = 3;
 /** With fewer strikes it may be chance that a rare fault never came up: the rarest comes once in fifty. */
 const STRIKES_FOR_EXPECTED = 250;
-
-const quantile = (values: readonly number[], q: number): number =>
-  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? NaN;
 
 function figuresOf({ failOvers, seconds, steps, terms, ackMsMax, skewMs, counts }: LongResult): Record<string, number> {
   const figures: Record<string, number> = {
@@ -66,12 +62,6 @@ function figuresOf({ failOvers, seconds, steps, terms, ackMsMax, skewMs, counts 
   return figures;
 }
 
-const number = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 1 });
-const printed = (figures: Readonly<Record<string, number>>): void => {
-  for (const [name, value] of Object.entries(figures).sort(([a], [b]) => (a < b ? -1 : 1)))
-    console.log(`${number(value).padStart(12)}  ${name}`);
-};
-
 async function main(): Promise<number> {
   const { minutes, seed, tabs, engine, only, dist, plant, json } = commandLine({
     script: "tabs",
@@ -104,28 +94,29 @@ async function main(): Promise<number> {
     onStep: (line) => console.error(line),
   });
   const figures = figuresOf(result);
-  if (json !== undefined) {
-    const environment = {
-      date: new Date().toISOString(),
-      node: process.version,
-      chromium: result.browser,
-      system: `${os.type()} ${os.release()}`,
-      cores: os.cpus().length,
-    };
-    await writeFile(
-      json,
-      `${JSON.stringify({ seed, engine, only, plant, figures, faults: result.faults, counts: result.counts, failOvers: result.failOvers, terms: result.terms, findings: result.findings, problems: result.problems, environment }, null, 2)}\n`,
-    );
-  }
+  writeReport(json, {
+    seed,
+    engine,
+    only,
+    plant,
+    figures,
+    faults: result.faults,
+    counts: result.counts,
+    failOvers: result.failOvers,
+    terms: result.terms,
+    findings: result.findings,
+    problems: result.problems,
+    environment: environment({ chromium: result.browser }),
+  });
   for (const problem of result.problems) console.log(`problem: ${problem}`);
   for (const finding of result.findings
     .toSorted((a, b) => a.history.length - b.history.length)
     .slice(0, FINDINGS_SHOWN))
     console.log(printFinding(finding));
   console.log("");
-  printed(result.faults);
-  printed(result.counts);
-  printed(figures);
+  printFigures(result.faults);
+  printFigures(result.counts);
+  printFigures(figures);
   const hasFired = (fault: string): boolean => Object.keys(result.faults).some((name) => name.startsWith(fault));
   const unfired = (only ? [only] : FAULTS).filter((fault) => !hasFired(fault));
   const isLong = only !== undefined || result.steps >= STRIKES_FOR_EXPECTED;
@@ -133,7 +124,7 @@ async function main(): Promise<number> {
   if (unfired.length > 0) console.log(`never fired: ${unfired.join(", ")}${isShort}`);
   const bad = result.findings.length + result.problems.length;
   console.log(
-    `seed ${seed}, ${engine}: ${number(result.steps)} strikes, ${number(figures["records acked"]!)} records acked; ${bad > 0 ? `${bad} FINDINGS` : "0 findings"}`,
+    `seed ${seed}, ${engine}: ${shown(result.steps)} strikes, ${shown(figures["records acked"]!)} records acked; ${bad > 0 ? `${bad} FINDINGS` : "0 findings"}`,
   );
   // A run in which nothing happened, or nothing was acknowledged, proves nothing.
   const isNothing = result.steps === 0 || figures["records acked"] === 0;

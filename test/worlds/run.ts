@@ -5,8 +5,8 @@
  * N-th distinct image (default 24) has its recovery crashed as well. The exit code
  * is 1 when one of them broke a promise; the first ones are printed with their history.
  */
-import { writeFile } from "node:fs/promises";
 import { choices, commandLine, integer, jsonFile } from "../../tools/run/command-line.mjs";
+import { writeReport } from "../support/figures.mjs";
 import { releaseKernel } from "../support/kernels.ts";
 import { explore, historiesUpTo } from "./explore.ts";
 import { type Beginning, BEGINNINGS } from "./world.ts";
@@ -51,6 +51,5 @@ const { histories, crashPoints, images, distinct, recrashed, failures } = explor
 console.log(
   `${histories} histories of up to ${depth} operations, ${crashPoints} crash points, ${images} images (${distinct} distinct, of ${recrashed} the recovery crashed too) in ${seconds().toFixed(1)} s; ${failures.length} failed`,
 );
-if (values.json !== undefined)
-  await writeFile(values.json, `${JSON.stringify({ depth, beginnings, seconds: seconds(), ...explored }, null, 2)}\n`);
+writeReport(values.json, { depth, beginnings, seconds: seconds(), ...explored });
 process.exitCode = failures.length === 0 && images > 0 ? 0 : 1;

@@ -8,11 +8,12 @@
  *     npm run bench -- --target edge --only append   workloads whose name begins so
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { RawWorkerd } from "../../edge/raw-workerd.ts";
 import { commandLine, flag, jsonFile, text, UsageError } from "../../../tools/run/command-line.mjs";
+import { environment, median, writeReport } from "../../support/figures.mjs";
 import { releaseKernel } from "../../support/kernels.ts";
 import type { PlantedBug } from "../../support/planted-bug.ts";
 import { AppendLoad, catchUp, create, fill } from "./load.ts";
@@ -100,7 +101,6 @@ interface Result {
 }
 
 const least = (values: readonly number[]): number => Math.min(...values);
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 const note = (text: string): void => void process.stderr.write(`  ${text}\n`);
 const number = (value: number): string =>
   value >= 1000 ? Math.round(value).toLocaleString("en-US") : value.toFixed(2);
@@ -431,14 +431,7 @@ for (const [name, workload] of Object.entries(WORKLOADS)) {
     await contenders.end();
   }
 }
-result.environment = {
-  date: new Date().toISOString(),
-  node: process.version,
-  cores: os.cpus().length,
-  processor: os.cpus()[0]!.model,
-  system: `${os.type()} ${os.release()}`,
-  quick: values.quick === true,
-};
+result.environment = environment({ quick: values.quick === true });
 if (!values.quick) judge(result);
 print(result);
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
+writeReport(values.json, result);

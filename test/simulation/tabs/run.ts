@@ -5,11 +5,11 @@
  * 20th seed runs twice and must leave the same trace (`--twice`: every one). A failure is printed with its seed and the shortest history that still fails; the exit code is then 1, as it is when a kind of
  * fault never fired. `--trace` prints what one seed did, `--bugs` says which seed catches each planted bug.
  */
-import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { choice, commandLine, flag, integer, jsonFile, seedNumber } from "../../../tools/run/command-line.mjs";
+import { writeReport } from "../../support/figures.mjs";
 import { Counters } from "../counters.ts";
 import { range } from "../seeds.ts";
 import { loadTabs, runTabsMutant } from "./entry.ts";
@@ -158,7 +158,7 @@ async function main(): Promise<number> {
     counts,
     failed: failures,
   };
-  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(summary, null, 2)}\n`);
+  writeReport(values.json, summary);
   console.log("");
   for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
