@@ -77,13 +77,6 @@ const ARROWS_LEFT: readonly string[] = [
 ];
 /** Circles of files that are left, each struck out when it is gone. */
 const CIRCLES_LEFT: readonly (readonly string[])[] = [
-  ["src/store/catalog.ts", "src/store/whose-catalog.ts"],
-  [
-    "src/store/segment-store.ts",
-    "src/store/segmented-log.ts",
-    "src/store/time-lookup.ts",
-    "src/store/trim-and-replace.ts",
-  ],
   ["src/browser/port/control-client.ts", "src/browser/port/port-client.ts"],
   [
     "src/browser/page/browser-tide.ts",

@@ -1,6 +1,7 @@
 /** A look at a copy of the catalog for who opens files before they are asked for: unchecked, so that what is told may be anything. */
 import { viewOf } from "./bytes.ts";
-import { CATALOG_SLOTS, PAYLOAD_AT, PAYLOAD_BYTES_AT, type PackedState, SLOTS_MAX } from "./catalog.ts";
+import { PAYLOAD_AT, PAYLOAD_BYTES_AT, type PackedState } from "./catalog.ts";
+import { CATALOG_SLOTS, SLOTS_MAX } from "./volume.ts";
 
 /** Larger ones are not worth reading twice. */
 const PEEK_BYTES_MAX = 128 * 1024;

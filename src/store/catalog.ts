@@ -25,7 +25,7 @@ import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
 import type { CompactedTo, QuarantinedRange } from "./log-store.ts";
 import { ID_CHARS_MAX } from "./slot.ts";
-import { readExactly, type Volume } from "./volume.ts";
+import { CATALOG_SLOTS, readExactly, SLOTS_MAX, type Volume } from "./volume.ts";
 
 const MAGIC = 0x5449444543415431n; // "TIDECAT1"
 const VERSION_AT = 8;
@@ -35,10 +35,6 @@ const CRC_AT = GENERATION_AT + 8;
 export const PAYLOAD_AT = CRC_AT + 4;
 export const CATALOG_VERSION = 2;
 const VERSION_BARE = 1;
-/** The first slots hold the catalog's copies. */
-export const CATALOG_SLOTS = 2;
-/** More than a catalog can name. */
-export const SLOTS_MAX = 2 ** 17;
 
 /** A segment as the catalog knows it. The last one of a log is active, all before it are sealed. */
 export interface SegmentEntry {

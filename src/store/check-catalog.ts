@@ -1,7 +1,8 @@
 /** What a volume's slots say against its catalog, before anything is made of it. */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
-import { CATALOG_SLOTS, type CatalogState } from "./catalog.ts";
+import type { CatalogState } from "./catalog.ts";
+import { CATALOG_SLOTS } from "./volume.ts";
 import { readRole } from "./slot.ts";
 import type { Volume } from "./volume.ts";
 

@@ -11,7 +11,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
-import { Catalog, CATALOG_SLOTS, type CatalogState, type LogEntry, type StoredSettings } from "./catalog.ts";
+import { Catalog, type CatalogState, type LogEntry, type StoredSettings } from "./catalog.ts";
 import { refuseForeignCatalog, refuseLostCatalog } from "./check-catalog.ts";
 import { gone } from "./gone.ts";
 import type { LogRecovery } from "./log-store.ts";
@@ -22,7 +22,8 @@ import { Segment } from "./segment.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { SegmentedLog } from "./segmented-log.ts";
 import { encodeHeaderPage, type Mark, readRole, whose } from "./slot.ts";
-import type { Volume } from "./volume.ts";
+import type { Beginning, Change, StoreContext } from "./store-context.ts";
+import { CATALOG_SLOTS, type Volume } from "./volume.ts";
 
 /** A topic's name has up to 249 characters (Kafka's rule), and "-" and the number of the partition come behind it. */
 const LOG_NAME = /^[A-Za-z0-9._-]{1,255}$/;
@@ -49,19 +50,7 @@ export interface StoreRecovery {
   readonly logs: readonly LogRecovery[];
 }
 
-/** What a structural change may do while it holds the store. */
-export interface Change {
-  /** QUOTA_EXCEEDED when none is free and none can be made; then nothing was changed. */
-  takeSlot(): Promise<number>;
-  /** The epoch for a segment in this slot: a new one when the slot may hold stale batches, else `current`. */
-  epochFor(slot: number, current: number): number;
-  /** Makes `entry` the log's line in the catalog. The commit point. */
-  commit(log: string, entry: LogEntry): Promise<void>;
-  /** Takes the log out of the catalog; a log that gets its name is born in a later epoch. The commit point, too. */
-  remove(log: string): Promise<void>;
-}
-
-export class SegmentStore {
+export class SegmentStore implements StoreContext {
   readonly volume: Volume;
   readonly kernel: Kernel;
   readonly now: () => number;
@@ -74,7 +63,7 @@ export class SegmentStore {
   readonly #logs = new Map<string, SegmentedLog | LogEntry>();
   readonly #opening = new Map<string, Promise<SegmentedLog>>();
   /** Logs that wait for the commit that says so. */
-  readonly #beginning = new Set<SegmentedLog>();
+  readonly #beginning = new Set<Beginning>();
   #beginningRun: Promise<void> | undefined;
   /** As the catalog was found. */
   readonly #disk: Disk;
@@ -144,7 +133,6 @@ export class SegmentStore {
   get epoch(): number {
     return this.#epoch;
   }
-  /** The largest batch that a slot of this volume takes. */
   get batchBytesMax(): number {
     return slotBatchBytesMax(this.volume.slotBytes);
   }
@@ -270,8 +258,7 @@ export class SegmentStore {
     return log;
   }
 
-  /** Before a log's first batch since it was last closed: one commit for all that begin together. */
-  beginAppending(log: SegmentedLog): Promise<void> {
+  beginAppending(log: Beginning): Promise<void> {
     this.#beginning.add(log);
     this.#beginningRun ??= this.change(async () => {
       this.#beginningRun = undefined;
@@ -357,7 +344,6 @@ export class SegmentStore {
 
   // --- structural changes ------------------------------------------------------------------------------------------
 
-  /** Runs one structural change at a time. A failure poisons the store, except a refused slot, which changed nothing. */
   change(work: (change: Change) => Promise<void>): Promise<void> {
     const taken: number[] = [];
     const change: Change = {
@@ -402,7 +388,6 @@ export class SegmentStore {
     this.#anyAppending = logs.some(({ appending }) => appending !== 0);
   }
 
-  /** Writes a segment's header page, both marks at its start. Not flushed. */
   async beginSegment(segment: Segment): Promise<Mark> {
     const { baseOffset, epoch, log } = segment;
     const mark: Mark = { count: 0, baseOffset, position: 0, nextOffset: baseOffset, epoch, clean: false };
@@ -414,17 +399,14 @@ export class SegmentStore {
     return { ...mark, count: 1 };
   }
 
-  /** What the next commit will be: a segment begun for it is told apart from all others by it. */
   get nextGeneration(): number {
     return this.#catalog.generation + 1;
   }
 
-  /** Whose segment it is, for its footer. */
   ownerOf({ log, begun }: Segment): string {
     return `${this.#disk.tide}/${log}/${begun}`;
   }
 
-  /** A slot whose segment left its log; the change that freed it is committed. */
   release(segment: Segment): void {
     this.reader.forget(segment);
     // Compaction's outputs take slots without a new epoch.
@@ -432,14 +414,12 @@ export class SegmentStore {
     this.#pool.put(segment.slot);
   }
 
-  /** Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as could be made are there, nothing else changed. */
   reserveSlots(count: number): Promise<void> {
     return this.#pool.reserve(count);
   }
 
   // --- failure -----------------------------------------------------------------------------------------------------
 
-  /** Refuses work on a closed or poisoned store, with what poisoned it; `earlier`: this work did nothing. */
   check(): void {
     if (this.#closed) throw new TidemarkError("CLOSED", "the store is closed");
     if (this.#poison) throw this.#poison.with({ poisoned: true, earlier: true });
@@ -449,11 +429,6 @@ export class SegmentStore {
     return this.#poison !== undefined;
   }
 
-  /**
-   * Runs work that writes. Whatever goes wrong inside leaves the disk unknown, so the store is poisoned; except that a
-   * slot could not be made or the call was wrong: nothing that counts was written by then, so the slots taken go back
-   * and the store goes on.
-   */
   async poisonOnFailure<T>(work: () => Promise<T>, giveBack?: () => void): Promise<T> {
     try {
       return await work();
@@ -467,7 +442,6 @@ export class SegmentStore {
     }
   }
 
-  /** From here on the store only reads. Returns the error to throw. */
   poison(thrown: unknown): TidemarkError {
     const error = TidemarkError.from(thrown, "STORAGE_FAILED");
     this.#poison ??= error;

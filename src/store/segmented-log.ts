@@ -23,8 +23,9 @@ import type { RecoveredLog } from "./recover-log.ts";
 import { producersReserve, readSections, sectionsBytesMax, writeSections } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import { corruptRange, throwIfDamaged } from "./segment-reader.ts";
-import type { SegmentStore } from "./segment-store.ts";
+import type { SegmentList } from "./segment-list.ts";
 import { BODY_AT, encodeMark, type Mark, markPosition } from "./slot.ts";
+import type { StoreContext } from "./store-context.ts";
 import { readExactly } from "./volume.ts";
 
 /** Neighbours are joined into writes of up to this size; larger batches are written as they are, without a copy. */
@@ -35,26 +36,22 @@ const JOIN_BYTES = 64 * 1024;
  */
 const MARK_SHARE = 7;
 
-export class SegmentedLog implements LogStore {
+export class SegmentedLog implements LogStore, SegmentList {
   readonly name: string;
   readonly recovery: LogRecovery;
   readonly batchBytesMax: number;
   leaderEpoch: number;
   onSeal: ((maxBytes: number) => Uint8Array) | undefined;
 
-  readonly store: SegmentStore;
+  readonly store: StoreContext;
   /** See LogEntry: it tells this log from an earlier one of the same name. */
   readonly born: number | undefined;
   settings: StoredSettings | undefined;
   compacted: CompactedTo | undefined;
-  /** It is no longer in the catalog, and its slots are others'. */
   deleted = false;
-  /** For the store's own use: also what only its producers' snapshot keeps here. */
   all: readonly Segment[];
   logStartOffset: number;
-  /** The end of what is flushed; the position is inside the active segment's body. */
   flushed: { readonly offset: number; readonly position: number };
-  /** The newest mark in the active slot. */
   mark: Mark;
   /** The catalog says that batches may stand behind the end that it knows: nothing is appended before. */
   appending: boolean;
@@ -64,7 +61,7 @@ export class SegmentedLog implements LogStore {
   readonly #markBytes: number;
 
   constructor(
-    store: SegmentStore,
+    store: StoreContext,
     {
       name,
       born,
@@ -110,7 +107,6 @@ export class SegmentedLog implements LogStore {
       .map((segment) => segment.info());
   }
 
-  /** What the catalog says of this log, with the given segments instead of today's when a change is being committed. */
   entry(segments: readonly Segment[] = this.all, logStartOffset = this.logStartOffset): LogEntry {
     const { name, born, settings, compacted, flushed } = this;
     const appending = this.appending ? this.leaderEpoch : 0;
@@ -133,7 +129,6 @@ export class SegmentedLog implements LogStore {
     };
   }
 
-  /** UNKNOWN_TOPIC once it was deleted; else as the store. */
   check(): void {
     if (this.deleted)
       throw new TidemarkError("UNKNOWN_TOPIC", `the log ${this.name} was deleted`, { log: this.name, deleted: true });
@@ -315,7 +310,6 @@ export class SegmentedLog implements LogStore {
     await trimSegments(this, offset);
   }
 
-  /** The list of segments becomes `next`; slots of those that left are free from here on. */
   adopt(next: readonly Segment[]): void {
     for (const segment of this.all) {
       if (next.includes(segment)) continue;

@@ -1,9 +1,9 @@
 /** A seek by time in one log's segments: time index, then header by header. Loaded by the first such seek. */
 import { viewOf } from "./bytes.ts";
-import type { SegmentedLog } from "./segmented-log.ts";
+import type { SegmentList } from "./segment-list.ts";
 
 /** LogStore.offsetForTimestamp. */
-export async function offsetForTimestamp(log: SegmentedLog, timestamp: number): Promise<number | undefined> {
+export async function offsetForTimestamp(log: SegmentList, timestamp: number): Promise<number | undefined> {
   const { reader, kernel } = log.store;
   for (const segment of log.all) {
     const gone = segment.retired || (segment.sealed && segment.nextOffset <= log.logStartOffset);

@@ -9,13 +9,13 @@ import { TidemarkError } from "../errors.ts";
 import type { ReplacementSegment } from "./log-store.ts";
 import { readSections, writeSections } from "./sections.ts";
 import { Segment } from "./segment.ts";
-import type { SegmentedLog } from "./segmented-log.ts";
+import type { SegmentList } from "./segment-list.ts";
 import { BODY_AT } from "./slot.ts";
 
 const NOTHING = new Uint8Array(0);
 
 /** LogStore.trim. */
-export async function trimSegments(log: SegmentedLog, offset: number): Promise<void> {
+export async function trimSegments(log: SegmentList, offset: number): Promise<void> {
   const { store, flushed } = log;
   log.check();
   if (offset <= log.logStartOffset) return;
@@ -43,7 +43,7 @@ export async function trimSegments(log: SegmentedLog, offset: number): Promise<v
 
 /** LogStore.replace. */
 export async function replaceSegments(
-  log: SegmentedLog,
+  log: SegmentList,
   from: number,
   to: number,
   outputs: readonly ReplacementSegment[],
@@ -79,7 +79,7 @@ export async function replaceSegments(
 }
 
 /** Takes a log out of its store. Crash: it is there as it was, or gone. What is in hand on it is refused from then on. */
-export async function deleteLog(log: SegmentedLog): Promise<void> {
+export async function deleteLog(log: SegmentList): Promise<void> {
   log.check();
   await log.store.change(async (change) => {
     await change.remove(log.name);
@@ -92,7 +92,7 @@ export async function deleteLog(log: SegmentedLog): Promise<void> {
 }
 
 /** A segment's snapshot, for the one that takes its place. Unreadable, it may go only where a newer one stands. */
-async function producersOf({ store, all }: SegmentedLog, segment: Segment): Promise<Uint8Array> {
+async function producersOf({ store, all }: SegmentList, segment: Segment): Promise<Uint8Array> {
   const sections = await readSections(store.volume, store.kernel, segment);
   const newer = all.slice(all.indexOf(segment) + 1).some((each) => each.sealed?.producersBytes);
   if (!sections && segment.sealed?.producersBytes && !newer) {
@@ -102,7 +102,7 @@ async function producersOf({ store, all }: SegmentedLog, segment: Segment): Prom
 }
 
 async function writeOutput(
-  log: SegmentedLog,
+  log: SegmentList,
   slot: number,
   output: ReplacementSegment,
   producers: Uint8Array,

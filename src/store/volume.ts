@@ -11,6 +11,11 @@
  */
 import { TidemarkError } from "../errors.ts";
 
+/** The first slots hold the catalog's copies; segments begin behind them. */
+export const CATALOG_SLOTS = 2;
+/** A slot's number is below this one: more slots than a catalog can name. A file or an entry with a higher number is none of ours. */
+export const SLOTS_MAX = 2 ** 17;
+
 export type Engine = "opfs" | "indexeddb" | "memory";
 
 export interface VolumeInfo {

@@ -1,7 +1,7 @@
 /** Of whose tide a catalog is, where its slots or its other copy say another one: loaded when files were exchanged. */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
-import { CATALOG_SLOTS } from "./catalog.ts";
+import { CATALOG_SLOTS } from "./volume.ts";
 import { readRole } from "./slot.ts";
 import type { Volume } from "./volume.ts";
 

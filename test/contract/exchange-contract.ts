@@ -10,10 +10,9 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
-import { CATALOG_SLOTS } from "../../src/store/catalog.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
-import { readExactly, type Volume } from "../../src/store/volume.ts";
+import { CATALOG_SLOTS, readExactly, type Volume } from "../../src/store/volume.ts";
 import { check, equal } from "./check.ts";
 import type { StoreCase, StoreHost } from "./store-contract.ts";
 

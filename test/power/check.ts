@@ -11,7 +11,7 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
-import { CATALOG_SLOTS } from "../../src/store/catalog.ts";
+import { CATALOG_SLOTS } from "../../src/store/volume.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { makeBatch } from "../contract/store-contract.ts";

@@ -1,7 +1,8 @@
 /** What each byte of the volume is, by the format (docs/format.md), and what of the log is read when that byte is looked at. */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES } from "../../src/record/format.ts";
-import { Catalog, CATALOG_SLOTS, type CatalogState, type SegmentEntry } from "../../src/store/catalog.ts";
+import { Catalog, type CatalogState, type SegmentEntry } from "../../src/store/catalog.ts";
+import { CATALOG_SLOTS } from "../../src/store/volume.ts";
 import { FOOTER_BYTES } from "../../src/store/footer.ts";
 import { BODY_AT } from "../../src/store/slot.ts";
 import type { RotLog, TrueBatch } from "./history.ts";

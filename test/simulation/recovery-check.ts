@@ -1,7 +1,8 @@
 /** What an open says it did, against what the model knows; and that a second open finds nothing to do. */
 import type { Kernel } from "../../src/kernel/types.ts";
 import type { LogApi } from "../../src/log/types.ts";
-import { Catalog, CATALOG_SLOTS } from "../../src/store/catalog.ts";
+import { Catalog } from "../../src/store/catalog.ts";
+import { CATALOG_SLOTS } from "../../src/store/volume.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import type { Counters } from "./counters.ts";
 import { type LogModel, Violation } from "./model.ts";

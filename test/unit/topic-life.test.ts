@@ -1,7 +1,7 @@
 /** A log's settings and its end in the store: durable, whole, and never the ghost of a log that had the name before. */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
-import { CATALOG_SLOTS } from "../../src/store/catalog.ts";
+import { CATALOG_SLOTS } from "../../src/store/volume.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { deleteLog } from "../../src/store/trim-and-replace.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
