@@ -1,7 +1,7 @@
 /** Whose term it is, by real Web Locks: who watches a worker, and does not run, is not taken for one that leads. */
 import { expect, it } from "vitest";
 import { proveTerm, waitAlone } from "../../src/browser/volume/sole-writer.ts";
-import { takeLock } from "../../src/browser/platform/names.ts";
+import { takeLock } from "../../src/browser/platform/locks.ts";
 
 it("a watcher that keeps a gone worker's lock in shared mode keeps nobody waiting; a worker that lives does", async () => {
   const own = await takeLock("tidemark-worker:alone:own", {});

@@ -1,6 +1,6 @@
 /** The leader's worker and a guest whose tab is gone: what is answered too late goes nowhere, and throws nowhere. */
 import { expect, it } from "vitest";
-import { takeLock } from "../../src/browser/platform/names.ts";
+import { takeLock } from "../../src/browser/platform/locks.ts";
 import { admit } from "../../src/browser/worker/standby.ts";
 import type { WorkerHost } from "../../src/browser/worker/worker-host.ts";
 

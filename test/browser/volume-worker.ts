@@ -6,7 +6,7 @@ import { expose } from "comlink";
 import { FilesAhead } from "../../src/browser/volume/preopened-files.ts";
 import { IdbVolume } from "../../src/browser/volume/idb-volume.ts";
 import { OpfsVolume } from "../../src/browser/volume/opfs-volume.ts";
-import { workerEnd } from "../../src/browser/worker/standby.ts";
+import { workerEnd } from "../../src/browser/platform/locks.ts";
 import { TidemarkError, type WireError } from "../../src/errors.ts";
 import { loadKernel } from "../../src/kernel/load.ts";
 import { readExactly, type Volume } from "../../src/store/volume.ts";

@@ -3,20 +3,10 @@ import { TidemarkError } from "../../errors.ts";
 import type { Ack, Producer } from "../../delivery/producer.ts";
 import { refused } from "../../topic/check.ts";
 import type { AppendAllOptions } from "../api.ts";
+import { laterTurn } from "../platform/timing.ts";
 
 /** Records after which a source that never waits makes room for acks and the page's own work. */
 const PROGRESS_RECORDS = 4096;
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(0);
-  });
-}
 
 type Source<T> = Iterator<T | PromiseLike<T>> | AsyncIterator<T>;
 
@@ -119,7 +109,7 @@ async function run<T>(
       const full = producer.pendingBytes >= inFlightBytesMax;
       if (++appended % PROGRESS_RECORDS > 0 && !full) continue;
       // The producer's limit holds this loop back; each time it does is a time to tell how far we are.
-      await stop.orStop(full ? producer.drained(inFlightBytesMax) : nextTurn());
+      await stop.orStop(full ? producer.drained(inFlightBytesMax) : laterTurn());
       onProgress?.({ appended, acked });
     }
   };

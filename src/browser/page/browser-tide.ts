@@ -17,7 +17,8 @@ import { Listeners } from "./listeners.ts";
 import { loadFailed } from "../platform/load.ts";
 import { checkOpen, LEADER_TIMEOUT_MS, SEGMENT_BYTES } from "./open-options.ts";
 import { parts } from "../platform/parts.ts";
-import { sleep, takeLock } from "../platform/names.ts";
+import { newWorkerLock, takeLock, tideLock } from "../platform/locks.ts";
+import { sleep } from "../platform/timing.ts";
 import { refuseOther } from "../volume/same-engine.ts";
 import { PortClient } from "../port/port-client.ts";
 import type { Tabs } from "../tabs/membership.ts";
@@ -152,7 +153,7 @@ export class BrowserTide implements Tide {
     readonly options: TideOptions,
   ) {
     this.makeWorker = options.worker ?? makeWorker;
-    this.lock = `tidemark:${name}`;
+    this.lock = tideLock(name);
     this.lobby = new BroadcastChannel(this.lock);
     this.lobby.onmessage = ({ data }) => {
       if (data === "destroyed") return this.destroyed();
@@ -244,7 +245,7 @@ export class BrowserTide implements Tide {
   async lead(unlock: () => void): Promise<void> {
     const { port1, port2: port } = new MessageChannel();
     let worker: Worker | undefined;
-    const lifeLock = `tidemark-worker:${this.name}:${crypto.randomUUID()}`;
+    const lifeLock = newWorkerLock(this.name);
     const connection = (this.coming = new PortClient(port1, lifeLock, () => {
       clearTimeout(starting);
       worker?.terminate();

@@ -73,7 +73,9 @@ const SIMD = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
 ]);
 
+/** As in errors.ts, which lies in core.js: this file is in browser.js, and no module is in both. */
 const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
+
 /** The errors behind an error, itself first. */
 function causes(thrown: unknown): unknown[] {
   const found = [];

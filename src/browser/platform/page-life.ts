@@ -18,3 +18,6 @@ export function watchPage(life: PageLife, signal: AbortSignal): void {
     );
   for (const type of ["resume", "pageshow"]) addEventListener(type, () => life.wake(), { signal, capture: true });
 }
+
+/** A page that nobody sees. A dedicated worker can't be told: it counts as seen, and keeps the lead that it has. */
+export const isHidden = (): boolean => typeof document === "object" && document.visibilityState === "hidden";

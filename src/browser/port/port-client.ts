@@ -5,6 +5,7 @@
 import { TidemarkError } from "../../errors.ts";
 import type { AppendResult, Fetched } from "../../log/types.ts";
 import type { TideEvent } from "../api.ts";
+import { whenFree } from "../platform/locks.ts";
 import type { Control } from "./control-client.ts";
 import {
   type Answer,
@@ -69,12 +70,9 @@ export class PortClient {
     port.onmessage = ({ data }: MessageEvent<Hello | Failed | Told | Answer>) => this.#receive(data);
   }
 
-  /** A lock is granted when its holder is gone; no heartbeat is needed, and none is fooled by throttling. */
+  /** From now on the worker's end is noticed, also while this page's timers are throttled. */
   watch(): void {
-    // Shared: one that watches and is frozen keeps no other from being told.
-    void navigator.locks.request(this.lifeLock, { mode: "shared" }, () =>
-      this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })),
-    );
+    whenFree(this.lifeLock, () => this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
   }
 
   #receive(message: Hello | Failed | Told | Answer): void {

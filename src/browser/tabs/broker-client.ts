@@ -1,9 +1,10 @@
 /** A page's way to the broker (broker.ts), which it connects to again when that one dies, and a clock that runs while the page is hidden. */
 import type { Brokered, Said, Sleep } from "./broker.ts";
-import { isHidden, sleep } from "../platform/names.ts";
+import { whenFree } from "../platform/locks.ts";
+import { isHidden } from "../platform/page-life.ts";
+import { sleep } from "../platform/timing.ts";
 import type { JoinRequest } from "../port/protocol.ts";
 import { makeBroker } from "../platform/workers.ts";
-import { whenFree } from "./liveness.ts";
 
 /** A script that does not load says so, or nothing at all. */
 const CONNECT_MS = 500;

@@ -11,6 +11,7 @@
  * the leader announces, and holds a lock of that name for its life. Where ids differ, or there is none, ports are replaced
  * by a BroadcastChannel of a name of their own.
  */
+import { holdForLife, newBrokerLock } from "../platform/locks.ts";
 import type { JoinRequest } from "../port/protocol.ts";
 
 export interface Brokered {
@@ -27,22 +28,15 @@ const EARLY_MAX = 20;
 
 /** In the SharedWorker. */
 export function serveTabs(scope: { onconnect: ((event: MessageEvent) => void) | null }): void {
-  const id = `tidemark-broker:${crypto.randomUUID()}`;
+  const id = newBrokerLock();
   /** One per tide and term; those of past terms are few, and small. */
   const leaders = new Map<string, MessagePort>();
   /** Ways to leaders that have not said so yet: a follower may have heard of one by then. */
   const early = new Map<string, Brokered[]>();
   const pass = ({ to, join }: Brokered): void =>
     leaders.get(to)!.postMessage({ join } satisfies Said, [join.port as MessagePort]);
-  const held = new Promise<void>((resolve) => {
-    // Without the lock nobody is told of this broker, and ports are replaced.
-    navigator.locks
-      .request(id, () => {
-        resolve();
-        return new Promise(() => undefined);
-      })
-      .catch(() => undefined);
-  });
+  // Without the lock nobody is told of this broker, and ports are replaced.
+  const held = new Promise<void>((resolve) => holdForLife(id, resolve).catch(() => undefined));
   scope.onconnect = ({ ports: [port] }) => {
     port!.onmessage = ({ data }: MessageEvent<{ lead: string } | Sleep | Brokered>) => {
       if ("lead" in data) {

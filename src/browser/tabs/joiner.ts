@@ -6,7 +6,7 @@ import { TidemarkError } from "../../errors.ts";
 import type { Broker } from "./broker-client.ts";
 import { channelPort } from "../port/channel.ts";
 import type { BrowserTide } from "../page/browser-tide.ts";
-import { takeLock } from "../platform/names.ts";
+import { newPortLock, takeLock } from "../platform/locks.ts";
 import type { PortClient } from "../port/port-client.ts";
 import { type JoinRequest, type PortOrName, PROTOCOL_VERSION } from "../port/protocol.ts";
 import type { Opened } from "../worker/worker-host.ts";
@@ -33,8 +33,6 @@ export interface Join {
 }
 export type Word = "hail" | "destroyed" | "opening" | "away" | "here" | Announcement | Coming | Join;
 
-const newPortName = (): string => `tidemark-port:${crypto.randomUUID()}`;
-
 interface Ends {
   readonly connection: PortClient;
   readonly theirs: PortOrName;
@@ -58,7 +56,7 @@ function byChannel(Connection: typeof PortClient, leader: string, release: () =>
     for (const channel of channels) channel.close();
   });
   connection.pair = () => {
-    const next = newPortName();
+    const next = newPortLock();
     return [open(next), next];
   };
   return { connection, theirs: name };
@@ -102,7 +100,7 @@ export class Joiner {
   /** Resolves when calls go to this leader, to the name of the lock that this tab holds as long as it keeps the port; undefined when they don't come to. */
   async join(leader: string, broker: string | undefined): Promise<string | undefined> {
     this.leave("another tab leads now");
-    const life = newPortName();
+    const life = newPortLock();
     const way: Way = (this.#way = { leader, since: performance.now() });
     await this.#broker.tried;
     const release = await takeLock(life, {}).catch(() => undefined);

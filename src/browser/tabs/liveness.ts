@@ -6,7 +6,8 @@
  */
 import type { PortClient } from "../port/port-client.ts";
 import type { Request } from "../port/protocol.ts";
-import { LEASE_MS } from "../volume/copying-volume.ts";
+import { SUCCESSOR_WAIT_MS } from "../platform/terms.ts";
+import { laterTurn } from "../platform/timing.ts";
 
 /** A fail-over is over by then. */
 export const SOON_MS = 500;
@@ -15,29 +16,12 @@ type Sleeper = (ms: number) => Promise<void>;
 /** A timer that comes later than this says that this tab was away itself. In a hidden tab each may come up to a second late. */
 const AWAY_MS = 1_500;
 
-/** Calls back once nobody holds this lock: its holder is gone. A page that is going itself may ask for none, and is told nothing. */
-export function whenFree(lock: string, work: () => void): void {
-  // Shared: one that watches and is frozen keeps no other from being told.
-  navigator.locks.request(lock, { mode: "shared" }, work).catch(() => undefined);
-}
-
-/** Not by a timer, which may come a second later. */
-export const turn = (): Promise<void> =>
-  new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(0);
-  });
-
 /** False when it took far longer: then this tab slept, and knows nothing of what others did meanwhile. */
 export async function pause(ms: number, sleep: Sleeper): Promise<boolean> {
   const until = performance.now() + ms + AWAY_MS;
   await sleep(ms);
   // What waits in the queue of messages comes first.
-  await turn();
+  await laterTurn();
   return performance.now() < until;
 }
 
@@ -56,7 +40,7 @@ export function watchCalls(
     const answered = (): boolean => true;
     return Promise.race([
       call({ op: "ping" }).then(answered, answered),
-      pause(timeoutMs - SOON_MS - LEASE_MS, sleep).then((onTime) => !onTime),
+      pause(timeoutMs - SOON_MS - SUCCESSOR_WAIT_MS, sleep).then((onTime) => !onTime),
     ]);
   };
   const watch = async (kind: typeof soon): Promise<void> => {

@@ -27,14 +27,14 @@ import { TidemarkError } from "../../errors.ts";
 import { Broker } from "./broker-client.ts";
 import type { BrowserTide } from "../page/browser-tide.ts";
 import { type Announcement, type Coming, Joiner, refusePast, type Word } from "./joiner.ts";
-import { watchPage } from "../platform/page-life.ts";
-import { isHidden, sleep, takeLock } from "../platform/names.ts";
+import { isHidden, watchPage } from "../platform/page-life.ts";
+import { deposeLock, endTerms, takeLock, workerEnd } from "../platform/locks.ts";
 import type { PortClient } from "../port/port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "../port/protocol.ts";
-import { BEHIND_MS, Spare } from "./standby-workers.ts";
-import { LEASE_MS } from "../volume/copying-volume.ts";
-import { endTerms, workerEnd } from "../worker/standby.ts";
-import { pause, SOON_MS, turn, watchCalls } from "./liveness.ts";
+import { Spare } from "./standby-workers.ts";
+import { BEHIND_MS, SUCCESSOR_WAIT_MS } from "../platform/terms.ts";
+import { laterTurn, sleep } from "../platform/timing.ts";
+import { pause, SOON_MS, watchCalls } from "./liveness.ts";
 
 /** Who says so often that it is about to lead, and does not, never will. */
 const OPENINGS_MAX = 6;
@@ -310,7 +310,7 @@ export class Tabs {
       if (isOver()) break;
       const since = performance.now();
       this.#say("hail");
-      const onTime = await pause(leaderTimeoutMs - LEASE_MS - quietMs, (ms) => this.#broker.sleep(ms));
+      const onTime = await pause(leaderTimeoutMs - SUCCESSOR_WAIT_MS - quietMs, (ms) => this.#broker.sleep(ms));
       if (onTime && this.#heardAt < since && !isOver()) await this.#depose();
     }
     if (mine === this.#expecting) this.#expecting = undefined;
@@ -325,7 +325,7 @@ export class Tabs {
   /** One tab at a time does this; the others see the next leader, or try again. `own`: the leader that hangs is this tab's worker. */
   async #depose(own?: PortClient): Promise<void> {
     const deposing = await takeLock(
-      `tidemark-depose:${this.#tide.name}`,
+      deposeLock(this.#tide.name),
       this.#deposers < DEPOSERS_MAX ? { ifAvailable: true } : { steal: true },
     ).catch(() => undefined);
     if (!deposing) return void this.#deposers++;
@@ -350,7 +350,7 @@ export class Tabs {
   async #takeOver(): Promise<void> {
     // Whoever keeps its lock all the same keeps the next worker from opening (sole-writer.ts).
     await endTerms(this.#tide.name).catch(() => undefined);
-    await this.#broker.sleep(LEASE_MS);
+    await this.#broker.sleep(SUCCESSOR_WAIT_MS);
     this.#tide.takeover = true;
   }
 
@@ -380,7 +380,7 @@ export class Tabs {
   async #begin(connection: PortClient): Promise<void> {
     this.#know();
     if (this.#tide.role !== "leader") return;
-    await turn();
+    await laterTurn();
     if (this.#appends()) await connection.call({ op: "ready" }).catch(() => undefined);
     for (const join of this.#early.splice(0)) this.#admit(join);
     await connection.call({ op: "ready" }).catch(() => undefined);

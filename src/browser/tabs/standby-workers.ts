@@ -14,15 +14,12 @@
 import { TidemarkError } from "../../errors.ts";
 import type { BrowserTide } from "../page/browser-tide.ts";
 import { parts } from "../platform/parts.ts";
-import { isHidden } from "../platform/names.ts";
+import { isPortLock, newSpareLock, whenFree } from "../platform/locks.ts";
+import { isHidden } from "../platform/page-life.ts";
+import { SETTLED_MS } from "../platform/terms.ts";
 import type { Failed, Follow, Last, StandBy } from "../port/protocol.ts";
-import { whenFree } from "./liveness.ts";
 
 const PLACES = 2;
-/** A new follower waits so long before it starts a worker: right after a change of the leader all tabs send again what had no ack. */
-export const SETTLED_MS = 300;
-/** Where all tabs step back, those without a worker queue again this much later: a word does not reach all tabs at once. */
-export const BEHIND_MS = 50;
 /** A worker that dies again and again is not for standing by. */
 const STARTS_MAX = 5;
 
@@ -114,7 +111,7 @@ export class Spare {
     const first = queue.slice(0, PLACES);
     // Another tab of this tide, or of another one in the same page: either way it tells when that one goes.
     for (const { name, clientId } of held)
-      if (clientId !== own && first.includes(clientId) && name!.startsWith("tidemark-port:")) this.#watch(name!);
+      if (clientId !== own && first.includes(clientId) && isPortLock(name!)) this.#watch(name!);
     if (isHidden() && !first.includes(own)) {
       // The queue may be moving: whoever is among the first in a moment keeps its worker.
       if (this.#worker && !isSettled) return void this.#sleep(SETTLED_MS).then(() => this.look(true));
@@ -147,7 +144,7 @@ export class Spare {
       void this.look();
     };
     const { port1, port2: port } = new MessageChannel();
-    const lock = `tidemark-spare:${crypto.randomUUID()}`;
+    const lock = newSpareLock();
     port1.onmessage = ({ data }: MessageEvent<Failed | 0>) => {
       if (this.#worker !== worker) return;
       if (data !== 0) return void this.#failed(TidemarkError.fromWire(data.failed));

@@ -30,7 +30,9 @@ import {
   slotName,
   type SyncHandle,
 } from "./opfs-files.ts";
-import { isNamed, sleep } from "../platform/names.ts";
+import { isNamed } from "../platform/errors.ts";
+import { SUCCESSOR_WAIT_MS } from "../platform/terms.ts";
+import { sleep } from "../platform/timing.ts";
 import type { VolumeOptions } from "./engine.ts";
 
 const FOLDER = "taken";
@@ -38,8 +40,6 @@ const COPY_BYTES = 1024 * 1024;
 /** A worker that is ending lets go within some ten milliseconds; one that hangs never does. */
 const LOCKED_TRIES = 4;
 const LOCKED_PAUSE_MS = 10;
-/** So long after a leader was deposed nobody reads its files: it may have proved its term just before (worker-host.ts). */
-export const LEASE_MS = 600;
 
 type FileHandle = FileSystemFileHandle & { createSyncAccessHandle(): Promise<SyncHandle> };
 interface Place {
@@ -185,7 +185,7 @@ export async function openTaken(
     if (volume) return volume;
   }
   // Whoever was deposed may have been so by a tab that is gone by now, a moment ago.
-  if (!takeover) await sleep(LEASE_MS);
+  if (!takeover) await sleep(SUCCESSOR_WAIT_MS);
   const volume = await TakenVolume.open(options, slotBytes, directory, await folder());
   try {
     if (volume.slotCount > 0) await volume.read(0, 0, new Uint8Array(1));

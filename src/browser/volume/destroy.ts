@@ -7,7 +7,10 @@
  * The mark says that it is being removed: a tab that dies in between leaves that to the next open (open-volume.ts).
  */
 import { TidemarkError } from "../../errors.ts";
-import { databaseName, isNamed, markName, sleep, takeLock } from "../platform/names.ts";
+import { isNamed } from "../platform/errors.ts";
+import { takeLock, tideLock, workersOf } from "../platform/locks.ts";
+import { databaseName, markName } from "../platform/names.ts";
+import { sleep } from "../platform/timing.ts";
 
 /** Tabs that have it open end in some milliseconds; one that hangs does not. */
 const WAIT_MS = 5_000;
@@ -26,7 +29,7 @@ const held = (what: string, cause?: unknown): TidemarkError =>
  * removing has begun, and the next call or the next open() ends it.
  */
 export async function destroyTide(name: string): Promise<void> {
-  const lock = `tidemark:${name}`;
+  const lock = tideLock(name);
   const lobby = new BroadcastChannel(lock);
   lobby.postMessage("destroyed");
   try {
@@ -46,8 +49,7 @@ export async function destroyTide(name: string): Promise<void> {
 
 async function waitForWorkers(name: string): Promise<void> {
   for (const until = performance.now() + WAIT_MS; ; await sleep(PAUSE_MS)) {
-    const { held: locks = [] } = await navigator.locks.query();
-    if (!locks.some((each) => each.mode === "exclusive" && each.name!.startsWith(`tidemark-worker:${name}:`))) return;
+    if ((await workersOf(name)).length === 0) return;
     if (performance.now() > until) throw held("another tab's worker");
   }
 }

@@ -5,7 +5,8 @@
 import { TidemarkError } from "../../errors.ts";
 import { type Engine, readExactly, type Volume } from "../../store/volume.ts";
 import { type DirectoryHandle, findDirectory, openHandle, type SyncHandle } from "./opfs-files.ts";
-import { databaseName, isNamed, leaveMark, markName } from "../platform/names.ts";
+import { isNamed } from "../platform/errors.ts";
+import { databaseName, leaveMark, markName } from "../platform/names.ts";
 import { noStorage, type Openers, type Rejected, rejection, type VolumeChoice, type VolumeOptions } from "./engine.ts";
 
 const SLOT_BYTES = 64 * 1024;

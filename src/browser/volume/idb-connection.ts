@@ -26,7 +26,9 @@
  */
 import { type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
 import { TidemarkError } from "../../errors.ts";
-import { databaseName, isNamed, sleep } from "../platform/names.ts";
+import { isNamed } from "../platform/errors.ts";
+import { databaseName } from "../platform/names.ts";
+import { sleep } from "../platform/timing.ts";
 
 export interface VolumeRecord {
   readonly id: string;

@@ -16,7 +16,8 @@ import type { Volume } from "../../store/volume.ts";
 import { findDirectory } from "./opfs-files.ts";
 import { refuseOther } from "./same-engine.ts";
 import { OpfsVolume } from "./opfs-volume.ts";
-import { databaseName, isNamed, leaveMark, markName } from "../platform/names.ts";
+import { isNamed } from "../platform/errors.ts";
+import { databaseName, leaveMark, markName } from "../platform/names.ts";
 import { openProved } from "./engine-self-test.ts";
 import { noStorage, type Openers, type Rejected, rejection, type VolumeChoice } from "./engine.ts";
 

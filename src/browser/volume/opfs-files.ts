@@ -1,7 +1,8 @@
 /** The few calls of the origin private file system that the volume and the probe share. */
 import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";
-import { isNamed, sleep } from "../platform/names.ts";
+import { isNamed } from "../platform/errors.ts";
+import { sleep } from "../platform/timing.ts";
 
 /** TypeScript's DOM types leave these out, since a window does not have them. */
 export interface SyncHandle {

@@ -28,7 +28,7 @@ import {
   slotName,
   type SyncHandle,
 } from "./opfs-files.ts";
-import { isNamed } from "../platform/names.ts";
+import { isNamed } from "../platform/errors.ts";
 
 export interface OpfsVolumeOptions {
   readonly name: string;

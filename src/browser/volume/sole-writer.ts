@@ -4,15 +4,12 @@
  * was deposed has no lock any more, and never comes back from here.
  */
 import { TidemarkError } from "../../errors.ts";
-import { sleep } from "../platform/names.ts";
+import { heldLocks, workersOf } from "../platform/locks.ts";
+import { sleep } from "../platform/timing.ts";
 
 /** A worker that is ending is gone within some ten milliseconds. */
 const TRIES = 20;
 const PAUSE_MS = 50;
-
-/** A tab that watched a worker and is stopped or frozen keeps the lock in shared mode once the worker is gone: that is nobody's term. */
-const heldLocks = async (): Promise<string[]> =>
-  ((await navigator.locks.query()).held ?? []).filter(({ mode }) => mode === "exclusive").map(({ name }) => name!);
 
 /** CLOSED when the worker's term is over. */
 export async function proveTerm(lifeLock: string | undefined): Promise<void> {
@@ -24,7 +21,7 @@ export async function proveTerm(lifeLock: string | undefined): Promise<void> {
 export async function waitAlone(name: string, lifeLock: string | undefined): Promise<void> {
   for (let tries = 1; lifeLock !== undefined; tries++) {
     await proveTerm(lifeLock);
-    const workers = (await heldLocks()).filter((lock) => lock.startsWith(`tidemark-worker:${name}:`));
+    const workers = await workersOf(name);
     if (workers.length === 1) return;
     if (tries === TRIES) throw new TidemarkError("ALREADY_OPEN", "another worker has it open", { name });
     await sleep(PAUSE_MS);

@@ -5,11 +5,12 @@
 import { TidemarkError } from "../../errors.ts";
 import { FilesAhead } from "../volume/preopened-files.ts";
 import { channelPort } from "../port/channel.ts";
-import { sleep } from "../platform/names.ts";
+import { holdForLife, lockEnd, WORKER_END_MS, whenFree, workerEnd } from "../platform/locks.ts";
+import { SETTLED_MS } from "../platform/terms.ts";
+import { sleep } from "../platform/timing.ts";
 import type { PortServer } from "../port/port-server.ts";
 import type { Follow, JoinRequest, Last, LeaveRequest, ManageRequest, StandBy } from "../port/protocol.ts";
 import { rehearse } from "./warm-up.ts";
-import { SETTLED_MS } from "../tabs/standby-workers.ts";
 import type { HostOptions, WorkerHost } from "./worker-host.ts";
 
 /** What only tabs ask for. */
@@ -37,28 +38,11 @@ export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
     return host.manage(request.op === "control" ? { ...request, port: open(request.port) } : request);
   };
   const server = host.serve(open(port), manage);
-  navigator.locks
-    .request(life, () => {
-      host.servers.delete(server);
-      for (const request of server.running.values()) request.abort(new TidemarkError("CLOSED", "its tab is gone"));
-      for (const channel of channels) channel.close();
-    })
-    .catch(() => undefined);
-}
-
-/** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
-const WORKER_END_MS = 1_000;
-
-/** Resolves when the worker that held this lock is gone. */
-export async function workerEnd(lock: string): Promise<void> {
-  await navigator.locks.request(lock, { mode: "shared", signal: AbortSignal.timeout(WORKER_END_MS) }, () => undefined);
-}
-
-/** Steals each worker's lock, by which all who watch it learn that its term is over, it and its page too when they wake. */
-export async function endTerms(name: string): Promise<void> {
-  const { held = [] } = await navigator.locks.query();
-  const workers = held.filter((lock) => lock.mode === "exclusive" && lock.name!.startsWith(`tidemark-worker:${name}:`));
-  for (const lock of workers) await navigator.locks.request(lock.name!, { steal: true }, () => undefined);
+  whenFree(life, () => {
+    host.servers.delete(server);
+    for (const request of server.running.values()) request.abort(new TidemarkError("CLOSED", "its tab is gone"));
+    for (const channel of channels) channel.close();
+  });
 }
 
 /** A leader, as a worker that stands by sees it. */
@@ -68,7 +52,7 @@ class Leader {
   readonly ended: Promise<void>;
 
   constructor(readonly lock: string) {
-    this.ended = navigator.locks.request(lock, { mode: "shared" }, () => void (this.isGone = true));
+    this.ended = lockEnd(lock, () => void (this.isGone = true));
   }
 
   /** Rejects when it hangs. */
@@ -78,7 +62,7 @@ class Leader {
   }
 }
 
-/** Who succeeds a leader that hangs reads no file for LEASE_MS (copying-volume.ts), and finds nobody else at them by then. */
+/** A leader's successor that is another tab's worker finds nobody else at the files by then: of a leader that hangs it reads none for SUCCESSOR_WAIT_MS. */
 const RELEASE_MS = 300;
 
 export function standBy(
@@ -138,10 +122,5 @@ export function standBy(
   };
   void follow(first).catch(() => undefined);
   void rehearse(host, kernel).catch(() => undefined);
-  navigator.locks
-    .request(lock, () => {
-      port.postMessage(0);
-      return new Promise(() => undefined);
-    })
-    .catch(() => undefined);
+  holdForLife(lock, () => port.postMessage(0)).catch(() => undefined);
 }

@@ -19,7 +19,9 @@ import type { TopicSettings } from "../../topic/settings.ts";
 import type { StorageReport, TideEvent } from "../api.ts";
 import { type PortHost, PortServer } from "../port/port-server.ts";
 import type { Parts } from "../platform/parts.ts";
-import { sleep } from "../platform/names.ts";
+import { heldLocks, holdForLife } from "../platform/locks.ts";
+import { LEASE_MS } from "../platform/terms.ts";
+import { laterTurn, sleep } from "../platform/timing.ts";
 import { openVolume } from "../volume/open-volume.ts";
 import type { Failed, ManageRequest, StandBy } from "../port/protocol.ts";
 import { topicName, Topics } from "./topics.ts";
@@ -28,22 +30,11 @@ import { topicName, Topics } from "./topics.ts";
 const UPKEEP_DELAY_MS = 2_000;
 /** Site data may be cleared under an open volume. An append looks at most once in this time; upkeep, which follows the last append, looks again. */
 const ATTACHED_CHECK_MS = 1_000;
-/** Twice in a second at most is it asked whether the term holds, and only while something is written. */
-const LEASE_MS = 500;
-/** So long after an opening indexes are loaded ahead of need: in a fail-over all tabs send again what had no ack. */
+/** Indexes are loaded ahead of need this long after an opening, not at once: right after a fail-over come the batches that are sent again. */
 const WARM_MS = 500;
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
 const QUOTA_PAUSE_MS = 1_000;
-/** A message to ourselves comes behind those that wait already; several logs may be waiting for theirs. */
-const breathing = new MessageChannel();
-const breaths: (() => void)[] = [];
-breathing.port1.onmessage = () => breaths.shift()!();
-const breathe = (): Promise<void> =>
-  new Promise((resolve) => {
-    breaths.push(resolve);
-    breathing.port2.postMessage(0);
-  });
 
 export interface HostOptions {
   readonly name: string;
@@ -97,7 +88,7 @@ export class WorkerHost {
   readonly #topics = new Topics({
     kernel: () => this.#kernel,
     open: () => this.#open,
-    breathe,
+    breathe: laterTurn,
     tell: (event) => this.#emit(event),
     due: (topic) => this.#armUpkeep(topic),
   });
@@ -128,10 +119,9 @@ export class WorkerHost {
         this.#provedAt = asked;
         port.postMessage({ event: { type: "alive" } });
         resolve();
-        return new Promise(() => undefined);
       };
       // Stolen: the term is over.
-      navigator.locks.request(lifeLock, hold).catch(this.#leave);
+      holdForLife(lifeLock, hold).catch(this.#leave);
     });
     this.#options = options;
     try {
@@ -209,11 +199,11 @@ export class WorkerHost {
         kernel: this.#kernel,
         now: Date.now,
         newId: () => crypto.randomUUID(),
-        breathe,
+        breathe: laterTurn,
         id,
       });
       this.#topics.load(store);
-      void sleep(WARM_MS).then(() => store.warm(breathe));
+      void sleep(WARM_MS).then(() => store.warm(laterTurn));
       return { volume, store, logs: new Map() };
     } catch (thrown) {
       await volume.close().catch(() => undefined);
@@ -234,10 +224,7 @@ export class WorkerHost {
         // Reading nothing opens the file: behind the look nothing may be waited for.
         if (method === "write") await volume.read(args[0] as number, 0, new Uint8Array(0));
         for (let now; (now = performance.now()) > this.#provedAt + LEASE_MS; this.#provedAt = now) {
-          const { held } = await navigator.locks.query();
-          // In shared mode it is held by whoever was told of the end, and does not run.
-          if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive"))
-            return new Promise(this.#leave);
+          if (!(await heldLocks()).includes(this.#options.lifeLock)) return new Promise(this.#leave);
         }
         return work(...args);
       };

@@ -20,14 +20,14 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
   {
     name: "no epoch check on acks: one who is deposed keeps its term",
-    file: "src/browser/worker/standby.ts",
-    find: "await navigator.locks.request(lock.name!, { steal: true }, () => undefined);",
+    file: "src/browser/platform/locks.ts",
+    find: "await navigator.locks.request(lock, { steal: true }, () => undefined);",
     replace: "void lock;",
   },
   {
     name: "lease check removed",
     file: HOST,
-    find: 'if (!held!.some(({ name, mode }) => name === this.#options.lifeLock && mode === "exclusive")) return new Promise(this.#leave);',
+    find: "if (!(await heldLocks()).includes(this.#options.lifeLock)) return new Promise(this.#leave);",
     replace: "",
     plan: "lease",
     from: 900,

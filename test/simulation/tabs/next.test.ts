@@ -14,8 +14,8 @@ const COLD_MAX = 4;
 const SETTLED_MS = 3_000;
 /** The default of leaderTimeoutMs (src/browser/page/browser-tide.ts). */
 const LEADER_TIMEOUT_MS = 2_500;
-/** LEASE_MS of src/browser/volume/copying-volume.ts. */
-const LEASE_MS = 600;
+/** SUCCESSOR_WAIT_MS of src/browser/platform/terms.ts. */
+const SUCCESSOR_WAIT_MS = 600;
 /** To open beside the files of one that hangs. */
 const DEPOSED_MS = 700;
 /** From the hand-over to the new leader's end: before those that follow look again who is first. */
@@ -107,7 +107,7 @@ test("nobody is deposed where leaders end one soon after the other, however long
       leader()!.context.end();
       await until(() => led.length > before);
       // Whoever began to wonder then is about to look again.
-      await until(() => world.now >= since + LEADER_TIMEOUT_MS - LEASE_MS - lateMs);
+      await until(() => world.now >= since + LEADER_TIMEOUT_MS - SUCCESSOR_WAIT_MS - lateMs);
     }
     const before = led.length;
     leader()!.context.end();
