@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import type { BrowserContext, CDPSession, Page } from "playwright";
-import { type Running, startBrowser } from "../crash/browser.ts";
+import { type Running, startBrowser } from "../support/chromium.ts";
 import { commandOf, ofGroup, TICKS, ticksOf } from "./processes.ts";
 import type { TabConfig, TabPage, TabState } from "./events.ts";
 

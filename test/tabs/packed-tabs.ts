@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import type { Page } from "playwright";
-import { type Running, startBrowser } from "../crash/browser.ts";
+import { type Running, startBrowser } from "../support/chromium.ts";
 
 /** The app: `window.app` is what its pages are driven by. */
 export const APP = {

@@ -1,0 +1,54 @@
+/**
+ * A real Chromium over a profile on disk. It is started here, as the head of a process group of its own, and driven without
+ * Playwright's defaults: those keep every page "visible", and Chromium freezes hidden pages only.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { type Browser, type BrowserContext, chromium } from "playwright";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { CHROMIUM_ARGS, ensureChromium } from "../../tools/run/setup.mjs";
+
+const START_MS = 30_000;
+const QUIET_ARGS = [
+  "--headless",
+  "--remote-debugging-port=0",
+  "--no-default-browser-check",
+  "--disable-extensions",
+  "--disable-default-apps",
+  "--password-store=basic",
+  "--mute-audio",
+];
+
+export interface Running {
+  readonly child: ChildProcess;
+  readonly browser: Browser;
+  readonly context: BrowserContext;
+}
+
+/** A browser over this profile, its process group its own, and nothing of Playwright's defaults in it. */
+export async function startBrowser(profile: string): Promise<Running> {
+  const args = [...(CHROMIUM_ARGS as string[]), ...QUIET_ARGS, `--user-data-dir=${profile}`, "about:blank"];
+  const child = spawn((ensureChromium as () => string)(), args, {
+    detached: true,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  // It would outlive us otherwise: its group is its own.
+  const reap = (): boolean => process.kill(-child.pid!, "SIGKILL");
+  process.once("exit", reap);
+  child.once("exit", () => process.off("exit", reap));
+  const address = await new Promise<string>((resolve, reject) => {
+    let said = "";
+    const timer = setTimeout(() => reject(new Error(`Chromium did not start: ${said}`)), START_MS);
+    child.stderr!.on("data", (bytes: Buffer) => {
+      said += bytes.toString();
+      const [, found] = /DevTools listening on (ws:\S+)/.exec(said) ?? [];
+      if (found === undefined) return;
+      clearTimeout(timer);
+      resolve(found);
+    });
+    child.once("exit", () => reject(new Error(`Chromium ended at its start: ${said}`)));
+  });
+  // Nobody reads on; a full pipe would stop it.
+  child.stderr!.removeAllListeners("data").resume();
+  const browser = await chromium.connectOverCDP(address, { noDefaults: true });
+  return { child, browser, context: browser.contexts()[0]! };
+}
