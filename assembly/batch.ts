@@ -1,7 +1,7 @@
 /**
  * The header of a record batch: where its fields stand (the picture is in src/record/format.ts) and whether they can be
- * true. The order of the checks is part of the ABI, because a batch may be wrong in several ways and the TypeScript twin must
- * name the same one:
+ * true. The order of the checks is part of the ABI, because a batch may be wrong in several ways and the TypeScript
+ * twin must name the same one:
  *
  *   frame   fewer than 61 bytes: NEED_MORE · magic: BAD_MAGIC · length: BAD_LENGTH        (outside the CRC)
  *   place   base offset: BAD_OFFSET · leader epoch: BAD_EPOCH                               (outside the CRC)

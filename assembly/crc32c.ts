@@ -1,5 +1,6 @@
 /**
- * CRC-32C (Castagnoli, reflected polynomial 82F63B78): long inputs are folded first, the rest is looked up, sixteen bytes a step.
+ * CRC-32C (Castagnoli, reflected polynomial 82F63B78): long inputs are folded first, the rest is looked up, sixteen
+ * bytes a step.
  *
  *   fold   x^209 ≡ x^144 + x^54 + x^39 + x^14 + 1 modulo the polynomial, and so for x^128, a vector, in place of x: squaring keeps
  *          sums. Hence a vector may be taken away if it is added 65, 155, 170, 195 and 209 vectors further on: XOR, no table. Of a
@@ -54,7 +55,10 @@ function added(at: usize): v128 {
   );
 }
 
-/** Folds `size` bytes, whole vectors, into the last `FOLD_LEFT` bytes of the notes; their CRC register begins with `crc`. Gives their address. */
+/**
+ * Folds `size` bytes, whole vectors, into the last `FOLD_LEFT` bytes of the notes; their CRC register begins with
+ * `crc`. Gives their address.
+ */
 function fold(at: usize, size: usize, crc: u32): usize {
   memory.fill(FOLD, 0, FOLD_LEFT);
   const taken = size - FOLD_LEFT;

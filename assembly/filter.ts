@@ -4,8 +4,8 @@
  *   IN    ┌ header ┬ r0 ┬ r1 ┬ r2 ┬ r3 ┐     KEEP  1 0 1 1
  *   OUT   ┌ header ┬ r0 ┬ r2 ┬ r3 ┐          count, length, max timestamp and CRC anew, all else as it was
  *
- * Records keep their bytes, because their deltas are relative to what stays: base offset and base timestamp. The last offset
- * delta and the sequence stay too, so offsets remain continuous and the producer's place is not forgotten.
+ * Records keep their bytes, because their deltas are relative to what stays: base offset and base timestamp. The last
+ * offset delta and the sequence stay too, so offsets remain continuous and the producer's place is not forgotten.
  */
 import { ATTRIBUTES_AT, CRC_AT, crcOf, HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, load16, LOG_APPEND_TIME, MAX_TIMESTAMP_AT, RECORD_COUNT_AT, store32, store64 } from "./batch";
 import { decode } from "./decode";

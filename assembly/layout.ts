@@ -1,7 +1,7 @@
 /**
- * The kernel's whole memory. It never grows and nothing is ever allocated: every region has its place here, each address
- * derives from the one before it, and a guard of unused bytes stands behind each region (a test fills the guards
- * with a pattern and looks for footprints).
+ * The kernel's whole memory. It never grows and nothing is ever allocated: every region has its place here, each
+ * address derives from the one before it, and a guard of unused bytes stands behind each region (a test fills the
+ * guards with a pattern and looks for footprints).
  *
  *   0       1,024                                                             each region is followed by its guard
  *   ┌───────┬────────┬───────┬────────┬────────┬────────────────┬──────────────┐
@@ -15,8 +15,8 @@
  *   │ a record     │ f64 each  │               │                │ CRC's notes  │                         │
  *   └──────────────┴───────────┴───────────────┴────────────────┴──────────────┴─────────────────────────┘ END is behind FOLD
  *
- * Regions are plain addresses, not `memory.data`, so that the file holds no zeros. `memoryBase` in asconfig.json puts the
- * compiler's own data behind END; the release build has none.
+ * Regions are plain addresses, not `memory.data`, so that the file holds no zeros. `memoryBase` in asconfig.json puts
+ * the compiler's own data behind END; the release build has none.
  */
 
 /** Largest record batch, header included (src/kernel/types.ts names the reason). */

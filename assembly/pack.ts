@@ -1,21 +1,22 @@
 /**
- * A reader's answer in one call: whole batches in IN are checked one after the other, and the values of the wanted records
- * lie back to back in OUT, each behind its mark if there is one (the comma of a JSON array).
+ * A reader's answer in one call: whole batches in IN are checked one after the other, and the values of the wanted
+ * records lie back to back in OUT, each behind its mark if there is one (the comma of a JSON array).
  *
  *   IN      ┌ batch 0-2 ┬ batch 3 ┬ batch 4-6 ┐      wanted: [1, 6)
  *   OUT     ┌ , ┬ v1 ┬ , ┬ v2 ┬ , ┬ v3 ┬ , ┬ v4 ┬ , ┬ v5 ┐
  *   RESULT  ┌ 0 bytes of the batches ┬ 1 next offset ┬ 2 bytes of OUT ┬ 3 values ┐ (f64)
  *
- * Small batches' sums are the most of the work, and long inputs are folded at three times the speed. So they may be checked together: the
- * header before each batch becomes the sum that the one before it must have, which brings the register to zero, and zeros, which leave it there.
+ * Small batches' sums are the most of the work, and long inputs are folded at three times the speed. So they may be
+ * checked together: the header before each batch becomes the sum that the one before it must have, which brings the
+ * register to zero, and zeros, which leave it there.
  *
  *   IN      ┌ … ┬ under the sum of batch 0 ┬ ~sum 0 ┬ 17 zeros ┬ under the sum of batch 1, its first 4 bytes inverted ┬ ~sum 1 ┬ …
  *
- * What a wrong byte does to the register can be undone by other wrong bytes only, once in 2^32: the same as within one batch. When the whole
- * is not good, the walk is to be made again with each sum on its own, over the same bytes anew.
+ * What a wrong byte does to the register can be undone by other wrong bytes only, once in 2^32: the same as within one
+ * batch. When the whole is not good, the walk is to be made again with each sum on its own, over the same bytes anew.
  *
- * A batch that is refused, compressed or out of order ends the walk before it: of such a one nothing is in OUT. A record has more
- * bytes around its value than a mark, so what fits IN fits OUT.
+ * A batch that is refused, compressed or out of order ends the walk before it: of such a one nothing is in OUT. A
+ * record has more bytes around its value than a mark, so what fits IN fits OUT.
  */
 import { ATTRIBUTES_AT, checkFrame, CODEC_MASK, CONTROL, CRC_AT, isSafeNumber, LAST_OFFSET_DELTA_AT, load16, load32, load64, RECORD_COUNT_AT, sizeOf } from "./batch";
 import { crc32c } from "./crc32c";
@@ -77,8 +78,8 @@ function areSumsGood(end: usize): bool {
 }
 
 /**
- * Export. Walks the `size` bytes of IN; the findings are in RESULT. `expectedOffset` -1: the batches' offsets are not compared. `mark`
- * is a byte, 0 for none. With `together` only OK says something, and IN is used up.
+ * Export. Walks the `size` bytes of IN; the findings are in RESULT. `expectedOffset` -1: the batches' offsets are not
+ * compared. `mark` is a byte, 0 for none. With `together` only OK says something, and IN is used up.
  */
 export function pack(size: i32, expectedOffset: f64, from: f64, to: f64, mark: i32, together: i32): i32 {
   assert(size >= 0 && size <= BATCH_BYTES_MAX);

@@ -1,7 +1,7 @@
 /**
- * Walks whole batches from the start of IN and makes the sparse index entries on the way. Base offset, length, epoch and
- * magic are not under the CRC; they are judged by continuity: the offset must be the next one, the epoch inside its bounds.
- * So a stale batch left in a reused slot ends the walk.
+ * Walks whole batches from the start of IN and makes the sparse index entries on the way. Base offset, length, epoch
+ * and magic are not under the CRC; they are judged by continuity: the offset must be the next one, the epoch inside its
+ * bounds. So a stale batch left in a reused slot ends the walk.
  *
  *   OFFSET_ENTRIES ┌ i32 relative last offset ┬ i32 position ┐           before a batch, once more than 4,096 bytes of batches
  *   TIME_ENTRIES   ┌ i64 max timestamp ┬ i32 relative offset ┐           have passed since the last entry; big-endian

@@ -1,7 +1,7 @@
 /**
- * The house rules, checked on every file: imports run one way, the rooms below the hosts name no host, files and functions
- * stay short, the kernel stays small and imports nothing, documents point at things that exist. Each checker is first
- * shown a planted violation, because a checker that finds nothing proves nothing.
+ * The house rules, checked on every file: imports run one way, the rooms below the hosts name no host, files and
+ * functions stay short, the kernel stays small and imports nothing, documents point at things that exist. Each checker
+ * is first shown a planted violation, because a checker that finds nothing proves nothing.
  */
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";

@@ -1,6 +1,6 @@
 /**
- * One record batch, field by field beside its bytes. The positions are those of docs/format.md (Kafka's RecordBatch v2);
- * the page reads them itself, so that what it shows is the bytes and not what the library says of them.
+ * One record batch, field by field beside its bytes. The positions are those of docs/format.md (Kafka's RecordBatch
+ * v2); the page reads them itself, so that what it shows is the bytes and not what the library says of them.
  */
 import { date, el, number } from "./dom.ts";
 

@@ -16,7 +16,10 @@ export interface Quake {
 
 const HOUR_MS = 3_600_000;
 
-/** 200,000 flights in order of their time. The file gives the hour of the day alone, so they share one day: 1 January 2001. */
+/**
+ * 200,000 flights in order of their time. The file gives the hour of the day alone, so they share one day: 1 January
+ * 2001.
+ */
 export async function flights(): Promise<RecordInput<Flight>[]> {
   const rows = (await (await fetch(flightsUrl)).json()) as { delay: number; distance: number; time: number }[];
   const day = Date.UTC(2001, 0, 1);

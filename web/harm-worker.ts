@@ -1,4 +1,6 @@
-/** Edits a few bytes of a file in the origin private file system, the way a failing disk would: behind the log's back. */
+/**
+ * Edits a few bytes of a file in the origin private file system, the way a failing disk would: behind the log's back.
+ */
 export interface Harm {
   /** Directories, then the file. */
   readonly path: readonly string[];

@@ -1,6 +1,6 @@
 /**
- * Harm from outside. A button leaves an order in the session's storage and loads the page anew, without closing the log. The
- * next page carries the order out on the slot's file, while no page of the playground has the log open.
+ * Harm from outside. A button leaves an order in the session's storage and loads the page anew, without closing the
+ * log. The next page carries the order out on the slot's file, while no page of the playground has the log open.
  */
 import type { LogRecovery, TopicState } from "../src/browser/index.ts";
 import { el, number } from "./dom.ts";

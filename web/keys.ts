@@ -1,4 +1,7 @@
-/** Keyboard shortcuts: those that the buttons name in `aria-keyshortcuts`, Alt and a letter, so that typing is never taken. */
+/**
+ * Keyboard shortcuts: those that the buttons name in `aria-keyshortcuts`, Alt and a letter, so that typing is never
+ * taken.
+ */
 export function keys(): void {
   addEventListener("keydown", (event) => {
     if (!event.altKey || event.ctrlKey || event.metaKey) return;

@@ -1,6 +1,6 @@
 /**
- * The pages of this playground in one browser. They tell each other when the log has changed, and all of them let go of the
- * log while one of them hurts its files.
+ * The pages of this playground in one browser. They tell each other when the log has changed, and all of them let go of
+ * the log while one of them hurts its files.
  *
  *   every page           holds the lock in shared mode from before it opens the log until it ends
  *   one that does harm   waits for the lock alone, says "let go", hurts the file, and then opens as every page does

@@ -1,4 +1,7 @@
-/** Two live plots of the last minute: records per second, and the time from append to ack. Drawn only while something moves. */
+/**
+ * Two live plots of the last minute: records per second, and the time from append to ack. Drawn only while something
+ * moves.
+ */
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { byId } from "./dom.ts";

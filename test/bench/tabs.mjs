@@ -1,6 +1,6 @@
 /**
- * Many tabs, one log: what a follower's durable append costs next to the leader's, what eight followers get delivered, and what
- * an idle tide with eight followers costs the processor. Leader and follower take turns, in one run.
+ * Many tabs, one log: what a follower's durable append costs next to the leader's, what eight followers get delivered,
+ * and what an idle tide with eight followers costs the processor. Leader and follower take turns, in one run.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -42,7 +42,10 @@ async function ownMiB(profile, { page }) {
   return [...parts].reduce((sum, [, kib]) => sum + Number(kib) / 1024, 0);
 }
 
-/** Of all the browser's processes, percent of one core. What a process does for a while after it has worked, is not counted: it collects garbage. */
+/**
+ * Of all the browser's processes, percent of one core. What a process does for a while after it has worked, is not
+ * counted: it collects garbage.
+ */
 async function idleUse(profile, seconds) {
   await wait(seconds * 1000);
   const main = browserOf(profile);

@@ -1,4 +1,7 @@
-/** Files of a volume in OPFS that a worker opens before the volume asks for them: at the right time, once, and never for good. */
+/**
+ * Files of a volume in OPFS that a worker opens before the volume asks for them: at the right time, once, and never for
+ * good.
+ */
 import { describe, expect, it } from "vitest";
 import { pattern } from "../contract/volume-contract.ts";
 import { ok, volumeWorker } from "./worker-of.ts";
@@ -24,7 +27,10 @@ interface Wish {
   readonly stands?: boolean;
 }
 
-/** A leader, with a volume of some slots, of which the first two are equal, and its life lock; and a worker that stands by. */
+/**
+ * A leader, with a volume of some slots, of which the first two are equal, and its life lock; and a worker that stands
+ * by.
+ */
 async function leaderAndNext(slots: number, { closed = false, beside = false, stands = false }: Wish = {}) {
   const [leader, next] = [volumeWorker(), volumeWorker()];
   const name = fresh();

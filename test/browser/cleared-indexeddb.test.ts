@@ -1,4 +1,6 @@
-/** Site data cleared under an open tide in IndexedDB; a file of its own, because the page's Web Locks end with the data. */
+/**
+ * Site data cleared under an open tide in IndexedDB; a file of its own, because the page's Web Locks end with the data.
+ */
 import { it } from "vitest";
 import { clearedUnderOpenTide } from "./cleared.ts";
 

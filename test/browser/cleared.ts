@@ -4,7 +4,10 @@ import { open, type TidemarkError } from "../../src/browser/index.ts";
 import type { Engine } from "../../src/store/volume.ts";
 import { clearSiteData } from "./devtools.ts";
 
-/** Acks stop with a typed event. A document does this once: its Web Locks are gone with the data, until it is loaded anew. */
+/**
+ * Acks stop with a typed event. A document does this once: its Web Locks are gone with the data, until it is loaded
+ * anew.
+ */
 export async function clearedUnderOpenTide(engine: Engine): Promise<void> {
   const tide = await open(`cleared-${Date.now()}`, { engine, segmentBytes: 1024 * 1024 });
   const topic = tide.topic<number>("t");

@@ -1,4 +1,7 @@
-/** A whole tide removed, and what a cleared origin or a tab that died leaves behind: in each case the next open is a new, empty tide. */
+/**
+ * A whole tide removed, and what a cleared origin or a tab that died leaves behind: in each case the next open is a
+ * new, empty tide.
+ */
 import { afterEach, describe, expect, it } from "vitest";
 import { destroy, open, type OpenOptions, type Tide, type TidemarkError } from "../../src/browser/index.ts";
 

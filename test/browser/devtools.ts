@@ -17,8 +17,8 @@ export async function leaveRoom(bytes?: number): Promise<void> {
 }
 
 /**
- * The same for IndexedDB, which asks for the quota once, and then for half a minute goes by what it was told. It forgets that
- * with the origin's data, which must be there no longer: all databases of an origin count as one.
+ * The same for IndexedDB, which asks for the quota once, and then for half a minute goes by what it was told. It
+ * forgets that with the origin's data, which must be there no longer: all databases of an origin count as one.
  */
 export async function leaveRoomAnew(bytes: number): Promise<void> {
   await clearSiteData("indexeddb");

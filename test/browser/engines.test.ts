@@ -1,4 +1,6 @@
-/** A tide lives in one engine: another that is named is refused in every tab, and nothing is made beside what is there. */
+/**
+ * A tide lives in one engine: another that is named is refused in every tab, and nothing is made beside what is there.
+ */
 import { afterEach, describe, expect, it } from "vitest";
 import { type Engine, type OpenOptions, open, type Tide, type TidemarkError } from "../../src/browser/index.ts";
 

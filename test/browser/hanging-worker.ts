@@ -1,4 +1,7 @@
-/** The library's worker, which hangs when it is told to on the channel "hang": busy, as with a loop of the application's. */
+/**
+ * The library's worker, which hangs when it is told to on the channel "hang": busy, as with a loop of the
+ * application's.
+ */
 import "../../src/browser/worker/worker-entry.ts";
 
 const channel = new BroadcastChannel("hang");

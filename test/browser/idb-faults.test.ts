@@ -107,7 +107,8 @@ describe("IndexedDB volume whose connection is lost", () => {
     const name = await opened(1);
     ok(await worker.call("write", 0, 0, pattern(1000, 1)));
     ok(await worker.call("handOver", [0]));
-    // The disk forgot it, as one may that is cut off before the strict commit: pages are deleted behind the volume's back.
+    // The disk forgot it, as one may that is cut off before the strict commit: pages are deleted behind the volume's
+    // back.
     await worker.deletePages(name);
     expect(await worker.loseConnections("silently")).toBeGreaterThan(0);
     expect(ok(await worker.call("checkAttached")), "opens it again").toBe(true);

@@ -1,4 +1,7 @@
-/** What an application gives and gets, in a real page over its worker: records that are refused alone, batches that fit, reads that end. */
+/**
+ * What an application gives and gets, in a real page over its worker: records that are refused alone, batches that fit,
+ * reads that end.
+ */
 import { describe, expect, it } from "vitest";
 import { open, type Tide, TidemarkError, type TopicRecord } from "../../src/browser/index.ts";
 import { REQUESTS_MAX } from "../../src/browser/port/protocol.ts";

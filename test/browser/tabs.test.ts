@@ -1,4 +1,7 @@
-/** Many tabs, one log: here each open() of one page is a tab of its own, for locks, ports and channels ask no page. Real tabs: test/tabs. */
+/**
+ * Many tabs, one log: here each open() of one page is a tab of its own, for locks, ports and channels ask no page. Real
+ * tabs: test/tabs.
+ */
 import { describe, expect, it } from "vitest";
 import { open, type Tide, type TideEvent } from "../../src/browser/index.ts";
 
@@ -137,7 +140,8 @@ describe("a leader that hangs", () => {
     first.on(({ type }) => events.push(type));
     await hang(6_000);
     const started = performance.now();
-    // The one that hangs has these on its way: they are in the log once, whoever wrote them, and before or behind the others.
+    // The one that hangs has these on its way: they are in the log once, whoever wrote them, and before or behind the
+    // others.
     const own = upTo(50).map((i) => first.topic<number>("t").append({ value: 1000 + i }));
     const others = [tides[1]!.topic<number>("t").append({ value: 300 })];
     await others[0];

@@ -1,4 +1,7 @@
-/** A topic's life over tabs: settings that are its own, reading that makes nothing, deleting. Each open() is a tab of its own. */
+/**
+ * A topic's life over tabs: settings that are its own, reading that makes nothing, deleting. Each open() is a tab of
+ * its own.
+ */
 import { afterEach, describe, expect, it } from "vitest";
 import { type OpenOptions, open, type Tide, type TideEvent, type TidemarkError } from "../../src/browser/index.ts";
 

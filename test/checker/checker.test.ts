@@ -1,4 +1,7 @@
-/** The checker itself: every class planted and caught, its near-miss left alone; good histories stay good, harmed ones don't. */
+/**
+ * The checker itself: every class planted and caught, its near-miss left alone; good histories stay good, harmed ones
+ * don't.
+ */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ANOMALIES, type Anomaly, check, printFinding } from "./checker.ts";

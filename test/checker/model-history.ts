@@ -1,6 +1,7 @@
 /**
- * Histories of a log that does everything right, drawn by fast-check, and one harm for each class that the checker knows.
- * The model is a list: what is appended stands at the next offset, polls copy from it, trims and compactions take away.
+ * Histories of a log that does everything right, drawn by fast-check, and one harm for each class that the checker
+ * knows. The model is a list: what is appended stands at the next offset, polls copy from it, trims and compactions
+ * take away.
  */
 import fc from "fast-check";
 import type { Anomaly } from "./checker.ts";

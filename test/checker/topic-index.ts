@@ -1,6 +1,6 @@
 /**
- * All that a history says about one topic, arranged for questions: which operations put a value at an offset, which values
- * were sent how, and whether a record that is not there may rightly be gone.
+ * All that a history says about one topic, arranged for questions: which operations put a value at an offset, which
+ * values were sent how, and whether a record that is not there may rightly be gone.
  */
 import type { AppendOp, Op, PollOp, Sent, TopicRules, TrimOp, Value } from "./history.ts";
 

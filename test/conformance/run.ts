@@ -1,6 +1,6 @@
 /**
- * `npm run conformance`: the worker in local workerd, and the published Durable Streams conformance suite against it. The last
- * line is `N passed, N failed`.
+ * `npm run conformance`: the worker in local workerd, and the published Durable Streams conformance suite against it.
+ * The last line is `N passed, N failed`.
  *
  *     npm run conformance -- --grep Fork        tests whose name matches
  *     npm run conformance -- --url http://…     another server, already running

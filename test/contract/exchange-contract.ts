@@ -1,7 +1,8 @@
 /**
- * Whole files exchanged between two runs: each slot of a tide is swapped with another, doubled over another, replaced by another
- * tide's, emptied, or put back from a copy of an earlier time; the tide was closed, or killed. Whatever was done, a reader gets the
- * record that was acked at an offset or is told that it is damaged, and no offset is given to a second record.
+ * Whole files exchanged between two runs: each slot of a tide is swapped with another, doubled over another, replaced
+ * by another tide's, emptied, or put back from a copy of an earlier time; the tide was closed, or killed. Whatever was
+ * done, a reader gets the record that was acked at an offset or is told that it is damaged, and no offset is given to a
+ * second record.
  *
  *   earlier ──▶ copy of all slots ──▶ later: appends, rolls, compaction ──▶ close or kill ──▶ exchange ──▶ open, judge, append, open, judge
  */
@@ -239,8 +240,8 @@ function firstOfEachKind(pairs: readonly Pair[]): Pair[] {
 type Pair = readonly [one: string, other: string];
 
 /**
- * Pairs of different slots. Over memory all of them; a browser's files are slow and the code above them is the same, so there one of
- * each kind.
+ * Pairs of different slots. Over memory all of them; a browser's files are slow and the code above them is the same, so
+ * there one of each kind.
  */
 function pairsOf({ slots }: Life, { few }: StoreHost, isOrdered: boolean): Pair[] {
   const names = Object.keys(slots);

@@ -1,6 +1,6 @@
 /**
- * What every kernel must do: release build, debug build, TypeScript twin. Cases are plain functions, so that they run where
- * the kernel runs: Node, a browser's worker. test/unit/kernel.test.ts is the adapter for Node.
+ * What every kernel must do: release build, debug build, TypeScript twin. Cases are plain functions, so that they run
+ * where the kernel runs: Node, a browser's worker. test/unit/kernel.test.ts is the adapter for Node.
  */
 import {
   Column,

@@ -1,7 +1,7 @@
 /**
- * Record batches made by hand, field by field, for the kernel's contract: a third way to write the format, which can also
- * write it wrongly. `craft` gives any header field any value and then makes the CRC right, so that a case reaches the check
- * it is about and not the checksum.
+ * Record batches made by hand, field by field, for the kernel's contract: a third way to write the format, which can
+ * also write it wrongly. `craft` gives any header field any value and then makes the CRC right, so that a case reaches
+ * the check it is about and not the checksum.
  */
 import type { EncodeRequest, ScanRequest } from "../../src/kernel/types.ts";
 import { INDEX_STATE_EMPTY } from "../../src/kernel/types.ts";

@@ -1,7 +1,7 @@
 /**
- * What every LogStore must do, wherever its bytes lie: the segmented store over any volume (store-contract.ts runs these
- * cases too), and the chunk store in a Durable Object. Cases are plain functions, so that a host runs them where its
- * storage lives: Node, a browser's worker, workerd.
+ * What every LogStore must do, wherever its bytes lie: the segmented store over any volume (store-contract.ts runs
+ * these cases too), and the chunk store in a Durable Object. Cases are plain functions, so that a host runs them where
+ * its storage lives: Node, a browser's worker, workerd.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader, stampBaseOffset } from "../../src/record/format.ts";

@@ -1,4 +1,7 @@
-/** What packing must do on every build that has it: the values that reading batch by batch gives, and nothing of a batch that reading refuses. */
+/**
+ * What packing must do on every build that has it: the values that reading batch by batch gives, and nothing of a batch
+ * that reading refuses.
+ */
 import {
   COLUMNS,
   Column,

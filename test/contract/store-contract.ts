@@ -1,6 +1,7 @@
 /**
- * What every segmented store must do, whatever volume lies under it. Cases are plain functions, so that a host runs them
- * where its storage lives: Node, a browser's worker. See test/unit/store.test.ts and test/browser for the adapters.
+ * What every segmented store must do, whatever volume lies under it. Cases are plain functions, so that a host runs
+ * them where its storage lives: Node, a browser's worker. See test/unit/store.test.ts and test/browser for the
+ * adapters.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader } from "../../src/record/format.ts";

@@ -1,6 +1,6 @@
 /**
- * What a page of the crash test tells the ledger, and what it is told to do. The ledger lives in the runner's process, so
- * it outlives every browser that is killed:
+ * What a page of the crash test tells the ledger, and what it is told to do. The ledger lives in the runner's process,
+ * so it outlives every browser that is killed:
  *
  *   page                                   runner
  *    │ ── POST [invoke #7 append t …] ──────▶ │   written down before append() is called

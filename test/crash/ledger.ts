@@ -1,6 +1,6 @@
 /**
- * The ledger: takes what pages tell, in the runner's process, and turns it into histories for the checker. An append that
- * was told to begin and not to end has an unknown outcome, whatever the page may have seen before it died.
+ * The ledger: takes what pages tell, in the runner's process, and turns it into histories for the checker. An append
+ * that was told to begin and not to end has an unknown outcome, whatever the page may have seen before it died.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { text } from "node:stream/consumers";

@@ -1,9 +1,10 @@
 /**
  * `npm run crash -- --rounds N --target chromium|workerd --seed S --json FILE`
  *
- * Kills a real Chromium, its pages and its workers while they write (or the edge's workerd: test/edge/kills.ts), N times, and
- * checks that nothing that was acknowledged is lost, doubled or changed. A finding is printed with its seed and shortest history; the exit code is
- * then 1. `--plant NAME` puts a bug in that must be found (plants.ts says what each does).
+ * Kills a real Chromium, its pages and its workers while they write (or the edge's workerd: test/edge/kills.ts), N
+ * times, and checks that nothing that was acknowledged is lost, doubled or changed. A finding is printed with its seed
+ * and shortest history; the exit code is then 1. `--plant NAME` puts a bug in that must be found (plants.ts says what
+ * each does).
  */
 import { printFinding } from "../checker/checker.ts";
 import { runKills } from "../edge/kills.ts";

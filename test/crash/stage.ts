@@ -1,6 +1,7 @@
 /**
- * Builds the page with Vite, perhaps with a planted bug in it, and serves it together with the ledger. With TIDEMARK_DIST (which
- * `--dist` and `npm test` set) the page gets the package's built files; a planted bug is one of the sources, so its page has those.
+ * Builds the page with Vite, perhaps with a planted bug in it, and serves it together with the ledger. With
+ * TIDEMARK_DIST (which `--dist` and `npm test` set) the page gets the package's built files; a planted bug is one of
+ * the sources, so its page has those.
  */
 import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";

@@ -1,4 +1,7 @@
-/** A path whose stream is deleted, or expires, and is made anew: what others know of it by its path follows the stream that is there. */
+/**
+ * A path whose stream is deleted, or expires, and is made anew: what others know of it by its path follows the stream
+ * that is there.
+ */
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { objectName } from "../../worker/env.ts";

@@ -1,6 +1,7 @@
 /**
- * The two ways of an append into its object (worker/log-object/http-append.ts): handed over by a call, or as a request with a stream. Whoever sends it
- * must not see which: the same requests go both ways, to a stream each, and answers and records are compared.
+ * The two ways of an append into its object (worker/log-object/http-append.ts): handed over by a call, or as a request
+ * with a stream. Whoever sends it must not see which: the same requests go both ways, to a stream each, and answers and
+ * records are compared.
  */
 import { env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";

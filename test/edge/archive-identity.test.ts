@@ -1,6 +1,7 @@
 /**
- * Whose segments an answer is made of. A path may have another stream tomorrow: whatever Workers, their isolates and the data
- * centre's cache still know of the old one, nobody reads its records or headers there. And an answer from segments is the object's own.
+ * Whose segments an answer is made of. A path may have another stream tomorrow: whatever Workers, their isolates and
+ * the data centre's cache still know of the old one, nobody reads its records or headers there. And an answer from
+ * segments is the object's own.
  */
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";

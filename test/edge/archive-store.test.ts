@@ -1,7 +1,7 @@
 /**
- * The chunk store and its archiver against a model, over a Durable Object's own SQLite and real R2, inside workerd: seeded runs of
- * appends, trims, compactions, resets and faults of the bucket, also while a put is on its way. At each step what is read is
- * what the model says; at the end the bucket holds what the tables say and nothing else.
+ * The chunk store and its archiver against a model, over a Durable Object's own SQLite and real R2, inside workerd:
+ * seeded runs of appends, trims, compactions, resets and faults of the bucket, also while a put is on its way. At each
+ * step what is read is what the model says; at the end the bucket holds what the tables say and nothing else.
  */
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";

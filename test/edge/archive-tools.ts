@@ -105,7 +105,10 @@ export async function look(path: string): Promise<Look> {
   return { ...found, keys: objects.map(({ key }) => key) };
 }
 
-/** Runs alarms until nothing is left to do: a failed run is tried again after 2 s at most. What had begun is taken for old. */
+/**
+ * Runs alarms until nothing is left to do: a failed run is tried again after 2 s at most. What had begun is taken for
+ * old.
+ */
 export async function settle(path: string): Promise<Look> {
   for (const end = Date.now() + 15_000; Date.now() < end;) {
     // Wakes the object, which plans what its tables say.

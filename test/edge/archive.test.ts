@@ -1,6 +1,7 @@
 /**
- * Object storage, inside workerd over its own R2: segments move, are read back from there without the object, and go when the
- * log lets them go. The object is reset at every step between two writes; nothing may be lost, nothing doubled, no orphan stay.
+ * Object storage, inside workerd over its own R2: segments move, are read back from there without the object, and go
+ * when the log lets them go. The object is reset at every step between two writes; nothing may be lost, nothing
+ * doubled, no orphan stay.
  */
 import { abortAllDurableObjects, evictDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";

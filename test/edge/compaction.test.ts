@@ -1,4 +1,7 @@
-/** Compaction at the edge, inside workerd: what the alarm takes, from rows and from R2; what holds it; what readers of each dialect see. */
+/**
+ * Compaction at the edge, inside workerd: what the alarm takes, from rows and from R2; what holds it; what readers of
+ * each dialect see.
+ */
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, SELF } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";

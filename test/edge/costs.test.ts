@@ -1,6 +1,7 @@
 /**
- * What a million records cost: rows written and requests, measured on the stream of a Durable Object over its own SQLite and R2, with
- * the platform's prices of November 2026. docs/operations.md has the table; this prints it and holds it to bounds.
+ * What a million records cost: rows written and requests, measured on the stream of a Durable Object over its own
+ * SQLite and R2, with the platform's prices of November 2026. docs/operations.md has the table; this prints it and
+ * holds it to bounds.
  */
 import { runInDurableObject } from "cloudflare:test";
 import { expect, it } from "vitest";
@@ -14,7 +15,9 @@ import { edgeKernel } from "../../worker/kernel.ts";
 import { Stream, type StreamConfig } from "../../worker/stream/stream.ts";
 import { objectOf, real } from "./archive-tools.ts";
 
-/** Dollars. Workers Paid, beyond what is included; docs of Cloudflare Workers, Durable Objects and R2, November 2026. */
+/**
+ * Dollars. Workers Paid, beyond what is included; docs of Cloudflare Workers, Durable Objects and R2, November 2026.
+ */
 const PRICES = { workerRequest: 0.3e-6, objectRequest: 0.15e-6, rowWritten: 1e-6, r2Write: 4.5e-6 };
 const RECORD_BYTES = 100;
 const kernel = await edgeKernel();
@@ -158,7 +161,8 @@ function measure(
       if (archive) while (stream.store.firstToMove !== undefined) await archiver.run();
       settle();
     }
-    // Three rows for the alarm, its row and the note of each segment that moves: the alarm is the object's, not counted above.
+    // Three rows for the alarm, its row and the note of each segment that moves: the alarm is the object's, not counted
+    // above.
     const factor = 1e6 / stream.tail;
     const alarms = archive ? seals : 0;
     if (failures > 0) throw new Error("it failed");

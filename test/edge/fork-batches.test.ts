@@ -1,4 +1,7 @@
-/** Raw batches at a fork, inside workerd: what its source has behind the cut is not the fork's, by whatever way it is read. */
+/**
+ * Raw batches at a fork, inside workerd: what its source has behind the cut is not the fork's, by whatever way it is
+ * read.
+ */
 import { SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";

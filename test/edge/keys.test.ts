@@ -1,6 +1,7 @@
 /**
- * Tokens signed with keys of a JWKS, inside workerd: each algorithm, rotation, what a public key must not be used for, and a provider that
- * does not answer. The provider is a function behind `fetch`; the clock is the test's, because keys are fetched anew only so often.
+ * Tokens signed with keys of a JWKS, inside workerd: each algorithm, rotation, what a public key must not be used for,
+ * and a provider that does not answer. The provider is a function behind `fetch`; the clock is the test's, because keys
+ * are fetched anew only so often.
  */
 import { env } from "cloudflare:test";
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from "jose";

@@ -1,6 +1,6 @@
 /**
- * Who writes and reads while workerd is killed, and the ledger of what they were told. All of it lives in the runner's process,
- * outside the victim: what stands here as acknowledged was heard by a client.
+ * Who writes and reads while workerd is killed, and the ledger of what they were told. All of it lives in the runner's
+ * process, outside the victim: what stands here as acknowledged was heard by a client.
  *
  *   HttpWriter     text over POST, Producer-Id, -Epoch, -Seq; one request at a time, repeated until it is answered
  *   SocketWriter   src/delivery's own producer over the WebSocket dialect: several batches in flight, sent again after each kill

@@ -1,11 +1,11 @@
 /**
- * kill -9 of workerd's whole process group under 16 writers, half of them over HTTP and half over WebSocket, restarted on the same
- * state, again and again: `npm run crash -- --target workerd`. Every writer repeats what has no answer until it has one. The
- * ledger (kill-writers.ts) is outside the victim, and test/checker judges it: nothing acknowledged may be lost, doubled,
- * changed or out of order.
+ * kill -9 of workerd's whole process group under 16 writers, half of them over HTTP and half over WebSocket, restarted
+ * on the same state, again and again: `npm run crash -- --target workerd`. Every writer repeats what has no answer
+ * until it has one. The ledger (kill-writers.ts) is outside the victim, and test/checker judges it: nothing
+ * acknowledged may be lost, doubled, changed or out of order.
  *
- * Segments are small, so that they move to object storage (r2-server.ts, which outlives the victim) all the while. Six kills of ten
- * wait for a step of a put, and come while it stands there.
+ * Segments are small, so that they move to object storage (r2-server.ts, which outlives the victim) all the while. Six
+ * kills of ten wait for a step of a put, and come while it stands there.
  *
  *   start ── 5 to 300 ms of work ── kill -9 ── start on the same files ── …  ── writers finish ── read the whole log ── judge
  */

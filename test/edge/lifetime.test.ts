@@ -1,6 +1,6 @@
 /**
- * Live readers and a stream's life, inside workerd: a TTL does not end a stream that somebody reads, an idle stream expires once the last reader
- * has gone, and of readers that have gone nothing is left.
+ * Live readers and a stream's life, inside workerd: a TTL does not end a stream that somebody reads, an idle stream
+ * expires once the last reader has gone, and of readers that have gone nothing is left.
  */
 import { env, evictDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * The edge worker in local workerd, for tests that speak HTTP to it from outside: on loopback, on a free port, with its state in a
- * directory or gone when it ends. Needs no network and no account.
+ * The edge worker in local workerd, for tests that speak HTTP to it from outside: on loopback, on a free port, with its
+ * state in a directory or gone when it ends. Needs no network and no account.
  */
 import path from "node:path";
 import { unstable_startWorker } from "wrangler";

@@ -1,4 +1,7 @@
-/** Catch-up in long answers, inside workerd: the same bytes as page by page, from any offset; damage breaks them off once, and is named then. */
+/**
+ * Catch-up in long answers, inside workerd: the same bytes as page by page, from any offset; damage breaks them off
+ * once, and is named then.
+ */
 import { env, runInDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { type Env, objectName } from "../../worker/env.ts";

@@ -1,6 +1,7 @@
 /**
- * Bodies of many small records, which the kernel makes a row at a time: the same bytes as the records themselves, in long answers, in pages
- * and in long polls, whatever lies between them; damage ends each of them where it would end a reader of records.
+ * Bodies of many small records, which the kernel makes a row at a time: the same bytes as the records themselves, in
+ * long answers, in pages and in long polls, whatever lies between them; damage ends each of them where it would end a
+ * reader of records.
  */
 import { env, runInDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -70,7 +71,10 @@ async function readAll(
   }
 }
 
-/** Runs of small batches with everything between them that the kernel leaves to others: compressed batches, large values, values that are null. */
+/**
+ * Runs of small batches with everything between them that the kernel leaves to others: compressed batches, large
+ * values, values that are null.
+ */
 async function mixed(path: string, value: (i: number, bytes: number) => Value): Promise<Value[]> {
   const all: Value[] = [];
   const make = (count: number, bytes: number): Value[] =>

@@ -1,6 +1,6 @@
 /**
- * The edge worker under workerd itself, with no development server around it: it starts in a fraction of a second, is one process,
- * and can be killed like one. State lies in a directory and outlives the process.
+ * The edge worker under workerd itself, with no development server around it: it starts in a fraction of a second, is
+ * one process, and can be killed like one. State lies in a directory and outlives the process.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
@@ -74,7 +74,10 @@ export class RawWorkerd {
     return this.#child?.pid;
   }
 
-  /** What lives in the isolate after a collection, MiB: JavaScript's heap and the buffers that hang on it. Worker and objects share it. */
+  /**
+   * What lives in the isolate after a collection, MiB: JavaScript's heap and the buffers that hang on it. Worker and
+   * objects share it.
+   */
   async heapMiB(): Promise<number> {
     const targets = (await (await fetch(`http://127.0.0.1:${this.inspectorPort}/json`)).json()) as {
       webSocketDebuggerUrl: string;

@@ -1,4 +1,7 @@
-/** Requests at the edge of what HTTP allows, inside workerd: methods with bodies, headers of dates and numbers, URLs, preflights. */
+/**
+ * Requests at the edge of what HTTP allows, inside workerd: methods with bodies, headers of dates and numbers, URLs,
+ * preflights.
+ */
 import { env } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import type { Env } from "../../worker/env.ts";

@@ -1,4 +1,6 @@
-/** Retention at the edge, inside workerd: what goes from the front, from the rows and from R2, and what keeps it there. */
+/**
+ * Retention at the edge, inside workerd: what goes from the front, from the rows and from R2, and what keeps it there.
+ */
 import { describe, expect, it } from "vitest";
 import { call, fill, inside, look, readAll, settle } from "./archive-tools.ts";
 

@@ -1,4 +1,7 @@
-/** Frames as an operator sees them, inside workerd: an event for each append, read and refusal on a socket, and their numbers in the metrics. */
+/**
+ * Frames as an operator sees them, inside workerd: an event for each append, read and refusal on a socket, and their
+ * numbers in the metrics.
+ */
 import { env, SELF } from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";

@@ -1,4 +1,7 @@
-/** The WebSocket dialect inside workerd: append and follow, many logs on one socket, sleep and reset, slow readers, tokens, hostile frames. */
+/**
+ * The WebSocket dialect inside workerd: append and follow, many logs on one socket, sleep and reset, slow readers,
+ * tokens, hostile frames.
+ */
 import { abortAllDurableObjects, env, evictDurableObject, SELF } from "cloudflare:test";
 import { SignJWT } from "jose";
 import { describe, expect, it } from "vitest";

@@ -1,4 +1,7 @@
-/** The Durable Object inside workerd: what outlives eviction and reset, how many rows an append costs, how dialects meet. */
+/**
+ * The Durable Object inside workerd: what outlives eviction and reset, how many rows an append costs, how dialects
+ * meet.
+ */
 import { abortAllDurableObjects, env, evictDurableObject, runInDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";

@@ -1,4 +1,7 @@
-/** A tenant's subscriptions inside workerd: what a call that is cut short leaves behind, and how much one tenant may ask for. */
+/**
+ * A tenant's subscriptions inside workerd: what a call that is cut short leaves behind, and how much one tenant may ask
+ * for.
+ */
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { objectName } from "../../worker/env.ts";

@@ -1,4 +1,6 @@
-/** The client inside a Worker, inside workerd: what it writes and reads, with others on the same log, through resets. */
+/**
+ * The client inside a Worker, inside workerd: what it writes and reads, with others on the same log, through resets.
+ */
 import { abortAllDurableObjects, env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { openTopic } from "../../worker/library.ts";

@@ -1,4 +1,7 @@
-/** Who may call what on a subscription, and what becomes of fields of a wrong kind; inside workerd, with open access off. */
+/**
+ * Who may call what on a subscription, and what becomes of fields of a wrong kind; inside workerd, with open access
+ * off.
+ */
 import { env } from "cloudflare:test";
 import { SignJWT } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";

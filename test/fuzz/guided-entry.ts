@@ -1,6 +1,6 @@
 /**
- * The coverage-guided loop, bundled with coverage points in twin, wrapper and reader, beside a kernel compiled with them:
- * an input that goes where none has gone is kept, and becomes something to damage further.
+ * The coverage-guided loop, bundled with coverage points in twin, wrapper and reader, beside a kernel compiled with
+ * them: an input that goes where none has gone is kept, and becomes something to damage further.
  */
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import { twinKernel } from "../reference/kernel.ts";

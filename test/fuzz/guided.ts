@@ -1,9 +1,9 @@
 /**
  * `node tools/run/run-ts.mjs test/fuzz/guided.ts --executions N --seed S [--keep FILE] [--blind] [--bare]`
  *
- * Builds kernel, twin and reader with coverage points and runs the coverage-guided loop. `--keep` writes what was found,
- * for make-corpus.ts; `--bare` begins with two good batches instead of the corpus, and `--blind` keeps nothing on the way:
- * both together show what guidance is worth.
+ * Builds kernel, twin and reader with coverage points and runs the coverage-guided loop. `--keep` writes what was
+ * found, for make-corpus.ts; `--bare` begins with two good batches instead of the corpus, and `--blind` keeps nothing
+ * on the way: both together show what guidance is worth.
  */
 import { writeFileSync } from "node:fs";
 import { twinKernel } from "../reference/kernel.ts";

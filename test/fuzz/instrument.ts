@@ -1,11 +1,12 @@
 /**
- * Coverage without a tool: a call of `__edge(n)` is written into the source before each statement of a function, into each
- * branch of a condition and behind each `&&`, `||` and `??`. It works on TypeScript and on AssemblyScript alike, so the
- * compiled kernel tells its own way, not only the twin's. `EdgeMap` turns pairs of such points into coverage, as AFL does.
+ * Coverage without a tool: a call of `__edge(n)` is written into the source before each statement of a function, into
+ * each branch of a condition and behind each `&&`, `||` and `??`. It works on TypeScript and on AssemblyScript alike,
+ * so the compiled kernel tells its own way, not only the twin's. `EdgeMap` turns pairs of such points into coverage, as
+ * AFL does.
  *
  * Jazzer.js was tried first. Its fuzzer is a prebuilt native addon (@jazzer.js/fuzzer 4.0.0) that needs glibc 2.38; on
- * glibc 2.36, Debian 12's, it does not load, and building it fetches LLVM's compiler-rt from outside the registry. It would also
- * see no branch inside WebAssembly.
+ * glibc 2.36, Debian 12's, it does not load, and building it fetches LLVM's compiler-rt from outside the registry. It
+ * would also see no branch inside WebAssembly.
  */
 import { parse } from "../support/tidy.ts";
 
@@ -70,7 +71,8 @@ class Instrumenter {
   apply(source: string): string {
     let code = "";
     let at = 0;
-    // Where several stand at one place, closing ones belong to what is nested inside: they come first, as they were noted last.
+    // Where several stand at one place, closing ones belong to what is nested inside: they come first, as they were
+    // noted last.
     const inserts = this.#inserts.map(([where, text], i) => ({
       where,
       text,

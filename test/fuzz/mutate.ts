@@ -1,7 +1,8 @@
 /**
- * Damages a record batch in place, knowing a batch's structure: header fields get telling values, varints become too long or
- * too large, pieces are cut, doubled, or taken from another batch. Then, as a rule, length and CRC are put right again: a
- * checksum that is wrong hides every check behind it. One buffer serves all inputs; loading the next batch restores it.
+ * Damages a record batch in place, knowing a batch's structure: header fields get telling values, varints become too
+ * long or too large, pieces are cut, doubled, or taken from another batch. Then, as a rule, length and CRC are put
+ * right again: a checksum that is wrong hides every check behind it. One buffer serves all inputs; loading the next
+ * batch restores it.
  */
 import { Column, COLUMNS, Status, type Kernel } from "../../src/kernel/types.ts";
 import * as format from "../../src/record/format.ts";
@@ -79,7 +80,9 @@ const LONGS = [
   -(2n ** 63n),
 ];
 const BYTES = [0, 1, 2, 3, 4, 0x0f, 0x10, 0x7e, 0x7f, 0x80, 0x81, 0xfe, 0xff];
-/** Varints that end badly, and some that end well far out: 5 and 10 bytes, one byte more, too large, not the shortest. */
+/**
+ * Varints that end badly, and some that end well far out: 5 and 10 bytes, one byte more, too large, not the shortest.
+ */
 const VARINTS: readonly (readonly number[])[] = [
   [0xff, 0xff, 0xff, 0xff, 0x0f],
   [0xfe, 0xff, 0xff, 0xff, 0x0f],

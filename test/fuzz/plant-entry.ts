@@ -1,4 +1,6 @@
-/** What a planted bug is bundled with: the wrapper, the twin and all that a target reaches, over a given kernel module. */
+/**
+ * What a planted bug is bundled with: the wrapper, the twin and all that a target reaches, over a given kernel module.
+ */
 import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
 import { twinKernel } from "../reference/kernel.ts";
 import { fuzz, type TargetName } from "./targets.ts";

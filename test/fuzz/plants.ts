@@ -1,6 +1,6 @@
 /**
- * Planted bugs, each of which the named target must find within its bounded share. A piece that no longer stands exactly
- * once in its file fails the test, so the list keeps up with the code.
+ * Planted bugs, each of which the named target must find within its bounded share. A piece that no longer stands
+ * exactly once in its file fails the test, so the list keeps up with the code.
  */
 import type { Plant } from "./build.ts";
 import type { TargetName } from "./targets.ts";

@@ -1,6 +1,6 @@
 /**
- * Hostile messages over a real data port: a page against the worker's port server with a real log behind it, and a worker
- * against the page's port client.
+ * Hostile messages over a real data port: a page against the worker's port server with a real log behind it, and a
+ * worker against the page's port client.
  *
  *   page (here) ── any value ──▶ PortServer ── Log ── SegmentStore ── MemoryVolume with a budget of calls
  *               ◀─ answer ──────            a loop that never ends runs out of budget

@@ -1,6 +1,7 @@
 /**
- * Hostile batches into what a reader uses: `decodeBatch` with every field of every record looked at, plain and gzip. Under
- * gzip the damage lies before the compression, behind it, or in the stream's own trailer; and some sections are bombs.
+ * Hostile batches into what a reader uses: `decodeBatch` with every field of every record looked at, plain and gzip.
+ * Under gzip the damage lies before the compression, behind it, or in the stream's own trailer; and some sections are
+ * bombs.
  */
 import { gzipSync } from "node:zlib";
 import { KERNEL_BATCH_BYTES_MAX, type Kernel } from "../../src/kernel/types.ts";

@@ -78,7 +78,10 @@ const SHAPES: readonly (readonly [Sample[], Partial<EncodeRequest>])[] = [
   ],
 ];
 
-/** The same batch with its records compressed; `level` 0 stores them, so that damage of the bytes keeps the stream whole. */
+/**
+ * The same batch with its records compressed; `level` 0 stores them, so that damage of the bytes keeps the stream
+ * whole.
+ */
 export function gzipped(batch: Uint8Array, level = 6): Uint8Array {
   const bytes = concat(
     batch.subarray(0, BATCH_HEADER_BYTES),

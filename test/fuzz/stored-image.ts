@@ -1,6 +1,7 @@
 /**
- * A small volume with everything in it, as bytes that can be damaged: two logs, sealed and compacted segments, producers'
- * snapshots, marks. After the damage the checksums can be made right again from the inside out, so that what stands
+ * A small volume with everything in it, as bytes that can be damaged: two logs, sealed and compacted segments,
+ * producers' snapshots, marks. After the damage the checksums can be made right again from the inside out, so that what
+ * stands
  * behind a checksum is reached: sections ─▶ footer ─▶ catalog, mark, role.
  */
 import type { Kernel } from "../../src/kernel/types.ts";

@@ -1,7 +1,7 @@
 /**
- * Hostile bytes on the disk: footer, catalog, slot header, and whole volumes that are opened and used. Damage with wrong
- * checksums must be noticed; with right ones it must still end in a typed error or in a log that works, inside a budget
- * of calls and bytes.
+ * Hostile bytes on the disk: footer, catalog, slot header, and whole volumes that are opened and used. Damage with
+ * wrong checksums must be noticed; with right ones it must still end in a typed error or in a log that works, inside a
+ * budget of calls and bytes.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";

@@ -1,6 +1,6 @@
 /**
- * What all fuzzers share: a target takes hostile input by the step, counts what came of it, and throws a `Finding` where a
- * promise is broken. Nothing here knows of any one format.
+ * What all fuzzers share: a target takes hostile input by the step, counts what came of it, and throws a `Finding`
+ * where a promise is broken. Nothing here knows of any one format.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";

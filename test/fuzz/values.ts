@@ -1,4 +1,6 @@
-/** Values that nobody would send, all of which structured clone carries: what a buggy or hostile page puts in a field. */
+/**
+ * Values that nobody would send, all of which structured clone carries: what a buggy or hostile page puts in a field.
+ */
 import type { Random } from "../simulation/prng.ts";
 
 function nested(depth: number): unknown {

@@ -198,8 +198,8 @@ describe("what kafkajs writes by default", () => {
   });
 
   test("a wrong maximum, which it makes of mixed timestamps, is refused on append and still readable", async () => {
-    // It sorts timestamps as strings and leaves out those it fills in itself; a broker corrects the field, we would have to
-    // break the producer's checksum.
+    // It sorts timestamps as strings and leaves out those it fills in itself; a broker corrects the field, we would
+    // have to break the producer's checksum.
     const bytes = await kafkaWrite([
       { value: Buffer.from("a"), timestamp: "999" },
       { value: Buffer.from("b"), timestamp: "1000" },

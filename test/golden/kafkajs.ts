@@ -1,6 +1,6 @@
 /**
- * kafkajs, an independent reader and writer of Kafka's record batches, reached through its own protocol modules: batches are
- * written by its produce request and read by its fetch response, the very code that would talk to a broker.
+ * kafkajs, an independent reader and writer of Kafka's record batches, reached through its own protocol modules:
+ * batches are written by its produce request and read by its fetch response, the very code that would talk to a broker.
  */
 import { createRequire } from "node:module";
 import { viewOf } from "../../src/store/bytes.ts";

@@ -1,7 +1,7 @@
 /**
- * Wrote the fixtures of v1/, once: `node tools/run/run-ts.mjs test/golden/make-batches.ts`. The bytes come from kafkajs, or
- * from the tests' own hand-written `craft`, never from the code that is tested; the manifest is what was asked of them. A
- * fixture is never made anew for a version that has shipped: a difference is a broken format.
+ * Wrote the fixtures of v1/, once: `node tools/run/run-ts.mjs test/golden/make-batches.ts`. The bytes come from
+ * kafkajs, or from the tests' own hand-written `craft`, never from the code that is tested; the manifest is what was
+ * asked of them. A fixture is never made anew for a version that has shipped: a difference is a broken format.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";

@@ -1,4 +1,7 @@
-/** Volumes that earlier versions left: read whole, gone on with, and byte for byte where docs/format.md says what stands there. */
+/**
+ * Volumes that earlier versions left: read whole, gone on with, and byte for byte where docs/format.md says what stands
+ * there.
+ */
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * Apps as users of the package make them: a folder outside the repository with the packed package and a bundler installed
- * from the registry, and one page (app/main.js).
+ * Apps as users of the package make them: a folder outside the repository with the packed package and a bundler
+ * installed from the registry, and one page (app/main.js).
  */
 import { execFile, execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
@@ -26,7 +26,10 @@ export interface App {
 
 const PAGE = (script: string): string =>
   `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;
-/** Of bundlers that leave `new URL(…, import.meta.url)` as it is: the files lie in a folder of the app's, which open() is told. */
+/**
+ * Of bundlers that leave `new URL(…, import.meta.url)` as it is: the files lie in a folder of the app's, which open()
+ * is told.
+ */
 const PAGE_WITH_ASSETS = PAGE("main.js").replace(
   "<script",
   `<script>globalThis.tideOptions = { assets: "/tidemark/" };</script><script`,

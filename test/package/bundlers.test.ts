@@ -1,7 +1,7 @@
 /**
- * The packed package in further apps: older Vites' development servers and Next with a client component, without configuration;
- * esbuild and Rollup, with the package's files in a folder that open() is told. Each uses both engines, and two tabs of it
- * survive the end of the first. With TIDEMARK_PACKAGE=all they run the whole many-tab story.
+ * The packed package in further apps: older Vites' development servers and Next with a client component, without
+ * configuration; esbuild and Rollup, with the package's files in a folder that open() is told. Each uses both engines,
+ * and two tabs of it survive the end of the first. With TIDEMARK_PACKAGE=all they run the whole many-tab story.
  */
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { TabsBrowser } from "../tabs/browser.ts";

@@ -1,6 +1,7 @@
 /**
- * What the files of dist/ hold: no module lies in two files that one page or one worker loads, so that there is one of each state and
- * one TidemarkError. And files that are loaded by address are not so small that a bundler puts them into the code.
+ * What the files of dist/ hold: no module lies in two files that one page or one worker loads, so that there is one of
+ * each state and one TidemarkError. And files that are loaded by address are not so small that a bundler puts them into
+ * the code.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
@@ -19,7 +20,10 @@ const LOADED: Readonly<Record<string, readonly string[]>> = {
   worker: ["core", "base", "extras", "tabs", "indexeddb"],
   "an app with all entries": ["index", "browser", "core", "base", "extras", "tabs", "indexeddb"],
 };
-/** Vite puts smaller assets into the code as data: addresses, which a content security policy forbids, and no SharedWorker starts from. */
+/**
+ * Vite puts smaller assets into the code as data: addresses, which a content security policy forbids, and no
+ * SharedWorker starts from.
+ */
 const INLINED_BELOW = 4096;
 
 beforeAll(() => {

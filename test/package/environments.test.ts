@@ -1,6 +1,7 @@
 /**
- * Where a page can't open a tide it is told so at once, by a typed error that says why and what to do, and nothing is left
- * open. Over the built files, as a page loads them without a bundler, in real Chromium; each row of docs/environments.md.
+ * Where a page can't open a tide it is told so at once, by a typed error that says why and what to do, and nothing is
+ * left open. Over the built files, as a page loads them without a bundler, in real Chromium; each row of
+ * docs/environments.md.
  */
 import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** The packed package in an app built by Vite, in Firefox as it is shipped: tabs lose their leader, and go on by a worker that stood by. */
+/**
+ * The packed package in an app built by Vite, in Firefox as it is shipped: tabs lose their leader, and go on by a
+ * worker that stood by.
+ */
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { Engine } from "../crash/events.ts";
 import type { EngineTab } from "../tabs/engine.ts";

@@ -1,4 +1,6 @@
-/** Once for the whole suite: dist/ is built and packed. The folder that holds the tarball and all apps goes at the end. */
+/**
+ * Once for the whole suite: dist/ is built and packed. The folder that holds the tarball and all apps goes at the end.
+ */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";

@@ -1,6 +1,6 @@
 /**
- * Whether the package suite would see a package whose parts are wired wrongly: each part's address or its install() is broken in
- * dist/, the app is built with that, and the suite's own checks must fail. With nothing planted they pass.
+ * Whether the package suite would see a package whose parts are wired wrongly: each part's address or its install() is
+ * broken in dist/, the app is built with that, and the suite's own checks must fail. With nothing planted they pass.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";

@@ -1,4 +1,6 @@
-/** How apps are served: by their own server in a child process, or a folder as it is. All on loopback, on free ports. */
+/**
+ * How apps are served: by their own server in a child process, or a folder as it is. All on loopback, on free ports.
+ */
 import { spawn } from "node:child_process";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";

@@ -1,6 +1,6 @@
 /**
- * The many-tab story: tabs of one browser write to one log while their leader goes, in each way in which leaders go. The
- * stand-by worker is seen before each strike, and the next ack comes in time.
+ * The many-tab story: tabs of one browser write to one log while their leader goes, in each way in which leaders go.
+ * The stand-by worker is seen before each strike, and the next ack comes in time.
  */
 import { expect } from "vitest";
 import type { Engine } from "../crash/events.ts";

@@ -1,7 +1,7 @@
 /**
- * The whole many-tab story over the packed package, in apps built by Vite, served by Vite's development server, and built by
- * webpack. By default each app runs it over OPFS, and the built one over IndexedDB, too; with TIDEMARK_PACKAGE=all every app over
- * both engines.
+ * The whole many-tab story over the packed package, in apps built by Vite, served by Vite's development server, and
+ * built by webpack. By default each app runs it over OPFS, and the built one over IndexedDB, too; with
+ * TIDEMARK_PACKAGE=all every app over both engines.
  */
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { Engine } from "../crash/events.ts";

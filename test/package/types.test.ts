@@ -1,6 +1,6 @@
 /**
- * What the package says of itself: the tarball's exports and declarations, as two public checkers judge them, and as strict
- * consumers compile them, with every TypeScript that is promised.
+ * What the package says of itself: the tarball's exports and declarations, as two public checkers judge them, and as
+ * strict consumers compile them, with every TypeScript that is promised.
  */
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";

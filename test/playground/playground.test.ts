@@ -1,4 +1,7 @@
-/** The playground as a person meets it: a production build in real Chromium with a profile on disk, killed and opened again. */
+/**
+ * The playground as a person meets it: a production build in real Chromium with a profile on disk, killed and opened
+ * again.
+ */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -1,4 +1,6 @@
-/** Planted bugs that power loss must show: what is left out leaves the process unharmed and loses data at a power cut. */
+/**
+ * Planted bugs that power loss must show: what is left out leaves the process unharmed and loses data at a power cut.
+ */
 import { MUTANTS } from "../simulation/mutants.ts";
 import type { PlantedBug } from "../support/planted-bug.ts";
 

@@ -96,7 +96,10 @@ function differing(before: Uint8Array[], after: Uint8Array[]): [Uint8Array[], Ui
 
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
-/** Every batch read is one that was sent, byte for byte, or, in a compacted log, what is left of some. Gives all records. */
+/**
+ * Every batch read is one that was sent, byte for byte, or, in a compacted log, what is left of some. Gives all
+ * records.
+ */
 async function checkContent(kernel: Kernel, promise: LogPromise, reading: Reading): Promise<Set<SentBatch>> {
   const { name, compacted } = promise;
   const found = new Set<SentBatch>();

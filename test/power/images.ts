@@ -132,7 +132,9 @@ const HEADER_BYTES = 4096;
 const PAGE_BYTES = 16 * 1024;
 type Tx = Extract<StorageEvent, { kind: "tx" }>;
 
-/** Writing transactions asked for so far, in their order; how many of them are complete, and how many surely durable. */
+/**
+ * Writing transactions asked for so far, in their order; how many of them are complete, and how many surely durable.
+ */
 class TransactionCursor {
   readonly asked: Tx[] = [];
   complete = 0;

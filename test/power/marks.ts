@@ -1,6 +1,6 @@
 /**
- * Marks in a file of their own: a write that says "event n of this worker's trace is happening". A watcher of system calls
- * sees it in its place among the volumes' own writes and syncs.
+ * Marks in a file of their own: a write that says "event n of this worker's trace is happening". A watcher of system
+ * calls sees it in its place among the volumes' own writes and syncs.
  *
  *   0 "TIDEMARK-EVENT:" · 15 event number as text, padded to 9
  */

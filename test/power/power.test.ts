@@ -1,6 +1,6 @@
 /**
- * Power loss in the shipped volumes, in seconds: histories are lived in real Chromium, then a few hundred crash images of
- * them are opened with the real recovery. `test/power/run.ts` makes as many as wanted.
+ * Power loss in the shipped volumes, in seconds: histories are lived in real Chromium, then a few hundred crash images
+ * of them are opened with the real recovery. `test/power/run.ts` makes as many as wanted.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";

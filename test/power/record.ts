@@ -1,6 +1,6 @@
 /**
- * Gets a trace: bundles page and worker, perhaps with a planted bug, serves them, and lets a real Chromium with a profile
- * on disk live through the history.
+ * Gets a trace: bundles page and worker, perhaps with a planted bug, serves them, and lets a real Chromium with a
+ * profile on disk live through the history.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";

@@ -1,9 +1,9 @@
 /**
- * Listens, in a worker, to every call that the volumes make on their storage: the prototypes of the browser's own classes
- * are wrapped before the product's code runs, and each call is noted when it has happened.
+ * Listens, in a worker, to every call that the volumes make on their storage: the prototypes of the browser's own
+ * classes are wrapped before the product's code runs, and each call is noted when it has happened.
  *
- * `freeze` is a death at this very moment: from then on no call reaches the storage. A real kill would let the trace die
- * with the worker.
+ * `freeze` is a death at this very moment: from then on no call reaches the storage. A real kill would let the trace
+ * die with the worker.
  */
 import type { Bytes, Put, TraceEvent } from "./trace.ts";
 

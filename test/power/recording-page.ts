@@ -1,6 +1,7 @@
 /**
- * A seeded history through the public API, in a page: appends at every level, rolls, trims, retention, compaction, ends with
- * and without a goodbye. The page decides what is asked for; how calls interleave inside the worker is the browser's.
+ * A seeded history through the public API, in a page: appends at every level, rolls, trims, retention, compaction, ends
+ * with and without a goodbye. The page decides what is asked for; how calls interleave inside the worker is the
+ * browser's.
  */
 import { open, type Tide, type Topic, type TopicOptions } from "../../src/browser/index.ts";
 import { Random } from "../simulation/prng.ts";

@@ -1,6 +1,6 @@
 /**
- * The shipped worker with a recorder around it. Beside the storage's calls it notes what the log promises, in the worker
- * and at the moment when the promise resolves: an ack never reaches the page before it stands in the trace.
+ * The shipped worker with a recorder around it. Beside the storage's calls it notes what the log promises, in the
+ * worker and at the moment when the promise resolves: an ack never reaches the page before it stands in the trace.
  */
 import { Recorder } from "./recorder.ts";
 import { TidemarkError } from "../../src/errors.ts";

@@ -35,7 +35,8 @@ export interface ReplayOptions {
 }
 
 /**
- * Two thirds systematic, the loss of all un-flushed at each flush point first; then drawn ones. In the order of their points.
+ * Two thirds systematic, the loss of all un-flushed at each flush point first; then drawn ones. In the order of their
+ * points.
  */
 function plansOf(trace: Trace, { images, seed, kill }: ReplayOptions): Plan[] {
   const random = new Random(seed, 2);

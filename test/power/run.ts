@@ -1,10 +1,10 @@
 /**
  * `node tools/run/run-ts.mjs test/power/run.ts --images N --seed S --json FILE`
  *
- * Records histories in real Chromium, seed after seed, OPFS twice as often as IndexedDB, and checks N crash images of them
- * (default 10,000), two thirds of them systematic. `--bugs` first shows that each planted bug is found. A failing image
- * leaves its trace in .cache/power and is printed with the command that makes it again (`--trace FILE --plan JSON`). The
- * exit code is 1 after a broken promise, and when a kind of fault never fired.
+ * Records histories in real Chromium, seed after seed, OPFS twice as often as IndexedDB, and checks N crash images of
+ * them (default 10,000), two thirds of them systematic. `--bugs` first shows that each planted bug is found. A failing
+ * image leaves its trace in .cache/power and is printed with the command that makes it again (`--trace FILE --plan
+ * JSON`). The exit code is 1 after a broken promise, and when a kind of fault never fired.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";

@@ -1,4 +1,7 @@
-/** The power goes again while an image is being recovered: at one of recovery's own operations, with its own writes torn. */
+/**
+ * The power goes again while an image is being recovered: at one of recovery's own operations, with its own writes
+ * torn.
+ */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";

@@ -4,8 +4,8 @@
  *   what the worker did     write   flush      truncate   ack
  *   what the kernel saw     pwrite  fdatasync  ftruncate  pwrite of a mark
  *
- * `matchFiles` holds one against the other, call by call, and gives the trace anew with the bytes and the order that the
- * kernel saw; images are made of that one.
+ * `matchFiles` holds one against the other, call by call, and gives the trace anew with the bytes and the order that
+ * the kernel saw; images are made of that one.
  */
 import { spawnSync } from "node:child_process";
 import { chmod, readFile, writeFile } from "node:fs/promises";
@@ -154,7 +154,9 @@ export function matchFiles(trace: Trace, all: readonly SystemCall[]): Matched {
   return { trace: { ...trace, events }, ...seen };
 }
 
-/** Strict transactions, each with a sync of the database's log between its commit and its end. Throws for one without. */
+/**
+ * Strict transactions, each with a sync of the database's log between its commit and its end. Throws for one without.
+ */
 export function matchTransactions(
   trace: Trace,
   calls: readonly SystemCall[],

@@ -1,7 +1,7 @@
 /**
- * The kernel once more, in plain TypeScript: the oracle that the compiled kernel is compared with, status by status and byte
- * by byte, on good, damaged and random input. It shares no code with the kernel and takes other ways (BigInt, DataView,
- * exceptions, a byte table), so that the same mistake is unlikely twice. Never shipped.
+ * The kernel once more, in plain TypeScript: the oracle that the compiled kernel is compared with, status by status and
+ * byte by byte, on good, damaged and random input. It shares no code with the kernel and takes other ways (BigInt,
+ * DataView, exceptions, a byte table), so that the same mistake is unlikely twice. Never shipped.
  */
 import {
   Column,

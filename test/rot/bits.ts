@@ -1,6 +1,6 @@
 /**
- * Every single bit of a volume, flipped. Opening the volume and reading all of it for each of its bits would take days, so
- * the bits are parted by what looks at them. Each part gets the cheapest run of the *real* code that can tell:
+ * Every single bit of a volume, flipped. Opening the volume and reading all of it for each of its bits would take days,
+ * so the bits are parted by what looks at them. Each part gets the cheapest run of the *real* code that can tell:
  *
  *   part                         run for every bit                              why that is enough
  *   bytes that nothing reads     one whole run with all of them inverted        code that never reads a byte does the same
@@ -15,8 +15,8 @@
  *   catalog copies               Catalog.read: the same state, and it says      an open takes from these slots what that
  *                                that one copy counted                          returns, and nothing else
  *
- * Flips that the kernel refuses, and all others, are also drawn by seed in each part and taken through the whole path; it
- * must agree with the cheap verdict. A flip is applied in place and taken back, so images are never copied whole.
+ * Flips that the kernel refuses, and all others, are also drawn by seed in each part and taken through the whole path;
+ * it must agree with the cheap verdict. A flip is applied in place and taken back, so images are never copied whole.
  */
 import { type Kernel, Status } from "../../src/kernel/types.ts";
 import { Catalog } from "../../src/store/catalog.ts";
@@ -59,8 +59,9 @@ export interface RotOptions {
 }
 
 /**
- * The one loss that cannot be reported: behind the mark, in the newest batch, an epoch that rots to an earlier one makes the
- * batch equal to a stale one that happens to fit. Upkeep moves the mark behind it two seconds after the append.
+ * The one loss that cannot be reported: behind the mark, in the newest batch, an epoch that rots to an earlier one
+ * makes the batch equal to a stale one that happens to fit. Upkeep moves the mark behind it two seconds after the
+ * append.
  */
 export const UNSEEN = "the tail is gone, its epoch reads as an earlier one";
 const isEpoch = ({ batch }: Region, at: number): boolean =>
@@ -262,7 +263,9 @@ export class Bits {
     return words.join(", ");
   }
 
-  /** Some bits of each region's name, the whole way; what was refused in a batch must be reported there, and only there. */
+  /**
+   * Some bits of each region's name, the whole way; what was refused in a batch must be reported there, and only there.
+   */
   async #sampleAll(): Promise<void> {
     const byName = new Map<string, Region[]>();
     for (const region of this.#regions) byName.set(region.name, [...(byName.get(region.name) ?? []), region]);

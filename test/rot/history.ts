@@ -5,8 +5,8 @@
  *   a second one writes segments with keys twice, compacts those, and goes on: sealed segments with indexes, producers'
  *   snapshots and footers, dense and compacted; an active segment with a mark in its middle
  *
- * It ends in two ways. "killed": batches behind the mark were flushed and acknowledged, and nobody said goodbye. "closed":
- * the clean mark stands. On the way each page's earlier versions are kept, for pages that come back stale.
+ * It ends in two ways. "killed": batches behind the mark were flushed and acknowledged, and nobody said goodbye.
+ * "closed": the clean mark stands. On the way each page's earlier versions are kept, for pages that come back stale.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";

@@ -2,8 +2,8 @@
  * Whole 4 KiB pages gone wrong, each the whole way: a page that is as it was at some earlier flush (a write that was
  * acknowledged and never made), and two pages of the volume exchanged (two writes that went astray).
  *
- * Pages of which nothing is read need no run, see bits.ts. Of an exchange with such a page only the other side counts, so
- * those with equal content are one case.
+ * Pages of which nothing is read need no run, see bits.ts. Of an exchange with such a page only the other side counts,
+ * so those with equal content are one case.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Counters } from "../simulation/counters.ts";
@@ -176,8 +176,9 @@ class Pages {
 export const GONE = "the tail is gone without a trace";
 
 /**
- * The one wrong record that two exchanged pages can make: where both break a batch header at the same byte of its first 21, the
- * offset in front of the break and the batch behind it fit each other, and its checksum knows nothing of offsets.
+ * The one wrong record that two exchanged pages can make: where both break a batch header at the same byte of its first
+ * 21, the offset in front of the break and the batch behind it fit each other, and its checksum knows nothing of
+ * offsets.
  */
 export const MISFIT = "A WRONG RECORD: the break is in the part of a header that no checksum covers";
 

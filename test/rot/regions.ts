@@ -1,4 +1,7 @@
-/** What each byte of the volume is, by the format (docs/format.md), and what of the log is read when that byte is looked at. */
+/**
+ * What each byte of the volume is, by the format (docs/format.md), and what of the log is read when that byte is looked
+ * at.
+ */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES } from "../../src/record/format.ts";
 import { Catalog, type CatalogState, type SegmentEntry } from "../../src/store/catalog.ts";

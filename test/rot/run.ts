@@ -2,8 +2,9 @@
  * `node tools/run/run-ts.mjs test/rot/run.ts --every N --swaps N --seed S --json FILE`
  *
  * Flips every bit of a volume with some 1 MiB of batches, brings every page back stale, exchanges pages, and prints
- * what became of them by region (bits.ts and pages.ts say how). `--every N` takes every N-th of those that need the long
- * way (default all), `--swaps N` every N-th pair of pages (default 16). The exit code is 1 when something was wrong and nobody said so.
+ * what became of them by region (bits.ts and pages.ts say how). `--every N` takes every N-th of those that need the
+ * long way (default all), `--swaps N` every N-th pair of pages (default 16). The exit code is 1 when something was
+ * wrong and nobody said so.
  */
 import { commandLine, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
 import { writeReport } from "../support/figures.mjs";

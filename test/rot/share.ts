@@ -1,6 +1,6 @@
 /**
- * One rot run, whole or thinned: what the runner does with all bits and the unit suite with some. Bits of sealed segments are
- * looked at in the log that was killed; the closed one differs from it in the active segment's marks only.
+ * One rot run, whole or thinned: what the runner does with all bits and the unit suite with some. Bits of sealed
+ * segments are looked at in the log that was killed; the closed one differs from it in the active segment's marks only.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Bits, type RotFailure } from "./bits.ts";

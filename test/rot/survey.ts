@@ -1,6 +1,6 @@
 /**
- * The whole real path over a rotten image: open the store and the log, read with the reader that applications use, seek by
- * offset and by time, send each producer's newest batch again. Then a verdict:
+ * The whole real path over a rotten image: open the store and the log, read with the reader that applications use, seek
+ * by offset and by time, send each producer's newest batch again. Then a verdict:
  *
  *   same          nothing is missing, nothing was reported
  *   took over     nothing is missing: the other copy of the catalog or the other mark counted
@@ -131,7 +131,8 @@ class Survey {
       const { bytes } = await this.log.fetch(offset, { maxBytes: 1 });
       const found = bytes.length > 0 ? readHeader(bytes) : undefined;
       const wanted = this.truth.batches[firstBehind(this.truth, offset)];
-      // What was damaged may be found later, by the checksum that the reader makes; the place must be right all the same.
+      // What was damaged may be found later, by the checksum that the reader makes; the place must be right all the
+      // same.
       if (found && wanted && found.baseOffset > wanted.baseOffset && !this.#isDamaged(wanted))
         throw new Violation("seek", `offset ${offset} leads to ${found.baseOffset}, not ${wanted.baseOffset}`);
     } catch (thrown) {
@@ -222,7 +223,9 @@ function safeSplit(bytes: Uint8Array): Uint8Array[] {
   }
 }
 
-/** Times to look for in a range, and where they stand: the first record at or behind them, by the batches' own times. */
+/**
+ * Times to look for in a range, and where they stand: the first record at or behind them, by the batches' own times.
+ */
 export interface TimeSeek {
   readonly timestamp: number;
   readonly expected: number;

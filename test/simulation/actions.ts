@@ -163,8 +163,8 @@ export class Actions {
     const { life, log, model } = this.#parts(op.log);
     const producer = this.#sim.producers[op.log]![op.producer]!;
     const last = producer.batches.at(-1);
-    // A log that may have forgotten the producer can't know better. Neither can one that had the last batch in memory only, as
-    // it said, and found no room for it since.
+    // A log that may have forgotten the producer can't know better. Neither can one that had the last batch in memory
+    // only, as it said, and found no room for it since.
     const isKept =
       last?.state === "acked" && last.level !== "accepted" && producer.underWay === 0 && model.lost.length === 0;
     const sequenced = isKept && model.plan.producersMax >= model.plan.producers && !producer.anonymous;

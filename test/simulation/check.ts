@@ -1,6 +1,6 @@
 /**
- * Reading a log from its start to its end, as a consumer would, and holding it against the model: nothing acknowledged is
- * missing, nothing is there twice or was never sent, holes have a reason, times and ends are found where a naive
+ * Reading a log from its start to its end, as a consumer would, and holding it against the model: nothing acknowledged
+ * is missing, nothing is there twice or was never sent, holes have a reason, times and ends are found where a naive
  * search finds them.
  */
 import { TidemarkError } from "../../src/errors.ts";

@@ -1,13 +1,14 @@
 /**
- * What outlives a process: per slot the durable bytes, and the writes since its last flush, which lie in the system's cache.
+ * What outlives a process: per slot the durable bytes, and the writes since its last flush, which lie in the system's
+ * cache.
  *
  *   write ──► cache (what read returns) ──flush──► durable
  *               │                          power cut: each piece of each un-flushed write is kept, dropped or garbled
  *               └ kept by a process kill (an engine that buffers in the process loses what was not handed over)
  *
- * A piece is a write's part inside one 512-byte sector. Garbage stays inside the written range: disks are assumed not to
- * damage the neighbours of a byte that they write (as SQLite assumes by "powersafe overwrite"), because a batch's last
- * sector also holds the first bytes of the next one.
+ * A piece is a write's part inside one 512-byte sector. Garbage stays inside the written range: disks are assumed not
+ * to damage the neighbours of a byte that they write (as SQLite assumes by "powersafe overwrite"), because a batch's
+ * last sector also holds the first bytes of the next one.
  *
  * Faults beyond that, each switched on by name: flushes that fail and forget (the next flush succeeds and writes
  * nothing, as Linux does), names that a power cut loses, bit flips, zeroed sectors and stale pages at rest.

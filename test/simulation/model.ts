@@ -1,5 +1,6 @@
 /**
- * What one log must look like, known without asking it: what was sent, what was acknowledged at which level, what was seen.
+ * What one log must look like, known without asking it: what was sent, what was acknowledged at which level, what was
+ * seen.
  *
  *   start                      written                              end
  *     ▼          firm ▼           ▼                                  ▼
@@ -11,8 +12,8 @@
  *   written  above every `written` ack
  *   marked   a high watermark of a little before: a durable mark says so on disk, so even rot may not cut below it
  *
- * Checked at every observation: an offset keeps its content, a record has one offset, nothing appears that was never sent
- * or was refused. Checked after each open, over everything: see check.ts.
+ * Checked at every observation: an offset keeps its content, a record has one offset, nothing appears that was never
+ * sent or was refused. Checked after each open, over everything: see check.ts.
  */
 import type { Acks, AppendResult } from "../../src/log/types.ts";
 import type { SegmentInfo } from "../../src/store/log-store.ts";
@@ -131,7 +132,9 @@ export class LogModel {
     if (offset < this.hw) this.#seenCommitted.add(offset);
   }
 
-  /** The log went on without this batch, for want of a slot: `accepted` promised no more. Its offsets are given anew. */
+  /**
+   * The log went on without this batch, for want of a slot: `accepted` promised no more. Its offsets are given anew.
+   */
   refuseLate(batch: SentBatch): void {
     // One without an answer is sent again, and gets its place then.
     if (batch.state === "acked") batch.state = "refused";

@@ -1,4 +1,6 @@
-/** Planted bugs for the simulation: the product with one piece of its source replaced, see test/support/planted-bug.ts. */
+/**
+ * Planted bugs for the simulation: the product with one piece of its source replaced, see test/support/planted-bug.ts.
+ */
 import type { PlantedBug } from "../support/planted-bug.ts";
 import type { Scenario } from "./scenarios.ts";
 

@@ -34,7 +34,9 @@ export interface World {
   readonly stale: boolean;
   /** All batches are of one size: what a cut or a recycled slot leaves behind lies where the next batch ends. */
   readonly uniform: boolean;
-  /** Little else than appends, rolls, trims and crashes, close together: slots are recycled and tails cut all the time. */
+  /**
+   * Little else than appends, rolls, trims and crashes, close together: slots are recycled and tails cut all the time.
+   */
   readonly narrow: boolean;
   readonly logs: readonly LogPlan[];
 }

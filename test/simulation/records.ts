@@ -1,6 +1,6 @@
 /**
- * What producers send. Every record is unique: a header says which it is, key and value follow from it, so that a record
- * that comes back can be compared with the one that was sent, byte for byte.
+ * What producers send. Every record is unique: a header says which it is, key and value follow from it, so that a
+ * record that comes back can be compared with the one that was sent, byte for byte.
  */
 import { gzipSync } from "node:zlib";
 import type { Kernel } from "../../src/kernel/types.ts";

@@ -53,8 +53,8 @@ export function checkReport(
 }
 
 /**
- * Durable bytes after one recovery and after the next: only epochs and marks may differ. And, with rot, what is known of
- * damage: a recovery behind a clean mark does not look for it, the one behind a kill does.
+ * Durable bytes after one recovery and after the next: only epochs and marks may differ. And, with rot, what is known
+ * of damage: a recovery behind a clean mark does not look for it, the one behind a kill does.
  */
 export async function checkTwice(
   kernel: Kernel,

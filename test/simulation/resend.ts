@@ -1,4 +1,6 @@
-/** After an open: each producer re-sends what it has no answer for, with the sequences of before, or begins a new epoch. */
+/**
+ * After an open: each producer re-sends what it has no answer for, with the sequences of before, or begins a new epoch.
+ */
 import type { Reading } from "./check.ts";
 import { describe, Violation } from "./model.ts";
 import { honestRefusals, send } from "./producers.ts";

@@ -6,7 +6,8 @@
  * fails; the exit code is then 1, as it is when a kind of fault never fired. `--trace` prints what one seed did.
  *
  * Faults beyond the promises, each with its switch, to see what they do: `--names` (a power cut loses slots made in the
- * same life), `--forgetful` (a failed flush forgets what it was to write), `--old-pages` (stale pages from before a crash).
+ * same life), `--forgetful` (a failed flush forgets what it was to write), `--old-pages` (stale pages from before a
+ * crash).
  */
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";

@@ -1,6 +1,6 @@
 /**
- * Short histories written by hand, for planted bugs that need steps in one certain order: random histories meet them too,
- * but only after minutes. They hold for the product as it is, like every other history.
+ * Short histories written by hand, for planted bugs that need steps in one certain order: random histories meet them
+ * too, but only after minutes. They hold for the product as it is, like every other history.
  */
 import { type Action, type CrashKind, makePlan, type Op, type Plan, type World } from "./plan.ts";
 

@@ -65,7 +65,9 @@ export class Scheduler {
     return this.#waiting.length === 0;
   }
 
-  /** Runs operations until `done` or the crash. Throws StalledError when nothing is left that could bring `done` about. */
+  /**
+   * Runs operations until `done` or the crash. Throws StalledError when nothing is left that could bring `done` about.
+   */
   async pump(done: () => boolean): Promise<void> {
     let quiet = 0;
     while (!this.crashed) {

@@ -1,6 +1,6 @@
 /**
- * The whole log over storage that loses, tears, reorders and rots. `SIM_SEEDS` sets how many histories run here (default
- * 2,000); `npm run sim` runs as many as wanted. The planted bugs show that the checks can fail.
+ * The whole log over storage that loses, tears, reorders and rots. `SIM_SEEDS` sets how many histories run here
+ * (default 2,000); `npm run sim` runs as many as wanted. The planted bugs show that the checks can fail.
  */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
@@ -18,7 +18,9 @@ const SEEDS = Number(process.env["SIM_SEEDS"] ?? 2000);
 /** Seeds a planted bug may live through; most need fewer than 50. */
 const MUTANT_SEEDS_MAX = 4000;
 
-/** Bundled, as `npm run sim` is: there an import() in the product takes a known number of turns, so that runs repeat. */
+/**
+ * Bundled, as `npm run sim` is: there an import() in the product takes a known number of turns, so that runs repeat.
+ */
 const { loadKernel, runSeeds, shrink } = await importPlanted<typeof Entry>(
   "test/simulation/mutant-entry.ts",
   undefined,

@@ -61,7 +61,9 @@ export class Simulation {
   armed: { kind: CrashKind; reopen: Reopen } | undefined;
   random: Random;
   rotten: Rot[] = [];
-  /** A read has lied in some life: damage that is none may be remembered, and is looked at again before it is believed. */
+  /**
+   * A read has lied in some life: damage that is none may be remembered, and is looked at again before it is believed.
+   */
   lied = false;
   /** What the last life left, as far as promises go. */
   #ended: Ended = { kind: "power", clean: false };

@@ -1,6 +1,6 @@
 /**
- * Arrows between files, for the structure test: inside `worker/` and `src/browser/` imports run one way, from room to room, and no
- * circle of files is left anywhere. Both take what the files import from the parsed program (tidy.ts).
+ * Arrows between files, for the structure test: inside `worker/` and `src/browser/` imports run one way, from room to
+ * room, and no circle of files is left anywhere. Both take what the files import from the parsed program (tidy.ts).
  *
  *   worker/       errors, env, kernel ← store ← stream ← wire ← rpc ← telemetry, subscriptions ← front │ log-object ← client ← index, library
  *   src/browser/  api, platform ← volume, tools ← port ← worker │ tabs ← page ← package, index
@@ -10,7 +10,10 @@
 import path from "node:path";
 import { importsOf, parse } from "./tidy.ts";
 
-/** The inner rooms from the ground up; each may import those on lines above its own, and itself. A file on the top level is a room, too. */
+/**
+ * The inner rooms from the ground up; each may import those on lines above its own, and itself. A file on the top level
+ * is a room, too.
+ */
 const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   worker: [
     ["errors", "env", "kernel", "platform.d"],
@@ -71,7 +74,10 @@ export function wrongArrows(source: string, file: string): string[] {
     .map((target) => `${file} → ${target}`);
 }
 
-/** Files that reach each other by their imports, sorted; one list for each circle. (Tarjan 1972, strongly connected components.) */
+/**
+ * Files that reach each other by their imports, sorted; one list for each circle. (Tarjan 1972, strongly connected
+ * components.)
+ */
 export function circles(files: ReadonlyMap<string, string>): string[][] {
   const index = new Map<string, number>();
   const low = new Map<string, number>();

@@ -1,6 +1,6 @@
 /**
- * A real Chromium over a profile on disk. It is started here, as the head of a process group of its own, and driven without
- * Playwright's defaults: those keep every page "visible", and Chromium freezes hidden pages only.
+ * A real Chromium over a profile on disk. It is started here, as the head of a process group of its own, and driven
+ * without Playwright's defaults: those keep every page "visible", and Chromium freezes hidden pages only.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { type Browser, type BrowserContext, chromium } from "playwright";

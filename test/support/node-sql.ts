@@ -1,4 +1,7 @@
-/** Node's own SQLite as the chunk store wants it, and one that loses power in the middle: what was not committed is gone. */
+/**
+ * Node's own SQLite as the chunk store wants it, and one that loses power in the middle: what was not committed is
+ * gone.
+ */
 import { DatabaseSync } from "node:sqlite";
 import type { Sql, SqlRow } from "../../worker/store/chunk-tables.ts";
 

@@ -1,6 +1,6 @@
 /**
- * The package as its users get it: `npm pack`, installed in an app outside this repository. An app is a folder of files; how it
- * is built and served is for whoever tests it.
+ * The package as its users get it: `npm pack`, installed in an app outside this repository. An app is a folder of
+ * files; how it is built and served is for whoever tests it.
  *
  *   const app = await PackedApp.make({ "index.html": "…", "main.ts": "…" });
  *   app.viteBuild();                       Vite's defaults; the result is app.folder/dist
@@ -53,7 +53,10 @@ export class PackedApp {
     }
   }
 
-  /** A defect in the installed package: `text` of this file of dist/ becomes `instead`, or the caller is told that it is not there. */
+  /**
+   * A defect in the installed package: `text` of this file of dist/ becomes `instead`, or the caller is told that it is
+   * not there.
+   */
   async plant(file: string, text: string, instead: string): Promise<void> {
     const where = path.join(this.installed, "dist", file);
     const code = await readFile(where, "utf8");

@@ -17,8 +17,8 @@ export interface PlantedBug {
 const CLOSING = /^[)\]}]$/;
 
 /**
- * The piece, however the formatter breaks it into lines: blanks between two words may be any, elsewhere there may be none or some, and a
- * comma may stand before a closing bracket.
+ * The piece, however the formatter breaks it into lines: blanks between two words may be any, elsewhere there may be
+ * none or some, and a comma may stand before a closing bracket.
  */
 export function pieceOf(find: string): RegExp {
   const tokens = find.match(/\w+|[^\w\s]/g) ?? [];

@@ -1,7 +1,7 @@
 /**
- * Which names of the platform a source uses, and since when each browser has them by MDN's compat data. A name alone does
- * not say of which object it is, so a member counts from the first object that ever had one of that name: what this finds
- * too new is too new for sure; what it can't tell apart stands in a list of the test.
+ * Which names of the platform a source uses, and since when each browser has them by MDN's compat data. A name alone
+ * does not say of which object it is, so a member counts from the first object that ever had one of that name: what
+ * this finds too new is too new for sure; what it can't tell apart stands in a list of the test.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";

@@ -208,8 +208,8 @@ function outermostFunctions(node: Node): Node[] {
 }
 
 /**
- * Functions above the limit. A function counts with all that it contains; in test/ it counts without the functions inside
- * it, because a suite is one function around many small ones.
+ * Functions above the limit. A function counts with all that it contains; in test/ it counts without the functions
+ * inside it, because a suite is one function around many small ones.
  */
 export function longFunctions(source: string, file: string): string[] {
   const nested = file.startsWith("test/");

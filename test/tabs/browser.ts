@@ -1,4 +1,7 @@
-/** Real tabs: pages of one Chromium over one profile on disk, each with a process of its own, and what can happen to each. */
+/**
+ * Real tabs: pages of one Chromium over one profile on disk, each with a process of its own, and what can happen to
+ * each.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -56,7 +59,9 @@ export class Tab {
     await this.session.send("Emulation.setCPUThrottlingRate", { rate });
   }
 
-  /** Its renderer's process: the browser's own, by name or not, tell nobody; so by the processor time that both name. */
+  /**
+   * Its renderer's process: the browser's own, by name or not, tell nobody; so by the processor time that both name.
+   */
   async process(browserPid: number): Promise<number> {
     await this.session.send("Performance.enable");
     let candidates = ofGroup(browserPid).filter((pid) => commandOf(pid).includes("--type=renderer"));

@@ -1,6 +1,6 @@
 /**
- * Site data cleared under three tabs that write, all of it or one engine's alone: every tab is closed and stays so, and whoever
- * opens the tide anew, in the same page or after a reload, has a new one that works.
+ * Site data cleared under three tabs that write, all of it or one engine's alone: every tab is closed and stays so, and
+ * whoever opens the tide anew, in the same page or after a reload, has a new one that works.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";

@@ -1,4 +1,7 @@
-/** A browser that is not Chromium, as the tabs suite needs it: tabs that are told what to do, and what can happen to each. */
+/**
+ * A browser that is not Chromium, as the tabs suite needs it: tabs that are told what to do, and what can happen to
+ * each.
+ */
 import type { TabConfig, TabPage } from "./events.ts";
 
 export interface EngineTab {

@@ -1,6 +1,6 @@
 /**
- * The tabs suite in other engines, as far as each goes: Firefox over OPFS without the handles' `mode`, and WebKitGTK, which
- * has no OPFS, over IndexedDB. Where an engine is not installed one line says so, and its tests are skipped.
+ * The tabs suite in other engines, as far as each goes: Firefox over OPFS without the handles' `mode`, and WebKitGTK,
+ * which has no OPFS, over IndexedDB. Where an engine is not installed one line says so, and its tests are skipped.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";
@@ -142,7 +142,10 @@ async function hung(browser: EngineBrowser, engine: Engine): Promise<void> {
   await settle(tabs);
 }
 
-/** Each leader's worker ends while all tabs write as fast as they can. Gives back how many did before nothing went on any more. */
+/**
+ * Each leader's worker ends while all tabs write as fast as they can. Gives back how many did before nothing went on
+ * any more.
+ */
 async function killWorkers(browser: EngineBrowser, times: number, patienceMs: number): Promise<number> {
   const tabs = await openAll(browser, "indexeddb", 3, 0);
   for (let kills = 0; kills < times; kills++) {

@@ -1,6 +1,6 @@
 /**
- * Firefox by WebDriver BiDi, through Playwright's driver for the browser as it is shipped. The context is a persistent one:
- * private windows are what Playwright's other contexts are not, so they are had by a preference.
+ * Firefox by WebDriver BiDi, through Playwright's driver for the browser as it is shipped. The context is a persistent
+ * one: private windows are what Playwright's other contexts are not, so they are had by a preference.
  */
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

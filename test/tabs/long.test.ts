@@ -1,4 +1,7 @@
-/** A small share of `npm run tabs`: each fault at the leader once, eight tabs; a planted bug shows that a loss would be found. */
+/**
+ * A small share of `npm run tabs`: each fault at the leader once, eight tabs; a planted bug shows that a loss would be
+ * found.
+ */
 import { expect, it } from "vitest";
 import { printFinding } from "../checker/checker.ts";
 import { runLong } from "./long.ts";

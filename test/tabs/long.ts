@@ -1,7 +1,7 @@
 /**
- * Eight tabs of one real browser write and follow one tide while they are struck, one fault after the other, some of them
- * lasting while the next one comes. The ledger of acks is in this process. At the end everything is read, by a tab that
- * was there and by one that is new, and the checker judges.
+ * Eight tabs of one real browser write and follow one tide while they are struck, one fault after the other, some of
+ * them lasting while the next one comes. The ledger of acks is in this process. At the end everything is read, by a tab
+ * that was there and by one that is new, and the checker judges.
  */
 import { check, type Finding } from "../checker/checker.ts";
 import type { Engine } from "../crash/events.ts";
@@ -201,7 +201,9 @@ class LongRun {
     return tab;
   }
 
-  /** After a strike, for the next one is to find whatever it finds in the middle of its work, and not of its start only. */
+  /**
+   * After a strike, for the next one is to find whatever it finds in the middle of its work, and not of its start only.
+   */
   async #fill(): Promise<void> {
     for (let opened = 0; this.#tabs.length < (this.options.tabs ?? 8) && opened < 2; opened++) await this.#open();
     await wait(50);
@@ -212,7 +214,9 @@ class LongRun {
     this.#lasting = this.#lasting.filter((each) => each.tab !== tab);
   }
 
-  /** Chromium lets pages of one site share a process now and then: then a crash takes more than the tab that was meant. */
+  /**
+   * Chromium lets pages of one site share a process now and then: then a crash takes more than the tab that was meant.
+   */
   #crashed(tab: Tab): void {
     if (tab.struck) return;
     tab.struck = true;

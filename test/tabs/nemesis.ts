@@ -2,9 +2,9 @@
 import { Random } from "../simulation/prng.ts";
 
 /**
- * close, crash, reload: of the tab. left: away and back through the back-forward cache. worker: terminated. hang: its process
- * stopped, and let go on later. frozen: by the browser. slow: its processor throttled. seen: another tab comes to the
- * front. kill: SIGKILL to the whole browser.
+ * close, crash, reload: of the tab. left: away and back through the back-forward cache. worker: terminated. hang: its
+ * process stopped, and let go on later. frozen: by the browser. slow: its processor throttled. seen: another tab comes
+ * to the front. kill: SIGKILL to the whole browser.
  */
 const WEIGHTS = { close: 20, crash: 20, reload: 8, left: 8, worker: 6, hang: 5, frozen: 7, slow: 5, seen: 6, kill: 2 };
 export type Fault = keyof typeof WEIGHTS;

@@ -137,7 +137,8 @@ describe("a leader that hangs while it alone is seen", () => {
 describe("the back-forward cache", () => {
   it("gives a tab back as it was, and it goes on", async () => {
     ledger.clear();
-    // Of tabs that have nothing to say to each other: a message, or a lock that somebody waits for, has Chromium let the page go.
+    // Of tabs that have nothing to say to each other: a message, or a lock that somebody waits for, has Chromium let
+    // the page go.
     const tide = { ...config("way-back"), noSharedWorker: true };
     const tabs = [await browser.open(tide), await browser.open(tide)];
     const follower = tabs[0]!;

@@ -1,6 +1,6 @@
 /**
- * The package where the app's bundler leaves its files behind, or where they lie on another origin: `npx tidemark assets` and
- * `open(name, { assets })`, with bundles of esbuild, in real Chromium.
+ * The package where the app's bundler leaves its files behind, or where they lie on another origin: `npx tidemark
+ * assets` and `open(name, { assets })`, with bundles of esbuild, in real Chromium.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * What can't be loaded, who is busy, and who throws, over the packed package: none of it costs a tab its tide. Built by Vite, in real
- * Chromium.
+ * What can't be loaded, who is busy, and who throws, over the packed package: none of it costs a tab its tide. Built by
+ * Vite, in real Chromium.
  */
 import path from "node:path";
 import type { Route } from "playwright";

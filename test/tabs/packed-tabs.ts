@@ -1,6 +1,7 @@
 /**
- * Real tabs of an app that has installed the package: a page with little more than the package's own API, driven from here.
- * Pages of one browser over a profile on disk; whatever nobody caught, in a page or in one of its workers, is kept.
+ * Real tabs of an app that has installed the package: a page with little more than the package's own API, driven from
+ * here. Pages of one browser over a profile on disk; whatever nobody caught, in a page or in one of its workers, is
+ * kept.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";

@@ -1,4 +1,7 @@
-/** Many tabs over the packed package, built by Vite: a worker stands by, is seen, and takes over as fast as the documents say. */
+/**
+ * Many tabs over the packed package, built by Vite: a worker stands by, is seen, and takes over as fast as the
+ * documents say.
+ */
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { PackedApp, serveFolder, type Site } from "../support/packed.ts";

@@ -29,7 +29,10 @@ export function ticksOf(pid: number): number {
   return Number(stat[11] ?? 0) + Number(stat[12] ?? 0);
 }
 
-/** Its threads' processor time. Counted, where a tick is only a sample of who ran when the clock struck: timers strike then, too. */
+/**
+ * Its threads' processor time. Counted, where a tick is only a sample of who ran when the clock struck: timers strike
+ * then, too.
+ */
 export function nanosecondsOf(pid: number): number {
   const ofThread = (thread: string): number => {
     try {

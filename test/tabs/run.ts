@@ -1,9 +1,10 @@
 /**
  * `npm run tabs -- --minutes 10 --seed S --tabs 8 --engine opfs|indexeddb --json FILE`
  *
- * Eight tabs of a real Chromium on one profile write and follow while they are closed, crashed, reloaded, left, stopped,
- * frozen, throttled, and the browser killed (long.ts); `--only close`: by this fault alone, and always the leader. Exit code 1: something that was acked is lost, doubled or changed, a
- * call hung, or a fault never fired. `--plant NAME` puts a bug in that must be found.
+ * Eight tabs of a real Chromium on one profile write and follow while they are closed, crashed, reloaded, left,
+ * stopped, frozen, throttled, and the browser killed (long.ts); `--only close`: by this fault alone, and always the
+ * leader. Exit code 1: something that was acked is lost, doubled or changed, a call hung, or a fault never fired.
+ * `--plant NAME` puts a bug in that must be found.
  */
 import { printFinding } from "../checker/checker.ts";
 import { PLANTS } from "../crash/plants.ts";

@@ -1,4 +1,7 @@
-/** Real tabs of real Chromium on one log: the leader's tab is closed, crashed, left; the checker judges what every tab saw. */
+/**
+ * Real tabs of real Chromium on one log: the leader's tab is closed, crashed, left; the checker judges what every tab
+ * saw.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";
 import type { Engine } from "../crash/events.ts";

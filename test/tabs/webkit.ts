@@ -1,6 +1,6 @@
 /**
- * WebKitGTK's MiniBrowser by plain W3C WebDriver over HTTP: WebKitWebDriver under a virtual display. One command at a time,
- * and each goes to the tab that was chosen before it, so commands wait for each other.
+ * WebKitGTK's MiniBrowser by plain W3C WebDriver over HTTP: WebKitWebDriver under a virtual display. One command at a
+ * time, and each goes to the tab that was chosen before it, so commands wait for each other.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** Age by the log's clock, whatever the clock did: retention and tombstones never go sooner than a right clock would have it. */
+/**
+ * Age by the log's clock, whatever the clock did: retention and tombstones never go sooner than a right clock would
+ * have it.
+ */
 import { describe, expect, it } from "vitest";
 import { settledTimes } from "../../src/log/age.ts";
 import { batchOf, dump, fixture } from "./log-fixtures.ts";

@@ -1,4 +1,7 @@
-/** One limit of a batch for browser and edge, Kafka's default: what one log takes, the other takes too. Larger ones of older versions are read. */
+/**
+ * One limit of a batch for browser and edge, Kafka's default: what one log takes, the other takes too. Larger ones of
+ * older versions are read.
+ */
 import { describe, expect, it } from "vitest";
 import { Log } from "../../src/log/log.ts";
 import { BATCH_BYTES_MAX, DEFAULT_SETTINGS } from "../../src/log/limits.ts";

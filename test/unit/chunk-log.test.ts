@@ -1,4 +1,7 @@
-/** The chunk store under Node's own SQLite: the same contract as inside workerd (test/edge), where a debugger reaches it. */
+/**
+ * The chunk store under Node's own SQLite: the same contract as inside workerd (test/edge), where a debugger reaches
+ * it.
+ */
 import { describe, expect, it } from "vitest";
 import { ChunkLog } from "../../worker/store/chunk-log.ts";
 import type { Sql } from "../../worker/store/chunk-tables.ts";

@@ -1,4 +1,7 @@
-/** The plan of a long answer: the rows from an offset on, as far as they follow each other and fit, against a plain walk over all rows. */
+/**
+ * The plan of a long answer: the rows from an offset on, as far as they follow each other and fit, against a plain walk
+ * over all rows.
+ */
 import { describe, expect, it } from "vitest";
 import { ChunkTables, type PlannedRow } from "../../worker/store/chunk-tables.ts";
 import { Random } from "../simulation/prng.ts";

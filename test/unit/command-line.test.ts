@@ -1,4 +1,7 @@
-/** The command lines of the scripts: what is nonsense is refused by name, and `--help` works everywhere and starts nothing. */
+/**
+ * The command lines of the scripts: what is nonsense is refused by name, and `--help` works everywhere and starts
+ * nothing.
+ */
 import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";

@@ -1,4 +1,7 @@
-/** Compaction beside batches that can't be read: it goes on around what is whole, and has rot named instead of stopping for ever. */
+/**
+ * Compaction beside batches that can't be read: it goes on around what is whole, and has rot named instead of stopping
+ * for ever.
+ */
 import { describe, expect, it } from "vitest";
 import { compressBatch } from "../../src/record/codec.ts";
 import { BATCH_HEADER_BYTES, CRC_AT, CRC_FROM } from "../../src/record/format.ts";

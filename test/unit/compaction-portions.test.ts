@@ -1,4 +1,7 @@
-/** Compaction in portions: bounded work at a time comes to what one pass comes to; more keys than a pass holds are several passes, each going on. */
+/**
+ * Compaction in portions: bounded work at a time comes to what one pass comes to; more keys than a pass holds are
+ * several passes, each going on.
+ */
 import { describe, expect, it } from "vitest";
 import { Compactor, type CompactorOptions } from "../../src/log/compaction.ts";
 import { batchOf, dump, type Fixture, fixture, kernel } from "./log-fixtures.ts";

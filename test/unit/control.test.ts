@@ -1,4 +1,6 @@
-/** Control calls mean one topic: what was deleted is never trimmed, rolled or looked at in a later topic of its name. */
+/**
+ * Control calls mean one topic: what was deleted is never trimmed, rolled or looked at in a later topic of its name.
+ */
 import { expect, test } from "vitest";
 import type { BrowserTide } from "../../src/browser/page/browser-tide.ts";
 import { controlOver, type Controlled, offerControl } from "../../src/browser/port/control-client.ts";

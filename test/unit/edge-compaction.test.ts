@@ -1,7 +1,8 @@
 /**
- * Compaction at the edge against a model, over Node's SQLite: seeded runs of appends, rolls, compaction in portions, segments on their way
- * to object storage, forks that hold everything, and power that is lost at any statement. At each step a reader must come to the
- * same newest values as the model, and no offset may ever hold anything but what was appended there.
+ * Compaction at the edge against a model, over Node's SQLite: seeded runs of appends, rolls, compaction in portions,
+ * segments on their way to object storage, forks that hold everything, and power that is lost at any statement. At each
+ * step a reader must come to the same newest values as the model, and no offset may ever hold anything but what was
+ * appended there.
  */
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";

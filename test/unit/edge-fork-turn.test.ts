@@ -1,6 +1,7 @@
 /**
- * A fork that is made in the very turn in which retention or compaction takes records, over Node's SQLite: for each number of turns between
- * the two, in either order. Either the fork begins behind what went, or nothing goes that it reads.
+ * A fork that is made in the very turn in which retention or compaction takes records, over Node's SQLite: for each
+ * number of turns between the two, in either order. Either the fork begins behind what went, or nothing goes that it
+ * reads.
  */
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";

@@ -1,4 +1,7 @@
-/** When a source asks its forks whether they are, over Node's SQLite: the times outlive the object, and are written when they change. */
+/**
+ * When a source asks its forks whether they are, over Node's SQLite: the times outlive the object, and are written when
+ * they change.
+ */
 import { describe, expect, it } from "vitest";
 import { Archive } from "../../worker/store/segment-archive.ts";
 import type { Sql } from "../../worker/store/chunk-tables.ts";

@@ -1,4 +1,7 @@
-/** Live readers that come to offsets of which compaction has left nothing: each is told where it is, and that it has caught up. */
+/**
+ * Live readers that come to offsets of which compaction has left nothing: each is told where it is, and that it has
+ * caught up.
+ */
 import { describe, expect, it } from "vitest";
 import { encodeFrame, type Frame, FrameType, decodeFrame, jsonFrame, jsonOf } from "../../src/sync/frames.ts";
 import { EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";

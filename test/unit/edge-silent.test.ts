@@ -1,4 +1,7 @@
-/** A WebSocket's client that says nothing any more: it is asked, and given up, and its places in the logs' objects are free. */
+/**
+ * A WebSocket's client that says nothing any more: it is asked, and given up, and its places in the logs' objects are
+ * free.
+ */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Caller } from "../../worker/front/auth.ts";
 import type { Env } from "../../worker/env.ts";

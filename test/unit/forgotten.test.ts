@@ -1,4 +1,7 @@
-/** What is forgotten is not unknown: a batch that is sent again after its producer was forgotten is never a second record. */
+/**
+ * What is forgotten is not unknown: a batch that is sent again after its producer was forgotten is never a second
+ * record.
+ */
 import { describe, expect, it } from "vitest";
 import { Producer } from "../../src/delivery/producer.ts";
 import { TidemarkError } from "../../src/errors.ts";

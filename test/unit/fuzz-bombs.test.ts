@@ -1,6 +1,6 @@
 /**
- * Bombs: few bytes that claim or become many, and floods of messages of any shape. The kernel's memory is fixed; what grows
- * is the JavaScript heap, measured here after a collection and, where work is asynchronous, while it goes on.
+ * Bombs: few bytes that claim or become many, and floods of messages of any shape. The kernel's memory is fixed; what
+ * grows is the JavaScript heap, measured here after a collection and, where work is asynchronous, while it goes on.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";

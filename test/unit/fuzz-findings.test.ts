@@ -1,6 +1,7 @@
 /**
- * What fuzzing found, each as the shortest case that showed it: page messages that looped or were never answered, worker
- * messages that threw, checksummed structures with numbers that cannot be true, offsets beyond 31 bits of one segment.
+ * What fuzzing found, each as the shortest case that showed it: page messages that looped or were never answered,
+ * worker messages that threw, checksummed structures with numbers that cannot be true, offsets beyond 31 bits of one
+ * segment.
  */
 import { describe, expect, it } from "vitest";
 import { PortClient } from "../../src/browser/port/port-client.ts";

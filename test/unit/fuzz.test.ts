@@ -1,7 +1,7 @@
 /**
- * The fuzzers' bounded share of every build: the committed corpus replayed on all kernels, a seeded run of each target, bombs
- * against a memory cap, and planted bugs that the same share must find. FUZZ_SEED=n looks elsewhere; a long run is
- * `node tools/run/run-ts.mjs test/fuzz/run.ts --target all --executions N`.
+ * The fuzzers' bounded share of every build: the committed corpus replayed on all kernels, a seeded run of each target,
+ * bombs against a memory cap, and planted bugs that the same share must find. FUZZ_SEED=n looks elsewhere; a long run
+ * is `node tools/run/run-ts.mjs test/fuzz/run.ts --target all --executions N`.
  */
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import type { PackingKernel } from "../../src/kernel/types.ts";

@@ -1,4 +1,6 @@
-/** Producer, reader and data port over the real log: what a page and its worker say to each other, here in one process. */
+/**
+ * Producer, reader and data port over the real log: what a page and its worker say to each other, here in one process.
+ */
 import { describe, expect, it } from "vitest";
 import { PortClient } from "../../src/browser/port/port-client.ts";
 import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts";

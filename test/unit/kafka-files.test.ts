@@ -1,4 +1,7 @@
-/** Segments as Kafka's files: the bytes by hand, the rules that Kafka asserts, its look-up by time, and a reader that is not ours. */
+/**
+ * Segments as Kafka's files: the bytes by hand, the rules that Kafka asserts, its look-up by time, and a reader that is
+ * not ours.
+ */
 import { describe, expect, it } from "vitest";
 import { decodeFooter, FOOTER_BYTES } from "../../src/store/footer.ts";
 import { exportSegment } from "../../src/browser/tools/inspect.ts";
@@ -55,7 +58,10 @@ const entriesOf = (bytes: Uint8Array, size: number): [number, number][] => {
 const offsetsOf = ({ index }: KafkaFiles) => entriesOf(index, 8);
 const timesOf = ({ timeindex }: KafkaFiles) => entriesOf(timeindex, 12);
 
-/** ListOffsets by time, as a broker answers it from these files (UnifiedLog.fetchOffsetByTimestamp, LogSegment.findOffsetByTimestamp). */
+/**
+ * ListOffsets by time, as a broker answers it from these files (UnifiedLog.fetchOffsetByTimestamp,
+ * LogSegment.findOffsetByTimestamp).
+ */
 async function brokerSeek(files: readonly Exported[], wanted: number): Promise<number> {
   const segment = files.find((each) => (timesOf(each).at(-1)?.[0] ?? -1) >= wanted);
   if (!segment) return -1;

@@ -1,6 +1,6 @@
 /**
- * Kernel against twin: the same status and the same bytes for anything at all. Each property runs on the release and the
- * debug build; a trap would throw and fail it.
+ * Kernel against twin: the same status and the same bytes for anything at all. Each property runs on the release and
+ * the debug build; a trap would throw and fail it.
  */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";

@@ -1,7 +1,8 @@
 /**
- * What the kernel does to its memory, seen from outside through the raw exports: each call may write only the regions that are
- * its own, may depend only on the bytes it was given, and never traps. Guards and foreign regions are filled with a
- * pattern before a call and compared after it. The pattern differs from place to place, so that bytes copied too far show.
+ * What the kernel does to its memory, seen from outside through the raw exports: each call may write only the regions
+ * that are its own, may depend only on the bytes it was given, and never traps. Guards and foreign regions are filled
+ * with a pattern before a call and compared after it. The pattern differs from place to place, so that bytes copied too
+ * far show.
  */
 import fc from "fast-check";
 import { readFileSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** Both lock files install on a machine that has nothing: one written over an existing node_modules lacks other systems' packages. */
+/**
+ * Both lock files install on a machine that has nothing: one written over an existing node_modules lacks other systems'
+ * packages.
+ */
 import { execFile } from "node:child_process";
 import path from "node:path";
 import { promisify } from "node:util";

@@ -1,6 +1,7 @@
 /**
- * Damage that ends inside a batch's base offset, which no checksum covers: the batch is whole at an offset that is not its own. It is
- * named as damage with its neighbours; no record is ever served at another offset, and what lies further behind is read.
+ * Damage that ends inside a batch's base offset, which no checksum covers: the batch is whole at an offset that is not
+ * its own. It is named as damage with its neighbours; no record is ever served at another offset, and what lies further
+ * behind is read.
  */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";

@@ -1,4 +1,7 @@
-/** Reads as an application holds them: records that are plain, iterators that end when they are told to, and what a producer keeps of a bad record. */
+/**
+ * Reads as an application holds them: records that are plain, iterators that end when they are told to, and what a
+ * producer keeps of a bad record.
+ */
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { Producer, type ProducerOptions } from "../../src/delivery/producer.ts";

@@ -1,6 +1,7 @@
 /**
- * Bit rot, a share of it: a small log, all bits of its small structures, the records' bits by the kernel's check, others drawn
- * by seed; pages stale and exchanged (test/rot/share.ts). `node tools/run/run-ts.mjs test/rot/run.ts` takes all of 1 MiB.
+ * Bit rot, a share of it: a small log, all bits of its small structures, the records' bits by the kernel's check,
+ * others drawn by seed; pages stale and exchanged (test/rot/share.ts). `node tools/run/run-ts.mjs test/rot/run.ts`
+ * takes all of 1 MiB.
  */
 import { expect, test } from "vitest";
 import { BUGS } from "../rot/bugs.ts";

@@ -1,4 +1,6 @@
-/** Long work is done in slices, others have their turn in between, and a leader that goes undoes one portion at most. */
+/**
+ * Long work is done in slices, others have their turn in between, and a leader that goes undoes one portion at most.
+ */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { Log } from "../../src/log/log.ts";

@@ -1,4 +1,7 @@
-/** A power cut may take away the name of a young slot, and with it what was acknowledged there. The log goes on, and says so. */
+/**
+ * A power cut may take away the name of a young slot, and with it what was acknowledged there. The log goes on, and
+ * says so.
+ */
 import { expect, it } from "vitest";
 import { Log } from "../../src/log/log.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";

@@ -1,4 +1,7 @@
-/** What the store does when its volume refuses, fails or stops: every single volume operation of a history is a place to die. */
+/**
+ * What the store does when its volume refuses, fails or stops: every single volume operation of a history is a place to
+ * die.
+ */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";

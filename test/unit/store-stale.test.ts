@@ -1,4 +1,6 @@
-/** Old bytes that fit too well: stale batches in slots that compaction has used, and a header page of an earlier term. */
+/**
+ * Old bytes that fit too well: stale batches in slots that compaction has used, and a header page of an earlier term.
+ */
 import { expect, it } from "vitest";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";

@@ -1,7 +1,8 @@
 /**
- * All histories of up to `depth` operations from each beginning, crashed at each call of their last operation and behind it,
- * in every way that images.ts knows. A history's earlier operations were the last ones of its prefixes, so each crash point
- * is visited once. For a share of the images recovery is cut short in turn, at each of its calls, in every way. Images that are equal to the byte, and owe the same, are opened once and counted as often as they come up.
+ * All histories of up to `depth` operations from each beginning, crashed at each call of their last operation and
+ * behind it, in every way that images.ts knows. A history's earlier operations were the last ones of its prefixes, so
+ * each crash point is visited once. For a share of the images recovery is cut short in turn, at each of its calls, in
+ * every way. Images that are equal to the byte, and owe the same, are opened once and counted as often as they come up.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";

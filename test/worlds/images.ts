@@ -6,8 +6,9 @@
  *   garbled  its range holds anything       cut@n  torn at the n-th 512-byte sector, either side
  *
  * Up to PRODUCT_MAX writes: every combination. More: each single write in every state beside all others kept and beside
- * all others dropped, all dropped, and all kept. In both cases a write over several sectors is torn at each of them, beside
- * all others kept and beside all dropped. Damage stays inside the written range (as SQLite's "powersafe overwrite" has it).
+ * all others dropped, all dropped, and all kept. In both cases a write over several sectors is torn at each of them,
+ * beside all others kept and beside all dropped. Damage stays inside the written range (as SQLite's "powersafe
+ * overwrite" has it).
  */
 import { Random } from "../simulation/prng.ts";
 import type { Image, Moment, PendingWrite } from "./recording-volume.ts";

@@ -6,9 +6,9 @@
  *   unwritten   writes that nobody was told of left no trace, or none that can be told from an unused place
  *   no log      the log's creation had not been answered, and it is not there
  *
- * and "one catalog copy" when the other was torn. A typed error is an outcome as well, `refused CODE`; what the explorer
- * allows of those is its affair. Every image is opened again as the first recovery left it, twice: once to see that
- * nothing more is done, and once behind an append and a power cut.
+ * and "one catalog copy" when the other was torn. A typed error is an outcome as well, `refused CODE`; what the
+ * explorer allows of those is its affair. Every image is opened again as the first recovery left it, twice: once to see
+ * that nothing more is done, and once behind an append and a power cut.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -146,7 +146,9 @@ function checkReport(store: SegmentStore, log: SegmentedLog, owed: Promised): st
   return store.recovery.catalogCopies === 1 ? `${went}, one catalog copy` : went;
 }
 
-/** A batch of which the disk still has the header, at the very place where the log now ends, must have been reported. */
+/**
+ * A batch of which the disk still has the header, at the very place where the log now ends, must have been reported.
+ */
 async function checkUnreported(
   kernel: Kernel,
   image: Image,
@@ -161,7 +163,8 @@ async function checkUnreported(
   stampBaseOffset(batch, missing.baseOffset);
   const there = image[active.slot!]!.subarray(BODY_AT + active.bytes, BODY_AT + active.bytes + BATCH_HEADER_BYTES);
   if (there.length < BATCH_HEADER_BYTES) return;
-  // A recovery that was cut short itself has said where the log ends: what it would have reported is stale from then on.
+  // A recovery that was cut short itself has said where the log ends: what it would have reported is stale from then
+  // on.
   stampLeaderEpoch(batch, appending || -1);
   const differs = there.some((byte, at) => byte !== batch[at]);
   if (!differs)
@@ -170,7 +173,10 @@ async function checkUnreported(
 
 const digest = ({ records, start, end }: Content): string => JSON.stringify([start, end, [...records]]);
 
-/** The log as the same image's next life finds it; it must be the one before, and its recovery must have had nothing to do. */
+/**
+ * The log as the same image's next life finds it; it must be the one before, and its recovery must have had nothing to
+ * do.
+ */
 async function again(
   kernel: Kernel,
   image: Image,

@@ -1,5 +1,6 @@
 /**
- * What one log owes at one moment, known without asking it: which records may be there, which must be, where it may begin.
+ * What one log owes at one moment, known without asking it: which records may be there, which must be, where it may
+ * begin.
  *
  *   start            flushed              written              end of `batches`
  *     ▼                 ▼                    ▼                    ▼

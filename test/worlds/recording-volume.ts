@@ -5,8 +5,8 @@
  *   write ──► pending, in order ──flush of the slot──► durable
  *              └ read shows them
  *
- * Durable slots are never changed in place, so a moment is a list of references and costs nothing. The same class serves
- * as the disk that a crash left: opened on an image, it copies a slot when it is first written.
+ * Durable slots are never changed in place, so a moment is a list of references and costs nothing. The same class
+ * serves as the disk that a crash left: opened on an image, it copies a slot when it is first written.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Volume, VolumeInfo } from "../../src/store/volume.ts";

@@ -12,7 +12,8 @@
  *             tail: recovery does, and this makes it do so and go on
  *   re-open   a clean close, and an open
  *
- * A trim of nothing, a roll of an empty segment, a compaction without sealed segments stay in: they must change nothing.
+ * A trim of nothing, a roll of an empty segment, a compaction without sealed segments stay in: they must change
+ * nothing.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
@@ -71,7 +72,8 @@ export class World {
 
   async #open(): Promise<void> {
     this.#store = await openStore(this.volume, this.kernel);
-    // In the same life, so that the stale batches carry an epoch that nothing but a new one for the slot tells from ours.
+    // In the same life, so that the stale batches carry an epoch that nothing but a new one for the slot tells from
+    // ours.
     if (!this.promised.exists) await this.firstOf?.(this.#store);
     this.#log = await this.#store.log(LOG_NAME);
     this.#log.onSeal = () => snapshotAt(this.#log.logEndOffset);
@@ -218,7 +220,10 @@ export function openStore(volume: RecordingVolume, kernel: Kernel): Promise<Segm
 export const BEGINNINGS = {
   /** Nothing at all: the first format is a place to crash, too. */
   new: [],
-  /** Sealed segments, one of them compacted, slots that hold stale batches of the same sizes, an active segment with flushed ones. */
+  /**
+   * Sealed segments, one of them compacted, slots that hold stale batches of the same sizes, an active segment with
+   * flushed ones.
+   */
   used: [
     "append",
     "append",

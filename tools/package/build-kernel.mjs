@@ -1,6 +1,7 @@
 /**
  * Compiles assembly/ to .cache/kernel/{release,debug}.wasm (and .wat), unless the sources are unchanged:
- * `node tools/package/build-kernel.mjs [--quiet]`. Files are made aside and renamed, so that two runs at once do no harm.
+ * `node tools/package/build-kernel.mjs [--quiet]`. Files are made aside and renamed, so that two runs at once do no
+ * harm.
  */
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";

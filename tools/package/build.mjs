@@ -13,13 +13,14 @@
  *   types/        declarations
  *   licenses/     of the packages inside
  *
- * No module lies in two files that one page or one worker loads. The worker's part, and each part on demand, is a function
- * `install(core)`: what core.js holds (or base.js, for the parts) they take from there, under the short names that it is exported by.
+ * No module lies in two files that one page or one worker loads. The worker's part, and each part on demand, is a
+ * function `install(core)`: what core.js holds (or base.js, for the parts) they take from there, under the short names
+ * that it is exported by.
  *
- * base.js, core.js and the parts are loaded by address, which bundlers copy as they are: so they are minified here, and their source
- * maps lie beside them, unnamed, since a bundler would leave them behind. The rest is not: bundlers do that.
- * The sources name everything as it lies there, so that Vite and Vitest find it without help. Here modules that have a
- * stand-in below src/browser/package/ are replaced by it, and each import() of a part becomes loadPart().
+ * base.js, core.js and the parts are loaded by address, which bundlers copy as they are: so they are minified here, and
+ * their source maps lie beside them, unnamed, since a bundler would leave them behind. The rest is not: bundlers do
+ * that. The sources name everything as it lies there, so that Vite and Vitest find it without help. Here modules that
+ * have a stand-in below src/browser/package/ are replaced by it, and each import() of a part becomes loadPart().
  */
 import { readFileSync } from "node:fs";
 import { copyFile, mkdir, readdir, rm, writeFile } from "node:fs/promises";
@@ -101,7 +102,9 @@ const partsByAddress = (seen) => ({
   },
 });
 
-/** An entry that is its module, and the exports that others take from this file: [module, name, name that it goes by]. */
+/**
+ * An entry that is its module, and the exports that others take from this file: [module, name, name that it goes by].
+ */
 const entryWith = (name, module, taken) => ({
   name: "tidemark-entry",
   resolveId: (id) => (id === name ? id : null),

@@ -1,6 +1,6 @@
 /**
- * dist/types/: the declarations of the public entries and of what they name, in one tree, so that an error or a batch has one type
- * whichever entry it comes from. Declarations that no entry leads to are left out.
+ * dist/types/: the declarations of the public entries and of what they name, in one tree, so that an error or a batch
+ * has one type whichever entry it comes from. Declarations that no entry leads to are left out.
  */
 import { mkdir, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";

@@ -1,6 +1,6 @@
 /**
- * The suites that drive pages over the package's built files instead of the sources: `--dist` of `npm run tabs` and `npm run crash`,
- * TIDEMARK_DIST=1 for Vitest. Built anew once, by whoever starts the run.
+ * The suites that drive pages over the package's built files instead of the sources: `--dist` of `npm run tabs` and
+ * `npm run crash`, TIDEMARK_DIST=1 for Vitest. Built anew once, by whoever starts the run.
  */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
@@ -27,7 +27,8 @@ const PLACE = "/package-files/";
 const STAND_IN = "\0package-files";
 
 /**
- * The same for Vitest's development server. It serves the files as they are: what it transforms calls helpers that workers have not.
+ * The same for Vitest's development server. It serves the files as they are: what it transforms calls helpers that
+ * workers have not.
  */
 export function servedPackageFiles() {
   return {

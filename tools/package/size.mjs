@@ -1,6 +1,7 @@
 /**
- * `npm run size`: what visitors of an app download of Tidemark, against its budgets. A plain app, built by Vite with its defaults, is
- * opened in Chromium; what counts is each file that Chromium's own network events name, in gzip (level 9), once.
+ * `npm run size`: what visitors of an app download of Tidemark, against its budgets. A plain app, built by Vite with
+ * its defaults, is opened in Chromium; what counts is each file that Chromium's own network events name, in gzip (level
+ * 9), once.
  *
  *   first visit    open() of a new log, one append, one read                     target 40 KiB
  *   second visit   the same over the log that is there                           target 32 KiB
@@ -8,7 +9,8 @@
  *   kernel         bytes of the release build, inside each of these              at most 12 KiB
  *
  * Both targets are missed, and the last lines say so. What fails is to grow beyond what the README says today.
- * The app's own script is a few lines around open(); it is counted, too, because the package's entry is bundled into it.
+ * The app's own script is a few lines around open(); it is counted, too, because the package's entry is bundled into
+ * it.
  *
  *     npm run size -- --json FILE
  */

@@ -1,6 +1,6 @@
 /**
- * The command line of every script of this repository: each says with `commandLine` which options it has, and gets their
- * values, checked. `--help` prints them and ends with 0. A value that makes no sense, or an unknown option, ends
+ * The command line of every script of this repository: each says with `commandLine` which options it has, and gets
+ * their values, checked. `--help` prints them and ends with 0. A value that makes no sense, or an unknown option, ends
  * the script with exit code 2 and one line that says what is allowed: a typing error must never look like a green run.
  */
 import { mkdirSync, statSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * The edge worker in local workerd, for `npm start`: on loopback, without tokens, its state on disk. Needs no account and no
- * network. A process of its own, because it needs a newer Node than the playground does. It tells its parent its
+ * The edge worker in local workerd, for `npm start`: on loopback, without tokens, its state on disk. Needs no account
+ * and no network. A process of its own, because it needs a newer Node than the playground does. It tells its parent its
  * address in a message.
  *
  *     node tools/run/edge.mjs PORT DIRECTORY

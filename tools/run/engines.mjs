@@ -1,10 +1,14 @@
 /**
- * Browsers and tools beside Chromium that some suites need. As root on Debian they are installed as Chromium is; elsewhere the
- * suites that lack them skip their tests, and `npm test` names those at its end, with the way to get what they need.
+ * Browsers and tools beside Chromium that some suites need. As root on Debian they are installed as Chromium is;
+ * elsewhere the suites that lack them skip their tests, and `npm test` names those at its end, with the way to get what
+ * they need.
  */
 import { aptInstall, canAptInstall, onPath } from "./setup.mjs";
 
-/** `commands`: of each row one must be there. `suites`: the tests that are skipped without it, by file and by the start of their name. */
+/**
+ * `commands`: of each row one must be there. `suites`: the tests that are skipped without it, by file and by the start
+ * of their name.
+ */
 export const TOOLS = [
   {
     name: "Firefox",
@@ -39,8 +43,8 @@ const wayTo = ({ name, packages, environment }) =>
   `get ${name} (Debian, Ubuntu: sudo apt-get install ${packages.join(" ")})${environment ? `, or set ${environment}` : ""}`;
 
 /**
- * One line for each group of skipped tests of a Vitest report: where they are, how many, and what to do. `files` are relative to
- * the repository's root.
+ * One line for each group of skipped tests of a Vitest report: where they are, how many, and what to do. `files` are
+ * relative to the repository's root.
  */
 export function skippedLines(report, relative) {
   const groups = new Map();

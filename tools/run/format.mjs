@@ -1,6 +1,7 @@
 /**
- * `npm run format`: Prettier over all TypeScript and JavaScript, with the settings in package.json. `--check` changes nothing and
- * fails where a file would change. The kernel is left out: Prettier does not know AssemblyScript's decorators.
+ * `npm run format`: Prettier over all TypeScript and JavaScript, with the settings in package.json. `--check` changes
+ * nothing and fails where a file would change. The kernel is left out: Prettier does not know AssemblyScript's
+ * decorators.
  */
 import path from "node:path";
 import { node } from "./child.mjs";

@@ -1,8 +1,8 @@
 /**
- * `npm start`: builds the playground and serves it on a loopback port until Ctrl-C, and runs the edge worker in local workerd beside
- * it. A build rather than a development server: the page is the one that users would get, and nothing reloads it. The port
- * stays the same from run to run where it is free, because a page's stored data belong to its address. The edge's
- * state lies in .cache/edge.
+ * `npm start`: builds the playground and serves it on a loopback port until Ctrl-C, and runs the edge worker in local
+ * workerd beside it. A build rather than a development server: the page is the one that users would get, and nothing
+ * reloads it. The port stays the same from run to run where it is free, because a page's stored data belong to its
+ * address. The edge's state lies in .cache/edge.
  *
  *     npm start -- --port 5000 --edge-port 8788 --state DIRECTORY
  *     npm start -- --no-edge

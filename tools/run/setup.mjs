@@ -1,6 +1,7 @@
 /**
- * What a fresh clone lacks, found or fetched: packages, a Node new enough, a Chromium. Each function is quick when there
- * is nothing to do, says one line when there is, and throws a `SetupError` whose message tells a person what to do.
+ * What a fresh clone lacks, found or fetched: packages, a Node new enough, a Chromium. Each function is quick when
+ * there is nothing to do, says one line when there is, and throws a `SetupError` whose message tells a person what to
+ * do.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** Load over HTTP with as little of its own as can be: many connections that post the same bytes, and a reader that follows the offsets. */
+/**
+ * Load over HTTP with as little of its own as can be: many connections that post the same bytes, and a reader that
+ * follows the offsets.
+ */
 import { connect, type Socket } from "node:net";
 
 /** One kept connection; a request at a time. Only answers with a Content-Length or without a body are understood. */
@@ -113,8 +116,8 @@ export async function fill(address: string, bytes: number, count: number, connec
 }
 
 /**
- * Reads answers without keeping them: bytes of bodies are counted in one buffer that is used again and again, so that what is measured
- * is the server. Bodies with a length and chunked ones.
+ * Reads answers without keeping them: bytes of bodies are counted in one buffer that is used again and again, so that
+ * what is measured is the server. Bodies with a length and chunked ones.
  */
 class Reader {
   readonly #socket: Socket;

@@ -1,7 +1,7 @@
 /**
- * `npm run bench -- --target edge`: the worker in local workerd, against itself without group commit and against the published
- * Durable Streams server with its file store, on one machine, in one run. Contenders take turns in short slices, ratios are
- * made round by round, and the smallest counts.
+ * `npm run bench -- --target edge`: the worker in local workerd, against itself without group commit and against the
+ * published Durable Streams server with its file store, on one machine, in one run. Contenders take turns in short
+ * slices, ratios are made round by round, and the smallest counts.
  *
  *     npm run bench -- --target edge --json FILE     { ratios, figures, targets, rounds, environment }
  *     npm run bench -- --target edge --quick         tiny sizes: shows that everything runs, measures nothing
@@ -156,8 +156,8 @@ class Contenders {
   }
 
   /**
-   * Gives the next peer what `write` appends. It syncs three times per append, and for a read it is no matter when: so it writes to a directory
-   * in memory, where there is one, and the next one gets a copy on disk.
+   * Gives the next peer what `write` appends. It syncs three times per append, and for a read it is no matter when: so
+   * it writes to a directory in memory, where there is one, and the next one gets a copy on disk.
    */
   async fillPeer(write: (url: string) => Promise<void>): Promise<void> {
     const memory = mkdtempSync(path.join(existsSync(MEMORY) ? MEMORY : os.tmpdir(), "tidemark-bench-edge-"));
@@ -178,7 +178,10 @@ class Contenders {
   }
 }
 
-/** One collection leaves what only the next one finds: until three in a row have found nothing more. Each look is one, and its answer comes behind it. */
+/**
+ * One collection leaves what only the next one finds: until three in a row have found nothing more. Each look is one,
+ * and its answer comes behind it.
+ */
 async function settledHeapMiB(worker: RawWorkerd): Promise<number> {
   let found = await worker.heapMiB();
   for (let idle = 0, looks = 1; idle < 3 && looks < 50; looks++) {
@@ -195,7 +198,10 @@ const WARM_READS = 10;
 /** A read of 100 MB takes a tenth of a second. */
 const READ_TURNS = 12;
 
-/** Contenders take turns in short slices, so that a machine whose speed drifts is nobody's disadvantage. Rates of each round. */
+/**
+ * Contenders take turns in short slices, so that a machine whose speed drifts is nobody's disadvantage. Rates of each
+ * round.
+ */
 async function versus(
   rounds: number,
   names: readonly string[],

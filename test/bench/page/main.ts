@@ -1,6 +1,6 @@
 /**
- * The workloads, run inside the page. The runner calls them by name, ours and the peers' in turn, and pairs the results. Each
- * returns a rate or a time, never a verdict.
+ * The workloads, run inside the page. The runner calls them by name, ours and the peers' in turn, and pairs the
+ * results. Each returns a rate or a time, never a verdict.
  *
  * append of batches: five batches on their way at a time on every side. Ours goes through the public API, encoding
  * included; the raw side gets bytes that were encoded before, the very size that ours writes, and flushes each message.

@@ -1,4 +1,6 @@
-/** Dexie in a worker: bulk loads, and reading by chunks of its primary key, the fastest of its ways to read everything. */
+/**
+ * Dexie in a worker: bulk loads, and reading by chunks of its primary key, the fastest of its ways to read everything.
+ */
 import Dexie from "dexie";
 import { serve } from "./serve.js";
 

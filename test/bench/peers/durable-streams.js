@@ -1,4 +1,7 @@
-/** The published Durable Streams server with its file store, in a process of its own: `node durable-streams.js DIRECTORY`. Prints its address. */
+/**
+ * The published Durable Streams server with its file store, in a process of its own: `node durable-streams.js
+ * DIRECTORY`. Prints its address.
+ */
 import { DurableStreamTestServer } from "@durable-streams/server";
 
 const server = new DurableStreamTestServer({

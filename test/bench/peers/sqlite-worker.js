@@ -1,4 +1,7 @@
-/** SQLite's own build over its OPFS pool VFS, in its own worker: prepared statements, one transaction per message, synchronous FULL. */
+/**
+ * SQLite's own build over its OPFS pool VFS, in its own worker: prepared statements, one transaction per message,
+ * synchronous FULL.
+ */
 import sqlite3InitModule from "@sqlite.org/sqlite-wasm";
 import { serve } from "./serve.js";
 

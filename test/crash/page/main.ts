@@ -1,6 +1,6 @@
 /**
- * The page that is struck: opens a tide by the shipped API, works on it, tells the ledger of everything. The runner calls
- * `window.crash`. The worker is remembered, so that it can be terminated.
+ * The page that is struck: opens a tide by the shipped API, works on it, tells the ledger of everything. The runner
+ * calls `window.crash`. The worker is remembered, so that it can be terminated.
  */
 import { open, type Tide, TidemarkError } from "../../../src/browser/index.ts";
 import type { Audit, CrashPage, PageConfig } from "../events.ts";

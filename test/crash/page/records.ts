@@ -1,4 +1,6 @@
-/** Records that know what they are: the value's number and key stand in front, all other bytes follow from the number. */
+/**
+ * Records that know what they are: the value's number and key stand in front, all other bytes follow from the number.
+ */
 import type { RecordInput, TopicRecord } from "../../../src/browser/index.ts";
 import type { SentRecord } from "../events.ts";
 

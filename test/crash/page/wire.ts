@@ -1,7 +1,13 @@
-/** The way to the ledger: one request at a time, so that events arrive in order; what comes up meanwhile goes with the next. */
+/**
+ * The way to the ledger: one request at a time, so that events arrive in order; what comes up meanwhile goes with the
+ * next.
+ */
 import type { PageEvent, Post } from "../events.ts";
 
-/** The driver's way to the ledger, where there is one (test/tabs/browser.ts), and what the driver calls when the ledger has it. */
+/**
+ * The driver's way to the ledger, where there is one (test/tabs/browser.ts), and what the driver calls when the ledger
+ * has it.
+ */
 interface Driver {
   ledgerHears?: (numbered: string) => void;
   ledgerHas?: (number: number) => void;

@@ -1,6 +1,7 @@
 /**
- * kill -9 of workerd while it compacts, with small segments and small portions, segments on their way to object storage and back, and tombstones
- * that go at once: whoever reads the log from its beginning comes to the values that were acknowledged last, and meets each offset once.
+ * kill -9 of workerd while it compacts, with small segments and small portions, segments on their way to object storage
+ * and back, and tombstones that go at once: whoever reads the log from its beginning comes to the values that were
+ * acknowledged last, and meets each offset once.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";

@@ -1,6 +1,7 @@
 /**
- * Hostile clients against the worker in plain workerd, seeded: batches whose checksum is right and whose header lies, frames of noise, bodies
- * that break off. Each is refused with a code, none is an error of the server, nothing it holds changes.
+ * Hostile clients against the worker in plain workerd, seeded: batches whose checksum is right and whose header lies,
+ * frames of noise, bodies that break off. Each is refused with a code, none is an error of the server, nothing it holds
+ * changes.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";

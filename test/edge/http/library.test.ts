@@ -1,6 +1,6 @@
 /**
- * `tidemark/worker` as its users get it: `npm pack`, installed beside the example in a folder of its own, type-checked, bundled by
- * Wrangler as for a deployment, and asked in local workerd.
+ * `tidemark/worker` as its users get it: `npm pack`, installed beside the example in a folder of its own, type-checked,
+ * bundled by Wrangler as for a deployment, and asked in local workerd.
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** Live readers over real connections: a standard EventSource, clients that go without a word, clients that stay and do not read. */
+/**
+ * Live readers over real connections: a standard EventSource, clients that go without a word, clients that stay and do
+ * not read.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
 import os from "node:os";

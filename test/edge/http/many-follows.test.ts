@@ -1,4 +1,7 @@
-/** One socket, many logs, in plain workerd: default windows of all of them fit, and a client that doesn't read is owed no more than may be held. */
+/**
+ * One socket, many logs, in plain workerd: default windows of all of them fit, and a client that doesn't read is owed
+ * no more than may be held.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";

@@ -1,4 +1,7 @@
-/** The socket's promises, asked of the worker in plain workerd, and of workers with a bug planted that must break one each. */
+/**
+ * The socket's promises, asked of the worker in plain workerd, and of workers with a bug planted that must break one
+ * each.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";

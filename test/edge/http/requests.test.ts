@@ -1,4 +1,7 @@
-/** The same requests to plain workerd and to workerd behind the development server, which hides some of them: bodies where none belong, webhooks that answer at length, frames with fields of any kind. */
+/**
+ * The same requests to plain workerd and to workerd behind the development server, which hides some of them: bodies
+ * where none belong, webhooks that answer at length, frames with fields of any kind.
+ */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import net, { type AddressInfo } from "node:net";

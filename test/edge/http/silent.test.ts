@@ -1,4 +1,7 @@
-/** The socket's client against a server that accepts, and then never speaks: opening ends in TIMEOUT, and nothing is left behind. */
+/**
+ * The socket's client against a server that accepts, and then never speaks: opening ends in TIMEOUT, and nothing is
+ * left behind.
+ */
 import { createHash } from "node:crypto";
 import http from "node:http";
 import type { AddressInfo } from "node:net";

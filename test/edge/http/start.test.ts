@@ -1,4 +1,7 @@
-/** `npm start` as a person runs it: the playground and the edge, on loopback; what was appended is there after the next start. */
+/**
+ * `npm start` as a person runs it: the playground and the edge, on loopback; what was appended is there after the next
+ * start.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";

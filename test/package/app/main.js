@@ -1,6 +1,6 @@
 /**
- * The page of every app that the suite builds. It imports the package as its users do; `window.tab` is what the suite calls.
- * Plain JavaScript, so that each bundler takes it as it is.
+ * The page of every app that the suite builds. It imports the package as its users do; `window.tab` is what the suite
+ * calls. Plain JavaScript, so that each bundler takes it as it is.
  */
 import { open, TidemarkError } from "tidemark/browser";
 

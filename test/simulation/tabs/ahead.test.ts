@@ -1,4 +1,7 @@
-/** Files that a worker which stands by opens beside the leader, where what becomes of them in a real browser can't be waited for. */
+/**
+ * Files that a worker which stands by opens beside the leader, where what becomes of them in a real browser can't be
+ * waited for.
+ */
 import { expect, test } from "vitest";
 import type { FilesAhead } from "../../../src/browser/volume/preopened-files.ts";
 import type { Volume } from "../../../src/store/volume.ts";

@@ -1,13 +1,13 @@
 /**
- * IndexedDB as one browser process keeps it for all contexts: what a context asks travels there and the answer back, each way
- * in order. A transaction that writes runs alone; what was asked of one that has not begun waits with it.
+ * IndexedDB as one browser process keeps it for all contexts: what a context asks travels there and the answer back,
+ * each way in order. A transaction that writes runs alone; what was asked of one that has not begun waits with it.
  *
  *   context                                        browser
  *    │ ── begin, requests, commit or abort ─────────▶│  queue of transactions per database
  *    │ ◀─ an answer per request, then complete ──────│
  *
- * A transaction of which nothing is under way commits by itself. One whose commit has arrived is finished though its process
- * dies; any other is undone. Only processes and connections fail here, no power: what was committed is there.
+ * A transaction of which nothing is under way commits by itself. One whose commit has arrived is finished though its
+ * process dies; any other is undone. Only processes and connections fail here, no power: what was committed is there.
  */
 import type { Context, World } from "./world.ts";
 
@@ -461,7 +461,10 @@ export class Databases {
     tx.onOver?.(!reason);
   }
 
-  /** Each that may run does what it was asked: one that writes when it is the first, others while none that writes is before them. */
+  /**
+   * Each that may run does what it was asked: one that writes when it is the first, others while none that writes is
+   * before them.
+   */
   #run(kept: Kept): void {
     for (let at = 0; at < kept.transactions.length;) {
       const tx = kept.transactions[at]!;

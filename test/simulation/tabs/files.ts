@@ -1,6 +1,6 @@
 /**
- * The origin private file system: one tree for all contexts, exclusive handles and shared ones, snapshots of files that may be locked. Only
- * processes fail here, no power (test/simulation, test/power): what was written is there.
+ * The origin private file system: one tree for all contexts, exclusive handles and shared ones, snapshots of files that
+ * may be locked. Only processes fail here, no power (test/simulation, test/power): what was written is there.
  */
 import type { Context, World } from "./world.ts";
 
@@ -114,7 +114,10 @@ export class Files {
 
   constructor(
     readonly world: World,
-    /** Its snapshots end with the next write, where Firefox's see it; and several may have a file open, if all of them say so. */
+    /**
+     * Its snapshots end with the next write, where Firefox's see it; and several may have a file open, if all of them
+     * say so.
+     */
     readonly isChromium: boolean,
   ) {}
 

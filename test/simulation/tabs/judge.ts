@@ -1,4 +1,7 @@
-/** What must be true of a log after all that happened: nothing acked is lost, nothing is there twice, all tabs read the same. */
+/**
+ * What must be true of a log after all that happened: nothing acked is lost, nothing is there twice, all tabs read the
+ * same.
+ */
 export interface Ack {
   readonly offset: number;
   readonly duplicate: boolean;

@@ -1,4 +1,7 @@
-/** Planted bugs for the tabs' simulation: the product with one piece of its source replaced (test/support/planted-bug.ts). */
+/**
+ * Planted bugs for the tabs' simulation: the product with one piece of its source replaced
+ * (test/support/planted-bug.ts).
+ */
 import type { PlantedBug } from "../../support/planted-bug.ts";
 import type { PlanKind } from "./plan.ts";
 

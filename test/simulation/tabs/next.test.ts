@@ -1,4 +1,7 @@
-/** The tab that is next in line for the lead: what it keeps ready (src/browser/tabs/standby-workers.ts), and what it costs the others if it hangs. */
+/**
+ * The tab that is next in line for the lead: what it keeps ready (src/browser/tabs/standby-workers.ts), and what it
+ * costs the others if it hangs.
+ */
 import { expect, test } from "vitest";
 import { Random } from "../prng.ts";
 import { range } from "../seeds.ts";

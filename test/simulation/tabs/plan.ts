@@ -1,4 +1,7 @@
-/** What a seed means: the world's kind, and what happens in it, each thing at its time. An operation more or less changes no other. */
+/**
+ * What a seed means: the world's kind, and what happens in it, each thing at its time. An operation more or less
+ * changes no other.
+ */
 import { Random } from "../prng.ts";
 
 export type Op = { readonly id: number; readonly at: number } & (
@@ -14,7 +17,9 @@ export type Op = { readonly id: number; readonly at: number } & (
       readonly tab: number;
       readonly ms: number;
     }
-  /** The process is stopped inside one of its calls: between a check and what it was for, between a write and its ack. */
+  /**
+   * The process is stopped inside one of its calls: between a check and what it was for, between a write and its ack.
+   */
   | {
       readonly kind: "stop-inside";
       readonly tab?: number;
@@ -145,7 +150,10 @@ export function makeLeasePlan(seed: number): TabsPlan {
   };
 }
 
-/** The leader is stopped while it writes to its database, or a moment before or after: for longer than anybody waits, or until its successor opens. */
+/**
+ * The leader is stopped while it writes to its database, or a moment before or after: for longer than anybody waits, or
+ * until its successor opens.
+ */
 export function makeHeldPlan(seed: number): TabsPlan {
   const random = new Random(seed, 7);
   const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
@@ -182,7 +190,10 @@ export function makeHeldPlan(seed: number): TabsPlan {
   };
 }
 
-/** The leader goes, and who comes next is stopped while it opens the database: for a lease or two, or for longer than anybody waits. */
+/**
+ * The leader goes, and who comes next is stopped while it opens the database: for a lease or two, or for longer than
+ * anybody waits.
+ */
 export function makeOpeningPlan(seed: number): TabsPlan {
   const random = new Random(seed, 8);
   const open = [0, 1, 2, 3].map((id) => ({ id, at: 1 + id * 200, kind: "open" as const }));
@@ -232,7 +243,10 @@ export function makeNextPlan(seed: number): TabsPlan {
   return { ...plan, engine: "opfs", lateLocks: new Random(seed, 10).pick([0, 0.3]) };
 }
 
-/** The leader goes, and the page of who comes next hangs until it is about to be deposed, or has been; it may hear of that late. */
+/**
+ * The leader goes, and the page of who comes next hangs until it is about to be deposed, or has been; it may hear of
+ * that late.
+ */
 export function makeWokenPlan(seed: number): TabsPlan {
   const random = new Random(seed, 11);
   const open = [0, 1, 2, 3].map((id) => ({ id, at: 1 + id * 200, kind: "open" as const }));
@@ -263,7 +277,10 @@ export function makeWokenPlan(seed: number): TabsPlan {
   };
 }
 
-/** Followers without a shared worker are kept for the way back while calls of theirs are on their way: what is sent to them is lost. */
+/**
+ * Followers without a shared worker are kept for the way back while calls of theirs are on their way: what is sent to
+ * them is lost.
+ */
 export function makeSleepPlan(seed: number): TabsPlan {
   const random = new Random(seed, 9);
   const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));

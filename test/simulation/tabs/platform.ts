@@ -1,4 +1,7 @@
-/** What a page, a worker and a shared worker find as globals. Everything here ends in an event of the world, or is seeded. */
+/**
+ * What a page, a worker and a shared worker find as globals. Everything here ends in an event of the world, or is
+ * seeded.
+ */
 import type { FilesAhead } from "../../../src/browser/volume/preopened-files.ts";
 import type { OpfsVolumeOptions } from "../../../src/browser/volume/opfs-volume.ts";
 import type { Volume } from "../../../src/store/volume.ts";
@@ -191,7 +194,10 @@ export class Platform {
     };
   }
 
-  /** Nothing reaches it any more; code that is busy is interrupted some time later. A page that is stopped has not asked yet. */
+  /**
+   * Nothing reaches it any more; code that is busy is interrupted some time later. A page that is stopped has not asked
+   * yet.
+   */
   terminate(worker: Context, page: Context): void {
     this.world.send(0, "terminate", { from: page }, () => {
       if (worker.ending) return;

@@ -1,4 +1,7 @@
-/** MessagePort, MessageChannel and BroadcastChannel between contexts: in order, each at its own pace, and ports can move. */
+/**
+ * MessagePort, MessageChannel and BroadcastChannel between contexts: in order, each at its own pace, and ports can
+ * move.
+ */
 import type { Context, World } from "./world.ts";
 
 type Handler = ((event: { readonly data: unknown; readonly ports: readonly Port[] }) => void) | null;
@@ -18,7 +21,9 @@ class Side {
   readonly lane = { last: 0 };
 }
 
-/** A structured clone: plain data and bytes; ports and transferred buffers move. `pack` leaves a Side where a port was. */
+/**
+ * A structured clone: plain data and bytes; ports and transferred buffers move. `pack` leaves a Side where a port was.
+ */
 function clone(value: unknown, port: (found: Port | Side) => unknown, transferred: ReadonlySet<unknown>): unknown {
   if (typeof value !== "object" || value === null || value instanceof WebAssembly.Module) return value;
   if (value instanceof Port || value instanceof Side) return port(value);

@@ -1,6 +1,7 @@
 /**
- * The product's own sources as a function of the platform's globals: evaluated once for each page and worker of a simulated
- * world, it is there as often as in a browser, each time with state of its own. Nothing in the sources knows of it.
+ * The product's own sources as a function of the platform's globals: evaluated once for each page and worker of a
+ * simulated world, it is there as often as in a browser, each time with state of its own. Nothing in the sources knows
+ * of it.
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";

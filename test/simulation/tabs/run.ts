@@ -1,9 +1,10 @@
 /**
  * `npm run sim -- --tabs --seeds N --seed S --kind KIND --json FILE --jobs N --twice --trace --bugs`
  *
- * Runs N histories of many tabs from seed S on, over files (opfs) if not told otherwise: KIND is a key of PLANS (plan.ts). Every
- * 20th seed runs twice and must leave the same trace (`--twice`: every one). A failure is printed with its seed and the shortest history that still fails; the exit code is then 1, as it is when a kind of
- * fault never fired. `--trace` prints what one seed did, `--bugs` says which seed catches each planted bug.
+ * Runs N histories of many tabs from seed S on, over files (opfs) if not told otherwise: KIND is a key of PLANS
+ * (plan.ts). Every 20th seed runs twice and must leave the same trace (`--twice`: every one). A failure is printed with
+ * its seed and the shortest history that still fails; the exit code is then 1, as it is when a kind of fault never
+ * fired. `--trace` prints what one seed did, `--bugs` says which seed catches each planted bug.
  */
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";

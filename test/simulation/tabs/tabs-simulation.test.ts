@@ -1,6 +1,6 @@
 /**
- * Many tabs of one simulated browser, with everything that can go wrong between them. `TABS_SEEDS` sets how many histories run
- * here; `npm run sim -- --tabs` runs as many as wanted. The planted bugs show that the checks can fail.
+ * Many tabs of one simulated browser, with everything that can go wrong between them. `TABS_SEEDS` sets how many
+ * histories run here; `npm run sim -- --tabs` runs as many as wanted. The planted bugs show that the checks can fail.
  */
 import { expect, test } from "vitest";
 import { range } from "../seeds.ts";

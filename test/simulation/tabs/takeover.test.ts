@@ -1,4 +1,7 @@
-/** The volume over files that a leader keeps locked, and what that leader still writes, which the simulation meets only by chance. */
+/**
+ * The volume over files that a leader keeps locked, and what that leader still writes, which the simulation meets only
+ * by chance.
+ */
 import { expect, test } from "vitest";
 import type { Volume } from "../../../src/store/volume.ts";
 import { SLOT_BYTES, simulatedBrowser } from "./workers.ts";

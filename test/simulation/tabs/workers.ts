@@ -1,4 +1,7 @@
-/** A simulated browser whose workers a test drives by itself, each with a volume in mind: no pages, no leader's election. */
+/**
+ * A simulated browser whose workers a test drives by itself, each with a volume in mind: no pages, no leader's
+ * election.
+ */
 import { expect } from "vitest";
 import { Random } from "../prng.ts";
 import { loadTabs } from "./entry.ts";

@@ -1,7 +1,7 @@
 /**
- * One origin of one browser, simulated: time, and who runs when. Everything that the platform does later is an event here:
- * messages, timers, grants of locks, answers of the file system, effects on files. The seed owns the delays, and so every
- * interleaving; the product runs in between, in the microtasks of an event, and never sees another clock.
+ * One origin of one browser, simulated: time, and who runs when. Everything that the platform does later is an event
+ * here: messages, timers, grants of locks, answers of the file system, effects on files. The seed owns the delays, and
+ * so every interleaving; the product runs in between, in the microtasks of an event, and never sees another clock.
  *
  *   context   a page, a worker or a shared worker: its own copy of the product over its own globals (context.ts)
  *   ahead     until then the context is busy, or its process is stopped: what comes waits, and what it does meanwhile takes
