@@ -3,9 +3,9 @@
  *
  *   ┌──────────────────┬──────────────────┬─────────────────┬───────────────────┬─────────────┐
  *   │ batches          │ offset index     │ time index      │ producers         │ footer 104 B│
- *   │ (body, Kafka's   │ 8 B an entry:    │ 12 B an entry:  │ opaque: the log's │             │
- *   │ bytes)           │ i32 rel. offset, │ i64 timestamp,  │ snapshot as of    │             │
- *   │                  │ i32 position     │ i32 rel. offset │ the segment's end │             │
+ *   │ (body, Kafka's   │ 8 B an entry     │ 12 B an entry   │ opaque: the log's │             │
+ *   │ bytes)           │                  │                 │ snapshot as of    │             │
+ *   │                  │ (index-entries.ts draws both)      │ the segment's end │             │
  *   └──────────────────┴──────────────────┴─────────────────┴───────────────────┴─────────────┘
  *
  *   footer  0 "TIDEFOOT" · 8 u32 version · 12 u32 flags (1 compacted) · 16 i64 base offset · 24 i64 next offset

@@ -1,5 +1,6 @@
 /** Looking into a log, for tools: a segment's bytes and indexes, and how a seek goes. Loaded when a tool asks. */
 import { TidemarkError } from "../errors.ts";
+import { lastBefore } from "./index-entries.ts";
 import type { Segment } from "./segment.ts";
 import { corruptRange, throwIfDamaged } from "./segment-reader.ts";
 import type { SegmentedLog } from "./segmented-log.ts";
@@ -47,7 +48,7 @@ export async function explain(log: SegmentedLog, offset: number, kind: "offset" 
   const probed: number[] = [];
   const entries = kind === "offset" ? segment.indexes.offset : segment.indexes.time;
   if (kind === "offset") reader.floor(segment, offset, probed);
-  else kernel.searchIndex(entries, "time", timestamp - 1, probed);
+  else lastBefore(kernel, entries, timestamp, probed);
   const scanFrom = reader.floor(segment, offset);
   for await (const { header, position } of reader.hops(segment, scanFrom)) {
     if (header.baseOffset + header.lastOffsetDelta < offset) continue;

@@ -1,10 +1,10 @@
 /**
  * A segment as the three files in which a Kafka broker keeps one: batches as they are but for the leader epoch, and the two
- * indexes closed as Kafka closes them.
+ * indexes (index-entries.ts) closed as Kafka closes them.
  *
  *   .log        record batches, each with the leader epoch that is asked for
- *   .index      8 bytes an entry: int32 relative offset, int32 position
- *   .timeindex  12 bytes an entry: int64 timestamp, int32 relative offset; the last one is the largest timestamp of all
+ *   .index      the offset index
+ *   .timeindex  the time index; its last entry is the largest timestamp of all
  *
  * A broker takes a time index's last entry for the segment's largest timestamp: without it a look-up by time leaves out the
  * segment's end, or the whole segment where it is short. And it takes the leader epoch of a batch for one of its partition's own:
@@ -22,6 +22,7 @@ import {
 import { BATCH_HEADER_BYTES, type BatchHeader, nextOffsetOf, readHeader, stampLeaderEpoch } from "../record/format.ts";
 import { GrowingBytes } from "./bytes.ts";
 import { decodeFooter, FOOTER_BYTES } from "./footer.ts";
+import { writeOffsetEntry, writeTimeEntry } from "./index-entries.ts";
 
 /** Kafka's own files of one segment. */
 export interface KafkaFiles {
@@ -108,9 +109,8 @@ class KafkaIndexes {
       this.#maxTimestampOffset = lastOffset;
     }
     if (this.#bytesSinceEntry > INDEX_INTERVAL_BYTES) {
-      const entry = this.#offsets.extend(OFFSET_ENTRY_BYTES);
-      entry.setInt32(0, lastOffset - this.#baseOffset);
-      entry.setInt32(4, position);
+      const relativeOffset = lastOffset - this.#baseOffset;
+      writeOffsetEntry(this.#offsets.extend(OFFSET_ENTRY_BYTES), { relativeOffset, position });
       this.#addTime();
       this.#bytesSinceEntry = 0;
     }
@@ -120,9 +120,8 @@ class KafkaIndexes {
   /** A timestamp that has not risen gets no entry: Kafka wants them to rise strictly. */
   #addTime(): void {
     if (this.#maxTimestamp <= this.#lastTime) return;
-    const entry = this.#times.extend(TIME_ENTRY_BYTES);
-    entry.setBigInt64(0, BigInt(this.#maxTimestamp));
-    entry.setInt32(8, this.#maxTimestampOffset - this.#baseOffset);
+    const relativeOffset = this.#maxTimestampOffset - this.#baseOffset;
+    writeTimeEntry(this.#times.extend(TIME_ENTRY_BYTES), { timestamp: this.#maxTimestamp, relativeOffset });
     this.#lastTime = this.#maxTimestamp;
   }
 

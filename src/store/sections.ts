@@ -1,16 +1,17 @@
 /** Writing and reading the sections behind a sealed segment's batches; footer.ts draws them. */
 import { TidemarkError } from "../errors.ts";
-import { type Kernel, OFFSET_ENTRY_BYTES } from "../kernel/types.ts";
+import type { Kernel } from "../kernel/types.ts";
 import { concat, viewOf } from "./bytes.ts";
 import type { SealedEntry } from "./catalog.ts";
 import { BODY_CRC_AT, decodeFooter, encodeFooter, FOOTER_BYTES, SECTIONS_CRC_AT } from "./footer.ts";
+import { indexBytesMax, leadsInside } from "./index-entries.ts";
 import type { Indexes, Segment } from "./segment.ts";
 import { BODY_AT } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
-/** Bytes that the sections of a body of `bodyBytes` may take: an entry of each index per 4,096 bytes, and the producers. */
+/** Bytes that the sections of a body of `bodyBytes` may take: the two indexes, the producers, the footer. */
 export function sectionsBytesMax(bodyBytes: number, producersBytes: number): number {
-  return Math.ceil(bodyBytes / 4096 + 1) * 20 + producersBytes + FOOTER_BYTES;
+  return indexBytesMax(bodyBytes) + producersBytes + FOOTER_BYTES;
 }
 
 /** Bytes kept free in every slot for the producers' snapshot. */
@@ -90,15 +91,11 @@ export async function readSections(volume: Volume, kernel: Kernel, segment: Segm
   const footerCrc = kernel.crc32c(bytes.subarray(length, length + FOOTER_BYTES - 4));
   if (footerCrc !== sealed.footerCrc || footerCrc !== view.getUint32(length + FOOTER_BYTES - 4)) return undefined;
   if (kernel.crc32c(bytes.subarray(0, length)) !== view.getUint32(length + SECTIONS_CRC_AT)) return undefined;
-  // An index that leads out of the body is none, whoever wrote its checksum.
-  for (let at = 4; at < offsetIndexBytes; at += OFFSET_ENTRY_BYTES)
-    if (view.getUint32(at) >= sealed.bytes) return undefined;
+  const offset = bytes.subarray(0, offsetIndexBytes);
+  if (!leadsInside(offset, sealed.bytes)) return undefined;
   return {
     bodyCrc: view.getUint32(length + BODY_CRC_AT),
-    indexes: {
-      offset: bytes.subarray(0, offsetIndexBytes),
-      time: bytes.subarray(offsetIndexBytes, offsetIndexBytes + timeIndexBytes),
-    },
+    indexes: { offset, time: bytes.subarray(offsetIndexBytes, offsetIndexBytes + timeIndexBytes) },
     producers: bytes.subarray(offsetIndexBytes + timeIndexBytes, length),
   };
 }

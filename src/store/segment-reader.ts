@@ -12,7 +12,7 @@
 import { assert, TidemarkError } from "../errors.ts";
 import { type Kernel, INDEX_INTERVAL_BYTES } from "../kernel/types.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, MAGIC, nextOffsetOf, readHeader } from "../record/format.ts";
-import { viewOf } from "./bytes.ts";
+import { floorEntry } from "./index-entries.ts";
 import type { FetchedBatches, QuarantinedRange } from "./log-store.ts";
 import { walkDurable } from "./recovery.ts";
 import { bodyCrc, readSections, whoseFooter } from "./sections.ts";
@@ -157,12 +157,9 @@ export class SegmentReader {
   }
 
   #floor(segment: Segment, offset: number, steps?: number[]): Start {
-    const { offset: entries } = segment.indexes;
-    const entry = this.kernel.searchIndex(entries, "offset", offset - segment.baseOffset, steps);
-    if (entry < 0) return { position: 0, expected: segment.baseOffset, last: -1 };
-    const at = entry * 8;
-    const view = viewOf(entries);
-    return { position: view.getInt32(at + 4), expected: -1, last: segment.baseOffset + view.getInt32(at) };
+    const entry = floorEntry(this.kernel, segment.indexes.offset, offset - segment.baseOffset, steps);
+    if (!entry) return { position: 0, expected: segment.baseOffset, last: -1 };
+    return { position: entry.position, expected: -1, last: segment.baseOffset + entry.relativeOffset };
   }
 
   /**

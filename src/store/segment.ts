@@ -7,6 +7,7 @@ import { readHeader } from "../record/format.ts";
 import { assert } from "../errors.ts";
 import { GrowingBytes } from "./bytes.ts";
 import type { SealedEntry, SegmentEntry } from "./catalog.ts";
+import { offsetEntriesIn, timeEntriesIn } from "./index-entries.ts";
 import type { QuarantinedRange, SegmentInfo } from "./log-store.ts";
 import { BODY_AT } from "./slot.ts";
 
@@ -123,8 +124,8 @@ export class Segment {
       batches: this.batches,
       records: this.records,
       maxTimestamp: this.maxTimestamp,
-      offsetEntries: (this.sealed?.offsetIndexBytes ?? this.#offsetEntries.length) / 8,
-      timeEntries: (this.sealed?.timeIndexBytes ?? this.#timeEntries.length) / 12,
+      offsetEntries: offsetEntriesIn(this.sealed?.offsetIndexBytes ?? this.#offsetEntries.length),
+      timeEntries: timeEntriesIn(this.sealed?.timeIndexBytes ?? this.#timeEntries.length),
       compacted: this.sealed?.compacted ?? false,
       createdAt: this.createdAt,
       sealedAt: this.sealed?.sealedAt,

@@ -20,7 +20,6 @@ const STORE = "src/store/segment-store.ts";
 const RECOVER = "src/store/recover-log.ts";
 const RECOVERY = "src/store/recovery.ts";
 const CATALOG = "src/store/catalog.ts";
-const READER = "src/store/segment-reader.ts";
 const TWIN = "test/reference/kernel.ts";
 
 export const MUTANTS: readonly Mutant[] = [
@@ -128,9 +127,10 @@ export const MUTANTS: readonly Mutant[] = [
   // Reading.
   {
     name: "index one entry too far",
-    file: READER,
-    find: "const at = entry * 8;",
-    replace: "const at = Math.min(entry + 1, entries.length / 8 - 1) * 8;",
+    file: "src/store/index-entries.ts",
+    find: "return entry < 0 ? undefined : offsetEntryAt(entries, entry);",
+    replace:
+      "return entry < 0 ? undefined : offsetEntryAt(entries, Math.min(entry + 1, entries.length / OFFSET_ENTRY_BYTES - 1));",
   },
   {
     name: "time found one too late",

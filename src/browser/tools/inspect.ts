@@ -1,6 +1,6 @@
 /** Looking into a log: how a seek goes, and a segment as Kafka's own files. */
 import type { LogApi } from "../../log/types.ts";
-import { viewOf } from "../../store/bytes.ts";
+import { offsetEntryAt, timeEntryAt } from "../../store/index-entries.ts";
 import { type KafkaFiles, kafkaFiles } from "../../store/kafka-files.ts";
 import { bodyOf, explain } from "../../store/inspect.ts";
 import type { SegmentedLog } from "../../store/segmented-log.ts";
@@ -21,16 +21,14 @@ export async function explainSeek(
   const found = await explain(store, offset, index, byOffset ? 0 : timestamp);
   if (!found) return undefined;
   const { segment, entries, probed, scanFrom, batchPosition, batch } = found;
-  const view = viewOf(entries);
-  const steps = probed.map((entry) =>
-    byOffset
-      ? { entry, key: segment.baseOffset + view.getInt32(entry * 8), position: view.getInt32(entry * 8 + 4) }
-      : {
-          entry,
-          key: Number(view.getBigInt64(entry * 12)),
-          position: segment.baseOffset + view.getInt32(entry * 12 + 8),
-        },
-  );
+  const steps = probed.map((entry) => {
+    if (byOffset) {
+      const { relativeOffset, position } = offsetEntryAt(entries, entry);
+      return { entry, key: segment.baseOffset + relativeOffset, position };
+    }
+    const { timestamp: key, relativeOffset } = timeEntryAt(entries, entry);
+    return { entry, key, position: segment.baseOffset + relativeOffset };
+  });
   return { offset, segment, index, steps, scanFrom, scannedBytes: batchPosition - scanFrom, batchPosition, batch };
 }
 
