@@ -5,6 +5,7 @@ import type { BrowserTide } from "../../src/browser/page/browser-tide.ts";
 import { Joiner } from "../../src/browser/tabs/joiner.ts";
 import { PortClient } from "../../src/browser/port/port-client.ts";
 import { Spare } from "../../src/browser/tabs/standby-workers.ts";
+import type { HostOptions } from "../../src/browser/worker/worker-host.ts";
 
 const LOCK = "tidemark:t";
 const LIFE = "tidemark-port:ours";
@@ -79,7 +80,29 @@ test("a lock that can't be watched leaves no rejection behind", async () => {
   });
   await spare.look();
   expect(locks.request).toHaveBeenCalledWith("tidemark-port:other", { mode: "shared" }, expect.anything());
+  new PortClient(new MessageChannel().port1 as unknown as globalThis.MessagePort, LEADER).watch();
   await new Promise((resolve) => setImmediate(resolve));
+});
+
+test("a worker that stands by hears of its lead over its port, with what is to be waited for; a new one directly", async () => {
+  const spare = follower();
+  await spare.look();
+  const [standing] = FakeWorker.made as [FakeWorker];
+  const { standBy } = standing.heard[0] as { standBy: MessagePort };
+  standBy.postMessage(0);
+  await vi.waitUntil(() => spare.ready);
+  const told = new Promise((resolve) => (standBy.onmessage = ({ data }: MessageEvent) => resolve(data)));
+  const { port1: port } = new MessageChannel();
+  spare.awaits(LEADER);
+  spare.order(spare.take(), { name: "t", port } as unknown as HostOptions);
+  expect(await told).toMatchObject({ name: "t", last: LEADER });
+  expect(standing.heard).toHaveLength(1);
+  const next = spare.take();
+  const options = { name: "t", port } as unknown as HostOptions;
+  spare.order(next, options);
+  expect(FakeWorker.made.map(({ heard }) => heard.length)).toEqual([1, 1]);
+  expect(FakeWorker.made[1]!.heard).toEqual([options]);
+  standBy.close();
 });
 
 test("a tab that gets no lock for its port does not join, and may do so later", async () => {

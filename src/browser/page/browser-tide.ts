@@ -107,7 +107,7 @@ export async function destroy(name: string): Promise<void> {
 async function storageReport(persist = false) {
   // WebKitGTK has none of it, older engines lack some of its methods.
   const { storage } = navigator as Partial<Navigator>;
-  if (persist) await Promise.race([storage?.persist(), sleep(PERSIST_WAIT_MS)]);
+  if (persist) await Promise.race([storage?.persist().catch(() => undefined), sleep(PERSIST_WAIT_MS)]);
   const persisted = await storage?.persisted().catch(() => undefined);
   const { usage, quota } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
   return { persisted, usageBytes: usage, quotaBytes: quota };
@@ -142,6 +142,8 @@ export class BrowserTide implements Tide {
   ended: TidemarkError | undefined;
   readonly Connection = PortClient;
   makeWorker: () => Worker;
+  /** Tells the worker that was made last to lead. */
+  order = (worker: Worker, options: HostOptions): void => worker.postMessage(options, [options.port]);
   /** The last leader hangs, and keeps its files locked. */
   takeover: true | undefined;
 
@@ -194,9 +196,14 @@ export class BrowserTide implements Tide {
     await sleep(Math.min(LOAD_PAUSE_MS * 2 ** this.#loads++, LOAD_PAUSE_MS_MAX));
   }
 
+  /** A page that is going may ask for no lock: then it gets none. */
+  #lockIfFree(): Promise<(() => void) | undefined> {
+    return takeLock(this.lock, { ifAvailable: true }).catch(() => undefined);
+  }
+
   /** Without tabs.js, if nobody else leads by now. */
   async #leadAgain(): Promise<void> {
-    const unlock = await takeLock(this.lock, { ifAvailable: true });
+    const unlock = await this.#lockIfFree();
     if (!unlock || this.tabs || this.ended) return unlock?.();
     await this.lead(unlock).then(
       () => this.tell({ type: "leaderchange", role: "leader", epoch: this.opened!.epoch, via: "worker" }),
@@ -217,7 +224,7 @@ export class BrowserTide implements Tide {
     if (!this.#hasCompany && error.details["reason"] !== "deposed") {
       // Whoever took the lead away holds this lock, or waits for it; this tab's own is given back in this turn.
       await sleep(0);
-      const unlock = await takeLock(this.lock, { ifAvailable: true });
+      const unlock = await this.#lockIfFree();
       unlock?.();
       if (unlock) return this.end(error);
     }
@@ -266,20 +273,17 @@ export class BrowserTide implements Tide {
       worker = this.makeWorker();
       worker.onerror = ({ message }) => connection.fail(workerFailed(message));
       const kernel = await this.options.kernel;
-      worker.postMessage(
-        {
-          name: this.name,
-          engine,
-          segmentBytes,
-          kernel,
-          parts,
-          port,
-          lifeLock,
-          takeover: this.takeover,
-          id,
-        } satisfies HostOptions,
-        [port],
-      );
+      this.order(worker, {
+        name: this.name,
+        engine,
+        segmentBytes,
+        kernel,
+        parts,
+        port,
+        lifeLock,
+        takeover: this.takeover,
+        id,
+      });
       await this.use(connection, "leader");
     } catch (thrown) {
       connection.fail(TidemarkError.from(thrown));

@@ -97,6 +97,7 @@ export class Tabs {
     this.#spare = new Spare(tide, (ms) => this.#broker.sleep(ms));
     this.#joiner = new Joiner(tide, this.#broker, (word) => this.#say(word));
     tide.makeWorker = () => (this.#starting = this.#spare.take());
+    tide.order = (worker, options) => this.#spare.order(worker, options);
     tide.lobby.onmessage = this.#onWord;
     watchPage(
       { seen: () => this.#seen(), depart: () => this.#depart(), sleep: () => this.#sleep(), wake: () => this.#wake() },

@@ -23,6 +23,9 @@ const PLACES = 2;
 /** A worker that dies again and again is not for standing by. */
 const STARTS_MAX = 5;
 
+/** To lead: what any worker is told that does. */
+type Orders = Parameters<BrowserTide["order"]>[1];
+
 export class Spare {
   readonly #tide: BrowserTide;
   readonly #sleep: (ms: number) => Promise<void>;
@@ -31,6 +34,8 @@ export class Spare {
   /** It holds its lock, so its code is there and runs. */
   #stands = false;
   #port: MessagePort | undefined;
+  /** Of the one that was taken last, if it stood by: it hears of its lead there. */
+  #ordered: MessagePort | undefined;
   #looking = false;
   #starts = 0;
   /** Of this tab's port, while it follows. */
@@ -52,9 +57,17 @@ export class Spare {
   take(): Worker {
     if (!this.#stands) this.#drop();
     const worker = this.#worker ?? this.#make();
+    this.#ordered = this.#worker && this.#port;
     this.#worker = undefined;
     this.#stands = false;
     return worker;
+  }
+
+  /** The one that was taken is to lead. */
+  order(worker: Worker, options: Orders): void {
+    if (this.#ordered)
+      this.#ordered.postMessage({ ...options, last: this.#last } satisfies Orders & Last, [options.port]);
+    else worker.postMessage(options, [options.port]);
   }
 
   /** Who is taken next waits itself until the worker that holds this lock is gone. False: none stands by. */
@@ -167,7 +180,5 @@ export class Spare {
       } satisfies StandBy,
       [port],
     );
-    worker.postMessage = (options: object, transfer: unknown) =>
-      port1.postMessage({ ...options, last: this.#last } satisfies Last, transfer as Transferable[]);
   }
 }
