@@ -20,6 +20,9 @@ import { BatchBuilder, type BatchOwner, type Header } from "../record/batch-buil
 /** Kafka's max.in.flight with idempotence: the log remembers so many batches of a producer. */
 export const IN_FLIGHT_BATCHES_MAX = 5;
 const SEQUENCES = 2 ** 31;
+/** Before a batch is sent again to a log that had no room for it: twice as long each time, up to the second figure. */
+const FULL_WAIT_MS = 10;
+const FULL_WAIT_MS_MAX = 320;
 const EPOCH_MAX = 0x7fff;
 /** More than the varints around a record's key and value take, and around a header's name and value. */
 const OVERHEAD_MAX = 64;
@@ -50,6 +53,8 @@ export interface ProducerOptions {
   readonly send: (batch: Uint8Array, options: AppendOptions) => Promise<AppendResult>;
   /** Resolves when a log that failed is open again; rejects when it never will be. */
   readonly reopened: () => Promise<void>;
+  /** Resolves so much later. Without it `reopened` is asked before a log that was full gets the batch again, and has to wait. */
+  readonly pause?: (ms: number) => Promise<void>;
   /** Runs `work` soon, once the caller's turn is over. */
   readonly schedule: (work: () => void) => void;
   /** A new producer id: 53 random bits. */
@@ -302,10 +307,11 @@ export class Producer {
 
   /** One batch until its outcome is known. Bounded by the host: `reopened` rejects once the log is closed for good. */
   async #send(draft: Draft): Promise<AppendResult> {
-    const { send, reopened, codec } = this.#options;
+    const { send, reopened, pause, codec } = this.#options;
     const { acks, ifEnd, since } = draft;
     let unknown: TidemarkError | undefined;
     let resent = {};
+    let waitMs = FULL_WAIT_MS;
     for (;;) {
       try {
         const bytes = codec === "none" ? draft.builder.build(draft.owner!) : await this.#ordered(this.#encoded(draft));
@@ -318,7 +324,10 @@ export class Producer {
         if (!full) resent = { resentSince: since };
         if (error.code === "OUTCOME_UNKNOWN") unknown = error;
         try {
-          await reopened();
+          if (full && pause) {
+            await pause(waitMs);
+            waitMs = Math.min(2 * waitMs, FULL_WAIT_MS_MAX);
+          } else await reopened();
         } catch (final) {
           // It may be in the log, by any of its tries: the caller must know which of the two errors it is.
           throw unknown ?? final;

@@ -171,6 +171,30 @@ describe("producer", () => {
     await append("last");
   });
 
+  it("a log without room gets the batch again after pauses that grow to a limit, once and in order, and each batch begins with a short one", async () => {
+    const made = await fixture();
+    let now = 0;
+    let roomAt = 2_000;
+    const tries: number[] = [];
+    const { append } = producing(made, {
+      pause: async (ms) => void (now += ms),
+      send: async (batch, options) => {
+        tries.push(now);
+        // Without a pause the clock stands, and there is never room.
+        if (tries.length > 100) throw new TidemarkError("INTERNAL", "it does not wait");
+        if (now < roomAt) throw new TidemarkError("BACKPRESSURE", "the append queue is full");
+        return made.log.append(batch, options);
+      },
+    });
+    expect(await append("a")).toMatchObject({ offset: 0, duplicate: false });
+    expect(tries).toEqual([0, 10, 30, 70, 150, 310, 630, 950, 1270, 1590, 1910, 2230]);
+    roomAt = now + 15;
+    tries.length = 0;
+    expect((await append("b")).offset).toBe(1);
+    expect(tries).toEqual([2230, 2240, 2260]);
+    expect(await readAll(made)).toEqual(["0:a", "1:b"]);
+  });
+
   it("gzip batches go out in sequence", async () => {
     const made = await fixture();
     const { append } = producing(made, { codec: "gzip", batchBytes: 2000 });

@@ -25,6 +25,7 @@ import type {
   TopicState,
 } from "../api.ts";
 import type { BrowserTide } from "./browser-tide.ts";
+import { sleep } from "../platform/names.ts";
 import type { Control } from "../port/control-client.ts";
 import type { PortClient } from "../port/port-client.ts";
 import type { FetchRequest, ResolveRequest } from "../port/protocol.ts";
@@ -112,6 +113,7 @@ export class BrowserTopic<V> implements Topic<V> {
         return this.#send(batch, options).finally(() => clearTimeout(slow));
       },
       reopened: () => tide.ready(),
+      pause: sleep,
       schedule: (work) => queueMicrotask(work),
       newId: newProducerId,
       logEnd: () => tide.opened?.recovery.find(({ log }) => log === name)?.logEndOffset ?? 0,
