@@ -40,6 +40,7 @@ export interface OpenOptions {
   readonly kernel?: string | URL | BufferSource | WebAssembly.Module | undefined;
   /** The worker, made by the caller, where the bundler can't find it. */
   readonly worker?: (() => Worker) | undefined;
+  /** Aborted while the tide is being opened, open() rejects at once with the signal's reason, and leaves nothing open. */
   readonly signal?: AbortSignal | undefined;
   /** Another tab that leads and does not answer for so long is deposed. Default 2,500; 1,500 to a day. */
   readonly leaderTimeoutMs?: number | undefined;

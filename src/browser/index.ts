@@ -14,19 +14,39 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Tid
   requireEnvironment();
   // Other options are checked with the rest of the code; what is no object has none of these.
   const files = filesIn((Object(options) as OpenOptions).assets);
+  const { signal: given } = Object(options) as OpenOptions;
+  const signal = typeof given?.addEventListener === "function" ? given : undefined;
   const policy = new PolicyWatch(files.addresses);
+  const over = new AbortController();
+  const opening = openOver(files, name, options, signal);
   try {
-    return await openOver(files, name, options);
+    const aborted = new Promise<never>((_, reject) =>
+      signal?.addEventListener("abort", () => reject(signal.reason), { signal: over.signal }),
+    );
+    return await Promise.race([opening, aborted]);
   } catch (thrown) {
-    throw await policy.explain(thrown);
+    if (!signal?.aborted) throw await policy.explain(thrown);
+    // It may come open all the same.
+    opening.then(
+      (tide) => tide.close(),
+      () => undefined,
+    );
+    throw thrown;
   } finally {
+    over.abort();
     policy.end();
   }
 }
 
-async function openOver(files: Files, name: string, options: OpenOptions): Promise<Tide> {
+async function openOver(
+  files: Files,
+  name: string,
+  options: OpenOptions,
+  signal: AbortSignal | undefined,
+): Promise<Tide> {
   const { kernel: given } = Object(options) as OpenOptions;
-  const kernel = given ?? fetch(files.kernel);
+  signal?.throwIfAborted();
+  const kernel = given ?? fetch(files.kernel, { signal: signal ?? null });
   // Its failure is told by openTide, which may come later.
   if (kernel instanceof Promise) kernel.catch(() => undefined);
   const { openTide } = await files.core();

@@ -59,6 +59,8 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
   const loaded = kernel.then((usable) => void (tide.kernel = usable.kernel));
   // Each is awaited where it is needed, and its failure is told there.
   for (const each of [module, loaded]) each.catch(() => undefined);
+  const abort = (): void => tide.end(new TidemarkError("CLOSED", "open() was aborted", { reason: "closed" }));
+  signal?.addEventListener("abort", abort);
   try {
     const unlock = await takeLock(tide.lock, { ifAvailable: true });
     const follow = async (): Promise<void> => (await tide.meet()).follow();
@@ -77,7 +79,10 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
     return tide;
   } catch (thrown) {
     tide.end(TidemarkError.from(thrown));
+    signal?.throwIfAborted();
     throw thrown;
+  } finally {
+    signal?.removeEventListener("abort", abort);
   }
 }
 
@@ -120,7 +125,7 @@ export class BrowserTide implements Tide {
   role: Tide["role"] = "follower";
   connection: PortClient | undefined;
   /** To its own worker, from before that leads. */
-  declare coming: PortClient;
+  coming: PortClient | undefined;
   opened: Opened | undefined;
   /** Of the topics that have some, as they are stored. */
   settings = new Map<string, TopicSettings>();
@@ -250,6 +255,10 @@ export class BrowserTide implements Tide {
 
   /** Starts the worker that leads from now on; `unlock` ends the term. */
   async lead(unlock: () => void): Promise<void> {
+    if (this.ended) {
+      unlock();
+      throw this.ended;
+    }
     const { port1, port2: port } = new MessageChannel();
     let worker: Worker | undefined;
     const lifeLock = newWorkerLock(this.name);
@@ -426,6 +435,8 @@ export class BrowserTide implements Tide {
     this.ended = error;
     this.lobby.close();
     this.connection?.fail(error);
+    // Its worker has not opened the tide yet, and need not.
+    this.coming?.fail(error);
     this.tabs?.end(error);
     this.#changed();
     this.tell({ type: "closed", reason: error.message });

@@ -209,6 +209,7 @@ export class Tabs {
       await this.#takeOver();
     }
     for (let tries = 1; ; tries++) {
+      if (this.#tide.ended) return release();
       // Whoever waits for it hears of an error, as when its script does not load.
       const late = setTimeout(() => this.#starting?.onerror?.({ message: "it does not start" } as ErrorEvent), LEAD_MS);
       try {
@@ -257,10 +258,8 @@ export class Tabs {
 
   /** Once the worker says that it lives: by the time at which it leads the others are there. */
   #come(): void {
-    const {
-      coming,
-      coming: { onEvent, lifeLock },
-    } = this.#tide;
+    const coming = this.#tide.coming!;
+    const { onEvent, lifeLock } = coming;
     refusePast(this.#tide, coming);
     this.#early = [];
     coming.onEvent = (event) => {
@@ -400,6 +399,7 @@ export class Tabs {
       this.#unlisten.abort();
       this.#broker.close();
       this.#spare.stop();
+      this.#joiner.leave("the tide is closed");
       clearTimeout(this.#hiding);
       return this.#changed();
     }
