@@ -75,7 +75,7 @@ class ServerTarget implements Target {
     new PortServer(port2 as unknown as Port, {
       readable: async (topic) => {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", `topic ${topic} is not open`, { topic });
-        return log;
+        return { log, born: 1 };
       },
       writable: async (topic) => {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", `topic ${topic} is not open`, { topic });

@@ -23,9 +23,12 @@ function topicOver(born: () => number) {
     async readable(_: string, expected?: number) {
       if (expected !== undefined && expected !== born()) throw deleted();
       return {
-        trim: async (offset: number) => void trimmed.push(offset),
-        roll: async () => undefined,
-        clean: async () => undefined,
+        born: BORN,
+        log: {
+          trim: async (offset: number) => void trimmed.push(offset),
+          roll: async () => undefined,
+          clean: async () => undefined,
+        },
       };
     },
   } as unknown as Controlled["topics"];

@@ -60,7 +60,7 @@ async function growth(work: () => unknown): Promise<number> {
 const HEAD = [0, 0, 0];
 const hostOf = (log: Log): PortHost => ({
   manage: async () => undefined,
-  readable: async () => log,
+  readable: async () => ({ log, born: 1 }),
   writable: async () => ({ log, born: 1 }),
   appended: () => undefined,
   failed: () => undefined,

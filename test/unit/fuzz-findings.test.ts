@@ -31,7 +31,7 @@ type Port = globalThis.MessagePort;
 
 const hostOf = (log: Log): PortHost => ({
   manage: async () => undefined,
-  readable: async () => log,
+  readable: async () => ({ log, born: 1 }),
   writable: async () => ({ log, born: 1 }),
   appended: () => undefined,
   failed: () => undefined,
@@ -61,7 +61,7 @@ describe("data port", () => {
     const whole = "acks" in request ? { ...request, batch: batchOf(["b=2"]) } : request;
     expect((await fails("INVALID_ARGUMENT", client.call(whole as never))).kind).toBe("fix");
     // The worker goes on.
-    expect(await client.call({ op: "resolve", topic: "t", position: "latest" })).toBe(1);
+    expect(await client.call({ op: "resolve", topic: "t", position: "latest" })).toEqual({ offset: 1, born: 1 });
     client.fail(new TidemarkError("CLOSED", "end"));
   });
 

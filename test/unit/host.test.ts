@@ -295,7 +295,7 @@ describe("data port", () => {
     new PortServer(port2 as unknown as globalThis.MessagePort, {
       readable: async (topic) => {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", topic);
-        return made.log;
+        return { log: made.log, born: 1 };
       },
       writable: async () => ({ log: made.log, born: 1 }),
       manage: async () => undefined,
@@ -314,7 +314,7 @@ describe("data port", () => {
     const result: AppendResult = await client.append({ topic: "t", batch: batchOf(["a=1", "b=2"]), acks: "written" });
     expect(result).toMatchObject({ baseOffset: 0, lastOffset: 1, acks: "written" });
     expect((await client.call({ op: "fetch", topic: "t", from: 0, isolation: "provisional" })).nextOffset).toBe(2);
-    expect(await client.call({ op: "resolve", topic: "t", position: "earliest" })).toBe(0);
+    expect(await client.call({ op: "resolve", topic: "t", position: "earliest" })).toMatchObject({ offset: 0 });
     const error = await fails("OFFSET_CONFLICT", client.append({ topic: "t", batch: batchOf(["c=3"]), ifEnd: 7 }));
     expect([error.kind, error.details["logEndOffset"]]).toEqual(["refresh", 2]);
     await fails("UNKNOWN_TOPIC", client.call({ op: "fetch", topic: "?", from: 0 }));

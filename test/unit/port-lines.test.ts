@@ -10,7 +10,7 @@ import { fails } from "../contract/check.ts";
 function connected(log: Partial<LogApi>, manage: PortHost["manage"] = async () => undefined) {
   const { port1, port2 } = new MessageChannel();
   const server = new PortServer(port2 as unknown as globalThis.MessagePort, {
-    readable: async () => log as LogApi,
+    readable: async () => ({ log: log as LogApi, born: 1 }),
     writable: async () => ({ log: log as LogApi, born: 1 }),
     manage,
     appended: () => undefined,
@@ -77,7 +77,7 @@ describe("a data port", () => {
     await fails("LIMIT_EXCEEDED", client.call({ op: "resolve", topic: "t", position: "latest" }));
     leave.abort(new Error("left"));
     await Promise.all(parked);
-    expect(await client.call<number>({ op: "resolve", topic: "t", position: "latest" })).toBe(7);
+    expect(await client.call({ op: "resolve", topic: "t", position: "latest" })).toEqual({ offset: 7, born: 1 });
     end();
   });
 

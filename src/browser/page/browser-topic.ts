@@ -275,13 +275,24 @@ export class BrowserTopic<V> implements Topic<V> {
   readonly #source: ReadSource = {
     fetch: (from, { signal, ...options }: FetchOptions) =>
       this.#call({ op: "fetch", topic: this.name, from, ...options }, signal),
-    resolve: (position: StartPosition, isolation?: Isolation) =>
-      this.#call<number>({ op: "resolve", topic: this.name, position, ...(isolation && { isolation }) }),
+    resolve: async (position: StartPosition, isolation?: Isolation) =>
+      (
+        await this.#call<{ readonly offset: number }>({
+          op: "resolve",
+          topic: this.name,
+          position,
+          ...(isolation && { isolation }),
+        })
+      ).offset,
   };
 
   #call<T = Fetched>(request: FetchRequest | ResolveRequest, signal?: AbortSignal): Promise<T> {
-    const call = () => this.#open().call<T>({ ...request, born: this.#born }, signal);
-    return retried(this.#tide, async () => call().catch((thrown: unknown) => this.#judge(thrown)), signal);
+    const call = async (): Promise<T> => {
+      const found = await this.#open().call<T & { readonly born?: number }>({ ...request, born: this.#born }, signal);
+      this.#born ??= found.born;
+      return found;
+    };
+    return retried(this.#tide, () => call().catch((thrown: unknown) => this.#judge(thrown)), signal);
   }
 
   readBatches(options?: ReadOptions): AsyncIterableIterator<TopicBatch<V>> {
@@ -299,6 +310,8 @@ export class BrowserTopic<V> implements Topic<V> {
       const port = this.#open();
       // Those go over a port of their own.
       await this.#opened;
+      // It may have been made since that was asked: what is shown of it must be known to be of this one.
+      if (this.#born === undefined) await this.#ask(port);
       return port.control(method, this.name, this.#born, ...args) as Promise<Result>;
     };
     return retried(this.#tide, () => call().catch((thrown: unknown) => this.#judge(thrown)));

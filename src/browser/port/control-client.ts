@@ -35,7 +35,7 @@ class HostControl {
   // `born`: of the topic that is meant (topics.ts). A later one of its name is not trimmed, nor shown, in its place.
 
   async state(topic: string, born: number | undefined): Promise<TopicState> {
-    const log = await this.#host.topics.readable(topic, born);
+    const { log } = await this.#host.topics.readable(topic, born);
     const settings = this.#host.topics.settings[topic] ?? {};
     const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
     const recovery = { ...log.recovery, log: topic };
@@ -59,11 +59,12 @@ class HostControl {
     offset?: number,
   ): Promise<unknown> {
     if (work === "trim") READ_OPTIONS.to("offset", offset);
-    return (await this.#host.topics.readable(topic, born))[work](offset!);
+    const { log } = await this.#host.topics.readable(topic, born);
+    return log[work](offset!);
   }
 
   async look(topic: string, born: number | undefined, tool: keyof typeof TOOLS, what: unknown): Promise<unknown> {
-    const log = await this.#host.topics.readable(topic, born);
+    const { log } = await this.#host.topics.readable(topic, born);
     const store = await this.#host.topics.stored(topic);
     if (store) return TOOLS[tool](store, what as never, log);
     if (tool === "explainSeek") return undefined;

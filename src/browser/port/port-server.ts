@@ -18,7 +18,7 @@ import {
 
 export interface PortHost {
   /** The log of a topic; one without records where there is no such topic. UNKNOWN_TOPIC: the one that was `born` then is gone. */
-  readable(topic: string, born?: number): Promise<LogApi>;
+  readable(topic: string, born?: number): Promise<{ readonly log: LogApi; readonly born: number | undefined }>;
   /** The same for an append: a topic that is not there is made. */
   writable(topic: string, born?: number): Promise<{ readonly log: Pick<LogApi, "append">; readonly born: number }>;
   manage(request: ManageRequest): Promise<unknown>;
@@ -74,13 +74,15 @@ export class PortServer {
   async #run(request: Request, signal: AbortSignal): Promise<unknown> {
     check(request);
     if (request.op === "append") return this.#append(request);
-    if (request.op === "fetch")
-      return (await this.#host.readable(request.topic, request.born)).fetch(request.from, { ...request, signal });
-    if (request.op === "resolve")
-      return (await this.#host.readable(request.topic, request.born)).resolve(
-        request.position as StartPosition,
-        request.isolation,
-      );
+    if (request.op === "fetch" || request.op === "resolve") {
+      const { log, born } = await this.#host.readable(request.topic, request.born);
+      const found =
+        request.op === "fetch"
+          ? await log.fetch(request.from, { ...request, signal })
+          : { offset: await log.resolve(request.position as StartPosition, request.isolation) };
+      // Told to who did not know it yet. Of a topic that was made meanwhile, what was found says it (absent-log.ts).
+      return request.born === undefined && born !== undefined ? { ...found, born } : found;
+    }
     const managed = request as ManageRequest;
     // Before the host keeps them: nonsense must leave nothing behind.
     if (managed.op === "topic") withDefaults(logSettingsOf(managed.settings ?? {}));

@@ -14,11 +14,11 @@ function onlyStart(offset: number): void {
     });
 }
 
-/** `made`: resolves to the topic's log once there is one. */
+/** `made`: resolves to the topic's log once there is one, and to when that was born. */
 export function absentLog(
   name: string,
   { epoch: leaderEpoch, batchBytesMax }: SegmentStore,
-  made: (signal?: AbortSignal) => Promise<LogApi>,
+  made: (signal?: AbortSignal) => Promise<{ readonly log: LogApi; readonly born: number }>,
 ): LogApi {
   const unknown = async (): Promise<never> => {
     throw new TidemarkError("UNKNOWN_TOPIC", "there is no such topic: the first append makes it", { log: name });
@@ -49,9 +49,13 @@ export function absentLog(
     quarantined: () => [],
     append: unknown,
     appendAll: unknown,
-    async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
+    /** Whoever waited for a topic learns which one came: a later one of its name must not be taken for it. */
+    async fetch(from: number, options: FetchOptions = {}): Promise<Fetched & { readonly born?: number }> {
       onlyStart(from);
-      if (options.wait) return (await made(options.signal)).fetch(from, options);
+      if (options.wait) {
+        const { log, born } = await made(options.signal);
+        return { ...(await log.fetch(from, options)), born };
+      }
       return { bytes: new Uint8Array(0), nextOffset: from, ...EMPTY };
     },
     async resolve(position: StartPosition): Promise<number> {

@@ -142,11 +142,15 @@ export class Topics {
   }
 
   /** The log of a topic that is there. */
-  async log(topic: string, expected?: number): Promise<Log> {
-    const { open, born } = await this.#find(topic, expected);
+  async log(topic: string): Promise<Log> {
+    return (await this.#there(topic)).log;
+  }
+
+  async #there(topic: string): Promise<{ readonly log: Log; readonly born: number }> {
+    const { open, born } = await this.#find(topic, undefined);
     if (born === undefined)
       throw new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${topic}: the first append makes it`, { topic });
-    return this.#logOf(open, topic);
+    return { log: await this.#logOf(open, topic), born };
   }
 
   /** For an append: the topic is made when it is not there, unless it was there and was deleted. */
@@ -170,16 +174,19 @@ export class Topics {
   }
 
   /** The log of a topic; one without records where there is none. */
-  async readable(topic: string, expected?: number): Promise<LogApi> {
+  async readable(
+    topic: string,
+    expected?: number,
+  ): Promise<{ readonly log: LogApi; readonly born: number | undefined }> {
     const { open, born } = await this.#find(topic, expected);
-    if (born !== undefined) return this.#logOf(open, topic);
+    if (born !== undefined) return { log: await this.#logOf(open, topic), born };
     const { absentLog } = await import("./absent-log.ts");
-    const made = async (signal?: AbortSignal): Promise<LogApi> => {
+    const made = async (signal?: AbortSignal) => {
       // It may have been made while that was loaded.
       if ((await this.#find(topic, undefined)).born === undefined) await this.#made(topic, signal);
-      return this.log(topic);
+      return this.#there(topic);
     };
-    return absentLog(logName(topic), open.store, made);
+    return { log: absentLog(logName(topic), open.store, made), born };
   }
 
   async #made(topic: string, signal: AbortSignal | undefined): Promise<void> {
