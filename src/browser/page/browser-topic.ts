@@ -25,7 +25,7 @@ import type {
   TopicState,
 } from "../api.ts";
 import type { BrowserTide } from "./browser-tide.ts";
-import { sleep } from "../platform/names.ts";
+import { sleep } from "../platform/timing.ts";
 import type { Control } from "../port/control-client.ts";
 import type { PortClient } from "../port/port-client.ts";
 import type { FetchRequest, ResolveRequest } from "../port/protocol.ts";
