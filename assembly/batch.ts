@@ -1,7 +1,7 @@
 /**
  * The header of a record batch: where its fields stand (the picture is in src/record/format.ts) and whether they can be
- * true. The order of the checks is part of the ABI, because a batch may be wrong in several ways and the TypeScript
- * twin must name the same one:
+ * true. The order of the checks is part of the ABI: a batch may be wrong in several ways, and the reference kernel in
+ * TypeScript must name the same one.
  *
  *   frame   fewer than 61 bytes: NEED_MORE · magic: BAD_MAGIC · length: BAD_LENGTH        (outside the CRC)
  *   place   base offset: BAD_OFFSET · leader epoch: BAD_EPOCH                               (outside the CRC)
@@ -11,7 +11,9 @@
  */
 import { crc32c } from "./crc32c";
 import { BATCH_BYTES_MAX, RECORDS_MAX } from "./layout";
-import { BAD_ATTRIBUTES, BAD_COUNT, BAD_LENGTH, BAD_MAGIC, BAD_OFFSET, BAD_PRODUCER, BAD_TIMESTAMP, NEED_MORE, OK } from "./status";
+import {
+  BAD_ATTRIBUTES, BAD_COUNT, BAD_LENGTH, BAD_MAGIC, BAD_OFFSET, BAD_PRODUCER, BAD_TIMESTAMP, NEED_MORE, OK,
+} from "./status";
 
 export const LENGTH_AT: usize = 8;
 export const LEADER_EPOCH_AT: usize = LENGTH_AT + 4;

@@ -1,18 +1,18 @@
 /**
- * CRC-32C (Castagnoli, reflected polynomial 82F63B78): long inputs are folded first, the rest is looked up, sixteen
- * bytes a step.
+ * CRC-32C (Castagnoli, reflected polynomial 82F63B78). Long inputs are folded first. The rest is looked up in tables,
+ * sixteen bytes a step.
  *
- *   fold   x^209 ≡ x^144 + x^54 + x^39 + x^14 + 1 modulo the polynomial, and so for x^128, a vector, in place of x: squaring keeps
- *          sums. Hence a vector may be taken away if it is added 65, 155, 170, 195 and 209 vectors further on: XOR, no table. Of a
- *          block only the last 209 vectors are left, and they have the block's CRC.
+ *   fold   x^209 ≡ x^144 + x^54 + x^39 + x^14 + 1 modulo the polynomial. Squaring keeps sums, so the same holds with
+ *          x^128, a vector, in place of x. Hence a vector may be set to zero if it is added (XOR, no table) 65, 155,
+ *          170, 195 and 209 vectors further on. The last 209 vectors of a block remain; they have the block's CRC.
  *
  *   FOLD   ┌─ 209 vectors of zeros ─┬─ what each vector of the block was when it was taken away ─┐
  *
  *   TABLE  ┌─ T0: CRC of byte n ─┬─ T1: of n and one zero byte ─┬─ … ─┬─ T15: of n and fifteen zero bytes ─┐
  *          └─ 256 × u32 ─────────┴──────────────────────────────┴─────┴────────────────────────────────────┘
  *
- * A CRC is linear: the CRC of sixteen bytes is the XOR of each byte's own, moved to its place; so the lookups of a
- * step do not wait for one another. Built at start: 16 KiB of tables would be most of the file.
+ * A CRC is linear: the CRC of sixteen bytes is the XOR of each byte's CRC, moved to its place. So the lookups of a step
+ * do not wait for one another. The tables are built at start: 16 KiB of tables would be most of the file.
  */
 import { FOLD, FOLD_BLOCK, FOLD_LEFT, TABLE, VECTOR } from "./layout";
 
@@ -38,14 +38,15 @@ function table(k: u32, byte: u32): u32 {
 // @ts-ignore: decorator
 @inline
 function word(after: u32, w: u32): u32 {
-  return table(after + 3, w & 0xff) ^ table(after + 2, (w >>> 8) & 0xff) ^ table(after + 1, (w >>> 16) & 0xff) ^ table(after, w >>> 24);
+  return table(after + 3, w & 0xff) ^ table(after + 2, (w >>> 8) & 0xff) ^ table(after + 1, (w >>> 16) & 0xff)
+    ^ table(after, w >>> 24);
 }
 
-/** Below, looking up is as quick. */
+/** Shorter inputs are not folded: looking them up is as quick. */
 const FOLDED_MIN: usize = 4 * FOLD_LEFT;
 const NOTES: usize = FOLD + FOLD_LEFT;
 
-/** What the vectors taken away before `at` add to it. */
+/** XOR of the folded vectors that land on `at`. */
 // @ts-ignore: decorator
 @inline
 function added(at: usize): v128 {
@@ -56,15 +57,15 @@ function added(at: usize): v128 {
 }
 
 /**
- * Folds `size` bytes, whole vectors, into the last `FOLD_LEFT` bytes of the notes; their CRC register begins with
- * `crc`. Gives their address.
+ * Folds `size` bytes, whole vectors, into the last `FOLD_LEFT` bytes of the notes, and returns the address of these.
+ * The CRC register begins with `crc`.
  */
 function fold(at: usize, size: usize, crc: u32): usize {
   memory.fill(FOLD, 0, FOLD_LEFT);
   const taken = size - FOLD_LEFT;
   v128.store(NOTES, v128.xor(v128.load(at), i32x4(<i32>crc, 0, 0, 0)));
   for (let i = VECTOR; i < taken; i += VECTOR) v128.store(NOTES + i, v128.xor(v128.load(at + i), added(NOTES + i)));
-  // Those that stay add nothing to one another.
+  // The last 209 vectors add nothing to one another.
   memory.fill(NOTES + taken, 0, FOLD_LEFT);
   for (let i = size; i > taken; ) {
     i -= VECTOR;
@@ -85,11 +86,12 @@ export function crc32c(at: usize, size: usize, seed: u32): u32 {
   return ~lookUp(at, end - at, crc);
 }
 
-/** The register after `size` more bytes. */
+/** The CRC register after `size` more bytes, by table. */
 function lookUp(at: usize, size: usize, crc: u32): u32 {
   const end = at + size;
   for (const last = end - (size & 15); at < last; at += 16) {
-    crc = word(12, load<u32>(at) ^ crc) ^ word(8, load<u32>(at, 4)) ^ word(4, load<u32>(at, 8)) ^ word(0, load<u32>(at, 12));
+    crc = word(12, load<u32>(at) ^ crc) ^ word(8, load<u32>(at, 4)) ^ word(4, load<u32>(at, 8))
+      ^ word(0, load<u32>(at, 12));
   }
   if (size & 8) {
     crc = word(4, load<u32>(at) ^ crc) ^ word(0, load<u32>(at, 4));

@@ -1,5 +1,5 @@
 /**
- * Reads records into columns, and is the check of them: nothing is used before it was found to lie inside its record.
+ * Reads records into columns and checks them on the way: each field must lie inside its record before it is used.
  *
  *   record   ┌ length ┬ attributes ┬ timestamp ┬ offset ┬ key    ┬ key ┬ value  ┬ value ┬ header ┬ headers ┐
  *            │ varint │ 1 byte, any│ delta     │ delta  │ length │     │ length │       │ count  │         │
@@ -13,25 +13,27 @@
  */
 import {
   ATTRIBUTES_AT, BASE_TIMESTAMP_AT, checkFields, checkFrame, CODEC_MASK, HEADER_BYTES, isCrcGood, isSafe, isSafeNumber,
-  LAST_OFFSET_DELTA_AT, LEADER_EPOCH_AT, load16, load32, load64, LOG_APPEND_TIME, MAX_TIMESTAMP_AT, RECORD_COUNT_AT, SAFE_MAX, sizeOf,
+  LAST_OFFSET_DELTA_AT, LEADER_EPOCH_AT, load16, load32, load64, LOG_APPEND_TIME, MAX_TIMESTAMP_AT, RECORD_COUNT_AT,
+  SAFE_MAX, sizeOf,
 } from "./batch";
 import { BATCH_BYTES_MAX, COLUMNS, IN, RECORDS_MAX, ROWS, STAMPS } from "./layout";
 import {
-  BAD_ATTRIBUTES, BAD_COUNT, BAD_CRC, BAD_EPOCH, BAD_LENGTH, BAD_OFFSET, BAD_RECORD, BAD_TIMESTAMP, NEED_MORE, OK, TOO_LARGE,
+  BAD_ATTRIBUTES, BAD_COUNT, BAD_CRC, BAD_EPOCH, BAD_LENGTH, BAD_OFFSET, BAD_RECORD, BAD_TIMESTAMP, NEED_MORE, OK,
+  TOO_LARGE,
 } from "./status";
 import { bytesLeft, position, readVarint, readVarlong, seek, skip } from "./varint";
 
-/** Largest timestamp of the records read last; i64.MIN_VALUE when there were none. */
+/** Largest timestamp of the records that were read last; i64.MIN_VALUE when there were none. */
 export let maxTimestampRead: i64 = i64.MIN_VALUE;
 
-/** Passes over a field of `size` bytes, where -1 is null. */
+/** Skips a field of `size` bytes; -1 means null. */
 // @ts-ignore: decorator
 @inline
 function skipNullable(size: i32): bool {
   return size == -1 || skip(size);
 }
 
-/** Passes over `count` headers behind the cursor. A header takes two bytes at least, which bounds the loop. */
+/** Skips `count` headers behind the cursor. A header takes two bytes at least, which bounds the loop. */
 export function skipHeaders(count: i32): bool {
   if (<u32>count > <u32>bytesLeft()) return false;
   for (; count > 0; count--) {
@@ -49,7 +51,7 @@ function readRecord(row: usize, stamp: usize, baseTimestamp: i64, previousDelta:
   const timestampDelta = readVarlong();
   const offsetDelta = readVarint();
   if (offsetDelta <= previousDelta || offsetDelta > lastOffsetDelta) return BAD_RECORD;
-  // The base is safe, so a sum that wraps around lands at the far end of i64, where nothing is.
+  // The base is a safe integer, so a sum that wraps around lands at the far end of i64 and fails the next check.
   const timestamp = baseTimestamp + timestampDelta;
   if (!isSafe(timestamp)) return BAD_TIMESTAMP;
   if (timestamp > maxTimestampRead) maxTimestampRead = timestamp;
@@ -109,7 +111,8 @@ export function checkBatch(at: usize, size: i32, checkCrc: bool): i32 {
 /** Rows and stamps of the batch at `at`; positions count from IN. */
 export function readBatchRecords(at: usize, size: i32): i32 {
   return readRecords(
-    at + HEADER_BYTES, at + size, load32(at + RECORD_COUNT_AT), load64(at + BASE_TIMESTAMP_AT), load32(at + LAST_OFFSET_DELTA_AT),
+    at + HEADER_BYTES, at + size, load32(at + RECORD_COUNT_AT), load64(at + BASE_TIMESTAMP_AT),
+    load32(at + LAST_OFFSET_DELTA_AT),
   );
 }
 
@@ -137,7 +140,9 @@ export function decode(size: i32, checkCrc: i32): i32 {
   const count = load32(IN + RECORD_COUNT_AT);
   if (attributes & LOG_APPEND_TIME) {
     const timestamp = <f64>load64(IN + MAX_TIMESTAMP_AT);
-    for (let stamp: usize = STAMPS, end: usize = STAMPS + (count << 3); stamp < end; stamp += 8) store<f64>(stamp, timestamp);
+    for (let stamp: usize = STAMPS, end: usize = STAMPS + (count << 3); stamp < end; stamp += 8) {
+      store<f64>(stamp, timestamp);
+    }
   }
   return count;
 }

@@ -5,19 +5,21 @@
  *   ROWS    ┌ key length ┬ value length ┬ headers length ┐ …          3 × i32 a record, -1 null; headers 0: none
  *   STAMPS  ┌ timestamp f64 ┐ …
  *
- * Base offset 0 and leader epoch -1: both stand outside the CRC and are the leader's to set.
+ * The base offset is 0 and the leader epoch -1. Both stand outside the CRC, and the leader sets them.
  */
 import {
-  ATTRIBUTES_AT, ATTRIBUTES_KNOWN, BASE_SEQUENCE_AT, BASE_TIMESTAMP_AT, CODEC_MASK, CRC_AT, crcOf, HEADER_BYTES, isSafeNumber,
-  LAST_OFFSET_DELTA_AT, LEADER_EPOCH_AT, LENGTH_AT, LENGTH_OVERHEAD, LOG_APPEND_TIME, MAGIC, MAGIC_AT, MAX_TIMESTAMP_AT,
-  PRODUCER_EPOCH_AT, PRODUCER_ID_AT, RECORD_COUNT_AT, store16, store32, store64,
+  ATTRIBUTES_AT, ATTRIBUTES_KNOWN, BASE_SEQUENCE_AT, BASE_TIMESTAMP_AT, CODEC_MASK, CRC_AT, crcOf, HEADER_BYTES,
+  isSafeNumber, LAST_OFFSET_DELTA_AT, LEADER_EPOCH_AT, LENGTH_AT, LENGTH_OVERHEAD, LOG_APPEND_TIME, MAGIC, MAGIC_AT,
+  MAX_TIMESTAMP_AT, PRODUCER_EPOCH_AT, PRODUCER_ID_AT, RECORD_COUNT_AT, store16, store32, store64,
 } from "./batch";
 import { skipHeaders } from "./decode";
 import { BATCH_BYTES_MAX, IN, OUT, RECORDS_MAX, ROWS, STAMPS } from "./layout";
-import { BAD_ARGUMENT, BAD_ATTRIBUTES, BAD_COUNT, BAD_PRODUCER, BAD_RECORD, BAD_TIMESTAMP, OK, TOO_LARGE } from "./status";
+import {
+  BAD_ARGUMENT, BAD_ATTRIBUTES, BAD_COUNT, BAD_PRODUCER, BAD_RECORD, BAD_TIMESTAMP, OK, TOO_LARGE,
+} from "./status";
 import { bytesLeft, readVarint, seek, varlongSize, writeVarint, writeVarlong } from "./varint";
 
-/** Up to here whole words are quicker than the engine's memory.copy; they may pass the end by 7 bytes (SLACK). */
+/** Up to this size, copying whole words is quicker than memory.copy. It may pass the end by 7 bytes (SLACK). */
 const SHORT_COPY: i32 = 64;
 
 // @ts-ignore: decorator
@@ -34,18 +36,20 @@ function bytesOf(length: i32): i32 {
   return length < 0 ? 0 : length;
 }
 
-/** Are the headers at `from` in record format, filling `size` bytes? What goes out must come in again. */
+/** Are the headers at `from` in record format, filling `size` bytes? A batch that is written must be readable again. */
 function areHeaders(from: usize, size: i32): bool {
   seek(from, from + size);
   return skipHeaders(readVarint()) && bytesLeft() == 0;
 }
 
 /** Export. Size of the batch in OUT, or -status. */
-export function encode(blobSize: i32, count: i32, attributes: i32, producerId: f64, producerEpoch: i32, baseSequence: i32): i32 {
+export function encode(
+  blobSize: i32, count: i32, attributes: i32, producerId: f64, producerEpoch: i32, baseSequence: i32,
+): i32 {
   assert(blobSize >= 0 && blobSize <= BATCH_BYTES_MAX);
   if (count < 1) return -BAD_COUNT;
   if (count > RECORDS_MAX) return -TOO_LARGE;
-  // A producer stamps its own times; the log's append time is not made here.
+  // LOG_APPEND_TIME is refused: only the log sets it, a producer stamps its own times.
   if (attributes & ~(ATTRIBUTES_KNOWN & ~CODEC_MASK & ~LOG_APPEND_TIME)) return -BAD_ATTRIBUTES;
   if (!isSafeNumber(producerId) || producerId < -1) return -BAD_PRODUCER;
   if (producerEpoch < -1 || producerEpoch > i16.MAX_VALUE || baseSequence < -1) return -BAD_PRODUCER;

@@ -1,13 +1,16 @@
 /**
- * Compaction: the batch in IN, with only the records whose bit is set in KEEP, into OUT.
+ * Compaction: copies the batch in IN to OUT with only the records whose bit is set in KEEP.
  *
  *   IN    ┌ header ┬ r0 ┬ r1 ┬ r2 ┬ r3 ┐     KEEP  1 0 1 1
  *   OUT   ┌ header ┬ r0 ┬ r2 ┬ r3 ┐          count, length, max timestamp and CRC anew, all else as it was
  *
- * Records keep their bytes, because their deltas are relative to what stays: base offset and base timestamp. The last
- * offset delta and the sequence stay too, so offsets remain continuous and the producer's place is not forgotten.
+ * Records keep their bytes, because their deltas are relative to the base offset and base timestamp, which stay. The
+ * last offset delta and the sequence stay too, so offsets remain continuous and the producer's place is kept.
  */
-import { ATTRIBUTES_AT, CRC_AT, crcOf, HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, load16, LOG_APPEND_TIME, MAX_TIMESTAMP_AT, RECORD_COUNT_AT, store32, store64 } from "./batch";
+import {
+  ATTRIBUTES_AT, CRC_AT, crcOf, HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, load16, LOG_APPEND_TIME, MAX_TIMESTAMP_AT,
+  RECORD_COUNT_AT, store32, store64,
+} from "./batch";
 import { decode } from "./decode";
 import { COLUMNS, IN, KEEP, OUT, ROWS, STAMPS } from "./layout";
 import { BAD_ARGUMENT } from "./status";
@@ -18,7 +21,7 @@ function isKept(i: i32): bool {
   return (<u32>load<u8>(KEEP + (i >>> 3)) >>> (i & 7) & 1) != 0;
 }
 
-/** Address of record `i`, where the record behind the last one is the end of the batch. */
+/** Address of record `i`; for `i` = `count` the end of the batch. */
 // @ts-ignore: decorator
 @inline
 function recordAt(i: i32, count: i32, size: i32): usize {
@@ -48,8 +51,10 @@ export function filter(size: i32, keepBytes: i32): i32 {
   const filteredSize = <i32>(at - OUT);
   store32(OUT + LENGTH_AT, filteredSize - LENGTH_OVERHEAD);
   store32(OUT + RECORD_COUNT_AT, kept);
-  // Kafka's "no timestamp" where nothing is left; the log's own append time is the batch's and stays.
-  if (!(load16(IN + ATTRIBUTES_AT) & LOG_APPEND_TIME)) store64(OUT + MAX_TIMESTAMP_AT, kept == 0 ? -1 : <i64>maxTimestamp);
+  // A batch without records gets Kafka's "no timestamp". The log's own append time belongs to the batch and stays.
+  if (!(load16(IN + ATTRIBUTES_AT) & LOG_APPEND_TIME)) {
+    store64(OUT + MAX_TIMESTAMP_AT, kept == 0 ? -1 : <i64>maxTimestamp);
+  }
   store32(OUT + CRC_AT, crcOf(OUT, filteredSize));
   return filteredSize;
 }

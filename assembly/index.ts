@@ -1,7 +1,7 @@
-/** The kernel's ABI: this list, numbers only. `src/kernel/wasm-kernel.ts` is the one that calls it. */
+/** The kernel's ABI is this list; arguments and results are numbers only. Its caller is `src/kernel/wasm-kernel.ts`. */
 export {
-  BATCH_BYTES_MAX, COLUMNS, END, FOLD, IN, INDEX_ENTRIES_MAX, INDEX_INTERVAL_BYTES, KEEP, OFFSET_ENTRIES, OUT, RECORDS_MAX, RELEASE, RESULT,
-  ROWS, STAMPS, STEPS, TABLE, TIME_ENTRIES,
+  BATCH_BYTES_MAX, COLUMNS, END, FOLD, IN, INDEX_ENTRIES_MAX, INDEX_INTERVAL_BYTES, KEEP, OFFSET_ENTRIES, OUT,
+  RECORDS_MAX, RELEASE, RESULT, ROWS, STAMPS, STEPS, TABLE, TIME_ENTRIES,
 } from "./layout";
 export { crc32c } from "./crc32c";
 export { decode, decodeRecords, validate } from "./decode";

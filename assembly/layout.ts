@@ -13,7 +13,8 @@
  *   │ ROWS         │ STAMPS    │ IN            │ OUT            │ FOLD, unused │ data of the debug build │
  *   │ 2 MiB: 8 i32 │ 512 KiB:  │ 2 MiB + slack │ 2 MiB + slack  │ 67 KiB: the  │                         │
  *   │ a record     │ f64 each  │               │                │ CRC's notes  │                         │
- *   └──────────────┴───────────┴───────────────┴────────────────┴──────────────┴─────────────────────────┘ END is behind FOLD
+ *   └──────────────┴───────────┴───────────────┴────────────────┴──────────────┴─────────────────────────┘
+ *                                                                              END
  *
  * Regions are plain addresses, not `memory.data`, so that the file holds no zeros. `memoryBase` in asconfig.json puts
  * the compiler's own data behind END; the release build has none.
@@ -32,7 +33,7 @@ export const INDEX_ENTRIES_MAX: i32 = BATCH_BYTES_MAX / INDEX_INTERVAL_BYTES + 1
 
 /** Unused bytes behind each region. */
 export const GUARD: i32 = 64;
-/** Short copies move whole 8-byte words and may read and write so far past their end, inside IN and OUT. */
+/** Short copies move whole 8-byte words. Inside IN and OUT they may read and write this many bytes past their end. */
 export const SLACK: i32 = 8;
 
 export const RESULT: usize = 1024;
@@ -56,10 +57,11 @@ export const IN: usize = STAMPS + STAMPS_BYTES + GUARD;
 export const IN_BYTES: i32 = BATCH_BYTES_MAX + SLACK;
 export const OUT: usize = IN + IN_BYTES + GUARD;
 export const OUT_BYTES: i32 = BATCH_BYTES_MAX + SLACK;
-/** 16 bytes; as many of them are left of a block that the CRC has folded. */
+/** Bytes that the CRC folds at once. */
 export const VECTOR: usize = 16;
+/** Bytes that are left of a folded block. */
 export const FOLD_LEFT: usize = 209 * VECTOR;
-/** Block and notes stay in the processor's nearer caches. */
+/** Bytes folded at a time: block and notes stay in the processor's nearer caches. */
 export const FOLD_BLOCK: usize = 64 * 1024;
 export const FOLD: usize = OUT + OUT_BYTES + GUARD;
 export const FOLD_BYTES: usize = FOLD_LEFT + FOLD_BLOCK;

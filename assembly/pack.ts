@@ -1,24 +1,27 @@
 /**
- * A reader's answer in one call: whole batches in IN are checked one after the other, and the values of the wanted
- * records lie back to back in OUT, each behind its mark if there is one (the comma of a JSON array).
+ * A reader's answer in one call. Whole batches in IN are checked one after the other. The values of the wanted records
+ * are written back to back into OUT, each behind its mark if there is one (the comma of a JSON array).
  *
  *   IN      ┌ batch 0-2 ┬ batch 3 ┬ batch 4-6 ┐      wanted: [1, 6)
  *   OUT     ┌ , ┬ v1 ┬ , ┬ v2 ┬ , ┬ v3 ┬ , ┬ v4 ┬ , ┬ v5 ┐
  *   RESULT  ┌ 0 bytes of the batches ┬ 1 next offset ┬ 2 bytes of OUT ┬ 3 values ┐ (f64)
  *
- * Small batches' sums are the most of the work, and long inputs are folded at three times the speed. So they may be
- * checked together: the header before each batch becomes the sum that the one before it must have, which brings the
- * register to zero, and zeros, which leave it there.
+ * With small batches the CRC is most of the work, and long inputs are folded at three times the speed. So the batches'
+ * CRCs may be checked together. Each header between two batches is overwritten: first by the inverted CRC of the batch
+ * before it, which brings the CRC register to zero, then by zeros, which leave it there.
  *
- *   IN      ┌ … ┬ under the sum of batch 0 ┬ ~sum 0 ┬ 17 zeros ┬ under the sum of batch 1, its first 4 bytes inverted ┬ ~sum 1 ┬ …
+ *   IN      ┌ … ┬ bytes under CRC 0 ┬ ~CRC 0 ┬ 17 zeros ┬ bytes under CRC 1, the first 4 inverted ┬ ~CRC 1 ┬ …
  *
- * What a wrong byte does to the register can be undone by other wrong bytes only, once in 2^32: the same as within one
- * batch. When the whole is not good, the walk is to be made again with each sum on its own, over the same bytes anew.
+ * Wrong bytes go unseen once in 2^32 cases, as within one batch. When the common check fails, the caller must fill IN
+ * anew and call again with each CRC on its own.
  *
- * A batch that is refused, compressed or out of order ends the walk before it: of such a one nothing is in OUT. A
- * record has more bytes around its value than a mark, so what fits IN fits OUT.
+ * The walk ends before a batch that is refused, compressed or out of order; OUT then holds nothing of that batch. A
+ * record has more bytes around its value than a mark has, so OUT has room for all of IN.
  */
-import { ATTRIBUTES_AT, checkFrame, CODEC_MASK, CONTROL, CRC_AT, isSafeNumber, LAST_OFFSET_DELTA_AT, load16, load32, load64, RECORD_COUNT_AT, sizeOf } from "./batch";
+import {
+  ATTRIBUTES_AT, checkFrame, CODEC_MASK, CONTROL, CRC_AT, isSafeNumber, LAST_OFFSET_DELTA_AT, load16, load32, load64,
+  RECORD_COUNT_AT, sizeOf,
+} from "./batch";
 import { crc32c } from "./crc32c";
 import { checkBatch, readBatchRecords } from "./decode";
 import { copy } from "./encode";
@@ -31,7 +34,7 @@ let out: usize = 0;
 let nextOffset: i64 = 0;
 let values: i32 = 0;
 
-/** Takes the batch under `at`, or says why not. */
+/** Takes the batch under `at`, or returns why it can't be taken. */
 // @ts-ignore: decorator
 @inline
 function take(end: usize, anyOffset: bool, from: i64, to: i64, mark: i32, checkCrc: bool): i32 {
@@ -62,7 +65,7 @@ function take(end: usize, anyOffset: bool, from: i64, to: i64, mark: i32, checkC
   return OK;
 }
 
-/** Are the sums of the batches in [IN, end) good? Their headers are gone then. */
+/** Are the CRCs of the batches in [IN, end) good? Overwrites the headers between them. */
 function areSumsGood(end: usize): bool {
   let sum: u32 = load32(IN + CRC_AT);
   for (let batch = IN + sizeOf(IN); batch < end; ) {
@@ -78,12 +81,15 @@ function areSumsGood(end: usize): bool {
 }
 
 /**
- * Export. Walks the `size` bytes of IN; the findings are in RESULT. `expectedOffset` -1: the batches' offsets are not
- * compared. `mark` is a byte, 0 for none. With `together` only OK says something, and IN is used up.
+ * Export. Walks the `size` bytes of IN; the findings are in RESULT. With `expectedOffset` -1 the batches' offsets are
+ * not compared. `mark` is a byte, 0 for none. `together` checks all CRCs at once: any status but OK then says nothing
+ * about a single batch, and IN is overwritten.
  */
 export function pack(size: i32, expectedOffset: f64, from: f64, to: f64, mark: i32, together: i32): i32 {
   assert(size >= 0 && size <= BATCH_BYTES_MAX);
-  if (!isSafeNumber(expectedOffset) || !isSafeNumber(from) || !isSafeNumber(to) || <u32>mark > 0xff) return BAD_ARGUMENT;
+  if (
+    !isSafeNumber(expectedOffset) || !isSafeNumber(from) || !isSafeNumber(to) || <u32>mark > 0xff
+  ) return BAD_ARGUMENT;
   at = IN;
   out = OUT;
   nextOffset = <i64>expectedOffset;

@@ -1,21 +1,21 @@
 /**
- * Walks whole batches from the start of IN and makes the sparse index entries on the way. Base offset, length, epoch
- * and magic are not under the CRC; they are judged by continuity: the offset must be the next one, the epoch inside its
- * bounds. So a stale batch left in a reused slot ends the walk.
+ * Walks whole batches from the start of IN and makes the sparse index entries on the way. The CRC does not cover base
+ * offset, length, epoch and magic. They are judged by continuity: the offset must be the next one, the epoch inside its
+ * bounds. So a stale batch that was left in a reused slot ends the walk.
  *
- *   OFFSET_ENTRIES ┌ i32 relative last offset ┬ i32 position ┐           before a batch, once more than 4,096 bytes of batches
- *   TIME_ENTRIES   ┌ i64 max timestamp ┬ i32 relative offset ┐           have passed since the last entry; big-endian
+ *   OFFSET_ENTRIES ┌ i32 relative last offset ┬ i32 position ┐        an entry before a batch, once more than 4,096
+ *   TIME_ENTRIES   ┌ i64 max timestamp ┬ i32 relative offset ┐        bytes of batches lie behind the last; big-endian
  *
  *   RESULT  ┌ 0 valid bytes ┬ 1 batches ┬ 2 records ┬ 3 next offset ┬ 4 last epoch ┬ 5 bytes since entry ┬
  *   (f64)   ┴ 6 max timestamp ┬ 7 its offset ┬ 8 time entry's timestamp ┬ 9 offset entries ┬ 10 time entries ┐ (bytes)
  */
 import {
-  checkFields, checkFrame, isCrcGood, isSafeNumber, LAST_OFFSET_DELTA_AT, LEADER_EPOCH_AT, load32, load64, MAX_TIMESTAMP_AT,
-  RECORD_COUNT_AT, SAFE_MAX, sizeOf, store32, store64,
+  checkFields, checkFrame, isCrcGood, isSafeNumber, LAST_OFFSET_DELTA_AT, LEADER_EPOCH_AT, load32, load64,
+  MAX_TIMESTAMP_AT, RECORD_COUNT_AT, SAFE_MAX, sizeOf, store32, store64,
 } from "./batch";
 import {
-  BATCH_BYTES_MAX, IN, INDEX_INTERVAL_BYTES, OFFSET_ENTRIES, OFFSET_ENTRIES_BYTES, OFFSET_ENTRY_BYTES, RESULT, TIME_ENTRIES,
-  TIME_ENTRIES_BYTES, TIME_ENTRY_BYTES,
+  BATCH_BYTES_MAX, IN, INDEX_INTERVAL_BYTES, OFFSET_ENTRIES, OFFSET_ENTRIES_BYTES, OFFSET_ENTRY_BYTES, RESULT,
+  TIME_ENTRIES, TIME_ENTRIES_BYTES, TIME_ENTRY_BYTES,
 } from "./layout";
 import { BAD_ARGUMENT, BAD_CRC, BAD_EPOCH, BAD_MAGIC, BAD_OFFSET, NEED_MORE, OK, ZEROS } from "./status";
 
@@ -45,7 +45,7 @@ function isRelative(offset: i64): bool {
   return offset >= segmentBaseOffset && offset - segmentBaseOffset <= i32.MAX_VALUE;
 }
 
-/** Numbers from outside that are safe integers from `low` on. */
+/** Is a number from outside a safe integer, `low` or greater? */
 // @ts-ignore: decorator
 @inline
 function isFrom(low: f64, value: f64): bool {
@@ -74,10 +74,10 @@ function index(lastOffset: i64, batchMaxTimestamp: i64, size: i32, position: i32
   bytesSinceEntry += size;
 }
 
-/** Walks over the batch under `at`, or says why it is none. */
+/** Walks over the batch under `at`, or returns why it is none. */
 function step(end: usize, allowGaps: bool, minEpoch: i32, maxEpoch: i32, checkCrc: bool, position: i32): i32 {
   let status = checkFrame(at, <i32>(end - at));
-  // Only here: once at the end of a walk, so the look over all the rest costs nothing per batch.
+  // The rest is searched for other bytes than zeros only here, once at the end of a walk, and not per batch.
   if (status == NEED_MORE || status == BAD_MAGIC) return areZeros(at, end) ? ZEROS : status;
   if (status != OK) return status;
   const baseOffset = load64(at);
@@ -103,8 +103,8 @@ function step(end: usize, allowGaps: bool, minEpoch: i32, maxEpoch: i32, checkCr
 
 /** Export. Walks the `size` bytes of IN; the findings are in RESULT. Arguments as in `ScanRequest`. */
 export function scan(
-  size: i32, expectedOffset: f64, allowGaps: i32, minEpoch: i32, maxEpoch: i32, checkCrc: i32, position: f64, baseOffset: f64,
-  sinceEntry: f64, timestamp: f64, timestampOffset: f64, timeEntryTimestamp: f64,
+  size: i32, expectedOffset: f64, allowGaps: i32, minEpoch: i32, maxEpoch: i32, checkCrc: i32, position: f64,
+  baseOffset: f64, sinceEntry: f64, timestamp: f64, timestampOffset: f64, timeEntryTimestamp: f64,
 ): i32 {
   assert(size >= 0 && size <= BATCH_BYTES_MAX);
   if (!isFrom(0, expectedOffset) || !isFrom(0, baseOffset) || !isFrom(0, sinceEntry)) return BAD_ARGUMENT;

@@ -1,8 +1,9 @@
 /**
  * Greatest lower bound in a packed big-endian index: 8-byte entries by their int32 relative offset, 12-byte entries by
- * their int64 timestamp. Keys are compared as f64, so any number may be asked for and NaN finds nothing.
+ * their int64 timestamp. Keys are compared as f64, so any number may be searched for, and NaN finds nothing.
  *
- *   entry   0 ……… low │ ……… middle ……… │ high ……… count        key(low) <= target < key(high), low from -1, high from count
+ *   entry   0 ……… low │ ……… middle ……… │ high ……… count        key(low) <= target < key(high)
+ *                                                               low begins at -1, high at count
  */
 import { load32, load64 } from "./batch";
 import { IN, OFFSET_ENTRY_BYTES, STEPS, TIME_ENTRY_BYTES } from "./layout";

@@ -1,4 +1,4 @@
-/** What a check found; the same numbers as `Status` in src/kernel/types.ts (a test compares them). */
+/** The results of a check: the same numbers as `Status` in src/kernel/types.ts (a test compares them). */
 export const OK: i32 = 0;
 export const NEED_MORE: i32 = 1;
 export const ZEROS: i32 = 2;
