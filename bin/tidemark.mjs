@@ -92,7 +92,8 @@ function claimsOf({ tenant, scope, minutes, issuer, audience }) {
   const wrong = words.find((word) => !SCOPE.test(word));
   if (words.length === 0 || wrong !== undefined) {
     throw new UsageError(
-      `--scope ${JSON.stringify(wrong ?? scope)}: each word must be read:, write: or admin: and a pattern of paths, such as read:orders/*`,
+      `--scope ${JSON.stringify(wrong ?? scope)}: each word must be read:, write: or admin: and a pattern of ` +
+        `paths, such as read:orders/*`,
     );
   }
   if (!/^[1-9]\d{0,6}$/.test(minutes) || Number(minutes) > MINUTES_MAX)
@@ -146,7 +147,8 @@ function main(args) {
   if (values.help || name === "help") return HELP;
   if (name === undefined || !Object.hasOwn(COMMANDS, name))
     throw new UsageError(
-      `${name === undefined ? "a command is needed" : `there is no command ${JSON.stringify(name)}`}; there are ${Object.keys(COMMANDS).join(", ")}`,
+      `${name === undefined ? "a command is needed" : `there is no command ${JSON.stringify(name)}`}; there are ` +
+        `${Object.keys(COMMANDS).join(", ")}`,
     );
   const folder = name === "assets" ? rest.splice(0, 1) : [];
   if (rest.length > 0) throw new UsageError(`${JSON.stringify(rest[0])} is one argument too many`);

@@ -220,7 +220,8 @@ describe("host names", () => {
 
   test("words that are not host names are left alone", () => {
     const source =
-      "// Date.now()\nconst o = { window: 1, self() { return o.window; } }; new Date(5); clock.now(); const window = 1; f(window); type T = { document: string };";
+      "// Date.now()\nconst o = { window: 1, self() { return o.window; } }; new Date(5); clock.now(); const window " +
+      "= 1; f(window); type T = { document: string };";
     expect(hostNames(source, "src/log/x.ts")).toEqual([]);
   });
 

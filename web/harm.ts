@@ -84,11 +84,13 @@ export function inWords(report: LogRecovery, met: readonly Damage[] = []): HTMLE
   );
   if (cut)
     say(
-      `A torn tail was cut at offset ${number(cut.offset)}: ${number(cut.bytes)} bytes that were never whole (${cut.reason}).`,
+      `A torn tail was cut at offset ${number(cut.offset)}: ${number(cut.bytes)} bytes that were never whole ` +
+        `(${cut.reason}).`,
     );
   for (const { from, to, reason } of quarantined) {
     say(
-      `Offsets ${number(from)} to ${number(to - 1)} are damaged (${reason}) and set apart; reading them is an error, never a gap.`,
+      `Offsets ${number(from)} to ${number(to - 1)} are damaged (${reason}) and set apart; reading them is an ` +
+        `error, never a gap.`,
     );
   }
   if (!cut && quarantined.length === 0 && met.length === 0) say("Nothing was lost.");

@@ -45,7 +45,9 @@ export function readPanel(app: App): void {
   const text = byId("read-text");
   onClick("replay", text, async () => {
     const { records, ms, damage } = await replay(app);
-    const speed = `${number(records)} records in ${number(ms)} ms: ${number((records * 1000) / Math.max(ms, 1))} a second, every checksum verified.`;
+    const speed =
+      `${number(records)} records in ${number(ms)} ms: ${number((records * 1000) / Math.max(ms, 1))} a second, ` +
+      `every checksum verified.`;
     const told = damage.map(
       ({ from, to }) => `CORRUPT_RANGE: offsets ${number(from)} to ${number(to - 1)}; the read went on behind it.`,
     );

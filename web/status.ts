@@ -5,7 +5,8 @@ import { byId, bytes, number } from "./dom.ts";
 const ENGINES = { opfs: "the origin private file system", indexeddb: "IndexedDB", memory: "memory" } as const;
 const WORTH = {
   device:
-    "An ack says the record was flushed to the device: it survives a crash of the tab, the browser and, as far as the disk keeps its word, the power.",
+    "An ack says the record was flushed to the device: it survives a crash of the tab, the browser and, as far as " +
+    "the disk keeps its word, the power.",
   process: "An ack survives a crash of the tab and the browser, not a power cut.",
   none: "An ack ends with this window: nothing here is kept.",
 } as const;

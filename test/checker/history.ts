@@ -94,7 +94,10 @@ function whatOf(op: Op): string {
         }),
       )}`;
     case "poll":
-      return `${op.topic} ${shown(op.records.map(({ offset, value }) => `@${offset}:${value}`))}${op.wholeLog ? " (whole log)" : ""}`;
+      return (
+        `${op.topic} ` +
+        `${shown(op.records.map(({ offset, value }) => `@${offset}:${value}`))}${op.wholeLog ? " (whole log)" : ""}`
+      );
     case "assign":
       return op.topics.join(" ");
     case "trim":
@@ -108,7 +111,8 @@ export function printHistory(ops: readonly Op[]): string {
     .sort((a, b) => a.invoke - b.invoke)
     .map(
       (op) =>
-        `  ${`${op.invoke}…${op.complete ?? "?"}`.padEnd(16)} ${op.process.padEnd(14)} ${op.type.padEnd(6)} ${op.outcome.padEnd(4)} ${whatOf(op)}`,
+        `  ${`${op.invoke}…${op.complete ?? "?"}`.padEnd(16)} ${op.process.padEnd(14)} ${op.type.padEnd(6)} ` +
+        `${op.outcome.padEnd(4)} ${whatOf(op)}`,
     )
     .join("\n");
 }

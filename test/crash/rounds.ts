@@ -145,7 +145,8 @@ class CrashRun {
     const { kind, aim } = strike;
     const what = `${kind}${aim ? `@${aim}${inside ? ", in the middle of it" : ""}` : ""}`;
     this.options.onRound?.(
-      `round ${round + 1} of ${this.options.rounds}, ${this.#engine}: ${what}; ${audit ? `open ${audit.openMs.toFixed(0)} ms, ${audit.records} records` : "no recovery"}`,
+      `round ${round + 1} of ${this.options.rounds}, ${this.#engine}: ${what}; ` +
+        `${audit ? `open ${audit.openMs.toFixed(0)} ms, ${audit.records} records` : "no recovery"}`,
     );
     return findings.length + problems.length > 0
       ? { round, strike, engine: this.#engine, findings, problems }

@@ -68,7 +68,8 @@ async function runWorkerd(rounds: number, seed: number, json: string | undefined
   const { acked, absorbed, lost, duplicated, reordered } = figures;
   const found = report.findings.length > 0;
   console.log(
-    `seed ${seed}: ${rounds} kills, ${shown(acked)} records acked, ${lost} lost, ${duplicated} duplicated, ${reordered} reordered, ${shown(absorbed)} resent ones absorbed; ${shown(figures.seconds)} s`,
+    `seed ${seed}: ${rounds} kills, ${shown(acked)} records acked, ${lost} lost, ${duplicated} duplicated, ` +
+      `${reordered} reordered, ${shown(absorbed)} resent ones absorbed; ${shown(figures.seconds)} s`,
   );
   if (found) console.log(`again: npm run crash -- --target workerd --seed ${seed} --rounds ${rounds}`);
   return found || acked === 0 ? 1 : 0;

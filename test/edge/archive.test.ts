@@ -396,7 +396,8 @@ describe("damage in object storage", () => {
   });
 
   it(
-    "another stream's object under a segment's key is CORRUPT_RANGE over it, whatever its length; never that stream's records",
+    "another stream's object under a segment's key is CORRUPT_RANGE over it, whatever its length; never that " +
+      "stream's records",
     { timeout: 120_000 },
     async () => {
       const { path, key, all } = await archived();

@@ -144,7 +144,8 @@ describe("dates and numbers in headers", () => {
     const response = await ask("GET", "offsets?offset=1");
     expect(response.status).toBe(400);
     expect(await messageOf(response)).toBe(
-      'offset is "1"; it must be -1 (the start), now (the end), or an offset as answers give it: that of record 10 is 0000000000000010_0000000000000000',
+      'offset is "1"; it must be -1 (the start), now (the end), or an offset as answers give it: that of record 10 ' +
+        "is 0000000000000010_0000000000000000",
     );
   });
 });

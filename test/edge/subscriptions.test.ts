@@ -347,7 +347,8 @@ describe("how much a tenant may subscribe to", () => {
       await within(
         (_, { storage: { sql } }) =>
           void sql.exec(
-            `CREATE TRIGGER full BEFORE UPDATE ON subscription WHEN NEW.id = '${bad}' BEGIN SELECT RAISE(ABORT, 'too large'); END`,
+            `CREATE TRIGGER full BEFORE UPDATE ON subscription WHEN NEW.id = '${bad}' BEGIN SELECT RAISE(ABORT, ` +
+              `'too large'); END`,
           ),
       );
       expect((await call(path, "POST", [1])).status).toBe(204);

@@ -59,7 +59,8 @@ async function main(): Promise<void> {
   const seconds = (performance.now() - started) / 1000;
   if (values.keep) writeFileSync(values.keep, pack(kept));
   console.log(
-    `${values.executions} executions in ${seconds.toFixed(1)} s, seed ${values.seed}: ${pairsBefore} pairs of points by the corpus, ${pairs} in all, ${kept.length} inputs kept, no finding`,
+    `${values.executions} executions in ${seconds.toFixed(1)} s, seed ${values.seed}: ${pairsBefore} pairs of ` +
+      `points by the corpus, ${pairs} in all, ${kept.length} inputs kept, no finding`,
   );
 }
 

@@ -40,7 +40,9 @@ export async function attempt(name = "environment", options = {}) {
 const STATIC = `import { open } from "/dist/browser.js";\n${TRY.replace(/const \{ open \}.*\n/, "").replace("export ", "")}`;
 const FILES: Readonly<Record<string, string>> = {
   "index.html": `<!doctype html><title>page</title><script type="module" src="/page.js"></script>`,
-  "page.js": `import { attempt } from "/try.js"; import * as browser from "/dist/browser.js"; Object.assign(window, { attempt, browser });`,
+  "page.js":
+    `import { attempt } from "/try.js"; import * as browser from "/dist/browser.js"; Object.assign(window, { ` +
+    `attempt, browser });`,
   "share.js": `import { open } from "/dist/browser.js";
     const tide = await open("shared");
     const append = async () => postMessage({ ...(await tide.topic("t").append({ value: "worker" })), role: tide.role });

@@ -172,7 +172,8 @@ async function checkFirm(
       if (reading.gaps.some(({ from, to }) => offset >= from && offset < to)) continue;
       throw new Violation(
         "lost-acked",
-        `${promise.name}: offset ${offset} was promised and is not there; the log has ${log.logStartOffset}…${log.logEndOffset}, cut ${JSON.stringify(cut)}`,
+        `${promise.name}: offset ${offset} was promised and is not there; the log has ` +
+          `${log.logStartOffset}…${log.logEndOffset}, cut ${JSON.stringify(cut)}`,
       );
     }
   }

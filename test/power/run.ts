@@ -56,7 +56,8 @@ async function showBugs(seed: number): Promise<Record<string, number | undefined
     const { images, failures } = await replay(trace, { kernel, images: 1000, seed, failuresMax: 1 });
     found[bug.name] = failures.length > 0 ? images : undefined;
     console.log(
-      `planted bug, ${bug.name}: ${failures[0] ? `image ${images}: ${failures[0].message}` : `NOT FOUND in ${images} images`}`,
+      `planted bug, ${bug.name}: ` +
+        `${failures[0] ? `image ${images}: ${failures[0].message}` : `NOT FOUND in ${images} images`}`,
     );
   }
   return found;
@@ -140,7 +141,8 @@ async function main(): Promise<number> {
     for (const { plan, message } of [...result.failures, ...killed.failures]) {
       failed++;
       console.log(
-        `\nseed ${seed + turn} (${engine}): ${message}\nagain: node tools/run/run-ts.mjs test/power/run.ts --trace ${path.relative(root, await keep(trace))} --plan '${JSON.stringify(plan)}'`,
+        `\nseed ${seed + turn} (${engine}): ${message}\nagain: node tools/run/run-ts.mjs test/power/run.ts --trace ` +
+          `${path.relative(root, await keep(trace))} --plan '${JSON.stringify(plan)}'`,
       );
     }
     console.log(
@@ -171,7 +173,8 @@ async function main(): Promise<number> {
   };
   writeReport(values.json, summary);
   console.log(
-    `\n${done} power cuts (${JSON.stringify(byEngine.counts)}; ${flushPoints[0]} of ${flushPoints[1]} flush points) and ${kills} kills in ${seconds.toFixed(0)} s; ${failed} broken promises`,
+    `\n${done} power cuts (${JSON.stringify(byEngine.counts)}; ${flushPoints[0]} of ${flushPoints[1]} flush ` +
+      `points) and ${kills} kills in ${seconds.toFixed(0)} s; ${failed} broken promises`,
   );
   return failed + missing.length + survived.length === 0 && done > 0 ? 0 : 1;
 }

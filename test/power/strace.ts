@@ -117,7 +117,8 @@ export function matchFiles(trace: Trace, all: readonly SystemCall[]): Matched {
     const call = calls[at++];
     const fail = (what: string): never => {
       throw new Error(
-        `event ${number} is ${event.kind}${"file" in event ? ` of ${event.file}` : ""}: ${what}; the kernel saw ${call?.call} of ${call?.file}`,
+        `event ${number} is ${event.kind}${"file" in event ? ` of ${event.file}` : ""}: ${what}; the kernel saw ` +
+          `${call?.call} of ${call?.file}`,
       );
     };
     if (!call) return fail("there are no more calls");

@@ -44,7 +44,9 @@ export const BUGS: readonly RotBug[] = [
   {
     name: "footer checksum ignored",
     file: "src/store/sections.ts",
-    find: "if (footerCrc !== sealed.footerCrc || footerCrc !== view.getUint32(length + FOOTER_BYTES - 4)) return undefined;",
+    find:
+      "if (footerCrc !== sealed.footerCrc || footerCrc !== view.getUint32(length + FOOTER_BYTES - 4)) return " +
+      "undefined;",
     replace: "",
     regions: /compacted: footer/,
   },

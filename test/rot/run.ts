@@ -54,7 +54,8 @@ console.log(
   `${log.slots} slots of ${log.slotBytes} bytes, ${log.batches} batches of ${log.batchBytes} bytes; seed ${seed}`,
 );
 console.log(
-  `${bits} bits (${surveyed} opened and read, ${sampled} of them the whole way as well), ${stale} stale pages, ${swapped} exchanges in ${seconds().toFixed(1)} s; ${failures.length} failed`,
+  `${bits} bits (${surveyed} opened and read, ${sampled} of them the whole way as well), ${stale} stale pages, ` +
+    `${swapped} exchanges in ${seconds().toFixed(1)} s; ${failures.length} failed`,
 );
 writeReport(values.json, { seconds: seconds(), every, seed, ...share });
 process.exitCode = failures.length === 0 && bits > 0 ? 0 : 1;

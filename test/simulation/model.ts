@@ -221,5 +221,8 @@ export class LogModel {
 }
 
 export function describe(batch: SentBatch): string {
-  return `producer ${batch.producerId}/${batch.epoch} sequence ${batch.baseSequence}+${batch.records.length} (${batch.records[0]!.id}…)`;
+  return (
+    `producer ${batch.producerId}/${batch.epoch} sequence ${batch.baseSequence}+${batch.records.length} ` +
+    `(${batch.records[0]!.id}…)`
+  );
 }

@@ -157,7 +157,8 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/log/log.ts",
     find: "await this.#store.flush();\n    } catch (thrown) {",
     replace:
-      "for (const pending of group) this.#acknowledge(pending);\n      await this.#store.flush();\n    } catch (thrown) {",
+      "for (const pending of group) this.#acknowledge(pending);\n      await this.#store.flush();\n    } catch " +
+      "(thrown) {",
   },
   {
     name: "duplicate acked before the first",

@@ -36,7 +36,8 @@ export function checkReport(
     if (!rotten || logEndOffset < model.marked) {
       throw new Violation(
         "lost-acked",
-        `the log ends at ${logEndOffset}, acknowledged up to ${floor} (marked ${model.marked}, cut ${JSON.stringify(cut)})`,
+        `the log ends at ${logEndOffset}, acknowledged up to ${floor} (marked ${model.marked}, cut ` +
+          `${JSON.stringify(cut)})`,
       );
     }
     counters.add(cut ? "rot.cut" : "rot.cut-unseen");

@@ -98,7 +98,8 @@ async function explain(failed: FailedSeed, ops: number, beyond: Beyond): Promise
   installSyncGzip();
   const { plan, result, runs } = await shrink(makePlan(failed.seed, ops, beyond), kernel, failed.check);
   console.log(
-    `shortest history found (${plan.ops.length} of ${ops} operations, ${runs} runs): ${result.failure?.message ?? failed.message}`,
+    `shortest history found (${plan.ops.length} of ${ops} operations, ${runs} runs): ` +
+      `${result.failure?.message ?? failed.message}`,
   );
   console.log(`  world ${JSON.stringify(plan.world)}`);
   for (const { id, ...op } of plan.ops) console.log(`  ${String(id).padStart(4)} ${JSON.stringify(op)}`);
@@ -187,7 +188,8 @@ async function main(): Promise<number> {
   for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
   console.log(
-    `${done} seeds of ${ops} operations in ${elapsed.toFixed(1)} s (${Math.round(done / elapsed)} a second); ${repeated} run twice; ${failures.length} failed`,
+    `${done} seeds of ${ops} operations in ${elapsed.toFixed(1)} s (${Math.round(done / elapsed)} a second); ` +
+      `${repeated} run twice; ${failures.length} failed`,
   );
   return failures.length === 0 && missing.length === 0 && done > 0 ? 0 : 1;
 }

@@ -117,7 +117,8 @@ async function struck(browser: EngineBrowser, engine: Engine, strikes: readonly 
     times[strike] = await failOver(() => leader[strike]());
   }
   console.log(
-    `fail-over in ${browser.version} over ${engine}, ms from the strike to the next leader's first ack: ${JSON.stringify(times)}; followers by ${states[1]!.via}`,
+    `fail-over in ${browser.version} over ${engine}, ms from the strike to the next leader's first ack: ` +
+      `${JSON.stringify(times)}; followers by ${states[1]!.via}`,
   );
   await settle(tabs);
 }

@@ -13,7 +13,8 @@ it("eight tabs under every fault lose nothing that was acked, double nothing, ch
   const result = await runLong({ seconds: 30, stepsMin: FAULTS.length, seed: SEED });
   const times = Object.entries(result.faults).map(([fault, count]) => `${fault} ${count}`);
   console.log(
-    `${result.steps} strikes: ${times.join(", ")}\nfail-over, ms: ${result.failOvers.map(({ fault, ackedMs }) => `${fault} ${Math.round(ackedMs)}`).join(", ")}`,
+    `${result.steps} strikes: ${times.join(", ")}\nfail-over, ms: ` +
+      `${result.failOvers.map(({ fault, ackedMs }) => `${fault} ${Math.round(ackedMs)}`).join(", ")}`,
   );
   expect([...result.problems, ...result.findings.map(printFinding)].join("\n"), `npm run tabs -- --seed ${SEED}`).toBe(
     "",

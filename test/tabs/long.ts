@@ -292,7 +292,8 @@ class LongRun {
     const after = ((performance.now() - this.#started) / 1000).toFixed(1);
     const whom = isLeader ? "the leader" : "a follower";
     this.options.onStep?.(
-      `strike ${this.#steps} after ${after} s: ${strike.fault} of ${whom}, tab ${victim.number}; term ${epoch}, ${this.#tabs.length} tabs`,
+      `strike ${this.#steps} after ${after} s: ${strike.fault} of ${whom}, tab ${victim.number}; term ${epoch}, ` +
+        `${this.#tabs.length} tabs`,
     );
     const [strikeAt, at] = await this.#strike(strike, victim, others);
     if (strike.fault === "worker" && !isLeader) this.#spareless.add(victim);
@@ -309,7 +310,8 @@ class LongRun {
       this.#isBehindHang = strike.fault === "hang";
       if (!(await this.#nextTerm(epoch)))
         this.ledger.problems.push(
-          `step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ${LEADERLESS_MS / 1000} s`,
+          `step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ` +
+            `${LEADERLESS_MS / 1000} s`,
         );
     }
     await this.#fill();

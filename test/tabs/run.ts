@@ -125,7 +125,8 @@ async function main(): Promise<number> {
   if (unfired.length > 0) console.log(`never fired: ${unfired.join(", ")}${isShort}`);
   const bad = result.findings.length + result.problems.length;
   console.log(
-    `seed ${seed}, ${engine}: ${shown(result.steps)} strikes, ${shown(figures["records acked"]!)} records acked; ${bad > 0 ? `${bad} FINDINGS` : "0 findings"}`,
+    `seed ${seed}, ${engine}: ${shown(result.steps)} strikes, ${shown(figures["records acked"]!)} records acked; ` +
+      `${bad > 0 ? `${bad} FINDINGS` : "0 findings"}`,
   );
   // A run in which nothing happened, or nothing was acknowledged, proves nothing.
   const isNothing = result.steps === 0 || figures["records acked"] === 0;

@@ -157,7 +157,8 @@ export class WebKitBrowser implements EngineBrowser {
       return made.handle;
     });
     const ready =
-      "const [done] = arguments; const look = () => document.title === 'ready' ? done() : setTimeout(look, 20); look();";
+      "const [done] = arguments; const look = () => document.title === 'ready' ? done() : setTimeout(look, 20); " +
+      "look();";
     await this.execute(handle, ready, []);
     const contents = descendantsOf(this.child.pid!).filter((pid) => commandOf(pid).includes("WebKitWebProcess"));
     const process = await busiestOf(contents, () => this.execute(handle, `${BURN} arguments[0]();`, []));

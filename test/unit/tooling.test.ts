@@ -57,8 +57,10 @@ test("what was skipped is named, with the way to get what it takes", () => {
       { name: "/r/test/unit/a.test.ts", assertionResults: [skippedTest("later")] },
     ];
     expect(skippedLines({ testResults }, (file: string) => file.slice(3))).toEqual([
-      "skipped test/tabs/engines.test.ts: Firefox, 2 tests: get Firefox (Debian, Ubuntu: sudo apt-get install firefox-esr), or set FIREFOX_PATH",
-      "skipped test/tabs/engines.test.ts: WebKitGTK's driver, 1 test: get WebKitGTK's driver (Debian, Ubuntu: sudo apt-get install webkit2gtk-driver xvfb xauth dbus)",
+      "skipped test/tabs/engines.test.ts: Firefox, 2 tests: get Firefox (Debian, Ubuntu: sudo apt-get install " +
+        "firefox-esr), or set FIREFOX_PATH",
+      "skipped test/tabs/engines.test.ts: WebKitGTK's driver, 1 test: get WebKitGTK's driver (Debian, Ubuntu: sudo " +
+        "apt-get install webkit2gtk-driver xvfb xauth dbus)",
       "skipped test/unit/a.test.ts: later, 1 test: the suite's own output says why",
     ]);
   } finally {

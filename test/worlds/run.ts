@@ -33,7 +33,8 @@ const onHistory = (): void => {
   if (seconds() - shown < (process.stderr.isTTY ? 1 : 15)) return;
   shown = seconds();
   process.stderr.write(
-    `${process.stderr.isTTY ? "\r" : ""}${done} of ${total} histories, ${Math.round(shown)} s ${process.stderr.isTTY ? "" : "\n"}`,
+    `${process.stderr.isTTY ? "\r" : ""}${done} of ${total} histories, ${Math.round(shown)} s ` +
+      `${process.stderr.isTTY ? "" : "\n"}`,
   );
 };
 const explored = await explore({
@@ -49,7 +50,8 @@ const counts = Object.entries(explored.counts).sort(([a], [b]) => (a < b ? -1 : 
 for (const [name, times] of counts) console.log(`${String(times).padStart(10)}  ${name}`);
 const { histories, crashPoints, images, distinct, recrashed, failures } = explored;
 console.log(
-  `${histories} histories of up to ${depth} operations, ${crashPoints} crash points, ${images} images (${distinct} distinct, of ${recrashed} the recovery crashed too) in ${seconds().toFixed(1)} s; ${failures.length} failed`,
+  `${histories} histories of up to ${depth} operations, ${crashPoints} crash points, ${images} images (${distinct} ` +
+    `distinct, of ${recrashed} the recovery crashed too) in ${seconds().toFixed(1)} s; ${failures.length} failed`,
 );
 writeReport(values.json, { depth, beginnings, seconds: seconds(), ...explored });
 process.exitCode = failures.length === 0 && images > 0 ? 0 : 1;

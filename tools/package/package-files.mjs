@@ -38,7 +38,10 @@ export function servedPackageFiles() {
     async load(id) {
       if (id !== STAND_IN) return null;
       const names = Object.keys(await import(pathToFileURL(entry).href));
-      return `const all = await import(/* @vite-ignore */ new URL("${PLACE}browser.js", location.origin).href);\nexport const { ${names.join(", ")} } = all;`;
+      return (
+        `const all = await import(/* @vite-ignore */ new URL("${PLACE}browser.js", location.origin).href);\nexport ` +
+        `const { ${names.join(", ")} } = all;`
+      );
     },
     configureServer(server) {
       server.middlewares.use(PLACE, (request, response, next) => {

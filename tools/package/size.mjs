@@ -53,7 +53,8 @@ async function buildApp(folder) {
   await writeFile(path.join(folder, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
   await writeFile(
     path.join(folder, "index.html"),
-    `<!doctype html><title>opening</title><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>`,
+    `<!doctype html><title>opening</title><link rel="icon" href="data:,"><script type="module" ` +
+      `src="/main.js"></script>`,
   );
   await writeFile(path.join(folder, "main.js"), APP);
   await build({ root: folder, configFile: false, logLevel: "error" });

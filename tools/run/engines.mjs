@@ -40,7 +40,8 @@ export function ensureEngines() {
 }
 
 const wayTo = ({ name, packages, environment }) =>
-  `get ${name} (Debian, Ubuntu: sudo apt-get install ${packages.join(" ")})${environment ? `, or set ${environment}` : ""}`;
+  `get ${name} (Debian, Ubuntu: sudo apt-get install ` +
+  `${packages.join(" ")})${environment ? `, or set ${environment}` : ""}`;
 
 /**
  * One line for each group of skipped tests of a Vitest report: where they are, how many, and what to do. `files` are

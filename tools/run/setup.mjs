@@ -152,6 +152,7 @@ export function ensureChromium() {
     if (installed) return installed;
   }
   throw new SetupError(
-    "No Chromium found. Install it (Debian, Ubuntu: sudo apt-get install chromium), or set CHROMIUM_PATH to a Chrome or Chromium.",
+    "No Chromium found. Install it (Debian, Ubuntu: sudo apt-get install chromium), or set CHROMIUM_PATH to a " +
+      "Chrome or Chromium.",
   );
 }

@@ -130,7 +130,8 @@ export async function main(args) {
   console.log("");
   for (const { name, seconds, passed, failed, note } of results) {
     console.log(
-      `${failed === 0 ? "ok  " : "FAIL"} ${name.padEnd(10)}${String(passed).padStart(6)} passed${String(failed).padStart(5)} failed${seconds.toFixed(1).padStart(8)} s  ${note}`,
+      `${failed === 0 ? "ok  " : "FAIL"} ${name.padEnd(10)}${String(passed).padStart(6)} ` +
+        `passed${String(failed).padStart(5)} failed${seconds.toFixed(1).padStart(8)} s  ${note}`,
     );
   }
   for (const { skipped = [] } of results) for (const line of skipped) console.log(line);

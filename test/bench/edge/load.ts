@@ -48,7 +48,8 @@ class Connection {
 
 const headOf = (url: URL, length: number): Buffer =>
   Buffer.from(
-    `POST ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Type: application/octet-stream\r\nContent-Length: ${length}\r\n\r\n`,
+    `POST ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Type: ` +
+      `application/octet-stream\r\nContent-Length: ${length}\r\n\r\n`,
   );
 
 /** Appends of one size over so many connections, in slices. */

@@ -79,14 +79,17 @@ const COUNTING: readonly PlantedBug[] = [
     file: "worker/log-object/log-object.ts",
     find: "exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,",
     replace:
-      "exec: (query, ...bindings) => { const cursor = storage.sql.exec(query, ...bindings) as any; const rows = [...cursor]; (globalThis as any).rows = ((globalThis as any).rows ?? 0) + cursor.rowsWritten; return rows as Iterable<SqlRow>; },",
+      "exec: (query, ...bindings) => { const cursor = storage.sql.exec(query, ...bindings) as any; const rows = " +
+      "[...cursor]; (globalThis as any).rows = ((globalThis as any).rows ?? 0) + cursor.rowsWritten; return rows " +
+      "as Iterable<SqlRow>; },",
   },
   {
     name: "rows told",
     file: "worker/index.ts",
     find: "handle(request, env",
     replace:
-      'new URL(request.url).pathname === "/rows" ? Promise.resolve(new Response(String((globalThis as any).rows ?? 0))) : handle(request, env',
+      'new URL(request.url).pathname === "/rows" ? Promise.resolve(new Response(String((globalThis as any).rows ?? ' +
+      "0))) : handle(request, env",
   },
 ];
 
@@ -398,7 +401,9 @@ function print({ ratios, figures, targets, rounds }: Result): void {
   console.log("\nratios (least of the rounds; higher is better)");
   for (const [name, ratio] of Object.entries(ratios)) {
     console.log(
-      `  ${name.padEnd(44)} ${ratio.toFixed(2).padStart(8)}${name in targets ? `   target ${TARGETS[name]}: ${met(name)}` : ""}   rounds ${rounds[name]!.map((value) => value.toFixed(2)).join(" ")}`,
+      `  ${name.padEnd(44)} ` +
+        `${ratio.toFixed(2).padStart(8)}${name in targets ? `   target ${TARGETS[name]}: ${met(name)}` : ""}   ` +
+        `rounds ${rounds[name]!.map((value) => value.toFixed(2)).join(" ")}`,
     );
   }
   console.log("figures");

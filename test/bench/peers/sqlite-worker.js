@@ -17,7 +17,8 @@ serve({
     }
     db = new pool.OpfsSAHPoolDb(`/${name}`);
     db.exec(
-      "PRAGMA synchronous=FULL; DROP TABLE IF EXISTS log; CREATE TABLE log (id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, value BLOB NOT NULL)",
+      "PRAGMA synchronous=FULL; DROP TABLE IF EXISTS log; CREATE TABLE log (id INTEGER PRIMARY KEY, ts INTEGER NOT " +
+        "NULL, value BLOB NOT NULL)",
     );
     insert = db.prepare("INSERT INTO log (ts, value) VALUES (?, ?)");
   },

@@ -31,7 +31,8 @@ test("planted: rows that go before their object is there are lost with the power
     file: "worker/log-object/archiver.ts",
     find: "    const stored = await bucket.put(",
     replace:
-      '    const gone = log.moved(wanted.row, entry);\n    if (gone) return void (await bucket.put(key, bytes, { onlyIf: { etagDoesNotMatch: "*" } })) ?? true;\n    const stored = await bucket.put(',
+      "    const gone = log.moved(wanted.row, entry);\n    if (gone) return void (await bucket.put(key, bytes, { " +
+      'onlyIf: { etagDoesNotMatch: "*" } })) ?? true;\n    const stored = await bucket.put(',
   };
   // What is gone reads as CORRUPT_RANGE, and the reading says so.
   const found = await runKills({ rounds: 20, seed: 22, plant }).then(

@@ -97,7 +97,8 @@ async function connection(request: string, read: boolean): Promise<net.Socket> {
 const get = (name: string, query: string, headers = ""): string =>
   `GET /v1/stream/${name}${query} HTTP/1.1\r\nhost: 127.0.0.1:${worker.port}\r\n${headers}\r\n`;
 const UPGRADE =
-  "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+  "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: " +
+  "AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
 describe("a client that goes without a word", () => {
   it.each([

@@ -137,7 +137,8 @@ const PLANTS: readonly (PlantedBug & { readonly breaks: string })[] = [
     file: SOCKETS,
     find: "session.turn.then(() => this.#take(session, frame))",
     replace:
-      "Promise.resolve().then(() => frame.id % 3 === 0 ? new Promise((resolve) => setTimeout(resolve, 1)) : undefined).then(() => this.#take(session, frame))",
+      "Promise.resolve().then(() => frame.id % 3 === 0 ? new Promise((resolve) => setTimeout(resolve, 1)) : " +
+      "undefined).then(() => this.#take(session, frame))",
     breaks: "appends keep the order of their frames",
   },
   {

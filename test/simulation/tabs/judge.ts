@@ -37,7 +37,9 @@ export function judge({
     if (at >= 0 || other.length !== log.length)
       return {
         check: "inconsistent",
-        message: `tabs disagree at ${at}: ${log.length} records and ${other.length}, ${short(log[at]?.value)} and ${short(other[at]?.value)}`,
+        message:
+          `tabs disagree at ${at}: ${log.length} records and ${other.length}, ${short(log[at]?.value)} and ` +
+          `${short(other[at]?.value)}`,
       };
   }
   const byValue = new Map(sent.map((each) => [each.value, each]));
@@ -60,7 +62,9 @@ export function judge({
     if (offset !== undefined && log[offset]?.value !== value)
       return {
         check: "lost",
-        message: `${short(value)} was acked at ${offset}, where ${short(log[offset]?.value)} is${found.has(value) ? ", and it is elsewhere" : ""}`,
+        message:
+          `${short(value)} was acked at ${offset}, where ${short(log[offset]?.value)} ` +
+          `is${found.has(value) ? ", and it is elsewhere" : ""}`,
       };
   }
   for (const { tab, seen: read } of seen) {
