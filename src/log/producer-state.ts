@@ -16,6 +16,7 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "../record/bytes.ts";
 import type { BatchHeader } from "../record/format.ts";
+import { RecentMap } from "../store/recent-map.ts";
 import type { AppendOptions } from "./types.ts";
 
 /** As many as a producer may have in flight (Kafka's max.in.flight with idempotence). */
@@ -53,8 +54,7 @@ const newestOf = (batches: readonly ProducerBatch[]): number => batches[batches.
 export const advanceSequence = (sequence: number, by: number): number => (sequence + by) % (SEQUENCE_MAX + 1);
 
 export class ProducerState {
-  /** In order of last use, the longest silent first. */
-  readonly #entries = new Map<number, ProducerEntry>();
+  readonly #entries = new RecentMap<number, ProducerEntry>();
   #forgotten = -1;
 
   constructor(readonly producersMax: number) {}
@@ -150,18 +150,13 @@ export class ProducerState {
   }
 
   restore(producerId: number, before: ProducerEntry | undefined): void {
-    this.#entries.delete(producerId);
-    if (before) this.#entries.set(producerId, before);
+    if (before) this.#entries.put(producerId, before);
+    else this.#entries.delete(producerId);
   }
 
   #put(producerId: number, entry: ProducerEntry): void {
-    this.#entries.delete(producerId);
-    this.#entries.set(producerId, entry);
-    for (const [oldest, { batches }] of this.#entries) {
-      if (this.#entries.size <= this.producersMax) break;
-      this.#entries.delete(oldest);
-      this.forget(newestOf(batches));
-    }
+    this.#entries.put(producerId, entry);
+    this.#entries.dropAbove(this.producersMax, ({ batches }) => this.forget(newestOf(batches)));
   }
 
   /** The whole state, in at most `maxBytes`: the longest silent producers are left out first. */

@@ -11,8 +11,10 @@ export function grown<Numbers extends Uint8Array | Int32Array | Float64Array>(nu
 }
 
 /** Joins parts into one array; a single part comes back as it is. */
-export function concat(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
+export const concat = (parts: readonly Uint8Array[]): Uint8Array => (parts.length === 1 ? parts[0]! : copyOf(parts));
+
+/** Joins parts into one array with a buffer of its own, so that it can be transferred. */
+export function copyOf(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   let length = 0;
   for (const part of parts) length += part.length;
   const joined = new Uint8Array(length);

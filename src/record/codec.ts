@@ -6,6 +6,7 @@
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
+import { concat, copyOf } from "./bytes.ts";
 import {
   ATTRIBUTES_AT,
   BATCH_HEADER_BYTES,
@@ -81,18 +82,10 @@ export async function gunzip(bytes: Uint8Array, bytesMax: number): Promise<Uint8
 
 export async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
-  let size = 0;
-  await pump(new CompressionStream("gzip") as unknown as Transform, bytes, GZIP_PIECE_BYTES, (piece) => {
-    pieces.push(piece);
-    size += piece.length;
-  });
-  const out = new Uint8Array(size);
-  let at = 0;
-  for (const piece of pieces) {
-    out.set(piece, at);
-    at += piece.length;
-  }
-  return out;
+  await pump(new CompressionStream("gzip") as unknown as Transform, bytes, GZIP_PIECE_BYTES, (piece) =>
+    pieces.push(piece),
+  );
+  return concat(pieces);
 }
 
 /**
@@ -121,9 +114,7 @@ export async function decompressBatch(kernel: Kernel, batch: Uint8Array, bytesMa
 
 /** The batch's header over another records section. */
 function withRecords(kernel: Kernel, batch: Uint8Array, records: Uint8Array, attributes: number): Uint8Array {
-  const out = new Uint8Array(BATCH_HEADER_BYTES + records.length);
-  out.set(batch.subarray(0, BATCH_HEADER_BYTES));
-  out.set(records, BATCH_HEADER_BYTES);
+  const out = copyOf([batch.subarray(0, BATCH_HEADER_BYTES), records]);
   const view = new DataView(out.buffer);
   view.setInt32(LENGTH_AT, out.length - LENGTH_OVERHEAD);
   view.setInt16(ATTRIBUTES_AT, attributes);

@@ -14,6 +14,7 @@ import { type Kernel, INDEX_INTERVAL_BYTES } from "../kernel/types.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, MAGIC, nextOffsetOf, readHeader } from "../record/format.ts";
 import { floorEntry } from "./index-entries.ts";
 import type { FetchedBatches, QuarantinedRange } from "./log-store.ts";
+import { RecentMap } from "./recent-map.ts";
 import { walkDurable } from "./recovery.ts";
 import { bodyCrc, readSections, whoseFooter } from "./sections.ts";
 import { Segment } from "./segment.ts";
@@ -48,8 +49,8 @@ interface Wanted extends Start {
 const NO_INDEXES = { offset: new Uint8Array(0), time: new Uint8Array(0) };
 
 export class SegmentReader {
-  /** Sealed segments whose indexes are in memory, oldest use first. */
-  readonly #loaded = new Set<Segment>();
+  /** Sealed segments whose indexes are in memory. */
+  readonly #loaded = new RecentMap<Segment, true>();
 
   constructor(
     readonly volume: Volume,
@@ -66,8 +67,7 @@ export class SegmentReader {
   async prepare(segment: Segment): Promise<void> {
     if (!segment.sealed) return;
     if (segment.loaded) {
-      this.#loaded.delete(segment);
-      this.#loaded.add(segment);
+      this.#loaded.put(segment, true);
       return;
     }
     const sections = segment.damage.length > 0 ? undefined : await readSections(this.volume, this.kernel, segment);
@@ -77,12 +77,8 @@ export class SegmentReader {
       (!segment.sealed.compacted || (await bodyCrc(this.volume, this.kernel, segment)) === sections.bodyCrc);
     if (whole) segment.loaded = sections.indexes;
     else await this.examine(segment);
-    this.#loaded.add(segment);
-    for (const oldest of this.#loaded) {
-      if (this.#loaded.size <= this.loadedMax) break;
-      this.#loaded.delete(oldest);
-      oldest.loaded = undefined;
-    }
+    this.#loaded.put(segment, true);
+    this.#loaded.dropAbove(this.loadedMax, (_, oldest) => (oldest.loaded = undefined));
   }
 
   forget(segment: Segment): void {

@@ -35,7 +35,7 @@
  * answer can always be sent. What breaks the layout ends the socket with a close code; a request that can't be done gets its
  * error frame, and the socket goes on.
  */
-import { viewOf } from "../record/bytes.ts";
+import { concat, viewOf } from "../record/bytes.ts";
 
 export const FRAME_VERSION = 1;
 export const FRAME_HEADER_BYTES = 12;
@@ -147,14 +147,9 @@ const EXPECTED_END_BYTES = 8;
 
 /** An append's payload: the end that the log must still have, then the batches. */
 export function appendPayload(batches: readonly Uint8Array[], ifEnd = -1): Uint8Array {
-  const bytes = new Uint8Array(batches.reduce((sum, batch) => sum + batch.length, EXPECTED_END_BYTES));
-  viewOf(bytes).setBigInt64(0, BigInt(ifEnd));
-  let at = EXPECTED_END_BYTES;
-  for (const batch of batches) {
-    bytes.set(batch, at);
-    at += batch.length;
-  }
-  return bytes;
+  const end = new Uint8Array(EXPECTED_END_BYTES);
+  viewOf(end).setBigInt64(0, BigInt(ifEnd));
+  return concat([end, ...batches]);
 }
 
 export function readAppend(

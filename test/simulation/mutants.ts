@@ -217,7 +217,12 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "view.setBigInt64(8, -1n);",
     from: 5_200,
   },
-  { name: "who went by number is not noted", file: STATE, find: "this.forget(newestOf(batches));", replace: "" },
+  {
+    name: "who went by number is not noted",
+    file: STATE,
+    find: "({ batches }) => this.forget(newestOf(batches))",
+    replace: "undefined",
+  },
   {
     name: "unknown producer begins behind a gap",
     file: STATE,

@@ -15,6 +15,7 @@
  * object is still there. The isolate that was asked to delete or make a stream forgets its manifest at once.
  */
 import { TidemarkError } from "../../src/errors.ts";
+import { RecentMap } from "../../src/store/recent-map.ts";
 import type { Segment } from "../../src/store/segment.ts";
 import { dialectOf } from "../wire/accept.ts";
 import { Archive, type ObjectSource } from "../store/segment-archive.ts";
@@ -66,19 +67,9 @@ export interface Background {
   waitUntil(work: Promise<unknown>): void;
 }
 
-const manifests = new Map<string, { readonly until: number; readonly manifest: Manifest }>();
+const manifests = new RecentMap<string, { readonly until: number; readonly manifest: Manifest }>();
 /** Their indexes; keys are never used twice, so they are never stale. */
-const indexes = new Map<string, Segment>();
-
-/** Puts newest last, and drops the oldest above `max`. */
-function remember<T>(map: Map<string, T>, key: string, value: T, max: number): void {
-  map.delete(key);
-  map.set(key, value);
-  for (const oldest of map.keys()) {
-    if (map.size <= max) break;
-    map.delete(oldest);
-  }
-}
+const indexes = new RecentMap<string, Segment>();
 
 interface SegmentBucket extends Bucket {
   head(key: string): Promise<{ readonly size: number } | null>;
@@ -171,7 +162,8 @@ export async function readThrough(read: OldRead): Promise<Response> {
     if (answer.headers.get(MANIFEST_HEADER) === null) return answer;
     const told = (await answer.json()) as Manifest;
     manifest = { until: Math.min(Date.now() + MANIFEST_MS, told.expires ?? Infinity), manifest: told };
-    remember(manifests, name, manifest, STREAMS_MAX);
+    manifests.put(name, manifest);
+    manifests.dropAbove(STREAMS_MAX);
   }
   const found = await fromSegments(read, manifest.manifest, offset, bucket).catch(() => undefined);
   if (found) {
@@ -260,7 +252,8 @@ async function oneRead(archive: Archive, manifest: Manifest, from: number, maxBy
   const found = await archive.read(segment, from, maxBytes, entry.sealed.nextOffset);
   // The object knows more of what is damaged.
   if (segment.damage.length > 0 || !found) return undefined;
-  remember(indexes, entry.key, segment, INDEXES_MAX);
+  indexes.put(entry.key, segment);
+  indexes.dropAbove(INDEXES_MAX);
   return { ...found, entry };
 }
 

@@ -11,6 +11,7 @@
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { type PackingKernel, Status } from "../../src/kernel/types.ts";
+import { copyOf } from "../../src/record/bytes.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import type { PlannedRow } from "../store/chunk-tables.ts";
 import type { Stream, ReadResult } from "./stream.ts";
@@ -189,13 +190,7 @@ function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
   let size = 0;
   const end = (): void => {
     if (size === 0) return;
-    const piece = new Uint8Array(size);
-    let at = 0;
-    for (const part of run) {
-      piece.set(part, at);
-      at += part.length;
-    }
-    out.push(piece);
+    out.push(copyOf(run));
     run = [];
     size = 0;
   };

@@ -8,6 +8,7 @@
  * Applying a record twice changes nothing (newer wins), so a snapshot may be ahead of the offset it is filed under.
  */
 import type { RecordBatch } from "../../src/record/record-batch.ts";
+import { RecentMap } from "../../src/store/recent-map.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import type { Header } from "../../src/record/batch-builder.ts";
 import { TRACE_HEADER } from "../telemetry/events.ts";
@@ -30,7 +31,7 @@ interface Snapshot {
 }
 
 export class StreamState {
-  readonly #producers = new Map<string, { readonly epoch: number; readonly seq: number }>();
+  readonly #producers = new RecentMap<string, { readonly epoch: number; readonly seq: number }>();
   #idChars = 0;
   #seq: string | undefined;
   /** No producer that was forgotten had written at or above this offset and one; -1 for none. */
@@ -96,15 +97,15 @@ export class StreamState {
     const known = this.#producers.get(producer.id);
     if (known && (known.epoch > producer.epoch || (known.epoch === producer.epoch && known.seq >= producer.seq)))
       return;
-    this.#producers.delete(producer.id);
-    this.#producers.set(producer.id, { epoch: producer.epoch, seq: producer.seq });
+    this.#producers.put(producer.id, { epoch: producer.epoch, seq: producer.seq });
     if (!known) this.#idChars += producer.id.length;
-    for (const oldest of this.#producers.keys()) {
-      if (this.#producers.size <= PRODUCERS_MAX && this.#idChars <= PRODUCER_CHARS_MAX) break;
-      this.#producers.delete(oldest);
-      this.#idChars -= oldest.length;
-      this.#forgotten = Math.max(this.#forgotten, offset - 1);
-    }
+    this.#producers.dropWhile(
+      () => this.#producers.size > PRODUCERS_MAX || this.#idChars > PRODUCER_CHARS_MAX,
+      (_, oldest) => {
+        this.#idChars -= oldest.length;
+        this.#forgotten = Math.max(this.#forgotten, offset - 1);
+      },
+    );
   }
 
   /** Takes over what a stored batch's first record says. */

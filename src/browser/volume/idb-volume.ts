@@ -22,6 +22,7 @@
  */
 import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";
+import { RecentMap } from "../../store/recent-map.ts";
 import type { Volume, VolumeInfo } from "../../store/volume.ts";
 import { waitAlone } from "./sole-writer.ts";
 import { IdbConnection, putAll } from "./idb-connection.ts";
@@ -71,7 +72,7 @@ export class IdbVolume implements Volume {
   readonly slotBytes: number;
   readonly #connection: IdbConnection;
   /** Pages in memory, the longest unused first; never older than what is stored. */
-  readonly #pages = new Map<number, Page>();
+  readonly #pages = new RecentMap<number, Page>();
   readonly #dirty = new Set<number>();
   readonly #handedOver = new Set<number>();
   #committing: ReadonlySet<number> = new Set();
@@ -137,7 +138,7 @@ export class IdbVolume implements Volume {
       }
       page.bytes.set(bytes.subarray(at, at + to - from), from);
       page.used = Math.max(page.used, to);
-      this.#keep(key, page);
+      this.#pages.put(key, page);
       this.#dirty.add(key);
       const end = (key % PAGES_PER_SLOT) + 1;
       if (end > (this.#freshFrom.get(slot) ?? Infinity)) this.#freshFrom.set(slot, end);
@@ -157,7 +158,7 @@ export class IdbVolume implements Volume {
     }
     for (const { key, from, to, at } of parts) {
       const known = this.#pages.get(key);
-      if (known) this.#keep(key, known);
+      if (known) this.#pages.put(key, known);
       const { bytes, used } = known ?? fetched.get(key) ?? { bytes: NOTHING, used: 0 };
       const stored = bytes.subarray(from, Math.max(from, Math.min(to, used)));
       target.set(stored, at);
@@ -265,18 +266,12 @@ export class IdbVolume implements Volume {
     return this.#pages.has(key) || key % PAGES_PER_SLOT >= freshFrom;
   }
 
-  #keep(key: number, page: Page): void {
-    this.#pages.delete(key);
-    this.#pages.set(key, page);
-  }
-
   #evict(): void {
-    for (const key of this.#pages.keys()) {
-      if (this.#pages.size <= PAGES_MAX) return;
-      if (this.#dirty.has(key) || this.#handedOver.has(key) || this.#committing.has(key)) continue;
-      this.#pages.delete(key);
-      this.#evictions++;
-    }
+    this.#pages.dropAbove(
+      PAGES_MAX,
+      () => this.#evictions++,
+      (key) => this.#dirty.has(key) || this.#handedOver.has(key) || this.#committing.has(key),
+    );
   }
 
   #check(slot: number, position: number, length: number): void {

@@ -17,6 +17,7 @@
  */
 import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";
+import { RecentMap } from "../../store/recent-map.ts";
 import type { Volume, VolumeInfo } from "../../store/volume.ts";
 import {
   type DirectoryHandle,
@@ -63,7 +64,7 @@ export class OpfsVolume implements Volume {
   #slotBytes: number;
   #slotCount: number;
   /** Open handles, the longest unused first. */
-  readonly #open = new Map<number, OpenSlot>();
+  readonly #open = new RecentMap<number, OpenSlot>();
   /** Handles are opened one after the other: so the count never passes handlesMax, and no slot is opened twice. */
   #opening: Promise<unknown> = Promise.resolve();
   #failed: TidemarkError | undefined;
@@ -226,8 +227,7 @@ export class OpfsVolume implements Volume {
     try {
       const open = this.#open.get(slot);
       if (!open) return await this.#enqueue(async () => work(await this.#openSlot(slot)));
-      this.#open.delete(slot);
-      this.#open.set(slot, open);
+      this.#open.put(slot, open);
       return work(open);
     } catch (thrown) {
       throw storageError(thrown);

@@ -1,0 +1,27 @@
+/** A table whose entries stand in order of last use, so that the ones unused for longest can be dropped. */
+
+export class RecentMap<Key, Value> extends Map<Key, Value> {
+  /** The entry of this key, old or new, becomes the one that was used last. */
+  put(key: Key, value: Value): void {
+    this.delete(key);
+    this.set(key, value);
+  }
+
+  /** Drops entries while there are too many, the one unused for longest first; pinned ones stay. `dropped` is told of each. */
+  dropWhile(
+    isTooMany: () => boolean,
+    dropped?: (value: Value, key: Key) => void,
+    isPinned?: (key: Key) => boolean,
+  ): void {
+    for (const [key, value] of this) {
+      if (!isTooMany()) return;
+      if (isPinned?.(key)) continue;
+      this.delete(key);
+      dropped?.(value, key);
+    }
+  }
+
+  dropAbove(max: number, dropped?: (value: Value, key: Key) => void, isPinned?: (key: Key) => boolean): void {
+    this.dropWhile(() => this.size > max, dropped, isPinned);
+  }
+}
