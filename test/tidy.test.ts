@@ -62,16 +62,8 @@ const ARROWS_LEFT: readonly string[] = [
   "worker/log-object/log-object.ts → worker/front/request-limits.ts",
   "worker/rpc/subscription-peer.ts → worker/subscriptions/calls.ts",
   "worker/rpc/subscription-peer.ts → worker/subscriptions/webhook-signing.ts",
-  "worker/stream/body-encoder.ts → worker/wire/http.ts",
-  "worker/stream/media-type.ts → worker/wire/http.ts",
-  "worker/stream/stream.ts → worker/wire/durable-streams.ts",
-  "worker/stream/stream.ts → worker/wire/http.ts",
-  "worker/stream/writer-state.ts → worker/telemetry/events.ts",
-  "worker/stream/writer-state.ts → worker/wire/durable-streams.ts",
-  "worker/stream/writer-state.ts → worker/wire/http.ts",
   "worker/subscriptions/subscription-object.ts → worker/front/auth.ts",
   "worker/subscriptions/subscription-object.ts → worker/log-object/create-and-describe.ts",
-  "worker/wire/http.ts → worker/telemetry/events.ts",
 ];
 /** Circles of files that are left, each struck out when it is gone. */
 const CIRCLES_LEFT: readonly (readonly string[])[] = [
@@ -84,7 +76,6 @@ const CIRCLES_LEFT: readonly (readonly string[])[] = [
     "src/browser/tabs/membership.ts",
     "src/browser/tabs/standby-workers.ts",
   ],
-  ["worker/telemetry/events.ts", "worker/wire/durable-streams.ts", "worker/wire/fields.ts", "worker/wire/http.ts"],
   ["worker/store/archive-tables.ts", "worker/store/chunk-tables.ts"],
 ];
 

@@ -155,7 +155,7 @@ describe("sealed segments", () => {
         range,
         416,
         `bytes */${bytes.length}`,
-        "BAD_REQUEST",
+        "RANGE_NOT_SATISFIABLE",
       ]);
       expect(error.message).toContain(String(bytes.length));
     }

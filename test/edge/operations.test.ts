@@ -187,20 +187,22 @@ describe("limits", () => {
     const bucket = new TokenBucket(2, 0);
     bucket.take(0);
     bucket.take(0);
-    expect(() => bucket.take(0)).toThrow(expect.objectContaining({ status: 429, headers: { "retry-after": "1" } }));
+    expect(() => bucket.take(0)).toThrow(
+      expect.objectContaining({ code: "TOO_MANY_REQUESTS", details: { retryAfter: 1 } }),
+    );
     bucket.take(500);
     expect(() => bucket.take(600)).toThrow();
     expect(TokenBucket.of({ ...base, TIDEMARK_RATE_PER_SECOND: "5" }, 0)?.perSecond).toBe(5);
     expect(TokenBucket.of(base, 0)).toBeUndefined();
   });
 
-  it.each<[string, string, RequestInit, number]>([
-    ["headers without end", "GET", { headers: { "x-long": "a".repeat(40_000) } }, 431],
-    ["a URL without end", "GET", {}, 414],
-  ])("%s are refused before anything is looked at", async (what, method, init, status) => {
+  it.each<[string, string, RequestInit, number, string]>([
+    ["headers without end", "GET", { headers: { "x-long": "a".repeat(40_000) } }, 431, "HEADERS_TOO_LARGE"],
+    ["a URL without end", "GET", {}, 414, "URL_TOO_LONG"],
+  ])("%s are refused before anything is looked at", async (what, method, init, status, code) => {
     const path = await fresh();
     const query = what.startsWith("a URL") ? `?offset=-1&x=${"a".repeat(20_000)}` : "?offset=-1";
-    expect(await codeOf(await ask(method, `/v1/stream/${path}${query}`, init))).toEqual([status, "TOO_LARGE"]);
+    expect(await codeOf(await ask(method, `/v1/stream/${path}${query}`, init))).toEqual([status, code]);
   });
 
   it("a compressed bomb is refused within the bound, and changes nothing", async () => {

@@ -54,7 +54,7 @@ function batchOf(value: string): Uint8Array {
   return builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
 }
 
-const tooMany = { code: "LIMIT_EXCEEDED", details: { edge: "TOO_MANY_REQUESTS", status: 429, retryAfter: 10 } };
+const tooMany = { code: "LIMIT_EXCEEDED", details: { edge: "TOO_MANY_REQUESTS", retryAfter: 10 } };
 
 describe("the platform's limiter", () => {
   it("is asked for an upgrade, which then is a 429 with Retry-After", async () => {

@@ -34,7 +34,7 @@ describe("retention", () => {
     const gone = await call(`${path}?offset=${at(3)}`, "GET");
     expect([gone.status, gone.headers.get("tidemark-error"), gone.headers.get("stream-next-offset")]).toEqual([
       410,
-      "GONE",
+      "OFFSET_OUT_OF_RANGE",
       at(15),
     ]);
   });

@@ -40,7 +40,6 @@ describe("the dialect of an answer", () => {
     for (const accept of ["text/html", "image/*", "*/*;q=0", "application/json;q=0", `text/plain, text/event-stream`]) {
       expect(() => dialectOf(accept, "application/json")).toThrow(
         expect.objectContaining({
-          status: 406,
           code: "NOT_ACCEPTABLE",
           message: `Accept is ${accept}; this can be read as application/json or ${BATCHES}`,
         }),

@@ -1,6 +1,7 @@
 /** One answer to "is this JSON", however a client writes it. */
 import { describe, expect, it } from "vitest";
-import { contentTypeOf, mediaType } from "../../worker/stream/media-type.ts";
+import { mediaType } from "../../worker/stream/media-type.ts";
+import { contentTypeOf } from "../../worker/wire/durable-streams.ts";
 
 describe("media types", () => {
   it.each([

@@ -14,7 +14,6 @@
  * new one is made when the old objects have left R2 (archiver.ts), and no byte is given out before R2 has said that its
  * object is still there. The isolate that was asked to delete or make a stream forgets its manifest at once.
  */
-import { TidemarkError } from "../../src/errors.ts";
 import { RecentMap } from "../../src/store/recent-map.ts";
 import type { Segment } from "../../src/store/segment.ts";
 import { dialectOf } from "../wire/accept.ts";
@@ -23,7 +22,7 @@ import type { ArchiveEntry } from "../store/archive-tables.ts";
 import { type Bucket, bucketSource, objectKey, SEGMENT_NAME } from "../log-object/archiver.ts";
 import type { Env } from "../env.ts";
 import type { Asked } from "../telemetry/events.ts";
-import { HttpError } from "../wire/http.ts";
+import { EdgeError } from "../errors.ts";
 import { edgeKernel } from "../kernel.ts";
 import { batchesHeaders, readAnswer } from "../log-object/create-and-describe.ts";
 import { mediaType } from "../stream/media-type.ts";
@@ -76,7 +75,7 @@ interface SegmentBucket extends Bucket {
 }
 const bucketOf = (env: Pick<Env, "SEGMENTS">): SegmentBucket | undefined =>
   env.SEGMENTS as unknown as SegmentBucket | undefined;
-const missing = (): HttpError => new HttpError(404, "NOT_FOUND", "no such segment");
+const missing = (): EdgeError => new EdgeError("NOT_FOUND", "no such segment");
 
 const cacheOf = (): Cache | undefined => (globalThis as { caches?: { default?: Cache } }).caches?.default;
 /** No host of ours: only a name under which the cache keeps the object. */
@@ -259,13 +258,12 @@ async function oneRead(archive: Archive, manifest: Manifest, from: number, maxBy
 
 const RANGE = /^bytes=(\d{1,10})-(\d{1,10})?$/;
 
-const noAnswer = (thrown: unknown): TidemarkError =>
-  new TidemarkError("STORAGE_FAILED", "object storage does not answer; ask again", {}, { cause: thrown });
+const noAnswer = (thrown: unknown): EdgeError =>
+  new EdgeError("STORAGE_FAILED", "object storage does not answer; ask again", {}, { cause: thrown });
 
-function noRange(asked: string, size: number): HttpError {
-  return new HttpError(416, "BAD_REQUEST", `Range is ${asked}; the segment has ${size} bytes, from 0 on`, {
-    "content-range": `bytes */${size}`,
-  });
+function noRange(asked: string, size: number): EdgeError {
+  const message = `Range is ${asked}; the segment has ${size} bytes, from 0 on`;
+  return new EdgeError("RANGE_NOT_SATISFIABLE", message, { size });
 }
 
 /** The size of a segment, without its bytes. */

@@ -20,7 +20,7 @@ import {
 } from "jose";
 import { type Env, OPEN_TENANT } from "../env.ts";
 import { isWholeText } from "../wire/fields.ts";
-import { HttpError } from "../wire/http.ts";
+import { EdgeError } from "../errors.ts";
 import { placeOf } from "../wire/durable-streams.ts";
 import { matches } from "../subscriptions/config.ts";
 
@@ -47,8 +47,7 @@ const encoder = new TextEncoder();
 const NO_SUCH_KEY = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported];
 const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
 
-const unauthorized = (message: string): HttpError =>
-  new HttpError(401, "UNAUTHORIZED", message, { "www-authenticate": 'Bearer realm="tidemark"' });
+const unauthorized = (message: string): EdgeError => new EdgeError("UNAUTHORIZED", message);
 
 /** The token of a request's Authorization header; undefined where it has none, or another scheme. */
 export const bearerOf = (headers: Headers): string | undefined =>
@@ -82,7 +81,7 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
     isOpen: false,
     require(action, path) {
       const isAllowed = scopes.some((scope) => scope.action === action && matches(scope.pattern, path));
-      if (!isAllowed) throw new HttpError(403, "FORBIDDEN", `the token does not allow ${action} here`);
+      if (!isAllowed) throw new EdgeError("FORBIDDEN", `the token does not allow ${action} here`);
     },
   };
 }
@@ -127,7 +126,7 @@ async function verify(token: string, env: Env): Promise<JWTPayload> {
       throw unauthorized("the token's algorithm is not taken here");
     return (await jwtVerify(token, keyOf(env.TIDEMARK_JWKS_URL), { ...options, algorithms: ASYMMETRIC })).payload;
   } catch (thrown) {
-    if (thrown instanceof HttpError) throw thrown;
+    if (thrown instanceof EdgeError) throw thrown;
     if (thrown instanceof errors.JWTExpired) throw unauthorized("the token has expired");
     if (thrown instanceof errors.JOSEError || thrown instanceof TypeError) throw unauthorized("the token is not valid");
     throw thrown;
@@ -159,9 +158,7 @@ function keyOf(url: string): JWTVerifyGetKey {
       return await known(header, token);
     } catch (thrown) {
       if (NO_SUCH_KEY.some((kind) => thrown instanceof kind)) throw thrown;
-      throw new HttpError(503, "CLOSED", "the keys that tokens are signed with can't be fetched", {
-        "retry-after": "5",
-      });
+      throw new EdgeError("CLOSED", "the keys that tokens are signed with can't be fetched", { retryAfter: 5 });
     }
   };
 }

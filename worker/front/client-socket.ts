@@ -12,7 +12,6 @@
  * token (in an object it would keep it from sleeping); and the bounds of what a client that doesn't read can make us hold. Batches are
  * bounded by credits. Answers are counted, and every few hundred the client has to show by a text frame that it has read so far.
  */
-import { TidemarkError, type ErrorCode } from "../../src/errors.ts";
 import { viewOf } from "../../src/record/bytes.ts";
 import {
   APPEND_CREDIT_BYTES,
@@ -29,7 +28,8 @@ import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, numberOf, SOCKET_HEADER } from "../env.ts";
 import { emit } from "../telemetry/events.ts";
 import { textField } from "../wire/fields.ts";
-import { badRequest, HttpError, wireErrorOf } from "../wire/http.ts";
+import { badRequest, EdgeError } from "../errors.ts";
+import { refusalIn, wireErrorOf } from "../wire/http.ts";
 import { checkRate } from "./request-limits.ts";
 import { checkPath } from "../wire/durable-streams.ts";
 import { type Requests, SocketCredits } from "./socket-credits.ts";
@@ -246,14 +246,14 @@ class ClientSocket {
     if (frame.type > FrameType.CLOSE || frame.type < FrameType.OPEN)
       return this.#end(CloseCode.BAD_FRAME, "no such type");
     const channel = this.#channels.get(frame.channel);
-    if (!channel?.socket) throw new TidemarkError("CLOSED", "the channel is not open", { reason: "channel" });
+    if (!channel?.socket) throw new EdgeError("CLOSED", "the channel is not open", { reason: "channel" });
     // What came before it is sent on first.
     if (frame.type === FrameType.CLOSE)
       return channel.turn
         ? void channel.turn.then(() => this.#drop(frame.channel, channel))
         : this.#drop(frame.channel, channel);
     const needed = NEEDS[frame.type];
-    if (needed && !channel[needed]) throw new HttpError(403, "FORBIDDEN", `the token does not allow it`);
+    if (needed && !channel[needed]) throw new EdgeError("FORBIDDEN", `the token does not allow it`);
     switch (frame.type) {
       case FrameType.APPEND:
         this.#count(channel, frame.payload.length);
@@ -313,11 +313,9 @@ class ClientSocket {
   #count(channel: Channel, bytes: number): void {
     const isTooMuch = channel.unacked > 0 && channel.unacked + bytes > APPEND_CREDIT_BYTES;
     if (isTooMuch)
-      throw new TidemarkError("BACKPRESSURE", "more than the credits of this log", {
-        creditBytes: APPEND_CREDIT_BYTES,
-      });
+      throw new EdgeError("BACKPRESSURE", "more than the credits of this log", { creditBytes: APPEND_CREDIT_BYTES });
     if (this.#unacked > 0 && this.#unacked + bytes > UNACKED_BYTES_MAX) {
-      throw new TidemarkError("BACKPRESSURE", "more appends on one socket than it may have under way", {
+      throw new EdgeError("BACKPRESSURE", "more appends on one socket than it may have under way", {
         unackedBytesMax: UNACKED_BYTES_MAX,
       });
     }
@@ -335,18 +333,18 @@ class ClientSocket {
     if (this.#renewals >= RENEWALS_MAX) {
       return this.#refuse(
         frame,
-        new TidemarkError("LIMIT_EXCEEDED", `${RENEWALS_MAX} tokens are being checked; wait for their answers`),
+        new EdgeError("LIMIT_EXCEEDED", `${RENEWALS_MAX} tokens are being checked; wait for their answers`),
       );
     }
     this.#renewals++;
     try {
       const text = new TextDecoder().decode(frame.payload);
       // What no header could hold is no token.
-      if (!/^[\x21-\x7e]+$/.test(text)) throw new HttpError(401, "UNAUTHORIZED", "not a token");
+      if (!/^[\x21-\x7e]+$/.test(text)) throw new EdgeError("UNAUTHORIZED", "not a token");
       const headers = { authorization: `Bearer ${text}` };
       const caller = await callerOf(new Request("https://socket.invalid/", { headers }), this.#env);
       if (this.#ended) return;
-      if (caller.tenant !== this.#caller.tenant) throw new HttpError(403, "FORBIDDEN", "the token is another tenant's");
+      if (caller.tenant !== this.#caller.tenant) throw new EdgeError("FORBIDDEN", "the token is another tenant's");
       this.#caller = caller;
       this.#watchExpiry();
       for (const [number, channel] of this.#channels) this.#restrict(number, channel);
@@ -356,11 +354,9 @@ class ClientSocket {
     } catch (thrown) {
       this.#refuse(frame, thrown);
       // Its keys could not be had: the old token counts until it ends.
-      if (thrown instanceof HttpError && thrown.status === 503) return;
-      this.#end(
-        thrown instanceof HttpError && thrown.status === 403 ? CloseCode.FORBIDDEN : CloseCode.UNAUTHORIZED,
-        "the token is not taken",
-      );
+      const { code } = EdgeError.from(thrown);
+      if (code === "CLOSED") return;
+      this.#end(code === "FORBIDDEN" ? CloseCode.FORBIDDEN : CloseCode.UNAUTHORIZED, "the token is not taken");
     } finally {
       this.#renewals--;
     }
@@ -373,7 +369,7 @@ class ClientSocket {
     if (channel.reads && !read && channel.requests.size > 0) {
       this.#refuse(
         { channel: number, id: 0, type: 0, payload: new Uint8Array(0) },
-        new HttpError(403, "FORBIDDEN", "the new token does not allow to read here"),
+        new EdgeError("FORBIDDEN", "the new token does not allow to read here"),
       );
       this.#drop(number, channel);
     }
@@ -398,7 +394,7 @@ class ClientSocket {
   async open(number: number, path: string): Promise<void> {
     if (this.#channels.has(number)) throw badRequest("this channel is open");
     if (this.#channels.size >= CHANNELS_MAX)
-      throw new TidemarkError("LIMIT_EXCEEDED", "too many logs on one socket", { channelsMax: CHANNELS_MAX });
+      throw new EdgeError("LIMIT_EXCEEDED", "too many logs on one socket", { channelsMax: CHANNELS_MAX });
     const [reads, writes] = [allows(this.#caller, "read", path), allows(this.#caller, "write", path)];
     if (!reads && !writes) this.#caller.require("read", path);
     const channel: Channel = {
@@ -436,14 +432,7 @@ class ClientSocket {
     });
     const socket = (response as unknown as { webSocket: ServerSocket | null }).webSocket;
     if (socket) return socket;
-    const { error } = (await response.json()) as { error: { code: ErrorCode; message: string } };
-    const retryAfter = response.headers.get("retry-after");
-    throw new HttpError(
-      response.status,
-      error.code,
-      error.message,
-      retryAfter === null ? {} : { "retry-after": retryAfter },
-    );
+    throw await refusalIn(response);
   }
 
   #relay(channel: Channel, data: unknown): void {
@@ -477,8 +466,8 @@ class ClientSocket {
       return this.#end(code >= 4000 ? code : 1012, code === CloseCode.GONE ? "deleted" : "the log's object was reset");
     const error =
       code === CloseCode.GONE
-        ? new HttpError(410, "GONE", "the stream was deleted")
-        : new TidemarkError("CLOSED", "the log's object was reset", { reason: "reset" });
+        ? new EdgeError("GONE", "the stream was deleted")
+        : new EdgeError("CLOSED", "the log's object was reset", { reason: "reset" });
     this.#send(encodeFrame({ ...jsonError(error), channel: number }));
   }
 }

@@ -3,11 +3,11 @@
  * object sleeps on; else a token bucket in the object, which then at least does no work. Both say 429 and when to come back.
  */
 import { type Env, numberOf } from "../env.ts";
-import { HttpError } from "../wire/http.ts";
+import { EdgeError } from "../errors.ts";
 
-const tooMany = (seconds: number): HttpError =>
-  new HttpError(429, "TOO_MANY_REQUESTS", "too many requests for this stream", {
-    "retry-after": String(Math.max(1, Math.ceil(seconds))),
+const tooMany = (seconds: number): EdgeError =>
+  new EdgeError("TOO_MANY_REQUESTS", "too many requests for this stream", {
+    retryAfter: Math.max(1, Math.ceil(seconds)),
   });
 
 /** Its period is 10 or 60 seconds, by its configuration; asking again after ten is never far off. */
@@ -50,7 +50,7 @@ const URL_BYTES_MAX = 16 * 1024;
 /** What is refused before anything is looked at. Gives the headers that it has seen, names in lower case. */
 export function checkSizes(request: Request): Record<string, string> {
   if (request.url.length > URL_BYTES_MAX)
-    throw new HttpError(414, "TOO_LARGE", `a URL has at most ${URL_BYTES_MAX} bytes`);
+    throw new EdgeError("URL_TOO_LONG", `a URL has at most ${URL_BYTES_MAX} bytes`);
   let bytes = 0;
   const seen: Record<string, string> = {};
   for (const [name, value] of request.headers) {
@@ -58,6 +58,6 @@ export function checkSizes(request: Request): Record<string, string> {
     seen[name] = value;
   }
   if (bytes > HEADER_BYTES_MAX)
-    throw new HttpError(431, "TOO_LARGE", `a request's headers have at most ${HEADER_BYTES_MAX} bytes`);
+    throw new EdgeError("HEADERS_TOO_LARGE", `a request's headers have at most ${HEADER_BYTES_MAX} bytes`);
   return seen;
 }

@@ -3,12 +3,12 @@
  * asked is billed, even to say no. Answers get the headers that all share.
  */
 import type { DurableObjectId, DurableObjectStub } from "@cloudflare/workers-types";
-import { TidemarkError } from "../../src/errors.ts";
 import { type AppendCall, CALL_BYTES_MAX } from "../log-object/http-append.ts";
 import { type Action, bearerOf, type Caller, callerOf } from "./auth.ts";
 import { type Env, LONG_HEADER, METRICS_HEADER, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "../env.ts";
 import { type Asked, told } from "../telemetry/events.ts";
-import { type Answer, badRequest, BODY_BYTES_MAX, dressed, errorAnswer, HttpError, preflight } from "../wire/http.ts";
+import { EdgeError } from "../errors.ts";
+import { type Answer, BODY_BYTES_MAX, dressed, errorAnswer, preflight } from "../wire/http.ts";
 import { checkRate, checkSizes } from "./request-limits.ts";
 import { longPoll } from "./live-reads.ts";
 import { readBody } from "../log-object/create-and-describe.ts";
@@ -78,7 +78,7 @@ async function route(
   const { pathname } = placeOf(request.url);
   const isUpgrade = request.method === "GET" && seen["upgrade"]?.toLowerCase() === "websocket";
   if (pathname === SOCKET_PATH) {
-    if (!isUpgrade) throw new HttpError(426, "BAD_REQUEST", "a WebSocket is opened here", { upgrade: "websocket" });
+    if (!isUpgrade) throw new EdgeError("UPGRADE_REQUIRED", "a WebSocket is opened here");
     return upgrade(env, askOf(env, new URL(request.url)), await callerOf(request, env), undefined);
   }
   if (pathname.startsWith(SEGMENT_PREFIX) && isReading(request)) {
@@ -92,11 +92,7 @@ async function route(
   if (WELCOMES.has(pathname) && isReading(request))
     return welcome(new URL(request.url).origin, request.method === "HEAD");
   if (!pathname.startsWith(STREAM_PREFIX))
-    throw new HttpError(
-      404,
-      "NOT_FOUND",
-      "nothing is here: streams are at /v1/stream/<path>, and GET / tells the rest",
-    );
+    throw new EdgeError("NOT_FOUND", "nothing is here: streams are at /v1/stream/<path>, and GET / tells the rest");
   const action = ACTIONS.get(request.method);
   if (action === undefined) throw methodNotAllowed();
   const path = pathOf(pathname, STREAM_PREFIX);
@@ -186,11 +182,11 @@ function shared(caller: Caller, response: Response): Response {
 /** What can be refused before the body is sent on. */
 function checkBody(seen: Seen): void {
   if (Number(seen["content-length"] ?? 0) > BODY_BYTES_MAX)
-    throw new HttpError(413, "TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+    throw new EdgeError("TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
   // A packed body could be anything's size; records may be packed inside a batch, where the bound is checked.
   const encoding = seen["content-encoding"] ?? "identity";
   if (encoding.toLowerCase() !== "identity")
-    throw new HttpError(415, "UNSUPPORTED_MEDIA_TYPE", "a body comes without Content-Encoding");
+    throw new EdgeError("UNSUPPORTED_MEDIA_TYPE", "a body comes without Content-Encoding");
 }
 
 /** The reserved prefix: subscriptions, and the key that signs their webhooks. */
@@ -246,7 +242,7 @@ async function forward(
     // The object was reset, moved or replaced: a new stub finds it again, and a read may simply ask once more.
     if (isReading(request) && !isOverload(thrown))
       return send(env, tenant, path, target).catch(() =>
-        Promise.reject(new TidemarkError("CLOSED", "the stream's object is away for a moment")),
+        Promise.reject(new EdgeError("CLOSED", "the stream's object is away for a moment")),
       );
     throw lost(thrown);
   }
@@ -255,9 +251,9 @@ async function forward(
 const isOverload = (thrown: unknown): boolean => (thrown as { overloaded?: boolean }).overloaded === true;
 
 /** The object has not answered a change. */
-function lost(thrown: unknown): TidemarkError {
-  if (isOverload(thrown)) return new TidemarkError("BACKPRESSURE", "the stream's object has too much to do");
-  return new TidemarkError(
+function lost(thrown: unknown): EdgeError {
+  if (isOverload(thrown)) return new EdgeError("BACKPRESSURE", "the stream's object has too much to do");
+  return new EdgeError(
     "OUTCOME_UNKNOWN",
     "the stream's object was reset; repeat it with the same producer and sequence",
   );

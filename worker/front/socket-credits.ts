@@ -10,7 +10,7 @@
  *
  * No client meets a limit by giving windows: a follow only has to wait for its turn. A fetch waits likewise.
  */
-import { TidemarkError } from "../../src/errors.ts";
+import { EdgeError } from "../errors.ts";
 import { FOLLOW_CREDIT_BYTES_MAX } from "../../src/sync/frames.ts";
 
 export const FREE_BYTES = 16 * 1024 * 1024;
@@ -57,9 +57,9 @@ export class SocketCredits {
 
   #open(requests: Requests, id: number, request: Request): void {
     if (requests.has(id))
-      throw new TidemarkError("INVALID_ARGUMENT", `id ${id} is under way already; a request has an id of its own`);
+      throw new EdgeError("INVALID_ARGUMENT", `id ${id} is under way already; a request has an id of its own`);
     if (this.#count >= REQUESTS_MAX) {
-      throw new TidemarkError("LIMIT_EXCEEDED", `too many requests on one socket; ${REQUESTS_MAX} may be under way`, {
+      throw new EdgeError("LIMIT_EXCEEDED", `too many requests on one socket; ${REQUESTS_MAX} may be under way`, {
         requestsMax: REQUESTS_MAX,
       });
     }
@@ -202,5 +202,5 @@ export class SocketCredits {
 function checkWindow(credits: number): void {
   if (credits <= FOLLOW_CREDIT_BYTES_MAX) return;
   const message = `a follow has ${credits} bytes of credits; it may have ${FOLLOW_CREDIT_BYTES_MAX}`;
-  throw new TidemarkError("LIMIT_EXCEEDED", message, { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
+  throw new EdgeError("LIMIT_EXCEEDED", message, { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
 }

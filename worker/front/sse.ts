@@ -15,7 +15,8 @@
 import { accepts, EVENTS_TYPE, notAcceptable } from "../wire/accept.ts";
 import { laterCursor, nextCursor } from "../wire/cursors.ts";
 import { LEAD_HEADER } from "../env.ts";
-import { badRequest, dressed } from "../wire/http.ts";
+import { badRequest } from "../errors.ts";
+import { dressed } from "../wire/http.ts";
 import { fromOf, isAtTail, isEnded, type LiveRequest, nextOf } from "./live-reads.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { formatOffset, H, parseOffset } from "../wire/durable-streams.ts";

@@ -14,6 +14,7 @@
  * object once written never changes.
  */
 import { TidemarkError } from "../../src/errors.ts";
+import { EdgeError } from "../errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { encodeSegment, type ObjectSource } from "../store/segment-archive.ts";
 import type { ArchiveTables } from "../store/archive-tables.ts";
@@ -155,7 +156,7 @@ export class Archiver {
       const keys = tables.condemned(-1, DELETIONS_PER_RUN);
       if (keys.length === 0) return;
       await bucket.delete(keys).catch((thrown: unknown) => {
-        throw new TidemarkError(
+        throw new EdgeError(
           "STORAGE_FAILED",
           "object storage still has segments of the stream that was here before; try again",
           {},

@@ -6,19 +6,20 @@
  *   GET   Accept: the same                  ?offset= or ?timestamp= → whole batches; the first may begin before the offset
  */
 import { TidemarkError } from "../../src/errors.ts";
+import { badRequest, EdgeError } from "../errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { CODEC_MASK, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { isJsonText, RECORDS_MAX, SLICE_BYTES, turn } from "../stream/body-encoder.ts";
-import { type Answer, badRequest, HttpError, jsonAnswer } from "../wire/http.ts";
+import { type Answer, jsonAnswer } from "../wire/http.ts";
 import { batchesHeaders } from "./create-and-describe.ts";
 import { formatOffset, H, parseInteger, readRequestOf } from "../wire/durable-streams.ts";
 import type { Stream } from "../stream/stream.ts";
 import { isReserved } from "../stream/writer-state.ts";
 
 const READ_BYTES = 1024 * 1024;
-export const BATCHES_MAX = 1000;
+const BATCHES_MAX = 1000;
 /** Checking costs a quarter of encoding, for the same bytes. */
 const TURN_SLICES = 4;
 
@@ -30,8 +31,6 @@ export async function appendBatches(
   sending: Sending = {},
 ): Promise<Answer> {
   const batches = splitBatches(body).map((batch) => batch.slice());
-  if (batches.length === 0) throw badRequest("no batch");
-  if (batches.length > BATCHES_MAX) throw new HttpError(413, "TOO_LARGE", `at most ${BATCHES_MAX} batches`);
   await checkBatches(kernel, batches, stream.isJson);
   const results = await stream.appendBatches(batches, ifEnd, sending);
   const next = results.at(-1)!.lastOffset + 1;
@@ -51,9 +50,11 @@ const RECORD_COST_BYTES = 64;
 
 /** Checks all batches of a request, with a turn for other streams of this isolate after each slice of work. */
 export async function checkBatches(kernel: Kernel, batches: readonly Uint8Array[], isJson: boolean): Promise<void> {
+  if (batches.length === 0) throw badRequest(`an append has 1 to ${BATCHES_MAX} batches`);
+  if (batches.length > BATCHES_MAX) throw new EdgeError("TOO_LARGE", `an append has at most ${BATCHES_MAX} batches`);
   const headers = batches.map((batch) => readHeader(batch));
   const records = headers.reduce((sum, { recordCount }) => sum + Math.max(0, recordCount), 0);
-  if (records > RECORDS_MAX) throw new HttpError(413, "TOO_LARGE", `a request has at most ${RECORDS_MAX} records`);
+  if (records > RECORDS_MAX) throw new EdgeError("TOO_LARGE", `a request has at most ${RECORDS_MAX} records`);
   let work = 0;
   for (const [i, batch] of batches.entries()) {
     const { attributes, recordCount } = headers[i]!;
@@ -74,7 +75,7 @@ async function checkBatch(kernel: Kernel, bytes: Uint8Array, isJson: boolean): P
     .then(() => decodeBatch(kernel, bytes))
     .catch((thrown: unknown) => {
       const error = TidemarkError.from(thrown, "INVALID_BATCH");
-      throw error.code === "CORRUPT_RANGE" ? new TidemarkError("INVALID_BATCH", error.toWire().message) : error;
+      throw error.code === "CORRUPT_RANGE" ? new EdgeError("INVALID_BATCH", error.toWire().message) : error;
     });
   for (let i = 0; i < batch.count; i++) {
     if (batch.headersAt(i).some(([name]) => isReserved(name)))
@@ -102,14 +103,7 @@ export async function readBatches(stream: Stream, url: URL): Promise<Response> {
           ? stream.tail
           : offset;
   stream.touch();
-  if (from > stream.tail)
-    throw new HttpError(
-      416,
-      "OFFSET_OUT_OF_RANGE",
-      "the offset is beyond the end",
-      {},
-      { details: { logEndOffset: stream.tail } },
-    );
+  stream.checkOffset(from);
   const { bytes, nextOffset } =
     from < stream.tail
       ? await stream.readBatches(from, stream.tail, READ_BYTES)

@@ -20,7 +20,7 @@ import type { CompactionSettings } from "../../src/log/types.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { shown } from "../wire/fields.ts";
 import { turn } from "../stream/body-encoder.ts";
-import { badRequest } from "../wire/http.ts";
+import { badRequest, EdgeError } from "../errors.ts";
 import { parseSeconds } from "../wire/durable-streams.ts";
 import type { Stream } from "../stream/stream.ts";
 
@@ -105,7 +105,7 @@ export class Compaction {
     const ends = compactor.eligible(started, log.highWatermark);
     // The store refuses where a fork was made meanwhile; then the pass is over, and begins anew once the fork is gone.
     const swap = async (work: () => Promise<void>): Promise<void> => {
-      if (this.#host.stream() !== stream) throw new TidemarkError("INVALID_ARGUMENT", "the stream is gone");
+      if (this.#host.stream() !== stream) throw new EdgeError("CLOSED", "the stream is gone");
       await work();
     };
     const done = await compactor.run(started, log.highWatermark, swap, PORTION_BYTES);

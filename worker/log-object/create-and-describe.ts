@@ -2,22 +2,18 @@
  * Parts of a log object's answers that need nothing of the object itself: how a stream is described in headers, whether a PUT asks for
  * what is there already, a body read within its bound.
  */
-import { TidemarkError } from "../../src/errors.ts";
 import type { CompactionSettings, RetentionSettings } from "../../src/log/types.ts";
 import { concat } from "../../src/record/bytes.ts";
 import { describeCompaction } from "./compaction-schedule.ts";
 import { BATCHES_TYPE } from "../wire/accept.ts";
-import { badRequest, BODY_BYTES_MAX, HttpError } from "../wire/http.ts";
+import { badRequest, EdgeError } from "../errors.ts";
+import { BODY_BYTES_MAX } from "../wire/http.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { formatOffset, H } from "../wire/durable-streams.ts";
 import { longBody, type LongRead } from "../stream/streamed-read.ts";
 import type { Stream } from "../stream/stream.ts";
 import { describeRetention } from "./retention-schedule.ts";
 import { bodyOf } from "../stream/values.ts";
-
-export function refusal({ status, message }: { readonly status: number; readonly message: string }): HttpError {
-  return new HttpError(status, status === 404 ? "NOT_FOUND" : status === 409 ? "CONFLICT" : "BAD_REQUEST", message);
-}
 
 export function describe(stream: Stream): Record<string, string> {
   const { ttl, expiresAt, closed } = stream.config;
@@ -94,7 +90,7 @@ interface Wanted {
 /** PUT of a stream that is there: fine when it asks for what is there, else a conflict. */
 export function existing(stream: Stream, wanted: Wanted): Response {
   const { config } = stream;
-  if (config.deleted) throw new HttpError(409, "CONFLICT", "a deleted stream is kept here for its forks");
+  if (config.deleted) throw new EdgeError("CONFLICT", "a deleted stream is kept here for its forks");
   const fork = config.fork;
   const isSameFork =
     fork?.path === wanted.fork?.path &&
@@ -109,7 +105,7 @@ export function existing(stream: Stream, wanted: Wanted): Response {
     (wanted.compaction === undefined || JSON.stringify(wanted.compaction) === JSON.stringify(config.compaction)) &&
     wanted.closed === config.closed &&
     isSameFork;
-  if (!isSame) throw new HttpError(409, "CONFLICT", "the stream exists with another configuration");
+  if (!isSame) throw new EdgeError("CONFLICT", "the stream exists with another configuration");
   return new Response(null, { status: 200, headers: { "content-type": config.contentType, ...describe(stream) } });
 }
 
@@ -118,7 +114,7 @@ export async function readBody(request: Request, max = BODY_BYTES_MAX): Promise<
   try {
     return await bodyWithin(request, max);
   } catch (thrown) {
-    throw thrown instanceof HttpError || thrown instanceof TidemarkError ? thrown : badRequest("the body broke off");
+    throw EdgeError.isOne(thrown) ? thrown : badRequest("the body broke off");
   }
 }
 
@@ -132,7 +128,7 @@ async function bodyWithin(request: Request, max: number): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array(0);
   let length = Number(request.headers.get("content-length") ?? 0);
   const check = (): void => {
-    if (length > max) throw new HttpError(413, "TOO_LARGE", `the body of this request has at most ${max} bytes`);
+    if (length > max) throw new EdgeError("TOO_LARGE", `the body of this request has at most ${max} bytes`);
   };
   check();
   // The runtime holds a body to the length that it names.
@@ -145,7 +141,7 @@ async function bodyWithin(request: Request, max: number): Promise<Uint8Array> {
       held += part.length;
       check();
       if (held > HELD_BYTES_MAX) {
-        throw new TidemarkError("BACKPRESSURE", "too many large bodies are being read here", {
+        throw new EdgeError("BACKPRESSURE", "too many large bodies are being read here", {
           heldBytesMax: HELD_BYTES_MAX,
         });
       }

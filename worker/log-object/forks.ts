@@ -3,16 +3,15 @@
  * what its forks read.
  */
 import { turn } from "../stream/body-encoder.ts";
-import { badRequest, HttpError } from "../wire/http.ts";
+import { badRequest, type EdgeCode, EdgeError, type EdgeWireError } from "../errors.ts";
 import { mediaType } from "../stream/media-type.ts";
-import { formatOffset, H } from "../wire/durable-streams.ts";
 import type { Stream, StreamConfig } from "../stream/stream.ts";
 import { recordsIn } from "../stream/values.ts";
 
 const FORK_READ_BYTES = 64 * 1024;
 
 export interface ForkAnswer {
-  readonly error?: { readonly status: number; readonly message: string };
+  readonly error?: EdgeWireError;
   /** Of the source: another stream that is made at its path later is none. */
   readonly id?: string;
   readonly offset: number;
@@ -20,6 +19,11 @@ export interface ForkAnswer {
   readonly prefix: Uint8Array | undefined;
   readonly config: Pick<StreamConfig, "contentType" | "ttl" | "expiresAt">;
 }
+
+/** Batches of a source, or why there are none. */
+export type SourceAnswer =
+  | { readonly bytes: Uint8Array; readonly nextOffset: number; readonly error?: undefined }
+  | { readonly error: EdgeWireError };
 
 /** RPC makes it asynchronous. */
 export interface Peer {
@@ -31,12 +35,7 @@ export interface Peer {
     childId: string,
   ): Promise<ForkAnswer>;
   /** Undefined where the source is not there any more. */
-  readSource(
-    id: string | undefined,
-    from: number,
-    limit: number,
-    maxBytes: number,
-  ): Promise<{ bytes: Uint8Array; nextOffset: number } | undefined>;
+  readSource(id: string | undefined, from: number, limit: number, maxBytes: number): Promise<SourceAnswer | undefined>;
   releaseFork(child: string, childId: string): Promise<void>;
   /** The stream there reads from `source`; one that is just being made is waited for. */
   isForkOf(source: string, id: string): Promise<boolean>;
@@ -51,12 +50,12 @@ export async function readSource(
   maxBytes: number,
 ) {
   const found = await peer.readSource(id, from, limit, maxBytes);
+  if (found?.error) throw EdgeError.fromWire(found.error);
   if (found) return found;
-  throw new HttpError(
-    410,
+  throw new EdgeError(
     "GONE",
-    "the stream that this one was forked from is gone; what it has of its own begins at Stream-Next-Offset",
-    { [H.next]: formatOffset(offset) },
+    "the stream that this one was forked from is gone; what it has of its own begins at the next offset",
+    { nextOffset: offset },
   );
 }
 
@@ -105,12 +104,15 @@ export async function offerFork(
   release: () => Promise<void>,
 ): Promise<ForkAnswer> {
   const none = { offset: 0, prefix: undefined, config: { contentType: "", ttl: undefined, expiresAt: undefined } };
-  const refuse = (status: number, message: string): ForkAnswer => ({ ...none, error: { status, message } });
-  if (!stream || stream.config.releasing) return refuse(404, "the source does not exist");
-  if (stream.config.deleted) return refuse(409, "the source was deleted");
+  const refuse = (code: EdgeCode, message: string): ForkAnswer => ({
+    ...none,
+    error: new EdgeError(code, message).toWire(),
+  });
+  if (!stream || stream.config.releasing) return refuse("NOT_FOUND", "the source does not exist");
+  if (stream.config.deleted) return refuse("CONFLICT", "the source was deleted");
   const { config } = stream;
   if (contentType !== undefined && mediaType(contentType) !== mediaType(config.contentType))
-    return refuse(409, `the source is ${config.contentType}`);
+    return refuse("CONFLICT", `the source is ${config.contentType}`);
   // First the source knows of its fork, then the fork is made: what fails in between keeps data, and never loses any. In the turn of the
   // checks, before anything is awaited: retention and compaction look at it in the turn in which they take.
   const isKnown = stream.forks.includes(child);
@@ -125,7 +127,7 @@ export async function offerFork(
     };
   } catch (thrown) {
     if (!isKnown) await release();
-    if (thrown instanceof HttpError) return refuse(thrown.status, thrown.message);
+    if (EdgeError.isOne(thrown)) return { ...none, error: EdgeError.from(thrown).toWire() };
     throw thrown;
   }
 }

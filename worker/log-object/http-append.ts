@@ -10,21 +10,23 @@
 import { BATCHES_TYPE } from "../wire/accept.ts";
 import { appendBatches } from "./batches-dialect.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
-import { traceOf } from "../telemetry/events.ts";
 import { shown } from "../wire/fields.ts";
-import { type Answer, badRequest } from "../wire/http.ts";
+import { badRequest } from "../errors.ts";
+import type { Answer } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import type { Counters } from "./prometheus.ts";
-import { contentTypeOf, mediaType } from "../stream/media-type.ts";
+import { mediaType } from "../stream/media-type.ts";
+import type { Producer } from "../stream/writer-state.ts";
 import {
+  contentTypeOf,
   formatOffset,
   H,
   type HeadersOf,
   isClosing,
   numberedOffset,
-  type Producer,
   producerOf,
   seqOf,
+  traceOf,
 } from "../wire/durable-streams.ts";
 import type { Stream } from "../stream/stream.ts";
 

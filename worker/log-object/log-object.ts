@@ -33,16 +33,18 @@ import {
   TENANT_HEADER,
 } from "../env.ts";
 import { emit, type EventFields } from "../telemetry/events.ts";
-import { type Answer, badRequest, errorAnswer, errorResponse, HttpError, json, responseOf } from "../wire/http.ts";
+import { badRequest, EdgeError } from "../errors.ts";
+import { type Answer, errorAnswer, errorResponse, json, responseOf } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import { TokenBucket } from "../front/request-limits.ts";
-import { type ForkAnswer, HeldForks, offerFork, type Peer, readSource } from "./forks.ts";
-import { describe, existing, readAnswer, readBody, refusal } from "./create-and-describe.ts";
+import { type ForkAnswer, HeldForks, offerFork, type Peer, readSource, type SourceAnswer } from "./forks.ts";
+import { describe, existing, readAnswer, readBody } from "./create-and-describe.ts";
 import { longRead } from "../stream/streamed-read.ts";
 import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./sockets.ts";
 import { Counters, prometheus } from "./prometheus.ts";
-import { contentTypeOf, mediaType } from "../stream/media-type.ts";
+import { mediaType } from "../stream/media-type.ts";
 import {
+  contentTypeOf,
   forkOf,
   H,
   isClosing,
@@ -254,12 +256,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   async #visible(): Promise<Stream> {
     const stream = await this.#alive();
     if (!stream || stream.config.releasing)
-      throw new HttpError(
-        404,
-        "NOT_FOUND",
-        "there is no such stream: PUT creates it, with the Content-Type of its records",
-      );
-    if (stream.config.deleted) throw new HttpError(410, "GONE", "the stream was deleted");
+      throw new EdgeError("NOT_FOUND", "there is no such stream: PUT creates it, with the Content-Type of its records");
+    if (stream.config.deleted) throw new EdgeError("GONE", "the stream was deleted");
     return stream;
   }
 
@@ -303,7 +301,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
         contentType,
         id,
       ));
-    if (point?.error) throw refusal(point.error);
+    if (point?.error) throw EdgeError.fromWire(point.error);
     const inherits = lifetime.ttl === undefined && lifetime.expiresAt === undefined ? point?.config : undefined;
     const config: StreamConfig = {
       id,
@@ -580,11 +578,16 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     from: number,
     limit: number,
     maxBytes: number,
-  ): Promise<{ bytes: Uint8Array; nextOffset: number } | undefined> {
+  ): Promise<SourceAnswer | undefined> {
     const stream = await this.#load();
     if (!stream || (id ?? stream.config.id) !== stream.config.id) return undefined;
-    const { bytes, nextOffset } = await stream.readBatches(from, limit, maxBytes);
-    return { bytes, nextOffset };
+    try {
+      const { bytes, nextOffset } = await stream.readBatches(from, limit, maxBytes);
+      return { bytes, nextOffset };
+    } catch (thrown) {
+      if (EdgeError.isOne(thrown)) return { error: EdgeError.from(thrown).toWire() };
+      throw thrown;
+    }
   }
 
   isForkOf(source: string, id: string): Promise<boolean> {

@@ -12,7 +12,6 @@
  * is bounded by the append credits, and by the platform, which closes a socket with its object.
  */
 import type { DurableObjectState } from "@cloudflare/workers-types";
-import { TidemarkError } from "../../src/errors.ts";
 import type { StartPosition } from "../../src/log/types.ts";
 import { LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { viewOf } from "../../src/record/bytes.ts";
@@ -29,7 +28,8 @@ import {
   jsonOf,
   readAppend,
 } from "../../src/sync/frames.ts";
-import { BATCHES_MAX, checkBatches } from "./batches-dialect.ts";
+import { badRequest, EdgeError } from "../errors.ts";
+import { checkBatches } from "./batches-dialect.ts";
 import type { EventFields } from "../telemetry/events.ts";
 import { shown } from "../wire/fields.ts";
 import { wireErrorOf } from "../wire/http.ts";
@@ -130,7 +130,7 @@ export class LogSockets {
     const stream = await this.#host.stream();
     const sessions = this.#all();
     if (sessions.size >= SOCKETS_MAX)
-      throw new TidemarkError("LIMIT_EXCEEDED", "too many sockets", { socketsMax: SOCKETS_MAX });
+      throw new EdgeError("LIMIT_EXCEEDED", "too many sockets", { socketsMax: SOCKETS_MAX });
     const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: unknown; 1: HibernatingSocket } })
       .WebSocketPair;
     const pair = new Pair();
@@ -216,7 +216,7 @@ export class LogSockets {
         // Its end may have crossed the credits on the way.
         if (!follow) return;
         if (follow.credits + frame.credits > FOLLOW_CREDIT_BYTES_MAX)
-          throw new TidemarkError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
+          throw new EdgeError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
         follow.credits += frame.credits;
         follow.starved = false;
         save(session);
@@ -234,15 +234,13 @@ export class LogSockets {
   async #append(session: Session, frame: Frame): Promise<void> {
     const { length } = frame.payload;
     const read = readAppend(frame.payload);
-    if (!read) throw new TidemarkError("INVALID_ARGUMENT", "not an append");
+    if (!read) throw badRequest("the payload is not an append's");
     if (session.pending > 0 && session.pending + length > APPEND_CREDIT_BYTES)
-      throw new TidemarkError("BACKPRESSURE", "more than the credits", { creditBytes: APPEND_CREDIT_BYTES });
+      throw new EdgeError("BACKPRESSURE", "more than the credits", { creditBytes: APPEND_CREDIT_BYTES });
     const stream = await this.#host.stream();
     const kernel = await edgeKernel();
     // Views: the message is nobody else's, and the log may patch it.
     const batches = splitBatches(read.batches);
-    if (batches.length === 0 || batches.length > BATCHES_MAX)
-      throw new TidemarkError("INVALID_ARGUMENT", `an append has 1 to ${BATCHES_MAX} batches`);
     await checkBatches(kernel, batches, stream.isJson);
     session.pending += length;
     const started = Date.now();
@@ -266,11 +264,11 @@ export class LogSockets {
   }
 
   async #follow(session: Session, frame: Frame): Promise<void> {
-    if (session.follows.has(frame.id)) throw new TidemarkError("INVALID_ARGUMENT", "this id follows already");
+    if (session.follows.has(frame.id)) throw badRequest("this id follows already");
     if (session.follows.size >= FOLLOWS_MAX)
-      throw new TidemarkError("LIMIT_EXCEEDED", "too many follows on one socket", { followsMax: FOLLOWS_MAX });
+      throw new EdgeError("LIMIT_EXCEEDED", "too many follows on one socket", { followsMax: FOLLOWS_MAX });
     if (frame.credits > FOLLOW_CREDIT_BYTES_MAX)
-      throw new TidemarkError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
+      throw new EdgeError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
     const stream = await this.#host.stream();
     stream.touch();
     const next = await positionOf(stream, frame);
@@ -440,18 +438,16 @@ const POSITIONS = "from must be an offset, earliest, latest or { timestamp }";
 async function positionOf(stream: Stream, frame: Frame): Promise<number> {
   // Garbage is not "from the beginning".
   const fields = frame.payload.length === 0 ? {} : jsonOf(frame);
-  if (!fields) throw new TidemarkError("INVALID_ARGUMENT", `the payload is not a JSON object; ${POSITIONS}`);
+  if (!fields) throw badRequest(`the payload is not a JSON object; ${POSITIONS}`);
   const from = Object.hasOwn(fields, "from") ? fields["from"] : undefined;
   if (from === undefined || from === "earliest") return stream.start;
-  if (typeof from === "number" && (!Number.isSafeInteger(from) || from < stream.start || from > stream.tail)) {
-    throw new TidemarkError("OFFSET_OUT_OF_RANGE", "no such offset", {
-      logStartOffset: stream.start,
-      logEndOffset: stream.tail,
-    });
+  if (typeof from === "number") {
+    if (!Number.isSafeInteger(from)) throw badRequest(`from is ${shown(from)}; ${POSITIONS}`);
+    stream.checkOffset(from);
+    return from;
   }
-  if (typeof from === "number") return from;
   const { timestamp } = Object(from) as { timestamp?: unknown };
   if (from !== "latest" && !(typeof timestamp === "number" && Number.isFinite(timestamp)))
-    throw new TidemarkError("INVALID_ARGUMENT", `from is ${shown(from)}; ${POSITIONS}`);
+    throw badRequest(`from is ${shown(from)}; ${POSITIONS}`);
   return stream.log.resolve(from as StartPosition);
 }

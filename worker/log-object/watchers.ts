@@ -5,7 +5,7 @@
  * While one is open a stream with a TTL does not expire: its time begins anew when the last of them has gone.
  */
 import type { DurableObjectState } from "@cloudflare/workers-types";
-import { TidemarkError } from "../../src/errors.ts";
+import { EdgeError } from "../errors.ts";
 import { WATCH_HEADER } from "../env.ts";
 import type { Stream } from "../stream/stream.ts";
 
@@ -34,7 +34,7 @@ export class Watchers {
 
   accept(request: Request, stream: Stream): Response {
     if (this.count >= WATCHERS_MAX)
-      throw new TidemarkError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX });
+      throw new EdgeError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX, retryAfter: 5 });
     const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: WebSocket; 1: WebSocket } }).WebSocketPair;
     const pair = new Pair();
     this.#ctx.acceptWebSocket(pair[1] as never, stream.config.ttl === undefined ? [TAG] : [TAG, TTL_TAG]);

@@ -3,7 +3,7 @@
  * each commit. Its being open also says that somebody reads: the object keeps a stream with a TTL for as long (log-object.ts).
  */
 import { WATCH_HEADER } from "../env.ts";
-import { HttpError } from "../wire/http.ts";
+import { refusalIn } from "../wire/http.ts";
 
 /** Asks the stream's object; the path and the tenant are in it already. */
 export type Ask = (query: string, headers?: Record<string, string>) => Promise<Response>;
@@ -34,10 +34,7 @@ export class Watch {
   static async open(ask: Ask, offset: number, signal?: AbortSignal): Promise<Watch> {
     const response = await ask("", { upgrade: "websocket", [WATCH_HEADER]: String(offset) });
     const socket = (response as unknown as { webSocket: WebSocket | null }).webSocket;
-    if (!socket && response.status === 429)
-      throw new HttpError(429, "TOO_MANY_REQUESTS", "too many live readers", { "retry-after": "5" });
-    if (!socket)
-      throw new HttpError(response.status, response.status === 404 ? "NOT_FOUND" : "GONE", "the stream is gone");
+    if (!socket) throw await refusalIn(response);
     const watch = new Watch(socket);
     if (signal?.aborted) watch.close();
     signal?.addEventListener("abort", () => watch.close(), { once: true });

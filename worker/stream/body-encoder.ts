@@ -13,7 +13,7 @@
 import type { Kernel } from "../../src/kernel/types.ts";
 import { BatchBuilder, type Header } from "../../src/record/batch-builder.ts";
 import { CHUNK_BYTES_MAX } from "../store/chunk-tables.ts";
-import { badRequest, HttpError } from "../wire/http.ts";
+import { badRequest, EdgeError } from "../errors.ts";
 
 /** A record's value: with its header and its batch's it must fit one row. */
 export const VALUE_BYTES_MAX = CHUNK_BYTES_MAX - 1024;
@@ -36,12 +36,11 @@ const CLOSE_OBJECT = 0x7d;
 /** Space, tab, line feed, carriage return: JSON knows no others. */
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
-const noJson = (): HttpError =>
+const noJson = (): EdgeError =>
   badRequest("the body is not JSON; this stream takes one JSON message, or an array of messages");
-const tooLarge = (): HttpError =>
-  new HttpError(413, "RECORD_TOO_LARGE", `a message has at most ${VALUE_BYTES_MAX} bytes`);
-const tooMany = (): HttpError =>
-  new HttpError(413, "TOO_LARGE", `a request has at most ${RECORDS_MAX} messages; send the rest in further requests`);
+const tooLarge = (): EdgeError => new EdgeError("RECORD_TOO_LARGE", `a message has at most ${VALUE_BYTES_MAX} bytes`);
+const tooMany = (): EdgeError =>
+  new EdgeError("TOO_LARGE", `a request has at most ${RECORDS_MAX} messages; send the rest in further requests`);
 
 /** Whether these bytes are one JSON text. */
 export function isJsonText(bytes: Uint8Array): boolean {

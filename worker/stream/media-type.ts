@@ -3,7 +3,6 @@
  * "is this JSON" or "are these batches" comes here, so that all places give the same answer.
  */
 import { MIMEType } from "whatwg-mimetype";
-import { badRequest } from "../wire/http.ts";
 
 const CHARS_MAX = 256;
 /** Parsing costs more than the comparison, and hardly any client sends more than a few types. */
@@ -18,15 +17,4 @@ export function mediaType(text: string): string {
   if (essences.size >= ESSENCES_MAX) essences.clear();
   if (text.length <= CHARS_MAX) essences.set(text, found);
   return found;
-}
-
-/** What a request says that its body is; undefined where it says nothing. */
-export function contentTypeOf(headers: { get(name: string): string | null }): string | undefined {
-  const value = headers.get("content-type")?.trim();
-  if (value === undefined || value === "") return undefined;
-  if (value.length > CHARS_MAX) throw badRequest(`Content-Type has at most ${CHARS_MAX} characters`);
-  if (mediaType(value) === "") {
-    throw badRequest(`Content-Type is not a media type such as application/json or text/plain; charset=utf-8`);
-  }
-  return value;
 }

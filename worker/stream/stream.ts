@@ -23,11 +23,10 @@ import { encodeBody, encodeInSlices, SLICE_BYTES, turn } from "./body-encoder.ts
 import { ChunkTables, type Sql } from "../store/chunk-tables.ts";
 import { EncodeQueue } from "./encode-queue.ts";
 import { cutAt } from "./fork-cut.ts";
-import { badRequest, HttpError } from "../wire/http.ts";
+import { badRequest, EdgeError } from "../errors.ts";
 import { mediaType } from "./media-type.ts";
-import { formatOffset, H, type Producer } from "../wire/durable-streams.ts";
 import { type Parts, partsIn } from "./values.ts";
-import { stateHeaders, StreamState } from "./writer-state.ts";
+import { type Producer, stateHeaders, StreamState } from "./writer-state.ts";
 
 export interface StreamConfig {
   /** Of this creation: a stream made anew under the same path has another, and so other ETags. */
@@ -328,13 +327,13 @@ export class Stream {
     this.#checkThere();
     if (this.closed) return this.#appendToClosed(request);
     if (body.length === 0) {
-      if (!closing) throw badRequest("the body is empty; an append has a body, or Stream-Closed: true");
+      if (!closing) throw badRequest("the body is empty; an append brings records, or closes the stream");
       return this.#closeOnly(producer);
     }
-    const wanted = `send Content-Type: ${this.#config.contentType}, which is this stream's`;
-    if (request.contentType === undefined) throw badRequest(`the append has no Content-Type; ${wanted}`);
+    const wanted = `this stream takes ${this.#config.contentType}`;
+    if (request.contentType === undefined) throw badRequest(`the append has no content type; ${wanted}`);
     if (this.#isOther(request.contentType))
-      throw new HttpError(409, "CONFLICT", `the append is ${request.contentType}; ${wanted}`);
+      throw new EdgeError("CONFLICT", `the append is ${request.contentType}; ${wanted}`);
     const repeated = producer && this.#state.admit(producer, request.sending);
     if (repeated !== undefined)
       return {
@@ -392,14 +391,13 @@ export class Stream {
 
   /** Deleted while a request was on its way through its checks: who asks again meets what stands there now. */
   #checkThere(): void {
-    if (this.store.isEnded)
-      throw new TidemarkError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
+    if (this.store.isEnded) throw new EdgeError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
   }
 
   #checkRoom(bytes: number): void {
     const waiting = this.#pendingBytes + this.#encodings.bytes;
     if (this.#pending.size >= QUEUE_APPENDS_MAX || (waiting > 0 && waiting + bytes > QUEUE_BYTES_MAX)) {
-      throw new TidemarkError("BACKPRESSURE", "too many appends are waiting", { queueBytes: waiting });
+      throw new EdgeError("BACKPRESSURE", "too many appends are waiting", { queueBytes: waiting });
     }
   }
 
@@ -487,11 +485,8 @@ export class Stream {
     throw this.#closedConflict();
   }
 
-  #closedConflict(): HttpError {
-    return new HttpError(409, "STREAM_CLOSED", "the stream is closed", {
-      [H.closed]: "true",
-      [H.next]: formatOffset(this.tail),
-    });
+  #closedConflict(): EdgeError {
+    return new EdgeError("STREAM_CLOSED", "the stream is closed", { nextOffset: this.tail });
   }
 
   /** In the append's own transaction. */
@@ -521,6 +516,18 @@ export class Stream {
     return fork ? (fork.start ?? 0) : this.log.logStartOffset;
   }
 
+  /** A read begins at a record that is there, or at the end. */
+  checkOffset(offset: number): void {
+    const { start: logStartOffset, tail: logEndOffset } = this;
+    if (offset >= logStartOffset && offset <= logEndOffset) return;
+    const isBehind = offset > logEndOffset;
+    throw new EdgeError(
+      "OFFSET_OUT_OF_RANGE",
+      isBehind ? "the offset is beyond the stream's end" : "the records at this offset are gone",
+      { offset, logStartOffset, logEndOffset },
+    );
+  }
+
   /** Raw batches that hold [from, limit), from whoever has them; the first and the last may reach beyond. */
   async readBatches(
     from: number,
@@ -545,9 +552,7 @@ export class Stream {
   async read(position: number | "start" | "now", maxBytes: number): Promise<ReadResult> {
     this.touch();
     const from = position === "start" ? this.start : position === "now" ? this.tail : position;
-    if (from > this.tail) throw badRequest("the offset is beyond the stream's end");
-    if (from < this.start)
-      throw new HttpError(410, "GONE", "these records are gone", { [H.next]: formatOffset(this.start) });
+    this.checkOffset(from);
     const parts: Parts = [];
     let nextOffset = from;
     let room = maxBytes;
@@ -555,7 +560,7 @@ export class Stream {
       const limit = this.tail;
       const found = await this.readBatches(nextOffset, limit, room).catch((thrown: unknown) => {
         // What stands before damage is an answer; the next request hears of it.
-        if (nextOffset > from && thrown instanceof TidemarkError && thrown.code === "CORRUPT_RANGE") return undefined;
+        if (nextOffset > from && EdgeError.from(thrown).code === "CORRUPT_RANGE") return undefined;
         throw thrown;
       });
       if (!found || found.nextOffset === nextOffset) break;

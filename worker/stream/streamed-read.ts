@@ -9,7 +9,7 @@
  * A row that does not check out breaks the answer off; the reader asks again, and from then on this object answers page by page, where
  * damage is named. Rows that are no longer here (object storage, compaction, trim) end a plan.
  */
-import { TidemarkError } from "../../src/errors.ts";
+import { EdgeError } from "../errors.ts";
 import { type PackingKernel, Status } from "../../src/kernel/types.ts";
 import { copyOf } from "../../src/record/bytes.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
@@ -131,8 +131,7 @@ async function partsMoved(
   const parts: Parts = [];
   for (let at = Math.max(baseOffset, from); at < nextOffset;) {
     const found = await stream.readBatches(at, nextOffset, PAGE_BYTES);
-    if (found.nextOffset <= at)
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "trimmed while it was read", { offset: at });
+    if (found.nextOffset <= at) throw new EdgeError("OFFSET_OUT_OF_RANGE", "trimmed while it was read", { offset: at });
     // Copies: what came from object storage may be kept by others.
     const part = await partsIn(kernel, found.bytes, at, found.nextOffset, stream.isJson);
     parts.push(...part.parts.map((each) => each.slice()));
@@ -162,7 +161,7 @@ async function partsOfRow(
     }
   }
   if (expected !== planned.nextOffset)
-    throw new TidemarkError("CORRUPT_RANGE", "offsets do not follow each other", {
+    throw new EdgeError("CORRUPT_RANGE", "offsets do not follow each other", {
       from: expected,
       to: planned.nextOffset,
     });

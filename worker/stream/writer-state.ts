@@ -7,14 +7,22 @@
  *
  * Applying a record twice changes nothing (newer wins), so a snapshot may be ahead of the offset it is filed under.
  */
+import type { ErrorDetails } from "../../src/errors.ts";
 import type { RecordBatch } from "../../src/record/record-batch.ts";
 import { RecentMap } from "../../src/store/recent-map.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import type { Header } from "../../src/record/batch-builder.ts";
-import { TRACE_HEADER } from "../telemetry/events.ts";
-import { HttpError } from "../wire/http.ts";
-import { H, type Producer } from "../wire/durable-streams.ts";
+import { EdgeError } from "../errors.ts";
 
+/** Who writes, and its newest request. */
+export interface Producer {
+  readonly id: string;
+  readonly epoch: number;
+  readonly seq: number;
+}
+
+/** Of a record whose request was part of a trace. */
+export const TRACE = "traceparent";
 const PRODUCER = "ds.producer";
 const SEQ = "ds.seq";
 /** Producers kept, and characters of their names; the longest silent goes first. All of them are one snapshot row of at most 1 MiB. */
@@ -62,22 +70,21 @@ export class StreamState {
     const known = this.#producers.get(id);
     if (!known && this.#forgotten >= resentSince) {
       const details = { unknownProducer: true, forgotten: this.#forgotten, resentSince };
-      throw new HttpError(
-        409,
+      throw new EdgeError(
         "OUT_OF_ORDER_SEQUENCE",
         "this producer was forgotten, and what is sent again may be in the stream: read from that offset on, then decide",
-        {},
         details,
       );
     }
     if (known && epoch < known.epoch) {
-      throw new HttpError(403, "FENCED_PRODUCER", "a newer epoch of this producer has written", {
-        [H.producerEpoch]: String(known.epoch),
+      throw new EdgeError("FENCED_PRODUCER", "a newer epoch of this producer has written", {
+        currentEpoch: known.epoch,
+        producerEpoch: epoch,
       });
     }
     if (!known || epoch > known.epoch) {
       if (seq === 0) return undefined;
-      if (known) throw new HttpError(400, "OUT_OF_ORDER_SEQUENCE", "a new epoch begins with sequence 0");
+      if (known) throw gap(0, seq, { unknownProducer: false });
       throw gap(0, seq);
     }
     if (seq <= known.seq) return known.seq;
@@ -87,7 +94,10 @@ export class StreamState {
 
   checkSeq(seq: string | undefined): void {
     if (seq !== undefined && this.#seq !== undefined && seq <= this.#seq)
-      throw new HttpError(409, "OUT_OF_ORDER_SEQUENCE", "Stream-Seq must rise");
+      throw new EdgeError(
+        "OUT_OF_ORDER_SEQUENCE",
+        "the sequence of an append must be higher than that of the one before",
+      );
   }
 
   /** `offset`: of the request's first record. */
@@ -122,15 +132,12 @@ export class StreamState {
   }
 }
 
-const gap = (expected: number, received: number): HttpError =>
-  new HttpError(409, "OUT_OF_ORDER_SEQUENCE", `sequence ${received}, expected ${expected}`, {
-    "Producer-Expected-Seq": String(expected),
-    "Producer-Received-Seq": String(received),
-  });
+const gap = (expected: number, received: number, more: ErrorDetails = {}): EdgeError =>
+  new EdgeError("OUT_OF_ORDER_SEQUENCE", `sequence ${received}, expected ${expected}`, { expected, received, ...more });
 
 /** The headers that an append's first record carries. */
 export function stateHeaders(producer: Producer | undefined, seq: string | undefined, trace?: string): Header[] {
-  const headers: Header[] = trace === undefined ? [] : [[TRACE_HEADER, encoder.encode(trace)]];
+  const headers: Header[] = trace === undefined ? [] : [[TRACE, encoder.encode(trace)]];
   if (producer) headers.push([PRODUCER, encoder.encode(`${producer.epoch}:${producer.seq}:${producer.id}`)]);
   if (seq !== undefined) headers.push([SEQ, encoder.encode(seq)]);
   return headers;

@@ -11,7 +11,7 @@
  * A wake's token is `<tenant>.<seal>.<secret>`. The seal is the server's signature over the tenant: only a token that this
  * server made leads to the object of a tenant. The secret is compared there, with the one of the present wake.
  */
-import { badRequest, HttpError } from "../wire/http.ts";
+import { badRequest, EdgeError } from "../errors.ts";
 import { decodePath, STREAM_PREFIX } from "../wire/durable-streams.ts";
 import { base64url, bytesOfBase64url, signText, type SigningKey, verifyText } from "./webhook-signing.ts";
 
@@ -48,7 +48,7 @@ export function subscriptionCallOf(method: string, pathname: string): Subscripti
   // Cut before it is decoded: an encoded slash belongs to a name.
   const [ds, kind, id, name, ...rest] = pathname.slice(STREAM_PREFIX.length).split("/").map(decodePath);
   if (!pathname.startsWith(STREAM_PREFIX) || ds !== "__ds" || kind !== "subscriptions" || !id) {
-    throw new HttpError(404, "NOT_FOUND", NO_RESOURCE);
+    throw new EdgeError("NOT_FOUND", NO_RESOURCE);
   }
   if (id.length > ID_CHARS_MAX) throw badRequest(`a subscription's id has 1 to ${ID_CHARS_MAX} characters`);
   const path = rest.join("/");
@@ -56,7 +56,7 @@ export function subscriptionCallOf(method: string, pathname: string): Subscripti
   if (name === undefined) action = BY_METHOD.get(method);
   else if (name === "streams" && path !== "") action = method === "DELETE" ? "unlink" : undefined;
   else if (rest.length === 0 && method === "POST") action = name === "streams" ? "link" : BY_NAME.get(name);
-  if (action === undefined) throw new HttpError(405, "METHOD_NOT_ALLOWED", NO_CALL);
+  if (action === undefined) throw new EdgeError("METHOD_NOT_ALLOWED", NO_CALL);
   return { id, action, path };
 }
 
@@ -83,7 +83,7 @@ export async function tenantOfWake(token: string | undefined, publicKey: () => P
   } catch (thrown) {
     if (!(thrown instanceof TypeError) && !(thrown instanceof DOMException)) throw thrown;
   }
-  throw new HttpError(401, "UNAUTHORIZED", NO_WAKE_TOKEN, { "www-authenticate": 'Bearer realm="tidemark"' });
+  throw new EdgeError("UNAUTHORIZED", NO_WAKE_TOKEN);
 }
 
 /** Compares without telling by its time how much was right. */

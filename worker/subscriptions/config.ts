@@ -2,7 +2,7 @@
  * Subscriptions as the protocol words them: what a configuration may say, and which paths a pattern means. No state, no I/O.
  */
 import { type Fields, listField, numberField, objectField, optionalText, shown, textField } from "../wire/fields.ts";
-import { badRequest } from "../wire/http.ts";
+import { badRequest } from "../errors.ts";
 import { checkPath } from "../wire/durable-streams.ts";
 import { checkWebhook } from "./webhook-address.ts";
 

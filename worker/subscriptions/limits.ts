@@ -2,7 +2,7 @@
  * How much one tenant may subscribe to. A subscription is one row: its configuration, and the tails of all its streams as the last wake
  * named them. The platform takes rows of 2 MB, and both parts name every stream once.
  */
-import { TidemarkError } from "../../src/errors.ts";
+import { EdgeError } from "../errors.ts";
 
 export const SUBSCRIPTIONS_MAX = 1_000;
 export const LINKS_MAX = 1_000;
@@ -16,7 +16,7 @@ const bytesOf = (path: string): number => encoder.encode(JSON.stringify(path)).l
 export function checkSubscriptions(present: number): void {
   if (present < SUBSCRIPTIONS_MAX) return;
   const message = `the tenant has ${present} subscriptions, and may have ${SUBSCRIPTIONS_MAX}: delete one, or add streams to one by POST …/streams`;
-  throw new TidemarkError("LIMIT_EXCEEDED", message, { subscriptions: present, subscriptionsMax: SUBSCRIPTIONS_MAX });
+  throw new EdgeError("LIMIT_EXCEEDED", message, { subscriptions: present, subscriptionsMax: SUBSCRIPTIONS_MAX });
 }
 
 /** Of all streams that a subscription would be linked to. Throws LIMIT_EXCEEDED. */
@@ -24,11 +24,11 @@ export function checkLinks(paths: ReadonlySet<string>): void {
   const whatToDo = "divide them among several subscriptions, by narrower patterns or by name";
   if (paths.size > LINKS_MAX) {
     const message = `the subscription would have ${paths.size} streams, and may have ${LINKS_MAX}: ${whatToDo}`;
-    throw new TidemarkError("LIMIT_EXCEEDED", message, { streams: paths.size, streamsMax: LINKS_MAX });
+    throw new EdgeError("LIMIT_EXCEEDED", message, { streams: paths.size, streamsMax: LINKS_MAX });
   }
   let bytes = 0;
   for (const path of paths) bytes += bytesOf(path);
   if (bytes <= LINK_BYTES_MAX) return;
   const message = `the paths of the subscription's ${paths.size} streams would take ${bytes} bytes, and may take ${LINK_BYTES_MAX}: ${whatToDo}`;
-  throw new TidemarkError("LIMIT_EXCEEDED", message, { streams: paths.size, bytes, bytesMax: LINK_BYTES_MAX });
+  throw new EdgeError("LIMIT_EXCEEDED", message, { streams: paths.size, bytes, bytesMax: LINK_BYTES_MAX });
 }

@@ -7,7 +7,7 @@
  * While a stream is asked, others may be made anew, and the subscription may be deleted. So nothing of a call is written before all of its
  * streams are met, and what has changed meanwhile is met again: a call's links are there whole, or none is.
  */
-import { TidemarkError } from "../../src/errors.ts";
+import { EdgeError } from "../errors.ts";
 import { checkLinks } from "./limits.ts";
 import type { StreamTold } from "../rpc/subscription-peer.ts";
 import { matches, type SubscriptionConfig } from "./config.ts";
@@ -119,7 +119,7 @@ export class SubscriptionLinks {
       .stream(path)
       .watched()
       .catch((thrown: unknown) => {
-        throw new TidemarkError(
+        throw new EdgeError(
           "CLOSED",
           `the object of the stream ${path} is away for a moment; ask again`,
           {},

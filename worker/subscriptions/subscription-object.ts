@@ -23,7 +23,8 @@ import {
   shown,
   textField,
 } from "../wire/fields.ts";
-import { badRequest, errorResponse, HttpError, json } from "../wire/http.ts";
+import { badRequest, EdgeError } from "../errors.ts";
+import { errorResponse, json } from "../wire/http.ts";
 import { readBody } from "../log-object/create-and-describe.ts";
 import { formatOffset, parseOffset } from "../wire/durable-streams.ts";
 import { base64url, newSigningKey, type SigningKey } from "./webhook-signing.ts";
@@ -268,7 +269,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       // The router names the tenant once a token has allowed the call. Only a wake's own calls come without, and they make no tables.
       const tenant = request.headers.get(TENANT_HEADER);
       if (tenant !== null) this.#remember(decodeURIComponent(tenant));
-      else if (!isWakes(call)) throw new HttpError(401, "UNAUTHORIZED", "this call needs a token of the tenant");
+      else if (!isWakes(call)) throw new EdgeError("UNAUTHORIZED", "this call needs a token of the tenant");
       else if (![...this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'subscription'")].length)
         throw notFound();
       await this.#prepare();
@@ -318,7 +319,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   #isKnown(id: string, config: SubscriptionConfig): boolean {
     const known = this.#store.get(id);
     if (known && JSON.stringify(known.config) !== JSON.stringify(config))
-      throw new HttpError(409, "CONFLICT", "the subscription exists with another configuration");
+      throw new EdgeError("CONFLICT", "the subscription exists with another configuration");
     return known !== undefined;
   }
 
@@ -397,14 +398,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     if (config.type !== "pull-wake") throw badRequest("a webhook's subscription is not claimed");
     const worker = textField(body["worker"], "worker", WORKER_CHARS_MAX);
     if (state.phase === "leased" && state.until > Date.now()) {
-      return json(409, {
-        error: {
-          code: "ALREADY_CLAIMED",
-          message: "a worker holds the lease",
-          current_holder: state.holder,
-          generation: state.generation,
-        },
-      });
+      const { holder, generation } = state;
+      throw new EdgeError("ALREADY_CLAIMED", "a worker holds the lease", { holder, generation });
     }
     this.#beginWake(subscription, worker);
     const { wakeId, generation, token } = subscription.state;
@@ -425,9 +420,9 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const wakeId = textField(body["wake_id"], "wake_id", WAKE_ID_CHARS_MAX);
     const generation = numberField(body["generation"], "generation", { min: 0, max: Number.MAX_SAFE_INTEGER });
     const isPresent = wakeId === state.wakeId && generation === state.generation && state.phase !== "idle";
-    if (!isPresent) throw new HttpError(409, "FENCED", "a later wake has taken over");
+    if (!isPresent) throw new EdgeError("FENCED", "a later wake has taken over");
     if (bearer === undefined || !sameText(bearer, state.token ?? ""))
-      throw new HttpError(401, "UNAUTHORIZED", "not this wake's token");
+      throw new EdgeError("UNAUTHORIZED", "not this wake's token");
     return subscription;
   }
 
@@ -446,7 +441,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 }
 
-const notFound = (): HttpError => new HttpError(404, "NOT_FOUND", "no such subscription: PUT creates it");
+const notFound = (): EdgeError => new EdgeError("NOT_FOUND", "no such subscription: PUT creates it");
 
 function ackOf(
   value: unknown,

@@ -3,7 +3,7 @@
  * machine. Numbers in any notation, case and full-width letters are what the URL parser makes of them. What a public name
  * resolves to is not known here: the platform's own network has to refuse private addresses.
  */
-import { HttpError } from "../wire/http.ts";
+import { EdgeError } from "../errors.ts";
 
 /** Names that resolve to an address written inside them, or to this machine. */
 const LOOPBACK_NAMES = new RegExp(
@@ -20,7 +20,7 @@ const FREE_PORT = 1_024;
 export function checkWebhook(text: string, allowsLocalhost: boolean): void {
   const refuse = (why: string): never => {
     const allowed = `https:// with a public host, and port 443 or from ${FREE_PORT} on`;
-    throw new HttpError(400, "WEBHOOK_URL_REJECTED", `webhook.url ${why}; it must be ${allowed}`);
+    throw new EdgeError("WEBHOOK_URL_REJECTED", `webhook.url ${why}; it must be ${allowed}`);
   };
   const url = URL.parse(text);
   if (!url) return refuse("is not a URL");

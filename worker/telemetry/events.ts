@@ -10,7 +10,8 @@
  * doubles status, milliseconds, bytes.
  */
 import type { Env } from "../env.ts";
-import type { HeadersOf } from "../wire/durable-streams.ts";
+import { traceOf } from "../wire/durable-streams.ts";
+import { ERROR_HEADER } from "../wire/http.ts";
 
 export interface EventFields {
   readonly tenant?: string | undefined;
@@ -35,14 +36,6 @@ export function emit(env: Env, event: string, fields: EventFields): void {
     doubles: [status, ms, bytes],
   });
 }
-
-/** Of a record whose request was part of a trace: the standard's own text, or nothing. */
-export const TRACE_HEADER = "traceparent";
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-export const traceOf = (headers: HeadersOf): string | undefined => {
-  const value = headers.get(TRACE_HEADER);
-  return value !== null && TRACEPARENT.test(value) ? value : undefined;
-};
 
 const EVENT_OF: Readonly<Record<string, string>> = {
   GET: "read",
@@ -78,6 +71,3 @@ export function told(env: Env, request: Request, response: Response, asked: Aske
     ray: request.headers.get("cf-ray") ?? undefined,
   });
 }
-
-/** An error's code beside its body, so that HEAD and logs have it as well. */
-export const ERROR_HEADER = "tidemark-error";

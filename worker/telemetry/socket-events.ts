@@ -4,7 +4,8 @@
  */
 import { type Frame, FrameType } from "../../src/sync/frames.ts";
 import type { EventFields } from "./events.ts";
-import { HttpError, wireErrorOf } from "../wire/http.ts";
+import { EdgeError } from "../errors.ts";
+import { statusOf } from "../wire/http.ts";
 
 const NAMES: Readonly<Record<number, string>> = Object.fromEntries(
   Object.entries(FrameType).map(([name, type]) => [type, name.toLowerCase()]),
@@ -36,10 +37,13 @@ export const read = (type: "follow" | "fetch", from: number, bytes: number): Eve
   bytes,
 });
 
-export const refused = ({ type, payload }: Pick<Frame, "type" | "payload">, thrown: unknown): EventFields => ({
-  source: SOURCE,
-  code: wireErrorOf(thrown).code,
-  type: NAMES[type] ?? String(type),
-  bytes: payload.length,
-  ...(thrown instanceof HttpError && { status: thrown.status }),
-});
+export const refused = ({ type, payload }: Pick<Frame, "type" | "payload">, thrown: unknown): EventFields => {
+  const error = EdgeError.from(thrown);
+  return {
+    source: SOURCE,
+    code: error.code,
+    status: statusOf(error),
+    type: NAMES[type] ?? String(type),
+    bytes: payload.length,
+  };
+};

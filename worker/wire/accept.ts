@@ -6,7 +6,7 @@
  * exactly is taken, then the one named first. Parameters other than `q` are not compared: bodies have one form, whatever charset is asked.
  */
 import { MIMEType } from "whatwg-mimetype";
-import { HttpError } from "./http.ts";
+import { EdgeError } from "../errors.ts";
 import { mediaType } from "../stream/media-type.ts";
 
 export const BATCHES_TYPE = "application/vnd.tidemark.batches";
@@ -94,10 +94,5 @@ export function dialectOf(accept: string | null | undefined, contentType: string
   return isBatches > 0 ? "batches" : "values";
 }
 
-export const notAcceptable = (accept: string, offered: readonly string[]): HttpError =>
-  new HttpError(
-    406,
-    "NOT_ACCEPTABLE",
-    `Accept is ${accept.slice(0, 256)}; this can be read as ${offered.join(" or ")}`,
-    { vary: "accept" },
-  );
+export const notAcceptable = (accept: string, offered: readonly string[]): EdgeError =>
+  new EdgeError("NOT_ACCEPTABLE", `Accept is ${accept.slice(0, 256)}; this can be read as ${offered.join(" or ")}`);

@@ -4,8 +4,10 @@
  * An offset is a record's number in 16 digits, an underscore and 16 zeros (reserved): it sorts as text, and is a
  * number again without loss, because offsets are safe integers.
  */
+import { mediaType } from "../stream/media-type.ts";
+import { type Producer, TRACE } from "../stream/writer-state.ts";
 import { isWholeText, shown } from "./fields.ts";
-import { badRequest, HttpError } from "./http.ts";
+import { badRequest, EdgeError } from "../errors.ts";
 
 export const H = {
   next: "Stream-Next-Offset",
@@ -21,6 +23,8 @@ export const H = {
   producerId: "Producer-Id",
   producerEpoch: "Producer-Epoch",
   producerSeq: "Producer-Seq",
+  expectedSeq: "Producer-Expected-Seq",
+  receivedSeq: "Producer-Received-Seq",
   expectedOffset: "Stream-Expected-Offset",
   resentSince: "Tidemark-Resent-Since",
   sequences: "Tidemark-Sequences",
@@ -77,6 +81,27 @@ export const parseSeconds = (text: string, what: string, min = 0): number =>
 /** Headers, or a few of them: names in any case. */
 export interface HeadersOf {
   get(name: string): string | null;
+}
+
+const CONTENT_TYPE_CHARS_MAX = 256;
+
+/** What a request says that its body is; undefined where it says nothing. */
+export function contentTypeOf(headers: HeadersOf): string | undefined {
+  const value = headers.get("content-type")?.trim();
+  if (value === undefined || value === "") return undefined;
+  if (value.length > CONTENT_TYPE_CHARS_MAX)
+    throw badRequest(`Content-Type has at most ${CONTENT_TYPE_CHARS_MAX} characters`);
+  if (mediaType(value) === "")
+    throw badRequest(`Content-Type is not a media type such as application/json or text/plain; charset=utf-8`);
+  return value;
+}
+
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/** The trace that a request is part of: the standard's own text, or nothing. */
+export function traceOf(headers: HeadersOf): string | undefined {
+  const value = headers.get(TRACE);
+  return value !== null && TRACEPARENT.test(value) ? value : undefined;
 }
 
 const RFC3339 = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/i;
@@ -178,12 +203,6 @@ export function checkPath(path: string, what: string): string {
 /** A path inside a URL: whatever is in it, it stays one. */
 export const encodePath = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
 
-export interface Producer {
-  readonly id: string;
-  readonly epoch: number;
-  readonly seq: number;
-}
-
 const PRODUCER_ID_CHARS_MAX = 256;
 const SEQ_CHARS_MAX = 256;
 
@@ -232,7 +251,7 @@ export function readRequestOf(url: URL): ReadRequest {
   };
 }
 
-export const methodNotAllowed = (): HttpError =>
-  new HttpError(405, "METHOD_NOT_ALLOWED", "GET, HEAD, POST, PUT, DELETE", {
+export const methodNotAllowed = (): EdgeError =>
+  new EdgeError("METHOD_NOT_ALLOWED", "a stream takes GET, HEAD, POST, PUT, DELETE", {
     allow: "GET, HEAD, POST, PUT, DELETE, OPTIONS",
   });

@@ -2,7 +2,7 @@
  * Fields of JSON bodies that clients send. Every check throws BAD_REQUEST with the field's name, what was given and what
  * is allowed, so that nothing of a wrong kind goes any further.
  */
-import { badRequest } from "./http.ts";
+import { badRequest } from "../errors.ts";
 
 export type Fields = Readonly<Record<string, unknown>>;
 

@@ -1,65 +1,124 @@
 /**
- * What all answers share: machine-readable errors, and the headers that every answer carries. An error's body is
- * `{ "error": { "code", "message" } }`, with `kind` and `details` where it is a TidemarkError; `code` is API. docs/edge.md
- * lists codes and statuses.
+ * How answers look, whoever gives them: the one table from an error's code to status and headers, the one body of errors
+ * (`{ "error": { code, message, kind, details } }`), and the headers that every answer carries. docs/edge.md prints the table.
  */
-import { type ErrorCode, TidemarkError } from "../../src/errors.ts";
-import { ERROR_HEADER } from "../telemetry/events.ts";
-
-/** Codes that only HTTP knows, beside those of TidemarkError. */
-export type HttpCode =
-  | ErrorCode
-  | "BAD_REQUEST"
-  | "NOT_FOUND"
-  | "GONE"
-  | "CONFLICT"
-  | "STREAM_CLOSED"
-  | "FORBIDDEN"
-  | "UNAUTHORIZED"
-  | "TOO_LARGE"
-  | "METHOD_NOT_ALLOWED"
-  | "NOT_ACCEPTABLE"
-  | "TOO_MANY_REQUESTS"
-  | "WEBHOOK_URL_REJECTED"
-  | "FENCED"
-  | "ALREADY_CLAIMED"
-  | "UNSUPPORTED_MEDIA_TYPE";
+import type { ErrorDetails } from "../../src/errors.ts";
+import { type EdgeCode, EdgeError, type EdgeOwnCode, type EdgeWireError } from "../errors.ts";
+import { formatOffset, H } from "./durable-streams.ts";
 
 /** One request's body. More comes in several. */
 export const BODY_BYTES_MAX = 16 * 1024 * 1024;
 
-export class HttpError extends Error {
-  constructor(
-    readonly status: number,
-    readonly code: HttpCode,
-    message: string,
-    readonly headers: Readonly<Record<string, string>> = {},
-    readonly details: Readonly<Record<string, unknown>> = {},
-  ) {
-    super(message);
-  }
-}
+/** An error's code beside its body, so that HEAD and logs have it as well. */
+export const ERROR_HEADER = "tidemark-error";
 
-export const badRequest = (message: string, headers?: Record<string, string>): HttpError =>
-  new HttpError(400, "BAD_REQUEST", message, headers);
-
-const STATUS: Partial<Record<ErrorCode, number>> = {
+/** The status of each code. What is not here is 500, or 503 where the caller has to open again. */
+export const STATUS_OF: Readonly<Record<EdgeOwnCode, number> & Partial<Record<EdgeCode, number>>> = {
+  BAD_REQUEST: 400,
   INVALID_ARGUMENT: 400,
   INVALID_BATCH: 400,
-  RECORD_TOO_LARGE: 413,
-  BATCH_TOO_LARGE: 413,
-  UNSUPPORTED_FORMAT: 415,
-  DECOMPRESSION_LIMIT: 413,
-  OFFSET_OUT_OF_RANGE: 416,
-  CORRUPT_RANGE: 500,
-  OFFSET_CONFLICT: 409,
+  WEBHOOK_URL_REJECTED: 400,
+  UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
+  FENCED_PRODUCER: 403,
+  NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  NOT_ACCEPTABLE: 406,
+  CONFLICT: 409,
+  STREAM_CLOSED: 409,
   OUT_OF_ORDER_SEQUENCE: 409,
   SEQUENCE_CONFLICT: 409,
-  FENCED_PRODUCER: 403,
+  OFFSET_CONFLICT: 409,
+  FENCED: 409,
+  ALREADY_CLAIMED: 409,
+  GONE: 410,
+  TOO_LARGE: 413,
+  RECORD_TOO_LARGE: 413,
+  BATCH_TOO_LARGE: 413,
+  DECOMPRESSION_LIMIT: 413,
+  URL_TOO_LONG: 414,
+  UNSUPPORTED_MEDIA_TYPE: 415,
+  UNSUPPORTED_FORMAT: 415,
+  OFFSET_OUT_OF_RANGE: 416,
+  RANGE_NOT_SATISFIABLE: 416,
+  UPGRADE_REQUIRED: 426,
   BACKPRESSURE: 429,
   LIMIT_EXCEEDED: 429,
+  TOO_MANY_REQUESTS: 429,
+  HEADERS_TOO_LARGE: 431,
+  CORRUPT_RANGE: 500,
+  INTERNAL: 500,
+  CLOSED: 503,
+  OUTCOME_UNKNOWN: 503,
+  STORAGE_FAILED: 503,
   QUOTA_EXCEEDED: 507,
 };
+
+interface OtherStatus {
+  readonly status: number;
+  is(details: ErrorDetails): boolean;
+}
+
+/** Where the protocol has another status for a case of the same code, and its conformance suite asks for it. */
+export const OTHER_STATUS_OF: Partial<Record<EdgeCode, OtherStatus>> = {
+  // A new epoch that does not begin with sequence 0.
+  OUT_OF_ORDER_SEQUENCE: { status: 400, is: ({ unknownProducer }) => unknownProducer === false },
+  // Records that have been there, and were let go.
+  OFFSET_OUT_OF_RANGE: { status: 410, is: ({ offset, logStartOffset }) => Number(offset) < Number(logStartOffset) },
+};
+
+type Says = (details: ErrorDetails) => string | undefined;
+const number =
+  (name: string): Says =>
+  ({ [name]: value }) =>
+    typeof value === "number" ? String(value) : undefined;
+const offset =
+  (name: string): Says =>
+  ({ [name]: value }) =>
+    typeof value === "number" ? formatOffset(value) : undefined;
+const text =
+  (value: string): Says =>
+  () =>
+    value;
+const RETRY = { "Retry-After": ({ retryAfter }: ErrorDetails) => String(retryAfter ?? 1) };
+
+/** The headers of each code, from its details; one without the detail is left out. */
+export const HEADERS_OF: Partial<Record<EdgeCode, Readonly<Record<string, Says>>>> = {
+  UNAUTHORIZED: { "WWW-Authenticate": text('Bearer realm="tidemark"') },
+  FENCED_PRODUCER: { [H.producerEpoch]: number("currentEpoch") },
+  METHOD_NOT_ALLOWED: { Allow: ({ allow }) => (typeof allow === "string" ? allow : undefined) },
+  NOT_ACCEPTABLE: { Vary: text("accept") },
+  STREAM_CLOSED: { [H.closed]: text("true"), [H.next]: offset("nextOffset") },
+  OUT_OF_ORDER_SEQUENCE: { [H.expectedSeq]: number("expected"), [H.receivedSeq]: number("received") },
+  GONE: { [H.next]: offset("nextOffset") },
+  OFFSET_OUT_OF_RANGE: {
+    [H.next]: ({ offset: asked, logStartOffset: start, logEndOffset: end }) =>
+      formatOffset(Number(Number(asked) < Number(start) ? start : end)),
+  },
+  RANGE_NOT_SATISFIABLE: { "Content-Range": ({ size }) => `bytes */${size}` },
+  UPGRADE_REQUIRED: { Upgrade: text("websocket") },
+  BACKPRESSURE: RETRY,
+  LIMIT_EXCEEDED: RETRY,
+  TOO_MANY_REQUESTS: RETRY,
+  CLOSED: RETRY,
+  OUTCOME_UNKNOWN: RETRY,
+  STORAGE_FAILED: RETRY,
+};
+
+export function statusOf({ code, kind, details }: EdgeError): number {
+  const other = OTHER_STATUS_OF[code];
+  if (other?.is(details)) return other.status;
+  return STATUS_OF[code] ?? (kind === "reopen" ? 503 : 500);
+}
+
+function headersOf({ code, details }: EdgeError): Record<string, string> {
+  const headers: Record<string, string> = { [ERROR_HEADER]: code };
+  for (const [name, says] of Object.entries(HEADERS_OF[code] ?? {})) {
+    const value = says(details);
+    if (value !== undefined) headers[name.toLowerCase()] = value;
+  }
+  return headers;
+}
 
 /** An answer before it is a Response: it can be handed from object to Worker, and gets all its headers at once. */
 export interface Answer {
@@ -79,52 +138,34 @@ export const responseOf = ({ status, headers, body }: Answer): Response => new R
 export const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response =>
   responseOf(jsonAnswer(status, body, headers));
 
-/** The answer to anything thrown. What is not ours says nothing of its inside. */
+/** Anything thrown, as all dialects tell it. What nobody threw on purpose goes to the log. */
+function edgeErrorOf(thrown: unknown): EdgeError {
+  if (!EdgeError.isOne(thrown)) {
+    const message = String((thrown as Error | undefined)?.stack ?? thrown);
+    console.error(JSON.stringify({ event: "error", message }));
+  }
+  return EdgeError.from(thrown);
+}
+
+/** The protocol names these beside the code. */
+const besideCode = ({ code, details }: EdgeError): object =>
+  code === "ALREADY_CLAIMED" ? { current_holder: details["holder"], generation: details["generation"] } : {};
+
+/** The answer to anything thrown. */
 export function errorAnswer(thrown: unknown): Answer {
-  if (thrown instanceof HttpError) {
-    return jsonAnswer(
-      thrown.status,
-      { error: { code: thrown.code, message: thrown.message, ...thrown.details } },
-      { ...thrown.headers, [ERROR_HEADER]: thrown.code },
-    );
-  }
-  if (thrown instanceof TidemarkError) {
-    const status = STATUS[thrown.code] ?? (thrown.kind === "reopen" ? 503 : 500);
-    const { code, message, details } = thrown.toWire();
-    const retry: Record<string, string> = status === 429 || status === 503 ? { "retry-after": "1" } : {};
-    return jsonAnswer(
-      status,
-      { error: { code, message, kind: thrown.kind, details } },
-      { ...retry, [ERROR_HEADER]: code },
-    );
-  }
-  console.error(JSON.stringify({ event: "error", message: String((thrown as Error | undefined)?.stack ?? thrown) }));
-  return jsonAnswer(500, { error: { code: "INTERNAL", message: "internal error" } }, { [ERROR_HEADER]: "INTERNAL" });
+  const error = edgeErrorOf(thrown);
+  return jsonAnswer(statusOf(error), { error: { ...error.toWire(), ...besideCode(error) } }, headersOf(error));
 }
 
 export const errorResponse = (thrown: unknown): Response => responseOf(errorAnswer(thrown));
 
-/** The same for a socket's error frame. */
-export function wireErrorOf(thrown: unknown): {
-  readonly code: HttpCode;
-  readonly message: string;
-  readonly details: object;
-} {
-  if (thrown instanceof HttpError) {
-    const retryAfter = thrown.headers["retry-after"];
-    return {
-      code: thrown.code,
-      message: thrown.message,
-      details: {
-        ...thrown.details,
-        status: thrown.status,
-        ...(retryAfter !== undefined && { retryAfter: Number(retryAfter) }),
-      },
-    };
-  }
-  if (thrown instanceof TidemarkError) return thrown.toWire();
-  console.error(JSON.stringify({ event: "error", message: String((thrown as Error | undefined)?.stack ?? thrown) }));
-  return { code: "INTERNAL", message: "internal error", details: {} };
+/** The same for the error frame of a socket, whose payload is what HTTP has under `error`. */
+export const wireErrorOf = (thrown: unknown): EdgeWireError => edgeErrorOf(thrown).toWire();
+
+/** What an object has refused, from its answer. */
+export async function refusalIn(response: Response): Promise<EdgeError> {
+  const { error } = (await response.json().catch(() => ({}))) as { error?: unknown };
+  return EdgeError.fromWire(error);
 }
 
 const SETTINGS = `Tidemark-Retention-Bytes, Tidemark-Retention-Records, Tidemark-Retention-Seconds, Tidemark-Compaction, Tidemark-Compaction-Lag-Seconds,

@@ -55,10 +55,7 @@ test("frames and upgrades are refused like requests once a second's worth is use
     expect(taken).toBeGreaterThan(0);
     expect(taken).toBeLessThanOrEqual(PER_SECOND * (1 + seconds) + 1);
     for (const { reason } of refused)
-      expect(reason).toMatchObject({
-        code: "LIMIT_EXCEEDED",
-        details: { edge: "TOO_MANY_REQUESTS", status: 429, retryAfter: 1 },
-      });
+      expect(reason).toMatchObject({ code: "LIMIT_EXCEEDED", details: { edge: "TOO_MANY_REQUESTS", retryAfter: 1 } });
     const answers = await Promise.all(Array.from({ length: 40 }, () => upgrade(url)));
     expect(
       new Set(answers.map(({ status, headers }) => `${status} ${headers["retry-after"]} ${headers["tidemark-error"]}`)),

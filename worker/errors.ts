@@ -1,0 +1,91 @@
+/**
+ * The one error of the edge: what the Worker and its objects refuse. It has the fields of TidemarkError and knows the edge's own
+ * codes beside those of the log. Nothing here knows HTTP: wire/http.ts has the one table that says how a code is answered.
+ *
+ *   thrown in store, stream, wire, … ──▶ EdgeError ──▶ errorAnswer (HTTP), wireErrorOf (WebSocket)
+ *   thrown by the log below          ──▶ TidemarkError ──┘ EdgeError.from
+ *
+ * A call between objects (RPC) loses an error's class and fields. So an object that refuses a call answers with `toWire()`, and
+ * the caller makes the error anew with `fromWire`.
+ */
+import { type ErrorCode, type ErrorDetails, type ErrorKind, KIND_OF, TidemarkError } from "../src/errors.ts";
+
+/** Codes that only the edge knows, and what the caller does about each; docs/edge.md says what they mean. */
+const OWN_KIND_OF = {
+  BAD_REQUEST: "fix",
+  UNAUTHORIZED: "fix",
+  FORBIDDEN: "fix",
+  NOT_FOUND: "fix",
+  METHOD_NOT_ALLOWED: "fix",
+  NOT_ACCEPTABLE: "fix",
+  TOO_LARGE: "fix",
+  URL_TOO_LONG: "fix",
+  HEADERS_TOO_LARGE: "fix",
+  UNSUPPORTED_MEDIA_TYPE: "fix",
+  RANGE_NOT_SATISFIABLE: "fix",
+  UPGRADE_REQUIRED: "fix",
+  WEBHOOK_URL_REJECTED: "fix",
+  GONE: "refresh",
+  CONFLICT: "refresh",
+  STREAM_CLOSED: "refresh",
+  FENCED: "refresh",
+  ALREADY_CLAIMED: "retry",
+  TOO_MANY_REQUESTS: "retry",
+} as const;
+
+export type EdgeOwnCode = keyof typeof OWN_KIND_OF;
+export type EdgeCode = ErrorCode | EdgeOwnCode;
+
+const KINDS: Readonly<Record<EdgeCode, ErrorKind>> = { ...KIND_OF, ...OWN_KIND_OF };
+
+/** An error as it crosses HTTP, a WebSocket and RPC. */
+export interface EdgeWireError {
+  readonly code: EdgeCode;
+  readonly message: string;
+  readonly kind: ErrorKind;
+  readonly details: ErrorDetails;
+}
+
+export class EdgeError extends Error {
+  override readonly name = "EdgeError";
+  readonly kind: ErrorKind;
+
+  constructor(
+    readonly code: EdgeCode,
+    message: string,
+    readonly details: ErrorDetails = {},
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.kind = KINDS[code];
+  }
+
+  toWire(): EdgeWireError {
+    const { code, message, kind, details } = this;
+    return { code, message, kind, details };
+  }
+
+  /** What is no wire error, or has a code that this version does not know, becomes INTERNAL. */
+  static fromWire(wire: unknown): EdgeError {
+    const { code, message, details } = Object(wire) as Partial<EdgeWireError>;
+    const known = typeof code === "string" && Object.hasOwn(KINDS, code) ? code : "INTERNAL";
+    return new EdgeError(known, typeof message === "string" ? message : "internal error", Object(details ?? {}));
+  }
+
+  /** Any thrown value as an EdgeError. What is neither the edge's nor the log's becomes INTERNAL and tells nothing of its inside. */
+  static from(thrown: unknown): EdgeError {
+    if (thrown instanceof EdgeError) return thrown;
+    if (!(thrown instanceof TidemarkError)) return new EdgeError("INTERNAL", "internal error", {}, { cause: thrown });
+    const { code, message, details } = thrown.toWire();
+    return new EdgeError(code, message, details, { cause: thrown });
+  }
+
+  /** Is it one that somebody threw on purpose? All else is a bug, or the platform's. */
+  static isOne(thrown: unknown): thrown is EdgeError | TidemarkError {
+    return thrown instanceof EdgeError || thrown instanceof TidemarkError;
+  }
+}
+
+/** The request itself is wrong: whoever sends it again unchanged gets the same answer. */
+export const badRequest = (message: string, details?: ErrorDetails): EdgeError =>
+  new EdgeError("BAD_REQUEST", message, details);
