@@ -89,3 +89,9 @@ export class EdgeError extends Error {
 /** The request itself is wrong: whoever sends it again unchanged gets the same answer. */
 export const badRequest = (message: string, details?: ErrorDetails): EdgeError =>
   new EdgeError("BAD_REQUEST", message, details);
+
+/** A stream is asked more often than the operator allows. */
+export const tooManyRequests = (seconds: number): EdgeError =>
+  new EdgeError("TOO_MANY_REQUESTS", "too many requests for this stream", {
+    retryAfter: Math.max(1, Math.ceil(seconds)),
+  });

@@ -2,7 +2,8 @@
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { ChunkLog } from "../../worker/store/chunk-log.ts";
-import { bytesOf, type Sql } from "../../worker/store/chunk-tables.ts";
+import { bytesOf } from "../../worker/store/chunk-tables.ts";
+import type { Sql } from "../../worker/store/sql.ts";
 import type { LogStoreHost, OpenLog } from "./log-store-contract.ts";
 
 let clock = 1_000_000;

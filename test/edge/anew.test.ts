@@ -4,8 +4,8 @@
  */
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { objectName } from "../../worker/env.ts";
-import type { Peer } from "../../worker/log-object/forks.ts";
+import { objectName } from "../../worker/rpc/stubs.ts";
+import type { Peer } from "../../worker/rpc/fork-peer.ts";
 import type { SubscriptionPeer } from "../../worker/rpc/subscription-peer.ts";
 import { call as rawCall, inside, objectOf, real } from "./archive-tools.ts";
 import { offsetText } from "./sse-reader.ts";

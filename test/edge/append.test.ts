@@ -6,7 +6,7 @@
 import { env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
-import { CALL_BYTES_MAX } from "../../worker/log-object/http-append.ts";
+import { CALL_BYTES_MAX } from "../../worker/rpc/append-call.ts";
 import type { Env } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { handle } from "../../worker/front/router.ts";

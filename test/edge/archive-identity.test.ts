@@ -5,7 +5,7 @@
  */
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { PATH_HEADER, TENANT_HEADER } from "../../worker/env.ts";
+import { PATH_HEADER, TENANT_HEADER } from "../../worker/rpc/internal-headers.ts";
 import * as here from "../../worker/front/archived-reads.ts";
 // @ts-expect-error The same module once more: what it remembers is its own, as in another isolate.
 import * as elsewhere from "../../worker/front/archived-reads.ts?elsewhere";

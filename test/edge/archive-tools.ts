@@ -1,6 +1,7 @@
 /** Streams that fill segments, and a look at what lies where, for the tests of object storage inside workerd. */
 import { env, runDurableObjectAlarm, runInDurableObject, SELF } from "cloudflare:test";
-import { type Env, objectName } from "../../worker/env.ts";
+import type { Env } from "../../worker/env.ts";
+import { objectName } from "../../worker/rpc/stubs.ts";
 
 export const real = env as unknown as Env & { readonly SEGMENTS: TestBucket };
 export interface TestBucket {

@@ -7,8 +7,8 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
-import { PATH_HEADER, TENANT_HEADER } from "../../worker/env.ts";
-import type { Peer } from "../../worker/log-object/forks.ts";
+import { PATH_HEADER, TENANT_HEADER } from "../../worker/rpc/internal-headers.ts";
+import type { Peer } from "../../worker/rpc/fork-peer.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { call, inside, look, objectOf, settle } from "./archive-tools.ts";
 

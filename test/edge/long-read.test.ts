@@ -4,7 +4,8 @@
  */
 import { env, runInDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { type Env, objectName } from "../../worker/env.ts";
+import type { Env } from "../../worker/env.ts";
+import { objectName } from "../../worker/rpc/stubs.ts";
 
 const { LOGS } = env as unknown as Env;
 const at = (path: string): string => `http://localhost/v1/stream/long/${path}`;

@@ -9,7 +9,7 @@ import { BATCH_HEADER_BYTES } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import type { Env } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
-import { TokenBucket } from "../../worker/front/request-limits.ts";
+import { TokenBucket } from "../../worker/log-object/token-bucket.ts";
 import { handle } from "../../worker/front/router.ts";
 import { fill, settle } from "./archive-tools.ts";
 

@@ -9,7 +9,8 @@ import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { compressBatch } from "../../src/record/codec.ts";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
-import { type Env, objectName } from "../../worker/env.ts";
+import type { Env } from "../../worker/env.ts";
+import { objectName } from "../../worker/rpc/stubs.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 
 const kernel = await edgeKernel();

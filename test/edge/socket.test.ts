@@ -17,7 +17,8 @@ import {
   appendPayload,
 } from "../../src/sync/frames.ts";
 import { type Delivered, type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";
-import { type Env, objectName } from "../../worker/env.ts";
+import type { Env } from "../../worker/env.ts";
+import { objectName } from "../../worker/rpc/stubs.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { handle } from "../../worker/front/router.ts";
 import { timers } from "./timers.ts";

@@ -7,7 +7,8 @@ import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
-import { type Env, objectName } from "../../worker/env.ts";
+import type { Env } from "../../worker/env.ts";
+import { objectName } from "../../worker/rpc/stubs.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 
 const kernel = await edgeKernel();

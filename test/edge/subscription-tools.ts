@@ -1,7 +1,7 @@
 /** Subscriptions of one tenant and a look into their object, for tests inside workerd. */
 import { runInDurableObject } from "cloudflare:test";
 import { expect } from "vitest";
-import { objectName } from "../../worker/env.ts";
+import { objectName } from "../../worker/rpc/stubs.ts";
 import { call as rawCall, type Inside, real, type State } from "./archive-tools.ts";
 
 export const JSON_TYPE = { "content-type": "application/json" };

@@ -4,7 +4,7 @@
  */
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { objectName } from "../../worker/env.ts";
+import { objectName } from "../../worker/rpc/stubs.ts";
 import { LINK_BYTES_MAX, LINKS_MAX, SUBSCRIPTIONS_MAX } from "../../worker/subscriptions/limits.ts";
 import { real } from "./archive-tools.ts";
 import { offsetText } from "./sse-reader.ts";

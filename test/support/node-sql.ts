@@ -3,7 +3,7 @@
  * gone.
  */
 import { DatabaseSync } from "node:sqlite";
-import type { Sql, SqlRow } from "../../worker/store/chunk-tables.ts";
+import type { Sql, SqlRow } from "../../worker/store/sql.ts";
 
 export function nodeSql(): Sql {
   const database = new DatabaseSync(":memory:");

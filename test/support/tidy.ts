@@ -195,6 +195,23 @@ export function hostNames(source: string, file: string): string[] {
   return found;
 }
 
+const HTTP_NAMES = new Set(["Response", "Request", "Headers", "URL", "URLSearchParams", "fetch"]);
+/** A header's name in a text, as the protocol writes it. */
+const HTTP_HEADER = /\b(Stream|Producer|Tidemark|Content|Retry|Last|Cache)-[A-Z]/;
+
+/** Where a file of worker/store or worker/stream names HTTP: both serve any dialect. */
+export function httpNames(source: string, file: string): string[] {
+  if (!/^worker\/(store|stream)\//.test(file)) return [];
+  const found: string[] = [];
+  walk(parse(source, file), (node, parent, field) => {
+    const text = node.type === "Literal" ? node["value"] : (node["value"] as { raw?: unknown } | undefined)?.raw;
+    if (node.type === "Identifier" && isReference(parent, field) && HTTP_NAMES.has(node["name"] as string))
+      found.push(`${file} names ${node["name"] as string}`);
+    else if (typeof text === "string" && HTTP_HEADER.test(text)) found.push(`${file} says ${text}`);
+  });
+  return found;
+}
+
 const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/;
 
 /** Lines of [start, end) without those of `holes`. */

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { ChunkLog } from "../../worker/store/chunk-log.ts";
-import type { Sql } from "../../worker/store/chunk-tables.ts";
+import type { Sql } from "../../worker/store/sql.ts";
 import { chunkHost } from "../contract/chunk-host.ts";
 import { logStoreCases, makeBatch } from "../contract/log-store-contract.ts";
 import { releaseKernel, twinKernel } from "../support/kernels.ts";

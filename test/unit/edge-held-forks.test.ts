@@ -4,8 +4,9 @@
  */
 import { describe, expect, it } from "vitest";
 import { Archive } from "../../worker/store/segment-archive.ts";
-import type { Sql } from "../../worker/store/chunk-tables.ts";
-import { HeldForks, type Peer } from "../../worker/log-object/forks.ts";
+import type { Sql } from "../../worker/store/sql.ts";
+import { HeldForks } from "../../worker/log-object/forks.ts";
+import type { Peer } from "../../worker/rpc/fork-peer.ts";
 import { Stream, type StreamConfig, type StreamHost } from "../../worker/stream/stream.ts";
 import { retentionDue } from "../../worker/log-object/retention-schedule.ts";
 import { releaseKernel } from "../support/kernels.ts";

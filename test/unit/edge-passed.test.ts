@@ -29,6 +29,7 @@ describe("a follow over a WebSocket", () => {
       start: 0,
       closed,
       touch: () => {},
+      checkOffset: () => {},
       log: { logEndOffset: 10 },
       readBatches: async () => ({ bytes: new Uint8Array(0), nextOffset: 10 }),
     };

@@ -12,10 +12,10 @@ import {
 import { retentionOffset } from "../../src/log/retention.ts";
 import { batchOf, fixture, kernel } from "./log-fixtures.ts";
 import { Archive } from "../../worker/store/segment-archive.ts";
-import { compactionOf } from "../../worker/log-object/compaction-schedule.ts";
+import { compactionOf, describeRetention, retentionOf } from "../../worker/wire/policies.ts";
 import { Stream, type StreamConfig } from "../../worker/stream/stream.ts";
 import { openTopic } from "../../worker/client/topic.ts";
-import { describeRetention, retentionDue, retentionOf } from "../../worker/log-object/retention-schedule.ts";
+import { retentionDue } from "../../worker/log-object/retention-schedule.ts";
 import { nodeSql } from "../support/node-sql.ts";
 
 const NONSENSE = [null, Number.NaN, -1, -Infinity, Infinity, "5", "512MB", true, {}, [], [5], () => 5, 10n] as const;

@@ -36,12 +36,15 @@ import { checkSerializer, type Serializer, type SerializerChoice, serializerOf }
 import type { Sending } from "../../src/log/producer-state.ts";
 import { CRC_AT, PRODUCER_ID_AT } from "../../src/record/format.ts";
 import { BATCHES_TYPE } from "../wire/accept.ts";
-import { describeCompaction } from "../log-object/compaction-schedule.ts";
-import { type Env, OPEN_TENANT, objectName, PATH_HEADER, TENANT_HEADER } from "../env.ts";
+import { describeCompaction, describeRetention } from "../wire/policies.ts";
+import type { Env } from "../env.ts";
+import { OPEN_TENANT, objectName } from "../rpc/stubs.ts";
+import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
-import { encodePath, formatOffset, H, STREAM_PREFIX } from "../wire/durable-streams.ts";
+import { H } from "../wire/durable-streams.ts";
+import { encodePath, STREAM_PREFIX } from "../wire/paths.ts";
+import { formatOffset } from "../wire/offsets.ts";
 import { readThrough } from "../front/archived-reads.ts";
-import { describeRetention } from "../log-object/retention-schedule.ts";
 import { Watch } from "../rpc/watch.ts";
 
 /** The bindings that a topic needs; the rest of `Env` is for requests from outside. */

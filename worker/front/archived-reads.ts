@@ -15,52 +15,29 @@
  * object is still there. The isolate that was asked to delete or make a stream forgets its manifest at once.
  */
 import { RecentMap } from "../../src/store/recent-map.ts";
+import { type Manifest, MANIFEST_HEADER } from "../rpc/manifest.ts";
 import type { Segment } from "../../src/store/segment.ts";
 import { dialectOf } from "../wire/accept.ts";
-import { Archive, type ObjectSource } from "../store/segment-archive.ts";
+import { Archive } from "../store/segment-archive.ts";
+import type { ObjectSource } from "../store/object-volume.ts";
 import type { ArchiveEntry } from "../store/archive-tables.ts";
-import { type Bucket, bucketSource, objectKey, SEGMENT_NAME } from "../log-object/archiver.ts";
+import { type Bucket, bucketSource, objectKey, SEGMENT_NAME } from "../store/bucket.ts";
 import type { Env } from "../env.ts";
 import type { Asked } from "../telemetry/events.ts";
 import { EdgeError } from "../errors.ts";
 import { edgeKernel } from "../kernel.ts";
-import { batchesHeaders, readAnswer } from "../log-object/create-and-describe.ts";
+import { batchesHeaders, readAnswer } from "../wire/read-answer.ts";
 import { mediaType } from "../stream/media-type.ts";
-import { encodePath, readRequestOf, SEGMENT_PREFIX } from "../wire/durable-streams.ts";
-import type { Stream } from "../stream/stream.ts";
+import { readRequestOf } from "../wire/durable-streams.ts";
+import { encodePath, SEGMENT_PREFIX } from "../wire/paths.ts";
 import { type Parts, partsIn } from "../stream/values.ts";
 
-/** To an object: the asking Worker can read segments. From it: the body is a manifest. */
-export const MANIFEST_HEADER = "x-tidemark-manifest";
 const MANIFEST_MS = 60_000;
 /** A manifest is at most some 60 KB, and the isolate has 128 MB for everything. */
 const STREAMS_MAX = 100;
 const INDEXES_MAX = 64;
 const READ_BYTES = 1024 * 1024;
 const CACHE_SECONDS = 86_400;
-
-/** What an object says of its segments, from the wanted offset on. */
-export interface Manifest {
-  readonly id: string;
-  readonly contentType: string;
-  readonly start: number;
-  readonly end: number;
-  readonly closed: boolean;
-  /** Milliseconds since 1970, where the stream has such an end. */
-  readonly expires?: number | undefined;
-  readonly entries: readonly ArchiveEntry[];
-}
-const MANIFEST_ENTRIES_MAX = 128;
-
-/** What an object tells an asking Worker; undefined where it has to read for itself. */
-export function manifestOf(stream: Stream, url: URL): Manifest | undefined {
-  const { offset } = readRequestOf(url);
-  const { contentType, ttl, fork } = stream.config;
-  if (offset === "now" || ttl !== undefined || (fork && (offset === "start" || offset < fork.offset))) return undefined;
-  const { start, tail: end, closed, deadline: expires } = stream;
-  const entries = stream.store.movedFrom(offset === "start" ? start : offset, MANIFEST_ENTRIES_MAX);
-  return entries.length === 0 ? undefined : { id: stream.version, contentType, start, end, closed, expires, entries };
-}
 
 export interface Background {
   waitUntil(work: Promise<unknown>): void;

@@ -9,6 +9,7 @@
  * Algorithms are pinned by key: HS256 with the configured secrets, the others only with keys of the JWKS. So no token
  * can pick a public key as its HMAC secret, and `none` is nobody's.
  */
+import { bearerOf } from "../wire/bearer.ts";
 import {
   createRemoteJWKSet,
   decodeProtectedHeader,
@@ -18,11 +19,12 @@ import {
   type JWTVerifyGetKey,
   type JWTVerifyOptions,
 } from "jose";
-import { type Env, OPEN_TENANT } from "../env.ts";
+import type { Env } from "../env.ts";
+import { OPEN_TENANT } from "../rpc/stubs.ts";
 import { isWholeText } from "../wire/fields.ts";
 import { EdgeError } from "../errors.ts";
-import { placeOf } from "../wire/durable-streams.ts";
-import { matches } from "../subscriptions/config.ts";
+import { placeOf } from "../wire/paths.ts";
+import { matches } from "../wire/patterns.ts";
 
 export type Action = "read" | "write" | "admin";
 
@@ -48,10 +50,6 @@ const NO_SUCH_KEY = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, 
 const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
 
 const unauthorized = (message: string): EdgeError => new EdgeError("UNAUTHORIZED", message);
-
-/** The token of a request's Authorization header; undefined where it has none, or another scheme. */
-export const bearerOf = (headers: Headers): string | undefined =>
-  /^Bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
 
 export async function callerOf(request: Request, env: Env): Promise<Caller> {
   const header = bearerOf(request.headers);

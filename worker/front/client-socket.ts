@@ -25,13 +25,14 @@ import {
   jsonOf,
 } from "../../src/sync/frames.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
-import { type Env, numberOf, SOCKET_HEADER } from "../env.ts";
+import { type Env, numberOf } from "../env.ts";
+import { SOCKET_HEADER } from "../rpc/internal-headers.ts";
 import { emit } from "../telemetry/events.ts";
 import { textField } from "../wire/fields.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { refusalIn, wireErrorOf } from "../wire/http.ts";
 import { checkRate } from "./request-limits.ts";
-import { checkPath } from "../wire/durable-streams.ts";
+import { checkPath } from "../wire/paths.ts";
 import { type Requests, SocketCredits } from "./socket-credits.ts";
 import { refused } from "../telemetry/socket-events.ts";
 import type { Ask } from "../rpc/watch.ts";

@@ -9,7 +9,8 @@
  * This file has long-poll and what it shares with SSE (sse.ts).
  */
 import { nextCursor } from "../wire/cursors.ts";
-import { formatOffset, H } from "../wire/durable-streams.ts";
+import { H } from "../wire/durable-streams.ts";
+import { formatOffset } from "../wire/offsets.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 
 export interface LiveRequest {

@@ -1,46 +1,15 @@
 /**
  * How often one stream may be asked. Where the platform's rate limiter is bound it decides in the Worker, per tenant and stream, and the
- * object sleeps on; else a token bucket in the object, which then at least does no work. Both say 429 and when to come back.
+ * object sleeps on; else a token bucket in the object (log-object/token-bucket.ts), which then at least does no work. Both say 429 and when to come back.
  */
-import { type Env, numberOf } from "../env.ts";
-import { EdgeError } from "../errors.ts";
-
-const tooMany = (seconds: number): EdgeError =>
-  new EdgeError("TOO_MANY_REQUESTS", "too many requests for this stream", {
-    retryAfter: Math.max(1, Math.ceil(seconds)),
-  });
+import type { Env } from "../env.ts";
+import { EdgeError, tooManyRequests } from "../errors.ts";
 
 /** Its period is 10 or 60 seconds, by its configuration; asking again after ten is never far off. */
 export async function checkRate(env: Env, tenant: string, path: string): Promise<void> {
   if (!env.RATE_LIMIT) return;
   const { success } = await env.RATE_LIMIT.limit({ key: `${encodeURIComponent(tenant)}/${path}` });
-  if (!success) throw tooMany(10);
-}
-
-/** A second's worth of requests may come at once. */
-export class TokenBucket {
-  #tokens: number;
-  #at: number;
-
-  constructor(
-    readonly perSecond: number,
-    nowMs: number,
-  ) {
-    this.#tokens = perSecond;
-    this.#at = nowMs;
-  }
-
-  static of(env: Env, nowMs: number): TokenBucket | undefined {
-    const perSecond = env.RATE_LIMIT ? 0 : numberOf(env.TIDEMARK_RATE_PER_SECOND, 0);
-    return perSecond > 0 ? new TokenBucket(perSecond, nowMs) : undefined;
-  }
-
-  take(nowMs: number): void {
-    this.#tokens = Math.min(this.perSecond, this.#tokens + ((nowMs - this.#at) / 1000) * this.perSecond);
-    this.#at = nowMs;
-    if (this.#tokens < 1) throw tooMany((1 - this.#tokens) / this.perSecond);
-    this.#tokens--;
-  }
+  if (!success) throw tooManyRequests(10);
 }
 
 /** Names and values together. The platform itself takes 128 KB. */

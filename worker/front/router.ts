@@ -2,31 +2,27 @@
  * The way in: `/v1/stream/<path>`. Who asks and for what is settled here, before any object is woken: an object that is
  * asked is billed, even to say no. Answers get the headers that all share.
  */
-import type { DurableObjectId, DurableObjectStub } from "@cloudflare/workers-types";
-import { type AppendCall, CALL_BYTES_MAX } from "../log-object/http-append.ts";
-import { type Action, bearerOf, type Caller, callerOf } from "./auth.ts";
-import { type Env, LONG_HEADER, METRICS_HEADER, numberOf, objectName, PATH_HEADER, TENANT_HEADER } from "../env.ts";
+import { send, stubOf } from "../rpc/stubs.ts";
+import { type AppendCall, CALL_BYTES_MAX } from "../rpc/append-call.ts";
+import { type Action, type Caller, callerOf } from "./auth.ts";
+import { bearerOf } from "../wire/bearer.ts";
+import { type Env, numberOf } from "../env.ts";
+import { LONG_HEADER, METRICS_HEADER, PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { type Asked, told } from "../telemetry/events.ts";
 import { EdgeError } from "../errors.ts";
-import { type Answer, BODY_BYTES_MAX, dressed, errorAnswer, preflight } from "../wire/http.ts";
+import { type Answer, errorAnswer } from "../wire/http.ts";
+import { withCommonHeaders, preflight } from "../wire/cors.ts";
+import { BODY_BYTES_MAX, readBody } from "../wire/request-body.ts";
 import { checkRate, checkSizes } from "./request-limits.ts";
 import { longPoll } from "./live-reads.ts";
-import { readBody } from "../log-object/create-and-describe.ts";
-import {
-  checkPath,
-  decodePath,
-  forkOf,
-  methodNotAllowed,
-  placeOf,
-  readRequestOf,
-  SEGMENT_PREFIX,
-  STREAM_PREFIX,
-} from "../wire/durable-streams.ts";
+import { forkOf, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
+import { checkPath, decodePath, placeOf, SEGMENT_PREFIX, STREAM_PREFIX } from "../wire/paths.ts";
 import { type Background, forgetManifest, readThrough, segmentResponse } from "./archived-reads.ts";
 import { type AskOf, upgrade } from "./client-socket.ts";
 import { sse } from "./sse.ts";
 import { isWakes, subscriptionCallOf } from "../subscriptions/calls.ts";
-import { jwksResponse, subscriptionsOf, wakeTenantOf } from "../rpc/subscription-peer.ts";
+import { subscriptionsOf } from "../rpc/subscription-peer.ts";
+import { jwksResponse, wakeTenantOf } from "../subscriptions/server-key.ts";
 import { welcome, WELCOMES } from "./welcome.ts";
 
 const METRICS_PREFIX = "/v1/metrics/";
@@ -58,9 +54,9 @@ export async function handle(request: Request, env: Env, background?: Background
   let response: Response;
   try {
     const seen = checkSizes(request);
-    response = dressed(await route(request, env, seen, asked, background));
+    response = withCommonHeaders(await route(request, env, seen, asked, background));
   } catch (thrown) {
-    response = dressed(errorAnswer(thrown));
+    response = withCommonHeaders(errorAnswer(thrown));
   }
   told(env, request, response, asked, started);
   return response;
@@ -271,25 +267,4 @@ async function appendByCall(request: Request, env: Env, seen: Seen, tenant: stri
   }
 }
 
-/** Names become ids by a keyed hash, which costs more than the rest of the routing. */
-const ids = new Map<string, DurableObjectId>();
-const IDS_MAX = 10_000;
-
-function idOf(env: Env, name: string): DurableObjectId {
-  const known = ids.get(name);
-  if (known) return known;
-  if (ids.size >= IDS_MAX) ids.clear();
-  const id = env.LOGS.idFromName(name);
-  ids.set(name, id);
-  return id;
-}
-
 const isReading = ({ method }: Request): boolean => method === "GET" || method === "HEAD";
-
-/** A stub whose object was reset is broken for good, so each request takes a new one. */
-const stubOf = (env: Env, tenant: string, path: string): DurableObjectStub =>
-  env.LOGS.get(idOf(env, objectName(tenant, path)));
-
-function send(env: Env, tenant: string, path: string, request: Request): Promise<Response> {
-  return stubOf(env, tenant, path).fetch(request as never) as unknown as Promise<Response>;
-}

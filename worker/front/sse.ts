@@ -14,12 +14,13 @@
  */
 import { accepts, EVENTS_TYPE, notAcceptable } from "../wire/accept.ts";
 import { laterCursor, nextCursor } from "../wire/cursors.ts";
-import { LEAD_HEADER } from "../env.ts";
+import { LEAD_HEADER } from "../rpc/internal-headers.ts";
 import { badRequest } from "../errors.ts";
-import { dressed } from "../wire/http.ts";
+import { withCommonHeaders } from "../wire/cors.ts";
 import { fromOf, isAtTail, isEnded, type LiveRequest, nextOf } from "./live-reads.ts";
 import { mediaType } from "../stream/media-type.ts";
-import { formatOffset, H, parseOffset } from "../wire/durable-streams.ts";
+import { H } from "../wire/durable-streams.ts";
+import { formatOffset, parseOffset } from "../wire/offsets.ts";
 import { LiveText } from "../wire/sse-text.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 
@@ -199,5 +200,5 @@ export async function sse(ask: Ask, request: SseRequest): Promise<Response> {
     vary: "accept",
   };
   if (encode === base64) headers["stream-sse-data-encoding"] = "base64";
-  return dressed(new Response(bodyOf(session, deadline + stalledMs), { status: 200, headers }));
+  return withCommonHeaders(new Response(bodyOf(session, deadline + stalledMs), { status: 200, headers }));
 }

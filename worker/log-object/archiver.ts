@@ -13,34 +13,17 @@
  * A key is never used twice: it ends in random digits. So no delayed deletion can hit what a later put has written, and an
  * object once written never changes.
  */
+import type { Stream } from "../stream/stream.ts";
+import type { EventFields } from "../telemetry/events.ts";
+import { objectKey, segmentName, type Bucket } from "../store/bucket.ts";
+import { edgeKernel } from "../kernel.ts";
+import type { Sql } from "../store/sql.ts";
+import { ArchiveTables } from "../store/archive-tables.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { EdgeError } from "../errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
-import { encodeSegment, type ObjectSource } from "../store/segment-archive.ts";
-import type { ArchiveTables } from "../store/archive-tables.ts";
+import { encodeSegment } from "../store/segment-object.ts";
 import type { ChunkLog } from "../store/chunk-log.ts";
-
-/** What is used of an R2 bucket. */
-export interface Bucket {
-  put(
-    key: string,
-    value: Uint8Array,
-    options: { onlyIf: { etagDoesNotMatch: string }; sha256?: ArrayBuffer },
-  ): Promise<object | null>;
-  get(
-    key: string,
-    options?: { range: { offset: number; length: number } },
-  ): Promise<{ arrayBuffer(): Promise<ArrayBuffer>; readonly size: number } | null>;
-  delete(keys: string[]): Promise<void>;
-}
-
-export const bucketSource = (bucket: Bucket | undefined): ObjectSource | undefined =>
-  bucket && {
-    range: async (key, offset, length) => {
-      const object = await bucket.get(key, { range: { offset, length } });
-      return object ? new Uint8Array(await object.arrayBuffer()) : undefined;
-    },
-  };
 
 /** One alarm's work: some 16 MiB up, and one call of deletions (R2 takes 1,000 keys). */
 const SEGMENTS_PER_RUN = 4;
@@ -182,21 +165,27 @@ export class Archiver {
   }
 }
 
-const KEY_BYTES_MAX = 900;
-const encoder = new TextEncoder();
-
-/** Where a segment of this name lies. A path too long for a key (R2 takes 1,024 bytes) goes by its hash. */
-export async function objectKey(tenant: string, path: string, name: string): Promise<string> {
-  const key = `${encodeURIComponent(tenant)}/${path}/${name}`;
-  if (encoder.encode(key).length <= KEY_BYTES_MAX) return key;
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(path)));
-  return `${encodeURIComponent(tenant)}/~${hex(hash)}/${name}`;
+interface ArchiverHost {
+  readonly sql: Sql;
+  readonly bucket: () => Bucket | undefined;
+  readonly stream: () => Stream | undefined;
+  readonly abort: (reason: string) => void;
+  readonly event: (name: string, fields: EventFields) => void;
 }
 
-const hex = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-
-/** A segment's name: whose, where it begins, and digits that no other attempt has. */
-export const segmentName = (streamId: string, baseOffset: number): string =>
-  `${streamId}.${String(baseOffset).padStart(16, "0")}.${hex(crypto.getRandomValues(new Uint8Array(8)))}`;
-
-export const SEGMENT_NAME = /^[0-9a-f]{8}\.\d{16}\.[0-9a-f]{16}$/;
+export function archiverFor({ sql, bucket, stream, abort, event }: ArchiverHost): Archiver {
+  return new Archiver({
+    bucket,
+    abort,
+    event,
+    tables: new ArchiveTables(sql),
+    kernel: edgeKernel,
+    now: () => Date.now(),
+    random: () => Math.random(),
+    log: () => stream()?.store,
+    newKey: (baseOffset) => {
+      const { tenant, path, id } = stream()!.config;
+      return objectKey(tenant, path, segmentName(id, baseOffset));
+    },
+  });
+}

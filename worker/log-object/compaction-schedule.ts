@@ -18,10 +18,8 @@ import { Compactor } from "../../src/log/compaction.ts";
 import { saneCompaction } from "../../src/log/limits.ts";
 import type { CompactionSettings } from "../../src/log/types.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
-import { shown } from "../wire/fields.ts";
 import { turn } from "../stream/body-encoder.ts";
-import { badRequest, EdgeError } from "../errors.ts";
-import { parseSeconds } from "../wire/durable-streams.ts";
+import { EdgeError } from "../errors.ts";
 import type { Stream } from "../stream/stream.ts";
 
 const PORTION_BYTES = 16 * 1024 * 1024;
@@ -175,36 +173,4 @@ function dueOf({ config, log }: Stream, { to, dueAt, doneAt }: Mark, nowMs: numb
   }
   const due = Math.min(tombstones, full);
   return due === Infinity ? undefined : due;
-}
-
-const BY_KEY = "Tidemark-Compaction";
-const LAG = "Tidemark-Compaction-Lag-Seconds";
-const TOMBSTONES = "Tidemark-Compaction-Tombstone-Seconds";
-
-/** What a PUT asks for; undefined: nothing is compacted. */
-export function compactionOf(headers: Headers): CompactionSettings | undefined {
-  const kind = headers.get(BY_KEY);
-  const ms = (name: string): number | undefined => {
-    const text = headers.get(name);
-    if (text !== null && kind === null) throw badRequest(`${name} needs ${BY_KEY}`);
-    return text === null ? undefined : parseSeconds(text, name);
-  };
-  const [minLagMs, tombstoneRetentionMs] = [ms(LAG), ms(TOMBSTONES)];
-  if (kind === null) return undefined;
-  if (kind !== "key") throw badRequest(`${BY_KEY} is ${shown(kind)}; it must be key`);
-  return {
-    ...(minLagMs !== undefined && { minLagMs }),
-    ...(tombstoneRetentionMs !== undefined && { tombstoneRetentionMs }),
-  };
-}
-
-export function describeCompaction(compaction: CompactionSettings | undefined): Record<string, string> {
-  if (!compaction) return {};
-  const { minLagMs, tombstoneRetentionMs } = compaction;
-  return {
-    [BY_KEY]: "key",
-    // The headers have whole seconds: never less than was asked for.
-    ...(minLagMs !== undefined && { [LAG]: String(Math.ceil(minLagMs / 1000)) }),
-    ...(tombstoneRetentionMs !== undefined && { [TOMBSTONES]: String(Math.ceil(tombstoneRetentionMs / 1000)) }),
-  };
 }

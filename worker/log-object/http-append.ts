@@ -17,26 +17,9 @@ import { edgeKernel } from "../kernel.ts";
 import type { Counters } from "./prometheus.ts";
 import { mediaType } from "../stream/media-type.ts";
 import type { Producer } from "../stream/writer-state.ts";
-import {
-  contentTypeOf,
-  formatOffset,
-  H,
-  type HeadersOf,
-  isClosing,
-  numberedOffset,
-  producerOf,
-  seqOf,
-  traceOf,
-} from "../wire/durable-streams.ts";
+import { contentTypeOf, H, type HeadersOf, isClosing, producerOf, seqOf, traceOf } from "../wire/durable-streams.ts";
+import { formatOffset, numberedOffset } from "../wire/offsets.ts";
 import type { Stream } from "../stream/stream.ts";
-
-/** What the Worker reads whole and hands over: small enough to lie in its memory for every connection at once. */
-export const CALL_BYTES_MAX = 64 * 1024;
-
-/** An object's way in for appends that are handed over whole. `passed` has names in lower case. */
-export interface AppendCall {
-  append(tenant: string, passed: Readonly<Record<string, string>>, body: Uint8Array): Promise<Answer>;
-}
 
 export interface AppendAsked {
   readonly contentType: string | undefined;

@@ -15,30 +15,35 @@ import { TidemarkError } from "../../src/errors.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import { Alarms } from "../store/alarms.ts";
 import { Archive } from "../store/segment-archive.ts";
-import { type Bucket, bucketSource } from "./archiver.ts";
-import { type AppendCall, appendAsked, appendTo } from "./http-append.ts";
+import { type Bucket, bucketSource } from "../store/bucket.ts";
+import { appendAsked, appendTo } from "./http-append.ts";
+import type { AppendCall } from "../rpc/append-call.ts";
 import { dialectOf } from "../wire/accept.ts";
 import { readBatches } from "./batches-dialect.ts";
-import type { Sql, SqlRow } from "../store/chunk-tables.ts";
+import type { Sql, SqlRow } from "../store/sql.ts";
 import { encodeInSlices, turn } from "../stream/body-encoder.ts";
-import { Compaction, compactionOf } from "./compaction-schedule.ts";
+import { Compaction } from "./compaction-schedule.ts";
+import { compactionOf, retentionOf } from "../wire/policies.ts";
+import type { Env } from "../env.ts";
+import { objectName } from "../rpc/stubs.ts";
 import {
-  type Env,
   LEAD_HEADER,
   METRICS_HEADER,
-  objectName,
   LONG_HEADER,
   PATH_HEADER,
   SOCKET_HEADER,
   TENANT_HEADER,
-} from "../env.ts";
+} from "../rpc/internal-headers.ts";
 import { emit, type EventFields } from "../telemetry/events.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { type Answer, errorAnswer, errorResponse, json, responseOf } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
-import { TokenBucket } from "../front/request-limits.ts";
-import { type ForkAnswer, HeldForks, offerFork, type Peer, readSource, type SourceAnswer } from "./forks.ts";
-import { describe, existing, readAnswer, readBody } from "./create-and-describe.ts";
+import { TokenBucket } from "./token-bucket.ts";
+import { HeldForks, offerFork, readSource } from "./forks.ts";
+import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
+import { describe, existing } from "./create-and-describe.ts";
+import { readBody } from "../wire/request-body.ts";
+import { readAnswer } from "../wire/read-answer.ts";
 import { longRead } from "../stream/streamed-read.ts";
 import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./sockets.ts";
 import { Counters, prometheus } from "./prometheus.ts";
@@ -50,18 +55,19 @@ import {
   isClosing,
   lifetimeOf,
   methodNotAllowed,
-  numberedOffset,
   readRequestOf,
-  STREAM_PREFIX,
-  withoutQuery,
 } from "../wire/durable-streams.ts";
-import { MANIFEST_HEADER, manifestOf } from "../front/archived-reads.ts";
+import { STREAM_PREFIX, withoutQuery } from "../wire/paths.ts";
+import { numberedOffset } from "../wire/offsets.ts";
+import { manifestOf } from "./manifest-of.ts";
+import { MANIFEST_HEADER } from "../rpc/manifest.ts";
 import { leadOf } from "../wire/sse-text.ts";
 import { type StreamTold, subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { Stream, type StreamConfig, type StreamHost } from "../stream/stream.ts";
 import { Telling } from "./subscription-notifier.ts";
 import { Watchers } from "./watchers.ts";
-import { archiverFor, retentionDue, retentionOf, retire } from "./retention-schedule.ts";
+import { retentionDue, retire } from "./retention-schedule.ts";
+import { archiverFor } from "./archiver.ts";
 
 /** A group commit follows the one before it by at least so much; what arrives meanwhile shares it. */
 const GROUP_MS = 4;

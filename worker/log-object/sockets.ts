@@ -29,7 +29,7 @@ import {
   readAppend,
 } from "../../src/sync/frames.ts";
 import { badRequest, EdgeError } from "../errors.ts";
-import { checkBatches } from "./batches-dialect.ts";
+import { checkBatches } from "../stream/batch-check.ts";
 import type { EventFields } from "../telemetry/events.ts";
 import { shown } from "../wire/fields.ts";
 import { wireErrorOf } from "../wire/http.ts";

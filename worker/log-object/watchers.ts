@@ -6,7 +6,7 @@
  */
 import type { DurableObjectState } from "@cloudflare/workers-types";
 import { EdgeError } from "../errors.ts";
-import { WATCH_HEADER } from "../env.ts";
+import { WATCH_HEADER } from "../rpc/internal-headers.ts";
 import type { Stream } from "../stream/stream.ts";
 
 /** A third of what the platform allows one object. */

@@ -2,7 +2,7 @@
  * How a Worker waits for a log's end to move: a socket to the log's object, which sleeps meanwhile and sends `{ end, closed }` after
  * each commit. Its being open also says that somebody reads: the object keeps a stream with a TTL for as long (log-object.ts).
  */
-import { WATCH_HEADER } from "../env.ts";
+import { WATCH_HEADER } from "./internal-headers.ts";
 import { refusalIn } from "../wire/http.ts";
 
 /** Asks the stream's object; the path and the tenant are in it already. */

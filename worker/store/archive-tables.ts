@@ -11,7 +11,7 @@
  * a put that is still on its way must not land behind its own deletion.
  */
 import type { SegmentEntry } from "../../src/store/catalog.ts";
-import type { Sql, SqlRow, SqlValue } from "./chunk-tables.ts";
+import type { Sql, SqlRow, SqlValue } from "./sql.ts";
 
 /** A sealed segment as one R2 object: where it is, and what the catalog of a volume would say of it. */
 export interface ArchiveEntry extends Omit<SegmentEntry, "begun"> {

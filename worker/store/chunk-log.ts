@@ -31,19 +31,14 @@ import type {
   SegmentInfo,
 } from "../../src/store/log-store.ts";
 import type { Segment } from "../../src/store/segment.ts";
-import { Archive, type SegmentToWrite } from "./segment-archive.ts";
+import { Archive } from "./segment-archive.ts";
+import type { SegmentToWrite } from "./segment-object.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
 import { hops } from "./chunk-walk.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { infoOf, rowsOf } from "./chunk-rows.ts";
-import {
-  type ChunkRow,
-  ChunkTables,
-  CHUNK_BYTES_MAX,
-  emptySegment,
-  type SegmentRow,
-  type Sql,
-} from "./chunk-tables.ts";
+import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow } from "./chunk-tables.ts";
+import type { Sql } from "./sql.ts";
 
 /** A segment is sealed at this size, or at so many rows: what a waking object has to scan. */
 const SEGMENT_BYTES = 4 * 1024 * 1024;

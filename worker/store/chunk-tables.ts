@@ -1,22 +1,14 @@
 /**
  * The chunk store's tables: every statement that touches them, and the plain rows that go in and out. chunk-log.ts draws
- * them. The interface `Sql` is the part of a Durable Object's SQLite that is needed, so that Node's SQLite serves tests as well.
+ * them.
  */
+import type { Sql, SqlRow, SqlValue } from "./sql.ts";
 import { BATCH_BYTES_MAX } from "../../src/log/limits.ts";
 import type { QuarantinedRange } from "../../src/store/log-store.ts";
 import { ARCHIVE_SCHEMA, ArchiveTables } from "./archive-tables.ts";
 
 /** A row holds any one batch. The platform's bound is 2 MB for a whole row, and its local runtime enforces none. */
 export const CHUNK_BYTES_MAX = BATCH_BYTES_MAX;
-
-export type SqlValue = number | string | null | Uint8Array | ArrayBuffer;
-export type SqlRow = Record<string, SqlValue>;
-
-export interface Sql {
-  exec(query: string, ...bindings: SqlValue[]): Iterable<SqlRow>;
-  /** All or nothing: what `work` did is undone when it throws. */
-  transaction<T>(work: () => T): T;
-}
 
 export interface ChunkRow {
   readonly baseOffset: number;

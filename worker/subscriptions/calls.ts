@@ -12,8 +12,9 @@
  * server made leads to the object of a tenant. The secret is compared there, with the one of the present wake.
  */
 import { badRequest, EdgeError } from "../errors.ts";
-import { decodePath, STREAM_PREFIX } from "../wire/durable-streams.ts";
-import { base64url, bytesOfBase64url, signText, type SigningKey, verifyText } from "./webhook-signing.ts";
+import { decodePath, STREAM_PREFIX } from "../wire/paths.ts";
+import { base64url, bytesOfBase64url, signText, verifyText } from "./webhook-signing.ts";
+import type { SigningKey } from "../rpc/subscription-peer.ts";
 
 export type SubscriptionAction =
   "put" | "get" | "delete" | "link" | "unlink" | "claim" | "callback" | "ack" | "release";

@@ -10,7 +10,8 @@
 import { EdgeError } from "../errors.ts";
 import { checkLinks } from "./limits.ts";
 import type { StreamTold } from "../rpc/subscription-peer.ts";
-import { matches, type SubscriptionConfig } from "./config.ts";
+import type { SubscriptionConfig } from "./config.ts";
+import { matches } from "../wire/patterns.ts";
 import type { SubscriptionStore } from "./tables.ts";
 
 export interface WatchedPeer {

@@ -10,8 +10,10 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { Alarms } from "../store/alarms.ts";
-import { bearerOf } from "../front/auth.ts";
-import { type Env, objectName, TENANT_HEADER } from "../env.ts";
+import { bearerOf } from "../wire/bearer.ts";
+import type { Env } from "../env.ts";
+import { objectName } from "../rpc/stubs.ts";
+import { TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { emit } from "../telemetry/events.ts";
 import {
   type Fields,
@@ -25,13 +27,13 @@ import {
 } from "../wire/fields.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { errorResponse, json } from "../wire/http.ts";
-import { readBody } from "../log-object/create-and-describe.ts";
-import { formatOffset, parseOffset } from "../wire/durable-streams.ts";
-import { base64url, newSigningKey, type SigningKey } from "./webhook-signing.ts";
+import { readBody } from "../wire/request-body.ts";
+import { formatOffset, parseOffset } from "../wire/offsets.ts";
+import { base64url, newSigningKey } from "./webhook-signing.ts";
+import { type SigningKey, type StreamTold, type SubscriptionPeer, subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { isWakes, newWakeToken, sameText, type SubscriptionCall, subscriptionCallOf, wakeSealOf } from "./calls.ts";
 import { checkLinks, checkSubscriptions } from "./limits.ts";
 import { SubscriptionLinks, type WatchedPeer } from "./links.ts";
-import { type StreamTold, type SubscriptionPeer, subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { checkStreams, configOf, PATH_CHARS_MAX, pathsOf, patienceOf, type SubscriptionConfig } from "./config.ts";
 import { type Link, type Subscription, SubscriptionStore } from "./tables.ts";
 import { postWebhook, WEBHOOK_TIMEOUT_MS } from "./webhook.ts";

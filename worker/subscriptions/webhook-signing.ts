@@ -1,10 +1,5 @@
 /** The server's key for webhooks and tokens of wakes: Ed25519, made once, kept by one object, its public half at `__ds/jwks.json`. */
-
-export interface SigningKey {
-  readonly kid: string;
-  readonly privateJwk: JsonWebKey;
-  readonly publicJwk: JsonWebKey;
-}
+import type { SigningKey } from "../rpc/subscription-peer.ts";
 
 const encoder = new TextEncoder();
 

@@ -1,6 +1,7 @@
 /** One delivery to a webhook: signed, with a time for its answer, of which only the beginning is read. */
 import { concat } from "../../src/record/bytes.ts";
-import { signatureOf, type SigningKey } from "./webhook-signing.ts";
+import { signatureOf } from "./webhook-signing.ts";
+import type { SigningKey } from "../rpc/subscription-peer.ts";
 
 export const WEBHOOK_TIMEOUT_MS = 10_000;
 /** Of a webhook's answer; only `done` is looked for. */

@@ -1,12 +1,11 @@
 /**
- * The words of the Durable Streams protocol: header names, offsets, cursors, and the parsing of what clients send. No state.
- *
- * An offset is a record's number in 16 digits, an underscore and 16 zeros (reserved): it sorts as text, and is a
- * number again without loss, because offsets are safe integers.
+ * The words of the Durable Streams protocol: header names, and the parsing of what clients send. No state.
  */
+import { checkPath, decodePath } from "./paths.ts";
+import { parseOffset } from "./offsets.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { type Producer, TRACE } from "../stream/writer-state.ts";
-import { isWholeText, shown } from "./fields.ts";
+import { shown } from "./fields.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 
 export const H = {
@@ -32,32 +31,6 @@ export const H = {
   start: "Tidemark-Start-Offset",
   from: "Tidemark-From-Offset",
 } as const;
-
-export const STREAM_PREFIX = "/v1/stream/";
-export const SEGMENT_PREFIX = "/v1/segment/";
-
-const DIGITS = 16;
-const RESERVED = "0".repeat(DIGITS);
-const OFFSET = /^(\d{16})_0{16}$/;
-
-export const formatOffset = (offset: number): string => `${String(offset).padStart(DIGITS, "0")}_${RESERVED}`;
-
-/** A position that a client names: an offset, the start, or the tail. */
-export function parseOffset(text: string, what = "offset"): number | "start" | "now" {
-  if (text === "-1") return "start";
-  if (text === "now") return "now";
-  const offset = Number(OFFSET.exec(text)?.[1] ?? NaN);
-  if (Number.isSafeInteger(offset)) return offset;
-  const allowed = `-1 (the start), now (the end), or an offset as answers give it: that of record 10 is ${formatOffset(10)}`;
-  throw badRequest(`${what} is ${shown(text)}; it must be ${allowed}`);
-}
-
-/** An offset that is a number: neither the start nor the end will do. */
-export function numberedOffset(text: string, what: string): number {
-  const offset = parseOffset(text, what);
-  if (typeof offset === "number") return offset;
-  throw badRequest(`${what} is ${shown(text)}; it must be an offset as Stream-Next-Offset gives it`);
-}
 
 /** A number in decimal digits, without sign, leading zero, decimals or exponent. */
 export function parseInteger(
@@ -153,55 +126,6 @@ export function forkOf(headers: HeadersOf, prefix: string): ForkOf | undefined {
   if (!from.startsWith(prefix)) throw badRequest("Stream-Forked-From is not on this server");
   return { path: checkPath(decodePath(from.slice(prefix.length)), H.forkedFrom), offset, subOffset };
 }
-
-/** Parts of a URL that are looked at for every request. Parsing costs more than routing, and most requests are for a few places. */
-export interface Place {
-  readonly hostname: string;
-  readonly pathname: string;
-}
-const places = new Map<string, Place>();
-const PLACES_MAX = 1_000;
-const PLACE_CHARS_MAX = 512;
-
-export function placeOf(url: string): Place {
-  const known = places.get(url);
-  if (known) return known;
-  const { hostname, pathname } = new URL(url);
-  // With a query hardly any comes twice.
-  if (url.length > PLACE_CHARS_MAX || url.includes("?")) return { hostname, pathname };
-  if (places.size >= PLACES_MAX) places.clear();
-  places.set(url, { hostname, pathname });
-  return { hostname, pathname };
-}
-
-/** A stream's address. What was asked of it in the query is no part of it. */
-export function withoutQuery(url: string): string {
-  const { origin, pathname } = new URL(url);
-  return origin + pathname;
-}
-
-export function decodePath(path: string): string {
-  try {
-    return decodeURIComponent(path);
-  } catch {
-    throw badRequest("the path is not well encoded");
-  }
-}
-
-const PATH_BYTES_MAX = 1024;
-
-/** A stream's path as names of objects can hold it. `what` is its name in the error. */
-export function checkPath(path: string, what: string): string {
-  if (!isWholeText(path)) throw badRequest(`${what} holds half a surrogate pair; it must be text that UTF-8 can hold`);
-  // Three bytes a character at most.
-  const isTooLong = path.length * 3 > PATH_BYTES_MAX && new TextEncoder().encode(path).length > PATH_BYTES_MAX;
-  if (path === "" || isTooLong) throw badRequest(`${what} must have 1 to ${PATH_BYTES_MAX} bytes in UTF-8`);
-  if (/[\0-\x1f\x7f]/.test(path)) throw badRequest(`${what} must have no control characters`);
-  return path;
-}
-
-/** A path inside a URL: whatever is in it, it stays one. */
-export const encodePath = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
 
 const PRODUCER_ID_CHARS_MAX = 256;
 const SEQ_CHARS_MAX = 256;

@@ -1,0 +1,10 @@
+/** The part of a Durable Object's SQLite that is needed, so that Node's SQLite serves tests as well. */
+
+export type SqlValue = number | string | null | Uint8Array | ArrayBuffer;
+export type SqlRow = Record<string, SqlValue>;
+
+export interface Sql {
+  exec(query: string, ...bindings: SqlValue[]): Iterable<SqlRow>;
+  /** All or nothing: what `work` did is undone when it throws. */
+  transaction<T>(work: () => T): T;
+}

@@ -1,0 +1,53 @@
+/** Record batches as a client encoded them, before they go to the log: their number, and what readers of other dialects would stumble over. */
+import { TidemarkError } from "../../src/errors.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { CODEC_MASK, readHeader } from "../../src/record/format.ts";
+import { decodeBatch } from "../../src/record/record-batch.ts";
+import { badRequest, EdgeError } from "../errors.ts";
+import { isJsonText, RECORDS_MAX, SLICE_BYTES, turn } from "./body-encoder.ts";
+import { isReserved } from "./writer-state.ts";
+
+const BATCHES_MAX = 1000;
+/** Checking costs a quarter of encoding, for the same bytes. */
+const TURN_SLICES = 4;
+/** A compressed batch may hold so much, whatever its own size. */
+const UNPACKED_BYTES = 2 * 1024 * 1024;
+/** What a record costs beside its bytes, as bytes. */
+const RECORD_COST_BYTES = 64;
+
+/** Checks all batches of a request, with a turn for other streams of this isolate after each slice of work. */
+export async function checkBatches(kernel: Kernel, batches: readonly Uint8Array[], isJson: boolean): Promise<void> {
+  if (batches.length === 0) throw badRequest(`an append has 1 to ${BATCHES_MAX} batches`);
+  if (batches.length > BATCHES_MAX) throw new EdgeError("TOO_LARGE", `an append has at most ${BATCHES_MAX} batches`);
+  const headers = batches.map((batch) => readHeader(batch));
+  const records = headers.reduce((sum, { recordCount }) => sum + Math.max(0, recordCount), 0);
+  if (records > RECORDS_MAX) throw new EdgeError("TOO_LARGE", `a request has at most ${RECORDS_MAX} records`);
+  let work = 0;
+  for (const [i, batch] of batches.entries()) {
+    const { attributes, recordCount } = headers[i]!;
+    work += ((attributes & CODEC_MASK) === 0 ? batch.length : UNPACKED_BYTES) + recordCount * RECORD_COST_BYTES;
+    await checkBatch(kernel, batch, isJson);
+    if (work < SLICE_BYTES * TURN_SLICES || i === batches.length - 1) continue;
+    work = 0;
+    await turn();
+  }
+}
+
+/**
+ * What the log does not look at, but readers of the other dialects would stumble over: a packed batch that does not unpack, or to
+ * too much; a message that is no JSON; a header that keeps this server's own book.
+ */
+async function checkBatch(kernel: Kernel, bytes: Uint8Array, isJson: boolean): Promise<void> {
+  const batch = await Promise.resolve()
+    .then(() => decodeBatch(kernel, bytes))
+    .catch((thrown: unknown) => {
+      const error = TidemarkError.from(thrown, "INVALID_BATCH");
+      throw error.code === "CORRUPT_RANGE" ? new EdgeError("INVALID_BATCH", error.toWire().message) : error;
+    });
+  for (let i = 0; i < batch.count; i++) {
+    if (batch.headersAt(i).some(([name]) => isReserved(name)))
+      throw badRequest("record headers that begin with ds. are the server's");
+    const value = batch.valueAt(i);
+    if (isJson && value !== null && !isJsonText(value)) throw badRequest("a record of this stream is one JSON message");
+  }
+}

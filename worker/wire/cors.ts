@@ -1,0 +1,68 @@
+/** Headers that every answer carries, so that pages of any origin may read it and no browser takes it for a page; and the preflight. */
+import { type Answer, responseOf } from "./http.ts";
+
+const SETTINGS = `Tidemark-Retention-Bytes, Tidemark-Retention-Records, Tidemark-Retention-Seconds, Tidemark-Compaction, Tidemark-Compaction-Lag-Seconds,
+  Tidemark-Compaction-Tombstone-Seconds`;
+const EXPOSED =
+  `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag, Location,
+  Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding, Retry-After, Link,
+  Content-Range, Accept-Ranges, Age, Allow, Date, Vary, WWW-Authenticate, X-Accel-Buffering, CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, ${SETTINGS}`.replace(
+    /\s+/g,
+    " ",
+  );
+const ALLOWED =
+  `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,
+  Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Expected-Offset, Tidemark-Resent-Since, Tidemark-Sequences, ${SETTINGS},
+  Cache-Control, Pragma, If-Match, If-Modified-Since, X-Requested-With, traceparent, tracestate, baggage, sentry-trace, b3, X-B3-TraceId, X-B3-SpanId,
+  X-B3-ParentSpanId, X-B3-Sampled, X-B3-Flags, uber-trace-id, Request-Id, X-Request-ID, X-Correlation-ID`.replace(
+    /\s+/g,
+    " ",
+  );
+
+/** Names that a page's tools add without being asked. None can do harm: what the worker does not know it does not pass on. */
+const NAMES_MAX = 64;
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
+
+function allowedFor(request: Request): string {
+  const known = new Set(ALLOWED.toLowerCase().split(", "));
+  const asked = (request.headers.get("access-control-request-headers") ?? "")
+    .split(",")
+    .map((name) => name.trim().toLowerCase());
+  const others = asked.filter((name) => TOKEN.test(name) && !known.has(name));
+  return [ALLOWED, ...new Set(others.slice(0, NAMES_MAX))].join(", ");
+}
+
+/** Constant, so that a shared cache may keep an answer for everybody. */
+const ALWAYS = {
+  "access-control-allow-origin": "*",
+  "access-control-expose-headers": EXPOSED,
+  "x-content-type-options": "nosniff",
+  "cross-origin-resource-policy": "cross-origin",
+  "referrer-policy": "no-referrer",
+  // Streams hold whatever their writers wrote, HTML too: opened as a page, it runs nothing and is framed by nobody.
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+  "x-frame-options": "DENY",
+  "strict-transport-security": "max-age=31536000",
+};
+
+export function preflight(request: Request): Response {
+  return new Response(null, {
+    status: 204,
+    headers: {
+      ...ALWAYS,
+      "access-control-allow-methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+      "access-control-allow-headers": allowedFor(request),
+      vary: "Access-Control-Request-Headers",
+      "access-control-max-age": "86400",
+    },
+  });
+}
+
+/** Adds the common security and CORS headers; leaves a 101 untouched. */
+export function withCommonHeaders(response: Response | Answer): Response {
+  if (!(response instanceof Response)) return responseOf({ ...response, headers: { ...response.headers, ...ALWAYS } });
+  if (response.status === 101) return response;
+  const headers = new Headers(response.headers);
+  for (const [name, value] of Object.entries(ALWAYS)) headers.set(name, value);
+  return new Response(response.body, { status: response.status, headers });
+}

@@ -1,0 +1,55 @@
+/** Paths of streams inside URLs, and back. */
+import { badRequest } from "../errors.ts";
+import { isWholeText } from "./fields.ts";
+
+export const STREAM_PREFIX = "/v1/stream/";
+export const SEGMENT_PREFIX = "/v1/segment/";
+
+/** Parts of a URL that are looked at for every request. Parsing costs more than routing, and most requests are for a few places. */
+export interface Place {
+  readonly hostname: string;
+  readonly pathname: string;
+}
+const places = new Map<string, Place>();
+const PLACES_MAX = 1_000;
+const PLACE_CHARS_MAX = 512;
+
+export function placeOf(url: string): Place {
+  const known = places.get(url);
+  if (known) return known;
+  const { hostname, pathname } = new URL(url);
+  // With a query hardly any comes twice.
+  if (url.length > PLACE_CHARS_MAX || url.includes("?")) return { hostname, pathname };
+  if (places.size >= PLACES_MAX) places.clear();
+  places.set(url, { hostname, pathname });
+  return { hostname, pathname };
+}
+
+/** A stream's address. What was asked of it in the query is no part of it. */
+export function withoutQuery(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return origin + pathname;
+}
+
+export function decodePath(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    throw badRequest("the path is not well encoded");
+  }
+}
+
+const PATH_BYTES_MAX = 1024;
+
+/** A stream's path as names of objects can hold it. `what` is its name in the error. */
+export function checkPath(path: string, what: string): string {
+  if (!isWholeText(path)) throw badRequest(`${what} holds half a surrogate pair; it must be text that UTF-8 can hold`);
+  // Three bytes a character at most.
+  const isTooLong = path.length * 3 > PATH_BYTES_MAX && new TextEncoder().encode(path).length > PATH_BYTES_MAX;
+  if (path === "" || isTooLong) throw badRequest(`${what} must have 1 to ${PATH_BYTES_MAX} bytes in UTF-8`);
+  if (/[\0-\x1f\x7f]/.test(path)) throw badRequest(`${what} must have no control characters`);
+  return path;
+}
+
+/** A path inside a URL: whatever is in it, it stays one. */
+export const encodePath = (path: string): string => path.split("/").map(encodeURIComponent).join("/");

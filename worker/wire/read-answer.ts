@@ -1,0 +1,55 @@
+/** How an answer to a read looks, whoever has read (the stream's object, or the Worker from object storage) and in whatever dialect. */
+import { mediaType } from "../stream/media-type.ts";
+import { longBody, type LongRead } from "../stream/streamed-read.ts";
+import { bodyOf } from "../stream/values.ts";
+import { BATCHES_TYPE } from "./accept.ts";
+import { H } from "./durable-streams.ts";
+import { formatOffset } from "./offsets.ts";
+
+interface Read {
+  readonly nextOffset: number;
+  readonly upToDate: boolean;
+  readonly ended: boolean;
+}
+
+/** Of an answer to a read, whoever has read and in whatever dialect. */
+const readHeaders = (
+  from: number,
+  { nextOffset, upToDate, ended }: Read,
+  contentType: string,
+): Record<string, string> => ({
+  "content-type": contentType,
+  [H.next]: formatOffset(nextOffset),
+  [H.from]: formatOffset(from),
+  vary: "accept",
+  ...(upToDate && { [H.upToDate]: "true" }),
+  ...(ended && { [H.closed]: "true" }),
+});
+
+export const batchesHeaders = (from: number, read: Read): Record<string, string> => ({
+  ...readHeaders(from, read, BATCHES_TYPE),
+  "cache-control": "no-store",
+});
+
+/** Data of a catch-up read, whoever has read them. */
+export function readAnswer(
+  { id, contentType }: { readonly id: string; readonly contentType: string },
+  found: LongRead,
+  asked: Headers,
+  isNow = false,
+): Response {
+  const headers = readHeaders(found.from, found, contentType);
+  if (isNow) headers["cache-control"] = "no-store";
+  else {
+    headers["etag"] = `"${id}:${found.from}:${found.nextOffset}${found.ended ? ":c" : ""}"`;
+    headers["cache-control"] = "public, max-age=60, stale-while-revalidate=300";
+    if (asked.get("if-none-match")?.includes(headers["etag"])) return new Response(null, { status: 304, headers });
+  }
+  // An empty array, not an empty body: what a reader parses is JSON at the tail as well.
+  if (found.rest)
+    return new Response(longBody(found, mediaType(contentType) === "application/json"), { status: 200, headers });
+  return new Response(
+    new Blob(bodyOf(found.parts, mediaType(contentType) === "application/json") as Uint8Array<ArrayBuffer>[]),
+    { status: 200, headers },
+  );
+}

@@ -1,0 +1,50 @@
+/** A request's body, read whole and within its bound; an isolate bounds what all of its large bodies hold together. */
+import { concat } from "../../src/record/bytes.ts";
+import { badRequest, EdgeError } from "../errors.ts";
+
+/** One request's body. More comes in several. */
+export const BODY_BYTES_MAX = 16 * 1024 * 1024;
+
+/** A body that is shorter than it said, or badly cut, is the sender's fault. */
+export async function readBody(request: Request, max = BODY_BYTES_MAX): Promise<Uint8Array> {
+  try {
+    return await bodyWithin(request, max);
+  } catch (thrown) {
+    throw EdgeError.isOne(thrown) ? thrown : badRequest("the body broke off");
+  }
+}
+
+/** Such a body is read by the runtime, in one piece. */
+const AT_ONCE_BYTES = 1024 * 1024;
+/** Of larger bodies that this isolate is reading. It counts what has come, so that a slow sender holds up nobody. */
+const HELD_BYTES_MAX = 64 * 1024 * 1024;
+let held = 0;
+
+async function bodyWithin(request: Request, max: number): Promise<Uint8Array> {
+  if (request.body === null) return new Uint8Array(0);
+  let length = Number(request.headers.get("content-length") ?? 0);
+  const check = (): void => {
+    if (length > max) throw new EdgeError("TOO_LARGE", `the body of this request has at most ${max} bytes`);
+  };
+  check();
+  // The runtime holds a body to the length that it names.
+  if (length > 0 && length <= AT_ONCE_BYTES) return new Uint8Array(await request.arrayBuffer());
+  const parts: Uint8Array[] = [];
+  length = 0;
+  try {
+    for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
+      length += part.length;
+      held += part.length;
+      check();
+      if (held > HELD_BYTES_MAX) {
+        throw new EdgeError("BACKPRESSURE", "too many large bodies are being read here", {
+          heldBytesMax: HELD_BYTES_MAX,
+        });
+      }
+      parts.push(part);
+    }
+  } finally {
+    held -= length;
+  }
+  return concat(parts);
+}
