@@ -1,8 +1,7 @@
 /** The leader's worker and a guest whose tab is gone: what is answered too late goes nowhere, and throws nowhere. */
 import { expect, it } from "vitest";
 import { takeLock } from "../../src/browser/platform/locks.ts";
-import { admit } from "../../src/browser/worker/standby.ts";
-import type { WorkerHost } from "../../src/browser/worker/worker-host.ts";
+import { admit, type GuestHost } from "../../src/browser/worker/guests.ts";
 
 it.each(["port", "broadcast"])("over a %s, an answer that comes when the tab is gone is dropped", async (via) => {
   const life = `tidemark-port:${via}`;
@@ -27,7 +26,7 @@ it.each(["port", "broadcast"])("over a %s, an answer that comes when the tab is 
       ]),
     }),
   };
-  admit(host as unknown as WorkerHost, { op: "join", port: via === "port" ? new MessageChannel().port1 : life, life });
+  admit(host as unknown as GuestHost, { op: "join", port: via === "port" ? new MessageChannel().port1 : life, life });
   release!();
   await expect(late).resolves.toBeUndefined();
 });
@@ -44,7 +43,7 @@ it.each(["close", "join", "leave"] as const)("a guest may not ask for %s", async
   };
   const life = `tidemark-port:${op}`;
   const release = await takeLock(life, {});
-  admit(host as unknown as WorkerHost, { op: "join", port: new MessageChannel().port1, life });
+  admit(host as unknown as GuestHost, { op: "join", port: new MessageChannel().port1, life });
   await expect(manage({ op })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   await expect(manage({ op: "ready" })).resolves.toBe("done");
   release!();

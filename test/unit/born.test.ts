@@ -1,11 +1,10 @@
 /** A topic that was not there when a page asked for it: whatever the page then learns of it is of that one, and of no later one of its name. */
 import { afterEach, expect, test } from "vitest";
-import type { BrowserTide } from "../../src/browser/page/browser-tide.ts";
-import { offerControl } from "../../src/browser/port/control-client.ts";
+import { offerControl } from "../../src/browser/worker/control-host.ts";
 import { PortClient } from "../../src/browser/port/port-client.ts";
 import { PortServer } from "../../src/browser/port/port-server.ts";
 import type { ManageRequest } from "../../src/browser/port/protocol.ts";
-import { BrowserTopic } from "../../src/browser/page/browser-topic.ts";
+import { BrowserTopic, type TopicHost } from "../../src/browser/page/browser-topic.ts";
 import { Topics } from "../../src/browser/worker/topics.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
@@ -71,7 +70,7 @@ async function pageWithout() {
     forget: () => undefined,
     ready: () => tide.connection.call<void>({ op: "ready" }),
   };
-  const topic = new BrowserTopic<string>(NAME, { serializer: "text" }, tide as unknown as BrowserTide);
+  const topic = new BrowserTopic<string>(NAME, { serializer: "text" }, tide as unknown as TopicHost);
   // Asked for, and answered: it is not there.
   expect((await topic.read().next()).done).toBe(true);
   const change = async (): Promise<void> => {

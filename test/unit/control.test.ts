@@ -2,10 +2,9 @@
  * Control calls mean one topic: what was deleted is never trimmed, rolled or looked at in a later topic of its name.
  */
 import { expect, test } from "vitest";
-import type { BrowserTide } from "../../src/browser/page/browser-tide.ts";
-import { controlOver, type Controlled, offerControl } from "../../src/browser/port/control-client.ts";
-import type { PortClient } from "../../src/browser/port/port-client.ts";
-import { BrowserTopic } from "../../src/browser/page/browser-topic.ts";
+import { type Connected, controlOver } from "../../src/browser/port/control-client.ts";
+import { type Controlled, offerControl } from "../../src/browser/worker/control-host.ts";
+import { BrowserTopic, type TopicHost } from "../../src/browser/page/browser-topic.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { fails } from "../contract/check.ts";
 import { kernel } from "./log-fixtures.ts";
@@ -40,7 +39,7 @@ function topicOver(born: () => number) {
       return offerControl(request.port!, { topics });
     },
     control: async (method: "state" | "upkeep" | "look", ...args: unknown[]) => {
-      const control = await controlOver(connection as unknown as PortClient);
+      const control = await controlOver(connection as unknown as Connected);
       return (control[method] as (...args: unknown[]) => Promise<unknown>)(...args);
     },
   };
@@ -51,7 +50,7 @@ function topicOver(born: () => number) {
     opened: { batchBytesMax: 1 << 20, recovery: [] },
     forget: () => undefined,
   };
-  const topic = new BrowserTopic("a", {}, tide as unknown as BrowserTide);
+  const topic = new BrowserTopic("a", {}, tide as unknown as TopicHost);
   return { topic, trimmed, end: () => ports.forEach((port) => port.close()) };
 }
 

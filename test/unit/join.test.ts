@@ -1,6 +1,6 @@
 /** A worker's first word, judged by the tab that hears it (src/browser/tabs/joiner.ts). */
 import { expect, test } from "vitest";
-import type { BrowserTide } from "../../src/browser/page/browser-tide.ts";
+import type { Member } from "../../src/browser/tabs/member.ts";
 import { refusePast } from "../../src/browser/tabs/joiner.ts";
 import type { PortClient } from "../../src/browser/port/port-client.ts";
 import type { TidemarkError } from "../../src/errors.ts";
@@ -10,7 +10,7 @@ async function failureOf(said: number, known: number | undefined): Promise<strin
   let failure: string | undefined;
   const ready = Promise.resolve({ epoch: said });
   const connection = { ready, fail: ({ code }: TidemarkError) => void (failure = code) } as unknown as PortClient;
-  refusePast({ opened: known === undefined ? undefined : { epoch: known } } as unknown as BrowserTide, connection);
+  refusePast({ opened: known === undefined ? undefined : { epoch: known } } as unknown as Member, connection);
   await ready;
   return failure;
 }
@@ -26,6 +26,6 @@ test("a term before the newest one known is not followed, nor led; the same and 
 });
 
 test("a worker that never speaks leaves no rejection behind", async () => {
-  refusePast({} as BrowserTide, { ready: Promise.reject(new Error("gone")) } as unknown as PortClient);
+  refusePast({} as Member, { ready: Promise.reject(new Error("gone")) } as unknown as PortClient);
   await new Promise((resolve) => setImmediate(resolve));
 });

@@ -1,11 +1,11 @@
 /** Workers that stand by (src/browser/tabs/standby-workers.ts), in a page whose questions to the browser may fail. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Broker } from "../../src/browser/tabs/broker-client.ts";
-import type { BrowserTide } from "../../src/browser/page/browser-tide.ts";
+import type { Member } from "../../src/browser/tabs/member.ts";
 import { Joiner } from "../../src/browser/tabs/joiner.ts";
 import { PortClient } from "../../src/browser/port/port-client.ts";
 import { Spare } from "../../src/browser/tabs/standby-workers.ts";
-import type { HostOptions } from "../../src/browser/worker/worker-host.ts";
+import type { HostOptions } from "../../src/browser/port/protocol.ts";
 
 const LOCK = "tidemark:t";
 const LIFE = "tidemark-port:ours";
@@ -48,7 +48,7 @@ function follower(kernel = Promise.resolve({} as WebAssembly.Module)) {
     connection: { ended: undefined, lifeLock: LEADER },
     makeWorker: () => new FakeWorker(),
   };
-  const spare = new Spare(tide as unknown as BrowserTide, () => new Promise(() => undefined));
+  const spare = new Spare(tide as unknown as Member, () => new Promise(() => undefined));
   spare.follow(LIFE, LEADER);
   return spare;
 }
@@ -106,7 +106,7 @@ test("a worker that stands by hears of its lead over its port, with what is to b
 });
 
 test("a tab that gets no lock for its port does not join, and may do so later", async () => {
-  const tide = { Connection: PortClient } as unknown as BrowserTide;
+  const tide = { Connection: PortClient } as unknown as Member;
   const said: unknown[] = [];
   const joiner = new Joiner(tide, { tried: Promise.resolve(), id: undefined } as unknown as Broker, (word) =>
     said.push(word),

@@ -40,7 +40,8 @@ const FACADE = { [source("browser/page/files.ts")]: source("browser/package/file
 const LOADED = {
   [source("errors.ts")]: source("browser/package/errors.ts"),
   [source("browser/platform/load.ts")]: source("browser/package/errors.ts"),
-  [source("browser/platform/workers.ts")]: source("browser/package/workers.ts"),
+  [source("browser/page/start-worker.ts")]: source("browser/package/workers.ts"),
+  [source("browser/tabs/start-broker.ts")]: source("browser/package/workers.ts"),
 };
 /** The parts on demand: each is a list of the modules in it that the sources import(). */
 const PARTS = Object.fromEntries(

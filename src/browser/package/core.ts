@@ -3,16 +3,16 @@
  * first steps. What base.js and the parts need of it, the build exports as well.
  *
  *   page     browser.js → import(core.js) → use() → openTide() → new Worker(core.js)
- *   worker   core.js, being the script that it was started with, → work() → import(base.js) → use() → WorkerHost
+ *   worker   core.js, being the script that it was started with, → work() → import(base.js) → use() → start()
  */
 import { handOn, type PartFile, type Parts, useParts } from "../platform/parts.ts";
-import type { Failed, StandBy } from "../port/protocol.ts";
-import type { HostOptions, WorkerHost } from "../worker/worker-host.ts";
+import type { Failed, HostOptions, StandBy } from "../port/protocol.ts";
+import type { start } from "../worker/start.ts";
 import { type Handed, useErrors } from "./errors.ts";
 
 export { destroy, openTide } from "../page/browser-tide.ts";
 
-type Base = Handed & PartFile<{ readonly WorkerHost: typeof WorkerHost }>;
+type Base = Handed & PartFile<{ readonly start: typeof start }>;
 
 export function use(handed: Handed, addresses: Parts): void {
   useErrors(handed);
@@ -29,7 +29,7 @@ export function host(base: Base, core: object, options: HostOptions | StandBy): 
   use(base, options.parts);
   const part = base.install(core);
   handOn(part);
-  void new part.WorkerHost().open(options);
+  void part.start(options);
 }
 
 interface Core {

@@ -8,4 +8,5 @@ export { offsetForTimestamp } from "../../store/time-lookup.ts";
 export { absentLog } from "../worker/absent-log.ts";
 export { destroyTide, removeTide } from "../volume/destroy.ts";
 export { appendAll } from "../page/append-all.ts";
-export { controlOver, offerControl } from "../port/control-client.ts";
+export { controlOver } from "../port/control-client.ts";
+export { offerControl } from "../worker/control-host.ts";

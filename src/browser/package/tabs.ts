@@ -5,4 +5,5 @@
 export { MemoryVolume } from "../../store/memory-volume.ts";
 export { Tabs } from "../tabs/membership.ts";
 export { openTaken } from "../volume/copying-volume.ts";
-export { serve, standBy } from "../worker/standby.ts";
+export { serve } from "../worker/guests.ts";
+export { standBy } from "../worker/standby.ts";

@@ -22,9 +22,10 @@ import { sleep } from "../platform/timing.ts";
 import { refuseOther } from "../volume/same-engine.ts";
 import { PortClient } from "../port/port-client.ts";
 import type { Tabs } from "../tabs/membership.ts";
-import { BrowserTopic, checkTopic, retried } from "./browser-topic.ts";
-import type { HostOptions, Opened } from "../worker/worker-host.ts";
-import { makeWorker } from "../platform/workers.ts";
+import { BrowserTopic, checkTopic, retried, type TopicHost } from "./browser-topic.ts";
+import type { HostOptions, Opened } from "../port/protocol.ts";
+import type { Member } from "../tabs/member.ts";
+import { makeWorker } from "./start-worker.ts";
 
 /** persist() may wait for a prompt that nobody answers. */
 const PERSIST_WAIT_MS = 3_000;
@@ -118,7 +119,7 @@ async function storageReport(persist = false) {
   return { persisted, usageBytes: usage, quotaBytes: quota };
 }
 
-export class BrowserTide implements Tide {
+export class BrowserTide implements Tide, Member, TopicHost {
   readonly lock: string;
   declare storage: StorageReport;
   declare recovery: readonly LogRecovery[];

@@ -2,6 +2,7 @@
 import { TidemarkError } from "../../errors.ts";
 import { Producer } from "../../delivery/producer.ts";
 import type { ReadSource } from "../../delivery/reader.ts";
+import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import type { AppendResult, CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
 import { checkOptions, integer, refused } from "../../topic/check.ts";
@@ -18,17 +19,34 @@ import type {
   ReadOptions,
   SeekExplanation,
   SegmentExport,
+  Tide,
   Topic,
   TopicBatch,
   TopicOptions,
   TopicRecord,
   TopicState,
 } from "../api.ts";
-import type { BrowserTide } from "./browser-tide.ts";
 import { sleep } from "../platform/timing.ts";
-import type { Control } from "../port/control-client.ts";
+import type { Control } from "../port/envelope.ts";
 import type { PortClient } from "../port/port-client.ts";
-import type { FetchRequest, ResolveRequest } from "../port/protocol.ts";
+import type { FetchRequest, Opened, ResolveRequest } from "../port/protocol.ts";
+
+/** What a topic needs of its open tide. */
+export interface TopicHost extends Pick<Tide, "on"> {
+  readonly kernel: Kernel;
+  /** Of the topics that have some, as they are stored. */
+  readonly settings: ReadonlyMap<string, TopicSettings>;
+  /** Where calls go, and what the worker there found when it opened. */
+  readonly connection: PortClient | undefined;
+  readonly opened: Opened | undefined;
+  readonly ended: TidemarkError | undefined;
+  /** Resolves when the logs are open, here or in another tab; rejects when they never will be. */
+  ready(): Promise<void>;
+  /** Looks whether the worker still answers. */
+  gather(): Promise<void>;
+  /** The topic was deleted: one of its name is another one. */
+  forget(topic: BrowserTopic<never>): void;
+}
 
 /** An append that waits longer makes the tab look whether its worker still answers. */
 const SLOW_MS = 3_000;
@@ -66,7 +84,7 @@ function newProducerId(): number {
 }
 
 /** A call that met a failing store, or a leader that went, is made again where the logs are open anew; `ready` rejects when they never will be. */
-export async function retried<T>(tide: BrowserTide, call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+export async function retried<T>(tide: TopicHost, call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   for (;;) {
     try {
       return await call();
@@ -80,7 +98,7 @@ export async function retried<T>(tide: BrowserTide, call: () => Promise<T>, sign
 
 export class BrowserTopic<V> implements Topic<V> {
   readonly name: string;
-  readonly #tide: BrowserTide;
+  readonly #tide: TopicHost;
   readonly #own: Own;
   /** Given here, and perhaps not stored yet. */
   #given: TopicSettings | undefined;
@@ -96,7 +114,7 @@ export class BrowserTopic<V> implements Topic<V> {
   #port: PortClient | undefined;
   #opened!: Promise<void>;
 
-  constructor(name: string, options: TopicOptions<V>, tide: BrowserTide) {
+  constructor(name: string, options: TopicOptions<V>, tide: TopicHost) {
     this.name = name;
     this.#tide = tide;
     this.#own = ownOptions(options as TopicOptions<never>);

@@ -13,16 +13,9 @@
  * the time at which it is granted keeps no other from being told, and is taken for no holder.
  */
 const WORKER = "tidemark-worker:";
-const PORT = "tidemark-port:";
 
 export const tideLock = (name: string): string => `tidemark:${name}`;
-export const deposeLock = (name: string): string => `tidemark-depose:${name}`;
 export const newWorkerLock = (name: string): string => `${WORKER}${name}:${crypto.randomUUID()}`;
-export const newSpareLock = (): string => `tidemark-spare:${crypto.randomUUID()}`;
-/** Also the name of a channel that stands in for the port. */
-export const newPortLock = (): string => PORT + crypto.randomUUID();
-export const isPortLock = (lock: string): boolean => lock.startsWith(PORT);
-export const newBrokerLock = (): string => `tidemark-broker:${crypto.randomUUID()}`;
 
 /** Resolves when the lock is ours, to what gives it back; the page's end does so too. undefined: not available. */
 export function takeLock(name: string, options: LockOptions): Promise<(() => void) | undefined> {
@@ -66,8 +59,3 @@ export async function heldLocks(): Promise<string[]> {
 /** The locks of all workers that open or lead this tide. */
 export const workersOf = async (name: string): Promise<string[]> =>
   (await heldLocks()).filter((lock) => lock.startsWith(`${WORKER}${name}:`));
-
-/** Steals each worker's lock, by which all who watch it learn that its term is over, it and its page too when they wake. */
-export async function endTerms(name: string): Promise<void> {
-  for (const lock of await workersOf(name)) await navigator.locks.request(lock, { steal: true }, () => undefined);
-}

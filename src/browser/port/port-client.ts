@@ -6,7 +6,7 @@ import { TidemarkError } from "../../errors.ts";
 import type { AppendResult, Fetched } from "../../log/types.ts";
 import type { TideEvent } from "../api.ts";
 import { whenFree } from "../platform/locks.ts";
-import type { Control } from "./control-client.ts";
+import type { Control } from "./envelope.ts";
 import {
   type Answer,
   type AppendRequest,

@@ -14,7 +14,7 @@
  *    │ ─── { id, op: "ready" } ──────────────────▶│   answered once a failed store is open again
  *    │ ─── { id, op: "topic", topic, settings } ─▶│   has it at hand; answered with when it was born, if it is there
  *    │ ─── { id, op: "delete", topic, born } ────▶│   answered once it is gone for good
- *    │ ─── { id, op: "control", port } ──────────▶│   Comlink on that port from now on (control-client.ts)
+ *    │ ─── { id, op: "control", port } ──────────▶│   Comlink on that port from now on (envelope.ts)
  *    │ ─── { id, op: "join", port, life } ───────▶│   another tab's data port (membership.ts); only from the leader's own page
  *    │ ─── { id, op: "ping" } ───────────────────▶│   unknown to it, so answered at once: INVALID_ARGUMENT says that it lives
  *    │ ─── { id, op: "close" } ──────────────────▶│   flushes and closes everything
@@ -26,9 +26,10 @@
  */
 import type { WireError } from "../../errors.ts";
 import type { Acks, Isolation } from "../../log/types.ts";
+import type { LogRecovery } from "../../store/log-store.ts";
 import type { Engine, VolumeInfo } from "../../store/volume.ts";
 import type { TopicSettings } from "../../topic/settings.ts";
-import type { TideEvent } from "../api.ts";
+import type { StorageReport, TideEvent } from "../api.ts";
 import type { Parts } from "../platform/parts.ts";
 
 export const PROTOCOL_VERSION = 2;
@@ -36,6 +37,35 @@ export const PROTOCOL_VERSION = 2;
 export const CREDIT_BYTES = 32 * 1024 * 1024;
 /** Requests of one page under way: reads parked by followers, and appends. */
 export const REQUESTS_MAX = 4096;
+
+/** What a worker that is to lead opens. */
+export interface HostOptions {
+  readonly name: string;
+  readonly engine: Engine | "auto";
+  readonly segmentBytes: number;
+  readonly kernel: WebAssembly.Module;
+  readonly port: MessagePort;
+  /** Name of a lock that the worker holds as long as it lives, so that its page learns of its end. */
+  readonly lifeLock: string;
+  readonly parts: Parts;
+  readonly takeover: true | undefined;
+  /** Of the volume that the page has known; undefined when it opens. */
+  readonly id?: string | undefined;
+}
+
+export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
+  readonly durability: VolumeInfo["durability"];
+  readonly segmentBytes: number;
+  /** Of the volume: another one under the same name is another tide. */
+  readonly id: string;
+  /** Of this term: higher than any before it. */
+  readonly epoch: number;
+  readonly recovery: readonly LogRecovery[];
+  /** The largest batch that a slot of the volume takes. */
+  readonly batchBytesMax: number;
+  /** Of the topics that have some, as of this moment. */
+  readonly settings: Readonly<Record<string, TopicSettings>>;
+}
 
 /** To a worker that is kept ready: what it may look up before it leads (standby-workers.ts). */
 export interface StandBy {

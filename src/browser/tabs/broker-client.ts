@@ -4,7 +4,7 @@ import { whenFree } from "../platform/locks.ts";
 import { isHidden } from "../platform/page-life.ts";
 import { sleep } from "../platform/timing.ts";
 import type { JoinRequest } from "../port/protocol.ts";
-import { makeBroker } from "../platform/workers.ts";
+import { makeBroker } from "./start-broker.ts";
 
 /** A script that does not load says so, or nothing at all. */
 const CONNECT_MS = 500;

@@ -11,7 +11,8 @@
  * the leader announces, and holds a lock of that name for its life. Where ids differ, or there is none, ports are replaced
  * by a BroadcastChannel of a name of their own.
  */
-import { holdForLife, newBrokerLock } from "../platform/locks.ts";
+import { newBrokerLock } from "./locks.ts";
+import { holdForLife } from "../platform/locks.ts";
 import type { JoinRequest } from "../port/protocol.ts";
 
 export interface Brokered {

@@ -5,11 +5,11 @@
 import { TidemarkError } from "../../errors.ts";
 import type { Broker } from "./broker-client.ts";
 import { channelPort } from "../port/channel.ts";
-import type { BrowserTide } from "../page/browser-tide.ts";
-import { newPortLock, takeLock } from "../platform/locks.ts";
+import type { Member } from "./member.ts";
+import { newPortLock } from "./locks.ts";
+import { takeLock } from "../platform/locks.ts";
 import type { PortClient } from "../port/port-client.ts";
-import { type JoinRequest, type PortOrName, PROTOCOL_VERSION } from "../port/protocol.ts";
-import type { Opened } from "../worker/worker-host.ts";
+import { type JoinRequest, type Opened, type PortOrName, PROTOCOL_VERSION } from "../port/protocol.ts";
 
 /** Tabs that can't read each other's messages must know it. */
 interface Versioned {
@@ -68,7 +68,7 @@ interface Way {
   connection?: PortClient;
 }
 /** Whoever was deposed and does not know it yet speaks of a term that is over: followers, and its own tab, are elsewhere by then. */
-export function refusePast(tide: BrowserTide, connection: PortClient): void {
+export function refusePast(tide: Member, connection: PortClient): void {
   const judge = (opened: unknown): void => {
     if ((opened as Opened).epoch < (tide.opened?.epoch ?? 0))
       connection.fail(new TidemarkError("CLOSED", "another tab leads now"));
@@ -80,14 +80,14 @@ export function refusePast(tide: BrowserTide, connection: PortClient): void {
 const WAY_MS = 1_000;
 
 export class Joiner {
-  readonly #tide: BrowserTide;
+  readonly #tide: Member;
   readonly #broker: Broker;
   readonly #say: (word: Word) => void;
   /** The one it is on. */
   #way: Way | undefined;
   via: "port" | "broadcast" = "port";
 
-  constructor(tide: BrowserTide, broker: Broker, say: (word: Word) => void) {
+  constructor(tide: Member, broker: Broker, say: (word: Word) => void) {
     this.#tide = tide;
     this.#broker = broker;
     this.#say = say;

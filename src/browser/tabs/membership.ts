@@ -25,10 +25,11 @@
  */
 import { TidemarkError } from "../../errors.ts";
 import { Broker } from "./broker-client.ts";
-import type { BrowserTide } from "../page/browser-tide.ts";
+import type { Member } from "./member.ts";
 import { type Announcement, type Coming, Joiner, refusePast, type Word } from "./joiner.ts";
 import { isHidden, watchPage } from "../platform/page-life.ts";
-import { deposeLock, endTerms, takeLock, workerEnd } from "../platform/locks.ts";
+import { deposeLock, endTerms } from "./locks.ts";
+import { takeLock, workerEnd } from "../platform/locks.ts";
 import type { PortClient } from "../port/port-client.ts";
 import { type JoinRequest, PROTOCOL_VERSION } from "../port/protocol.ts";
 import { Spare } from "./standby-workers.ts";
@@ -49,7 +50,7 @@ const LEAD_MS = 20_000;
 const LEAD_PAUSE_MS = 200;
 
 export class Tabs {
-  readonly #tide: BrowserTide;
+  readonly #tide: Member;
   readonly #broker = new Broker((join) => this.#admit(join));
   /** The one that calls went to last. */
   #connection: PortClient | undefined;
@@ -91,7 +92,7 @@ export class Tabs {
   /** Takes the listeners off the page. */
   readonly #unlisten = new AbortController();
 
-  constructor(tide: BrowserTide) {
+  constructor(tide: Member) {
     this.#tide = tide;
     this.#leading = tide.role === "leader";
     this.#spare = new Spare(tide, (ms) => this.#broker.sleep(ms));

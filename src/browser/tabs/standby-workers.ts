@@ -12,22 +12,20 @@
  * others wait for the locks of the first ones, too: when one goes, they look again.
  */
 import { TidemarkError } from "../../errors.ts";
-import type { BrowserTide } from "../page/browser-tide.ts";
+import type { Member } from "./member.ts";
 import { parts } from "../platform/parts.ts";
-import { isPortLock, newSpareLock, whenFree } from "../platform/locks.ts";
+import { isPortLock, newSpareLock } from "./locks.ts";
+import { whenFree } from "../platform/locks.ts";
 import { isHidden } from "../platform/page-life.ts";
 import { SETTLED_MS } from "../platform/terms.ts";
-import type { Failed, Follow, Last, StandBy } from "../port/protocol.ts";
+import type { Failed, Follow, HostOptions, Last, StandBy } from "../port/protocol.ts";
 
 const PLACES = 2;
 /** A worker that dies again and again is not for standing by. */
 const STARTS_MAX = 5;
 
-/** To lead: what any worker is told that does. */
-type Orders = Parameters<BrowserTide["order"]>[1];
-
 export class Spare {
-  readonly #tide: BrowserTide;
+  readonly #tide: Member;
   readonly #sleep: (ms: number) => Promise<void>;
   readonly #make: () => Worker;
   #worker: Worker | undefined;
@@ -43,7 +41,7 @@ export class Spare {
   readonly #watched = new Set<string>();
   #last: string | undefined;
 
-  constructor(tide: BrowserTide, sleep: (ms: number) => Promise<void>) {
+  constructor(tide: Member, sleep: (ms: number) => Promise<void>) {
     this.#tide = tide;
     this.#sleep = sleep;
     this.#make = tide.makeWorker;
@@ -64,9 +62,9 @@ export class Spare {
   }
 
   /** The one that was taken is to lead. */
-  order(worker: Worker, options: Orders): void {
+  order(worker: Worker, options: HostOptions): void {
     if (this.#ordered)
-      this.#ordered.postMessage({ ...options, last: this.#last } satisfies Orders & Last, [options.port]);
+      this.#ordered.postMessage({ ...options, last: this.#last } satisfies HostOptions & Last, [options.port]);
     else worker.postMessage(options, [options.port]);
   }
 

@@ -36,6 +36,9 @@ export interface VolumeOptions {
   readonly isThere?: boolean | undefined;
 }
 
+export type VolumeOpener = (
+  choice: VolumeChoice,
+) => Promise<{ readonly volume: Volume; readonly rejected: readonly Rejected[] }>;
 export type Openers = { readonly [engine in Engine]: (options: VolumeOptions) => Promise<Volume> };
 /** Why this engine is refused; throws what no other engine would make better. */
 export function rejection(engine: Engine, thrown: unknown): Rejected {

@@ -1,49 +1,16 @@
 /**
- * What a worker does for other tabs: it takes in guests (a further tab's port, for as long as that tab keeps it), and before it
- * leads it stands by, with all that can be known of the tide by then (standby-workers.ts).
+ * A worker that stands by looks up all that can be known of the tide before it leads, watches the leader, and opens the files as soon
+ * as they are free (standby-workers.ts is its page's side).
  */
 import { TidemarkError } from "../../errors.ts";
-import { FilesAhead } from "../volume/preopened-files.ts";
-import { channelPort } from "../port/channel.ts";
-import { holdForLife, lockEnd, WORKER_END_MS, whenFree, workerEnd } from "../platform/locks.ts";
+import { holdForLife, lockEnd, WORKER_END_MS, workerEnd } from "../platform/locks.ts";
 import { SETTLED_MS } from "../platform/terms.ts";
 import { sleep } from "../platform/timing.ts";
-import type { PortServer } from "../port/port-server.ts";
-import type { Follow, JoinRequest, Last, LeaveRequest, ManageRequest, StandBy } from "../port/protocol.ts";
-import { rehearse } from "./warm-up.ts";
-import type { HostOptions, WorkerHost } from "./worker-host.ts";
-
-/** What only tabs ask for. */
-export async function serve(host: WorkerHost, request: JoinRequest | LeaveRequest): Promise<void> {
-  if (request.op === "join") return admit(host, request);
-  // The page's own: what it has appended is written, what it reads nobody hears. To close the files takes longer than such a worker has.
-  const [{ running }] = host.servers as unknown as [PortServer];
-  const own = [...running].slice(0, -1);
-  for (const [, each] of own) each.abort(new TidemarkError("CLOSED", "its page is gone"));
-  while (own.some(([id]) => running.has(id))) await sleep(1);
-  close();
-}
-
-/** A guest can't end the tide, nor bring others along. */
-export function admit(host: WorkerHost, { port, life }: JoinRequest): void {
-  const channels: MessagePort[] = [];
-  const open = (end: MessagePort | string): MessagePort => {
-    const channel = typeof end === "string" ? channelPort(end) : end;
-    channels.push(channel);
-    return channel;
-  };
-  const manage = async (request: ManageRequest): Promise<unknown> => {
-    if (["close", "join", "leave"].includes(request.op))
-      throw new TidemarkError("INVALID_ARGUMENT", "only the leader's page may ask for this");
-    return host.manage(request.op === "control" ? { ...request, port: open(request.port) } : request);
-  };
-  const server = host.serve(open(port), manage);
-  whenFree(life, () => {
-    host.servers.delete(server);
-    for (const request of server.running.values()) request.abort(new TidemarkError("CLOSED", "its tab is gone"));
-    for (const channel of channels) channel.close();
-  });
-}
+import type { Follow, HostOptions, Last, StandBy } from "../port/protocol.ts";
+import type { VolumeOpener } from "../volume/engine.ts";
+import { openVolume } from "../volume/open-volume.ts";
+import { FilesAhead } from "../volume/preopened-files.ts";
+import { rehearse, type HostOver } from "./warm-up.ts";
 
 /** A leader, as a worker that stands by sees it. */
 class Leader {
@@ -62,21 +29,26 @@ class Leader {
   }
 }
 
-/** A leader's successor that is another tab's worker finds nobody else at the files by then: of a leader that hangs it reads none for SUCCESSOR_WAIT_MS. */
+/**
+ * When another worker is to lead, this one keeps its files open for this long. Then it lets go of them: a successor that deposed a leader
+ * reads none before SUCCESSOR_WAIT_MS, and finds nobody else at them.
+ */
 const RELEASE_MS = 300;
 
 export function standBy(
-  host: WorkerHost,
   { standBy: port, lock, name, engine, durability, kernel, leader: first }: StandBy,
+  hostOver: HostOver,
 ): void {
   const found = engine === "opfs" ? FilesAhead.find(name) : import("../volume/idb-volume.ts").then(() => undefined);
   found.catch(() => undefined);
-  const { openVolume } = host;
   let leader: Leader;
   let isOrdered = false;
   let asked: Promise<void> | undefined;
-  host.openVolume = async (choice) => {
-    host.openVolume = openVolume;
+  let isFirst = true;
+  const openKnown: VolumeOpener = async (choice) => {
+    // Once: a store that fails is opened again from what is there by then.
+    if (!isFirst) return openVolume(choice);
+    isFirst = false;
     let files: FilesAhead | undefined;
     try {
       files = await found;
@@ -95,6 +67,7 @@ export function standBy(
       return openVolume(choice);
     }
   };
+  const host = hostOver(openKnown);
   const follow = async (lifeLock: string, settledMs = 0): Promise<void> => {
     const now = (leader = new Leader(lifeLock));
     await sleep(settledMs);
@@ -121,6 +94,6 @@ export function standBy(
     else lead(data);
   };
   void follow(first).catch(() => undefined);
-  void rehearse(host, kernel).catch(() => undefined);
+  void rehearse(hostOver, kernel).catch(() => undefined);
   holdForLife(lock, () => port.postMessage(0)).catch(() => undefined);
 }

@@ -8,8 +8,8 @@
 import { TidemarkError } from "../../errors.ts";
 import { MemoryVolume } from "../../store/memory-volume.ts";
 import { parts } from "../platform/parts.ts";
-import type { Answer, Failed, Hello, Request, Told } from "../port/protocol.ts";
-import type { HostOptions, WorkerHost } from "./worker-host.ts";
+import type { Answer, Failed, Hello, HostOptions, Request, Told } from "../port/protocol.ts";
+import type { VolumeOpener } from "../volume/engine.ts";
 
 const SEGMENT_BYTES = 64 * 1024;
 /** One record of one zero byte, of producer 1. */
@@ -32,15 +32,16 @@ function callerOf(port: MessagePort): (request?: Request) => Promise<unknown> {
     });
 }
 
-/** Resolves when everything was called. `host`: any of the kind that is to be rehearsed; it takes no part in it. */
-export async function rehearse(host: WorkerHost, kernel: WebAssembly.Module): Promise<void> {
-  const Host = host.constructor as new () => WorkerHost;
+/** Makes a worker's host (worker-host.ts) that opens its volume so. */
+export type HostOver = (openVolume: VolumeOpener) => { open(options: HostOptions): Promise<void> };
+
+/** Resolves when everything was called. */
+export async function rehearse(hostOver: HostOver, kernel: WebAssembly.Module): Promise<void> {
   const volume = new MemoryVolume({ slotBytes: SEGMENT_BYTES });
   const callers: ReturnType<typeof callerOf>[] = [];
   for (let hosts = 0; hosts < 2; hosts++) {
     const { port1, port2: port } = new MessageChannel();
-    const stage = new Host();
-    stage.openVolume = async () => ({ volume, rejected: [] });
+    const stage = hostOver(async () => ({ volume, rejected: [] }));
     const options: HostOptions = {
       name,
       engine: "memory",

@@ -1,4 +1,4 @@
-/** The dedicated worker: its first message says what to open, everything else comes over the data port in it. */
-import { WorkerHost } from "./worker-host.ts";
+/** The dedicated worker: its first message says what it is for, everything else comes over the port in it. */
+import { start } from "./start.ts";
 
-addEventListener("message", ({ data }) => void new WorkerHost().open(data), { once: true });
+addEventListener("message", ({ data }) => void start(data), { once: true });

@@ -2,7 +2,7 @@
  * The worker's side of one open tide: it owns the volume, the store and a log per topic.
  *
  *   page ── data port ─▶ PortServer     append, fetch, and what every tab needs
- *        ── Comlink ───▶ control-client.ts     topics, state, upkeep, tools: loaded when the first call comes
+ *        ── Comlink ───▶ control-host.ts     topics, state, upkeep, tools: loaded when the first call comes
  *
  * A store that failed is opened again from what is on disk, with recovery, a few times with growing pauses; producers then send
  * what they have no ack for. Upkeep runs some time after the last append, by a timer that only appends arm: an idle
@@ -14,16 +14,15 @@ import { instantiateKernel } from "../../kernel/wasm-kernel.ts";
 import type { Log } from "../../log/log.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
 import { SegmentStore } from "../../store/segment-store.ts";
-import type { Engine, Volume, VolumeInfo } from "../../store/volume.ts";
-import type { TopicSettings } from "../../topic/settings.ts";
+import type { Volume } from "../../store/volume.ts";
 import type { StorageReport, TideEvent } from "../api.ts";
 import { type PortHost, PortServer } from "../port/port-server.ts";
-import type { Parts } from "../platform/parts.ts";
 import { heldLocks, holdForLife } from "../platform/locks.ts";
 import { LEASE_MS } from "../platform/terms.ts";
 import { laterTurn, sleep } from "../platform/timing.ts";
+import type { VolumeOpener } from "../volume/engine.ts";
 import { openVolume } from "../volume/open-volume.ts";
-import type { Failed, ManageRequest, StandBy } from "../port/protocol.ts";
+import type { Failed, HostOptions, ManageRequest, Opened } from "../port/protocol.ts";
 import { topicName, Topics } from "./topics.ts";
 
 /** Upkeep (retention, compaction, the durable mark) waits so long after an append, so that a burst pays for one. */
@@ -35,34 +34,6 @@ const WARM_MS = 500;
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
 const QUOTA_PAUSE_MS = 1_000;
-
-export interface HostOptions {
-  readonly name: string;
-  readonly engine: Engine | "auto";
-  readonly segmentBytes: number;
-  readonly kernel: WebAssembly.Module;
-  readonly port: MessagePort;
-  /** Name of a lock that the worker holds as long as it lives, so that its page learns of its end. */
-  readonly lifeLock: string;
-  readonly parts: Parts;
-  readonly takeover: true | undefined;
-  /** Of the volume that the page has known; undefined when it opens. */
-  readonly id?: string | undefined;
-}
-
-export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
-  readonly durability: VolumeInfo["durability"];
-  readonly segmentBytes: number;
-  /** Of the volume: another one under the same name is another tide. */
-  readonly id: string;
-  /** Of this term: higher than any before it. */
-  readonly epoch: number;
-  readonly recovery: readonly LogRecovery[];
-  /** The largest batch that a slot of the volume takes. */
-  readonly batchBytesMax: number;
-  /** Of the topics that have some, as of this moment. */
-  readonly settings: Readonly<Record<string, TopicSettings>>;
-}
 
 interface OpenStore {
   readonly volume: Volume & { checkAttached?(): Promise<boolean> };
@@ -95,12 +66,13 @@ export class WorkerHost {
   readonly #appended = new Set<string>();
   #upkeepTimer: ReturnType<typeof setTimeout> | undefined;
   #attachedAt = 0;
-  /** One that stood by has looked already (standby.ts). */
-  openVolume = openVolume;
+  readonly #openVolume: VolumeOpener;
   /** One per tab; the first is the page's own. */
   readonly servers = new Set<PortServer>();
 
-  constructor() {
+  /** `open`: a worker that stood by has looked at the volume already (standby.ts). */
+  constructor(open: VolumeOpener = openVolume) {
+    this.#openVolume = open;
     this.#open.catch(() => undefined);
   }
 
@@ -109,8 +81,7 @@ export class WorkerHost {
   }
 
   /** Opens the tide and tells the page on the data port, once, how that went. */
-  async open(options: HostOptions | StandBy): Promise<void> {
-    if ("standBy" in options) return this.#standBy(options);
+  async open(options: HostOptions): Promise<void> {
     const { lifeLock, port } = options;
     const alive = new Promise<void>((resolve) => {
       const asked = performance.now();
@@ -146,14 +117,6 @@ export class WorkerHost {
     }
   }
 
-  async #standBy(options: StandBy): Promise<void> {
-    try {
-      (await import("./standby.ts")).standBy(this, options);
-    } catch (thrown) {
-      options.standBy.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);
-    }
-  }
-
   /** Deposed. Its page may not have heard of the worker's lock yet, and then would not miss it. */
   readonly #leave = (): void => {
     this.#options.port.postMessage({
@@ -180,17 +143,17 @@ export class WorkerHost {
     if (request.op === "topic") return this.#topics.ask(request);
     if (request.op === "delete") return this.#topics.delete(request.topic, request.born);
     if (request.op === "control") {
-      const { offerControl } = await import("../port/control-client.ts");
+      const { offerControl } = await import("./control-host.ts");
       offerControl(request.port as MessagePort, { topics: this.#topics });
     } else if (request.op === "close") await this.close();
     else if (request.op === "ready") await this.#open;
-    else await (await import("./standby.ts")).serve(this, request);
+    else await (await import("./guests.ts")).serve(this, request);
     return undefined;
   }
 
   async #openStore(): Promise<OpenStore> {
     const { segmentBytes: slotBytes, id = this.#opened?.id, ...options } = this.#options;
-    const { volume, rejected } = await this.openVolume({ ...options, slotBytes, isThere: id !== undefined });
+    const { volume, rejected } = await this.#openVolume({ ...options, slotBytes, isThere: id !== undefined });
     this.#fence(volume);
     this.#rejected = rejected;
     try {

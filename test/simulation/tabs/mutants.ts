@@ -23,7 +23,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   // Terms.
   {
     name: "no epoch check on acks: one who is deposed keeps its term",
-    file: "src/browser/platform/locks.ts",
+    file: "src/browser/tabs/locks.ts",
     find: "await navigator.locks.request(lock, { steal: true }, () => undefined);",
     replace: "void lock;",
   },

@@ -15,8 +15,9 @@ import type { Context, World } from "./world.ts";
 /** Evaluates the product anew over these globals (product.ts). */
 export type Product = (globals: Readonly<Record<string, unknown>>) => {
   readonly openTide: (name: string, options: object) => Promise<unknown>;
-  readonly WorkerHost: new () => { open(options: unknown): Promise<void> };
-  readonly rehearse: (host: object, kernel: WebAssembly.Module) => Promise<void>;
+  readonly start: (options: unknown) => Promise<void>;
+  readonly WorkerHost: new (openVolume: unknown) => object;
+  readonly rehearse: (hostOver: (openVolume: unknown) => object, kernel: WebAssembly.Module) => Promise<void>;
   readonly FilesAhead: { find(name: string): Promise<FilesAhead> };
   readonly OpfsVolume: { open(options: OpfsVolumeOptions): Promise<Volume> };
   readonly serveTabs: (scope: { onconnect: ((event: object) => void) | null }) => void;
@@ -176,8 +177,8 @@ export class Platform {
         #host: ((data: unknown) => void) | undefined;
         readonly #early: unknown[] = [];
         #boot(context: Context): void {
-          const { WorkerHost } = platform.product(platform.#common(context));
-          this.#host = (data) => void new WorkerHost().open(data);
+          const { start } = platform.product(platform.#common(context));
+          this.#host = (data) => void start(data);
           for (const data of this.#early.splice(0)) this.#host(data);
         }
         postMessage(data: unknown, transfer: readonly unknown[]): void {

@@ -3,6 +3,7 @@
  */
 export { openTide } from "../../../src/browser/page/browser-tide.ts";
 export { rehearse } from "../../../src/browser/worker/warm-up.ts";
+export { start } from "../../../src/browser/worker/start.ts";
 export { WorkerHost } from "../../../src/browser/worker/worker-host.ts";
 export { FilesAhead } from "../../../src/browser/volume/preopened-files.ts";
 export { OpfsVolume } from "../../../src/browser/volume/opfs-volume.ts";

@@ -15,7 +15,7 @@ test("it comes to its end, leaves no file, and holds no lock by which a leader i
   const { platform, sure } = simulatedBrowser();
   const worker = platform.inWorker("worker");
   const kernel = new WebAssembly.Module(await kernelBytes("release"));
-  await sure(worker.product.rehearse(new worker.product.WorkerHost(), kernel));
+  await sure(worker.product.rehearse((openVolume) => new worker.product.WorkerHost(openVolume), kernel));
   expect(platform.files.names([])).toEqual([]);
   expect(platform.locks.names().filter((name) => !name.startsWith("tidemark-rehearsal:"))).toEqual([]);
 });

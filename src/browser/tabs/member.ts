@@ -1,0 +1,42 @@
+/**
+ * An open tide as its tabs see it: what membership, joining and workers that stand by need of the page's tide
+ * (browser-tide.ts), and what they change in it.
+ */
+import type { TidemarkError } from "../../errors.ts";
+import type { Tide, TideEvent } from "../api.ts";
+import type { PortClient } from "../port/port-client.ts";
+import type { HostOptions, Opened } from "../port/protocol.ts";
+
+export interface Member {
+  readonly name: string;
+  /** Name of the lock by which a tab leads, and of the lobby. */
+  readonly lock: string;
+  readonly options: { readonly leaderTimeoutMs: number; readonly kernel: Promise<WebAssembly.Module> };
+  role: Tide["role"];
+  /** Where calls go: the leader's worker, or the one that led last. */
+  readonly connection: PortClient | undefined;
+  /** To this tab's own worker, from before that leads. */
+  readonly coming: PortClient | undefined;
+  /** What the worker at the other end of `connection` found when it opened. */
+  readonly opened: Opened | undefined;
+  /** Why the tide ended in this tab, for good. */
+  readonly ended: TidemarkError | undefined;
+  /** Where the tabs of this tide meet. A page that was put to sleep comes back with a new one. */
+  lobby: BroadcastChannel;
+  /** The last leader hangs, and keeps its files locked: the next worker of this tab is told so. */
+  takeover: true | undefined;
+  makeWorker: () => Worker;
+  /** Tells a worker that was made so what it is to lead. */
+  order: (worker: Worker, options: HostOptions) => void;
+  readonly Connection: typeof PortClient;
+  /** Starts the worker that leads from now on, and resolves when it does; `unlock` ends the term. */
+  lead(unlock: () => void): Promise<void>;
+  /** Calls go over this connection once the worker at its other end is ready. */
+  use(connection: PortClient, role: Tide["role"]): Promise<void>;
+  /** Waits before a file of the package that could not be loaded is tried again, and tells the app why. */
+  later(error: TidemarkError): Promise<void>;
+  tell(event: TideEvent): void;
+  /** Some tab has removed the whole tide. */
+  destroyed(): void;
+  end(error: TidemarkError): void;
+}

@@ -1,0 +1,79 @@
+/** The worker's side of control calls (envelope.ts): topics, their state, upkeep, tools. Loaded when the first one comes. */
+import { expose } from "comlink";
+import { TidemarkError } from "../../errors.ts";
+import { READ_OPTIONS } from "../../topic/options.ts";
+import type { TopicState } from "../api.ts";
+import { type Call, type Control, methods, type Outcome, type Tool } from "../port/envelope.ts";
+import { explainSeek, exportSegment } from "../tools/inspect.ts";
+import type { Topics } from "./topics.ts";
+
+/** What control needs of the worker's host. */
+export interface Controlled {
+  readonly topics: Pick<Topics, "names" | "readable" | "settings" | "stored">;
+}
+
+const TOOLS = { explainSeek, exportSegment };
+
+class HostControl implements Control {
+  readonly #topics: Controlled["topics"];
+
+  constructor({ topics }: Controlled) {
+    this.#topics = topics;
+  }
+
+  async topics(): Promise<readonly string[]> {
+    return this.#topics.names();
+  }
+
+  async state(topic: string, born: number | undefined): Promise<TopicState> {
+    const { log } = await this.#topics.readable(topic, born);
+    const settings = this.#topics.settings[topic] ?? {};
+    const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
+    const recovery = { ...log.recovery, log: topic };
+    return {
+      name: topic,
+      settings,
+      logStartOffset,
+      highWatermark,
+      logEndOffset,
+      leaderEpoch,
+      segments: log.segments(),
+      quarantined: log.quarantined(),
+      recovery,
+    };
+  }
+
+  async upkeep(
+    topic: string,
+    born: number | undefined,
+    work: "trim" | "roll" | "clean",
+    offset?: number,
+  ): Promise<unknown> {
+    if (work === "trim") READ_OPTIONS.to("offset", offset);
+    const { log } = await this.#topics.readable(topic, born);
+    return log[work](offset!);
+  }
+
+  async look(topic: string, born: number | undefined, tool: Tool, what: unknown): Promise<unknown> {
+    const { log } = await this.#topics.readable(topic, born);
+    const store = await this.#topics.stored(topic);
+    if (store) return TOOLS[tool](store, what as never, log);
+    if (tool === "explainSeek") return undefined;
+    throw new TidemarkError("INVALID_ARGUMENT", "no segment begins there: the topic has no records", {
+      ...(what as { readonly baseOffset: number }),
+    });
+  }
+}
+
+/** Serves control calls on `port`. */
+export function offerControl(port: MessagePort, host: Controlled): void {
+  const control = new HostControl(host) as unknown as Record<string, Call>;
+  const enveloped = methods((method) => async (...args): Promise<Outcome> => {
+    try {
+      return { ok: await control[method]!(...args) };
+    } catch (thrown) {
+      return { error: TidemarkError.from(thrown).toWire() };
+    }
+  });
+  expose(enveloped, port);
+}
