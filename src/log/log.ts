@@ -166,9 +166,14 @@ export class Log implements LogApi {
   // --- append ------------------------------------------------------------------------------------------------------
 
   async append(batch: Uint8Array, options: AppendOptions = {}): Promise<AppendResult> {
+    return this.offer(batch, options).done;
+  }
+
+  /** An append whose caller learns in this very turn which offset the batch has got; throws at once when it is refused. */
+  offer(batch: Uint8Array, options: AppendOptions = {}): { baseOffset: number; done: Promise<AppendResult> } {
     this.#check();
     const taken = this.#take(batch, validate(this.#kernel, batch, this.limits), options);
-    return this.#outcome(taken);
+    return { baseOffset: "repeats" in taken ? taken.repeats : taken.baseOffset, done: this.#outcome(taken) };
   }
 
   async appendAll(batches: readonly Uint8Array[], options: AppendOptions = {}): Promise<AppendResult[]> {

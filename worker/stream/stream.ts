@@ -15,7 +15,7 @@ import { saneRetention } from "../../src/log/limits.ts";
 import { Log } from "../../src/log/log.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import type { AppendResult, CompactionSettings, LogSettings, RetentionSettings } from "../../src/log/types.ts";
-import { nextOffsetOf, readHeader, stampBaseOffset } from "../../src/record/format.ts";
+import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import type { Archive } from "../store/segment-archive.ts";
 import { ChunkLog } from "../store/chunk-log.ts";
@@ -124,8 +124,6 @@ const TOUCH_STEPS = 16;
 /** Bytes on their way to the disk; one more append is 429. */
 const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
 const QUEUE_APPENDS_MAX = 5_000;
-/** Base offset of a batch that the log has not taken. */
-const UNSTAMPED = 2 ** 52;
 
 const SETTINGS = {
   // Never met: the stream's own bound comes first, so that an append of several batches is taken whole or not at all.
@@ -366,7 +364,7 @@ export class Stream {
    * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the first
    * its offset: nothing can be refused behind it but by a store that fails, and then the object starts anew.
    */
-  #enqueue(
+  async #enqueue(
     batches: readonly Uint8Array[],
     ifEnd: number | undefined,
     taken: (offset: number) => void,
@@ -374,19 +372,13 @@ export class Stream {
     const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
     this.#checkRoom(bytes);
     const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
-    stampBaseOffset(first, UNSTAMPED);
-    const results = [this.log.append(first, ifEnd === undefined ? {} : { ifEnd })];
-    const isTaken = readHeader(first).baseOffset !== UNSTAMPED;
-    if (isTaken) {
-      taken(readHeader(first).baseOffset);
-      for (const batch of rest) results.push(this.log.append(batch));
-      const last = batches.at(-1)!;
-      if (this.#closing) this.#closeAt = nextOffsetOf(readHeader(last));
-    }
+    const { baseOffset, done } = this.log.offer(first, ifEnd === undefined ? {} : { ifEnd });
+    taken(baseOffset);
+    const results = [done, ...rest.map((batch) => this.log.append(batch))];
+    if (this.#closing) this.#closeAt = nextOffsetOf(readHeader(batches.at(-1)!));
     return this.#track(
       Promise.all(results).then((all) => all.at(-1)!.lastOffset + 1),
       bytes,
-      isTaken,
     );
   }
 
@@ -402,14 +394,14 @@ export class Stream {
     }
   }
 
-  async #track(work: Promise<number>, bytes: number, isTaken: boolean): Promise<number> {
+  async #track(work: Promise<number>, bytes: number): Promise<number> {
     this.#pending.add(work);
     this.#pendingBytes += bytes;
     try {
       return await work;
     } catch (thrown) {
       // Taken and then refused: sequence numbers in memory are ahead of the log.
-      if (isTaken) this.#host.abort(String(thrown));
+      this.#host.abort(String(thrown));
       throw thrown;
     } finally {
       this.#pending.delete(work);

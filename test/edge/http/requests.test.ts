@@ -271,7 +271,7 @@ describe("fields of frames", () => {
           expect([text.slice(0, 60), answered, code]).toEqual([
             text.slice(0, 60),
             FrameType.ERROR,
-            expect.toBeOneOf(["INVALID_ARGUMENT", "OFFSET_OUT_OF_RANGE"]),
+            expect.toBeOneOf(["BAD_REQUEST", "OFFSET_OUT_OF_RANGE"]),
           ]);
         }
       }
