@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * `npx tidemark`: small helps for those who use the package. Only Node's own modules are imported.
+ * `npx tidemark`: small tools for users of the package. It imports Node's own modules only.
  *
- *   npx tidemark assets    copies the files that open() loads, for apps whose bundler leaves them behind (esbuild, Rollup)
+ *   npx tidemark assets    copies the files that open() loads, for apps whose bundler does not (esbuild, Rollup)
  *   npx tidemark secret    a new secret for TIDEMARK_JWT_SECRETS
  *   npx tidemark token     a bearer token for the edge, signed with that secret
  */
@@ -32,7 +32,8 @@ npx tidemark assets FOLDER
   Serve it with the app, name it in open(name, { assets: "/FOLDER/" }), and copy again with every new version.
 
 npx tidemark token [options]
-  --secret TEXT     the secret to sign with. Default: the first of ${VARIABLE}, from the environment or from .dev.vars here
+  --secret TEXT     the secret to sign with. Default: the first of ${VARIABLE},
+                    from the environment or from .dev.vars here
   --tenant NAME     whose streams. Default: dev
   --scope WORDS     can:pattern, can is read, write or admin. Default: "read:** write:** admin:**"
   --minutes N       how long it lives. Default: 60. In a URL (?token=) the edge takes 5 at most

@@ -36,7 +36,8 @@ async function load(
   };
   await Promise.all(Array.from({ length: PIPELINE }, one));
   const seconds = (performance.now() - started) / 1000;
-  text.textContent = `${number(records.length)} records acknowledged at “${app.acks}” in ${seconds.toFixed(2)} s: ${number(records.length / seconds)} a second.`;
+  const [count, rate] = [number(records.length), number(records.length / seconds)];
+  text.textContent = `${count} records acknowledged at “${app.acks}” in ${seconds.toFixed(2)} s: ${rate} a second.`;
   await app.changed();
 }
 
@@ -60,7 +61,8 @@ export function appendPanel(app: App): void {
     const ms = performance.now() - started;
     app.plots?.acked(1000, ms);
     const span = `offsets ${number(acks[0]!.offset)} to ${number(acks.at(-1)!.offset)}`;
-    text.textContent = `1,000 calls that nobody awaited became batches by themselves: ${span}, ${level} after ${ms.toFixed(1)} ms.`;
+    text.textContent =
+      `1,000 calls that nobody awaited became batches by themselves: ` + `${span}, ${level} after ${ms.toFixed(1)} ms.`;
     await app.changed();
   });
 }

@@ -73,8 +73,8 @@ export async function tellHarm(app: App, order: Order): Promise<void> {
   }
   const isWhole = logEndOffset >= order.records;
   const text =
-    `The page left with writes on their way. Records up to offset ${number(order.records - 1)} had been acknowledged; ` +
-    `the log ends at ${number(logEndOffset)}: ` +
+    `The page left with writes on their way. Records up to offset ${number(order.records - 1)} had been ` +
+    `acknowledged; the log ends at ${number(logEndOffset)}: ` +
     `${isWhole ? "none of them is missing." : "SOME ARE MISSING. Please report this."}`;
   notice("The page left in the middle of writing", el("p", {}, text), inWords(recovery));
 }

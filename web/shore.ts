@@ -14,7 +14,8 @@ function describe(segment: SegmentInfo, state: TopicState): string {
       : `nothing yet, next offset ${number(segment.nextOffset)}`;
   const newest = segment.maxTimestamp >= 0 ? `, newest record ${date(segment.maxTimestamp)} UTC` : "";
   return (
-    `Slot ${segment.slot ?? "–"}, ${kind}: ${span}; ${number(segment.records)} records in ${number(segment.batches)} batches, ${bytes(segment.bytes)}; ` +
+    `Slot ${segment.slot ?? "–"}, ${kind}: ${span}; ` +
+    `${number(segment.records)} records in ${number(segment.batches)} batches, ${bytes(segment.bytes)}; ` +
     `${segment.offsetEntries} offset and ${segment.timeEntries} time index entries${newest}.${harm}`
   );
 }

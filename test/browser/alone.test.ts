@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { proveTerm, waitAlone } from "../../src/browser/volume/sole-writer.ts";
 import { takeLock } from "../../src/browser/platform/locks.ts";
 
-it("a watcher that keeps a gone worker's lock in shared mode keeps nobody waiting; a worker that lives does", async () => {
+it("nobody waits for a watcher with the shared lock of a worker that is gone, but for a living worker", async () => {
   const own = await takeLock("tidemark-worker:alone:own", {});
   const watcher = await takeLock("tidemark-worker:alone:gone", { mode: "shared" });
   const started = performance.now();

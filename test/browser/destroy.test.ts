@@ -141,7 +141,7 @@ describe("what a cleared origin leaves", () => {
     await isNew(name);
   });
 
-  it("but a tide whose catalog is gone while its segments are there is damage, and is not taken for a new one", async () => {
+  it("a tide whose catalog is gone while its segments are there is damaged, not new", async () => {
     const name = fresh();
     const tide = await tab(name);
     await tide.topic("t").append({ value: "old" });

@@ -27,7 +27,7 @@ async function opened(slots: number, slotBytes = SLOT): Promise<string> {
 afterEach(() => leaveRoom());
 
 describe("IndexedDB volume at the end of the quota", () => {
-  it("a flush is refused whole and typed; earlier bytes stay, staged ones can be read, and go in when there is room", async () => {
+  it("refuses a flush whole, with a typed error; staged bytes stay readable and go in when there is room", async () => {
     await leaveRoomAnew(6 * MIB);
     const name = await opened(64, MIB);
     const kept: Uint8Array[] = [];
@@ -71,7 +71,7 @@ describe("IndexedDB volume at the end of the quota", () => {
 
 describe("IndexedDB volume whose connection is lost", () => {
   for (const how of ["silently", "close event"] as const) {
-    it(`${how}: opens again and runs the transaction again; nothing that was staged or handed over is missing`, async () => {
+    it(`${how}: opens again and repeats the transaction; no staged or handed-over write is missing`, async () => {
       const name = await opened(4);
       ok(await worker.call("close"));
       ok(await worker.open("indexeddb", name, SLOT));
@@ -121,7 +121,7 @@ describe("IndexedDB volume whose connection is lost", () => {
 });
 
 describe("IndexedDB volume of a leader that was deposed", () => {
-  it("writes nothing more: what it had at hand is refused with FENCED_LEADER, and its successor goes on undisturbed", async () => {
+  it("writes nothing more: its open writes end in FENCED_LEADER, and its successor is not disturbed", async () => {
     const name = await opened(4);
     ok(await worker.call("write", 2, 0, pattern(5000, 1)));
     ok(await worker.call("flush", [2]));
@@ -148,7 +148,7 @@ describe("IndexedDB volume of a leader that was deposed", () => {
 });
 
 describe("IndexedDB volume that was opened", () => {
-  it("is its opener's from then on, before anything is read or written: what an older one had at hand can't come between", async () => {
+  it("belongs to its opener before the first read or write: an older opener's writes can't come between", async () => {
     const name = await opened(2);
     ok(await worker.call("write", 0, 0, pattern(100, 1)));
     const successor = volumeWorker();
@@ -192,7 +192,7 @@ describe("IndexedDB volume whose data is gone", () => {
     ok(await worker.call("close"));
   });
 
-  it("a deletion from elsewhere does not wait for the volume, and another database of the name is not taken for it", async () => {
+  it("a deletion does not wait for the volume; a new database of the name is not taken for it", async () => {
     const name = await opened(2);
     ok(await worker.call("write", 0, 0, pattern(1000, 1)));
     ok(await worker.call("flush", [0]));

@@ -53,7 +53,7 @@ async function abortedAfter(
 
 for (const engine of ["opfs", "indexeddb"] as const) {
   describe(`an aborted open() over ${engine}`, () => {
-    it("rejects at once with the signal's reason, whenever it was; no lock and no worker is left, and the tide opens anew", async () => {
+    it("rejects at once with the signal's reason; no lock or worker is left, and the tide opens again", async () => {
       for (const turns of TURNS) {
         const name = fresh();
         const made: Tide[] = [];

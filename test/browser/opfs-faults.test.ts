@@ -27,7 +27,7 @@ async function filesOf(name: string): Promise<Record<string, number>> {
 afterEach(() => leaveRoom());
 
 describe("OPFS volume at the end of the quota", () => {
-  it("addSlots says how many were made; what is there stays readable and writable; later there is room again", async () => {
+  it("addSlots returns how many it made; old slots stay readable and writable; later it has room", async () => {
     const worker = volumeWorker();
     const name = fresh();
     ok(await worker.open("opfs", name, MIB));
@@ -82,7 +82,7 @@ describe("OPFS volume at the end of the quota", () => {
 });
 
 describe("OPFS volume and its files", () => {
-  it("a first addSlots cut off before any size was set is as good as new; a lost name comes back as zeros", async () => {
+  it("a first addSlots that set no size leaves a new volume; a lost name comes back as zeros", async () => {
     const worker = volumeWorker();
     const name = fresh();
     ok(await worker.open("opfs", name, SLOT));

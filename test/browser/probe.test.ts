@@ -65,7 +65,7 @@ describe("the engine", () => {
     await tide.close();
   });
 
-  it("lasts as long as the profile here; a refused directory means a private window, whose IndexedDB does not", async () => {
+  it("is durable here; a refused directory means a private window, where IndexedDB is not durable", async () => {
     let tide = await open(fresh());
     expect(tide.storage).toMatchObject({ engine: "opfs", durability: "device" });
     await tide.close();

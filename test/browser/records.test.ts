@@ -260,7 +260,7 @@ describe("reads and appendAll end", () => {
   }
 
   for (const role of ["leader", "follower"] as const) {
-    it(`return(), throw(), abort and close() end a read that waits, and cancel it in the worker (${role})`, async () => {
+    it(`return(), throw(), abort and close() end a waiting read and cancel it in the worker (${role})`, async () => {
       const name = fresh();
       const first = await open(name, { engine: "indexeddb" });
       const tide = role === "leader" ? first : await open(name);
@@ -305,7 +305,7 @@ describe("reads and appendAll end", () => {
     });
   }
 
-  it("appendAll over a source that never gives: an abort and close() end it at once, and the source is told", async () => {
+  it("appendAll over a source that never yields: an abort and close() end it and the source at once", async () => {
     for (const way of ["abort", "close", "refused"] as const) {
       const tide = await open(fresh(), { engine: "memory" });
       const topic = tide.topic<number>("t");

@@ -126,7 +126,7 @@ for (const engine of ["opfs", "indexeddb"] as const) {
 }
 
 describe("a leader that hangs", () => {
-  it("is deposed though it keeps its files; it wakes, and follows; nothing is lost or doubled; the copies go back", async () => {
+  it("is deposed though it keeps its files; it wakes and follows; nothing is lost; the copies go back", async () => {
     const name = fresh();
     const first = await open(name, { segmentBytes: SMALL, worker: hanging });
     const second = await open(name, { leaderTimeoutMs: 2_000 });

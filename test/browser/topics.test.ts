@@ -64,7 +64,7 @@ for (const engine of ["opfs", "indexeddb"] as const) {
       expect((await third.topic("t").state()).settings).toEqual({ retention, recordBytesMax: 300 });
     });
 
-    it("that differ are changed for good, one by one, and every tab is told; the same again changes nothing", async () => {
+    it("that differ change for good, one by one, in every tab; the same again changes nothing", async () => {
       const name = fresh();
       const first = await tab(name, { engine });
       const second = await tab(name);
@@ -157,7 +157,7 @@ for (const engine of ["opfs", "indexeddb"] as const) {
   });
 
   describe(`a deleted topic over ${engine}`, () => {
-    it("is gone for every tab; what they had of it fails; one made anew begins at 0 and shows nothing old", async () => {
+    it("is gone for every tab; open handles fail; a new one of the name begins at 0 and is empty", async () => {
       const name = fresh();
       const first = await tab(name, { engine });
       const second = await tab(name);
@@ -225,7 +225,7 @@ for (const engine of ["opfs", "indexeddb"] as const) {
       expect(await second.topics()).toEqual([]);
     });
 
-    it("stays deleted though its leader's page goes right behind it; a retry elsewhere does not bring it back", async () => {
+    it("stays deleted though its leader's page goes at once; a retry elsewhere does not bring it back", async () => {
       const name = fresh();
       const first = await tab(name, { engine });
       const second = await tab(name);

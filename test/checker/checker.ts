@@ -3,12 +3,12 @@
  * workload for Kafka and Redpanda (jepsen.tests.kafka); "key" there is a topic here. Offsets may have holes, so "next"
  * means: the next offset at which some append or poll of the history puts a value.
  *
- *   lost-write             a committed value is missing from a read of the log that returned something behind its offset
- *   unseen                 a committed value is missing from such a read, and nothing behind it was returned either
+ *   lost-write             a committed value is missing from a read of the log that returned a value behind its offset
+ *   unseen                 a committed value is missing from such a read, which returned nothing behind it either
  *   duplicate              one value at two offsets
  *   inconsistent-offsets   two values at one offset
  *   aborted-read           a poll returned a value whose append failed for certain (G1a)
- *   poll-skip              two polls of one process in a row, no assign between: a known value in between was passed over
+ *   poll-skip              two polls of one process in a row without an assign passed over a known value between them
  *   nonmonotonic-poll      the second of them begins at or before the first one's end
  *   int-poll-skip, int-nonmonotonic-poll     the same, inside one poll
  *   nonmonotonic-send      two appends of one process: the one called later has the lower offset

@@ -4,7 +4,8 @@
  * done, a reader gets the record that was acked at an offset or is told that it is damaged, and no offset is given to a
  * second record.
  *
- *   earlier ──▶ copy of all slots ──▶ later: appends, rolls, compaction ──▶ close or kill ──▶ exchange ──▶ open, judge, append, open, judge
+ *   earlier ──▶ copy of all slots ──▶ later: appends, rolls, compaction ──▶ close or kill ──▶ exchange
+ *           ──▶ open, judge, append ──▶ open, judge
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";

@@ -106,7 +106,7 @@ function expected(to: number, end: number): number[] {
 }
 
 describe("compaction", () => {
-  it("the alarm keeps the newest of each key and what has none; each dialect reads across the holes, from rows and from R2", async () => {
+  it("keeps the newest record of each key and all without one; each dialect reads across the holes", async () => {
     const path = await fresh();
     await write(path, 34);
     // Ten or eleven records a segment.

@@ -1,9 +1,10 @@
 /**
- * Who writes and reads while workerd is killed, and the ledger of what they were told. All of it lives in the runner's
- * process, outside the victim: what stands here as acknowledged was heard by a client.
+ * The writers and readers while workerd is killed, and the ledger of the answers that they got. All of it lives in the
+ * runner's process, outside the victim: what is noted here as acknowledged was heard by a client.
  *
  *   HttpWriter     text over POST, Producer-Id, -Epoch, -Seq; one request at a time, repeated until it is answered
- *   SocketWriter   src/delivery's own producer over the WebSocket dialect: several batches in flight, sent again after each kill
+ *   SocketWriter   src/delivery's own producer over the WebSocket dialect: several batches in flight,
+ *                  sent again after each kill
  *   Follower       one WebSocket follow, taken up again at its last offset after each kill
  */
 import { setTimeout as sleep } from "node:timers/promises";

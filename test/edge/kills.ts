@@ -7,7 +7,7 @@
  * Segments are small, so that they move to object storage (r2-server.ts, which outlives the victim) all the while. Six
  * kills of ten wait for a step of a put, and come while it stands there.
  *
- *   start ── 5 to 300 ms of work ── kill -9 ── start on the same files ── …  ── writers finish ── read the whole log ── judge
+ *   start ── 5 to 300 ms of work ── kill -9 ── start on the same files ── …  ── writers finish ── read all ── judge
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";

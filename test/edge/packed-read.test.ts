@@ -159,7 +159,7 @@ describe("bodies made by the kernel", () => {
     expect([await response.text(), numberOf(response)]).toEqual(["", 3]);
   });
 
-  it("damage among small records ends a body right before its batch, then it is named, and what lies behind it is read", async () => {
+  it("damage among small records ends a body before its batch, is named, and records behind it are read", async () => {
     for (const where of ["value", "length", "offset"] as const) await damaged(`rot-${where}`, where);
   });
 });

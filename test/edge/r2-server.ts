@@ -1,13 +1,14 @@
 /**
- * Object storage beside workerd: what the R2 binding of plain workerd speaks to, as a server in the runner's own
+ * Object storage beside workerd: the server that the R2 binding of plain workerd speaks to, in the runner's own
  * process. So it outlives the victim, as R2 does, and knows at which step of a put the victim was killed.
  *
- *   put     arrived ── checked, stored ── answered          a put whose sender dies before it is stored may be stored all the same, or not
+ *   put     arrived ── checked, stored ── answered          if its sender dies before it is stored,
+ *                                                           it may be stored or not
  *   get     a whole object or a range
  *   delete  keys
  *
- * The protocol: JSON of the request in a header, or in the first bytes of the body, whose number a header tells;
- * answers likewise.
+ * The protocol: the request is JSON, in a header or in the first bytes of the body; then a header gives their number.
+ * Answers have the same form.
  */
 import { createHash } from "node:crypto";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";

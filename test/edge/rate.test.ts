@@ -70,7 +70,7 @@ describe("the platform's limiter", () => {
     expect(keys).toEqual([`dev/${path}`, `dev/${path}`]);
   });
 
-  it("is asked for each append, follow and fetch, in their order; what is refused says when to come back, and the socket goes on", async () => {
+  it("is asked for each append, follow and fetch in order; refusals tell when to come back", async () => {
     const path = await fresh();
     const { keys, env: settings } = limiter(1 + 5);
     const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!, timers);

@@ -24,7 +24,7 @@ async function until(what: () => Promise<boolean>): Promise<void> {
 }
 
 describe("retention", () => {
-  it("by bytes: whole segments go from the front, their objects too; what is gone is 410, the rest is as it was", async () => {
+  it("by bytes: whole segments and their objects go from the front and are 410; the rest is as it was", async () => {
     const path = await fresh({ "tidemark-retention-bytes": "6000000" });
     const all = await fill(path, 4);
     await until(async () => (await startOf(path)) === at(15));

@@ -55,7 +55,7 @@ async function eventsOf(work: () => Promise<unknown>): Promise<Record<string, un
 }
 
 describe("frames", () => {
-  it("an append, a repeat, a fetch, a follow and what is refused are an event each, with whose, what and how much", async () => {
+  it("an append, a repeat, a fetch, a follow and a refusal are an event each: whose, what and how much", async () => {
     const path = await fresh();
     const log = await bind(path);
     const batch = batchOf("one", 5, 0);

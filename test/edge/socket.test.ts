@@ -160,7 +160,7 @@ describe("append and follow", () => {
     log.socket.close();
   });
 
-  it("what was sent and not acknowledged goes out again through the next socket, and is a duplicate there", async () => {
+  it("unacknowledged appends go out again through the next socket, and are duplicates there", async () => {
     const path = await make(fresh());
     const first = await bind(path);
     await first.append([batchOf(["a", "b"], 9, 0)]);
@@ -210,7 +210,7 @@ describe("many logs on one socket", () => {
 });
 
 describe("sleep and reset", () => {
-  it("a follow goes on after the object was evicted under it, from where it was and with the credits it had", async () => {
+  it("a follow goes on after its object was evicted, from its position and with its credits", async () => {
     const path = await make(fresh());
     const log = await bind(path);
     const follow = log.follow("earliest");

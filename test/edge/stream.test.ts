@@ -118,7 +118,7 @@ describe("eviction and reset", () => {
     expect((await call(path, "POST", { ...TEXT, ...producing("early", 0, 1) }, "second")).status).toBe(200);
   });
 
-  it("what was acknowledged is there once after resets at any moment; producers that try again write nothing twice", async () => {
+  it("acknowledged records are there once after resets at any moment; retries write nothing twice", async () => {
     const path = fresh();
     await call(path, "PUT", JSON_TYPE);
     const writers = 8;

@@ -143,7 +143,7 @@ describe("a stream that changes while a subscription is linked to others", () =>
     }
   });
 
-  it("one whose object does not answer: nothing of the subscription is there, and the call may come again", async () => {
+  it("one whose object does not answer: nothing of the subscription stays, and the call may be repeated", async () => {
     const [id, wakes, path, other] = [
       fresh(),
       await make(fresh("wakes")),
@@ -292,7 +292,7 @@ describe("how much a tenant may subscribe to", () => {
     expect((await call(subscription(id), "DELETE")).status).toBe(204);
   }, 60_000);
 
-  it("a stream that is made when there is no room: it and other subscriptions are as ever, and this one says so", async () => {
+  it("a stream that is made when there is no room works, as other subscriptions do; this one reports it", async () => {
     const [full, other, root] = [fresh(), fresh(), fresh("root")];
     const [fullWakes, wakes] = [await make(fresh("wakes")), await make(fresh("wakes"))];
     const known1 = await make(`${root}/known`);

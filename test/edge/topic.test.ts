@@ -186,7 +186,7 @@ describe("openTopic", () => {
     }
   });
 
-  it("records are plain, with every header; text keeps its byte-order mark; bytes may be used again at once", async () => {
+  it("records are plain, with every header; text keeps its byte-order mark; bytes may be reused at once", async () => {
     const topic = openTopic<string>(bindings, fresh(), { serializer: "text" });
     const key = new Uint8Array([1, 2]);
     const appended = [

@@ -41,7 +41,7 @@ describe("a wake that nobody takes up", () => {
     return found;
   }
 
-  it("is repeated after the lease, then after twice as long each time, at most ten minutes; a claim begins anew", async () => {
+  it("is repeated after the lease, then at doubled pauses up to ten minutes; a claim resets them", async () => {
     const [id, wakes, path] = [fresh(), await make(fresh("wakes")), await make(fresh("a"))];
     expect(
       (

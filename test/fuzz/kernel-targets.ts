@@ -1,8 +1,8 @@
 /**
  * Hostile bytes into the kernel: batch decoder, bare records, compaction's filter, segment scan, packing.
  *
- *   seed ─ damage ─ mend length and CRC ─▶ release kernel ─▶ is the answer one of the documented, and true of the bytes?
- *                                            every 16th ─▶ the other builds: the same answer to the byte?
+ *   seed ─ damage ─ mend length and CRC ─▶ release kernel ─▶ is the answer a documented one, and true of the bytes?
+ *                                            every 16th ─▶ the other builds: the same answer, byte for byte?
  *
  * A trap poisons the instance and shows as an exception; a read outside the input shows as a position outside it, or as
  * an answer that another build does not give.

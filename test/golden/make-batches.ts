@@ -283,7 +283,8 @@ const index = {
 await mkdir(directory, { recursive: true });
 for (const [{ file }, bytes] of batches) await writeFile(new URL(file, directory), bytes);
 await writeFile(new URL("chain.bin", directory), concat(...chain));
-await writeFile(
-  new URL("manifest.json", directory),
-  `${JSON.stringify({ batches: batches.map(([batch]) => batch), chain: { file: "chain.bin", batches: chain.length, ...index } }, null, 1)}\n`,
-);
+const manifest = {
+  batches: batches.map(([batch]) => batch),
+  chain: { file: "chain.bin", batches: chain.length, ...index },
+};
+await writeFile(new URL("manifest.json", directory), `${JSON.stringify(manifest, null, 1)}\n`);

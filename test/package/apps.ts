@@ -56,7 +56,8 @@ export const APPS = {
     files: {
       "public/index.html": PAGE("main.js"),
       // As `webpack --mode production` does, without its command line's own package.
-      "build.cjs": `require("webpack")({ mode: "production", context: __dirname, entry: "./main.js", output: { path: __dirname + "/public", filename: "main.js" } }, (error, stats) => {
+      "build.cjs": `const output = { path: __dirname + "/public", filename: "main.js" };
+      require("webpack")({ mode: "production", context: __dirname, entry: "./main.js", output }, (error, stats) => {
         if (error || stats.hasErrors()) { console.error(error ?? stats.toString()); process.exit(1); }
       });`,
     },
@@ -100,13 +101,16 @@ export const APPS = {
     name: "next",
     packages: ["next@16.4.6", "react@19.3.1", "react-dom@19.3.1"],
     files: {
-      "app/layout.jsx": `export default function Layout({ children }) { return <html lang="en"><body>{children}</body></html>; }`,
+      "app/layout.jsx": `export default function Layout({ children }) {
+        return <html lang="en"><body>{children}</body></html>;
+      }`,
       // A server component that has the package too, and is refused a tide there.
       "app/page.jsx": `import { open } from "tidemark/browser";
         import Tide from "./tide.jsx";
         export const dynamic = "force-dynamic";
         export default async function Page() {
-          const refused = await open("on-the-server").then((tide) => "open: " + tide.role, (thrown) => thrown.name + " " + thrown.code);
+          const opened = (tide) => "open: " + tide.role;
+          const refused = await open("on-the-server").then(opened, (thrown) => thrown.name + " " + thrown.code);
           return <main><p id="server">{refused}</p><Tide /></main>;
         }`,
       // Rendered on the server first, then in the browser.

@@ -37,7 +37,8 @@ export async function attempt(name = "environment", options = {}) {
 }
 `;
 // A service worker may not import() at all, so it has the file in it from the start.
-const STATIC = `import { open } from "/dist/browser.js";\n${TRY.replace(/const \{ open \}.*\n/, "").replace("export ", "")}`;
+const STATIC =
+  `import { open } from "/dist/browser.js";\n` + TRY.replace(/const \{ open \}.*\n/, "").replace("export ", "");
 const FILES: Readonly<Record<string, string>> = {
   "index.html": `<!doctype html><title>page</title><script type="module" src="/page.js"></script>`,
   "page.js":
@@ -249,7 +250,8 @@ describe("contexts", () => {
     const script = `
       const { open } = await import(${JSON.stringify(path.join(site, "dist/browser.js"))});
       const thrown = await open("x").catch((each) => each);
-      console.log(JSON.stringify({ name: thrown.name, code: thrown.code, kind: thrown.kind, reason: thrown.details.reason, message: thrown.message }));`;
+      const { name, code, kind, details, message } = thrown;
+      console.log(JSON.stringify({ name, code, kind, reason: details.reason, message }));`;
     // It is killed, and this fails, when something stays open.
     const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {
       timeout: 20_000,

@@ -34,8 +34,14 @@ const STRICT = {
 };
 
 const PAGE = `
-import { type AppendResult, BatchBuilder, decodeBatch, loadKernel, Log, type LogSettings, MemoryVolume, Producer, readBatches, SegmentStore, TidemarkError } from "tidemark";
-import { type AppendAllOptions, type Ack, type CompactionSettings, open, type OpenOptions, type ReadOptions, type RecordInput, type RetentionSettings, type Tide, type TideEvent, TidemarkError as PageError, type Topic, type TopicOptions } from "tidemark/browser";
+import {
+  type AppendResult, BatchBuilder, decodeBatch, loadKernel, Log, type LogSettings, MemoryVolume, Producer, readBatches,
+  SegmentStore, TidemarkError,
+} from "tidemark";
+import {
+  type AppendAllOptions, type Ack, type CompactionSettings, open, type OpenOptions, type ReadOptions, type RecordInput,
+  type RetentionSettings, type Tide, type TideEvent, TidemarkError as PageError, type Topic, type TopicOptions,
+} from "tidemark/browser";
 import kernel from "tidemark/kernel.wasm";
 
 type Loose<T> = { [K in keyof T as {} extends Pick<T, K> ? K : never]: T[K] | undefined };
@@ -55,18 +61,26 @@ export const module: WebAssembly.Module = kernel;
 export async function use(signal: AbortSignal | undefined): Promise<Ack> {
   const tide: Tide = await open("app", { signal, kernel: module });
   tide.on((event: TideEvent) => console.assert(event.type !== "closed"));
-  const topic: Topic<{ total: number }> = tide.topic<{ total: number }>("orders", { retention: { maxBytes: undefined } });
-  for await (const { value, headers } of topic.read({ signal, from: undefined })) console.assert(value!.total > 0, headers["trace"]);
+  const retention = { maxBytes: undefined };
+  const topic: Topic<{ total: number }> = tide.topic<{ total: number }>("orders", { retention });
+  for await (const { value, headers } of topic.read({ signal, from: undefined })) {
+    console.assert(value!.total > 0, headers["trace"]);
+  }
   return topic.append({ key: "a", value: { total: 1 }, timestamp: undefined });
 }
-export const errors = (thrown: unknown): string => (thrown instanceof PageError ? thrown.code : thrown instanceof TidemarkError ? thrown.kind : "");
-export const core: unknown[] = [BatchBuilder, decodeBatch, loadKernel, Log, MemoryVolume, Producer, readBatches, SegmentStore];
+export const errors = (thrown: unknown): string =>
+  thrown instanceof PageError ? thrown.code : thrown instanceof TidemarkError ? thrown.kind : "";
+export const core: unknown[] = [
+  BatchBuilder, decodeBatch, loadKernel, Log, MemoryVolume, Producer, readBatches, SegmentStore,
+];
 export type Names = AppendResult | LogSettings;
 `;
 
 const WORKER = `
 import { TidemarkError as Core } from "tidemark";
-import { type EdgeTopicOptions, type Env, handleRequest, LogObject, openTopic, SubscriptionObject, TidemarkError } from "tidemark/worker";
+import {
+  type EdgeTopicOptions, type Env, handleRequest, LogObject, openTopic, SubscriptionObject, TidemarkError,
+} from "tidemark/worker";
 import kernel from "tidemark/kernel.wasm";
 
 export { LogObject, SubscriptionObject };

@@ -2,18 +2,18 @@
  * Every single bit of a volume, flipped. Opening the volume and reading all of it for each of its bits would take days,
  * so the bits are parted by what looks at them. Each part gets the cheapest run of the *real* code that can tell:
  *
- *   part                         run for every bit                              why that is enough
- *   bytes that nothing reads     one whole run with all of them inverted        code that never reads a byte does the same
- *                                at once                                        whatever it holds; which bytes are read is
- *                                                                               recorded, not assumed
- *   records, behind a batch's    the release kernel's check of the batch with   nothing but that check, and a decoder that
- *   header                       the bit flipped: it must refuse                runs behind it, looks at a record's bytes
- *   all else in a segment's      open the store and the log, read that segment  an open reads no other sealed segment, and a
- *   slot: header page, batch     with the reader, seek into it by offset and    read of one segment reads no other slot
- *   headers, indexes, producers, time; retries of producers when it is the
+ *   part                         run for every bit                             why that is enough
+ *   bytes that nothing reads     one whole run with all of them inverted       code that never reads a byte does the
+ *                                at once                                       same whatever it holds; which bytes are
+ *                                                                              read is recorded, not assumed
+ *   records, behind a batch's    the release kernel's check of the batch with  only that check, and the decoder that
+ *   header                       the bit flipped: it must refuse               runs behind it, read a record's bytes
+ *   all else in a segment's      open the store and the log, read that segment an open reads no other sealed segment,
+ *   slot: header page, batch     with the reader, seek into it by offset and   and a read of one segment reads no
+ *   headers, indexes, producers, time; retries of producers when it is the     other slot
  *   footer, behind the end       active one
- *   catalog copies               Catalog.read: the same state, and it says      an open takes from these slots what that
- *                                that one copy counted                          returns, and nothing else
+ *   catalog copies               Catalog.read: the same state, and it says     an open takes from these slots only
+ *                                that one copy counted                         what Catalog.read returns
  *
  * Flips that the kernel refuses, and all others, are also drawn by seed in each part and taken through the whole path;
  * it must agree with the cheap verdict. A flip is applied in place and taken back, so images are never copied whole.

@@ -37,7 +37,9 @@ export const BUGS: readonly RotBug[] = [
   {
     name: "sections checksum ignored",
     file: "src/store/sections.ts",
-    find: "if (kernel.crc32c(bytes.subarray(0, length)) !== view.getUint32(length + SECTIONS_CRC_AT)) return undefined;",
+    find:
+      "if (kernel.crc32c(bytes.subarray(0, length)) !== view.getUint32(length + SECTIONS_CRC_AT)) " +
+      "return undefined;",
     replace: "",
     regions: /index/,
   },

@@ -130,7 +130,8 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/store/index-entries.ts",
     find: "return entry < 0 ? undefined : offsetEntryAt(entries, entry);",
     replace:
-      "return entry < 0 ? undefined : offsetEntryAt(entries, Math.min(entry + 1, entries.length / OFFSET_ENTRY_BYTES - 1));",
+      "const last = entries.length / OFFSET_ENTRY_BYTES - 1;\n" +
+      "return entry < 0 ? undefined : offsetEntryAt(entries, Math.min(entry + 1, last));",
   },
   {
     name: "time found one too late",

@@ -2,7 +2,8 @@
  * Arrows between files, for the structure test: inside `worker/` and `src/browser/` imports run one way, from room to
  * room, and no circle of files is left anywhere. Both take what the files import from the parsed program (tidy.ts).
  *
- *   worker/       errors, env, kernel ← store ← stream ← wire ← rpc ← telemetry, subscriptions ← front │ log-object ← client ← index, library
+ *   worker/       errors, env, kernel ← store ← stream ← wire ← rpc ← telemetry, subscriptions ← front │ log-object
+ *                 ← client ← index, library
  *   src/browser/  api, platform ← volume, tools ← port ← worker │ tabs ← page ← package, index
  *
  * Rooms on the two sides of a │ import nothing of each other: they run in different programs.

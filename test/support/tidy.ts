@@ -59,10 +59,10 @@ const HOST_FREE = new Set([
 
 const HOST_NAMES = new Set(
   `globalThis window self document navigator location performance crypto process Buffer require setTimeout setInterval
-   setImmediate clearTimeout clearInterval requestAnimationFrame requestIdleCallback indexedDB localStorage sessionStorage
-   caches Worker SharedWorker MessagePort MessageChannel BroadcastChannel WebSocket Window Document HTMLElement Navigator
-   FileSystemHandle FileSystemFileHandle FileSystemDirectoryHandle FileSystemSyncAccessHandle IDBDatabase IDBTransaction
-   DurableObject DurableObjectState DurableObjectStorage SqlStorage`.split(/\s+/),
+   setImmediate clearTimeout clearInterval requestAnimationFrame requestIdleCallback indexedDB localStorage
+   sessionStorage caches Worker SharedWorker MessagePort MessageChannel BroadcastChannel WebSocket Window Document
+   HTMLElement Navigator FileSystemHandle FileSystemFileHandle FileSystemDirectoryHandle FileSystemSyncAccessHandle
+   IDBDatabase IDBTransaction DurableObject DurableObjectState DurableObjectStorage SqlStorage`.split(/\s+/),
 );
 
 /** The room of a path from the repository's root, or undefined (tests, tools). */
@@ -258,7 +258,8 @@ export function untidy(source: string, file: string): string[] {
 
 /** Machine paths and registry hosts, put together here so that this file does not accuse itself. */
 const MACHINE = new RegExp(
-  `(?<![\\w.~-])/(${["home", "root", "Users", "work", "farm"].join("|")})/[\\w.-]|regi${"stry"}\\.(npmjs|yarnpkg)|/tmp/${"bash"}`,
+  `(?<![\\w.~-])/(${["home", "root", "Users", "work", "farm"].join("|")})/[\\w.-]|` +
+    `regi${"stry"}\\.(npmjs|yarnpkg)|/tmp/${"bash"}`,
 );
 
 export function machineNames(text: string, file: string): string[] {

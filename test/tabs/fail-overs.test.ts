@@ -37,7 +37,7 @@ describe("a fail-over", () => {
     expect(close).toEqual({ fault: "close beside hang", diedMs: 30, lostMs: 20, changedMs: 30, ackedMs: 40 });
   });
 
-  test("counts from the first loss where a process is seen to end later than its locks went on, and never to a later term", () => {
+  test("counts from the first loss if a process ends after its locks moved on, and to the next term only", () => {
     const [crash] = failOversOf([STRUCK], [], [term(2, 6, 1015, 1050, 1065), term(3, 7, 2200, 2300, 2400)]);
     expect(crash).toEqual({ fault: "crash", diedMs: 15, lostMs: 0, changedMs: 35, ackedMs: 50 });
   });

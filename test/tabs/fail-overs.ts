@@ -2,12 +2,15 @@
  * How long each leader that was struck was missed, from what the tabs noted.
  *
  *   strike ─── death ──────── leaderlost ───── leaderchange ──────── first ack
- *                │  the browser    │ the next leader opens │ what waited is sent │     told by the tabs, in the machine's clock
+ *                │  the browser    │ the next leader opens │ what waited is sent │
+ *                                       (told by the tabs, in the machine's clock)
  *
- * Death is when the leader could no longer ack, and not yet when somebody was asked to end it: of a page that is
- * closed, loaded anew or left, when it was told to go (`pagehide`); of one that crashed, when its process was gone;
- * else the strike itself. Of a process the end may be seen from here only after its locks went to another: then it is
- * when the first tab missed it.
+ * Death is the moment from which the leader could no longer ack:
+ *
+ *   closed, reloaded or left   the page was told to go (`pagehide`)
+ *   crashed                    its process was gone, or the first tab missed it, if that was earlier: the end of a
+ *                              process may be seen from here only after its locks went to another
+ *   any other fault            the strike itself
  */
 import type { Left, Term } from "./events.ts";
 

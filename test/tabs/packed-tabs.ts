@@ -19,7 +19,10 @@ const uncaught = [];
 addEventListener("error", (event) => uncaught.push("error: " + event.message));
 addEventListener("unhandledrejection", (event) => uncaught.push("rejection: " + String(event.reason)));
 const tides = new Map();
-const typed = (thrown) => ({ typed: thrown instanceof TidemarkError, code: thrown?.code, kind: thrown?.kind, message: String(thrown?.message), details: thrown?.details });
+const typed = (thrown) => {
+  const { code, kind, message, details } = thrown ?? {};
+  return { typed: thrown instanceof TidemarkError, code, kind, message: String(message), details };
+};
 window.app = {
   uncaught,
   async open(name, options) {
@@ -43,12 +46,19 @@ window.app = {
   engine: (name) => tides.get(name).tide.storage.engine,
   events: (name) => tides.get(name).events,
   close: (name) => tides.get(name).tide.close(),
-  closeOften: (name) => Promise.allSettled(Array.from({ length: 3 }, () => tides.get(name).tide.close())).then((all) => all.map(({ status, reason }) => status + (reason ? ": " + reason : ""))),
+  async closeOften(name) {
+    const all = await Promise.allSettled(Array.from({ length: 3 }, () => tides.get(name).tide.close()));
+    return all.map(({ status, reason }) => status + (reason ? ": " + reason : ""));
+  },
   /** A listener that throws at every event. */
   throwAlways(name) { tides.get(name).tide.on(() => { throw new Error("listener"); }); },
   /** What on() threw for these arguments. */
   refusedOn(name, ...args) { try { tides.get(name).tide.on(...args); } catch (thrown) { return typed(thrown); } },
-  heardOf(name, type) { const heard = []; tides.get(name).tide.on(type, (event) => heard.push(event.type)); tides.get(name).heard = heard; },
+  heardOf(name, type) {
+    const heard = [];
+    tides.get(name).tide.on(type, (event) => heard.push(event.type));
+    tides.get(name).heard = heard;
+  },
   heard: (name) => tides.get(name).heard,
   noSharedWorker() { delete globalThis.SharedWorker; },
   stateTried: (name) => tides.get(name).topic.state().then(() => ({}), typed),

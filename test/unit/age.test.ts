@@ -66,7 +66,7 @@ describe("retention by age", () => {
     expect(await dump(made.log)).toEqual([]);
   });
 
-  it("1970 → now: what was written before the clock was set stays until a week after it is known to be there", async () => {
+  it("1970 → now: records from before the clock was set stay a week after they are known to be there", async () => {
     const made = await fixture(week);
     const now = made.clock.time;
     made.clock.time = 5000;
@@ -93,7 +93,7 @@ describe("retention by age", () => {
     expect(await dump(made.log)).toEqual(["0:a=1", "1:b=2"]);
   });
 
-  it("a clock that was years ahead keeps its segments only until others follow, and the active one is rolled", async () => {
+  it("segments of a clock years ahead stay only until others follow, and the active one is rolled", async () => {
     const made = await fixture(week);
     made.clock.time += 5 * 365 * DAY;
     await append(made, "ahead=1", made.clock.time);

@@ -46,7 +46,8 @@ describe("JSON bodies", () => {
     const text = fc.tuple(space, fc.json({ maxDepth: 3 }), space);
     fc.assert(
       fc.property(fc.array(text, { maxLength: 12 }), space, (messages, gap) => {
-        const body = `${gap}[${messages.map((parts) => parts.join("")).join(",")}${messages.length === 0 ? gap : ""}]${gap}`;
+        const inner = messages.length === 0 ? gap : messages.map((parts) => parts.join("")).join(",");
+        const body = `${gap}[${inner}]${gap}`;
         const values = textsOf(body);
         expect(values.map((value) => JSON.parse(value) as unknown)).toEqual(JSON.parse(body));
         expect(values).toEqual(messages.map(([, message]) => message));

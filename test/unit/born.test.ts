@@ -1,4 +1,7 @@
-/** A topic that was not there when a page asked for it: whatever the page then learns of it is of that one, and of no later one of its name. */
+/**
+ * A topic that did not exist when a page asked for it: all that the page then learns of it belongs to the first topic
+ * of the name, and never to a later one.
+ */
 import { afterEach, expect, test } from "vitest";
 import { offerControl } from "../../src/browser/worker/control-host.ts";
 import { PortClient } from "../../src/browser/port/port-client.ts";
@@ -58,7 +61,10 @@ async function leader(volume: MemoryVolume) {
   return { topics, connect, append };
 }
 
-/** A page that has asked for the topic while there was none; `change` gives it another leader, under whom the topic was deleted and made anew. */
+/**
+ * A page that asked for the topic when there was none. `change` gives it another leader, under whom the topic was
+ * deleted and made anew.
+ */
 async function pageWithout() {
   const volume = new MemoryVolume({ slotBytes: 64 * 1024 });
   const first = await leader(volume);
@@ -85,7 +91,7 @@ async function pageWithout() {
   return { topic, first, change };
 }
 
-test("a follow that waited for the topic ends when that one was deleted, and reads nothing of the next one", async () => {
+test("a follow that waited for the topic ends when it is deleted, and reads nothing of the next one", async () => {
   const { topic, first, change } = await pageWithout();
   const follow = topic.read({ follow: true });
   const waiting = follow.next();

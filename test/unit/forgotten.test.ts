@@ -314,7 +314,7 @@ describe("at the edge", () => {
     ]);
   });
 
-  it("batches that are sent again say since when; a producer that wakes behind 1,100 others is not doubled", async () => {
+  it("re-sent batches carry their first try's time; a producer that wakes after 1,100 others is safe", async () => {
     const made = host();
     const stream = await Stream.create(made, CONFIG);
     for (let id = 1; id <= 1100; id++) await stream.appendBatches([batchOf(["a=1"], { id })], undefined);

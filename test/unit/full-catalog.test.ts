@@ -28,7 +28,7 @@ async function fillCatalog(store: SegmentStore, name: string): Promise<void> {
   }
 }
 
-test("a log of which the catalog can't say that it is appended to takes no batch, however often it is tried", async () => {
+test("a log takes no batch, however often it is tried, when the full catalog can't note its first append", async () => {
   const volume = new MemoryVolume({ slotBytes: SLOT });
   const first = await open(volume);
   for (const name of ["a", "b"]) await (await first.log(name)).append([makeBatch(kernel, 0, 10, 200)]);

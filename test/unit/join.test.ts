@@ -15,7 +15,7 @@ async function failureOf(said: number, known: number | undefined): Promise<strin
   return failure;
 }
 
-test("a term before the newest one known is not followed, nor led; the same and later ones are, and any by a tab that knows of none", async () => {
+test("a term older than the newest known one is neither followed nor led; the same and later terms are", async () => {
   expect(await failureOf(2, 3)).toBe("CLOSED");
   for (const [said, known] of [
     [3, 3],

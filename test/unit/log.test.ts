@@ -198,7 +198,7 @@ describe("failure", () => {
     expect(await dump(made.log)).toEqual(["0:a=1", "1:b=2", "2:c=3"]);
   });
 
-  it("a full disk fails for certain, keeps everything readable, and the same sequence goes in once there is room", async () => {
+  it("a full disk fails for certain; all stays readable; the same sequence goes in once there is room", async () => {
     const made = await fixture({}, { slotBytes: 16 * 1024, slotsMax: 5 });
     const value = "x".repeat(1500);
     let sequence = 0;
@@ -308,7 +308,7 @@ describe("upkeep", () => {
     expect((await log.clean()).rolled).toBe(false);
   });
 
-  it("compaction keeps the newest of each key at its offset, keyless records, and tombstones for their time", async () => {
+  it("compaction keeps each key's newest record at its offset, keyless ones, and tombstones for a time", async () => {
     const made = await fixture({ compaction: { tombstoneRetentionMs: 10_000 } }, { slotBytes: 16 * 1024 });
     const { log, clock } = made;
     const expected = new Map<string, string>();

@@ -94,7 +94,7 @@ describe("damage that ends inside a base offset, found by an open", () => {
     }
   });
 
-  it("a whole batch between two damaged ones is kept where the header of either one says where it belongs", async () => {
+  it("a whole batch between two damaged ones is kept if the header of either one says where it belongs", async () => {
     const flip = async (volume: MemoryVolume, slot: number, ...at: number[]) => {
       for (const position of at) await volume.write(slot, BODY_AT + position, Uint8Array.of(0xee));
     };

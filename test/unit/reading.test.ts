@@ -206,7 +206,7 @@ describe("reads end", () => {
         undefined
       >;
 
-    it(`${kind}: return() and throw() of a read that waits answer at once, and what waited in the log is gone`, async () => {
+    it(`${kind}: return() and throw() of a waiting read answer at once, and nothing waits in the log`, async () => {
       for (const way of ["return", "throw"] as const) {
         const made = await holding({ value: 1 });
         const { source, parked, fetching } = watched(made);
@@ -365,7 +365,7 @@ describe("a bad record leaves nothing behind in the producer", () => {
     ).toEqual([0, "RECORD_TOO_LARGE", 1]);
   });
 
-  it("batches fit what the volume holds now, also after another one has come; a record that is too large for it fails alone", async () => {
+  it("batches fit the volume that is open now, also after a change; a record too large fails alone", async () => {
     const made = await fixture();
     let batchBytesMax = 3000;
     const sizes: number[] = [];

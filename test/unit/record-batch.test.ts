@@ -202,7 +202,7 @@ describe("damage has a name", () => {
     await fails("CORRUPT_RANGE", decodeBatch(kernel, craft({ attributes: 2, crc: 1 })) as Promise<RecordBatch>);
   });
 
-  test("control batches and transactions are told apart from an application's records; markers say how one ended", () => {
+  test("control batches and transactions are told from an application's records; markers tell the outcome", () => {
     const key = (type: number) => new Uint8Array([0, 0, 0, type]);
     const batchOf = (attributes: number, type?: number) =>
       read(

@@ -67,7 +67,7 @@ it("a segment that is looked at with checksums is walked with turns in between",
 });
 
 describe("compaction", () => {
-  it("never reads more than some slices between two turns of the event loop, and does all of it in one call", async () => {
+  it("reads at most some slices between two turns of the event loop, and does all of it in one call", async () => {
     const volume = new CountingVolume({ slotBytes: 512 * 1024 });
     let turns = 0;
     const { log, expected } = await filled(volume, async () => {
@@ -129,7 +129,7 @@ describe("compaction", () => {
     expect(await dump(await Log.open({ store: await again.log("t-0"), kernel, clock }))).toEqual(before);
   });
 
-  it("a leader's change undoes a portion at most: terms that are far too short for all of it come to its end, and a further look reads nothing", async () => {
+  it("a change of leader undoes one portion at most: short terms together finish the work", async () => {
     const volume = new CountingVolume({ slotBytes: 64 * 1024 });
     const { expected } = await filled(volume);
     // Each leader lives for so many turns; mapping a portion alone takes some of them.

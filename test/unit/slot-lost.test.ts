@@ -17,7 +17,7 @@ async function open(volume: MemoryVolume): Promise<Log> {
   return Log.open({ store: await store.log("t-0"), kernel, clock });
 }
 
-it("a lost slot costs what was in it, and no offset is given out again: the log goes on behind all that it may have held", async () => {
+it("a lost slot costs its records, and no offset is given out again: the log goes on behind all of them", async () => {
   const volume = new MemoryVolume({ slotBytes: SLOT });
   const log = await open(volume);
   for (let i = 0; i < 10; i++) await log.append(batchOf([`k=${i}`]));

@@ -44,7 +44,7 @@ describe("credits of a socket", () => {
     expect(credits.bytes).toBe(0);
   });
 
-  it("a batch that is larger than what was granted comes out of what is held; where that is too little, the client is told", () => {
+  it("a batch larger than the grant is taken from what is held; if that is too little, the client is told", () => {
     const credits = new SocketCredits();
     for (let i = 0; i < 64; i++) credits.follow(new Map(), 1, WINDOW, () => undefined);
     const requests: Requests = new Map();

@@ -84,7 +84,7 @@ test("a lock that can't be watched leaves no rejection behind", async () => {
   await new Promise((resolve) => setImmediate(resolve));
 });
 
-test("a worker that stands by hears of its lead over its port, with what is to be waited for; a new one directly", async () => {
+test("a standby worker is given the lead over its port, with what to wait for; a new worker directly", async () => {
   const spare = follower();
   await spare.look();
   const [standing] = FakeWorker.made as [FakeWorker];

@@ -166,7 +166,7 @@ describe("death at every operation", () => {
 });
 
 describe("a volume that is not the one expected", () => {
-  it("is refused when it is new, and nothing is made in it; when it is another; and not when it is the one", async () => {
+  it("is refused when it is new (nothing is made in it) or another one, and accepted when it is the same", async () => {
     const empty = memory();
     expect((await fails("CLOSED", open(empty, "mine"))).details["reason"]).toBe("cleared");
     expect(empty.slotCount).toBe(0);
@@ -191,7 +191,7 @@ describe("a log at work", () => {
     expect(log.settings.segmentMaxAgeMs).toBe(10);
   });
 
-  it("that is deleted: commits under way are acked, what comes later is UNKNOWN_TOPIC, reads that wait end", async () => {
+  it("that is deleted: commits under way are acked, later calls are UNKNOWN_TOPIC, waiting reads end", async () => {
     const made = await fixture();
     const { log, store, volume } = made;
     await log.append(batchOf(["=1"]));

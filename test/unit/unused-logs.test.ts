@@ -145,7 +145,7 @@ describe("topics that nobody uses", () => {
     expect((await open(volume)).recovery.logs.every(({ logEndOffset }) => logEndOffset === 30)).toBe(true);
   });
 
-  it("a log is recovered once, however many ask for it at once, and the damage of one is told by its own report", async () => {
+  it("a log is recovered once for any number of callers, and reports its own damage only", async () => {
     const volume = await tideOf(3);
     const slot = (await (await open(volume)).log("t1-0")).segments()[0]!.slot!;
     await volume.write(slot, 0, new Uint8Array(SLOT));

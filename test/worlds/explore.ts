@@ -106,15 +106,20 @@ class Explorer {
       if (this.done) return;
       const crash = { ...made, isKill: made.isKill && wasKill };
       this.images++;
-      for (const fate of crash.fates)
-        this.counters.add(
-          `write ${fate.startsWith("cut@") ? "torn at a sector" : fate === "head" || fate === "tail" ? "torn in half" : fate}`,
-        );
+      for (const fate of crash.fates) {
+        const half = fate === "head" || fate === "tail" ? "torn in half" : fate;
+        this.counters.add(`write ${fate.startsWith("cut@") ? "torn at a sector" : half}`);
+      }
       const key = `${crash.isKill}${owed}${crash.image.map((slot) => this.#hash(slot)).join()}`;
       let outcome = this.#judged.get(key);
       if (outcome === undefined) {
-        const history = (): string =>
-          `${place} | ${crash.fates.map((fate, i) => `slot ${moment.pending[i]!.slot} at ${moment.pending[i]!.position} ${fate}`).join(", ") || "all flushed"}`;
+        const history = (): string => {
+          const writes = crash.fates.map((fate, i) => {
+            const { slot, position } = moment.pending[i]!;
+            return `slot ${slot} at ${position} ${fate}`;
+          });
+          return `${place} | ${writes.join(", ") || "all flushed"}`;
+        };
         outcome = await this.#judge(crash, promised, history);
         this.#judged.set(key, outcome);
         const { recrash = 0 } = this.#options;

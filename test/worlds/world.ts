@@ -2,14 +2,14 @@
  * One small world: a real store on a recording volume, the seven operations, and the promise that each of them makes.
  *
  *   append    SegmentedLog.append of one batch; not flushed
- *   flush     SegmentedLog.flush: all appended so far is acknowledged; with nothing new it brings the mark up to the end
+ *   flush     SegmentedLog.flush: all appended so far is acknowledged; with nothing new it moves the mark to the end
  *   roll      SegmentedLog.roll: seals the active segment and begins another
- *   trim      SegmentedLog.trim to the middle between log start and flushed offset, at least one offset further; segments
- *             that end there leave, and their slots are used again with their old batches inside
+ *   trim      SegmentedLog.trim to the middle between log start and flushed offset, at least one offset further;
+ *             segments that end there leave, and their slots are used again with their old batches inside
  *   compact   the log's own Compactor over the sealed segments (store.replace), tombstones due at once
- *   truncate  the process dies, and the active slot's file comes back cut in the middle of its un-flushed batches, grown to
- *             its size again with zeros (as OpfsVolume does); then the store is opened. There is no call that cuts a log's
- *             tail: recovery does, and this makes it do so and go on
+ *   truncate  the process dies, and the active slot's file comes back cut in the middle of its un-flushed batches,
+ *             grown to its size again with zeros (as OpfsVolume does); then the store is opened. No call cuts a log's
+ *             tail; recovery does, and this makes it do so and go on
  *   re-open   a clean close, and an open
  *
  * A trim of nothing, a roll of an empty segment, a compaction without sealed segments stay in: they must change

@@ -4,8 +4,10 @@
  *   index.js      `tidemark`: the parts that know no host
  *   browser.js    `tidemark/browser`: open(), and where the files below lie
  *   worker.js     `tidemark/worker`: the edge; kernel.wasm is a module that Wrangler makes
- *   base.js       TidemarkError, which those three import and core.js is handed, so that there is one of it; and the worker's part
- *   core.js       the page's part and what it shares with the worker's, loaded by the first open() (src/browser/package/core.ts)
+ *   base.js       TidemarkError, which those three import and core.js is handed, so that there is one of it;
+ *                 and the worker's part
+ *   core.js       the page's part and what it shares with the worker's, loaded by the first open()
+ *                 (src/browser/package/core.ts)
  *   indexeddb.js  the volume in IndexedDB        } loaded on demand
  *   extras.js     gzip, compaction, tools        } (src/browser/platform/parts.ts)
  *   tabs.js       many tabs, one log             }
@@ -279,8 +281,10 @@ async function minifiedIife(name, entry) {
 
 async function writeLoaded() {
   const { host, ...files } = await loadedFiles();
-  // A SharedWorker's script needs nothing else, and has no core.
-  files.tabs.code = `if("onconnect"in globalThis&&import.meta.url===location.href){${await minifiedIife("broker", source("browser/tabs/broker-entry.ts"))}}${files.tabs.code}`;
+  // A SharedWorker runs this part of the file only. It has no core, and needs none.
+  const broker = await minifiedIife("broker", source("browser/tabs/broker-entry.ts"));
+  const isBroker = '"onconnect"in globalThis&&import.meta.url===location.href';
+  files.tabs.code = `if(${isBroker}){${broker}}${files.tabs.code}`;
   const base = await bundle({ base: source("browser/package/base.ts") }, []);
   const { output } = await base.generate({ ...MINIFIED, format: "esm" });
   await base.close();

@@ -1,7 +1,8 @@
 /**
- * What goes on in a page until something strikes it:
+ * The work of a page until something strikes it:
  *
- *   two writers on "orders", one on each other topic   single appends and batches, `written` and `flushed`, some pipelined
+ *   two writers on "orders", one on each other topic   single appends and batches, `written` and `flushed`,
+ *                                                      some pipelined
  *   a follower on each topic                           reads what arrives
  *   a reader                                           seeks somewhere and reads a stretch
  *   the keeper                                         rolls, retention, compaction, trims, each told beforehand

@@ -84,7 +84,7 @@ describe("batches", () => {
     return batch;
   }
 
-  test("that lie under a right checksum are taken or refused, and what was taken reads, also after a kill", async () => {
+  test("that lie under a right checksum are taken or refused; taken ones are readable, also after a kill", async () => {
     const url = await make("liars");
     const random = new Random(7);
     const codes: Record<string, number> = {};

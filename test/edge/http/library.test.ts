@@ -102,7 +102,7 @@ test("without a setting it says how to get in; with a secret, the package's own 
   await worker.stop();
 });
 
-test("the example's date is the one that the worker is tested with, and one that the Wrangler of Node 20 can run", () => {
+test("the example's date is the one of the worker's tests, and the Wrangler of Node 20 can run it", () => {
   const dateIn = (file: string) => /compatibility_?[dD]ate"?(?::| =) "([\d-]+)"/.exec(readFileSync(file, "utf8"))![1]!;
   const dates = [path.join(app, "wrangler.jsonc"), "worker/wrangler.jsonc", "test/edge/raw-workerd.ts"].map(dateIn);
   expect(new Set(dates).size).toBe(1);

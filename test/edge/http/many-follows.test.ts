@@ -54,7 +54,7 @@ test("150 follows with the client's own window stand on one socket, and each hea
   socket.close();
 });
 
-test("a client that takes windows and shows no reading is owed so much and no more; when it reads, all of it comes", async () => {
+test("a client that grants windows and does not read holds up a bounded amount; when it reads, all comes", async () => {
   expect((await fetch(at("long"), { method: "PUT", headers: TEXT })).status).toBe(201);
   const MIB = 1024 * 1024;
   for (let i = 0; i < 6; i++)

@@ -37,7 +37,7 @@ function upgrade(url: string): Promise<{ status: number | undefined; headers: In
   });
 }
 
-test("frames and upgrades are refused like requests once a second's worth is used up, and say when to come back", async () => {
+test("frames and upgrades are limited as requests are; a refusal tells when to come back", async () => {
   const worker = await startWorker({
     settings: { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_RATE_PER_SECOND: String(PER_SECOND) },
   });

@@ -134,7 +134,7 @@ describe("what a body costs", () => {
   const MIB = 1024 * 1024;
   const tiny = (bytes: number): string => `[${"1,".repeat(bytes / 2 - 1)}1]`;
 
-  test("is bounded by its messages, not by its bytes alone: refused by a code, nothing made, no memory lost", async () => {
+  test("is bounded by messages as well as bytes: refused by a code, nothing made, no memory lost", async () => {
     const url = `${raw.url}/v1/stream/costs`;
     expect((await fetch(url, { method: "PUT", headers: JSON_TYPE })).status).toBe(201);
     const send = async (method: string, target: string, body: string) => {

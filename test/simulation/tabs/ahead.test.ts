@@ -36,7 +36,7 @@ async function leaderAndNext(isChromium = true) {
 const isAlive = () => true;
 const never = new Promise<void>(() => undefined);
 
-test("files that were deleted with the site's data are not taken for those of the tide that has their names now", async () => {
+test("files that were deleted with the site's data are not taken for those of a new tide of the name", async () => {
   const { platform, sure, worker, fill, read, end, leader, next, files } = await leaderAndNext();
   await sure(files.prepare(isAlive));
   platform.files.clear(TIDE);
@@ -55,7 +55,7 @@ test("what was opened when the leader was gone already does not count", async ()
   expect(await handles(), "the leader's").toBe(4);
 });
 
-test("they are let go of before a leader's files are looked at that hangs; orphans are left, for to close one may block", async () => {
+test("they are closed before a hanging leader's files are inspected; orphans stay: closing one may block", async () => {
   const { platform, handles, sure, worker, fill, files, end, leader } = await leaderAndNext();
   await sure(files.prepare(isAlive));
   expect(await handles()).toBe(6);

@@ -1,8 +1,8 @@
 /**
  * Runs one plan in a simulated browser and judges what came of it.
  *
- *   plan ──▶ tabs that append, follow and fail ──▶ all is healed ──▶ every call settles ──▶ what the tabs read is compared
- *                                                                                       ──▶ all closes; a new tab reads again
+ *   plan ──▶ tabs that append, follow and fail ──▶ all is healed ──▶ every call settles
+ *        ──▶ the tabs' reads are compared ──▶ all tabs close; a new tab reads again
  */
 import { Random } from "../prng.ts";
 import { type Ack, judge, type Sent, type Seen } from "./judge.ts";

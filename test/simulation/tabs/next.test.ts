@@ -84,7 +84,7 @@ test("behind a hand-over whoever is next in line still has a worker that stands 
   );
 });
 
-test("one that hangs when it is given the lead is missed for the named time once, also by tabs that have just heard of the last leader", async () => {
+test("a tab that hangs when it is given the lead costs the named time once, also right after a fail-over", async () => {
   for (const seed of range(1, 20)) {
     const { world, platform, pages, led, leader, until, handOver } = await settledTabs(seed);
     await handOver();

@@ -94,7 +94,9 @@ async function bugs(): Promise<number> {
     const [caught] = failures;
     if (!caught) survived++;
     console.log(
-      `${caught ? `seed ${caught.seed}`.padEnd(12) : "SURVIVED    "}${mutant.name}${caught ? `: ${caught.check}` : ` ${seeds} seeds`}`,
+      caught
+        ? `${`seed ${caught.seed}`.padEnd(12)}${mutant.name}: ${caught.check}`
+        : `SURVIVED    ${mutant.name} ${seeds} seeds`,
     );
   }
   console.log(`${TABS_MUTANTS.length - survived} planted bugs caught, ${survived} survived`);

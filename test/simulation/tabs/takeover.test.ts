@@ -30,7 +30,7 @@ async function deposed() {
   return { ...b, old, first, next, second: await next.open(true) };
 }
 
-test("locked files are read where they are; what is written to them becomes a copy, and the old leader sees none of it", async () => {
+test("locked files are read in place; writes to them go to a copy that the old leader does not see", async () => {
   const { first, second, read, sure } = await deposed();
   for (const slot of [0, 1, 2, 3]) expect(await read(second, slot)).toEqual(bytes(slot + 1));
   await sure(second.write(2, 50, bytes(9, 10)));
@@ -39,7 +39,7 @@ test("locked files are read where they are; what is written to them becomes a co
   expect(await read(first, 2)).toEqual(bytes(3));
 });
 
-test("a write that lands after the takeover is in no copy, is read by nobody later, and is gone when the copies go back", async () => {
+test("a write that lands after the takeover is in no copy, is never read, and ends with the copies", async () => {
   const { old, first, next, second, leader, read, sure, end, platform } = await deposed();
   await sure(second.write(2, 0, bytes(7)));
   // Stopped behind the look at its lease, the old leader goes on with that one write.
@@ -62,7 +62,7 @@ test("a write that lands after the takeover is in no copy, is read by nobody lat
   expect(platform.files.has(["tidemark", "t", "taken"])).toBe(false);
 });
 
-test("a copy that its maker did not finish does not count, and is not gone on with while its maker may wake", async () => {
+test("an unfinished copy does not count, and is not continued while its maker may wake", async () => {
   const { first, next, second, leader, read, sure, world } = await deposed();
   // Stopped in the middle of the copy, and not dead: it holds the file, and comes to its end later.
   next.context.trap = { kind: "write", calls: 1, ms: 20_000, sprung: () => undefined };

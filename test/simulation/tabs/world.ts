@@ -4,9 +4,9 @@
  * so every interleaving; the product runs in between, in the microtasks of an event, and never sees another clock.
  *
  *   context   a page, a worker or a shared worker: its own copy of the product over its own globals (context.ts)
- *   ahead     until then the context is busy, or its process is stopped: what comes waits, and what it does meanwhile takes
- *             effect only then. So it can be stopped between any two calls of the platform, as between a look at the clock and
- *             a write.
+ *   ahead     the time until which the context is busy or its process is stopped: messages to it wait, and its own
+ *             calls take effect only then. So it can be stopped between any two calls of the platform, as between
+ *             reading the clock and a write.
  */
 import { Counters } from "../counters.ts";
 import type { Random } from "../prng.ts";
@@ -17,7 +17,7 @@ export class Context {
   ending = false;
   dead = false;
   diedAt = Infinity;
-  /** What it does takes effect then, and what comes waits until then. */
+  /** Until this time messages to it wait, and its calls take no effect. */
   ahead = 0;
   frozen = false;
   /** Frozen, and kept for the way back. */
