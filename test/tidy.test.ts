@@ -10,6 +10,7 @@ import { describe, expect, test } from "vitest";
 import { RELEASE_BYTES_MAX, kernelDirectory } from "../tools/package/build-kernel.mjs";
 import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
 import { circles, wrongArrows } from "./support/arrows.ts";
+import { namesOf, wordsOf } from "./support/doc-names.ts";
 import {
   anchorOf,
   hostNames,
@@ -315,6 +316,47 @@ describe("documents", () => {
         "README.md",
       ),
     ).toHaveLength(3);
+  });
+
+  /** Sources that documents may speak of: all but this test and its list of names. */
+  const spoken = files.filter(
+    (file) =>
+      /\.(ts|mjs|js|jsonc|json|html)$/.test(file) &&
+      !/^(test\/tidy\.test\.ts|test\/support\/doc-names\.ts|package-lock\.json)$/.test(file),
+  );
+  const words = new Set(spoken.flatMap((file) => wordsOf(read(file))));
+
+  /** Names of code in a document that no source has. */
+  function unknown(markdown: string, file: string): string[] {
+    const named = namesOf(markdown);
+    const isThere = (name: string): boolean => files.some((each) => `/${each}`.endsWith(`/${name}`));
+    return [
+      ...named.words.filter(({ name }) => !words.has(name)),
+      ...named.files.filter(({ name }) => !isThere(name)),
+    ].map(({ line, name }) => `${file}:${line} names ${name}`);
+  }
+
+  test.each([
+    "`SegmentShore`",
+    "`store.appendAfter()`",
+    "`LEASE_HOURS_MAX`",
+    "`none.ts`",
+    "`tabs/volume.ts`",
+    "```\n page ─▶ port/none.ts ─▶ worker\n```",
+  ])("a name of code that no source has is found: %s", (markdown) => {
+    expect(unknown(markdown, "README.md")).toHaveLength(1);
+  });
+
+  test("names of code that the sources have, and plain words, are left alone", () => {
+    const text =
+      "`SegmentStore` over a `Volume`, `log-object/sockets.ts`, `LEASE_MS`, `Content-Type`, `npm test`, `INVALID_RECORD`";
+    expect(unknown(`${text}\n\n\`\`\`\nsomeCode();\n\`\`\``, "README.md")).toEqual([]);
+  });
+
+  test("every name of code occurs in a source", () => {
+    expect(words.size).toBeGreaterThan(1000);
+    const present = documents.filter((file) => file !== "CHANGELOG.md");
+    expect(present.flatMap((file) => unknown(read(file), file))).toEqual([]);
   });
 
   test("limits.md names every setting of a log", () => {
