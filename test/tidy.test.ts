@@ -67,7 +67,6 @@ const LONG_LEFT = [
   "worker/front/client-socket.ts",
   "worker/log-object/log-object.ts",
   "worker/store/chunk-log.ts",
-  "worker/stream/stream.ts",
 ];
 
 describe("imports", () => {

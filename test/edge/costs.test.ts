@@ -13,7 +13,8 @@ import { bucketSource, objectKey, segmentName } from "../../worker/store/bucket.
 import type { Sql, SqlRow } from "../../worker/store/sql.ts";
 import { Compaction } from "../../worker/log-object/compaction-schedule.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
-import { Stream, type StreamConfig } from "../../worker/stream/stream.ts";
+import { Stream } from "../../worker/stream/stream.ts";
+import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { objectOf, real } from "./archive-tools.ts";
 
 /**

@@ -3,13 +3,10 @@
  * what its forks read.
  */
 import type { ForkAnswer, Peer } from "../rpc/fork-peer.ts";
-import { turn } from "../stream/body-encoder.ts";
-import { badRequest, type EdgeCode, EdgeError } from "../errors.ts";
+import { type EdgeCode, EdgeError } from "../errors.ts";
 import { mediaType } from "../stream/media-type.ts";
 import type { Stream } from "../stream/stream.ts";
-import { recordsIn } from "../stream/values.ts";
-
-const FORK_READ_BYTES = 64 * 1024;
+import { forkPointIn } from "../stream/fork-point.ts";
 
 /** Records of a fork that are its source's. */
 export async function readSource(
@@ -35,37 +32,6 @@ interface Wanted {
   readonly requested: number | undefined;
   readonly subOffset: number;
   readonly contentType: string | undefined;
-}
-
-export interface ForkPoint {
-  readonly offset: number;
-  readonly prefix: Uint8Array | undefined;
-}
-
-/** Where a fork begins, and the part of the next message that it takes with it. */
-async function forkPointIn(stream: Stream, requested: number | undefined, subOffset: number): Promise<ForkPoint> {
-  await stream.settled();
-  const { tail, start, isJson, kernel } = stream;
-  let offset = requested ?? tail;
-  if (offset > tail || offset < start) throw badRequest("the fork offset is outside the source");
-  if (subOffset > 0 && isJson && offset + subOffset > tail)
-    throw badRequest("the sub-offset is beyond the source's end");
-  // Messages of JSON are counted, others measured. Offsets may have holes, and a record without value is none of either.
-  for (let at = offset, left = subOffset; left > 0;) {
-    const { bytes, nextOffset } = await stream.readBatches(at, tail, FORK_READ_BYTES);
-    if (nextOffset === at) throw badRequest("the sub-offset is beyond the source's end");
-    for (const { offset: found, value } of await recordsIn(kernel, bytes, at, nextOffset)) {
-      const size = isJson ? 1 : value.length;
-      if (left < size) return { offset: found, prefix: left > 0 ? value.slice(0, left) : undefined };
-      left -= size;
-      offset = found + 1;
-      if (left === 0) break;
-    }
-    at = nextOffset;
-    // A sub-offset may lie far away, and other streams live in this isolate.
-    if (left > 0) await turn();
-  }
-  return { offset, prefix: undefined };
 }
 
 export async function offerFork(

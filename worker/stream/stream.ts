@@ -1,7 +1,7 @@
 /**
  * One Durable Stream inside its object: its description, its log, and what it remembers of writers.
  *
- *   append   checks, batches, sequence and offset in one turn → Log's queue → one row per group commit → answer
+ *   append   appends.ts → Log's queue → one row per group commit → answer
  *   read     below the fork point from the source's object, above it from the log
  *   close    a flag in the description, in the very transaction of the final append
  *
@@ -14,56 +14,19 @@ import type { Kernel, PackingKernel } from "../../src/kernel/types.ts";
 import { saneRetention } from "../../src/log/limits.ts";
 import { Log } from "../../src/log/log.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
-import type { AppendResult, CompactionSettings, LogSettings, RetentionSettings } from "../../src/log/types.ts";
-import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
+import type { AppendResult, LogSettings } from "../../src/log/types.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
+import { type AppendOutcome, type AppendRequest, Appends, QUEUE_APPENDS_MAX, QUEUE_BYTES_MAX } from "./appends.ts";
 import type { Archive } from "../store/segment-archive.ts";
 import { ChunkLog } from "../store/chunk-log.ts";
-import { encodeBody, encodeInSlices, SLICE_BYTES, turn } from "./body-encoder.ts";
 import { ChunkTables } from "../store/chunk-tables.ts";
 import type { Sql } from "../store/sql.ts";
-import { EncodeQueue } from "./encode-queue.ts";
 import { cutAt } from "./fork-cut.ts";
-import { badRequest, EdgeError } from "../errors.ts";
+import { EdgeError } from "../errors.ts";
+import type { StreamConfig } from "./stream-config.ts";
 import { mediaType } from "./media-type.ts";
 import { type Parts, partsIn } from "./values.ts";
-import { type Producer, stateHeaders, StreamState } from "./writer-state.ts";
-
-export interface StreamConfig {
-  /** Of this creation: a stream made anew under the same path has another, and so other ETags. */
-  readonly id: string;
-  readonly path: string;
-  /** Alarms come without a request to say whose stream this is. */
-  readonly tenant: string;
-  /** Somebody subscribes to this stream. */
-  readonly watched: boolean;
-  readonly contentType: string;
-  readonly ttl: number | undefined;
-  readonly expiresAt: string | undefined;
-  readonly fork:
-    | {
-        readonly path: string;
-        readonly id?: string | undefined;
-        readonly offset: number;
-        readonly requested: string | undefined;
-        readonly subOffset: number;
-        readonly start?: number;
-      }
-    | undefined;
-  readonly closed: boolean;
-  readonly closedBy: Producer | undefined;
-  /** Deleted, and kept for its forks. */
-  readonly deleted: boolean;
-  /** Deleted for good, but the source has not been told yet. */
-  readonly releasing: boolean;
-  readonly touchedAt: number;
-  /** What may go from the front; absent: nothing does. */
-  readonly retention?: RetentionSettings;
-  /** Of each key only the newest record has to stay; absent: all do. */
-  readonly compaction?: CompactionSettings;
-  /** When the forks are asked whether they are, and the pause before that (forks.ts). */
-  readonly forkCheck?: { readonly at: number; readonly pauseMs: number } | undefined;
-}
+import { StreamState } from "./writer-state.ts";
 
 /** What a stream needs of its object. */
 export interface StreamHost {
@@ -89,26 +52,6 @@ export interface StreamHost {
   abort(reason: string): void;
 }
 
-export interface AppendRequest {
-  readonly body: Uint8Array;
-  readonly contentType: string | undefined;
-  readonly closing: boolean;
-  readonly producer: Producer | undefined;
-  readonly seq: string | undefined;
-  readonly ifEnd: number | undefined;
-  readonly sending?: Sending;
-  /** traceparent of the request; goes into the first record's headers. */
-  readonly trace?: string | undefined;
-}
-
-export interface AppendOutcome {
-  readonly nextOffset: number;
-  readonly closed: boolean;
-  readonly duplicate: boolean;
-  /** Highest request taken from the producer. */
-  readonly producer: Producer | undefined;
-}
-
 export interface ReadResult {
   readonly parts: Readonly<Parts>;
   readonly from: number;
@@ -121,9 +64,6 @@ export interface ReadResult {
 const CONFIG = "config";
 const STATE = "stream";
 const TOUCH_STEPS = 16;
-/** Bytes on their way to the disk; one more append is 429. */
-const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
-const QUEUE_APPENDS_MAX = 5_000;
 
 const SETTINGS = {
   // Never met: the stream's own bound comes first, so that an append of several batches is taken whole or not at all.
@@ -143,13 +83,7 @@ export class Stream {
   readonly #tables: ChunkTables;
   #config: StreamConfig;
   readonly #state: StreamState;
-  #closing = false;
-  /** Written with the chunk that ends at this offset. */
-  #closeAt: number | undefined;
-  #closingBy: Producer | undefined;
-  readonly #encodings = new EncodeQueue();
-  #pending = new Set<Promise<unknown>>();
-  #pendingBytes = 0;
+  readonly #appends: Appends;
   #touchedAt: number;
   readonly #slackMs: number;
 
@@ -167,6 +101,13 @@ export class Stream {
     this.log = log;
     this.store = store;
     this.#state = state;
+    this.#appends = new Appends({
+      stream: this,
+      state,
+      now: () => host.now(),
+      closed: () => host.onChange(this.tail, true),
+      abort: (reason) => host.abort(reason),
+    });
     this.#touchedAt = config.touchedAt;
     this.#slackMs = isNew ? 0 : ((config.ttl ?? 0) * 1000) / TOUCH_STEPS;
   }
@@ -295,199 +236,27 @@ export class Stream {
   // --- append ------------------------------------------------------------------------------------------------------
 
   append(request: AppendRequest): Promise<AppendOutcome> {
-    const { length } = request.body;
-    if (length <= SLICE_BYTES && this.#encodings.isIdle) return this.#take(request);
-    this.#checkRoom(length);
-    return this.#encodings.run(
-      length,
-      () => this.#encodeLarge(request),
-      (encoded) => this.#take(request, encoded),
-    );
-  }
-
-  async #encodeLarge(request: AppendRequest): Promise<Uint8Array[] | undefined> {
-    // What is refused anyhow is not encoded before.
-    if (request.body.length <= SLICE_BYTES || this.closed || this.#isOther(request.contentType)) return undefined;
-    return encodeInSlices(this.#host.kernel, this.#asked(request), turn);
-  }
-
-  #asked({ body, producer, seq, trace }: AppendRequest) {
-    const type = mediaType(this.#config.contentType);
-    return { body, mediaType: type, headers: stateHeaders(producer, seq, trace), timestamp: this.#host.now() };
-  }
-
-  #isOther(contentType: string | undefined): boolean {
-    return contentType === undefined || mediaType(contentType) !== mediaType(this.#config.contentType);
-  }
-
-  async #take(request: AppendRequest, encoded?: Uint8Array[]): Promise<AppendOutcome> {
-    const { body, producer, closing, seq } = request;
-    if (this.#closing) await this.settled();
-    this.#checkThere();
-    if (this.closed) return this.#appendToClosed(request);
-    if (body.length === 0) {
-      if (!closing) throw badRequest("the body is empty; an append brings records, or closes the stream");
-      return this.#closeOnly(producer);
-    }
-    const wanted = `this stream takes ${this.#config.contentType}`;
-    if (request.contentType === undefined) throw badRequest(`the append has no content type; ${wanted}`);
-    if (this.#isOther(request.contentType))
-      throw new EdgeError("CONFLICT", `the append is ${request.contentType}; ${wanted}`);
-    const repeated = producer && this.#state.admit(producer, request.sending);
-    if (repeated !== undefined)
-      return {
-        nextOffset: await this.#settledTail(),
-        closed: false,
-        duplicate: true,
-        producer: { ...producer!, seq: repeated },
-      };
-    this.#state.checkSeq(seq);
-    const batches = encoded ?? encodeBody(this.#host.kernel, this.#asked(request));
-    if (batches.length === 0) throw badRequest("the array is empty; an append has at least one message");
-    const results = this.#enqueue(batches, request.ifEnd, (offset) => {
-      this.#state.record(producer, seq, offset);
-      if (closing) this.#closing = true;
-      this.#closingBy = producer;
-    });
-    const nextOffset = await results;
-    this.touch();
-    return { nextOffset, closed: closing, duplicate: false, producer };
-  }
-
-  /** What a new stream begins with: its first records, its end. */
-  async begin(batches: readonly Uint8Array[], closed: boolean): Promise<void> {
-    if (batches.length > 0) await this.#enqueue(batches, undefined, () => (this.#closing = closed));
-    else if (closed) this.save({ closed: true });
-  }
-
-  /**
-   * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the first
-   * its offset: nothing can be refused behind it but by a store that fails, and then the object starts anew.
-   */
-  async #enqueue(
-    batches: readonly Uint8Array[],
-    ifEnd: number | undefined,
-    taken: (offset: number) => void,
-  ): Promise<number> {
-    const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
-    this.#checkRoom(bytes);
-    const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
-    const { baseOffset, done } = this.log.offer(first, ifEnd === undefined ? {} : { ifEnd });
-    taken(baseOffset);
-    const results = [done, ...rest.map((batch) => this.log.append(batch))];
-    if (this.#closing) this.#closeAt = nextOffsetOf(readHeader(batches.at(-1)!));
-    return this.#track(
-      Promise.all(results).then((all) => all.at(-1)!.lastOffset + 1),
-      bytes,
-    );
-  }
-
-  /** Deleted while a request was on its way through its checks: who asks again meets what stands there now. */
-  #checkThere(): void {
-    if (this.store.isEnded) throw new EdgeError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
-  }
-
-  #checkRoom(bytes: number): void {
-    const waiting = this.#pendingBytes + this.#encodings.bytes;
-    if (this.#pending.size >= QUEUE_APPENDS_MAX || (waiting > 0 && waiting + bytes > QUEUE_BYTES_MAX)) {
-      throw new EdgeError("BACKPRESSURE", "too many appends are waiting", { queueBytes: waiting });
-    }
-  }
-
-  async #track(work: Promise<number>, bytes: number): Promise<number> {
-    this.#pending.add(work);
-    this.#pendingBytes += bytes;
-    try {
-      return await work;
-    } catch (thrown) {
-      // Taken and then refused: sequence numbers in memory are ahead of the log.
-      this.#host.abort(String(thrown));
-      throw thrown;
-    } finally {
-      this.#pending.delete(work);
-      this.#pendingBytes -= bytes;
-    }
+    return this.#appends.append(request);
   }
 
   /** Record batches as a client encoded them. Bytes under the checksum stay as they are. */
-  async appendBatches(
-    batches: readonly Uint8Array[],
-    ifEnd: number | undefined,
-    sending: Sending = {},
-  ): Promise<AppendResult[]> {
-    if (this.#closing) await this.settled();
-    this.#checkThere();
-    if (this.closed) throw this.#closedConflict();
-    const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
-    this.#checkRoom(bytes);
-    this.#pendingBytes += bytes;
-    // All or nothing: what any of them is refused for is found before the first is queued, and they are one commit.
-    const work = this.log.appendAll(batches, { ...sending, ...(ifEnd !== undefined && { ifEnd }) });
-    const pending = Promise.allSettled([work]);
-    this.#pending.add(pending);
-    try {
-      const results = await work;
-      this.touch();
-      return results;
-    } finally {
-      await pending;
-      this.#pending.delete(pending);
-      this.#pendingBytes -= bytes;
-    }
+  appendBatches(batches: readonly Uint8Array[], ifEnd: number | undefined, sending?: Sending): Promise<AppendResult[]> {
+    return this.#appends.appendBatches(batches, ifEnd, sending);
+  }
+
+  /** What a new stream begins with: its first records, its end. */
+  begin(batches: readonly Uint8Array[], closed: boolean): Promise<void> {
+    return this.#appends.begin(batches, closed);
   }
 
   /** Everything queued so far is in the log, or has failed. */
-  async settled(): Promise<void> {
-    await Promise.allSettled([...this.#pending]);
-  }
-
-  async #settledTail(): Promise<number> {
-    await this.settled();
-    return this.tail;
-  }
-
-  async #closeOnly(producer: Producer | undefined): Promise<AppendOutcome> {
-    const repeated = producer && this.#state.admit(producer);
-    if (repeated !== undefined)
-      return {
-        nextOffset: await this.#settledTail(),
-        closed: false,
-        duplicate: true,
-        producer: { ...producer!, seq: repeated },
-      };
-    this.#state.record(producer, undefined, this.log.logEndOffset);
-    this.#closing = true;
-    await this.settled();
-    this.touch();
-    this.save({ closed: true, closedBy: producer });
-    this.saveState(this.tail);
-    this.#host.onChange(this.tail, true);
-    return { nextOffset: this.tail, closed: true, duplicate: false, producer };
-  }
-
-  #appendToClosed({ body, closing, producer }: AppendRequest): AppendOutcome {
-    const { closedBy } = this.#config;
-    const answer = { nextOffset: this.tail, closed: true, duplicate: true, producer };
-    const isSame =
-      producer &&
-      closedBy &&
-      producer.id === closedBy.id &&
-      producer.epoch === closedBy.epoch &&
-      producer.seq === closedBy.seq;
-    if (closing && (isSame || (body.length === 0 && !producer))) return answer;
-    throw this.#closedConflict();
-  }
-
-  #closedConflict(): EdgeError {
-    return new EdgeError("STREAM_CLOSED", "the stream is closed", { nextOffset: this.tail });
+  settled(): Promise<void> {
+    return this.#appends.settled();
   }
 
   /** In the append's own transaction. */
   appended(offset: number): void {
-    if (this.#closeAt !== undefined && offset >= this.#closeAt) {
-      this.save({ closed: true, closedBy: this.#closingBy });
-      this.#closeAt = undefined;
-    }
+    this.#appends.reached(offset);
     this.#host.onChange(offset, this.closed);
   }
 

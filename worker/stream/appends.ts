@@ -1,0 +1,284 @@
+/**
+ * Appends to one stream: a request becomes batches, is checked against the stream and its writers, and gets its offset, all in one
+ * turn. Nothing awaits between the check of a sequence and its place in the log's queue.
+ *
+ *   request ── small ──────────────────────▶ take ── refused, or a duplicate ──▶ answer
+ *           └─ large ── encoded in slices ──▶ │
+ *                                             └──▶ Log's queue ──▶ group commit ──▶ answer
+ *   close   a flag, written in the very transaction of the final append (reached)
+ */
+import type { PackingKernel } from "../../src/kernel/types.ts";
+import type { Log } from "../../src/log/log.ts";
+import type { Sending } from "../../src/log/producer-state.ts";
+import type { AppendResult } from "../../src/log/types.ts";
+import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
+import { badRequest, EdgeError } from "../errors.ts";
+import { encodeBody, encodeInSlices, SLICE_BYTES, turn } from "./body-encoder.ts";
+import { EncodeQueue } from "./encode-queue.ts";
+import { mediaType } from "./media-type.ts";
+import type { StreamConfig } from "./stream-config.ts";
+import { type Producer, stateHeaders, type StreamState } from "./writer-state.ts";
+
+export interface AppendRequest {
+  readonly body: Uint8Array;
+  readonly contentType: string | undefined;
+  readonly closing: boolean;
+  readonly producer: Producer | undefined;
+  readonly seq: string | undefined;
+  readonly ifEnd: number | undefined;
+  readonly sending?: Sending;
+  /** traceparent of the request; goes into the first record's headers. */
+  readonly trace?: string | undefined;
+}
+
+export interface AppendOutcome {
+  readonly nextOffset: number;
+  readonly closed: boolean;
+  readonly duplicate: boolean;
+  /** Highest request taken from the producer. */
+  readonly producer: Producer | undefined;
+}
+
+/** The stream that is appended to. */
+interface AppendableStream {
+  readonly kernel: PackingKernel;
+  readonly log: Log;
+  /** Ended: the tables may be another stream's. */
+  readonly store: { readonly isEnded: boolean };
+  readonly config: StreamConfig;
+  readonly closed: boolean;
+  readonly tail: number;
+  touch(): void;
+  save(change: Partial<StreamConfig>): void;
+  saveState(offset: number): void;
+}
+
+interface AppendsHost {
+  readonly stream: AppendableStream;
+  readonly state: StreamState;
+  now(): number;
+  /** The stream was closed without a record. */
+  closed(): void;
+  /** What is in memory can no longer be trusted: start anew. */
+  abort(reason: string): void;
+}
+
+/** Bytes on their way to the disk; one more append is 429. */
+export const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
+export const QUEUE_APPENDS_MAX = 5_000;
+
+export class Appends {
+  readonly #host: AppendsHost;
+  #closing = false;
+  /** Written with the chunk that ends at this offset. */
+  #closeAt: number | undefined;
+  #closingBy: Producer | undefined;
+  readonly #encodings = new EncodeQueue();
+  readonly #pending = new Set<Promise<unknown>>();
+  #pendingBytes = 0;
+
+  constructor(host: AppendsHost) {
+    this.#host = host;
+  }
+
+  get #stream(): AppendableStream {
+    return this.#host.stream;
+  }
+
+  append(request: AppendRequest): Promise<AppendOutcome> {
+    const { length } = request.body;
+    if (length <= SLICE_BYTES && this.#encodings.isIdle) return this.#take(request);
+    this.#checkRoom(length);
+    return this.#encodings.run(
+      length,
+      () => this.#encodeLarge(request),
+      (encoded) => this.#take(request, encoded),
+    );
+  }
+
+  async #encodeLarge(request: AppendRequest): Promise<Uint8Array[] | undefined> {
+    // What is refused anyhow is not encoded before.
+    if (request.body.length <= SLICE_BYTES || this.#stream.closed || this.#isOther(request.contentType))
+      return undefined;
+    return encodeInSlices(this.#stream.kernel, this.#asked(request), turn);
+  }
+
+  #asked({ body, producer, seq, trace }: AppendRequest) {
+    const type = mediaType(this.#stream.config.contentType);
+    return { body, mediaType: type, headers: stateHeaders(producer, seq, trace), timestamp: this.#host.now() };
+  }
+
+  #isOther(contentType: string | undefined): boolean {
+    return contentType === undefined || mediaType(contentType) !== mediaType(this.#stream.config.contentType);
+  }
+
+  async #take(request: AppendRequest, encoded?: Uint8Array[]): Promise<AppendOutcome> {
+    const { body, producer, closing, seq } = request;
+    if (this.#closing) await this.settled();
+    this.#checkThere();
+    if (this.#stream.closed) return this.#appendToClosed(request);
+    if (body.length === 0) {
+      if (!closing) throw badRequest("the body is empty; an append brings records, or closes the stream");
+      return this.#closeOnly(producer);
+    }
+    const wanted = `this stream takes ${this.#stream.config.contentType}`;
+    if (request.contentType === undefined) throw badRequest(`the append has no content type; ${wanted}`);
+    if (this.#isOther(request.contentType))
+      throw new EdgeError("CONFLICT", `the append is ${request.contentType}; ${wanted}`);
+    const repeated = producer && this.#host.state.admit(producer, request.sending);
+    if (repeated !== undefined)
+      return {
+        nextOffset: await this.#settledTail(),
+        closed: false,
+        duplicate: true,
+        producer: { ...producer!, seq: repeated },
+      };
+    this.#host.state.checkSeq(seq);
+    const batches = encoded ?? encodeBody(this.#stream.kernel, this.#asked(request));
+    if (batches.length === 0) throw badRequest("the array is empty; an append has at least one message");
+    const results = this.#enqueue(batches, request.ifEnd, (offset) => {
+      this.#host.state.record(producer, seq, offset);
+      if (closing) this.#closing = true;
+      this.#closingBy = producer;
+    });
+    const nextOffset = await results;
+    this.#stream.touch();
+    return { nextOffset, closed: closing, duplicate: false, producer };
+  }
+
+  /** What a new stream begins with: its first records, its end. */
+  async begin(batches: readonly Uint8Array[], closed: boolean): Promise<void> {
+    if (batches.length > 0) await this.#enqueue(batches, undefined, () => (this.#closing = closed));
+    else if (closed) this.#stream.save({ closed: true });
+  }
+
+  /**
+   * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the first
+   * its offset: nothing can be refused behind it but by a store that fails, and then the object starts anew.
+   */
+  async #enqueue(
+    batches: readonly Uint8Array[],
+    ifEnd: number | undefined,
+    taken: (offset: number) => void,
+  ): Promise<number> {
+    const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
+    this.#checkRoom(bytes);
+    const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
+    const { baseOffset, done } = this.#stream.log.offer(first, ifEnd === undefined ? {} : { ifEnd });
+    taken(baseOffset);
+    const results = [done, ...rest.map((batch) => this.#stream.log.append(batch))];
+    if (this.#closing) this.#closeAt = nextOffsetOf(readHeader(batches.at(-1)!));
+    return this.#track(
+      Promise.all(results).then((all) => all.at(-1)!.lastOffset + 1),
+      bytes,
+    );
+  }
+
+  /** Deleted while a request was on its way through its checks: who asks again meets what stands there now. */
+  #checkThere(): void {
+    if (this.#stream.store.isEnded)
+      throw new EdgeError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
+  }
+
+  #checkRoom(bytes: number): void {
+    const waiting = this.#pendingBytes + this.#encodings.bytes;
+    if (this.#pending.size >= QUEUE_APPENDS_MAX || (waiting > 0 && waiting + bytes > QUEUE_BYTES_MAX)) {
+      throw new EdgeError("BACKPRESSURE", "too many appends are waiting", { queueBytes: waiting });
+    }
+  }
+
+  async #track(work: Promise<number>, bytes: number): Promise<number> {
+    this.#pending.add(work);
+    this.#pendingBytes += bytes;
+    try {
+      return await work;
+    } catch (thrown) {
+      // Taken and then refused: sequence numbers in memory are ahead of the log.
+      this.#host.abort(String(thrown));
+      throw thrown;
+    } finally {
+      this.#pending.delete(work);
+      this.#pendingBytes -= bytes;
+    }
+  }
+
+  /** Record batches as a client encoded them. Bytes under the checksum stay as they are. */
+  async appendBatches(
+    batches: readonly Uint8Array[],
+    ifEnd: number | undefined,
+    sending: Sending = {},
+  ): Promise<AppendResult[]> {
+    if (this.#closing) await this.settled();
+    this.#checkThere();
+    if (this.#stream.closed) throw this.#closedConflict();
+    const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
+    this.#checkRoom(bytes);
+    this.#pendingBytes += bytes;
+    // All or nothing: what any of them is refused for is found before the first is queued, and they are one commit.
+    const work = this.#stream.log.appendAll(batches, { ...sending, ...(ifEnd !== undefined && { ifEnd }) });
+    const pending = Promise.allSettled([work]);
+    this.#pending.add(pending);
+    try {
+      const results = await work;
+      this.#stream.touch();
+      return results;
+    } finally {
+      await pending;
+      this.#pending.delete(pending);
+      this.#pendingBytes -= bytes;
+    }
+  }
+
+  /** Everything queued so far is in the log, or has failed. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#pending]);
+  }
+
+  async #settledTail(): Promise<number> {
+    await this.settled();
+    return this.#stream.tail;
+  }
+
+  async #closeOnly(producer: Producer | undefined): Promise<AppendOutcome> {
+    const repeated = producer && this.#host.state.admit(producer);
+    if (repeated !== undefined)
+      return {
+        nextOffset: await this.#settledTail(),
+        closed: false,
+        duplicate: true,
+        producer: { ...producer!, seq: repeated },
+      };
+    this.#host.state.record(producer, undefined, this.#stream.log.logEndOffset);
+    this.#closing = true;
+    await this.settled();
+    this.#stream.touch();
+    this.#stream.save({ closed: true, closedBy: producer });
+    this.#stream.saveState(this.#stream.tail);
+    this.#host.closed();
+    return { nextOffset: this.#stream.tail, closed: true, duplicate: false, producer };
+  }
+
+  #appendToClosed({ body, closing, producer }: AppendRequest): AppendOutcome {
+    const { closedBy } = this.#stream.config;
+    const answer = { nextOffset: this.#stream.tail, closed: true, duplicate: true, producer };
+    const isSame =
+      producer &&
+      closedBy &&
+      producer.id === closedBy.id &&
+      producer.epoch === closedBy.epoch &&
+      producer.seq === closedBy.seq;
+    if (closing && (isSame || (body.length === 0 && !producer))) return answer;
+    throw this.#closedConflict();
+  }
+
+  #closedConflict(): EdgeError {
+    return new EdgeError("STREAM_CLOSED", "the stream is closed", { nextOffset: this.#stream.tail });
+  }
+
+  /** The log has come to this offset; in the append's own transaction. */
+  reached(offset: number): void {
+    if (this.#closeAt === undefined || offset < this.#closeAt) return;
+    this.#stream.save({ closed: true, closedBy: this.#closingBy });
+    this.#closeAt = undefined;
+  }
+}

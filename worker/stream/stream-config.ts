@@ -1,0 +1,39 @@
+/** A stream's description: one row, written when it changes. */
+import type { CompactionSettings, RetentionSettings } from "../../src/log/types.ts";
+import type { Producer } from "./writer-state.ts";
+
+export interface StreamConfig {
+  /** Of this creation: a stream made anew under the same path has another, and so other ETags. */
+  readonly id: string;
+  readonly path: string;
+  /** Alarms come without a request to say whose stream this is. */
+  readonly tenant: string;
+  /** Somebody subscribes to this stream. */
+  readonly watched: boolean;
+  readonly contentType: string;
+  readonly ttl: number | undefined;
+  readonly expiresAt: string | undefined;
+  readonly fork:
+    | {
+        readonly path: string;
+        readonly id?: string | undefined;
+        readonly offset: number;
+        readonly requested: string | undefined;
+        readonly subOffset: number;
+        readonly start?: number;
+      }
+    | undefined;
+  readonly closed: boolean;
+  readonly closedBy: Producer | undefined;
+  /** Deleted, and kept for its forks. */
+  readonly deleted: boolean;
+  /** Deleted for good, but the source has not been told yet. */
+  readonly releasing: boolean;
+  readonly touchedAt: number;
+  /** What may go from the front; absent: nothing does. */
+  readonly retention?: RetentionSettings;
+  /** Of each key only the newest record has to stay; absent: all do. */
+  readonly compaction?: CompactionSettings;
+  /** When the forks are asked whether they are, and the pause before that (forks.ts). */
+  readonly forkCheck?: { readonly at: number; readonly pauseMs: number } | undefined;
+}
