@@ -1,8 +1,9 @@
 /** Looking into a log, for tools: a segment's bytes and indexes, and how a seek goes. Loaded when a tool asks. */
 import { TidemarkError } from "../errors.ts";
+import { corruptRange } from "../record/batch-walk.ts";
 import { lastBefore } from "./index-entries.ts";
 import type { Segment } from "./segment.ts";
-import { corruptRange, throwIfDamaged } from "./segment-reader.ts";
+import { throwIfDamaged } from "./segment-reader.ts";
 import type { SegmentedLog } from "./segmented-log.ts";
 import { BODY_AT } from "./slot.ts";
 import { readExactly } from "./volume.ts";

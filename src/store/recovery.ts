@@ -22,6 +22,7 @@ import {
   Status,
   statusName,
 } from "../kernel/types.ts";
+import { goesOn, type Hop, isPossible, leadsTo } from "../record/batch-walk.ts";
 import {
   ATTRIBUTES_AT,
   BATCH_HEADER_BYTES,
@@ -56,15 +57,6 @@ export interface TailCut {
   readonly reason: string;
 }
 
-/** Where a whole batch stands behind damage. */
-interface Found {
-  readonly position: number;
-  readonly baseOffset: number;
-  readonly nextOffset: number;
-  readonly sizeBytes: number;
-  readonly epoch: number;
-}
-
 /** Up to where a batch behind damage is looked for. */
 interface Bounds {
   /** Body position. */
@@ -86,7 +78,7 @@ export async function walkDurable(walk: Walk, end: number, nextOffset: number): 
     if (status === Status.OK && segment.bytes === end) break;
     const position = segment.bytes;
     const { found } = await findBatch(walk, position, { end, limitOffset: nextOffset, exact: true });
-    const to = found?.baseOffset ?? nextOffset;
+    const to = found?.header.baseOffset ?? nextOffset;
     quarantine(segment, to, position, (found?.position ?? end) - position, statusName(status));
   }
   // Batches that tile the bytes but end too early: the offsets between were acknowledged and are gone.
@@ -118,9 +110,8 @@ export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
     const status = await walkValid(walk, end);
     const position = segment.bytes;
     const { found, last } = await findBatch(walk, position, unmarked(walk, end));
-    if (found) quarantine(segment, found.baseOffset, position, found.position - position, statusName(status));
-    else if (last)
-      quarantine(segment, last.nextOffset, position, last.position + last.sizeBytes - position, statusName(status));
+    if (found) quarantine(segment, found.header.baseOffset, position, found.position - position, statusName(status));
+    else if (last) quarantine(segment, nextOffsetOf(last.header), position, endOf(last) - position, statusName(status));
     else return cutAt(walk, status, end);
   }
 }
@@ -169,21 +160,21 @@ function unmarked({ segment }: Walk, end: number): Bounds {
   return { end, limitOffset: segment.baseOffset + SEGMENT_OFFSETS_MAX, exact: false };
 }
 
-/**
- * The next batch behind damage at `position` whose base offset is confirmed, and the last whole one. No checksum covers a base
- * offset: damage that ends inside it leaves a batch that is whole at another offset. Such a batch counts as part of the damage.
- */
+const endOf = ({ header, position }: Hop): number => position + header.sizeBytes;
+
+/** The next batch behind damage at `position` whose base offset is confirmed, and the last whole one. */
 async function findBatch(
   walk: Walk,
   position: number,
   bounds: Bounds,
-): Promise<{ readonly found?: Found; readonly last?: Found | undefined }> {
-  const damaged = await headerAt(walk, position, bounds.end);
-  let before: Found | undefined;
-  let last: Found | undefined;
+): Promise<{ readonly found?: Hop; readonly last?: Hop | undefined }> {
+  const header = await readHeaderAt(walk, position, bounds.end);
+  const damaged = header && { header, position };
+  let before: Hop | undefined;
+  let last: Hop | undefined;
   for await (const batch of wholeBatches(walk, position, bounds.end)) {
     if (fits(walk, batch, bounds)) {
-      if (leadsTo(walk, damaged, position, batch) || (await isConfirmed(walk, batch, before, bounds)))
+      if (leadsTo(damaged, walk.segment.nextOffset, batch) || (await isConfirmed(walk, batch, before, bounds)))
         return { found: batch };
       last = batch;
     }
@@ -192,32 +183,22 @@ async function findBatch(
   return { last };
 }
 
-function fits({ segment }: Walk, { baseOffset, nextOffset }: Found, { limitOffset }: Bounds): boolean {
-  return baseOffset >= segment.nextOffset && nextOffset <= limitOffset;
-}
-
-/** The damaged batch's own header continues the log, and says that this one begins where it does. */
-function leadsTo({ segment }: Walk, damaged: BatchHeader | undefined, position: number, batch: Found): boolean {
-  if (!damaged || damaged.magic !== MAGIC || position + damaged.sizeBytes !== batch.position) return false;
-  return (
-    damaged.baseOffset >= segment.nextOffset &&
-    damaged.lastOffsetDelta >= 0 &&
-    nextOffsetOf(damaged) === batch.baseOffset
-  );
+function fits({ segment }: Walk, { header }: Hop, { limitOffset }: Bounds): boolean {
+  return header.baseOffset >= segment.nextOffset && nextOffsetOf(header) <= limitOffset;
 }
 
 /** What stands behind the batch goes on at its next offset. */
 async function isConfirmed(
   walk: Walk,
-  { position, sizeBytes, nextOffset }: Found,
-  before: Found | undefined,
+  batch: Hop,
+  before: Hop | undefined,
   { end, limitOffset, exact }: Bounds,
 ): Promise<boolean> {
-  if (exact && position + sizeBytes === end && nextOffset === limitOffset) return true;
-  const next = await headerAt(walk, position + sizeBytes, end);
-  if (next?.magic === MAGIC && next.baseOffset === nextOffset) return true;
+  const nextOffset = nextOffsetOf(batch.header);
+  if (exact && endOf(batch) === end && nextOffset === limitOffset) return true;
+  if (goesOn(await readHeaderAt(walk, endOf(batch), end), nextOffset)) return true;
   // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next one's.
-  return walk.allowGaps && before !== undefined && before.position + before.sizeBytes === position;
+  return walk.allowGaps && before !== undefined && endOf(before) === batch.position;
 }
 
 /**
@@ -225,14 +206,14 @@ async function isConfirmed(
  * says it ends (so that a batch carried inside a record's value can't be taken for one of ours), then all byte by byte; bounded by
  * the slot's size.
  */
-async function* wholeBatches(walk: Walk, position: number, end: number): AsyncGenerator<Found> {
+async function* wholeBatches(walk: Walk, position: number, end: number): AsyncGenerator<Hop> {
   let base = position + 1;
   const direct = await damagedEnd(walk, position, end);
   if (direct !== undefined) {
     const found = await batchAt(walk, direct, end);
     if (found) {
       yield found;
-      base = found.position + found.sizeBytes;
+      base = endOf(found);
     }
   }
   while (base + BATCH_HEADER_BYTES <= end) {
@@ -249,13 +230,17 @@ async function* wholeBatches(walk: Walk, position: number, end: number): AsyncGe
           ? await batchAt(walk, base + at, end)
           : undefined;
       if (found) yield found;
-      at += found?.sizeBytes ?? 1;
+      at += found?.header.sizeBytes ?? 1;
     }
     base += at;
   }
 }
 
-async function headerAt({ volume, segment }: Walk, position: number, end: number): Promise<BatchHeader | undefined> {
+async function readHeaderAt(
+  { volume, segment }: Walk,
+  position: number,
+  end: number,
+): Promise<BatchHeader | undefined> {
   if (position + BATCH_HEADER_BYTES > end) return undefined;
   return readHeader(await readExactly(volume, segment.slot, BODY_AT + position, BATCH_HEADER_BYTES));
 }
@@ -270,37 +255,27 @@ async function damagedEnd(walk: Walk, position: number, end: number): Promise<nu
 function plausible(walk: Walk, bytes: Uint8Array, at: number, room: number): boolean {
   const header = readHeader(bytes, at);
   return (
-    header.magic === MAGIC &&
-    header.sizeBytes >= BATCH_HEADER_BYTES &&
-    header.sizeBytes <= Math.min(room, KERNEL_BATCH_BYTES_MAX) &&
-    header.lastOffsetDelta >= 0 &&
+    isPossible(header, Math.min(room, KERNEL_BATCH_BYTES_MAX)) &&
     header.leaderEpoch >= walk.minEpoch &&
     header.leaderEpoch <= walk.maxEpoch
   );
 }
 
-async function batchAt(walk: Walk, position: number, end: number): Promise<Found | undefined> {
+async function batchAt(walk: Walk, position: number, end: number): Promise<Hop | undefined> {
   const { volume, kernel, segment } = walk;
   if (position + BATCH_HEADER_BYTES > end) return undefined;
   const head = await readExactly(volume, segment.slot, BODY_AT + position, BATCH_HEADER_BYTES);
   if (!plausible(walk, head, 0, end - position)) return undefined;
   const header = readHeader(head);
   const batch = await readExactly(volume, segment.slot, BODY_AT + position, header.sizeBytes);
-  if (kernel.validateBatch(batch) !== Status.OK) return undefined;
-  return {
-    position,
-    baseOffset: header.baseOffset,
-    nextOffset: nextOffsetOf(header),
-    sizeBytes: header.sizeBytes,
-    epoch: header.leaderEpoch,
-  };
+  return kernel.validateBatch(batch) === Status.OK ? { header, position } : undefined;
 }
 
 /** Epoch of the whole batch that continues the log where the walk has ended; 0 when none does. */
 export async function epochBehind(walk: Walk): Promise<number> {
   const { volume, segment } = walk;
   const found = await batchAt(walk, segment.bytes, volume.slotBytes - BODY_AT);
-  return found?.baseOffset === segment.nextOffset ? found.epoch : 0;
+  return found?.header.baseOffset === segment.nextOffset ? found.header.leaderEpoch : 0;
 }
 
 async function hasItsCrc({ volume, kernel, segment }: Walk, position: number, size: number): Promise<boolean> {
@@ -319,7 +294,7 @@ async function tornBytes(walk: Walk, position: number, end: number): Promise<num
   const begun = header.magic === MAGIC && header.baseOffset === walk.segment.nextOffset;
   const torn = header.leaderEpoch >= walk.minEpoch && (begun || (await hasItsCrc(walk, position, size))) ? size : 0;
   for await (const behind of wholeBatches(walk, position, end)) {
-    if (fits(walk, behind, unmarked(walk, end))) return Math.max(torn, behind.position + behind.sizeBytes - position);
+    if (fits(walk, behind, unmarked(walk, end))) return Math.max(torn, endOf(behind) - position);
   }
   return torn;
 }

@@ -11,7 +11,8 @@
  */
 import { assert, TidemarkError } from "../errors.ts";
 import { type Kernel, INDEX_INTERVAL_BYTES } from "../kernel/types.ts";
-import { BATCH_HEADER_BYTES, type BatchHeader, MAGIC, nextOffsetOf, readHeader } from "../record/format.ts";
+import { corruptRange, type Hop, isPossible } from "../record/batch-walk.ts";
+import { BATCH_HEADER_BYTES, type BatchHeader, nextOffsetOf, readHeader } from "../record/format.ts";
 import { floorEntry } from "./index-entries.ts";
 import type { FetchedBatches, QuarantinedRange } from "./log-store.ts";
 import { RecentMap } from "./recent-map.ts";
@@ -20,13 +21,6 @@ import { bodyCrc, readSections, whoseFooter } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import { BODY_AT, type Whose } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
-
-/** A batch as a hop sees it. */
-export interface Hop {
-  readonly header: BatchHeader;
-  /** Start inside the body. */
-  readonly position: number;
-}
 
 /** What must stand where a read begins: no checksum covers a base offset, so the index or the batch before says it. */
 interface Start {
@@ -317,9 +311,7 @@ function leadsOn(
 
 function plausible(segment: Segment, header: BatchHeader, next: number, expected: number, dense: boolean): boolean {
   return (
-    header.magic === MAGIC &&
-    header.sizeBytes >= BATCH_HEADER_BYTES &&
-    header.lastOffsetDelta >= 0 &&
+    isPossible(header, Infinity) &&
     header.baseOffset >= Math.max(segment.baseOffset, expected) &&
     next <= segment.nextOffset &&
     (!dense || expected < 0 || header.baseOffset === expected)
@@ -335,12 +327,4 @@ export function wholeOf({ baseOffset, slot, ...segment }: Segment, reason: strin
 export function throwIfDamaged(segment: Segment, offset: number): void {
   const range = segment.damage.find((damage) => offset >= damage.from && offset < damage.to);
   if (range) throw corruptRange(range);
-}
-
-export function corruptRange(range: QuarantinedRange): TidemarkError {
-  return new TidemarkError("CORRUPT_RANGE", `offsets ${range.from} to ${range.to - 1} are damaged`, {
-    from: range.from,
-    to: range.to,
-    reason: range.reason,
-  });
 }

@@ -8,7 +8,7 @@
 import { TidemarkError } from "../errors.ts";
 import { SEGMENT_OFFSETS_MAX } from "../kernel/types.ts";
 import { type BatchHeader, nextOffsetOf, readHeader, stampLeaderEpoch } from "../record/format.ts";
-import { viewOf, concat } from "./bytes.ts";
+import { concat } from "./bytes.ts";
 import type { LogEntry, StoredSettings } from "./catalog.ts";
 import type {
   CompactedTo,
@@ -22,11 +22,9 @@ import type {
 import type { RecoveredLog } from "./recover-log.ts";
 import { producersReserve, readSections, sectionsBytesMax, writeSections } from "./sections.ts";
 import { Segment } from "./segment.ts";
-import { corruptRange, throwIfDamaged } from "./segment-reader.ts";
 import type { SegmentList } from "./segment-list.ts";
 import { BODY_AT, encodeMark, type Mark, markPosition } from "./slot.ts";
 import type { StoreContext } from "./store-context.ts";
-import { readExactly } from "./volume.ts";
 
 /** Neighbours are joined into writes of up to this size; larger batches are written as they are, without a copy. */
 const JOIN_BYTES = 64 * 1024;

@@ -104,7 +104,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "any offset counts behind damage",
     file: RECOVERY,
-    find: "if (exact && position + sizeBytes === end && nextOffset === limitOffset) return true;",
+    find: "if (exact && endOf(batch) === end && nextOffset === limitOffset) return true;",
     replace: "return true;",
     from: 815_200,
   },

@@ -3,7 +3,6 @@
  * (base offset, length, epoch, magic) is checked by continuity: batches tile the row, and the row's columns say where
  * it begins and ends.
  */
-import { TidemarkError } from "../../src/errors.ts";
 import { type Kernel, Status, statusName } from "../../src/kernel/types.ts";
 import {
   BATCH_HEADER_BYTES,
@@ -13,6 +12,7 @@ import {
   nextOffsetOf,
   readHeader,
 } from "../../src/record/format.ts";
+import { corruptRange, goesOn, headerAt, type Hop, leadsTo, wholeBatchAt } from "../../src/record/batch-walk.ts";
 import type { QuarantinedRange } from "../../src/store/log-store.ts";
 
 interface Run {
@@ -22,16 +22,8 @@ interface Run {
   readonly bytes: Uint8Array;
 }
 
-export interface Hop {
-  readonly header: BatchHeader;
-  readonly position: number;
-}
-
-export const corruptRange = ({ from, to, reason }: { from: number; to: number; reason: string }): TidemarkError =>
-  new TidemarkError("CORRUPT_RANGE", `offsets ${from} to ${to} are damaged: ${reason}`, { from, to });
-
 /** The header at `position`, or why it can't be one. */
-function headerAt(
+function nextHeader(
   { bytes, nextOffset }: Run,
   position: number,
   expected: number,
@@ -64,7 +56,7 @@ export function* hops(row: Run, gaps: boolean, known: readonly QuarantinedRange[
       expected = bad.to;
       continue;
     }
-    const header = headerAt(row, position, expected, gaps, epoch);
+    const header = nextHeader(row, position, expected, gaps, epoch);
     if (bad || typeof header === "string") {
       if (behind === Infinity) return;
       throw corruptRange(bad ?? { from: expected, to: row.nextOffset, reason: String(header) });
@@ -92,7 +84,7 @@ export function damageIn(kernel: Kernel, row: Run, gaps: boolean): QuarantinedRa
   let expected = row.baseOffset;
   let epoch = -1;
   for (let position = 0; position < row.bytes.length;) {
-    const header = headerAt(row, position, expected, gaps, epoch);
+    const header = nextHeader(row, position, expected, gaps, epoch);
     const reason = typeof header === "string" ? header : verdict(kernel, row.bytes, position, header);
     if (typeof header !== "string" && reason === undefined) {
       epoch = header.leaderEpoch;
@@ -135,10 +127,7 @@ function verdict(kernel: Kernel, bytes: Uint8Array, position: number, { sizeByte
   return status === Status.OK ? undefined : statusName(status);
 }
 
-/**
- * The first good batch behind damage at `position` whose base offset is confirmed. No checksum covers a base offset: damage that
- * ends inside it leaves a batch that is whole at another offset. Such a batch counts as part of the damage.
- */
+/** The first good batch behind damage at `position` whose base offset is confirmed. */
 function resume(
   kernel: Kernel,
   row: Run,
@@ -146,9 +135,11 @@ function resume(
   expected: number,
   gaps: boolean,
 ): { position: number; offset: number } | undefined {
+  const header = headerAt(row.bytes, position);
+  const damaged = header && { header, position };
   let wholeEnd = -1;
   for (let at = position + 1; at + BATCH_HEADER_BYTES <= row.bytes.length;) {
-    const header = wholeAt(kernel, row.bytes, at);
+    const header = wholeBatchAt(kernel, row.bytes, at);
     if (!header) {
       at++;
       continue;
@@ -158,34 +149,13 @@ function resume(
       header.baseOffset > expected && header.baseOffset < row.nextOffset && nextOffsetOf(header) <= row.nextOffset;
     // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next one's.
     const confirmed =
-      leadsTo(row.bytes, position, expected, at, header.baseOffset) ||
-      goesOn(row, end, nextOffsetOf(header)) ||
+      leadsTo(damaged, expected, { header, position: at }) ||
+      (end === row.bytes.length
+        ? nextOffsetOf(header) === row.nextOffset
+        : goesOn(headerAt(row.bytes, end), nextOffsetOf(header))) ||
       (gaps && wholeEnd === at);
     if (fits && confirmed) return { position: at, offset: header.baseOffset };
     wholeEnd = at = end;
   }
   return undefined;
-}
-
-function wholeAt(kernel: Kernel, bytes: Uint8Array, at: number): BatchHeader | undefined {
-  if (bytes[at + MAGIC_AT] !== MAGIC) return undefined;
-  const header = readHeader(bytes, at);
-  if (header.lastOffsetDelta < 0 || header.sizeBytes < BATCH_HEADER_BYTES || header.sizeBytes > bytes.length - at)
-    return undefined;
-  return kernel.validateBatch(bytes.subarray(at, at + header.sizeBytes)) === Status.OK ? header : undefined;
-}
-
-/** The damaged batch's own header continues the row, and says that the next one begins at `at`, with `baseOffset`. */
-function leadsTo(bytes: Uint8Array, position: number, expected: number, at: number, baseOffset: number): boolean {
-  const header = readHeader(bytes, position);
-  if (header.magic !== MAGIC || position + header.sizeBytes !== at || header.lastOffsetDelta < 0) return false;
-  return header.baseOffset >= expected && nextOffsetOf(header) === baseOffset;
-}
-
-/** What stands at `end` has this base offset: the next batch, or the row's end. */
-function goesOn({ bytes, nextOffset }: Run, end: number, offset: number): boolean {
-  if (end === bytes.length) return offset === nextOffset;
-  if (end + BATCH_HEADER_BYTES > bytes.length) return false;
-  const header = readHeader(bytes, end);
-  return header.magic === MAGIC && header.baseOffset === offset;
 }

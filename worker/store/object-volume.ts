@@ -7,7 +7,7 @@
  * answer is STORAGE_FAILED: ask again.
  */
 import { TidemarkError } from "../../src/errors.ts";
-import { corruptRange } from "../../src/store/segment-reader.ts";
+import { corruptRange } from "../../src/record/batch-walk.ts";
 import { BODY_AT } from "../../src/store/slot.ts";
 import type { Volume } from "../../src/store/volume.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
@@ -40,15 +40,7 @@ export class ObjectVolume implements Volume {
     const { key, baseOffset, sealed } = entry;
     if (!this.source) throw new TidemarkError("STORAGE_FAILED", "the bucket is not bound", { baseOffset });
     const { source } = this;
-    const damaged = (reason: string) =>
-      corruptRange({
-        from: baseOffset,
-        to: sealed.nextOffset,
-        slot: undefined,
-        position: 0,
-        bytes: sealed.bytes,
-        reason,
-      });
+    const damaged = (reason: string) => corruptRange({ from: baseOffset, to: sealed.nextOffset, reason });
     const bytes = await source.range(key, position - BODY_AT, target.length).catch(async (thrown: unknown) => {
       // A range behind the object's end is refused as well: that object is shorter than the one that was put.
       const answers = await source.range(key, 0, 1).catch(() => undefined);
