@@ -7,7 +7,8 @@
  *   unit     Node: units, contract suites, simulation, structure
  *   browser  the same contract suites and more inside real Chromium. The profile lies on disk, because an incognito
  *            profile keeps OPFS in memory and its flush does nothing; one file at a time, because the profile is one.
- *            TIDEMARK_DIST=1: over the package's built files (`npm run build` first), as far as a suite uses the public entry
+ *            TIDEMARK_DIST=1: over the package's built files (`npm run build` first), where a suite uses the public
+ *            entry
  *   edge     inside real workerd: the store's contract, the Durable Object
  *   http     Node speaks HTTP to the worker in local workerd: restarts, the published client
  *   pages    Node drives Chromium from outside: many tabs, kills, the playground

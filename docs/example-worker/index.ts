@@ -2,7 +2,8 @@
  * An edge function with a log inside. `npm install tidemark`, this file and the wrangler.jsonc beside it are all of it.
  *
  *   POST /<key>   appends an order             GET /   reads them all
- *   /v1/…         the log from outside: Durable Streams, batches, sockets (docs/edge.md); `.dev.vars.example` says how to get in
+ *   /v1/…         the log from outside: Durable Streams, batches, sockets (docs/edge.md); `.dev.vars.example` says
+ *                 how to get in
  */
 import { type Env, handleRequest, openTopic } from "tidemark/worker";
 

@@ -237,7 +237,7 @@ describe("reader", () => {
     await made.log.close();
   });
 
-  it("damage is CORRUPT_RANGE with the exact range, after the good records before it; reads behind it work", async () => {
+  it("damage is CORRUPT_RANGE with the exact range, after all records before it; reads behind it work", async () => {
     const made = await fixture();
     for (let i = 0; i < 10; i++) await made.log.append(batchOf([`=a${i}`, `=b${i}`]));
     await made.log.clean();
