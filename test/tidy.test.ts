@@ -65,9 +65,7 @@ const LONG_LEFT = [
   "test/edge/socket.test.ts",
   "test/edge/wakes.test.ts",
   "test/power/run.ts",
-  "worker/front/client-socket.ts",
   "worker/log-object/log-object.ts",
-  "worker/store/chunk-log.ts",
 ];
 
 /** How many lines are still wider than the limit in these rooms. A number may only fall; the other rooms have none. */

@@ -36,6 +36,8 @@ import { checkPath } from "../wire/paths.ts";
 import { type Requests, SocketCredits } from "./socket-credits.ts";
 import { refused } from "../telemetry/socket-events.ts";
 import type { Ask } from "../rpc/watch.ts";
+import { ReadPace } from "./read-pace.ts";
+import { closeSocket, pairOf, type ServerSocket } from "./server-socket.ts";
 
 /** Logs on one socket: each is a socket of its own behind it. */
 const CHANNELS_MAX = 256;
@@ -43,10 +45,6 @@ const CHANNELS_MAX = 256;
 const UNACKED_BYTES_MAX = 32 * 1024 * 1024;
 /** Tokens that are being checked. */
 const RENEWALS_MAX = 16;
-/** The client is asked whether it reads behind so many frames, or bytes of them; behind UNREAD_MAX frames it is given up. */
-const ASK_AFTER = 512;
-const ASK_AFTER_BYTES = 1024 * 1024;
-const UNREAD_MAX = 4096;
 const PATH_CHARS_MAX = 1_024;
 /** A client that has said nothing for as long is asked; one that still says nothing is given up as long after. */
 const SILENT_MS = 30_000;
@@ -55,16 +53,6 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 /** What the client is asked by text, and answers. */
 const PING = "ping";
 const PONG = "pong";
-
-interface ServerSocket {
-  binaryType: string;
-  accept(): void;
-  send(data: ArrayBuffer | Uint8Array | string): void;
-  close(code?: number, reason?: string): void;
-  addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;
-  addEventListener(type: "close", listener: (event: { code: number; reason: string }) => void): void;
-  addEventListener(type: "error", listener: () => void): void;
-}
 
 interface Channel {
   readonly path: string;
@@ -115,10 +103,7 @@ class ClientSocket {
   readonly #credits = new SocketCredits();
   #unacked = 0;
   #renewals = 0;
-  /** What was sent since the last ping, and before each that has no pong yet. */
-  #since = { frames: 0, bytes: 0 };
-  readonly #asked: { readonly frames: number; readonly bytes: number }[] = [];
-  #unread = 0;
+  readonly #pace = new ReadPace();
   #ended = false;
 
   constructor(env: Env, askOf: AskOf, socket: ServerSocket, caller: Caller, isBound: boolean) {
@@ -168,9 +153,9 @@ class ClientSocket {
     this.#ended = true;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     if (this.#silence !== undefined) clearTimeout(this.#silence);
-    for (const channel of this.#channels.values()) close(channel.socket, 1000);
+    for (const channel of this.#channels.values()) closeSocket(channel.socket, 1000);
     this.#channels.clear();
-    close(this.#socket, tell ? code : undefined, reason);
+    closeSocket(this.#socket, tell ? code : undefined, reason);
   }
 
   abandon(): void {
@@ -184,31 +169,19 @@ class ClientSocket {
     } catch {
       return this.#end(1011, "", false);
     }
-    const since = this.#since;
-    since.frames++;
-    since.bytes += batchBytes;
-    if (++this.#unread > UNREAD_MAX) return this.#end(CloseCode.SLOW, "the client does not read");
-    if (since.frames < ASK_AFTER && since.bytes < ASK_AFTER_BYTES) return;
-    this.#ask();
+    const next = this.#pace.sent(batchBytes);
+    if (next === "give up") this.#end(CloseCode.SLOW, "the client does not read");
+    else if (next === "ask") this.#ask();
   }
 
   /** Behind the frames that it is about: who answers has read so far. */
   #ask(): void {
-    this.#asked.push(this.#since);
-    this.#since = { frames: 0, bytes: 0 };
+    this.#pace.asked();
     try {
       this.#socket.send(PING);
     } catch {
       this.#end(1011, "", false);
     }
-  }
-
-  /** One pong answers one ping, the oldest. */
-  #read(): void {
-    const asked = this.#asked.shift();
-    if (!asked) return;
-    this.#unread -= asked.frames;
-    this.#credits.read(asked.bytes);
   }
 
   #refuse({ channel, id, type, payload }: Pick<Frame, "channel" | "id" | "type" | "payload">, thrown: unknown): void {
@@ -230,7 +203,7 @@ class ClientSocket {
   #take(data: unknown): void {
     if (this.#ended) return;
     this.#quiet = 0;
-    if (data === PONG) return this.#read();
+    if (data === PONG) return this.#credits.read(this.#pace.read());
     if (data === PING) return this.#send(PONG);
     const frame = decodeFrame(data);
     if (!frame) return this.#end(CloseCode.BAD_FRAME, "not a frame of version 1");
@@ -416,7 +389,7 @@ class ClientSocket {
       this.#channels.delete(number);
       throw thrown;
     }
-    if (this.#ended) return close(socket, 1000);
+    if (this.#ended) return closeSocket(socket, 1000);
     channel.socket = socket;
     socket.binaryType = "arraybuffer";
     socket.accept();
@@ -456,7 +429,7 @@ class ClientSocket {
     this.#channels.delete(number);
     this.#credits.drop(channel.requests);
     this.#acked(channel, channel.unacked);
-    close(channel.socket, 1000);
+    closeSocket(channel.socket, 1000);
   }
 
   /** The object was reset, or its log deleted: what is under way has no known outcome, and the client opens it again. */
@@ -484,20 +457,6 @@ const jsonError = (error: unknown) => ({
   type: FrameType.ERROR,
   payload: new TextEncoder().encode(JSON.stringify(wireErrorOf(error))),
 });
-
-function close(socket: ServerSocket | undefined, code?: number, reason?: string): void {
-  try {
-    socket?.close(code, reason);
-  } catch {
-    // Closed already.
-  }
-}
-
-function pairOf(): { client: unknown; server: ServerSocket } {
-  const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: unknown; 1: ServerSocket } }).WebSocketPair;
-  const pair = new Pair();
-  return { client: pair[0], server: pair[1] };
-}
 
 /** Upgrades a request. With `path` the log is opened first: what is wrong with it is an HTTP answer, and no socket. */
 export async function upgrade(env: Env, askOf: AskOf, caller: Caller, path: string | undefined): Promise<Response> {

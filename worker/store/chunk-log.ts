@@ -30,11 +30,11 @@ import type {
   ReplacementSegment,
   SegmentInfo,
 } from "../../src/store/log-store.ts";
-import type { Segment } from "../../src/store/segment.ts";
 import { Archive } from "./segment-archive.ts";
 import type { SegmentToWrite } from "./segment-object.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
 import { hops } from "./chunk-walk.ts";
+import { MovedSegments } from "./moved-segments.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { infoOf, rowsOf } from "./chunk-rows.ts";
 import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow } from "./chunk-tables.ts";
@@ -78,8 +78,7 @@ export class ChunkLog implements LogStore {
   readonly #segmentBytes: number;
   readonly #archive: Archive;
   readonly #rows: ChunkReader;
-  /** Sealed segments in object storage, by base offset. */
-  readonly #moved = new Map<number, Segment>();
+  readonly #moved: MovedSegments;
   #sealed: SegmentRow[];
   #active: SegmentRow;
   #activeChunks: number;
@@ -103,7 +102,7 @@ export class ChunkLog implements LogStore {
     this.#swaps = meta.swaps ?? 0;
     this.#sealed = this.#tables.segments();
     this.#archive = options.archive ?? new Archive(undefined, kernel);
-    for (const entry of this.#tables.archive.kept()) this.#moved.set(entry.baseOffset, this.#archive.open(entry));
+    this.#moved = new MovedSegments(this.#archive, this.#tables.archive.kept());
     this.#rows = new ChunkReader(this.#tables, kernel, () => ({ sealed: this.#sealed, active: this.#active }));
     const remembered = this.#rows.damage.length;
     const base = Math.max(meta.end, this.#sealed.at(-1)?.nextOffset ?? 0);
@@ -156,9 +155,7 @@ export class ChunkLog implements LogStore {
     return this.#flushed;
   }
   get quarantined(): readonly QuarantinedRange[] {
-    return [...this.#rows.damage, ...[...this.#moved.values()].flatMap(({ damage }) => damage)].filter(
-      (range) => range.to > this.#start,
-    );
+    return [...this.#rows.damage, ...this.#moved.damage].filter((range) => range.to > this.#start);
   }
   segments(): readonly SegmentInfo[] {
     const shown = this.#sealed.filter((segment) => segment.nextOffset > this.#start);
@@ -245,19 +242,10 @@ export class ChunkLog implements LogStore {
       this.#saveLog(offset);
       this.#tables.deleteBelow(end);
     });
-    this.#retire(0, end);
+    this.#moved.retire(0, end);
     this.#sealed = kept;
     this.#start = offset;
     this.#rows.forgetBelow(offset);
-  }
-
-  /** What was in object storage is no longer part of the log; its rows are doomed already. */
-  #retire(from: number, to: number): void {
-    for (const [baseOffset, segment] of this.#moved) {
-      if (baseOffset < from || baseOffset >= to) continue;
-      this.#archive.retire(segment);
-      this.#moved.delete(baseOffset);
-    }
   }
 
   /** What can't be derived any more once the rows it came from are gone. */
@@ -279,7 +267,7 @@ export class ChunkLog implements LogStore {
       this.#tables.deleteRange(from, to);
       for (const output of outputs) made.push(this.#writeOutput(output));
     });
-    this.#retire(from, to);
+    this.#moved.retire(from, to);
     this.#sealed = [
       ...this.#sealed.filter((segment) => segment.nextOffset <= from),
       ...made,
@@ -371,7 +359,7 @@ export class ChunkLog implements LogStore {
     }
     const limit = Math.min(limitOffset, logEndOffset);
     for (let at = from; at < limit;) {
-      const { moved, end } = this.#place(at, limit);
+      const { moved, end } = this.#moved.place(this.#sealed, at, limit);
       if (!moved && verify) this.#rows.examine(at);
       const found = moved
         ? await this.#archive.read(moved, at, maxBytes, limit, verify)
@@ -385,20 +373,10 @@ export class ChunkLog implements LogStore {
     return { bytes: NOTHING, nextOffset: from };
   }
 
-  /** Who has what stands at `at`: a segment in object storage, or the rows up to the next one that is there. */
-  #place(at: number, limit: number): { readonly moved: Segment | undefined; readonly end: number } {
-    const index = this.#sealed.findIndex(({ nextOffset }) => nextOffset > at);
-    const first = this.#sealed[index];
-    const moved = first && this.#moved.get(first.baseOffset);
-    if (moved) return { moved, end: Math.min(limit, first.nextOffset) };
-    const next = first && this.#sealed.slice(index).find(({ baseOffset }) => this.#moved.has(baseOffset));
-    return { moved, end: Math.min(limit, next?.baseOffset ?? limit) };
-  }
-
   async offsetForTimestamp(timestamp: number): Promise<number | undefined> {
     for (const segment of [...this.#sealed, this.#active]) {
       if (segment.nextOffset <= this.#start || segment.maxTimestamp < timestamp) continue;
-      const moved = this.#moved.get(segment.baseOffset);
+      const moved = this.#moved.at(segment.baseOffset);
       if (moved) {
         const found = await this.#archive.offsetForTimestamp(moved, timestamp, this.#start);
         if (moved.retired) return this.offsetForTimestamp(timestamp);
@@ -419,7 +397,7 @@ export class ChunkLog implements LogStore {
   async *headers(from: number): AsyncGenerator<BatchHeader> {
     for (const segment of [...this.#sealed, this.#active]) {
       if (segment.nextOffset <= from) continue;
-      const moved = this.#moved.get(segment.baseOffset);
+      const moved = this.#moved.at(segment.baseOffset);
       if (moved) for await (const header of this.#archive.headers(moved)) if (header.baseOffset >= from) yield header;
       for (const row of this.#tables.chunksOf(segment))
         for (const { header } of this.#rows.hops(row)) if (header.baseOffset >= from) yield header;
@@ -435,7 +413,7 @@ export class ChunkLog implements LogStore {
   /** The log is about to be deleted: what is in object storage is doomed. In the caller's transaction. */
   forgetMoved(): void {
     this.#tables.archive.forget();
-    this.#retire(0, Infinity);
+    this.#moved.retire(0, Infinity);
   }
 
   /** Sealed segments that could be in object storage and are not. */
@@ -450,16 +428,7 @@ export class ChunkLog implements LogStore {
 
   /** What a reader must know of the segments that moved, from the one that holds `offset` on, as far as they are one run. */
   movedFrom(offset: number, limit: number): ArchiveEntry[] {
-    const found: ArchiveEntry[] = [];
-    for (const { baseOffset, nextOffset } of this.#sealed) {
-      if (nextOffset <= offset) continue;
-      const moved = this.#moved.get(baseOffset);
-      const entry = moved && this.#archive.entryOf(moved);
-      if (!entry || moved.damage.length > 0 || found.length >= limit || (found.length === 0 && baseOffset > offset))
-        break;
-      found.push(entry);
-    }
-    return found;
+    return this.#moved.entriesFrom(this.#sealed, offset, limit);
   }
 
   /** What is damaged stays where the damage is known. */
@@ -468,7 +437,7 @@ export class ChunkLog implements LogStore {
       batches > 0 &&
       nextOffset > this.#start &&
       !this.#rows.isDamaged(baseOffset, nextOffset) &&
-      !this.#moved.has(baseOffset)
+      this.#moved.at(baseOffset) === undefined
     );
   }
 
@@ -481,7 +450,7 @@ export class ChunkLog implements LogStore {
       this.#rows.examine(baseOffset);
       if (!this.#canMove(row)) continue;
       const snapshot = this.#tables.producers();
-      const before = this.#moved.get(this.#sealed[this.#sealed.indexOf(row) - 1]?.baseOffset ?? -1);
+      const before = this.#moved.at(this.#sealed[this.#sealed.indexOf(row) - 1]?.baseOffset ?? -1);
       return {
         row,
         baseOffset,
@@ -511,7 +480,7 @@ export class ChunkLog implements LogStore {
       this.#tables.archive.keep(entry, Math.trunc(this.#now()));
       this.#tables.deleteChunks(row.baseOffset, row.nextOffset);
     });
-    if (isSame) this.#moved.set(row.baseOffset, this.#archive.open(entry));
+    if (isSame) this.#moved.add(entry);
     return isSame;
   }
 }

@@ -1,0 +1,68 @@
+/**
+ * The sealed segments of one log that lie in object storage, by base offset: where their records are read, and what others are told
+ * of them. The log's own list of sealed segments stays the truth; here is only who has the bytes.
+ */
+import type { QuarantinedRange } from "../../src/store/log-store.ts";
+import type { Segment } from "../../src/store/segment.ts";
+import type { ArchiveEntry } from "./archive-tables.ts";
+import type { SegmentRow } from "./chunk-tables.ts";
+import type { Archive } from "./segment-archive.ts";
+
+export class MovedSegments {
+  readonly #archive: Archive;
+  readonly #segments = new Map<number, Segment>();
+
+  constructor(archive: Archive, kept: readonly ArchiveEntry[]) {
+    this.#archive = archive;
+    for (const entry of kept) this.add(entry);
+  }
+
+  add(entry: ArchiveEntry): void {
+    this.#segments.set(entry.baseOffset, this.#archive.open(entry));
+  }
+
+  at(baseOffset: number): Segment | undefined {
+    return this.#segments.get(baseOffset);
+  }
+
+  get damage(): QuarantinedRange[] {
+    return [...this.#segments.values()].flatMap(({ damage }) => damage);
+  }
+
+  /** What begins in [from, to) is no longer part of the log; its rows are doomed already. */
+  retire(from: number, to: number): void {
+    for (const [baseOffset, segment] of this.#segments) {
+      if (baseOffset < from || baseOffset >= to) continue;
+      this.#archive.retire(segment);
+      this.#segments.delete(baseOffset);
+    }
+  }
+
+  /** Who has what stands at `at`: a segment in object storage, or the rows up to the next one that is there. */
+  place(
+    sealed: readonly SegmentRow[],
+    at: number,
+    limit: number,
+  ): { readonly moved: Segment | undefined; readonly end: number } {
+    const index = sealed.findIndex(({ nextOffset }) => nextOffset > at);
+    const first = sealed[index];
+    const moved = first && this.at(first.baseOffset);
+    if (moved) return { moved, end: Math.min(limit, first.nextOffset) };
+    const next = first && sealed.slice(index).find(({ baseOffset }) => this.#segments.has(baseOffset));
+    return { moved, end: Math.min(limit, next?.baseOffset ?? limit) };
+  }
+
+  /** What a reader must know of the segments here, from the one that holds `offset` on, as far as they are one run. */
+  entriesFrom(sealed: readonly SegmentRow[], offset: number, limit: number): ArchiveEntry[] {
+    const found: ArchiveEntry[] = [];
+    for (const { baseOffset, nextOffset } of sealed) {
+      if (nextOffset <= offset) continue;
+      const moved = this.at(baseOffset);
+      const entry = moved && this.#archive.entryOf(moved);
+      if (!entry || moved.damage.length > 0 || found.length >= limit || (found.length === 0 && baseOffset > offset))
+        break;
+      found.push(entry);
+    }
+    return found;
+  }
+}
