@@ -59,8 +59,6 @@ test("there are files to look at", () => {
 /** Files that are too long, or have a function that is, until what they hold besides has homes of its own. */
 const LONG_LEFT = [
   "src/browser/tabs/membership.ts",
-  "src/log/log.ts",
-  "test/contract/kernel-contract.ts",
   "test/edge/costs.test.ts",
   "test/edge/socket.test.ts",
   "test/edge/wakes.test.ts",

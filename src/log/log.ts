@@ -10,6 +10,8 @@
  * Everything up to the queue happens in the call's own turn, so calls made in a row get offsets in a row. While a commit
  * runs, new appends queue up and form the next one: that is the batching. Structural work (roll, trim, compaction's swap)
  * takes its turn between commits.
+ *
+ * What this file holds: appends, their order and their acks. Reads stand in log-reads.ts, what a producer may send in producer-state.ts.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -17,7 +19,9 @@ import { type BatchHeader, stampBaseOffset } from "../record/format.ts";
 import type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import { withDefaults } from "./limits.ts";
 import { ProducerState, type ProducerEntry } from "./producer-state.ts";
+import { LogReads } from "./log-reads.ts";
 import { rememberProducers } from "./remembering.ts";
+import { isRollDue } from "./roll-age.ts";
 import type {
   Acks,
   AppendOptions,
@@ -28,26 +32,13 @@ import type {
   FetchOptions,
   Isolation,
   LogApi,
+  LogOptions,
   LogSettings,
   StartPosition,
 } from "./types.ts";
 import { validate } from "./validate.ts";
 import type { Upkeep } from "./upkeep.ts";
 import { Waiters } from "./waiters.ts";
-
-const FETCH_BYTES = 1024 * 1024;
-
-export interface LogOptions {
-  readonly store: LogStore;
-  readonly kernel: Kernel;
-  readonly clock: Clock;
-  readonly settings?: Partial<LogSettings> | undefined;
-  /**
-   * Resolves in a later turn of the host's event loop, behind the messages that wait already. Where storage is
-   * synchronous, appends pile up as messages while a commit has the thread; let in between commits, they form the next one.
-   */
-  readonly breathe?: (() => Promise<void>) | undefined;
-}
 
 interface Pending {
   readonly batch: Uint8Array;
@@ -82,7 +73,6 @@ export class Log implements LogApi {
   #writtenUpTo = 0;
   /** Offset of the next append, queue included. */
   #end: number;
-  #highWatermark: number;
   /** Tail of the queue of commits and structural work. */
   #turn: Promise<unknown> = Promise.resolve();
   #scheduled = false;
@@ -90,9 +80,7 @@ export class Log implements LogApi {
   /** It was deleted. */
   #gone: TidemarkError | undefined;
   #closed = false;
-  /** Readers at the log's end. */
-  readonly #committedReaders: Waiters;
-  readonly #provisionalReaders: Waiters;
+  readonly #reads: LogReads;
   /** Retries of batches that are still on their way. */
   readonly #handedOver: Waiters;
   readonly #flushed: Waiters;
@@ -109,12 +97,17 @@ export class Log implements LogApi {
     this.#clock = clock;
     this.#producers = new ProducerState(producersMax);
     this.#written = new ProducerState(producersMax);
-    this.#committedReaders = new Waiters(waitersMax);
-    this.#provisionalReaders = new Waiters(waitersMax);
+    this.#reads = new LogReads({
+      store,
+      kernel,
+      waitersMax,
+      settings: () => this.settings,
+      check: () => this.#check(),
+      breathe: () => this.#turnOfOthers(),
+    });
     this.#handedOver = new Waiters(queueAppendsMax);
     this.#flushed = new Waiters(queueAppendsMax);
     this.#end = store.logEndOffset;
-    this.#highWatermark = store.flushedOffset;
     store.onSeal = (maxBytes) => {
       // In the middle of store.append: some of the group lie in the segment being sealed, some will come behind it.
       this.#countWritten();
@@ -145,7 +138,7 @@ export class Log implements LogApi {
     return this.#store.logStartOffset;
   }
   get highWatermark(): number {
-    return this.#highWatermark;
+    return this.#reads.highWatermark;
   }
   get logEndOffset(): number {
     return this.#store.logEndOffset;
@@ -252,8 +245,8 @@ export class Log implements LogApi {
   /** A batch that is in the log or on its way: the first offsets, as soon as the first try has reached the level. */
   async #repeat(baseOffset: number, header: BatchHeader, acks: Acks): Promise<AppendResult> {
     const lastOffset = baseOffset + header.recordCount - 1;
-    if (acks === "written" && lastOffset >= this.#highWatermark) await this.#handedOver.wait(lastOffset);
-    if (acks === "flushed" && lastOffset >= this.#highWatermark) await this.#flushed.wait(lastOffset);
+    if (acks === "written" && lastOffset >= this.#reads.highWatermark) await this.#handedOver.wait(lastOffset);
+    if (acks === "flushed" && lastOffset >= this.#reads.highWatermark) await this.#flushed.wait(lastOffset);
     return { baseOffset, lastOffset, duplicate: true, leaderEpoch: this.leaderEpoch, acks };
   }
 
@@ -295,7 +288,7 @@ export class Log implements LogApi {
     try {
       await this.#store.append(group.map(({ batch }) => batch));
       this.#countWritten();
-      this.#provisionalReaders.advance(this.#store.logEndOffset);
+      this.#reads.advanceProvisional(this.#store.logEndOffset);
       if (this.#handedOver.count > 0 || group.some(({ acks }) => acks === "written")) {
         await this.#store.handOver();
         this.#handedOver.advance(this.#store.logEndOffset);
@@ -315,11 +308,10 @@ export class Log implements LogApi {
   }
 
   #raiseHighWatermark(): void {
-    this.#highWatermark = this.#store.flushedOffset;
-    this.#handedOver.advance(this.#highWatermark);
-    this.#flushed.advance(this.#highWatermark);
-    this.#committedReaders.advance(this.#highWatermark);
-    this.#provisionalReaders.advance(this.#highWatermark);
+    const { flushedOffset } = this.#store;
+    this.#handedOver.advance(flushedOffset);
+    this.#flushed.advance(flushedOffset);
+    this.#reads.raiseHighWatermark(flushedOffset);
   }
 
   /** Moves the written producers' state up to the store's end. */
@@ -376,8 +368,7 @@ export class Log implements LogApi {
     this.#queueBytes = 0;
     this.#handedOver.fail(error);
     this.#flushed.fail(error);
-    this.#committedReaders.fail(readError);
-    this.#provisionalReaders.fail(readError);
+    this.#reads.fail(readError);
   }
 
   /**
@@ -407,76 +398,19 @@ export class Log implements LogApi {
 
   // --- read --------------------------------------------------------------------------------------------------------
 
-  async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
-    const { maxBytes = FETCH_BYTES, isolation = "committed", wait = false, verify = false, signal } = options;
-    if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) {
-      throw new TidemarkError(
-        "INVALID_ARGUMENT",
-        `maxBytes is ${String(maxBytes)}; it must be a whole number of bytes, 1 or more`,
-        { field: "maxBytes" },
-      );
-    }
-    for (;;) {
-      signal?.throwIfAborted();
-      const limit = this.#limit(isolation);
-      const found = await this.#store.read(from, maxBytes, limit, verify);
-      if (found.bytes.length > 0 || found.nextOffset > from || !wait) {
-        const { logStartOffset, highWatermark, logEndOffset } = this;
-        return { ...found, logStartOffset, highWatermark, logEndOffset };
-      }
-      this.#check();
-      // The limit may have risen while we read; parked behind it we would miss the wake-up.
-      if (this.#limit(isolation) > limit) continue;
-      await (isolation === "committed" ? this.#committedReaders : this.#provisionalReaders).wait(from, signal);
-    }
+  fetch(from: number, options?: FetchOptions): Promise<Fetched> {
+    return this.#reads.fetch(from, options);
   }
 
-  #limit(isolation: Isolation): number {
-    return isolation === "committed" ? this.#highWatermark : this.#store.logEndOffset;
-  }
-
-  async resolve(position: StartPosition, isolation: Isolation = "committed"): Promise<number> {
-    const { logStartOffset } = this;
-    const limit = this.#limit(isolation);
-    if (position === "earliest") return logStartOffset;
-    if (position === "latest") return limit;
-    if (typeof position === "number") {
-      if (Number.isInteger(position) && position >= logStartOffset && position <= limit) return position;
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, {
-        offset: position,
-        logStartOffset,
-        logEndOffset: limit,
-      });
-    }
-    if ("last" in position) {
-      if (!(typeof position.last === "number" && position.last >= 0))
-        throw new TidemarkError(
-          "INVALID_ARGUMENT",
-          `last is ${String(position.last)}; it must be a number of offsets, 0 or more`,
-          { field: "last" },
-        );
-      return Math.max(logStartOffset, limit - Math.trunc(position.last));
-    }
-    if (typeof position.timestamp !== "number" || Number.isNaN(position.timestamp)) {
-      throw new TidemarkError(
-        "INVALID_ARGUMENT",
-        `timestamp is ${String(position.timestamp)}; it must be a number of milliseconds`,
-        { field: "timestamp" },
-      );
-    }
-    const { firstAt } = await import("./time-seek.ts");
-    return firstAt(
-      { store: this.#store, kernel: this.#kernel, settings: this.settings, breathe: () => this.#turnOfOthers() },
-      position.timestamp,
-      limit,
-    );
+  resolve(position: StartPosition, isolation?: Isolation): Promise<number> {
+    return this.#reads.resolve(position, isolation);
   }
 
   // --- upkeep ------------------------------------------------------------------------------------------------------
 
   async trim(offset: number): Promise<void> {
     this.#check();
-    if (!Number.isSafeInteger(offset) || offset > this.#highWatermark) {
+    if (!Number.isSafeInteger(offset) || offset > this.#reads.highWatermark) {
       const { logStartOffset, highWatermark } = this;
       throw new TidemarkError("OFFSET_OUT_OF_RANGE", `can't trim to ${offset}`, {
         offset,
@@ -496,18 +430,11 @@ export class Log implements LogApi {
     this.#check();
     const rolled = await this.#exclusive(() =>
       this.#guarded(async () => {
-        const active = this.#store.segments().at(-1);
-        // Either way: a clock that was ahead and went back must not keep the segment active until it is there again.
-        const ageMs = Math.abs(this.#clock.now() - (active?.createdAt ?? 0));
-        // As old as retention allows, it is rolled: else an idle log would keep its last records.
-        const due =
-          active &&
-          active.batches > 0 &&
-          ageMs >= Math.min(this.settings.segmentMaxAgeMs, this.settings.retention.maxAgeMs ?? Infinity);
+        const due = isRollDue(this.#store.segments(), this.#clock.now(), this.settings);
         // Without a roll the flush brings the durable mark up to the log's end.
         await (due ? this.#store.roll() : this.#store.flush());
         this.#raiseHighWatermark();
-        return due === true;
+        return due;
       }),
     );
     // One after the other: a pass that is under way is not begun twice.
@@ -529,7 +456,7 @@ export class Log implements LogApi {
       kernel: this.#kernel,
       clock: this.#clock,
       settings: this.settings,
-      highWatermark: () => this.#highWatermark,
+      highWatermark: () => this.#reads.highWatermark,
       alone: (work) => this.#exclusive(() => this.#guarded(work)),
       breathe: () => this.#turnOfOthers(),
     });
@@ -559,9 +486,7 @@ export class Log implements LogApi {
     this.#closed = true;
     // Commits that are under way or queued come first; nothing new is taken.
     for (let turn: Promise<unknown> | undefined; turn !== this.#turn;) await (turn = this.#turn);
-    const closed = new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
-    this.#committedReaders.fail(closed);
-    this.#provisionalReaders.fail(closed);
+    this.#reads.fail(new TidemarkError("CLOSED", "the log is closed", { reason: "closed" }));
     if (!this.#failure && !this.#gone) await this.#store.close();
   }
 }

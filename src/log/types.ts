@@ -1,5 +1,6 @@
 /** The words of the log's interface: what callers pass and get. Behaviour is in log.ts. */
-import type { FetchedBatches, LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
+import type { Kernel } from "../kernel/types.ts";
+import type { FetchedBatches, LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 
 /** When an append counts: in memory, handed to the operating system, on the device. (`replicated` comes with sync.) */
 export type Acks = "accepted" | "written" | "flushed";
@@ -153,4 +154,17 @@ export interface LogApi {
   quarantined(): readonly QuarantinedRange[];
   /** Waits for queued appends, flushes, closes the store. */
   close(): Promise<void>;
+}
+
+/** What a log is opened with. */
+export interface LogOptions {
+  readonly store: LogStore;
+  readonly kernel: Kernel;
+  readonly clock: Clock;
+  readonly settings?: Partial<LogSettings> | undefined;
+  /**
+   * Resolves in a later turn of the host's event loop, behind the messages that wait already. Where storage is
+   * synchronous, appends pile up as messages while a commit has the thread; let in between commits, they form the next one.
+   */
+  readonly breathe?: (() => Promise<void>) | undefined;
 }

@@ -3,8 +3,14 @@
  * also write it wrongly. `craft` gives any header field any value and then makes the CRC right, so that a case reaches
  * the check it is about and not the checksum.
  */
-import type { EncodeRequest, ScanRequest } from "../../src/kernel/types.ts";
+import type { EncodeRequest, Kernel, ScanRequest } from "../../src/kernel/types.ts";
 import { INDEX_STATE_EMPTY } from "../../src/kernel/types.ts";
+
+/** One promise of the kernel; every build of it runs each. */
+export interface KernelCase {
+  readonly name: string;
+  run(kernel: Kernel): void;
+}
 
 export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 

@@ -142,15 +142,15 @@ export const MUTANTS: readonly Mutant[] = [
   { name: "damage not looked for", file: LOG, find: "if (verify) await this.examine(segment);", replace: "" },
   {
     name: "reader sleeps on",
-    file: "src/log/log.ts",
-    find: "this.#committedReaders.advance(this.#highWatermark);",
+    file: "src/log/log-reads.ts",
+    find: "this.#committed.advance(this.highWatermark);",
     replace: "",
   },
   // Promises of the log.
   {
     name: "high watermark is the log end",
     file: "src/log/log.ts",
-    find: "    return this.#highWatermark;",
+    find: "    return this.#reads.highWatermark;",
     replace: "    return this.#store.logEndOffset;",
   },
   {
@@ -164,7 +164,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "duplicate acked before the first",
     file: "src/log/log.ts",
-    find: 'if (acks === "flushed" && lastOffset >= this.#highWatermark) await this.#flushed.wait(lastOffset);',
+    find: 'if (acks === "flushed" && lastOffset >= this.#reads.highWatermark) await this.#flushed.wait(lastOffset);',
     replace: "",
     from: 3130,
   },

@@ -1,0 +1,126 @@
+/**
+ * Reads of a log: what stands below a limit, where a start position lies, and who waits at the end.
+ *
+ *                     high watermark        log end
+ *                          ▼                   ▼
+ *   ──────┬────────────────┬───────────────────┬────▶
+ *         │ committed      │ provisional only  │ waiting reads
+ *
+ * The log moves both limits and calls `advance`; a read that waits behind a limit then looks again.
+ */
+import { TidemarkError } from "../errors.ts";
+import type { Kernel } from "../kernel/types.ts";
+import type { LogStore } from "../store/log-store.ts";
+import type { Fetched, FetchOptions, Isolation, LogSettings, StartPosition } from "./types.ts";
+import { Waiters } from "./waiters.ts";
+
+const FETCH_BYTES = 1024 * 1024;
+
+export interface LogReadsOptions {
+  readonly store: LogStore;
+  readonly kernel: Kernel;
+  readonly waitersMax: number;
+  /** The log's settings of now. */
+  readonly settings: () => LogSettings;
+  /** Throws where the log is closed, deleted or failed. */
+  readonly check: () => void;
+  /** For long work: others have their turn. */
+  readonly breathe: () => Promise<void>;
+}
+
+export class LogReads {
+  /** Offset behind the last durable record. */
+  highWatermark: number;
+  readonly #options: LogReadsOptions;
+  readonly #store: LogStore;
+  readonly #committed: Waiters;
+  readonly #provisional: Waiters;
+
+  constructor(options: LogReadsOptions) {
+    this.#options = options;
+    this.#store = options.store;
+    this.highWatermark = options.store.flushedOffset;
+    this.#committed = new Waiters(options.waitersMax);
+    this.#provisional = new Waiters(options.waitersMax);
+  }
+
+  /** Wakes reads that may see what is written, not yet durable. */
+  advanceProvisional(logEndOffset: number): void {
+    this.#provisional.advance(logEndOffset);
+  }
+
+  /** Moves the high watermark up, and wakes all reads that waited for it. */
+  raiseHighWatermark(offset: number): void {
+    this.highWatermark = offset;
+    this.#committed.advance(this.highWatermark);
+    this.#provisional.advance(this.highWatermark);
+  }
+
+  /** Every waiting read fails. */
+  fail(error: TidemarkError): void {
+    this.#committed.fail(error);
+    this.#provisional.fail(error);
+  }
+
+  async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
+    const { maxBytes = FETCH_BYTES, isolation = "committed", wait = false, verify = false, signal } = options;
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) {
+      throw new TidemarkError(
+        "INVALID_ARGUMENT",
+        `maxBytes is ${String(maxBytes)}; it must be a whole number of bytes, 1 or more`,
+        { field: "maxBytes" },
+      );
+    }
+    for (;;) {
+      signal?.throwIfAborted();
+      const limit = this.#limit(isolation);
+      const found = await this.#store.read(from, maxBytes, limit, verify);
+      if (found.bytes.length > 0 || found.nextOffset > from || !wait) {
+        const { logStartOffset, logEndOffset } = this.#store;
+        return { ...found, logStartOffset, highWatermark: this.highWatermark, logEndOffset };
+      }
+      this.#options.check();
+      // The limit may have risen while we read; parked behind it we would miss the wake-up.
+      if (this.#limit(isolation) > limit) continue;
+      await (isolation === "committed" ? this.#committed : this.#provisional).wait(from, signal);
+    }
+  }
+
+  #limit(isolation: Isolation): number {
+    return isolation === "committed" ? this.highWatermark : this.#store.logEndOffset;
+  }
+
+  async resolve(position: StartPosition, isolation: Isolation = "committed"): Promise<number> {
+    const { logStartOffset } = this.#store;
+    const limit = this.#limit(isolation);
+    if (position === "earliest") return logStartOffset;
+    if (position === "latest") return limit;
+    if (typeof position === "number") {
+      if (Number.isInteger(position) && position >= logStartOffset && position <= limit) return position;
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, {
+        offset: position,
+        logStartOffset,
+        logEndOffset: limit,
+      });
+    }
+    if ("last" in position) {
+      if (!(typeof position.last === "number" && position.last >= 0))
+        throw new TidemarkError(
+          "INVALID_ARGUMENT",
+          `last is ${String(position.last)}; it must be a number of offsets, 0 or more`,
+          { field: "last" },
+        );
+      return Math.max(logStartOffset, limit - Math.trunc(position.last));
+    }
+    if (typeof position.timestamp !== "number" || Number.isNaN(position.timestamp)) {
+      throw new TidemarkError(
+        "INVALID_ARGUMENT",
+        `timestamp is ${String(position.timestamp)}; it must be a number of milliseconds`,
+        { field: "timestamp" },
+      );
+    }
+    const { firstAt } = await import("./time-seek.ts");
+    const { store, kernel, settings, breathe } = this.#options;
+    return firstAt({ store, kernel, settings: settings(), breathe }, position.timestamp, limit);
+  }
+}
