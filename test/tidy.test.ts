@@ -10,6 +10,7 @@ import { describe, expect, test } from "vitest";
 import { RELEASE_BYTES_MAX, kernelDirectory } from "../tools/package/build-kernel.mjs";
 import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
 import { circles, wrongArrows } from "./support/arrows.ts";
+import { doubledNames } from "./support/names.ts";
 import { namesOf, wordsOf } from "./support/doc-names.ts";
 import {
   anchorOf,
@@ -55,6 +56,26 @@ test("there are files to look at", () => {
   expect(sources.filter(inRooms).length).toBeGreaterThan(5);
   expect(files).toContain("test/tidy.test.ts");
 });
+
+/** Names with two meanings, each struck out when one of the two has a name of its own. */
+const NAMES_LEFT = [
+  "Ack",
+  "AppendOptions",
+  "BatchAck",
+  "BatchLimits",
+  "Hello",
+  "Hop",
+  "Producer",
+  "RecordInput",
+  "SLICE_BYTES",
+  "bodyOf",
+  "corruptRange",
+  "destroy",
+  "readBatches",
+  "refused",
+  "retire",
+  "shown",
+];
 
 /** Files that are too long, or have a function that is, until what they hold besides has homes of its own. */
 const LONG_LEFT = [
@@ -179,6 +200,8 @@ describe("host names", () => {
     "let port: MessagePort;",
     "const o = { self };",
     "globalThis.x = 1;",
+    "const answer = await fetch(address);",
+    "let transform: CompressionStream;",
   ])("a host in a host-free room is found: %s", (source) => {
     expect(hostNames(source, "src/log/x.ts")).toHaveLength(1);
     expect(hostNames(source, "src/browser/x.ts")).toEqual([]);
@@ -209,6 +232,28 @@ describe("HTTP", () => {
 
   test("worker/store and worker/stream name none of it", () => {
     expect(sources.flatMap((file) => httpNames(read(file), file))).toEqual([]);
+  });
+});
+
+describe("names", () => {
+  const programs = { browser: /^src\/(?!browser\/package\/)/, edge: /^(src\/(?!browser\/)|worker\/)/ };
+  const doubled = (program: RegExp): string[] =>
+    doubledNames(new Map(sources.filter((file) => program.test(file)).map((file) => [file, read(file)]))).sort();
+
+  test("a name that two files export is found, of values and of types; one that is passed on is not", () => {
+    const files = {
+      "src/a.ts": "export const LEASE_MS = 600; export type Mark = 1;",
+      "src/b.ts": 'export const LEASE_MS = 500; export { c } from "./c.ts";',
+      "src/c.ts": "export function c() {} export interface Mark {}",
+    };
+    expect(doubledNames(new Map(Object.entries(files)))).toEqual([
+      "LEASE_MS: src/a.ts, src/b.ts",
+      "Mark: src/a.ts, src/c.ts",
+    ]);
+  });
+
+  test.each(Object.entries(programs))("in the program of the %s no two files export one name", (_, program) => {
+    expect(doubled(program).filter((each) => !NAMES_LEFT.includes(each.split(":")[0]!))).toEqual([]);
   });
 });
 
