@@ -1,4 +1,4 @@
-/** The operations of a history, each started as a client would; most go on while the next ones begin. */
+/** The operations of a history. Each starts as a client would start it; most still run when the next ones begin. */
 import type { Log } from "../../src/log/log.ts";
 import type { AppendOptions } from "../../src/log/types.ts";
 import { decodeBatch } from "../../src/record/record-batch.ts";
@@ -14,7 +14,7 @@ import type { Simulation } from "./simulation.ts";
 type Of<T extends Action["type"]> = Extract<Op, { readonly type: T }>;
 
 const WEEK_MS = 7 * 24 * 3_600_000;
-/** Older than any age that retention is told here. */
+/** Records that are late by this much are older than any retention age in the plans. */
 const LATE_MS = 30 * 24 * 3_600_000;
 
 export class Actions {
@@ -114,7 +114,7 @@ export class Actions {
       acks: op.acks,
       ...(op.ifEnd && { ifEnd: log.logEndOffset + (op.ifEnd === "right" ? 0 : 3) }),
     };
-    // Whether the producer's earlier batches may fail is known now; what they did, when this one is answered.
+    // Which earlier batches may fail is known now; which did fail is known only when this batch is answered.
     const before = honestRefusals(life, producer, model);
     const allowed = (): string[] => [
       ...before,
@@ -140,7 +140,7 @@ export class Actions {
     );
   }
 
-  /** The same batch again while the first try is under way or answered: one place in the log. */
+  /** Sends the same batch again while the first try is under way or answered: the log must hold it once. */
   #duplicate(op: Of<"duplicate">): void {
     const { life, model } = this.#parts(op.log);
     const producer = this.#sim.producers[op.log]![op.producer]!;
@@ -158,13 +158,13 @@ export class Actions {
     );
   }
 
-  /** What must be refused, and must never show up. */
+  /** Appends a bad batch: the log must refuse it, and no read may ever show it. */
   #badAppend(op: Of<"bad-append">): void {
     const { life, log, model } = this.#parts(op.log);
     const producer = this.#sim.producers[op.log]![op.producer]!;
     const last = producer.batches.at(-1);
-    // A log that may have forgotten the producer can't know better. Neither can one that had the last batch in memory
-    // only, as it said, and found no room for it since.
+    // A log may have forgotten the producer. Or it had the last batch in memory only, as `accepted` allows, and found
+    // no room for it since. In both cases it can't recognise a wrong sequence.
     const isKept =
       last?.state === "acked" && last.level !== "accepted" && producer.underWay === 0 && model.lost.length === 0;
     const sequenced = isKept && model.plan.producersMax >= model.plan.producers && !producer.anonymous;
@@ -246,7 +246,7 @@ export class Actions {
     this.#sim.trace.add(code);
   }
 
-  /** A reader that waits at the end: it must wake when there is something for it. */
+  /** Starts a reader that waits at the end of the log: it must wake when a record arrives. */
   #tail(op: Of<"tail">): void {
     const { life, log, model } = this.#parts(op.log);
     const from = op.committed ? log.highWatermark : log.logEndOffset;
@@ -365,7 +365,7 @@ export class Actions {
     clock.advance(Math.max(ms, -clock.ms));
     if (ms < 0) counters.add("clock.back");
     if (Math.abs(ms) > WEEK_MS) counters.add("clock.jump");
-    // A cleaning that is under way may look at the clock only now.
+    // A cleaning that is under way may read the clock only now.
     for (const model of models) {
       if (ms < 0) model.wentBack(clock.ms);
       if (life.isDoing("clean")) model.cleaning(clock.ms);
@@ -373,7 +373,7 @@ export class Actions {
   }
 }
 
-/** A batch whose header says more bytes than any slot holds. */
+/** A batch whose header claims more bytes than any slot holds. */
 function grown(bytes: Uint8Array, length: number): Uint8Array {
   const large = new Uint8Array(length);
   large.set(bytes);

@@ -1,7 +1,7 @@
 /**
- * Reading a log from its start to its end, as a consumer would, and holding it against the model: nothing acknowledged
- * is missing, nothing is there twice or was never sent, holes have a reason, times and ends are found where a naive
- * search finds them.
+ * Reads a log from its start to its end, as a consumer would, and compares it with the model. Acknowledged records must
+ * be there, once; every record must have been sent; holes must have a reason; look-ups by time and the log's ends must
+ * agree with a naive search.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -19,13 +19,13 @@ export interface Reading {
   readonly start: number;
   readonly end: number;
   readonly records: Map<number, Rec>;
-  /** Read as CORRUPT_RANGE. */
+  /** Ranges that answered CORRUPT_RANGE. */
   readonly gaps: GapRange[];
 }
 
 const codeOf = (error: unknown): string => (error instanceof TidemarkError ? error.code : "");
 
-/** Takes note of each record of a whole batch; gives their offsets. */
+/** Calls `note` with each record of a batch and its offset. */
 export function noteRecords(model: LogModel, batch: RecordBatch, note: (offset: number, record: Rec) => void): void {
   for (let i = 0; i < batch.count; i++) {
     const offset = batch.offsetAt(i);
@@ -39,7 +39,7 @@ export function noteRecords(model: LogModel, batch: RecordBatch, note: (offset: 
   }
 }
 
-/** A fetch answers what it was asked for: whole batches, from the right one on, no more than wanted. */
+/** Checks a fetch's answer: whole batches, the first with the offset asked for, within the limits. */
 export function checkFetched(fetched: Fetched, from: number, maxBytes: number, limit: number): Uint8Array[] {
   const batches = splitBatches(fetched.bytes);
   if (batches.length > 1 && fetched.bytes.length > maxBytes)
@@ -53,7 +53,7 @@ export function checkFetched(fetched: Fetched, from: number, maxBytes: number, l
   return batches;
 }
 
-/** Without compaction there are no holes: an answer begins with the batch that was asked for, or is an error. */
+/** Without compaction there are no holes: an answer must begin with the batch that was asked for, or be an error. */
 export function checkNoSkip(bytes: Uint8Array, from: number): void {
   if (bytes.length === 0) return;
   const { baseOffset } = readHeader(bytes);
@@ -77,7 +77,7 @@ export async function readAll(
       fetched = await wait(log.fetch(from, { isolation: "provisional", maxBytes, verify }));
     } catch (error) {
       if (codeOf(error) !== "CORRUPT_RANGE") throw error;
-      // Once more with every checksum: a read that lied a moment ago may have been remembered as damage.
+      // Read once more with every checksum: the log may have noted damage because of an earlier read that lied.
       if (verify) from = addGap(reading, error as TidemarkError, from);
       verify = !verify;
       continue;
@@ -112,14 +112,14 @@ export async function readAll(
 
 function addGap(reading: Reading, error: TidemarkError, from: number): number {
   const { from: low, to: high } = error.details as { from: number; to: number };
-  // Before the damage there may be a hole that compaction left; it needs its own reason, so it is no part of the gap.
+  // A hole before the damage was left by compaction. It needs a reason of its own, so the gap does not include it.
   if (!(low < high && high > from))
     throw new Violation("corrupt-range-details", `${low}…${high} for a read at ${from}`, { cause: error });
   reading.gaps.push({ from: Math.max(from, low), to: high });
   return high;
 }
 
-/** Holds a reading of the quiet log against the model. */
+/** Compares a reading of the quiet log with the model. */
 export function checkReading(log: LogApi, model: LogModel, reading: Reading): void {
   const { start, end, records, gaps } = reading;
   checkStart(model, start);
@@ -136,7 +136,7 @@ export function checkReading(log: LogApi, model: LogModel, reading: Reading): vo
 function checkStart(model: LogModel, start: number): void {
   if (start < model.start) throw new Violation("start-fell", `${model.start} → ${start}`);
   const { maxRecords, maxBytes, maxAgeMs = Infinity } = model.plan.retention;
-  // When a segment was sealed is not known here; it was after its records had arrived.
+  // The time at which a segment was sealed is not known here. It is after its records arrived.
   const tooOld = ({ arrivedAt }: Rec): boolean =>
     model.clockWentBack || model.cleanings.some((now) => now - arrivedAt > maxAgeMs);
   const byCount = maxRecords !== undefined && model.endMax - start >= maxRecords;
@@ -182,7 +182,7 @@ function checkHoles(log: LogApi, model: LogModel, { records, end }: Reading, hol
   }
 }
 
-/** One producer's records stand in the order of their sequences. */
+/** Each producer's records must stand in the order of their sequences. */
 function checkProducers(records: ReadonlyMap<number, Rec>): void {
   const last = new Map<number, Rec>();
   for (const offset of [...records.keys()].sort((a, b) => a - b)) {
@@ -198,7 +198,7 @@ function checkProducers(records: ReadonlyMap<number, Rec>): void {
 
 const order = ({ batch, at }: Rec): number => batch.epoch * 1e9 + batch.baseSequence + at;
 
-/** Start positions of the quiet log, against a search through everything that was read. */
+/** Compares start positions of the quiet log with a search through everything that was read. */
 export async function checkPositions(log: LogApi, reading: Reading, wait: Wait, random: Random): Promise<void> {
   if (reading.gaps.length > 0) return;
   const { start, end, records } = reading;

@@ -1,4 +1,4 @@
-/** The time of the simulation: stands still unless an operation moves it, and may be moved back. */
+/** The clock of the simulation. It stands still until an operation moves it, forward or back. */
 import type { Clock } from "../../src/log/types.ts";
 
 export class SimClock implements Clock {

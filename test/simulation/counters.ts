@@ -1,6 +1,6 @@
 /**
- * Faults and events that really happened. A fault that changed nothing is not counted, so a kind with zero over a whole
- * run means that the run proved nothing about it; `EXPECTED` names those that must not stay at zero.
+ * Counts faults and events that had an effect. A fault that changed nothing is not counted: a kind that stays at zero
+ * over a whole run was not tested by the run. `EXPECTED` names the kinds that must not stay at zero.
  */
 export class Counters {
   readonly counts: Record<string, number> = {};
@@ -14,7 +14,7 @@ export class Counters {
   }
 }
 
-/** What a run of a few hundred seeds must have met. Printed last, checked by the runner. */
+/** Kinds that a run of a few hundred seeds must count at least once. Printed last, checked by the runner. */
 export const EXPECTED: readonly string[] = [
   "cut.kept",
   "cut.dropped",

@@ -1,6 +1,6 @@
 /**
- * What outlives a process: per slot the durable bytes, and the writes since its last flush, which lie in the system's
- * cache.
+ * The disk, which outlives a process. Each slot has its durable bytes and, in the system's cache, the writes since its
+ * last flush.
  *
  *   write ──► cache (what read returns) ──flush──► durable
  *               │                          power cut: each piece of each un-flushed write is kept, dropped or garbled
@@ -10,8 +10,8 @@
  * to damage the neighbours of a byte that they write (as SQLite assumes by "powersafe overwrite"), because a batch's
  * last sector also holds the first bytes of the next one.
  *
- * Faults beyond that, each switched on by name: flushes that fail and forget (the next flush succeeds and writes
- * nothing, as Linux does), names that a power cut loses, bit flips, zeroed sectors and stale pages at rest.
+ * Further faults are switched on by name: flushes that fail and forget (the next flush succeeds and writes nothing, as
+ * on Linux), file names that a power cut loses, and at rest bit flips, zeroed sectors and stale pages.
  */
 import type { Counters } from "./counters.ts";
 import type { Random } from "./prng.ts";
@@ -37,24 +37,24 @@ interface Slot {
   pending: PendingWrite[];
   /** Durable bytes of some earlier flush, for stale pages. */
   older: Uint8Array | undefined;
-  /** The slot's name is surely on the disk: it was there when an earlier life opened the volume. */
+  /** True when the slot's name is certainly on the disk: an earlier life found it when it opened the volume. */
   aged: boolean;
 }
 
 export interface DiskOptions {
   readonly slotBytes: number;
-  /** Refuses slots beyond. */
+  /** The disk has room for this many slots and refuses more. */
   readonly slotsMax: number;
   /** Writes wait in the process until they are handed over or flushed (as IndexedDB does). */
   readonly buffered: boolean;
-  /** A power cut may lose slots made in the same life. */
+  /** With this switch a power cut may lose slots that were made in the same life. */
   readonly losesNames: boolean;
   readonly keepsOlder: boolean;
-  /** Stale pages may be from before the last crash. Then they may hold good batches of a tail that was cut. */
+  /** With this switch stale pages may date from before the last crash: they may hold good batches of a cut tail. */
   readonly staleAcrossLives: boolean;
 }
 
-/** Where rot struck; the model asks what lay there. */
+/** Where rot struck. The model looks up the records that lay there. */
 export interface Rot {
   readonly kind: "flip" | "zero-sector" | "stale-page";
   readonly slot: number;
@@ -89,7 +89,7 @@ export class Disk {
     return true;
   }
 
-  /** Another disk in the same state. Writes that wait are shared, nobody changes them. */
+  /** Another disk in the same state. Waiting writes are shared, since they never change. */
   copy(counters: Counters): Disk {
     const disk = new Disk(this.options, counters);
     for (const slot of this.#slots)
@@ -137,7 +137,7 @@ export class Disk {
     );
   }
 
-  /** A flush that fails: each write is durable after all, still pending, or forgotten though reads go on showing it. */
+  /** A flush fails: each write becomes durable, stays pending, or is forgotten although reads still show it. */
   failFlush(slot: number, random: Random, mayForget: boolean): void {
     const each = this.#slots[slot]!;
     each.pending = each.pending.filter(({ position, bytes }) => {
@@ -148,7 +148,7 @@ export class Disk {
     });
   }
 
-  /** Slots of earlier lives have their names on the disk by now. */
+  /** Notes that the first `count` slots, of earlier lives, have their names on the disk. */
   age(count: number): void {
     for (const slot of this.#slots.slice(0, count)) slot.aged = true;
   }
@@ -172,7 +172,7 @@ export class Disk {
     }
   }
 
-  /** `chosen` decides each un-flushed write's fate, by its number, slot by slot; without it fates are drawn. */
+  /** `chosen` decides each un-flushed write's fate by its number, slot by slot. Without it, fates are drawn. */
   powerCut(random: Random, inflight: readonly InflightWrite[], chosen?: (write: number) => Fate): void {
     this.#applyInflight(random, inflight, "cut.inflight");
     this.#forgetOlder();
@@ -214,12 +214,12 @@ export class Disk {
     if (this.options.losesNames) this.#loseNames(random);
   }
 
-  /** Writes that had been asked for and not answered: some happened, the last of them perhaps in part. */
+  /** Applies some of the writes that were requested and not answered; the last of them perhaps in part. */
   #applyInflight(random: Random, inflight: readonly InflightWrite[], counter: string): void {
     const ended = new Set<number>();
     for (const { slot, position, bytes } of inflight) {
       if (ended.has(slot) || position + bytes.length > this.options.slotBytes) continue;
-      // Memory is handed to the system page by page, so even half a write ends with a sector.
+      // A process hands memory to the system page by page, so even half a write ends at the end of a sector.
       const sectors = Math.ceil((position + bytes.length) / SECTOR) - Math.floor(position / SECTOR);
       const until = (Math.floor(position / SECTOR) + random.int(sectors + 1)) * SECTOR;
       const count = random.chance(0.5) ? bytes.length : Math.max(0, Math.min(bytes.length, until - position));
@@ -249,16 +249,16 @@ export class Disk {
 
   // --- rot at rest -------------------------------------------------------------------------------------------------
 
-  /** One thing goes bad, where there are bytes; undefined when nothing was found that could. */
+  /** Damages one place that holds bytes. Undefined when no such place was found. */
   rot(random: Random): Rot | undefined {
     for (let attempt = 0; attempt < 8; attempt++) {
       const slot = random.int(this.#slots.length);
-      // A crash inside a commit leaves one good copy of the catalog; rot in that one would be a second fault.
+      // A crash inside a commit leaves one good copy of the catalog. Rot in that copy would be a second fault.
       if (slot < 2 && differs(this.#slots[0]!.durable, 0, this.#slots[1]!.durable)) continue;
       const kind = random.pick(["flip", "flip", "zero-sector", "stale-page"] as const);
       const { durable } = this.#slots[slot]!;
       let position = random.int(durable.length);
-      // Most of a slot may be empty: try to meet something.
+      // Most of a slot may be empty: try several positions to hit bytes.
       for (let tries = 0; tries < 16 && durable[position] === 0; tries++) position = random.int(durable.length);
       const rot = this.rotAt(kind, slot, position, random.int(8));
       if (rot) return rot;
@@ -268,7 +268,7 @@ export class Disk {
 
   rotAt(kind: Rot["kind"], slot: number, position: number, bit: number): Rot | undefined {
     const { durable, cache, older } = this.#slots[slot]!;
-    // The header page's sectors are written one by one; a whole stale page there would be two faults at once.
+    // The header page is written sector by sector: a whole stale page there would be two faults at once.
     const unit = kind === "flip" ? 1 : kind === "zero-sector" || position < PAGE ? SECTOR : PAGE;
     const start = position - (position % unit);
     const length = Math.min(unit, durable.length - start);
@@ -283,7 +283,7 @@ export class Disk {
     return { kind, slot, position: start, length };
   }
 
-  /** `target` as read a moment ago with one page as it was before; false when that changes nothing. */
+  /** Puts an earlier version of one page into `target`, which was just read. False when that changes nothing. */
   makeStale(slot: number, position: number, target: Uint8Array, random: Random): boolean {
     const { older } = this.#slots[slot]!;
     if (!older || target.length === 0) return false;
@@ -307,7 +307,7 @@ interface Fates {
   readonly keep: number;
   readonly garble: number;
   readonly perPiece: boolean;
-  /** A sector shows its writes in order, up to some one: what a page cache does. Else any subset of them. */
+  /** True: a sector keeps its writes in order, up to one of them, as a page cache does. False: any subset of them. */
   readonly ordered: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * One life's handle of the disk: a Volume whose operations wait for the scheduler, and go wrong when told to. It dies
- * with the life; what it had not been answered never is.
+ * The volume of one life, over the disk. Its operations wait for the scheduler and fail when they are told to. It ends
+ * with the life; operations without an answer never get one.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Volume, VolumeInfo } from "../../src/store/volume.ts";
@@ -19,7 +19,7 @@ export interface VolumeParts {
   readonly counters: Counters;
   readonly trace: Trace;
   readonly random: Random;
-  /** Failed flushes may forget what they were to write. */
+  /** With this switch a failed flush may forget its writes. */
   readonly flushForgets: boolean;
 }
 
@@ -27,14 +27,14 @@ export class FaultyVolume implements Volume {
   readonly info: VolumeInfo;
   readonly slotBytes: number;
   readonly #parts: VolumeParts;
-  /** Faults that wait for their operation: how many of its kind still go well before. */
+  /** Armed faults: how many operations of the kind still succeed before the fault strikes. */
   readonly #armed = new Map<FaultKind, number>();
   readonly #inflight = new Set<InflightWrite>();
-  /** A write, flush or growth has gone wrong in this life: answers may be errors from here on. */
+  /** True once a write, flush or growth failed in this life: later answers may be errors. */
   failed = false;
-  /** A read has lied or failed in this life. */
+  /** True once a read lied or failed in this life. */
   readFailed = false;
-  /** A slot was refused in this life. */
+  /** True once a slot was refused in this life. */
   slotsRefused = false;
   closed = false;
 

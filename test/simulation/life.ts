@@ -1,6 +1,6 @@
 /**
- * One life of a process: the opened store and logs, and all that is under way in it. A crash ends it at once; what it
- * had not been answered never is, and what still arrives from it counts for nothing.
+ * One life of a process: the opened store and logs, and the operations under way. A crash ends it at once: its open
+ * operations never get an answer, and answers that still arrive are ignored.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Log } from "../../src/log/log.ts";
@@ -9,7 +9,7 @@ import type { FaultyVolume } from "./faulty-volume.ts";
 import { Violation } from "./model.ts";
 import type { Scheduler } from "./scheduler.ts";
 
-/** Thrown through the driver's waits when the life ended before the answer came. */
+/** The driver's waits throw this when the life ended before the answer came. */
 export class LifeOver extends Error {}
 
 export interface Tail {
@@ -28,12 +28,12 @@ export class Life {
   tails: Tail[] = [];
   dead = false;
   closing = false;
-  /** Some operation answered that the outcome is unknown: the logs must be opened again. */
+  /** True once an operation's outcome was unknown: the logs must be opened again. */
   broken = false;
   underWay = 0;
-  /** The first thing that went wrong in a background task; the driver throws it on. */
+  /** The first error of a background task. The driver throws it. */
   failure: unknown;
-  /** What is going on, for the counters of crashes. */
+  /** How many operations of each kind are under way, for the counters of crashes. */
   readonly doing = new Map<string, number>();
 
   constructor(volume: FaultyVolume, scheduler: Scheduler) {
@@ -41,7 +41,7 @@ export class Life {
     this.#scheduler = scheduler;
   }
 
-  /** Runs `work` beside the driver. Whatever it throws that is not expected fails the run. */
+  /** Runs `work` beside the driver. An unexpected error of it fails the run. */
   start(label: string, work: () => Promise<void>): void {
     this.underWay++;
     this.doing.set(label, (this.doing.get(label) ?? 0) + 1);
@@ -72,7 +72,7 @@ export class Life {
     return promise;
   };
 
-  /** Everything under way comes to its end, but for the readers parked at the end of the log. */
+  /** Waits until all operations have ended, except readers that wait at the end of the log. */
   async settle(): Promise<void> {
     await this.#scheduler.quiesce();
     if (this.failure !== undefined) throw this.failure;
@@ -87,7 +87,7 @@ export class Life {
     }
   }
 
-  /** A few operations more, or until there are none. */
+  /** Runs `count` more volume operations, or fewer if none is left. */
   async steps(count: number): Promise<void> {
     const until = this.#scheduler.steps + count;
     await this.#scheduler.pump(
@@ -97,7 +97,7 @@ export class Life {
     if (this.#scheduler.crashed) throw new LifeOver();
   }
 
-  /** Is this error an honest answer here? Throws a violation when it is not a typed error or nothing explains it. */
+  /** Throws a violation when the error is not typed, or when nothing that happened explains it. */
   judge(what: string, error: unknown, allowed: readonly string[]): TidemarkError {
     if (error instanceof Violation || error instanceof LifeOver) throw error;
     if (!(error instanceof TidemarkError))
@@ -113,7 +113,7 @@ export class Life {
       this.broken ||= error.details["poisoned"] === true;
       return error;
     }
-    // Two logs share the free slots: one may take what the other has counted on in the middle of an append.
+    // Two logs share the free slots: one may take a slot that the other relied on in the middle of an append.
     if (
       (code === "OUTCOME_UNKNOWN" || code === "CLOSED") &&
       (this.volume.readFailed || this.volume.slotsRefused || this.broken)

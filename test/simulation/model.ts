@@ -1,6 +1,5 @@
 /**
- * What one log must look like, known without asking it: what was sent, what was acknowledged at which level, what was
- * seen.
+ * The model of one log: which records were sent, acknowledged (at which level) and seen. It never asks the log.
  *
  *   start                      written                              end
  *     ▼          firm ▼           ▼                                  ▼
@@ -10,17 +9,17 @@
  *
  *   firm     above every `flushed` ack and every high watermark that was ever seen
  *   written  above every `written` ack
- *   marked   a high watermark of a little before: a durable mark says so on disk, so even rot may not cut below it
+ *   marked   an earlier high watermark: a durable mark on disk holds it, so even rot may not cut the log below it
  *
- * Checked at every observation: an offset keeps its content, a record has one offset, nothing appears that was never
- * sent or was refused. Checked after each open, over everything: see check.ts.
+ * Checked at every observation: an offset keeps its content, a record has one offset, and each record was sent and not
+ * refused. check.ts checks the whole log after each open.
  */
 import type { Acks, AppendResult } from "../../src/log/types.ts";
 import type { SegmentInfo } from "../../src/store/log-store.ts";
 import type { LogPlan } from "./plan.ts";
 import type { Rec, SentBatch } from "./records.ts";
 
-/** The promise that was broken. `check` is stable: shrinking keeps to failures of one kind. */
+/** A broken promise. `check` names its kind with a stable word: shrinking keeps to failures of one kind. */
 export class Violation extends Error {
   readonly check: string;
 
@@ -41,31 +40,31 @@ export class LogModel {
   readonly plan: LogPlan;
   /** Every record ever sent, by its id. */
   readonly sent = new Map<string, Rec>();
-  /** What is known to lie, or to have lain before trimming and compaction, at each offset. */
+  /** The record known at each offset, also of offsets that trimming or compaction has removed. */
   readonly at = new Map<number, Rec>();
   readonly where = new Map<Rec, number>();
   readonly batches: SentBatch[] = [];
   start = 0;
-  /** Highest offset that a trim was asked for. */
+  /** Highest offset to which a trim was requested. */
   trimMax = 0;
   firm = 0;
   written = 0;
   marked = 0;
   hw = 0;
-  /** Largest log end ever seen: retention counts records that a crash may take away again. */
+  /** Largest log end ever seen. Retention counts records that a crash may take away later. */
   endMax = 0;
-  /** The last ones before `hw`, oldest first. */
+  /** The last high watermarks before `hw`, oldest first. */
   #watermarks = [0, 0];
-  /** Ranges that rot took away; reading them is a typed error, and stays one. */
+  /** Ranges that rot destroyed: reading them is a typed error for good. */
   lost: GapRange[] = [];
-  /** Times at which a cleaning may have looked at the clock. */
+  /** Times at which a cleaning may have read the clock. */
   readonly cleanings: number[] = [];
   clockWentBack = false;
-  /** Rot has struck: the producers' snapshot has one copy, and stands alone once records were trimmed or compacted. */
+  /** True once rot struck. The producers' snapshot has one copy, the only source after trimming or compaction. */
   rotted = false;
-  /** A slot was refused in this life: what is only `accepted` may still be refused. */
+  /** True once a slot was refused in this life: batches that are only `accepted` may still be refused. */
   mayRefuseLate = false;
-  /** Offsets whose record was seen below the watermark: it never changes. */
+  /** Offsets whose record was seen below the high watermark: that record never changes. */
   readonly #seenCommitted = new Set<number>();
 
   constructor(plan: LogPlan) {
@@ -79,13 +78,13 @@ export class LogModel {
 
   // --- what happens ------------------------------------------------------------------------------------------------
 
-  /** The log's own numbers, seen between two volume operations. */
+  /** Checks the log's own numbers between two volume operations. */
   seeWatermark(hw: number, end: number, start: number): void {
     if (hw < this.hw) throw new Violation("watermark-fell", `${this.hw} → ${hw}`);
     if (hw > end) throw new Violation("watermark-above-end", `${hw} > ${end}`);
     if (start > hw) throw new Violation("start-above-watermark", `${start} > ${hw}`);
     if (hw > this.hw) {
-      // A mark may lie one small batch behind: it is written anew when a share of the slot has been filled.
+      // A mark may be one small batch behind: it is written again each time a share of the slot has been filled.
       this.marked = Math.max(this.marked, this.#watermarks[0]!);
       this.#watermarks = [...this.#watermarks.slice(1), this.hw];
       this.hw = hw;
@@ -111,10 +110,10 @@ export class LogModel {
     if (asked === "flushed") this.firm = Math.max(this.firm, lastOffset + 1);
   }
 
-  /** `record` is at `offset`, says an ack or a read. */
+  /** Notes that an ack or a read showed `record` at `offset`. */
   place(offset: number, record: Rec): void {
     const known = this.at.get(offset);
-    // Accepted only, or without an answer: a read of provisional records may have shown it before its slot was refused.
+    // A read of provisional records may have shown a batch with no ack beyond `accepted` before its slot was refused.
     const isLoose =
       known && (known.batch.level === "accepted" || (known.batch.state === "sent" && !this.#seenCommitted.has(offset)));
     if (known && known !== record && this.mayRefuseLate && isLoose) this.refuseLate(known.batch);
@@ -133,10 +132,10 @@ export class LogModel {
   }
 
   /**
-   * The log went on without this batch, for want of a slot: `accepted` promised no more. Its offsets are given anew.
+   * The log had no slot for this `accepted` batch and went on without it, as it may. Its offsets are used again.
    */
   refuseLate(batch: SentBatch): void {
-    // One without an answer is sent again, and gets its place then.
+    // A batch without an answer is sent again and gets its place then.
     if (batch.state === "acked") batch.state = "refused";
     for (const record of batch.records) {
       const offset = this.where.get(record);
@@ -145,7 +144,7 @@ export class LogModel {
     }
   }
 
-  /** The quiet log ends at `end`: what was accepted behind it has been refused since. */
+  /** The quiet log ends at `end`: batches that were accepted behind it have been refused since. */
   refuseBehind(end: number): void {
     if (!this.mayRefuseLate) return;
     for (const batch of this.batches) {
@@ -153,7 +152,7 @@ export class LogModel {
     }
   }
 
-  /** Before a trim is asked for: from now on the start may be there. */
+  /** Called before a trim is requested: from now on the log may start at `offset`. */
   trimming(offset: number): void {
     this.trimMax = Math.max(this.trimMax, offset);
   }
@@ -162,8 +161,8 @@ export class LogModel {
   }
 
   /**
-   * Since when the segments of tombstones are sealed; to be looked at before time moves and before a cleaning. While
-   * something is under way a roll may have read the clock already although the segment still counts as active.
+   * Notes since when the segments with tombstones are sealed. Called before time moves and before a cleaning. While
+   * operations are under way, a roll may have read the clock although its segment still counts as active.
    */
   seeSegments(segments: readonly SegmentInfo[], now: number, quiet: boolean): void {
     if (!this.plan.compaction) return;
@@ -177,7 +176,7 @@ export class LogModel {
     }
   }
 
-  /** What is sealed from here on may be sealed at an earlier time than it was sent. */
+  /** The clock was set back: a segment may from now on be sealed at an earlier time than its records were sent. */
   wentBack(now: number): void {
     this.clockWentBack = true;
     for (const record of this.sent.values()) record.unsealedAt = Math.min(record.unsealedAt, now);
@@ -194,12 +193,12 @@ export class LogModel {
 
   // --- crashes -----------------------------------------------------------------------------------------------------
 
-  /** The offset below which nothing may be gone after this crash. */
+  /** Records below this offset must be there after a crash of this kind. */
   floor(kind: "power" | "kill"): number {
     return kind === "power" ? this.firm : Math.max(this.firm, this.written);
   }
 
-  /** The log as opened ends at `end`: what was known behind it is gone, and may be sent again. */
+  /** The opened log ends at `end`: records behind it are gone and may be sent again. */
   cutAt(end: number): void {
     for (const [offset, record] of this.at) {
       if (offset < end) continue;

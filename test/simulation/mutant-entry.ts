@@ -1,4 +1,4 @@
-/** What a bundle of the simulation exports, with or without a planted bug: its own simulation over its own product. */
+/** The exports of a simulation bundle: the simulation over the product in the bundle, which may have a planted bug. */
 export { loadKernel } from "../../src/kernel/load.ts";
 export { twinKernel } from "../reference/kernel.ts";
 export { runSeeds } from "./seeds.ts";

@@ -9,7 +9,7 @@ import type * as Entry from "./mutant-entry.ts";
 
 export interface Caught {
   readonly mutant: string;
-  /** Undefined: it survived all seeds. */
+  /** The check that caught the bug; undefined when the bug survived all seeds. */
   readonly check: string | undefined;
   readonly message: string;
   readonly seed: number;

@@ -5,11 +5,11 @@ import type { PlantedBug } from "../support/planted-bug.ts";
 import type { Scenario } from "./scenarios.ts";
 
 export interface Mutant extends PlantedBug {
-  /** Runs over the TypeScript twin, because the bug is in the kernel. */
+  /** Runs over the reference kernel, because the bug is in the kernel. */
   readonly twin?: true;
-  /** Only narrow histories come near it: the others are left out, to save time. */
+  /** Runs narrow histories only, to save time: the others never reach the bug. */
   readonly narrow?: true;
-  /** Where the search begins: a little before the first seed known to catch it. */
+  /** The search begins at this seed, a little before the first one known to catch the bug. */
   readonly from?: number;
   readonly scenario?: Scenario;
 }

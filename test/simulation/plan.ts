@@ -1,6 +1,6 @@
 /**
- * A history as plain data, made from a seed: how the world is, and what is done in it. Everything is said here, so that
- * a failing history can be printed, shortened and run again; each operation has a stream of randomness of its own
+ * A history as plain data, made from a seed: the properties of its world and its operations. The plan holds everything,
+ * so that a failing history can be printed, shortened and run again. Each operation has its own stream of randomness
  * (`id`), so that leaving one out changes no other.
  */
 import type { Acks, CompactionSettings, RetentionSettings } from "../../src/log/types.ts";
@@ -17,7 +17,7 @@ export interface LogPlan {
   /** Producers 0 … n-1; the last one has no identity when `anonymous`. */
   readonly producers: number;
   readonly anonymous: boolean;
-  /** Distinct keys; 0: every key is null. */
+  /** Number of distinct keys; with 0 every key is null. */
   readonly keys: number;
 }
 
@@ -25,17 +25,17 @@ export interface World {
   readonly slotBytes: number;
   readonly slotsMax: number;
   readonly buffered: boolean;
-  /** Faults beyond what is promised, off unless asked for: see docs/failure-modes.md. */
+  /** Faults beyond the promises, off by default: see docs/failure-modes.md. */
   readonly losesNames: boolean;
   readonly flushForgets: boolean;
   readonly staleAcrossLives: boolean;
   readonly rots: boolean;
   /** Keeps older pages for stale reads. */
   readonly stale: boolean;
-  /** All batches are of one size: what a cut or a recycled slot leaves behind lies where the next batch ends. */
+  /** All batches have one size, so that stale batches of a cut or a recycled slot lie right where a new batch ends. */
   readonly uniform: boolean;
   /**
-   * Little else than appends, rolls, trims and crashes, close together: slots are recycled and tails cut all the time.
+   * Mostly appends, rolls, trims and crashes, close together: slots are recycled and tails are cut all the time.
    */
   readonly narrow: boolean;
   readonly logs: readonly LogPlan[];
@@ -79,7 +79,7 @@ export type Action =
   | { readonly type: "tail"; readonly log: number; readonly committed: boolean }
   | { readonly type: "abort-tails" }
   | { readonly type: "resolve"; readonly log: number }
-  /** Part 1 empties the log: everything goes, behind a roll. */
+  /** Part 1 empties the log: it rolls first, then trims everything. */
   | { readonly type: "trim"; readonly log: number; readonly part: number }
   | { readonly type: "roll"; readonly log: number }
   | { readonly type: "clean"; readonly log: number }
@@ -90,12 +90,12 @@ export type Action =
   | { readonly type: "crash"; readonly kind: CrashKind; readonly after: number; readonly reopen: Reopen }
   | { readonly type: "close"; readonly kind: CrashKind; readonly reopen: Reopen };
 
-/** What happens to the next opens: crashes inside them, rot before them, a second recovery right behind. */
+/** Faults of the next opens: crashes inside them, rot before them, a second recovery right after. */
 export interface Reopen {
   readonly crashes: readonly { readonly kind: CrashKind; readonly after: number }[];
   readonly rot: boolean;
   readonly twice: boolean;
-  /** Re-send what is unknown; else the producer begins a new epoch. */
+  /** True: producers re-send batches whose outcome is unknown. False: they begin a new epoch. */
   readonly resend: boolean;
 }
 
@@ -109,7 +109,7 @@ export interface Plan {
 
 const HOUR = 3_600_000;
 
-/** The switches that make a world worse than the promises allow for. */
+/** Switches for faults beyond the promises. */
 export type Beyond = Partial<Pick<World, "losesNames" | "flushForgets" | "staleAcrossLives">>;
 
 export function makePlan(seed: number, length: number, beyond: Beyond = {}): Plan {
@@ -168,13 +168,13 @@ function makeLog(random: Random, at: number): LogPlan {
   };
 }
 
-/** Logs that remember fewer producers than write to them. Drawn apart, so that older seeds keep their histories. */
+/** Lets logs remember fewer producers than write to them. Drawn apart, so that old seeds keep their histories. */
 function forgetful(seed: number, world: World): World {
   const random = new Random(seed, 2);
   return { ...world, logs: world.logs.map((log) => (random.chance(0.3) ? { ...log, producersMax: 1 } : log)) };
 }
 
-/** Now and then the clock is set: weeks or years on, and back. */
+/** Sometimes replaces an operation by a clock change of weeks or years, forward or back. */
 function jumping(seed: number, id: number, action: Action): Action {
   const random = new Random(seed, 3, id);
   if (action.type !== "advance" || !random.chance(0.15)) return action;
@@ -203,7 +203,7 @@ const NARROW: Weights = {
   close: 1,
 };
 
-/** Each history leaves some things out and does others often: faults that hide each other get their turns apart. */
+/** Each history omits some operations and repeats others, so that faults that hide each other are tested apart. */
 function swarm(random: Random, world: World): Weights {
   const maybe = (probability: number, low: number, high: number): number =>
     random.chance(probability) ? random.between(low, high) : 0;

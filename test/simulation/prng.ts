@@ -34,12 +34,12 @@ export class Random {
     return t >>> 0;
   }
 
-  /** 0 … below - 1; 0 when there is nothing to choose. */
+  /** An integer from 0 to below - 1; 0 when `below` is 0. */
   int(below: number): number {
     return below <= 1 ? 0 : Math.floor((this.u32() / 0x100000000) * below);
   }
 
-  /** low … high, both included. */
+  /** An integer from `low` to `high`, both included. */
   between(low: number, high: number): number {
     return low + this.int(high - low + 1);
   }

@@ -1,6 +1,6 @@
 /**
- * The producers of one log, as a careful client would be: at most five batches not acknowledged, every batch kept until
- * it is safe, re-sent with the same sequence after a crash, a new epoch when it gives up.
+ * The producers of one log, which behave like a careful client: at most five unacknowledged batches; each batch is kept
+ * until it is safe and re-sent with its sequence after a crash; a producer that gives up begins a new epoch.
  */
 import type { Log } from "../../src/log/log.ts";
 import type { AppendOptions } from "../../src/log/types.ts";
@@ -10,7 +10,7 @@ import { describe, type LogModel, Violation } from "./model.ts";
 import type { SentBatch } from "./records.ts";
 import type { Trace } from "./trace.ts";
 
-/** As many as the log remembers per producer; Kafka's clients have the same bound. */
+/** The log remembers this many batches per producer. Kafka's clients have the same bound. */
 export const INFLIGHT_MAX = 5;
 
 export class Producer {
@@ -19,9 +19,9 @@ export class Producer {
   nextSequence = 0;
   /** Batches of this epoch in the order of their sequences. */
   batches: SentBatch[] = [];
-  /** A batch was refused: those behind it will be, too; wait for them and go on from the first. */
+  /** A batch was refused, so those behind it will be too. The producer waits for them and continues from the first. */
   refusedAt: number | undefined;
-  /** The log does not know this producer any more: what comes next begins a new epoch. */
+  /** True when the log has forgotten this producer: its next batch begins a new epoch. */
   forgotten = false;
   underWay = 0;
 
@@ -33,7 +33,7 @@ export class Producer {
     return this.id < 0;
   }
 
-  /** Not acknowledged, counted from the oldest such batch on: the log must still know all behind it. */
+  /** Batches from the oldest unacknowledged one on. The log must still know all of them. */
   get open(): number {
     const oldest = this.batches.findIndex((batch) => batch.state === "sent");
     return oldest < 0 ? 0 : this.batches.length - oldest;
@@ -53,14 +53,14 @@ export class Producer {
     this.forgotten = false;
   }
 
-  /** After everything was answered: sequences of refused batches are given anew. */
+  /** Called when everything was answered: sequences of refused batches are used again. */
   restart(): void {
     const refused = this.batches.filter((batch) => batch.state === "refused");
     if (this.underWay > 0) return;
     if (this.forgotten) return this.newEpoch();
     if (refused.length === 0) return;
     if (!this.anonymous) this.nextSequence = Math.min(...refused.map((batch) => batch.baseSequence));
-    // What stood behind a refused batch, if only accepted, has gone with it.
+    // Batches behind a refused one that were only accepted are gone with it.
     this.batches = this.batches.filter(
       (batch) => batch.state !== "refused" && (this.anonymous || batch.baseSequence < this.nextSequence),
     );
@@ -68,7 +68,7 @@ export class Producer {
   }
 }
 
-/** Errors that say the batch is not in the log. */
+/** Errors that mean: the batch is not in the log. */
 export const REFUSALS: readonly string[] = [
   "INVALID_BATCH",
   "BATCH_TOO_LARGE",
@@ -90,15 +90,15 @@ export interface Sending {
   readonly options: AppendOptions;
   readonly counters: Counters;
   readonly trace: Trace;
-  /** Codes that are an honest answer to this very append, by what has happened when it comes. */
+  /** Returns the codes that are honest answers to this append, given all that happened until the answer came. */
   readonly allowed: () => readonly string[];
-  /** The first try of this batch: a refusal then says that it is nowhere. */
+  /** True on the first try of this batch: a refusal then means that the log does not hold it. */
   readonly first: boolean;
-  /** Whether the log must recognise the batch; undefined: it may. */
+  /** Must the log recognise the batch as a duplicate? Undefined: it may. */
   readonly expectDuplicate: boolean | undefined;
 }
 
-/** One append, to its answer. */
+/** Appends one batch and judges the answer. */
 export async function send(sending: Sending): Promise<void> {
   const { life, log, model, producer, batch, options, counters, trace } = sending;
   const asked = options.acks ?? "flushed";
@@ -134,11 +134,11 @@ export async function send(sending: Sending): Promise<void> {
     const { code, details } = life.judge(`append of ${describe(batch)}`, error, sending.allowed());
     trace.add(code);
     counters.add(`append.${code}`);
-    // `earlier`: the store had failed before, by another log's work, and did nothing for this batch.
+    // `earlier`: the store had failed before, in another log's work, and did nothing for this batch.
     if (details["unknownProducer"] === true) {
       counters.add(details["forgotten"] === undefined ? "unknown" : "forgotten");
       producer.forgotten = true;
-      // It may be there or not, and nobody will ever send it again.
+      // The outcome is unknown, and the batch will never be sent again.
       if (details["forgotten"] !== undefined && batch.state === "sent") batch.state = "abandoned";
     }
     const refused =
@@ -155,7 +155,7 @@ export async function send(sending: Sending): Promise<void> {
   }
 }
 
-/** What may be answered when an earlier batch of the same producer was refused, or a limit was met. */
+/** Codes that the log may answer when an earlier batch of the producer was refused, or when a limit was reached. */
 export function honestRefusals(
   life: Life,
   producer: Producer,
@@ -163,7 +163,7 @@ export function honestRefusals(
   others = producer.underWay > 0,
 ): string[] {
   const codes: string[] = life.volume.slotsRefused ? ["QUOTA_EXCEEDED", "OUT_OF_ORDER_SEQUENCE"] : [];
-  // A store that failed takes back what was only accepted.
+  // A failed store drops batches that were only accepted.
   if (producer.refusedAt !== undefined || others || life.volume.failed) codes.push("OUT_OF_ORDER_SEQUENCE");
   if (model.plan.producersMax < model.plan.producers) codes.push("OUT_OF_ORDER_SEQUENCE");
   if (model.rotted && (model.start > 0 || model.plan.compaction)) codes.push("OUT_OF_ORDER_SEQUENCE");

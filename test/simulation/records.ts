@@ -1,6 +1,6 @@
 /**
- * What producers send. Every record is unique: a header says which it is, key and value follow from it, so that a
- * record that comes back can be compared with the one that was sent, byte for byte.
+ * The records that producers send. Each is unique: a header holds its id, from which key and value follow. So a record
+ * that is read can be compared with the one that was sent, byte for byte.
  */
 import { gzipSync } from "node:zlib";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -28,12 +28,12 @@ export interface Rec {
   readonly key: string | null;
   readonly value: Uint8Array | null;
   readonly timestamp: number;
-  /** By the log's clock. Retention counts from then at the earliest, whatever the timestamp says. */
+  /** When the record arrived, by the log's clock. Retention counts from this time at the earliest. */
   readonly arrivedAt: number;
-  /** A tombstone: when its segment was sealed, if that is known; else when it surely was not. */
+  /** Of a tombstone: when its segment was sealed, if known; else the last time at which it was surely not sealed. */
   sealedAt: number | undefined;
   unsealedAt: number;
-  /** A cleaning may have dropped it. */
+  /** True once a cleaning may have dropped the record. */
   mayDrop: boolean;
 }
 
@@ -43,14 +43,14 @@ export interface SentBatch {
   readonly baseSequence: number;
   readonly records: Rec[];
   readonly bytes: Uint8Array;
-  /** sent: unknown · acked · refused: surely not in the log · abandoned: unknown, never to be sent again */
+  /** sent: outcome unknown · acked · refused: not in the log · abandoned: unknown, and never sent again */
   state: "sent" | "acked" | "refused" | "abandoned";
   /** Offset and level of the best ack. */
   offset: number;
   level: Acks | undefined;
-  /** Promises of this batch that are not answered. */
+  /** Appends of this batch without an answer. */
   underWay: number;
-  /** The log's flushed end when it was first sent; undefined before that. */
+  /** The log's flushed end when the batch was first sent; undefined before that. */
   since: number | undefined;
 }
 
@@ -62,14 +62,14 @@ export interface BatchWish {
   readonly baseSequence: number;
   readonly records: number;
   readonly bytes: number;
-  /** 0: keys are null. */
+  /** Number of distinct keys; with 0 all keys are null. */
   readonly keys: number;
   readonly tombstones: boolean;
-  /** Every value of one size, no tombstones. */
+  /** All values have one size, and there are no tombstones. */
   readonly uniform: boolean;
   readonly gzip: boolean;
   readonly now: number;
-  /** The records were made so long before they are sent. */
+  /** The records' timestamps are this many milliseconds before they are sent. */
   readonly lateMs: number;
   readonly nextId: () => string;
 }
@@ -124,7 +124,7 @@ function makeValue(id: string, filler: number): Uint8Array {
   return encoder.encode(id + ".".repeat(filler));
 }
 
-/** As the product's codec does, but at once: the platform's stream answers in its own time. */
+/** The same bytes as the product's codec, made synchronously: the platform's stream answers at any time. */
 function gzipped(kernel: Kernel, plain: Uint8Array): Uint8Array {
   const packed = gzipSync(plain.subarray(BATCH_HEADER_BYTES));
   const bytes = new Uint8Array(BATCH_HEADER_BYTES + packed.length);
@@ -137,13 +137,13 @@ function gzipped(kernel: Kernel, plain: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** The id that a record read back carries, or undefined. */
+/** The id in the header of a record that was read, or undefined. */
 export function idAt(batch: RecordBatch, i: number): string | undefined {
   const [header] = batch.headersAt(i);
   return header?.[0] === "id" && header[1] ? decoder.decode(header[1]) : undefined;
 }
 
-/** What differs between a record read back and the one sent; undefined when nothing does. */
+/** The difference between a record that was read and the one that was sent; undefined when they are equal. */
 export function difference(batch: RecordBatch, i: number, sent: Rec): string | undefined {
   const key = batch.keyAt(i);
   if ((key === null ? null : decoder.decode(key)) !== sent.key) return "key";

@@ -1,4 +1,4 @@
-/** What an open says it did, against what the model knows; and that a second open finds nothing to do. */
+/** Compares an open's recovery report with the model, and checks that a second open finds nothing to do. */
 import type { Kernel } from "../../src/kernel/types.ts";
 import type { LogApi } from "../../src/log/types.ts";
 import { Catalog } from "../../src/store/catalog.ts";
@@ -8,13 +8,13 @@ import type { Counters } from "./counters.ts";
 import { type LogModel, Violation } from "./model.ts";
 import type { CrashKind } from "./plan.ts";
 
-/** How the lives since the last good open ended: the worst of them. */
+/** The worst end of a life since the last good open. */
 export interface Ended {
   readonly kind: CrashKind;
   readonly clean: boolean;
 }
 
-/** Called before anything is read: from here on the model's log ends where the opened one does. */
+/** Called before any read. From here on the model's log ends where the opened log ends. */
 export function checkReport(
   log: LogApi,
   model: LogModel,
@@ -32,7 +32,7 @@ export function checkReport(
   }
   const floor = model.floor(ended.kind);
   if (logEndOffset < floor) {
-    // The last flush has no mark yet: rot there cannot be told from a torn tail, and zeros not from nothing.
+    // The last flush has no mark yet: recovery can't tell rot there from a torn tail, or zeros from unused space.
     if (!rotten || logEndOffset < model.marked) {
       throw new Violation(
         "lost-acked",
@@ -54,8 +54,8 @@ export function checkReport(
 }
 
 /**
- * Durable bytes after one recovery and after the next: only epochs and marks may differ. And, with rot, what is known
- * of damage: a recovery behind a clean mark does not look for it, the one behind a kill does.
+ * Compares the durable bytes after one recovery and after the next: only epochs and marks may differ. With rot, the
+ * noted damage may differ as well: recovery searches for damage after a kill, but not after a clean close.
  */
 export async function checkTwice(
   kernel: Kernel,
@@ -68,7 +68,7 @@ export async function checkTwice(
   for (const [slot, bytes] of after.entries()) {
     if (slot < CATALOG_SLOTS) continue;
     const was = before[slot];
-    // Roles and batches must be as they were; the two marks of an active slot carry the new epoch.
+    // Roles and batches must be unchanged; the two marks of an active slot carry the new epoch.
     const from = actives.has(slot) ? 3 * 512 : 0;
     for (let at = 0; at < bytes.length; at++) {
       if (at >= 512 && at < from) continue;

@@ -1,5 +1,5 @@
 /**
- * After an open: each producer re-sends what it has no answer for, with the sequences of before, or begins a new epoch.
+ * After an open each producer re-sends its unanswered batches with their old sequences, or begins a new epoch.
  */
 import type { Reading } from "./check.ts";
 import { describe, Violation } from "./model.ts";
@@ -16,7 +16,7 @@ export async function resendAll(sim: Simulation, at: number, reading: Reading, r
     producer.restart();
     const open = producer.batches.filter((batch) => batch.state === "sent");
     const rotten = model.lost.some(({ to }) => to > model.start);
-    // What rot took away may hold this producer's last sequences: who can't know begins anew.
+    // Rot may have destroyed this producer's last sequences, so it begins a new epoch.
     if (producer.anonymous || rotten || (!resend && open.length > 0)) {
       producer.newEpoch();
       refuseAbsent(model.batches, reading);
@@ -46,12 +46,12 @@ export async function resendAll(sim: Simulation, at: number, reading: Reading, r
   }
   await life.settle();
   for (const producer of sim.producers[at]!) {
-    // Refused for want of room, say: it begins anew. A crash or a failure leaves it for the next open.
+    // A refusal (for want of room, say) makes the producer begin a new epoch. After a crash the next open re-sends.
     if (producer.batches.some((batch) => batch.state === "sent") && !life.broken) producer.newEpoch();
   }
 }
 
-/** Given up, and not in the log as opened: cut for good, it must never come back. */
+/** Refuses batches that were given up and are not in the opened log: they must never appear again. */
 function refuseAbsent(batches: readonly SentBatch[], reading: Reading): void {
   if (reading.gaps.length > 0) return;
   const present = new Set(reading.records.values());
@@ -59,7 +59,7 @@ function refuseAbsent(batches: readonly SentBatch[], reading: Reading): void {
     if (batch.state === "abandoned" && !batch.records.some((record) => present.has(record))) batch.state = "refused";
 }
 
-/** Must the log know this batch already? Undefined where a trim or a compaction may have taken it out of sight. */
+/** Must the log know this batch already? Undefined if a trim or a compaction may have removed it. */
 function expectation(batch: SentBatch, reading: Reading, compacts: boolean): boolean | undefined {
   const present = new Set(reading.records.values());
   const found = batch.records.filter((record) => present.has(record)).length;

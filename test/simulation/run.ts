@@ -5,9 +5,8 @@
  * leave the same trace (`--twice`: every one). A failure is printed with its seed and the shortest history that still
  * fails; the exit code is then 1, as it is when a kind of fault never fired. `--trace` prints what one seed did.
  *
- * Faults beyond the promises, each with its switch, to see what they do: `--names` (a power cut loses slots made in the
- * same life), `--forgetful` (a failed flush forgets what it was to write), `--old-pages` (stale pages from before a
- * crash).
+ * Switches add faults beyond the promises, to see their effect: `--names` (a power cut loses slots made in the same
+ * life), `--forgetful` (a failed flush forgets its writes), `--old-pages` (stale pages from before a crash).
  */
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -30,7 +29,7 @@ interface Share {
   readonly beyond: Beyond;
 }
 
-/** Enough seeds that every kind of fault must have come up. */
+/** From this many seeds on, every kind of fault must have occurred. */
 const SEEDS_FOR_EXPECTED = 500;
 const FAILURES_SHOWN = 3;
 
@@ -47,7 +46,7 @@ async function work({ seed, seeds, ops, twice, beyond }: Share, onSeed: () => vo
   });
 }
 
-/** One thread's share; this program again, in a worker. */
+/** Runs one thread's share of the seeds: this program again, in a worker. */
 function inWorker(share: Share, onSeed: (done: number) => void): Promise<SeedsResult> {
   return new Promise((resolve, reject) => {
     const program = fileURLToPath(new URL("../../tools/run/run-ts.mjs", import.meta.url));

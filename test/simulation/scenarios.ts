@@ -1,6 +1,6 @@
 /**
- * Short histories written by hand, for planted bugs that need steps in one certain order: random histories meet them
- * too, but only after minutes. They hold for the product as it is, like every other history.
+ * Short histories written by hand, for planted bugs that need steps in one certain order. Random histories catch these
+ * bugs too, but only after minutes. The unchanged product must pass them, as it passes every other history.
  */
 import { type Action, type CrashKind, makePlan, type Op, type Plan, type World } from "./plan.ts";
 
@@ -16,7 +16,7 @@ const crash = (kind: CrashKind): Action[] => [
 ];
 
 const HISTORIES = {
-  /** All records are gone, the producers go on. */
+  /** All records are trimmed, and the producers continue. */
   emptied: [
     ...append(0, 0),
     ...append(0, 1),
@@ -26,7 +26,7 @@ const HISTORIES = {
     ...append(0, 0),
     ...append(0, 1),
   ],
-  /** The second log takes a slot in which the first one's batch has just the offset that it expects. */
+  /** The second log takes a slot that holds a stale batch of the first log at just the offset that it expects. */
   recycled: [
     ...append(0, 0),
     ...roll(0),

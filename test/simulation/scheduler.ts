@@ -1,17 +1,17 @@
 /**
- * Who goes next. Every volume operation waits here until the driver's pump picks it, so all interleavings of appends,
- * reads, cleaning and trims belong to the seed.
+ * Decides which volume operation runs next. Each one waits here until the driver's pump picks it, so the seed decides
+ * all interleavings of appends, reads, cleaning and trims.
  *
  * Operations of one lane (writes and flushes of one slot) keep their order, as one file handle does; those of different
- * lanes, and reads, overtake each other. A crash is "the n-th operation from now": the pump stops, nothing that waits
- * ever answers, and the disk decides what became of it.
+ * lanes, and reads, overtake each other. A crash is set to "the n-th operation from now": the pump stops, waiting
+ * operations never answer, and the disk decides what became of them.
  */
 import type { Random } from "./prng.ts";
 
 export interface Task {
   readonly lane: number | undefined;
   readonly word: string;
-  /** Does the work; throwing is the operation's answer. */
+  /** Does the work. What it throws is the operation's answer. */
   readonly run: () => unknown;
   readonly resolve: (value: never) => void;
   readonly reject: (reason: unknown) => void;
@@ -19,7 +19,7 @@ export interface Task {
 
 export class StalledError extends Error {}
 
-/** Turns of the microtask queue after which everything that can go on without the volume surely has. */
+/** After this many microtask turns, all work that does not wait for the volume is surely done. */
 const QUIET_HOPS = 40;
 
 const immediate = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -30,7 +30,7 @@ export class Scheduler {
   #waiting: Task[] = [];
   #crashIn = Infinity;
   crashed = false;
-  /** Called before each step; the driver looks at the log there. */
+  /** Called before each step; the driver inspects the log then. */
   onStep: (() => void) | undefined;
   steps = 0;
 
@@ -44,7 +44,7 @@ export class Scheduler {
     });
   }
 
-  /** The power fails, or the process dies, when so many more operations have been done. */
+  /** The crash comes after this many more operations. */
   crashAfter(operations: number): void {
     this.#crashIn = operations;
   }
@@ -52,7 +52,7 @@ export class Scheduler {
     return this.#crashIn !== Infinity;
   }
 
-  /** What was asked for and never done; the new life begins with nothing waiting. */
+  /** Takes the operations that were requested and never done. The new life begins with none waiting. */
   takeWaiting(): readonly Task[] {
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -66,7 +66,7 @@ export class Scheduler {
   }
 
   /**
-   * Runs operations until `done` or the crash. Throws StalledError when nothing is left that could bring `done` about.
+   * Runs operations until `done` or the crash. Throws StalledError when no operation is left and `done` is false.
    */
   async pump(done: () => boolean): Promise<void> {
     let quiet = 0;
@@ -97,7 +97,7 @@ export class Scheduler {
     }
   }
 
-  /** Everything that does not need the volume goes on to its end: answers already given arrive. */
+  /** Runs all work that does not need the volume: answers that were already given arrive. */
   async drain(): Promise<void> {
     for (let turn = 0; turn < 3; turn++) await immediate();
   }
@@ -118,7 +118,7 @@ export class Scheduler {
     }
   }
 
-  /** Any task that no earlier one of its lane holds back. Bounded: the first waiting task always qualifies. */
+  /** Takes any task without an earlier one in its lane. The loop ends: the first waiting task always qualifies. */
   #take(): Task {
     let at = this.random.int(this.#waiting.length);
     const { lane } = this.#waiting[at]!;

@@ -1,4 +1,4 @@
-/** Running many seeds and adding up what they met: used by the command line, the tests and the planted bugs. */
+/** Runs many seeds and adds up their counters, for the command line, the tests and the planted bugs. */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Counters } from "./counters.ts";
 import { makePlan, type Plan } from "./plan.ts";
@@ -10,9 +10,9 @@ export interface SeedsWish {
   readonly seeds: Iterable<number>;
   /** Operations per history. */
   readonly ops: number;
-  /** Which seeds run twice, to compare the traces. */
+  /** True for seeds that run twice, to compare their traces. */
   readonly twice?: (seed: number) => boolean;
-  /** Stop at so many failures. */
+  /** The run stops after this many failures. */
   readonly failuresMax?: number;
   readonly onSeed?: (seed: number) => void;
   readonly plan?: (seed: number, ops: number) => Plan;
@@ -27,13 +27,13 @@ export interface SeedsResult {
   readonly twice: number;
   readonly failures: readonly FailedSeed[];
   readonly counts: Readonly<Record<string, number>>;
-  /** Over the traces of all seeds. */
+  /** Hash of the traces of all seeds. */
   readonly hash: string;
 }
 
 export const OPS_DEFAULT = 60;
 
-/** Rejections that nobody handles belong to the seed that runs. */
+/** Collects unhandled rejections, which count for the seed that is running. */
 function watchRejections(): { readonly take: () => unknown; readonly end: () => void } {
   let seen: unknown;
   const note = (reason: unknown): void => {

@@ -1,6 +1,6 @@
 /**
- * A failing history made short: operations are left out, in halves, quarters, … single ones, as long as the same check
- * still fails. Bounded by a number of runs, for a person waits.
+ * Shortens a failing history: leaves out halves, quarters, … single operations while the same check still fails. The
+ * number of runs is limited, because a person waits.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import type { Op, Plan } from "./plan.ts";

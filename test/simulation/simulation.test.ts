@@ -15,7 +15,7 @@ import type * as Entry from "./mutant-entry.ts";
 import { OPS_DEFAULT, range, type SeedsResult } from "./seeds.ts";
 
 const SEEDS = Number(process.env["SIM_SEEDS"] ?? 2000);
-/** Seeds a planted bug may live through; most need fewer than 50. */
+/** A planted bug that survives this many seeds fails the test. Most are caught within 50. */
 const MUTANT_SEEDS_MAX = 4000;
 
 /**

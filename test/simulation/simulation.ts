@@ -1,6 +1,6 @@
 /**
- * One history, from an empty disk to the last check. The plan says what is done; this file lives it: opens, operations,
- * ends of lives, and after each open everything is read and held against the model.
+ * Runs one history, from an empty disk to the last check. It does what the plan says: opens, operations, ends of lives.
+ * After each open everything is read and compared with the model.
  *
  *   open ─► check ─► re-send ─► operations … ─► crash or close ─► (rot) ─► open ─► …
  *     └── a crash inside: open again
@@ -41,7 +41,7 @@ export interface RunResult {
   readonly lines: readonly string[] | undefined;
 }
 
-/** History ends here, honestly: the catalog is gone by faults that nobody promised to survive. */
+/** Ends the history without a failure: the catalog was lost to faults beyond the promises. */
 class Unrecoverable extends Error {}
 
 const CALM: Reopen = { crashes: [], rot: false, twice: false, resend: true };
@@ -57,18 +57,18 @@ export class Simulation {
   readonly models: LogModel[];
   readonly producers: Producer[][];
   life!: Life;
-  /** The crash that an operation armed, waiting for its moment. */
+  /** The crash that an operation has armed. */
   armed: { kind: CrashKind; reopen: Reopen } | undefined;
   random: Random;
   rotten: Rot[] = [];
   /**
-   * A read has lied in some life: damage that is none may be remembered, and is looked at again before it is believed.
+   * True once a read lied in some life: the log may have noted damage that is none, so damage is read twice.
    */
   lied = false;
-  /** What the last life left, as far as promises go. */
+  /** How the last life ended: it decides what must have survived. */
   #ended: Ended = { kind: "power", clean: false };
   #op: Op | undefined;
-  /** A slot was refused in the life before: what was only accepted then may have lost its offset to a later batch. */
+  /** A slot was refused in the last life: a batch that was only accepted may have lost its offset to a later one. */
   #refusedBefore = false;
   #lives = 0;
 
@@ -123,7 +123,7 @@ export class Simulation {
     for (const kind of ["power", "kill"] as const) await this.#surviving(() => this.#close(kind, CALM));
   }
 
-  /** Runs a part of the history; when the life ends in it, the next one begins. */
+  /** Runs a part of the history. When the life ends in it, the next life begins. */
   async #surviving(part: () => Promise<void>): Promise<void> {
     try {
       await part();
@@ -144,7 +144,7 @@ export class Simulation {
     this.scheduler.crashAfter(after);
   }
 
-  /** The life is over, by the armed crash or because there is no more time for it. */
+  /** Ends the life by the armed crash, or at once if the crash has not come. */
   async #crashed(): Promise<void> {
     const { kind, reopen } = this.armed ?? { kind: "kill" as const, reopen: CALM };
     await this.#endLife(kind);
@@ -171,7 +171,7 @@ export class Simulation {
     this.#ended = { kind: this.#ended.kind === "power" ? "power" : kind, clean: false };
   }
 
-  /** After a failed write or flush: the same process opens the volume again. Nothing of the system's cache is lost. */
+  /** After a failed write or flush the same process opens the volume again. The system's cache is kept. */
   async #restart(id: number): Promise<void> {
     this.counters.add("restart");
     await this.life.settle();
@@ -281,7 +281,7 @@ export class Simulation {
     this.trace.add("opened", ...this.life.logs.map((log) => log.logEndOffset));
   }
 
-  /** Nothing may fail in an open but the catalog, when rot and a crash met in it. */
+  /** An open may fail only by a lost catalog, when rot and a crash both hit it. */
   #judgeOpen(error: unknown): never {
     if (error instanceof LifeOver || error instanceof Violation) throw error;
     if (!(error instanceof TidemarkError))
@@ -305,7 +305,7 @@ export class Simulation {
     return readings;
   }
 
-  /** Damage must come from rot; what it took stays taken. */
+  /** Damage must come from rot, and damaged ranges stay damaged. */
   #acceptGaps(model: LogModel, reading: Reading): void {
     for (const gap of reading.gaps) {
       const known = model.lost.some(({ from, to }) => from <= gap.from && gap.to <= to);
@@ -342,7 +342,7 @@ export class Simulation {
 
   // --- while it lives ----------------------------------------------------------------------------------------------
 
-  /** Between any two operations the log's own numbers must make sense. */
+  /** Checks the logs' own numbers between any two operations. */
   look(): void {
     const { life } = this;
     if (life.dead) return;
@@ -357,7 +357,7 @@ export class Simulation {
   }
 
   async #checkNow(): Promise<void> {
-    // A check that is lied to proves nothing.
+    // Reads of a check must not lie, or the check proves nothing.
     this.life.volume.disarmReads();
     await this.life.settle();
     if (this.life.broken) return;

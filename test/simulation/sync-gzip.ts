@@ -1,6 +1,6 @@
 /**
- * The platform's compression streams answer from a thread of their own, whenever they like. Here they are replaced by
- * ones that answer at once, with as much of the streams' interface as src/record/codec.ts uses, so that runs repeat.
+ * The platform's compression streams answer from a thread of their own, at any time. They are replaced here by streams
+ * that answer at once, so that runs repeat. These have as much of the interface as src/record/codec.ts uses.
  */
 import { gunzipSync, gzipSync } from "node:zlib";
 

@@ -1,6 +1,6 @@
 /**
- * What a run did, as one number and, when asked, as lines for people. Two runs of a seed must give the same number, so
- * everything that the simulation decides or the product answers is mixed in: volume operations, results, faults.
+ * The trace of a run, as one number and, on request, as lines for people. Two runs of a seed must give the same number.
+ * All that the simulation decides or the product answers is mixed into it: volume operations, results, faults.
  */
 export class Trace {
   #a = 0x811c9dc5;
@@ -12,7 +12,7 @@ export class Trace {
     this.lines = keepLines ? [] : undefined;
   }
 
-  /** `text` is made only when somebody reads it; `word` and `numbers` are what is mixed. */
+  /** Mixes `word` and `numbers` into the trace. */
   add(word: string, ...numbers: readonly number[]): void {
     for (let i = 0; i < word.length; i++) this.#mix(word.charCodeAt(i));
     for (const number of numbers) {
