@@ -1,6 +1,5 @@
 /**
- * Files that a worker which stands by opens beside the leader, where what becomes of them in a real browser can't be
- * waited for.
+ * The files that a standby worker opens beside the leader: cases that take too long in a real browser.
  */
 import { expect, test } from "vitest";
 import type { FilesAhead } from "../../../src/browser/volume/preopened-files.ts";
@@ -10,7 +9,7 @@ import { SLOT_BYTES, simulatedBrowser } from "./workers.ts";
 const TIDE = ["tidemark", "t"];
 const bytes = (fill: number) => new Uint8Array(100).fill(fill);
 
-/** A leader whose first two slots are equal, as outside a commit, and a worker that stands by. */
+/** A leader whose first two slots are equal, as they are between commits, and a standby worker. */
 async function leaderAndNext(isChromium = true) {
   const { world, platform, sure, read, end } = simulatedBrowser(isChromium);
   const worker = (name: string) => {
@@ -23,7 +22,7 @@ async function leaderAndNext(isChromium = true) {
     await sure(volume.addSlots(4));
     for (const slot of [0, 1, 2, 3]) await sure(volume.write(slot, 0, bytes(by + Math.max(slot, 1))));
   };
-  /** How many are open, once those that were closed are so. */
+  /** Number of open handles, after closing ones have closed. */
   const handles = async (): Promise<number> => {
     await world.run(() => false, world.now + 100);
     return platform.files.handlesOf(TIDE);

@@ -1,13 +1,13 @@
 /**
- * IndexedDB as one browser process keeps it for all contexts: what a context asks travels there and the answer back,
- * each way in order. A transaction that writes runs alone; what was asked of one that has not begun waits with it.
+ * IndexedDB as one browser process keeps it for all contexts. A context's requests travel there and the answers back,
+ * each way in order. A transaction that writes runs alone. Requests to a transaction that has not begun wait with it.
  *
  *   context                                        browser
  *    │ ── begin, requests, commit or abort ─────────▶│  queue of transactions per database
  *    │ ◀─ an answer per request, then complete ──────│
  *
- * A transaction of which nothing is under way commits by itself. One whose commit has arrived is finished though its
- * process dies; any other is undone. Only processes and connections fail here, no power: what was committed is there.
+ * A transaction without a request under way commits by itself. A transaction whose commit has arrived finishes even if
+ * its process dies; any other is undone. Only processes and connections fail here, not the power: commits are kept.
  */
 import type { Context, World } from "./world.ts";
 
@@ -22,7 +22,7 @@ interface Lanes {
   readonly back: { last: number };
 }
 
-/** After its holder's end its connections are closed within so long. */
+/** After a process ends, its connections are closed within this time. */
 const GONE_MS_MAX = 40;
 const error = (name: string): DOMException => new DOMException(name, name);
 
@@ -61,14 +61,14 @@ class Request extends Emitter {
   }
 }
 
-/** What the browser keeps of a database. */
+/** A database as the browser keeps it. */
 class Kept {
   /** 0 until its first upgrade has committed. */
   version = 0;
   readonly stores = new Map<string, Store>();
   readonly connections = new Set<Connection>();
   readonly transactions: Transaction[] = [];
-  /** Openings and deletions go one after the other. */
+  /** Openings and deletions that wait: they run one after the other. */
   readonly asked: (() => void)[] = [];
   busy = false;
 
@@ -85,13 +85,13 @@ class Transaction extends Emitter {
   readonly objectStoreNames: readonly string[];
   readonly mode: string;
   error: DOMException | null = null;
-  /** In the browser. */
+  /** Requests that have arrived in the browser. */
   readonly work: Work[] = [];
   readonly undo: (() => void)[] = [];
   state: "queued" | "running" | "over" = "queued";
   commitAsked = false;
   onOver: ((committed: boolean) => void) | undefined;
-  /** In its context. */
+  /** Requests under way, as its context knows them. */
   #under = new Set<Request>();
   #finished = false;
 
@@ -121,14 +121,14 @@ class Transaction extends Emitter {
     this.rest();
   }
 
-  /** It hears of it before it knows its own error. */
+  /** A request failed: the request hears of it before the transaction does. */
   refused(request: Request, reason: DOMException): void {
     if (!this.#under.delete(request)) return;
     request.fail(reason);
     this.emit("error");
   }
 
-  /** Behind all that this turn asks for: commits when nothing is under way. */
+  /** Called after all requests of this turn: commits when no request is under way. */
   rest(): void {
     const { context } = this.db;
     context.world.send(
@@ -151,7 +151,7 @@ class Transaction extends Emitter {
     this.db.send("abort", () => this.db.databases.abort(this));
   }
 
-  /** What its context hears last. */
+  /** Tells its context that the transaction has ended. */
   over(reason: DOMException | undefined): void {
     this.#finished = true;
     if (reason) for (const request of this.#under) request.fail(error("AbortError"));
@@ -211,7 +211,7 @@ class ObjectStore {
   }
 }
 
-/** Of numbers. */
+/** Keys in the range; they are numbers. */
 const keysIn = (store: Store, { lower, upper }: Range): Key[] =>
   [...store.keys()].filter((key) => Number(key) >= lower && Number(key) <= upper).sort((a, b) => Number(a) - Number(b));
 
@@ -235,7 +235,7 @@ class Connection extends Emitter {
   transaction(stores: string | readonly string[], mode = "readonly"): Transaction {
     if (this.closed) throw error("InvalidStateError");
     const tx = new Transaction(this, typeof stores === "string" ? [stores] : stores, mode);
-    // Between a look at the clock and what was to be written.
+    // A process may be stopped here: after it read the clock and before it writes.
     if (mode !== "readonly") this.context.tick("write");
     this.send("begin", () => this.databases.begin(tx));
     tx.rest();
@@ -261,7 +261,7 @@ class Nothing {
   continuePrimaryKey(): void {}
 }
 
-/** By these the product's library knows what is what. */
+/** The product's library recognises objects of IndexedDB by these classes. */
 export const IDB_CLASSES = {
   IDBRequest: Request,
   IDBTransaction: Transaction,
@@ -284,7 +284,7 @@ export class Databases {
     this.#world = world;
   }
 
-  /** Engines lose connections now and then, all of an origin at once. */
+  /** Closes all connections of the origin, as engines do now and then. */
   loseConnections(): void {
     for (const { connections } of this.#kept.values()) {
       for (const connection of [...connections]) {
@@ -323,7 +323,7 @@ export class Databases {
       this.#lanes.set(context, (lanes = { there: { last: 0 }, back: { last: 0 } }));
       const { there } = lanes;
       context.onDeath.push(() => {
-        // Behind what it had sent; what it would have sent when it went on never comes.
+        // After its sent messages. Messages that it would have sent after its stop never come.
         const lane = context.ahead > this.#world.now ? { last: 0 } : there;
         this.#world.send(this.#world.random.int(GONE_MS_MAX), "databases go", { lane }, () => this.#forget(context));
       });
@@ -344,7 +344,7 @@ export class Databases {
       for (const connection of [...connections]) if (connection.context === context) this.leave(connection);
   }
 
-  /** Its transactions are undone, but for those that were to be committed. */
+  /** Undoes the connection's transactions, except those whose commit has arrived. */
   leave(connection: Connection): void {
     const { kept } = connection;
     kept.connections.delete(connection);
@@ -407,7 +407,7 @@ export class Databases {
     });
   }
 
-  /** Waits until all have closed. */
+  /** Deletes the database once all connections have closed. */
   #delete(context: Context, kept: Kept, request: Request, done: () => void): void {
     for (const connection of kept.connections)
       this.#back(connection.context, "versionchange", () => !connection.closed && connection.emit("versionchange"));
@@ -424,7 +424,7 @@ export class Databases {
   // --- transactions ------------------------------------------------------------------------------------------------
 
   begin(tx: Transaction): void {
-    // Its connection was lost by then: as in Chromium 156 it is never answered, and never ends.
+    // The connection is lost. As in Chromium 156, such a transaction is never answered and never ends.
     if (!tx.db.kept.connections.has(tx.db)) return this.#world.note("transaction.unanswered");
     tx.db.kept.transactions.push(tx);
     this.#run(tx.db.kept);
@@ -462,8 +462,8 @@ export class Databases {
   }
 
   /**
-   * Each that may run does what it was asked: one that writes when it is the first, others while none that writes is
-   * before them.
+   * Runs the requests of each transaction that may run: a writing one when it is the first, a reading one when no
+   * writing one is before it.
    */
   #run(kept: Kept): void {
     for (let at = 0; at < kept.transactions.length;) {

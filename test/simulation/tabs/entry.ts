@@ -1,4 +1,4 @@
-/** What tests and the command line share: the product as it is, or with a bug, and its kernel. */
+/** Loads the product, unchanged or with a planted bug, and its kernel, for tests and the command line. */
 import { kernelBytes } from "../../support/kernels.ts";
 import { range } from "../seeds.ts";
 import type { TabsMutant } from "./mutants.ts";
@@ -13,7 +13,7 @@ export async function loadTabs(
   return { product: await simulatedProduct(bug), kernel: await WebAssembly.compile(await kernelBytes("release")) };
 }
 
-/** Runs seeds over a planted bug until a check fails. */
+/** Runs seeds over the product with a planted bug until a check fails. */
 export async function runTabsMutant(mutant: TabsMutant, seedsMax: number): Promise<TabsSeeds> {
   return runTabsSeeds({
     ...(await loadTabs(mutant)),

@@ -1,10 +1,10 @@
 /**
- * The origin private file system: one tree for all contexts, exclusive handles and shared ones, snapshots of files that
- * may be locked. Only processes fail here, no power (test/simulation, test/power): what was written is there.
+ * The origin private file system: one tree for all contexts, exclusive and shared handles, and snapshots of files that
+ * may be locked. Only processes fail here, so writes are kept; power fails in test/simulation and test/power.
  */
 import type { Context, World } from "./world.ts";
 
-/** After its holder's end a file is free within so long. */
+/** After its holder ends, a file is free within this time. */
 const GONE_MS_MAX = 40;
 const error = (name: string): DOMException => new DOMException(name, name);
 
@@ -13,7 +13,7 @@ class FileNode {
   version = 0;
   readonly holders = new Set<Handle>();
 
-  /** Grows in one piece: slots have one size. */
+  /** Sets the size at once: slots have one size. */
   resize(size: number): void {
     const bytes = new Uint8Array(size);
     bytes.set(this.bytes.subarray(0, size));
@@ -37,7 +37,7 @@ interface Late {
 class Handle {
   readonly #context: Context;
   readonly #file: FileNode;
-  /** Done, as this context sees it, before its process was stopped; on disk when it goes on. */
+  /** Writes that are done for this context, whose process is stopped. They reach the disk when it continues. */
   readonly #late = new Set<Late>();
   #closed = false;
 
@@ -115,8 +115,8 @@ export class Files {
   constructor(
     readonly world: World,
     /**
-     * Its snapshots end with the next write, where Firefox's see it; and several may have a file open, if all of them
-     * say so.
+     * In Chromium a snapshot ends with the next write, while Firefox's shows it. In Chromium several handles may have a
+     * file open if all of them ask for it.
      */
     readonly isChromium: boolean,
   ) {}
@@ -134,20 +134,20 @@ export class Files {
     return node instanceof Map ? [...node.keys()] : [];
   }
 
-  /** Handles of these files, in all contexts. */
+  /** Number of handles of the files below this path, in all contexts. */
   handlesOf(path: readonly string[]): number {
     const node = this.#at(path);
     return node instanceof Map
       ? [...node.values()].reduce((sum, file) => sum + (file instanceof FileNode ? file.holders.size : 0), 0)
       : 0;
   }
-  /** As when the site's data is cleared: what is open stays so, and belongs to no name. */
+  /** Removes files as clearing the site's data does: open handles stay open, but have no name. */
   clear(path: readonly string[]): void {
     const node = this.#at(path);
     if (node instanceof Map) node.clear();
   }
 
-  /** Does `work` where the files are, and brings its answer back. */
+  /** Runs `work` in the browser's process and brings its answer back. */
   #ask<T>(context: Context, word: string, work: () => T): Promise<T> {
     context.tick("file");
     const { world } = this;
@@ -226,7 +226,7 @@ export class Files {
     yield* await this.#ask(context, "names", () => [...folder.keys()]);
   }
 
-  /** Whatever has the name by then. */
+  /** A file's handle by name: it means whichever file has the name when it is used. */
   #file(context: Context, find: () => FileNode): unknown {
     return {
       kind: "file",

@@ -28,7 +28,7 @@ interface Topic {
 }
 interface Tide {
   readonly role: "leader" | "follower";
-  /** Once there are others. */
+  /** Set once other tabs are known. */
   readonly tabs: unknown;
   readonly recovery: readonly { readonly quarantined: readonly unknown[] }[];
   topic(name: string, options: { serializer: string; batchBytes: number }): Topic;
@@ -36,7 +36,7 @@ interface Tide {
   close(): Promise<void>;
 }
 
-/** Whatever waits then is answered within this, in a world in which nothing fails any more, whoever still hangs. */
+/** When faults have ended, each open call must be answered within this time, even while some tabs still hang. */
 const SETTLE_MS = 45_000;
 const QUIET_MS = 1_000;
 const NAME = "t";
@@ -52,13 +52,13 @@ class Failed extends Error {
 
 class Tab {
   tide: Tide | undefined;
-  /** Its tide was closed on purpose, or its open() was refused. */
+  /** True when its tide was closed on purpose or its open() was refused. */
   over = false;
-  /** While it sleeps. */
+  /** Wakes the tab; set while it sleeps. */
   wake: (() => void) | undefined;
   readonly sent: Sent[] = [];
   readonly seen: Seen[] = [];
-  /** What it will do once its page runs. */
+  /** Operations that it does once its page runs. */
   readonly meant = new Set<object>();
   /** Calls under way. */
   readonly calls = new Set<string>();
@@ -81,7 +81,7 @@ export class History {
   readonly #world: World;
   readonly #platform: Platform;
   readonly #tabs: Tab[] = [];
-  /** Which worker began which term. */
+  /** The worker that began each term. */
   readonly #terms = new Map<number, Context>();
   #failure: Failure | undefined;
 
@@ -127,7 +127,7 @@ export class History {
     return this.#tabs.filter((tab) => tab.lives);
   }
 
-  /** The tab an operation means, among those that are there. */
+  /** The tab that an operation's number means, among the living ones. */
   #pick(number: number): Tab | undefined {
     const live = this.#live().filter(({ tide }) => tide);
     return number < 0
@@ -163,7 +163,7 @@ export class History {
     this.#world.note(`${op.kind}${tab.tide?.role === "leader" ? ".leader" : ""}`);
   }
 
-  /** What the application does in its page, once that runs. */
+  /** Runs the application's code in the tab's page, once the page runs. */
   #in(tab: Tab, run: () => void): void {
     const call = {};
     tab.meant.add(call);
@@ -192,13 +192,13 @@ export class History {
     }
   }
 
-  /** Told that it goes for good; it and its worker run on for a moment. */
+  /** Tells the page that it goes for good. Page and worker run on for a moment. */
   #leave({ page }: Tab, ms: number): void {
     page.tell("pagehide", { persisted: false });
     this.#world.at(this.#world.now + ms, "left", () => page.context.end());
   }
 
-  /** Frozen as it stands, or kept for the way back: told before, and told again when it goes on. */
+  /** Freezes the page, or keeps it for the way back. The page is told before and when it continues. */
   #sleep(tab: Tab, kind: "freeze" | "way-back", ms: number): void {
     const { page } = tab;
     const [before, after] = kind === "freeze" ? ["freeze", "resume"] : ["pagehide", "pageshow"];
@@ -239,7 +239,7 @@ export class History {
         this.#world.trace.add(`${tab.page.context.name} ${type} ${via ?? reason ?? ""}`, this.#world.now);
         if (type === "leaderchange") this.#world.note(`via.${via}`);
         if (type !== "closed" || tab.over || tab.page.context.ending) return;
-        // A tab that was always alone says so, and opens again when it is asked to (test/browser/open.test.ts).
+        // A tab that was always alone closes its tide, and opens it again on request (test/browser/open.test.ts).
         tab.over = tide.tabs === undefined;
         if (tab.over) this.#world.note("ended alone");
         else this.#fail("ended", `the tide of tab ${tab.number} ended by itself: ${reason}`);
@@ -249,7 +249,7 @@ export class History {
     return tab;
   }
 
-  /** A call that must settle, and well, while its tab lives. */
+  /** Notes a call that must succeed while its tab lives. */
   #call(tab: Tab, what: string, call: Promise<unknown>): void {
     const name = `${what} of tab ${tab.number}, called at ${Math.round(this.#world.now)}`;
     tab.calls.add(name);
@@ -277,7 +277,7 @@ export class History {
     this.#call(tab, `append ${order}`, appended);
     appended.then(
       ({ offset, duplicate }) => {
-        // A tab that is gone hears nothing.
+        // A tab that is gone gets no answer.
         if (tab.page.context.ending) return;
         sent.offset = offset;
         if (duplicate) this.#world.note("acked.duplicate");
@@ -308,10 +308,10 @@ export class History {
       .then(() => this.#world.at(this.#world.now + 20, "page goes", () => tab.page.context.end()));
   }
 
-  /** What workers say: each term has one worker, and none acks in another's. */
+  /** Checks the workers' messages: each term has one worker, and no worker acks in the term of another. */
   #posted(context: Context, data: unknown): void {
     const { hello, opened } = Object(data) as { hello?: number; opened?: { epoch: number; engine: string } };
-    // One in memory is a rehearsal (src/browser/worker/warm-up.ts).
+    // A tide in memory is a warm-up (src/browser/worker/warm-up.ts).
     if (hello === undefined || !opened || opened.engine === "memory") return;
     const before = this.#terms.get(opened.epoch);
     if (before && before !== context)
@@ -327,7 +327,7 @@ export class History {
     if (!ended) throw new Failed("hang", `${what()}, ${SETTLE_MS} ms after the last fault`);
   }
 
-  /** Nothing fails from here on; what sleeps wakes. */
+  /** Ends all faults and wakes all sleeping tabs. */
   async #settle(): Promise<void> {
     for (const tab of this.#tabs) {
       for (const context of [tab.page.context, ...(this.#platform.workers.get(tab.page.context) ?? [])]) {
@@ -345,18 +345,18 @@ export class History {
         () => open().length === 0,
         () => `no answer to ${open().join(", ")}`,
       );
-    // First while others hang; what they had on their way, when they have woken.
+    // Calls of running tabs settle first, while others hang. The hanging tabs' calls settle when these have woken.
     await settled();
     for (const { page } of this.#tabs)
       for (const { ahead } of [page.context, ...(this.#platform.workers.get(page.context) ?? [])])
         this.#world.at(ahead, "awake", () => undefined);
     await this.#world.run(() => this.#failure !== undefined || this.#tabs.every((tab) => this.#runs(tab)));
     await settled();
-    // What tabs that are gone had sent may be written now, by a leader that has just woken.
+    // A leader that has just woken may now write batches of tabs that are gone.
     await this.#world.run(() => this.#failure !== undefined, this.#world.now + QUIET_MS);
   }
 
-  /** Its page does; and where there was never another tab, nobody wonders about its worker. */
+  /** Does its page run? With one tab only, nobody checks whether the worker runs. */
   #runs({ page, tide }: Tab): boolean {
     const workers = tide?.tabs ? [] : [...(this.#platform.workers.get(page.context) ?? [])];
     return [page.context, ...workers].every(({ ahead, dead }) => dead || ahead <= this.#world.now);
@@ -380,7 +380,7 @@ export class History {
       () => ended,
       () => `a read of tab ${tab.number} does not end`,
     );
-    // It was alone, and its worker had ended.
+    // The tab was alone, and its worker had ended.
     if (failed && tab.over) return undefined;
     if (failed) throw new Failed("read", `tab ${tab.number}: ${(failed as Error).message}`);
     return found;
@@ -397,7 +397,7 @@ export class History {
     return tab;
   }
 
-  /** One leads, and knows it; all others know that they do not. */
+  /** Do all tabs agree that one of them leads and the others follow? */
   #isAgreed(): boolean {
     const holder = this.#platform.locks.heldBy(`tidemark:${NAME}`);
     return this.#live().every(({ page, tide }) => (page.context === holder) === (tide!.role === "leader"));
@@ -412,7 +412,7 @@ export class History {
       if (log) logs.push(log);
     }
     const last = logs[0]?.length ?? 0;
-    // Followers get there, too.
+    // Followers must read up to the end, too.
     await this.#until(
       () => this.#live().every(({ seen }) => seen.length >= last),
       () => "a follower does not get to the end",

@@ -1,6 +1,5 @@
 /**
- * What must be true of a log after all that happened: nothing acked is lost, nothing is there twice, all tabs read the
- * same.
+ * Judges a log at the end of a history: acked records must be there, each record once, and all tabs must read the same.
  */
 export interface Ack {
   readonly offset: number;
@@ -10,7 +9,7 @@ export interface Sent {
   readonly value: string;
   readonly tab: number;
   readonly order: number;
-  /** Where its ack said it is. */
+  /** The offset in its ack; undefined without an ack. */
   offset: number | undefined;
 }
 export interface Seen {
@@ -20,7 +19,7 @@ export interface Seen {
 export interface Evidence {
   readonly sent: readonly Sent[];
   readonly seen: readonly { readonly tab: number; readonly seen: readonly Seen[] }[];
-  /** The whole log, as each tab that lived read it, and a new one after all were closed. */
+  /** The whole log as each living tab read it, and as a new tab read it after all were closed. */
   readonly logs: readonly (readonly Seen[])[];
 }
 

@@ -1,4 +1,4 @@
-/** navigator.locks, as the browser's process keeps them: requests and releases travel there, grants travel back. */
+/** navigator.locks as the browser's process keeps them: requests and releases travel there, grants travel back. */
 import type { Context, World } from "./world.ts";
 
 type Mode = "exclusive" | "shared";
@@ -17,18 +17,18 @@ interface Request {
   readonly callback: Callback;
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
-  /** What it is told keeps its order: the grant, and that it was stolen. */
+  /** Messages to the holder keep their order: the grant comes before the theft. */
   readonly lane: { last: number };
   state: "queued" | "granted" | "running" | "over";
 }
 
-/** After its holder's end a lock is free within so long. */
+/** After its holder ends, a lock is free within this time. */
 const GONE_MS_MAX = 30;
 const stolen = (name: string): DOMException => new DOMException(`${name} was stolen`, "AbortError");
 
 export class LockManager {
   readonly #world: World;
-  /** Some grants take seconds to be heard of. */
+  /** Chance that the message of a grant takes seconds. */
   readonly #late: number;
   readonly #held = new Map<string, Request[]>();
   readonly #queues = new Map<string, Request[]>();
@@ -117,7 +117,7 @@ export class LockManager {
     if (request.state === "running" || request.state === "over") return;
     request.state = "over";
     request.reject(reason);
-    // The manager may have granted it since, or be about to: who has given it up lets go of it without a call.
+    // The manager may have granted the lock meanwhile, or be about to. An aborted request releases it without a call.
     this.#toManager(request.context, () => {
       this.#remove(request, this.#queues);
       this.#remove(request, this.#held);
@@ -138,7 +138,7 @@ export class LockManager {
     this.#grant(request);
   }
 
-  /** How long it takes until a holder hears of it. */
+  /** Milliseconds until a holder hears of its grant. */
   #told(): number {
     const late = this.#late > 0 && this.#world.random.chance(this.#late);
     if (late) this.#world.note("lock.late");
@@ -166,7 +166,7 @@ export class LockManager {
     this.#queues.delete(name);
   }
 
-  /** Held from now on, although its context hears of it later. */
+  /** Grants the lock: it is held from now on, although its context hears of it later. */
   #grant(request: Request): void {
     const { context, name, mode } = request;
     this.#listOf(this.#held, name).push(request);

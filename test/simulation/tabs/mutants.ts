@@ -6,9 +6,9 @@ import type { PlantedBug } from "../../support/planted-bug.ts";
 import type { PlanKind } from "./plan.ts";
 
 export interface TabsMutant extends PlantedBug {
-  /** Where the search begins: a little before the first seed known to catch it. */
+  /** The search begins at this seed, a little before the first one known to catch the bug. */
   readonly from?: number;
-  /** The histories that come near it, if not all of files. */
+  /** The kind of histories that reach the bug; default: those over files. */
   readonly plan?: PlanKind;
 }
 

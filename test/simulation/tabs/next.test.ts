@@ -1,6 +1,6 @@
 /**
- * The tab that is next in line for the lead: what it keeps ready (src/browser/tabs/standby-workers.ts), and what it
- * costs the others if it hangs.
+ * The tab that is next in line for the lead: the worker that it keeps ready (src/browser/tabs/standby-workers.ts), and
+ * the delay for others if it hangs.
  */
 import { expect, test } from "vitest";
 import { Random } from "../prng.ts";
@@ -12,19 +12,19 @@ import { type Context, World } from "./world.ts";
 const { product, kernel } = await loadTabs();
 const TABS = 6;
 const SEEDS = 30;
-/** A word takes up to 300 ms now and then, and who hears it so late lines up behind all others. */
+/** In this many runs the next tab may have no worker ready: a message can be 300 ms late, and its tab queues last. */
 const COLD_MAX = 4;
 const SETTLED_MS = 3_000;
 /** The default of leaderTimeoutMs (src/browser/page/browser-tide.ts). */
 const LEADER_TIMEOUT_MS = 2_500;
 /** SUCCESSOR_WAIT_MS of src/browser/platform/terms.ts. */
 const SUCCESSOR_WAIT_MS = 600;
-/** To open beside the files of one that hangs. */
+/** Time to open the volume beside the files of a hanging leader. */
 const DEPOSED_MS = 700;
-/** From the hand-over to the new leader's end: before those that follow look again who is first. */
+/** From the hand-over to the new leader's end: followers have not checked again by then who is first. */
 const SOON_MS = 150;
 
-/** Tabs of which one is seen, and leads; each that began to lead is noted. */
+/** Opens tabs of which one is visible and leads, and notes each tab that begins to lead. */
 async function settledTabs(seed: number) {
   const world = new World(new Random(seed, 1), false);
   const platform = new Platform(world, product, new Random(seed, 2), {
@@ -58,7 +58,7 @@ async function settledTabs(seed: number) {
   const leader = (): Page | undefined => pages.find((page) => platform.workers.get(page.context)?.has(led.at(-1)!));
   await until(() => leader()?.hidden === false);
   await pass(SETTLED_MS);
-  /** All of them follow another one from now on. */
+  /** Hands the lead over and waits until all tabs follow the new leader. */
   const handOver = async (): Promise<void> => {
     const other = pages.find((page) => page !== leader())!;
     show(other);
@@ -90,7 +90,7 @@ test("a tab that hangs when it is given the lead costs the named time once, also
     await handOver();
     const ended = leader()!;
     ended.context.end();
-    // Whoever it is that is asked to lead now hears nothing of it.
+    // The tab that is asked to lead now hears nothing of it.
     const isNext = (page: Page): boolean => page !== ended && page.context === platform.locks.heldBy("tidemark:t");
     await until(() => pages.some(isNext));
     const next = pages.find(isNext)!;
@@ -109,7 +109,7 @@ test("nobody is deposed where leaders end one soon after the other, however long
       const [before, since] = [led.length, world.now];
       leader()!.context.end();
       await until(() => led.length > before);
-      // Whoever began to wonder then is about to look again.
+      // Tabs that began to doubt the leader then are about to check again.
       await until(() => world.now >= since + LEADER_TIMEOUT_MS - SUCCESSOR_WAIT_MS - lateMs);
     }
     const before = led.length;

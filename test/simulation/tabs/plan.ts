@@ -1,6 +1,6 @@
 /**
- * What a seed means: the world's kind, and what happens in it, each thing at its time. An operation more or less
- * changes no other.
+ * Makes a plan from a seed: the kind of world, and its operations with their times. Leaving one operation out changes
+ * no other.
  */
 import { Random } from "../prng.ts";
 
@@ -18,7 +18,8 @@ export type Op = { readonly id: number; readonly at: number } & (
       readonly ms: number;
     }
   /**
-   * The process is stopped inside one of its calls: between a check and what it was for, between a write and its ack.
+   * The process is stopped inside one of its calls: between a check and the act that it allows, or between a write and
+   * its ack.
    */
   | {
       readonly kind: "stop-inside";
@@ -35,16 +36,16 @@ export interface TabsPlan {
   readonly seed: number;
   readonly engine: "opfs" | "indexeddb";
   readonly hasSharedWorker: boolean;
-  /** Its way with files that several read and write. */
+  /** True: files behave as in Chromium when several contexts use them. False: as in Firefox. */
   readonly isChromium: boolean;
-  /** How often a lock's grant is heard of seconds later. */
+  /** Share of lock grants whose message takes seconds. */
   readonly lateLocks: number;
   readonly leaderTimeoutMs: number | undefined;
   readonly activeMs: number;
   readonly ops: readonly Op[];
 }
 
-/** Tab -1 is whoever leads by then. */
+/** This tab number means the tab that leads when the operation runs. */
 const LEADER = -1;
 const FAULTS = {
   open: 5,
@@ -100,7 +101,7 @@ export function makeTabsPlan(seed: number): TabsPlan {
   };
 }
 
-/** The same where there is no OPFS, and the browser loses its connections to databases now and then. */
+/** The same without OPFS: over IndexedDB, and the browser now and then loses its connections to databases. */
 export function makeDatabasePlan(seed: number): TabsPlan {
   const plan = makeTabsPlan(seed);
   const random = new Random(seed, 6);
@@ -113,12 +114,12 @@ export function makeDatabasePlan(seed: number): TabsPlan {
   return { ...plan, engine: "indexeddb", ops };
 }
 
-/** The leader wakes at about the time at which its successor has read its files, and nobody has heard of that yet. */
+/** The leader wakes about when its successor has read its files, before any tab has heard of the successor. */
 export function makeLeasePlan(seed: number): TabsPlan {
   const random = new Random(seed, 5);
   const leaderTimeoutMs = 1_500;
   const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
-  // With its page or alone, which its page then ends; and in some histories that page goes meanwhile.
+  // The worker hangs with its page, or alone; then its page ends it. In some histories the page goes meanwhile.
   const hang: Op = {
     id: 3,
     at: 2_000,
@@ -151,8 +152,8 @@ export function makeLeasePlan(seed: number): TabsPlan {
 }
 
 /**
- * The leader is stopped while it writes to its database, or a moment before or after: for longer than anybody waits, or
- * until its successor opens.
+ * The leader is stopped while it writes to its database, or a moment before or after. It stays stopped until its
+ * successor opens, or for longer than any tab waits.
  */
 export function makeHeldPlan(seed: number): TabsPlan {
   const random = new Random(seed, 7);
@@ -191,8 +192,8 @@ export function makeHeldPlan(seed: number): TabsPlan {
 }
 
 /**
- * The leader goes, and who comes next is stopped while it opens the database: for a lease or two, or for longer than
- * anybody waits.
+ * The leader goes, and its successor is stopped while it opens the database: for a lease or two, or for longer than any
+ * tab waits.
  */
 export function makeOpeningPlan(seed: number): TabsPlan {
   const random = new Random(seed, 8);
@@ -237,15 +238,15 @@ export function makeOpeningPlan(seed: number): TabsPlan {
   };
 }
 
-/** The same over files, which the next leader locks ahead of need; of its own locks it may hear late. */
+/** The same over files, which the next leader locks in advance. It may hear late of its own locks. */
 export function makeNextPlan(seed: number): TabsPlan {
   const plan = makeOpeningPlan(seed);
   return { ...plan, engine: "opfs", lateLocks: new Random(seed, 10).pick([0, 0.3]) };
 }
 
 /**
- * The leader goes, and the page of who comes next hangs until it is about to be deposed, or has been; it may hear of
- * that late.
+ * The leader goes, and its successor's page hangs until it is about to be deposed or has been. It may hear of that
+ * late.
  */
 export function makeWokenPlan(seed: number): TabsPlan {
   const random = new Random(seed, 11);
@@ -278,8 +279,8 @@ export function makeWokenPlan(seed: number): TabsPlan {
 }
 
 /**
- * Followers without a shared worker are kept for the way back while calls of theirs are on their way: what is sent to
- * them is lost.
+ * Followers without a shared worker are kept for the way back while their calls are under way: messages to them are
+ * lost.
  */
 export function makeSleepPlan(seed: number): TabsPlan {
   const random = new Random(seed, 9);
@@ -312,7 +313,7 @@ export function makeSleepPlan(seed: number): TabsPlan {
   };
 }
 
-/** Tabs that are closed are told so before. */
+/** Tabs are told before they are closed. */
 export function makeLeavingPlan(seed: number): TabsPlan {
   const plan = makeTabsPlan(seed);
   return {
@@ -323,7 +324,7 @@ export function makeLeavingPlan(seed: number): TabsPlan {
   };
 }
 
-/** The kinds of histories there are. */
+/** The kinds of histories. */
 export const PLANS = {
   opfs: makeTabsPlan,
   indexeddb: makeDatabasePlan,

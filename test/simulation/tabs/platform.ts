@@ -1,5 +1,5 @@
 /**
- * What a page, a worker and a shared worker find as globals. Everything here ends in an event of the world, or is
+ * The globals of a page, a worker and a shared worker. Each call ends in an event of the world, or its result is
  * seeded.
  */
 import type { FilesAhead } from "../../../src/browser/volume/preopened-files.ts";
@@ -12,7 +12,7 @@ import { Files } from "./files.ts";
 import { LockManager } from "./locks.ts";
 import type { Context, World } from "./world.ts";
 
-/** Evaluates the product anew over these globals (product.ts). */
+/** Evaluates the product once more, over these globals (product.ts). */
 export type Product = (globals: Readonly<Record<string, unknown>>) => {
   readonly openTide: (name: string, options: object) => Promise<unknown>;
   readonly start: (options: unknown) => Promise<void>;
@@ -23,12 +23,12 @@ export type Product = (globals: Readonly<Record<string, unknown>>) => {
   readonly serveTabs: (scope: { onconnect: ((event: object) => void) | null }) => void;
 };
 
-/** Busy code is interrupted so long after its worker was terminated; other workers end at once. */
+/** A terminated worker that is busy is interrupted after this time. Other workers end at once. */
 const TERMINATE_MS = 2_000;
 const EPOCH_MS = 1_700_000_000_000;
 
 export interface Wish {
-  /** Where there is no OPFS, as in private windows of Firefox, a tide goes to IndexedDB. */
+  /** "indexeddb": there is no OPFS, as in private windows of Firefox. */
   readonly engine: "opfs" | "indexeddb";
   readonly hasSharedWorker: boolean;
   readonly isChromium: boolean;
@@ -119,7 +119,7 @@ export class Platform {
           return controller.signal;
         },
       },
-      // By which the product knows that handles can be shared.
+      // The product sees by this property that handles can be shared.
       FileSystemSyncAccessHandle: { prototype: this.wish.isChromium ? { mode: "readwrite" } : {} },
       indexedDB: this.databases.of(context),
       ...IDB_CLASSES,
@@ -155,7 +155,7 @@ export class Platform {
     return new Page(this, this.world.context(name), (context) => this.#common(context));
   }
 
-  /** The product in a worker that the test itself drives. */
+  /** Evaluates the product in a worker that the test drives. */
   inWorker(name: string): { readonly context: Context; readonly product: ReturnType<Product> } {
     const context = this.world.context(name);
     return { context, product: this.product(this.#common(context)) };
@@ -196,8 +196,8 @@ export class Platform {
   }
 
   /**
-   * Nothing reaches it any more; code that is busy is interrupted some time later. A page that is stopped has not asked
-   * yet.
+   * Ends a worker: no message reaches it, and busy code is interrupted some time later. While the page is stopped, its
+   * call takes no effect.
    */
   terminate(worker: Context, page: Context): void {
     this.world.send(0, "terminate", { from: page }, () => {
@@ -250,7 +250,7 @@ export class Platform {
 const wasm = { compile: WebAssembly.compile };
 const instances = new WeakMap<WebAssembly.Module, WebAssembly.Instance>();
 
-/** A tab's page: what it shows of itself, and the events that the browser tells it. */
+/** A tab's page: its visibility, and the events that the browser sends to it. */
 export class Page {
   readonly context: Context;
   readonly product: ReturnType<Product>;

@@ -1,6 +1,6 @@
 /**
- * MessagePort, MessageChannel and BroadcastChannel between contexts: in order, each at its own pace, and ports can
- * move.
+ * MessagePort, MessageChannel and BroadcastChannel between contexts. Each keeps the order of its messages and has its
+ * own delays. Ports can move.
  */
 import type { Context, World } from "./world.ts";
 
@@ -89,7 +89,7 @@ export class Port {
     for (const message of this.#side.waiting.splice(0)) deliver(world, this.#side, message, undefined);
   }
   close(): void {
-    // What it sent before still arrives.
+    // Messages that it sent before still arrive.
     this.#side.closed = true;
   }
 
@@ -122,7 +122,7 @@ function deliver(world: World, side: Side, message: Message, from: Context | und
     },
   );
 }
-/** Where a port is that travels: messages wait for it. */
+/** The context of a port that travels: messages wait for its arrival. */
 const NOBODY = { ending: false, frozen: false, ahead: 0 } as Context;
 
 export function makeChannel(context: Context): { readonly port1: Port; readonly port2: Port } {

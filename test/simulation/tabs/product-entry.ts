@@ -1,5 +1,6 @@
 /**
- * The product as one context runs it: product.ts makes a function of it, whose parameters are the platform's globals.
+ * The product's entry for one context. product.ts bundles it into a function whose parameters are the platform's
+ * globals.
  */
 export { openTide } from "../../../src/browser/page/browser-tide.ts";
 export { rehearse } from "../../../src/browser/worker/warm-up.ts";

@@ -1,7 +1,6 @@
 /**
- * The product's own sources as a function of the platform's globals: evaluated once for each page and worker of a
- * simulated world, it is there as often as in a browser, each time with state of its own. Nothing in the sources knows
- * of it.
+ * Bundles the product's own sources into a function of the platform's globals. The function is evaluated once for each
+ * page and worker of a simulated world, so each has its own state, as in a browser. The sources are unchanged.
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,7 +9,7 @@ import { type PlantedBug, plantedBug } from "../../support/planted-bug.ts";
 import type { Product } from "./platform.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
-/** Whatever the product may take from the platform. A context that lacks one finds undefined there. */
+/** All names that the product may take from the platform. In a context that lacks one, its value is undefined. */
 const GLOBALS = [
   "navigator",
   "BroadcastChannel",
@@ -61,7 +60,7 @@ export async function simulatedProduct(bug?: PlantedBug): Promise<Product> {
   const { output } = await bundle.generate({ format: "cjs", codeSplitting: false });
   await bundle.close();
   planted?.check();
-  // The product is ours; each context needs it with other globals.
+  // The evaluated code is our own. Each context needs it with other globals.
   const evaluate = new Function("exports", ...GLOBALS, output[0].code) as (...args: unknown[]) => void;
   return (globals) => {
     const exports = {};

@@ -1,4 +1,4 @@
-/** The run-through of a worker that stands by: everything is called and succeeds, and nobody else sees any of it. */
+/** The warm-up of a standby worker: all its calls succeed, and no other context sees any of them. */
 import { expect, test } from "vitest";
 import { rehearsedBatch } from "../../../src/browser/worker/warm-up.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";

@@ -19,7 +19,7 @@ import { TABS_MUTANTS } from "./mutants.ts";
 import { PLANS, type PlanKind } from "./plan.ts";
 import { runTabsSeeds, shrinkTabs, TABS_EXPECTED, type TabsFailure, type TabsSeeds } from "./seeds.ts";
 
-/** Enough seeds that every kind of fault must have come up. */
+/** From this many seeds on, every kind of fault must have occurred. */
 const SEEDS_FOR_EXPECTED = 500;
 const FAILURES_SHOWN = 3;
 const BUG_SEEDS_MAX = 400;

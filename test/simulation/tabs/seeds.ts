@@ -1,4 +1,4 @@
-/** Many histories, one after the other: what the command line, the tests and the planted bugs share. */
+/** Runs many histories, one after the other, for the command line, the tests and the planted bugs. */
 import { Counters } from "../counters.ts";
 import { type Failure, History } from "./history.ts";
 import { makeTabsPlan, type Op, type TabsPlan } from "./plan.ts";
@@ -51,7 +51,7 @@ const EVERYWHERE = [
   "via.broadcast",
   "acked.duplicate",
 ];
-/** What a run of some hundred seeds must have met. */
+/** Kinds of faults and events that a run of some hundred seeds must count at least once. */
 export const TABS_EXPECTED = {
   opfs: [...EVERYWHERE, "write.late", "handle.locked", "stopped.file"],
   indexeddb: [...EVERYWHERE, "connection.lost", "transaction.undone", "transaction.fenced"],
@@ -105,7 +105,7 @@ export async function runTabsSeeds({
   };
 }
 
-/** Leaves out operations as long as the same check fails; the shortest plan found. */
+/** Leaves out operations while the same check fails, and returns the shortest plan that it found. */
 export async function shrinkTabs(
   plan: TabsPlan,
   check: string,

@@ -11,7 +11,7 @@ import { runTabsSeeds, shrinkTabs, TABS_EXPECTED } from "./seeds.ts";
 import { makeTabsPlan, PLANS } from "./plan.ts";
 
 const SEEDS = Number(process.env["TABS_SEEDS"] ?? 500);
-/** Seeds a planted bug may live through, from where its search begins. */
+/** A planted bug that survives this many seeds, from its first one on, fails the test. */
 const MUTANT_SEEDS_MAX = 400;
 
 const tabs = await loadTabs();
@@ -77,7 +77,7 @@ test("the judge names each way in which a log can be wrong", () => {
 
 test("a failing history is made shorter", { timeout: 120_000 }, async () => {
   const mutant = TABS_MUTANTS.find(({ name }) => name === "duplicate accepted")!;
-  // The history of seed 3 is one of the few in which nearly every step is needed.
+  // Seed 3 has one of the few histories in which nearly every step is needed.
   const { failures } = await runTabsMutant({ ...mutant, from: 20 }, MUTANT_SEEDS_MAX);
   const { product, kernel } = await loadTabs(mutant);
   const { seed, check } = failures[0]!;

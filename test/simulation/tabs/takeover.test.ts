@@ -1,6 +1,6 @@
 /**
- * The volume over files that a leader keeps locked, and what that leader still writes, which the simulation meets only
- * by chance.
+ * The volume over files that a hanging leader keeps locked, and late writes of that leader. The simulation meets these
+ * cases only by chance.
  */
 import { expect, test } from "vitest";
 import type { Volume } from "../../../src/store/volume.ts";
@@ -19,7 +19,7 @@ function browser() {
   return { ...simulated, leader };
 }
 
-/** A leader with four slots, stopped; and its successor over the same files. */
+/** Makes a stopped leader with four slots and its successor over the same files. */
 async function deposed() {
   const b = browser();
   const old = b.leader("old");
@@ -42,12 +42,12 @@ test("locked files are read in place; writes to them go to a copy that the old l
 test("a write that lands after the takeover is in no copy, is never read, and ends with the copies", async () => {
   const { old, first, next, second, leader, read, sure, end, platform } = await deposed();
   await sure(second.write(2, 0, bytes(7)));
-  // Stopped behind the look at its lease, the old leader goes on with that one write.
+  // The old leader was stopped after it checked its lease. When it wakes, it finishes this one write.
   await sure(first.write(2, 0, bytes(66)));
   expect(await read(second, 2)).toEqual(bytes(7));
   await sure(second.flush([2]));
   await end(next.context);
-  // It still hangs: the one after the next reads the copy, and makes one of its own.
+  // The first leader still hangs: the third leader reads the second one's copy and makes its own.
   const third = leader("third");
   const over = await third.open(true);
   expect(await read(over, 2)).toEqual(bytes(7));
@@ -64,7 +64,7 @@ test("a write that lands after the takeover is in no copy, is never read, and en
 
 test("an unfinished copy does not count, and is not continued while its maker may wake", async () => {
   const { first, next, second, leader, read, sure, world } = await deposed();
-  // Stopped in the middle of the copy, and not dead: it holds the file, and comes to its end later.
+  // The second leader is stopped in the middle of the copy. It holds the file and finishes later.
   next.context.trap = { kind: "write", calls: 1, ms: 20_000, sprung: () => undefined };
   const late = second.write(2, 0, bytes(55));
   await world.run(() => next.context.ahead > world.now);

@@ -1,6 +1,6 @@
 /**
- * A simulated browser whose workers a test drives by itself, each with a volume in mind: no pages, no leader's
- * election.
+ * A simulated browser whose workers a test drives directly, each with its own volume. There are no pages and there is
+ * no election.
  */
 import { expect } from "vitest";
 import { Random } from "../prng.ts";
@@ -21,7 +21,7 @@ export function simulatedBrowser(isChromium = true) {
     isChromium,
     lateLocks: 0,
   });
-  /** Lets the world run until this is answered. */
+  /** Runs the world until `work` is answered. */
   const sure = async <T>(work: Promise<T>): Promise<T> => {
     let settled = false;
     const end = (): void => void (settled = true);

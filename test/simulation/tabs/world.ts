@@ -1,7 +1,8 @@
 /**
- * One origin of one browser, simulated: time, and who runs when. Everything that the platform does later is an event
- * here: messages, timers, grants of locks, answers of the file system, effects on files. The seed owns the delays, and
- * so every interleaving; the product runs in between, in the microtasks of an event, and never sees another clock.
+ * One simulated origin of one browser: its time, and the order in which contexts run. Everything that the platform does
+ * later is an event here: messages, timers, grants of locks, answers of the file system, effects on files. The seed
+ * decides the delays, and so every interleaving. The product runs in the microtasks of an event and sees this clock
+ * only.
  *
  *   context   a page, a worker or a shared worker: its own copy of the product over its own globals (context.ts)
  *   ahead     the time until which the context is busy or its process is stopped: messages to it wait, and its own
@@ -13,18 +14,18 @@ import type { Random } from "../prng.ts";
 import { Trace } from "../trace.ts";
 
 export class Context {
-  /** Nothing is delivered any more. */
+  /** True once the context is ending: nothing is delivered to it. */
   ending = false;
   dead = false;
   diedAt = Infinity;
   /** Until this time messages to it wait, and its calls take no effect. */
   ahead = 0;
   frozen = false;
-  /** Frozen, and kept for the way back. */
+  /** True while it is kept, frozen, for the way back. */
   away = false;
   readonly parked: (() => void)[] = [];
   readonly onDeath: (() => void)[] = [];
-  /** Stops it inside its so manieth call of this kind from now. */
+  /** Stops the context inside its `calls`-th call of this kind from now on. */
   trap:
     { readonly kind: string; calls: number; readonly ms: number; readonly sprung: (until: number) => void } | undefined;
 
@@ -38,7 +39,7 @@ export class Context {
     return Math.max(this.world.now, this.ahead);
   }
 
-  /** Before each call of the platform. */
+  /** Called before each call of the platform: springs the trap. */
   tick(kind: string): void {
     const { trap } = this;
     if (!trap || trap.kind !== kind || --trap.calls > 0) return;
@@ -48,7 +49,7 @@ export class Context {
     trap.sprung(this.ahead);
   }
 
-  /** It ends `after` from now; nothing reaches it from now on. A process that is stopped does not get to its end. */
+  /** Ends the context in `after` milliseconds; nothing reaches it from now on. A stopped process dies in its call. */
   end(after = 0): void {
     if (this.ending) return;
     this.ending = true;
@@ -71,13 +72,13 @@ export class Context {
 
 interface Event {
   time: number;
-  /** As `time` was, before its context made it wait; of those that waited together the earliest comes first. */
+  /** The event's time before its context made it wait. Of events that waited together, the earliest comes first. */
   readonly due: number;
   readonly order: number;
   readonly word: string;
-  /** Where it is delivered; asked when it is due, since a port may have moved. */
+  /** The receiving context; read when the event is due, since a port may have moved. */
   readonly to: (() => Context | undefined) | undefined;
-  /** Who sent it, and when: a process that died before that never did. */
+  /** The sender. If it died before `sentAt`, the event was never sent. */
   readonly from: Context | undefined;
   readonly sentAt: number;
   readonly run: () => void;
@@ -98,7 +99,7 @@ export class World {
   now = 0;
   readonly counters = new Counters();
   readonly trace: Trace;
-  /** Sees every message when it is sent. */
+  /** Called with every message when it is sent. */
   onPost: ((context: Context, data: unknown) => void) | undefined;
   readonly #heap: Event[] = [];
   #order = 0;
@@ -120,7 +121,7 @@ export class World {
     return new Context(this, name, `c${this.#contexts++}`);
   }
 
-  /** Milliseconds that a message, a grant, an answer takes: mostly a fraction of one, now and then many. */
+  /** Milliseconds that a message, a grant or an answer takes: mostly a fraction of one, now and then many. */
   delay(): number {
     const kind = this.random.int(64);
     if (kind === 0) return this.random.between(50, 300);
@@ -131,7 +132,7 @@ export class World {
     this.#push({ time, due: time, order: this.#order++, word, to: undefined, from: undefined, sentAt: 0, run });
   }
 
-  /** Something that happens `ms` behind what the sender does now. */
+  /** Schedules an event `ms` after the sender's present time. */
   send(ms: number, word: string, { from, to, lane }: Send, run: () => void): void {
     const sentAt = from ? from.now() : this.now;
     let time = sentAt + ms;
@@ -148,7 +149,7 @@ export class World {
     });
   }
 
-  /** Runs until `done`, until `until`, or until nothing is left to come; false: not done. */
+  /** Runs until `done`, until the time `until`, or until no event is left. False when not done. */
   async run(done: () => boolean, until = Infinity): Promise<boolean> {
     await turn();
     for (;;) {
@@ -159,7 +160,7 @@ export class World {
       this.now = Math.max(this.now, event.time);
       const to = event.to?.();
       if (event.to && (!to || to.ending)) continue;
-      // Sent by a process that died while it was stopped, before it got there.
+      // The sender died while it was stopped, before it would have sent this.
       if (event.from && event.sentAt > event.from.diedAt) continue;
       if (to?.frozen) {
         to.parked.push(() => {
