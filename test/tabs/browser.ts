@@ -1,6 +1,6 @@
 /**
- * Real tabs: pages of one Chromium over one profile on disk, each with a process of its own, and what can happen to
- * each.
+ * Real tabs: pages of one Chromium over one profile on disk, each with a process of its own, and the faults that can
+ * strike each of them.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
@@ -15,7 +15,7 @@ type Method = keyof TabPage;
 const PROCESS_TRIES = 20;
 
 export class Tab {
-  /** It is gone, or soon will be. */
+  /** True when the tab is gone or about to go. */
   struck = false;
 
   constructor(
@@ -38,7 +38,7 @@ export class Tab {
     await this.page.close();
   }
 
-  /** The renderer's process. */
+  /** Crashes the renderer's process. */
   async crash(): Promise<void> {
     this.struck = true;
     const crashed = new Promise((resolve) => this.page.once("crash", resolve));
@@ -60,7 +60,8 @@ export class Tab {
   }
 
   /**
-   * Its renderer's process: the browser's own, by name or not, tell nobody; so by the processor time that both name.
+   * Finds its renderer's process. The browser does not name it, so it is recognised by its processor time, which both
+   * Linux and the page's metrics know.
    */
   async process(browserPid: number): Promise<number> {
     await this.session.send("Performance.enable");
@@ -76,10 +77,10 @@ export class Tab {
         for (const until = performance.now() + ms; performance.now() < until;);
       }, 30);
     }
-    throw new Error(`nobody knows the process of tab ${this.number}`);
+    throw new Error(`the process of tab ${this.number} was not found`);
   }
 
-  /** In front; the others are hidden then. */
+  /** Brings the tab to the front; the other tabs are hidden then. */
   show(): Promise<void> {
     return this.page.bringToFront();
   }
@@ -96,7 +97,7 @@ export class Tab {
   }
 }
 
-/** The page's side is in test/crash/page/wire.ts. */
+/** Receives a page's messages; the page's side is in test/crash/page/wire.ts. */
 async function hear(session: CDPSession, onPost: (body: string) => void): Promise<void> {
   session.on("Runtime.bindingCalled", ({ payload }) => {
     const [number] = payload.split(" ", 1);
@@ -118,7 +119,7 @@ export class TabsBrowser {
     readonly onPost: ((body: string) => void) | undefined,
   ) {}
 
-  /** `onPost`: what pages tell the ledger comes over the driver, which costs far less than requests. */
+  /** `onPost` gets the pages' messages to the ledger over the driver, which costs far less than requests. */
   static async start(url: string, onPost?: (body: string) => void): Promise<TabsBrowser> {
     const made = new TabsBrowser(url, await mkdtemp(path.join(os.tmpdir(), "tidemark-tabs-")), onPost);
     made.#running = await startBrowser(made.profile);
@@ -128,29 +129,29 @@ export class TabsBrowser {
   get version(): string {
     return this.#running.browser.version();
   }
-  /** Of the browser, and of its group. */
+  /** The process id of the browser, and of its process group. */
   get pid(): number {
     return this.#running.child.pid!;
   }
 
-  /** A new tab; it is in front then, and the others are hidden. */
+  /** Opens a new tab in front; the others are hidden then. */
   async open(config: Omit<TabConfig, "tab">): Promise<Tab> {
     return this.openIn(await this.newPage(), config);
   }
 
-  /** The page, with no tide open in it yet. `place`: below the stage's address. */
+  /** Opens a page without a tide. `place` is relative to the stage's address. */
   async newPage(place = "", context: BrowserContext = this.#running.context): Promise<Page> {
     const page = await context.newPage();
     await page.goto(this.url + place);
     return page;
   }
 
-  /** A profile that lives in memory, of the same browser. */
+  /** Makes a context of the same browser whose profile is in memory. */
   incognito(): Promise<BrowserContext> {
     return this.#running.browser.newContext();
   }
 
-  /** In a page that was loaded anew. */
+  /** Opens the tide in a page that was reloaded. */
   async openIn(page: Page, config: Omit<TabConfig, "tab">): Promise<Tab> {
     const number = ++this.#tabs;
     page
@@ -163,13 +164,13 @@ export class TabsBrowser {
     return tab;
   }
 
-  /** The whole group at once, and again over the same profile. */
+  /** Kills the whole process group at once and starts the browser again over the same profile. */
   async killAndStart(): Promise<void> {
     await this.#kill();
     this.#running = await startBrowser(this.profile);
   }
 
-  /** All but the one that the browser began with. */
+  /** Closes all tabs except the one that the browser began with. */
   async closeAll(): Promise<void> {
     for (const page of this.#running.context.pages().slice(1)) await page.close();
   }

@@ -1,6 +1,6 @@
 /**
- * Site data cleared under three tabs that write, all of it or one engine's alone: every tab is closed and stays so, and
- * whoever opens the tide anew, in the same page or after a reload, has a new one that works.
+ * Site data is cleared under three tabs that write: all of it, or one engine's alone. Every tide is closed and stays
+ * closed. Opening it again, in the same page or after a reload, gives a new tide that works.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";
@@ -32,7 +32,7 @@ type Config = Parameters<TabsBrowser["open"]>[0];
 const acked = async (tabs: readonly Tab[]): Promise<number[]> =>
   Promise.all(tabs.map(async (tab) => (await tab.state()).acked));
 
-/** All write, and what they then see is one log that begins with them. */
+/** All tabs write, and all read one log that begins with these writes. */
 async function works(tabs: readonly Tab[]): Promise<void> {
   ledger.clear();
   const before = await acked(tabs);
@@ -48,7 +48,7 @@ async function works(tabs: readonly Tab[]): Promise<void> {
 }
 
 const ANEW = "in pages loaded anew";
-/** With everything else Chromium clears the documents' locks: such a page is no use until it is loaded anew. */
+/** Clearing everything also clears the documents' locks in Chromium: such a page must be reloaded. */
 describe.each([
   ["opfs", "all", [ANEW]],
   ["opfs", "file_systems", [ANEW, "in the same pages"]],
@@ -72,7 +72,7 @@ describe.each([
         throw thrown;
       });
     const before = await acked(tabs);
-    // Whatever leads next is asked to.
+    // Every tab tries to write once more: a closed tide must ack nothing.
     await Promise.all(tabs.map((tab) => tab.call("rest")));
     for (const tab of tabs) await tab.call("write");
     await Promise.all(tabs.map((tab) => tab.call("rest")));
@@ -86,7 +86,7 @@ describe.each([
       }
     }
     await works(again);
-    // And it is there when everybody has gone.
+    // The new log is still there after all tabs have gone.
     for (const tab of again) await tab.close();
     const last = await browser.open(config);
     expect(await last.call("readAll")).toBeGreaterThan(30);

@@ -1,22 +1,22 @@
 /**
- * A browser that is not Chromium, as the tabs suite needs it: tabs that are told what to do, and what can happen to
- * each.
+ * A browser other than Chromium, as the tabs suite needs it: its tabs, their commands, and the faults that can strike
+ * them.
  */
 import type { TabConfig, TabPage } from "./events.ts";
 
 export interface EngineTab {
   readonly number: number;
-  /** It is gone, or soon will be. */
+  /** True when the tab is gone or about to go. */
   struck: boolean;
   call<M extends keyof TabPage>(method: M, ...args: Parameters<TabPage[M]>): Promise<Awaited<ReturnType<TabPage[M]>>>;
   close(): Promise<void>;
-  /** Its process is killed. */
+  /** Kills its process. */
   crash(): Promise<void>;
-  /** Its process is stopped, until what this gives back is called. */
+  /** Stops its process until the returned function is called. */
   stop(): Promise<() => void>;
 }
 
-/** One whose process is known, and is its own. */
+/** A tab whose process is known and not shared. */
 export abstract class ProcessTab implements EngineTab {
   struck = false;
   abstract readonly number: number;
@@ -45,10 +45,10 @@ export abstract class ProcessTab implements EngineTab {
 
 export interface EngineBrowser {
   readonly version: string;
-  /** A new tab that has the tide open. */
+  /** Opens a new tab and the tide in it. */
   open(config: Omit<TabConfig, "tab">): Promise<EngineTab>;
   end(): Promise<void>;
 }
 
-/** Keeps the page's thread busy; a script's text. */
+/** A script that keeps the page's thread busy. */
 export const BURN = "for (const until = performance.now() + 250; performance.now() < until; );";

@@ -1,6 +1,6 @@
 /**
- * The tabs suite in other engines, as far as each goes: Firefox over OPFS without the handles' `mode`, and WebKitGTK,
- * which has no OPFS, over IndexedDB. Where an engine is not installed one line says so, and its tests are skipped.
+ * The tabs suite in other engines, as far as each can run it: Firefox over OPFS without the handles' `mode`, and
+ * WebKitGTK, which has no OPFS, over IndexedDB. When an engine is not installed, its tests are skipped with one line.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";
@@ -20,7 +20,7 @@ if (!webkit)
     "WebKitGTK is not installed (apt-get install webkit2gtk-driver xvfb xauth dbus): its tabs are not tested",
   );
 
-/** Of ten, one hits the moment. */
+/** Workers that are killed in a row. One in ten kills hits the critical moment. */
 const KILLS = 20;
 const PLANTED = "planted";
 const PLANT: Plant = {
@@ -71,7 +71,7 @@ async function leaderOf(tabs: readonly EngineTab[]): Promise<EngineTab> {
   return found!;
 }
 
-/** Which one, depends: a tab that is hidden hands over to one that is seen. */
+/** Waits until one tab leads. It may be any: a hidden tab hands the lead to a visible one. */
 async function oneLeads(tabs: readonly EngineTab[]): Promise<void> {
   await expect
     .poll(async () => (await Promise.all(live(tabs).map((tab) => tab.call("brief")))).map(({ role }) => role).sort(), {
@@ -126,7 +126,7 @@ async function struck(browser: EngineBrowser, engine: Engine, strikes: readonly 
 async function hung(browser: EngineBrowser, engine: Engine): Promise<void> {
   const tabs = await openAll(browser, engine, 3);
   const leader = await leaderOf(tabs);
-  // A process that is stopped inside a transaction keeps all others waiting (docs/failure-modes.md).
+  // A process that is stopped inside a transaction makes all others wait (docs/failure-modes.md).
   const isQuiet = engine === "indexeddb";
   if (isQuiet) for (const tab of tabs) await tab.call("rest");
   let goOn!: () => void;
@@ -144,8 +144,8 @@ async function hung(browser: EngineBrowser, engine: Engine): Promise<void> {
 }
 
 /**
- * Each leader's worker ends while all tabs write as fast as they can. Gives back how many did before nothing went on
- * any more.
+ * Kills each leader's worker while all tabs write as fast as they can. Returns the number of kills before writing
+ * stopped for good.
  */
 async function killWorkers(browser: EngineBrowser, times: number, patienceMs: number): Promise<number> {
   const tabs = await openAll(browser, "indexeddb", 3, 0);
@@ -200,7 +200,7 @@ describe.skipIf(!webkit)("WebKitGTK", () => {
   });
   afterAll(() => browser?.end());
 
-  // No crash: the driver ends its session with the first tab that does.
+  // Crashes are left out: the driver ends its session with the first tab that crashes.
   it("over IndexedDB: the leader is closed, and nobody else notices", () => struck(browser, "indexeddb", ["close"]));
   it("over IndexedDB: a leader that hangs is deposed, and follows when it wakes", () => hung(browser, "indexeddb"));
   it("over IndexedDB: workers that end while they write leave nothing locked", async () =>
@@ -211,7 +211,7 @@ describe.skipIf(!webkit)("WebKitGTK as if it were any other engine", () => {
   it("keeps the database locked when a worker ends while it writes: the test above sees it", async () => {
     const browser = await WebKitBrowser.start(`${stage.url}${PLANTED}/`, webkit!);
     try {
-      // Another one may have mended it; src/browser/volume/idb-connection.ts tells what.
+      // Other versions may not have the fault that src/browser/volume/idb-connection.ts describes.
       if (browser.version.includes(" 2.50."))
         expect(await killWorkers(browser, KILLS * 4, 5_000)).toBeLessThan(KILLS * 4);
       else console.log(`${browser.version}: whether it still locks a database for good is not looked at`);

@@ -1,4 +1,4 @@
-/** What a tab is told to do, and what it answers. Histories go to the crash test's ledger, which outlives every tab. */
+/** Commands to a tab, and its answers. Histories go to the crash test's ledger, which outlives every tab. */
 import type { Engine } from "../crash/events.ts";
 
 export interface TabConfig {
@@ -6,16 +6,16 @@ export interface TabConfig {
   readonly tab: number;
   readonly name: string;
   readonly engine: Engine | "auto";
-  /** As if this engine had no SharedWorker. */
+  /** True: the tab hides SharedWorker from the library. */
   readonly noSharedWorker: boolean;
-  /** Between two appends; 0: as fast as it can. */
+  /** Pause between two appends; 0 appends as fast as possible. */
   readonly pauseMs: number;
-  /** Where the follower begins; default "earliest". */
+  /** Position at which the follower begins; default "earliest". */
   readonly followFrom?: "earliest" | { readonly last: number };
   readonly leaderTimeoutMs?: number;
 }
 
-/** What a tab notes when its first append was acked by another leader than before. Times are of the machine's clock. */
+/** A tab's note of its first append that was acked by a new leader. Times are of the machine's clock. */
 export interface Term {
   readonly tab: number;
   readonly epoch: number;
@@ -25,7 +25,7 @@ export interface Term {
   readonly ackedAt: number;
 }
 
-/** What a page notes when it is told that it goes, for good or not. */
+/** A page's note when it is told that it goes, for good or not. */
 export interface Left {
   readonly left: number;
   readonly at: number;
@@ -35,46 +35,46 @@ export interface TabState {
   readonly role: "leader" | "follower";
   readonly via: string;
   readonly epoch: number | undefined;
-  /** Of each event of the tide, its type, and when it was told. */
+  /** Type and time of each event of the tide. */
   readonly events: readonly (readonly [type: string, at: number])[];
-  /** When the tide was last acked an append: the clock that all tabs share. */
+  /** Times of acks, by the clock that all tabs share. */
   readonly ackedAt: readonly number[];
   readonly acked: number;
   readonly polled: number;
   readonly storage: string;
   readonly durability: string;
   readonly failures: readonly string[];
-  /** Other versions that were met. */
+  /** Pairs of versions from events about a tab of another version. */
   readonly versions: readonly (readonly [ours: number, theirs: number])[];
-  /** The longest that an append has taken. */
+  /** The longest time that an append took. */
   readonly ackMsMax: number;
-  /** Why the tide ended, if it did. */
+  /** Why the tide was closed; undefined while it is open. */
   readonly closed: string | undefined;
 }
 
 export interface TabBrief extends Pick<TabState, "role" | "epoch" | "acked" | "failures" | "ackMsMax" | "closed"> {
-  /** How often the page came back as it had been left, and how often it was frozen. */
+  /** How often the page came back from the back-forward cache. */
   readonly restored: number;
   readonly froze: number;
   readonly visible: boolean;
 }
 
-/** What the runner calls in the page, as `window.tab`. */
+/** The functions that the runner calls in the page, as `window.tab`. */
 export interface TabPage {
   open(config: TabConfig): Promise<void>;
-  /** A writer that appends until it is stopped, and a follower that reads all that comes. */
+  /** Starts a writer that appends until it is stopped, and a follower that reads every record. */
   work(): void;
-  /** The writer goes on. */
+  /** Starts the writer again. */
   write(): void;
   state(): TabState;
-  /** The writer ends; resolves when each of its calls has been answered. */
+  /** Stops the writer; resolves when each of its calls has been answered. */
   rest(): Promise<void>;
-  /** Reads the whole log, and tells it. */
+  /** Reads the whole log and reports it to the ledger. */
   readAll(): Promise<number>;
-  /** Resolves when this tab has read as far as the log goes now. */
+  /** Resolves when this tab has read up to the log's present end. */
   caughtUp(): Promise<void>;
   close(): Promise<void>;
-  /** Ends the worker that leads, and the one that is kept ready. */
+  /** Ends the leading worker and the standby worker. */
   killWorkers(): void;
   append(value: number): Promise<number>;
   brief(): TabBrief;

@@ -1,5 +1,5 @@
 /**
- * How long each leader that was struck was missed, from what the tabs noted.
+ * Computes from the tabs' notes how long the tabs were without a leader after each strike.
  *
  *   strike ─── death ──────── leaderlost ───── leaderchange ──────── first ack
  *                │  the browser    │ the next leader opens │ what waited is sent │
@@ -14,24 +14,24 @@
  */
 import type { Left, Term } from "./events.ts";
 
-/** Pages that are told before they go. */
+/** Faults in which the page is told before it goes. */
 const GOING = ["close", "reload", "left"];
 
 export interface Struck {
-  /** Its name, and behind it what made this one special. */
+  /** Name of the fault, followed by special circumstances. */
   readonly fault: string;
   readonly tab: number;
   /** The term of the leader that was struck. */
   readonly epoch: number;
   readonly strikeAt: number;
-  /** When it took effect, as far as the one who struck saw it. */
+  /** When the strike took effect, as far as the runner saw it. */
   readonly at: number;
 }
 
-/** Of a leader that was struck; milliseconds from its death. */
+/** One fail-over; times in milliseconds from the leader's death. */
 export interface FailOver {
   readonly fault: string;
-  /** From the strike to the death. */
+  /** Time from the strike to the death. */
   readonly diedMs: number;
   readonly lostMs: number;
   readonly changedMs: number;
@@ -43,7 +43,7 @@ export function failOversOf(struck: readonly Struck[], left: readonly Left[], te
     const next = Math.min(...terms.map(({ epoch }) => epoch).filter((epoch) => epoch > each.epoch));
     const same = terms.filter(({ epoch }) => epoch === next);
     const ackedAt = Math.min(...same.map((term) => term.ackedAt));
-    // It had handed over by then: nobody was struck who led.
+    // The tab had handed over before the strike: no leader was struck.
     if (same.length === 0 || ackedAt < each.strikeAt) return [];
     const told =
       GOING.some((fault) => each.fault.startsWith(fault)) &&

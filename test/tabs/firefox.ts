@@ -1,6 +1,6 @@
 /**
- * Firefox by WebDriver BiDi, through Playwright's driver for the browser as it is shipped. The context is a persistent
- * one: private windows are what Playwright's other contexts are not, so they are had by a preference.
+ * Firefox as it is shipped, driven by WebDriver BiDi through Playwright. The context is a persistent one. Playwright's
+ * other contexts are no private windows, so a preference makes these.
  */
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -22,7 +22,7 @@ export function findFirefox(): string | undefined {
 }
 
 const PREFERENCES = {
-  // Tabs of one site would share a process otherwise, from the fifth on.
+  // Without this, the fifth and later tabs of a site share a process.
   "dom.ipc.processCount.webIsolated": 8,
   "dom.ipc.processPrelaunch.enabled": false,
   "browser.tabs.crashReporting.sendReport": false,
@@ -62,13 +62,13 @@ export class FirefoxBrowser implements EngineBrowser {
 
   static async start(url: string, executablePath: string, isPrivate = false): Promise<FirefoxBrowser> {
     const profile = await mkdtemp(path.join(os.tmpdir(), "tidemark-firefox-"));
-    // Playwright has Firefox end with the first tab that crashes, by a variable that it lets nobody set otherwise.
+    // Playwright sets a variable that ends Firefox with the first crashing tab. Only a launcher script can unset it.
     const launcher = path.join(profile, "firefox.sh");
     await writeFile(launcher, `#!/bin/sh\nunset MOZ_CRASHREPORTER_SHUTDOWN\nexec "${executablePath}" "$@"\n`, {
       mode: 0o755,
     });
     const firefoxUserPrefs = { ...PREFERENCES, ...(isPrivate && { "browser.privatebrowsing.autostart": true }) };
-    // Playwright knows the name, its types do not.
+    // Playwright knows this name, but its types do not.
     const channel = "moz-firefox" as string;
     const context = await firefox.launchPersistentContext(profile, {
       channel,
@@ -90,7 +90,7 @@ export class FirefoxBrowser implements EngineBrowser {
     await page.waitForFunction(() => document.title === "ready");
     const contents = descendantsOf(this.pid).filter((pid) => commandOf(pid).includes("-isForBrowser"));
     const process = await busiestOf(contents, () => page.evaluate(BURN));
-    // What strikes one shall not strike another.
+    // A fault that strikes one tab must not strike another.
     if (this.#processes.has(process)) throw new Error("two tabs share a process");
     this.#processes.add(process);
     const tab = new FirefoxTab(++this.#tabs, page, process);

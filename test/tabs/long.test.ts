@@ -1,6 +1,6 @@
 /**
- * A small share of `npm run tabs`: each fault at the leader once, eight tabs; a planted bug shows that a loss would be
- * found.
+ * A small share of `npm run tabs`: eight tabs, and each fault strikes the leader once. A planted bug shows that the
+ * suite would find a loss.
  */
 import { expect, it } from "vitest";
 import { printFinding } from "../checker/checker.ts";
@@ -25,14 +25,14 @@ it("eight tabs under every fault lose nothing that was acked, double nothing, ch
       fault,
     ).not.toEqual([]);
   for (const held of ["hang that held", "frozen that held"]) expect(result.faults[held], held).toBeGreaterThan(0);
-  // What a tab waits for a leader that hangs is a setting; nothing else may take as long.
+  // A setting bounds the wait for a hanging leader. No fail-over may take longer than that and some seconds.
   for (const { fault, ackedMs } of result.failOvers) expect(ackedMs, fault).toBeLessThan(10_000);
   expect(result.counts["records acked flushed"]).toBeGreaterThan(500);
 });
 
 it("finds a planted bug: a producer that sends what was acked once more", async () => {
   const missed: string[] = [];
-  // Chance decides which batch it sends again; five seconds of faults hold some hundred.
+  // Chance decides which batches a tab re-sends; five seconds of faults have some hundred of them.
   for (let seed = SEED; missed.length < 4; seed++) {
     const { findings, problems, counts } = await runLong({ seconds: 5, seed, tabs: 3, plant: "resend" });
     if (findings.some(({ anomaly }) => anomaly === "duplicate")) return;

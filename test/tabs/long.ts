@@ -1,7 +1,7 @@
 /**
- * Eight tabs of one real browser write and follow one tide while they are struck, one fault after the other, some of
- * them lasting while the next one comes. The ledger of acks is in this process. At the end everything is read, by a tab
- * that was there and by one that is new, and the checker judges.
+ * Eight tabs of one real browser write and follow one tide while faults strike them, one after the other; some faults
+ * last while the next ones come. The ledger of acks is in this process. At the end an old tab and a new tab read the
+ * whole log, and the checker judges.
  */
 import { check, type Finding } from "../checker/checker.ts";
 import type { Engine } from "../crash/events.ts";
@@ -14,29 +14,29 @@ import { type FailOver, failOversOf, type Struck } from "./fail-overs.ts";
 import { goneAt, stateOf } from "./processes.ts";
 import { type Fault, type Strike, strikeOf } from "./nemesis.ts";
 
-/** Writers take their time: two cores carry eight of them. */
+/** Pause between two appends of a writer: two cores must carry eight writers. */
 const PAUSE_MS = 100;
-/** A tab that comes reads the newest only, or the whole log would be read a few hundred times. */
+/** A new tab follows from the newest records only, or the whole log would be read a few hundred times. */
 const FOLLOW_FROM = { last: 200 };
-/** Whoever shared its process is gone by then. */
+/** After this time, tabs that shared a crashed tab's process are gone as well. */
 const BESIDE_MS = 2_000;
 const PROBLEMS_MAX = 5;
-/** Of looks for somebody to strike, some 2.5 s each where nobody leads. */
+/** This many strikes in a row without a victim are a finding. Each search without a leader takes some 2.5 s. */
 const IDLE_MAX = 100;
 const STEP_MS = 20_000;
-/** Workers that stand by, and new tabs, are ready so long after the last strike. */
+/** This long after the last strike, standby workers and new tabs are ready. */
 const SOON_MS = 500;
-/** A tab whose processor is throttled takes its time. */
+/** A tab that has not answered after this time hangs; a throttled tab needs most of it. */
 const ANSWER_MS = 1_000;
-/** Nobody leads for so long: that is a finding by itself. */
+/** When no tab leads for this long, that is a finding. */
 const LEADERLESS_MS = 15_000;
 
 export interface LongOptions {
   readonly seconds: number;
-  /** Goes on until there were so many strikes. */
+  /** The run goes on until it has made this many strikes. */
   readonly stepsMin?: number;
   readonly seed: number;
-  /** Default 8. */
+  /** Number of tabs; default 8. */
   readonly tabs?: number | undefined;
   readonly engine?: Engine;
   readonly leaderTimeoutMs?: number;
@@ -52,7 +52,7 @@ export interface LongResult {
   readonly failOvers: readonly FailOver[];
   readonly counts: Readonly<Record<string, number>>;
   readonly ackMsMax: number;
-  /** Of each term, in their order: who was acked in it first, and when. */
+  /** For each term, in order, the notes of tabs' first acks in it. */
   readonly terms: readonly Term[];
   readonly skewMs: number;
   readonly findings: readonly Finding[];
@@ -71,7 +71,7 @@ async function within<T>(promise: Promise<T>, what: string, ms = STEP_MS): Promi
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** What lasts, and ends later. */
+/** A fault that lasts and ends later. */
 interface Lasting {
   readonly fault: Fault;
   readonly tab: Tab;
@@ -108,9 +108,9 @@ class LongRun {
   #ackMsMax = 0;
   #skewMs = 0;
   #crashAt = -Infinity;
-  /** Of the last strike. */
+  /** Time of the last strike. */
   #struckAt = -Infinity;
-  /** The leader before this one hung: there are copies of its files, which whoever is next brings back. */
+  /** True when the last leader hung: there are copies of its files, which the next leader copies back. */
   #isBehindHang = false;
   #started = 0;
   #steps = 0;
@@ -202,7 +202,8 @@ class LongRun {
   }
 
   /**
-   * After a strike, for the next one is to find whatever it finds in the middle of its work, and not of its start only.
+   * Opens tabs until there are enough. Called after a strike, so that the next strike hits tabs at work, not only at
+   * their start.
    */
   async #fill(): Promise<void> {
     for (let opened = 0; this.#tabs.length < (this.options.tabs ?? 8) && opened < 2; opened++) await this.#open();
@@ -215,7 +216,8 @@ class LongRun {
   }
 
   /**
-   * Chromium lets pages of one site share a process now and then: then a crash takes more than the tab that was meant.
+   * Notes a crash. Chromium lets pages of one site share a process now and then, so a crash may take more tabs than
+   * the victim.
    */
   #crashed(tab: Tab): void {
     if (tab.struck) return;
@@ -226,7 +228,7 @@ class LongRun {
     void tab.page.close();
   }
 
-  /** Those that are neither stopped nor frozen nor left. */
+  /** Tabs that are not stopped, frozen or left. */
   get #awake(): Tab[] {
     return this.#tabs.filter((tab) => !this.#lasting.some((each) => each.tab === tab));
   }
@@ -256,7 +258,7 @@ class LongRun {
       .sort((a, b) => (b.brief.epoch ?? 0) - (a.brief.epoch ?? 0))[0];
   }
 
-  /** Until some tab was acked by a leader of a later term. */
+  /** Waits until a leader of a later term has acked an append of some tab. */
   async #nextTerm(epoch: number): Promise<boolean> {
     const until = performance.now() + LEADERLESS_MS;
     while (this.#epoch <= epoch) {
@@ -279,14 +281,14 @@ class LongRun {
     const others = this.#awake.filter((tab) => tab !== leader?.tab);
     const victim = strike.atLeader ? leader?.tab : others[Math.floor(strike.whom * others.length)];
     if (!victim || others.length < 2) {
-      // The same strike again, when there is somebody.
+      // There is no victim: try the same strike again later.
       this.#steps--;
       if (++this.#idle > IDLE_MAX)
-        this.ledger.problems.push(`nobody could be struck by ${strike.fault}, ${IDLE_MAX} times over`);
+        this.ledger.problems.push(`no tab could be struck by ${strike.fault}, ${IDLE_MAX} times in a row`);
       return this.#fill();
     }
     this.#idle = 0;
-    // By now it may have handed over to a tab that is seen.
+    // The leader may meanwhile have handed over to a visible tab.
     const isLeader = victim === leader?.tab && (leader.brief.epoch ?? this.#epoch) >= this.#epoch;
     const epoch = Math.max(this.#epoch, leader?.brief.epoch ?? 0);
     const after = ((performance.now() - this.#started) / 1000).toFixed(1);
@@ -310,7 +312,7 @@ class LongRun {
       this.#isBehindHang = strike.fault === "hang";
       if (!(await this.#nextTerm(epoch)))
         this.ledger.problems.push(
-          `step ${this.#steps}: ${strike.fault} of the leader, and nobody was acked by another within ` +
+          `step ${this.#steps}: ${strike.fault} of the leader, and no other leader acked an append within ` +
             `${LEADERLESS_MS / 1000} s`,
         );
     }
@@ -319,9 +321,9 @@ class LongRun {
     await wait(strike.pauseMs);
   }
 
-  /** What makes a fail-over another one than that of its fault alone. */
+  /** Circumstances that change the time of a fail-over, in words. */
   #circumstance(victim: Tab, strikeAt: number): string {
-    // The next in line may be one that hangs, or whose spare worker was ended.
+    // The next in line may hang, or its standby worker may have been ended.
     const lasting = this.#lasting.find(
       ({ fault, tab }) => tab !== victim && (fault === "hang" || fault === "slow"),
     )?.fault;
@@ -331,7 +333,7 @@ class LongRun {
     return strikeAt - this.#struckAt < SOON_MS ? " soon behind another strike" : "";
   }
 
-  /** When it struck, and when that took effect, as far as it is seen from here. */
+  /** Strikes. Returns when, and when the strike took effect as far as it is seen from here. */
   async #strike(
     { fault, lastsMs }: Strike,
     tab: Tab,
@@ -364,7 +366,7 @@ class LongRun {
       last(async () => void process.kill(pid, "SIGCONT"));
       await this.#hangBeside(tab, now() + lastsMs);
     } else if (fault === "frozen") {
-      // Only a hidden page is frozen.
+      // The browser freezes hidden pages only.
       await others[0]!.show();
       at = now();
       await tab.freeze();
@@ -379,7 +381,7 @@ class LongRun {
     return [at, (await died) ?? at];
   }
 
-  /** Pages of one site may share a process: whoever does not answer hangs as well. */
+  /** Notes tabs that hang with the victim, because pages of one site may share a process. */
   async #hangBeside(victim: Tab, until: number): Promise<void> {
     const answers = (tab: Tab): Promise<boolean> =>
       Promise.race([tab.call("now").then(() => true), wait(ANSWER_MS).then(() => false)]);
@@ -396,17 +398,17 @@ class LongRun {
     this.#lasting = this.#lasting.filter((each) => each !== lasting);
   }
 
-  /** The cache may have let it go; then it is loaded anew. */
+  /** Goes back to a page that was left. If the cache has dropped it, it is loaded again. */
   async #back(tab: Tab): Promise<void> {
     const returned = async (): Promise<void> => {
-      // A page that comes back as it was loads nothing.
+      // A page that comes from the cache fires no load event.
       await tab.page.goBack({ waitUntil: "commit" });
       await tab.page.waitForFunction(() => document.title === "ready");
     };
     try {
       await within(returned(), "the way back", STEP_MS / 2);
     } catch {
-      // The driver may miss a page that comes out of the cache. It has not spoken to the tide meanwhile.
+      // The driver may lose a page that comes out of the cache. The page had no calls to the tide meanwhile.
       this.#count("way back that the driver lost");
       this.#gone(tab);
       await tab.page.close();
@@ -432,7 +434,7 @@ class LongRun {
     await this.#open();
   }
 
-  /** Who holds what and waits for what: a line for each tab and each lock, for people. */
+  /** The state of each tab and each lock, one line each, for people. */
   async #standing(): Promise<string[]> {
     const lasting = this.#lasting.map(({ fault, tab }) => `tab ${tab.number}: ${fault}`);
     const briefs = this.#awake.map((tab) =>
@@ -460,7 +462,7 @@ class LongRun {
 
   // --- the end -------------------------------------------------------------------------------------------------------
 
-  /** It may be handing over to the tab that is seen. */
+  /** Waits until one tab leads: a leader may still be handing over to the visible tab. */
   async #oneLeads(): Promise<void> {
     for (;;) {
       const briefs = await Promise.all(this.#tabs.map((tab) => this.#brief(tab)));

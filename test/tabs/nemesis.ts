@@ -1,10 +1,11 @@
-/** What strikes tabs of one browser next, whom, and for how long; all from the seed. */
+/** Decides by the seed which fault strikes next, which tab it strikes, and for how long. */
 import { Random } from "../simulation/prng.ts";
 
 /**
- * close, crash, reload: of the tab. left: away and back through the back-forward cache. worker: terminated. hang: its
- * process stopped, and let go on later. frozen: by the browser. slow: its processor throttled. seen: another tab comes
- * to the front. kill: SIGKILL to the whole browser.
+ * The weight of each fault. close, crash, reload: the tab does so. left: it goes away and comes back through the
+ * back-forward cache. worker: its worker is terminated. hang: its process is stopped and continued later. frozen: the
+ * browser freezes it. slow: its processor is throttled. seen: another tab comes to the front. kill: SIGKILL to the
+ * whole browser.
  */
 const WEIGHTS = { close: 20, crash: 20, reload: 8, left: 8, worker: 6, hang: 5, frozen: 7, slow: 5, seen: 6, kill: 2 };
 export type Fault = keyof typeof WEIGHTS;
@@ -13,22 +14,22 @@ export const FAULTS = Object.keys(WEIGHTS) as Fault[];
 export interface Strike {
   readonly fault: Fault;
   readonly atLeader: boolean;
-  /** Which of those that may be struck: anything below 1. */
+  /** Chooses among the tabs that may be struck: a number from 0 to below 1. */
   readonly whom: number;
-  /** How long it lasts, where it does not end by itself. */
+  /** How long the fault lasts, if it does not end by itself. */
   readonly lastsMs: number;
-  /** Before the next one. */
+  /** Pause before the next strike. */
   readonly pauseMs: number;
 }
 
-/** Before each strike of one fault alone: what the last one set going has come to its end. */
+/** Pause before each strike in a run of a single fault: the effects of the last strike have ended. */
 const SETTLED_MS = 500;
 
-/** `only`: this fault, and the leader, every time. */
+/** With `only`, every strike is this fault and hits the leader. */
 export function strikeOf(seed: number, step: number, only?: Fault): Strike {
   const random = new Random(seed, 11, step);
   if (only) return { fault: only, atLeader: true, whom: random.int(1000) / 1000, lastsMs: 300, pauseMs: SETTLED_MS };
-  // Every fault once at the leader, before chance has its way: the shortest run has all of them.
+  // First every fault strikes the leader once, so that the shortest run has all of them. Then chance decides.
   const fault = step < FAULTS.length ? FAULTS[(step + seed) % FAULTS.length]! : random.weighted(WEIGHTS);
   const atLeader = step < FAULTS.length || random.chance(0.75);
   return {

@@ -1,4 +1,4 @@
-/** Tabs that are not like the others: of another version of the library, and of an incognito window. */
+/** Tabs that differ from the others: another version of the library, an incognito window, tabs that slept. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";
 import { Ledger } from "../crash/ledger.ts";
@@ -7,7 +7,7 @@ import { PROTOCOL_VERSION as OLD } from "../../src/browser/port/protocol.ts";
 import { TabsBrowser } from "./browser.ts";
 
 const NEW = OLD + 1;
-/** The page's second build: as if the protocol had changed since. */
+/** The page's second build, with another protocol version. */
 const NEWER = {
   what: "another protocol",
   bug: {
@@ -56,13 +56,13 @@ describe("an old and a new version of the library, on one tide", () => {
       for (const tab of [follower, leader]) expect((await tab.state()).failures).toEqual([]);
       await follower.close();
       await leader.call("close");
-      // It was refused once; loaded anew, it finds everything.
+      // The tab was refused. After a reload it finds everything.
       await stranger.reload();
       const next = await browser.openIn(stranger, tide);
       expect((await next.state()).role).toBe("leader");
       await next.call("append", 1);
       await next.call("readAll");
-      // That one was sent behind the ledger's back.
+      // This record was sent without the ledger's knowledge.
       expect(
         check(ledger.history)
           .findings.filter(({ anomaly }) => anomaly !== "never-sent")
@@ -77,7 +77,7 @@ describe("an old and a new version of the library, on one tide", () => {
 });
 
 describe("a follower whose next leader is of another version", () => {
-  // It was frozen, or it would have led itself.
+  // The tab was frozen, or it would lead.
   it.each([
     ["newer", "", "newer/", [OLD, NEW]],
     ["older", "newer/", "", [NEW, OLD]],
@@ -110,7 +110,7 @@ describe("a follower whose next leader is of another version", () => {
 });
 
 describe("a leader that hangs while it alone is seen", () => {
-  // The timers of hidden tabs come once a second: what they are late is no sign that they slept.
+  // Timers of hidden tabs run once a second: a late timer does not mean that the tab slept.
   it.each([1_500, 2_500])("is deposed by a hidden tab, leaderTimeoutMs %i", async (leaderTimeoutMs) => {
     ledger.clear();
     const tide = { ...config(`unseen-${leaderTimeoutMs}`), leaderTimeoutMs };
@@ -137,14 +137,14 @@ describe("a leader that hangs while it alone is seen", () => {
 describe("the back-forward cache", () => {
   it("gives a tab back as it was, and it goes on", async () => {
     ledger.clear();
-    // Of tabs that have nothing to say to each other: a message, or a lock that somebody waits for, has Chromium let
-    // the page go.
+    // These tabs exchange no messages: Chromium drops a page from its cache when a message arrives or when another
+    // page waits for one of its locks.
     const tide = { ...config("way-back"), noSharedWorker: true };
     const tabs = [await browser.open(tide), await browser.open(tide)];
     const follower = tabs[0]!;
     await expect.poll(async () => (await follower.state()).role, { timeout: 10_000 }).toBe("follower");
     await follower.page.goto("about:blank");
-    // Nothing tells when Chromium keeps it for good: sooner, and it is loaded anew.
+    // No event tells when Chromium has put the page into its cache. Going back sooner would reload it.
     await new Promise((resolve) => setTimeout(resolve, 500));
     await follower.page.goBack({ waitUntil: "commit" });
     expect((await follower.call("brief")).restored).toBe(1);

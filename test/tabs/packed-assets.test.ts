@@ -1,5 +1,5 @@
 /**
- * The package where the app's bundler leaves its files behind, or where they lie on another origin: `npx tidemark
+ * The package in apps whose bundler does not copy its files, or that serve them from another origin: `npx tidemark
  * assets` and `open(name, { assets })`, with bundles of esbuild, in real Chromium.
  */
 import { execFileSync, spawnSync } from "node:child_process";
@@ -17,7 +17,7 @@ const page = (script: string): string =>
   `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;
 
 let app: PackedApp;
-/** The app, with the files in a folder of it; another origin that has the files, with and without CORS. */
+/** The app with the files in its own folder, and other origins that have the files, with and without CORS. */
 let site: Site;
 let cdn: Site;
 let closedCdn: Site;
@@ -58,7 +58,7 @@ afterEach(async () => expect(await browser.clear()).toEqual([]));
 let names = 0;
 const fresh = (): string => `assets-${names++}`;
 
-/** Two tabs; a worker stands by; the leader's page is closed, and the other one goes on. */
+/** Two tabs with a standby worker: the leader's page is closed, and the other tab takes over. */
 async function manyTabs(url: string, options: object): Promise<AppTab> {
   const name = fresh();
   const first = await browser.open(url);

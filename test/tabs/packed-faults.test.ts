@@ -1,6 +1,6 @@
 /**
- * What can't be loaded, who is busy, and who throws, over the packed package: none of it costs a tab its tide. Built by
- * Vite, in real Chromium.
+ * Files that can't be loaded, busy pages and listeners that throw, over the packed package: none of them costs a tab
+ * its tide. Built by Vite, in real Chromium.
  */
 import path from "node:path";
 import type { Route } from "playwright";
@@ -11,7 +11,7 @@ import { APP, AppBrowser, type AppTab } from "./packed-tabs.ts";
 let app: PackedApp;
 let site: Site;
 let browser: AppBrowser;
-/** What nobody caught and a test expects. */
+/** Uncaught errors that the test expects. */
 let expected: string[] = [];
 
 beforeAll(async () => {
@@ -222,6 +222,6 @@ it("control calls over a channel, and then the leader goes: nothing is left that
   expect(await second.call("append", name, "2")).toBe(1);
   const session = await second.page.context().newCDPSession(second.page);
   for (let i = 0; i < 3; i++) await session.send("HeapProfiler.collectGarbage");
-  // What a collected proxy says, it says in a later turn.
+  // A collected proxy sends its message in a later turn.
   expect((await second.call("state", name)).logEndOffset).toBe(2);
 });

@@ -1,7 +1,6 @@
 /**
- * Real tabs of an app that has installed the package: a page with little more than the package's own API, driven from
- * here. Pages of one browser over a profile on disk; whatever nobody caught, in a page or in one of its workers, is
- * kept.
+ * Real tabs of an app that has installed the package. The page has little more than the package's own API and is driven
+ * from here. The pages belong to one browser with a profile on disk. Uncaught errors of pages and workers are kept.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
@@ -9,7 +8,7 @@ import path from "node:path";
 import type { Page } from "playwright";
 import { type Running, startBrowser } from "../support/chromium.ts";
 
-/** The app: `window.app` is what its pages are driven by. */
+/** The app. Its pages are driven through `window.app`. */
 export const APP = {
   "index.html": `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="/main.ts"></script>`,
   "main.ts": `
@@ -31,10 +30,10 @@ window.app = {
     tide.on((event) => events.push(event));
     tides.set(name, { tide, events, topic: tide.topic("t", { serializer: "text" }) });
   },
-  /** What open() threw. */
+  /** The error of open(). */
   refused: (name, options) => open(name, options).then(() => undefined, typed),
   append: async (name, value) => (await tides.get(name).topic.append({ value })).offset,
-  /** What append() threw, or the offset. */
+  /** The error of append(), or the offset. */
   tried: (name, value) => tides.get(name).topic.append({ value }).then(({ offset }) => ({ offset }), typed),
   async read(name) {
     const values = [];
@@ -52,7 +51,7 @@ window.app = {
   },
   /** A listener that throws at every event. */
   throwAlways(name) { tides.get(name).tide.on(() => { throw new Error("listener"); }); },
-  /** What on() threw for these arguments. */
+  /** The error of on() for these arguments. */
   refusedOn(name, ...args) { try { tides.get(name).tide.on(...args); } catch (thrown) { return typed(thrown); } },
   heardOf(name, type) {
     const heard = [];
@@ -62,7 +61,7 @@ window.app = {
   heard: (name) => tides.get(name).heard,
   noSharedWorker() { delete globalThis.SharedWorker; },
   stateTried: (name) => tides.get(name).topic.state().then(() => ({}), typed),
-  /** As a long task, an alert or a breakpoint does. */
+  /** Blocks the page, as a long task, an alert or a breakpoint does. */
   busy(ms) { for (const until = performance.now() + ms; performance.now() < until; ); },
   now: () => performance.timeOrigin + performance.now(),
   async locks() {
@@ -118,7 +117,7 @@ export class AppTab {
     return this.page.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<App[M]>>>;
   }
 
-  /** Resolves when some worker of this browser stands by: its lock is seen. */
+  /** Resolves when `count` workers of this browser stand by: their locks are there. */
   async seesStandBy(count = 1): Promise<void> {
     for (;;) {
       const { held } = await this.call("locks");
@@ -140,7 +139,7 @@ export class AppTab {
     await this.page.close();
   }
 
-  /** Every worker of this tab spins from now on. */
+  /** Makes every worker of this tab spin for this time. */
   hangWorkers(ms: number): void {
     for (const worker of this.page.workers()) {
       const spin = (length: number): void => {
@@ -155,7 +154,7 @@ export class AppBrowser {
   #running!: Running;
   #profile!: string;
   readonly tabs: AppTab[] = [];
-  /** What nobody caught. */
+  /** Uncaught errors. */
   readonly problems: string[] = [];
 
   static async start(): Promise<AppBrowser> {
@@ -175,7 +174,7 @@ export class AppBrowser {
     return tab;
   }
 
-  /** All that was not caught, in the pages' own words too; the pages are closed. */
+  /** Closes the pages and returns all uncaught errors, those noted by the pages too. */
   async clear(): Promise<string[]> {
     const told: string[] = [...this.problems.splice(0)];
     for (const tab of this.tabs.splice(0)) {

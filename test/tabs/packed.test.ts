@@ -1,16 +1,16 @@
 /**
- * Many tabs over the packed package, built by Vite: a worker stands by, is seen, and takes over as fast as the
- * documents say.
+ * Many tabs over the packed package, built by Vite: a standby worker is ready, is visible by its lock, and takes over
+ * as fast as the documents say.
  */
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { PackedApp, serveFolder, type Site } from "../support/packed.ts";
 import { APP, AppBrowser, type AppTab } from "./packed-tabs.ts";
 
-/** From the strike to the next ack; of a leader that hangs, with the time after which it is deposed. */
+/** Longest time from the strike to the next ack; for a hanging leader, plus the time after which it is deposed. */
 const FAIL_OVER_MS = 500;
 const HANG_MS = 3_500;
-/** On a busy machine one may come late; one that never comes in time is a fault. */
+/** On a busy machine a fail-over may be slow. The test fails when this many in a row are too slow. */
 const TRIES = 3;
 
 let app: PackedApp;
@@ -32,7 +32,7 @@ afterEach(async () => expect(await browser.clear()).toEqual([]));
 
 let names = 0;
 
-/** A leader and its followers, each of which has appended; a worker stands by. */
+/** Opens a leader and followers, each of which has appended, and waits for the standby worker. */
 async function tabs(
   followers: number,
   options: object = {},
@@ -45,7 +45,7 @@ async function tabs(
     await tab.call("append", name, `first of ${i}`);
     all.push(tab);
   }
-  // A tab that is seen takes the lead from one that is hidden; that is over once each has its role.
+  // A visible tab takes the lead from a hidden one. The hand-over has ended when each tab has its role.
   await expect
     .poll(async () => (await Promise.all(all.map((tab) => tab.call("role", name)))).filter((role) => role === "leader"))
     .toEqual(["leader"]);
@@ -61,7 +61,7 @@ const strikes = {
   "its renderer crashes": ({ leader }: { leader: AppTab }) => leader.crash(),
 };
 
-/** Strikes, and tells how long it was until somebody's next ack. Every follower's append comes through, once. */
+/** Strikes and returns the time until the next ack. Each follower's append must succeed, once. */
 async function failOver(
   story: Awaited<ReturnType<typeof tabs>>,
   strike: (story: Awaited<ReturnType<typeof tabs>>) => unknown,

@@ -1,10 +1,10 @@
-/** What Linux says of a browser's processes: which they are, what they do, how much processor time they took. */
+/** Linux's data on a browser's processes: their ids, their states and their processor time. */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** Of processor time, in a second. */
+/** Ticks of processor time in a second. */
 export const TICKS = 100;
 
-/** From the third field on: state, parent, group … user time, system time at 11 and 12. */
+/** Fields of /proc/PID/stat from the third on: state, parent, group … user time and system time at 11 and 12. */
 function statOf(pid: number | string): string[] {
   try {
     return readFileSync(`/proc/${pid}/stat`, "utf8")
@@ -21,17 +21,17 @@ export function commandOf(pid: number): string {
     return "";
   }
 }
-/** R, S, D, and T for one that is stopped; undefined for one that is gone. */
+/** The state of a process: R, S, D, or T when it is stopped; undefined when it is gone. */
 export const stateOf = (pid: number): string | undefined => statOf(pid)[0];
-/** User and system; 0 for one that is gone. */
+/** User and system time in ticks; 0 when the process is gone. */
 export function ticksOf(pid: number): number {
   const stat = statOf(pid);
   return Number(stat[11] ?? 0) + Number(stat[12] ?? 0);
 }
 
 /**
- * Its threads' processor time. Counted, where a tick is only a sample of who ran when the clock struck: timers strike
- * then, too.
+ * The processor time of a process's threads, exactly counted. Ticks are only samples, taken at moments at which timers
+ * run as well.
  */
 export function nanosecondsOf(pid: number): number {
   const ofThread = (thread: string): number => {
@@ -48,7 +48,7 @@ export function nanosecondsOf(pid: number): number {
   }
 }
 
-/** Of a process that crashed, the first thread is gone before the others, which still hold its files and sockets. */
+/** In a crash the first thread ends before the others, which still hold files and sockets: all must be gone. */
 function isGone(pid: number): boolean {
   try {
     return readdirSync(`/proc/${pid}/task`).every((thread) =>
@@ -59,7 +59,7 @@ function isGone(pid: number): boolean {
   }
 }
 
-/** When it ended; undefined when it still runs after `ms`. */
+/** The time at which the process ended; undefined when it still runs after `ms`. */
 export async function goneAt(pid: number, ms: number): Promise<number | undefined> {
   for (
     const until = performance.now() + ms;
@@ -78,7 +78,7 @@ const all = (): number[] =>
 export const ofGroup = (leader: number): number[] => all().filter((pid) => Number(statOf(pid)[2]) === leader);
 export const withCommand = (part: string): number[] => all().filter((pid) => commandOf(pid).includes(part));
 
-/** Children, and theirs. */
+/** All processes below this one. */
 export function descendantsOf(ancestor: number): number[] {
   const parents = new Map(all().map((pid) => [pid, Number(statOf(pid)[1])]));
   const isBelow = (pid: number | undefined): boolean =>
@@ -86,7 +86,7 @@ export function descendantsOf(ancestor: number): number[] {
   return [...parents.keys()].filter((pid) => pid !== ancestor && isBelow(pid));
 }
 
-/** The one of these that works hardest while `work` goes on. */
+/** The process that uses the most processor time while `work` runs. */
 export async function busiestOf(pids: readonly number[], work: () => Promise<unknown>): Promise<number> {
   const before = pids.map(ticksOf);
   await work();

@@ -2,9 +2,9 @@
  * `npm run tabs -- --minutes 10 --seed S --tabs 8 --engine opfs|indexeddb --json FILE`
  *
  * Eight tabs of a real Chromium on one profile write and follow while they are closed, crashed, reloaded, left,
- * stopped, frozen, throttled, and the browser killed (long.ts); `--only close`: by this fault alone, and always the
- * leader. Exit code 1: something that was acked is lost, doubled or changed, a call hung, or a fault never fired.
- * `--plant NAME` puts a bug in that must be found.
+ * stopped, frozen and throttled, and while the browser is killed (long.ts). `--only close` strikes with this fault
+ * alone, and always the leader. The exit code is 1 when an acked record is lost, doubled or changed, when a call hung,
+ * or when a fault never fired. `--plant NAME` plants a bug that must be found.
  */
 import { printFinding } from "../checker/checker.ts";
 import { PLANTS } from "../crash/plants.ts";
@@ -24,7 +24,7 @@ import { type LongResult, runLong } from "./long.ts";
 import { FAULTS } from "./nemesis.ts";
 
 const FINDINGS_SHOWN = 3;
-/** With fewer strikes it may be chance that a rare fault never came up: the rarest comes once in fifty. */
+/** From this many strikes on, every fault must have occurred: the rarest comes once in fifty. */
 const STRIKES_FOR_EXPECTED = 250;
 
 function figuresOf({ failOvers, seconds, steps, terms, ackMsMax, skewMs, counts }: LongResult): Record<string, number> {
@@ -82,7 +82,7 @@ async function main(): Promise<number> {
         throw new UsageError("--plant puts a bug into the sources, so it goes without --dist");
     },
   });
-  // Through the exit handlers, so that no browser is left behind.
+  // Exit through the exit handlers, so that no browser stays behind.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   if (dist) await usePackageFiles();
   const result = await runLong({
@@ -128,7 +128,7 @@ async function main(): Promise<number> {
     `seed ${seed}, ${engine}: ${shown(result.steps)} strikes, ${shown(figures["records acked"]!)} records acked; ` +
       `${bad > 0 ? `${bad} FINDINGS` : "0 findings"}`,
   );
-  // A run in which nothing happened, or nothing was acknowledged, proves nothing.
+  // A run without a strike or without an acknowledged record proves nothing.
   const isNothing = result.steps === 0 || figures["records acked"] === 0;
   return bad > 0 || isNothing || (isLong && unfired.length > 0) ? 1 : 0;
 }

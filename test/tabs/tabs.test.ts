@@ -1,6 +1,6 @@
 /**
- * Real tabs of real Chromium on one log: the leader's tab is closed, crashed, left; the checker judges what every tab
- * saw.
+ * Real tabs of a real Chromium on one log: the leader's tab is closed, crashed or left. The checker judges what every
+ * tab saw.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { check, printFinding } from "../checker/checker.ts";
@@ -23,7 +23,7 @@ afterAll(async () => {
   await stage?.close();
 });
 
-// A test that fails leaves its tabs and its history to nobody.
+// The tabs and the history of a failed test must not reach the next one.
 beforeEach(async () => {
   await browser.closeAll();
   ledger.clear();
@@ -45,7 +45,7 @@ async function leaderOf(tabs: readonly Tab[]): Promise<Tab | undefined> {
 }
 const live = (tabs: readonly Tab[]): Tab[] => tabs.filter(({ struck }) => !struck);
 
-/** Every tab rests, has read all, and the history is as it must be. */
+/** Waits until every tab rests and has read everything, then checks the history. */
 async function settle(tabs: readonly Tab[]): Promise<void> {
   const left = live(tabs);
   await Promise.all(left.map((tab) => tab.call("rest")));
@@ -59,7 +59,7 @@ async function settle(tabs: readonly Tab[]): Promise<void> {
   for (const tab of left) await tab.close();
 }
 
-/** Milliseconds from the strike to the first ack that who leads next got from its own worker. */
+/** Milliseconds from the strike to the first ack that the next leader got from its own worker. */
 async function failOver(tabs: readonly Tab[], struckAt: number): Promise<number> {
   for (;;) {
     const acks = (await Promise.all(live(tabs).map((tab) => tab.state()))).flatMap(({ role, ackedAt, events }) => {
@@ -81,7 +81,7 @@ describe("tabs of one browser", () => {
       const tabs: Tab[] = [];
       for (let i = 0; i < 5; i++) tabs.push(await browser.open(config));
       for (const tab of tabs) await tab.call("work");
-      // The first one, or by now the last, which is the one that is seen.
+      // The first tab leads, or the last one, which is visible.
       await expect
         .poll(async () => (await Promise.all(tabs.map((tab) => tab.state()))).map(({ role }) => role).sort())
         .toEqual(["follower", "follower", "follower", "follower", "leader"]);

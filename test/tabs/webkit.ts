@@ -1,6 +1,6 @@
 /**
- * WebKitGTK's MiniBrowser by plain W3C WebDriver over HTTP: WebKitWebDriver under a virtual display. One command at a
- * time, and each goes to the tab that was chosen before it, so commands wait for each other.
+ * WebKitGTK's MiniBrowser, driven by plain W3C WebDriver over HTTP: WebKitWebDriver under a virtual display. A command
+ * goes to the tab that was chosen before it, so commands run one at a time.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
@@ -17,7 +17,7 @@ const START_MS = 20_000;
 const SCRIPT_MS = 60_000;
 const NEEDED = ["WebKitWebDriver", "xvfb-run", "xauth", "dbus-run-session"];
 
-/** The MiniBrowser's path, if all that it takes is there. */
+/** The MiniBrowser's path; undefined when a needed program is missing. */
 export function findWebKit(): string | undefined {
   const folders = (process.env["PATH"] ?? "").split(path.delimiter);
   if (!NEEDED.every((name) => folders.some((folder) => existsSync(path.join(folder, name))))) return undefined;
@@ -30,7 +30,7 @@ export function findWebKit(): string | undefined {
     .find((file) => existsSync(file));
 }
 
-/** As root there is no sandbox, and under a virtual display no graphics card. */
+/** Root has no sandbox, and a virtual display has no graphics card. */
 const ENVIRONMENT = {
   WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1",
   WEBKIT_DISABLE_COMPOSITING_MODE: "1",
@@ -67,7 +67,7 @@ export class WebKitBrowser implements EngineBrowser {
   #tabs = 0;
   #last: Promise<unknown> = Promise.resolve();
   #session = "";
-  /** The window that it began with. */
+  /** The window that the browser began with. */
   #first = "";
   version = "";
 
@@ -144,7 +144,7 @@ export class WebKitBrowser implements EngineBrowser {
     return this.#inTurn(async () => {
       await this.#choose(handle);
       await this.#command("DELETE", `${this.#session}/window`);
-      // No command goes to a window that is gone, not even the one that makes the next.
+      // The chosen window may be gone. Every command needs a living one, also the command that opens a window.
       await this.#choose(this.#first);
     });
   }

@@ -1,4 +1,4 @@
-/** One tab of many: opens the tide by the shipped API, writes and follows, tells the ledger of everything. */
+/** The page of one tab: opens the tide by the shipped API, writes, follows, and reports everything to the ledger. */
 import { open, type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
 import { Wire } from "../../crash/page/wire.ts";
 import type { PageEvent } from "../../crash/events.ts";
@@ -10,7 +10,7 @@ const ACKS_KEPT = 2_000;
 const TOPIC = "orders";
 
 const wire = new Wire(1, crypto.randomUUID());
-// Asked once: WebKit works it out anew each time, a bit differently.
+// Read once: WebKit computes it on each read, with slightly different results.
 const origin = performance.timeOrigin - Date.UTC(2026, 0);
 /** Milliseconds of the machine's own clock, with fractions: the same in every tab. */
 const now = (): number => origin + performance.now();
@@ -39,7 +39,7 @@ const ackedAt: number[] = [];
 const failures: string[] = [];
 const versions: [number, number][] = [];
 
-// A channel of a port's own name stands in for a port.
+// A channel with a name of its own stands for a port.
 globalThis.BroadcastChannel = class extends BroadcastChannel {
   constructor(name: string) {
     super(name);
@@ -54,7 +54,7 @@ const pause = (ms: number): Promise<unknown> =>
     pacer.onmessage = resolve;
     pacer.postMessage(ms);
   });
-// Every worker that the log starts from here on, so that it can be terminated.
+// Notes every worker that the log starts from here on, so that it can be terminated.
 globalThis.Worker = class extends Worker {
   constructor(...args: ConstructorParameters<typeof Worker>) {
     super(...args);
@@ -62,7 +62,7 @@ globalThis.Worker = class extends Worker {
   }
 };
 document.addEventListener("freeze", () => froze++);
-// A request that outlives the page.
+// This request outlives the page.
 addEventListener(
   "pagehide",
   () =>
@@ -124,7 +124,7 @@ async function follow(): Promise<void> {
   for await (const batch of topic.readBatches({ follow: true, from: config.followFrom ?? "earliest" })) {
     const records = [...batch];
     const at = now();
-    // A post for every batch and follower would keep two cores busy by itself.
+    // One post for each batch and follower would keep two cores busy.
     wire.later({
       type: "poll",
       from,
