@@ -346,7 +346,7 @@ describe("the kernel", () => {
 describe("documents", () => {
   const documents = files.filter((file) => file.endsWith(".md"));
 
-  /** What a document points at and is not there. */
+  /** Links, paths and test titles in a document that lead nowhere. */
   function broken(markdown: string, file: string): string[] {
     const { links, paths } = linksOf(markdown);
     const found: string[] = [];

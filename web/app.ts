@@ -1,4 +1,4 @@
-/** What the panels share: the open tide, its topics, the plots, and a redraw that happens at most once a frame. */
+/** State that the panels share: the open tide, its topics, the plots, and a redraw at most once a frame. */
 import { type Acks, open, type RecordInput, type Tide, type Topic } from "../src/browser/index.ts";
 import { byId, el } from "./dom.ts";
 import { tellChange } from "./pages.ts";

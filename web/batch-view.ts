@@ -11,7 +11,7 @@ interface Field {
   readonly text: string;
 }
 
-/** What is shown at first; a button shows the rest. */
+/** Bytes and records that are shown at first; a button shows the rest. */
 const SHOWN_BYTES = 1024;
 const SHOWN_RECORDS = 12;
 /** A batch of the playground has 500 records; a page with many thousand nodes gets slow. */

@@ -45,7 +45,7 @@ export function harmPanel(app: App): void {
   });
 }
 
-/** What came of the harm that the page before ordered. */
+/** Shows the result of the harm that the page ordered before it was reloaded. */
 export async function tellHarm(app: App, order: Order): Promise<void> {
   const flights = app.topics.get("flights")!;
   app.show("flights");

@@ -71,7 +71,7 @@ export function flipOf(path: readonly string[], state: TopicState): Harm {
 
 const slotFile = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
 
-/** What recovery says of a topic, in words; `met` is damage that a reader met since. */
+/** Recovery's report on a topic, in words. `met` is damage that a reader has found since. */
 export function inWords(report: LogRecovery, met: readonly Damage[] = []): HTMLElement {
   const list = el("ul");
   const say = (text: string) => list.append(el("li", {}, text));

@@ -26,7 +26,7 @@ function tellEvents(app: App): void {
   onChange(() => void app.draw());
 }
 
-/** What this page begins with: the harm that was ordered, what is left from last time, or nothing. */
+/** Begins the page: with the harm that was ordered, with the data of last time, or with nothing. */
 async function tellBeginning(app: App, order: Awaited<ReturnType<typeof carryOut>>): Promise<void> {
   const { logEndOffset, logStartOffset, recovery } = await app.topic.state();
   if (order) return tellHarm(app, order);

@@ -21,9 +21,9 @@ function describe(segment: SegmentInfo, state: TopicState): string {
 }
 
 interface Look {
-  /** What a full segment holds. */
+  /** Bytes of a full segment. */
   readonly segmentBytes: number;
-  /** What the origin uses, in words. */
+  /** The origin's storage use, in words. */
   readonly usage: string;
 }
 

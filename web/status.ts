@@ -32,7 +32,7 @@ export function tellRole(role: Tide["role"]): void {
 let usageAt = -USAGE_MS;
 let usage = "–";
 
-/** What this origin uses, by the browser's own count; asked for again every two seconds at most. */
+/** This origin's storage use by the browser's own count, read at most every two seconds. */
 export async function usageNow(): Promise<string> {
   if (performance.now() - usageAt < USAGE_MS) return usage;
   usageAt = performance.now();

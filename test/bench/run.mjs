@@ -243,7 +243,7 @@ const WORKLOADS = {
       await bench.run("openAndAppend", "big");
       await bench.kill();
       await bench.start();
-      // What a browser that has just started does besides is not ours: its first tide is another one.
+      // The start of a browser must not be measured, so its first tide is another one.
       await bench.run("openOnce", "warm-up");
       const after = await bench.run("openOnce", "big");
       if (after.clean) throw new Error("the browser was killed, and yet the log is clean");

@@ -132,14 +132,14 @@ const api = {
   async standBy(name: string): Promise<void> {
     ahead = await FilesAhead.find(name);
   },
-  /** What can be opened beside a leader that lives. */
+  /** Opens files beside a living leader, if they can be opened. */
   async beside(): Promise<void> {
     await ahead.prepare(() => true);
   },
   async release(): Promise<void> {
     await ahead.release();
   },
-  /** What stands by opens files, or if they are locked once the holder of this lock is gone. */
+  /** A standby worker opens files; if they are locked, it does so once the holder of this lock is gone. */
   async prepare(last: string): Promise<void> {
     void ahead.open(workerEnd(last)).catch(() => undefined);
   },

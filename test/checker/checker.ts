@@ -216,7 +216,7 @@ function betweenPolls(index: TopicIndex, ops: readonly Op[], add: Add): void {
   }
 }
 
-/** What shows that a record is there: its append, and whoever saw it at that offset. */
+/** The operations that prove a record: its append, and a read that saw it at that offset. */
 function evidence(sighting: Sighting, index: TopicIndex): Part[] {
   const sent = index.sendings.get(sighting.value);
   return sent ? [part(sent), part(sighting)] : [part(sighting)];
@@ -238,7 +238,7 @@ function undone(index: TopicIndex, add: Add): void {
   }
 }
 
-/** What must be in a reading of the log, and is not. */
+/** Values that must be in a reading of the log and are missing. */
 function missing(index: TopicIndex, add: Add): void {
   const whole = index.polls.filter(({ wholeLog }) => wholeLog);
   if (whole.length > 0)

@@ -1,5 +1,5 @@
 /**
- * What the checker reads: the story of many processes beside each other, as one ledger wrote it down.
+ * The history that the checker reads: the operations of many concurrent processes, as one ledger noted them.
  *
  *   writer-1   ├── append t [a b] ──┤ ok @4 @5
  *   writer-2        ├── append t [c] ────────────────── …          info: nobody knows

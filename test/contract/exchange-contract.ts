@@ -25,7 +25,7 @@ const BATCH = 10;
 const PAD = "x".repeat(60);
 
 type Image = readonly Uint8Array[];
-/** What was acked: per log the value at each offset, or "gone" where compaction may have taken it. */
+/** The acked values of each log by offset; "gone" where compaction may have removed the record. */
 type Ledger = Map<string, Map<number, string>>;
 
 const text = new TextEncoder();

@@ -130,7 +130,7 @@ export function concat(...parts: readonly (Uint8Array | readonly number[])[]): U
   return bytes;
 }
 
-/** What `encodeBatch` takes, from records; timestamps are absolute here. */
+/** Makes the arguments of `encodeBatch` from records, with absolute timestamps. */
 export function requestOf(
   records: readonly (SampleRecord & { readonly timestamp: number })[],
   rest: Partial<EncodeRequest> = {},

@@ -1,6 +1,6 @@
 /**
- * What a page of the crash test tells the ledger, and what it is told to do. The ledger lives in the runner's process,
- * so it outlives every browser that is killed:
+ * The messages of a crash test's page to the ledger, and the runner's commands to the page. The ledger lives in the
+ * runner's process, so it outlives every browser that is killed:
  *
  *   page                                   runner
  *    │ ── POST [invoke #7 append t …] ──────▶ │   written down before append() is called
@@ -11,7 +11,7 @@
 import type { Value } from "../checker/history.ts";
 
 export type Engine = "opfs" | "indexeddb";
-/** What a strike can be aimed at: the page says that it is just about to do this. */
+/** Moments at which a strike can be aimed: the page reports that it is about to do this. */
 export const MOMENTS = ["roll", "retention", "compaction", "trim", "recovery"] as const;
 export type Moment = (typeof MOMENTS)[number];
 
@@ -58,7 +58,7 @@ export type PageEvent =
       readonly retired?: number;
       readonly compacted?: number;
     }
-  /** What the runner measures by; no part of the history. */
+  /** Numbers that the runner measures by; they are not part of the history. */
   | { readonly type: "note"; readonly note: unknown }
   /** Something that must not happen and that no history shows. */
   | { readonly type: "problem"; readonly text: string };
@@ -93,7 +93,7 @@ export interface Audit {
   readonly scannedBytes: number;
 }
 
-/** What the runner calls in the page. */
+/** The functions that the runner calls in the page. */
 export interface CrashPage {
   /** Opens the tide and reads everything in it. */
   audit(config: PageConfig): Promise<Audit>;

@@ -1,4 +1,4 @@
-/** What strikes in which round, when, and at what it is aimed; all from the seed. */
+/** Decides by the seed, for each round, which strike comes, when, and at which moment it is aimed. */
 import { Random } from "../simulation/prng.ts";
 import type { Engine, Moment } from "./events.ts";
 
@@ -10,11 +10,11 @@ export interface Strike {
   readonly kind: StrikeKind;
   /** Undefined: at a random moment. */
   readonly aim: Moment | undefined;
-  /** How long the work goes on before. */
+  /** How long the page works before the strike. */
   readonly workMs: number;
-  /** From the page's word that it begins, or of a freeze. */
+  /** Delay after the page's message that the aimed moment begins, or after a freeze. */
   readonly delayMs: number;
-  /** So many recoveries are struck, one after the other. */
+  /** This many recoveries in a row are struck. */
   readonly recoveries: number;
 }
 

@@ -188,7 +188,7 @@ class CrashRun {
     await browser.freeze();
     const before = this.ledger.posts;
     await wait(delayMs);
-    // What was on its way when the page froze may still come in.
+    // Messages that were on their way when the page froze may still arrive.
     if (this.ledger.posts - before <= 2) this.ledger.count("freezes that held");
     return this.#strike(kind, aim);
   }

@@ -50,7 +50,7 @@ class World {
     this.fired[what] = (this.fired[what] ?? 0) + 1;
   }
 
-  /** What is in memory is gone. */
+  /** Drops all that is in memory. */
   reset(): void {
     const bucket = this.bucket();
     this.log = new ChunkLog({

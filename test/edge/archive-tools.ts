@@ -10,7 +10,7 @@ export interface TestBucket {
   delete(keys: string | string[]): Promise<void>;
   list(options: { prefix: string }): Promise<{ objects: { key: string }[] }>;
 }
-/** What the tests touch of an object from inside. */
+/** The inner parts of an object that the tests use. */
 export interface Inside {
   env: Record<string, unknown>;
   ctx: { abort(reason: string): void };

@@ -75,7 +75,7 @@ describe("sealed segments", () => {
     expect([again.status, count()]).toEqual([304, before]);
   });
 
-  /** What the object says when nobody offers to read segments for it. */
+  /** The object's answer to a caller that does not offer to read segments. */
   async function objectAnswer(path: string, offset: string): Promise<Response> {
     return handle(new Request(`http://localhost/v1/stream/${path}?offset=${offset}`), {
       ...real,

@@ -100,7 +100,7 @@ async function until(what: () => Promise<boolean>): Promise<void> {
   throw new Error("it never came to that");
 }
 
-/** What must be there when everything below `to` is compacted and the log ends at `end`. */
+/** The records that must be there when everything below `to` is compacted and the log ends at `end`. */
 function expected(to: number, end: number): number[] {
   return Array.from({ length: end }, (_, i) => i).filter((i) => i === 0 || i >= to || i + 5 >= to);
 }

@@ -232,7 +232,7 @@ describe("Last-Event-ID", () => {
       "no-store",
       null,
     ]);
-    // Who asks anew is told by events, as the protocol says.
+    // A reader that asks again gets events, as the protocol says.
     const anew = await sse(path, `offset=${offsetText(1)}`);
     expect(await anew.control()).toEqual({ streamNextOffset: offsetText(1), streamClosed: true, upToDate: true });
   });

@@ -1,4 +1,4 @@
-/** What an operator sees and sets: metrics, events, traces, rate limits, sizes, headers of answers. Inside workerd. */
+/** An operator's view and settings, inside workerd: metrics, events, traces, rate limits, sizes, answers' headers. */
 import { env } from "cloudflare:test";
 import { SignJWT } from "jose";
 import { describe, expect, it, vi } from "vitest";

@@ -267,7 +267,7 @@ describe("credits", () => {
     let given = window;
     let beyond = 0;
     for (let records = 0; records < 30;) {
-      // What an answer finds behind it was sent before it; commits meanwhile bring nothing more.
+      // Batches behind an answer were sent before it; commits meanwhile send nothing more.
       const id = 100 + records;
       raw.wire.send(jsonFrame({ type: FrameType.FETCH, id, credits: 1 << 20 }, { from: "latest" }));
       await raw.next((frame) => frame.id === id);

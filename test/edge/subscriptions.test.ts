@@ -313,7 +313,7 @@ describe("how much a tenant may subscribe to", () => {
     expect((await describe(full)).refused_streams).toBe(1);
     expect((await describe(other)).refused_streams).toBeUndefined();
     expect(await linksOf(full)).not.toContain(path);
-    // What it has goes on.
+    // Its other streams still work.
     expect((await call(known1, "POST", [1])).status).toBe(204);
     await until(async () => (await wokenBy(fullWakes)).includes(known1));
     expect((await call(subscription(full), "DELETE")).status).toBe(204);

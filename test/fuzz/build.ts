@@ -20,7 +20,7 @@ export interface Plant {
   readonly replace: string;
 }
 
-/** What may be done to a source on its way. */
+/** Changes that may be made to a source before it is bundled. */
 type Change = (code: string, file: string) => string | undefined;
 
 export function planting(plant: Plant): { readonly change: Change; readonly done: () => number } {

@@ -175,7 +175,7 @@ export class DecoderTarget extends KernelTarget {
   }
 }
 
-/** What decompression gives: a section without a header, and numbers from a header that may lie. */
+/** The result of decompression: a section without a header, and numbers from a header that may be wrong. */
 export class RecordsTarget extends KernelTarget {
   #count = 0;
   #base = 0;

@@ -30,7 +30,7 @@ interface Message {
 /** Decompression is on a thread of its own: it answers some hundred messages later. */
 const ROUNDS_MAX = 50_000;
 
-/** What a promise that nobody awaits rejects with, while a target runs. */
+/** Collects unhandled rejections while a target runs. */
 class Strays {
   #stray: unknown;
   readonly #note = (thrown: unknown): void => void (this.#stray ??= thrown);

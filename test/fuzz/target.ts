@@ -6,7 +6,7 @@ import { TidemarkError } from "../../src/errors.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import type { Random } from "../simulation/prng.ts";
 
-/** What a target works with. `others` are the builds that must agree with `kernel`. */
+/** The tools of a target. `others` are the builds that must agree with `kernel`. */
 export interface Parts {
   readonly kernel: PackingKernel;
   readonly others: readonly PackingKernel[];

@@ -73,7 +73,7 @@ export async function kafkaWrite(messages: readonly KafkaMessage[], owner: Kafka
   return bytes.slice(at + 4);
 }
 
-/** What a kafkajs consumer sees in these batches. */
+/** The records that a kafkajs consumer sees in these batches. */
 export async function kafkaFetch(batches: Uint8Array): Promise<KafkaRecord[]> {
   return decodeMessages(new Decoder(new Encoder().writeBytes(Buffer.from(batches)).buffer));
 }

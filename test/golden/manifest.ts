@@ -1,4 +1,4 @@
-/** What the manifest of the golden batches says; bytes are in hex there. */
+/** The types of the manifest of the golden batches; bytes are in hex there. */
 import { readFileSync } from "node:fs";
 
 export interface GoldenRecord {

@@ -16,7 +16,7 @@ beforeAll(async () => {
   app = await installApp({ ...APPS.viteBuild, name: "planted" }, inject("packageFolder"), inject("tarball"));
 });
 
-/** What the suite's checks say of the app as it is built now: "passed", or the first thing that is wrong. */
+/** Runs the suite's checks over the app as it is built now: "passed", or the first failure. */
 async function outcome(): Promise<string> {
   await buildApp(app);
   const served = await serveApp(app);

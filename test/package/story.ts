@@ -6,7 +6,7 @@ import { expect } from "vitest";
 import type { Engine } from "../crash/events.ts";
 import type { Tab, TabsBrowser } from "../tabs/browser.ts";
 
-/** What app/main.js has in `window.tab`. */
+/** The type of `window.tab` in app/main.js. */
 export interface AppPage {
   open(config: { readonly name: string; readonly engine: Engine; readonly tab: number }): Promise<void>;
   work(): void;
@@ -33,7 +33,7 @@ type Call = <M extends keyof AppPage>(
 /** The tabs of the suites beside this one, with this suite's page in them. */
 export const appPage = (tab: { call: unknown }): { readonly call: Call } => tab as { readonly call: Call };
 
-/** What use() gives where all is well. */
+/** The result of use() when all is well. */
 export const USED = (engine: Engine): unknown => ({
   offset: 0,
   sum: 499_542,

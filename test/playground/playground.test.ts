@@ -184,7 +184,7 @@ describe("playground", () => {
     await second.goto(url);
     const told = (id: string) => second.locator(`#${id}`).innerText();
     await expect.poll(() => told("role"), { timeout: 20_000 }).toContain("Another tab writes");
-    // What one writes, the other shows, without a hand of its own.
+    // Each page shows the other's writes by itself.
     await page.click("#single");
     const endOf = (figures: string): string => /log end offset\s+([\d,]+)/i.exec(figures)![1]!;
     await says("progress-text", /Offset [\d,]+ of flights, flushed/);
@@ -261,7 +261,7 @@ describe("playground for everybody", () => {
   const violations = async (): Promise<string[]> => {
     await page.evaluate(axe);
     return page.evaluate(async () => {
-      // What is still fading in has another contrast.
+      // An element that is still fading in has another contrast.
       await Promise.all(document.getAnimations().map(({ finished }) => finished));
       const { axe: tool } = window as unknown as {
         axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };

@@ -1,4 +1,4 @@
-/** What the page that makes a history is told; Node reads it too, so nothing here needs a page. */
+/** The commands for the page that makes a history. Node reads this file too, so nothing here needs a page. */
 import type { Ending } from "./trace.ts";
 
 export interface HistoryOptions {

@@ -133,13 +133,13 @@ const PAGE_BYTES = 16 * 1024;
 type Tx = Extract<StorageEvent, { kind: "tx" }>;
 
 /**
- * Writing transactions asked for so far, in their order; how many of them are complete, and how many surely durable.
+ * The writing transactions requested so far, in their order, with the number of complete and of surely durable ones.
  */
 class TransactionCursor {
   readonly asked: Tx[] = [];
   complete = 0;
   sure = 0;
-  /** What the sure ones have made of the slots. */
+  /** The slots after the surely durable transactions. */
   readonly slots: Uint8Array[] = [];
   #at = 0;
   #applied = 0;

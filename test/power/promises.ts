@@ -1,5 +1,5 @@
 /**
- * What was promised at one point of a trace, known from the trace alone.
+ * The promises that hold at one point of a trace, computed from the trace alone.
  *
  *   sent     every batch that the log gave offsets to: the only bytes that may ever be read at those offsets
  *   firm     those that must be there: acked `flushed`, or counted on by compaction; where only the process died, those

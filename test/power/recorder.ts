@@ -235,7 +235,7 @@ export class Recorder {
     const known = this.#open.get(transaction);
     if (!known || known.id !== undefined) return;
     known.id = this.#transactions++;
-    // What "default" is worth nobody says; so an upgrade counts as relaxed.
+    // The durability of "default" is not specified, so an upgrade counts as relaxed.
     const durability = transaction.mode === "versionchange" ? "relaxed" : transaction.durability;
     this.add({ kind: "tx", id: known.id, database: transaction.db.name, durability, puts: known.puts });
   }

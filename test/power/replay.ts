@@ -82,7 +82,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
   return { images, flushPoints: [met.size, flushPoints], outcomes: outcomes.counts, faults: faults.counts, failures };
 }
 
-/** What a few thousand images over both engines must have met. */
+/** Kinds that a few thousand images over both engines must count at least once. */
 export const EXPECTED_FAULTS: readonly string[] = [
   "cut.kept",
   "cut.dropped",

@@ -54,7 +54,7 @@ class ShortLivedVolume implements Volume {
   async close(): Promise<void> {}
 }
 
-/** What the second cut leaves; the image itself when recovery was over before. */
+/** The image after the second cut; the same image when recovery ended before the cut. */
 export async function cutAgain(
   kernel: Kernel,
   image: Image,

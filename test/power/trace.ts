@@ -1,5 +1,5 @@
 /**
- * What a real browser did to its storage, and what it promised meanwhile, in the one order in which it happened.
+ * A real browser's operations on its storage and its promises, in the one order in which they happened.
  *
  *   worker  calls of the volumes on their storage  ──┐
  *           sent, ack, open, trim … of the log     ──┴─▶ one list, sent to Node when a life ends

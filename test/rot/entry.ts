@@ -1,4 +1,4 @@
-/** What a bundle with a planted bug exports: its own rot over its own product. */
+/** The exports of a bundle with a planted bug: the rot suite over the product in the bundle. */
 export { loadKernel } from "../../src/kernel/load.ts";
 export { twinKernel } from "../reference/kernel.ts";
 export { rotShare, SMALL } from "./share.ts";

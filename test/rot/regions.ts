@@ -26,7 +26,7 @@ export interface Region {
 
 export interface Layout {
   readonly regions: readonly Region[];
-  /** What to read when something in this slot has changed: its own segment, or for the catalog everything. */
+  /** The range to read after a change in this slot: its own segment, or everything for the catalog. */
   readonly scopes: ReadonlyMap<number, Scope>;
   readonly whole: Scope;
 }

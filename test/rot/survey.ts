@@ -31,7 +31,7 @@ export interface Range {
 
 export interface Verdict {
   readonly outcome: "same" | "took over" | "reported" | "cut" | "cut below the mark" | "refused";
-  /** What was taken away, by report. */
+  /** Ranges that were reported as damaged. */
   readonly damage: readonly Range[];
   readonly note: string;
 }

@@ -1,4 +1,4 @@
-/** What a long run measures, and how it says so: a script's figures on the screen and in the file of `--json`. */
+/** The figures of a long run: a script prints them and writes them to the file of `--json`. */
 import { writeFileSync } from "node:fs";
 import os from "node:os";
 

@@ -86,7 +86,7 @@ const TYPES: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml",
 };
 
-/** What a test answers in place of a file: a status, a body, headers; undefined leaves it to the folder. */
+/** A test's answer in place of a file: a status, a body, headers. With undefined the file in the folder is served. */
 export interface Instead {
   readonly status?: number;
   readonly type?: string;

@@ -19,7 +19,7 @@ interface Node {
   readonly [field: string]: unknown;
 }
 
-/** What each room may import of this repository, itself not repeated. Absent: not a room of the house. */
+/** The rooms that each room may import besides itself. A name that is absent is no room of the house. */
 const BELOW: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   "common-web.d": [],

@@ -26,7 +26,7 @@ describe("the dialect of an answer", () => {
     [`${BATCHES}, application/json`, "batches"],
     [`application/json, ${BATCHES}`, "values"],
     [`text/html, application/json;q=0.9, */*;q=0.1`, "values"],
-    // What is no media range, or has no quality, says nothing.
+    // A word that is no media range, or has no valid quality, is ignored.
     ["batches, please", "values"],
     [`${BATCHES};q=high`, "values"],
     [`${BATCHES};q=2, application/json;q=0.1`, "values"],

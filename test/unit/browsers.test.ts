@@ -17,7 +17,7 @@ const root = path.join(import.meta.dirname, "../..");
 const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
 const names = Object.keys(BROWSERS) as Browser[];
 
-/** What every tab needs, and a name alone does not tell: modules in workers, files without waiting, SIMD. */
+/** Features that every tab needs and that no name shows: modules in workers, synchronous files, SIMD. */
 const NEEDED = [
   "api.Worker.Worker.ecmascript_modules",
   "api.StorageManager.getDirectory",
@@ -41,7 +41,7 @@ const NEEDED = [
  */
 const BY_NOTE: Partial<Versions> = { chromium: 108 };
 
-/** What the code uses where it is there, and does without where it is not. */
+/** Features that the code uses where they exist and does without elsewhere. */
 const GUARDED: Readonly<Record<string, string>> = {
   estimate: "asked for with ?.(): without it the report has no usage",
   asyncDispose: "for `await using`, which a browser without it does not have either",

@@ -97,7 +97,7 @@ const turns = async (count: number): Promise<void> => {
     await (i % 4 === 3 ? new Promise((resolve) => setImmediate(resolve)) : Promise.resolve());
 };
 
-/** What the fork sees, and whether anything went. */
+/** The records that the fork sees, and whether any record was removed. */
 async function meet(
   taker: keyof typeof TAKERS,
   gap: number,
@@ -118,7 +118,7 @@ async function meet(
   await taking;
   await turns(8);
   if (point.error) return "refused";
-  // What a fork reads of its source: from where that began then up to its own offset.
+  // A fork reads its source from the source's start at that time up to its own offset.
   const start = point.start!;
   const seen = await readFrom(stream, start).then(
     (all) => all.filter((offset) => offset < point.offset),

@@ -36,7 +36,7 @@ const CONFIG: StreamConfig = {
 class Source {
   now = 1_000 * MINUTE;
   writes = 0;
-  /** Who was asked, and when. */
+  /** The forks that were asked, and the times. */
   readonly asked: [minute: number, child: string][] = [];
   readonly made = new Set<string>();
   readonly away = new Set<string>();

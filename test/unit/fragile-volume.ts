@@ -29,7 +29,7 @@ export class FragileVolume extends MemoryVolume {
   }
   readonly #log: { slot: number; position: number; bytes: Uint8Array }[] = [];
 
-  /** What a power cut leaves that drops every write since its slot's last flush. */
+  /** The volume after a power cut that drops every write since its slot's last flush. */
   async afterPowerCut(): Promise<MemoryVolume> {
     const volume = new MemoryVolume({ slotBytes: this.slotBytes, slots: this.slotCount });
     for (const { slot, position, bytes } of this.#log) await volume.write(slot, position, bytes);

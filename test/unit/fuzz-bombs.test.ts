@@ -29,7 +29,7 @@ function used(): number {
   return heapUsed + external;
 }
 
-/** What nobody holds is gone; buffers go a turn after their owners. */
+/** Bytes in use after garbage collection. Buffers are freed a turn after their owners, so it collects three times. */
 async function settled(): Promise<number> {
   for (let turn = 0; turn < 3; turn++) {
     collect();

@@ -5,7 +5,7 @@ import { refusePast } from "../../src/browser/tabs/joiner.ts";
 import type { PortClient } from "../../src/browser/port/port-client.ts";
 import type { TidemarkError } from "../../src/errors.ts";
 
-/** What becomes of a connection whose worker says this epoch, in a tab that knows of that one. */
+/** The fate of a connection to a worker of one epoch, in a tab that knows of another. */
 async function failureOf(said: number, known: number | undefined): Promise<string | undefined> {
   let failure: string | undefined;
   const ready = Promise.resolve({ epoch: said });

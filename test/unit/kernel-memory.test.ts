@@ -88,7 +88,7 @@ class Raw {
       // The CRC's notes are any call's.
       for (const region of [...writes, "FOLD"]) {
         const [from, to] = this.region(region);
-        // What the call may write is no footprint.
+        // Bytes that the call may write are no footprints.
         before.set(after.subarray(from, to), from);
       }
       expect(Buffer.compare(before, after), `${name} wrote outside ${writes.join(", ") || "nothing"}`).toBe(0);

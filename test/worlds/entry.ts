@@ -1,3 +1,3 @@
-/** What a bundle with a planted bug exports: its own explorer over its own product. */
+/** The exports of a bundle with a planted bug: the explorer over the product in the bundle. */
 export { loadKernel } from "../../src/kernel/load.ts";
 export { explore } from "./explore.ts";

@@ -193,7 +193,7 @@ async function again(
   return { volume, store, log };
 }
 
-/** What recovery left, opened again; then an append, all un-flushed bytes lost, and opened once more. */
+/** Opens the recovered image again, appends, loses all un-flushed bytes, and opens it once more. */
 async function checkAgain(kernel: Kernel, first: RecordingVolume, content: Content): Promise<void> {
   const image = first.afterPowerCut;
   const second = await again(kernel, image, content, "second recovery");

@@ -78,6 +78,6 @@ export function encode(kernel: Kernel, records: readonly MadeRecord[], baseOffse
   return builder.build({ ...PRODUCER, baseSequence: baseOffset });
 }
 
-/** What the log's producers' section says at this offset; opaque to the store, so anything will do that names it. */
+/** A producers' section that names this offset. It is opaque to the store, so any bytes will do. */
 export const snapshotAt = (offset: number): Uint8Array =>
   new TextEncoder().encode(`producers as of ${String(offset).padStart(8, "0")}`);

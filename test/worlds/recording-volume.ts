@@ -48,7 +48,7 @@ export class RecordingVolume implements Volume {
     return this.#cache.length;
   }
 
-  /** What a process kill leaves, and what a power cut leaves that loses all that was not flushed. */
+  /** The bytes after a process kill, and after a power cut that loses all un-flushed writes. */
   get afterKill(): Image {
     return this.#cache.slice();
   }

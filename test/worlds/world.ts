@@ -85,7 +85,7 @@ export class World {
   async run(operation: Operation | "create"): Promise<CrashPoint[]> {
     const before = this.promised;
     const moments: { moment: Moment; promised: Promised }[] = [];
-    // What is owed inside an operation changes while it runs, so each call is marked as it returns.
+    // The promises change while an operation runs, so each call is marked when it returns.
     const record: Moment[] = [];
     record.push = (...made) => {
       for (const moment of made) moments.push({ moment, promised: this.promised });

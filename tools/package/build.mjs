@@ -35,7 +35,7 @@ import { root } from "../run/setup.mjs";
 const dist = path.join(root, "dist");
 const source = (file) => path.join(root, "src", file);
 
-/** What is in base.js for everybody. */
+/** Modules in base.js that all other files use. */
 const IN_BASE = [source("errors.ts"), source("browser/platform/load.ts")];
 /** Stand-ins, in files that an app's bundler takes in, and in those that are loaded by address. */
 const FACADE = { [source("browser/page/files.ts")]: source("browser/package/files.ts") };
@@ -57,7 +57,7 @@ const PART_OF = Object.fromEntries(
 const CORE_ENTRY = source("browser/package/core.ts");
 /** The worker's part, and what more than one part on demand needs in a worker. */
 const HOST_ENTRY = source("browser/package/host.ts");
-/** What core.js is called inside the files that are handed it. */
+/** The name of core.js inside the files that are handed it. */
 const CORE = "tidemark:core";
 const MINIFIED = {
   esModule: false,

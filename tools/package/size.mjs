@@ -83,7 +83,7 @@ async function serve(folder) {
   return { url: `http://127.0.0.1:${server.address().port}/`, close };
 }
 
-/** What one page downloads until it has read its record; the page stays open. */
+/** Counts the bytes that one page downloads until it has read its record. The page stays open. */
 async function visit(context, url) {
   const page = await context.newPage();
   const files = new Map();

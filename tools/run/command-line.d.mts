@@ -43,7 +43,7 @@ export interface CommandLine<O extends Options> {
   readonly about: string;
   readonly options?: O;
   readonly positionals?: { readonly sample: string; readonly help: string; readonly words: readonly string[] };
-  /** What no option can say alone; throws a UsageError. */
+  /** Checks combinations of options; throws a UsageError. */
   readonly check?: (values: Values<O>) => void;
 }
 type All<O extends Options> = Values<O> & { readonly names: readonly string[] };

@@ -1,7 +1,7 @@
 /** Ports on the loopback address: which one is free. */
 import { createServer } from "node:net";
 
-/** So many ports in a row are seldom taken; with all of them taken somebody should look. */
+/** The search tries this many ports in a row. If all are taken, something is wrong, and it ends. */
 const TRIES = 50;
 
 function isFree(port) {

@@ -91,7 +91,7 @@ async function main([name, ...args]) {
     return node([tool("run/run.mjs"), name, ...args], binary);
   }
   ensurePackages();
-  // Who asks what the options are waits for nothing.
+  // `--help` needs no browser and no build.
   if (args.includes("--help")) return task.run(args);
   if (task.chromium) process.env.CHROMIUM_PATH = ensureChromium();
   if (task.kernel) {

@@ -19,7 +19,7 @@ const tool = (name) => path.join(root, "tools", name);
 const run = (name, ...args) => node([tool("run/run.mjs"), name, ...args]);
 const one = (code) => (code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
 
-/** What a Vitest run comes to. `report` is its JSON report, undefined when it wrote none. */
+/** The result of a Vitest run. `report` is its JSON report, undefined when it wrote none. */
 export function tally(report, exitCode) {
   if (report === undefined) return { passed: 0, failed: 1, note: "ended without a result" };
   const passed = report.numPassedTests;

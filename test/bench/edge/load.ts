@@ -99,7 +99,7 @@ export async function create(address: string, type = "application/octet-stream")
   if (response.status !== 201) throw new Error(`create: ${response.status}`);
 }
 
-/** So many appends of this size, one after the other on each connection. */
+/** Makes `count` appends of this size, one after the other on each connection. */
 export async function fill(address: string, bytes: number, count: number, connections = 1): Promise<void> {
   const url = new URL(address);
   const body = Buffer.alloc(bytes, 0x62);

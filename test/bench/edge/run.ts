@@ -123,7 +123,7 @@ interface Peer {
 /** A file system in memory. */
 const MEMORY = "/dev/shm";
 
-/** What the workloads run against, each in a process and a directory of its own. */
+/** The contenders of the workloads, each in a process and a directory of its own. */
 class Contenders {
   readonly #directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-bench-edge-"));
   readonly #workers: RawWorkerd[] = [];
@@ -229,7 +229,7 @@ function keep(result: Result, key: string, ours: readonly number[], theirs: read
   result.ratios[key] = least(ratios);
 }
 
-/** What is read: the records of the append workload, as a log has them, and the same bytes in the largest appends. */
+/** The data that is read: the records of the append workload, and the same bytes in the largest appends. */
 const LOGS = [
   { name: "catchup100MB", bytes: 1024, connections: 64 },
   { name: "catchup100MB.appends1MiB", bytes: MIB, connections: 1 },

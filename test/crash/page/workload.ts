@@ -219,7 +219,7 @@ export class Workload {
         if (--batches === 0) return;
       }
     } catch (thrown) {
-      // What a reader stood on may go.
+      // The trim may remove the record at which a reader stands.
       const gone = codeOf(thrown) === "OFFSET_OUT_OF_RANGE" && (topic === "window" || topic === "trimmed");
       if (!gone) throw thrown;
     }

@@ -78,7 +78,7 @@ class Victim {
     }
   }
 
-  /** What a reader comes to, and how many records it saw. */
+  /** The values that a reader ends with, and the number of records that it saw. */
   async read(): Promise<{ readonly values: Values; readonly records: number }> {
     const values: Values = new Map();
     let records = 0;

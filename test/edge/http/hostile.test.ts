@@ -171,7 +171,7 @@ describe("frames", () => {
 });
 
 describe("bodies", () => {
-  /** What a server says to these bytes, when nothing follows them. */
+  /** The server's answer to these bytes when nothing follows them. */
   function say(text: string): Promise<string> {
     return new Promise((resolve, reject) => {
       const socket = net.connect(worker.port, "127.0.0.1");

@@ -34,7 +34,7 @@ test("planted: rows that go before their object is there are lost with the power
       "    const gone = log.moved(wanted.row, entry);\n    if (gone) return void (await bucket.put(key, bytes, { " +
       'onlyIf: { etagDoesNotMatch: "*" } })) ?? true;\n    const stored = await bucket.put(',
   };
-  // What is gone reads as CORRUPT_RANGE, and the reading says so.
+  // A lost range reads as CORRUPT_RANGE, and the reading reports it.
   const found = await runKills({ rounds: 20, seed: 22, plant }).then(
     ({ lost }) => lost,
     (thrown: unknown) => String(thrown),

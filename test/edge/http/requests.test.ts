@@ -346,7 +346,7 @@ describe("a webhook's answer", () => {
     await subscribe(kind);
     await until(() => answered !== undefined);
     await answered!.ended;
-    // What the sockets in between hold, and no more.
+    // The server may send only as much as the sockets in between hold.
     expect(answered!.sent).toBeLessThan(64 * 1024 * 1024);
   });
 
