@@ -1,0 +1,13 @@
+/**
+ * Wrote the files of pieces/, once: `node tools/run/run-ts.mjs test/golden/make-pieces.ts`. A file that is there is
+ * left alone: its bytes lie on disks by now, and code that would write others has changed the format.
+ */
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { releaseKernel } from "../support/kernels.ts";
+import { goldenPieces, pieceFile } from "./pieces.ts";
+
+const kernel = await releaseKernel();
+await mkdir(pieceFile("."), { recursive: true });
+for (const { file, write } of goldenPieces)
+  if (!existsSync(pieceFile(file))) await writeFile(pieceFile(file), await write(kernel));
