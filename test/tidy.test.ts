@@ -84,7 +84,6 @@ const LONG_LEFT = [
   "test/edge/socket.test.ts",
   "test/edge/wakes.test.ts",
   "test/power/run.ts",
-  "worker/log-object/log-object.ts",
 ];
 
 /** How many lines are still wider than the limit in these rooms. A number may only fall; the other rooms have none. */

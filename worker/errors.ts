@@ -1,12 +1,13 @@
 /**
- * The one error of the edge: what the Worker and its objects refuse. It has the fields of TidemarkError and knows the edge's own
- * codes beside those of the log. Nothing here knows HTTP: wire/http.ts has the one table that says how a code is answered.
+ * The one error of the edge: what the Worker and its objects refuse. It has the fields of TidemarkError and knows the
+ * edge's own codes beside those of the log. Nothing here knows HTTP: wire/http.ts has the one table that says how a
+ * code is answered.
  *
  *   thrown in store, stream, wire, … ──▶ EdgeError ──▶ errorAnswer (HTTP), wireErrorOf (WebSocket)
  *   thrown by the log below          ──▶ TidemarkError ──┘ EdgeError.from
  *
- * A call between objects (RPC) loses an error's class and fields. So an object that refuses a call answers with `toWire()`, and
- * the caller makes the error anew with `fromWire`.
+ * A call between objects (RPC) loses an error's class and fields. So an object that refuses a call answers with
+ * `toWire()`, and the caller makes the error anew with `fromWire`.
  */
 import { type ErrorCode, type ErrorDetails, type ErrorKind, KIND_OF, TidemarkError } from "../src/errors.ts";
 
@@ -72,7 +73,10 @@ export class EdgeError extends Error {
     return new EdgeError(known, typeof message === "string" ? message : "internal error", Object(details ?? {}));
   }
 
-  /** Any thrown value as an EdgeError. What is neither the edge's nor the log's becomes INTERNAL and tells nothing of its inside. */
+  /**
+   * Any thrown value as an EdgeError. What is neither the edge's nor the log's becomes INTERNAL and tells nothing of
+   * its inside.
+   */
   static from(thrown: unknown): EdgeError {
     if (thrown instanceof EdgeError) return thrown;
     if (!(thrown instanceof TidemarkError)) return new EdgeError("INTERNAL", "internal error", {}, { cause: thrown });

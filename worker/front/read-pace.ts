@@ -1,6 +1,6 @@
 /**
- * Whether a socket's client reads what it is sent. A socket says nothing of that, so the client is asked by a ping behind some
- * hundred frames or a MiB of batches; its pong says that it has read all that was sent before the ping.
+ * Whether a socket's client reads what it is sent. A socket says nothing of that, so the client is asked by a ping
+ * behind some hundred frames or a MiB of batches; its pong says that it has read all that was sent before the ping.
  *
  *   frames ── ping ── frames ── ping ── frames      one pong answers the oldest ping, so two stretches are unread here
  */

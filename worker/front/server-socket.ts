@@ -1,4 +1,7 @@
-/** The Worker's end of a WebSocket: what is used of it, how a pair is made, and how it is closed though it may be closed already. */
+/**
+ * The Worker's end of a WebSocket: what is used of it, how a pair is made, and how it is closed though it may be closed
+ * already.
+ */
 
 export interface ServerSocket {
   binaryType: string;

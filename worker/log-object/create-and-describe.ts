@@ -1,12 +1,24 @@
 /**
- * Parts of a log object's answers that need nothing of the object itself: how a stream is described in headers, and whether a PUT
- * asks for what is there already.
+ * PUT and HEAD without the object itself: what a PUT asks for, the description of the stream that it makes, whether it
+ * asks for what is there already, and how a stream is described in headers.
  */
 import type { CompactionSettings, RetentionSettings } from "../../src/log/types.ts";
-import { describeCompaction, describeRetention } from "../wire/policies.ts";
+import { compactionOf, describeCompaction, describeRetention, retentionOf } from "../wire/policies.ts";
 import { EdgeError } from "../errors.ts";
 import { mediaType } from "../stream/media-type.ts";
-import { H } from "../wire/durable-streams.ts";
+import type { ForkAnswer } from "../rpc/fork-peer.ts";
+import type { StreamConfig } from "../stream/stream-config.ts";
+import {
+  contentTypeOf,
+  type ForkOf,
+  forkOf,
+  H,
+  type HeadersOf,
+  isClosing,
+  type Lifetime,
+  lifetimeOf,
+} from "../wire/durable-streams.ts";
+import { STREAM_PREFIX } from "../wire/paths.ts";
 import { formatOffset } from "../wire/offsets.ts";
 import type { Stream } from "../stream/stream.ts";
 
@@ -24,18 +36,66 @@ export function describe(stream: Stream): Record<string, string> {
   return headers;
 }
 
-interface Wanted {
+/** What a PUT asks for. */
+export interface CreateAsked extends Lifetime {
+  readonly contentType: string | undefined;
+  readonly closed: boolean;
+  readonly fork: ForkOf | undefined;
   readonly retention: RetentionSettings | undefined;
   readonly compaction: CompactionSettings | undefined;
-  readonly contentType: string | undefined;
-  readonly ttl: number | undefined;
-  readonly expiresAt: string | undefined;
-  readonly closed: boolean;
-  readonly fork: { readonly path: string; readonly offset: string | undefined; readonly subOffset: number } | undefined;
+}
+
+export const createAsked = (headers: HeadersOf): CreateAsked => ({
+  ...lifetimeOf(headers),
+  fork: forkOf(headers, STREAM_PREFIX),
+  contentType: contentTypeOf(headers),
+  closed: isClosing(headers),
+  retention: retentionOf(headers),
+  compaction: compactionOf(headers),
+});
+
+interface Made {
+  readonly id: string;
+  readonly path: string;
+  readonly tenant: string;
+  /** Where it begins in its source; undefined for a stream of its own. */
+  readonly point: ForkAnswer | undefined;
+  readonly nowMs: number;
+}
+
+/** The description of a stream that is made now. A fork inherits what was not asked for. */
+export function newConfig(asked: CreateAsked, { id, path, tenant, point, nowMs }: Made): StreamConfig {
+  const { ttl, expiresAt, contentType, fork, retention, compaction } = asked;
+  const inherits = ttl === undefined && expiresAt === undefined ? point?.config : undefined;
+  return {
+    id,
+    path,
+    tenant,
+    watched: false,
+    contentType: contentType ?? point?.config.contentType ?? "application/octet-stream",
+    ttl: ttl ?? inherits?.ttl,
+    expiresAt: expiresAt ?? inherits?.expiresAt,
+    fork: fork &&
+      point && {
+        path: fork.path,
+        id: point.id,
+        offset: point.offset,
+        requested: fork.offset,
+        subOffset: fork.subOffset,
+        start: point.start ?? 0,
+      },
+    closed: false,
+    closedBy: undefined,
+    deleted: false,
+    releasing: false,
+    touchedAt: nowMs,
+    ...(retention && { retention }),
+    ...(compaction && { compaction }),
+  };
 }
 
 /** PUT of a stream that is there: fine when it asks for what is there, else a conflict. */
-export function existing(stream: Stream, wanted: Wanted): Response {
+export function existing(stream: Stream, wanted: CreateAsked): Response {
   const { config } = stream;
   if (config.deleted) throw new EdgeError("CONFLICT", "a deleted stream is kept here for its forks");
   const fork = config.fork;

@@ -1,7 +1,7 @@
 /**
- * The Durable Object that leads one log. The router in front of it has checked who asks; here the request becomes work on the
- * Stream, and its outcome an answer. Nothing is held in memory that the tables don't give back: an object may be evicted,
- * reset or moved between any two events.
+ * The Durable Object that leads one log. The router in front of it has checked who asks; here the request becomes work
+ * on the Stream, and its outcome an answer. Nothing is held in memory that the tables don't give back: an object may be
+ * evicted, reset or moved between any two events.
  *
  *   append      a small POST, by a call of the router (http-append.ts)
  *   fetch       PUT GET HEAD POST DELETE of the stream, and the upgrade of a watcher
@@ -11,7 +11,6 @@
  *   alarm       expiry, telling a source that its fork is gone, segments on their way to object storage (archiver.ts)
  */
 import { DurableObject } from "cloudflare:workers";
-import { TidemarkError } from "../../src/errors.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import { Alarms } from "../store/alarms.ts";
 import { Archive } from "../store/segment-archive.ts";
@@ -20,10 +19,11 @@ import { appendAsked, appendTo } from "./http-append.ts";
 import type { AppendCall } from "../rpc/append-call.ts";
 import { dialectOf } from "../wire/accept.ts";
 import { readBatches } from "./batches-dialect.ts";
-import type { Sql, SqlRow } from "../store/sql.ts";
+import type { Sql } from "../store/sql.ts";
+import { Lifecycle } from "./lifecycle.ts";
+import { groupTurn, sqlOf } from "./platform.ts";
 import { encodeInSlices, turn } from "../stream/body-encoder.ts";
 import { Compaction } from "./compaction-schedule.ts";
-import { compactionOf, retentionOf } from "../wire/policies.ts";
 import type { Env } from "../env.ts";
 import { objectName } from "../rpc/stubs.ts";
 import {
@@ -41,58 +41,55 @@ import { edgeKernel } from "../kernel.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import { HeldForks, offerFork, readSource } from "./forks.ts";
 import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
-import { describe, existing } from "./create-and-describe.ts";
+import { newConfig, createAsked, describe, existing } from "./create-and-describe.ts";
 import { readBody } from "../wire/request-body.ts";
 import { readAnswer } from "../wire/read-answer.ts";
 import { longRead } from "../stream/streamed-read.ts";
 import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./sockets.ts";
 import { Counters, prometheus } from "./prometheus.ts";
 import { mediaType } from "../stream/media-type.ts";
-import {
-  contentTypeOf,
-  forkOf,
-  H,
-  isClosing,
-  lifetimeOf,
-  methodNotAllowed,
-  readRequestOf,
-} from "../wire/durable-streams.ts";
-import { STREAM_PREFIX, withoutQuery } from "../wire/paths.ts";
+import { H, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
+import { withoutQuery } from "../wire/paths.ts";
 import { numberedOffset } from "../wire/offsets.ts";
 import { manifestOf } from "./manifest-of.ts";
 import { MANIFEST_HEADER } from "../rpc/manifest.ts";
 import { leadOf } from "../wire/sse-text.ts";
 import { type StreamTold, subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { Stream, type StreamHost } from "../stream/stream.ts";
-import type { StreamConfig } from "../stream/stream-config.ts";
 import { Telling } from "./subscription-notifier.ts";
 import { Watchers } from "./watchers.ts";
-import { retentionDue, retire } from "./retention-schedule.ts";
+import { RetentionSchedule } from "./retention-schedule.ts";
 import { archiverFor } from "./archiver.ts";
 
-/** A group commit follows the one before it by at least so much; what arrives meanwhile shares it. */
-const GROUP_MS = 4;
 /** Of one read's answer. A larger backlog comes in several. */
 const READ_BYTES = 1024 * 1024;
-const RETENTION_RETRY_MS = 600_000;
 const RELEASE_RETRY_MS = 10_000;
 
 export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
-  #stream: Promise<Stream | undefined> | undefined;
-  /** The stream that the tables hold now; whoever awaited anything compares before it ends one. */
-  #current: Stream | undefined;
   #tenant = "";
-  /** Retention was held up and is not tried before. */
-  #retireAt = 0;
-  /** Creation and deletion take turns. */
-  #turn: Promise<unknown> = Promise.resolve();
   readonly #counters = new Counters();
+  readonly #life = new Lifecycle({
+    sql: () => this.#sql(),
+    now: () => Date.now(),
+    open: () => this.#open(),
+    opened: (stream) => this.#opened(stream),
+    hasReaders: () => this.#watchers.count > 0 || this.#sockets.hasFollows,
+    leaves: (stream) => this.#leave(stream),
+    planRelease: () => this.#alarms.plan("release", Date.now() + RELEASE_RETRY_MS),
+    tellSource: ({ config: { fork, path, id } }) => this.#peer(fork!.path).releaseFork(path, id),
+    gone: () => {
+      this.#alarms.clear();
+      this.#telling.stop();
+      this.#planUpkeep();
+    },
+    waitUntil: (work) => this.ctx.waitUntil(work),
+  });
   readonly #tokens = TokenBucket.of(this.env, Date.now());
   readonly #alarms = new Alarms(this.ctx.storage);
   readonly #archiver = archiverFor({
     sql: this.#sql(),
     bucket: () => this.#bucket,
-    stream: () => this.#current,
+    stream: () => this.#life.current,
     abort: (reason) => this.ctx.abort(reason),
     event: (event, fields) => {
       if (event === "archive") this.#counters.archived++;
@@ -101,7 +98,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     },
   });
   readonly #compaction = new Compaction({
-    stream: () => this.#current,
+    stream: () => this.#life.current,
     kernel: edgeKernel,
     now: () => Date.now(),
     hasBucket: () => this.#bucket !== undefined,
@@ -111,49 +108,48 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       this.#emit(event, fields);
     },
   });
+  readonly #retention = new RetentionSchedule({
+    stream: () => this.#life.current,
+    now: () => Date.now(),
+    abort: (reason) => this.ctx.abort(reason),
+    event: (name, fields) => this.#emit(name, fields),
+  });
   readonly #heldForks = new HeldForks({
-    stream: () => this.#current,
+    stream: () => this.#life.current,
     now: () => Date.now(),
     peer: (path) => this.#peer(path),
     release: (child) => this.releaseFork(child, undefined),
   });
   readonly #telling = new Telling({
     env: this.env,
-    stream: () => this.#load(),
+    stream: () => this.#life.load(),
     retryAt: (at) => this.#alarms.plan("tell", at),
     waitUntil: (work) => this.ctx.waitUntil(work),
   });
   readonly #watchers = new Watchers(this.ctx);
   readonly #sockets = new LogSockets({
     ctx: this.ctx,
-    stream: () => this.#visible(),
+    stream: () => this.#life.visible(),
     begin: () => this.#begin(),
     counters: this.#counters,
     event: (name, fields) => this.#emit(name, fields),
   });
 
-  #load(): Promise<Stream | undefined> {
-    return (this.#stream ??= edgeKernel()
-      .then(async (kernel) => {
-        await this.#alarms.load();
-        return Stream.load(this.#host(kernel));
-      })
-      .then((stream) => {
-        this.#current = stream;
-        this.#planUpkeep();
-        if (stream) this.#tenant = stream.config.tenant;
-        // What was told before the object slept is not kept: told again, it changes nothing.
-        if (stream?.config.watched) this.#telling.start(0);
-        return stream;
-      }));
+  async #open(): Promise<Stream | undefined> {
+    const kernel = await edgeKernel();
+    await this.#alarms.load();
+    return Stream.load(this.#host(kernel));
+  }
+
+  #opened(stream: Stream | undefined): void {
+    this.#planUpkeep();
+    if (stream) this.#tenant = stream.config.tenant;
+    // What was told before the object slept is not kept: told again, it changes nothing.
+    if (stream?.config.watched) this.#telling.start(0);
   }
 
   #sql(): Sql {
-    const { storage } = this.ctx;
-    return {
-      exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,
-      transaction: (work) => storage.transactionSync(work),
-    };
+    return sqlOf(this.ctx.storage);
   }
 
   #host(kernel: PackingKernel): StreamHost {
@@ -162,7 +158,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       kernel,
       archive: new Archive(bucketSource(this.#bucket), kernel),
       now: () => Date.now(),
-      breathe: () => new Promise((resolve) => setTimeout(resolve, GROUP_MS)),
+      breathe: groupTurn,
       readSource: (source, ...range) => readSource(this.#peer(source.path), source, ...range),
       onChange: (end, closed) => this.#notify(end, closed),
       // Behind the transaction that seals.
@@ -186,23 +182,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     this.#alarms.plan("archive", this.#archiver.due);
     this.#alarms.plan("compaction", this.#compaction.due);
     this.#alarms.plan("forks", this.#heldForks.plan());
-    if (this.#current?.config.releasing) this.#alarms.plan("release", Date.now() + RELEASE_RETRY_MS);
+    if (this.#life.current?.config.releasing) this.#alarms.plan("release", Date.now() + RELEASE_RETRY_MS);
     this.#planRetention();
   }
 
   #planRetention(): void {
-    const due = this.#current && retentionDue(this.#current, Date.now());
-    this.#alarms.plan("retention", due === undefined ? undefined : Math.max(due, this.#retireAt));
-  }
-
-  async #retire(stream: Stream): Promise<void> {
-    if (stream.config.retention === undefined) return;
-    this.#retireAt = (await retire(stream, {
-      abort: (reason) => this.ctx.abort(reason),
-      event: (name, fields) => this.#emit(name, fields),
-    }))
-      ? 0
-      : Date.now() + RETENTION_RETRY_MS;
+    this.#alarms.plan("retention", this.#retention.due);
   }
 
   #peer(path: string): Peer {
@@ -233,12 +218,13 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   async #route(request: Request, path: string): Promise<Response> {
     this.#begin();
     if (request.headers.has(SOCKET_HEADER)) return this.#sockets.accept(Number(request.headers.get(SOCKET_HEADER)));
-    if (request.headers.get("upgrade") === "websocket") return this.#watchers.accept(request, await this.#visible());
+    if (request.headers.get("upgrade") === "websocket")
+      return this.#watchers.accept(request, await this.#life.visible());
     switch (request.method) {
       case "PUT": {
         // Before its turn: a slow body must not hold up the others.
         const body = await readBody(request);
-        return this.#exclusive(() => this.#create(request, path, body));
+        return this.#life.exclusive(() => this.#create(request, path, body));
       }
       case "POST":
         return this.#append(request);
@@ -247,107 +233,38 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       case "HEAD":
         return this.#head();
       case "DELETE":
-        return this.#exclusive(() => this.#delete());
+        return this.#life.exclusive(() => this.#delete());
       default:
         throw methodNotAllowed();
     }
   }
 
-  #exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const run = this.#turn.then(work);
-    this.#turn = run.catch(() => undefined);
-    return run;
-  }
-
-  /** The stream that clients may see. */
-  async #visible(): Promise<Stream> {
-    const stream = await this.#alive();
-    if (!stream || stream.config.releasing)
-      throw new EdgeError("NOT_FOUND", "there is no such stream: PUT creates it, with the Content-Type of its records");
-    if (stream.config.deleted) throw new EdgeError("GONE", "the stream was deleted");
-    return stream;
-  }
-
-  /** The stream, after its expiry has been seen to. */
-  async #alive(): Promise<Stream | undefined> {
-    const stream = await this.#load();
-    const { deadline = Infinity, config } = stream ?? {};
-    if (stream && config && !config.deleted && !config.releasing && Date.now() >= deadline) {
-      if (config.ttl !== undefined && (this.#watchers.count > 0 || this.#sockets.hasFollows)) {
-        stream.touch();
-        return stream;
-      }
-      await this.#remove(stream);
-      return this.#load();
-    }
-    return stream;
-  }
-
   async #create(request: Request, path: string, body: Uint8Array): Promise<Response> {
-    const { headers } = request;
-    const lifetime = lifetimeOf(headers);
-    const fork = forkOf(headers, STREAM_PREFIX);
-    const contentType = contentTypeOf(headers);
-    const closed = isClosing(headers);
-    const retention = retentionOf(headers);
-    const compaction = compactionOf(headers);
-    const known = await this.#alive();
-    if (known?.config.releasing) await this.#release(known);
-    else if (known) return existing(known, { contentType, ...lifetime, closed, fork, retention, compaction });
+    const asked = createAsked(request.headers);
+    const known = await this.#life.alive();
+    if (known?.config.releasing) await this.#life.release(known);
+    else if (known) return existing(known, asked);
     // Workers may remember segments of the stream that was here.
     await this.#archiver.clear();
     const id = crypto.randomUUID().slice(0, 8);
     const kernel = await edgeKernel();
+    const { fork } = asked;
     const peer = fork && this.#peer(fork.path);
-    const point =
-      fork &&
-      (await peer?.forkFrom(
-        path,
-        fork.offset === undefined ? undefined : numberedOffset(fork.offset, H.forkOffset),
-        fork.subOffset,
-        contentType,
-        id,
-      ));
+    const from = fork?.offset === undefined ? undefined : numberedOffset(fork.offset, H.forkOffset);
+    const point = fork && (await peer?.forkFrom(path, from, fork.subOffset, asked.contentType, id));
     if (point?.error) throw EdgeError.fromWire(point.error);
-    const inherits = lifetime.ttl === undefined && lifetime.expiresAt === undefined ? point?.config : undefined;
-    const config: StreamConfig = {
-      id,
-      path,
-      tenant: this.#tenant,
-      watched: false,
-      contentType: contentType ?? point?.config.contentType ?? "application/octet-stream",
-      ttl: lifetime.ttl ?? inherits?.ttl,
-      expiresAt: lifetime.expiresAt ?? inherits?.expiresAt,
-      fork: fork &&
-        point && {
-          path: fork.path,
-          id: point.id,
-          offset: point.offset,
-          requested: fork.offset,
-          subOffset: fork.subOffset,
-          start: point.start ?? 0,
-        },
-      closed: false,
-      closedBy: undefined,
-      deleted: false,
-      releasing: false,
-      touchedAt: Date.now(),
-      ...(retention && { retention }),
-      ...(compaction && { compaction }),
-    };
+    const config = newConfig(asked, { id, path, tenant: this.#tenant, point, nowMs: Date.now() });
     let batches: Uint8Array[];
     try {
       // Before anything is written: a body that is no JSON creates nothing.
-      const asked = { body, mediaType: mediaType(config.contentType), timestamp: Date.now(), prefix: point?.prefix };
-      batches = await encodeInSlices(kernel, asked, turn);
+      const text = { body, mediaType: mediaType(config.contentType), timestamp: Date.now(), prefix: point?.prefix };
+      batches = await encodeInSlices(kernel, text, turn);
     } catch (thrown) {
       await peer?.releaseFork(path, id);
       throw thrown;
     }
-    const creating = Stream.create(this.#host(kernel), config);
-    this.#stream = creating;
-    const stream = (this.#current = await creating);
-    await stream.begin(batches, closed);
+    const stream = await this.#life.make(Stream.create(this.#host(kernel), config));
+    await stream.begin(batches, asked.closed);
     await this.#tellCreated(stream);
     this.#schedule(stream);
     return new Response(null, {
@@ -360,7 +277,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   async #append(request: Request): Promise<Response> {
     const asked = appendAsked(request.headers);
     const body = await readBody(request);
-    return responseOf(await appendTo(await this.#visible(), asked, body, this.#counters));
+    return responseOf(await appendTo(await this.#life.visible(), asked, body, this.#counters));
   }
 
   async append(tenant: string, passed: Readonly<Record<string, string>>, body: Uint8Array): Promise<Answer> {
@@ -368,7 +285,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     try {
       this.#begin();
       const asked = appendAsked({ get: (name) => passed[name.toLowerCase()] ?? null });
-      return await appendTo(await this.#visible(), asked, body, this.#counters);
+      return await appendTo(await this.#life.visible(), asked, body, this.#counters);
     } catch (thrown) {
       this.#counters.rejections++;
       return errorAnswer(thrown);
@@ -377,7 +294,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   async #read(request: Request): Promise<Response> {
     const url = new URL(request.url);
-    const stream = await this.#visible();
+    const stream = await this.#life.visible();
     if (request.headers.get(METRICS_HEADER) !== null) return this.#metrics(stream);
     this.#counters.reads++;
     const manifest = request.headers.get(MANIFEST_HEADER) === null ? undefined : manifestOf(stream, url);
@@ -412,11 +329,11 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   }
 
   #emit(event: string, fields: EventFields): void {
-    emit(this.env, event, { tenant: this.#tenant, path: this.#current?.config.path, ...fields });
+    emit(this.env, event, { tenant: this.#tenant, path: this.#life.current?.config.path, ...fields });
   }
 
   async #head(): Promise<Response> {
-    const stream = await this.#visible();
+    const stream = await this.#life.visible();
     return new Response(null, {
       status: 200,
       headers: { "content-type": stream.config.contentType, "cache-control": "no-store", ...describe(stream) },
@@ -426,54 +343,14 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   // --- end of life -------------------------------------------------------------------------------------------------
 
   async #delete(): Promise<Response> {
-    await this.#remove(await this.#visible());
+    await this.#life.remove(await this.#life.visible());
     return new Response(null, { status: 204 });
   }
 
-  /** With forks it stays for them, unseen; without, its source is told and the tables go. */
-  async #remove(stream: Stream): Promise<void> {
-    await stream.settled();
-    // Another request may have been quicker, and a new stream may stand here already.
-    if (this.#current !== stream || stream.config.deleted || stream.config.releasing) return;
+  #leave(stream: Stream): void {
     this.#watchers.closeAll(4404, "deleted");
     this.#sockets.closeAll(4404, "deleted");
     this.ctx.waitUntil(subscriptionsOf(this.env, this.#tenant).removed(stream.config.path, stream.config.id));
-    if (stream.forks.length > 0) stream.save({ deleted: true });
-    else this.#end(stream);
-  }
-
-  #end(stream: Stream): void {
-    if (!stream.config.fork) return this.#purge(stream);
-    stream.save({ releasing: true });
-    this.#alarms.plan("release", Date.now() + RELEASE_RETRY_MS);
-    this.ctx.waitUntil(
-      this.#exclusive(async () => {
-        if (this.#current === stream) await this.#release(stream);
-      }),
-    );
-  }
-
-  async #release(stream: Stream): Promise<void> {
-    await this.#peer(stream.config.fork!.path).releaseFork(stream.config.path, stream.config.id);
-    this.#purge(stream);
-  }
-
-  /** In one turn, so that no other request meets half of it. */
-  #purge(stream: Stream): void {
-    if (this.#current !== stream) return;
-    const { sql } = this.ctx.storage;
-    this.ctx.storage.transactionSync(() => {
-      // What lies in object storage stays noted until it is gone from there.
-      stream.store.forgetMoved();
-      for (const table of ["chunk", "segment", "damage", "meta"]) sql.exec(`DROP TABLE IF EXISTS ${table}`);
-    });
-    // Whoever still holds it writes nothing into what comes next.
-    stream.store.end();
-    this.#alarms.clear();
-    this.#stream = undefined;
-    this.#current = undefined;
-    this.#telling.stop();
-    this.#planUpkeep();
   }
 
   #schedule(stream: Stream): void {
@@ -483,18 +360,18 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   override async alarm(): Promise<void> {
     // A woken object plans the work of this very alarm while it loads; what is planned below takes its place.
-    await this.#load();
+    await this.#life.load();
     this.#alarms.fired();
-    const stream = await this.#alive();
+    const stream = await this.#life.alive();
     await this.#heldForks.run();
-    if (stream && this.#current === stream) await this.#retire(stream);
+    if (stream && this.#life.current === stream) await this.#retention.run();
     await this.#compaction.run();
     await this.#archiver.run();
     this.#planUpkeep();
-    if (!stream || this.#current !== stream || stream.config.deleted) return;
+    if (!stream || this.#life.current !== stream || stream.config.deleted) return;
     await this.#telling.all();
     if (stream.config.releasing)
-      await this.#exclusive(async () => (this.#current === stream ? this.#release(stream) : undefined));
+      await this.#life.exclusive(async () => (this.#life.current === stream ? this.#life.release(stream) : undefined));
     else this.#schedule(stream);
   }
 
@@ -503,10 +380,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   #notify(end: number, closed: boolean): void {
     this.#counters.commits++;
     this.#emit("commit", { end, closed });
-    if (this.#current) this.#sockets.moved(this.#current);
+    if (this.#life.current) this.#sockets.moved(this.#life.current);
     this.#watchers.tell(end, closed);
     this.#telling.moved(end);
-    if (this.#current?.config.retention?.maxAgeMs !== undefined) this.#planRetention();
+    if (this.#life.current?.config.retention?.maxAgeMs !== undefined) this.#planRetention();
   }
 
   // --- subscriptions -----------------------------------------------------------------------------------------------
@@ -524,7 +401,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   /** Somebody subscribes: appends are told. Undefined when there is no stream yet. */
   async watched(): Promise<StreamTold | undefined> {
-    const stream = await this.#alive();
+    const stream = await this.#life.alive();
     if (!stream || stream.config.deleted || stream.config.releasing) return undefined;
     this.#setWatched(stream);
     const {
@@ -541,7 +418,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   /** One message on a wake stream. */
   async appendJson(text: string): Promise<void> {
-    const stream = await this.#visible();
+    const stream = await this.#life.visible();
     await stream.append({
       body: new TextEncoder().encode(text),
       contentType: "application/json",
@@ -559,7 +436,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   override async webSocketError(socket: WebSocket): Promise<void> {
     const isTimed = this.#watchers.isTimed(socket) || this.#sockets.isTimed(socket as unknown as HibernatingSocket);
     this.#sockets.closed(socket as unknown as HibernatingSocket);
-    if (isTimed) (await this.#load())?.touch();
+    if (isTimed) (await this.#life.load())?.touch();
   }
   override async webSocketClose(socket: WebSocket): Promise<void> {
     await this.webSocketError(socket);
@@ -573,8 +450,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     contentType: string | undefined,
     childId: string,
   ): Promise<ForkAnswer> {
-    const answer = await offerFork(await this.#alive(), { child, childId, requested, subOffset, contentType }, () =>
-      this.releaseFork(child, childId),
+    const answer = await offerFork(
+      await this.#life.alive(),
+      { child, childId, requested, subOffset, contentType },
+      () => this.releaseFork(child, childId),
     );
     this.#planUpkeep();
     return answer;
@@ -586,7 +465,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     limit: number,
     maxBytes: number,
   ): Promise<SourceAnswer | undefined> {
-    const stream = await this.#load();
+    const stream = await this.#life.load();
     if (!stream || (id ?? stream.config.id) !== stream.config.id) return undefined;
     try {
       const { bytes, nextOffset } = await stream.readBatches(from, limit, maxBytes);
@@ -598,19 +477,19 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   }
 
   isForkOf(source: string, id: string): Promise<boolean> {
-    return this.#exclusive(async () => {
-      const { fork } = (await this.#load())?.config ?? {};
+    return this.#life.exclusive(async () => {
+      const { fork } = (await this.#life.load())?.config ?? {};
       return fork?.path === source && (fork.id ?? id) === id;
     });
   }
 
   async releaseFork(child: string, childId: string | undefined): Promise<void> {
-    const stream = await this.#load();
+    const stream = await this.#life.load();
     stream?.removeFork(child, childId);
     if (stream?.isHeld !== false) return;
-    if (stream.config.deleted) return this.#end(stream);
+    if (stream.config.deleted) return this.#life.forkGone(stream);
     // What it held may go now.
-    this.#retireAt = 0;
+    this.#retention.again();
     this.#planUpkeep();
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What an object does by itself, from its alarm: segments to object storage, and retention. Retention takes whole sealed segments from
- * the front, as everywhere; a stream that forks read from keeps all of it. What lay in R2 goes with the next sweep.
+ * Retention, by the alarm of the log object. It takes whole sealed segments from the front, as everywhere; a stream
+ * that forks read from keeps all of it. What lay in R2 goes with the next sweep.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { settledTimes } from "../../src/log/age.ts";
@@ -9,7 +9,10 @@ import { retentionOffset } from "../../src/log/retention.ts";
 import type { EventFields } from "../telemetry/events.ts";
 import type { Stream } from "../stream/stream.ts";
 
-/** When retention has something to take, undefined for never as things stand: while forks hold it, nothing is due until they are gone. */
+/**
+ * When retention has something to take, undefined for never as things stand: while forks hold it, nothing is due until
+ * they are gone.
+ */
 export function retentionDue(stream: Stream, nowMs: number): number | undefined {
   const {
     config: { retention },
@@ -31,7 +34,10 @@ interface RetentionHost {
   readonly event: (name: string, fields: EventFields) => void;
 }
 
-/** Takes what is due; false where it has to be tried later: forks hold it, or it failed. The active segment is rolled once it is as old as retention allows, so that it can go, too. */
+/**
+ * Takes what is due; false where it has to be tried later: forks hold it, or it failed. The active segment is rolled
+ * once it is as old as retention allows, so that it can go, too.
+ */
 export async function retire(stream: Stream, { abort, event }: RetentionHost): Promise<boolean> {
   if (stream.config.releasing || stream.forks.length > 0) return false;
   try {
@@ -45,5 +51,40 @@ export async function retire(stream: Stream, { abort, event }: RetentionHost): P
     if (details["poisoned"]) abort(String(thrown));
     event("retention_failed", { message: String(thrown) });
     return false;
+  }
+}
+
+interface RetentionScheduleHost extends RetentionHost {
+  stream(): Stream | undefined;
+  now(): number;
+}
+
+/** What is held up is not tried again before this time has passed. */
+const RETRY_MS = 600_000;
+
+export class RetentionSchedule {
+  readonly #host: RetentionScheduleHost;
+  #retryAt = 0;
+
+  constructor(host: RetentionScheduleHost) {
+    this.#host = host;
+  }
+
+  /** When there is something to take, undefined for never as things stand. */
+  get due(): number | undefined {
+    const stream = this.#host.stream();
+    const due = stream && retentionDue(stream, this.#host.now());
+    return due === undefined ? undefined : Math.max(due, this.#retryAt);
+  }
+
+  async run(): Promise<void> {
+    const stream = this.#host.stream();
+    if (stream?.config.retention === undefined) return;
+    this.#retryAt = (await retire(stream, this.#host)) ? 0 : this.#host.now() + RETRY_MS;
+  }
+
+  /** What held it up is gone. */
+  again(): void {
+    this.#retryAt = 0;
   }
 }

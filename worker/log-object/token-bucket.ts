@@ -1,4 +1,7 @@
-/** How often one log may be asked where no rate limiter of the platform is bound: a token bucket in its object (front/request-limits.ts). */
+/**
+ * How often one log may be asked where no rate limiter of the platform is bound: a token bucket in its object
+ * (front/request-limits.ts).
+ */
 import { type Env, numberOf } from "../env.ts";
 import { tooManyRequests } from "../errors.ts";
 

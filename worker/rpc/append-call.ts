@@ -1,4 +1,7 @@
-/** A small append, which the Worker reads whole and hands over to the log's object by a call (http-append.ts has both ways). */
+/**
+ * A small append, which the Worker reads whole and hands over to the log's object by a call (http-append.ts has both
+ * ways).
+ */
 import type { Answer } from "../wire/http.ts";
 
 /** What the Worker reads whole and hands over: small enough to lie in its memory for every connection at once. */

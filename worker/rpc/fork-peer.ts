@@ -1,4 +1,7 @@
-/** What an object of one stream offers to that of another, by RPC; log-object/forks.ts does it. An error crosses as data. */
+/**
+ * What an object of one stream offers to that of another, by RPC; log-object/forks.ts does it. An error crosses as
+ * data.
+ */
 import type { EdgeWireError } from "../errors.ts";
 import type { StreamConfig } from "../stream/stream-config.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Headers that Worker and objects say to each other. A client's header of these names never reaches an object: the router passes
- * on a list of names, and these are not among them.
+ * Headers that Worker and objects say to each other. A client's header of these names never reaches an object: the
+ * router passes on a list of names, and these are not among them.
  */
 
 /** The path of a stream's object, told by the router: a client's header of these names never reaches an object. */

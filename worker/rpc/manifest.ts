@@ -1,4 +1,7 @@
-/** What a log's object tells a Worker of its segments in object storage, so that the Worker reads them itself (archived-reads.ts). */
+/**
+ * What a log's object tells a Worker of its segments in object storage, so that the Worker reads them itself
+ * (archived-reads.ts).
+ */
 import type { ArchiveEntry } from "../store/archive-tables.ts";
 
 /** To an object: the asking Worker can read segments. From it: the body is a manifest. */

@@ -1,6 +1,6 @@
 /**
- * The sealed segments of one log that lie in object storage, by base offset: where their records are read, and what others are told
- * of them. The log's own list of sealed segments stays the truth; here is only who has the bytes.
+ * The sealed segments of one log that lie in object storage, by base offset: where their records are read, and what
+ * others are told of them. The log's own list of sealed segments stays the truth; here is only who has the bytes.
  */
 import type { QuarantinedRange } from "../../src/store/log-store.ts";
 import type { Segment } from "../../src/store/segment.ts";

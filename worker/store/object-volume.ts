@@ -3,8 +3,8 @@
  *
  *   volume      slot n, position 4,096 + x   ──▶   object of that number, byte x
  *
- * An object that is missing is CORRUPT_RANGE over the whole segment, never a gap that nobody sees. Object storage that does not
- * answer is STORAGE_FAILED: ask again.
+ * An object that is missing is CORRUPT_RANGE over the whole segment, never a gap that nobody sees. Object storage that
+ * does not answer is STORAGE_FAILED: ask again.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { corruptRange } from "../../src/record/batch-walk.ts";

@@ -1,7 +1,7 @@
 /**
- * Reads sealed segments in object storage (segment-object.ts writes them). It is the segmented store's own reader over a volume
- * whose slots are objects (object-volume.ts): the index first, kept small in memory, then one ranged GET of whole batches. So what
- * checks a segment in a browser checks it here.
+ * Reads sealed segments in object storage (segment-object.ts writes them). It is the segmented store's own reader over
+ * a volume whose slots are objects (object-volume.ts): the index first, kept small in memory, then one ranged GET of
+ * whole batches. So what checks a segment in a browser checks it here.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { nextOffsetOf } from "../../src/record/format.ts";

@@ -1,4 +1,7 @@
-/** A sealed segment on its way to object storage: one object, byte for byte the segment of docs/format.md, with indexes and footer. */
+/**
+ * A sealed segment on its way to object storage: one object, byte for byte the segment of docs/format.md, with indexes
+ * and footer.
+ */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { concat } from "../../src/store/bytes.ts";
 import { writeSections } from "../../src/store/sections.ts";

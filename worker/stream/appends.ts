@@ -1,6 +1,6 @@
 /**
- * Appends to one stream: a request becomes batches, is checked against the stream and its writers, and gets its offset, all in one
- * turn. Nothing awaits between the check of a sequence and its place in the log's queue.
+ * Appends to one stream: a request becomes batches, is checked against the stream and its writers, and gets its offset,
+ * all in one turn. Nothing awaits between the check of a sequence and its place in the log's queue.
  *
  *   request ── small ──────────────────────▶ take ── refused, or a duplicate ──▶ answer
  *           └─ large ── encoded in slices ──▶ │
@@ -153,8 +153,8 @@ export class Appends {
   }
 
   /**
-   * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the first
-   * its offset: nothing can be refused behind it but by a store that fails, and then the object starts anew.
+   * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the
+   * first its offset: nothing can be refused behind it but by a store that fails, and then the object starts anew.
    */
   async #enqueue(
     batches: readonly Uint8Array[],

@@ -1,4 +1,7 @@
-/** Record batches as a client encoded them, before they go to the log: their number, and what readers of other dialects would stumble over. */
+/**
+ * Record batches as a client encoded them, before they go to the log: their number, and what readers of other dialects
+ * would stumble over.
+ */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { CODEC_MASK, readHeader } from "../../src/record/format.ts";
@@ -34,8 +37,8 @@ export async function checkBatches(kernel: Kernel, batches: readonly Uint8Array[
 }
 
 /**
- * What the log does not look at, but readers of the other dialects would stumble over: a packed batch that does not unpack, or to
- * too much; a message that is no JSON; a header that keeps this server's own book.
+ * What the log does not look at, but readers of the other dialects would stumble over: a packed batch that does not
+ * unpack, or to too much; a message that is no JSON; a header that keeps this server's own book.
  */
 async function checkBatch(kernel: Kernel, bytes: Uint8Array, isJson: boolean): Promise<void> {
   const batch = await Promise.resolve()

@@ -23,7 +23,8 @@ export async function forkPointIn(
   if (offset > tail || offset < start) throw badRequest("the fork offset is outside the source");
   if (subOffset > 0 && isJson && offset + subOffset > tail)
     throw badRequest("the sub-offset is beyond the source's end");
-  // Messages of JSON are counted, others measured. Offsets may have holes, and a record without value is none of either.
+  // Messages of JSON are counted, others measured. Offsets may have holes, and a record without value is none of
+  // either.
   for (let at = offset, left = subOffset; left > 0;) {
     const { bytes, nextOffset } = await stream.readBatches(at, tail, FORK_READ_BYTES);
     if (nextOffset === at) throw badRequest("the sub-offset is beyond the source's end");

@@ -1,4 +1,7 @@
-/** Headers that every answer carries, so that pages of any origin may read it and no browser takes it for a page; and the preflight. */
+/**
+ * Headers that every answer carries, so that pages of any origin may read it and no browser takes it for a page; and
+ * the preflight.
+ */
 import { type Answer, responseOf } from "./http.ts";
 
 const SETTINGS = `Tidemark-Retention-Bytes, Tidemark-Retention-Records, Tidemark-Retention-Seconds, Tidemark-Compaction, Tidemark-Compaction-Lag-Seconds,
@@ -19,7 +22,10 @@ const ALLOWED =
     " ",
   );
 
-/** Names that a page's tools add without being asked. None can do harm: what the worker does not know it does not pass on. */
+/**
+ * Names that a page's tools add without being asked. None can do harm: what the worker does not know it does not pass
+ * on.
+ */
 const NAMES_MAX = 64;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
 

@@ -1,6 +1,6 @@
 /**
- * How answers look, whoever gives them: the one table from an error's code to status and headers, the one body of errors
- * (`{ "error": { code, message, kind, details } }`). docs/edge.md prints the table.
+ * How answers look, whoever gives them: the one table from an error's code to status and headers, the one body of
+ * errors (`{ "error": { code, message, kind, details } }`). docs/edge.md prints the table.
  */
 import type { ErrorDetails } from "../../src/errors.ts";
 import { type EdgeCode, EdgeError, type EdgeOwnCode, type EdgeWireError } from "../errors.ts";

@@ -1,6 +1,6 @@
 /**
- * Offsets as text: a record's number in 16 digits, an underscore and 16 zeros (reserved). So an offset sorts as text, and it is a
- * number again without loss, because offsets are safe integers.
+ * Offsets as text: a record's number in 16 digits, an underscore and 16 zeros (reserved). So an offset sorts as text,
+ * and it is a number again without loss, because offsets are safe integers.
  */
 import { badRequest } from "../errors.ts";
 import { shown } from "./fields.ts";

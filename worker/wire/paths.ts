@@ -5,7 +5,10 @@ import { isWholeText } from "./fields.ts";
 export const STREAM_PREFIX = "/v1/stream/";
 export const SEGMENT_PREFIX = "/v1/segment/";
 
-/** Parts of a URL that are looked at for every request. Parsing costs more than routing, and most requests are for a few places. */
+/**
+ * Parts of a URL that are looked at for every request. Parsing costs more than routing, and most requests are for a few
+ * places.
+ */
 export interface Place {
   readonly hostname: string;
   readonly pathname: string;

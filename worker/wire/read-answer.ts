@@ -1,4 +1,7 @@
-/** How an answer to a read looks, whoever has read (the stream's object, or the Worker from object storage) and in whatever dialect. */
+/**
+ * How an answer to a read looks, whoever has read (the stream's object, or the Worker from object storage) and in
+ * whatever dialect.
+ */
 import { mediaType } from "../stream/media-type.ts";
 import { longBody, type LongRead } from "../stream/streamed-read.ts";
 import { bodyOf } from "../stream/values.ts";

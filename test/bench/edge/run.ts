@@ -76,7 +76,7 @@ const NO_GROUP_COMMIT: readonly PlantedBug[] = [
 const COUNTING: readonly PlantedBug[] = [
   {
     name: "rows counted",
-    file: "worker/log-object/log-object.ts",
+    file: "worker/log-object/platform.ts",
     find: "exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,",
     replace:
       "exec: (query, ...bindings) => { const cursor = storage.sql.exec(query, ...bindings) as any; const rows = " +

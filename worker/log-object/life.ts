@@ -1,0 +1,74 @@
+/**
+ * The life of the stream in one log object: which states it has, and what leads from one to the next. No effects:
+ * lifecycle.ts has them, and what it keeps of a state is two flags in the stream's description and its time.
+ *
+ *   absent      nothing is here
+ *   creating    a PUT has its turn: the stream's tables are there, its first records are not yet
+ *   open        it takes appends
+ *   closed      it is only read
+ *   expired     its time is over, and nobody has removed it yet
+ *   deleted     nobody sees it; it stays for its forks, which read from it
+ *   releasing   nobody sees it; its source still has to hear that its fork is gone
+ *
+ *   state                   event            next
+ *   absent                  create           creating
+ *   creating                made             open
+ *   open                    close            closed
+ *   open, closed            time over        expired
+ *   open, closed, expired   remove           deleted while forks read from it, else releasing where it is a fork, else absent
+ *   deleted                 last fork gone   releasing where it is a fork, else absent
+ *   releasing               source told      absent
+ *
+ * Any other pair changes nothing.
+ */
+import type { StreamConfig } from "../stream/stream-config.ts";
+
+export type Life = "absent" | "creating" | "open" | "closed" | "expired" | "deleted" | "releasing";
+export type LifeEvent = "create" | "made" | "close" | "time over" | "remove" | "last fork gone" | "source told";
+
+/** What decides where a stream goes when it ends. */
+export interface Ties {
+  /** Forks read from it. */
+  readonly isHeld: boolean;
+  /** It reads from a source itself. */
+  readonly isFork: boolean;
+}
+
+const PRESENT: ReadonlySet<Life> = new Set(["open", "closed", "expired"]);
+
+/** The next state; undefined where the event means nothing in this one. */
+export function lifeAfter(life: Life, event: LifeEvent, { isHeld, isFork }: Ties): Life | undefined {
+  const end = isFork ? "releasing" : "absent";
+  switch (event) {
+    case "create":
+      return life === "absent" ? "creating" : undefined;
+    case "made":
+      return life === "creating" ? "open" : undefined;
+    case "close":
+      return life === "open" ? "closed" : undefined;
+    case "time over":
+      return life === "open" || life === "closed" ? "expired" : undefined;
+    case "remove":
+      return PRESENT.has(life) ? (isHeld ? "deleted" : end) : undefined;
+    case "last fork gone":
+      return life === "deleted" && !isHeld ? end : undefined;
+    case "source told":
+      return life === "releasing" ? "absent" : undefined;
+  }
+}
+
+export interface Living {
+  readonly config: Pick<StreamConfig, "deleted" | "releasing" | "closed">;
+  /** When its time is over, in milliseconds since 1970; undefined for never. */
+  readonly deadline: number | undefined;
+}
+
+/** The state of what an object holds, once it is made. */
+export function lifeOf(stream: Living | undefined, nowMs: number): Life {
+  if (!stream) return "absent";
+  const { config, deadline = Infinity } = stream;
+  if (config.releasing) return "releasing";
+  if (config.deleted) return "deleted";
+  if (nowMs >= deadline) return "expired";
+  return config.closed ? "closed" : "open";
+}
