@@ -36,6 +36,10 @@ export class MemoryVolume implements Volume {
     }
   }
 
+  async prepare(slot: number): Promise<void> {
+    this.#check(slot, 0, 0);
+  }
+
   async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
     this.#check(slot, position, bytes.length);
     (this.#slots[slot] ??= new Uint8Array(this.slotBytes)).set(bytes, position);
@@ -53,6 +57,10 @@ export class MemoryVolume implements Volume {
   async handOver(): Promise<void> {}
 
   async flush(): Promise<void> {}
+
+  async checkAttached(): Promise<boolean> {
+    return true;
+  }
 
   async close(): Promise<void> {}
 

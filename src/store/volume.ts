@@ -42,6 +42,12 @@ export interface Volume {
   addSlots(count: number): Promise<void>;
 
   /**
+   * Makes ready for a write to this slot all that has to be waited for (a file opened, a copy made): a write that follows at once gives
+   * its bytes away in the same turn. Changes no byte of the slot. STORAGE_FAILED, QUOTA_EXCEEDED.
+   */
+  prepare(slot: number): Promise<void>;
+
+  /**
    * Hands bytes over for [position, position + bytes.length) of a slot. The buffer may be reused afterwards. Not
    * durable; readable at once by read(). Crash: any subset of the 512-byte sectors of any un-flushed write may be on
    * disk, in any order. Throws STORAGE_FAILED or QUOTA_EXCEEDED when refused or short; the range is then undefined.
@@ -62,6 +68,12 @@ export interface Volume {
    * durability unknown and the caller must not retry in place. Crash: as for write().
    */
   flush(slots: readonly number[]): Promise<void>;
+
+  /**
+   * False when what is stored is no longer where it was: site data was cleared. Handles keep "succeeding" then, so whoever acknowledges
+   * asks this before an ack's promise counts for long.
+   */
+  checkAttached(): Promise<boolean>;
 
   /** Releases handles. Does not flush. */
   close(): Promise<void>;

@@ -75,6 +75,23 @@ export const volumeCases: readonly VolumeCase[] = [
     },
   },
   {
+    name: "making ready for a write changes nothing, and what is open is where it was",
+    async run(host) {
+      let volume = await withSlots(host, 2);
+      await volume.write(1, 4096, pattern(5000, 3));
+      await volume.flush([1]);
+      for (const slot of [0, 1]) await volume.prepare(slot);
+      equal(await readExactly(volume, 0, 0, SLOT), new Uint8Array(SLOT), "a slot that was never written");
+      equal(await readExactly(volume, 1, 4096, 5000), pattern(5000, 3), "one that was");
+      await fails("INTERNAL", () => volume.prepare(2));
+      check(await volume.checkAttached(), "it is there");
+      volume = await host.reopen(volume);
+      await volume.prepare(1);
+      equal(await readExactly(volume, 1, 4096, 5000), pattern(5000, 3), "opened anew");
+      await volume.close();
+    },
+  },
+  {
     name: "a view into a larger buffer is written and read as the view",
     async run(host) {
       const volume = await withSlots(host, 1);
@@ -329,6 +346,7 @@ export const volumeCases: readonly VolumeCase[] = [
       const volume = await withSlots(host, 1);
       await volume.close();
       await fails("CLOSED", () => volume.read(0, 0, new Uint8Array(1)));
+      await fails("CLOSED", () => volume.prepare(0));
       await fails("CLOSED", () => volume.write(0, 0, new Uint8Array(1)));
       await fails("CLOSED", () => volume.flush([0]));
       await fails("CLOSED", () => volume.handOver([0]));

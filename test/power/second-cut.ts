@@ -44,6 +44,10 @@ class ShortLivedVolume implements Volume {
   async read(slot: number, position: number, target: Uint8Array): Promise<number> {
     return this.#disk.read(slot, position, target);
   }
+  async prepare(): Promise<void> {}
+  async checkAttached(): Promise<boolean> {
+    return true;
+  }
   async handOver(): Promise<void> {}
   async flush(slots: readonly number[]): Promise<void> {
     for (const slot of slots) {

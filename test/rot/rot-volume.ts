@@ -50,6 +50,10 @@ export class RotVolume implements Volume {
     this.touched?.[slot]?.fill(1, position, position + count);
     return count;
   }
+  async prepare(): Promise<void> {}
+  async checkAttached(): Promise<boolean> {
+    return true;
+  }
   async handOver(): Promise<void> {}
   async flush(slots: readonly number[]): Promise<void> {
     if (this.onFlush) for (const slot of slots) this.onFlush(slot, this.#slots[slot]!);

@@ -123,6 +123,12 @@ export class FaultyVolume implements Volume {
     });
   }
 
+  async prepare(): Promise<void> {}
+
+  async checkAttached(): Promise<boolean> {
+    return true;
+  }
+
   async handOver(slots: readonly number[]): Promise<void> {
     const { disk, scheduler, trace } = this.#parts;
     await Promise.all(

@@ -90,6 +90,10 @@ export class RecordingVolume implements Volume {
     return count;
   }
 
+  async prepare(): Promise<void> {}
+  async checkAttached(): Promise<boolean> {
+    return true;
+  }
   async handOver(): Promise<void> {}
 
   async flush(slots: readonly number[]): Promise<void> {

@@ -55,8 +55,10 @@ export class ObjectVolume implements Volume {
   }
 
   addSlots = refuse;
+  prepare = refuse;
   write = refuse;
   handOver = refuse;
   flush = refuse;
+  checkAttached = async (): Promise<boolean> => true;
   close = refuse;
 }

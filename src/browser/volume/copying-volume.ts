@@ -8,7 +8,7 @@
  * acks anything it commits a higher epoch and writes marks, by which both catalogs and every active segment become copies.
  *
  * What the old leader still writes, at worst, is what it was about to when its process was stopped, behind its last look at its
- * lease (worker-host.ts): a write or two, into files that it had open, that is, into files that are locked.
+ * lease (worker/fenced-volume.ts): a write or two, into files that it had open, that is, into files that are locked.
  *   - a catalog or an active segment: read before that write, it looks as after a crash; after the copy, nobody reads the file
  *   - a slot that was free: its first use makes it a copy, and what the copy holds from before has an older epoch
  *   - a segment that was sealed: no leader ever writes to one
@@ -302,6 +302,11 @@ export class TakenVolume implements Volume {
     }
   }
 
+  async prepare(slot: number): Promise<void> {
+    this.#check(slot, 0, 0);
+    await this.#owned(slot).catch((thrown: unknown) => Promise.reject(storageError(thrown)));
+  }
+
   async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
     this.#check(slot, position, bytes.length);
     try {
@@ -317,8 +322,6 @@ export class TakenVolume implements Volume {
 
   async read(slot: number, position: number, target: Uint8Array): Promise<number> {
     this.#check(slot, position, 0);
-    // Reading nothing makes ready for a write (worker-host.ts).
-    if (target.length === 0) await this.#owned(slot).catch((thrown: unknown) => Promise.reject(storageError(thrown)));
     const wanted = Math.min(target.length, this.slotBytes - position);
     try {
       const { file, handle } = await this.#place(slot);
@@ -345,6 +348,11 @@ export class TakenVolume implements Volume {
     } catch (thrown) {
       throw storageError(thrown);
     }
+  }
+
+  /** Not asked: it is opened for a term of a tab that has just seen the files, and is gone with the next opening. */
+  async checkAttached(): Promise<boolean> {
+    return true;
   }
 
   async close(): Promise<void> {

@@ -122,6 +122,11 @@ export class IdbVolume implements Volume {
     });
   }
 
+  /** A write changes memory; what it may wait for, pages that are stored, it fetches itself. */
+  async prepare(slot: number): Promise<void> {
+    this.#check(slot, 0, 0);
+  }
+
   async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
     this.#check(slot, position, bytes.length);
     const parts = partsOf(slot, position, bytes.length);
@@ -175,7 +180,7 @@ export class IdbVolume implements Volume {
     await this.#commit("strict");
   }
 
-  /** False when site data was cleared: the database is another one, or gone. */
+  /** Where site data was cleared, the database is another one, or gone. */
   async checkAttached(): Promise<boolean> {
     try {
       await this.#connection.run("readonly", () => undefined);

@@ -150,6 +150,11 @@ export class OpfsVolume implements Volume {
     }
   }
 
+  async prepare(slot: number): Promise<void> {
+    this.#checkRange(slot, 0, 0);
+    await this.#use(slot, () => undefined);
+  }
+
   async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
     this.#checkRange(slot, position, bytes.length);
     await this.#use(slot, (open) => {
@@ -165,7 +170,7 @@ export class OpfsVolume implements Volume {
   async read(slot: number, position: number, target: Uint8Array): Promise<number> {
     this.#checkRange(slot, position, 0);
     const wanted = Math.min(target.length, this.#slotBytes - position);
-    return this.#use(slot, ({ handle }) => wanted && handle.read(target.subarray(0, wanted), { at: position }));
+    return this.#use(slot, ({ handle }) => handle.read(target.subarray(0, wanted), { at: position }));
   }
 
   /** A write is a system call already. */
@@ -182,10 +187,7 @@ export class OpfsVolume implements Volume {
     }
   }
 
-  /**
-   * False when the files are no longer where they were: site data was cleared. Handles keep "succeeding" on files without
-   * a name then, so whoever acknowledges asks this after the flush and before the ack's promise counts for long.
-   */
+  /** Handles keep "succeeding" on files that have no name any more. */
   async checkAttached(): Promise<boolean> {
     if (this.#slotCount === 0) return true;
     try {

@@ -5,8 +5,7 @@
  *        ── Comlink ───▶ control-host.ts     topics, state, upkeep, tools: loaded when the first call comes
  *
  * A store that failed is opened again from what is on disk, with recovery, a few times with growing pauses; producers then send
- * what they have no ack for. Upkeep runs some time after the last append, by a timer that only appends arm: an idle
- * tide has no timer here.
+ * what they have no ack for. Writes go through a fence, which lets none pass when the worker's term is over (fenced-volume.ts).
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
@@ -17,18 +16,15 @@ import { SegmentStore } from "../../store/segment-store.ts";
 import type { Volume } from "../../store/volume.ts";
 import type { StorageReport, TideEvent } from "../api.ts";
 import { type PortHost, PortServer } from "../port/port-server.ts";
-import { heldLocks, holdForLife } from "../platform/locks.ts";
-import { LEASE_MS } from "../platform/terms.ts";
 import { laterTurn, sleep } from "../platform/timing.ts";
 import type { VolumeOpener } from "../volume/engine.ts";
 import { openVolume } from "../volume/open-volume.ts";
 import type { Failed, HostOptions, ManageRequest, Opened } from "../port/protocol.ts";
+import { FencedVolume } from "./fenced-volume.ts";
+import { Term } from "./term.ts";
 import { topicName, Topics } from "./topics.ts";
+import { UpkeepTimer } from "./upkeep.ts";
 
-/** Upkeep (retention, compaction, the durable mark) waits so long after an append, so that a burst pays for one. */
-const UPKEEP_DELAY_MS = 2_000;
-/** Site data may be cleared under an open volume. An append looks at most once in this time; upkeep, which follows the last append, looks again. */
-const ATTACHED_CHECK_MS = 1_000;
 /** Indexes are loaded ahead of need this long after an opening, not at once: right after a fail-over come the batches that are sent again. */
 const WARM_MS = 500;
 const REOPEN_TRIES = 5;
@@ -36,7 +32,7 @@ const REOPEN_PAUSE_MS = 50;
 const QUOTA_PAUSE_MS = 1_000;
 
 interface OpenStore {
-  readonly volume: Volume & { checkAttached?(): Promise<boolean> };
+  readonly volume: Volume;
   readonly store: SegmentStore;
   readonly logs: Map<string, Promise<Log>>;
 }
@@ -47,13 +43,13 @@ const recoveryOf = (store: SegmentStore): LogRecovery[] =>
 
 export class WorkerHost {
   #options!: HostOptions;
+  #term!: Term;
   #kernel!: Kernel;
   #rejected: StorageReport["rejected"] = [];
   /** The open store, or the opening of the next one; rejects when the tide is closed for good. */
   #open: Promise<OpenStore> = Promise.reject(new TidemarkError("CLOSED", "the tide is closed"));
   #reopening = false;
   #reopenedAt = 0;
-  #provedAt = -LEASE_MS;
   #ended: TidemarkError | undefined;
   #opened: Omit<Opened, "settings"> | undefined;
   readonly #topics = new Topics({
@@ -61,11 +57,12 @@ export class WorkerHost {
     open: () => this.#open,
     breathe: laterTurn,
     tell: (event) => this.#emit(event),
-    due: (topic) => this.#armUpkeep(topic),
+    due: (topic) => this.#upkeep.arm(topic),
   });
-  readonly #appended = new Set<string>();
-  #upkeepTimer: ReturnType<typeof setTimeout> | undefined;
-  #attachedAt = 0;
+  readonly #upkeep = new UpkeepTimer({
+    checkAttached: () => this.#checkAttached(),
+    clean: (topic) => this.#clean(topic),
+  });
   readonly #openVolume: VolumeOpener;
   /** One per tab; the first is the page's own. */
   readonly servers = new Set<PortServer>();
@@ -83,18 +80,9 @@ export class WorkerHost {
   /** Opens the tide and tells the page on the data port, once, how that went. */
   async open(options: HostOptions): Promise<void> {
     const { lifeLock, port } = options;
-    const alive = new Promise<void>((resolve) => {
-      const asked = performance.now();
-      const hold = () => {
-        // The first proof of the term.
-        this.#provedAt = asked;
-        port.postMessage({ event: { type: "alive" } });
-        resolve();
-      };
-      // Stolen: the term is over.
-      holdForLife(lifeLock, hold).catch(this.#leave);
-    });
     this.#options = options;
+    this.#term = new Term(lifeLock, this.#leave);
+    const alive = this.#term.begin().then(() => port.postMessage({ event: { type: "alive" } }));
     try {
       this.#kernel = await instantiateKernel(options.kernel);
       this.#open = this.#openStore();
@@ -131,7 +119,7 @@ export class WorkerHost {
       readable: (topic, born) => this.#topics.readable(topic, born),
       writable: (topic, born) => this.#topics.writable(topic, born),
       manage,
-      appended: (topic) => this.#armUpkeep(topic),
+      appended: (topic) => this.#upkeep.arm(topic),
       failed: (error) => this.#failed(error),
     };
     const server = new PortServer(port, host, { ...this.#opened, settings: this.#topics.settings });
@@ -153,8 +141,9 @@ export class WorkerHost {
 
   async #openStore(): Promise<OpenStore> {
     const { segmentBytes: slotBytes, id = this.#opened?.id, ...options } = this.#options;
-    const { volume, rejected } = await this.#openVolume({ ...options, slotBytes, isThere: id !== undefined });
-    this.#fence(volume);
+    const opened = await this.#openVolume({ ...options, slotBytes, isThere: id !== undefined });
+    const { rejected } = opened;
+    const volume = new FencedVolume(opened.volume, this.#term);
     this.#rejected = rejected;
     try {
       const store = await SegmentStore.open({
@@ -171,26 +160,6 @@ export class WorkerHost {
     } catch (thrown) {
       await volume.close().catch(() => undefined);
       throw thrown;
-    }
-  }
-
-  /**
-   * A worker that was away for long may have been deposed, and its successor reads the files one lease later. So nothing is
-   * written later than a lease after the last proof that the term holds, and nothing acked that was not written before one.
-   * Without its lock the worker ends, and the call never returns. A process that is stopped behind the look at the clock still
-   * makes that one write when it goes on; copying-volume.ts and idb-connection.ts have an answer to it.
-   */
-  #fence(volume: Volume): void {
-    for (const method of ["addSlots", "write", "handOver", "flush"] as const) {
-      const work = volume[method].bind(volume) as (...args: unknown[]) => Promise<void>;
-      volume[method] = async (...args: unknown[]) => {
-        // Reading nothing opens the file: behind the look nothing may be waited for.
-        if (method === "write") await volume.read(args[0] as number, 0, new Uint8Array(0));
-        for (let now; (now = performance.now()) > this.#provedAt + LEASE_MS; this.#provedAt = now) {
-          if (!(await heldLocks()).includes(this.#options.lifeLock)) return new Promise(this.#leave);
-        }
-        return work(...args);
-      };
     }
   }
 
@@ -230,25 +199,12 @@ export class WorkerHost {
     this.#emit({ type: "closed", reason: error.message });
   }
 
-  #armUpkeep(topic: string): void {
-    this.#appended.add(topic);
-    const now = Date.now();
-    if (now - this.#attachedAt > ATTACHED_CHECK_MS) {
-      this.#attachedAt = now;
-      void this.#checkAttached();
-    }
-    this.#upkeepTimer ??= setTimeout(() => {
-      this.#upkeepTimer = undefined;
-      void this.#upkeep();
-    }, UPKEEP_DELAY_MS);
-  }
-
   /**
    * Handles of cleared site data keep "succeeding", and another opening would show an empty tide: so both end here. The
    * handles stay as they are: in Chromium 156 closing an orphaned one blocks the worker for ever. They go with it.
    */
   async #refuseCleared({ volume, store }: OpenStore): Promise<void> {
-    if (await (volume.checkAttached?.().catch(() => true) ?? true)) return;
+    if (await volume.checkAttached().catch(() => true)) return;
     throw store.poison(new TidemarkError("CLOSED", "site data was cleared", { reason: "cleared" }));
   }
 
@@ -261,23 +217,18 @@ export class WorkerHost {
     });
   }
 
-  async #upkeep(): Promise<void> {
-    const topics = [...this.#appended];
-    this.#appended.clear();
-    await this.#checkAttached();
-    for (const topic of topics) {
-      try {
-        await (await this.#topics.log(topic)).clean();
-      } catch (thrown) {
-        const error = TidemarkError.from(thrown);
-        if (error.code === "QUOTA_EXCEEDED") this.#emit({ type: "quota", topic, message: error.message });
-        if (error.kind === "reopen") this.#failed(error);
-      }
+  async #clean(topic: string): Promise<void> {
+    try {
+      await (await this.#topics.log(topic)).clean();
+    } catch (thrown) {
+      const error = TidemarkError.from(thrown);
+      if (error.code === "QUOTA_EXCEEDED") this.#emit({ type: "quota", topic, message: error.message });
+      if (error.kind === "reopen") this.#failed(error);
     }
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.#upkeepTimer);
+    this.#upkeep.end();
     const closed = new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" });
     const open = this.#open;
     this.#ended = closed;

@@ -14,7 +14,7 @@ export interface TabsMutant extends PlantedBug {
 
 const TABS = "src/browser/tabs/membership.ts";
 const TAKEOVER = "src/browser/volume/copying-volume.ts";
-const HOST = "src/browser/worker/worker-host.ts";
+const TERM = "src/browser/worker/term.ts";
 const STORE = "src/store/segment-store.ts";
 const LOG = "src/log/log.ts";
 const DATABASE = "src/browser/volume/idb-connection.ts";
@@ -29,8 +29,8 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   },
   {
     name: "lease check removed",
-    file: HOST,
-    find: "if (!(await heldLocks()).includes(this.#options.lifeLock)) return new Promise(this.#leave);",
+    file: TERM,
+    find: "if (!(await heldLocks()).includes(this.#lock)) return new Promise(this.#leave);",
     replace: "",
     plan: "lease",
     from: 900,

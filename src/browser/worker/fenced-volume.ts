@@ -1,0 +1,65 @@
+/**
+ * A volume that only a worker in its term writes to. One that was away for long may have been deposed, and its successor reads the
+ * files one lease later. So nothing is written later than a lease after the last proof that the term holds, and nothing is acked that
+ * was not written before one.
+ *
+ *   write ─▶ prepare: all that has to be waited for ─▶ is the term proved? ─▶ the volume's write, in the same turn
+ *                                                   └─ no: look at the lock ─▶ ours: once more │ not ours: the worker ends
+ *
+ * A process that is stopped behind that look still makes the one write when it goes on; copying-volume.ts and idb-connection.ts have
+ * an answer to it.
+ */
+import type { Volume, VolumeInfo } from "../../store/volume.ts";
+import type { Term } from "./term.ts";
+
+export class FencedVolume implements Volume {
+  readonly #volume: Volume;
+  readonly #term: Term;
+
+  constructor(volume: Volume, term: Term) {
+    this.#volume = volume;
+    this.#term = term;
+  }
+
+  get info(): VolumeInfo {
+    return this.#volume.info;
+  }
+  get slotCount(): number {
+    return this.#volume.slotCount;
+  }
+  get slotBytes(): number {
+    return this.#volume.slotBytes;
+  }
+
+  async #inTerm(work: () => Promise<void>): Promise<void> {
+    // Behind the look at the clock nothing is waited for.
+    while (!this.#term.holds) await this.#term.prove();
+    return work();
+  }
+
+  addSlots(count: number): Promise<void> {
+    return this.#inTerm(() => this.#volume.addSlots(count));
+  }
+  prepare(slot: number): Promise<void> {
+    return this.#volume.prepare(slot);
+  }
+  async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
+    await this.#volume.prepare(slot);
+    return this.#inTerm(() => this.#volume.write(slot, position, bytes));
+  }
+  read(slot: number, position: number, target: Uint8Array): Promise<number> {
+    return this.#volume.read(slot, position, target);
+  }
+  handOver(slots: readonly number[]): Promise<void> {
+    return this.#inTerm(() => this.#volume.handOver(slots));
+  }
+  flush(slots: readonly number[]): Promise<void> {
+    return this.#inTerm(() => this.#volume.flush(slots));
+  }
+  checkAttached(): Promise<boolean> {
+    return this.#volume.checkAttached();
+  }
+  close(): Promise<void> {
+    return this.#volume.close();
+  }
+}
