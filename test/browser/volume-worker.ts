@@ -19,9 +19,7 @@ import kernelUrl from "../../.cache/kernel/release.wasm?url";
 export type BrowserEngine = "opfs" | "ahead" | "indexeddb";
 
 async function openAhead(name: string, slotBytes: number, files: FilesAhead): Promise<Volume> {
-  const opened = await OpfsVolume.open({ name, slotBytes, directory: files.directory });
-  files.endWith(opened);
-  return opened;
+  return OpfsVolume.open({ name, slotBytes, files });
 }
 
 const openers = {
@@ -30,7 +28,7 @@ const openers = {
     const files = await FilesAhead.find(name).catch(() => undefined);
     // Nobody stands by for a volume that is not there.
     if (!files) return openers.opfs(name, slotBytes);
-    void files.open(Promise.resolve());
+    void files.openAhead(Promise.resolve());
     return openAhead(name, slotBytes, files);
   },
   indexeddb: (name: string, slotBytes: number): Promise<Volume> => IdbVolume.open({ name, slotBytes }),
@@ -141,7 +139,7 @@ const api = {
   },
   /** A standby worker opens files; if they are locked, it does so once the holder of this lock is gone. */
   async prepare(last: string): Promise<void> {
-    void ahead.open(workerEnd(last)).catch(() => undefined);
+    void ahead.openAhead(workerEnd(last)).catch(() => undefined);
   },
   /** One method of the open volume. */
   call<M extends "addSlots" | "write" | "handOver" | "flush" | "close" | "checkAttached">(

@@ -4,7 +4,7 @@
  */
 import { TidemarkError } from "../../errors.ts";
 import { type Engine, readExactly, type Volume } from "../../store/volume.ts";
-import { type DirectoryHandle, findDirectory, openHandle, type SyncHandle } from "./opfs-files.ts";
+import { DirectoryFiles, type DirectoryHandle, findDirectory, type SyncHandle } from "./opfs-files.ts";
 import { isNamed } from "../platform/errors.ts";
 import { databaseName, leaveMark, markName } from "../platform/names.ts";
 import { noStorage, type Openers, type Rejected, rejection, type VolumeChoice, type VolumeOptions } from "./engine.ts";
@@ -91,7 +91,7 @@ async function isPrivate(): Promise<boolean> {
   const name = `.tidemark-${crypto.randomUUID()}`;
   let handle: SyncHandle | undefined;
   try {
-    handle = await openHandle(root, name);
+    handle = await new DirectoryFiles(root).open(name);
     if (handle.mode === undefined) return false;
     handle.truncate(ABSURD_BYTES);
     return handle.getSize() < ABSURD_BYTES;

@@ -1,7 +1,7 @@
 /** What an engine is asked for when a tide's volume is opened, and what is said of one that refuses. */
 import { TidemarkError } from "../../errors.ts";
 import type { Engine, Volume, VolumeInfo } from "../../store/volume.ts";
-import type { DirectoryHandle } from "./opfs-files.ts";
+import type { OpfsFiles } from "./opfs-files.ts";
 
 export interface VolumeChoice {
   readonly name: string;
@@ -16,7 +16,8 @@ export interface VolumeChoice {
   readonly known?: {
     readonly engine: Engine;
     readonly durability: VolumeInfo["durability"];
-    readonly directory?: DirectoryHandle;
+    /** In OPFS: what it opened ahead. */
+    readonly files?: OpfsFiles;
   };
 }
 
@@ -27,7 +28,7 @@ export interface Rejected {
 
 export interface VolumeOptions {
   readonly name: string;
-  readonly directory?: DirectoryHandle;
+  readonly files?: OpfsFiles;
   readonly slotBytes: number;
   readonly durability?: VolumeInfo["durability"];
   readonly takeover?: boolean | undefined;

@@ -1,4 +1,4 @@
-/** The few calls of the origin private file system that the volume and the probe share. */
+/** The files of a volume in the origin private file system, and the few calls of it that volumes and the self-test share. */
 import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";
 import { isNamed } from "../platform/errors.ts";
@@ -54,17 +54,50 @@ export const SHARED = "readwrite-unsafe";
 /** The last of the waits for a locked file, which double from 10 ms: 630 ms in all. After a reload or crash a lock is free within 1 to 50 ms. */
 const WAIT_MS_MAX = 320;
 
-/** Opens a file, for this worker alone unless it is SHARED. ALREADY_OPEN when somebody else keeps it open. */
-export async function openHandle(directory: DirectoryHandle, name: string, mode?: string): Promise<SyncHandle> {
-  const file = (await directory.getFileHandle(name, { create: true })) as FileHandle;
+/** Opens a file, for this worker alone unless it is SHARED. ALREADY_OPEN when somebody else keeps it open. `isWanted`: asked before each try. */
+export async function openHandle(file: FileHandle, mode?: string, isWanted = (): boolean => true): Promise<SyncHandle> {
   for (let wait = 10; ; wait *= 2) {
     try {
+      if (!isWanted()) throw new Error("it is no longer wanted");
       return await file.createSyncAccessHandle({ mode });
     } catch (thrown) {
       if (!isNamed(thrown, "NoModificationAllowedError")) throw thrown;
       if (wait > WAIT_MS_MAX)
-        throw new TidemarkError("ALREADY_OPEN", "its files are locked", { file: name }, { cause: thrown });
+        throw new TidemarkError("ALREADY_OPEN", "its files are locked", { file: file.name }, { cause: thrown });
       await sleep(wait);
     }
   }
+}
+
+/** The files of one volume, as OpfsVolume uses them. Files that a worker opened before it leads are another kind (preopened-files.ts). */
+export interface OpfsFiles {
+  /** Names of all that there are. */
+  list(): AsyncIterable<string>;
+  /** Opens one, made when it is not there. ALREADY_OPEN when somebody else keeps it open. */
+  open(name: string, mode?: string): Promise<SyncHandle>;
+  remove(name: string): Promise<void>;
+  /** The volume is closed, and has closed what it opened. */
+  end(): Promise<void>;
+}
+
+export class DirectoryFiles implements OpfsFiles {
+  readonly #directory: DirectoryHandle;
+
+  constructor(directory: DirectoryHandle) {
+    this.#directory = directory;
+  }
+
+  list(): AsyncIterable<string> {
+    return this.#directory.keys();
+  }
+
+  async open(name: string, mode?: string): Promise<SyncHandle> {
+    return openHandle((await this.#directory.getFileHandle(name, { create: true })) as FileHandle, mode);
+  }
+
+  remove(name: string): Promise<void> {
+    return this.#directory.removeEntry(name);
+  }
+
+  async end(): Promise<void> {}
 }

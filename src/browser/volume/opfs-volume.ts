@@ -20,11 +20,11 @@ import { gone } from "../../store/gone.ts";
 import { RecentMap } from "../../store/recent-map.ts";
 import type { Volume, VolumeInfo } from "../../store/volume.ts";
 import {
-  type DirectoryHandle,
+  DirectoryFiles,
   findDirectory,
   findVolume,
   isSlotSize,
-  openHandle,
+  type OpfsFiles,
   SHARED,
   slotName,
   type SyncHandle,
@@ -41,8 +41,8 @@ export interface OpfsVolumeOptions {
   readonly lifeLock?: string;
   /** It was there before: it is not made anew (CLOSED, reason "cleared"). */
   readonly isThere?: boolean | undefined;
-  /** Its own, if it was looked up before. */
-  readonly directory?: DirectoryHandle;
+  /** Default: those in the volume's directory. */
+  readonly files?: OpfsFiles;
   /** Handles open at once, at least 2. Default 200: Safari refuses the 253rd of a process. */
   readonly handlesMax?: number;
 }
@@ -59,7 +59,7 @@ interface OpenSlot {
 export class OpfsVolume implements Volume {
   readonly info: VolumeInfo;
   readonly #name: string;
-  readonly #directory: DirectoryHandle;
+  readonly #files: OpfsFiles;
   readonly #handlesMax: number;
   #slotBytes: number;
   #slotCount: number;
@@ -70,10 +70,10 @@ export class OpfsVolume implements Volume {
   #failed: TidemarkError | undefined;
   #closed = false;
 
-  private constructor(options: OpfsVolumeOptions, directory: DirectoryHandle, slotCount: number) {
+  private constructor(options: OpfsVolumeOptions, files: OpfsFiles, slotCount: number) {
     this.info = { engine: "opfs", durability: options.durability ?? "device" };
     this.#name = options.name;
-    this.#directory = directory;
+    this.#files = files;
     this.#slotBytes = options.slotBytes;
     this.#handlesMax = options.handlesMax ?? 200;
     this.#slotCount = slotCount;
@@ -81,17 +81,17 @@ export class OpfsVolume implements Volume {
 
   /** ALREADY_OPEN when another worker holds this volume; STORAGE_FAILED when the engine refuses. */
   static async open(options: OpfsVolumeOptions): Promise<Volume> {
-    let { takeover, directory } = options;
-    directory ??= await findVolume(options);
+    let { takeover } = options;
+    const files = options.files ?? new DirectoryFiles(await findVolume(options));
     let slotCount = 0;
-    for await (const name of directory.keys()) {
+    for await (const name of files.list()) {
       const [, number] = /^slot-(\d{4,})$/.exec(name) ?? [];
       if (number !== undefined) slotCount = Math.max(slotCount, Number(number) + 1);
       else takeover ??= name === "taken" || undefined;
     }
     if (options.isThere && slotCount === 0) throw gone();
     if (takeover) return (await import("./copying-volume.ts")).openTaken(options, OpfsVolume.open);
-    const volume = new OpfsVolume(options, directory, slotCount);
+    const volume = new OpfsVolume(options, files, slotCount);
     try {
       await volume.#adopt();
     } catch (thrown) {
@@ -112,7 +112,7 @@ export class OpfsVolume implements Volume {
   /** Takes the size from the files there are, and drops slots at the end that a crash left short and that cannot grow. */
   async #adopt(): Promise<void> {
     for (let slot = 0; slot < this.#slotCount; slot++) {
-      const handle = await openHandle(this.#directory, slotName(slot));
+      const handle = await this.#files.open(slotName(slot));
       const size = handle.getSize();
       // Slot 0 has the size unless the very first addSlots was cut off, so this loop ends at once.
       if (slot === 0) this.#open.set(0, { handle, dirty: false });
@@ -143,7 +143,7 @@ export class OpfsVolume implements Volume {
       } catch (thrown) {
         const error = storageError(thrown);
         // Only a file that holds nothing yet: what an earlier crash left here is as new. One that is locked is somebody's.
-        if (error.code !== "ALREADY_OPEN") await this.#directory.removeEntry(slotName(slot)).catch(() => undefined);
+        if (error.code !== "ALREADY_OPEN") await this.#files.remove(slotName(slot)).catch(() => undefined);
         throw error.with({ slots: this.#slotCount, made });
       }
       this.#slotCount = slot + 1;
@@ -221,6 +221,7 @@ export class OpfsVolume implements Volume {
     // Whoever waits for these files waits for those used last.
     for (const { handle } of [...this.#open.values()].reverse()) handle.close();
     this.#open.clear();
+    await this.#files.end();
   }
 
   /** Calls `work` with the slot's handle, at once when it is open. */
@@ -248,7 +249,7 @@ export class OpfsVolume implements Volume {
     const known = this.#open.get(slot);
     if (known) return known;
     if (this.#open.size >= this.#handlesMax) this.#evict();
-    const handle = await openHandle(this.#directory, slotName(slot), slot ? SHARED : undefined);
+    const handle = await this.#files.open(slotName(slot), slot ? SHARED : undefined);
     try {
       grow(handle, this.#slotBytes);
     } catch (thrown) {

@@ -14,12 +14,12 @@
  * count is not closed, either: in Chromium 156 that blocks the worker for ever if the file was deleted.
  */
 import { PEEK_HEAD_BYTES, peekHead, peekNewestSlots, type Read } from "../../store/catalog-preview.ts";
-import type { Volume } from "../../store/volume.ts";
 import {
   type DirectoryHandle,
   type FileHandle,
   findDirectory,
   openHandle,
+  type OpfsFiles,
   SHARED,
   slotName,
   type SyncHandle,
@@ -42,7 +42,7 @@ const reads =
 const newestSlots = (catalog: SyncHandle): string[] =>
   peekNewestSlots(reads(catalog)).slice(0, NEWEST_MAX).map(slotName);
 
-export class FilesAhead {
+export class FilesAhead implements OpfsFiles {
   readonly #directory: DirectoryHandle;
   readonly #files = new Map<string, Promise<FileSystemFileHandle>>();
   /** Beside the leader. */
@@ -122,7 +122,7 @@ export class FilesAhead {
    * the last worker is gone, and else its end is awaited. It is asked for in this turn: a volume that is opened behind it finds all
    * of them asked for.
    */
-  async open(ended: Promise<void>): Promise<void> {
+  async openAhead(ended: Promise<void>): Promise<void> {
     this.#opening = true;
     const first = this.#first(ended);
     this.#opened.set(slotName(0), first);
@@ -158,28 +158,22 @@ export class FilesAhead {
     } catch {
       await ended;
       (this.#listed = this.#list()).catch(ignore);
-      return openHandle(this.#tried(slotName(0)), slotName(0));
+      return this.#try(slotName(0));
     }
   }
 
   /** Not what the volume has asked for by itself, and not twice. */
   #take(name: string): void {
     if (this.#dropped || this.#asked.has(name) || this.#opened.has(name)) return;
-    const opened = openHandle(this.#tried(name), name, SHARED);
+    const opened = this.#try(name, SHARED);
     opened.catch(ignore);
     this.#opened.set(name, opened);
   }
 
-  /** The directory as it is looked into for one file: while that is locked it is tried again and again, but not once all is dropped. */
-  #tried(name: string): DirectoryHandle {
-    const getFileHandle = async (): Promise<unknown> => {
-      const file = (await (this.#files.get(name) ?? this.#directory.getFileHandle(name))) as FileHandle;
-      return {
-        createSyncAccessHandle: (options: { mode?: string }) =>
-          this.#dropped ? Promise.reject(new Error("dropped")) : file.createSyncAccessHandle(options),
-      };
-    };
-    return { getFileHandle } as unknown as DirectoryHandle;
+  /** While it is locked it is tried again and again, but not once all is dropped. */
+  async #try(name: string, mode?: string): Promise<SyncHandle> {
+    const file = await (this.#files.get(name) ?? this.#directory.getFileHandle(name));
+    return openHandle(file as FileHandle, mode, () => !this.#dropped);
   }
 
   /** Closes what nobody has asked for. */
@@ -191,35 +185,32 @@ export class FilesAhead {
     for (const handle of opened) (await handle.catch(ignore))?.close();
   }
 
-  /** What a volume does not come to use ends with it. */
-  endWith(volume: Volume): void {
-    const close = volume.close.bind(volume);
-    volume.close = () => close().finally(() => this.drop());
-  }
+  // --- as the volume's files ---------------------------------------------------------------------------------------
 
-  async *#keys(): AsyncIterable<string> {
+  async *list(): AsyncIterable<string> {
     const names = await (this.#names ?? this.#list());
     // It will be a volume of another kind, which must find all files as they are.
     if (hasCopies(names)) await this.drop();
     yield* names;
   }
 
-  /** The directory as the volume sees it. */
-  get directory(): DirectoryHandle {
-    return {
-      keys: () => this.#keys(),
-      getFileHandle: (name: string, options?: FileSystemGetFileOptions) => {
-        this.#asked.add(name);
-        const opened = this.#opened.get(name);
-        if (!opened) return this.#files.get(name) ?? this.#directory.getFileHandle(name, options);
-        this.#opened.delete(name);
-        return { createSyncAccessHandle: () => opened };
-      },
-      removeEntry: (name: string) => {
-        this.#files.delete(name);
-        return this.#directory.removeEntry(name);
-      },
-    } as unknown as DirectoryHandle;
+  async open(name: string, mode?: string): Promise<SyncHandle> {
+    this.#asked.add(name);
+    const opened = this.#opened.get(name);
+    this.#opened.delete(name);
+    if (opened) return opened;
+    const file = await (this.#files.get(name) ?? this.#directory.getFileHandle(name, { create: true }));
+    return openHandle(file as FileHandle, mode);
+  }
+
+  remove(name: string): Promise<void> {
+    this.#files.delete(name);
+    return this.#directory.removeEntry(name);
+  }
+
+  /** What the volume did not come to use ends with it. */
+  end(): Promise<void> {
+    return this.drop();
   }
 }
 

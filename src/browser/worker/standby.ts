@@ -53,12 +53,7 @@ export function standBy(
     try {
       files = await found;
       await asked;
-      const opened = await openVolume({
-        ...choice,
-        known: { engine, durability, ...(files && { directory: files.directory }) },
-      });
-      files?.endWith(opened.volume);
-      return opened;
+      return await openVolume({ ...choice, known: { engine, durability, ...(files && { files }) } });
     } catch (thrown) {
       await files?.drop();
       const { code } = TidemarkError.from(thrown);
@@ -86,7 +81,7 @@ export function standBy(
       Promise.reject(new TidemarkError("ALREADY_OPEN", "the last leader's worker has not ended", {}, { cause })),
     );
     // By now it has asked for its lock, by which it is deposed when it hangs with files locked.
-    asked = found.then((files) => (files ? void files.open(ended).catch(() => undefined) : ended));
+    asked = found.then((files) => (files ? void files.openAhead(ended).catch(() => undefined) : ended));
     for (const each of [ended, asked]) each.catch(() => undefined);
   };
   port.onmessage = ({ data }: MessageEvent<Follow | (HostOptions & Last)>) => {

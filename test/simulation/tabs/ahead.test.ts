@@ -15,7 +15,7 @@ async function leaderAndNext(isChromium = true) {
   const worker = (name: string) => {
     const { context, product } = platform.inWorker(name);
     const open = (files?: FilesAhead): Promise<Volume> =>
-      sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT_BYTES, ...(files && { directory: files.directory }) }));
+      sure(product.OpfsVolume.open({ name: "t", slotBytes: SLOT_BYTES, ...(files && { files }) }));
     return { context, open, find: () => sure(product.FilesAhead.find("t")) };
   };
   const fill = async (volume: Volume, by: number): Promise<void> => {
@@ -43,7 +43,7 @@ test("files that were deleted with the site's data are not taken for those of a 
   const heir = worker("heir");
   await fill(await heir.open(), 20);
   await end(heir.context);
-  void files.open(never);
+  void files.openAhead(never);
   const volume = await next.open(files);
   for (const slot of [0, 1, 2, 3]) expect(await read(volume, slot)).toEqual(bytes(20 + Math.max(slot, 1)));
 });

@@ -52,8 +52,8 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   {
     name: "slot 0 is shared like the others",
     file: "src/browser/volume/opfs-volume.ts",
-    find: "openHandle(this.#directory, slotName(slot));",
-    replace: "openHandle(this.#directory, slotName(slot), SHARED);",
+    find: "this.#files.open(slotName(slot));",
+    replace: "this.#files.open(slotName(slot), SHARED);",
     plan: "lease",
   },
   // The files of a leader that hangs.
