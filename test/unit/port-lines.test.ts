@@ -50,7 +50,7 @@ describe("a data port", () => {
       client.append({ topic: `t${i}`, batch: batch() }),
     ]);
     const reads = upTo(3000).map((i) => client.call({ op: "resolve", topic: "t", position: i }));
-    await fails("INVALID_ARGUMENT", client.call({ op: "ping" }));
+    await client.ping();
     go();
     await Promise.all([...work, ...reads]);
     expect(seen.filter((what) => !what.startsWith("resolve"))).toEqual(

@@ -8,15 +8,13 @@ import type { TideEvent } from "../api.ts";
 import { whenFree } from "../platform/locks.ts";
 import type { Control } from "./envelope.ts";
 import {
-  type Answer,
   type AppendRequest,
-  type Failed,
-  type Hello,
+  type Ping,
   type PortOrName,
   PROTOCOL_VERSION,
   type Request,
   REQUESTS_MAX,
-  type Told,
+  type Said,
 } from "./protocol.ts";
 
 interface Call {
@@ -24,7 +22,14 @@ interface Call {
   readonly resolve: (value: never) => void;
   readonly reject: (reason: unknown) => void;
   readonly creditBytes: number;
-  readonly done: (() => void) | undefined;
+  /** It was answered, or never will be. */
+  readonly done: () => void;
+}
+
+/** Hears of every call but pings: when it was made, and when it has come to its end, however that was. */
+export interface CallObserver {
+  began(request: Request): void;
+  ended(request: Request): void;
 }
 
 /** Calls that are made on purpose in great numbers wait for a place, each kind in its order; all others go at once. */
@@ -42,6 +47,7 @@ const PLACES_KEPT = 64;
 export class PortClient {
   readonly #port: MessagePort;
   readonly #calls = new Map<number, Call>();
+  readonly #pings = new Map<number, () => void>();
   #nextId = 1;
   #credit = 0;
   readonly #waiting: Record<Line, Call[]> = { writes: [], reads: [] };
@@ -57,6 +63,8 @@ export class PortClient {
   onEvent: ((event: TideEvent) => void) | undefined;
   /** Two ends of a new port, ours and what the other side is sent, where none can be sent. */
   pair: (() => readonly [MessagePort, PortOrName]) | undefined;
+  /** Of the calls from now on. */
+  observer: CallObserver | undefined;
   onEnd: ((error: TidemarkError) => void) | undefined;
 
   /** `lifeLock`: held by the worker as long as it lives. `stop`: gives back what this connection holds. */
@@ -67,7 +75,7 @@ export class PortClient {
   ) {
     this.#port = port;
     this.ready.catch(() => undefined);
-    port.onmessage = ({ data }: MessageEvent<Hello | Failed | Told | Answer>) => this.#receive(data);
+    port.onmessage = ({ data }: MessageEvent<Said>) => this.#receive(data);
   }
 
   /** From now on the worker's end is noticed, also while this page's timers are throttled. */
@@ -75,10 +83,11 @@ export class PortClient {
     whenFree(this.lifeLock, () => this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
   }
 
-  #receive(message: Hello | Failed | Told | Answer): void {
+  #receive(message: Said): void {
     if (Object(message) !== message) return;
     if ("failed" in message) return this.fail(TidemarkError.fromWire(message.failed));
     if ("event" in message) return this.onEvent?.(message.event);
+    if ("pong" in message) return this.#pings.get(message.pong)?.();
     if ("hello" in message) {
       if (message.hello !== PROTOCOL_VERSION || !Number.isSafeInteger(message.creditBytes)) {
         return this.fail(
@@ -99,7 +108,7 @@ export class PortClient {
 
   #settle(id: number, call: Call): void {
     this.#calls.delete(id);
-    call.done?.();
+    call.done();
     this.#credit += call.creditBytes;
     if (lineOf(call.request)) this.#brief--;
     this.#spend();
@@ -130,7 +139,12 @@ export class PortClient {
       signal?.throwIfAborted();
       const abort = (): void => this.#cancel(call, signal!.reason);
       signal?.addEventListener("abort", abort, { once: true });
-      const done = signal && (() => signal.removeEventListener("abort", abort));
+      const { observer } = this;
+      observer?.began(request);
+      const done = (): void => {
+        signal?.removeEventListener("abort", abort);
+        observer?.ended(request);
+      };
       const call: Call = { request, resolve, reject, creditBytes, done };
       const line = lineOf(request);
       if (!line) return this.#send(call);
@@ -161,7 +175,9 @@ export class PortClient {
   #cancel(call: Call, reason: unknown): void {
     for (const line of Object.values(this.#waiting)) {
       const at = line.indexOf(call);
-      if (at >= 0) line.splice(at, 1);
+      if (at < 0) continue;
+      line.splice(at, 1);
+      call.done();
     }
     for (const [id, each] of this.#calls) {
       if (each !== call) continue;
@@ -169,6 +185,15 @@ export class PortClient {
       this.#port.postMessage({ id, op: "cancel" });
     }
     call.reject(reason);
+  }
+
+  /** Resolves when the worker says that it lives; rejects when it is gone. Waits for no place, and takes none. */
+  async ping(): Promise<void> {
+    const ping = this.#nextId++;
+    const answered = new Promise<void>((resolve) => this.#pings.set(ping, resolve));
+    this.#port.postMessage({ ping } satisfies Ping);
+    await Promise.race([answered, this.failed]);
+    this.#pings.delete(ping);
   }
 
   async control(method: keyof Control, ...args: unknown[]): Promise<unknown> {
@@ -186,12 +211,12 @@ export class PortClient {
     const unknown = new TidemarkError("OUTCOME_UNKNOWN", `no answer: ${error.message}`, {}, { cause: error });
     for (const [id, call] of [...this.#calls]) {
       this.#calls.delete(id);
-      call.done?.();
+      call.done();
       call.reject(call.request.op === "append" ? unknown : error);
     }
     for (const line of Object.values(this.#waiting)) {
       for (const { done, reject } of line.splice(0)) {
-        done?.();
+        done();
         reject(error);
       }
     }

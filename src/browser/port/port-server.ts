@@ -10,6 +10,8 @@ import {
   CREDIT_BYTES,
   type Hello,
   type ManageRequest,
+  type Ping,
+  type Pong,
   PROTOCOL_VERSION,
   type Request,
   REQUESTS_MAX,
@@ -47,9 +49,11 @@ export class PortServer {
   }
 
   async #receive(message: unknown): Promise<void> {
-    const { id, ...request } = (typeof message === "object" && message !== null ? message : {}) as {
+    const { id, ping, ...request } = (typeof message === "object" && message !== null ? message : {}) as {
       id?: unknown;
-    } & Request;
+    } & Partial<Ping> &
+      Request;
+    if (Number.isSafeInteger(ping)) return this.#port.postMessage({ pong: ping! } satisfies Pong);
     if (typeof id !== "number" || !Number.isSafeInteger(id)) return;
     if (request.op === "cancel") return this.running.get(id)?.abort(new TidemarkError("CLOSED", "cancelled"));
     try {

@@ -16,7 +16,8 @@
  *    │ ─── { id, op: "delete", topic, born } ────▶│   answered once it is gone for good
  *    │ ─── { id, op: "control", port } ──────────▶│   Comlink on that port from now on (envelope.ts)
  *    │ ─── { id, op: "join", port, life } ───────▶│   another tab's data port (membership.ts); only from the leader's own page
- *    │ ─── { id, op: "ping" } ───────────────────▶│   unknown to it, so answered at once: INVALID_ARGUMENT says that it lives
+ *    │ ─── { ping: n } ──────────────────────────▶│   does it live?
+ *    │ ◀── { pong: n } ───────────────────────────│   said at once
  *    │ ─── { id, op: "close" } ──────────────────▶│   flushes and closes everything
  *    │ ─── { id, op: "leave" } ──────────────────▶│   from a page that goes: the worker ends once that page's appends are written
  *    │ ◀── { event } ─────────────────────────────│   a TideEvent, unasked
@@ -32,7 +33,7 @@ import type { TopicSettings } from "../../topic/settings.ts";
 import type { StorageReport, TideEvent } from "../api.ts";
 import type { Parts } from "../platform/parts.ts";
 
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 /** Un-acked bytes that one page may have on their way: two commits of the largest queue. */
 export const CREDIT_BYTES = 32 * 1024 * 1024;
 /** Requests of one page under way: reads parked by followers, and appends. */
@@ -146,8 +147,14 @@ export type ManageRequest =
   | LeaveRequest
   | { readonly op: "ready" }
   | { readonly op: "close" };
-export type Request =
-  AppendRequest | FetchRequest | ResolveRequest | ManageRequest | { readonly op: "cancel" } | { readonly op: "ping" };
+export type Request = AppendRequest | FetchRequest | ResolveRequest | ManageRequest | { readonly op: "cancel" };
+/** Not one of the requests: neither counted, nor in their order. */
+export interface Ping {
+  readonly ping: number;
+}
+export interface Pong {
+  readonly pong: number;
+}
 
 export interface Told {
   readonly event: TideEvent;
@@ -161,3 +168,5 @@ export interface Failed {
   readonly failed: WireError;
 }
 export type Answer = { readonly id: number; readonly ok: unknown } | { readonly id: number; readonly error: WireError };
+/** All that a page is told on its data port. */
+export type Said = Hello | Failed | Told | Answer | Pong;

@@ -32,14 +32,13 @@ export function watchCalls(
   sleep: Sleeper,
   missed: () => Promise<void>,
 ): () => number {
-  const call = connection.call.bind(connection) as (...args: unknown[]) => Promise<never>;
   const soon = { ms: SOON_MS, calls: 0, watched: false };
   const late = { ms: LATE_MS, calls: 0, watched: false };
   let appends = 0;
   const isAnswered = (): Promise<boolean> => {
     const answered = (): boolean => true;
     return Promise.race([
-      call({ op: "ping" }).then(answered, answered),
+      connection.ping().then(answered, answered),
       pause(timeoutMs - SOON_MS - SUCCESSOR_WAIT_MS, sleep).then((onTime) => !onTime),
     ]);
   };
@@ -51,19 +50,19 @@ export function watchCalls(
     }
     kind.watched = false;
   };
-  connection.call = (request: Request, ...more: unknown[]) => {
-    const answer = call(request, ...more);
-    const kind = "wait" in request && request.wait ? late : soon;
-    const append = Number(request.op === "append");
-    const done = (): void => {
-      kind.calls--;
-      appends -= append;
-    };
-    kind.calls++;
-    appends += append;
-    answer.then(done, done);
-    if (!kind.watched) void watch(kind);
-    return answer;
+  const kindOf = (request: Request): typeof soon => ("wait" in request && request.wait ? late : soon);
+  const isAppend = (request: Request): number => Number(request.op === "append");
+  connection.observer = {
+    began(request) {
+      const kind = kindOf(request);
+      kind.calls++;
+      appends += isAppend(request);
+      if (!kind.watched) void watch(kind);
+    },
+    ended(request) {
+      kindOf(request).calls--;
+      appends -= isAppend(request);
+    },
   };
   return () => appends;
 }
