@@ -26,21 +26,29 @@ import type { Engine } from "../store/volume.ts";
 
 export interface OpenOptions {
   /**
-   * "auto" (default) probes OPFS, then IndexedDB; "memory" only when named: it ends with the tab that leads it. A tide lives in one
-   * engine: another one that is named is ENGINE_MISMATCH, in every tab.
+   * "auto" (default) probes OPFS, then IndexedDB; "memory" only when named: it ends with the tab that leads it. A tide
+   * lives in one engine: another one that is named is ENGINE_MISMATCH, in every tab.
    */
   readonly engine?: Engine | "auto" | undefined;
-  /** Bytes of a slot; fixed when a tide is made, so one that is there keeps its own (`storage.segmentBytes`). Power of two, 64 KiB … 64 MiB. Default 8 MiB. */
+  /**
+   * Bytes of a slot; fixed when a tide is made, so one that is there keeps its own (`storage.segmentBytes`). Power of
+   * two, 64 KiB … 64 MiB. Default 8 MiB.
+   */
   readonly segmentBytes?: number | undefined;
   /** Ask navigator.storage.persist(). Default false: the browser may show a prompt, so ask after a user's gesture. */
   readonly persist?: boolean | undefined;
-  /** The folder in which the package's files lie (`npx tidemark assets <folder>`), where the app's bundler does not bring them along. */
+  /**
+   * The folder in which the package's files lie (`npx tidemark assets <folder>`), where the app's bundler does not
+   * bring them along.
+   */
   readonly assets?: string | URL | undefined;
   /** The kernel's URL, or its bytes, where the bundler moved it. */
   readonly kernel?: string | URL | BufferSource | WebAssembly.Module | undefined;
   /** The worker, made by the caller, where the bundler can't find it. */
   readonly worker?: (() => Worker) | undefined;
-  /** Aborted while the tide is being opened, open() rejects at once with the signal's reason, and leaves nothing open. */
+  /**
+   * Aborted while the tide is being opened, open() rejects at once with the signal's reason, and leaves nothing open.
+   */
   readonly signal?: AbortSignal | undefined;
   /** Another tab that leads and does not answer for so long is deposed. Default 2,500; 1,500 to a day. */
   readonly leaderTimeoutMs?: number | undefined;
@@ -63,8 +71,8 @@ export interface StorageReport {
 }
 
 /**
- * The first four are the topic's: they are stored with it and count for every tab. One that is left out stays as it is; one that
- * differs is changed, for good, and told to every tab. All others are this page's.
+ * The first four are the topic's: they are stored with it and count for every tab. One that is left out stays as it
+ * is; one that differs is changed, for good, and told to every tab. All others are this page's.
  */
 export interface TopicOptions<V = unknown> extends GivenSettings {
   /** `{}`: no limits any more. */
@@ -73,7 +81,10 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
   readonly compaction?: CompactionSettings | boolean | undefined;
   readonly segmentMaxAgeMs?: number | undefined;
   readonly recordBytesMax?: number | undefined;
-  /** "json" (default), "text", "bytes", or your own. JSON gives what JSON.parse makes (a Date comes back as a string): V is not checked. */
+  /**
+   * "json" (default), "text", "bytes", or your own. JSON gives what JSON.parse makes (a Date comes back as a string):
+   * V is not checked.
+   */
   readonly serializer?: SerializerChoice<V> | undefined;
   /** Compress batches. Default "none". */
   readonly codec?: "none" | "gzip" | undefined;
@@ -81,7 +92,10 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
   readonly acks?: Acks | undefined;
   /** A batch is sent when so many bytes wait, or at the next turn of the event loop. Default 256 KiB. */
   readonly batchBytes?: number | undefined;
-  /** Bytes un-acked per topic in this page; append() then waits its turn, beyond twice that BACKPRESSURE. Default 16 MiB. */
+  /**
+   * Bytes un-acked per topic in this page; append() then waits its turn, beyond twice that BACKPRESSURE. Default 16
+   * MiB.
+   */
   readonly inFlightBytesMax?: number | undefined;
 }
 
@@ -99,9 +113,9 @@ export interface BatchAck extends Ack {
 }
 
 /**
- * A record as read. From `read()` it is plain: each field is its own, so `{ ...record }` has them all. From `readBatches()` fields
- * are decoded each time they are asked for; `record.toJSON()` makes a plain object of one. Bytes are views into the batch: copy
- * what must outlive it.
+ * A record as read. From `read()` it is plain: each field is its own, so `{ ...record }` has them all. From
+ * `readBatches()` fields are decoded each time they are asked for; `record.toJSON()` makes a plain object of one.
+ * Bytes are views into the batch: copy what must outlive it.
  */
 export interface TopicRecord<V = unknown> {
   readonly offset: number;
@@ -190,11 +204,17 @@ export type SegmentExport = KafkaFiles;
 
 export interface Topic<V = unknown> {
   readonly name: string;
-  // Only an append makes a topic: everything else sees one that is not there as empty. Once the topic was deleted all calls of this
-  // object are UNKNOWN_TOPIC, and tide.topic() gives another one.
-  /** Un-awaited appends batch themselves. Errors: see TidemarkError; a record that failed was not appended unless OUTCOME_UNKNOWN. */
+  // Only an append makes a topic: everything else sees one that is not there as empty. Once the topic was deleted all
+  // calls of this object are UNKNOWN_TOPIC, and tide.topic() gives another one.
+  /**
+   * Un-awaited appends batch themselves. Errors: see TidemarkError; a record that failed was not appended unless
+   * OUTCOME_UNKNOWN.
+   */
   append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack>;
-  /** One batch, one ack, whose offset is the last record's (`baseOffset`: the first one's): all or nothing. Records must fit one batch. */
+  /**
+   * One batch, one ack, whose offset is the last record's (`baseOffset`: the first one's): all or nothing. Records
+   * must fit one batch.
+   */
   appendBatch(records: readonly RecordInput<V>[], options?: AppendOptions): Promise<BatchAck>;
   /** Appends a whole (async) iterable with back-pressure; resolves when all is acked. */
   appendAll(
@@ -216,8 +236,8 @@ export interface Topic<V = unknown> {
     target: { readonly offset: number } | { readonly timestamp: number },
   ): Promise<SeekExplanation | undefined>;
   /**
-   * The segment that begins there as Kafka's files. Its batches get `leaderEpoch`, default 0: a broker wants none above its
-   * partition's.
+   * The segment that begins there as Kafka's files. Its batches get `leaderEpoch`, default 0: a broker wants none
+   * above its partition's.
    */
   exportSegment(baseOffset: number, options?: { readonly leaderEpoch?: number | undefined }): Promise<SegmentExport>;
 }
@@ -230,7 +250,9 @@ export type TideEvent =
   | { readonly type: "settings"; readonly topic: string; readonly settings: TopicSettings }
   /** Some tab has deleted this topic. */
   | { readonly type: "deleted"; readonly topic: string }
-  /** This tab's calls go on at this leader: its own worker, or another tab's over a port, or over a BroadcastChannel. */
+  /**
+   * This tab's calls go on at this leader: its own worker, or another tab's over a port, or over a BroadcastChannel.
+   */
   | {
       readonly type: "leaderchange";
       readonly role: "leader" | "follower";
@@ -239,7 +261,10 @@ export type TideEvent =
     }
   /** The leader is gone, or gave up; calls wait for the next one. */
   | { readonly type: "leaderlost"; readonly reason: string }
-  /** A file of the package that this tab needs can't be loaded (no network, or a deploy has taken it away). It is tried again by itself, ever later. */
+  /**
+   * A file of the package that this tab needs can't be loaded (no network, or a deploy has taken it away). It is tried
+   * again by itself, ever later.
+   */
   | { readonly type: "loadfailed"; readonly reason: string }
   /** Another tab runs another version of this library. */
   | { readonly type: "version"; readonly ours: number; readonly theirs: number }
@@ -253,24 +278,31 @@ export interface Tide {
   /** One report per topic known to the volume, from this open. */
   readonly recovery: readonly LogRecovery[];
   /**
-   * The same object for the same name, until that topic is deleted. INVALID_ARGUMENT when this page has it with another serializer,
-   * codec, acks, batchBytes or inFlightBytesMax.
+   * The same object for the same name, until that topic is deleted. INVALID_ARGUMENT when this page has it with
+   * another serializer, codec, acks, batchBytes or inFlightBytesMax.
    */
   topic<V = unknown>(name: string, options?: TopicOptions<V>): Topic<V>;
   topics(): Promise<readonly string[]>;
   /**
-   * Removes a topic with its records and settings, for good, and frees its space. Appends on their way, here and in other tabs, fail
-   * with UNKNOWN_TOPIC. A topic made anew under the name begins at offset 0. Nothing happens where there is no such topic.
+   * Removes a topic with its records and settings, for good, and frees its space. Appends on their way, here and in
+   * other tabs, fail with UNKNOWN_TOPIC. A topic made anew under the name begins at offset 0. Nothing happens where
+   * there is no such topic.
    */
   deleteTopic(name: string): Promise<void>;
-  /** A listener that throws harms nobody; its error is reported as an uncaught one is. Gives back what takes the listener away. */
+  /**
+   * A listener that throws harms nobody; its error is reported as an uncaught one is. Gives back what takes the
+   * listener away.
+   */
   on(listener: (event: TideEvent) => void): () => void;
   /** Events of one type only. */
   on<Type extends TideEvent["type"]>(
     type: Type,
     listener: (event: Extract<TideEvent, { readonly type: Type }>) => void,
   ): () => void;
-  /** Waits for acks on the way; the leader flushes, and leaves the lead to another tab. Every further call gives the same answer. */
+  /**
+   * Waits for acks on the way; the leader flushes, and leaves the lead to another tab. Every further call gives the
+   * same answer.
+   */
   close(): Promise<void>;
   /** close(), for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;

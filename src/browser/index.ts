@@ -1,14 +1,14 @@
 /**
- * `tidemark/browser`: what an application imports. It is small, so that an app's first paint waits for nothing: the first
- * open() loads the rest (docs/decisions/0007).
+ * `tidemark/browser`: what an application imports. It is small, so that an app's first paint waits for nothing: the
+ * first open() loads the rest (docs/decisions/0007).
  */
 import type { OpenOptions, Tide } from "./api.ts";
 import { PolicyWatch, requireEnvironment } from "./platform/environment.ts";
 import { type Files, filesIn } from "./page/files.ts";
 
 /**
- * Opens the tide of this name, makes it when it is new. NO_STORAGE where none can be opened, with the reason; BLOCKED by
- * the page's policy; ALREADY_OPEN, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT.
+ * Opens the tide of this name, makes it when it is new. NO_STORAGE where none can be opened, with the reason; BLOCKED
+ * by the page's policy; ALREADY_OPEN, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT.
  */
 export async function open(name: string, options: OpenOptions = {}): Promise<Tide> {
   requireEnvironment();
@@ -61,9 +61,9 @@ function kernelAddress(files: Files, given: OpenOptions["kernel"]): string {
 }
 
 /**
- * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open are closed
- * (event `closed`). Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it. Nothing was removed then, or what
- * is left is removed by the next call or the next open().
+ * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open
+ * are closed (event `closed`). Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it. Nothing
+ * was removed then, or what is left is removed by the next call or the next open().
  */
 export async function destroy(name: string, options: Pick<OpenOptions, "assets"> = {}): Promise<void> {
   requireEnvironment();

@@ -6,14 +6,17 @@
  *   slot 0   catalog copy A          slot 2 …   segments, or free
  *   slot 1   catalog copy B
  *
- * Implementations: MemoryVolume, OpfsVolume, IdbVolume; TakenVolume over files that a hung leader keeps locked; one of a single
- * segment of R2 at the edge, for reading; those of simulation and tests. One writer per volume.
+ * Implementations: MemoryVolume, OpfsVolume, IdbVolume; TakenVolume over files that a hung leader keeps locked; one of
+ * a single segment of R2 at the edge, for reading; those of simulation and tests. One writer per volume.
  */
 import { TidemarkError } from "../errors.ts";
 
 /** The first slots hold the catalog's copies; segments begin behind them. */
 export const CATALOG_SLOTS = 2;
-/** A slot's number is below this one: more slots than a catalog can name. A file or an entry with a higher number is none of ours. */
+/**
+ * A slot's number is below this one: more slots than a catalog can name. A file or an entry with a higher number is
+ * none of ours.
+ */
 export const SLOTS_MAX = 2 ** 17;
 
 export type Engine = "opfs" | "indexeddb" | "memory";
@@ -42,8 +45,9 @@ export interface Volume {
   addSlots(count: number): Promise<void>;
 
   /**
-   * Makes ready for a write to this slot all that has to be waited for (a file opened, a copy made): a write that follows at once gives
-   * its bytes away in the same turn. Changes no byte of the slot. STORAGE_FAILED, QUOTA_EXCEEDED.
+   * Makes ready for a write to this slot all that has to be waited for (a file opened, a copy made): a write that
+   * follows at once gives its bytes away in the same turn. Changes no byte of the slot. STORAGE_FAILED,
+   * QUOTA_EXCEEDED.
    */
   prepare(slot: number): Promise<void>;
 
@@ -58,8 +62,8 @@ export interface Volume {
   read(slot: number, position: number, target: Uint8Array): Promise<number>;
 
   /**
-   * After it resolves all earlier writes to these slots have been given to the operating system: they survive the end of
-   * this process. (OPFS: nothing to do. IndexedDB: a relaxed transaction.)
+   * After it resolves all earlier writes to these slots have been given to the operating system: they survive the end
+   * of this process. (OPFS: nothing to do. IndexedDB: a relaxed transaction.)
    */
   handOver(slots: readonly number[]): Promise<void>;
 
@@ -70,8 +74,8 @@ export interface Volume {
   flush(slots: readonly number[]): Promise<void>;
 
   /**
-   * False when what is stored is no longer where it was: site data was cleared. Handles keep "succeeding" then, so whoever acknowledges
-   * asks this before an ack's promise counts for long.
+   * False when what is stored is no longer where it was: site data was cleared. Handles keep "succeeding" then, so
+   * whoever acknowledges asks this before an ack's promise counts for long.
    */
   checkAttached(): Promise<boolean>;
 

@@ -1,6 +1,6 @@
 /**
- * core.js of the package: the page's part, what the worker's part shares with it (kernel, record batches, protocol), and a worker's
- * first steps. What base.js and the parts need of it, the build exports as well.
+ * core.js of the package: the page's part, what the worker's part shares with it (kernel, record batches, protocol),
+ * and a worker's first steps. What base.js and the parts need of it, the build exports as well.
  *
  *   page     browser.js → import(core.js) → use() → openTide() → new Worker(core.js)
  *   worker   core.js, being the script that it was started with, → work() → import(base.js) → use() → start()
@@ -39,7 +39,8 @@ interface Core {
 async function begin(options: HostOptions | StandBy): Promise<void> {
   const { parts } = options;
   try {
-    // In WebKit a worker's script and the module that import() gives under its address are two: all that follows is of the second.
+    // In WebKit a worker's script and the module that import() gives under its address are two: all that follows is of
+    // the second.
     const own = import(/* @vite-ignore */ import.meta.url) as Promise<Core>;
     const [base, core] = await Promise.all([import(/* @vite-ignore */ parts.base!) as Promise<Base>, own]);
     core.host(base, core, options);

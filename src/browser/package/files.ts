@@ -1,6 +1,6 @@
 /**
- * Where the package's files lie: beside browser.js, as the app's bundler sees them in `new URL("./…", import.meta.url)`, or in the
- * folder that open() is told.
+ * Where the package's files lie: beside browser.js, as the app's bundler sees them in `new URL("./…",
+ * import.meta.url)`, or in the folder that open() is told.
  */
 import { assert, TidemarkError } from "../../errors.ts";
 import type { Core, Files } from "../page/files.ts";
@@ -17,8 +17,8 @@ interface CoreFile extends Core {
 }
 
 /**
- * Vite up to 7 bundles packages into a folder of its own for its development server, and leaves the files beside them behind. Where
- * they are, it serves them as well. Vite 8 names that place itself.
+ * Vite up to 7 bundles packages into a folder of its own for its development server, and leaves the files beside them
+ * behind. Where they are, it serves them as well. Vite 8 names that place itself.
  */
 const installed = ({ href }: URL): string =>
   href.replace(/\/node_modules\/\.vite\/deps\/([^/]+)$/, "/node_modules/tidemark/dist/$1");

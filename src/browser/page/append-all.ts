@@ -23,7 +23,10 @@ function sourceOf<T>(records: Iterable<T> | AsyncIterable<T>): Source<T> {
 /** What ends the whole before the source does. */
 class Stop {
   failure: { readonly thrown: unknown } | undefined;
-  /** By an abort, or because the tide was closed: then nothing is waited for. A record that was refused lets those before it end. */
+  /**
+   * By an abort, or because the tide was closed: then nothing is waited for. A record that was refused lets those
+   * before it end.
+   */
   isAtOnce = false;
   #wake: (() => void) | undefined;
 
@@ -55,8 +58,8 @@ export interface AppendAllInput<T> {
 }
 
 /**
- * Resolves when everything is acked. Rejects with the first failure, once all before it is acked or has failed; an abort and a
- * closed tide end it at once. The source is told that it is at its end in each case.
+ * Resolves when everything is acked. Rejects with the first failure, once all before it is acked or has failed; an
+ * abort and a closed tide end it at once. The source is told that it is at its end in each case.
  */
 export async function appendAll<T>({ records, onClosed, options, ...rest }: AppendAllInput<T>) {
   const { signal } = options;

@@ -1,6 +1,6 @@
 /**
- * What open() does: a page, a volume, and the worker that leads it. Whoever holds the Web Lock "tidemark:<name>" leads; every
- * other tab reaches the leader's worker over a port (membership.ts).
+ * What open() does: a page, a volume, and the worker that leads it. Whoever holds the Web Lock "tidemark:<name>"
+ * leads; every other tab reaches the leader's worker over a port (membership.ts).
  *
  *   page holds Web Lock "tidemark:<name>"  ──▶ a second page follows, and leads when the lock is its own
  *   worker holds a lock of its own         ──▶ when it is free, the worker is gone: every call that waits is settled
@@ -31,7 +31,10 @@ import { makeWorker } from "./start-worker.ts";
 const PERSIST_WAIT_MS = 3_000;
 /** Its script is loaded already: this is for a very busy machine. */
 const START_MS = 10_000;
-/** Before a file of the package that could not be loaded is tried again: twice as long each time, up to the second figure. */
+/**
+ * Before a file of the package that could not be loaded is tried again: twice as long each time, up to the second
+ * figure.
+ */
 const LOAD_PAUSE_MS = 200;
 const LOAD_PAUSE_MS_MAX = 30_000;
 
@@ -46,7 +49,10 @@ type TideOptions = Omit<OpenOptions, "kernel"> & {
   readonly kernel: Promise<WebAssembly.Module>;
 };
 
-/** Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT. */
+/**
+ * Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED,
+ * TIMEOUT.
+ */
 export async function openTide(name: string, options: OpenOptions & KernelGiven): Promise<Tide> {
   checkOpen(name, options);
   const { segmentBytes = SEGMENT_BYTES, leaderTimeoutMs = LEADER_TIMEOUT_MS, signal } = options;
@@ -102,8 +108,9 @@ function workerFailed(message: string | undefined): TidemarkError {
 }
 
 /**
- * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open are closed.
- * Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it; what has begun is ended by the next call or open().
+ * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open
+ * are closed. Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it; what has begun is ended
+ * by the next call or open().
  */
 export async function destroy(name: string): Promise<void> {
   checkOpen(name, {});
@@ -177,7 +184,10 @@ export class BrowserTide implements Tide, Member, TopicHost {
     return (this.tabs ??= new Tabs(this));
   }
 
-  /** Resolves once tabs.js is there, or the tide has ended. Until then this tab can't follow, but it can lead while nobody else does. */
+  /**
+   * Resolves once tabs.js is there, or the tide has ended. Until then this tab can't follow, but it can lead while
+   * nobody else does.
+   */
   gather(): Promise<void> {
     return (this.#gathering ??= this.#gather().finally(() => (this.#gathering = undefined)));
   }
@@ -217,7 +227,10 @@ export class BrowserTide implements Tide, Member, TopicHost {
     );
   }
 
-  /** A connection has ended. A tab that is alone ends with its worker; one that is not goes on behind whoever leads now. */
+  /**
+   * A connection has ended. A tab that is alone ends with its worker; one that is not goes on behind whoever leads
+   * now.
+   */
   #lost(error: TidemarkError): void {
     if (this.tabs) return this.tabs.end(error);
     if (this.ended) return;
@@ -325,7 +338,9 @@ export class BrowserTide implements Tide, Member, TopicHost {
     this.tabs?.connected();
   }
 
-  /** What this tab can't go on with ends it, for good: calls must not come into another tide than they were meant for. */
+  /**
+   * What this tab can't go on with ends it, for good: calls must not come into another tide than they were meant for.
+   */
   #judge({ engine, id }: Opened): void {
     try {
       refuseOther(this.name, engine, this.options.engine ?? "auto");

@@ -83,7 +83,10 @@ function newProducerId(): number {
   return Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n);
 }
 
-/** A call that met a failing store, or a leader that went, is made again where the logs are open anew; `ready` rejects when they never will be. */
+/**
+ * A call that met a failing store, or a leader that went, is made again where the logs are open anew; `ready` rejects
+ * when they never will be.
+ */
 export async function retried<T>(tide: TopicHost, call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   for (;;) {
     try {
@@ -207,7 +210,10 @@ export class BrowserTopic<V> implements Topic<V> {
     }
   }
 
-  /** Once per leader; again after a failure, which may pass (a full disk). What is sent next comes in behind it, and need not wait. */
+  /**
+   * Once per leader; again after a failure, which may pass (a full disk). What is sent next comes in behind it, and
+   * need not wait.
+   */
   #open(): PortClient {
     if (this.#gone) throw this.#gone;
     const port = this.#tide.connection!;

@@ -1,4 +1,7 @@
-/** Where the files lie that open() needs, as the sources name them. In the package, package/files.ts stands in for this. */
+/**
+ * Where the files lie that open() needs, as the sources name them. In the package, package/files.ts stands in for
+ * this.
+ */
 import type { Tide } from "../api.ts";
 
 export const kernelUrl = (): URL => new URL("../../../.cache/kernel/release.wasm", import.meta.url);

@@ -1,4 +1,7 @@
-/** The listeners of a tide's events. One that throws harms no other, nor the tide: its error is reported as an uncaught one. */
+/**
+ * The listeners of a tide's events. One that throws harms no other, nor the tide: its error is reported as an uncaught
+ * one.
+ */
 import { refused } from "../../topic/check.ts";
 import type { TideEvent } from "../api.ts";
 import { report } from "../platform/errors.ts";

@@ -5,7 +5,10 @@ import { type Check, callback, checkOptions, flag, oneOf, refused, signal } from
 export const SEGMENT_BYTES = 8 * 1024 * 1024;
 const SEGMENT_BITS_MIN = 16;
 const SEGMENT_BITS_MAX = 26;
-/** A leader that does not answer for so long hangs; with the next one's opening behind it, appends go on within three seconds. */
+/**
+ * A leader that does not answer for so long hangs; with the next one's opening behind it, appends go on within three
+ * seconds.
+ */
 export const LEADER_TIMEOUT_MS = 2_500;
 /** Less than a lease and what a call may take anyway. */
 const LEADER_TIMEOUT_MS_MIN = 1_500;

@@ -1,7 +1,8 @@
 /**
- * Where a tide can be opened, and what forbids it elsewhere. open() asks before it touches anything, so that a call in the wrong
- * place costs an error and leaves nothing open. What a page's policy forbids shows only when it is tried: the browser
- * reports it as an event of its own beside a failure that says nothing, and here the two are brought together.
+ * Where a tide can be opened, and what forbids it elsewhere. open() asks before it touches anything, so that a call in
+ * the wrong place costs an error and leaves nothing open. What a page's policy forbids shows only when it is tried:
+ * the browser reports it as an event of its own beside a failure that says nothing, and here the two are brought
+ * together.
  */
 import { TidemarkError } from "../../errors.ts";
 
@@ -68,7 +69,9 @@ const DIRECTIVES =
 /** Not addresses, but what was tried. */
 const WORDS = new Set(["wasm-eval", "blob", "trusted-types-policy", "trusted-types-sink"]);
 
-/** A module of one function that uses a SIMD instruction, which is what the kernel needs beyond the first WebAssembly. */
+/**
+ * A module of one function that uses a SIMD instruction, which is what the kernel needs beyond the first WebAssembly.
+ */
 const SIMD = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
 ]);

@@ -1,6 +1,6 @@
 /**
- * Loads a file of the package by its address. One that failed is asked for under a new address the next time, since Firefox
- * keeps a module that could not be loaded for as long as the page lives.
+ * Loads a file of the package by its address. One that failed is asked for under a new address the next time, since
+ * Firefox keeps a module that could not be loaded for as long as the page lives.
  */
 import { TidemarkError } from "../../errors.ts";
 

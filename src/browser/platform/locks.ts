@@ -1,6 +1,6 @@
 /**
- * Web Locks: how they are named, held and waited for. The browser gives a lock back when its holder is gone, however it went. So
- * whoever waits for a lock that is held for life learns of that end, and needs no heartbeat.
+ * Web Locks: how they are named, held and waited for. The browser gives a lock back when its holder is gone, however
+ * it went. So whoever waits for a lock that is held for life learns of that end, and needs no heartbeat.
  *
  *   tidemark:<name>                 the leader's page, for its term; every follower waits for it
  *   tidemark-depose:<name>          the one tab that takes the lead away from a leader that hangs
@@ -9,8 +9,8 @@
  *   tidemark-port:<uuid>            a follower, as long as it keeps its port; the leader's worker waits for it
  *   tidemark-broker:<uuid>          the broker, for its life
  *
- * All of them are exclusive. Who only waits asks in shared mode: many wait at once, and one of them that is stopped or frozen by
- * the time at which it is granted keeps no other from being told, and is taken for no holder.
+ * All of them are exclusive. Who only waits asks in shared mode: many wait at once, and one of them that is stopped or
+ * frozen by the time at which it is granted keeps no other from being told, and is taken for no holder.
  */
 const WORKER = "tidemark-worker:";
 
@@ -39,7 +39,10 @@ export async function lockEnd(name: string, told = (): void => undefined, signal
   await navigator.locks.request(name, { mode: "shared", ...(signal && { signal }) }, told);
 }
 
-/** Calls `told` when nobody holds this lock any more. A page that is going itself may ask for none, and is told nothing. */
+/**
+ * Calls `told` when nobody holds this lock any more. A page that is going itself may ask for none, and is told
+ * nothing.
+ */
 export function whenFree(name: string, told: () => void): void {
   lockEnd(name, told).catch(() => undefined);
 }

@@ -1,7 +1,7 @@
 /**
  * Files of the package that most tabs never need, by address. In the sources they are plain `import("…")`; the build
- * (tools/package/build.mjs) turns these into loadPart(). A part holds nothing that core.js holds: it is handed the core when it
- * is loaded, so that there is one of everything in a page and one in a worker.
+ * (tools/package/build.mjs) turns these into loadPart(). A part holds nothing that core.js holds: it is handed the
+ * core when it is loaded, so that there is one of everything in a page and one in a worker.
  *
  *   page   browser.js ── the addresses, as the app's bundler named the files ──▶ core.js ── open ──▶ worker (core.js)
  */
@@ -14,7 +14,10 @@ export interface Parts {
   readonly indexeddb?: string;
   /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink. */
   readonly extras?: string;
-  /** Leader election, followers, fail-over: when a second tab shows up. And the volume in memory, which a rehearsal uses. */
+  /**
+   * Leader election, followers, fail-over: when a second tab shows up. And the volume in memory, which a rehearsal
+   * uses.
+   */
   readonly tabs?: string;
 }
 type Part = Exclude<keyof Parts, "base">;

@@ -5,8 +5,8 @@ const waiting: (() => void)[] = [];
 let channel: MessageChannel | undefined;
 
 /**
- * Resolves in a later turn: a message to ourselves comes behind those that wait already. A timer would not do, because it may come
- * a second later in a page that is hidden. Several may wait at once.
+ * Resolves in a later turn: a message to ourselves comes behind those that wait already. A timer would not do, because
+ * it may come a second later in a page that is hidden. Several may wait at once.
  */
 export function laterTurn(): Promise<void> {
   if (!channel) {

@@ -8,7 +8,10 @@ interface Factory {
 }
 let policy: Policy | null | undefined;
 
-/** The address as the page lets it through. A page that forbids the policy gets the string, and says what it thinks of that. */
+/**
+ * The address as the page lets it through. A page that forbids the policy gets the string, and says what it thinks of
+ * that.
+ */
 export function trusted(address: string): string {
   const { trustedTypes } = globalThis as { trustedTypes?: Factory };
   if (policy === undefined) {

@@ -1,6 +1,6 @@
 /**
- * A BroadcastChannel in place of a port, for both its ends. Closed, it takes no message any more, as a port does, where a channel
- * throws: answers may still come by then, and Comlink says farewell when its proxies are collected.
+ * A BroadcastChannel in place of a port, for both its ends. Closed, it takes no message any more, as a port does,
+ * where a channel throws: answers may still come by then, and Comlink says farewell when its proxies are collected.
  */
 export function channelPort(name: string): MessagePort {
   const channel = new BroadcastChannel(name);

@@ -1,4 +1,7 @@
-/** The page's side of control calls: rare, small, and over Comlink, on a port of their own. Loaded when the first one is made. */
+/**
+ * The page's side of control calls: rare, small, and over Comlink, on a port of their own. Loaded when the first one
+ * is made.
+ */
 import { wrap } from "comlink";
 import { TidemarkError } from "../../errors.ts";
 import { type Call, type Control, methods, type Outcome } from "./envelope.ts";

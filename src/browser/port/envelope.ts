@@ -1,5 +1,6 @@
 /**
- * Control calls as both ends of their port see them. Each result comes in an envelope, because Comlink would lose an error's code.
+ * Control calls as both ends of their port see them. Each result comes in an envelope, because Comlink would lose an
+ * error's code.
  *
  *   page    control-client.ts ── Comlink ──▶ worker/control-host.ts   worker
  */

@@ -1,6 +1,6 @@
 /**
- * The page's way to the worker that leads: numbers requests, keeps to the credit, and settles everything when the worker is
- * gone, however it went.
+ * The page's way to the worker that leads: numbers requests, keeps to the credit, and settles everything when the
+ * worker is gone, however it went.
  */
 import { TidemarkError } from "../../errors.ts";
 import type { AppendResult, Fetched } from "../../log/types.ts";
@@ -14,7 +14,7 @@ import {
   PROTOCOL_VERSION,
   type Request,
   REQUESTS_MAX,
-  type Said,
+  type ToPage,
 } from "./protocol.ts";
 
 interface Call {
@@ -75,7 +75,7 @@ export class PortClient {
   ) {
     this.#port = port;
     this.ready.catch(() => undefined);
-    port.onmessage = ({ data }: MessageEvent<Said>) => this.#receive(data);
+    port.onmessage = ({ data }: MessageEvent<ToPage>) => this.#receive(data);
   }
 
   /** From now on the worker's end is noticed, also while this page's timers are throttled. */
@@ -83,7 +83,7 @@ export class PortClient {
     whenFree(this.lifeLock, () => this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
   }
 
-  #receive(message: Said): void {
+  #receive(message: ToPage): void {
     if (Object(message) !== message) return;
     if ("failed" in message) return this.fail(TidemarkError.fromWire(message.failed));
     if ("event" in message) return this.onEvent?.(message.event);

@@ -19,7 +19,10 @@ import {
 } from "./protocol.ts";
 
 export interface PortHost {
-  /** The log of a topic; one without records where there is no such topic. UNKNOWN_TOPIC: the one that was `born` then is gone. */
+  /**
+   * The log of a topic; one without records where there is no such topic. UNKNOWN_TOPIC: the one that was `born` then
+   * is gone.
+   */
   readable(topic: string, born?: number): Promise<{ readonly log: LogApi; readonly born: number | undefined }>;
   /** The same for an append: a topic that is not there is made. */
   writable(topic: string, born?: number): Promise<{ readonly log: Pick<LogApi, "append">; readonly born: number }>;
@@ -113,7 +116,10 @@ export class PortServer {
 }
 
 const offset = integer(0);
-/** Of the data calls: what is given must be in its range. The page has checked the same; it may be another version's, or hostile. */
+/**
+ * Of the data calls: what is given must be in its range. The page has checked the same; it may be another version's,
+ * or hostile.
+ */
 const FIELDS = {
   append: { ...APPEND_OPTIONS, fromZero: flag, resentSince: offset },
   // Which offsets there are only the log knows.
@@ -127,7 +133,10 @@ const FIELDS = {
   resolve: { position: READ_OPTIONS.from, isolation: READ_OPTIONS.isolation },
 };
 
-/** Every field is of its kind and in its range, so that nothing behind here loops, never answers, or calls it a bug of ours. */
+/**
+ * Every field is of its kind and in its range, so that nothing behind here loops, never answers, or calls it a bug of
+ * ours.
+ */
 function check(request: object): void {
   const { op, topic, born = 0, batch, from, position, port } = request as Record<string, unknown>;
   const refuse = (field: string, value: unknown, allowed: string): never => {

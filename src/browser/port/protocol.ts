@@ -169,4 +169,4 @@ export interface Failed {
 }
 export type Answer = { readonly id: number; readonly ok: unknown } | { readonly id: number; readonly error: WireError };
 /** All that a page is told on its data port. */
-export type Said = Hello | Failed | Told | Answer | Pong;
+export type ToPage = Hello | Failed | Told | Answer | Pong;

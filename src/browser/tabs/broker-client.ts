@@ -1,4 +1,7 @@
-/** A page's way to the broker (broker.ts), which it connects to again when that one dies, and a clock that runs while the page is hidden. */
+/**
+ * A page's way to the broker (broker.ts), which it connects to again when that one dies, and a clock that runs while
+ * the page is hidden.
+ */
 import type { Brokered, Said, Sleep } from "./broker.ts";
 import { whenFree } from "../platform/locks.ts";
 import { isHidden } from "../platform/page-life.ts";

@@ -1,15 +1,15 @@
 /**
- * The broker: a SharedWorker that every tab of the origin knows, for a MessagePort can be sent only to somebody one has a
- * port to already. It hands ports from followers to the leader's page and has no part in anything after that.
+ * The broker: a SharedWorker that every tab of the origin knows, for a MessagePort can be sent only to somebody one
+ * has a port to already. It hands ports from followers to the leader's page and has no part in anything after that.
  *
  *   tab ◀── { broker: id } ─────────────── broker      once, when it connects
  *   leader ──── { lead: lifeLock } ──────▶ broker
  *   follower ── { to: lifeLock, join } ──▶ broker ── { join } ──▶ leader       the port moves along
  *   hidden tab ─ { sleep: n, ms } ───────▶ broker ── { woken: n }              a page's own timers come once a second then
  *
- * Tabs of different builds have different brokers, and a broker dies with the process it shares: so each has an id, which
- * the leader announces, and holds a lock of that name for its life. Where ids differ, or there is none, ports are replaced
- * by a BroadcastChannel of a name of their own.
+ * Tabs of different builds have different brokers, and a broker dies with the process it shares: so each has an id,
+ * which the leader announces, and holds a lock of that name for its life. Where ids differ, or there is none, ports
+ * are replaced by a BroadcastChannel of a name of their own.
  */
 import { newBrokerLock } from "./locks.ts";
 import { holdForLife } from "../platform/locks.ts";

@@ -1,23 +1,26 @@
 /**
- * A volume in OPFS some of whose files are kept locked by a leader that hangs: it never lets go of them, and it may wake.
+ * A volume in OPFS some of whose files are kept locked by a leader that hangs: it never lets go of them, and it may
+ * wake.
  *
  *   tidemark/<name>/slot-0007            locked: read through getFile(), which also sees what was never flushed
  *                  /taken/slot-0007.1    made by the first write to that slot: a copy, and from then on the slot
  *
- * The store above opens as after a crash: it reads the catalog, cuts the active segments at the last valid batch, and before it
- * acks anything it commits a higher epoch and writes marks, by which both catalogs and every active segment become copies.
+ * The store above opens as after a crash: it reads the catalog, cuts the active segments at the last valid batch, and
+ * before it acks anything it commits a higher epoch and writes marks, by which both catalogs and every active segment
+ * become copies.
  *
- * What the old leader still writes, at worst, is what it was about to when its process was stopped, behind its last look at its
- * lease (worker/fenced-volume.ts): a write or two, into files that it had open, that is, into files that are locked.
+ * What the old leader still writes, at worst, is what it was about to when its process was stopped, behind its last
+ * look at its lease (worker/fenced-volume.ts): a write or two, into files that it had open, that is, into files that
+ * are locked.
  *   - a catalog or an active segment: read before that write, it looks as after a crash; after the copy, nobody reads the file
  *   - a slot that was free: its first use makes it a copy, and what the copy holds from before has an older epoch
  *   - a segment that was sealed: no leader ever writes to one
  * A file that this volume writes to without a copy is locked by this volume, so nobody else has it open.
  *
- * The next opening that finds no file locked copies everything back over whatever stands there, and the volume is as it was
- * before. A copy has the size of a slot only once it is whole: its last byte is written when all others are flushed. One that
- * was brought back is made empty before its name goes, because a power cut can bring a name back, but not its bytes.
- * Crash inside: what is whole counts, and all is done again.
+ * The next opening that finds no file locked copies everything back over whatever stands there, and the volume is as
+ * it was before. A copy has the size of a slot only once it is whole: its last byte is written when all others are
+ * flushed. One that was brought back is made empty before its name goes, because a power cut can bring a name back,
+ * but not its bytes. Crash inside: what is whole counts, and all is done again.
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Volume, VolumeInfo } from "../../store/volume.ts";
@@ -164,7 +167,10 @@ async function bringBack(
   return true;
 }
 
-/** Opens a volume that has copies, or may have locked files. ALREADY_OPEN while somebody has it open who was not deposed. */
+/**
+ * Opens a volume that has copies, or may have locked files. ALREADY_OPEN while somebody has it open who was not
+ * deposed.
+ */
 export async function openTaken(
   options: VolumeOptions,
   open: (options: VolumeOptions) => Promise<Volume>,
@@ -189,7 +195,8 @@ export async function openTaken(
   const volume = await TakenVolume.open(options, slotBytes, directory, await folder());
   try {
     if (volume.slotCount > 0) await volume.read(0, 0, new Uint8Array(1));
-    // Whoever has slot 0 locked by now was deposed, or has come since the first look: a page that does not know yet that it no
+    // Whoever has slot 0 locked by now was deposed, or has come since the first look: a page that does not know yet
+    // that it no
     // longer has the lead.
     await waitAlone(name, lifeLock);
   } catch (thrown) {

@@ -25,8 +25,8 @@ const held = (what: string, cause?: unknown): TidemarkError =>
   );
 
 /**
- * ALREADY_OPEN from another tab, or its worker: nothing was removed. From a file or database that is still in use, or STORAGE_FAILED:
- * removing has begun, and the next call or the next open() ends it.
+ * ALREADY_OPEN from another tab, or its worker: nothing was removed. From a file or database that is still in use, or
+ * STORAGE_FAILED: removing has begun, and the next call or the next open() ends it.
  */
 export async function destroyTide(name: string): Promise<void> {
   const lock = tideLock(name);

@@ -1,6 +1,6 @@
 /**
- * What is looked at before a new tide is made, or one in an engine that was asked for: whether storage lasts, and whether the
- * engine keeps what it is given.
+ * What is looked at before a new tide is made, or one in an engine that was asked for: whether storage lasts, and
+ * whether the engine keeps what it is given.
  */
 import { TidemarkError } from "../../errors.ts";
 import { type Engine, readExactly, type Volume } from "../../store/volume.ts";
@@ -76,10 +76,10 @@ async function prove(engine: Engine, open: (options: VolumeOptions) => Promise<V
 const ABSURD_BYTES = 2 ** 50;
 
 /**
- * True where storage ends with the session: private browsing. No engine says so, but each gives itself away. Firefox and
- * Safari refuse the directory. Chromium keeps files in memory then, and a truncate that memory can't follow (from 2 GiB on)
- * is ignored there in silence, while a disk's is refused by the quota. Other engines are not asked for that size: Firefox
- * may evict other sites' data before it refuses. What can't be asked counts as not private.
+ * True where storage ends with the session: private browsing. No engine says so, but each gives itself away. Firefox
+ * and Safari refuse the directory. Chromium keeps files in memory then, and a truncate that memory can't follow (from
+ * 2 GiB on) is ignored there in silence, while a disk's is refused by the quota. Other engines are not asked for that
+ * size: Firefox may evict other sites' data before it refuses. What can't be asked counts as not private.
  */
 async function isPrivate(): Promise<boolean> {
   let root: DirectoryHandle;

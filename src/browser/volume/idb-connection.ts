@@ -12,17 +12,20 @@
  * `id` is drawn when the database is made. A database that comes back without it is another one: the data is gone, and
  * that must end in an error, never in a volume that looks empty.
  *
- * No lock on files keeps a leader away that hung and was deposed: it may wake with a transaction at hand that it had good reason
- * for. So each connection begins a term, before it reads anything, by adding the key of the term before; and each transaction
- * that writes adds the key of its own term and deletes it again. A key that is there already makes the engine undo the whole.
+ * No lock on files keeps a leader away that hung and was deposed: it may wake with a transaction at hand that it had
+ * good reason for. So each connection begins a term, before it reads anything, by adding the key of the term before;
+ * and each transaction that writes adds the key of its own term and deletes it again. A key that is there already
+ * makes the engine undo the whole.
  *
- * A process that stops inside a transaction keeps all others of the database waiting: Chromium 156 ends it after 60 s, whether it
- * reads or writes (measured). So every transaction is asked for in one turn, its commit with it, and none waits for an answer.
+ * A process that stops inside a transaction keeps all others of the database waiting: Chromium 156 ends it after 60 s,
+ * whether it reads or writes (measured). So every transaction is asked for in one turn, its commit with it, and none
+ * waits for an answer.
  *
- * WebKit (bugs 324094 and 315804; 2.50 has both) waits with all requests until its storage process has begun the transaction. A worker
- * that ends before that, with the commit asked for, or with a second transaction behind one that commits, never tells that process,
- * which keeps the database locked until the page's process ends. So there commits are left to the engine, and transactions
- * of a connection go one after the other. Whatever ends the worker then, its transaction is whole or undone, and the lock is gone.
+ * WebKit (bugs 324094 and 315804; 2.50 has both) waits with all requests until its storage process has begun the
+ * transaction. A worker that ends before that, with the commit asked for, or with a second transaction behind one that
+ * commits, never tells that process, which keeps the database locked until the page's process ends. So there commits
+ * are left to the engine, and transactions of a connection go one after the other. Whatever ends the worker then, its
+ * transaction is whole or undone, and the lock is gone.
  */
 import { type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
 import { TidemarkError } from "../../errors.ts";
@@ -49,7 +52,9 @@ const TERM_TRIES = 5;
 /** Of one transaction whose connection is lost again and again. */
 const RUNS_AGAIN_MAX = 3;
 const ignore = (): undefined => undefined;
-/** Its errors are unlike those of others, and say so even where an app has put its own name in place of the browser's. */
+/**
+ * Its errors are unlike those of others, and say so even where an app has put its own name in place of the browser's.
+ */
 const isWebKit = "sourceURL" in new Error();
 
 export class IdbConnection {
@@ -99,8 +104,9 @@ export class IdbConnection {
   }
 
   /**
-   * Runs `work` in one transaction over both stores. All its requests are made at once: the commit is asked for behind them.
-   * FENCED_LEADER: somebody else leads since. Resolves when the transaction is complete; one that fails has changed nothing.
+   * Runs `work` in one transaction over both stores. All its requests are made at once: the commit is asked for behind
+   * them. FENCED_LEADER: somebody else leads since. Resolves when the transaction is complete; one that fails has
+   * changed nothing.
    */
   run<T>(mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
     const run = isWebKit ? this.#last.then(() => this.#run(mode, work)) : this.#run(mode, work);
@@ -248,8 +254,9 @@ async function inTime(opening: Promise<IDBPDatabase>): Promise<IDBPDatabase> {
 }
 
 /**
- * When the engine loses a connection, Chromium 156 never answers a transaction that it had not yet begun, and never ends it: only
- * the connection hears that it was closed. So this rejects with that event, as a call to the closed connection would.
+ * When the engine loses a connection, Chromium 156 never answers a transaction that it had not yet begun, and never
+ * ends it: only the connection hears that it was closed. So this rejects with that event, as a call to the closed
+ * connection would.
  */
 function unlessLost<T>(db: IDBPDatabase, work: Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {

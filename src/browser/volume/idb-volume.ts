@@ -14,11 +14,10 @@
  *   handOver()  puts all dirty pages in one relaxed transaction: they are handed over
  *   flush()     puts all dirty pages in one strict transaction: all are clean
  *
- * A strict commit also carries what was handed over before it: the standard has it verify *all outstanding changes*, and
- * engines sync the write-ahead log in which the relaxed commits stand. So these pages are not put again, unless the
- * connection was lost between. They stay in memory until then.
- * A transaction that fails has changed nothing, and its pages stay dirty. IndexedDB can't reserve space: a full disk
- * shows at a flush.
+ * A strict commit also carries what was handed over before it: the standard has it verify *all outstanding changes*,
+ * and engines sync the write-ahead log in which the relaxed commits stand. So these pages are not put again, unless
+ * the connection was lost between. They stay in memory until then. A transaction that fails has changed nothing, and
+ * its pages stay dirty. IndexedDB can't reserve space: a full disk shows at a flush.
  */
 import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";

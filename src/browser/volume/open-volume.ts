@@ -1,15 +1,15 @@
 /**
- * Which engine a tide lives in. An engine that is to hold a new tide must first prove itself: write, flush, close, open
- * again, compare. One that holds this tide already is the only one that is asked: a tide that is in IndexedDB stays there
- * though OPFS works by now, and one that is in OPFS is never shown empty because OPFS fails today.
+ * Which engine a tide lives in. An engine that is to hold a new tide must first prove itself: write, flush, close,
+ * open again, compare. One that holds this tide already is the only one that is asked: a tide that is in IndexedDB
+ * stays there though OPFS works by now, and one that is in OPFS is never shown empty because OPFS fails today.
  *
  *   named engine ──────────────▶ that one; ENGINE_MISMATCH when the tide is in another
  *   auto ── found in OPFS ─────▶ OPFS or NO_STORAGE
  *        ── found in IndexedDB ▶ IndexedDB or NO_STORAGE
  *        ── new ───────────────▶ OPFS, else IndexedDB, else NO_STORAGE; memory only when named
  *
- * OPFS can fail for a while as a whole (Safari: "unknown transient reason"), and then nobody can look into it. So a tide in
- * OPFS leaves a mark where IndexedDB lists its names: an empty database `tidemark-opfs:<name>`.
+ * OPFS can fail for a while as a whole (Safari: "unknown transient reason"), and then nobody can look into it. So a
+ * tide in OPFS leaves a mark where IndexedDB lists its names: an empty database `tidemark-opfs:<name>`.
  */
 import { gone } from "../../store/gone.ts";
 import type { Volume } from "../../store/volume.ts";

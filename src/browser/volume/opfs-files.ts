@@ -1,4 +1,7 @@
-/** The files of a volume in the origin private file system, and the few calls of it that volumes and the self-test share. */
+/**
+ * The files of a volume in the origin private file system, and the few calls of it that volumes and the self-test
+ * share.
+ */
 import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";
 import { isNamed } from "../platform/errors.ts";
@@ -48,13 +51,22 @@ const PAGE_BYTES = 4096;
 /** A file of another size was never written whole: it does not say what size the slots have. */
 export const isSlotSize = (bytes: number): boolean => bytes > PAGE_BYTES && Number.isInteger(Math.log2(bytes));
 
-/** Several may have a file open so; who writes to it is another's to say. Engines that don't know it open for one alone. */
+/**
+ * Several may have a file open so; who writes to it is another's to say. Engines that don't know it open for one
+ * alone.
+ */
 export const SHARED = "readwrite-unsafe";
 
-/** The last of the waits for a locked file, which double from 10 ms: 630 ms in all. After a reload or crash a lock is free within 1 to 50 ms. */
+/**
+ * The last of the waits for a locked file, which double from 10 ms: 630 ms in all. After a reload or crash a lock is
+ * free within 1 to 50 ms.
+ */
 const WAIT_MS_MAX = 320;
 
-/** Opens a file, for this worker alone unless it is SHARED. ALREADY_OPEN when somebody else keeps it open. `isWanted`: asked before each try. */
+/**
+ * Opens a file, for this worker alone unless it is SHARED. ALREADY_OPEN when somebody else keeps it open. `isWanted`:
+ * asked before each try.
+ */
 export async function openHandle(file: FileHandle, mode?: string, isWanted = (): boolean => true): Promise<SyncHandle> {
   for (let wait = 10; ; wait *= 2) {
     try {
@@ -69,7 +81,10 @@ export async function openHandle(file: FileHandle, mode?: string, isWanted = ():
   }
 }
 
-/** The files of one volume, as OpfsVolume uses them. Files that a worker opened before it leads are another kind (preopened-files.ts). */
+/**
+ * The files of one volume, as OpfsVolume uses them. Files that a worker opened before it leads are another kind
+ * (preopened-files.ts).
+ */
 export interface OpfsFiles {
   /** Names of all that there are. */
   list(): AsyncIterable<string>;

@@ -109,7 +109,9 @@ export class OpfsVolume implements Volume {
     return this.#slotBytes;
   }
 
-  /** Takes the size from the files there are, and drops slots at the end that a crash left short and that cannot grow. */
+  /**
+   * Takes the size from the files there are, and drops slots at the end that a crash left short and that cannot grow.
+   */
   async #adopt(): Promise<void> {
     for (let slot = 0; slot < this.#slotCount; slot++) {
       const handle = await this.#files.open(slotName(slot));
@@ -142,7 +144,8 @@ export class OpfsVolume implements Volume {
         await this.#enqueue(() => this.#openSlot(slot));
       } catch (thrown) {
         const error = storageError(thrown);
-        // Only a file that holds nothing yet: what an earlier crash left here is as new. One that is locked is somebody's.
+        // Only a file that holds nothing yet: what an earlier crash left here is as new. One that is locked is
+        // somebody's.
         if (error.code !== "ALREADY_OPEN") await this.#files.remove(slotName(slot)).catch(() => undefined);
         throw error.with({ slots: this.#slotCount, made });
       }

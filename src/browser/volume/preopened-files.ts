@@ -1,6 +1,6 @@
 /**
- * The files of a tide in OPFS, for a worker that stands by (standby.ts). Of a fail-over most is waiting for the browser, one
- * question after the other; so all that can be asked is asked ahead, and at once:
+ * The files of a tide in OPFS, for a worker that stands by (standby.ts). Of a fail-over most is waiting for the
+ * browser, one question after the other; so all that can be asked is asked ahead, and at once:
  *
  *   stands by                  its directory, and its files
  *     in Chromium              slot 1 ▶ each log's newest slots, the last slot: opened beside the leader, which has slot 0 for itself
@@ -8,10 +8,11 @@
  *   it has slot 0              what of the others was not open yet
  *   the volume is opened       by what was found so; nothing is checked less than else
  *
- * Who has slot 0 has the volume, and nobody else writes to any of its files. What was opened ahead may since have been deleted
- * with the site's data, and another tide may have its name: so it counts only if slot 1, opened ahead as well, begins as slot 0
- * does. Outside a commit both catalogs are equal (catalog.ts); behind a commit that was cut off all is opened again. What does not
- * count is not closed, either: in Chromium 156 that blocks the worker for ever if the file was deleted.
+ * Who has slot 0 has the volume, and nobody else writes to any of its files. What was opened ahead may since have been
+ * deleted with the site's data, and another tide may have its name: so it counts only if slot 1, opened ahead as well,
+ * begins as slot 0 does. Outside a commit both catalogs are equal (catalog.ts); behind a commit that was cut off all
+ * is opened again. What does not count is not closed, either: in Chromium 156 that blocks the worker for ever if the
+ * file was deleted.
  */
 import { PEEK_HEAD_BYTES, peekHead, peekNewestSlots, type Read } from "../../store/catalog-preview.ts";
 import {
@@ -80,7 +81,10 @@ export class FilesAhead implements OpfsFiles {
     return names;
   }
 
-  /** Opens what can be opened beside a leader, as long as that lives: who comes later may have other files by these names. */
+  /**
+   * Opens what can be opened beside a leader, as long as that lives: who comes later may have other files by these
+   * names.
+   */
   async prepare(isAlive: () => boolean): Promise<void> {
     if (!canShare()) return;
     const names = await this.#list();
@@ -118,9 +122,9 @@ export class FilesAhead implements OpfsFiles {
   }
 
   /**
-   * Once this worker has asked for its lock. Slot 0 before any other file, for who has that has the volume: if it is free already
-   * the last worker is gone, and else its end is awaited. It is asked for in this turn: a volume that is opened behind it finds all
-   * of them asked for.
+   * Once this worker has asked for its lock. Slot 0 before any other file, for who has that has the volume: if it is
+   * free already the last worker is gone, and else its end is awaited. It is asked for in this turn: a volume that is
+   * opened behind it finds all of them asked for.
    */
   async openAhead(ended: Promise<void>): Promise<void> {
     this.#opening = true;

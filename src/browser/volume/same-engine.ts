@@ -2,7 +2,10 @@
 import { TidemarkError } from "../../errors.ts";
 import type { Engine } from "../../store/volume.ts";
 
-/** ENGINE_MISMATCH when the tide lives in another engine than was asked for. `auto` never means memory, which keeps nothing. */
+/**
+ * ENGINE_MISMATCH when the tide lives in another engine than was asked for. `auto` never means memory, which keeps
+ * nothing.
+ */
 export function refuseOther(name: string, engine: Engine, asked: Engine | "auto"): void {
   if (asked === engine || (asked === "auto" && engine !== "memory")) return;
   const help =

@@ -1,7 +1,7 @@
 /**
- * Where no file lock keeps a second writer away (copies of locked files, IndexedDB), a worker asks before it opens whether it is
- * the only one: each takes its own lock first and looks then, so of two that come at once at least one sees the other. One that
- * was deposed has no lock any more, and never comes back from here.
+ * Where no file lock keeps a second writer away (copies of locked files, IndexedDB), a worker asks before it opens
+ * whether it is the only one: each takes its own lock first and looks then, so of two that come at once at least one
+ * sees the other. One that was deposed has no lock any more, and never comes back from here.
  */
 import { TidemarkError } from "../../errors.ts";
 import { heldLocks, workersOf } from "../platform/locks.ts";

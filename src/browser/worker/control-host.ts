@@ -1,4 +1,7 @@
-/** The worker's side of control calls (envelope.ts): topics, their state, upkeep, tools. Loaded when the first one comes. */
+/**
+ * The worker's side of control calls (envelope.ts): topics, their state, upkeep, tools. Loaded when the first one
+ * comes.
+ */
 import { expose } from "comlink";
 import { TidemarkError } from "../../errors.ts";
 import { READ_OPTIONS } from "../../topic/options.ts";

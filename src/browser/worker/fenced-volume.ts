@@ -1,13 +1,13 @@
 /**
- * A volume that only a worker in its term writes to. One that was away for long may have been deposed, and its successor reads the
- * files one lease later. So nothing is written later than a lease after the last proof that the term holds, and nothing is acked that
- * was not written before one.
+ * A volume that only a worker in its term writes to. One that was away for long may have been deposed, and its
+ * successor reads the files one lease later. So nothing is written later than a lease after the last proof that the
+ * term holds, and nothing is acked that was not written before one.
  *
  *   write ─▶ prepare: all that has to be waited for ─▶ is the term proved? ─▶ the volume's write, in the same turn
  *                                                   └─ no: look at the lock ─▶ ours: once more │ not ours: the worker ends
  *
- * A process that is stopped behind that look still makes the one write when it goes on; copying-volume.ts and idb-connection.ts have
- * an answer to it.
+ * A process that is stopped behind that look still makes the one write when it goes on; copying-volume.ts and
+ * idb-connection.ts have an answer to it.
  */
 import type { Volume, VolumeInfo } from "../../store/volume.ts";
 import type { Term } from "./term.ts";

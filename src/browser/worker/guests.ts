@@ -1,6 +1,6 @@
 /**
- * What a worker that leads does for other tabs: each is a guest, served on a port of its own for as long as its tab keeps that. Loaded
- * when the first one comes.
+ * What a worker that leads does for other tabs: each is a guest, served on a port of its own for as long as its tab
+ * keeps that. Loaded when the first one comes.
  */
 import { TidemarkError } from "../../errors.ts";
 import { whenFree } from "../platform/locks.ts";
@@ -20,7 +20,8 @@ export interface GuestHost {
 /** What only tabs ask for. */
 export async function serve(host: GuestHost, request: JoinRequest | LeaveRequest): Promise<void> {
   if (request.op === "join") return admit(host, request);
-  // The page's own: what it has appended is written, what it reads nobody hears. To close the files takes longer than such a worker has.
+  // The page's own: what it has appended is written, what it reads nobody hears. To close the files takes longer than
+  // such a worker has.
   const [{ running }] = host.servers as unknown as [PortServer];
   const own = [...running].slice(0, -1);
   for (const [, each] of own) each.abort(new TidemarkError("CLOSED", "its page is gone"));

@@ -1,6 +1,6 @@
 /**
- * A worker that stands by looks up all that can be known of the tide before it leads, watches the leader, and opens the files as soon
- * as they are free (standby-workers.ts is its page's side).
+ * A worker that stands by looks up all that can be known of the tide before it leads, watches the leader, and opens
+ * the files as soon as they are free (standby-workers.ts is its page's side).
  */
 import { TidemarkError } from "../../errors.ts";
 import { holdForLife, lockEnd, WORKER_END_MS, workerEnd } from "../platform/locks.ts";
@@ -30,8 +30,8 @@ class Leader {
 }
 
 /**
- * When another worker is to lead, this one keeps its files open for this long. Then it lets go of them: a successor that deposed a leader
- * reads none before SUCCESSOR_WAIT_MS, and finds nobody else at them.
+ * When another worker is to lead, this one keeps its files open for this long. Then it lets go of them: a successor
+ * that deposed a leader reads none before SUCCESSOR_WAIT_MS, and finds nobody else at them.
  */
 const RELEASE_MS = 300;
 

@@ -1,6 +1,7 @@
 /**
- * This worker's term, as its lock says. Nothing tells a worker in time that another tab has taken the lead away: it may have been
- * stopped by then. So it looks whether it still has its lock, and each look counts for a lease (platform/terms.ts).
+ * This worker's term, as its lock says. Nothing tells a worker in time that another tab has taken the lead away: it
+ * may have been stopped by then. So it looks whether it still has its lock, and each look counts for a lease
+ * (platform/terms.ts).
  */
 import { heldLocks, holdForLife } from "../platform/locks.ts";
 import { LEASE_MS } from "../platform/terms.ts";

@@ -7,8 +7,8 @@
  *   fetch, resolve, state  never make it: there is nothing in it
  *   delete                 takes it out of the catalog; what is under way on it is UNKNOWN_TOPIC
  *
- * `born` tells a topic from a later one of the same name. A page that knows it sends it along, so what it had for a topic that
- * was deleted, a batch sent again above all, never comes into the next one.
+ * `born` tells a topic from a later one of the same name. A page that knows it sends it along, so what it had for a
+ * topic that was deleted, a batch sent again above all, never comes into the next one.
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
@@ -134,7 +134,10 @@ export class Topics {
     return log;
   }
 
-  /** A topic that nobody used was not looked at when the store was opened: what its first use finds lost or damaged is told then. */
+  /**
+   * A topic that nobody used was not looked at when the store was opened: what its first use finds lost or damaged is
+   * told then.
+   */
   #tellRecovery(store: SegmentStore, topic: string, found: LogRecovery): void {
     const told = store.recovery.logs.find(({ log }) => log === found.log);
     const news = found.lost !== undefined || found.quarantined.length > (told?.quarantined.length ?? 0);

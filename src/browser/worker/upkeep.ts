@@ -1,12 +1,15 @@
 /**
- * When topics are looked after: retention, compaction and the durable mark come some time after an append, by a timer that only
- * appends arm, so that a burst pays for one and an idle tide has no timer here. Whether the site's data is still there is asked
- * sooner, and again then.
+ * When topics are looked after: retention, compaction and the durable mark come some time after an append, by a timer
+ * that only appends arm, so that a burst pays for one and an idle tide has no timer here. Whether the site's data is
+ * still there is asked sooner, and again then.
  */
 
 /** Upkeep waits this long after an append. */
 const DELAY_MS = 2_000;
-/** Site data may be cleared under an open volume. An append makes us look at most once in this time; upkeep, which follows the last append, looks again. */
+/**
+ * Site data may be cleared under an open volume. An append makes us look at most once in this time; upkeep, which
+ * follows the last append, looks again.
+ */
 const ATTACHED_CHECK_MS = 1_000;
 
 /** What upkeep needs of the worker's host. Neither rejects. */

@@ -1,6 +1,6 @@
 /**
- * A worker that stands by runs all of it once, over a volume in memory: an engine compiles a function when it is first called,
- * and those calls would come in a fail-over, one after the other.
+ * A worker that stands by runs all of it once, over a volume in memory: an engine compiles a function when it is first
+ * called, and those calls would come in a fail-over, one after the other.
  *
  *   first host    opens what is new ▶ a topic ▶ an append ▶ a fetch
  *   second host   opens what the first one left, as after a crash ▶ the same; the append is a duplicate

@@ -4,8 +4,9 @@
  *   page ── data port ─▶ PortServer     append, fetch, and what every tab needs
  *        ── Comlink ───▶ control-host.ts     topics, state, upkeep, tools: loaded when the first call comes
  *
- * A store that failed is opened again from what is on disk, with recovery, a few times with growing pauses; producers then send
- * what they have no ack for. Writes go through a fence, which lets none pass when the worker's term is over (fenced-volume.ts).
+ * A store that failed is opened again from what is on disk, with recovery, a few times with growing pauses; producers
+ * then send what they have no ack for. Writes go through a fence, which lets none pass when the worker's term is over
+ * (fenced-volume.ts).
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
@@ -25,7 +26,10 @@ import { Term } from "./term.ts";
 import { topicName, Topics } from "./topics.ts";
 import { UpkeepTimer } from "./upkeep.ts";
 
-/** Indexes are loaded ahead of need this long after an opening, not at once: right after a fail-over come the batches that are sent again. */
+/**
+ * Indexes are loaded ahead of need this long after an opening, not at once: right after a fail-over come the batches
+ * that are sent again.
+ */
 const WARM_MS = 500;
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
