@@ -10,7 +10,7 @@ import type { Failed, HostOptions, StandBy } from "../port/protocol.ts";
 import type { start } from "../worker/start.ts";
 import { type Handed, useErrors } from "./errors.ts";
 
-export { destroy, openTide } from "../page/browser-tide.ts";
+export { destroy, openTide } from "../page/open-tide.ts";
 
 type Base = Handed & PartFile<{ readonly start: typeof start }>;
 

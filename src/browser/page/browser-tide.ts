@@ -1,21 +1,14 @@
 /**
- * What open() does: a page, a volume, and the worker that leads it. Whoever holds the Web Lock "tidemark:<name>"
- * leads; every other tab reaches the leader's worker over a port (membership.ts).
- *
- *   page holds Web Lock "tidemark:<name>"  ──▶ a second page follows, and leads when the lock is its own
- *   worker holds a lock of its own         ──▶ when it is free, the worker is gone: every call that waits is settled
+ * An open tide, as its page has it: the topics, the connection to the worker that leads, and that worker itself where
+ * this page holds the lead. Which tab leads is for the tabs to say (membership.ts), once there are others.
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
-import { compileKernel } from "../../kernel/load.ts";
-import { instantiateKernel } from "../../kernel/wasm-kernel.ts";
 import { gone } from "../../store/gone.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
 import type { TopicSettings } from "../../topic/settings.ts";
 import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "../api.ts";
 import { Listeners } from "./listeners.ts";
-import { loadFailed } from "../platform/load.ts";
-import { checkOpen, LEADER_TIMEOUT_MS, SEGMENT_BYTES } from "./open-options.ts";
 import { parts } from "../platform/parts.ts";
 import { newWorkerLock, takeLock, tideLock } from "../platform/locks.ts";
 import { sleep } from "../platform/timing.ts";
@@ -26,9 +19,8 @@ import { BrowserTopic, checkTopic, retried, type TopicHost } from "./browser-top
 import type { HostOptions, Opened } from "../port/protocol.ts";
 import type { Member } from "../tabs/member.ts";
 import { makeWorker } from "./start-worker.ts";
+import { storageReport } from "./storage-report.ts";
 
-/** persist() may wait for a prompt that nobody answers. */
-const PERSIST_WAIT_MS = 3_000;
 /** Its script is loaded already: this is for a very busy machine. */
 const START_MS = 10_000;
 /**
@@ -38,66 +30,11 @@ const START_MS = 10_000;
 const LOAD_PAUSE_MS = 200;
 const LOAD_PAUSE_MS_MAX = 30_000;
 
-/** The kernel, and where it comes from. */
-export interface KernelGiven {
-  readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response>;
-  readonly kernelAt: string;
-}
 type TideOptions = Omit<OpenOptions, "kernel"> & {
   readonly segmentBytes: number;
   readonly leaderTimeoutMs: number;
   readonly kernel: Promise<WebAssembly.Module>;
 };
-
-/**
- * Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED,
- * TIMEOUT.
- */
-export async function openTide(name: string, options: OpenOptions & KernelGiven): Promise<Tide> {
-  checkOpen(name, options);
-  const { segmentBytes = SEGMENT_BYTES, leaderTimeoutMs = LEADER_TIMEOUT_MS, signal } = options;
-  signal?.throwIfAborted();
-  const kernel = usableKernel(options.kernel).catch((cause: unknown) => {
-    throw loadFailed("kernel.wasm", options.kernelAt, cause);
-  });
-  const module = kernel.then((usable) => usable.module);
-  // Compiled while the worker starts.
-  const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: module });
-  const loaded = kernel.then((usable) => void (tide.kernel = usable.kernel));
-  // Each is awaited where it is needed, and its failure is told there.
-  for (const each of [module, loaded]) each.catch(() => undefined);
-  const abort = (): void => tide.end(new TidemarkError("CLOSED", "open() was aborted", { reason: "closed" }));
-  signal?.addEventListener("abort", abort);
-  try {
-    const unlock = await takeLock(tide.lock, { ifAvailable: true });
-    const follow = async (): Promise<void> => (await tide.meet()).follow();
-    // Locked files are of a leader that hangs, or of one that is ending: the tabs know what to do.
-    await Promise.all([
-      loaded,
-      unlock
-        ? tide
-            .lead(unlock)
-            .catch((thrown: TidemarkError) =>
-              tide.tabs || thrown.code === "ALREADY_OPEN" ? follow() : Promise.reject(thrown),
-            )
-        : follow(),
-    ]);
-    signal?.throwIfAborted();
-    return tide;
-  } catch (thrown) {
-    tide.end(TidemarkError.from(thrown));
-    signal?.throwIfAborted();
-    throw thrown;
-  } finally {
-    signal?.removeEventListener("abort", abort);
-  }
-}
-
-/** Started once in this page, before any worker gets it. */
-async function usableKernel(source: KernelGiven["kernel"]): Promise<{ module: WebAssembly.Module; kernel: Kernel }> {
-  const module = await compileKernel(source);
-  return { module, kernel: await instantiateKernel(module) };
-}
 
 /** Without a message it never ran: a script that can't be loaded, or that a content security policy forbids. */
 function workerFailed(message: string | undefined): TidemarkError {
@@ -105,25 +42,6 @@ function workerFailed(message: string | undefined): TidemarkError {
   const text =
     "the worker's script can't be loaded: there is no network, it is not there, or the page's content security policy (worker-src, script-src) forbids it";
   return new TidemarkError("LOAD_FAILED", text, { file: "the worker's script" });
-}
-
-/**
- * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open
- * are closed. Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it; what has begun is ended
- * by the next call or open().
- */
-export async function destroy(name: string): Promise<void> {
-  checkOpen(name, {});
-  await (await import("../volume/destroy.ts")).destroyTide(name);
-}
-
-async function storageReport(persist = false) {
-  // WebKitGTK has none of it, older engines lack some of its methods.
-  const { storage } = navigator as Partial<Navigator>;
-  if (persist) await Promise.race([storage?.persist().catch(() => undefined), sleep(PERSIST_WAIT_MS)]);
-  const persisted = await storage?.persisted().catch(() => undefined);
-  const { usage, quota } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
-  return { persisted, usageBytes: usage, quotaBytes: quota };
 }
 
 export class BrowserTide implements Tide, Member, TopicHost {

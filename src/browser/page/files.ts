@@ -22,5 +22,5 @@ export interface Files {
 /** `assets`: the folder of the package's files. The sources have none. */
 export function filesIn(_assets: string | URL | undefined): Files {
   const kernel = kernelUrl();
-  return { kernel, addresses: [kernel.href], core: () => import("./browser-tide.ts") };
+  return { kernel, addresses: [kernel.href], core: () => import("./open-tide.ts") };
 }

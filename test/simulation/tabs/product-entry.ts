@@ -2,7 +2,7 @@
  * The product's entry for one context. product.ts bundles it into a function whose parameters are the platform's
  * globals.
  */
-export { openTide } from "../../../src/browser/page/browser-tide.ts";
+export { openTide } from "../../../src/browser/page/open-tide.ts";
 export { rehearse } from "../../../src/browser/worker/warm-up.ts";
 export { start } from "../../../src/browser/worker/start.ts";
 export { WorkerHost } from "../../../src/browser/worker/worker-host.ts";
