@@ -19,6 +19,7 @@ import {
   linksOf,
   longFunctions,
   machineNames,
+  replacedMethods,
   untidy,
   wideLines,
   wrongImports,
@@ -253,6 +254,26 @@ describe("names", () => {
 
   test.each(Object.entries(programs))("in the program of the %s no two files export one name", (_, program) => {
     expect(doubled(program).filter((each) => !NAMES_LEFT.includes(each.split(":")[0]!))).toEqual([]);
+  });
+});
+
+describe("methods", () => {
+  test.each([
+    "volume.close = () => drop();",
+    "volume[method] = async (...more) => work(...more);",
+    "this.host.open = function () { return 1; };",
+  ])("one that is replaced in somebody else's object is found: %s", (source) => {
+    expect(replacedMethods(source, "src/browser/x.ts")).toHaveLength(1);
+  });
+
+  test("handlers, and what an object sets in itself, are left alone", () => {
+    const source =
+      "port.onmessage = () => f(); this.wake = () => f(); seen.at = now(); connection.onEnd = (e) => f(e);";
+    expect(replacedMethods(source, "src/browser/x.ts")).toEqual([]);
+  });
+
+  test("nobody replaces a method of somebody else's object", () => {
+    expect(sources.flatMap((file) => replacedMethods(read(file), file))).toEqual([]);
   });
 });
 

@@ -182,6 +182,25 @@ function boundNames(program: Node): Set<string> {
 }
 
 /** Hosts, clocks, timers and randomness that a host-free file names. Types count as well. */
+/** Methods of other objects that are replaced. What varies is handed in; only an "on…" is there to be set. */
+export function replacedMethods(source: string, file: string): string[] {
+  if (roomOf(file) === undefined) return [];
+  const found: string[] = [];
+  walk(parse(source, file), (node) => {
+    const { left, right } = node as { left?: unknown; right?: unknown };
+    if (node.type !== "AssignmentExpression" || !isNode(left) || !isNode(right)) return;
+    if (left.type !== "MemberExpression" || !isNode(left["object"]) || !isNode(left["property"])) return;
+    const isOwn = left["object"].type === "ThisExpression";
+    const isHandler = left["computed"] !== true && /^on[A-Za-z]/.test(String(left["property"]["name"]));
+    const isFunction = /^(Arrow)?FunctionExpression$/.test(right.type);
+    if (isFunction && !isOwn && !isHandler)
+      found.push(
+        `${file}:${source.slice(0, node.start).split("\n").length} replaces ${source.slice(left.start, left.end)}`,
+      );
+  });
+  return found;
+}
+
 export function hostNames(source: string, file: string): string[] {
   if (!HOST_FREE.has(roomOf(file) ?? "")) return [];
   const found: string[] = [];

@@ -47,13 +47,13 @@ async function leader(volume: MemoryVolume) {
       failed: () => undefined,
     };
     new PortServer(port2 as unknown as globalThis.MessagePort, host);
-    const client = new PortClient(port1 as unknown as globalThis.MessagePort);
     // The control port stays open in the page; here it would keep the process.
-    client.pair = () => {
+    const pair = (): readonly [globalThis.MessagePort, globalThis.MessagePort] => {
       const channel = new MessageChannel();
       ends.push(() => channel.port1.close());
       return [channel.port1, channel.port2] as unknown as readonly [globalThis.MessagePort, globalThis.MessagePort];
     };
+    const client = new PortClient(port1 as unknown as globalThis.MessagePort, "", undefined, pair);
     ends.push(() => client.fail(new TidemarkError("CLOSED", "the test is over")));
     return client;
   };

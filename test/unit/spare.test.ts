@@ -106,7 +106,7 @@ test("a standby worker is given the lead over its port, with what to wait for; a
 });
 
 test("a tab that gets no lock for its port does not join, and may do so later", async () => {
-  const tide = { Connection: PortClient } as unknown as Member;
+  const tide = {} as unknown as Member;
   const said: unknown[] = [];
   const joiner = new Joiner(tide, { tried: Promise.resolve(), id: undefined } as unknown as Broker, (word) =>
     said.push(word),

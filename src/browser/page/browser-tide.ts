@@ -17,7 +17,7 @@ import { PortClient } from "../port/port-client.ts";
 import type { Tabs } from "../tabs/membership.ts";
 import { BrowserTopic, checkTopic, retried, type TopicHost } from "./browser-topic.ts";
 import type { HostOptions, Opened } from "../port/protocol.ts";
-import type { Member } from "../tabs/member.ts";
+import type { Member, WorkerSource } from "../tabs/member.ts";
 import { makeWorker } from "./start-worker.ts";
 import { storageReport } from "./storage-report.ts";
 
@@ -71,10 +71,11 @@ export class BrowserTide implements Tide, Member, TopicHost {
   readonly #waiting: (() => void)[] = [];
   #closing: Promise<void> | undefined;
   ended: TidemarkError | undefined;
-  readonly Connection = PortClient;
-  makeWorker: () => Worker;
-  /** Tells the worker that was made last to lead. */
-  order = (worker: Worker, options: HostOptions): void => worker.postMessage(options, [options.port]);
+  readonly makeWorker: () => Worker;
+  readonly #fresh: WorkerSource = {
+    take: () => this.makeWorker(),
+    order: (worker, options) => worker.postMessage(options, [options.port]),
+  };
   /** The last leader hangs, and keeps its files locked. */
   takeover: true | undefined;
 
@@ -186,7 +187,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
   }
 
   /** Starts the worker that leads from now on; `unlock` ends the term. */
-  async lead(unlock: () => void): Promise<void> {
+  async lead(unlock: () => void, source: WorkerSource = this.#fresh): Promise<void> {
     if (this.ended) {
       unlock();
       throw this.ended;
@@ -211,10 +212,10 @@ export class BrowserTide implements Tide, Member, TopicHost {
     try {
       const { segmentBytes } = this.options;
       const { engine = this.options.engine ?? "auto", id } = this.opened ?? {};
-      worker = this.makeWorker();
+      worker = source.take();
       worker.onerror = ({ message }) => connection.fail(workerFailed(message));
       const kernel = await this.options.kernel;
-      this.order(worker, {
+      source.order(worker, {
         name: this.name,
         engine,
         segmentBytes,

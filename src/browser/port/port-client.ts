@@ -62,7 +62,7 @@ export class PortClient {
   ended: TidemarkError | undefined;
   onEvent: ((event: TideEvent) => void) | undefined;
   /** Two ends of a new port, ours and what the other side is sent, where none can be sent. */
-  pair: (() => readonly [MessagePort, PortOrName]) | undefined;
+  readonly pair: (() => readonly [MessagePort, PortOrName]) | undefined;
   /** Of the calls from now on. */
   observer: CallObserver | undefined;
   onEnd: ((error: TidemarkError) => void) | undefined;
@@ -72,7 +72,9 @@ export class PortClient {
     port: MessagePort,
     readonly lifeLock = "",
     readonly stop?: () => void,
+    pair?: () => readonly [MessagePort, PortOrName],
   ) {
+    this.pair = pair;
     this.#port = port;
     this.ready.catch(() => undefined);
     port.onmessage = ({ data }: MessageEvent<ToPage>) => this.#receive(data);

@@ -8,7 +8,7 @@ import { channelPort } from "../port/channel.ts";
 import type { Member } from "./member.ts";
 import { newPortLock } from "./locks.ts";
 import { takeLock } from "../platform/locks.ts";
-import type { PortClient } from "../port/port-client.ts";
+import { PortClient } from "../port/port-client.ts";
 import { type JoinRequest, type Opened, type PortOrName, PROTOCOL_VERSION } from "../port/protocol.ts";
 
 /** Tabs that can't read each other's messages must know it. */
@@ -38,28 +38,28 @@ interface Ends {
   readonly theirs: PortOrName;
 }
 
-function byPort(Connection: typeof PortClient, leader: string, release: () => void): Ends {
+function byPort(leader: string, release: () => void): Ends {
   const { port1, port2: theirs } = new MessageChannel();
-  return { connection: new Connection(port1, leader, release), theirs };
+  return { connection: new PortClient(port1, leader, release), theirs };
 }
 
 /** `name`: of the channel that stands in for the port. */
-function byChannel(Connection: typeof PortClient, leader: string, release: () => void, name: string): Ends {
+function byChannel(leader: string, release: () => void, name: string): Ends {
   const channels: MessagePort[] = [];
   const open = (channelName: string): MessagePort => {
     const channel = channelPort(channelName);
     channels.push(channel);
     return channel;
   };
-  const connection = new Connection(open(name), leader, () => {
+  const stop = (): void => {
     release();
     for (const channel of channels) channel.close();
-  });
-  connection.pair = () => {
+  };
+  const pair = (): [MessagePort, string] => {
     const next = newPortLock();
     return [open(next), next];
   };
-  return { connection, theirs: name };
+  return { connection: new PortClient(open(name), leader, stop, pair), theirs: name };
 }
 
 interface Way {
@@ -107,7 +107,7 @@ export class Joiner {
     // The page is going: it may ask for no lock, and without one it can't be let in.
     if (!release) return void this.#end(way);
     const hasBroker = broker !== undefined && broker === this.#broker.id;
-    const { connection, theirs } = (hasBroker ? byPort : byChannel)(this.#tide.Connection, leader, release, life);
+    const { connection, theirs } = (hasBroker ? byPort : byChannel)(leader, release, life);
     way.connection = connection;
     refusePast(this.#tide, connection);
     try {

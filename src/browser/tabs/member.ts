@@ -7,6 +7,13 @@ import type { Tide, TideEvent } from "../api.ts";
 import type { PortClient } from "../port/port-client.ts";
 import type { HostOptions, Opened } from "../port/protocol.ts";
 
+/** Where a worker that is to lead comes from: it is new, or has stood by. */
+export interface WorkerSource {
+  take(): Worker;
+  /** Tells the worker that was taken what it is to lead. */
+  order(worker: Worker, options: HostOptions): void;
+}
+
 export interface Member {
   readonly name: string;
   /** Name of the lock by which a tab leads, and of the lobby. */
@@ -25,12 +32,9 @@ export interface Member {
   lobby: BroadcastChannel;
   /** The last leader hangs, and keeps its files locked: the next worker of this tab is told so. */
   takeover: true | undefined;
-  makeWorker: () => Worker;
-  /** Tells a worker that was made so what it is to lead. */
-  order: (worker: Worker, options: HostOptions) => void;
-  readonly Connection: typeof PortClient;
+  readonly makeWorker: () => Worker;
   /** Starts the worker that leads from now on, and resolves when it does; `unlock` ends the term. */
-  lead(unlock: () => void): Promise<void>;
+  lead(unlock: () => void, source: WorkerSource): Promise<void>;
   /** Calls go over this connection once the worker at its other end is ready. */
   use(connection: PortClient, role: Tide["role"]): Promise<void>;
   /** Waits before a file of the package that could not be loaded is tried again, and tells the app why. */

@@ -97,8 +97,6 @@ export class Tabs {
     this.#leading = tide.role === "leader";
     this.#spare = new Spare(tide, (ms) => this.#broker.sleep(ms));
     this.#joiner = new Joiner(tide, this.#broker, (word) => this.#say(word));
-    tide.makeWorker = () => (this.#starting = this.#spare.take());
-    tide.order = (worker, options) => this.#spare.order(worker, options);
     tide.lobby.onmessage = this.#onWord;
     watchPage(
       { seen: () => this.#seen(), depart: () => this.#depart(), sleep: () => this.#sleep(), wake: () => this.#wake() },
@@ -216,7 +214,10 @@ export class Tabs {
       try {
         // A term ends with its lock; a try that fails keeps it.
         let began = false;
-        const lead = this.#tide.lead(() => began && release());
+        const lead = this.#tide.lead(() => began && release(), {
+          take: () => (this.#starting = this.#spare.take()),
+          order: (worker, options) => this.#spare.order(worker, options),
+        });
         this.#come();
         // A worker that starts now may take its time.
         if (!isReady) this.#say("opening");

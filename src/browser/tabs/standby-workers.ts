@@ -12,7 +12,7 @@
  * others wait for the locks of the first ones, too: when one goes, they look again.
  */
 import { TidemarkError } from "../../errors.ts";
-import type { Member } from "./member.ts";
+import type { Member, WorkerSource } from "./member.ts";
 import { parts } from "../platform/parts.ts";
 import { isPortLock, newSpareLock } from "./locks.ts";
 import { whenFree } from "../platform/locks.ts";
@@ -24,7 +24,7 @@ const PLACES = 2;
 /** A worker that dies again and again is not for standing by. */
 const STARTS_MAX = 5;
 
-export class Spare {
+export class Spare implements WorkerSource {
   readonly #tide: Member;
   readonly #sleep: (ms: number) => Promise<void>;
   readonly #make: () => Worker;
