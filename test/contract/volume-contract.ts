@@ -85,6 +85,7 @@ export const volumeCases: readonly VolumeCase[] = [
       equal(await readExactly(volume, 1, 4096, 5000), pattern(5000, 3), "one that was");
       await fails("INTERNAL", () => volume.prepare(2));
       check(await volume.checkAttached(), "it is there");
+      await volume.close();
       volume = await host.reopen(volume);
       await volume.prepare(1);
       equal(await readExactly(volume, 1, 4096, 5000), pattern(5000, 3), "opened anew");
