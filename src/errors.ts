@@ -14,7 +14,7 @@
  *   reopen    opens again; producers then re-send   OUTCOME_UNKNOWN STORAGE_FAILED CLOSED
  *   report    files a bug                           INTERNAL
  */
-export const KIND_OF = {
+const KIND_OF = {
   INVALID_ARGUMENT: "fix",
   RECORD_TOO_LARGE: "fix",
   BATCH_TOO_LARGE: "fix",

@@ -9,7 +9,7 @@
  * A call between objects (RPC) loses an error's class and fields. So an object that refuses a call answers with
  * `toWire()`, and the caller makes the error anew with `fromWire`.
  */
-import { type ErrorCode, type ErrorDetails, type ErrorKind, KIND_OF, TidemarkError } from "../src/errors.ts";
+import { type ErrorCode, type ErrorDetails, type ErrorKind, TidemarkError, type WireError } from "../src/errors.ts";
 
 /** Codes that only the edge knows, and what the caller does about each; docs/edge.md says what they mean. */
 const OWN_KIND_OF = {
@@ -37,7 +37,7 @@ const OWN_KIND_OF = {
 export type EdgeOwnCode = keyof typeof OWN_KIND_OF;
 export type EdgeCode = ErrorCode | EdgeOwnCode;
 
-const KINDS: Readonly<Record<EdgeCode, ErrorKind>> = { ...KIND_OF, ...OWN_KIND_OF };
+const isOwn = (code: unknown): code is EdgeOwnCode => typeof code === "string" && Object.hasOwn(OWN_KIND_OF, code);
 
 /** An error as it crosses HTTP, a WebSocket and RPC. */
 export interface EdgeWireError {
@@ -49,7 +49,6 @@ export interface EdgeWireError {
 
 export class EdgeError extends Error {
   override readonly name = "EdgeError";
-  readonly kind: ErrorKind;
 
   constructor(
     readonly code: EdgeCode,
@@ -58,7 +57,10 @@ export class EdgeError extends Error {
     options?: ErrorOptions,
   ) {
     super(message, options);
-    this.kind = KINDS[code];
+  }
+
+  get kind(): ErrorKind {
+    return isOwn(this.code) ? OWN_KIND_OF[this.code] : new TidemarkError(this.code, "").kind;
   }
 
   toWire(): EdgeWireError {
@@ -69,8 +71,8 @@ export class EdgeError extends Error {
   /** What is no wire error, or has a code that this version does not know, becomes INTERNAL. */
   static fromWire(wire: unknown): EdgeError {
     const { code, message, details } = Object(wire) as Partial<EdgeWireError>;
-    const known = typeof code === "string" && Object.hasOwn(KINDS, code) ? code : "INTERNAL";
-    return new EdgeError(known, typeof message === "string" ? message : "internal error", Object(details ?? {}));
+    if (!isOwn(code)) return EdgeError.from(TidemarkError.fromWire(Object(wire) as WireError));
+    return new EdgeError(code, String(message), Object(details ?? {}));
   }
 
   /**
