@@ -13,7 +13,7 @@
  *
  * What this file holds: appends, their order and their acks. Reads stand in log-reads.ts, what a producer may send in producer-state.ts.
  */
-import { TidemarkError } from "../errors.ts";
+import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { type BatchHeader, stampBaseOffset } from "../record/format.ts";
 import type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
@@ -286,7 +286,11 @@ export class Log implements LogApi {
     this.#group = group;
     this.#writtenUpTo = 0;
     try {
+      const [first, last] = [group[0]!, group.at(-1)!];
+      assert(first.baseOffset === this.#store.logEndOffset, "offsets are given from the store's end");
       await this.#store.append(group.map(({ batch }) => batch));
+      const end = last.baseOffset + last.header.recordCount;
+      assert(end === this.#store.logEndOffset, "the store ends where the last offset was given");
       this.#countWritten();
       this.#reads.advanceProvisional(this.#store.logEndOffset);
       if (this.#handedOver.count > 0 || group.some(({ acks }) => acks === "written")) {

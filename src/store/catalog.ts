@@ -20,7 +20,7 @@
  * writers knew `id`, and a log's `born` and `settings`, which are left out where there are none. So is `compacted`, which
  * says how far a log is compacted; who does not know it drops it, and the next pass begins at the start.
  */
-import { TidemarkError } from "../errors.ts";
+import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
 import type { CompactedTo, QuarantinedRange } from "./log-store.ts";
@@ -298,6 +298,8 @@ export class Catalog {
 
   #encode(state: CatalogState, generation: number): Uint8Array {
     const packed: PackedState = { ...state, logs: state.logs.map(packLog) };
+    // What would be taken for damage when it is read must not be committed.
+    assert(isPossible(packed, this.#volume.slotBytes), "a catalog says what can be true");
     const payload = new TextEncoder().encode(JSON.stringify(packed));
     if (PAYLOAD_AT + payload.length > this.#volume.slotBytes) {
       throw new TidemarkError("LIMIT_EXCEEDED", "the catalog outgrew its slot", { bytes: payload.length });

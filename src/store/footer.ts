@@ -19,6 +19,7 @@
  * Nothing in it leads to a slot or a volume: the same bytes may lie in object storage or in another browser.
  * The indexes are advisory: with a bad checksum they are built again from the batches.
  */
+import { assert } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { getSafe64, viewOf } from "./bytes.ts";
 
@@ -52,6 +53,7 @@ export interface Footer {
 
 /** The footer's bytes; its own CRC is the last field and names the segment in the catalog and in the next footer. */
 export function encodeFooter(kernel: Kernel, footer: Footer): { readonly bytes: Uint8Array; readonly crc: number } {
+  assert(isPossible(footer), "a footer says what can be true");
   const bytes = new Uint8Array(FOOTER_BYTES);
   const view = viewOf(bytes);
   view.setBigUint64(0, MAGIC);
@@ -78,13 +80,19 @@ export function encodeFooter(kernel: Kernel, footer: Footer): { readonly bytes: 
   return { bytes, crc };
 }
 
+/** Offsets and times are safe integers and in order. Checked before a footer is written, and when one is read. */
+const isPossible = ({ baseOffset, nextOffset, maxTimestamp, firstTimestamp }: Footer): boolean =>
+  baseOffset >= 0 &&
+  nextOffset >= baseOffset &&
+  [baseOffset, nextOffset, maxTimestamp, firstTimestamp].every(Number.isSafeInteger);
+
 /** The footer in these 104 bytes, or undefined when they are not one or are damaged: for who has a segment and no catalog. */
 export function decodeFooter(kernel: Kernel, bytes: Uint8Array): Footer | undefined {
   if (bytes.length !== FOOTER_BYTES) return undefined;
   const view = viewOf(bytes);
   if (view.getBigUint64(0) !== MAGIC || view.getUint32(8) !== VERSION) return undefined;
   if (kernel.crc32c(bytes.subarray(0, CRC_AT)) !== view.getUint32(CRC_AT)) return undefined;
-  return {
+  const footer = {
     compacted: (view.getUint32(12) & FLAG_COMPACTED) !== 0,
     baseOffset: getSafe64(view, 16),
     nextOffset: getSafe64(view, 24),
@@ -103,4 +111,5 @@ export function decodeFooter(kernel: Kernel, bytes: Uint8Array): Footer | undefi
     epoch: view.getInt32(92),
     owner: view.getUint32(96),
   };
+  return isPossible(footer) ? footer : undefined;
 }

@@ -18,7 +18,7 @@
  * Durable Object the output gate holds every answer back until the transaction is on enough disks. A crash leaves
  * whole transactions, so a torn tail can't be; a chunk that does not check is damage and is quarantined.
  */
-import { TidemarkError } from "../../src/errors.ts";
+import { assert, TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { type BatchHeader, nextOffsetOf } from "../../src/record/format.ts";
 import { concat } from "../../src/store/bytes.ts";
@@ -189,6 +189,9 @@ export class ChunkLog implements LogStore {
 
   #insert(row: ChunkRow & { readonly batches: number }): void {
     if (this.#isFull()) this.#seal();
+    const { baseOffset, nextOffset, recordCount } = row;
+    assert(baseOffset === this.logEndOffset && nextOffset > baseOffset, "a row continues the log");
+    assert(recordCount === nextOffset - baseOffset, "a row has a record for every offset that it takes");
     this.#tables.insertChunk(row);
     this.#count(row, row.batches);
     this.#active.epoch = this.leaderEpoch;
@@ -288,6 +291,7 @@ export class ChunkLog implements LogStore {
     );
     // Their own epochs stay: these records were written in those terms.
     for (const row of rowsOf(batches, undefined, Math.trunc(sealedAt))) {
+      assert(row.baseOffset >= baseOffset && row.nextOffset <= nextOffset, "a row lies inside its segment");
       this.#tables.insertChunk({ ...row, crc: this.#kernel.crc32c(row.bytes) });
       segment.batches += row.batches;
       segment.records += row.recordCount;
