@@ -10,7 +10,8 @@
  *
  * The CRC covers bytes 0 … 23 and the payload. A commit writes generation g+1 over the copy that is older, flushes (this
  * is the commit), then writes the same over the other copy and flushes. So outside a commit both copies are equal, and
- * one rotten copy never means going back a generation; inside a commit one copy is always whole.
+ * one rotten copy never means going back a generation; inside a commit one copy is always whole. The first commit behind
+ * an opening flushes the copy that it keeps, because the process that wrote it may have died before it did.
  *
  * In the JSON a segment is an array, so that a slot holds the catalog of some 80,000 segments: [slot, baseOffset, epoch,
  * createdAt, begun] while active, and behind these [nextOffset, bytes, batches, records, maxTimestamp, sealedAt, compacted (0
@@ -240,6 +241,8 @@ export class Catalog {
   #generation = 0;
   /** The copy to be overwritten next. */
   #older = 0;
+  /** The other copy may lie in the system's cache alone: a process that died had written it, and not flushed it. */
+  #isCached = false;
   readonly #volume: Volume;
   readonly #kernel: Kernel;
 
@@ -267,6 +270,7 @@ export class Catalog {
     if (typeof found === "object") {
       catalog.#generation = found.generation;
       catalog.#older = 1 - newest;
+      catalog.#isCached = true;
       return { catalog, state: found.state, copies: generations[0] === generations[1] ? 2 : 1 };
     }
     // A format that was cut short leaves one torn copy beside one never written, and no data anywhere.
@@ -285,6 +289,11 @@ export class Catalog {
   async commit(state: CatalogState): Promise<void> {
     const bytes = this.#encode(state, this.#generation + 1);
     const first = this.#older;
+    if (this.#isCached) {
+      // Else a power cut while the older copy is overwritten could take both.
+      await this.#volume.flush([1 - first]);
+      this.#isCached = false;
+    }
     for (const slot of [first, 1 - first]) {
       await this.#volume.write(slot, 0, bytes);
       await this.#volume.flush([slot]);

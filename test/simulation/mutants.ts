@@ -262,4 +262,11 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "records < maxRecords",
     from: 210,
   },
+  {
+    name: "the kept copy of the catalog is left in the cache",
+    file: "src/store/catalog.ts",
+    find: "if (this.#isCached) {",
+    replace: "if (false as boolean) {",
+    from: 1_306_840,
+  },
 ];
