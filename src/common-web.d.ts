@@ -1,7 +1,8 @@
 /**
- * What browsers, Workers and Node share of the web platform, as far as the rooms from kernel to topic use it. Only src/tsconfig.json
- * takes this file: there neither DOM nor Node nor Workers types exist, so a host's name in those rooms is a type error. All other
- * programs have the same names from their host's own types. (The shared set: WinterTC, Minimum Common Web Platform API.)
+ * What browsers, Workers and Node share of the web platform, as far as the rooms from kernel to topic use it. Only
+ * src/tsconfig.json takes this file: there neither DOM nor Node nor Workers types exist, so a host's name in those
+ * rooms is a type error. All other programs have the same names from their host's own types. (The shared set: WinterTC,
+ * Minimum Common Web Platform API.)
  */
 type BufferSource = ArrayBufferView<ArrayBuffer> | ArrayBuffer;
 

@@ -1,4 +1,6 @@
-/** Bindings and settings of the worker, as wrangler.jsonc names them. Every setting is text; docs/edge.md explains each. */
+/**
+ * Bindings and settings of the worker, as wrangler.jsonc names them. Every setting is text; docs/edge.md explains each.
+ */
 import type { AnalyticsEngineDataset, DurableObjectNamespace, R2Bucket, RateLimit } from "@cloudflare/workers-types";
 
 export interface Env {
@@ -30,7 +32,10 @@ export interface Env {
   readonly TIDEMARK_SSE_HEARTBEAT_MS?: string;
   /** How long after its time an SSE answer is kept for a client that does not read it. Default 15,000. */
   readonly TIDEMARK_SSE_STALLED_MS?: string;
-  /** After how long without a word a WebSocket's client is asked whether it is there; given up as long after. Default 30,000. */
+  /**
+   * After how long without a word a WebSocket's client is asked whether it is there; given up as long after. Default
+   * 30,000.
+   */
   readonly TIDEMARK_SOCKET_SILENT_MS?: string;
 }
 

@@ -1,4 +1,6 @@
-/** One kernel per isolate: its calls are synchronous and leave nothing behind, so all objects of the isolate share it. */
+/**
+ * One kernel per isolate: its calls are synchronous and leave nothing behind, so all objects of the isolate share it.
+ */
 import { loadPackingKernel } from "../src/kernel/packing-kernel.ts";
 import type { PackingKernel } from "../src/kernel/types.ts";
 import wasm from "../.cache/kernel/release.wasm";

@@ -1,16 +1,17 @@
 /**
- * The idempotent producer: makes batches of single appends, numbers them, keeps them until they are acked, and sends them
- * again, with the same sequence, to whoever leads the log next.
+ * The idempotent producer: makes batches of single appends, numbers them, keeps them until they are acked, and sends
+ * them again, with the same sequence, to whoever leads the log next.
  *
  *   append → builder ──full, or end of the turn──▶ waiting ──sequence given──▶ in flight (at most 5) ──ack──▶ promises
  *                                                    ▲                             │
  *                                                    └── failed for certain behind ┘ (new producer epoch, numbered anew)
  *
- * A batch whose outcome is unknown stays in flight: sent again as it is, the log answers with the first offset if it had
- * it. Each re-send says where the log ended at the latest when the batch first went out: a log that has forgotten this producer
- * since then takes it no more, and the append is OUTCOME_UNKNOWN (details: reason "forgotten"), never a second record. A batch that was refused for certain leaves a gap in the numbers; what follows it in flight is then refused too, as
- * out of order, and so is known not to be in the log: once all have answered, those go out again, in their order, under
- * a new epoch that begins at 0.
+ * A batch whose outcome is unknown stays in flight: sent again as it is, the log answers with the first offset if it
+ * had it. Each re-send says where the log ended at the latest when the batch first went out: a log that has forgotten
+ * this producer since then takes it no more, and the append is OUTCOME_UNKNOWN (details: reason "forgotten"), never a
+ * second record. A batch that was refused for certain leaves a gap in the numbers; what follows it in flight is then
+ * refused too, as out of order, and so is known not to be in the log: once all have answered, those go out again, in
+ * their order, under a new epoch that begins at 0.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -53,7 +54,10 @@ export interface ProducerOptions {
   readonly send: (batch: Uint8Array, options: AppendOptions) => Promise<AppendResult>;
   /** Resolves when a log that failed is open again; rejects when it never will be. */
   readonly reopened: () => Promise<void>;
-  /** Resolves so much later. Without it `reopened` is asked before a log that was full gets the batch again, and has to wait. */
+  /**
+   * Resolves so much later. Without it `reopened` is asked before a log that was full gets the batch again, and has to
+   * wait.
+   */
   readonly pause?: (ms: number) => Promise<void>;
   /** Runs `work` soon, once the caller's turn is over. */
   readonly schedule: (work: () => void) => void;
@@ -339,8 +343,8 @@ export class Producer {
   #leave(draft: Draft, thrown?: unknown): void {
     this.#inFlight.splice(this.#inFlight.indexOf(draft), 1);
     if (thrown !== undefined) {
-      // Numbers are missing before it, so it is not in the log: whether a batch before it was refused, or comes after it
-      // on the way to a log that was opened again, or was lost with an ack level that allows it.
+      // Numbers are missing before it, so it is not in the log: whether a batch before it was refused, or comes after
+      // it on the way to a log that was opened again, or was lost with an ack level that allows it.
       this.#gap = true;
       if (isAhead(thrown)) {
         this.#again.push(draft);
@@ -358,7 +362,9 @@ export class Producer {
   }
 }
 
-/** What a record's encoding adds to the bytes that are counted for it, from above: a name's character takes up to three. */
+/**
+ * What a record's encoding adds to the bytes that are counted for it, from above: a name's character takes up to three.
+ */
 function overheadMax({ headers }: ProducerRecord): number {
   return headers === undefined
     ? OVERHEAD_MAX

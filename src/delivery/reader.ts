@@ -1,9 +1,9 @@
 /**
- * The pulling reader: fetches raw batches one step ahead, checks their checksums here, at the end of their way, and hands
- * them out whole; a record is decoded when it is looked at.
+ * The pulling reader: fetches raw batches one step ahead, checks their checksums here, at the end of their way, and
+ * hands them out whole; a record is decoded when it is looked at.
  *
- * Damage ends a read with CORRUPT_RANGE (details from, to). A batch that fails its check here makes the reader ask the log
- * to verify the segment, so that the range is exact and no good record behind it is skipped along.
+ * Damage ends a read with CORRUPT_RANGE (details from, to). A batch that fails its check here makes the reader ask the
+ * log to verify the segment, so that the range is exact and no good record behind it is skipped along.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -28,9 +28,10 @@ export interface ReaderOptions {
 }
 
 /**
- * Begins at once: "latest" is the end as of this call, and so is the end of a read that does not follow. Batches are fetched
- * from the first next() on. return(), throw() and an abort end it at once, also while it waits. An abort rejects with the
- * signal's reason; only a read that follows, which has no end of its own, ends with a plain `abort()` as if there were no more.
+ * Begins at once: "latest" is the end as of this call, and so is the end of a read that does not follow. Batches are
+ * fetched from the first next() on. return(), throw() and an abort end it at once, also while it waits. An abort
+ * rejects with the signal's reason; only a read that follows, which has no end of its own, ends with a plain `abort()`
+ * as if there were no more.
  */
 export function readBatches<V>(
   source: ReadSource,
@@ -96,8 +97,8 @@ async function decodeAll(
     return { batches: await decodeOnce(kernel, fetched.bytes), nextOffset: fetched.nextOffset };
   } catch (thrown) {
     if (!(thrown instanceof TidemarkError && ["CORRUPT_RANGE", "INVALID_BATCH"].includes(thrown.code))) throw thrown;
-    // Whether the disk or the way here is to blame: the log looks at the disk and throws the exact range, or sends again
-    // what stands before it. What is bad even then was changed on the way.
+    // Whether the disk or the way here is to blame: the log looks at the disk and throws the exact range, or sends
+    // again what stands before it. What is bad even then was changed on the way.
     const { bytes, nextOffset } = await source.fetch(from, { ...options, wait: false, verify: true });
     return { batches: await decodeOnce(kernel, bytes), nextOffset };
   }

@@ -1,6 +1,6 @@
 /**
- * Iterators that end when their reader says so. An async generator alone can't: its return() waits behind the next() that is
- * under way, and that one may wait for a record that never comes.
+ * Iterators that end when their reader says so. An async generator alone can't: its return() waits behind the next()
+ * that is under way, and that one may wait for a record that never comes.
  *
  *   next()      ──▶ the generator's next batch ──┐
  *   return(), throw(), an abort ─────────────────┴─▶ whoever waits is answered at once; the generator's fetch is cancelled

@@ -16,7 +16,8 @@ export async function compileKernel(source: KernelSource | Promise<Response>): P
   let from = "what was given";
   if (given instanceof WebAssembly.Module) return given;
   if (typeof given === "string" || given instanceof URL) given = await fetch(given);
-  // Not compileStreaming: it refuses every server that does not send application/wasm, and saves nothing on so few bytes.
+  // Not compileStreaming: it refuses every server that does not send application/wasm, and saves nothing on so few
+  // bytes.
   if (typeof Response === "function" && given instanceof Response) {
     if (!given.ok) throw new TidemarkError("INVALID_ARGUMENT", `no kernel at ${given.url}: HTTP ${given.status}`);
     from = `what ${given.url} answers (${given.headers.get("content-type")})`;

@@ -1,4 +1,6 @@
-/** The kernel with what servers need besides: values of many batches in one call. Views of its own over the same memory. */
+/**
+ * The kernel with what servers need besides: values of many batches in one call. Views of its own over the same memory.
+ */
 import { compileKernel, type KernelSource } from "./load.ts";
 import { KERNEL_BATCH_BYTES_MAX, Status, type PackingKernel, type PackRequest, type PackResult } from "./types.ts";
 import { WasmKernel } from "./wasm-kernel.ts";

@@ -44,7 +44,9 @@ export type Status = (typeof Status)[keyof typeof Status];
 /** For messages. The statuses stand in the order of their numbers. */
 export const statusName = (status: number): string => Object.keys(Status)[status] ?? "?";
 
-/** Width of a row of `RecordColumns.ints`, and the meaning of each column. Positions count from the given bytes' start. */
+/**
+ * Width of a row of `RecordColumns.ints`, and the meaning of each column. Positions count from the given bytes' start.
+ */
 export const COLUMNS = 8;
 export const KEY_POSITION = 0;
 /** -1 is a null key. */
@@ -104,7 +106,9 @@ export interface ScanRequest {
   readonly checkCrc: boolean;
   /** Added to batch positions when index entries are made: where `bytes` begin in the segment's body. */
   readonly position: number;
-  /** Base offset of the segment; index entries are relative to it, so an offset below it or 2^31 above is BAD_OFFSET. */
+  /**
+   * Base offset of the segment; index entries are relative to it, so an offset below it or 2^31 above is BAD_OFFSET.
+   */
   readonly segmentBaseOffset: number;
   /** State carried from the scan of the bytes before; start with `INDEX_STATE_EMPTY`. */
   readonly index: IndexState;
@@ -206,12 +210,15 @@ export interface PackResult {
   readonly values: number;
 }
 
-/** What a server of plain values needs besides. Apart from `Kernel`, because no tab needs it and a tab's code has its budget. */
+/**
+ * What a server of plain values needs besides. Apart from `Kernel`, because no tab needs it and a tab's code has its
+ * budget.
+ */
 export interface PackingKernel extends Kernel {
   /**
-   * Checks whole batches as `decodeBatch` does, CRC included, and writes the values of the wanted records to the start of `into`; those
-   * that are null or in a control batch are passed over. Looks at KERNEL_BATCH_BYTES_MAX bytes at most. `into` is as long as `bytes`,
-   * and may be `bytes`.
+   * Checks whole batches as `decodeBatch` does, CRC included, and writes the values of the wanted records to the start
+   * of `into`; those that are null or in a control batch are passed over. Looks at KERNEL_BATCH_BYTES_MAX bytes at
+   * most. `into` is as long as `bytes`, and may be `bytes`.
    */
   pack(bytes: Uint8Array, request: PackRequest, into: Uint8Array): PackResult;
 }

@@ -1,7 +1,7 @@
 /**
- * The kernel in WebAssembly, as `Kernel`. The only file that touches its memory: fill a region, call, copy the result out,
- * in one synchronous block, so that no caller ever sees the kernel's own bytes change under it. The memory's map is in
- * assembly/layout.ts; it cannot grow, therefore the views below stay attached for ever.
+ * The kernel in WebAssembly, as `Kernel`. The only file that touches its memory: fill a region, call, copy the result
+ * out, in one synchronous block, so that no caller ever sees the kernel's own bytes change under it. The memory's map
+ * is in assembly/layout.ts; it cannot grow, therefore the views below stay attached for ever.
  */
 import { assert } from "../errors.ts";
 import {

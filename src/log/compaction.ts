@@ -10,11 +10,13 @@
  *
  * Pass 2 begins at the log's start, so behind a tombstone that is the newest of its key nothing older is left, and it
  * may go once its delay has passed. Sealed segments are immutable: reading them needs no turn, only the swap does. A
- * trim between the passes makes the swap's range vanish; then the pass ends, and the next one starts from what is there.
+ * trim between the passes makes the swap's range vanish; then the pass ends, and the next one starts from what is
+ * there.
  *
- * A pass takes in as much of what is dirty as is clean, and 64 MiB at least: so no more is lost with it than that, and all passes together read a
- * log a few times over, however large it is. It may be done in portions, and another compactor may go on where one was lost: the same dirty
- * part is mapped again, and pass 2 begins behind what it had done. Between slices of its work the host's event loop has a turn.
+ * A pass takes in as much of what is dirty as is clean, and 64 MiB at least: so no more is lost with it than that, and
+ * all passes together read a log a few times over, however large it is. It may be done in portions, and another
+ * compactor may go on where one was lost: the same dirty part is mapped again, and pass 2 begins behind what it had
+ * done. Between slices of its work the host's event loop has a turn.
  */
 import { TidemarkError } from "../errors.ts";
 import { type Kernel, KERNEL_BATCH_BYTES_MAX, SEGMENT_OFFSETS_MAX, Status } from "../kernel/types.ts";
@@ -28,7 +30,10 @@ import { saneCompaction, TOMBSTONE_RETENTION_MS } from "./limits.ts";
 import { RECORD_COST_BYTES, Slices } from "./slices.ts";
 import type { CleanResult, LogSettings } from "./types.ts";
 
-/** Reading a MiB takes 2 to 3 ms of a browser's worker, and one request of the edge; what is done with it is sliced finer. */
+/**
+ * Reading a MiB takes 2 to 3 ms of a browser's worker, and one request of the edge; what is done with it is sliced
+ * finer.
+ */
 const READ_BYTES = 1024 * 1024;
 /** What is dirty may always be so much of one pass: some seconds of reading. */
 const PASS_BYTES_MIN = 64 * 1024 * 1024;
@@ -44,7 +49,10 @@ export interface CompactorOptions {
   readonly cleanTo?: number;
   /** When the first tombstone there falls due. Default never. */
   readonly nextDueMs?: number;
-  /** A tombstone goes only in a pass after the one that took what it deletes: where readers may look at what a swap has replaced. */
+  /**
+   * A tombstone goes only in a pass after the one that took what it deletes: where readers may look at what a swap has
+   * replaced.
+   */
   readonly tombstonesLast?: boolean;
   /** A pass of an earlier compactor, as its `underWay` said. */
   readonly resumed?: UnderWay | undefined;
@@ -151,7 +159,10 @@ export class Compactor {
     return { pass, steps: pass.steps(inputs), end };
   }
 
-  /** The run of segments from the front that may be rewritten; damage in between ends it, so that nothing is read around. */
+  /**
+   * The run of segments from the front that may be rewritten; damage in between ends it, so that nothing is read
+   * around.
+   */
   eligible(nowMs: number, highWatermark: number): SegmentInfo[] {
     const { minLagMs = 0 } = saneCompaction(this.#options.settings.compaction ?? {});
     const eligible: SegmentInfo[] = [];
@@ -169,7 +180,9 @@ export class Compactor {
   }
 }
 
-/** Neighbours that fit one segment together even if nothing goes: small leftovers of earlier passes come together again. */
+/**
+ * Neighbours that fit one segment together even if nothing goes: small leftovers of earlier passes come together again.
+ */
 function groupsOf(inputs: readonly SegmentInfo[]): SegmentInfo[][] {
   const bytesMax = Math.max(...inputs.map((segment) => segment.bytes));
   const groups: SegmentInfo[][] = [];
@@ -186,7 +199,9 @@ function groupsOf(inputs: readonly SegmentInfo[]): SegmentInfo[][] {
   return groups;
 }
 
-/** A key counts once, and once more for each so many bytes of it: the map's memory is bounded whatever keys there are. */
+/**
+ * A key counts once, and once more for each so many bytes of it: the map's memory is bounded whatever keys there are.
+ */
 const KEY_UNIT_BYTES = 64;
 
 class Pass {
@@ -344,7 +359,10 @@ class Pass {
     return !tombstonesDue;
   }
 
-  /** undefined: whole as its producer sent it, but what it holds can't be read (the log takes gzip as it comes). It stays. */
+  /**
+   * undefined: whole as its producer sent it, but what it holds can't be read (the log takes gzip as it comes). It
+   * stays.
+   */
   async #decode(bytes: Uint8Array): Promise<RecordBatch | undefined> {
     try {
       return await decodeBatch(this.options.kernel, bytes, {

@@ -1,4 +1,6 @@
-/** The log's named limits: every queue, buffer and table is bounded by one of these. docs/limits.md repeats the reasons. */
+/**
+ * The log's named limits: every queue, buffer and table is bounded by one of these. docs/limits.md repeats the reasons.
+ */
 import { TidemarkError } from "../errors.ts";
 import { KERNEL_BATCH_BYTES_MAX } from "../kernel/types.ts";
 import { BATCH_HEADER_BYTES } from "../record/format.ts";
@@ -8,8 +10,9 @@ const MIB = 1024 * 1024;
 const HOUR_MS = 3_600_000;
 
 /**
- * Largest batch that any log takes, in the browser and at the edge: Kafka's default of message.max.bytes (1 MiB and the 12 bytes
- * in front of a batch). A larger one could go up to no edge and to no broker. What older versions stored is still read.
+ * Largest batch that any log takes, in the browser and at the edge: Kafka's default of message.max.bytes (1 MiB and the
+ * 12 bytes in front of a batch). A larger one could go up to no edge and to no broker. What older versions stored is
+ * still read.
  */
 export const BATCH_BYTES_MAX = MIB + 12;
 
@@ -34,7 +37,9 @@ export const DEFAULT_SETTINGS: LogSettings = {
   decompressedBytesMax: KERNEL_BATCH_BYTES_MAX,
 };
 
-/** Tombstones stay for a day after their segment was sealed, so that a reader that was away sees them (Kafka's default). */
+/**
+ * Tombstones stay for a day after their segment was sealed, so that a reader that was away sees them (Kafka's default).
+ */
 export const TOMBSTONE_RETENTION_MS = 24 * HOUR_MS;
 
 const RETENTION = ["maxAgeMs", "maxBytes", "maxRecords"];
@@ -83,7 +88,10 @@ export function checkCompaction(compaction: unknown): void {
   checkGroup("compaction", compaction, COMPACTION, isDelay, "a finite number of milliseconds, 0 or more");
 }
 
-/** INVALID_ARGUMENT names the first field that is wrong, what was given and what is allowed. A field that is undefined has its default. */
+/**
+ * INVALID_ARGUMENT names the first field that is wrong, what was given and what is allowed. A field that is undefined
+ * has its default.
+ */
 export function checkSettings(settings: unknown): asserts settings is Partial<LogSettings> {
   if (typeof settings !== "object" || settings === null || Array.isArray(settings))
     refuse("settings", settings, "an object");
@@ -99,7 +107,9 @@ export function checkSettings(settings: unknown): asserts settings is Partial<Lo
   }
 }
 
-/** What is usable of retention settings that come from storage: a value that would be refused today counts as no limit. */
+/**
+ * What is usable of retention settings that come from storage: a value that would be refused today counts as no limit.
+ */
 export function saneRetention(retention: unknown): RetentionSettings {
   return Object.fromEntries(
     Object.entries(Object(retention)).filter(([name, value]) => RETENTION.includes(name) && isPositive(value)),

@@ -7,11 +7,12 @@
  *                                                                                           store.handOver → written
  *                                                                                           store.flush    → flushed, high watermark
  *
- * Everything up to the queue happens in the call's own turn, so calls made in a row get offsets in a row. While a commit
- * runs, new appends queue up and form the next one: that is the batching. Structural work (roll, trim, compaction's swap)
- * takes its turn between commits.
+ * Everything up to the queue happens in the call's own turn, so calls made in a row get offsets in a row. While a
+ * commit runs, new appends queue up and form the next one: that is the batching. Structural work (roll, trim,
+ * compaction's swap) takes its turn between commits.
  *
- * What this file holds: appends, their order and their acks. Reads stand in log-reads.ts, what a producer may send in producer-state.ts.
+ * What this file holds: appends, their order and their acks. Reads stand in log-reads.ts, what a producer may send in
+ * producer-state.ts.
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -162,7 +163,9 @@ export class Log implements LogApi {
     return this.offer(batch, options).done;
   }
 
-  /** An append whose caller learns in this very turn which offset the batch has got; throws at once when it is refused. */
+  /**
+   * An append whose caller learns in this very turn which offset the batch has got; throws at once when it is refused.
+   */
   offer(batch: Uint8Array, options: AppendOptions = {}): { baseOffset: number; done: Promise<AppendResult> } {
     this.#check();
     const taken = this.#take(batch, validate(this.#kernel, batch, this.limits), options);
@@ -193,7 +196,9 @@ export class Log implements LogApi {
     return Promise.all(taken.map((each) => this.#outcome(each)));
   }
 
-  /** Checks a batch that is good in itself, and queues it or finds where it stands. Throws before anything has changed. */
+  /**
+   * Checks a batch that is good in itself, and queues it or finds where it stands. Throws before anything has changed.
+   */
   #take(batch: Uint8Array, header: BatchHeader, options: AppendOptions): Taken {
     const acks = options.acks ?? "flushed";
     const idempotent = header.producerId >= 0;
@@ -376,8 +381,9 @@ export class Log implements LogApi {
   }
 
   /**
-   * Ends the log by `work`, which takes it out of its store: behind the commits that are queued, whose acks are true. What comes
-   * later, and what waits, is UNKNOWN_TOPIC. Nothing has changed when `work` fails, unless it poisoned the store.
+   * Ends the log by `work`, which takes it out of its store: behind the commits that are queued, whose acks are true.
+   * What comes later, and what waits, is UNKNOWN_TOPIC. Nothing has changed when `work` fails, unless it poisoned the
+   * store.
    */
   async delete(work: () => Promise<void>): Promise<void> {
     this.#check();

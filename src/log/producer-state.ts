@@ -1,14 +1,16 @@
 /**
- * What the log remembers of idempotent producers (KIP-98): enough to answer a retry with the first offset, and to refuse
- * a gap. State is made of the log's own batch headers, so it can always be made again; a snapshot only saves the walk.
+ * What the log remembers of idempotent producers (KIP-98): enough to answer a retry with the first offset, and to
+ * refuse a gap. State is made of the log's own batch headers, so it can always be made again; a snapshot only saves the
+ * walk.
  *
  *   snapshot  0 "PRD2" · 4 u32 producers · 8 i64 forgotten · then per producer: i64 id, i16 epoch, u16 batches (1 … 5),
  *             then per batch: i32 base sequence, i32 last sequence, i64 base offset, u32 CRC; at the end u32 CRC-32C
  *
- * Producers are forgotten by their number alone, the longest silent first: no clock has a say in it. Of those that were forgotten
- * one figure stays, the highest offset that any of them had written at. A producer that it does not know is new to the log, and may
- * begin at any sequence (Kafka since KIP-360), unless it says that it sends again what it sent when the log ended at or below
- * that offset: then the batch may stand in the log, and nobody can tell any more. docs/decisions/0012 has the proof.
+ * Producers are forgotten by their number alone, the longest silent first: no clock has a say in it. Of those that were
+ * forgotten one figure stays, the highest offset that any of them had written at. A producer that it does not know is
+ * new to the log, and may begin at any sequence (Kafka since KIP-360), unless it says that it sends again what it sent
+ * when the log ended at or below that offset: then the batch may stand in the log, and nobody can tell any more.
+ * docs/decisions/0012 has the proof.
  *
  * Entries are immutable: undoing an append that was refused is putting the entry of before back.
  */

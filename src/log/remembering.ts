@@ -1,4 +1,7 @@
-/** What a log knows of its producers when it is opened: the newest snapshot, the headers behind it, and where neither can tell. */
+/**
+ * What a log knows of its producers when it is opened: the newest snapshot, the headers behind it, and where neither
+ * can tell.
+ */
 import type { Kernel } from "../kernel/types.ts";
 import type { LogStore } from "../store/log-store.ts";
 import type { ProducerState } from "./producer-state.ts";
@@ -25,7 +28,10 @@ export async function rememberProducers(
   for (const unseen of unseenFrom(store, from)) producers.forget(unseen);
 }
 
-/** Where producers may have written of whom neither snapshot nor headers tell: in damage, and in what went without a snapshot. */
+/**
+ * Where producers may have written of whom neither snapshot nor headers tell: in damage, and in what went without a
+ * snapshot.
+ */
 function unseenFrom(store: LogStore, from: number): number[] {
   const damaged = store.quarantined.filter(({ to }) => to > from).map(({ to }) => to - 1);
   if (from > 0) return damaged;

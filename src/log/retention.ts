@@ -19,8 +19,9 @@ export async function retire(
 }
 
 /**
- * The offset to trim to. A segment goes when it is too old, or when the log is too large even without it; the first that
- * stays ends the walk, so nothing is ever taken from the middle. Never the active segment, never beyond `highWatermark`.
+ * The offset to trim to. A segment goes when it is too old, or when the log is too large even without it; the first
+ * that stays ends the walk, so nothing is ever taken from the middle. Never the active segment, never beyond
+ * `highWatermark`.
  */
 export function retentionOffset(
   segments: readonly SegmentInfo[],

@@ -3,8 +3,8 @@ import type { SegmentInfo } from "../store/log-store.ts";
 import type { LogSettings } from "./types.ts";
 
 /**
- * Whether the active segment is as old as a segment may get, or as retention allows: without a roll an idle log would keep its
- * last records for ever. An empty one stays.
+ * Whether the active segment is as old as a segment may get, or as retention allows: without a roll an idle log would
+ * keep its last records for ever. An empty one stays.
  */
 export function isRollDue(segments: readonly SegmentInfo[], nowMs: number, settings: LogSettings): boolean {
   const active = segments.at(-1);

@@ -1,6 +1,6 @@
 /**
- * Long work in slices: after some bytes it lets the host's event loop have a turn, so that whoever waits is answered meanwhile. Storage in a
- * browser's worker is synchronous, and awaiting it gives nobody a turn.
+ * Long work in slices: after some bytes it lets the host's event loop have a turn, so that whoever waits is answered
+ * meanwhile. Storage in a browser's worker is synchronous, and awaiting it gives nobody a turn.
  */
 
 /** Some 4 ms of the dearest work (short keys into a map) on a desktop; a phone is four or five times slower. */

@@ -16,15 +16,15 @@ export interface AppendOptions {
   /** Append only if the log end is still this offset, else OFFSET_CONFLICT (details: logEndOffset). */
   readonly ifEnd?: number | undefined;
   /**
-   * The producer counts its sequences from 0 and begins a new epoch when it is told to: then a batch of an unknown producer at
-   * another sequence is OUT_OF_ORDER_SEQUENCE (details: unknownProducer), because what came before it is missing. Without it an
-   * unknown producer may begin at any sequence, as a mirror does.
+   * The producer counts its sequences from 0 and begins a new epoch when it is told to: then a batch of an unknown
+   * producer at another sequence is OUT_OF_ORDER_SEQUENCE (details: unknownProducer), because what came before it is
+   * missing. Without it an unknown producer may begin at any sequence, as a mirror does.
    */
   readonly fromZero?: boolean | undefined;
   /**
-   * This batch was sent before and its outcome is unknown; the log then ended at this offset or above. Where the log has forgotten
-   * producers that wrote since, and does not know this one, it answers OUT_OF_ORDER_SEQUENCE (details: forgotten) instead of taking
-   * what may be there already.
+   * This batch was sent before and its outcome is unknown; the log then ended at this offset or above. Where the log
+   * has forgotten producers that wrote since, and does not know this one, it answers OUT_OF_ORDER_SEQUENCE (details:
+   * forgotten) instead of taking what may be there already.
    */
   readonly resentSince?: number | undefined;
 }
@@ -32,7 +32,9 @@ export interface AppendOptions {
 export interface AppendResult {
   readonly baseOffset: number;
   readonly lastOffset: number;
-  /** True when the producer's sequence showed that these bytes are already in the log; the offsets are the first ones. */
+  /**
+   * True when the producer's sequence showed that these bytes are already in the log; the offsets are the first ones.
+   */
   readonly duplicate: boolean;
   readonly leaderEpoch: number;
   /** The level that was reached before the answer. */
@@ -41,8 +43,9 @@ export interface AppendResult {
 
 export interface RetentionSettings {
   /**
-   * Keep at least what arrived in so many milliseconds: age counts from when a record's segment was sealed, not from the record's
-   * timestamp. A segment is sealed at the latest when its first record has been there so long. Default: no limit.
+   * Keep at least what arrived in so many milliseconds: age counts from when a record's segment was sealed, not from
+   * the record's timestamp. A segment is sealed at the latest when its first record has been there so long. Default: no
+   * limit.
    */
   readonly maxAgeMs?: number | undefined;
   /** Remove oldest sealed segments while the log is larger. Default: no limit. */
@@ -135,12 +138,15 @@ export interface LogApi {
 
   /**
    * Appends one encoded record batch (src/record makes them). The log owns `batch` from here on and patches 12 bytes.
-   * Errors: INVALID_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE, OUT_OF_ORDER_SEQUENCE, SEQUENCE_CONFLICT, FENCED_PRODUCER,
-   * OFFSET_CONFLICT, BACKPRESSURE, QUOTA_EXCEEDED: not appended. OUTCOME_UNKNOWN, CLOSED after acceptance: re-send it
-   * with the same sequence to the log opened anew.
+   * Errors: INVALID_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE, OUT_OF_ORDER_SEQUENCE, SEQUENCE_CONFLICT,
+   * FENCED_PRODUCER, OFFSET_CONFLICT, BACKPRESSURE, QUOTA_EXCEEDED: not appended. OUTCOME_UNKNOWN, CLOSED after
+   * acceptance: re-send it with the same sequence to the log opened anew.
    */
   append(batch: Uint8Array, options?: AppendOptions): Promise<AppendResult>;
-  /** Several batches, in one commit: all are good and in turn, or none is appended (details of the error: batch, its place). */
+  /**
+   * Several batches, in one commit: all are good and in turn, or none is appended (details of the error: batch, its
+   * place).
+   */
   appendAll(batches: readonly Uint8Array[], options?: AppendOptions): Promise<AppendResult[]>;
   /** Raw batches from an offset; record checksums are left to the reader that decodes. */
   fetch(from: number, options?: FetchOptions): Promise<Fetched>;
@@ -164,7 +170,8 @@ export interface LogOptions {
   readonly settings?: Partial<LogSettings> | undefined;
   /**
    * Resolves in a later turn of the host's event loop, behind the messages that wait already. Where storage is
-   * synchronous, appends pile up as messages while a commit has the thread; let in between commits, they form the next one.
+   * synchronous, appends pile up as messages while a commit has the thread; let in between commits, they form the next
+   * one.
    */
   readonly breathe?: (() => Promise<void>) | undefined;
 }

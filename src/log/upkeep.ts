@@ -1,9 +1,10 @@
 /**
- * A log's upkeep beyond the roll: retention, then compaction, pass by pass, each in slices. Loaded by the first `clean()` of a log
- * whose settings ask for it.
+ * A log's upkeep beyond the roll: retention, then compaction, pass by pass, each in slices. Loaded by the first
+ * `clean()` of a log whose settings ask for it.
  *
- * A pass is bounded (compaction.ts), and how far it has come is durable after each portion: a leader that goes takes the map and one
- * portion with it at most, and the segments that were swapped stay swapped. The next one goes on from there.
+ * A pass is bounded (compaction.ts), and how far it has come is durable after each portion: a leader that goes takes
+ * the map and one portion with it at most, and the segments that were swapped stay swapped. The next one goes on from
+ * there.
  */
 import type { Kernel } from "../kernel/types.ts";
 import type { LogStore } from "../store/log-store.ts";

@@ -1,4 +1,7 @@
-/** What the leader checks of a batch before it takes it: the kernel's verdict, and what only an appended batch must keep. */
+/**
+ * What the leader checks of a batch before it takes it: the kernel's verdict, and what only an appended batch must
+ * keep.
+ */
 import { TidemarkError } from "../errors.ts";
 import { COLUMNS, type Kernel, RECORD_POSITION, Status } from "../kernel/types.ts";
 import {

@@ -16,7 +16,10 @@ export class Waiters {
     return this.#waiters.size;
   }
 
-  /** Resolves once `advance` was called with more than `beyond`; rejects with the signal's reason. LIMIT_EXCEEDED when full. */
+  /**
+   * Resolves once `advance` was called with more than `beyond`; rejects with the signal's reason. LIMIT_EXCEEDED when
+   * full.
+   */
   wait(beyond: number, signal?: AbortSignal): Promise<void> {
     if (this.#waiters.size >= this.max) {
       return Promise.reject(new TidemarkError("LIMIT_EXCEEDED", "too many waiting readers", { waitersMax: this.max }));

@@ -1,6 +1,6 @@
 /**
- * Walking batches that lie back to back, where some may be damaged. Slots (recovery.ts, segment-reader.ts) and rows at the edge
- * (chunk-walk.ts) walk by these rules; where the bytes come from is theirs.
+ * Walking batches that lie back to back, where some may be damaged. Slots (recovery.ts, segment-reader.ts) and rows at
+ * the edge (chunk-walk.ts) walk by these rules; where the bytes come from is theirs.
  *
  *   ─────┬─────────┬─────────┬─ ─ ─ ─ ─ ─ ┬─────────┬─────────┬────
  *        │ batch   │ batch   │ damage     │ whole   │ next    │
@@ -8,8 +8,8 @@
  *                  ▲ expected             ▲ counts once its base offset is confirmed: the damaged header leads to it,
  *                                           or what follows goes on at its next offset
  *
- * No checksum covers a base offset. Damage that ends inside one leaves a batch that is whole at another offset; such a batch counts
- * as part of the damage.
+ * No checksum covers a base offset. Damage that ends inside one leaves a batch that is whole at another offset; such a
+ * batch counts as part of the damage.
  */
 import { TidemarkError } from "../errors.ts";
 import { type Kernel, Status } from "../kernel/types.ts";
@@ -40,7 +40,10 @@ export function wholeBatchAt(kernel: Kernel, bytes: Uint8Array, at: number): Bat
   return kernel.validateBatch(bytes.subarray(at, at + header.sizeBytes)) === Status.OK ? header : undefined;
 }
 
-/** The damaged batch's own header continues the log at `expected`, and says that the next batch begins where this one does. */
+/**
+ * The damaged batch's own header continues the log at `expected`, and says that the next batch begins where this one
+ * does.
+ */
 export function leadsTo(damaged: Hop | undefined, expected: number, next: Hop): boolean {
   if (damaged?.header.magic !== MAGIC || damaged.position + damaged.header.sizeBytes !== next.position) return false;
   const { header } = damaged;

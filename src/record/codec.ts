@@ -1,6 +1,6 @@
 /**
- * gzip, the one codec every host has. Only the records section is compressed; the header stays as it was but for the codec
- * bits, the length and the CRC, which is over the compressed bytes.
+ * gzip, the one codec every host has. Only the records section is compressed; the header stays as it was but for the
+ * codec bits, the length and the CRC, which is over the compressed bytes.
  *
  *   gzip   ┌ header ┬ deflate … ┬ CRC-32 ┬ ISIZE u32, little-endian ┐     ISIZE: bytes when decompressed, mod 2^32
  */
@@ -23,8 +23,9 @@ import {
 /** gzip header and trailer around an empty deflate stream. */
 const GZIP_BYTES_MIN = 20;
 /**
- * Compressed input goes in small pieces, each awaited: an engine may inflate a whole piece (deflate: at most 1,032-fold)
- * before it asks whether anybody reads. So no more than 4 MiB can stand beyond the cap, whatever the input says.
+ * Compressed input goes in small pieces, each awaited: an engine may inflate a whole piece (deflate: at most
+ * 1,032-fold) before it asks whether anybody reads. So no more than 4 MiB can stand beyond the cap, whatever the input
+ * says.
  */
 const GUNZIP_PIECE_BYTES = 4096;
 /** Compression makes nothing larger, so its pieces need only be few. */
@@ -60,8 +61,8 @@ async function pump(
 
 /**
  * Decompresses to at most `bytesMax`, else DECOMPRESSION_LIMIT. The trailer names the size, so that one exact buffer is
- * made and a lie is found as soon as it shows; a size above the limit is only believed when the bytes have come that far. Any
- * other error: this is not one whole gzip member with nothing behind it.
+ * made and a lie is found as soon as it shows; a size above the limit is only believed when the bytes have come that
+ * far. Any other error: this is not one whole gzip member with nothing behind it.
  */
 export async function gunzip(bytes: Uint8Array, bytesMax: number): Promise<Uint8Array> {
   if (bytes.length < GZIP_BYTES_MIN) throw new Error("gzip: too short");

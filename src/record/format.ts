@@ -94,8 +94,8 @@ export function readHeader(bytes: Uint8Array, at = 0): BatchHeader {
 }
 
 /**
- * Gives a batch its base offset: 8 bytes outside the checksum. A Kafka broker takes a batch in a produce request only with base
- * offset 0, one batch a partition in each request; it gives the offsets and stamps its own leader epoch.
+ * Gives a batch its base offset: 8 bytes outside the checksum. A Kafka broker takes a batch in a produce request only
+ * with base offset 0, one batch a partition in each request; it gives the offsets and stamps its own leader epoch.
  */
 export function stampBaseOffset(bytes: Uint8Array, baseOffset: number, at = 0): void {
   viewOf(bytes).setBigInt64(at + BASE_OFFSET_AT, BigInt(baseOffset));

@@ -79,12 +79,18 @@ export class RecordBatch {
     return (this.header.attributes & ATTRIBUTE_CONTROL) !== 0;
   }
 
-  /** Part of a transaction. Whether that was aborted only a marker behind it says: the first of its producer's that follows. */
+  /**
+   * Part of a transaction. Whether that was aborted only a marker behind it says: the first of its producer's that
+   * follows.
+   */
   get isTransactional(): boolean {
     return (this.header.attributes & ATTRIBUTE_TRANSACTIONAL) !== 0;
   }
 
-  /** How a transaction ended, of a control batch that says so; its producer is in the header. Key: int16 version, int16 type. */
+  /**
+   * How a transaction ended, of a control batch that says so; its producer is in the header. Key: int16 version, int16
+   * type.
+   */
   get marker(): "abort" | "commit" | undefined {
     const key = this.isControl && this.count > 0 ? this.keyAt(0) : null;
     return key && key.length >= 4 ? MARKERS[viewOf(key).getInt16(2)] : undefined;

@@ -1,4 +1,7 @@
-/** A look at a copy of the catalog for who opens files before they are asked for: unchecked, so that what is told may be anything. */
+/**
+ * A look at a copy of the catalog for who opens files before they are asked for: unchecked, so that what is told may be
+ * anything.
+ */
 import { viewOf } from "./bytes.ts";
 import { PAYLOAD_AT, PAYLOAD_BYTES_AT, type PackedState } from "./catalog.ts";
 import { CATALOG_SLOTS, SLOTS_MAX } from "./volume.ts";
@@ -11,15 +14,18 @@ export const PEEK_HEAD_BYTES = PAYLOAD_AT;
 
 export type Read = (target: Uint8Array, at: number) => number;
 
-/** What stands before the payload, generation and checksum in it; "" when it can't be read. The same in both copies, outside a commit. */
+/**
+ * What stands before the payload, generation and checksum in it; "" when it can't be read. The same in both copies,
+ * outside a commit.
+ */
 export function peekHead(read: Read): string {
   const head = new Uint8Array(PAYLOAD_AT);
   return read(head, 0) === PAYLOAD_AT ? head.join() : "";
 }
 
 /**
- * What an opening reads: of each log that a copy of the catalog names the active slot and the one before it, which has the
- * snapshot of producers. None when it can't be read.
+ * What an opening reads: of each log that a copy of the catalog names the active slot and the one before it, which has
+ * the snapshot of producers. None when it can't be read.
  */
 export function peekNewestSlots(read: Read): number[] {
   const head = new Uint8Array(PAYLOAD_AT);

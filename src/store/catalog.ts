@@ -1,6 +1,6 @@
 /**
- * The catalog: what each slot of the volume is. Its flush is the commit of every structural change (new log, roll, trim,
- * compaction, epoch). Two copies, slot 0 and slot 1, each:
+ * The catalog: what each slot of the volume is. Its flush is the commit of every structural change (new log, roll,
+ * trim, compaction, epoch). Two copies, slot 0 and slot 1, each:
  *
  *   0         8         12        16            24        28
  *   ┌─────────┬─────────┬─────────┬─────────────┬─────────┬──────────────────────────┐
@@ -8,18 +8,21 @@
  *   │"        │ u32     │ bytes   │ u64         │ u32     │ CatalogState             │
  *   └─────────┴─────────┴─────────┴─────────────┴─────────┴──────────────────────────┘
  *
- * The CRC covers bytes 0 … 23 and the payload. A commit writes generation g+1 over the copy that is older, flushes (this
- * is the commit), then writes the same over the other copy and flushes. So outside a commit both copies are equal, and
- * one rotten copy never means going back a generation; inside a commit one copy is always whole. The first commit behind
- * an opening flushes the copy that it keeps, because the process that wrote it may have died before it did.
+ * The CRC covers bytes 0 … 23 and the payload. A commit writes generation g+1 over the copy that is older, flushes
+ * (this is the commit), then writes the same over the other copy and flushes. So outside a commit both copies are
+ * equal, and one rotten copy never means going back a generation; inside a commit one copy is always whole. The first
+ * commit behind an opening flushes the copy that it keeps, because the process that wrote it may have died before it
+ * did.
  *
- * In the JSON a segment is an array, so that a slot holds the catalog of some 80,000 segments: [slot, baseOffset, epoch,
- * createdAt, begun] while active, and behind these [nextOffset, bytes, batches, records, maxTimestamp, sealedAt, compacted (0
- * or 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in milliseconds.
+ * In the JSON a segment is an array, so that a slot holds the catalog of some 80,000 segments: [slot, baseOffset,
+ * epoch, createdAt, begun] while active, and behind these [nextOffset, bytes, batches, records, maxTimestamp, sealedAt,
+ * compacted (0 or 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in
+ * milliseconds.
  *
- * Version 1 knew neither `begun`, `end` nor `appending`: its logs are read as ones that may have been appended to. Its later
- * writers knew `id`, and a log's `born` and `settings`, which are left out where there are none. So is `compacted`, which
- * says how far a log is compacted; who does not know it drops it, and the next pass begins at the start.
+ * Version 1 knew neither `begun`, `end` nor `appending`: its logs are read as ones that may have been appended to. Its
+ * later writers knew `id`, and a log's `born` and `settings`, which are left out where there are none. So is
+ * `compacted`, which says how far a log is compacted; who does not know it drops it, and the next pass begins at the
+ * start.
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -44,7 +47,10 @@ export interface SegmentEntry {
   /** Epoch of the first batch; the slot's role and marks carry it too. */
   readonly epoch: number;
   readonly createdAt: number;
-  /** Generation of the catalog that was to name it first; the slot's role says it too. 0: begun by a version that knew none. */
+  /**
+   * Generation of the catalog that was to name it first; the slot's role says it too. 0: begun by a version that knew
+   * none.
+   */
   readonly begun: number;
   /** Absent while active: the batches say it. */
   readonly sealed?: SealedEntry;
@@ -69,7 +75,10 @@ export type StoredSettings = Readonly<Record<string, unknown>>;
 
 export interface LogEntry {
   readonly name: string;
-  /** The volume's epoch when it was made, higher than that of a log of this name before it. Absent: a log of an earlier version. */
+  /**
+   * The volume's epoch when it was made, higher than that of a log of this name before it. Absent: a log of an earlier
+   * version.
+   */
   readonly born?: number | undefined;
   readonly settings?: StoredSettings | undefined;
   readonly compacted?: CompactedTo | undefined;
@@ -79,16 +88,16 @@ export interface LogEntry {
   /** What was flushed of the active segment, as of this commit: a slot that holds less is damaged, or another file. */
   readonly end: { readonly nextOffset: number; readonly position: number };
   /**
-   * Leader epoch of batches that may have been appended behind `end` since. 0: none may, the log ends there, and an opening looks
-   * at none of its slots. -1: as the slot's marks say, because the version that wrote this did not.
+   * Leader epoch of batches that may have been appended behind `end` since. 0: none may, the log ends there, and an
+   * opening looks at none of its slots. -1: as the slot's marks say, because the version that wrote this did not.
    */
   readonly appending: number;
 }
 
 export interface CatalogState {
   /**
-   * Drawn when the volume was formatted: who knows another one had a volume that is gone. Each slot's role repeats it, so that no
-   * file of another tide is taken for one of this.
+   * Drawn when the volume was formatted: who knows another one had a volume that is gone. Each slot's role repeats it,
+   * so that no file of another tide is taken for one of this.
    */
   readonly id?: string | undefined;
   /** Volume-wide leader epoch; rises with every open and whenever a used slot is taken again. */
@@ -177,8 +186,8 @@ const areCounts = (...values: unknown[]): boolean =>
   values.every((value) => Number.isSafeInteger(value) && (value as number) >= 0);
 
 /**
- * The checksum vouches for the bytes, not for who wrote them: a number that can't be true would become a read beyond the
- * slot, or slots without end. Throws where a field is of another shape.
+ * The checksum vouches for the bytes, not for who wrote them: a number that can't be true would become a read beyond
+ * the slot, or slots without end. Throws where a field is of another shape.
  */
 function isPossible({ id = "", epoch, usedSlots, logs }: PackedState, slotBytes: number): boolean {
   const isSegment = (packed: PackedSegment, at: number, all: readonly PackedSegment[]): boolean => {
@@ -251,7 +260,9 @@ export class Catalog {
     this.#kernel = kernel;
   }
 
-  /** The newest valid copy, or undefined for a volume that was never formatted. CORRUPT_CATALOG: neither copy is whole. */
+  /**
+   * The newest valid copy, or undefined for a volume that was never formatted. CORRUPT_CATALOG: neither copy is whole.
+   */
   static async read(
     volume: Volume,
     kernel: Kernel,

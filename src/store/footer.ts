@@ -86,7 +86,10 @@ const isPossible = ({ baseOffset, nextOffset, maxTimestamp, firstTimestamp }: Fo
   nextOffset >= baseOffset &&
   [baseOffset, nextOffset, maxTimestamp, firstTimestamp].every(Number.isSafeInteger);
 
-/** The footer in these 104 bytes, or undefined when they are not one or are damaged: for who has a segment and no catalog. */
+/**
+ * The footer in these 104 bytes, or undefined when they are not one or are damaged: for who has a segment and no
+ * catalog.
+ */
 export function decodeFooter(kernel: Kernel, bytes: Uint8Array): Footer | undefined {
   if (bytes.length !== FOOTER_BYTES) return undefined;
   const view = viewOf(bytes);

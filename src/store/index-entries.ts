@@ -1,11 +1,13 @@
 /**
- * Entries of a segment's two sparse indexes, as they lie on disk and in memory, big-endian and back to back. Both say where a batch
- * stands by its last offset, relative to the segment's base offset; the kernel makes them and searches them.
+ * Entries of a segment's two sparse indexes, as they lie on disk and in memory, big-endian and back to back. Both say
+ * where a batch stands by its last offset, relative to the segment's base offset; the kernel makes them and searches
+ * them.
  *
  *   offset index, 8 bytes     i32 relative last offset │ i32 position in the body
  *   time index, 12 bytes      i64 timestamp            │ i32 relative last offset of the batch that has it
  *
- * There is at most one entry of each for every 4,096 bytes of batches. The indexes are advisory: they can be made of the batches anew.
+ * There is at most one entry of each for every 4,096 bytes of batches. The indexes are advisory: they can be made of
+ * the batches anew.
  */
 import { INDEX_INTERVAL_BYTES, type Kernel, OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";

@@ -1,14 +1,15 @@
 /**
- * A segment as the three files in which a Kafka broker keeps one: batches as they are but for the leader epoch, and the two
- * indexes (index-entries.ts) closed as Kafka closes them.
+ * A segment as the three files in which a Kafka broker keeps one: batches as they are but for the leader epoch, and the
+ * two indexes (index-entries.ts) closed as Kafka closes them.
  *
  *   .log        record batches, each with the leader epoch that is asked for
  *   .index      the offset index
  *   .timeindex  the time index; its last entry is the largest timestamp of all
  *
- * A broker takes a time index's last entry for the segment's largest timestamp: without it a look-up by time leaves out the
- * segment's end, or the whole segment where it is short. And it takes the leader epoch of a batch for one of its partition's own:
- * Kafka's Java consumer waits for ever behind one that the partition has not reached. So batches get epoch 0 by default.
+ * A broker takes a time index's last entry for the segment's largest timestamp: without it a look-up by time leaves out
+ * the segment's end, or the whole segment where it is short. And it takes the leader epoch of a batch for one of its
+ * partition's own: Kafka's Java consumer waits for ever behind one that the partition has not reached. So batches get
+ * epoch 0 by default.
  */
 import { TidemarkError } from "../errors.ts";
 import {
@@ -43,8 +44,9 @@ export interface KafkaFilesOptions {
 export const LEADER_EPOCH_MAX = 2 ** 31 - 1;
 
 /**
- * Files of a segment's batches, or of a whole stored segment with its sections and footer, as it lies in object storage. The bytes
- * are copied. INVALID_ARGUMENT: an option is out of range. INVALID_BATCH: the batches are damaged, or do not tile the segment.
+ * Files of a segment's batches, or of a whole stored segment with its sections and footer, as it lies in object
+ * storage. The bytes are copied. INVALID_ARGUMENT: an option is out of range. INVALID_BATCH: the batches are damaged,
+ * or do not tile the segment.
  */
 export function kafkaFiles(kernel: Kernel, segment: Uint8Array, options: KafkaFilesOptions = {}): KafkaFiles {
   const { leaderEpoch = 0 } = options;
@@ -88,7 +90,10 @@ function headerAt(kernel: Kernel, log: Uint8Array, at: number, expected: number)
   });
 }
 
-/** Both indexes as a broker makes them: an entry for the batch that comes when more than 4,096 bytes have passed since the last. */
+/**
+ * Both indexes as a broker makes them: an entry for the batch that comes when more than 4,096 bytes have passed since
+ * the last.
+ */
 class KafkaIndexes {
   readonly #baseOffset: number;
   readonly #offsets = new GrowingBytes();

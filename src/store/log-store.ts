@@ -1,6 +1,7 @@
 /**
  * What a log needs of storage. Two families implement it, the segmented store over a Volume (browser, Node, simulation)
- * and a row store in a Durable Object, and one contract suite (test/contract/log-store-contract.ts) runs on all of them.
+ * and a row store in a Durable Object, and one contract suite (test/contract/log-store-contract.ts) runs on all of
+ * them.
  *
  *   logStartOffset        flushedOffset        logEndOffset
  *        ▼                      ▼                   ▼
@@ -8,8 +9,8 @@
  *        │ durable, readable    │ written, readable,│
  *        │                      │ not yet durable   │
  *
- * One caller at a time for append, flush, roll, trim and replace (the log serialises them); read, offsetForTimestamp and
- * segments may run beside them at any moment and see a consistent state. After any method but the reads threw
+ * One caller at a time for append, flush, roll, trim and replace (the log serialises them); read, offsetForTimestamp
+ * and segments may run beside them at any moment and see a consistent state. After any method but the reads threw
  * STORAGE_FAILED or QUOTA_EXCEEDED with `details.poisoned`, the store refuses everything but reads: open it again.
  */
 import type { BatchHeader } from "../record/format.ts";
@@ -37,7 +38,10 @@ export interface SegmentInfo {
   readonly timeEntries: number;
   /** Written by compaction: offsets may have holes. */
   readonly compacted: boolean;
-  /** When the segment was sealed, or its first batch arrived, by the log's clock; for roll by age, retention, compaction. */
+  /**
+   * When the segment was sealed, or its first batch arrived, by the log's clock; for roll by age, retention,
+   * compaction.
+   */
   readonly createdAt: number;
   readonly sealedAt: number | undefined;
   /** Where the bytes are, for tools; undefined where a store has no slots. */
@@ -67,9 +71,9 @@ export interface LogRecovery {
   /** The torn tail that was cut: never acknowledged at `flushed`. */
   readonly cut: { readonly offset: number; readonly bytes: number; readonly reason: string } | undefined;
   /**
-   * Offsets at the log's end that were durable and are not there any more: the active slot is another file (OTHER_FILE), empty
-   * (SLOT_LOST), or older than the catalog. Reading them is CORRUPT_RANGE, and they are not given out again. Where nobody
-   * knows how far the slot went, `to` is behind all that it may have held.
+   * Offsets at the log's end that were durable and are not there any more: the active slot is another file
+   * (OTHER_FILE), empty (SLOT_LOST), or older than the catalog. Reading them is CORRUPT_RANGE, and they are not given
+   * out again. Where nobody knows how far the slot went, `to` is behind all that it may have held.
    */
   readonly lost: { readonly from: number; readonly to: number; readonly reason: string } | undefined;
   readonly quarantined: readonly QuarantinedRange[];
@@ -89,8 +93,9 @@ export interface ReplacementSegment {
 }
 
 /**
- * Below `to` each key has one record; a tombstone there falls due at `dueAt` (null: never), by the delay that was set then. A pass that was
- * under way had mapped up to `mapTo` and was done with what begins below `at`, where a tombstone falls due at `passDueAt`.
+ * Below `to` each key has one record; a tombstone there falls due at `dueAt` (null: never), by the delay that was set
+ * then. A pass that was under way had mapped up to `mapTo` and was done with what begins below `at`, where a tombstone
+ * falls due at `passDueAt`.
  */
 export interface CompactedTo {
   readonly to: number;
@@ -136,8 +141,8 @@ export interface LogStore {
   /**
    * Whole batches from the one that contains `from`, at least one and otherwise at most `maxBytes`, none starting at or
    * behind `limitOffset`. Does not verify record checksums: the last reader does, and when it finds a bad one it asks
-   * again with `verify`, which checks the whole segment and so names the damaged range exactly. OFFSET_OUT_OF_RANGE below
-   * the log start or above the log end; CORRUPT_RANGE (details from, to) where `from` lies in damage.
+   * again with `verify`, which checks the whole segment and so names the damaged range exactly. OFFSET_OUT_OF_RANGE
+   * below the log start or above the log end; CORRUPT_RANGE (details from, to) where `from` lies in damage.
    */
   read(from: number, maxBytes: number, limitOffset: number, verify?: boolean): Promise<FetchedBatches>;
 
@@ -150,7 +155,9 @@ export interface LogStore {
   /** From the log start to the active segment. */
   segments(): readonly SegmentInfo[];
 
-  /** Raises the log start to `offset` (at most flushedOffset) and frees whole segments below. Crash: before or after. */
+  /**
+   * Raises the log start to `offset` (at most flushedOffset) and frees whole segments below. Crash: before or after.
+   */
   trim(offset: number): Promise<void>;
 
   /**

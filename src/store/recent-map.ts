@@ -7,7 +7,10 @@ export class RecentMap<Key, Value> extends Map<Key, Value> {
     this.set(key, value);
   }
 
-  /** Drops entries while there are too many, the one unused for longest first; pinned ones stay. `dropped` is told of each. */
+  /**
+   * Drops entries while there are too many, the one unused for longest first; pinned ones stay. `dropped` is told of
+   * each.
+   */
   dropWhile(
     isTooMany: () => boolean,
     dropped?: (value: Value, key: Key) => void,

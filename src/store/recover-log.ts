@@ -8,9 +8,9 @@
  *   │ cut                 │ appended to          │      the log goes on behind it, in another slot
  *   └─────────────────────┴──────────────────────┘
  *
- * The catalog's end was flushed before the catalog was, so a slot that holds less has lost something since. Where the log may
- * have been appended to behind it, nobody knows how far: then the log goes on behind all that a segment can hold, so that no
- * offset is ever given to a second record.
+ * The catalog's end was flushed before the catalog was, so a slot that holds less has lost something since. Where the
+ * log may have been appended to behind it, nobody knows how far: then the log goes on behind all that a segment can
+ * hold, so that no offset is ever given to a second record.
  *
  * Nothing is written here.
  */
@@ -51,7 +51,10 @@ export function roleOf(
   return { tide, log, baseOffset, epoch, begun };
 }
 
-/** What an opening says of a log that was not in use when the catalog was written: it ends there, and nothing is looked at. */
+/**
+ * What an opening says of a log that was not in use when the catalog was written: it ends there, and nothing is looked
+ * at.
+ */
 export function reportUnused({ name, segments, logStartOffset, quarantined, end }: LogEntry): LogRecovery {
   return {
     log: name,
@@ -107,8 +110,8 @@ export async function recoverLog(disk: Disk, entry: LogEntry): Promise<Recovered
 }
 
 /**
- * A slot that was begun or written to by a later catalog, or has more than the catalog knows where it says that nothing was
- * appended: to go on would give out offsets and slots a second time.
+ * A slot that was begun or written to by a later catalog, or has more than the catalog knows where it says that nothing
+ * was appended: to go on would give out offsets and slots a second time.
  */
 export function refuseOlderCatalog(
   { tide, generation, epoch }: Disk,
@@ -146,7 +149,8 @@ async function walkActive(
   if (!mark) return { segment, cut: await walkUnmarked(appending > 0 ? tail(appending) : walk) };
   if (appending > 0) return { segment, cut: await walkTail(tail(appending)) };
   let cut = mark.clean ? undefined : await walkTail(tail(mark.epoch));
-  // A header page that came back from an earlier term, or lost its newest mark, knows nothing of what later terms have appended.
+  // A header page that came back from an earlier term, or lost its newest mark, knows nothing of what later terms have
+  // appended.
   for (let term = mark.epoch; (term = await epochBehind(tail(term + 1, epoch))) > 0;) cut = await walkTail(tail(term));
   return { segment, cut };
 }
@@ -155,7 +159,10 @@ function durableEnd({ end }: LogEntry, mark: Mark | undefined): LogEntry["end"] 
   return mark && mark.position > end.position ? mark : end;
 }
 
-/** Of a slot that is gone: all that the catalog knows, or all that the slot may have held where more may have been appended. */
+/**
+ * Of a slot that is gone: all that the catalog knows, or all that the slot may have held where more may have been
+ * appended.
+ */
 function lostSlot({ segments, end, appending, logStartOffset }: LogEntry, reason: string): LogRecovery["lost"] {
   const { baseOffset } = segments.at(-1)!;
   return {
@@ -174,7 +181,10 @@ function lostEnd(entry: LogEntry, segment: Segment, mark: Mark | undefined): Log
   return known ? undefined : { from: last.from, to: last.to, reason: last.reason };
 }
 
-/** What stands for an active segment whose slot is gone. Should the right file come back, what the catalog knew of is read again. */
+/**
+ * What stands for an active segment whose slot is gone. Should the right file come back, what the catalog knew of is
+ * read again.
+ */
 export function lostSegment(
   active: Segment,
   { end }: LogEntry,

@@ -92,7 +92,9 @@ function quarantine(segment: Segment, to: number, position: number, bytes: numbe
   segment.skipDamage({ from: segment.nextOffset, to, slot: segment.slot, position, bytes, reason });
 }
 
-/** Walks what may follow the mark and says what had to be cut. Never quarantines: nothing here is known to be durable. */
+/**
+ * Walks what may follow the mark and says what had to be cut. Never quarantines: nothing here is known to be durable.
+ */
 export async function walkTail(walk: Walk): Promise<TailCut | undefined> {
   const end = walk.volume.slotBytes - BODY_AT;
   return cutAt(walk, await walkValid(walk, end), end);
@@ -100,8 +102,8 @@ export async function walkTail(walk: Walk): Promise<TailCut | undefined> {
 
 /**
  * With no valid mark (both copies lost) there is no telling a torn tail from corruption, so a bad batch that a valid
- * one follows is quarantined, and only what nothing valid follows is cut. Where nothing confirms the offsets of the valid
- * ones, they are quarantined, too: the log goes on behind the last of them.
+ * one follows is quarantined, and only what nothing valid follows is cut. Where nothing confirms the offsets of the
+ * valid ones, they are quarantined, too: the log goes on behind the last of them.
  */
 export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
   const { volume, segment } = walk;
@@ -197,14 +199,15 @@ async function isConfirmed(
   const nextOffset = nextOffsetOf(batch.header);
   if (exact && endOf(batch) === end && nextOffset === limitOffset) return true;
   if (goesOn(await readHeaderAt(walk, endOf(batch), end), nextOffset)) return true;
-  // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next one's.
+  // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next
+  // one's.
   return walk.allowGaps && before !== undefined && endOf(before) === batch.position;
 }
 
 /**
- * The whole batches behind damage at `position`, whatever their offsets. The first is looked for where the damaged batch itself
- * says it ends (so that a batch carried inside a record's value can't be taken for one of ours), then all byte by byte; bounded by
- * the slot's size.
+ * The whole batches behind damage at `position`, whatever their offsets. The first is looked for where the damaged
+ * batch itself says it ends (so that a batch carried inside a record's value can't be taken for one of ours), then all
+ * byte by byte; bounded by the slot's size.
  */
 async function* wholeBatches(walk: Walk, position: number, end: number): AsyncGenerator<Hop> {
   let base = position + 1;
@@ -289,8 +292,8 @@ async function tornBytes(walk: Walk, position: number, end: number): Promise<num
   const head = await readExactly(walk.volume, walk.segment.slot, BODY_AT + position, BATCH_HEADER_BYTES);
   const header = readHeader(head);
   const size = Math.max(BATCH_HEADER_BYTES, Math.min(header.sizeBytes, end - position));
-  // Stale batches have an earlier epoch. What has ours was begun where the log ends, or is whole but for what its checksum
-  // leaves out.
+  // Stale batches have an earlier epoch. What has ours was begun where the log ends, or is whole but for what its
+  // checksum leaves out.
   const begun = header.magic === MAGIC && header.baseOffset === walk.segment.nextOffset;
   const torn = header.leaderEpoch >= walk.minEpoch && (begun || (await hasItsCrc(walk, position, size))) ? size : 0;
   for await (const behind of wholeBatches(walk, position, end)) {

@@ -32,7 +32,10 @@ export interface SealOptions {
   readonly producers: Uint8Array;
   readonly previousFooterCrc: number;
   readonly epoch: number;
-  /** Whose segment it is, in words that no other segment has: two of the same shape may be sealed in the same millisecond. */
+  /**
+   * Whose segment it is, in words that no other segment has: two of the same shape may be sealed in the same
+   * millisecond.
+   */
   readonly owner: string;
 }
 

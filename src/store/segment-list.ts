@@ -1,6 +1,6 @@
 /**
- * One log's list of segments, as those see it that work on the list from outside: trim, replace and delete (trim-and-replace.ts),
- * look-ups by time (time-lookup.ts). SegmentedLog implements it.
+ * One log's list of segments, as those see it that work on the list from outside: trim, replace and delete
+ * (trim-and-replace.ts), look-ups by time (time-lookup.ts). SegmentedLog implements it.
  *
  *   all   ┌────────┬────────┬─ ─ ─ ─┬────────┐
  *         │ sealed │ sealed │       │ active │      a change commits the next list to the catalog, then adopts it
@@ -31,7 +31,10 @@ export interface SegmentList {
   /** Writes one of the two marks anew: what is flushed, it says. Not flushed itself. */
   writeMark(): Promise<void>;
 
-  /** What the catalog says of this log, with the given segments and start instead of today's while a change is being committed. */
+  /**
+   * What the catalog says of this log, with the given segments and start instead of today's while a change is being
+   * committed.
+   */
   entry(segments?: readonly Segment[], logStartOffset?: number): LogEntry;
 
   /** The list becomes `next`; slots of segments that left it are free from here on. */

@@ -101,8 +101,8 @@ export class SegmentReader {
       sealed?.compacted &&
       (found.damage.length === 0 || found.damage.some(({ reason }) => reason === "BAD_OFFSET"))
     ) {
-      // Every batch is whole and yet the body is not what was sealed: an offset or epoch is wrong somewhere. Where two offsets
-      // contradict each other, no telling which.
+      // Every batch is whole and yet the body is not what was sealed: an offset or epoch is wrong somewhere. Where two
+      // offsets contradict each other, no telling which.
       const sections = await readSections(volume, kernel, segment);
       if (sections && (await bodyCrc(volume, kernel, segment)) !== sections.bodyCrc) {
         found.damage = [wholeOf(segment, "BODY_CRC")];
@@ -118,14 +118,16 @@ export class SegmentReader {
       return;
     }
     segment.damage = found.damage;
-    // What recovery took for damage (an epoch out of range, say) may be readable after all: then it must be found by time, too.
+    // What recovery took for damage (an epoch out of range, say) may be readable after all: then it must be found by
+    // time, too.
     segment.maxTimestamp = Math.max(segment.maxTimestamp, found.maxTimestamp);
     if (sealed) segment.loaded = found.indexes;
   }
 
   /**
-   * Whether what was found in a sealed segment's slot is that segment: batches of another topic or tide are as whole as ours, and
-   * their offsets may continue as well. Its footer proves it, and so does its role; without either all must be as it was sealed.
+   * Whether what was found in a sealed segment's slot is that segment: batches of another topic or tide are as whole as
+   * ours, and their offsets may continue as well. Its footer proves it, and so does its role; without either all must
+   * be as it was sealed.
    */
   async #isItsFile(segment: Segment, found: Segment): Promise<boolean> {
     const footer = await whoseFooter(this.volume, this.kernel, segment);
@@ -250,8 +252,8 @@ export class SegmentReader {
     let windowAt = start;
     let position = start;
     let expected = -1;
-    // Handed out once the next header continues it. Where one does not, damage is looked for and the walk begins anew: a
-    // damaged length led astray.
+    // Handed out once the next header continues it. Where one does not, damage is looked for and the walk begins anew:
+    // a damaged length led astray.
     let held: Hop | undefined;
     let done = -1;
     while (position < end) {
@@ -295,7 +297,9 @@ export class SegmentReader {
   }
 }
 
-/** A hop's header is one of this segment's, and its length ends inside, or at the end with the segment's last offset. */
+/**
+ * A hop's header is one of this segment's, and its length ends inside, or at the end with the segment's last offset.
+ */
 function leadsOn(
   segment: Segment,
   header: BatchHeader,

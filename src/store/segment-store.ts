@@ -6,8 +6,8 @@
  *
  * Structural changes (new log, roll, trim, compaction) take slots, write into them, flush them, and commit the catalog,
  * one change at a time. A slot that a change frees is used again only after that change is committed. After any failed
- * write or flush the store is poisoned: what is on disk is unknown until it is opened again (reliability rule: never retry in
- * place).
+ * write or flush the store is poisoned: what is on disk is unknown until it is opened again (reliability rule: never
+ * retry in place).
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -140,7 +140,9 @@ export class SegmentStore implements StoreContext {
     return [...this.#logs.keys()];
   }
 
-  /** Since when the log of this name is there (LogEntry); undefined when there is none. 0: made by an earlier version. */
+  /**
+   * Since when the log of this name is there (LogEntry); undefined when there is none. 0: made by an earlier version.
+   */
   bornOf(name: string): number | undefined {
     const log = this.#logs.get(name);
     return log && (log.born ?? 0);
@@ -157,8 +159,8 @@ export class SegmentStore implements StoreContext {
   }
 
   /**
-   * The log of this name; creates it, with these settings. One that was not in use is recovered by its first use: its report is
-   * then newer than the store's. INVALID_ARGUMENT: a name is 1 to 255 of A-Z a-z 0-9 . _ - (Kafka's rule).
+   * The log of this name; creates it, with these settings. One that was not in use is recovered by its first use: its
+   * report is then newer than the store's. INVALID_ARGUMENT: a name is 1 to 255 of A-Z a-z 0-9 . _ - (Kafka's rule).
    */
   async log(name: string, settings?: StoredSettings): Promise<SegmentedLog> {
     const known = this.#logs.get(name);
@@ -277,8 +279,9 @@ export class SegmentStore implements StoreContext {
   }
 
   /**
-   * Loads the indexes of sealed segments, the newest first, as many as stay in memory; beside other work, after opening, so
-   * that no seek is the first to meet a closed slot. What fails here fails again, and is reported, when it is needed.
+   * Loads the indexes of sealed segments, the newest first, as many as stay in memory; beside other work, after
+   * opening, so that no seek is the first to meet a closed slot. What fails here fails again, and is reported, when it
+   * is needed.
    */
   async warm(breathe?: () => Promise<void>): Promise<void> {
     const newestFirst = this.#used()
@@ -299,8 +302,8 @@ export class SegmentStore implements StoreContext {
   }
 
   /**
-   * Closes the logs that were appended to, and says in the catalog where each ends, unless the store is poisoned; releases the
-   * volume in any case. Where nothing was appended there is nothing to say.
+   * Closes the logs that were appended to, and says in the catalog where each ends, unless the store is poisoned;
+   * releases the volume in any case. Where nothing was appended there is nothing to say.
    */
   async close(): Promise<void> {
     if (this.#closed) return;

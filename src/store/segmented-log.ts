@@ -29,8 +29,9 @@ import type { StoreContext } from "./store-context.ts";
 /** Neighbours are joined into writes of up to this size; larger batches are written as they are, without a copy. */
 const JOIN_BYTES = 64 * 1024;
 /**
- * A mark is a second dirty page for the flush, so it is not written anew for less than 1/128 of a slot (64 KiB of 8 MiB),
- * until an idle flush brings it up to the end. Recovery checks that much more; what rots in it meanwhile counts as torn.
+ * A mark is a second dirty page for the flush, so it is not written anew for less than 1/128 of a slot (64 KiB of 8
+ * MiB), until an idle flush brings it up to the end. Recovery checks that much more; what rots in it meanwhile counts
+ * as torn.
  */
 const MARK_SHARE = 7;
 
@@ -166,7 +167,9 @@ export class SegmentedLog implements LogStore, SegmentList {
     return BODY_AT + body + sectionsBytesMax(body, this.#producersReserve) <= this.store.volume.slotBytes;
   }
 
-  /** All the slots that these batches will need, before the first byte is written: a full disk refuses all or nothing. */
+  /**
+   * All the slots that these batches will need, before the first byte is written: a full disk refuses all or nothing.
+   */
   async #reserve(batches: readonly Uint8Array[]): Promise<void> {
     let slots = 0;
     let pending = 0;
@@ -209,8 +212,8 @@ export class SegmentedLog implements LogStore, SegmentList {
   }
 
   /**
-   * One of the two marks anew. What it speaks of was flushed before; not flushed itself. It has this term's epoch once the catalog
-   * says that the log is appended to: no slot may name an epoch that no catalog knows.
+   * One of the two marks anew. What it speaks of was flushed before; not flushed itself. It has this term's epoch once
+   * the catalog says that the log is appended to: no slot may name an epoch that no catalog knows.
    */
   async writeMark(clean = false): Promise<void> {
     const { volume, kernel } = this.store;
@@ -232,7 +235,8 @@ export class SegmentedLog implements LogStore, SegmentList {
     const active = this.#active;
     const flushed = { offset: active.nextOffset, position: active.bytes };
     await this.store.poisonOnFailure(async () => {
-      // Nothing new: the mark catches up with the last flush, so that rot in its batches can't be taken for a torn tail.
+      // Nothing new: the mark catches up with the last flush, so that rot in its batches can't be taken for a torn
+      // tail.
       if (flushed.position === this.flushed.position && this.mark.position !== flushed.position) await this.writeMark();
       await this.store.volume.flush([active.slot]);
     });

@@ -28,7 +28,9 @@ export class SlotPool {
     this.#free.push(...slots);
   }
 
-  /** Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as could be made are there, nothing else changed. */
+  /**
+   * Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as could be made are there, nothing else changed.
+   */
   async reserve(count: number): Promise<void> {
     await this.#grow(() => count - this.#free.length);
   }

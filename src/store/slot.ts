@@ -12,14 +12,15 @@
  *   mark  0 "MARK" · 4 u32 count · 8 i64 base offset of the segment · 16 u32 position · 20 i64 next offset
  *         · 28 i32 epoch · 32 u32 flags (1 clean shutdown) · 36 u32 CRC-32C of 0 … 35
  *
- * A mark says: "batches up to `position` (ending before `next offset`) were flushed; what stands behind carries `epoch`".
- * It is written with the next batch and flushed with it, so it costs no sync, and it is true whether or not that batch
- * arrives. Marks alternate between two sectors: a torn one leaves the other. Behind the mark a bad batch is a torn
- * tail; before it, corruption. Equality of epochs behind the mark keeps out stale batches of the slot's earlier life,
- * since base offset and epoch stand outside a batch's own checksum.
+ * A mark says: "batches up to `position` (ending before `next offset`) were flushed; what stands behind carries
+ * `epoch`". It is written with the next batch and flushed with it, so it costs no sync, and it is true whether or not
+ * that batch arrives. Marks alternate between two sectors: a torn one leaves the other. Behind the mark a bad batch is
+ * a torn tail; before it, corruption. Equality of epochs behind the mark keeps out stale batches of the slot's earlier
+ * life, since base offset and epoch stand outside a batch's own checksum.
  *
- * The role tells whose file this is: tide, log, base offset, epoch and `begun`, the generation of the catalog that was to name
- * it first. A file that was exchanged for another, or came back from the slot's earlier life, says something else there.
+ * The role tells whose file this is: tide, log, base offset, epoch and `begun`, the generation of the catalog that was
+ * to name it first. A file that was exchanged for another, or came back from the slot's earlier life, says something
+ * else there.
  */
 import type { Kernel } from "../kernel/types.ts";
 import { getSafe64, viewOf } from "./bytes.ts";
@@ -47,7 +48,9 @@ const FLAG_CLEAN = 1;
 export interface Mark {
   /** Rises with every mark of a segment; the larger valid one counts. */
   readonly count: number;
-  /** Base offset of the segment it belongs to: a mark of the slot's earlier life names another one, or another epoch. */
+  /**
+   * Base offset of the segment it belongs to: a mark of the slot's earlier life names another one, or another epoch.
+   */
   readonly baseOffset: number;
   /** Bytes of batches, from BODY_AT. */
   readonly position: number;
@@ -63,11 +66,17 @@ export interface Role {
   readonly log: string;
   readonly baseOffset: number;
   readonly epoch: number;
-  /** Generation of the catalog that was to name the segment first; 0 where the slot was begun by a version that knew none. */
+  /**
+   * Generation of the catalog that was to name the segment first; 0 where the slot was begun by a version that knew
+   * none.
+   */
   readonly begun: number;
 }
 
-/** "ours" for certain; "alike" as far as the slot can say; "other": another segment's file; "unknown": the role can't be read. */
+/**
+ * "ours" for certain; "alike" as far as the slot can say; "other": another segment's file; "unknown": the role can't be
+ * read.
+ */
 export type Whose = "ours" | "alike" | "other" | "unknown";
 
 /** Whether a slot with this role holds that segment. */
@@ -82,7 +91,9 @@ export function whose(role: Role | undefined, wanted: Role): Whose {
   return role.tide === "" ? "alike" : "ours";
 }
 
-/** The whole header page of a slot that begins a segment; both marks say "nothing yet". The store has checked the name. */
+/**
+ * The whole header page of a slot that begins a segment; both marks say "nothing yet". The store has checked the name.
+ */
 export function encodeHeaderPage(kernel: Kernel, role: Role, mark: Mark): Uint8Array {
   const page = new Uint8Array(BODY_AT);
   const nameBytes = new TextEncoder().encode(role.log);

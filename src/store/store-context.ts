@@ -1,6 +1,6 @@
 /**
- * What one log needs of the store that it shares with others. SegmentStore implements it; SegmentedLog, and what works on a
- * log's segments (segment-list.ts), know only this.
+ * What one log needs of the store that it shares with others. SegmentStore implements it; SegmentedLog, and what works
+ * on a log's segments (segment-list.ts), know only this.
  *
  *   SegmentStore ──implements──▶ StoreContext ◀──knows── SegmentedLog, trim-and-replace, time-lookup
  */
@@ -42,10 +42,14 @@ export interface StoreContext {
   /** Generation of the next commit: a segment that is begun for it is told apart from all others by this number. */
   readonly nextGeneration: number;
 
-  /** Throws on a closed or poisoned store what closed or poisoned it; `earlier` in the details: this work did nothing. */
+  /**
+   * Throws on a closed or poisoned store what closed or poisoned it; `earlier` in the details: this work did nothing.
+   */
   check(): void;
 
-  /** Runs one structural change at a time. A failure poisons the store, except a refused slot, which changed nothing. */
+  /**
+   * Runs one structural change at a time. A failure poisons the store, except a refused slot, which changed nothing.
+   */
   change(work: (change: Change) => Promise<void>): Promise<void>;
 
   /** Before a log's first batch since it was last closed: one commit for all that begin together. */
@@ -54,7 +58,9 @@ export interface StoreContext {
   /** Writes a segment's header page, both marks at its start. Not flushed. */
   beginSegment(segment: Segment): Promise<Mark>;
 
-  /** Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as could be made are there, nothing else changed. */
+  /**
+   * Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as could be made are there, nothing else changed.
+   */
   reserveSlots(count: number): Promise<void>;
 
   /** Frees the slot of a segment that left its log; the change that took it out is committed. */

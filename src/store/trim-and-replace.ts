@@ -78,7 +78,9 @@ export async function replaceSegments(
   });
 }
 
-/** Takes a log out of its store. Crash: it is there as it was, or gone. What is in hand on it is refused from then on. */
+/**
+ * Takes a log out of its store. Crash: it is there as it was, or gone. What is in hand on it is refused from then on.
+ */
 export async function deleteLog(log: SegmentList): Promise<void> {
   log.check();
   await log.store.change(async (change) => {

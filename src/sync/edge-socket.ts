@@ -6,8 +6,9 @@
  *   await log.append([batch])                                 waits for credits, resolves with the offsets
  *   for await (const { bytes, nextOffset } of log.follow(0))  asks for more when the loop asks
  *
- * Nothing is sent again from here: when a socket or a channel ends, what was under way rejects as OUTCOME_UNKNOWN (appends) or
- * CLOSED, and the producer above sends it, same sequence, through the next socket. A follow goes on elsewhere from the
+ * Nothing is sent again from here: when a socket or a channel ends, what was under way rejects as OUTCOME_UNKNOWN
+ * (appends) or CLOSED, and the producer above sends it, same sequence, through the next socket. A follow goes on
+ * elsewhere from the
  * `nextOffset` of the last batches that its loop took.
  */
 import { TidemarkError, type WireError } from "../errors.ts";
@@ -43,7 +44,10 @@ export type EdgeAppendResult = Pick<AppendResult, "baseOffset" | "lastOffset" | 
 export type EdgePosition = number | "earliest" | "latest" | { readonly timestamp: number };
 
 export interface Delivered {
-  /** Whole batches; the first may begin before the offset that was asked for. None where compaction has left no records up to `nextOffset`. */
+  /**
+   * Whole batches; the first may begin before the offset that was asked for. None where compaction has left no records
+   * up to `nextOffset`.
+   */
   readonly bytes: Uint8Array;
   readonly nextOffset: number;
 }
@@ -229,7 +233,10 @@ export class EdgeLog {
     this.opened.catch(() => undefined);
   }
 
-  /** Batches are appended in the order of the calls. Rejects with what the log says of them; OUTCOME_UNKNOWN when the socket ends first. */
+  /**
+   * Batches are appended in the order of the calls. Rejects with what the log says of them; OUTCOME_UNKNOWN when the
+   * socket ends first.
+   */
   append(
     batches: readonly Uint8Array[],
     options: { readonly ifEnd?: number | undefined } = {},

@@ -31,9 +31,9 @@
  *
  * A client ignores frames of types that it does not know.
  *
- * Names are those of the browser's port (src/browser/port/protocol.ts) where both have the thing. Only batches cost credits, so an
- * answer can always be sent. What breaks the layout ends the socket with a close code; a request that can't be done gets its
- * error frame, and the socket goes on.
+ * Names are those of the browser's port (src/browser/port/protocol.ts) where both have the thing. Only batches cost
+ * credits, so an answer can always be sent. What breaks the layout ends the socket with a close code; a request that
+ * can't be done gets its error frame, and the socket goes on.
  */
 import { concat, viewOf } from "../record/bytes.ts";
 

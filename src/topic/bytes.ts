@@ -4,7 +4,10 @@ import { isWellFormed, refused, wellFormed } from "./check.ts";
 const encoder = new TextEncoder();
 const BYTE_VIEWS = /^\[object (Uint8Array|Uint8ClampedArray|Int8Array|DataView)\]$/;
 
-/** A view's own bytes: elements of a byte, or none (DataView). Wider elements have an order of bytes, which only the caller knows. */
+/**
+ * A view's own bytes: elements of a byte, or none (DataView). Wider elements have an order of bytes, which only the
+ * caller knows.
+ */
 export function viewOfBytes(field: string, value: unknown): Uint8Array {
   let bytes: Uint8Array;
   if (value instanceof Uint8Array) bytes = value;

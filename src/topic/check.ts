@@ -1,6 +1,7 @@
 /**
- * Checks of what comes from outside, one for each kind of value. A check throws INVALID_ARGUMENT that names the field, what
- * was given and what is allowed. Calls check all of their input before they queue anything, so a refused call changes nothing.
+ * Checks of what comes from outside, one for each kind of value. A check throws INVALID_ARGUMENT that names the field,
+ * what was given and what is allowed. Calls check all of their input before they queue anything, so a refused call
+ * changes nothing.
  */
 import { TidemarkError } from "../errors.ts";
 

@@ -1,6 +1,6 @@
 /**
- * A record as the application gives it, turned into what the producer takes. All that can be wrong with one record is found
- * here, before it touches a batch, so a bad record fails alone.
+ * A record as the application gives it, turned into what the producer takes. All that can be wrong with one record is
+ * found here, before it touches a batch, so a bad record fails alone.
  */
 import { TidemarkError } from "../errors.ts";
 import type { ProducerRecord } from "../delivery/producer.ts";

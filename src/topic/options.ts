@@ -1,4 +1,7 @@
-/** Options of a topic's calls, checked the same way in the browser and at the edge, and what a topic's producer has by default. */
+/**
+ * Options of a topic's calls, checked the same way in the browser and at the edge, and what a topic's producer has by
+ * default.
+ */
 import { type Check, callback, flag, integer, isObject, oneOf, refused, signal } from "./check.ts";
 
 /** A batch is sent when so many bytes wait: per-batch costs vanish, and the first ack does not wait. */

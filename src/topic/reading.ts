@@ -1,4 +1,7 @@
-/** A topic's reads, with checked options. What is wrong with them is told to the first next(), as everything else of a read is. */
+/**
+ * A topic's reads, with checked options. What is wrong with them is told to the first next(), as everything else of a
+ * read is.
+ */
 import { type ReadSource, readBatches, type ReaderOptions } from "../delivery/reader.ts";
 import type { Deserializer, ReadBatch } from "../delivery/read-record.ts";
 import { type BatchReading, RecordReading } from "../delivery/reading.ts";

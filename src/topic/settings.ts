@@ -1,6 +1,6 @@
 /**
- * A topic's settings: what belongs to the topic and not to a tab. They are stored with it, so only what was given is in them,
- * and a default may change with the library.
+ * A topic's settings: what belongs to the topic and not to a tab. They are stored with it, so only what was given is in
+ * them, and a default may change with the library.
  */
 import { DEFAULT_SETTINGS, withDefaults } from "../log/limits.ts";
 import type { CompactionSettings, LogSettings, RetentionSettings } from "../log/types.ts";
@@ -28,7 +28,9 @@ export function logSettingsOf({ compaction, ...settings }: TopicSettings): Parti
   return { ...settings, compaction: compaction === false ? undefined : compaction };
 }
 
-/** The settings among a topic's options, as plain data of their own; undefined when there are none. INVALID_ARGUMENT. */
+/**
+ * The settings among a topic's options, as plain data of their own; undefined when there are none. INVALID_ARGUMENT.
+ */
 export function settingsOf(options: GivenSettings): TopicSettings | undefined {
   const { compaction } = options;
   const all: Record<string, unknown> = { ...options, compaction: compaction === true ? {} : compaction };

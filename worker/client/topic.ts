@@ -5,13 +5,14 @@
  *     await orders.append({ key: "o-17", value: { total: 42 }, headers: { trace: "a1" } });
  *     for await (const record of orders.read({ from: "earliest" })) { … }
  *
- * Underneath it is the batches dialect over the object's `fetch`: the same checks, bounds and errors as from outside, flow control
- * for bodies, and no argument limit as RPC has. Batches are made here, by the producer that browsers use. Reads of
- * what has moved to object storage don't wake the object. It asks no token: whoever can run code here has the bindings.
+ * Underneath it is the batches dialect over the object's `fetch`: the same checks, bounds and errors as from outside,
+ * flow control for bodies, and no argument limit as RPC has. Batches are made here, by the producer that browsers use.
+ * Reads of what has moved to object storage don't wake the object. It asks no token: whoever can run code here has the
+ * bindings.
  *
- * One handle belongs to one request, as all I/O of a Worker does. Without `idempotent` an append whose object was reset is
- * OUTCOME_UNKNOWN; with it, it is sent again under the same sequence. That makes an entry in the log's table of producers
- * (the newest 1,000), so it is for handles that write much, not for each of thousands of short requests.
+ * One handle belongs to one request, as all I/O of a Worker does. Without `idempotent` an append whose object was reset
+ * is OUTCOME_UNKNOWN; with it, it is sent again under the same sequence. That makes an entry in the log's table of
+ * producers (the newest 1,000), so it is for handles that write much, not for each of thousands of short requests.
  */
 import { TidemarkError, type WireError } from "../../src/errors.ts";
 import { type Ack, type BatchAck, Producer, type ProducerRecord } from "../../src/delivery/producer.ts";

@@ -1,18 +1,20 @@
 /**
- * Old records without waking the object. A sealed segment in object storage never changes, so once the object has said which
- * segments there are (a manifest, remembered for a minute), the Worker reads them itself: through the data centre's cache, else from
- * R2. Clients see plain 200 answers, the same bytes and ETags that the object would give. Whatever goes wrong here is
- * left to the object: it knows what is damaged, gone or compacted.
+ * Old records without waking the object. A sealed segment in object storage never changes, so once the object has said
+ * which segments there are (a manifest, remembered for a minute), the Worker reads them itself: through the data
+ * centre's cache, else from R2. Clients see plain 200 answers, the same bytes and ETags that the object would give.
+ * Whatever goes wrong here is left to the object: it knows what is damaged, gone or compacted.
  *
  *   GET /v1/stream/<path>?offset=…   manifest known? ──▶ index, then one range of batches ──▶ answer
  *                                    else ask the object: it answers with a manifest, or with the data where it has them
  *   GET /v1/segment/<path>/<name>    the whole segment (docs/format.md), by range too: immutable, for readers of batches
  *
- * A manifest may be a minute old, as any cached answer of the stream may be. Streams with a TTL give none: reading slides it.
+ * A manifest may be a minute old, as any cached answer of the stream may be. Streams with a TTL give none: reading
+ * slides it.
  *
- * A stream made anew under the same path is never answered from the old one's segments, in whatever isolate a manifest lies: the
- * new one is made when the old objects have left R2 (archiver.ts), and no byte is given out before R2 has said that its
- * object is still there. The isolate that was asked to delete or make a stream forgets its manifest at once.
+ * A stream made anew under the same path is never answered from the old one's segments, in whatever isolate a manifest
+ * lies: the new one is made when the old objects have left R2 (archiver.ts), and no byte is given out before R2 has
+ * said that its object is still there. The isolate that was asked to delete or make a stream forgets its manifest at
+ * once.
  */
 import { RecentMap } from "../../src/store/recent-map.ts";
 import { type Manifest, MANIFEST_HEADER } from "../rpc/manifest.ts";
@@ -85,7 +87,10 @@ async function cached(key: string, offset: number, length: number): Promise<Uint
   return undefined;
 }
 
-/** For one answer. The cache outlives objects, so R2 is asked by one byte whether there still is one; once is enough for an answer. */
+/**
+ * For one answer. The cache outlives objects, so R2 is asked by one byte whether there still is one; once is enough for
+ * an answer.
+ */
 function sourceOf(bucket: Bucket, background: Background | undefined): ObjectSource {
   const direct = bucketSource(bucket)!;
   const asked = new Map<string, Promise<boolean>>();
@@ -161,7 +166,9 @@ interface Found {
   readonly ended: boolean;
 }
 
-/** Where an answer from segments ends. At the end of an open log the object has to say whether more has come: undefined. */
+/**
+ * Where an answer from segments ends. At the end of an open log the object has to say whether more has come: undefined.
+ */
 function foundTo(nextOffset: number, { end, closed }: Manifest): Found | undefined {
   const isAtEnd = nextOffset >= end;
   return isAtEnd && !closed ? undefined : { nextOffset, upToDate: isAtEnd, ended: isAtEnd };

@@ -1,6 +1,6 @@
 /**
- * Who may do what, settled in the Worker before any object is woken. Deny by default: without a configured key every request is
- * 401, unless open access is set for development and the request came to a loopback host.
+ * Who may do what, settled in the Worker before any object is woken. Deny by default: without a configured key every
+ * request is 401, unless open access is set for development and the request came to a loopback host.
  *
  *   Authorization: Bearer <JWT>      or ?token=<JWT> on GET, for EventSource and WebSocket, at most 5 minutes long-lived
  *   claims   tenant (text) · exp (needed) · iss, aud (checked where configured)

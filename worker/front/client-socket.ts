@@ -1,6 +1,6 @@
 /**
- * The client's end of the WebSocket dialect (src/sync/frames.ts). The Worker holds the client's socket, and one hibernating socket
- * to each log's object behind it:
+ * The client's end of the WebSocket dialect (src/sync/frames.ts). The Worker holds the client's socket, and one
+ * hibernating socket to each log's object behind it:
  *
  *   GET /v1/stream/<path>, Upgrade    one log, open from the start as channel 0
  *   GET /v1/socket, Upgrade           many: `open` frames name paths, each gets a channel
@@ -8,9 +8,10 @@
  *   client ══ one socket ══▶ Worker ──▶ object of log a        frames are passed on as they are
  *                              └──────▶ object of log b
  *
- * Here and not in the objects: who may do what, by each frame, with the newest token; the timer that ends a socket with its
- * token (in an object it would keep it from sleeping); and the bounds of what a client that doesn't read can make us hold. Batches are
- * bounded by credits. Answers are counted, and every few hundred the client has to show by a text frame that it has read so far.
+ * Here and not in the objects: who may do what, by each frame, with the newest token; the timer that ends a socket with
+ * its token (in an object it would keep it from sleeping); and the bounds of what a client that doesn't read can make
+ * us hold. Batches are bounded by credits. Answers are counted, and every few hundred the client has to show by a text
+ * frame that it has read so far.
  */
 import { viewOf } from "../../src/record/bytes.ts";
 import {
@@ -135,7 +136,10 @@ class ClientSocket {
     );
   }
 
-  /** A client may go without a word, and its sockets to the logs would stay. It is asked behind one such time, and given up behind the next. */
+  /**
+   * A client may go without a word, and its sockets to the logs would stay. It is asked behind one such time, and given
+   * up behind the next.
+   */
   #watchSilence(): void {
     this.#silence = setTimeout(
       () => {
@@ -432,7 +436,9 @@ class ClientSocket {
     closeSocket(channel.socket, 1000);
   }
 
-  /** The object was reset, or its log deleted: what is under way has no known outcome, and the client opens it again. */
+  /**
+   * The object was reset, or its log deleted: what is under way has no known outcome, and the client opens it again.
+   */
   #lost(number: number, channel: Channel, code: number): void {
     if (this.#ended || this.#channels.get(number) !== channel) return;
     this.#drop(number, channel);

@@ -1,7 +1,7 @@
 /**
- * Live reads, held open by the Worker and never by the object. One hibernating socket per reader tells when the log's end has
- * moved (watch.ts); the data itself is then read like any other. So a slow reader asks late and costs nothing meanwhile: what it
- * has not asked for is in no buffer.
+ * Live reads, held open by the Worker and never by the object. One hibernating socket per reader tells when the log's
+ * end has moved (watch.ts); the data itself is then read like any other. So a slow reader asks late and costs nothing
+ * meanwhile: what it has not asked for is in no buffer.
  *
  *   client ── long-poll, SSE ──▶ Worker ── GET, when asked ──▶ object
  *                                   ◀── { end, closed } over a socket that lets the object sleep

@@ -1,6 +1,7 @@
 /**
- * How often one stream may be asked. Where the platform's rate limiter is bound it decides in the Worker, per tenant and stream, and the
- * object sleeps on; else a token bucket in the object (log-object/token-bucket.ts), which then at least does no work. Both say 429 and when to come back.
+ * How often one stream may be asked. Where the platform's rate limiter is bound it decides in the Worker, per tenant
+ * and stream, and the object sleeps on; else a token bucket in the object (log-object/token-bucket.ts), which then at
+ * least does no work. Both say 429 and when to come back.
  */
 import type { Env } from "../env.ts";
 import { EdgeError, tooManyRequests } from "../errors.ts";

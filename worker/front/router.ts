@@ -192,7 +192,8 @@ async function control(request: Request, env: Env, seen: Seen, pathname: string)
   checkBody(seen);
   const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name)));
   let tenant: string;
-  // Whoever was woken has the wake's own token. Here the server's seal on it is checked, in the object that it is the present wake's.
+  // Whoever was woken has the wake's own token. Here the server's seal on it is checked, in the object that it is the
+  // present wake's.
   if (isWakes(call)) tenant = await wakeTenantOf(env, bearerOf(request.headers));
   else {
     const caller = await callerOf(request, env);

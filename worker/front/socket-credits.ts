@@ -1,6 +1,7 @@
 /**
- * How much of what logs have to say is on its way to one client. A client gives each follow a window of credits; all windows together may
- * be far more than a Worker can hold for a client that stops reading. So credits are passed on to the logs' objects as there is room:
+ * How much of what logs have to say is on its way to one client. A client gives each follow a window of credits; all
+ * windows together may be far more than a Worker can hold for a client that stops reading. So credits are passed on to
+ * the logs' objects as there is room:
  *
  *   client ── credits ──▶ held ── granted as room allows ──▶ owed by the object ── batches ──▶ unread ── pong ──▶ free
  *
@@ -107,7 +108,10 @@ export class SocketCredits {
     else this.#want(request);
   }
 
-  /** The object has a batch that is larger than its credits. True: those that are held suffice, and the client need not know. */
+  /**
+   * The object has a batch that is larger than its credits. True: those that are held suffice, and the client need not
+   * know.
+   */
   starved(requests: Requests, id: number, need: number): boolean {
     const request = requests.get(id);
     if (!request || request.isFetch) {

@@ -1,16 +1,18 @@
 /**
- * Server-Sent Events: one answer of about a minute, made of data events, each with a control event behind it, and comments while nothing happens.
+ * Server-Sent Events: one answer of about a minute, made of data events, each with a control event behind it, and
+ * comments while nothing happens.
  *
  *   retry: 1000                        once, at the beginning
  *   id: <offset>  event: data          values of the stream; the id is where a reader goes on behind them
  *   id: <offset>  event: control       { streamNextOffset, streamCursor, upToDate, streamClosed }
  *   :                                  after a quiet quarter of a minute, or proxies would cut the answer
  *
- * A standard EventSource repeats its URL when it connects again, with the newest id in Last-Event-ID: that counts where it is
- * newer than the URL's offset, so it gets each record once. At the end of a closed stream it gets a 204, which ends it.
+ * A standard EventSource repeats its URL when it connects again, with the newest id in Last-Event-ID: that counts where
+ * it is newer than the URL's offset, so it gets each record once. At the end of a closed stream it gets a 204, which
+ * ends it.
  *
- * Data are read when the client has taken those before them, so a client that does not read costs one answer of the object
- * (1 MiB or so) and one socket, both until the answer's time is up.
+ * Data are read when the client has taken those before them, so a client that does not read costs one answer of the
+ * object (1 MiB or so) and one socket, both until the answer's time is up.
  */
 import { accepts, EVENTS_TYPE, notAcceptable } from "../wire/accept.ts";
 import { laterCursor, nextCursor } from "../wire/cursors.ts";

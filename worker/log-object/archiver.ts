@@ -1,6 +1,6 @@
 /**
- * Moves sealed segments to object storage, and removes there what the log no longer has. Driven by the object's alarm; a run is
- * bounded, and a failure waits for its turn, each time longer.
+ * Moves sealed segments to object storage, and removes there what the log no longer has. Driven by the object's alarm;
+ * a run is bounded, and a failure waits for its turn, each time longer.
  *
  *   row: begun ──▶ put, only if no such key ──▶ still the same segment? ──▶ row: kept, chunks deleted   (one transaction)
  *
@@ -10,8 +10,8 @@
  *   after the transaction     everything                               nothing
  *   while deleting objects    rows that are doomed                     delete again: deleting twice is deleting once
  *
- * A key is never used twice: it ends in random digits. So no delayed deletion can hit what a later put has written, and an
- * object once written never changes.
+ * A key is never used twice: it ends in random digits. So no delayed deletion can hit what a later put has written, and
+ * an object once written never changes.
  */
 import type { Stream } from "../stream/stream.ts";
 import type { EventFields } from "../telemetry/events.ts";
@@ -131,7 +131,10 @@ export class Archiver {
     return true;
   }
 
-  /** Nothing of what the log let go is left in object storage: whoever still knows of it finds nothing. Throws where that can't be said. */
+  /**
+   * Nothing of what the log let go is left in object storage: whoever still knows of it finds nothing. Throws where
+   * that can't be said.
+   */
   async clear(): Promise<void> {
     const { tables, event } = this.#options;
     const bucket = this.#options.bucket();

@@ -1,6 +1,7 @@
 /**
- * The batches dialect: record batches as the producer encoded them, in both directions. The log checks structure, checksum and
- * the producer's sequence, patches base offset and epoch, and stores the bytes; GET gives the same bytes back.
+ * The batches dialect: record batches as the producer encoded them, in both directions. The log checks structure,
+ * checksum and the producer's sequence, patches base offset and epoch, and stores the bytes; GET gives the same bytes
+ * back.
  *
  *   POST  application/vnd.tidemark.batches  one or more batches → { baseOffset, lastOffset, duplicate, leaderEpoch } for each
  *   GET   Accept: the same                  ?offset= or ?timestamp= → whole batches; the first may begin before the offset

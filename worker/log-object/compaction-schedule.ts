@@ -1,5 +1,6 @@
 /**
- * Key compaction of a stream, by its object's alarm: src/log/compaction.ts does it, here is when and how much at a time.
+ * Key compaction of a stream, by its object's alarm: src/log/compaction.ts does it, here is when and how much at a
+ * time.
  *
  *   mark, a row of `meta`   { to, dueAt, doneAt }   below `to` each key has one record; a tombstone there falls due at `dueAt`
  *
@@ -8,9 +9,9 @@
  *   swap      old rows out, new rows in, objects in R2 doomed: one transaction
  *   done      the mark. Lost, the pass is done again and finds nothing to take
  *
- * So a log of ever the same keys is read and written a few times over for what is appended, however large it is. Forks hold it: they
- * see what was newest when they were made. Readers of R2 may look at replaced segments for a minute, so a tombstone
- * goes only in a pass after the one that took what it deletes.
+ * So a log of ever the same keys is read and written a few times over for what is appended, however large it is. Forks
+ * hold it: they see what was newest when they were made. Readers of R2 may look at replaced segments for a minute, so a
+ * tombstone goes only in a pass after the one that took what it deletes.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { settledTimes } from "../../src/log/age.ts";

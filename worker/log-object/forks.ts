@@ -1,6 +1,6 @@
 /**
- * What an object of one stream offers to that of another, by RPC: a fork reads below its offset from its source, and the source keeps
- * what its forks read.
+ * What an object of one stream offers to that of another, by RPC: a fork reads below its offset from its source, and
+ * the source keeps what its forks read.
  */
 import type { ForkAnswer, Peer } from "../rpc/fork-peer.ts";
 import { type EdgeCode, EdgeError } from "../errors.ts";
@@ -49,8 +49,9 @@ export async function offerFork(
   const { config } = stream;
   if (contentType !== undefined && mediaType(contentType) !== mediaType(config.contentType))
     return refuse("CONFLICT", `the source is ${config.contentType}`);
-  // First the source knows of its fork, then the fork is made: what fails in between keeps data, and never loses any. In the turn of the
-  // checks, before anything is awaited: retention and compaction look at it in the turn in which they take.
+  // First the source knows of its fork, then the fork is made: what fails in between keeps data, and never loses any.
+  // In the turn of the checks, before anything is awaited: retention and compaction look at it in the turn in which
+  // they take.
   const isKnown = stream.forks.includes(child);
   stream.addFork(child, childId);
   try {
@@ -79,9 +80,9 @@ export interface HeldHost {
 }
 
 /**
- * A fork that was noted and then never made (power lost between the two) would hold its source for ever. So, where something waits for it,
- * the forks are asked whether they are: after ten minutes, and each time twice as long after, up to a day. The times are kept with the
- * stream: the object of an idle source sleeps between any two of them.
+ * A fork that was noted and then never made (power lost between the two) would hold its source for ever. So, where
+ * something waits for it, the forks are asked whether they are: after ten minutes, and each time twice as long after,
+ * up to a day. The times are kept with the stream: the object of an idle source sleeps between any two of them.
  */
 export class HeldForks {
   readonly #host: HeldHost;

@@ -1,6 +1,6 @@
 /**
- * One append over HTTP, in the object: what its headers ask for, and what is answered. A small one comes by a call from the
- * Worker, a large one by `fetch`, with flow control:
+ * One append over HTTP, in the object: what its headers ask for, and what is answered. A small one comes by a call from
+ * the Worker, a large one by `fetch`, with flow control:
  *
  *   POST ─▶ router ─ at most 64 KiB ─▶ object.append(tenant, headers, body)    no Request, no Response, no stream between the two
  *                  └ larger, chunked ─▶ object.fetch(request)

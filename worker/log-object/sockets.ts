@@ -1,6 +1,6 @@
 /**
- * A log's end of the WebSocket dialect (src/sync/frames.ts): one hibernating socket per client and log, from the Worker that
- * holds the client's own. Who may do what is settled there; here frames become work on the Stream.
+ * A log's end of the WebSocket dialect (src/sync/frames.ts): one hibernating socket per client and log, from the Worker
+ * that holds the client's own. Who may do what is settled there; here frames become work on the Stream.
  *
  *   append   queued in the order in which frames came, answered when the group commit is through
  *   follow   { id, next offset, credits }: all that is remembered of a reader. It lies in the socket's attachment, so an evicted
@@ -8,8 +8,8 @@
  *
  *   commit ──▶ moved() ──▶ each follow with credits: read from its own offset, send, until credits or log are used up
  *
- * Followers that stand at the same offset share one read. A socket's frames are taken one after the other; what is on its way
- * is bounded by the append credits, and by the platform, which closes a socket with its object.
+ * Followers that stand at the same offset share one read. A socket's frames are taken one after the other; what is on
+ * its way is bounded by the append credits, and by the platform, which closes a socket with its object.
  */
 import type { DurableObjectState } from "@cloudflare/workers-types";
 import type { StartPosition } from "../../src/log/types.ts";
@@ -46,7 +46,10 @@ const SOCKETS_MAX = 10_000;
 const FOLLOWS_MAX = 16;
 /** Of one read; a follow with more credits gets several. */
 const READ_BYTES = 256 * 1024;
-/** Of frames that wait for their turn, each with some cost of its own. A client that keeps to its credits has half as many. */
+/**
+ * Of frames that wait for their turn, each with some cost of its own. A client that keeps to its credits has half as
+ * many.
+ */
 const WAITING_BYTES_MAX = 2 * APPEND_CREDIT_BYTES;
 const FRAME_COST_BYTES = 128;
 /** Requests as HTTP has them; credits are part of a follow. */

@@ -1,6 +1,6 @@
 /**
- * Tells a tenant's subscriptions how far one stream has come; one call at a time, and what moved meanwhile goes with the next. The
- * alarm repeats it, should the stream's object be gone before a call is through.
+ * Tells a tenant's subscriptions how far one stream has come; one call at a time, and what moved meanwhile goes with
+ * the next. The alarm repeats it, should the stream's object be gone before a call is through.
  */
 import type { Env } from "../env.ts";
 import type { Stream } from "../stream/stream.ts";

@@ -1,6 +1,7 @@
 /**
- * Live readers of one log, as its object sees them: a hibernating socket each, from the Worker that holds the reader (watch.ts). They get the
- * log's new end after each commit, and are messages that are not billed; nothing of them is in memory, so the object sleeps.
+ * Live readers of one log, as its object sees them: a hibernating socket each, from the Worker that holds the reader
+ * (watch.ts). They get the log's new end after each commit, and are messages that are not billed; nothing of them is in
+ * memory, so the object sleeps.
  *
  * While one is open a stream with a TTL does not expire: its time begins anew when the last of them has gone.
  */

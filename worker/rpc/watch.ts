@@ -1,6 +1,7 @@
 /**
- * How a Worker waits for a log's end to move: a socket to the log's object, which sleeps meanwhile and sends `{ end, closed }` after
- * each commit. Its being open also says that somebody reads: the object keeps a stream with a TTL for as long (log-object.ts).
+ * How a Worker waits for a log's end to move: a socket to the log's object, which sleeps meanwhile and sends `{ end,
+ * closed }` after each commit. Its being open also says that somebody reads: the object keeps a stream with a TTL for
+ * as long (log-object.ts).
  */
 import { WATCH_HEADER } from "./internal-headers.ts";
 import { refusalIn } from "../wire/http.ts";
@@ -46,7 +47,9 @@ export class Watch {
     this.#wake?.();
   }
 
-  /** True once there is something behind `offset`, the stream was closed, or the socket is gone; false at the deadline. */
+  /**
+   * True once there is something behind `offset`, the stream was closed, or the socket is gone; false at the deadline.
+   */
   async past(offset: number, deadlineMs: number): Promise<boolean> {
     for (;;) {
       if (this.#gone || (this.#newest && (this.#newest.end > offset || this.#newest.closed))) return true;

@@ -1,6 +1,6 @@
 /**
- * An object has one alarm; here it has several, by name, and the platform's is the earliest of them. A row is written only
- * when that moves to an earlier time: an alarm that comes too early finds nothing to do and is planned anew.
+ * An object has one alarm; here it has several, by name, and the platform's is the earliest of them. A row is written
+ * only when that moves to an earlier time: an alarm that comes too early finds nothing to do and is planned anew.
  */
 interface AlarmStorage {
   getAlarm(): Promise<number | null>;

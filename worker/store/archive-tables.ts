@@ -1,6 +1,6 @@
 /**
- * The table of what an object has in object storage. A row is there before its R2 object is, and until after it has gone, so
- * nothing is ever in the bucket that no row knows.
+ * The table of what an object has in object storage. A row is there before its R2 object is, and until after it has
+ * gone, so nothing is ever in the bucket that no row knows.
  *
  *   archive   key PK │ base_offset │ next_offset │ state │ at │ entry: JSON, what a reader has to know (ArchiveEntry)
  *

@@ -11,8 +11,8 @@
  *   append → one INSERT INTO chunk of at most 1 MiB; at 4 MiB or 1,024 rows also a row in segment and one in meta
  *   open   → the rows behind the last segment are scanned, checksums and all: next offset, epoch and producers come from there
  *
- * Chunks carry `bytes` last, so that what only asks for offsets reads no blob. There is no secondary index: each would be one
- * more billed row per commit. A segment is only a note about a run of chunks; sealing one moves no bytes.
+ * Chunks carry `bytes` last, so that what only asks for offsets reads no blob. There is no secondary index: each would
+ * be one more billed row per commit. A segment is only a note about a run of chunks; sealing one moves no bytes.
  *
  * Durability: statements run in the object's implicit transaction. `flush` claims no more than the host does: in a
  * Durable Object the output gate holds every answer back until the transaction is on enough disks. A crash leaves
@@ -59,7 +59,9 @@ export interface ChunkLogOptions {
   readonly archive?: Archive;
   /** Somebody needs all there is (a fork): nothing is trimmed, nothing replaced. Asked in the very turn. */
   readonly isHeld?: () => boolean;
-  /** Run inside the transaction of a seal and of an append: what they write is there together with it, or not at all. */
+  /**
+   * Run inside the transaction of a seal and of an append: what they write is there together with it, or not at all.
+   */
   readonly onSealed?: (nextOffset: number) => void;
   readonly onAppended?: (nextOffset: number) => void;
 }
@@ -430,7 +432,10 @@ export class ChunkLog implements LogStore {
     return this.#sealed.find((row) => this.#canMove(row))?.baseOffset;
   }
 
-  /** What a reader must know of the segments that moved, from the one that holds `offset` on, as far as they are one run. */
+  /**
+   * What a reader must know of the segments that moved, from the one that holds `offset` on, as far as they are one
+   * run.
+   */
   movedFrom(offset: number, limit: number): ArchiveEntry[] {
     return this.#moved.entriesFrom(this.#sealed, offset, limit);
   }
@@ -472,8 +477,8 @@ export class ChunkLog implements LogStore {
   }
 
   /**
-   * The segment is in object storage: that is noted and its rows go, in one transaction. False where it is no longer the
-   * segment that was read (trimmed, compacted): then the object is an orphan and is doomed. Crash: before or after.
+   * The segment is in object storage: that is noted and its rows go, in one transaction. False where it is no longer
+   * the segment that was read (trimmed, compacted): then the object is an orphan and is doomed. Crash: before or after.
    */
   moved(row: SegmentRow, entry: ArchiveEntry): boolean {
     this.#check();

@@ -1,6 +1,6 @@
 /**
- * Reads the rows of the chunk store, and knows which of them are damaged. Whoever meets a row that does not check out has its whole
- * segment examined once; what was found is remembered, in the table too where the segment is sealed.
+ * Reads the rows of the chunk store, and knows which of them are damaged. Whoever meets a row that does not check out
+ * has its whole segment examined once; what was found is remembered, in the table too where the segment is sealed.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { nextOffsetOf } from "../../src/record/format.ts";
@@ -65,7 +65,9 @@ export class ChunkReader {
     return { bytes: found.length === 0 ? NOTHING : concat(found), nextOffset };
   }
 
-  /** What of one row goes into a read. Damage ends the read before it; where nothing stands before it, it is the answer. */
+  /**
+   * What of one row goes into a read. Damage ends the read before it; where nothing stands before it, it is the answer.
+   */
   #part(row: ChunkRow, from: number, room: number, limit: number, isFirst: boolean) {
     let start = -1;
     let end = 0;

@@ -1,6 +1,6 @@
 /**
- * The chunk store's tables: every statement that touches them, and the plain rows that go in and out. chunk-log.ts draws
- * them.
+ * The chunk store's tables: every statement that touches them, and the plain rows that go in and out. chunk-log.ts
+ * draws them.
  */
 import type { Sql, SqlRow, SqlValue } from "./sql.ts";
 import { BATCH_BYTES_MAX } from "../../src/log/limits.ts";
@@ -132,8 +132,8 @@ export class ChunkTables {
   }
 
   /**
-   * Rows that begin at `baseOffset` or behind it. Each page is read to its end at once: a cursor that is left open would
-   * lock its table, and one held over an await would see rows of two times.
+   * Rows that begin at `baseOffset` or behind it. Each page is read to its end at once: a cursor that is left open
+   * would lock its table, and one held over an await would see rows of two times.
    */
   *chunksFrom(baseOffset: number): Generator<ChunkRow> {
     for (let limit = 1, from = baseOffset; ;) {
@@ -172,8 +172,9 @@ export class ChunkTables {
   }
 
   /**
-   * The row that holds `offset` and those that follow it without a hole, as far as `maxBytes`: no blob is read. A page of rows comes as one
-   * text, since a row's object costs more than its columns, and is as long as those before let one guess.
+   * The row that holds `offset` and those that follow it without a hole, as far as `maxBytes`: no blob is read. A page
+   * of rows comes as one text, since a row's object costs more than its columns, and is as long as those before let one
+   * guess.
    */
   rowsAround(
     offset: number,
@@ -213,8 +214,8 @@ export class ChunkTables {
   }
 
   /**
-   * Rows that begin in [from, to), in one statement: the caller knows that they are few. Those with a checksum of their own are left out.
-   * Only two columns: with small rows each one more is felt.
+   * Rows that begin in [from, to), in one statement: the caller knows that they are few. Those with a checksum of their
+   * own are left out. Only two columns: with small rows each one more is felt.
    */
   batchesBetween(from: number, to: number): BatchesRow[] {
     const query =

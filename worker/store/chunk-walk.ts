@@ -147,7 +147,8 @@ function resume(
     const end = at + header.sizeBytes;
     const fits =
       header.baseOffset > expected && header.baseOffset < row.nextOffset && nextOffsetOf(header) <= row.nextOffset;
-    // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next one's.
+    // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next
+    // one's.
     const confirmed =
       leadsTo(damaged, expected, { header, position: at }) ||
       (end === row.bytes.length

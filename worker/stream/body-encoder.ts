@@ -1,14 +1,14 @@
 /**
- * From a request's body to record batches, in bounded memory and in slices. A JSON message is one record, its bytes as the client
- * wrote them (parsed only to be checked: numbers keep their digits); any other body is one record, or several when it is larger
- * than a record may be.
+ * From a request's body to record batches, in bounded memory and in slices. A JSON message is one record, its bytes as
+ * the client wrote them (parsed only to be checked: numbers keep their digits); any other body is one record, or
+ * several when it is larger than a record may be.
  *
  *   body   [ {"a":1} , {"a":2} , … ]       cut where commas stand outside of strings and brackets
  *            └ view ┘  └ view ┘            each goes into the batch that is being built, and is forgotten
  *          └── checked together ──┘        a group of messages is parsed in one piece: cut right, they are valid exactly if it is
  *
- * What a body costs is bounded by its bytes and by its messages: one of two bytes makes a record like any other. What takes
- * long is done in slices, with a turn of the event loop between: other streams live in the same isolate.
+ * What a body costs is bounded by its bytes and by its messages: one of two bytes makes a record like any other. What
+ * takes long is done in slices, with a turn of the event loop between: other streams live in the same isolate.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { BatchBuilder, type Header } from "../../src/record/batch-builder.ts";
@@ -21,7 +21,10 @@ export const VALUE_BYTES_MAX = CHUNK_BYTES_MAX - 1024;
 export const RECORDS_MAX = 131_072;
 /** Of a body, before others have a turn: some milliseconds of work. */
 export const SLICE_BYTES = 256 * 1024;
-/** Of messages that are parsed in one piece. What parsing makes of them is up to thirty times as large, and garbage at once. */
+/**
+ * Of messages that are parsed in one piece. What parsing makes of them is up to thirty times as large, and garbage at
+ * once.
+ */
 const GROUP_BYTES = 64 * 1024;
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -1,6 +1,6 @@
 /**
- * Large bodies of one stream. Each is encoded in slices before the turn that takes it; what arrives meanwhile, large or small, waits
- * behind it, so that appends keep the order in which they came. One is encoded at a time.
+ * Large bodies of one stream. Each is encoded in slices before the turn that takes it; what arrives meanwhile, large or
+ * small, waits behind it, so that appends keep the order in which they came. One is encoded at a time.
  */
 export class EncodeQueue {
   #last: Promise<unknown> = Promise.resolve();

@@ -1,6 +1,7 @@
 /**
- * Where a fork leaves its source: the last of the source's batches may reach beyond that, and what stands behind is the source's alone. The
- * batch is given without it, under a checksum of its own, and ends where the fork's own records begin.
+ * Where a fork leaves its source: the last of the source's batches may reach beyond that, and what stands behind is the
+ * source's alone. The batch is given without it, under a checksum of its own, and ends where the fork's own records
+ * begin.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { compressBatch, decompressBatch } from "../../src/record/codec.ts";

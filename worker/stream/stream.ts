@@ -5,8 +5,8 @@
  *   read     below the fork point from the source's object, above it from the log
  *   close    a flag in the description, in the very transaction of the final append
  *
- * Description and flags are one row in `meta`, written when they change. An append writes its chunk and nothing else. A TTL
- * slides in memory; its row follows in steps of a sixteenth, and a woken object adds that step, so it may expire
+ * Description and flags are one row in `meta`, written when they change. An append writes its chunk and nothing else. A
+ * TTL slides in memory; its row follows in steps of a sixteenth, and a woken object adds that step, so it may expire
  * late but never early.
  */
 import { TidemarkError } from "../../src/errors.ts";
@@ -337,7 +337,10 @@ export class Stream {
   }
 }
 
-/** Producers and sequence from the records behind the snapshot. Damage is stepped over: its producers are unknown anyway. */
+/**
+ * Producers and sequence from the records behind the snapshot. Damage is stepped over: its producers are unknown
+ * anyway.
+ */
 async function replay(kernel: Kernel, log: Log, state: StreamState, from: number): Promise<void> {
   for (let offset = from; offset < log.highWatermark;) {
     try {

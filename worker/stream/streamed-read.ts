@@ -1,13 +1,14 @@
 /**
- * Catch-up in long answers. A reader that is far behind would ask for one MiB after the other, and most of the time would go into
- * asking. So a plain read of what is long past is answered some rows at a time, read from SQLite when the client has taken those
- * before them: memory stays that of a few rows, whatever the client's speed. The kernel makes a row's body in one call.
+ * Catch-up in long answers. A reader that is far behind would ask for one MiB after the other, and most of the time
+ * would go into asking. So a plain read of what is long past is answered some rows at a time, read from SQLite when the
+ * client has taken those before them: memory stays that of a few rows, whatever the client's speed. The kernel makes a
+ * row's body in one call.
  *
  *   plan     sizes and offsets of the rows from the one that holds the offset: contiguous ones only, no blob is touched
  *   answer   rows │ rows │ rows │ …   Stream-Next-Offset is the plan's end, so it can be told at the beginning
  *
- * A row that does not check out breaks the answer off; the reader asks again, and from then on this object answers page by page, where
- * damage is named. Rows that are no longer here (object storage, compaction, trim) end a plan.
+ * A row that does not check out breaks the answer off; the reader asks again, and from then on this object answers page
+ * by page, where damage is named. Rows that are no longer here (object storage, compaction, trim) end a plan.
  */
 import { EdgeError } from "../errors.ts";
 import { type PackingKernel, Status } from "../../src/kernel/types.ts";
@@ -23,7 +24,10 @@ const LONG_BYTES = 16 * 1024 * 1024;
 const LONG_ROWS = 1024;
 /** Smaller pieces are joined: each piece of a body costs a turn. */
 const PIECE_BYTES = 64 * 1024;
-/** Read in one turn, and sent in one: each turn costs what copying 100 KiB costs; more than this leaves the nearer caches. */
+/**
+ * Read in one turn, and sent in one: each turn costs what copying 100 KiB costs; more than this leaves the nearer
+ * caches.
+ */
 const AHEAD_BYTES = 1024 * 1024;
 /** Rows that one statement fetches. */
 const GROUP_BYTES = 512 * 1024;

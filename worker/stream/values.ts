@@ -8,8 +8,8 @@ import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/re
 const encoder = new TextEncoder();
 
 /**
- * A body in parts: values back to back, or, as a JSON array, each behind a comma. `bodyOf` and the long answers put the brackets, since
- * only they know which value is the first.
+ * A body in parts: values back to back, or, as a JSON array, each behind a comma. `bodyOf` and the long answers put the
+ * brackets, since only they know which value is the first.
  */
 export type Parts = Uint8Array[];
 
@@ -39,9 +39,9 @@ export function packing(
 export const partsOf = (value: Uint8Array, isJson: boolean): Parts => (isJson ? [COMMA, value] : [value]);
 
 /**
- * The values of stored records in [from, to), checksums checked: whoever decodes looks. Damage ends them before it, at `nextOffset`;
- * CORRUPT_RANGE where nothing stands before it. The kernel goes as far as it can, all batches in one call; what it does not take is
- * decompressed or named batch by batch.
+ * The values of stored records in [from, to), checksums checked: whoever decodes looks. Damage ends them before it, at
+ * `nextOffset`; CORRUPT_RANGE where nothing stands before it. The kernel goes as far as it can, all batches in one
+ * call; what it does not take is decompressed or named batch by batch.
  */
 export async function partsIn(
   kernel: PackingKernel,

@@ -1,7 +1,7 @@
 /**
- * What the Durable Streams dialect remembers of its writers: each producer's newest request, and the last Stream-Seq. Nothing
- * of it is written for itself. It travels in two headers of an append's first record, so it is as durable as the data, and
- * is read back from the tail on wake; a snapshot at each seal bounds that walk.
+ * What the Durable Streams dialect remembers of its writers: each producer's newest request, and the last Stream-Seq.
+ * Nothing of it is written for itself. It travels in two headers of an append's first record, so it is as durable as
+ * the data, and is read back from the tail on wake; a snapshot at each seal bounds that walk.
  *
  *   record header  ds.producer = epoch:seq:id        ds.seq = Stream-Seq
  *
@@ -25,7 +25,10 @@ export interface Producer {
 export const TRACE = "traceparent";
 const PRODUCER = "ds.producer";
 const SEQ = "ds.seq";
-/** Producers kept, and characters of their names; the longest silent goes first. All of them are one snapshot row of at most 1 MiB. */
+/**
+ * Producers kept, and characters of their names; the longest silent goes first. All of them are one snapshot row of at
+ * most 1 MiB.
+ */
 const PRODUCERS_MAX = 4096;
 const PRODUCER_CHARS_MAX = 400_000;
 const encoder = new TextEncoder();
@@ -65,7 +68,10 @@ export class StreamState {
     return JSON.stringify({ producers, seq: this.#seq ?? null, forgotten: this.#forgotten } satisfies Snapshot);
   }
 
-  /** The highest request taken from the producer when this one repeats it or an earlier one; undefined when it is new and in turn. */
+  /**
+   * The highest request taken from the producer when this one repeats it or an earlier one; undefined when it is new
+   * and in turn.
+   */
   admit({ id, epoch, seq }: Producer, { resentSince = Infinity }: Sending = {}): number | undefined {
     const known = this.#producers.get(id);
     if (!known && this.#forgotten >= resentSince) {

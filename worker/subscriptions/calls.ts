@@ -8,8 +8,8 @@
  *   POST            __ds/subscriptions/<id>/claim             read:**
  *   POST            __ds/subscriptions/<id>/callback ack release    the wake's own token
  *
- * A wake's token is `<tenant>.<seal>.<secret>`. The seal is the server's signature over the tenant: only a token that this
- * server made leads to the object of a tenant. The secret is compared there, with the one of the present wake.
+ * A wake's token is `<tenant>.<seal>.<secret>`. The seal is the server's signature over the tenant: only a token that
+ * this server made leads to the object of a tenant. The secret is compared there, with the one of the present wake.
  */
 import { badRequest, EdgeError } from "../errors.ts";
 import { decodePath, STREAM_PREFIX } from "../wire/paths.ts";

@@ -1,6 +1,6 @@
 /**
- * How much one tenant may subscribe to. A subscription is one row: its configuration, and the tails of all its streams as the last wake
- * named them. The platform takes rows of 2 MB, and both parts name every stream once.
+ * How much one tenant may subscribe to. A subscription is one row: its configuration, and the tails of all its streams
+ * as the last wake named them. The platform takes rows of 2 MB, and both parts name every stream once.
  */
 import { EdgeError } from "../errors.ts";
 

@@ -4,8 +4,9 @@
  *   told     created, moved, removed ──▶ rows of the streams ──▶ links by pattern
  *   asked    a call names streams ──▶ each is met, and tells of its appends from then on ──▶ all links in one turn
  *
- * While a stream is asked, others may be made anew, and the subscription may be deleted. So nothing of a call is written before all of its
- * streams are met, and what has changed meanwhile is met again: a call's links are there whole, or none is.
+ * While a stream is asked, others may be made anew, and the subscription may be deleted. So nothing of a call is
+ * written before all of its streams are met, and what has changed meanwhile is met again: a call's links are there
+ * whole, or none is.
  */
 import { EdgeError } from "../errors.ts";
 import { checkLinks } from "./limits.ts";
@@ -44,7 +45,10 @@ export class SubscriptionLinks {
 
   // --- what streams tell -------------------------------------------------------------------------------------------
 
-  /** A stream that was just made. Before its first append counts: it is linked at its beginning, whatever was acknowledged of another. */
+  /**
+   * A stream that was just made. Before its first append counts: it is linked at its beginning, whatever was
+   * acknowledged of another.
+   */
   begin({ path, id, tail }: StreamTold): void {
     const stale = this.#store.wokenFor(path);
     this.#store.removeStream(path);

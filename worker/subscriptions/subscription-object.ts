@@ -1,12 +1,13 @@
 /**
- * The Durable Object of one tenant's subscriptions. Streams tell it when they are made and when they have moved; it wakes
- * workers, by webhook or by an event on a wake stream, and fences them.
+ * The Durable Object of one tenant's subscriptions. Streams tell it when they are made and when they have moved; it
+ * wakes workers, by webhook or by an event on a wake stream, and fences them.
  *
  *   idle ── something pending ──▶ waking ── claim, or webhook answered ──▶ leased ── done, released, or time is up ──▶ idle
  *                                   └── webhook failed ──▶ retrying ── 1 s … 60 s, 20 % jitter ──▶ waking
  *
- * Every wake has a generation of its own, one higher than the last; who comes with another is FENCED and changes nothing. All of
- * it is in the tables before anybody is told, so an evicted object goes on where it was; the alarm is the earliest `until`.
+ * Every wake has a generation of its own, one higher than the last; who comes with another is FENCED and changes
+ * nothing. All of it is in the tables before anybody is told, so an evicted object goes on where it was; the alarm is
+ * the earliest `until`.
  */
 import { DurableObject } from "cloudflare:workers";
 import { Alarms } from "../store/alarms.ts";
@@ -268,7 +269,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   override async fetch(request: Request): Promise<Response> {
     try {
       const call = subscriptionCallOf(request.method, new URL(request.url).pathname);
-      // The router names the tenant once a token has allowed the call. Only a wake's own calls come without, and they make no tables.
+      // The router names the tenant once a token has allowed the call. Only a wake's own calls come without, and they
+      // make no tables.
       const tenant = request.headers.get(TENANT_HEADER);
       if (tenant !== null) this.#remember(decodeURIComponent(tenant));
       else if (!isWakes(call)) throw new EdgeError("UNAUTHORIZED", "this call needs a token of the tenant");

@@ -20,7 +20,9 @@ export interface SubscriptionState {
   /** End of the lease, of the wait for a claim, or the next attempt. */
   until: number;
   attempts: number;
-  /** Wakes since the last claim, callback or ack: nobody took them up. Absent where an earlier version wrote the row. */
+  /**
+   * Wakes since the last claim, callback or ack: nobody took them up. Absent where an earlier version wrote the row.
+   */
   ignored?: number;
   /** Tails as the wake named them: what `done` acknowledges. */
   snapshot: Record<string, number>;

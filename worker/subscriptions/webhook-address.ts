@@ -1,7 +1,7 @@
 /**
  * Which addresses a webhook may have: https to a public name or IPv4 address; where open access is set, also this
- * machine. Numbers in any notation, case and full-width letters are what the URL parser makes of them. What a public name
- * resolves to is not known here: the platform's own network has to refuse private addresses.
+ * machine. Numbers in any notation, case and full-width letters are what the URL parser makes of them. What a public
+ * name resolves to is not known here: the platform's own network has to refuse private addresses.
  */
 import { EdgeError } from "../errors.ts";
 

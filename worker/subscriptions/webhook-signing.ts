@@ -1,4 +1,7 @@
-/** The server's key for webhooks and tokens of wakes: Ed25519, made once, kept by one object, its public half at `__ds/jwks.json`. */
+/**
+ * The server's key for webhooks and tokens of wakes: Ed25519, made once, kept by one object, its public half at
+ * `__ds/jwks.json`.
+ */
 import type { SigningKey } from "../rpc/subscription-peer.ts";
 
 const encoder = new TextEncoder();

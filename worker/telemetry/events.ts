@@ -1,13 +1,14 @@
 /**
- * What happened, one JSON line per event, wide enough to answer questions that nobody asked beforehand. The Worker tells of
- * requests (append, read, create, delete, rejection), an object of what it does by itself (commit, seal, archive).
+ * What happened, one JSON line per event, wide enough to answer questions that nobody asked beforehand. The Worker
+ * tells of requests (append, read, create, delete, rejection), an object of what it does by itself (commit, seal,
+ * archive).
  *
  *   TIDEMARK_EVENTS   all       everything, also each append, read and commit
  *                     changes   seals, archives, creations, deletions, rejections: the default
  *                     none
  *
- * Where an Analytics Engine data set is bound, each event is a data point too: index tenant, blobs event, path, code, dialect,
- * doubles status, milliseconds, bytes.
+ * Where an Analytics Engine data set is bound, each event is a data point too: index tenant, blobs event, path, code,
+ * dialect, doubles status, milliseconds, bytes.
  */
 import type { Env } from "../env.ts";
 import { traceOf } from "../wire/durable-streams.ts";

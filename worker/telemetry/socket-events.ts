@@ -1,6 +1,7 @@
 /**
- * Frames as events: each append, read and refusal of a WebSocket is told like a request of HTTP, with `source: "socket"`. What the object
- * decides it tells; what the Worker refuses before that (scope, rate, credits) the Worker tells.
+ * Frames as events: each append, read and refusal of a WebSocket is told like a request of HTTP, with `source:
+ * "socket"`. What the object decides it tells; what the Worker refuses before that (scope, rate, credits) the Worker
+ * tells.
  */
 import { type Frame, FrameType } from "../../src/sync/frames.ts";
 import type { EventFields } from "./events.ts";

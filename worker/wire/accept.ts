@@ -1,9 +1,10 @@
 /**
- * Which of a stream's representations a reader takes, by its Accept header (RFC 9110, 12.5.1): quality, wildcards, case and quoted
- * parameters as the standard has them. Every place that answers a read asks here.
+ * Which of a stream's representations a reader takes, by its Accept header (RFC 9110, 12.5.1): quality, wildcards, case
+ * and quoted parameters as the standard has them. Every place that answers a read asks here.
  *
- * The most specific range that names a representation gives its quality. Of two with the same quality the one that is named more
- * exactly is taken, then the one named first. Parameters other than `q` are not compared: bodies have one form, whatever charset is asked.
+ * The most specific range that names a representation gives its quality. Of two with the same quality the one that is
+ * named more exactly is taken, then the one named first. Parameters other than `q` are not compared: bodies have one
+ * form, whatever charset is asked.
  */
 import { MIMEType } from "whatwg-mimetype";
 import { EdgeError } from "../errors.ts";

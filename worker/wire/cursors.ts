@@ -1,6 +1,7 @@
 /**
- * Cursors of live answers. Readers at one offset share a URL for 20 s, so that a cache can answer them all once. A client
- * that echoes the current cursor, or a later one, gets one strictly greater, or a cached answer would feed it for ever.
+ * Cursors of live answers. Readers at one offset share a URL for 20 s, so that a cache can answer them all once. A
+ * client that echoes the current cursor, or a later one, gets one strictly greater, or a cached answer would feed it
+ * for ever.
  */
 const EPOCH_MS = Date.UTC(2024, 9, 9);
 const INTERVAL_MS = 20_000;

@@ -1,6 +1,6 @@
 /**
- * Fields of JSON bodies that clients send. Every check throws BAD_REQUEST with the field's name, what was given and what
- * is allowed, so that nothing of a wrong kind goes any further.
+ * Fields of JSON bodies that clients send. Every check throws BAD_REQUEST with the field's name, what was given and
+ * what is allowed, so that nothing of a wrong kind goes any further.
  */
 import { badRequest } from "../errors.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Text of a stream in events. An append may end anywhere: inside a character, or between the two bytes of a line break. The events'
- * texts joined are still the stream's text, whatever the answers' and appends' borders are:
+ * Text of a stream in events. An append may end anywhere: inside a character, or between the two bytes of a line break.
+ * The events' texts joined are still the stream's text, whatever the answers' and appends' borders are:
  *
  *   character   what there is of it waits for the rest: in the decoder while the answer lasts, and behind its end in the stream. The
  *               next answer begins with what stands before its offset (the lead), so nothing is lost or said twice.
@@ -49,7 +49,10 @@ function unfinishedOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(0);
 }
 
-/** What a text that goes on at `from` has to know of the bytes before it, in hexadecimal: an unfinished character, or a CR. */
+/**
+ * What a text that goes on at `from` has to know of the bytes before it, in hexadecimal: an unfinished character, or a
+ * CR.
+ */
 export async function leadOf(kernel: Kernel, stream: Stream, from: number): Promise<string> {
   let tail = new Uint8Array(0);
   for (let at = from - 1; at >= Math.max(stream.start, from - LEAD_OFFSETS_MAX) && tail.length < LEAD_BYTES_MAX; at--) {
