@@ -19,7 +19,8 @@ import type { Kernel } from "../kernel/types.ts";
 import { type BatchHeader, stampBaseOffset } from "../record/format.ts";
 import type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import { withDefaults } from "./limits.ts";
-import { ProducerState, type ProducerEntry } from "./producer-state.ts";
+import type { Pending, Taken } from "./pending.ts";
+import { ProducerState } from "./producer-state.ts";
 import { LogReads } from "./log-reads.ts";
 import { rememberProducers } from "./remembering.ts";
 import { isRollDue } from "./roll-age.ts";
@@ -40,19 +41,6 @@ import type {
 import { validate } from "./validate.ts";
 import type { Upkeep } from "./upkeep.ts";
 import { Waiters } from "./waiters.ts";
-
-interface Pending {
-  readonly batch: Uint8Array;
-  readonly header: BatchHeader;
-  readonly baseOffset: number;
-  readonly acks: Acks;
-  readonly before: ProducerEntry | undefined;
-  resolve: (result: AppendResult) => void;
-  reject: (error: TidemarkError) => void;
-}
-
-/** What an append came to in its own turn: queued, or known to stand in the log or the queue. */
-type Taken = Pending | { readonly repeats: number; readonly header: BatchHeader; readonly acks: Acks };
 
 const nobody = (): void => undefined;
 
