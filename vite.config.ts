@@ -97,7 +97,7 @@ async function ofTheEdge(): Promise<Projects> {
           miniflare: { bindings: { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_EVENTS: "changes" } },
         }),
       ],
-      test: { name: "edge", root, include: ["test/edge/*.test.ts"], testTimeout: 30_000 },
+      test: { name: "edge", root, include: ["test/edge/*.test.ts"], testTimeout: 30_000, maxWorkers: "100%" },
     },
     {
       extends: true,
@@ -105,7 +105,8 @@ async function ofTheEdge(): Promise<Projects> {
         ...node,
         name: "http",
         include: ["test/edge/http/*.test.ts"],
-        fileParallelism: false,
+        // Each file has a worker of its own, on a port of its own, and much of the time waits for it.
+        maxWorkers: 2,
         testTimeout: 60_000,
         hookTimeout: 60_000,
       },
