@@ -80,7 +80,6 @@ const NAMES_LEFT = [
 
 /** Files that are too long, or have a function that is, until what they hold besides has homes of its own. */
 const LONG_LEFT = [
-  "src/browser/tabs/membership.ts",
   "test/edge/costs.test.ts",
   "test/edge/socket.test.ts",
   "test/edge/wakes.test.ts",

@@ -93,7 +93,7 @@ test("a standby worker is given the lead over its port, with what to wait for; a
   await vi.waitUntil(() => spare.ready);
   const told = new Promise((resolve) => (standBy.onmessage = ({ data }: MessageEvent) => resolve(data)));
   const { port1: port } = new MessageChannel();
-  spare.awaits(LEADER);
+  spare.last = LEADER;
   spare.order(spare.take(), { name: "t", port } as unknown as HostOptions);
   expect(await told).toMatchObject({ name: "t", last: LEADER });
   expect(standing.heard).toHaveLength(1);

@@ -1,37 +1,16 @@
 /**
- * What tabs say to each other in the lobby (membership.ts), and a follower's way to the leader's worker: a port of which the leader's page
- * is sent the other end by the broker, or where none can be sent a channel of which it is sent the name.
+ * A follower's way to the leader's worker: a port of which the broker brings the other end to the leader's page, or,
+ * where no port can be sent, a channel of which the leader's page is told the name in the lobby (lobby-words.ts).
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Broker } from "./broker-client.ts";
 import { channelPort } from "../port/channel.ts";
+import type { Word } from "./lobby-words.ts";
 import type { Member } from "./member.ts";
 import { newPortLock } from "./locks.ts";
 import { takeLock } from "../platform/locks.ts";
 import { PortClient } from "../port/port-client.ts";
 import { type JoinRequest, type Opened, type PortOrName, PROTOCOL_VERSION } from "../port/protocol.ts";
-
-/** Tabs that can't read each other's messages must know it. */
-interface Versioned {
-  readonly version: number;
-  /** The broker that its sender knows. */
-  readonly broker: string | undefined;
-}
-export interface Announcement extends Versioned {
-  /** Its worker's life lock. */
-  readonly leader: string;
-  readonly epoch: number;
-}
-/** Its worker lives, and is about to open: who joins now is let in when it leads. */
-export interface Coming extends Versioned {
-  readonly coming: string;
-}
-export interface Join {
-  readonly to: string;
-  readonly version: number;
-  readonly join: JoinRequest;
-}
-export type Word = "hail" | "destroyed" | "opening" | "away" | "here" | Announcement | Coming | Join;
 
 interface Ends {
   readonly connection: PortClient;
@@ -67,7 +46,10 @@ interface Way {
   readonly since: number;
   connection?: PortClient;
 }
-/** Whoever was deposed and does not know it yet speaks of a term that is over: followers, and its own tab, are elsewhere by then. */
+/**
+ * A worker that was deposed and does not know it yet speaks of a term that is over: by then followers, and its own tab,
+ * are connected elsewhere.
+ */
 export function refusePast(tide: Member, connection: PortClient): void {
   const judge = (opened: unknown): void => {
     if ((opened as Opened).epoch < (tide.opened?.epoch ?? 0))
@@ -77,7 +59,7 @@ export function refusePast(tide: Member, connection: PortClient): void {
 }
 
 /** A join without an answer after this time counts as lost (its broker may have died), and is tried again. */
-const WAY_MS = 1_000;
+const JOIN_RETRY_MS = 1_000;
 
 export class Joiner {
   readonly #tide: Member;
@@ -94,12 +76,15 @@ export class Joiner {
   }
 
   isOnItsWay(leader: string): boolean {
-    return this.#way?.leader === leader && performance.now() < this.#way.since + WAY_MS;
+    return this.#way?.leader === leader && performance.now() < this.#way.since + JOIN_RETRY_MS;
   }
 
-  /** Resolves when calls go to this leader, to the name of the lock that this tab holds as long as it keeps the port; undefined when they don't come to. */
+  /**
+   * Resolves when calls go to this leader, to the name of the lock that this tab holds as long as it keeps the port.
+   * Resolves to undefined when the join fails.
+   */
   async join(leader: string, broker: string | undefined): Promise<string | undefined> {
-    this.leave("another tab leads now");
+    this.leave();
     const life = newPortLock();
     const way: Way = (this.#way = { leader, since: performance.now() });
     await this.#broker.tried;
@@ -133,17 +118,20 @@ export class Joiner {
     if (this.#way === way) this.#way = undefined;
   }
 
-  /** By the time at which it is answered it may be on its way to somebody else, or lead. */
+  /** By the time at which it is answered this tab may join another leader, or lead. */
   #check(way: Way): void {
-    if (this.#way !== way) throw new TidemarkError("CLOSED", "it is no longer wanted");
+    if (this.#way !== way) throw new TidemarkError("CLOSED", "the join was cancelled");
   }
 
-  leave(reason: string): void {
-    this.#way?.connection?.fail(new TidemarkError("CLOSED", reason));
+  /** A join that is under way is no longer wanted. */
+  leave(): void {
+    this.#way?.connection?.fail(new TidemarkError("CLOSED", "the join was cancelled"));
     this.#way = undefined;
   }
 
-  /** Neither can read the other's messages: the leader is told, and this tab ends before it does harm or waits for ever. */
+  /**
+   * Neither can read the other's messages: the leader is told, and this tab ends before it does harm or waits for ever.
+   */
   differ(leader: string, theirs: number): void {
     const versions = { ours: PROTOCOL_VERSION, theirs };
     this.#say({ to: leader, version: PROTOCOL_VERSION, join: { op: "join", port: "", life: "" } });

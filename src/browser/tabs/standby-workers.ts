@@ -29,8 +29,8 @@ export class Spare implements WorkerSource {
   readonly #sleep: (ms: number) => Promise<void>;
   readonly #make: () => Worker;
   #worker: Worker | undefined;
-  /** It holds its lock, so its code is there and runs. */
-  #stands = false;
+  /** A worker stands by: it holds its lock, so its code is there and runs. */
+  ready = false;
   #port: MessagePort | undefined;
   /** Of the one that was taken last, if it stood by: it hears of its lead there. */
   #ordered: MessagePort | undefined;
@@ -39,7 +39,8 @@ export class Spare implements WorkerSource {
   /** Of this tab's port, while it follows. */
   #life: string | undefined;
   readonly #watched = new Set<string>();
-  #last: string | undefined;
+  /** The worker that is taken next, if it stood by, itself waits until the holder of this lock is gone. */
+  last: string | undefined;
 
   constructor(tide: Member, sleep: (ms: number) => Promise<void>) {
     this.#tide = tide;
@@ -47,31 +48,21 @@ export class Spare implements WorkerSource {
     this.#make = tide.makeWorker;
   }
 
-  get ready(): boolean {
-    return this.#stands;
-  }
-
   /** The one that stands by, or a new one: one that has not come so far may never do so, and nobody would miss it for long. */
   take(): Worker {
-    if (!this.#stands) this.#drop();
+    if (!this.ready) this.#drop();
     const worker = this.#worker ?? this.#make();
     this.#ordered = this.#worker && this.#port;
     this.#worker = undefined;
-    this.#stands = false;
+    this.ready = false;
     return worker;
   }
 
   /** The one that was taken is to lead. */
   order(worker: Worker, options: HostOptions): void {
     if (this.#ordered)
-      this.#ordered.postMessage({ ...options, last: this.#last } satisfies HostOptions & Last, [options.port]);
+      this.#ordered.postMessage({ ...options, last: this.last } satisfies HostOptions & Last, [options.port]);
     else worker.postMessage(options, [options.port]);
-  }
-
-  /** Who is taken next waits itself until the worker that holds this lock is gone. False: none stands by. */
-  awaits(last: string | undefined): boolean {
-    this.#last = last;
-    return this.ready;
   }
 
   /** This tab follows from now on. */
@@ -97,7 +88,7 @@ export class Spare implements WorkerSource {
   #drop(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
-    this.#stands = false;
+    this.ready = false;
   }
 
   /** Not while there is no leader: whoever is about to lead has the processor then, and this tab looks when it follows again. `isSettled`: for the second time. */
@@ -159,7 +150,7 @@ export class Spare implements WorkerSource {
     port1.onmessage = ({ data }: MessageEvent<Failed | 0>) => {
       if (this.#worker !== worker) return;
       if (data !== 0) return void this.#failed(TidemarkError.fromWire(data.failed));
-      this.#stands = true;
+      this.ready = true;
       whenFree(lock, ended);
     };
     worker.onerror = ended;

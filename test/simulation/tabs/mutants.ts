@@ -13,6 +13,9 @@ export interface TabsMutant extends PlantedBug {
 }
 
 const TABS = "src/browser/tabs/membership.ts";
+const ELECTION = "src/browser/tabs/election.ts";
+const DEPOSING = "src/browser/tabs/deposing.ts";
+const VISIBILITY = "src/browser/tabs/visibility.ts";
 const TAKEOVER = "src/browser/volume/copying-volume.ts";
 const TERM = "src/browser/worker/term.ts";
 const STORE = "src/store/segment-store.ts";
@@ -41,7 +44,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "this.#epoch = state.epoch + 1;",
     replace: "this.#epoch = state.epoch;",
   },
-  { name: "steal without takeover", file: TABS, find: "this.#tide.takeover = true;", replace: "" },
+  { name: "steal without takeover", file: ELECTION, find: "me.tide.takeover = true;", replace: "" },
   {
     name: "opens beside a worker that lives",
     file: "src/browser/volume/sole-writer.ts",
@@ -116,23 +119,23 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   },
   {
     name: "a page goes to sleep with its connection",
-    file: TABS,
-    find: 'this.#tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));',
+    file: VISIBILITY,
+    find: 'me.tide.connection?.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));',
     replace: "",
     plan: "sleep",
   },
   {
     name: "nobody deposes",
-    file: TABS,
-    find: "if (onTime && this.#heardAt < since && !isOver()) await this.#depose();",
+    file: DEPOSING,
+    find: "if (onTime && me.heardAt < since && !isOver()) await depose(me);",
     replace: "",
   },
   { name: "an older connection's end counts for the term", file: TABS, find: "before.onEnd = undefined;", replace: "" },
   {
     name: "who led does not queue again",
     file: TABS,
-    find: "    this.#queue();\n    void this.#expect(false);\n    this.#tide.tell",
-    replace: "    this.#tide.tell",
+    find: "this.#seek(false);",
+    replace: "this.#me.followed = true;",
   },
   // Pages that hang when they get the lead.
   {
@@ -141,7 +144,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "await waitAlone(name, lifeLock);\n  } catch",
     replace: "} catch",
     plan: "woken",
-    from: 2_300,
+    from: 100,
   },
   // Databases, where nothing is locked.
   {
