@@ -19,13 +19,13 @@ import {
 
 const LOGS_OWN = ATTRIBUTE_CONTROL | ATTRIBUTE_TRANSACTIONAL | ATTRIBUTE_DELETE_HORIZON;
 
-export interface BatchLimits {
+export interface AppendLimits {
   readonly recordBytesMax: number;
   readonly batchBytesMax: number;
 }
 
 /** The header of a good batch, else INVALID_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE or UNSUPPORTED_FORMAT. */
-export function validate(kernel: Kernel, batch: Uint8Array, limits: BatchLimits): BatchHeader {
+export function validate(kernel: Kernel, batch: Uint8Array, limits: AppendLimits): BatchHeader {
   if (batch.length > limits.batchBytesMax) {
     throw new TidemarkError("BATCH_TOO_LARGE", `a batch of ${batch.length} bytes`, {
       bytes: batch.length,

@@ -13,7 +13,7 @@ import { BATCH_HEADER_BYTES } from "./format.ts";
 
 export type Header = readonly [key: string, value: Uint8Array | null];
 
-export interface RecordInput {
+export interface BuilderRecord {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array | null;
   readonly headers?: readonly Header[] | undefined;
@@ -82,7 +82,7 @@ export class BatchBuilder {
   }
 
   /** False: the record would pass a limit and nothing was added. From an empty builder it says: never. */
-  tryAppend({ key, value, headers, timestamp }: RecordInput): boolean {
+  tryAppend({ key, value, headers, timestamp }: BuilderRecord): boolean {
     if (!Number.isSafeInteger(timestamp)) throw new TidemarkError("INVALID_ARGUMENT", "timestamp is no safe integer");
     const count = this.#count;
     const keyLength = key === null ? -1 : key.length;

@@ -25,7 +25,7 @@ export async function indexesOf(
 }
 
 /** The batches of the segment that begins at `baseOffset`, up to what is flushed. CORRUPT_RANGE when damaged. */
-export async function bodyOf(log: SegmentedLog, baseOffset: number): Promise<Uint8Array> {
+export async function segmentBody(log: SegmentedLog, baseOffset: number): Promise<Uint8Array> {
   const segment = segmentAt(log, baseOffset);
   await log.examine(segment);
   if (segment.damage[0]) throw corruptRange(segment.damage[0]);

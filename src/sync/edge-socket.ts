@@ -33,7 +33,7 @@ export interface EdgeSocketOptions {
   readonly helloMs?: number;
 }
 
-export interface Hello {
+export interface SocketHello {
   readonly logStartOffset: number;
   readonly logEndOffset: number;
   readonly contentType: string;
@@ -208,7 +208,7 @@ export class EdgeSocket {
 export class EdgeLog {
   readonly socket: EdgeSocket;
   readonly channel: number;
-  readonly opened: Promise<Hello>;
+  readonly opened: Promise<SocketHello>;
   readonly #transmit: (frame: Uint8Array<ArrayBuffer>) => void;
   readonly #leave: () => void;
   readonly #requests = new Map<number, Request>();
@@ -217,7 +217,7 @@ export class EdgeLog {
   readonly #waiting: { readonly bytes: number; go(): void; fail(error: TidemarkError): void }[] = [];
   #most = 0;
   #over: TidemarkError | undefined;
-  #settle: { resolve(hello: Hello): void; reject(error: TidemarkError): void } | undefined;
+  #settle: { resolve(hello: SocketHello): void; reject(error: TidemarkError): void } | undefined;
 
   constructor(
     socket: EdgeSocket,
@@ -368,7 +368,7 @@ export class EdgeLog {
   take(frame: Frame): void {
     if (frame.type === FrameType.HELLO) {
       this.#credits = this.#most = frame.credits;
-      return this.#settle?.resolve(jsonOf(frame) as unknown as Hello);
+      return this.#settle?.resolve(jsonOf(frame) as unknown as SocketHello);
     }
     if (frame.id === 0 && frame.type === FrameType.ERROR) return this.end(errorOf(frame));
     this.#requests.get(frame.id)?.take(frame);

@@ -6,7 +6,7 @@
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { readExactly, type Volume } from "../../src/store/volume.ts";
-import { bodyOf, indexesOf } from "../../src/store/inspect.ts";
+import { segmentBody, indexesOf } from "../../src/store/inspect.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
 import { BODY_AT } from "../../src/store/slot.ts";
@@ -92,7 +92,7 @@ function inSegments(host: StoreHost): LogStoreHost {
 
 /** Where in a segment's body the batch with this base offset begins. */
 async function positionOf(log: SegmentedLog, segmentBaseOffset: number, baseOffset: number): Promise<number> {
-  const body = await bodyOf(log, segmentBaseOffset);
+  const body = await segmentBody(log, segmentBaseOffset);
   let position = 0;
   while (readHeader(body, position).baseOffset !== baseOffset) position += readHeader(body, position).sizeBytes;
   return position;

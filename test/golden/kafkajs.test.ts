@@ -1,7 +1,7 @@
 /** Interop both ways: kafkajs reads what we write, and we read what kafkajs writes. */
 import { beforeAll, describe, expect, test } from "vitest";
 import { Status, type Kernel } from "../../src/kernel/types.ts";
-import { BatchBuilder, type RecordInput } from "../../src/record/batch-builder.ts";
+import { BatchBuilder, type BuilderRecord } from "../../src/record/batch-builder.ts";
 import { compressBatch } from "../../src/record/codec.ts";
 import {
   ATTRIBUTE_CONTROL,
@@ -23,7 +23,7 @@ beforeAll(async () => {
 const NOW = 1_700_000_000_000;
 const OWNER = { producerId: 2 ** 40 + 1, producerEpoch: 3, baseSequence: 77 };
 
-const SAMPLES: Readonly<Record<string, readonly RecordInput[]>> = {
+const SAMPLES: Readonly<Record<string, readonly BuilderRecord[]>> = {
   "one record": [{ key: utf8("key"), value: utf8("value"), timestamp: NOW }],
   "nulls and empties": [
     { key: null, value: utf8("v"), timestamp: NOW },
@@ -61,7 +61,7 @@ const SAMPLES: Readonly<Record<string, readonly RecordInput[]>> = {
   })),
 };
 
-function written(records: readonly RecordInput[], attributes = 0): Uint8Array {
+function written(records: readonly BuilderRecord[], attributes = 0): Uint8Array {
   const builder = new BatchBuilder(kernel);
   for (const record of records) expect(builder.tryAppend(record)).toBe(true);
   const batch = builder.build({ ...OWNER, attributes });
@@ -79,7 +79,7 @@ const seenByKafka = ({ key, value, timestamp, offset, headers }: KafkaRecord) =>
   offset: Number(offset),
   headers: Object.entries(headers).map(([name, header]) => [name, plain(header as Buffer | null)]),
 });
-const expected = (records: readonly RecordInput[]) =>
+const expected = (records: readonly BuilderRecord[]) =>
   records.map((record, i) => ({ ...record, headers: record.headers ?? [], offset: 5_000_000_000 + i }));
 
 describe.each(Object.entries(SAMPLES))("kafkajs reads our %s", (_, records) => {

@@ -11,7 +11,7 @@ import { Compaction } from "../../worker/log-object/compaction-schedule.ts";
 import { offerFork } from "../../worker/log-object/forks.ts";
 import { Stream } from "../../worker/stream/stream.ts";
 import type { StreamConfig } from "../../worker/stream/stream-config.ts";
-import { retire } from "../../worker/log-object/retention-schedule.ts";
+import { applyRetention } from "../../worker/log-object/retention-schedule.ts";
 import { releaseKernel } from "../support/kernels.ts";
 import { nodeSql } from "../support/node-sql.ts";
 
@@ -76,7 +76,7 @@ async function readFrom(stream: Stream, from: number): Promise<number[]> {
 
 const TAKERS = {
   retention: (stream: Stream): Promise<unknown> =>
-    retire(stream, { abort: (reason) => expect.fail(reason), event: () => {} }),
+    applyRetention(stream, { abort: (reason) => expect.fail(reason), event: () => {} }),
   compaction: (stream: Stream): Promise<unknown> =>
     new Compaction({
       stream: () => stream,

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { KERNEL_BATCH_RECORDS_MAX, type Kernel } from "../../src/kernel/types.ts";
-import { BatchBuilder, type RecordInput } from "../../src/record/batch-builder.ts";
+import { BatchBuilder, type BuilderRecord } from "../../src/record/batch-builder.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
 import { decodeBatch, RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { records, SEED } from "../contract/kernel-arbitraries.ts";
@@ -24,7 +24,7 @@ const read = (bytes: Uint8Array): RecordBatch => {
   return batch;
 };
 
-function inputsOf(batch: RecordBatch): RecordInput[] {
+function inputsOf(batch: RecordBatch): BuilderRecord[] {
   return Array.from({ length: batch.count }, (_, i) => ({
     key: batch.keyAt(i),
     value: batch.valueAt(i),

@@ -35,7 +35,7 @@ import { refusalIn, wireErrorOf } from "../wire/http.ts";
 import { checkRate } from "./request-limits.ts";
 import { checkPath } from "../wire/paths.ts";
 import { type Requests, SocketCredits } from "./socket-credits.ts";
-import { refused } from "../telemetry/socket-events.ts";
+import { refusalOf } from "../telemetry/socket-events.ts";
 import type { Ask } from "../rpc/watch.ts";
 import { ReadPace } from "./read-pace.ts";
 import { closeSocket, pairOf, type ServerSocket } from "./server-socket.ts";
@@ -192,7 +192,7 @@ class ClientSocket {
     emit(this.#env, "rejection", {
       tenant: this.#caller.tenant,
       path: this.#channels.get(channel)?.path,
-      ...refused({ type, payload }, thrown),
+      ...refusalOf({ type, payload }, thrown),
     });
     this.#send(
       jsonFrame(

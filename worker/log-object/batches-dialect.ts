@@ -44,7 +44,7 @@ const parseTime = (text: string): number =>
     ? -parseInteger(text.slice(1), "timestamp behind its sign", { min: 1 })
     : parseInteger(text, "timestamp");
 
-export async function readBatches(stream: Stream, url: URL): Promise<Response> {
+export async function answerBatches(stream: Stream, url: URL): Promise<Response> {
   const timestamp = url.searchParams.get("timestamp");
   const { offset } = readRequestOf(url);
   const from =

@@ -16,14 +16,14 @@ import type { Answer } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import type { Counters } from "./prometheus.ts";
 import { mediaType } from "../stream/media-type.ts";
-import type { Producer } from "../stream/writer-state.ts";
+import type { WriterProducer } from "../stream/writer-state.ts";
 import { contentTypeOf, H, type HeadersOf, isClosing, producerOf, seqOf, traceOf } from "../wire/durable-streams.ts";
 import { formatOffset, numberedOffset } from "../wire/offsets.ts";
 import type { Stream } from "../stream/stream.ts";
 
 export interface AppendAsked {
   readonly contentType: string | undefined;
-  readonly producer: Producer | undefined;
+  readonly producer: WriterProducer | undefined;
   readonly closing: boolean;
   readonly ifEnd: number | undefined;
   readonly seq: string | undefined;

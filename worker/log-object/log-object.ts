@@ -18,7 +18,7 @@ import { type Bucket, bucketSource } from "../store/bucket.ts";
 import { appendAsked, appendTo } from "./http-append.ts";
 import type { AppendCall } from "../rpc/append-call.ts";
 import { dialectOf } from "../wire/accept.ts";
-import { readBatches } from "./batches-dialect.ts";
+import { answerBatches } from "./batches-dialect.ts";
 import type { Sql } from "../store/sql.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { groupTurn, sqlOf } from "./platform.ts";
@@ -300,7 +300,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     const manifest = request.headers.get(MANIFEST_HEADER) === null ? undefined : manifestOf(stream, url);
     if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
     if (dialectOf(request.headers.get("accept"), stream.config.contentType) === "batches")
-      return readBatches(stream, url);
+      return answerBatches(stream, url);
     const { offset } = readRequestOf(url);
     const found =
       (request.headers.has(LONG_HEADER) && longRead(stream, await edgeKernel(), offset)) ||

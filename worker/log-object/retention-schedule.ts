@@ -38,7 +38,7 @@ interface RetentionHost {
  * Takes what is due; false where it has to be tried later: forks hold it, or it failed. The active segment is rolled
  * once it is as old as retention allows, so that it can go, too.
  */
-export async function retire(stream: Stream, { abort, event }: RetentionHost): Promise<boolean> {
+export async function applyRetention(stream: Stream, { abort, event }: RetentionHost): Promise<boolean> {
   if (stream.config.releasing || stream.forks.length > 0) return false;
   try {
     const { segments, bytes } = (await stream.log.clean()).retired;
@@ -80,7 +80,7 @@ export class RetentionSchedule {
   async run(): Promise<void> {
     const stream = this.#host.stream();
     if (stream?.config.retention === undefined) return;
-    this.#retryAt = (await retire(stream, this.#host)) ? 0 : this.#host.now() + RETRY_MS;
+    this.#retryAt = (await applyRetention(stream, this.#host)) ? 0 : this.#host.now() + RETRY_MS;
   }
 
   /** What held it up is gone. */

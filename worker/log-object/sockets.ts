@@ -310,7 +310,7 @@ export class LogSockets {
 
   #refuse(session: Session, { id, type, payload }: Frame, thrown: unknown): void {
     this.#host.counters.rejections++;
-    this.#host.event("rejection", told.refused({ type, payload }, thrown));
+    this.#host.event("rejection", told.refusalOf({ type, payload }, thrown));
     // A follow that met an error is over; the client may ask again from where it is.
     if (type !== FrameType.APPEND && session.follows.delete(id)) save(session);
     const credits = type === FrameType.APPEND ? payload.length : 0;

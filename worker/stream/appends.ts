@@ -13,17 +13,17 @@ import type { Sending } from "../../src/log/producer-state.ts";
 import type { AppendResult } from "../../src/log/types.ts";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { badRequest, EdgeError } from "../errors.ts";
-import { encodeBody, encodeInSlices, SLICE_BYTES, turn } from "./body-encoder.ts";
+import { encodeBody, encodeInSlices, ENCODE_SLICE_BYTES, turn } from "./body-encoder.ts";
 import { EncodeQueue } from "./encode-queue.ts";
 import { mediaType } from "./media-type.ts";
 import type { StreamConfig } from "./stream-config.ts";
-import { type Producer, stateHeaders, type StreamState } from "./writer-state.ts";
+import { type WriterProducer, stateHeaders, type StreamState } from "./writer-state.ts";
 
 export interface AppendRequest {
   readonly body: Uint8Array;
   readonly contentType: string | undefined;
   readonly closing: boolean;
-  readonly producer: Producer | undefined;
+  readonly producer: WriterProducer | undefined;
   readonly seq: string | undefined;
   readonly ifEnd: number | undefined;
   readonly sending?: Sending;
@@ -36,7 +36,7 @@ export interface AppendOutcome {
   readonly closed: boolean;
   readonly duplicate: boolean;
   /** Highest request taken from the producer. */
-  readonly producer: Producer | undefined;
+  readonly producer: WriterProducer | undefined;
 }
 
 /** The stream that is appended to. */
@@ -72,7 +72,7 @@ export class Appends {
   #closing = false;
   /** Written with the chunk that ends at this offset. */
   #closeAt: number | undefined;
-  #closingBy: Producer | undefined;
+  #closingBy: WriterProducer | undefined;
   readonly #encodings = new EncodeQueue();
   readonly #pending = new Set<Promise<unknown>>();
   #pendingBytes = 0;
@@ -87,7 +87,7 @@ export class Appends {
 
   append(request: AppendRequest): Promise<AppendOutcome> {
     const { length } = request.body;
-    if (length <= SLICE_BYTES && this.#encodings.isIdle) return this.#take(request);
+    if (length <= ENCODE_SLICE_BYTES && this.#encodings.isIdle) return this.#take(request);
     this.#checkRoom(length);
     return this.#encodings.run(
       length,
@@ -98,7 +98,7 @@ export class Appends {
 
   async #encodeLarge(request: AppendRequest): Promise<Uint8Array[] | undefined> {
     // What is refused anyhow is not encoded before.
-    if (request.body.length <= SLICE_BYTES || this.#stream.closed || this.#isOther(request.contentType))
+    if (request.body.length <= ENCODE_SLICE_BYTES || this.#stream.closed || this.#isOther(request.contentType))
       return undefined;
     return encodeInSlices(this.#stream.kernel, this.#asked(request), turn);
   }
@@ -239,7 +239,7 @@ export class Appends {
     return this.#stream.tail;
   }
 
-  async #closeOnly(producer: Producer | undefined): Promise<AppendOutcome> {
+  async #closeOnly(producer: WriterProducer | undefined): Promise<AppendOutcome> {
     const repeated = producer && this.#host.state.admit(producer);
     if (repeated !== undefined)
       return {

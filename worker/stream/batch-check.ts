@@ -7,7 +7,7 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import { CODEC_MASK, readHeader } from "../../src/record/format.ts";
 import { decodeBatch } from "../../src/record/record-batch.ts";
 import { badRequest, EdgeError } from "../errors.ts";
-import { isJsonText, RECORDS_MAX, SLICE_BYTES, turn } from "./body-encoder.ts";
+import { isJsonText, RECORDS_MAX, ENCODE_SLICE_BYTES, turn } from "./body-encoder.ts";
 import { isReserved } from "./writer-state.ts";
 
 const BATCHES_MAX = 1000;
@@ -30,7 +30,7 @@ export async function checkBatches(kernel: Kernel, batches: readonly Uint8Array[
     const { attributes, recordCount } = headers[i]!;
     work += ((attributes & CODEC_MASK) === 0 ? batch.length : UNPACKED_BYTES) + recordCount * RECORD_COST_BYTES;
     await checkBatch(kernel, batch, isJson);
-    if (work < SLICE_BYTES * TURN_SLICES || i === batches.length - 1) continue;
+    if (work < ENCODE_SLICE_BYTES * TURN_SLICES || i === batches.length - 1) continue;
     work = 0;
     await turn();
   }

@@ -20,7 +20,7 @@ export const VALUE_BYTES_MAX = CHUNK_BYTES_MAX - 1024;
 /** Records that one request may bring: twice as many as the largest batch holds. */
 export const RECORDS_MAX = 131_072;
 /** Of a body, before others have a turn: some milliseconds of work. */
-export const SLICE_BYTES = 256 * 1024;
+export const ENCODE_SLICE_BYTES = 256 * 1024;
 /**
  * Of messages that are parsed in one piece. What parsing makes of them is up to thirty times as large, and garbage at
  * once.
@@ -234,7 +234,7 @@ class BodyEncoder {
   /** One slice. True once everything is in `batches`. */
   step(kernel: Kernel): boolean {
     const cutter = this.#cutter;
-    const until = cutter.at + SLICE_BYTES;
+    const until = cutter.at + ENCODE_SLICE_BYTES;
     for (let value = cutter.next(); value; value = cutter.next()) {
       this.#add(value);
       if (cutter.at >= until) return false;

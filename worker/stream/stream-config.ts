@@ -1,6 +1,6 @@
 /** A stream's description: one row, written when it changes. */
 import type { CompactionSettings, RetentionSettings } from "../../src/log/types.ts";
-import type { Producer } from "./writer-state.ts";
+import type { WriterProducer } from "./writer-state.ts";
 
 export interface StreamConfig {
   /** Of this creation: a stream made anew under the same path has another, and so other ETags. */
@@ -24,7 +24,7 @@ export interface StreamConfig {
       }
     | undefined;
   readonly closed: boolean;
-  readonly closedBy: Producer | undefined;
+  readonly closedBy: WriterProducer | undefined;
   /** Deleted, and kept for its forks. */
   readonly deleted: boolean;
   /** Deleted for good, but the source has not been told yet. */

@@ -15,7 +15,7 @@ import type { Header } from "../../src/record/batch-builder.ts";
 import { EdgeError } from "../errors.ts";
 
 /** Who writes, and its newest request. */
-export interface Producer {
+export interface WriterProducer {
   readonly id: string;
   readonly epoch: number;
   readonly seq: number;
@@ -72,7 +72,7 @@ export class StreamState {
    * The highest request taken from the producer when this one repeats it or an earlier one; undefined when it is new
    * and in turn.
    */
-  admit({ id, epoch, seq }: Producer, { resentSince = Infinity }: Sending = {}): number | undefined {
+  admit({ id, epoch, seq }: WriterProducer, { resentSince = Infinity }: Sending = {}): number | undefined {
     const known = this.#producers.get(id);
     if (!known && this.#forgotten >= resentSince) {
       const details = { unknownProducer: true, forgotten: this.#forgotten, resentSince };
@@ -107,7 +107,7 @@ export class StreamState {
   }
 
   /** `offset`: of the request's first record. */
-  record(producer: Producer | undefined, seq: string | undefined, offset: number): void {
+  record(producer: WriterProducer | undefined, seq: string | undefined, offset: number): void {
     if (seq !== undefined && (this.#seq === undefined || seq > this.#seq)) this.#seq = seq;
     if (!producer) return;
     const known = this.#producers.get(producer.id);
@@ -142,7 +142,7 @@ const gap = (expected: number, received: number, more: ErrorDetails = {}): EdgeE
   new EdgeError("OUT_OF_ORDER_SEQUENCE", `sequence ${received}, expected ${expected}`, { expected, received, ...more });
 
 /** The headers that an append's first record carries. */
-export function stateHeaders(producer: Producer | undefined, seq: string | undefined, trace?: string): Header[] {
+export function stateHeaders(producer: WriterProducer | undefined, seq: string | undefined, trace?: string): Header[] {
   const headers: Header[] = trace === undefined ? [] : [[TRACE, encoder.encode(trace)]];
   if (producer) headers.push([PRODUCER, encoder.encode(`${producer.epoch}:${producer.seq}:${producer.id}`)]);
   if (seq !== undefined) headers.push([SEQ, encoder.encode(seq)]);

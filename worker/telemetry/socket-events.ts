@@ -38,7 +38,7 @@ export const read = (type: "follow" | "fetch", from: number, bytes: number): Eve
   bytes,
 });
 
-export const refused = ({ type, payload }: Pick<Frame, "type" | "payload">, thrown: unknown): EventFields => {
+export const refusalOf = ({ type, payload }: Pick<Frame, "type" | "payload">, thrown: unknown): EventFields => {
   const error = EdgeError.from(thrown);
   return {
     source: SOURCE,

@@ -4,7 +4,7 @@
 import { checkPath, decodePath } from "./paths.ts";
 import { parseOffset } from "./offsets.ts";
 import { mediaType } from "../stream/media-type.ts";
-import { type Producer, TRACE } from "../stream/writer-state.ts";
+import { type WriterProducer, TRACE } from "../stream/writer-state.ts";
 import { shown } from "./fields.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 
@@ -138,7 +138,7 @@ export function seqOf(headers: HeadersOf): string | undefined {
 }
 
 /** All three headers or none. */
-export function producerOf(headers: HeadersOf): Producer | undefined {
+export function producerOf(headers: HeadersOf): WriterProducer | undefined {
   const id = headers.get(H.producerId);
   const epoch = headers.get(H.producerEpoch);
   const seq = headers.get(H.producerSeq);

@@ -2,7 +2,7 @@
 import type { LogApi } from "../../log/types.ts";
 import { offsetEntryAt, timeEntryAt } from "../../store/index-entries.ts";
 import { type KafkaFiles, kafkaFiles } from "../../store/kafka-files.ts";
-import { bodyOf, explain } from "../../store/inspect.ts";
+import { segmentBody, explain } from "../../store/inspect.ts";
 import type { SegmentedLog } from "../../store/segmented-log.ts";
 import { checkTarget } from "../../topic/options.ts";
 import type { SeekExplanation } from "../api.ts";
@@ -37,5 +37,5 @@ export async function exportSegment(
   log: SegmentedLog,
   { baseOffset, leaderEpoch }: { readonly baseOffset: number; readonly leaderEpoch?: number },
 ): Promise<KafkaFiles> {
-  return kafkaFiles(log.store.kernel, await bodyOf(log, baseOffset), { baseOffset, leaderEpoch });
+  return kafkaFiles(log.store.kernel, await segmentBody(log, baseOffset), { baseOffset, leaderEpoch });
 }
