@@ -17,6 +17,7 @@ import type {
   StartPosition,
 } from "../log/types.ts";
 import type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
+import type { Ack, BatchAck } from "../delivery/producer.ts";
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
 import type { KafkaFiles } from "../store/kafka-files.ts";
@@ -99,18 +100,7 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
   readonly inFlightBytesMax?: number | undefined;
 }
 
-export interface Ack {
-  readonly offset: number;
-  readonly timestamp: number;
-  readonly acks: Acks;
-  readonly duplicate: boolean;
-}
-
-/** All records but a batch's appended under one ack. */
-export interface BatchAck extends Ack {
-  /** Of the first record; `offset` is the last one's. */
-  readonly baseOffset: number;
-}
+export type { Ack, BatchAck };
 
 /**
  * A record as read. From `read()` it is plain: each field is its own, so `{ ...record }` has them all. From

@@ -36,8 +36,9 @@ export interface Ack {
   readonly duplicate: boolean;
 }
 
-/** Of appendBatch: `offset` is the last record's. */
+/** All records but a batch's appended under one ack. */
 export interface BatchAck extends Ack {
+  /** Of the first record; `offset` is the last one's. */
   readonly baseOffset: number;
 }
 
