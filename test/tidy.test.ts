@@ -70,7 +70,7 @@ const LONG_LEFT = [
 ];
 
 /** How many lines are still wider than the limit in these rooms. A number may only fall; the other rooms have none. */
-const WIDE_LEFT: Readonly<Record<string, number>> = { src: 49, worker: 50 };
+const WIDE_LEFT: Readonly<Record<string, number>> = { src: 26, worker: 34 };
 
 describe("imports", () => {
   test.each([

@@ -377,7 +377,8 @@ const isForgotten = ({ code, details }: TidemarkError): boolean =>
 
 function outcomeForgotten(error: TidemarkError): TidemarkError {
   const message =
-    "the append was sent again, but the log has forgotten this producer: its records may be in the log already. Read from resentSince on to find out";
+    "the append was sent again, but the log has forgotten this producer: its records may be in the " +
+    "log already. Read from resentSince on to find out";
   return new TidemarkError("OUTCOME_UNKNOWN", message, { ...error.details, reason: "forgotten" }, { cause: error });
 }
 

@@ -51,7 +51,8 @@ function valueOf<V>(bytes: Uint8Array | null, offset: number, serializer: Deseri
     return serializer.deserialize(bytes);
   } catch (cause) {
     if (cause instanceof TidemarkError) throw cause;
-    const message = `the serializer can't read the value at offset ${offset} (${String(cause)}); valueBytes has its bytes`;
+    const message =
+      `the serializer can't read the value at offset ${offset} (${String(cause)}); ` + "valueBytes has its bytes";
     throw new TidemarkError("UNSUPPORTED_FORMAT", message, { offset }, { cause });
   }
 }

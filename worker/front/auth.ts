@@ -99,7 +99,10 @@ function hintFor(request: Request, env: Env): string {
   if (!LOOPBACK.has(placeOf(request.url).hostname)) return "";
   if (env.TIDEMARK_OPEN_ACCESS === "loopback")
     return "; open access is for requests from this machine and for pages that it serves";
-  return "; on this machine, TIDEMARK_OPEN_ACCESS=loopback in .dev.vars lets requests in without one, and `npx tidemark token` makes one";
+  return (
+    "; on this machine, TIDEMARK_OPEN_ACCESS=loopback in .dev.vars lets requests in without one, " +
+    "and `npx tidemark token` makes one"
+  );
 }
 
 function scopesOf(value: unknown): { action: Action; pattern: string }[] {

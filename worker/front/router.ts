@@ -37,12 +37,12 @@ const ACTIONS = new Map<string, Action>([
   ["DELETE", "admin"],
 ]);
 /** The only headers of a client that reach an object: none of them can speak for the router. */
-const OF_APPENDS =
-  "content-type stream-closed stream-seq producer-id producer-epoch producer-seq stream-expected-offset tidemark-resent-since tidemark-sequences traceparent".split(
-    " ",
-  );
-const PASSED =
-  `${OF_APPENDS.join(" ")} accept content-length if-none-match stream-ttl stream-expires-at stream-forked-from stream-fork-offset stream-fork-sub-offset
+const OF_APPENDS = (
+  "content-type stream-closed stream-seq producer-id producer-epoch producer-seq " +
+  "stream-expected-offset tidemark-resent-since tidemark-sequences traceparent"
+).split(" ");
+const PASSED = `${OF_APPENDS.join(" ")} accept content-length if-none-match stream-ttl stream-expires-at
+  stream-forked-from stream-fork-offset stream-fork-sub-offset
   tidemark-retention-bytes tidemark-retention-records tidemark-retention-seconds
   tidemark-compaction tidemark-compaction-lag-seconds tidemark-compaction-tombstone-seconds`.split(/\s+/);
 const INTERNAL = /^x-tidemark-/i;

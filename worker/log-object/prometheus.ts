@@ -61,7 +61,8 @@ export function prometheus(
   const archive = (state: number): number =>
     Number(one(`SELECT count(*) AS n FROM archive WHERE state = ${state}`)["n"]);
   const lag = one(
-    "SELECT coalesce(sum(bytes), 0) AS bytes FROM segment WHERE base_offset NOT IN (SELECT base_offset FROM archive WHERE state = 1)",
+    "SELECT coalesce(sum(bytes), 0) AS bytes FROM segment WHERE base_offset NOT IN (SELECT " +
+      "base_offset FROM archive WHERE state = 1)",
   );
   const segments = stream.log.segments();
   const told = Number(one("SELECT max(written_at) AS at FROM chunk")["at"] ?? 0);

@@ -219,7 +219,8 @@ export class ChunkTables {
    */
   batchesBetween(from: number, to: number): BatchesRow[] {
     const query =
-      "SELECT next_offset, bytes FROM chunk WHERE base_offset >= ? AND base_offset < ? AND crc IS NULL ORDER BY base_offset";
+      "SELECT next_offset, bytes FROM chunk WHERE base_offset >= ? AND base_offset < ? AND crc IS " +
+      "NULL ORDER BY base_offset";
     return this.#run(query, from, to).map((row) => ({
       nextOffset: Number(row["next_offset"]),
       bytes: bytesOf(row["bytes"]),
@@ -229,7 +230,8 @@ export class ChunkTables {
   /** Base offsets of a segment's rows that reach `timestamp`. */
   chunksByTime({ baseOffset, nextOffset }: SegmentRow, timestamp: number): number[] {
     const query =
-      "SELECT base_offset FROM chunk WHERE base_offset >= ? AND base_offset < ? AND max_timestamp >= ? ORDER BY base_offset";
+      "SELECT base_offset FROM chunk WHERE base_offset >= ? AND base_offset < ? AND max_timestamp >= " +
+      "? ORDER BY base_offset";
     return this.#run(query, baseOffset, nextOffset, timestamp).map((row) => Number(row["base_offset"]));
   }
 

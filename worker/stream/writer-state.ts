@@ -78,7 +78,8 @@ export class StreamState {
       const details = { unknownProducer: true, forgotten: this.#forgotten, resentSince };
       throw new EdgeError(
         "OUT_OF_ORDER_SEQUENCE",
-        "this producer was forgotten, and what is sent again may be in the stream: read from that offset on, then decide",
+        "this producer was forgotten, and what is sent again may be in the stream: read from that " +
+          "offset on, then decide",
         details,
       );
     }

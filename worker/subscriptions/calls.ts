@@ -40,7 +40,8 @@ const BY_NAME = new Map<string, SubscriptionAction>(
   (["claim", "callback", "ack", "release"] as const).map((name) => [name, name]),
 );
 const NO_CALL =
-  "a subscription takes PUT, GET, DELETE; POST to …/claim, …/ack, …/callback, …/release, …/streams; DELETE of …/streams/<path>";
+  "a subscription takes PUT, GET, DELETE; POST to …/claim, …/ack, …/callback, …/release, " +
+  "…/streams; DELETE of …/streams/<path>";
 const NO_RESOURCE = "no such resource: subscriptions are at __ds/subscriptions/<id>, keys at __ds/jwks.json";
 const NO_WAKE_TOKEN = "this call needs the token of the wake: callback_token of the webhook, or token of the claim";
 

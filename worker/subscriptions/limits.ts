@@ -15,7 +15,9 @@ const bytesOf = (path: string): number => encoder.encode(JSON.stringify(path)).l
 
 export function checkSubscriptions(present: number): void {
   if (present < SUBSCRIPTIONS_MAX) return;
-  const message = `the tenant has ${present} subscriptions, and may have ${SUBSCRIPTIONS_MAX}: delete one, or add streams to one by POST …/streams`;
+  const message =
+    `the tenant has ${present} subscriptions, and may have ${SUBSCRIPTIONS_MAX}: delete one, or add ` +
+    "streams to one by POST …/streams";
   throw new EdgeError("LIMIT_EXCEEDED", message, { subscriptions: present, subscriptionsMax: SUBSCRIPTIONS_MAX });
 }
 
@@ -29,6 +31,8 @@ export function checkLinks(paths: ReadonlySet<string>): void {
   let bytes = 0;
   for (const path of paths) bytes += bytesOf(path);
   if (bytes <= LINK_BYTES_MAX) return;
-  const message = `the paths of the subscription's ${paths.size} streams would take ${bytes} bytes, and may take ${LINK_BYTES_MAX}: ${whatToDo}`;
+  const message =
+    `the paths of the subscription's ${paths.size} streams would take ${bytes} bytes, and may take ` +
+    `${LINK_BYTES_MAX}: ${whatToDo}`;
   throw new EdgeError("LIMIT_EXCEEDED", message, { streams: paths.size, bytes, bytesMax: LINK_BYTES_MAX });
 }

@@ -47,7 +47,8 @@ export interface Link {
 const SCHEMA = [
   "CREATE TABLE IF NOT EXISTS stream(path TEXT PRIMARY KEY, tail INTEGER NOT NULL) WITHOUT ROWID",
   "CREATE TABLE IF NOT EXISTS identity(path TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID",
-  "CREATE TABLE IF NOT EXISTS subscription(id TEXT PRIMARY KEY, config TEXT NOT NULL, origin TEXT NOT NULL, created_at TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID",
+  "CREATE TABLE IF NOT EXISTS subscription(id TEXT PRIMARY KEY, config TEXT NOT NULL, origin TEXT " +
+    "NOT NULL, created_at TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID",
   `CREATE TABLE IF NOT EXISTS link(path TEXT NOT NULL, subscription TEXT NOT NULL, explicit INTEGER NOT NULL, glob INTEGER NOT NULL, acked INTEGER NOT NULL,
      PRIMARY KEY (path, subscription)) WITHOUT ROWID`,
   "CREATE INDEX IF NOT EXISTS link_of ON link(subscription)",
@@ -141,7 +142,9 @@ export class SubscriptionStore {
   }
   /** The earliest time behind `now`, undefined for none. */
   nextAfter(now: number): number | undefined {
-    const query = `SELECT min(json_extract(state, '$.until')) AS next FROM subscription WHERE ${UNDER_WAY} AND json_extract(state, '$.until') > ?`;
+    const query =
+      `SELECT min(json_extract(state, '$.until')) AS next FROM subscription WHERE ${UNDER_WAY} AND ` +
+      "json_extract(state, '$.until') > ?";
     return (this.#run(query, now)[0]?.["next"] as number | null) ?? undefined;
   }
   /** Those with a pattern. */
@@ -172,7 +175,8 @@ export class SubscriptionStore {
   link(id: string, path: string, kind: "explicit" | "glob", acked: number): void {
     const [explicit, glob] = kind === "explicit" ? [1, 0] : [0, 1];
     this.#run(
-      `INSERT INTO link VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET explicit = max(explicit, excluded.explicit), glob = max(glob, excluded.glob)`,
+      "INSERT INTO link VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET explicit = max(explicit, " +
+        "excluded.explicit), glob = max(glob, excluded.glob)",
       path,
       id,
       explicit,
@@ -186,7 +190,8 @@ export class SubscriptionStore {
   }
   links(id: string): Link[] {
     const query =
-      "SELECT link.*, coalesce(stream.tail, 0) AS tail FROM link LEFT JOIN stream USING (path) WHERE subscription = ? ORDER BY path";
+      "SELECT link.*, coalesce(stream.tail, 0) AS tail FROM link LEFT JOIN stream USING (path) WHERE " +
+      "subscription = ? ORDER BY path";
     return this.#run(query, id).map((row) => ({
       path: String(row["path"]),
       isExplicit: row["explicit"] === 1,

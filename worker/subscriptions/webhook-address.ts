@@ -7,7 +7,10 @@ import { EdgeError } from "../errors.ts";
 
 /** Names that resolve to an address written inside them, or to this machine. */
 const LOOPBACK_NAMES = new RegExp(
-  `(^|\\.)(${"nip.io sslip.io xip.io localtest.me lvh.me vcap.me lacolhost.com yoogle.com traefik.me 1u.ms rbndr.us local.gd localho.st"
+  `(^|\\.)(${(
+    "nip.io sslip.io xip.io localtest.me lvh.me vcap.me lacolhost.com yoogle.com traefik.me 1u.ms " +
+    "rbndr.us local.gd localho.st"
+  )
     .replaceAll(".", "\\.")
     .replaceAll(" ", "|")})$`,
 );

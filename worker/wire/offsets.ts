@@ -17,7 +17,8 @@ export function parseOffset(text: string, what = "offset"): number | "start" | "
   if (text === "now") return "now";
   const offset = Number(OFFSET.exec(text)?.[1] ?? NaN);
   if (Number.isSafeInteger(offset)) return offset;
-  const allowed = `-1 (the start), now (the end), or an offset as answers give it: that of record 10 is ${formatOffset(10)}`;
+  const allowed =
+    "-1 (the start), now (the end), or an offset as answers give it: that of record 10 is " + `${formatOffset(10)}`;
   throw badRequest(`${what} is ${shown(text)}; it must be ${allowed}`);
 }
 

@@ -40,7 +40,8 @@ function obstacle(): readonly [reason: string, message: string] | undefined {
   if (typeof Worker !== "function" || typeof location !== "object") {
     return [
       "no-browser",
-      "this is no browser (a server that renders, a build, a test in Node?): open the tide in a page, behind its first paint",
+      "this is no browser (a server that renders, a build, a test in Node?): open the tide in a page, " +
+        "behind its first paint",
     ];
   }
   if (!globalThis.isSecureContext)
@@ -114,7 +115,9 @@ export class PolicyWatch {
   async explain(thrown: unknown): Promise<unknown> {
     const all = causes(thrown);
     if (all.some((each) => isNamed(each, "SecurityError"))) {
-      const message = `the browser denies this page its storage (blocked cookies and site data, or a frame of another site). See ${DOCS}`;
+      const message =
+        "the browser denies this page its storage (blocked cookies and site data, or a frame of another " +
+        `site). See ${DOCS}`;
       return new TidemarkError("NO_STORAGE", message, { reason: "denied" }, { cause: thrown });
     }
     const isSuspect = !(thrown instanceof TidemarkError) || ["LOAD_FAILED", "CLOSED", "TIMEOUT"].includes(thrown.code);
@@ -147,7 +150,9 @@ export class PolicyWatch {
 
 function blocked({ blockedURI, effectiveDirective }: SecurityPolicyViolationEvent, cause: unknown): TidemarkError {
   if (effectiveDirective.includes("trusted-types")) {
-    const message = `the page enforces Trusted Types and forbids the policy "tidemark": add "trusted-types tidemark" to its Content-Security-Policy`;
+    const message =
+      `the page enforces Trusted Types and forbids the policy "tidemark": add "trusted-types ` +
+      `tidemark" to its Content-Security-Policy`;
     return new TidemarkError(
       "BLOCKED",
       `${message}. See ${DOCS}`,
@@ -159,6 +164,8 @@ function blocked({ blockedURI, effectiveDirective }: SecurityPolicyViolationEven
 }
 
 function forbidden(what: string, directive: string, cause: unknown): TidemarkError {
-  const message = `the page's Content-Security-Policy (${directive}) forbids ${what}. Tidemark needs: ${NEEDED_POLICY}. See ${DOCS}`;
+  const message =
+    `the page's Content-Security-Policy (${directive}) forbids ${what}. Tidemark needs: ` +
+    `${NEEDED_POLICY}. See ${DOCS}`;
   return new TidemarkError("BLOCKED", message, { directive, blocked: what }, { cause });
 }

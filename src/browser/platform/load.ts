@@ -10,8 +10,10 @@ const failures = new Map<string, number>();
 export const loadFailed = (file: string, address: string, cause: unknown): TidemarkError =>
   new TidemarkError(
     "LOAD_FAILED",
-    `the package's file ${file} can't be loaded from ${address}: ${String(cause)}. Try again once there is a network. If the file is not ` +
-      `there at all, copy the package's files with "npx tidemark assets <folder>" and name that folder: open(name, { assets: "/<folder>/" })`,
+    `the package's file ${file} can't be loaded from ${address}: ${String(cause)}. Try again once ` +
+      "there is a network. If the file is not " +
+      `there at all, copy the package's files with "npx tidemark assets <folder>" and name that ` +
+      `folder: open(name, { assets: "/<folder>/" })`,
     { file, address },
     { cause },
   );
