@@ -35,7 +35,9 @@ async function start(...args: string[]): Promise<Started> {
       said += chunk.toString();
       const edge = /Tidemark edge: (http:\/\/127\.0\.0\.1:\d+)\//.exec(said)?.[1];
       const playground = /Tidemark playground: (http:\/\/127\.0\.0\.1:\d+\/)/.exec(said)?.[1];
-      if (edge !== undefined && playground !== undefined) resolve([edge, playground]);
+      // The line that reads what was appended is the last one.
+      const isWhole = /curl '[^']+'/.test(said);
+      if (edge !== undefined && playground !== undefined && isWhole) resolve([edge, playground]);
     };
     child.stdout!.on("data", look);
     child.stderr!.on("data", look);
