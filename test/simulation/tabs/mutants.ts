@@ -130,7 +130,13 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "if (onTime && me.heardAt < since && !isOver()) await depose(me);",
     replace: "",
   },
-  { name: "an older connection's end counts for the term", file: TABS, find: "before.onEnd = undefined;", replace: "" },
+  {
+    name: "an older connection's end counts for the term",
+    file: TABS,
+    find: "before.onEnd = undefined;",
+    replace: "",
+    plan: "late",
+  },
   {
     name: "who led does not queue again",
     file: TABS,

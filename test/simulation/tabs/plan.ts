@@ -324,6 +324,36 @@ export function makeLeavingPlan(seed: number): TabsPlan {
   };
 }
 
+/** One leader after the other goes, and who comes next hears late of that: by then it may lead. */
+export function makeLatePlan(seed: number): TabsPlan {
+  const random = new Random(seed, 12);
+  const open = [0, 1, 2].map((id) => ({ id, at: 1 + id * 300, kind: "open" as const }));
+  const goes = [0, 1].map((i): Op => ({
+    id: 4 + i,
+    at: 2_000 + i * 4_000,
+    kind: random.pick(["close-tide", "close-tab", "crash-tab"]),
+    tab: LEADER,
+  }));
+  const appends = Array.from({ length: 12 }, (_, i): Op => ({
+    id: 10 + i,
+    at: 1_900 + i * random.int(500),
+    kind: "append",
+    tab: random.int(3),
+    count: 1,
+    bytes: 20,
+  }));
+  return {
+    seed,
+    engine: "opfs",
+    hasSharedWorker: true,
+    isChromium: random.chance(0.5),
+    lateLocks: 0.3,
+    leaderTimeoutMs: undefined,
+    activeMs: 8_000,
+    ops: [...open, ...goes, ...appends].sort((a, b) => a.at - b.at || a.id - b.id),
+  };
+}
+
 /** The kinds of histories. */
 export const PLANS = {
   opfs: makeTabsPlan,
@@ -335,6 +365,7 @@ export const PLANS = {
   woken: makeWokenPlan,
   sleep: makeSleepPlan,
   leaving: makeLeavingPlan,
+  late: makeLatePlan,
 };
 export type PlanKind = keyof typeof PLANS;
 

@@ -46,6 +46,7 @@ test.each([
   ["woken", "leaders that wake while they are deposed, and do not know"],
   ["sleep", "followers that sleep while they are waited for"],
   ["leaving", "tabs that let go before they are gone"],
+  ["late", "tabs that hear late of a leader's end"],
 ] as const)("%s: %s", { timeout: 120_000 }, async (kind, _) => {
   const { failures } = await runTabsSeeds({ ...tabs, seeds: range(1, 60), plan: PLANS[kind] });
   expect(failures).toEqual([]);
