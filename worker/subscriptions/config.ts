@@ -69,10 +69,3 @@ export function checkStreams(
   if (wakeStream !== null && streams.includes(wakeStream))
     throw badRequest(`${name} has wake_stream ${shown(wakeStream)}; ${NO_CIRCLE}`);
 }
-
-/** The longest pause between two wakes of the same work. */
-const WAKE_MS_MAX = 600_000;
-
-/** How long a wake waits for somebody who takes it up, when `ignored` before it were taken up by nobody. */
-export const patienceOf = (leaseMs: number, ignored: number): number =>
-  Math.max(leaseMs, Math.min(leaseMs * 2 ** ignored, WAKE_MS_MAX));

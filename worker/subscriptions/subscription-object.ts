@@ -1,9 +1,7 @@
 /**
  * The Durable Object of one tenant's subscriptions. Streams tell it when they are made and when they have moved; it
- * wakes workers, by webhook or by an event on a wake stream, and fences them.
- *
- *   idle ── something pending ──▶ waking ── claim, or webhook answered ──▶ leased ── done, released, or time is up ──▶ idle
- *                                   └── webhook failed ──▶ retrying ── 1 s … 60 s, 20 % jitter ──▶ waking
+ * wakes workers, by webhook or by an event on a wake stream, and fences them. What the calls of HTTP and of other
+ * objects mean stands here; life.ts has the states of a subscription, wakes.ts tells the workers.
  *
  * Every wake has a generation of its own, one higher than the last; who comes with another is FENCED and changes
  * nothing. All of it is in the tables before anybody is told, so an evicted object goes on where it was; the alarm is
@@ -30,19 +28,17 @@ import { badRequest, EdgeError } from "../errors.ts";
 import { errorResponse, json } from "../wire/http.ts";
 import { readBody } from "../wire/request-body.ts";
 import { formatOffset, parseOffset } from "../wire/offsets.ts";
-import { base64url, newSigningKey } from "./webhook-signing.ts";
+import { newSigningKey } from "./webhook-signing.ts";
 import { type SigningKey, type StreamTold, type SubscriptionPeer, subscriptionsOf } from "../rpc/subscription-peer.ts";
-import { isWakes, newWakeToken, sameText, type SubscriptionCall, subscriptionCallOf, wakeSealOf } from "./calls.ts";
+import { isWakes, sameText, type SubscriptionCall, subscriptionCallOf, wakeSealOf } from "./calls.ts";
 import { checkLinks, checkSubscriptions } from "./limits.ts";
 import { SubscriptionLinks, type WatchedPeer } from "./links.ts";
-import { checkStreams, configOf, PATH_CHARS_MAX, pathsOf, patienceOf, type SubscriptionConfig } from "./config.ts";
+import { checkStreams, configOf, PATH_CHARS_MAX, pathsOf, type SubscriptionConfig } from "./config.ts";
 import { type Link, type Subscription, SubscriptionStore } from "./tables.ts";
-import { postWebhook, WEBHOOK_TIMEOUT_MS } from "./webhook.ts";
-import { checkWebhook } from "./webhook-address.ts";
+import { streamsOf, Wakes } from "./wakes.ts";
 
 /** A subscription that could not be served; others are not held up by it. */
 const FAILED_MS = 60_000;
-const RETRY_MS = { min: 1_000, max: 60_000 };
 /** Of a call's body: parsed, it is some twenty times as large. */
 const BODY_BYTES_MAX = 2 * 1024 * 1024;
 const ACKS_MAX = 10_000;
@@ -56,6 +52,7 @@ interface StreamPeer extends WatchedPeer {
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionPeer {
   #tables: SubscriptionStore | undefined;
   #linked: SubscriptionLinks | undefined;
+  #woken: Wakes | undefined;
   readonly #alarms = new Alarms(this.ctx.storage);
 
   get #store(): SubscriptionStore {
@@ -65,9 +62,20 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return (this.#linked ??= new SubscriptionLinks({
       store: this.#store,
       stream: (path) => this.#stream(path),
-      release: (id) => this.#serve(id, (subscription) => this.#release(subscription)),
+      release: (id) => this.#serve(id, (subscription) => this.#wakes.happened(subscription, { kind: "outdated" })),
       refused: (id, path, thrown) =>
         emit(this.env, "link_refused", { tenant: this.#tenant, path, subscription: id, message: String(thrown) }),
+    }));
+  }
+
+  get #wakes(): Wakes {
+    return (this.#woken ??= new Wakes({
+      store: this.#store,
+      append: (path, text) => this.#stream(path).appendJson(text),
+      signingKey: () => subscriptionsOf(this.env, undefined).signingKey(),
+      allowsLocalhost: this.#allowsLocalhost,
+      plan: (at) => this.#alarms.plan("wakes", at),
+      waitUntil: (work) => this.ctx.waitUntil(work),
     }));
   }
 
@@ -117,7 +125,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     await this.#prepare();
     this.#links.begin(stream);
     const subscribers = this.#store.subscribersOf(stream.path);
-    for (const id of subscribers) this.#serve(id, (subscription) => this.#consider(subscription));
+    for (const id of subscribers) this.#serve(id, (subscription) => this.#wakes.consider(subscription));
     return subscribers.length > 0;
   }
 
@@ -126,7 +134,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     await this.#prepare();
     await this.#links.moved(stream);
     for (const id of this.#store.subscribersOf(stream.path))
-      this.#serve(id, (subscription) => this.#consider(subscription));
+      this.#serve(id, (subscription) => this.#wakes.consider(subscription));
   }
 
   async removed(path: string, id: string): Promise<void> {
@@ -146,122 +154,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   // --- waking ------------------------------------------------------------------------------------------------------
 
-  /** Wakes a worker if there is something to do and nobody is at it. True when it did. */
-  #consider(subscription: Subscription): boolean {
-    const path = subscription.state.phase === "idle" ? this.#store.pendingPath(subscription.id) : undefined;
-    if (path !== undefined) this.#wake(subscription, path);
-    return path !== undefined;
-  }
-
-  #wake(subscription: Subscription, path: string): void {
-    this.#beginWake(subscription);
-    const { id, config, state } = subscription;
-    if (config.type === "webhook") {
-      this.ctx.waitUntil(this.#deliver(id, state.wakeId));
-      return;
-    }
-    const event = { type: "wake", subscription_id: id, stream: path, generation: state.generation, ts: Date.now() };
-    // An event that does not get through is repeated when nobody has claimed by `until`.
-    this.ctx.waitUntil(
-      this.#stream(config.wakeStream!)
-        .appendJson(JSON.stringify(event))
-        .catch(() => undefined),
-    );
-  }
-
-  #beginWake(subscription: Subscription, holder: string | null = null): void {
-    const { id, config, state } = subscription;
-    state.generation++;
-    state.wakeId = `w_${base64url(crypto.getRandomValues(new Uint8Array(12)))}`;
-    state.token = newWakeToken(this.#store.secret("seal")!);
-    state.phase = holder === null ? "waking" : "leased";
-    state.holder = holder;
-    // A webhook may take its whole time to answer; its lease begins with the answer.
-    const isAsked = holder === null && config.type === "webhook";
-    if (holder !== null) state.ignored = 0;
-    state.until =
-      Date.now() +
-      (isAsked ? Math.max(config.leaseMs, 2 * WEBHOOK_TIMEOUT_MS) : patienceOf(config.leaseMs, state.ignored ?? 0));
-    state.attempts = 0;
-    state.snapshot = Object.fromEntries(this.#store.links(id).map(({ path, tail }) => [path, tail]));
-    this.#save(subscription);
-  }
-
-  #save(subscription: Subscription): void {
-    this.#store.save(subscription);
-    if (subscription.state.phase !== "idle") this.#alarms.plan("wakes", subscription.state.until);
-  }
-
-  async #deliver(id: string, wakeId: string | null): Promise<void> {
-    const subscription = this.#store.get(id);
-    if (!subscription || subscription.state.wakeId !== wakeId) return;
-    const { config, origin, state } = subscription;
-    const body = JSON.stringify({
-      subscription_id: id,
-      wake_id: wakeId,
-      generation: state.generation,
-      streams: this.#streams(subscription),
-      callback_url: `${origin}/v1/stream/__ds/subscriptions/${encodeURIComponent(id)}/callback`,
-      callback_token: state.token,
-    });
-    let answer: { readonly done: boolean } | undefined;
-    try {
-      checkWebhook(config.webhookUrl!, this.#allowsLocalhost);
-      answer = await postWebhook(config.webhookUrl!, body, await subscriptionsOf(this.env, undefined).signingKey());
-    } catch {
-      // No answer is a failed attempt like any other.
-    }
-    this.#delivered(id, wakeId, answer);
-  }
-
-  #delivered(id: string, wakeId: string | null, answer: { readonly done: boolean } | undefined): void {
-    // Called back, timed out, deleted or made anew during the await: generations of another begin at one again.
-    const subscription = this.#store.get(id);
-    if (!subscription || subscription.state.wakeId !== wakeId || subscription.state.phase !== "waking") return;
-    const { config, state } = subscription;
-    if (answer?.done) {
-      state.ignored = 0;
-      for (const [path, tail] of Object.entries(state.snapshot)) this.#store.ack(id, path, tail);
-      this.#release(subscription);
-      return;
-    }
-    if (answer) {
-      state.phase = "leased";
-      state.until = Date.now() + patienceOf(config.leaseMs, state.ignored ?? 0);
-    } else {
-      const pause = Math.min(RETRY_MS.max, RETRY_MS.min * 2 ** state.attempts++);
-      state.phase = "retrying";
-      state.until = Date.now() + pause * (0.8 + 0.4 * Math.random());
-    }
-    this.#save(subscription);
-  }
-
-  #release(subscription: Subscription): boolean {
-    Object.assign(subscription.state, { phase: "idle", holder: null, token: null, attempts: 0 });
-    this.#save(subscription);
-    return this.#consider(subscription);
-  }
-
   override async alarm(): Promise<void> {
     await this.#prepare();
     this.#alarms.fired();
     const now = Date.now();
-    for (const id of this.#store.due(now)) this.#serve(id, (subscription) => this.#timeUp(subscription));
-    for (const id of this.#store.missed()) this.#serve(id, (subscription) => this.#consider(subscription));
+    for (const id of this.#store.due(now))
+      this.#serve(id, (subscription) => this.#wakes.happened(subscription, { kind: "time up" }));
+    for (const id of this.#store.missed()) this.#serve(id, (subscription) => this.#wakes.consider(subscription));
     this.#alarms.plan("wakes", this.#store.nextAfter(now));
-  }
-
-  #timeUp(subscription: Subscription): void {
-    const { id, state } = subscription;
-    if (state.phase !== "retrying") {
-      // A worker that claimed and then said nothing may have died: another is woken as soon as ever.
-      if (state.holder === null) state.ignored = (state.ignored ?? 0) + 1;
-      return void this.#release(subscription);
-    }
-    state.phase = "waking";
-    state.until = Date.now() + WEBHOOK_TIMEOUT_MS * 2;
-    this.#save(subscription);
-    this.ctx.waitUntil(this.#deliver(id, state.wakeId));
   }
 
   // --- HTTP --------------------------------------------------------------------------------------------------------
@@ -301,7 +201,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   #wakesCall({ id, action }: SubscriptionCall, body: Fields, bearer: string | undefined): Response {
     if (action !== "release") return this.#ack(id, body, bearer);
-    this.#release(this.#fenced(id, body, bearer));
+    this.#wakes.happened(this.#fenced(id, body, bearer), { kind: "released" });
     return new Response(null, { status: 204 });
   }
 
@@ -357,18 +257,6 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     this.ctx.storage.transactionSync(() => this.#links.link(id, { pattern: null, streams }));
   }
 
-  #streams({ id }: Subscription) {
-    return this.#store
-      .links(id)
-      .map(({ path, isExplicit, acked, tail }) => ({
-        path,
-        link_type: isExplicit ? "explicit" : "glob",
-        acked_offset: formatOffset(acked),
-        tail_offset: formatOffset(tail),
-        has_pending: tail > acked,
-      }));
-  }
-
   async #describe(subscription: Subscription) {
     const { id, config, origin, createdAt, state } = subscription;
     const refused = this.#store.refused(id);
@@ -383,7 +271,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       type: config.type,
       pattern: config.pattern,
       ...(refused > 0 && { refused_streams: refused }),
-      streams: this.#streams(subscription).map(({ path, link_type, acked_offset }) => ({
+      streams: streamsOf(this.#store, subscription.id).map(({ path, link_type, acked_offset }) => ({
         path,
         link_type,
         acked_offset,
@@ -401,17 +289,16 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const { config, state } = subscription;
     if (config.type !== "pull-wake") throw badRequest("a webhook's subscription is not claimed");
     const worker = textField(body["worker"], "worker", WORKER_CHARS_MAX);
-    if (state.phase === "leased" && state.until > Date.now()) {
+    if (!this.#wakes.claim(subscription, worker)) {
       const { holder, generation } = state;
       throw new EdgeError("ALREADY_CLAIMED", "a worker holds the lease", { holder, generation });
     }
-    this.#beginWake(subscription, worker);
     const { wakeId, generation, token } = subscription.state;
     return json(200, {
       wake_id: wakeId,
       generation,
       token,
-      streams: this.#streams(subscription),
+      streams: streamsOf(this.#store, subscription.id),
       lease_ttl_ms: config.leaseMs,
     });
   }
@@ -436,12 +323,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const links = new Map(this.#store.links(id).map((link) => [link.path, link]));
     const checked = listField(body["acks"], "acks", ACKS_MAX).map((ack, i) => ackOf(ack, `acks[${i}]`, links));
     for (const { path, parsed } of checked) this.#store.ack(id, path, parsed);
-    subscription.state.ignored = 0;
-    if (isDone) return json(200, { ok: true, next_wake: this.#release(subscription) });
-    subscription.state.phase = "leased";
-    subscription.state.until = Date.now() + subscription.config.leaseMs;
-    this.#save(subscription);
-    return json(200, { ok: true, next_wake: false });
+    const isWoken = this.#wakes.happened(subscription, { kind: isDone ? "done" : "ack" });
+    return json(200, { ok: true, next_wake: isWoken });
   }
 }
 

@@ -9,24 +9,7 @@
  */
 import type { SqlStorage } from "@cloudflare/workers-types";
 import type { SubscriptionConfig } from "./config.ts";
-
-export interface SubscriptionState {
-  generation: number;
-  wakeId: string | null;
-  /** idle: nothing under way. waking: told, not taken. leased: a worker holds it. retrying: the webhook failed. */
-  phase: "idle" | "waking" | "leased" | "retrying";
-  holder: string | null;
-  token: string | null;
-  /** End of the lease, of the wait for a claim, or the next attempt. */
-  until: number;
-  attempts: number;
-  /**
-   * Wakes since the last claim, callback or ack: nobody took them up. Absent where an earlier version wrote the row.
-   */
-  ignored?: number;
-  /** Tails as the wake named them: what `done` acknowledges. */
-  snapshot: Record<string, number>;
-}
+import { IDLE, type SubscriptionState } from "./life.ts";
 
 export interface Subscription {
   readonly id: string;
@@ -55,16 +38,6 @@ const SCHEMA = [
   "CREATE TABLE IF NOT EXISTS refused(subscription TEXT PRIMARY KEY, streams INTEGER NOT NULL) WITHOUT ROWID",
   "CREATE TABLE IF NOT EXISTS secret(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 ];
-const IDLE: SubscriptionState = {
-  generation: 0,
-  wakeId: null,
-  phase: "idle",
-  holder: null,
-  token: null,
-  until: 0,
-  attempts: 0,
-  snapshot: {},
-};
 const UNDER_WAY = "json_extract(subscription.state, '$.phase') <> 'idle'";
 type Value = string | number | null;
 
@@ -118,7 +91,7 @@ export class SubscriptionStore {
       createdAt,
       JSON.stringify(IDLE),
     );
-    return { id, config, origin, createdAt, state: { ...IDLE } };
+    return { id, config, origin, createdAt, state: IDLE };
   }
   get(id: string): Subscription | undefined {
     return this.#run("SELECT * FROM subscription WHERE id = ?", id).map(subscriptionOf)[0];

@@ -1,0 +1,173 @@
+/**
+ * The life of a subscription: which states it has, and what leads from one to the next. No effects: wakes.ts has them,
+ * and the tables keep the state as it stands here.
+ *
+ *   idle       nobody is woken
+ *   waking     a wake is told, and nobody has taken it up yet
+ *   leased     somebody works on a wake, until its lease ends
+ *   retrying   the webhook did not take the wake; it is told again
+ *
+ *   state                      event        next       actions
+ *   idle                       pending      waking     tell; the wake is a new one
+ *   idle, waking, retrying     claim        leased     the wake is a new one
+ *   leased, its time is up     claim        leased     the wake is a new one
+ *   waking                     taken        leased
+ *   waking                     finished     idle       acknowledge, look
+ *   waking                     failed       retrying
+ *   waking, leased, retrying   ack          leased
+ *   waking, leased, retrying   done         idle       look
+ *   waking, leased, retrying   released     idle       look
+ *   waking, leased, retrying   outdated     idle       look
+ *   waking, leased             time up      idle       look
+ *   retrying                   time up      waking     tell; the wake is the same
+ *
+ * Any other pair changes nothing. `taken`, `finished` and `failed` are what a webhook answers to one wake: they change
+ * nothing where another wake is under way by then. Who says `done` has worked on it, who says `released` need not have;
+ * `outdated` says that a stream of the wake was made anew.
+ *
+ *   tell          the worker hears of the wake
+ *   acknowledge   the tails that the wake named count as acknowledged
+ *   look          are there records still? Then `pending` comes at once
+ */
+import type { SubscriptionConfig } from "./config.ts";
+import { WEBHOOK_TIMEOUT_MS } from "./webhook.ts";
+
+export type Phase = "idle" | "waking" | "leased" | "retrying";
+
+export interface SubscriptionState {
+  /** Of the present wake: one higher than the last one's. */
+  readonly generation: number;
+  readonly wakeId: string | null;
+  readonly phase: Phase;
+  readonly holder: string | null;
+  readonly token: string | null;
+  /** End of the lease, of the wait for a claim, or the next attempt. */
+  readonly until: number;
+  /** Attempts of this wake that the webhook did not take. */
+  readonly attempts: number;
+  /**
+   * Wakes since the last claim, callback or ack: nobody took them up. Absent where an earlier version wrote the row.
+   */
+  readonly ignored?: number;
+  /** Tails as the wake named them: what `finished` acknowledges. */
+  readonly snapshot: Readonly<Record<string, number>>;
+}
+
+export const IDLE: SubscriptionState = {
+  generation: 0,
+  wakeId: null,
+  phase: "idle",
+  holder: null,
+  token: null,
+  until: 0,
+  attempts: 0,
+  snapshot: {},
+};
+
+/** What a wake is known by, and the tails that it names. */
+export type NewWake = Readonly<Pick<SubscriptionState, "snapshot"> & { wakeId: string; token: string }>;
+
+type WebhookAnswer =
+  | { readonly kind: "taken"; readonly wakeId: string | null }
+  | { readonly kind: "finished"; readonly wakeId: string | null }
+  | { readonly kind: "failed"; readonly wakeId: string | null; readonly random: number };
+
+export type SubscriptionEvent =
+  | { readonly kind: "pending"; readonly wake: NewWake }
+  | { readonly kind: "claim"; readonly wake: NewWake; readonly worker: string }
+  | WebhookAnswer
+  | { readonly kind: "ack" | "done" | "released" | "outdated" | "time up" };
+
+export type WakeAction = "tell" | "acknowledge" | "look";
+
+export interface Transition {
+  readonly state: SubscriptionState;
+  readonly actions: readonly WakeAction[];
+}
+
+type Terms = Pick<SubscriptionConfig, "type" | "leaseMs">;
+
+/** The longest pause between two wakes of the same work. */
+const WAKE_MS_MAX = 600_000;
+const RETRY_MS = { min: 1_000, max: 60_000 };
+/** A webhook may take its whole time to answer; its lease begins with the answer. */
+const ANSWER_MS = 2 * WEBHOOK_TIMEOUT_MS;
+
+/** How long a wake waits for somebody who takes it up, when `ignored` before it were taken up by nobody. */
+const patienceOf = (leaseMs: number, ignored = 0): number =>
+  Math.max(leaseMs, Math.min(leaseMs * 2 ** ignored, WAKE_MS_MAX));
+
+/** The next state and what has to be done; undefined where the event means nothing in this state. */
+export function subscriptionAfter(
+  state: SubscriptionState,
+  event: SubscriptionEvent,
+  terms: Terms,
+  nowMs: number,
+): Transition | undefined {
+  const { phase } = state;
+  switch (event.kind) {
+    case "pending":
+      return phase === "idle" ? to(woken(state, event.wake, terms, nowMs), "tell") : undefined;
+    case "claim":
+      return phase === "leased" && state.until > nowMs ? undefined : to(claimed(state, event, terms, nowMs));
+    case "taken":
+    case "finished":
+    case "failed":
+      return phase === "waking" && state.wakeId === event.wakeId ? answered(state, event, terms, nowMs) : undefined;
+    case "ack":
+      return phase === "idle" ? undefined : to({ ...state, phase: "leased", ignored: 0, until: nowMs + terms.leaseMs });
+    case "done":
+      return phase === "idle" ? undefined : to(ended({ ...state, ignored: 0 }), "look");
+    case "released":
+    case "outdated":
+      return phase === "idle" ? undefined : to(ended(state), "look");
+    case "time up":
+      return phase === "idle" || state.until > nowMs ? undefined : timeUp(state, nowMs);
+  }
+}
+
+const to = (state: SubscriptionState, ...actions: WakeAction[]): Transition => ({ state, actions });
+
+function woken(state: SubscriptionState, wake: NewWake, { type, leaseMs }: Terms, nowMs: number): SubscriptionState {
+  const wait = type === "webhook" ? Math.max(leaseMs, ANSWER_MS) : patienceOf(leaseMs, state.ignored);
+  return { ...begun(state, wake), phase: "waking", holder: null, until: nowMs + wait };
+}
+
+function claimed(
+  state: SubscriptionState,
+  { wake, worker }: { readonly wake: NewWake; readonly worker: string },
+  { leaseMs }: Terms,
+  nowMs: number,
+): SubscriptionState {
+  return { ...begun(state, wake), phase: "leased", holder: worker, ignored: 0, until: nowMs + leaseMs };
+}
+
+const begun = (state: SubscriptionState, wake: NewWake): SubscriptionState => ({
+  ...state,
+  ...wake,
+  generation: state.generation + 1,
+  attempts: 0,
+});
+
+const ended = (state: SubscriptionState): SubscriptionState => ({
+  ...state,
+  phase: "idle",
+  holder: null,
+  token: null,
+  attempts: 0,
+});
+
+function answered(state: SubscriptionState, event: WebhookAnswer, { leaseMs }: Terms, nowMs: number): Transition {
+  if (event.kind === "finished") return to(ended({ ...state, ignored: 0 }), "acknowledge", "look");
+  if (event.kind === "taken")
+    return to({ ...state, phase: "leased", until: nowMs + patienceOf(leaseMs, state.ignored) });
+  const pause = Math.min(RETRY_MS.max, RETRY_MS.min * 2 ** state.attempts) * (0.8 + 0.4 * event.random);
+  return to({ ...state, phase: "retrying", attempts: state.attempts + 1, until: nowMs + pause });
+}
+
+function timeUp(state: SubscriptionState, nowMs: number): Transition {
+  if (state.phase === "retrying") return to({ ...state, phase: "waking", until: nowMs + ANSWER_MS }, "tell");
+  // A worker that claimed and then said nothing may have died: another is woken as soon as ever.
+  const ignored = (state.ignored ?? 0) + (state.holder === null ? 1 : 0);
+  return to(ended({ ...state, ignored }), "look");
+}

@@ -1,0 +1,132 @@
+/**
+ * What the life of a subscription (life.ts) does to others: wakes are written to the tables, told to webhooks and wake
+ * streams, and planned for the alarm.
+ *
+ *   event ──▶ life.ts: state, actions ──▶ row, alarm ──▶ webhook, or a record of the wake stream
+ *                                                           └── its answer is the next event
+ *
+ * The row is written before anybody is told. So an evicted object goes on where it was.
+ */
+import { assert } from "../../src/errors.ts";
+import type { SigningKey } from "../rpc/subscription-peer.ts";
+import { formatOffset } from "../wire/offsets.ts";
+import { newWakeToken } from "./calls.ts";
+import { type NewWake, type SubscriptionEvent, subscriptionAfter } from "./life.ts";
+import type { Subscription, SubscriptionStore } from "./tables.ts";
+import { postWebhook } from "./webhook.ts";
+import { checkWebhook } from "./webhook-address.ts";
+import { base64url } from "./webhook-signing.ts";
+
+interface WakesHost {
+  readonly store: SubscriptionStore;
+  /** One record of a wake stream. */
+  append(path: string, text: string): Promise<void>;
+  signingKey(): Promise<SigningKey>;
+  readonly allowsLocalhost: boolean;
+  /** At this time a subscription's time is up. */
+  plan(at: number): void;
+  waitUntil(work: Promise<unknown>): void;
+}
+
+export class Wakes {
+  readonly #host: WakesHost;
+
+  constructor(host: WakesHost) {
+    this.#host = host;
+  }
+
+  /** Wakes a worker if there is something to do and nobody is at it. True when it did. */
+  consider(subscription: Subscription): boolean {
+    const isIdle = subscription.state.phase === "idle";
+    const path = isIdle ? this.#host.store.pendingPath(subscription.id) : undefined;
+    return path !== undefined && this.happened(subscription, { kind: "pending", wake: this.#newWake(subscription) });
+  }
+
+  /** A wake that is taken up by who asks for it. False while somebody else holds the lease. */
+  claim(subscription: Subscription, worker: string): boolean {
+    const wake = this.#newWake(subscription);
+    return this.#apply(subscription, { kind: "claim", wake, worker }) !== undefined;
+  }
+
+  /** True when another worker was woken. */
+  happened(subscription: Subscription, event: SubscriptionEvent): boolean {
+    const actions = this.#apply(subscription, event) ?? [];
+    if (actions.includes("acknowledge")) this.#acknowledge(subscription);
+    if (actions.includes("tell")) this.#tell(subscription);
+    return actions.includes("tell") || (actions.includes("look") && this.consider(subscription));
+  }
+
+  #apply(subscription: Subscription, event: SubscriptionEvent) {
+    const before = subscription.state;
+    const next = subscriptionAfter(before, event, subscription.config, Date.now());
+    if (!next) return undefined;
+    const { state, actions } = next;
+    assert(state.generation >= before.generation, "a subscription's generations only grow");
+    subscription.state = state;
+    this.#host.store.save(subscription);
+    if (state.phase !== "idle") this.#host.plan(state.until);
+    return actions;
+  }
+
+  #newWake({ id }: Subscription): NewWake {
+    const seal = this.#host.store.secret("seal");
+    assert(seal !== undefined, "the seal of wake tokens is there before anybody is woken");
+    return {
+      wakeId: `w_${base64url(crypto.getRandomValues(new Uint8Array(12)))}`,
+      token: newWakeToken(seal),
+      snapshot: Object.fromEntries(this.#host.store.links(id).map(({ path, tail }) => [path, tail])),
+    };
+  }
+
+  #acknowledge({ id, state }: Subscription): void {
+    for (const [path, tail] of Object.entries(state.snapshot)) this.#host.store.ack(id, path, tail);
+  }
+
+  // --- telling -----------------------------------------------------------------------------------------------------
+
+  #tell({ id, config, state: { wakeId, generation } }: Subscription): void {
+    if (config.type === "webhook") return this.#host.waitUntil(this.#deliver(id, wakeId));
+    const stream = this.#host.store.pendingPath(id);
+    const event = { type: "wake", subscription_id: id, stream, generation, ts: Date.now() };
+    // An event that does not get through is repeated when nobody has claimed by `until`.
+    this.#host.waitUntil(this.#host.append(config.wakeStream!, JSON.stringify(event)).catch(() => undefined));
+  }
+
+  async #deliver(id: string, wakeId: string | null): Promise<void> {
+    const subscription = this.#host.store.get(id);
+    if (!subscription || subscription.state.wakeId !== wakeId) return;
+    const { config, origin, state } = subscription;
+    const body = JSON.stringify({
+      subscription_id: id,
+      wake_id: wakeId,
+      generation: state.generation,
+      streams: streamsOf(this.#host.store, id),
+      callback_url: `${origin}/v1/stream/__ds/subscriptions/${encodeURIComponent(id)}/callback`,
+      callback_token: state.token,
+    });
+    let answer: { readonly done: boolean } | undefined;
+    try {
+      checkWebhook(config.webhookUrl!, this.#host.allowsLocalhost);
+      answer = await postWebhook(config.webhookUrl!, body, await this.#host.signingKey());
+    } catch {
+      // No answer is a failed attempt like any other.
+    }
+    // Called back, timed out, deleted or made anew during the await: life.ts compares the wakes.
+    const present = this.#host.store.get(id);
+    if (!present) return;
+    if (answer) this.happened(present, { kind: answer.done ? "finished" : "taken", wakeId });
+    else this.happened(present, { kind: "failed", wakeId, random: Math.random() });
+  }
+}
+
+/** A subscription's streams as its wakes and claims name them. */
+export const streamsOf = (store: SubscriptionStore, id: string) =>
+  store
+    .links(id)
+    .map(({ path, isExplicit, acked, tail }) => ({
+      path,
+      link_type: isExplicit ? "explicit" : "glob",
+      acked_offset: formatOffset(acked),
+      tail_offset: formatOffset(tail),
+      has_pending: tail > acked,
+    }));
