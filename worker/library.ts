@@ -1,6 +1,6 @@
 /**
- * `tidemark/worker`: the edge as a library. The Durable Object classes for your Worker to export, the router for requests from outside,
- * and a client for code inside.
+ * `tidemark/worker`: the edge as a library. The Durable Object classes for your Worker to export, the router for
+ * requests from outside, and a client for code inside.
  *
  *     export { LogObject, SubscriptionObject } from "tidemark/worker";
  *     const orders = openTopic(env, "orders");

@@ -1,12 +1,15 @@
 /**
- * The kernel as everybody above sees it: bytes in, numbers and bytes out, one call per batch and never per record.
- * Three things implement it and must agree to the byte: the release build, the debug build, and the TypeScript twin.
- * Nothing here throws or traps on hostile bytes: a bad batch is a status, see `Status`.
+ * The kernel's interface, as the rest of the code uses it: bytes in, numbers and bytes out, one call per batch and
+ * never one per record. Three implementations must agree to the byte: the release build, the debug build, and the
+ * reference kernel in TypeScript (test/reference). No call throws or traps on hostile bytes: a bad batch is a status,
+ * see `Status`.
  */
 
-/** Upper bound of one record batch, header included. Fixes the kernel's memory: it must hold one in and one out. */
+/**
+ * Upper bound of one record batch, header included. It fixes the kernel's memory, which holds one batch in and one out.
+ */
 export const KERNEL_BATCH_BYTES_MAX = 2 * 1024 * 1024;
-/** Upper bound of records in one batch: the column region holds a row for each. */
+/** Upper bound of records in one batch: the kernel's memory has a row of columns for each. */
 export const KERNEL_BATCH_RECORDS_MAX = 65_536;
 
 /** What a check found. 0 is good; the numbers are part of the kernel's ABI (results below zero are `-status`). */
@@ -154,7 +157,7 @@ export interface ScanResult {
 }
 
 export interface Kernel {
-  /** "release" | "debug" | "twin" */
+  /** "release" | "debug" | "reference" */
   readonly build: string;
   /** CRC-32C of `bytes`, continuing from `seed` (the CRC of what came before; 0 at the start). Unsigned. Any length. */
   crc32c(bytes: Uint8Array, seed?: number): number;

@@ -1,6 +1,7 @@
 /**
- * What every kernel must do: release build, debug build, TypeScript twin. Cases are plain functions, so that they run
- * where the kernel runs: Node, a browser's worker. test/unit/kernel.test.ts is the adapter for Node.
+ * What every kernel must do: the release build, the debug build and the reference kernel. Cases are plain functions, so
+ * that they run wherever the kernel runs: in Node and in a browser's worker. test/unit/kernel.test.ts runs them in
+ * Node.
  */
 import { scanCases, searchCases } from "./kernel-scan-cases.ts";
 import {

@@ -1,6 +1,6 @@
 /**
  * One batch for each way of being wrong, and the status that names it. Every CRC is right unless the case is about it,
- * so that the later checks are reached. Kernel, debug kernel and twin must agree on all of them.
+ * so that the later checks are reached. Release build, debug build and reference kernel must agree on all of them.
  */
 import { KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, Status } from "../../src/kernel/types.ts";
 import { concat, craft, framed, recordBytes, utf8, varint, type SampleBatch } from "./kernel-samples.ts";

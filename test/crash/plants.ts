@@ -37,5 +37,7 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
     },
   },
   // Those of the simulation. What a power cut alone would show, a kill never does: "flush left out" must not be found.
-  ...Object.fromEntries(MUTANTS.filter(({ twin }) => !twin).map((bug) => [bug.name, { what: `in ${bug.file}`, bug }])),
+  ...Object.fromEntries(
+    MUTANTS.filter(({ reference }) => !reference).map((bug) => [bug.name, { what: `in ${bug.file}`, bug }]),
+  ),
 };

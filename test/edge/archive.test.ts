@@ -404,12 +404,12 @@ describe("damage in object storage", () => {
       const bytesAt = async (at: string) => new Uint8Array(await (await real.SEGMENTS.get(at))!.arrayBuffer());
       const own = await bytesAt(key);
       // The same batches at the same offsets, of another stream: its segment has the same shape to the byte.
-      const twin = await bytesAt((await archived()).key);
+      const alike = await bytesAt((await archived()).key);
       const others: [string, Uint8Array][] = [
-        ["twin", twin],
+        ["of the same shape", alike],
         ["shorter", own.slice(0, 2_000_000)],
         ["shorter than its footer", own.slice(0, -60)],
-        ["longer", Uint8Array.from([...twin, 0])],
+        ["longer", Uint8Array.from([...alike, 0])],
       ];
       for (const [what, bytes] of others) {
         await real.SEGMENTS.put(key, bytes);

@@ -1,9 +1,10 @@
 /**
- * The coverage-guided loop, bundled with coverage points in twin, wrapper and reader, beside a kernel compiled with
- * them: an input that goes where none has gone is kept, and becomes something to damage further.
+ * The coverage-guided loop. It is bundled with coverage points in the reference kernel, in the kernel's wrapper and in
+ * the record reader; the compiled kernel has such points as well. An input that passes a new pair of points is kept,
+ * and later inputs are made by damaging it further.
  */
 import type { PackingKernel } from "../../src/kernel/types.ts";
-import { twinKernel } from "../reference/kernel.ts";
+import { referenceKernel } from "../reference/kernel.ts";
 import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
 import { validate } from "../../src/log/validate.ts";
 import { decodeBatch, RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
@@ -23,12 +24,12 @@ export interface GuidedOptions {
   readonly module: BufferSource;
   readonly corpus: readonly Uint8Array[];
   readonly onProgress?: (done: number, kept: number, pairs: number) => void;
-  /** False: nothing is kept, for comparison. */
+  /** False: inputs that passed something new are not damaged further. This shows what guidance is worth. */
   readonly guided?: boolean;
 }
 
 export interface GuidedResult {
-  /** Inputs that went somewhere new, in the order found. */
+  /** Inputs that passed a new pair of coverage points, in the order found. */
   readonly kept: readonly Uint8Array[];
   /** Pairs of points passed by the corpus alone, and in all. */
   readonly pairsBefore: number;
@@ -37,7 +38,7 @@ export interface GuidedResult {
 
 const KEEP = Uint8Array.of(0b1011_0101, 0x5a, 0xff, 0);
 
-/** The kernel imports nothing and its loader gives nothing; this build of it needs one function. */
+/** Loads a kernel that imports a function. The loader passes no imports, since the shipped kernel has none. */
 async function withImports<T>(imports: WebAssembly.Imports, load: () => Promise<T>): Promise<T> {
   const { instantiate } = WebAssembly;
   WebAssembly.instantiate = ((source: BufferSource) => instantiate(source, imports)) as typeof instantiate;
@@ -48,8 +49,8 @@ async function withImports<T>(imports: WebAssembly.Imports, load: () => Promise<
   }
 }
 
-function visit(kernel: PackingKernel, twin: PackingKernel, edges: EdgeMap, bytes: Uint8Array): void {
-  const parts = { kernel, others: [twin] };
+function visit(kernel: PackingKernel, reference: PackingKernel, edges: EdgeMap, bytes: Uint8Array): void {
+  const parts = { kernel, others: [reference] };
   const step = (what: string, call: (kernel: PackingKernel) => unknown): void => {
     compare(parts, what, bytes, (each) => {
       edges.cut();
@@ -86,21 +87,21 @@ export async function guided({
   const edges = new EdgeMap();
   (globalThis as Record<string, unknown>)["__edge"] = edges.edge;
   const kernel = await withImports({ env: { edge: edges.edge } }, () => loadPackingKernel(module));
-  const twin = twinKernel();
+  const reference = referenceKernel();
   const random = new Random(seed);
   const mutator = new Mutator(kernel, random, corpus);
   edges.isNew();
   for (const bytes of corpus) {
-    visit(kernel, twin, edges, bytes);
+    visit(kernel, reference, edges, bytes);
     edges.isNew();
   }
   const pairsBefore = edges.pairs;
   const kept: Uint8Array[] = [];
   for (let done = 0; done < executions; done++) {
     const bytes = mutator.next();
-    // Choosing and sealing the input passes points, too.
+    // Making the first input has passed points as well. They are not the input's own.
     if (done === 0) edges.isNew();
-    visit(kernel, twin, edges, bytes);
+    visit(kernel, reference, edges, bytes);
     if (edges.isNew()) {
       const found = bytes.slice();
       kept.push(found);

@@ -1,12 +1,12 @@
 /**
  * `node tools/run/run-ts.mjs test/fuzz/guided.ts --executions N --seed S [--keep FILE] [--blind] [--bare]`
  *
- * Builds kernel, twin and reader with coverage points and runs the coverage-guided loop. `--keep` writes what was
- * found, for make-corpus.ts; `--bare` begins with two good batches instead of the corpus, and `--blind` keeps nothing
- * on the way: both together show what guidance is worth.
+ * Builds the kernel, the reference kernel and the record reader with coverage points, and runs the coverage-guided
+ * loop. `--keep` writes the inputs that reached something new, for make-corpus.ts. `--bare` begins with two good
+ * batches instead of the corpus, and `--blind` damages no input further: both together show what guidance is worth.
  */
 import { writeFileSync } from "node:fs";
-import { twinKernel } from "../reference/kernel.ts";
+import { referenceKernel } from "../reference/kernel.ts";
 import { commandLine, flag, integer, outputFile, seedNumber } from "../../tools/run/command-line.mjs";
 import { pack, readCorpus } from "./corpus.ts";
 import { compileWith, importWith, instrumenting } from "./build.ts";
@@ -18,12 +18,12 @@ export async function guidedBuild(): Promise<{
   readonly module: Uint8Array<ArrayBuffer>;
 }> {
   const module = await compileWith("release", "edges", instrumenting(/^assembly\/\w+\.ts$/));
-  // The sources' own tables are made while they load.
+  // The sources call this while they load, before the loop sets its own.
   (globalThis as Record<string, unknown>)["__edge"] ??= () => undefined;
   const entry = await importWith<typeof Entry>(
     "test/fuzz/guided-entry.ts",
     "guided",
-    instrumenting(/^src\/(kernel\/(twin|wasm)[\w-]*|record\/record-batch|log\/validate)\.ts$/),
+    instrumenting(/^(test\/reference\/\w+|src\/(kernel\/wasm-kernel|record\/record-batch|log\/validate))\.ts$/),
   );
   return { entry, module };
 }
@@ -42,7 +42,7 @@ async function main(): Promise<void> {
     },
   });
   const { entry, module } = await guidedBuild();
-  const corpus = values.bare ? goodBatches(twinKernel()).slice(0, 2) : readCorpus();
+  const corpus = values.bare ? goodBatches(referenceKernel()).slice(0, 2) : readCorpus();
   const started = performance.now();
   const onProgress = (done: number, kept: number, pairs: number): void => {
     if (done % 100_000 === 0)

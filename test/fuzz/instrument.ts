@@ -1,8 +1,8 @@
 /**
  * Coverage without a tool: a call of `__edge(n)` is written into the source before each statement of a function, into
- * each branch of a condition and behind each `&&`, `||` and `??`. It works on TypeScript and on AssemblyScript alike,
- * so the compiled kernel tells its own way, not only the twin's. `EdgeMap` turns pairs of such points into coverage, as
- * AFL does.
+ * each branch of a condition and behind each `&&`, `||` and `??`. It works on TypeScript and on AssemblyScript, so
+ * coverage of the compiled kernel is measured as well as that of the reference kernel. `EdgeMap` turns pairs of such
+ * points into coverage, as AFL does.
  *
  * Jazzer.js was tried first. Its fuzzer is a prebuilt native addon (@jazzer.js/fuzzer 4.0.0) that needs glibc 2.38; on
  * glibc 2.36, Debian 12's, it does not load, and building it fetches LLVM's compiler-rt from outside the registry. It
@@ -20,7 +20,7 @@ interface Node {
 const isNode = (value: unknown): value is Node => typeof (value as Node | null)?.type === "string";
 const EDGE = "__edge";
 
-/** Spreads consecutive numbers over 16 bits, so that few pairs collide. */
+/** Spreads consecutive numbers over 16 bits, so that few pairs get the same place in the map. */
 const numbered = (n: number): number => (Math.imul(n, 40_503) ^ (n >>> 3)) & 0xffff;
 
 class Instrumenter {
@@ -71,8 +71,8 @@ class Instrumenter {
   apply(source: string): string {
     let code = "";
     let at = 0;
-    // Where several stand at one place, closing ones belong to what is nested inside: they come first, as they were
-    // noted last.
+    // Several inserts may stand at one place. Closing ones come first, in the reverse order of their making: those of
+    // the inner nodes were made last.
     const inserts = this.#inserts.map(([where, text], i) => ({
       where,
       text,
@@ -90,7 +90,7 @@ class Instrumenter {
   }
 }
 
-/** The source with its points, numbered from `first` on. */
+/** The source with coverage points, numbered from `first` on. */
 export function instrument(source: string, file: string, first: number): string {
   const instrumenter = new Instrumenter(first);
   instrumenter.visit(parse(source, file) as Node, false);
@@ -101,11 +101,11 @@ export function instrument(source: string, file: string, first: number): string 
 }
 
 const SIZE = 0x10000;
-/** 1, 2, 3, 4 to 7, 8 to 15, 16 to 31, 32 to 127, more: how often counts by its order only. */
+/** How often a pair was passed counts by its bucket only: 1, 2, 3, 4 to 7, 8 to 15, 16 to 31, 32 to 127, more. */
 const bucketOf = (count: number): number =>
   count < 4 ? 1 << (count - 1) : count < 8 ? 8 : count < 16 ? 16 : count < 32 ? 32 : count < 128 ? 64 : 128;
 
-/** Pairs of points that one input passed, and all that were ever passed. */
+/** The pairs of points that one input passed, and those that any input passed. */
 export class EdgeMap {
   readonly #hits = new Uint32Array(SIZE);
   readonly #seen = new Uint8Array(SIZE);
@@ -121,12 +121,12 @@ export class EdgeMap {
     this.#before = (id >>> 1) & 0x7fff;
   };
 
-  /** Begins an input, or a part of one that must not be paired with the part before. */
+  /** Begins an input, or a part of one: its first point makes no pair with the last point before. */
   cut(): void {
     this.#before = 0;
   }
 
-  /** Ends an input: did it go where none had gone, or a new order of times? */
+  /** Ends an input. True if it passed a pair that no input passed, or passed one in another bucket of counts. */
   isNew(): boolean {
     let found = false;
     for (const pair of this.#touched) {

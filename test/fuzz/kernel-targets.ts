@@ -35,7 +35,7 @@ import { demand, Finding, type MakeTarget, type Parts, type Target } from "./tar
 const STATUS_NAMES = Object.entries(Status)
   .sort(([, a], [, b]) => a - b)
   .map(([name]) => name);
-/** Every so many inputs go to the other builds, too. The twin is some hundred times slower. */
+/** One input in 16 goes to the other builds, too: the reference kernel is some hundred times slower. */
 const COMPARED_EVERY = 16;
 
 class StatusCounts {

@@ -1,12 +1,12 @@
 /**
- * What a planted bug is bundled with: the wrapper, the twin and all that a target reaches, over a given kernel module.
+ * What a planted bug is bundled with: the kernel's wrapper, the reference kernel and all that a target reaches, over a
  */
 import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
-import { twinKernel } from "../reference/kernel.ts";
+import { referenceKernel } from "../reference/kernel.ts";
 import { fuzz, type TargetName } from "./targets.ts";
 import { seedBatches } from "./seeds.ts";
 
 export async function run(target: TargetName, seed: number, executions: number, module: BufferSource): Promise<void> {
   const kernel = await loadPackingKernel(module);
-  await fuzz({ target, seed, executions, kernel, others: [twinKernel()], corpus: seedBatches(kernel) });
+  await fuzz({ target, seed, executions, kernel, others: [referenceKernel()], corpus: seedBatches(kernel) });
 }

@@ -18,14 +18,20 @@ const plant = (name: string, target: TargetName, file: string, find: string, rep
   replace,
 });
 
-const TWIN = "test/reference/kernel.ts";
+const REFERENCE = "test/reference/kernel.ts";
 const RECORDS = "test/reference/records.ts";
 const WRAPPER = "src/kernel/wasm-kernel.ts";
 const SERVER = "src/browser/port/port-server.ts";
 
 export const PLANTS: readonly FuzzPlant[] = [
-  plant("a batch may be longer than it says", "decoder", TWIN, "refuse(size < bytes.length, Status.BAD_LENGTH);", ""),
-  plant("CRC ignored", "decoder", TWIN, "if (withCrc) checkCrc(bytes);", ""),
+  plant(
+    "a batch may be longer than it says",
+    "decoder",
+    REFERENCE,
+    "refuse(size < bytes.length, Status.BAD_LENGTH);",
+    "",
+  ),
+  plant("CRC ignored", "decoder", REFERENCE, "if (withCrc) checkCrc(bytes);", ""),
   plant(
     "a field may reach beyond its record",
     "decoder",
@@ -37,7 +43,7 @@ export const PLANTS: readonly FuzzPlant[] = [
   plant(
     "more records than offsets",
     "decoder",
-    TWIN,
+    REFERENCE,
     " || count > lastOffsetDelta + 1, Status.BAD_COUNT);\n  refuse(!isSafe(view.getBigInt64(27))",
     ", Status.BAD_COUNT);\n  refuse(!isSafe(view.getBigInt64(27))",
   ),
@@ -48,11 +54,17 @@ export const PLANTS: readonly FuzzPlant[] = [
     "this.#rows.slice(0, result * COLUMNS)",
     "this.#rows.slice(0, result * COLUMNS - 1)",
   ),
-  plant("a filter without enough bits", "filter", TWIN, "refuse(keep.length * 8 < count, Status.BAD_ARGUMENT);", ""),
+  plant(
+    "a filter without enough bits",
+    "filter",
+    REFERENCE,
+    "refuse(keep.length * 8 < count, Status.BAD_ARGUMENT);",
+    "",
+  ),
   plant(
     "stale batches walked over",
     "scan",
-    TWIN,
+    REFERENCE,
     "refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);",
     "",
   ),
@@ -63,7 +75,7 @@ export const PLANTS: readonly FuzzPlant[] = [
     "this.#out.subarray(0, packedBytes)",
     "this.#out.subarray(0, packedBytes - 1)",
   ),
-  plant("any offset packed", "pack", TWIN, "offset < from || offset >= to || length === -1", "length === -1"),
+  plant("any offset packed", "pack", REFERENCE, "offset < from || offset >= to || length === -1", "length === -1"),
   plant(
     "a stream's own error escapes",
     "gzip",
@@ -112,7 +124,7 @@ export const PLANTS: readonly FuzzPlant[] = [
   ),
 ];
 
-/** In the kernel's own sources; the twin tells. */
+/** Bugs in the compiled kernel's own sources. Comparing it with the reference kernel finds them. */
 export const KERNEL_PLANTS: readonly FuzzPlant[] = [
   plant(
     "lengths above the limit",

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { choices, commandLine, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
 import { writeReport } from "../support/figures.mjs";
-import { debugKernel, releaseKernel, twinKernel } from "../support/kernels.ts";
+import { debugKernel, releaseKernel, referenceKernel } from "../support/kernels.ts";
 import { readCorpus } from "./corpus.ts";
 import { fuzz, type FuzzResult, TARGETS, type TargetName } from "./targets.ts";
 
@@ -20,7 +20,7 @@ interface Share {
 
 async function work(share: Share, onProgress: (done: number) => void): Promise<FuzzResult> {
   const kernel = await releaseKernel();
-  const others = [await debugKernel(), twinKernel()];
+  const others = [await debugKernel(), referenceKernel()];
   return fuzz({ ...share, kernel, others, corpus: readCorpus(), onProgress });
 }
 

@@ -5,7 +5,7 @@ import { INDEX_STATE_EMPTY, Status, type Kernel, type PackingKernel } from "../.
 import { readHeader, stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { requestOf, scanRequest } from "../contract/kernel-samples.ts";
-import { debugKernel, releaseKernel, twinKernel } from "../support/kernels.ts";
+import { debugKernel, releaseKernel, referenceKernel } from "../support/kernels.ts";
 import { kafkaRead } from "./kafkajs.ts";
 import { golden, manifest, type GoldenRecord } from "./manifest.ts";
 
@@ -25,7 +25,7 @@ async function recordsOf(kernel: Kernel, bytes: Uint8Array): Promise<GoldenRecor
   }));
 }
 
-const builds = { release: releaseKernel, debug: debugKernel, twin: async () => twinKernel() };
+const builds = { release: releaseKernel, debug: debugKernel, reference: async () => referenceKernel() };
 
 describe.each(Object.entries(builds))("%s", (_, open) => {
   let kernel: PackingKernel;

@@ -1,7 +1,8 @@
 /**
- * The kernel once more, in plain TypeScript: the oracle that the compiled kernel is compared with, status by status and
- * byte by byte, on good, damaged and random input. It shares no code with the kernel and takes other ways (BigInt,
- * DataView, exceptions, a byte table), so that the same mistake is unlikely twice. Never shipped.
+ * The reference kernel: the kernel written a second time, in plain TypeScript. Tests compare the compiled kernel with
+ * it, status by status and byte by byte, on good, damaged and random input. It shares no code with the kernel and uses
+ * other means (BigInt, DataView, exceptions, a byte table), so that both seldom contain the same mistake. It is never
+ * shipped.
  */
 import {
   Column,
@@ -402,9 +403,9 @@ function pack(bytes: Uint8Array, { expectedOffset, from, to, mark }: PackRequest
   return { status, validBytes: at, nextOffset, packedBytes: found.length, values };
 }
 
-export function twinKernel(): PackingKernel {
+export function referenceKernel(): PackingKernel {
   return {
-    build: "twin",
+    build: "reference",
     crc32c,
     encodeBatch(request) {
       const { status, result } = answer(() => encodeBatch(request), NOTHING);

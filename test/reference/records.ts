@@ -1,10 +1,10 @@
 /**
- * The twin's records: written for reading, not for speed. A cursor over a slice of bytes throws the first thing that is
- * wrong; the kernel has to come to the same status by its own way.
+ * How the reference kernel reads records: written to be read, not to be fast. A cursor over a slice of bytes throws a
+ * status at the first thing that is wrong. The compiled kernel must answer with the same status.
  */
 import { Column, COLUMNS, Status, type RecordColumns } from "../../src/kernel/types.ts";
 
-/** Carries a status up to the call that answers with it. */
+/** Carries a status up to the kernel's function, which returns it. */
 export class Refused extends Error {
   constructor(readonly status: Status) {
     super(`status ${status}`);
@@ -15,7 +15,7 @@ export function refuse(condition: boolean, status: Status): void {
   if (condition) throw new Refused(status);
 }
 
-/** Reads forward through bytes[at, end); whatever is not there, or not a shortest varint, is BAD_RECORD. */
+/** Reads forward through bytes[at, end). A read past the end, or a varint that is not the shortest, is BAD_RECORD. */
 export class Cursor {
   constructor(
     readonly bytes: Uint8Array,

@@ -5,21 +5,21 @@ import type { PlantedBug } from "../support/planted-bug.ts";
 const READER = "src/store/segment-reader.ts";
 const RECOVERY = "src/store/recovery.ts";
 
-/** Runs over the TypeScript twin where the bug is in the kernel. */
+/** Runs over the reference kernel, because the bug is in the kernel. */
 export interface RotBug extends PlantedBug {
-  readonly twin?: true;
+  readonly reference?: true;
   /** Only these regions are looked at, so that it is quick. */
   readonly regions: RegExp;
 }
 
 function shared(name: string, regions: RegExp): RotBug[] {
-  return MUTANTS.filter((mutant) => mutant.name === name).map(({ file, find, replace, twin }) => ({
+  return MUTANTS.filter((mutant) => mutant.name === name).map(({ file, find, replace, reference }) => ({
     name,
     file,
     find,
     replace,
     regions,
-    ...(twin && { twin }),
+    ...(reference && { reference }),
   }));
 }
 

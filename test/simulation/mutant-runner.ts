@@ -26,7 +26,7 @@ function* narrowSeeds(from: number, count: number, ops: number): Generator<numbe
 
 export async function runMutant(mutant: Mutant, seedsMax: number, ops: number): Promise<Caught> {
   const entry = await importPlanted<typeof Entry>("test/simulation/mutant-entry.ts", mutant);
-  const kernel = mutant.twin ? entry.twinKernel() : await entry.loadKernel(await kernelBytes("release"));
+  const kernel = mutant.reference ? entry.referenceKernel() : await entry.loadKernel(await kernelBytes("release"));
   const { scenario, from = 1 } = mutant;
   const { failures, seeds } = await entry.runSeeds({
     kernel,

@@ -6,7 +6,7 @@ import type { Scenario } from "./scenarios.ts";
 
 export interface Mutant extends PlantedBug {
   /** Runs over the reference kernel, because the bug is in the kernel. */
-  readonly twin?: true;
+  readonly reference?: true;
   /** Runs narrow histories only, to save time: the others never reach the bug. */
   readonly narrow?: true;
   /** The search begins at this seed, a little before the first one known to catch the bug. */
@@ -20,7 +20,7 @@ const STORE = "src/store/segment-store.ts";
 const RECOVER = "src/store/recover-log.ts";
 const RECOVERY = "src/store/recovery.ts";
 const CATALOG = "src/store/catalog.ts";
-const TWIN = "test/reference/kernel.ts";
+const REFERENCE = "test/reference/kernel.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   // The volume is used wrongly.
@@ -110,17 +110,17 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "batch checksum ignored",
-    file: TWIN,
+    file: REFERENCE,
     find: "refuse(viewOf(batch).getUint32(17) !== crc32c(batch.subarray(21)), Status.BAD_CRC);",
     replace: "",
-    twin: true,
+    reference: true,
   },
   {
     name: "scan takes any epoch",
-    file: TWIN,
+    file: REFERENCE,
     find: "refuse(epoch < minEpoch || epoch > maxEpoch, Status.BAD_EPOCH);",
     replace: "",
-    twin: true,
+    reference: true,
     narrow: true,
     from: 3240,
   },

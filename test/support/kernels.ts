@@ -2,12 +2,12 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
-import { twinKernel } from "../reference/kernel.ts";
+import { referenceKernel } from "../reference/kernel.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 // @ts-expect-error plain JavaScript, because builds run before any compiler
 import { buildKernel, kernelDirectory } from "../../tools/package/build-kernel.mjs";
 
-export { twinKernel };
+export { referenceKernel };
 
 /** The compiled file of a target. */
 export async function kernelBytes(target: "release" | "debug"): Promise<Uint8Array<ArrayBuffer>> {
@@ -24,5 +24,5 @@ export async function debugKernel(): Promise<PackingKernel> {
 }
 
 export async function allKernels(): Promise<PackingKernel[]> {
-  return [await releaseKernel(), await debugKernel(), twinKernel()];
+  return [await releaseKernel(), await debugKernel(), referenceKernel()];
 }

@@ -7,10 +7,10 @@ import { ChunkLog } from "../../worker/store/chunk-log.ts";
 import type { Sql } from "../../worker/store/sql.ts";
 import { chunkHost } from "../contract/chunk-host.ts";
 import { logStoreCases, makeBatch } from "../contract/log-store-contract.ts";
-import { releaseKernel, twinKernel } from "../support/kernels.ts";
+import { releaseKernel, referenceKernel } from "../support/kernels.ts";
 import { nodeSql } from "../support/node-sql.ts";
 
-for (const load of [releaseKernel, twinKernel]) {
+for (const load of [releaseKernel, referenceKernel]) {
   const kernel = await load();
   describe(`chunk store over Node's SQLite, ${kernel.build} kernel`, () => {
     for (const { name, run } of logStoreCases) it(name, () => run(chunkHost(kernel, async () => nodeSql())));

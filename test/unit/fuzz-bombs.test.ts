@@ -16,7 +16,7 @@ import { equal, fails } from "../contract/check.ts";
 import { SEED } from "../contract/kernel-arbitraries.ts";
 import { concat, craft, framed, scanRequest, varint } from "../contract/kernel-samples.ts";
 import { compressedBatch } from "../fuzz/record-targets.ts";
-import { twinKernel } from "../support/kernels.ts";
+import { referenceKernel } from "../support/kernels.ts";
 import { fixture, kernel } from "./log-fixtures.ts";
 
 vi.setConfig({ testTimeout: 30_000 });
@@ -79,7 +79,7 @@ describe("counts", () => {
       for (const count of COUNTS) {
         for (const lastOffsetDelta of [0, 65_535, 2 ** 31 - 1]) {
           const bytes = craft({ count, lastOffsetDelta });
-          for (const each of [kernel, twinKernel()]) {
+          for (const each of [kernel, referenceKernel()]) {
             expect(each.validateBatch(bytes)).toBe(Status.BAD_COUNT);
             expect(each.decodeRecords(bytes.subarray(61), count, 0, lastOffsetDelta, false).status).toBe(
               Status.BAD_COUNT,
@@ -101,7 +101,10 @@ describe("counts", () => {
 
   it.each([5, 127, 128, 2 ** 20, 2 ** 31 - 1])("a header count of %i over two bytes is refused", (count) => {
     const bytes = craft(section(HEAD, 1, 1, varint(count), [0, 1]));
-    equal([kernel.validateBatch(bytes), twinKernel().validateBatch(bytes)], [Status.BAD_RECORD, Status.BAD_RECORD]);
+    equal(
+      [kernel.validateBatch(bytes), referenceKernel().validateBatch(bytes)],
+      [Status.BAD_RECORD, Status.BAD_RECORD],
+    );
   });
 
   it("a million headers in one record cost what their bytes say, and only when asked for", async () => {
@@ -171,7 +174,7 @@ describe("lengths", () => {
   it("more bytes than the kernel holds are refused, not copied", () => {
     const large = new Uint8Array(KERNEL_BATCH_BYTES_MAX + 1);
     large.set(craft());
-    for (const each of [kernel, twinKernel()]) {
+    for (const each of [kernel, referenceKernel()]) {
       expect(each.validateBatch(large)).toBe(Status.BAD_LENGTH);
       expect(each.decodeBatch(large, true).status).toBe(Status.BAD_LENGTH);
       expect(each.filterBatch(large, new Uint8Array(1)).status).toBe(Status.BAD_LENGTH);

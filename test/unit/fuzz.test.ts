@@ -16,7 +16,7 @@ import { Finding } from "../fuzz/target.ts";
 import { fuzz, type TargetName, TARGETS } from "../fuzz/targets.ts";
 import { scanRequest } from "../contract/kernel-samples.ts";
 import { packed } from "../contract/pack-cases.ts";
-import { debugKernel, kernelBytes, releaseKernel, twinKernel } from "../support/kernels.ts";
+import { debugKernel, kernelBytes, releaseKernel, referenceKernel } from "../support/kernels.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_121);
@@ -41,7 +41,7 @@ let kernel: PackingKernel;
 let others: PackingKernel[];
 beforeAll(async () => {
   kernel = await releaseKernel();
-  others = [await debugKernel(), twinKernel()];
+  others = [await debugKernel(), referenceKernel()];
 });
 
 describe("corpus", () => {
@@ -80,7 +80,7 @@ describe(`seed ${SEED}`, () => {
     expect(await run()).toEqual(await run());
   });
 
-  it("coverage guides: from two good batches to most of the ways through kernel and twin", async () => {
+  it("coverage guides: from two good batches to most branches of the kernel and the reference kernel", async () => {
     const { entry, module } = await guidedBuild();
     const { pairsBefore, pairs, kept } = await entry.guided({
       seed: SEED,

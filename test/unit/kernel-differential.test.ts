@@ -1,6 +1,6 @@
 /**
- * Kernel against twin: the same status and the same bytes for anything at all. Each property runs on the release and
- * the debug build; a trap would throw and fail it.
+ * The compiled kernel against the reference kernel: the same status and the same bytes for any input. Each property
+ * runs on the release and on the debug build. A trap of WebAssembly throws, and the property fails.
  */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
@@ -10,17 +10,17 @@ import { anyBytes, requests, scanRequests, SEED, wildRequests } from "../contrac
 import { equal } from "../contract/check.ts";
 import { concat, slowCrc32c } from "../contract/kernel-samples.ts";
 import { packed, packedSlowly } from "../contract/pack-cases.ts";
-import { debugKernel, releaseKernel, twinKernel } from "../support/kernels.ts";
+import { debugKernel, releaseKernel, referenceKernel } from "../support/kernels.ts";
 
-const twin = twinKernel();
-const encode = (request: Parameters<Kernel["encodeBatch"]>[0]): Uint8Array => twin.encodeBatch(request).bytes;
+const reference = referenceKernel();
+const encode = (request: Parameters<Kernel["encodeBatch"]>[0]): Uint8Array => reference.encodeBatch(request).bytes;
 vi.setConfig({ testTimeout: 60_000 });
 const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 1000) };
 
 describe.each([
   ["release", releaseKernel],
   ["debug", debugKernel],
-] as const)(`%s agrees with the twin (seed ${SEED})`, (_, open) => {
+] as const)(`%s agrees with the reference kernel (seed ${SEED})`, (_, open) => {
   let kernel: PackingKernel;
   beforeAll(async () => {
     kernel = await open();
@@ -31,9 +31,9 @@ describe.each([
       fc.property(requests, (request) => {
         const written = kernel.encodeBatch(request);
         expect(written.status).toBe(Status.OK);
-        equal(written, twin.encodeBatch(request));
+        equal(written, reference.encodeBatch(request));
         expect(kernel.validateBatch(written.bytes)).toBe(Status.OK);
-        equal(kernel.decodeBatch(written.bytes, true), twin.decodeBatch(written.bytes, true));
+        equal(kernel.decodeBatch(written.bytes, true), reference.decodeBatch(written.bytes, true));
       }),
       RUNS,
     );
@@ -45,7 +45,7 @@ describe.each([
       fc.property(wildRequests, (request) => {
         const written = kernel.encodeBatch(request);
         seen.add(written.status);
-        equal(written, twin.encodeBatch(request));
+        equal(written, reference.encodeBatch(request));
       }),
       RUNS,
     );
@@ -58,8 +58,8 @@ describe.each([
       fc.property(anyBytes(encode), fc.boolean(), (bytes, checkCrc) => {
         const status = kernel.validateBatch(bytes);
         seen.add(status);
-        expect(status).toBe(twin.validateBatch(bytes));
-        equal(kernel.decodeBatch(bytes, checkCrc), twin.decodeBatch(bytes, checkCrc));
+        expect(status).toBe(reference.validateBatch(bytes));
+        equal(kernel.decodeBatch(bytes, checkCrc), reference.decodeBatch(bytes, checkCrc));
       }),
       RUNS,
     );
@@ -108,7 +108,7 @@ describe.each([
         (section, count, delta, base, dense) => {
           equal(
             kernel.decodeRecords(section, count, base, delta, dense),
-            twin.decodeRecords(section, count, base, delta, dense),
+            reference.decodeRecords(section, count, base, delta, dense),
           );
         },
       ),
@@ -120,7 +120,7 @@ describe.each([
     fc.assert(
       fc.property(fc.oneof(requests.map(encode), anyBytes(encode)), fc.uint8Array({ maxLength: 3 }), (bytes, keep) => {
         const filtered = kernel.filterBatch(bytes, keep);
-        equal(filtered, twin.filterBatch(bytes, keep));
+        equal(filtered, reference.filterBatch(bytes, keep));
         if (filtered.status === Status.OK) expect(kernel.validateBatch(filtered.bytes)).toBe(Status.OK);
       }),
       RUNS,
@@ -148,7 +148,7 @@ describe.each([
           return batch;
         });
         const bytes = concat(...batches, tail);
-        equal(kernel.scan(bytes, request), twin.scan(bytes, request));
+        equal(kernel.scan(bytes, request), reference.scan(bytes, request));
       }),
       RUNS,
     );
@@ -191,7 +191,7 @@ describe.each([
           }),
         );
         const found = packed(kernel, bytes, request);
-        equal(found, packed(twin, bytes, request));
+        equal(found, packed(reference, bytes, request));
         if (found.status !== Status.BAD_ARGUMENT) equal(found, packedSlowly(kernel, bytes, request));
         seen.set(found.status, (seen.get(found.status) ?? 0) + 1);
         taken += found.values;
@@ -213,7 +213,7 @@ describe.each([
       fc.property(fc.uint8Array({ maxLength: 400 }), kinds, targets, (entries, kind, target) => {
         const steps: number[][] = [[], []];
         expect(kernel.searchIndex(entries, kind, target, steps[0])).toBe(
-          twin.searchIndex(entries, kind, target, steps[1]),
+          reference.searchIndex(entries, kind, target, steps[1]),
         );
         expect(steps[0]).toEqual(steps[1]);
       }),
@@ -242,10 +242,10 @@ describe.each([
       for (const seed of [0, 1, 0xdeadbeef])
         expect([size, kernel.crc32c(bytes.subarray(0, size), seed)]).toEqual([
           size,
-          twin.crc32c(bytes.subarray(0, size), seed),
+          reference.crc32c(bytes.subarray(0, size), seed),
         ]);
       // Not from the beginning of a region: what the batch's header leaves.
-      const batch = twin.encodeBatch({
+      const batch = reference.encodeBatch({
         blob: bytes.subarray(0, size),
         lengths: Int32Array.of(-1, size, 0),
         timestamps: Float64Array.of(1),
@@ -264,7 +264,7 @@ describe.each([
   test("checksums from any seed", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(0xffffffff), (bytes, seed) => {
-        expect(kernel.crc32c(bytes, seed)).toBe(twin.crc32c(bytes, seed));
+        expect(kernel.crc32c(bytes, seed)).toBe(reference.crc32c(bytes, seed));
         expect(kernel.crc32c(bytes)).toBe(slowCrc32c(bytes));
       }),
       RUNS,

@@ -12,12 +12,12 @@ import { KERNEL_BATCH_BYTES_MAX, Status } from "../../src/kernel/types.ts";
 import * as format from "../../src/record/format.ts";
 import { anyBytes, requests, SEED, wildRequests } from "../contract/kernel-arbitraries.ts";
 import { concat, craft, recordBytes } from "../contract/kernel-samples.ts";
-import { kernelBytes, twinKernel } from "../support/kernels.ts";
+import { kernelBytes, referenceKernel } from "../support/kernels.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 const assembly = path.join(import.meta.dirname, "../../assembly");
-const twin = twinKernel();
-const any = anyBytes((request) => twin.encodeBatch(request).bytes);
+const reference = referenceKernel();
+const any = anyBytes((request) => reference.encodeBatch(request).bytes);
 const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 60) };
 
 type Call = (...values: number[]) => number;
@@ -133,7 +133,7 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
     fc.assert(
       fc.property(any, fc.integer({ min: 0, max: 1 }), (bytes, checkCrc) => {
         const reads = ["ROWS", "STAMPS"];
-        expect(raw.checked({ IN: bytes }, reads, "validate", bytes.length)).toBe(twin.validateBatch(bytes));
+        expect(raw.checked({ IN: bytes }, reads, "validate", bytes.length)).toBe(reference.validateBatch(bytes));
         raw.checked({ IN: bytes }, reads, "decode", bytes.length, checkCrc);
         raw.checked({ IN: bytes.subarray(61) }, reads, "decodeRecords", Math.max(bytes.length - 61, 0), 3, 1000, 5, 0);
       }),
@@ -191,7 +191,7 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
       fc.property(
         fc.oneof(
           any,
-          requests.map((request) => twin.encodeBatch(request).bytes),
+          requests.map((request) => reference.encodeBatch(request).bytes),
         ),
         fc.uint8Array({ maxLength: 4 }),
         (bytes, keep) => {
@@ -249,7 +249,7 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
     const list = fc.array(
       fc.oneof(
         any,
-        requests.map((request) => twin.encodeBatch(request).bytes),
+        requests.map((request) => reference.encodeBatch(request).bytes),
       ),
       { maxLength: 4 },
     );

@@ -1,11 +1,11 @@
-/** The kernel's contract under Node, on the twin and on both builds. */
+/** The kernel's contract in Node, on both builds and on the reference kernel. */
 import { beforeAll, describe, test } from "vitest";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import { kernelCases } from "../contract/kernel-contract.ts";
 import { packCases } from "../contract/pack-cases.ts";
-import { debugKernel, releaseKernel, twinKernel } from "../support/kernels.ts";
+import { debugKernel, releaseKernel, referenceKernel } from "../support/kernels.ts";
 
-const builds = { release: releaseKernel, debug: debugKernel, twin: async () => twinKernel() };
+const builds = { release: releaseKernel, debug: debugKernel, reference: async () => referenceKernel() };
 
 describe.each(Object.entries(builds))("%s", (build, open) => {
   let kernel: PackingKernel;

@@ -68,9 +68,9 @@ test("without a bug the planted runs find nothing", { timeout: 120_000 }, async 
 test.each(BUGS.map((bug) => [bug.name, bug] as const))(
   "planted bug is caught: %s",
   { timeout: 120_000 },
-  async (_, { twin, regions, ...bug }) => {
+  async (_, { reference, regions, ...bug }) => {
     const planted = await importPlanted<typeof Entry>("test/rot/entry.ts", bug);
-    const kernel = twin ? planted.twinKernel() : await planted.loadKernel(await kernelBytes("release"));
+    const kernel = reference ? planted.referenceKernel() : await planted.loadKernel(await kernelBytes("release"));
     const { failures, bits } = await planted.rotShare({
       kernel,
       history: SMALL,

@@ -1,13 +1,13 @@
-/** The store's contract over memory, with the twin and the release kernel. */
+/** The store's contract over memory, with the reference kernel and the release kernel. */
 import { describe, expect, it } from "vitest";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { PEEK_HEAD_BYTES, peekHead, peekNewestSlots } from "../../src/store/catalog-preview.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { fill } from "../contract/log-store-contract.ts";
 import { storeCases, type StoreHost } from "../contract/store-contract.ts";
-import { releaseKernel, twinKernel } from "../support/kernels.ts";
+import { releaseKernel, referenceKernel } from "../support/kernels.ts";
 
-for (const load of [releaseKernel, twinKernel]) {
+for (const load of [releaseKernel, referenceKernel]) {
   const kernel = await load();
   const host: StoreHost = {
     kernel,

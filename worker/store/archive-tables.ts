@@ -7,8 +7,8 @@
  *   begun ──put──▶ kept ──trim, compaction, deletion──▶ doomed ──R2 delete──▶ no row
  *     └───── the put failed, or its object was reset ─────▲
  *
- * begun → kept happens in the transaction that deletes the segment's chunks. A row that only began is doomed after a while:
- * a put that is still on its way must not land behind its own deletion.
+ * begun → kept happens in the transaction that deletes the segment's chunks. A row that only began is doomed after a
+ * while: a put that is still on its way must not land behind its own deletion.
  */
 import type { SegmentEntry } from "../../src/store/catalog.ts";
 import type { Sql, SqlRow, SqlValue } from "./sql.ts";

@@ -13,7 +13,10 @@ import { laterTurn } from "../platform/timing.ts";
 export const SOON_MS = 500;
 const LATE_MS = 10_000;
 type Sleeper = (ms: number) => Promise<void>;
-/** A timer that comes later than this says that this tab was away itself. In a hidden tab each may come up to a second late. */
+/**
+ * A timer that comes later than this says that this tab was away itself. In a hidden tab each may come up to a second
+ * late.
+ */
 const AWAY_MS = 1_500;
 
 /** False when it took far longer: then this tab slept, and knows nothing of what others did meanwhile. */
@@ -25,7 +28,10 @@ export async function pause(ms: number, sleep: Sleeper): Promise<boolean> {
   return performance.now() < until;
 }
 
-/** `missed` when no answer came in time, again and again as long as there are calls. Gives back how many appends are under way. */
+/**
+ * `missed` when no answer came in time, again and again as long as there are calls. Gives back how many appends are
+ * under way.
+ */
 export function watchCalls(
   connection: PortClient,
   timeoutMs: number,

@@ -1,6 +1,6 @@
 /**
- * tabs.js of the package: many tabs, one log. It is loaded when a second tab shows up, or when a worker has not answered
- * for seconds.
+ * tabs.js of the package: many tabs, one log. It is loaded when a second tab shows up, or when a worker has not
+ * answered for seconds.
  *
  *   lobby = BroadcastChannel "tidemark:<name>"
  *

@@ -1,6 +1,6 @@
 /**
- * Workers that stand by: the first of those who wait for the lead, and who is seen, keep one each, for a worker's start and its
- * look-ups are half of a fail-over. It costs some 9 MiB. It holds a lock, by which its tab learns of its end.
+ * Workers that stand by: the first of those who wait for the lead, and who is seen, keep one each, for a worker's start
+ * and its look-ups are half of a fail-over. It costs some 9 MiB. It holds a lock, by which its tab learns of its end.
  *
  *   page                                        worker
  *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's directory and files, watches the leader
@@ -8,8 +8,8 @@
  *    │ ─── Follow, over that port ───────────────▶│  another tab leads
  *    │ ─── HostOptions, over that port ──────────▶│  from now on it is as any other; opens files as soon as they are free (preopened-files.ts)
  *
- * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port. All the
- * others wait for the locks of the first ones, too: when one goes, they look again.
+ * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port.
+ * All the others wait for the locks of the first ones, too: when one goes, they look again.
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Member, WorkerSource } from "./member.ts";
@@ -48,7 +48,10 @@ export class Spare implements WorkerSource {
     this.#make = tide.makeWorker;
   }
 
-  /** The one that stands by, or a new one: one that has not come so far may never do so, and nobody would miss it for long. */
+  /**
+   * The one that stands by, or a new one: one that has not come so far may never do so, and nobody would miss it for
+   * long.
+   */
   take(): Worker {
     if (!this.ready) this.#drop();
     const worker = this.#worker ?? this.#make();
@@ -91,7 +94,10 @@ export class Spare implements WorkerSource {
     this.ready = false;
   }
 
-  /** Not while there is no leader: whoever is about to lead has the processor then, and this tab looks when it follows again. `isSettled`: for the second time. */
+  /**
+   * Not while there is no leader: whoever is about to lead has the processor then, and this tab looks when it follows
+   * again. `isSettled`: for the second time.
+   */
   async look(isSettled = false): Promise<void> {
     if (this.#looking || !this.#life || this.#tide.connection!.ended) return;
     this.#looking = true;
@@ -99,7 +105,8 @@ export class Spare implements WorkerSource {
       const kernel = await this.#tide.options.kernel;
       this.#arrange(kernel, await navigator.locks.query(), isSettled);
     } catch {
-      // No worker can be made, or the page is going and may not ask. What stands by stays, and the next look asks again.
+      // No worker can be made, or the page is going and may not ask. What stands by stays, and the next look asks
+      // again.
     } finally {
       this.#looking = false;
     }
