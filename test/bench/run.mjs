@@ -289,6 +289,7 @@ export async function main(args) {
       options: {
         target: choice(["browser", "edge"], { default: "browser", help: "which of the two hosts" }),
         only: text({ sample: "NAME", help: "only workloads whose name begins so" }),
+        before: text({ sample: "DIR", help: "edge: measure the worker of this checkout beside this one's" }),
         quick: flag({ help: "tiny sizes: show that everything runs, measure nothing" }),
         json: jsonFile(),
       },

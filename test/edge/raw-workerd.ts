@@ -20,6 +20,8 @@ export interface RawOptions {
   readonly plants?: readonly PlantedBug[];
   /** With an inspector, so that its heap can be asked for. */
   readonly inspected?: boolean;
+  /** Another checkout, whose worker it is. */
+  readonly source?: string;
   /** Where its bucket is (r2-server.ts). Without one there is none. */
   readonly r2Port?: number;
 }
@@ -41,10 +43,11 @@ export class RawWorkerd {
     settings = { TIDEMARK_OPEN_ACCESS: "loopback" },
     plants = [],
     inspected = false,
+    source = root,
     r2Port,
   }: RawOptions): Promise<RawWorkerd> {
     mkdirSync(path.join(directory, "state"), { recursive: true });
-    await bundle(directory, plants);
+    await bundle(directory, plants, source);
     const port = await freePort();
     writeFileSync(path.join(directory, "config.capnp"), configuration({ directory, port, settings, r2Port }));
     return new RawWorkerd(directory, port, inspected ? await freePort() : undefined);
@@ -127,11 +130,11 @@ export class RawWorkerd {
   }
 }
 
-async function bundle(directory: string, plants: readonly PlantedBug[]): Promise<void> {
+async function bundle(directory: string, plants: readonly PlantedBug[], source: string): Promise<void> {
   const planted = plants.map((plant) => plantedBug(plant));
   const bundled = await rolldown({
-    input: path.join(root, "worker", "index.ts"),
-    cwd: root,
+    input: path.join(source, "worker", "index.ts"),
+    cwd: source,
     platform: "browser",
     external: [/^cloudflare:/],
     plugins: [
@@ -146,7 +149,7 @@ async function bundle(directory: string, plants: readonly PlantedBug[]): Promise
   await bundled.write({ file: path.join(directory, "index.js"), format: "esm", codeSplitting: false });
   await bundled.close();
   for (const plant of planted) plant.check();
-  copyFileSync(path.join(root, ".cache", "kernel", "release.wasm"), path.join(directory, "release.wasm"));
+  copyFileSync(path.join(source, ".cache", "kernel", "release.wasm"), path.join(directory, "release.wasm"));
 }
 
 function freePort(): Promise<number> {

@@ -5,7 +5,7 @@
 import { connect, type Socket } from "node:net";
 
 /** One kept connection; a request at a time. Only answers with a Content-Length or without a body are understood. */
-class Connection {
+export class Connection {
   readonly #socket: Socket;
   #received: Buffer = Buffer.alloc(0);
   #answer: ((status: number) => void) | undefined;
@@ -46,10 +46,10 @@ class Connection {
   }
 }
 
-const headOf = (url: URL, length: number): Buffer =>
+export const headOf = (url: URL, length: number, type = "application/octet-stream"): Buffer =>
   Buffer.from(
     `POST ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Type: ` +
-      `application/octet-stream\r\nContent-Length: ${length}\r\n\r\n`,
+      `${type}\r\nContent-Length: ${length}\r\n\r\n`,
   );
 
 /** Appends of one size over so many connections, in slices. */

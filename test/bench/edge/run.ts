@@ -6,43 +6,33 @@
  *     npm run bench -- --target edge --json FILE     { ratios, figures, targets, rounds, environment }
  *     npm run bench -- --target edge --quick         tiny sizes: shows that everything runs, measures nothing
  *     npm run bench -- --target edge --only append   workloads whose name begins so
+ *     npm run bench -- --target edge --before DIR    another checkout's worker beside this one's, where a workload can
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import os from "node:os";
 import path from "node:path";
-import { RawWorkerd } from "../../edge/raw-workerd.ts";
+import type { RawWorkerd } from "../../edge/raw-workerd.ts";
 import { commandLine, flag, jsonFile, text, UsageError } from "../../../tools/run/command-line.mjs";
 import { environment, median, writeReport } from "../../support/figures.mjs";
 import { releaseKernel } from "../../support/kernels.ts";
 import type { PlantedBug } from "../../support/planted-bug.ts";
+import { Contenders, residentMiB, writtenBytes } from "./contenders.ts";
+import {
+  FULL,
+  keep,
+  least,
+  note,
+  number,
+  QUICK,
+  type Result,
+  type Size,
+  TURNS,
+  versus,
+  type Workload,
+} from "./contest.ts";
+import { LIVE } from "./live.ts";
 import { AppendLoad, catchUp, create, fill } from "./load.ts";
 import { batchRate, deliver } from "./sockets.ts";
 
 const MIB = 1024 * 1024;
-/** Slices of each contender in a round. */
-const TURNS = 6;
-const FULL = {
-  rounds: 4,
-  appendMs: 3_600,
-  batches: 2_000,
-  commits: 512,
-  rowBatches: 1_000,
-  followers: 1_000,
-  appends: 60,
-  catchUp: 100,
-};
-const QUICK = {
-  rounds: 1,
-  appendMs: 200,
-  batches: 20,
-  commits: 16,
-  rowBatches: 20,
-  followers: 20,
-  appends: 3,
-  catchUp: 5,
-};
-
 /** Smallest ratios; a figure's largest or smallest value. */
 const TARGETS: Readonly<Record<string, number>> = {
   "append.http64.vsNoGroupCommit": 1.7,
@@ -93,94 +83,6 @@ const COUNTING: readonly PlantedBug[] = [
   },
 ];
 
-type Rounds = Record<string, number[]>;
-interface Result {
-  readonly ratios: Record<string, number>;
-  readonly figures: Record<string, number>;
-  readonly targets: Record<string, boolean>;
-  /** Every round's ratio, in the order of the rounds. */
-  readonly rounds: Rounds;
-  environment: Record<string, unknown>;
-}
-
-const least = (values: readonly number[]): number => Math.min(...values);
-const note = (text: string): void => void process.stderr.write(`  ${text}\n`);
-const number = (value: number): string =>
-  value >= 1000 ? Math.round(value).toLocaleString("en-US") : value.toFixed(2);
-
-const kilobytes = (pid: number, file: string, field: RegExp): number =>
-  Number(field.exec(readFileSync(`/proc/${pid}/${file}`, "utf8"))?.[1] ?? NaN);
-const residentMiB = (pid: number): number => kilobytes(pid, "status", /VmRSS:\s+(\d+)/) / 1024;
-const writtenBytes = (pid: number): number => kilobytes(pid, "io", /^write_bytes: (\d+)/m);
-
-interface Peer {
-  readonly url: string;
-  readonly pid: number;
-  /** At once. */
-  end(): Promise<void>;
-}
-
-/** A file system in memory. */
-const MEMORY = "/dev/shm";
-
-/** The contenders of the workloads, each in a process and a directory of its own. */
-class Contenders {
-  readonly #directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-bench-edge-"));
-  readonly #workers: RawWorkerd[] = [];
-  readonly #children: ChildProcess[] = [];
-
-  async worker(name: string, plants: readonly PlantedBug[] = [], inspected = false): Promise<RawWorkerd> {
-    const worker = await RawWorkerd.create({ directory: path.join(this.#directory, name), plants, inspected });
-    await worker.start();
-    this.#workers.push(worker);
-    return worker;
-  }
-
-  async peer(directory = path.join(this.#directory, "peer")): Promise<Peer> {
-    const child = spawn(process.execPath, ["durable-streams.js", directory], {
-      cwd: path.join(process.cwd(), "test/bench/peers"),
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    this.#children.push(child);
-    process.once("exit", () => child.kill("SIGKILL"));
-    const url = await new Promise<string>((resolve, reject) => {
-      child.stdout.on("data", (text: Buffer) => {
-        const found = /http:\/\/\S+/.exec(String(text));
-        if (found) resolve(found[0]);
-      });
-      child.once("exit", () => reject(new Error("the peer ended")));
-    });
-    const end = async (): Promise<void> => {
-      const ended = new Promise((resolve) => child.once("exit", resolve));
-      child.kill("SIGKILL");
-      await ended;
-    };
-    return { url, pid: child.pid!, end };
-  }
-
-  /**
-   * Gives the next peer what `write` appends. It syncs three times per append, and for a read it is no matter when: so
-   * it writes to a directory in memory, where there is one, and the next one gets a copy on disk.
-   */
-  async fillPeer(write: (url: string) => Promise<void>): Promise<void> {
-    const memory = mkdtempSync(path.join(existsSync(MEMORY) ? MEMORY : os.tmpdir(), "tidemark-bench-edge-"));
-    try {
-      const writer = await this.peer(memory);
-      await write(writer.url);
-      await writer.end();
-      cpSync(memory, path.join(this.#directory, "peer"), { recursive: true });
-    } finally {
-      rmSync(memory, { recursive: true, force: true, maxRetries: 3 });
-    }
-  }
-
-  async end(): Promise<void> {
-    for (const child of this.#children) child.kill("SIGKILL");
-    for (const worker of this.#workers) await worker.kill();
-    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 3 });
-  }
-}
-
 /**
  * One collection leaves what only the next one finds: until three in a row have found nothing more. Each look is one,
  * and its answer comes behind it.
@@ -195,39 +97,10 @@ async function settledHeapMiB(worker: RawWorkerd): Promise<number> {
   return found;
 }
 
-type Size = typeof FULL;
 const STREAM = "/v1/stream/bench";
 const WARM_READS = 10;
 /** A read of 100 MB takes a tenth of a second. */
 const READ_TURNS = 12;
-
-/**
- * Contenders take turns in short slices, so that a machine whose speed drifts is nobody's disadvantage. Rates of each
- * round.
- */
-async function versus(
-  rounds: number,
-  names: readonly string[],
-  round: (n: number) => Promise<{ slice(name: string): Promise<void>; rate(name: string): number; end(): void }>,
-  turns = TURNS,
-): Promise<number[][]> {
-  const all: number[][] = names.map(() => []);
-  for (let n = 0; n < rounds; n++) {
-    const contest = await round(n);
-    for (let turn = 0; turn < turns; turn++)
-      for (let i = 0; i < names.length; i++) await contest.slice(names[(i + turn) % names.length]!);
-    contest.end();
-    names.forEach((name, i) => all[i]!.push(contest.rate(name)));
-    note(`round ${n + 1}: ${names.map((name, i) => `${name} ${number(all[i]!.at(-1)!)}`).join(", ")}`);
-  }
-  return all;
-}
-
-function keep(result: Result, key: string, ours: readonly number[], theirs: readonly number[]): void {
-  const ratios = ours.map((value, i) => value / theirs[i]!);
-  result.rounds[key] = ratios;
-  result.ratios[key] = least(ratios);
-}
 
 /** The data that is read: the records of the append workload, and the same bytes in the largest appends. */
 const LOGS = [
@@ -282,7 +155,7 @@ async function catchUpVersus(
   keep(result, `${log}.vsDurableStreamsServer`, rates[0]!, rates[1]!);
 }
 
-const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders: Contenders) => Promise<void>>> = {
+const WORKLOADS: Readonly<Record<string, Workload>> = {
   async append(result, size, contenders) {
     const urls: Record<string, string> = {
       tidemark: (await contenders.worker("grouped")).url,
@@ -385,6 +258,7 @@ const WORKLOADS: Readonly<Record<string, (result: Result, size: Size, contenders
       "followers1000.residentGrowthMiB.delivered": residentMiB(worker.pid!) - before,
     });
   },
+  ...LIVE,
 };
 
 function judge(result: Result): void {
@@ -421,6 +295,10 @@ const values = commandLine({
   options: {
     target: text({ help: "edge" }),
     only: text({ sample: "NAME", help: "only workloads whose name begins so" }),
+    before: text({
+      sample: "DIR",
+      help: "measure the worker of this checkout beside this one's, where a workload can",
+    }),
     quick: flag({ help: "tiny sizes: show that everything runs, measure nothing" }),
     json: jsonFile(),
   },
@@ -435,7 +313,7 @@ const result: Result = { ratios: {}, figures: {}, targets: {}, rounds: {}, envir
 for (const [name, workload] of Object.entries(WORKLOADS)) {
   if (values.only !== undefined && !name.startsWith(values.only)) continue;
   console.error(name);
-  const contenders = new Contenders();
+  const contenders = new Contenders(values.before && path.resolve(values.before));
   try {
     await workload(result, values.quick ? QUICK : FULL, contenders);
   } finally {

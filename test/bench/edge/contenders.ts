@@ -1,0 +1,103 @@
+/** The contenders of the edge's bench: workers and peers, each in a process and a directory of its own. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { RawWorkerd } from "../../edge/raw-workerd.ts";
+import type { PlantedBug } from "../../support/planted-bug.ts";
+
+const kilobytes = (pid: number, file: string, field: RegExp): number =>
+  Number(field.exec(readFileSync(`/proc/${pid}/${file}`, "utf8"))?.[1] ?? NaN);
+export const residentMiB = (pid: number): number => kilobytes(pid, "status", /VmRSS:\s+(\d+)/) / 1024;
+export const writtenBytes = (pid: number): number => kilobytes(pid, "io", /^write_bytes: (\d+)/m);
+/** What a process has used of the processors, all its threads together; the system counts it in steps of 10 ms. */
+export function cpuMs(pid: number): number {
+  // The name in front may hold blanks.
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /s, "")
+    .split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+export interface Peer {
+  readonly url: string;
+  readonly pid: number;
+  /** At once. */
+  end(): Promise<void>;
+}
+
+/** A file system in memory. */
+const MEMORY = "/dev/shm";
+
+export class Contenders {
+  readonly #directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-bench-edge-"));
+  readonly #workers: RawWorkerd[] = [];
+  readonly #children: ChildProcess[] = [];
+
+  /** `before`: another checkout, whose worker is measured beside this one's. */
+  constructor(readonly before?: string) {}
+
+  async worker(
+    name: string,
+    plants: readonly PlantedBug[] = [],
+    inspected = false,
+    source?: string,
+  ): Promise<RawWorkerd> {
+    const directory = path.join(this.#directory, name);
+    const worker = await RawWorkerd.create({ directory, plants, inspected, ...(source !== undefined && { source }) });
+    await worker.start();
+    this.#workers.push(worker);
+    return worker;
+  }
+
+  /** This checkout's worker, and the other one's where one was named. */
+  async pair(name: string): Promise<Record<string, RawWorkerd>> {
+    const tidemark = await this.worker(name);
+    if (this.before === undefined) return { tidemark };
+    return { tidemark, before: await this.worker(`${name}-before`, [], false, this.before) };
+  }
+
+  async peer(directory = path.join(this.#directory, "peer")): Promise<Peer> {
+    const child = spawn(process.execPath, ["durable-streams.js", directory], {
+      cwd: path.join(process.cwd(), "test/bench/peers"),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    this.#children.push(child);
+    process.once("exit", () => child.kill("SIGKILL"));
+    const url = await new Promise<string>((resolve, reject) => {
+      child.stdout.on("data", (text: Buffer) => {
+        const found = /http:\/\/\S+/.exec(String(text));
+        if (found) resolve(found[0]);
+      });
+      child.once("exit", () => reject(new Error("the peer ended")));
+    });
+    const end = async (): Promise<void> => {
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.kill("SIGKILL");
+      await ended;
+    };
+    return { url, pid: child.pid!, end };
+  }
+
+  /**
+   * Gives the next peer what `write` appends. It syncs three times per append, and for a read it is no matter when: so
+   * it writes to a directory in memory, where there is one, and the next one gets a copy on disk.
+   */
+  async fillPeer(write: (url: string) => Promise<void>): Promise<void> {
+    const memory = mkdtempSync(path.join(existsSync(MEMORY) ? MEMORY : os.tmpdir(), "tidemark-bench-edge-"));
+    try {
+      const writer = await this.peer(memory);
+      await write(writer.url);
+      await writer.end();
+      cpSync(memory, path.join(this.#directory, "peer"), { recursive: true });
+    } finally {
+      rmSync(memory, { recursive: true, force: true, maxRetries: 3 });
+    }
+  }
+
+  async end(): Promise<void> {
+    for (const child of this.#children) child.kill("SIGKILL");
+    for (const worker of this.#workers) await worker.kill();
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
