@@ -6,6 +6,9 @@
  *   in backticks and in drawings   `joiner.ts`, log-object/sockets.ts                a file's path ends so
  *
  * Only words that look like ours count: with a capital inside, or in capitals with an underscore.
+ *
+ * A specification names code that is to come. It lists such names in a fenced block called `planned`. A name that a
+ * source has meanwhile must go off that list.
  */
 
 /** Names of other people's code and protocols: they occur in documents and in no source. */
@@ -46,6 +49,12 @@ export function namesOf(markdown: string): { readonly words: DocName[]; readonly
     }
   });
   return { words, files };
+}
+
+/** Names that the document itself calls to come. */
+export function plannedOf(markdown: string): string[] {
+  const blocks = [...markdown.matchAll(/^```planned\n([\s\S]*?)^```/gm)];
+  return blocks.flatMap(([, names = ""]) => names.split(/\s+/).filter((name) => name !== ""));
 }
 
 /** All words of a source outside its comments: a comment may still tell of what is gone. */
