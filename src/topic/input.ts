@@ -26,34 +26,38 @@ export interface RecordInput<V = unknown> {
 const RECORD = "an object with a value, and if wanted key, headers and timestamp";
 const checkTimestamp = integer(Number.MIN_SAFE_INTEGER);
 
-/** INVALID_ARGUMENT names the field; `at` says which of several records it is. */
+/** Which of several records it is, or undefined for the only one. */
+type Place = number | undefined;
+
+/** What a message calls a record, or a field of it. Made for messages alone: there may be a million records a second. */
+const called = (at: Place, field?: string): string =>
+  at === undefined ? (field ?? "a record") : `records[${at}]${field === undefined ? "" : `.${field}`}`;
+
+/** INVALID_ARGUMENT names the field. */
 export function recordOf<V>(
   input: RecordInput<V>,
   serializer: Serializer<V>,
   now: () => number,
-  at = "",
+  at?: number,
 ): ProducerRecord {
-  if (typeof input !== "object" || input === null || Array.isArray(input))
-    throw refused(at || "a record", input, RECORD);
+  if (typeof input !== "object" || input === null || Array.isArray(input)) throw refused(called(at), input, RECORD);
   const { key = null, value, headers, timestamp } = input;
-  const field = at && `${at}.`;
   if (value === undefined) {
+    const field = called(at, "value");
     const hint = "a tombstone is said by value: null";
-    throw new TidemarkError("INVALID_ARGUMENT", `${field}value is missing: a record is ${RECORD}; ${hint}`, {
-      field: `${field}value`,
-    });
+    throw new TidemarkError("INVALID_ARGUMENT", `${field} is missing: a record is ${RECORD}; ${hint}`, { field });
   }
-  if (timestamp !== undefined) checkTimestamp(`${field}timestamp`, timestamp);
+  if (timestamp !== undefined && !Number.isSafeInteger(timestamp)) checkTimestamp(called(at, "timestamp"), timestamp);
   let keyBytes = quickBytes(key);
-  if (keyBytes === undefined) keyBytes = bytesOrNull(`${field}key`, key);
+  if (keyBytes === undefined) keyBytes = bytesOrNull(called(at, "key"), key);
   const record = {
     key: keyBytes,
-    value: value === null ? null : serialized(value, serializer, field),
+    value: value === null ? null : serialized(value, serializer, at),
     timestamp: timestamp ?? now(),
   };
   return headers === undefined || headers === null
     ? record
-    : { ...record, headers: headersOf(headers, `${field}headers`) };
+    : { ...record, headers: headersOf(headers, called(at, "headers")) };
 }
 
 /** All of a batch; it is refused whole, with the number of the record that is wrong. */
@@ -64,27 +68,29 @@ export function recordsOf<V>(
 ): ProducerRecord[] {
   if (!isObject(inputs) || typeof inputs[Symbol.iterator] !== "function")
     throw refused("records", inputs, "an array of records");
-  return Array.from(inputs, (input, i) => recordOf(input, serializer, now, `records[${i}]`));
+  const records: ProducerRecord[] = [];
+  for (const input of inputs) records.push(recordOf(input, serializer, now, records.length));
+  return records;
 }
 
-function serialized<V>(value: V, serializer: Serializer<V>, field: string): Uint8Array {
+function serialized<V>(value: V, serializer: Serializer<V>, at: Place): Uint8Array {
   let bytes: unknown;
   try {
     bytes = serializer.serialize(value);
   } catch (thrown) {
     const error = TidemarkError.from(thrown, "INVALID_ARGUMENT");
-    throw field || error !== thrown
-      ? new TidemarkError(
-          error.code,
-          `${field}value: ${error.toWire().message}`,
-          { field: `${field}value`, ...error.details },
-          { cause: thrown },
-        )
-      : error;
+    if (at === undefined && error === thrown) throw error;
+    const field = called(at, "value");
+    throw new TidemarkError(
+      error.code,
+      `${field}: ${error.toWire().message}`,
+      { field, ...error.details },
+      { cause: thrown },
+    );
   }
   return bytes instanceof Uint8Array && bytes.length > 0
     ? bytes
-    : viewOfBytes(`what the serializer makes of ${field}value`, bytes);
+    : viewOfBytes(`what the serializer makes of ${called(at, "value")}`, bytes);
 }
 
 function headersOf(headers: HeadersInput, field: string): Header[] {
