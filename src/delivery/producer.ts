@@ -67,7 +67,7 @@ export interface ProducerOptions {
   /** An end that the log had, flushed, at some time before now; the later the better. Default 0: nothing is known. */
   readonly logEnd?: () => number;
   readonly codec: "none" | "gzip";
-  // Asked for with each record, because another leader's volume may hold larger or smaller batches.
+  // Asked for with each append, because another leader's volume may hold larger or smaller batches.
   readonly batchBytes: number;
   readonly recordBytesMax: number;
   /** Largest batch that the log takes; a record that passes batchBytes may fill it. */
@@ -149,8 +149,8 @@ export class Producer {
 
   append(record: ProducerRecord, acks: Acks, ifEnd?: number): Promise<Ack> {
     return new Promise<Ack>((resolve, reject) => {
-      const bytes = this.#room(record);
       const { batchBytes, recordBytesMax } = this.#options;
+      const bytes = this.#room(record, recordBytesMax);
       // Near the limit only the log can tell; should it refuse, no other record is refused along with it.
       const alone = ifEnd !== undefined || bytes + overheadMax(record) > recordBytesMax;
       const open = this.#draft;
@@ -177,9 +177,10 @@ export class Producer {
   /** All records in one batch with one ack, whose offset is the last record's. */
   appendBatch(records: Iterable<ProducerRecord>, acks: Acks, ifEnd?: number): Promise<BatchAck> {
     return new Promise<BatchAck>((resolve, reject) => {
+      const { recordBytesMax } = this.#options;
       const draft = new Draft(this.#builder(), acks, ifEnd, true);
       for (const record of records) {
-        const bytes = this.#room(record);
+        const bytes = this.#room(record, recordBytesMax);
         if (!draft.builder.tryAppend(record)) throw this.#tooLarge(record, draft);
         draft.timestamps.push(record.timestamp);
         draft.bytes += bytes;
@@ -200,10 +201,10 @@ export class Producer {
   }
 
   /** What this record adds to the pending bytes. RECORD_TOO_LARGE; BACKPRESSURE when twice the limit is pending. */
-  #room({ key, value, headers }: ProducerRecord): number {
+  #room({ key, value, headers }: ProducerRecord, recordBytesMax: number): number {
     let bytes = (key?.length ?? 0) + (value?.length ?? 0);
     if (headers) for (const [name, text] of headers) bytes += name.length + (text?.length ?? 0);
-    const { inFlightBytesMax, recordBytesMax } = this.#options;
+    const { inFlightBytesMax } = this.#options;
     if (bytes > recordBytesMax)
       throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes`, { bytes, recordBytesMax });
     if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > 2 * inFlightBytesMax) {

@@ -65,6 +65,6 @@ export function changedSettings(now: TopicSettings, given: TopicSettings): Topic
   return JSON.stringify(next, ordered) === JSON.stringify(now, ordered) ? undefined : next;
 }
 
-/** The largest record that a topic with these settings takes. */
-export const recordBytesMaxOf = ({ recordBytesMax = DEFAULT_SETTINGS.recordBytesMax }: TopicSettings): number =>
-  recordBytesMax;
+/** The largest record that a topic takes; `given` is not stored yet. Asked with each append, so no object is made. */
+export const recordBytesMaxOf = (stored: TopicSettings | undefined, given: TopicSettings | undefined): number =>
+  given?.recordBytesMax ?? stored?.recordBytesMax ?? DEFAULT_SETTINGS.recordBytesMax;

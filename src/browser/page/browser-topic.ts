@@ -123,7 +123,7 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#own = ownOptions(options as TopicOptions<never>);
     this.#serializer = serializerOf<V>(options.serializer);
     const { codec, batchBytes, inFlightBytesMax } = this.#own;
-    const recordBytesMax = (): number => recordBytesMaxOf({ ...tide.settings.get(name), ...this.#given });
+    const recordBytesMax = (): number => recordBytesMaxOf(tide.settings.get(name), this.#given);
     // As the volume at the other end has it, which may be another one after a change of the leader.
     const batchBytesMax = (): number => Math.min(DEFAULT_SETTINGS.batchBytesMax, tide.opened!.batchBytesMax);
     this.#producer = new Producer({
