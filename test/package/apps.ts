@@ -34,11 +34,18 @@ const PAGE_WITH_ASSETS = PAGE("main.js").replace(
   "<script",
   `<script>globalThis.tideOptions = { assets: "/tidemark/" };</script><script`,
 );
+/** The same page, which is told by its own address where they lie. */
+const PAGE_WITH_CDN = PAGE_WITH_ASSETS.replace('"/tidemark/"', 'new URL(location).searchParams.get("assets")');
+/**
+ * The development servers of Vite up to 7 keep bundled packages here, and the package can't know where. So it must be
+ * left out of them.
+ */
+const OWN_CACHE = `export default { cacheDir: "cache-of-its-own", optimizeDeps: { exclude: ["tidemark"] } };`;
 const ASSETS = ["npx", "tidemark", "assets", "public/tidemark"];
 const vite = (version: string, serve: "dev" | "preview"): App => ({
   name: `vite-${version.split(".")[0]}-${serve}`,
   packages: [`vite@${version}`],
-  files: { "index.html": PAGE("/main.js") },
+  files: { "index.html": PAGE("/main.js"), "own-cache.config.js": OWN_CACHE },
   page: "main.js",
   ...(serve === "preview" && { build: [["vite/bin/vite.js", "build", "--logLevel", "warn"]] }),
   serve: ["vite/bin/vite.js", ...(serve === "preview" ? ["preview"] : []), "--host", "127.0.0.1", "--port", "0"],
@@ -79,7 +86,7 @@ export const APPS = {
   rollup: {
     name: "rollup",
     packages: ["rollup@4.68.8", "@rollup/plugin-node-resolve@16.0.3"],
-    files: { "public/index.html": PAGE_WITH_ASSETS },
+    files: { "public/index.html": PAGE_WITH_ASSETS, "public/cdn.html": PAGE_WITH_CDN },
     page: "main.js",
     build: [
       [

@@ -3,10 +3,12 @@
  * configuration; esbuild and Rollup, with the package's files in a folder that open() is told. Each uses both engines,
  * and two tabs of it survive the end of the first. With TIDEMARK_PACKAGE=all they run the whole many-tab story.
  */
+import { existsSync } from "node:fs";
+import path from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { TabsBrowser } from "../tabs/browser.ts";
 import { APPS, type Installed, installApp, serveApp } from "./apps.ts";
-import type { Served } from "./serve.ts";
+import { serveFolder, type Served } from "./serve.ts";
 import { appPage, manyTabs, type Strike, tooSlow, USED } from "./story.ts";
 
 const NAMES = ["vite7", "vite6", "vite5", "next", "esbuild", "rollup"] as const;
@@ -43,5 +45,51 @@ describe.each(NAMES)("an app: %s", (name) => {
 
   it("a second tab goes on when the first is closed", async () => {
     expect(tooSlow(await manyTabs(browser, "opfs", 1, strikes))).toEqual([]);
+  });
+});
+
+/** What a bundler, or the app's owner, has put elsewhere. */
+describe("an app whose files lie elsewhere", () => {
+  const ALONE = { name: "elsewhere", engine: "opfs", noSharedWorker: false, pauseMs: 0 } as const;
+
+  async function used(url: string): Promise<void> {
+    const browser = await TabsBrowser.start(url);
+    try {
+      const { opfs, indexeddb } = await appPage(await browser.open(ALONE)).call("use", "use");
+      expect([opfs, indexeddb]).toEqual([USED("opfs"), USED("indexeddb")]);
+      expect(tooSlow(await manyTabs(browser, "opfs", 1, ["page closed"]))).toEqual([]);
+    } finally {
+      await browser.end();
+    }
+  }
+
+  it.each(["vite7", "vite6", "vite5"] as const)(
+    "%s with a cache folder of its own, which leaves the package as it is installed",
+    async (name) => {
+      const { serve, directory } = installed[name];
+      const served = await serveApp({
+        ...installed[name],
+        serve: [...(serve as readonly string[]), "--config", "own-cache.config.js"],
+      });
+      try {
+        await used(served.url);
+        expect(existsSync(path.join(directory, "cache-of-its-own"))).toBe(true);
+      } finally {
+        await served.close();
+      }
+    },
+  );
+
+  it("Rollup's, on another origin", async () => {
+    const app = path.join(installed.rollup.directory, "public");
+    const [site, cdn] = await Promise.all([
+      serveFolder(app),
+      serveFolder(path.join(app, "tidemark"), { "access-control-allow-origin": "*" }),
+    ]);
+    try {
+      await used(`${site.url}cdn.html?assets=${encodeURIComponent(cdn.url)}`);
+    } finally {
+      await Promise.all([site.close(), cdn.close()]);
+    }
   });
 });
