@@ -3,11 +3,13 @@
  * not read.
  */
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { EventSource } from "eventsource";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startBrowser } from "../../support/chromium.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
 
 const TEXT = { "content-type": "text/plain" };
@@ -52,37 +54,98 @@ async function until(name: string, gauge: "watchers" | "sockets", count: number)
   while ((await places(name, gauge)) !== count) await pause(20);
 }
 
-describe("a standard EventSource", () => {
-  it("gets each record once, over many answers, and stops when the stream is closed", async () => {
-    const name = await make("one");
-    const source = new EventSource(`${at(name)}?offset=-1&live=sse`);
+/** What a reader has seen so far. */
+interface Seen {
+  readonly data: readonly string[];
+  /** How often it was answered. */
+  readonly answers: number;
+  readonly closed: boolean;
+}
+interface Reader {
+  seen(): Promise<Seen>;
+  end(): Promise<void>;
+}
+/** Reads by the EventSource of a package for Node. */
+async function inNode(url: string): Promise<Reader> {
+  const source = new EventSource(url);
+  const data: string[] = [];
+  let answers = 0;
+  source.addEventListener("open", () => answers++);
+  source.addEventListener("data", (event) => data.push(event.data as string));
+  return {
+    seen: async () => ({ data, answers, closed: source.readyState === EventSource.CLOSED }),
+    end: async () => source.close(),
+  };
+}
+/** Reads by the EventSource of a real Chromium, in a page of another origin. */
+async function inChromium(url: string): Promise<Reader> {
+  const profile = mkdtempSync(path.join(os.tmpdir(), "tidemark-live-"));
+  const { browser, context, child } = await startBrowser(profile);
+  const page = await context.newPage();
+  // Chromium lets only pages of this machine speak to this machine.
+  const site = createServer((_, response) => response.end("reader"));
+  await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
+  await page.goto(`http://127.0.0.1:${(site.address() as net.AddressInfo).port}/`);
+  const seen = await page.evaluateHandle((from) => {
+    const source = new globalThis.EventSource(from);
     const data: string[] = [];
-    let answers = 0;
-    let told: () => void = () => undefined;
-    source.addEventListener("open", () => answers++);
-    source.addEventListener("data", (event) => {
-      data.push(event.data as string);
-      told();
-    });
-    const came = async (count: number): Promise<void> => {
-      while (data.length < count) await new Promise<void>((resolve) => (told = resolve));
-    };
-    await came(1);
-    // In the middle of an answer, and between two.
-    for (let i = 0; answers < 3; i++) {
-      await post(name, `${i};`);
-      await pause(150);
-    }
-    await post(name, "last");
-    while (data.at(-1)?.endsWith("last") !== true) await came(data.length + 1);
-    const written = await (await fetch(`${at(name)}?offset=-1`)).text();
-    expect(data.join("")).toBe(written);
-    // A closed stream ends it: it has told its end, and answers 204 to the last id.
-    await post(name, "", { "stream-closed": "true" });
-    while (source.readyState !== EventSource.CLOSED) await pause(20);
-    expect(data.join("")).toBe(written);
-    await until(name, "watchers", 0);
-  }, 30_000);
+    const found = { source, data, answers: 0 };
+    source.addEventListener("open", () => found.answers++);
+    source.addEventListener("data", (event) => data.push((event as MessageEvent<string>).data));
+    return found;
+  }, url);
+  return {
+    seen: () => seen.evaluate(({ source, data, answers }) => ({ data, answers, closed: source.readyState === 2 })),
+    async end() {
+      const gone = new Promise((resolve) => child.once("exit", resolve));
+      await browser.close();
+      process.kill(-child.pid!, "SIGKILL");
+      await gone;
+      site.close();
+      site.closeAllConnections();
+      rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+describe("a standard EventSource", () => {
+  it.each([
+    ["a package for Node", inNode],
+    ["Chromium", inChromium],
+  ])(
+    "of %s gets each record once, over many answers, and stops when the stream is closed",
+    async (_, read) => {
+      const name = await make("one");
+      const reader = await read(`${at(name)}?offset=-1&live=sse`);
+      const when = async (wanted: (seen: Seen) => boolean): Promise<Seen> => {
+        for (;;) {
+          const seen = await reader.seen();
+          if (wanted(seen)) return seen;
+          await pause(20);
+        }
+      };
+      try {
+        await when(({ data }) => data.length > 0);
+        // In the middle of an answer, and between two.
+        for (let i = 0; (await reader.seen()).answers < 3; i++) {
+          await post(name, `${i};`);
+          await pause(150);
+        }
+        await post(name, "last");
+        const seen = await when(({ data }) => data.at(-1)!.endsWith("last"));
+        const written = await (await fetch(`${at(name)}?offset=-1`)).text();
+        expect(seen.data.join("")).toBe(written);
+        // A closed stream ends it: it has told its end, and answers 204 to the last id.
+        await post(name, "", { "stream-closed": "true" });
+        const closed = await when((last) => last.closed);
+        expect(closed.data.join("")).toBe(written);
+        await until(name, "watchers", 0);
+      } finally {
+        await reader.end();
+      }
+    },
+    60_000,
+  );
 });
 
 /** A connection that asks and then says no more; `read` as a client that takes what comes, or not. */
