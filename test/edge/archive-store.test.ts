@@ -18,6 +18,7 @@ import type { Sql, SqlRow } from "../../worker/store/sql.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { makeBatch } from "../contract/log-store-contract.ts";
 import { Random } from "../simulation/prng.ts";
+import { retryIn } from "../support/retry.ts";
 import { objectOf, real } from "./archive-tools.ts";
 
 const kernel = await edgeKernel();
@@ -67,7 +68,7 @@ class World {
       tables: this.tables,
       kernel: edgeKernel,
       now: () => this.now,
-      random: () => 0,
+      retry: retryIn(this.sql, () => this.now, "archive"),
       abort: () => {},
       log: () => (this.log === log ? log : undefined),
       newKey: async (base) => `${this.prefix}/${base}.${this.keys++}`,
@@ -237,11 +238,12 @@ it("one run moves at most four segments, and says when it wants the next", () =>
     }
     const sealed = (): number => world.log.segments().filter(({ state }) => state === "sealed").length;
     expect(kept).toEqual([4, 8, sealed()]);
-    // A failure waits, each time longer.
+    // A failure waits, each time longer, also where the object sleeps in between.
     while (sealed() === kept.at(-1)) await world.append();
     for (const wait of [1_000, 2_000, 4_000]) {
       world.fault = "before";
       await world.archiver.run();
+      world.reset();
       expect(world.archiver.due! - world.now).toBe(wait);
       world.now = world.archiver.due!;
     }

@@ -15,6 +15,7 @@ import { Compaction } from "../../worker/log-object/compaction-schedule.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { Stream } from "../../worker/stream/stream.ts";
 import type { StreamConfig } from "../../worker/stream/stream-config.ts";
+import { retryIn } from "../support/retry.ts";
 import { objectOf, real } from "./archive-tools.ts";
 
 /**
@@ -109,7 +110,7 @@ function measure(
       tables: new ArchiveTables(sql),
       kernel: edgeKernel,
       now: () => Date.now(),
-      random: () => 0,
+      retry: retryIn(sql, () => Date.now(), "archive"),
       abort: () => {},
       log: () => stream.store,
       newKey: (base) => objectKey("dev", path, segmentName("00000000", base)),
@@ -124,6 +125,7 @@ function measure(
       hasBucket: () => archive,
       event: failed,
       abort: () => failures++,
+      retry: retryIn(sql, () => Date.now(), "compaction"),
     });
     let rows = 0;
     let compaction = 0;

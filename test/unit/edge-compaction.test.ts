@@ -19,6 +19,7 @@ import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { Random } from "../simulation/prng.ts";
 import { releaseKernel } from "../support/kernels.ts";
 import { DyingSql, nodeSql } from "../support/node-sql.ts";
+import { retryIn } from "../support/retry.ts";
 
 const kernel = await releaseKernel();
 const encoder = new TextEncoder();
@@ -79,6 +80,7 @@ class World {
   sequence = 0;
   last: { readonly batch: Uint8Array; readonly baseOffset: number } | undefined;
   held: Map<number, Kept> | undefined;
+  canStartKernel = true;
 
   constructor(
     seed: number,
@@ -111,10 +113,11 @@ class World {
       this.count(name, name === "compaction" ? Number(fields["records"]) : 1);
     this.compaction = new Compaction({
       stream: current,
-      kernel: async () => kernel,
+      kernel: () => (this.canStartKernel ? Promise.resolve(kernel) : Promise.reject(new Error("no kernel"))),
       now: () => this.now,
       hasBucket: () => true,
       event,
+      retry: retryIn(sql, () => this.now, "compaction"),
       abort: () => void (sql.isDead = true),
     });
     this.archiver = new Archiver({
@@ -122,7 +125,7 @@ class World {
       tables: new ArchiveTables(sql),
       kernel: async () => kernel,
       now: () => this.now,
-      random: () => 0,
+      retry: retryIn(sql, () => this.now, "archive"),
       event,
       log: () => current()?.store,
       newKey: async () => `k${this.keys++}`,
@@ -305,6 +308,33 @@ describe("compaction at the edge", () => {
     },
     60_000,
   );
+});
+
+describe("a pass that fails", () => {
+  it("waits, each time longer, also where the object sleeps in between", async () => {
+    const world = new World(1);
+    await world.start();
+    for (let i = 0; i < 8; i++) {
+      await world.append();
+      await world.stream.log.roll();
+    }
+    expect(world.compaction.due).toBe(world.now);
+    for (const pause of [1_000, 2_000, 4_000]) {
+      world.canStartKernel = false;
+      await world.compaction.run();
+      world.canStartKernel = true;
+      await world.start();
+      expect(world.compaction.due).toBe(world.now + pause);
+      await world.compaction.run();
+      expect(world.fired["compaction"]).toBeUndefined();
+      world.now += pause;
+    }
+    await world.compaction.run();
+    expect(world.fired["compaction_failed"]).toBe(3);
+    expect(world.fired["compaction"]).toBeDefined();
+    // The next pass is due by its tombstones.
+    expect(world.compaction.due ?? Infinity).toBeGreaterThan(world.now + 60_000);
+  });
 });
 
 describe("a long answer", () => {

@@ -14,6 +14,7 @@ import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { applyRetention } from "../../worker/log-object/retention-schedule.ts";
 import { releaseKernel } from "../support/kernels.ts";
 import { nodeSql } from "../support/node-sql.ts";
+import { retryIn } from "../support/retry.ts";
 
 const kernel = await releaseKernel();
 const RECORDS = 12;
@@ -85,6 +86,7 @@ const TAKERS = {
       hasBucket: () => false,
       event: () => {},
       abort: (reason) => expect.fail(reason),
+      retry: retryIn(nodeSql(), () => 5_000, "compaction"),
     }).run(),
 };
 

@@ -7,7 +7,7 @@ import { encodeFrame, type Frame, FrameType, decodeFrame, jsonFrame, jsonOf } fr
 import { EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";
 import { longPoll } from "../../worker/front/live-reads.ts";
 import { LogSockets, type SocketHost } from "../../worker/log-object/sockets.ts";
-import { Counters } from "../../worker/log-object/prometheus.ts";
+import { Counters } from "../../worker/telemetry/counters.ts";
 import { sse } from "../../worker/front/sse.ts";
 import type { Ask } from "../../worker/rpc/watch.ts";
 import { offsetText } from "../edge/sse-reader.ts";

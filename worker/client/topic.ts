@@ -28,6 +28,7 @@ import type {
   RetentionSettings,
   StartPosition,
 } from "../../src/log/types.ts";
+import { pauseMs } from "../../src/log/back-off.ts";
 import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../../src/log/limits.ts";
 import { type Check, checkOptions, flag, refused, wellFormed } from "../../src/topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
@@ -89,6 +90,7 @@ export function openTopic<V = unknown>(env: TopicEnv, name: string, options: Edg
 const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" } as const;
 const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 const TRIES_MAX = 5;
+const BACK_OFF = { minMs: 100, maxMs: 1_000 };
 const WATCH_MS = 60_000;
 const PATH_BYTES_MAX = 1024;
 const { ifEnd } = APPEND_OPTIONS;
@@ -217,7 +219,7 @@ class Topic<V> implements EdgeTopic<V> {
   async #again(): Promise<void> {
     if (!this.options.idempotent || ++this.#failures >= TRIES_MAX)
       throw new TidemarkError("CLOSED", "the log's object does not answer");
-    await new Promise((resolve) => setTimeout(resolve, 50 * 2 ** this.#failures));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs(BACK_OFF, this.#failures, Math.random())));
   }
 
   async #send(kernel: Kernel, batch: Uint8Array, { ifEnd, ...sending }: AppendOptions): Promise<AppendResult> {

@@ -19,6 +19,7 @@ import { objectKey, segmentName, type Bucket } from "../store/bucket.ts";
 import { edgeKernel } from "../kernel.ts";
 import type { Sql } from "../store/sql.ts";
 import { ArchiveTables } from "../store/archive-tables.ts";
+import type { Retry } from "../store/retries.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { EdgeError } from "../errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -30,8 +31,6 @@ const SEGMENTS_PER_RUN = 4;
 const DELETIONS_PER_RUN = 500;
 /** An alarm lasts at most 15 minutes, and so does a put in it. */
 const ABANDONED_MS = 15 * 60_000;
-const RETRY_MS = 2_000;
-const RETRY_MS_MAX = 10 * 60_000;
 
 export interface ArchiverOptions {
   /** Undefined when none is bound: then nothing moves. */
@@ -49,14 +48,11 @@ export interface ArchiverOptions {
   ) => void;
   /** The log's memory can no longer be trusted. */
   readonly abort: (reason: string) => void;
-  /** Of the retries' jitter. */
-  readonly random: () => number;
+  readonly retry: Retry;
 }
 
 export class Archiver {
   readonly #options: ArchiverOptions;
-  #failures = 0;
-  #retryAt = 0;
   #running = false;
   /** The key of the put that is under way: no deletion may touch it. */
   #putting: string | undefined;
@@ -67,30 +63,28 @@ export class Archiver {
 
   /** When there is work, undefined for none. */
   get due(): number | undefined {
-    const { bucket, tables, log, now } = this.#options;
+    const { bucket, tables, log, now, retry } = this.#options;
     if (!bucket() || !tables.isThere()) return undefined;
     const hasWork = log()?.firstToMove !== undefined;
-    if (hasWork || tables.condemned(now() - ABANDONED_MS, 1).length > 0) return Math.max(now(), this.#retryAt);
+    if (hasWork || tables.condemned(now() - ABANDONED_MS, 1).length > 0) return Math.max(now(), retry.at);
     const begun = tables.oldestBegun();
-    return begun === undefined ? undefined : Math.max(begun + ABANDONED_MS + 1, this.#retryAt);
+    return begun === undefined ? undefined : Math.max(begun + ABANDONED_MS + 1, retry.at);
   }
 
   /** Never throws: what failed is tried again at `due`. */
   async run(): Promise<void> {
-    const { event, now, random } = this.#options;
+    const { event, now, retry } = this.#options;
     const bucket = this.#options.bucket();
-    if (!bucket || this.#running || now() < this.#retryAt) return;
+    if (!bucket || this.#running || now() < retry.at) return;
     this.#running = true;
     try {
       for (let count = 0; count < SEGMENTS_PER_RUN && (await this.#moveOne(bucket)); count++);
       await this.#sweep(bucket);
-      this.#failures = 0;
-      this.#retryAt = 0;
+      retry.succeeded();
     } catch (thrown) {
       if (TidemarkError.from(thrown).details["poisoned"]) this.#options.abort(String(thrown));
-      const wait = Math.min(RETRY_MS * 2 ** this.#failures++, RETRY_MS_MAX) * (0.5 + random() / 2);
-      this.#retryAt = now() + Math.round(wait);
-      event("archive_failed", { message: String(thrown), failures: this.#failures, retryMs: Math.round(wait) });
+      const retryMs = retry.failed();
+      event("archive_failed", { message: String(thrown), failures: retry.failures, retryMs });
     } finally {
       this.#running = false;
       this.#putting = undefined;
@@ -172,19 +166,17 @@ interface ArchiverHost {
   readonly sql: Sql;
   readonly bucket: () => Bucket | undefined;
   readonly stream: () => Stream | undefined;
+  readonly now: () => number;
+  readonly retry: Retry;
   readonly abort: (reason: string) => void;
   readonly event: (name: string, fields: EventFields) => void;
 }
 
-export function archiverFor({ sql, bucket, stream, abort, event }: ArchiverHost): Archiver {
+export function archiverFor({ sql, stream, ...host }: ArchiverHost): Archiver {
   return new Archiver({
-    bucket,
-    abort,
-    event,
+    ...host,
     tables: new ArchiveTables(sql),
     kernel: edgeKernel,
-    now: () => Date.now(),
-    random: () => Math.random(),
     log: () => stream()?.store,
     newKey: (baseOffset) => {
       const { tenant, path, id } = stream()!.config;

@@ -21,6 +21,7 @@ import type { CompactionSettings } from "../../src/log/types.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { turn } from "../stream/body-encoder.ts";
 import { EdgeError } from "../errors.ts";
+import type { Retry } from "../store/retries.ts";
 import type { Stream } from "../stream/stream.ts";
 
 const PORTION_BYTES = 16 * 1024 * 1024;
@@ -30,8 +31,6 @@ const KEYS_MAX = 100_000;
 const WAITING_SEGMENTS_MAX = 8;
 /** Longer than anybody remembers a manifest of what is in object storage. */
 const TOMBSTONES_LAST_MS = 120_000;
-const RETRY_MS = 2_000;
-const RETRY_MS_MAX = 600_000;
 const MARK = "compaction";
 
 interface Mark {
@@ -48,13 +47,12 @@ export interface CompactionHost {
   hasBucket(): boolean;
   event(name: "compaction" | "compaction_failed", fields: Record<string, string | number | boolean>): void;
   abort(reason: string): void;
+  readonly retry: Retry;
 }
 
 export class Compaction {
   readonly #host: CompactionHost;
   #of: { readonly stream: Stream; readonly compactor: Compactor; mark: Mark } | undefined;
-  #failures = 0;
-  #retryAt = 0;
 
   constructor(host: CompactionHost) {
     this.#host = host;
@@ -70,30 +68,31 @@ export class Compaction {
     const due = isUnderWay
       ? this.#host.now()
       : dueOf(stream, this.#of?.stream === stream ? this.#of.mark : markOf(stream), this.#host.now());
-    return due === undefined ? undefined : Math.max(due, this.#retryAt, this.#host.now());
+    return due === undefined ? undefined : Math.max(due, this.#host.retry.at, this.#host.now());
   }
 
   /** One portion, if it is due. Never throws. */
   async run(): Promise<void> {
     const { due } = this;
+    const { retry } = this.#host;
     const stream = this.#host.stream();
     if (!stream || due === undefined || due > this.#host.now()) return;
     try {
-      this.#retryAt = 0;
-      await this.#portion(stream);
-      this.#failures = 0;
+      if (await this.#portion(stream)) retry.succeeded();
+      // Trimmed below it, or it met damage: not at once again, should the same be there.
+      else retry.failed();
     } catch (thrown) {
       // Deleted meanwhile: its tables are gone, or another's.
       if (this.#host.stream() !== stream) return;
       this.#of = undefined;
       if (TidemarkError.from(thrown).details["poisoned"]) this.#host.abort(String(thrown));
-      const wait = Math.min(RETRY_MS * 2 ** this.#failures++, RETRY_MS_MAX);
-      this.#retryAt = this.#host.now() + wait;
-      this.#host.event("compaction_failed", { message: String(thrown), failures: this.#failures, retryMs: wait });
+      const retryMs = retry.failed();
+      this.#host.event("compaction_failed", { message: String(thrown), failures: retry.failures, retryMs });
     }
   }
 
-  async #portion(stream: Stream): Promise<void> {
+  /** False where nothing came of it. */
+  async #portion(stream: Stream): Promise<boolean> {
     const kernel = await this.#host.kernel();
     if (this.#of?.stream !== stream)
       this.#of = { stream, mark: markOf(stream), compactor: compactorOf(stream, kernel) };
@@ -108,14 +107,11 @@ export class Compaction {
       await work();
     };
     const done = await compactor.run(started, log.highWatermark, swap, PORTION_BYTES);
-    if (this.#host.stream() !== stream) return;
+    if (this.#host.stream() !== stream) return true;
     if (compactor.passesDone > passesDone) {
       const { cleanTo, nextDueMs } = compactor;
       this.#of.mark = { to: cleanTo, dueAt: Number.isFinite(nextDueMs) ? nextDueMs : null, doneAt: this.#host.now() };
       stream.tables.saveMeta(MARK, JSON.stringify(this.#of.mark));
-    } else if (!compactor.isUnderWay && !stream.isHeld) {
-      // Trimmed below it, or it met damage: not at once again, should the same be there.
-      this.#retryAt = this.#host.now() + RETRY_MS;
     }
     this.#host.event("compaction", {
       segments: done.segments,
@@ -128,6 +124,7 @@ export class Compaction {
       ms: this.#host.now() - started,
       start: store.logStartOffset,
     });
+    return compactor.passesDone > passesDone || compactor.isUnderWay || stream.isHeld;
   }
 }
 

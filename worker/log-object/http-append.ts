@@ -14,7 +14,7 @@ import { shown } from "../wire/fields.ts";
 import { badRequest } from "../errors.ts";
 import type { Answer } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
-import type { Counters } from "./prometheus.ts";
+import type { Counters } from "../telemetry/counters.ts";
 import { mediaType } from "../stream/media-type.ts";
 import type { WriterProducer } from "../stream/writer-state.ts";
 import { contentTypeOf, H, type HeadersOf, isClosing, producerOf, seqOf, traceOf } from "../wire/durable-streams.ts";

@@ -4,6 +4,7 @@
  * before it ends a stream: another may stand here by then.
  */
 import { EdgeError } from "../errors.ts";
+import type { Retry } from "../store/retries.ts";
 import type { Sql } from "../store/sql.ts";
 import type { Stream } from "../stream/stream.ts";
 import { type LifeEvent, lifeAfter, lifeOf } from "./life.ts";
@@ -21,8 +22,9 @@ export interface LifecycleHost {
   hasReaders(): boolean;
   /** From now on nobody sees the stream: those who follow it, or subscribe to it, are told. */
   leaves(stream: Stream): void;
-  /** Its source has to be told. It is tried at once, and again by the alarm. */
-  planRelease(): void;
+  /** Of telling its source. It is tried at once, and again by the alarm. */
+  readonly releaseRetry: Retry;
+  planRelease(at: number): void;
   tellSource(stream: Stream): Promise<void>;
   /** Its tables are gone. */
   gone(): void;
@@ -111,13 +113,28 @@ export class Lifecycle {
 
   #beginRelease(stream: Stream): void {
     stream.save({ releasing: true });
-    this.#host.planRelease();
-    this.#host.waitUntil(this.exclusive(async () => (this.#current === stream ? this.release(stream) : undefined)));
+    this.#host.planRelease(this.#host.releaseRetry.next);
+    this.#host.waitUntil(this.tryRelease(stream));
+  }
+
+  /** As `release`, in a turn of its own, and not before a pause is over. Never throws: what failed is planned. */
+  async tryRelease(stream: Stream): Promise<void> {
+    if (this.#host.now() < this.#host.releaseRetry.at) return;
+    await this.exclusive(async () => (this.#current === stream ? this.release(stream) : undefined)).catch(
+      () => undefined,
+    );
   }
 
   /** Tells the source of a stream that is gone but for that. In the caller's turn. */
   async release(stream: Stream): Promise<void> {
-    await this.#host.tellSource(stream);
+    const { releaseRetry } = this.#host;
+    try {
+      await this.#host.tellSource(stream);
+    } catch (thrown) {
+      releaseRetry.failed();
+      this.#host.planRelease(releaseRetry.at);
+      throw thrown;
+    }
     this.#go(stream, "source told");
   }
 

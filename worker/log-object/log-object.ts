@@ -8,7 +8,7 @@
  *   watchers    hibernating sockets from the worker; each gets the log's new end after a commit, behind the output gate
  *   sockets     of the WebSocket dialect: sockets.ts
  *   RPC         for other streams' objects: forkFrom, readSource, releaseFork
- *   alarm       expiry, telling a source that its fork is gone, segments on their way to object storage (archiver.ts)
+ *   alarm       expiry, telling a source that its fork is gone, and the work of alarm-work.ts
  */
 import { DurableObject } from "cloudflare:workers";
 import type { PackingKernel } from "../../src/kernel/types.ts";
@@ -23,7 +23,6 @@ import type { Sql } from "../store/sql.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { groupTurn, sqlOf } from "./platform.ts";
 import { encodeInSlices, turn } from "../stream/body-encoder.ts";
-import { Compaction } from "./compaction-schedule.ts";
 import type { Env } from "../env.ts";
 import { objectName } from "../rpc/stubs.ts";
 import {
@@ -34,19 +33,20 @@ import {
   SOCKET_HEADER,
   TENANT_HEADER,
 } from "../rpc/internal-headers.ts";
+import { Counters } from "../telemetry/counters.ts";
 import { emit, type EventFields } from "../telemetry/events.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { type Answer, errorAnswer, errorResponse, json, responseOf } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import { TokenBucket } from "./token-bucket.ts";
-import { HeldForks, offerFork, readSource } from "./forks.ts";
+import { offerFork, readSource } from "./forks.ts";
 import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
 import { newConfig, createAsked, describe, existing } from "./create-and-describe.ts";
 import { readBody } from "../wire/request-body.ts";
 import { readAnswer } from "../wire/read-answer.ts";
 import { longRead } from "../stream/streamed-read.ts";
 import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./sockets.ts";
-import { Counters, prometheus } from "./prometheus.ts";
+import { prometheus } from "./prometheus.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { H, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
 import { withoutQuery } from "../wire/paths.ts";
@@ -56,74 +56,52 @@ import { MANIFEST_HEADER } from "../rpc/manifest.ts";
 import { leadOf } from "../wire/sse-text.ts";
 import { type StreamTold, subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { Stream, type StreamHost } from "../stream/stream.ts";
-import { Telling } from "./subscription-notifier.ts";
+import { SubscriptionNotifier } from "./subscription-notifier.ts";
 import { Watchers } from "./watchers.ts";
-import { RetentionSchedule } from "./retention-schedule.ts";
-import { archiverFor } from "./archiver.ts";
+import { AlarmWork } from "./alarm-work.ts";
 
 /** Of one read's answer. A larger backlog comes in several. */
 const READ_BYTES = 1024 * 1024;
-const RELEASE_RETRY_MS = 10_000;
 
 export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   #tenant = "";
   readonly #counters = new Counters();
-  readonly #life = new Lifecycle({
+  readonly #alarms = new Alarms(this.ctx.storage);
+  readonly #work = new AlarmWork({
+    sql: this.#sql(),
+    alarms: this.#alarms,
+    counters: this.#counters,
+    bucket: () => this.#bucket,
+    stream: () => this.#life.current,
+    peer: (path) => this.#peer(path),
+    releaseFork: (child) => this.releaseFork(child, undefined),
+    event: (name, fields) => this.#emit(name, fields),
+    abort: (reason) => this.ctx.abort(reason),
+  });
+  readonly #life: Lifecycle = new Lifecycle({
     sql: () => this.#sql(),
     now: () => Date.now(),
     open: () => this.#open(),
     opened: (stream) => this.#opened(stream),
     hasReaders: () => this.#watchers.count > 0 || this.#sockets.hasFollows,
     leaves: (stream) => this.#leave(stream),
-    planRelease: () => this.#alarms.plan("release", Date.now() + RELEASE_RETRY_MS),
+    releaseRetry: this.#work.retry("release"),
+    planRelease: (at) => this.#alarms.plan("release", at),
     tellSource: ({ config: { fork, path, id } }) => this.#peer(fork!.path).releaseFork(path, id),
     gone: () => {
       this.#alarms.clear();
-      this.#telling.stop();
-      this.#planUpkeep();
+      this.#subscribers.stop();
+      this.#work.streamGone();
     },
     waitUntil: (work) => this.ctx.waitUntil(work),
   });
   readonly #tokens = TokenBucket.of(this.env, Date.now());
-  readonly #alarms = new Alarms(this.ctx.storage);
-  readonly #archiver = archiverFor({
-    sql: this.#sql(),
-    bucket: () => this.#bucket,
-    stream: () => this.#life.current,
-    abort: (reason) => this.ctx.abort(reason),
-    event: (event, fields) => {
-      if (event === "archive") this.#counters.archived++;
-      if (event === "archive_failed") this.#counters.archiveFailures++;
-      this.#emit(event, fields);
-    },
-  });
-  readonly #compaction = new Compaction({
-    stream: () => this.#life.current,
-    kernel: edgeKernel,
-    now: () => Date.now(),
-    hasBucket: () => this.#bucket !== undefined,
-    abort: (reason) => this.ctx.abort(reason),
-    event: (event, fields) => {
-      this.#counters.compactedRecords += Number(fields["records"] ?? 0);
-      this.#emit(event, fields);
-    },
-  });
-  readonly #retention = new RetentionSchedule({
-    stream: () => this.#life.current,
-    now: () => Date.now(),
-    abort: (reason) => this.ctx.abort(reason),
-    event: (name, fields) => this.#emit(name, fields),
-  });
-  readonly #heldForks = new HeldForks({
-    stream: () => this.#life.current,
-    now: () => Date.now(),
-    peer: (path) => this.#peer(path),
-    release: (child) => this.releaseFork(child, undefined),
-  });
-  readonly #telling = new Telling({
+  readonly #subscribers = new SubscriptionNotifier({
     env: this.env,
+    retry: this.#work.retry("tell"),
     stream: () => this.#life.load(),
-    retryAt: (at) => this.#alarms.plan("tell", at),
+    planAt: (at) => this.#alarms.plan("tell", at),
+    event: (name, fields) => this.#emit(name, fields),
     waitUntil: (work) => this.ctx.waitUntil(work),
   });
   readonly #watchers = new Watchers(this.ctx);
@@ -142,10 +120,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   }
 
   #opened(stream: Stream | undefined): void {
-    this.#planUpkeep();
+    this.#work.plan();
     if (stream) this.#tenant = stream.config.tenant;
     // What was told before the object slept is not kept: told again, it changes nothing.
-    if (stream?.config.watched) this.#telling.start(0);
+    if (stream?.config.watched) this.#subscribers.start(0);
   }
 
   #sql(): Sql {
@@ -166,7 +144,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
         queueMicrotask(() => {
           this.#counters.seals++;
           this.#emit("seal", { nextOffset });
-          this.#planUpkeep();
+          this.#work.plan();
         }),
       abort: (reason) => this.ctx.abort(reason),
     };
@@ -176,18 +154,6 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   get #bucket(): Bucket | undefined {
     return this.env.SEGMENTS as unknown as Bucket | undefined;
-  }
-
-  #planUpkeep(): void {
-    this.#alarms.plan("archive", this.#archiver.due);
-    this.#alarms.plan("compaction", this.#compaction.due);
-    this.#alarms.plan("forks", this.#heldForks.plan());
-    if (this.#life.current?.config.releasing) this.#alarms.plan("release", Date.now() + RELEASE_RETRY_MS);
-    this.#planRetention();
-  }
-
-  #planRetention(): void {
-    this.#alarms.plan("retention", this.#retention.due);
   }
 
   #peer(path: string): Peer {
@@ -245,7 +211,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     if (known?.config.releasing) await this.#life.release(known);
     else if (known) return existing(known, asked);
     // Workers may remember segments of the stream that was here.
-    await this.#archiver.clear();
+    await this.#work.clear();
     const id = crypto.randomUUID().slice(0, 8);
     const kernel = await edgeKernel();
     const { fork } = asked;
@@ -363,15 +329,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     await this.#life.load();
     this.#alarms.fired();
     const stream = await this.#life.alive();
-    await this.#heldForks.run();
-    if (stream && this.#life.current === stream) await this.#retention.run();
-    await this.#compaction.run();
-    await this.#archiver.run();
-    this.#planUpkeep();
+    await this.#work.run(stream);
     if (!stream || this.#life.current !== stream || stream.config.deleted) return;
-    await this.#telling.all();
-    if (stream.config.releasing)
-      await this.#life.exclusive(async () => (this.#life.current === stream ? this.#life.release(stream) : undefined));
+    await this.#subscribers.all();
+    if (stream.config.releasing) await this.#life.tryRelease(stream);
     else this.#schedule(stream);
   }
 
@@ -382,8 +343,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     this.#emit("commit", { end, closed });
     if (this.#life.current) this.#sockets.moved(this.#life.current);
     this.#watchers.tell(end, closed);
-    this.#telling.moved(end);
-    if (this.#life.current?.config.retention?.maxAgeMs !== undefined) this.#planRetention();
+    this.#subscribers.moved(end);
+    if (this.#life.current?.config.retention?.maxAgeMs !== undefined) this.#work.planRetention();
   }
 
   // --- subscriptions -----------------------------------------------------------------------------------------------
@@ -395,8 +356,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       .catch(() => undefined);
     if (isWatched !== false) this.#setWatched(stream);
     // Not told: the alarm tells it.
-    if (isWatched === undefined) this.#telling.start(-1);
-    this.#telling.moved(stream.tail);
+    if (isWatched === undefined) this.#subscribers.start(-1);
+    this.#subscribers.moved(stream.tail);
   }
 
   /** Somebody subscribes: appends are told. Undefined when there is no stream yet. */
@@ -413,7 +374,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
 
   #setWatched(stream: Stream): void {
     if (!stream.config.watched) stream.save({ watched: true });
-    this.#telling.start(stream.tail);
+    this.#subscribers.start(stream.tail);
   }
 
   /** One message on a wake stream. */
@@ -455,7 +416,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       { child, childId, requested, subOffset, contentType },
       () => this.releaseFork(child, childId),
     );
-    this.#planUpkeep();
+    this.#work.plan();
     return answer;
   }
 
@@ -489,7 +450,6 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     if (stream?.isHeld !== false) return;
     if (stream.config.deleted) return this.#life.forkGone(stream);
     // What it held may go now.
-    this.#retention.again();
-    this.#planUpkeep();
+    this.#work.plan();
   }
 }

@@ -4,27 +4,7 @@
  */
 import type { Sql } from "../store/sql.ts";
 import type { Stream } from "../stream/stream.ts";
-
-export class Counters {
-  requests = 0;
-  appends = 0;
-  appendBytes = 0;
-  duplicates = 0;
-  reads = 0;
-  deliveredBytes = 0;
-  commits = 0;
-  seals = 0;
-  archived = 0;
-  archiveFailures = 0;
-  rejections = 0;
-  compactedRecords = 0;
-
-  append(bytes: number, duplicate: boolean): void {
-    this.appends++;
-    this.appendBytes += bytes;
-    if (duplicate) this.duplicates++;
-  }
-}
+import type { Counters } from "../telemetry/counters.ts";
 
 const HELP: Readonly<Record<string, string>> = {
   requests: "Requests that reached the object",

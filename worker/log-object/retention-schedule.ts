@@ -7,6 +7,7 @@ import { settledTimes } from "../../src/log/age.ts";
 import { saneRetention } from "../../src/log/limits.ts";
 import { retentionOffset } from "../../src/log/retention.ts";
 import type { EventFields } from "../telemetry/events.ts";
+import type { Retry } from "../store/retries.ts";
 import type { Stream } from "../stream/stream.ts";
 
 /**
@@ -18,7 +19,7 @@ export function retentionDue(stream: Stream, nowMs: number): number | undefined 
     config: { retention },
     log,
   } = stream;
-  if (!retention || stream.isHeld) return undefined;
+  if (!retention || stream.isHeld || stream.config.releasing) return undefined;
   const segments = log.segments();
   const { logStartOffset, highWatermark } = log;
   if (retentionOffset(segments, retention, { logStartOffset, highWatermark, nowMs }) > logStartOffset) return nowMs;
@@ -35,11 +36,11 @@ interface RetentionHost {
 }
 
 /**
- * Takes what is due; false where it has to be tried later: forks hold it, or it failed. The active segment is rolled
- * once it is as old as retention allows, so that it can go, too.
+ * Takes what is due, and nothing while forks hold it; false where that failed. The active segment is rolled once it is
+ * as old as retention allows, so that it can go, too.
  */
 export async function applyRetention(stream: Stream, { abort, event }: RetentionHost): Promise<boolean> {
-  if (stream.config.releasing || stream.forks.length > 0) return false;
+  if (stream.config.releasing || stream.isHeld) return true;
   try {
     const { segments, bytes } = (await stream.log.clean()).retired;
     if (segments > 0) event("retention", { segments, bytes, start: stream.log.logStartOffset });
@@ -47,7 +48,7 @@ export async function applyRetention(stream: Stream, { abort, event }: Retention
   } catch (thrown) {
     const { details } = TidemarkError.from(thrown);
     // A fork was made meanwhile.
-    if (details["reason"] === "held") return false;
+    if (details["reason"] === "held") return true;
     if (details["poisoned"]) abort(String(thrown));
     event("retention_failed", { message: String(thrown) });
     return false;
@@ -55,16 +56,13 @@ export async function applyRetention(stream: Stream, { abort, event }: Retention
 }
 
 interface RetentionScheduleHost extends RetentionHost {
-  stream(): Stream | undefined;
-  now(): number;
+  readonly stream: () => Stream | undefined;
+  readonly now: () => number;
+  readonly retry: Retry;
 }
-
-/** What is held up is not tried again before this time has passed. */
-const RETRY_MS = 600_000;
 
 export class RetentionSchedule {
   readonly #host: RetentionScheduleHost;
-  #retryAt = 0;
 
   constructor(host: RetentionScheduleHost) {
     this.#host = host;
@@ -74,17 +72,15 @@ export class RetentionSchedule {
   get due(): number | undefined {
     const stream = this.#host.stream();
     const due = stream && retentionDue(stream, this.#host.now());
-    return due === undefined ? undefined : Math.max(due, this.#retryAt);
+    return due === undefined ? undefined : Math.max(due, this.#host.retry.at);
   }
 
+  /** Never throws. */
   async run(): Promise<void> {
+    const { retry, now } = this.#host;
     const stream = this.#host.stream();
-    if (stream?.config.retention === undefined) return;
-    this.#retryAt = (await applyRetention(stream, this.#host)) ? 0 : this.#host.now() + RETRY_MS;
-  }
-
-  /** What held it up is gone. */
-  again(): void {
-    this.#retryAt = 0;
+    if (stream?.config.retention === undefined || now() < retry.at) return;
+    if (await applyRetention(stream, this.#host)) retry.succeeded();
+    else retry.failed();
   }
 }

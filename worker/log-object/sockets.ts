@@ -33,7 +33,7 @@ import { checkBatches } from "../stream/batch-check.ts";
 import type { EventFields } from "../telemetry/events.ts";
 import { shown } from "../wire/fields.ts";
 import { wireErrorOf } from "../wire/http.ts";
-import type { Counters } from "./prometheus.ts";
+import type { Counters } from "../telemetry/counters.ts";
 import { edgeKernel } from "../kernel.ts";
 import * as told from "../telemetry/socket-events.ts";
 import type { Stream } from "../stream/stream.ts";

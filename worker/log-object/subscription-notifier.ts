@@ -1,28 +1,31 @@
 /**
  * Tells a tenant's subscriptions how far one stream has come; one call at a time, and what moved meanwhile goes with
- * the next. The alarm repeats it, should the stream's object be gone before a call is through.
+ * the next. The alarm repeats it, should the stream's object be gone before a call is through. Where a call fails, the
+ * next waits, each time longer.
  */
-import type { Env } from "../env.ts";
-import type { Stream } from "../stream/stream.ts";
 import { subscriptionsOf } from "../rpc/subscription-peer.ts";
+import type { Env } from "../env.ts";
+import type { Retry } from "../store/retries.ts";
+import type { Stream } from "../stream/stream.ts";
+import type { EventFields } from "../telemetry/events.ts";
 
-const RETRY_MS = 5_000;
-
-interface TellingHost {
+interface NotifierHost {
   readonly env: Env;
+  readonly retry: Retry;
   stream(): Promise<Stream | undefined>;
-  retryAt(at: number): void;
+  planAt(at: number): void;
+  event(name: string, fields: EventFields): void;
   waitUntil(work: Promise<unknown>): void;
 }
 
-export class Telling {
-  readonly #host: TellingHost;
+export class SubscriptionNotifier {
+  readonly #host: NotifierHost;
   /** The end that subscriptions know; undefined while nobody subscribes. */
   #told: number | undefined;
   /** Of one stream; the next one begins its own. */
   #run: object | undefined;
 
-  constructor(host: TellingHost) {
+  constructor(host: NotifierHost) {
     this.#host = host;
   }
 
@@ -37,21 +40,40 @@ export class Telling {
 
   moved(end: number): void {
     if (this.#told === undefined || end <= this.#told || this.#run) return;
+    this.#host.planAt(this.#host.retry.next);
+    if (this.#isWaiting) return;
     const run = (this.#run = {});
-    this.#host.retryAt(Date.now() + RETRY_MS);
     const done = (): void => {
       if (this.#run === run) this.#run = undefined;
     };
-    this.#host.waitUntil(
-      this.all()
-        .catch(() => undefined)
-        .finally(done),
-    );
+    this.#host.waitUntil(this.all().finally(done));
   }
 
+  get #isWaiting(): boolean {
+    return Date.now() < this.#host.retry.at;
+  }
+
+  /** All that is not told yet, unless a pause lasts. Never throws: what failed is planned. */
   async all(): Promise<void> {
+    const { retry } = this.#host;
+    if (this.#told === undefined) return;
+    if (this.#isWaiting) return this.#host.planAt(retry.at);
     const stream = await this.#host.stream();
-    while (stream && this.#told !== undefined && stream.log.logEndOffset > this.#told) {
+    if (!stream) return;
+    try {
+      await this.#tell(stream);
+      if (!stream.store.isEnded) retry.succeeded();
+    } catch (thrown) {
+      // Deleted meanwhile: nothing of it is told any more.
+      if (stream.store.isEnded) return;
+      const retryMs = retry.failed();
+      this.#host.event("tell_failed", { message: String(thrown), failures: retry.failures, retryMs });
+      this.#host.planAt(retry.at);
+    }
+  }
+
+  async #tell(stream: Stream): Promise<void> {
+    while (this.#told !== undefined && stream.log.logEndOffset > this.#told) {
       const { tenant, path, id } = stream.config;
       const tail = stream.log.logEndOffset;
       await subscriptionsOf(this.#host.env, tenant).moved(tenant, { path, id, tail });

@@ -29,6 +29,7 @@
  *   acknowledge   the tails that the wake named count as acknowledged
  *   look          are there records still? Then `pending` comes at once
  */
+import { pauseMs } from "../../src/log/back-off.ts";
 import type { SubscriptionConfig } from "./config.ts";
 import { WEBHOOK_TIMEOUT_MS } from "./webhook.ts";
 
@@ -89,7 +90,7 @@ type Terms = Pick<SubscriptionConfig, "type" | "leaseMs">;
 
 /** The longest pause between two wakes of the same work. */
 const WAKE_MS_MAX = 600_000;
-const RETRY_MS = { min: 1_000, max: 60_000 };
+const BACK_OFF = { minMs: 1_000, maxMs: 60_000 };
 /** A webhook may take its whole time to answer; its lease begins with the answer. */
 const ANSWER_MS = 2 * WEBHOOK_TIMEOUT_MS;
 
@@ -161,8 +162,8 @@ function answered(state: SubscriptionState, event: WebhookAnswer, { leaseMs }: T
   if (event.kind === "finished") return to(ended({ ...state, ignored: 0 }), "acknowledge", "look");
   if (event.kind === "taken")
     return to({ ...state, phase: "leased", until: nowMs + patienceOf(leaseMs, state.ignored) });
-  const pause = Math.min(RETRY_MS.max, RETRY_MS.min * 2 ** state.attempts) * (0.8 + 0.4 * event.random);
-  return to({ ...state, phase: "retrying", attempts: state.attempts + 1, until: nowMs + pause });
+  const attempts = state.attempts + 1;
+  return to({ ...state, phase: "retrying", attempts, until: nowMs + pauseMs(BACK_OFF, attempts, event.random) });
 }
 
 function timeUp(state: SubscriptionState, nowMs: number): Transition {

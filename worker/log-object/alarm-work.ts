@@ -1,0 +1,125 @@
+/**
+ * What a log object does by its alarm for the stream that it holds: forks are asked whether they are there, retention
+ * takes, compaction rewrites, segments move to object storage. Each says itself when it is due; here is the order, and
+ * what the alarm is planned for.
+ *
+ *   alarm ──▶ held forks ──▶ retention ──▶ compaction ──▶ archiver ──▶ planned anew
+ *
+ * What failed waits, each time longer, and the pause is kept in the tables (store/retries.ts).
+ */
+import type { BackOff } from "../../src/log/back-off.ts";
+import { edgeKernel } from "../kernel.ts";
+import type { Peer } from "../rpc/fork-peer.ts";
+import type { Alarms } from "../store/alarms.ts";
+import type { Bucket } from "../store/bucket.ts";
+import { type Retry, Retries } from "../store/retries.ts";
+import type { Sql } from "../store/sql.ts";
+import type { Stream } from "../stream/stream.ts";
+import type { Counters } from "../telemetry/counters.ts";
+import type { EventFields } from "../telemetry/events.ts";
+import { type Archiver, archiverFor } from "./archiver.ts";
+import { Compaction } from "./compaction-schedule.ts";
+import { HeldForks } from "./forks.ts";
+import { RetentionSchedule } from "./retention-schedule.ts";
+
+const BACK_OFF = {
+  archive: { minMs: 2_000, maxMs: 600_000 },
+  compaction: { minMs: 2_000, maxMs: 600_000 },
+  retention: { minMs: 60_000, maxMs: 600_000 },
+  tell: { minMs: 5_000, maxMs: 600_000 },
+  release: { minMs: 10_000, maxMs: 600_000 },
+} satisfies Record<string, BackOff>;
+
+interface AlarmWorkHost {
+  readonly sql: Sql;
+  readonly alarms: Alarms;
+  readonly counters: Counters;
+  bucket(): Bucket | undefined;
+  stream(): Stream | undefined;
+  peer(path: string): Peer;
+  releaseFork(child: string): Promise<void>;
+  event(name: string, fields: EventFields): void;
+  /** The log's memory can no longer be trusted. */
+  abort(reason: string): void;
+}
+
+export class AlarmWork {
+  readonly #host: AlarmWorkHost;
+  readonly #retries: Retries;
+  readonly #archiver: Archiver;
+  readonly #compaction: Compaction;
+  readonly #retention: RetentionSchedule;
+  readonly #heldForks: HeldForks;
+
+  constructor(host: AlarmWorkHost) {
+    this.#host = host;
+    const now = (): number => Date.now();
+    this.#retries = new Retries({ sql: host.sql, now, random: () => Math.random() });
+    const event = (name: string, fields: EventFields): void => this.#told(name, fields);
+    const shared = { stream: () => host.stream(), now, event, abort: (reason: string) => host.abort(reason) };
+    this.#archiver = archiverFor({
+      ...shared,
+      sql: host.sql,
+      bucket: () => host.bucket(),
+      retry: this.retry("archive"),
+    });
+    this.#compaction = new Compaction({
+      ...shared,
+      kernel: edgeKernel,
+      hasBucket: () => host.bucket() !== undefined,
+      retry: this.retry("compaction"),
+    });
+    this.#retention = new RetentionSchedule({ ...shared, retry: this.retry("retention") });
+    this.#heldForks = new HeldForks({
+      ...shared,
+      peer: (path) => host.peer(path),
+      release: (child) => host.releaseFork(child),
+    });
+  }
+
+  retry(name: keyof typeof BACK_OFF): Retry {
+    return this.#retries.of(name, BACK_OFF[name]);
+  }
+
+  #told(name: string, fields: EventFields): void {
+    const { counters } = this.#host;
+    if (name === "archive") counters.archived++;
+    if (name === "archive_failed") counters.archiveFailures++;
+    if (name === "compaction") counters.compactedRecords += Number(fields["records"] ?? 0);
+    this.#host.event(name, fields);
+  }
+
+  /** Anything may have become due, or be due no more. */
+  plan(): void {
+    const { alarms, stream } = this.#host;
+    alarms.plan("archive", this.#archiver.due);
+    alarms.plan("compaction", this.#compaction.due);
+    alarms.plan("forks", this.#heldForks.plan());
+    if (stream()?.config.releasing) alarms.plan("release", this.retry("release").next);
+    this.planRetention();
+  }
+
+  planRetention(): void {
+    this.#host.alarms.plan("retention", this.#retention.due);
+  }
+
+  /** By the alarm. `stream` is the one that was there when it came. */
+  async run(stream: Stream | undefined): Promise<void> {
+    await this.#heldForks.run();
+    if (stream && this.#host.stream() === stream) await this.#retention.run();
+    await this.#compaction.run();
+    await this.#archiver.run();
+    this.plan();
+  }
+
+  /** Nothing of a stream that was here before is left in object storage. Throws where that can't be said. */
+  clear(): Promise<void> {
+    return this.#archiver.clear();
+  }
+
+  /** The stream is gone; what it left in object storage is not. */
+  streamGone(): void {
+    this.#retries.forgetAllBut("archive");
+    this.plan();
+  }
+}

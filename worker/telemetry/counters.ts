@@ -1,0 +1,25 @@
+/**
+ * What one log object counts since it woke. prometheus.ts prints it; a scraper knows what it means that a counter begins
+ * anew.
+ */
+
+export class Counters {
+  requests = 0;
+  appends = 0;
+  appendBytes = 0;
+  duplicates = 0;
+  reads = 0;
+  deliveredBytes = 0;
+  commits = 0;
+  seals = 0;
+  archived = 0;
+  archiveFailures = 0;
+  rejections = 0;
+  compactedRecords = 0;
+
+  append(bytes: number, duplicate: boolean): void {
+    this.appends++;
+    this.appendBytes += bytes;
+    if (duplicate) this.duplicates++;
+  }
+}
