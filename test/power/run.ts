@@ -1,10 +1,11 @@
 /**
  * `node tools/run/run-ts.mjs test/power/run.ts --images N --seed S --json FILE`
  *
- * Records histories in real Chromium, seed after seed, OPFS twice as often as IndexedDB, and checks N crash images of
- * them (default 10,000), two thirds of them systematic. `--bugs` first shows that each planted bug is found. A failing
- * image leaves its trace in .cache/power and is printed with the command that makes it again (`--trace FILE --plan
- * JSON`). The exit code is 1 after a broken promise, and when a kind of fault never fired.
+ * Records histories in real Chromium, one for each seed, two of three over OPFS and the third over IndexedDB, and checks
+ * N crash images of them (default 10,000); two thirds of the images are systematic. `--bugs` first shows that each
+ * planted bug is found. When an image breaks a promise, its history is kept in .cache/power, and the command that makes
+ * the image again is printed (`--trace FILE --plan JSON`). The exit code is 1 when a promise was broken, when a kind of
+ * fault never happened, and when a planted bug was not found.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -14,6 +15,7 @@ import { Counters } from "../simulation/counters.ts";
 import { commandLine, flag, integer, jsonFile, seedNumber, text, UsageError } from "../../tools/run/command-line.mjs";
 import { writeReport } from "../support/figures.mjs";
 import { releaseKernel } from "../support/kernels.ts";
+import type { PlantedBug } from "../support/planted-bug.ts";
 import { POWER_BUGS } from "./bugs.ts";
 import { checkImage } from "./check.ts";
 import { imageMaker, type Plan } from "./images.ts";
@@ -24,7 +26,7 @@ import { cutAgain } from "./second-cut.ts";
 import { decodeTrace, encodeTrace, type Trace } from "./trace.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-/** Enough that two thirds of them meet every flush point. */
+/** So many that their systematic two thirds cut at every flush point of a history. */
 const IMAGES_PER_TRACE = 2500;
 const SLOT_BYTES = 64 * 1024;
 const OPS = 300;
@@ -33,6 +35,17 @@ let kernel: Kernel;
 
 const engineOf = (seed: number): "opfs" | "indexeddb" => (seed % 3 === 0 ? "indexeddb" : "opfs");
 
+const record = (engine: "opfs" | "indexeddb", seed: number, bug?: PlantedBug): Promise<Trace> =>
+  recordTrace({
+    engine,
+    seed,
+    slotBytes: SLOT_BYTES,
+    ops: OPS,
+    endings: ["killed", "closed", "killed"],
+    ...(bug && { bug }),
+  });
+
+/** Saves a history, so that `--trace` can make an image of it again. Returns the file. */
 async function keep(trace: Trace): Promise<string> {
   const directory = path.join(root, ".cache", "power");
   await mkdir(directory, { recursive: true });
@@ -41,18 +54,11 @@ async function keep(trace: Trace): Promise<string> {
   return file;
 }
 
-/** Gives how many images each planted bug lived through; undefined where it was never found. */
+/** After how many images each planted bug was found, or undefined if it was not found. */
 async function showBugs(seed: number): Promise<Record<string, number | undefined>> {
   const found: Record<string, number | undefined> = {};
   for (const { engine, ...bug } of POWER_BUGS) {
-    const trace = await recordTrace({
-      engine,
-      bug,
-      seed,
-      slotBytes: SLOT_BYTES,
-      ops: OPS,
-      endings: ["killed", "closed", "killed"],
-    });
+    const trace = await record(engine, seed, bug);
     const { images, failures } = await replay(trace, { kernel, images: 1000, seed, failuresMax: 1 });
     found[bug.name] = failures.length > 0 ? images : undefined;
     console.log(
@@ -63,6 +69,7 @@ async function showBugs(seed: number): Promise<Record<string, number | undefined
   return found;
 }
 
+/** Makes one image again: prints the events before the cut, what is left, and what the check of the image says. */
 async function again(file: string, json: string): Promise<number> {
   const trace = decodeTrace<Trace>(await readFile(file));
   const plan = JSON.parse(json) as Plan;
@@ -89,6 +96,39 @@ function table(title: string, counts: Readonly<Record<string, number>>): void {
     console.log(`${String(times).padStart(10)}  ${name}`);
 }
 
+/** What all histories of a run showed. */
+class Tally {
+  readonly events = new Counters();
+  readonly faults = new Counters();
+  readonly outcomes = new Counters();
+  readonly byEngine = new Counters();
+  readonly flushPoints: [met: number, all: number] = [0, 0];
+  done = 0;
+  kills = 0;
+  failed = 0;
+
+  /** Records the history of a seed, checks at most `images` power cuts of it and a hundred kills. */
+  async add(engine: "opfs" | "indexeddb", seed: number, images: number): Promise<void> {
+    const trace = await record(engine, seed);
+    for (const { kind } of trace.events) this.events.add(kind);
+    const cuts = await replay(trace, { kernel, images, seed });
+    const killed = await replay(trace, { kernel, images: 100, seed, kill: true });
+    this.done += cuts.images;
+    this.kills += killed.images;
+    for (const part of [0, 1] as const) this.flushPoints[part] += cuts.flushPoints[part];
+    this.byEngine.add(engine, cuts.images);
+    this.outcomes.merge(cuts.outcomes);
+    this.faults.merge(cuts.faults);
+    for (const { plan, message } of [...cuts.failures, ...killed.failures]) {
+      this.failed++;
+      console.log(
+        `\nseed ${seed} (${engine}): ${message}\nagain: node tools/run/run-ts.mjs test/power/run.ts --trace ` +
+          `${path.relative(root, await keep(trace))} --plan '${JSON.stringify(plan)}'`,
+      );
+    }
+  }
+}
+
 async function main(): Promise<number> {
   const values = commandLine({
     script: "power",
@@ -109,57 +149,40 @@ async function main(): Promise<number> {
   if (values.trace !== undefined) return again(values.trace, values.plan!);
   const { images, seed } = values;
   const started = performance.now();
+  const secondsSince = (): number => (performance.now() - started) / 1000;
   const bugs = values.bugs ? await showBugs(seed) : {};
-  const [outcomes, faults, events] = [new Counters(), new Counters(), new Counters()];
-  const byEngine = new Counters();
-  let failed = 0;
-  let done = 0;
-  let kills = 0;
-  const flushPoints: [met: number, all: number] = [0, 0];
-  for (let turn = 0; done < images && failed < 10; turn++) {
-    const engine = engineOf(turn + 1);
-    const trace = await recordTrace({
-      engine,
-      seed: seed + turn,
-      slotBytes: SLOT_BYTES,
-      ops: OPS,
-      endings: ["killed", "closed", "killed"],
-    });
-    for (const { kind } of trace.events) events.add(kind);
-    const result = await replay(trace, {
-      kernel,
-      images: Math.min(IMAGES_PER_TRACE, images - done),
-      seed: seed + turn,
-    });
-    const killed = await replay(trace, { kernel, images: 100, seed: seed + turn, kill: true });
-    done += result.images;
-    kills += killed.images;
-    for (const part of [0, 1] as const) flushPoints[part] += result.flushPoints[part];
-    byEngine.add(engine, result.images);
-    outcomes.merge(result.outcomes);
-    faults.merge(result.faults);
-    for (const { plan, message } of [...result.failures, ...killed.failures]) {
-      failed++;
-      console.log(
-        `\nseed ${seed + turn} (${engine}): ${message}\nagain: node tools/run/run-ts.mjs test/power/run.ts --trace ` +
-          `${path.relative(root, await keep(trace))} --plan '${JSON.stringify(plan)}'`,
-      );
-    }
-    console.log(
-      `${done} of ${images} images, ${turn + 1} traces, ${((performance.now() - started) / 1000).toFixed(0)} s`,
-    );
+  const tally = new Tally();
+  for (let turn = 0; tally.done < images && tally.failed < 10; turn++) {
+    await tally.add(engineOf(turn + 1), seed + turn, Math.min(IMAGES_PER_TRACE, images - tally.done));
+    console.log(`${tally.done} of ${images} images, ${turn + 1} traces, ${secondsSince().toFixed(0)} s`);
   }
-  const missing = images >= 3 * IMAGES_PER_TRACE ? EXPECTED_FAULTS.filter((name) => !faults.counts[name]) : [];
+  return report(tally, { images, seed, bugs, seconds: secondsSince(), json: values.json });
+}
+
+interface Run {
+  /** The power cuts that were asked for. */
+  readonly images: number;
+  readonly seed: number;
+  readonly bugs: Readonly<Record<string, number | undefined>>;
+  readonly seconds: number;
+  readonly json: string | undefined;
+}
+
+/** Prints the figures and writes the report. Returns the exit code. */
+function report(tally: Tally, { images, seed, bugs, seconds, json }: Run): number {
+  const { done, kills, failed, flushPoints } = tally;
+  const [events, faults, outcomes] = [tally.events.counts, tally.faults.counts, tally.outcomes.counts];
+  const byEngine = tally.byEngine.counts;
+  const missing = images >= 3 * IMAGES_PER_TRACE ? EXPECTED_FAULTS.filter((name) => !faults[name]) : [];
   const survived = Object.entries(bugs).flatMap(([name, after]) => (after === undefined ? [name] : []));
-  table("events in the traces", events.counts);
-  table("faults", faults.counts);
-  table("outcomes", outcomes.counts);
+  table("events in the traces", events);
+  table("faults", faults);
+  table("outcomes", outcomes);
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
   if (survived.length > 0) console.log(`planted bugs not found: ${survived.join(", ")}`);
-  const seconds = (performance.now() - started) / 1000;
-  const summary = {
+  writeReport(json, {
     images: done,
-    byEngine: byEngine.counts,
+    byEngine,
     flushPoints,
     kills,
     seed,
@@ -167,13 +190,12 @@ async function main(): Promise<number> {
     seconds,
     missing,
     bugs,
-    events: events.counts,
-    faults: faults.counts,
-    outcomes: outcomes.counts,
-  };
-  writeReport(values.json, summary);
+    events,
+    faults,
+    outcomes,
+  });
   console.log(
-    `\n${done} power cuts (${JSON.stringify(byEngine.counts)}; ${flushPoints[0]} of ${flushPoints[1]} flush ` +
+    `\n${done} power cuts (${JSON.stringify(byEngine)}; ${flushPoints[0]} of ${flushPoints[1]} flush ` +
       `points) and ${kills} kills in ${seconds.toFixed(0)} s; ${failed} broken promises`,
   );
   return failed + missing.length + survived.length === 0 && done > 0 ? 0 : 1;
