@@ -1,4 +1,4 @@
-/** A page of the crash test in its browser (test/support/chromium.ts), with everything that can happen to the two. */
+/** One page of the crash test, the browser it runs in (test/support/chromium.ts), and all strikes against the two. */
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -11,11 +11,11 @@ type Method = keyof CrashPage;
 export class CrashBrowser {
   readonly #url: string;
   readonly #profile: string;
-  /** An error that nobody caught in a page. */
+  /** Called with each uncaught error of a page. */
   readonly #onError: (message: string) => void;
   #running: Running | undefined;
   #page: Page | undefined;
-  /** Opened with the page: when it strikes, there is no time for it. */
+  /** Opened together with the page, because a strike must not wait for it. */
   #session: CDPSession | undefined;
 
   private constructor(url: string, profile: string, onError: (message: string) => void) {
@@ -32,7 +32,7 @@ export class CrashBrowser {
     return this.#running?.browser.version() ?? "";
   }
 
-  /** A page that is ready, in a browser that may have to be started for it. */
+  /** Resolves when a page is ready. Starts the browser and opens the page if there is none. */
   async ready(): Promise<void> {
     this.#running ??= await startBrowser(this.#profile);
     if (this.#page) return;
@@ -43,7 +43,7 @@ export class CrashBrowser {
     await this.#page.waitForFunction(() => document.title === "ready");
   }
 
-  /** Calls the page; rejects when the page goes meanwhile. */
+  /** Calls a function in the page. Rejects when the page ends during the call. */
   call<M extends Method>(method: M, ...args: Parameters<CrashPage[M]>): Promise<Awaited<ReturnType<CrashPage[M]>>> {
     const call = ([name, params]: readonly [string, readonly unknown[]]): unknown =>
       (window as unknown as { crash: Record<string, (...args: readonly unknown[]) => unknown> }).crash[name]!(
@@ -52,7 +52,7 @@ export class CrashBrowser {
     return this.#page!.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<CrashPage[M]>>>;
   }
 
-  /** The whole process group at once. */
+  /** Kills the browser: its whole process group at once. */
   async kill(): Promise<void> {
     const { child, browser } = this.#running!;
     this.#running = this.#page = undefined;
@@ -65,7 +65,7 @@ export class CrashBrowser {
     await gone;
   }
 
-  /** The renderer's process. */
+  /** Crashes the renderer's process and closes its page. */
   async crash(): Promise<void> {
     const page = this.#page!;
     const crashed = new Promise((resolve) => page.once("crash", resolve));
@@ -93,7 +93,7 @@ export class CrashBrowser {
     await this.#page!.bringToFront();
   }
 
-  /** Killed, not closed: nothing in the profile is needed any more, and a page that hangs may not close. */
+  /** Kills the browser and removes its profile. It is not closed, since a page that hangs may never close. */
   async end(): Promise<void> {
     if (this.#running) await this.kill();
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });

@@ -11,7 +11,9 @@ import { Ledger } from "./ledger.ts";
 import { strikeOf } from "./plan.ts";
 import { type CrashResult, runRounds } from "./rounds.ts";
 
-/** Its five rounds hold a renderer's crash inside recovery, a terminated worker, two kills and a freeze. */
+/**
+ * With this seed the five rounds include a renderer's crash during recovery, a terminated worker, two kills, a freeze.
+ */
 const SEED = 296;
 
 const shown = ({ failure }: CrashResult): string =>
@@ -26,7 +28,7 @@ describe("a browser that is struck while it writes", () => {
       const { kind, aim } = strikeOf(SEED, round);
       expect(result.strikes[`${kind}${aim ? `@${aim}` : ""}`]?.times, `round ${round}`).toBeGreaterThan(0);
     }
-    // How much is done before a strike falls depends on the machine; that something is does not.
+    // How much each task does before a strike depends on the machine, but each must have done something.
     for (const what of [
       "records acked flushed",
       "records acked written",
@@ -69,7 +71,7 @@ describe("the ledger", () => {
   } as const;
   const post = (events: Post["events"]): string => JSON.stringify({ life: 1, events } satisfies Post);
 
-  it("knows an outcome only when it was told", async () => {
+  it("counts an append as acked only when the page has reported the ack", async () => {
     const ledger = new Ledger();
     expect(await take(ledger, post([append]))).toBe(204);
     expect(ledger.history).toMatchObject([{ type: "append", outcome: "info", records: [{ value: 7 }] }]);
@@ -78,7 +80,7 @@ describe("the ledger", () => {
     expect(check(ledger.history, {}).findings).toEqual([]);
   });
 
-  it("takes nothing from half a request, and says when a page tells nonsense", async () => {
+  it("takes nothing from half a request, and reports an end without a beginning", async () => {
     const ledger = new Ledger();
     expect(await take(ledger, post([append]).slice(0, -4))).toBe(400);
     expect(ledger.history).toEqual([]);

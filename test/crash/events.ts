@@ -15,10 +15,10 @@ export type Engine = "opfs" | "indexeddb";
 export const MOMENTS = ["roll", "retention", "compaction", "trim", "recovery"] as const;
 export type Moment = (typeof MOMENTS)[number];
 
-/** [value, key, tombstone], flat and short: there are many. */
+/** [value, key, tombstone]: an array, because a history has many of them. */
 export type SentRecord = readonly [value: number, key: string | null, tombstone: 0 | 1];
 
-/** `at` is the page's own clock: it counts the page's events. */
+/** `at` is the page's own clock, which counts the page's events. */
 export type PageEvent =
   | {
       readonly type: "append";
@@ -58,15 +58,15 @@ export type PageEvent =
       readonly retired?: number;
       readonly compacted?: number;
     }
-  /** Numbers that the runner measures by; they are not part of the history. */
+  /** Measurements for the runner. They are not part of the history. */
   | { readonly type: "note"; readonly note: unknown }
-  /** Something that must not happen and that no history shows. */
+  /** Something that must not happen and that the checker cannot find in a history. */
   | { readonly type: "problem"; readonly text: string };
 
 export interface Post {
-  /** Of a page that may be kept and come back: a request that broke off is sent again, and counts once. */
+  /** Set by pages that send a failed request again: a request with a known number is not counted twice. */
   readonly number?: string;
-  /** Numbered by the runner: one for each time a page opens the tide. */
+  /** The runner gives each opening of the tide by a page a new number. */
   readonly life: number;
   readonly events: readonly PageEvent[];
 }
@@ -76,17 +76,17 @@ export interface PageConfig {
   readonly seed: number;
   readonly name: string;
   readonly engine: Engine;
-  /** The planted lie: acks are told before anything was appended. */
+  /** A planted bug: the page reports acks before it appends anything. */
   readonly earlyAck: boolean;
 }
 
-/** How an opening went, and what was found. */
+/** What an opening of the tide took and found. */
 export interface Audit {
   readonly openMs: number;
   readonly readMs: number;
   readonly records: number;
   readonly segments: number;
-  /** Openings that met the lock of a page or worker that was just going. */
+  /** How often the opening found the tide still locked by a page or worker that was ending. */
   readonly waits: number;
   readonly cuts: number;
   readonly clean: boolean;
@@ -97,15 +97,15 @@ export interface Audit {
 export interface CrashPage {
   /** Opens the tide and reads everything in it. */
   audit(config: PageConfig): Promise<Audit>;
-  /** Starts writers, followers and the keeper on the open tide. */
+  /** Starts writers, followers and the keeper (workload.ts) on the open tide. */
   work(): void;
-  /** Lets all of them finish, and closes the tide. */
+  /** Stops them, waits until they have finished, and closes the tide. */
   finish(): Promise<void>;
-  /** Ends the worker, and waits until every call has been settled; milliseconds. */
+  /** Terminates the worker. Resolves when every call has been settled, with the milliseconds that this took. */
   terminate(): Promise<number>;
 }
 
-/** The topics, one for each way in which records may leave. */
+/** The topics: one loses no records, one by retention, one by compaction, one by trims. */
 export const WINDOW_RECORDS = 200;
 export const RULES = {
   orders: {},

@@ -1,13 +1,14 @@
 /**
- * The ledger: takes what pages tell, in the runner's process, and turns it into histories for the checker. An append
- * that was told to begin and not to end has an unknown outcome, whatever the page may have seen before it died.
+ * The ledger: receives the events of pages in the runner's process, and turns them into a history for the checker. An
+ * append whose beginning was reported and whose end was not has an unknown outcome, whatever the page saw before it
+ * died.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { text } from "node:stream/consumers";
 import type { AppendOp, Op, PollOp, TrimOp } from "../checker/history.ts";
 import type { Moment, PageEvent, Post } from "./events.ts";
 
-/** Lives follow each other, so the clock of a later one begins behind all of an earlier one's. */
+/** Added to the clock once per life: lives follow each other, so all times of a later one are greater. */
 const LIFE = 1e7;
 
 type Pending = { op: AppendOp | TrimOp; readonly acks?: "written" | "flushed" };
@@ -15,12 +16,12 @@ type Pending = { op: AppendOp | TrimOp; readonly acks?: "written" | "flushed" };
 export class Ledger {
   readonly history: Op[] = [];
   readonly #pending = new Map<string, { readonly index: number } & Pending>();
-  /** Told to begin, not yet to have ended. */
+  /** What pages reported to have begun and not yet to have ended. */
   readonly #underWay = new Map<string, Moment>();
   readonly #numbers = new Set<string>();
   readonly problems: string[] = [];
   readonly counts: Record<string, number> = {};
-  /** Requests so far: a frozen page makes none. */
+  /** Requests so far. A frozen page makes none. */
   posts = 0;
   onBegin: ((moment: Moment) => void) | undefined;
   onNote: ((note: unknown) => void) | undefined;
@@ -29,18 +30,18 @@ export class Ledger {
     this.counts[what] = (this.counts[what] ?? 0) + times;
   }
 
-  /** A new profile: what came before is history. */
+  /** Forgets the history: a new profile begins with an empty log. */
   clear(): void {
     this.history.length = 0;
     this.#pending.clear();
     this.#underWay.clear();
   }
 
-  /** True while a page is in the middle of it, as far as anybody knows. */
+  /** True when a page has reported that this began, and not that it ended. */
   isUnderWay(moment: Moment): boolean {
     return [...this.#underWay.values()].includes(moment);
   }
-  /** A life has ended: nothing of it is under way any more. */
+  /** Called when a page's life has ended: what it had begun is no longer under way. */
   endLife(): void {
     this.#underWay.clear();
   }
@@ -49,14 +50,14 @@ export class Ledger {
     try {
       this.post(await text(request));
     } catch {
-      // A browser that dies while it sends sends half a body; nothing in it counts.
+      // A browser that dies while it sends leaves half a body. None of its events count.
       response.writeHead(400).end();
       return;
     }
     response.writeHead(204).end();
   }
 
-  /** Throws when it is not whole. */
+  /** Takes the body of a request. Throws when the body is not complete. */
   post(body: string): void {
     this.posts++;
     const post = JSON.parse(body) as Post;
@@ -145,7 +146,7 @@ export class Ledger {
   #end(life: number, event: PageEvent & { type: "done" }, complete: number): void {
     const key = `${life}:${event.id}`;
     const pending = this.#pending.get(key);
-    if (!pending) throw new Error(`life ${life}: ${event.id} ended, and never began`);
+    if (!pending) throw new Error(`life ${life}: operation ${event.id} ended but never began`);
     this.#pending.delete(key);
     const { index, op, acks } = pending;
     const { outcome, offsets, duplicates, code } = event;
@@ -159,7 +160,7 @@ export class Ledger {
     if (duplicates !== undefined) this.count("records acked as duplicates", duplicates);
   }
 
-  /** Appends that nobody ever answered, once their page is gone. */
+  /** How many records are in appends without an outcome. */
   get unanswered(): number {
     let records = 0;
     for (const { op } of this.#pending.values()) if (op.type === "append") records += op.records.length;

@@ -1,20 +1,23 @@
-/** Decides by the seed, for each round, which strike comes, when, and at which moment it is aimed. */
+/** Draws the strike of each round from the seed: its kind, the moment it is aimed at, and its delay. */
 import { Random } from "../simulation/prng.ts";
 import type { Engine, Moment } from "./events.ts";
 
-/** kill: SIGKILL to the browser's whole process group. crash: the renderer's. The rest are kinder ends of a page. */
+/**
+ * kill: SIGKILL to the browser's whole process group. crash: the renderer's process ends. terminate: the worker ends.
+ * kill-frozen: SIGKILL while the page is frozen. The others close, reload or freeze the page.
+ */
 export const STRIKES = ["kill", "crash", "close", "reload", "terminate", "freeze", "kill-frozen"] as const;
 export type StrikeKind = (typeof STRIKES)[number];
 
 export interface Strike {
   readonly kind: StrikeKind;
-  /** Undefined: at a random moment. */
+  /** What the page must be doing when the strike comes. Undefined: the moment is random. */
   readonly aim: Moment | undefined;
   /** How long the page works before the strike. */
   readonly workMs: number;
   /** Delay after the page's message that the aimed moment begins, or after a freeze. */
   readonly delayMs: number;
-  /** This many recoveries in a row are struck. */
+  /** How many recoveries in a row are struck. */
   readonly recoveries: number;
 }
 
@@ -41,7 +44,7 @@ export function strikeOf(seed: number, round: number): Strike {
     "kill-frozen": 1,
   } satisfies Record<StrikeKind, number>);
   const strikesAtOnce = kind !== "freeze" && kind !== "kill-frozen";
-  // A worker that ends while it opens is its own story; pages and browsers that end then are this one's.
+  // A worker is not terminated during recovery: other tests do that. Pages and browsers are.
   const moments: Moment[] =
     kind === "terminate"
       ? ["roll", "retention", "compaction", "trim"]

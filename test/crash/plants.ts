@@ -1,13 +1,13 @@
 /**
- * Planted bugs, so that the crash test is seen to fail: a lie of the page, and pieces of the product replaced while the
- * page is built.
+ * Planted bugs, which show that the crash test can fail: one is a page that reports acks too early, the others replace
+ * pieces of the product's source while the page is built.
  */
 import { MUTANTS } from "../simulation/mutants.ts";
 import type { PlantedBug } from "../support/planted-bug.ts";
 
 export interface Plant {
   readonly what: string;
-  /** Absent: the page itself lies. */
+  /** Absent for "early-ack", where the page itself has the bug. */
   readonly bug?: PlantedBug;
 }
 
@@ -36,7 +36,7 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
       replace: "this.#acknowledge(taken);",
     },
   },
-  // Those of the simulation. What a power cut alone would show, a kill never does: "flush left out" must not be found.
+  // The simulation's planted bugs. A kill loses no written bytes, so the test must not find "flush left out".
   ...Object.fromEntries(
     MUTANTS.filter(({ reference }) => !reference).map((bug) => [bug.name, { what: `in ${bug.file}`, bug }]),
   ),

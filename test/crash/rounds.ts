@@ -1,5 +1,6 @@
 /**
- * The rounds: work, a strike, recovery, everything read again, the whole history of the profile checked.
+ * The rounds of the crash test. In each a page works, is struck and recovers; then everything is read again and the
+ * checker checks the whole history of the profile.
  *
  *   work ──strike──▶ open again, read all ──▶ check ──▶ work ──strike──▶ …      8 rounds per profile, engines in turns
  *          aimed at recovery: kill, open ──strike──▶ open again …
@@ -12,14 +13,14 @@ import { engineOf, ROUNDS_PER_PROFILE, type Strike, strikeOf, type StrikeKind } 
 import { PLANTS } from "./plants.ts";
 import { setStage, type Stage } from "./stage.ts";
 
-/** An aimed strike that finds nothing to aim at falls all the same. */
+/** A strike whose moment does not come within this time falls without it. */
 const AIM_MS = 4_000;
-/** The page gives up sooner; this one is for a page that can't. */
+/** A step that takes longer is a failure. The page's own limit is shorter; this one is for a page that hangs. */
 const STEP_MS = 60_000;
 
 export interface CrashOptions {
   readonly rounds: number;
-  /** A new profile and a new tide after so many rounds; the engines take turns. Default 8. */
+  /** A new profile and a new tide begin after this many rounds; the engines alternate. Default 8. */
   readonly roundsPerProfile?: number;
   readonly seed: number;
   readonly plant?: string | undefined;
@@ -46,9 +47,9 @@ export interface Opening {
 export interface CrashResult {
   readonly rounds: number;
   readonly seconds: number;
-  /** Its version. */
+  /** The version of the browser. */
   readonly chromium: string;
-  /** Strikes by kind and aim; with an aim also those that fell in the middle of it. */
+  /** Strikes by kind and aim. `inside` counts those that fell while what they were aimed at was under way. */
   readonly strikes: Readonly<Record<string, { readonly times: number; readonly inside: number }>>;
   readonly counts: Readonly<Record<string, number>>;
   readonly openings: readonly Opening[];
@@ -153,7 +154,7 @@ class CrashRun {
       : undefined;
   }
 
-  /** Opens the tide, wherever it has to begin for that, and reads everything. */
+  /** Opens the tide and reads everything. Starts the browser and the page first if they are gone. */
   async #audit(): Promise<Audit> {
     const browser = this.#browser!;
     await browser.ready();
@@ -170,7 +171,7 @@ class CrashRun {
     return audit;
   }
 
-  /** True when the strike fell inside what it was aimed at. */
+  /** True when the strike fell while what it was aimed at was under way. */
   async #workUntil(strike: Strike): Promise<boolean> {
     const { kind, aim, workMs, delayMs } = strike;
     const browser = this.#browser!;
@@ -196,7 +197,7 @@ class CrashRun {
   async #strikeRecovery({ kind, delayMs }: Strike): Promise<boolean> {
     await this.#browser!.ready();
     const begun = this.#moment("recovery");
-    // It may end before the strike does, then with an answer; as a rule it ends with the page.
+    // As a rule this rejects, because the strike ends the page. It resolves when recovery is quicker than the strike.
     const audit = this.#audit().catch(() => undefined);
     await begun;
     await wait(delayMs);
@@ -205,7 +206,7 @@ class CrashRun {
     return inside;
   }
 
-  /** Until a page says that it is about to do this. */
+  /** Resolves when a page reports that it is about to do this, or after AIM_MS. */
   #moment(moment: Moment): Promise<void> {
     return new Promise((resolve) => {
       const settle = (): void => {

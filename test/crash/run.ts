@@ -2,9 +2,9 @@
  * `npm run crash -- --rounds N --target chromium|workerd --seed S --json FILE`
  *
  * Kills a real Chromium, its pages and its workers while they write (or the edge's workerd: test/edge/kills.ts), N
- * times, and checks that nothing that was acknowledged is lost, doubled or changed. A finding is printed with its seed
- * and shortest history; the exit code is then 1. `--plant NAME` puts a bug in that must be found (plants.ts says what
- * each does).
+ * times, and checks that nothing acknowledged is lost, duplicated or changed. A finding is printed with its seed and
+ * its shortest history; the exit code is then 1. `--plant NAME` builds the page with a bug that must be found
+ * (plants.ts says what each does).
  */
 import { printFinding } from "../checker/checker.ts";
 import { runKills } from "../edge/kills.ts";
@@ -59,7 +59,7 @@ function print(result: CrashResult, figures: Record<string, number>): void {
   printFigures(figures);
 }
 
-/** The edge: the whole process group of workerd is killed, under 16 writers. */
+/** The same for the edge: the whole process group of workerd is killed while 16 writers append. */
 async function runWorkerd(rounds: number, seed: number, json: string | undefined): Promise<number> {
   const { report, counts, ...figures } = await runKills({ rounds, seed, log: (line) => console.error(line) });
   writeReport(json, { seed, target: "workerd", figures, counts, anomalies: report.counts, environment: environment() });
@@ -92,7 +92,7 @@ async function main(): Promise<number> {
         throw new UsageError("--plant puts a bug into the sources, so it goes without --dist");
     },
   });
-  // Through the exit handlers, so that no browser and no workerd is left behind.
+  // A signal ends the process by way of its exit handlers, which stop the browser and workerd.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   if (target === "workerd") return runWorkerd(rounds, seed, json);
   if (dist) await usePackageFiles();
@@ -115,7 +115,7 @@ async function main(): Promise<number> {
     : "0 acknowledged records lost, doubled or changed";
   const acked = figures["records acked"]!;
   console.log(`seed ${seed}: ${result.rounds} rounds, ${shown(acked)} records acked; ${bad}`);
-  // A run in which nothing was acknowledged proves nothing.
+  // A run in which nothing was acknowledged proves nothing, so it fails.
   return result.failure || acked === 0 ? 1 : 0;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Builds the page with Vite, perhaps with a planted bug in it, and serves it together with the ledger. With
- * TIDEMARK_DIST (which `--dist` and `npm test` set) the page gets the package's built files; a planted bug is one of
- * the sources, so its page has those.
+ * Builds the page with Vite, perhaps with a planted bug, and serves it together with the ledger. With TIDEMARK_DIST
+ * (which `--dist` and `npm test` set) the page runs the package's built files. A planted bug changes a source file, so
+ * a page with a bug is built from the sources.
  */
 import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
@@ -21,7 +21,7 @@ export interface Stage {
   close(): Promise<void>;
 }
 
-/** `beside`: another build of the same page, with its own plant, in a folder of that name on the same origin. */
+/** `beside` is a second build of the same page with its own plant, served from that folder of the same origin. */
 export async function setStage(
   ledger: Ledger,
   plant: Plant | undefined,
@@ -61,7 +61,7 @@ export async function setStage(
   return {
     url: `http://127.0.0.1:${address.port}/`,
     async close() {
-      // A page that hangs may keep a request open for ever.
+      // A page that hangs may keep its request open for ever, and `close` would wait for it.
       (server.httpServer as Server).closeAllConnections();
       await server.close();
       await rm(outDir, { recursive: true, force: true });

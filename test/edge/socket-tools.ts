@@ -1,6 +1,6 @@
 /**
- * What tests of the WebSocket dialect share inside workerd: streams, sockets with our client (`bind`, `many`) and without
- * it (`Raw`), batches of text.
+ * What tests of the WebSocket dialect share inside workerd: streams, sockets with our client (`bind`, `many`) and
+ * without it (`Raw`), batches of text.
  */
 import { env, SELF } from "cloudflare:test";
 import { expect } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * The WebSocket dialect inside workerd, through our client: append and follow, many logs on one socket, and what clients
- * see when an object is evicted or reset.
+ * The WebSocket dialect inside workerd, through our client: append and follow, many logs on one socket, and what
+ * clients see when an object is evicted or reset.
  */
 import { abortAllDurableObjects, evictDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";

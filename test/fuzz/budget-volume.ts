@@ -1,8 +1,11 @@
-/** A volume in memory that counts: what loops without end runs out of calls, what takes too much at once is seen. */
+/**
+ * A volume in memory that counts calls and bytes: a loop without end runs out of calls, and too large a read is
+ * noticed.
+ */
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { Finding } from "./target.ts";
 
-/** Calls that one input may make; no honest one comes near. */
+/** How many calls one input may make. No input that ends comes near. */
 const CALLS_MAX = 5000;
 
 export class BudgetVolume extends MemoryVolume {

@@ -1,6 +1,6 @@
 /**
- * Builds of the product for fuzzing only: with coverage points, or with one planted bug. The product has no hooks for
- * either; sources are changed while they are bundled or compiled, and lie unchanged on the disk.
+ * Builds the product for fuzzing: with coverage points, or with one planted bug. The product has no hooks for either:
+ * its sources are changed while they are bundled or compiled, and the files on the disk stay as they are.
  */
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -13,14 +13,14 @@ import { instrument } from "./instrument.ts";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const directory = path.join(root, ".cache", "fuzz");
 
-/** One piece of one file, replaced. */
+/** A piece of a file, and what replaces it. */
 export interface Plant {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
 }
 
-/** Changes that may be made to a source before it is bundled. */
+/** Returns the changed source of a file, or undefined if it stays as it is. */
 type Change = (code: string, file: string) => string | undefined;
 
 export function planting(plant: Plant): { readonly change: Change; readonly done: () => number } {
@@ -34,7 +34,10 @@ export function planting(plant: Plant): { readonly change: Change; readonly done
   return { change, done: () => pieces };
 }
 
-/** Points in these files, numbered from the file's name on: the same in every build, whatever came first. */
+/**
+ * Writes coverage points into these files. Their numbers begin at a number made of the file's name, so that they are
+ * the same in every build, whatever the order of the files.
+ */
 export function instrumenting(files: RegExp): Change {
   return (code, file) =>
     files.test(file)
@@ -78,7 +81,7 @@ export async function importWith<Entry>(entry: string, name: string, change: Cha
   }
 }
 
-/** Compiles assembly/ after a change; gives the module's bytes. */
+/** Compiles assembly/ with a change. Returns the module's bytes. */
 export async function compileWith(
   target: "release" | "debug",
   name: string,

@@ -1,6 +1,6 @@
 /**
- * The committed corpus: inputs worth starting from, packed in one file, each as u32 length and bytes. They are made
- * by test/fuzz/make-corpus.ts from our own encoder and from what the coverage-guided loop kept.
+ * The committed corpus: inputs from which hostile ones are made, in one file, each as a u32 length and its bytes.
+ * test/fuzz/make-corpus.ts wrote it, from our own encoder and from what the coverage-guided loop kept.
  */
 import { readFileSync } from "node:fs";
 import path from "node:path";

@@ -40,7 +40,7 @@ class Instrumenter {
     this.#inserts.push([node.start, `${this.#call()}; `]);
   }
 
-  /** A branch that is one statement becomes a block. */
+  /** Makes a block of a branch that is a single statement, with a point in front of the statement. */
   #branch(node: unknown): void {
     if (!isNode(node) || node.type === "BlockStatement") return;
     this.#inserts.push([node.start, `{ ${this.#call()}; `], [node.end, " }"]);
@@ -111,7 +111,7 @@ export class EdgeMap {
   readonly #seen = new Uint8Array(SIZE);
   readonly #touched: number[] = [];
   #before = 0;
-  /** Different pairs ever passed. */
+  /** How many different pairs any input has passed. */
   pairs = 0;
 
   readonly edge = (id: number): void => {

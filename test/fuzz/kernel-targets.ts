@@ -1,11 +1,11 @@
 /**
  * Hostile bytes into the kernel: batch decoder, bare records, compaction's filter, segment scan, packing.
  *
- *   seed ─ damage ─ mend length and CRC ─▶ release kernel ─▶ is the answer a documented one, and true of the bytes?
+ *   seed ─ damage ─ mend length and CRC ─▶ release kernel ─▶ is the answer a documented one, and right for the bytes?
  *                                            every 16th ─▶ the other builds: the same answer, byte for byte?
  *
- * A trap poisons the instance and shows as an exception; a read outside the input shows as a position outside it, or as
- * an answer that another build does not give.
+ * A trap of WebAssembly throws. A read outside the input shows as a position outside it, or as an answer that differs
+ * from another build's.
  */
 import {
   Column,
@@ -53,7 +53,7 @@ class StatusCounts {
   }
 }
 
-/** Fields lie behind `from`, inside the bytes and behind each other; offsets rise. */
+/** Checks that all fields lie behind `from`, inside the bytes and one behind the other, and that offsets rise. */
 function checkColumns({ count, ints, timestamps }: RecordColumns, from: number, bytes: Uint8Array): void {
   demand(
     ints.length === count * COLUMNS && timestamps.length === count && count <= KERNEL_BATCH_RECORDS_MAX,
@@ -83,7 +83,7 @@ function checkColumns({ count, ints, timestamps }: RecordColumns, from: number, 
   }
 }
 
-/** The same answers from every build; a mismatch names the call. */
+/** Checks that all builds give the same answer to a call. The finding names the call. */
 export function compare(
   parts: Pick<Parts, "kernel" | "others">,
   what: string,
@@ -100,7 +100,7 @@ export function compare(
   }
 }
 
-/** Runs the kernel; an exception is a trap or a RangeError, both are findings. */
+/** Runs the kernel. An exception is a finding: it is a trap or a RangeError. */
 function untrapped<T>(what: string, bytes: Uint8Array, call: () => T): T {
   try {
     return call();
@@ -158,7 +158,8 @@ export class DecoderTarget extends KernelTarget {
       demand(columns.count === readHeader(bytes).recordCount, "not as many records as the header says", bytes);
     }
     if (verdict === status) return;
-    // Two verdicts are one check apart: validate looks at the maximum timestamp, decode reads no compressed records.
+    // validate and decode may differ in two ways only: validate checks the maximum timestamp, and decode refuses
+    // compressed records.
     const isCodec =
       status === Status.BAD_ATTRIBUTES && verdict === Status.OK && (readHeader(bytes).attributes & CODEC_MASK) !== 0;
     demand(
@@ -175,7 +176,9 @@ export class DecoderTarget extends KernelTarget {
   }
 }
 
-/** The result of decompression: a section without a header, and numbers from a header that may be wrong. */
+/**
+ * What comes out of decompression: a section of records without a header, and numbers of a header that may be wrong.
+ */
 export class RecordsTarget extends KernelTarget {
   #count = 0;
   #base = 0;
@@ -240,7 +243,7 @@ export class FilterTarget extends KernelTarget {
   }
 }
 
-/** Chains of good batches with a damaged one somewhere, walked with requests that may be as wild. */
+/** Chains of good batches with a damaged one among them, scanned with requests that may be hostile as well. */
 export class ScanTarget extends KernelTarget {
   readonly #chain = new Uint8Array(64 * 1024);
   #request!: ScanRequest;
@@ -313,7 +316,7 @@ export class ScanTarget extends KernelTarget {
   }
 }
 
-/** The same chains, packed: what comes out must be what reading batch by batch gives. */
+/** Packs the same chains. The values must be those that reading batch by batch gives. */
 export class PackTarget extends ScanTarget {
   #asked!: PackRequest;
 
@@ -327,7 +330,7 @@ export class PackTarget extends ScanTarget {
       mark: wild(random.pick([0, 0x2c])),
     };
     const bytes = super.input();
-    // All sums are checked together only where nothing else stops the walk.
+    // Mostly without what lies behind the last batch: only then the walk reaches the check of all sums together.
     return random.chance(0.7) ? bytes.subarray(0, this.batchesEnd) : bytes;
   }
 

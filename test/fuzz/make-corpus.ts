@@ -1,7 +1,7 @@
 /**
- * `node tools/run/run-ts.mjs test/fuzz/make-corpus.ts [--executions N] [--seed S]`: writes the committed corpus anew
- * from our own encoder, the kernel's contract, and what the coverage-guided loop keeps from there on. Same arguments,
- * same file.
+ * `node tools/run/run-ts.mjs test/fuzz/make-corpus.ts [--executions N] [--seed S]`: writes the committed corpus again,
+ * from our own encoder, the kernel's contract, and what the coverage-guided loop keeps when it begins with these. The
+ * same arguments write the same file.
  */
 import { writeFileSync } from "node:fs";
 import { commandLine, integer, seedNumber } from "../../tools/run/command-line.mjs";

@@ -1,8 +1,8 @@
 /**
- * Damages a record batch in place, knowing a batch's structure: header fields get telling values, varints become too
- * long or too large, pieces are cut, doubled, or taken from another batch. Then, as a rule, length and CRC are put
- * right again: a checksum that is wrong hides every check behind it. One buffer serves all inputs; loading the next
- * batch restores it.
+ * Damages a record batch in place, by its structure: header fields get boundary values, varints become too long or too
+ * large, pieces are cut out, repeated, or taken from another batch. Then, as a rule, length and CRC are made right
+ * again, because a wrong checksum hides every later check. One buffer serves all inputs: loading the next batch
+ * restores it.
  */
 import { Column, COLUMNS, Status, type Kernel } from "../../src/kernel/types.ts";
 import * as format from "../../src/record/format.ts";
@@ -10,12 +10,12 @@ import type { Random } from "../simulation/prng.ts";
 
 export const INPUT_BYTES_MAX = 8192;
 
-/** A batch to start from, and where its varints stand. */
+/** A batch to damage, and where its varints are. */
 export interface Seed {
   readonly bytes: Uint8Array;
-  /** First bytes of records. */
+  /** Positions of the records' first bytes. */
   readonly records: readonly number[];
-  /** Bytes in or next to a varint. */
+  /** Positions of bytes in or next to a varint. */
   readonly hot: readonly number[];
 }
 
@@ -33,7 +33,7 @@ export function seedOf(kernel: Kernel, bytes: Uint8Array): Seed {
   return { bytes, records, hot };
 }
 
-/** Header fields as [position, bytes]; the CRC is none of them. */
+/** Header fields as [position, bytes], without the CRC. */
 const FIELDS: readonly (readonly [number, number])[] = [
   [format.BASE_OFFSET_AT, 8],
   [format.LENGTH_AT, 4],
@@ -81,7 +81,7 @@ const LONGS = [
 ];
 const BYTES = [0, 1, 2, 3, 4, 0x0f, 0x10, 0x7e, 0x7f, 0x80, 0x81, 0xfe, 0xff];
 /**
- * Varints that end badly, and some that end well far out: 5 and 10 bytes, one byte more, too large, not the shortest.
+ * Varints at and beyond the limits: of 5 and 10 bytes, with one byte more, with too large a value, not the shortest.
  */
 const VARINTS: readonly (readonly number[])[] = [
   [0xff, 0xff, 0xff, 0xff, 0x0f],
@@ -110,7 +110,7 @@ export class Mutator {
   readonly #random: Random;
   readonly #kernel: Kernel;
   readonly seeds: Seed[];
-  /** Those without a fault: from them one change goes deepest. */
+  /** Batches without a fault. One change of these passes most of the checks before it is noticed. */
   readonly good: Seed[];
   #seed!: Seed;
 
@@ -121,7 +121,7 @@ export class Mutator {
     this.good = this.seeds.filter(({ bytes }) => kernel.validateBatch(bytes) === Status.OK);
   }
 
-  /** The next hostile input: a view that the call after this overwrites. */
+  /** The next hostile input: a view of the buffer, which the next call overwrites. */
   next(): Uint8Array {
     this.load(this.#random.pick(this.#random.chance(0.7) ? this.good : this.seeds));
     const ops = 1 + (this.#random.chance(0.4) ? this.#random.int(4) : 0);
@@ -140,7 +140,7 @@ export class Mutator {
     this.length = seed.bytes.length;
   }
 
-  /** Mostly length and CRC right, so that what lies behind them is reached. */
+  /** Mostly makes length and CRC right, so that the checks behind them are reached. */
   #mend(): void {
     const { length } = this;
     const draw = this.#random.u32();
@@ -228,7 +228,9 @@ export class Mutator {
     this.#fitRecord(at, -gone);
   }
 
-  /** Half of the time the record around `at` is told its new length, where that takes as many bytes as before. */
+  /**
+   * In half of the cases writes the new length of the record around `at`, if its varint takes as many bytes as before.
+   */
   #fitRecord(at: number, grown: number): void {
     if (this.#random.chance(0.5)) return;
     const { records } = this.#seed;

@@ -1,5 +1,7 @@
 /**
- * What a planted bug is bundled with: the kernel's wrapper, the reference kernel and all that a target reaches, over a
+ * Entry of a bundle with a planted bug: the kernel's wrapper, the reference kernel and all that a target reaches. It
+ * runs
+ * a target over a given kernel module.
  */
 import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
 import { referenceKernel } from "../reference/kernel.ts";

@@ -1,6 +1,6 @@
 /**
- * Planted bugs, each of which the named target must find within its bounded share. A piece that no longer stands
- * exactly once in its file fails the test, so the list keeps up with the code.
+ * Planted bugs, each of which the named target must find within a bounded number of inputs. The test also fails when
+ * the piece to replace does not occur exactly once in its file, so the list keeps up with the code.
  */
 import type { Plant } from "./build.ts";
 import type { TargetName } from "./targets.ts";

@@ -5,7 +5,7 @@
  *   page (here) ── any value ──▶ PortServer ── Log ── SegmentStore ── MemoryVolume with a budget of calls
  *               ◀─ answer ──────            a loop that never ends runs out of budget
  *
- * Each numbered request must be answered: by a result, or by a typed error. One that waits for data is cancelled first.
+ * Each numbered request must be answered by a result or by a typed error. A read that waits for data is cancelled.
  */
 import { PortClient } from "../../src/browser/port/port-client.ts";
 import { PortServer } from "../../src/browser/port/port-server.ts";
@@ -27,7 +27,7 @@ interface Message {
   readonly error?: { readonly code: string; readonly message: unknown; readonly details: unknown };
 }
 
-/** Decompression is on a thread of its own: it answers some hundred messages later. */
+/** Limit of waiting for an answer. Decompression runs on another thread: it answers some hundred messages later. */
 const ROUNDS_MAX = 50_000;
 
 /** Collects unhandled rejections while a target runs. */
@@ -160,7 +160,7 @@ class ServerTarget implements Target {
     }
   }
 
-  /** Everything posted before it was seen by the server. */
+  /** Resolves when the server has seen every message that was posted before. */
   async #round(): Promise<void> {
     const id = ++this.#id;
     this.#port.postMessage({ id, op: "ready" });
@@ -188,7 +188,7 @@ class ServerTarget implements Target {
   async #answer(id: number, shown: string): Promise<void> {
     for (let rounds = 0; !this.#answers.has(id); rounds++) {
       demand(rounds < ROUNDS_MAX, "no answer", shown);
-      // A parked read waits for data until it is cancelled.
+      // A read at the end of the log waits for data until it is cancelled.
       if (rounds === 5) this.#port.postMessage({ id, op: "cancel" });
       await this.#round();
     }
@@ -220,7 +220,7 @@ export const portServer: MakeTarget = async (parts) => {
   return new ServerTarget(parts, volume, log);
 };
 
-/** Whatever the worker says, the page's calls settle or wait, and nothing is thrown into the event loop. */
+/** Hostile messages of a worker to the page's port client: calls settle or wait, and no error is left uncaught. */
 class ClientTarget implements Target {
   readonly #tally = new Tally();
   readonly #strays = new Strays();
@@ -295,7 +295,7 @@ class ClientTarget implements Target {
       port2.close();
       port1.close();
     }
-    // Whatever did not settle by an answer did by the end of the worker.
+    // Calls without an answer are settled by the end of the worker.
     await Promise.all(calls);
     for (const name of settled) this.#tally.add(name);
     this.#strays.check(shown);

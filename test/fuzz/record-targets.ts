@@ -1,7 +1,7 @@
 /**
- * Hostile batches into what a reader uses: `decodeBatch` with every field of every record looked at, plain and gzip.
- * Under gzip the damage lies before the compression, behind it, or in the stream's own trailer; and some sections are
- * bombs.
+ * Hostile batches into what a reader uses: `decodeBatch`, and then every field of every record, plain and gzip. With
+ * gzip the bytes are damaged before the compression, after it, or in the stream's trailer, and some sections are bombs:
+ * small streams that decompress to much.
  */
 import { gzipSync } from "node:zlib";
 import { KERNEL_BATCH_BYTES_MAX, type Kernel } from "../../src/kernel/types.ts";
@@ -20,7 +20,7 @@ import { Mutator } from "./mutate.ts";
 import { GZIP } from "./seeds.ts";
 import { codeOf, demand, type MakeTarget, type Parts, Tally, type Target } from "./target.ts";
 
-/** Reads every field of every record; gives the bytes that they point at. */
+/** Reads every field of every record. Returns the number of bytes that they point at. */
 export function readAll(batch: RecordBatch): number {
   let bytes = 0;
   for (let i = 0; i < batch.count; i++) {
@@ -72,7 +72,7 @@ class RecordTarget implements Target {
   }
 }
 
-/** Sections that gzip makes small: [bytes, of what]. The last two are beyond every cap. */
+/** Sections that gzip makes small: [how many bytes, of which value]. The last two are larger than every limit. */
 const BOMBS = [
   [KERNEL_BATCH_BYTES_MAX - 100, 0],
   [KERNEL_BATCH_BYTES_MAX, 0],
@@ -120,7 +120,7 @@ class GzipTarget implements Target {
     const view = new DataView(section.buffer);
     switch (random.int(9)) {
       case 0:
-        // ISIZE: what the stream says it will be.
+        // ISIZE: the length that the stream claims to have when decompressed.
         view.setUint32(
           section.length - 4,
           random.pick([0, 1, records.length + 1, KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_BYTES_MAX + 1, 2 ** 32 - 1]),
@@ -155,7 +155,7 @@ class GzipTarget implements Target {
       this.#tally.add(codeOf(thrown, bytes));
     }
     if (this.#random.chance(0.9)) return;
-    // Compaction's way in: any error but an uncaught one is answered by its caller.
+    // As compaction calls it. It may reject, because compaction handles that.
     const plain = await decompressBatch(this.#kernel, bytes, KERNEL_BATCH_BYTES_MAX).catch(() => undefined);
     if (plain) this.#largest = Math.max(this.#largest, plain.length);
     demand(this.#largest <= KERNEL_BATCH_BYTES_MAX + BATCH_HEADER_BYTES, "decompressed beyond the cap", bytes);

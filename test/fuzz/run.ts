@@ -1,8 +1,9 @@
 /**
  * `node tools/run/run-ts.mjs test/fuzz/run.ts --target decoder --executions N --seed S --jobs N --json FILE`
  *
- * Runs N hostile inputs from seed S on through a target (or all of them, `--target all`), over as many threads as asked
- * for (default 1). The first broken promise is printed with its input and ends the run with exit code 1.
+ * Runs N hostile inputs, beginning with seed S, through a target (or through all of them: `--target all`), on as many
+ * threads as `--jobs` says (default 1). The first broken promise is printed with its input and ends the run with exit
+ * code 1.
  */
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
@@ -24,7 +25,7 @@ async function work(share: Share, onProgress: (done: number) => void): Promise<F
   return fuzz({ ...share, kernel, others, corpus: readCorpus(), onProgress });
 }
 
-/** One thread's share; this program again, in a worker. */
+/** Runs one thread's share: this program again, in a worker thread. */
 function inWorker(share: Share, onProgress: (done: number) => void): Promise<FuzzResult> {
   return new Promise((resolve, reject) => {
     const program = fileURLToPath(new URL("../../tools/run/run-ts.mjs", import.meta.url));
@@ -33,7 +34,7 @@ function inWorker(share: Share, onProgress: (done: number) => void): Promise<Fuz
       typeof message === "number" ? onProgress(message) : resolve(message),
     );
     worker.on("error", reject);
-    worker.on("exit", (code) => reject(new Error(`a thread ended with ${code}`)));
+    worker.on("exit", (code) => reject(new Error(`a worker thread ended with exit code ${code}`)));
   });
 }
 

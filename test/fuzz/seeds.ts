@@ -1,6 +1,6 @@
 /**
- * Batches to begin with: good ones by our own encoder, in each shape the format has, and every refusal and edge of the
- * kernel's contract.
+ * Batches from which hostile ones are made: good ones by our own encoder in every shape that the format has, and the
+ * refused and the extreme ones of the kernel's contract.
  */
 import { gzipSync } from "node:zlib";
 import type { EncodeRequest, Kernel } from "../../src/kernel/types.ts";
@@ -15,7 +15,7 @@ import { accepted, fields, framing, records as refusedRecords } from "../contrac
 import { concat, craft, requestOf, resealed, utf8, type SampleRecord } from "../contract/kernel-samples.ts";
 
 type Sample = SampleRecord & { readonly timestamp: number };
-/** The codec's number in the attributes, and nothing else set. */
+/** Attributes that say gzip and nothing else. */
 export const GZIP = 1;
 const START = 1_700_000_000_000;
 
@@ -79,8 +79,8 @@ const SHAPES: readonly (readonly [Sample[], Partial<EncodeRequest>])[] = [
 ];
 
 /**
- * The same batch with its records compressed; `level` 0 stores them, so that damage of the bytes keeps the stream
- * whole.
+ * The same batch with its records compressed. With `level` 0 they are stored uncompressed in the stream, so that
+ * damaged bytes do not break it.
  */
 export function gzipped(batch: Uint8Array, level = 6): Uint8Array {
   const bytes = concat(

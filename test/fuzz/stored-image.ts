@@ -1,8 +1,7 @@
 /**
- * A small volume with everything in it, as bytes that can be damaged: two logs, sealed and compacted segments,
- * producers' snapshots, marks. After the damage the checksums can be made right again from the inside out, so that what
- * stands
- * behind a checksum is reached: sections ─▶ footer ─▶ catalog, mark, role.
+ * A small volume with everything that the format knows, as bytes that can be damaged: two logs, sealed and compacted
+ * segments, producers' snapshots, marks. After the damage the checksums can be made right again from the inside out, so
+ * that the checks behind a checksum are reached: sections ─▶ footer ─▶ catalog, mark, role.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";
@@ -62,7 +61,9 @@ export function decodeCatalog(slot: Uint8Array): PackedCatalog {
   ) as PackedCatalog;
 }
 
-/** Footer and sections of a sealed segment right again, and the catalog's word for it. */
+/**
+ * Makes the checksums of a sealed segment's sections and footer right again, and the catalog's entry of the segment.
+ */
 export function resealSections(kernel: Kernel, slot: Uint8Array, segment: unknown[]): void {
   const [, , , , , , bytes, , , , , , offsetBytes, timeBytes, producersBytes] = segment as number[];
   const from = BODY_AT + bytes!;
@@ -75,7 +76,7 @@ export function resealSections(kernel: Kernel, slot: Uint8Array, segment: unknow
   segment[15] = view.getUint32(100);
 }
 
-/** Role and marks right again. */
+/** Makes the checksums of a slot's role and marks right again. */
 export function resealHeaderPage(kernel: Kernel, slot: Uint8Array): void {
   const view = new DataView(slot.buffer, slot.byteOffset);
   const name = slot.subarray(32, 56 + Math.min(view.getUint32(24), 4096 - 56));
@@ -83,7 +84,7 @@ export function resealHeaderPage(kernel: Kernel, slot: Uint8Array): void {
   for (const at of [512, 1024]) view.setUint32(at + 36, kernel.crc32c(slot.subarray(at, at + 36)));
 }
 
-/** A producers' snapshot ends in a checksum of its own. */
+/** Makes the checksum at the end of a producers' snapshot right again. */
 export function resealProducers(kernel: Kernel, snapshot: Uint8Array): void {
   if (snapshot.length < 4) return;
   const end = snapshot.length - 4;
@@ -103,7 +104,7 @@ function batchOf(kernel: Kernel, i: number, producer: boolean): Uint8Array {
   return batch;
 }
 
-/** Sequence of batch `i` where each batch has 1 + i % 4 records. */
+/** The first sequence number of batch `i`, where batch `n` has 1 + n % 4 records. */
 function producerSequence(i: number): number {
   let sequence = 0;
   for (let at = 0; at < i; at++) sequence += 1 + (at % 4);
@@ -120,7 +121,7 @@ async function copyOf(volume: MemoryVolume): Promise<Uint8Array[]> {
   return slots;
 }
 
-/** `clean`: closed in order; else as a killed process leaves it. */
+/** `clean`: the log was closed. Otherwise the volume is as a killed process leaves it. */
 export async function makeImage(kernel: Kernel, clean: boolean): Promise<Image> {
   const volume = new MemoryVolume({ slotBytes: SLOT_BYTES });
   const store = await SegmentStore.open({ volume, kernel, now: CLOCK.now });

@@ -1,7 +1,7 @@
 /**
- * Hostile bytes on the disk: footer, catalog, slot header, and whole volumes that are opened and used. Damage with
- * wrong checksums must be noticed; with right ones it must still end in a typed error or in a log that works, inside a
- * budget of calls and bytes.
+ * Hostile bytes on the disk: footer, catalog, slot header, and whole volumes that are opened and used. Damage under a
+ * wrong checksum must be noticed. Damage under a right checksum must end in a typed error or in a log that works,
+ * within a budget of calls and bytes.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";
@@ -53,7 +53,7 @@ const WORDS = [null, true, "", "x", "7", [], {}, [[]], "plain-0", "compacted-0",
 
 const wildNumber = (random: Random): unknown => (random.chance(0.8) ? random.pick(NUMBERS) : random.pick(WORDS));
 
-/** Flips, telling bytes and telling big-endian numbers in [from, to). */
+/** Damages bytes in [from, to): flipped bits, boundary values of bytes and of big-endian numbers. */
 function damageBytes(random: Random, bytes: Uint8Array, from = 0, to = bytes.length): void {
   for (let left = 1 + random.int(3); left > 0 && to > from; left--) {
     const at = from + random.int(to - from);
@@ -95,7 +95,7 @@ class FooterTarget implements Target {
       if (!footer) return this.#tally.add("refused");
       demand(resealed || bytes.every((byte, at) => byte === this.#good[at]), "a damaged footer was taken", bytes);
       const safe = Object.values(footer).every((value) => typeof value !== "number" || Number.isSafeInteger(value));
-      // The same bytes come out, but for flags and the reserved word.
+      // Encoding what was read gives the same bytes, except for flags and the reserved word.
       if (safe)
         demand(
           encodeFooter(kernel, footer).bytes.every(
@@ -115,7 +115,7 @@ class FooterTarget implements Target {
   }
 }
 
-/** One change of the catalog's JSON, or of its text. */
+/** Makes one change of the catalog's JSON, or of its text. Returns the text. */
 function damageCatalog(random: Random, catalog: PackedCatalog): string {
   const log = random.pick(catalog.logs);
   const segment = random.pick(log.segments);
@@ -274,7 +274,7 @@ class SlotTarget implements Target {
   }
 }
 
-/** Opens the volume and does with it what an application does. */
+/** Opens a damaged volume and uses its logs as an application does. */
 class VolumeTarget implements Target {
   readonly #tally = new Tally();
   readonly #batches: Uint8Array[];
@@ -288,7 +288,7 @@ class VolumeTarget implements Target {
     this.#batches = goodBatches(parts.kernel).slice(0, 2);
   }
 
-  /** Slots to write, and what was done to them in words. */
+  /** Damaged slots, and a description of the damage. */
   #hostile(): { readonly slots: Uint8Array[]; readonly what: string } {
     const { random, kernel } = this.parts;
     const image = random.pick(this.images);
@@ -358,7 +358,7 @@ class VolumeTarget implements Target {
     await this.#tolerant(what, () => store.close());
   }
 
-  /** Typed errors are an answer; the log is used on. */
+  /** Does one step. A typed error is an answer, and the next step follows. */
   async #tolerant(what: string, work: () => Promise<unknown>): Promise<void> {
     try {
       await work();

@@ -1,24 +1,24 @@
 /**
- * What all fuzzers share: a target takes hostile input by the step, counts what came of it, and throws a `Finding`
- * where a promise is broken. Nothing here knows of any one format.
+ * What all fuzzers share. A target makes one hostile input in each step, counts the outcomes, and throws a `Finding`
+ * when a promise is broken. Nothing here depends on a particular format.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import type { Random } from "../simulation/prng.ts";
 
-/** The tools of a target. `others` are the builds that must agree with `kernel`. */
+/** What a target is made with. `others` are the builds that must agree with `kernel`. */
 export interface Parts {
   readonly kernel: PackingKernel;
   readonly others: readonly PackingKernel[];
   readonly random: Random;
-  /** Batches to start from: the committed corpus, or what the seeds make. */
+  /** Batches from which hostile ones are made: the committed corpus, or those of seeds.ts. */
   readonly corpus: readonly Uint8Array[];
 }
 
 export interface Target {
-  /** One hostile input, judged. */
+  /** Makes one hostile input and checks what the product does with it. */
   step(): void | Promise<void>;
-  /** How often each outcome came. */
+  /** How often each outcome occurred. */
   outcomes(): Record<string, number>;
   /** Figures that are no counts of outcomes. */
   figures?(): Record<string, number>;
@@ -71,7 +71,7 @@ export const EXPECTED_CODES: ReadonlySet<string> = new Set([
   "OUTCOME_UNKNOWN",
 ]);
 
-/** The code of a typed error; anything else thrown is a finding. */
+/** The code of a typed error. Any other error is a finding. */
 export function codeOf(thrown: unknown, input: Uint8Array | string): string {
   if (thrown instanceof Finding) throw thrown;
   if (thrown instanceof TidemarkError && EXPECTED_CODES.has(thrown.code)) return thrown.code;

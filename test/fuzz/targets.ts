@@ -43,7 +43,7 @@ export interface FuzzResult {
 
 const PROGRESS_EVERY = 50_000;
 
-/** Runs a target's steps; a broken promise rejects with a `Finding`, to which seed and step are added. */
+/** Runs a target's steps. Rejects with a `Finding` at the first broken promise, with seed and step in its message. */
 export async function fuzz({
   target: name,
   seed,

@@ -1,5 +1,5 @@
 /**
- * Values that nobody would send, all of which structured clone carries: what a buggy or hostile page puts in a field.
+ * Values that a buggy or hostile page may put in a field of a message. Structured clone carries all of them.
  */
 import type { Random } from "../simulation/prng.ts";
 
@@ -15,7 +15,7 @@ function circular(): unknown {
   return value;
 }
 
-/** Conversion to text or number fails: neither gives a primitive. */
+/** An object whose conversion to text or number throws, because neither method returns a primitive. */
 const unconvertible = (): unknown => ({
   toString: 1,
   valueOf: 1,
@@ -99,7 +99,7 @@ const MAKERS: readonly ((random: Random) => unknown)[] = [
 
 export const wildValue = (random: Random): unknown => random.pick(MAKERS)(random);
 
-/** Short text for a report; never throws. */
+/** A short text of any value for a report. It never throws. */
 export function show(value: unknown, depth = 3): string {
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   if (typeof value === "bigint") return `${value}n`;

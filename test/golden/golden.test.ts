@@ -1,4 +1,6 @@
-/** The fixtures of v1/, both ways, on every kernel. See v1/README.md. */
+/**
+ * Golden record batches (v1/README.md): every kernel reads each file as the manifest says, and writes the same bytes.
+ */
 import { readdirSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { INDEX_STATE_EMPTY, Status, type Kernel, type PackingKernel } from "../../src/kernel/types.ts";
@@ -116,7 +118,7 @@ describe.each(Object.entries(builds))("%s", (_, open) => {
   );
 
   test("every single bit of plain.bin is guarded", () => {
-    // But for base offset and leader epoch, which the leader sets and continuity checks.
+    // Except for base offset and leader epoch: the leader sets them, and the check of continuity guards them.
     const bytes = golden("plain.bin");
     for (let bit = 0; bit < bytes.length * 8; bit++) {
       const damaged = bytes.slice();
@@ -128,12 +130,12 @@ describe.each(Object.entries(builds))("%s", (_, open) => {
 });
 
 describe("beside the kernels", () => {
-  test("no file without a word in the manifest, and none missing", () => {
+  test("the manifest names every file, and every named file exists", () => {
     const named = [...manifest.batches.map(({ file }) => file), manifest.chain.file, "README.md", "manifest.json"];
     expect(readdirSync(new URL("./v1/", import.meta.url)).sort()).toEqual(named.sort());
   });
 
-  test("there are fixtures that are written anew and compacted", () => {
+  test("some fixtures are encoded again, and some are compacted", () => {
     expect(manifest.batches.filter(({ encodes }) => encodes).length).toBeGreaterThan(5);
     expect(manifest.batches.filter(({ filterOf }) => filterOf).length).toBe(2);
     expect([manifest.chain.offset.length >= 16 * 2, manifest.chain.time.length >= 24]).toEqual([true, true]);

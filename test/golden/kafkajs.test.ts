@@ -1,4 +1,4 @@
-/** Interop both ways: kafkajs reads what we write, and we read what kafkajs writes. */
+/** Interoperation with kafkajs: it reads what we write, and we read what it writes. */
 import { beforeAll, describe, expect, test } from "vitest";
 import { Status, type Kernel } from "../../src/kernel/types.ts";
 import { BatchBuilder, type BuilderRecord } from "../../src/record/batch-builder.ts";
@@ -112,7 +112,7 @@ describe.each(Object.entries(SAMPLES))("kafkajs reads our %s", (_, records) => {
 });
 
 test("kafkajs sees our control batch as one", async () => {
-  // A commit marker: key is version 0 and type 1.
+  // A commit marker: its key is version 0 and type 1.
   const batch = await kafkaRead(
     written(
       [{ key: new Uint8Array([0, 0, 0, 1]), value: new Uint8Array(6), timestamp: NOW }],
@@ -139,9 +139,10 @@ describe.each(Object.entries(SAMPLES))("we read kafkajs' %s", (_, records) => {
   const messages: KafkaMessage[] = records.map(({ key, value, headers = [], timestamp }) => ({
     key: key && Buffer.from(key),
     value: value && Buffer.from(value),
-    // It has no way to write a null header.
+    // kafkajs cannot write a null header.
     headers: Object.fromEntries(headers.map(([name, header]) => [name, Buffer.from(header ?? [])])),
-    // 0 means "now" to it, and it compares timestamps as strings; here only the widths that sort alike.
+    // kafkajs takes 0 for "now" and compares timestamps as strings, so all timestamps here have the same number of
+    // digits.
     timestamp: String(NOW + (timestamp % 1_000_000)),
   }));
 
@@ -192,14 +193,14 @@ describe("what kafkajs writes by default", () => {
     const builder = new BatchBuilder(kernel);
     for (const { key, value, timestamp } of messages) builder.tryAppend({ key, value, timestamp: Number(timestamp) });
     const ours = builder.build({ producerId: 12, producerEpoch: 1, baseSequence: 3 });
-    // Leader epoch 0 is its default; it stands outside the checksum.
+    // kafkajs writes leader epoch 0, which the checksum does not cover.
     stampLeaderEpoch(ours, 0);
     expect(ours).toEqual(theirs);
   });
 
-  test("a wrong maximum, which it makes of mixed timestamps, is refused on append and still readable", async () => {
-    // It sorts timestamps as strings and leaves out those it fills in itself; a broker corrects the field, we would
-    // have to break the producer's checksum.
+  test("a wrong maximum timestamp, as kafkajs writes it, is refused on append and still readable", async () => {
+    // kafkajs sorts timestamps as strings and ignores those that it fills in itself. A broker corrects the field; we
+    // would have to change the bytes under the producer's checksum.
     const bytes = await kafkaWrite([
       { value: Buffer.from("a"), timestamp: "999" },
       { value: Buffer.from("b"), timestamp: "1000" },

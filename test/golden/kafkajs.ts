@@ -17,7 +17,7 @@ export interface KafkaMessage {
   readonly key?: Buffer | null;
   readonly value: Buffer | null;
   readonly headers?: Record<string, Buffer | readonly Buffer[]>;
-  /** Milliseconds as a decimal string, as kafkajs wants it. */
+  /** Milliseconds as a decimal string, which is what kafkajs takes. */
   readonly timestamp?: string;
 }
 
@@ -66,10 +66,11 @@ export async function kafkaWrite(messages: readonly KafkaMessage[], owner: Kafka
   });
   const bytes = Uint8Array.from((await request.encode()).buffer as Buffer);
   const view = viewOf(bytes);
-  // transactional id, acks, timeout, one topic with its name, one partition, its number; then the size of the records.
+  // Transactional id, acks, timeout, one topic with its name, one partition and its number; then the size of the
+  // records.
   const at = 2 + (transactionalId === null ? 0 : transactionalId.length) + 2 + 4 + 4 + 2 + 1 + 4 + 4;
   const size = view.getInt32(at);
-  if (at + 4 + size !== bytes.length) throw new Error("the produce request has another shape");
+  if (at + 4 + size !== bytes.length) throw new Error("the produce request is not laid out as this reader expects");
   return bytes.slice(at + 4);
 }
 

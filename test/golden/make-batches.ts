@@ -1,7 +1,7 @@
 /**
- * Wrote the fixtures of v1/, once: `node tools/run/run-ts.mjs test/golden/make-batches.ts`. The bytes come from
- * kafkajs, or from the tests' own hand-written `craft`, never from the code that is tested; the manifest is what was
- * asked of them. A fixture is never made anew for a version that has shipped: a difference is a broken format.
+ * Wrote the fixtures of v1/, once: `node tools/run/run-ts.mjs test/golden/make-batches.ts`. The bytes come from kafkajs
+ * or from the tests' own `craft`, never from the code that is tested. The manifest says what they were asked to write.
+ * A fixture of a shipped version is never written again: if today's code makes other bytes, the format is broken.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
@@ -240,7 +240,7 @@ const batches = [
   ),
 ] as const;
 
-// Thirty batches back to back and the sparse indexes that they get.
+// Thirty batches back to back, and the sparse indexes of a segment with them.
 const chain = Array.from({ length: 30 }, (_, i) =>
   craft({
     baseOffset: 100 + i * 3,

@@ -1,6 +1,6 @@
 /**
- * Wrote the files of pieces/, once: `node tools/run/run-ts.mjs test/golden/make-pieces.ts`. A file that is there is
- * left alone: its bytes lie on disks by now, and code that would write others has changed the format.
+ * Wrote the files of pieces/, once: `node tools/run/run-ts.mjs test/golden/make-pieces.ts`. It does not overwrite a
+ * file: such bytes are on users' disks, and code that writes other bytes has changed the format.
  */
 import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-/** The types of the manifest of the golden batches; bytes are in hex there. */
+/** The types of the golden batches' manifest, in which bytes are hex. */
 import { readFileSync } from "node:fs";
 
 export interface GoldenRecord {
@@ -25,9 +25,9 @@ export interface GoldenBatch {
     readonly baseSequence: number;
   };
   readonly records: readonly GoldenRecord[];
-  /** The encoder makes these very bytes of the records. */
+  /** The encoder makes exactly these bytes from the records. */
   readonly encodes?: boolean;
-  /** Compaction makes these very bytes of another fixture. */
+  /** Compaction makes exactly these bytes from another fixture. */
   readonly filterOf?: { readonly file: string; readonly keep: readonly number[] };
 }
 

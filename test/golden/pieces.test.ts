@@ -13,13 +13,13 @@ describe.each(goldenPieces)("$file: $contains", ({ file, write, read, says }) =>
     expect(hex(await write(kernel))).toBe(hex(stored(file)));
   });
 
-  it("is read as it was meant", async () => {
+  it("is read as the table says", async () => {
     expect(await read(kernel, stored(file))).toEqual(says);
   });
 
-  it("is not read like this with a byte changed", async () => {
+  it("is not read as the table says when a byte is changed", async () => {
     const damaged = stored(file);
-    // Inside what every piece has a checksum over, or its row's first batch.
+    // A byte that the piece's checksum covers. In a chunk row it lies in the first batch.
     const at = Math.min(20, damaged.length - 1) + (file === "chunk-row.bin" ? 200 : 0);
     damaged[at]! ^= 0x10;
     const found = await read(kernel, damaged).catch((thrown: unknown) => thrown);
@@ -27,6 +27,6 @@ describe.each(goldenPieces)("$file: $contains", ({ file, write, read, says }) =>
   });
 });
 
-it("every file is named, and every named one is there", () => {
+it("the table names every file, and every named file exists", () => {
   expect(readdirSync(pieceFile(".")).sort()).toEqual(goldenPieces.map(({ file }) => file).sort());
 });

@@ -1,7 +1,7 @@
 /**
- * The pieces of the format that lie around record batches, each with fixed inputs: how today's code writes it, and
- * what today's code must read in it. make-pieces.ts wrote the files of pieces/ from this table; pieces.test.ts
- * compares.
+ * The pieces of the format around record batches (slot, marks, footer, catalog, producers, chunk row, R2 segment), each
+ * with fixed inputs: how today's code writes it, and what today's code must read in it. make-pieces.ts wrote the files
+ * of pieces/ from this table; pieces.test.ts compares them.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { ProducerState } from "../../src/log/producer-state.ts";
@@ -33,7 +33,7 @@ export interface GoldenPiece {
   readonly file: string;
   readonly contains: string;
   write(kernel: Kernel): Promise<Uint8Array>;
-  /** What the bytes say. */
+  /** Reads the bytes. The result must equal `says`. */
   read(kernel: Kernel, bytes: Uint8Array): Promise<unknown>;
   readonly says: unknown;
 }
@@ -181,7 +181,7 @@ const row = (): ChunkRow => {
 };
 const COLUMNS = ["base_offset", "next_offset", "max_timestamp", "record_count", "written_at", "crc"] as const;
 
-/** The row as the table has it: a line of JSON for the columns, the blob behind it. */
+/** A row of the table: a line of JSON with the columns, and the blob behind it. */
 async function chunkBytes(): Promise<Uint8Array> {
   const sql = nodeSql();
   const tables = new ChunkTables(sql);

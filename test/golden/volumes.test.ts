@@ -1,6 +1,6 @@
 /**
- * Volumes that earlier versions left: read whole, gone on with, and byte for byte where docs/format.md says what stands
- * there.
+ * Volumes that earlier versions wrote: today's code reads them completely and appends to them, and their bytes are
+ * where docs/format.md says.
  */
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
@@ -59,7 +59,7 @@ function batchOf(name: string, from: number, sequence: number): Uint8Array {
 const plainValues = (to: number) => new Map(Array.from({ length: to - 3 }, (_, i) => [i + 3, `plain ${i + 3}`]));
 
 describe.each(["v1-closed", "v1-killed", "v2-closed", "v2-killed"])("the volume %s", (name) => {
-  it("is read whole, knows its producers, is gone on with, and is of today's format from then on", async () => {
+  it("is read completely, knows its producers, takes appends, and has today's format from then on", async () => {
     const volume = await volumeOf(name);
     let store = await open(volume);
     expect(store.id).toBe(name.startsWith("v2") ? "golden" : "fresh");
@@ -85,7 +85,7 @@ describe.each(["v1-closed", "v1-killed", "v2-closed", "v2-killed"])("the volume 
       193, 194, 195, 196, 197, 198, 199,
     ]);
     for (let turn = 0; turn < 2; turn++) {
-      // Killed, and then closed.
+      // The first turn ends without a close, like a kill.
       if (turn > 0) await store.close();
       store = await open(volume);
       plain = await logOf(store, "plain-0");
@@ -107,7 +107,7 @@ describe("the bytes of version 2", () => {
   const int = (value: number) => value.toString(16).padStart(8, "0");
   const ascii = (value: string) => Buffer.from(value).toString("hex");
 
-  it("catalog, role, marks, footer and producers stand where the format says", async () => {
+  it("catalog, role, marks, footer and producers are where the format says", async () => {
     const volume = await volumeOf("v2-closed");
     const [length] = new Uint32Array([Number.parseInt(await hex(volume, 0, 12, 4), 16)]);
     expect(await hex(volume, 0, 0, 12)).toBe(ascii("TIDECAT1") + int(2));

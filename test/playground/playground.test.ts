@@ -1,6 +1,6 @@
 /**
- * The playground as a person meets it: a production build in real Chromium with a profile on disk, killed and opened
- * again.
+ * The playground as a visitor uses it: a production build in real Chromium with a profile on disk, which is killed and
+ * opened again.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -54,7 +54,7 @@ afterAll(async () => {
   await rm(profile, { recursive: true, force: true, maxRetries: 5 });
 });
 
-// One story; each part begins where the one before ended.
+// The tests of this group build on each other: each begins with the page that the one before left.
 describe("playground", () => {
   it("begins empty and says so, and loads real data: 200,000 flights, acknowledged after a flush", async () => {
     await says("progress-text", /The log is empty/);
@@ -115,7 +115,7 @@ describe("playground", () => {
     await says("read-text", /Following quakes/);
     await page.click("#burst");
     await says("read-text", /1,000 records of quakes have arrived/);
-    // With another topic shown it follows that, and the buttons write there.
+    // When another topic is shown, the page follows it, and the buttons write to it.
     await page.click("#topics button:has-text('flights')");
     await says("read-text", /Following flights/);
     await page.keyboard.press("Alt+B");
@@ -128,7 +128,7 @@ describe("playground", () => {
     await says("read-text", /^201,001 records/);
   });
 
-  it("compacts, trims, and gives a segment away as Kafka's three files", async () => {
+  it("compacts, trims, and offers a segment as Kafka's three files", async () => {
     await page.click("#compact");
     await says("upkeep-text", /2,\d+ outdated records went/);
     await page.click("#retain-run");
@@ -164,7 +164,7 @@ describe("playground", () => {
     expect(await textOf("figures")).toMatch(/log end offset\s+201,002/i);
   });
 
-  it("tells a torn tail from rot, and goes on in both cases", async () => {
+  it("tells a torn tail from damage, and continues in both cases", async () => {
     await page.click("#tear");
     await says("notice", /A torn tail was cut at offset 201,002/);
     await page.click("#flip");
@@ -184,14 +184,14 @@ describe("playground", () => {
     await second.goto(url);
     const told = (id: string) => second.locator(`#${id}`).innerText();
     await expect.poll(() => told("role"), { timeout: 20_000 }).toContain("Another tab writes");
-    // Each page shows the other's writes by itself.
+    // Each page shows the other's writes without a click.
     await page.click("#single");
     const endOf = (figures: string): string => /log end offset\s+([\d,]+)/i.exec(figures)![1]!;
     await says("progress-text", /Offset [\d,]+ of flights, flushed/);
     const [written] = /[\d,]+(?= of flights)/.exec(await textOf("progress-text"))!;
     const after = (Number(written.replaceAll(",", "")) + 1).toLocaleString("en-US");
     await expect.poll(async () => endOf(await told("figures"))).toBe(after);
-    // Harm by the tab that follows: the leader's tab lets go of the files, and opens again.
+    // The following tab damages the log: the leader's tab closes the files, and opens them again.
     await second.click("#tear");
     await expect.poll(() => told("notice")).toMatch(/A torn tail was cut/);
     await says("notice", /Another tab did harm/);
@@ -241,7 +241,7 @@ describe("playground", () => {
   });
 });
 
-/** Sum of the shifts that no input explains, as a browser's own metric counts them; "good" is at most 0.1. */
+/** Bound of the cumulative layout shift, the browser's metric: up to 0.1 is rated "good". */
 const SHIFT_MAX = 0.1;
 const watchShifts = (): void => {
   const seen = { shift: 0 };
@@ -257,11 +257,11 @@ const shiftOf = (): Promise<number> =>
 
 describe("playground for everybody", () => {
   const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-  /** Names of the rules that are broken, with what breaks them. */
+  /** The accessibility rules that are broken, each with the elements that break it. */
   const violations = async (): Promise<string[]> => {
     await page.evaluate(axe);
     return page.evaluate(async () => {
-      // An element that is still fading in has another contrast.
+      // Wait for animations: an element that is still fading in has less contrast.
       await Promise.all(document.getAnimations().map(({ finished }) => finished));
       const { axe: tool } = window as unknown as {
         axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
@@ -341,7 +341,7 @@ describe("playground in a private window", () => {
   });
 });
 
-/** Chromium's main process, by the profile it was started with. */
+/** Finds Chromium's main process by the profile that it was started with. */
 async function browserProcess(): Promise<{ pid: number }> {
   const { execFileSync } = await import("node:child_process");
   const line = execFileSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" })

@@ -1,5 +1,5 @@
 /**
- * Planted bugs that power loss must show: what is left out leaves the process unharmed and loses data at a power cut.
+ * Planted bugs that a power cut must show: each leaves something out that only matters when the power goes.
  */
 import { MUTANTS } from "../simulation/mutants.ts";
 import type { PlantedBug } from "../support/planted-bug.ts";
@@ -8,7 +8,7 @@ export interface PowerBug extends PlantedBug {
   readonly engine: "opfs" | "indexeddb";
 }
 
-/** The two that kill -9 never shows: every written byte is still there. */
+/** Two bugs that a kill of the process never shows, because every written byte is still there afterwards. */
 export const NO_FLUSH: Readonly<Record<"opfs" | "indexeddb", PowerBug>> = {
   opfs: {
     name: "no flush() of files",

@@ -1,10 +1,10 @@
 /**
- * One crash image, opened with the real recovery, against what was promised when the power went:
+ * Opens one crash image with the real recovery, and compares it with what was promised when the power went:
  *
  *   open ─ read all ─ open again (nothing changes) ─ append, open again (that batch and no other is new)
  *
- * Where a young name was lost, loss is allowed if it is reported: SLOT_LOST, CORRUPT_RANGE, CORRUPT_CATALOG. Without
- * a word only a tide that has not even its catalog's names may go.
+ * Where the name of a recently made file was lost, records may be lost if that is reported: SLOT_LOST, CORRUPT_RANGE or
+ * CORRUPT_CATALOG. Only a tide whose catalog files have both lost their names may be empty without a report.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -84,7 +84,7 @@ async function readAll(log: Log): Promise<Reading> {
   return reading;
 }
 
-/** Slots that did not change need no second look; the catalog's do. */
+/** The slots that changed, before and after, and always the catalog's. The others are passed as empty. */
 function differing(before: Uint8Array[], after: Uint8Array[]): [Uint8Array[], Uint8Array[]] {
   const none = new Uint8Array(0);
   const changed = after.map((bytes, slot) => slot < CATALOG_SLOTS || !before[slot] || !same(bytes, before[slot]));
@@ -97,8 +97,8 @@ function differing(before: Uint8Array[], after: Uint8Array[]): [Uint8Array[], Ui
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 /**
- * Every batch read is one that was sent, byte for byte, or, in a compacted log, what is left of some. Gives all
- * records.
+ * Every batch that was read must be one that was sent, byte for byte, or in a compacted log what compaction left of
+ * sent batches. Returns the sent batches of which all records were read.
  */
 async function checkContent(kernel: Kernel, promise: LogPromise, reading: Reading): Promise<Set<SentBatch>> {
   const { name, compacted } = promise;
@@ -118,7 +118,7 @@ async function checkContent(kernel: Kernel, promise: LogPromise, reading: Readin
   return found;
 }
 
-/** Records of rewritten batches are records of batches that were sent; those of which all is left count as found. */
+/** Checks batches that compaction wrote: their records must be records of sent batches. */
 async function checkLeftovers(
   kernel: Kernel,
   promise: LogPromise,
@@ -140,8 +140,8 @@ async function checkLeftovers(
 }
 
 /**
- * Every firm record from the log start on is there, or was compacted away for a newer one of its key, which is itself
- * firm and looked for. What a lost name took is named by the report or by the read.
+ * Every firm record from the log's start on must be there, or compaction removed it for a newer record of its key,
+ * which is itself firm and checked. Records that a lost name took must be reported at opening or while reading.
  */
 async function checkFirm(
   kernel: Kernel,
@@ -179,7 +179,7 @@ async function checkFirm(
   }
 }
 
-/** Ends, start and the recovery's report. */
+/** Checks the log's start and end and the report of its recovery. */
 function checkReport(promise: LogPromise, log: Log, namesLost: boolean): void {
   const { cut, lost, quarantined } = log.recovery;
   const { name } = promise;
@@ -205,7 +205,7 @@ function checkReport(promise: LogPromise, log: Log, namesLost: boolean): void {
     throw new Violation("log-start", `${name} starts at ${logStartOffset}, behind its end ${log.logEndOffset}`);
 }
 
-/** An open log takes a batch, and the next open finds just that one more. */
+/** The open log must take a batch, and the next opening must find that batch and no other in addition. */
 async function checkGoesOn(
   kernel: Kernel,
   volume: MemoryVolume,

@@ -1,4 +1,4 @@
-/** The commands for the page that makes a history. Node reads this file too, so nothing here needs a page. */
+/** The commands for the page that makes a history. Node imports this file as well, so nothing here needs a page. */
 import type { Ending } from "./trace.ts";
 
 export interface HistoryOptions {
@@ -7,11 +7,11 @@ export interface HistoryOptions {
   readonly seed: number;
   readonly slotBytes: number;
   readonly ops: number;
-  /** How each life ends, in order; as many lives as there are endings. */
+  /** How each life ends, in order. There are as many lives as endings. */
   readonly endings: readonly Ending[];
-  /** Acks and transactions leave marks in a file, for whoever watches system calls. */
+  /** Acks and transactions write marks to a file (marks.ts), which the watcher of system calls sees (strace.ts). */
   readonly marks?: boolean;
 }
 
-/** Names as the store knows them: partition 0 of each topic. */
+/** Logs as the store names them: "keyed-0" is partition 0 of the topic "keyed". */
 export const COMPACTED_LOGS: readonly string[] = ["keyed-0"];

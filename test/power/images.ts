@@ -1,9 +1,10 @@
 /**
  * Crash images: what a disk may hold when the power goes at one point of a trace.
  *
- *   files      un-flushed writes, each 512-byte piece kept, dropped or garbled, in any order (simulation's disk);
- *              names of slots made a while ago are sure, younger ones may be missing, files never flushed may be empty
- *   database   a prefix of the transactions, never less than up to the last strict one that was reported complete
+ *   files      writes that were not flushed: each 512-byte piece is kept, dropped or garbled, in any order (the
+ *              simulation's disk). Names of slots made a while ago are there; younger names may be missing, and files
+ *              that were never flushed may be empty
+ *   database   a prefix of the transactions, which includes the last strict one that was reported complete
  *
  * A plan names one image exactly, so a failing one can be made again from its trace.
  */
@@ -15,19 +16,21 @@ import type { StorageEvent, Trace, TraceEvent } from "./trace.ts";
 export type Fates = "none" | "all" | "garbled" | "only" | "except" | "drawn";
 
 export interface Plan {
-  /** Events of the trace that happened. */
+  /** How many events of the trace happened before the power went. */
   readonly point: number;
   readonly fates: Fates;
-  /** Which write or transaction `only` and `except` mean. */
+  /** The write or transaction that the fates `only` and `except` mean. */
   readonly which: number;
-  /** Young names are lost: the youngest of them, or any. Files only. */
+  /**
+   * "sure": no name is lost. "youngest" and "any": the youngest names are lost, or any of the young ones. Files only.
+   */
   readonly names: "sure" | "youngest" | "any";
-  /** Operations of the recovery before the power goes again; 0: it does not. */
+  /** The power goes again after this many operations of the recovery. 0: it does not. */
   readonly secondCut: number;
   readonly seed: number;
 }
 
-/** Slots that were there, each whole. Those without a name have no bytes. */
+/** The slots after a power cut: each has all its bytes, or is undefined if its name was lost. */
 export interface Image {
   readonly slots: readonly (Uint8Array | undefined)[];
   /** A name or an unwritten file was lost, so SLOT_LOST and more may be reported. */
@@ -50,7 +53,7 @@ interface Files {
   readonly flushed: boolean[];
 }
 
-/** Moves forward through a trace; what it has passed is on the disk or waits to be. */
+/** Goes forward through a trace. The writes that it has passed are on the disk, or wait for a flush. */
 class FileCursor {
   #at = 0;
   #files: Files;
@@ -81,7 +84,7 @@ class FileCursor {
     if (slot === undefined) return;
     if (event.kind === "create") {
       if (slot < made.length) return;
-      if (slot > made.length) throw new Error(`slot ${slot} was made out of turn`);
+      if (slot > made.length) throw new Error(`slot ${slot} was made before slot ${made.length}`);
       made.push(this.#at);
       flushed.push(false);
       disk.addSlot();
@@ -91,7 +94,7 @@ class FileCursor {
       flushed[slot] = true;
     } else if (event.kind === "truncate") {
       if (event.size !== this.#trace.slotBytes) throw new Error(`slot ${slot} was cut to ${event.size} bytes`);
-    } else throw new Error(`${event.kind} of a slot`);
+    } else throw new Error(`a slot's file has an event ${event.kind}, which no image can show`);
   }
 }
 
@@ -109,7 +112,7 @@ function fileImage(trace: Trace, files: Files, plan: Plan, counters: Counters): 
   const slots: (Uint8Array | undefined)[] = disk.images();
   let namesLost = false;
   if (plan.names !== "sure") {
-    // Time is elastic: any moment of the history may lie the half minute back from which on names are not sure.
+    // A trace has no times. Names are not sure for half a minute, so that half minute may begin at any of its events.
     const young = files.made.findIndex((made) => made >= random.int(plan.point + 1));
     const from = young < 0 ? slots.length : young;
     const cut = from + random.int(slots.length - from);
@@ -133,7 +136,7 @@ const PAGE_BYTES = 16 * 1024;
 type Tx = Extract<StorageEvent, { kind: "tx" }>;
 
 /**
- * The writing transactions requested so far, in their order, with the number of complete and of surely durable ones.
+ * The writing transactions requested so far, in order, and how many of them are complete and how many surely durable.
  */
 class TransactionCursor {
   readonly asked: Tx[] = [];
@@ -213,7 +216,7 @@ export function imageMaker(trace: Trace, counters: Counters): (plan: Plan) => Im
 
 // --- plans ---------------------------------------------------------------------------------------------------------
 
-/** Points at which what is on the disk, or what was promised, has just changed. */
+/** Points just behind an event that changes what is on the disk or what was promised. */
 function pointsOf(trace: Trace): number[] {
   const { events } = trace;
   const telling = new Set(["create", "write", "flush", "tx", "tx-done", "ack", "opened", "trimmed", "replaced"]);
@@ -221,8 +224,8 @@ function pointsOf(trace: Trace): number[] {
 }
 
 /**
- * At every point: of what was not flushed nothing, all, only garbage, each write alone, all but each. (For a database:
- * every prefix.)
+ * Plans for every point: of the writes that were not flushed the image has none, all, only garbage, each write alone,
+ * and all but each. For a database it has every prefix.
  */
 export function everyPlan(trace: Trace): Plan[] {
   const plans: Plan[] = [];
@@ -247,12 +250,12 @@ export function everyPlan(trace: Trace): Plan[] {
   return plans;
 }
 
-/** Just before and just behind each flush, strict or relaxed commit: there a promise begins to hold. */
+/** True just before and just behind each flush and each commit: there a promise begins to hold. */
 export function isFlushPoint({ events }: Trace, point: number): boolean {
   return [events[point - 1], events[point]].some((event) => event?.kind === "flush" || event?.kind === "tx-done");
 }
 
-/** Points at which writes wait for a flush, the more often the more sectors they have. */
+/** Points at which writes wait for a flush. A point occurs more often the more sectors wait. */
 function windowsOf(trace: Trace): number[] {
   if (trace.engine !== "opfs") return pointsOf(trace);
   const files = new FileCursor(trace);
@@ -262,8 +265,8 @@ function windowsOf(trace: Trace): number[] {
 }
 
 /**
- * Beyond that: torn, garbled and reordered pieces at points where something waits for a flush, and names lost at any
- * point, all drawn by the seed.
+ * More plans, drawn by the seed: torn, garbled and reordered pieces at points where writes wait for a flush, and names
+ * lost at any point.
  */
 export function drawnPlans(trace: Trace, seed: number, count: number): Plan[] {
   const [points, windows] = [pointsOf(trace), windowsOf(trace)];

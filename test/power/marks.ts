@@ -1,6 +1,6 @@
 /**
- * Marks in a file of their own: a write that says "event n of this worker's trace is happening". A watcher of system
- * calls sees it in its place among the volumes' own writes and syncs.
+ * Marks: writes to a file of their own that say "event n of this worker's trace is happening". A watcher of system
+ * calls sees each mark among the volumes' writes and syncs, in the order of the calls.
  *
  *   0 "TIDEMARK-EVENT:" · 15 event number as text, padded to 9
  */
@@ -12,7 +12,7 @@ const MARKED = new Set(["ack", "tx", "tx-done"]);
 export async function openMarks(): Promise<(event: TraceEvent, at: number) => void> {
   type Handle = { write(bytes: Uint8Array, options: { at: number }): number };
   type FileHandle = FileSystemFileHandle & { createSyncAccessHandle(): Promise<Handle> };
-  // Now, while they are the browser's own.
+  // Taken before the recorder wraps these methods.
   const { getFileHandle } = FileSystemDirectoryHandle.prototype;
   const { createSyncAccessHandle } = FileSystemFileHandle.prototype as FileHandle;
   const { write } = (globalThis as unknown as { FileSystemSyncAccessHandle: { prototype: Handle } })

@@ -1,6 +1,6 @@
 /**
- * Power loss in the shipped volumes, in seconds: histories are lived in real Chromium, then a few hundred crash images
- * of them are opened with the real recovery. `test/power/run.ts` makes as many as wanted.
+ * Power cuts against the shipped volumes, a short run: real Chromium makes histories, and a few hundred crash images of
+ * them are opened with the real recovery. `test/power/run.ts` checks as many as wanted.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
@@ -85,9 +85,9 @@ test.skipIf(noStrace !== undefined).each(ENGINES)(
       const matched = matchFiles(trace, calls);
       expect([matched.writes > 50, matched.syncs > 40, matched.flushedAcks > 10]).toEqual([true, true, true]);
       expect(messages(await replay(matched.trace, { kernel, images: 60, seed: SEED }))).toEqual([]);
-      // Why names count as lost for a while: the map of names to files is never synced.
+      // The browser's map of names to files is never synced. Therefore young names may be lost in an image.
       expect(calls.filter(({ call, file }) => /\/Paths\/\d+\.log$/.test(file) && call !== "pwrite64")).toEqual([]);
-      // As if no flush had reached the kernel.
+      // The trace as it would be if no flush had reached the kernel.
       const unsynced = {
         ...trace,
         events: trace.events.map((event) =>

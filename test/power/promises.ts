@@ -1,9 +1,9 @@
 /**
  * The promises that hold at one point of a trace, computed from the trace alone.
  *
- *   sent     every batch that the log gave offsets to: the only bytes that may ever be read at those offsets
- *   firm     those that must be there: acked `flushed`, or counted on by compaction; where only the process died, those
- *            acked `written` as well
+ *   sent     every batch that the log gave offsets to: no other bytes may ever be read at those offsets
+ *   firm     batches that must be there: those acked as `flushed`, and those that compaction relied on. When only the
+ *            process died, also those acked as `written`
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader } from "../../src/record/format.ts";
@@ -16,14 +16,14 @@ export interface SentRecord {
   readonly offset: number;
   readonly timestamp: number;
   readonly key: string | null;
-  /** Value and headers, as one text. */
+  /** Value and headers as one text. */
   readonly content: string;
 }
 
 export interface SentBatch {
   readonly baseOffset: number;
   readonly nextOffset: number;
-  /** Its leader epoch is not yet the store's. */
+  /** As sent: the store changes the leader epoch afterwards. */
   readonly bytes: Uint8Array;
   records: readonly SentRecord[] | undefined;
 }
@@ -33,15 +33,18 @@ export interface LogPromise {
   readonly compacted: boolean;
   readonly sent: Map<number, SentBatch[]>;
   readonly firm: Set<SentBatch>;
-  /** The log was seen to end here by whoever opened it last, so readers may have read so far. */
+  /** The log's end when it was last opened. Readers may have read up to it. */
   seenEnd: number;
-  /** The log start lies between what was trimmed for sure and what was asked for. */
+  /**
+   * The log's start is at least `trimmed`, the last trim that was answered, and at most `trimAsked`, what was asked
+   * for.
+   */
   trimmed: number;
   trimAsked: number;
   readonly replaced: { readonly from: number; readonly to: number }[];
 }
 
-/** The same batch, whoever led when it was stored. */
+/** True when two batches differ at most in their leader epoch. */
 export const sameBatch = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length &&
   Buffer.compare(a.subarray(0, EPOCH_AT), b.subarray(0, EPOCH_AT)) === 0 &&
@@ -71,7 +74,7 @@ const newPromise = (name: string, compacted: boolean): LogPromise => ({
   replaced: [],
 });
 
-/** The trace's batches, parsed once. */
+/** Computes promises from a trace whose batches are parsed once. */
 export class Promises {
   readonly #trace: Trace;
   readonly #batches = new Map<number, SentBatch>();

@@ -1,6 +1,6 @@
 /**
- * Gets a trace: bundles page and worker, perhaps with a planted bug, serves them, and lets a real Chromium with a
- * profile on disk live through the history.
+ * Records a trace: bundles page and worker, perhaps with a planted bug, serves them, and runs the history in a real
+ * Chromium with a profile on disk.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
@@ -21,14 +21,14 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 
 export interface RecordOptions extends Omit<HistoryOptions, "name"> {
   readonly bug?: PlantedBug;
-  /** A program that is started in the place of Chromium, and starts it. */
+  /** A program that is started instead of Chromium, and starts it. */
   readonly launcher?: string;
 }
 
 async function bundle(file: string, bug?: PlantedBug): Promise<string> {
   const plugin = bug && plantedBug(bug);
   const input = path.join(root, "test/power", file);
-  // The package says that its modules have no side effects; the worker's entry is nothing else.
+  // package.json says that modules have no side effects, so tree shaking would drop the worker's entry.
   const made = await rolldown({
     input,
     cwd: root,
@@ -44,7 +44,7 @@ async function bundle(file: string, bug?: PlantedBug): Promise<string> {
   return output[0].code;
 }
 
-/** Page, worker and kernel on a loopback port; gives whatever is posted to `take`. */
+/** Serves page, worker and kernel on a loopback port. Calls `take` with the body of each POST. */
 async function serve(bug: PlantedBug | undefined, take: (bytes: Uint8Array) => void): Promise<Server> {
   const script = "text/javascript";
   const files = new Map<string, readonly [type: string, body: string | Uint8Array]>([
@@ -68,7 +68,7 @@ async function serve(bug: PlantedBug | undefined, take: (bytes: Uint8Array) => v
   return server;
 }
 
-/** Loads the page and runs the history; what goes wrong in the page goes wrong here. */
+/** Loads the page and runs the history. Rejects with the first error of the page. */
 async function drive(page: Page, url: string, options: HistoryOptions): Promise<void> {
   const failed = new Promise<never>((_, reject) => page.on("pageerror", reject));
   await page.goto(url);
@@ -87,7 +87,7 @@ export async function recordTrace({ bug, launcher, ...history }: RecordOptions):
   let lives = 0;
   const server = await serve(bug, (bytes) => {
     events.push({ kind: "life", life: lives++ });
-    // One by one: a long list can't be spread into arguments.
+    // Not `push(...)`: a call cannot have this many arguments.
     for (const event of decodeTrace<TraceEvent[]>(bytes)) events.push(event);
   });
   const profile = await mkdtemp(path.join(os.tmpdir(), "tidemark-power-"));
@@ -111,7 +111,7 @@ export async function recordTrace({ bug, launcher, ...history }: RecordOptions):
     await rm(profile, { recursive: true, force: true, maxRetries: 5 });
   }
   if (lives !== history.endings.length)
-    throw new Error(`${lives} lives left a trace, ${history.endings.length} were lived`);
+    throw new Error(`${history.endings.length} lives were run, but ${lives} left a trace`);
   return {
     engine: history.engine,
     name,

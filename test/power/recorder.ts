@@ -1,9 +1,9 @@
 /**
- * Listens, in a worker, to every call that the volumes make on their storage: the prototypes of the browser's own
- * classes are wrapped before the product's code runs, and each call is noted when it has happened.
+ * Records, in a worker, every call that the volumes make on their storage: the methods of the browser's classes are
+ * wrapped before the product's code runs, and each call is recorded when it has happened.
  *
- * `freeze` is a death at this very moment: from then on no call reaches the storage. A real kill would let the trace
- * die with the worker.
+ * `freeze` simulates a kill at this moment: from then on no call reaches the storage. A real kill would end the worker
+ * with its trace.
  */
 import type { Bytes, Put, TraceEvent } from "./trace.ts";
 
@@ -28,11 +28,11 @@ export class Recorder {
   readonly events: TraceEvent[] = [];
   #frozen = false;
   #transactions = 0;
-  /** Commits asked for that have not ended. */
+  /** Commits that were requested and have not ended. */
   #underWay = 0;
   #idle: (() => void) | undefined;
 
-  /** Told of each event before the call returns that it is about. */
+  /** Called with each event before the call that caused it returns. */
   onEvent: ((event: TraceEvent, at: number) => void) | undefined;
 
   add(event: TraceEvent): void {
@@ -40,7 +40,7 @@ export class Recorder {
     this.onEvent?.(event, at);
   }
 
-  /** Nothing reaches the storage any more; resolves when what was on its way has ended. */
+  /** From now on no call reaches the storage. Resolves when the commits under way have ended. */
   async freeze(): Promise<void> {
     this.#frozen = true;
     if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
@@ -52,12 +52,12 @@ export class Recorder {
     this.#watchDatabases();
   }
 
-  /** Puts `wrapped(original)` in the place of a method; a frozen worker's call ends there. */
+  /** Replaces a method by `wrapped(original)`. Once the worker is frozen, every call throws. */
   #wrap<T extends object, M extends keyof T>(prototype: T, method: M, wrapped: (original: T[M]) => T[M]): void {
     const replacement = wrapped(prototype[method]) as (...args: unknown[]) => unknown;
     const recorder = this;
     prototype[method] = function (this: T, ...args: unknown[]) {
-      if (recorder.#frozen) throw new DOMException("this worker is as good as dead", "UnknownError");
+      if (recorder.#frozen) throw new DOMException("this worker is frozen, as if it had been killed", "UnknownError");
       return replacement.apply(this, args);
     } as T[M];
   }
@@ -197,7 +197,7 @@ export class Recorder {
       "delete",
       (original) =>
         function (this: IDBObjectStore, key) {
-          // Keys of terms: no image has them.
+          // The store "meta" has the terms, which no image has.
           if (this.name !== "meta") throw new Error("a page that is deleted is not recorded");
           return original.call(this, key);
         },
@@ -225,17 +225,17 @@ export class Recorder {
       if (id !== undefined) this.add({ kind: "tx-done", id, ok });
       if (--this.#underWay === 0) this.#idle?.();
     };
-    // Before anybody else's listener, so that no ack can come between.
+    // Added before any other listener, so that no ack is recorded before the commit that it relies on.
     transaction.addEventListener("complete", ended(true));
     transaction.addEventListener("abort", ended(false));
   }
 
-  /** By commit(), or at its end when it commits by itself. */
+  /** Records the request to commit: at commit(), or when the transaction ends by itself. */
   #asked(transaction: IDBTransaction): void {
     const known = this.#open.get(transaction);
     if (!known || known.id !== undefined) return;
     known.id = this.#transactions++;
-    // The durability of "default" is not specified, so an upgrade counts as relaxed.
+    // An upgrade has the durability "default", which the standard does not define. It counts as relaxed.
     const durability = transaction.mode === "versionchange" ? "relaxed" : transaction.durability;
     this.add({ kind: "tx", id: known.id, database: transaction.db.name, durability, puts: known.puts });
   }

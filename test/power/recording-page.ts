@@ -1,7 +1,7 @@
 /**
- * A seeded history through the public API, in a page: appends at every level, rolls, trims, retention, compaction, ends
- * with and without a goodbye. The page decides what is asked for; how calls interleave inside the worker is the
- * browser's.
+ * Runs a seeded history in a page, by the public API: appends with every level of acks, rolls, trims, retention and
+ * compaction. A life ends by close() or by a simulated kill. The seed decides which calls are made; how they interleave
+ * inside the worker depends on the browser.
  */
 import { open, type Tide, type Topic, type TopicOptions } from "../../src/browser/index.ts";
 import { Random } from "../simulation/prng.ts";
@@ -80,14 +80,14 @@ class History {
 
   async #trim(topic: Topic<string>): Promise<void> {
     const { logStartOffset, highWatermark } = await topic.state();
-    // Seldom everything: then the log start stands in the active segment.
+    // Seldom all of it, since the log's start would then lie in the active segment.
     const share = this.#random.chance(0.2) ? 1 : 0.4;
     void this.#start(
       topic.trim(logStartOffset + this.#random.int(Math.floor((highWatermark - logStartOffset) * share) + 1)),
     );
   }
 
-  /** Values are unique; what they are made of says where they came from. */
+  /** A record with a unique value, which contains the seed and the record's number. */
   #record(bytes = this.#random.chance(0.1) ? this.#random.between(1000, 4000) : this.#random.between(10, 300)) {
     const random = this.#random;
     const id = `r${this.#options.seed}-${this.#records++}-`;
@@ -97,7 +97,7 @@ class History {
     return random.chance(0.2) ? { key, value, headers: { of: id } } : { key, value };
   }
 
-  /** A kill may leave it unanswered; then it ends with CLOSED or OUTCOME_UNKNOWN, which is no failure here. */
+  /** Keeps a call under way. After a kill it rejects with CLOSED or OUTCOME_UNKNOWN, which is no failure here. */
   #start<T>(promise: Promise<T>): Promise<unknown> {
     const safe = promise.catch((thrown: unknown) => thrown);
     this.#underWay.push(safe);
@@ -120,7 +120,7 @@ class History {
   }
 }
 
-/** The page's lock on the name is let go a turn after the tide has ended. */
+/** Resolves when the page's lock on the tide's name is free: the browser releases it a little after the tide's end. */
 async function free({ name }: Tide): Promise<void> {
   await navigator.locks.request(`tidemark:${name}`, () => undefined);
 }

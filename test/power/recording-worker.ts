@@ -1,6 +1,6 @@
 /**
- * The shipped worker with a recorder around it. Beside the storage's calls it notes what the log promises, in the
- * worker and at the moment when the promise resolves: an ack never reaches the page before it stands in the trace.
+ * The shipped worker with a recorder around it. Besides the calls on the storage it records what the log promises, at
+ * the moment when the promise resolves in the worker: an ack is in the trace before it reaches the page.
  */
 import { Recorder } from "./recorder.ts";
 import { TidemarkError } from "../../src/errors.ts";
@@ -13,7 +13,7 @@ import { openMarks } from "./marks.ts";
 import "../../src/browser/worker/worker-entry.ts";
 
 const recorder = new Recorder();
-// Before anything is wrapped: marks are no part of what is recorded.
+// Opened before the recorder wraps anything, because marks must not be recorded.
 if (location.search === "?marks") void openMarks().then((mark) => (recorder.onEvent = mark));
 recorder.install();
 
@@ -22,7 +22,7 @@ const { append } = Log.prototype;
 Log.prototype.append = async function (batch, options) {
   const id = sent++;
   const appending = append.call(this, batch, options);
-  // Offsets are given in the call's own turn, so they stand in the batch by now.
+  // The log assigns offsets before the call returns, so the batch contains them by now.
   recorder.add({
     kind: "sent",
     log: this.name,

@@ -1,4 +1,4 @@
-/** Makes images of a trace by plan, checks each, counts outcomes and faults. */
+/** Makes the crash images of a trace, checks each, and counts outcomes and faults. */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Counters } from "../simulation/counters.ts";
@@ -17,7 +17,7 @@ export interface Failure {
 
 export interface Replayed {
   readonly images: number;
-  /** Flush points with an image that lost all that was not flushed, and how many there are. */
+  /** How many flush points got an image without the unflushed writes, and how many flush points there are. */
   readonly flushPoints: readonly [met: number, all: number];
   readonly outcomes: Readonly<Record<string, number>>;
   readonly faults: Readonly<Record<string, number>>;
@@ -29,14 +29,16 @@ export interface ReplayOptions {
   readonly images: number;
   readonly seed: number;
   readonly failuresMax?: number;
-  /** Process kills instead of power cuts: all that was written is there, and `written` acks count too. */
+  /**
+   * Kills of the process instead of power cuts: every written byte is there, so acks as `written` must hold as well.
+   */
   readonly kill?: boolean;
   readonly onImage?: () => void;
 }
 
 /**
- * Two thirds systematic, the loss of all un-flushed at each flush point first; then drawn ones. In the order of their
- * points.
+ * Two thirds of the plans are systematic, and first among these is the loss of all unflushed writes at each flush
+ * point. The rest are drawn. All are sorted by their points.
  */
 function plansOf(trace: Trace, { images, seed, kill }: ReplayOptions): Plan[] {
   const random = new Random(seed, 2);
@@ -70,7 +72,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
       const image = plan.secondCut > 0 ? await cutAgain(kernel, cut, trace.slotBytes, plan, faults) : cut;
       outcomes.add(await checkImage(kernel, image, trace.slotBytes, promises.at(plan.point, kill ? "kill" : "power")));
     } catch (thrown) {
-      // Anything else is a mistake of this test.
+      // Any other error is a bug of this test.
       if (!(thrown instanceof Violation || thrown instanceof TidemarkError)) throw thrown;
       outcomes.add("VIOLATION");
       failures.push({ plan, message: thrown.message });
@@ -82,7 +84,7 @@ export async function replay(trace: Trace, options: ReplayOptions): Promise<Repl
   return { images, flushPoints: [met.size, flushPoints], outcomes: outcomes.counts, faults: faults.counts, failures };
 }
 
-/** Kinds that a few thousand images over both engines must count at least once. */
+/** Faults that must occur at least once in a few thousand images over both engines. */
 export const EXPECTED_FAULTS: readonly string[] = [
   "cut.kept",
   "cut.dropped",

@@ -1,11 +1,11 @@
 /**
  * `node tools/run/run-ts.mjs test/power/run.ts --images N --seed S --json FILE`
  *
- * Records histories in real Chromium, one for each seed, two of three over OPFS and the third over IndexedDB, and checks
- * N crash images of them (default 10,000); two thirds of the images are systematic. `--bugs` first shows that each
- * planted bug is found. When an image breaks a promise, its history is kept in .cache/power, and the command that makes
- * the image again is printed (`--trace FILE --plan JSON`). The exit code is 1 when a promise was broken, when a kind of
- * fault never happened, and when a planted bug was not found.
+ * Records histories in real Chromium, one for each seed, two of three over OPFS and the third over IndexedDB, and
+ * checks N crash images of them (default 10,000); two thirds of the images are systematic. `--bugs` first shows that
+ * each planted bug is found. When an image breaks a promise, its history is kept in .cache/power, and the command that
+ * makes the image again is printed (`--trace FILE --plan JSON`). The exit code is 1 when a promise was broken, when a
+ * kind of fault never happened, and when a planted bug was not found.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";

@@ -1,6 +1,6 @@
 /**
- * The power goes again while an image is being recovered: at one of recovery's own operations, with its own writes
- * torn.
+ * A second power cut, while an image is being recovered: it comes at one of the recovery's operations and tears the
+ * recovery's own writes.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -11,7 +11,7 @@ import { Disk } from "../simulation/disk.ts";
 import { Random } from "../simulation/prng.ts";
 import type { Image } from "./images.ts";
 
-/** A volume over a simulated disk that ends after so many operations. */
+/** A volume over a simulated disk whose operations fail after a given number of them. */
 class ShortLivedVolume implements Volume {
   readonly info: VolumeInfo = { engine: "opfs", durability: "device" };
   readonly slotBytes: number;
@@ -58,7 +58,7 @@ class ShortLivedVolume implements Volume {
   async close(): Promise<void> {}
 }
 
-/** The image after the second cut; the same image when recovery ended before the cut. */
+/** The image after the second cut. It is unchanged if the recovery ended before the cut. */
 export async function cutAgain(
   kernel: Kernel,
   image: Image,

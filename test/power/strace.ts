@@ -1,11 +1,11 @@
 /**
- * The same history seen from below: the system calls of all processes of the browser, in the kernel's order.
+ * The same history as the operating system saw it: the system calls of all the browser's processes, in order.
  *
  *   what the worker did     write   flush      truncate   ack
  *   what the kernel saw     pwrite  fdatasync  ftruncate  pwrite of a mark
  *
- * `matchFiles` holds one against the other, call by call, and gives the trace anew with the bytes and the order that
- * the kernel saw; images are made of that one.
+ * `matchFiles` compares the two, call by call, and returns a trace with the bytes and the order that the kernel saw.
+ * Images are made from that trace.
  */
 import { spawnSync } from "node:child_process";
 import { chmod, readFile, writeFile } from "node:fs/promises";
@@ -21,11 +21,11 @@ export interface SystemCall {
   readonly number: number;
 }
 
-/** The store stamps the epoch later; magic and checksum follow it. */
+/** Batches are compared from here on: the store writes the leader epoch in front of it later. */
 const BEHIND_EPOCH = 16;
 const CALLS = "pwrite64,ftruncate,fdatasync,fsync";
 
-/** Undefined where it works, else why not. */
+/** Undefined where strace works, else the reason why not. */
 export function whyNoStrace(): string | undefined {
   const { status, error, stderr } = spawnSync(
     "strace",
@@ -36,7 +36,7 @@ export function whyNoStrace(): string | undefined {
   return status === 0 ? undefined : `strace does not work here: ${stderr.trim().split("\n")[0]}`;
 }
 
-/** A program that starts Chromium under strace. */
+/** Writes a program that starts Chromium under strace. */
 export async function makeLauncher(directory: string, chromium: string): Promise<{ launcher: string; output: string }> {
   const [launcher, output] = [path.join(directory, "chromium-under-strace"), path.join(directory, "calls")];
   await writeFile(
@@ -49,7 +49,7 @@ export async function makeLauncher(directory: string, chromium: string): Promise
 
 const unescape = (text: string): Bytes => new Uint8Array(Buffer.from(text.replaceAll("\\x", ""), "hex"));
 
-/** Calls on files below a folder of this name, each where it returned. */
+/** The calls on files below a folder of this name, ordered by when they returned. */
 export async function readCalls(output: string, folder: string): Promise<SystemCall[]> {
   const calls: SystemCall[] = [];
   const begun = new Map<string, string>();
@@ -82,24 +82,24 @@ const markIn = ({ call, data }: SystemCall): number | undefined => {
   return text.startsWith(MARK) ? Number(text.slice(MARK.length)) : undefined;
 };
 
-/** Backing files of OPFS: numbered, not the databases that map names to them. */
+/** The numbered files that hold the contents of OPFS files, without the databases that map names to them. */
 const isBacking = ({ file }: SystemCall): boolean => /\/\d{8}$/.test(file);
 
 export interface Matched {
-  /** The trace with what the kernel saw in the place of what the worker did. */
+  /** The trace with the kernel's calls in place of the worker's. */
   readonly trace: Trace;
   readonly writes: number;
-  /** Acks at `flushed`, each behind a sync of the file that its batch was written to. */
+  /** Acks as `flushed`. Each came after a sync of the file that its batch was written to. */
   readonly flushedAcks: number;
   readonly syncs: number;
 }
 
-/** Throws where the kernel saw something else than the recorder, or in another order. */
+/** Throws where the kernel's calls differ from the recorder's or have another order. */
 export function matchFiles(trace: Trace, all: readonly SystemCall[]): Matched {
   const calls = all.filter(isBacking);
   const backing = new Map<string, string>();
   const unsynced = new Set<string>();
-  /** Batches of this life that were not yet seen in a file, and the file of those that were. */
+  /** Batches of this life that no file had yet, and the file of each that was found. */
   const sent = new Map<number, Buffer>();
   const homes = new Map<number, string>();
   const seen = { writes: 0, syncs: 0, flushedAcks: 0 };
@@ -121,7 +121,7 @@ export function matchFiles(trace: Trace, all: readonly SystemCall[]): Matched {
           `${call?.call} of ${call?.file}`,
       );
     };
-    if (!call) return fail("there are no more calls");
+    if (!call) return fail("the kernel saw no more calls");
     if (isMarked) {
       if (markIn(call) !== number - lifeFrom) fail("its mark is not next");
       if (event.kind === "ack" && event.acks === "flushed") {
@@ -151,12 +151,12 @@ export function matchFiles(trace: Trace, all: readonly SystemCall[]): Matched {
     seen.writes++;
     return { ...event, at: call.number, data: call.data };
   });
-  if (at !== calls.length) throw new Error(`${calls.length - at} calls more than the worker made`);
+  if (at !== calls.length) throw new Error(`the kernel saw ${calls.length - at} calls more than the worker made`);
   return { trace: { ...trace, events }, ...seen };
 }
 
 /**
- * Strict transactions, each with a sync of the database's log between its commit and its end. Throws for one without.
+ * Counts strict transactions. Throws if the database's log was not synced between the commit and the end of one.
  */
 export function matchTransactions(
   trace: Trace,

@@ -1,17 +1,17 @@
 /**
- * A real browser's operations on its storage and its promises, in the one order in which they happened.
+ * A trace: a real browser's operations on its storage, and the log's promises, in the order in which they happened.
  *
  *   worker  calls of the volumes on their storage  ──┐
  *           sent, ack, open, trim … of the log     ──┴─▶ one list, sent to Node when a life ends
  *
- * On the wire: u32 length of the JSON, the JSON with every byte array replaced by its place, then all bytes.
+ * Encoded: u32 length of the JSON, the JSON with every byte array replaced by its place, then all bytes.
  */
 import type { Acks } from "../../src/log/types.ts";
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 export type Ending = "closed" | "killed";
 
-/** One row of a database: `value` is a page's bytes or the volume's own record. */
+/** One row of a database: `value` is a page's bytes, or an object that the volume stores about itself. */
 export interface Put {
   readonly store: string;
   readonly key: IDBValidKey;
@@ -19,13 +19,13 @@ export interface Put {
 }
 
 export type StorageEvent =
-  /** A name is there from here on, empty unless it was there before. */
+  /** The file exists from here on. It is empty unless it existed before. */
   | { readonly kind: "create"; readonly file: string }
   | { readonly kind: "remove"; readonly file: string }
   | { readonly kind: "truncate"; readonly file: string; readonly size: number }
   | { readonly kind: "write"; readonly file: string; readonly at: number; readonly data: Bytes }
   | { readonly kind: "flush"; readonly file: string }
-  /** A commit was asked for: from here on it may be durable. */
+  /** A commit was requested: from here on the transaction may be durable. */
   | {
       readonly kind: "tx";
       readonly id: number;
@@ -36,7 +36,7 @@ export type StorageEvent =
   | { readonly kind: "tx-done"; readonly id: number; readonly ok: boolean };
 
 export type LogEvent =
-  /** The log took a batch and gave it the offsets that stand in it. */
+  /** The log took a batch and wrote its offsets into it. */
   | { readonly kind: "sent"; readonly log: string; readonly id: number; readonly acks: Acks; readonly data: Bytes }
   | {
       readonly kind: "ack";
@@ -48,7 +48,7 @@ export type LogEvent =
   | { readonly kind: "refused"; readonly log: string; readonly id: number }
   | { readonly kind: "opened"; readonly log: string; readonly start: number; readonly end: number }
   | { readonly kind: "trim" | "trimmed"; readonly log: string; readonly offset: number }
-  /** Compaction counts on all below `flushed`: outdated records go because newer ones are durable. */
+  /** Compaction relies on all offsets below `flushed`: it removes records because newer ones are durable. */
   | {
       readonly kind: "replace" | "replaced";
       readonly log: string;
@@ -67,7 +67,7 @@ export interface Trace {
   /** The tide's name, which names its folder or its database. */
   readonly name: string;
   readonly slotBytes: number;
-  /** Logs that are compacted: records may be missing that a newer one of their key outdates. */
+  /** The compacted logs: a record may be missing there if a newer one has its key. */
   readonly compacted: readonly string[];
   readonly seed: number;
   readonly events: readonly TraceEvent[];

@@ -1,8 +1,8 @@
 /**
- * Every single bit of a volume, flipped. Opening the volume and reading all of it for each of its bits would take days,
- * so the bits are parted by what looks at them. Each part gets the cheapest run of the *real* code that can tell:
+ * Flips every single bit of a volume. To open the volume and read all of it for each bit would take days, so the bits
+ * are grouped by which code reads them. Each group gets the cheapest run of the *real* code that can show the outcome:
  *
- *   part                         run for every bit                             why that is enough
+ *   group                        run for every bit                             why that is enough
  *   bytes that nothing reads     one whole run with all of them inverted       code that never reads a byte does the
  *                                at once                                       same whatever it holds; which bytes are
  *                                                                              read is recorded, not assumed
@@ -15,8 +15,8 @@
  *   catalog copies               Catalog.read: the same state, and it says     an open takes from these slots only
  *                                that one copy counted                         what Catalog.read returns
  *
- * Flips that the kernel refuses, and all others, are also drawn by seed in each part and taken through the whole path;
- * it must agree with the cheap verdict. A flip is applied in place and taken back, so images are never copied whole.
+ * Some bits of each group, drawn by the seed, also go through the whole path, which must agree with the cheap run. A
+ * flip is applied in place and then undone, so images are never copied whole.
  */
 import { type Kernel, Status } from "../../src/kernel/types.ts";
 import { Catalog } from "../../src/store/catalog.ts";
@@ -39,7 +39,7 @@ export interface RotResult {
   readonly bits: number;
   readonly surveyed: number;
   readonly sampled: number;
-  /** "region | outcome": how many bits. */
+  /** How many bits had an outcome, by "region | outcome". */
   readonly counts: Readonly<Record<string, number>>;
   readonly failures: readonly RotFailure[];
 }
@@ -48,9 +48,9 @@ export interface RotOptions {
   readonly kernel: Kernel;
   readonly log: RotLog;
   readonly seed: number;
-  /** Of each part, so many bits go the whole way as well. */
+  /** How many bits of each group go through the whole path as well. */
   readonly sample: number;
-  /** Every n-th bit of the regions that are surveyed and whose name this matches; all others are whole. */
+  /** In regions that need a survey and whose name this matches, only every n-th bit is flipped. */
   readonly thin?: { readonly every: number; readonly names: RegExp };
   /** Only regions of this name; default all. */
   readonly only?: RegExp;
@@ -59,18 +59,18 @@ export interface RotOptions {
 }
 
 /**
- * The one loss that cannot be reported: behind the mark, in the newest batch, an epoch that rots to an earlier one
- * makes the batch equal to a stale one that happens to fit. Upkeep moves the mark behind it two seconds after the
- * append.
+ * A loss that cannot be reported. If the epoch of the newest batch, behind the durable mark, rots to an earlier one,
+ * the batch looks like a stale batch of an earlier use of the slot. Upkeep moves the mark behind the batch about two
+ * seconds after the append, and then the loss is reported.
  */
 export const UNSEEN = "the tail is gone, its epoch reads as an earlier one";
 const isEpoch = ({ batch }: Region, at: number): boolean =>
   batch !== undefined && at >= batch.position + LEADER_EPOCH_AT && at < batch.position + LEADER_EPOCH_AT + 4;
 
-/** The outcome without what depends on the times that were looked for. */
+/** The outcome without the part that depends on which times were looked for. */
 const plain = (outcome: string): string => outcome.replace(/, a seek by time[^,]*/, "");
 
-/** Which bytes a whole run over the good image reads. */
+/** Which bytes a whole run over the undamaged image reads. */
 export async function readBytes(kernel: Kernel, log: RotLog, whole: Scope): Promise<readonly Uint8Array[]> {
   const volume = new RotVolume(log.slotBytes, log.image, true);
   const verdict = await survey(kernel, volume, log, whole);
@@ -87,7 +87,7 @@ export class Bits {
   readonly #options: RotOptions;
   readonly #layout: Layout;
   readonly #read: readonly Uint8Array[];
-  /** Changed in place, and back. */
+  /** Each flip changes it in place and is then undone. */
   readonly #image: Image;
   readonly #random: Random;
 
@@ -143,7 +143,7 @@ export class Bits {
     });
   }
 
-  /** All bytes that nothing reads, upside down at once. */
+  /** Inverts all bytes that nothing reads, at once: nothing may change. */
   async #invertUnread(): Promise<void> {
     for (const [slot, read] of this.#read.entries())
       for (const [at, was] of read.entries()) if (!was) this.#image[slot]![at]! ^= 0xff;
@@ -156,7 +156,7 @@ export class Bits {
     for (const [slot, bytes] of this.#options.log.image.entries()) this.#image[slot]!.set(bytes);
   }
 
-  /** Records: the kernel must refuse the batch for every bit of them. */
+  /** The kernel must refuse the batch for every flipped bit of its records. */
   #checkRecords({ name, slot, from, to, batch }: Region): void {
     const { kernel } = this.#options;
     const bytes = batch!.bytes.slice();
@@ -176,7 +176,7 @@ export class Bits {
     this.#count((to - from) * 8);
   }
 
-  /** One copy with a flipped bit: the other one is read, and says the same. */
+  /** With a flipped bit in one copy of the catalog, the other copy is read and has the same state. */
   async #checkCatalog({ name, slot, from, to }: Region): Promise<void> {
     const { kernel, log } = this.#options;
     const good = await Catalog.read(new RotVolume(log.slotBytes, this.#image), kernel);
@@ -247,7 +247,7 @@ export class Bits {
     }
   }
 
-  /** The verdict in words; damage beyond the batch that was hit is named. */
+  /** The verdict in words. It says when more was damaged than the batch with the flipped bit. */
   #name({ outcome, damage, note }: Verdict, { batch }: Region): string {
     const words = note ? [outcome, note] : [outcome];
     if (damage.length > 0) {
@@ -264,7 +264,8 @@ export class Bits {
   }
 
   /**
-   * Some bits of each region's name, the whole way; what was refused in a batch must be reported there, and only there.
+   * Takes some bits of each region's name through the whole path. Damage in a batch must be reported for that batch and
+   * for no other.
    */
   async #sampleAll(): Promise<void> {
     const byName = new Map<string, Region[]>();
@@ -292,7 +293,7 @@ export class Bits {
         : /: records$/.test(region.name)
           ? undefined
           : await this.#flip(region, at, bit, this.#layout.scopes.get(region.slot)!);
-    // A sampled bit was counted in its region already.
+    // Takes these counts back: a sampled bit was counted in its region already.
     for (const [name, times] of Object.entries(this.counters.counts))
       this.counters.add(name, (before[name] ?? 0) - times);
     if (whole === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** Bugs that rot must bring to light: checks that are left out, and those that rot itself has found. */
+/** Planted bugs that the rot suite must find: omitted checks, and bugs that the suite found in the product before. */
 import { MUTANTS } from "../simulation/mutants.ts";
 import type { PlantedBug } from "../support/planted-bug.ts";
 
@@ -8,7 +8,7 @@ const RECOVERY = "src/store/recovery.ts";
 /** Runs over the reference kernel, because the bug is in the kernel. */
 export interface RotBug extends PlantedBug {
   readonly reference?: true;
-  /** Only these regions are looked at, so that it is quick. */
+  /** Only these regions are checked, so that the test is quick. */
   readonly regions: RegExp;
 }
 

@@ -1,12 +1,14 @@
 /**
- * The log that rots. One history, seeded, that leaves something of everything:
+ * Makes the log that rots: one seeded history whose volume has every kind of content that the format knows.
  *
- *   a first life fills segments that are trimmed away, so slots are used again and hold stale batches
- *   a second one writes segments with keys twice, compacts those, and goes on: sealed segments with indexes, producers'
- *   snapshots and footers, dense and compacted; an active segment with a mark in its middle
+ *   a first life fills segments that are trimmed away, so that slots are used again and hold stale batches
+ *   a second life writes segments in which each key occurs twice, compacts them, and appends more. It leaves sealed
+ *   segments with indexes, producers' snapshots and footers, some of them compacted, and an active segment with a
+ *   durable mark in its middle
  *
- * It ends in two ways. "killed": batches behind the mark were flushed and acknowledged, and nobody said goodbye.
- * "closed": the clean mark stands. On the way each page's earlier versions are kept, for pages that come back stale.
+ * The history ends in two ways. "killed": batches behind the mark were flushed and acknowledged, and the log was not
+ * closed. "closed": the slot has the mark of a clean end. The earlier versions of each page are kept, so that pages can
+ * be put back to an older state.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";
@@ -27,7 +29,7 @@ export interface TrueBatch {
   readonly maxTimestamp: number;
   readonly records: readonly { readonly offset: number; readonly timestamp: number }[];
   readonly slot: number;
-  /** Position in the slot. */
+  /** Where the batch begins in its slot. */
   readonly position: number;
   readonly bytes: Uint8Array;
 }
@@ -43,7 +45,7 @@ export interface RotLog {
   readonly image: Image;
   readonly start: number;
   readonly end: number;
-  /** A durable mark says that everything below was flushed. */
+  /** A durable mark says that everything below this offset was flushed. */
   readonly marked: number;
   readonly batches: readonly TrueBatch[];
   /** The newest batch of each producer. */
@@ -85,7 +87,7 @@ class History {
   async open(): Promise<void> {
     const clock = { now: () => this.#now };
     this.#store = await SegmentStore.open({ volume: this.volume, kernel: this.kernel, now: clock.now });
-    // Only segments that have been sealed for a second are compacted.
+    // The clock moves on: only segments that were sealed at least a second ago are compacted.
     this.log = await Log.open({
       store: await this.#store.log(NAME),
       kernel: this.kernel,
@@ -105,7 +107,7 @@ class History {
       const value = new Uint8Array(random.between(70, 130));
       random.fill(value);
       const headers = random.chance(0.1) ? ([["trace", text.encode("rot")]] as const) : undefined;
-      // Times wobble, so that time index and seeks have something to do.
+      // Timestamps do not only rise, so that the time index and seeks by time are tested.
       this.#builder.tryAppend({
         key: text.encode(`key ${random.int(keys)} ${keys > 100 ? this.#records : ""}`),
         value,
@@ -121,7 +123,7 @@ class History {
     this.retries.set(producerId, { batch: retry, baseOffset });
   }
 
-  /** Appends until the log has this many sealed segments, and the active one is filled to a part. */
+  /** Appends until the log has `sealed` sealed segments and the active one is filled to the fraction `part`. */
   async fill(sealed: number, part: number, keys: number): Promise<void> {
     for (;;) {
       const segments = this.log.segments();
@@ -143,7 +145,7 @@ class History {
   async compact(): Promise<void> {
     this.#now += 2000;
     const { compacted } = await this.log.clean();
-    if (compacted.recordsRemoved === 0) throw new Error("the history was to compact something");
+    if (compacted.recordsRemoved === 0) throw new Error("compaction removed no record from this history");
     this.#now += 10;
   }
 
@@ -210,12 +212,12 @@ export async function makeRotLogs(
   await history.trimAll();
   await history.close();
   await history.open();
-  // Keys twice: these get compacted. Then keys once.
+  // First segments in which keys repeat, which are compacted. Then segments in which they do not.
   const twice = Math.max(2, options.segments >> 2);
   await history.fill(twice, 0, 60);
   await history.compact();
   await history.fill(options.segments, options.slotBytes < 32 * 1024 ? 0.3 : 0.4, 100_000);
-  // Another life goes on in the same segment. The mark comes up to the end, and a few batches more stand behind it.
+  // Another life continues the same segment. The mark moves to the end, and a few more batches come behind it.
   await history.close();
   await history.open();
   await history.append(100_000);

@@ -1,9 +1,10 @@
 /**
- * Whole 4 KiB pages gone wrong, each the whole way: a page that is as it was at some earlier flush (a write that was
- * acknowledged and never made), and two pages of the volume exchanged (two writes that went astray).
+ * Damage of whole 4 KiB pages, each taken through the whole path: a page has the content of an earlier flush (the disk
+ * acknowledged a write and did not make it), or two pages of the volume are exchanged (two writes went to the wrong
+ * places).
  *
- * Pages of which nothing is read need no run, see bits.ts. Of an exchange with such a page only the other side counts,
- * so those with equal content are one case.
+ * Pages that nothing reads need no run, see bits.ts. When a page is exchanged with such a page, only what it receives
+ * matters, so exchanges with equal unread pages are one case.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Counters } from "../simulation/counters.ts";
@@ -26,7 +27,7 @@ export interface PagesOptions {
   readonly kernel: Kernel;
   readonly log: RotLog;
   readonly seed: number;
-  /** Every n-th stale page, and every n-th exchange, drawn by seed. Default 1: all. */
+  /** Only every n-th stale page and every n-th exchange are tested, drawn by the seed. Default 1: all. */
   readonly every?: number;
   readonly everySwap?: number;
   readonly failuresMax?: number;
@@ -65,7 +66,7 @@ class Pages {
     );
   }
 
-  /** By what lies at the page's start. */
+  /** The kind of a page: what lies at its start. */
   #kind(slot: number, page: number): string {
     const at = page * PAGE;
     const name =
@@ -87,7 +88,7 @@ class Pages {
     return this.#random.int(every) === 0;
   }
 
-  /** The page begins or ends inside that part of a batch header that no checksum covers. */
+  /** True when the page begins or ends inside the part of a batch header that no checksum covers. */
   #breaksHeader({ slot, page }: Page): boolean {
     const borders = [page * PAGE, (page + 1) * PAGE];
     return this.layout.regions.some(
@@ -172,13 +173,15 @@ class Pages {
   }
 }
 
-/** Behind the mark (or with the mark's page itself stale) a tail may be gone with nothing left of it to report. */
+/**
+ * Behind the mark, or when the mark's own page is stale, batches may vanish without a report: no trace of them is left.
+ */
 export const GONE = "the tail is gone without a trace";
 
 /**
- * The one wrong record that two exchanged pages can make: where both break a batch header at the same byte of its first
- * 21, the offset in front of the break and the batch behind it fit each other, and its checksum knows nothing of
- * offsets.
+ * The one case in which two exchanged pages make a wrong record. Both pages begin at the same byte of a batch header,
+ * within its first 21 bytes, which no checksum covers. Then the offset of one batch stands in front of the rest of
+ * another, and the whole is a valid batch.
  */
 export const MISFIT = "A WRONG RECORD: the break is in the part of a header that no checksum covers";
 

@@ -1,6 +1,6 @@
 /**
- * What each byte of the volume is, by the format (docs/format.md), and what of the log is read when that byte is looked
- * at.
+ * What each byte of the volume is by the format (docs/format.md), and which range of the log a test reads when it has
+ * changed that byte.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES } from "../../src/record/format.ts";
@@ -12,7 +12,7 @@ import type { RotLog, TrueBatch } from "./history.ts";
 import { RotVolume } from "./rot-volume.ts";
 import { batchesIn, firstAt, type Scope } from "./survey.ts";
 
-/** The batch's bytes that its checksum covers begin here. */
+/** Where the bytes begin that a batch's checksum covers. */
 const CRC_FROM = 21;
 
 export interface Region {
@@ -20,7 +20,7 @@ export interface Region {
   readonly slot: number;
   readonly from: number;
   readonly to: number;
-  /** Of a batch's parts. */
+  /** The batch that the region is a part of. */
   readonly batch?: TrueBatch;
 }
 

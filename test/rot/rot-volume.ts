@@ -1,6 +1,6 @@
 /**
- * A volume over an image that is rotting: single bits and whole pages can be changed under it, and it knows which bytes
- * were ever read. Writes go to copies, so one image serves any number of openings.
+ * A volume over an image that a test damages: single bits and whole pages are changed under it. It can record which
+ * bytes were read. Writes go to copies of the slots, so that one image can be opened any number of times.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Volume, VolumeInfo } from "../../src/store/volume.ts";
@@ -13,9 +13,9 @@ export class RotVolume implements Volume {
   readonly slotBytes: number;
   readonly #image: Image;
   readonly #slots: Uint8Array[];
-  /** Per slot one byte for each of its bytes, 1 where a read went; only when asked for. */
+  /** For each slot an array with a 1 for every byte that was read. Only when the test asks for it. */
   readonly touched: Uint8Array[] | undefined;
-  /** Called at each flush with the bytes as they are then; for histories of pages. */
+  /** Called at each flush with the slot's bytes at that time, to collect earlier versions of pages. */
   onFlush: ((slot: number, bytes: Uint8Array) => void) | undefined;
 
   constructor(slotBytes: number, image: Image, track = false) {

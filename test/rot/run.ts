@@ -1,10 +1,10 @@
 /**
  * `node tools/run/run-ts.mjs test/rot/run.ts --every N --swaps N --seed S --json FILE`
  *
- * Flips every bit of a volume with some 1 MiB of batches, brings every page back stale, exchanges pages, and prints
- * what became of them by region (bits.ts and pages.ts say how). `--every N` takes every N-th of those that need the
- * long way (default all), `--swaps N` every N-th pair of pages (default 16). The exit code is 1 when something was
- * wrong and nobody said so.
+ * Flips every bit of a volume with some 1 MiB of batches, puts back earlier versions of every page, exchanges pages,
+ * and prints the outcomes by region (bits.ts and pages.ts say how). `--every N` takes every N-th of the bits and pages
+ * that need the whole path (default all), `--swaps N` every N-th pair of pages (default 16). The exit code is 1 when
+ * damage was not reported.
  */
 import { commandLine, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
 import { writeReport } from "../support/figures.mjs";
@@ -22,7 +22,7 @@ const values = commandLine({
     json: jsonFile(),
   },
 });
-// Every second error here is the wanted answer, and nobody looks at its stack.
+// Most errors here are the expected answer. Without stack traces they cost less.
 Error.stackTraceLimit = 0;
 const started = performance.now();
 const seconds = (): number => (performance.now() - started) / 1000;

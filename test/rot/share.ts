@@ -1,15 +1,15 @@
 /**
- * One rot run, whole or thinned: what the runner does with all bits and the unit suite with some. Bits of sealed
- * segments are looked at in the log that was killed; the closed one differs from it in the active segment's marks only.
+ * One rot run: the command runs it with all bits and pages, the unit tests with some. Bits of sealed segments are
+ * flipped in the "killed" log only: the "closed" one differs from it only in the marks of its active segment.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { Bits, type RotFailure } from "./bits.ts";
 import { type HistoryOptions, makeRotLogs } from "./history.ts";
 import { rotPages } from "./pages.ts";
 
-/** More than 1 MiB of batches, in slots of 32 KiB: a read of one segment is short then. */
+/** More than 1 MiB of batches. Slots have only 32 KiB, so that reading one segment is quick. */
 export const WHOLE: HistoryOptions = { slotBytes: 32 * 1024, segments: 56, seed: 1 };
-/** The same in small. */
+/** A smaller volume, for unit tests. */
 export const SMALL: HistoryOptions = { slotBytes: 16 * 1024, segments: 6, seed: 1 };
 
 const NO_PAGES = { stale: 0, swapped: 0, counts: {}, failures: [] };
@@ -20,11 +20,11 @@ export interface ShareOptions {
   readonly history: HistoryOptions;
   readonly seed: number;
   readonly sample: number;
-  /** Every n-th surveyed bit and page. Default 1: all. */
+  /** Only every n-th bit and page that needs the whole path. Default 1: all. */
   readonly every?: number;
-  /** Every n-th exchange of pages. Default: as many. */
+  /** Only every n-th exchange of pages. Default: as `every`. */
   readonly everySwap?: number;
-  /** Surveyed regions that stay whole even so. */
+  /** Regions whose bits are all flipped, whatever `every` says. */
   readonly whole?: RegExp;
   /** Only regions of these names, and no pages. */
   readonly regions?: RegExp;
@@ -45,7 +45,7 @@ export interface Share {
   readonly sampled: number;
   readonly stale: number;
   readonly swapped: number;
-  /** "how it ended: region | outcome" */
+  /** How many bits and pages had an outcome, by "how the history ended: region | outcome". */
   readonly counts: Readonly<Record<string, number>>;
   readonly failures: readonly RotFailure[];
 }

@@ -1,16 +1,16 @@
 /**
- * The whole real path over a rotten image: open the store and the log, read with the reader that applications use, seek
- * by offset and by time, send each producer's newest batch again. Then a verdict:
+ * Runs the whole real path over a damaged image: opens the store and the log, reads with the reader that applications
+ * use, seeks by offset and by time, and sends each producer's newest batch again. Then it gives a verdict:
  *
  *   same          nothing is missing, nothing was reported
- *   took over     nothing is missing: the other copy of the catalog or the other mark counted
+ *   took over     nothing is missing: the other copy of the catalog, or the other mark, was used
  *   reported      some batches are CORRUPT_RANGE (or in the report), all others are exact
  *   cut           the newest batches are gone, and the report says that the tail was cut
  *   cut below the mark   the same, though a mark had said that they are durable
  *   refused       the volume does not open, by a typed error
  *
- * All else throws a Violation: a record that differs, one that is missing without a word, a seek that passes over good
- * records, an untyped error, a read that does not end.
+ * Anything else throws a Violation: a record that differs or that is missing without a report, a seek that skips good
+ * records, an error that is no TidemarkError, a read that does not end.
  */
 import { readBatches, type ReadSource } from "../../src/delivery/reader.ts";
 import { TidemarkError } from "../../src/errors.ts";
@@ -31,17 +31,17 @@ export interface Range {
 
 export interface Verdict {
   readonly outcome: "same" | "took over" | "reported" | "cut" | "cut below the mark" | "refused";
-  /** Ranges that were reported as damaged. */
+  /** The ranges that were reported as damaged. */
   readonly damage: readonly Range[];
   readonly note: string;
 }
 
 const RAW = serializerOf<Uint8Array>("bytes");
 const FETCH_BYTES = 64 * 1024;
-/** More turns than any read of these logs needs. */
+/** A read that needs more turns than this does not end: no read of these logs needs as many. */
 const TURNS_MAX = 10_000;
 
-/** A typed error is an answer; anything else, and INTERNAL, is a bug. */
+/** The error, if it is a typed one. Any other error, and INTERNAL, is a bug and throws a Violation. */
 export function typed(thrown: unknown): TidemarkError {
   if (thrown instanceof TidemarkError && thrown.code !== "INTERNAL") return thrown;
   throw new Violation("untyped", String(thrown), { cause: thrown });
@@ -58,7 +58,7 @@ class Survey {
     readonly truth: RotLog,
   ) {}
 
-  /** The log, remembering the bytes it handed out: the reader decodes those and no others. */
+  /** The log as the reader's source. It keeps the bytes that it passed on, which are all that the reader can decode. */
   #source(): ReadSource {
     return {
       resolve: (position, isolation) => this.log.resolve(position, isolation),
@@ -70,7 +70,10 @@ class Survey {
     };
   }
 
-  /** Damage that names a range, and begins where reading stood or behind a hole; reading goes on behind it. */
+  /**
+   * Checks an error that a read at `offset` threw: it must name a range that begins there or behind a gap. Returns
+   * where reading continues.
+   */
   report(error: TidemarkError, offset: number): number {
     const { from, to } = error.details;
     if (error.code !== "CORRUPT_RANGE") throw new Violation("no-range", `at ${offset}: ${error.message}`);
@@ -117,7 +120,7 @@ class Survey {
     this.#exact.add(batch.baseOffset);
   }
 
-  /** Every batch of the range was read to the byte, or lies in reported damage, or behind a reported cut. */
+  /** Every batch of the range must have been read exactly, or lie in reported damage or behind a reported cut. */
   checkComplete({ from, to }: Range, cutAt: number): void {
     for (const { baseOffset, nextOffset } of batchesIn(this.truth, from, to)) {
       if (this.#exact.has(baseOffset) || baseOffset >= cutAt) continue;
@@ -131,8 +134,7 @@ class Survey {
       const { bytes } = await this.log.fetch(offset, { maxBytes: 1 });
       const found = bytes.length > 0 ? readHeader(bytes) : undefined;
       const wanted = this.truth.batches[firstBehind(this.truth, offset)];
-      // What was damaged may be found later, by the checksum that the reader makes; the place must be right all the
-      // same.
+      // A seek does not check the batch that it finds: the reader does. But the seek must not skip a good batch.
       if (found && wanted && found.baseOffset > wanted.baseOffset && !this.#isDamaged(wanted))
         throw new Violation("seek", `offset ${offset} leads to ${found.baseOffset}, not ${wanted.baseOffset}`);
     } catch (thrown) {
@@ -141,7 +143,7 @@ class Survey {
     }
   }
 
-  /** Asked before anything is read, so before damage is known; judged when it is. */
+  /** Seeks before anything is read, so before damage is known. The returned function judges the answer afterwards. */
   async seekTime({ timestamp, expected }: TimeSeek): Promise<() => string> {
     try {
       const found = await this.log.resolve({ timestamp });
@@ -182,7 +184,7 @@ class Survey {
   }
 }
 
-/** The first batch that ends behind the offset. */
+/** The index of the first batch that ends behind the offset. */
 function firstBehind({ batches }: RotLog, offset: number): number {
   let low = 0;
   let high = batches.length;
@@ -206,7 +208,7 @@ export function batchesIn(truth: RotLog, from: number, to: number): readonly Tru
   return found;
 }
 
-/** The leader's epoch, 4 bytes outside the checksum, says nothing to a reader. */
+/** True when the bytes are equal but for the leader epoch: readers ignore it, and the checksum does not cover it. */
 function isExact(bytes: Uint8Array, truth: Uint8Array): boolean {
   return (
     bytes.length === truth.length &&
@@ -224,14 +226,14 @@ function safeSplit(bytes: Uint8Array): Uint8Array[] {
 }
 
 /**
- * Times to look for in a range, and where they stand: the first record at or behind them, by the batches' own times.
+ * A time to look for, and the offset that must be found: that of the first record that is not older.
  */
 export interface TimeSeek {
   readonly timestamp: number;
   readonly expected: number;
 }
 
-/** The naive answer: the first record that is at least so young, batches left out as told. */
+/** The same by a plain search: the first record that is not older, without the batches that `leftOut` names. */
 export function firstAt(log: RotLog, timestamp: number, leftOut: (batch: TrueBatch) => boolean = () => false): number {
   for (const batch of log.batches) {
     if (batch.maxTimestamp < timestamp || leftOut(batch)) continue;
@@ -244,7 +246,7 @@ export function firstAt(log: RotLog, timestamp: number, leftOut: (batch: TrueBat
 export interface Scope extends Range {
   readonly offsets: readonly number[];
   readonly times: readonly TimeSeek[];
-  /** Ask for producers' retries, too. */
+  /** Whether producers send their newest batches again. */
   readonly retries: boolean;
 }
 
@@ -260,12 +262,13 @@ export async function survey(kernel: Kernel, volume: RotVolume, truth: RotLog, s
     return { outcome: "refused", damage: [], note: typed(thrown).code };
   }
   const { cut, cleanShutdown, lost: gone } = log.recovery;
-  // Where the active slot says that it is another's, the log goes on behind all that it may have held, and says so.
+  // If the active slot seems to belong to another log, the log continues behind all offsets that the slot may have
+  // held, and reports the gap.
   const skipped = gone?.to === log.logEndOffset && gone.from < truth.end;
   if (log.logStartOffset !== truth.start || (log.logEndOffset > truth.end && !skipped))
     throw new Violation("bounds", `${log.logStartOffset} to ${log.logEndOffset}`);
   const lost = truth.end - log.logEndOffset;
-  // A slot whose header page is gone says so from its start on.
+  // A slot without its header page is reported as damaged from its start.
   if (lost > 0 && (!cut || cut.offset > log.logEndOffset))
     throw new Violation(
       log.logEndOffset < truth.marked ? "lost" : "lost-tail",

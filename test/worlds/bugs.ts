@@ -1,9 +1,9 @@
-/** Bugs that the small worlds must catch: those of the simulation's list that concern storage, and some of its own. */
+/** Planted bugs that the small worlds must find: the simulation's bugs that concern storage, and some more. */
 import { MUTANTS } from "../simulation/mutants.ts";
 import type { PlantedBug } from "../support/planted-bug.ts";
 import type { Beginning } from "./world.ts";
 
-/** Where each comes to light, and after how many operations at the latest. */
+/** For each bug the beginning from which it is found, and after how many operations at the latest. */
 const SHARED: Readonly<Record<string, readonly [Beginning, number]>> = {
   "flush left out": ["new", 1],
   "another slot flushed": ["new", 1],
@@ -25,7 +25,7 @@ const SHARED: Readonly<Record<string, readonly [Beginning, number]>> = {
 export interface WorldBug extends PlantedBug {
   readonly from: Beginning;
   readonly depth: number;
-  /** Only a crash inside recovery shows it. */
+  /** Set if only a crash during recovery shows the bug. */
   readonly recrash?: number;
 }
 

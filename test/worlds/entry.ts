@@ -1,3 +1,3 @@
-/** The exports of a bundle with a planted bug: the explorer over the product in the bundle. */
+/** Entry of a bundle with a planted bug: the explorer together with the product that it explores. */
 export { loadKernel } from "../../src/kernel/load.ts";
 export { explore } from "./explore.ts";

@@ -1,8 +1,8 @@
 /**
- * All histories of up to `depth` operations from each beginning, crashed at each call of their last operation and
- * behind it, in every way that images.ts knows. A history's earlier operations were the last ones of its prefixes, so
- * each crash point is visited once. For a share of the images recovery is cut short in turn, at each of its calls, in
- * every way. Images that are equal to the byte, and owe the same, are opened once and counted as often as they come up.
+ * Explores all histories of up to `depth` operations from each beginning. Each history is crashed at every call of its
+ * last operation and behind it, in every way that images.ts knows. The earlier operations are the last ones of shorter
+ * histories, so each crash point is visited once. For some of the images recovery is crashed as well, at each of its
+ * calls and in every way. Images with equal bytes and equal promises are opened once, and counted each time.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -17,7 +17,7 @@ import { type Beginning, BEGINNINGS, beginWorld, type CrashPoint, type Operation
 export interface Failure {
   readonly check: string;
   readonly message: string;
-  /** Beginning, operations, the call after which the crash came, the fate of each write. */
+  /** The beginning, the operations, the call after which the crash came, and the fate of each write. */
   readonly history: string;
 }
 
@@ -26,10 +26,10 @@ export interface Explored {
   readonly crashPoints: number;
   readonly images: number;
   readonly distinct: number;
-  /** Images whose recovery was cut short. */
+  /** How many images had their recovery crashed. */
   readonly recrashed: number;
   readonly failures: readonly Failure[];
-  /** Per outcome, and per fate of a write, how many images. */
+  /** How many images had each outcome, and each fate of a write. */
   readonly counts: Readonly<Record<string, number>>;
 }
 
@@ -38,7 +38,7 @@ export interface ExploreOptions {
   readonly depth: number;
   readonly beginnings?: readonly Beginning[];
   readonly failuresMax?: number;
-  /** Every n-th distinct image has its recovery cut short; 0: none. Default 0. */
+  /** The recovery of every n-th distinct image is crashed. Default 0: of none. */
   readonly recrash?: number;
   /** Called after each history. */
   readonly onHistory?: () => void;
@@ -88,7 +88,7 @@ class Explorer {
       for (const operation of operations) points = await world.run(operation);
       for (const point of points) await this.#crash(name, point);
     } catch (thrown) {
-      // The history itself went wrong, before any crash.
+      // The history itself failed, before any crash.
       this.#fail(thrown, `${name} (no crash)`);
     }
   }
@@ -99,7 +99,7 @@ class Explorer {
     await this.#images(`${name} | behind ${moment.call}`, moment, promised, true, true);
   }
 
-  /** `wasKill`: nothing written was lost before this moment. */
+  /** `wasKill`: all written bytes had survived up to this moment. */
   async #images(place: string, moment: Moment, promised: Promised, wasKill: boolean, isFirst: boolean): Promise<void> {
     const owed = JSON.stringify(promised);
     for (const made of imagesOf(moment)) {
@@ -140,7 +140,7 @@ class Explorer {
   async #judge(crash: CrashImage, promised: Promised, history: () => string): Promise<string> {
     try {
       const outcome = await judge(this.#options.kernel, crash, promised);
-      // Un-flushed writes alone are never a reason to refuse a volume.
+      // Lost unflushed writes alone must never make a volume refuse to open.
       if (outcome.startsWith("refused")) throw new Violation("refused", outcome);
       return outcome;
     } catch (thrown) {
@@ -155,7 +155,7 @@ class Explorer {
     this.failures.push({ check, message: thrown instanceof Error ? thrown.message : String(thrown), history });
   }
 
-  /** 64 bits in two lanes over the slot's words. */
+  /** A hash of 64 bits, as two of 32 bits over the slot's words. */
   #hash(slot: Uint8Array): string {
     const known = this.#hashes.get(slot);
     if (known !== undefined) return known;

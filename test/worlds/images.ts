@@ -1,14 +1,15 @@
 /**
- * All that a power cut may make of one moment: every un-flushed write is kept, dropped, torn or garbled.
+ * All states in which a power cut may leave the disk at one moment: each write that was not flushed is kept, dropped,
+ * torn or garbled.
  *
  *   kept     all its bytes arrived          head   torn: the first half arrived, the second is as before
  *   dropped  none did                       tail   torn: the second half arrived, the first is as before
  *   garbled  its range holds anything       cut@n  torn at the n-th 512-byte sector, either side
  *
- * Up to PRODUCT_MAX writes: every combination. More: each single write in every state beside all others kept and beside
- * all others dropped, all dropped, and all kept. In both cases a write over several sectors is torn at each of them,
- * beside all others kept and beside all dropped. Damage stays inside the written range (as SQLite's "powersafe
- * overwrite" has it).
+ * With up to PRODUCT_MAX writes every combination is tried. With more: each single write in every state while all
+ * others are kept and while all are dropped, all dropped, and all kept. In both cases a write over several sectors is
+ * also torn at each sector border, while all others are kept and while all are dropped. Damage stays inside the written
+ * range (the assumption that SQLite calls "powersafe overwrite").
  */
 import { Random } from "../simulation/prng.ts";
 import type { Image, Moment, PendingWrite } from "./recording-volume.ts";
@@ -21,7 +22,7 @@ export type Fate = (typeof FATES)[number] | `cut@${number}-` | `cut@${number}+`;
 export interface CrashImage {
   readonly image: Image;
   readonly fates: readonly Fate[];
-  /** All that was written is there: what the death of the process alone leaves. */
+  /** True when every written byte is there, as after a kill of the process alone. */
   readonly isKill: boolean;
 }
 
@@ -55,7 +56,7 @@ export function* fatesOf(pending: readonly PendingWrite[]): Generator<readonly F
   }
 }
 
-/** Lengths of the part before each sector border inside the write. */
+/** For each sector border inside the write, how many of its bytes lie before the border. */
 function sectorCuts({ position, bytes }: PendingWrite): number[] {
   const cuts: number[] = [];
   for (let at = SECTOR - (position % SECTOR); at < bytes.length; at += SECTOR) cuts.push(at);

@@ -1,14 +1,14 @@
 /**
- * Opens what a crash left and compares it with what was owed. Throws a Violation, or says how it went:
+ * Opens what a crash left and compares it with what was promised. Throws a Violation, or returns the outcome:
  *
- *   kept        all that was ever written is there
- *   cut         a torn tail was cut, and the report says so; nothing of it was acknowledged
- *   unwritten   writes that nobody was told of left no trace, or none that can be told from an unused place
- *   no log      the log's creation had not been answered, and it is not there
+ *   kept        everything that was written is there
+ *   cut         a torn tail was cut, and the report says so; nothing in it was acknowledged
+ *   unwritten   writes that were not acknowledged left no trace, or none that differs from an unused place
+ *   no log      the log's creation had not been answered, and there is no log
  *
- * and "one catalog copy" when the other was torn. A typed error is an outcome as well, `refused CODE`; what the
- * explorer allows of those is its affair. Every image is opened again as the first recovery left it, twice: once to see
- * that nothing more is done, and once behind an append and a power cut.
+ * and "one catalog copy" when the other copy was torn. A typed error is an outcome as well, `refused CODE`; the
+ * explorer decides whether it is allowed. Each recovered image is opened twice more: once to check that nothing is left
+ * to recover, and once after an append and a power cut.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -34,7 +34,7 @@ import {
 import { type Image, type Moment, RecordingVolume } from "./recording-volume.ts";
 import { openStore, SLOT_BYTES } from "./world.ts";
 
-/** Serial number of the append behind recovery: no history gets there. */
+/** Serial number of the append after recovery. No history has as many appends. */
 const AFTERWARDS = 999_999;
 
 interface Content {
@@ -116,7 +116,7 @@ async function checkLookups(log: SegmentedLog, { batches, start, end }: Content,
   for (const [base, timestamp] of batches) {
     const found = await log.offsetForTimestamp(timestamp);
     const expected = batches.find(([, max]) => max >= timestamp)?.[0] ?? base;
-    // Batches below the log start may still be held, and lie in the same segment.
+    // Batches below the log's start may still be there, in the same segment, and may be found.
     if (found === undefined || found > Math.max(expected, start))
       throw new Violation("time", `time ${timestamp} found at ${found}, stands at ${expected}`);
   }
@@ -147,7 +147,7 @@ function checkReport(store: SegmentStore, log: SegmentedLog, owed: Promised): st
 }
 
 /**
- * A batch of which the disk still has the header, at the very place where the log now ends, must have been reported.
+ * If the disk has a promised batch's header exactly where the log now ends, the loss of that batch must be reported.
  */
 async function checkUnreported(
   kernel: Kernel,
@@ -163,8 +163,8 @@ async function checkUnreported(
   stampBaseOffset(batch, missing.baseOffset);
   const there = image[active.slot!]!.subarray(BODY_AT + active.bytes, BODY_AT + active.bytes + BATCH_HEADER_BYTES);
   if (there.length < BATCH_HEADER_BYTES) return;
-  // A recovery that was cut short itself has said where the log ends: what it would have reported is stale from then
-  // on.
+  // A crashed recovery may already have decided where the log ends. From then on the batch behind it counts as stale,
+  // and is not reported.
   stampLeaderEpoch(batch, appending || -1);
   const differs = there.some((byte, at) => byte !== batch[at]);
   if (!differs)
@@ -174,8 +174,7 @@ async function checkUnreported(
 const digest = ({ records, start, end }: Content): string => JSON.stringify([start, end, [...records]]);
 
 /**
- * The log as the same image's next life finds it; it must be the one before, and its recovery must have had nothing to
- * do.
+ * Opens the recovered image once more. The log must be unchanged, and its recovery must have had nothing to do.
  */
 async function again(
   kernel: Kernel,
@@ -193,7 +192,7 @@ async function again(
   return { volume, store, log };
 }
 
-/** Opens the recovered image again, appends, loses all un-flushed bytes, and opens it once more. */
+/** Opens the recovered image again, appends, loses all unflushed bytes, and opens it once more. */
 async function checkAgain(kernel: Kernel, first: RecordingVolume, content: Content): Promise<void> {
   const image = first.afterPowerCut;
   const second = await again(kernel, image, content, "second recovery");
@@ -242,7 +241,7 @@ export async function judge(kernel: Kernel, { image, isKill }: CrashImage, owed:
   return went;
 }
 
-/** Where a recovery of this image may itself be cut short. */
+/** The moments at which a recovery of this image may crash. */
 export async function recoveryMoments(kernel: Kernel, image: Image): Promise<readonly Moment[]> {
   const volume = new RecordingVolume(SLOT_BYTES, image);
   const moments: Moment[] = (volume.moments = []);

@@ -1,6 +1,6 @@
 /**
- * What one log owes at one moment, known without asking it: which records may be there, which must be, where it may
- * begin.
+ * What one log promises at one moment, computed without the log: which records may be there, which must be there, and
+ * where the log may begin.
  *
  *   start            flushed              written              end of `batches`
  *     ▼                 ▼                    ▼                    ▼
@@ -13,7 +13,7 @@ import { BatchBuilder } from "../../src/record/batch-builder.ts";
 
 export interface MadeRecord {
   readonly key: string;
-  /** null: a tombstone. */
+  /** null for a tombstone. */
   readonly value: string | null;
   readonly timestamp: number;
 }
@@ -24,17 +24,17 @@ export interface MadeBatch {
 }
 
 export interface Promised {
-  /** The log's creation has been answered. */
+  /** Whether the log's creation has been answered. */
   readonly exists: boolean;
   readonly batches: readonly MadeBatch[];
   readonly flushed: number;
   readonly written: number;
   readonly startLow: number;
   readonly startHigh: number;
-  /** Offsets that a compaction is about to remove, and those that one has removed. */
+  /** Offsets that a compaction under way may remove, and those that earlier ones have removed. */
   readonly going: readonly number[];
   readonly gone: readonly number[];
-  /** A producers' snapshot as of this offset or a later one is kept; -1: none is owed. */
+  /** There must be a producers' snapshot as of this offset or a later one. -1: there need not be one. */
   readonly snapshot: number;
 }
 
@@ -58,7 +58,7 @@ export const endOf = ({ batches }: Pick<Promised, "batches">): number => {
   return last ? last.baseOffset + last.records.length : 0;
 };
 
-/** Two records under one of three keys. Equal sizes: what is written again covers what stood there exactly. */
+/** Two records with keys of three. All have the same size, so that a new batch covers an old one exactly. */
 export function makeRecords(baseOffset: number, serial: number): MadeRecord[] {
   return [0, 1].map((i) => {
     const n = baseOffset + i;
@@ -78,6 +78,6 @@ export function encode(kernel: Kernel, records: readonly MadeRecord[], baseOffse
   return builder.build({ ...PRODUCER, baseSequence: baseOffset });
 }
 
-/** A producers' section that names this offset. It is opaque to the store, so any bytes will do. */
+/** A producers' snapshot as of this offset. The store does not look into it, so a text will do. */
 export const snapshotAt = (offset: number): Uint8Array =>
   new TextEncoder().encode(`producers as of ${String(offset).padStart(8, "0")}`);

@@ -1,12 +1,12 @@
 /**
- * A volume in memory that remembers, after each of its calls, what a crash at that moment could leave behind: the bytes
- * that were flushed, and the writes that were not.
+ * A volume in memory that records, after each call, what a crash at that moment could leave: the bytes that were
+ * flushed and the writes that were not.
  *
  *   write ──► pending, in order ──flush of the slot──► durable
  *              └ read shows them
  *
- * Durable slots are never changed in place, so a moment is a list of references and costs nothing. The same class
- * serves as the disk that a crash left: opened on an image, it copies a slot when it is first written.
+ * Durable slots are never changed in place, so a moment is a list of references. The same class also serves as the disk
+ * that a crash left: it is opened on an image, and copies a slot when it first writes to it.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Volume, VolumeInfo } from "../../src/store/volume.ts";
@@ -17,11 +17,11 @@ export interface PendingWrite {
   readonly bytes: Uint8Array;
 }
 
-/** One array for each slot; whoever holds an image leaves its arrays as they are. */
+/** One array for each slot. The arrays of an image are never changed. */
 export type Image = readonly Uint8Array[];
 
 export interface Moment {
-  /** The call that has just returned: "write", "flush", "grow". */
+  /** The call that has just returned, for example "write", "flush" or "grow". */
   readonly call: string;
   readonly durable: Image;
   readonly pending: readonly PendingWrite[];
@@ -34,7 +34,7 @@ export class RecordingVolume implements Volume {
   #durable: Uint8Array[];
   #cache: Uint8Array[];
   #pending: readonly PendingWrite[] = [];
-  /** Filled while set; one moment for each call. */
+  /** While this is set, each call adds a moment to it. */
   moments: Moment[] | undefined;
 
   constructor(slotBytes: number, image: Image = []) {
@@ -48,7 +48,7 @@ export class RecordingVolume implements Volume {
     return this.#cache.length;
   }
 
-  /** The bytes after a process kill, and after a power cut that loses all un-flushed writes. */
+  /** `afterKill`: the bytes after a kill of the process. `afterPowerCut`: those without all unflushed writes. */
   get afterKill(): Image {
     return this.#cache.slice();
   }

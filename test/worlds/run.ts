@@ -1,9 +1,9 @@
 /**
  * `node tools/run/run-ts.mjs test/worlds/run.ts --depth N --from new,used --recrash N --json FILE`
  *
- * Explores all histories of up to N operations (default 4) and prints what became of how many crash images; every
- * N-th distinct image (default 24) has its recovery crashed as well. The exit code
- * is 1 when one of them broke a promise; the first ones are printed with their history.
+ * Explores all histories of up to N operations (`--depth`, default 4) and prints how many crash images had which
+ * outcome. The recovery of every N-th distinct image (`--recrash`, default 24) is crashed as well. The exit code is 1
+ * when an image broke a promise; the first ones are printed with their history.
  */
 import { choices, commandLine, integer, jsonFile } from "../../tools/run/command-line.mjs";
 import { writeReport } from "../support/figures.mjs";

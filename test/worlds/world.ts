@@ -1,19 +1,19 @@
 /**
- * One small world: a real store on a recording volume, the seven operations, and the promise that each of them makes.
+ * One small world: a real store on a recording volume, seven operations, and what each of them promises.
  *
  *   append    SegmentedLog.append of one batch; not flushed
  *   flush     SegmentedLog.flush: all appended so far is acknowledged; with nothing new it moves the mark to the end
  *   roll      SegmentedLog.roll: seals the active segment and begins another
  *   trim      SegmentedLog.trim to the middle between log start and flushed offset, at least one offset further;
- *             segments that end there leave, and their slots are used again with their old batches inside
+ *             segments that end there are removed, and their slots are used again, with their old batches in them
  *   compact   the log's own Compactor over the sealed segments (store.replace), tombstones due at once
- *   truncate  the process dies, and the active slot's file comes back cut in the middle of its un-flushed batches,
- *             grown to its size again with zeros (as OpfsVolume does); then the store is opened. No call cuts a log's
- *             tail; recovery does, and this makes it do so and go on
+ *   truncate  the process dies, and the active slot's file ends in the middle of its unflushed batches and is filled
+ *             with zeros to its size again (as OpfsVolume does); then the store is opened. Only recovery cuts a log's
+ *             tail, and this operation makes it do so
  *   re-open   a clean close, and an open
  *
- * A trim of nothing, a roll of an empty segment, a compaction without sealed segments stay in: they must change
- * nothing.
+ * A trim of nothing, a roll of an empty segment and a compaction without sealed segments are explored as well: they
+ * must change nothing.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
@@ -38,13 +38,13 @@ import { type Moment, RecordingVolume } from "./recording-volume.ts";
 export const OPERATIONS = ["append", "flush", "roll", "trim", "compact", "truncate", "re-open"] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
-/** Small, so that an image is opened in no time: one page of header, one of batches. */
+/** One page of header and one of batches: images are small, so that they open quickly. */
 export const SLOT_BYTES = 8192;
-/** Time stands still: the same state is then the same bytes, whatever way led to it. */
+/** The clock does not move, so that equal states have equal bytes, whichever operations led to them. */
 const NOW = 1_000_000;
 const SETTINGS = withDefaults({ compaction: { tombstoneRetentionMs: 0 } });
 
-/** A place to crash, and what is owed there. */
+/** A moment at which the world may crash, and what is promised at that moment. */
 export interface CrashPoint {
   readonly moment: Moment;
   readonly promised: Promised;
@@ -54,7 +54,7 @@ export class World {
   readonly kernel: Kernel;
   readonly volume = new RecordingVolume(SLOT_BYTES);
   promised: Promised = NOTHING;
-  /** Done to a new store before the log is made. */
+  /** Runs on a new store before the log is made. */
   firstOf: ((store: SegmentStore) => Promise<void>) | undefined;
   #store!: SegmentStore;
   #log!: SegmentedLog;
@@ -72,20 +72,20 @@ export class World {
 
   async #open(): Promise<void> {
     this.#store = await openStore(this.volume, this.kernel);
-    // In the same life, so that the stale batches carry an epoch that nothing but a new one for the slot tells from
-    // ours.
+    // In the same life, so that the stale batches have the epoch of this life. Only the slot's own new epoch tells them
+    // from the log's batches.
     if (!this.promised.exists) await this.firstOf?.(this.#store);
     this.#log = await this.#store.log(LOG_NAME);
     this.#log.onSeal = () => snapshotAt(this.#log.logEndOffset);
-    // The pool grows beside: wait for it, so that the next operation's calls are its own.
+    // The pool of slots grows in the background. Wait for it, so that its calls do not count as the next operation's.
     await this.#store.reserveSlots(0);
   }
 
-  /** Runs one operation; the result is every place inside it and behind it where the world may end. */
+  /** Runs one operation. Returns every crash point inside and behind it. */
   async run(operation: Operation | "create"): Promise<CrashPoint[]> {
     const before = this.promised;
     const moments: { moment: Moment; promised: Promised }[] = [];
-    // The promises change while an operation runs, so each call is marked when it returns.
+    // What is promised changes while an operation runs, so each call's moment gets the promise of that time.
     const record: Moment[] = [];
     record.push = (...made) => {
       for (const moment of made) moments.push({ moment, promised: this.promised });
@@ -96,7 +96,7 @@ export class World {
     else await this.#perform(operation);
     await this.#store.reserveSlots(0);
     this.volume.moments = undefined;
-    // The last call's moment is the operation's end, where more is owed.
+    // The moment of the last call is replaced by the operation's end, at which more is promised.
     const last = moments.pop();
     const end = { moment: this.volume.now(last?.moment.call ?? "none"), promised: this.promised };
     return !last && before === this.promised ? [] : [...moments, end];
@@ -142,7 +142,7 @@ export class World {
     if (this.#log.segments().length > segments) this.#sealed();
   }
 
-  /** Behind a roll, its own or an append's. */
+  /** Updates the promise after a roll, by the operation `roll` or by an append. */
   #sealed(): void {
     const sealed = this.#log.segments().findLast((segment) => segment.state === "sealed");
     this.#owe({ flushed: this.#log.flushedOffset, ...(sealed && { snapshot: sealed.nextOffset }) });
@@ -166,7 +166,9 @@ export class World {
     this.#owe({ going: [], gone: [...this.promised.gone, ...going] });
   }
 
-  /** Records of sealed segments, from the log start, that a newer one there outdates, and tombstones. */
+  /**
+   * The records of sealed segments that compaction may remove: those with a newer record of their key, and tombstones.
+   */
   #outdated(): number[] {
     const end = this.#log.segments().findLast((segment) => segment.state === "sealed")?.nextOffset ?? 0;
     const { batches, gone } = this.promised;
@@ -175,7 +177,7 @@ export class World {
     for (const { baseOffset, records } of batches) {
       for (const [i, record] of records.entries()) {
         const offset = baseOffset + i;
-        // A batch is rewritten whole: one that begins below the log start takes its records above along.
+        // A batch that begins below the log's start and ends above it is rewritten as a whole.
         if (offset >= end || gone.includes(offset) || baseOffset + records.length <= this.#log.logStartOffset) continue;
         there.push([offset, record]);
         newest.set(record.key, offset);
@@ -186,7 +188,7 @@ export class World {
       .map(([offset]) => offset);
   }
 
-  /** The active slot's file, cut in the middle of what was not flushed. */
+  /** Cuts the active slot's file in the middle of its unflushed batches. */
   async #cutTail(): Promise<void> {
     const active = this.#log.segments().at(-1)!;
     const flushed = this.promised.batches.filter(
@@ -216,9 +218,9 @@ export function openStore(volume: RecordingVolume, kernel: Kernel): Promise<Segm
   return SegmentStore.open({ volume, kernel, now: () => NOW });
 }
 
-/** Where histories begin. */
+/** The states from which histories begin, by the operations that lead there. */
 export const BEGINNINGS = {
-  /** Nothing at all: the first format is a place to crash, too. */
+  /** An empty disk: formatting it may crash as well. */
   new: [],
   /**
    * Sealed segments, one of them compacted, slots that hold stale batches of the same sizes, an active segment with
@@ -242,16 +244,16 @@ export const BEGINNINGS = {
     "append",
     "flush",
   ],
-  /** The active segment has room for one more batch: appends roll by themselves. */
+  /** The active segment has room for one more batch, so the append after the next one rolls. */
   full: ["append", "flush"],
-  /** The log's first slot holds another log's batches, of the same offsets and sizes as those that will be written. */
+  /** The log's first slot has stale batches of another log, of the same offsets and sizes as those to be written. */
   recycled: [],
 } as const satisfies Record<string, readonly Operation[]>;
 export type Beginning = keyof typeof BEGINNINGS;
 
-/** Serial number of appends that must never come back. */
+/** Serial number of stale batches, which must never be read. */
 const STALE = 888_888;
-/** Bytes that leave room for one batch of `makeRecords` in the beginning "full". */
+/** A value of this size leaves room for one batch of `makeRecords`, in the beginning "full". */
 const FULL_VALUE_BYTES = 3050;
 
 export async function beginWorld(
@@ -266,7 +268,7 @@ export async function beginWorld(
   return { world, created };
 }
 
-/** Another log fills a slot, rolls and is trimmed: the slot is free, and the next one to be taken. */
+/** Another log fills a slot, rolls and is trimmed. Then the slot is free, and is the next one to be used. */
 async function leaveStale(store: SegmentStore): Promise<void> {
   const log = await store.log("old");
   for (let offset = 0; offset < 12; offset += 2) {

@@ -1,6 +1,6 @@
 /**
- * The page that is struck: opens a tide by the shipped API, works on it, tells the ledger of everything. The runner
- * calls `window.crash`. The worker is remembered, so that it can be terminated.
+ * The page that is struck. It opens a tide by the shipped API, works on it, and reports everything to the ledger. The
+ * runner calls `window.crash`. The page keeps hold of its worker, so that it can terminate it.
  */
 import { open, type Tide, TidemarkError } from "../../../src/browser/index.ts";
 import type { Audit, CrashPage, PageConfig } from "../events.ts";
@@ -23,10 +23,11 @@ globalThis.Worker = class extends Worker {
   }
 };
 
-/** A page that goes may hold its locks a moment longer than the runner sees it. */
+/** Opens the tide, again and again while the page before still holds its locks: they may outlive it by a moment. */
 async function openPatiently({ name, engine }: PageConfig): Promise<{ opened: Tide; openMs: number; waits: number }> {
   for (let waits = 0; ; waits++) {
-    // Behind it, so that this page is alone: one that followed for a moment would not be closed by its worker's end.
+    // Waits for the lock's release, so that this page is the only one. A page that began as a follower would not be
+    // closed when its worker ends.
     await navigator.locks.request(`tidemark:${name}`, () => undefined);
     const started = performance.now();
     try {
@@ -39,7 +40,7 @@ async function openPatiently({ name, engine }: PageConfig): Promise<{ opened: Ti
   }
 }
 
-/** A call that never answers is a finding of its own. */
+/** Rejects when a call takes longer than SETTLE_MS: a call that never settles is a finding. */
 async function within<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>(

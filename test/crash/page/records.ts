@@ -1,5 +1,6 @@
 /**
- * Records that know what they are: the value's number and key stand in front, all other bytes follow from the number.
+ * Records that can be checked byte by byte: each begins with its number and its key, and the number determines all
+ * other bytes.
  */
 import type { RecordInput, TopicRecord } from "../../../src/browser/index.ts";
 import type { SentRecord } from "../events.ts";
@@ -18,7 +19,7 @@ export function recordOf([value, key, tombstone]: SentRecord, filler: number): R
 
 const fillerAt = (value: number, i: number): number => (value * 31 + i * 7) & 0xff;
 
-/** The number of a record read back; a text that no writer sends when any byte is not what it was. */
+/** The number of a record that was read. If any byte is wrong, a text instead, which no writer sends. */
 export function valueOf(record: TopicRecord<Uint8Array>): number | string {
   const { key, valueBytes: bytes } = record;
   if (bytes === null) return Number(record.headers["value"]);

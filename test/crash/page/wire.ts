@@ -1,25 +1,31 @@
 /**
- * The way to the ledger: one request at a time, so that events arrive in order; what comes up meanwhile goes with the
- * next.
+ * Sends events to the ledger: one request at a time, so that they arrive in order. Events that occur during a request
+ * go with the next one.
  */
 import type { PageEvent, Post } from "../events.ts";
 
 /**
- * The driver's way to the ledger, where there is one (test/tabs/browser.ts), and what the driver calls when the ledger
- * has it.
+ * Functions of the test driver in the page, where there is one (test/tabs/browser.ts): one takes a request for the
+ * ledger, the other says that the ledger has it.
  */
 interface Driver {
   ledgerHears?: (numbered: string) => void;
   ledgerHas?: (number: number) => void;
 }
 const driver = globalThis as Driver;
-/** The driver may lose a page, as one that comes out of the cache. */
+/**
+ * After this time the request is sent over HTTP: the driver may lose a page, for example one from the back/forward
+ * cache.
+ */
 const DRIVER_MS = 1_000;
 const onItsWay = new Map<number, (arrived: boolean) => void>();
 let sent = 0;
 driver.ledgerHas = (number) => onItsWay.get(number)?.(true);
 
-/** False: nobody is there. A request costs driver and browser some four milliseconds of processor time, this one. */
+/**
+ * Sends a body through the driver. Driver and browser need about one millisecond of processor time for it, and four for
+ * a request. False when there is no driver or it does not answer.
+ */
 function overDriver(body: string): Promise<boolean> {
   if (!driver.ledgerHears) return Promise.resolve(false);
   const number = ++sent;
@@ -37,7 +43,7 @@ export class Wire {
   #clock = 0;
   #ids = 0;
 
-  /** With `page`, a name of its own, what broke off is sent again. */
+  /** With `page`, a unique name for the page, a request that failed is sent again. */
   constructor(
     readonly life: number,
     readonly page?: string,
@@ -51,15 +57,15 @@ export class Wire {
     return ++this.#ids;
   }
 
-  /** Goes with the next that is told. */
+  /** Keeps an event until the next `tell`. */
   later(event: PageEvent): void {
     this.#waiting.push(event);
   }
 
-  /** Resolves when the ledger has it. */
+  /** Sends an event, and all that wait. Resolves when the ledger has them. */
   tell(event: PageEvent): Promise<void> {
     this.#waiting.push(event);
-    // Everything that waits goes with the next request, and shares its promise.
+    // All waiting events go with one request and share its promise.
     this.#next ??= (this.#sending ?? Promise.resolve()).then(() => this.#post());
     return this.#next;
   }

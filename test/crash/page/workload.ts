@@ -1,11 +1,11 @@
 /**
- * The work of a page until something strikes it:
+ * What a page does until it is struck:
  *
  *   two writers on "orders", one on each other topic   single appends and batches, `written` and `flushed`,
  *                                                      some pipelined
  *   a follower on each topic                           reads what arrives
  *   a reader                                           seeks somewhere and reads a stretch
- *   the keeper                                         rolls, retention, compaction, trims, each told beforehand
+ *   the keeper                                         rolls, retention, compaction, trims, each reported beforehand
  */
 import { type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
 import { Random } from "../../simulation/prng.ts";
@@ -29,12 +29,12 @@ const SETTINGS = {
   latest: { compaction: { tombstoneRetentionMs: 0 }, codec: "gzip" },
   trimmed: {},
 } as const;
-/** A batch must fit a slot of 64 KiB, and a few of them shall fill one. */
+/** A few batches of this size fill a slot of 64 KiB. */
 const BATCH_BYTES = 16 * 1024;
 const PIPELINE = 4;
 const KEYS = 40;
 const VALUES_PER_LIFE = 1_000_000;
-/** Codes that an honest log may answer here. */
+/** Error codes that a correct log may answer with in this workload. */
 const REFUSALS = new Set(["CLOSED", "BACKPRESSURE"]);
 
 const codeOf = (thrown: unknown): string =>
@@ -93,7 +93,7 @@ export class Workload {
       const records = Array.from({ length: random.between(1, random.pick([1, 8, 40])) }, () =>
         this.#record(topic, random),
       );
-      // One operation for a batch, one each for single appends; nothing is appended before the ledger has all of them.
+      // The history has one operation per append call. All of them are in the ledger before the first call.
       const parts = single ? records.map((record) => [record]) : [records];
       const ops = parts.map(
         (part) =>
@@ -189,7 +189,7 @@ export class Workload {
     }
   }
 
-  /** Reads some batches from somewhere; each batch is a poll. */
+  /** Reads some batches from a random offset; each batch is a poll in the history. */
   async #stretch(
     process: string,
     topic: TopicName,
@@ -205,7 +205,7 @@ export class Workload {
     try {
       for await (const batch of this.#topics[topic].readBatches({ ...options, signal: this.#stopped.signal })) {
         const records = [...batch];
-        // A batch is fetched ahead, so all that is known is that it was asked for after the stretch began.
+        // Batches are fetched ahead, so a poll may have begun at any time since the stretch began.
         await this.wire.tell({
           type: "poll",
           from,
@@ -219,13 +219,13 @@ export class Workload {
         if (--batches === 0) return;
       }
     } catch (thrown) {
-      // The trim may remove the record at which a reader stands.
+      // A trim or retention may remove the record that the reader asks for.
       const gone = codeOf(thrown) === "OFFSET_OUT_OF_RANGE" && (topic === "window" || topic === "trimmed");
       if (!gone) throw thrown;
     }
   }
 
-  /** All that the log holds, in one poll. */
+  /** Reads the whole log as one poll. */
   async readAll(topic: TopicName): Promise<number> {
     const from = this.wire.tick();
     const offsets: number[] = [];
@@ -279,7 +279,7 @@ export class Workload {
       await this.#told("trim", () => this.#topics.trimmed.trim(to));
       await this.wire.tell({ type: "done", id, at: this.wire.tick(), outcome: "ok" });
     } catch (thrown) {
-      // Without an answer it may have been done all the same.
+      // After an error the operation may have been done or not: its outcome is unknown.
       await this.wire.tell({ type: "done", id, at: this.wire.tick(), outcome: "info", code: codeOf(thrown) });
       throw thrown;
     }
