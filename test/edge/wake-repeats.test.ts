@@ -155,6 +155,74 @@ describe("a subscription and its own wake stream", () => {
     await call(subscription(id), "DELETE");
   });
 
+  describe("over those of others", () => {
+    type Of = { readonly streams: string[] } | { readonly pattern: string };
+    const put = (id: string, wake_stream: string, of: Of): Promise<Response> =>
+      call(subscription(id), "PUT", { type: "pull-wake", wake_stream, ...of });
+
+    /** Subscriptions in a row: each watches the wake stream of the one before it, as `of` says. */
+    async function row(root: string, length: number, of: (path: string) => Of): Promise<string[]> {
+      const ids = Array.from({ length }, () => fresh());
+      for (const [i, id] of ids.entries())
+        expect((await put(id, `${root}/w${i + 1}`, of(`${root}/w${i}`))).status).toBe(201);
+      return ids;
+    }
+    const refusal = async (response: Response): Promise<unknown[]> => {
+      const { error } = (await response.json()) as { error: { code: string; details: unknown; message: string } };
+      return [response.status, error.code, error.details, error.message];
+    };
+    const byName = (path: string): Of => ({ streams: [path] });
+    const byPattern = (path: string): Of => ({ pattern: `${path}*` });
+
+    it.each([
+      ["two, by name", 1, byName, byName],
+      ["two, by a pattern", 1, byPattern, byPattern],
+      ["four, by name and by a pattern", 3, byName, byPattern],
+      ["four, by a pattern and by name", 3, byPattern, byName],
+    ])("%s: what would close the circle is refused, and leaves nothing", async (_, length, of, last) => {
+      const root = fresh("circle");
+      await row(root, length, of);
+      const id = fresh();
+      const watched = `${root}/w${length}`;
+      expect(await refusal(await put(id, `${root}/w0`, last(watched)))).toEqual([
+        409,
+        "CONFLICT",
+        { wakeStream: `${root}/w0`, watched, steps: length },
+        expect.stringContaining(`"${watched}"`),
+      ]);
+      expect([(await call(subscription(id), "GET")).status, await linksOf(id)]).toEqual([404, []]);
+      // Beside the circle there is room for as many as ever.
+      expect((await put(id, `${root}/w0`, { streams: [`${root}/else`] })).status).toBe(201);
+      expect(
+        (await refusal(await call(subscription(id, "/streams"), "POST", { streams: [watched] }))).slice(0, 2),
+      ).toEqual([409, "CONFLICT"]);
+      expect((await call(subscription(id, "/streams"), "POST", { streams: [`${root}/more`] })).status).toBe(204);
+    });
+
+    it("is taken once a subscription of the circle is gone, or has let its stream go", async () => {
+      const root = fresh("circle");
+      const [first, second] = (await row(root, 2, byName)) as [string, string];
+      const id = fresh();
+      const close = (): Promise<Response> => put(id, `${root}/w0`, byName(`${root}/w2`));
+      expect((await close()).status).toBe(409);
+      expect((await call(subscription(second, `/streams/${root}/w1`), "DELETE")).status).toBe(204);
+      expect((await close()).status).toBe(201);
+      // Now it is there, and linking anew what was let go would close it.
+      expect((await call(subscription(second, "/streams"), "POST", { streams: [`${root}/w1`] })).status).toBe(409);
+      expect((await call(subscription(first), "DELETE")).status).toBe(204);
+      expect((await call(subscription(second, "/streams"), "POST", { streams: [`${root}/w1`] })).status).toBe(204);
+    });
+
+    it("two calls at once close none: one of them is refused", async () => {
+      const root = fresh("circle");
+      const both = await Promise.all([
+        put(fresh(), `${root}/w0`, byName(`${root}/w1`)),
+        put(fresh(), `${root}/w1`, byName(`${root}/w0`)),
+      ]);
+      expect(both.map(({ status }) => status).sort()).toEqual([201, 409]);
+    });
+  });
+
   it("a webhook's subscription has none, and takes any pattern", async () => {
     const id = fresh();
     expect(

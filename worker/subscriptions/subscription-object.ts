@@ -35,6 +35,7 @@ import { checkLinks, checkSubscriptions } from "./limits.ts";
 import { SubscriptionLinks, type WatchedPeer } from "./links.ts";
 import { checkStreams, configOf, PATH_CHARS_MAX, pathsOf, type SubscriptionConfig } from "./config.ts";
 import { type Link, type Subscription, SubscriptionStore } from "./tables.ts";
+import { checkWakeCircle } from "./wake-circles.ts";
 import { streamsOf, Wakes } from "./wakes.ts";
 
 /** A subscription that could not be served; others are not held up by it. */
@@ -230,6 +231,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   /** Before a stream is asked, and when all of them are met. */
   #checkRoom(config: SubscriptionConfig): void {
     checkSubscriptions(this.#store.count());
+    checkWakeCircle(this.#store, config);
     checkLinks(new Set(this.#links.meant(config)));
   }
 
@@ -246,6 +248,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const subscription = this.#store.get(id);
     if (!subscription) throw notFound();
     checkStreams(subscription.config, streams, "streams");
+    checkWakeCircle(this.#store, { wakeStream: subscription.config.wakeStream, pattern: null, streams });
     this.#links.checkRoom(id, streams);
   }
 

@@ -130,6 +130,13 @@ export class SubscriptionStore {
       wakeStream: row["wake_stream"] as string | null,
     }));
   }
+  /** Wake streams of those that are linked to the stream by name, be it there or not. */
+  wakeStreamsOf(path: string): string[] {
+    const query = `SELECT DISTINCT json_extract(config, '$.wakeStream') AS wake_stream
+      FROM link JOIN subscription ON subscription.id = link.subscription
+      WHERE path = ? AND explicit = 1 AND json_extract(config, '$.wakeStream') IS NOT NULL`;
+    return this.#run(query, path).map((row) => String(row["wake_stream"]));
+  }
   /** Whose wake that is under way names records of the stream. */
   wokenFor(path: string): string[] {
     const query = `SELECT subscription.id FROM subscription, json_each(subscription.state, '$.snapshot') AS named
