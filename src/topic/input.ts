@@ -29,7 +29,9 @@ const checkTimestamp = integer(Number.MIN_SAFE_INTEGER);
 /** Which of several records it is, or undefined for the only one. */
 type Place = number | undefined;
 
-/** What a message calls a record, or a field of it. Made for messages alone: there may be a million records a second. */
+/**
+ * What a message calls a record, or a field of it. Made for messages alone: there may be a million records a second.
+ */
 const called = (at: Place, field?: string): string =>
   at === undefined ? (field ?? "a record") : `records[${at}]${field === undefined ? "" : `.${field}`}`;
 

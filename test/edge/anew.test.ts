@@ -1,6 +1,6 @@
 /**
- * A path whose stream is deleted, or expires, and is made anew: what others know of it by its path follows the stream
- * that is there.
+ * A path whose stream is deleted or expires, and gets a new stream: subscriptions and forks that knew the old stream by
+ * its path must treat the new one as another stream.
  */
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -23,7 +23,7 @@ async function make(path: string, records: number, headers: Record<string, strin
   expect((await call(path, "PUT", headers, records > 0 ? body : undefined)).status).toBe(201);
 }
 
-/** A pull-wake subscription; its wake events lie on a stream of their own. */
+/** Makes a pull-wake subscription with a wake stream of its own. */
 async function subscribe(of: { streams?: string[]; pattern?: string }): Promise<{ id: string; wakes: string }> {
   const [id, wakes] = [`s${++names}`, `wakes/${++names}`];
   await make(wakes, 0);
@@ -63,7 +63,7 @@ const ack = ({ wake_id, generation, token }: Claim, id: string, acks: object[], 
     JSON.stringify({ wake_id, generation, acks, done }),
   );
 
-/** Until so many wake events have come; what they name. */
+/** Waits until the wake stream has `count` events. Returns the streams that they name. */
 async function woken(wakes: string, count: number): Promise<string[]> {
   for (;;) {
     const events = (await (await call(wakes, "GET")).json()) as { stream: string }[];
@@ -156,7 +156,7 @@ describe("a subscription follows the stream that is made anew", () => {
       tail_offset: offsetText(3),
       has_pending: true,
     });
-    // A stream that is made for the first time fences nobody.
+    // A stream at a path that had none before fences no wake.
     const { id: second, wakes: events } = await subscribe({ streams: [other, "anew/later"] });
     await call(other, "POST", {}, "[1]");
     await woken(events, 1);
@@ -165,7 +165,7 @@ describe("a subscription follows the stream that is made anew", () => {
     expect((await ack(present, second, [{ stream: other, offset: offsetText(1) }])).status).toBe(200);
   });
 
-  it("whatever of the old one is told late, or its end was never told", async () => {
+  it("when news of the old stream come late, and when its end was never reported", async () => {
     const path = fresh();
     const subscription = await acknowledged(path, { streams: [path] });
     const id = await inside(
@@ -182,7 +182,7 @@ describe("a subscription follows the stream that is made anew", () => {
     await subscriptions().moved("dev", { path, id, tail: 9 });
     await subscriptions().removed(path, id);
     await expectFollowed(subscription, path, 3);
-    // A creation that was not told is made good by the first append that is.
+    // When the news of a creation were lost, the first append makes the stream known.
     const other = fresh();
     const named = await subscribe({ streams: [other] });
     await make(other, 2);
@@ -213,13 +213,13 @@ describe("a subscription follows the stream that is made anew", () => {
 describe("a fork and its source", () => {
   const peer = (path: string): Peer => objectOf(path) as Peer;
 
-  it("another stream at the source's path is no source", async () => {
+  it("a new stream at the source's path is not the fork's source", async () => {
     const [source, fork] = [fresh(), fresh()];
     await make(source, 3);
     expect((await call(fork, "PUT", { "stream-forked-from": `/v1/stream/${source}` })).status).toBe(201);
     await call(fork, "POST", {}, '["own"]');
     expect(await (await call(fork, "GET")).json()).toEqual([0, 1, 2, "own"]);
-    // Its note of the fork was lost, and it went.
+    // As if the source had lost its note of the fork. Then it is deleted at once.
     await peer(source).releaseFork(fork, (await idOf(fork))!);
     expect((await call(source, "DELETE")).status).toBe(204);
     await make(source, 5);
@@ -235,7 +235,7 @@ describe("a fork and its source", () => {
     const earlier = (await idOf(fork))!;
     expect((await call(fork, "DELETE")).status).toBe(204);
     expect((await call(fork, "PUT", { "stream-forked-from": `/v1/stream/${source}` })).status).toBe(201);
-    // Told again, late.
+    // The same call again, late.
     await peer(source).releaseFork(fork, earlier);
     expect((await call(source, "DELETE")).status).toBe(204);
     expect(await (await call(fork, "GET")).json()).toEqual([0, 1]);

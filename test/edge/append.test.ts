@@ -1,7 +1,7 @@
 /**
- * The two ways of an append into its object (worker/log-object/http-append.ts): handed over by a call, or as a request
- * with a stream. Whoever sends it must not see which: the same requests go both ways, to a stream each, and answers and
- * records are compared.
+ * The two ways of an append into its object (worker/log-object/http-append.ts): as a call with the whole body, or as a
+ * request with a stream. The sender must not notice which: the same requests take each way, to one stream each, and
+ * answers and records are compared.
  */
 import { env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -29,7 +29,7 @@ function batch(value: string): Uint8Array {
   return builder.build({ producerId: 7, producerEpoch: 0, baseSequence: 0 });
 }
 
-/** In their order: what is taken, what is refused, a repeat, the end. */
+/** Sent in this order: appends that are taken, appends that are refused, a repeat, the end of the stream. */
 const REQUESTS: readonly (readonly [headers: Record<string, string>, body: Uint8Array, status: number])[] = [
   [TEXT, bytes("one"), 204],
   [{}, bytes("x"), 400],
@@ -57,7 +57,7 @@ const REQUESTS: readonly (readonly [headers: Record<string, string>, body: Uint8
 
 type Way = "call" | "fetch";
 
-/** How often the router called, how often it fetched. */
+/** How often the router used each way. */
 const counts = { call: 0, fetch: 0 };
 const counting: Env = {
   ...base,
@@ -106,7 +106,7 @@ describe("an append by a call and by a fetch", () => {
         ]);
       }
       const other = way === "call" ? "fetch" : "call";
-      // All but those that the router refuses by itself.
+      // The router itself refuses one of the requests. All others took the way under test.
       expect([counts[way] - before[way], counts[other] - before[other]]).toEqual([REQUESTS.length - 1, 0]);
       texts.push(await (await SELF.fetch(`http://localhost/v1/stream/${path}?offset=-1`)).text());
     }

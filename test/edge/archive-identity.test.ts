@@ -1,13 +1,13 @@
 /**
- * Whose segments an answer is made of. A path may have another stream tomorrow: whatever Workers, their isolates and
- * the data centre's cache still know of the old one, nobody reads its records or headers there. And an answer from
- * segments is the object's own.
+ * Answers from segments belong to the right stream. A path may get a new stream: whatever Workers, their isolates and
+ * the data centre's cache still know of the old one, no reader gets its records or headers. And an answer from segments
+ * equals the one that the object would give.
  */
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { PATH_HEADER, TENANT_HEADER } from "../../worker/rpc/internal-headers.ts";
 import * as here from "../../worker/front/archived-reads.ts";
-// @ts-expect-error The same module once more: what it remembers is its own, as in another isolate.
+// @ts-expect-error A second instance of the module: it has its own memory, like the module in another isolate.
 import * as elsewhere from "../../worker/front/archived-reads.ts?elsewhere";
 import { handle } from "../../worker/front/router.ts";
 import { call, fill, inside, look, objectOf, real, settle } from "./archive-tools.ts";
@@ -24,7 +24,7 @@ interface Told {
   closed: boolean;
 }
 
-/** A Worker's catch-up reads in one isolate. All isolates share the data centre's cache. */
+/** Catch-up reads by a Worker in one isolate. All isolates share the data centre's cache. */
 function isolate({ readThrough }: typeof here, told: (manifest: Told) => object = (manifest) => manifest) {
   let asked = 0;
   const ask = async (path: string, query = "?offset=-1", headers: Record<string, string> = {}): Promise<Response> => {
@@ -58,7 +58,7 @@ function isolate({ readThrough }: typeof here, told: (manifest: Told) => object 
 const [first, second] = [isolate(here), isolate(elsewhere as typeof here)];
 const both = [first, second];
 
-/** A stream whose oldest records lie in R2, known to some isolates, bytes in the cache. */
+/** A stream whose oldest records are in R2. Some isolates know its manifest, and the cache has some of its bytes. */
 async function archived(headers: Record<string, string> = {}): Promise<{ path: string; etag: string }> {
   const path = fresh();
   expect((await call(path, "PUT", headers)).status).toBe(201);
@@ -66,7 +66,7 @@ async function archived(headers: Record<string, string> = {}): Promise<{ path: s
   await settle(path);
   let etag = "";
   for (const { ask, asked } of both) {
-    // The first fills the cache, the second is answered from it.
+    // The first read fills the cache, the second is answered from it.
     for (let i = 0; i < 2; i++) etag = (await ask(path)).headers.get("etag")!;
     const before = asked();
     expect((await (await ask(path)).text()).slice(0, 4)).toBe("0.0;");
@@ -90,17 +90,17 @@ async function expectNew(path: string, etag: string): Promise<void> {
   }
 }
 
-describe("a stream made anew", () => {
-  it("is read by everybody, wherever the old one is remembered", async () => {
+describe("a new stream at the path of an old one", () => {
+  it("is what every isolate reads, also those that remember the old one", async () => {
     const { path, etag } = await archived();
     expect((await call(path, "DELETE")).status).toBe(204);
-    // The isolate that was asked to.
+    // The isolate that passed on the DELETE.
     expect((await first.ask(path)).status).toBe(404);
     expect((await call(path, "PUT", TEXT, "NEW")).status).toBe(201);
     await expectNew(path, etag);
   });
 
-  it("likewise behind an object that slept in between, and in another type", async () => {
+  it("also when the object slept in between, and when the new stream has another content type", async () => {
     const { path } = await archived();
     expect((await call(path, "DELETE")).status).toBe(204);
     await evictDurableObject(objectOf(path));
@@ -111,7 +111,7 @@ describe("a stream made anew", () => {
     }
   });
 
-  it("behind one that has expired, too", async () => {
+  it("also when the old one has expired", async () => {
     const { path, etag } = await archived({ "stream-expires-at": new Date(Date.now() + 4_000).toISOString() });
     while ((await call(path, "HEAD")).status !== 404) await new Promise((resolve) => setTimeout(resolve, 10));
     for (const { ask } of both) expect((await ask(path)).status).toBe(404);
@@ -119,7 +119,7 @@ describe("a stream made anew", () => {
     await expectNew(path, etag);
   }, 40_000);
 
-  it("as a fork, and where the old one was kept for a fork of its own", async () => {
+  it("also when it is a fork, and when the old one was kept for a fork of it", async () => {
     const { path, etag } = await archived();
     const fork = fresh();
     expect(
@@ -164,7 +164,7 @@ describe("a stream made anew", () => {
 });
 
 describe("an answer from segments", () => {
-  /** Those that say something of the answer; a link to the segment itself is more than the object has. */
+  /** All headers but `link`: the object does not know the segment's address. */
   const headersOf = (response: Response): Record<string, string> =>
     Object.fromEntries([...response.headers].filter(([name]) => name !== "link"));
 
@@ -179,7 +179,7 @@ describe("an answer from segments", () => {
           await own(`?offset=${offset}`, accept),
         ];
         const [got, wanted] = [headersOf(found), headersOf(expected)];
-        // The last segment ends before the log does, and the object may read on.
+        // The answer ends with the last segment, but the object's may contain more.
         const endsBefore = got["stream-next-offset"] !== wanted["stream-next-offset"];
         if (endsBefore)
           for (const name of ["stream-next-offset", "stream-up-to-date", "etag"]) [got[name], wanted[name]] = ["", ""];
@@ -201,7 +201,7 @@ describe("an answer from segments", () => {
     }
   });
 
-  it("says the end of a closed log; at the end of an open one the object is asked", async () => {
+  it("reports the end of a closed log; at the end of an open log the object is asked", async () => {
     const { path } = await archived();
     for (const accept of ["text/plain", BATCHES]) {
       const closed = isolate(here, (manifest) => ({ ...manifest, end: 5, closed: true }));

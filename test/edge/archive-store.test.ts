@@ -1,7 +1,7 @@
 /**
  * The chunk store and its archiver against a model, over a Durable Object's own SQLite and real R2, inside workerd:
- * seeded runs of appends, trims, compactions, resets and faults of the bucket, also while a put is on its way. At each
- * step what is read is what the model says; at the end the bucket holds what the tables say and nothing else.
+ * seeded runs of appends, trims, compactions, resets and faults of the bucket, also during a put. After each step reads
+ * must give what the model has. At the end the bucket must hold exactly the objects that the tables name.
  */
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -32,7 +32,7 @@ class World {
   /** Batches that must be there, by base offset. */
   model = new Map<number, Uint8Array>();
   fired: Record<string, number> = {};
-  /** Done in the middle of the next put. */
+  /** Runs in the middle of the next put. */
   meanwhile: (() => Promise<void>) | undefined;
   fault: "before" | "after" | "refused" | "delete" | undefined;
 
@@ -51,7 +51,7 @@ class World {
     this.fired[what] = (this.fired[what] ?? 0) + 1;
   }
 
-  /** Drops all that is in memory. */
+  /** Drops everything in memory, as a reset of the object does. */
   reset(): void {
     const bucket = this.bucket();
     this.log = new ChunkLog({
@@ -128,7 +128,7 @@ class World {
     for (const [base, batch] of this.model) if (nextOffsetOf(readHeader(batch)) <= to) this.model.delete(base);
   }
 
-  /** Some batches of a run of sealed segments go. */
+  /** Removes some batches from a run of sealed segments. */
   async compact(): Promise<void> {
     const sealed = this.log
       .segments()
@@ -238,7 +238,7 @@ it("one run moves at most four segments, and says when it wants the next", () =>
     }
     const sealed = (): number => world.log.segments().filter(({ state }) => state === "sealed").length;
     expect(kept).toEqual([4, 8, sealed()]);
-    // A failure waits, each time longer, also where the object sleeps in between.
+    // After each failure the pause doubles, also when the object sleeps in between.
     while (sealed() === kept.at(-1)) await world.append();
     for (const wait of [1_000, 2_000, 4_000]) {
       world.fault = "before";
@@ -261,7 +261,7 @@ describe("chunk store and archiver against a model", () => {
       expect(fired[what] ?? 0).toBeGreaterThan(0);
   });
 
-  it.each(["a bucket that forgets", "deletions that do nothing"])("planted: %s is found out", async (plant) => {
+  it.each(["a bucket that forgets", "deletions that do nothing"])("planted bug: %s is found", async (plant) => {
     await expect(run(1, 60, plant)).rejects.toThrow();
   });
 });

@@ -1,4 +1,4 @@
-/** Streams that fill segments, and a look at what lies where, for the tests of object storage inside workerd. */
+/** For tests of object storage inside workerd: fills streams with segments, and reports what is in rows and in R2. */
 import { env, runDurableObjectAlarm, runInDurableObject, SELF } from "cloudflare:test";
 import type { Env } from "../../worker/env.ts";
 import { objectName } from "../../worker/rpc/stubs.ts";
@@ -10,7 +10,7 @@ export interface TestBucket {
   delete(keys: string | string[]): Promise<void>;
   list(options: { prefix: string }): Promise<{ objects: { key: string }[] }>;
 }
-/** The inner parts of an object that the tests use. */
+/** Private fields of an object that the tests use. */
 export interface Inside {
   env: Record<string, unknown>;
   ctx: { abort(reason: string): void };
@@ -43,14 +43,14 @@ export async function call(
   return new Response([204, 304].includes(response.status) ? null : bytes, response);
 }
 
-/** Text whose every part tells where it belongs. */
+/** A text that numbers its parts, so that a wrong place is noticed. */
 export function textOf(from: number, bytes = 900_000): string {
   let text = "";
   for (let i = 0; text.length < bytes; i++) text += `${from}.${i};`;
   return text.slice(0, bytes);
 }
 
-/** Appends what fills `segments` segments and a little more, through resets; returns all of it. */
+/** Fills `segments` segments and a little more, repeating appends after resets. Returns the whole text. */
 export async function fill(path: string, segments: number, first = 0): Promise<string> {
   let all = "";
   for (let i = 0; i < segments * 5 + 1; i++) {
@@ -64,7 +64,7 @@ export async function fill(path: string, segments: number, first = 0): Promise<s
   return all;
 }
 
-/** The whole stream, by catch-up reads. */
+/** Reads the whole stream by catch-up reads. */
 export async function readAll(
   path: string,
   ask: (url: string) => Promise<Response> = (url) => SELF.fetch(url),
@@ -107,12 +107,12 @@ export async function look(path: string): Promise<Look> {
 }
 
 /**
- * Runs alarms until nothing is left to do: a failed run is tried again after 2 s at most. What had begun is taken for
- * old.
+ * Runs alarms until every sealed segment is in R2 and nothing is left to delete. Rows that only began are made old, so
+ * that the next run takes them up.
  */
 export async function settle(path: string): Promise<Look> {
   for (const end = Date.now() + 15_000; Date.now() < end;) {
-    // Wakes the object, which plans what its tables say.
+    // Wakes the object, which reads from its tables what is left to do.
     await call(path, "HEAD");
     await inside(path, (_, { storage: { sql } }) => {
       if (sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'archive'").toArray().length > 0)
@@ -123,5 +123,5 @@ export async function settle(path: string): Promise<Look> {
     if (found.states[0] === 0 && found.states[2] === 0 && found.states[1] === found.sealed) return found;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  throw new Error(`never settles: ${JSON.stringify(await look(path))}`);
+  throw new Error(`the archive of ${path} is not settled after 15 s: ${JSON.stringify(await look(path))}`);
 }

@@ -1,7 +1,7 @@
 /**
- * Object storage, inside workerd over its own R2: segments move, are read back from there without the object, and go
- * when the log lets them go. The object is reset at every step between two writes; nothing may be lost, nothing
- * doubled, no orphan stay.
+ * Object storage, inside workerd over its own R2: segments move there, are read from there without the object, and are
+ * deleted when the log no longer has them. The object is reset at every step between two writes: nothing may be lost or
+ * duplicated, and no object may stay that no row names.
  */
 import { abortAllDurableObjects, evictDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -19,7 +19,7 @@ async function fresh(headers: Record<string, string> = {}): Promise<string> {
   return path;
 }
 
-/** Asks as the Worker does, and counts the requests that reach objects. */
+/** Reads by the Worker, and counts the requests that reach objects. */
 function counting() {
   let asked = 0;
   const LOGS = {
@@ -54,7 +54,7 @@ describe("sealed segments", () => {
     }
   });
 
-  it("are read without waking the object, and with the very answers that it would give", async () => {
+  it("are read without waking the object, with the same answers that the object gives", async () => {
     const path = await fresh();
     await fill(path, 2);
     await settle(path);
@@ -108,7 +108,7 @@ describe("sealed segments", () => {
       expect((await ask(`http://localhost${bad}`)).status).toBe(404);
   });
 
-  it("tell their size without their bytes, and to who asks for a range behind it", async () => {
+  it("report their size to HEAD, and to a GET of a range behind their end", async () => {
     const path = await fresh();
     await fill(path, 1);
     const { keys } = await settle(path);
@@ -131,7 +131,7 @@ describe("sealed segments", () => {
     const ask = (target: string, init?: RequestInit) =>
       handle(new Request(target, init), { ...real, SEGMENTS: bucket } as never);
 
-    // A range is a GET's: HEAD has the whole one's headers.
+    // HEAD ignores a range: it has the headers of the whole segment.
     for (const headers of [{}, { range: "bytes=1-2" }] as Record<string, string>[]) {
       const head = await ask(url, { method: "HEAD", headers });
       expect([
@@ -166,7 +166,7 @@ describe("sealed segments", () => {
     ]);
     expect(new Uint8Array(await last.arrayBuffer())).toEqual(bytes.slice(-1));
 
-    // A bucket that does not answer says nothing of ranges.
+    // Without an answer of the bucket nothing is said about ranges.
     isAway = true;
     for (const init of [
       { headers: { range: "bytes=1-2" } },
@@ -212,7 +212,7 @@ describe("sealed segments", () => {
   });
 });
 
-/** A fault between two steps, in place of the object's bucket. `abort` resets the object, as a loss of power would. */
+/** Makes a bucket with a fault between two steps. `abort` resets the object, as a loss of power would. */
 type Fault = (bucket: TestBucket, abort: () => Promise<never>) => Partial<TestBucket>;
 const once = (): (() => boolean) => {
   let left = 1;
@@ -274,12 +274,12 @@ async function breakBucket(path: string, fault: Fault): Promise<() => number> {
 }
 
 describe("a fault at each step", () => {
-  it.each(Object.keys(FAULTS))("%s: nothing is lost, nothing doubled, no orphan stays", async (name) => {
+  it.each(Object.keys(FAULTS))("%s: nothing is lost or duplicated, and no orphan stays", async (name) => {
     const path = await fresh();
     const fired = await breakBucket(path, FAULTS[name]!());
     let all = "";
     for (let i = 0; i < 2; i++) all += await fill(path, 1, i * 100);
-    // Until the fault has been met; the alarm comes by itself.
+    // Wait until the fault has occurred; the alarm comes by itself.
     for (let turn = 0; fired() === 0 && turn < 500; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
     expect(fired()).toBeGreaterThan(0);
     expect((await readAll(path)) === all).toBe(true);
@@ -288,7 +288,7 @@ describe("a fault at each step", () => {
     expect((await readAll(path)) === all).toBe(true);
   });
 
-  it("reset right after the transaction: the object starts from what is noted", async () => {
+  it("reset right after the transaction: the object continues from what its tables say", async () => {
     const path = await fresh();
     const all = await fill(path, 1);
     await settle(path);
@@ -297,7 +297,7 @@ describe("a fault at each step", () => {
     expect(await settle(path)).toMatchObject({ sealed: 1, states: [0, 1, 0] });
   });
 
-  it.each(["before", "after"])("power lost %s objects are deleted: they go the next time", async (when) => {
+  it.each(["before", "after"])("reset %s objects are deleted: the next run deletes them", async (when) => {
     const path = await fresh();
     await fill(path, 1);
     await settle(path);

@@ -104,13 +104,13 @@ describe("tokens", () => {
     expect((await ask("PUT", "none", signed)).status).toBe(401);
   });
 
-  it("in a URL it must be short-lived, and only reads take it there", async () => {
+  it("in a URL it must be short-lived, and is taken for reads only", async () => {
     await ask("PUT", "live", await tokenOf("write:**"));
     const short = await tokenOf("read:** write:**");
     expect((await ask("GET", `live?offset=-1&token=${short}`)).status).toBe(200);
     expect((await ask("GET", `live?offset=-1&token=${await tokenOf("read:**", { seconds: 3600 })}`)).status).toBe(401);
     expect((await ask("POST", `live?token=${short}`, undefined, { body: "x" })).status).toBe(401);
-    // One that says that it is issued next year lives until then, however short its own life is.
+    // A token issued next year would be valid until then, however short its own life is.
     const nextYear = Math.floor(Date.now() / 1000) + 365 * 86_400;
     const late = await new SignJWT({
       tenant: "acme",
@@ -173,7 +173,7 @@ describe("scopes", () => {
     expect((await ask("GET", "x/orders", other)).status).toBe(404);
   });
 
-  it("a client can't speak for the router", async () => {
+  it("a client cannot send the headers by which the router speaks to objects", async () => {
     const token = await tokenOf("read:** write:**");
     await ask("PUT", "secret", token, { body: "mine" });
     const other = await tokenOf("read:**", { tenant: "other" });

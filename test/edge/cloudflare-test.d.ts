@@ -1,4 +1,4 @@
-// What the tests inside workerd use of Cloudflare's Vitest plugin.
+// Types of the parts of Cloudflare's Vitest plugin that the tests inside workerd use.
 declare module "cloudflare:test" {
   export const env: unknown;
   export const SELF: { fetch(input: string | Request, init?: RequestInit): Promise<Response> };

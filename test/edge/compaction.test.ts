@@ -1,6 +1,6 @@
 /**
- * Compaction at the edge, inside workerd: what the alarm takes, from rows and from R2; what holds it; what readers of
- * each dialect see.
+ * Compaction at the edge, inside workerd: what the alarm removes from rows and from R2, what makes it wait, and what
+ * readers of each dialect see.
  */
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, SELF } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -37,7 +37,7 @@ function batchOf(key: string | null, value: string | null, sequence: number): Ui
 
 const valueOf = (offset: number): string => `${offset};`.padEnd(400_000, ".");
 
-/** Posts until it is in: an object that was reset is asked again, under the same sequence. */
+/** Posts a record, again with the same sequence number after a reset, until it is in the log. */
 async function post(
   path: string,
   key: string | null,
@@ -51,15 +51,15 @@ async function post(
     if (response?.status === 200)
       return ((await response.json()) as { appended: { baseOffset: number; duplicate: boolean }[] }).appended[0]!;
   }
-  throw new Error("nobody takes it");
+  throw new Error(`the record of ${path} was not taken after many tries`);
 }
 
-/** `count` records of ever the same five keys; the very first has none. */
+/** Appends `count` records with five keys, over and over. The very first record has no key. */
 async function write(path: string, count: number, first = 0): Promise<void> {
   for (let i = first; i < first + count; i++) await post(path, i === 0 ? null : `k${i % 5}`, valueOf(i), i);
 }
 
-/** By the stream's own object: a Worker may read what it knew a minute ago. */
+/** Asks the stream's object: a Worker may answer from a manifest that is up to a minute old. */
 const asked = (path: string, query: string): Promise<Response> =>
   (objectOf(path) as { fetch(url: string, init: object): Promise<Response> }).fetch(`http://localhost/${query}`, {
     headers: { accept: BATCHES, [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: "dev" },
@@ -67,7 +67,7 @@ const asked = (path: string, query: string): Promise<Response> =>
 const outside = (path: string, query: string): Promise<Response> =>
   SELF.fetch(`http://localhost/v1/stream/${path}${query}`, { headers: { accept: BATCHES } });
 
-/** Offset → key of all that is there, by the batches dialect. */
+/** The keys of all records by their offsets, read by the batches dialect. */
 async function offsets(path: string, ask = asked): Promise<Map<number, string>> {
   const found = new Map<number, string>();
   for (let offset = "-1"; ;) {
@@ -125,7 +125,7 @@ describe("compaction", () => {
       }
     })();
     expect(text === expected(to, 34).map(valueOf).join("")).toBe(true);
-    // An offset that is gone is read from the next that is there; times find it, too.
+    // A read at a removed offset begins with the next record; a read by time does as well.
     expect((await (await call(`${path}?offset=${at(3)}`, "GET")).text()).startsWith(`${expected(to, 34)[1]};`)).toBe(
       true,
     );
@@ -139,7 +139,7 @@ describe("compaction", () => {
     expect(metrics).toMatch(/tidemark_compacted_records_total\{[^}]*\} [1-9]/);
   });
 
-  it("what its producer sent last is known although compaction took it, also by an object that woke anew", async () => {
+  it("a producer's last batch stays known when compaction removes it, also to an object that has slept", async () => {
     const path = await fresh();
     await write(path, 13);
     await until(async () => (await marked(path)) > 5);
@@ -151,7 +151,7 @@ describe("compaction", () => {
     expect([...(await offsets(path)).keys()]).toEqual(expected(await marked(path), 15));
   });
 
-  it("through resets at any moment nothing newest is lost, nothing comes twice, and it comes to its end", async () => {
+  it("through resets at any moment no newest record is lost, none comes twice, and it reaches its end", async () => {
     const path = await fresh();
     let isDone = false;
     let resets = 0;
@@ -170,7 +170,7 @@ describe("compaction", () => {
     expect([...(await offsets(path)).keys()]).toEqual(expected(to, 60));
   });
 
-  it("a tombstone goes in a pass after the one that took what it deletes", async () => {
+  it("a tombstone is removed one pass later than the records that it deletes", async () => {
     const path = await fresh({ "tidemark-compaction-tombstone-seconds": "0" });
     await write(path, 10);
     await post(path, "k3", null, 10);
@@ -191,7 +191,7 @@ describe("compaction", () => {
     expect([...(await offsets(path)).values()]).not.toContain("k3");
   });
 
-  it("while a fork reads from it everything stays; then it goes", async () => {
+  it("removes nothing while a fork reads from the stream, and everything outdated afterwards", async () => {
     const path = await fresh();
     await write(path, 4);
     const fork = `compaction/${++streams}`;
@@ -204,7 +204,7 @@ describe("compaction", () => {
     expect([...(await offsets(path)).keys()]).toEqual(expected(await marked(path), 24));
   });
 
-  it("an ETag changes with what it stands for", async () => {
+  it("changes the ETag of a range from which it removes records", async () => {
     const path = await fresh();
     const url = `${path}?offset=${at(0)}`;
     await write(path, 4);
@@ -215,7 +215,7 @@ describe("compaction", () => {
     expect((await call(url, "GET")).headers.get("etag")!.split(":")[0]).not.toBe(before.split(":")[0]);
   });
 
-  it("is told by HEAD, is part of what a PUT asks for, and nonsense is refused", async () => {
+  it("is reported by HEAD, is compared by a repeated PUT, and wrong settings are refused", async () => {
     const path = await fresh({
       "tidemark-compaction-lag-seconds": "60",
       "tidemark-compaction-tombstone-seconds": "3600",
@@ -265,7 +265,7 @@ describe("a fork that was noted and never made", () => {
         .map((row) => String(row["key"]).slice(5)),
     );
 
-  it("holds nothing for ever; one that was made is kept", async () => {
+  it("does not hold records for ever; a fork that was made is kept", async () => {
     const path = await fresh();
     await write(path, 4);
     const fork = `compaction/${++streams}`;
@@ -278,7 +278,7 @@ describe("a fork that was noted and never made", () => {
     await until(async () => (await marked(path)) > 5);
   });
 
-  it("is asked at its time though the object slept between, and the alarms of an idle source grow rare", async () => {
+  it("is asked about when due although the object slept; an idle source's alarms become rare", async () => {
     const path = await fresh({ "tidemark-retention-seconds": "3600" });
     const [fork, ghost] = [`compaction/${++streams}`, `compaction/${++streams}`];
     expect((await call(fork, "PUT", { "stream-forked-from": `/v1/stream/${path}` })).status).toBe(201);
@@ -287,7 +287,7 @@ describe("a fork that was noted and never made", () => {
     await later(path);
     expect(await forksOf(path)).toEqual([fork]);
     await evictDurableObject(objectOf(path));
-    // Woken for something else, it does not begin at ten minutes anew.
+    // Being woken for something else does not begin the ten minutes again.
     expect((await call(path, "HEAD")).status).toBe(200);
     const nextAlarm = await inside(path, (_, { storage }) =>
       (storage as unknown as { getAlarm(): Promise<number> }).getAlarm(),
@@ -295,7 +295,7 @@ describe("a fork that was noted and never made", () => {
     expect(nextAlarm - Date.now()).toBeGreaterThan(25 * 60_000);
   });
 
-  it("nor does it keep a deleted stream's records", async () => {
+  it("does not keep a deleted stream's records", async () => {
     const path = await fresh();
     await write(path, 3);
     await noted(path, "compaction/ghost");

@@ -1,6 +1,6 @@
 /**
- * Raw batches at a fork, inside workerd: what its source has behind the cut is not the fork's, by whatever way it is
- * read.
+ * Raw batches of a fork, inside workerd: records of its source behind the fork's point do not belong to the fork, in
+ * whichever way it is read.
  */
 import { SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -50,7 +50,7 @@ async function post(path: string, from: number, count: number, of: string, isPac
 async function recordsIn(bytes: Uint8Array): Promise<{ records: Seen[]; ends: number[] }> {
   const [records, ends]: [Seen[], number[]] = [[], []];
   for (const each of splitBatches(bytes)) {
-    // Its checksum too.
+    // Checks the checksum as well.
     const batch = await decodeBatch(kernel, each, { checkCrc: true });
     for (let i = 0; i < batch.count; i++) {
       records.push([
@@ -66,7 +66,7 @@ async function recordsIn(bytes: Uint8Array): Promise<{ records: Seen[]; ends: nu
   return { records, ends };
 }
 
-/** As a client that knows batches alone: from each it goes on where that ends. */
+/** Reads as a client that uses the batches dialect only: each read begins where the last batch ended. */
 async function byBatches(path: string): Promise<Seen[]> {
   const all: Seen[] = [];
   for (let offset = 0; ;) {
@@ -133,7 +133,7 @@ describe("batches of a fork", () => {
     for await (const { value } of openTopic<string>(real, fork, { serializer: "text" }).read({ from: "earliest" }))
       values.push(value!);
     expect(values).toEqual(expected.map(([, , value]) => value));
-    // The source has all of its own.
+    // The source still has all its records.
     expect(await byBatches(source)).toEqual([0, 1, 2, 3, 4, 5, 6].map((offset) => seen(offset, "source")));
   });
 });

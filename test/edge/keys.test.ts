@@ -1,7 +1,7 @@
 /**
  * Tokens signed with keys of a JWKS, inside workerd: each algorithm, rotation, what a public key must not be used for,
- * and a provider that does not answer. The provider is a function behind `fetch`; the clock is the test's, because keys
- * are fetched anew only so often.
+ * and a provider that does not answer. The provider is a function behind `fetch`. The test sets the clock, because keys
+ * are fetched again only after some time.
  */
 import { env } from "cloudflare:test";
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from "jose";
@@ -32,7 +32,7 @@ class Provider {
     return Response.json({ keys: this.keys });
   };
 
-  /** A new key pair, its public half published. Signs tokens. */
+  /** Makes a key pair and publishes its public half. Returns it with a function that signs tokens. */
   async key(
     alg: string,
     kid: string,
@@ -121,7 +121,7 @@ describe("keys of a JWKS", () => {
     vi.setSystemTime(Date.now() + 11 * 60_000);
     expect(await statusOf(provider.put("jwks/rotated", await old.sign()))).toBe(401);
     expect(await statusOf(provider.put("jwks/rotated", await young.sign()))).toBe(200);
-    // Tokens with made-up keys do not make it ask each time.
+    // Tokens with unknown keys do not cause a request each time.
     const { asked } = provider;
     const stranger = await provider.key("ES256", "nobody's");
     provider.keys.pop();

@@ -1,11 +1,11 @@
 /**
- * The writers and readers while workerd is killed, and the ledger of the answers that they got. All of it lives in the
- * runner's process, outside the victim: what is noted here as acknowledged was heard by a client.
+ * The writers and readers of the test that kills workerd, and the ledger of the answers that they got. All of these are
+ * in the runner's process, which is not killed: what the ledger has as acknowledged, a client has received.
  *
  *   HttpWriter     text over POST, Producer-Id, -Epoch, -Seq; one request at a time, repeated until it is answered
  *   SocketWriter   src/delivery's own producer over the WebSocket dialect: several batches in flight,
  *                  sent again after each kill
- *   Follower       one WebSocket follow, taken up again at its last offset after each kill
+ *   Follower       one WebSocket follow, continued at its last offset after each kill
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Producer } from "../../src/delivery/producer.ts";
@@ -17,7 +17,7 @@ import type { AppendOp, Op, Polled, PollOp } from "../checker/history.ts";
 import type { Random } from "../simulation/prng.ts";
 import { timers } from "./timers.ts";
 
-/** Between two tries: workerd is away for some 100 ms. */
+/** The pause between two tries: after a kill, workerd is back within some 100 ms. */
 const RETRY_MS = 10;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -25,7 +25,7 @@ const decoder = new TextDecoder();
 export class Ledger {
   readonly history: Op[] = [];
   readonly counts: Record<string, number> = {};
-  /** Appends that were sent and have no answer yet. */
+  /** How many appends were sent and have no answer yet. */
   underWay = 0;
   #clock = 0;
 
@@ -82,7 +82,7 @@ export interface Stage {
   readonly ledger: Ledger;
   readonly random: Random;
   readonly kernel: Kernel;
-  /** A bug to plant: HTTP writers without sequences, as if the server forgot its producers. */
+  /** A planted bug: HTTP writers send no sequence numbers, as if the server forgot its producers. */
   readonly forgets: boolean;
   isOver(): boolean;
 }
@@ -103,12 +103,12 @@ export async function httpWriter({ url, topic, ledger, random, forgets, isOver }
       );
       if (response?.status === 200 || response?.status === 204) {
         const isRepeat = response.status === 204 && !forgets;
-        // A repeat is told the end of the log, not where it stands.
+        // The answer to a repeat has the end of the log, not the offset of the record.
         done(isRepeat ? undefined : Number(response.headers.get("stream-next-offset")!.slice(0, 16)) - 1, isRepeat);
         break;
       }
       ledger.count(response ? `HTTP tries answered ${response.status}` : "HTTP tries cut off or refused");
-      if (tries > 3_000) throw new Error(`no answer but ${response?.status}`);
+      if (tries > 3_000) throw new Error(`still not taken after 3,000 tries; the last status was ${response?.status}`);
       await sleep(RETRY_MS);
     }
   }
@@ -122,11 +122,11 @@ async function connect(url: string): Promise<EdgeLog> {
     socket.addEventListener("error", () => reject(new Error("no socket")), { once: true });
     socket.addEventListener("close", () => reject(new Error("no socket")), { once: true });
   });
-  // Node never sees a message before the turn after `open`.
+  // In Node no message arrives before the turn after `open`, so that none is missed.
   return EdgeSocket.bind(socket as unknown as Wire, timers);
 }
 
-/** A log through whichever socket is alive; a new one after each kill. */
+/** A log through the present socket. After a kill it opens a new one. */
 class Connection {
   #log: Promise<EdgeLog> | undefined;
 
@@ -190,7 +190,7 @@ export async function socketWriter(stage: Stage, id: number): Promise<void> {
   (await connection.get()).socket.close();
 }
 
-/** The records of batches from `from` on. */
+/** The records of these batches whose offset is at least `from`. */
 export async function recordsOf(kernel: Kernel, bytes: Uint8Array, from = 0): Promise<Polled[]> {
   const found: Polled[] = [];
   for (const part of splitBatches(bytes)) {
@@ -225,7 +225,7 @@ export async function follower(stage: Stage, id: number): Promise<void> {
   (await connection.get()).socket.close();
 }
 
-/** One reading from the beginning to the end of the log, as raw batches over HTTP. */
+/** Reads the log from its beginning to its end, as raw batches over HTTP. */
 export async function readWhole({ url, topic, ledger, kernel }: Stage): Promise<number> {
   const poll = ledger.polling("whole", topic, true);
   const records: Polled[] = [];
@@ -235,7 +235,7 @@ export async function readWhole({ url, topic, ledger, kernel }: Stage): Promise<
     });
     if (!response.ok) throw new Error(`reading: ${response.status} ${await response.text()}`);
     const from = offset === "-1" ? 0 : Number(offset.slice(0, 16));
-    // Not spread: there may be a hundred thousand.
+    // Not `push(...)`: there may be a hundred thousand, more than a call takes.
     for (const record of await recordsOf(kernel, new Uint8Array(await response.arrayBuffer()), from))
       records.push(record);
     offset = response.headers.get("stream-next-offset")!;

@@ -1,13 +1,13 @@
 /**
- * kill -9 of workerd's whole process group under 16 writers, half of them over HTTP and half over WebSocket, restarted
- * on the same state, again and again: `npm run crash -- --target workerd`. Every writer repeats what has no answer
- * until it has one. The ledger (kill-writers.ts) is outside the victim, and test/checker judges it: nothing
- * acknowledged may be lost, doubled, changed or out of order.
+ * `npm run crash -- --target workerd`: kills workerd's whole process group with kill -9 while 16 writers append, half
+ * of them over HTTP and half over WebSocket, and starts it again on the same state, many times. Every writer repeats a
+ * request until it is answered. The checker (test/checker) checks the ledger (kill-writers.ts): nothing acknowledged
+ * may be lost, duplicated, changed or out of order.
  *
- * Segments are small, so that they move to object storage (r2-server.ts, which outlives the victim) all the while. Six
- * kills of ten wait for a step of a put, and come while it stands there.
+ * Segments are small, so that they move to object storage all the time (r2-server.ts, which is not killed). Six of ten
+ * kills wait for a step of a put, and come while the put is held at that step.
  *
- *   start ── 5 to 300 ms of work ── kill -9 ── start on the same files ── …  ── writers finish ── read all ── judge
+ *   start ── 5 to 300 ms of work ── kill -9 ── start on the same files ── …  ── writers finish ── read all ── check
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -33,7 +33,7 @@ export interface KillOptions {
 export interface KillResult {
   readonly rounds: number;
   readonly seconds: number;
-  /** Faults that fired, and what they met. */
+  /** How often each fault occurred, and at which step. */
   readonly counts: Readonly<Record<string, number>>;
   readonly acked: number;
   readonly absorbed: number;
@@ -43,7 +43,7 @@ export interface KillResult {
   readonly report: Report;
 }
 
-/** The checker's classes under three names that people ask for. */
+/** The checker's anomalies, summed up as lost, duplicated and out of order. */
 export function verdict({ counts }: Report): Pick<KillResult, "lost" | "duplicated" | "reordered"> {
   const sum = (...names: (keyof Report["counts"])[]): number =>
     names.reduce((total, name) => total + (counts[name] ?? 0), 0);
@@ -63,7 +63,7 @@ export function verdict({ counts }: Report): Pick<KillResult, "lost" | "duplicat
   };
 }
 
-/** Else a few rounds would not fill one. */
+/** Makes segments small: otherwise a few rounds would not fill one. */
 const SMALL: PlantedBug = {
   name: "small segments",
   file: "worker/store/chunk-log.ts",
@@ -72,7 +72,7 @@ const SMALL: PlantedBug = {
 };
 const STEPS: readonly PutStep[] = ["put arrived", "put stored", "put answered"];
 
-/** Waits for the moment of a kill, and names it. */
+/** Waits for the moment of a kill. Returns the step of a put at which it comes, if any. */
 async function moment(
   r2: R2Server,
   random: Random,
@@ -82,9 +82,9 @@ async function moment(
   let release = (): void => {};
   const standing = new Promise<void>((resolve) => (release = resolve));
   const step = random.chance(0.6) ? STEPS[round % STEPS.length]! : undefined;
-  // Behind the answer comes the transaction that deletes the rows: before it, in it, or behind it.
+  // After the put's answer a transaction deletes the rows. The kill comes before, during or after it.
   const behind = step === "put answered" ? random.int(4) : 0;
-  // A moment of work that no event tells the end of: the kill must come at any point.
+  // A random time of work: the kill must come at any point, so there is no event to wait for.
   const work = sleep(random.between(5, 300)).then(() => undefined);
   const met = step && r2.next(step, standing).then(() => step);
   const found = await Promise.race([
@@ -160,7 +160,7 @@ async function killed(
   }
   isOver = true;
   await writing;
-  // One more record ends the follower's wait.
+  // One more record, so that the follower's wait ends.
   await fetch(url, { method: "POST", headers: { "content-type": "text/plain" }, body: "end|" });
   ledger.begin("end", topic, "end");
   await reading;

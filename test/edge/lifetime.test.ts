@@ -1,6 +1,6 @@
 /**
- * Live readers and a stream's life, inside workerd: a TTL does not end a stream that somebody reads, an idle stream
- * expires once the last reader has gone, and of readers that have gone nothing is left.
+ * Live readers and a stream's TTL, inside workerd: a stream with a live reader does not expire, an idle stream expires
+ * when its last reader has gone, and readers that have gone leave nothing behind.
  */
 import { env, evictDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -33,10 +33,10 @@ const readersOf = (path: string): Promise<number> =>
 async function until(isIt: () => Promise<boolean>): Promise<void> {
   while (!(await isIt())) await pause(10);
 }
-/** HEAD does not renew a stream's life. */
+/** Waits until the stream has expired. It asks by HEAD, which does not renew the TTL. */
 const expired = (path: string): Promise<void> => until(async () => (await statusOf(path)) === 404);
 
-/** Its time has been up, and has begun anew: what nobody reads has expired by then. */
+/** Waits until the TTL was renewed after its time: a stream without a reader would have expired by then. */
 async function renewed(path: string): Promise<void> {
   const touchedAt = (): Promise<number> =>
     inside(
@@ -61,7 +61,7 @@ async function follow(path: string) {
   return (await EdgeSocket.bind(response.webSocket, timers)).follow("earliest");
 }
 
-/** A reader at the end of the stream: gets the next record, and goes. */
+/** A reader at the end of the stream, which gets the next record. */
 interface Reader {
   next(): Promise<unknown>;
   leave(): Promise<unknown>;
@@ -97,7 +97,7 @@ describe("a TTL", () => {
       await until(async () => (await readersOf(path)) === 1);
       await renewed(path);
       expect(await statusOf(path)).toBe(200);
-      // Its object may sleep meanwhile.
+      // Also when its object sleeps in between.
       await evictDurableObject(objectOf(path));
       await renewed(path);
       expect(await statusOf(path)).toBe(200);
@@ -123,7 +123,7 @@ describe("a TTL", () => {
     expect(await readersOf(path)).toBe(0);
   });
 
-  it("ends with its time where the time is named, whoever reads", async () => {
+  it("by a fixed date ends the stream at that date, whoever reads", async () => {
     const path = await make({ "stream-expires-at": new Date(Date.now() + 700).toISOString() });
     const reader = new SseReader(await ask(`${at(path)}?offset=-1&live=sse`));
     await reader.dataUntil(offsetText(1));
@@ -152,7 +152,7 @@ describe("a reader that has gone", () => {
     await events.cancel().catch(() => undefined);
   });
 
-  it("one that does not read an SSE answer holds it no longer than its time and a little", async () => {
+  it("keeps its place no longer than an SSE answer may last, if it does not read it", async () => {
     const path = await make({});
     const response = await ask(
       `${at(path)}?offset=-1&live=sse`,

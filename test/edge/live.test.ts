@@ -1,4 +1,6 @@
-/** Live reads inside workerd: Server-Sent Events and long-poll, what they say, where they begin, how they go on. */
+/**
+ * Live reads inside workerd, by Server-Sent Events and by long-poll: their contents, their start, how they continue.
+ */
 import { env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { splitBatches } from "../../src/record/record-batch.ts";
@@ -36,7 +38,7 @@ async function make(headers: Record<string, string>, ...bodies: (string | Uint8A
 async function post(path: string, headers: Record<string, string>, body: string | Uint8Array): Promise<void> {
   expect((await call(path, "POST", { "content-type": headers["content-type"]! }, body)).status).toBe(204);
 }
-/** With settings of its own: short answers, short heartbeats. */
+/** Sends a request to a worker with short answers and short heartbeats. */
 const ask = (
   path: string,
   query: string,
@@ -72,7 +74,7 @@ describe("text in events", () => {
     ["what is no text is said to be none, once", bytes("61 FF", "62"), "a\uFFFDb"],
     ["spaces at the beginning of lines are kept", bytes("20 61 0A", "20 20 62"), " a\n  b"],
   ])("%s", async (_, appends, text) => {
-    // Live: each append is an event of its own.
+    // A live reader gets one event per append.
     const path = await make(TEXT);
     const reader = await sse(path);
     await reader.control();
@@ -83,11 +85,11 @@ describe("text in events", () => {
     }
     expect(live).toBe(text);
     await reader.cancel();
-    // Behind them all: one event.
+    // A reader that comes later gets all of them in one event.
     const late = await sse(path);
     expect((await late.dataUntil(offsetText(appends.length))).join("")).toBe(text);
     await late.cancel();
-    // One answer for each append: what the last one held back comes with the next one.
+    // By long-poll, one answer per append: an incomplete character comes with the next answer.
     let parts = "";
     const slow = await make(TEXT);
     for (const [i, append] of appends.entries()) {
@@ -99,7 +101,7 @@ describe("text in events", () => {
     expect(parts).toBe(text);
   });
 
-  it("at the end of a closed stream half a character is said to be one", async () => {
+  it("at the end of a closed stream an incomplete character is sent as U+FFFD", async () => {
     const path = await make(TEXT, "a", ...bytes("C3"));
     const reader = await sse(path);
     expect(await reader.dataUntil(offsetText(2))).toEqual(["a"]);
@@ -129,7 +131,7 @@ describe("text in events", () => {
 });
 
 describe("an SSE answer", () => {
-  it("is for no cache and no proxy to keep, pack or buffer", async () => {
+  it("tells caches and proxies not to keep, compress or buffer it", async () => {
     const reader = await sse(await make(TEXT, "x"));
     const { headers } = reader.response;
     expect(
@@ -156,7 +158,7 @@ describe("an SSE answer", () => {
     }
   });
 
-  it("carries comments while nothing happens, ends when its time is up, and the next one goes on", async () => {
+  it("has comments while nothing happens, ends after its time, and the next answer continues", async () => {
     const path = await make(TEXT, "one");
     const reader = await sse(path, "offset=-1", {}, { TIDEMARK_SSE_HEARTBEAT_MS: "30", TIDEMARK_SSE_MS: "400" });
     expect(await reader.dataUntil(offsetText(1))).toEqual(["one"]);
@@ -174,7 +176,7 @@ describe("an SSE answer", () => {
     expect(control!.streamNextOffset).toBe(offsetText(2));
   });
 
-  it("406 to who takes no events", async () => {
+  it("is refused with 406 if the client does not accept events", async () => {
     const path = await make(TEXT, "x");
     for (const accept of ["application/json", BATCHES, "text/event-stream;q=0, */*"]) {
       const response = await ask(path, "?offset=-1&live=sse", { accept });
@@ -190,7 +192,7 @@ describe("an SSE answer", () => {
 describe("Last-Event-ID", () => {
   const id = (offset: number) => ({ "last-event-id": offsetText(offset) });
 
-  it("every event has the offset behind it; a URL that is repeated goes on there", async () => {
+  it("every event's id is the offset behind it; a repeated request continues there", async () => {
     const path = await make(TEXT, "one", "two");
     const first = await sse(path);
     expect(await first.next()).toEqual({ type: "data", id: offsetText(2), data: "onetwo" });
@@ -201,7 +203,7 @@ describe("Last-Event-ID", () => {
     const second = await sse(path, "offset=-1", id(2));
     expect(await second.dataUntil(offsetText(3))).toEqual(["three"]);
     await second.cancel();
-    // Older than the URL's offset: the URL was made later.
+    // An id before the URL's offset is ignored: the URL is newer.
     const third = await sse(path, `offset=${offsetText(2)}`, id(1));
     expect(await third.dataUntil(offsetText(3))).toEqual(["three"]);
     await third.cancel();
@@ -232,12 +234,12 @@ describe("Last-Event-ID", () => {
       "no-store",
       null,
     ]);
-    // A reader that asks again gets events, as the protocol says.
+    // A reader that asks again without the id gets events, as the protocol says.
     const anew = await sse(path, `offset=${offsetText(1)}`);
     expect(await anew.control()).toEqual({ streamNextOffset: offsetText(1), streamClosed: true, upToDate: true });
   });
 
-  it("one that is no id of a stream is refused by name; one behind the end, too", async () => {
+  it("a wrong id is refused by the header's name, and so is one behind the end", async () => {
     const path = await make(TEXT, "one");
     for (const bad of ["5", "now", "-1", "x"]) {
       const response = await ask(path, "?offset=-1&live=sse", { "last-event-id": bad });
@@ -247,7 +249,7 @@ describe("Last-Event-ID", () => {
       ]);
     }
     expect((await ask(path, "?offset=-1&live=sse", id(2))).status).toBe(416);
-    // Only events have ids: elsewhere the header means nothing.
+    // Only events have ids: other reads ignore the header.
     expect(await (await ask(path, "?offset=-1", id(1))).text()).toBe("one");
   });
 });
@@ -296,7 +298,7 @@ describe("long-poll", () => {
   });
 });
 
-/** Until a live reader waits at the stream. */
+/** Resolves when a live reader waits at the stream. */
 async function watched(path: string, count = 1): Promise<void> {
   for (;;) {
     const found = await inside(

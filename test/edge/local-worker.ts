@@ -1,6 +1,6 @@
 /**
- * The edge worker in local workerd, for tests that speak HTTP to it from outside: on loopback, on a free port, with its
- * state in a directory or gone when it ends. Needs no network and no account.
+ * The edge worker in local workerd, for tests that send it HTTP from outside: on loopback, on a free port, with its
+ * state in a directory or in memory. It needs no network and no account.
  */
 import path from "node:path";
 import { unstable_startWorker } from "wrangler";
@@ -15,7 +15,7 @@ export interface LocalOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Another worker's configuration. Default: the edge worker's own. */
   readonly config?: string;
-  /** Where state lives. Default: nowhere. */
+  /** The directory for its state. Default: in memory. */
   readonly state?: string;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Catch-up in long answers, inside workerd: the same bytes as page by page, from any offset; damage breaks them off
- * once, and is named then.
+ * Catch-up reads in long answers, inside workerd: the same bytes as page by page, from any offset. Damage breaks such
+ * an answer off, and the next answer names it.
  */
 import { env, runInDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -48,7 +48,7 @@ describe("long answers", () => {
       expect((await response.text()) === bodies.slice(from).join("")).toBe(true);
     }
     const tail = await SELF.fetch(`${at("text")}?offset=${offsetOf(38)}`);
-    // Few bytes come in one piece, with their length.
+    // A short answer comes in one piece, with its length.
     expect([(await tail.text()).length, tail.headers.get("content-length") ?? "200000"]).toEqual([200_000, "200000"]);
   });
 
@@ -66,7 +66,7 @@ describe("long answers", () => {
     }
   });
 
-  it("large messages of one row come whole: the body takes buffers away, and a row has but one", async () => {
+  it("large messages of one row come completely, although sending transfers the row's buffer", async () => {
     const messages = Array.from({ length: 12 }, (_, i) =>
       JSON.stringify({ i, text: String(i % 10).repeat(100_000 + i) }),
     );
@@ -96,18 +96,18 @@ describe("long answers", () => {
     expect(answers).toBeLessThan(15);
   });
 
-  it("live readers are served page by page, as before", async () => {
+  it("live readers are served page by page", async () => {
     await make("live", "text/plain", lines(5, 900_000));
     const response = await SELF.fetch(`${at("live")}?offset=${offsetOf(0)}&live=long-poll`);
     expect((await response.text()).length).toBeLessThanOrEqual(2 * MIB);
   });
 
-  it("damage breaks a long answer off; asked again, what stands before it comes, and then its name", async () => {
-    // Less than a segment: sealed ones move to object storage, and nobody says when.
+  it("damage breaks a long answer off; the next reads give what is before it, and then name it", async () => {
+    // Less than a segment: sealed segments move to object storage at some time.
     const bodies = lines(12, 300_000);
     await make("rot", "text/plain", bodies);
     await inside("rot", (sql) => {
-      // A row may hold two of them, and either be its first.
+      // A row may have two of the bodies, and the damaged one may be the first or the second.
       const [row] = sql
         .exec(
           "SELECT base_offset, next_offset, bytes FROM chunk WHERE base_offset <= 6 ORDER BY base_offset DESC LIMIT 1",

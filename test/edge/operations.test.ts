@@ -1,4 +1,6 @@
-/** An operator's view and settings, inside workerd: metrics, events, traces, rate limits, sizes, answers' headers. */
+/**
+ * What operators see and set, inside workerd: metrics, events, traces, rate limits, limits of size, answers' headers.
+ */
 import { env } from "cloudflare:test";
 import { SignJWT } from "jose";
 import { describe, expect, it, vi } from "vitest";
@@ -34,7 +36,7 @@ const codeOf = async (response: Response): Promise<[number, string]> => [
   ((await response.json()) as { error: { code: string } }).error.code,
 ];
 
-/** Events logged while `work` runs. */
+/** The events that are logged while `work` runs. */
 async function eventsOf(
   settings: Partial<Env>,
   work: (settings: Env) => Promise<unknown>,
@@ -77,12 +79,12 @@ describe("metrics", () => {
     ]).toEqual([0, 0, 0, 0, 1]);
     expect(value("database_bytes")).toBeGreaterThan(900_000);
     expect(value("commits_total")).toBeGreaterThanOrEqual(6);
-    // Every sample has its type, and every line is one that a scraper takes.
+    // Every line is a comment with a type or help, or a sample, as a scraper expects.
     for (const line of text.trim().split("\n"))
       expect(line).toMatch(/^(# (HELP|TYPE) tidemark_\w+ .+|tidemark_\w+\{tenant="dev",path="[\w/]+"\} [\d.e+]+)$/);
   });
 
-  it("are the admin's alone", async () => {
+  it("need the admin scope", async () => {
     const settings = {
       ...base,
       TIDEMARK_OPEN_ACCESS: "",
@@ -149,7 +151,7 @@ describe("events", () => {
     expect(points).toMatchObject([{ indexes: ["dev"], blobs: ["append", path, "", ""] }]);
   });
 
-  it("a trace travels in the record's headers; a text that is none does not", async () => {
+  it("a trace context is stored in the record's headers; a wrong one is not", async () => {
     const path = await fresh();
     const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     await ask("POST", `/v1/stream/${path}`, { body: "a", headers: { traceparent: trace } });
@@ -183,7 +185,7 @@ describe("limits", () => {
     expect((await ask("GET", `/v1/stream/${path}?offset=-1`)).headers.get("stream-next-offset")).toMatch(/^0{15}2_/);
   });
 
-  it("without it a token bucket: a second's worth at once, then as many as flow in", () => {
+  it("without it a token bucket decides: a second's worth at once, then as many as the rate allows", () => {
     const bucket = new TokenBucket(2, 0);
     bucket.take(0);
     bucket.take(0);
@@ -255,7 +257,7 @@ describe("headers", () => {
       expect(response.headers.get("access-control-allow-methods")).toContain(method);
   });
 
-  it("every answer, errors too, is no page, is sniffed by nobody and readable by any origin", async () => {
+  it("every answer, errors too, forbids frames and sniffing and is readable by any origin", async () => {
     const path = await fresh();
     for (const response of [
       await ask("GET", `/v1/stream/${path}?offset=-1`),

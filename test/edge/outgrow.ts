@@ -1,7 +1,7 @@
 /**
- * A log that outgrows its object: so many bytes go through one stream in local workerd, the object's database is looked
- * at all the while, and everything is read back and compared by checksum. Once more after a restart on the same state,
- * when every index has to be loaded anew.
+ * A log that outgrows its object: appends many bytes to one stream in local workerd, measures the object's database all
+ * the time, reads everything back and compares checksums. After a restart on the same state, when every index has to be
+ * loaded again, it reads once more.
  *
  *     node tools/run/run-ts.mjs test/edge/outgrow.ts --megabytes 256 --json FILE
  */

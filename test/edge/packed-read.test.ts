@@ -1,7 +1,7 @@
 /**
- * Bodies of many small records, which the kernel makes a row at a time: the same bytes as the records themselves, in
- * long answers, in pages and in long polls, whatever lies between them; damage ends each of them where it would end a
- * reader of records.
+ * Bodies of many small records, which the kernel packs one row at a time. They must have the same bytes as the records
+ * read one by one: in long answers, in pages and in long polls, whatever lies between the small records. Damage must
+ * end a body where it ends a reader of records.
  */
 import { env, runInDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -46,7 +46,7 @@ async function create(path: string, type: string): Promise<void> {
   expect((await SELF.fetch(at(path), { method: "PUT", headers: { "content-type": type } })).status).toBe(201);
 }
 
-/** Whole requests of batches: each becomes rows of its own. */
+/** Appends batches in one request, which gets rows of its own. */
 async function post(path: string, batches: readonly Uint8Array[]): Promise<void> {
   const body = new Uint8Array(batches.reduce((sum, { length }) => sum + length, 0));
   let end = 0;
@@ -55,7 +55,7 @@ async function post(path: string, batches: readonly Uint8Array[]): Promise<void>
   expect([response.status, (await response.text()).slice(0, 80)]).toEqual([200, expect.stringContaining("appended")]);
 }
 
-/** From `from` to the end, answer by answer, with what each answer's bytes were. */
+/** Reads from `from` to the end. Returns each answer's text. */
 async function readAll(
   path: string,
   from: number,
@@ -73,8 +73,8 @@ async function readAll(
 }
 
 /**
- * Runs of small batches with everything between them that the kernel leaves to others: compressed batches, large
- * values, values that are null.
+ * Runs of small batches, and between them what the kernel does not pack: compressed batches, large values, values that
+ * are null.
  */
 async function mixed(path: string, value: (i: number, bytes: number) => Value): Promise<Value[]> {
   const all: Value[] = [];
@@ -116,7 +116,7 @@ describe("bodies made by the kernel", () => {
     for (const from of [0, 1, 119, 120, 250, 425, 500, 1000]) {
       const long = await readAll("text", from);
       expect([from, long.texts.join("") === expected(from, all.length)]).toEqual([from, true]);
-      // The first answer is no page.
+      // The first answer is a long one: a page would be shorter.
       expect(long.texts[0]!.length).toBeGreaterThan(MIB);
     }
     for (const query of ["&live=long-poll"]) {
@@ -148,7 +148,7 @@ describe("bodies made by the kernel", () => {
         ]),
       );
     }
-    // At the end there is an array still.
+    // At the end the answer is an empty array.
     expect(await (await SELF.fetch(`${at("json")}?offset=${offsetOf(all.length)}`)).text()).toBe("[]");
   });
 

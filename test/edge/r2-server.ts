@@ -1,14 +1,14 @@
 /**
- * Object storage beside workerd: the server that the R2 binding of plain workerd speaks to, in the runner's own
- * process. So it outlives the victim, as R2 does, and knows at which step of a put the victim was killed.
+ * Object storage for workerd in tests: the server that the R2 binding of plain workerd talks to, in the runner's own
+ * process. So it is not killed with workerd, as R2 would not be, and it knows at which step of a put a kill came.
  *
- *   put     arrived ── checked, stored ── answered          if its sender dies before it is stored,
+ *   put     arrived ── checked, stored ── answered          if the sender dies before it is stored,
  *                                                           it may be stored or not
  *   get     a whole object or a range
  *   delete  keys
  *
- * The protocol: the request is JSON, in a header or in the first bytes of the body; then a header gives their number.
- * Answers have the same form.
+ * The protocol: a request is JSON, either in a header or in the first bytes of the body; in that case a header gives
+ * the number of these bytes. Answers have the same form.
  */
 import { createHash } from "node:crypto";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
@@ -36,9 +36,9 @@ export class R2Server {
     (request, response) => void this.#take(request, response).catch(() => response.destroy()),
   );
   readonly #waiting: { readonly step: PutStep; go(): void }[] = [];
-  /** Puts that are not answered, by key. */
+  /** The puts without an answer, by key, and how far each has come. */
   readonly underWay = new Map<string, PutStep>();
-  /** Somebody waits for a step: the put stands still there, for a moment. */
+  /** Set while a kill waits for a step: a put that comes to the step waits for this promise. */
   #standing: Promise<void> | undefined;
   answeredAt = -Infinity;
 
@@ -61,7 +61,7 @@ export class R2Server {
     this.#server.close();
   }
 
-  /** Resolves when a put comes to `step`, which then stands still until `release` resolves. */
+  /** Resolves when a put comes to `step`. The put then waits until `release` resolves. */
   next(step: PutStep, release: Promise<void>): Promise<void> {
     this.#standing = release;
     return new Promise((go) => this.#waiting.push({ step, go }));

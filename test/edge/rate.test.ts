@@ -1,6 +1,7 @@
 /**
- * Rates on WebSockets, inside workerd: an upgrade, an opened channel and each request on it count.
- * The object's own bucket: test/edge/http/rate.test.ts.
+ * Rate limits on WebSockets by the platform's limiter, inside workerd: an upgrade, an opened channel and each request
+ * on
+ * it count. The object's own token bucket is tested in test/edge/http/rate.test.ts.
  */
 import { env } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -22,7 +23,7 @@ async function fresh(): Promise<string> {
   return path;
 }
 
-/** Lets so many pass; answers late and each time differently late, as something across a wire does. */
+/** A limiter that lets `count` requests pass. Its answers take a varying time, as those of a remote service do. */
 function limiter(allowed: number) {
   const keys: string[] = [];
   const limit = async ({ key }: { key: string }) => {
@@ -70,7 +71,7 @@ describe("the platform's limiter", () => {
     expect(keys).toEqual([`dev/${path}`, `dev/${path}`]);
   });
 
-  it("is asked for each append, follow and fetch in order; refusals tell when to come back", async () => {
+  it("is asked for each append, follow and fetch in order; refusals say when to try again", async () => {
     const path = await fresh();
     const { keys, env: settings } = limiter(1 + 5);
     const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!, timers);
@@ -86,7 +87,7 @@ describe("the platform's limiter", () => {
     expect(kept).toBe("0;1;2;3;4;");
   });
 
-  it("is asked by the log of a channel, also when it is opened", async () => {
+  it("is asked with the log of a channel, also when the channel is opened", async () => {
     const [one, two] = [await fresh(), await fresh()];
     const { keys, env: settings } = limiter(2);
     const socket = EdgeSocket.connect((await upgrade("socket", settings)).webSocket!, timers);
@@ -101,7 +102,7 @@ describe("the platform's limiter", () => {
     const path = await fresh();
     const { env: settings } = limiter(1);
     const log = await EdgeSocket.bind((await upgrade(`stream/${path}`, settings)).webSocket!, timers);
-    // More than all follows of a socket may be owed at once.
+    // Five times the largest window is more than one socket may hold: refused follows must have given theirs back.
     for (let i = 0; i < 5; i++)
       await expect(log.follow("earliest", { windowBytes: 8 * 1024 * 1024 }).next()).rejects.toMatchObject(tooMany);
   });

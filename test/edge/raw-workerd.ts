@@ -1,6 +1,6 @@
 /**
- * The edge worker under workerd itself, with no development server around it: it starts in a fraction of a second, is
- * one process, and can be killed like one. State lies in a directory and outlives the process.
+ * The edge worker in workerd itself, without a development server around it: it starts in a fraction of a second, and
+ * is one process that can be killed. Its state is in a directory and outlives the process.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
@@ -13,16 +13,16 @@ import { plantedBug, type PlantedBug } from "../support/planted-bug.ts";
 const root = process.cwd();
 
 export interface RawOptions {
-  /** Where the bundle, the configuration and the state go. */
+  /** The directory for the bundle, the configuration and the state. */
   readonly directory: string;
   readonly settings?: Readonly<Record<string, string>>;
-  /** Pieces of the source that this one has differently. */
+  /** Planted bugs: pieces of the source that are replaced in this worker. */
   readonly plants?: readonly PlantedBug[];
-  /** With an inspector, so that its heap can be asked for. */
+  /** Starts an inspector, so that the heap can be measured. */
   readonly inspected?: boolean;
-  /** Another checkout, whose worker it is. */
+  /** Another checkout whose worker is run. */
   readonly source?: string;
-  /** Where its bucket is (r2-server.ts). Without one there is none. */
+  /** The port of its object storage (r2-server.ts). Without it there is no bucket. */
   readonly r2Port?: number;
 }
 
@@ -55,7 +55,8 @@ export class RawWorkerd {
 
   async start(): Promise<void> {
     const binary = createRequire(path.join(root, "package.json")).resolve("workerd/bin/workerd");
-    // The package's launcher is a script that waits for the real program; the program itself is what has to be killed.
+    // The package's launcher is a script that starts the real program and waits for it. The program must be killed
+    // itself.
     const { default: program } = createRequire(binary)("workerd") as { default: string };
     const inspector = this.inspectorPort === undefined ? [] : [`--inspector-addr=127.0.0.1:${this.inspectorPort}`];
     this.#child = spawn(program, ["serve", ...inspector, path.join(this.directory, "config.capnp")], {
@@ -66,7 +67,7 @@ export class RawWorkerd {
     await this.#answers();
   }
 
-  /** The whole process group, at once. */
+  /** Kills the whole process group at once. */
   readonly #end = (): void => {
     const child = this.#child;
     if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -78,8 +79,8 @@ export class RawWorkerd {
   }
 
   /**
-   * What lives in the isolate after a collection, MiB: JavaScript's heap and the buffers that hang on it. Worker and
-   * objects share it.
+   * The isolate's memory after a garbage collection, in MiB: JavaScript's heap and the buffers that it refers to. The
+   * Worker and its objects share one isolate.
    */
   async heapMiB(): Promise<number> {
     const targets = (await (await fetch(`http://127.0.0.1:${this.inspectorPort}/json`)).json()) as {
@@ -98,7 +99,7 @@ export class RawWorkerd {
         });
         socket.send(JSON.stringify({ id, method }));
       });
-    // Done, but never answered.
+    // workerd does it but never answers, so it is not awaited.
     void call(1, "HeapProfiler.collectGarbage");
     const { usedSize = NaN, embedderHeapUsedSize = 0, backingStorageSize = 0 } = await call(2, "Runtime.getHeapUsage");
     socket.close();
@@ -112,13 +113,13 @@ export class RawWorkerd {
         () => false,
       );
       if (isUp) return;
-      // Nothing tells when the socket listens.
+      // There is no event that says when workerd listens.
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     throw new Error("workerd does not answer");
   }
 
-  /** kill -9, and the end of the process. */
+  /** kill -9. Resolves when the process has ended. */
   async kill(): Promise<void> {
     const child = this.#child;
     process.off("exit", this.#end);

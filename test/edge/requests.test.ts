@@ -1,6 +1,6 @@
 /**
- * Requests at the edge of what HTTP allows, inside workerd: methods with bodies, headers of dates and numbers, URLs,
- * preflights.
+ * Unusual requests, inside workerd: wrong dates and numbers in headers, odd URLs, preflights, and requests that miss
+ * what they need.
  */
 import { env } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -89,7 +89,7 @@ describe("dates and numbers in headers", () => {
     "Tidemark-Compaction-Tombstone-Seconds",
   ])("%s is a number in digits, or is refused by name", async (name) => {
     const others = name.startsWith("Tidemark-Compaction") ? { "tidemark-compaction": "key" } : {};
-    // A header of other than Latin letters is no header at all.
+    // A header cannot contain other than Latin-1 characters.
     for (const value of NO_NUMBER.filter((text) => text !== "٦٠")) {
       const response = await created({ [name]: value, ...others });
       expect([value, response.status]).toEqual([value, 400]);
@@ -139,7 +139,7 @@ describe("dates and numbers in headers", () => {
     expect(await (await ask("GET", "numbers")).text()).toBe("");
   });
 
-  it("an offset in a URL says what is wrong and what an offset looks like", async () => {
+  it("the error for a wrong offset in a URL says what is wrong and what an offset looks like", async () => {
     await ask("PUT", "offsets", { "content-type": "text/plain" }, "x");
     const response = await ask("GET", "offsets?offset=1");
     expect(response.status).toBe(400);
@@ -207,7 +207,7 @@ describe("pages of other origins", () => {
     expect([status, names.split(",").filter((name) => !allowed.includes(name))]).toEqual([204, []]);
   });
 
-  it("names that are none are not echoed, nor more than some", async () => {
+  it("wrong header names are not echoed, nor more than a few", async () => {
     const [, allowed] = await preflight(`a b,<script>,${Array.from({ length: 200 }, (_, i) => `x-${i}`).join(",")}`);
     expect(allowed.filter((name) => !/^[\w-]+$/.test(name))).toEqual([]);
     expect(allowed.filter((name) => /^x-\d+$/.test(name))).toHaveLength(64);
@@ -274,7 +274,7 @@ describe("pages of other origins", () => {
   });
 });
 
-describe("who comes the wrong way is told the right one", () => {
+describe("requests that miss something are told what", () => {
   it.each(["/", "/v1", "/v1/", "/v1/stream", "/v1/stream/"])(
     "GET %s says what is here, with requests that work",
     async (path) => {
@@ -285,7 +285,7 @@ describe("who comes the wrong way is told the right one", () => {
         expect.stringContaining("docs/edge.md"),
         expect.stringContaining("Tidemark"),
       ]);
-      // No token, and no object is asked.
+      // It needs no token, and asks no object.
       expect(
         (
           await handle(new Request(`https://edge.example${path}`), {

@@ -1,5 +1,5 @@
 /**
- * Retention at the edge, inside workerd: what goes from the front, from the rows and from R2, and what keeps it there.
+ * Retention at the edge, inside workerd: what is removed from the front of a log, in rows and in R2, and what keeps it.
  */
 import { describe, expect, it } from "vitest";
 import { call, fill, inside, look, readAll, settle } from "./archive-tools.ts";
@@ -14,7 +14,7 @@ const at = (offset: number): string => `${String(offset).padStart(16, "0")}_${"0
 const startOf = async (path: string): Promise<string | null> =>
   (await call(path, "HEAD")).headers.get("tidemark-start-offset");
 
-/** The alarm comes by itself. */
+/** Waits for the alarm to do its work: it comes by itself. */
 async function until(what: () => Promise<boolean>): Promise<void> {
   for (let turn = 0; turn < 500; turn++) {
     if (await what()) return;
@@ -24,7 +24,7 @@ async function until(what: () => Promise<boolean>): Promise<void> {
 }
 
 describe("retention", () => {
-  it("by bytes: whole segments and their objects go from the front and are 410; the rest is as it was", async () => {
+  it("by bytes: whole segments and their objects are removed from the front and are 410; the rest stays", async () => {
     const path = await fresh({ "tidemark-retention-bytes": "6000000" });
     const all = await fill(path, 4);
     await until(async () => (await startOf(path)) === at(15));
@@ -39,7 +39,7 @@ describe("retention", () => {
     ]);
   });
 
-  it("by age: also the last records of a log that nobody writes to any more", async () => {
+  it("by age: also the last records of a log that gets no more appends", async () => {
     const path = await fresh({ "tidemark-retention-seconds": "1" });
     await call(path, "POST", {}, "soon gone");
     await until(async () => (await startOf(path)) === at(1));
@@ -68,7 +68,7 @@ describe("retention", () => {
     expect((await call(`${fork}?offset=${at(2)}`, "GET")).status).toBe(410);
   });
 
-  it("is told by HEAD, is part of what a PUT asks for, and bad numbers are refused", async () => {
+  it("is reported by HEAD, is compared by a repeated PUT, and bad numbers are refused", async () => {
     const path = await fresh({ "tidemark-retention-records": "10", "tidemark-retention-seconds": "60" });
     const { headers } = await call(path, "HEAD");
     expect([

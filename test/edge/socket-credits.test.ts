@@ -18,7 +18,7 @@ describe("credits", () => {
     let given = window;
     let beyond = 0;
     for (let records = 0; records < 30;) {
-      // Batches behind an answer were sent before it; commits meanwhile send nothing more.
+      // The batches that were sent are in front of this answer, so the client has them all.
       const id = 100 + records;
       raw.wire.send(jsonFrame({ type: FrameType.FETCH, id, credits: 1 << 20 }, { from: "latest" }));
       await raw.next((frame) => frame.id === id);
@@ -67,7 +67,7 @@ describe("credits", () => {
     const answers = raw.frames.filter(({ id }) => id >= 10);
     const refused = answers.filter(({ type }) => type === FrameType.ERROR);
     for (const frame of refused) expect(jsonOf(frame)).toMatchObject({ code: "BACKPRESSURE" });
-    // Each answer gives its credits back.
+    // Each answer returns the credits of its append.
     for (const { credits } of answers) expect(credits).toBe(batch.length + 8);
     raw.wire.close(1000);
   });
@@ -83,7 +83,7 @@ describe("credits", () => {
       raw.wire.send(jsonFrame({ type: FrameType.FOLLOW, id, credits: 8 * 1024 * 1024 }, { from: "latest" }));
     follow(1);
     follow(2);
-    // Answers to an append of the same id give nothing of it back.
+    // The answer to an append with the same id must not return the credits of the follow.
     raw.wire.send(encodeFrame({ type: FrameType.APPEND, id: 2, payload: appendPayload([batchOf(["x"])]) }));
     await raw.next(({ id, type }) => id === 2 && type === FrameType.OK);
     follow(3);

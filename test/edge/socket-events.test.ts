@@ -1,6 +1,6 @@
 /**
- * Frames as an operator sees them, inside workerd: an event for each append, read and refusal on a socket, and their
- * numbers in the metrics.
+ * What operators see of WebSockets, inside workerd: an event for each append, read and refusal, and their numbers in
+ * the metrics.
  */
 import { env, SELF } from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
@@ -39,7 +39,7 @@ async function bind(path: string, settings: Partial<Env> = {}): Promise<EdgeLog>
   return EdgeSocket.bind(webSocket, timers);
 }
 
-/** Events of sockets while `work` runs. */
+/** The events of sockets that are logged while `work` runs. */
 async function eventsOf(work: () => Promise<unknown>): Promise<Record<string, unknown>[]> {
   const lines: string[] = [];
   const log = vi.spyOn(console, "log").mockImplementation((line: unknown) => void lines.push(String(line)));
@@ -91,7 +91,7 @@ describe("frames", () => {
     expect(events.length).toBe(7);
   });
 
-  it("what the Worker refuses by itself it tells itself", async () => {
+  it("a refusal by the Worker itself is an event, too", async () => {
     const path = await fresh();
     let left = 1;
     const log = await bind(path, { RATE_LIMIT: { limit: async () => ({ success: left-- > 0 }) } as never });

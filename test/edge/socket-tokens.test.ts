@@ -28,7 +28,7 @@ describe("tokens", () => {
     expect((await edge(request)).status).toBe(201);
   };
 
-  it("no token, none that allows anything here, and a log that is not there: an answer, and no socket", async () => {
+  it("without a token, with one that allows nothing here, and for an unknown log there is no socket", async () => {
     await put("t/closed");
     await expect(wireTo("https://edge.example/v1/stream/t/closed", edge)).rejects.toThrow("401");
     await expect(wireTo("https://edge.example/v1/socket", edge)).rejects.toThrow("401");
@@ -61,7 +61,7 @@ describe("tokens", () => {
     const follow = expect(ending.follow("earliest").next()).rejects.toMatchObject({ kind: "reopen" });
     expect((await ending.socket.ended).code).toBe(4401);
     await follow;
-    // The newer token counts for scopes, too.
+    // The newer token's scopes count as well.
     expect(await renewed.append([batchOf(["x"])])).toMatchObject([{ baseOffset: 0 }]);
     renewed.socket.close();
   });

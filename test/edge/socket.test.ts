@@ -12,7 +12,7 @@ describe("append and follow", () => {
     const [writer, reader] = [await bind(path), await bind(path)];
     const follow = reader.follow("earliest");
     expect(await take(follow, 1)).toEqual(["zero "]);
-    // Not awaited one by one: their order is that of the calls.
+    // Not awaited one by one: appends are ordered by their calls.
     const acks = await Promise.all(
       Array.from({ length: 40 }, (_, i) => writer.append([batchOf([`${i}a `, `${i}b `], 5, i * 2)])),
     );
@@ -38,7 +38,7 @@ describe("append and follow", () => {
     await expect(log.fetch(9)).rejects.toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
     const follow = log.follow("latest");
     const rest = take(follow, Infinity);
-    // The answer of a later request shows that the follow stands.
+    // The answer to a later request shows that the follow has begun.
     await log.fetch("latest");
     await SELF.fetch(at(path), { method: "POST", headers: { ...TEXT, "stream-closed": "true" }, body: "last" });
     expect(await rest).toEqual(["last"]);
@@ -88,7 +88,7 @@ describe("many logs on one socket", () => {
     socket.close();
   });
 
-  it("a log that is not there, a name that is none and a channel twice are errors of their own", async () => {
+  it("an unknown log and a wrong name fail alone, and the socket goes on", async () => {
     const socket = await many();
     await expect(socket.open("not/there")).rejects.toMatchObject({ code: "UNKNOWN_TOPIC" });
     await expect(socket.open("__ds/subscriptions")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });

@@ -1,4 +1,4 @@
-/** Reads Server-Sent Events as the standard says, for tests of what is sent. */
+/** Reads Server-Sent Events as the standard says, for tests of the edge's answers. */
 export interface SseEvent {
   readonly type: string;
   readonly id: string;
@@ -18,7 +18,7 @@ export class SseReader {
   readonly #queue: SseEvent[] = [];
   #buffer = "";
   #id = "";
-  /** Comments that came, retry fields, and whether the answer has ended. */
+  /** How many comments came. */
   comments = 0;
   retry: string | undefined;
   done = false;
@@ -28,13 +28,13 @@ export class SseReader {
     this.#reader = response.body!.getReader();
   }
 
-  /** The next event, undefined at the end of the answer. */
+  /** The next event, or undefined at the end of the answer. */
   async next(): Promise<SseEvent | undefined> {
     while (this.#queue.length === 0 && (await this.more()));
     return this.#queue.shift();
   }
 
-  /** Takes one piece of the answer; false at its end. */
+  /** Reads one more piece of the answer. False at its end. */
   async more(): Promise<boolean> {
     const { done, value } = await this.#reader.read();
     if (done) return !(this.done = true);
@@ -67,7 +67,7 @@ export class SseReader {
     }
   }
 
-  /** Texts of data events until the reader is told that it has all up to `offset`. */
+  /** The texts of data events until an event says that the reader has everything up to `offset`. */
   async dataUntil(offset: string): Promise<string[]> {
     const found: string[] = [];
     for (;;) {

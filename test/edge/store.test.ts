@@ -1,4 +1,4 @@
-/** The LogStore contract on a Durable Object's own SQLite, inside workerd, and what each commit writes there. */
+/** The LogStore contract on a Durable Object's own SQLite, inside workerd, and how many rows each commit writes. */
 import { env, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
@@ -14,7 +14,7 @@ const kernel = await edgeKernel();
 const { LOGS } = env as unknown as Env;
 let objects = 0;
 
-/** Runs `work` inside a new object, with its SQLite and a count of the rows it has written. */
+/** Runs `work` inside a new object, with its SQLite and a count of the rows that it has written. */
 function inObject<T>(work: (sql: Sql, written: () => number) => Promise<T>): Promise<T> {
   const stub = LOGS.get(LOGS.idFromName(`store-${++objects}`));
   return runInDurableObject(stub as never, async (_instance: unknown, state: { readonly storage: Storage }) => {
@@ -42,7 +42,7 @@ describe("chunk store in a Durable Object", () => {
   for (const { name, run } of logStoreCases) {
     it(name, () =>
       inObject(async (sql) => {
-        // One case may open several stores, one after the other, in this one object.
+        // A case may make several stores, one after the other, in the same object.
         const fresh = async () => {
           for (const table of ["chunk", "segment", "damage", "meta"])
             void [...sql.exec(`DROP TABLE IF EXISTS ${table}`)];

@@ -1,6 +1,6 @@
 /**
- * The Durable Object inside workerd: what outlives eviction and reset, how many rows an append costs, how dialects
- * meet.
+ * One stream in its Durable Object, inside workerd: what survives eviction and reset, how many rows an append costs,
+ * and one dialect reading what another wrote.
  */
 import { abortAllDurableObjects, env, evictDurableObject, runInDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -19,7 +19,7 @@ const JSON_TYPE = { "content-type": "application/json" };
 let streams = 0;
 
 const fresh = (): string => `edge/${++streams}`;
-/** With its body read to the end: an answer that is not read keeps its object from being evicted. */
+/** Sends a request and reads the whole body: an answer that is not read keeps its object from being evicted. */
 async function call(
   path: string,
   method: string,
@@ -108,7 +108,7 @@ describe("eviction and reset", () => {
     expect(await read(path)).toBe("one two three");
   });
 
-  it("producers are known behind a seal, too", async () => {
+  it("producers are still known after their segment was sealed", async () => {
     const path = fresh();
     await call(path, "PUT", TEXT);
     await call(path, "POST", { ...TEXT, ...producing("early", 0, 0) }, "first ");
@@ -158,7 +158,7 @@ describe("eviction and reset", () => {
     const waiting = SELF.fetch(
       `http://localhost/v1/stream/${path}?offset=${headers.get("stream-next-offset")}&live=long-poll`,
     );
-    // The reader's socket is there before the object goes to sleep.
+    // The reader must be connected before the object is evicted.
     const sockets = () =>
       runInDurableObject(
         objectOf(path),
@@ -244,7 +244,7 @@ describe("batches", () => {
     ).toEqual([1, 2]);
   });
 
-  it("bytes that are no batch, and what readers of the other dialect would stumble over, change nothing", async () => {
+  it("bytes that are no batch, and batches that the other dialect cannot show, change nothing", async () => {
     const path = fresh();
     await call(path, "PUT", JSON_TYPE, "[1]");
     const good = batchOf(['{"a":1}']);
@@ -284,7 +284,7 @@ describe("JSON", () => {
     let found = "";
     for (let offset = "-1"; ;) {
       const response = await SELF.fetch(`http://localhost/v1/stream/${path}?offset=${offset}`);
-      // Each answer is text of its own.
+      // Each answer is valid text by itself.
       found += new TextDecoder("utf-8", { fatal: true }).decode(await response.arrayBuffer());
       offset = response.headers.get("stream-next-offset")!;
       if (response.headers.get("stream-up-to-date")) break;

@@ -1,4 +1,4 @@
-/** Subscriptions of one tenant and a look into their object, for tests inside workerd. */
+/** For tests inside workerd: subscriptions of one tenant, and the rows of their object. */
 import { runInDurableObject } from "cloudflare:test";
 import { expect } from "vitest";
 import { objectName } from "../../worker/rpc/stubs.ts";

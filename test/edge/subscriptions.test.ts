@@ -1,6 +1,6 @@
 /**
- * A tenant's subscriptions inside workerd: what a call that is cut short leaves behind, and how much one tenant may ask
- * for.
+ * A tenant's subscriptions inside workerd: changes while a subscription is being linked to its streams, and how much
+ * one tenant may subscribe to.
  */
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -10,7 +10,10 @@ import { real } from "./archive-tools.ts";
 import { offsetText } from "./sse-reader.ts";
 import { call, fresh, linksOf, make, object, rows, subscription, until, within } from "./subscription-tools.ts";
 
-/** Asked for one stream, the object waits for its answer until it is let go: `asked` resolves when it is. */
+/**
+ * Holds the object's question to one stream back: `asked` resolves when the stream has answered, and the object gets
+ * the answer only after `letGo`.
+ */
 async function holding(path: string): Promise<{ asked: Promise<void>; letGo(): Promise<void> }> {
   let [tell, go] = [(): void => {}, (): void => {}];
   const asked = new Promise<void>((resolve) => (tell = resolve));
@@ -23,11 +26,11 @@ async function holding(path: string): Promise<{ asked: Promise<void>; letGo(): P
       if (String(id) !== held) return stub;
       return {
         appendJson: (text: string) => stub.appendJson(text),
-        // The answer is there, and on its way.
+        // The stream has answered, and the object waits for it.
         watched: async () => {
           const answer = await stub.watched();
           tell();
-          // A promise of the test's own request would not wake this one.
+          // Polls, because a promise that is resolved in another request does not wake this one.
           while (await Promise.race([gate.then(() => false), new Promise((resolve) => setTimeout(resolve, 5, true))]));
           return answer;
         },
@@ -61,7 +64,7 @@ describe("a subscription that is deleted while it is linked", () => {
     await asked;
     const gone = await call(subscription(id), "DELETE");
     await letGo();
-    // Not there yet, a PUT is of a subscription that comes after the DELETE.
+    // The DELETE comes before the PUT has made the subscription, so the PUT counts as the later one.
     expect([by, gone.status, (await linking).status]).toEqual([by, ...(by === "PUT" ? [404, 201] : [204, 404])]);
     if (by === "PUT")
       expect([await linksOf(id), (await call(subscription(id), "DELETE")).status]).toEqual([[path, other].sort(), 204]);
@@ -181,7 +184,7 @@ describe("how much a tenant may subscribe to", () => {
   };
   const numbered = (prefix: string, count: number): string[] =>
     Array.from({ length: count }, (_, i) => `${prefix}/${i}`);
-  /** As if streams had told of themselves, and had been linked. */
+  /** Writes rows as if these streams had been reported and linked. */
   const known = (paths: string[], id?: string): Promise<void> =>
     within((_, { storage: { sql } }) => {
       for (const path of paths) {
@@ -192,7 +195,7 @@ describe("how much a tenant may subscribe to", () => {
   const wokenBy = async (wakes: string): Promise<string[]> =>
     ((await (await call(wakes, "GET")).json()) as { stream: string }[]).map(({ stream }) => stream);
 
-  it("subscriptions: one more is refused and leaves nothing; another may go for it", async () => {
+  it("subscriptions: one more is refused and leaves nothing; after a deletion there is room", async () => {
     const [wakes, path] = [await make(fresh("wakes")), await make(fresh("a"))];
     const config = { type: "pull-wake", wake_stream: wakes, streams: [path] };
     const first = fresh();
@@ -214,7 +217,7 @@ describe("how much a tenant may subscribe to", () => {
       expect.stringContaining("delete one"),
     ]);
     expect([await linksOf(id), (await call(subscription(id), "GET")).status]).toEqual([[], 404]);
-    // The same call again, of one that is there.
+    // The same call for a subscription that exists.
     expect((await call(subscription(first), "PUT", config)).status).toBe(200);
     expect((await call(subscription(first), "DELETE")).status).toBe(204);
     expect((await call(subscription(id), "PUT", config)).status).toBe(201);
@@ -272,7 +275,7 @@ describe("how much a tenant may subscribe to", () => {
       { streams: 775, bytes: 775 * 1_026, bytesMax: LINK_BYTES_MAX },
       expect.stringContaining("bytes"),
     ]);
-    // Streams that nobody has made are asked for, all the same.
+    // Streams that do not exist count as well.
     await within(
       (instance) =>
         void (instance.env = {

@@ -1,4 +1,4 @@
-/** The host's timer, as the socket's client wants it. */
+/** Timers of the host, in the form that the socket's client (src/sync/edge-socket.ts) takes. */
 import type { EdgeSocketOptions } from "../../src/sync/edge-socket.ts";
 
 export const timers: EdgeSocketOptions = {

@@ -1,5 +1,6 @@
 /**
- * The client inside a Worker, inside workerd: what it writes and reads, with others on the same log, through resets.
+ * `openTopic`, the client for code inside a Worker, inside workerd: what it writes and reads, alone, beside other
+ * clients of the same log, and through resets.
  */
 import { abortAllDurableObjects, env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
@@ -36,13 +37,13 @@ describe("openTopic", () => {
     ]);
     expect([second!.offset, second!.value]).toEqual([1, null]);
     expect(await orders.state()).toEqual({ logStartOffset: 0, logEndOffset: 2, closed: false });
-    // The same log from outside.
+    // The same log, read from outside.
     expect(await (await SELF.fetch(`http://localhost/v1/stream/${orders.name}?offset=-1`)).json()).toEqual([
       { total: 42 },
     ]);
   });
 
-  it("a log is made with what may go of it; one that exists stays as it is", async () => {
+  it("a new log gets the retention that was asked for; an existing log keeps its own", async () => {
     const path = fresh();
     await openTopic<number>(bindings, path, {
       compaction: { minLagMs: 5_000 },
@@ -88,7 +89,7 @@ describe("openTopic", () => {
       await from({ last: 1 } as never),
       await from("latest" as never),
     ]).toEqual(["cd", "cd", "d", ""]);
-    // Records have whole milliseconds; the one before half of one is not the first that is late enough.
+    // Records have whole milliseconds: a record of 1,000 ms is before 1,000.5 ms.
     expect([
       await from({ timestamp: 1_000.5 } as never),
       await from({ timestamp: -5.5 } as never),
@@ -122,7 +123,7 @@ describe("openTopic", () => {
     await expect(idle).rejects.toThrow("enough");
   });
 
-  it("a bad record fails alone, and what is no record, name or option is refused where it is given", async () => {
+  it("a bad record fails alone, and a value that is no record, name or option is refused by its name", async () => {
     const refusal = async (work: () => unknown): Promise<string> => {
       try {
         return String(await work());
@@ -238,7 +239,7 @@ describe("openTopic", () => {
     const idle = all(topic.read({ from: "latest", follow: true, signal: stop.signal }));
     stop.abort();
     expect(await idle).toEqual([]);
-    // "latest" is the end as of the call.
+    // "latest" means the end at the time of the call.
     const late = topic.read({ from: "latest", follow: true });
     const known = await topic.state();
     await topic.append({ value: 2 });
@@ -297,7 +298,7 @@ describe("openTopic", () => {
     for await (const { value } of topic.read()) text += value;
     expect(text === written).toBe(true);
     expect((await readAll(encodePath(path))) === written).toBe(true);
-    // The address that is told leads to the segment, whatever the path holds.
+    // The answer's link leads to the segment, whatever characters the path has.
     const response = await SELF.fetch(`http://localhost/v1/stream/${encodePath(path)}?offset=-1`, {
       headers: { accept: "application/vnd.tidemark.batches" },
     });

@@ -1,4 +1,4 @@
-/** Wakes that nobody takes up, inside workerd: when they are repeated, and what would cause one without end. */
+/** Wakes that no worker claims, inside workerd: when they are repeated, and what would repeat them without end. */
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { call as rawCall } from "./archive-tools.ts";
@@ -27,7 +27,7 @@ describe("a wake that nobody takes up", () => {
       }
     ).until;
 
-  /** Seconds between wakes as the alarm comes exactly when it is due, `count` times. */
+  /** The seconds between `count` wakes, when each alarm comes exactly when it is due. */
   async function pauses(id: string, wakes: string, count: number): Promise<number[]> {
     const found: number[] = [];
     for (let i = 0; i < count; i++) {
@@ -57,7 +57,7 @@ describe("a wake that nobody takes up", () => {
     expect((await call(path, "POST", [1])).status).toBe(204);
     await until(async () => (await eventsOf(wakes)).length === 1);
     expect(await pauses(id, wakes, 8)).toEqual([30, 60, 120, 240, 480, 600, 600, 600]);
-    // A worker that takes it and dies: the next is woken after its lease.
+    // A worker claims the wake and dies. The next wake comes after its lease.
     const claimed = await call(subscription(id, "/claim"), "POST", { worker: "w" });
     expect([claimed.status, await untilOf(id)]).toEqual([200, Date.now() + LEASE_MS]);
     expect(await pauses(id, wakes, 3)).toEqual([30, 30, 60]);
@@ -66,7 +66,7 @@ describe("a wake that nobody takes up", () => {
     await call(subscription(id), "DELETE");
   });
 
-  it("by a webhook that answers and never acknowledges, likewise; an acknowledgement begins anew", async () => {
+  it("is repeated the same way for a webhook that never acknowledges, until it does", async () => {
     const [id, path] = [fresh(), await make(fresh("a"))];
     const bodies: { wake_id: string; generation: number; callback_token: string }[] = [];
     vi.stubGlobal(
@@ -139,7 +139,7 @@ describe("a subscription and its own wake stream", () => {
     expect((await call(subscription(id), "GET")).status).toBe(404);
   });
 
-  it("also when it is named later, and when an earlier version took it", async () => {
+  it("also when the stream is added later, and when an earlier version had taken it", async () => {
     const [id, path, wakes] = [fresh(), await make(fresh("a")), `${fresh("later")}/wakes`];
     expect(
       (await call(subscription(id), "PUT", { type: "pull-wake", wake_stream: wakes, streams: [path] })).status,

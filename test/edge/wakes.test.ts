@@ -62,11 +62,11 @@ describe("a made-up bearer", () => {
       expect([token, response.status]).toEqual([token, expect.toBeOneOf([401, 404, 405])]);
     }
     expect(await (await ask("GET", `${ROOT}/${id}`, admin)).text()).toBe(before);
-    // The lease is still free.
+    // Nobody has got the lease.
     expect((await claimed(id)).generation).toBeGreaterThan(0);
   });
 
-  it.each(["PUT", "GET", "DELETE"])("nor with %s under a path that ends like a wake's", async (method) => {
+  it.each(["PUT", "GET", "DELETE"])("gets nothing with %s at a path that ends like a wake's call", async (method) => {
     const id = await subscribed();
     for (const path of [`${id}/ack`, `${id}/streams/ack`, `${id}%2Fack`]) {
       const response = await ask(
@@ -88,7 +88,7 @@ describe("a made-up bearer", () => {
     }
   });
 
-  it("is refused by the object, too, whoever passes it on", async () => {
+  it("is refused by the object itself, too", async () => {
     const id = await subscribed();
     for (const [method, path] of [
       ["POST", "claim"],
@@ -125,11 +125,11 @@ describe("a wake's token", () => {
     expect(await cursorOf(id)).toBe(at(1));
     expect((await ack(mine.token, mine)).status).toBe(200);
     expect(await cursorOf(id)).toBe(at(2));
-    // The wake is over, and its token with it.
+    // The wake has ended, and its token is no longer valid.
     expect((await ack(mine.token, mine)).status).toBe(409);
   });
 
-  it("of another tenant is none here", async () => {
+  it("of another tenant is refused", async () => {
     const id = await subscribed();
     const wake = await claimed(id);
     const [, seal, secret] = wake.token.split(".");

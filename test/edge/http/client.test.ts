@@ -1,6 +1,6 @@
 /**
- * The published Durable Streams client, unmodified, over HTTP against the worker in local workerd: it tails while the
- * producer and then the whole server restart. And kill -9 in the middle of appends, on the same state.
+ * The published Durable Streams client, unmodified, over HTTP against the worker in local workerd: it follows a stream
+ * while the producer, and then the whole server, restarts.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";

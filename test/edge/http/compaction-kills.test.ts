@@ -1,7 +1,7 @@
 /**
- * kill -9 of workerd while it compacts, with small segments and small portions, segments on their way to object storage
- * and back, and tombstones that go at once: whoever reads the log from its beginning comes to the values that were
- * acknowledged last, and meets each offset once.
+ * kill -9 of workerd while it compacts. Segments and portions are small, segments move to object storage and back, and
+ * tombstones are removed at once. A reader of the whole log must end with the values that were acknowledged last, and
+ * must get each offset once.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -48,7 +48,7 @@ class Victim {
     readonly url: string,
   ) {}
 
-  /** One record, posted until it is in. */
+  /** Posts one record, again until it is in the log. */
   async write(key: string, value: string | null): Promise<void> {
     const builder = new BatchBuilder(kernel);
     builder.tryAppend({
@@ -72,13 +72,13 @@ class Victim {
         else this.values.set(key, value);
         return;
       }
-      if (tries > 1_000) throw new Error(`no answer but ${response?.status}`);
+      if (tries > 1_000) throw new Error(`still not taken after 1,000 tries; the last status was ${response?.status}`);
       this.counts["repeated"]!++;
       await sleep(10);
     }
   }
 
-  /** The values that a reader ends with, and the number of records that it saw. */
+  /** Reads the whole log. Returns the value of each key, and the number of records. */
   async read(): Promise<{ readonly values: Values; readonly records: number }> {
     const values: Values = new Map();
     let records = 0;
@@ -120,7 +120,7 @@ async function run(seed: number, records: number, plants: readonly PlantedBug[] 
     expect((await fetch(victim.url, { method: "PUT", headers })).status).toBe(201);
     let isOver = false;
     const killing = (async () => {
-      // At any point: nothing tells of one that is better.
+      // The kill must come at any point, so there is no event to wait for.
       for (const random = new Random(seed, 0x6b); !isOver; victim.counts["kills"]!++) {
         await sleep(random.between(30, 300));
         await worker.kill();
@@ -153,7 +153,7 @@ async function run(seed: number, records: number, plants: readonly PlantedBug[] 
   }
 }
 
-test("kill -9 while it compacts: a reader comes to what was acknowledged last", async () => {
+test("kill -9 while it compacts: a reader ends with the values that were acknowledged last", async () => {
   const found = await run(31, 1_200);
   console.log(JSON.stringify(found));
   expect(found).toMatchObject({ same: true });
@@ -161,7 +161,7 @@ test("kill -9 while it compacts: a reader comes to what was acknowledged last", 
   expect(found.read).toBeLessThan(found.written / 2);
 });
 
-test("planted: the oldest of each key stays, and the reader comes to something else", async () => {
+test("planted bug: compaction keeps the oldest record of each key, and the reader ends with other values", async () => {
   const oldest = {
     name: "the oldest stays",
     file: "src/log/compaction.ts",

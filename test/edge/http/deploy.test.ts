@@ -1,4 +1,4 @@
-/** The worker bundles as it would be deployed; nothing is sent anywhere. */
+/** Bundles the worker as for a deployment. Nothing is sent anywhere. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import os from "node:os";

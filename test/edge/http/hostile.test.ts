@@ -1,7 +1,7 @@
 /**
- * Hostile clients against the worker in plain workerd, seeded: batches whose checksum is right and whose header lies,
- * frames of noise, bodies that break off. Each is refused with a code, none is an error of the server, nothing it holds
- * changes.
+ * Hostile clients against the worker in plain workerd, seeded: batches with a right checksum and a wrong header, frames
+ * of noise, bodies that break off. Each must be refused with a code that is not a server's error, and must change no
+ * stored record.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
@@ -59,7 +59,7 @@ describe("batches", () => {
   const MIDDLE = [LENGTH_AT, LEADER_EPOCH_AT, LAST_OFFSET_DELTA_AT, BASE_SEQUENCE_AT, RECORD_COUNT_AT];
   const SHORT = [MAGIC_AT, ATTRIBUTES_AT, PRODUCER_EPOCH_AT];
 
-  /** One field or byte is another, and the checksum knows it. */
+  /** A batch with one changed field or byte, and a checksum that is right for it. */
   function liar(random: Random): Uint8Array<ArrayBuffer> {
     const builder = new BatchBuilder(kernel);
     for (let i = 0; i < 3; i++)
@@ -84,7 +84,7 @@ describe("batches", () => {
     return batch;
   }
 
-  test("that lie under a right checksum are taken or refused; taken ones are readable, also after a kill", async () => {
+  test("with wrong fields and a right checksum are taken or refused; taken ones stay readable", async () => {
     const url = await make("liars");
     const random = new Random(7);
     const codes: Record<string, number> = {};
@@ -147,7 +147,7 @@ describe("frames", () => {
         codes[code] = (codes[code] ?? 0) + 1;
       });
       for (let i = 0; i < 25; i++, sent++) {
-        // A token of noise ends the socket; it has its turn at the end.
+        // A token of noise ends the socket, so it is sent at the end.
         const type = [1, 2, 3, 4, 5, 6, 8][random.int(7)]! as FrameType;
         const payload = random.chance(0.5) ? encoder.encode(JSONS[random.int(JSONS.length)]!) : noise(random);
         socket.send(
@@ -171,7 +171,7 @@ describe("frames", () => {
 });
 
 describe("bodies", () => {
-  /** The server's answer to these bytes when nothing follows them. */
+  /** Sends these bytes and nothing more. Returns the server's answer. */
   function say(text: string): Promise<string> {
     return new Promise((resolve, reject) => {
       const socket = net.connect(worker.port, "127.0.0.1");

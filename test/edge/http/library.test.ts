@@ -1,6 +1,6 @@
 /**
- * `tidemark/worker` as its users get it: `npm pack`, installed beside the example in a folder of its own, type-checked,
- * bundled by Wrangler as for a deployment, and asked in local workerd.
+ * `tidemark/worker` as its users get it: packed with `npm pack`, installed into a copy of the example in a folder of
+ * its own, type-checked, bundled by Wrangler as for a deployment, and run in local workerd.
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -81,7 +81,7 @@ test("in local workerd it appends and reads, and the same log is there from outs
   await worker.stop();
 });
 
-test("without a setting it says how to get in; with a secret, the package's own command makes tokens", async () => {
+test("without a setting errors say how to get access; with a secret, the package's command makes tokens", async () => {
   const secret = execFileSync(path.join(app, "node_modules/.bin/tidemark"), ["secret"], {
     cwd: app,
     encoding: "utf8",
@@ -106,11 +106,11 @@ test("the example's date is the one of the worker's tests, and the Wrangler of N
   const dateIn = (file: string) => /compatibility_?[dD]ate"?(?::| =) "([\d-]+)"/.exec(readFileSync(file, "utf8"))![1]!;
   const dates = [path.join(app, "wrangler.jsonc"), "worker/wrangler.jsonc", "test/edge/raw-workerd.ts"].map(dateIn);
   expect(new Set(dates).size).toBe(1);
-  // npm on Node 20 resolves to Wrangler 4.86, whose runtime is of that day.
+  // On Node 20 npm installs Wrangler 4.86, whose runtime takes no later date.
   expect(dates[0]! <= "2026-04-26").toBe(true);
 });
 
-test("the example says beside it how to get in without a token", () => {
+test("the example's configuration says how to get access without a token", () => {
   const settings = readFileSync(path.join(app, ".dev.vars.example"), "utf8");
   expect(settings).toMatch(/^TIDEMARK_OPEN_ACCESS="loopback"$/m);
   expect(readFileSync(path.join(app, "node_modules/tidemark/docs/example-worker/.dev.vars.example"), "utf8")).toBe(
@@ -118,7 +118,7 @@ test("the example says beside it how to get in without a token", () => {
   );
 });
 
-test("the licences of what is inside come along, and nothing has to be installed beside it", () => {
+test("the licences of bundled packages come along, and nothing else has to be installed", () => {
   const manifest = JSON.parse(readFileSync(path.join(app, "node_modules/tidemark/package.json"), "utf8")) as Record<
     string,
     Record<string, { optional?: boolean }>

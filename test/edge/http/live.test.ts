@@ -1,6 +1,6 @@
 /**
- * Live readers over real connections: a standard EventSource, clients that go without a word, clients that stay and do
- * not read.
+ * Live readers over real connections: a standard EventSource, clients that vanish without closing their connection, and
+ * clients that stay connected and do not read.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
@@ -54,10 +54,10 @@ async function until(name: string, gauge: "watchers" | "sockets", count: number)
   while ((await places(name, gauge)) !== count) await pause(20);
 }
 
-/** What a reader has seen so far. */
+/** What a reader has received so far. */
 interface Seen {
   readonly data: readonly string[];
-  /** How often it was answered. */
+  /** How many answers it has got. */
   readonly answers: number;
   readonly closed: boolean;
 }
@@ -65,7 +65,7 @@ interface Reader {
   seen(): Promise<Seen>;
   end(): Promise<void>;
 }
-/** Reads by the EventSource of a package for Node. */
+/** Reads by an EventSource for Node from npm. */
 async function inNode(url: string): Promise<Reader> {
   const source = new EventSource(url);
   const data: string[] = [];
@@ -82,7 +82,7 @@ async function inChromium(url: string): Promise<Reader> {
   const profile = mkdtempSync(path.join(os.tmpdir(), "tidemark-live-"));
   const { browser, context, child } = await startBrowser(profile);
   const page = await context.newPage();
-  // Chromium lets only pages of this machine speak to this machine.
+  // Chromium lets only pages from loopback send requests to loopback.
   const site = createServer((_, response) => response.end("reader"));
   await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
   await page.goto(`http://127.0.0.1:${(site.address() as net.AddressInfo).port}/`);
@@ -126,7 +126,7 @@ describe("a standard EventSource", () => {
       };
       try {
         await when(({ data }) => data.length > 0);
-        // In the middle of an answer, and between two.
+        // Posts continue until the reader has got three answers, so that some come between two answers.
         for (let i = 0; (await reader.seen()).answers < 3; i++) {
           await post(name, `${i};`);
           await pause(150);
@@ -135,7 +135,7 @@ describe("a standard EventSource", () => {
         const seen = await when(({ data }) => data.at(-1)!.endsWith("last"));
         const written = await (await fetch(`${at(name)}?offset=-1`)).text();
         expect(seen.data.join("")).toBe(written);
-        // A closed stream ends it: it has told its end, and answers 204 to the last id.
+        // A closed stream ends the EventSource: the stream answers 204 to the last event's id.
         await post(name, "", { "stream-closed": "true" });
         const closed = await when((last) => last.closed);
         expect(closed.data.join("")).toBe(written);
@@ -148,7 +148,7 @@ describe("a standard EventSource", () => {
   );
 });
 
-/** A connection that asks and then says no more; `read` as a client that takes what comes, or not. */
+/** A connection that sends one request and nothing more. `read`: whether it reads what comes. */
 async function connection(request: string, read: boolean): Promise<net.Socket> {
   const socket = net.connect(worker.port, "127.0.0.1");
   socket.on("error", () => undefined);
@@ -163,7 +163,7 @@ const UPGRADE =
   "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: " +
   "AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
-describe("a client that goes without a word", () => {
+describe("a client that vanishes", () => {
   it.each([
     ["SSE", "?offset=-1&live=sse"],
     ["long-poll", "?offset=now&live=long-poll"],
@@ -199,7 +199,7 @@ describe("a client that goes without a word", () => {
     });
     await until(name, "sockets", 2);
     await until(name, "sockets", 1);
-    // A silent one is given up before it is asked a second time.
+    // A client that answers no ping is given up before the second one.
     for (const asked = pings; pings < asked + 2;) await pause(20);
     expect([await places(name, "sockets"), answering.readyState]).toEqual([1, WebSocket.OPEN]);
     answering.close();

@@ -1,6 +1,6 @@
 /**
- * One socket, many logs, in plain workerd: default windows of all of them fit, and a client that doesn't read is owed
- * no more than may be held.
+ * One socket with many logs, in plain workerd: the default windows of all of them fit, and for a client that does not
+ * read the edge holds no more than a bounded amount.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -36,7 +36,7 @@ async function wire(path: string): Promise<WebSocket> {
 }
 const at = (name: string): string => `${worker.url}/v1/stream/${name}`;
 
-test("150 follows with the client's own window stand on one socket, and each hears of its log", async () => {
+test("150 follows with the client's default window work on one socket, and each gets its log's records", async () => {
   const names = Array.from({ length: 150 }, (_, i) => `many-${i}`);
   for (const name of names)
     expect((await fetch(at(name), { method: "PUT", headers: TEXT, body: `first of ${name}` })).status).toBe(201);
@@ -54,7 +54,7 @@ test("150 follows with the client's own window stand on one socket, and each hea
   socket.close();
 });
 
-test("a client that grants windows and does not read holds up a bounded amount; when it reads, all comes", async () => {
+test("for a client that does not read a bounded amount is held; when it reads, everything comes", async () => {
   expect((await fetch(at("long"), { method: "PUT", headers: TEXT })).status).toBe(201);
   const MIB = 1024 * 1024;
   for (let i = 0; i < 6; i++)
@@ -80,7 +80,7 @@ test("a client that grants windows and does not read holds up a bounded amount; 
     while (!isSo()) await new Promise<void>((resolve) => (wake = resolve));
   };
   socket.send(jsonFrame({ type: FrameType.FOLLOW, id: 1, credits: 4 * MIB }, { from: 0 }));
-  // Each round trip comes behind what the log has sent before it.
+  // Each answer comes behind everything that was sent before it, so what was sent by then has arrived.
   for (let id = 100; id < 400; id++) {
     socket.send(encodeFrame({ type: FrameType.CANCEL, id }));
     await until(() => answered.has(id));

@@ -1,6 +1,6 @@
 /**
- * The socket's promises, asked of the worker in plain workerd, and of workers with a bug planted that must break one
- * each.
+ * The promises of the WebSocket dialect, checked on the worker in plain workerd, and on workers with planted bugs: each
+ * bug must break one promise.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -58,7 +58,7 @@ class Edge {
   }
 }
 
-/** Each says whether the promise was kept. */
+/** Each function returns whether the promise was kept. */
 const PROMISES: Readonly<Record<string, (edge: Edge) => Promise<boolean>>> = {
   async "not a byte beyond the credits"(edge) {
     await edge.make("credits");
@@ -73,7 +73,7 @@ const PROMISES: Readonly<Record<string, (edge: Edge) => Promise<boolean>>> = {
         if (frame?.id === 2) resolve();
       }),
     );
-    // Credits in three parts: one that is not counted shows at the latest with the next.
+    // Credits in three parts, so that a part that is not counted shows when the next one comes.
     socket.send(jsonFrame({ type: FrameType.FOLLOW, id: 1, credits: 3_000 }, { from: 0 }));
     for (let i = 0; i < 2; i++) socket.send(encodeFrame({ type: FrameType.CREDIT, id: 1, credits: 3_000 }));
     socket.send(jsonFrame({ type: FrameType.FETCH, id: 2, credits: 1_000 }, { from: "latest" }));
@@ -169,7 +169,7 @@ test("the worker keeps every promise", async () => {
   });
 });
 
-test.each(PLANTS)("planted: $name", async ({ breaks, ...plant }) => {
+test.each(PLANTS)("planted bug: $name", async ({ breaks, ...plant }) => {
   expect(await withEdge([plant], (edge) => PROMISES[breaks]!(edge))).toBe(false);
 });
 
@@ -185,7 +185,7 @@ test("sockets of a log are bounded: one more is refused, and when one ends there
     const [first, second] = [await edge.log("full", "read:**"), await edge.log("full", "read:**")];
     await expect(edge.wire("full", "read:**")).rejects.toBeDefined();
     first.socket.close();
-    // Nothing tells when the object has heard of it.
+    // There is no event that says when the object has noticed the closed socket.
     let third: EdgeLog | undefined;
     for (let tries = 0; !third && tries < 500; tries++)
       third = await edge.log("full", "read:**").catch(() => undefined);

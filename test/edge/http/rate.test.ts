@@ -1,4 +1,4 @@
-/** The object's own token bucket, where no rate limiter is bound: requests, upgrades and frames count alike. */
+/** The object's own token bucket, used when no rate limiter is bound: requests, upgrades and frames count the same. */
 import http, { type IncomingHttpHeaders } from "node:http";
 import { expect, test } from "vitest";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
@@ -16,7 +16,7 @@ function batchOf(value: string): Uint8Array {
   return builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
 }
 
-/** The answer to an upgrade, also where it is none. */
+/** The status of the answer to an upgrade, whether it becomes a socket or not. */
 function upgrade(url: string): Promise<{ status: number | undefined; headers: IncomingHttpHeaders }> {
   return new Promise((resolve, reject) => {
     const headers = {
@@ -37,7 +37,7 @@ function upgrade(url: string): Promise<{ status: number | undefined; headers: In
   });
 }
 
-test("frames and upgrades are limited as requests are; a refusal tells when to come back", async () => {
+test("frames and upgrades are limited as requests are; a refusal says when to try again", async () => {
   const worker = await startWorker({
     settings: { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_RATE_PER_SECOND: String(PER_SECOND) },
   });

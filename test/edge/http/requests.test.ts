@@ -1,6 +1,6 @@
 /**
- * The same requests to plain workerd and to workerd behind the development server, which hides some of them: bodies
- * where none belong, webhooks that answer at length, frames with fields of any kind.
+ * Unusual requests to plain workerd, and to workerd behind the development server, which keeps some of them from the
+ * worker: bodies where none belong, webhooks that answer without end, frames with fields of any kind.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
@@ -30,7 +30,7 @@ afterAll(async () => {
 const urlOf = (name: string): string => (name === "plain workerd" ? raw.url : dev.url);
 const HOSTS = ["plain workerd", "the development server"];
 
-/** Requests on one connection, each after the answer to the one before. Gives status and body of each. */
+/** Sends requests on one connection, each after the answer to the one before. Returns status and body of each. */
 function say(url: string, requests: readonly string[]): Promise<[number, string][]> {
   const { port } = new URL(url);
   return new Promise((resolve, reject) => {
@@ -89,7 +89,7 @@ describe.each(HOSTS)("%s", (host) => {
     },
   );
 
-  test("HEAD, OPTIONS and DELETE with a body are what they are without, and the connection goes on", async () => {
+  test("HEAD, OPTIONS and DELETE with a body are answered as without, and the connection goes on", async () => {
     const stream = "/v1/stream/bodies-others";
     expect(
       (await fetch(urlOf(host) + stream, { method: "PUT", headers: { "content-type": "text/plain" }, body: "x" }))
@@ -128,7 +128,7 @@ describe.each(HOSTS)("%s", (host) => {
 
 describe("what a body costs", () => {
   const JSON_TYPE = { "content-type": "application/json" };
-  /** MiB that the process has ever held. */
+  /** The most memory that the process has had so far, in MiB. */
   const peakMiB = (): number =>
     Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${raw.pid}/status`, "utf8"))![1]) / 1024;
   const MIB = 1024 * 1024;
@@ -142,7 +142,7 @@ describe("what a body costs", () => {
       await response.arrayBuffer();
       return [response.status, response.headers.get("tidemark-error")];
     };
-    // The body's own size, its batches and the runtime's buffers: they come with any body of that length.
+    // First legal bodies of that length: the body, its batches and the runtime's buffers need memory in any case.
     expect(await send("POST", url, `["${"x".repeat(MIB - 10_000)}"]`)).toEqual([204, null]);
     expect(await send("POST", url, `[${`"${"x".repeat(1_000)}",`.repeat(15_000)}1]`)).toEqual([204, null]);
     const before = peakMiB();
@@ -165,7 +165,7 @@ describe("what a body costs", () => {
       body: tiny(4 * MIB),
     });
     expect(fork.status).toBe(413);
-    // One MiB of such elements once took 261 MiB, four 746.
+    // Without a bound, one MiB of such elements took 261 MiB of memory, and four MiB took 746.
     expect(peakMiB() - before).toBeLessThan(200);
     expect((await fetch(url, { method: "HEAD" })).headers.get("stream-next-offset")).toBe(
       `${"15002".padStart(16, "0")}_${"0".repeat(16)}`,
@@ -217,7 +217,7 @@ describe("fields of frames", () => {
     '{"timestamp":null}',
   ];
 
-  test.each(HOSTS)("of any kind get a code that says whose fault it is: %s", async (host) => {
+  test.each(HOSTS)("of any kind get a code that blames the client: %s", async (host) => {
     await fetch(`${urlOf(host)}/v1/stream/frames`, {
       method: "PUT",
       headers: { "content-type": "text/plain" },
@@ -300,7 +300,7 @@ describe("a webhook's answer", () => {
       }
       const piece = Buffer.alloc(64 * 1024, " ");
       const more = (): void => {
-        // Far less than the 400 MiB that were once taken, far more than sockets hold.
+        // An endless answer would send more than this. Sockets hold far less.
         while (!response.destroyed && state.sent < 256 * 1024 * 1024) {
           state.sent += piece.length;
           if (!response.write(piece)) return void response.once("drain", more);
@@ -340,17 +340,17 @@ describe("a webhook's answer", () => {
     while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
   };
 
-  test.each(["endless", "failing"] as const)("is read no further than it matters: %s", async (kind) => {
+  test.each(["endless", "failing"] as const)("is not read further than needed: %s", async (kind) => {
     mode = kind;
     answered = undefined;
     await subscribe(kind);
     await until(() => answered !== undefined);
     await answered!.ended;
-    // The server may send only as much as the sockets in between hold.
+    // The webhook's server can send only as much as the sockets in between hold.
     expect(answered!.sent).toBeLessThan(64 * 1024 * 1024);
   });
 
-  test("that never comes to its end is given up, and tried again", async () => {
+  test("that never ends is given up, and the call is tried again", async () => {
     mode = "dripping";
     answered = undefined;
     await subscribe("dripping");
@@ -360,10 +360,10 @@ describe("a webhook's answer", () => {
     expect((await fetch(`${dev.url}/v1/stream/__ds/subscriptions/dripping`, { method: "DELETE" })).status).toBe(204);
   });
 
-  test("that leads elsewhere is a failed attempt, and is not followed", async () => {
+  test("that redirects is a failed attempt, and is not followed", async () => {
     mode = "redirect";
     await subscribe("redirect");
-    // The second attempt says that the first has failed.
+    // The second attempt shows that the first counted as failed.
     await until(() => seen.filter((each) => each === "POST /redirect").length >= 2);
     expect(seen.some((each) => each.includes("elsewhere"))).toBe(false);
     expect((await fetch(`${dev.url}/v1/stream/__ds/subscriptions/redirect`, { method: "DELETE" })).status).toBe(204);

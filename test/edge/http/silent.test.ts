@@ -1,6 +1,6 @@
 /**
- * The socket's client against a server that accepts, and then never speaks: opening ends in TIMEOUT, and nothing is
- * left behind.
+ * The socket's client against a server that accepts the connection and then sends nothing: opening rejects with
+ * TIMEOUT, and nothing is left behind.
  */
 import { createHash } from "node:crypto";
 import http from "node:http";
@@ -10,7 +10,7 @@ import { expect, test } from "vitest";
 import { EdgeSocket, type Wire } from "../../../src/sync/edge-socket.ts";
 import { timers } from "../timers.ts";
 
-/** Shakes hands and says no more; what came is kept. */
+/** A server that completes the WebSocket handshake and then sends nothing. `closing` resolves when a client closes. */
 async function silentServer() {
   const server = http.createServer();
   const sockets: Duplex[] = [];
@@ -24,7 +24,7 @@ async function silentServer() {
       `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ` +
         `${accept}\r\n\r\n`,
     );
-    // Frames of a client are short and masked: two bytes, four of the mask, the payload. 0x88 is a close.
+    // A client's frames here are short and masked: two bytes, four of the mask, the payload. 0x88 is a close.
     socket.on("data", (bytes: Buffer) => {
       for (let at = 0; at < bytes.length; at += 6 + (bytes[at + 1]! & 0x7f)) if (bytes[at] === 0x88) told();
     });
@@ -61,11 +61,11 @@ test("a socket of one log, and a log on a socket of many", async () => {
       kind: "retry",
       details: { ms: 50 },
     });
-    // The server is told.
+    // The client has sent a close frame.
     await server.closing;
     const socket = EdgeSocket.connect(await wireTo(server.url), { ...timers, helloMs: 50 });
     await expect(socket.open("orders")).rejects.toMatchObject({ code: "TIMEOUT" });
-    // The socket itself goes on: another log may answer.
+    // The socket stays open, because another log may still answer.
     const [second] = await Promise.allSettled([socket.open("others")]);
     expect(second).toMatchObject({ reason: { code: "TIMEOUT" } });
     socket.close();
@@ -75,7 +75,7 @@ test("a socket of one log, and a log on a socket of many", async () => {
   }
 });
 
-test("the time is cancelled once a log has spoken, or the socket has ended", async () => {
+test("the timer is cancelled once a log has answered, or the socket has ended", async () => {
   const cancelled: string[] = [];
   const server = await silentServer();
   try {

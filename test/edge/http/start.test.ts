@@ -1,6 +1,6 @@
 /**
- * `npm start` as a person runs it: the playground and the edge, on loopback; what was appended is there after the next
- * start.
+ * `npm start` as a visitor runs it: the playground and the edge, on loopback. What was appended is still there after
+ * the next start.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -35,13 +35,13 @@ async function start(...args: string[]): Promise<Started> {
       said += chunk.toString();
       const edge = /Tidemark edge: (http:\/\/127\.0\.0\.1:\d+)\//.exec(said)?.[1];
       const playground = /Tidemark playground: (http:\/\/127\.0\.0\.1:\d+\/)/.exec(said)?.[1];
-      // The line that reads what was appended is the last one.
+      // The last line that it prints is the command that reads what was appended.
       const isWhole = /curl '[^']+'/.test(said);
       if (edge !== undefined && playground !== undefined && isWhole) resolve([edge, playground]);
     };
     child.stdout!.on("data", look);
     child.stderr!.on("data", look);
-    child.once("exit", (code) => reject(new Error(`ended with ${code}: ${said}`)));
+    child.once("exit", (code) => reject(new Error(`npm start ended with exit code ${code}: ${said}`)));
   });
   const stop = (): Promise<number | null> => {
     const exit = new Promise<number | null>((resolve) => child.once("exit", resolve));
@@ -58,7 +58,7 @@ test("start, append by HTTP, stop, start, read", async () => {
   const headers = { "content-type": "text/plain" };
   expect((await fetch(url(first.edge), { method: "PUT", headers })).status).toBe(201);
   expect((await fetch(url(first.edge), { method: "POST", headers, body: "still here" })).status).toBe(204);
-  // Open on loopback, and for pages of loopback, alone.
+  // Access is open only on loopback, and only for pages from loopback.
   expect((await fetch(url(first.edge), { headers: { origin: "https://elsewhere.example" } })).status).toBe(401);
   expect(await first.stop()).toBe(0);
   await expect(fetch(url(first.edge))).rejects.toThrow();
@@ -67,7 +67,7 @@ test("start, append by HTTP, stop, start, read", async () => {
   expect(await second.stop()).toBe(0);
 }, 120_000);
 
-/** Undefined where somebody else has it: then it is taken anyway. */
+/** Occupies a port. Undefined when another program has it already, which serves as well. */
 const take = (port: number): Promise<Server | undefined> =>
   new Promise((resolve) => {
     const server = createServer();
@@ -75,7 +75,7 @@ const take = (port: number): Promise<Server | undefined> =>
     server.listen(port, "127.0.0.1", () => resolve(server));
   });
 
-test("where its ports are taken it says which it takes instead, and the lines that it prints work", async () => {
+test("when its ports are occupied it says which it uses instead, and the printed commands work", async () => {
   const taken = [await take(4173), await take(8787)];
   try {
     const { edge, playground, said, stop } = await start();
@@ -93,12 +93,12 @@ test("where its ports are taken it says which it takes instead, and the lines th
     expect(answers).toEqual([201, 204]);
     const [, url] = /curl '([^']+)'/.exec(said()) ?? [];
     expect(await (await fetch(url!)).text()).toBe("one more ");
-    // The page beside it is told where the edge is, and may talk to it.
+    // The playground's page gets the edge's address, and may send requests to it.
     expect(await (await fetch(`${playground}edge.json`)).json()).toEqual({ url: edge });
     const origin = new URL(playground).origin;
     const read = await fetch(url!, { headers: { origin } });
     expect(read.headers.get("access-control-allow-origin")).toMatch(new RegExp(`^(\\*|${origin})$`));
-    // A second one beside it, over the same folder.
+    // A second start at the same time, over the same folder.
     const second = run("--port", "0", "--edge-port", "0");
     let refusal = "";
     await new Promise<void>((resolve) => {
@@ -119,7 +119,7 @@ test("where its ports are taken it says which it takes instead, and the lines th
   }
 }, 120_000);
 
-test("a port that somebody named and that is taken is refused, with the next free one", async () => {
+test("a port that was named and is occupied is refused, and the message names the next free one", async () => {
   const server = await new Promise<Server>((resolve) => {
     const made = createServer();
     made.listen(0, "127.0.0.1", () => resolve(made));
