@@ -223,9 +223,27 @@ describe("a fork and its source", () => {
     await peer(source).releaseFork(fork, (await idOf(fork))!);
     expect((await call(source, "DELETE")).status).toBe(204);
     await make(source, 5);
-    const response = await call(fork, "GET");
-    expect([response.status, response.headers.get("stream-next-offset")]).toEqual([410, offsetText(3)]);
-    expect(await (await call(`${fork}?offset=${offsetText(3)}`, "GET")).json()).toEqual(["own"]);
+    // A fork of the fork learns of it from there.
+    const second = fresh();
+    expect((await call(second, "PUT", { "stream-forked-from": `/v1/stream/${fork}` })).status).toBe(201);
+    for (const path of [fork, second]) {
+      for (const accept of ["application/json", "application/vnd.tidemark.batches"]) {
+        const response = await call(`${path}?offset=${offsetText(1)}`, "GET", { accept });
+        const { headers, status } = response;
+        const { error } = (await response.json()) as { error: { details: object } };
+        expect([status, headers.get("tidemark-error"), headers.get("stream-next-offset"), error.details]).toEqual([
+          410,
+          "OFFSET_OUT_OF_RANGE",
+          offsetText(3),
+          { offset: 1, logStartOffset: 3, logEndOffset: 4 },
+        ]);
+      }
+      expect(await (await call(`${path}?offset=${offsetText(3)}`, "GET")).json()).toEqual(["own"]);
+      // From now on it begins there, also when it has slept.
+      await evictDurableObject(objectOf(path) as never);
+      expect((await call(path, "HEAD")).headers.get("tidemark-start-offset")).toBe(offsetText(3));
+      expect(await (await call(path, "GET")).json()).toEqual(["own"]);
+    }
   });
 
   it("the end of an earlier fork releases no later one of the same path", async () => {

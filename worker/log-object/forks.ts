@@ -6,24 +6,14 @@ import type { ForkAnswer, Peer } from "../rpc/fork-peer.ts";
 import { type EdgeCode, EdgeError } from "../errors.ts";
 import { mediaType } from "../stream/media-type.ts";
 import type { Stream } from "../stream/stream.ts";
+import type { Fork } from "../stream/stream-config.ts";
 import { forkPointIn } from "../stream/fork-point.ts";
 
-/** Records of a fork that are its source's. */
-export async function readSource(
-  peer: Peer,
-  { id, offset }: { readonly id?: string | undefined; readonly offset: number },
-  from: number,
-  limit: number,
-  maxBytes: number,
-) {
+/** Records of a fork that are its source's; undefined where that is gone, be another stream at its path or not. */
+export async function readSource(peer: Peer, { id }: Pick<Fork, "id">, from: number, limit: number, maxBytes: number) {
   const found = await peer.readSource(id, from, limit, maxBytes);
   if (found?.error) throw EdgeError.fromWire(found.error);
-  if (found) return found;
-  throw new EdgeError(
-    "GONE",
-    "the stream that this one was forked from is gone; what it has of its own begins at the next offset",
-    { nextOffset: offset },
-  );
+  return found;
 }
 
 interface Wanted {

@@ -2,6 +2,17 @@
 import type { CompactionSettings, RetentionSettings } from "../../src/log/types.ts";
 import type { WriterProducer } from "./writer-state.ts";
 
+/** Where a fork has come from: below `offset` its records are those of the stream at `path` that was made with `id`. */
+export interface Fork {
+  readonly path: string;
+  readonly id?: string | undefined;
+  readonly offset: number;
+  readonly requested: string | undefined;
+  readonly subOffset: number;
+  /** Its first record: the source's, or the fork's own once the source is gone. Absent: 0. */
+  readonly start?: number;
+}
+
 export interface StreamConfig {
   /** Of this creation: a stream made anew under the same path has another, and so other ETags. */
   readonly id: string;
@@ -13,16 +24,7 @@ export interface StreamConfig {
   readonly contentType: string;
   readonly ttl: number | undefined;
   readonly expiresAt: string | undefined;
-  readonly fork:
-    | {
-        readonly path: string;
-        readonly id?: string | undefined;
-        readonly offset: number;
-        readonly requested: string | undefined;
-        readonly subOffset: number;
-        readonly start?: number;
-      }
-    | undefined;
+  readonly fork: Fork | undefined;
   readonly closed: boolean;
   readonly closedBy: WriterProducer | undefined;
   /** Deleted, and kept for its forks. */

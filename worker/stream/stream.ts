@@ -23,7 +23,7 @@ import { ChunkTables } from "../store/chunk-tables.ts";
 import type { Sql } from "../store/sql.ts";
 import { cutAt } from "./fork-cut.ts";
 import { EdgeError } from "../errors.ts";
-import type { StreamConfig } from "./stream-config.ts";
+import type { Fork, StreamConfig } from "./stream-config.ts";
 import { mediaType } from "./media-type.ts";
 import { type Parts, partsIn } from "./values.ts";
 import { StreamState } from "./writer-state.ts";
@@ -37,13 +37,13 @@ export interface StreamHost {
   now(): number;
   /** Resolves in a later turn: appends that arrive meanwhile form the next group. */
   breathe(): Promise<void>;
-  /** Batches of another stream of the same tenant, from its own object. */
+  /** Batches of another stream of the same tenant, from its own object; undefined where that stream is gone. */
   readSource(
-    source: { readonly path: string; readonly id?: string | undefined; readonly offset: number },
+    source: Fork,
     from: number,
     limit: number,
     maxBytes: number,
-  ): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }>;
+  ): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number } | undefined>;
   /** The log's end has moved, or the stream was closed. */
   onChange(end: number, closed: boolean): void;
   /** A segment was sealed, in this very turn. */
@@ -281,13 +281,34 @@ export class Stream {
   /** A read begins at a record that is there, or at the end. */
   checkOffset(offset: number): void {
     const { start: logStartOffset, tail: logEndOffset } = this;
-    if (offset >= logStartOffset && offset <= logEndOffset) return;
+    if (offset < logStartOffset || offset > logEndOffset) throw this.#outOfRange(offset);
+  }
+
+  #outOfRange(offset: number): EdgeError {
+    const { start: logStartOffset, tail: logEndOffset } = this;
     const isBehind = offset > logEndOffset;
-    throw new EdgeError(
+    return new EdgeError(
       "OFFSET_OUT_OF_RANGE",
       isBehind ? "the offset is beyond the stream's end" : "the records at this offset are gone",
       { offset, logStartOffset, logEndOffset },
     );
+  }
+
+  /** Records below the offset where a fork begins. Where its source has them no more, the fork begins behind them. */
+  async #readSource(fork: Fork, from: number, limit: number, maxBytes: number) {
+    const found = await this.#host.readSource(fork, from, limit, maxBytes).catch((thrown: unknown) => {
+      const { code, details } = EdgeError.from(thrown);
+      const start = Number(details["logStartOffset"]);
+      if (code !== "OFFSET_OUT_OF_RANGE" || !(start > from)) throw thrown;
+      // The source is a fork itself, and its own source is gone.
+      return start;
+    });
+    if (typeof found === "object") {
+      const bytes = await cutAt(this.kernel, found.bytes, fork.offset);
+      return { bytes, nextOffset: Math.min(found.nextOffset, fork.offset) };
+    }
+    this.save({ fork: { ...fork, start: Math.min(found ?? fork.offset, fork.offset) } });
+    throw this.#outOfRange(from);
   }
 
   /** Raw batches that hold [from, limit), from whoever has them; the first and the last may reach beyond. */
@@ -297,13 +318,7 @@ export class Stream {
     maxBytes: number,
   ): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }> {
     const { fork } = this.#config;
-    if (fork && from < fork.offset) {
-      const found = await this.#host.readSource(fork, from, Math.min(limit, fork.offset), maxBytes);
-      return {
-        bytes: await cutAt(this.kernel, found.bytes, fork.offset),
-        nextOffset: Math.min(found.nextOffset, fork.offset),
-      };
-    }
+    if (fork && from < fork.offset) return this.#readSource(fork, from, Math.min(limit, fork.offset), maxBytes);
     const end = this.log.highWatermark;
     const found = await this.log.fetch(from, { maxBytes });
     // Nothing up to the end: compaction took it all.

@@ -88,7 +88,6 @@ export const HEADERS_OF: Partial<Record<EdgeCode, Readonly<Record<string, Says>>
   NOT_ACCEPTABLE: { Vary: text("accept") },
   STREAM_CLOSED: { [H.closed]: text("true"), [H.next]: offset("nextOffset") },
   OUT_OF_ORDER_SEQUENCE: { [H.expectedSeq]: number("expected"), [H.receivedSeq]: number("received") },
-  GONE: { [H.next]: offset("nextOffset") },
   OFFSET_OUT_OF_RANGE: {
     [H.next]: ({ offset: asked, logStartOffset: start, logEndOffset: end }) =>
       formatOffset(Number(Number(asked) < Number(start) ? start : end)),
