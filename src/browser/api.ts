@@ -202,8 +202,8 @@ export interface Topic<V = unknown> {
    */
   append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack>;
   /**
-   * One batch, one ack, whose offset is the last record's (`baseOffset`: the first one's): all or nothing. Records
-   * must fit one batch.
+   * All or nothing, one ack, whose offset is the last record's (`baseOffset`: the first one's). Records must fit one
+   * batch. Calls that wait, because five batches are on their way, share one.
    */
   appendBatch(records: readonly RecordInput<V>[], options?: AppendOptions): Promise<BatchAck>;
   /** Appends a whole (async) iterable with back-pressure; resolves when all is acked. */

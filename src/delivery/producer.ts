@@ -20,6 +20,8 @@ import { BatchBuilder, type BatchOwner, type Header } from "../record/batch-buil
 
 /** Kafka's max.in.flight with idempotence: the log remembers so many batches of a producer. */
 export const IN_FLIGHT_BATCHES_MAX = 5;
+/** Times batchBytes, of a batch that calls of appendBatch gather in. Measured: beyond it there is nothing to gain. */
+const GATHERED_MAX = 2;
 const SEQUENCES = 2 ** 31;
 /** Before a batch is sent again to a log that had no room for it: twice as long each time, up to the second figure. */
 const FULL_WAIT_MS = 10;
@@ -79,9 +81,11 @@ type Settle = (ack: BatchAck) => void;
 
 /** Records that will be one batch. Two flat arrays instead of an object per record: there may be a million of them. */
 class Draft {
+  // One for each call. Of several records in one call: the last one's timestamp, and how many there are up to it.
   readonly resolves: Settle[] = [];
   readonly rejects: ((reason: unknown) => void)[] = [];
   readonly timestamps: number[] = [];
+  readonly ends: number[] = [];
   /** Whose it is and its place; given when it is sent, anew when it has to be numbered anew. The same records and owner
    *  make the same bytes, so what the transfer took away is made again if it is needed again. */
   owner: BatchOwner | undefined;
@@ -95,19 +99,23 @@ class Draft {
     readonly builder: BatchBuilder,
     readonly acks: Acks,
     readonly ifEnd: number | undefined,
-    /** appendBatch: one promise for all records. */
+    /** appendBatch: one promise for all records of a call. */
     readonly whole: boolean,
+    /** No other call's records come into it. */
+    readonly alone: boolean,
   ) {}
 
   resolve({ baseOffset, duplicate, acks }: AppendResult): void {
-    const { timestamps, resolves } = this;
-    if (this.whole) {
-      const last = timestamps.length - 1;
-      return resolves[0]!({ offset: baseOffset + last, timestamp: timestamps[last]!, acks, duplicate, baseOffset });
+    const { timestamps, resolves, ends } = this;
+    for (let i = 0, first = baseOffset; i < resolves.length; i++) {
+      const timestamp = timestamps[i]!;
+      if (!this.whole) (resolves[i] as (ack: Ack) => void)({ offset: baseOffset + i, timestamp, acks, duplicate });
+      else {
+        const end = baseOffset + ends[i]!;
+        resolves[i]!({ offset: end - 1, timestamp, acks, duplicate, baseOffset: first });
+        first = end;
+      }
     }
-    const settle = resolves as ((ack: Ack) => void)[];
-    for (let i = 0; i < settle.length; i++)
-      settle[i]!({ offset: baseOffset + i, timestamp: timestamps[i]!, acks, duplicate });
   }
   reject(reason: unknown): void {
     for (const reject of this.rejects) reject(reason);
@@ -151,48 +159,67 @@ export class Producer {
     return new Promise<Ack>((resolve, reject) => {
       const { batchBytes, recordBytesMax } = this.#options;
       const bytes = this.#room(record, recordBytesMax);
-      // Near the limit only the log can tell; should it refuse, no other record is refused along with it.
-      const alone = ifEnd !== undefined || bytes + overheadMax(record) > recordBytesMax;
+      const alone = ifEnd !== undefined || isNear(bytes, record, recordBytesMax);
       const open = this.#draft;
       // Records of one batch share one ack and one condition.
       const joins =
         open && !alone && open.acks === acks && open.bytes + bytes <= batchBytes && open.builder.tryAppend(record);
       // A record that fits no batch changes nothing: neither the open draft nor what comes after it.
-      const draft = joins ? open : new Draft(this.#builder(), acks, ifEnd, false);
-      if (!joins && !draft.builder.tryAppend(record)) throw this.#tooLarge(record, draft);
+      const draft = joins ? open : new Draft(this.#builder(), acks, ifEnd, false, alone);
+      if (!joins && !draft.builder.tryAppend(record)) throw this.#tooLarge([record]);
       if (!joins) {
         this.#close();
         this.#draft = draft;
       }
-      draft.timestamps.push(record.timestamp);
-      draft.bytes += bytes;
-      this.#pendingBytes += bytes;
-      draft.resolves.push(resolve);
-      draft.rejects.push(reject);
+      this.#add(draft, bytes, record.timestamp, resolve, reject);
       if (alone) this.#close();
-      this.#wake();
     });
   }
 
   /** All records in one batch with one ack, whose offset is the last record's. */
-  appendBatch(records: Iterable<ProducerRecord>, acks: Acks, ifEnd?: number): Promise<BatchAck> {
+  appendBatch(records: readonly ProducerRecord[], acks: Acks, ifEnd?: number): Promise<BatchAck> {
     return new Promise<BatchAck>((resolve, reject) => {
       const { recordBytesMax } = this.#options;
-      const draft = new Draft(this.#builder(), acks, ifEnd, true);
+      let bytes = 0;
+      let alone = ifEnd !== undefined;
       for (const record of records) {
-        const bytes = this.#room(record, recordBytesMax);
-        if (!draft.builder.tryAppend(record)) throw this.#tooLarge(record, draft);
-        draft.timestamps.push(record.timestamp);
-        draft.bytes += bytes;
+        const more = this.#room(record, recordBytesMax);
+        alone ||= isNear(more, record, recordBytesMax);
+        bytes += more;
       }
-      if (draft.timestamps.length === 0) throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record");
-      this.#close();
-      this.#pendingBytes += draft.bytes;
-      draft.resolves.push(resolve);
-      draft.rejects.push(reject);
-      this.#waiting.push(draft);
-      this.#wake();
+      const last = records.at(-1);
+      if (!last) throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record");
+      const waits = alone ? undefined : this.#gathering(acks, bytes);
+      const joins = waits?.builder.tryAppendAll(records);
+      const draft = joins ? waits! : new Draft(this.#builder(), acks, ifEnd, true, alone);
+      if (!joins && !draft.builder.tryAppendAll(records)) throw this.#tooLarge(records);
+      if (!joins) {
+        this.#close();
+        this.#waiting.push(draft);
+      }
+      draft.ends.push(draft.builder.count);
+      this.#add(draft, bytes, last.timestamp, resolve, reject);
     });
+  }
+
+  /**
+   * The batch that records of one more call come into. It can't go yet, because as many as may be are out or go before
+   * it; so the larger it gets, the fewer flushes its records cost.
+   */
+  #gathering(acks: Acks, bytes: number): Draft | undefined {
+    const last = this.#waiting.at(-1);
+    if (!last?.whole || last.alone || this.#draft || last.acks !== acks) return undefined;
+    if (this.#inFlight.length + this.#again.length + this.#waiting.length < IN_FLIGHT_BATCHES_MAX) return undefined;
+    return last.bytes + bytes <= GATHERED_MAX * this.#options.batchBytes ? last : undefined;
+  }
+
+  #add(draft: Draft, bytes: number, timestamp: number, resolve: Settle, reject: (reason: unknown) => void): void {
+    draft.timestamps.push(timestamp);
+    draft.resolves.push(resolve);
+    draft.rejects.push(reject);
+    draft.bytes += bytes;
+    this.#pendingBytes += bytes;
+    this.#wake();
   }
 
   /** Resolves when fewer than `bytes` are pending; for senders that can wait. */
@@ -216,17 +243,20 @@ export class Producer {
     return bytes;
   }
 
-  #tooLarge({ key, value }: ProducerRecord, { timestamps }: Draft): TidemarkError {
+  /** They fit no batch: not even the first one, or not all together. */
+  #tooLarge(records: readonly ProducerRecord[]): TidemarkError {
     const { batchBytesMax } = this.#options;
+    if (this.#builder().tryAppend(records[0]!))
+      return new TidemarkError("BATCH_TOO_LARGE", `these records don't fit one batch of ${batchBytesMax} bytes`, {
+        batchBytesMax,
+      });
+    const { key, value } = records[0]!;
     const bytes = (key?.length ?? 0) + (value?.length ?? 0);
-    return timestamps.length > 0
-      ? new TidemarkError("BATCH_TOO_LARGE", `these records don't fit one batch of ${batchBytesMax} bytes`, {
-          batchBytesMax,
-        })
-      : new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes does not fit a batch of ${batchBytesMax}`, {
-          bytes,
-          batchBytesMax,
-        });
+    return new TidemarkError(
+      "RECORD_TOO_LARGE",
+      `a record of ${bytes} bytes does not fit a batch of ${batchBytesMax}`,
+      { bytes, batchBytesMax },
+    );
   }
 
   #builder(): BatchBuilder {
@@ -365,12 +395,13 @@ export class Producer {
 }
 
 /**
- * What a record's encoding adds to the bytes that are counted for it, from above: a name's character takes up to three.
+ * Near the limit only the log can tell; should it refuse, no other call's records are refused along with it. What an
+ * encoding adds is counted from above: a name's character takes up to three bytes.
  */
-function overheadMax({ headers }: ProducerRecord): number {
-  return headers === undefined
-    ? OVERHEAD_MAX
-    : headers.reduce((sum, [name]) => sum + HEADER_OVERHEAD_MAX + 2 * name.length, OVERHEAD_MAX);
+function isNear(bytes: number, { headers }: ProducerRecord, recordBytesMax: number): boolean {
+  let most = bytes + OVERHEAD_MAX;
+  if (headers) for (const [name] of headers) most += HEADER_OVERHEAD_MAX + 2 * name.length;
+  return most > recordBytesMax;
 }
 
 const isForgotten = ({ code, details }: TidemarkError): boolean =>

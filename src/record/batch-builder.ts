@@ -119,6 +119,18 @@ export class BatchBuilder {
     return true;
   }
 
+  /** All of these, or none: then nothing was added, also when one of them is refused. */
+  tryAppendAll(records: readonly BuilderRecord[]): boolean {
+    const [count, blobBytes, sizeBytes] = [this.#count, this.#blobBytes, this.#sizeBytes];
+    let taken = 0;
+    try {
+      while (taken < records.length && this.tryAppend(records[taken]!)) taken++;
+      return taken === records.length;
+    } finally {
+      if (taken < records.length) [this.#count, this.#blobBytes, this.#sizeBytes] = [count, blobBytes, sizeBytes];
+    }
+  }
+
   /** The batch, with base offset 0 and leader epoch -1. The records stay until `reset`. At least one is needed. */
   build({ producerId, producerEpoch, baseSequence, attributes = 0 }: BatchOwner): Uint8Array {
     const count = this.#count;

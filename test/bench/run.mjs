@@ -21,6 +21,8 @@ import { tabs } from "./tabs.mjs";
 
 const PEERS = path.join(root, "test/bench/peers");
 const GIB = 1024 ** 3;
+/** Calls under way at a time, where it is five otherwise: both sides have that many. */
+const DEEP = 20;
 
 const FULL = {
   rounds: 5,
@@ -57,6 +59,8 @@ const QUICK = {
 const TARGETS = {
   "append.batch1000.vsRawOpfs": 0.7,
   "append.batch1000.vsSqlite": 20,
+  "append.deep.100B.vsRawOpfs": 1,
+  "append.deep.1KiB.vsRawOpfs": 0.8,
   "append.single.vsSqlite": 4,
   "append.unawaited1000.vsSqlite": 10,
   "replay.vsSqlite": 10,
@@ -152,6 +156,14 @@ const WORKLOADS = {
         rounds,
         one,
         theirs: () => bench.run("appendRaw", size.batches, 1000, bytes),
+      });
+      await versus(result, bench, {
+        ratio: `append.deep.${label}.vsRawOpfs`,
+        ours: `append.deep.tidemark.${label}`,
+        other: `append.deep.rawOpfs.${label}`,
+        rounds,
+        one: () => bench.run("appendOurs", size.batches, 1000, bytes, DEEP),
+        theirs: () => bench.run("appendRaw", size.batches, 1000, bytes, DEEP),
       });
       await versus(result, bench, {
         ratio: main && "append.batch1000.vsSqlite",

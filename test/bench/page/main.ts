@@ -2,8 +2,9 @@
  * The workloads, run inside the page. The runner calls them by name, ours and the peers' in turn, and pairs the
  * results. Each returns a rate or a time, never a verdict.
  *
- * append of batches: five batches on their way at a time on every side. Ours goes through the public API, encoding
- * included; the raw side gets bytes that were encoded before, the very size that ours writes, and flushes each message.
+ * append of batches: as many batches on their way at a time on every side, five where nothing else is said. Ours goes
+ * through the public API, encoding included; the raw side gets bytes that were encoded before, the very size that ours
+ * writes, and flushes each message.
  */
 import { open, type Tide, type Topic } from "../../../src/browser/index.ts";
 import { kernelUrl } from "../../../src/browser/page/files.ts";
@@ -11,6 +12,7 @@ import { loadKernel } from "../../../src/index.ts";
 import { PEERS } from "./peer.ts";
 import { tabs } from "./tabs.ts";
 
+/** Calls under way where a workload says nothing else. */
 const PIPELINE = 5;
 /** Header and per-record bytes of a batch of 1,000: measured, so that the raw side writes what ours writes. */
 const encodedBytes = (count: number, size: number): number =>
@@ -20,12 +22,12 @@ let names = 0;
 const fresh = (): string => `bench-${names++}`;
 const value = (size: number): Uint8Array => new Uint8Array(size).map((_, i) => (i * 131 + 7) & 0xff);
 
-/** Keeps PIPELINE calls under way until `total` are done; returns milliseconds. */
-async function pipelined(total: number, one: (i: number) => Promise<unknown>): Promise<number> {
+/** Keeps so many calls under way until `total` are done; returns milliseconds. */
+async function pipelined(total: number, one: (i: number) => Promise<unknown>, depth = PIPELINE): Promise<number> {
   let next = 0;
   const started = performance.now();
   await Promise.all(
-    Array.from({ length: PIPELINE }, async () => {
+    Array.from({ length: depth }, async () => {
       while (next < total) await one(next++);
     }),
   );
@@ -75,21 +77,25 @@ function packed(count: number, size: number): Uint8Array<ArrayBuffer> {
 
 const workloads = {
   ...tabs,
-  async appendOurs(batches: number, count: number, size: number): Promise<number> {
+  async appendOurs(batches: number, count: number, size: number, depth?: number): Promise<number> {
     const records = Array.from({ length: count }, () => ({ value: value(size), timestamp: 1_700_000_000_000 }));
     return ours(async (topic) => {
       await topic.appendBatch(records);
-      return perSecond(batches * count, await pipelined(batches, () => topic.appendBatch(records)));
+      return perSecond(batches * count, await pipelined(batches, () => topic.appendBatch(records), depth));
     });
   },
-  async appendRaw(batches: number, count: number, size: number): Promise<number> {
+  async appendRaw(batches: number, count: number, size: number, depth?: number): Promise<number> {
     const bytes = new Uint8Array(encodedBytes(count, size)).fill(7);
     return peer("raw", async (call) => {
       await call("append", [bytes.slice()]);
-      const ms = await pipelined(batches, () => {
-        const copy = bytes.slice();
-        return call("append", [copy], [copy.buffer]);
-      });
+      const ms = await pipelined(
+        batches,
+        () => {
+          const copy = bytes.slice();
+          return call("append", [copy], [copy.buffer]);
+        },
+        depth,
+      );
       return perSecond(batches * count, ms);
     });
   },
