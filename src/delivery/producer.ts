@@ -127,8 +127,8 @@ export class Producer {
   #id: number;
   #epoch = 0;
   #sequence = 0;
-  #draft: Draft | undefined;
   #scheduled = false;
+  /** The last of them takes more records, until it is full or goes. */
   readonly #waiting: Draft[] = [];
   readonly #inFlight: Draft[] = [];
   /** Refused behind a gap; they go out again before anything else. */
@@ -156,28 +156,20 @@ export class Producer {
   }
 
   append(record: ProducerRecord, acks: Acks, ifEnd?: number): Promise<Ack> {
-    return new Promise<Ack>((resolve, reject) => {
-      const { batchBytes, recordBytesMax } = this.#options;
-      const bytes = this.#room(record, recordBytesMax);
-      const alone = ifEnd !== undefined || isNear(bytes, record, recordBytesMax);
-      const open = this.#draft;
-      // Records of one batch share one ack and one condition.
-      const joins =
-        open && !alone && open.acks === acks && open.bytes + bytes <= batchBytes && open.builder.tryAppend(record);
-      // A record that fits no batch changes nothing: neither the open draft nor what comes after it.
-      const draft = joins ? open : new Draft(this.#builder(), acks, ifEnd, false, alone);
-      if (!joins && !draft.builder.tryAppend(record)) throw this.#tooLarge([record]);
-      if (!joins) {
-        this.#close();
-        this.#draft = draft;
-      }
-      this.#add(draft, bytes, record.timestamp, resolve, reject);
-      if (alone) this.#close();
-    });
+    return this.#append([record], acks, ifEnd, false);
   }
 
-  /** All records in one batch with one ack, whose offset is the last record's. */
+  /** All or none, with one ack, whose offset is the last record's. */
   appendBatch(records: readonly ProducerRecord[], acks: Acks, ifEnd?: number): Promise<BatchAck> {
+    return this.#append(records, acks, ifEnd, true);
+  }
+
+  #append(
+    records: readonly ProducerRecord[],
+    acks: Acks,
+    ifEnd: number | undefined,
+    whole: boolean,
+  ): Promise<BatchAck> {
     return new Promise<BatchAck>((resolve, reject) => {
       const { recordBytesMax } = this.#options;
       let bytes = 0;
@@ -189,37 +181,34 @@ export class Producer {
       }
       const last = records.at(-1);
       if (!last) throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record");
-      const waits = alone ? undefined : this.#gathering(acks, bytes);
-      const joins = waits?.builder.tryAppendAll(records);
-      const draft = joins ? waits! : new Draft(this.#builder(), acks, ifEnd, true, alone);
-      if (!joins && !draft.builder.tryAppendAll(records)) throw this.#tooLarge(records);
-      if (!joins) {
-        this.#close();
+      let draft = alone ? undefined : this.#gathering(acks, whole, bytes);
+      if (!draft?.builder.tryAppendAll(records)) {
+        // Records that fit no batch change nothing: neither the last one that waits nor what comes after it.
+        draft = new Draft(this.#builder(), acks, ifEnd, whole, alone);
+        if (!draft.builder.tryAppendAll(records)) throw this.#tooLarge(records);
         this.#waiting.push(draft);
       }
-      draft.ends.push(draft.builder.count);
-      this.#add(draft, bytes, last.timestamp, resolve, reject);
+      draft.timestamps.push(last.timestamp);
+      if (whole) draft.ends.push(draft.builder.count);
+      draft.resolves.push(resolve);
+      draft.rejects.push(reject);
+      draft.bytes += bytes;
+      this.#pendingBytes += bytes;
+      this.#wake();
     });
   }
 
   /**
-   * The batch that records of one more call come into. It can't go yet, because as many as may be are out or go before
-   * it; so the larger it gets, the fewer flushes its records cost.
+   * The batch that one more call's records come into, the last one that waits: they share one ack and one condition.
+   * Calls of appendBatch share one that can't go yet, because as many as may be are out or go before it. The larger it
+   * gets, the fewer flushes its records cost.
    */
-  #gathering(acks: Acks, bytes: number): Draft | undefined {
+  #gathering(acks: Acks, whole: boolean, bytes: number): Draft | undefined {
     const last = this.#waiting.at(-1);
-    if (!last?.whole || last.alone || this.#draft || last.acks !== acks) return undefined;
-    if (this.#inFlight.length + this.#again.length + this.#waiting.length < IN_FLIGHT_BATCHES_MAX) return undefined;
-    return last.bytes + bytes <= GATHERED_MAX * this.#options.batchBytes ? last : undefined;
-  }
-
-  #add(draft: Draft, bytes: number, timestamp: number, resolve: Settle, reject: (reason: unknown) => void): void {
-    draft.timestamps.push(timestamp);
-    draft.resolves.push(resolve);
-    draft.rejects.push(reject);
-    draft.bytes += bytes;
-    this.#pendingBytes += bytes;
-    this.#wake();
+    if (!last || last.alone || last.whole !== whole || last.acks !== acks) return undefined;
+    const before = this.#inFlight.length + this.#again.length + this.#waiting.length;
+    if (whole && before < IN_FLIGHT_BATCHES_MAX) return undefined;
+    return last.bytes + bytes <= this.#options.batchBytes * (whole ? GATHERED_MAX : 1) ? last : undefined;
   }
 
   /** Resolves when fewer than `bytes` are pending; for senders that can wait. */
@@ -266,12 +255,6 @@ export class Producer {
     return this.#spare.pop() ?? new BatchBuilder(kernel, { bytesMax: batchBytesMax });
   }
 
-  /** The draft at hand takes no more records. */
-  #close(): void {
-    if (this.#draft) this.#waiting.push(this.#draft);
-    this.#draft = undefined;
-  }
-
   #wake(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -281,12 +264,11 @@ export class Producer {
     });
   }
 
-  /** Sends while it may. A draft still open goes only when nothing else is in its way: while 5 are out it grows. */
+  /** Sends while it may. While as many as may be are out, the last one that waits grows. */
   #pump(): void {
     for (;;) {
       if (this.#gap && this.#inFlight.length === 0) this.#closeGap();
       if (this.#gap || this.#inFlight.length >= IN_FLIGHT_BATCHES_MAX) return;
-      if (this.#again.length === 0 && this.#waiting.length === 0) this.#close();
       const draft = this.#again.shift() ?? this.#waiting.shift();
       if (!draft) return;
       draft.order ||= ++this.#sent;

@@ -121,13 +121,14 @@ export class BatchBuilder {
 
   /** All of these, or none: then nothing was added, also when one of them is refused. */
   tryAppendAll(records: readonly BuilderRecord[]): boolean {
-    const [count, blobBytes, sizeBytes] = [this.#count, this.#blobBytes, this.#sizeBytes];
-    let taken = 0;
+    const count = this.#count;
+    const blobBytes = this.#blobBytes;
+    const sizeBytes = this.#sizeBytes;
+    const end = count + records.length;
     try {
-      while (taken < records.length && this.tryAppend(records[taken]!)) taken++;
-      return taken === records.length;
+      return records.every((record) => this.tryAppend(record));
     } finally {
-      if (taken < records.length) [this.#count, this.#blobBytes, this.#sizeBytes] = [count, blobBytes, sizeBytes];
+      if (this.#count < end) this.#cut(count, blobBytes, sizeBytes);
     }
   }
 
@@ -151,9 +152,13 @@ export class BatchBuilder {
 
   /** Empty again; the memory stays for the next batch. */
   reset(): void {
-    this.#count = 0;
-    this.#blobBytes = 0;
-    this.#sizeBytes = BATCH_HEADER_BYTES;
+    this.#cut(0, 0, BATCH_HEADER_BYTES);
+  }
+
+  #cut(count: number, blobBytes: number, sizeBytes: number): void {
+    this.#count = count;
+    this.#blobBytes = blobBytes;
+    this.#sizeBytes = sizeBytes;
   }
 
   #put(bytes: Uint8Array): void {

@@ -47,7 +47,7 @@ function held() {
   return { producer, records, batch, sent, counts, answerAll };
 }
 
-it("five go out as they are; those behind them share one, and each call has its own offsets and timestamp", async () => {
+it("five go out as they are; those behind them share one, and each call has its offsets and timestamp", async () => {
   const { batch, counts, answerAll } = held();
   const acks = Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map((count) => batch(count)));
   await Promise.resolve();
