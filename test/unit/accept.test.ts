@@ -1,4 +1,4 @@
-/** Accept, read as the standard has it: the representation that a reader of a stream gets. */
+/** Which representation of a stream a reader gets for its Accept header, by the rules of the standard. */
 import { describe, expect, it } from "vitest";
 import { accepts, dialectOf } from "../../worker/wire/accept.ts";
 
@@ -26,7 +26,7 @@ describe("the dialect of an answer", () => {
     [`${BATCHES}, application/json`, "batches"],
     [`application/json, ${BATCHES}`, "values"],
     [`text/html, application/json;q=0.9, */*;q=0.1`, "values"],
-    // A word that is no media range, or has no valid quality, is ignored.
+    // A part that is no media range, or that has no valid quality, is ignored.
     ["batches, please", "values"],
     [`${BATCHES};q=high`, "values"],
     [`${BATCHES};q=2, application/json;q=0.1`, "values"],
@@ -36,7 +36,7 @@ describe("the dialect of an answer", () => {
     expect(dialectOf(accept, "application/json; charset=utf-8")).toBe(dialect);
   });
 
-  it("is 406 where neither fits, and says what there is", () => {
+  it("is 406 where neither fits, and the error names both", () => {
     for (const accept of ["text/html", "image/*", "*/*;q=0", "application/json;q=0", `text/plain, text/event-stream`]) {
       expect(() => dialectOf(accept, "application/json")).toThrow(
         expect.objectContaining({
@@ -49,7 +49,7 @@ describe("the dialect of an answer", () => {
     expect(dialectOf("application/*", "text/csv")).toBe("batches");
   });
 
-  it("takes time by the header's length, whatever stands in it", () => {
+  it("takes time in proportion to the header's length, whatever is in it", () => {
     const many = `"\\`.repeat(8_000);
     expect(dialectOf(`${many},${BATCHES}`, "text/plain")).toBe("values");
     expect(dialectOf(`${"a,".repeat(8_000)}${BATCHES}`, "text/plain")).toBe("batches");

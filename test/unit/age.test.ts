@@ -1,6 +1,6 @@
 /**
- * Age by the log's clock, whatever the clock did: retention and tombstones never go sooner than a right clock would
- * have it.
+ * The age of records when the clock is wrong or jumps: retention and compaction never remove a record or a tombstone
+ * sooner than with a right clock.
  */
 import { describe, expect, it } from "vitest";
 import { settledTimes } from "../../src/log/age.ts";
@@ -43,7 +43,7 @@ describe("retention by age", () => {
     await made.log.roll();
   };
 
-  it("late records stay as long as others: their own time is not when they came", async () => {
+  it("records with old timestamps stay as long as others: age counts from their append", async () => {
     const made = await fixture(week);
     await append(made, "late=10 days", made.clock.time - 10 * DAY);
     await append(made, "late=of 1999", 915_000_000_000);
@@ -57,7 +57,7 @@ describe("retention by age", () => {
     expect(await dump(made.log)).toEqual([]);
   });
 
-  it("a record from the future goes with the others, and keeps nobody", async () => {
+  it("a record with a future timestamp is removed with the others, and keeps none of them", async () => {
     const made = await fixture(week);
     await append(made, "a=1", made.clock.time + 1000 * DAY);
     await append(made, "b=2", made.clock.time);
@@ -66,7 +66,7 @@ describe("retention by age", () => {
     expect(await dump(made.log)).toEqual([]);
   });
 
-  it("1970 → now: records from before the clock was set stay a week after they are known to be there", async () => {
+  it("1970 → now: records from before the clock was set stay for a week after it was set", async () => {
     const made = await fixture(week);
     const now = made.clock.time;
     made.clock.time = 5000;
@@ -83,7 +83,7 @@ describe("retention by age", () => {
     expect(await dump(made.log)).toEqual([]);
   });
 
-  it("a clock that was a month behind, then right: nothing goes that came since", async () => {
+  it("a clock that was a month behind, then right: no record of that month is removed too soon", async () => {
     const made = await fixture(week);
     await append(made, "a=1", made.clock.time);
     made.clock.time -= 30 * DAY;

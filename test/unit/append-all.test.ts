@@ -1,9 +1,9 @@
-/** How appendAll ends: whichever way it fails, what was appended before is known when it rejects. */
+/** How appendAll ends: when it rejects, all records that it had appended before are acked or have failed. */
 import { expect, test } from "vitest";
 import { appendAll, type AppendAllInput } from "../../src/browser/page/append-all.ts";
 import type { Ack } from "../../src/delivery/producer.ts";
 
-/** Acks nothing until it is told to. */
+/** A log that acks nothing until the test says so. */
 function heldProducer() {
   const acks: (() => void)[] = [];
   const drained: (() => void)[] = [];
@@ -30,7 +30,7 @@ function run(records: Iterable<number | Promise<number>>, onProgress?: () => voi
   return { ...held, result, isEnded: () => ended };
 }
 
-/** Everything that needs no ack has run once the producer is asked to be drained. */
+/** Waits until appendAll has asked the producer to drain: everything that needs no ack has run by then. */
 async function untilDraining({ drained }: { readonly drained: readonly unknown[] }): Promise<void> {
   for (let turns = 0; drained.length === 0 && turns < 100; turns++) await Promise.resolve();
 }
@@ -50,7 +50,7 @@ test("a source that throws: appendAll rejects with that, once the records before
   await expect(all.result).rejects.toBe(failure);
 });
 
-test("a rejected promise in a list: the same, and the source is told that it is at its end", async () => {
+test("a rejected promise in a list: the same, and the source's iterator is closed", async () => {
   const failure = new Error("no such record");
   let returned = false;
   const all = run(

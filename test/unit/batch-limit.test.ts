@@ -1,6 +1,6 @@
 /**
- * One limit of a batch for browser and edge, Kafka's default: what one log takes, the other takes too. Larger ones of
- * older versions are read.
+ * The largest batch is the same in browser and edge, Kafka's default: a batch that one takes, the other takes as well.
+ * Larger batches that older versions stored are still read.
  */
 import { describe, expect, it } from "vitest";
 import { Log } from "../../src/log/log.ts";
@@ -45,7 +45,7 @@ const edge = (): Promise<Stream> =>
     },
     CONFIG,
   );
-/** One record, and the batch of just this size. */
+/** A batch of exactly this size, with one record. */
 function batchOfBytes(bytes: number): Uint8Array {
   const overhead = batchOf([`b=${"x".repeat(bytes - 200)}`]).length - (bytes - 200);
   const batch = batchOf([`b=${"x".repeat(bytes - overhead)}`]);

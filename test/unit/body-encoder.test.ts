@@ -1,4 +1,4 @@
-/** Bodies become records: the same as by parsing the whole, in slices, within bounds. */
+/** Bodies of appends become records, in slices and within limits: the same records as by parsing the whole body. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeBatch } from "../../src/record/record-batch.ts";
@@ -83,7 +83,7 @@ describe("JSON bodies", () => {
     fc.assert(
       fc.property(fc.array(piece, { minLength: 1, maxLength: 10 }), fc.boolean(), (pieces, isLarge) => {
         const inner = pieces.join("");
-        // Beyond the size at which a body is parsed in groups.
+        // So large that the body is parsed in groups.
         const body = isLarge ? `[${inner}${inner.trim() === "" ? "" : ","}${filler}]` : inner;
         let parsed: unknown;
         try {
@@ -130,11 +130,11 @@ describe("JSON bodies", () => {
     expect(textsOf(`[${messages.join(" , ")}]`)).toEqual(messages);
   });
 
-  it("have at most so many messages, whatever their size: one more is 413", () => {
+  it("have at most RECORDS_MAX messages, whatever their size: one more is 413", () => {
     const of = (count: number): string => `[${"1,".repeat(count - 1)}1]`;
     expect(valuesIn(encodeBody(kernel, asked(of(RECORDS_MAX))))).toHaveLength(RECORDS_MAX);
     expect(codeOf(of(RECORDS_MAX + 1))).toBe("TOO_LARGE");
-    // Refused before the rest is looked at.
+    // Refused before the rest of the body is parsed.
     expect(codeOf(`${of(RECORDS_MAX + 1).slice(0, -1)},nonsense`)).toBe("TOO_LARGE");
   });
 
@@ -161,20 +161,20 @@ describe("slices", () => {
     const request = asked(text, type);
     let turns = 0;
     const sliced = await encodeInSlices(kernel, request, async () => void turns++);
-    // A record may be larger than a slice, and then is one.
+    // A record that is larger than a slice is a slice of its own.
     expect(turns).toBeGreaterThanOrEqual(Math.floor(request.body.length / (ENCODE_SLICE_BYTES + VALUE_BYTES_MAX)));
     if (type === "application/json")
       expect(turns).toBeGreaterThanOrEqual(Math.floor(request.body.length / ENCODE_SLICE_BYTES) - 1);
     expect(sliced).toEqual(encodeBody(kernel, request));
   });
 
-  it("two that take turns don't disturb each other", async () => {
+  it("two bodies that are encoded in turns do not disturb each other", async () => {
     const bodies = ["a", "b", "c"].map((name) => asked(`[${`"${name.repeat(200)}",`.repeat(5_000)}"end of ${name}"]`));
     const encoded = await Promise.all(bodies.map((body) => encodeInSlices(kernel, body, () => Promise.resolve())));
     expect(encoded).toEqual(bodies.map((body) => encodeBody(kernel, body)));
   });
 
-  it("one that fails leaves nothing behind for the next", () => {
+  it("a body that fails leaves nothing behind for the next one", () => {
     const before = encodeBody(kernel, asked("[1,2]"));
     expect(codeOf('[1,2,"a')).toBe("BAD_REQUEST");
     expect(encodeBody(kernel, asked("[1,2]"))).toEqual(before);

@@ -1,6 +1,6 @@
 /**
- * A topic that did not exist when a page asked for it: all that the page then learns of it belongs to the first topic
- * of the name, and never to a later one.
+ * A topic that did not exist when a page asked for it: everything that the page learns then belongs to the first topic
+ * of that name, and never to a later one.
  */
 import { afterEach, expect, test } from "vitest";
 import { offerControl } from "../../src/browser/worker/control-host.ts";
@@ -19,7 +19,7 @@ const NAME = "a";
 const ends: (() => void)[] = [];
 afterEach(() => ends.splice(0).forEach((end) => end()));
 
-/** A worker that leads over this volume; nobody hears its events. */
+/** A worker that leads over this volume. Its events are dropped. */
 async function leader(volume: MemoryVolume) {
   const open = {
     store: await SegmentStore.open({ volume, kernel, now: () => 1, newId: () => "tide" }),
@@ -47,7 +47,7 @@ async function leader(volume: MemoryVolume) {
       failed: () => undefined,
     };
     new PortServer(port2 as unknown as globalThis.MessagePort, host);
-    // The control port stays open in the page; here it would keep the process.
+    // In a page the control port stays open. Here it would keep the process alive.
     const pair = (): readonly [globalThis.MessagePort, globalThis.MessagePort] => {
       const channel = new MessageChannel();
       ends.push(() => channel.port1.close());
@@ -62,8 +62,8 @@ async function leader(volume: MemoryVolume) {
 }
 
 /**
- * A page that asked for the topic when there was none. `change` gives it another leader, under whom the topic was
- * deleted and made anew.
+ * A page that asked for the topic when there was none. `change` gives it another leader, under which the topic was
+ * made, deleted and made again.
  */
 async function pageWithout() {
   const volume = new MemoryVolume({ slotBytes: 64 * 1024 });
@@ -77,7 +77,7 @@ async function pageWithout() {
     ready: () => tide.connection.call<void>({ op: "ready" }),
   };
   const topic = new BrowserTopic<string>(NAME, { serializer: "text" }, tide as unknown as TopicHost);
-  // Asked for, and answered: it is not there.
+  // The answer to this read tells the page that the topic does not exist.
   expect((await topic.read().next()).done).toBe(true);
   const change = async (): Promise<void> => {
     const next = await leader(volume);
@@ -105,13 +105,13 @@ test("a follow that waited for the topic ends when it is deleted, and reads noth
   await fails("UNKNOWN_TOPIC", topic.append({ value: "for the first one" }));
 });
 
-test("nor is an append sent to the next one by who has read the topic, or asked for its end", async () => {
+test("a page that has read the topic, or asked for its end, sends no append to the next one", async () => {
   for (const learn of ["read", "state", "resolve"] as const) {
     const { topic, first, change } = await pageWithout();
     await first.append("first");
     if (learn === "read") expect((await topic.read().next()).value).toMatchObject({ value: "first" });
     if (learn === "state") expect(await topic.state()).toMatchObject({ highWatermark: 1 });
-    // The log's end is all that it is told.
+    // The page learns the log's end and nothing else.
     if (learn === "resolve") expect((await topic.read({ from: "latest" }).next()).done).toBe(true);
     await change();
     await fails("UNKNOWN_TOPIC", topic.append({ value: "for the first one" }));
@@ -119,7 +119,7 @@ test("nor is an append sent to the next one by who has read the topic, or asked 
   }
 });
 
-test("a page that has learned nothing of the first one has the next one", async () => {
+test("a page that has learned nothing of the first topic uses the next one", async () => {
   const { topic, first, change } = await pageWithout();
   await first.append("first");
   await change();

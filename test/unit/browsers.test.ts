@@ -1,4 +1,4 @@
-/** README's browser versions are what the code needs, by MDN's compat data. */
+/** README's browser versions are those that the code needs, by MDN's compatibility data. */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
@@ -17,7 +17,7 @@ const root = path.join(import.meta.dirname, "../..");
 const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
 const names = Object.keys(BROWSERS) as Browser[];
 
-/** Features that every tab needs and that no name shows: modules in workers, synchronous files, SIMD. */
+/** Features that every tab needs and that no name in the code shows: modules in workers, synchronous files, SIMD. */
 const NEEDED = [
   "api.Worker.Worker.ecmascript_modules",
   "api.StorageManager.getDirectory",
@@ -36,12 +36,12 @@ const NEEDED = [
   "javascript.builtins.Object.hasOwn",
 ];
 /**
- * In Chromium 102 to 107 the methods of a file's handle gave promises; the compat data says so in a note only.
- * https://chromestatus.com/feature/5702777582911488
+ * In Chromium 102 to 107 the methods of a file's handle returned promises. The compatibility data says so in a note
+ * only. https://chromestatus.com/feature/5702777582911488
  */
 const BY_NOTE: Partial<Versions> = { chromium: 108 };
 
-/** Features that the code uses where they exist and does without elsewhere. */
+/** Features that the code uses where they exist, and what it does where they do not. */
 const GUARDED: Readonly<Record<string, string>> = {
   estimate: "asked for with ?.(): without it the report has no usage",
   asyncDispose: "for `await using`, which a browser without it does not have either",
@@ -67,10 +67,10 @@ function sources(): string[] {
   return all.filter((file) => file.endsWith(".ts") && !file.startsWith("src/sync/"));
 }
 
-/** Fields and methods of our own; a member of such a name is taken for one of these. */
+/** Names of our own fields and methods. A member with such a name is assumed to be ours. */
 const own = new Set(sources().flatMap((file) => [...ownNames(read(file), file)]));
 
-/** Names that some browser of these versions does not have. */
+/** The names of the platform that one of these browser versions does not have. */
 function tooNew(source: string, file: string, versions: Versions): string[] {
   const used = platformNames(source, file);
   const known: [string, Versions | undefined][] = [

@@ -1,4 +1,4 @@
-/** A channel in place of a port, and who listens to a tide: what must not throw does not. */
+/** A BroadcastChannel used as a port, and the listeners of a tide: calls that must not throw do not. */
 import { releaseProxy, wrap } from "comlink";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { channelPort } from "../../src/browser/port/channel.ts";
@@ -45,7 +45,7 @@ describe("listeners", () => {
   const closed = { type: "closed", reason: "x" } as const;
   afterEach(() => vi.unstubAllGlobals());
 
-  it("one that throws is reported, and the others are told", () => {
+  it("a listener that throws is reported, and the others are still called", () => {
     const report = vi.fn();
     vi.stubGlobal("reportError", report);
     const listeners = new Listeners();
@@ -62,7 +62,7 @@ describe("listeners", () => {
     expect(report.mock.calls).toEqual([[new Error("mine")]]);
   });
 
-  it("where nothing reports, it is thrown in a turn of its own", () => {
+  it("without reportError the error is thrown in a turn of its own", () => {
     const later = vi.fn<(work: () => void) => void>();
     vi.stubGlobal("reportError", undefined);
     vi.stubGlobal("queueMicrotask", later);
@@ -76,7 +76,7 @@ describe("listeners", () => {
     expect(later.mock.calls[0]![0]).toThrow("later");
   });
 
-  it("the same function twice is two listeners, each taken away by itself", () => {
+  it("the same function added twice is two listeners, each removed by itself", () => {
     const listeners = new Listeners();
     const heard = vi.fn();
     const off = listeners.add([heard]);

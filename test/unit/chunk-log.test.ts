@@ -1,6 +1,6 @@
 /**
- * The chunk store under Node's own SQLite: the same contract as inside workerd (test/edge), where a debugger reaches
- * it.
+ * The chunk store over Node's own SQLite, where a debugger can be used: the same contract as inside workerd
+ * (test/edge).
  */
 import { describe, expect, it } from "vitest";
 import { ChunkLog } from "../../worker/store/chunk-log.ts";

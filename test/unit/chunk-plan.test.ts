@@ -1,6 +1,6 @@
 /**
- * The plan of a long answer: the rows from an offset on, as far as they follow each other and fit, against a plain walk
- * over all rows.
+ * The plan of a long answer names the rows from an offset on, as far as they are contiguous and fit. It is compared
+ * with a plain walk over all rows.
  */
 import { describe, expect, it } from "vitest";
 import { ChunkTables, type PlannedRow } from "../../worker/store/chunk-tables.ts";
@@ -10,7 +10,7 @@ import { nodeSql } from "../support/node-sql.ts";
 const SEED = Number(process.env["SEED"] ?? 20_261_121);
 type Row = PlannedRow & { readonly crc: number | null };
 
-/** Row by row. */
+/** The same plan, made row by row. */
 function walked(all: readonly Row[], offset: number, maxBytes: number, maxRows: number): PlannedRow[] {
   const rows: PlannedRow[] = [];
   let bytes = 0;
@@ -73,7 +73,7 @@ describe(`plans, seed ${SEED}`, () => {
           ]++;
       }
     }
-    // Both ways are met by plans of several pages.
+    // Plans of several pages occur with both endings.
     expect([ends.whole > 20, ends.early > 20], JSON.stringify(ends)).toEqual([true, true]);
   });
 

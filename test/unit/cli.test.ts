@@ -1,4 +1,4 @@
-/** `npx tidemark`: tokens that the edge takes, and nonsense that is refused. */
+/** `npx tidemark` makes tokens that the edge takes, and refuses wrong arguments. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -31,7 +31,7 @@ describe("npx tidemark token", () => {
     expect([status, tenant, scope, exp! - iat!]).toEqual([0, "dev", "read:** write:** admin:**", 3600]);
   });
 
-  it("says what it is asked to", async () => {
+  it("puts what the options say into the token", async () => {
     const { stdout } = run([
       "token",
       "--secret",
@@ -64,7 +64,7 @@ describe("npx tidemark token", () => {
     rmSync(path.join(directory, ".dev.vars"));
   });
 
-  it("makes secrets that are long enough, each another", () => {
+  it("makes secrets that are long enough, and all different", () => {
     const [one, two] = [run(["secret"]).stdout.trim(), run(["secret"]).stdout.trim()];
     expect([one.length >= 32, one === two]).toEqual([true, false]);
   });
@@ -88,7 +88,7 @@ describe("npx tidemark token", () => {
     expect([status, stdout, stderr]).toEqual([2, "", expect.stringMatching(message)]);
   });
 
-  it("--help tells all of it", () => {
+  it("--help names every command and option", () => {
     for (const args of [["--help"], ["token", "-h"], ["help"]])
       expect(run(args)).toMatchObject({ status: 0, stdout: expect.stringContaining("--minutes"), stderr: "" });
   });

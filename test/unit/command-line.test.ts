@@ -1,6 +1,6 @@
 /**
- * The command lines of the scripts: what is nonsense is refused by name, and `--help` works everywhere and starts
- * nothing.
+ * The command lines of the scripts: a wrong value is refused and the message names its option; `--help` works
+ * everywhere and starts nothing.
  */
 import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -30,7 +30,7 @@ const spec = {
 const read = (...args: string[]) => line.readCommandLine(spec, args).values;
 
 describe("values", () => {
-  test("defaults, and what is said", () => {
+  test("options have their defaults, or the values that are given", () => {
     const defaults = {
       seeds: 20,
       seed: 1,
@@ -85,11 +85,11 @@ describe("values", () => {
     expect(() => read(name, value)).toThrow(message);
   });
 
-  test("a step that is not there is refused by name", () => {
+  test("an unknown step is refused by name", () => {
     expect(() => read("unit", "egde")).toThrow(/STEP is one of unit, edge, and not «egde»/);
   });
 
-  test("--help says every option with its default, whatever else is said", () => {
+  test("--help lists every option with its default, whatever other options there are", () => {
     const { help } = line.readCommandLine(spec, ["--help", "--seeds", "abc"]);
     for (const name of Object.keys(spec.options)) expect(help).toContain(`--${name}`);
     expect(help).toMatch(/^npm run sample -- \[STEP …\] \[options\]\n/);
@@ -103,7 +103,7 @@ const { scripts } = JSON.parse(readFileSync(path.join(root, "package.json"), "ut
 };
 const calls = [...Object.keys(scripts), "sim --tabs", "bench --target edge"];
 
-/** As `npm run` runs it. */
+/** Runs a program as `npm run` does. */
 function call(...args: readonly string[]): Promise<{ readonly code: number; readonly said: string }> {
   return new Promise((resolve) => {
     const child = execFile(process.execPath, ["tools/run/run.mjs", ...args], { cwd: root }, (_, out, err) =>
@@ -113,14 +113,14 @@ function call(...args: readonly string[]): Promise<{ readonly code: number; read
 }
 
 describe("npm scripts", () => {
-  test.each(calls)("%s: --help says what it does and does nothing", async (program) => {
+  test.each(calls)("%s: --help says what the program does and does nothing else", async (program) => {
     const { code, said } = await call(...program.split(" "), "--help");
     expect(said).toMatch(new RegExp(`^npm run ${program.split(" ")[0]}\\b`));
     expect(said).toContain("--help");
     expect(code).toBe(0);
   });
 
-  test.each(calls)("%s: a wrong number or an unknown option is no green run", async (program) => {
+  test.each(calls)("%s: a wrong number or an unknown option makes the run fail", async (program) => {
     const { said } = await call(...program.split(" "), "--help");
     const [, number] = /--([\w-]+) [NS] /.exec(said) ?? [];
     const { code, said: refusal } = await call(

@@ -1,6 +1,6 @@
 /**
- * Compaction beside batches that can't be read: it goes on around what is whole, and has rot named instead of stopping
- * for ever.
+ * Compaction of a log with unreadable batches: it continues around those that are intact, and reports damage instead of
+ * stopping for ever.
  */
 import { describe, expect, it } from "vitest";
 import { compressBatch } from "../../src/record/codec.ts";
@@ -28,7 +28,7 @@ describe("compaction beside damage", () => {
     expect((await log.clean()).compacted.segments, "nothing more to do").toBe(0);
   });
 
-  it("has rot quarantined, and compacts what lies before it from then on", async () => {
+  it("has damage quarantined, and from then on compacts what lies before it", async () => {
     const made = await fixture(SETTINGS);
     const { log, volume } = made;
     for (let segment = 0; segment < 3; segment++) {

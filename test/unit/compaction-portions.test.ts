@@ -1,6 +1,6 @@
 /**
- * Compaction in portions: bounded work at a time comes to what one pass comes to; more keys than a pass holds are
- * several passes, each going on.
+ * Compaction in portions: bounded steps have the same result as one pass. More keys than one pass can hold take several
+ * passes, each of which continues behind the one before.
  */
 import { describe, expect, it } from "vitest";
 import { Compactor, type CompactorOptions } from "../../src/log/compaction.ts";
@@ -33,7 +33,7 @@ const swap = (work: () => Promise<void>): Promise<void> => work();
 const keysOf = (records: readonly string[]): string[] => records.map((record) => record.split(":")[1]!.split("=")[0]!);
 
 describe("compaction in portions", () => {
-  it("as small as they may be, each does something, and together they are one pass", async () => {
+  it("the smallest portions each do something, and together have the result of one pass", async () => {
     const whole = await filled();
     await (await compactorOf(whole)).run(whole.clock.time, whole.log.highWatermark, swap);
     const made = await filled();
@@ -49,7 +49,7 @@ describe("compaction in portions", () => {
     expect(keysOf(await dump(made.log)).sort()).toEqual([...new Set(keysOf(await dump(made.log)))].sort());
   });
 
-  it("one that is forgotten in the middle begins anew, and comes to the same", async () => {
+  it("a pass that is forgotten in the middle begins again, and has the same result", async () => {
     const made = await filled();
     for (let portions = 1; portions < 30; portions++) {
       const compactor = await compactorOf(made);
@@ -58,7 +58,7 @@ describe("compaction in portions", () => {
     expect((await dump(made.log)).length).toBe(KEYS);
   });
 
-  it("more keys than it holds: each pass goes on behind the one before it, until each key is there once", async () => {
+  it("more keys than a pass holds: each pass continues behind the one before, until keys are unique", async () => {
     const made = await filled();
     const compactor = await compactorOf(made, {}, { compactionKeysMax: 13 });
     const reached: number[] = [];
@@ -79,11 +79,11 @@ describe("compaction in portions", () => {
     await made.log.roll();
     const compactor = await compactorOf(made, {}, { compactionKeysMax: 22 });
     await compactor.run(made.clock.time, made.log.highWatermark, swap);
-    // Eleven each: two of them find room.
+    // A key counts for eleven, so that there is room for two of them.
     expect(compactor.cleanTo).toBe(2);
   });
 
-  it("a tombstone that must go last stays for the pass that takes what it deletes", async () => {
+  it("a tombstone stays until the records that it deletes are removed", async () => {
     const made = await fixture({}, { slotBytes: 16 * 1024 });
     for (const record of ["a=1", "b=1", "a=", "b=2"]) await made.log.append(batchOf([record]));
     await made.log.roll();

@@ -1,5 +1,6 @@
 /**
- * Control calls mean one topic: what was deleted is never trimmed, rolled or looked at in a later topic of its name.
+ * Control calls (trim, roll, inspect …) mean one topic. When that topic was deleted, they do nothing to a later topic
+ * of its name.
  */
 import { expect, test } from "vitest";
 import { type Connected, controlOver } from "../../src/browser/port/control-client.ts";
@@ -12,7 +13,7 @@ import { kernel } from "./log-fixtures.ts";
 const BORN = 7;
 const deleted = (): TidemarkError => new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted", { deleted: true });
 
-/** A worker in which the topic is there since `born`; gives back a topic that a page has had since BORN. */
+/** A worker whose topic was made at `born`. Returns the topic of a page that knows it as made at BORN. */
 function topicOver(born: () => number) {
   const trimmed: number[] = [];
   const ports: MessagePort[] = [];

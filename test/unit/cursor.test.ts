@@ -1,4 +1,4 @@
-/** Cursors never go back: from one answer to the next, and inside one. */
+/** The cursors of live answers never fall, neither from one answer to the next nor inside one. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { laterCursor, nextCursor } from "../../worker/wire/cursors.ts";
@@ -6,7 +6,7 @@ import { laterCursor, nextCursor } from "../../worker/wire/cursors.ts";
 const NOW = Date.UTC(2026, 10, 28);
 
 describe("cursors", () => {
-  it("a client's cursor is always passed, however large it is; what is none counts for nothing", () => {
+  it("a cursor is always greater than the client's, however large that is; a wrong one is ignored", () => {
     const present = nextCursor(NOW, undefined, Math.random);
     expect(present).toBe(String((NOW - Date.UTC(2024, 9, 9)) / 20_000));
     for (const none of ["", "x", "-1", "1.5", "9".repeat(65)]) expect(nextCursor(NOW, none, Math.random)).toBe(present);

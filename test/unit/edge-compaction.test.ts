@@ -1,8 +1,8 @@
 /**
  * Compaction at the edge against a model, over Node's SQLite: seeded runs of appends, rolls, compaction in portions,
- * segments on their way to object storage, forks that hold everything, and power that is lost at any statement. At each
- * step a reader must come to the same newest values as the model, and no offset may ever hold anything but what was
- * appended there.
+ * segments that move to object storage, forks that forbid compaction, and power cuts at any SQL statement. After each
+ * step a reader must get the same newest values as the model, and each offset must have the record that was appended
+ * there, or none.
  */
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
@@ -164,7 +164,7 @@ class World {
     this.model.push(...records);
   }
 
-  /** The producer's newest batch once more: known, whatever compaction took of it. */
+  /** Sends the producer's newest batch again. It must be a duplicate, also when compaction has removed its records. */
   async repeat(): Promise<void> {
     if (!this.last) return;
     const [result] = await this.stream.appendBatches([this.last.batch.slice()], undefined);
@@ -172,7 +172,7 @@ class World {
     this.count("repeated");
   }
 
-  /** Whatever it was, the power may go in the middle of it. */
+  /** Runs `work`. Sometimes the power goes in the middle of it. */
   async mayDie(what: string, work: () => Promise<unknown>): Promise<void> {
     if (this.random.chance(0.35)) this.sql.after = this.random.int(14);
     await work().catch((thrown: unknown) => {
@@ -221,7 +221,7 @@ class World {
     return found;
   }
 
-  /** Why what is read can't be right, undefined when it can. */
+  /** Reads everything. Returns what is wrong with it, or undefined. */
   async verdict(): Promise<string | undefined> {
     const found = await this.all();
     for (const [offset, kept] of found)
@@ -253,7 +253,10 @@ class World {
     return undefined;
   }
 
-  /** Nothing disturbs it any more: below the mark each key stands once, and no tombstone is left that was due. */
+  /**
+   * Lets compaction finish without disturbance. Then below the mark each key must occur once, and no due tombstone may
+   * be left.
+   */
   async settle(): Promise<void> {
     if (this.held) this.stream.removeFork("child");
     this.held = undefined;
@@ -273,7 +276,7 @@ class World {
 }
 
 describe("compaction at the edge", () => {
-  it("whatever happens in between, readers come to the newest values, and the disk gets what is due", async () => {
+  it("whatever happens in between, readers get the newest values, and what is due is removed", async () => {
     const total: Record<string, number> = {};
     for (let seed = 1; seed <= 25; seed++) {
       const world = new World(seed);
@@ -304,14 +307,14 @@ describe("compaction at the edge", () => {
         const seen = await new World(seed, plant).run(160).catch((thrown: unknown) => String(thrown));
         if (seen !== undefined) return;
       }
-      throw new Error("nobody saw it");
+      throw new Error("no seed found the planted bug");
     },
     60_000,
   );
 });
 
 describe("a pass that fails", () => {
-  it("waits, each time longer, also where the object sleeps in between", async () => {
+  it("waits, each time longer, also when the object sleeps in between", async () => {
     const world = new World(1);
     await world.start();
     for (let i = 0; i < 8; i++) {
@@ -332,13 +335,13 @@ describe("a pass that fails", () => {
     await world.compaction.run();
     expect(world.fired["compaction_failed"]).toBe(3);
     expect(world.fired["compaction"]).toBeDefined();
-    // The next pass is due by its tombstones.
+    // The next pass is due when its tombstones are.
     expect(world.compaction.due ?? Infinity).toBeGreaterThan(world.now + 60_000);
   });
 });
 
 describe("a long answer", () => {
-  it("goes on where compaction has joined the rows that it was planned on, and says nothing twice", async () => {
+  it("continues when compaction has joined the planned rows, and sends no record twice", async () => {
     const world = new World(1);
     await world.start();
     const { stream } = world;
@@ -349,12 +352,12 @@ describe("a long answer", () => {
       builder.tryAppend({ key: encoder.encode(`once ${i}`), value: encoder.encode(value), timestamp: 1 });
       await stream.appendBatches([builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 })], undefined);
       expected.push(value);
-      // Segments of one, and one that is larger: its size is what joined ones may come to.
+      // Segments of one record, and a larger one: compaction may join segments up to the size of the largest.
       if (i < 6 || i === 23) await stream.log.roll();
     }
     const found = longRead(stream, kernel, "start")!;
     expect(found.nextOffset).toBe(24);
-    // Between the plan and its first row: the joined one begins where that did.
+    // Compaction runs between the plan and the read of its first row: the joined row begins where that row began.
     await world.compaction.run();
     expect(stream.log.segments().length).toBe(3);
     expect(stream.store.swaps).toBeGreaterThan(0);
@@ -365,13 +368,13 @@ describe("a long answer", () => {
 });
 
 describe("a stream that was deleted, and made anew", () => {
-  it("is written by nobody who still holds the old one", async () => {
+  it("is not written by code that still holds the old stream", async () => {
     const world = new World(1);
     await world.start();
     for (let i = 0; i < 5; i++) await world.append();
     await world.stream.log.roll();
     const old = world.stream;
-    // As the object does it.
+    // Deletes the stream's tables, as its object does.
     for (const table of ["chunk", "segment", "damage", "meta"]) void [...world.inner.exec(`DROP TABLE ${table}`)];
     old.store.end();
     Object.assign(world, { sequence: 0, last: undefined });

@@ -1,4 +1,4 @@
-/** The edge's one error: its table is the one that docs/edge.md prints, and nothing is lost on any way that it goes. */
+/** EdgeError: docs/edge.md prints its table, and code and details survive every way from object to client. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
@@ -28,7 +28,7 @@ describe("errors of the edge", () => {
     expect(printed).toEqual(here);
   });
 
-  it("have one body over HTTP, whoever has thrown, and the same in a frame", () => {
+  it("have the same body over HTTP and in a frame, whatever code threw them", () => {
     const log = new TidemarkError("OFFSET_CONFLICT", "the log ends elsewhere", { logEndOffset: 7 });
     const wire = { code: "OFFSET_CONFLICT", message: "the log ends elsewhere", kind: "refresh" };
     expect(bodyOf(log)).toEqual({ error: { ...wire, details: { logEndOffset: 7 } } });
@@ -38,7 +38,7 @@ describe("errors of the edge", () => {
     });
   });
 
-  it("say in headers what the protocol wants there", () => {
+  it("have the headers that the protocol asks for", () => {
     const headers = (code: EdgeCode, details = {}): unknown => errorAnswer(new EdgeError(code, "", details)).headers;
     expect(headers("STREAM_CLOSED", { nextOffset: 3 })).toMatchObject({
       "stream-closed": "true",
@@ -64,7 +64,7 @@ describe("errors of the edge", () => {
     expect([answer.status, answer.headers["stream-next-offset"]]).toEqual([status, next]);
   });
 
-  it("tell nothing of what nobody threw on purpose", () => {
+  it("do not reveal the message of an unexpected error", () => {
     expect(bodyOf(new Error("a secret"))).toEqual({
       error: { code: "INTERNAL", message: "internal error", kind: "report", details: {} },
     });

@@ -1,7 +1,7 @@
 /**
- * A fork that is made in the very turn in which retention or compaction takes records, over Node's SQLite: for each
- * number of turns between the two, in either order. Either the fork begins behind what went, or nothing goes that it
- * reads.
+ * A fork that is made at the same time as retention or compaction removes records, over Node's SQLite: with each number
+ * of turns between the two, in either order. Either the fork begins behind the removed records, or no record is removed
+ * that it reads.
  */
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
@@ -37,7 +37,7 @@ const CONFIG: StreamConfig = {
 };
 const encoder = new TextEncoder();
 
-/** Twelve records of two keys in three segments and the active one. */
+/** A stream with twelve records of two keys, in three sealed segments and the active one. */
 async function source(): Promise<Stream> {
   const stream = await Stream.create(
     {
@@ -90,7 +90,7 @@ const TAKERS = {
     }).run(),
 };
 
-// Turns are counted here, so none may last as long as a clock says: a pause of compaction is one turn as well.
+// The test counts turns of the event loop, so a timer must not take longer than one: each becomes an immediate.
 beforeAll(() => vi.stubGlobal("setTimeout", (run: () => void) => setImmediate(run)));
 afterAll(() => vi.unstubAllGlobals());
 
@@ -99,7 +99,7 @@ const turns = async (count: number): Promise<void> => {
     await (i % 4 === 3 ? new Promise((resolve) => setImmediate(resolve)) : Promise.resolve());
 };
 
-/** The records that the fork sees, and whether any record was removed. */
+/** Makes the fork some turns before or after the removal. Returns whether the fork has all records that it should. */
 async function meet(
   taker: keyof typeof TAKERS,
   gap: number,
@@ -107,7 +107,7 @@ async function meet(
   plant?: "asked before its turn",
 ): Promise<"whole" | "less" | "lost" | "refused"> {
   const stream = await source();
-  // Retention looks for forks before it begins, and never again.
+  // The planted bug: retention looks for forks before it begins, and not again.
   if (plant) Object.defineProperty(stream, "isHeld", { get: () => false });
   const fork = () =>
     offerFork(
@@ -120,7 +120,7 @@ async function meet(
   await taking;
   await turns(8);
   if (point.error) return "refused";
-  // A fork reads its source from the source's start at that time up to its own offset.
+  // A fork reads its source from the source's start when it was made up to its own offset.
   const start = point.start!;
   const seen = await readFrom(stream, start).then(
     (all) => all.filter((offset) => offset < point.offset),
@@ -129,12 +129,12 @@ async function meet(
   if (!seen) return "lost";
   const went = start > 0 || seen.length < point.offset - start;
   if (!went) return "whole";
-  // Compaction before the fork: it sees what was newest of its part, and of the source's whole, then.
+  // When compaction came before the fork, the fork has the newest records of its part at that time.
   return start <= point.offset && stream.forks.includes("child") ? "less" : "lost";
 }
 
 describe("a fork in the very turn of", () => {
-  it.each(["retention", "compaction"] as const)("%s: nothing goes that it reads", async (taker) => {
+  it.each(["retention", "compaction"] as const)("%s: removes no record that the fork reads", async (taker) => {
     const seen: Record<string, number> = {};
     for (const subOffset of [0, 3]) {
       for (let gap = -30; gap <= 60; gap++) {
@@ -144,12 +144,12 @@ describe("a fork in the very turn of", () => {
       }
     }
     console.log(`forks beside ${taker}: ${JSON.stringify(seen)}`);
-    // Both orders did come up.
+    // Both orders must have occurred.
     expect(seen["whole"]).toBeGreaterThan(10);
     expect((seen["less"] ?? 0) + (seen["refused"] ?? 0)).toBeGreaterThan(10);
   });
 
-  it("retention: a planted bug is seen: who holds is asked too early", async () => {
+  it("retention: a planted bug is found: it looks for forks too early", async () => {
     let lost = 0;
     for (let gap = -30; gap <= 60; gap++)
       if ((await meet("retention", gap, 3, "asked before its turn")) === "lost") lost++;

@@ -1,6 +1,6 @@
 /**
- * When a source asks its forks whether they are, over Node's SQLite: the times outlive the object, and are written when
- * they change.
+ * When a source asks whether its forks exist, over Node's SQLite: the times survive an eviction of the object, and are
+ * written only when they change.
  */
 import { describe, expect, it } from "vitest";
 import { Archive } from "../../worker/store/segment-archive.ts";
@@ -32,11 +32,11 @@ const CONFIG: StreamConfig = {
   retention: { maxRecords: 1 },
 };
 
-/** A source whose object is there, sleeps, and is there again, with a clock of its own. */
+/** A source whose object sleeps and wakes, with a clock that the test sets. */
 class Source {
   now = 1_000 * MINUTE;
   writes = 0;
-  /** The forks that were asked, and the times. */
+  /** Which fork was asked at which minute. */
   readonly asked: [minute: number, child: string][] = [];
   readonly made = new Set<string>();
   readonly away = new Set<string>();
@@ -88,13 +88,13 @@ class Source {
     return this;
   }
 
-  /** As its alarm does. */
+  /** Does what the object's alarm does. */
   async alarm(): Promise<number | undefined> {
     await this.held.run();
     return this.held.plan();
   }
 
-  /** Sleeps between all alarms until `minutes` have passed. */
+  /** Lets `minutes` pass. The object sleeps between its alarms. */
   async idle(minutes: number): Promise<number> {
     const end = this.now + minutes * MINUTE;
     let alarms = 0;
@@ -119,7 +119,7 @@ describe("a source asks its forks whether they are", () => {
     expect(source.stream.forks).toEqual(["child"]);
   });
 
-  it("one that was never made is let go at the first, others stay; one that does not answer may be there", async () => {
+  it("a fork that was never made is released at the first question; one that does not answer is kept", async () => {
     const source = await new Source().make();
     for (const child of ["made", "ghost", "away"]) source.stream.addFork(child, "0000000a");
     source.made.add("made");
@@ -134,7 +134,7 @@ describe("a source asks its forks whether they are", () => {
     expect(source.stream.forks).toEqual(["made"]);
   });
 
-  it("writes when a time changes, and not when it is only looked at", async () => {
+  it("writes when a time changes, and not when it is only read", async () => {
     const source = await new Source().make();
     source.stream.addFork("child", "0000000a");
     source.made.add("child");
@@ -148,7 +148,7 @@ describe("a source asks its forks whether they are", () => {
     expect(source.writes).toBe(1);
   });
 
-  it("begins anew once nothing was held between", async () => {
+  it("begins again with ten minutes when no fork was held in between", async () => {
     const source = await new Source().make();
     source.stream.addFork("child", "0000000a");
     source.made.add("child");
@@ -159,7 +159,7 @@ describe("a source asks its forks whether they are", () => {
     expect(source.held.plan()).toBe(source.now + 10 * MINUTE);
   });
 
-  it("only where something waits for them", async () => {
+  it("only when retention or compaction waits for them", async () => {
     const { retention: _, ...keepsAll } = CONFIG;
     const source = await new Source().make(keepsAll);
     source.stream.addFork("child", "0000000a");

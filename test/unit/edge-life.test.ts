@@ -1,4 +1,4 @@
-/** The life of a stream in its object: every state, every event. */
+/** The life of a stream in its object (worker/log-object/life.ts): every state with every event. */
 import { describe, expect, it } from "vitest";
 import { type Life, lifeAfter, type LifeEvent, lifeOf, type Living } from "../../worker/log-object/life.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Live readers that come to offsets of which compaction has left nothing: each is told where it is, and that it has
- * caught up.
+ * Live readers that reach offsets of which compaction has removed all records: each gets the offset behind them, and
+ * learns that it has caught up.
  */
 import { describe, expect, it } from "vitest";
 import { encodeFrame, type Frame, FrameType, decodeFrame, jsonFrame, jsonOf } from "../../src/sync/frames.ts";
@@ -14,7 +14,7 @@ import { offsetText } from "../edge/sse-reader.ts";
 import { timers } from "../edge/timers.ts";
 
 describe("a follow over a WebSocket", () => {
-  /** A log of ten offsets; records stand before offset `end`. */
+  /** A log with ten offsets of which the last have no records. */
   function logOf({ closed }: { closed: boolean }) {
     const sent: Frame[] = [];
     let attachment: unknown = { channel: 3, follows: [] };
@@ -43,7 +43,7 @@ describe("a follow over a WebSocket", () => {
     return { sockets: new LogSockets(host), socket, sent, saved: () => attachment };
   }
 
-  it.each([false, true])("is told; the log is closed: %s", async (closed) => {
+  it.each([false, true])("gets the next offset; the log is closed: %s", async (closed) => {
     const { sockets, socket, sent, saved } = logOf({ closed });
     await sockets.message(
       socket,
@@ -53,11 +53,11 @@ describe("a follow over a WebSocket", () => {
     const told = sent.map((frame) => [frame.type, frame.channel, frame.id, jsonOf(frame)]);
     const passed = [FrameType.PASSED, 3, 7, { nextOffset: 10, logEndOffset: 10 }];
     expect(told).toEqual(closed ? [passed, [FrameType.END, 3, 7, { logEndOffset: 10 }]] : [passed]);
-    // An object that was evicted says it no second time.
+    // Saved in the socket's attachment: after an eviction the object does not send it again.
     expect(saved()).toMatchObject({ follows: closed ? [] : [{ id: 7, next: 10 }] });
   });
 
-  it("the client gives it on, and ignores frames that it does not know", async () => {
+  it("the client passes it on, and ignores unknown frames", async () => {
     const sent: Frame[] = [];
     let say: (event: { data: unknown }) => void = () => expect.fail("nobody listens");
     const wire = {

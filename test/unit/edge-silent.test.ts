@@ -1,6 +1,6 @@
 /**
- * A WebSocket's client that says nothing any more: it is asked, and given up, and its places in the logs' objects are
- * free.
+ * A WebSocket whose client has fallen silent: the edge pings it, then gives it up, and its places in the logs' objects
+ * become free.
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Caller } from "../../worker/front/auth.ts";
@@ -10,7 +10,7 @@ import { upgrade } from "../../worker/front/client-socket.ts";
 const SILENT_MS = 30_000;
 const caller: Caller = { tenant: "t", isOpen: false, expires: undefined, require: () => undefined };
 
-/** One end of a socket: what was sent to it, how it was closed. */
+/** One end of a socket. It keeps what was sent to it and how it was closed. */
 class FakeSocket extends EventTarget {
   binaryType = "";
   readonly sent: unknown[] = [];
@@ -41,7 +41,7 @@ async function connected(): Promise<{ client: FakeSocket; log: FakeSocket }> {
       1 = client;
     },
   );
-  // Node knows no answer that is an upgrade.
+  // Node's Response takes no status 101.
   vi.stubGlobal(
     "Response",
     class {
@@ -62,7 +62,7 @@ afterEach(() => {
 });
 
 describe("a client that says nothing", () => {
-  it("is asked after a while, and given up a while later", async () => {
+  it("is pinged after a while, and given up a while later", async () => {
     const { client, log } = await connected();
     vi.advanceTimersByTime(2 * SILENT_MS);
     expect([client.sent, client.closed, log.closed]).toEqual([["ping"], undefined, undefined]);
@@ -71,7 +71,7 @@ describe("a client that says nothing", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("and answers stays, whatever it answers by", async () => {
+  it("stays when it answers, by whatever message", async () => {
     for (const answer of ["pong", "ping"]) {
       const { client, log } = await connected();
       for (let i = 0; i < 20; i++) {
@@ -100,7 +100,7 @@ describe("a client that says nothing", () => {
     expect(client.closed).toBe(4429);
   });
 
-  it("and can't even be asked is given up at once", async () => {
+  it("is given up at once when the ping cannot be sent", async () => {
     const { client, log } = await connected();
     client.isBroken = true;
     vi.advanceTimersByTime(2 * SILENT_MS);

@@ -1,4 +1,4 @@
-/** Whole files exchanged, over memory; test/browser/volume.test.ts has it over OPFS and IndexedDB. */
+/** The contract of exchanged slots, over memory. test/browser/volume.test.ts runs it over OPFS and IndexedDB. */
 import { describe, it } from "vitest";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { exchangeCases } from "../contract/exchange-contract.ts";

@@ -1,6 +1,6 @@
 /**
- * What is forgotten is not unknown: a batch that is sent again after its producer was forgotten is never a second
- * record.
+ * Forgotten producers: a batch that is sent again after the log has forgotten its producer must never be stored a
+ * second time.
  */
 import { describe, expect, it } from "vitest";
 import { Producer } from "../../src/delivery/producer.ts";
@@ -20,7 +20,7 @@ import { batchOf, dump, type Fixture, fixture, kernel } from "./log-fixtures.ts"
 const bytes = (text: string) => new TextEncoder().encode(text);
 const DAY = 24 * 3_600_000;
 
-/** A producer whose next ack gets lost when told so; what then happens before it sends again is the test's. */
+/** A producer whose next ack is lost when the test sets `lose`. The test decides what happens before it sends again. */
 function losing(made: Fixture, logEnd?: () => number) {
   const told = { lose: false, sent: 0 };
   let open!: () => void;
@@ -80,7 +80,7 @@ describe("an append of unknown outcome", () => {
     },
   );
 
-  it("the same across rolls, trims and openings: what was forgotten is remembered with the snapshot", async () => {
+  it("the same across rolls, trims and openings: the snapshot says up to where producers were forgotten", async () => {
     for (const change of [
       (made: Fixture) => made.log.roll(),
       (made: Fixture) => made.log.roll().then(() => made.log.trim(made.log.highWatermark)),
@@ -119,7 +119,7 @@ describe("an append of unknown outcome", () => {
     },
   );
 
-  it("is appended, once, where it surely never arrived, though the log has forgotten others", async () => {
+  it("is appended once when it surely never arrived, although the log has forgotten other producers", async () => {
     const made = await fixture({ producersMax: 10 });
     await others(made, 50);
     const { append, told, open } = losing(made, () => made.log.highWatermark);
@@ -135,7 +135,7 @@ describe("an append of unknown outcome", () => {
     expect([await copies(made), told.sent]).toEqual([1, 2]);
   });
 
-  it("a producer that was silent while it was forgotten goes on unseen, and keeps its order", async () => {
+  it("a producer that was silent while it was forgotten continues, and keeps its order", async () => {
     const made = await fixture({ producersMax: 10 });
     const { append } = losing(made);
     await append("a");
@@ -146,7 +146,7 @@ describe("an append of unknown outcome", () => {
 });
 
 describe("an unknown producer", () => {
-  it("may begin at any sequence, and then keeps to it", async () => {
+  it("may begin at any sequence number, and must continue from there", async () => {
     const { log } = await fixture();
     expect(await log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 30 }))).toMatchObject({
       baseOffset: 0,
@@ -162,7 +162,7 @@ describe("an unknown producer", () => {
     expect(await log.append(batchOf(["a=1"], { id: 1, epoch: 3, sequence: 31 }))).toMatchObject({ baseOffset: 1 });
   });
 
-  it("begins at 0 where it says that it counts from there: a batch before this one is missing", async () => {
+  it("is refused beyond 0 when it says that it counts from 0: an earlier batch is missing", async () => {
     const { log } = await fixture();
     expect(
       (await fails("OUT_OF_ORDER_SEQUENCE", log.append(batchOf(["a=1"], { id: 1, sequence: 1 }), { fromZero: true })))
@@ -184,7 +184,7 @@ describe("an unknown producer", () => {
 describe("what is remembered of the forgotten", () => {
   const header = (id: number) => ({ ...readHeader(batchOf(["a=1"], { id })), producerId: id });
 
-  it("who is left out of a snapshot for want of room counts as forgotten", () => {
+  it("a producer for which a snapshot has no room counts as forgotten", () => {
     const state = new ProducerState(100);
     for (let id = 1; id <= 5; id++) state.record(header(id), id * 10);
     const loaded = new ProducerState(100);
@@ -192,7 +192,7 @@ describe("what is remembered of the forgotten", () => {
     expect([loaded.size, loaded.forgotten, state.forgotten]).toEqual([3, 20, -1]);
   });
 
-  it("a snapshot of the first version is loaded: whoever is not in it may have been forgotten", () => {
+  it("a snapshot of the first version is loaded: any producer that it lacks may have been forgotten", () => {
     const old = new Uint8Array(8 + 20 + 20 + 4);
     const view = new DataView(old.buffer);
     view.setUint32(0, 0x50524431);
@@ -214,10 +214,10 @@ describe("what is remembered of the forgotten", () => {
     ]);
   });
 
-  it("damage may hide a producer: what lay there counts as forgotten", async () => {
+  it("damage may hide a producer: producers of damaged batches count as forgotten", async () => {
     const made = await fixture();
     for (let id = 1; id <= 3; id++) await made.log.append(batchOf([`k${id}=1`], { id }));
-    // The mark covers all three.
+    // Moves the durable mark behind all three batches.
     await made.log.clean();
     const { slot, bodyPosition, bytes: size } = made.log.segments()[0]!;
     const magic = bodyPosition! + size / 3 + 16;
@@ -338,7 +338,7 @@ describe("at the edge", () => {
     ]);
   });
 
-  it("headers of a POST say it; nonsense in them is refused by name", () => {
+  it("headers of a POST say so; wrong values are refused by the header's name", () => {
     const offset = `${"50".padStart(16, "0")}_${"0".repeat(16)}`;
     const asked = (headers: Record<string, string>) =>
       appendAsked(new Headers({ "content-type": "text/plain", ...headers })).sending;
@@ -375,6 +375,6 @@ describe("at the edge", () => {
   });
 });
 
-it("settings have no age of producers any more", async () => {
+it("settings no longer have an age of producers", async () => {
   await fails("INVALID_ARGUMENT", fixture({ producerMaxAgeMs: 1000 } as Partial<LogSettings>));
 });

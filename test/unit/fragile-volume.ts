@@ -1,10 +1,10 @@
-/** A volume that dies at a chosen operation, for tests that die at every one. */
+/** A volume whose operations fail from a chosen one on, for tests that try every one of them. */
 import { TidemarkError } from "../../src/errors.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 
-/** A memory volume that can forget what was not flushed, and that fails at a chosen operation and ever after. */
+/** A memory volume whose operations fail from a chosen one on, and which can show its content after a power cut. */
 export class FragileVolume extends MemoryVolume {
-  /** Operations that still succeed. */
+  /** How many operations still succeed. */
   left = Infinity;
   operations = 0;
   #pending: { slot: number; position: number; bytes: Uint8Array }[] = [];

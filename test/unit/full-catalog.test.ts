@@ -1,4 +1,4 @@
-/** A catalog that has no room left refuses a change, and nothing that depends on that change happens all the same. */
+/** A full catalog refuses a change, and nothing happens that depends on that change. */
 import { expect, test } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
@@ -10,7 +10,7 @@ import { kernel } from "./log-fixtures.ts";
 const SLOT = 32 * 1024;
 const open = (volume: MemoryVolume) => SegmentStore.open({ volume, kernel, now: () => 1, newId: () => "made" });
 
-/** Settings of `name` take all the room that the catalog has. */
+/** Fills the catalog with settings of the log `name`. */
 async function fillCatalog(store: SegmentStore, name: string): Promise<void> {
   const log = (await store.find(name))!;
   let [fits, tooMuch] = [0, SLOT];
@@ -28,7 +28,7 @@ async function fillCatalog(store: SegmentStore, name: string): Promise<void> {
   }
 }
 
-test("a log takes no batch, however often it is tried, when the full catalog can't note its first append", async () => {
+test("a log takes no batch, at any try, when the full catalog has no room for its first append", async () => {
   const volume = new MemoryVolume({ slotBytes: SLOT });
   const first = await open(volume);
   for (const name of ["a", "b"]) await (await first.log(name)).append([makeBatch(kernel, 0, 10, 200)]);
@@ -38,7 +38,7 @@ test("a log takes no batch, however often it is tried, when the full catalog can
   await fillCatalog(store, "b");
   for (let tries = 0; tries < 3; tries++) await fails("LIMIT_EXCEEDED", log.append([makeBatch(kernel, 10, 10, 200)]));
   expect(log.logEndOffset).toBe(10);
-  // Once there is room it goes on, and what was flushed is there after a crash.
+  // Once there is room the log takes batches, and what was flushed is there after a crash.
   await (await store.find("b"))!.saveSettings({});
   await log.append([makeBatch(kernel, 10, 10, 200)]);
   await log.flush();

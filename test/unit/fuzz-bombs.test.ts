@@ -1,6 +1,6 @@
 /**
- * Bombs: few bytes that claim or become many, and floods of messages of any shape. The kernel's memory is fixed; what
- * grows is the JavaScript heap, measured here after a collection and, where work is asynchronous, while it goes on.
+ * Bombs: few bytes that claim to be or become many, and floods of messages. The kernel's memory is fixed, but the
+ * JavaScript heap could grow. It is measured after a garbage collection and, for asynchronous work, during the work.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -29,7 +29,7 @@ function used(): number {
   return heapUsed + external;
 }
 
-/** Bytes in use after garbage collection. Buffers are freed a turn after their owners, so it collects three times. */
+/** Bytes in use after garbage collection. It collects three times: buffers are freed a turn after their owners. */
 async function settled(): Promise<number> {
   for (let turn = 0; turn < 3; turn++) {
     collect();
@@ -38,7 +38,7 @@ async function settled(): Promise<number> {
   return used();
 }
 
-/** Bytes by which memory stood above its start, at the worst moment seen, while `work` ran. */
+/** By how many bytes memory was above its start at most, while `work` ran. */
 async function growth(work: () => unknown): Promise<number> {
   const before = await settled();
   let most = before;
@@ -74,7 +74,7 @@ describe("counts", () => {
     section: framed(parts.flat()),
   });
 
-  it("records: no count makes anything grow, nor takes time", async () => {
+  it("records: no claimed count makes memory grow or takes time", async () => {
     const grown = await growth(() => {
       for (const count of COUNTS) {
         for (const lastOffsetDelta of [0, 65_535, 2 ** 31 - 1]) {
@@ -124,14 +124,14 @@ describe("counts", () => {
     let headers: unknown[] = [];
     const grown = await growth(() => (headers = batch!.headersAt(0)));
     expect(headers).toHaveLength(count);
-    // An array of two and its place in the list.
+    // A header costs an array of two and its place in the list.
     expect(grown / count).toBeLessThan(160);
   });
 });
 
 describe("gzip", () => {
   const header = craft({ count: 1, maxTimestamp: 1000 });
-  /** Three bytes of every bomb's thousand. */
+  /** A batch whose records are zeros, compressed to about three bytes of a thousand. */
   const bomb = (mib: number) => compressedBatch(kernel, header, new Uint8Array(gzipSync(new Uint8Array(mib * MIB))));
 
   it.each([3, 64, 256])("%i MiB of zeros stop at the cap", async (mib) => {
@@ -154,7 +154,7 @@ describe("gzip", () => {
     }
   });
 
-  it("the measure sees a bomb that goes off", async () => {
+  it("the measure notices a bomb that is decompressed", async () => {
     const stream = gzipSync(new Uint8Array(64 * MIB));
     let held: Uint8Array | undefined;
     expect(await growth(async () => (held = await gunzip(stream, 65 * MIB)))).toBeGreaterThan(60 * MIB);
@@ -163,7 +163,7 @@ describe("gzip", () => {
 });
 
 describe("lengths", () => {
-  it("no length leads a walk back or beyond", () => {
+  it("no length makes a walk go back or beyond the end", () => {
     for (const length of [-(2 ** 31), -13, -12, -1, 0, 48, 2 ** 21, 2 ** 31 - 1]) {
       const bytes = concat(craft(), craft({ baseOffset: 2, length }));
       expect(() => splitBatches(bytes)).toThrow("INVALID_BATCH");
@@ -217,7 +217,7 @@ describe("port", () => {
     fc.boolean(),
   );
 
-  it(`a message of any shape is answered with a typed error, or carried out (seed ${SEED})`, async () => {
+  it(`a message of any shape is carried out or answered with a typed error (seed ${SEED})`, async () => {
     const made = await fixture();
     const { port1, port2 } = new MessageChannel();
     new PortServer(port2 as unknown as globalThis.MessagePort, hostOf(made.log));
@@ -271,7 +271,7 @@ describe("port", () => {
     }
     const grown = (await settled()) - before;
     expect(Object.fromEntries(codes)).toMatchObject({ LIMIT_EXCEEDED: 20 * 200 - 100, INVALID_BATCH: 20 * 200 });
-    // 120 MB went by. One hundred parked requests may keep what came with them.
+    // 120 MB were sent. One hundred waiting reads may keep what came with them.
     expect(grown).toBeLessThan(8 * MIB);
     for (let i = 1; i <= 100; i++) post({ id: i, op: "cancel" });
     await round();

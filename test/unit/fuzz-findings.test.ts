@@ -1,7 +1,7 @@
 /**
- * What fuzzing found, each as the shortest case that showed it: page messages that looped or were never answered,
- * worker messages that threw, checksummed structures with numbers that cannot be true, offsets beyond 31 bits of one
- * segment.
+ * Bugs that fuzzing found, each as the shortest case that showed it: messages of a page that looped or were never
+ * answered, messages of a worker that threw, structures with right checksums and impossible numbers, and segments whose
+ * offsets span more than 31 bits.
  */
 import { describe, expect, it } from "vitest";
 import { PortClient } from "../../src/browser/port/port-client.ts";
@@ -60,7 +60,7 @@ describe("data port", () => {
     await client.ready;
     const whole = "acks" in request ? { ...request, batch: batchOf(["b=2"]) } : request;
     expect((await fails("INVALID_ARGUMENT", client.call(whole as never))).kind).toBe("fix");
-    // The worker goes on.
+    // The worker still answers.
     expect(await client.call({ op: "resolve", topic: "t", position: "latest" })).toEqual({ offset: 1, born: 1 });
     client.fail(new TidemarkError("CLOSED", "end"));
   });
@@ -73,7 +73,7 @@ describe("data port", () => {
     await client.ready;
     const shared = new Uint8Array(new SharedArrayBuffer(100));
     shared.set(batchOf(["a=1"]).subarray(0, 100));
-    // Past the client, which would hand the buffer over, and that can't be done to a shared one.
+    // Sent without the client, which would transfer the buffer: a shared one cannot be transferred.
     const receive = port1.onmessage!;
     const answer = new Promise<unknown>((resolve) => (port1.onmessage = ({ data }: MessageEvent) => resolve(data)));
     port1.postMessage({ id: 99, op: "append", topic: "t", batch: shared });
@@ -86,7 +86,7 @@ describe("data port", () => {
     client.fail(new TidemarkError("CLOSED", "end"));
   });
 
-  it("a worker's messages that are none are dropped; an error's unknown code is INTERNAL", async () => {
+  it("wrong messages of a worker are dropped; an error's unknown code becomes INTERNAL", async () => {
     const { port1, port2 } = new MessageChannel();
     const client = new PortClient(port1 as unknown as Port);
     const receive = port1.onmessage as unknown as (event: { data: unknown }) => void;
@@ -104,7 +104,7 @@ describe("data port", () => {
 });
 
 describe("stored bytes", () => {
-  /** A volume with this catalog in both copies. */
+  /** A volume with a changed catalog, the same in both copies. */
   async function withCatalog(change: (catalog: PackedCatalog) => void): Promise<MemoryVolume> {
     const { slots } = await makeImage(kernel, true);
     const volume = new MemoryVolume({ slotBytes: SLOT_BYTES, slots: slots.length });
@@ -139,7 +139,7 @@ describe("stored bytes", () => {
     await open(await withCatalog(() => undefined));
   });
 
-  it("a producers' snapshot whose counts its bytes don't bear out is not loaded", () => {
+  it("a producers' snapshot whose counts do not fit its bytes is not loaded", () => {
     const state = new ProducerState(10);
     const header = { producerId: 7, producerEpoch: 0, baseSequence: 0, recordCount: 1, crc: 1 };
     state.record(header as never, 0);
@@ -159,7 +159,7 @@ describe("stored bytes", () => {
     expect(new ProducerState(10).load(kernel, snapshot, 9)).toBe(true);
   });
 
-  it("a compressed batch's numbers are judged, whether or not its checksum is", async () => {
+  it("a compressed batch's numbers are checked, whether or not its checksum is", async () => {
     const batch = gzipped(
       kernel.encodeBatch({
         blob: new Uint8Array(0),
@@ -190,7 +190,7 @@ it("settings of the wrong type are refused before they count", async () => {
 });
 
 describe("2^31 offsets in one segment", () => {
-  /** One record, and as many offsets as wanted. */
+  /** A batch of one record that spans any number of offsets. */
   const wide = (baseOffset: number, offsets: number, valueBytes = 1) =>
     craft({
       baseOffset,
@@ -213,12 +213,12 @@ describe("2^31 offsets in one segment", () => {
     expect((await store.read(3 * half + 5, 1, store.logEndOffset)).nextOffset).toBe(3 * half + 10);
   });
 
-  it("compaction does not bring them together", async () => {
+  it("compaction does not join such segments", async () => {
     const made = await fixture();
     const store = await made.store.log("wide-0");
     const size = SEGMENT_OFFSETS_MAX - 100;
     for (let i = 0; i < 3; i++) {
-      // The first is large, so the other two would go together by their bytes.
+      // The first segment is large, so by their bytes the other two could be joined.
       await store.append([wide(i * size, size, i === 0 ? 1000 : 1)]);
       await store.roll();
     }

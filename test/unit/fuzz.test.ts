@@ -1,7 +1,7 @@
 /**
- * The fuzzers' bounded share of every build: the committed corpus replayed on all kernels, a seeded run of each target,
- * bombs against a memory cap, and planted bugs that the same share must find. FUZZ_SEED=n looks elsewhere; a long run
- * is `node tools/run/run-ts.mjs test/fuzz/run.ts --target all --executions N`.
+ * A short run of the fuzzers: the committed corpus on all kernels, a seeded run of each target, coverage guidance, and
+ * planted bugs that runs of the same length must find. FUZZ_SEED=n takes other inputs. A long run is
+ * `node tools/run/run-ts.mjs test/fuzz/run.ts --target all --executions N`.
  */
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import type { PackingKernel } from "../../src/kernel/types.ts";
@@ -20,7 +20,7 @@ import { debugKernel, kernelBytes, releaseKernel, referenceKernel } from "../sup
 
 vi.setConfig({ testTimeout: 60_000 });
 const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_121);
-/** Executions that `npm test` spends on each target. */
+/** How many inputs `npm test` gives to each target. */
 const SHARE: Readonly<Record<TargetName, number>> = {
   decoder: 60_000,
   records: 20_000,
@@ -71,7 +71,7 @@ describe(`seed ${SEED}`, () => {
       others,
       corpus: readCorpus(),
     });
-    // A fuzzer that is always answered the same reaches nothing.
+    // A fuzzer that always gets the same answer reaches only one check.
     expect(Object.keys(outcomes).length, JSON.stringify(outcomes)).toBeGreaterThan(1);
   });
 
@@ -98,7 +98,7 @@ describe("planted bugs are found", () => {
   const found = (entry: typeof Entry, target: TargetName, module: Uint8Array<ArrayBuffer>) =>
     entry.run(target, SEED, SHARE[target] * (target === "volume" ? 8 : 2), module).then(
       () => "survived",
-      // The bundle has a class of its own.
+      // The bundle has its own class Finding, so it is recognized by its name.
       (thrown: unknown) => ((thrown as Error).constructor.name === Finding.name ? "found" : thrown),
     );
   const load = (name: string, change: (code: string, file: string) => string | undefined) =>

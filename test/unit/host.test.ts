@@ -1,5 +1,5 @@
 /**
- * Producer, reader and data port over the real log: what a page and its worker say to each other, here in one process.
+ * Producer, reader and data port over the real log: the two sides of a data port, page and worker, in one process.
  */
 import { describe, expect, it } from "vitest";
 import { PortClient } from "../../src/browser/port/port-client.ts";
@@ -121,7 +121,7 @@ describe("producer", () => {
     expect((await readAll(made)).at(-1)).toBe("11:after");
   });
 
-  it("gives up with OUTCOME_UNKNOWN when there will be no log again", async () => {
+  it("gives up with OUTCOME_UNKNOWN when the log will not open again", async () => {
     const made = await fixture();
     const closed = new TidemarkError("CLOSED", "for good");
     const { append } = producing(made, { reopened: () => Promise.reject(closed) });
@@ -180,8 +180,8 @@ describe("producer", () => {
       pause: async (ms) => void (now += ms),
       send: async (batch, options) => {
         tries.push(now);
-        // Without a pause the clock stands, and there is never room.
-        if (tries.length > 100) throw new TidemarkError("INTERNAL", "it does not wait");
+        // Only a pause moves the clock, so without pauses there is never room.
+        if (tries.length > 100) throw new TidemarkError("INTERNAL", "the producer sends again without a pause");
         if (now < roomAt) throw new TidemarkError("BACKPRESSURE", "the append queue is full");
         return made.log.append(batch, options);
       },
@@ -321,7 +321,7 @@ describe("data port", () => {
     end();
   });
 
-  it("cancels a parked fetch at both ends", async () => {
+  it("cancels a waiting fetch at both ends", async () => {
     const made = await fixture({ waitersMax: 1 });
     const { client, end } = await connected(made);
     for (let i = 0; i < 3; i++) {
@@ -335,7 +335,7 @@ describe("data port", () => {
     end();
   });
 
-  it("never has more un-acked bytes on the way than its credit", async () => {
+  it("never has more unacknowledged bytes under way than its credit", async () => {
     const made = await fixture({}, { slotBytes: 8 * 1024 * 1024 });
     let now = 0;
     let most = 0;
@@ -357,7 +357,7 @@ describe("data port", () => {
     end();
   });
 
-  it("answers hostile messages with a typed error or not at all, and goes on", async () => {
+  it("answers hostile messages with a typed error or not at all, and keeps working", async () => {
     const made = await fixture();
     const { client, port, end } = await connected(made);
     const answers: unknown[] = [];
@@ -399,7 +399,7 @@ describe("data port", () => {
     end();
   });
 
-  it("when the worker is gone appends end as unknown, all else as closed, and nothing hangs", async () => {
+  it("when the worker has ended, appends reject with OUTCOME_UNKNOWN and other calls with CLOSED", async () => {
     const made = await fixture();
     const { client } = await connected(made, {
       readable: () => new Promise(() => undefined),

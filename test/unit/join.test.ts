@@ -1,11 +1,11 @@
-/** A worker's first word, judged by the tab that hears it (src/browser/tabs/joiner.ts). */
+/** What a tab does with a worker's first message, by the worker's term (src/browser/tabs/joiner.ts). */
 import { expect, test } from "vitest";
 import type { Member } from "../../src/browser/tabs/member.ts";
 import { refusePast } from "../../src/browser/tabs/joiner.ts";
 import type { PortClient } from "../../src/browser/port/port-client.ts";
 import type { TidemarkError } from "../../src/errors.ts";
 
-/** The fate of a connection to a worker of one epoch, in a tab that knows of another. */
+/** Why a tab that knows of one epoch refuses a worker of another, or undefined if it does not. */
 async function failureOf(said: number, known: number | undefined): Promise<string | undefined> {
   let failure: string | undefined;
   const ready = Promise.resolve({ epoch: said });
@@ -25,7 +25,7 @@ test("a term older than the newest known one is neither followed nor led; the sa
     expect(await failureOf(said, known)).toBe(undefined);
 });
 
-test("a worker that never speaks leaves no rejection behind", async () => {
+test("a worker that never sends a message leaves no unhandled rejection", async () => {
   refusePast({} as Member, { ready: Promise.reject(new Error("gone")) } as unknown as PortClient);
   await new Promise((resolve) => setImmediate(resolve));
 });

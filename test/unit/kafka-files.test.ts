@@ -1,6 +1,6 @@
 /**
- * Segments as Kafka's files: the bytes by hand, the rules that Kafka asserts, its look-up by time, and a reader that is
- * not ours.
+ * Segments exported as Kafka's three files: their bytes written by hand, the rules that Kafka asserts, its look-up by
+ * time, and an independent reader.
  */
 import { describe, expect, it } from "vitest";
 import { decodeFooter, FOOTER_BYTES } from "../../src/store/footer.ts";
@@ -27,7 +27,7 @@ interface Exported extends KafkaFiles {
   readonly baseOffset: number;
 }
 
-/** A log of these batches, exported segment by segment after `opens` openings. */
+/** Writes these batches to a log, opens it `opens` times, and exports each segment. */
 async function exported(
   batches: readonly (readonly number[])[],
   bytes = 20,
@@ -135,7 +135,7 @@ describe("files of a segment", () => {
   );
 
   it("byte for byte", () => {
-    // Three batches of 2,100 bytes: 6,300 have not passed 4,096 before the third has begun, at 4,200.
+    // Three batches of 2,100 bytes: an entry is due after 4,096 bytes, and the next batch then begins at 4,200.
     const size = 2100 - batchOf([T0], 1000).length + 1000;
     const batches = [batchOf([T0 + 5], size), batchOf([T0 + 9], size), batchOf([T0 + 7], size), batchOf([T0 + 12], 20)];
     batches.forEach((batch, i) => stampBaseOffset(batch, 100 + i));
@@ -183,7 +183,7 @@ describe("files of a segment", () => {
     },
   );
 
-  it("are made of a whole stored segment, with its sections and footer, as it lies in object storage", async () => {
+  it("are made of a whole stored segment, with its sections and footer, as object storage has it", async () => {
     const { files, made } = await exported(
       Array.from({ length: 1500 }, (_, i) => [T0 + i]),
       40,
@@ -204,7 +204,7 @@ describe("files of a segment", () => {
     expect.unreachable("no footer was found");
   });
 
-  it("of nothing are empty, of damage there are none, and options are refused by name", async () => {
+  it("are empty without batches, are not made of damage, and wrong options are refused by name", async () => {
     expect(kafkaFiles(kernel, new Uint8Array(0), { baseOffset: 7 })).toEqual({
       name: "00000000000000000007",
       log: new Uint8Array(0),

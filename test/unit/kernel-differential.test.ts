@@ -39,7 +39,7 @@ describe.each([
     );
   });
 
-  test("encoding requests that nobody would make", () => {
+  test("encoding wild requests", () => {
     const seen = new Set<Status>();
     fc.assert(
       fc.property(wildRequests, (request) => {
@@ -52,7 +52,7 @@ describe.each([
     expect(seen.size, "kinds of answers").toBeGreaterThan(4);
   });
 
-  test("judging any bytes", () => {
+  test("validating and decoding any bytes", () => {
     const seen = new Set<Status>();
     fc.assert(
       fc.property(anyBytes(encode), fc.boolean(), (bytes, checkCrc) => {
@@ -63,7 +63,7 @@ describe.each([
       }),
       RUNS,
     );
-    // The generators are worth something only while they reach every check.
+    // The generators must reach every check, so every status must have occurred.
     const {
       OK,
       NEED_MORE,
@@ -95,7 +95,7 @@ describe.each([
     if (RUNS.numRuns >= 1000) expect(all.filter((status) => !seen.has(status))).toEqual([]);
   });
 
-  test("judging records sections", () => {
+  test("decoding records sections", () => {
     const sections = anyBytes(encode).map((bytes) => bytes.subarray(Math.min(61, bytes.length)));
     const numbers = fc.oneof(fc.integer({ min: -1, max: 12 }), fc.constantFrom(65_536, 65_537, 2 ** 31, NaN, 0.5));
     fc.assert(
@@ -127,7 +127,7 @@ describe.each([
     );
   });
 
-  test("walking chains of good and damaged batches", () => {
+  test("scanning chains of good and damaged batches", () => {
     const links = fc.array(
       fc.tuple(requests.map(encode), fc.integer({ min: 0, max: 1 }), fc.integer({ min: 0, max: 3 })),
       { maxLength: 6 },
@@ -244,7 +244,7 @@ describe.each([
           size,
           reference.crc32c(bytes.subarray(0, size), seed),
         ]);
-      // Not from the beginning of a region: what the batch's header leaves.
+      // The checksum begins inside a region, behind the part of the header that it does not cover.
       const batch = reference.encodeBatch({
         blob: bytes.subarray(0, size),
         lengths: Int32Array.of(-1, size, 0),

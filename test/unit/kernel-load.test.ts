@@ -1,4 +1,4 @@
-/** Every way a host may hand over the kernel, and what happens to a wrong one. */
+/** Every form in which a host may pass the kernel's module to its loader, and what happens to a wrong one. */
 import { expect, test } from "vitest";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -20,7 +20,7 @@ test("a module, bytes, a buffer, a response of any content type", async () => {
   await works(loadKernel(new Response(bytes, { headers: { "content-type": "text/plain" } })));
 });
 
-test("an address, and one where nothing is", async () => {
+test("an address, and one that has no file", async () => {
   const server = createServer((request, response) => {
     if (request.url === "/kernel.wasm") response.end(bytes);
     else response.writeHead(404).end("<html>");

@@ -1,8 +1,7 @@
 /**
- * What the kernel does to its memory, seen from outside through the raw exports: each call may write only the regions
- * that are its own, may depend only on the bytes it was given, and never traps. Guards and foreign regions are filled
- * with a pattern before a call and compared after it. The pattern differs from place to place, so that bytes copied too
- * far show.
+ * What the kernel does to its memory, tested from outside through the raw exports: each call may write only to its own
+ * regions, may depend only on the bytes it was given, and never traps. All other memory is filled with a pattern before
+ * a call and compared after it. The pattern differs from place to place, so that bytes copied too far are noticed.
  */
 import fc from "fast-check";
 import { readFileSync } from "node:fs";
@@ -22,7 +21,7 @@ const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 60) };
 
 type Call = (...values: number[]) => number;
 
-/** A kernel without its wrapper. */
+/** A kernel's raw exports, without the wrapper. */
 class Raw {
   readonly memory: Uint8Array;
   readonly #exports: WebAssembly.Exports;
@@ -42,7 +41,7 @@ class Raw {
     return (this.#exports[name] as WebAssembly.Global).value as number;
   }
 
-  /** [from, to) of a region; the next region begins behind a guard of 64 bytes. */
+  /** [from, to) of a region. A guard of 64 bytes separates it from the next region. */
   region(name: string): [number, number] {
     const order = [
       "RESULT",
@@ -62,7 +61,7 @@ class Raw {
     return [this.at(name), this.at(next) - 64];
   }
 
-  /** Pattern everywhere but in the table, then each input at the start of its region. */
+  /** Writes the pattern everywhere but into the CRC tables, and then each input at the start of its region. */
   fill(pattern: Uint8Array, inputs: Readonly<Record<string, Uint8Array>>): void {
     this.memory.set(pattern);
     this.memory.set(this.#table, this.at("TABLE"));
@@ -73,7 +72,7 @@ class Raw {
     return (this.#exports[name] as Call)(...values);
   }
 
-  /** Calls over two different patterns; nothing but `writes` may change, and the answer may not differ. */
+  /** Makes a call over two different patterns. Only the regions `writes` may change, and both answers must be equal. */
   checked(
     inputs: Readonly<Record<string, Uint8Array>>,
     writes: readonly string[],
@@ -85,10 +84,10 @@ class Raw {
       const before = Buffer.from(this.memory);
       const answer = this.call(name, ...values);
       const after = this.memory;
-      // The CRC's notes are any call's.
+      // Any call may use the CRC's working region.
       for (const region of [...writes, "FOLD"]) {
         const [from, to] = this.region(region);
-        // Bytes that the call may write are no footprints.
+        // The call may write these bytes, so they are not compared.
         before.set(after.subarray(from, to), from);
       }
       expect(Buffer.compare(before, after), `${name} wrote outside ${writes.join(", ") || "nothing"}`).toBe(0);
@@ -110,7 +109,7 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
     raw = new Raw(await WebAssembly.instantiate(module));
   });
 
-  test("a footprint outside the regions is seen", () => {
+  test("a write outside the regions is noticed", () => {
     const store = raw.call.bind(raw);
     const spy = vi.spyOn(raw, "call").mockImplementation((name, ...values) => {
       raw.memory[raw.at("OUT") - 1] = 1;
@@ -141,7 +140,7 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
     );
   });
 
-  test("as many records as there are rows leave the guard alone", () => {
+  test("as many records as there are rows do not write to the guard", () => {
     const section = new Uint8Array(65_536 * 12);
     let size = 0;
     for (let i = 0; i < 65_536; i++) {
@@ -158,7 +157,7 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
     fc.assert(
       fc.property(fc.oneof(requests, wildRequests), (request) => {
         const { blob, lengths, timestamps, attributes, producerId, producerEpoch, baseSequence } = request;
-        // The wrapper refuses a count beyond the columns; the raw call must be given what it is promised.
+        // The wrapper refuses a count beyond the columns, and the raw call relies on that.
         const count = Math.min(request.count | 0, timestamps.length, Math.floor(lengths.length / 3));
         const inputs = { IN: blob, ROWS: bytesOf(lengths), STAMPS: bytesOf(timestamps) };
         raw.checked(inputs, ["OUT"], "encode", blob.length, count, attributes, producerId, producerEpoch, baseSequence);
@@ -167,9 +166,9 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
     );
   });
 
-  test("a batch that fills OUT to the last byte leaves the guard alone", () => {
+  test("a batch that fills OUT to the last byte does not write to the guard", () => {
     for (const valueLength of [1, 7, 8, 9, 63, 64, 65]) {
-      // A first record fills all but a little; the last one's copy of whole words ends at the very end.
+      // A first record fills almost everything. Copying the last one in whole words ends exactly at the region's end.
       const sizes: number[] = [];
       for (let spare = 0; spare < 12; spare++) {
         const filler = KERNEL_BATCH_BYTES_MAX - 61 - 11 - 8 - valueLength - spare;
@@ -216,7 +215,7 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
       ),
       RUNS,
     );
-    // As many entries as there can be: 511 batches, each just above the interval.
+    // The most entries that there can be: 511 batches, each just larger than the index interval.
     const batch = (offset: number) =>
       craft({
         baseOffset: offset,
@@ -282,7 +281,7 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
       }),
       RUNS,
     );
-    // As much as goes in: one value, or as many as there are rows.
+    // The most that fits: one large value, or as many values as there are rows.
     const largest = craft({
       section: recordBytes({ value: new Uint8Array(KERNEL_BATCH_BYTES_MAX - 61 - 16), timestampDelta: 0 }),
       count: 1,
@@ -304,7 +303,9 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
 });
 
 describe("both sides of the language border mean the same", () => {
-  /** `NAME: type = value;` of an assembly file, where the value is a chain of names and small sums. */
+  /**
+   * The constants of an AssemblyScript file: `NAME: type = value;`, where the value is made of names and small sums.
+   */
   function constants(file: string): Map<string, number> {
     const found = new Map<string, number>();
     for (const [, name, source] of readFileSync(path.join(assembly, file), "utf8").matchAll(

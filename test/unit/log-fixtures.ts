@@ -1,4 +1,4 @@
-/** A real log over the real store over memory, and a volume that can be told to fail. */
+/** A real log over the real store over memory, on a volume whose calls a test can make fail. */
 import { TidemarkError } from "../../src/errors.ts";
 import { Log } from "../../src/log/log.ts";
 import type { LogSettings } from "../../src/log/types.ts";
@@ -11,10 +11,10 @@ import { releaseKernel } from "../support/kernels.ts";
 export const kernel = await releaseKernel();
 
 export class FailingVolume extends MemoryVolume {
-  /** Thrown by the next call of this name, and by every one behind it. */
+  /** While an error is set for a call, every call of that name throws it. */
   readonly failures = new Map<"write" | "flush" | "handOver", TidemarkError>();
   flushes = 0;
-  /** While set, flushes wait for it: commits can be held open. */
+  /** While this is set, flushes wait for it, and so do commits. */
   gate: Promise<void> | undefined;
 
   override async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
@@ -35,7 +35,7 @@ export interface Fixture {
   store: SegmentStore;
   log: Log;
   readonly clock: { time: number; now(): number };
-  /** Closes nothing: what a process that died leaves. */
+  /** Opens the log again without closing it, as after the death of its process. */
   reopen(settings?: Partial<LogSettings>): Promise<void>;
 }
 
@@ -66,14 +66,14 @@ export interface Producing {
 
 const text = (value: string | null | undefined) => (value == null ? null : new TextEncoder().encode(value));
 
-/** A batch of records, "key=value" each; "key=" alone is a tombstone, "=value" has no key. */
+/** A batch of records, each written as "key=value". "key=" is a tombstone, "=value" has no key. */
 export function batchOf(records: readonly string[], producing: Producing = {}, timestamp = 1_000_000): Uint8Array {
   const builder = new BatchBuilder(kernel);
   for (const [i, record] of records.entries()) {
     const at = record.indexOf("=");
     const key = text(at > 0 ? record.slice(0, at) : null);
     const value = text(at === record.length - 1 ? null : record.slice(at + 1));
-    if (!builder.tryAppend({ key, value, timestamp: timestamp + i })) throw new Error("does not fit");
+    if (!builder.tryAppend({ key, value, timestamp: timestamp + i })) throw new Error("the records do not fit a batch");
   }
   const {
     id: producerId = -1,
@@ -83,7 +83,7 @@ export function batchOf(records: readonly string[], producing: Producing = {}, t
   return builder.build({ producerId, producerEpoch, baseSequence });
 }
 
-/** All records from an offset, as "offset:key=value". */
+/** All records from an offset on, each as "offset:key=value". */
 export async function dump(log: Log, from = log.logStartOffset): Promise<string[]> {
   const found: string[] = [];
   for (let offset = from; offset < log.highWatermark;) {

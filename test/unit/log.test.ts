@@ -60,7 +60,7 @@ describe("append", () => {
     expect((await dump(log)).slice(-2)).toEqual(["2:z=1", "3:z=2"]);
   });
 
-  it("says the largest batch that it takes: the setting, or what a slot holds where that is less", async () => {
+  it("reports the largest batch that it takes: the setting, or what a slot holds if that is less", async () => {
     const { log, store } = await fixture();
     const wide = await fixture({ batchBytesMax: 3000, recordBytesMax: 2000 });
     expect([log.limits.batchBytesMax, wide.log.limits]).toEqual([
@@ -88,7 +88,7 @@ describe("append", () => {
     expect(await dump(log)).toEqual(["0:a=1", "1:c=1"]);
   });
 
-  it("pushes back when the queue is full, and takes again once it has drained", async () => {
+  it("refuses with BACKPRESSURE when the queue is full, and takes appends again once it has drained", async () => {
     const { log, volume } = await fixture({ queueBytesMax: 500 });
     let open: () => void = () => undefined;
     volume.gate = new Promise((resolve) => (open = resolve));
@@ -160,7 +160,7 @@ describe("idempotent producers", () => {
   it("sequences wrap behind 2^31 - 1", async () => {
     const { log } = await fixture();
     const last = 0x7fffffff;
-    // An epoch begins at 0, so the end of the range is reached in the state only, by a snapshot that says so.
+    // An epoch begins at sequence 0, so the test reaches the end of the range by a snapshot with such a sequence.
     const { ProducerState } = await import("../../src/log/producer-state.ts");
     const { readHeader } = await import("../../src/record/format.ts");
     const state = new ProducerState(10);
@@ -172,7 +172,7 @@ describe("idempotent producers", () => {
     expect(log.logEndOffset).toBe(0);
   });
 
-  it("remembers a bounded number of producers, the longest silent goes", async () => {
+  it("remembers a bounded number of producers, and forgets the one that has been silent for longest", async () => {
     const { log } = await fixture({ producersMax: 3 });
     for (const id of [1, 2, 3, 1, 4])
       await log.append(batchOf(["a=1"], { id, sequence: id === 1 && log.logEndOffset > 0 ? 1 : 0 }));
@@ -198,7 +198,7 @@ describe("failure", () => {
     expect(await dump(made.log)).toEqual(["0:a=1", "1:b=2", "2:c=3"]);
   });
 
-  it("a full disk fails for certain; all stays readable; the same sequence goes in once there is room", async () => {
+  it("a full disk fails for certain; all stays readable; the same sequence is taken once there is room", async () => {
     const made = await fixture({}, { slotBytes: 16 * 1024, slotsMax: 5 });
     const value = "x".repeat(1500);
     let sequence = 0;
@@ -254,7 +254,7 @@ describe("reads", () => {
     expect((await dump(log))[0]).toBe("41:b=20");
   });
 
-  it("a parked read wakes on commit, ends by its signal, and their number is bounded", async () => {
+  it("a waiting read is answered at a commit, ends by its signal, and their number is bounded", async () => {
     const { log } = await fixture({ waitersMax: 2 });
     const controller = new AbortController();
     const parked = log.fetch(0, { wait: true });
@@ -368,7 +368,7 @@ describe("upkeep", () => {
   });
 });
 
-it("a batch that already names an offset is stamped anew", async () => {
+it("a batch that already has an offset gets the log's own", async () => {
   const { log } = await fixture();
   const batch = batchOf(["a=1"]);
   stampBaseOffset(batch, 99);

@@ -1,4 +1,4 @@
-/** One answer to "is this JSON", however a client writes it. */
+/** Whether a content type is JSON: the same answer however a client writes it. */
 import { describe, expect, it } from "vitest";
 import { mediaType } from "../../worker/stream/media-type.ts";
 import { contentTypeOf } from "../../worker/wire/durable-streams.ts";
@@ -21,7 +21,7 @@ describe("media types", () => {
     expect(mediaType(text)).toBe(essence);
   });
 
-  it("a request's is refused when it is none, and named", () => {
+  it("a wrong content type of a request is refused, and the message names it", () => {
     const of = (value: string | null) => contentTypeOf({ get: () => value });
     expect([of(null), of("  "), of(" Text/Plain; charset=UTF-8 ")]).toEqual([
       undefined,

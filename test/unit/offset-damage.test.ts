@@ -1,7 +1,7 @@
 /**
- * Damage that ends inside a batch's base offset, which no checksum covers: the batch is whole at an offset that is not
- * its own. It is named as damage with its neighbours; no record is ever served at another offset, and what lies further
- * behind is read.
+ * Damage that ends inside the base offset of a batch, which no checksum covers: the batch looks intact, but has a wrong
+ * offset. It must be reported as damage together with the batches before it. No record may be served at a wrong offset,
+ * and batches further behind must be readable.
  */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
@@ -21,7 +21,7 @@ const BATCHES = 8;
 const batches = Array.from({ length: BATCHES }, (_, n) => makeBatch(kernel, n * 2, 2, 100 + n));
 for (const batch of batches) stampLeaderEpoch(batch, 1);
 const positions = batches.map((_, n) => batches.slice(0, n).reduce((sum, { length }) => sum + length, 0));
-/** Base offsets that fit between the batches around the damage. */
+/** Wrong base offsets that are plausible between the batches around the damage. */
 const WRONG = [2, 4, 5, 7, 8, 10, 14];
 
 const open = (volume: MemoryVolume) => SegmentStore.open({ volume, kernel, now: () => 1 });
@@ -35,7 +35,7 @@ async function written(slotBytes = 64 * 1024): Promise<{ volume: MemoryVolume; l
   return { volume, log, slot: log.segments()[0]!.slot! };
 }
 
-/** From inside batch `first` up to batch `last`, whose base offset is `offset` then. */
+/** Damages everything from inside batch `first` up to batch `last`, which gets the base offset `offset`. */
 function damaged(first: number, last: number, offset: number, at = 10): { position: number; bytes: Uint8Array } {
   const position = positions[first]! + at;
   const bytes = new Uint8Array(positions[last]! + 8 - position);
@@ -43,7 +43,7 @@ function damaged(first: number, last: number, offset: number, at = 10): { positi
   return { position, bytes };
 }
 
-/** Base offsets of all that can be read. No batch may come from another offset than its own. */
+/** The base offsets of all batches that can be read. Checks that each batch has its own offset. */
 async function readable(log: LogStore, maxBytes = 1): Promise<number[]> {
   const found: number[] = [];
   for (let offset = log.logStartOffset; offset < log.logEndOffset;) {
@@ -67,7 +67,7 @@ async function readable(log: LogStore, maxBytes = 1): Promise<number[]> {
 const ranges = (log: SegmentedLog) => log.quarantined.map(({ from, to }) => [from, to]);
 
 describe("damage that ends inside a base offset, found by an open", () => {
-  it.each(WRONG)("takes the batch along when the next one contradicts it: %d", async (offset) => {
+  it.each(WRONG)("includes the batch when the next one contradicts its offset: %d", async (offset) => {
     const { volume, slot } = await written();
     const { position, bytes } = damaged(1, 3, offset);
     await volume.write(slot, BODY_AT + position, bytes);
@@ -76,7 +76,7 @@ describe("damage that ends inside a base offset, found by an open", () => {
     expect([await readable(log), log.logEndOffset]).toEqual([[0, 8, 10, 12, 14], 16]);
   });
 
-  it.each(WRONG)("takes the last batch along when the log's known end contradicts it: %d", async (offset) => {
+  it.each(WRONG)("includes the last batch when the log's known end contradicts its offset: %d", async (offset) => {
     const { volume, slot } = await written();
     const { position, bytes } = damaged(1, 7, offset === 14 ? 13 : offset);
     await volume.write(slot, BODY_AT + position, bytes);
@@ -109,7 +109,7 @@ describe("damage that ends inside a base offset, found by an open", () => {
     expect([ranges(log), await readable(log)]).toEqual([[[2, 8]], [0, 8, 10, 12, 14]]);
   });
 
-  it("with both marks lost, the log goes on behind a last batch that nothing confirms", async () => {
+  it("with both marks lost, the log continues behind a last batch that nothing confirms", async () => {
     for (const last of [3, 7]) {
       const { volume, slot } = await written();
       await volume.write(slot, 512, new Uint8Array(2 * 512));
@@ -123,7 +123,7 @@ describe("damage that ends inside a base offset, found by an open", () => {
 });
 
 describe("damage that ends inside a base offset, found by a reader", () => {
-  it.each(WRONG)("is named in the active and in a sealed segment: %d", async (offset) => {
+  it.each(WRONG)("is reported in the active and in a sealed segment: %d", async (offset) => {
     for (const seal of [false, true]) {
       for (const maxBytes of [1, 10_000]) {
         const { volume, log, slot } = await written();
@@ -136,7 +136,7 @@ describe("damage that ends inside a base offset, found by a reader", () => {
     }
   });
 
-  it("is named where the read begins at that batch, by the index or behind the read before", async () => {
+  it("is reported when a read begins at that batch, by the index or behind the read before", async () => {
     const volume = new MemoryVolume({ slotBytes: 256 * 1024 });
     const log = await (await open(volume)).log("a");
     const large = Array.from({ length: 12 }, (_, n) => makeBatch(kernel, n * 2, 2, 3000));
@@ -144,7 +144,7 @@ describe("damage that ends inside a base offset, found by a reader", () => {
     await log.flush();
     const size = large[0]!.length;
     const { slot } = log.segments()[0]!;
-    // The index has an entry for it: no header in front of it is read.
+    // The index has an entry for the batch, so no header in front of it is read.
     const field = new Uint8Array(8);
     for (const [n, offset] of [
       [4, 6],
@@ -165,7 +165,7 @@ describe("damage that ends inside a base offset, found by a reader", () => {
     }
   });
 
-  it("is named in what compaction wrote, and the batch behind it is read", async () => {
+  it("is reported in what compaction wrote, and the batch behind it is read", async () => {
     for (const offset of [2, 4, 5, 7]) {
       const { volume, log } = await written();
       await log.roll();
@@ -196,7 +196,7 @@ describe("damage that ends inside a base offset, in a row of the edge", () => {
     damageIn(kernel, run, gaps).map(({ from, to }) => [from, to]);
   const all = [0, 1, 2, 3, 4, 5, 6, 7];
 
-  it.each(WRONG)("takes the batch along when what follows contradicts it: %d", (offset) => {
+  it.each(WRONG)("includes the batch when what follows contradicts its offset: %d", (offset) => {
     expect(rangesIn(row(all, 1, 3, offset), false)).toEqual([[2, 8]]);
     expect(rangesIn(row(all, 1, 7, offset === 14 ? 13 : offset), false)).toEqual([[2, 16]]);
   });
@@ -214,7 +214,7 @@ describe("damage that ends inside a base offset, in a row of the edge", () => {
     ]);
   });
 
-  it("takes one batch more along between holes that compaction left", () => {
+  it("includes one more batch between gaps that compaction left", () => {
     for (const offset of [4, 5, 7]) expect(rangesIn(row([0, 1, 3, 5, 7], 1, 2, offset), true)).toEqual([[2, 10]]);
   });
 });

@@ -1,4 +1,4 @@
-/** A data port under many calls, and under numbers that no call may have. */
+/** A data port with more calls than its limits allow at once, and with numbers that no call may have. */
 import { describe, expect, it } from "vitest";
 import { PortClient } from "../../src/browser/port/port-client.ts";
 import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts";
@@ -24,7 +24,7 @@ const batch = () => new Uint8Array(10);
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 describe("a data port", () => {
-  it("holds back topics, appends and reads beyond its places, in their order, and pings pass them", async () => {
+  it("holds back topics, appends and reads beyond its limits, in order, and pings overtake them", async () => {
     const seen: string[] = [];
     let most = 0;
     let server: PortServer;
@@ -62,7 +62,7 @@ describe("a data port", () => {
     end();
   });
 
-  it("reads that wait may hold all its places: the next call is told, and goes through when one has left", async () => {
+  it("waiting reads may take all its places: the next call waits, and is sent when one of them has left", async () => {
     const { client, end } = connected({
       fetch: (_, options) =>
         new Promise((__, reject) =>
@@ -81,7 +81,7 @@ describe("a data port", () => {
     end();
   });
 
-  it("a call that is held back can be left, and ends with the port", async () => {
+  it("a call that is held back can be aborted, and ends with the port", async () => {
     const { client, end } = connected({
       resolve: () => new Promise(() => undefined),
       fetch: () => new Promise(() => undefined),
@@ -107,7 +107,7 @@ describe("a data port", () => {
     end();
   });
 
-  it("refuses what no page of ours would send, by the field's name", async () => {
+  it("refuses messages that no page of ours would send, by the field's name", async () => {
     const { client, end } = connected({
       fetch: async () => ({}) as never,
       resolve: async () => 0,
@@ -115,7 +115,7 @@ describe("a data port", () => {
     });
     const fetch = { op: "fetch", topic: "t", from: 0 };
     const resolve = { op: "resolve", topic: "t", position: 0 };
-    // Each message has bytes of its own: they are transferred.
+    // Each message needs bytes of its own, since they are transferred.
     const append = {
       op: "append",
       topic: "t",

@@ -1,4 +1,4 @@
-/** A read of any size makes progress or is refused: no loop of a reader stands still. */
+/** A read of any size makes progress or is refused, so that a reader's loop never stops at one place. */
 import { describe, expect, it } from "vitest";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import type { LogStore } from "../../src/store/log-store.ts";
@@ -8,7 +8,7 @@ import { nodeSql } from "../support/node-sql.ts";
 import { batchOf, dump, fixture, kernel } from "./log-fixtures.ts";
 
 const BATCHES = 10;
-/** Batches of 70 to 20,000 bytes, so that headers, windows and index entries fall together in many ways. */
+/** Batches of 70 to 20,000 bytes, so that headers, windows and index entries coincide in many ways. */
 const batchAt = (i: number): Uint8Array => batchOf([`k${i}=${"x".repeat((i * 7919) % 20_000)}`]);
 
 async function readAll(store: LogStore, maxBytes: number): Promise<number[]> {
@@ -48,7 +48,7 @@ describe("maxBytes", () => {
     },
   );
 
-  it("that is no count is refused by name; 1 reads all there is", async () => {
+  it("with a wrong size is refused by name; size 1 reads everything, batch by batch", async () => {
     const { log } = await fixture();
     for (let i = 0; i < BATCHES; i++) await log.append(batchAt(i));
     for (const maxBytes of [0, -1, 1.5, Number.NaN, Infinity, null, "1", 2 ** 53]) {
@@ -62,7 +62,7 @@ describe("maxBytes", () => {
     expect([offset, (await dump(log)).length]).toEqual([BATCHES, BATCHES]);
   });
 
-  it("positions that are no numbers are refused, not looked for", async () => {
+  it("positions that are no numbers are refused", async () => {
     const { log } = await fixture();
     await log.append(batchAt(1));
     for (const timestamp of [Number.NaN, null, "now", undefined])

@@ -1,6 +1,6 @@
 /**
- * Reads as an application holds them: records that are plain, iterators that end when they are told to, and what a
- * producer keeps of a bad record.
+ * Reads as an application uses them: records are plain objects, iterators end when they are told to, and a bad record
+ * leaves nothing behind in the producer.
  */
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
@@ -30,7 +30,7 @@ function producing(made: Fixture, overrides: Partial<ProducerOptions> = {}) {
     batchBytesMax: 16_384,
     inFlightBytesMax: 64 * 1024,
   };
-  // Getters stay getters.
+  // Copies the descriptors, so that getters stay getters.
   const producer = new Producer(Object.defineProperties(options, Object.getOwnPropertyDescriptors(overrides)));
   const append = (record: RecordInput, ifEnd?: number) =>
     producer.append(
@@ -60,7 +60,7 @@ async function all<T>(records: AsyncIterable<T>): Promise<T[]> {
   return found;
 }
 
-/** The log, and what is parked in it. */
+/** A log's source, and the numbers of the reads that wait in it. */
 function watched(made: Fixture) {
   const parked = new Set<number>();
   const resolved: unknown[] = [];
@@ -129,7 +129,7 @@ describe("records of read()", () => {
     expect(structuredClone({ ...record }).value).toEqual({ total: 42 });
   });
 
-  it("of a batch decode when they are asked, and JSON and the console show them, too", async () => {
+  it("of a batch are decoded on first use, and JSON and the console show them, too", async () => {
     const made = await holding(order);
     for await (const batch of batchesOf(() => made.log, kernel, json)) {
       for (const record of batch) {
@@ -160,7 +160,7 @@ describe("records of read()", () => {
     );
   });
 
-  it("a value that the serializer can't read fails whoever looks at it, and nobody else", async () => {
+  it("a value that the serializer cannot read throws when it is used, and not before", async () => {
     const made = await fixture();
     const { producer, append } = producing(made);
     await append({ value: 1 });
@@ -220,7 +220,7 @@ describe("reads end", () => {
       }
     });
 
-    it(`${kind}: return() before the first next(), and a read that nobody begins`, async () => {
+    it(`${kind}: return() before the first next(), and a read that is never begun`, async () => {
       const made = await holding({ value: 1 });
       const { source, parked } = watched(made);
       const it = following(source);
@@ -254,13 +254,13 @@ describe("reads end", () => {
         await new Promise(setImmediate);
         abort.abort(reason);
         expect([await first, await outcomeOf(waiting.next())]).toEqual([outcome, "done"]);
-        // Before it has begun, and at once again afterwards.
+        // The signal was aborted before the read begins.
         const late = following(hangs, { ...options, signal: abort.signal });
         expect([await outcomeOf(late.next()), await outcomeOf(late.next())]).toEqual([outcome, "done"]);
       }
     });
 
-    it(`${kind}: "latest" is the end as of the call`, async () => {
+    it(`${kind}: "latest" is the end at the time of the call`, async () => {
       const made = await holding({ value: 1 }, { value: 2 });
       const { append } = producing(made, { newId: () => 2 });
       const latest = following(made.log);
@@ -274,7 +274,7 @@ describe("reads end", () => {
       expect(records).toBe(2);
     });
 
-    it(`${kind}: bad options and a start that is not there reject the first next()`, async () => {
+    it(`${kind}: bad options and a start outside the log reject the first next()`, async () => {
       const made = await holding({ value: 1 });
       for (const options of [{ maxBytes: 0 }, { from: -1 }, { follow: 1 }, null, "earliest"]) {
         const it = open(() => made.log, kernel, json, options as never);
@@ -302,7 +302,7 @@ describe("reads end", () => {
     expect(seen).toEqual([0, 1, 2]);
   });
 
-  it("streams and loops that are left end the read behind them", async () => {
+  it("leaving a stream or a loop ends the read", async () => {
     const made = await holding({ value: 1 });
     const { source, parked, fetching } = watched(made);
     const stream = (ReadableStream as unknown as { from<T>(from: AsyncIterable<T>): ReadableStream<T> }).from(
@@ -318,7 +318,7 @@ describe("reads end", () => {
 });
 
 describe("a bad record leaves nothing behind in the producer", () => {
-  it("neither its condition nor an open batch", async () => {
+  it("leaves neither its condition nor an open batch behind", async () => {
     const made = await fixture();
     const { producer, append } = producing(made);
     const bad = { key: null, value: null, timestamp: NaN };

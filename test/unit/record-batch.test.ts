@@ -1,4 +1,4 @@
-/** Builder and reader: what goes in comes out, within the limits, and damage has a name. */
+/** Batch builder and reader: records come back as they were given, limits hold, and damage is reported by a code. */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
@@ -43,10 +43,10 @@ describe(`BatchBuilder (seed ${SEED})`, () => {
         expect(builder.count).toBe(list.length);
         const bytes = builder.build({ producerId: 3, producerEpoch: 1, baseSequence: 9, attributes: 0x10 });
         expect(bytes.length).toBeLessThanOrEqual(builder.sizeBytes);
-        // Not so far above that batches would be sent half empty.
+        // The bound must be close, or batches would be sent half empty.
         expect(builder.sizeBytes - bytes.length).toBeLessThanOrEqual(13 * list.length);
         const batch = read(bytes);
-        // Lone surrogates cannot be written in UTF-8 and -0 is 0 on disk.
+        // Lone surrogates cannot be written in UTF-8, and -0 is stored as 0.
         equal(
           inputsOf(batch),
           list.map((record) => ({
@@ -109,7 +109,7 @@ describe(`BatchBuilder (seed ${SEED})`, () => {
     }
   });
 
-  test("what the kernel refuses is the caller's fault; an empty batch is ours", async () => {
+  test("what the kernel refuses is INVALID_ARGUMENT; building an empty batch is INTERNAL", async () => {
     const builder = new BatchBuilder(kernel);
     await fails("INTERNAL", () => builder.build(NOBODY));
     builder.tryAppend({ key: null, value: null, timestamp: 0 });
@@ -127,7 +127,7 @@ describe("RecordBatch", () => {
     expect([batch.valueAt(1), batch.headersAt(1)]).toEqual([null, []]);
   });
 
-  test("bytes inside a larger buffer are read from where they stand", () => {
+  test("bytes inside a larger buffer are read in place", () => {
     const around = concat([9, 9, 9], craft({ baseOffset: 7 }), [9]);
     const batch = read(around.subarray(3, -1));
     expect([batch.offsetAt(1), batch.keyAt(1), batch.timestampAt(1)]).toEqual([8, utf8("b"), 1001]);
@@ -202,7 +202,7 @@ describe("damage has a name", () => {
     await fails("CORRUPT_RANGE", decodeBatch(kernel, craft({ attributes: 2, crc: 1 })) as Promise<RecordBatch>);
   });
 
-  test("control batches and transactions are told from an application's records; markers tell the outcome", () => {
+  test("control batches and transactions are known as such; markers have the outcome", () => {
     const key = (type: number) => new Uint8Array([0, 0, 0, type]);
     const batchOf = (attributes: number, type?: number) =>
       read(
@@ -214,7 +214,7 @@ describe("damage has a name", () => {
     expect(told(batchOf(0x10))).toEqual([false, true, undefined]);
     expect(told(batchOf(0x30, 0))).toEqual([true, true, "abort"]);
     expect(told(batchOf(0x30, 1))).toEqual([true, true, "commit"]);
-    // A leader's change, and a key that is none.
+    // A marker of a leader's change, and a marker with a wrong key.
     expect(told(batchOf(0x20, 2))).toEqual([true, false, undefined]);
     expect(told(batchOf(0x20))).toEqual([true, false, undefined]);
   });
@@ -225,14 +225,14 @@ describe("damage has a name", () => {
     expect(read(builder.build(NOBODY)).headersAt(0)).toEqual([["\ufeffa", utf8("1")]]);
   });
 
-  test("errors survive the wire", async () => {
+  test("errors survive structured clone", async () => {
     const error = await fails("CORRUPT_RANGE", () => decodeBatch(kernel, craft({ crc: 1 })));
     expect(TidemarkError.fromWire(structuredClone(error.toWire())).details).toEqual(error.details);
   });
 });
 
 describe("splitBatches", () => {
-  test("hops over whole batches", () => {
+  test("splits bytes into whole batches", () => {
     const batches = [craft(), craft({ records: [], lastOffsetDelta: 0 }), craft({ baseOffset: 9 })];
     expect(splitBatches(concat(...batches))).toEqual(batches);
     expect(splitBatches(new Uint8Array(0))).toEqual([]);
@@ -241,7 +241,7 @@ describe("splitBatches", () => {
     expect(read(bytes.subarray(batches[0]!.length, -batches[2]!.length)).baseOffset).toBe(5);
   });
 
-  test("bytes that do not tile are INVALID_BATCH", async () => {
+  test("bytes that are not a sequence of whole batches are INVALID_BATCH", async () => {
     const bad = [
       [0],
       craft().subarray(0, -1),

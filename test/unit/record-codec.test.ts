@@ -1,4 +1,4 @@
-/** gzip batches: made and read by the platform's streams, and never more bytes than allowed. */
+/** gzip batches: the platform's streams compress and decompress them, and never to more bytes than allowed. */
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { Status, type Kernel } from "../../src/kernel/types.ts";
@@ -112,7 +112,7 @@ describe("damaged gzip is CORRUPT_RANGE", () => {
 });
 
 describe("decompression is bounded", () => {
-  /** Bytes that came out of the platform's stream, read or not. */
+  /** Counts the bytes that come out of the platform's decompression stream, also those that nobody reads. */
   function countOutput(): { bytes: number } {
     const count = { bytes: 0 };
     const Real = globalThis.DecompressionStream;
@@ -151,7 +151,7 @@ describe("decompression is bounded", () => {
     expect(count.bytes).toBeLessThan(7 * MiB);
   });
 
-  test("a bomb that lies about its size is stopped soon behind the lie", async () => {
+  test("a bomb that lies about its size is stopped soon after the claimed size", async () => {
     const section = Uint8Array.from(gzipSync(new Uint8Array(64 * MiB)));
     new DataView(section.buffer).setUint32(section.length - 4, 1000, true);
     const count = countOutput();
@@ -162,7 +162,7 @@ describe("decompression is bounded", () => {
     expect(count.bytes).toBeLessThan(5 * MiB);
   });
 
-  test("the cap is exact, and the kernel's memory is the highest", async () => {
+  test("the limit is exact, and cannot exceed the kernel's memory", async () => {
     const bytes = Uint8Array.from({ length: 5000 }, (_, i) => i & 0xff);
     expect(await gunzip(gzipSync(bytes), 5000)).toEqual(bytes);
     await fails("DECOMPRESSION_LIMIT", gunzip(gzipSync(bytes), 4999));

@@ -1,4 +1,4 @@
-/** Pauses between tries: how long they are, and that they outlive the memory of the object that made them. */
+/** Pauses between tries: how long they are, and that they survive an eviction of their object. */
 import { describe, expect, it } from "vitest";
 import { pauseMs } from "../../src/log/back-off.ts";
 import { Retries } from "../../worker/store/retries.ts";
@@ -13,7 +13,7 @@ describe("a pause", () => {
     ]);
   });
 
-  it("is between half of that and all of it", () => {
+  it("is random between half of that and all of it", () => {
     expect([0, 0.5, 1].map((random) => pauseMs(BACK_OFF, 2, random))).toEqual([100, 150, 200]);
   });
 });
@@ -29,14 +29,14 @@ describe("what an object tries again", () => {
     return { sql, time, tables, woken };
   }
 
-  it("writes nothing where nothing fails", () => {
+  it("writes nothing while nothing fails", () => {
     const { tables, woken } = world();
     const retry = woken().of("a", BACK_OFF);
     retry.succeeded();
     expect([retry.failures, retry.at, retry.next, tables()]).toEqual([0, 0, 5_100, []]);
   });
 
-  it("waits on where it was when the object has slept, each time longer", () => {
+  it("continues its pause when the object has slept, and doubles it at the next failure", () => {
     const { time, woken } = world();
     for (const [failures, pause] of [
       [1, 100],
@@ -50,7 +50,7 @@ describe("what an object tries again", () => {
     }
   });
 
-  it("begins anew once it has succeeded, and leaves no table behind", () => {
+  it("begins again after a success, and leaves no table behind", () => {
     const { tables, woken } = world();
     const [a, b] = [woken().of("a", BACK_OFF), woken().of("b", BACK_OFF)];
     a.failed();
@@ -62,14 +62,14 @@ describe("what an object tries again", () => {
     expect(tables()).toEqual([]);
   });
 
-  it("forgets what belonged to a stream that is gone", () => {
+  it("forgets the pauses of a deleted stream", () => {
     const { woken } = world();
     for (const name of ["archive", "compaction", "tell"]) woken().of(name, BACK_OFF).failed();
     woken().forgetAllBut("archive");
     expect(["archive", "compaction", "tell"].map((name) => woken().of(name, BACK_OFF).failures)).toEqual([1, 0, 0]);
   });
 
-  it("counts in memory where the table can't be written", () => {
+  it("counts in memory when the table cannot be written", () => {
     const { sql, woken } = world();
     const dying = new DyingSql(sql);
     const retry = woken(dying).of("a", BACK_OFF);

@@ -1,7 +1,7 @@
 /**
- * Bit rot, a share of it: a small log, all bits of its small structures, the records' bits by the kernel's check,
- * others drawn by seed; pages stale and exchanged (test/rot/share.ts). `node tools/run/run-ts.mjs test/rot/run.ts`
- * takes all of 1 MiB.
+ * A short run of the rot suite over a small log: all bits of its small structures, the records' bits by the kernel's
+ * check, other bits drawn by the seed; stale and exchanged pages (test/rot/share.ts).
+ * `node tools/run/run-ts.mjs test/rot/run.ts` takes all bits of 1 MiB.
  */
 import { expect, test } from "vitest";
 import { BUGS } from "../rot/bugs.ts";
@@ -14,7 +14,7 @@ const SEED = 7;
 const failuresOf = ({ failures }: Pick<Share, "failures">): string[] =>
   failures.map(({ message, where }) => `${message} in ${where}`);
 
-test(`no rot goes unseen (seed ${SEED})`, { timeout: 300_000 }, async () => {
+test(`all damage is reported (seed ${SEED})`, { timeout: 300_000 }, async () => {
   const share = await rotShare({
     kernel: await releaseKernel(),
     history: SMALL,
@@ -25,7 +25,7 @@ test(`no rot goes unseen (seed ${SEED})`, { timeout: 300_000 }, async () => {
     whole: /mark|catalog: head|compacted: footer/,
   });
   expect(failuresOf(share)).toEqual([]);
-  // Every bit of the volume is in the count but the thinned ones.
+  // Every bit of the volume is counted, except in the regions of which only every n-th bit is flipped.
   expect(share.bits).toBeGreaterThan(share.log.bytes * 4);
   const came = (pattern: RegExp): number =>
     Object.entries(share.counts).reduce((sum, [name, times]) => sum + (pattern.test(name) ? times : 0), 0);
@@ -47,12 +47,12 @@ test(`no rot goes unseen (seed ${SEED})`, { timeout: 300_000 }, async () => {
     /sample: /,
   ];
   expect(wanted.filter((pattern) => came(pattern) === 0).map(String)).toEqual([]);
-  // One copy of each batch, two of the catalog and of the marks: no single bit may close the volume.
+  // No single bit may make the volume refuse to open: catalog and marks have two copies.
   expect(came(/refused [A-Z]/)).toBe(0);
   expect(came(/below the mark/) - came(/swapped: .*below the mark/)).toBe(0);
 });
 
-test("without a bug the planted runs find nothing", { timeout: 120_000 }, async () => {
+test("without a planted bug the same runs find nothing", { timeout: 120_000 }, async () => {
   const { failures } = await rotShare({
     kernel: await releaseKernel(),
     history: SMALL,

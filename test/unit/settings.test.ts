@@ -1,4 +1,4 @@
-/** A log's settings: every wrong value is refused by name, and none that lies in storage already removes a record. */
+/** A log's settings: every wrong value is refused by name, and wrong values in storage remove no record. */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import {
@@ -61,7 +61,7 @@ describe("settings", () => {
     },
   );
 
-  it("groups must be objects and have no fields that nobody knows", () => {
+  it("groups must be objects without unknown fields", () => {
     for (const group of ["retention", "compaction"]) {
       for (const value of [null, 5, "7d", true, [], Number.NaN])
         expect(messageOf(() => withDefaults({ [group]: value }))).toContain(`${group} is `);
@@ -81,7 +81,7 @@ describe("settings", () => {
     expect(messageOf(() => withDefaults({ decompressedBytesMax: 3 * 1024 * 1024 }))).toContain("at most 2097152");
   });
 
-  it("what is refused opens no log and leaves what is there", async () => {
+  it("refused settings open no log and change nothing", async () => {
     const made = await fixture();
     for (let i = 0; i < 4; i++) {
       await made.log.append(batchOf([`k=${i}`]));
@@ -98,7 +98,7 @@ describe("settings", () => {
     expect([made.log.logStartOffset, made.log.logEndOffset]).toEqual([0, 4]);
   });
 
-  it("values that lie in storage already remove nothing", () => {
+  it("wrong values in storage remove nothing", () => {
     const segment = (baseOffset: number) =>
       ({
         baseOffset,
@@ -139,7 +139,7 @@ describe("settings at the edge", () => {
     touchedAt: 0,
   };
 
-  it("headers of a PUT: whole numbers from 1 on, and nothing that overflows", () => {
+  it("headers of a PUT must be whole numbers from 1 on that do not overflow", () => {
     for (const name of ["Bytes", "Records", "Seconds"].map((each) => `Tidemark-Retention-${each}`)) {
       for (const value of ["0", "-1", "1.5", "1e3", "NaN", "Infinity", "null", "", "512MB", "99999999999999999999"]) {
         expect(() => retentionOf(new Headers({ [name]: value })), `${name}: ${value}`).toThrow(name);
@@ -174,7 +174,7 @@ describe("settings at the edge", () => {
     ).toThrow("retention.maxSize is not known");
   });
 
-  it("a stream that was stored with them opens, keeps everything, and has nothing due", async () => {
+  it("a stream that was stored with wrong values opens, keeps everything, and has nothing due", async () => {
     const now = 1_764_000_000_000;
     for (const retention of [{ maxBytes: 0 }, { maxAgeMs: 0 }, { maxRecords: null }, { maxAgeMs: "5" }] as never[]) {
       const stream = await Stream.create(

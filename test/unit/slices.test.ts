@@ -1,5 +1,6 @@
 /**
- * Long work is done in slices, others have their turn in between, and a leader that goes undoes one portion at most.
+ * Long work is done in slices, with turns for others in between, and a change of leader loses one portion of it at
+ * most.
  */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
@@ -15,7 +16,7 @@ import { batchOf, dump, kernel } from "./log-fixtures.ts";
 const clock = { now: () => 1_764_000_000_000 };
 const text = new TextEncoder();
 
-/** Counts what is read and written between two turns. */
+/** A volume that counts how many bytes are read and written between two turns. */
 class CountingVolume extends MemoryVolume {
   read_ = 0;
   most = 0;
@@ -29,7 +30,7 @@ class CountingVolume extends MemoryVolume {
 }
 
 const KEYS = 2_000;
-/** 4 MiB: each key some twenty times. */
+/** A log of 4 MiB in which each key occurs some twenty times. */
 async function filled(volume: MemoryVolume, breathe?: () => Promise<void>, settings = {}) {
   const store = await SegmentStore.open({ volume, kernel, now: clock.now });
   const log = await Log.open({
@@ -54,7 +55,7 @@ async function filled(volume: MemoryVolume, breathe?: () => Promise<void>, setti
   return { store, log, expected: [...expected.values()].sort((a, b) => parseInt(a) - parseInt(b)) };
 }
 
-it("a segment that is looked at with checksums is walked with turns in between", async () => {
+it("inspecting a segment with checksums lets others have turns in between", async () => {
   const volume = new MemoryVolume({ slotBytes: 8 * 1024 * 1024 });
   await filled(volume);
   let turns = 0;
@@ -129,10 +130,10 @@ describe("compaction", () => {
     expect(await dump(await Log.open({ store: await again.log("t-0"), kernel, clock }))).toEqual(before);
   });
 
-  it("a change of leader undoes one portion at most: short terms together finish the work", async () => {
+  it("a change of leader loses one portion at most: short terms together finish the work", async () => {
     const volume = new CountingVolume({ slotBytes: 64 * 1024 });
     const { expected } = await filled(volume);
-    // Each leader lives for so many turns; mapping a portion alone takes some of them.
+    // Each leader lives for this many turns. Some of them go by before a portion's first record is removed.
     const TURNS = 24;
     let ended = false;
     let terms = 0;

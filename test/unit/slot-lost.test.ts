@@ -1,6 +1,6 @@
 /**
- * A power cut may take away the name of a young slot, and with it what was acknowledged there. The log goes on, and
- * says so.
+ * A power cut may remove the name of a recently made slot, and with it acknowledged records. The log opens and reports
+ * the loss.
  */
 import { expect, it } from "vitest";
 import { Log } from "../../src/log/log.ts";
@@ -17,7 +17,7 @@ async function open(volume: MemoryVolume): Promise<Log> {
   return Log.open({ store: await store.log("t-0"), kernel, clock });
 }
 
-it("a lost slot costs its records, and no offset is given out again: the log goes on behind all of them", async () => {
+it("a lost slot loses its records, and no offset is used again: the log continues behind all of them", async () => {
   const volume = new MemoryVolume({ slotBytes: SLOT });
   const log = await open(volume);
   for (let i = 0; i < 10; i++) await log.append(batchOf([`k=${i}`]));

@@ -1,4 +1,4 @@
-/** Windows of follows are passed on as there is room: within bounds at any time, and everybody gets on. */
+/** Windows of follows are granted as there is room: the total never exceeds its bound, and no follow waits for ever. */
 import { describe, expect, it } from "vitest";
 import {
   BASE_BYTES,
@@ -23,7 +23,7 @@ describe("credits of a socket", () => {
     expect(credits.bytes).toBe(64 * WINDOW + 192 * BASE_BYTES);
   });
 
-  it("what ends makes room for those that wait, in turn", () => {
+  it("the end of a follow makes room for those that wait, in turn", () => {
     const credits = new SocketCredits();
     const first: Requests = new Map();
     credits.follow(first, 1, 8 * MIB, () => undefined);
@@ -36,7 +36,7 @@ describe("credits of a socket", () => {
     });
     expect(got).toEqual([BASE_BYTES, BASE_BYTES]);
     credits.end(first, 1);
-    // Half of it each, but for what each has had before.
+    // Each gets half of it, apart from what it had before.
     expect(got[0]! + got[1]!).toBe(8 * MIB);
     expect(Math.abs(got[0]! - got[1]!)).toBeLessThanOrEqual(256 * KIB);
     credits.drop(first);
@@ -60,7 +60,7 @@ describe("credits of a socket", () => {
     expect(grants.slice(2)).toEqual([MIB - BASE_BYTES]);
   });
 
-  it("what the client has not read counts, and a fetch waits for it", () => {
+  it("bytes that the client has not read count, and a fetch waits for room", () => {
     const credits = new SocketCredits();
     const requests: Requests = new Map();
     let begun = 0;
@@ -76,7 +76,7 @@ describe("credits of a socket", () => {
     expect(begun).toBe(39);
   });
 
-  it("requests, windows and ids are checked, and what is refused leaves nothing behind", () => {
+  it("requests, windows and ids are checked, and a refused one leaves nothing behind", () => {
     const credits = new SocketCredits();
     const requests: Requests = new Map();
     expect(() => credits.follow(requests, 1, 8 * MIB + 1, () => undefined)).toThrow(
@@ -134,7 +134,7 @@ describe("credits of a socket", () => {
             unread += next;
           } else {
             log.isStarved = true;
-            // As src/sync/edge-socket.ts does it.
+            // What src/sync/edge-socket.ts does when it is told that its window is too small.
             if (!credits.starved(log.requests, 1, next) && next > log.window) {
               credits.more(log.requests, 1, next - log.window);
               log.window = next;

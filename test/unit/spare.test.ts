@@ -1,4 +1,4 @@
-/** Workers that stand by (src/browser/tabs/standby-workers.ts), in a page whose questions to the browser may fail. */
+/** Standby workers (src/browser/tabs/standby-workers.ts) in a page whose calls of the lock manager may fail. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Broker } from "../../src/browser/tabs/broker-client.ts";
 import type { Member } from "../../src/browser/tabs/member.ts";
@@ -23,7 +23,7 @@ class FakeWorker {
 
 const locks = {
   query: vi.fn<() => Promise<object>>(),
-  /** Nobody goes, so nobody is told. */
+  /** Never resolves: no lock that is waited for becomes free. */
   request: vi.fn<(...args: unknown[]) => Promise<unknown>>(),
 };
 beforeEach(() => {
@@ -53,7 +53,7 @@ function follower(kernel = Promise.resolve({} as WebAssembly.Module)) {
   return spare;
 }
 
-test("a look whose question fails changes nothing, and the next one starts the worker", async () => {
+test("a failed query of locks changes nothing, and the next one starts the worker", async () => {
   const spare = follower();
   locks.query.mockImplementationOnce(refuse);
   await expect(spare.look()).resolves.toBeUndefined();
@@ -63,7 +63,7 @@ test("a look whose question fails changes nothing, and the next one starts the w
   expect(FakeWorker.made[0]!.heard).toMatchObject([{ standBy: expect.anything(), leader: LEADER }]);
 });
 
-test("a look without a kernel fails no otherwise", async () => {
+test("a kernel that cannot be loaded changes nothing either", async () => {
   const kernel = Promise.reject(new Error("no network"));
   const spare = follower(kernel as Promise<never>);
   for (const _ of [1, 2]) await expect(spare.look()).resolves.toBeUndefined();
@@ -71,7 +71,7 @@ test("a look without a kernel fails no otherwise", async () => {
   expect(FakeWorker.made).toHaveLength(0);
 });
 
-test("a lock that can't be watched leaves no rejection behind", async () => {
+test("a lock that cannot be waited for leaves no unhandled rejection", async () => {
   const spare = follower();
   locks.request.mockImplementation(refuse);
   locks.query.mockResolvedValue({
@@ -84,7 +84,7 @@ test("a lock that can't be watched leaves no rejection behind", async () => {
   await new Promise((resolve) => setImmediate(resolve));
 });
 
-test("a standby worker is given the lead over its port, with what to wait for; a new worker directly", async () => {
+test("a standby worker gets the lead over its port, with what to wait for; a new worker gets it directly", async () => {
   const spare = follower();
   await spare.look();
   const [standing] = FakeWorker.made as [FakeWorker];

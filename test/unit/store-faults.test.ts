@@ -1,6 +1,6 @@
 /**
- * What the store does when its volume refuses, fails or stops: every single volume operation of a history is a place to
- * die.
+ * What the store does when its volume refuses or fails: a history is stopped at every single one of its volume
+ * operations.
  */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
@@ -18,7 +18,7 @@ const now = () => 1;
 
 const open = (volume: Volume) => SegmentStore.open({ volume, kernel, now });
 
-/** Two logs with rolls, a trim and a replacement. Calls `acked` after each flush with what is then promised. */
+/** A history of two logs with rolls, a trim and a replacement. Calls `acked` after each flush with what is durable. */
 async function history(volume: Volume, acked: (log: string, end: number, start: number) => void): Promise<void> {
   const store = await open(volume);
   for (const name of ["a", "b"]) {
@@ -88,7 +88,7 @@ describe("death at every operation of a history with rolls, trim and replacement
 });
 
 describe("a volume that refuses", () => {
-  it("a full disk refuses an append whole, keeps everything readable, and trim makes room", async () => {
+  it("a full disk refuses an append as a whole, everything stays readable, and a trim makes room", async () => {
     const store = await open(new MemoryVolume({ slotBytes: SLOT, slotsMax: 5 }));
     const log = await store.log("a");
     let refused: TidemarkError | undefined;
@@ -113,7 +113,7 @@ describe("a volume that refuses", () => {
     await store.close();
   });
 
-  it("a failed flush poisons: no write is tried again in place, reads go on", async () => {
+  it("after a failed flush the store takes no more writes, and reads still work", async () => {
     const volume = new FragileVolume({ slotBytes: SLOT });
     const store = await open(volume);
     const log = await store.log("a");
@@ -133,7 +133,7 @@ describe("a volume that refuses", () => {
     await store.close();
   });
 
-  it("reads that overlap a trim and the slot's next use never return the new bytes", async () => {
+  it("reads during a trim and the slot's next use never return the new bytes", async () => {
     const store = await open(new MemoryVolume({ slotBytes: SLOT }));
     const log = await store.log("a");
     const other = await store.log("b");

@@ -1,5 +1,5 @@
 /**
- * Old bytes that fit too well: stale batches in slots that compaction has used, and a header page of an earlier term.
+ * Stale bytes that look valid: old batches in slots that compaction has used, and a header page of an earlier term.
  */
 import { expect, it } from "vitest";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
@@ -18,7 +18,7 @@ async function append(log: SegmentedLog, batches: number, size = 100): Promise<v
   await log.flush();
 }
 
-it("a slot that held compaction's output gets a new epoch: another log's batches never come up in it", async () => {
+it("a slot that had compaction's output gets a new epoch: another log's batches are never read in it", async () => {
   const volume = new MemoryVolume({ slotBytes: SLOT });
   const store = await open(volume);
   const log = await store.log("new");
@@ -26,12 +26,12 @@ it("a slot that held compaction's output gets a new epoch: another log's batches
   const old = await store.log("old");
   await append(old, 3, 50);
   await old.roll();
-  // The output begins with the batch of offset 2, in a slot that no roll has ever taken.
+  // Compaction's output begins with the batch of offset 2, in a slot that no roll has used.
   const { bytes } = await old.read(2, 10_000, old.logEndOffset);
   await old.replace(0, 6, [{ baseOffset: 0, nextOffset: 6, bytes, sealedAt: 1 }]);
   const { slot } = old.segments()[0]!;
   await old.trim(6);
-  // Whatever is free below that slot is taken first.
+  // Free slots before that slot are used first, so other logs take these.
   for (let i = 0; log.segments().at(-1)!.slot !== slot && i < 8; i++) {
     const next = await store.log(`taker-${i}`);
     if (next.segments().at(-1)!.slot! === slot! - 1) await log.roll();
@@ -43,7 +43,7 @@ it("a slot that held compaction's output gets a new epoch: another log's batches
   expect(reopened.logEndOffset).toBe(2);
 });
 
-it("a header page of an earlier term comes back: what later terms have appended behind it is still there", async () => {
+it("a stale header page of an earlier term: what later terms have appended is still there", async () => {
   for (const clean of [false, true]) {
     const volume = new MemoryVolume({ slotBytes: SLOT });
     let store = await open(volume);

@@ -20,7 +20,7 @@ for (const load of [releaseKernel, referenceKernel]) {
 }
 
 describe("what the catalog says unread", () => {
-  /** Slot 0, as whoever opens files ahead reads it. */
+  /** Slot 0, as the code that opens files early reads it (src/browser/volume/preopened-files.ts). */
   const readerOf =
     (bytes: Uint8Array) =>
     (target: Uint8Array, at: number): number => (
@@ -29,7 +29,7 @@ describe("what the catalog says unread", () => {
     );
   const peek = (bytes: Uint8Array): number[] => peekNewestSlots(readerOf(bytes));
 
-  it("the newest slots, after rolls, and nothing where it can't be read", async () => {
+  it("finds the newest slots after rolls, and nothing when the catalog cannot be read", async () => {
     const kernel = await releaseKernel();
     const volume = new MemoryVolume({ slotBytes: 64 * 1024 });
     const store = await SegmentStore.open({ volume, kernel, now: () => 0 });

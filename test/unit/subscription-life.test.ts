@@ -1,4 +1,4 @@
-/** The life of a subscription: every state, every event, and how long each of them lasts. */
+/** The life of a subscription: every state with every event, and how long a state lasts. */
 import { describe, expect, it } from "vitest";
 import {
   IDLE,
@@ -39,7 +39,7 @@ const state = (phase: Phase, fields: Partial<SubscriptionState> = {}): Subscript
   ...fields,
 });
 
-/** Every pair that means something, as a line of the table. */
+/** Every state and event with a transition, as a line of the table. */
 const lines = (fields: Partial<SubscriptionState> = {}): string[] =>
   PHASES.flatMap((phase) =>
     EVENTS.flatMap((event) => {
@@ -79,7 +79,7 @@ describe("the life of a subscription", () => {
     ]);
   });
 
-  it("before its time is up a lease can't be claimed, and nothing is over", () => {
+  it("before its time is up a lease cannot be claimed, and no state ends", () => {
     const early = lines({ until: NOW + 1 });
     expect(early.filter((line) => line.includes("time up"))).toEqual([]);
     expect(early.filter((line) => line.startsWith("leased claim"))).toEqual([]);
@@ -104,7 +104,7 @@ describe("the life of a subscription", () => {
   const untilOf = (from: SubscriptionState, event: SubscriptionEvent, terms: typeof PULL | typeof WEBHOOK): number =>
     subscriptionAfter(from, event, terms, NOW)!.state.until - NOW;
 
-  it("an ignored wake is repeated ever later, at most after ten minutes; one that was claimed after its lease", () => {
+  it("an ignored wake is repeated after growing pauses, at most ten minutes; a claimed one after its lease", () => {
     const waits = [undefined, 1, 2, 3, 4, 5, 60].map((ignored) =>
       untilOf(state("idle", ignored === undefined ? {} : { ignored }), EVENTS[0]!, PULL),
     );
@@ -112,7 +112,7 @@ describe("the life of a subscription", () => {
     expect(untilOf(state("idle", { ignored: 5 }), EVENTS[1]!, PULL)).toBe(LEASE_MS);
   });
 
-  it("counts what nobody took up, and begins anew with a claim, an ack or what is finished", () => {
+  it("counts ignored wakes, and begins again with a claim, an ack or a finished wake", () => {
     const after = (from: SubscriptionState, event: SubscriptionEvent): number | undefined =>
       subscriptionAfter(from, event, WEBHOOK, NOW)!.state.ignored;
     const ignored = { ignored: 2 };
@@ -127,7 +127,7 @@ describe("the life of a subscription", () => {
       expect([kind, after(state("leased", ignored), { kind })]).toEqual([kind, 2]);
   });
 
-  it("a webhook that fails is told again after one second, doubling up to a minute, or after half of that", () => {
+  it("a failing webhook is called again after one second, doubling up to a minute, less up to half of that", () => {
     const pause = (attempts: number, random: number): number =>
       untilOf(state("waking", { attempts }), { kind: "failed", wakeId: "w_old", random }, WEBHOOK);
     expect([0, 1, 2, 5, 6, 100].map((attempts) => pause(attempts, 1))).toEqual([
@@ -136,7 +136,7 @@ describe("the life of a subscription", () => {
     expect([pause(0, 0), pause(6, 0)]).toEqual([500, 30_000]);
     const failed = subscriptionAfter(state("waking"), EVENTS[4]!, WEBHOOK, NOW)!;
     expect(failed.state.attempts).toBe(1);
-    // Told again, it is the same wake; the next failure waits longer.
+    // The webhook is called again for the same wake; after the next failure the pause is longer.
     const again = subscriptionAfter({ ...failed.state, until: NOW }, { kind: "time up" }, WEBHOOK, NOW)!;
     expect(again.state).toMatchObject({ wakeId: "w_old", generation: 7, attempts: 1, until: NOW + 20_000 });
   });

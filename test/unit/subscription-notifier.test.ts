@@ -1,4 +1,4 @@
-/** How a stream's object tells subscriptions of its end when their object does not answer. */
+/** How a stream's object reports appends to the subscriptions' object when that object does not answer. */
 import { describe, expect, it } from "vitest";
 import type { Env } from "../../worker/env.ts";
 import { SubscriptionNotifier } from "../../worker/log-object/subscription-notifier.ts";
@@ -11,7 +11,7 @@ function world() {
   const pending: Promise<unknown>[] = [];
   const peer = { isAway: true };
   const stream = { config: { tenant: "t", path: "a", id: "0" }, log: { logEndOffset: 1 }, store: { isEnded: false } };
-  // As the tables keep it: a pause lasts until a test ends it.
+  // A stand-in for the table of pauses: a pause lasts until the test ends it.
   const retry = {
     failures: 0,
     at: 0,
@@ -53,11 +53,11 @@ describe("an object of subscriptions that is away", () => {
     await again.all();
     await settled();
     expect(calls).toEqual([1]);
-    // Each of them has planned the alarm for the end of the pause.
+    // Each append plans the alarm for the end of the pause, which the test has not ended.
     expect(planned.slice(1)).toEqual([Infinity, Infinity, Infinity, Infinity]);
   });
 
-  it("hears all of it from the alarm once it is back, and nothing is noted any more", async () => {
+  it("gets everything by the alarm once it answers again, and nothing is left to report", async () => {
     const { calls, peer, stream, retry, woken, settled } = world();
     const notifier = woken();
     notifier.start(0);
@@ -74,7 +74,7 @@ describe("an object of subscriptions that is away", () => {
     expect(calls).toEqual([1, 3]);
   });
 
-  it("is no concern of a stream that is deleted meanwhile", async () => {
+  it("is not called for a stream that was deleted in the meantime", async () => {
     const { events, stream, retry, woken, settled } = world();
     const notifier = woken();
     notifier.start(0);

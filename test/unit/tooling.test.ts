@@ -1,4 +1,4 @@
-/** The launcher's own arithmetic: which Node is new enough, and what a test report comes to. */
+/** The scripts' own logic: which Node is new enough, and how a test report is counted. */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
@@ -41,7 +41,7 @@ test("a run counts its tests; no report, no test, a broken file or a bad exit co
 
 const skippedTest = (title: string, ...ancestorTitles: string[]) => ({ status: "pending", title, ancestorTitles });
 
-test("what was skipped is named, with the way to get what it takes", () => {
+test("skipped tests are named, with what has to be installed", () => {
   const { PATH, FIREFOX_PATH } = process.env;
   process.env["PATH"] = "";
   delete process.env["FIREFOX_PATH"];
@@ -68,7 +68,7 @@ test("what was skipped is named, with the way to get what it takes", () => {
   }
 });
 
-test("every suite that a missing tool lets skip its tests is there, and looks for that tool's commands", () => {
+test("every suite that skips tests without a tool exists, and looks for that tool's commands", () => {
   const looksFor = {
     Firefox: "test/tabs/firefox.ts",
     "WebKitGTK's driver": "test/tabs/webkit.ts",
@@ -81,7 +81,7 @@ test("every suite that a missing tool lets skip its tests is there, and looks fo
   }
 });
 
-test("every npm script's program is there", () => {
+test("every npm script's program exists", () => {
   const scripts = Object.values(
     (JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as { scripts: Record<string, string> }).scripts,
   );

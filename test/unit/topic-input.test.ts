@@ -1,4 +1,4 @@
-/** What an application may give as a record, a value, a header or an option, and what it is told where it may not. */
+/** What an application may pass as a record, a value, a header or an option, and the errors for anything else. */
 import { describe, expect, test } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { checkOptions } from "../../src/topic/check.ts";
@@ -20,7 +20,7 @@ const made = (record: unknown, serializer: Serializer<never> = json as never) =>
   recordOf(record as never, serializer, () => 7);
 const plain = (view: Uint8Array | null): number[] | null => view && [...view];
 
-/** The message of an INVALID_ARGUMENT, which names the field and says what is allowed. */
+/** The message of the INVALID_ARGUMENT that a call throws: it names the field and says what is allowed. */
 function refusal(work: () => unknown): string {
   try {
     work();
@@ -40,7 +40,7 @@ class Own {
 }
 
 describe("a record", () => {
-  test("what is none is refused, and so is one that does not say its value", () => {
+  test("a value that is no record is refused, and so is a record without a value", () => {
     for (const none of ["hello", 5, true, null, undefined, [1, 2], [], () => 1, Symbol("x"), 5n]) {
       expect(refusal(() => made(none))).toMatch(/^a record must be an object with a value/);
     }
@@ -59,7 +59,7 @@ describe("a record", () => {
     expect(made({ key: "a", value: null })).toEqual({ key: utf8("a"), value: null, timestamp: 7 });
   });
 
-  test("key, value, headers and timestamp may come from a class, and names that are not known are passed over", () => {
+  test("key, value, headers and timestamp may be a class's getters, and unknown names are ignored", () => {
     class Order {
       key = "k";
       get value() {
@@ -94,7 +94,7 @@ describe("a record", () => {
     expect(made({ key: undefined, value: 1 }).key).toBeNull();
   });
 
-  test("headers are an object or pairs; a name may come again and be any text", () => {
+  test("headers are an object or pairs; a name may be repeated and may be any text", () => {
     const headersOf = (headers: unknown) =>
       made({ value: 1, headers }).headers?.map(([name, value]) => [name, plain(value)]);
     expect(headersOf({ a: "1", b: null, c: new Uint8Array([0, 255]) })).toEqual([
@@ -145,7 +145,7 @@ describe("a record", () => {
       expect(made({ value: 1, timestamp }).timestamp).toBe(timestamp);
   });
 
-  test("of several the number of the bad one is told", () => {
+  test("for several records the message has the number of the bad one", () => {
     expect(refusal(() => recordsOf([{ value: 1 }, { key: 5, value: 2 } as never], json, () => 7))).toMatch(
       /^records\[1\]\.key must be a string/,
     );
@@ -198,7 +198,7 @@ describe("a value", () => {
       expect(text.deserialize(made({ value }, text as never).value!)).toBe(value);
   });
 
-  test("on a JSON topic nothing is lost without a word", () => {
+  test("on a JSON topic a value that JSON cannot represent is refused", () => {
     for (const value of [
       () => 1,
       Symbol("x"),
@@ -252,7 +252,7 @@ describe("a value", () => {
     ];
     for (const value of kept)
       expect(json.deserialize(made({ value }).value!)).toEqual(JSON.parse(JSON.stringify(value)));
-    // A byte-order mark is none of JSON, but files begin with one.
+    // JSON has no byte-order mark, but files often begin with one.
     expect(json.deserialize(new Uint8Array([0xef, 0xbb, 0xbf, 0x31]))).toBe(1);
   });
 
@@ -292,7 +292,7 @@ describe("options", () => {
   };
   const NO_COUNT = [-1, 1.5, NaN, Infinity, 2 ** 53, "5", null, true, {}, 5n];
 
-  test("are an object; undefined is as good as absent, and unknown names are passed over", () => {
+  test("are an object; undefined counts as absent, and unknown names are ignored", () => {
     for (const value of none)
       expect(refusal(() => checkOptions("read()", value, READ_OPTIONS))).toMatch(
         /^the options of read\(\) must be an object, not /,

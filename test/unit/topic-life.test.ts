@@ -1,4 +1,4 @@
-/** A log's settings and its end in the store: durable, whole, and never the ghost of a log that had the name before. */
+/** Settings and deletion of a log in the store: both are durable, and a new log never shows a deleted one's records. */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { CATALOG_SLOTS } from "../../src/store/volume.ts";
@@ -23,13 +23,13 @@ async function fill(store: SegmentStore, name: string, batches: number): Promise
 }
 
 describe("settings of a log", () => {
-  it("are stored with it, from its making on, and come back", async () => {
+  it("are stored when it is made, and are there when it is opened again", async () => {
     const volume = memory();
     const store = await open(volume);
     await store.log("a", { retention: { maxBytes: 7 } });
     await store.log("b");
     await (await store.log("b")).saveSettings({ segmentMaxAgeMs: 5 });
-    // A call that only opens changes nothing.
+    // Opening an existing log with other settings does not change them.
     await store.log("a", { retention: {} });
     for (const again of [store, await open(volume), await open(volume)]) {
       expect((await again.find("a"))!.settings).toEqual({ retention: { maxBytes: 7 } });
@@ -58,7 +58,7 @@ describe("settings of a log", () => {
 });
 
 describe("a deleted log", () => {
-  it("is gone with its slots, and whoever still has it is refused", async () => {
+  it("is removed with its slots, and code that still holds it is refused", async () => {
     const volume = memory();
     const store = await open(volume);
     await fill(store, "a", 60);
@@ -82,7 +82,7 @@ describe("a deleted log", () => {
     expect((await open(volume)).names()).toEqual(["b"]);
   });
 
-  it("that is made anew begins at 0, is born later, and shows nothing of the one before", async () => {
+  it("of a deleted log's name begins at 0, has a later birth, and shows nothing of the one before", async () => {
     const volume = memory();
     const store = await open(volume);
     await fill(store, "a", 60);
@@ -111,7 +111,7 @@ describe("a deleted log", () => {
 
 describe("death at every operation", () => {
   type Life = "absent" | { readonly end: number; readonly settings: unknown };
-  /** Calls `now` with what may be found from then on. */
+  /** Runs the history, and calls `now` with what a crash may leave from then on. */
   async function life(volume: Volume, now: (...found: Life[]) => void): Promise<void> {
     const store = await open(volume);
     const first = { end: 0, settings: { retention: { maxBytes: 1 } } };
@@ -138,7 +138,7 @@ describe("death at every operation", () => {
     now({ ...again, end: 10 });
   }
 
-  it("finds the settings before or the new ones, and the log or none; never old records under the name", async () => {
+  it("finds the old or the new settings, and the log or none; never old records in a new log", async () => {
     const whole = new FragileVolume({ slotBytes: SLOT });
     await life(whole, () => undefined);
     expect(whole.operations).toBeGreaterThan(60);
@@ -157,7 +157,7 @@ describe("death at every operation", () => {
         const log = await store.find("t");
         const found: Life = log ? { end: log.logEndOffset, settings: log.settings } : "absent";
         expect(allowed, `${kind} at operation ${left}`).toContainEqual(found);
-        // Each record is of the life that the settings name: the old one had ten batches of 10 in a segment.
+        // Each record belongs to the log that the settings name.
         if (log)
           for (let at = 0; at < log.logEndOffset;) at = (await log.read(at, 4000, log.logEndOffset, true)).nextOffset;
       }
@@ -195,7 +195,7 @@ describe("a log at work", () => {
     const made = await fixture();
     const { log, store, volume } = made;
     await log.append(batchOf(["=1"]));
-    // Waits at the log's end, wherever that comes to be.
+    // Reads that wait at the log's end.
     const waiting = log.fetch(1, { wait: true }).then(() => log.fetch(2, { wait: true }));
     const ended = fails("UNKNOWN_TOPIC", waiting);
     let flush: () => void = () => undefined;
@@ -222,7 +222,7 @@ describe("a log at work", () => {
     expect(made.log.logEndOffset).toBe(0);
   });
 
-  it("that could not be deleted goes on, unless the store failed", async () => {
+  it("that could not be deleted keeps working, unless the store failed", async () => {
     const { log } = await fixture();
     await fails(
       "LIMIT_EXCEEDED",

@@ -1,4 +1,4 @@
-/** What opening and closing cost where most topics are not used: operations of the volume, not time. */
+/** What opening and closing cost when most topics are not used, counted in operations of the volume. */
 import { describe, expect, it } from "vitest";
 import type { TideEvent } from "../../src/browser/api.ts";
 import { Topics } from "../../src/browser/worker/topics.ts";
@@ -13,7 +13,7 @@ const SLOT = 512 * 1024;
 
 class CountingVolume extends MemoryVolume {
   readonly calls = { read: 0, write: 0, flush: 0, slotsFlushed: 0 };
-  /** Slots but the catalog's that were touched. */
+  /** The slots that were read or written, without the catalog's. */
   readonly touched = new Set<number>();
 
   override async read(slot: number, position: number, target: Uint8Array): Promise<number> {
@@ -40,7 +40,7 @@ class CountingVolume extends MemoryVolume {
 const open = (volume: CountingVolume): Promise<SegmentStore> =>
   SegmentStore.open({ volume, kernel, now: () => 1, newId: () => "tide" });
 
-/** A tide of so many topics with a few records each, closed. */
+/** The closed volume of a tide with `count` topics that have a few records each. */
 async function tideOf(topics: number): Promise<CountingVolume> {
   const volume = new CountingVolume({ slotBytes: SLOT });
   const store = await open(volume);
@@ -50,7 +50,7 @@ async function tideOf(topics: number): Promise<CountingVolume> {
   return volume;
 }
 
-it("a tab is told what a topic's first use finds lost, once; and nothing where nothing is", async () => {
+it("a tab gets one event for what a topic's first use finds lost, and none if nothing is lost", async () => {
   const volume = await tideOf(3);
   const slot = (await (await open(volume)).log("t1-0")).segments()[0]!.slot!;
   await volume.write(slot, 0, new Uint8Array(SLOT));
@@ -83,7 +83,7 @@ it("a tab is told what a topic's first use finds lost, once; and nothing where n
 });
 
 describe("topics that nobody uses", () => {
-  it("cost nothing at open and close: as many operations with 300 as with 3", async () => {
+  it("cost nothing at open and close: 300 take as many operations as 3", async () => {
     const counts = [];
     for (const topics of [3, 300]) {
       const volume = await tideOf(topics);

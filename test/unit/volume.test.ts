@@ -8,7 +8,7 @@ const host: VolumeHost = {
   reopen: async (volume) => volume,
   keepsUnflushed: true,
 };
-// A memory volume is its own storage: closing and opening it again is nothing.
+// A memory volume is its own storage, so a closed one cannot be told from one that is open again.
 const cases = volumeCases.filter(({ name }) => name !== "a closed volume refuses");
 
 describe("volume in memory", () => {

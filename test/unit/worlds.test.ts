@@ -1,6 +1,6 @@
 /**
- * Small worlds, a share of them: every history of few operations, crashed at each volume call in every way
- * (test/worlds/explore.ts). `node tools/run/run-ts.mjs test/worlds/run.ts` goes one operation further.
+ * A short run of the small worlds: every history of a few operations, crashed at each volume call in every way
+ * (test/worlds/explore.ts). `node tools/run/run-ts.mjs test/worlds/run.ts` takes histories with one more operation.
  */
 import { expect, test } from "vitest";
 import { kernelBytes, releaseKernel } from "../support/kernels.ts";
@@ -33,7 +33,7 @@ test.each([
   },
 );
 
-test("each fault and each outcome came up", () => {
+test("each fault and each outcome occurred", () => {
   const fired = [
     "write kept",
     "write dropped",
@@ -59,12 +59,12 @@ test("each fault and each outcome came up", () => {
   expect(Object.keys(BEGINNINGS)).toHaveLength(4);
 });
 
-test("all sequences are there", () => {
+test("all sequences of operations are explored", () => {
   expect(OPERATIONS).toHaveLength(7);
   expect(historiesUpTo(4)).toBe(7 + 49 + 343 + 2401);
 });
 
-test("the planted bugs still stand in the simulation's list", () => {
+test("the simulation's list still has the shared planted bugs", () => {
   expect(BUGS.length).toBe(SHARED_COUNT + OWN);
 });
 
