@@ -37,9 +37,20 @@ export interface Env {
    * 30,000.
    */
   readonly TIDEMARK_SOCKET_SILENT_MS?: string;
+  /** "off": no device may join or push. For the first of two deployments (docs/operations.md). */
+  readonly TIDEMARK_SYNC?: string;
+  /** Days after which an outbox that nobody has seen is forgotten. Default: never. */
+  readonly TIDEMARK_OUTBOX_DAYS?: string;
 }
 
 export function numberOf(value: string | undefined, otherwise: number): number {
   const parsed = Number(value ?? NaN);
   return Number.isFinite(parsed) && parsed > 0 ? parsed : otherwise;
+}
+
+const DAY_MS = 24 * 3_600_000;
+
+export function outboxMaxAgeMs({ TIDEMARK_OUTBOX_DAYS }: Env): number | undefined {
+  const days = numberOf(TIDEMARK_OUTBOX_DAYS, 0);
+  return days === 0 ? undefined : days * DAY_MS;
 }

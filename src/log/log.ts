@@ -156,7 +156,8 @@ export class Log implements LogApi {
    */
   offer(batch: Uint8Array, options: AppendOptions = {}): { baseOffset: number; done: Promise<AppendResult> } {
     this.#check();
-    const taken = this.#take(batch, validate(this.#kernel, batch, this.limits), options);
+    const header = validate(this.#kernel, batch, this.limits);
+    const taken = this.#take(batch, options.isCounted ? { ...header, producerId: -1 } : header, options);
     return { baseOffset: "repeats" in taken ? taken.repeats : taken.baseOffset, done: this.#outcome(taken) };
   }
 

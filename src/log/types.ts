@@ -27,6 +27,8 @@ export interface AppendOptions {
    * forgotten) instead of taking what may be there already.
    */
   readonly resentSince?: number | undefined;
+  /** Another book keeps the order of these batches: their producer is neither looked at nor remembered. */
+  readonly isCounted?: boolean | undefined;
 }
 
 export interface AppendResult {

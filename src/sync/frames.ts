@@ -20,14 +20,18 @@
  *     6 cancel  ends the follow `id`                → ok
  *     7 token   the new token                       → ok { expires }, or error and the socket ends
  *     8 close   closes the channel
+ *     9 join    JSON: an outbox and a replica meet the log    → joined, or error          (9, 10, 39, 40: sync-frames.ts)
+ *    10 push    positions │ batches of an outbox              → ok { generation, next, appended }
  *   edge ─────────────────────────────▶ client
- *    32 hello   JSON { logStartOffset, logEndOffset, contentType, closed }, credits: appends that may be on their way
+ *    32 hello   JSON { logStartOffset, logEndOffset, contentType, closed, features }, credits: appends that may be on their way
  *    33 ok      JSON, credits: those of the append come back
  *    34 error   JSON { code, message, details }, credits likewise. id 0: the whole channel has ended
  *    35 batches record batches back to back, whole ones; the first may begin before the offset that was asked for
  *    36 end     JSON { logEndOffset }: the log is closed, and the follow has sent all of it
  *    37 starve  u32: the next batch has so many bytes, more than the follow has credits for
  *    38 passed  JSON { nextOffset, logEndOffset }: the follow goes on at nextOffset; before it compaction has left no records
+ *    39 joined  JSON: what the log knows of the outbox, and of itself
+ *    40 tide    where the log begins and ends, and where the follow `id` is: told to who has joined
  *
  * A client ignores frames of types that it does not know.
  *
@@ -56,6 +60,8 @@ export const FrameType = {
   CANCEL: 6,
   TOKEN: 7,
   CLOSE: 8,
+  JOIN: 9,
+  PUSH: 10,
   HELLO: 32,
   OK: 33,
   ERROR: 34,
@@ -63,6 +69,8 @@ export const FrameType = {
   END: 36,
   STARVE: 37,
   PASSED: 38,
+  JOINED: 39,
+  TIDE: 40,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 

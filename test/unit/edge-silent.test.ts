@@ -8,7 +8,7 @@ import type { Env } from "../../worker/env.ts";
 import { upgrade } from "../../worker/front/client-socket.ts";
 
 const SILENT_MS = 30_000;
-const caller: Caller = { tenant: "t", isOpen: false, expires: undefined, require: () => undefined };
+const caller: Caller = { tenant: "t", subject: "", isOpen: false, expires: undefined, require: () => undefined };
 
 /** One end of a socket. It keeps what was sent to it and how it was closed. */
 class FakeSocket extends EventTarget {
@@ -51,7 +51,7 @@ async function connected(): Promise<{ client: FakeSocket; log: FakeSocket }> {
       ) {}
     },
   );
-  await upgrade({} as Env, () => async () => status(log), caller, "path");
+  await upgrade(new Request("https://edge.invalid/"), {} as Env, () => async () => status(log), caller, "path");
   return { client, log };
 }
 

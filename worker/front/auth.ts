@@ -2,14 +2,15 @@
  * Who may do what, settled in the Worker before any object is woken. Deny by default: without a configured key every
  * request is 401, unless open access is set for development and the request came to a loopback host.
  *
- *   Authorization: Bearer <JWT>      or ?token=<JWT> on GET, for EventSource and WebSocket, at most 5 minutes long-lived
+ *   Authorization: Bearer <JWT>      or Sec-WebSocket-Protocol: tidemark.1, bearer.<JWT> for a browser's WebSocket;
+ *                                    or ?token=<JWT> on GET, for EventSource and WebSocket, at most 5 minutes long-lived
  *   claims   tenant (text) · exp (needed) · iss, aud (checked where configured)
  *            scope: words of the form can:pattern, can is read, write or admin: "read:** write:orders/*"
  *
  * Algorithms are pinned by key: HS256 with the configured secrets, the others only with keys of the JWKS. So no token
  * can pick a public key as its HMAC secret, and `none` is nobody's.
  */
-import { bearerOf } from "../wire/bearer.ts";
+import { bearerOf, protocolToken } from "../wire/bearer.ts";
 import {
   createRemoteJWKSet,
   decodeProtectedHeader,
@@ -30,6 +31,8 @@ export type Action = "read" | "write" | "admin";
 
 export interface Caller {
   readonly tenant: string;
+  /** The claim "sub": whose device it is; empty where the token names nobody. */
+  readonly subject: string;
   /** When the token ends, in seconds since 1970; undefined without one. */
   readonly expires: number | undefined;
   /** True without a token: answers may be shared by caches. */
@@ -54,14 +57,15 @@ const unauthorized = (message: string): EdgeError => new EdgeError("UNAUTHORIZED
 export async function callerOf(request: Request, env: Env): Promise<Caller> {
   const header = bearerOf(request.headers);
   const query = request.method === "GET" ? new URL(request.url).searchParams.get("token") : null;
-  const token = header ?? query ?? undefined;
+  const token = header ?? protocolToken(request.headers) ?? query ?? undefined;
   if (token === undefined) {
-    if (isOpen(request, env)) return { tenant: OPEN_TENANT, expires: undefined, isOpen: true, require: () => {} };
+    if (isOpen(request, env))
+      return { tenant: OPEN_TENANT, subject: "", expires: undefined, isOpen: true, require: () => {} };
     throw unauthorized(`a bearer token is needed${hintFor(request, env)}`);
   }
   if (token.length > TOKEN_BYTES_MAX) throw unauthorized("the token is too long");
   const claims = await verify(token, env);
-  if (header === undefined) {
+  if (header === undefined && protocolToken(request.headers) === undefined) {
     const { exp = Infinity, iat = -Infinity } = claims;
     // By our clock, too: one that says it is of next year would live until then.
     const left = exp - Date.now() / 1000 - CLOCK_TOLERANCE_SECONDS;
@@ -75,6 +79,7 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
   const scopes = scopesOf(claims["scope"]);
   return {
     tenant,
+    subject: typeof claims.sub === "string" ? claims.sub : "",
     expires: claims.exp,
     isOpen: false,
     require(action, path) {

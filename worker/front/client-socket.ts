@@ -39,6 +39,10 @@ import { refusalOf } from "../telemetry/socket-events.ts";
 import type { Ask } from "../rpc/watch.ts";
 import { ReadPace } from "./read-pace.ts";
 import { closeSocket, pairOf, type ServerSocket } from "./server-socket.ts";
+import { COUNTED, CREDITED, isClients, NEEDS } from "./frame-rules.ts";
+import { withAsker } from "../rpc/join-prefix.ts";
+import { subprotocolOf } from "../wire/bearer.ts";
+import { ownerOf } from "./owner.ts";
 
 /** Logs on one socket: each is a socket of its own behind it. */
 const CHANNELS_MAX = 256;
@@ -65,20 +69,14 @@ interface Channel {
   readonly requests: Requests;
   /** Bytes of appends without an answer. */
   unacked: number;
+  /** Who has joined it. */
+  joinedBy: string | undefined;
   /** Frames that wait for the rate limiter, in their order; undefined where there is none, or nothing waits. */
   turn: Promise<void> | undefined;
 }
 
 /** Asks the object of a path of this tenant. */
 export type AskOf = (tenant: string, path: string) => Ask;
-
-/** Requests as HTTP has them. The rest belongs to a follow. */
-const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH]);
-const NEEDS: Readonly<Record<number, "reads" | "writes">> = {
-  [FrameType.APPEND]: "writes",
-  [FrameType.FOLLOW]: "reads",
-  [FrameType.FETCH]: "reads",
-};
 
 const allows = (caller: Caller, action: Action, path: string): boolean => {
   try {
@@ -97,6 +95,7 @@ class ClientSocket {
   /** One log's socket: no others are opened. */
   readonly #isBound: boolean;
   #caller: Caller;
+  #owner: string;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #silence: ReturnType<typeof setTimeout> | undefined;
   /** How often it was looked at since the client has said anything. */
@@ -107,11 +106,12 @@ class ClientSocket {
   readonly #pace = new ReadPace();
   #ended = false;
 
-  constructor(env: Env, askOf: AskOf, socket: ServerSocket, caller: Caller, isBound: boolean) {
+  constructor(env: Env, askOf: AskOf, socket: ServerSocket, caller: Caller, owner: string, isBound: boolean) {
     this.#env = env;
     this.#askOf = askOf;
     this.#socket = socket;
     this.#caller = caller;
+    this.#owner = owner;
     this.#isBound = isBound;
     // A Blob could only be read later, and frames keep their order.
     socket.binaryType = "arraybuffer";
@@ -196,7 +196,7 @@ class ClientSocket {
     });
     this.#send(
       jsonFrame(
-        { type: FrameType.ERROR, channel, id, credits: type === FrameType.APPEND ? payload.length : 0 },
+        { type: FrameType.ERROR, channel, id, credits: CREDITED.has(type) ? payload.length : 0 },
         wireErrorOf(thrown),
       ),
     );
@@ -221,8 +221,7 @@ class ClientSocket {
   #route(frame: Frame, data: ArrayBuffer): void {
     if (frame.type === FrameType.OPEN) return void this.#openByFrame(frame);
     if (frame.type === FrameType.TOKEN) return void this.#renew(frame);
-    if (frame.type > FrameType.CLOSE || frame.type < FrameType.OPEN)
-      return this.#end(CloseCode.BAD_FRAME, "no such type");
+    if (!isClients(frame.type)) return this.#end(CloseCode.BAD_FRAME, "no such type");
     const channel = this.#channels.get(frame.channel);
     if (!channel?.socket) throw new EdgeError("CLOSED", "the channel is not open", { reason: "channel" });
     // What came before it is sent on first.
@@ -233,7 +232,11 @@ class ClientSocket {
     const needed = NEEDS[frame.type];
     if (needed && !channel[needed]) throw new EdgeError("FORBIDDEN", `the token does not allow it`);
     switch (frame.type) {
+      case FrameType.JOIN:
+        channel.joinedBy = this.#owner;
+        return this.#pass(channel, frame, withAsker(frame, { owner: this.#owner, mayWrite: channel.writes }));
       case FrameType.APPEND:
+      case FrameType.PUSH:
         this.#count(channel, frame.payload.length);
         return this.#pass(channel, frame, data);
       case FrameType.FOLLOW: {
@@ -263,7 +266,7 @@ class ClientSocket {
       })
       .catch((thrown: unknown) => {
         if (this.#channels.get(frame.channel) !== channel) return;
-        if (frame.type === FrameType.APPEND) this.#acked(channel, frame.payload.length);
+        if (CREDITED.has(frame.type)) this.#acked(channel, frame.payload.length);
         else this.#credits.end(channel.requests, frame.id);
         this.#refuse(frame, thrown);
       })
@@ -321,9 +324,11 @@ class ClientSocket {
       if (!/^[\x21-\x7e]+$/.test(text)) throw new EdgeError("UNAUTHORIZED", "not a token");
       const headers = { authorization: `Bearer ${text}` };
       const caller = await callerOf(new Request("https://socket.invalid/", { headers }), this.#env);
+      const owner = await ownerOf(caller);
       if (this.#ended) return;
       if (caller.tenant !== this.#caller.tenant) throw new EdgeError("FORBIDDEN", "the token is another tenant's");
       this.#caller = caller;
+      this.#owner = owner;
       this.#watchExpiry();
       for (const [number, channel] of this.#channels) this.#restrict(number, channel);
       this.#send(
@@ -343,15 +348,18 @@ class ClientSocket {
   /** A follow that was begun with the old token ends with it. */
   #restrict(number: number, channel: Channel): void {
     channel.writes = allows(this.#caller, "write", channel.path);
+    if (channel.joinedBy !== undefined && channel.joinedBy !== this.#owner)
+      return this.#dismiss(number, channel, "the new token is another owner's: join again");
     const read = allows(this.#caller, "read", channel.path);
     if (channel.reads && !read && channel.requests.size > 0) {
-      this.#refuse(
-        { channel: number, id: 0, type: 0, payload: new Uint8Array(0) },
-        new EdgeError("FORBIDDEN", "the new token does not allow to read here"),
-      );
-      this.#drop(number, channel);
+      this.#dismiss(number, channel, "the new token does not allow to read here");
     }
     channel.reads = read;
+  }
+
+  #dismiss(number: number, channel: Channel, why: string): void {
+    this.#refuse({ channel: number, id: 0, type: 0, payload: new Uint8Array(0) }, new EdgeError("FORBIDDEN", why));
+    this.#drop(number, channel);
   }
 
   // --- channels ----------------------------------------------------------------------------------------------------
@@ -382,6 +390,7 @@ class ClientSocket {
       writes,
       requests: new Map(),
       unacked: 0,
+      joinedBy: undefined,
       turn: undefined,
     };
     this.#channels.set(number, channel);
@@ -426,6 +435,8 @@ class ClientSocket {
     const batchBytes = type === FrameType.BATCHES ? frame.payload.length : 0;
     this.#send(data as ArrayBuffer, batchBytes);
     if (type === FrameType.BATCHES) this.#credits.sent(channel.requests, id, batchBytes);
+    // The object has ended this channel.
+    if (type === FrameType.ERROR && id === 0) this.#drop(frame.channel, channel);
   }
 
   #drop(number: number, channel: Channel): void {
@@ -465,14 +476,22 @@ const jsonError = (error: unknown) => ({
 });
 
 /** Upgrades a request. With `path` the log is opened first: what is wrong with it is an HTTP answer, and no socket. */
-export async function upgrade(env: Env, askOf: AskOf, caller: Caller, path: string | undefined): Promise<Response> {
+export async function upgrade(
+  request: Request,
+  env: Env,
+  askOf: AskOf,
+  caller: Caller,
+  path: string | undefined,
+): Promise<Response> {
   const { client, server } = pairOf();
-  const socket = new ClientSocket(env, askOf, server, caller, path !== undefined);
+  const socket = new ClientSocket(env, askOf, server, caller, await ownerOf(caller), path !== undefined);
   try {
     if (path !== undefined) await socket.open(0, path);
   } catch (thrown) {
     socket.abandon();
     throw thrown;
   }
-  return new Response(null, { status: 101, webSocket: client } as ResponseInit);
+  const subprotocol = subprotocolOf(request.headers);
+  const headers = subprotocol === undefined ? {} : { "sec-websocket-protocol": subprotocol };
+  return new Response(null, { status: 101, webSocket: client, headers } as ResponseInit);
 }

@@ -75,7 +75,7 @@ async function route(
   const isUpgrade = request.method === "GET" && seen["upgrade"]?.toLowerCase() === "websocket";
   if (pathname === SOCKET_PATH) {
     if (!isUpgrade) throw new EdgeError("UPGRADE_REQUIRED", "a WebSocket is opened here");
-    return upgrade(env, askOf(env, new URL(request.url)), await callerOf(request, env), undefined);
+    return upgrade(request, env, askOf(env, new URL(request.url)), await callerOf(request, env), undefined);
   }
   if (pathname.startsWith(SEGMENT_PREFIX) && isReading(request)) {
     const rest = decodePath(pathname.slice(SEGMENT_PREFIX.length));
@@ -97,7 +97,7 @@ async function route(
   const caller = await callerOf(request, env);
   asked.tenant = caller.tenant;
   // Who may only write appends by a socket, too; each frame is looked at.
-  if (isUpgrade) return upgrade(env, askOf(env, new URL(request.url)), caller, path);
+  if (isUpgrade) return upgrade(request, env, askOf(env, new URL(request.url)), caller, path);
   caller.require(action, path);
   checkBody(seen);
   if (env.RATE_LIMIT) await checkRate(env, caller.tenant, path);

@@ -9,7 +9,7 @@ import type { Sql } from "../store/sql.ts";
 import type { Stream } from "../stream/stream.ts";
 import { type LifeEvent, lifeAfter, lifeOf } from "./life.ts";
 
-const TABLES = ["chunk", "segment", "damage", "meta"];
+const TABLES = ["chunk", "segment", "damage", "meta", "outbox"];
 
 export interface LifecycleHost {
   readonly sql: () => Sql;

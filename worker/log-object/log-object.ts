@@ -23,7 +23,7 @@ import type { Sql } from "../store/sql.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { groupTurn, sqlOf } from "./platform.ts";
 import { encodeInSlices, turn } from "../stream/body-encoder.ts";
-import type { Env } from "../env.ts";
+import { type Env, outboxMaxAgeMs } from "../env.ts";
 import { objectName } from "../rpc/stubs.ts";
 import {
   LEAD_HEADER,
@@ -111,6 +111,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     begin: () => this.#begin(),
     counters: this.#counters,
     event: (name, fields) => this.#emit(name, fields),
+    takesOutboxes: this.env.TIDEMARK_SYNC !== "off",
   });
 
   async #open(): Promise<Stream | undefined> {
@@ -137,6 +138,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       archive: new Archive(bucketSource(this.#bucket), kernel),
       now: () => Date.now(),
       breathe: groupTurn,
+      outboxMaxAgeMs: outboxMaxAgeMs(this.env),
       readSource: (source, ...range) => readSource(this.#peer(source.path), source, ...range),
       onChange: (end, closed) => this.#notify(end, closed),
       // Behind the transaction that seals.

@@ -19,6 +19,10 @@ const HELP: Readonly<Record<string, string>> = {
   archive_failures: "Runs of the archiver that failed",
   rejections: "Requests refused by the object",
   compacted_records: "Records that compaction took",
+  joins: "Joins of outboxes, refused ones among them",
+  pushes: "Pushes taken; they count as appends, too",
+  push_conflicts: "Pushes refused",
+  claims: "Pushes that took an outbox over from a copy of its profile, or from an edge that had forgotten it",
 };
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (char) => `_${char.toLowerCase()}`);

@@ -12,9 +12,6 @@
  * its way is bounded by the append credits, and by the platform, which closes a socket with its object.
  */
 import type { DurableObjectState } from "@cloudflare/workers-types";
-import type { StartPosition } from "../../src/log/types.ts";
-import { LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf, readHeader } from "../../src/record/format.ts";
-import { viewOf } from "../../src/record/bytes.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import {
   APPEND_CREDIT_BYTES,
@@ -25,18 +22,19 @@ import {
   type Frame,
   FrameType,
   jsonFrame,
-  jsonOf,
   readAppend,
 } from "../../src/sync/frames.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { checkBatches } from "../stream/batch-check.ts";
 import type { EventFields } from "../telemetry/events.ts";
-import { shown } from "../wire/fields.ts";
 import { wireErrorOf } from "../wire/http.ts";
 import type { Counters } from "../telemetry/counters.ts";
 import { edgeKernel } from "../kernel.ts";
 import * as told from "../telemetry/socket-events.ts";
 import type { Stream } from "../stream/stream.ts";
+import { SYNC_FEATURE } from "../../src/sync/sync-frames.ts";
+import { endOf, fitting, positionOf, starve } from "./follow-frames.ts";
+import { OutboxSessions, type SyncState } from "./outbox-sessions.ts";
 
 /** Of these sockets among the object's. */
 export const SOCKET_TAG = "log";
@@ -53,7 +51,7 @@ const READ_BYTES = 256 * 1024;
 const WAITING_BYTES_MAX = 2 * APPEND_CREDIT_BYTES;
 const FRAME_COST_BYTES = 128;
 /** Requests as HTTP has them; credits are part of a follow. */
-const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH]);
+const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH, FrameType.JOIN, FrameType.PUSH]);
 const FETCH_BYTES_MAX = 2 * 1024 * 1024;
 
 /** Both ends of a pair, as far as they are needed here. */
@@ -77,6 +75,8 @@ interface Attachment {
   /** The stream has a TTL. */
   readonly isTimed?: boolean;
   readonly follows: readonly Follow[];
+  /** It has joined. */
+  readonly sync?: SyncState | undefined;
 }
 
 interface Session {
@@ -84,6 +84,7 @@ interface Session {
   readonly channel: number;
   readonly isTimed: boolean;
   readonly follows: Map<number, Follow>;
+  sync: SyncState | undefined;
   /** Follows that are being served right now. */
   readonly busy: Set<number>;
   /** Bytes of frames that wait for their turn. */
@@ -106,11 +107,14 @@ export interface SocketHost {
   begin(): void;
   readonly counters: Counters;
   /** Frames are requests, and told as such. */
-  event(name: "append" | "read" | "rejection", fields: EventFields): void;
+  event(name: "append" | "read" | "rejection" | "join" | "push", fields: EventFields): void;
+  /** Joins and pushes are taken. */
+  readonly takesOutboxes: boolean;
 }
 
 export class LogSockets {
   readonly #host: SocketHost;
+  readonly #outboxes: OutboxSessions<Session>;
   /** Of all sockets, once one of them was needed since the object woke. */
   #sessions: Map<HibernatingSocket, Session> | undefined;
   /** The newest read: who stands at the same offset takes it too. */
@@ -118,6 +122,14 @@ export class LogSockets {
 
   constructor(host: SocketHost) {
     this.#host = host;
+    this.#outboxes = new OutboxSessions<Session>({
+      stream: () => host.stream(),
+      sessions: () => this.#all().values(),
+      send: (session, frame) => this.#send(session, frame),
+      save,
+      event: (name, fields) => host.event(name, fields),
+      counters: host.counters,
+    });
   }
 
   #all(): Map<HibernatingSocket, Session> {
@@ -148,7 +160,13 @@ export class LogSockets {
     pair[1].send(
       jsonFrame(
         { type: FrameType.HELLO, channel, credits: APPEND_CREDIT_BYTES },
-        { logStartOffset, logEndOffset, contentType: config.contentType, closed },
+        {
+          logStartOffset,
+          logEndOffset,
+          contentType: config.contentType,
+          closed,
+          features: this.#host.takesOutboxes ? [SYNC_FEATURE] : [],
+        },
       ),
     );
     return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
@@ -210,6 +228,13 @@ export class LogSockets {
     switch (frame.type) {
       case FrameType.APPEND:
         return this.#append(session, frame);
+      case FrameType.JOIN:
+        this.#checkOutboxes();
+        return this.#outboxes.join(session, frame);
+      case FrameType.PUSH:
+        this.#checkOutboxes();
+        this.#checkCredits(session, frame.payload.length);
+        return this.#outboxes.push(session, frame, (thrown) => this.#refuse(session, frame, thrown));
       case FrameType.FOLLOW:
         return this.#follow(session, frame);
       case FrameType.FETCH:
@@ -234,12 +259,20 @@ export class LogSockets {
     }
   }
 
+  #checkOutboxes(): void {
+    if (!this.#host.takesOutboxes) throw badRequest("this edge takes no joins and pushes");
+  }
+
+  #checkCredits({ pending }: Session, bytes: number): void {
+    if (pending > 0 && pending + bytes > APPEND_CREDIT_BYTES)
+      throw new EdgeError("BACKPRESSURE", "more than the credits", { creditBytes: APPEND_CREDIT_BYTES });
+  }
+
   async #append(session: Session, frame: Frame): Promise<void> {
     const { length } = frame.payload;
     const read = readAppend(frame.payload);
     if (!read) throw badRequest("the payload is not an append's");
-    if (session.pending > 0 && session.pending + length > APPEND_CREDIT_BYTES)
-      throw new EdgeError("BACKPRESSURE", "more than the credits", { creditBytes: APPEND_CREDIT_BYTES });
+    this.#checkCredits(session, length);
     const stream = await this.#host.stream();
     const kernel = await edgeKernel();
     // Views: the message is nobody else's, and the log may patch it.
@@ -312,8 +345,9 @@ export class LogSockets {
     this.#host.counters.rejections++;
     this.#host.event("rejection", told.refusalOf({ type, payload }, thrown));
     // A follow that met an error is over; the client may ask again from where it is.
-    if (type !== FrameType.APPEND && session.follows.delete(id)) save(session);
-    const credits = type === FrameType.APPEND ? payload.length : 0;
+    const costsCredits = type === FrameType.APPEND || type === FrameType.PUSH;
+    if (!costsCredits && type !== FrameType.JOIN && session.follows.delete(id)) save(session);
+    const credits = costsCredits ? payload.length : 0;
     this.#send(
       session,
       jsonFrame({ type: FrameType.ERROR, channel: session.channel, id, credits }, wireErrorOf(thrown)),
@@ -378,8 +412,10 @@ export class LogSockets {
         follow.credits -= bytes.length;
         follow.next = bytes === found.bytes ? found.nextOffset : endOf(bytes);
         save(session);
+        this.#outboxes.beforeBatches(session, follow, stream);
         this.#send(session, encodeFrame({ type: FrameType.BATCHES, channel, id: follow.id, payload: bytes }));
       }
+      if (follows.get(follow.id) === follow) this.#outboxes.level(session, follow, stream);
       if (stream.closed && follow.next >= stream.log.logEndOffset && follows.delete(follow.id)) {
         save(session);
         this.#send(session, jsonFrame({ type: FrameType.END, channel, id: follow.id }, { logEndOffset: stream.tail }));
@@ -403,54 +439,25 @@ export class LogSockets {
 }
 
 function sessionOf(socket: HibernatingSocket): Session {
-  const { channel, follows, isTimed = false } = socket.deserializeAttachment() as Attachment;
+  const { channel, follows, isTimed = false, sync } = socket.deserializeAttachment() as Attachment;
   const known = new Map(follows.map((follow) => [follow.id, { ...follow }]));
-  return { socket, channel, isTimed, follows: known, busy: new Set(), waiting: 0, pending: 0, turn: Promise.resolve() };
+  return {
+    socket,
+    channel,
+    isTimed,
+    follows: known,
+    sync,
+    busy: new Set(),
+    waiting: 0,
+    pending: 0,
+    turn: Promise.resolve(),
+  };
 }
 
-function save({ socket, channel, isTimed, follows }: Session): void {
+function save({ socket, channel, isTimed, follows, sync }: Session): void {
   try {
-    socket.serializeAttachment({ channel, isTimed, follows: [...follows.values()] } satisfies Attachment);
+    socket.serializeAttachment({ channel, isTimed, follows: [...follows.values()], sync } satisfies Attachment);
   } catch {
     // Closed meanwhile.
   }
-}
-
-const starve = ({ channel }: Session, id: number, bytes: number): Uint8Array => {
-  const payload = new Uint8Array(4);
-  viewOf(payload).setUint32(0, bytes);
-  return encodeFrame({ type: FrameType.STARVE, channel, id, payload });
-};
-
-/** The whole batches that fit into the credits; the size of the first when not even that does. */
-function fitting({ bytes }: Found, credits: number): Uint8Array | number {
-  if (bytes.length <= credits) return bytes;
-  const view = viewOf(bytes);
-  let end = 0;
-  for (let next = 0; next <= credits && next < bytes.length;) {
-    end = next;
-    next += view.getInt32(next + LENGTH_AT) + LENGTH_OVERHEAD;
-  }
-  return end > 0 ? bytes.subarray(0, end) : view.getInt32(LENGTH_AT) + LENGTH_OVERHEAD;
-}
-
-const endOf = (bytes: Uint8Array): number => nextOffsetOf(readHeader(splitBatches(bytes).at(-1)!));
-
-const POSITIONS = "from must be an offset, earliest, latest or { timestamp }";
-
-async function positionOf(stream: Stream, frame: Frame): Promise<number> {
-  // Garbage is not "from the beginning".
-  const fields = frame.payload.length === 0 ? {} : jsonOf(frame);
-  if (!fields) throw badRequest(`the payload is not a JSON object; ${POSITIONS}`);
-  const from = Object.hasOwn(fields, "from") ? fields["from"] : undefined;
-  if (from === undefined || from === "earliest") return stream.start;
-  if (typeof from === "number") {
-    if (!Number.isSafeInteger(from)) throw badRequest(`from is ${shown(from)}; ${POSITIONS}`);
-    stream.checkOffset(from);
-    return from;
-  }
-  const { timestamp } = Object(from) as { timestamp?: unknown };
-  if (from !== "latest" && !(typeof timestamp === "number" && Number.isFinite(timestamp)))
-    throw badRequest(`from is ${shown(from)}; ${POSITIONS}`);
-  return stream.log.resolve(from as StartPosition);
 }

@@ -33,10 +33,10 @@ import type {
 import { Archive } from "./segment-archive.ts";
 import type { SegmentToWrite } from "./segment-object.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
-import { hops } from "./chunk-walk.ts";
 import { MovedSegments } from "./moved-segments.ts";
 import { ChunkReader } from "./chunk-reader.ts";
-import { infoOf, rowsOf } from "./chunk-rows.ts";
+import { infoOf, outputOf, rowsOf } from "./chunk-rows.ts";
+import type { RowBook } from "./row-book.ts";
 import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow } from "./chunk-tables.ts";
 import type { Sql } from "./sql.ts";
 
@@ -64,6 +64,8 @@ export interface ChunkLogOptions {
    */
   readonly onSealed?: (nextOffset: number) => void;
   readonly onAppended?: (nextOffset: number) => void;
+  /** Kept with the rows. */
+  readonly book?: RowBook;
 }
 
 export class ChunkLog implements LogStore {
@@ -110,9 +112,15 @@ export class ChunkLog implements LogStore {
     const base = Math.max(meta.end, this.#sealed.at(-1)?.nextOffset ?? 0);
     this.#active = emptySegment(base, now(), Math.max(meta.epoch, this.#sealed.at(-1)?.epoch ?? 0));
     this.#activeChunks = 0;
-    for (const row of this.#tables.chunksFrom(base)) this.#recover(row);
+    const { book } = options;
+    book?.open(base);
+    for (const row of this.#tables.chunksFrom(base)) {
+      this.#recover(row);
+      book?.replay({ ...row, origins: row.origins ?? null });
+    }
     this.#flushed = this.logEndOffset;
     this.leaderEpoch = this.#active.epoch + 1;
+    book?.opened(this.logEndOffset, this.leaderEpoch);
     this.recovery = {
       log: name,
       segments: this.#sealed.length + 1,
@@ -178,13 +186,16 @@ export class ChunkLog implements LogStore {
     const before = { sealed: this.#sealed, active: { ...this.#active }, chunks: this.#activeChunks };
     try {
       // One row needs no transaction of its own: the statement is atomic.
-      if (rows.length === 1 && !this.#isFull()) this.#insert(rows[0]!);
+      const isOne = rows.length === 1 && !this.#isFull() && !this.#options.book?.needsTransaction(rows[0]!.nextOffset);
+      if (isOne) this.#insert(rows[0]!);
       else this.#tables.transaction(() => rows.forEach((row) => this.#insert(row)));
+      this.#options.book?.done(true);
       this.#options.onAppended?.(this.logEndOffset);
     } catch (thrown) {
       this.#sealed = before.sealed;
       this.#active = before.active;
       this.#activeChunks = before.chunks;
+      this.#options.book?.done(false);
       throw this.#failed(thrown);
     }
   }
@@ -194,7 +205,7 @@ export class ChunkLog implements LogStore {
     const { baseOffset, nextOffset, recordCount } = row;
     assert(baseOffset === this.logEndOffset && nextOffset > baseOffset, "a row continues the log");
     assert(recordCount === nextOffset - baseOffset, "a row has a record for every offset that it takes");
-    this.#tables.insertChunk(row);
+    this.#tables.insertChunk({ ...row, origins: this.#options.book?.notes(baseOffset, nextOffset) ?? null });
     this.#count(row, row.batches);
     this.#active.epoch = this.leaderEpoch;
   }
@@ -209,6 +220,7 @@ export class ChunkLog implements LogStore {
     const snapshot = this.onSeal?.(SNAPSHOT_BYTES_MAX);
     if (snapshot) this.#tables.saveProducers(sealed.nextOffset, snapshot);
     this.#options.onSealed?.(sealed.nextOffset);
+    this.#options.book?.seal(sealed.nextOffset);
     for (const range of this.#rows.damage) if (range.from >= sealed.baseOffset) this.#tables.saveDamage(range);
     this.#sealed = [...this.#sealed, sealed];
     this.#active = emptySegment(sealed.nextOffset, this.#now(), sealed.epoch);
@@ -270,7 +282,12 @@ export class ChunkLog implements LogStore {
     this.#change(() => {
       this.#saveLog(this.#start);
       this.#tables.deleteRange(from, to);
-      for (const output of outputs) made.push(this.#writeOutput(output));
+      for (const output of outputs) {
+        const { segment, rows } = outputOf(this.#kernel, output, this.#now(), this.leaderEpoch);
+        for (const row of rows) this.#tables.insertChunk(row);
+        this.#tables.insertSegment(segment);
+        made.push(segment);
+      }
     });
     this.#moved.retire(from, to);
     this.#sealed = [
@@ -280,37 +297,16 @@ export class ChunkLog implements LogStore {
     ];
   }
 
-  #writeOutput({ baseOffset, nextOffset, bytes, sealedAt }: ReplacementSegment): SegmentRow {
-    const segment: SegmentRow = {
-      ...emptySegment(baseOffset, this.#now(), this.leaderEpoch),
-      nextOffset,
-      bytes: bytes.length,
-      sealedAt,
-      compacted: true,
-    };
-    const batches = [...hops({ baseOffset, nextOffset, crc: null, bytes }, true)].map(({ header, position }) =>
-      bytes.slice(position, position + header.sizeBytes),
-    );
-    // Their own epochs stay: these records were written in those terms.
-    for (const row of rowsOf(batches, undefined, Math.trunc(sealedAt))) {
-      assert(row.baseOffset >= baseOffset && row.nextOffset <= nextOffset, "a row lies inside its segment");
-      this.#tables.insertChunk({ ...row, crc: this.#kernel.crc32c(row.bytes) });
-      segment.batches += row.batches;
-      segment.records += row.recordCount;
-      segment.maxTimestamp = Math.max(segment.maxTimestamp, row.maxTimestamp);
-    }
-    this.#tables.insertSegment(segment);
-    return segment;
-  }
-
   #change(work: () => void): void {
     const before = { sealed: this.#sealed, active: this.#active, chunks: this.#activeChunks };
     try {
       this.#tables.transaction(work);
+      this.#options.book?.done(true);
     } catch (thrown) {
       this.#sealed = before.sealed;
       this.#active = before.active;
       this.#activeChunks = before.chunks;
+      this.#options.book?.done(false);
       throw this.#failed(thrown);
     }
   }
@@ -406,8 +402,12 @@ export class ChunkLog implements LogStore {
       const moved = this.#moved.at(segment.baseOffset);
       if (moved) for await (const header of this.#archive.headers(moved)) if (header.baseOffset >= from) yield header;
       for (const row of this.#tables.chunksOf(segment))
-        for (const { header } of this.#rows.hops(row)) if (header.baseOffset >= from) yield header;
+        for (const { header } of this.#rows.hops(row)) if (header.baseOffset >= from) yield this.#unlessCounted(header);
     }
+  }
+
+  #unlessCounted(header: BatchHeader): BatchHeader {
+    return this.#options.book?.hasCounted(header.baseOffset) ? { ...header, producerId: -1 } : header;
   }
 
   async producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined> {

@@ -1,8 +1,11 @@
 /** From batches to the chunk store's rows, and from its notes of segments to what tools are shown. */
 import { nextOffsetOf, readHeader, stampLeaderEpoch } from "../../src/record/format.ts";
 import { concat } from "../../src/store/bytes.ts";
-import type { SegmentInfo } from "../../src/store/log-store.ts";
-import { type ChunkRow, CHUNK_BYTES_MAX, type SegmentRow } from "./chunk-tables.ts";
+import type { ReplacementSegment, SegmentInfo } from "../../src/store/log-store.ts";
+import { assert } from "../../src/errors.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { hops } from "./chunk-walk.ts";
+import { type ChunkRow, CHUNK_BYTES_MAX, emptySegment, type SegmentRow } from "./chunk-tables.ts";
 
 export function infoOf(segment: SegmentRow): SegmentInfo {
   const { epoch: _, ...rest } = segment;
@@ -49,4 +52,32 @@ export function rowsOf(
   }
   end();
   return rows;
+}
+
+/** What compaction puts in the place of segments, as a note of a segment and its rows. */
+export function outputOf(
+  kernel: Kernel,
+  { baseOffset, nextOffset, bytes, sealedAt }: ReplacementSegment,
+  createdAt: number,
+  epoch: number,
+): { readonly segment: SegmentRow; readonly rows: readonly ChunkRow[] } {
+  const segment: SegmentRow = {
+    ...emptySegment(baseOffset, createdAt, epoch),
+    nextOffset,
+    bytes: bytes.length,
+    sealedAt,
+    compacted: true,
+  };
+  const batches = [...hops({ baseOffset, nextOffset, crc: null, bytes }, true)].map(({ header, position }) =>
+    bytes.slice(position, position + header.sizeBytes),
+  );
+  // Their own epochs stay: these records were written in those terms.
+  const rows = rowsOf(batches, undefined, Math.trunc(sealedAt));
+  for (const row of rows) {
+    assert(row.baseOffset >= baseOffset && row.nextOffset <= nextOffset, "a row lies inside its segment");
+    segment.batches += row.batches;
+    segment.records += row.recordCount;
+    segment.maxTimestamp = Math.max(segment.maxTimestamp, row.maxTimestamp);
+  }
+  return { segment, rows: rows.map((row) => ({ ...row, crc: kernel.crc32c(row.bytes) })) };
 }

@@ -5,6 +5,7 @@
 import type { Sql, SqlRow, SqlValue } from "./sql.ts";
 import { BATCH_BYTES_MAX } from "../../src/log/limits.ts";
 import type { QuarantinedRange } from "../../src/store/log-store.ts";
+import { OUTBOX_SCHEMA } from "./outbox-schema.ts";
 import { ARCHIVE_SCHEMA, ArchiveTables } from "./archive-tables.ts";
 
 /** A row holds any one batch. The platform's bound is 2 MB for a whole row, and its local runtime enforces none. */
@@ -19,6 +20,8 @@ export interface ChunkRow {
   /** Checksum of all bytes, where batches leave holes between their offsets; elsewhere continuity checks as much. */
   readonly crc: number | null;
   readonly bytes: Uint8Array;
+  /** What a book notes of the row (row-book.ts). */
+  readonly origins?: Uint8Array | null;
 }
 
 /** What reading takes of a row. */
@@ -69,21 +72,27 @@ export const emptySegment = (baseOffset: number, createdAt: number, epoch: numbe
 
 const SCHEMA = [
   `CREATE TABLE IF NOT EXISTS chunk(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, max_timestamp INTEGER NOT NULL,
-     record_count INTEGER NOT NULL, written_at INTEGER NOT NULL, crc INTEGER, bytes BLOB NOT NULL) STRICT`,
+     record_count INTEGER NOT NULL, written_at INTEGER NOT NULL, crc INTEGER, bytes BLOB NOT NULL, origins BLOB) STRICT`,
   `CREATE TABLE IF NOT EXISTS segment(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
      batches INTEGER NOT NULL, records INTEGER NOT NULL, max_timestamp INTEGER NOT NULL, created_at INTEGER NOT NULL,
      sealed_at INTEGER NOT NULL, compacted INTEGER NOT NULL, epoch INTEGER NOT NULL) STRICT`,
   `CREATE TABLE IF NOT EXISTS damage(from_offset INTEGER PRIMARY KEY, to_offset INTEGER NOT NULL, position INTEGER NOT NULL,
      bytes INTEGER NOT NULL, reason TEXT NOT NULL) STRICT`,
   `CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID`,
+  OUTBOX_SCHEMA,
   ARCHIVE_SCHEMA,
 ];
+/** Tables of older versions have no such column. No row is rewritten. */
+const LATER_COLUMN = {
+  of: "SELECT sql FROM sqlite_master WHERE name = 'chunk'",
+  add: "ALTER TABLE chunk ADD COLUMN origins BLOB",
+};
 /** What one statement fetches, by the size of the rows before. */
 const PAGE_ROWS_MAX = 64;
 const PAGE_BYTES = 512 * 1024;
 /** Of a plan, before their sizes are known. */
 const FIRST_PLAN_ROWS = 32;
-const CHUNK = "base_offset, next_offset, max_timestamp, record_count, written_at, crc, bytes";
+const CHUNK = "base_offset, next_offset, max_timestamp, record_count, written_at, crc, bytes, origins";
 
 export const bytesOf = (value: SqlValue | undefined): Uint8Array =>
   value instanceof Uint8Array ? value : new Uint8Array(value as ArrayBuffer);
@@ -96,6 +105,7 @@ const chunkOf = (row: SqlRow): ChunkRow => ({
   writtenAt: Number(row["written_at"]),
   crc: row["crc"] as number | null,
   bytes: bytesOf(row["bytes"]),
+  origins: row["origins"] === null ? null : bytesOf(row["origins"]),
 });
 
 export class ChunkTables {
@@ -107,6 +117,7 @@ export class ChunkTables {
 
   create(): void {
     for (const statement of SCHEMA) this.#run(statement);
+    if (!String(this.#run(LATER_COLUMN.of)[0]!["sql"]).includes("origins")) this.#run(LATER_COLUMN.add);
   }
 
   transaction<T>(work: () => T): T {
@@ -120,7 +131,7 @@ export class ChunkTables {
 
   insertChunk(row: ChunkRow): void {
     this.#run(
-      `INSERT INTO chunk(${CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO chunk(${CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       row.baseOffset,
       row.nextOffset,
       row.maxTimestamp,
@@ -128,6 +139,7 @@ export class ChunkTables {
       row.writtenAt,
       row.crc,
       row.bytes,
+      row.origins ?? null,
     );
   }
 

@@ -213,15 +213,37 @@ export class Appends {
     if (this.#stream.closed) throw this.#closedConflict();
     const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
     this.#checkRoom(bytes);
-    this.#pendingBytes += bytes;
     // All or nothing: what any of them is refused for is found before the first is queued, and they are one commit.
-    const work = this.#stream.log.appendAll(batches, { ...sending, ...(ifEnd !== undefined && { ifEnd }) });
+    return this.#counted(
+      this.#stream.log.appendAll(batches, { ...sending, ...(ifEnd !== undefined && { ifEnd }) }),
+      bytes,
+    );
+  }
+
+  /** A push, judged and queued in one turn: `judge` answers what needs no place in the log, or throws. */
+  async pushBatches<Answer>(
+    bytes: number,
+    judge: () => Promise<Answer> | undefined,
+    queue: () => Promise<Answer>,
+  ): Promise<Answer> {
+    if (this.#closing) await this.settled();
+    this.#checkThere();
+    if (this.#stream.closed) throw this.#closedConflict();
+    const known = judge();
+    if (known) return known;
+    this.#checkRoom(bytes);
+    return this.#counted(queue(), bytes);
+  }
+
+  /** Work that is queued, until it is through. */
+  async #counted<Result>(work: Promise<Result>, bytes: number): Promise<Result> {
+    this.#pendingBytes += bytes;
     const pending = Promise.allSettled([work]);
     this.#pending.add(pending);
     try {
-      const results = await work;
+      const result = await work;
       this.#stream.touch();
-      return results;
+      return result;
     } finally {
       await pending;
       this.#pending.delete(pending);

@@ -10,7 +10,7 @@ import { badRequest, EdgeError } from "../errors.ts";
 import { isJsonText, RECORDS_MAX, ENCODE_SLICE_BYTES, turn } from "./body-encoder.ts";
 import { isReserved } from "./writer-state.ts";
 
-const BATCHES_MAX = 1000;
+export const BATCHES_MAX = 1000;
 /** Checking costs a quarter of encoding, for the same bytes. */
 const TURN_SLICES = 4;
 /** A compressed batch may hold so much, whatever its own size. */
@@ -29,7 +29,12 @@ export async function checkBatches(kernel: Kernel, batches: readonly Uint8Array[
   for (const [i, batch] of batches.entries()) {
     const { attributes, recordCount } = headers[i]!;
     work += ((attributes & CODEC_MASK) === 0 ? batch.length : UNPACKED_BYTES) + recordCount * RECORD_COST_BYTES;
-    await checkBatch(kernel, batch, isJson);
+    await checkBatch(kernel, batch, isJson).catch((thrown: unknown) => {
+      const { code, message, details } = EdgeError.from(thrown);
+      throw EdgeError.isOne(thrown)
+        ? new EdgeError(code, message, { ...details, batch: i }, { cause: thrown })
+        : thrown;
+    });
     if (work < ENCODE_SLICE_BYTES * TURN_SLICES || i === batches.length - 1) continue;
     work = 0;
     await turn();

@@ -27,6 +27,9 @@ import type { Fork, StreamConfig } from "./stream-config.ts";
 import { mediaType } from "./media-type.ts";
 import { type Parts, partsIn } from "./values.ts";
 import { StreamState } from "./writer-state.ts";
+import { OutboxTables } from "../store/outbox-tables.ts";
+import { Outboxes } from "./outboxes.ts";
+import { Pushes } from "./push.ts";
 
 /** What a stream needs of its object. */
 export interface StreamHost {
@@ -35,6 +38,10 @@ export interface StreamHost {
   /** Reads segments in object storage. */
   readonly archive: Archive;
   now(): number;
+  /** 32 random bits; default: the platform's. */
+  random?(): number;
+  /** After how long an outbox that nobody has seen is forgotten; default: never. */
+  readonly outboxMaxAgeMs?: number | undefined;
   /** Resolves in a later turn: appends that arrive meanwhile form the next group. */
   breathe(): Promise<void>;
   /** Batches of another stream of the same tenant, from its own object; undefined where that stream is gone. */
@@ -79,6 +86,8 @@ function settingsOf({ retention }: StreamConfig): Partial<LogSettings> {
 export class Stream {
   readonly log: Log;
   readonly store: ChunkLog;
+  readonly outboxes: Outboxes;
+  readonly pushes: Pushes;
   readonly #host: StreamHost;
   readonly #tables: ChunkTables;
   #config: StreamConfig;
@@ -91,7 +100,7 @@ export class Stream {
     host: StreamHost,
     tables: ChunkTables,
     config: StreamConfig,
-    { log, store }: { log: Log; store: ChunkLog },
+    { log, store, outboxes }: { log: Log; store: ChunkLog; outboxes: Outboxes },
     state: StreamState,
     isNew: boolean,
   ) {
@@ -107,6 +116,16 @@ export class Stream {
       now: () => host.now(),
       closed: () => host.onChange(this.tail, true),
       abort: (reason) => host.abort(reason),
+    });
+    this.outboxes = outboxes;
+    const { kernel, isJson } = this;
+    this.pushes = new Pushes({
+      kernel,
+      log,
+      isJson,
+      outboxes,
+      appends: this.#appends,
+      abort: (why) => host.abort(why),
     });
     this.#touchedAt = config.touchedAt;
     this.#slackMs = isNew ? 0 : ((config.ttl ?? 0) * 1000) / TOUCH_STEPS;
@@ -132,6 +151,15 @@ export class Stream {
     const { sql, kernel } = host;
     const tables = new ChunkTables(sql);
     const now = () => host.now();
+    const outboxes = new Outboxes({
+      tables: new OutboxTables(tables),
+      crc32c: (bytes) => kernel.crc32c(bytes),
+      now,
+      random: host.random?.bind(host) ?? (() => crypto.getRandomValues(new Uint32Array(1))[0]!),
+      // Who pushed what a fork inherits is known to its source alone.
+      forgottenAt: config.fork?.offset ?? 0,
+      maxAgeMs: host.outboxMaxAgeMs,
+    });
     const store = new ChunkLog({
       sql,
       kernel,
@@ -145,6 +173,7 @@ export class Stream {
         host.onSealed(offset);
       },
       onAppended: (offset) => stream?.appended(offset),
+      book: outboxes,
     });
     const log = await Log.open({
       store,
@@ -160,7 +189,7 @@ export class Stream {
         : (JSON.parse(String(saved)) as { offset: number; state: string });
     const state = StreamState.from(text, offset);
     await replay(kernel, log, state, Math.max(offset, log.logStartOffset));
-    stream = new Stream(host, tables, config, { log, store }, state, isNew);
+    stream = new Stream(host, tables, config, { log, store, outboxes }, state, isNew);
     return stream;
   }
 

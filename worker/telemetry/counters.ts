@@ -16,6 +16,16 @@ export class Counters {
   archiveFailures = 0;
   rejections = 0;
   compactedRecords = 0;
+  joins = 0;
+  pushes = 0;
+  pushConflicts = 0;
+  claims = 0;
+
+  push(bytes: number, duplicate: boolean, isClaim: boolean): void {
+    this.append(bytes, duplicate);
+    this.pushes++;
+    if (isClaim) this.claims++;
+  }
 
   append(bytes: number, duplicate: boolean): void {
     this.appends++;

@@ -48,3 +48,32 @@ export const refusalOf = ({ type, payload }: Pick<Frame, "type" | "payload">, th
     bytes: payload.length,
   };
 };
+
+/** The first digits tell outboxes apart, and are no secret that lets one speak for it. */
+const named = (outbox: string | null): string | undefined => outbox?.slice(0, 6);
+
+export const joined = (outbox: string | null, refusal: string | undefined): EventFields => ({
+  source: SOURCE,
+  status: refusal === undefined ? 200 : 409,
+  type: "join",
+  outbox: named(outbox),
+  ...(refusal !== undefined && { code: refusal }),
+});
+
+export const pushed = (
+  started: number,
+  bytes: number,
+  outbox: string,
+  { appended, duplicate, lastOffset }: { appended: readonly unknown[]; duplicate: boolean; lastOffset: number },
+  isClaim: boolean,
+): EventFields => ({
+  source: SOURCE,
+  status: 200,
+  type: isClaim ? "claim" : "push",
+  ms: Date.now() - started,
+  bytes,
+  outbox: named(outbox),
+  next: lastOffset + 1,
+  batches: appended.length,
+  duplicate,
+});

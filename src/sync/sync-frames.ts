@@ -1,0 +1,198 @@
+/**
+ * Payloads of the frames by which a browser's outbox and an edge log meet (feature `sync1` of `hello`; frames.ts has
+ * the header before them). Big-endian. docs/edge.md describes them, docs/sync.md what they are for.
+ *
+ *   join    JSON: whose outbox, what it holds, what its replica holds          → joined, or error with the same fields
+ *   push    i64 expected │ i64 at │ i64 readTo │ u32 previous │ batches        → ok { generation, next, appended }
+ *   joined  JSON: what the edge knows of the outbox, and of itself
+ *   tide    i64 log start │ i64 next offset of the follow │ i64 high watermark │ u64 life
+ *
+ * Numbers that a client sends are looked at here: whoever takes a decoded payload has no hostile number to fear.
+ */
+import { concat, viewOf } from "../record/bytes.ts";
+
+/** What `hello` names when the log's edge takes joins and pushes. */
+export const SYNC_FEATURE = "sync1";
+export const SAMPLES_MAX = 12;
+const PUSH_HEADER_BYTES = 28;
+export const TIDE_BYTES = 32;
+/** Leader epochs and generations are 32 bits with a sign wherever they are stored. */
+const INT32_MAX = 2 ** 31 - 1;
+
+/** A batch of the replica: where it begins, and its CRC; null for a filler. */
+export type Sample = readonly [offset: number, crc: number | null];
+
+export interface OutboxJoin {
+  /** 16 hex digits; null while the device has nothing to send. */
+  readonly outbox: string | null;
+  readonly generation: number;
+  readonly term: number;
+  /** An earlier join was answered: an edge that does not know the outbox has forgotten it. */
+  readonly registered: boolean;
+  /** First position of this outbox. */
+  readonly first: number;
+  /** The replica's end; 0 while there is none. */
+  readonly end: number;
+  /** Behind the highest offset that was told to be this outbox's and was then trimmed there; 0 for none. */
+  readonly passed: number;
+  /** The life of the edge's log in which the newest stored frame came; null for none. */
+  readonly life: string | null;
+  /** The stream's id as the device knows it; null before the first join. */
+  readonly stream: string | null;
+  readonly samples: readonly Sample[];
+}
+
+export interface Joined {
+  readonly stream: string;
+  /** Who asks, by the token. */
+  readonly owner: string;
+  readonly contentType: string;
+  readonly closed: boolean;
+  readonly logStartOffset: number;
+  /** Committed. */
+  readonly logEndOffset: number;
+  /** "back": the edge has less than the device was told, or other records. It was put back. */
+  readonly lineage: "same" | "back";
+  /** Below it both are known to hold the same; 0 where no sample says so. */
+  readonly agreedTo: number;
+  /** The life that the edge's log has now, for the note of the replica. */
+  readonly life: string;
+  readonly forgottenAt: number;
+  readonly known: boolean;
+  /** Below it lies nothing that was pushed under this outbox. */
+  readonly since: number;
+  readonly generation: number;
+  readonly term: number;
+  readonly next: number;
+  /** −1 for none. */
+  readonly lastOffset: number;
+  readonly lastCrc: number;
+  /** Of one push. */
+  readonly limits: {
+    readonly batchBytes: number;
+    readonly recordBytes: number;
+    readonly frameBytes: number;
+    readonly batches: number;
+    readonly records: number;
+  };
+  readonly serverTimeMs: number;
+}
+
+export interface Push {
+  /** Position that the edge must have come to. */
+  readonly expected: number;
+  /** Position of the first record; other than `expected` only in a claim. */
+  readonly at: number;
+  /** A claim: the committed offset below which this device has looked for its own batches. Undefined for a plain push. */
+  readonly readTo: number | undefined;
+  /** CRC of the batch that ends at `expected`, as the client knows it; 0 for none. */
+  readonly previous: number;
+  readonly batches: Uint8Array;
+}
+
+export interface TidePayload {
+  readonly logStartOffset: number;
+  readonly nextOffset: number;
+  readonly highWatermark: number;
+  readonly life: string;
+}
+
+export interface Pushed {
+  readonly generation: number;
+  readonly next: number;
+  readonly appended: readonly { readonly baseOffset: number; readonly lastOffset: number }[];
+  /** These batches were pushed before; `lastOffset` is where the last of them stands. */
+  readonly duplicate: boolean;
+  readonly lastOffset: number;
+}
+
+type Field = (value: unknown) => boolean;
+const isHex: Field = (value) => typeof value === "string" && /^[0-9a-f]{16}$/.test(value);
+const isPosition: Field = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isTerm: Field = (value) => isPosition(value) && (value as number) <= INT32_MAX;
+const isCrc: Field = (value) => isPosition(value) && (value as number) < 2 ** 32;
+const orNull =
+  (is: Field): Field =>
+  (value) =>
+    value === null || is(value);
+const isSample: Field = (value) =>
+  Array.isArray(value) && value.length === 2 && isPosition(value[0]) && orNull(isCrc)(value[1]);
+
+/** 63 random bits: not 0, and no sign. */
+export const isOutboxId = (value: unknown): value is string =>
+  isHex(value) && (value as string) < "8" && value !== "0000000000000000";
+
+/** What each field of a join is, and what an error says that it must be. */
+const JOIN_FIELDS: Readonly<Record<keyof OutboxJoin, readonly [Field, string]>> = {
+  outbox: [orNull(isOutboxId), "16 hex digits of a number from 1 to 2^63 − 1, or null"],
+  generation: [(value) => isTerm(value) && value !== 0, "from 1 to 2^31 − 1"],
+  term: [isTerm, "from 0 to 2^31 − 1"],
+  registered: [(value) => typeof value === "boolean", "true or false"],
+  first: [isPosition, "a position"],
+  end: [isPosition, "an offset"],
+  passed: [isPosition, "an offset"],
+  life: [orNull(isHex), "16 hex digits, or null"],
+  stream: [orNull((value) => typeof value === "string" && value.length <= 64), "at most 64 characters, or null"],
+  samples: [
+    (value) => Array.isArray(value) && value.length <= SAMPLES_MAX && value.every(isSample),
+    `at most ${SAMPLES_MAX} pairs of an offset and a CRC or null`,
+  ],
+};
+
+/** The join in a JSON object, or the name of the first field that is wrong and what it must be. */
+export function readJoin(fields: Readonly<Record<string, unknown>>): OutboxJoin | { readonly wrong: string } {
+  for (const [name, [is, must]] of Object.entries(JOIN_FIELDS))
+    if (!Object.hasOwn(fields, name) || !is(fields[name])) return { wrong: `${name} must be ${must}` };
+  return fields as unknown as OutboxJoin;
+}
+
+export function pushPayload(push: Omit<Push, "batches">, batches: readonly Uint8Array[]): Uint8Array {
+  const header = new Uint8Array(PUSH_HEADER_BYTES);
+  const view = viewOf(header);
+  view.setBigInt64(0, BigInt(push.expected));
+  view.setBigInt64(8, BigInt(push.at));
+  view.setBigInt64(16, BigInt(push.readTo ?? -1));
+  view.setUint32(24, push.previous);
+  return concat([header, ...batches]);
+}
+
+/** Undefined where the payload is none. */
+export function readPush(payload: Uint8Array): Push | undefined {
+  if (payload.length < PUSH_HEADER_BYTES) return undefined;
+  const view = viewOf(payload);
+  const [expected, at, readTo] = [0, 8, 16].map((from) => Number(view.getBigInt64(from))) as [number, number, number];
+  if (!isPosition(expected) || !isPosition(at) || (readTo !== -1 && !isPosition(readTo))) return undefined;
+  return {
+    expected,
+    at,
+    readTo: readTo === -1 ? undefined : readTo,
+    previous: view.getUint32(24),
+    batches: payload.subarray(PUSH_HEADER_BYTES),
+  };
+}
+
+export function tidePayload({ logStartOffset, nextOffset, highWatermark, life }: TidePayload): Uint8Array {
+  const payload = new Uint8Array(TIDE_BYTES);
+  const view = viewOf(payload);
+  view.setBigInt64(0, BigInt(logStartOffset));
+  view.setBigInt64(8, BigInt(nextOffset));
+  view.setBigInt64(16, BigInt(highWatermark));
+  view.setBigUint64(24, BigInt(`0x${life}`));
+  return payload;
+}
+
+/** Undefined where the payload is none. */
+export function readTide(payload: Uint8Array): TidePayload | undefined {
+  if (payload.length < TIDE_BYTES) return undefined;
+  const view = viewOf(payload);
+  const [logStartOffset, nextOffset, highWatermark] = [0, 8, 16].map((from) => Number(view.getBigInt64(from))) as [
+    number,
+    number,
+    number,
+  ];
+  if (![logStartOffset, nextOffset, highWatermark].every(isPosition)) return undefined;
+  return { logStartOffset, nextOffset, highWatermark, life: hexOf(view.getBigUint64(24)) };
+}
+
+/** Sixteen digits. */
+export const hexOf = (bits: bigint): string => bits.toString(16).padStart(16, "0");

@@ -1,0 +1,148 @@
+/** A device as the edge sees it: one log's socket, joins and pushes as frames, answers by their ids. */
+import { env, SELF } from "cloudflare:test";
+import { BatchBuilder } from "../../src/record/batch-builder.ts";
+import { readHeader, stampBaseOffset } from "../../src/record/format.ts";
+import { splitBatches } from "../../src/record/record-batch.ts";
+import type { Wire } from "../../src/sync/edge-socket.ts";
+import { decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "../../src/sync/frames.ts";
+import { type OutboxJoin, type Joined, pushPayload, type Push, readTide } from "../../src/sync/sync-frames.ts";
+import type { EdgeWireError } from "../../worker/errors.ts";
+import type { Env } from "../../worker/env.ts";
+import { edgeKernel } from "../../worker/kernel.ts";
+import { objectName } from "../../worker/rpc/stubs.ts";
+
+const kernel = await edgeKernel();
+const { LOGS } = env as unknown as Env;
+
+export const at = (path: string): string => `http://localhost/v1/stream/${path}`;
+export const logObject = (path: string): never => LOGS.get(LOGS.idFromName(objectName("dev", path))) as never;
+
+export async function makeLog(path: string, contentType = "text/plain", headers: object = {}): Promise<string> {
+  const asked = { method: "PUT", headers: { "content-type": contentType, ...headers } };
+  const response = await SELF.fetch(at(path), asked);
+  if (response.status !== 201) throw new Error(`${response.status} ${await response.text()}`);
+  await response.arrayBuffer();
+  return path;
+}
+
+export const textOf = async (path: string): Promise<string> => (await SELF.fetch(`${at(path)}?offset=-1`)).text();
+
+/** A batch as a page makes it, at its position in the outbox. */
+export function batchAt(position: number, values: readonly string[], producer = 7): Uint8Array {
+  const builder = new BatchBuilder(kernel);
+  for (const value of values)
+    builder.tryAppend({ key: null, value: new TextEncoder().encode(value), timestamp: 1_000 });
+  const batch = builder.build({ producerId: producer, producerEpoch: 0, baseSequence: position });
+  stampBaseOffset(batch, position);
+  return batch;
+}
+
+export const crcOf = (batch: Uint8Array): number => readHeader(batch).crc;
+
+type Upgraded = Response & { webSocket: (Wire & { accept(): void; binaryType: string }) | null };
+
+export const JOIN: OutboxJoin = {
+  outbox: "0123456789abcdef",
+  generation: 1,
+  term: 1,
+  registered: false,
+  first: 0,
+  end: 0,
+  passed: 0,
+  life: null,
+  stream: null,
+  samples: [],
+};
+
+export interface Ok {
+  readonly generation: number;
+  readonly next: number;
+  readonly appended: readonly { readonly baseOffset: number; readonly lastOffset: number }[];
+  readonly duplicate: boolean;
+  readonly lastOffset: number;
+}
+
+export class Device {
+  readonly frames: Frame[] = [];
+  readonly hello: Promise<Record<string, unknown>>;
+  #nextId = 1;
+  #wake: () => void = () => undefined;
+
+  private constructor(readonly wire: Wire) {
+    wire.addEventListener("message", ({ data }) => {
+      if (data === "ping") return wire.send("pong");
+      const frame = decodeFrame(data);
+      if (frame) this.frames.push(frame);
+      this.#wake();
+    });
+    this.hello = this.next(({ type }) => type === FrameType.HELLO).then((frame) => jsonOf(frame)!);
+  }
+
+  static async of(path: string, headers: Record<string, string> = {}): Promise<Device> {
+    const request = new Request(at(path), { headers: { upgrade: "websocket", ...headers } });
+    const response = (await SELF.fetch(request)) as Upgraded;
+    if (!response.webSocket) throw new Error(`${response.status} ${await response.text()}`);
+    response.webSocket.binaryType = "arraybuffer";
+    response.webSocket.accept();
+    const device = new Device(response.webSocket);
+    await device.hello;
+    return device;
+  }
+
+  async next(isIt: (frame: Frame) => boolean): Promise<Frame> {
+    for (;;) {
+      const found = this.frames.find(isIt);
+      if (found) return found;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  #answer(id: number): Promise<Frame> {
+    const answers: number[] = [FrameType.OK, FrameType.ERROR, FrameType.JOINED];
+    return this.next((frame) => frame.id === id && answers.includes(frame.type));
+  }
+
+  async ask(type: FrameType, payload: Uint8Array): Promise<{ readonly frame: Frame; readonly body: unknown }> {
+    const id = this.#nextId++;
+    this.wire.send(encodeFrame({ type, id, payload }));
+    const frame = await this.#answer(id);
+    return { frame, body: jsonOf(frame) };
+  }
+
+  async join(fields: Partial<OutboxJoin> = {}): Promise<Joined & Partial<EdgeWireError>> {
+    const payload = new TextEncoder().encode(JSON.stringify({ ...JOIN, ...fields }));
+    const { frame, body } = await this.ask(FrameType.JOIN, payload);
+    const error = body as EdgeWireError;
+    return frame.type === FrameType.ERROR ? ({ ...error, ...error.details } as never) : (body as Joined);
+  }
+
+  /** Plain, from the first batch's position. */
+  async push(
+    batches: readonly Uint8Array[],
+    fields: Partial<Omit<Push, "batches">> = {},
+  ): Promise<Ok & Partial<EdgeWireError>> {
+    const position = readHeader(batches[0]!).baseOffset;
+    const push = { expected: position, at: position, readTo: undefined, previous: 0, ...fields };
+    const { body } = await this.ask(FrameType.PUSH, pushPayload(push, batches));
+    return body as Ok & Partial<EdgeWireError>;
+  }
+
+  follow(from: number, credits = 1 << 20): number {
+    const id = this.#nextId++;
+    this.wire.send(jsonFrame({ type: FrameType.FOLLOW, id, credits }, { from }));
+    return id;
+  }
+
+  async tide(id: number, isIt: (tide: NonNullable<ReturnType<typeof readTide>>) => boolean = () => true) {
+    const frame = await this.next(
+      (each) => each.id === id && each.type === FrameType.TIDE && isIt(readTide(each.payload)!),
+    );
+    return readTide(frame.payload)!;
+  }
+
+  batchesOf(id: number): Uint8Array[] {
+    return this.frames
+      .filter((frame) => frame.id === id && frame.type === FrameType.BATCHES)
+      .flatMap(({ payload }) => splitBatches(payload));
+  }
+}

@@ -1,0 +1,9 @@
+/** Whose outboxes a caller may speak for: tenant and subject of the token, as a short name that tells neither. */
+import { ownerText } from "../store/outbox-bytes.ts";
+import type { Caller } from "./auth.ts";
+
+/** base64url of the first 9 bytes of SHA-256(tenant, 0, subject). */
+export async function ownerOf({ tenant, subject }: Pick<Caller, "tenant" | "subject">): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(`${tenant}\0${subject}`));
+  return ownerText(new Uint8Array(digest));
+}

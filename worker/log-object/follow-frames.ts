@@ -1,0 +1,48 @@
+/** What a follow of a log is sent and says: where it begins, which batches its credits allow, what it lacks. */
+import { viewOf } from "../../src/record/bytes.ts";
+import { LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf, readHeader } from "../../src/record/format.ts";
+import { splitBatches } from "../../src/record/record-batch.ts";
+import { encodeFrame, type Frame, FrameType, jsonOf } from "../../src/sync/frames.ts";
+import type { StartPosition } from "../../src/log/types.ts";
+import { badRequest } from "../errors.ts";
+import type { Stream } from "../stream/stream.ts";
+import { shown } from "../wire/fields.ts";
+
+export const starve = ({ channel }: { readonly channel: number }, id: number, bytes: number): Uint8Array => {
+  const payload = new Uint8Array(4);
+  viewOf(payload).setUint32(0, bytes);
+  return encodeFrame({ type: FrameType.STARVE, channel, id, payload });
+};
+
+/** The whole batches that fit into the credits; the size of the first when not even that does. */
+export function fitting({ bytes }: { readonly bytes: Uint8Array }, credits: number): Uint8Array | number {
+  if (bytes.length <= credits) return bytes;
+  const view = viewOf(bytes);
+  let end = 0;
+  for (let next = 0; next <= credits && next < bytes.length;) {
+    end = next;
+    next += view.getInt32(next + LENGTH_AT) + LENGTH_OVERHEAD;
+  }
+  return end > 0 ? bytes.subarray(0, end) : view.getInt32(LENGTH_AT) + LENGTH_OVERHEAD;
+}
+
+export const endOf = (bytes: Uint8Array): number => nextOffsetOf(readHeader(splitBatches(bytes).at(-1)!));
+
+const POSITIONS = "from must be an offset, earliest, latest or { timestamp }";
+
+export async function positionOf(stream: Stream, frame: Frame): Promise<number> {
+  // Garbage is not "from the beginning".
+  const fields = frame.payload.length === 0 ? {} : jsonOf(frame);
+  if (!fields) throw badRequest(`the payload is not a JSON object; ${POSITIONS}`);
+  const from = Object.hasOwn(fields, "from") ? fields["from"] : undefined;
+  if (from === undefined || from === "earliest") return stream.start;
+  if (typeof from === "number") {
+    if (!Number.isSafeInteger(from)) throw badRequest(`from is ${shown(from)}; ${POSITIONS}`);
+    stream.checkOffset(from);
+    return from;
+  }
+  const { timestamp } = Object(from) as { timestamp?: unknown };
+  if (from !== "latest" && !(typeof timestamp === "number" && Number.isFinite(timestamp)))
+    throw badRequest(`from is ${shown(from)}; ${POSITIONS}`);
+  return stream.log.resolve(from as StartPosition);
+}

@@ -1,0 +1,126 @@
+/**
+ * A join: a device's outbox and replica meet the log. What the registry knows of the outbox is answered once everything
+ * that is queued for it is in the log; then, in one turn, the join has its effects and the answer is made.
+ */
+import type { OutboxJoin, Joined, Sample } from "../../src/sync/sync-frames.ts";
+import { FRAME_BYTES_MAX } from "../../src/sync/frames.ts";
+import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
+import { EdgeError } from "../errors.ts";
+import { BATCHES_MAX } from "./batch-check.ts";
+import { RECORDS_MAX } from "./body-encoder.ts";
+import type { JoinRefusal, Joining, JoinVerdict, Outboxes } from "./outboxes.ts";
+import type { Pushes } from "./push.ts";
+import type { Stream } from "./stream.ts";
+
+export interface JoinAnswer {
+  readonly refusal: JoinRefusal | undefined;
+  readonly joined: Joined;
+}
+
+interface Compared {
+  readonly agreedTo: number;
+  readonly disagrees: boolean;
+}
+
+export async function joinOutbox(
+  stream: Stream,
+  books: { readonly outboxes: Outboxes; readonly pushes: Pushes; readonly nowMs: number },
+  join: OutboxJoin,
+  who: { readonly owner: string; readonly mayWrite: boolean },
+): Promise<JoinAnswer> {
+  const { outboxes, pushes, nowMs } = books;
+  const { agreedTo, disagrees } = await compare(stream, join.samples);
+  const { config, log } = stream;
+  // It belongs to another log of this name: nothing of it is taken down here.
+  const isSame = join.stream === null || join.stream === config.id;
+  if (join.outbox !== null && isSame) await pushes.settled(join.outbox);
+  // From here on in one turn.
+  if (stream.store.isEnded) throw new EdgeError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
+  let verdict: JoinVerdict = { refusal: undefined, entry: undefined };
+  if (isSame) outboxes.start(stream.tail);
+  if (isSame && join.outbox !== null) {
+    const { generation, term, registered, first, outbox } = join;
+    const joining: Joining = {
+      outbox,
+      generation,
+      term,
+      registered,
+      first,
+      owner: who.owner,
+      mayRegister: who.mayWrite,
+    };
+    verdict = outboxes.join(joining, stream.tail);
+  }
+  const { entry, refusal } = verdict;
+  const seen = Math.max(join.end, join.passed);
+  const { forgottenAt, lives } = outboxes;
+  const { tail: logEndOffset, start: logStartOffset } = stream;
+  const wentBack =
+    disagrees || logEndOffset < seen || (isSame && join.life !== null && lives.wentBack(join.life, seen));
+  const joined: Joined = {
+    stream: config.id,
+    owner: who.owner,
+    contentType: config.contentType,
+    closed: stream.closed,
+    logStartOffset,
+    logEndOffset,
+    lineage: wentBack ? "back" : "same",
+    agreedTo,
+    life: lives.current,
+    forgottenAt,
+    known: entry !== undefined,
+    // Whoever was forgotten once may lie anywhere.
+    since: entry && forgottenAt === 0 ? entry.since : logStartOffset,
+    generation: entry?.generation ?? 0,
+    term: entry?.term ?? 0,
+    next: entry?.next ?? 0,
+    lastOffset: entry?.lastOffset ?? -1,
+    lastCrc: entry?.lastCrc ?? 0,
+    limits: {
+      batchBytes: log.limits.batchBytesMax,
+      recordBytes: log.limits.recordBytesMax,
+      frameBytes: FRAME_BYTES_MAX,
+      batches: BATCHES_MAX,
+      records: RECORDS_MAX,
+    },
+    serverTimeMs: nowMs,
+  };
+  return { refusal, joined };
+}
+
+/** The samples against what stands here. */
+async function compare(stream: Stream, samples: readonly Sample[]): Promise<Compared> {
+  let agreedTo = 0;
+  let disagrees = false;
+  for (const sample of samples) {
+    const is = await judge(stream, sample);
+    if (typeof is === "number") agreedTo = Math.max(agreedTo, is);
+    disagrees ||= is === "other";
+  }
+  return { agreedTo, disagrees };
+}
+
+/**
+ * Where the same batch ends, or "other". Undefined where nothing can be said: below the start, beyond the end, in
+ * damage, and where compaction has made batches anew or taken them. Below a fork's point it may have done so at the
+ * source.
+ */
+async function judge(stream: Stream, [offset, crc]: Sample): Promise<number | "other" | undefined> {
+  if (offset < stream.start || offset >= stream.tail || isRemade(stream, offset)) return undefined;
+  const { fork } = stream.config;
+  const { bytes } = await stream.readBatches(offset, stream.tail, 1).catch((thrown: unknown) => {
+    if (EdgeError.isOne(thrown)) return { bytes: new Uint8Array(0) };
+    throw thrown;
+  });
+  if (bytes.length === 0 || isRemade(stream, offset)) return undefined;
+  const header = readHeader(bytes);
+  if (header.baseOffset === offset && header.crc === crc) return nextOffsetOf(header);
+  const isInherited = fork !== undefined && offset < fork.offset;
+  const isHole = header.baseOffset > offset;
+  return isInherited || (crc === null && isHole) ? undefined : "other";
+}
+
+const isRemade = (stream: Stream, offset: number): boolean =>
+  stream.log
+    .segments()
+    .some(({ baseOffset, nextOffset, compacted }) => compacted && baseOffset <= offset && offset < nextOffset);

@@ -1,0 +1,452 @@
+/**
+ * The registry of outboxes: what the edge knows of each device's outbox at this log. It never forgets in silence, for
+ * an outbox that is taken for a new one brings its records a second time.
+ *
+ *   join ──▶ known? the pair (generation, term) rises, or FENCED_LEADER
+ *            new? a row of the table; or UNKNOWN_OUTBOX
+ *   push ──▶ admit ──▶ take ──▶ the log's queue ──▶ the INSERT of the row in which it ends carries the note
+ *
+ *   on disk   table row    at registration, at a change of leader, when the entry leaves the memory
+ *             snapshot     at each seal
+ *             note         in the row of the log in which a push ends
+ *   in memory entries in use; on a miss the row is the truth. After waking: row, then snapshot, then notes; what is
+ *             later by (generation, next) counts. An entry leaves the memory only when the transaction that wrote its
+ *             row is through.
+ *
+ * Each entry is held twice: as of the end of the log's queue, by which the next push is judged, and as of what is
+ * written, which a snapshot says. Nothing here waits: whoever asks does it in one turn.
+ */
+import { RecentMap } from "../../src/store/recent-map.ts";
+import { assert } from "../../src/errors.ts";
+import { EdgeError } from "../errors.ts";
+import type { OutboxTables } from "../store/outbox-tables.ts";
+import {
+  type OutboxEntry,
+  originsOf,
+  type PushNote,
+  readOrigins,
+  readSnapshot,
+  snapshotBytes,
+} from "../store/outbox-bytes.ts";
+import type { RowBook, RowOrigins } from "../store/row-book.ts";
+import { Lives } from "./lives.ts";
+import { Counted } from "./counted-ranges.ts";
+
+/** Entries in memory, and so in a snapshot: one row of 1 MiB. */
+export const HOT_MAX = 16_384;
+/** Some 100 MB of the object's 10 GB. */
+export const REGISTERED_MAX = 1_000_000;
+/** Rows of the table that one seal looks at for age. */
+const SWEEP_ROWS = 4_096;
+/** Above every generation that a lost snapshot may have held: a copy of a profile raises it by one. */
+const LOST_GENERATIONS = 1_000_000;
+
+export interface OutboxesOptions {
+  readonly tables: OutboxTables;
+  readonly crc32c: (bytes: Uint8Array) => number;
+  now(): number;
+  /** 32 random bits. */
+  random(): number;
+  /** A new registry stands for a log that begins with another's records: nobody knows who pushed them. */
+  readonly forgottenAt?: number;
+  /** Entries that were not seen for so long are forgotten. Default: never. */
+  readonly maxAgeMs?: number | undefined;
+  readonly hotMax?: number;
+  readonly registeredMax?: number;
+}
+
+/** Who speaks for an outbox. */
+export interface Speaker {
+  readonly outbox: string;
+  readonly generation: number;
+  readonly term: number;
+  readonly owner: string;
+}
+
+export interface Joining extends Speaker {
+  readonly registered: boolean;
+  readonly first: number;
+  readonly mayRegister: boolean;
+}
+
+export type JoinRefusal = "UNKNOWN_OUTBOX" | "FENCED_LEADER" | "FORBIDDEN";
+
+export interface JoinVerdict {
+  readonly refusal: JoinRefusal | undefined;
+  readonly entry: OutboxEntry | undefined;
+}
+
+export interface PushAsked {
+  readonly expected: number;
+  readonly at: number;
+  readonly readTo: number | undefined;
+  readonly previous: number;
+  readonly records: number;
+  /** CRC of the last batch. */
+  readonly lastCrc: number;
+}
+
+/** A push that may be queued, in this very turn. */
+export interface Grant {
+  readonly id: string;
+  readonly entry: OutboxEntry;
+  readonly records: number;
+  readonly isNew: boolean;
+  readonly isClaim: boolean;
+}
+
+export type PushVerdict =
+  | { readonly grant: Grant }
+  | { readonly repeats: OutboxEntry }
+  | { readonly refusal: "UNKNOWN_OUTBOX" | "FENCED_LEADER" | "OUTBOX_CONFLICT" | "FORBIDDEN" };
+
+interface Hot {
+  /** As of the queue's end. */
+  at: OutboxEntry;
+  /** Undefined while the claim that brought it is on its way. */
+  written: OutboxEntry | undefined;
+  /** Compared with the row of the table since the log was opened. */
+  isChecked: boolean;
+  /** Pushes between the two. */
+  queued: number;
+}
+
+interface Queued {
+  readonly note: PushNote;
+  readonly hot: Hot;
+  readonly entry: OutboxEntry;
+  /** Its row of the table is written with it. */
+  readonly isNew: boolean;
+}
+
+const compare = (a: Pick<Speaker, "generation" | "term">, b: Pick<Speaker, "generation" | "term">): number =>
+  a.generation - b.generation || a.term - b.term;
+
+/** What two books say of one outbox: the later counts, and the pair never falls. */
+export function later(a: OutboxEntry, b: OutboxEntry): OutboxEntry {
+  const newer = (a.generation - b.generation || a.next - b.next) >= 0 ? a : b;
+  const term = a.generation === b.generation ? Math.max(a.term, b.term) : newer.term;
+  return { ...newer, term, seenAt: Math.max(a.seenAt, b.seenAt) };
+}
+
+export class Outboxes implements RowBook {
+  readonly lives: Lives;
+  readonly #options: OutboxesOptions;
+  readonly #tables: OutboxTables;
+  readonly #hot = new RecentMap<string, Hot>();
+  readonly #counted = new Counted();
+  #queue: Queued[] = [];
+  #leaving: string[] = [];
+  #forgotten: { at: number; generation: number };
+  /** Somebody has joined this log once: there is a snapshot. */
+  #isStarted = false;
+  #isLost = false;
+  #sealedTo = 0;
+  #registered: number | undefined;
+  #sweptTo = "";
+
+  constructor(options: OutboxesOptions) {
+    this.lives = new Lives(options.random);
+    this.#options = options;
+    this.#tables = options.tables;
+    this.#forgotten = { at: options.forgottenAt ?? 0, generation: 0 };
+  }
+
+  get forgottenAt(): number {
+    return this.#forgotten.at;
+  }
+  get isStarted(): boolean {
+    return this.#isStarted;
+  }
+  /** In memory. */
+  get count(): number {
+    return this.#hot.size;
+  }
+
+  // --- opening -----------------------------------------------------------------------------------------------------
+
+  open(sealedTo: number): void {
+    this.#sealedTo = sealedTo;
+    const bytes = this.#tables.snapshot();
+    if (!bytes) return;
+    this.#isStarted = true;
+    const known = readSnapshot(bytes, this.#options.crc32c);
+    this.#isLost = known === undefined;
+    if (!known) return;
+    this.#forgotten = { at: known.forgottenAt, generation: known.forgottenGeneration };
+    this.lives.load(known.lives, known.dropped);
+    for (const [id, entry] of known.outboxes)
+      this.#hot.set(id, { at: entry, written: entry, isChecked: false, queued: 0 });
+    if (known.offset !== sealedTo) this.#catchUp(known.offset, sealedTo);
+  }
+
+  /** A version that knows no outboxes has sealed meanwhile. The rows before its seal still stand, or they are lost. */
+  #catchUp(from: number, to: number): void {
+    let end = from;
+    for (const row of this.#tables.originsBetween(from, to)) {
+      if (row.baseOffset !== end) break;
+      this.replay(row);
+      end = row.nextOffset;
+    }
+    if (end !== to) this.#isLost = true;
+  }
+
+  replay({ origins, writtenAt }: RowOrigins): void {
+    if (!origins) return;
+    const { lives, pushes } = readOrigins(origins);
+    for (const life of lives) this.lives.replay(life);
+    for (const note of pushes) {
+      this.#counted.add(note.lastOffset + 1 - note.records, note.lastOffset + 1);
+      const hot = this.#find(note.id);
+      // The row of an outbox is there before its first push, or with it.
+      if (!hot) {
+        this.#isLost = true;
+        continue;
+      }
+      hot.at = hot.written = later(hot.at, entryOf(note, hot.at, writtenAt));
+    }
+  }
+
+  opened(logEndOffset: number, leaderEpoch: number): void {
+    this.lives.opened(leaderEpoch);
+    if (!this.#isLost) return;
+    const generation = Math.max(
+      this.#forgotten.generation,
+      this.#tables.highestGeneration(),
+      ...[...this.#hot.values()].map(({ at }) => at.generation),
+    );
+    this.#hot.clear();
+    this.#forgotten = { at: Math.max(logEndOffset, this.#forgotten.at), generation: generation + LOST_GENERATIONS };
+    // A device's life is older than this one, and judged by its epoch.
+    this.lives.beginAnew(logEndOffset);
+    this.#tables.transaction(() => {
+      this.#tables.removeAll();
+      this.#save(this.#sealedTo);
+    });
+  }
+
+  hasCounted(baseOffset: number): boolean {
+    return this.#counted.has(baseOffset);
+  }
+
+  /** The first join of a log: from here on it keeps lives. */
+  start(logEndOffset: number): void {
+    if (this.#isStarted) return;
+    this.lives.begin(logEndOffset);
+    try {
+      this.#save(this.#sealedTo);
+      this.#isStarted = true;
+    } finally {
+      this.lives.done(this.#isStarted);
+    }
+  }
+
+  // --- joining and pushing -----------------------------------------------------------------------------------------
+
+  /** Pushes of this outbox whose commit is not through. */
+  queuedOf(id: string): number {
+    return this.#hot.get(id)?.queued ?? 0;
+  }
+
+  entryOf(id: string): OutboxEntry | undefined {
+    return this.#find(id)?.written;
+  }
+
+  /** While nothing of the outbox is queued. What it changes is written before it returns. */
+  join(joining: Joining, logEndOffset: number): JoinVerdict {
+    const { outbox: id, owner, generation, term, registered, first, mayRegister } = joining;
+    this.start(logEndOffset);
+    const known = this.#find(id);
+    if (!known) {
+      // With a memory that has once forgotten, one that was never registered can't be told from one that was.
+      if (registered || this.#forgotten.at > 0) return { refusal: "UNKNOWN_OUTBOX", entry: undefined };
+      if (!mayRegister) return { refusal: undefined, entry: undefined };
+      this.#checkRoom();
+      const seenAt = this.#options.now();
+      const fresh = { since: logEndOffset, generation, term, next: first, lastOffset: -1, lastCrc: 0, owner, seenAt };
+      this.#tables.save(id, fresh);
+      this.#registered!++;
+      this.#hot.put(id, { at: fresh, written: fresh, isChecked: true, queued: 0 });
+      return { refusal: undefined, entry: fresh };
+    }
+    assert(known.queued === 0, "a join comes when nothing of its outbox is queued");
+    if (known.at.owner !== owner) return { refusal: "FORBIDDEN", entry: undefined };
+    const order = compare(joining, known.at);
+    if (order < 0) return { refusal: "FENCED_LEADER", entry: known.at };
+    const entry = { ...known.at, generation, term, seenAt: this.#options.now() };
+    if (order > 0) this.#tables.save(id, entry);
+    known.at = known.written = entry;
+    this.#hot.put(id, known);
+    return { refusal: undefined, entry };
+  }
+
+  /** Judges a push as of the end of the log's queue; `end` is committed. */
+  admit(speaker: Speaker, push: PushAsked, end: number, logStartOffset: number): PushVerdict {
+    const known = this.#find(speaker.outbox)?.at;
+    if (known && known.owner !== speaker.owner) return { refusal: "FORBIDDEN" };
+    if (push.readTo !== undefined) return this.#claim(speaker, push, push.readTo, known, end, logStartOffset);
+    if (!known) return { refusal: "UNKNOWN_OUTBOX" };
+    if (compare(speaker, known) !== 0) return { refusal: "FENCED_LEADER" };
+    const next = push.at + push.records;
+    if (push.expected === known.next && push.previous === known.lastCrc)
+      return { grant: this.#grant(speaker.outbox, push, { ...known, next, lastCrc: push.lastCrc }, false) };
+    if (next === known.next && push.lastCrc === known.lastCrc) return { repeats: known };
+    return { refusal: "OUTBOX_CONFLICT" };
+  }
+
+  /** Taking and granting are one: a claim that takes nothing would let two copies fence each other for ever. */
+  #claim(
+    { outbox: id, generation: own, term, owner }: Speaker,
+    push: PushAsked,
+    readTo: number,
+    known: OutboxEntry | undefined,
+    end: number,
+    logStartOffset: number,
+  ): PushVerdict {
+    const mustHaveRead = known ? known.lastOffset + 1 : this.#forgotten.at;
+    // Who has read more than there is speaks of another past of this log.
+    if (readTo < mustHaveRead || readTo > end) return { refusal: "OUTBOX_CONFLICT" };
+    if (!known) this.#checkRoom();
+    const generation = Math.max(own, known?.generation ?? this.#forgotten.generation) + 1;
+    const since = known?.since ?? logStartOffset;
+    const next = push.at + push.records;
+    const entry = { since, generation, term, next, lastOffset: -1, lastCrc: push.lastCrc, owner, seenAt: 0 };
+    return { grant: this.#grant(id, push, entry, !known, true) };
+  }
+
+  #grant(id: string, { records }: PushAsked, entry: OutboxEntry, isNew: boolean, isClaim = false): Grant {
+    return { id, entry: { ...entry, seenAt: this.#options.now() }, records, isNew, isClaim };
+  }
+
+  /** The batches of a granted push stand in the log's queue, in this very turn; their commit calls `through`. */
+  take({ id, entry: granted, records, isNew }: Grant, lastOffset: number): { entry: OutboxEntry; through: () => void } {
+    const entry = { ...granted, lastOffset };
+    const { next, generation, term, lastCrc: crc } = entry;
+    const hot = this.#find(id) ?? { at: entry, written: undefined, isChecked: true, queued: 0 };
+    hot.at = entry;
+    hot.queued++;
+    this.#hot.put(id, hot);
+    if (isNew) this.#registered!++;
+    this.#queue.push({ note: { id, next, lastOffset, generation, term, crc, records }, hot, entry, isNew });
+    return { entry, through: () => void hot.queued-- };
+  }
+
+  #checkRoom(): void {
+    const { registeredMax = REGISTERED_MAX } = this.#options;
+    this.#registered ??= this.#tables.count();
+    if (this.#registered >= registeredMax)
+      throw new EdgeError("LIMIT_EXCEEDED", "this log knows as many outboxes as it may", {
+        outboxesMax: registeredMax,
+      });
+  }
+
+  #find(id: string): Hot | undefined {
+    const hot = this.#hot.get(id);
+    if (hot?.isChecked) return hot;
+    const row = this.#tables.row(id);
+    if (!hot) {
+      if (!row) return undefined;
+      const found: Hot = { at: row, written: row, isChecked: true, queued: 0 };
+      this.#hot.put(id, found);
+      return found;
+    }
+    if (row) hot.at = hot.written = later(row, hot.at);
+    hot.isChecked = true;
+    return hot;
+  }
+
+  // --- with the rows -----------------------------------------------------------------------------------------------
+
+  needsTransaction(nextOffset: number): boolean {
+    return this.#queue.some(({ note, isNew }) => isNew && note.lastOffset < nextOffset);
+  }
+
+  notes(baseOffset: number, nextOffset: number): Uint8Array | null {
+    const life = this.lives.at(baseOffset);
+    const behind = this.#queue.findIndex(({ note }) => note.lastOffset >= nextOffset);
+    const ending = this.#queue.splice(0, behind < 0 ? this.#queue.length : behind);
+    for (const { hot, entry, note, isNew } of ending) {
+      hot.written = entry;
+      if (isNew) this.#tables.save(note.id, entry);
+    }
+    return originsOf(
+      life,
+      ending.map(({ note }) => note),
+    );
+  }
+
+  seal(nextOffset: number): void {
+    this.#sealedTo = nextOffset;
+    if (!this.#isStarted) return;
+    this.#forgetOld(nextOffset);
+    this.#spill();
+    this.#save(nextOffset);
+  }
+
+  done(isThrough: boolean): void {
+    const { length } = this.#leaving;
+    if (isThrough) for (const id of this.#leaving) this.#hot.delete(id);
+    if (length > 0) this.#leaving = [];
+    this.lives.done(isThrough);
+  }
+
+  #save(offset: number): void {
+    const leaving = new Set(this.#leaving);
+    const snapshot = {
+      offset,
+      forgottenAt: this.#forgotten.at,
+      forgottenGeneration: this.#forgotten.generation,
+      lives: this.lives.all,
+      dropped: this.lives.dropped,
+      outboxes: [...this.#hot]
+        .filter(([id, { written }]) => written !== undefined && !leaving.has(id))
+        .map(([id, { written }]) => [id, written!] as const),
+    };
+    this.#tables.saveSnapshot(snapshotBytes(snapshot, this.#options.crc32c));
+  }
+
+  /** The longest silent leave the memory; their rows are written here. */
+  #spill(): void {
+    const { hotMax = HOT_MAX } = this.#options;
+    let excess = this.#hot.size - this.#leaving.length - hotMax;
+    for (const [id, hot] of this.#hot) {
+      if (excess <= 0) return;
+      if (hot.queued > 0 || this.#leaving.includes(id)) continue;
+      this.#find(id);
+      this.#tables.save(id, hot.at);
+      this.#leaving.push(id);
+      excess--;
+    }
+  }
+
+  #forgetOld(nextOffset: number): void {
+    const { maxAgeMs } = this.#options;
+    if (maxAgeMs === undefined) return;
+    const before = this.#options.now() - maxAgeMs;
+    const forget = (id: string, { generation }: OutboxEntry): void => {
+      this.#tables.remove(id);
+      this.#leaving.push(id);
+      this.#forgotten = { at: nextOffset, generation: Math.max(this.#forgotten.generation, generation) };
+      this.#registered = undefined;
+    };
+    for (const [id, hot] of this.#hot) {
+      if (hot.at.seenAt >= before || hot.queued > 0) continue;
+      const checked = this.#find(id)!.at;
+      if (checked.seenAt < before) forget(id, checked);
+    }
+    const rows = this.#tables.behind(this.#sweptTo, SWEEP_ROWS);
+    this.#sweptTo = rows.length < SWEEP_ROWS ? "" : rows.at(-1)![0];
+    for (const [id, entry] of rows) if (entry.seenAt < before && !this.#hot.has(id)) forget(id, entry);
+  }
+}
+
+const entryOf = (note: PushNote, { since, owner }: OutboxEntry, seenAt: number): OutboxEntry => ({
+  since,
+  owner,
+  seenAt,
+  generation: note.generation,
+  term: note.term,
+  next: note.next,
+  lastOffset: note.lastOffset,
+  lastCrc: note.crc,
+});

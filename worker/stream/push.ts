@@ -1,0 +1,186 @@
+/**
+ * A push: batches of a device's outbox, taken whole or not at all, once, in the outbox's order.
+ *
+ *   every batch is checked ──▶ one turn: open? known? whose? leader or claim? position? room? ──▶ the log's queue
+ *                                  └─ an exact repeat: answered when the first one's commit is through
+ *
+ * Nothing is refused behind the first batch that is queued. Where that happens all the same, or the commit fails, the
+ * object starts anew: what its registry has in memory is then ahead of the log.
+ */
+import type { PackingKernel } from "../../src/kernel/types.ts";
+import type { Log } from "../../src/log/log.ts";
+import { validate } from "../../src/log/validate.ts";
+import type { BatchHeader } from "../../src/record/format.ts";
+import { splitBatches } from "../../src/record/record-batch.ts";
+import type { Push, Pushed } from "../../src/sync/sync-frames.ts";
+import { badRequest, EdgeError } from "../errors.ts";
+import type { Appends } from "./appends.ts";
+import { checkBatches } from "./batch-check.ts";
+import type { OutboxEntry } from "../store/outbox-bytes.ts";
+import type { Grant, Outboxes, PushAsked, Speaker } from "./outboxes.ts";
+
+export interface PushHost {
+  readonly kernel: PackingKernel;
+  readonly log: Log;
+  readonly isJson: boolean;
+  readonly outboxes: Outboxes;
+  readonly appends: Appends;
+  abort(reason: string): void;
+}
+
+export interface CheckedPush {
+  readonly batches: readonly Uint8Array[];
+  readonly bytes: number;
+  readonly asked: PushAsked;
+}
+
+export interface PushTaken extends Pushed {
+  readonly isClaim: boolean;
+}
+
+export class Pushes {
+  readonly #host: PushHost;
+  /** By outbox: the newest push whose commit is not through. */
+  readonly #underway = new Map<string, Promise<unknown>>();
+
+  constructor(host: PushHost) {
+    this.#host = host;
+  }
+
+  /** What is queued for an outbox now is in the log, or has failed. */
+  async settled(outbox: string): Promise<void> {
+    while (this.#host.outboxes.queuedOf(outbox) > 0) {
+      const work = this.#underway.get(outbox);
+      const isThrough = await work?.then(
+        () => true,
+        () => false,
+      );
+      if (!isThrough) throw new EdgeError("CLOSED", "the log's object starts anew", { reason: "reset" });
+    }
+  }
+
+  /** Each batch is good, or the first bad one is named. */
+  async check(push: Push): Promise<CheckedPush> {
+    const batches = splitBatches(push.batches);
+    const headers = await this.#checked(batches, push);
+    const { expected, at, readTo, previous } = push;
+    const records = headers.reduce((sum, { recordCount }) => sum + recordCount, 0);
+    const asked = { expected, at, readTo, previous, records, lastCrc: headers.at(-1)!.crc };
+    return { batches, bytes: push.batches.length, asked };
+  }
+
+  /** In the turn of the call it is judged and queued, but where a close is on its way. */
+  async take(speaker: Speaker, { batches, bytes, asked }: CheckedPush): Promise<PushTaken> {
+    const { outboxes, appends } = this.#host;
+    let grant: Grant | undefined;
+    try {
+      return await appends.pushBatches(
+        bytes,
+        () => {
+          const { highWatermark, logStartOffset } = this.#host.log;
+          const verdict = outboxes.admit(speaker, asked, highWatermark, logStartOffset);
+          if ("refusal" in verdict) throw outboxRefusal(verdict.refusal);
+          if ("repeats" in verdict) return this.#repeated(speaker.outbox, verdict.repeats);
+          grant = verdict.grant;
+          return undefined;
+        },
+        () => this.#queue(grant!, batches),
+      );
+    } catch (thrown) {
+      throw await this.#told(thrown, speaker.outbox);
+    }
+  }
+
+  /** Each batch by itself; the first bad one is named. */
+  async #checked(batches: readonly Uint8Array[], { at }: Push): Promise<BatchHeader[]> {
+    const { kernel, log, isJson } = this.#host;
+    const headers: BatchHeader[] = [];
+    let bad: unknown;
+    try {
+      let position = at;
+      for (const batch of batches) {
+        const header = validate(kernel, batch, log.limits);
+        if (header.baseOffset !== position)
+          throw badRequest(`a batch begins at position ${header.baseOffset}, and ${position} is next`);
+        position += header.recordCount;
+        if (!Number.isSafeInteger(position)) throw badRequest("positions are used up");
+        headers.push(header);
+      }
+    } catch (thrown) {
+      bad = withIndex(thrown, headers.length);
+    }
+    // What stands before it may be bad in another way.
+    if (headers.length > 0 || !bad)
+      await checkBatches(kernel, batches.slice(0, bad ? headers.length : undefined), isJson).catch(
+        (thrown: unknown) => {
+          const { batch } = EdgeError.from(thrown).details;
+          throw batch === undefined ? thrown : withIndex(thrown, Number(batch));
+        },
+      );
+    if (bad) throw bad;
+    return headers;
+  }
+
+  async #repeated(outbox: string, { generation, next, lastOffset }: OutboxEntry): Promise<PushTaken> {
+    await this.settled(outbox);
+    return { generation, next, appended: [], duplicate: true, lastOffset, isClaim: false };
+  }
+
+  #queue(grant: Grant, batches: readonly Uint8Array[]): Promise<PushTaken> {
+    const { log, outboxes, abort } = this.#host;
+    const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
+    // This one may still be refused, and nothing has changed.
+    const offered = [log.offer(first, { isCounted: true })];
+    const commit = (async () => {
+      for (const batch of rest) offered.push(log.offer(batch, { isCounted: true }));
+      const results = Promise.all(offered.map(({ done }) => done));
+      const lastOffset = offered[0]!.baseOffset + grant.records - 1;
+      const { entry, through } = outboxes.take(grant, lastOffset);
+      const appended = (await results).map(({ baseOffset, lastOffset: last }) => ({ baseOffset, lastOffset: last }));
+      through();
+      const { generation, next } = entry;
+      return { generation, next, appended, duplicate: false, lastOffset, isClaim: grant.isClaim };
+    })().catch((thrown: unknown) => {
+      abort(String(thrown));
+      for (const { done } of offered) done.catch(() => undefined);
+      throw thrown;
+    });
+    this.#underway.set(grant.id, commit);
+    const over = (): void => {
+      if (this.#underway.get(grant.id) === commit) this.#underway.delete(grant.id);
+    };
+    commit.then(over, over);
+    return commit;
+  }
+
+  /** A refusal says where the outbox stands: committed, so that whoever waits for it waits for what comes. */
+  async #told(thrown: unknown, outbox: string): Promise<unknown> {
+    if (!(thrown instanceof EdgeError) || !POSITIONED.has(thrown.code)) return thrown;
+    await this.settled(outbox);
+    const { log, outboxes } = this.#host;
+    const entry = outboxes.entryOf(outbox);
+    const { next, lastOffset, lastCrc, generation, term } = entry ?? NOBODY;
+    const { highWatermark: logEndOffset, logStartOffset } = log;
+    const { forgottenAt } = outboxes;
+    const details = { next, lastOffset, lastCrc, generation, term, logStartOffset, logEndOffset, forgottenAt };
+    return new EdgeError(thrown.code, thrown.message, details);
+  }
+}
+
+const NOBODY = { next: null, lastOffset: -1, lastCrc: 0, generation: null, term: null };
+const POSITIONED: ReadonlySet<string> = new Set(["UNKNOWN_OUTBOX", "FENCED_LEADER", "OUTBOX_CONFLICT"]);
+
+const MESSAGES = {
+  UNKNOWN_OUTBOX: "this log does not know the outbox: join it, or claim",
+  FENCED_LEADER: "a newer leader, or a copy of this profile, speaks for the outbox",
+  OUTBOX_CONFLICT: "the outbox stands elsewhere at this log: join again",
+  FORBIDDEN: "the outbox is another owner's",
+} as const;
+
+export const outboxRefusal = (code: keyof typeof MESSAGES): EdgeError => new EdgeError(code, MESSAGES[code]);
+
+const withIndex = (thrown: unknown, index: number): EdgeError => {
+  const { code, message, details } = EdgeError.from(thrown);
+  const { batch: _, ...rest } = details;
+  return new EdgeError(code, message, { ...rest, index }, { cause: thrown });
+};
