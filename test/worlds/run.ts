@@ -1,5 +1,5 @@
 /**
- * `node tools/run/run-ts.mjs test/worlds/run.ts --depth N --from new,used --recrash N --json FILE`
+ * `npm run worlds -- --depth N --from new,used --recrash N --json FILE`
  *
  * Explores all histories of up to N operations (`--depth`, default 4) and prints how many crash images had which
  * outcome. The recovery of every N-th distinct image (`--recrash`, default 24) is crashed as well. The exit code is 1
@@ -14,7 +14,7 @@ import { type Beginning, BEGINNINGS } from "./world.ts";
 const names = Object.keys(BEGINNINGS) as Beginning[];
 const values = commandLine({
   script: "worlds",
-  about: "Explores every short history of a store, and every crash image of each.",
+  about: "Explores every short history of a store, and every crash image of each. --sync: of the rules of sync.",
   options: {
     depth: integer({ default: 4, max: 8, help: "operations of a history" }),
     from: choices(names, { default: names, help: "what the volume holds at the beginning" }),

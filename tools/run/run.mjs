@@ -73,7 +73,15 @@ const TASKS = {
   power: { kernel: true, node24: true, chromium: true, run: program("test/power/run.ts") },
   fuzz: { kernel: true, node24: true, run: program("test/fuzz/run.ts") },
   rot: { kernel: true, node24: true, run: program("test/rot/run.ts") },
-  worlds: { kernel: true, node24: true, run: program("test/worlds/run.ts") },
+  // Of a store; --sync: of the rules of sync.
+  worlds: {
+    kernel: true,
+    node24: true,
+    run: (args) =>
+      program(args.includes("--sync") ? "test/worlds/sync/run.ts" : "test/worlds/run.ts")(
+        args.filter((arg) => arg !== "--sync"),
+      ),
+  },
   conformance: { kernel: true, node24: true, run: program("test/conformance/run.ts") },
   size: { kernel: true, chromium: true, run: (args) => runTool("package/size.mjs", args) },
 };
