@@ -87,7 +87,8 @@ function show({ name, wrong }: Task, { states, depth, complete, violation, secon
     : complete
       ? "complete"
       : "cut off";
-  const figures = `${states.toLocaleString("en-US").padStart(12)}  ${String(depth).padStart(2)}  ${seconds.toFixed(1)} s`;
+  const count = states.toLocaleString("en-US").padStart(12);
+  const figures = `${count}  ${String(depth).padStart(2)}  ${seconds.toFixed(1)} s`;
   if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
   console.log(`${isGood ? "good" : "BAD "} ${figures.padEnd(26)}  ${name}: ${end}`);
   if (!isGood) for (const [i, step] of (violation?.trace ?? []).entries()) console.log(`  ${i + 1}. ${step}`);
