@@ -12,8 +12,11 @@ export interface Given extends Partial<Omit<Config, "budgets">> {
 export interface Configuration {
   readonly name: string;
   readonly given: Given;
-  /** Of a small one: how many states it has. */
-  readonly states?: number;
+}
+
+export interface SmallConfiguration extends Configuration {
+  /** How many it has. */
+  readonly states: number;
 }
 
 export const configOf = (given: Given): Config => ({
@@ -39,7 +42,7 @@ export const COPIED = { backup: 1, copy: 1 };
 export const PUT_BACK = { edgeBackup: 1, putBack: 1 };
 
 /** Walked to their end in every test. */
-export const SMALL: readonly Configuration[] = [
+export const SMALL: readonly SmallConfiguration[] = [
   { name: "2 appends + cut + crash", given: { budgets: { append: 2, cut: 1, crash: 1 } }, states: 2_225 },
   { name: "3 appends + frames of 2", given: { budgets: { append: 3, crash: 1 }, window: 2, frame: 2 }, states: 2_932 },
   { name: "1 append + copy + cut", given: { budgets: { append: 1, cut: 1, ...COPIED } }, states: 7_854 },
@@ -64,6 +67,37 @@ export const SMALL: readonly Configuration[] = [
     name: "1 append + x + reset of the edge + copy + latest",
     given: { budgets: { append: 1, foreign: 1, reset: 1, ...COPIED }, queue: true, latest: true },
     states: 61_733,
+  },
+  {
+    name: "2 appends of 1 or 2 records + x + two compactions",
+    given: { budgets: { append: 2, foreign: 1, compact: 2 }, wide: true },
+    states: 14_049,
+  },
+  {
+    name: "2 appends of 1 or 2 records + cut + crash + frames of 2",
+    given: { budgets: { append: 2, cut: 1, crash: 1 }, wide: true, window: 2, frame: 2 },
+    states: 16_975,
+  },
+  {
+    name: "2 appends + cut + crash + late answers",
+    given: { budgets: { append: 2, cut: 1, crash: 1 }, late: true, window: 2 },
+    states: 7_390,
+  },
+  {
+    name: "1 append + copy + cut + late answers",
+    given: { budgets: { append: 1, cut: 1, ...COPIED }, late: true },
+    states: 26_141,
+  },
+  { name: "1 append + two copies", given: { budgets: { append: 1, backup: 1, copy: 2 }, devices: 3 }, states: 12_662 },
+  {
+    name: "1 append + copy + x + compaction + sent again",
+    given: { budgets: { append: 1, foreign: 1, compact: 1, retry: 1, ...COPIED } },
+    states: 16_079,
+  },
+  {
+    name: "2 appends + registry on disk + crash + reset + seal + eviction",
+    given: { budgets: { append: 2, crash: 1, reset: 1, seal: 1, evict: 1 }, registry: true, queue: true },
+    states: 21_005,
   },
 ];
 
@@ -131,5 +165,59 @@ export const LARGE: readonly Configuration[] = [
   {
     name: "3 appends + copy + discard",
     given: { budgets: { append: 3, discard: 1, ...COPIED }, falseStop: true, ownChoice: true },
+  },
+  {
+    name: "1 append of 1 or 2 records + copy + x + two compactions + crash",
+    given: { budgets: { append: 1, foreign: 1, compact: 2, crash: 1, ...COPIED }, wide: true },
+  },
+  {
+    name: "2 appends of 1 or 2 records + copy + x + compaction",
+    given: { budgets: { append: 2, foreign: 1, compact: 1, ...COPIED }, wide: true },
+  },
+  {
+    name: "2 appends of 1 or 2 records + copy + discard",
+    given: { budgets: { append: 2, discard: 1, ...COPIED }, wide: true, ownChoice: true, falseStop: true },
+  },
+  { name: "2 appends + copy + cut + late answers", given: { budgets: { append: 2, cut: 1, ...COPIED }, late: true } },
+  {
+    name: "1 append + copy + x + compaction + crash + late answers",
+    given: { budgets: { append: 1, foreign: 1, compact: 1, crash: 1, ...COPIED }, late: true },
+  },
+  {
+    name: "2 appends + x + put back + crash + late answers",
+    given: { budgets: { append: 2, foreign: 1, crash: 1, ...PUT_BACK }, late: true },
+  },
+  {
+    name: "2 appends + copy + forgets + late answers",
+    given: { budgets: { append: 2, forget: 1, ...COPIED }, late: true },
+  },
+  {
+    name: "1 append + two copies of two backups + crash",
+    given: { budgets: { append: 1, backup: 2, copy: 2, crash: 1 }, devices: 3 },
+  },
+  { name: "2 appends + two copies", given: { budgets: { append: 2, backup: 1, copy: 2 }, devices: 3 } },
+  {
+    name: "2 appends + two copies + forgets",
+    given: { budgets: { append: 2, backup: 1, copy: 2, forget: 1 }, devices: 3 },
+  },
+  {
+    name: "1 append + two copies + x + compaction",
+    given: { budgets: { append: 1, foreign: 1, compact: 1, backup: 1, copy: 2 }, devices: 3 },
+  },
+  {
+    name: "2 appends + copy + x + compaction + crash + sent again",
+    given: { budgets: { append: 2, foreign: 1, compact: 1, crash: 1, retry: 1, ...COPIED } },
+  },
+  {
+    name: "2 appends + copy + x + trim + sent again",
+    given: { budgets: { append: 2, foreign: 1, trim: 1, retry: 1, ...COPIED } },
+  },
+  {
+    name: "1 append + copy + registry on disk + reset + seal + eviction + forgets",
+    given: { budgets: { append: 1, reset: 1, seal: 1, evict: 1, forget: 1, ...COPIED }, registry: true, queue: true },
+  },
+  {
+    name: "2 appends + registry on disk + cut + crash + reset + seal + eviction",
+    given: { budgets: { append: 2, cut: 1, crash: 1, reset: 1, seal: 1, evict: 1 }, registry: true, queue: true },
   },
 ];

@@ -7,11 +7,14 @@
  *
  * Where the registry is stored (`config.registry`) an entry has a row, a snapshot, and what rows of data say since.
  */
+import type { Registering } from "./rules.ts";
 import { type Answer, type Entry, type Frame, IDS, noEntry, NONE } from "./state.ts";
-import { Bad, firstUnsettled, recordsOf, volumeOf, type World } from "./world.ts";
+import { Bad, firstUnsettled, isSettled, memoryOf, recordsOf, volumeOf, type World } from "./world.ts";
 
 export const Kind = { JOIN: 0, PUSH: 1, CLAIM: 2 } as const;
 export const Code = { OK: 0, FENCED: 1, UNKNOWN: 2, CONFLICT: 3 } as const;
+
+type Told = Pick<Entry, "generation" | "term" | "next">;
 
 /** Appends a batch of the outbox, or of somebody else. */
 export function append(w: World, batch: number): void {
@@ -62,16 +65,17 @@ export const commitAtOnce = (w: World): void => {
   if (!w.config.queue) commit(w);
 };
 
-/** Nobody is told less than before: the standing, and `next` within a generation. */
-function noteTold(w: World, id: number, { generation, term, next }: Entry): void {
+/** Nobody is told less than before, and nothing is taken under less: the standing, and `next` in a generation. */
+function checkTold(w: World, id: number, { generation, term, next }: Told): void {
   if (!w.config.registry) return;
-  const { told } = w.state;
-  const at = 3 * (id - 1);
-  const [g, t, n] = [told[at]!, told[at + 1]!, told[at + 2]!];
+  const [g, t, n] = w.state.told.slice(3 * (id - 1)) as [number, number, number];
   if (generation < g || (generation === g && (term < t || next < n))) w.bad = Bad.FELL;
-  told[at] = generation;
-  told[at + 1] = term;
-  told[at + 2] = next;
+}
+
+function noteTold(w: World, id: number, said: Told): void {
+  if (!w.config.registry) return;
+  checkTold(w, id, said);
+  w.state.told.splice(3 * (id - 1), 3, said.generation, said.term, said.next);
 }
 
 const wentBack = (w: World, device: number, committed: number): boolean => {
@@ -113,6 +117,14 @@ const answerOf = (w: World, device: number, kind: number, id: number, fields: Pa
   ...fields,
 });
 
+function registering(w: World, device: number): Registering {
+  const v = volumeOf(w, device);
+  const { appendedAt } = memoryOf(w, device);
+  let isFresh = true;
+  for (let p = v.start; p < v.end; p++) if (!isSettled(w, device, p) && appendedAt[p] === NONE) isFresh = false;
+  return { registered: v.registered === 1, first: v.first, firstUnsettled: firstUnsettled(w, device), isFresh };
+}
+
 /** The effect of a join, and its answer. */
 export function join(w: World, device: number): Answer {
   const { edge } = w.state;
@@ -125,8 +137,7 @@ export function join(w: World, device: number): Answer {
   let own = entryOf(w, v.id);
   const end = w.rules.told(edge.committed, edge.end);
   if (!own.known) {
-    const ask = { registered: v.registered === 1, first: v.first, firstUnsettled: firstUnsettled(w, device) };
-    const next = w.rules.register(ask, edge.forgottenAt);
+    const next = w.rules.register(registering(w, device), edge.forgottenAt);
     if (next !== undefined) {
       own = { known: 1, since: end, generation: 1, term: v.term, next, lastOffset: NONE, last: 0 };
       setEntry(w, v.id, own);
@@ -166,7 +177,7 @@ export function take(w: World, frame: Frame): { answer: Answer; held: boolean } 
   const { edge } = w.state;
   const { rules } = w;
   const entry = entryOf(w, frame.id);
-  const next = frame.at + frame.count;
+  const next = rules.nextAfter(frame.at, frame.count, frame.batches.length);
   const last = frame.batches.at(-1)!;
   const asked = { ...frame, next, last };
   const answer = answerOf(w, frame.device, frame.claim ? Kind.CLAIM : Kind.PUSH, frame.id, {
@@ -197,6 +208,7 @@ export function take(w: World, frame: Frame): { answer: Answer; held: boolean } 
   if (!entry.known) return { answer: { ...answer, code: Code.UNKNOWN }, held: false };
   if (rules.isFenced(entry, frame)) return { answer: { ...answer, code: Code.FENCED }, held: false };
   if (rules.continues(entry, asked)) {
+    checkTold(w, frame.id, asked);
     for (const batch of frame.batches) append(w, batch);
     const { since, generation, term } = entry;
     takeAll(generation, since);

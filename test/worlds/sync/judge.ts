@@ -5,20 +5,30 @@
  *   healed         round robin, and each device alone: it ends; each batch is at the edge, retracted, or unsettled in a
  *                  topic that asks a person; the replica is the edge's history
  */
+import { claim } from "./claim.ts";
 import * as device from "./device.ts";
 import * as edge from "./edge.ts";
 import { encode, STATE_BYTES_MAX } from "./codec.ts";
+import { follow, isFollowing } from "./replica.ts";
 import type { Rules } from "./rules.ts";
 import { StateSet } from "./state-set.ts";
 import { cloneState, FRAMES, Need, NONE, type State } from "./state.ts";
 import * as steps from "./steps.ts";
-import { Bad, budgetAt, type Config, firstUnsettled, isSettled, memoryOf, volumeOf, type World } from "./world.ts";
+import {
+  Bad,
+  budgetAt,
+  type Config,
+  firstUnsettled,
+  isIn,
+  isSettled,
+  memoryOf,
+  volumeOf,
+  type World,
+} from "./world.ts";
 
 /** Rounds within which a healed world must be level; the longest way takes some twenty. */
 const ROUNDS_MAX = 40;
 const ALL_DEVICES = -1;
-
-const isIn = (mask: number, at: number): boolean => ((mask >> at) & 1) === 1;
 
 function indexIn(list: readonly number[], batch: number, end: number): number {
   for (let o = 0; o < end; o++) if (list[o] === batch) return o;
@@ -95,13 +105,13 @@ function round(w: World, d: number): boolean {
   const need = (): number => memoryOf(w, d).need;
   const m = (): ReturnType<typeof memoryOf> => memoryOf(w, d);
   if (need() === Need.JOIN && m().inFlight === 0) device.joinNow(w, d);
-  if (device.isFollowing(w, d) && v.replicaEnd < state.edge.committed) device.follow(w, d, state.edge.committed);
+  if (isFollowing(w, d) && v.replicaEnd < state.edge.committed) follow(w, d, state.edge.committed);
   const makeRoom = (): void => {
     if (state.air.length >= FRAMES) state.air = [];
   };
   if (need() === Need.CLAIM && m().inFlight === 0 && v.replicaEnd >= m().goal) {
     makeRoom();
-    device.claim(w, d);
+    claim(w, d);
   } else if (m().joined && m().inFlight === 0 && device.pushable(w, d) < v.end) {
     makeRoom();
     device.push(w, d, 1);
@@ -122,7 +132,7 @@ function round(w: World, d: number): boolean {
       m().inFlight === 0 &&
       (v.id === 0 || m().joined === 1) &&
       firstUnsettled(w, d) === v.end &&
-      (v.base === NONE || !device.isFollowing(w, d) || v.replicaEnd === state.edge.committed))
+      (v.base === NONE || !isFollowing(w, d) || v.replicaEnd === state.edge.committed))
   );
 }
 

@@ -12,6 +12,15 @@ export interface Standing {
   readonly term: number;
 }
 
+/** What a join says of an outbox that the edge may not know. */
+export interface Registering {
+  readonly registered: boolean;
+  readonly first: number;
+  readonly firstUnsettled: number;
+  /** All that is unsettled was appended in this opening. */
+  readonly isFresh: boolean;
+}
+
 export interface PushAsked extends Standing {
   readonly expected: number;
   readonly previous: number;
@@ -58,8 +67,8 @@ export const RULES = {
   // ---- the edge ----
 
   /** `next` of the entry that an unknown id gets; undefined: UNKNOWN_OUTBOX. */
-  register: (ask: { registered: boolean; first: number; firstUnsettled: number }, forgottenAt: number) =>
-    !ask.registered && forgottenAt === 0 ? ask.first : undefined,
+  register: ({ registered, first }: Registering, forgottenAt: number): number | undefined =>
+    !registered && forgottenAt === 0 ? first : undefined,
 
   /** What an entry's standing becomes by a join; undefined: FENCED_LEADER. */
   raise: (entry: Standing, asked: Standing): Standing | undefined => (greater(entry, asked) ? undefined : asked),
@@ -70,6 +79,9 @@ export const RULES = {
   /** A plain push continues the chain. */
   continues: (entry: Entry, push: PushAsked): boolean =>
     push.expected === entry.next && push.at === entry.next && push.previous === entry.last,
+
+  /** `next` behind a frame: it moves by records, whatever batches they are in. */
+  nextAfter: (at: number, records: number, _batches: number): number => at + records,
 
   isRepeat: (entry: Entry, push: PushAsked): boolean => push.next === entry.next && push.last === entry.last,
 

@@ -11,7 +11,8 @@ import { Healer, judge } from "./judge.ts";
 import type { Rules } from "./rules.ts";
 import { StateSet } from "./state-set.ts";
 import { cloneState, newState } from "./state.ts";
-import { begin, make, type Move, moves, nameOf } from "./steps.ts";
+import { type Move, moves, nameOf } from "./moves.ts";
+import { begin, make } from "./steps.ts";
 import { Bad, BAD_NAMES, BUDGETS, type Config, type World } from "./world.ts";
 
 export interface Violation {

@@ -2,8 +2,8 @@
  * One small world on its way: a state, the rules it lives by, and what was seen broken while a step was made.
  *
  *   edge.ts    what the edge does with a join, a frame, a power cut
- *   device.ts  what a device does: opens, joins, pushes, claims, follows, trims
- *   steps.ts   every step that anybody can make, and the faults
+ *   device.ts  what a device does: opens, joins, pushes; replica.ts: follows, trims; claim.ts: claims
+ *   moves.ts   every step that anybody can make now, and the faults; steps.ts makes them
  *   judge.ts   what must hold in each state, and what must come of it once nothing fails any more
  *   search.ts  all states, breadth first
  */
@@ -100,6 +100,7 @@ export const isSpent = (w: World, budget: Budget): boolean =>
 export const spend = (w: World, budget: Budget): void => {
   w.state.spent[budgetAt[budget]]!++;
 };
+export const isIn = (mask: number, at: number): boolean => ((mask >> at) & 1) === 1;
 export const recordsOf = ({ state }: World, batch: number): number => 1 + ((state.wide >> batch) & 1);
 /** End of the batch that stands at `at` in a list of positions or offsets. */
 export function batchEnd(list: readonly number[], at: number, end: number): number {
