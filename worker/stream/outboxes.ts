@@ -288,7 +288,8 @@ export class Outboxes implements RowBook {
     if (!known) return { refusal: "UNKNOWN_OUTBOX" };
     if (compare(speaker, known) !== 0) return { refusal: "FENCED_LEADER" };
     const next = push.at + push.records;
-    if (push.expected === known.next && push.previous === known.lastCrc)
+    // A push that leaves positions out is a claim: copies of the profile must look for those first.
+    if (push.expected === known.next && push.at === known.next && push.previous === known.lastCrc)
       return { grant: this.#grant(speaker.outbox, push, { ...known, next, lastCrc: push.lastCrc }, false) };
     if (next === known.next && push.lastCrc === known.lastCrc) return { repeats: known };
     return { refusal: "OUTBOX_CONFLICT" };

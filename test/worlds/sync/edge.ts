@@ -194,7 +194,7 @@ export function take(w: World, frame: Frame): { answer: Answer; held: boolean } 
     Object.assign(answer, { code: Code.OK, generation, lastOffset });
   };
   if (frame.claim) {
-    if (!rules.grants(entry, frame.readTo, edge.forgottenAt)) {
+    if (!rules.grants(entry, frame.readTo, edge.forgottenAt, edge.committed)) {
       const seen = entry.known && entry.lastOffset !== NONE ? entry.lastOffset + 1 : 0;
       answer.end = Math.max(edge.end, seen, edge.forgottenAt);
       return { answer, held: false };

@@ -73,8 +73,9 @@ export const RULES = {
   /** What an entry's standing becomes by a join; undefined: FENCED_LEADER. */
   raise: (entry: Standing, asked: Standing): Standing | undefined => (greater(entry, asked) ? undefined : asked),
 
+  /** Of a push: its session's standing is the entry's, or it is FENCED_LEADER. */
   isFenced: (entry: Standing, asked: Standing): boolean =>
-    entry.generation !== asked.generation || entry.term > asked.term,
+    entry.generation !== asked.generation || entry.term !== asked.term,
 
   /** A plain push continues the chain. */
   continues: (entry: Entry, push: PushAsked): boolean =>
@@ -85,11 +86,13 @@ export const RULES = {
 
   isRepeat: (entry: Entry, push: PushAsked): boolean => push.next === entry.next && push.last === entry.last,
 
-  grants: (entry: Entry, readTo: number, forgottenAt: number): boolean =>
-    entry.known ? entry.lastOffset === NONE || readTo > entry.lastOffset : readTo >= forgottenAt,
+  /** Who has read more than there is speaks of another past of the log. */
+  grants: (entry: Entry, readTo: number, forgottenAt: number, committed: number): boolean =>
+    readTo <= committed &&
+    (entry.known ? entry.lastOffset === NONE || readTo > entry.lastOffset : readTo >= forgottenAt),
 
   grantedGeneration: (entry: Entry, claimers: number, forgottenGeneration: number): number =>
-    (entry.known ? entry.generation : Math.max(claimers, forgottenGeneration)) + 1,
+    Math.max(claimers, entry.known ? entry.generation : forgottenGeneration) + 1,
 
   /** `since` of the entry behind a grant; `takenAt`: where its batches stand. */
   grantedSince: (entry: Entry, logStart: number, _takenAt: number): number => (entry.known ? entry.since : logStart),
