@@ -138,7 +138,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       archive: new Archive(bucketSource(this.#bucket), kernel),
       now: () => Date.now(),
       breathe: groupTurn,
-      outboxMaxAgeMs: outboxMaxAgeMs(this.env),
+      outboxes: { maxAgeMs: outboxMaxAgeMs(this.env) },
       readSource: (source, ...range) => readSource(this.#peer(source.path), source, ...range),
       onChange: (end, closed) => this.#notify(end, closed),
       // Behind the transaction that seals.

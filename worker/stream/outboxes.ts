@@ -41,7 +41,15 @@ const SWEEP_ROWS = 4_096;
 /** Above every generation that a lost snapshot may have held: a copy of a profile raises it by one. */
 const LOST_GENERATIONS = 1_000_000;
 
-export interface OutboxesOptions {
+export interface OutboxBounds {
+  /** Entries that were not seen for so long are forgotten. Default: never. */
+  readonly maxAgeMs?: number | undefined;
+  /** Entries in memory behind a seal. */
+  readonly hotMax?: number;
+  readonly registeredMax?: number;
+}
+
+export interface OutboxesOptions extends OutboxBounds {
   readonly tables: OutboxTables;
   readonly crc32c: (bytes: Uint8Array) => number;
   now(): number;
@@ -49,10 +57,6 @@ export interface OutboxesOptions {
   random(): number;
   /** A new registry stands for a log that begins with another's records: nobody knows who pushed them. */
   readonly forgottenAt?: number;
-  /** Entries that were not seen for so long are forgotten. Default: never. */
-  readonly maxAgeMs?: number | undefined;
-  readonly hotMax?: number;
-  readonly registeredMax?: number;
 }
 
 /** Who speaks for an outbox. */

@@ -28,7 +28,7 @@ import { mediaType } from "./media-type.ts";
 import { type Parts, partsIn } from "./values.ts";
 import { StreamState } from "./writer-state.ts";
 import { OutboxTables } from "../store/outbox-tables.ts";
-import { Outboxes } from "./outboxes.ts";
+import { type OutboxBounds, Outboxes } from "./outboxes.ts";
 import { Pushes } from "./push.ts";
 
 /** What a stream needs of its object. */
@@ -40,8 +40,7 @@ export interface StreamHost {
   now(): number;
   /** 32 random bits; default: the platform's. */
   random?(): number;
-  /** After how long an outbox that nobody has seen is forgotten; default: never. */
-  readonly outboxMaxAgeMs?: number | undefined;
+  readonly outboxes?: OutboxBounds;
   /** Resolves in a later turn: appends that arrive meanwhile form the next group. */
   breathe(): Promise<void>;
   /** Batches of another stream of the same tenant, from its own object; undefined where that stream is gone. */
@@ -158,7 +157,7 @@ export class Stream {
       random: host.random?.bind(host) ?? (() => crypto.getRandomValues(new Uint32Array(1))[0]!),
       // Who pushed what a fork inherits is known to its source alone.
       forgottenAt: config.fork?.offset ?? 0,
-      maxAgeMs: host.outboxMaxAgeMs,
+      ...host.outboxes,
     });
     const store = new ChunkLog({
       sql,
