@@ -38,7 +38,7 @@ import { ChunkReader } from "./chunk-reader.ts";
 import { infoOf, outputOf, rowsOf } from "./chunk-rows.ts";
 import type { RowBook } from "./row-book.ts";
 import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow } from "./chunk-tables.ts";
-import type { Sql } from "./sql.ts";
+import { isFull, type Sql } from "./sql.ts";
 
 /** A segment is sealed at this size, or at so many rows: what a waking object has to scan. */
 const SEGMENT_BYTES = 4 * 1024 * 1024;
@@ -313,8 +313,7 @@ export class ChunkLog implements LogStore {
 
   /** A full database refused the statement and is as it was; anything else leaves the outcome unknown. */
   #failed(thrown: unknown): TidemarkError {
-    if (/SQLITE_FULL|database or disk is full/.test(String(thrown)))
-      return new TidemarkError("QUOTA_EXCEEDED", "the database is full", {}, { cause: thrown });
+    if (isFull(thrown)) return new TidemarkError("QUOTA_EXCEEDED", "the database is full", {}, { cause: thrown });
     this.#failure = TidemarkError.from(thrown, "STORAGE_FAILED").with({ poisoned: true });
     return this.#failure;
   }

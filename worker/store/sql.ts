@@ -3,6 +3,9 @@
 export type SqlValue = number | string | null | Uint8Array | ArrayBuffer;
 export type SqlRow = Record<string, SqlValue>;
 
+/** The platform refused a statement because the database is full; it is as it was. */
+export const isFull = (thrown: unknown): boolean => /SQLITE_FULL|database or disk is full/.test(String(thrown));
+
 export interface Sql {
   exec(query: string, ...bindings: SqlValue[]): Iterable<SqlRow>;
   /** All or nothing: what `work` did is undone when it throws. */

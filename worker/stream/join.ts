@@ -6,9 +6,10 @@ import type { OutboxJoin, Joined, Sample } from "../../src/sync/sync-frames.ts";
 import { FRAME_BYTES_MAX } from "../../src/sync/frames.ts";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { EdgeError } from "../errors.ts";
+import { isFull } from "../store/sql.ts";
 import { BATCHES_MAX } from "./batch-check.ts";
 import { RECORDS_MAX } from "./body-encoder.ts";
-import type { JoinRefusal, Joining, JoinVerdict, Outboxes } from "./outboxes.ts";
+import type { JoinRefusal, JoinVerdict, Outboxes } from "./outboxes.ts";
 import type { Pushes } from "./push.ts";
 import type { Stream } from "./stream.ts";
 
@@ -16,6 +17,8 @@ export interface JoinAnswer {
   readonly refusal: JoinRefusal | undefined;
   readonly joined: Joined;
 }
+
+const NOTHING_KNOWN: JoinVerdict = { refusal: undefined, entry: undefined };
 
 interface Compared {
   readonly agreedTo: number;
@@ -36,21 +39,7 @@ export async function joinOutbox(
   if (join.outbox !== null && isSame) await pushes.settled(join.outbox);
   // From here on in one turn.
   if (stream.store.isEnded) throw new EdgeError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
-  let verdict: JoinVerdict = { refusal: undefined, entry: undefined };
-  if (isSame) outboxes.start(stream.tail);
-  if (isSame && join.outbox !== null) {
-    const { generation, term, registered, first, outbox } = join;
-    const joining: Joining = {
-      outbox,
-      generation,
-      term,
-      registered,
-      first,
-      owner: who.owner,
-      mayRegister: who.mayWrite,
-    };
-    verdict = outboxes.join(joining, stream.tail);
-  }
+  const verdict = isSame ? takeDown(outboxes, join, who, stream.tail) : NOTHING_KNOWN;
   const { entry, refusal } = verdict;
   const seen = Math.max(join.end, join.passed);
   const { forgottenAt, lives } = outboxes;
@@ -86,6 +75,22 @@ export async function joinOutbox(
     serverTimeMs: nowMs,
   };
   return { refusal, joined };
+}
+
+/** The effects of a join. */
+function takeDown(
+  outboxes: Outboxes,
+  { outbox, generation, term, registered, first }: OutboxJoin,
+  { owner, mayWrite: mayRegister }: { readonly owner: string; readonly mayWrite: boolean },
+  logEndOffset: number,
+): JoinVerdict {
+  try {
+    outboxes.start(logEndOffset);
+    if (outbox === null) return NOTHING_KNOWN;
+    return outboxes.join({ outbox, generation, term, registered, first, owner, mayRegister }, logEndOffset);
+  } catch (thrown) {
+    throw isFull(thrown) ? new EdgeError("QUOTA_EXCEEDED", "the database is full", {}, { cause: thrown }) : thrown;
+  }
 }
 
 /** The samples against what stands here. */

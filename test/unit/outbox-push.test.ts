@@ -1,0 +1,89 @@
+/** A push at the edge, over Node's SQLite: which of its batches is named as bad, and what its answer waits for. */
+import { describe, expect, it } from "vitest";
+import { BatchBuilder } from "../../src/record/batch-builder.ts";
+import { concat } from "../../src/record/bytes.ts";
+import { readHeader, stampBaseOffset } from "../../src/record/format.ts";
+import { A, batchAt, Edge, edge, kernel, OWNER } from "./outbox-edge.ts";
+
+const encoder = new TextEncoder();
+
+describe("a bad batch of a push", () => {
+  const good = (position: number): Uint8Array => batchAt(position);
+  const spoiled = (position: number, at: number): Uint8Array => {
+    const batch = batchAt(position);
+    batch[at]! ^= 1;
+    return batch;
+  };
+  const reserved = (position: number): Uint8Array => {
+    const builder = new BatchBuilder(kernel);
+    builder.tryAppend({ key: null, value: null, timestamp: 1, headers: [["ds.seq", encoder.encode("1")]] });
+    const batch = builder.build({ producerId: 7, producerEpoch: 0, baseSequence: 0 });
+    stampBaseOffset(batch, position);
+    return batch;
+  };
+  const BAD: [string, string, (position: number) => Uint8Array][] = [
+    ["checksum", "INVALID_BATCH", (position) => spoiled(position, 40)],
+    ["reserved header", "BAD_REQUEST", reserved],
+    ["position that does not follow", "BAD_REQUEST", (position) => batchAt(position + 1)],
+  ];
+
+  it.each(BAD)("%s: is named, and nothing of the push is taken", async (_, code, bad) => {
+    const log = await edge();
+    await log.join();
+    for (const index of [0, 1, 2]) {
+      const batches = [0, 1, 2].map((position) => (position === index ? bad(position) : good(position)));
+      // In front of one that is bad in another way, which is found earlier.
+      if (index < 2) batches[2] = spoiled(2, 40);
+      const push = { expected: 0, at: 0, readTo: undefined, previous: 0, batches: concat(batches) };
+      await expect(log.stream.pushes.check(push)).rejects.toMatchObject({ code, details: { index } });
+    }
+    expect(log.stream.log.logEndOffset).toBe(0);
+    expect(log.outboxes.entryOf(A)).toMatchObject({ next: 0 });
+  });
+
+  it("JSON streams take one message a record", async () => {
+    const log = await new Edge().open({ contentType: "application/json" });
+    await log.join();
+    const batches = concat([batchAt(0, 1, "{}"), batchAt(1, 1, "{")]);
+    const push = { expected: 0, at: 0, readTo: undefined, previous: 0, batches };
+    await expect(log.stream.pushes.check(push)).rejects.toMatchObject({ code: "BAD_REQUEST", details: { index: 1 } });
+  });
+
+  it("none at all, or too many", async () => {
+    const log = await edge();
+    const empty = { expected: 0, at: 0, readTo: undefined, previous: 0, batches: new Uint8Array(0) };
+    await expect(log.stream.pushes.check(empty)).rejects.toMatchObject({ code: "BAD_REQUEST" });
+    const batches = concat(Array.from({ length: 1_001 }, (_, i) => batchAt(i)));
+    await expect(log.stream.pushes.check({ ...empty, batches })).rejects.toMatchObject({ code: "TOO_LARGE" });
+  });
+});
+
+describe("answers wait for the commit", () => {
+  it("a repeat, a refusal and a join are answered behind what is queued for the outbox", async () => {
+    const log = await edge();
+    await log.join();
+    const told: string[] = [];
+    const note = <T>(name: string, work: Promise<T>): Promise<T> => work.finally(() => told.push(name));
+    const batch = batchAt(0, 2);
+    const { pushes, outboxes } = log.stream;
+    const push = { expected: 0, at: 0, readTo: undefined, previous: 0 };
+    const [first, second, third] = await Promise.all(
+      [batch, batch, batchAt(0, 1, "other")].map((each) => pushes.check({ ...push, batches: each.slice() })),
+    );
+    const speaker = { outbox: A, generation: 1, term: 1, owner: OWNER };
+    const original = note("original", pushes.take(speaker, first!));
+    const repeat = note("repeat", pushes.take(speaker, second!));
+    const conflict = note("conflict", pushes.take(speaker, third!));
+    const joining = note("join", log.join({ registered: true, term: 2 }));
+    expect(outboxes.queuedOf(A)).toBe(1);
+    expect(await repeat).toMatchObject({ duplicate: true, lastOffset: 1, appended: [] });
+    await expect(conflict).rejects.toMatchObject({ code: "OUTBOX_CONFLICT", details: { next: 2, lastOffset: 1 } });
+    expect(await joining).toMatchObject({ next: 2, lastOffset: 1, lastCrc: readHeader(batch).crc, term: 2 });
+    await original;
+    expect(told[0]).toBe("original");
+    await expect(log.push([batchAt(2)], { previous: readHeader(batch).crc })).rejects.toMatchObject({
+      code: "FENCED_LEADER",
+      details: { term: 2 },
+    });
+  });
+});
