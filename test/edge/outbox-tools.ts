@@ -39,6 +39,9 @@ export function batchAt(position: number, values: readonly string[], producer = 
 
 export const crcOf = (batch: Uint8Array): number => readHeader(batch).crc;
 
+type Fetching = (request: Request) => Promise<Response>;
+/** Where a token is asked for. */
+const secure = (path: string): string => `https://edge.example/v1/stream/${path}`;
 type Upgraded = Response & { webSocket: (Wire & { accept(): void; binaryType: string }) | null };
 
 export const JOIN: OutboxJoin = {
@@ -65,26 +68,32 @@ export interface Ok {
 export class Device {
   readonly frames: Frame[] = [];
   readonly hello: Promise<Record<string, unknown>>;
+  readonly closed: Promise<number>;
   #nextId = 1;
-  #wake: () => void = () => undefined;
+  #waiting: (() => void)[] = [];
 
-  private constructor(readonly wire: Wire) {
+  private constructor(
+    readonly wire: Wire,
+    readonly subprotocol: string | null,
+  ) {
+    this.closed = new Promise((resolve) => wire.addEventListener("close", ({ code }) => resolve(code)));
     wire.addEventListener("message", ({ data }) => {
       if (data === "ping") return wire.send("pong");
       const frame = decodeFrame(data);
       if (frame) this.frames.push(frame);
-      this.#wake();
+      for (const wake of this.#waiting.splice(0)) wake();
     });
     this.hello = this.next(({ type }) => type === FrameType.HELLO).then((frame) => jsonOf(frame)!);
   }
 
-  static async of(path: string, headers: Record<string, string> = {}): Promise<Device> {
-    const request = new Request(at(path), { headers: { upgrade: "websocket", ...headers } });
-    const response = (await SELF.fetch(request)) as Upgraded;
+  /** A token goes as browsers send it; `edge` stands for the Worker of this test. */
+  static async of(path: string, token?: string, edge: Fetching = (request) => SELF.fetch(request)): Promise<Device> {
+    const headers = { upgrade: "websocket", ...(token && { "sec-websocket-protocol": `tidemark.1, bearer.${token}` }) };
+    const response = (await edge(new Request(token ? secure(path) : at(path), { headers }))) as Upgraded;
     if (!response.webSocket) throw new Error(`${response.status} ${await response.text()}`);
     response.webSocket.binaryType = "arraybuffer";
     response.webSocket.accept();
-    const device = new Device(response.webSocket);
+    const device = new Device(response.webSocket, response.headers.get("sec-websocket-protocol"));
     await device.hello;
     return device;
   }
@@ -93,7 +102,7 @@ export class Device {
     for (;;) {
       const found = this.frames.find(isIt);
       if (found) return found;
-      await new Promise<void>((resolve) => (this.#wake = resolve));
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
 
@@ -123,8 +132,16 @@ export class Device {
   ): Promise<Ok & Partial<EdgeWireError>> {
     const position = readHeader(batches[0]!).baseOffset;
     const push = { expected: position, at: position, readTo: undefined, previous: 0, ...fields };
-    const { body } = await this.ask(FrameType.PUSH, pushPayload(push, batches));
+    const payload = pushPayload(push, batches);
+    const { frame, body } = await this.ask(FrameType.PUSH, payload);
+    // Whatever the answer, what it cost comes back.
+    if (frame.credits !== payload.length) throw new Error(`${frame.credits} credits of ${payload.length} came back`);
     return body as Ok & Partial<EdgeWireError>;
+  }
+
+  /** The channel has ended. */
+  async end(): Promise<EdgeWireError> {
+    return jsonOf(await this.next(({ id, type }) => id === 0 && type === FrameType.ERROR)) as unknown as EdgeWireError;
   }
 
   follow(from: number, credits = 1 << 20): number {

@@ -135,7 +135,7 @@ export class OutboxSessions<Session extends SyncSession> {
       .finally(() => (session.pending -= frame.payload.length));
   }
 
-  /** Before a follow is sent batches. */
+  /** Before a follow is sent batches, and stands where they begin. */
   beforeBatches(session: Session, follow: Follow, stream: Stream): void {
     const { sync } = session;
     const { current } = stream.outboxes.lives;
@@ -149,11 +149,11 @@ export class OutboxSessions<Session extends SyncSession> {
   level(session: Session, follow: Follow, stream: Stream): void {
     if (!session.sync || follow.next < stream.tail) return;
     if (this.#told.get(follow) === endsOf(stream)) return;
+    this.#told.set(follow, endsOf(stream));
     this.#tide(session, follow, stream);
   }
 
   #tide(session: Session, follow: Follow, stream: Stream): void {
-    this.#told.set(follow, endsOf(stream));
     const { start: logStartOffset, tail: highWatermark } = stream;
     const { current: life } = stream.outboxes.lives;
     const payload = tidePayload({ logStartOffset, nextOffset: follow.next, highWatermark, life });

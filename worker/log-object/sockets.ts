@@ -407,12 +407,12 @@ export class LogSockets {
           save(session);
           return this.#send(session, starve(session, follow.id, bytes));
         }
+        this.#outboxes.beforeBatches(session, follow, stream);
         stream.touch();
         this.#host.counters.deliveredBytes += bytes.length;
         follow.credits -= bytes.length;
         follow.next = bytes === found.bytes ? found.nextOffset : endOf(bytes);
         save(session);
-        this.#outboxes.beforeBatches(session, follow, stream);
         this.#send(session, encodeFrame({ type: FrameType.BATCHES, channel, id: follow.id, payload: bytes }));
       }
       if (follows.get(follow.id) === follow) this.#outboxes.level(session, follow, stream);
