@@ -8,7 +8,8 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { encodeFrame, FrameType, jsonOf } from "../../src/sync/frames.ts";
 import type { Env } from "../../worker/env.ts";
 import { handle } from "../../worker/front/router.ts";
-import { batchAt, crcOf, Device } from "./outbox-tools.ts";
+import { crcOf, type Device } from "./outbox-device.ts";
+import { batchAt, connect } from "./outbox-tools.ts";
 
 const SECRET = "a secret of at least thirty-two characters";
 const closed: Env = { ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: SECRET };
@@ -34,7 +35,7 @@ async function made(tenant = "acme"): Promise<string> {
   return path;
 }
 
-const deviceOf = async (path: string, token: string): Promise<Device> => Device.of(path, token, edge);
+const deviceOf = async (path: string, token: string): Promise<Device> => connect(path, token, edge);
 
 async function ownerOf(tenant: string, sub: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(`${tenant}\0${sub}`));
@@ -124,7 +125,7 @@ describe("an owner", () => {
     expect(await phone.join({ registered: true, term: 2 })).toMatchObject({ next: 1, lastCrc: crcOf(batch) });
   });
 
-  it("who renews a socket's token stays; another one loses what was joined, and joins again under the new name", async () => {
+  it("who renews a socket's token stays; where the new token is another's, what was joined ends", async () => {
     const path = await made();
     const device = await deviceOf(path, await tokenOf("ann"));
     await device.join();

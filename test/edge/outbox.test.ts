@@ -7,7 +7,8 @@ import { describe, expect, it } from "vitest";
 import { encodeFrame, FrameType } from "../../src/sync/frames.ts";
 import { readTide } from "../../src/sync/sync-frames.ts";
 import { formatOffset } from "../../worker/wire/offsets.ts";
-import { at, batchAt, crcOf, Device, JOIN, logObject, makeLog, textOf } from "./outbox-tools.ts";
+import { crcOf, JOIN } from "./outbox-device.ts";
+import { at, batchAt, connect, logObject, makeLog, textOf } from "./outbox-tools.ts";
 
 let logs = 0;
 const fresh = (): string => `outbox/${++logs}`;
@@ -17,7 +18,7 @@ const OTHER = "00000000000000ff";
 describe("a device with an outbox", () => {
   it("joins, pushes, and follows its own records back, with a tide behind them", async () => {
     const path = await made();
-    const device = await Device.of(path);
+    const device = await connect(path);
     expect(await device.hello).toMatchObject({ features: ["sync1"] });
     const joined = await device.join();
     expect(joined).toEqual({
@@ -69,12 +70,12 @@ describe("a device with an outbox", () => {
     const types = device.frames.filter(({ id }) => id === follow).map(({ type }) => type);
     expect(types).toEqual([FrameType.TIDE, FrameType.BATCHES, FrameType.TIDE]);
     expect(await textOf(path)).toBe("a b c ");
-    const again = await (await Device.of(path)).join({ registered: true });
+    const again = await (await connect(path)).join({ registered: true });
     expect(again).toMatchObject({ known: true, next: 3, lastOffset: 2, lastCrc: crcOf(batches[1]!), since: 0 });
   });
 
   it("sends frames without waiting: they share commits, and a wrong chain refuses what stands behind it", async () => {
-    const device = await Device.of(await made());
+    const device = await connect(await made());
     await device.join();
     const batches = Array.from({ length: 6 }, (_, i) => batchAt(i, [`${i} `]));
     const previous = (i: number): number => (i === 0 ? 0 : crcOf(batches[i - 1]!));
@@ -89,7 +90,7 @@ describe("a device with an outbox", () => {
 
   it("repeats what it has pushed, and it is there once", async () => {
     const path = await made();
-    const device = await Device.of(path);
+    const device = await connect(path);
     await device.join();
     const batch = batchAt(0, ["once "]);
     const [first, second] = await Promise.all([device.push([batch]), device.push([batch])]);
@@ -104,7 +105,7 @@ describe("a device with an outbox", () => {
 
   it("is known to a log that slept, on the same socket; a new life is told before its first batch", async () => {
     const path = await made();
-    const device = await Device.of(path);
+    const device = await connect(path);
     const { life } = await device.join();
     const follow = device.follow(0);
     const batch = batchAt(0, ["a "]);
@@ -134,13 +135,13 @@ describe("a device with an outbox", () => {
 
   it("learns by a join what became of a push when the object was reset", async () => {
     const path = await made();
-    const device = await Device.of(path);
+    const device = await connect(path);
     await device.join();
     const batch = batchAt(0, ["a "]);
     void device.push([batch]);
     await abortAllDurableObjects();
     expect(await device.closed).toBe(1012);
-    const again = await Device.of(path);
+    const again = await connect(path);
     const { next } = await again.join({ registered: true });
     if (next === 0) await again.push([batch]);
     expect(await textOf(path)).toBe("a ");
@@ -150,14 +151,14 @@ describe("a device with an outbox", () => {
 describe("several who speak for one outbox", () => {
   it("a later leader ends the earlier one's channel, whose pushes are refused from then on", async () => {
     const path = await made();
-    const [old, young] = [await Device.of(path), await Device.of(path)];
+    const [old, young] = [await connect(path), await connect(path)];
     await old.join({ term: 4 });
     old.follow(0);
     await young.join({ term: 5, registered: true });
     expect(await old.end()).toMatchObject({ code: "FENCED_LEADER", details: { generation: 1, term: 5 } });
     expect(await old.push([batchAt(0, ["a "])])).toMatchObject({ code: "CLOSED" });
     expect(await young.push([batchAt(0, ["b "])])).toMatchObject({ next: 1 });
-    const late = await Device.of(path);
+    const late = await connect(path);
     const refused = await late.join({ term: 4, registered: true });
     expect(refused).toMatchObject({
       code: "FENCED_LEADER",
@@ -179,7 +180,7 @@ describe("several who speak for one outbox", () => {
 
   it("a copy claims once it has read all that was pushed, and fences the original, who claims in turn", async () => {
     const path = await made();
-    const [original, copy] = [await Device.of(path), await Device.of(path)];
+    const [original, copy] = [await connect(path), await connect(path)];
     await original.join();
     await original.push([batchAt(0, ["a ", "b "])]);
     await copy.join({ registered: true });
@@ -209,17 +210,17 @@ describe("several who speak for one outbox", () => {
 
   it("a session of a greater pair than the log's, as after it was put back, raises it for good", async () => {
     const path = await made();
-    const device = await Device.of(path);
+    const device = await connect(path);
     await device.join();
     await device.join({ generation: 7, term: 2, registered: true });
     await evictDurableObject(logObject(path), { webSockets: "close" });
-    const again = await Device.of(path);
+    const again = await connect(path);
     expect(await again.join({ generation: 6, term: 9, registered: true })).toMatchObject({ code: "FENCED_LEADER" });
     expect(await again.join({ generation: 7, term: 2, registered: true })).toMatchObject({ generation: 7, term: 2 });
   });
 
   it("an outbox that was registered and is not known is never taken for new", async () => {
-    const device = await Device.of(await made());
+    const device = await connect(await made());
     expect(await device.join({ registered: true, outbox: OTHER })).toMatchObject({
       code: "UNKNOWN_OUTBOX",
       known: false,
@@ -235,7 +236,7 @@ describe("several who speak for one outbox", () => {
 describe("logs of other kinds", () => {
   it("a closed log answers joins and takes no push", async () => {
     const path = await made();
-    const device = await Device.of(path);
+    const device = await connect(path);
     await device.join();
     await SELF.fetch(at(path), { method: "POST", headers: { "stream-closed": "true" } });
     expect(await device.push([batchAt(0, ["a "])])).toMatchObject({ code: "STREAM_CLOSED" });
@@ -244,13 +245,13 @@ describe("logs of other kinds", () => {
 
   it("a deleted log ends the socket; one made anew at its path knows nobody", async () => {
     const path = await made();
-    const device = await Device.of(path);
+    const device = await connect(path);
     const { stream } = await device.join();
     await device.push([batchAt(0, ["a "])]);
     await SELF.fetch(at(path), { method: "DELETE" });
     expect(await device.closed).toBe(4404);
     await makeLog(path);
-    const again = await Device.of(path);
+    const again = await connect(path);
     const joined = await again.join({ registered: true, stream, end: 1 });
     expect(joined).toMatchObject({ known: false, next: 0 });
     expect(joined.stream).not.toBe(stream);
@@ -259,7 +260,7 @@ describe("logs of other kinds", () => {
 
   it("a log of JSON serves pushed messages over HTTP, and takes no other", async () => {
     const path = await made("application/json");
-    const device = await Device.of(path);
+    const device = await connect(path);
     await device.join();
     expect(await device.push([batchAt(0, ["{}"]), batchAt(1, ["{"])])).toMatchObject({
       code: "BAD_REQUEST",
@@ -271,7 +272,7 @@ describe("logs of other kinds", () => {
 
   it("a fork knows nobody: a device claims there, once it has read what the fork inherits", async () => {
     const [source, fork] = [await made(), fresh()];
-    const device = await Device.of(source);
+    const device = await connect(source);
     await device.join();
     const batch = batchAt(0, ["a ", "b "]);
     await device.push([batch]);
@@ -279,7 +280,7 @@ describe("logs of other kinds", () => {
       "stream-forked-from": `/v1/stream/${source}`,
       "stream-fork-offset": formatOffset(2),
     });
-    const there = await Device.of(fork);
+    const there = await connect(fork);
     const samples = [[0, crcOf(batch)] as const];
     expect(await there.join({ end: 2, samples })).toMatchObject({
       code: "UNKNOWN_OUTBOX",
@@ -306,7 +307,7 @@ describe("hostile frames", () => {
   const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
   it("are refused one by one, and the socket goes on", async () => {
     const path = await made();
-    const device = await Device.of(path);
+    const device = await connect(path);
     const refused = async (type: FrameType, payload: Uint8Array): Promise<unknown> =>
       ((await device.ask(type, payload)).body as { code: string }).code;
     // The Worker's own words come before these, whatever they are.
@@ -335,7 +336,7 @@ describe("hostile frames", () => {
   });
 
   it("of the edge's own types end the socket", async () => {
-    const device = await Device.of(await made());
+    const device = await connect(await made());
     device.wire.send(encodeFrame({ type: FrameType.TIDE, payload: new Uint8Array(32) }));
     expect(await device.closed).toBe(4400);
   });
@@ -344,7 +345,7 @@ describe("hostile frames", () => {
 describe("what it costs", () => {
   it("a push writes the row of its data and no other; so does the first of a life", async () => {
     const path = await made();
-    const device = await Device.of(path);
+    const device = await connect(path);
     const total = (): Promise<number> =>
       runInDurableObject(
         logObject(path),
