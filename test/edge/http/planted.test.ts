@@ -120,7 +120,7 @@ const PLANTS: readonly (PlantedBug & { readonly breaks: string })[] = [
   },
   {
     name: "a batch that does not fit is sent",
-    file: SOCKETS,
+    file: "worker/log-object/follow-frames.ts",
     find: "if (bytes.length <= credits) return bytes;",
     replace: "if (credits > 0) return bytes;",
     breaks: "not a byte beyond the credits",
