@@ -297,6 +297,16 @@ describe("what a join compares", () => {
 });
 
 describe("bounds", () => {
+  it("joins alone do not fill the memory: who has pushed nothing is in its row", async () => {
+    const log = await edge({ hotMax: 8 });
+    const ids = Array.from({ length: 100 }, (_, i) => `1${`${i}`.padStart(15, "0")}`);
+    await log.push([batchAt(0)], { outbox: ids[0]!, readTo: 0 });
+    for (const outbox of ids) await log.join({ outbox, registered: outbox === ids[0], generation: 2 });
+    expect(log.outboxes.count).toBeLessThanOrEqual(9);
+    for (const [i, outbox] of ids.entries())
+      expect(log.outboxes.entryOf(outbox)).toMatchObject({ generation: 2, next: i === 0 ? 1 : 0 });
+  });
+
   it("more outboxes than a log may know are LIMIT_EXCEEDED, by join and by claim; who is known goes on", async () => {
     const log = await edge({ registeredMax: 1 });
     await log.join();

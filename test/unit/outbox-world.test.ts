@@ -38,6 +38,7 @@ it("is the same when the power is lost at any one write of a history", { timeout
 });
 
 const REGISTRY = "worker/stream/outboxes.ts";
+const MEMORY = "worker/stream/outbox-memory.ts";
 const LOG = "worker/store/chunk-log.ts";
 const BUGS: readonly PlantedBug[] = [
   {
@@ -48,27 +49,33 @@ const BUGS: readonly PlantedBug[] = [
   },
   {
     name: "a snapshot says what is queued",
-    file: REGISTRY,
+    file: MEMORY,
     find: ".map(([id, { written }]) => [id, written!] as const)",
     replace: ".map(([id, { at }]) => [id, at] as const)",
   },
   {
     name: "an entry leaves the memory and its row is not written",
-    file: REGISTRY,
+    file: MEMORY,
     find: "this.#tables.save(id, hot.at);",
     replace: "",
   },
   {
     name: "an entry leaves the memory without a look at a newer row",
-    file: REGISTRY,
-    find: "this.#find(id); this.#tables.save(id, hot.at);",
+    file: MEMORY,
+    find: "this.find(id); this.#tables.save(id, hot.at);",
     replace: "this.#tables.save(id, hot.at);",
   },
   {
     name: "a snapshot's entry is not compared with a newer row",
-    file: REGISTRY,
-    find: "this.#hot.set(id, { at: entry, written: entry, isChecked: false, queued: 0 });",
-    replace: "this.#hot.set(id, { at: entry, written: entry, isChecked: true, queued: 0 });",
+    file: MEMORY,
+    find: "queued: 0, isChecked: false, isSaved: false",
+    replace: "queued: 0, isChecked: true, isSaved: false",
+  },
+  {
+    name: "an entry leaves the memory between seals though its row is older",
+    file: MEMORY,
+    find: "queued > 0 || !isChecked || !isSaved",
+    replace: "queued > 0 || !isChecked",
   },
   {
     name: "a raised term is held in memory only",
@@ -108,7 +115,7 @@ const BUGS: readonly PlantedBug[] = [
   },
   {
     name: "of two books the older counts",
-    file: REGISTRY,
+    file: MEMORY,
     find: "(a.generation - b.generation || a.next - b.next) >= 0 ? a : b",
     replace: "(a.generation - b.generation || a.next - b.next) >= 0 ? b : a",
   },

@@ -86,6 +86,8 @@ export function prometheus(
   line("gauge", "archive_lag_bytes", "Bytes of sealed segments that are still rows", Number(lag["bytes"]));
   line("gauge", "watchers", "Live readers", watchers);
   line("gauge", "sockets", "WebSockets of clients that have this log open", sockets);
+  line("gauge", "outboxes", "Outboxes that are registered", Number(one("SELECT count(*) AS n FROM outbox")["n"]));
+  line("gauge", "outboxes_in_memory", "Of them, those in memory", stream.outboxes.count);
   line("gauge", "forks", "Forks that read from here", stream.forks.length);
   line(
     "gauge",

@@ -16,7 +16,6 @@
  * Each entry is held twice: as of the end of the log's queue, by which the next push is judged, and as of what is
  * written, which a snapshot says. Nothing here waits: whoever asks does it in one turn.
  */
-import { RecentMap } from "../../src/store/recent-map.ts";
 import { assert } from "../../src/errors.ts";
 import { EdgeError } from "../errors.ts";
 import type { OutboxTables } from "../store/outbox-tables.ts";
@@ -29,15 +28,14 @@ import {
   snapshotBytes,
 } from "../store/outbox-bytes.ts";
 import type { RowBook, RowOrigins } from "../store/row-book.ts";
-import { Lives } from "./lives.ts";
+import { lifeNumber, Lives } from "./lives.ts";
+import { type HotOutbox, later, OutboxMemory } from "./outbox-memory.ts";
 import { Counted } from "./counted-ranges.ts";
 
 /** Entries in memory, and so in a snapshot: one row of 1 MiB. */
 export const HOT_MAX = 16_384;
 /** Some 100 MB of the object's 10 GB. */
 export const REGISTERED_MAX = 1_000_000;
-/** Rows of the table that one seal looks at for age. */
-const SWEEP_ROWS = 4_096;
 /** Above every generation that a lost snapshot may have held: a copy of a profile raises it by one. */
 const LOST_GENERATIONS = 1_000_000;
 
@@ -104,20 +102,9 @@ export type PushVerdict =
   | { readonly repeats: OutboxEntry }
   | { readonly refusal: "UNKNOWN_OUTBOX" | "FENCED_LEADER" | "OUTBOX_CONFLICT" | "FORBIDDEN" };
 
-interface Hot {
-  /** As of the queue's end. */
-  at: OutboxEntry;
-  /** Undefined while the claim that brought it is on its way. */
-  written: OutboxEntry | undefined;
-  /** Compared with the row of the table since the log was opened. */
-  isChecked: boolean;
-  /** Pushes between the two. */
-  queued: number;
-}
-
 interface Queued {
   readonly note: PushNote;
-  readonly hot: Hot;
+  readonly hot: HotOutbox;
   readonly entry: OutboxEntry;
   /** Its row of the table is written with it. */
   readonly isNew: boolean;
@@ -126,33 +113,26 @@ interface Queued {
 const compare = (a: Pick<Speaker, "generation" | "term">, b: Pick<Speaker, "generation" | "term">): number =>
   a.generation - b.generation || a.term - b.term;
 
-/** What two books say of one outbox: the later counts, and the pair never falls. */
-export function later(a: OutboxEntry, b: OutboxEntry): OutboxEntry {
-  const newer = (a.generation - b.generation || a.next - b.next) >= 0 ? a : b;
-  const term = a.generation === b.generation ? Math.max(a.term, b.term) : newer.term;
-  return { ...newer, term, seenAt: Math.max(a.seenAt, b.seenAt) };
-}
-
 export class Outboxes implements RowBook {
   readonly lives: Lives;
   readonly #options: OutboxesOptions;
   readonly #tables: OutboxTables;
-  readonly #hot = new RecentMap<string, Hot>();
+  readonly #memory: OutboxMemory;
   readonly #counted = new Counted();
   #queue: Queued[] = [];
-  #leaving: string[] = [];
   #forgotten: { at: number; generation: number };
   /** Somebody has joined this log once: there is a snapshot. */
   #isStarted = false;
   #isLost = false;
   #sealedTo = 0;
   #registered: number | undefined;
-  #sweptTo = "";
 
   constructor(options: OutboxesOptions) {
     this.lives = new Lives(options.random);
     this.#options = options;
     this.#tables = options.tables;
+    const { hotMax = HOT_MAX, random } = options;
+    this.#memory = new OutboxMemory(options.tables, hotMax, lifeNumber(random() >>> 1, 0));
     this.#forgotten = { at: options.forgottenAt ?? 0, generation: 0 };
   }
 
@@ -164,7 +144,7 @@ export class Outboxes implements RowBook {
   }
   /** In memory. */
   get count(): number {
-    return this.#hot.size;
+    return this.#memory.size;
   }
 
   // --- opening -----------------------------------------------------------------------------------------------------
@@ -179,8 +159,7 @@ export class Outboxes implements RowBook {
     if (!known) return;
     this.#forgotten = { at: known.forgottenAt, generation: known.forgottenGeneration };
     this.lives.load(known.lives, known.dropped);
-    for (const [id, entry] of known.outboxes)
-      this.#hot.set(id, { at: entry, written: entry, isChecked: false, queued: 0 });
+    for (const [id, entry] of known.outboxes) this.#memory.load(id, entry);
     if (known.offset !== sealedTo) this.#catchUp(known.offset, sealedTo);
   }
 
@@ -201,13 +180,14 @@ export class Outboxes implements RowBook {
     for (const life of lives) this.lives.replay(life);
     for (const note of pushes) {
       this.#counted.add(note.lastOffset + 1 - note.records, note.lastOffset + 1);
-      const hot = this.#find(note.id);
+      const hot = this.#memory.find(note.id);
       // The row of an outbox is there before its first push, or with it.
       if (!hot) {
         this.#isLost = true;
         continue;
       }
       hot.at = hot.written = later(hot.at, entryOf(note, hot.at, writtenAt));
+      hot.isSaved = false;
     }
   }
 
@@ -217,9 +197,9 @@ export class Outboxes implements RowBook {
     const generation = Math.max(
       this.#forgotten.generation,
       this.#tables.highestGeneration(),
-      ...[...this.#hot.values()].map(({ at }) => at.generation),
+      this.#memory.highestGeneration(),
     );
-    this.#hot.clear();
+    this.#memory.clear();
     this.#forgotten = { at: Math.max(logEndOffset, this.#forgotten.at), generation: generation + LOST_GENERATIONS };
     // A device's life is older than this one, and judged by its epoch.
     this.lives.beginAnew(logEndOffset);
@@ -249,18 +229,18 @@ export class Outboxes implements RowBook {
 
   /** Pushes of this outbox whose commit is not through. */
   queuedOf(id: string): number {
-    return this.#hot.get(id)?.queued ?? 0;
+    return this.#memory.queuedOf(id);
   }
 
   entryOf(id: string): OutboxEntry | undefined {
-    return this.#find(id)?.written;
+    return this.#memory.find(id)?.written;
   }
 
   /** While nothing of the outbox is queued. What it changes is written before it returns. */
   join(joining: Joining, logEndOffset: number): JoinVerdict {
     const { outbox: id, owner, generation, term, registered, first, mayRegister } = joining;
     this.start(logEndOffset);
-    const known = this.#find(id);
+    const known = this.#memory.find(id);
     if (!known) {
       // With a memory that has once forgotten, one that was never registered can't be told from one that was.
       if (registered || this.#forgotten.at > 0) return { refusal: "UNKNOWN_OUTBOX", entry: undefined };
@@ -270,7 +250,7 @@ export class Outboxes implements RowBook {
       const fresh = { since: logEndOffset, generation, term, next: first, lastOffset: -1, lastCrc: 0, owner, seenAt };
       this.#tables.save(id, fresh);
       this.#registered!++;
-      this.#hot.put(id, { at: fresh, written: fresh, isChecked: true, queued: 0 });
+      this.#memory.put(id, { at: fresh, written: fresh, queued: 0, isChecked: true, isSaved: true });
       return { refusal: undefined, entry: fresh };
     }
     assert(known.queued === 0, "a join comes when nothing of its outbox is queued");
@@ -279,14 +259,16 @@ export class Outboxes implements RowBook {
     if (order < 0) return { refusal: "FENCED_LEADER", entry: known.at };
     const entry = { ...known.at, generation, term, seenAt: this.#options.now() };
     if (order > 0) this.#tables.save(id, entry);
+    // Where ages count, when it was seen is not in its row.
+    known.isSaved = order > 0 || (known.isSaved && this.#options.maxAgeMs === undefined);
     known.at = known.written = entry;
-    this.#hot.put(id, known);
+    this.#memory.put(id, known);
     return { refusal: undefined, entry };
   }
 
   /** Judges a push as of the end of the log's queue; `end` is committed. */
   admit(speaker: Speaker, push: PushAsked, end: number, logStartOffset: number): PushVerdict {
-    const known = this.#find(speaker.outbox)?.at;
+    const known = this.#memory.find(speaker.outbox)?.at;
     if (known && known.owner !== speaker.owner) return { refusal: "FORBIDDEN" };
     if (push.readTo !== undefined) return this.#claim(speaker, push, push.readTo, known, end, logStartOffset);
     if (!known) return { refusal: "UNKNOWN_OUTBOX" };
@@ -327,10 +309,11 @@ export class Outboxes implements RowBook {
   take({ id, entry: granted, records, isNew }: Grant, lastOffset: number): { entry: OutboxEntry; through: () => void } {
     const entry = { ...granted, lastOffset };
     const { next, generation, term, lastCrc: crc } = entry;
-    const hot = this.#find(id) ?? { at: entry, written: undefined, isChecked: true, queued: 0 };
+    const hot = this.#memory.find(id) ?? unwritten(entry);
     hot.at = entry;
     hot.queued++;
-    this.#hot.put(id, hot);
+    hot.isSaved = false;
+    this.#memory.put(id, hot);
     if (isNew) this.#registered!++;
     this.#queue.push({ note: { id, next, lastOffset, generation, term, crc, records }, hot, entry, isNew });
     return { entry, through: () => void hot.queued-- };
@@ -343,21 +326,6 @@ export class Outboxes implements RowBook {
       throw new EdgeError("LIMIT_EXCEEDED", "this log knows as many outboxes as it may", {
         outboxesMax: registeredMax,
       });
-  }
-
-  #find(id: string): Hot | undefined {
-    const hot = this.#hot.get(id);
-    if (hot?.isChecked) return hot;
-    const row = this.#tables.row(id);
-    if (!hot) {
-      if (!row) return undefined;
-      const found: Hot = { at: row, written: row, isChecked: true, queued: 0 };
-      this.#hot.put(id, found);
-      return found;
-    }
-    if (row) hot.at = hot.written = later(row, hot.at);
-    hot.isChecked = true;
-    return hot;
   }
 
   // --- with the rows -----------------------------------------------------------------------------------------------
@@ -384,66 +352,44 @@ export class Outboxes implements RowBook {
     this.#sealedTo = nextOffset;
     if (!this.#isStarted) return;
     this.#forgetOld(nextOffset);
-    this.#spill();
+    this.#memory.spill();
     this.#save(nextOffset);
   }
 
   done(isThrough: boolean): void {
-    const { length } = this.#leaving;
-    if (isThrough) for (const id of this.#leaving) this.#hot.delete(id);
-    if (length > 0) this.#leaving = [];
+    this.#memory.done(isThrough);
     this.lives.done(isThrough);
   }
 
   #save(offset: number): void {
-    const leaving = new Set(this.#leaving);
     const snapshot = {
       offset,
       forgottenAt: this.#forgotten.at,
       forgottenGeneration: this.#forgotten.generation,
       lives: this.lives.all,
       dropped: this.lives.dropped,
-      outboxes: [...this.#hot]
-        .filter(([id, { written }]) => written !== undefined && !leaving.has(id))
-        .map(([id, { written }]) => [id, written!] as const),
+      outboxes: this.#memory.written(),
     };
     this.#tables.saveSnapshot(snapshotBytes(snapshot, this.#options.crc32c));
   }
 
-  /** The longest silent leave the memory; their rows are written here. */
-  #spill(): void {
-    const { hotMax = HOT_MAX } = this.#options;
-    let excess = this.#hot.size - this.#leaving.length - hotMax;
-    for (const [id, hot] of this.#hot) {
-      if (excess <= 0) return;
-      if (hot.queued > 0 || this.#leaving.includes(id)) continue;
-      this.#find(id);
-      this.#tables.save(id, hot.at);
-      this.#leaving.push(id);
-      excess--;
-    }
-  }
-
   #forgetOld(nextOffset: number): void {
-    const { maxAgeMs } = this.#options;
+    const { maxAgeMs, now } = this.#options;
     if (maxAgeMs === undefined) return;
-    const before = this.#options.now() - maxAgeMs;
-    const forget = (id: string, { generation }: OutboxEntry): void => {
-      this.#tables.remove(id);
-      this.#leaving.push(id);
+    this.#memory.forget(now() - maxAgeMs, ({ generation }) => {
       this.#forgotten = { at: nextOffset, generation: Math.max(this.#forgotten.generation, generation) };
       this.#registered = undefined;
-    };
-    for (const [id, hot] of this.#hot) {
-      if (hot.at.seenAt >= before || hot.queued > 0) continue;
-      const checked = this.#find(id)!.at;
-      if (checked.seenAt < before) forget(id, checked);
-    }
-    const rows = this.#tables.behind(this.#sweptTo, SWEEP_ROWS);
-    this.#sweptTo = rows.length < SWEEP_ROWS ? "" : rows.at(-1)![0];
-    for (const [id, entry] of rows) if (entry.seenAt < before && !this.#hot.has(id)) forget(id, entry);
+    });
   }
 }
+
+const unwritten = (at: OutboxEntry): HotOutbox => ({
+  at,
+  written: undefined,
+  queued: 0,
+  isChecked: true,
+  isSaved: false,
+});
 
 const entryOf = (note: PushNote, { since, owner }: OutboxEntry, seenAt: number): OutboxEntry => ({
   since,
