@@ -6,6 +6,10 @@ import { abortAllDurableObjects, evictDurableObject, runInDurableObject, SELF } 
 import { describe, expect, it } from "vitest";
 import { encodeFrame, FrameType } from "../../src/sync/frames.ts";
 import { readTide } from "../../src/sync/sync-frames.ts";
+import { edgeKernel } from "../../worker/kernel.ts";
+import { Archive } from "../../worker/store/segment-archive.ts";
+import type { Sql, SqlRow } from "../../worker/store/sql.ts";
+import { Stream, type StreamHost } from "../../worker/stream/stream.ts";
 import { formatOffset } from "../../worker/wire/offsets.ts";
 import { crcOf, JOIN } from "./outbox-device.ts";
 import { at, batchAt, connect, logObject, makeLog, textOf } from "./outbox-tools.ts";
@@ -343,22 +347,81 @@ describe("hostile frames", () => {
 });
 
 describe("what it costs", () => {
-  it("a push writes the row of its data and no other; so does the first of a life", async () => {
-    const path = await made();
-    const device = await connect(path);
-    const total = (): Promise<number> =>
-      runInDurableObject(
-        logObject(path),
-        (_: unknown, { storage }: { storage: { sql: { exec(query: string): Iterable<Record<string, number>> } } }) =>
-          [...storage.sql.exec("SELECT (SELECT count(*) FROM chunk) + (SELECT count(*) FROM meta) AS n")][0]!["n"]!,
-      );
-    await device.join();
-    const before = await total();
-    const batch = batchAt(0, ["a "]);
-    await device.push([batch]);
-    expect(await total()).toBe(before + 1);
-    await evictDurableObject(logObject(path));
-    await device.push([batchAt(1, ["b "])], { previous: crcOf(batch) });
-    expect(await total()).toBe(before + 2);
+  interface State {
+    readonly storage: {
+      readonly sql: { exec(query: string, ...bindings: unknown[]): Iterable<SqlRow> & { rowsWritten: number } };
+      transactionSync<T>(work: () => T): T;
+    };
+  }
+
+  it("a push is the row of its data and no other, also the first of a life; what else is written is named", async () => {
+    const billed = await runInDurableObject(logObject(fresh()), async (_: unknown, { storage }: State) => {
+      let cursors: { readonly rowsWritten: number }[] = [];
+      const sql: Sql = {
+        exec(query, ...bindings) {
+          const cursor = storage.sql.exec(query, ...bindings);
+          cursors.push(cursor);
+          return cursor;
+        },
+        transaction: (work) => storage.transactionSync(work),
+      };
+      const host: StreamHost = {
+        sql,
+        kernel: await edgeKernel(),
+        archive: new Archive(undefined, await edgeKernel()),
+        now: () => Date.now(),
+        breathe: () => Promise.resolve(),
+        readSource: () => Promise.reject(new Error("no source")),
+        onChange: () => {},
+        onSealed: () => {},
+        abort: () => {},
+      };
+      const config = { id: "0", path: "a", tenant: "t", watched: false, contentType: "text/plain" };
+      const rest = { ttl: undefined, expiresAt: undefined, fork: undefined, closed: false, closedBy: undefined };
+      let stream = await Stream.create(host, { ...config, ...rest, deleted: false, releasing: false, touchedAt: 0 });
+      const rows = async (work: () => unknown): Promise<number> => {
+        cursors = [];
+        await work();
+        return cursors.reduce((sum, { rowsWritten }) => sum + rowsWritten, 0);
+      };
+      const owner = "AAAAAAAAAAAA";
+      const join = (term: number, registered = true, outbox = OTHER) => {
+        const joining = { outbox, generation: 1, term, owner, registered, first: 0, mayRegister: true };
+        return stream.outboxes.join(joining, stream.tail);
+      };
+      let previous = 0;
+      const push = async (position: number, term: number): Promise<void> => {
+        const batch = batchAt(position, ["a "]);
+        const asked = { expected: position, at: position, readTo: undefined, previous, batches: batch };
+        const checked = await stream.pushes.check(asked);
+        await stream.pushes.take({ outbox: OTHER, generation: 1, term, owner }, checked);
+        previous = crcOf(batch);
+      };
+      const found = {
+        "first join of a log": await rows(() => join(1, false)),
+        registration: await rows(() => join(1, false, "00000000000000fe")),
+        push: await rows(() => push(0, 1)),
+        "join of the same leader": await rows(() => join(1)),
+        "join of another leader": await rows(() => join(2)),
+        seal: 0,
+        "wake, and the first push of a life": 0,
+      };
+      found.seal = await rows(() => stream.log.roll());
+      found["wake, and the first push of a life"] = await rows(async () => {
+        stream = (await Stream.load(host))!;
+        await push(1, 2);
+      });
+      return found;
+    });
+    expect(billed).toEqual({
+      "first join of a log": 2,
+      registration: 1,
+      push: 1,
+      "join of the same leader": 0,
+      "join of another leader": 1,
+      // The note of the segment, the two books of producers, and this one.
+      seal: 4,
+      "wake, and the first push of a life": 1,
+    });
   });
 });
