@@ -317,6 +317,17 @@ describe("bounds", () => {
     await expect(log.join({ outbox: B })).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
   });
 
+  it("generations end at 2^31 - 1: no claim goes beyond", async () => {
+    const log = await edge();
+    const most = 2 ** 31 - 1;
+    await log.join({ generation: most - 1 });
+    const taken = await log.push([batchAt(0)], { generation: 1, readTo: 0 });
+    expect(taken).toMatchObject({ generation: most });
+    await expect(log.push([batchAt(1)], { readTo: 1 })).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
+    await log.open();
+    expect(log.outboxes.entryOf(A)).toMatchObject({ generation: most, next: 1 });
+  });
+
   it("a full database refuses a join as QUOTA_EXCEEDED, and nothing has changed", async () => {
     const inner = nodeSql();
     let isFull = false;

@@ -38,6 +38,8 @@ export const HOT_MAX = 16_384;
 export const REGISTERED_MAX = 1_000_000;
 /** Above every generation that a lost snapshot may have held: a copy of a profile raises it by one. */
 const LOST_GENERATIONS = 1_000_000;
+/** 32 bits with a sign, as notes and snapshots hold them. */
+const GENERATION_MAX = 2 ** 31 - 1;
 
 export interface OutboxBounds {
   /** Entries that were not seen for so long are forgotten. Default: never. */
@@ -200,7 +202,10 @@ export class Outboxes implements RowBook {
       this.#memory.highestGeneration(),
     );
     this.#memory.clear();
-    this.#forgotten = { at: Math.max(logEndOffset, this.#forgotten.at), generation: generation + LOST_GENERATIONS };
+    this.#forgotten = {
+      at: Math.max(logEndOffset, this.#forgotten.at),
+      generation: Math.min(generation + LOST_GENERATIONS, GENERATION_MAX),
+    };
     // A device's life is older than this one, and judged by its epoch.
     this.lives.beginAnew(logEndOffset);
     this.#tables.transaction(() => {
@@ -295,6 +300,8 @@ export class Outboxes implements RowBook {
     if (readTo < mustHaveRead || readTo > end) return { refusal: "OUTBOX_CONFLICT" };
     if (!known) this.#checkRoom();
     const generation = Math.max(own, known?.generation ?? this.#forgotten.generation) + 1;
+    if (generation > GENERATION_MAX)
+      throw new EdgeError("LIMIT_EXCEEDED", "generations are used up", { generationMax: GENERATION_MAX });
     const since = known?.since ?? logStartOffset;
     const next = push.at + push.records;
     const entry = { since, generation, term, next, lastOffset: -1, lastCrc: push.lastCrc, owner, seenAt: 0 };
