@@ -354,7 +354,7 @@ describe("what it costs", () => {
     };
   }
 
-  it("a push is the row of its data and no other, also the first of a life; what else is written is named", async () => {
+  it("a push is the row of its data and no other, also the first of a life; the rest is named", async () => {
     const billed = await runInDurableObject(logObject(fresh()), async (_: unknown, { storage }: State) => {
       let cursors: { readonly rowsWritten: number }[] = [];
       const sql: Sql = {
