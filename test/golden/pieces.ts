@@ -286,7 +286,8 @@ export const goldenPieces: readonly GoldenPiece[] = [
     contains: "a row of the chunk table in a Durable Object: its columns as a line of JSON, then its blob",
     write: chunkBytes,
     read: chunkIn,
-    says: { ...row(), bytes: chain.length, batches: manifest.chain.batches, damage: [] },
+    // As older versions wrote it: no book has noted anything.
+    says: { ...row(), origins: null, bytes: chain.length, batches: manifest.chain.batches, damage: [] },
   },
   {
     file: "segment.bin",
