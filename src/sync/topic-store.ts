@@ -1,0 +1,162 @@
+/**
+ * How a session sees the storage of its topic: two logs and two notes of one volume. A session decides what is said to
+ * the edge and what an answer means; this is where it is kept.
+ *
+ *   session ──joined, told, receive, gap, granted, leave, retract──▶ TopicStore ──▶ outbox, replica, notes
+ *           ◀──unsettledFrom, samples, claimStand, crcEndingAt──────
+ *           ◀──appended, drawn, settled, risen, full──────────────── (StoreListener)
+ *
+ * Positions are offsets of the outbox, offsets are those of the replica and of the edge; both are plain numbers. Each
+ * method that returns a promise is durable when it resolves, and they run one after the other in the order of their
+ * calls. A rejection without `details.poisoned` has changed nothing; with it the volume must be opened again.
+ */
+import type { OutboxNote, ReplicaNote, RetractReason } from "./notes.ts";
+import type { Sample } from "./sync-frames.ts";
+
+/** [from, to) */
+export type Range = readonly [from: number, to: number];
+
+/** Un-settled batches of the outbox that stand back to back, all flushed. */
+export interface OutboxRun {
+  /** Position of the first record. */
+  readonly at: number;
+  /** Position behind the last record. */
+  readonly next: number;
+  /** CRC of the last batch. */
+  readonly lastCrc: number;
+  /** As the edge takes them: their base offsets are their positions. */
+  readonly batches: readonly Uint8Array[];
+}
+
+/** What an answer of the edge said is taken: a join under row 11, an ok, a grant. */
+export interface TakenTo {
+  readonly next: number;
+  /** Of the last record that was taken; -1 for none. */
+  readonly lastOffset: number;
+  readonly lastCrc: number;
+}
+
+/** Where the edge's records of a claim's look come from, when the replica does not hold them. */
+export interface ClaimLook {
+  /** As the answer says it: below it lies nothing that was pushed under this outbox. */
+  readonly since: number;
+  /** The edge's log start, as the newest answer or tide says it. */
+  readonly logStartOffset: number;
+  /**
+   * Whole batches (or their headers of 61 bytes alone) of [max(since, logStartOffset), the replica's start), in order,
+   * as they were fetched. Empty where the replica begins at or below `since`.
+   */
+  readonly fetched: readonly Uint8Array[];
+  /** Positions in doubt that a person said to send again; nothing else in doubt is sent. */
+  readonly again: readonly Range[];
+}
+
+export interface ClaimStand {
+  /** The watermark below which this device has looked. */
+  readonly readTo: number;
+  /** Batches that were found at the edge by this look. */
+  readonly found: number;
+  /** Un-settled batches that are left. 0: leave(). */
+  readonly unsettled: number;
+  /** Those of them of which nobody can tell whether they were taken. Not empty: IN_DOUBT. */
+  readonly inDoubt: readonly Range[];
+}
+
+export interface StoreListener {
+  /** Batches were flushed to the outbox: its end is `end` now. */
+  appended?(end: number): void;
+  /** A new outbox id is in the note: join before anything of it is sent. */
+  drawn?(outbox: string): void;
+  /** Positions settled or were retracted; `offset` is where the first of them stands at the edge, -1 where that is not known. */
+  settled?(runs: readonly { readonly from: number; readonly to: number; readonly offset: number }[]): void;
+  /** The watermark has risen. */
+  risen?(watermark: number): void;
+  /** The outbox is full, or has room again. */
+  full?(isFull: boolean): void;
+}
+
+export interface TopicStore {
+  readonly topic: string;
+  readonly outboxNote: OutboxNote;
+  /** Undefined until createReplica(). */
+  readonly replicaNote: ReplicaNote | undefined;
+  /** Gives back what ends it. */
+  listen(listener: StoreListener): () => void;
+
+  // --- outbox ---
+
+  readonly start: number;
+  /** Behind the last flushed position. */
+  readonly end: number;
+  /** `end` where everything is settled. */
+  readonly firstUnsettled: number;
+  readonly pending: { readonly records: number; readonly batches: number; readonly bytes: number };
+  /** The highest `next` that was told in this opening and generation; undefined: none. For row 8. */
+  readonly toldNext: number | undefined;
+  /** CRC of the batch that ends at this position; undefined where none does, or where it is trimmed. */
+  crcEndingAt(position: number): Promise<number | undefined>;
+  /**
+   * The first un-settled batches from `position` on, as many as fit (one at least), up to the next settled or retracted
+   * one. `at` > `position` means that positions would be left out: that is a claim. Undefined: nothing is left to send.
+   * CORRUPT_RANGE {from, to} where the outbox is rotten.
+   */
+  unsettledFrom(
+    position: number,
+    most: { readonly bytes: number; readonly batches: number; readonly records: number },
+  ): Promise<OutboxRun | undefined>;
+
+  // --- what the edge said ---
+
+  /**
+   * A first join with this id was answered: owner, stream and `registered` are in the note when this resolves, and
+   * nothing is pushed before. Without an id only owner and stream. No commit where the note says so already.
+   */
+  joined(answer: { readonly owner: string; readonly stream: string }): Promise<void>;
+  /** In this connection, under row 11 or in an ok. Settles by T2 what the watermark has passed. */
+  told(told: TakenTo): void;
+  /** A join is asked, or the connection has ended: nothing that was told before counts. */
+  forgetTold(): void;
+  /** One commit: generation, `registered`, `next`, `lastCrc`, and the trim of what the claim's look has found. TakenTo, too. */
+  granted(grant: TakenTo & { readonly generation: number }): Promise<void>;
+  /** One commit: nothing is un-settled, the log start is the end, there is no id. The next append draws one. */
+  leave(): Promise<void>;
+  /**
+   * T3: noted before this resolves, so a promise may be rejected and an aside record may count then. LIMIT_EXCEEDED
+   * where the note has no room for another run: after the next trim.
+   */
+  retract(from: number, to: number, why: RetractReason): Promise<void>;
+  /** Takes settled positions off the outbox's front. Does nothing where there are none. */
+  trim(): Promise<void>;
+  /** So much is settled and not trimmed: 1 MiB or 4,096 batches are trimmed without being asked for. */
+  readonly trimmable: { readonly batches: number; readonly bytes: number };
+
+  // --- replica ---
+
+  /** Where the replica begins; undefined while there is none. */
+  readonly base: number | undefined;
+  /** Its flushed end; 0 while there is none. A follow goes on here. */
+  readonly watermark: number;
+  /** From the end backwards, spans doubling; fillers with null. For a join. */
+  samples(): Promise<Sample[]>;
+  /** An empty replica, made together with its note. Does nothing where there is one. */
+  createReplica(from: number): Promise<void>;
+  /** Before the first frame of another life of the edge's log is received. No commit where the note says so already. */
+  beginLife(life: string): Promise<void>;
+  /**
+   * What a follow delivered: whole batches (none: `passed`), and how far they go. Calls that wait share one flush; each
+   * resolves once the watermark is at `nextOffset`. T2's trim is made before the end passes what was told. Errors, of
+   * which nothing is stored:
+   * INVALID_BATCH: does not tile, checksum, offsets that fall or go beyond `nextOffset`. DIVERGED {offset}: a batch
+   * straddles the replica's end. QUOTA_EXCEEDED: the device is full, the same frame may come again.
+   */
+  receive(delivered: { readonly bytes: Uint8Array; readonly nextOffset: number }): Promise<void>;
+  /** The edge's log begins at `to`, above the watermark. T2's trim, then the note, then the filler. Tells [from, to). */
+  gap(to: number, why: string): Promise<Range>;
+
+  // --- claim ---
+
+  /** The lowest offset at which an un-settled batch may have been taken; the watermark where nothing is un-settled. */
+  readonly lowestDoubt: number;
+  /** Looks for own batches up to the watermark, and says what may be claimed. Anew for each try. Writes nothing. */
+  claimStand(look: ClaimLook): Promise<ClaimStand>;
+}
