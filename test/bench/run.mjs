@@ -1,10 +1,11 @@
 /**
- * `npm run bench`: Tidemark and its peers in one real Chromium with a profile on disk, in one run. Ours and a peer take
- * turns, and ratios are made pair by pair, so that a machine whose speed drifts still tells the truth. Figures last.
+ * `npm run bench` measures Tidemark and its peers in one real Chromium with a profile on disk, in one run. Ours and a
+ * peer take turns and each pair gives a ratio, so that a machine whose speed drifts does not change the ratios. Plain
+ * figures are measured last.
  *
  *     npm run bench -- --json FILE     also as JSON: { ratios, figures, targets, environment }
- *     npm run bench -- --quick         tiny sizes: shows that everything runs, measures nothing
- *     npm run bench -- --only append   workloads whose name begins so
+ *     npm run bench -- --quick         tiny sizes: shows that everything runs; its figures mean nothing
+ *     npm run bench -- --only append   workloads whose names begin with "append"
  *     npm run bench -- --target edge   the edge instead: test/bench/edge/run.ts
  */
 import { execFileSync } from "node:child_process";
@@ -21,7 +22,7 @@ import { tabs } from "./tabs.mjs";
 
 const PEERS = path.join(root, "test/bench/peers");
 const GIB = 1024 ** 3;
-/** Calls under way at a time, where it is five otherwise: both sides have that many. */
+/** Unanswered calls at a time, on both sides, in workloads that do not use the usual five. */
 const DEEP = 20;
 
 const FULL = {
@@ -55,7 +56,10 @@ const QUICK = {
   idleSeconds: 1,
 };
 
-/** The project's targets: ratios that must be so high, and what must not be above. */
+/**
+ * The project's targets: TARGETS are ratios that must be at least this high, LIMITS are figures that must not be
+ * higher.
+ */
 const TARGETS = {
   "append.batch1000.vsRawOpfs": 0.7,
   "append.batch1000.vsSqlite": 20,
@@ -74,7 +78,7 @@ const LIMITS = {
   "tabs.batch100.followerLatencyVsLeader": 1.5,
 };
 
-/** The page, in a browser that can be killed and started again over the same profile. */
+/** The page, in a browser that can be killed and started again on the same profile. */
 class Bench {
   constructor(url) {
     this.url = url;
@@ -87,7 +91,7 @@ class Bench {
     });
     await this.reload();
   }
-  /** A fresh page for each workload: one's garbage is not another's pause. */
+  /** Loads a fresh page for each workload, so that garbage of one does not slow down the next. */
   async reload() {
     await this.page?.close().catch(() => undefined);
     this.page = await this.context.newPage();
@@ -118,7 +122,7 @@ class Bench {
   }
 }
 
-/** Ours and the other in turn; keeps the medians as figures and the median of the pairs as the ratio. */
+/** Runs ours and the other in turns. Stores both medians as figures and the median of the pairs as the ratio. */
 async function versus(result, bench, { ratio, ours, other, rounds, one, theirs }) {
   const pairs = [];
   for (let round = 0; round < rounds; round++) {
@@ -204,7 +208,7 @@ const WORKLOADS = {
     await bench.reload();
     const sqlite = await bench.run("replayPeer", "sqlite", size.replay, 100, size.rounds);
     await bench.reload();
-    // A fifth of the rows: Dexie's rate does not depend on it, the time to load them does.
+    // Dexie gets a fifth of the rows: its rate does not depend on their number, but the time to load them does.
     const dexie = await bench.run("replayPeer", "dexie", size.dexie, 100, size.rounds);
     const pairs = (theirs) => median(ours.batches.map((rate, i) => rate / theirs[i]));
     result.ratios["replay.vsSqlite"] = pairs(sqlite);
@@ -250,15 +254,15 @@ const WORKLOADS = {
       await bench.run("openOnce", "big");
       await bench.reload();
       const first = await bench.run("openOnce", "big");
-      if (!first.clean) throw new Error("the log was closed, and yet not clean");
+      if (!first.clean) throw new Error("the log was closed, but it opened as not clean");
       clean.push(first.ms);
       await bench.run("openAndAppend", "big");
       await bench.kill();
       await bench.start();
-      // The start of a browser must not be measured, so its first tide is another one.
+      // A first tide of another name is opened before, so that the start of the browser is not measured.
       await bench.run("openOnce", "warm-up");
       const after = await bench.run("openOnce", "big");
-      if (after.clean) throw new Error("the browser was killed, and yet the log is clean");
+      if (after.clean) throw new Error("the browser was killed, but the log opened as clean");
       unclean.push(after.ms);
     }
     figures["open.clean1GiBMs"] = median(clean);
@@ -271,7 +275,7 @@ const WORKLOADS = {
   },
 };
 
-/** Tiny sizes measure nothing, so nobody judges them. */
+/** With tiny sizes the figures mean nothing, so no target is judged. */
 function judge(result) {
   for (const [name, least] of Object.entries(TARGETS))
     if (name in result.ratios) result.targets[name] = result.ratios[name] >= least;
@@ -300,15 +304,15 @@ export async function main(args) {
       about: "Measures Tidemark beside its peers, in turns, in one run.",
       options: {
         target: choice(["browser", "edge"], { default: "browser", help: "which of the two hosts" }),
-        only: text({ sample: "NAME", help: "only workloads whose name begins so" }),
-        before: text({ sample: "DIR", help: "edge: measure the worker of this checkout beside this one's" }),
-        quick: flag({ help: "tiny sizes: show that everything runs, measure nothing" }),
+        only: text({ sample: "NAME", help: "only workloads whose names begin with NAME" }),
+        before: text({ sample: "DIR", help: "edge: also measure the worker of the checkout in DIR" }),
+        quick: flag({ help: "tiny sizes: show that everything runs; the figures mean nothing" }),
         json: jsonFile(),
       },
       check({ target, only }) {
         const names = Object.keys(WORKLOADS);
         if (target === "edge" || only === undefined || names.some((name) => name.startsWith(only))) return;
-        throw new UsageError(`--only is the beginning of one of ${names.join(", ")}, and not «${only}»`);
+        throw new UsageError(`--only «${only}»: no workload's name begins so; they are ${names.join(", ")}`);
       },
     },
     args,

@@ -1,6 +1,6 @@
 /**
- * Many tabs, one log: what a follower's durable append costs next to the leader's, what eight followers get delivered,
- * and what an idle tide with eight followers costs the processor. Leader and follower take turns, in one run.
+ * Many tabs with one log: what a follower's durable append costs beside the leader's, how much eight followers receive,
+ * and the processor time of an idle tide with eight followers. Leader and follower take turns in one run.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -31,7 +31,7 @@ function browserOf(profile) {
   );
 }
 
-/** Of the tab's process, what no other shares; the process is the one that works when the tab does. */
+/** Memory of the tab's process that no other process shares. The tab's process is found by making the tab work. */
 async function ownMiB(profile, { page }) {
   const work = () =>
     page.evaluate(() => {
@@ -43,8 +43,8 @@ async function ownMiB(profile, { page }) {
 }
 
 /**
- * Of all the browser's processes, percent of one core. What a process does for a while after it has worked, is not
- * counted: it collects garbage.
+ * Processor time of all the browser's processes, in percent of one core. It waits first: for a while after it has
+ * worked a process still collects garbage.
  */
 async function idleUse(profile, seconds) {
   await wait(seconds * 1000);
@@ -95,7 +95,7 @@ export async function tabs(bench, size, { ratios, figures }) {
   }
   figures["tabs.8followers.deliveredRecordsPerSecond"] = median(rates);
   figures["tabs.idle.leaderAnd8Followers.percentOfCore"] = await idleUse(bench.profile, idleSeconds);
-  // The first two in line keep a worker that stands by, and the last, which is seen.
+  // The first two tabs in line keep a standby worker each; so does the last one, because it is visible.
   const own = [];
   for (const follower of followers) own.push(await ownMiB(bench.profile, follower));
   figures["tabs.standingBy.MiB"] = median(own.slice(0, 2)) - median(own.slice(2, -1));

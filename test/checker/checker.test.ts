@@ -1,6 +1,6 @@
 /**
- * The checker itself: every class planted and caught, its near-miss left alone; good histories stay good, harmed ones
- * don't.
+ * Tests of the checker: every class of anomaly is found where it is planted, and not in a similar history that is
+ * right. Drawn good histories have no findings; with one harm done to them they have.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -10,7 +10,7 @@ import { HARMS, modelHistories, type Pick, TOPIC } from "./model-history.ts";
 
 const SEED = 20_260_801;
 
-// --- a short hand: at(time, …) and one-letter values -----------------------------------------------------------------
+// --- short forms: at(time, …) and one-letter values ------------------------------------------------------------------
 
 const sentOf = (values: string): Sent[] =>
   [...values.matchAll(/(?:(\w)=)?(\w)(†?)/g)].map(([, key, value, dead]) => ({
@@ -420,6 +420,6 @@ test("the cost follows the length of the history", () => {
   };
   const least = (appends: number, times: number): number =>
     Math.min(...Array.from({ length: times }, () => time(appends)));
-  // Ten times the history; were the cost its square, this would be a hundred.
+  // The history is ten times as long. If the cost grew with its square, this would be a factor of 100.
   expect(least(20_000, 2) / least(2_000, 5)).toBeLessThan(50);
 });

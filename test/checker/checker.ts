@@ -1,7 +1,7 @@
 /**
- * Reads a history and names what a log must never do. The classes and most of their definitions are those of Jepsen's
- * workload for Kafka and Redpanda (jepsen.tests.kafka); "key" there is a topic here. Offsets may have holes, so "next"
- * means: the next offset at which some append or poll of the history puts a value.
+ * Reads a history and reports what a log must never do. The classes and most of their definitions are those of Jepsen's
+ * workload for Kafka and Redpanda (jepsen.tests.kafka); what is a "key" there is a topic here. Offsets may have holes,
+ * so "next" means the next offset at which some append or poll of the history puts a value.
  *
  *   lost-write             a committed value is missing from a read of the log that returned a value behind its offset
  *   unseen                 a committed value is missing from such a read, which returned nothing behind it either
@@ -13,15 +13,15 @@
  *   int-poll-skip, int-nonmonotonic-poll     the same, inside one poll
  *   nonmonotonic-send      two appends of one process: the one called later has the lower offset
  *   int-nonmonotonic-send  the same, inside one append
- * and beyond Jepsen's:
+ * and two classes that Jepsen does not have:
  *   never-sent             a poll returned a value that nobody sent (NATS's set checker calls it unexpected)
  *   trim-undone            a poll returned a record below an acknowledged trim
  *
- * Committed is what was acked or polled. Where a history has polls of the whole log, each of them is judged by what was
- * committed before it began; where it has none, all its polls together are the one reading, as in Jepsen's definition.
- * Jepsen's precommitted read, cycles and send skips belong to transactions, which this log has none of.
+ * A value is committed if it was acked or polled. If a history has polls of the whole log, each of them is judged by
+ * what was committed before it began. If it has none, all its polls together count as one reading, as in Jepsen's
+ * definition. Jepsen's precommitted read, cycles and send skips belong to transactions, which this log does not have.
  *
- * The cost grows with the records in the history, times the logarithm of that.
+ * The cost is O(n log n) in the number n of records in the history.
  */
 import { type AppendOp, type Op, type PollOp, printHistory, type Rules, type TrimOp, type Value } from "./history.ts";
 import { type Sending, type Sighting, TopicIndex } from "./topic-index.ts";
@@ -47,13 +47,13 @@ export interface Finding {
   readonly anomaly: Anomaly;
   readonly topic: string;
   readonly message: string;
-  /** Only the operations, and of them only the records, that make the anomaly; by itself it is one. */
+  /** Only the operations and records that make the anomaly. They show it without the rest of the history. */
   readonly history: readonly Op[];
 }
 
 export interface Report {
   readonly findings: readonly Finding[];
-  /** Every finding counts here; the list has the first few of each kind. */
+  /** Counts every finding. The list keeps only the first few of each kind. */
   readonly counts: Readonly<Partial<Record<Anomaly, number>>>;
 }
 
@@ -74,7 +74,7 @@ export function check(history: readonly Op[], rules: Rules = {}): Report {
   return { findings, counts };
 }
 
-/** The finding with the shortest history, first of its kind first, for people. */
+/** A finding as text, with the operations that prove it. */
 export function printFinding({ anomaly, topic, message, history }: Finding): string {
   return `${anomaly} in ${topic}: ${message}\n${printHistory(history)}`;
 }
@@ -216,7 +216,7 @@ function betweenPolls(index: TopicIndex, ops: readonly Op[], add: Add): void {
   }
 }
 
-/** The operations that prove a record: its append, and a read that saw it at that offset. */
+/** The operations that prove a record: its append, and a read that returned it at that offset. */
 function evidence(sighting: Sighting, index: TopicIndex): Part[] {
   const sent = index.sendings.get(sighting.value);
   return sent ? [part(sent), part(sighting)] : [part(sighting)];
@@ -238,7 +238,7 @@ function undone(index: TopicIndex, add: Add): void {
   }
 }
 
-/** Values that must be in a reading of the log and are missing. */
+/** Finds values that must be in a reading of the log but are missing. */
 function missing(index: TopicIndex, add: Add): void {
   const whole = index.polls.filter(({ wholeLog }) => wholeLog);
   if (whole.length > 0)
@@ -259,7 +259,7 @@ class Reading {
     }
   }
 
-  /** The reading, cut down to the record furthest on. */
+  /** The reading, reduced to the record with the highest offset. */
   get shortest(): Part {
     return this.highest ? [this.highest.poll, this.highest.at] : [this.polls[0]!];
   }
@@ -272,7 +272,7 @@ function judge(index: TopicIndex, reading: Reading, began: number, ended: number
     if (committedAt >= began || reading.values.has(value)) continue;
     const [seen] = index.byValue.get(value) ?? [];
     const sent = index.sendings.get(value);
-    // An ack that named no offset: what may have been removed can't be told.
+    // The ack named no offset, so nobody can tell whether trim or retention may have removed the record.
     if (!seen && shrinks) continue;
     if (seen && (seen.offset < start || index.mayBeCompacted(seen, ended))) continue;
     const lost = seen !== undefined && reading.highest !== undefined && reading.highest.offset >= seen.offset;

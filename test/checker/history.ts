@@ -1,30 +1,30 @@
 /**
- * The history that the checker reads: the operations of many concurrent processes, as one ledger noted them.
+ * The history that the checker reads: the operations of many concurrent processes, as one ledger recorded them.
  *
  *   writer-1   ├── append t [a b] ──┤ ok @4 @5
- *   writer-2        ├── append t [c] ────────────────── …          info: nobody knows
+ *   writer-2        ├── append t [c] ────────────────── …          info: the outcome is unknown
  *   reader-1                  ├─ poll t ─┤ ok @4 a, @5 b, @6 c
  *              ─────────────────────────────────────────▶ the ledger's clock
  *
- * `invoke` and `complete` are points of that clock; two operations overlap unless one completed before the other was
- * invoked. Values are unique in their topic, so a value that comes back says which append it was.
+ * `invoke` and `complete` are points of that clock. Two operations overlap unless one completed before the other was
+ * invoked. A value is unique in its topic, so a value that is read identifies its append.
  */
 
-/** fail: it surely did not happen. info: it may have happened, or may yet. */
+/** fail: it certainly did not happen. info: it may have happened, or may still happen. */
 export type Outcome = "ok" | "fail" | "info";
 export type Value = string | number;
 
 interface Common {
   readonly process: string;
   readonly invoke: number;
-  /** Absent while the outcome is unknown. */
+  /** Absent if the outcome is unknown. */
   readonly complete?: number;
   readonly outcome: Outcome;
 }
 
 export interface Sent {
   readonly value: Value;
-  /** The record's key, where compaction by key matters. */
+  /** The record's key; used for compaction by key. */
   readonly key?: string;
   readonly tombstone?: boolean;
 }
@@ -33,7 +33,7 @@ export interface AppendOp extends Common {
   readonly type: "append";
   readonly topic: string;
   readonly records: readonly Sent[];
-  /** One per record; absent where the ack named none, or there was no ack. */
+  /** One offset for each record. Absent if there was no ack, or the ack named no offsets. */
   readonly offsets?: readonly number[];
 }
 
@@ -42,22 +42,22 @@ export interface Polled {
   readonly value: Value;
 }
 
-/** A read of committed records, in the order in which they came. Only `ok` polls are looked at. */
+/** A read of committed records, in the order in which they were returned. Only `ok` polls are judged. */
 export interface PollOp extends Common {
   readonly type: "poll";
   readonly topic: string;
   readonly records: readonly Polled[];
-  /** It went from the earliest offset there was to the end of the log as of its start. */
+  /** True if it read from the earliest offset to the end that the log had when the read began. */
   readonly wholeLog?: boolean;
 }
 
-/** The process will read somewhere else next: where it was before says nothing about its next poll. */
+/** The process will read from another position next, so its last poll and its next one are not compared. */
 export interface AssignOp extends Common {
   readonly type: "assign";
   readonly topics: readonly string[];
 }
 
-/** Records below `to` were given up on purpose. */
+/** Records below `to` were removed on purpose. */
 export interface TrimOp extends Common {
   readonly type: "trim";
   readonly topic: string;
@@ -66,13 +66,13 @@ export interface TrimOp extends Common {
 
 export type Op = AppendOp | PollOp | AssignOp | TrimOp;
 
-/** Why records of a topic may rightly be missing. */
+/** Reasons for which records of a topic may be missing. */
 export interface TopicRules {
-  /** Retention keeps at least so many of the newest records. */
+  /** Retention keeps at least this many of the newest records. */
   readonly retainRecords?: number;
   /** Compaction keeps the newest record of a key. */
   readonly compacted?: boolean;
-  /** And drops a tombstone after a while. */
+  /** Compaction may also drop a tombstone after a while. */
   readonly tombstonesExpire?: boolean;
 }
 export type Rules = Readonly<Record<string, TopicRules>>;
@@ -105,7 +105,7 @@ function whatOf(op: Op): string {
   }
 }
 
-/** A line per operation, in the order of their beginnings. */
+/** One line for each operation, in the order in which they began. */
 export function printHistory(ops: readonly Op[]): string {
   return [...ops]
     .sort((a, b) => a.invoke - b.invoke)

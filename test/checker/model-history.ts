@@ -1,7 +1,6 @@
 /**
- * Histories of a log that does everything right, drawn by fast-check, and one harm for each class that the checker
- * knows. The model is a list: what is appended stands at the next offset, polls copy from it, trims and compactions
- * take away.
+ * Histories of a log that does everything right, drawn by fast-check, and one harm for each class of anomaly. The model
+ * is a list: an append puts values at the next offsets, polls copy from the list, trims and compactions remove from it.
  */
 import fc from "fast-check";
 import type { Anomaly } from "./checker.ts";
@@ -56,7 +55,7 @@ export interface Modelled {
   readonly rules: Rules;
 }
 
-/** A whole reading ends every history. */
+/** Every history ends with a reading of the whole log. */
 export const modelHistories: fc.Arbitrary<Modelled> = fc
   .record({ steps, compacted: fc.boolean(), retained: fc.boolean() })
   .map(({ steps: drawn, compacted, retained }) =>
@@ -167,7 +166,7 @@ class Model {
     const from = this.#positions.get(process) ?? this.#start;
     const times = { invoke: this.#now, complete: this.#now + 1, process };
     if (from < this.#start) {
-      // Out of range: whoever reads has to seek first.
+      // The position is below the log's start, so the process has to seek first.
       this.#positions.set(process, this.#start);
       this.#history.push({ type: "assign", ...times, outcome: "ok", topics: [TOPIC] });
       return;
@@ -197,7 +196,7 @@ class Model {
 
 // --- harms -----------------------------------------------------------------------------------------------------------
 
-/** Picks one of a list, or undefined of an empty one. */
+/** Picks one element of a list. Undefined if the list is empty. */
 export type Pick = <T>(list: readonly T[]) => T | undefined;
 
 const replaced = (history: readonly Op[], changes: ReadonlyMap<Op, Op | undefined>): Op[] =>
@@ -212,7 +211,7 @@ const without = (poll: PollOp, value: unknown): PollOp => ({
   ...poll,
   records: poll.records.filter((record) => record.value !== value),
 });
-/** Neighbours of one process, with no assign in between. */
+/** Pairs of consecutive polls of one process with no assign between them. */
 function neighbours(history: readonly Op[]): [PollOp, PollOp][] {
   const before = new Map<string, PollOp>();
   const pairs: [PollOp, PollOp][] = [];
@@ -228,7 +227,7 @@ function neighbours(history: readonly Op[]): [PollOp, PollOp][] {
 
 type Harm = (history: readonly Op[], pick: Pick) => readonly Op[] | undefined;
 
-/** Each makes its own class of anomaly in a good history of an append-only topic, or finds no place for it. */
+/** Each harm puts its own class of anomaly into a good history of an append-only topic, or finds no place for it. */
 export const HARMS: Readonly<Record<Anomaly, Harm>> = {
   "lost-write"(history, pick) {
     const { records, invoke } = last(history);

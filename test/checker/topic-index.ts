@@ -1,15 +1,15 @@
 /**
- * All that a history says about one topic, arranged for questions: which operations put a value at an offset, which
- * values were sent how, and whether a record that is not there may rightly be gone.
+ * All that a history says about one topic, indexed for the checker's questions: which operations put a value at an
+ * offset, how each value was sent, and whether a missing record may rightly be gone.
  */
 import type { AppendOp, Op, PollOp, Sent, TopicRules, TrimOp, Value } from "./history.ts";
 
-/** A value stood at an offset: an ack or a poll says so. */
+/** An ack or a poll that says: this value was at this offset. */
 export interface Sighting {
   readonly offset: number;
   readonly value: Value;
   readonly op: AppendOp | PollOp;
-  /** Which of the operation's records. */
+  /** Index of the record in the operation. */
   readonly at: number;
 }
 
@@ -21,7 +21,7 @@ export interface Sending {
 
 interface Version {
   readonly offset: number;
-  /** Earliest beginning of an append of this key at this offset or behind it. */
+  /** When the first append of this key at this offset or a higher one began. */
   invoke: number;
 }
 
@@ -29,18 +29,18 @@ export class TopicIndex {
   readonly appends: AppendOp[] = [];
   readonly polls: PollOp[] = [];
   readonly trims: TrimOp[] = [];
-  /** Every value that was sent, by value. */
+  /** How each value was sent, by value. */
   readonly sendings = new Map<Value, Sending>();
-  /** By value, one sighting for each offset it was seen at. */
+  /** By value, one sighting for each offset at which it was seen. */
   readonly byValue = new Map<Value, Sighting[]>();
-  /** By offset, one sighting for each value seen there. */
+  /** By offset, one sighting for each value that was seen there. */
   readonly byOffset = new Map<number, Sighting[]>();
-  /** When a value was first known to be committed: acked, or polled. */
+  /** When a value was first known to be committed, that is, acked or polled. */
   readonly committedAt = new Map<Value, number>();
-  /** The offsets of `byOffset`, rising. */
+  /** The offsets of `byOffset`, in rising order. */
   readonly offsets: number[];
   readonly #versions = new Map<string, Version[]>();
-  /** Invocations of tombstones that may or may not be there, by key. */
+  /** By key, when an append of a tombstone with unknown outcome was invoked. */
   readonly #unknownTombstones = new Map<string, number>();
   readonly #ends: { readonly invoke: number; readonly end: number }[] = [];
 
@@ -127,7 +127,7 @@ export class TopicIndex {
     }
   }
 
-  /** True when compaction may have taken this record before `time`. */
+  /** True if compaction may have removed this record before `time`. */
   mayBeCompacted({ offset, value }: { readonly offset: number; readonly value: Value }, time: number): boolean {
     const record = this.sendings.get(value)?.record;
     if (!this.rules.compacted || record?.key === undefined) return false;
@@ -137,7 +137,7 @@ export class TopicIndex {
     return (newer?.invoke ?? Infinity) < time || (this.#unknownTombstones.get(record.key) ?? Infinity) < time;
   }
 
-  /** The highest log start that trims and retention may have made before `time`. */
+  /** The highest log start that trims and retention can have set before `time`. */
   startAllowed(time: number): number {
     let start = 0;
     for (const trim of this.trims) if (trim.outcome !== "fail" && trim.invoke < time) start = Math.max(start, trim.to);
@@ -146,7 +146,7 @@ export class TopicIndex {
     return Math.max(start, (before?.end ?? 0) - this.rules.retainRecords);
   }
 
-  /** A record known to stand strictly between two offsets that a reader may not pass over. */
+  /** A record that is known to be strictly between two offsets and that a reader may not pass over. */
   skipped(after: number, before: number, time: number): Sighting | undefined {
     for (let i = firstWhere(this.offsets.length, (at) => this.offsets[at]! > after); this.offsets[i]! < before; i++) {
       const found = this.byOffset.get(this.offsets[i]!)!.find((sighting) => !this.mayBeCompacted(sighting, time));
@@ -156,7 +156,9 @@ export class TopicIndex {
   }
 }
 
-/** The first index for which `is` holds, of a list in which it holds from some point on; `length` without one. */
+/**
+ * The first index for which `is` holds; `length` if there is none. From the first such index on, it must hold for all.
+ */
 function firstWhere(length: number, is: (index: number) => boolean): number {
   let low = 0;
   let high = length;

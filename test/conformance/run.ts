@@ -1,10 +1,10 @@
 /**
- * `npm run conformance`: the worker in local workerd, and the published Durable Streams conformance suite against it.
+ * `npm run conformance` runs the published Durable Streams conformance suite against the worker in local workerd.
  * The last line is `N passed, N failed`.
  *
- *     npm run conformance -- --grep Fork        tests whose name matches
- *     npm run conformance -- --url http://…     another server, already running
- *     npm run conformance -- --json FILE        figures
+ *     npm run conformance -- --grep Fork        only tests whose names match
+ *     npm run conformance -- --url http://…     against another server, which must be running
+ *     npm run conformance -- --json FILE        also write the figures to FILE
  */
 import { writeFileSync } from "node:fs";
 import path from "node:path";
@@ -20,13 +20,13 @@ const values = commandLine({
   script: "conformance",
   about: "Runs the published Durable Streams conformance suite against the worker in local workerd.",
   options: {
-    grep: text({ help: "only tests whose name matches" }),
-    url: text({ sample: "URL", help: "another server, which is running" }),
+    grep: text({ help: "only tests whose names match" }),
+    url: text({ sample: "URL", help: "test this server instead; it must be running" }),
     json: jsonFile(),
   },
 });
 
-/** The suite is one file, of which Vitest says nothing until its end, minutes later. */
+/** Prints progress: the suite is one file, and Vitest reports on it only at its end, minutes later. */
 function progress(): { onTestCaseResult(): void } {
   const started = performance.now();
   let [done, shown] = [0, started];

@@ -1,4 +1,4 @@
-/** The published conformance suite of Durable Streams, as it is, against the address that run.ts started. */
+/** The published conformance suite of Durable Streams, unchanged, against the server whose address run.ts passes in. */
 import { runConformanceTests } from "@durable-streams/server-conformance-tests";
 import { inject } from "vitest";
 

@@ -1,4 +1,4 @@
-/** The few assertions that contract cases use: they run in workers and in workerd too, where no test framework is. */
+/** The few assertions of contract cases. These also run in workers and in workerd, where there is no test framework. */
 import { type ErrorCode, TidemarkError } from "../../src/errors.ts";
 
 export function check(condition: unknown, message: string): asserts condition {
@@ -22,7 +22,7 @@ function same(a: unknown, b: unknown): boolean {
   return keys.length === Object.keys(b).length && keys.every((key) => same(Reflect.get(a, key), Reflect.get(b, key)));
 }
 
-/** The TidemarkError of this code that `work` ends in; anything else fails. */
+/** Returns the TidemarkError of this code that `work` fails with. Fails itself on success or on any other error. */
 export async function fails(code: ErrorCode, work: Promise<unknown> | (() => unknown)): Promise<TidemarkError> {
   try {
     await (typeof work === "function" ? work() : work);
@@ -33,7 +33,7 @@ export async function fails(code: ErrorCode, work: Promise<unknown> | (() => unk
   throw new Error(`expected ${code}, but it succeeded`);
 }
 
-/** A turn of the event loop: where storage answers at once, a loop of awaits would let nothing else happen. */
+/** A turn of the event loop. Where storage answers at once, a loop of awaits would let nothing else run. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();

@@ -1,8 +1,8 @@
 /**
- * Whole files exchanged between two runs: each slot of a tide is swapped with another, doubled over another, replaced
- * by another tide's, emptied, or put back from a copy of an earlier time; the tide was closed, or killed. Whatever was
- * done, a reader gets the record that was acked at an offset or is told that it is damaged, and no offset is given to a
- * second record.
+ * Exchanges whole files between two runs: each slot of a tide is swapped with another, overwritten by another, replaced
+ * by another tide's, emptied, or put back from an earlier copy. The tide was closed or killed before. In every case a
+ * reader gets the record that was acked at an offset, or learns that it is damaged; and no offset is given to a second
+ * record.
  *
  *   earlier ──▶ copy of all slots ──▶ later: appends, rolls, compaction ──▶ close or kill ──▶ exchange
  *           ──▶ open, judge, append ──▶ open, judge
@@ -19,7 +19,7 @@ import { check, equal } from "./check.ts";
 import type { StoreCase, StoreHost } from "./store-contract.ts";
 
 const SLOT = 16 * 1024;
-/** The same shape in every log, so that another one's batches continue as well as its own. */
+/** All logs have the same shape, so that a batch of one could continue another. */
 const LOGS = ["a", "b", "c"] as const;
 const BATCH = 10;
 const PAD = "x".repeat(60);
@@ -66,7 +66,7 @@ async function imageOf(volume: Volume): Promise<Image> {
   return slots;
 }
 
-/** The second half of each sealed segment of "c" goes, as compaction would have it. */
+/** Removes the second half of each sealed segment of "c", as compaction could. */
 async function compact(log: SegmentedLog, values: Map<number, string>): Promise<void> {
   const segment = log.segments()[0]!;
   const { bytes } = await log.read(segment.baseOffset, 1 << 20, segment.nextOffset);
@@ -87,7 +87,7 @@ interface Life {
   readonly earlier: Image;
   readonly image: Image;
   readonly ledger: Ledger;
-  /** Slots by what they hold at the end. */
+  /** The number of the slot for each part of the tide, at the end of its life. */
   readonly slots: Readonly<Record<string, number>>;
 }
 
@@ -103,7 +103,7 @@ async function live(host: StoreHost, tide: string, end: "closed" | "killed"): Pr
   const logs = await Promise.all(LOGS.map((name) => store.log(name)));
   for (const log of logs) await append(host.kernel, tide, log, 4, ledger);
   await compact(logs[2]!, ledger.get("c")!);
-  // A catalog is committed, so that it knows what was flushed before.
+  // A catalog is committed, so that it records what was flushed before.
   await (await store.log("d")).roll();
   for (const log of logs) await log.flush();
   await logs[2]!.trim(BATCH);
@@ -134,7 +134,7 @@ async function volumeOf(host: StoreHost, image: Image): Promise<Volume> {
   return volume;
 }
 
-/** All that a reader gets, and the ranges of which it is told that they are damaged. */
+/** All that a reader gets, and the ranges that are reported as damaged. */
 async function readAll(
   kernel: Kernel,
   log: SegmentedLog,
@@ -160,7 +160,7 @@ async function readAll(
         continue;
       }
       const { from, to } = thrown.details as unknown as { from: number; to: number };
-      // Behind a hole that compaction left the damage is told from where it begins.
+      // Behind a hole left by compaction the reported range begins at the damage, not at the offset that was asked for.
       check(to > offset, `the damage ${from} to ${to} lies before ${offset}`);
       gaps.push({ from, to });
       offset = to;
@@ -169,7 +169,7 @@ async function readAll(
   return { records, gaps };
 }
 
-/** How many acked records are damaged. */
+/** Checks all logs against the ledger. Returns how many acked records are damaged. */
 async function judge(host: StoreHost, store: SegmentStore, ledger: Ledger, what: string): Promise<number> {
   let damaged = 0;
   for (const [name, values] of ledger) {
@@ -199,7 +199,10 @@ async function judge(host: StoreHost, store: SegmentStore, ledger: Ledger, what:
   return damaged;
 }
 
-/** "refused" where the store says that its catalog is not the one of these slots. */
+/**
+ * Opens, judges and appends in turns. "refused" means: the store reports that its catalog does not belong to these
+ * slots.
+ */
 async function tryOut(host: StoreHost, life: Life, image: Image, what: string): Promise<number | "refused"> {
   const volume = await volumeOf(host, image);
   const ledger: Ledger = new Map([...life.ledger].map(([name, values]) => [name, new Map(values)]));
@@ -231,7 +234,7 @@ const withSlot = (image: Image, slot: number, bytes: Uint8Array): Image =>
 
 const isCatalog = (name: string): boolean => name.startsWith("catalog");
 
-/** One of each kind of pair: what each slot holds, and whether both are of one log. */
+/** One pair of each kind. A kind is what the two slots hold, and whether both belong to one log. */
 function firstOfEachKind(pairs: readonly Pair[]): Pair[] {
   const kindOf = (name: string): string => (isCatalog(name) ? "catalog" : name.replace(/^. | \d+$/g, ""));
   const kinds = pairs.map(([one, other]) => `${kindOf(one)}, ${kindOf(other)}, ${one[0] === other[0]}`);
@@ -241,8 +244,8 @@ function firstOfEachKind(pairs: readonly Pair[]): Pair[] {
 type Pair = readonly [one: string, other: string];
 
 /**
- * Pairs of different slots. Over memory all of them; a browser's files are slow and the code above them is the same, so
- * there one of each kind.
+ * Pairs of different slots. In memory all of them are tried. In a browser files are slow and the code above them is the
+ * same, so one pair of each kind is tried there.
  */
 function pairsOf({ slots }: Life, { few }: StoreHost, isOrdered: boolean): Pair[] {
   const names = Object.keys(slots);
@@ -320,7 +323,8 @@ const cases: readonly [string, (end: "closed" | "killed") => (host: StoreHost) =
       const tally = await each(host, end, function* ({ image, slots }) {
         for (const [name, slot] of Object.entries(slots)) {
           yield [`tide-b's over ${name}`, withSlot(image, slot, other.image[slot]!)];
-          // Its records may be as many as ours, and where ours are: an active one of ours is long, one of its sealed.
+          // The case above replaces a file by its namesake. A sealed file may also hold as many records as our long
+          // active segment, at the same offsets.
           if (!isCatalog(name))
             yield [`tide-b's first over ${name}`, withSlot(image, slot, other.image[other.slots["a sealed 0"]!]!)];
         }

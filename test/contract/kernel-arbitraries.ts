@@ -1,9 +1,11 @@
-/** fast-check generators of record batches: good ones, damaged ones, and noise that looks a little like one. */
+/** fast-check generators of record batches: good ones, damaged ones, and random bytes that look a little like one. */
 import fc from "fast-check";
 import type { EncodeRequest, IndexState, ScanRequest } from "../../src/kernel/types.ts";
 import { concat, craft, requestOf, resealed, varint } from "./kernel-samples.ts";
 
-/** Fixed, so that a run can be repeated; SEED=n looks elsewhere. fast-check prints seed and path of a failure. */
+/**
+ * A fixed seed, so that a run can be repeated; SEED=n tries others. fast-check prints the seed and path of a failure.
+ */
 export const SEED = Number(process.env["SEED"] ?? 20_261_121);
 
 const SAFE = Number.MAX_SAFE_INTEGER;
@@ -11,7 +13,7 @@ const bytesUpTo = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array
 export const nullable = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | null> =>
   fc.option(arbitrary, { nil: null, freq: 4 });
 
-/** Mostly today, sometimes the edges of the safe integers. */
+/** Mostly times of today, sometimes the smallest and largest safe integers. */
 export const timestamps = fc.oneof(
   { weight: 4, arbitrary: fc.integer({ min: 1_600_000_000_000, max: 1_600_000_100_000 }) },
   { weight: 2, arbitrary: fc.integer({ min: -200, max: 200 }) },
@@ -66,7 +68,7 @@ export const wildRequests: fc.Arbitrary<EncodeRequest> = fc.record({
   baseSequence: fc.oneof(fc.constant(0), anyNumber),
 });
 
-/** Batches with any header and any records section, CRC right: what passes the frame and lies behind it. */
+/** Batches with any header and any records section but the right CRC, so that the checks behind the CRC are reached. */
 const crafted: fc.Arbitrary<Uint8Array> = fc
   .record({
     attributes: fc.constantFrom(0, 0, 0, 8, 0x20, 1, 5, 0x80),
@@ -107,7 +109,7 @@ interface Mutation {
 }
 
 function mutated(bytes: Uint8Array, { kind, at, byte }: Mutation): Uint8Array {
-  // Mostly in the header and the first records, where the structure is.
+  // Damages mostly the header and the first records, where the structure is.
   const position = Math.min(Math.floor(at * at * bytes.length), Math.max(bytes.length - 1, 0));
   const copy = bytes.slice();
   if (kind === "set") copy[position] = byte;
@@ -125,7 +127,7 @@ const mutations = fc.record({
   byte: fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 0x7f, 0x80, 0xff)),
 });
 
-/** Sets the length field to what is there, so that the damage behind it is reached. */
+/** Sets the length field to the actual length, so that checks behind it are reached. */
 function relengthed(bytes: Uint8Array): Uint8Array {
   if (bytes.length >= 12) new DataView(bytes.buffer, bytes.byteOffset).setInt32(8, bytes.length - 12);
   return bytes;
@@ -133,7 +135,7 @@ function relengthed(bytes: Uint8Array): Uint8Array {
 
 export type Encode = (request: EncodeRequest) => Uint8Array;
 
-/** A good batch, damaged in one to four places; usually with length and CRC put right again. */
+/** A good batch, damaged in one to four places; usually its length and CRC are made right again. */
 export const damaged = (encode: Encode): fc.Arbitrary<Uint8Array> =>
   fc
     .tuple(

@@ -1,7 +1,6 @@
 /**
  * What every kernel must do: the release build, the debug build and the reference kernel. Cases are plain functions, so
- * that they run wherever the kernel runs: in Node and in a browser's worker. test/unit/kernel.test.ts runs them in
- * Node.
+ * that they run wherever the kernel runs: in Node (test/unit/kernel.test.ts) and in a browser's worker.
  */
 import { scanCases, searchCases } from "./kernel-scan-cases.ts";
 import {
@@ -235,7 +234,11 @@ const encodeCases: KernelCase[] = [
       ]) {
         equal(status({ lengths: Int32Array.from(lengths) }), Status.BAD_ARGUMENT, `lengths ${lengths}`);
       }
-      equal(status({ blob: utf8("kvx"), lengths: Int32Array.of(1, 1, 1) }), Status.BAD_RECORD, "headers that are none");
+      equal(
+        status({ blob: utf8("kvx"), lengths: Int32Array.of(1, 1, 1) }),
+        Status.BAD_RECORD,
+        "bytes that are no headers",
+      );
       equal(
         status({ blob: new Uint8Array([107, 118, 0, 0]), lengths: Int32Array.of(1, 1, 2) }),
         Status.BAD_RECORD,
@@ -250,7 +253,7 @@ const refusalCases: KernelCase[] = [...framing, ...fields, ...records].map(({ na
   name: `refused: ${name}`,
   run(kernel) {
     equal(kernel.validateBatch(bytes()), status, "validate");
-    // A wrong maximum is the append's affair; who reads sees the records' own timestamps.
+    // Only an append checks the maximum timestamp. A reader sees the records' own timestamps.
     const isAboutMax = name.startsWith("max timestamp") && !name.includes("safe");
     const decoded = kernel.decodeBatch(bytes(), true);
     equal([decoded.status, decoded.columns.count], isAboutMax ? [Status.OK, 2] : [status, 0], "decode");

@@ -1,6 +1,7 @@
 /**
- * One batch for each way of being wrong, and the status that names it. Every CRC is right unless the case is about it,
- * so that the later checks are reached. Release build, debug build and reference kernel must agree on all of them.
+ * One batch for each way of being wrong, and the status that the kernel must answer. Every CRC is right unless the case
+ * is about it, so that the later checks are reached. Release build, debug build and reference kernel must agree on all
+ * of them.
  */
 import { KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, Status } from "../../src/kernel/types.ts";
 import { concat, craft, framed, recordBytes, utf8, varint, type SampleBatch } from "./kernel-samples.ts";
@@ -130,7 +131,7 @@ export const records: readonly Refusal[] = [
   body("key length beyond the record", Status.BAD_RECORD, HEAD, varint(3), NULL, 0),
   body("key length 2^31-1", Status.BAD_RECORD, HEAD, varint(2 ** 31 - 1), NULL, 0),
   body("key length -2^31", Status.BAD_RECORD, HEAD, varint(-(2 ** 31)), NULL, 0),
-  // Two bytes back stands the offset delta, 5: as a value's length it would end the record well.
+  // Two bytes before is the offset delta, 5. Read as the value's length, it would end the record at the right byte.
   batch("key length -2 that leads back", Status.BAD_RECORD, {
     count: 1,
     lastOffsetDelta: 5,
@@ -154,7 +155,7 @@ export const records: readonly Refusal[] = [
   }),
 ];
 
-/** Batches at the edge of the rules that must pass. */
+/** Batches that are only just allowed and must be taken. */
 export const accepted: readonly { readonly name: string; readonly bytes: () => Uint8Array }[] = [
   { name: "two plain records", bytes: () => craft() },
   {

@@ -1,12 +1,12 @@
 /**
- * Record batches made by hand, field by field, for the kernel's contract: a third way to write the format, which can
- * also write it wrongly. `craft` gives any header field any value and then makes the CRC right, so that a case reaches
- * the check it is about and not the checksum.
+ * Record batches made by hand, field by field, for the kernel's contract. This is a third writer of the format, after
+ * the kernel and the reference kernel, and it can also write wrong batches. `craft` gives any header field any value
+ * and then sets the right CRC, so that a case reaches the check that it is about.
  */
 import type { EncodeRequest, Kernel, ScanRequest } from "../../src/kernel/types.ts";
 import { INDEX_STATE_EMPTY } from "../../src/kernel/types.ts";
 
-/** One promise of the kernel; every build of it runs each. */
+/** One promise of the kernel. Every build of it runs each case. */
 export interface KernelCase {
   readonly name: string;
   run(kernel: Kernel): void;
@@ -51,7 +51,7 @@ export function headersSection(headers: SampleRecord["headers"] = []): number[] 
   return [...varint(headers.length), ...headers.flatMap(([key, value]) => [...field(utf8(key)), ...field(value)])];
 }
 
-/** A record's bytes from its body: everything behind the length. */
+/** A record's bytes: the length, then the body. */
 export const framed = (body: readonly number[]): number[] => [...varint(body.length), ...body];
 
 export function recordBytes(record: SampleRecord = {}, i = 0): number[] {
@@ -68,11 +68,11 @@ export function recordBytes(record: SampleRecord = {}, i = 0): number[] {
 
 export interface SampleBatch {
   readonly baseOffset?: bigint | number;
-  /** Default: what fits. */
+  /** The default is the actual length. */
   readonly length?: number;
   readonly leaderEpoch?: number;
   readonly magic?: number;
-  /** Default: the right one. */
+  /** The default is the right CRC. */
   readonly crc?: number;
   readonly attributes?: number;
   readonly lastOffsetDelta?: number;
@@ -82,12 +82,12 @@ export interface SampleBatch {
   readonly producerEpoch?: number;
   readonly baseSequence?: number;
   readonly count?: number;
-  /** The records, or the section's bytes. */
+  /** The records, or the bytes of the records section. */
   readonly records?: readonly SampleRecord[];
   readonly section?: readonly number[];
 }
 
-/** A batch of two plain records unless told otherwise. */
+/** A batch of two plain records, changed as `given` says. */
 export function craft(given: SampleBatch = {}): Uint8Array {
   const records = given.records ?? [
     { key: utf8("a"), value: utf8("one") },
@@ -114,7 +114,7 @@ export function craft(given: SampleBatch = {}): Uint8Array {
   return bytes;
 }
 
-/** The same bytes with a right CRC, where there is room for one. */
+/** The same bytes with the right CRC, if they are long enough to have one. */
 export function resealed(bytes: Uint8Array): Uint8Array {
   if (bytes.length >= 21) new DataView(bytes.buffer, bytes.byteOffset).setUint32(17, slowCrc32c(bytes.subarray(21)));
   return bytes;
@@ -130,7 +130,7 @@ export function concat(...parts: readonly (Uint8Array | readonly number[])[]): U
   return bytes;
 }
 
-/** Makes the arguments of `encodeBatch` from records, with absolute timestamps. */
+/** The arguments of `encodeBatch` for these records, which have absolute timestamps. */
 export function requestOf(
   records: readonly (SampleRecord & { readonly timestamp: number })[],
   rest: Partial<EncodeRequest> = {},

@@ -1,4 +1,4 @@
-/** Cases of the kernel contract over many batches and over indexes: the scan, and the search for an entry. */
+/** Cases of the kernel contract that involve many batches or an index: the scan, and the search for an entry. */
 import { INDEX_STATE_EMPTY, KERNEL_BATCH_BYTES_MAX, Status, type Kernel } from "../../src/kernel/types.ts";
 import { stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
 import { check, equal } from "./check.ts";
@@ -93,7 +93,8 @@ export const scanCases: KernelCase[] = [
   {
     name: "scan makes Kafka's sparse indexes",
     run(kernel) {
-      // Batches of 2,000 bytes: entries before the fourth (6,000 > 4,096 passed) and the seventh.
+      // Each batch has 2,000 bytes. An entry is due after more than 4,096 bytes, so before the fourth and the seventh
+      // batch.
       const size = 2000;
       const batches = chain(
         kernel,

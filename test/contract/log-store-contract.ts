@@ -1,19 +1,19 @@
 /**
- * What every LogStore must do, wherever its bytes lie: the segmented store over any volume (store-contract.ts runs
- * these cases too), and the chunk store in a Durable Object. Cases are plain functions, so that a host runs them where
- * its storage lives: Node, a browser's worker, workerd.
+ * What every LogStore must do, wherever its bytes are: the segmented store over any volume (store-contract.ts runs
+ * these cases too), and the chunk store in a Durable Object. Cases are plain functions, so that a host can run them
+ * where its storage is: in Node, in a browser's worker, in workerd.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader, stampBaseOffset } from "../../src/record/format.ts";
 import type { LogStore } from "../../src/store/log-store.ts";
 import { check, equal, fails } from "./check.ts";
 
-/** One log of a new, empty store, small enough that 200 batches of `makeBatch(…, 10)` roll several times. */
+/** One log of a new, empty store. Its segments are small: 200 batches of `makeBatch(…, 10)` roll several times. */
 export interface OpenLog {
   readonly log: LogStore;
-  /** Opens the same storage again: after close, or as a killed process would leave it. */
+  /** Opens the same storage again, after a clean close or as a killed process would leave it. */
   reopen(clean: boolean): Promise<OpenLog>;
-  /** Flips a bit of the stored batch that begins at `baseOffset`, `at` bytes into it. */
+  /** Flips a bit of the stored batch that begins at `baseOffset`, in its byte `at`. */
   flipBit(baseOffset: number, at: number): Promise<void>;
 }
 
@@ -27,7 +27,7 @@ export interface LogStoreCase {
   run(host: LogStoreHost): Promise<void>;
 }
 
-/** A batch of `count` records with values of `size` bytes; timestamps rise by one from `timestamp`. */
+/** A batch of `count` records with values of `size` bytes, whose timestamps rise by one from `timestamp`. */
 export function makeBatch(kernel: Kernel, baseOffset: number, count: number, size = 100, timestamp = 1000): Uint8Array {
   const lengths = new Int32Array(count * 3);
   const timestamps = new Float64Array(count);
@@ -51,7 +51,7 @@ export function makeBatch(kernel: Kernel, baseOffset: number, count: number, siz
   return bytes;
 }
 
-/** Appends `batches` batches of `count` records, one call each; returns their bytes as stored. */
+/** Appends `batches` batches of `count` records, one in each call. Returns their bytes as stored. */
 export async function fill(
   kernel: Kernel,
   log: LogStore,
@@ -277,7 +277,7 @@ export const logStoreCases: readonly LogStoreCase[] = [
     },
   },
   {
-    name: "the producers' snapshot of the newest seal is kept, whatever happens to its segment",
+    name: "the producers' snapshot of the newest seal is kept, even when its segment is removed",
     async run(host) {
       let opened = await host.open();
       let calls = 0;

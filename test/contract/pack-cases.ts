@@ -1,6 +1,6 @@
 /**
- * What packing must do on every build that has it: the values that reading batch by batch gives, and nothing of a batch
- * that reading refuses.
+ * What packing must do on every build that has it: it returns the values that reading batch by batch returns, and
+ * nothing of a batch that reading refuses.
  */
 import {
   COLUMNS,
@@ -26,7 +26,7 @@ const COMMA = 0x2c;
 
 export type Packed = PackResult & { readonly bytes: Uint8Array };
 
-/** With the bytes that were written; those behind them must be untouched. */
+/** Packs, and returns the bytes that were written. Bytes behind them must be unchanged. */
 export function packed(kernel: PackingKernel, bytes: Uint8Array, request: Partial<PackRequest> = {}): Packed {
   const into = new Uint8Array(bytes.length).fill(0xa5);
   const result = kernel.pack(bytes, { ...ALL, ...request }, into);
@@ -38,7 +38,7 @@ export function packed(kernel: PackingKernel, bytes: Uint8Array, request: Partia
   return { ...result, bytes: into.slice(0, result.packedBytes) };
 }
 
-/** The same by reading batch by batch on that kernel: what packing is measured by. */
+/** The same result by reading batch by batch with that kernel, for comparison. */
 export function packedSlowly(
   kernel: PackingKernel,
   bytes: Uint8Array,
@@ -50,7 +50,7 @@ export function packedSlowly(
   for (const looked = bytes.subarray(0, KERNEL_BATCH_BYTES_MAX); at < looked.length && status === Status.OK;) {
     const rest = looked.subarray(at);
     const whole = kernel.decodeBatch(rest, true);
-    // Bytes behind the batch are the one thing that it may be refused for wrongly.
+    // The kernel must not refuse a batch because of bytes behind it, so the batch is cut out first.
     const size = rest.length < 61 ? 0 : readHeader(rest).sizeBytes;
     const batch =
       whole.status === Status.BAD_LENGTH && size >= 61 && size < rest.length ? rest.subarray(0, size) : rest;
@@ -82,7 +82,7 @@ export function packedSlowly(
   return { status, validBytes: at, nextOffset, packedBytes: all.length, values, bytes: all };
 }
 
-/** Batches of these values each, in order from `offset`. */
+/** Batches of these values, in order from `offset`. */
 function chain(kernel: PackingKernel, batches: readonly (readonly (string | null)[])[], offset = 0): Uint8Array[] {
   return batches.map((texts) => {
     const { bytes } = kernel.encodeBatch(
@@ -98,7 +98,7 @@ const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
 const cases: PackCase[] = [
   {
-    name: "values of many batches lie back to back, or behind their marks",
+    name: "values of many batches are packed back to back, or each behind a mark",
     run(kernel) {
       const bytes = concat(...chain(kernel, [["a", "bc"], ["", null, "def"], ["x".repeat(100)]], 7));
       const plain = packed(kernel, bytes, { expectedOffset: 7 });
@@ -180,7 +180,8 @@ const cases: PackCase[] = [
       );
       const bytes = concat(...batches);
       equal([packed(kernel, bytes).status, packed(kernel, bytes).values], [Status.OK, 60]);
-      // From the length on: a base offset is for continuity, an epoch for nobody here.
+      // From the length on. A wrong base offset is a break in continuity, which other cases test; packing ignores the
+      // epoch.
       const places = batches.map(
         (batch, i) =>
           batches.slice(0, i).reduce((sum, { length }) => sum + length, 0) + 16 + ((i * 7919) % (batch.length - 16)),

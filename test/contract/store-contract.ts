@@ -1,7 +1,6 @@
 /**
- * What every segmented store must do, whatever volume lies under it. Cases are plain functions, so that a host runs
- * them where its storage lives: Node, a browser's worker. See test/unit/store.test.ts and test/browser for the
- * adapters.
+ * What every segmented store must do over any volume. Cases are plain functions, so that a host can run them where its
+ * storage is: in Node (test/unit/store.test.ts) or in a browser's worker (test/browser).
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { readHeader } from "../../src/record/format.ts";
@@ -26,9 +25,9 @@ export interface StoreHost {
   readonly kernel: Kernel;
   /** A new, empty volume. */
   newVolume(slotBytes: number): Promise<Volume>;
-  /** The same storage again, after volume.close(). */
+  /** Opens the same storage again, after volume.close(). */
   reopen(volume: Volume): Promise<Volume>;
-  /** Its files are slow: of inputs that are many of a kind it takes one of each. */
+  /** True if its files are slow. Cases with many similar inputs then try one of each kind. */
   readonly few?: boolean;
 }
 
@@ -46,7 +45,7 @@ const fill = ({ kernel }: StoreHost, log: SegmentedLog, batches: number, count?:
 
 const openStore = (host: StoreHost, volume: Volume) => SegmentStore.open({ volume, kernel: host.kernel, now });
 
-/** Ends the store without its goodbye, as a killed process would, and opens what is there. */
+/** Abandons the store without closing it, as a killed process would, and opens the storage again. */
 async function crash(host: StoreHost, volume: Volume): Promise<{ store: SegmentStore; volume: Volume }> {
   await volume.close();
   const again = await host.reopen(volume);
@@ -90,7 +89,7 @@ function inSegments(host: StoreHost): LogStoreHost {
   };
 }
 
-/** Where in a segment's body the batch with this base offset begins. */
+/** The position in a segment's body at which the batch with this base offset begins. */
 async function positionOf(log: SegmentedLog, segmentBaseOffset: number, baseOffset: number): Promise<number> {
   const body = await segmentBody(log, segmentBaseOffset);
   let position = 0;
@@ -171,7 +170,7 @@ const volumeCases: readonly StoreCase[] = [
       let store = await openStore(host, volume);
       let log = await store.log("a");
       const made = await fill(host, log, 200);
-      // The pool grows beside the appends; this waits until it has.
+      // The pool of free slots grows in the background. This waits until it has grown.
       await store.reserveSlots(1);
       const slots = volume.slotCount;
       await fails("OFFSET_OUT_OF_RANGE", log.trim(2001));
@@ -194,7 +193,7 @@ const volumeCases: readonly StoreCase[] = [
     async run(host) {
       let volume = await host.newVolume(SLOT);
       let store = await openStore(host, volume);
-      // Log "old" fills slots with batches whose offsets and lengths fit log "new" exactly.
+      // Fills slots with batches of log "old" whose offsets and lengths fit log "new" exactly.
       const old = await store.log("old");
       await fill(host, old, 100);
       const first = old.segments()[0]!.slot;

@@ -1,6 +1,6 @@
 /**
- * What every volume must do. Cases are plain functions, so that a host runs them where its storage lives: Node, a
- * browser's worker. See test/unit/volume.test.ts and test/browser for the adapters.
+ * What every volume must do. Cases are plain functions, so that a host can run them where its storage is: in Node
+ * (test/unit/volume.test.ts) or in a browser's worker (test/browser).
  */
 import { readExactly, type Volume } from "../../src/store/volume.ts";
 import { check, equal, fails, turn } from "./check.ts";
@@ -8,9 +8,9 @@ import { check, equal, fails, turn } from "./check.ts";
 export interface VolumeHost {
   /** A new volume without slots. */
   newVolume(slotBytes: number): Promise<Volume>;
-  /** The same storage again, after volume.close(); `slotBytes` is what the opener asks for. */
+  /** Opens the same storage again, after volume.close(). `slotBytes` is the size that the opener asks for. */
   reopen(volume: Volume, slotBytes?: number): Promise<Volume>;
-  /** True when what was written and not handed over outlives close(). */
+  /** True if bytes that were written but not handed over survive close(). */
   readonly keepsUnflushed: boolean;
 }
 
@@ -20,10 +20,10 @@ export interface VolumeCase {
 }
 
 const SLOT = 64 * 1024;
-/** More than any volume keeps handles open. */
+/** More slots than any volume keeps open at a time. */
 const MANY_SLOTS = 260;
 
-/** Bytes that differ at every place and for every seed. */
+/** Bytes that differ at every position and for every seed. */
 export const pattern = (length: number, seed: number): Uint8Array =>
   new Uint8Array(length).map((_, i) => (i * 31 + (i >> 8) * 17 + seed * 101 + 1) & 0xff);
 
@@ -33,7 +33,7 @@ const withSlots = async (host: VolumeHost, count: number, slotBytes = SLOT): Pro
   return volume;
 };
 
-/** A small generator of numbers in [0, below): the same for the same seed. */
+/** A small random generator of numbers in [0, below). The same seed gives the same numbers. */
 function dice(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -250,7 +250,7 @@ export const volumeCases: readonly VolumeCase[] = [
             (await readExactly(volume, 1, 0, 100)).every((byte) => byte === 0),
             "the other slot is untouched",
           );
-          // A read may end without the event loop's next turn, and the writer's growth needs that.
+          // A read may complete without a turn of the event loop. The growth of the volume needs one.
           await new Promise((resolve) => setTimeout(resolve));
         }
       };

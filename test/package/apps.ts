@@ -1,6 +1,6 @@
 /**
- * Apps as users of the package make them: a folder outside the repository with the packed package and a bundler
- * installed from the registry, and one page (app/main.js).
+ * Apps as users of the package make them: a folder outside the repository with one page (app/main.js), and with the
+ * packed package and a bundler installed from the registry.
  */
 import { execFile, execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
@@ -13,32 +13,35 @@ const run = promisify(execFile);
 
 export interface App {
   readonly name: string;
-  /** Beside the package itself. */
+  /** Packages that are installed beside ours. */
   readonly packages: readonly string[];
   readonly files: Readonly<Record<string, string>>;
-  /** Beneath the app's folder; where the page's script goes. */
+  /** Path of the page's script in the app's folder. */
   readonly page: string;
-  /** Commands before it is served, by the package's own script, as `["vite/bin/vite.js", "build"]`, or by npx. */
+  /**
+   * Commands that build the app. Each is a script of an installed package, as `["vite/bin/vite.js", "build"]`, or runs
+   * by npx.
+   */
   readonly build?: readonly (readonly string[])[];
-  /** A server of its own, which prints its address; otherwise this folder is served. */
+  /** The app's own server, which prints its address; or the folder that the suite serves. */
   readonly serve: readonly string[] | { readonly folder: string };
 }
 
 const PAGE = (script: string): string =>
   `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;
 /**
- * Of bundlers that leave `new URL(…, import.meta.url)` as it is: the files lie in a folder of the app's, which open()
- * is told.
+ * A page for bundlers that leave `new URL(…, import.meta.url)` as it is. The package's files are copied to a folder of
+ * the app, and open() gets its address.
  */
 const PAGE_WITH_ASSETS = PAGE("main.js").replace(
   "<script",
   `<script>globalThis.tideOptions = { assets: "/tidemark/" };</script><script`,
 );
-/** The same page, which is told by its own address where they lie. */
+/** The same page, but it takes the address of that folder from its own address. */
 const PAGE_WITH_CDN = PAGE_WITH_ASSETS.replace('"/tidemark/"', 'new URL(location).searchParams.get("assets")');
 /**
- * The development servers of Vite up to 7 keep bundled packages here, and the package can't know where. So it must be
- * left out of them.
+ * Development servers of Vite up to version 7 put bundled packages into this folder, and the package does not know its
+ * name. With a folder of another name, an app must exclude the package from bundling.
  */
 const OWN_CACHE = `export default { cacheDir: "cache-of-its-own", optimizeDeps: { exclude: ["tidemark"] } };`;
 const ASSETS = ["npx", "tidemark", "assets", "public/tidemark"];
@@ -62,7 +65,7 @@ export const APPS = {
     packages: ["webpack@5.113.0"],
     files: {
       "public/index.html": PAGE("main.js"),
-      // As `webpack --mode production` does, without its command line's own package.
+      // What `webpack --mode production` does, without installing the package of its command line.
       "build.cjs": `const output = { path: __dirname + "/public", filename: "main.js" };
       require("webpack")({ mode: "production", context: __dirname, entry: "./main.js", output }, (error, stats) => {
         if (error || stats.hasErrors()) { console.error(error ?? stats.toString()); process.exit(1); }
@@ -111,7 +114,7 @@ export const APPS = {
       "app/layout.jsx": `export default function Layout({ children }) {
         return <html lang="en"><body>{children}</body></html>;
       }`,
-      // A server component that has the package too, and is refused a tide there.
+      // A server component that imports the package as well. On the server open() must be refused.
       "app/page.jsx": `import { open } from "tidemark/browser";
         import Tide from "./tide.jsx";
         export const dynamic = "force-dynamic";
@@ -120,7 +123,7 @@ export const APPS = {
           const refused = await open("on-the-server").then(opened, (thrown) => thrown.name + " " + thrown.code);
           return <main><p id="server">{refused}</p><Tide /></main>;
         }`,
-      // Rendered on the server first, then in the browser.
+      // A client component, rendered on the server first and then in the browser.
       "app/tide.jsx": `"use client";
         import { useEffect } from "react";
         import { open } from "tidemark/browser";
@@ -135,7 +138,7 @@ export const APPS = {
   },
 } satisfies Record<string, App>;
 
-/** `npm pack` into this folder; gives the tarball's path. */
+/** Runs `npm pack` into this folder. Returns the path of the tarball. */
 export function packInto(folder: string): string {
   const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder];
   const [packed] = JSON.parse(
@@ -144,7 +147,7 @@ export function packInto(folder: string): string {
   return path.join(folder, packed!.filename);
 }
 
-/** npm's own cache first: the second run of a machine needs no network. */
+/** Uses npm's own cache first, so that a second run on a machine needs no network. */
 export async function install(directory: string, packages: readonly string[]): Promise<void> {
   await run(
     "npm",
@@ -173,7 +176,7 @@ export async function installApp(app: App, folder: string, tarball: string): Pro
   return installed;
 }
 
-/** Once more, where something of it was changed. */
+/** Builds the app; called again when a test has changed one of its files. */
 export async function buildApp({ build = [], directory }: Installed): Promise<void> {
   for (const [script, ...args] of build) {
     const isCommand = script === "npx";
@@ -185,7 +188,7 @@ export async function buildApp({ build = [], directory }: Installed): Promise<vo
   }
 }
 
-/** Of the app itself with a dot in front, otherwise of an installed package. */
+/** A script of the app itself begins with a dot; other names are scripts of installed packages. */
 const scriptOf = (directory: string, script: string): string =>
   path.join(directory, script.startsWith(".") ? script : `node_modules/${script}`);
 

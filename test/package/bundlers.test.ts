@@ -1,7 +1,8 @@
 /**
- * The packed package in further apps: older Vites' development servers and Next with a client component, without
- * configuration; esbuild and Rollup, with the package's files in a folder that open() is told. Each uses both engines,
- * and two tabs of it survive the end of the first. With TIDEMARK_PACKAGE=all they run the whole many-tab story.
+ * The packed package in more apps: development servers of older Vite versions and Next with a client component, without
+ * configuration; esbuild and Rollup, with the package's files in a folder whose address open() gets. Each app uses both
+ * engines, and has a second tab that goes on when the first one closes. With TIDEMARK_PACKAGE=all each runs the whole
+ * many-tab story.
  */
 import { existsSync } from "node:fs";
 import path from "node:path";
@@ -48,7 +49,7 @@ describe.each(NAMES)("an app: %s", (name) => {
   });
 });
 
-/** What a bundler, or the app's owner, has put elsewhere. */
+/** Apps in which a bundler, or the app's owner, has moved the package's files. */
 describe("an app whose files lie elsewhere", () => {
   const ALONE = { name: "elsewhere", engine: "opfs", noSharedWorker: false, pauseMs: 0 } as const;
 

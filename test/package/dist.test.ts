@@ -1,7 +1,7 @@
 /**
- * What the files of dist/ hold: no module lies in two files that one page or one worker loads, so that there is one of
- * each state and one TidemarkError. And files that are loaded by address are not so small that a bundler puts them into
- * the code.
+ * The contents of the files of dist/. No module is in two files that one page or one worker loads, so that each state,
+ * and the class TidemarkError, exists once. Files that are loaded by address are large enough that a bundler does not
+ * inline them into the code.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
@@ -14,15 +14,15 @@ import { root } from "../../tools/run/setup.mjs";
 
 const repository = root as string;
 const dist = path.join(repository, "dist");
-/** Files with all that each imports. */
+/** The files that each context loads. */
 const LOADED: Readonly<Record<string, readonly string[]>> = {
   page: ["browser", "core", "base", "extras", "tabs", "indexeddb"],
   worker: ["core", "base", "extras", "tabs", "indexeddb"],
   "an app with all entries": ["index", "browser", "core", "base", "extras", "tabs", "indexeddb"],
 };
 /**
- * Vite puts smaller assets into the code as data: addresses, which a content security policy forbids, and no
- * SharedWorker starts from.
+ * Vite inlines smaller assets into the code as data: addresses. A content security policy forbids those, and no
+ * SharedWorker starts from one.
  */
 const INLINED_BELOW = 4096;
 
@@ -36,7 +36,7 @@ beforeAll(() => {
 
 const text = (file: string): string => readFileSync(path.join(dist, `${file}.js`), "utf8");
 
-/** The file, and what it imports of the files beside it. */
+/** The file and all files beside it that it imports, directly or not. */
 function withImports(file: string, found = new Set<string>()): Set<string> {
   if (found.has(file)) return found;
   found.add(file);
@@ -44,11 +44,11 @@ function withImports(file: string, found = new Set<string>()): Set<string> {
   return found;
 }
 
-/** As the bundler listed them. */
+/** The modules of each file, as the bundler listed them. */
 let listed: Readonly<Record<string, readonly string[]>>;
 const modulesOf = (file: string): readonly string[] => listed[file]!;
 
-/** Modules that lie in more than one of these files. */
+/** Modules that are in more than one of these files. */
 function doubled(files: readonly string[], modules: (file: string) => readonly string[]): string[] {
   const homes = new Map<string, string[]>();
   for (const file of files)
@@ -81,7 +81,7 @@ describe("modules of the package", () => {
       ...new Set([...LOADED["an app with all entries"]!, "worker"].flatMap((file) => [...withImports(file)])),
     ];
     expect(files.filter((file) => modulesOf(file).includes("src/errors.ts"))).toEqual(["base"]);
-    // As the code says it: a class with this name for its instances.
+    // The source says `extends Error` and sets this name for the instances.
     const isMade = (code: string): boolean => /extends Error\s*\{[^}]*?name\s*=\s*[`"']TidemarkError/.test(code);
     expect(isMade('class e extends Error{name="TidemarkError";kind;')).toBe(true);
     expect(files.filter((file) => isMade(text(file)))).toEqual(["base"]);

@@ -1,4 +1,4 @@
-/** The package's files as a reader and a program without a browser meet them. */
+/** The package's files as a reader sees them, and as a program without a browser uses them. */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -23,7 +23,7 @@ console.log(new TextDecoder().decode((await decodeBatch(kernel, bytes)).valueAt(
 let app = "";
 const inPackage = (...names: string[]): string => path.join(app, "node_modules/tidemark", ...names);
 const read = (...names: string[]): string => readFileSync(inPackage(...names), "utf8");
-/** Every file of the package, from its root. */
+/** Paths of all files of the package. */
 const files = (): string[] =>
   (readdirSync(inPackage(), { recursive: true }) as string[]).filter((file) => statSync(inPackage(file)).isFile());
 

@@ -1,7 +1,7 @@
 /**
- * Where a page can't open a tide it is told so at once, by a typed error that says why and what to do, and nothing is
- * left open. Over the built files, as a page loads them without a bundler, in real Chromium; each row of
- * docs/environments.md.
+ * In a page that can't open a tide, open() fails at once with a typed error that names the reason and what to do, and
+ * nothing stays open. The tests load the built files in real Chromium without a bundler. Each row of
+ * docs/environments.md has a test.
  */
 import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -21,7 +21,10 @@ const contexts: BrowserContext[] = [];
 const servers: Served[] = [];
 let context: BrowserContext;
 
-/** Opens, appends, closes; says what came of it as plain data. In a page, in a frame, in a worker of any kind. */
+/**
+ * Opens, appends, closes, and returns the outcome as plain data. Runs in a page, in a frame and in a worker of any
+ * kind.
+ */
 const TRY = `
 export async function attempt(name = "environment", options = {}) {
   try {
@@ -36,7 +39,7 @@ export async function attempt(name = "environment", options = {}) {
   }
 }
 `;
-// A service worker may not import() at all, so it has the file in it from the start.
+// A service worker may not call import(), so it imports the file statically.
 const STATIC =
   `import { open } from "/dist/browser.js";\n` + TRY.replace(/const \{ open \}.*\n/, "").replace("export ", "");
 const FILES: Readonly<Record<string, string>> = {
@@ -83,7 +86,7 @@ interface Outcome {
   readonly directive?: string;
 }
 
-/** In a page with these headers; no error of the page is left uncaught. */
+/** Runs `work` in a page that is served with these headers. Fails if an error of the page is left uncaught. */
 async function inPage<Result = Outcome>(
   url: string,
   run: (page: Page) => Promise<Result>,
@@ -154,7 +157,7 @@ describe("contexts", () => {
         worker.terminate();
         const third = await tide.topic("t").append({ value: "page" });
         await led;
-        // And the other way round.
+        // The other way round: the worker leads first.
         const again = new Worker("/share.js", { type: "module" });
         const fourth = await new Promise<any>((resolve) =>
           again.addEventListener("message", ({ data }) => resolve(data), { once: true }),
@@ -234,7 +237,7 @@ describe("contexts", () => {
       await frame.waitForLoadState();
       return attempt(frame);
     });
-    // Which of the two is the browser's own setting.
+    // A setting of the browser decides which of the two happens.
     const denied = refused("denied", /frame of another site/) as object;
     expect(outcome).toMatchObject(outcome.code === undefined ? works : denied);
   });
@@ -252,7 +255,7 @@ describe("contexts", () => {
       const thrown = await open("x").catch((each) => each);
       const { name, code, kind, details, message } = thrown;
       console.log(JSON.stringify({ name, code, kind, reason: details.reason, message }));`;
-    // It is killed, and this fails, when something stays open.
+    // If anything stays open the process does not end; then it is killed, and the test fails.
     const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {
       timeout: 20_000,
     });
@@ -260,7 +263,7 @@ describe("contexts", () => {
   });
 });
 
-/** `table` of docs/environments.md: a policy, and what comes of it. */
+/** Rows of docs/environments.md: a policy, and the directive that open() names, or undefined where it works. */
 const POLICIES: readonly (readonly [policy: string, directive: string | undefined])[] = [
   ["default-src 'self'; script-src 'self' 'wasm-unsafe-eval'", undefined],
   ["script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; default-src 'none'", undefined],

@@ -1,6 +1,6 @@
 /**
- * The packed package in an app built by Vite, in Firefox as it is shipped: tabs lose their leader, and go on by a
- * worker that stood by.
+ * The packed package in an app built by Vite, in an unmodified Firefox. When tabs lose their leader, a standby worker
+ * of another tab takes over.
  */
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { Engine } from "../crash/events.ts";
@@ -13,7 +13,10 @@ import { appPage, USED } from "./story.ts";
 const firefox = findFirefox();
 if (!firefox) console.log("Firefox is not installed (apt-get install firefox-esr): the package is not tested in it");
 const now = (): number => performance.timeOrigin + performance.now();
-/** Firefox tells of a tab's end later than Chromium; without a worker that stands by it took 10 s. */
+/**
+ * Longest time to the next ack. Firefox reports the end of a tab later than Chromium; without a standby worker this
+ * took 10 s.
+ */
 const ALLOWED_MS = 2_000;
 
 describe.skipIf(!firefox)("Firefox: the package in an app built by Vite", () => {
@@ -46,7 +49,7 @@ describe.skipIf(!firefox)("Firefox: the package in an app built by Vite", () => 
         };
         await expect.poll(async () => (await leads()).length, { timeout: 15_000 }).toBe(1);
         await expect
-          .poll(() => appPage(live()[0]!).call("standBys"), { timeout: 15_000, message: "no worker stands by" })
+          .poll(() => appPage(live()[0]!).call("standBys"), { timeout: 15_000, message: "no standby worker is ready" })
           .toBeGreaterThan(0);
         return (await leads())[0]!;
       };

@@ -1,6 +1,4 @@
-/**
- * Once for the whole suite: dist/ is built and packed. The folder that holds the tarball and all apps goes at the end.
- */
+/** Builds and packs dist/ once for the whole suite, and removes the folder with the tarball and all apps at the end. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -10,7 +8,7 @@ import { packInto } from "./apps.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
-    /** Outside the repository, so that nothing of it can be found from there. */
+    /** Outside the repository, so that an app can't find packages of the repository. */
     readonly packageFolder: string;
     readonly tarball: string;
   }

@@ -1,5 +1,5 @@
 /**
- * Whether the package suite would see a package whose parts are wired wrongly: each part's address or its install() is
+ * Shows that the package suite notices wrong wiring of the package's parts: the address of a part or its install() is
  * broken in dist/, the app is built with that, and the suite's own checks must fail. With nothing planted they pass.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -34,7 +34,7 @@ async function outcome(): Promise<string> {
   }
 }
 
-/** With one piece of one file of dist/ replaced, which must be there once. */
+/** The outcome with one piece of one file of dist/ replaced. The piece must occur exactly once. */
 async function planted(file: string, find: RegExp, replace: string): Promise<string> {
   const place = path.join(app.directory, "node_modules/tidemark/dist", file);
   const text = readFileSync(place, "utf8");

@@ -1,5 +1,6 @@
 /**
- * How apps are served: by their own server in a child process, or a folder as it is. All on loopback, on free ports.
+ * Serves apps, by their own server in a child process or as a plain folder. All servers use loopback addresses and free
+ * ports.
  */
 import { spawn } from "node:child_process";
 import { createReadStream } from "node:fs";
@@ -22,7 +23,7 @@ const TYPES: Readonly<Record<string, string>> = {
   ".json": "application/json",
 };
 
-/** Of each file below the folder that exists; `index.html` for a folder. */
+/** Serves the files below the folder, and `index.html` for a folder. */
 export async function serveFolder(folder: string, headers: Readonly<Record<string, string>> = {}): Promise<Served> {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost");
@@ -53,7 +54,10 @@ export async function serveFolder(folder: string, headers: Readonly<Record<strin
   };
 }
 
-/** Runs a server that prints its address. Its process group is its own, so that what it has started ends with it. */
+/**
+ * Runs a server that prints its address. It gets a process group of its own, so that processes that it starts end with
+ * it.
+ */
 export async function serveCommand(args: readonly string[], cwd: string): Promise<Served> {
   const child = spawn(process.execPath, args, {
     cwd,

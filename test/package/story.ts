@@ -1,6 +1,6 @@
 /**
- * The many-tab story: tabs of one browser write to one log while their leader goes, in each way in which leaders go.
- * The stand-by worker is seen before each strike, and the next ack comes in time.
+ * The many-tab story: several tabs write to one log, and their leader ends in each way in which a leader can end.
+ * Before each of these strikes a standby worker must be ready, and the next ack must come in time.
  */
 import { expect } from "vitest";
 import type { Engine } from "../crash/events.ts";
@@ -30,7 +30,7 @@ type Call = <M extends keyof AppPage>(
   method: M,
   ...args: Parameters<AppPage[M]>
 ) => Promise<Awaited<ReturnType<AppPage[M]>>>;
-/** The tabs of the suites beside this one, with this suite's page in them. */
+/** A tab of the tabs suites' helper, with this suite's page in it. */
 export const appPage = (tab: { call: unknown }): { readonly call: Call } => tab as { readonly call: Call };
 
 /** The result of use() when all is well. */
@@ -44,10 +44,10 @@ export const USED = (engine: Engine): unknown => ({
 });
 
 const now = (): number => performance.timeOrigin + performance.now();
-/** The leader's worker is kept busy for so long: longer than a leader may be silent. */
+/** The leader's worker is kept busy for this long, which is longer than a leader may be silent. */
 const HANG_MS = 6_000;
 const SETTLE_MS = 15_000;
-/** Measured for as long; what is allowed is less. */
+/** The wait for the next ack ends after this time. What is allowed is less; `tooSlow` judges that. */
 const PATIENCE_MS = 30_000;
 
 export const STRIKES = {
@@ -61,7 +61,7 @@ export const STRIKES = {
     },
   },
   "crash of the renderer": { allowedMs: 500, strike: (tab: Tab) => tab.crash() },
-  /** Its worker, which is whom the others wait for. */
+  /** The worker is made to hang, because it is the one that other tabs wait for. */
   hang: { allowedMs: 3_500, strike: hangWorker },
 } as const;
 export type Strike = keyof typeof STRIKES;
@@ -71,7 +71,7 @@ const ALL = Object.keys(STRIKES) as Strike[];
 async function hangWorker(tab: Tab): Promise<void> {
   const workers = tab.page.workers().filter((worker) => !worker.url().startsWith("blob:"));
   expect(workers.length, "workers of the leading page").toBe(1);
-  // It answers when it is over, and by then it may have been ended.
+  // The call returns when the busy time is over; the worker may have been ended before.
   void workers[0]!
     .evaluate((ms) => {
       for (const until = Date.now() + ms; Date.now() < until;);
@@ -83,7 +83,7 @@ const live = (tabs: readonly Tab[]): Tab[] => tabs.filter(({ struck }) => !struc
 const states = (tabs: readonly Tab[]): Promise<AppState[]> =>
   Promise.all(live(tabs).map((tab) => appPage(tab).call("state")));
 
-/** One leads, it is the one that is seen, and a worker stands by for it. */
+/** Waits until one tab leads, that tab is the visible one, and a standby worker is ready. */
 async function settled(tabs: readonly Tab[]): Promise<Tab> {
   const wanted = live(tabs).map((_, i) => (i === 0 ? "leader, visible" : "follower"));
   const seen = async (): Promise<string[]> =>
@@ -93,13 +93,13 @@ async function settled(tabs: readonly Tab[]): Promise<Tab> {
       .reverse();
   await expect.poll(seen, { timeout: SETTLE_MS }).toEqual(wanted);
   await expect
-    .poll(() => appPage(live(tabs)[0]!).call("standBys"), { timeout: SETTLE_MS, message: "no worker stands by" })
+    .poll(() => appPage(live(tabs)[0]!).call("standBys"), { timeout: SETTLE_MS, message: "no standby worker is ready" })
     .toBeGreaterThan(0);
   const roles = await states(tabs);
   return live(tabs)[roles.findIndex(({ role }) => role === "leader")]!;
 }
 
-/** Milliseconds from now until the first ack of whoever leads next, in any tab. */
+/** Milliseconds from now until the next leader's first ack, in any tab. */
 async function nextAck(tabs: readonly Tab[], strike: () => Promise<void>): Promise<number> {
   const struckAt = now();
   const done = strike();
@@ -113,7 +113,7 @@ async function nextAck(tabs: readonly Tab[], strike: () => Promise<void>): Promi
   return Infinity;
 }
 
-/** Every ack that any tab has told is in the log, at its offset; nothing is there twice. */
+/** Checks that every record that a tab reported as acked is in the log once, at its offset. */
 async function judge(tabs: readonly Tab[], acks: AppState["acks"]): Promise<void> {
   const left = live(tabs);
   await Promise.all(left.map((tab) => appPage(tab).call("rest")));
@@ -126,7 +126,7 @@ async function judge(tabs: readonly Tab[], acks: AppState["acks"]): Promise<void
 
 let names = 0;
 
-/** Milliseconds to the next ack for each strike. Throws when anything but that is not as it must be. */
+/** Milliseconds to the next ack for each strike. Throws when anything else is wrong. */
 export async function manyTabs(
   browser: TabsBrowser,
   engine: Engine,
@@ -156,7 +156,7 @@ export async function manyTabs(
   return times;
 }
 
-/** The strikes that took longer than they may. */
+/** The strikes after which the next ack came later than allowed. */
 export const tooSlow = (times: Times): string[] =>
   Object.entries(times).flatMap(([name, ms]) =>
     ms <= STRIKES[name as Strike].allowedMs

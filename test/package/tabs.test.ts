@@ -1,7 +1,7 @@
 /**
- * The whole many-tab story over the packed package, in apps built by Vite, served by Vite's development server, and
- * built by webpack. By default each app runs it over OPFS, and the built one over IndexedDB, too; with
- * TIDEMARK_PACKAGE=all every app over both engines.
+ * The whole many-tab story over the packed package, in apps that Vite builds, that Vite's development server serves,
+ * and that webpack builds. By default each app runs it over OPFS, and the one built by Vite over IndexedDB as well.
+ * With TIDEMARK_PACKAGE=all every app runs it over both.
  */
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { Engine } from "../crash/events.ts";
@@ -45,7 +45,7 @@ describe.each(NAMES)("many tabs of an app: %s", (name) => {
 
   describe.each(enginesOf(name))("over %s", (engine) => {
     it.each([1, 3])(
-      "the leader goes in each way, with %i following, and a worker that stood by goes on at once",
+      "the leader goes in each way, with %i following, and a standby worker takes over in time",
       async (followers) => {
         const times = await manyTabs(browser, engine, followers);
         console.log(

@@ -1,6 +1,6 @@
 /**
- * What the package says of itself: the tarball's exports and declarations, as two public checkers judge them, and as
- * strict consumers compile them, with every TypeScript that is promised.
+ * The tarball's exports and declarations, as two public checkers judge them, and as strict consumers compile them with
+ * every TypeScript version that the README names.
  */
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { install } from "./apps.ts";
 
 const root = path.join(import.meta.dirname, "../..");
 const run = promisify(execFile);
-/** Standard output, whatever the exit code; "" where all is well. */
+/** Standard output, whatever the exit code. It is "" when nothing is wrong. */
 const complaints = (program: string, args: readonly string[], cwd: string): Promise<string> =>
   run(process.execPath, [program, ...args], { cwd }).then(
     () => "",
@@ -46,7 +46,7 @@ import kernel from "tidemark/kernel.wasm";
 
 type Loose<T> = { [K in keyof T as {} extends Pick<T, K> ? K : never]: T[K] | undefined };
 declare const loose: <T>() => Loose<T>;
-/** Each option as what it is, or as undefined, under exactOptionalPropertyTypes. */
+/** Each option may be given or be undefined, under exactOptionalPropertyTypes. */
 export const openOptions: Partial<OpenOptions> = loose<OpenOptions>();
 export const topicOptions: Partial<TopicOptions<number>> = loose<TopicOptions<number>>();
 export const readOptions: Partial<ReadOptions> = loose<ReadOptions>();
@@ -94,7 +94,7 @@ type AppendOptions = NonNullable<Parameters<Edge["append"]>[1]>;
 export const appendOptions: Partial<AppendOptions> = loose<AppendOptions>();
 
 export const module: WebAssembly.Module = kernel;
-/** One class: what one entry throws another entry knows. */
+/** All entries share one class: an error thrown by one is an instance of the other's. */
 export const error: Core = new TidemarkError("CLOSED", "over");
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {

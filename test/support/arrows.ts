@@ -1,19 +1,19 @@
 /**
- * Arrows between files, for the structure test: inside `worker/` and `src/browser/` imports run one way, from room to
- * room, and no circle of files is left anywhere. Both take what the files import from the parsed program (tidy.ts).
+ * Arrows between files, for the structure test. Inside `worker/` and `src/browser/` imports run one way, from room to
+ * room, and no files import each other in a circle. The imports are taken from the parsed program (tidy.ts).
  *
  *   worker/       errors, env, kernel ← store ← stream ← wire ← rpc ← telemetry, subscriptions ← front │ log-object
  *                 ← client ← index, library
  *   src/browser/  api, platform ← volume, tools ← port ← worker │ tabs ← page ← package, index
  *
- * Rooms on the two sides of a │ import nothing of each other: they run in different programs.
+ * Rooms on the two sides of a │ run in different programs and never import one another.
  */
 import path from "node:path";
 import { importsOf, parse } from "./tidy.ts";
 
 /**
- * The inner rooms from the ground up; each may import those on lines above its own, and itself. A file on the top level
- * is a room, too.
+ * The inner rooms from the ground up. Each may import itself and the rooms on lines above its own. A file on the top
+ * level counts as a room.
  */
 const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   worker: [
@@ -76,8 +76,8 @@ export function wrongArrows(source: string, file: string): string[] {
 }
 
 /**
- * Files that reach each other by their imports, sorted; one list for each circle. (Tarjan 1972, strongly connected
- * components.)
+ * Sets of files that reach each other by their imports, one sorted list for each circle. (Strongly connected
+ * components, Tarjan 1972.)
  */
 export function circles(files: ReadonlyMap<string, string>): string[][] {
   const index = new Map<string, number>();

@@ -7,7 +7,10 @@ import { type PlantedBug, plantedBug } from "./planted-bug.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** `entry` from the repository's root; the result has that file's exports. Without a bug: the product as it is. */
+/**
+ * `entry` is a path from the repository's root. Returns that file's exports. With `bug` undefined the product is as it
+ * is.
+ */
 export async function importPlanted<Entry>(entry: string, bug: PlantedBug | undefined): Promise<Entry> {
   const plugin = bug && plantedBug(bug);
   const bundle = await rolldown({

@@ -1,6 +1,6 @@
 /**
- * A real Chromium over a profile on disk. It is started here, as the head of a process group of its own, and driven
- * without Playwright's defaults: those keep every page "visible", and Chromium freezes hidden pages only.
+ * A real Chromium over a profile on disk. It is started here, as the head of its own process group, and driven without
+ * Playwright's defaults: those keep every page "visible", and Chromium only freezes hidden pages.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { type Browser, type BrowserContext, chromium } from "playwright";
@@ -24,14 +24,14 @@ export interface Running {
   readonly context: BrowserContext;
 }
 
-/** A browser over this profile, its process group its own, and nothing of Playwright's defaults in it. */
+/** Starts a browser over this profile, in a process group of its own. */
 export async function startBrowser(profile: string): Promise<Running> {
   const args = [...(CHROMIUM_ARGS as string[]), ...QUIET_ARGS, `--user-data-dir=${profile}`, "about:blank"];
   const child = spawn((ensureChromium as () => string)(), args, {
     detached: true,
     stdio: ["ignore", "ignore", "pipe"],
   });
-  // It would outlive us otherwise: its group is its own.
+  // A process group of its own outlives this process unless it is killed.
   const reap = (): boolean => process.kill(-child.pid!, "SIGKILL");
   process.once("exit", reap);
   child.once("exit", () => process.off("exit", reap));
@@ -47,7 +47,7 @@ export async function startBrowser(profile: string): Promise<Running> {
     });
     child.once("exit", () => reject(new Error(`Chromium ended at its start: ${said}`)));
   });
-  // Nobody reads on; a full pipe would stop it.
+  // Nobody reads the output from here on. It must still be drained, because a full pipe would stop the browser.
   child.stderr!.removeAllListeners("data").resume();
   const browser = await chromium.connectOverCDP(address, { noDefaults: true });
   return { child, browser, context: browser.contexts()[0]! };

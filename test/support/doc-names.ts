@@ -1,17 +1,17 @@
 /**
- * The names of code that a document mentions. The structure test compares them with the sources, so that a document
- * names nothing that was renamed or removed.
+ * The names of code that a document mentions. The structure test compares them with the sources, so that no document
+ * mentions a name that was changed or removed.
  *
  *   in backticks                   `makeLeavingPlan`, `store.append()`, `LEASE_MS`   the word occurs in a source
- *   in backticks and in drawings   `joiner.ts`, log-object/sockets.ts                a file's path ends so
+ *   in backticks and in drawings   `joiner.ts`, log-object/sockets.ts                a file's path ends with it
  *
- * Only words that look like ours count: with a capital inside, or in capitals with an underscore.
+ * Only words that look like our names count: with a capital letter inside, or in capitals with an underscore.
  *
- * A specification names code that is to come. It lists such names in a fenced block called `planned`. A name that a
- * source has meanwhile must go off that list.
+ * A specification mentions names that do not exist yet. It lists them in a fenced block called `planned`. Once a source
+ * has such a name, it must leave that list.
  */
 
-/** Names of other people's code and protocols: they occur in documents and in no source. */
+/** Names of other people's code and protocols: they occur in documents but in none of our sources. */
 const FOREIGN = new Set([
   // TypeScript and Cloudflare.
   ..."NodeNext blockConcurrencyWhile".split(" "),
@@ -51,13 +51,13 @@ export function namesOf(markdown: string): { readonly words: DocName[]; readonly
   return { words, files };
 }
 
-/** Names that the document itself calls to come. */
+/** Names that the document lists as planned. */
 export function plannedOf(markdown: string): string[] {
   const blocks = [...markdown.matchAll(/^```planned\n([\s\S]*?)^```/gm)];
   return blocks.flatMap(([, names = ""]) => names.split(/\s+/).filter((name) => name !== ""));
 }
 
-/** All words of a source outside its comments: a comment may still tell of what is gone. */
+/** All words of a source outside its comments. Comments don't count: they may mention names that no longer exist. */
 export function wordsOf(source: string): string[] {
   return source.replace(/\/\*[\s\S]*?\*\/|(?<!:)\/\/.*$/gm, "").match(WORD) ?? [];
 }

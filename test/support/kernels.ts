@@ -1,4 +1,4 @@
-/** The kernel's builds for tests under Node; compiled first if the sources changed. */
+/** The kernel's builds for tests in Node. They are compiled first if the sources have changed. */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { loadPackingKernel } from "../../src/kernel/packing-kernel.ts";
@@ -9,7 +9,7 @@ import { buildKernel, kernelDirectory } from "../../tools/package/build-kernel.m
 
 export { referenceKernel };
 
-/** The compiled file of a target. */
+/** The compiled bytes of a build. */
 export async function kernelBytes(target: "release" | "debug"): Promise<Uint8Array<ArrayBuffer>> {
   await buildKernel();
   return new Uint8Array(await readFile(path.join(kernelDirectory, `${target}.wasm`)));

@@ -1,6 +1,6 @@
 /**
- * One name, one meaning: names that two files of one program export, for the structure test. A name that a file passes
- * on from another does not count.
+ * One name has one meaning: finds names that two files of one program export, for the structure test. A name that a
+ * file re-exports does not count.
  */
 import { parse } from "./tidy.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Node's own SQLite as the chunk store wants it, and one that loses power in the middle: what was not committed is
- * gone.
+ * Node's own SQLite behind the interface that the chunk store uses, and a variant that loses power at a chosen write:
+ * whatever was not committed is gone.
  */
 import { DatabaseSync } from "node:sqlite";
 import type { Sql, SqlRow } from "../../worker/store/sql.ts";
@@ -24,13 +24,13 @@ export function nodeSql(): Sql {
   };
 }
 
-/** Statements of whoever holds it fail from the `after`th write on, as those of a process that was killed. */
+/** From the `after`th write on every statement fails, as in a process that was killed. */
 export class DyingSql implements Sql {
   readonly #inner: Sql;
-  /** Writes until the end; undefined for ever. */
+  /** Writes that still succeed. Undefined means no end. */
   after: number | undefined;
   isDead = false;
-  /** Planted: what was done before the end of a transaction stays. */
+  /** A planted bug: writes of an unfinished transaction stay. */
   readonly #forgetsToRollBack: boolean;
 
   constructor(inner: Sql, forgetsToRollBack = false) {

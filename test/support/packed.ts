@@ -1,6 +1,6 @@
 /**
- * The package as its users get it: `npm pack`, installed in an app outside this repository. An app is a folder of
- * files; how it is built and served is for whoever tests it.
+ * The package as its users get it: made by `npm pack` and installed in an app outside this repository. An app is a
+ * folder of files; the test that uses it decides how it is built and served.
  *
  *   const app = await PackedApp.make({ "index.html": "…", "main.ts": "…" });
  *   app.viteBuild();                       Vite's defaults; the result is app.folder/dist
@@ -24,7 +24,7 @@ const npm = (args: readonly string[], cwd: string): string =>
 export class PackedApp {
   private constructor(readonly folder: string) {}
 
-  /** Builds dist/ first, unless `TIDEMARK_DIST=built` says that it is there already. */
+  /** Builds dist/ first, unless `TIDEMARK_DIST=built` says that it was built already. */
   static async make(files: Readonly<Record<string, string>>): Promise<PackedApp> {
     if (process.env["TIDEMARK_DIST"] !== "built") {
       execFileSync(process.execPath, [path.join(repository, "tools/run/run.mjs"), "build"], {
@@ -41,7 +41,7 @@ export class PackedApp {
     return app;
   }
 
-  /** Files as the package has them, installed. */
+  /** The folder of the installed package. */
   get installed(): string {
     return path.join(this.folder, "node_modules/tidemark");
   }
@@ -54,8 +54,8 @@ export class PackedApp {
   }
 
   /**
-   * A defect in the installed package: `text` of this file of dist/ becomes `instead`, or the caller is told that it is
-   * not there.
+   * Plants a defect in the installed package: `text` in this file of dist/ becomes `instead`. Throws if the file does
+   * not contain it.
    */
   async plant(file: string, text: string, instead: string): Promise<void> {
     const where = path.join(this.installed, "dist", file);
@@ -64,7 +64,7 @@ export class PackedApp {
     await writeFile(where, code.replaceAll(text, instead));
   }
 
-  /** With the repository's own Vite, and nothing configured. */
+  /** Builds with the repository's own Vite, and with nothing configured. */
   viteBuild(...args: readonly string[]): void {
     execFileSync(
       process.execPath,
@@ -86,7 +86,7 @@ const TYPES: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml",
 };
 
-/** A test's answer in place of a file: a status, a body, headers. With undefined the file in the folder is served. */
+/** A test's answer instead of a file: status, body and headers. With undefined the file in the folder is served. */
 export interface Instead {
   readonly status?: number;
   readonly type?: string;
@@ -95,14 +95,14 @@ export interface Instead {
 
 export interface Site {
   readonly url: string;
-  /** Every path that was asked for, with its query. */
+  /** Every path that was requested, with its query. */
   readonly asked: string[];
-  /** Answers in place of the folder, as long as it is set. */
+  /** If set, its answers are served instead of the folder's files. */
   instead: ((pathname: string) => Instead | undefined) | undefined;
   close(): Promise<void>;
 }
 
-/** A folder on a port of its own; `headers` go with every answer. */
+/** Serves a folder on a port of its own. `headers` are sent with every answer. */
 export async function serveFolder(folder: string, headers: OutgoingHttpHeaders = {}): Promise<Site> {
   const asked: string[] = [];
   const site = { asked, instead: undefined } as unknown as { -readonly [field in keyof Site]: Site[field] };

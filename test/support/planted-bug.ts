@@ -1,6 +1,6 @@
 /**
- * A planted bug: one piece of a product's source file, replaced while a bundle is made. The product has no hooks for
- * it; a piece that no longer stands there exactly once is an error, so lists of bugs keep up with the code.
+ * A planted bug: one piece of the product's source is replaced while a bundle is made, so the product needs no hooks
+ * for it. If the piece does not occur exactly once, that is an error; so lists of bugs keep up with the code.
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,8 +17,8 @@ export interface PlantedBug {
 const CLOSING = /^[)\]}]$/;
 
 /**
- * The piece, however the formatter breaks it into lines: blanks between two words may be any, elsewhere there may be
- * none or some, and a comma may stand before a closing bracket.
+ * Matches the piece however the formatter breaks it into lines: between two words any white space may stand, elsewhere
+ * any or none, and a comma may stand before a closing bracket.
  */
 export function pieceOf(find: string): RegExp {
   const tokens = find.match(/\w+|[^\w\s]/g) ?? [];
@@ -34,7 +34,7 @@ export function pieceOf(find: string): RegExp {
   );
 }
 
-/** A bundler's plugin. `check` throws unless the piece was there, once. */
+/** A bundler's plugin. `check` throws unless the piece occurred exactly once. */
 export function plantedBug({ name, file, find, replace }: PlantedBug) {
   let found = 0;
   return {
@@ -46,7 +46,8 @@ export function plantedBug({ name, file, find, replace }: PlantedBug) {
       return { code: code.replace(piece, () => replace), map: null };
     },
     check(): void {
-      if (found !== 1) throw new Error(`"${name}": its source stands ${found} times in ${file}`);
+      if (found !== 1)
+        throw new Error(`"${name}": its piece of source occurs ${found} times in ${file}, and must occur once`);
     },
   };
 }

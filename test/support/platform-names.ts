@@ -1,13 +1,14 @@
 /**
- * Which names of the platform a source uses, and since when each browser has them by MDN's compat data. A name alone
- * does not say of which object it is, so a member counts from the first object that ever had one of that name: what
- * this finds too new is too new for sure; what it can't tell apart stands in a list of the test.
+ * Which names of the platform a source uses, and since when each browser has them by MDN's compatibility data. A name
+ * alone does not say which object it belongs to, so a member counts from the first object that ever had one of that
+ * name. So what this reports as too new is too new for certain; names that it can't tell apart are in a list of the
+ * test.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { parseAst } from "rolldown/parseAst";
 
-/** Read rather than imported: a bundler would make a module of its 18 MB. */
+/** Read, not imported: a bundler would make a module of its 18 MB. */
 const bcd: unknown = JSON.parse(
   readFileSync(createRequire(import.meta.url).resolve("@mdn/browser-compat-data"), "utf8"),
 );
@@ -26,7 +27,7 @@ interface Feature {
   readonly [name: string]: unknown;
 }
 
-/** The first version without a flag or a prefix; Infinity where there is none. */
+/** The first version that has it without a flag or a prefix; Infinity if there is none. */
 function since(feature: Feature, browser: Browser): number {
   const all = [feature.__compat!.support[BROWSERS[browser]] ?? []].flat() as Support[];
   const versions = all.filter(
@@ -46,17 +47,17 @@ const versionsOf = (feature: Feature): Versions => ({
   safari: since(feature, "safari"),
 });
 
-/** By MDN's own path, as "api.IDBFactory.databases". */
+/** The versions for a path of MDN's data, as "api.IDBFactory.databases". */
 export function feature(path: string): Versions {
   let found = bcd as Feature;
   for (const name of path.split(".")) {
     found = found?.[name] as Feature;
-    if (found === undefined) throw new Error(`MDN's compat data has no ${path}`);
+    if (found === undefined) throw new Error(`MDN's compatibility data has no ${path}`);
   }
   return versionsOf(found);
 }
 
-/** Globals by name, and members by name of all objects. */
+/** Globals by name, and members of all objects by name. */
 function tables(): { readonly globals: Map<string, Versions>; readonly members: Map<string, Versions> } {
   const globals = new Map<string, Versions>();
   const members = new Map<string, Versions>();
@@ -106,7 +107,7 @@ export function ownNames(source: string, file: string): Set<string> {
   return found;
 }
 
-/** Every global that is called or constructed, and every member that is read of an object that is not `this`. */
+/** Every global that is called or constructed, and every member that is read from an object other than `this`. */
 export function platformNames(
   source: string,
   file: string,

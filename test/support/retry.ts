@@ -1,4 +1,6 @@
-/** Retries as the upkeep of a log object makes them, with the shortest pauses that chance may give. */
+/**
+ * Retries as a log object's upkeep makes them. The random source is fixed so that each pause is the shortest possible.
+ */
 import { type Retry, Retries } from "../../worker/store/retries.ts";
 import type { Sql } from "../../worker/store/sql.ts";
 

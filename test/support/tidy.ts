@@ -1,7 +1,8 @@
 /**
- * The structure test's eyes: what a source file imports, how long its functions are, which host it names. Answers come
- * from the parsed program (the parser that bundles Tidemark), never from patterns over text, so comments and strings
- * cannot mislead them. test/tidy.test.ts asks about this repository, and about planted violations.
+ * Reads sources for the structure test: what a file imports, how long its functions are, which host it names. The
+ * answers come from the parsed program (by the parser that bundles Tidemark), not from patterns over text, so that
+ * comments and strings cannot mislead them. test/tidy.test.ts applies them to this repository, and to planted
+ * violations.
  *
  *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic } ← { browser, worker } ← web
  */
@@ -19,7 +20,7 @@ interface Node {
   readonly [field: string]: unknown;
 }
 
-/** The rooms that each room may import besides itself. A name that is absent is no room of the house. */
+/** The rooms that each room may import besides itself. A room that is absent here does not exist. */
 const BELOW: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   "common-web.d": [],
@@ -36,15 +37,15 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   worker: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index", "errors"],
   web: ["errors"],
 };
-/** The public API: all that the playground sees. */
+/** The public API: the playground may import nothing else. */
 const PUBLIC = ["src/index.ts", "src/browser/index.ts"];
-/** Packages a room may import; the rooms without an entry import none. */
+/** Packages that a room may import. Rooms without an entry import none. */
 const PACKAGES: Readonly<Record<string, RegExp>> = {
   browser: /^(comlink|idb)$/,
   worker: /^(jose|negotiator|whatwg-mimetype|cloudflare:workers|@cloudflare\/workers-types)$/,
   web: /^(uplot|vega-datasets|tidemark)(\/|$)/,
 };
-/** Rooms that run anywhere: clock, randomness, scheduling and storage are handed in. */
+/** Rooms that run on any host: clock, randomness, scheduling and storage are handed in. */
 const HOST_FREE = new Set([
   "errors",
   "assembly",
@@ -66,13 +67,13 @@ const HOST_NAMES = new Set(
    IDBDatabase IDBTransaction DurableObject DurableObjectState DurableObjectStorage SqlStorage
    fetch Response CompressionStream DecompressionStream`.split(/\s+/),
 );
-/** What a file may name all the same. Every host has these, and nothing else of the house needs them. */
+/** Host names that one file may use. Every host has these, and no other file needs them. */
 const HOST_NAMES_OF: Readonly<Record<string, RegExp>> = {
   "src/kernel/load.ts": /^(fetch|Response)$/,
   "src/record/codec.ts": /^(Compression|Decompression)Stream$/,
 };
 
-/** The room of a path from the repository's root, or undefined (tests, tools). */
+/** The room of a path from the repository's root. Undefined for tests and tools. */
 export function roomOf(file: string): string | undefined {
   const [top, second] = file.split("/");
   if (top !== "src") return top !== undefined && top in BELOW ? top : undefined;
@@ -80,7 +81,8 @@ export function roomOf(file: string): string | undefined {
 }
 
 export function parse(source: string, file: string): Node {
-  // AssemblyScript decorates functions and constants, which TypeScript's grammar does not know: blanked, same length.
+  // AssemblyScript decorates functions and constants, which TypeScript's grammar does not allow. Decorators become
+  // blanks of the same length.
   const text = file.startsWith("assembly/")
     ? source.replace(/^[ \t]*@\w+(\([^)\n]*\))?/gm, (decorator) => " ".repeat(decorator.length))
     : source;
@@ -113,7 +115,9 @@ function walk(
 const isModuleUrl = (node: unknown): boolean =>
   isNode(node) && node.type === "MemberExpression" && isNode(node["object"]) && node["object"].type === "MetaProperty";
 
-/** Every module a file names: import, import type, export from, import(), import("…").Type, new URL("./…ts", …). */
+/**
+ * Every module that a file names: import, import type, export from, import(), import("…").Type, new URL("./…ts", …).
+ */
 export function importsOf(program: Node): string[] {
   const found: string[] = [];
   const add = (literal: unknown): void => {
@@ -129,7 +133,7 @@ export function importsOf(program: Node): string[] {
   return found;
 }
 
-/** Arrows against the direction of the house, and packages where there should be none. */
+/** Imports against the direction of the house, and imports of packages that the room may not use. */
 export function wrongImports(source: string, file: string): string[] {
   const room = roomOf(file);
   if (room === undefined) return [];
@@ -156,7 +160,7 @@ export function wrongImports(source: string, file: string): string[] {
   return wrong;
 }
 
-/** Is this identifier a reference, and not a property's or member's name? */
+/** True if this identifier is a reference, not the name of a property or member. */
 function isReference(parent: Node | undefined, field: string): boolean {
   if (parent === undefined || parent["computed"] === true) return true;
   if (field === "property") return false;
@@ -164,7 +168,7 @@ function isReference(parent: Node | undefined, field: string): boolean {
   return field !== "key" && field !== "label";
 }
 
-/** Names that the file binds itself: a local called `window` is no host. */
+/** Names that the file declares itself. A local variable called `window` is no host. */
 function boundNames(program: Node): Set<string> {
   const bound = new Set<string>();
   const bind = (pattern: Node): void => {
@@ -181,8 +185,7 @@ function boundNames(program: Node): Set<string> {
   return bound;
 }
 
-/** Hosts, clocks, timers and randomness that a host-free file names. Types count as well. */
-/** Methods of other objects that are replaced. What varies is handed in; only an "on…" is there to be set. */
+/** Methods of other objects that a file replaces. What varies is handed in; only an "on…" handler may be set. */
 export function replacedMethods(source: string, file: string): string[] {
   if (roomOf(file) === undefined) return [];
   const found: string[] = [];
@@ -201,6 +204,7 @@ export function replacedMethods(source: string, file: string): string[] {
   return found;
 }
 
+/** Hosts, clocks, timers and randomness that a host-free file names. Types count as well. */
 export function hostNames(source: string, file: string): string[] {
   if (!HOST_FREE.has(roomOf(file) ?? "")) return [];
   const found: string[] = [];
@@ -223,10 +227,10 @@ export function hostNames(source: string, file: string): string[] {
 }
 
 const HTTP_NAMES = new Set(["Response", "Request", "Headers", "URL", "URLSearchParams", "fetch"]);
-/** A header's name in a text, as the protocol writes it. */
+/** The name of a header inside a text, as the protocol writes it. */
 const HTTP_HEADER = /\b(Stream|Producer|Tidemark|Content|Retry|Last|Cache)-[A-Z]/;
 
-/** Where a file of worker/store or worker/stream names HTTP: both serve any dialect. */
+/** Places where a file of worker/store or worker/stream names HTTP. Both rooms serve every dialect. */
 export function httpNames(source: string, file: string): string[] {
   if (!/^worker\/(store|stream)\//.test(file)) return [];
   const found: string[] = [];
@@ -241,7 +245,7 @@ export function httpNames(source: string, file: string): string[] {
 
 const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/;
 
-/** Lines of [start, end) without those of `holes`. */
+/** Lines of [start, end), without those of `holes`. */
 function linesOf(source: string, node: Node, holes: readonly Node[]): number {
   const lines = (from: number, to: number): number => source.slice(from, to).split("\n").length;
   return lines(node.start, node.end) - holes.reduce((sum, hole) => sum + lines(hole.start, hole.end) - 1, 0);
@@ -252,8 +256,8 @@ function outermostFunctions(node: Node): Node[] {
 }
 
 /**
- * Functions above the limit. A function counts with all that it contains; in test/ it counts without the functions
- * inside it, because a suite is one function around many small ones.
+ * Functions above the limit. Lines of inner functions count, except in test/: a suite is one function around many small
+ * ones.
  */
 export function longFunctions(source: string, file: string): string[] {
   const nested = file.startsWith("test/");
@@ -267,7 +271,7 @@ export function longFunctions(source: string, file: string): string[] {
   return found;
 }
 
-/** Lines above the limit, in characters: a drawing's characters have several bytes each. */
+/** Lines above the limit, counted in characters: characters of drawings have several bytes each. */
 export function wideLines(source: string, file: string): string[] {
   return source.split("\n").flatMap((line, i) => {
     const { length } = [...line];
@@ -275,7 +279,7 @@ export function wideLines(source: string, file: string): string[] {
   });
 }
 
-/** Finds files that are too long or lack the opening comment, enums and namespaces. */
+/** Finds files that are too long or have no first comment, and enums and namespaces. */
 export function untidy(source: string, file: string): string[] {
   const found: string[] = [];
   const lines = source.split("\n").length - 1;
@@ -291,7 +295,7 @@ export function untidy(source: string, file: string): string[] {
   return found;
 }
 
-/** Machine paths and registry hosts, put together here so that this file does not accuse itself. */
+/** Machine paths and registry hosts. They are put together here so that this file does not match itself. */
 const MACHINE = new RegExp(
   `(?<![\\w.~-])/(${["home", "root", "Users", "work", "farm"].join("|")})/[\\w.-]|` +
     `regi${"stry"}\\.(npmjs|yarnpkg)|/tmp/${"bash"}`,
@@ -314,7 +318,7 @@ export const anchorOf = (heading: string): string =>
 export interface DocLink {
   readonly line: number;
   readonly target: string;
-  /** `file`: "title" promises that the file has a test of this title. */
+  /** Set by `file`: "title" in a document; the file must have a test of this title. */
   readonly title?: string | undefined;
 }
 

@@ -1,4 +1,4 @@
-/** The contenders of the edge's bench: workers and peers, each in a process and a directory of its own. */
+/** The workers and the peers that the edge's bench measures, each in a process and a directory of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -10,9 +10,9 @@ const kilobytes = (pid: number, file: string, field: RegExp): number =>
   Number(field.exec(readFileSync(`/proc/${pid}/${file}`, "utf8"))?.[1] ?? NaN);
 export const residentMiB = (pid: number): number => kilobytes(pid, "status", /VmRSS:\s+(\d+)/) / 1024;
 export const writtenBytes = (pid: number): number => kilobytes(pid, "io", /^write_bytes: (\d+)/m);
-/** What a process has used of the processors, all its threads together; the system counts it in steps of 10 ms. */
+/** Processor time that a process has used, over all its threads. The system counts it in steps of 10 ms. */
 export function cpuMs(pid: number): number {
-  // The name in front may hold blanks.
+  // The program's name is in parentheses and may contain blanks, so fields are counted behind the last ")".
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
     .replace(/^.*\) /s, "")
     .split(" ");
@@ -22,7 +22,7 @@ export function cpuMs(pid: number): number {
 export interface Peer {
   readonly url: string;
   readonly pid: number;
-  /** At once. */
+  /** Kills it at once. */
   end(): Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export class Contenders {
   readonly #workers: RawWorkerd[] = [];
   readonly #children: ChildProcess[] = [];
 
-  /** `before`: another checkout, whose worker is measured beside this one's. */
+  /** `before` is the directory of another checkout, whose worker is measured beside this one's. */
   constructor(readonly before?: string) {}
 
   async worker(
@@ -50,7 +50,7 @@ export class Contenders {
     return worker;
   }
 
-  /** This checkout's worker, and the other one's where one was named. */
+  /** This checkout's worker, and the worker of `before` if there is one. */
   async pair(name: string): Promise<Record<string, RawWorkerd>> {
     const tidemark = await this.worker(name);
     if (this.before === undefined) return { tidemark };
@@ -80,8 +80,9 @@ export class Contenders {
   }
 
   /**
-   * Gives the next peer what `write` appends. It syncs three times per append, and for a read it is no matter when: so
-   * it writes to a directory in memory, where there is one, and the next one gets a copy on disk.
+   * Fills the next peer with what `write` appends. The peer syncs three times per append, and the time that filling
+   * takes does not count. So it is filled in a directory in memory, where there is one, and the next peer gets a copy
+   * on disk.
    */
   async fillPeer(write: (url: string) => Promise<void>): Promise<void> {
     const memory = mkdtempSync(path.join(existsSync(MEMORY) ? MEMORY : os.tmpdir(), "tidemark-bench-edge-"));

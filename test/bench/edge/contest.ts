@@ -1,4 +1,4 @@
-/** How contenders of the edge's bench are measured beside each other: in turns, round by round. */
+/** How the edge's bench measures contenders beside each other: they take turns, round by round. */
 import type { Contenders } from "./contenders.ts";
 
 /** Slices of each contender in a round. */
@@ -32,7 +32,7 @@ export interface Result {
   readonly ratios: Record<string, number>;
   readonly figures: Record<string, number>;
   readonly targets: Record<string, boolean>;
-  /** Every round's ratio, in the order of the rounds. */
+  /** The ratio of every round, in the order of the rounds. */
   readonly rounds: Rounds;
   environment: Record<string, unknown>;
 }
@@ -44,8 +44,8 @@ export const number = (value: number): string =>
 export type Workload = (result: Result, size: Size, contenders: Contenders) => Promise<void>;
 
 /**
- * Contenders take turns in short slices, so that a machine whose speed drifts is nobody's disadvantage. Rates of each
- * round.
+ * The rates of each round. Contenders take turns in short slices, so that a machine whose speed drifts favours none of
+ * them.
  */
 export async function versus(
   rounds: number,

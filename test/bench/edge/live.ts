@@ -1,7 +1,7 @@
 /**
- * Live readers of one log, each on a connection of its own: 140-byte JSON records come one after the other, and every
- * reader has to get each once and in order. What counts is when they have it, when the writer has its ack, and what a
- * delivery costs the server.
+ * Live readers of one log, each on a connection of its own. JSON records of 140 bytes are appended one after the other,
+ * and every reader must get each record once and in order. Measured are the times of the deliveries and of the writer's
+ * acks, and the server's processor time per delivery.
  */
 import { connect as connectTcp } from "node:net";
 import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
@@ -19,19 +19,19 @@ const EVERY_MS = 150;
 const JSON_TYPE = "application/json";
 
 interface Readers {
-  /** Deliveries so far, and how long each took. */
+  /** How long each delivery so far took. */
   readonly took: number[];
   end(): void;
 }
 type Dialect = "sse" | "longPoll" | "webSocket";
 
-/** What was delivered, in the order that one reader must have. */
+/** Records the times of deliveries, and throws where a reader gets a record out of order. */
 class Delivered {
   readonly took: number[] = [];
   #wanted = 0;
   #told: (() => void) | undefined;
 
-  /** A reader has got the record `n`; its last one was the one before. Returns what comes next. */
+  /** A reader got record `n` and expected record `expected`. Returns the number it expects next. */
   got(n: number, expected: number, sentAt: number): number {
     if (n !== expected) throw new Error(`a reader got record ${n} and not ${expected}`);
     this.took.push(performance.now() - sentAt);
@@ -48,7 +48,7 @@ class Delivered {
 
 const RECORD = /\{"n":(\d+),"t":([\d.]+),/g;
 
-/** A reader of text over a connection: `onText` gets it as it comes, in pieces that end with a line. */
+/** Reads text from a connection. `onText` gets it in pieces that end with a line. */
 function readLines(
   port: number,
   request: string,
@@ -67,7 +67,7 @@ function readLines(
   return { send: (text) => void socket.write(text), end: () => void socket.destroy() };
 }
 
-/** Resolves once all of them stand at the log's end. */
+/** Resolves once every reader is at the log's end. */
 async function sseReaders(address: string, count: number, delivered: Delivered): Promise<Readers> {
   const url = new URL(address);
   const request = `GET ${url.pathname}?offset=now&live=sse HTTP/1.1\r\nHost: ${url.host}\r\n\r\n`;
@@ -139,7 +139,7 @@ interface Run {
   readonly cpuUs: number;
 }
 
-/** So many records to so many readers of a new log. */
+/** Appends records to a new log that has `count` readers, and measures the deliveries. */
 async function run(
   dialect: Dialect,
   { url, pid }: { readonly url: string; readonly pid?: number | undefined },
@@ -150,7 +150,8 @@ async function run(
   const delivered = new Delivered();
   const readers = await READERS[dialect](address, followers, delivered);
   const line = new Connection(Number(new URL(url).port));
-  // Those that could not be seen to stand have time to; and what opening has left is collected.
+  // Not every dialect shows when a reader waits at the end, so all get a second; it also lets garbage of the set-up be
+  // collected.
   await new Promise((resolve) => setTimeout(resolve, 1_000));
   const acks: number[] = [];
   const send = async (n: number): Promise<void> => {
@@ -161,7 +162,7 @@ async function run(
     if (status !== 204) throw new Error(`append: ${status}`);
     acks.push(performance.now() - sent);
   };
-  // The first is the compilers'.
+  // The first records warm up the compilers and are not counted.
   for (let n = 0; n < 3; n++) {
     await send(n);
     await delivered.reached((n + 1) * followers);
@@ -207,7 +208,7 @@ const live =
     const key = `live.${dialect}.followers${size.followers}`;
     for (const name of names)
       for (const label of LABELS) result.figures[`${key}.${name}.${label}`] = median(found[name]![label]);
-    // How many times as much it was before.
+    // The ratio of the other checkout's figure to this one's.
     if (found["before"])
       for (const label of LABELS)
         keep(result, `${key}.before.${label}`, found["before"][label], found["tidemark"]![label]);

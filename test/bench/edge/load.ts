@@ -1,10 +1,12 @@
 /**
- * Load over HTTP with as little of its own as can be: many connections that post the same bytes, and a reader that
- * follows the offsets.
+ * Load over HTTP that costs little itself: many connections that post the same bytes, and a reader that follows the
+ * offsets.
  */
 import { connect, type Socket } from "node:net";
 
-/** One kept connection; a request at a time. Only answers with a Content-Length or without a body are understood. */
+/**
+ * One kept connection with one request at a time. It understands only answers that have a Content-Length or no body.
+ */
 export class Connection {
   readonly #socket: Socket;
   #received: Buffer = Buffer.alloc(0);
@@ -52,7 +54,7 @@ export const headOf = (url: URL, length: number, type = "application/octet-strea
       `${type}\r\nContent-Length: ${length}\r\n\r\n`,
   );
 
-/** Appends of one size over so many connections, in slices. */
+/** Appends of one size over several connections, in slices of time. */
 export class AppendLoad {
   readonly #lines: Connection[];
   readonly #head: Buffer;
@@ -67,7 +69,7 @@ export class AppendLoad {
     this.#lines = Array.from({ length: connections }, () => new Connection(Number(url.port)));
   }
 
-  /** A slice of work, counted unless it is the first one: what that does besides is not the append's. */
+  /** Runs one slice. The first one is not counted: it also pays for connections and compilers. */
   async run(ms: number, isCounted = true): Promise<void> {
     const started = performance.now();
     let count = 0;
@@ -117,13 +119,13 @@ export async function fill(address: string, bytes: number, count: number, connec
 }
 
 /**
- * Reads answers without keeping them: bytes of bodies are counted in one buffer that is used again and again, so that
- * what is measured is the server. Bodies with a length and chunked ones.
+ * Reads answers without keeping them. Bodies, with a length or chunked, are read into one buffer that is used again and
+ * again, so that the server is what is measured.
  */
 class Reader {
   readonly #socket: Socket;
   #head = "";
-  /** Bytes of the body, or of the chunk, that are still to come. */
+  /** Bytes of the body, or of the current chunk, that are still to come. */
   #left = 0;
   #state: "head" | "body" | "size" | "chunk" | "trailer" = "head";
   #line = "";
@@ -181,7 +183,10 @@ class Reader {
     return at + end + 4 - before;
   }
 
-  /** The line with a chunk's size; the empty one behind a chunk; the one behind the last. */
+  /**
+   * Takes one line between chunks: the line with a chunk's size, the empty line after a chunk, or the one after the
+   * last.
+   */
   #takeLine(buffer: Buffer, at: number, count: number): number {
     const end = buffer.indexOf(10, at);
     const upTo = end < 0 || end >= count ? count : end + 1;
@@ -208,7 +213,9 @@ class Reader {
   }
 }
 
-/** Reads a stream from its beginning to its end; bytes and milliseconds. `onAnswer` is told after each answer. */
+/**
+ * Reads a stream from its beginning to its end. Returns bytes and milliseconds; `onAnswer` is called after each answer.
+ */
 export async function catchUp(
   address: string,
   onAnswer: () => void = () => undefined,

@@ -1,12 +1,12 @@
 /**
- * `npm run bench -- --target edge`: the worker in local workerd, against itself without group commit and against the
- * published Durable Streams server with its file store, on one machine, in one run. Contenders take turns in short
- * slices, ratios are made round by round, and the smallest counts.
+ * `npm run bench -- --target edge` measures the worker in local workerd against itself without group commit, and
+ * against the published Durable Streams server with its file store, on one machine in one run. Contenders take turns in
+ * short slices. Each round gives a ratio, and the smallest ratio counts.
  *
  *     npm run bench -- --target edge --json FILE     { ratios, figures, targets, rounds, environment }
- *     npm run bench -- --target edge --quick         tiny sizes: shows that everything runs, measures nothing
- *     npm run bench -- --target edge --only append   workloads whose name begins so
- *     npm run bench -- --target edge --before DIR    another checkout's worker beside this one's, where a workload can
+ *     npm run bench -- --target edge --quick         tiny sizes: shows that everything runs; its figures mean nothing
+ *     npm run bench -- --target edge --only append   workloads whose names begin with "append"
+ *     npm run bench -- --target edge --before DIR    also the worker of another checkout, in workloads that can
  */
 import path from "node:path";
 import type { RawWorkerd } from "../../edge/raw-workerd.ts";
@@ -33,7 +33,7 @@ import { AppendLoad, catchUp, create, fill } from "./load.ts";
 import { batchRate, deliver } from "./sockets.ts";
 
 const MIB = 1024 * 1024;
-/** Smallest ratios; a figure's largest or smallest value. */
+/** For a ratio the smallest value that meets the target; for a figure its largest or smallest one. */
 const TARGETS: Readonly<Record<string, number>> = {
   "append.http64.vsNoGroupCommit": 1.7,
   "append.http64.vsDurableStreamsServer": 3,
@@ -46,7 +46,7 @@ const AT_MOST: Readonly<Record<string, number>> = {
   "write.rowsPerMillionRecords.batch1000": 1_100,
 };
 
-/** Each append is a commit of its own, as soon as it comes. */
+/** The worker without group commit: each append is a commit of its own, made as soon as the append arrives. */
 const NO_GROUP_COMMIT: readonly PlantedBug[] = [
   {
     name: "one append per commit",
@@ -62,7 +62,7 @@ const NO_GROUP_COMMIT: readonly PlantedBug[] = [
     replace: "if (group.length > 0 && !this.#failure) await this.#commit(group);",
   },
 ];
-/** Rows as the platform bills them, told to whoever asks for the root. */
+/** The worker counts the rows it writes, as the platform bills them, and answers a request for "/" with the count. */
 const COUNTING: readonly PlantedBug[] = [
   {
     name: "rows counted",
@@ -84,8 +84,8 @@ const COUNTING: readonly PlantedBug[] = [
 ];
 
 /**
- * One collection leaves what only the next one finds: until three in a row have found nothing more. Each look is one,
- * and its answer comes behind it.
+ * The size of the heap once garbage is gone. One collection leaves garbage that only the next one finds, so it collects
+ * until three in a row have found nothing more. Each look collects once and answers afterwards.
  */
 async function settledHeapMiB(worker: RawWorkerd): Promise<number> {
   let found = await worker.heapMiB();
@@ -99,16 +99,19 @@ async function settledHeapMiB(worker: RawWorkerd): Promise<number> {
 
 const STREAM = "/v1/stream/bench";
 const WARM_READS = 10;
-/** A read of 100 MB takes a tenth of a second. */
+/** A read of 100 MB takes only 0.1 s, so each round has this many. */
 const READ_TURNS = 12;
 
-/** The data that is read: the records of the append workload, and the same bytes in the largest appends. */
+/**
+ * The logs that are read: one holds the records of the append workload, the other the same bytes in the largest
+ * appends.
+ */
 const LOGS = [
   { name: "catchup100MB", bytes: 1024, connections: 64 },
   { name: "catchup100MB.appends1MiB", bytes: MIB, connections: 1 },
 ];
 
-/** Both read the log to its end, in turns. */
+/** Both servers read their log to its end, in turns. */
 async function catchUpVersus(
   result: Result,
   size: Size,
@@ -127,7 +130,7 @@ async function catchUpVersus(
     if (found.bytes !== size.catchUp * MIB) throw new Error(`${name} gave ${found.bytes} bytes`);
     return found;
   };
-  // Compilers, heaps and caches of both.
+  // Uncounted reads warm up compilers, heaps and caches of both servers.
   for (let i = 0; i < WARM_READS; i++) for (const name of names) await read(name);
   const warm = new Map(most);
   const rates = await versus(
@@ -190,11 +193,11 @@ const WORKLOADS: Readonly<Record<string, Workload>> = {
     };
     const worker = await contenders.worker("catchup");
     await write(worker.url);
-    note("tidemark has its logs");
+    note("tidemark's logs are filled");
     await contenders.fillPeer(write);
-    note("the peer has the same");
+    note("the peer's logs are filled");
     for (const { name } of LOGS) {
-      // Both are new: what filling or another log has left in a process is nobody's disadvantage.
+      // Both servers are started anew, so that memory left by filling or by the last log slows down neither.
       await worker.kill();
       await worker.start();
       const peer = await contenders.peer();
@@ -228,7 +231,7 @@ const WORKLOADS: Readonly<Record<string, Workload>> = {
     const rows = async (): Promise<number> => Number(await (await fetch(`${worker.url}/rows`)).text());
     await create(`${address}/rows`);
     const started = await rows();
-    // One after the other: each batch is a commit, the worst there is.
+    // One batch after the other, so that each is a commit of its own: the most rows that a batch can cost.
     await batchRate(`${address}/rows`, kernel, { records: 1000, bytes: 100, batches: size.rowBatches, inFlight: 1 });
     result.figures["write.rowsPerMillionRecords.batch1000"] = ((await rows()) - started) * (1_000 / size.rowBatches);
   },
@@ -294,18 +297,15 @@ const values = commandLine({
   about: "Measures the edge beside its peers, in turns, in one run.",
   options: {
     target: text({ help: "edge" }),
-    only: text({ sample: "NAME", help: "only workloads whose name begins so" }),
-    before: text({
-      sample: "DIR",
-      help: "measure the worker of this checkout beside this one's, where a workload can",
-    }),
-    quick: flag({ help: "tiny sizes: show that everything runs, measure nothing" }),
+    only: text({ sample: "NAME", help: "only workloads whose names begin with NAME" }),
+    before: text({ sample: "DIR", help: "also measure the worker of the checkout in DIR, in workloads that can" }),
+    quick: flag({ help: "tiny sizes: show that everything runs; the figures mean nothing" }),
     json: jsonFile(),
   },
   check({ only }) {
     const names = Object.keys(WORKLOADS);
     if (only === undefined || names.some((name) => name.startsWith(only))) return;
-    throw new UsageError(`--only is the beginning of one of ${names.join(", ")}, and not «${only}»`);
+    throw new UsageError(`--only «${only}»: no workload's name begins so; they are ${names.join(", ")}`);
   },
 });
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));

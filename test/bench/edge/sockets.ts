@@ -1,4 +1,4 @@
-/** Load over the WebSocket dialect, through the library's own client. */
+/** Load over the WebSocket dialect, made with the library's own client. */
 import type { Kernel } from "../../../src/kernel/types.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { type EdgeLog, EdgeSocket, type Wire } from "../../../src/sync/edge-socket.ts";
@@ -10,7 +10,7 @@ export async function connect(address: string): Promise<EdgeLog> {
   socket.binaryType = "arraybuffer";
   await new Promise<void>((resolve, reject) => {
     socket.addEventListener("open", () => resolve(), { once: true });
-    socket.addEventListener("error", () => reject(new Error("no socket")), { once: true });
+    socket.addEventListener("error", () => reject(new Error("the WebSocket did not open")), { once: true });
   });
   return EdgeSocket.bind(socket as unknown as Wire, timers);
 }
@@ -37,7 +37,7 @@ class Batches {
   }
 }
 
-/** Records per second into one log, with `inFlight` batches on their way. */
+/** Records per second into one log, with `inFlight` batches unanswered at a time. */
 export async function batchRate(
   address: string,
   kernel: Kernel,
@@ -67,11 +67,11 @@ export interface Delivery {
   readonly p99Ms: number;
   readonly maxMs: number;
   readonly deliveries: number;
-  /** While all followers still stand. */
+  /** Measured while all followers are still connected. */
   readonly heapMiB: number;
 }
 
-/** Followers of one log, each on a socket of its own; an append every so often; how long until each has it. */
+/** Measures how long each append takes to reach followers of several logs, each on a socket of its own. */
 export async function deliver(
   address: string,
   kernel: Kernel,
@@ -94,7 +94,7 @@ export async function deliver(
       }
     }
   });
-  // Each follow stands once its socket has answered what came behind it.
+  // A socket answers in order. Once this fetch is answered, the follow that was sent before it has begun.
   await Promise.all(logs.map((log) => log.fetch("latest")));
   await standing();
   const writer = await connect(address);

@@ -1,10 +1,9 @@
 /**
- * The workloads, run inside the page. The runner calls them by name, ours and the peers' in turn, and pairs the
- * results. Each returns a rate or a time, never a verdict.
+ * The workloads, run inside the page. The runner calls them by name, ours and the peers' in turns, and pairs the
+ * results. Each returns a rate or a time; the runner judges it.
  *
- * append of batches: as many batches on their way at a time on every side, five where nothing else is said. Ours goes
- * through the public API, encoding included; the raw side gets bytes that were encoded before, the very size that ours
- * writes, and flushes each message.
+ * Appends of batches: every side has the same number of batches unanswered at a time. Ours goes through the public API,
+ * encoding included. The raw side gets bytes that were encoded before, of the same size, and flushes each message.
  */
 import { open, type Tide, type Topic } from "../../../src/browser/index.ts";
 import { kernelUrl } from "../../../src/browser/page/files.ts";
@@ -12,9 +11,12 @@ import { loadKernel } from "../../../src/index.ts";
 import { PEERS } from "./peer.ts";
 import { tabs } from "./tabs.ts";
 
-/** Calls under way where a workload says nothing else. */
+/** Calls that are unanswered at a time where a workload names no other number. */
 const PIPELINE = 5;
-/** Header and per-record bytes of a batch of 1,000: measured, so that the raw side writes what ours writes. */
+/**
+ * Bytes of an encoded batch of 1,000 records: header and bytes per record, as measured, so that the raw side writes the
+ * same size.
+ */
 const encodedBytes = (count: number, size: number): number =>
   61 + count * (size + (size < 64 ? 7 : size < 8192 ? 9 : 10)) + Math.max(0, count - 64) * 1;
 
@@ -22,7 +24,7 @@ let names = 0;
 const fresh = (): string => `bench-${names++}`;
 const value = (size: number): Uint8Array => new Uint8Array(size).map((_, i) => (i * 131 + 7) & 0xff);
 
-/** Keeps so many calls under way until `total` are done; returns milliseconds. */
+/** Makes `total` calls with `depth` of them unanswered at a time. Returns milliseconds. */
 async function pipelined(total: number, one: (i: number) => Promise<unknown>, depth = PIPELINE): Promise<number> {
   let next = 0;
   const started = performance.now();
@@ -147,7 +149,7 @@ const workloads = {
       return perSecond(rounds * 1000, performance.now() - started);
     });
   },
-  /** Writes `count` records once, then reads them all `rounds` times; returns records per second of each round. */
+  /** Writes `count` records once, then reads them all `rounds` times. Returns the records per second of each round. */
   async replayOurs(count: number, size: number, rounds: number): Promise<{ batches: number[]; records: number[] }> {
     const records = Array.from({ length: 1000 }, () => ({ value: value(size), timestamp: 1_700_000_000_000 }));
     return ours(async (topic) => {
@@ -184,7 +186,7 @@ const workloads = {
       return rates;
     });
   },
-  /** Fills a log that stays; 100 records of 1 KiB a batch. */
+  /** Fills a log that later workloads use, with batches of 100 records of 1 KiB. */
   async fill(name: string, bytes: number): Promise<void> {
     const records = Array.from({ length: 100 }, () => value(1024));
     await ours(
@@ -205,7 +207,8 @@ const workloads = {
         const { logEndOffset, segments } = await topic.state();
         const ms: number[] = [];
         let seed = 12345;
-        // The first seeks meet slots that nobody has opened yet; after these the index of every segment is in memory.
+        // The first seek into a segment opens its slot. These uncounted seeks load the index of every segment into
+        // memory.
         for (const { baseOffset } of segments)
           for await (const record of topic.read({ from: baseOffset, to: baseOffset + 1, maxBytes: 1 })) void record;
         for (let i = 0; i < count; i++) {
@@ -245,7 +248,7 @@ const workloads = {
       true,
     );
   },
-  /** Opens, says how long it took and what recovery did, and closes properly. */
+  /** Opens, returns the time that it took and what recovery did, and closes properly. */
   async openOnce(name: string): Promise<{ ms: number; clean: boolean; records: number }> {
     const started = performance.now();
     const tide = await open(name);
@@ -255,7 +258,7 @@ const workloads = {
     await tide.close();
     return { ms, clean, records: logEndOffset };
   },
-  /** Opens, appends one record, and stays open: the runner kills the browser. */
+  /** Opens, appends one record and stays open, so that the runner can kill the browser. */
   async openAndAppend(name: string): Promise<void> {
     const tide = await open(name);
     await tide.topic<Uint8Array>("t", { serializer: "bytes" }).append({ value: value(1024) });

@@ -1,4 +1,4 @@
-/** A peer's worker, called by numbered messages like our own. */
+/** Calls the worker of a peer with numbered messages, as our own port does. */
 export class Peer {
   readonly #worker: Worker;
   readonly #calls = new Map<number, { resolve: (value: never) => void; reject: (reason: Error) => void }>();
@@ -25,7 +25,7 @@ export class Peer {
   }
 }
 
-/** Each kind in a line of its own: bundlers find workers by this very form. */
+/** One line for each peer: bundlers only find a worker whose address is written in exactly this form. */
 export const PEERS = {
   raw: () => new Peer(new Worker(new URL("../peers/raw-worker.js", import.meta.url), { type: "module" })),
   sqlite: () => new Peer(new Worker(new URL("../peers/sqlite-worker.js", import.meta.url), { type: "module" })),

@@ -1,4 +1,4 @@
-/** The part of one tab beside others: it leads or follows, as it comes, and keeps its tide open from call to call. */
+/** One tab of the many-tab workloads. It leads or follows, as it happens, and keeps its tide open between calls. */
 import { open, type Tide, type Topic } from "../../../src/browser/index.ts";
 
 let tide: Tide;
@@ -6,7 +6,7 @@ let topic: Topic<Uint8Array>;
 let delivered = 0;
 let until = { count: Infinity, done: (_at: number): void => undefined };
 
-/** The machine's clock: the same in every tab. */
+/** The machine's clock, which is the same in every tab. */
 const now = (): number => performance.timeOrigin + performance.now();
 
 export const tabs = {
@@ -15,7 +15,7 @@ export const tabs = {
     topic = tide.topic<Uint8Array>("t", { serializer: "bytes" });
     return tide.role;
   },
-  /** One durable batch after the other; milliseconds of each. */
+  /** Appends durable batches one after the other. Returns the milliseconds of each. */
   async tabAppend(batches: number, count: number, size: number): Promise<number[]> {
     const records = Array.from({ length: count }, () => ({
       value: new Uint8Array(size).fill(7),
@@ -29,7 +29,7 @@ export const tabs = {
     }
     return ms;
   },
-  /** Delivers from now on, batch by batch. */
+  /** Begins to follow the log, batch by batch. */
   async tabFollow(): Promise<void> {
     void (async () => {
       for await (const batch of topic.readBatches({ from: "latest", follow: true })) {
@@ -38,12 +38,12 @@ export const tabs = {
       }
     })();
   },
-  /** When this tab has got so many more. */
+  /** Resolves with the time at which this tab has received `count` more. */
   tabDelivered(count: number): Promise<number> {
     const wanted = delivered + count;
     return new Promise((done) => (until = { count: wanted, done }));
   },
-  /** As fast as it can; when it began. */
+  /** Appends as fast as it can. Returns when it began. */
   async tabPour(batches: number, count: number, size: number): Promise<number> {
     const records = Array.from({ length: count }, () => ({
       value: new Uint8Array(size).fill(7),
