@@ -5,12 +5,13 @@
  *   kind      the caller …                          codes
  *   fix       corrects the call                     INVALID_ARGUMENT RECORD_TOO_LARGE BATCH_TOO_LARGE INVALID_BATCH
  *                                                   OFFSET_OUT_OF_RANGE UNSUPPORTED_FORMAT UNKNOWN_TOPIC NO_STORAGE
- *                                                   ENGINE_MISMATCH BLOCKED
+ *                                                   ENGINE_MISMATCH BLOCKED UNSUPPORTED_EDGE OWNER_CHANGED
  *   refresh   looks at the new state and decides    OFFSET_CONFLICT OUT_OF_ORDER_SEQUENCE SEQUENCE_CONFLICT
- *                                                   FENCED_PRODUCER FENCED_LEADER
+ *                                                   FENCED_PRODUCER FENCED_LEADER UNKNOWN_OUTBOX OUTBOX_CONFLICT
  *   retry     tries again later, unchanged          BACKPRESSURE LIMIT_EXCEEDED QUOTA_EXCEEDED ALREADY_OPEN TIMEOUT
  *                                                   LOAD_FAILED
- *   stop      reads around it, or restores          CORRUPT_RANGE CORRUPT_CATALOG DECOMPRESSION_LIMIT
+ *   stop      reads around it, or restores          CORRUPT_RANGE CORRUPT_CATALOG DECOMPRESSION_LIMIT IN_DOUBT DIVERGED
+ *                                                   REPLACED
  *   reopen    opens again; producers then re-send   OUTCOME_UNKNOWN STORAGE_FAILED CLOSED
  *   report    files a bug                           INTERNAL
  */
@@ -25,11 +26,15 @@ const KIND_OF = {
   NO_STORAGE: "fix",
   ENGINE_MISMATCH: "fix",
   BLOCKED: "fix",
+  UNSUPPORTED_EDGE: "fix",
+  OWNER_CHANGED: "fix",
   OFFSET_CONFLICT: "refresh",
   OUT_OF_ORDER_SEQUENCE: "refresh",
   SEQUENCE_CONFLICT: "refresh",
   FENCED_PRODUCER: "refresh",
   FENCED_LEADER: "refresh",
+  UNKNOWN_OUTBOX: "refresh",
+  OUTBOX_CONFLICT: "refresh",
   BACKPRESSURE: "retry",
   LIMIT_EXCEEDED: "retry",
   QUOTA_EXCEEDED: "retry",
@@ -39,6 +44,9 @@ const KIND_OF = {
   CORRUPT_RANGE: "stop",
   CORRUPT_CATALOG: "stop",
   DECOMPRESSION_LIMIT: "stop",
+  IN_DOUBT: "stop",
+  DIVERGED: "stop",
+  REPLACED: "stop",
   OUTCOME_UNKNOWN: "reopen",
   STORAGE_FAILED: "reopen",
   CLOSED: "reopen",

@@ -30,8 +30,6 @@ const OWN_KIND_OF = {
   CONFLICT: "refresh",
   STREAM_CLOSED: "refresh",
   FENCED: "refresh",
-  UNKNOWN_OUTBOX: "refresh",
-  OUTBOX_CONFLICT: "refresh",
   ALREADY_CLAIMED: "retry",
   TOO_MANY_REQUESTS: "retry",
 } as const;

@@ -5,11 +5,13 @@
  *   const log = socket.bound ?? (await socket.open("orders"))
  *   await log.append([batch])                                 waits for credits, resolves with the offsets
  *   for await (const { bytes, nextOffset } of log.follow(0))  asks for more when the loop asks
+ *   const { refusal, joined } = await log.join(…)             sync: an outbox and a replica meet the log
+ *   await log.push({ expected, at, … }, [batch])              waits for credits as an append does
  *
  * Nothing is sent again from here: when a socket or a channel ends, what was under way rejects as OUTCOME_UNKNOWN
- * (appends) or CLOSED, and the producer above sends it, same sequence, through the next socket. A follow goes on
- * elsewhere from the
- * `nextOffset` of the last batches that its loop took.
+ * (appends, pushes) or CLOSED. What an append carried the producer above sends, same sequence, through the next
+ * socket; what became of a push the next join tells. A follow goes on elsewhere from the `nextOffset` of the last
+ * batches that its loop took. A follow behind a join is told tides, too (sync-frames.ts).
  */
 import { TidemarkError, type WireError } from "../errors.ts";
 import type { AppendResult } from "../log/types.ts";
@@ -17,6 +19,16 @@ import { viewOf } from "../record/bytes.ts";
 import { nextOffsetOf, readHeader } from "../record/format.ts";
 import { splitBatches } from "../record/record-batch.ts";
 import { appendPayload, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "./frames.ts";
+import {
+  type Joined,
+  type OutboxJoin,
+  type Push,
+  type Pushed,
+  pushPayload,
+  readTide,
+  SYNC_FEATURE,
+  type TidePayload,
+} from "./sync-frames.ts";
 
 /** The part of a WebSocket that is needed: `binaryType` is "arraybuffer", and it is open. */
 export interface Wire {
@@ -31,6 +43,8 @@ export interface EdgeSocketOptions {
   readonly after: (ms: number, work: () => void) => () => void;
   /** How long a log has to say hello; then its opening is TIMEOUT. Default 10,000. */
   readonly helloMs?: number;
+  /** Something has come: the edge lives. */
+  readonly heard?: () => void;
 }
 
 export interface SocketHello {
@@ -38,6 +52,8 @@ export interface SocketHello {
   readonly logEndOffset: number;
   readonly contentType: string;
   readonly closed: boolean;
+  /** What the edge can beyond this; absent in answers of older ones. */
+  readonly features?: readonly string[];
 }
 
 export type EdgeAppendResult = Pick<AppendResult, "baseOffset" | "lastOffset" | "duplicate" | "leaderEpoch">;
@@ -50,11 +66,22 @@ export interface Delivered {
    */
   readonly bytes: Uint8Array;
   readonly nextOffset: number;
+  /** The log's ends, as the edge tells whoever has joined; `bytes` are none then. */
+  readonly tide?: TidePayload;
 }
 
 export interface FollowOptions {
   /** Bytes that may be on their way or wait here. Default 256 KiB; a larger batch widens it. */
   readonly windowBytes?: number;
+  /** The window doubles up to this with each frame that its loop took, until a tide says that it is level. */
+  readonly windowBytesMax?: number;
+}
+
+/** What the log made of a join. Refused ones tell the same fields. */
+export interface JoinReply {
+  /** The edge's code: FENCED_LEADER, UNKNOWN_OUTBOX or FORBIDDEN. */
+  readonly refusal: string | undefined;
+  readonly joined: Joined;
 }
 
 /** A cold object that reads 4 MiB of rows on wake says hello within a second. */
@@ -63,6 +90,13 @@ const WINDOW_BYTES = 256 * 1024;
 const NOTHING = new Uint8Array(0);
 const PING = "ping";
 const PONG = "pong";
+
+/**
+ * Sub-protocols of a WebSocket to the edge. A browser can send a token in no other place that is not the address. The
+ * edge answers the first one.
+ */
+export const socketProtocols = (token?: string): string[] =>
+  token === undefined ? ["tidemark.1"] : ["tidemark.1", `bearer.${token}`];
 
 /** Codes of the edge that the library has other names for. */
 const NAMES: Readonly<Record<string, TidemarkError["code"]>> = {
@@ -83,7 +117,8 @@ function errorOf(frame: Frame): TidemarkError {
 }
 
 interface Request {
-  readonly isAppend: boolean;
+  /** When it ends without an answer, nobody knows whether it was taken. */
+  readonly writes: boolean;
   take(frame: Frame): void;
   fail(error: TidemarkError): void;
 }
@@ -181,7 +216,13 @@ export class EdgeSocket {
     this.#end(new TidemarkError("CLOSED", "the socket was closed", { reason: "closed" }));
   }
 
+  /** Asks for a sign of life: what comes next, whatever it is, is `heard`. */
+  ping(): void {
+    if (!this.#over) this.#wire.send(PING);
+  }
+
   #take(data: unknown): void {
+    this.#options.heard?.();
     if (data === PING) return this.#wire.send(PONG);
     const frame = decodeFrame(data);
     if (!frame) return;
@@ -203,6 +244,11 @@ export class EdgeSocket {
     for (const log of [...this.#logs.values()]) log.end(error);
   }
 }
+
+const JOIN_REFUSALS: ReadonlySet<string> = new Set(["FENCED_LEADER", "UNKNOWN_OUTBOX", "FORBIDDEN"]);
+
+/** The log takes joins and pushes. */
+export const takesSync = ({ features }: SocketHello): boolean => features?.includes(SYNC_FEATURE) ?? false;
 
 /** One log through a socket. */
 export class EdgeLog {
@@ -237,27 +283,69 @@ export class EdgeLog {
    * Batches are appended in the order of the calls. Rejects with what the log says of them; OUTCOME_UNKNOWN when the
    * socket ends first.
    */
-  append(
+  async append(
     batches: readonly Uint8Array[],
     options: { readonly ifEnd?: number | undefined } = {},
   ): Promise<EdgeAppendResult[]> {
+    const answer = await this.#write(FrameType.APPEND, appendPayload(batches, options.ifEnd));
+    return answer["appended"] as EdgeAppendResult[];
+  }
+
+  /** What a device holds meets the log. Rejects only where the log makes nothing of it: refusals are answers. */
+  join(join: OutboxJoin): Promise<JoinReply> {
+    return this.#ask({ type: FrameType.JOIN, payload: new TextEncoder().encode(JSON.stringify(join)) }, (frame) => {
+      const body = jsonOf(frame);
+      if (frame.type === FrameType.JOINED) return { refusal: undefined, joined: body as unknown as Joined };
+      const { code, details } = (body ?? {}) as Partial<WireError>;
+      if (!JOIN_REFUSALS.has(String(code)) || details?.["stream"] === undefined) throw errorOf(frame);
+      return { refusal: String(code), joined: details as unknown as Joined };
+    });
+  }
+
+  /** Batches of the outbox that has joined, at their positions; whole or not at all. Pushes keep the calls' order. */
+  async push(push: Omit<Push, "batches">, batches: readonly Uint8Array[]): Promise<Pushed> {
+    return (await this.#write(FrameType.PUSH, pushPayload(push, batches))) as unknown as Pushed;
+  }
+
+  /** The answer to one frame. */
+  #ask<T>(fields: { readonly type: FrameType; readonly payload: Uint8Array }, read: (frame: Frame) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.#over) return reject(this.#over);
-      const payload = appendPayload(batches, options.ifEnd);
+      const id = this.#id();
+      this.#requests.set(id, {
+        writes: false,
+        take: (frame) => {
+          this.#requests.delete(id);
+          try {
+            resolve(read(frame));
+          } catch (thrown) {
+            reject(thrown);
+          }
+        },
+        fail: reject,
+      });
+      this.#transmit(encodeFrame({ channel: this.channel, id, ...fields }));
+    });
+  }
+
+  /** Frames that cost credits go in the order of the calls. */
+  #write(type: FrameType, payload: Uint8Array): Promise<Record<string, unknown>> {
+    return new Promise((resolve, reject) => {
+      if (this.#over) return reject(this.#over);
       const id = this.#id();
       const go = (): void => {
         this.#credits -= payload.length;
         this.#requests.set(id, {
-          isAppend: true,
+          writes: true,
           take: (frame) => {
             this.#requests.delete(id);
             this.#credit(frame.credits);
-            if (frame.type === FrameType.OK) resolve(jsonOf(frame)?.["appended"] as EdgeAppendResult[]);
+            if (frame.type === FrameType.OK) resolve(jsonOf(frame) ?? {});
             else reject(errorOf(frame));
           },
           fail: reject,
         });
-        this.#transmit(encodeFrame({ type: FrameType.APPEND, channel: this.channel, id, payload }));
+        this.#transmit(encodeFrame({ type, channel: this.channel, id, payload }));
       };
       // One that is larger than all credits goes alone.
       if (this.#waiting.length === 0 && this.#hasRoom(payload.length)) return go();
@@ -280,7 +368,7 @@ export class EdgeLog {
       if (this.#over) return reject(this.#over);
       const id = this.#id();
       this.#requests.set(id, {
-        isAppend: false,
+        writes: false,
         take: (frame) => {
           this.#requests.delete(id);
           if (frame.type === FrameType.BATCHES) resolve(frame.payload);
@@ -299,7 +387,10 @@ export class EdgeLog {
   }
 
   /** Everything from a position on, for ever, or until the log is closed. Leaving the loop ends it. */
-  async *follow(from: EdgePosition, { windowBytes = WINDOW_BYTES }: FollowOptions = {}): AsyncGenerator<Delivered> {
+  async *follow(
+    from: EdgePosition,
+    { windowBytes = WINDOW_BYTES, windowBytesMax = windowBytes }: FollowOptions = {},
+  ): AsyncGenerator<Delivered> {
     if (this.#over) throw this.#over;
     const id = this.#id();
     const frames: Frame[] = [];
@@ -310,12 +401,13 @@ export class EdgeLog {
       wake?.();
     };
     this.#requests.set(id, {
-      isAppend: false,
+      writes: false,
       take: (frame) => told(() => frames.push(frame)),
       fail: (error) => told(() => (failed = error)),
     });
     this.#transmit(jsonFrame({ type: FrameType.FOLLOW, channel: this.channel, id, credits: windowBytes }, { from }));
     try {
+      let isLevel = false;
       for (let window = windowBytes; ;) {
         const frame = frames.shift();
         if (!frame) {
@@ -324,8 +416,15 @@ export class EdgeLog {
         } else if (frame.type === FrameType.BATCHES) {
           const { payload } = frame;
           yield { bytes: payload, nextOffset: nextOffsetOf(readHeader(splitBatches(payload).at(-1)!)) };
+          const more = isLevel ? 0 : Math.min(window, windowBytesMax - window);
+          window += Math.max(0, more);
           // Only now: what the loop has not asked for again is still its own.
-          this.#give(id, payload.length);
+          this.#give(id, payload.length + Math.max(0, more));
+        } else if (frame.type === FrameType.TIDE) {
+          const tide = readTide(frame.payload);
+          if (!tide) continue;
+          isLevel = tide.nextOffset >= tide.highWatermark;
+          yield { bytes: NOTHING, nextOffset: tide.nextOffset, tide };
         } else if (frame.type === FrameType.STARVE) {
           const needed = viewOf(frame.payload).getUint32(0);
           if (needed > window) this.#give(id, needed - window);
@@ -386,7 +485,7 @@ export class EdgeLog {
       { ...error.details },
       { cause: error },
     );
-    for (const request of this.#requests.values()) request.fail(request.isAppend ? unknown : error);
+    for (const request of this.#requests.values()) request.fail(request.writes ? unknown : error);
     this.#requests.clear();
     for (const { fail } of this.#waiting.splice(0)) fail(error);
   }
