@@ -8,16 +8,10 @@
  */
 // For Symbol.asyncDispose, which a consumer's own libraries may lack.
 /// <reference lib="esnext.disposable" preserve="true" />
-import type {
-  Acks,
-  CleanResult,
-  CompactionSettings,
-  Isolation,
-  RetentionSettings,
-  StartPosition,
-} from "../log/types.ts";
+import type { Acks, CleanResult, CompactionSettings, RetentionSettings } from "../log/types.ts";
 import type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
 import type { Ack, BatchAck } from "../delivery/producer.ts";
+import type { ReaderOptions as ReadOptions } from "../delivery/reader.ts";
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
 import type { KafkaFiles } from "../store/kafka-files.ts";
@@ -123,20 +117,7 @@ export interface TopicRecord<V = unknown> {
   toJSON(): ShownRecord<V>;
 }
 
-export interface ReadOptions {
-  /** Default "earliest". "latest" is the end as of the call of read(). */
-  readonly from?: StartPosition | undefined;
-  /** Stop before this offset. Default: the end as of the start of the read, or never when following. */
-  readonly to?: number | undefined;
-  /** Stay and deliver what arrives. Default false. */
-  readonly follow?: boolean | undefined;
-  /** Default "committed". */
-  readonly isolation?: Isolation | undefined;
-  /** `abort()` ends a follow as if there were no more. Another reason, and any abort of another read, is thrown. */
-  readonly signal?: AbortSignal | undefined;
-  /** Bytes per fetch, one fetch ahead. Default 1 MiB. */
-  readonly maxBytes?: number | undefined;
-}
+export type { ReadOptions };
 
 /** All records of one stored batch: iterate synchronously, the fast way to replay. */
 export interface TopicBatch<V = unknown> extends Iterable<TopicRecord<V>> {

@@ -18,12 +18,19 @@ export interface ReadSource {
   resolve(position: StartPosition, isolation?: Isolation): Promise<number>;
 }
 
+/** Of a topic's reads, in the browser and at the edge. */
 export interface ReaderOptions {
+  /** Default "earliest". "latest" is the end as of the call of read(). */
   readonly from?: StartPosition | undefined;
+  /** Stop before this offset. Default: the end as of the start of the read, or never when following. */
   readonly to?: number | undefined;
+  /** Stay and deliver what arrives. Default false. */
   readonly follow?: boolean | undefined;
+  /** Default "committed". */
   readonly isolation?: Isolation | undefined;
+  /** `abort()` ends a follow as if there were no more. Another reason, and any abort of another read, is thrown. */
   readonly signal?: AbortSignal | undefined;
+  /** Bytes per fetch, one fetch ahead. Default 1 MiB. */
   readonly maxBytes?: number | undefined;
 }
 

@@ -7,6 +7,9 @@ import { type Check, callback, flag, integer, isObject, oneOf, refused, signal }
 /** A batch is sent when so many bytes wait: per-batch costs vanish, and the first ack does not wait. */
 export const BATCH_BYTES = 256 * 1024;
 
+/** The 53 upper ones of 64 random bits: two producers that ever draw the same id would need some 10^8 draws. */
+export const producerIdOf = ([random]: BigUint64Array): number => Number(random! >> 11n);
+
 const acks = oneOf("accepted", "written", "flushed");
 const offset = integer(0);
 const START = '"earliest", "latest", an offset, { timestamp } or { last }';

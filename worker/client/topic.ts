@@ -32,11 +32,12 @@ import { pauseMs } from "../../src/log/back-off.ts";
 import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../../src/log/limits.ts";
 import { type Check, checkOptions, flag, refused, wellFormed } from "../../src/topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
-import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS } from "../../src/topic/options.ts";
+import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS, producerIdOf } from "../../src/topic/options.ts";
 import { batchesOf, readingOf } from "../../src/topic/reading.ts";
 import { checkSerializer, type Serializer, type SerializerChoice, serializerOf } from "../../src/topic/serializer.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
-import { CRC_AT, PRODUCER_ID_AT } from "../../src/record/format.ts";
+import { viewOf } from "../../src/record/bytes.ts";
+import { CRC_AT, CRC_FROM, PRODUCER_ID_AT, RECORD_COUNT_AT } from "../../src/record/format.ts";
 import { BATCHES_TYPE } from "../wire/accept.ts";
 import { describeCompaction, describeRetention } from "../wire/policies.ts";
 import type { Env } from "../env.ts";
@@ -44,7 +45,7 @@ import { OPEN_TENANT, objectName } from "../rpc/stubs.ts";
 import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
 import { H } from "../wire/durable-streams.ts";
-import { encodePath, STREAM_PREFIX } from "../wire/paths.ts";
+import { encodePath, PATH_BYTES_MAX, STREAM_PREFIX } from "../wire/paths.ts";
 import { formatOffset } from "../wire/offsets.ts";
 import { readThrough } from "../front/archived-reads.ts";
 import { Watch } from "../rpc/watch.ts";
@@ -92,7 +93,6 @@ const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 const TRIES_MAX = 5;
 const BACK_OFF = { minMs: 100, maxMs: 1_000 };
 const WATCH_MS = 60_000;
-const PATH_BYTES_MAX = 1024;
 const { ifEnd } = APPEND_OPTIONS;
 const { codec } = PRODUCER_OPTIONS;
 const tenant: Check = (field, value) => {
@@ -206,7 +206,7 @@ class Topic<V> implements EdgeTopic<V> {
           send: (batch, options) => this.#send(kernel, batch, options),
           reopened: () => this.#again(),
           schedule: (work) => queueMicrotask(work),
-          newId: () => Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n),
+          newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
           codec: this.options.codec ?? "none",
           batchBytes: BATCH_BYTES,
           recordBytesMax: DEFAULT_SETTINGS.recordBytesMax,
@@ -348,8 +348,9 @@ const offsetIn = (response: Response, name: string): number => Number((response.
 
 /** The same batch as nobody's: the log keeps no entry for whoever wrote it. */
 function anonymous(kernel: Kernel, batch: Uint8Array): void {
-  batch.fill(0xff, PRODUCER_ID_AT, PRODUCER_ID_AT + 14);
-  new DataView(batch.buffer, batch.byteOffset).setUint32(CRC_AT, kernel.crc32c(batch.subarray(CRC_AT + 4)));
+  // Id, epoch and sequence are -1 each.
+  batch.fill(0xff, PRODUCER_ID_AT, RECORD_COUNT_AT);
+  viewOf(batch).setUint32(CRC_AT, kernel.crc32c(batch.subarray(CRC_FROM)));
 }
 
 async function errorOf(response: Response): Promise<TidemarkError> {

@@ -59,10 +59,9 @@ export interface ChunkLogOptions {
   readonly archive?: Archive;
   /** Somebody needs all there is (a fork): nothing is trimmed, nothing replaced. Asked in the very turn. */
   readonly isHeld?: () => boolean;
-  /**
-   * Run inside the transaction of a seal and of an append: what they write is there together with it, or not at all.
-   */
+  /** Run inside the transaction of a seal: what it writes is there together with it, or not at all. */
   readonly onSealed?: (nextOffset: number) => void;
+  /** Run behind the transaction of an append, in the same turn. */
   readonly onAppended?: (nextOffset: number) => void;
   /** Kept with the rows. */
   readonly book?: RowBook;
@@ -183,21 +182,9 @@ export class ChunkLog implements LogStore {
         batchBytesMax: this.batchBytesMax,
       });
     const rows = rowsOf(batches, this.leaderEpoch, Math.trunc(this.#now()));
-    const before = { sealed: this.#sealed, active: { ...this.#active }, chunks: this.#activeChunks };
-    try {
-      // One row needs no transaction of its own: the statement is atomic.
-      const isOne = rows.length === 1 && !this.#isFull() && !this.#options.book?.needsTransaction(rows[0]!.nextOffset);
-      if (isOne) this.#insert(rows[0]!);
-      else this.#tables.transaction(() => rows.forEach((row) => this.#insert(row)));
-      this.#options.book?.done(true);
-      this.#options.onAppended?.(this.logEndOffset);
-    } catch (thrown) {
-      this.#sealed = before.sealed;
-      this.#active = before.active;
-      this.#activeChunks = before.chunks;
-      this.#options.book?.done(false);
-      throw this.#failed(thrown);
-    }
+    const isOne = rows.length === 1 && !this.#isFull() && !this.#options.book?.needsTransaction(rows[0]!.nextOffset);
+    this.#change(() => rows.forEach((row) => this.#insert(row)), isOne);
+    this.#options.onAppended?.(this.logEndOffset);
   }
 
   #insert(row: ChunkRow & { readonly batches: number }): void {
@@ -297,10 +284,12 @@ export class ChunkLog implements LogStore {
     ];
   }
 
-  #change(work: () => void): void {
-    const before = { sealed: this.#sealed, active: this.#active, chunks: this.#activeChunks };
+  /** All that `work` writes, or nothing of it. One statement is atomic: it needs no transaction of its own. */
+  #change(work: () => void, isOneStatement = false): void {
+    const before = { sealed: this.#sealed, active: { ...this.#active }, chunks: this.#activeChunks };
     try {
-      this.#tables.transaction(work);
+      if (isOneStatement) work();
+      else this.#tables.transaction(work);
       this.#options.book?.done(true);
     } catch (thrown) {
       this.#sealed = before.sealed;

@@ -263,30 +263,18 @@ export class ChunkTables {
   }
 
   insertSegment(segment: SegmentRow): void {
-    const {
-      baseOffset,
-      nextOffset,
-      bytes,
-      batches,
-      records,
-      maxTimestamp,
-      createdAt,
-      sealedAt = 0,
-      compacted,
-      epoch,
-    } = segment;
     this.#run(
       "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      baseOffset,
-      nextOffset,
-      bytes,
-      batches,
-      records,
-      maxTimestamp,
-      Math.trunc(createdAt),
-      Math.trunc(sealedAt),
-      compacted ? 1 : 0,
-      epoch,
+      segment.baseOffset,
+      segment.nextOffset,
+      segment.bytes,
+      segment.batches,
+      segment.records,
+      segment.maxTimestamp,
+      Math.trunc(segment.createdAt),
+      Math.trunc(segment.sealedAt ?? 0),
+      segment.compacted ? 1 : 0,
+      segment.epoch,
     );
   }
 

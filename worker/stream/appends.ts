@@ -126,13 +126,7 @@ export class Appends {
     if (this.#isOther(request.contentType))
       throw new EdgeError("CONFLICT", `the append is ${request.contentType}; ${wanted}`);
     const repeated = producer && this.#host.state.admit(producer, request.sending);
-    if (repeated !== undefined)
-      return {
-        nextOffset: await this.#settledTail(),
-        closed: false,
-        duplicate: true,
-        producer: { ...producer!, seq: repeated },
-      };
+    if (repeated !== undefined) return this.#duplicate({ ...producer!, seq: repeated });
     this.#host.state.checkSeq(seq);
     const batches = encoded ?? encodeBody(this.#stream.kernel, this.#asked(request));
     if (batches.length === 0) throw badRequest("the array is empty; an append has at least one message");
@@ -261,15 +255,14 @@ export class Appends {
     return this.#stream.tail;
   }
 
+  /** What this producer sent stands in the log already, or will when the queue has settled. */
+  async #duplicate(producer: WriterProducer): Promise<AppendOutcome> {
+    return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer };
+  }
+
   async #closeOnly(producer: WriterProducer | undefined): Promise<AppendOutcome> {
     const repeated = producer && this.#host.state.admit(producer);
-    if (repeated !== undefined)
-      return {
-        nextOffset: await this.#settledTail(),
-        closed: false,
-        duplicate: true,
-        producer: { ...producer!, seq: repeated },
-      };
+    if (repeated !== undefined) return this.#duplicate({ ...producer!, seq: repeated });
     this.#host.state.record(producer, undefined, this.#stream.log.logEndOffset);
     this.#closing = true;
     await this.settled();

@@ -42,7 +42,8 @@ export function decodePath(path: string): string {
   }
 }
 
-const PATH_BYTES_MAX = 1024;
+/** Of a stream's path in UTF-8; a longer one is refused. */
+export const PATH_BYTES_MAX = 1024;
 
 /** A stream's path as names of objects can hold it. `what` is its name in the error. */
 export function checkPath(path: string, what: string): string {

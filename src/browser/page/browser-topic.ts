@@ -5,9 +5,17 @@ import type { ReadSource } from "../../delivery/reader.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import type { AppendResult, CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
-import { checkOptions, integer, refused } from "../../topic/check.ts";
+import { checkOptions, integer } from "../../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../topic/input.ts";
-import { APPEND_ALL_OPTIONS, APPEND_OPTIONS, BATCH_BYTES, checkTarget, PRODUCER_OPTIONS } from "../../topic/options.ts";
+import { checkTopicName } from "../../topic/names.ts";
+import {
+  APPEND_ALL_OPTIONS,
+  APPEND_OPTIONS,
+  checkTarget,
+  BATCH_BYTES,
+  PRODUCER_OPTIONS,
+  producerIdOf,
+} from "../../topic/options.ts";
 import { batchesOf, readingOf } from "../../topic/reading.ts";
 import { checkSerializer, type Serializer, serializerOf } from "../../topic/serializer.ts";
 import { changedSettings, recordBytesMaxOf, settingsOf, type TopicSettings } from "../../topic/settings.ts";
@@ -54,14 +62,11 @@ const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 
 const anOffset = integer(0);
 const EXPORT_OPTIONS = { leaderEpoch: integer(0, 2 ** 31 - 1) };
-const TOPIC_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
 const TOPIC_OPTIONS = { ...PRODUCER_OPTIONS, serializer: checkSerializer };
 
 /** A topic of this name may be made or asked for, with these options. What the log is told is checked by settingsOf. */
 export function checkTopic(name: unknown, options: unknown): void {
-  if (typeof name !== "string" || !TOPIC_NAME.test(name)) {
-    throw refused("a topic's name", name, "1 to 249 of A-Z a-z 0-9 . _ - (and neither . nor ..)");
-  }
+  checkTopicName(name);
   checkOptions("topic()", options, TOPIC_OPTIONS);
 }
 
@@ -77,11 +82,6 @@ function ownOptions({
 }
 
 type Own = ReturnType<typeof ownOptions>;
-
-/** 53 random bits: two tabs that ever draw the same would need some 10^8 draws. */
-function newProducerId(): number {
-  return Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n);
-}
 
 /**
  * A call that met a failing store, or a leader that went, is made again where the logs are open anew; `ready` rejects
@@ -136,7 +136,7 @@ export class BrowserTopic<V> implements Topic<V> {
       reopened: () => tide.ready(),
       pause: sleep,
       schedule: (work) => queueMicrotask(work),
-      newId: newProducerId,
+      newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
       logEnd: () => tide.opened?.recovery.find(({ log }) => log === name)?.logEndOffset ?? 0,
       codec,
       get batchBytes() {

@@ -28,12 +28,16 @@ export interface Rejected {
 
 export interface VolumeOptions {
   readonly name: string;
+  /** OPFS. Default: those in the volume's directory. */
   readonly files?: OpfsFiles;
+  /** For a new volume; an existing one keeps its own. */
   readonly slotBytes: number;
   readonly durability?: VolumeInfo["durability"];
+  /** Some of the files are locked (copying-volume.ts). Default: where there are still copies of such. */
   readonly takeover?: boolean | undefined;
   /** Of the worker that opens it. */
   readonly lifeLock?: string;
+  /** It was there before: it is not made anew (CLOSED, reason "cleared"). */
   readonly isThere?: boolean | undefined;
 }
 

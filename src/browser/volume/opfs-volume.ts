@@ -19,6 +19,7 @@ import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";
 import { RecentMap } from "../../store/recent-map.ts";
 import type { Volume, VolumeInfo } from "../../store/volume.ts";
+import type { VolumeOptions } from "./engine.ts";
 import {
   DirectoryFiles,
   findDirectory,
@@ -31,18 +32,7 @@ import {
 } from "./opfs-files.ts";
 import { isNamed } from "../platform/errors.ts";
 
-export interface OpfsVolumeOptions {
-  readonly name: string;
-  /** For a new volume; an existing one keeps its own. */
-  readonly slotBytes: number;
-  readonly durability?: VolumeInfo["durability"];
-  /** Some of the files are locked (copying-volume.ts). Default: where there are still copies of such. */
-  readonly takeover?: boolean | undefined;
-  readonly lifeLock?: string;
-  /** It was there before: it is not made anew (CLOSED, reason "cleared"). */
-  readonly isThere?: boolean | undefined;
-  /** Default: those in the volume's directory. */
-  readonly files?: OpfsFiles;
+export interface OpfsVolumeOptions extends VolumeOptions {
   /** Handles open at once, at least 2. Default 200: Safari refuses the 253rd of a process. */
   readonly handlesMax?: number;
 }

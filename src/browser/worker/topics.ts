@@ -19,6 +19,7 @@ import type { LogRecovery } from "../../store/log-store.ts";
 import type { StoredSettings } from "../../store/catalog.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
 import type { SegmentedLog } from "../../store/segmented-log.ts";
+import { logName, topicName } from "../../topic/log-names.ts";
 import { changedSettings, logSettingsOf, soundSettings, type TopicSettings } from "../../topic/settings.ts";
 import type { TideEvent } from "../api.ts";
 import { REQUESTS_MAX } from "../port/protocol.ts";
@@ -46,10 +47,6 @@ export interface Asked {
   readonly settings?: TopicSettings | undefined;
   readonly born?: number | undefined;
 }
-
-/** Partition 0 of a topic, as Kafka names a log: further partitions will be -1, -2 … */
-const logName = (topic: string): string => `${topic}-0`;
-export const topicName = (log: string): string => log.replace(/-\d+$/, "");
 
 export class Topics {
   readonly #host: TopicsHost;

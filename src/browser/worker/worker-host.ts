@@ -23,7 +23,8 @@ import { openVolume } from "../volume/open-volume.ts";
 import type { Failed, HostOptions, ManageRequest, Opened } from "../port/protocol.ts";
 import { FencedVolume } from "./fenced-volume.ts";
 import { Term } from "./term.ts";
-import { topicName, Topics } from "./topics.ts";
+import { Topics } from "./topics.ts";
+import { topicName } from "../../topic/log-names.ts";
 import { UpkeepTimer } from "./upkeep.ts";
 
 /**
