@@ -1,6 +1,7 @@
 /**
- * The one error of Tidemark. `kind` says what the caller must do, `code` is API and never changes, `details` are plain
- * data; messages are for people and may change. It crosses ports, Comlink and HTTP as the plain object of `toWire`.
+ * The one error class of Tidemark. `kind` says what the caller must do. `code` is API and never changes, `details` are
+ * plain data, messages are for people and may change. The error crosses ports, Comlink and HTTP as the plain object of
+ * `toWire`.
  *
  *   kind      the caller …                          codes
  *   fix       corrects the call                     INVALID_ARGUMENT RECORD_TOO_LARGE BATCH_TOO_LARGE INVALID_BATCH
@@ -87,7 +88,7 @@ export class TidemarkError extends Error {
     return new TidemarkError(this.code, this.toWire().message, { ...this.details, ...details }, { cause: this });
   }
 
-  /** What is no wire error, or of a later version, becomes INTERNAL. */
+  /** A value that is not a wire error, or has a code of a later version, becomes INTERNAL. */
   static fromWire(wire: WireError): TidemarkError {
     const { code, message, details } = Object(wire) as WireError;
     const text = typeof message === "string" ? message : "?";
@@ -98,7 +99,7 @@ export class TidemarkError extends Error {
     );
   }
 
-  /** Any thrown value as a TidemarkError; what is not ours becomes `code` with the original as `cause`. */
+  /** Any thrown value as a TidemarkError. Other errors become one with `code`, and the original as its `cause`. */
   static from(thrown: unknown, code: ErrorCode = "INTERNAL"): TidemarkError {
     if (thrown instanceof TidemarkError) return thrown;
     const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
@@ -106,7 +107,7 @@ export class TidemarkError extends Error {
   }
 }
 
-/** Programmer errors only: a broken invariant inside Tidemark, never bad input. */
+/** For programmer errors only: a broken invariant inside Tidemark, never bad input. */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new TidemarkError("INTERNAL", message);
 }

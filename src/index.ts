@@ -1,4 +1,4 @@
-/** `tidemark`: the parts that know no host. For the browser see `tidemark/browser`. */
+/** The entry `tidemark`: the parts that run on any host. The browser's entry is `tidemark/browser`. */
 export { type ErrorCode, type ErrorKind, TidemarkError, type WireError } from "./errors.ts";
 export { loadKernel } from "./kernel/load.ts";
 export type { Kernel } from "./kernel/types.ts";

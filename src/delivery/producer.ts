@@ -1,33 +1,39 @@
 /**
- * The idempotent producer: makes batches of single appends, numbers them, keeps them until they are acked, and sends
- * them again, with the same sequence, to whoever leads the log next.
+ * The idempotent producer. It makes batches of single appends, numbers them, keeps them until they are acked, and sends
+ * them again, with the same sequence, to the next leader of the log.
  *
  *   append → builder ──full, or end of the turn──▶ waiting ──sequence given──▶ in flight (at most 5) ──ack──▶ promises
  *                                                    ▲                             │
- *                                                    └── failed for certain behind ┘ (new producer epoch, numbered anew)
+ *                                                    └── refused behind a gap ─────┘ (new producer epoch, renumbered)
  *
- * A batch whose outcome is unknown stays in flight: sent again as it is, the log answers with the first offset if it
- * had it. Each re-send says where the log ended at the latest when the batch first went out: a log that has forgotten
- * this producer since then takes it no more, and the append is OUTCOME_UNKNOWN (details: reason "forgotten"), never a
- * second record. A batch that was refused for certain leaves a gap in the numbers; what follows it in flight is then
- * refused too, as out of order, and so is known not to be in the log: once all have answered, those go out again, in
- * their order, under a new epoch that begins at 0.
+ * A batch whose outcome is unknown stays in flight and is sent again unchanged: if the log has it already, it answers
+ * with the first offsets. Each re-send names an offset at which the log certainly ended before the batch was first
+ * sent. A log that has forgotten this producer since then refuses the batch, and the append fails as OUTCOME_UNKNOWN
+ * (details: reason "forgotten") instead of making a second record.
+ *
+ * A batch that was refused for certain leaves a gap in the sequences. The batches in flight behind it are then refused
+ * as well, as out of order, and so are known not to be in the log. Once all have answered, these go out again, in their
+ * order, under a new epoch that begins at 0.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import type { Acks, AppendOptions, AppendResult } from "../log/types.ts";
 import { BatchBuilder, type BatchOwner, type Header } from "../record/batch-builder.ts";
 
-/** Kafka's max.in.flight with idempotence: the log remembers so many batches of a producer. */
+/** Kafka's max.in.flight with idempotence: the log remembers this many batches of a producer. */
 export const IN_FLIGHT_BATCHES_MAX = 5;
-/** Times batchBytes, of a batch that calls of appendBatch gather in. Measured: beyond it there is nothing to gain. */
+/**
+ * Size, in multiples of batchBytes, up to which several calls of appendBatch share a batch. Larger ones were no faster.
+ */
 const GATHERED_MAX = 2;
 const SEQUENCES = 2 ** 31;
-/** Before a batch is sent again to a log that had no room for it: twice as long each time, up to the second figure. */
+/**
+ * First pause before a batch is sent again to a log that had no room; doubles with each try, up to FULL_WAIT_MS_MAX.
+ */
 const FULL_WAIT_MS = 10;
 const FULL_WAIT_MS_MAX = 320;
 const EPOCH_MAX = 0x7fff;
-/** More than the varints around a record's key and value take, and around a header's name and value. */
+/** More bytes than the varints around a record's key and value, and around a header's name and value, can take. */
 const OVERHEAD_MAX = 64;
 const HEADER_OVERHEAD_MAX = 10;
 
@@ -38,9 +44,9 @@ export interface Ack {
   readonly duplicate: boolean;
 }
 
-/** All records but a batch's appended under one ack. */
+/** The ack of a batch whose records succeed or fail together. */
 export interface BatchAck extends Ack {
-  /** Of the first record; `offset` is the last one's. */
+  /** Offset of the first record; `offset` is the last record's. */
   readonly baseOffset: number;
 }
 
@@ -53,55 +59,63 @@ export interface ProducerRecord {
 
 export interface ProducerOptions {
   readonly kernel: Kernel;
-  /** Sends one batch to the leader. The bytes may be taken over: they are the producer's copy no more. */
+  /** Sends one batch to the leader. It may transfer the bytes: the producer does not use them again. */
   readonly send: (batch: Uint8Array, options: AppendOptions) => Promise<AppendResult>;
   /** Resolves when a log that failed is open again; rejects when it never will be. */
   readonly reopened: () => Promise<void>;
   /**
-   * Resolves so much later. Without it `reopened` is asked before a log that was full gets the batch again, and has to
-   * wait.
+   * Resolves after `ms`. Without it, a batch that a full log refused waits for `reopened` instead, which must then
+   * pause itself.
    */
   readonly pause?: (ms: number) => Promise<void>;
   /** Runs `work` soon, once the caller's turn is over. */
   readonly schedule: (work: () => void) => void;
   /** A new producer id: 53 random bits. */
   readonly newId: () => number;
-  /** An end that the log had, flushed, at some time before now; the later the better. Default 0: nothing is known. */
+  /**
+   * An offset at which the log ended, flushed, at some time before now; the later the better. Default 0: nothing is
+   * known.
+   */
   readonly logEnd?: () => number;
   readonly codec: "none" | "gzip";
-  // Asked for with each append, because another leader's volume may hold larger or smaller batches.
+  // Getters of the options read these for each append, because another leader's volume may take other batch sizes.
   readonly batchBytes: number;
   readonly recordBytesMax: number;
-  /** Largest batch that the log takes; a record that passes batchBytes may fill it. */
+  /** Largest batch that the log takes. A record larger than batchBytes gets a batch of its own, up to this size. */
   readonly batchBytesMax: number;
   readonly inFlightBytesMax: number;
 }
 
 type Settle = (ack: BatchAck) => void;
 
-/** Records that will be one batch. Two flat arrays instead of an object per record: there may be a million of them. */
+/**
+ * Records that will be one batch. Flat arrays instead of one object per record, because there may be a million records.
+ */
 class Draft {
-  // One for each call. Of several records in one call: the last one's timestamp, and how many there are up to it.
+  // One entry for each call. For a call with several records: the last record's timestamp, and the number of records up
+  // to it.
   readonly resolves: Settle[] = [];
   readonly rejects: ((reason: unknown) => void)[] = [];
   readonly timestamps: number[] = [];
   readonly ends: number[] = [];
-  /** Whose it is and its place; given when it is sent, anew when it has to be numbered anew. The same records and owner
-   *  make the same bytes, so what the transfer took away is made again if it is needed again. */
+  /**
+   * Producer id, epoch and base sequence; set when the batch is sent, and again if it must be renumbered. The same
+   * records and owner build the same bytes, so a batch whose bytes were transferred is built again when it is re-sent.
+   */
   owner: BatchOwner | undefined;
   bytes = 0;
-  /** Which came first, for those that must go out again. */
+  /** Number of the batch in the order of sending, used to sort batches that must be sent again. */
   order = 0;
-  /** A flushed end of the log from before it was first sent under its present number. */
+  /** A flushed end of the log, from before the batch was first sent under its present sequence. */
   since = 0;
 
   constructor(
     readonly builder: BatchBuilder,
     readonly acks: Acks,
     readonly ifEnd: number | undefined,
-    /** appendBatch: one promise for all records of a call. */
+    /** True for appendBatch: one promise for all records of a call. */
     readonly whole: boolean,
-    /** No other call's records come into it. */
+    /** True if no other call's records may join the batch. */
     readonly alone: boolean,
   ) {}
 
@@ -128,21 +142,21 @@ export class Producer {
   #epoch = 0;
   #sequence = 0;
   #scheduled = false;
-  /** The last of them takes more records, until it is full or goes. */
+  /** Batches that wait to be sent. The last one takes more records until it is full or sent. */
   readonly #waiting: Draft[] = [];
   readonly #inFlight: Draft[] = [];
-  /** Refused behind a gap; they go out again before anything else. */
+  /** Batches that were refused because of a gap. They are sent again before any other. */
   readonly #again: Draft[] = [];
-  /** A gap was made: nothing is sent until all in flight have answered. */
+  /** A gap in the sequences exists: nothing is sent until all batches in flight have answered. */
   #gap = false;
   #pendingBytes = 0;
   #sent = 0;
-  /** Behind the newest record of which it is known that it was flushed. */
+  /** Offset behind the newest record that is known to be flushed. */
   #flushedEnd = 0;
   #sending: Promise<unknown> = Promise.resolve();
   readonly #idle: (() => void)[] = [];
   readonly #spare: BatchBuilder[] = [];
-  /** What the spare builders hold. */
+  /** The size in bytes that the spare builders are made for. */
   #spareBytesMax = 0;
 
   constructor(options: ProducerOptions) {
@@ -150,7 +164,7 @@ export class Producer {
     this.#id = options.newId();
   }
 
-  /** Bytes that wait or are in flight. */
+  /** Bytes of records that wait or are in flight. */
   get pendingBytes(): number {
     return this.#pendingBytes;
   }
@@ -159,7 +173,7 @@ export class Producer {
     return this.#append([record], acks, ifEnd, false);
   }
 
-  /** All or none, with one ack, whose offset is the last record's. */
+  /** Appends all records or none, with one ack whose offset is the last record's. */
   appendBatch(records: readonly ProducerRecord[], acks: Acks, ifEnd?: number): Promise<BatchAck> {
     return this.#append(records, acks, ifEnd, true);
   }
@@ -183,7 +197,7 @@ export class Producer {
       if (!last) throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record");
       let draft = alone ? undefined : this.#gathering(acks, whole, bytes);
       if (!draft?.builder.tryAppendAll(records)) {
-        // Records that fit no batch change nothing: neither the last one that waits nor what comes after it.
+        // Records that fit no batch must change nothing, neither the batch that waits nor later ones.
         draft = new Draft(this.#builder(), acks, ifEnd, whole, alone);
         if (!draft.builder.tryAppendAll(records)) throw this.#tooLarge(records);
         this.#waiting.push(draft);
@@ -199,9 +213,9 @@ export class Producer {
   }
 
   /**
-   * The batch that one more call's records come into, the last one that waits: they share one ack and one condition.
-   * Calls of appendBatch share one that can't go yet, because as many as may be are out or go before it. The larger it
-   * gets, the fewer flushes its records cost.
+   * The waiting batch that one more call's records join, if its ack level and condition allow it. Calls of appendBatch
+   * join only a batch that can't be sent yet because enough others are in flight or before it: larger batches need
+   * fewer flushes.
    */
   #gathering(acks: Acks, whole: boolean, bytes: number): Draft | undefined {
     const last = this.#waiting.at(-1);
@@ -211,12 +225,12 @@ export class Producer {
     return last.bytes + bytes <= this.#options.batchBytes * (whole ? GATHERED_MAX : 1) ? last : undefined;
   }
 
-  /** Resolves when fewer than `bytes` are pending; for senders that can wait. */
+  /** Resolves when fewer than `bytes` are pending. For callers that can wait. */
   async drained(bytes = 1): Promise<void> {
     while (this.#pendingBytes >= bytes) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  /** What this record adds to the pending bytes. RECORD_TOO_LARGE; BACKPRESSURE when twice the limit is pending. */
+  /** What this record adds to the pending bytes. RECORD_TOO_LARGE; BACKPRESSURE if twice the limit would be pending. */
   #room({ key, value, headers }: ProducerRecord, recordBytesMax: number): number {
     let bytes = (key?.length ?? 0) + (value?.length ?? 0);
     if (headers) for (const [name, text] of headers) bytes += name.length + (text?.length ?? 0);
@@ -224,7 +238,7 @@ export class Producer {
     if (bytes > recordBytesMax)
       throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes`, { bytes, recordBytesMax });
     if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > 2 * inFlightBytesMax) {
-      throw new TidemarkError("BACKPRESSURE", "too much is waiting for its ack", {
+      throw new TidemarkError("BACKPRESSURE", "too many bytes wait for their ack: await appends", {
         pendingBytes: this.#pendingBytes,
         inFlightBytesMax,
       });
@@ -232,7 +246,7 @@ export class Producer {
     return bytes;
   }
 
-  /** They fit no batch: not even the first one, or not all together. */
+  /** The error for records that fit no batch: the first one is too large, or all together are. */
   #tooLarge(records: readonly ProducerRecord[]): TidemarkError {
     const { batchBytesMax } = this.#options;
     if (this.#builder().tryAppend(records[0]!))
@@ -264,7 +278,7 @@ export class Producer {
     });
   }
 
-  /** Sends while it may. While as many as may be are out, the last one that waits grows. */
+  /** Sends as many batches as may be in flight. While no more may be sent, the last waiting batch grows. */
   #pump(): void {
     for (;;) {
       if (this.#gap && this.#inFlight.length === 0) this.#closeGap();
@@ -277,7 +291,10 @@ export class Producer {
     }
   }
 
-  /** Every batch in flight has answered, so each one left is known not to be in the log: new epoch, numbers from 0. */
+  /**
+   * Every batch in flight has answered, so those left are known not to be in the log. They get a new epoch and
+   * sequences from 0.
+   */
   #closeGap(): void {
     this.#gap = false;
     this.#sequence = 0;
@@ -304,7 +321,7 @@ export class Producer {
     }
   }
 
-  /** The batch's bytes; the smaller form where they are to be compressed. */
+  /** The batch's bytes; compressed if that is wanted and makes them smaller. */
   async #encoded({ builder, owner }: Draft): Promise<Uint8Array> {
     const built = builder.build(owner!);
     const { compressBatch } = await import("../record/codec.ts");
@@ -312,7 +329,10 @@ export class Producer {
     return packed.length < built.length ? packed : built;
   }
 
-  /** Compression takes turns of its own; batches must still go out in sequence. */
+  /**
+   * Compression takes several turns of the event loop, but batches must still be sent in sequence. This keeps the
+   * order.
+   */
   #ordered<T>(work: Promise<T>): Promise<T> {
     const before = this.#sending;
     const done = work.then(async (result) => {
@@ -323,7 +343,10 @@ export class Producer {
     return done;
   }
 
-  /** One batch until its outcome is known. Bounded by the host: `reopened` rejects once the log is closed for good. */
+  /**
+   * Sends one batch until its outcome is known. The host bounds this: `reopened` rejects once the log is closed for
+   * good.
+   */
   async #send(draft: Draft): Promise<AppendResult> {
     const { send, reopened, pause, codec } = this.#options;
     const { acks, ifEnd, since } = draft;
@@ -347,7 +370,7 @@ export class Producer {
             waitMs = Math.min(2 * waitMs, FULL_WAIT_MS_MAX);
           } else await reopened();
         } catch (final) {
-          // It may be in the log, by any of its tries: the caller must know which of the two errors it is.
+          // Any of the tries may have put it into the log: the caller must learn that the outcome is unknown.
           throw unknown ?? final;
         }
       }
@@ -357,8 +380,9 @@ export class Producer {
   #leave(draft: Draft, thrown?: unknown): void {
     this.#inFlight.splice(this.#inFlight.indexOf(draft), 1);
     if (thrown !== undefined) {
-      // Numbers are missing before it, so it is not in the log: whether a batch before it was refused, or comes after
-      // it on the way to a log that was opened again, or was lost with an ack level that allows it.
+      // Sequences before it are missing in the log, so this batch is not in the log either. A batch before it was
+      // refused, or will arrive after it at a log that was opened again, or was lost under an ack level that allows
+      // loss.
       this.#gap = true;
       if (isAhead(thrown)) {
         this.#again.push(draft);
@@ -377,8 +401,9 @@ export class Producer {
 }
 
 /**
- * Near the limit only the log can tell; should it refuse, no other call's records are refused along with it. What an
- * encoding adds is counted from above: a name's character takes up to three bytes.
+ * True if the record may be too large; only the log can tell. Such a record gets a batch of its own, so that no other
+ * call's records are refused with it. The encoded size is estimated from above: a character of a name takes up to three
+ * bytes.
  */
 function isNear(bytes: number, { headers }: ProducerRecord, recordBytesMax: number): boolean {
   let most = bytes + OVERHEAD_MAX;
@@ -396,7 +421,7 @@ function outcomeForgotten(error: TidemarkError): TidemarkError {
   return new TidemarkError("OUTCOME_UNKNOWN", message, { ...error.details, reason: "forgotten" }, { cause: error });
 }
 
-/** The log expected an earlier sequence (numbers wrap, so half of them count as later). */
+/** True if the log expected an earlier sequence. Sequences wrap, so half of all numbers count as later. */
 function isAhead(thrown: unknown): boolean {
   if (!(thrown instanceof TidemarkError) || thrown.code !== "OUT_OF_ORDER_SEQUENCE") return false;
   const ahead = (Number(thrown.details["received"]) - Number(thrown.details["expected"]) + SEQUENCES) % SEQUENCES;

@@ -1,13 +1,13 @@
 /**
- * Records as a reader gets them, out of one checked batch.
+ * Records of one checked batch, as a reader gets them.
  *
- *   of readBatches()   ReadRecord    decodes a field each time it is asked for, so what nobody looks at costs nothing
- *   of read()          PlainRecord   every field is there, its own: it can be spread, logged, compared and kept
+ *   of readBatches()   ReadRecord    decodes a field each time it is read, so fields that nobody reads cost nothing
+ *   of read()          PlainRecord   has every field as an own property: it can be spread, logged, compared and kept
  */
 import { TidemarkError } from "../errors.ts";
 import type { RecordBatch } from "../record/record-batch.ts";
 
-/** What a reader needs of a serializer. */
+/** The part of a serializer that a reader needs. */
 export interface Deserializer<T> {
   deserialize(bytes: Uint8Array): T;
 }
@@ -15,7 +15,7 @@ export interface Deserializer<T> {
 export type RawHeaders = readonly (readonly [name: string, value: Uint8Array | null])[];
 export type TextHeaders = Readonly<Record<string, string | null>>;
 
-/** What JSON and a console show of a record. */
+/** The fields that JSON and a console show of a record. */
 export interface ShownRecord<V> {
   readonly offset: number;
   readonly timestamp: number;
@@ -24,11 +24,11 @@ export interface ShownRecord<V> {
   readonly headers: TextHeaders;
 }
 
-// A byte-order mark belongs to the text.
+// A byte-order mark is part of the text and is kept.
 const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 const textOf = (bytes: Uint8Array | null): string | null => (bytes === null ? null : decoder.decode(bytes));
 
-/** Most records have none. */
+/** Most records have no headers and share these. */
 const NO_RAW_HEADERS: RawHeaders = Object.freeze([]);
 const NO_HEADERS: TextHeaders = Object.freeze(Object.create(null) as TextHeaders);
 
@@ -39,7 +39,7 @@ function rawHeadersAt(batch: RecordBatch, at: number): RawHeaders {
 
 function headersOf(raw: RawHeaders): TextHeaders {
   if (raw.length === 0) return NO_HEADERS;
-  // No prototype: a header may be named like a method.
+  // No prototype, because a header may be named like a method.
   const headers = Object.create(null) as Record<string, string | null>;
   for (const [name, value] of raw) headers[name] = textOf(value);
   return headers;
@@ -130,7 +130,7 @@ export class PlainRecord<V> {
     try {
       (this as { value: V | null }).value = valueOf(valueBytes, offset, serializer);
     } catch (thrown) {
-      // It fails whoever looks at this value, and nobody who reads past it.
+      // The error is thrown when this value is read. Reading the record's other fields, or other records, goes on.
       const get = (): never => {
         throw thrown;
       };
@@ -146,7 +146,7 @@ export class PlainRecord<V> {
   }
 }
 
-/** The records of one batch that lie inside the read's range. */
+/** The records of one batch that are inside the read's range. */
 export class ReadBatch<V> implements Iterable<ReadRecord<V>> {
   readonly #batch: RecordBatch;
   readonly #serializer: Deserializer<V>;
@@ -173,7 +173,7 @@ export class ReadBatch<V> implements Iterable<ReadRecord<V>> {
   *[Symbol.iterator](): IterableIterator<ReadRecord<V>> {
     for (let i = this.#first; i < this.#end; i++) yield new ReadRecord(this.#batch, i, this.#serializer);
   }
-  /** The nth of them, from 0. */
+  /** Record n of them, from 0. */
   plain(n: number): PlainRecord<V> {
     return new PlainRecord(this.#batch, this.#first + n, this.#serializer);
   }

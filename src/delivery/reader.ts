@@ -1,9 +1,9 @@
 /**
- * The pulling reader: fetches raw batches one step ahead, checks their checksums here, at the end of their way, and
- * hands them out whole; a record is decoded when it is looked at.
+ * The pulling reader. It fetches raw batches one step ahead, verifies their checksums here, as the last step before the
+ * application, and hands out whole batches. A record is decoded when it is read.
  *
- * Damage ends a read with CORRUPT_RANGE (details from, to). A batch that fails its check here makes the reader ask the
- * log to verify the segment, so that the range is exact and no good record behind it is skipped along.
+ * Damage ends a read with CORRUPT_RANGE (details from, to). When a batch fails its check here, the reader asks the log
+ * to verify the segment, so that the range is exact and no good record behind the damage is skipped with it.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -12,7 +12,7 @@ import { decodeBatch, type RecordBatch, splitBatches } from "../record/record-ba
 import { type Deserializer, ReadBatch } from "./read-record.ts";
 import { BatchReading } from "./reading.ts";
 
-/** What a reader needs of a log; `LogApi` has it, and so has a port to one. */
+/** What a reader needs of a log. `LogApi` has it, and so does a port to a log. */
 export interface ReadSource {
   fetch(from: number, options: FetchOptions): Promise<Fetched>;
   resolve(position: StartPosition, isolation?: Isolation): Promise<number>;
@@ -35,10 +35,10 @@ export interface ReaderOptions {
 }
 
 /**
- * Begins at once: "latest" is the end as of this call, and so is the end of a read that does not follow. Batches are
- * fetched from the first next() on. return(), throw() and an abort end it at once, also while it waits. An abort
- * rejects with the signal's reason; only a read that follows, which has no end of its own, ends with a plain `abort()`
- * as if there were no more.
+ * Begins at once: "latest" is the log's end as of this call, and so is the end of a read that does not follow. Batches
+ * are fetched from the first next() on. return(), throw() and an abort end the read at once, even while it waits. An
+ * abort rejects with the signal's reason. Only a read that follows, which has no end of its own, ends without an error
+ * on a plain `abort()`, as if there were no more records.
  */
 export function readBatches<V>(
   source: ReadSource,
@@ -51,7 +51,7 @@ export function readBatches<V>(
   const fetchOptions: FetchOptions = { maxBytes, isolation, wait: follow, signal: ended.signal };
   const to = options.to ?? (follow ? Infinity : source.resolve("latest", isolation));
   const range = Promise.all([source.resolve(options.from ?? "earliest", isolation), to]);
-  // Told to whoever asks for the first batch.
+  // A failure is reported by the first next(). Until then it must not count as unhandled.
   range.catch(() => undefined);
   return new BatchReading(fetchAll(source, kernel, serializer, range, fetchOptions), ended, { follow, signal });
 }
@@ -65,7 +65,7 @@ async function* fetchAll<V>(
 ): AsyncGenerator<ReadBatch<V>, void> {
   const fetch = (from: number): Promise<Fetched> => {
     const fetched = source.fetch(from, options);
-    // Looked at when its turn comes; until then a failure is not unhandled.
+    // A failure is reported when this fetch's turn comes. Until then it must not count as unhandled.
     fetched.catch(() => undefined);
     return fetched;
   };
@@ -77,11 +77,12 @@ async function* fetchAll<V>(
     if (fetched.bytes.length === 0 && fetched.nextOffset <= offset) return;
     ahead = fetched.nextOffset < to ? fetch(fetched.nextOffset) : undefined;
     const { batches, nextOffset } = await decodeAll(source, await kernel, fetched, offset, options);
-    // A verified answer ends before the damage: what was fetched ahead of it would skip it in silence.
+    // A verified answer ends before the damage. Data that was fetched ahead lies behind it and would skip it in
+    // silence.
     if (nextOffset !== fetched.nextOffset) ahead = nextOffset < to ? fetch(nextOffset) : undefined;
     for (const batch of batches) {
       const part = new ReadBatch(batch, offset, to, serializer);
-      // Control batches speak to the log, not to its readers.
+      // Control batches are for the log, not for its readers.
       if (!batch.isControl && part.count > 0) yield part;
     }
     offset = nextOffset;
@@ -104,8 +105,8 @@ async function decodeAll(
     return { batches: await decodeOnce(kernel, fetched.bytes), nextOffset: fetched.nextOffset };
   } catch (thrown) {
     if (!(thrown instanceof TidemarkError && ["CORRUPT_RANGE", "INVALID_BATCH"].includes(thrown.code))) throw thrown;
-    // Whether the disk or the way here is to blame: the log looks at the disk and throws the exact range, or sends
-    // again what stands before it. What is bad even then was changed on the way.
+    // The disk or the way here may be to blame. Asked to verify, the log checks the disk: it throws the exact damaged
+    // range, or sends the batches before it again. If those are bad too, they were changed on the way.
     const { bytes, nextOffset } = await source.fetch(from, { ...options, wait: false, verify: true });
     return { batches: await decodeOnce(kernel, bytes), nextOffset };
   }

@@ -1,9 +1,9 @@
 /**
- * Iterators that end when their reader says so. An async generator alone can't: its return() waits behind the next()
- * that is under way, and that one may wait for a record that never comes.
+ * Async iterators that end as soon as their reader asks. An async generator alone can't: its return() waits for the
+ * next() under way, which may wait for a record that never comes.
  *
  *   next()      ──▶ the generator's next batch ──┐
- *   return(), throw(), an abort ─────────────────┴─▶ whoever waits is answered at once; the generator's fetch is cancelled
+ *   return(), throw(), an abort ─────────────────┴─▶ waiting calls are answered at once; the generator's fetch ends
  */
 import { TidemarkError } from "../errors.ts";
 import type { PlainRecord, ReadBatch } from "./read-record.ts";
@@ -18,11 +18,13 @@ interface Call<T> {
 
 export interface Endable {
   readonly signal?: AbortSignal | undefined;
-  /** It would never end by itself, so a plain abort() is its ordinary end. Any other reason is thrown. */
+  /** The read has no end of its own, so a plain abort() is its normal end. Any other reason is thrown. */
   readonly follow?: boolean | undefined;
 }
 
-/** Where the platform has more for its own async iterators (`await using`), these have it, too. */
+/**
+ * The prototype of the platform's own async iterators, so that newer methods of theirs (`await using`) work here too.
+ */
 const AsyncIterators = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}.prototype)) as object;
 
 export class BatchReading<T> implements AsyncIterableIterator<T, undefined> {
@@ -31,11 +33,11 @@ export class BatchReading<T> implements AsyncIterableIterator<T, undefined> {
   readonly #by: Endable;
   readonly #calls = new Set<Call<T>>();
   #begun = false;
-  /** An abort that nobody waited for: the next call is told. */
+  /** The reason of an abort that came while no call waited. The next call throws it. */
   #failure: { readonly thrown: unknown } | undefined;
   isOver = false;
 
-  /** `source` fetches under the signal of `ended`. */
+  /** The fetches of `source` must use the signal of `ended`. */
   constructor(source: AsyncGenerator<T, void>, ended: AbortController, by: Endable) {
     this.#source = source;
     this.#ended = ended;
@@ -108,17 +110,19 @@ export class BatchReading<T> implements AsyncIterableIterator<T, undefined> {
     for (const { resolve } of this.#calls) resolve(DONE);
     this.#calls.clear();
     this.#ended.abort(new TidemarkError("CLOSED", "the read has ended"));
-    // Its fetch was cancelled, so it ends, too; how does not matter any more.
+    // Its fetch was cancelled, so the generator ends as well. How it ends does not matter.
     this.#source.return().catch(() => undefined);
   }
 }
 
-/** The records of those batches, one by one. While a batch is at hand nobody waits for a turn of anything. */
+/**
+ * The records of those batches, one by one. While a batch is at hand next() resolves without waiting for another call.
+ */
 export class RecordReading<V> implements AsyncIterableIterator<PlainRecord<V>, undefined> {
   readonly #batches: BatchReading<ReadBatch<V>>;
   #batch: ReadBatch<V> | undefined;
   #at = 0;
-  /** Calls that wait for the next batch, in order. */
+  /** Number of calls that wait for the next batch; they are answered in order. */
   #waiting = 0;
   #turn: Promise<unknown> = Promise.resolve();
 

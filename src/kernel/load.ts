@@ -1,6 +1,6 @@
 /**
- * One way in for all hosts: each finds the bytes its own way and hands over a compiled module (Workers accept nothing
- * else), raw bytes, a response, or an address to fetch. The kernel imports nothing.
+ * Loads the kernel on any host. A host finds the bytes in its own way and passes a compiled module (Workers accept
+ * nothing else), raw bytes, a response, or an address to fetch. The kernel imports nothing.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "./types.ts";
@@ -8,7 +8,7 @@ import { instantiateKernel } from "./wasm-kernel.ts";
 
 export type KernelSource = WebAssembly.Module | BufferSource | Response | URL | string;
 
-/** "\0asm". A server that has no such file may answer with a page instead. */
+/** "\0asm", the first bytes of WebAssembly. A server without the file may answer with a web page instead. */
 const MAGIC = 0x6d736100;
 
 export async function compileKernel(source: KernelSource | Promise<Response>): Promise<WebAssembly.Module> {
@@ -16,8 +16,8 @@ export async function compileKernel(source: KernelSource | Promise<Response>): P
   let from = "what was given";
   if (given instanceof WebAssembly.Module) return given;
   if (typeof given === "string" || given instanceof URL) given = await fetch(given);
-  // Not compileStreaming: it refuses every server that does not send application/wasm, and saves nothing on so few
-  // bytes.
+  // Not compileStreaming: it refuses the answer of any server that does not send application/wasm, and for so few bytes
+  // it saves no time.
   if (typeof Response === "function" && given instanceof Response) {
     if (!given.ok) throw new TidemarkError("INVALID_ARGUMENT", `no kernel at ${given.url}: HTTP ${given.status}`);
     from = `what ${given.url} answers (${given.headers.get("content-type")})`;

@@ -1,5 +1,6 @@
 /**
- * The kernel with what servers need besides: values of many batches in one call. Views of its own over the same memory.
+ * The kernel with one more call, for servers: it packs the values of many batches at once. This class has views of its
+ * own over the same memory.
  */
 import { compileKernel, type KernelSource } from "./load.ts";
 import { KERNEL_BATCH_BYTES_MAX, Status, type PackingKernel, type PackRequest, type PackResult } from "./types.ts";
@@ -30,7 +31,7 @@ class WasmPackingKernel extends WasmKernel implements PackingKernel {
       this.#in.set(looked);
       return this.#pack(looked.length, expectedOffset, from, to, mark, together);
     };
-    // Half a byte would be cut to a whole one on its way in.
+    // A fraction would be cut to a whole number on its way into WebAssembly, so it is refused here.
     let status: number = (mark | 0) === mark ? pack(1) : Status.BAD_ARGUMENT;
     if (status !== Status.OK && status !== Status.BAD_ARGUMENT) status = pack(0);
     if (status === Status.BAD_ARGUMENT)

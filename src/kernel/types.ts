@@ -1,8 +1,7 @@
 /**
- * The kernel's interface, as the rest of the code uses it: bytes in, numbers and bytes out, one call per batch and
- * never one per record. Three implementations must agree to the byte: the release build, the debug build, and the
- * reference kernel in TypeScript (test/reference). No call throws or traps on hostile bytes: a bad batch is a status,
- * see `Status`.
+ * The kernel's interface: bytes in, numbers and bytes out, one call for each batch and never one for each record. Three
+ * implementations must agree to the byte: the release build, the debug build, and the reference kernel in TypeScript
+ * (test/reference). No call throws or traps on hostile bytes: a bad batch gives a status (`Status`).
  */
 
 /**
@@ -12,7 +11,7 @@ export const KERNEL_BATCH_BYTES_MAX = 2 * 1024 * 1024;
 /** Upper bound of records in one batch: the kernel's memory has a row of columns for each. */
 export const KERNEL_BATCH_RECORDS_MAX = 65_536;
 
-/** What a check found. 0 is good; the numbers are part of the kernel's ABI (results below zero are `-status`). */
+/** The result of a check. 0 is good. The numbers are part of the kernel's ABI; results below zero are `-status`. */
 export const Status = {
   OK: 0,
   /** The bytes end before the batch does (also: fewer than the 61 bytes of a header). */
@@ -44,7 +43,7 @@ export const Status = {
 } as const;
 export type Status = (typeof Status)[keyof typeof Status];
 
-/** For messages. The statuses stand in the order of their numbers. */
+/** A status's name, for messages. The statuses above are in the order of their numbers. */
 export const statusName = (status: number): string => Object.keys(Status)[status] ?? "?";
 
 /**
@@ -63,7 +62,7 @@ export const HEADERS_COUNT = 5;
 export const OFFSET_DELTA = 6;
 /** Position of the record's first byte (its length varint). */
 export const RECORD_POSITION = 7;
-/** The same under one name; the constants above cost nothing where code is minified. */
+/** The same constants in one object. Code that is minified uses the constants above, which cost no bytes there. */
 export const Column = {
   KEY_POSITION,
   KEY_LENGTH,
@@ -86,10 +85,12 @@ export interface RecordColumns {
 export interface EncodeRequest {
   /** Keys, values and headers sections of all records, back to back in this order, null fields absent. */
   readonly blob: Uint8Array;
-  /** Per record three int32: key length (-1 null), value length (-1 null), headers section length (0: no headers; else
-   *  the section is in record format: varint count, then the headers). */
+  /**
+   * Three int32 for each record: key length (-1 null), value length (-1 null), length of the headers section (0: no
+   * headers; otherwise the section is in record format: varint count, then the headers).
+   */
   readonly lengths: Int32Array;
-  /** Per record, milliseconds; safe integers. The first is the batch's base timestamp. */
+  /** Milliseconds for each record, safe integers. The first is the batch's base timestamp. */
   readonly timestamps: Float64Array;
   readonly count: number;
   /** Attribute bits to set; codec bits must be 0 here (compression replaces the records section afterwards). */
@@ -132,10 +133,10 @@ export const INDEX_STATE_EMPTY: IndexState = {
   maxTimestampOffset: -1,
   entryTimestamp: -1,
 };
-/** One index entry per so many bytes of batches (Kafka's index.interval.bytes). */
+/** An index entry is made once this many bytes of batches have passed (Kafka's index.interval.bytes). */
 export const INDEX_INTERVAL_BYTES = 4096;
 export const OFFSET_ENTRY_BYTES = 8;
-/** Offsets from one segment's base that index entries can tell apart: they are relative, in 31 bits. */
+/** Index entries hold offsets relative to the segment's base in 31 bits, so a segment has at most this many offsets. */
 export const SEGMENT_OFFSETS_MAX = 2 ** 31;
 export const TIME_ENTRY_BYTES = 12;
 
@@ -180,7 +181,7 @@ export interface Kernel {
   /**
    * Greatest entry whose key is at most `target` in a packed big-endian index: its number, or -1 if all are greater.
    * `kind` "offset": 8-byte entries by relative offset; "time": 12-byte entries by timestamp. `steps` receives the
-   * probed entry numbers when given (for the playground's eyes).
+   * probed entry numbers when given (the playground shows them).
    */
   searchIndex(entries: Uint8Array, kind: "offset" | "time", target: number, steps?: number[]): number;
   /**
@@ -192,9 +193,9 @@ export interface Kernel {
 }
 
 export interface PackRequest {
-  /** Offset the first batch must start with; -1: batches' offsets are not compared. */
+  /** Offset that the first batch must start with. -1: offsets are not compared. */
   readonly expectedOffset: number;
-  /** Values of records in [from, to) are wanted. */
+  /** Only values of records in [from, to) are packed. */
   readonly from: number;
   readonly to: number;
   /** A byte before each value, 0 for none. */
@@ -202,26 +203,26 @@ export interface PackRequest {
 }
 
 export interface PackResult {
-  /** Why the walk stopped: OK at the end of the bytes; BAD_ATTRIBUTES also before a compressed batch. */
+  /** Why the walk stopped. OK means it reached the end of the bytes. BAD_ATTRIBUTES also means a compressed batch. */
   readonly status: Status;
   /** Bytes of the batches that were taken, from the start. */
   readonly validBytes: number;
-  /** Behind the last one; `expectedOffset` when there was none. */
+  /** Offset behind the last batch that was taken; `expectedOffset` if there was none. */
   readonly nextOffset: number;
-  /** What was written, marks included, and of how many values. */
+  /** Number of bytes that were written, marks included, and of values. */
   readonly packedBytes: number;
   readonly values: number;
 }
 
 /**
- * What a server of plain values needs besides. Apart from `Kernel`, because no tab needs it and a tab's code has its
- * budget.
+ * What a server of plain values needs in addition. It is apart from `Kernel` because no tab needs it, and the size of a
+ * tab's code is bounded.
  */
 export interface PackingKernel extends Kernel {
   /**
    * Checks whole batches as `decodeBatch` does, CRC included, and writes the values of the wanted records to the start
-   * of `into`; those that are null or in a control batch are passed over. Looks at KERNEL_BATCH_BYTES_MAX bytes at
-   * most. `into` is as long as `bytes`, and may be `bytes`.
+   * of `into`. Null values and values in control batches are skipped. At most KERNEL_BATCH_BYTES_MAX bytes are read.
+   * `into` is as long as `bytes`, and may be `bytes`.
    */
   pack(bytes: Uint8Array, request: PackRequest, into: Uint8Array): PackResult;
 }

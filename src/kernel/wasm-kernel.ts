@@ -1,7 +1,7 @@
 /**
- * The kernel in WebAssembly, as `Kernel`. The only file that touches its memory: fill a region, call, copy the result
- * out, in one synchronous block, so that no caller ever sees the kernel's own bytes change under it. The memory's map
- * is in assembly/layout.ts; it cannot grow, therefore the views below stay attached for ever.
+ * The kernel in WebAssembly, as `Kernel`. Only this file touches its memory: it fills a region, calls, and copies the
+ * result out in one synchronous block, so that no caller ever sees the kernel's bytes change. The memory's map is in
+ * assembly/layout.ts. The memory cannot grow, so the views below stay valid.
  */
 import { assert } from "../errors.ts";
 import {
@@ -19,7 +19,7 @@ import {
   type ScanResult,
 } from "./types.ts";
 
-/** assembly/index.ts. Numbers only; every address and constant is a global. */
+/** The exports of assembly/index.ts: numbers only; every address and constant is a global. */
 interface Exports {
   readonly memory: WebAssembly.Memory;
   crc32c(at: number, size: number, seed: number): number;
@@ -53,12 +53,12 @@ interface Exports {
   searchSteps(): number;
 }
 
-/** CRCs of long inputs go in pieces that stay in the processor's nearer caches. */
+/** CRCs of long inputs are made in pieces that stay in the processor's nearer caches. */
 const CRC_CHUNK_BYTES = 64 * 1024;
 const NOTHING = new Uint8Array(0);
 const NO_COLUMNS: RecordColumns = { count: 0, ints: new Int32Array(0), timestamps: new Float64Array(0) };
 
-/** Numbers that reach an i32 parameter unchanged; the others are nobody's batch. */
+/** True if these numbers reach an i32 parameter unchanged. Others can't belong to a valid batch. */
 const areInts = (...values: readonly number[]): boolean => values.every((value) => (value | 0) === value);
 
 export class WasmKernel implements Kernel {
@@ -80,7 +80,8 @@ export class WasmKernel implements Kernel {
     const at = (name: string): number => (raw[name] as WebAssembly.Global | undefined)?.value as number;
     assert(raw["memory"], "this WebAssembly is no kernel of Tidemark");
     const { buffer } = (this.#exports = raw as unknown as Exports).memory;
-    // A pair assertion across the language border: the two sides must mean the same memory.
+    // An assertion on both sides of the language border: TypeScript and AssemblyScript must mean the same memory
+    // layout.
     assert(
       at("BATCH_BYTES_MAX") === KERNEL_BATCH_BYTES_MAX &&
         at("RECORDS_MAX") === KERNEL_BATCH_RECORDS_MAX &&
@@ -218,7 +219,7 @@ export class WasmKernel implements Kernel {
     return this.#bytes(this.#exports.filter(bytes.length, kept.length));
   }
 
-  /** An export's answer: so many bytes in OUT, or -status. */
+  /** Reads an export's result: the number of bytes in OUT, or -status. */
   #bytes(result: number): { status: Status; bytes: Uint8Array } {
     return result < 0
       ? { status: -result as Status, bytes: NOTHING }
@@ -236,7 +237,7 @@ export class WasmKernel implements Kernel {
   }
 }
 
-/** A kernel of its own, with memory of its own. */
+/** Makes a kernel with memory of its own. */
 export async function instantiateKernel(module: WebAssembly.Module): Promise<Kernel> {
   return new WasmKernel(await WebAssembly.instantiate(module));
 }

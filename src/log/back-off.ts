@@ -1,16 +1,16 @@
 /**
- * How long to wait before something that failed is tried again: after each failure in a row twice as long, up to a
- * bound. Whoever hands in `random` gets between half of that time and all of it, so that those who failed at once do
- * not come again at once.
+ * How long to wait before something that failed is tried again: twice as long after each failure in a row, up to a
+ * bound. With `random` the pause is between half of that time and all of it, so that callers that failed together do
+ * not all return together.
  *
- * The edge uses it. Two loops of the browser write the same doubling in place, because their files are part of a first
- * visit, where bytes count: browser-tide.ts (loads) and worker-host.ts (opens again).
+ * The edge uses it. In the browser, browser-tide.ts (loading) and worker-host.ts (opening again) write the same
+ * doubling in place, because they are part of a first visit, where every byte counts.
  */
 
 export interface BackOff {
-  /** After the first failure. */
+  /** The pause after the first failure. */
   readonly minMs: number;
-  /** No pause is longer, however often it failed. */
+  /** The longest pause. */
   readonly maxMs: number;
 }
 

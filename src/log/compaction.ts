@@ -1,22 +1,23 @@
 /**
- * Key compaction: of each key the newest record stays, offsets never change, the active segment is never touched.
+ * Key compaction: the newest record of each key stays, offsets never change, the active segment is never touched.
  *
  *   sealed, old enough                        | lagging | active
  *   ┌────────┬────────┬────────┬──────────────┐─────────┬───────
- *   │ clean: one of each  │ dirty: what came  │
+ *   │ clean: one record   │ dirty: written    │
+ *   │ of each key         │ since             │
  *   │                     │ pass 1: newest offset of each key → map
- *   │ pass 2: rewrite what the map outdates   │   one swap per output, each a commit of its own
+ *   │ pass 2: rewrite what the map outdates   │   one swap for each output, each a commit of its own
  *   └─────────────────────────────────────────┘
  *
- * Pass 2 begins at the log's start, so behind a tombstone that is the newest of its key nothing older is left, and it
- * may go once its delay has passed. Sealed segments are immutable: reading them needs no turn, only the swap does. A
- * trim between the passes makes the swap's range vanish; then the pass ends, and the next one starts from what is
- * there.
+ * Pass 2 begins at the log's start. So when it comes to a tombstone that is the newest record of its key, no older
+ * record of the key is left before it, and the tombstone may go once its delay has passed. Sealed segments are
+ * immutable: reading them needs no turn of the log, only the swap does. If a trim between the passes removes the swap's
+ * range, the pass ends, and the next one starts from what is there.
  *
- * A pass takes in as much of what is dirty as is clean, and 64 MiB at least: so no more is lost with it than that, and
- * all passes together read a log a few times over, however large it is. It may be done in portions, and another
- * compactor may go on where one was lost: the same dirty part is mapped again, and pass 2 begins behind what it had
- * done. Between slices of its work the host's event loop has a turn.
+ * A pass takes as many dirty bytes as there are clean ones, and at least 64 MiB. So no more work than that is lost with
+ * it, and all passes together read a log only a few times, however large it is. A pass may be done in portions, and
+ * another compactor may continue one that was lost: it maps the same dirty part again, and pass 2 continues after the
+ * segments that were done. Between slices of the work the host's event loop gets a turn.
  */
 import { TidemarkError } from "../errors.ts";
 import { type Kernel, KERNEL_BATCH_BYTES_MAX, SEGMENT_OFFSETS_MAX, Status } from "../kernel/types.ts";
@@ -31,11 +32,11 @@ import { RECORD_COST_BYTES, Slices } from "./slices.ts";
 import type { CleanResult, LogSettings } from "./types.ts";
 
 /**
- * Reading a MiB takes 2 to 3 ms of a browser's worker, and one request of the edge; what is done with it is sliced
- * finer.
+ * Bytes of one read. Reading 1 MiB takes 2 to 3 ms in a browser's worker, and one request at the edge. Processing is
+ * sliced finer.
  */
 const READ_BYTES = 1024 * 1024;
-/** What is dirty may always be so much of one pass: some seconds of reading. */
+/** A pass may always take this many dirty bytes: some seconds of reading. */
 const PASS_BYTES_MIN = 64 * 1024 * 1024;
 type Swap = (swap: () => Promise<void>) => Promise<void>;
 type Compacted = CleanResult["compacted"];
@@ -45,16 +46,16 @@ export interface CompactorOptions {
   readonly store: LogStore;
   readonly kernel: Kernel;
   readonly settings: LogSettings;
-  /** Of an earlier compactor of this log: everything below has one record of each key. Default 0. */
+  /** The result of an earlier compactor of this log: below this offset each key has one record. Default 0. */
   readonly cleanTo?: number;
-  /** When the first tombstone there falls due. Default never. */
+  /** When the first tombstone there may be removed. Default: never. */
   readonly nextDueMs?: number;
   /**
-   * A tombstone goes only in a pass after the one that took what it deletes: where readers may look at what a swap has
-   * replaced.
+   * Remove a tombstone one pass later than the records that it deletes. Needed where readers may still see segments
+   * that a swap has replaced.
    */
   readonly tombstonesLast?: boolean;
-  /** A pass of an earlier compactor, as its `underWay` said. */
+  /** An unfinished pass of an earlier compactor, as its `underWay` described it. */
   readonly resumed?: UnderWay | undefined;
   /** A turn of the host's event loop, taken after each slice of work. */
   readonly breathe?: (() => Promise<void>) | undefined;
@@ -62,19 +63,19 @@ export interface CompactorOptions {
   readonly passBytesMin?: number;
 }
 
-/** A pass in its second half: what it maps, and what it has rewritten of that. */
+/** A pass whose second half has begun: how far its map reaches, and how much it has rewritten. */
 export interface UnderWay {
   readonly mapTo: number;
-  /** Segments that begin below are done. */
+  /** Segments that begin below this offset are done. */
   readonly at: number;
-  /** When a tombstone among them falls due. */
+  /** When a tombstone in those segments may be removed. */
   readonly nextDueMs: number;
 }
 
 export class Compactor {
   readonly #store: LogStore;
   readonly #options: CompactorOptions;
-  /** Everything below was compacted by the last pass, and no tombstone there falls due before `#nextDueMs`. */
+  /** Everything below was compacted by the last pass, and no tombstone there may be removed before `#nextDueMs`. */
   #cleanTo: number;
   #nextDueMs: number;
   #passesDone = 0;
@@ -97,7 +98,7 @@ export class Compactor {
   get nextDueMs(): number {
     return this.#nextDueMs;
   }
-  /** For who goes on, should this compactor be lost; undefined where there is nothing to go on with. */
+  /** What another compactor needs to continue, should this one be lost. Undefined if there is nothing to continue. */
   get underWay(): UnderWay | undefined {
     const pass = this.#pass?.pass;
     return pass && pass.rewrittenTo > 0
@@ -107,16 +108,16 @@ export class Compactor {
   get passesDone(): number {
     return this.#passesDone;
   }
-  /** The last pass ended at its bound of bytes: more is dirty. */
+  /** True if the last pass ended at its limit of bytes, so that dirty records are left. */
   get isBounded(): boolean {
     return this.#isBounded;
   }
-  /** More of the same pass is to be done. */
+  /** True if the pass has not ended yet. */
   get isUnderWay(): boolean {
     return this.#pass !== undefined;
   }
 
-  /** A whole pass, or what of it comes to some `bytesMax` read. */
+  /** Runs a whole pass, or the part of it that reads about `bytesMax`. */
   async run(nowMs: number, highWatermark: number, swap: Swap, bytesMax = Infinity): Promise<Compacted> {
     const result: Totals = { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 };
     const current = this.#pass ?? this.#begin(nowMs, highWatermark);
@@ -139,10 +140,10 @@ export class Compactor {
       }
     } catch (thrown) {
       if (!(thrown instanceof TidemarkError)) throw thrown;
-      // Trimmed meanwhile: the segments of this pass are no longer there.
+      // A trim removed segments of this pass meanwhile.
       if (["INVALID_ARGUMENT", "OFFSET_OUT_OF_RANGE"].includes(thrown.code)) return result;
       if (thrown.code !== "CORRUPT_RANGE") throw thrown;
-      // Rot. Looked for with checksums it is quarantined, and the next pass ends before it.
+      // Damage. A read with checksums quarantines it, and the next pass ends before it.
       await this.#store.read(Math.max(pass.at, this.#store.logStartOffset), 1, end, true).catch(() => undefined);
       return result;
     }
@@ -159,10 +160,7 @@ export class Compactor {
     return { pass, steps: pass.steps(inputs), end };
   }
 
-  /**
-   * The run of segments from the front that may be rewritten; damage in between ends it, so that nothing is read
-   * around.
-   */
+  /** The segments from the front that may be rewritten. Damage ends the run: a pass does not read around it. */
   eligible(nowMs: number, highWatermark: number): SegmentInfo[] {
     const { minLagMs = 0 } = saneCompaction(this.#options.settings.compaction ?? {});
     const eligible: SegmentInfo[] = [];
@@ -181,14 +179,15 @@ export class Compactor {
 }
 
 /**
- * Neighbours that fit one segment together even if nothing goes: small leftovers of earlier passes come together again.
+ * Groups neighbours that fit one segment together even if no record is removed, so that small segments left by earlier
+ * passes are joined.
  */
 function groupsOf(inputs: readonly SegmentInfo[]): SegmentInfo[][] {
   const bytesMax = Math.max(...inputs.map((segment) => segment.bytes));
   const groups: SegmentInfo[][] = [];
   let bytes = Infinity;
   for (const segment of inputs) {
-    // Also by offsets, however few of them are left.
+    // Offsets bound a group as well, even if few records are left.
     if (bytes + segment.bytes > bytesMax || segment.nextOffset - groups.at(-1)![0]!.baseOffset > SEGMENT_OFFSETS_MAX) {
       groups.push([]);
       bytes = 0;
@@ -200,22 +199,23 @@ function groupsOf(inputs: readonly SegmentInfo[]): SegmentInfo[][] {
 }
 
 /**
- * A key counts once, and once more for each so many bytes of it: the map's memory is bounded whatever keys there are.
+ * A key counts as one unit, and one more for each full 64 bytes of it: this bounds the map's memory for keys of any
+ * length.
  */
 const KEY_UNIT_BYTES = 64;
 
 class Pass {
-  /** Key bytes as Latin-1, and the newest offset that holds it. */
+  /** By key, whose bytes are kept as Latin-1: the newest offset that has it. */
   readonly #newest = new Map<string, number>();
   #units = 0;
-  /** The map and what is clean speak for offsets below this one. */
+  /** The map, together with the clean part, covers all offsets below this one. */
   mapTo = 0;
   nextDueMs: number;
-  /** Segments that begin below are as this pass wants them; 0 while it maps. */
+  /** Segments that begin below this are rewritten; 0 while the pass still maps. */
   rewrittenTo: number;
-  /** The map must not speak for more than it did when it was resumed. */
+  /** A resumed pass must not map beyond the end at which its map ended before. */
   readonly #mapEnd: number;
-  /** The segment that is read. */
+  /** Base offset of the segment that is being read. */
   at = 0;
   isBounded = false;
   readonly #slices: Slices;
@@ -223,7 +223,7 @@ class Pass {
   result!: Totals;
   readonly #tombstoneRetentionMs: number;
   readonly #segments: readonly SegmentInfo[];
-  /** As the pass began. */
+  /** For each segment, since when its records are there, as of the pass's start. */
   readonly #settled: readonly (number | undefined)[];
 
   constructor(
@@ -242,7 +242,7 @@ class Pass {
     this.#settled = settledTimes(this.#segments, nowMs);
   }
 
-  /** Both passes, in steps; each tells what bytes it was about. */
+  /** Both passes in steps. Each step yields the bytes of the segments that it worked on. */
   async *steps(inputs: readonly SegmentInfo[]): AsyncGenerator<number> {
     this.mapTo = this.cleanTo;
     const clean = inputs
@@ -258,7 +258,7 @@ class Pass {
     }
     const todo = inputs.filter(({ baseOffset }) => baseOffset >= this.rewrittenTo);
     for (const group of todo.length > 0 ? groupsOf(todo) : []) {
-      // What the map does not reach stays as it is.
+      // The map does not reach these segments, so they stay as they are.
       if (group[0]!.baseOffset >= this.mapTo) break;
       await this.#rewrite(group);
       this.rewrittenTo = group.at(-1)!.nextOffset;
@@ -266,7 +266,7 @@ class Pass {
     }
   }
 
-  /** False when the map is full. */
+  /** Adds a segment's records to the map. False when the map is full. */
   async #map(segment: SegmentInfo): Promise<boolean> {
     const { compactionKeysMax } = this.options.settings;
     for await (const bytes of this.#batches(segment)) {
@@ -289,7 +289,7 @@ class Pass {
     return true;
   }
 
-  /** Rewrites a group of neighbours into one segment, if anything in it goes or there is more than one. */
+  /** Rewrites a group of neighbours into one segment, if a record is removed or the group has more than one segment. */
   async #rewrite(group: readonly SegmentInfo[]): Promise<void> {
     const { result } = this;
     const kept: Uint8Array[] = [];
@@ -304,7 +304,7 @@ class Pass {
       }
     }
     if (removed === 0 && group.length === 1) return;
-    // The swap is a slice of its own.
+    // Gives the event loop a turn first, so that the swap has a slice of its own.
     await this.#slices.turn();
     const bytes = concat(kept);
     const from = group[0]!.baseOffset;
@@ -319,7 +319,7 @@ class Pass {
     result.recordsRemoved += removed;
   }
 
-  /** The batch without what is outdated; no bytes when nothing is left of it. */
+  /** The batch without outdated records; no bytes if none is left. */
   async #filter(
     bytes: Uint8Array,
     tombstonesDue: boolean,
@@ -339,7 +339,8 @@ class Pass {
     const plain = gzip
       ? await decompressBatch(this.options.kernel, bytes, this.options.settings.decompressedBytesMax)
       : bytes;
-    // What fits the kernel only compressed stays as it is: offsets and newest records are right all the same.
+    // A batch that only fits the kernel compressed stays whole. That breaks nothing: offsets and newest records are
+    // still right.
     if (plain.length > KERNEL_BATCH_BYTES_MAX) return { removed: 0, bytes };
     const filtered = this.options.kernel.filterBatch(plain, keep);
     if (filtered.status !== Status.OK)
@@ -352,7 +353,7 @@ class Pass {
     const offset = batch.offsetAt(i);
     const tombstonesDue = isOld && (!this.options.tombstonesLast || offset < this.cleanTo);
     if (key === undefined || offset >= this.mapTo) return true;
-    // What is clean and not in the map has no newer one.
+    // A record of the clean part whose key is not in the map has no newer one.
     if ((this.#newest.get(key) ?? offset) !== offset) return false;
     if (batch.valueAt(i) !== null) return true;
     if (!tombstonesDue) this.nextDueMs = Math.min(this.nextDueMs, (settledAt ?? Infinity) + this.#tombstoneRetentionMs);
@@ -360,8 +361,8 @@ class Pass {
   }
 
   /**
-   * undefined: whole as its producer sent it, but what it holds can't be read (the log takes gzip as it comes). It
-   * stays.
+   * The decoded batch. Undefined for a batch that is whole as its producer sent it but can't be decoded (the log
+   * accepts gzip without unpacking it). Such a batch stays.
    */
   async #decode(bytes: Uint8Array): Promise<RecordBatch | undefined> {
     try {
@@ -389,7 +390,7 @@ class Pass {
   }
 }
 
-/** undefined: a record without a key, or a control record; both always stay. */
+/** The record's key, for the map. Undefined for a record without a key and for a control record; both always stay. */
 function keyOf(batch: RecordBatch, i: number): string | undefined {
   const key = batch.header.attributes & ATTRIBUTE_CONTROL ? null : batch.keyAt(i);
   if (key === null) return undefined;

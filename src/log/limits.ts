@@ -1,5 +1,5 @@
 /**
- * The log's named limits: every queue, buffer and table is bounded by one of these. docs/limits.md repeats the reasons.
+ * The log's named limits: every queue, buffer and table is bounded by one of these. docs/limits.md gives the reasons.
  */
 import { TidemarkError } from "../errors.ts";
 import { KERNEL_BATCH_BYTES_MAX } from "../kernel/types.ts";
@@ -10,35 +10,36 @@ const MIB = 1024 * 1024;
 const HOUR_MS = 3_600_000;
 
 /**
- * Largest batch that any log takes, in the browser and at the edge: Kafka's default of message.max.bytes (1 MiB and the
- * 12 bytes in front of a batch). A larger one could go up to no edge and to no broker. What older versions stored is
- * still read.
+ * Largest batch that any log takes, in the browser and at the edge. It is Kafka's default of message.max.bytes (1 MiB
+ * plus the 12 bytes in front of a batch): a larger batch could be sent to no edge and no broker. Larger ones that older
+ * versions stored are still read.
  */
 export const BATCH_BYTES_MAX = MIB + 12;
 
 export const DEFAULT_SETTINGS: LogSettings = {
   retention: {},
   compaction: undefined,
-  // Kafka's segment.ms: an old segment can leave by retention even if little is written.
+  // Kafka's default of segment.ms: retention can remove an old segment even if little is written.
   segmentMaxAgeMs: 7 * 24 * HOUR_MS,
   // One record may fill the largest batch.
   recordBytesMax: BATCH_BYTES_MAX - BATCH_HEADER_BYTES,
   batchBytesMax: BATCH_BYTES_MAX,
-  // Two active segments' worth: more waiting than the disk takes in a second helps nobody.
+  // Two active segments' worth. A longer queue would not be faster, only later.
   queueBytesMax: 16 * MIB,
   queueAppendsMax: 10_000,
-  // A parked read is a closure; a thousand are some hundred KiB.
+  // A parked read is a closure; a thousand of them take some hundred KiB.
   waitersMax: 1_000,
-  // Some 200 bytes each in memory and in each sealed segment's snapshot.
+  // Each takes some 200 bytes, in memory and in the snapshot of each sealed segment.
   producersMax: 1_000,
   // A million short keys are some 100 MiB of strings.
   compactionKeysMax: 1_000_000,
-  // What the kernel's memory holds.
+  // The kernel's memory holds no more.
   decompressedBytesMax: KERNEL_BATCH_BYTES_MAX,
 };
 
 /**
- * Tombstones stay for a day after their segment was sealed, so that a reader that was away sees them (Kafka's default).
+ * Kafka's default: a tombstone stays for a day after its segment was sealed, so that a reader that was away for less
+ * sees it.
  */
 export const TOMBSTONE_RETENTION_MS = 24 * HOUR_MS;
 
@@ -60,7 +61,7 @@ function refuse(field: string, value: unknown, allowed: string): never {
   throw new TidemarkError("INVALID_ARGUMENT", `${field} is ${shown(value)}; it must be ${allowed}`, { field });
 }
 
-/** The group's own fields and no others, each as `isAllowed` has it. */
+/** Checks that the group has only known fields, and that each passes `isAllowed`. */
 function checkGroup(
   group: string,
   value: unknown,
@@ -79,7 +80,7 @@ function checkGroup(
   }
 }
 
-/** Retention removes records, so a limit that is no positive number is refused, never compared with. */
+/** Retention removes records, so a limit that is not a positive number must be refused. */
 export function checkRetention(retention: unknown): void {
   checkGroup("retention", retention, RETENTION, isPositive, "a finite number above 0, or left out for no limit");
 }
@@ -89,8 +90,8 @@ export function checkCompaction(compaction: unknown): void {
 }
 
 /**
- * INVALID_ARGUMENT names the first field that is wrong, what was given and what is allowed. A field that is undefined
- * has its default.
+ * INVALID_ARGUMENT names the first wrong field, its value and what is allowed. A field that is undefined gets its
+ * default.
  */
 export function checkSettings(settings: unknown): asserts settings is Partial<LogSettings> {
   if (typeof settings !== "object" || settings === null || Array.isArray(settings))
@@ -100,25 +101,23 @@ export function checkSettings(settings: unknown): asserts settings is Partial<Lo
     if (name === "retention") checkRetention(value);
     else if (name === "compaction") checkCompaction(value);
     else if (!Object.hasOwn(DEFAULT_SETTINGS, name))
-      throw new TidemarkError("INVALID_ARGUMENT", `${name} is no setting of a log`, { field: name });
-    // Everything else is a count, of bytes, entries or milliseconds. None of them has a word for "no limit".
+      throw new TidemarkError("INVALID_ARGUMENT", `${name} is not a setting of a log`, { field: name });
+    // All other settings count bytes, entries or milliseconds. None of them has a value for "no limit".
     else if (!isPositive(value) || (!name.endsWith("Ms") && !Number.isSafeInteger(value)))
       refuse(name, value, "a finite number above 0");
   }
 }
 
-/**
- * What is usable of retention settings that come from storage: a value that would be refused today counts as no limit.
- */
+/** The usable part of retention settings that were stored: a value that would be refused today counts as no limit. */
 export function saneRetention(retention: unknown): RetentionSettings {
   return Object.fromEntries(
     Object.entries(Object(retention)).filter(([name, value]) => RETENTION.includes(name) && isPositive(value)),
   );
 }
 
-/** The same for compaction: a value that would be refused today counts as left out. */
+/** The usable part of stored compaction settings: a value that would be refused today counts as not set. */
 export function saneCompaction(compaction: CompactionSettings): CompactionSettings {
-  // Infinity is the edge's own word for "never" (a fork's tombstones).
+  // Infinity is used inside the edge for "never" (a fork's tombstones).
   return Object.fromEntries(
     Object.entries(compaction).filter(
       ([name, value]) => COMPACTION.includes(name) && (isDelay(value) || value === Infinity),
@@ -126,7 +125,7 @@ export function saneCompaction(compaction: CompactionSettings): CompactionSettin
   );
 }
 
-/** Defaults filled in, every value checked, and their sums. */
+/** Fills in defaults, and checks every value and how the sizes fit together. */
 export function withDefaults(settings: Partial<LogSettings>): LogSettings {
   checkSettings(settings);
   const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));

@@ -1,12 +1,12 @@
 /**
- * Reads of a log: what stands below a limit, where a start position lies, and who waits at the end.
+ * Reads of a log: what is visible below a limit, which offset a start position means, and reads that wait at the end.
  *
  *                     high watermark        log end
  *                          ▼                   ▼
  *   ──────┬────────────────┬───────────────────┬────▶
  *         │ committed      │ provisional only  │ waiting reads
  *
- * The log moves both limits and calls `advance`; a read that waits behind a limit then looks again.
+ * The log moves both limits and calls `advance`. A read that waits behind a limit then looks again.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -20,11 +20,11 @@ export interface LogReadsOptions {
   readonly store: LogStore;
   readonly kernel: Kernel;
   readonly waitersMax: number;
-  /** The log's settings of now. */
+  /** The log's current settings. */
   readonly settings: () => LogSettings;
-  /** Throws where the log is closed, deleted or failed. */
+  /** Throws if the log is closed, deleted or failed. */
   readonly check: () => void;
-  /** For long work: others have their turn. */
+  /** Gives other work a turn during long work. */
   readonly breathe: () => Promise<void>;
 }
 
@@ -44,7 +44,7 @@ export class LogReads {
     this.#provisional = new Waiters(options.waitersMax);
   }
 
-  /** Wakes reads that may see what is written, not yet durable. */
+  /** Wakes reads that may see records that are written but not yet durable. */
   advanceProvisional(logEndOffset: number): void {
     this.#provisional.advance(logEndOffset);
   }
@@ -56,7 +56,7 @@ export class LogReads {
     this.#provisional.advance(this.highWatermark);
   }
 
-  /** Every waiting read fails. */
+  /** Makes every waiting read fail. */
   fail(error: TidemarkError): void {
     this.#committed.fail(error);
     this.#provisional.fail(error);
@@ -80,7 +80,7 @@ export class LogReads {
         return { ...found, logStartOffset, highWatermark: this.highWatermark, logEndOffset };
       }
       this.#options.check();
-      // The limit may have risen while we read; parked behind it we would miss the wake-up.
+      // The limit may have risen during the read. A read that is parked behind the old limit would miss the wake-up.
       if (this.#limit(isolation) > limit) continue;
       await (isolation === "committed" ? this.#committed : this.#provisional).wait(from, signal);
     }

@@ -3,16 +3,16 @@
  *
  *   append ─ validate ─ producer's sequence ─ offset given ─┐ accepted
  *                                                           ▼
- *                                                         queue ── one commit at a time ──▶ store.append   provisional readers wake
- *                                                                                           store.handOver → written
- *                                                                                           store.flush    → flushed, high watermark
+ *     queue ── one commit at a time ──▶ store.append     provisional readers wake
+ *                                       store.handOver → written
+ *                                       store.flush    → flushed, high watermark
  *
- * Everything up to the queue happens in the call's own turn, so calls made in a row get offsets in a row. While a
- * commit runs, new appends queue up and form the next one: that is the batching. Structural work (roll, trim,
- * compaction's swap) takes its turn between commits.
+ * Everything up to the queue happens in the call's own turn, so calls made one after the other get consecutive offsets.
+ * While a commit runs, new appends queue up and form the next one: this is the group commit. Structural work (roll,
+ * trim, compaction's swap) runs between commits.
  *
- * What this file holds: appends, their order and their acks. Reads stand in log-reads.ts, what a producer may send in
- * producer-state.ts.
+ * This file holds appends, their order and their acks. Reads are in log-reads.ts; what a producer may send is decided
+ * in producer-state.ts.
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -51,29 +51,31 @@ export class Log implements LogApi {
   readonly #kernel: Kernel;
   readonly #clock: Clock;
   readonly #breathe: (() => Promise<void>) | undefined;
-  /** As of the queue's end: what admits the next append. */
+  /** Producers' state as of the queue's end. It decides whether the next append is admitted. */
   readonly #producers: ProducerState;
-  /** As of what is written: what a sealed segment's snapshot says. Queued batches may never be written. */
+  /**
+   * Producers' state as of what is written, for the snapshot of a sealed segment. Queued batches may never be written.
+   */
   readonly #written: ProducerState;
   #queue: Pending[] = [];
   #queueBytes = 0;
-  /** Being committed now; `#writtenUpTo` of them are counted in `#written`. */
+  /** Appends of the current commit. The first `#writtenUpTo` of them are counted in `#written`. */
   #group: readonly Pending[] = [];
   #writtenUpTo = 0;
-  /** Offset of the next append, queue included. */
+  /** Offset of the next append; queued ones are counted. */
   #end: number;
-  /** Tail of the queue of commits and structural work. */
+  /** The last of the commits and structural works that run one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #scheduled = false;
   #failure: TidemarkError | undefined;
-  /** It was deleted. */
+  /** The error for every call once the log was deleted. */
   #gone: TidemarkError | undefined;
   #closed = false;
   readonly #reads: LogReads;
-  /** Retries of batches that are still on their way. */
+  /** Retries of batches that are not handed over or not flushed yet. */
   readonly #handedOver: Waiters;
   readonly #flushed: Waiters;
-  /** Made by the first `clean()` that has to do more than roll, anew with other settings. */
+  /** Created by the first `clean()` that must do more than roll, and again after the settings changed. */
   #keeper: Upkeep | undefined;
   #upkeeping: Promise<unknown> = Promise.resolve();
 
@@ -98,7 +100,8 @@ export class Log implements LogApi {
     this.#flushed = new Waiters(queueAppendsMax);
     this.#end = store.logEndOffset;
     store.onSeal = (maxBytes) => {
-      // In the middle of store.append: some of the group lie in the segment being sealed, some will come behind it.
+      // Called in the middle of store.append: some of the group are in the segment that is sealed, others will be in
+      // the next.
       this.#countWritten();
       return this.#written.snapshot(kernel, maxBytes);
     };
@@ -112,7 +115,10 @@ export class Log implements LogApi {
     return log;
   }
 
-  /** From now on; sizes of queues and of tables stay as they were. INVALID_ARGUMENT changes nothing. */
+  /**
+   * Applies new settings from now on. Queues and tables keep the sizes they were made with. INVALID_ARGUMENT changes
+   * nothing.
+   */
   configure(settings: Partial<LogSettings>): void {
     this.settings = withDefaults(settings);
     const { recordBytesMax, batchBytesMax } = this.settings;
@@ -152,7 +158,8 @@ export class Log implements LogApi {
   }
 
   /**
-   * An append whose caller learns in this very turn which offset the batch has got; throws at once when it is refused.
+   * An append whose caller learns at once, in this turn, which offset the batch has. A refusal is thrown at once as
+   * well.
    */
   offer(batch: Uint8Array, options: AppendOptions = {}): { baseOffset: number; done: Promise<AppendResult> } {
     this.#check();
@@ -168,12 +175,13 @@ export class Log implements LogApi {
     const taken: Taken[] = [];
     let batch = 0;
     try {
-      // Each by itself, then each behind the others. All in this turn, so nothing comes in between.
+      // First each batch is validated by itself, then each is admitted behind the others, all in this turn, so that
+      // nothing comes in between.
       const headers: BatchHeader[] = [];
       for (batch = 0; batch < batches.length; batch++)
         headers.push(validate(this.#kernel, batches[batch]!, this.limits));
       for (batch = 0; batch < batches.length; batch++) {
-        // The first that is new moves the end.
+        // The first new batch moves the end; the condition `ifEnd` applies only up to there.
         taken.push(this.#take(batches[batch]!, headers[batch]!, this.#end === before.end ? options : others));
       }
     } catch (thrown) {
@@ -185,13 +193,11 @@ export class Log implements LogApi {
     return Promise.all(taken.map((each) => this.#outcome(each)));
   }
 
-  /**
-   * Checks a batch that is good in itself, and queues it or finds where it stands. Throws before anything has changed.
-   */
+  /** Admits a valid batch: queues it, or finds that it is in the log already. Throws before anything has changed. */
   #take(batch: Uint8Array, header: BatchHeader, options: AppendOptions): Taken {
     const acks = options.acks ?? "flushed";
     const idempotent = header.producerId >= 0;
-    // Before ifEnd: a retry finds the log moved, by its own first try.
+    // Checked before ifEnd, because a retry finds the log's end moved by its own first try.
     const earlier = idempotent ? this.#producers.admit(header, options) : undefined;
     if (earlier) return { repeats: earlier.baseOffset, header, acks };
     if (options.ifEnd !== undefined && options.ifEnd !== this.#end) {
@@ -203,7 +209,7 @@ export class Log implements LogApi {
     this.#checkRoom(batch.length);
     const baseOffset = this.#end;
     if (!Number.isSafeInteger(baseOffset + header.recordCount))
-      throw new TidemarkError("LIMIT_EXCEEDED", "offsets are used up");
+      throw new TidemarkError("LIMIT_EXCEEDED", "the log has used up all its offsets");
     stampBaseOffset(batch, baseOffset);
     const before = idempotent ? this.#producers.record(header, baseOffset) : undefined;
     this.#end += header.recordCount;
@@ -213,7 +219,7 @@ export class Log implements LogApi {
     return pending;
   }
 
-  /** In the turn in which it was taken. */
+  /** Waits for the ack, or answers for a repeated batch. Must be called in the turn in which the batch was taken. */
   #outcome(taken: Taken): Promise<AppendResult> {
     if ("repeats" in taken) return this.#repeat(taken.repeats, taken.header, taken.acks);
     return new Promise<AppendResult>((resolve, reject) => {
@@ -226,7 +232,7 @@ export class Log implements LogApi {
 
   #checkRoom(bytes: number): void {
     const { queueBytesMax, queueAppendsMax } = this.settings;
-    // A batch larger than the whole queue may still go alone.
+    // A batch larger than the whole queue's limit may still be queued alone.
     const full =
       this.#queue.length > 0 && (this.#queueBytes + bytes > queueBytesMax || this.#queue.length >= queueAppendsMax);
     if (full)
@@ -236,7 +242,9 @@ export class Log implements LogApi {
       });
   }
 
-  /** A batch that is in the log or on its way: the first offsets, as soon as the first try has reached the level. */
+  /**
+   * The answer for a batch that is in the log or queued: its first offsets, once the first try has reached the level.
+   */
   async #repeat(baseOffset: number, header: BatchHeader, acks: Acks): Promise<AppendResult> {
     const lastOffset = baseOffset + header.recordCount - 1;
     if (acks === "written" && lastOffset >= this.#reads.highWatermark) await this.#handedOver.wait(lastOffset);
@@ -254,7 +262,7 @@ export class Log implements LogApi {
     });
   }
 
-  /** Work that must have the store alone; one piece at a time, in order. */
+  /** Runs work that must have the store alone, one piece after the other. */
   #exclusive<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#turn.then(work);
     this.#turn = run.catch(() => undefined);
@@ -271,7 +279,7 @@ export class Log implements LogApi {
       if (group.length > 0 && !this.#failure) await this.#commit(group);
       await this.#breathe?.();
       this.#scheduled = false;
-      // At the end of the line: structural work that waits gets its turn between two commits.
+      // Scheduled at the end of the line, so that waiting structural work runs between two commits.
       if (this.#queue.length > 0) this.#schedule();
     });
   }
@@ -296,7 +304,7 @@ export class Log implements LogApi {
     } catch (thrown) {
       const error = TidemarkError.from(thrown, "STORAGE_FAILED");
       const { poisoned, earlier } = error.details;
-      // Another log's work may have failed between this one's append and its flush.
+      // The store may be poisoned by another log's work that failed between this group's append and its flush.
       if ((earlier || !poisoned) && this.#store.logEndOffset === group[0]!.baseOffset) this.#refuse(group, error);
       else this.#poison(error, group);
       return;
@@ -312,7 +320,7 @@ export class Log implements LogApi {
     this.#reads.raiseHighWatermark(flushedOffset);
   }
 
-  /** Moves the written producers' state up to the store's end. */
+  /** Brings the written producers' state up to the store's end. */
   #countWritten(): void {
     for (; this.#writtenUpTo < this.#group.length; this.#writtenUpTo++) {
       const { header, baseOffset } = this.#group[this.#writtenUpTo]!;
@@ -322,8 +330,9 @@ export class Log implements LogApi {
   }
 
   /**
-   * The store took nothing and goes on (no slot to be had). The group fails for certain, and so must all that queued
-   * up behind it: their offsets were given on top of the group's. Undone newest first, a re-send is then in turn again.
+   * The store wrote nothing and still works (it got no slot). The group is refused for certain, and so is everything
+   * queued behind it, whose offsets were given on top of the group's. The producers' states are undone newest first, so
+   * that a re-send is in sequence again.
    */
   #refuse(group: readonly Pending[], error: TidemarkError): void {
     const refused = [...group, ...this.#queue];
@@ -337,13 +346,13 @@ export class Log implements LogApi {
     this.#flushed.fail(error, this.#end);
   }
 
-  /** Newest first, so that each producer is where it was before them all. */
+  /** Undoes the producers' states, newest first, so that each producer is where it was before. */
   #undo(appends: readonly Pending[]): void {
     for (const { header, before } of [...appends].reverse())
       if (header.producerId >= 0) this.#producers.restore(header.producerId, before);
   }
 
-  /** What is on disk is not known any more: producers find out by re-sending to the log opened anew. */
+  /** What is on disk is unknown now. Producers find out by re-sending to the log once it is opened again. */
   #poison(error: TidemarkError, group: readonly Pending[]): void {
     this.#failure = error;
     const unknown = new TidemarkError(
@@ -359,7 +368,7 @@ export class Log implements LogApi {
     );
   }
 
-  /** All that waits here fails: appends, with those that repeat one, and reads. */
+  /** Fails everything that waits here: appends, retries and reads. */
   #abandon(appends: readonly Pending[], error: TidemarkError, readError: TidemarkError): void {
     for (const { reject } of appends) reject(error);
     this.#queue = [];
@@ -370,9 +379,9 @@ export class Log implements LogApi {
   }
 
   /**
-   * Ends the log by `work`, which takes it out of its store: behind the commits that are queued, whose acks are true.
-   * What comes later, and what waits, is UNKNOWN_TOPIC. Nothing has changed when `work` fails, unless it poisoned the
-   * store.
+   * Ends the log by `work`, which takes it out of its store. Commits that are queued run first, so their acks are true.
+   * Later calls, and what still waits, fail as UNKNOWN_TOPIC. If `work` fails nothing has changed, unless it poisoned
+   * the store.
    */
   async delete(work: () => Promise<void>): Promise<void> {
     this.#check();
@@ -430,13 +439,13 @@ export class Log implements LogApi {
     const rolled = await this.#exclusive(() =>
       this.#guarded(async () => {
         const due = isRollDue(this.#store.segments(), this.#clock.now(), this.settings);
-        // Without a roll the flush brings the durable mark up to the log's end.
+        // Without a roll, the flush brings the durable mark up to the log's end.
         await (due ? this.#store.roll() : this.#store.flush());
         this.#raiseHighWatermark();
         return due;
       }),
     );
-    // One after the other: a pass that is under way is not begun twice.
+    // One run at a time, so that a pass under way is not begun twice.
     const upkept = this.#upkeeping.then(() => this.#upkeep());
     this.#upkeeping = upkept.catch(() => undefined);
     return { ...(await upkept), rolled };
@@ -462,13 +471,13 @@ export class Log implements LogApi {
     return this.#keeper.run();
   }
 
-  /** For long work: others have their turn. Ends that work when the log was closed meanwhile. */
+  /** Gives other work a turn during long work. Throws, and so ends that work, if the log was closed meanwhile. */
   async #turnOfOthers(): Promise<void> {
     await this.#breathe?.();
     this.#check();
   }
 
-  /** Store work outside a commit: if it poisons the store, the log says so from here on. */
+  /** Store work outside a commit. If it poisons the store, the log fails from here on. */
   async #guarded<T>(work: () => Promise<T>): Promise<T> {
     this.#check();
     try {
@@ -483,7 +492,7 @@ export class Log implements LogApi {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    // Commits that are under way or queued come first; nothing new is taken.
+    // Waits for commits that run or are queued. Nothing new is taken.
     for (let turn: Promise<unknown> | undefined; turn !== this.#turn;) await (turn = this.#turn);
     this.#reads.fail(new TidemarkError("CLOSED", "the log is closed", { reason: "closed" }));
     if (!this.#failure && !this.#gone) await this.#store.close();

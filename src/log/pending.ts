@@ -1,4 +1,6 @@
-/** An append on its way through the log (log.ts): its batch, the offset that it has got, and who is to be told. */
+/**
+ * An append on its way through the log (log.ts): its batch, the offset that it got, and the callbacks of its caller.
+ */
 import type { TidemarkError } from "../errors.ts";
 import type { BatchHeader } from "../record/format.ts";
 import type { ProducerEntry } from "./producer-state.ts";
@@ -14,5 +16,5 @@ export interface Pending {
   reject: (error: TidemarkError) => void;
 }
 
-/** What an append came to in its own turn: queued, or known to stand in the log or the queue. */
+/** The result of admitting an append: it is queued, or it repeats a batch that is in the log or the queue. */
 export type Taken = Pending | { readonly repeats: number; readonly header: BatchHeader; readonly acks: Acks };

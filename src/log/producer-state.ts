@@ -1,18 +1,18 @@
 /**
- * What the log remembers of idempotent producers (KIP-98): enough to answer a retry with the first offset, and to
- * refuse a gap. State is made of the log's own batch headers, so it can always be made again; a snapshot only saves the
- * walk.
+ * What the log remembers of idempotent producers (KIP-98): enough to answer a retry with the first offsets, and to
+ * refuse a gap. The state is made from the log's own batch headers, so it can always be rebuilt; a snapshot only saves
+ * that walk.
  *
  *   snapshot  0 "PRD2" · 4 u32 producers · 8 i64 forgotten · then per producer: i64 id, i16 epoch, u16 batches (1 … 5),
  *             then per batch: i32 base sequence, i32 last sequence, i64 base offset, u32 CRC; at the end u32 CRC-32C
  *
- * Producers are forgotten by their number alone, the longest silent first: no clock has a say in it. Of those that were
- * forgotten one figure stays, the highest offset that any of them had written at. A producer that it does not know is
- * new to the log, and may begin at any sequence (Kafka since KIP-360), unless it says that it sends again what it sent
- * when the log ended at or below that offset: then the batch may stand in the log, and nobody can tell any more.
- * docs/decisions/0012 has the proof.
+ * When there are too many producers, the one that has been silent longest is forgotten; no clock is involved. Of all
+ * forgotten producers only one number stays: the highest offset that any of them had written at. A producer that is not
+ * known is new to the log and may begin at any sequence (Kafka since KIP-360). The exception is a batch that is sent
+ * again, and whose first try was made when the log ended at or below that number: the log may contain it, and nobody
+ * can tell any more, so it is refused. docs/decisions/0012 has the proof.
  *
- * Entries are immutable: undoing an append that was refused is putting the entry of before back.
+ * Entries are immutable, so undoing a refused append means putting the earlier entry back.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -21,12 +21,12 @@ import type { BatchHeader } from "../record/format.ts";
 import { RecentMap } from "../store/recent-map.ts";
 import type { AppendOptions } from "./types.ts";
 
-/** As many as a producer may have in flight (Kafka's max.in.flight with idempotence). */
+/** A producer may have this many batches in flight (Kafka's max.in.flight with idempotence). */
 export const PRODUCER_BATCHES = 5;
 const MAGIC = 0x50524432; // "PRD2"
 const HEAD_BYTES = 16;
 const PRODUCER_BYTES = 12;
-/** Until then entries held the time of last use, and nothing was said of those that were forgotten. */
+/** The earlier snapshot format. Its entries held the time of last use, and it did not record forgotten producers. */
 const MAGIC_1 = 0x50524431; // "PRD1"
 const HEAD_1_BYTES = 8;
 const PRODUCER_1_BYTES = 20;
@@ -37,17 +37,17 @@ export interface ProducerBatch {
   readonly baseSequence: number;
   readonly lastSequence: number;
   readonly baseOffset: number;
-  /** Of the batch as produced: tells a retry from other bytes under the same sequence. */
+  /** The CRC of the batch as it was produced. It tells a retry from other bytes under the same sequence. */
   readonly crc: number;
 }
 
 export interface ProducerEntry {
   readonly epoch: number;
-  /** Newest last. */
+  /** The newest is last. */
   readonly batches: readonly ProducerBatch[];
 }
 
-/** What the producer says of a batch beside its header. */
+/** What the producer says about a batch outside the batch's header. */
 export type Sending = Pick<AppendOptions, "fromZero" | "resentSince">;
 
 const newestOf = (batches: readonly ProducerBatch[]): number => batches[batches.length - 1]!.baseOffset;
@@ -61,12 +61,12 @@ export class ProducerState {
 
   constructor(readonly producersMax: number) {}
 
-  /** Highest offset at which a producer had written that is known no longer; -1 for none. */
+  /** Highest offset at which a producer that was forgotten had written; -1 if there is none. */
   get forgotten(): number {
     return this.#forgotten;
   }
 
-  /** Producers may have written up to `offset` of whom nothing is known. */
+  /** Records that unknown producers may have written up to `offset`. */
   forget(offset: number): void {
     this.#forgotten = Math.max(this.#forgotten, offset);
   }
@@ -79,7 +79,7 @@ export class ProducerState {
     return this.#entries.get(producerId);
   }
 
-  /** The batch this one repeats, or undefined when it is new and in turn; anything else is a typed error. */
+  /** The batch that this one repeats; undefined if it is new and in sequence. Anything else is a typed error. */
   admit(header: BatchHeader, sending: Sending = {}): ProducerBatch | undefined {
     const { producerId, producerEpoch, baseSequence: received, recordCount } = header;
     const known = this.#entries.get(producerId);
@@ -92,17 +92,17 @@ export class ProducerState {
     }
     if (producerEpoch > known.epoch) {
       if (received === 0) return undefined;
-      throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received} of a new epoch, which begins at 0`, {
-        expected: 0,
-        received,
-        unknownProducer: false,
-      });
+      throw new TidemarkError(
+        "OUT_OF_ORDER_SEQUENCE",
+        `sequence ${received} begins a new epoch, which must begin at 0`,
+        { expected: 0, received, unknownProducer: false },
+      );
     }
     const last = advanceSequence(received, recordCount - 1);
     for (const batch of known.batches) {
       if (batch.baseSequence === received && batch.lastSequence === last) {
         if (batch.crc === header.crc) return batch;
-        throw new TidemarkError("SEQUENCE_CONFLICT", "other bytes under a sequence that is taken", {
+        throw new TidemarkError("SEQUENCE_CONFLICT", "another batch has this sequence already", {
           sequence: received,
           offset: batch.baseOffset,
         });
@@ -121,7 +121,7 @@ export class ProducerState {
       const details = { expected: 0, received, unknownProducer: true, forgotten: this.#forgotten, resentSince };
       throw new TidemarkError(
         "OUT_OF_ORDER_SEQUENCE",
-        "this producer was forgotten, and what is sent again may be in the log: read from resentSince on, then decide",
+        "this producer was forgotten, and the log may hold this batch already: read from resentSince on, then decide",
         details,
       );
     }
@@ -135,7 +135,7 @@ export class ProducerState {
     return undefined;
   }
 
-  /** Counts a batch that was admitted, or stands in the log already. Returns the entry of before, for `restore`. */
+  /** Counts a batch that was admitted, or that is in the log already. Returns the earlier entry, for `restore`. */
   record(header: BatchHeader, baseOffset: number): ProducerEntry | undefined {
     const { producerId, producerEpoch: epoch, baseSequence, recordCount, crc } = header;
     const before = this.#entries.get(producerId);
@@ -145,7 +145,7 @@ export class ProducerState {
     return before;
   }
 
-  /** Begins with what another knows. */
+  /** Takes over all that another state knows. */
   adopt(other: ProducerState): void {
     for (const [id, entry] of other.#entries) this.#entries.set(id, entry);
     this.forget(other.#forgotten);
@@ -161,7 +161,7 @@ export class ProducerState {
     this.#entries.dropAbove(this.producersMax, ({ batches }) => this.forget(newestOf(batches)));
   }
 
-  /** The whole state, in at most `maxBytes`: the longest silent producers are left out first. */
+  /** The whole state in at most `maxBytes`. The producers that have been silent longest are left out first. */
   snapshot(kernel: Kernel, maxBytes: number): Uint8Array {
     const kept: [number, ProducerEntry][] = [];
     let length = HEAD_BYTES + 4;
@@ -200,7 +200,10 @@ export class ProducerState {
     return bytes;
   }
 
-  /** Takes a snapshot's entries over. `offset`: as of when it speaks. False, and nothing taken, when it is damaged. */
+  /**
+   * Takes over a snapshot's entries; `offset` is the log's end when it was made. False, with nothing taken, if it is
+   * damaged.
+   */
   load(kernel: Kernel, bytes: Uint8Array, offset: number): boolean {
     const end = bytes.length - 4;
     const view = viewOf(bytes);
@@ -212,7 +215,7 @@ export class ProducerState {
     if (!Number.isSafeInteger(forgotten)) return false;
     const found: [number, ProducerEntry][] = [];
     let at = headBytes;
-    // Counts that the bytes don't bear out are damage like any other.
+    // A count that does not fit the bytes means damage.
     for (let left = view.getUint32(4); left > 0; left--) {
       const count = at + producerBytes <= end ? view.getUint16(at + producerBytes - 2) : 0;
       if (count === 0 || at + producerBytes + count * BATCH_BYTES > end) return false;

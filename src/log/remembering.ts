@@ -1,16 +1,16 @@
 /**
- * What a log knows of its producers when it is opened: the newest snapshot, the headers behind it, and where neither
- * can tell.
+ * What a log knows of its producers when it is opened: the newest snapshot, the headers behind it, and the offsets for
+ * which neither can tell.
  */
 import type { Kernel } from "../kernel/types.ts";
 import type { LogStore } from "../store/log-store.ts";
 import type { ProducerState } from "./producer-state.ts";
 import { RECORD_COST_BYTES, Slices } from "./slices.ts";
 
-/** A header costs some sixteen records' worth: a hop in storage. */
+/** Reading one header costs about as much as 16 records: it is one hop in storage. */
 const HEADER_COST_BYTES = 16 * RECORD_COST_BYTES;
 
-/** Writes nothing. Without a usable snapshot all headers of the log are walked, in slices. */
+/** Writes nothing. Without a usable snapshot it walks all headers of the log, in slices. */
 export async function rememberProducers(
   producers: ProducerState,
   store: LogStore,
@@ -29,8 +29,8 @@ export async function rememberProducers(
 }
 
 /**
- * Where producers may have written of whom neither snapshot nor headers tell: in damage, and in what went without a
- * snapshot.
+ * Offsets below which unknown producers may have written: the ends of damaged ranges and, without a snapshot, those of
+ * trimmed and compacted parts.
  */
 function unseenFrom(store: LogStore, from: number): number[] {
   const damaged = store.quarantined.filter(({ to }) => to > from).map(({ to }) => to - 1);

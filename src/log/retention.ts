@@ -1,10 +1,13 @@
-/** Retention: which whole sealed segments may go from the front. Loaded by the first log that has such a setting. */
+/**
+ * Retention: which whole sealed segments may be removed from the front. Loaded by the first log that has such a
+ * setting.
+ */
 import type { LogStore, SegmentInfo } from "../store/log-store.ts";
 import { settledTimes } from "./age.ts";
 import { saneRetention } from "./limits.ts";
 import type { CleanResult, RetentionSettings } from "./types.ts";
 
-/** Trims to where retention says. */
+/** Trims to the offset that retention allows. */
 export async function retire(
   store: LogStore,
   retention: RetentionSettings,
@@ -19,9 +22,9 @@ export async function retire(
 }
 
 /**
- * The offset to trim to. A segment goes when it is too old, or when the log is too large even without it; the first
- * that stays ends the walk, so nothing is ever taken from the middle. Never the active segment, never beyond
- * `highWatermark`.
+ * The offset to trim to. A segment goes if it is too old, or if the log is too large even without it. The first segment
+ * that stays ends the walk, so nothing is removed from the middle. The active segment stays, and so does everything
+ * from `highWatermark` on.
  */
 export function retentionOffset(
   segments: readonly SegmentInfo[],
@@ -36,7 +39,7 @@ export function retentionOffset(
   for (const [i, segment] of segments.entries()) {
     if (segment.sealedAt === undefined || segment.nextOffset > state.highWatermark) break;
     const tooOld = state.nowMs - (settled[i] ?? state.nowMs) > maxAgeMs;
-    // Bytes: remove while over the limit. Records: remove only what leaves enough.
+    // Bytes: remove while over the limit. Records: remove only if enough are left.
     if (!tooOld && bytes <= maxBytes && records - segment.records < maxRecords) break;
     bytes -= segment.bytes;
     records -= segment.records;

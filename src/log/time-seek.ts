@@ -20,7 +20,7 @@ export async function firstAt(
 ): Promise<number> {
   let offset = (await store.offsetForTimestamp(timestamp)) ?? limit;
   const slices = new Slices(breathe);
-  // One batch as a rule; more when the records that the batch's maximum promised lie below the log start.
+  // Usually one batch. More if the records that gave the batch its maximum timestamp lie below the log start.
   while (offset < limit) {
     const { bytes, nextOffset } = await store.read(offset, 1, limit);
     if (bytes.length === 0) return Math.max(nextOffset, offset);

@@ -1,8 +1,11 @@
-/** The words of the log's interface: what callers pass and get. Behaviour is in log.ts. */
+/** The types of the log's interface: what callers pass and get. The behaviour is in log.ts. */
 import type { Kernel } from "../kernel/types.ts";
 import type { FetchedBatches, LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 
-/** When an append counts: in memory, handed to the operating system, on the device. (`replicated` comes with sync.) */
+/**
+ * When an append is acknowledged: in memory, handed to the operating system, on the device. (`replicated` comes with
+ * sync.)
+ */
 export type Acks = "accepted" | "written" | "flushed";
 /** `committed` stops at the high watermark, `provisional` reads to the log end. */
 export type Isolation = "committed" | "provisional";
@@ -16,18 +19,21 @@ export interface AppendOptions {
   /** Append only if the log end is still this offset, else OFFSET_CONFLICT (details: logEndOffset). */
   readonly ifEnd?: number | undefined;
   /**
-   * The producer counts its sequences from 0 and begins a new epoch when it is told to: then a batch of an unknown
-   * producer at another sequence is OUT_OF_ORDER_SEQUENCE (details: unknownProducer), because what came before it is
+   * The producer counts its sequences from 0, and begins a new epoch when it is told to. A batch of an unknown producer
+   * at another sequence is then OUT_OF_ORDER_SEQUENCE (details: unknownProducer), because batches before it are
    * missing. Without it an unknown producer may begin at any sequence, as a mirror does.
    */
   readonly fromZero?: boolean | undefined;
   /**
-   * This batch was sent before and its outcome is unknown; the log then ended at this offset or above. Where the log
-   * has forgotten producers that wrote since, and does not know this one, it answers OUT_OF_ORDER_SEQUENCE (details:
-   * forgotten) instead of taking what may be there already.
+   * This batch was sent before, its outcome is unknown, and the log then ended at this offset or above. If the log has
+   * forgotten producers that wrote since, and does not know this one, it answers OUT_OF_ORDER_SEQUENCE (details:
+   * forgotten) instead of taking a batch that it may hold already.
    */
   readonly resentSince?: number | undefined;
-  /** Another book keeps the order of these batches: their producer is neither looked at nor remembered. */
+  /**
+   * True if other bookkeeping (an outbox's row) keeps the order of these batches: their producer is not checked or
+   * remembered.
+   */
   readonly isCounted?: boolean | undefined;
 }
 
@@ -39,15 +45,14 @@ export interface AppendResult {
    */
   readonly duplicate: boolean;
   readonly leaderEpoch: number;
-  /** The level that was reached before the answer. */
+  /** The level that was reached before the answer was sent. */
   readonly acks: Acks;
 }
 
 export interface RetentionSettings {
   /**
-   * Keep at least what arrived in so many milliseconds: age counts from when a record's segment was sealed, not from
-   * the record's timestamp. A segment is sealed at the latest when its first record has been there so long. Default: no
-   * limit.
+   * Keep at least what arrived in the last `maxAgeMs`. Age counts from when a record's segment was sealed, not from the
+   * record's timestamp. A segment is sealed at the latest when its first record is this old. Default: no limit.
    */
   readonly maxAgeMs?: number | undefined;
   /** Remove oldest sealed segments while the log is larger. Default: no limit. */
@@ -57,9 +62,9 @@ export interface RetentionSettings {
 }
 
 export interface CompactionSettings {
-  /** A segment is left alone until it has been sealed for so long. Default 0. */
+  /** A segment is not compacted until it has been sealed for this long. Default 0. */
   readonly minLagMs?: number | undefined;
-  /** A tombstone goes when its segment has been sealed for so long. Default 24 h. */
+  /** A tombstone may be removed when its segment has been sealed for this long. Default 24 h. */
   readonly tombstoneRetentionMs?: number | undefined;
 }
 
@@ -101,7 +106,7 @@ export interface FetchOptions {
   readonly isolation?: Isolation | undefined;
   /** Wait for data at the end of the log instead of answering empty. Ends with the signal. Default false. */
   readonly wait?: boolean | undefined;
-  /** Check every checksum of the segment first; a reader asks so after it met a bad batch. Default false. */
+  /** Check every checksum of the segment first; a reader asks for it after it met a bad batch. Default false. */
   readonly verify?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -125,7 +130,7 @@ export interface CleanResult {
   readonly rolled: boolean;
 }
 
-/** The log's public face; src/log/log.ts implements it, hosts and tests use it. */
+/** The log's public interface. src/log/log.ts implements it; hosts and tests use it. */
 export interface LogApi {
   readonly name: string;
   readonly logStartOffset: number;
@@ -135,7 +140,7 @@ export interface LogApi {
   readonly leaderEpoch: number;
   readonly recovery: LogRecovery;
   readonly settings: LogSettings;
-  /** What one append may carry: the settings, and what a slot of the store holds where that is less. */
+  /** The largest append: the settings, or what a slot of the store holds if that is less. */
   readonly limits: { readonly recordBytesMax: number; readonly batchBytesMax: number };
 
   /**
@@ -146,13 +151,13 @@ export interface LogApi {
    */
   append(batch: Uint8Array, options?: AppendOptions): Promise<AppendResult>;
   /**
-   * Several batches, in one commit: all are good and in turn, or none is appended (details of the error: batch, its
-   * place).
+   * Several batches in one commit. Either all are good and in sequence, or none is appended (`details.batch` of the
+   * error is the index of the wrong one).
    */
   appendAll(batches: readonly Uint8Array[], options?: AppendOptions): Promise<AppendResult[]>;
   /** Raw batches from an offset; record checksums are left to the reader that decodes. */
   fetch(from: number, options?: FetchOptions): Promise<Fetched>;
-  /** The offset a start position stands for at this moment. */
+  /** The offset that a start position means at this moment. */
   resolve(position: StartPosition, isolation?: Isolation): Promise<number>;
   trim(offset: number): Promise<void>;
   roll(): Promise<void>;
@@ -164,16 +169,15 @@ export interface LogApi {
   close(): Promise<void>;
 }
 
-/** What a log is opened with. */
+/** What a log needs to be opened. */
 export interface LogOptions {
   readonly store: LogStore;
   readonly kernel: Kernel;
   readonly clock: Clock;
   readonly settings?: Partial<LogSettings> | undefined;
   /**
-   * Resolves in a later turn of the host's event loop, behind the messages that wait already. Where storage is
-   * synchronous, appends pile up as messages while a commit has the thread; let in between commits, they form the next
-   * one.
+   * Resolves in a later turn of the host's event loop, behind messages that already wait. Where storage is synchronous,
+   * appends pile up as messages while a commit uses the thread. With a turn between commits, they form the next one.
    */
   readonly breathe?: (() => Promise<void>) | undefined;
 }

@@ -1,10 +1,9 @@
 /**
- * A log's upkeep beyond the roll: retention, then compaction, pass by pass, each in slices. Loaded by the first
+ * A log's upkeep other than the roll: retention, then compaction, pass by pass, each in slices. Loaded by the first
  * `clean()` of a log whose settings ask for it.
  *
- * A pass is bounded (compaction.ts), and how far it has come is durable after each portion: a leader that goes takes
- * the map and one portion with it at most, and the segments that were swapped stay swapped. The next one goes on from
- * there.
+ * A pass is bounded (compaction.ts), and its progress is durable after each portion. A leader that ends loses at most
+ * the map and one portion; segments that were swapped stay swapped. The next leader continues from there.
  */
 import type { Kernel } from "../kernel/types.ts";
 import type { LogStore } from "../store/log-store.ts";
@@ -13,7 +12,7 @@ import { saneCompaction, TOMBSTONE_RETENTION_MS } from "./limits.ts";
 import { retire } from "./retention.ts";
 import type { CleanResult, Clock, LogSettings } from "./types.ts";
 
-/** A portion is so many segments' worth, 32 MiB as a rule; a pass maps twice that at least. */
+/** A portion is this many segments' worth of bytes, usually 32 MiB. A pass maps at least twice that. */
 const PORTION_SEGMENTS = 4;
 
 export interface UpkeepOptions {
@@ -24,7 +23,7 @@ export interface UpkeepOptions {
   readonly highWatermark: () => number;
   /** Runs work that must have the store alone, between two commits. */
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
-  /** A turn of the event loop; throws once the log is closed, so that no pass outlives it. */
+  /** A turn of the event loop. It throws once the log is closed, so that no pass outlives the log. */
   readonly breathe: () => Promise<void>;
 }
 
@@ -50,7 +49,7 @@ export class Upkeep {
     if (!settings.compaction) return total;
     const portionBytes = PORTION_SEGMENTS * Math.max(...store.segments().map(({ bytes }) => bytes));
     const compactor = (this.#compactor ??= this.#make(2 * portionBytes));
-    // Each pass raises `cleanTo`, so the loop ends with what is sealed now and comes meanwhile.
+    // Each pass raises `cleanTo`, so the loop ends once all segments that are sealed by then are compacted.
     for (let more = true; more;) {
       const { cleanTo } = compactor;
       const done = await compactor.run(clock.now(), highWatermark(), alone, portionBytes);
@@ -66,7 +65,7 @@ export class Upkeep {
     const { to = 0, dueAt = null, tombstoneRetentionMs, mapTo = 0, at = 0, passDueAt = null } = store.compacted ?? {};
     const resumed =
       at > 0 && tombstoneRetentionMs === this.#delayMs ? { mapTo, at, nextDueMs: passDueAt ?? Infinity } : undefined;
-    // What falls due when was reckoned with another delay: then a pass looks again.
+    // The due time was computed with another delay. In that case a pass looks again.
     const nextDueMs = tombstoneRetentionMs === this.#delayMs ? (dueAt ?? Infinity) : 0;
     return new Compactor({
       store,

@@ -1,6 +1,6 @@
 /**
- * What the leader checks of a batch before it takes it: the kernel's verdict, and what only an appended batch must
- * keep.
+ * What the leader checks before it takes a batch: the kernel's verdict, and rules that hold only for a batch that is
+ * appended.
  */
 import { TidemarkError } from "../errors.ts";
 import { COLUMNS, type Kernel, RECORD_POSITION, Status } from "../kernel/types.ts";
@@ -43,20 +43,20 @@ export function validate(kernel: Kernel, batch: Uint8Array, limits: AppendLimits
     });
   }
   if (header.attributes & LOGS_OWN)
-    throw new TidemarkError("INVALID_BATCH", "control and transactional batches are not a producer's", {
+    throw new TidemarkError("INVALID_BATCH", "a producer can't append control or transactional batches", {
       attributes: header.attributes,
     });
   if (header.recordCount === 0 || header.recordCount !== header.lastOffsetDelta + 1) {
-    throw new TidemarkError("INVALID_BATCH", "a new batch has a record for each offset", {
+    throw new TidemarkError("INVALID_BATCH", "a new batch must have one record for each offset", {
       recordCount: header.recordCount,
     });
   }
   if (header.producerId >= 0 && (header.producerEpoch < 0 || header.baseSequence < 0)) {
-    throw new TidemarkError("INVALID_BATCH", "a producer id goes with an epoch and a sequence", {
+    throw new TidemarkError("INVALID_BATCH", "with a producer id, epoch and base sequence must be set", {
       producerId: header.producerId,
     });
   }
-  // Of a compressed batch the sizes are known only to who decompresses it; its whole is bounded all the same.
+  // The sizes of compressed records are unknown here. The batch as a whole is bounded all the same.
   if (codec === CODEC_NONE && batch.length - BATCH_HEADER_BYTES > limits.recordBytesMax)
     checkRecords(kernel, batch, limits.recordBytesMax);
   return header;

@@ -1,4 +1,7 @@
-/** Promises parked until an offset is reached: reads at the log's end, and retries whose first try is not acked yet. */
+/**
+ * Promises that are parked until an offset is reached: reads at the log's end, and retries whose first try is not acked
+ * yet.
+ */
 import { TidemarkError } from "../errors.ts";
 
 interface Waiter {
@@ -17,8 +20,8 @@ export class Waiters {
   }
 
   /**
-   * Resolves once `advance` was called with more than `beyond`; rejects with the signal's reason. LIMIT_EXCEEDED when
-   * full.
+   * Resolves once `advance` was called with more than `beyond`. Rejects with the signal's reason, or as LIMIT_EXCEEDED
+   * if too many wait.
    */
   wait(beyond: number, signal?: AbortSignal): Promise<void> {
     if (this.#waiters.size >= this.max) {

@@ -1,6 +1,6 @@
 /**
- * Collects records and has the kernel write them as one batch. A record costs no object: its bytes go to the end of one
- * blob, its lengths and timestamp into columns, in the very layout that `EncodeRequest` wants.
+ * Collects records and has the kernel write them as one batch. A record needs no object: its bytes are added to one
+ * blob, its lengths and timestamp to columns, in the layout of `EncodeRequest`.
  *
  *   blob        ┌ key ┬ value ┬ headers ┐┌ key ┬ value ┬ headers ┐ … free      grows by doubling
  *   lengths     ┌ key, value, headers ┐┌ key, value, headers ┐ … free          3 × int32 a record
@@ -22,7 +22,7 @@ export interface BuilderRecord {
 }
 
 export interface BatchLimits {
-  /** Bytes of the encoded batch. */
+  /** Limit of the encoded batch in bytes. */
   readonly bytesMax?: number | undefined;
   readonly recordsMax?: number | undefined;
 }
@@ -35,7 +35,7 @@ export interface BatchOwner {
   readonly attributes?: number | undefined;
 }
 
-/** Bytes that a loop copies sooner than `set` has begun. */
+/** Below this length a loop copies faster than a call of `set`. */
 const SHORT_COPY_BYTES = 32;
 /** A record's length (up to 2^21 zigzagged: 4), its attributes byte and its offset delta (up to 65,535: 3). */
 const FIXED_BYTES_MAX = 4 + 1 + 3;
@@ -49,7 +49,7 @@ function sizeOfVarint(value: number): number {
   return value < 64 ? 1 : value < 8192 ? 2 : value < 1048576 ? 3 : value < 134217728 ? 4 : 5;
 }
 
-/** The same for a difference of two timestamps, from above: a loop for the exact size earns nothing. */
+/** The same for the difference of two timestamps, as an upper bound: the exact size would need a loop. */
 function sizeOfDeltaMax(delta: number): number {
   const size = Math.abs(delta);
   return size < 64 ? 1 : size < 8192 ? 2 : size < 1048576 ? 3 : size < 134217728 ? 4 : 8;
@@ -81,9 +81,13 @@ export class BatchBuilder {
     return this.#sizeBytes;
   }
 
-  /** False: the record would pass a limit and nothing was added. From an empty builder it says: never. */
+  /**
+   * False if the record would pass a limit; then nothing was added. False from an empty builder means that it never
+   * fits.
+   */
   tryAppend({ key, value, headers, timestamp }: BuilderRecord): boolean {
-    if (!Number.isSafeInteger(timestamp)) throw new TidemarkError("INVALID_ARGUMENT", "timestamp is no safe integer");
+    if (!Number.isSafeInteger(timestamp))
+      throw new TidemarkError("INVALID_ARGUMENT", "timestamp must be a safe integer");
     const count = this.#count;
     const keyLength = key === null ? -1 : key.length;
     const valueLength = value === null ? -1 : value.length;
@@ -119,7 +123,7 @@ export class BatchBuilder {
     return true;
   }
 
-  /** All of these, or none: then nothing was added, also when one of them is refused. */
+  /** Adds all of these or none. Nothing was added if one does not fit or is refused. */
   tryAppendAll(records: readonly BuilderRecord[]): boolean {
     const count = this.#count;
     const blobBytes = this.#blobBytes;
@@ -132,7 +136,9 @@ export class BatchBuilder {
     }
   }
 
-  /** The batch, with base offset 0 and leader epoch -1. The records stay until `reset`. At least one is needed. */
+  /**
+   * The batch, with base offset 0 and leader epoch -1. At least one record is needed. The records stay until `reset`.
+   */
   build({ producerId, producerEpoch, baseSequence, attributes = 0 }: BatchOwner): Uint8Array {
     const count = this.#count;
     assert(count > 0, "a batch of no records");
@@ -146,11 +152,12 @@ export class BatchBuilder {
       producerEpoch,
       baseSequence,
     });
-    if (status !== Status.OK) throw new TidemarkError("INVALID_ARGUMENT", `batch refused (${status})`, { status });
+    if (status !== Status.OK)
+      throw new TidemarkError("INVALID_ARGUMENT", `the kernel refused the batch (${status})`, { status });
     return bytes;
   }
 
-  /** Empty again; the memory stays for the next batch. */
+  /** Removes all records. The memory is kept for the next batch. */
   reset(): void {
     this.#cut(0, 0, BATCH_HEADER_BYTES);
   }

@@ -3,14 +3,14 @@
 /** A DataView over exactly these bytes. */
 export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** The same at the start of a larger array: twice as long, or `length`. */
+/** A copy at the start of an array that is twice as long, or of `length` if that is more. */
 export function grown<Numbers extends Uint8Array | Int32Array | Float64Array>(numbers: Numbers, length = 0): Numbers {
   const larger = new (numbers.constructor as new (length: number) => Numbers)(Math.max(length, numbers.length * 2));
   larger.set(numbers);
   return larger;
 }
 
-/** Joins parts into one array; a single part comes back as it is. */
+/** Joins parts into one array. A single part is returned as it is. */
 export const concat = (parts: readonly Uint8Array[]): Uint8Array => (parts.length === 1 ? parts[0]! : copyOf(parts));
 
 /** Joins parts into one array with a buffer of its own, so that it can be transferred. */

@@ -1,6 +1,6 @@
 /**
- * gzip, the one codec every host has. Only the records section is compressed; the header stays as it was but for the
- * codec bits, the length and the CRC, which is over the compressed bytes.
+ * gzip, the one codec that every host has. Only the records section is compressed. Of the header only the codec bits,
+ * the length and the CRC change; the CRC is over the compressed bytes.
  *
  *   gzip   ┌ header ┬ deflate … ┬ CRC-32 ┬ ISIZE u32, little-endian ┐     ISIZE: bytes when decompressed, mod 2^32
  */
@@ -20,20 +20,20 @@ import {
   readHeader,
 } from "./format.ts";
 
-/** gzip header and trailer around an empty deflate stream. */
+/** Size of gzip's header and trailer around an empty deflate stream. */
 const GZIP_BYTES_MIN = 20;
 /**
- * Compressed input goes in small pieces, each awaited: an engine may inflate a whole piece (deflate: at most
- * 1,032-fold) before it asks whether anybody reads. So no more than 4 MiB can stand beyond the cap, whatever the input
- * says.
+ * Compressed input is passed on in small pieces, each awaited: an engine may inflate a whole piece (deflate expands at
+ * most 1,032-fold) before it asks whether anybody reads. So at most 4 MiB can be made beyond the limit, whatever the
+ * input is.
  */
 const GUNZIP_PIECE_BYTES = 4096;
-/** Compression makes nothing larger, so its pieces need only be few. */
+/** Compression makes nothing much larger, so larger pieces are safe. */
 const GZIP_PIECE_BYTES = 256 * 1024;
 
 type Transform = { readonly readable: ReadableStream<Uint8Array>; readonly writable: WritableStream<BufferSource> };
 
-/** Runs `bytes` through `transform` piece by piece; `take` gets each piece of output and may throw to stop. */
+/** Runs `bytes` through `transform` piece by piece. `take` gets each piece of output and may throw to stop. */
 async function pump(
   transform: Transform,
   bytes: Uint8Array,
@@ -48,7 +48,7 @@ async function pump(
     }
     await writer.close();
   };
-  // Both ends of a stream fail together; the reader's failure is the one that is reported.
+  // Both ends of a stream fail together. The reader's error is the one that is reported.
   const written = write().catch(() => undefined);
   try {
     for (let read = await reader.read(); !read.done; read = await reader.read()) take(read.value);
@@ -60,9 +60,9 @@ async function pump(
 }
 
 /**
- * Decompresses to at most `bytesMax`, else DECOMPRESSION_LIMIT. The trailer names the size, so that one exact buffer is
- * made and a lie is found as soon as it shows; a size above the limit is only believed when the bytes have come that
- * far. Any other error: this is not one whole gzip member with nothing behind it.
+ * Decompresses to at most `bytesMax`, else DECOMPRESSION_LIMIT. The trailer names the size, so one buffer of exactly
+ * that size is made, and a wrong size is noticed as soon as it shows. A size above the limit is an error only once that
+ * many bytes have come. Any other error means: this is not one whole gzip member with nothing behind it.
  */
 export async function gunzip(bytes: Uint8Array, bytesMax: number): Promise<Uint8Array> {
   if (bytes.length < GZIP_BYTES_MIN) throw new Error("gzip: too short");
@@ -90,19 +90,19 @@ export async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
 }
 
 /**
- * The gzip form of an uncompressed batch; a compressed one comes back as it is. Small or random records may grow: the
- * caller compares the lengths.
+ * The gzip form of an uncompressed batch; a compressed one is returned as it is. Small or random records may get
+ * larger, so the caller compares the lengths.
  */
 export async function compressBatch(kernel: Kernel, batch: Uint8Array): Promise<Uint8Array> {
-  assert(batch.length >= BATCH_HEADER_BYTES, "no record batch");
+  assert(batch.length >= BATCH_HEADER_BYTES, "shorter than a batch header");
   const { attributes } = readHeader(batch);
   if ((attributes & CODEC_MASK) !== CODEC_NONE) return batch;
   return withRecords(kernel, batch, await gzip(batch.subarray(BATCH_HEADER_BYTES)), attributes | CODEC_GZIP);
 }
 
-/** The uncompressed form of a gzip batch whose checksum is known to be good; others come back as they are. */
+/** The uncompressed form of a gzip batch whose checksum is known to be good. Other batches are returned as they are. */
 export async function decompressBatch(kernel: Kernel, batch: Uint8Array, bytesMax: number): Promise<Uint8Array> {
-  assert(batch.length >= BATCH_HEADER_BYTES, "no record batch");
+  assert(batch.length >= BATCH_HEADER_BYTES, "shorter than a batch header");
   const { attributes } = readHeader(batch);
   if ((attributes & CODEC_MASK) !== CODEC_GZIP) return batch;
   return withRecords(
@@ -113,7 +113,7 @@ export async function decompressBatch(kernel: Kernel, batch: Uint8Array, bytesMa
   );
 }
 
-/** The batch's header over another records section. */
+/** The batch's header, followed by another records section. */
 function withRecords(kernel: Kernel, batch: Uint8Array, records: Uint8Array, attributes: number): Uint8Array {
   const out = copyOf([batch.subarray(0, BATCH_HEADER_BYTES), records]);
   const view = new DataView(out.buffer);

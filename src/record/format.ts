@@ -1,6 +1,6 @@
 /**
- * Kafka's RecordBatch v2, big-endian (Apache Kafka, DefaultRecordBatch; KIP-98). Every offset below derives from the
- * one before it, so that the picture and the numbers cannot part.
+ * Kafka's RecordBatch v2, big-endian (Apache Kafka, DefaultRecordBatch; KIP-98). Each offset below is derived from the
+ * one before it, so that the drawing and the numbers agree.
  *
  *   0        8        12       16    17       21          23         27            35           43           51
  *   ┌────────┬────────┬────────┬─────┬────────┬───────────┬──────────┬─────────────┬────────────┬────────────┬─ …
@@ -14,8 +14,8 @@
  *        │ epoch i16     │ i32           │ i32           │ bytes                         │
  *   … ───┴───────────────┴───────────────┴───────────────┴───────────────────────────────┘
  *
- * `length` counts what follows it. The CRC covers byte 21 to the end, so a leader may set base offset and leader epoch
- * without touching the producer's checksum: the end-to-end argument in one layout choice.
+ * `length` counts the bytes behind it. The CRC covers byte 21 to the end, so a leader can set base offset and leader
+ * epoch without touching the producer's checksum: a reader can still verify it end to end.
  */
 import { viewOf } from "./bytes.ts";
 
@@ -42,11 +42,11 @@ export const MAGIC = 2;
 
 /** Attribute bits 0-2. */
 export const CODEC_MASK = 0x07;
-/** No codec. Kafka's others (2 snappy, 3 lz4, 4 zstd) no platform brings along. */
+/** No codec. No platform has Kafka's others (2 snappy, 3 lz4, 4 zstd). */
 export const CODEC_NONE = 0;
 export const CODEC_GZIP = 1;
 const CODEC_NAMES = ["none", "gzip", "snappy", "lz4", "zstd"];
-/** For people. */
+/** A codec's name, for messages. */
 export const codecName = (attributes: number): string =>
   CODEC_NAMES[attributes & CODEC_MASK] ?? `of number ${attributes & CODEC_MASK}`;
 export const ATTRIBUTE_LOG_APPEND_TIME = 0x08;
@@ -55,7 +55,7 @@ export const ATTRIBUTE_CONTROL = 0x20;
 export const ATTRIBUTE_DELETE_HORIZON = 0x40;
 export const ATTRIBUTES_KNOWN = 0x7f;
 
-/** A parsed batch header. Offsets, ids and timestamps are safe integers, or the header is invalid. */
+/** A parsed batch header. Offsets, ids and timestamps are safe integers, otherwise the header is invalid. */
 export interface BatchHeader {
   readonly baseOffset: number;
   /** Whole batch in bytes, header included. */
@@ -73,7 +73,9 @@ export interface BatchHeader {
   readonly recordCount: number;
 }
 
-/** Reads the header at `at`. The bytes must hold all 61; nothing is judged here (that is the kernel's work). */
+/**
+ * Reads the header at `at`. The bytes must hold all 61 bytes of it. Nothing is checked here; that is the kernel's work.
+ */
 export function readHeader(bytes: Uint8Array, at = 0): BatchHeader {
   const v = viewOf(bytes);
   return {
@@ -94,8 +96,9 @@ export function readHeader(bytes: Uint8Array, at = 0): BatchHeader {
 }
 
 /**
- * Gives a batch its base offset: 8 bytes outside the checksum. A Kafka broker takes a batch in a produce request only
- * with base offset 0, one batch a partition in each request; it gives the offsets and stamps its own leader epoch.
+ * Gives a batch its base offset: 8 bytes outside the checksum. A Kafka broker accepts a batch in a produce request only
+ * with base offset 0, and one batch for each partition in a request. It assigns the offsets and stamps its own leader
+ * epoch.
  */
 export function stampBaseOffset(bytes: Uint8Array, baseOffset: number, at = 0): void {
   viewOf(bytes).setBigInt64(at + BASE_OFFSET_AT, BigInt(baseOffset));

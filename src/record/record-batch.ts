@@ -1,7 +1,7 @@
 /**
- * Reads record batches: lazily, because a consumer that seeks past most records should pay for none of them. The kernel
- * checks the whole batch and gives columns; a record's fields are then views into the batch's bytes, no copies: who
- * keeps one record keeps the batch.
+ * Reads record batches lazily, so that a consumer that skips most records does not pay for them. The kernel checks the
+ * whole batch and returns columns. A record's fields are views into the batch's bytes, not copies: keeping one record
+ * keeps the whole batch in memory.
  */
 import { TidemarkError, type ErrorDetails } from "../errors.ts";
 import {
@@ -36,12 +36,12 @@ import {
   type BatchHeader,
 } from "./format.ts";
 
-// A byte-order mark belongs to the name.
+// A byte-order mark is part of the name and is kept.
 const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
-/** By the type of a control record. */
+/** Names of the types of a control record. */
 const MARKERS = ["abort", "commit"] as const;
 
-/** One zigzag varint of bytes that the kernel has found good. */
+/** Reads one zigzag varint of bytes that the kernel has checked. */
 function readVarint(bytes: Uint8Array, cursor: { at: number }): number {
   let value = 0;
   for (let shift = 0; ; shift += 7) {
@@ -57,7 +57,7 @@ export class RecordBatch {
   readonly #bytes: Uint8Array;
   readonly #columns: RecordColumns;
 
-  /** `bytes` is what the columns' positions count in: the batch, or its decompressed records section. */
+  /** Positions in the columns count from the start of `bytes`: the batch, or its decompressed records section. */
   constructor(header: BatchHeader, bytes: Uint8Array, columns: RecordColumns) {
     this.header = header;
     this.count = columns.count;
@@ -69,27 +69,27 @@ export class RecordBatch {
     return this.header.baseOffset;
   }
 
-  /** Offset behind the batch; with compaction no record need stand just before it. */
+  /** Offset behind the batch. After compaction there may be no record just before it. */
   get nextOffset(): number {
     return nextOffsetOf(this.header);
   }
 
-  /** Control batches carry markers for the log itself, not an application's records. */
+  /** Control batches carry markers for the log itself and no records of an application. */
   get isControl(): boolean {
     return (this.header.attributes & ATTRIBUTE_CONTROL) !== 0;
   }
 
   /**
-   * Part of a transaction. Whether that was aborted only a marker behind it says: the first of its producer's that
-   * follows.
+   * True if the batch is part of a transaction. Only a marker behind it says whether that was aborted: the next marker
+   * of the same producer.
    */
   get isTransactional(): boolean {
     return (this.header.attributes & ATTRIBUTE_TRANSACTIONAL) !== 0;
   }
 
   /**
-   * How a transaction ended, of a control batch that says so; its producer is in the header. Key: int16 version, int16
-   * type.
+   * How a transaction ended, if this control batch says so; its producer is in the header. The key holds int16 version
+   * and int16 type.
    */
   get marker(): "abort" | "commit" | undefined {
     const key = this.isControl && this.count > 0 ? this.keyAt(0) : null;
@@ -140,13 +140,13 @@ export class RecordBatch {
 }
 
 export interface DecodeOptions {
-  /** Default true; false where the same bytes were checked a moment ago. */
+  /** Default true. Pass false if the same bytes were just checked. */
   readonly checkCrc?: boolean;
-  /** Cap of a decompressed records section. Default and upper limit: what the kernel's memory holds, 2 MiB. */
+  /** Limit of a decompressed records section. Default and upper limit: 2 MiB, what the kernel's memory holds. */
   readonly decompressedBytesMax?: number;
 }
 
-/** The offsets that damage takes away; a header that names none is itself damaged, then -1. */
+/** The offsets that are lost by the damage. -1 if the header is damaged itself and names none. */
 function rangeOf(bytes: Uint8Array): ErrorDetails {
   if (bytes.length < BATCH_HEADER_BYTES) return { from: -1, to: -1 };
   const header = readHeader(bytes);
@@ -170,14 +170,15 @@ function unsupported(bytes: Uint8Array): TidemarkError {
   const { attributes } = readHeader(bytes);
   const isKnown = (attributes & CODEC_MASK) <= CODEC_GZIP;
   const what = isKnown
-    ? `record batch attributes ${attributes}`
+    ? `can't read batches with attributes ${attributes}`
     : `codec ${codecName(attributes)}: batches of codec none and gzip can be read`;
   return new TidemarkError("UNSUPPORTED_FORMAT", what, { attributes, ...rangeOf(bytes) });
 }
 
 /**
- * Reads one batch that fills `bytes`. At once when it is not compressed, else a promise. Throws CORRUPT_RANGE (details:
- * from, to, behind the last), UNSUPPORTED_FORMAT for a codec that no platform has, DECOMPRESSION_LIMIT.
+ * Reads one batch that fills `bytes`: at once if it is not compressed, otherwise as a promise. Throws CORRUPT_RANGE
+ * (details: from, and to behind the last offset), UNSUPPORTED_FORMAT for a codec that no platform has, and
+ * DECOMPRESSION_LIMIT.
  */
 export function decodeBatch(
   kernel: Kernel,
@@ -195,7 +196,7 @@ export function decodeBatch(
 async function decodeCompressed(kernel: Kernel, bytes: Uint8Array, options: DecodeOptions): Promise<RecordBatch> {
   const { decompressedBytesMax = KERNEL_BATCH_BYTES_MAX } = options;
   const header = readHeader(bytes);
-  // Always: the kernel looks at the header's numbers only together with the CRC.
+  // Checked even if `checkCrc` is false: the kernel checks the header's numbers only together with the CRC.
   checked(bytes, kernel.validateBatch(bytes));
   if ((header.attributes & CODEC_MASK) !== CODEC_GZIP) throw unsupported(bytes);
   const cap = Math.min(decompressedBytesMax, KERNEL_BATCH_BYTES_MAX);
@@ -210,7 +211,10 @@ async function decodeCompressed(kernel: Kernel, bytes: Uint8Array, options: Deco
   return new RecordBatch(header, records, columns);
 }
 
-/** Whole batches, as views. INVALID_BATCH when lengths do not tile the bytes; nothing else is judged. */
+/**
+ * Splits bytes into whole batches, as views. INVALID_BATCH if the lengths do not add up to the bytes; nothing else is
+ * checked.
+ */
 export function splitBatches(bytes: Uint8Array): Uint8Array[] {
   const view = viewOf(bytes);
   const batches: Uint8Array[] = [];
@@ -219,7 +223,7 @@ export function splitBatches(bytes: Uint8Array): Uint8Array[] {
     // A negative length would walk back and loop for ever.
     const size = left < BATCH_HEADER_BYTES ? 0 : view.getInt32(at + LENGTH_AT) + LENGTH_OVERHEAD;
     if (size < BATCH_HEADER_BYTES || size > left) {
-      throw new TidemarkError("INVALID_BATCH", `record batches do not tile at byte ${at}`, { position: at });
+      throw new TidemarkError("INVALID_BATCH", `no whole record batch fits at byte ${at}`, { position: at });
     }
     batches.push(bytes.subarray(at, at + size));
     at += size;

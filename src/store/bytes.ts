@@ -1,10 +1,10 @@
-/** Small byte tools of the store: a safe integer in 64 bits, a growing buffer; and those of records. */
+/** Small byte tools of the store: a safe integer in 64 bits, a growing buffer, and those that records share. */
 
 import { grown } from "../record/bytes.ts";
 
 export { concat, viewOf } from "../record/bytes.ts";
 
-/** A 64-bit field as a safe integer, or NaN when it is none: callers compare, so NaN is never accepted. */
+/** A 64-bit field as a safe integer, otherwise NaN. Callers compare the result, and no comparison accepts NaN. */
 export function getSafe64(view: DataView, at: number): number {
   const value = Number(view.getBigInt64(at));
   return Number.isSafeInteger(value) ? value : Number.NaN;
@@ -21,7 +21,7 @@ export class GrowingBytes {
   get length(): number {
     return this.#length;
   }
-  /** Room for `count` more bytes, counted as added; the caller writes them through the returned view. */
+  /** Adds `count` bytes. The caller writes them through the returned view. */
   extend(count: number): DataView {
     const length = this.#length + count;
     if (length > this.#buffer.length) this.#buffer = grown(this.#buffer, length);

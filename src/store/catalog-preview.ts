@@ -1,22 +1,22 @@
 /**
- * A look at a copy of the catalog for who opens files before they are asked for: unchecked, so that what is told may be
- * anything.
+ * Reads one copy of the catalog without checking it, for callers that open files before they are needed. The result is
+ * only a hint and may be wrong.
  */
 import { viewOf } from "./bytes.ts";
 import { PAYLOAD_AT, PAYLOAD_BYTES_AT, type PackedState } from "./catalog.ts";
 import { CATALOG_SLOTS, SLOTS_MAX } from "./volume.ts";
 
-/** Larger ones are not worth reading twice. */
+/** A larger catalog is not worth reading twice. */
 const PEEK_BYTES_MAX = 128 * 1024;
 
-/** As many as peekHead() reads. */
+/** The number of bytes that peekHead() reads. */
 export const PEEK_HEAD_BYTES = PAYLOAD_AT;
 
 export type Read = (target: Uint8Array, at: number) => number;
 
 /**
- * What stands before the payload, generation and checksum in it; "" when it can't be read. The same in both copies,
- * outside a commit.
+ * The bytes before the payload, generation and checksum among them, as text; "" if they can't be read. Outside a commit
+ * both copies have the same.
  */
 export function peekHead(read: Read): string {
   const head = new Uint8Array(PAYLOAD_AT);
@@ -24,8 +24,8 @@ export function peekHead(read: Read): string {
 }
 
 /**
- * What an opening reads: of each log that a copy of the catalog names the active slot and the one before it, which has
- * the snapshot of producers. None when it can't be read.
+ * The slots that an opening reads: for each log in a copy of the catalog, the active slot and the one before it, which
+ * has the snapshot of producers. Empty if the copy can't be read.
  */
 export function peekNewestSlots(read: Read): number[] {
   const head = new Uint8Array(PAYLOAD_AT);

@@ -8,21 +8,21 @@
  *   │"        │ u32     │ bytes   │ u64         │ u32     │ CatalogState             │
  *   └─────────┴─────────┴─────────┴─────────────┴─────────┴──────────────────────────┘
  *
- * The CRC covers bytes 0 … 23 and the payload. A commit writes generation g+1 over the copy that is older, flushes
- * (this is the commit), then writes the same over the other copy and flushes. So outside a commit both copies are
- * equal, and one rotten copy never means going back a generation; inside a commit one copy is always whole. The first
- * commit behind an opening flushes the copy that it keeps, because the process that wrote it may have died before it
- * did.
+ * The CRC covers bytes 0 … 23 and the payload. A commit writes generation g+1 over the older copy and flushes it; this
+ * is the moment of the commit. Then it writes the same over the other copy and flushes that. So outside a commit both
+ * copies are equal, and one damaged copy never means going back a generation; inside a commit one copy is always whole.
+ * The first commit after an opening first flushes the copy that it keeps, because the process that wrote it may have
+ * died before its flush.
  *
  * In the JSON a segment is an array, so that a slot holds the catalog of some 80,000 segments: [slot, baseOffset,
  * epoch, createdAt, begun] while active, and behind these [nextOffset, bytes, batches, records, maxTimestamp, sealedAt,
  * compacted (0 or 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in
  * milliseconds.
  *
- * Version 1 knew neither `begun`, `end` nor `appending`: its logs are read as ones that may have been appended to. Its
- * later writers knew `id`, and a log's `born` and `settings`, which are left out where there are none. So is
- * `compacted`, which says how far a log is compacted; who does not know it drops it, and the next pass begins at the
- * start.
+ * Version 1 had neither `begun`, `end` nor `appending`: its logs are read as ones that may have been appended to. Later
+ * writers of version 1 added `id`, and a log's `born` and `settings`; these are absent where there are none. So is
+ * `compacted`, which says how far a log is compacted: a writer that does not know it drops it, and the next pass begins
+ * at the start.
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -40,7 +40,7 @@ export const PAYLOAD_AT = CRC_AT + 4;
 export const CATALOG_VERSION = 2;
 const VERSION_BARE = 1;
 
-/** A segment as the catalog knows it. The last one of a log is active, all before it are sealed. */
+/** A segment as the catalog describes it. The last segment of a log is active, all others are sealed. */
 export interface SegmentEntry {
   readonly slot: number;
   readonly baseOffset: number;
@@ -48,11 +48,11 @@ export interface SegmentEntry {
   readonly epoch: number;
   readonly createdAt: number;
   /**
-   * Generation of the catalog that was to name it first; the slot's role says it too. 0: begun by a version that knew
-   * none.
+   * Generation of the catalog that was to name it first; the slot's role has the same number. 0: begun by a version
+   * that did not record it.
    */
   readonly begun: number;
-  /** Absent while active: the batches say it. */
+  /** Absent while the segment is active: its batches tell the same. */
   readonly sealed?: SealedEntry;
 }
 
@@ -70,14 +70,14 @@ export interface SealedEntry {
   readonly footerCrc: number;
 }
 
-/** Settings that a log keeps: plain data, whose meaning is the log's own. */
+/** Settings that a log stores: plain data that only the log interprets. */
 export type StoredSettings = Readonly<Record<string, unknown>>;
 
 export interface LogEntry {
   readonly name: string;
   /**
-   * The volume's epoch when it was made, higher than that of a log of this name before it. Absent: a log of an earlier
-   * version.
+   * The volume's epoch when the log was made. It is higher than that of an earlier log of this name. Absent for a log
+   * of an earlier version.
    */
   readonly born?: number | undefined;
   readonly settings?: StoredSettings | undefined;
@@ -85,24 +85,28 @@ export interface LogEntry {
   readonly logStartOffset: number;
   readonly segments: readonly SegmentEntry[];
   readonly quarantined: readonly QuarantinedRange[];
-  /** What was flushed of the active segment, as of this commit: a slot that holds less is damaged, or another file. */
+  /**
+   * How much of the active segment was flushed as of this commit. A slot that holds less is damaged, or is another
+   * file.
+   */
   readonly end: { readonly nextOffset: number; readonly position: number };
   /**
-   * Leader epoch of batches that may have been appended behind `end` since. 0: none may, the log ends there, and an
-   * opening looks at none of its slots. -1: as the slot's marks say, because the version that wrote this did not.
+   * Leader epoch of batches that may have been appended behind `end` since. 0: there can be none, the log ends there,
+   * and an opening reads none of its slots. -1: only the slot's marks tell, because the version that wrote this did
+   * not.
    */
   readonly appending: number;
 }
 
 export interface CatalogState {
   /**
-   * Drawn when the volume was formatted: who knows another one had a volume that is gone. Each slot's role repeats it,
-   * so that no file of another tide is taken for one of this.
+   * Drawn when the volume was formatted: an opener that expects another id had a volume that is gone. Each slot's role
+   * repeats it, so that no file of another tide is mistaken for one of this tide.
    */
   readonly id?: string | undefined;
-  /** Volume-wide leader epoch; rises with every open and whenever a used slot is taken again. */
+  /** Leader epoch of the whole volume. It rises with every open, and whenever a used slot is taken again. */
   readonly epoch: number;
-  /** Slots below this number have been used at some time: what they hold may be stale batches. */
+  /** Slots below this number were used at some time, so they may hold stale batches. */
   readonly usedSlots: number;
   readonly logs: readonly LogEntry[];
 }
@@ -165,7 +169,7 @@ function unpackLog({ segments, end: [nextOffset, position], appending = 0, ...lo
   return { ...log, segments: segments.map(unpackSegment), end: { nextOffset, position }, appending };
 }
 
-/** A payload of the version that knew no identity, as one of today's. */
+/** A payload of version 1, which had no identity, in today's form. */
 function fromBare(bare: PackedState): PackedState {
   const withBegun = (segment: PackedSegment): PackedSegment => [...segment.slice(0, 4), 0, ...segment.slice(4)];
   const logs = bare.logs.map((log) => ({
@@ -186,8 +190,8 @@ const areCounts = (...values: unknown[]): boolean =>
   values.every((value) => Number.isSafeInteger(value) && (value as number) >= 0);
 
 /**
- * The checksum vouches for the bytes, not for who wrote them: a number that can't be true would become a read beyond
- * the slot, or slots without end. Throws where a field is of another shape.
+ * The checksum proves that the bytes are as written, not that they make sense. A number that can't be true could cause
+ * a read beyond the slot, or slots without end. Throws if a field has another shape.
  */
 function isPossible({ id = "", epoch, usedSlots, logs }: PackedState, slotBytes: number): boolean {
   const isSegment = (packed: PackedSegment, at: number, all: readonly PackedSegment[]): boolean => {
@@ -248,9 +252,12 @@ function isPossible({ id = "", epoch, usedSlots, logs }: PackedState, slotBytes:
 
 export class Catalog {
   #generation = 0;
-  /** The copy to be overwritten next. */
+  /** The copy that the next commit overwrites first. */
   #older = 0;
-  /** The other copy may lie in the system's cache alone: a process that died had written it, and not flushed it. */
+  /**
+   * True until the other copy was flushed by this process. The process that wrote it may have died before its flush, so
+   * that it may only be in the system's cache.
+   */
   #isCached = false;
   readonly #volume: Volume;
   readonly #kernel: Kernel;
@@ -260,9 +267,7 @@ export class Catalog {
     this.#kernel = kernel;
   }
 
-  /**
-   * The newest valid copy, or undefined for a volume that was never formatted. CORRUPT_CATALOG: neither copy is whole.
-   */
+  /** The newest valid copy, or undefined if the volume was never formatted. CORRUPT_CATALOG: neither copy is whole. */
   static async read(
     volume: Volume,
     kernel: Kernel,
@@ -273,7 +278,7 @@ export class Catalog {
     let newest = generations[1] > generations[0] ? 1 : 0;
     const ids = copies.map((copy) => (typeof copy === "object" ? copy.state.id : undefined));
     if (ids[0] !== ids[1] && ids[0] !== undefined && ids[1] !== undefined) {
-      // One of the files came from another tide, whose generation means nothing here.
+      // One of the two files came from another tide, so their generations can't be compared.
       const { tideOfSlots } = await import("./whose-catalog.ts");
       newest = ids.indexOf(await tideOfSlots(volume, kernel, ids as string[]));
     }
@@ -284,7 +289,7 @@ export class Catalog {
       catalog.#isCached = true;
       return { catalog, state: found.state, copies: generations[0] === generations[1] ? 2 : 1 };
     }
-    // A format that was cut short leaves one torn copy beside one never written, and no data anywhere.
+    // A format that was interrupted leaves one torn copy and one that was never written, and no data anywhere.
     if (copies.includes("blank")) return { catalog, state: undefined, copies: 0 };
     throw new TidemarkError("CORRUPT_CATALOG", "neither copy of the catalog is valid", {
       a: String(copies[0]),
@@ -296,19 +301,19 @@ export class Catalog {
     return this.#generation;
   }
 
-  /** Writes `state` as the next generation. Crash: the state before or this one, never a mixture. */
+  /** Writes `state` as the next generation. Crash: the earlier state or this one, never a mixture. */
   async commit(state: CatalogState): Promise<void> {
     const bytes = this.#encode(state, this.#generation + 1);
     const first = this.#older;
     if (this.#isCached) {
-      // Else a power cut while the older copy is overwritten could take both.
+      // Otherwise a power cut while the older copy is overwritten could destroy both.
       await this.#volume.flush([1 - first]);
       this.#isCached = false;
     }
     for (const slot of [first, 1 - first]) {
       await this.#volume.write(slot, 0, bytes);
       await this.#volume.flush([slot]);
-      // Committed once the first copy is flushed; after a failure of the second the store is poisoned all the same.
+      // The commit is done once the first copy is flushed. If the second fails the store is poisoned all the same.
       if (slot === first) {
         this.#generation++;
         this.#older = 1 - first;
@@ -318,11 +323,13 @@ export class Catalog {
 
   #encode(state: CatalogState, generation: number): Uint8Array {
     const packed: PackedState = { ...state, logs: state.logs.map(packLog) };
-    // What would be taken for damage when it is read must not be committed.
-    assert(isPossible(packed, this.#volume.slotBytes), "a catalog says what can be true");
+    // A state that a reader would take for damage must not be committed.
+    assert(isPossible(packed, this.#volume.slotBytes), "the catalog to be written is valid");
     const payload = new TextEncoder().encode(JSON.stringify(packed));
     if (PAYLOAD_AT + payload.length > this.#volume.slotBytes) {
-      throw new TidemarkError("LIMIT_EXCEEDED", "the catalog outgrew its slot", { bytes: payload.length });
+      throw new TidemarkError("LIMIT_EXCEEDED", "the catalog is too large for its slot: delete topics, or trim logs", {
+        bytes: payload.length,
+      });
     }
     const bytes = new Uint8Array(PAYLOAD_AT + payload.length);
     const view = viewOf(bytes);

@@ -1,4 +1,4 @@
-/** What a volume's slots say against its catalog, before anything is made of it. */
+/** Compares a volume's slots with its catalog before the catalog is used. */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import type { CatalogState } from "./catalog.ts";
@@ -6,7 +6,7 @@ import { CATALOG_SLOTS } from "./volume.ts";
 import { readRole } from "./slot.ts";
 import type { Volume } from "./volume.ts";
 
-/** A blank catalog over slots that hold segments is a lost catalog, and never a reason to format. */
+/** If the catalog is blank but slots hold segments, the catalog was lost. The volume must not be formatted then. */
 export async function refuseLostCatalog(volume: Volume, kernel: Kernel): Promise<void> {
   for (let slot = CATALOG_SLOTS; slot < volume.slotCount; slot++) {
     const log = (await readRole(kernel, volume, slot))?.log;
@@ -15,7 +15,10 @@ export async function refuseLostCatalog(volume: Volume, kernel: Kernel): Promise
   }
 }
 
-/** Both copies may have come from another tide. One slot is looked at, and all of them where it is not this tide's. */
+/**
+ * Both copies may have come from another tide. One slot is checked, and all of them if that one belongs to another
+ * tide.
+ */
 export async function refuseForeignCatalog(volume: Volume, kernel: Kernel, { id, logs }: CatalogState): Promise<void> {
   const slot = logs[0]?.segments.at(-1)?.slot ?? volume.slotCount;
   const tide = id !== undefined && slot < volume.slotCount ? (await readRole(kernel, volume, slot))?.tide : "";

@@ -1,5 +1,6 @@
 /**
- * What sealing appends behind a segment's batches, and the proof that the segment is whole.
+ * What sealing writes behind a segment's batches: the indexes, the producers' snapshot, and a footer that proves that
+ * the segment is whole.
  *
  *   ┌──────────────────┬──────────────────┬─────────────────┬───────────────────┬─────────────┐
  *   │ batches          │ offset index     │ time index      │ producers         │ footer 104 B│
@@ -16,8 +17,8 @@
  *           of whose segment it is, so that no two have the same footer; 0 where no version knew
  *           · 100 u32 CRC-32C of 0 … 99
  *
- * Nothing in it leads to a slot or a volume: the same bytes may lie in object storage or in another browser.
- * The indexes are advisory: with a bad checksum they are built again from the batches.
+ * Nothing in it names a slot or a volume: the same bytes may be in object storage or in another browser. The indexes
+ * are advisory: if their checksum is bad they are rebuilt from the batches.
  */
 import { assert } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -51,9 +52,9 @@ export interface Footer {
   readonly owner: number;
 }
 
-/** The footer's bytes; its own CRC is the last field and names the segment in the catalog and in the next footer. */
+/** The footer's bytes. Its own CRC is the last field; the catalog and the next footer identify the segment by it. */
 export function encodeFooter(kernel: Kernel, footer: Footer): { readonly bytes: Uint8Array; readonly crc: number } {
-  assert(isPossible(footer), "a footer says what can be true");
+  assert(isPossible(footer), "the footer to be written is valid");
   const bytes = new Uint8Array(FOOTER_BYTES);
   const view = viewOf(bytes);
   view.setBigUint64(0, MAGIC);
@@ -87,7 +88,7 @@ const isPossible = ({ baseOffset, nextOffset, maxTimestamp, firstTimestamp }: Fo
   [baseOffset, nextOffset, maxTimestamp, firstTimestamp].every(Number.isSafeInteger);
 
 /**
- * The footer in these 104 bytes, or undefined when they are not one or are damaged: for who has a segment and no
+ * The footer in these 104 bytes. Undefined if they are no footer, or damaged. For readers that have a segment but no
  * catalog.
  */
 export function decodeFooter(kernel: Kernel, bytes: Uint8Array): Footer | undefined {

@@ -1,4 +1,4 @@
-/** What is said where another volume, or none, stands in the place of the one that was open. */
+/** The error for a volume that is no longer there, or has been replaced by another one. */
 import { TidemarkError } from "../errors.ts";
 
 export const gone = (): TidemarkError =>

@@ -1,13 +1,12 @@
 /**
- * Entries of a segment's two sparse indexes, as they lie on disk and in memory, big-endian and back to back. Both say
- * where a batch stands by its last offset, relative to the segment's base offset; the kernel makes them and searches
- * them.
+ * Entries of a segment's two sparse indexes, the same on disk and in memory: big-endian, back to back. Both locate a
+ * batch by its last offset, relative to the segment's base offset. The kernel makes the entries and searches them.
  *
  *   offset index, 8 bytes     i32 relative last offset │ i32 position in the body
  *   time index, 12 bytes      i64 timestamp            │ i32 relative last offset of the batch that has it
  *
- * There is at most one entry of each for every 4,096 bytes of batches. The indexes are advisory: they can be made of
- * the batches anew.
+ * There is at most one entry of each for every 4,096 bytes of batches. The indexes are advisory: they can be rebuilt
+ * from the batches.
  */
 import { INDEX_INTERVAL_BYTES, type Kernel, OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
@@ -30,7 +29,7 @@ export interface TimeEntry {
 export const offsetEntriesIn = (bytes: number): number => bytes / OFFSET_ENTRY_BYTES;
 export const timeEntriesIn = (bytes: number): number => bytes / TIME_ENTRY_BYTES;
 
-/** Bytes that both indexes of a body of `bodyBytes` take at most. */
+/** The largest size of both indexes of a body of `bodyBytes`. */
 export const indexBytesMax = (bodyBytes: number): number =>
   Math.ceil(bodyBytes / INDEX_INTERVAL_BYTES + 1) * (OFFSET_ENTRY_BYTES + TIME_ENTRY_BYTES);
 
@@ -58,7 +57,10 @@ export function writeTimeEntry(view: DataView, { timestamp, relativeOffset }: Ti
   view.setInt32(TIME_OFFSET_AT, relativeOffset);
 }
 
-/** The last entry of a batch that ends at or before `relativeOffset`; undefined where the first batch may hold it. */
+/**
+ * The last indexed batch that ends at or before `relativeOffset`. Undefined if there is none: the search then begins at
+ * the first batch.
+ */
 export function floorEntry(
   kernel: Kernel,
   entries: Uint8Array,
@@ -69,11 +71,14 @@ export function floorEntry(
   return entry < 0 ? undefined : offsetEntryAt(entries, entry);
 }
 
-/** Number of the last entry that is older than `timestamp`: every batch up to its offset is older, too. -1 for none. */
+/**
+ * Number of the last entry that is older than `timestamp`; every batch up to its offset is older as well. -1 if there
+ * is none.
+ */
 export const lastBefore = (kernel: Kernel, entries: Uint8Array, timestamp: number, steps?: number[]): number =>
   kernel.searchIndex(entries, "time", timestamp - 1, steps);
 
-/** Whether every entry leads into the body. An index that leads out of it is none, whoever wrote its checksum. */
+/** True if every entry points into the body. An index that points outside is wrong, even with a good checksum. */
 export function leadsInside(offsetEntries: Uint8Array, bodyBytes: number): boolean {
   const view = viewOf(offsetEntries);
   for (let at = POSITION_AT; at < offsetEntries.length; at += OFFSET_ENTRY_BYTES)

@@ -1,4 +1,4 @@
-/** Looking into a log, for tools: a segment's bytes and indexes, and how a seek goes. Loaded when a tool asks. */
+/** Looks into a log, for tools: a segment's bytes and indexes, and how a seek proceeds. Loaded when a tool asks. */
 import { TidemarkError } from "../errors.ts";
 import { corruptRange } from "../record/batch-walk.ts";
 import { lastBefore } from "./index-entries.ts";
@@ -24,7 +24,7 @@ export async function indexesOf(
   return { offsetIndex: segment.indexes.offset.slice(), timeIndex: segment.indexes.time.slice() };
 }
 
-/** The batches of the segment that begins at `baseOffset`, up to what is flushed. CORRUPT_RANGE when damaged. */
+/** The batches of the segment that begins at `baseOffset`, up to what is flushed. CORRUPT_RANGE if it is damaged. */
 export async function segmentBody(log: SegmentedLog, baseOffset: number): Promise<Uint8Array> {
   const segment = segmentAt(log, baseOffset);
   await log.examine(segment);
@@ -39,7 +39,7 @@ export async function segmentBody(log: SegmentedLog, baseOffset: number): Promis
   return bytes;
 }
 
-/** How a seek goes: the segment, the probed index entries, and where the hops began and ended. */
+/** How a seek proceeds: the segment, the index entries that were probed, and where the hops began and ended. */
 export async function explain(log: SegmentedLog, offset: number, kind: "offset" | "time", timestamp: number) {
   const segment = log.segmentFor(offset);
   if (!segment) return undefined;

@@ -1,15 +1,15 @@
 /**
- * A segment as the three files in which a Kafka broker keeps one: batches as they are but for the leader epoch, and the
- * two indexes (index-entries.ts) closed as Kafka closes them.
+ * A segment as the three files in which a Kafka broker keeps it: the batches unchanged except for the leader epoch, and
+ * the two indexes (index-entries.ts), ended as Kafka ends them.
  *
- *   .log        record batches, each with the leader epoch that is asked for
+ *   .log        record batches, each with the leader epoch that the options name
  *   .index      the offset index
  *   .timeindex  the time index; its last entry is the largest timestamp of all
  *
- * A broker takes a time index's last entry for the segment's largest timestamp: without it a look-up by time leaves out
- * the segment's end, or the whole segment where it is short. And it takes the leader epoch of a batch for one of its
- * partition's own: Kafka's Java consumer waits for ever behind one that the partition has not reached. So batches get
- * epoch 0 by default.
+ * A broker takes the last entry of a time index for the segment's largest timestamp. Without it a look-up by time
+ * misses the segment's end, or the whole segment if that is short. A broker also takes a batch's leader epoch for one
+ * of its partition's own: Kafka's Java consumer waits for ever behind an epoch that the partition has not reached. So
+ * batches get epoch 0 by default.
  */
 import { TidemarkError } from "../errors.ts";
 import {
@@ -25,7 +25,7 @@ import { GrowingBytes } from "./bytes.ts";
 import { decodeFooter, FOOTER_BYTES } from "./footer.ts";
 import { writeOffsetEntry, writeTimeEntry } from "./index-entries.ts";
 
-/** Kafka's own files of one segment. */
+/** The files of one segment. */
 export interface KafkaFiles {
   /** 20 digits: the base offset. The files are `${name}.log`, `${name}.index` and `${name}.timeindex`. */
   readonly name: string;
@@ -35,18 +35,18 @@ export interface KafkaFiles {
 }
 
 export interface KafkaFilesOptions {
-  /** Of every batch: at most the one that the partition has. Default 0. */
+  /** The epoch of every batch: at most the partition's own. Default 0. */
   readonly leaderEpoch?: number | undefined;
-  /** Base offset of the segment. Default: what the footer says, or the first batch. */
+  /** Base offset of the segment. Default: taken from the footer, or from the first batch. */
   readonly baseOffset?: number | undefined;
 }
 
 export const LEADER_EPOCH_MAX = 2 ** 31 - 1;
 
 /**
- * Files of a segment's batches, or of a whole stored segment with its sections and footer, as it lies in object
+ * The files for a segment's batches, or for a whole stored segment with its sections and footer, as it is in object
  * storage. The bytes are copied. INVALID_ARGUMENT: an option is out of range. INVALID_BATCH: the batches are damaged,
- * or do not tile the segment.
+ * or do not fill the segment.
  */
 export function kafkaFiles(kernel: Kernel, segment: Uint8Array, options: KafkaFilesOptions = {}): KafkaFiles {
   const { leaderEpoch = 0 } = options;
@@ -91,8 +91,8 @@ function headerAt(kernel: Kernel, log: Uint8Array, at: number, expected: number)
 }
 
 /**
- * Both indexes as a broker makes them: an entry for the batch that comes when more than 4,096 bytes have passed since
- * the last.
+ * Makes both indexes as a broker does: the next batch gets an entry once more than 4,096 bytes have passed since the
+ * last entry.
  */
 class KafkaIndexes {
   readonly #baseOffset: number;
@@ -122,7 +122,7 @@ class KafkaIndexes {
     this.#bytesSinceEntry += header.sizeBytes;
   }
 
-  /** A timestamp that has not risen gets no entry: Kafka wants them to rise strictly. */
+  /** A timestamp that has not risen gets no entry, because Kafka requires them to rise strictly. */
   #addTime(): void {
     if (this.#maxTimestamp <= this.#lastTime) return;
     const relativeOffset = this.#maxTimestampOffset - this.#baseOffset;

@@ -1,7 +1,7 @@
 /**
- * What a log needs of storage. Two families implement it, the segmented store over a Volume (browser, Node, simulation)
- * and a row store in a Durable Object, and one contract suite (test/contract/log-store-contract.ts) runs on all of
- * them.
+ * What a log needs of storage. Two kinds of stores implement it: the segmented store over a Volume (browser, Node,
+ * simulation) and a row store in a Durable Object. One contract suite (test/contract/log-store-contract.ts) runs on all
+ * of them.
  *
  *   logStartOffset        flushedOffset        logEndOffset
  *        ▼                      ▼                   ▼
@@ -9,21 +9,22 @@
  *        │ durable, readable    │ written, readable,│
  *        │                      │ not yet durable   │
  *
- * One caller at a time for append, flush, roll, trim and replace (the log serialises them); read, offsetForTimestamp
- * and segments may run beside them at any moment and see a consistent state. After any method but the reads threw
- * STORAGE_FAILED or QUOTA_EXCEEDED with `details.poisoned`, the store refuses everything but reads: open it again.
+ * At most one call at a time of append, flush, roll, trim and replace; the log sees to that. Calls of read,
+ * offsetForTimestamp and segments may run beside them at any moment and see a consistent state. Once any method that
+ * writes has thrown STORAGE_FAILED or QUOTA_EXCEEDED with `details.poisoned`, the store only reads until it is opened
+ * again.
  */
 import type { BatchHeader } from "../record/format.ts";
 
-/** A range of whole batches as they lie on disk. */
+/** A range of whole batches as they are on disk. */
 export interface FetchedBatches {
-  /** Whole batches; the first one contains `from` or is the first behind it. Empty at the end of the log. */
+  /** Whole batches; the first one contains `from`, or is the first behind it. Empty at the end of the log. */
   readonly bytes: Uint8Array;
   /** Offset behind the last batch in `bytes`, or `from` when empty. */
   readonly nextOffset: number;
 }
 
-/** How one segment looks from outside; `docs/format.md` explains the layout. */
+/** How one segment looks from outside. `docs/format.md` explains the layout. */
 export interface SegmentInfo {
   readonly baseOffset: number;
   /** Offset behind the segment's last record. */
@@ -39,18 +40,18 @@ export interface SegmentInfo {
   /** Written by compaction: offsets may have holes. */
   readonly compacted: boolean;
   /**
-   * When the segment was sealed, or its first batch arrived, by the log's clock; for roll by age, retention,
-   * compaction.
+   * When the first batch arrived, and below, when the segment was sealed, both by the log's clock. Used for roll by
+   * age, retention and compaction.
    */
   readonly createdAt: number;
   readonly sealedAt: number | undefined;
-  /** Where the bytes are, for tools; undefined where a store has no slots. */
+  /** The slot that has the bytes, for tools. Undefined where a store has no slots. */
   readonly slot: number | undefined;
   /** First byte of the batches inside the slot. */
   readonly bodyPosition: number | undefined;
 }
 
-/** A run of offsets whose bytes are damaged. Reading it is CORRUPT_RANGE; never silence. */
+/** A range of offsets whose bytes are damaged. Reading it is always CORRUPT_RANGE. */
 export interface QuarantinedRange {
   /** First and behind-last offset that cannot be read. */
   readonly from: number;
@@ -61,23 +62,23 @@ export interface QuarantinedRange {
   readonly reason: string;
 }
 
-/** What opening one log found and did. Opening again at once finds nothing more to do. */
+/** What opening one log found and did. Opening again right away finds nothing more to do. */
 export interface LogRecovery {
   readonly log: string;
   readonly segments: number;
-  /** Bytes and batches walked because no clean mark covered them. */
+  /** Bytes and batches that were checked because no mark of a clean end covered them. */
   readonly scannedBytes: number;
   readonly scannedBatches: number;
-  /** The torn tail that was cut: never acknowledged at `flushed`. */
+  /** The torn tail that was cut. It was never acknowledged at `flushed`. */
   readonly cut: { readonly offset: number; readonly bytes: number; readonly reason: string } | undefined;
   /**
-   * Offsets at the log's end that were durable and are not there any more: the active slot is another file
-   * (OTHER_FILE), empty (SLOT_LOST), or older than the catalog. Reading them is CORRUPT_RANGE, and they are not given
-   * out again. Where nobody knows how far the slot went, `to` is behind all that it may have held.
+   * Offsets at the log's end that were durable and are gone: the active slot is another file (OTHER_FILE), empty
+   * (SLOT_LOST), or older than the catalog. Reading them is CORRUPT_RANGE, and they are not given out again. If nobody
+   * knows how far the slot reached, `to` lies behind all that it may have held.
    */
   readonly lost: { readonly from: number; readonly to: number; readonly reason: string } | undefined;
   readonly quarantined: readonly QuarantinedRange[];
-  /** Things made anew from the batches: "offset-index", "time-index", "producers", "footer". */
+  /** Parts that were rebuilt from the batches: "offset-index", "time-index", "producers", "footer". */
   readonly rebuilt: readonly string[];
   readonly logStartOffset: number;
   readonly logEndOffset: number;
@@ -87,15 +88,15 @@ export interface LogRecovery {
 export interface ReplacementSegment {
   readonly baseOffset: number;
   readonly nextOffset: number;
-  /** Whole batches, offsets rising, holes allowed. */
+  /** Whole batches with rising offsets; holes are allowed. */
   readonly bytes: Uint8Array;
   readonly sealedAt: number;
 }
 
 /**
- * Below `to` each key has one record; a tombstone there falls due at `dueAt` (null: never), by the delay that was set
- * then. A pass that was under way had mapped up to `mapTo` and was done with what begins below `at`, where a tombstone
- * falls due at `passDueAt`.
+ * Below `to` each key has one record, and the next tombstone there may be removed at `dueAt` (null: never), by the
+ * delay that was set then. A pass that was under way had mapped up to `mapTo`, and had rewritten the segments that
+ * begin below `at`, in which the next tombstone may be removed at `passDueAt`.
  */
 export interface CompactedTo {
   readonly to: number;
@@ -110,19 +111,19 @@ export interface LogStore {
   readonly name: string;
   readonly logStartOffset: number;
   readonly logEndOffset: number;
-  /** Everything below is durable as far as the volume's flush goes. */
+  /** Everything below is durable, as far as the volume's flush guarantees it. */
   readonly flushedOffset: number;
   /** The epoch that the next append will carry. It rises with every open, and when a used slot is taken again. */
   readonly leaderEpoch: number;
   readonly recovery: LogRecovery;
   readonly quarantined: readonly QuarantinedRange[];
-  /** Largest batch that append takes (a batch must fit an empty segment). */
+  /** The largest batch that append takes: a batch must fit into an empty segment. */
   readonly batchBytesMax: number;
 
   /**
-   * Appends whole batches whose base offsets already continue `logEndOffset`, stamps the leader epoch into each, rolls
-   * where the active segment is full. QUOTA_EXCEEDED without `poisoned`: nothing was appended, the store goes on.
-   * Crash: each batch is there whole or not at all, and none without those before it.
+   * Appends whole batches whose base offsets already continue `logEndOffset`. Stamps the leader epoch into each, and
+   * rolls when the active segment is full. QUOTA_EXCEEDED without `poisoned`: nothing was appended and the store still
+   * works. Crash: each batch is there whole or not at all, and none without those before it.
    */
   append(batches: readonly Uint8Array[]): Promise<void>;
 
@@ -130,19 +131,20 @@ export interface LogStore {
   handOver(): Promise<void>;
 
   /**
-   * Makes all appended bytes durable (ack level `flushed`) and moves `flushedOffset`. Called again with nothing new, it
-   * brings the durable mark up to the end: until then damage in the last flush's batches counts as a torn tail.
+   * Makes all appended bytes durable (ack level `flushed`) and moves `flushedOffset`. A call with nothing new brings
+   * the durable mark up to the end; until then damage in the batches of the last flush counts as a torn tail.
    */
   flush(): Promise<void>;
 
-  /** Seals the active segment, if it has a batch, and starts another. Flushes. Crash: before or after. */
+  /** Seals the active segment, if it has a batch, and starts another. Flushes. Crash: the state before or after. */
   roll(): Promise<void>;
 
   /**
-   * Whole batches from the one that contains `from`, at least one and otherwise at most `maxBytes`, none starting at or
-   * behind `limitOffset`. Does not verify record checksums: the last reader does, and when it finds a bad one it asks
-   * again with `verify`, which checks the whole segment and so names the damaged range exactly. OFFSET_OUT_OF_RANGE
-   * below the log start or above the log end; CORRUPT_RANGE (details from, to) where `from` lies in damage.
+   * Whole batches from the one that contains `from`: at least one, otherwise at most `maxBytes`, and none that starts
+   * at or behind `limitOffset`. Record checksums are not verified here but by the last reader. When that finds a bad
+   * one it asks again with `verify`: this checks the whole segment, and so finds the exact damaged range.
+   * OFFSET_OUT_OF_RANGE below the log start or above the log end. CORRUPT_RANGE (details from, to) if `from` is
+   * damaged.
    */
   read(from: number, maxBytes: number, limitOffset: number, verify?: boolean): Promise<FetchedBatches>;
 
@@ -156,33 +158,42 @@ export interface LogStore {
   segments(): readonly SegmentInfo[];
 
   /**
-   * Raises the log start to `offset` (at most flushedOffset) and frees whole segments below. Crash: before or after.
+   * Raises the log start to `offset` (at most flushedOffset) and frees whole segments below. Crash: the state before or
+   * after.
    */
   trim(offset: number): Promise<void>;
 
   /**
-   * Puts `outputs` in the place of the sealed segments that cover [from, to). One commit. Outputs must tile inside the
-   * range; an empty list leaves a hole. Crash: before or after.
+   * Replaces the sealed segments that cover [from, to) by `outputs`, in one commit. Outputs are in order inside the
+   * range; an empty list leaves a hole. Crash: the state before or after.
    */
   replace(from: number, to: number, outputs: readonly ReplacementSegment[]): Promise<void>;
 
-  /** How far the log is compacted, and since when a tombstone there falls due; undefined where no pass has ended. */
+  /** How far the log is compacted, and when a tombstone there may be removed. Undefined if no pass has ended yet. */
   readonly compacted?: CompactedTo | undefined;
-  /** Durable when this resolves. Crash: before or after. Absent: the host keeps it (a Durable Object). */
+  /**
+   * Durable when this resolves. Crash: the state before or after. Absent if the host itself keeps the mark (a Durable
+   * Object).
+   */
   saveCompacted?(mark: CompactedTo): Promise<void>;
 
   /**
-   * Batch headers from `from` to the log end, in order; used to rebuild producer state. Below the log start those of
-   * trimmed batches that the store still holds.
+   * Batch headers from `from` to the log end, in order; used to rebuild the producers' state. They include trimmed
+   * batches below the log start that the store still holds.
    */
   headers(from: number): AsyncIterable<BatchHeader>;
 
-  /** Opaque bytes that the log stores with each sealed segment (its producers' state at that point). */
+  /**
+   * Bytes that the log stores with each sealed segment: its producers' state at that point. The store does not
+   * interpret them.
+   */
   producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined>;
-  /** Set by the log; called when a segment is sealed, for the state as of the segment's end (`logEndOffset` at that
-   *  moment), in at most `maxBytes`. */
+  /**
+   * Set by the log. Called when a segment is sealed; returns the producers' state as of the segment's end
+   * (`logEndOffset` at that moment) in at most `maxBytes`.
+   */
   onSeal: ((maxBytes: number) => Uint8Array) | undefined;
 
-  /** Flushes, writes the clean mark. The store is closed even when it throws. */
+  /** Flushes and writes the mark of a clean end. The store is closed even if this throws. */
   close(): Promise<void>;
 }

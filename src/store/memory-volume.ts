@@ -4,7 +4,7 @@ import type { Volume, VolumeInfo } from "./volume.ts";
 
 export interface MemoryVolumeOptions {
   readonly slotBytes: number;
-  /** Slots to begin with. Default 0. */
+  /** Slots that exist from the start. Default 0. */
   readonly slots?: number | undefined;
   /** More slots than this are QUOTA_EXCEEDED. Default: no limit. */
   readonly slotsMax?: number | undefined;
@@ -14,7 +14,7 @@ export class MemoryVolume implements Volume {
   readonly info: VolumeInfo = { engine: "memory", durability: "none" };
   readonly slotBytes: number;
   readonly #slotsMax: number;
-  /** Bytes appear on the first write, so that a big empty pool costs nothing. */
+  /** A slot's bytes are allocated by its first write, so that a large empty pool costs nothing. */
   readonly #slots: (Uint8Array | undefined)[] = [];
 
   constructor(options: MemoryVolumeOptions) {

@@ -1,15 +1,15 @@
-/** A table whose entries stand in order of last use, so that the ones unused for longest can be dropped. */
+/** A table in order of last use, so that the entries that were unused for longest can be dropped. */
 
 export class RecentMap<Key, Value> extends Map<Key, Value> {
-  /** The entry of this key, old or new, becomes the one that was used last. */
+  /** Puts an entry, new or replaced, and makes it the one that was used last. */
   put(key: Key, value: Value): void {
     this.delete(key);
     this.set(key, value);
   }
 
   /**
-   * Drops entries while there are too many, the one unused for longest first; pinned ones stay. `dropped` is told of
-   * each.
+   * Drops entries while there are too many, those unused for longest first; pinned entries stay. `dropped` is called
+   * with each.
    */
   dropWhile(
     isTooMany: () => boolean,

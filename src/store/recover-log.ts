@@ -1,15 +1,15 @@
 /**
- * Recovering one log: what its active slot holds, against what the catalog knows of it.
+ * Recovers one log: compares what its active slot holds with what the catalog says of it.
  *
  *              catalog's end, or the newest mark
  *   ┌─────────────────────┬──────────────────────┐
  *   │ durable: damage is  │ only where the log   │      the slot is another segment's, or empty:
- *   │ quarantined, never  │ may have been        │      all that the catalog knows of it is lost, and said to be;
- *   │ cut                 │ appended to          │      the log goes on behind it, in another slot
+ *   │ quarantined, never  │ may have been        │      all that the catalog knows of it is reported lost, and
+ *   │ cut                 │ appended to          │      the log continues behind it, in another slot
  *   └─────────────────────┴──────────────────────┘
  *
- * The catalog's end was flushed before the catalog was, so a slot that holds less has lost something since. Where the
- * log may have been appended to behind it, nobody knows how far: then the log goes on behind all that a segment can
+ * The catalog's end was flushed before the catalog was, so a slot that holds less has lost something since. If the log
+ * may have been appended to behind that end, nobody knows how far. The log then continues behind all that a segment can
  * hold, so that no offset is ever given to a second record.
  *
  * Nothing is written here.
@@ -38,7 +38,7 @@ export interface RecoveredLog {
   readonly segments: readonly Segment[];
   readonly mark: Mark;
   readonly recovery: LogRecovery;
-  /** The active slot can't be gone on in: what stands in it, if anything, is not this log's. */
+  /** True if the log can't continue in the active slot: what is in it, if anything, does not belong to this log. */
   readonly replace: boolean;
 }
 
@@ -52,8 +52,8 @@ export function roleOf(
 }
 
 /**
- * What an opening says of a log that was not in use when the catalog was written: it ends there, and nothing is looked
- * at.
+ * The report for a log that was not in use when the catalog was written: it ends where the catalog says, and its slots
+ * are not read.
  */
 export function reportUnused({ name, segments, logStartOffset, quarantined, end }: LogEntry): LogRecovery {
   return {
@@ -71,7 +71,7 @@ export function reportUnused({ name, segments, logStartOffset, quarantined, end 
   };
 }
 
-/** Errors: CORRUPT_CATALOG where the slot proves that the catalog is an older one than it had. */
+/** CORRUPT_CATALOG if the slot proves that this catalog is older than the one that was there before. */
 export async function recoverLog(disk: Disk, entry: LogEntry): Promise<RecoveredLog> {
   const { volume, kernel, tide } = disk;
   const segments = entry.segments.map((segment) => new Segment(segment, entry.name));
@@ -110,8 +110,8 @@ export async function recoverLog(disk: Disk, entry: LogEntry): Promise<Recovered
 }
 
 /**
- * A slot that was begun or written to by a later catalog, or has more than the catalog knows where it says that nothing
- * was appended: to go on would give out offsets and slots a second time.
+ * The slot was begun or written to after a later catalog, or holds more than a catalog knows that says that nothing was
+ * appended. Continuing would give out offsets and slots a second time.
  */
 export function refuseOlderCatalog(
   { tide, generation, epoch }: Disk,
@@ -125,7 +125,7 @@ export function refuseOlderCatalog(
   if (begunLater || writtenLater) {
     throw new TidemarkError(
       "CORRUPT_CATALOG",
-      `the catalog is older than the slots of log ${entry.name}: it came back from an earlier time`,
+      `the catalog is older than the slots of log ${entry.name}: an older copy of it was put back`,
       { log: entry.name, slot: entry.segments.at(-1)!.slot, generation },
     );
   }
@@ -138,19 +138,19 @@ async function walkActive(
   mark: Mark | undefined,
 ): Promise<{ segment: Segment; cut: TailCut | undefined }> {
   const segment = new Segment(active.entry(), entry.name);
-  // With checksums even where all is durable: the log makes its producers' state of these headers.
+  // With checksums even in the durable part: the log rebuilds its producers' state from these headers.
   const walk: Walk = { volume, kernel, segment, allowGaps: false, minEpoch: segment.epoch, maxEpoch: epoch };
   const durable = durableEnd(entry, mark);
   await walkDurable(walk, durable.position, durable.nextOffset);
   const { appending } = entry;
   if (appending === 0) return { segment, cut: undefined };
-  // Behind the durable end only batches of one epoch are ours; others are what the slot held before.
+  // Behind the durable end only batches of one epoch are ours; others are left from what the slot held before.
   const tail = (minEpoch: number, maxEpoch = minEpoch): Walk => ({ ...walk, minEpoch, maxEpoch });
   if (!mark) return { segment, cut: await walkUnmarked(appending > 0 ? tail(appending) : walk) };
   if (appending > 0) return { segment, cut: await walkTail(tail(appending)) };
   let cut = mark.clean ? undefined : await walkTail(tail(mark.epoch));
-  // A header page that came back from an earlier term, or lost its newest mark, knows nothing of what later terms have
-  // appended.
+  // A header page of an earlier term, or one that lost its newest mark, says nothing of batches that later terms
+  // appended. So each later term is looked for as well.
   for (let term = mark.epoch; (term = await epochBehind(tail(term + 1, epoch))) > 0;) cut = await walkTail(tail(term));
   return { segment, cut };
 }
@@ -160,8 +160,8 @@ function durableEnd({ end }: LogEntry, mark: Mark | undefined): LogEntry["end"] 
 }
 
 /**
- * Of a slot that is gone: all that the catalog knows, or all that the slot may have held where more may have been
- * appended.
+ * What is lost with a slot that is gone: all that the catalog knows of it or, if more may have been appended, all that
+ * the slot may have held.
  */
 function lostSlot({ segments, end, appending, logStartOffset }: LogEntry, reason: string): LogRecovery["lost"] {
   const { baseOffset } = segments.at(-1)!;
@@ -172,7 +172,7 @@ function lostSlot({ segments, end, appending, logStartOffset }: LogEntry, reason
   };
 }
 
-/** Damage up to the durable end, with nothing behind it: the slot is older than the catalog, or its end rotted. */
+/** Damage up to the durable end with nothing behind it: the slot is older than the catalog, or its end is damaged. */
 function lostEnd(entry: LogEntry, segment: Segment, mark: Mark | undefined): LogRecovery["lost"] {
   const { nextOffset } = durableEnd(entry, mark);
   const last = segment.damage.at(-1);
@@ -182,7 +182,7 @@ function lostEnd(entry: LogEntry, segment: Segment, mark: Mark | undefined): Log
 }
 
 /**
- * What stands for an active segment whose slot is gone. Should the right file come back, what the catalog knew of is
+ * Stands for an active segment whose slot is gone. If the right file comes back, what the catalog knew of it can be
  * read again.
  */
 export function lostSegment(

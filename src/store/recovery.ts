@@ -1,5 +1,5 @@
 /**
- * Walking a segment's batches with checksums: after an unclean end for the active one, on suspicion for a sealed one.
+ * Walks a segment's batches and verifies checksums: the active one after an unclean end, a sealed one on suspicion.
  *
  *            durable mark D
  *   ┌──────────────┬──────────────────────┬─ ─ ─ ─ ─ ─ ─ ─ ─ ┐
@@ -42,12 +42,12 @@ import { readExactly, type Volume } from "./volume.ts";
 export interface Walk {
   readonly volume: Volume;
   readonly kernel: Kernel;
-  /** Grows by every valid batch; damage is added to it. */
+  /** Grows by every valid batch. Damage is added to it. */
   readonly segment: Segment;
   readonly allowGaps: boolean;
   readonly minEpoch: number;
   readonly maxEpoch: number;
-  /** A turn of the host's event loop between two windows, for walks beside other work. */
+  /** A turn of the host's event loop between two windows, for walks that run beside other work. */
   readonly breathe?: (() => Promise<void>) | undefined;
 }
 
@@ -57,18 +57,18 @@ export interface TailCut {
   readonly reason: string;
 }
 
-/** Up to where a batch behind damage is looked for. */
+/** How far a batch behind damage is searched for. */
 interface Bounds {
   /** Body position. */
   readonly end: number;
-  /** No batch of ours ends behind it. */
+  /** No batch of this log ends behind this offset. */
   readonly limitOffset: number;
-  /** The last batch before `end` ends exactly there, and at `limitOffset`. */
+  /** True if the last batch ends exactly at `end` and at `limitOffset`. */
   readonly exact: boolean;
 }
 
 /**
- * Walks [segment.bytes, end) where every byte is known to have been durable. All damage is quarantined, so afterwards
+ * Walks [segment.bytes, end), where every byte is known to have been durable. All damage is quarantined, so afterwards
  * segment.bytes is `end` and segment.nextOffset is `nextOffset`.
  */
 export async function walkDurable(walk: Walk, end: number, nextOffset: number): Promise<void> {
@@ -81,7 +81,7 @@ export async function walkDurable(walk: Walk, end: number, nextOffset: number): 
     const to = found?.header.baseOffset ?? nextOffset;
     quarantine(segment, to, position, (found?.position ?? end) - position, statusName(status));
   }
-  // Batches that tile the bytes but end too early: the offsets between were acknowledged and are gone.
+  // The batches fill the bytes but end too early: the offsets up to `nextOffset` were acknowledged and are gone.
   if (segment.nextOffset < nextOffset) {
     if (walk.allowGaps) segment.nextOffset = nextOffset;
     else quarantine(segment, nextOffset, end, 0, "MISSING");
@@ -93,7 +93,8 @@ function quarantine(segment: Segment, to: number, position: number, bytes: numbe
 }
 
 /**
- * Walks what may follow the mark and says what had to be cut. Never quarantines: nothing here is known to be durable.
+ * Walks what may be behind the mark and reports what had to be cut. Nothing is quarantined, because nothing there is
+ * known to be durable.
  */
 export async function walkTail(walk: Walk): Promise<TailCut | undefined> {
   const end = walk.volume.slotBytes - BODY_AT;
@@ -101,9 +102,9 @@ export async function walkTail(walk: Walk): Promise<TailCut | undefined> {
 }
 
 /**
- * With no valid mark (both copies lost) there is no telling a torn tail from corruption, so a bad batch that a valid
- * one follows is quarantined, and only what nothing valid follows is cut. Where nothing confirms the offsets of the
- * valid ones, they are quarantined, too: the log goes on behind the last of them.
+ * Without a valid mark (both copies lost) a torn tail can't be told from corruption. A bad batch that is followed by a
+ * valid one is quarantined; only what no valid batch follows is cut. Valid batches whose offsets nothing confirms are
+ * quarantined as well, and the log continues behind the last of them.
  */
 export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
   const { volume, segment } = walk;
@@ -118,13 +119,15 @@ export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
   }
 }
 
-/** What the walk that ended with `status` leaves behind. */
+/** Reports what is behind the walk's end, which was reached with `status`. */
 async function cutAt(walk: Walk, status: Status, end: number): Promise<TailCut | undefined> {
   const bytes = await tornBytes(walk, walk.segment.bytes, end);
   return bytes === 0 ? undefined : { offset: walk.segment.nextOffset, bytes, reason: statusName(status) };
 }
 
-/** Adds valid batches to the segment until something else comes; each turn moves forward by at least one batch. */
+/**
+ * Adds valid batches to the segment until something else comes. Each turn of the loop advances by at least one batch.
+ */
 async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promise<Status> {
   const { volume, kernel, segment } = walk;
   for (;;) {
@@ -139,7 +142,7 @@ async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promi
       segmentBaseOffset: segment.baseOffset,
       index: INDEX_STATE_EMPTY,
     });
-    // A stale page may hold good batches of a tail that was cut: none of ours ends behind the limit.
+    // A stale page may hold good batches of a tail that was cut. No batch of this log ends behind the limit.
     const validBytes = scan.nextOffset <= limitOffset ? scan.validBytes : bytesBelow(window, limitOffset);
     if (validBytes > 0) segment.add(kernel, window.subarray(0, validBytes));
     if (validBytes < scan.validBytes) return Status.BAD_OFFSET;
@@ -149,7 +152,7 @@ async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promi
   }
 }
 
-/** Length of the batches, known to be whole, that end at or below `limitOffset`; the first one behind ends the walk. */
+/** Total length of the batches that end at or below `limitOffset`; the batches are known to be whole. */
 function bytesBelow(window: Uint8Array, limitOffset: number): number {
   for (let at = 0; ;) {
     const header = readHeader(window, at);
@@ -189,7 +192,7 @@ function fits({ segment }: Walk, { header }: Hop, { limitOffset }: Bounds): bool
   return header.baseOffset >= segment.nextOffset && nextOffsetOf(header) <= limitOffset;
 }
 
-/** What stands behind the batch goes on at its next offset. */
+/** True if what is behind the batch continues at its next offset. */
 async function isConfirmed(
   walk: Walk,
   batch: Hop,
@@ -199,15 +202,15 @@ async function isConfirmed(
   const nextOffset = nextOffsetOf(batch.header);
   if (exact && endOf(batch) === end && nextOffset === limitOffset) return true;
   if (goesOn(await readHeaderAt(walk, endOf(batch), end), nextOffset)) return true;
-  // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next
-  // one's.
+  // After compaction offsets need not continue. The batch before counts instead: damage that ends in one batch's base
+  // offset does not reach the next batch's.
   return walk.allowGaps && before !== undefined && endOf(before) === batch.position;
 }
 
 /**
- * The whole batches behind damage at `position`, whatever their offsets. The first is looked for where the damaged
- * batch itself says it ends (so that a batch carried inside a record's value can't be taken for one of ours), then all
- * byte by byte; bounded by the slot's size.
+ * The whole batches behind damage at `position`, whatever their offsets. The first one is looked for where the damaged
+ * batch itself says that it ends, so that a batch inside a record's value is not mistaken for one of the log. After
+ * that the search goes byte by byte, bounded by the slot's size.
  */
 async function* wholeBatches(walk: Walk, position: number, end: number): AsyncGenerator<Hop> {
   let base = position + 1;
@@ -274,7 +277,7 @@ async function batchAt(walk: Walk, position: number, end: number): Promise<Hop |
   return kernel.validateBatch(batch) === Status.OK ? { header, position } : undefined;
 }
 
-/** Epoch of the whole batch that continues the log where the walk has ended; 0 when none does. */
+/** Epoch of the whole batch that continues the log where the walk has ended; 0 if there is none. */
 export async function epochBehind(walk: Walk): Promise<number> {
   const { volume, segment } = walk;
   const found = await batchAt(walk, segment.bytes, volume.slotBytes - BODY_AT);
@@ -286,14 +289,14 @@ async function hasItsCrc({ volume, kernel, segment }: Walk, position: number, si
   return kernel.crc32c(batch.subarray(ATTRIBUTES_AT)) === readHeader(batch).crc;
 }
 
-/** Bytes of this term's writes that stand behind the valid end: a batch begun, or whole ones behind a hole. */
+/** Bytes written by this term behind the valid end: a batch that was begun, or whole ones behind a hole. */
 async function tornBytes(walk: Walk, position: number, end: number): Promise<number> {
   if (position + BATCH_HEADER_BYTES > end) return 0;
   const head = await readExactly(walk.volume, walk.segment.slot, BODY_AT + position, BATCH_HEADER_BYTES);
   const header = readHeader(head);
   const size = Math.max(BATCH_HEADER_BYTES, Math.min(header.sizeBytes, end - position));
-  // Stale batches have an earlier epoch. What has ours was begun where the log ends, or is whole but for what its
-  // checksum leaves out.
+  // Stale batches have an earlier epoch. A batch of ours either was begun where the log ends, or is whole except for
+  // the bytes that its checksum does not cover.
   const begun = header.magic === MAGIC && header.baseOffset === walk.segment.nextOffset;
   const torn = header.leaderEpoch >= walk.minEpoch && (begun || (await hasItsCrc(walk, position, size))) ? size : 0;
   for await (const behind of wholeBatches(walk, position, end)) {
@@ -302,7 +305,7 @@ async function tornBytes(walk: Walk, position: number, end: number): Promise<num
   return torn;
 }
 
-/** The mark that a segment without a valid one is treated as having. */
+/** The mark that counts for a segment that has no valid one. */
 export function markOrStart(mark: Mark | undefined, segment: Segment): Mark {
   return (
     mark ?? {

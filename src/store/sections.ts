@@ -1,4 +1,4 @@
-/** Writing and reading the sections behind a sealed segment's batches; footer.ts draws them. */
+/** Writes and reads the sections behind a sealed segment's batches. footer.ts draws them. */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { concat, viewOf } from "./bytes.ts";
@@ -9,15 +9,15 @@ import type { Indexes, Segment } from "./segment.ts";
 import { BODY_AT } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
-/** Bytes that the sections of a body of `bodyBytes` may take: the two indexes, the producers, the footer. */
+/** Largest size of the sections of a body of `bodyBytes`: the two indexes, the producers, the footer. */
 export function sectionsBytesMax(bodyBytes: number, producersBytes: number): number {
   return indexBytesMax(bodyBytes) + producersBytes + FOOTER_BYTES;
 }
 
-/** Bytes kept free in every slot for the producers' snapshot. */
+/** Bytes that are kept free in every slot for the producers' snapshot. */
 export const producersReserve = (slotBytes: number): number => Math.min(slotBytes >> 4, 128 * 1024);
 
-/** The largest batch that an empty slot takes. */
+/** The largest batch that fits into an empty slot. */
 export function slotBatchBytesMax(slotBytes: number): number {
   const room = slotBytes - BODY_AT;
   return room - sectionsBytesMax(room, producersReserve(slotBytes));
@@ -27,20 +27,19 @@ export interface SealOptions {
   readonly nextOffset: number;
   readonly sealedAt: number;
   readonly compacted: boolean;
-  /** Of a compacted segment; else 0. */
+  /** The body's CRC if the segment is compacted, otherwise 0. */
   readonly bodyCrc: number;
   readonly producers: Uint8Array;
   readonly previousFooterCrc: number;
   readonly epoch: number;
   /**
-   * Whose segment it is, in words that no other segment has: two of the same shape may be sealed in the same
-   * millisecond.
+   * A text that names this segment and no other: two segments of the same shape may be sealed in the same millisecond.
    */
   readonly owner: string;
 }
 
 /**
- * Writes the sections behind the segment's batches and returns what the catalog must say. Not flushed. Crash: the
+ * Writes the sections behind the segment's batches and returns what the catalog must say. Does not flush. Crash: the
  * segment is still active in the catalog, its walk ends at the first section, and sealing starts again.
  */
 export async function writeSections(
@@ -76,13 +75,13 @@ export async function writeSections(
 }
 
 export interface Sections {
-  /** Of a compacted segment: the CRC-32C of the body as it was written. */
+  /** For a compacted segment: the CRC-32C of the body as it was written. */
   readonly bodyCrc: number;
   readonly indexes: Indexes;
   readonly producers: Uint8Array;
 }
 
-/** The sections of a sealed segment, or undefined where they are not those that the catalog committed. */
+/** The sections of a sealed segment. Undefined if they are not those that the catalog committed. */
 export async function readSections(volume: Volume, kernel: Kernel, segment: Segment): Promise<Sections | undefined> {
   const sealed = segment.sealed;
   if (!sealed) return undefined;
@@ -90,7 +89,7 @@ export async function readSections(volume: Volume, kernel: Kernel, segment: Segm
   const length = offsetIndexBytes + timeIndexBytes + producersBytes;
   const bytes = await readExactly(volume, segment.slot, BODY_AT + sealed.bytes, length + FOOTER_BYTES);
   const view = viewOf(bytes);
-  // The catalog knows the footer by its checksum: a footer that has it is the one that was written.
+  // The catalog holds the footer's checksum. A footer with that checksum is the one that was written.
   const footerCrc = kernel.crc32c(bytes.subarray(length, length + FOOTER_BYTES - 4));
   if (footerCrc !== sealed.footerCrc || footerCrc !== view.getUint32(length + FOOTER_BYTES - 4)) return undefined;
   if (kernel.crc32c(bytes.subarray(0, length)) !== view.getUint32(length + SECTIONS_CRC_AT)) return undefined;
@@ -104,8 +103,8 @@ export async function readSections(volume: Volume, kernel: Kernel, segment: Segm
 }
 
 /**
- * Whether the footer at its place is the one that the catalog committed: "ours"; "other": whole, and another segment's;
- * "unknown": none can be read there.
+ * Whether the footer is the one that the catalog committed. "ours": it is. "other": it is whole but another segment's.
+ * "unknown": it can't be read.
  */
 export async function whoseFooter(
   volume: Volume,
@@ -123,7 +122,7 @@ export async function whoseFooter(
   return kernel.crc32c(footer.subarray(0, FOOTER_BYTES - 4)) === footerCrc ? "ours" : "other";
 }
 
-/** CRC-32C of a segment's whole body, in windows of 1 MiB. */
+/** CRC-32C of a segment's whole body, read in windows of 1 MiB. */
 export async function bodyCrc(volume: Volume, kernel: Kernel, segment: Segment): Promise<number> {
   const window = new Uint8Array(Math.min(1024 * 1024, segment.bytes));
   let crc = 0;

@@ -1,5 +1,5 @@
 /**
- * One log's list of segments, as those see it that work on the list from outside: trim, replace and delete
+ * One log's list of segments, as the code sees it that changes or searches it from outside: trim, replace and delete
  * (trim-and-replace.ts), look-ups by time (time-lookup.ts). SegmentedLog implements it.
  *
  *   all   ┌────────┬────────┬─ ─ ─ ─┬────────┐
@@ -15,28 +15,27 @@ export interface SegmentList {
   readonly name: string;
   readonly store: StoreContext;
   readonly leaderEpoch: number;
-  /** All segments, oldest first; also those that lie below the log start and are kept for their producers' snapshot. */
+  /** All segments, oldest first. Includes ones below the log start that are kept for their producers' snapshot. */
   readonly all: readonly Segment[];
   logStartOffset: number;
-  /** The end of what is flushed; the position is inside the active segment's body. */
+  /** The end of what is flushed. `position` counts inside the active segment's body. */
   readonly flushed: { readonly offset: number; readonly position: number };
   /** The newest mark in the active slot. */
   readonly mark: Mark;
-  /** The log is no longer in the catalog, and its slots belong to others. */
+  /** True once the log is no longer in the catalog. Its slots may belong to other logs then. */
   deleted: boolean;
 
-  /** UNKNOWN_TOPIC once it was deleted; else as the store. */
+  /** Throws UNKNOWN_TOPIC if the log was deleted; otherwise what the store's check throws. */
   check(): void;
 
-  /** Writes one of the two marks anew: what is flushed, it says. Not flushed itself. */
+  /** Rewrites one of the two marks with what is flushed. Does not flush. */
   writeMark(): Promise<void>;
 
   /**
-   * What the catalog says of this log, with the given segments and start instead of today's while a change is being
-   * committed.
+   * The log's entry in the catalog. While a change is being committed, it is made with the given segments and start.
    */
   entry(segments?: readonly Segment[], logStartOffset?: number): LogEntry;
 
-  /** The list becomes `next`; slots of segments that left it are free from here on. */
+  /** Makes `next` the list. Slots of segments that are no longer in it are free from here on. */
   adopt(next: readonly Segment[]): void;
 }

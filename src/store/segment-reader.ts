@@ -1,13 +1,13 @@
 /**
- * Reading one segment: find the batch by the sparse index, hop over batch headers, hand out whole batches.
+ * Reads one segment: finds the batch by the sparse index, hops over batch headers, returns whole batches.
  *
  *   index entry ≤ from        batch that holds `from`          limit or maxBytes
  *        ▼                            ▼                              ▼
  *   ─────┬────────┬────────┬──────────┬─────────┬──────────┬─────────┬────
  *        │ hop    │ hop    │ hop      │ returned bytes                │
  *
- * Hops check what no batch checksum covers (magic, length, continuity of offsets). When one fails the whole segment is
- * walked with checksums, once, and what is damaged is quarantined by range.
+ * A hop checks what no batch checksum covers (magic, length, continuity of offsets). If that fails, the whole segment
+ * is walked once with checksums, and damaged ranges are quarantined.
  */
 import { assert, TidemarkError } from "../errors.ts";
 import { type Kernel, INDEX_INTERVAL_BYTES } from "../kernel/types.ts";
@@ -22,13 +22,13 @@ import { Segment } from "./segment.ts";
 import { BODY_AT, type Whose } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
-/** What must stand where a read begins: no checksum covers a base offset, so the index or the batch before says it. */
+/** What must be where a read begins. No checksum covers a base offset, so the index or the batch before confirms it. */
 interface Start {
   /** Body position. */
   readonly position: number;
-  /** Base offset of the batch there; -1 where nobody knows it. */
+  /** Base offset of the batch there; -1 if it is not known. */
   readonly expected: number;
-  /** Last offset of the batch there; -1 where nobody knows it. */
+  /** Last offset of the batch there; -1 if it is not known. */
   readonly last: number;
 }
 
@@ -49,15 +49,15 @@ export class SegmentReader {
   constructor(
     readonly volume: Volume,
     readonly kernel: Kernel,
-    /** How many sealed segments keep their indexes in memory; an 8 MiB segment's take at most 40 KiB. */
+    /** How many sealed segments keep their indexes in memory. Those of an 8 MiB segment take at most 40 KiB. */
     readonly loadedMax = 256,
-    /** What a segment's slot says of itself. Objects in object storage say nothing. */
+    /** Whose segment a slot holds, by what the slot says of itself. Objects in object storage say nothing. */
     readonly whoseSlot: (segment: Segment) => Promise<Whose> = async () => "unknown",
-    /** Others have a turn after each 2 MiB of a segment that is examined. */
+    /** Gives other work a turn after each 2 MiB of a segment that is examined. */
     readonly breathe?: (() => Promise<void>) | undefined,
   ) {}
 
-  /** Makes a sealed segment's indexes ready; rebuilds them when their section is damaged. */
+  /** Makes a sealed segment's indexes ready. Rebuilds them if their section is damaged. */
   async prepare(segment: Segment): Promise<void> {
     if (!segment.sealed) return;
     if (segment.loaded) {
@@ -65,7 +65,7 @@ export class SegmentReader {
       return;
     }
     const sections = segment.damage.length > 0 ? undefined : await readSections(this.volume, this.kernel, segment);
-    // Compaction leaves holes, so continuity proves nothing about its offsets: the body's checksum does.
+    // Compaction leaves holes, so continuity of offsets proves nothing. The body's checksum is verified instead.
     const whole =
       sections &&
       (!segment.sealed.compacted || (await bodyCrc(this.volume, this.kernel, segment)) === sections.bodyCrc);
@@ -79,7 +79,9 @@ export class SegmentReader {
     this.#loaded.delete(segment);
   }
 
-  /** Walks the segment's durable bytes with checksums, replaces its damage list and (when sealed) its indexes. */
+  /**
+   * Walks the segment's durable bytes with checksums. Replaces its list of damage and, if it is sealed, its indexes.
+   */
   async examine(segment: Segment, durable = { bytes: segment.bytes, nextOffset: segment.nextOffset }): Promise<void> {
     const { volume, kernel, breathe } = this;
     const { sealed, ...entry } = segment.entry();
@@ -101,14 +103,14 @@ export class SegmentReader {
       sealed?.compacted &&
       (found.damage.length === 0 || found.damage.some(({ reason }) => reason === "BAD_OFFSET"))
     ) {
-      // Every batch is whole and yet the body is not what was sealed: an offset or epoch is wrong somewhere. Where two
-      // offsets contradict each other, no telling which.
+      // Every batch is whole, but the body is not what was sealed: an offset or epoch is wrong somewhere. If two
+      // offsets contradict each other, nobody can tell which of them.
       const sections = await readSections(volume, kernel, segment);
       if (sections && (await bodyCrc(volume, kernel, segment)) !== sections.bodyCrc) {
         found.damage = [wholeOf(segment, "BODY_CRC")];
       }
     }
-    // Trimmed or compacted meanwhile: what was read may be another segment's by now.
+    // The segment was trimmed or compacted meanwhile, so the bytes that were read may be another segment's.
     if (segment.retired) return;
     segment.hint = undefined;
     segment.examined = true;
@@ -118,16 +120,16 @@ export class SegmentReader {
       return;
     }
     segment.damage = found.damage;
-    // What recovery took for damage (an epoch out of range, say) may be readable after all: then it must be found by
-    // time, too.
+    // What recovery took for damage (an epoch out of range, for example) may be readable after all. Then it must be
+    // found by time as well.
     segment.maxTimestamp = Math.max(segment.maxTimestamp, found.maxTimestamp);
     if (sealed) segment.loaded = found.indexes;
   }
 
   /**
-   * Whether what was found in a sealed segment's slot is that segment: batches of another topic or tide are as whole as
-   * ours, and their offsets may continue as well. Its footer proves it, and so does its role; without either all must
-   * be as it was sealed.
+   * Whether a sealed segment's slot really holds that segment. Batches of another topic or tide are just as whole, and
+   * their offsets may continue as well. The footer proves it, and so does the role. Without either, everything must be
+   * as it was sealed.
    */
   async #isItsFile(segment: Segment, found: Segment): Promise<boolean> {
     const footer = await whoseFooter(this.volume, this.kernel, segment);
@@ -143,7 +145,7 @@ export class SegmentReader {
     return footer === "unknown" && same;
   }
 
-  /** Start of the last indexed batch that ends at or before `offset`; 0 without one. */
+  /** Start of the last indexed batch that ends at or before `offset`; 0 if there is none. */
   floor(segment: Segment, offset: number, steps?: number[]): number {
     return this.#floor(segment, offset, steps).position;
   }
@@ -155,17 +157,17 @@ export class SegmentReader {
   }
 
   /**
-   * Whole batches from the one that holds `from`, or the first behind it in this segment; undefined when there is none
-   * before `limit`. CORRUPT_RANGE where `from` lies in damage.
+   * Whole batches from the one that contains `from`, or the first behind it in this segment. Undefined if there is none
+   * before `limit`. CORRUPT_RANGE if `from` is damaged.
    */
   async read(segment: Segment, from: number, maxBytes: number, limit: number): Promise<FetchedBatches | undefined> {
-    // The active segment grows while we wait: the end is what it was at the start.
+    // The active segment may grow during the read; this read ends where the segment ended at its start.
     const end = segment.bytes;
     const hint = segment.hint?.offset === from ? segment.hint.position : undefined;
     let start = hint === undefined ? this.#floor(segment, from) : { position: hint, expected: from, last: -1 };
-    // A header at least, however little is asked for: it says how large the batch is.
+    // At least one header must be read, however small maxBytes is: it says how large the batch is.
     let size = Math.max(maxBytes, BATCH_HEADER_BYTES) + (hint === undefined ? 2 * INDEX_INTERVAL_BYTES : 0);
-    // Each turn gets nearer to `from` or makes the window large enough for one more whole batch.
+    // Each turn of the loop gets nearer to `from`, or makes the window large enough for one more whole batch.
     while (start.position < end) {
       const { position } = start;
       throwIfDamaged(segment, from);
@@ -190,7 +192,7 @@ export class SegmentReader {
     return undefined;
   }
 
-  /** Which part of `bytes` to hand out. With nothing found: how far to go on, and how much to read at least. */
+  /** Which part of `bytes` to return. If nothing was found: how far to move on, and how much to read at least. */
   #slice(segment: Segment, bytes: Uint8Array, wanted: Wanted) {
     const { position, end, from, maxBytes, limit, last } = wanted;
     const dense = !segment.sealed?.compacted;
@@ -201,7 +203,7 @@ export class SegmentReader {
     let needs = 0;
     let done = false;
     while (at < bytes.length) {
-      // Inside, not only at its start: an index may lead there.
+      // Checks the whole range, not only its start: an index may point into the middle of it.
       const damaged = segment.damage.find(
         (range) => position + at >= range.position && position + at < range.position + range.bytes,
       );
@@ -234,7 +236,10 @@ export class SegmentReader {
     return { start: start < 0 ? at : start, end: at, nextOffset, expected, needs, done };
   }
 
-  /** A hop failed: find out what is damaged. If nothing is, the bytes changed under us, and we can't go on. */
+  /**
+   * A hop failed, so the segment is examined for damage. If there is none, the bytes changed between two reads, and the
+   * read fails.
+   */
   async #reexamine(segment: Segment, from: number): Promise<void> {
     const known = segment.examined ? segment.damage.length : -1;
     await this.examine(segment);
@@ -244,7 +249,7 @@ export class SegmentReader {
     }
   }
 
-  /** Batches from body position `position`, header by header: for time lookups and explanations. */
+  /** Batches from body position `start`, header by header; for time look-ups and explanations. */
   async *hops(segment: Segment, start: number): AsyncGenerator<Hop> {
     const { bytes: end, nextOffset: endOffset } = segment;
     const windowBytes = 64 * 1024;
@@ -252,12 +257,12 @@ export class SegmentReader {
     let windowAt = start;
     let position = start;
     let expected = -1;
-    // Handed out once the next header continues it. Where one does not, damage is looked for and the walk begins anew:
-    // a damaged length led astray.
+    // A hop is yielded once the next header continues it. If that does not, damage is looked for and the walk begins
+    // again: a damaged length may have led to a wrong place.
     let held: Hop | undefined;
     let done = -1;
     while (position < end) {
-      // Inside, not only at its start: a damaged batch's own header may be whole and lead there.
+      // Checks the whole range, not only its start: a damaged batch's own header may be whole and point into it.
       const damaged = segment.damage.find(
         (range) => position >= range.position && position < range.position + range.bytes,
       );
@@ -280,7 +285,7 @@ export class SegmentReader {
       if (!header || !leadsOn(segment, header, expected, { left: end - position, endOffset })) {
         await this.#reexamine(segment, -1);
         held = undefined;
-        // From the front: the index may have been made before bytes were moved, too.
+        // From the front: the index may have been made after bytes were moved.
         position = 0;
         expected = -1;
         continue;
@@ -298,7 +303,8 @@ export class SegmentReader {
 }
 
 /**
- * A hop's header is one of this segment's, and its length ends inside, or at the end with the segment's last offset.
+ * True if a hop's header is one of this segment's, and its length ends inside the segment, or exactly at its end with
+ * the segment's last offset.
  */
 function leadsOn(
   segment: Segment,
@@ -322,12 +328,12 @@ function plausible(segment: Segment, header: BatchHeader, next: number, expected
   );
 }
 
-/** All of a segment as one damaged range. */
+/** The whole segment as one damaged range. */
 export function wholeOf({ baseOffset, slot, ...segment }: Segment, reason: string): QuarantinedRange {
   return { from: baseOffset, to: segment.nextOffset, slot, position: 0, bytes: segment.bytes, reason };
 }
 
-/** Damage is an answer of its own: the reader is told the range and may go on behind it. */
+/** Damage is an answer of its own: the reader learns the range and may continue behind it. */
 export function throwIfDamaged(segment: Segment, offset: number): void {
   const range = segment.damage.find((damage) => offset >= damage.from && offset < damage.to);
   if (range) throw corruptRange(range);

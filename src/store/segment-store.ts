@@ -4,10 +4,10 @@
  *   volume ── slot 0, 1   catalog A, B
  *          ── slot 2 …    a segment of some log, or free (= named by no log in the catalog)
  *
- * Structural changes (new log, roll, trim, compaction) take slots, write into them, flush them, and commit the catalog,
- * one change at a time. A slot that a change frees is used again only after that change is committed. After any failed
- * write or flush the store is poisoned: what is on disk is unknown until it is opened again (reliability rule: never
- * retry in place).
+ * Structural changes (new log, roll, trim, compaction) take slots, write into them, flush them and commit the catalog,
+ * one change at a time. A slot that a change frees is used again only after the change is committed. After any failed
+ * write or flush the store is poisoned: what is on disk is unknown until it is opened again, and nothing is retried in
+ * place.
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -25,7 +25,7 @@ import { encodeHeaderPage, type Mark, readRole, whose } from "./slot.ts";
 import type { Beginning, Change, StoreContext } from "./store-context.ts";
 import { CATALOG_SLOTS, type Volume } from "./volume.ts";
 
-/** A topic's name has up to 249 characters (Kafka's rule), and "-" and the number of the partition come behind it. */
+/** A topic's name has up to 249 characters (Kafka's rule), followed by "-" and the number of the partition. */
 const LOG_NAME = /^[A-Za-z0-9._-]{1,255}$/;
 
 export interface SegmentStoreOptions {
@@ -33,17 +33,17 @@ export interface SegmentStoreOptions {
   readonly kernel: Kernel;
   /** Milliseconds, for segments' ages. */
   readonly now: () => number;
-  /** Draws the id of a volume that has none. Without it volumes stay without one. */
+  /** Draws the id of a volume that has none. Without it such a volume stays without an id. */
   readonly newId?: (() => string) | undefined;
-  /** As the log has it: a turn of the host's event loop, for work that takes long. */
+  /** A turn of the host's event loop, for long work, as in LogOptions. */
   readonly breathe?: (() => Promise<void>) | undefined;
-  /** The id of the volume that is expected: CLOSED when there is a new one in its place. */
+  /** The id that the volume must have. With another one the open fails as CLOSED: the data was replaced. */
   readonly id?: string | undefined;
 }
 
 export interface StoreRecovery {
   readonly formatted: boolean;
-  /** Valid copies of the catalog that agreed; 1 means the other was torn or damaged and has been written anew. */
+  /** Valid copies of the catalog that agreed. 1 means that the other one was torn or damaged and was written again. */
   readonly catalogCopies: number;
   readonly generation: number;
   readonly epoch: number;
@@ -59,22 +59,22 @@ export class SegmentStore implements StoreContext {
   readonly id: string | undefined;
 
   readonly #catalog: Catalog;
-  /** All logs. One that nobody has used since the opening is what the catalog says of it, and was not looked at. */
+  /** All logs. A LogEntry stands for a log that was not used since the opening: its slots were not read yet. */
   readonly #logs = new Map<string, SegmentedLog | LogEntry>();
   readonly #opening = new Map<string, Promise<SegmentedLog>>();
-  /** Logs that wait for the commit that says so. */
+  /** Logs that wait for the commit that says that they may be appended to. */
   readonly #beginning = new Set<Beginning>();
   #beginningRun: Promise<void> | undefined;
-  /** As the catalog was found. */
+  /** The catalog as it was found. */
   readonly #disk: Disk;
-  /** The last commit says of some log that it may be appended to. */
+  /** True if the last commit says of some log that it may be appended to. */
   #anyAppending = false;
   #epoch: number;
   #usedSlots: number;
   readonly #pool: SlotPool;
   #poison: TidemarkError | undefined;
   #closed = false;
-  /** Tail of the queue of structural changes. */
+  /** The last of the structural changes that run one after the other. */
   #changes: Promise<unknown> = Promise.resolve();
 
   private constructor(options: SegmentStoreOptions, catalog: Catalog, state: CatalogState) {
@@ -99,13 +99,14 @@ export class SegmentStore implements StoreContext {
   }
 
   /**
-   * Opens the volume, formats it when it is new, recovers every log. Crash inside: the next open does the same again.
-   * Errors: CORRUPT_CATALOG, UNSUPPORTED_FORMAT, QUOTA_EXCEEDED (not even the first slots), STORAGE_FAILED.
+   * Opens the volume, formats it if it is new, and recovers every log that was in use. Crash inside: the next open does
+   * the same again. Errors: CORRUPT_CATALOG, UNSUPPORTED_FORMAT, QUOTA_EXCEEDED (no room even for the first slots),
+   * STORAGE_FAILED.
    */
   static async open(options: SegmentStoreOptions): Promise<SegmentStore> {
     const { volume, kernel, id } = options;
     const missing = CATALOG_SLOTS + 1 - volume.slotCount;
-    // What holds no catalog is not made to, where one is expected.
+    // If a certain tide is expected, a volume without a catalog is not formatted.
     if (id !== undefined && volume.slotCount < CATALOG_SLOTS) throw gone();
     if (missing > 0) await volume.addSlots(missing);
     const { catalog, state, copies } = await Catalog.read(volume, kernel);
@@ -141,26 +142,28 @@ export class SegmentStore implements StoreContext {
   }
 
   /**
-   * Since when the log of this name is there (LogEntry); undefined when there is none. 0: made by an earlier version.
+   * The epoch in which the log of this name was made (LogEntry.born). Undefined if there is none, 0 if an earlier
+   * version made it.
    */
   bornOf(name: string): number | undefined {
     const log = this.#logs.get(name);
     return log && (log.born ?? 0);
   }
 
-  /** What the log of this name keeps of its settings, whether it is in use or not. */
+  /** The stored settings of the log of this name, whether it is in use or not. */
   settingsOf(name: string): StoredSettings | undefined {
     return this.#logs.get(name)?.settings;
   }
 
-  /** The log of this name, if there is one, as log() has it. */
+  /** The log of this name, as log() returns it, or undefined if there is none. */
   async find(name: string): Promise<SegmentedLog | undefined> {
     return this.#logs.has(name) ? this.log(name) : undefined;
   }
 
   /**
-   * The log of this name; creates it, with these settings. One that was not in use is recovered by its first use: its
-   * report is then newer than the store's. INVALID_ARGUMENT: a name is 1 to 255 of A-Z a-z 0-9 . _ - (Kafka's rule).
+   * The log of this name. It is created, with these settings, if there is none. A log that was not in use is recovered
+   * by its first use; its report is then newer than the store's. INVALID_ARGUMENT: a name must be 1 to 255 of A-Z a-z
+   * 0-9 . _ - (Kafka's rule).
    */
   async log(name: string, settings?: StoredSettings): Promise<SegmentedLog> {
     const known = this.#logs.get(name);
@@ -168,7 +171,7 @@ export class SegmentStore implements StoreContext {
     const underWay = this.#opening.get(name);
     if (underWay) return underWay;
     if (!LOG_NAME.test(name))
-      throw new TidemarkError("INVALID_ARGUMENT", "a log's name is 1 to 255 of A-Z a-z 0-9 . _ -", { name });
+      throw new TidemarkError("INVALID_ARGUMENT", "a log's name must be 1 to 255 of A-Z a-z 0-9 . _ -", { name });
     const opening = known
       ? recoverLog(this.#disk, known).then((found) => this.#adopt(found))
       : this.#create(name, settings);
@@ -203,7 +206,7 @@ export class SegmentStore implements StoreContext {
     return log;
   }
 
-  /** Takes a slot and begins a segment in it, flushed. */
+  /** Takes a slot, begins a segment in it, and flushes it. */
   async #beginActive(change: Change, name: string, baseOffset: number): Promise<{ segment: Segment; mark: Mark }> {
     const slot = await change.takeSlot();
     const segment = new Segment(
@@ -221,11 +224,14 @@ export class SegmentStore implements StoreContext {
     return { segment, mark };
   }
 
-  /** A recovered log comes into use; where its active slot is not its own, in another one, behind what is lost. */
+  /**
+   * Brings a recovered log into use. If its active slot is not its own, it continues in another one, behind what is
+   * lost.
+   */
   async #adopt(found: RecoveredLog): Promise<SegmentedLog> {
     const { name } = found.entry;
     if (!found.replace) {
-      // Its end is known from the next commit on, and nothing stands behind it.
+      // Its end is recorded by the next commit, and nothing is behind it.
       const log = new SegmentedLog(this, { ...found.entry, appending: 0 }, found);
       this.#logs.set(name, log);
       return log;
@@ -236,7 +242,7 @@ export class SegmentStore implements StoreContext {
       const { from, to } = lost;
       const active = found.segments.at(-1)!;
       const segments = found.segments.slice(0, -1);
-      // The slot is kept as it is, for who can put the right file back.
+      // The slot is kept unchanged, in case somebody puts the right file back.
       if (to > from) segments.push(lostSegment(active, found.entry, lost, this.now()));
       const { segment, mark } = await this.#beginActive(change, name, to);
       const recovery = {
@@ -270,7 +276,7 @@ export class SegmentStore implements StoreContext {
       try {
         await this.#commit();
       } catch (thrown) {
-        // The catalog is full, and says it of none of them: each must ask again before it is written to.
+        // The catalog is full and names none of them, so each must ask again before it is appended to.
         for (const each of logs) each.appending = false;
         throw thrown;
       }
@@ -279,9 +285,9 @@ export class SegmentStore implements StoreContext {
   }
 
   /**
-   * Loads the indexes of sealed segments, the newest first, as many as stay in memory; beside other work, after
-   * opening, so that no seek is the first to meet a closed slot. What fails here fails again, and is reported, when it
-   * is needed.
+   * Loads the indexes of sealed segments, the newest first, as many as are kept in memory. Runs beside other work after
+   * opening, so that a seek need not open closed slots. A failure here is ignored: it is met again, and reported, when
+   * the segment is needed.
    */
   async warm(breathe?: () => Promise<void>): Promise<void> {
     const newestFirst = this.#used()
@@ -290,9 +296,9 @@ export class SegmentStore implements StoreContext {
       .sort((a, b) => b.createdAt - a.createdAt);
     for (const segment of newestFirst.slice(0, this.reader.loadedMax)) {
       if (this.#closed || this.#poison) return;
-      // A compacted segment's body is checked when it is loaded: that is too much to do ahead of need.
+      // A compacted segment's body is verified when it is loaded, which is too much work to do ahead of need.
       if (!segment.retired && !segment.sealed?.compacted) await this.reader.prepare(segment).catch(() => undefined);
-      // Each reads some 40 KiB and checks them: others go first.
+      // Each reads about 40 KiB and verifies it. Other work gets a turn in between.
       await breathe?.();
     }
   }
@@ -302,8 +308,8 @@ export class SegmentStore implements StoreContext {
   }
 
   /**
-   * Closes the logs that were appended to, and says in the catalog where each ends, unless the store is poisoned;
-   * releases the volume in any case. Where nothing was appended there is nothing to say.
+   * Closes the logs that were appended to and records in the catalog where each ends, unless the store is poisoned. If
+   * nothing was appended there is nothing to record. The volume is released in any case.
    */
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -332,14 +338,14 @@ export class SegmentStore implements StoreContext {
     const taken = new Set(state.logs.flatMap(({ segments }) => segments.map(({ slot }) => slot)));
     for (let slot = CATALOG_SLOTS; slot < this.volume.slotCount; slot++) if (!taken.has(slot)) this.#pool.put(slot);
     try {
-      // What a killed process had handed over lies in the system's cache: durable before the catalog says so.
+      // What a killed process had handed over is in the system's cache. It must be durable before the catalog says so.
       if (whole.length > 0) await this.volume.flush(whole.map(({ segments }) => segments.at(-1)!.slot));
-      // The new epoch before any mark or batch carries it.
+      // The new epoch is committed before any mark or batch has it.
       await this.#commit();
-      // One that gets no slot now is tried again by its first use.
+      // A log that gets no slot now is tried again by its first use.
       for (const log of found) if (log.replace) await this.#adopt(log).catch(ignoreRefused);
     } catch (thrown) {
-      // A disk so full that it refuses even this: what is there can be read all the same.
+      // The disk is so full that it refuses even this commit. What is there can still be read.
       const error = this.poison(thrown);
       if (error.code !== "QUOTA_EXCEEDED") throw error;
     }
@@ -380,7 +386,7 @@ export class SegmentStore implements StoreContext {
     return run;
   }
 
-  /** With this log's entry in place of what it would be; without it where `entry` is null. */
+  /** Commits with this entry for the log `name`; without the log if `entry` is null. */
   async #commit(name?: string, entry?: LogEntry | null): Promise<void> {
     const others = [...this.#logs.values()].filter((log) => entry !== null || log.name !== name);
     const logs = others.map((log) =>
@@ -412,7 +418,7 @@ export class SegmentStore implements StoreContext {
 
   release(segment: Segment): void {
     this.reader.forget(segment);
-    // Compaction's outputs take slots without a new epoch.
+    // Compaction's outputs may have taken this slot without a new epoch.
     this.#usedSlots = Math.max(this.#usedSlots, segment.slot + 1);
     this.#pool.put(segment.slot);
   }

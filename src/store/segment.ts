@@ -1,6 +1,6 @@
 /**
- * A segment in memory: what the catalog says of it, and, for the active one, its indexes as they grow. The batches stay
- * in the slot.
+ * A segment in memory: what the catalog says of it and, for the active one, its indexes as they grow. The batches are
+ * only in the slot.
  */
 import { INDEX_STATE_EMPTY, type IndexState, type Kernel, KERNEL_BATCH_BYTES_MAX, Status } from "../kernel/types.ts";
 import { readHeader } from "../record/format.ts";
@@ -25,13 +25,19 @@ export class Segment {
   maxTimestamp = -1;
   firstTimestamp = -1;
   sealed: SealedEntry | undefined;
-  /** Damage inside this segment; positions count from the body's start. */
+  /** Damage inside this segment. Positions count from the body's start. */
   damage: QuarantinedRange[] = [];
-  /** Damage was looked for with checksums since the store was opened, so a failed hop means a fault of ours. */
+  /**
+   * True if the segment was walked with checksums since the store was opened. A failed hop without damage is then a
+   * fault of ours.
+   */
   examined = false;
-  /** No longer part of the log: its slot may be overwritten, so bytes read before this was checked don't count. */
+  /**
+   * True once the segment is no longer part of the log. Its slot may be overwritten, so bytes that were read before
+   * this was checked must not be used.
+   */
   retired = false;
-  /** Where the next sequential read will begin; saves an index search. */
+  /** Where the next sequential read will begin. Saves a search in the index. */
   hint: { readonly offset: number; readonly position: number } | undefined;
 
   readonly #offsetEntries = new GrowingBytes();
@@ -45,7 +51,7 @@ export class Segment {
   readonly epoch: number;
   readonly createdAt: number;
   readonly begun: number;
-  /** Name of the log that it belongs to. */
+  /** Name of the log that the segment belongs to. */
   readonly log: string;
 
   constructor(entry: SegmentEntry, log = "") {

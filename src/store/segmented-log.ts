@@ -1,8 +1,8 @@
 /**
- * One log in a volume: sealed segments and an active one, see segment-store.ts for what logs share.
+ * One log in a volume: sealed segments and an active one. segment-store.ts owns what logs share.
  *
  *   append → mark of the last flush, then the batches, into the active slot
- *   flush  → one flush of that slot; the next append's mark will say so
+ *   flush  → one flush of that slot; the mark of the next append records it
  *   roll   → sections behind the old batches, a header page in the next slot, flush both, commit the catalog
  */
 import { TidemarkError } from "../errors.ts";
@@ -26,12 +26,12 @@ import type { SegmentList } from "./segment-list.ts";
 import { BODY_AT, encodeMark, type Mark, markPosition } from "./slot.ts";
 import type { StoreContext } from "./store-context.ts";
 
-/** Neighbours are joined into writes of up to this size; larger batches are written as they are, without a copy. */
+/** Small batches are joined into writes of up to this size. Larger ones are written as they are, without a copy. */
 const JOIN_BYTES = 64 * 1024;
 /**
- * A mark is a second dirty page for the flush, so it is not written anew for less than 1/128 of a slot (64 KiB of 8
- * MiB), until an idle flush brings it up to the end. Recovery checks that much more; what rots in it meanwhile counts
- * as torn.
+ * A mark makes a second dirty page for the flush. So it is rewritten only once 1/128 of a slot (64 KiB of 8 MiB) was
+ * flushed since, or by an idle flush, which brings it up to the end. Until then recovery checks that much more, and
+ * damage in it counts as a torn tail.
  */
 const MARK_SHARE = 7;
 
@@ -43,7 +43,7 @@ export class SegmentedLog implements LogStore, SegmentList {
   onSeal: ((maxBytes: number) => Uint8Array) | undefined;
 
   readonly store: StoreContext;
-  /** See LogEntry: it tells this log from an earlier one of the same name. */
+  /** Tells this log from an earlier one of the same name; see LogEntry. */
   readonly born: number | undefined;
   settings: StoredSettings | undefined;
   compacted: CompactedTo | undefined;
@@ -52,11 +52,11 @@ export class SegmentedLog implements LogStore, SegmentList {
   logStartOffset: number;
   flushed: { readonly offset: number; readonly position: number };
   mark: Mark;
-  /** The catalog says that batches may stand behind the end that it knows: nothing is appended before. */
+  /** True if the catalog says that batches may be behind the end that it knows. Nothing is appended before. */
   appending: boolean;
   /** Bytes kept free in every slot for the producers' snapshot. */
   readonly #producersReserve: number;
-  /** Flushed bytes that may stand behind the mark. */
+  /** Flushed bytes that may be behind the mark. */
   readonly #markBytes: number;
 
   constructor(
@@ -147,7 +147,8 @@ export class SegmentedLog implements LogStore, SegmentList {
     for (const batch of batches) {
       if (!this.#fits(runBytes + batch.length, batch)) {
         await this.#write(run);
-        // Another log may have taken the reserved slot. Refused in the middle, the append is neither done nor undone.
+        // Another log may have taken the reserved slot. If the roll is refused in the middle of an append, that append
+        // is neither done nor undone, so the store is poisoned.
         await this.roll().catch((thrown: unknown) => {
           throw this.logEndOffset === from ? thrown : store.poison(thrown);
         });
@@ -160,7 +161,10 @@ export class SegmentedLog implements LogStore, SegmentList {
     await this.#write(run);
   }
 
-  /** By bytes and by offsets: a compressed batch of some hundred bytes may hold 65,536. */
+  /**
+   * Whether the batches fit the active segment by bytes and by offsets: a compressed batch of some hundred bytes may
+   * hold 65,536.
+   */
   #fits(bytes: number, last: Uint8Array): boolean {
     const body = this.#active.bytes + bytes;
     if (nextOffsetOf(readHeader(last)) - this.#active.baseOffset > SEGMENT_OFFSETS_MAX) return false;
@@ -168,7 +172,8 @@ export class SegmentedLog implements LogStore, SegmentList {
   }
 
   /**
-   * All the slots that these batches will need, before the first byte is written: a full disk refuses all or nothing.
+   * Reserves all slots that these batches will need before the first byte is written, so that a full disk refuses all
+   * of them or none.
    */
   async #reserve(batches: readonly Uint8Array[]): Promise<void> {
     let slots = 0;
@@ -197,7 +202,7 @@ export class SegmentedLog implements LogStore, SegmentList {
     for (const batch of batches) stampLeaderEpoch(batch, this.leaderEpoch);
     await this.store.poisonOnFailure(async () => {
       const active = this.#active;
-      // The epoch that these batches carry, too: behind the mark no other counts.
+      // The mark must also have the epoch of these batches, because behind the mark no other epoch counts.
       if (
         this.mark.clean ||
         this.mark.epoch !== this.leaderEpoch ||
@@ -212,8 +217,9 @@ export class SegmentedLog implements LogStore, SegmentList {
   }
 
   /**
-   * One of the two marks anew. What it speaks of was flushed before; not flushed itself. It has this term's epoch once
-   * the catalog says that the log is appended to: no slot may name an epoch that no catalog knows.
+   * Rewrites one of the two marks. What it records was flushed before; the mark itself is not flushed here. It has this
+   * term's epoch once the catalog says that the log is appended to, because no slot may name an epoch that no catalog
+   * knows.
    */
   async writeMark(clean = false): Promise<void> {
     const { volume, kernel } = this.store;
@@ -235,8 +241,7 @@ export class SegmentedLog implements LogStore, SegmentList {
     const active = this.#active;
     const flushed = { offset: active.nextOffset, position: active.bytes };
     await this.store.poisonOnFailure(async () => {
-      // Nothing new: the mark catches up with the last flush, so that rot in its batches can't be taken for a torn
-      // tail.
+      // Nothing new: the mark moves up to the last flush, so that damage in its batches can't be taken for a torn tail.
       if (flushed.position === this.flushed.position && this.mark.position !== flushed.position) await this.writeMark();
       await this.store.volume.flush([active.slot]);
     });
@@ -282,7 +287,7 @@ export class SegmentedLog implements LogStore, SegmentList {
       sealedAt: this.store.now(),
       compacted: false,
       bodyCrc: 0,
-      // Without room the state is found by walking further back; nothing depends on this section.
+      // Without room the section stays empty: the state is then found by walking further back.
       producers: snapshot && snapshot.length <= room ? snapshot : new Uint8Array(0),
       previousFooterCrc: this.all[this.all.length - 2]?.sealed?.footerCrc ?? 0,
       epoch: this.leaderEpoch,
@@ -290,7 +295,7 @@ export class SegmentedLog implements LogStore, SegmentList {
     });
   }
 
-  /** Settings are durable when this resolves. Crash: the settings before or these. */
+  /** The settings are durable when this resolves. Crash: the settings before or these. */
   async saveSettings(settings: StoredSettings): Promise<void> {
     this.check();
     await this.store.change(async (change) => {
@@ -326,7 +331,7 @@ export class SegmentedLog implements LogStore, SegmentList {
     await replaceSegments(this, from, to, outputs);
   }
 
-  /** The catalog's next commit says that the log ends here. A log that was not appended to has nothing to do. */
+  /** The catalog's next commit records that the log ends here. A log that was not appended to has nothing to record. */
   async close(): Promise<void> {
     if (!this.appending) return;
     await this.flush();
@@ -347,10 +352,11 @@ export class SegmentedLog implements LogStore, SegmentList {
       if (verify) await this.examine(segment);
       await this.store.reader.prepare(segment);
       const found = await this.store.reader.read(segment, Math.max(wanted, segment.baseOffset), maxBytes, limit);
-      // Trimmed or compacted while we read: its slot may hold other bytes by now, so look again.
+      // The segment was trimmed or compacted during the read and its slot may hold other bytes now, so it looks again.
       if (segment.retired) this.#checkRange(from);
       else if (found) return found;
-      // A hole that compaction left at the segment's end: go on in the next one. The loop ends at the log's end.
+      // Compaction left a hole at the segment's end, so the read continues in the next one. The loop ends at the log's
+      // end.
       else if (segment.sealed) wanted = segment.nextOffset;
       else return { bytes: new Uint8Array(0), nextOffset: wanted };
     }
@@ -373,7 +379,7 @@ export class SegmentedLog implements LogStore, SegmentList {
     await this.store.reader.examine(segment, segment.sealed ? undefined : { bytes, nextOffset });
   }
 
-  /** The segment that holds `offset`, or the first behind it. Binary search over base offsets. */
+  /** The segment that contains `offset`, or the first behind it. Binary search over base offsets. */
   segmentFor(offset: number): Segment | undefined {
     let low = 0;
     let high = this.all.length;
@@ -391,7 +397,7 @@ export class SegmentedLog implements LogStore, SegmentList {
   }
 
   async *headers(from: number): AsyncGenerator<BatchHeader> {
-    // Below the log start, too, what was trimmed and is still there: its producers may re-send it.
+    // Includes trimmed batches below the log start that are still there: their producers may re-send them.
     let offset = Math.max(from, this.all[0]!.baseOffset);
     while (offset < this.logEndOffset) {
       const segment = this.segmentFor(offset);
@@ -415,7 +421,7 @@ export class SegmentedLog implements LogStore, SegmentList {
   }
 }
 
-/** Small neighbours in one buffer each, large batches alone and not copied. */
+/** Joins small neighbours into one buffer each. Large batches come alone and are not copied. */
 function* joined(batches: readonly Uint8Array[]): Generator<Uint8Array> {
   let run: Uint8Array[] = [];
   let bytes = 0;

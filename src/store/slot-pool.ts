@@ -3,12 +3,13 @@
  *
  *   put(slot) ──▶ free ──▶ take()      used slots first, new ones when none is free
  *                   ▲
- *                   └── grown ahead beside the work at hand, so that a roll seldom waits for one and its name had time to reach the disk
+ *                   └── grown ahead beside other work, so that a roll seldom waits for a new slot and the slot's file
+ *                       name had time to reach the disk
  */
 import { TidemarkError } from "../errors.ts";
 import type { Volume } from "./volume.ts";
 
-/** Free slots kept ready. */
+/** Free slots that are kept ready. */
 const SPARE_SLOTS = 2;
 
 export class SlotPool {
@@ -16,7 +17,7 @@ export class SlotPool {
   /** False once nothing may be written any more. */
   readonly #mayGrow: () => boolean;
   readonly #free: number[] = [];
-  /** Slots being made; never rejects. */
+  /** Resolves when no slot is being made. Never rejects. */
   #growing: Promise<void> = Promise.resolve();
 
   constructor(volume: Volume, mayGrow: () => boolean) {
@@ -28,33 +29,31 @@ export class SlotPool {
     this.#free.push(...slots);
   }
 
-  /**
-   * Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as could be made are there, nothing else changed.
-   */
+  /** Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as possible were made, nothing else changed. */
   async reserve(count: number): Promise<void> {
     await this.#grow(() => count - this.#free.length);
   }
 
   async take(): Promise<number> {
     await this.reserve(1);
-    // Used slots first: their blocks are allocated, so writing into them is several times faster.
+    // Used slots first: their blocks are allocated, which makes writing into them several times faster.
     this.#free.sort((a, b) => a - b);
     const slot = this.#free.shift()!;
     this.growAhead();
     return slot;
   }
 
-  /** Beside the work at hand; a refusal is met again, and reported, when a slot is really needed. */
+  /** Makes slots beside other work. A failure here is ignored: it is met again, and reported, when a slot is needed. */
   growAhead(): void {
     if (this.#mayGrow()) void this.#grow(() => SPARE_SLOTS - this.#free.length).catch(() => undefined);
   }
 
-  /** When no slot is being made. */
+  /** Resolves when no slot is being made. */
   settled(): Promise<void> {
     return this.#growing;
   }
 
-  /** One growth at a time, so that each sees the slots that the one before made. */
+  /** Makes slots one call at a time, so that each call sees the slots that the one before made. */
   #grow(missing: () => number): Promise<void> {
     const run = this.#growing.then(async () => {
       const count = missing();

@@ -7,26 +7,26 @@
  *   └────────────┴────────────┴──────────┴────────┴───────────────────┴────────────────────┴──────┘
  *
  *   role  0 "TIDESLOT" · 8 u32 version · 12 i32 epoch · 16 i64 base offset · 24 u32 name bytes · 28 u32 CRC-32C of
- *         0 … 27 and of 32 to the end of what follows · 32 u64 begun · 40 u32 id bytes · 44 log name (UTF-8, at most 255
- *         bytes) and behind it the tide's id (UTF-8); version 1 had neither begun nor id, and its name at 32
+ *         0 … 27 and of 32 to the end of what follows · 32 u64 begun · 40 u32 id bytes · 44 log name (UTF-8, at most
+ *         255 bytes) and behind it the tide's id (UTF-8); version 1 had neither begun nor id, and its name at 32
  *   mark  0 "MARK" · 4 u32 count · 8 i64 base offset of the segment · 16 u32 position · 20 i64 next offset
  *         · 28 i32 epoch · 32 u32 flags (1 clean shutdown) · 36 u32 CRC-32C of 0 … 35
  *
- * A mark says: "batches up to `position` (ending before `next offset`) were flushed; what stands behind carries
- * `epoch`". It is written with the next batch and flushed with it, so it costs no sync, and it is true whether or not
- * that batch arrives. Marks alternate between two sectors: a torn one leaves the other. Behind the mark a bad batch is
- * a torn tail; before it, corruption. Equality of epochs behind the mark keeps out stale batches of the slot's earlier
- * life, since base offset and epoch stand outside a batch's own checksum.
+ * A mark says: "batches up to `position` (ending before `next offset`) were flushed; batches behind it have `epoch`".
+ * It is written with the next batch and flushed with it, so it costs no flush of its own, and it is true whether or not
+ * that batch arrives. Marks alternate between two sectors, so a torn one leaves the other. Behind the mark a bad batch
+ * is a torn tail; before it, corruption. Batches behind the mark must have its epoch: this excludes stale batches of
+ * the slot's earlier use, since a batch's own checksum covers neither base offset nor epoch.
  *
- * The role tells whose file this is: tide, log, base offset, epoch and `begun`, the generation of the catalog that was
- * to name it first. A file that was exchanged for another, or came back from the slot's earlier life, says something
- * else there.
+ * The role tells which segment this file holds: tide, log, base offset, epoch and `begun`, the generation of the
+ * catalog that was to name it first. A file that was exchanged for another, or is left from the slot's earlier use, has
+ * another role.
  */
 import type { Kernel } from "../kernel/types.ts";
 import { getSafe64, viewOf } from "./bytes.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
-/** Where batches begin. One page: the smallest unit that file systems write. */
+/** Where batches begin: after one page, the smallest unit that file systems write. */
 export const BODY_AT = 4096;
 const SECTOR = 512;
 const ROLE_MAGIC = 0x54494445534c4f54n; // "TIDESLOT"
@@ -34,9 +34,9 @@ const ROLE_HEAD_BYTES = 32;
 const BEGUN_AT = ROLE_HEAD_BYTES;
 const ID_BYTES_AT = BEGUN_AT + 8;
 const NAME_AT = ID_BYTES_AT + 4;
-/** As UTF-8 it fits the role's sector behind the longest name, whatever the characters are. */
+/** As UTF-8 an id of this length fits the role's sector behind the longest name, whatever its characters are. */
 export const ID_CHARS_MAX = 64;
-/** The first version had no identity: its name stands where `begun` is now. */
+/** Version 1 had no identity: its name is where `begun` is now. */
 const ROLE_VERSION_BARE = 1;
 const ROLE_VERSION = 2;
 export const LOG_NAME_BYTES_MAX = 255;
@@ -46,10 +46,11 @@ const MARK_CRC_AT = 36;
 const FLAG_CLEAN = 1;
 
 export interface Mark {
-  /** Rises with every mark of a segment; the larger valid one counts. */
+  /** Rises with every mark of a segment. The valid mark with the larger count is the newest. */
   readonly count: number;
   /**
-   * Base offset of the segment it belongs to: a mark of the slot's earlier life names another one, or another epoch.
+   * Base offset of the segment that the mark belongs to. A mark of the slot's earlier use has another base offset or
+   * another epoch.
    */
   readonly baseOffset: number;
   /** Bytes of batches, from BODY_AT. */
@@ -61,21 +62,20 @@ export interface Mark {
 
 /** What a slot says of itself. */
 export interface Role {
-  /** Id of the tide; "" where it has none, or where the slot was begun by a version that knew none. */
+  /** Id of the tide. "" if the tide has none, or if a version without ids began the slot. */
   readonly tide: string;
   readonly log: string;
   readonly baseOffset: number;
   readonly epoch: number;
   /**
-   * Generation of the catalog that was to name the segment first; 0 where the slot was begun by a version that knew
-   * none.
+   * Generation of the catalog that was to name the segment first. 0 if a version that did not record it began the slot.
    */
   readonly begun: number;
 }
 
 /**
- * "ours" for certain; "alike" as far as the slot can say; "other": another segment's file; "unknown": the role can't be
- * read.
+ * "ours": certainly. "alike": as far as the slot can tell. "other": another segment's file. "unknown": the role can't
+ * be read.
  */
 export type Whose = "ours" | "alike" | "other" | "unknown";
 
@@ -92,7 +92,8 @@ export function whose(role: Role | undefined, wanted: Role): Whose {
 }
 
 /**
- * The whole header page of a slot that begins a segment; both marks say "nothing yet". The store has checked the name.
+ * The whole header page of a slot that begins a segment. Both marks say "nothing yet". The store has checked the name's
+ * length.
  */
 export function encodeHeaderPage(kernel: Kernel, role: Role, mark: Mark): Uint8Array {
   const page = new Uint8Array(BODY_AT);
@@ -117,7 +118,7 @@ export function encodeHeaderPage(kernel: Kernel, role: Role, mark: Mark): Uint8A
 const roleCrc = (kernel: Kernel, page: Uint8Array, end: number): number =>
   kernel.crc32c(page.subarray(ROLE_HEAD_BYTES, end), kernel.crc32c(page.subarray(0, 28)));
 
-/** What the slot says of itself, or undefined where it never began a segment (or its role is damaged). */
+/** What the slot says of itself. Undefined if it never began a segment, or its role is damaged. */
 export async function readRole(kernel: Kernel, volume: Volume, slot: number): Promise<Role | undefined> {
   const bytes = await readExactly(volume, slot, 0, SECTOR);
   const view = viewOf(bytes);
@@ -139,7 +140,7 @@ export async function readRole(kernel: Kernel, volume: Volume, slot: number): Pr
   };
 }
 
-/** Sector of a mark: even counts in the first, odd ones in the second. */
+/** The sector of a mark: even counts in the first, odd ones in the second. */
 export function markPosition(mark: Pick<Mark, "count">): number {
   return SECTOR * (1 + (mark.count & 1));
 }
@@ -158,7 +159,7 @@ export function encodeMark(kernel: Kernel, mark: Mark): Uint8Array {
   return bytes;
 }
 
-/** The newest valid mark of the segment that begins at `baseOffset` with `epoch` or a later one; undefined if none. */
+/** The newest valid mark of the segment that begins at `baseOffset` with `epoch` or a later one. Undefined if none. */
 export async function readMark(
   kernel: Kernel,
   volume: Volume,

@@ -1,6 +1,6 @@
 /**
- * What one log needs of the store that it shares with others. SegmentStore implements it; SegmentedLog, and what works
- * on a log's segments (segment-list.ts), know only this.
+ * What one log needs of the store that it shares with other logs. SegmentStore implements it. SegmentedLog, and the
+ * code that works on a log's segments (segment-list.ts), know only this.
  *
  *   SegmentStore ──implements──▶ StoreContext ◀──knows── SegmentedLog, trim-and-replace, time-lookup
  */
@@ -12,19 +12,19 @@ import type { Segment } from "./segment.ts";
 import type { Mark } from "./slot.ts";
 import type { Volume } from "./volume.ts";
 
-/** What a structural change may do while it holds the store. */
+/** What a structural change may do while it has the store for itself. */
 export interface Change {
-  /** QUOTA_EXCEEDED when none is free and none can be made; then nothing was changed. */
+  /** Takes a free slot. QUOTA_EXCEEDED if none is free and none can be made; then nothing was changed. */
   takeSlot(): Promise<number>;
   /** The epoch for a segment in this slot: a new one when the slot may hold stale batches, else `current`. */
   epochFor(slot: number, current: number): number;
-  /** Makes `entry` the log's line in the catalog. The commit point. */
+  /** Makes `entry` the log's entry in the catalog. This is the commit. */
   commit(log: string, entry: LogEntry): Promise<void>;
-  /** Takes the log out of the catalog; a log that gets its name is born in a later epoch. The commit point, too. */
+  /** Removes the log from the catalog. This is a commit as well. A later log of that name is born in a later epoch. */
   remove(log: string): Promise<void>;
 }
 
-/** A log that is about to be appended to: the catalog's next commit says so. */
+/** A log that is about to be appended to. The catalog's next commit says so. */
 export interface Beginning {
   appending: boolean;
 }
@@ -39,43 +39,40 @@ export interface StoreContext {
   readonly epoch: number;
   /** The largest batch that a slot of this volume takes. */
   readonly batchBytesMax: number;
-  /** Generation of the next commit: a segment that is begun for it is told apart from all others by this number. */
+  /** Generation of the next commit. This number tells a segment that is begun for it from all others. */
   readonly nextGeneration: number;
 
   /**
-   * Throws on a closed or poisoned store what closed or poisoned it; `earlier` in the details: this work did nothing.
+   * Throws the error that closed or poisoned the store. `earlier` in its details means: the call that throws now did
+   * nothing.
    */
   check(): void;
 
-  /**
-   * Runs one structural change at a time. A failure poisons the store, except a refused slot, which changed nothing.
-   */
+  /** Runs one structural change at a time. A failure poisons the store, except that a refused slot changes nothing. */
   change(work: (change: Change) => Promise<void>): Promise<void>;
 
-  /** Before a log's first batch since it was last closed: one commit for all that begin together. */
+  /** Called before a log's first batch since it was last closed. Logs that begin at the same time share one commit. */
   beginAppending(log: Beginning): Promise<void>;
 
-  /** Writes a segment's header page, both marks at its start. Not flushed. */
+  /** Writes a segment's header page, with both marks at the segment's start. Does not flush. */
   beginSegment(segment: Segment): Promise<Mark>;
 
-  /**
-   * Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as could be made are there, nothing else changed.
-   */
+  /** Makes sure that `count` slots are free. QUOTA_EXCEEDED: as many as possible were made, nothing else changed. */
   reserveSlots(count: number): Promise<void>;
 
-  /** Frees the slot of a segment that left its log; the change that took it out is committed. */
+  /** Frees the slot of a segment that left its log, once the change that removed it is committed. */
   release(segment: Segment): void;
 
-  /** Whose segment it is, for its footer. */
+  /** The text that names a segment's owner in its footer. */
   ownerOf(segment: Segment): string;
 
   /**
-   * Runs work that writes. Whatever goes wrong inside leaves the disk unknown, so the store is poisoned; except that a
-   * slot could not be made or the call was wrong: nothing that counts was written by then, so the slots taken go back
-   * and the store goes on.
+   * Runs work that writes. After a failure the disk's state is unknown, so the store is poisoned. The exceptions are a
+   * slot that could not be made and a wrong call: nothing that counts was written by then, so the taken slots are given
+   * back and the store still works.
    */
   poisonOnFailure<T>(work: () => Promise<T>, giveBack?: () => void): Promise<T>;
 
-  /** From here on the store only reads. Returns the error to throw. */
+  /** Poisons the store: from here on it only reads. Returns the error to throw. */
   poison(thrown: unknown): TidemarkError;
 }

@@ -1,8 +1,8 @@
-/** A seek by time in one log's segments: time index, then header by header. Loaded by the first such seek. */
+/** A seek by time in one log's segments: first the time index, then header by header. Loaded by the first such seek. */
 import { lastBefore, timeEntryAt } from "./index-entries.ts";
 import type { SegmentList } from "./segment-list.ts";
 
-/** LogStore.offsetForTimestamp. */
+/** Implements LogStore.offsetForTimestamp. */
 export async function offsetForTimestamp(log: SegmentList, timestamp: number): Promise<number | undefined> {
   const { reader, kernel } = log.store;
   for (const segment of log.all) {
@@ -16,7 +16,7 @@ export async function offsetForTimestamp(log: SegmentList, timestamp: number): P
     for await (const { header } of reader.hops(segment, position)) {
       if (header.maxTimestamp >= timestamp) return Math.max(header.baseOffset, log.logStartOffset);
     }
-    // Compacted or trimmed under our feet: what took its place is in the list of now.
+    // The segment was compacted or trimmed meanwhile, so the search begins again in the current list.
     if (segment.retired) return offsetForTimestamp(log, timestamp);
   }
   return undefined;

@@ -1,5 +1,5 @@
 /**
- * What takes segments out of a log, loaded when the first upkeep needs it.
+ * Removes segments from a log. Loaded when the first upkeep needs it.
  *
  *   trim      catalog committed (the new start) → slots of the segments before it free
  *   replace   slots taken → outputs written and flushed → catalog committed (the swap) → old slots free
@@ -14,7 +14,7 @@ import { BODY_AT } from "./slot.ts";
 
 const NOTHING = new Uint8Array(0);
 
-/** LogStore.trim. */
+/** Implements LogStore.trim. */
 export async function trimSegments(log: SegmentList, offset: number): Promise<void> {
   const { store, flushed } = log;
   log.check();
@@ -27,10 +27,11 @@ export async function trimSegments(log: SegmentList, offset: number): Promise<vo
   }
   await store.change(async (change) => {
     const kept = log.all.filter((segment) => !segment.sealed || segment.nextOffset > offset);
-    // The newest producers' snapshot outlives its records: a re-sent batch must be recognised although it was trimmed.
+    // The newest producers' snapshot is kept when its records are trimmed: a re-sent batch of theirs must still be
+    // recognised.
     const newest = log.all.findLast((segment) => segment.sealed?.producersBytes);
     if (newest && !kept.includes(newest)) kept.unshift(newest);
-    // A mark covers the log start, so that rot behind the mark can never put the log's end before its start.
+    // A mark must cover the log start, so that damage behind the mark can't put the log's end before its start.
     if (log.mark.nextOffset < offset) {
       await log.writeMark();
       await store.volume.flush([kept.at(-1)!.slot]);
@@ -41,7 +42,7 @@ export async function trimSegments(log: SegmentList, offset: number): Promise<vo
   });
 }
 
-/** LogStore.replace. */
+/** Implements LogStore.replace. */
 export async function replaceSegments(
   log: SegmentList,
   from: number,
@@ -55,7 +56,7 @@ export async function replaceSegments(
   if (inputs[0]?.baseOffset !== from || last?.nextOffset !== to) {
     throw new TidemarkError("INVALID_ARGUMENT", "no sealed segments cover this range", { from, to });
   }
-  // The newest producers' snapshot must outlive its segment, so an empty output carries it.
+  // The newest producers' snapshot is kept when its segment has no records left: an empty output carries it.
   const wanted =
     outputs.length > 0
       ? outputs
@@ -79,7 +80,8 @@ export async function replaceSegments(
 }
 
 /**
- * Takes a log out of its store. Crash: it is there as it was, or gone. What is in hand on it is refused from then on.
+ * Removes a log from its store. Crash: the log is unchanged, or gone. Calls that are under way are refused from then
+ * on.
  */
 export async function deleteLog(log: SegmentList): Promise<void> {
   log.check();
@@ -93,7 +95,10 @@ export async function deleteLog(log: SegmentList): Promise<void> {
   });
 }
 
-/** A segment's snapshot, for the one that takes its place. Unreadable, it may go only where a newer one stands. */
+/**
+ * A segment's snapshot, for the segment that replaces it. If it can't be read, that is allowed only where a newer one
+ * exists.
+ */
 async function producersOf({ store, all }: SegmentList, segment: Segment): Promise<Uint8Array> {
   const sections = await readSections(store.volume, store.kernel, segment);
   const newer = all.slice(all.indexOf(segment) + 1).some((each) => each.sealed?.producersBytes);

@@ -1,21 +1,22 @@
 /**
- * A volume: numbered slot files of one fixed size, and nothing else. Names never change, slots are never removed while
- * the volume is open, and creating one commits nothing: what a slot means is said by the catalog (catalog.ts) alone,
+ * A volume: numbered slot files of one fixed size, and nothing else. Names never change, and slots are never removed
+ * while the volume is open. Creating a slot commits nothing: only the catalog (catalog.ts) says what a slot means,
  * because no engine makes a file's *name* durable with its bytes (docs/format.md, "Why slots").
  *
  *   slot 0   catalog copy A          slot 2 …   segments, or free
  *   slot 1   catalog copy B
  *
- * Implementations: MemoryVolume, OpfsVolume, IdbVolume; TakenVolume over files that a hung leader keeps locked; one of
- * a single segment of R2 at the edge, for reading; those of simulation and tests. One writer per volume.
+ * Implementations: MemoryVolume, OpfsVolume, IdbVolume; CopyingVolume over files that a hung leader keeps locked; at
+ * the edge one of a single segment in R2, for reading; those of the simulation and of tests. One writer for each
+ * volume.
  */
 import { TidemarkError } from "../errors.ts";
 
-/** The first slots hold the catalog's copies; segments begin behind them. */
+/** The first slots hold the catalog's copies. Segments use the slots behind them. */
 export const CATALOG_SLOTS = 2;
 /**
- * A slot's number is below this one: more slots than a catalog can name. A file or an entry with a higher number is
- * none of ours.
+ * Slot numbers are below this, which is more slots than a catalog can name. A file or an entry with a higher number is
+ * ignored.
  */
 export const SLOTS_MAX = 2 ** 17;
 
@@ -24,8 +25,9 @@ export type Engine = "opfs" | "indexeddb" | "memory";
 export interface VolumeInfo {
   readonly engine: Engine;
   /**
-   * What a returned flush() is worth: "device" survives power loss as far as the engine's flush does; "process"
-   * survives the tab and the browser, not the power; "none" ends with the process (memory, incognito).
+   * What a returned flush() guarantees. "device": the bytes survive power loss, as far as the engine's flush does.
+   * "process": they survive the end of the tab and the browser, but not power loss. "none": they end with the process
+   * (memory, incognito).
    */
   readonly durability: "device" | "process" | "none";
 }
@@ -45,9 +47,8 @@ export interface Volume {
   addSlots(count: number): Promise<void>;
 
   /**
-   * Makes ready for a write to this slot all that has to be waited for (a file opened, a copy made): a write that
-   * follows at once gives its bytes away in the same turn. Changes no byte of the slot. STORAGE_FAILED,
-   * QUOTA_EXCEEDED.
+   * Does everything for a write to this slot that has to be awaited (opens a file, makes a copy), so that a write right
+   * after it passes on its bytes in the same turn. Changes no byte of the slot. STORAGE_FAILED, QUOTA_EXCEEDED.
    */
   prepare(slot: number): Promise<void>;
 
@@ -58,24 +59,27 @@ export interface Volume {
    */
   write(slot: number, position: number, bytes: Uint8Array): Promise<void>;
 
-  /** Reads into `target` from `position`; returns the bytes read (short only at the slot's end). Never-written is 0. */
+  /**
+   * Reads into `target` from `position`. Returns the number of bytes, which is smaller only at the slot's end. Bytes
+   * that were never written are 0.
+   */
   read(slot: number, position: number, target: Uint8Array): Promise<number>;
 
   /**
-   * After it resolves all earlier writes to these slots have been given to the operating system: they survive the end
+   * Once it resolves, all earlier writes to these slots have been given to the operating system: they survive the end
    * of this process. (OPFS: nothing to do. IndexedDB: a relaxed transaction.)
    */
   handOver(slots: readonly number[]): Promise<void>;
 
   /**
-   * After it resolves all earlier writes to these slots survive what `info.durability` says. A failure leaves their
-   * durability unknown and the caller must not retry in place. Crash: as for write().
+   * Once it resolves, all earlier writes to these slots survive what `info.durability` says. After a failure their
+   * durability is unknown, and the caller must not retry in place. Crash: as for write().
    */
   flush(slots: readonly number[]): Promise<void>;
 
   /**
-   * False when what is stored is no longer where it was: site data was cleared. Handles keep "succeeding" then, so
-   * whoever acknowledges asks this before an ack's promise counts for long.
+   * False if the files are no longer where they were, because site data was cleared. Writes to open handles still seem
+   * to succeed then, so the leader calls this regularly while it acknowledges appends.
    */
   checkAttached(): Promise<boolean>;
 
@@ -83,7 +87,7 @@ export interface Volume {
   close(): Promise<void>;
 }
 
-/** Reads [position, position + length) whole, or throws STORAGE_FAILED. */
+/** Reads all of [position, position + length), or throws STORAGE_FAILED. */
 export async function readExactly(volume: Volume, slot: number, position: number, length: number): Promise<Uint8Array> {
   const target = new Uint8Array(length);
   const count = await volume.read(slot, position, target);

@@ -1,11 +1,14 @@
-/** Of whose tide a catalog is, where its slots or its other copy say another one: loaded when files were exchanged. */
+/**
+ * Finds out to which tide a volume belongs when its catalog and its slots, or its two catalogs, disagree. Loaded only
+ * then: files were exchanged.
+ */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { CATALOG_SLOTS } from "./volume.ts";
 import { readRole } from "./slot.ts";
 import type { Volume } from "./volume.ts";
 
-/** The one of these tides that most slots belong to. CORRUPT_CATALOG: none of them has a slot here. */
+/** The one of these tides that most slots belong to. CORRUPT_CATALOG if no slot belongs to any of them. */
 export async function tideOfSlots(volume: Volume, kernel: Kernel, tides: readonly string[]): Promise<string> {
   const slots = new Map<string, number>();
   for (let slot = CATALOG_SLOTS; slot < volume.slotCount; slot++) {

@@ -8,10 +8,10 @@
  *   const { refusal, joined } = await log.join(…)             sync: an outbox and a replica meet the log
  *   await log.push({ expected, at, … }, [batch])              waits for credits as an append does
  *
- * Nothing is sent again from here: when a socket or a channel ends, what was under way rejects as OUTCOME_UNKNOWN
- * (appends, pushes) or CLOSED. What an append carried the producer above sends, same sequence, through the next
- * socket; what became of a push the next join tells. A follow goes on elsewhere from the `nextOffset` of the last
- * batches that its loop took. A follow behind a join is told tides, too (sync-frames.ts).
+ * Nothing is sent again from here. When a socket or a channel ends, calls under way reject as OUTCOME_UNKNOWN (appends,
+ * pushes) or CLOSED. The producer above sends the batches of an append, with the same sequences, through the next
+ * socket; the next join tells what became of a push. A follow continues there from the `nextOffset` of the last batches
+ * that its loop took. A follow behind a join also gets tides (sync-frames.ts).
  */
 import { TidemarkError, type WireError } from "../errors.ts";
 import type { AppendResult } from "../log/types.ts";
@@ -30,7 +30,7 @@ import {
   type TidePayload,
 } from "./sync-frames.ts";
 
-/** The part of a WebSocket that is needed: `binaryType` is "arraybuffer", and it is open. */
+/** The part of a WebSocket that is used. Its `binaryType` must be "arraybuffer", and it must be open. */
 export interface Wire {
   send(data: Uint8Array<ArrayBuffer> | string): void;
   close(code?: number, reason?: string): void;
@@ -39,9 +39,9 @@ export interface Wire {
 }
 
 export interface EdgeSocketOptions {
-  /** A timer, which is the host's: runs `work` after `ms`, unless what it gives is called before. */
+  /** The host's timer: runs `work` after `ms`, unless the function that it returns is called before. */
   readonly after: (ms: number, work: () => void) => () => void;
-  /** How long a log has to say hello; then its opening is TIMEOUT. Default 10,000. */
+  /** How long to wait for a log's hello; after that the opening fails as TIMEOUT. Default 10,000. */
   readonly helloMs?: number;
   /** Something has come: the edge lives. */
   readonly heard?: () => void;
@@ -61,8 +61,8 @@ export type EdgePosition = number | "earliest" | "latest" | { readonly timestamp
 
 export interface Delivered {
   /**
-   * Whole batches; the first may begin before the offset that was asked for. None where compaction has left no records
-   * up to `nextOffset`.
+   * Whole batches; the first may begin before the offset that was asked for. Empty if compaction has left no records up
+   * to `nextOffset`.
    */
   readonly bytes: Uint8Array;
   readonly nextOffset: number;
@@ -71,7 +71,7 @@ export interface Delivered {
 }
 
 export interface FollowOptions {
-  /** Bytes that may be on their way or wait here. Default 256 KiB; a larger batch widens it. */
+  /** Bytes of batches that may be on their way or wait here. Default 256 KiB; for a larger batch it is widened. */
   readonly windowBytes?: number;
   /** The window doubles up to this with each frame that its loop took, until a tide says that it is level. */
   readonly windowBytesMax?: number;
@@ -84,7 +84,7 @@ export interface JoinReply {
   readonly joined: Joined;
 }
 
-/** A cold object that reads 4 MiB of rows on wake says hello within a second. */
+/** A log that was not in memory reads 4 MiB of rows first, and then says hello within a second. */
 const HELLO_MS = 10_000;
 const WINDOW_BYTES = 256 * 1024;
 const NOTHING = new Uint8Array(0);
@@ -98,7 +98,7 @@ const PONG = "pong";
 export const socketProtocols = (token?: string): string[] =>
   token === undefined ? ["tidemark.1"] : ["tidemark.1", `bearer.${token}`];
 
-/** Codes of the edge that the library has other names for. */
+/** Codes of the edge that have another name in the library. */
 const NAMES: Readonly<Record<string, TidemarkError["code"]>> = {
   NOT_FOUND: "UNKNOWN_TOPIC",
   GONE: "UNKNOWN_TOPIC",
@@ -133,9 +133,9 @@ export class EdgeSocket {
     number,
     { resolve: (expires: number | null) => void; reject: (error: TidemarkError) => void }
   >();
-  /** The log of a socket that has only one. */
+  /** The log of a socket that serves only one. */
   bound: EdgeLog | undefined;
-  /** Resolves, and never rejects, when the socket has ended. */
+  /** Resolves when the socket has ended. Never rejects. */
   readonly ended: Promise<{ readonly code: number; readonly reason: string }>;
   #over: TidemarkError | undefined;
 
@@ -153,12 +153,12 @@ export class EdgeSocket {
     );
   }
 
-  /** A socket of many logs. */
+  /** A client for a socket that serves many logs. */
   static connect(wire: Wire, options: EdgeSocketOptions): EdgeSocket {
     return new EdgeSocket(wire, options);
   }
 
-  /** A socket of one log, once its log has said hello. One that stays silent is closed. */
+  /** A client for a socket of one log, once its log has said hello. If it does not, the socket is closed. */
   static async bind(wire: Wire, options: EdgeSocketOptions): Promise<EdgeLog> {
     const socket = new EdgeSocket(wire, options);
     const log = socket.#channel();
@@ -183,7 +183,7 @@ export class EdgeSocket {
   async #greeted(log: EdgeLog): Promise<void> {
     const { after, helloMs = HELLO_MS } = this.#options;
     const cancel = after(helloMs, () =>
-      log.leave(new TidemarkError("TIMEOUT", "the log has not said hello", { ms: helloMs })),
+      log.leave(new TidemarkError("TIMEOUT", "the log did not answer the open in time", { ms: helloMs })),
     );
     await log.opened.finally(cancel);
   }
@@ -202,7 +202,7 @@ export class EdgeSocket {
     return log;
   }
 
-  /** A new token, before the old one ends. Resolves with its end in seconds since 1970. */
+  /** Sends a new token before the old one expires. Resolves with its expiry in seconds since 1970. */
   token(text: string): Promise<number | null> {
     const id = this.#nextToken++;
     this.#wire.send(
@@ -250,7 +250,7 @@ const JOIN_REFUSALS: ReadonlySet<string> = new Set(["FENCED_LEADER", "UNKNOWN_OU
 /** The log takes joins and pushes. */
 export const takesSync = ({ features }: SocketHello): boolean => features?.includes(SYNC_FEATURE) ?? false;
 
-/** One log through a socket. */
+/** One log, used through a socket. */
 export class EdgeLog {
   readonly socket: EdgeSocket;
   readonly channel: number;
@@ -280,8 +280,8 @@ export class EdgeLog {
   }
 
   /**
-   * Batches are appended in the order of the calls. Rejects with what the log says of them; OUTCOME_UNKNOWN when the
-   * socket ends first.
+   * Appends batches in the order of the calls. Rejects with the log's error, or as OUTCOME_UNKNOWN if the socket ends
+   * first.
    */
   async append(
     batches: readonly Uint8Array[],
@@ -347,7 +347,7 @@ export class EdgeLog {
         });
         this.#transmit(encodeFrame({ type, channel: this.channel, id, payload }));
       };
-      // One that is larger than all credits goes alone.
+      // An append that is larger than all credits is sent alone.
       if (this.#waiting.length === 0 && this.#hasRoom(payload.length)) return go();
       this.#waiting.push({ bytes: payload.length, go, fail: reject });
     });
@@ -362,7 +362,7 @@ export class EdgeLog {
     while (this.#waiting.length > 0 && this.#hasRoom(this.#waiting[0]!.bytes)) this.#waiting.shift()!.go();
   }
 
-  /** Batches from a position, as far as `maxBytes`; none at the end of the log. */
+  /** Batches from a position on, up to `maxBytes`. Empty at the end of the log. */
   fetch(from: EdgePosition, maxBytes = 1024 * 1024): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       if (this.#over) return reject(this.#over);
@@ -447,7 +447,7 @@ export class EdgeLog {
   #id(): number {
     while (this.#requests.has(this.#nextId)) this.#nextId = (this.#nextId + 1) >>> 0;
     const id = this.#nextId;
-    // 0 is the channel itself.
+    // Id 0 means the channel itself.
     this.#nextId = (id + 1) >>> 0 || 1;
     return id;
   }
@@ -456,14 +456,14 @@ export class EdgeLog {
     this.leave(new TidemarkError("CLOSED", "the log was closed", { reason: "closed" }));
   }
 
-  /** Gives the channel back, and says why here. */
+  /** Closes the channel. Calls under way end with `error`. */
   leave(error: TidemarkError): void {
     if (this.#over) return;
     this.end(error);
     this.#transmit(encodeFrame({ type: FrameType.CLOSE, channel: this.channel }));
   }
 
-  /** For its socket: a frame of this channel. */
+  /** Called by the socket with a frame of this channel. */
   take(frame: Frame): void {
     if (frame.type === FrameType.HELLO) {
       this.#credits = this.#most = frame.credits;
@@ -473,7 +473,7 @@ export class EdgeLog {
     this.#requests.get(frame.id)?.take(frame);
   }
 
-  /** For its socket: nothing comes any more. */
+  /** Called by the socket when nothing more comes. */
   end(error: TidemarkError): void {
     if (this.#over) return;
     this.#over = error;

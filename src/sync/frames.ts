@@ -1,5 +1,5 @@
 /**
- * Frames of the edge's WebSocket: what a client says to the Worker, the Worker to a log's object, and back. Big-endian.
+ * Frames of the edge's WebSocket, between client and Worker, and between the Worker and a log's object. Big-endian.
  *
  *   0         1        2           4               8               12
  *   ┌─────────┬────────┬───────────┬───────────────┬───────────────┬─ …
@@ -7,48 +7,51 @@
  *   │ u8 = 1  │ u8     │ u16       │ u32           │ u32, bytes    │
  *   └─────────┴────────┴───────────┴───────────────┴───────────────┴─ …
  *
- *   channel  which log; on a socket of one log always 0, which is open from the start
- *   id       of the request, picked by the client, unique in its channel while it is under way; answers repeat it
- *   credits  bytes that the receiver of the frame may send: of batches to a follow, of appends to the log
+ *   channel  the log that the frame is about; 0 on a socket of one log, whose channel is open from the start
+ *   id       number of a request, chosen by the client, unique in its channel while it is under way; answers repeat it
+ *   credits  bytes that the receiver of the frame may now send: batches for a follow, or appends to the log
  *
  *   client ─────────────────────────────▶ edge
  *     1 open    JSON { path }                       → hello, or error
- *     2 append  i64 expected end or -1 │ batches    → ok { appended: [{ baseOffset, lastOffset, duplicate, leaderEpoch }] }
+ *     2 append  i64 expected end or -1 │ batches    → ok { appended: one for each batch }: { baseOffset, lastOffset,
+ *                                                       duplicate, leaderEpoch }
  *     3 follow  JSON { from }, credits              → batches …, until error, end or cancel
- *     4 fetch   JSON { from }, credits              → batches, once, at most so many bytes; empty at the end of the log
- *     5 credit  credits: more, for the follow `id`
+ *     4 fetch   JSON { from }, credits              → batches once, at most `credits` bytes; empty at the log's end
+ *     5 credit  credits: as many more for the follow `id`
  *     6 cancel  ends the follow `id`                → ok
  *     7 token   the new token                       → ok { expires }, or error and the socket ends
  *     8 close   closes the channel
- *     9 join    JSON: an outbox and a replica meet the log    → joined, or error          (9, 10, 39, 40: sync-frames.ts)
+ *     9 join    JSON: what an outbox and its replica hold      → joined, or error   (9, 10, 39, 40: sync-frames.ts)
  *    10 push    positions │ batches of an outbox              → ok { generation, next, appended }
  *   edge ─────────────────────────────▶ client
- *    32 hello   JSON { logStartOffset, logEndOffset, contentType, closed, features }, credits: appends that may be on their way
- *    33 ok      JSON, credits: those of the append come back
- *    34 error   JSON { code, message, details }, credits likewise. id 0: the whole channel has ended
- *    35 batches record batches back to back, whole ones; the first may begin before the offset that was asked for
+ *    32 hello   JSON { logStartOffset, logEndOffset, contentType, closed, features }, credits: bytes of appends that
+ *               may be on their way
+ *    33 ok      JSON, credits: those of the append are given back
+ *    34 error   JSON { code, message, details }, credits as in ok. id 0: the whole channel has ended
+ *    35 batches whole record batches, back to back; the first may begin before the offset that was asked for
  *    36 end     JSON { logEndOffset }: the log is closed, and the follow has sent all of it
- *    37 starve  u32: the next batch has so many bytes, more than the follow has credits for
- *    38 passed  JSON { nextOffset, logEndOffset }: the follow goes on at nextOffset; before it compaction has left no records
+ *    37 starve  u32: size of the next batch, which is larger than the follow's credits
+ *    38 passed  JSON { nextOffset, logEndOffset }: the follow continues at nextOffset; compaction has left no records
+ *               before it
  *    39 joined  JSON: what the log knows of the outbox, and of itself
- *    40 tide    where the log begins and ends, and where the follow `id` is: told to who has joined
+ *    40 tide    where the log begins and ends, and where the follow `id` is: sent to clients that have joined
  *
  * A client ignores frames of types that it does not know.
  *
  * Names are those of the browser's port (src/browser/port/protocol.ts) where both have the thing. Only batches cost
- * credits, so an answer can always be sent. What breaks the layout ends the socket with a close code; a request that
- * can't be done gets its error frame, and the socket goes on.
+ * credits, so an answer can always be sent. A message that breaks the layout ends the socket with a close code. A
+ * request that can't be served gets an error frame, and the socket stays open.
  */
 import { concat, viewOf } from "../record/bytes.ts";
 
 export const FRAME_VERSION = 1;
 export const FRAME_HEADER_BYTES = 12;
 export const CREDITS_AT = 8;
-/** One append: more goes in several, and a record batch fits many times over. */
+/** Most bytes of one message. A larger append is sent as several; any single record batch fits many times over. */
 export const FRAME_BYTES_MAX = 4 * 1024 * 1024;
-/** Un-acked bytes of appends that one channel may have on their way. */
+/** Bytes of appends that one channel may have unanswered. */
 export const APPEND_CREDIT_BYTES = 8 * 1024 * 1024;
-/** Most that a follow may be owed. */
+/** Most credits that a follow can have. */
 export const FOLLOW_CREDIT_BYTES_MAX = 8 * 1024 * 1024;
 
 export const FrameType = {
@@ -118,7 +121,7 @@ export function encodeFrame({
 export const jsonFrame = (fields: Omit<FrameFields, "payload">, payload: unknown): Uint8Array<ArrayBuffer> =>
   encodeFrame({ ...fields, payload: encoder.encode(JSON.stringify(payload)) });
 
-/** The frame in a message, its payload a view; undefined when the message is none. */
+/** The frame in a message; its payload is a view. Undefined if the message is not a frame. */
 export function decodeFrame(message: unknown): Frame | undefined {
   const bytes =
     message instanceof Uint8Array ? message : message instanceof ArrayBuffer ? new Uint8Array(message) : undefined;
@@ -139,7 +142,7 @@ export function decodeFrame(message: unknown): Frame | undefined {
   };
 }
 
-/** The payload as a JSON object; undefined when it is none. */
+/** The payload as a JSON object. Undefined if it is not one. */
 export function jsonOf({ payload }: Frame): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(decoder.decode(payload));
@@ -153,7 +156,7 @@ export function jsonOf({ payload }: Frame): Record<string, unknown> | undefined 
 
 const EXPECTED_END_BYTES = 8;
 
-/** An append's payload: the end that the log must still have, then the batches. */
+/** An append's payload: the end that the log must still have (-1 for any), then the batches. */
 export function appendPayload(batches: readonly Uint8Array[], ifEnd = -1): Uint8Array {
   const end = new Uint8Array(EXPECTED_END_BYTES);
   viewOf(end).setBigInt64(0, BigInt(ifEnd));

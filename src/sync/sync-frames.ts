@@ -1,22 +1,22 @@
 /**
- * Payloads of the frames by which a browser's outbox and an edge log meet (feature `sync1` of `hello`; frames.ts has
- * the header before them). Big-endian. docs/edge.md describes them, docs/sync.md what they are for.
+ * Payloads of the frames with which a browser's outbox and an edge log synchronise (feature `sync1` of `hello`). The
+ * header before them is in frames.ts. Big-endian. docs/edge.md describes them; docs/sync.md says what they are for.
  *
  *   join    JSON: whose outbox, what it holds, what its replica holds          → joined, or error with the same fields
  *   push    i64 expected │ i64 at │ i64 readTo │ u32 previous │ batches        → ok { generation, next, appended }
  *   joined  JSON: what the edge knows of the outbox, and of itself
  *   tide    i64 log start │ i64 next offset of the follow │ i64 high watermark │ u64 life
  *
- * Numbers that a client sends are looked at here: whoever takes a decoded payload has no hostile number to fear.
+ * Numbers that a client sends are checked here, so code that takes a decoded payload need not fear hostile ones.
  */
 import { concat, viewOf } from "../record/bytes.ts";
 
-/** What `hello` names when the log's edge takes joins and pushes. */
+/** Named in `hello` if the log's edge takes joins and pushes. */
 export const SYNC_FEATURE = "sync1";
 export const SAMPLES_MAX = 12;
 const PUSH_HEADER_BYTES = 28;
 export const TIDE_BYTES = 32;
-/** Leader epochs and generations are 32 bits with a sign wherever they are stored. */
+/** Leader epochs and generations are signed 32-bit numbers wherever they are stored. */
 const INT32_MAX = 2 ** 31 - 1;
 
 /** A batch of the replica: where it begins, and its CRC; null for a filler. */
@@ -27,15 +27,17 @@ export interface OutboxJoin {
   readonly outbox: string | null;
   readonly generation: number;
   readonly term: number;
-  /** An earlier join was answered: an edge that does not know the outbox has forgotten it. */
+  /** True if an earlier join was answered. An edge that does not know the outbox has then forgotten it. */
   readonly registered: boolean;
   /** First position of this outbox. */
   readonly first: number;
   /** The replica's end; 0 while there is none. */
   readonly end: number;
-  /** Behind the highest offset that was told to be this outbox's and was then trimmed there; 0 for none. */
+  /**
+   * Behind the highest offset that the edge had reported as this outbox's and that was then trimmed there; 0 if none.
+   */
   readonly passed: number;
-  /** The life of the edge's log in which the newest stored frame came; null for none. */
+  /** The life of the edge's log from which the newest stored frame came; null if there is none. */
   readonly life: string | null;
   /** The stream's id as the device knows it; null before the first join. */
   readonly stream: string | null;
@@ -44,30 +46,32 @@ export interface OutboxJoin {
 
 export interface Joined {
   readonly stream: string;
-  /** Who asks, by the token. */
+  /** Who joins, as the token says. */
   readonly owner: string;
   readonly contentType: string;
   readonly closed: boolean;
   readonly logStartOffset: number;
-  /** Committed. */
+  /** End of the committed records. */
   readonly logEndOffset: number;
-  /** "back": the edge has less than the device was told, or other records. It was put back. */
+  /**
+   * "back": the edge was put back to an earlier state, because it has less than the device was told, or other records.
+   */
   readonly lineage: "same" | "back";
-  /** Below it both are known to hold the same; 0 where no sample says so. */
+  /** Both are known to hold the same records below this offset; 0 if no sample shows it. */
   readonly agreedTo: number;
   /** The life that the edge's log has now, for the note of the replica. */
   readonly life: string;
   readonly forgottenAt: number;
   readonly known: boolean;
-  /** Below it lies nothing that was pushed under this outbox. */
+  /** No record below this offset was pushed under this outbox. */
   readonly since: number;
   readonly generation: number;
   readonly term: number;
   readonly next: number;
-  /** −1 for none. */
+  /** −1 if there is none. */
   readonly lastOffset: number;
   readonly lastCrc: number;
-  /** Of one push. */
+  /** Limits of one push. */
   readonly limits: {
     readonly batchBytes: number;
     readonly recordBytes: number;
@@ -79,13 +83,13 @@ export interface Joined {
 }
 
 export interface Push {
-  /** Position that the edge must have come to. */
+  /** The position that the edge must have reached. */
   readonly expected: number;
-  /** Position of the first record; other than `expected` only in a claim. */
+  /** Position of the first record. It may differ from `expected` only in a claim. */
   readonly at: number;
-  /** A claim: the committed offset below which this device has looked for its own batches. Undefined for a plain push. */
+  /** Only in a claim: the device has looked for its own batches below this committed offset. */
   readonly readTo: number | undefined;
-  /** CRC of the batch that ends at `expected`, as the client knows it; 0 for none. */
+  /** CRC of the batch that ends at `expected`, as the client knows it; 0 if there is none. */
   readonly previous: number;
   readonly batches: Uint8Array;
 }
@@ -101,7 +105,7 @@ export interface Pushed {
   readonly generation: number;
   readonly next: number;
   readonly appended: readonly { readonly baseOffset: number; readonly lastOffset: number }[];
-  /** These batches were pushed before; `lastOffset` is where the last of them stands. */
+  /** True if these batches were pushed before; `lastOffset` is then where the last of them is. */
   readonly duplicate: boolean;
   readonly lastOffset: number;
 }
@@ -118,11 +122,11 @@ const orNull =
 const isSample: Field = (value) =>
   Array.isArray(value) && value.length === 2 && isPosition(value[0]) && orNull(isCrc)(value[1]);
 
-/** 63 random bits: not 0, and no sign. */
+/** 63 random bits: not 0, and without the sign bit. */
 export const isOutboxId = (value: unknown): value is string =>
   isHex(value) && (value as string) < "8" && value !== "0000000000000000";
 
-/** What each field of a join is, and what an error says that it must be. */
+/** A check for each field of a join, and what an error says that the field must be. */
 const JOIN_FIELDS: Readonly<Record<keyof OutboxJoin, readonly [Field, string]>> = {
   outbox: [orNull(isOutboxId), "16 hex digits of a number from 1 to 2^63 − 1, or null"],
   generation: [(value) => isTerm(value) && value !== 0, "from 1 to 2^31 − 1"],
@@ -156,7 +160,7 @@ export function pushPayload(push: Omit<Push, "batches">, batches: readonly Uint8
   return concat([header, ...batches]);
 }
 
-/** Undefined where the payload is none. */
+/** Undefined if the payload is not a push. */
 export function readPush(payload: Uint8Array): Push | undefined {
   if (payload.length < PUSH_HEADER_BYTES) return undefined;
   const view = viewOf(payload);
@@ -181,7 +185,7 @@ export function tidePayload({ logStartOffset, nextOffset, highWatermark, life }:
   return payload;
 }
 
-/** Undefined where the payload is none. */
+/** Undefined if the payload is not a tide. */
 export function readTide(payload: Uint8Array): TidePayload | undefined {
   if (payload.length < TIDE_BYTES) return undefined;
   const view = viewOf(payload);
@@ -194,5 +198,5 @@ export function readTide(payload: Uint8Array): TidePayload | undefined {
   return { logStartOffset, nextOffset, highWatermark, life: hexOf(view.getBigUint64(24)) };
 }
 
-/** Sixteen digits. */
+/** 16 hex digits. */
 export const hexOf = (bits: bigint): string => bits.toString(16).padStart(16, "0");

@@ -1,12 +1,12 @@
-/** Bytes and text as callers give them. What has no exact bytes is refused. */
+/** Bytes and text as callers pass them. Values that have no exact bytes are refused. */
 import { isWellFormed, refused, wellFormed } from "./check.ts";
 
 const encoder = new TextEncoder();
 const BYTE_VIEWS = /^\[object (Uint8Array|Uint8ClampedArray|Int8Array|DataView)\]$/;
 
 /**
- * A view's own bytes: elements of a byte, or none (DataView). Wider elements have an order of bytes, which only the
- * caller knows.
+ * The bytes of a view whose elements are bytes, or that has no elements (DataView). Wider elements have a byte order
+ * that only the caller knows, so they are refused.
  */
 export function viewOfBytes(field: string, value: unknown): Uint8Array {
   let bytes: Uint8Array;
@@ -18,16 +18,16 @@ export function viewOfBytes(field: string, value: unknown): Uint8Array {
   return bytes;
 }
 
-/** A buffer that was transferred away looks like an empty one. */
+/** A buffer that was transferred looks like an empty one. An append of it would silently lose the data. */
 function refuseDetached(field: string, buffer: ArrayBufferLike): void {
   try {
     new Uint8Array(buffer);
   } catch {
-    throw refused(field, buffer, "bytes that are still here; these were transferred");
+    throw refused(field, buffer, "bytes that were not transferred");
   }
 }
 
-/** What needs no second look, as nearly everything does; undefined for what the checks below have to judge. */
+/** The bytes of values that need no check, as nearly all do. Undefined for those that the checks below must judge. */
 export function quickBytes(value: unknown): Uint8Array | null | undefined {
   if (value === null) return null;
   if (typeof value === "string") return isWellFormed(value) ? encoder.encode(value) : undefined;
@@ -39,7 +39,7 @@ export function bytesOfText(field: string, text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-/** A key, or a header's value. */
+/** Checks and converts a key, or a header's value. */
 export function bytesOrNull(field: string, value: unknown): Uint8Array | null {
   if (value === null) return null;
   if (typeof value === "string") return bytesOfText(field, value);

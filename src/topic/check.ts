@@ -1,17 +1,17 @@
 /**
- * Checks of what comes from outside, one for each kind of value. A check throws INVALID_ARGUMENT that names the field,
- * what was given and what is allowed. Calls check all of their input before they queue anything, so a refused call
- * changes nothing.
+ * Checks of values from outside, one for each kind of value. A check throws INVALID_ARGUMENT that names the field, the
+ * given value and what is allowed. A call checks all of its input before it queues anything, so a refused call changes
+ * nothing.
  */
 import { TidemarkError } from "../errors.ts";
 
 export type Check = (field: string, value: unknown) => void;
 
 const SHOWN_CHARACTERS_MAX = 60;
-/** Finds a half of a surrogate pair that stands alone: UTF-8 has no bytes for it. */
+/** Finds half of a surrogate pair that is alone. UTF-8 has no bytes for it. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/** What a message says of a value: itself where it is short, else its kind. */
+/** How a message shows a value: the value itself if it is short, otherwise its kind. */
 export function shown(value: unknown): string {
   if (typeof value === "string")
     return JSON.stringify(value.length > SHOWN_CHARACTERS_MAX ? `${value.slice(0, SHOWN_CHARACTERS_MAX)}…` : value);
@@ -32,7 +32,7 @@ export function refused(field: string, value: unknown, allowed: string): Tidemar
 export const isObject = (value: unknown): value is object =>
   (typeof value === "object" && value !== null) || typeof value === "function";
 
-/** A whole number in this range. */
+/** A check for a whole number in this range. */
 export const integer = (min: number, max: number = Number.MAX_SAFE_INTEGER): Check => {
   const allowed = `a whole number from ${min} to ${max === Number.MAX_SAFE_INTEGER ? "2^53 - 1" : max}`;
   return (field, value) => {
@@ -41,7 +41,7 @@ export const integer = (min: number, max: number = Number.MAX_SAFE_INTEGER): Che
   };
 };
 
-/** A positive finite number: a size, a count, a time that need not be whole. */
+/** A check for a positive finite number: a size, a count, or a time, which need not be whole. */
 export const positive: Check = (field, value) => {
   if (!(typeof value === "number" && value > 0 && value < Infinity))
     throw refused(field, value, "a positive number, or undefined for none");
@@ -62,7 +62,7 @@ export const callback: Check = (field, value) => {
   if (typeof value !== "function") throw refused(field, value, "a function");
 };
 
-/** Not by its class: a signal may come from another frame. */
+/** Recognised by its members and not by its class, because a signal may come from another frame. */
 export const signal: Check = (field, value) => {
   const { aborted, addEventListener, removeEventListener } = Object(value) as Partial<AbortSignal>;
   if (
@@ -75,12 +75,12 @@ export const signal: Check = (field, value) => {
 };
 
 const platform = String.prototype as { isWellFormed?: () => boolean };
-/** Older engines lack the method, which need not look at text of one-byte characters. */
+/** Older engines lack the method, which is faster: it need not look at text of one-byte characters. */
 export const isWellFormed: (text: string) => boolean = platform.isWellFormed
   ? (text) => (text as unknown as Required<typeof platform>).isWellFormed()
   : (text) => !LONE_SURROGATE.test(text);
 
-/** Text that UTF-8 keeps apart from all other text. */
+/** A check for text that UTF-8 can hold without change. */
 export const wellFormed: Check = (field, value) => {
   if (typeof value !== "string") throw refused(field, value, "a string");
   if (!isWellFormed(value))
@@ -89,7 +89,7 @@ export const wellFormed: Check = (field, value) => {
     });
 };
 
-/** Each option that is given passes its check. Names that are not known pass: they may be a later version's. */
+/** Checks each given option. Unknown names are allowed: they may belong to a later version. */
 export function checkOptions(call: string, options: unknown, checks: Readonly<Record<string, Check>>): void {
   if (!isObject(options) || Array.isArray(options)) throw refused(`the options of ${call}`, options, "an object");
   for (const name of Object.keys(checks)) {

@@ -1,6 +1,6 @@
 /**
- * A record as the application gives it, turned into what the producer takes. All that can be wrong with one record is
- * found here, before it touches a batch, so a bad record fails alone.
+ * Turns a record as the application passes it into what the producer takes. Everything that can be wrong with one
+ * record is found here, before it touches a batch, so a bad record fails alone.
  */
 import { TidemarkError } from "../errors.ts";
 import type { ProducerRecord } from "../delivery/producer.ts";
@@ -10,13 +10,15 @@ import { integer, isObject, isWellFormed, refused, wellFormed } from "./check.ts
 import type { Serializer } from "./serializer.ts";
 
 export type HeaderValue = string | Uint8Array | null;
-/** By name; or pairs of name and value, where a name may come again. */
+/** An object of names and values, or pairs of name and value, in which a name may be repeated. */
 export type HeadersInput =
   Readonly<Record<string, HeaderValue>> | Iterable<readonly [name: string, value: HeaderValue]>;
 
 export interface RecordInput<V = unknown> {
   readonly key?: string | Uint8Array | null | undefined;
-  /** null: a tombstone. It must be said, for under compaction it deletes what the key had. */
+  /**
+   * null is a tombstone. It must be given explicitly, because under compaction it deletes the key's earlier records.
+   */
   readonly value: V | null;
   readonly headers?: HeadersInput | undefined;
   /** Milliseconds since 1970. Default: now. */
@@ -26,16 +28,17 @@ export interface RecordInput<V = unknown> {
 const RECORD = "an object with a value, and if wanted key, headers and timestamp";
 const checkTimestamp = integer(Number.MIN_SAFE_INTEGER);
 
-/** Which of several records it is, or undefined for the only one. */
+/** Index of the record among several; undefined for a single record. */
 type Place = number | undefined;
 
 /**
- * What a message calls a record, or a field of it. Made for messages alone: there may be a million records a second.
+ * What a message calls a record or a field of it. It is made only for messages, because a million records a second may
+ * pass here.
  */
 const called = (at: Place, field?: string): string =>
   at === undefined ? (field ?? "a record") : `records[${at}]${field === undefined ? "" : `.${field}`}`;
 
-/** INVALID_ARGUMENT names the field. */
+/** Checks and converts one record. INVALID_ARGUMENT names the wrong field. */
 export function recordOf<V>(
   input: RecordInput<V>,
   serializer: Serializer<V>,
@@ -46,7 +49,7 @@ export function recordOf<V>(
   const { key = null, value, headers, timestamp } = input;
   if (value === undefined) {
     const field = called(at, "value");
-    const hint = "a tombstone is said by value: null";
+    const hint = "for a tombstone set value: null";
     throw new TidemarkError("INVALID_ARGUMENT", `${field} is missing: a record is ${RECORD}; ${hint}`, { field });
   }
   if (timestamp !== undefined && !Number.isSafeInteger(timestamp)) checkTimestamp(called(at, "timestamp"), timestamp);
@@ -62,7 +65,9 @@ export function recordOf<V>(
     : { ...record, headers: headersOf(headers, called(at, "headers")) };
 }
 
-/** All of a batch; it is refused whole, with the number of the record that is wrong. */
+/**
+ * Converts all records of a batch. If one is wrong the whole batch is refused, and the error names that record's index.
+ */
 export function recordsOf<V>(
   inputs: Iterable<RecordInput<V>>,
   serializer: Serializer<V>,

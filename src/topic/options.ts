@@ -1,10 +1,12 @@
 /**
- * Options of a topic's calls, checked the same way in the browser and at the edge, and what a topic's producer has by
- * default.
+ * Options of a topic's calls, which are checked the same way in the browser and at the edge, and the defaults of a
+ * topic's producer.
  */
 import { type Check, callback, flag, integer, isObject, oneOf, refused, signal } from "./check.ts";
 
-/** A batch is sent when so many bytes wait: per-batch costs vanish, and the first ack does not wait. */
+/**
+ * A batch is sent when this many bytes wait: costs per batch become negligible, and the first ack is not delayed much.
+ */
 export const BATCH_BYTES = 256 * 1024;
 
 /** The 53 upper ones of 64 random bits: two producers that ever draw the same id would need some 10^8 draws. */
@@ -40,7 +42,7 @@ export const READ_OPTIONS = {
   signal,
   maxBytes: integer(1),
 };
-/** What both hosts' topics have; each host checks its own beside these. */
+/** Options that topics of both hosts have. Each host checks its own in addition. */
 export const PRODUCER_OPTIONS = {
   codec: oneOf("none", "gzip"),
   acks,
@@ -48,7 +50,7 @@ export const PRODUCER_OPTIONS = {
   inFlightBytesMax: integer(1),
 };
 
-/** { offset } or { timestamp }, as tools ask for. */
+/** A check for { offset } or { timestamp }, which tools pass. */
 export const checkTarget: Check = (field, value) => {
   const allowed = "{ offset } or { timestamp }";
   if (!isObject(value)) throw refused(field, value, allowed);

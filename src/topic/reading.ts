@@ -1,6 +1,6 @@
 /**
- * A topic's reads, with checked options. What is wrong with them is told to the first next(), as everything else of a
- * read is.
+ * A topic's reads, with checked options. A wrong option is reported by the first next(), like every other error of a
+ * read.
  */
 import { type ReadSource, readBatches, type ReaderOptions } from "../delivery/reader.ts";
 import type { Deserializer, ReadBatch } from "../delivery/read-record.ts";
@@ -9,7 +9,7 @@ import type { Kernel } from "../kernel/types.ts";
 import { checkOptions } from "./check.ts";
 import { READ_OPTIONS } from "./options.ts";
 
-/** `sourceOf` is asked at once, and only for good options: it may begin to look. */
+/** `sourceOf` is called at once, but only if the options are good: it may begin to open the log. */
 export function batchesOf<V>(
   sourceOf: (options: ReaderOptions) => ReadSource,
   kernel: Kernel | Promise<Kernel>,

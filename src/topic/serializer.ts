@@ -1,11 +1,11 @@
-/** Values to bytes and back. Null never comes here: it is a null record, a tombstone on a compacted topic. */
+/** Converts values to bytes and back. null never comes here: it is a null record, a tombstone on a compacted topic. */
 import { TidemarkError } from "../errors.ts";
 import type { Deserializer } from "../delivery/read-record.ts";
 import { bytesOfText, viewOfBytes } from "./bytes.ts";
 import { refused, shown } from "./check.ts";
 
 export interface Serializer<T> extends Deserializer<T> {
-  /** At once: a Promise is refused. What it throws fails that record alone. */
+  /** Must return the bytes at once: a Promise is refused. If it throws, only that record fails. */
   serialize(value: T): Uint8Array;
   /** `bytes` is a view into the batch: copy what must outlive it. */
   deserialize(bytes: Uint8Array): T;
@@ -13,7 +13,7 @@ export interface Serializer<T> extends Deserializer<T> {
 
 export type SerializerChoice<T> = "json" | "text" | "bytes" | Serializer<T>;
 
-// A byte-order mark belongs to a text. JSON has none: one that stands before it is passed over.
+// A byte-order mark is part of a text. In JSON it is not allowed, so one before the value is skipped.
 const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 const jsonDecoder = new TextDecoder();
 const encoder = new TextEncoder();
@@ -34,7 +34,7 @@ const bytes: Serializer<Uint8Array> = {
 const json: Serializer<unknown> = {
   serialize(value) {
     const written: string | undefined = JSON.stringify(value);
-    // JSON has no NaN, no Infinity and no invalid date: it writes null for them.
+    // JSON has no NaN, no Infinity and no invalid date; it writes null for them.
     if (written === undefined || written === "null")
       throw refused("value", value, `a value that JSON can hold; of this one it keeps nothing`);
     if (written.includes("{}") || ArrayBuffer.isView(value)) refuseLost("value", value, 0);
@@ -43,10 +43,12 @@ const json: Serializer<unknown> = {
   deserialize: (value) => JSON.parse(jsonDecoder.decode(value)) as unknown,
 };
 
-/** Deeper ones were walked by JSON.stringify as well; a walk of our own need not go as far. */
+/** How deep refuseLost looks. Values nested deeper than this are not checked. */
 const DEPTH_MAX = 1_000;
 
-/** JSON writes {} for a Map, a Set and all else that keeps its content elsewhere than in fields. */
+/**
+ * JSON writes {} for a Map, a Set and every other object that keeps its content outside its fields. These are refused.
+ */
 function refuseLost(field: string, value: unknown, depth: number): void {
   if (typeof value !== "object" || value === null || depth > DEPTH_MAX) return;
   if (typeof (value as { toJSON?: unknown }).toJSON === "function") return;
@@ -73,7 +75,7 @@ function refuseLost(field: string, value: unknown, depth: number): void {
 
 const SERIALIZERS = { text, bytes, json } as const;
 
-/** "json" where none is named. */
+/** The default is "json". */
 export function serializerOf<V>(choice: SerializerChoice<V> = "json"): Serializer<V> {
   checkSerializer("serializer", choice);
   return (typeof choice === "string" ? SERIALIZERS[choice] : choice) as Serializer<V>;

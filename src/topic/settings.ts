@@ -1,19 +1,19 @@
 /**
- * A topic's settings: what belongs to the topic and not to a tab. They are stored with it, so only what was given is in
- * them, and a default may change with the library.
+ * A topic's settings: they belong to the topic and not to a tab. They are stored with the topic. Only values that were
+ * given are stored, so a default may change with the library.
  */
 import { DEFAULT_SETTINGS, withDefaults } from "../log/limits.ts";
 import type { CompactionSettings, LogSettings, RetentionSettings } from "../log/types.ts";
 
 export interface TopicSettings {
   readonly retention?: RetentionSettings;
-  /** false: it was on, and is off. */
+  /** false: compaction was on and is now off. */
   readonly compaction?: CompactionSettings | false;
   readonly segmentMaxAgeMs?: number;
   readonly recordBytesMax?: number;
 }
 
-/** What an application gives; `compaction: true` means the defaults. */
+/** Settings as an application passes them. `compaction: true` means the defaults. */
 export interface GivenSettings {
   readonly retention?: RetentionSettings | undefined;
   readonly compaction?: CompactionSettings | boolean | undefined;
@@ -23,13 +23,14 @@ export interface GivenSettings {
 
 const NAMES = ["retention", "compaction", "segmentMaxAgeMs", "recordBytesMax"] as const;
 
-/** The log's own words for them. */
+/** The same settings in the form that the log takes. */
 export function logSettingsOf({ compaction, ...settings }: TopicSettings): Partial<LogSettings> {
   return { ...settings, compaction: compaction === false ? undefined : compaction };
 }
 
 /**
- * The settings among a topic's options, as plain data of their own; undefined when there are none. INVALID_ARGUMENT.
+ * The settings among a topic's options, as a plain object of their own. Undefined if there are none. INVALID_ARGUMENT
+ * if one is wrong.
  */
 export function settingsOf(options: GivenSettings): TopicSettings | undefined {
   const { compaction } = options;
@@ -41,7 +42,7 @@ export function settingsOf(options: GivenSettings): TopicSettings | undefined {
   return JSON.parse(JSON.stringify(settings)) as TopicSettings;
 }
 
-/** What is usable of settings that come from storage: a value that would be refused today counts as not set. */
+/** The usable part of stored settings: a value that would be refused today counts as not set. */
 export function soundSettings(stored: Readonly<Record<string, unknown>> = {}): TopicSettings {
   const isSound = (name: (typeof NAMES)[number]): boolean => {
     try {
@@ -59,12 +60,16 @@ const ordered = (_: string, value: unknown): unknown =>
     ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
     : value;
 
-/** The settings once these are given; undefined when that changes nothing. What is not given stays as it is. */
+/**
+ * The settings after these were given; undefined if that changes nothing. Settings that are not given stay as they are.
+ */
 export function changedSettings(now: TopicSettings, given: TopicSettings): TopicSettings | undefined {
   const next = { ...now, ...given };
   return JSON.stringify(next, ordered) === JSON.stringify(now, ordered) ? undefined : next;
 }
 
-/** The largest record that a topic takes; `given` is not stored yet. Asked with each append, so no object is made. */
+/**
+ * The largest record that the topic takes; `given` is not stored yet. Called for each append, so it makes no object.
+ */
 export const recordBytesMaxOf = (stored: TopicSettings | undefined, given: TopicSettings | undefined): number =>
   given?.recordBytesMax ?? stored?.recordBytesMax ?? DEFAULT_SETTINGS.recordBytesMax;

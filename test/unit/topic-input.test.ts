@@ -54,7 +54,7 @@ describe("a record", () => {
       Promise.resolve({ value: 1 }),
       new Date(),
     ]) {
-      expect(refusal(() => made(none))).toMatch(/^value is missing: .*a tombstone is said by value: null/);
+      expect(refusal(() => made(none))).toMatch(/^value is missing: .*for a tombstone set value: null/);
     }
     expect(made({ key: "a", value: null })).toEqual({ key: utf8("a"), value: null, timestamp: 7 });
   });
@@ -187,7 +187,7 @@ describe("a value", () => {
     }
     const gone = new Uint8Array(3);
     structuredClone(gone, { transfer: [gone.buffer] });
-    expect(refusal(() => valueOf(gone))).toMatch(/these were transferred/);
+    expect(refusal(() => valueOf(gone))).toMatch(/that were not transferred/);
   });
 
   test("on a text topic it is a string, and comes back as it was", () => {
