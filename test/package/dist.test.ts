@@ -7,6 +7,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import type { Handed } from "../../src/browser/package/errors.ts";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { MODULES_FILE } from "../../tools/package/build.mjs";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
@@ -16,9 +17,9 @@ const repository = root as string;
 const dist = path.join(repository, "dist");
 /** The files that each context loads. */
 const LOADED: Readonly<Record<string, readonly string[]>> = {
-  page: ["browser", "core", "base", "extras", "tabs", "indexeddb"],
-  worker: ["core", "base", "extras", "tabs", "indexeddb"],
-  "an app with all entries": ["index", "browser", "core", "base", "extras", "tabs", "indexeddb"],
+  page: ["browser", "core", "extras", "tabs", "indexeddb"],
+  worker: ["core", "extras", "tabs", "indexeddb"],
+  "an app with all entries": ["index", "browser", "core", "extras", "tabs", "indexeddb"],
 };
 /**
  * Vite inlines smaller assets into the code as data: addresses. A content security policy forbids those, and no
@@ -76,15 +77,44 @@ describe("modules of the package", () => {
     expect(doubled(LOADED["page"]!, planted)).toEqual(["src/browser/platform/parts.ts: core, tabs"]);
   });
 
-  it("TidemarkError is made in one file of all", () => {
+  it("TidemarkError is made in base.js, and in core.js for workers, which have no base.js", () => {
     const files = [
       ...new Set([...LOADED["an app with all entries"]!, "worker"].flatMap((file) => [...withImports(file)])),
     ];
     expect(files.filter((file) => modulesOf(file).includes("src/errors.ts"))).toEqual(["base"]);
+    expect(modulesOf("core")).toContain("src/browser/package/own-errors.ts");
     // The source says `extends Error` and sets this name for the instances.
     const isMade = (code: string): boolean => /extends Error\s*\{[^}]*?name\s*=\s*[`"']TidemarkError/.test(code);
     expect(isMade('class e extends Error{name="TidemarkError";kind;')).toBe(true);
-    expect(files.filter((file) => isMade(text(file)))).toEqual(["base"]);
+    expect(files.filter((file) => isMade(text(file))).sort()).toEqual(["base", "core"]);
+  });
+
+  it("the one in core.js is not made in a page, which throws what it was handed", async () => {
+    const { TidemarkError, assert, importFile, loadFailed } = (await import(path.join(dist, "base.js"))) as Handed;
+    const before = globalThis.Error;
+    let made = 0;
+    // A class that extends another asks it for its prototype.
+    const get = (target: ErrorConstructor, name: PropertyKey): unknown => {
+      if (name === "prototype") made++;
+      return Reflect.get(target, name) as unknown;
+    };
+    globalThis.Error = new Proxy(before, { get }) as ErrorConstructor;
+    try {
+      const core = (await import(path.join(dist, "core.js"))) as {
+        use: (handed: Handed, addresses: object) => void;
+        openTide: (name: unknown, options: object) => Promise<unknown>;
+      };
+      core.use({ TidemarkError, assert, importFile, loadFailed }, {});
+      expect(made).toBe(0);
+      expect(class extends Error {}.name).toBe("");
+      expect(made).toBe(1);
+      const refused = (await core.openTide(5, {}).catch((thrown: unknown) => thrown)) as InstanceType<
+        Handed["TidemarkError"]
+      >;
+      expect([refused.code, refused.constructor]).toEqual(["INVALID_ARGUMENT", TidemarkError]);
+    } finally {
+      globalThis.Error = before;
+    }
   });
 
   it("is one among tidemark, tidemark/browser and tidemark/worker", async () => {
@@ -95,7 +125,7 @@ describe("modules of the package", () => {
     expect([index!.TidemarkError, browser!.TidemarkError]).toEqual([base!.TidemarkError, base!.TidemarkError]);
   });
 
-  it.each(["core.js", "base.js", "extras.js", "tabs.js", "indexeddb.js", "kernel.wasm"])(
+  it.each(["core.js", "extras.js", "tabs.js", "indexeddb.js", "kernel.wasm"])(
     "%s is no data: address in an app that Vite builds",
     (file) => {
       expect(statSync(path.join(dist, file)).size).toBeGreaterThanOrEqual(INLINED_BELOW);

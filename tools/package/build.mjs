@@ -4,10 +4,8 @@
  *   index.js      `tidemark`: the parts that know no host
  *   browser.js    `tidemark/browser`: open(), and where the files below lie
  *   worker.js     `tidemark/worker`: the edge; kernel.wasm is a module that Wrangler makes
- *   base.js       TidemarkError, which those three import and core.js is handed, so that there is one of it;
- *                 and the worker's part
- *   core.js       the page's part and what it shares with the worker's, loaded by the first open()
- *                 (src/browser/package/core.ts)
+ *   base.js       TidemarkError, which those three import and core.js is handed, so that there is one of it
+ *   core.js       the page's part and the worker's, loaded by the first open() (src/browser/package/core.ts)
  *   indexeddb.js  the volume in IndexedDB        } loaded on demand
  *   extras.js     gzip, compaction, tools        } (src/browser/platform/parts.ts)
  *   tabs.js       many tabs, one log             }
@@ -15,14 +13,14 @@
  *   types/        declarations
  *   licenses/     of the packages inside
  *
- * No module lies in two files that one page or one worker loads. The worker's part, and each part on demand, is a
- * function `install(core)`: what core.js holds (or base.js, for the parts) they take from there, under the short names
- * that it is exported by.
+ * No module lies in two files that one page or one worker loads. Each part on demand is a function `install(core)`:
+ * what core.js holds they take from there, under the short names that it is exported by. A worker has no base.js: its
+ * TidemarkError lies in core.js, inside a function that no page calls (src/browser/package/own-errors.ts).
  *
- * base.js, core.js and the parts are loaded by address, which bundlers copy as they are: so they are minified here, and
- * their source maps lie beside them, unnamed, since a bundler would leave them behind. The rest is not: bundlers do
- * that. The sources name everything as it lies there, so that Vite and Vitest find it without help. Here modules that
- * have a stand-in below src/browser/package/ are replaced by it, and each import() of a part becomes loadPart().
+ * core.js and the parts are loaded by address, which bundlers copy as they are: so they are minified here, and their
+ * source maps lie beside them, unnamed, since a bundler would leave them behind. The rest is not: bundlers do that. The
+ * sources name everything as it lies there, so that Vite and Vitest find it without help. Here modules that have a
+ * stand-in below src/browser/package/ are replaced by it, and each import() of a part becomes loadPart().
  */
 import { readFileSync } from "node:fs";
 import { copyFile, mkdir, readdir, rm, writeFile } from "node:fs/promises";
@@ -55,8 +53,8 @@ const PART_OF = Object.fromEntries(
 );
 
 const CORE_ENTRY = source("browser/package/core.ts");
-/** The worker's part, and what more than one part on demand needs in a worker. */
-const HOST_ENTRY = source("browser/package/host.ts");
+const BASE_ENTRY = source("browser/package/base.ts");
+const OWN_ERRORS = source("browser/package/own-errors.ts");
 /** The name of core.js inside the files that are handed it. */
 const CORE = "tidemark:core";
 const MINIFIED = {
@@ -199,13 +197,12 @@ async function bundleForApps() {
 }
 
 /** The code of one file, its modules, and the names of the core's that it uses. `asFunction`: of the core. */
-async function bundleLoaded(name, entry, taken, held, nameOf, asFunction) {
+async function bundleLoaded(name, entry, { plugins, asFunction }) {
   const modules = new Map();
   const seen = new Set();
-  const build = await bundle({ [name]: `tidemark:${name}` }, [
-    entryWith(`tidemark:${name}`, entry, taken),
+  const build = await bundle({ [name]: entry }, [
+    ...plugins,
     partsByAddress(seen),
-    fromCore(held, nameOf),
     standIns(LOADED, seen),
     listing(modules),
   ]);
@@ -234,42 +231,48 @@ async function bundleLoaded(name, entry, taken, held, nameOf, asFunction) {
   };
 }
 
+/** The code of base.js as a function that makes all that it exports: what own-errors.ts is in core.js. */
+async function ownErrors() {
+  const build = await bundle({ base: BASE_ENTRY }, []);
+  const { output } = await build.generate({ format: "iife", name: "made", codeSplitting: false });
+  await build.close();
+  const code = `export function ownErrors() {\n${output[0].code}\nreturn made;\n}`;
+  return { name: "tidemark-own-errors", load: (id) => (id === OWN_ERRORS ? code : null) };
+}
+
 /**
- * What parts take of core.js and of base.js changes what these hold, so all are made again until that is settled.
- * Gives back the files, by name.
+ * What parts take of core.js changes what it holds, so all are made again until that is settled. Gives back the files,
+ * by name.
  */
 export async function loadedFiles() {
-  let { modules: core } = await bundleLoaded("core", CORE_ENTRY, [], new Map(), String, false);
-  let { modules: host } = await bundleLoaded("host", HOST_ENTRY, [], core, (_, name) => name, true);
+  const own = await ownErrors();
+  const core = (taken) =>
+    bundleLoaded("core", "tidemark:core-entry", {
+      plugins: [own, entryWith("tidemark:core-entry", CORE_ENTRY, taken)],
+      asFunction: false,
+    });
+  let { modules } = await core([]);
   for (let rounds = 0; rounds < 6; rounds++) {
-    const all = [...core, ...host].flatMap(([module, exports]) => exports.map((name) => [module, name]));
+    const all = [...modules].flatMap(([module, exports]) => exports.map((name) => [module, name]));
     const place = new Map(all.map(([module, name], i) => [`${module} ${name}`, `$${i.toString(36)}`]));
     const nameOf = (module, name) => place.get(`${module} ${name}`);
     const files = {};
     for (const [part, entry] of Object.entries(PARTS))
-      files[part] = await bundleLoaded(part, entry, [], new Map([...core, ...host]), nameOf, true);
+      files[part] = await bundleLoaded(part, entry, { plugins: [fromCore(modules, nameOf)], asFunction: true });
     const used = new Set(Object.values(files).flatMap(({ uses }) => uses));
-    const taken = (from) =>
-      all
-        .map(([module, name]) => [module, name, nameOf(module, name)])
-        .filter(([module, , as]) => from.has(module) && used.has(as));
-    files.host = await bundleLoaded("host", HOST_ENTRY, taken(host), core, nameOf, true);
-    for (const name of files.host.uses) used.add(name);
-    files.core = await bundleLoaded("core", CORE_ENTRY, taken(core), new Map(), nameOf, false);
-    const isSettled = [core, host].every(
-      (each, i) => [...each.keys()].join() === [...[files.core, files.host][i].modules.keys()].join(),
+    files.core = await core(
+      all.map(([module, name]) => [module, name, nameOf(module, name)]).filter(([, , as]) => used.has(as)),
     );
-    if (isSettled) {
+    if ([...modules.keys()].join() === [...files.core.modules.keys()].join()) {
       allSeen(
         [...Object.keys(LOADED), ...Object.keys(PART_OF)],
         new Set(Object.values(files).flatMap(({ seen }) => [...seen])),
       );
       return files;
     }
-    core = files.core.modules;
-    host = files.host.modules;
+    modules = files.core.modules;
   }
-  throw new Error("what core.js and base.js hold does not settle");
+  throw new Error("what core.js holds does not settle");
 }
 
 async function minifiedIife(name, entry) {
@@ -280,20 +283,19 @@ async function minifiedIife(name, entry) {
 }
 
 async function writeLoaded() {
-  const { host, ...files } = await loadedFiles();
+  const files = await loadedFiles();
   // A SharedWorker runs this part of the file only. It has no core, and needs none.
   const broker = await minifiedIife("broker", source("browser/tabs/broker-entry.ts"));
   const isBroker = '"onconnect"in globalThis&&import.meta.url===location.href';
   files.tabs.code = `if(${isBroker}){${broker}}${files.tabs.code}`;
-  const base = await bundle({ base: source("browser/package/base.ts") }, []);
+  const base = await bundle({ base: BASE_ENTRY }, []);
   const { output } = await base.generate({ ...MINIFIED, format: "esm" });
   await base.close();
   // A minifier takes away what bundlers are told: this import() is the browser's.
-  const first = output[0].code.trim().replaceAll("import(", "import(/* @vite-ignore */ /* webpackIgnore: true */ ");
   files.base = {
-    code: `${first}\n${host.code}`,
-    map: host.map,
-    modules: new Map([...output[0].moduleIds, ...host.modules.keys()].map((id) => [id])),
+    code: output[0].code.replaceAll("import(", "import(/* @vite-ignore */ /* webpackIgnore: true */ "),
+    map: output.find(({ fileName }) => fileName.endsWith(".map")).source,
+    modules: new Map(output[0].moduleIds.map((id) => [id])),
   };
   for (const [name, { code, map }] of Object.entries(files)) {
     await writeFile(path.join(dist, `${name}.js`), code);

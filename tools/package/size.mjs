@@ -28,9 +28,9 @@ import { CHROMIUM_ARGS, ensureChromium, root } from "../run/setup.mjs";
 
 /** `max`: what README says, and half a KiB for the mends of a day. */
 export const BUDGETS = {
-  firstVisit: { target: 40 * 1024, max: 49.2 * 1024 },
-  secondVisit: { target: 32 * 1024, max: 49.2 * 1024 },
-  secondTab: { target: undefined, max: 58.0 * 1024 },
+  firstVisit: { target: 40 * 1024, max: 47.6 * 1024 },
+  secondVisit: { target: 32 * 1024, max: 47.6 * 1024 },
+  secondTab: { target: undefined, max: 56.8 * 1024 },
 };
 
 const APP = `

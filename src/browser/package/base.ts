@@ -1,8 +1,7 @@
 /**
- * base.js of the package, first half: what an app's bundle and core.js share. Apps import it through `tidemark`,
- * `tidemark/browser` and `tidemark/worker`, so that there is one TidemarkError among them. The second half is the
- * worker's part (worker/start.ts), which the build adds as a function of the core; apps' bundlers leave it out, and a
- * worker loads the file.
+ * base.js of the package: TidemarkError and the loader of files. `tidemark`, `tidemark/browser` and `tidemark/worker`
+ * import it, so that there is one TidemarkError in an app whichever of them it uses. It is not loaded by address: a page
+ * hands core.js what it has from here, and a worker has its own (own-errors.ts).
  */
 export { assert, TidemarkError } from "../../errors.ts";
 export { importFile, loadFailed } from "../platform/load.ts";

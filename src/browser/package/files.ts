@@ -25,7 +25,6 @@ const installed = ({ href }: URL): string =>
 
 const beside = (): Addresses => ({
   core: installed(new URL("./core.js", import.meta.url)),
-  base: installed(new URL("./base.js", import.meta.url)),
   indexeddb: installed(new URL("./indexeddb.js", import.meta.url)),
   extras: installed(new URL("./extras.js", import.meta.url)),
   tabs: installed(new URL("./tabs.js", import.meta.url)),
@@ -49,7 +48,6 @@ function inFolder(assets: string | URL): Addresses {
   const at = (file: string): string => new URL(file, base).href;
   return {
     core: at("core.js"),
-    base: at("base.js"),
     indexeddb: at("indexeddb.js"),
     extras: at("extras.js"),
     tabs: at("tabs.js"),

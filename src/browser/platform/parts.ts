@@ -8,8 +8,6 @@
 import { importFile } from "./load.ts";
 
 export interface Parts {
-  /** TidemarkError, and the worker's part: for workers. */
-  readonly base?: string;
   /** The volume in IndexedDB. */
   readonly indexeddb?: string;
   /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink. */
@@ -20,23 +18,17 @@ export interface Parts {
    */
   readonly tabs?: string;
 }
-type Part = Exclude<keyof Parts, "base">;
+type Part = keyof Parts;
 
 export interface PartFile<Exports = unknown> {
   install(core: object): Exports;
 }
 
 export const parts: { -readonly [part in keyof Parts]: Parts[part] } = {};
-/** In a worker: what base.js has for parts besides the core. */
-let more: object = {};
 const installed: { [part in Part]?: Promise<unknown> } = {};
 
 export function useParts(addresses: Parts): void {
   Object.assign(parts, addresses);
-}
-
-export function handOn(exports: object): void {
-  more = exports;
 }
 
 /** LOAD_FAILED when the file can't be loaded; the next call tries again. */
@@ -49,5 +41,5 @@ export function loadPart(part: Part): Promise<unknown> {
 async function install(part: Part): Promise<unknown> {
   const file = (await importFile(`${part}.js`, parts[part]!)) as PartFile;
   // This module is inside core.js, which is loaded already.
-  return file.install({ ...(await import(/* @vite-ignore */ import.meta.url)), ...more });
+  return file.install((await import(/* @vite-ignore */ import.meta.url)) as object);
 }
