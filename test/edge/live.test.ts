@@ -311,6 +311,99 @@ async function watched(path: string, count = 1): Promise<void> {
   }
 }
 
+describe("a follower at the tail", () => {
+  /** Reads that the object has served since it woke. */
+  async function readsOf(path: string): Promise<number> {
+    const text = await (await SELF.fetch(`http://localhost/v1/metrics/${path}`)).text();
+    return Number(/^tidemark_reads_total\{.*\} (\d+)/m.exec(text)![1]);
+  }
+
+  it.each([
+    ["text", TEXT, ["one", "zwei ä", "\r", "\n3"], "onezwei ä\n3"],
+    ["JSON", JSON_TYPE, ["1", "[2,3]", '"ä"'], '[1][2,3]["ä"]'],
+    ["bytes", BYTES, ["abc", "de"], "YWJjZGU="],
+  ])("asks nothing while small records of %s come, nor when the stream is closed", async (_, type, bodies, all) => {
+    const path = await make(type);
+    const reader = await sse(path);
+    await reader.control();
+    const before = await readsOf(path);
+    const found: string[] = [];
+    for (const body of bodies) {
+      await post(path, type, body);
+      for (let end = ""; !end;) {
+        const event = (await reader.next())!;
+        if (event.type === "data") found.push(event.data);
+        else if ((JSON.parse(event.data) as { upToDate?: boolean }).upToDate) end = event.id;
+      }
+    }
+    await call(path, "POST", { "stream-closed": "true" });
+    expect(await reader.control()).toMatchObject({ streamClosed: true, upToDate: true });
+    expect([await reader.next(), await readsOf(path)]).toEqual([undefined, before]);
+    const joined = all.endsWith("=") ? btoa(found.map((each) => atob(each)).join("")) : found.join("");
+    expect(joined).toBe(all);
+  });
+
+  it("by long-poll asks once for each answer, in either dialect, and gets what a read would give", async () => {
+    const path = await make(JSON_TYPE, "0");
+    for (const [i, accept] of ["*/*", BATCHES, "*/*"].entries()) {
+      const from = offsetText(i + 1);
+      const before = await readsOf(path);
+      const waiting = ask(path, `?offset=${from}&live=long-poll`, { accept });
+      await watched(path);
+      await post(path, JSON_TYPE, `{"n":${i}}`);
+      const live = await waiting;
+      expect(await readsOf(path)).toBe(before + 1);
+      // A second reader comes late, and asks.
+      const late = await ask(path, `?offset=${from}&live=long-poll`, { accept });
+      const names = ["content-type", "cache-control", "vary", "etag", "tidemark-from-offset", "stream-next-offset"];
+      const headersOf = (response: Response) =>
+        [...names, "stream-up-to-date", "stream-closed", "content-length"].map((name) => response.headers.get(name));
+      expect(headersOf(live).slice(0, -1)).toEqual(headersOf(late).slice(0, -1));
+      expect(new Uint8Array(await live.arrayBuffer())).toEqual(new Uint8Array(await late.arrayBuffer()));
+      await watched(path, 0);
+    }
+    const waiting = ask(path, `?offset=${offsetText(4)}&live=long-poll`);
+    await watched(path);
+    await call(path, "POST", { "stream-closed": "true" });
+    const closed = await waiting;
+    expect([closed.status, closed.headers.get("stream-closed"), closed.headers.get("stream-cursor")]).toEqual([
+      204,
+      "true",
+      null,
+    ]);
+  });
+
+  it("gets each record once and in order, whether a notice brings it or it has to ask", async () => {
+    const path = await make(JSON_TYPE);
+    const readers = await Promise.all(Array.from({ length: 5 }, () => sse(path)));
+    const count = 400;
+    // Every seventh is larger than any notice, and nobody waits for anybody.
+    const posts = Promise.all(
+      Array.from({ length: count }, (_, n) =>
+        post(path, JSON_TYPE, `{"n":${n},"x":"${"x".repeat(n % 7 ? 9 : 20_000)}"}`),
+      ),
+    );
+    const found = await Promise.all(
+      readers.map(async (reader, i) => {
+        const data: string[] = [];
+        for (let end = ""; end !== offsetText(count);) {
+          // Some are slow.
+          if (i % 2 === 1) await new Promise((resolve) => setTimeout(resolve, 3));
+          const event = (await reader.next())!;
+          if (event.type === "data") data.push(event.data);
+          else end = event.id;
+        }
+        return data.flatMap((text) => (JSON.parse(text) as { n: number }[]).map(({ n }) => n));
+      }),
+    );
+    await posts;
+    const written = (await (await call(path, "GET")).json()) as { n: number }[];
+    expect(written.length).toBe(count);
+    for (const each of found) expect(each).toEqual(written.map(({ n }) => n));
+    await Promise.all(readers.map((reader) => reader.cancel()));
+  });
+});
+
 describe("a log that retention has emptied", () => {
   async function emptied(headers: Record<string, string>): Promise<string> {
     const path = await make({ ...headers, "tidemark-retention-seconds": "1" }, "1", "2");

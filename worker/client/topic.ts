@@ -282,7 +282,7 @@ class Topic<V> implements EdgeTopic<V> {
 
   /** Resolves when the log's end has passed `from`, by the socket that lets the object sleep. */
   async #moved(from: number, signal: AbortSignal | undefined): Promise<void> {
-    const watch = await Watch.open((query, headers) => this.#ask("GET", query, headers ?? {}), from);
+    const watch = await Watch.open((query, headers) => this.#ask("GET", query, headers ?? {}), { offset: from });
     const close = (): void => watch.close();
     if (signal?.aborted) return close();
     let abort!: () => void;

@@ -1,13 +1,14 @@
 /**
  * Live reads, held open by the Worker and never by the object. One hibernating socket per reader tells when the log's
- * end has moved (watch.ts); the data itself is then read like any other. So a slow reader asks late and costs nothing
- * meanwhile: what it has not asked for is in no buffer.
+ * end has moved, and brings what is small (watch.ts); the rest is then read like any other. So a slow reader asks late
+ * and costs no more than the news of one notice meanwhile.
  *
- *   client ── long-poll, SSE ──▶ Worker ── GET, when asked ──▶ object
- *                                   ◀── { end, closed } over a socket that lets the object sleep
+ *   client ── long-poll, SSE ──▶ Worker ── GET, for what no notice brought ──▶ object
+ *                                   ◀── notices over a socket that lets the object sleep
  *
  * This file has long-poll and what it shares with SSE (sse.ts).
  */
+import { BATCHES_TYPE } from "../wire/accept.ts";
 import { nextCursor } from "../wire/cursors.ts";
 import { H } from "../wire/durable-streams.ts";
 import { formatOffset } from "../wire/offsets.ts";
@@ -34,6 +35,18 @@ export const isEnded = (response: Response): boolean => response.headers.get(H.c
 export const isWaiting = (found: Response): boolean =>
   isAtTail(found) && !isEnded(found) && nextOf(found) === fromOf(found);
 
+/** The answer that would be read now, made of the one that had nothing and of the news since. */
+function answerOf(waiting: Response, watch: Watch, from: number): Response | undefined {
+  const news = watch.take(from);
+  if (!news) return undefined;
+  const headers = new Headers(waiting.headers);
+  headers.delete("content-length");
+  headers.set(H.next, formatOffset(news.end));
+  if (news.end < watch.end) headers.delete(H.upToDate);
+  else if (watch.closed) headers.set(H.closed, "true");
+  return new Response(news.body as BodyInit, { status: 200, headers });
+}
+
 export async function longPoll(ask: Ask, { offset, cursor, waitMs, accept, signal }: LiveRequest): Promise<Response> {
   const deadline = Date.now() + waitMs;
   const read = (at: string): Promise<Response> =>
@@ -43,14 +56,16 @@ export async function longPoll(ask: Ask, { offset, cursor, waitMs, accept, signa
   if (isWaiting(found)) {
     const from = fromOf(found);
     void found.body?.cancel();
-    const watch = await Watch.open(ask, from, signal);
+    const isBatches = found.headers.get("content-type") === BATCHES_TYPE;
+    const watch = await Watch.open(ask, { offset: from, form: isBatches ? "batches" : "values", signal });
+    let answer: Response | undefined;
     try {
-      await watch.past(from, deadline);
+      if (await watch.past(from, deadline)) answer = answerOf(found, watch, from);
     } finally {
       watch.close();
     }
     // The start may have moved on with retention; "now" was an offset when the reader came.
-    found = await read(offset === "now" ? formatOffset(from) : offset);
+    found = answer ?? (await read(offset === "now" ? formatOffset(from) : offset));
     if (found.status !== 200) return found;
   }
   const headers = new Headers(found.headers);

@@ -11,12 +11,13 @@
  * it is newer than the URL's offset, so it gets each record once. At the end of a closed stream it gets a 204, which
  * ends it.
  *
- * Data are read when the client has taken those before them, so a client that does not read costs one answer of the
- * object (1 MiB or so) and one socket, both until the answer's time is up.
+ * News that came with a notice is the next piece; what did not is asked for, once the client has taken the piece before
+ * it. So a client that does not read costs one answer of the object (1 MiB or so), the news of one notice and one
+ * socket, all until the answer's time is up.
  */
 import { accepts, EVENTS_TYPE, notAcceptable } from "../wire/accept.ts";
 import { laterCursor, nextCursor } from "../wire/cursors.ts";
-import { LEAD_HEADER } from "../rpc/internal-headers.ts";
+import { LEAD_HEADER, UNTIL_HEADER } from "../rpc/internal-headers.ts";
 import { badRequest } from "../errors.ts";
 import { withCommonHeaders } from "../wire/cors.ts";
 import { fromOf, isAtTail, isEnded, type LiveRequest, nextOf } from "./live-reads.ts";
@@ -74,6 +75,13 @@ interface Answering {
   readonly heartbeatMs: number;
 }
 
+/** Where a reader stands behind a piece. */
+interface Standing {
+  readonly next: number;
+  readonly isAtTail: boolean;
+  readonly isEnded: boolean;
+}
+
 class SseSession {
   readonly #of: Answering;
   #from: number;
@@ -99,7 +107,12 @@ class SseSession {
       const isPast = await watch.past(this.#from, Math.min(deadline, heartbeat));
       if (watch.gone) return undefined;
       if (!isPast) return Date.now() < deadline ? ":\n\n" : undefined;
-      const found = await ask(`?offset=${formatOffset(this.#from)}`);
+      const news = watch.take(this.#from);
+      if (news) {
+        const isAtEnd = news.end === watch.end;
+        return this.#eventsOf(news.body, { next: news.end, isAtTail: isAtEnd, isEnded: isAtEnd && watch.closed });
+      }
+      const found = await ask(`?offset=${formatOffset(this.#from)}`, { [UNTIL_HEADER]: String(watch.end) });
       if (found.status !== 200) return undefined;
       if (nextOf(found) > this.#from || isEnded(found)) return this.#events(found);
       void found.body?.cancel();
@@ -109,16 +122,20 @@ class SseSession {
 
   async #events(found: Response): Promise<string> {
     const bytes = new Uint8Array(await found.arrayBuffer());
-    this.#from = nextOf(found);
-    this.#isOver = isEnded(found);
+    return this.#eventsOf(bytes, { next: nextOf(found), isAtTail: isAtTail(found), isEnded: isEnded(found) });
+  }
+
+  #eventsOf(bytes: Uint8Array, { next, isAtTail, isEnded }: Standing): string {
+    this.#from = next;
+    this.#isOver = isEnded;
     this.#cursor = laterCursor(Date.now(), this.#cursor);
-    const id = formatOffset(this.#from);
+    const id = formatOffset(next);
     const control = {
       streamNextOffset: id,
-      ...(this.#isOver ? { streamClosed: true } : { streamCursor: this.#cursor }),
-      ...(isAtTail(found) && { upToDate: true }),
+      ...(isEnded ? { streamClosed: true } : { streamCursor: this.#cursor }),
+      ...(isAtTail && { upToDate: true }),
     };
-    const text = this.#of.encode(bytes, this.#isOver);
+    const text = this.#of.encode(bytes, isEnded);
     return (text === "" ? "" : event("data", id, text)) + event("control", id, JSON.stringify(control));
   }
 
@@ -192,7 +209,7 @@ export async function sse(ask: Ask, request: SseRequest): Promise<Response> {
   const encode = encodeFor(type, first.headers.get(LEAD_HEADER) ?? "");
   const deadline = Date.now() + waitMs;
   // Also while there is much to catch up with: an open socket is how the object knows its readers.
-  const watch = isEnded(first) ? undefined : await Watch.open(ask, nextOf(first), signal);
+  const watch = isEnded(first) ? undefined : await Watch.open(ask, { offset: nextOf(first), form: "values", signal });
   const session = new SseSession({ ask, encode, watch, deadline, heartbeatMs }, first, cursor);
   const headers: Record<string, string> = {
     "content-type": EVENTS_TYPE,

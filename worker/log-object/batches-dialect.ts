@@ -44,7 +44,8 @@ const parseTime = (text: string): number =>
     ? -parseInteger(text.slice(1), "timestamp behind its sign", { min: 1 })
     : parseInteger(text, "timestamp");
 
-export async function answerBatches(stream: Stream, url: URL): Promise<Response> {
+/** `until`: where the answer ends at the latest. */
+export async function answerBatches(stream: Stream, url: URL, until: number): Promise<Response> {
   const timestamp = url.searchParams.get("timestamp");
   const { offset } = readRequestOf(url);
   const from =
@@ -57,10 +58,9 @@ export async function answerBatches(stream: Stream, url: URL): Promise<Response>
           : offset;
   stream.touch();
   stream.checkOffset(from);
+  const limit = Math.min(stream.tail, until);
   const { bytes, nextOffset } =
-    from < stream.tail
-      ? await stream.readBatches(from, stream.tail, READ_BYTES)
-      : { bytes: new Uint8Array(0), nextOffset: from };
+    from < limit ? await stream.readBatches(from, limit, READ_BYTES) : { bytes: new Uint8Array(0), nextOffset: from };
   const upToDate = nextOffset >= stream.tail;
   const headers = batchesHeaders(from, { nextOffset, upToDate, ended: upToDate && stream.closed });
   return new Response(bytes as BodyInit, { status: 200, headers });

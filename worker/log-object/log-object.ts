@@ -5,7 +5,7 @@
  *
  *   append      a small POST, by a call of the router (http-append.ts)
  *   fetch       PUT GET HEAD POST DELETE of the stream, and the upgrade of a watcher
- *   watchers    hibernating sockets from the worker; each gets the log's new end after a commit, behind the output gate
+ *   watchers    hibernating sockets from the worker; each gets a notice after a commit, behind the ack (telling.ts)
  *   sockets     of the WebSocket dialect: sockets.ts
  *   RPC         for other streams' objects: forkFrom, readSource, releaseFork
  *   alarm       expiry, telling a source that its fork is gone, and the work of alarm-work.ts
@@ -32,6 +32,7 @@ import {
   PATH_HEADER,
   SOCKET_HEADER,
   TENANT_HEADER,
+  UNTIL_HEADER,
 } from "../rpc/internal-headers.ts";
 import { Counters } from "../telemetry/counters.ts";
 import { emit, type EventFields } from "../telemetry/events.ts";
@@ -57,11 +58,14 @@ import { leadOf } from "../wire/sse-text.ts";
 import { type StreamTold, subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { Stream, type StreamHost } from "../stream/stream.ts";
 import { SubscriptionNotifier } from "./subscription-notifier.ts";
+import { Telling } from "./telling.ts";
 import { Watchers } from "./watchers.ts";
 import { AlarmWork } from "./alarm-work.ts";
 
 /** Of one read's answer. A larger backlog comes in several. */
 const READ_BYTES = 1024 * 1024;
+
+const untilOf = (headers: Headers): number => Number(headers.get(UNTIL_HEADER) ?? Infinity);
 
 export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   #tenant = "";
@@ -105,6 +109,11 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     waitUntil: (work) => this.ctx.waitUntil(work),
   });
   readonly #watchers = new Watchers(this.ctx);
+  readonly #telling = new Telling({
+    watchers: (form) => this.#watchers.of(form),
+    follows: (stream, found) => this.#sockets.moved(stream, found, turn),
+    turn,
+  });
   readonly #sockets = new LogSockets({
     ctx: this.ctx,
     stream: () => this.#life.visible(),
@@ -268,11 +277,11 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     const manifest = request.headers.get(MANIFEST_HEADER) === null ? undefined : manifestOf(stream, url);
     if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
     if (dialectOf(request.headers.get("accept"), stream.config.contentType) === "batches")
-      return answerBatches(stream, url);
+      return answerBatches(stream, url, untilOf(request.headers));
     const { offset } = readRequestOf(url);
     const found =
       (request.headers.has(LONG_HEADER) && longRead(stream, await edgeKernel(), offset)) ||
-      (await stream.read(offset, READ_BYTES));
+      (await stream.read(offset, READ_BYTES, untilOf(request.headers)));
     const answer = readAnswer(
       { id: stream.version, contentType: stream.config.contentType },
       found,
@@ -343,8 +352,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   #notify(end: number, closed: boolean): void {
     this.#counters.commits++;
     this.#emit("commit", { end, closed });
-    if (this.#life.current) this.#sockets.moved(this.#life.current);
-    this.#watchers.tell(end, closed);
+    if (this.#life.current) this.#telling.moved(this.#life.current);
     this.#subscribers.moved(end);
     if (this.#life.current?.config.retention?.maxAgeMs !== undefined) this.#work.planRetention();
   }

@@ -33,6 +33,7 @@ import { edgeKernel } from "../kernel.ts";
 import * as told from "../telemetry/socket-events.ts";
 import type { Stream } from "../stream/stream.ts";
 import { SYNC_FEATURE } from "../../src/sync/sync-frames.ts";
+import type { Found } from "./telling.ts";
 import { endOf, fitting, positionOf, starve } from "./follow-frames.ts";
 import { OutboxSessions, type SyncState } from "./outbox-sessions.ts";
 
@@ -52,6 +53,8 @@ const WAITING_BYTES_MAX = 2 * APPEND_CREDIT_BYTES;
 const FRAME_COST_BYTES = 128;
 /** Requests as HTTP has them; credits are part of a follow. */
 const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH, FrameType.JOIN, FrameType.PUSH]);
+/** Follows that are served before others have a turn. */
+const SERVED_AT_ONCE = 128;
 const FETCH_BYTES_MAX = 2 * 1024 * 1024;
 
 /** Both ends of a pair, as far as they are needed here. */
@@ -94,11 +97,6 @@ interface Session {
   turn: Promise<unknown>;
 }
 
-interface Found {
-  readonly bytes: Uint8Array;
-  readonly nextOffset: number;
-}
-
 export interface SocketHost {
   readonly ctx: Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets">;
   /** The stream that clients may see; throws where there is none. */
@@ -117,8 +115,8 @@ export class LogSockets {
   readonly #outboxes: OutboxSessions<Session>;
   /** Of all sockets, once one of them was needed since the object woke. */
   #sessions: Map<HibernatingSocket, Session> | undefined;
-  /** The newest read: who stands at the same offset takes it too. */
-  #shared: { readonly stream: Stream; readonly from: number; readonly found: Promise<Found> } | undefined;
+  /** While commits are told: what they have brought. */
+  #shared: { readonly stream: Stream; readonly found: Found } | undefined;
 
   constructor(host: SocketHost) {
     this.#host = host;
@@ -364,23 +362,17 @@ export class LogSockets {
 
   // --- follows -----------------------------------------------------------------------------------------------------
 
-  /** A commit: everybody who waited for it, after it is done. */
-  moved(stream: Stream): void {
-    const sessions = this.#all();
-    if (sessions.size === 0) return;
-    const { log, tail } = stream;
-    void log.fetch(tail, { wait: tail < log.logEndOffset, maxBytes: READ_BYTES }).then(
-      (found) => {
-        // Most of them stand there: one read for all of them, kept for this turn only.
-        const shared = { stream, from: tail, found: Promise.resolve(found) };
-        if (found.bytes.length > 0) this.#shared = shared;
-        for (const session of sessions.values())
-          for (const follow of session.follows.values()) void this.#serve(session, follow, stream);
-        if (this.#shared === shared) this.#shared = undefined;
-      },
-      // The log failed, and its object with it.
-      () => undefined,
-    );
+  /** Commits were told: everybody who waited for them. Most stand where they begin: one read is for all of these. */
+  async moved(stream: Stream, found: Found, turn: () => Promise<void>): Promise<void> {
+    const shared = { stream, found };
+    if (found.bytes.length > 0) this.#shared = shared;
+    let served = 0;
+    for (const session of this.#all().values())
+      for (const follow of session.follows.values()) {
+        if (served++ % SERVED_AT_ONCE === SERVED_AT_ONCE - 1) await turn();
+        void this.#serve(session, follow, stream);
+      }
+    if (this.#shared === shared) this.#shared = undefined;
   }
 
   async #serve(session: Session, follow: Follow, known?: Stream): Promise<void> {
@@ -431,9 +423,12 @@ export class LogSockets {
     }
   }
 
-  #read(stream: Stream, from: number): Promise<Found> {
+  #read(
+    stream: Stream,
+    from: number,
+  ): Pick<Found, "bytes" | "nextOffset"> | Promise<Pick<Found, "bytes" | "nextOffset">> {
     const shared = this.#shared;
-    if (shared?.stream === stream && shared.from === from) return shared.found;
+    if (shared?.stream === stream && shared.found.from === from) return shared.found;
     return stream.readBatches(from, stream.tail, READ_BYTES);
   }
 }

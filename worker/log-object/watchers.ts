@@ -1,13 +1,14 @@
 /**
  * Live readers of one log, as its object sees them: a hibernating socket each, from the Worker that holds the reader
- * (watch.ts). They get the log's new end after each commit, and are messages that are not billed; nothing of them is in
+ * (watch.ts). After each commit they get a notice (notice.ts), a message that is not billed; nothing of them is in
  * memory, so the object sleeps.
  *
  * While one is open a stream with a TTL does not expire: its time begins anew when the last of them has gone.
  */
 import type { DurableObjectState } from "@cloudflare/workers-types";
 import { EdgeError } from "../errors.ts";
-import { WATCH_HEADER } from "../rpc/internal-headers.ts";
+import { NEWS_HEADER, WATCH_HEADER } from "../rpc/internal-headers.ts";
+import { NEWS_FORMS, type NewsForm, plainNotice } from "../rpc/notice.ts";
 import type { Stream } from "../stream/stream.ts";
 
 /** A third of what the platform allows one object. */
@@ -15,6 +16,8 @@ const WATCHERS_MAX = 10_000;
 const TAG = "watch";
 /** Of watchers of a stream with a TTL: only for those the object looks at its tables when they go. */
 const TTL_TAG = "ttl";
+/** Of watchers that take no news. */
+const PLAIN_TAG = "plain";
 
 type Sockets = Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets" | "getTags">;
 
@@ -38,20 +41,17 @@ export class Watchers {
       throw new EdgeError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX, retryAfter: 5 });
     const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: WebSocket; 1: WebSocket } }).WebSocketPair;
     const pair = new Pair();
-    this.#ctx.acceptWebSocket(pair[1] as never, stream.config.ttl === undefined ? [TAG] : [TAG, TTL_TAG]);
+    const form = NEWS_FORMS.find((name) => name === request.headers.get(NEWS_HEADER));
+    const tags = [TAG, form ?? PLAIN_TAG, ...(stream.config.ttl === undefined ? [] : [TTL_TAG])];
+    this.#ctx.acceptWebSocket(pair[1] as never, tags);
     const known = Number(request.headers.get(WATCH_HEADER) ?? 0);
-    if (stream.tail > known || stream.closed) pair[1].send(notice(stream.tail, stream.closed));
+    if (stream.tail > known || stream.closed) pair[1].send(plainNotice(stream.tail, stream.closed));
     return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
   }
 
-  tell(end: number, closed: boolean): void {
-    for (const socket of this.#all) {
-      try {
-        socket.send(notice(end, closed));
-      } catch {
-        // It is just being closed from the other side.
-      }
-    }
+  /** Those that take news in this form; none: those that take none. */
+  of(form: NewsForm | undefined): readonly WebSocket[] {
+    return this.#ctx.getWebSockets(form ?? PLAIN_TAG) as unknown as WebSocket[];
   }
 
   /** The stream is gone. */
@@ -64,5 +64,3 @@ export class Watchers {
     return this.#ctx.getTags(socket as never).includes(TTL_TAG);
   }
 }
-
-const notice = (end: number, closed: boolean): string => JSON.stringify({ end, closed });

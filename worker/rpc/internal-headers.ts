@@ -8,6 +8,10 @@ export const PATH_HEADER = "x-tidemark-path";
 export const TENANT_HEADER = "x-tidemark-tenant";
 /** Upgrade: offset that the watcher knows already. */
 export const WATCH_HEADER = "x-tidemark-watch";
+/** Upgrade: the form in which the watcher takes news (notice.ts). */
+export const NEWS_HEADER = "x-tidemark-news";
+/** GET: the answer ends at this offset at the latest, also where the log goes on. */
+export const UNTIL_HEADER = "x-tidemark-until";
 /** GET: the stream's metrics, not its data. */
 export const METRICS_HEADER = "x-tidemark-metrics";
 

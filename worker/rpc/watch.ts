@@ -1,45 +1,78 @@
 /**
- * How a Worker waits for a log's end to move: a socket to the log's object, which sleeps meanwhile and sends `{ end,
- * closed }` after each commit. Its being open also says that somebody reads: the object keeps a stream with a TTL for
+ * How a Worker waits for a log's end to move: a socket to the log's object, which sleeps meanwhile and sends a notice
+ * (notice.ts) after each commit. Its being open also says that somebody reads: the object keeps a stream with a TTL for
  * as long (log-object.ts).
+ *
+ * News of notices is kept until its reader takes it, in the order in which it came and without a gap. Of a reader that
+ * is slow no more is kept than one notice may hold: beyond that it is let go, and the reader asks for the records up to
+ * the newest notice's end. So it stands where the next notice begins.
  */
-import { WATCH_HEADER } from "./internal-headers.ts";
+import { NEWS_HEADER, WATCH_HEADER } from "./internal-headers.ts";
+import { NEWS_BYTES_MAX, type News, type NewsForm, type Notice, readNotice } from "./notice.ts";
 import { refusalIn } from "../wire/http.ts";
 
 /** Asks the stream's object; the path and the tenant are in it already. */
 export type Ask = (query: string, headers?: Record<string, string>) => Promise<Response>;
 
-interface Notice {
-  readonly end: number;
-  readonly closed: boolean;
+/** The reader has gone where `signal` says so, and its place in the object is free at once. */
+interface Opening {
+  readonly offset: number;
+  /** As what it takes news; left out: it takes none. */
+  readonly form?: NewsForm;
+  readonly signal?: AbortSignal | undefined;
 }
+
+const NOTHING = new Uint8Array(0);
 
 export class Watch {
   readonly #socket: WebSocket;
   #newest: Notice | undefined;
+  #news: News[] = [];
+  #newsBytes = 0;
   #gone = false;
   #wake: (() => void) | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerMs = 0;
 
   constructor(socket: WebSocket) {
     this.#socket = socket;
+    socket.binaryType = "arraybuffer";
     (socket as unknown as { accept(): void }).accept();
-    socket.addEventListener("message", ({ data }) => {
-      if (typeof data === "string") this.#newest = JSON.parse(data) as Notice;
-      this.#wake?.();
-    });
+    socket.addEventListener("message", ({ data }) => this.#take(readNotice(data as string | ArrayBuffer)));
     socket.addEventListener("close", () => this.#end());
     socket.addEventListener("error", () => this.#end());
   }
 
-  /** `signal`: the reader has gone, and its place in the object is free at once. */
-  static async open(ask: Ask, offset: number, signal?: AbortSignal): Promise<Watch> {
-    const response = await ask("", { upgrade: "websocket", [WATCH_HEADER]: String(offset) });
+  static async open(ask: Ask, { offset, form, signal }: Opening): Promise<Watch> {
+    const response = await ask("", {
+      upgrade: "websocket",
+      [WATCH_HEADER]: String(offset),
+      ...(form !== undefined && { [NEWS_HEADER]: form }),
+    });
     const socket = (response as unknown as { webSocket: WebSocket | null }).webSocket;
     if (!socket) throw await refusalIn(response);
     const watch = new Watch(socket);
     if (signal?.aborted) watch.close();
     signal?.addEventListener("abort", () => watch.close(), { once: true });
     return watch;
+  }
+
+  #take(notice: Notice): void {
+    const { news } = notice;
+    this.#newest = notice;
+    const follows = news && (this.#news.length === 0 || this.#news.at(-1)!.end === news.from);
+    if (!follows || this.#newsBytes + news.body.length > NEWS_BYTES_MAX) this.#forget();
+    // Also where what came before it was let go: the reader may stand there by then.
+    if (news) {
+      this.#news.push(news);
+      this.#newsBytes += news.body.length;
+    }
+    this.#wake?.();
+  }
+
+  #forget(): void {
+    this.#news = [];
+    this.#newsBytes = 0;
   }
 
   #end(): void {
@@ -53,22 +86,57 @@ export class Watch {
   async past(offset: number, deadlineMs: number): Promise<boolean> {
     for (;;) {
       if (this.#gone || (this.#newest && (this.#newest.end > offset || this.#newest.closed))) return true;
-      const left = deadlineMs - Date.now();
-      if (left <= 0) return false;
-      let timer: ReturnType<typeof setTimeout> | undefined;
+      if (deadlineMs <= Date.now()) return false;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
-        timer = setTimeout(resolve, left);
+        this.#wakeAt(deadlineMs);
       });
-      if (timer !== undefined) clearTimeout(timer);
+      this.#wake = undefined;
     }
   }
 
+  /** One timer serves many waits: one that is woken too early looks again, which costs less than a timer for each. */
+  #wakeAt(deadlineMs: number): void {
+    if (this.#timer !== undefined && this.#timerMs <= deadlineMs) return;
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    this.#timerMs = deadlineMs;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#wake?.();
+      },
+      Math.max(0, deadlineMs - Date.now()),
+    );
+  }
+
+  /** What notices have brought from `offset` on, or nothing but the stream's end; undefined: it has to be asked for. */
+  take(offset: number): News | undefined {
+    while (this.#news.length > 0 && this.#news[0]!.from < offset) this.#newsBytes -= this.#news.shift()!.body.length;
+    if (this.#news[0]?.from === offset) {
+      const news = this.#news.shift()!;
+      this.#newsBytes -= news.body.length;
+      return news;
+    }
+    const { end, closed } = this.#newest ?? { end: -1, closed: false };
+    return closed && end === offset ? { from: offset, end, body: NOTHING } : undefined;
+  }
+
+  /** Where the log ended, as far as it was told. */
+  get end(): number {
+    return this.#newest?.end ?? -1;
+  }
+  /** Nothing will come behind that end. */
+  get closed(): boolean {
+    return this.#newest?.closed ?? false;
+  }
   get gone(): boolean {
     return this.#gone;
   }
 
   close(): void {
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#forget();
     try {
       this.#socket.close(1000);
     } catch {

@@ -354,15 +354,17 @@ export class Stream {
     return { bytes: found.bytes, nextOffset: Math.min(nextOffset, limit) };
   }
 
-  async read(position: number | "start" | "now", maxBytes: number): Promise<ReadResult> {
+  /** `until`: where the answer ends at the latest, also where there is more. */
+  async read(position: number | "start" | "now", maxBytes: number, until = Infinity): Promise<ReadResult> {
     this.touch();
     const from = position === "start" ? this.start : position === "now" ? this.tail : position;
     this.checkOffset(from);
     const parts: Parts = [];
     let nextOffset = from;
     let room = maxBytes;
-    while (room > 0 && nextOffset < this.tail) {
-      const limit = this.tail;
+    const limitOf = (): number => Math.min(this.tail, until);
+    while (room > 0 && nextOffset < limitOf()) {
+      const limit = limitOf();
       const found = await this.readBatches(nextOffset, limit, room).catch((thrown: unknown) => {
         // What stands before damage is an answer; the next request hears of it.
         if (nextOffset > from && EdgeError.from(thrown).code === "CORRUPT_RANGE") return undefined;

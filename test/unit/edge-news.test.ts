@@ -1,0 +1,297 @@
+/**
+ * What readers at a log's end are told: which news a notice brings, in what order, after what turn; and how a watch
+ * keeps them. Whoever was told too little asks, and for no more than it was told of.
+ */
+import { describe, expect, it } from "vitest";
+import { BatchBuilder } from "../../src/record/batch-builder.ts";
+import { Telling } from "../../worker/log-object/telling.ts";
+import { sse } from "../../worker/front/sse.ts";
+import { NEWS_BYTES_MAX, type NewsForm, newsNotice, plainNotice, readNotice } from "../../worker/rpc/notice.ts";
+import { type Ask, Watch } from "../../worker/rpc/watch.ts";
+import type { Stream } from "../../worker/stream/stream.ts";
+import { offsetText, SseReader } from "../edge/sse-reader.ts";
+import { releaseKernel } from "../support/kernels.ts";
+
+const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+const kernel = await releaseKernel();
+
+/** The Worker's end of a watcher's socket. */
+class Wire {
+  readonly #listeners = new Map<string, (event: { data?: unknown }) => void>();
+  binaryType = "";
+  isClosed = false;
+  accept(): void {}
+  close(): void {
+    this.isClosed = true;
+  }
+  addEventListener(type: string, listener: (event: { data?: unknown }) => void): void {
+    this.#listeners.set(type, listener);
+  }
+  /** A notice comes; `body` where it brings news. */
+  notice(from: number, end: number, body?: string, closed = false): void {
+    const data =
+      body === undefined ? plainNotice(end, closed) : newsNotice({ from, end, body: text(body) }, closed).buffer;
+    this.#listeners.get("message")!({ data });
+  }
+}
+
+describe("a watch", () => {
+  const taken = (watch: Watch, offset: number): string | undefined => {
+    const news = watch.take(offset);
+    return news && `${news.from}-${news.end} ${new TextDecoder().decode(news.body)}`;
+  };
+  function watching(): { wire: Wire; watch: Watch } {
+    const wire = new Wire();
+    return { wire, watch: new Watch(wire as unknown as WebSocket) };
+  }
+
+  it("gives news in their order, each once, to whoever stands where they begin", () => {
+    const { wire, watch } = watching();
+    wire.notice(5, 6, "a");
+    wire.notice(6, 9, "b");
+    expect([taken(watch, 5), taken(watch, 6), taken(watch, 9), watch.end]).toEqual(["5-6 a", "6-9 b", undefined, 9]);
+  });
+
+  it("gives none to whoever stands elsewhere, and none behind a gap", () => {
+    const { wire, watch } = watching();
+    wire.notice(5, 8, "a");
+    expect([taken(watch, 4), taken(watch, 6)]).toEqual([undefined, undefined]);
+    wire.notice(8, 9, "b");
+    // A notice without news is a gap; so is one that was never delivered.
+    wire.notice(9, 10);
+    expect(taken(watch, 8)).toBeUndefined();
+    wire.notice(10, 11, "c");
+    wire.notice(12, 13, "d");
+    expect([taken(watch, 10), taken(watch, 12), watch.end]).toEqual([undefined, "12-13 d", 13]);
+  });
+
+  it("keeps no more than one notice may hold", () => {
+    const { wire, watch } = watching();
+    wire.notice(0, 1, "x".repeat(NEWS_BYTES_MAX / 2));
+    wire.notice(1, 2, "y".repeat(NEWS_BYTES_MAX / 2));
+    expect(watch.take(0)!.body.length + watch.take(1)!.body.length).toBe(NEWS_BYTES_MAX);
+    wire.notice(2, 3, "x".repeat(NEWS_BYTES_MAX / 2));
+    wire.notice(3, 4, "y".repeat(NEWS_BYTES_MAX / 2 + 1));
+    expect([taken(watch, 2), watch.take(3)?.body.length, watch.end]).toEqual([undefined, NEWS_BYTES_MAX / 2 + 1, 4]);
+  });
+
+  it("knows of an end without records", async () => {
+    const { wire, watch } = watching();
+    wire.notice(0, 7, undefined, true);
+    expect([await watch.past(7, Infinity), watch.closed, taken(watch, 7), taken(watch, 6)]).toEqual([
+      true,
+      true,
+      "7-7 ",
+      undefined,
+    ]);
+  });
+
+  it("wakes whoever waits: at a notice, at the deadline, when the socket goes; many waits have one timer", async () => {
+    const { wire, watch } = watching();
+    expect(await watch.past(0, Date.now() + 5)).toBe(false);
+    for (let end = 1; end < 50; end++) {
+      const waiting = watch.past(end - 1, Date.now() + 60_000);
+      wire.notice(end - 1, end, "x");
+      expect(await waiting).toBe(true);
+    }
+    expect(await watch.past(49, Date.now() + 5)).toBe(false);
+    const waiting = watch.past(49, Date.now() + 60_000);
+    watch.close();
+    expect([await waiting, watch.gone, wire.isClosed]).toEqual([true, true, true]);
+  });
+});
+
+describe("an SSE reader", () => {
+  async function reading(records: readonly string[]) {
+    const wire = new Wire();
+    const asked: (string | undefined)[] = [];
+    /** The log as a read sees it: an offset is a place in the list. */
+    const ask: Ask = async (query, headers = {}) => {
+      if (headers["upgrade"]) return { status: 101, webSocket: wire } as unknown as Response;
+      const from = Number(/offset=(\d+)_/.exec(query)![1]);
+      const until = Math.min(records.length, Number(headers["x-tidemark-until"] ?? Infinity));
+      asked.push(`${from}-${headers["x-tidemark-until"] ?? ""}`);
+      return new Response(records.slice(from, until).join(""), {
+        headers: {
+          "content-type": "text/plain",
+          "tidemark-from-offset": offsetText(from),
+          "stream-next-offset": offsetText(until),
+          ...(until === records.length && { "stream-up-to-date": "true" }),
+        },
+      });
+    };
+    const request = { offset: offsetText(0), cursor: undefined, waitMs: 60_000, accept: null, signal: undefined };
+    const reader = new SseReader(
+      await sse(ask, { ...request, lastEventId: null, heartbeatMs: 15_000, stalledMs: 15_000 }),
+    );
+    await reader.control();
+    return { wire, asked, reader };
+  }
+
+  it("at the end asks nothing, and says of each piece whether it is the newest", async () => {
+    const { wire, asked, reader } = await reading([]);
+    wire.notice(0, 2, "ab");
+    wire.notice(2, 3, "c");
+    expect([await reader.next(), await reader.control()]).toMatchObject([
+      { data: "ab" },
+      { streamNextOffset: offsetText(2) },
+    ]);
+    expect(await reader.next()).toMatchObject({ data: "c", id: offsetText(3) });
+    expect(await reader.control()).toMatchObject({ upToDate: true });
+    wire.notice(3, 3, undefined, true);
+    expect(await reader.control()).toEqual({ streamNextOffset: offsetText(3), upToDate: true, streamClosed: true });
+    expect([await reader.next(), asked]).toEqual([undefined, ["0-"]]);
+  });
+
+  it("that was told too little asks up to where it was told, and goes on with the next notice", async () => {
+    const records: string[] = [];
+    const { wire, asked, reader } = await reading(records);
+    // The notice of the first two was lost, and the log goes on while the reader asks.
+    records.push("a", "b", "c", "d", "e");
+    wire.notice(2, 4, "cd");
+    wire.notice(4, 5, "e");
+    expect(await reader.dataUntil(offsetText(5))).toEqual(["abcde"]);
+    records.push("f", "g", "h");
+    wire.notice(5, 6);
+    expect(await reader.dataUntil(offsetText(6))).toEqual(["f"]);
+    wire.notice(6, 8, "gh");
+    expect(await reader.dataUntil(offsetText(8))).toEqual(["gh"]);
+    expect(asked).toEqual(["0-", "0-5", "5-6"]);
+    await reader.cancel();
+  });
+});
+
+describe("a log's news", () => {
+  const batchOf = (baseOffset: number, ...values: string[]): Uint8Array => {
+    const builder = new BatchBuilder(kernel);
+    for (const value of values) builder.tryAppend({ key: null, value: text(value), timestamp: 1_000 });
+    const batch = builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
+    new DataView(batch.buffer, batch.byteOffset).setBigInt64(0, BigInt(baseOffset));
+    return batch;
+  };
+
+  function logOf() {
+    const commits: { readonly from: number; readonly end: number; readonly batch: Uint8Array }[] = [];
+    const told: string[] = [];
+    let reads = 0;
+    let damaged = false;
+    const stream = {
+      kernel,
+      isJson: true,
+      tail: 0,
+      closed: false,
+      store: { isEnded: false },
+      log: {
+        get logEndOffset() {
+          return stream.tail;
+        },
+        async fetch(from: number) {
+          reads++;
+          if (damaged) throw new Error("damaged");
+          const found = commits.filter(({ end }) => end > from);
+          const bytes = Uint8Array.from(found.flatMap(({ batch }) => [...batch]));
+          return { bytes, nextOffset: stream.tail, highWatermark: stream.tail };
+        },
+      },
+    };
+    const socketOf = (name: string) => ({
+      send(data: string | Uint8Array<ArrayBuffer>) {
+        const { end, closed, news } = readNotice(typeof data === "string" ? data : data.slice().buffer);
+        const body = news && (name === "values" ? new TextDecoder().decode(news.body) : `${news.body.length} bytes`);
+        told.push(
+          `${name} ${news?.from ?? ""}-${end}${closed ? " closed" : ""}${body === undefined ? "" : ` ${body}`}`,
+        );
+      },
+    });
+    const sockets: Partial<Record<NewsForm | "plain", ReturnType<typeof socketOf>[]>> = {
+      values: [socketOf("values")],
+    };
+    const telling = new Telling({
+      watchers: (form) => (sockets[form ?? "plain"] ?? []) as unknown as WebSocket[],
+      follows: async (_, { from, nextOffset }) => void told.push(`follows ${from}-${nextOffset}`),
+      turn: () => new Promise((resolve) => setTimeout(resolve, 0)),
+    });
+    return {
+      stream,
+      told,
+      sockets,
+      socketOf,
+      reads: () => reads,
+      damage: () => (damaged = true),
+      commit(...values: string[]): void {
+        const from = stream.tail;
+        telling.moved(stream as unknown as Stream);
+        commits.push({ from, end: from + values.length, batch: batchOf(from, ...values) });
+        stream.tail += values.length;
+      },
+      close(): void {
+        stream.closed = true;
+        telling.moved(stream as unknown as Stream);
+      },
+      /** Until nothing is told any more. */
+      async settled(): Promise<void> {
+        for (let seen = -1; seen !== told.length;) {
+          seen = told.length;
+          for (let i = 0; i < 20; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+        }
+      },
+    };
+  }
+
+  it("go out in a later turn than the commit; commits of one turn go together, read once", async () => {
+    const log = logOf();
+    log.sockets.plain = [log.socketOf("plain")];
+    log.sockets.batches = [log.socketOf("batches")];
+    log.commit("1", "2");
+    log.commit('"three"');
+    await Promise.resolve();
+    expect(log.told).toEqual([]);
+    await log.settled();
+    const bytes = batchOf(0, "1", "2").length + batchOf(0, '"three"').length;
+    expect(log.told).toEqual(["follows 0-3", 'values 0-3 [1,2,"three"]', `batches 0-3 ${bytes} bytes`, "plain -3"]);
+    log.commit("4");
+    await log.settled();
+    expect(log.told.slice(4, 6)).toEqual(["follows 3-4", "values 3-4 [4]"]);
+    expect(log.reads()).toBe(2);
+    log.close();
+    await log.settled();
+    expect(log.told.slice(8)).toEqual(["follows 4-4", "values -4 closed", "batches -4 closed", "plain -4 closed"]);
+  });
+
+  it("of many readers go out some at a time, and commits that come meanwhile are told behind them", async () => {
+    const log = logOf();
+    log.sockets.values = Array.from({ length: 300 }, () => log.socketOf("values"));
+    log.commit("1");
+    const isEarly = new Promise<number>((resolve) => {
+      const look = (): unknown => (log.told.length > 0 ? resolve(log.told.length) : setTimeout(look, 0));
+      look();
+    });
+    const early = await isEarly;
+    expect(early).toBeLessThan(200);
+    log.commit("2");
+    log.commit("3");
+    await log.settled();
+    expect(log.told.slice(0, 301)).toEqual(["follows 0-1", ...Array<string>(300).fill("values 0-1 [1]")]);
+    expect(log.told.slice(301)).toEqual(["follows 1-3", ...Array<string>(300).fill("values 1-3 [2,3]")]);
+  });
+
+  it("that are too large, or damaged, are the new end alone", async () => {
+    const log = logOf();
+    log.commit(`"${"x".repeat(NEWS_BYTES_MAX)}"`);
+    await log.settled();
+    log.commit("2");
+    await log.settled();
+    log.damage();
+    log.commit("3");
+    await log.settled();
+    expect(log.told.filter((each) => each.startsWith("values"))).toEqual(["values -1", "values 1-2 [2]", "values -3"]);
+  });
+
+  it("of a stream that is gone reach nobody: another may stand there by then", async () => {
+    const log = logOf();
+    log.commit("1");
+    log.stream.store.isEnded = true;
+    await log.settled();
+    expect(log.told).toEqual([]);
+  });
+});

@@ -1,0 +1,53 @@
+/**
+ * What a log's object tells those who wait at its end (watch.ts), once the writer has its ack. A notice says where the
+ * log ends now. Small news travels in it, so that whoever stands where the news begins need not ask for it:
+ *
+ *   text     { end, closed }                                       there is more: ask for it
+ *   binary    0        8        16       17
+ *            ┌────────┬────────┬────────┬──── …
+ *            │ from   │ end    │ closed │ records [from, end)
+ *            │ f64    │ f64    │ u8     │ as an answer to a read has them: values or batches
+ *            └────────┴────────┴────────┴──── …
+ */
+import { viewOf } from "../../src/record/bytes.ts";
+
+/** Records of a larger commit are asked for: a reader that is slow keeps the news of one notice. */
+export const NEWS_BYTES_MAX = 16 * 1024;
+
+/** The forms in which a watcher takes news; it says so when it opens. Without one it gets none. */
+export const NEWS_FORMS = ["values", "batches"] as const;
+export type NewsForm = (typeof NEWS_FORMS)[number];
+
+export interface News {
+  readonly from: number;
+  readonly end: number;
+  readonly body: Uint8Array;
+}
+
+export interface Notice {
+  readonly end: number;
+  readonly closed: boolean;
+  readonly news?: News;
+}
+
+const [FROM_AT, END_AT, CLOSED_AT, BODY_AT] = [0, 8, 16, 17];
+
+export const plainNotice = (end: number, closed: boolean): string => JSON.stringify({ end, closed });
+
+export function newsNotice({ from, end, body }: News, closed: boolean): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(BODY_AT + body.length);
+  const view = viewOf(bytes);
+  view.setFloat64(FROM_AT, from);
+  view.setFloat64(END_AT, end);
+  bytes[CLOSED_AT] = closed ? 1 : 0;
+  bytes.set(body, BODY_AT);
+  return bytes;
+}
+
+export function readNotice(data: string | ArrayBuffer): Notice {
+  if (typeof data === "string") return JSON.parse(data) as Notice;
+  const view = new DataView(data);
+  const end = view.getFloat64(END_AT);
+  const news = { from: view.getFloat64(FROM_AT), end, body: new Uint8Array(data, BODY_AT) };
+  return { end, closed: view.getUint8(CLOSED_AT) === 1, news };
+}
