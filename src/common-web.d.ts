@@ -15,6 +15,8 @@ declare class TextDecoder {
   decode(bytes?: BufferSource | ArrayBufferView, options?: { readonly stream?: boolean }): string;
 }
 
+declare function atob(text: string): string;
+
 interface AbortSignal {
   readonly aborted: boolean;
   readonly reason: unknown;

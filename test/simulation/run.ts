@@ -119,7 +119,9 @@ async function showTrace(seed: number, ops: number, beyond: Beyond): Promise<num
 function parse() {
   const values = commandLine({
     script: "sim",
-    about: "Runs seeded histories of the log over a storage that loses, tears and rots. --tabs: of many tabs instead.",
+    about:
+      "Runs seeded histories of the log over a storage that loses, tears and rots. " +
+      "--tabs: of many tabs instead; --sync: of devices and an edge.",
     options: {
       seeds: integer({ default: 2000, help: "histories" }),
       seed: seedNumber(),

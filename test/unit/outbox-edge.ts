@@ -54,6 +54,8 @@ export class Edge {
   now = 1_764_000_000_000;
   stream!: Stream;
   aborted: string | undefined;
+  /** The log's end has moved, or it was closed. */
+  onChange: () => void = () => undefined;
   #random = 0;
 
   constructor(
@@ -71,7 +73,7 @@ export class Edge {
       random: () => ++this.#random,
       breathe: () => Promise.resolve(),
       readSource: () => Promise.reject(new Error("no source")),
-      onChange: () => {},
+      onChange: () => this.onChange(),
       onSealed: () => {},
       abort: (reason) => (this.aborted = reason),
       outboxes: this.bounds,

@@ -24,6 +24,15 @@ const sourceUrls = {
   },
 };
 
+/** What imports a WebAssembly module gets its address, as tests do. */
+const wasmAddresses = {
+  name: "wasm-address",
+  load: (id) =>
+    id.endsWith(".wasm")
+      ? { code: `export default ${JSON.stringify(pathToFileURL(id).href)};`, moduleType: "js" }
+      : null,
+};
+
 /** Bundles `file` and returns the path of the result. */
 export async function bundleTs(file) {
   const bundle = await rolldown({
@@ -31,7 +40,7 @@ export async function bundleTs(file) {
     cwd: root,
     platform: "node",
     external: (id) => !/^[./\0]|^@oxc-project\/runtime|^[A-Za-z]:/.test(id),
-    plugins: [sourceUrls],
+    plugins: [sourceUrls, wasmAddresses],
     transform: { target: "node20" },
     logLevel: "warn",
   });

@@ -59,14 +59,15 @@ const TASKS = {
     chromium: true,
     run: async (args) => (await import(pathToFileURL(path.join(root, "test", "bench", "run.mjs")).href)).main(args),
   },
-  // Of the log over faulty storage; --tabs: of many tabs in one browser.
+  // Of the log over faulty storage; --tabs: of many tabs in one browser; --sync: of devices and an edge.
   sim: {
     kernel: true,
     node24: true,
-    run: (args) =>
-      program(args.includes("--tabs") ? "test/simulation/tabs/run.ts" : "test/simulation/run.ts")(
-        args.filter((arg) => arg !== "--tabs"),
-      ),
+    run: (args) => {
+      const kind = ["tabs", "sync"].find((each) => args.includes(`--${each}`));
+      const rest = args.filter((arg) => arg !== `--${kind}`);
+      return program(kind ? `test/simulation/${kind}/run.ts` : "test/simulation/run.ts")(rest);
+    },
   },
   crash: { kernel: true, node24: true, chromium: true, run: program("test/crash/run.ts") },
   tabs: { kernel: true, node24: true, chromium: true, run: program("test/tabs/run.ts") },

@@ -5,6 +5,7 @@
  *
  * Positions and offsets are numbers, checksums are compared for equality only. NONE stands for "not known".
  */
+import { fellBack, isForeign, mustKnow, type OutboxHeld } from "../../../src/sync/rules.ts";
 import { type Entry, NONE } from "./state.ts";
 
 export interface Standing {
@@ -59,6 +60,19 @@ export interface Lineage {
   readonly replica: readonly number[];
   readonly gaps: number;
 }
+
+const known = (value: number): number | undefined => (value === NONE ? undefined : value);
+
+/** As the device's own rules (src/sync/rules.ts) take it. */
+const heldOf = ({ first, start, end, noteNext, noteLast, toldNext, lastAt }: Held, next: number): OutboxHeld => ({
+  first,
+  start,
+  end,
+  noteNext: known(noteNext),
+  noteLast,
+  toldNext: known(toldNext),
+  lastAtNext: lastAt(next) || undefined,
+});
 
 const greater = (a: Standing, b: Standing): boolean =>
   a.generation > b.generation || (a.generation === b.generation && a.term > b.term);
@@ -137,20 +151,14 @@ export const RULES = {
   keepsTaken: (): boolean => false,
   /** Answers of another row than 11 settle nothing. */
   refusalsSettle: (): boolean => false,
-  /** Row 5a: an edge that never forgot must know a registered id. */
-  mustKnow: (registered: boolean, forgottenAt: number): boolean => registered && forgottenAt === 0,
+  /** Row 5a. */
+  mustKnow,
 
-  /** Rows 6 and 7: a copy has pushed, or this profile is older than what the edge took. */
-  isForeign(held: Held, next: number, last: number): boolean {
-    if (next > held.end) return true;
-    if (next < held.start || next <= held.first) return false;
-    if (next > held.start) return held.lastAt(next) !== last;
-    return held.noteNext === next && held.noteLast !== last;
-  },
+  /** Rows 6 and 7. */
+  isForeign: (held: Held, next: number, last: number): boolean => isForeign(heldOf(held, next), next, last),
 
   /** Row 8. */
-  fellBack: (held: Held, next: number): boolean =>
-    (held.noteNext !== NONE && next < held.noteNext) || (held.toldNext !== NONE && next < held.toldNext),
+  fellBack: (held: Held, next: number): boolean => fellBack(heldOf(held, next), next),
 
   /** An answer counts for the id that asked. */
   answersFormerIds: (): boolean => false,

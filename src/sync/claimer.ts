@@ -1,0 +1,139 @@
+/**
+ * A claim (docs/sync.md, "Claim"): the next generation, for a device that the edge does not know as it is. What copies
+ * share must go in once, and what each wrote since, too.
+ *
+ *   the watermark is at E ─▶ look ─┬─ nothing left ─▶ the id is left ─▶ join without one
+ *                                  ├─ in doubt ─▶ a person is asked
+ *                                  └─ the first frame, alone ─▶ granted, or a greater E
+ */
+import { TidemarkError } from "../errors.ts";
+import { nextOffsetOf, readHeader } from "../record/format.ts";
+import { splitBatches } from "../record/record-batch.ts";
+import type { EdgeLog } from "./edge-socket.ts";
+import { type Block, blockOf, type Chain, edgeCodeOf, PUSH_BYTES, type PumpEnd } from "./pump.ts";
+import { classOf } from "./push-answers.ts";
+import type { Signal } from "./signal.ts";
+import type { Joined, Pushed } from "./sync-frames.ts";
+import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
+
+export interface ClaimHost {
+  readonly store: TopicStore;
+  readonly changed: Signal;
+  /** Positions in doubt that a person said to send again. */
+  readonly again: readonly Range[];
+  setBlock(block: Block): void;
+  proveTerm(): Promise<void>;
+  isOver(): boolean;
+  pause(ms: number): Promise<void>;
+  random(): number;
+  claimed(grant: { readonly generation: number; readonly found: number }): void;
+  taken(pushed: Pushed): void;
+}
+
+export type ClaimEnd =
+  | { readonly then: "granted"; readonly chain: Chain }
+  /** The id is left. */
+  | { readonly then: "left" }
+  /** A person is asked. */
+  | { readonly then: "blocked" }
+  | PumpEnd;
+
+const FETCH_BYTES = 1024 * 1024;
+const AGAIN_MS = 1_000;
+const CLAIM_BATCHES = 1_000;
+
+/** Undefined where the channel is over. */
+export async function claim(host: ClaimHost, log: EdgeLog, joined: Joined): Promise<ClaimEnd | undefined> {
+  const { store } = host;
+  let goal = joined.logEndOffset;
+  for (;;) {
+    while (store.watermark < goal && !host.isOver()) await host.changed.wait();
+    if (host.isOver()) return undefined;
+    const fetched = await headersBelow(store, log, joined);
+    const { since, logStartOffset } = joined;
+    const stand = await store.claimStand({ since, logStartOffset, fetched, again: host.again });
+    if (host.isOver()) return undefined;
+    if (stand.inDoubt.length > 0) {
+      const message = "whether these records are at the edge already can't be known: a copy of this profile was met";
+      host.setBlock({ code: "IN_DOUBT", message, ranges: stand.inDoubt });
+      return { then: "blocked" };
+    }
+    if (stand.unsettled === 0) {
+      await store.leave();
+      host.claimed({ generation: joined.generation, found: stand.found });
+      return { then: "left" };
+    }
+    const end = await firstFrame(host, log, stand);
+    if (typeof end !== "number") return end;
+    goal = Math.max(goal, end);
+    await host.pause(host.random() * AGAIN_MS);
+  }
+}
+
+/** It goes alone. A number: not granted, and the replica must be there first. */
+async function firstFrame(
+  host: ClaimHost,
+  log: EdgeLog,
+  { readTo, found }: { readonly readTo: number; readonly found: number },
+): Promise<ClaimEnd | number | undefined> {
+  const { store } = host;
+  const run = await store.unsettledFrom(store.firstUnsettled, {
+    bytes: PUSH_BYTES,
+    batches: CLAIM_BATCHES,
+    records: 65_536,
+  });
+  if (!run) return { then: "join" };
+  await host.proveTerm();
+  if (host.isOver()) return undefined;
+  try {
+    const pushed = await log.push({ expected: run.at, at: run.at, readTo, previous: 0 }, run.batches);
+    if (host.isOver()) return undefined;
+    const { generation, next, lastOffset } = pushed;
+    await store.granted({ generation, next, lastOffset, lastCrc: run.lastCrc });
+    host.claimed({ generation, found });
+    host.taken(pushed);
+    return { then: "granted", chain: { expected: next, previous: run.lastCrc } };
+  } catch (thrown) {
+    const error = TidemarkError.from(thrown);
+    if (host.isOver()) return undefined;
+    return refused(host, run, error);
+  }
+}
+
+function refused(host: ClaimHost, run: OutboxRun, error: TidemarkError): ClaimEnd | number {
+  const code = edgeCodeOf(error);
+  const { details } = error;
+  if (code === "OUTBOX_CONFLICT")
+    return Math.max(Number(details["lastOffset"] ?? -1) + 1, Number(details["logEndOffset"] ?? 0));
+  switch (classOf(code)) {
+    case "poison":
+      host.setBlock(blockOf(run, error));
+      return { then: "blocked" };
+    case "right":
+      host.setBlock({ code, message: error.toWire().message, ranges: [] });
+      return { then: "blocked" };
+    case "token":
+      return { then: "token" };
+    case "wait":
+      return { then: "retry", code, floorMs: 1000 * Number(details["retryAfter"] ?? 0) };
+    default:
+      return { then: "join" };
+  }
+}
+
+/** What may be ours below the replica: fetched and looked at, not stored. */
+async function headersBelow(store: TopicStore, log: EdgeLog, joined: Joined): Promise<Uint8Array[]> {
+  const found: Uint8Array[] = [];
+  const end = store.base ?? 0;
+  for (let from = Math.max(joined.since, joined.logStartOffset); from < end;) {
+    const batches = splitBatches(await log.fetch(from, FETCH_BYTES));
+    if (batches.length === 0) break;
+    for (const batch of batches) {
+      const header = readHeader(batch);
+      if (header.baseOffset >= end) return found;
+      found.push(batch);
+      from = nextOffsetOf(header);
+    }
+  }
+  return found;
+}

@@ -1,0 +1,172 @@
+/**
+ * The link's states (docs/sync.md, "Link"), as one pure function: state and event in, state and what is to be done out.
+ * link.ts does it.
+ *
+ *   idle ─wanted─▶ token ─token─▶ connecting ─open─▶ live ─ended─▶ backoff ─timer, hint─▶ token
+ *                    └─null─▶ paused(signed-out)       └─4401─▶ token     └─ ever longer
+ *
+ * Every state but `idle`, `paused` and `closed` has something under way that ends by itself: an ask with a limit, a
+ * connect with a limit, a socket that is pinged, a timer.
+ */
+import type { TokenReason } from "./sync-host.ts";
+
+export type PauseWhy = "user" | "hidden" | "signed-out" | "forbidden" | "version";
+
+export type LinkState =
+  | { readonly at: "idle" }
+  | { readonly at: "token"; readonly tries: number; readonly refused?: string | undefined }
+  | {
+      readonly at: "connecting";
+      readonly tries: number;
+      readonly token: string | undefined;
+      readonly refused?: string | undefined;
+    }
+  | { readonly at: "live"; readonly tries: number; readonly token: string | undefined }
+  | { readonly at: "backoff"; readonly tries: number; readonly ms: number; readonly refused?: string | undefined }
+  | { readonly at: "paused"; readonly why: PauseWhy; readonly refused?: string | undefined }
+  | { readonly at: "closed" };
+
+export type LinkEvent =
+  /** A topic is synced, appended to or read. */
+  | { readonly on: "wanted" }
+  | { readonly on: "token"; readonly token: string | null | undefined }
+  /** None answered, or the provider rejected. */
+  | { readonly on: "no-token" }
+  | { readonly on: "open" }
+  /** The socket could not be opened; `status`: what a request said since, 0 for nothing. */
+  | { readonly on: "not-open"; readonly status: number }
+  /** The socket has ended, or is left. */
+  | { readonly on: "ended"; readonly code: number }
+  /** It lived for 10 s, and a join succeeded. */
+  | { readonly on: "settled" }
+  | { readonly on: "timer" }
+  /** online, visible, an append; the last try is at least 1 s old. */
+  | { readonly on: "hint" }
+  /** The token was refused in the middle. */
+  | { readonly on: "unauthorized" }
+  | { readonly on: "pause"; readonly why: PauseWhy }
+  | { readonly on: "resume" }
+  | { readonly on: "authenticate" }
+  | { readonly on: "close" };
+
+export type LinkAction =
+  | { readonly do: "ask"; readonly reason: TokenReason }
+  | { readonly do: "connect"; readonly token: string | undefined }
+  | { readonly do: "wait"; readonly ms: number }
+  | { readonly do: "begin" }
+  /** The socket is left without waiting for its close. */
+  | { readonly do: "drop" };
+
+export interface LinkStep {
+  readonly state: LinkState;
+  readonly actions: readonly LinkAction[];
+}
+
+const BACK_OFF_MS = 500;
+const BACK_OFF_MS_MAX = 30_000;
+const BACK_OFF_MS_MIN = 100;
+/** Without a token it waits longer: somebody may have to sign in. */
+const TOKEN_MS_MAX = 60_000;
+const RESTART_MS = 2_000;
+
+const stay = (state: LinkState): LinkStep => ({ state, actions: [] });
+const ask = (tries: number, reason: TokenReason, refused?: string): LinkStep => ({
+  state: { at: "token", tries, refused },
+  actions: [{ do: "ask", reason }],
+});
+
+/** Full jitter, ever longer, at least `floor`. */
+export const backOffMs = (tries: number, random: number, most = BACK_OFF_MS_MAX, floor = BACK_OFF_MS_MIN): number =>
+  Math.max(floor, BACK_OFF_MS_MIN, Math.round(random * Math.min(most, BACK_OFF_MS * 2 ** Math.min(tries, 20))));
+
+function later(tries: number, random: number, most?: number, refused?: string): LinkStep {
+  const ms = backOffMs(tries, random, most);
+  return { state: { at: "backoff", tries, ms, refused }, actions: [{ do: "wait", ms }] };
+}
+
+const paused = (why: PauseWhy, refused?: string): LinkStep => ({
+  state: { at: "paused", why, refused },
+  actions: [{ do: "drop" }],
+});
+
+const CLOSES: Readonly<Record<number, "version" | "unauthorized" | "forbidden" | "restart">> = {
+  1012: "restart",
+  4400: "version",
+  4401: "unauthorized",
+  4403: "forbidden",
+};
+
+/** What the socket's end means while it was live. */
+function afterEnd(state: Extract<LinkState, { at: "live" }>, code: number, random: number): LinkStep {
+  const { tries, token } = state;
+  const meaning = CLOSES[code];
+  if (meaning === "version" || meaning === "forbidden") return paused(meaning);
+  if (meaning === "unauthorized") return ask(tries, "refused", token);
+  if (meaning === "restart") {
+    const ms = Math.round(random * RESTART_MS);
+    return { state: { at: "backoff", tries, ms }, actions: [{ do: "wait", ms }] };
+  }
+  return later(tries, random);
+}
+
+function withToken(state: Extract<LinkState, { at: "token" }>, token: string | null | undefined, random: number) {
+  const { tries, refused } = state;
+  if (token === null) return paused("signed-out", refused);
+  // It is never sent twice.
+  if (token !== undefined && token === refused) return later(tries + 1, random, TOKEN_MS_MAX, refused);
+  return { state: { at: "connecting", tries, token, refused }, actions: [{ do: "connect", token }] } as LinkStep;
+}
+
+function whileConnecting(state: Extract<LinkState, { at: "connecting" }>, event: LinkEvent, random: number): LinkStep {
+  const { tries, token, refused } = state;
+  if (event.on === "open") return { state: { at: "live", tries, token }, actions: [{ do: "begin" }] };
+  if (event.on !== "not-open") return stay(state);
+  if (event.status === 401 && token !== undefined) return ask(tries, "refused", token);
+  if (event.status === 401) return paused("signed-out");
+  if (event.status === 403) return paused("forbidden");
+  return later(tries, random, undefined, refused);
+}
+
+/** Where anybody's word counts, whatever is under way. */
+function always(state: LinkState, event: LinkEvent): LinkStep | undefined {
+  if (event.on === "close") return { state: { at: "closed" }, actions: [{ do: "drop" }] };
+  if (event.on === "pause") return state.at === "paused" && state.why === "user" ? stay(state) : paused(event.why);
+  if (event.on === "authenticate" && state.at !== "live") {
+    return state.at === "paused" && (state.why === "user" || state.why === "version")
+      ? stay(state)
+      : ask(0, "connect", "refused" in state ? state.refused : undefined);
+  }
+  return undefined;
+}
+
+export function linkNext(state: LinkState, event: LinkEvent, random: number): LinkStep {
+  if (state.at === "closed") return stay(state);
+  const said = always(state, event);
+  if (said) return said;
+  switch (state.at) {
+    case "idle":
+      return event.on === "wanted" || event.on === "hint" ? ask(0, "connect") : stay(state);
+    case "token":
+      if (event.on === "token") return withToken(state, event.token, random);
+      return event.on === "no-token" ? later(state.tries + 1, random, TOKEN_MS_MAX, state.refused) : stay(state);
+    case "connecting":
+      return whileConnecting(state, event, random);
+    case "live":
+      if (event.on === "ended") return afterEnd(state, event.code, random);
+      if (event.on === "settled") return stay({ ...state, tries: 0 });
+      if (event.on !== "unauthorized") return stay(state);
+      return {
+        ...ask(state.tries, "refused", state.token),
+        actions: [{ do: "drop" }, { do: "ask", reason: "refused" }],
+      };
+    case "backoff":
+      return event.on === "timer" || event.on === "hint"
+        ? ask(state.tries + 1, state.refused === undefined ? "connect" : "refused", state.refused)
+        : stay(state);
+    case "paused":
+      if (state.why === "user") return event.on === "resume" ? ask(0, "connect") : stay(state);
+      return state.why === "hidden" && (event.on === "hint" || event.on === "resume" || event.on === "timer")
+        ? ask(0, "connect")
+        : stay(state);
+  }
+}

@@ -1,0 +1,246 @@
+/**
+ * The link: one socket to an edge, for all topics of a tide that are synced there. What it does next says link-state.ts;
+ * here are the socket, the pings, the renewal of tokens and the timers.
+ *
+ *   host ──token, connect──▶ SyncLink ── EdgeSocket ──▶ sessions (attach), detach when it ends
+ *
+ * A socket that says open and is dead is found by a ping; one that is given up is left without waiting for its close,
+ * which can take minutes.
+ */
+import { EdgeSocket, socketProtocols } from "./edge-socket.ts";
+import { type LinkAction, type LinkEvent, linkNext, type LinkState } from "./link-state.ts";
+import type { SyncHost, TokenReason } from "./sync-host.ts";
+
+/** What the link needs of a session. */
+export interface Linked {
+  readonly path: string;
+  attach(socket: EdgeSocket): void;
+  detach(): void;
+}
+
+export interface LinkOptions {
+  readonly host: SyncHost;
+  /** The edge, without a slash at its end. */
+  readonly url: string;
+  readonly sessions: ReadonlySet<Linked>;
+  changed(): void;
+  token(outcome: "renewed" | "refused" | "missing"): void;
+}
+
+const OPEN_MS = 10_000;
+const TOKEN_MS = 30_000;
+const SETTLED_MS = 10_000;
+/** Silence of the edge after which it is pinged, and how long that may take: shorter after a hint that it may be dead. */
+const SILENT_MS = 50_000;
+const PONG_MS = 10_000;
+const PONG_MS_HINTED = 2_000;
+const HINT_MS = 1_000;
+const RENEW_MS = 60_000;
+/** A timer that fires so much later than it should: the device slept. */
+const LATE = 2;
+
+export class SyncLink {
+  readonly #options: LinkOptions;
+  readonly #host: SyncHost;
+  #state: LinkState = { at: "idle" };
+  #socket: EdgeSocket | undefined;
+  /** What is under way ends with this. */
+  #attempt = new AbortController();
+  #heardAt = 0;
+  #triedAt = -Infinity;
+  /** Wall clock: when the next try is made. */
+  nextTryAt: number | undefined;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.#host = options.host;
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+  get socket(): EdgeSocket | undefined {
+    return this.#socket;
+  }
+
+  step(event: LinkEvent): void {
+    const { state, actions } = linkNext(this.#state, event, this.#host.random());
+    if (event.on === "token" && event.token === null) this.#options.token("missing");
+    if (state !== this.#state && state.at === "token" && state.refused !== undefined) this.#options.token("refused");
+    const isSame = state === this.#state;
+    this.#state = state;
+    if (actions.length > 0) this.#attempt.abort();
+    if (actions.length > 0) this.#attempt = new AbortController();
+    this.nextTryAt = state.at === "backoff" ? this.#host.now() + state.ms : undefined;
+    for (const action of actions) this.#do(action);
+    if (!isSame) this.#options.changed();
+  }
+
+  /** Online, visible, an append: it tries sooner, or looks whether the socket lives. */
+  hint(): void {
+    if (this.#state.at === "live") return this.#ping(PONG_MS_HINTED);
+    if (this.#host.monotonic() - this.#triedAt >= HINT_MS) this.step({ on: "hint" });
+  }
+
+  #do(action: LinkAction): void {
+    const { signal } = this.#attempt;
+    if (action.do === "ask") void this.#ask(action.reason, signal);
+    else if (action.do === "connect") void this.#connect(action.token, signal);
+    else if (action.do === "wait") this.#after(action.ms, signal, () => this.step({ on: "timer" }));
+    else if (action.do === "begin") this.#begin(signal);
+    else this.#drop();
+  }
+
+  #after(ms: number, signal: AbortSignal, work: () => void): () => void {
+    const cancel = this.#host.after(ms, () => {
+      signal.removeEventListener("abort", cancel);
+      if (!signal.aborted) work();
+    });
+    signal.addEventListener("abort", cancel, { once: true });
+    return cancel;
+  }
+
+  async #ask(reason: TokenReason, signal: AbortSignal): Promise<void> {
+    this.#leave();
+    const cancel = this.#after(TOKEN_MS, signal, () => this.step({ on: "no-token" }));
+    try {
+      const token = await this.#host.token(reason);
+      cancel();
+      if (!signal.aborted) this.step({ on: "token", token });
+    } catch {
+      cancel();
+      if (!signal.aborted) this.step({ on: "no-token" });
+    }
+  }
+
+  async #connect(token: string | undefined, signal: AbortSignal): Promise<void> {
+    const { url, sessions } = this.#options;
+    this.#triedAt = this.#host.monotonic();
+    const late = new AbortController();
+    signal.addEventListener("abort", () => late.abort(), { once: true });
+    const cancel = this.#after(OPEN_MS, signal, () => late.abort());
+    try {
+      const wire = await this.#host.connect(
+        `${url.replace(/^http/, "ws")}/v1/socket`,
+        socketProtocols(token),
+        late.signal,
+      );
+      cancel();
+      if (signal.aborted) return wire.close(1000);
+      const socket = EdgeSocket.connect(wire, { after: this.#host.after, heard: () => this.#heard(socket) });
+      this.#socket = socket;
+      this.step({ on: "open" });
+    } catch {
+      cancel();
+      if (signal.aborted) return;
+      // Why a WebSocket was refused a browser tells nobody; what a request says it does.
+      const [first] = sessions;
+      const path = first ? pathInAddress(first.path) : "";
+      const asked = { method: "HEAD", url: `${url}/v1/stream/${path}`, token, headers: {} } as const;
+      const { status } = await this.#host.http(asked).catch(() => ({ status: 0 }));
+      if (!signal.aborted) this.step({ on: "not-open", status });
+    }
+  }
+
+  #begin(signal: AbortSignal): void {
+    const socket = this.#socket!;
+    this.#heardAt = this.#host.monotonic();
+    void socket.ended.then(({ code }) => this.#ended(socket, code));
+    this.#after(SETTLED_MS, signal, () => this.step({ on: "settled" }));
+    this.#watch(signal);
+    this.#renew(signal);
+    for (const session of this.#options.sessions) session.attach(socket);
+  }
+
+  #ended(socket: EdgeSocket, code: number): void {
+    if (this.#socket !== socket) return;
+    this.#leave();
+    this.step({ on: "ended", code });
+  }
+
+  /** Its sessions hear that it is over; then it may close as slowly as it likes. */
+  #leave(): void {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    if (!socket) return;
+    for (const session of this.#options.sessions) session.detach();
+    socket.close();
+  }
+
+  #drop(): void {
+    this.#leave();
+  }
+
+  #heard(socket: EdgeSocket): void {
+    if (this.#socket === socket) this.#heardAt = this.#host.monotonic();
+  }
+
+  #watch(signal: AbortSignal): void {
+    this.#after(SILENT_MS, signal, () => {
+      if (this.#host.monotonic() - this.#heardAt >= SILENT_MS) this.#ping(PONG_MS);
+      this.#watch(signal);
+    });
+  }
+
+  #ping(ms: number): void {
+    const { signal } = this.#attempt;
+    const socket = this.#socket;
+    if (!socket) return;
+    const asked = this.#host.monotonic();
+    socket.ping();
+    this.#after(ms, signal, () => {
+      if (this.#socket !== socket || this.#heardAt > asked) return;
+      // It slept, and so did what would have answered.
+      if (this.#host.monotonic() - asked > ms * LATE) return this.#ping(ms);
+      this.#ended(socket, 0);
+    });
+  }
+
+  /** A token that ends soon is renewed on the open socket. */
+  #renew(signal: AbortSignal): void {
+    const { state } = this;
+    if (state.at !== "live" || state.token === undefined) return;
+    const life = tokenLife(state.token, this.#host.now());
+    if (life === undefined) return;
+    this.#after(Math.max(0, life.left - Math.min(RENEW_MS, life.whole / 4)), signal, () => {
+      void this.#renewed(signal);
+    });
+  }
+
+  async #renewed(signal: AbortSignal): Promise<void> {
+    const state = this.#state;
+    const socket = this.#socket;
+    try {
+      const token = await this.#host.token("expiring");
+      if (signal.aborted || !socket || state.at !== "live") return;
+      // Nothing new: the edge ends the socket when this one is over.
+      if (token === null || token === undefined || token === state.token) return;
+      await socket.token(token);
+      if (signal.aborted) return;
+      this.#state = { ...state, token };
+      this.#options.token("renewed");
+      this.#renew(signal);
+    } catch {
+      // Likewise.
+    }
+  }
+
+  close(): void {
+    this.step({ on: "close" });
+  }
+}
+
+export const pathInAddress = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
+
+/** How long a JWT lives, whole and from now on; undefined where it does not say. */
+export function tokenLife(token: string, now: number): { readonly left: number; readonly whole: number } | undefined {
+  try {
+    const text = atob(token.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/"));
+    const { exp, iat } = JSON.parse(text) as { readonly exp?: unknown; readonly iat?: unknown };
+    if (typeof exp !== "number") return undefined;
+    const left = exp * 1000 - now;
+    return { left, whole: typeof iat === "number" ? (exp - iat) * 1000 : left };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * Sends an outbox's batches: frames of at most 1 MiB, at most eight on their way, each continuing the chain of the one
+ * before it. After a refusal no new frame goes out; once each frame on its way is answered, the lowest refused one
+ * counts, because those behind it were refused for its sake.
+ *
+ *   unsettledFrom ─▶ proof of the term ─▶ push ─▶ ok ─▶ told            the next frame does not wait for it
+ *                                          └────▶ refused ─▶ the rest is awaited ─▶ what its class says
+ *
+ * Poison names one batch: those before it go again, by themselves, and the outbox is blocked in front of it.
+ */
+import { TidemarkError } from "../errors.ts";
+import { nextOffsetOf, readHeader } from "../record/format.ts";
+import type { EdgeLog } from "./edge-socket.ts";
+import { type AnswerClass, classOf } from "./push-answers.ts";
+import type { Signal } from "./signal.ts";
+import type { Pushed } from "./sync-frames.ts";
+import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
+
+export const PUSH_BYTES = 1024 * 1024;
+const PUSH_BATCHES = 1_000;
+const FRAMES_IN_FLIGHT = 8;
+/** INTERNAL for the same batch so often in a row blocks it. */
+const INTERNAL_MAX = 10;
+
+/** Where the outbox stands at the edge. */
+export interface Chain {
+  readonly expected: number;
+  readonly previous: number;
+}
+
+/** A person must say what becomes of a batch, or the token changes. */
+export interface Block {
+  readonly code: string;
+  readonly message: string;
+  /** The batch; undefined: no batch of this outbox goes. IN_DOUBT names all its ranges. */
+  readonly ranges: readonly Range[];
+}
+
+export type PumpEnd =
+  | { readonly then: "join" }
+  | { readonly then: "claim" }
+  | { readonly then: "token" }
+  | { readonly then: "retry"; readonly code: string; readonly floorMs: number };
+
+export interface PumpHost {
+  readonly store: TopicStore;
+  readonly changed: Signal;
+  /** Of the edge, by the newest join. */
+  readonly limits: { readonly frameBytes: number; readonly batches: number; readonly records: number };
+  /** Nothing at or beyond this block goes out. */
+  readonly block: Block | undefined;
+  setBlock(block: Block): void;
+  proveTerm(): Promise<void>;
+  /** An outbox id was drawn, or the channel is over: whatever is answered from now on is of a former one. */
+  isOver(): boolean;
+  taken(run: OutboxRun, pushed: Pushed): void;
+  /** Failures of one batch that tell nothing, in a row. */
+  readonly internals: { at: number; count: number };
+}
+
+interface Flight {
+  readonly run: OutboxRun;
+  readonly chain: Chain;
+  answer: Pushed | TidemarkError | undefined;
+}
+
+/** The edge's own name of what it said. */
+export const edgeCodeOf = ({ code, details }: TidemarkError): string =>
+  typeof details["edge"] === "string" ? details["edge"] : code;
+
+export class Pump {
+  readonly #host: PumpHost;
+  readonly #log: EdgeLog;
+  #chain: Chain;
+  readonly #flights: Flight[] = [];
+  #refused: Flight | undefined;
+
+  constructor(host: PumpHost, log: EdgeLog, chain: Chain) {
+    this.#host = host;
+    this.#log = log;
+    this.#chain = chain;
+  }
+
+  /** Sends whatever there is and comes, until something else must be done. Never rejects for what the edge says. */
+  async run(): Promise<PumpEnd | undefined> {
+    for (;;) {
+      if (this.#host.isOver()) return undefined;
+      this.#settle();
+      if (this.#refused && this.#flights.length === 0) {
+        const end = this.#judge(this.#refused);
+        if (end) return end;
+        continue;
+      }
+      const sent = await this.#send();
+      if (sent === "claim") return { then: "claim" };
+      if (sent === "nothing") await this.#host.changed.wait();
+    }
+  }
+
+  /** Answers in the order of the frames. */
+  #settle(): void {
+    for (let first = this.#flights[0]; first?.answer !== undefined; first = this.#flights[0]) {
+      this.#flights.shift();
+      if (first.answer instanceof TidemarkError) this.#refused ??= first;
+      else if (!this.#refused) {
+        this.#host.internals.count = 0;
+        this.#host.taken(first.run, first.answer);
+      }
+    }
+  }
+
+  async #send(): Promise<"sent" | "nothing" | "claim"> {
+    const { store, limits, block } = this.#host;
+    if (this.#refused || this.#flights.length >= FRAMES_IN_FLIGHT) return "nothing";
+    if (block && block.ranges.length === 0) return "nothing";
+    const chain = this.#chain;
+    const most = {
+      bytes: Math.min(PUSH_BYTES, limits.frameBytes),
+      batches: Math.min(PUSH_BATCHES, limits.batches),
+      records: limits.records,
+    };
+    const found = await store.unsettledFrom(chain.expected, most);
+    if (this.#host.isOver() || !found) return "nothing";
+    // Positions would be left out: copies must hear of that.
+    if (found.at !== chain.expected) return this.#flights.length === 0 ? "claim" : "nothing";
+    const run = block ? runBefore(found, block.ranges[0]![0]) : found;
+    if (!run) return "nothing";
+    await this.#host.proveTerm();
+    if (this.#host.isOver() || this.#refused) return "sent";
+    const flight: Flight = { run, chain, answer: undefined };
+    this.#flights.push(flight);
+    this.#chain = { expected: run.next, previous: run.lastCrc };
+    const { expected, previous } = chain;
+    this.#log.push({ expected, at: run.at, readTo: undefined, previous }, run.batches).then(
+      (pushed) => this.#answered(flight, pushed),
+      (thrown: unknown) => this.#answered(flight, TidemarkError.from(thrown)),
+    );
+    return "sent";
+  }
+
+  #answered(flight: Flight, answer: Pushed | TidemarkError): void {
+    flight.answer = answer;
+    this.#host.changed.set();
+  }
+
+  /** Everything is answered. Undefined: it goes on with another chain, or another block. */
+  #judge({ run, chain, answer }: Flight): PumpEnd | undefined {
+    const error = answer as TidemarkError;
+    const code = edgeCodeOf(error);
+    const is: AnswerClass = classOf(code);
+    this.#refused = undefined;
+    this.#chain = chain;
+    if (is === "poison") {
+      this.#host.setBlock(blockOf(run, error));
+      return undefined;
+    }
+    if (is === "right") {
+      this.#host.setBlock({ code, message: error.toWire().message, ranges: [] });
+      return undefined;
+    }
+    if (is === "token") return { then: "token" };
+    if (is === "wait") return { then: "retry", code, floorMs: 1000 * Number(error.details["retryAfter"] ?? 0) };
+    if (code === "INTERNAL" && this.#isStubborn(run)) {
+      this.#host.setBlock(blockOf(run, error));
+      return undefined;
+    }
+    return { then: "join" };
+  }
+
+  #isStubborn({ at }: OutboxRun): boolean {
+    const { internals } = this.#host;
+    internals.count = internals.at === at ? internals.count + 1 : 1;
+    internals.at = at;
+    return internals.count >= INTERNAL_MAX;
+  }
+}
+
+/** The batch that an error names by its place in the frame; the first one where it names none. */
+export function blockOf(run: OutboxRun, error: TidemarkError): Block {
+  const index = Number(error.details["index"] ?? 0);
+  const header = readHeader(run.batches[index] ?? run.batches[0]!);
+  const { message } = error.toWire();
+  return { code: edgeCodeOf(error), message, ranges: [[header.baseOffset, nextOffsetOf(header)]] };
+}
+
+/** What of a run stands before a position. */
+export function runBefore(run: OutboxRun, position: number): OutboxRun | undefined {
+  if (run.next <= position) return run;
+  const batches = run.batches.filter((batch) => nextOffsetOf(readHeader(batch)) <= position);
+  const last = batches.at(-1);
+  if (!last) return undefined;
+  const header = readHeader(last);
+  return { at: run.at, next: nextOffsetOf(header), lastCrc: header.crc, batches };
+}

@@ -1,0 +1,103 @@
+/**
+ * A session's states (docs/sync.md, "Session"), as one pure function. session.ts does what a state means and says what
+ * came of it.
+ *
+ *   waiting ─linked─▶ opening ─hello─▶ joining ─fine─▶ catching-up ─level─▶ live
+ *                        ▲                ├─claim─▶ claiming ─granted─┘
+ *                        └── retrying ◀───┴── whatever fails
+ *
+ * `waiting` is the link's to end; each other state owns an I/O with a limit, a timer, or a person's answer. A session
+ * that is blocked goes on following, and one that is stopped does nothing at the edge.
+ */
+import type { ErrorCode, ErrorDetails } from "../errors.ts";
+import { backOffMs } from "./link-state.ts";
+import type { Verdict } from "./verdict.ts";
+
+export type SessionState =
+  | { readonly at: "waiting"; readonly tries: number }
+  | { readonly at: "opening"; readonly tries: number }
+  | { readonly at: "joining"; readonly tries: number }
+  | { readonly at: "catching-up"; readonly tries: number }
+  | { readonly at: "live"; readonly tries: number }
+  | { readonly at: "claiming"; readonly tries: number }
+  | { readonly at: "retrying"; readonly tries: number; readonly ms: number; readonly code: string }
+  | { readonly at: "blocked"; readonly tries: number; readonly code: string }
+  | { readonly at: "stopped"; readonly tries: number; readonly code: ErrorCode; readonly details: ErrorDetails };
+
+export type SessionEvent =
+  | { readonly on: "linked" }
+  | { readonly on: "unlinked" }
+  | { readonly on: "hello"; readonly takesSync: boolean }
+  /** There is no log at the path. `stream`: as the note knows it. */
+  | { readonly on: "missing"; readonly stream: string | null }
+  | { readonly on: "verdict"; readonly verdict: Verdict; readonly isRepeat: boolean }
+  | { readonly on: "level" }
+  | { readonly on: "granted" }
+  /** An answer that says: join again. */
+  | { readonly on: "rejoin" }
+  | { readonly on: "claim" }
+  | { readonly on: "failed"; readonly code: string; readonly floorMs?: number }
+  | { readonly on: "blocked"; readonly code: string }
+  | { readonly on: "corrupt"; readonly details: ErrorDetails }
+  | { readonly on: "timer" }
+  | { readonly on: "unblocked" }
+  | { readonly on: "resolved" };
+
+const RETRY_MS_MAX = 30_000;
+
+function retrying({ tries }: SessionState, code: string, random: number, floorMs = 0): SessionState {
+  return { at: "retrying", tries: tries + 1, ms: backOffMs(tries, random, RETRY_MS_MAX, floorMs), code };
+}
+
+function afterVerdict(
+  state: SessionState,
+  { verdict, isRepeat }: Extract<SessionEvent, { on: "verdict" }>,
+  random: number,
+): SessionState {
+  if (verdict.is === "stopped") {
+    const { code, details } = verdict;
+    return { at: "stopped", tries: 0, code, details };
+  }
+  // The same answer again, and nothing came of it in between: never a loop.
+  if (isRepeat) return retrying(state, "OUTBOX_CONFLICT", random);
+  if (verdict.is === "claim") return { at: "claiming", tries: state.tries };
+  if (verdict.is === "blocked") return { at: "blocked", tries: state.tries, code: verdict.code };
+  if (verdict.is === "closed") return { at: "catching-up", tries: 0 };
+  return { at: "catching-up", tries: state.tries };
+}
+
+const TALKING: ReadonlySet<SessionState["at"]> = new Set(["catching-up", "live", "claiming", "blocked"]);
+
+/** Events of a channel that is open. */
+function talking(state: SessionState, event: SessionEvent, random: number): SessionState {
+  const { tries } = state;
+  if (event.on === "verdict" && state.at === "joining") return afterVerdict(state, event, random);
+  if (event.on === "failed") return retrying(state, event.code, random, event.floorMs);
+  if (event.on === "corrupt") return { at: "stopped", tries: 0, code: "CORRUPT_RANGE", details: event.details };
+  if (!TALKING.has(state.at)) return state;
+  if (event.on === "level") return state.at === "catching-up" ? { at: "live", tries: 0 } : state;
+  if (event.on === "rejoin") return { at: "joining", tries };
+  if (event.on === "claim") return { at: "claiming", tries };
+  if (event.on === "granted") return { at: "catching-up", tries: 0 };
+  if (event.on === "blocked") return { at: "blocked", tries, code: event.code };
+  if (event.on === "unblocked" && state.at === "blocked") return { at: "joining", tries: 0 };
+  return state;
+}
+
+export function sessionNext(state: SessionState, event: SessionEvent, random: number): SessionState {
+  const { at, tries } = state;
+  if (at === "stopped") return event.on === "resolved" ? { at: "waiting", tries: 0 } : state;
+  if (event.on === "unlinked") return { at: "waiting", tries };
+  if (at === "waiting") return event.on === "linked" ? { at: "opening", tries } : state;
+  if (at === "retrying") return event.on === "timer" ? { at: "opening", tries } : state;
+  if (at !== "opening") return talking(state, event, random);
+  if (event.on === "hello") {
+    if (event.takesSync) return { at: "joining", tries };
+    return { at: "stopped", tries: 0, code: "UNSUPPORTED_EDGE", details: {} };
+  }
+  if (event.on === "failed") return retrying(state, event.code, random, event.floorMs);
+  if (event.on !== "missing") return state;
+  // Never made by us where there was one.
+  if (event.stream === null) return retrying(state, "NOT_FOUND", random);
+  return { at: "stopped", tries: 0, code: "REPLACED", details: { stream: event.stream } };
+}

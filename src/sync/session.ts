@@ -1,0 +1,498 @@
+/**
+ * One synced topic on the link: opens its channel, joins, follows into the replica, pushes the outbox, claims. What
+ * comes after what says session-state.ts; what an answer of a join means, verdict.ts.
+ *
+ *   attach(socket) ─▶ open ─▶ join ─▶ verdict ─┬─▶ receiver.ts follows, until the channel ends
+ *                              ▲               └─▶ pump.ts pushes, claimer.ts claims
+ *                              └─── a new id, a conflict, an answer that tells nothing
+ *
+ * An answer counts on the channel on which it was asked, and for the id that asked: what comes later finds that its
+ * conversation is over.
+ */
+import { TidemarkError } from "../errors.ts";
+import { readHeader } from "../record/format.ts";
+import { claim, type ClaimHost } from "./claimer.ts";
+import { type EdgeLog, type EdgePosition, type EdgeSocket, type JoinReply, takesSync } from "./edge-socket.ts";
+import type { Linked } from "./link.ts";
+import { type Block, type Chain, edgeCodeOf, Pump, type PumpHost } from "./pump.ts";
+import { classOf, isFullEdge } from "./push-answers.ts";
+import { receive, type ReceiverHost } from "./receiver.ts";
+import { type SessionEvent, sessionNext, type SessionState } from "./session-state.ts";
+import { Signal } from "./signal.ts";
+import type { OutboxJoin, Joined, Pushed, TidePayload } from "./sync-frames.ts";
+import type { SyncHost } from "./sync-host.ts";
+import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
+import { type Verdict, verdictOf } from "./verdict.ts";
+
+export type ReplicaStart = "earliest" | "latest" | { readonly last: number } | { readonly timestamp: number };
+
+export interface SessionOptions {
+  readonly host: SyncHost;
+  readonly store: TopicStore;
+  readonly path: string;
+  /** The volume's leader epoch at its opening. */
+  readonly term: number;
+  readonly from: ReplicaStart;
+  /** Makes the log at the edge; false: waits until somebody does. */
+  readonly create: (() => Promise<void>) | false;
+  readonly onTrimmed: "skip" | "stop";
+  /** Batches of this topic are what a log of this content type takes. */
+  readonly fits: (contentType: string) => boolean;
+  /** The window of a follow that catches up. */
+  readonly windowBytesMax: number;
+  changed(): void;
+  tell(event: SessionNews): void;
+  /** The edge wants another token. */
+  unauthorized(): void;
+  /** The volume must be opened again. */
+  failed(error: TidemarkError): void;
+}
+
+export type SessionNews =
+  | { readonly type: "blocked"; readonly block: Block }
+  | { readonly type: "stopped"; readonly code: string }
+  | { readonly type: "gap"; readonly from: number; readonly to: number }
+  | { readonly type: "claimed"; readonly generation: number; readonly found: number }
+  | { readonly type: "quota"; readonly where: "device" | "edge" };
+
+const JOIN_MS = 10_000;
+/** A full device is tried again after so long. */
+const FULL_MS = 30_000;
+const BAD_FRAMES_MAX = 3;
+/** What is settled leaves the outbox so long after the last tide. */
+const TRIM_MS = 2_000;
+
+/** One channel, from its opening to its end. */
+interface Conversation {
+  readonly log: EdgeLog;
+  isOver: boolean;
+  isFollowing: boolean;
+  /** Rises with each join: what was asked before it counts no more. */
+  joins: number;
+}
+
+export class Session implements Linked {
+  readonly path: string;
+  readonly #options: SessionOptions;
+  readonly #store: TopicStore;
+  readonly #changed = new Signal();
+  #state: SessionState = { at: "waiting", tries: 0 };
+  #socket: EdgeSocket | undefined;
+  #conversation: Conversation | undefined;
+  #timer: (() => void) | undefined;
+  #trimming: (() => void) | undefined;
+  readonly #unlisten: () => void;
+  block: Block | undefined;
+  #again: readonly Range[] = [];
+  #life = "";
+  /** The end of the edge's log, as it was told last; undefined before the first join. */
+  edgeEnd: number | undefined;
+  #logStart = 0;
+  /** Wall clock. */
+  lastSyncedAt: number | undefined;
+  #lastJoin: string | undefined;
+  readonly #internals = { at: -1, count: 0 };
+  #badFrames = 0;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#store = options.store;
+    this.path = options.path;
+    this.#unlisten = options.store.listen({
+      appended: () => this.#changed.set(),
+      drawn: () => this.#changed.set(),
+      settled: () => this.#changed.set(),
+      risen: () => this.#changed.set(),
+    });
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+  get store(): TopicStore {
+    return this.#store;
+  }
+
+  // --- the link ----------------------------------------------------------------------------------------------------
+
+  attach(socket: EdgeSocket): void {
+    this.#socket = socket;
+    this.#step({ on: "linked" });
+  }
+
+  detach(): void {
+    this.#socket = undefined;
+    this.#end();
+    this.#step({ on: "unlinked" });
+  }
+
+  /** For good: the volume closes, or the topic is synced no more. */
+  close(): void {
+    this.detach();
+    this.#trimming?.();
+    this.#unlisten();
+  }
+
+  // --- states ------------------------------------------------------------------------------------------------------
+
+  #step(event: SessionEvent): void {
+    const { host } = this.#options;
+    const before = this.#state;
+    const state = sessionNext(before, event, host.random());
+    if (state === before) return;
+    this.#state = state;
+    this.#timer?.();
+    this.#timer = undefined;
+    if (state.at === "opening") void this.#converse();
+    if (state.at === "retrying") {
+      this.#end();
+      // The next one is not in a row: it has waited.
+      this.#lastJoin = undefined;
+      this.#timer = host.after(state.ms, () => this.#step({ on: "timer" }));
+    }
+    if (state.at === "stopped" && before.at !== "stopped") {
+      this.#end();
+      this.#options.tell({ type: "stopped", code: state.code });
+    }
+    // The tide that said so may have come before this.
+    if (state.at === "catching-up") this.#lookLevel();
+    this.#changed.set();
+    this.#options.changed();
+  }
+
+  /** The channel is left. What it still answers counts no more. */
+  #end(): void {
+    const talk = this.#conversation;
+    this.#conversation = undefined;
+    if (!talk) return;
+    talk.isOver = true;
+    this.#store.forgetTold();
+    talk.log.close();
+    this.#changed.set();
+  }
+
+  /** The answer of a person. */
+  unblock(again: readonly Range[] = []): void {
+    this.block = undefined;
+    this.#again = again;
+    this.#lastJoin = undefined;
+    this.#step({ on: "unblocked" });
+    this.#changed.set();
+  }
+
+  // --- a conversation ----------------------------------------------------------------------------------------------
+
+  async #converse(): Promise<void> {
+    const socket = this.#socket!;
+    let log: EdgeLog;
+    try {
+      log = await this.#open(socket);
+    } catch (thrown) {
+      if (this.#socket === socket && this.#state.at === "opening") this.#failedOpen(TidemarkError.from(thrown));
+      return;
+    }
+    if (this.#socket !== socket || this.#state.at !== "opening") return log.close();
+    const talk: Conversation = { log, isOver: false, isFollowing: false, joins: 0 };
+    this.#conversation = talk;
+    this.#step({ on: "hello", takesSync: takesSync(await log.opened) });
+    await this.#talk(talk).catch((thrown: unknown) => this.#failed(talk, TidemarkError.from(thrown)));
+  }
+
+  async #open(socket: EdgeSocket): Promise<EdgeLog> {
+    const { create, path } = this.#options;
+    try {
+      return await socket.open(path);
+    } catch (thrown) {
+      const isMissing = thrown instanceof TidemarkError && edgeCodeOf(thrown) === "NOT_FOUND";
+      if (!isMissing || !create || this.#stream !== null) throw thrown;
+      await create();
+      return socket.open(path);
+    }
+  }
+
+  get #stream(): string | null {
+    return this.#store.outboxNote.stream ?? this.#store.replicaNote?.stream ?? null;
+  }
+
+  #failedOpen(error: TidemarkError): void {
+    const code = edgeCodeOf(error);
+    if (code === "NOT_FOUND" || code === "GONE") return this.#step({ on: "missing", stream: this.#stream });
+    if (classOf(code) === "token") this.#options.unauthorized();
+    this.#step({ on: "failed", code });
+  }
+
+  /** Something of this channel ended it, or the volume did. */
+  #failed(talk: Conversation, error: TidemarkError): void {
+    if (error.details["poisoned"] || error.code === "STORAGE_FAILED") this.#options.failed(error);
+    if (talk.isOver) return;
+    const code = edgeCodeOf(error);
+    if (code === "INVALID_BATCH" && ++this.#badFrames >= BAD_FRAMES_MAX)
+      return this.#step({ on: "corrupt", details: { from: this.#store.watermark } });
+    if (code === "GONE" || code === "NOT_FOUND") {
+      this.#end();
+      return this.#step({ on: "failed", code });
+    }
+    if (classOf(code) === "token") this.#options.unauthorized();
+    const isFull = error.code === "QUOTA_EXCEEDED" && error.details["edge"] === undefined;
+    if (isFull) this.#options.tell({ type: "quota", where: "device" });
+    this.#step({ on: "failed", code, floorMs: isFull ? FULL_MS : 0 });
+  }
+
+  async #talk(talk: Conversation): Promise<void> {
+    while (!talk.isOver) {
+      const at = this.#state.at;
+      if (at === "joining") await this.#join(talk);
+      else if (at === "blocked" || at === "catching-up" || at === "live" || at === "claiming")
+        await this.#changed.wait();
+      else return;
+    }
+  }
+
+  async #join(talk: Conversation): Promise<void> {
+    const { host } = this.#options;
+    talk.joins++;
+    await host.proveTerm();
+    this.#store.forgetTold();
+    const samples = await this.#store.samples();
+    // What it is asked for is read in the turn in which it is sent.
+    const asked = this.#asked(samples);
+    const reply = await this.#timed(talk.log, talk.log.join(asked));
+    if (talk.isOver) return;
+    const { outbox } = this.#store.outboxNote;
+    // Another id was drawn while this one was asked for.
+    if (outbox !== asked.outbox) return;
+    const verdict = await this.#verdict(asked, reply);
+    if (talk.isOver) return;
+    const { joined } = reply;
+    const mark = [verdict.row, outbox, joined.next, joined.generation, this.#store.watermark].join();
+    const isRepeat = mark === this.#lastJoin;
+    this.#lastJoin = mark;
+    const isClosed = joined.closed && verdict.is === "claim";
+    const counted: Verdict = isClosed ? { row: "10", is: "closed" } : verdict;
+    if (counted.is !== "stopped") await this.#level(talk, joined, counted.is === "fine");
+    if (talk.isOver) return;
+    this.#step({ on: "verdict", verdict: counted, isRepeat });
+    await this.#after(talk, counted, joined);
+  }
+
+  #asked(samples: OutboxJoin["samples"]): OutboxJoin {
+    const { outboxNote, replicaNote, watermark } = this.#store;
+    const { outbox, generation, registered, first, passed } = outboxNote;
+    const { term } = this.#options;
+    const life = replicaNote?.life ?? null;
+    const end = watermark;
+    return { outbox, generation, term, registered, first, end, passed, life, stream: this.#stream, samples };
+  }
+
+  async #timed<T>(log: EdgeLog, asked: Promise<T>): Promise<T> {
+    const cancel = this.#options.host.after(JOIN_MS, () =>
+      log.leave(new TidemarkError("TIMEOUT", "the edge has not answered the join", { ms: JOIN_MS })),
+    );
+    return asked.finally(cancel);
+  }
+
+  async #verdict({ outbox, registered, first, generation }: OutboxJoin, reply: JoinReply): Promise<Verdict> {
+    const { outboxNote: note, start, end, toldNext } = this.#store;
+    const { next } = reply.joined;
+    const lastAtNext = next > start && next <= end ? await this.#store.crcEndingAt(next) : undefined;
+    const { next: noteNext, lastCrc: noteLast } = note;
+    const held = { first, start, end, noteNext, noteLast, toldNext, lastAtNext };
+    const owner = note.owner ?? this.#store.replicaNote?.owner ?? null;
+    const { fits } = this.#options;
+    return verdictOf({ owner, stream: this.#stream, outbox, registered, generation, held, fits }, reply);
+  }
+
+  /** What every answer but a stop leads to: the note, a replica, a gap in it, and the follow. */
+  async #level(talk: Conversation, joined: Joined, isFine: boolean): Promise<void> {
+    const { owner, stream, next, lastOffset, lastCrc, logStartOffset } = joined;
+    const store = this.#store;
+    this.#life = joined.life;
+    this.edgeEnd = joined.logEndOffset;
+    this.#logStart = logStartOffset;
+    if (isFine) await store.joined({ owner, stream });
+    if (store.base === undefined) await store.createReplica(await this.#begin(talk.log, joined));
+    if (isFine && joined.known) store.told({ next, lastOffset, lastCrc });
+    if (logStartOffset > store.watermark && !talk.isOver) await this.#gap(logStartOffset);
+    if (talk.isFollowing || talk.isOver) return;
+    talk.isFollowing = true;
+    void this.#follow(talk);
+  }
+
+  async #gap(to: number): Promise<void> {
+    const { onTrimmed, tell } = this.#options;
+    if (onTrimmed === "stop") {
+      const details = { logStartOffset: to, watermark: this.#store.watermark };
+      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "the edge has let go of records that never were here", details);
+    }
+    const [from, end] = await this.#store.gap(to, "trimmed");
+    tell({ type: "gap", from, to: end });
+  }
+
+  async #begin(log: EdgeLog, { logStartOffset, logEndOffset }: Joined): Promise<number> {
+    const { from } = this.#options;
+    if (from === "earliest") return logStartOffset;
+    if (from === "latest") return logEndOffset;
+    if ("last" in from) return Math.max(logStartOffset, logEndOffset - from.last);
+    const position: EdgePosition = { timestamp: from.timestamp };
+    const bytes = await log.fetch(position);
+    return bytes.length === 0 ? logEndOffset : readHeader(bytes).baseOffset;
+  }
+
+  async #follow(talk: Conversation): Promise<void> {
+    try {
+      await receive(this.#receiving(talk), talk.log);
+    } catch (thrown) {
+      const error = TidemarkError.from(thrown);
+      // The edge let go of what comes next: the join says from where it goes on.
+      if (error.code === "OFFSET_OUT_OF_RANGE" && !talk.isOver) {
+        talk.isFollowing = false;
+        return this.#step({ on: "rejoin" });
+      }
+      this.#failed(talk, error);
+    }
+  }
+
+  #receiving(talk: Conversation): ReceiverHost {
+    const life = (): string => this.#life;
+    const setLife = (value: string): string => (this.#life = value);
+    const { windowBytesMax } = this.#options;
+    return {
+      store: this.#store,
+      windowBytesMax,
+      get life() {
+        return life();
+      },
+      set life(value) {
+        setLife(value);
+      },
+      advanced: (tide) => !talk.isOver && this.#advanced(tide),
+    };
+  }
+
+  #advanced(tide: TidePayload | undefined): void {
+    this.#badFrames = 0;
+    if (tide) {
+      this.edgeEnd = tide.highWatermark;
+      this.#logStart = tide.logStartOffset;
+    }
+    this.#lookLevel();
+    this.#trimSoon();
+    this.#changed.set();
+    this.#options.changed();
+  }
+
+  #lookLevel(): void {
+    if (this.edgeEnd === undefined || this.#store.watermark < this.edgeEnd) return;
+    this.lastSyncedAt = this.#options.host.now();
+    this.#step({ on: "level" });
+  }
+
+  /** At once where the outbox is clean, else a moment after the last tide. */
+  #trimSoon(): void {
+    const store = this.#store;
+    this.#trimming?.();
+    this.#trimming = undefined;
+    if (store.trimmable.batches === 0) return;
+    const trim = (): void => {
+      store.trim().catch((thrown: unknown) => this.#options.failed(TidemarkError.from(thrown)));
+    };
+    if (store.firstUnsettled === store.end) trim();
+    else this.#trimming = this.#options.host.after(TRIM_MS, trim);
+  }
+
+  /** What a verdict leads to, once the state has it. */
+  async #after(talk: Conversation, verdict: Verdict, joined: Joined): Promise<void> {
+    const { at } = this.#state;
+    if (verdict.is === "blocked") this.#setBlock({ code: verdict.code, message: "", ranges: [] });
+    if (verdict.is === "closed" && this.#store.pending.batches > 0)
+      this.#setBlock({ code: "STREAM_CLOSED", message: "the log is closed at the edge", ranges: [] });
+    if (at === "claiming") return this.#claim(talk, joined);
+    if (verdict.is !== "fine" || at === "retrying") return;
+    if (this.block) this.#step({ on: "blocked", code: this.block.code });
+    const chain: Chain = { expected: Math.max(joined.next, this.#store.start), previous: joined.lastCrc };
+    // What lies between is settled: then it is not the chain that goes on, but a claim.
+    return this.#pump(talk, joined, joined.next < this.#store.start ? { ...chain, expected: joined.next } : chain);
+  }
+
+  #setBlock(block: Block): void {
+    if (block.ranges.length > 0 || this.block === undefined) this.block = block;
+    this.#step({ on: "blocked", code: block.code });
+    this.#options.tell({ type: "blocked", block });
+  }
+
+  #isOver(talk: Conversation, joins: number, outbox: string | null): () => boolean {
+    return () => talk.isOver || talk.joins !== joins || this.#store.outboxNote.outbox !== outbox;
+  }
+
+  async #pump(talk: Conversation, { limits }: Joined, chain: Chain): Promise<void> {
+    const { outbox } = this.#store.outboxNote;
+    const session = this;
+    const isLeft = this.#isOver(talk, talk.joins, outbox);
+    const host: PumpHost = {
+      store: this.#store,
+      changed: this.#changed,
+      limits,
+      internals: this.#internals,
+      get block() {
+        return session.block;
+      },
+      setBlock: (block) => this.#setBlock(block),
+      proveTerm: () => this.#options.host.proveTerm(),
+      isOver: () => isLeft() || this.#state.at === "joining",
+      taken: (run, pushed) => this.#taken(run, pushed),
+    };
+    const end = await new Pump(host, talk.log, chain).run();
+    if (talk.isOver) return;
+    // Nobody says what else: a new id was drawn, or a person has answered.
+    if (!end || end.then === "join") return this.#step({ on: "rejoin" });
+    if (end.then === "claim") {
+      this.#step({ on: "claim" });
+      return this.#claim(talk, await this.#stand(talk));
+    }
+    if (end.then === "token") return this.#options.unauthorized();
+    if (isFullEdge(end.code)) this.#options.tell({ type: "quota", where: "edge" });
+    this.#step({ on: "failed", code: end.code, floorMs: end.floorMs });
+  }
+
+  #taken({ lastCrc }: OutboxRun, { next, lastOffset }: Pushed): void {
+    this.edgeEnd = Math.max(this.edgeEnd ?? 0, lastOffset + 1);
+    this.#store.told({ next, lastOffset, lastCrc });
+    this.#options.changed();
+  }
+
+  /** What a claim of one's own wish begins with: a join that says what the edge knows. */
+  async #stand(talk: Conversation): Promise<Joined> {
+    const asked = this.#asked(await this.#store.samples());
+    const { joined } = await this.#timed(talk.log, talk.log.join(asked));
+    return joined;
+  }
+
+  async #claim(talk: Conversation, joined: Joined): Promise<void> {
+    const { host, tell } = this.#options;
+    const isLeft = this.#isOver(talk, talk.joins, this.#store.outboxNote.outbox);
+    const claiming: ClaimHost = {
+      store: this.#store,
+      changed: this.#changed,
+      again: this.#again,
+      setBlock: (block) => this.#setBlock(block),
+      proveTerm: () => host.proveTerm(),
+      isOver: isLeft,
+      pause: (ms) => new Promise((resolve) => host.after(ms, resolve)),
+      random: () => host.random(),
+      claimed: ({ generation, found }) => tell({ type: "claimed", generation, found }),
+      taken: ({ lastOffset }) => (this.edgeEnd = Math.max(this.edgeEnd ?? 0, lastOffset + 1)),
+    };
+    const end = await claim(claiming, talk.log, joined);
+    if (talk.isOver) return;
+    if (!end) return this.#step({ on: "rejoin" });
+    this.#lastJoin = undefined;
+    if (end.then === "granted") {
+      this.#again = [];
+      this.#step({ on: "granted" });
+      return this.#pump(talk, joined, end.chain);
+    }
+    if (end.then === "left" || end.then === "join") return this.#step({ on: "rejoin" });
+    if (end.then === "token") return this.#options.unauthorized();
+    if (end.then === "retry") this.#step({ on: "failed", code: end.code, floorMs: end.floorMs });
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * The verdict of a join: what a device makes of the edge's answer. The first row of docs/sync.md ("The verdict of a
+ * join") that applies; the number of the row goes along, for events and for the check that two joins in a row got on.
+ *
+ *   1, 2, 3, 5a, 8   stopped: another owner, another log, an edge that went back
+ *   4, 5, 6, 7       claim: a copy of this profile, a restored one, an edge that forgot
+ *   9                blocked before anything is sent
+ *   10               closed: nothing is pushed, the pull is finished
+ *   11               fine
+ */
+import type { ErrorCode, ErrorDetails } from "../errors.ts";
+import { fellBack, isForeign, mustKnow, type OutboxHeld } from "./rules.ts";
+import type { JoinReply } from "./edge-socket.ts";
+
+/** What the device brings along; `held` is of the outbox that asked. */
+export interface JoinSide {
+  readonly owner: string | null;
+  readonly stream: string | null;
+  readonly outbox: string | null;
+  readonly registered: boolean;
+  readonly generation: number;
+  readonly held: OutboxHeld;
+  /** The serializer's batches are what a log of this content type takes. */
+  readonly fits: (contentType: string) => boolean;
+}
+
+export type Verdict =
+  | { readonly row: string; readonly is: "stopped"; readonly code: ErrorCode; readonly details: ErrorDetails }
+  | { readonly row: string; readonly is: "claim" }
+  | { readonly row: string; readonly is: "blocked"; readonly code: string }
+  | { readonly row: string; readonly is: "closed" }
+  | { readonly row: string; readonly is: "fine" };
+
+const stopped = (row: string, code: ErrorCode, details: ErrorDetails): Verdict => ({
+  row,
+  is: "stopped",
+  code,
+  details,
+});
+
+export function verdictOf(side: JoinSide, { refusal, joined }: JoinReply): Verdict {
+  const { owner, stream } = side;
+  if (owner !== null && owner !== joined.owner) return stopped("1", "OWNER_CHANGED", { owner, answered: joined.owner });
+  if (stream !== null && stream !== joined.stream) return stopped("2", "REPLACED", { stream, answered: joined.stream });
+  const { agreedTo } = joined;
+  if (joined.lineage === "back") return stopped("3", "DIVERGED", { agreedTo });
+  const outbox = side.outbox === null ? undefined : ofOutbox(side, { refusal, joined });
+  if (outbox) return outbox;
+  if (!side.fits(joined.contentType)) return { row: "9", is: "blocked", code: "INVALID_ARGUMENT" };
+  if (joined.closed) return { row: "10", is: "closed" };
+  return { row: "11", is: "fine" };
+}
+
+/** Rows 4 to 8, and the two answers that say that this token may not write here. */
+function ofOutbox(side: JoinSide, { refusal, joined }: JoinReply): Verdict | undefined {
+  if (refusal === "FORBIDDEN") return { row: "right", is: "blocked", code: "FORBIDDEN" };
+  if (refusal === "FENCED_LEADER") return { row: "4", is: "claim" };
+  if (refusal === "UNKNOWN_OUTBOX") {
+    if (!mustKnow(side.registered, joined.forgottenAt)) return { row: "5", is: "claim" };
+    return stopped("5a", "DIVERGED", { agreedTo: joined.agreedTo, outbox: side.outbox });
+  }
+  // Not registered, because the token may not write.
+  if (!joined.known) return { row: "right", is: "blocked", code: "FORBIDDEN" };
+  const { next, lastCrc } = joined;
+  if (isForeign(side.held, next, lastCrc)) return { row: next > side.held.end ? "6" : "7", is: "claim" };
+  if (joined.generation === side.generation && fellBack(side.held, next))
+    return stopped("8", "DIVERGED", { agreedTo: joined.agreedTo, next });
+  return undefined;
+}

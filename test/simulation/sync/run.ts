@@ -1,0 +1,43 @@
+/**
+ * `npm run sim -- --sync --seeds N --seed S --ops N --json FILE`
+ *
+ * Runs N histories of devices and an edge from seed S on (world.ts). A failure is printed with its seed; the exit code
+ * is then 1, as it is when a kind of fault never occurred.
+ */
+import { commandLine, integer, jsonFile, seedNumber } from "../../../tools/run/command-line.mjs";
+import { writeReport } from "../../support/figures.mjs";
+import { runSync } from "./seeds.ts";
+import { FAULTS } from "./world.ts";
+
+/** From this many seeds on, every kind of fault must have occurred. */
+const SEEDS_FOR_EXPECTED = 100;
+const FAILURES_SHOWN = 5;
+
+async function main(): Promise<number> {
+  const { seeds, seed, ops, json } = commandLine({
+    script: "sim -- --sync",
+    about: "Runs seeded histories of devices that write offline, an edge, and a network that cuts.",
+    options: {
+      seeds: integer({ default: 500, help: "histories" }),
+      seed: seedNumber(),
+      ops: integer({ default: 60, help: "steps of a history" }),
+      json: jsonFile(),
+    },
+  });
+  const from = Date.now();
+  const { failures, counts, records } = await runSync({ seed, seeds, ops });
+  const seconds = (Date.now() - from) / 1000;
+  for (const { seed: each, why } of failures.slice(0, FAILURES_SHOWN)) {
+    console.log(`\nseed ${each} failed: ${why}`);
+    console.log(`again: npm run sim -- --sync --seed ${each} --seeds 1 --ops ${ops}`);
+  }
+  for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);
+  const missing = seeds >= SEEDS_FOR_EXPECTED ? FAULTS.filter((fault) => !counts[fault]) : [];
+  if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
+  const failed = failures.length;
+  writeReport(json, { seeds, seed, ops, seconds, records, failed, counts, missing, failures });
+  console.log(`${seeds} seeds of ${ops} steps in ${seconds.toFixed(1)} s; ${records} records; ${failed} failed`);
+  return failed === 0 && missing.length === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();

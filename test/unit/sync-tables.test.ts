@@ -1,0 +1,221 @@
+/** The tables by which a device decides in sync: verdicts of joins, classes of answers, states of link and session. */
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { describe, expect, it } from "vitest";
+import type { JoinReply } from "../../src/sync/edge-socket.ts";
+import { backOffMs, type LinkEvent, linkNext, type LinkState } from "../../src/sync/link-state.ts";
+import { tokenLife } from "../../src/sync/link.ts";
+import { CLASSED_CODES, classOf } from "../../src/sync/push-answers.ts";
+import { type SessionEvent, sessionNext, type SessionState } from "../../src/sync/session-state.ts";
+import type { Joined } from "../../src/sync/sync-frames.ts";
+import { type JoinSide, verdictOf } from "../../src/sync/verdict.ts";
+import { EdgeError } from "../../worker/errors.ts";
+
+const DOC = readFileSync(path.join(import.meta.dirname, "../../docs/sync.md"), "utf8");
+
+describe("the class of an answer", () => {
+  it("is what docs/sync.md says, code by code", () => {
+    const section = DOC.split("## What an answer to a push means")[1]!.split("\n## ")[0]!;
+    const told = new Map<string, string>();
+    for (const row of section.split("\n")) {
+      const [, codes, kind] = row.split("|");
+      for (const [, code] of (codes ?? "").matchAll(/`([A-Z_]+)`/g)) told.set(code!, kind!.trim());
+    }
+    expect([...told.keys()].sort()).toEqual([...CLASSED_CODES].sort());
+    for (const [code, kind] of told) expect(classOf(code), code).toBe(kind);
+  });
+
+  it("names codes that the edge knows, and tells nothing of others", () => {
+    for (const code of CLASSED_CODES)
+      expect(EdgeError.fromWire({ code, message: "", details: {} }).code, code).toBe(code);
+    for (const code of ["", "NOPE", "toString", "CORRUPT_RANGE", "FENCED"]) expect(classOf(code)).toBe("unknown");
+  });
+});
+
+const JOINED: Joined = {
+  stream: "s",
+  owner: "o",
+  contentType: "application/json",
+  closed: false,
+  logStartOffset: 0,
+  logEndOffset: 9,
+  lineage: "same",
+  agreedTo: 4,
+  life: "00000000000000aa",
+  forgottenAt: 0,
+  known: true,
+  since: 0,
+  generation: 2,
+  term: 3,
+  next: 5,
+  lastOffset: 8,
+  lastCrc: 77,
+  limits: { batchBytes: 1, recordBytes: 1, frameBytes: 1, batches: 1, records: 1 },
+  serverTimeMs: 0,
+};
+const SIDE: JoinSide = {
+  owner: "o",
+  stream: "s",
+  outbox: "00000000000000bb",
+  registered: true,
+  generation: 2,
+  held: { first: 0, start: 2, end: 7, noteNext: 3, noteLast: 1, toldNext: undefined, lastAtNext: 77 },
+  fits: () => true,
+};
+const held = (fields: Partial<JoinSide["held"]>): Partial<JoinSide> => ({ held: { ...SIDE.held, ...fields } });
+
+describe("the verdict of a join", () => {
+  const rows: [string, string, Partial<JoinSide>, Partial<Joined>, string?][] = [
+    ["1", "stopped OWNER_CHANGED", { owner: "other" }, { lineage: "back" }],
+    ["2", "stopped REPLACED", { stream: "other" }, { lineage: "back" }],
+    ["3", "stopped DIVERGED", {}, { lineage: "back" }, "FENCED_LEADER"],
+    ["4", "claim", {}, {}, "FENCED_LEADER"],
+    ["5", "claim", { registered: false }, { known: false }, "UNKNOWN_OUTBOX"],
+    ["5", "claim", {}, { known: false, forgottenAt: 3 }, "UNKNOWN_OUTBOX"],
+    ["5a", "stopped DIVERGED", {}, { known: false }, "UNKNOWN_OUTBOX"],
+    ["right", "blocked FORBIDDEN", { owner: null }, {}, "FORBIDDEN"],
+    ["right", "blocked FORBIDDEN", { registered: false }, { known: false }],
+    ["6", "claim", {}, { next: 8 }],
+    ["7", "claim", held({ lastAtNext: 76 }), {}],
+    ["7", "claim", held({ lastAtNext: undefined }), {}],
+    ["7", "claim", held({ noteNext: 2, noteLast: 1 }), { next: 2, lastCrc: 5 }],
+    ["8", "stopped DIVERGED", held({ noteNext: 6 }), {}],
+    ["8", "stopped DIVERGED", held({ toldNext: 6 }), {}],
+    ["9", "blocked INVALID_ARGUMENT", { fits: () => false }, { closed: true }],
+    ["10", "closed", {}, { closed: true }],
+    ["11", "fine", {}, {}],
+    // Behind the note in another generation: that is the edge's word.
+    ["11", "fine", { ...held({ noteNext: 6 }), generation: 1 }, {}],
+    // Nothing was taken of this id yet; and what lies below the start is settled.
+    ["11", "fine", held({ first: 5, start: 5, noteNext: undefined }), { lastCrc: 0 }],
+    ["11", "fine", held({ start: 6, noteNext: 3, lastAtNext: undefined }), {}],
+    // Without an id it follows, whatever is known.
+    ["11", "fine", { outbox: null, registered: false }, { known: false, next: 0 }],
+    ["2", "stopped REPLACED", { outbox: null, stream: "other" }, {}],
+  ];
+  it.each(rows)("row %s: %s", (row, is, side, joined, refusal) => {
+    const reply: JoinReply = { refusal, joined: { ...JOINED, ...joined } };
+    const verdict = verdictOf({ ...SIDE, ...side }, reply);
+    expect(verdict.row).toBe(row);
+    expect(["code" in verdict ? `${verdict.is} ${verdict.code}` : verdict.is]).toEqual([is]);
+  });
+});
+
+describe("the link", () => {
+  const TOKEN: LinkState = { at: "token", tries: 0 };
+  const CONNECTING: LinkState = { at: "connecting", tries: 2, token: "t" };
+  const LIVE: LinkState = { at: "live", tries: 2, token: "t" };
+  const BACKOFF: LinkState = { at: "backoff", tries: 3, ms: 10 };
+  const rows: [LinkState, LinkEvent, string, string][] = [
+    [{ at: "idle" }, { on: "wanted" }, "token", "ask"],
+    [TOKEN, { on: "token", token: "t" }, "connecting", "connect"],
+    [TOKEN, { on: "token", token: undefined }, "connecting", "connect"],
+    [TOKEN, { on: "token", token: null }, "paused signed-out", "drop"],
+    [TOKEN, { on: "no-token" }, "backoff", "wait"],
+    [{ ...TOKEN, refused: "t" }, { on: "token", token: "t" }, "backoff", "wait"],
+    [{ ...TOKEN, refused: "t" }, { on: "token", token: "u" }, "connecting", "connect"],
+    [CONNECTING, { on: "open" }, "live", "begin"],
+    [CONNECTING, { on: "not-open", status: 0 }, "backoff", "wait"],
+    [CONNECTING, { on: "not-open", status: 401 }, "token", "ask"],
+    [{ ...CONNECTING, token: undefined }, { on: "not-open", status: 401 }, "paused signed-out", "drop"],
+    [CONNECTING, { on: "not-open", status: 403 }, "paused forbidden", "drop"],
+    [LIVE, { on: "ended", code: 1006 }, "backoff", "wait"],
+    [LIVE, { on: "ended", code: 1012 }, "backoff", "wait"],
+    [LIVE, { on: "ended", code: 4400 }, "paused version", "drop"],
+    [LIVE, { on: "ended", code: 4401 }, "token", "ask"],
+    [LIVE, { on: "ended", code: 4403 }, "paused forbidden", "drop"],
+    [LIVE, { on: "unauthorized" }, "token", "drop ask"],
+    [LIVE, { on: "settled" }, "live", ""],
+    [LIVE, { on: "pause", why: "hidden" }, "paused hidden", "drop"],
+    [BACKOFF, { on: "timer" }, "token", "ask"],
+    [BACKOFF, { on: "hint" }, "token", "ask"],
+    [BACKOFF, { on: "authenticate" }, "token", "ask"],
+    [{ at: "paused", why: "user" }, { on: "hint" }, "paused user", ""],
+    [{ at: "paused", why: "user" }, { on: "pause", why: "hidden" }, "paused user", ""],
+    [{ at: "paused", why: "user" }, { on: "authenticate" }, "paused user", ""],
+    [{ at: "paused", why: "user" }, { on: "resume" }, "token", "ask"],
+    [{ at: "paused", why: "hidden" }, { on: "hint" }, "token", "ask"],
+    [{ at: "paused", why: "signed-out" }, { on: "hint" }, "paused signed-out", ""],
+    [{ at: "paused", why: "signed-out" }, { on: "authenticate" }, "token", "ask"],
+    [{ at: "closed" }, { on: "wanted" }, "closed", ""],
+    [LIVE, { on: "close" }, "closed", "drop"],
+  ];
+  it.each(rows)("%o, %o: %s", (state, event, to, actions) => {
+    const step = linkNext(state, event, 0.5);
+    expect([step.state.at, "why" in step.state ? step.state.why : ""].join(" ").trim()).toBe(to);
+    expect(step.actions.map((action) => action.do).join(" ")).toBe(actions);
+  });
+
+  it("a refused token is remembered until another one is there, and never sent twice", () => {
+    let state: LinkState = LIVE;
+    state = linkNext(state, { on: "ended", code: 4401 }, 0.5).state;
+    state = linkNext(state, { on: "token", token: "t" }, 0.5).state;
+    expect(state).toMatchObject({ at: "backoff", refused: "t" });
+    const again = linkNext(state, { on: "timer" }, 0.5);
+    expect(again.actions).toEqual([{ do: "ask", reason: "refused" }]);
+    expect(linkNext(again.state, { on: "token", token: "t" }, 0.5).state.at).toBe("backoff");
+    expect(linkNext(again.state, { on: "token", token: "u" }, 0.5).state).toMatchObject({ token: "u" });
+  });
+
+  it("waits ever longer, at most 30 s and at least 100 ms, and as long as it is told at least", () => {
+    expect([0, 1, 2, 6, 60].map((tries) => backOffMs(tries, 1))).toEqual([500, 1_000, 2_000, 30_000, 30_000]);
+    expect(backOffMs(9, 0)).toBe(100);
+    expect(backOffMs(0, 0.5, 30_000, 7_000)).toBe(7_000);
+  });
+
+  it("reads how long a token lives, where it says so", () => {
+    const token = (claims: object): string => `x.${btoa(JSON.stringify(claims)).replaceAll("=", "")}.y`;
+    expect(tokenLife(token({ exp: 100, iat: 40 }), 70_000)).toEqual({ left: 30_000, whole: 60_000 });
+    for (const other of [token({}), "", "opaque", "a.b.c"]) expect(tokenLife(other, 0)).toBeUndefined();
+  });
+});
+
+describe("a session", () => {
+  const verdict = (is: object, isRepeat = false): SessionEvent =>
+    ({ on: "verdict", verdict: { row: "x", ...is }, isRepeat }) as SessionEvent;
+  const at = (name: SessionState["at"]): SessionState =>
+    ({ at: name, tries: 1, ms: 1, code: "X", details: {} }) as never;
+  const rows: [SessionState["at"], SessionEvent, SessionState["at"]][] = [
+    ["waiting", { on: "linked" }, "opening"],
+    ["opening", { on: "hello", takesSync: true }, "joining"],
+    ["opening", { on: "hello", takesSync: false }, "stopped"],
+    ["opening", { on: "missing", stream: null }, "retrying"],
+    ["opening", { on: "missing", stream: "s" }, "stopped"],
+    ["opening", { on: "failed", code: "TIMEOUT" }, "retrying"],
+    ["joining", verdict({ is: "fine" }), "catching-up"],
+    ["joining", verdict({ is: "closed" }), "catching-up"],
+    ["joining", verdict({ is: "claim" }), "claiming"],
+    ["joining", verdict({ is: "claim" }, true), "retrying"],
+    ["joining", verdict({ is: "blocked", code: "FORBIDDEN" }), "blocked"],
+    ["joining", verdict({ is: "stopped", code: "DIVERGED", details: {} }, true), "stopped"],
+    ["joining", { on: "failed", code: "TIMEOUT" }, "retrying"],
+    ["joining", { on: "level" }, "joining"],
+    ["catching-up", { on: "level" }, "live"],
+    ["claiming", { on: "level" }, "claiming"],
+    ["claiming", { on: "granted" }, "catching-up"],
+    ["claiming", { on: "rejoin" }, "joining"],
+    ["live", { on: "claim" }, "claiming"],
+    ["live", { on: "failed", code: "BACKPRESSURE" }, "retrying"],
+    ["live", { on: "blocked", code: "INVALID_BATCH" }, "blocked"],
+    ["live", { on: "corrupt", details: {} }, "stopped"],
+    ["live", { on: "unlinked" }, "waiting"],
+    ["blocked", { on: "unblocked" }, "joining"],
+    ["blocked", { on: "unlinked" }, "waiting"],
+    ["retrying", { on: "timer" }, "opening"],
+    ["retrying", { on: "unlinked" }, "waiting"],
+    ["stopped", { on: "linked" }, "stopped"],
+    ["stopped", { on: "unlinked" }, "stopped"],
+    ["stopped", { on: "resolved" }, "waiting"],
+  ];
+  it.each(rows)("%s, %o: %s", (from, event, to) => {
+    expect(sessionNext(at(from), event, 0.5).at).toBe(to);
+  });
+
+  it("waits as long as the edge says at least", () => {
+    expect(sessionNext(at("live"), { on: "failed", code: "BACKPRESSURE", floorMs: 9_000 }, 0)).toMatchObject({
+      at: "retrying",
+      tries: 2,
+      ms: 9_000,
+    });
+  });
+});
