@@ -59,7 +59,7 @@ export async function claim(host: ClaimHost, log: EdgeLog, joined: Joined): Prom
       return { then: "blocked" };
     }
     if (stand.unsettled === 0) {
-      await store.leave();
+      if (!(await store.leave())) continue;
       host.claimed({ generation: joined.generation, found: stand.found });
       return { then: "left" };
     }

@@ -10,21 +10,19 @@
  * conversation is over.
  */
 import { TidemarkError } from "../errors.ts";
-import { readHeader } from "../record/format.ts";
 import { claim, type ClaimHost } from "./claimer.ts";
-import { type EdgeLog, type EdgePosition, type EdgeSocket, type JoinReply, takesSync } from "./edge-socket.ts";
+import { type EdgeLog, type EdgeSocket, type JoinReply, takesSync } from "./edge-socket.ts";
 import type { Linked } from "./link.ts";
 import { type Block, type Chain, edgeCodeOf, Pump, type PumpHost } from "./pump.ts";
 import { classOf, isFullEdge } from "./push-answers.ts";
 import { receive, type ReceiverHost } from "./receiver.ts";
+import { type ReplicaStart, replicaStart } from "./replica-start.ts";
 import { type SessionEvent, sessionNext, type SessionState } from "./session-state.ts";
 import { Signal } from "./signal.ts";
 import type { OutboxJoin, Joined, Pushed, TidePayload } from "./sync-frames.ts";
 import type { SyncHost } from "./sync-host.ts";
 import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
 import { type Verdict, verdictOf } from "./verdict.ts";
-
-export type ReplicaStart = "earliest" | "latest" | { readonly last: number } | { readonly timestamp: number };
 
 export interface SessionOptions {
   readonly host: SyncHost;
@@ -69,6 +67,12 @@ interface Conversation {
   isFollowing: boolean;
   /** Rises with each join: what was asked before it counts no more. */
   joins: number;
+}
+
+/** What is asked and answered under one join: over with its channel, with the next join, and with its id. */
+interface Joining {
+  readonly talk: Conversation;
+  readonly isLeft: () => boolean;
 }
 
 export class Session implements Linked {
@@ -258,21 +262,22 @@ export class Session implements Linked {
     const asked = this.#asked(samples);
     const reply = await this.#timed(talk.log, talk.log.join(asked));
     if (talk.isOver) return;
-    const { outbox } = this.#store.outboxNote;
-    // Another id was drawn while this one was asked for.
-    if (outbox !== asked.outbox) return;
+    const { outbox } = asked;
+    const isLeft = this.#isOver(talk, talk.joins, outbox);
+    // Another id was drawn while this one was asked for: it is asked again. Likewise below, behind whatever is awaited.
+    if (isLeft()) return;
     const verdict = await this.#verdict(asked, reply);
-    if (talk.isOver) return;
+    if (isLeft()) return;
     const { joined } = reply;
     const mark = [verdict.row, outbox, joined.next, joined.generation, this.#store.watermark].join();
     const isRepeat = mark === this.#lastJoin;
     this.#lastJoin = mark;
     const isClosed = joined.closed && verdict.is === "claim";
     const counted: Verdict = isClosed ? { row: "10", is: "closed" } : verdict;
-    if (counted.is !== "stopped") await this.#level(talk, joined, counted.is === "fine");
-    if (talk.isOver) return;
+    if (counted.is !== "stopped") await this.#level({ talk, isLeft }, joined, counted.is === "fine");
+    if (isLeft()) return;
     this.#step({ on: "verdict", verdict: counted, isRepeat });
-    await this.#after(talk, counted, joined);
+    await this.#after({ talk, isLeft }, counted, joined);
   }
 
   #asked(samples: OutboxJoin["samples"]): OutboxJoin {
@@ -303,16 +308,17 @@ export class Session implements Linked {
   }
 
   /** What every answer but a stop leads to: the note, a replica, a gap in it, and the follow. */
-  async #level(talk: Conversation, joined: Joined, isFine: boolean): Promise<void> {
+  async #level({ talk, isLeft }: Joining, joined: Joined, isFine: boolean): Promise<void> {
     const { owner, stream, next, lastOffset, lastCrc, logStartOffset } = joined;
     const store = this.#store;
     this.#life = joined.life;
     this.edgeEnd = joined.logEndOffset;
     this.#logStart = logStartOffset;
     if (isFine) await store.joined({ owner, stream });
-    if (store.base === undefined) await store.createReplica(await this.#begin(talk.log, joined));
+    if (store.base === undefined) await store.createReplica(await replicaStart(talk.log, joined, this.#options.from));
+    if (isLeft()) return;
     if (isFine && joined.known) store.told({ next, lastOffset, lastCrc });
-    if (logStartOffset > store.watermark && !talk.isOver) await this.#gap(logStartOffset);
+    if (logStartOffset > store.watermark) await this.#gap(logStartOffset);
     if (talk.isFollowing || talk.isOver) return;
     talk.isFollowing = true;
     void this.#follow(talk);
@@ -326,16 +332,6 @@ export class Session implements Linked {
     }
     const [from, end] = await this.#store.gap(to, "trimmed");
     tell({ type: "gap", from, to: end });
-  }
-
-  async #begin(log: EdgeLog, { logStartOffset, logEndOffset }: Joined): Promise<number> {
-    const { from } = this.#options;
-    if (from === "earliest") return logStartOffset;
-    if (from === "latest") return logEndOffset;
-    if ("last" in from) return Math.max(logStartOffset, logEndOffset - from.last);
-    const position: EdgePosition = { timestamp: from.timestamp };
-    const bytes = await log.fetch(position);
-    return bytes.length === 0 ? logEndOffset : readHeader(bytes).baseOffset;
   }
 
   async #follow(talk: Conversation): Promise<void> {
@@ -401,17 +397,17 @@ export class Session implements Linked {
   }
 
   /** What a verdict leads to, once the state has it. */
-  async #after(talk: Conversation, verdict: Verdict, joined: Joined): Promise<void> {
+  async #after(joining: Joining, verdict: Verdict, joined: Joined): Promise<void> {
     const { at } = this.#state;
     if (verdict.is === "blocked") this.#setBlock({ code: verdict.code, message: "", ranges: [] });
     if (verdict.is === "closed" && this.#store.pending.batches > 0)
       this.#setBlock({ code: "STREAM_CLOSED", message: "the log is closed at the edge", ranges: [] });
-    if (at === "claiming") return this.#claim(talk, joined);
+    if (at === "claiming") return this.#claim(joining, joined);
     if (verdict.is !== "fine" || at === "retrying") return;
     if (this.block) this.#step({ on: "blocked", code: this.block.code });
     const chain: Chain = { expected: Math.max(joined.next, this.#store.start), previous: joined.lastCrc };
     // What lies between is settled: then it is not the chain that goes on, but a claim.
-    return this.#pump(talk, joined, joined.next < this.#store.start ? { ...chain, expected: joined.next } : chain);
+    return this.#pump(joining, joined, joined.next < this.#store.start ? { ...chain, expected: joined.next } : chain);
   }
 
   #setBlock(block: Block): void {
@@ -424,10 +420,9 @@ export class Session implements Linked {
     return () => talk.isOver || talk.joins !== joins || this.#store.outboxNote.outbox !== outbox;
   }
 
-  async #pump(talk: Conversation, { limits }: Joined, chain: Chain): Promise<void> {
-    const { outbox } = this.#store.outboxNote;
+  async #pump(joining: Joining, { limits }: Joined, chain: Chain): Promise<void> {
+    const { talk, isLeft } = joining;
     const session = this;
-    const isLeft = this.#isOver(talk, talk.joins, outbox);
     const host: PumpHost = {
       store: this.#store,
       changed: this.#changed,
@@ -447,7 +442,7 @@ export class Session implements Linked {
     if (!end || end.then === "join") return this.#step({ on: "rejoin" });
     if (end.then === "claim") {
       this.#step({ on: "claim" });
-      return this.#claim(talk, await this.#stand(talk));
+      return this.#claim(joining, await this.#stand(talk));
     }
     if (end.then === "token") return this.#options.unauthorized();
     if (isFullEdge(end.code)) this.#options.tell({ type: "quota", where: "edge" });
@@ -467,9 +462,9 @@ export class Session implements Linked {
     return joined;
   }
 
-  async #claim(talk: Conversation, joined: Joined): Promise<void> {
+  async #claim(joining: Joining, joined: Joined): Promise<void> {
     const { host, tell } = this.#options;
-    const isLeft = this.#isOver(talk, talk.joins, this.#store.outboxNote.outbox);
+    const { talk, isLeft } = joining;
     const claiming: ClaimHost = {
       store: this.#store,
       changed: this.#changed,
@@ -489,7 +484,7 @@ export class Session implements Linked {
     if (end.then === "granted") {
       this.#again = [];
       this.#step({ on: "granted" });
-      return this.#pump(talk, joined, end.chain);
+      return this.#pump(joining, joined, end.chain);
     }
     if (end.then === "left" || end.then === "join") return this.#step({ on: "rejoin" });
     if (end.then === "token") return this.#options.unauthorized();

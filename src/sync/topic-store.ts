@@ -118,8 +118,11 @@ export interface TopicStore {
   forgetTold(): void;
   /** One commit: generation, `registered`, `next`, `lastCrc`, and the trim of what the claim's look has found. TakenTo, too. */
   granted(grant: TakenTo & { readonly generation: number }): Promise<void>;
-  /** One commit: nothing is un-settled, the log start is the end, there is no id. The next append draws one. */
-  leave(): Promise<void>;
+  /**
+   * One commit: nothing is un-settled, the log start is the end, there is no id. The next append draws one. False, and
+   * nothing has changed: something was appended since the look, and is un-settled.
+   */
+  leave(): Promise<boolean>;
   /**
    * T3: noted before this resolves, so a promise may be rejected and an aside record may count then. LIMIT_EXCEEDED
    * where the note has no room for another run: after the next trim.

@@ -261,12 +261,14 @@ export class MemoryTopicStore implements TopicStore {
     });
   }
 
-  leave(): Promise<void> {
+  leave(): Promise<boolean> {
     return this.#do(() => {
+      if (this.#open().length > 0) return false;
       this.trimNow(this.end);
       this.#commit({ outbox: null, registered: false, generation: 1, next: undefined, lastCrc: undefined });
       this.#told = undefined;
       this.toldNext = undefined;
+      return true;
     });
   }
 
