@@ -24,19 +24,20 @@ import { ProducerState } from "./producer-state.ts";
 import { LogReads } from "./log-reads.ts";
 import { rememberProducers } from "./remembering.ts";
 import { isRollDue } from "./roll-age.ts";
-import type {
-  Acks,
-  AppendOptions,
-  AppendResult,
-  CleanResult,
-  Clock,
-  Fetched,
-  FetchOptions,
-  Isolation,
-  LogApi,
-  LogOptions,
-  LogSettings,
-  StartPosition,
+import {
+  type Acks,
+  type AppendOptions,
+  type AppendResult,
+  type CleanResult,
+  type Clock,
+  type Fetched,
+  type FetchOptions,
+  type Isolation,
+  type LogApi,
+  type LogOptions,
+  type LogSettings,
+  type StartPosition,
+  NOTHING_CLEANED,
 } from "./types.ts";
 import { validate } from "./validate.ts";
 import type { Upkeep } from "./upkeep.ts";
@@ -45,6 +46,8 @@ import { Waiters } from "./waiters.ts";
 const nobody = (): void => undefined;
 
 export class Log implements LogApi {
+  /** Of another part, which is told of each commit before its acks. */
+  onFlushed: ((group: readonly Pending[]) => void) | undefined;
   settings!: LogSettings;
   limits!: LogApi["limits"];
   readonly #store: LogStore;
@@ -71,7 +74,7 @@ export class Log implements LogApi {
   /** The error for every call once the log was deleted. */
   #gone: TidemarkError | undefined;
   #closed = false;
-  readonly #reads: LogReads;
+  readonly reads: LogReads;
   /** Retries of batches that are not handed over or not flushed yet. */
   readonly #handedOver: Waiters;
   readonly #flushed: Waiters;
@@ -88,7 +91,7 @@ export class Log implements LogApi {
     this.#clock = clock;
     this.#producers = new ProducerState(producersMax);
     this.#written = new ProducerState(producersMax);
-    this.#reads = new LogReads({
+    this.reads = new LogReads({
       store,
       kernel,
       waitersMax,
@@ -133,7 +136,7 @@ export class Log implements LogApi {
     return this.#store.logStartOffset;
   }
   get highWatermark(): number {
-    return this.#reads.highWatermark;
+    return this.reads.highWatermark;
   }
   get logEndOffset(): number {
     return this.#store.logEndOffset;
@@ -247,8 +250,8 @@ export class Log implements LogApi {
    */
   async #repeat(baseOffset: number, header: BatchHeader, acks: Acks): Promise<AppendResult> {
     const lastOffset = baseOffset + header.recordCount - 1;
-    if (acks === "written" && lastOffset >= this.#reads.highWatermark) await this.#handedOver.wait(lastOffset);
-    if (acks === "flushed" && lastOffset >= this.#reads.highWatermark) await this.#flushed.wait(lastOffset);
+    if (acks === "written" && lastOffset >= this.reads.highWatermark) await this.#handedOver.wait(lastOffset);
+    if (acks === "flushed" && lastOffset >= this.reads.highWatermark) await this.#flushed.wait(lastOffset);
     return { baseOffset, lastOffset, duplicate: true, leaderEpoch: this.leaderEpoch, acks };
   }
 
@@ -294,7 +297,7 @@ export class Log implements LogApi {
       const end = last.baseOffset + last.header.recordCount;
       assert(end === this.#store.logEndOffset, "the store ends where the last offset was given");
       this.#countWritten();
-      this.#reads.advanceProvisional(this.#store.logEndOffset);
+      this.reads.advanceProvisional(this.#store.logEndOffset);
       if (this.#handedOver.count > 0 || group.some(({ acks }) => acks === "written")) {
         await this.#store.handOver();
         this.#handedOver.advance(this.#store.logEndOffset);
@@ -310,6 +313,7 @@ export class Log implements LogApi {
       return;
     }
     this.#raiseHighWatermark();
+    this.onFlushed?.(group);
     for (const pending of group) if (pending.acks === "flushed") this.#acknowledge(pending);
   }
 
@@ -317,7 +321,7 @@ export class Log implements LogApi {
     const { flushedOffset } = this.#store;
     this.#handedOver.advance(flushedOffset);
     this.#flushed.advance(flushedOffset);
-    this.#reads.raiseHighWatermark(flushedOffset);
+    this.reads.raiseHighWatermark(flushedOffset);
   }
 
   /** Brings the written producers' state up to the store's end. */
@@ -375,7 +379,7 @@ export class Log implements LogApi {
     this.#queueBytes = 0;
     this.#handedOver.fail(error);
     this.#flushed.fail(error);
-    this.#reads.fail(readError);
+    this.reads.fail(readError);
   }
 
   /**
@@ -384,17 +388,12 @@ export class Log implements LogApi {
    * the store.
    */
   async delete(work: () => Promise<void>): Promise<void> {
-    this.#check();
-    await this.#exclusive(() =>
-      this.#guarded(async () => {
-        await work();
-        const gone = (this.#gone = new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted", {
-          log: this.name,
-          deleted: true,
-        }));
-        this.#abandon(this.#queue, gone, gone);
-      }),
-    );
+    await this.alone(async () => {
+      await work();
+      const details = { log: this.name, deleted: true };
+      const gone = (this.#gone = new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted", details));
+      this.#abandon(this.#queue, gone, gone);
+    });
   }
 
   #check(): void {
@@ -407,18 +406,18 @@ export class Log implements LogApi {
   // --- read --------------------------------------------------------------------------------------------------------
 
   fetch(from: number, options?: FetchOptions): Promise<Fetched> {
-    return this.#reads.fetch(from, options);
+    return this.reads.fetch(from, options);
   }
 
   resolve(position: StartPosition, isolation?: Isolation): Promise<number> {
-    return this.#reads.resolve(position, isolation);
+    return this.reads.resolve(position, isolation);
   }
 
   // --- upkeep ------------------------------------------------------------------------------------------------------
 
   async trim(offset: number): Promise<void> {
     this.#check();
-    if (!Number.isSafeInteger(offset) || offset > this.#reads.highWatermark) {
+    if (!Number.isSafeInteger(offset) || offset > this.reads.highWatermark) {
       const { logStartOffset, highWatermark } = this;
       throw new TidemarkError("OFFSET_OUT_OF_RANGE", `can't trim to ${offset}`, {
         offset,
@@ -426,12 +425,17 @@ export class Log implements LogApi {
         highWatermark,
       });
     }
-    await this.#exclusive(() => this.#guarded(() => this.#store.trim(offset)));
+    await this.alone(() => this.#store.trim(offset));
   }
 
   async roll(): Promise<void> {
+    await this.alone(() => this.#store.roll());
+  }
+
+  /** Runs work of another part on this log's store: between two commits, and nothing beside it. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
     this.#check();
-    await this.#exclusive(() => this.#guarded(() => this.#store.roll()));
+    return this.#exclusive(() => this.#guarded(work));
   }
 
   async clean(): Promise<CleanResult> {
@@ -453,19 +457,15 @@ export class Log implements LogApi {
 
   async #upkeep(): Promise<Pick<CleanResult, "retired" | "compacted">> {
     const { retention, compaction } = this.settings;
-    if (!compaction && Object.keys(retention).length === 0)
-      return {
-        retired: { segments: 0, bytes: 0 },
-        compacted: { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 },
-      };
+    if (!compaction && Object.keys(retention).length === 0) return NOTHING_CLEANED;
     const { Upkeep } = await import("./upkeep.ts");
     this.#keeper ??= new Upkeep({
       store: this.#store,
       kernel: this.#kernel,
       clock: this.#clock,
       settings: this.settings,
-      highWatermark: () => this.#reads.highWatermark,
-      alone: (work) => this.#exclusive(() => this.#guarded(work)),
+      highWatermark: () => this.reads.highWatermark,
+      alone: (work) => this.alone(work),
       breathe: () => this.#turnOfOthers(),
     });
     return this.#keeper.run();
@@ -494,7 +494,7 @@ export class Log implements LogApi {
     this.#closed = true;
     // Waits for commits that run or are queued. Nothing new is taken.
     for (let turn: Promise<unknown> | undefined; turn !== this.#turn;) await (turn = this.#turn);
-    this.#reads.fail(new TidemarkError("CLOSED", "the log is closed", { reason: "closed" }));
+    this.reads.fail(new TidemarkError("CLOSED", "the log is closed", { reason: "closed" }));
     if (!this.#failure && !this.#gone) await this.#store.close();
   }
 }

@@ -130,6 +130,12 @@ export interface CleanResult {
   readonly rolled: boolean;
 }
 
+/** Of a clean() that had nothing to remove. */
+export const NOTHING_CLEANED: Omit<CleanResult, "rolled"> = {
+  retired: { segments: 0, bytes: 0 },
+  compacted: { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 },
+};
+
 /** The log's public interface. src/log/log.ts implements it; hosts and tests use it. */
 export interface LogApi {
   readonly name: string;

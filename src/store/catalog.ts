@@ -23,6 +23,9 @@
  * writers of version 1 added `id`, and a log's `born` and `settings`; these are absent where there are none. So is
  * `compacted`, which says how far a log is compacted: a writer that does not know it drops it, and the next pass begins
  * at the start.
+ *
+ * Version 3 is written while a log has a `note` (docs/sync.md) or another name than its slots say. A library that does
+ * not know notes must not append to such a log.
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -39,6 +42,7 @@ const CRC_AT = GENERATION_AT + 8;
 export const PAYLOAD_AT = CRC_AT + 4;
 export const CATALOG_VERSION = 2;
 const VERSION_BARE = 1;
+const VERSION_NOTED = 3;
 
 /** A segment as the catalog describes it. The last segment of a log is active, all others are sealed. */
 export interface SegmentEntry {
@@ -81,6 +85,10 @@ export interface LogEntry {
    */
   readonly born?: number | undefined;
   readonly settings?: StoredSettings | undefined;
+  /** What another part keeps with the log, in the same commits; the store does not look into it. */
+  readonly note?: StoredSettings | undefined;
+  /** The name that the log had when it was made: its slots go on to say it. Absent where that is `name`. */
+  readonly madeAs?: string | undefined;
   readonly compacted?: CompactedTo | undefined;
   readonly logStartOffset: number;
   readonly segments: readonly SegmentEntry[];
@@ -224,6 +232,7 @@ function isPossible({ id = "", epoch, usedSlots, logs }: PackedState, slotBytes:
         name,
         born = 0,
         settings = {},
+        note = {},
         compacted = NOT_COMPACTED,
         logStartOffset,
         segments,
@@ -234,7 +243,7 @@ function isPossible({ id = "", epoch, usedSlots, logs }: PackedState, slotBytes:
         typeof name === "string" &&
         areCounts(born, logStartOffset) &&
         born <= epoch &&
-        settings?.constructor === Object &&
+        [settings, note].every((each) => each?.constructor === Object) &&
         isMark(compacted) &&
         segments.length > 0 &&
         segments.every(isSegment) &&
@@ -334,7 +343,7 @@ export class Catalog {
     const bytes = new Uint8Array(PAYLOAD_AT + payload.length);
     const view = viewOf(bytes);
     view.setBigUint64(0, MAGIC);
-    view.setUint32(VERSION_AT, CATALOG_VERSION);
+    view.setUint32(VERSION_AT, state.logs.some(({ note, madeAs }) => note ?? madeAs) ? VERSION_NOTED : CATALOG_VERSION);
     view.setUint32(PAYLOAD_BYTES_AT, payload.length);
     view.setBigUint64(GENERATION_AT, BigInt(generation));
     bytes.set(payload, PAYLOAD_AT);
@@ -356,10 +365,10 @@ export class Catalog {
     const bytes = await readExactly(this.#volume, slot, 0, PAYLOAD_AT + length);
     if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";
     const version = view.getUint32(VERSION_AT);
-    if (version !== CATALOG_VERSION && version !== VERSION_BARE) {
+    if (version < VERSION_BARE || version > VERSION_NOTED) {
       throw new TidemarkError(
         "UNSUPPORTED_FORMAT",
-        `the catalog is of format version ${version}; this library reads ${VERSION_BARE} and ${CATALOG_VERSION}`,
+        `the catalog is of format version ${version}; this library reads ${VERSION_BARE} to ${VERSION_NOTED}`,
         { version },
       );
     }

@@ -74,7 +74,8 @@ export function reportUnused({ name, segments, logStartOffset, quarantined, end 
 /** CORRUPT_CATALOG if the slot proves that this catalog is older than the one that was there before. */
 export async function recoverLog(disk: Disk, entry: LogEntry): Promise<RecoveredLog> {
   const { volume, kernel, tide } = disk;
-  const segments = entry.segments.map((segment) => new Segment(segment, entry.name));
+  const madeAs = entry.madeAs ?? entry.name;
+  const segments = entry.segments.map((segment) => new Segment(segment, madeAs));
   for (const segment of segments) {
     segment.damage = entry.quarantined.filter(
       (range) => range.slot === segment.slot && range.from >= segment.baseOffset && range.to <= segment.nextOffset,
@@ -82,7 +83,7 @@ export async function recoverLog(disk: Disk, entry: LogEntry): Promise<Recovered
   }
   const active = segments.pop()!;
   const role = await readRole(kernel, volume, active.slot);
-  const slot = whose(role, roleOf(tide, entry.name, active));
+  const slot = whose(role, roleOf(tide, madeAs, active));
   const mark = slot === "other" ? undefined : await readMark(kernel, volume, active);
   refuseOlderCatalog(disk, entry, role, mark);
   const walked = slot === "other" ? { segment: active, cut: undefined } : await walkActive(disk, entry, active, mark);
@@ -137,7 +138,7 @@ async function walkActive(
   active: Segment,
   mark: Mark | undefined,
 ): Promise<{ segment: Segment; cut: TailCut | undefined }> {
-  const segment = new Segment(active.entry(), entry.name);
+  const segment = new Segment(active.entry(), active.log);
   // With checksums even in the durable part: the log rebuilds its producers' state from these headers.
   const walk: Walk = { volume, kernel, segment, allowGaps: false, minEpoch: segment.epoch, maxEpoch: epoch };
   const durable = durableEnd(entry, mark);

@@ -6,7 +6,7 @@
  *         │ sealed │ sealed │       │ active │      a change commits the next list to the catalog, then adopts it
  *         └────────┴────────┴─ ─ ─ ─┴────────┘
  */
-import type { LogEntry } from "./catalog.ts";
+import type { LogEntry, StoredSettings } from "./catalog.ts";
 import type { Segment } from "./segment.ts";
 import type { Mark } from "./slot.ts";
 import type { StoreContext } from "./store-context.ts";
@@ -18,6 +18,8 @@ export interface SegmentList {
   /** All segments, oldest first. Includes ones below the log start that are kept for their producers' snapshot. */
   readonly all: readonly Segment[];
   logStartOffset: number;
+  /** See LogEntry. */
+  note: StoredSettings | undefined;
   /** The end of what is flushed. `position` counts inside the active segment's body. */
   readonly flushed: { readonly offset: number; readonly position: number };
   /** The newest mark in the active slot. */

@@ -50,6 +50,12 @@ export interface StoreRecovery {
   readonly logs: readonly LogRecovery[];
 }
 
+/** How a log begins, where that is not at 0 and without a note. */
+interface Made {
+  readonly from?: number;
+  readonly note?: StoredSettings;
+}
+
 export class SegmentStore implements StoreContext {
   readonly volume: Volume;
   readonly kernel: Kernel;
@@ -150,9 +156,9 @@ export class SegmentStore implements StoreContext {
     return log && (log.born ?? 0);
   }
 
-  /** The stored settings of the log of this name, whether it is in use or not. */
-  settingsOf(name: string): StoredSettings | undefined {
-    return this.#logs.get(name)?.settings;
+  /** What the catalog keeps for others with the log of this name (LogEntry), whether it is in use or not. */
+  keptOf(name: string): Pick<LogEntry, "settings" | "note"> | undefined {
+    return this.#logs.get(name);
   }
 
   /** The log of this name, as log() returns it, or undefined if there is none. */
@@ -165,7 +171,7 @@ export class SegmentStore implements StoreContext {
    * by its first use; its report is then newer than the store's. INVALID_ARGUMENT: a name must be 1 to 255 of A-Z a-z
    * 0-9 . _ - (Kafka's rule).
    */
-  async log(name: string, settings?: StoredSettings): Promise<SegmentedLog> {
+  async log(name: string, settings?: StoredSettings, made: Made = {}): Promise<SegmentedLog> {
     const known = this.#logs.get(name);
     if (known instanceof SegmentedLog) return known;
     const underWay = this.#opening.get(name);
@@ -174,7 +180,7 @@ export class SegmentStore implements StoreContext {
       throw new TidemarkError("INVALID_ARGUMENT", "a log's name must be 1 to 255 of A-Z a-z 0-9 . _ -", { name });
     const opening = known
       ? recoverLog(this.#disk, known).then((found) => this.#adopt(found))
-      : this.#create(name, settings);
+      : this.#create(name, settings, made);
     this.#opening.set(name, opening);
     try {
       return await opening;
@@ -183,27 +189,33 @@ export class SegmentStore implements StoreContext {
     }
   }
 
-  async #create(name: string, settings: StoredSettings | undefined): Promise<SegmentedLog> {
+  async #create(name: string, settings: StoredSettings | undefined, { from = 0, note }: Made): Promise<SegmentedLog> {
     this.check();
     let log!: SegmentedLog;
     await this.change(async (change) => {
-      const { segment, mark } = await this.#beginActive(change, name, 0);
-      const end = { nextOffset: 0, position: 0 };
+      const { segment, mark } = await this.#beginActive(change, name, from);
+      const end = { nextOffset: from, position: 0 };
       const entry: LogEntry = {
         name,
         born: this.#epoch,
         settings,
-        logStartOffset: 0,
+        note,
+        logStartOffset: from,
         segments: [segment.entry()],
         quarantined: [],
         end,
         appending: segment.epoch,
       };
-      await change.commit(name, entry);
+      await change.commit([entry]);
       log = new SegmentedLog(this, entry, { segments: [segment], mark, recovery: reportUnused(entry) });
-      this.#logs.set(name, log);
+      this.adopt(log);
     });
     return log;
+  }
+
+  /** The log of its name is this one from now on, as the catalog says. */
+  adopt(log: SegmentedLog): void {
+    this.#logs.set(log.name, log);
   }
 
   /** Takes a slot, begins a segment in it, and flushes it. */
@@ -229,11 +241,10 @@ export class SegmentStore implements StoreContext {
    * lost.
    */
   async #adopt(found: RecoveredLog): Promise<SegmentedLog> {
-    const { name } = found.entry;
     if (!found.replace) {
       // Its end is recorded by the next commit, and nothing is behind it.
       const log = new SegmentedLog(this, { ...found.entry, appending: 0 }, found);
-      this.#logs.set(name, log);
+      this.adopt(log);
       return log;
     }
     let log!: SegmentedLog;
@@ -244,7 +255,7 @@ export class SegmentStore implements StoreContext {
       const segments = found.segments.slice(0, -1);
       // The slot is kept unchanged, in case somebody puts the right file back.
       if (to > from) segments.push(lostSegment(active, found.entry, lost, this.now()));
-      const { segment, mark } = await this.#beginActive(change, name, to);
+      const { segment, mark } = await this.#beginActive(change, active.log, to);
       const recovery = {
         ...found.recovery,
         segments: segments.length + 1,
@@ -258,9 +269,9 @@ export class SegmentStore implements StoreContext {
         end: { nextOffset: to, position: 0 },
         appending: 0,
       };
-      await change.commit(name, entry);
+      await change.commit([entry]);
       log = new SegmentedLog(this, entry, { segments, mark, recovery });
-      this.#logs.set(name, log);
+      this.adopt(log);
       if (to <= from) this.release(active);
     });
     return log;
@@ -368,12 +379,7 @@ export class SegmentStore implements StoreContext {
         }
         return ++this.#epoch;
       },
-      commit: (log, entry) => this.#commit(log, entry),
-      remove: async (log) => {
-        this.#epoch++;
-        await this.#commit(log, null);
-        this.#logs.delete(log);
-      },
+      commit: (entries, removed) => this.#commit(entries, removed),
     };
     const run = this.#changes.then(() => {
       this.check();
@@ -386,14 +392,16 @@ export class SegmentStore implements StoreContext {
     return run;
   }
 
-  /** Commits with this entry for the log `name`; without the log if `entry` is null. */
-  async #commit(name?: string, entry?: LogEntry | null): Promise<void> {
-    const others = [...this.#logs.values()].filter((log) => entry !== null || log.name !== name);
-    const logs = others.map((log) =>
-      log.name === name && entry ? entry : log instanceof SegmentedLog ? log.entry() : log,
-    );
-    if (entry && !this.#logs.has(entry.name)) logs.push(entry);
+  /** Commits with these entries in place of what their logs would say, and without the log that is `removed`. */
+  async #commit(entries: readonly LogEntry[] = [], removed?: string): Promise<void> {
+    if (removed !== undefined) this.#epoch++;
+    const known = new Map<string, LogEntry>();
+    for (const [name, log] of this.#logs)
+      if (name !== removed) known.set(name, log instanceof SegmentedLog ? log.entry() : log);
+    for (const entry of entries) known.set(entry.name, entry);
+    const logs = [...known.values()];
     await this.#catalog.commit({ id: this.id, epoch: this.#epoch, usedSlots: this.#usedSlots, logs });
+    if (removed !== undefined) this.#logs.delete(removed);
     this.#anyAppending = logs.some(({ appending }) => appending !== 0);
   }
 

@@ -36,7 +36,7 @@ const JOIN_BYTES = 64 * 1024;
 const MARK_SHARE = 7;
 
 export class SegmentedLog implements LogStore, SegmentList {
-  readonly name: string;
+  name: string;
   readonly recovery: LogRecovery;
   readonly batchBytesMax: number;
   leaderEpoch: number;
@@ -46,6 +46,7 @@ export class SegmentedLog implements LogStore, SegmentList {
   /** Tells this log from an earlier one of the same name; see LogEntry. */
   readonly born: number | undefined;
   settings: StoredSettings | undefined;
+  note: StoredSettings | undefined;
   compacted: CompactedTo | undefined;
   deleted = false;
   all: readonly Segment[];
@@ -65,16 +66,18 @@ export class SegmentedLog implements LogStore, SegmentList {
       name,
       born,
       settings,
+      note,
       compacted,
       logStartOffset,
       appending,
-    }: Pick<LogEntry, "name" | "born" | "settings" | "compacted" | "logStartOffset" | "appending">,
+    }: Pick<LogEntry, "name" | "born" | "settings" | "note" | "compacted" | "logStartOffset" | "appending">,
     state: Pick<RecoveredLog, "segments" | "mark" | "recovery">,
   ) {
     this.store = store;
     this.name = name;
     this.born = born;
     this.settings = settings;
+    this.note = note;
     this.compacted = compacted;
     this.recovery = state.recovery;
     this.leaderEpoch = store.epoch;
@@ -107,7 +110,7 @@ export class SegmentedLog implements LogStore, SegmentList {
   }
 
   entry(segments: readonly Segment[] = this.all, logStartOffset = this.logStartOffset): LogEntry {
-    const { name, born, settings, compacted, flushed } = this;
+    const { name, born, settings, note, compacted, flushed } = this;
     const appending = this.appending ? this.leaderEpoch : 0;
     const last = segments.at(-1)!;
     const end =
@@ -119,6 +122,8 @@ export class SegmentedLog implements LogStore, SegmentList {
       name,
       born,
       settings,
+      note,
+      madeAs: last.log === name ? undefined : last.log,
       compacted,
       logStartOffset,
       segments: packed,
@@ -258,18 +263,15 @@ export class SegmentedLog implements LogStore, SegmentList {
       const epoch = change.epochFor(slot, this.leaderEpoch);
       const next = new Segment(
         { slot, baseOffset: old.nextOffset, epoch, createdAt: store.now(), begun: store.nextGeneration },
-        this.name,
+        old.log,
       );
       const sealed = await this.#seal(old);
       const mark = await store.beginSegment(next);
       await store.volume.flush([old.slot, slot]);
       const { sealed: _, ...entry } = old.entry();
       const entries = [...this.all.slice(0, -1).map((segment) => segment.entry()), { ...entry, sealed }, next.entry()];
-      await change.commit(this.name, {
-        ...this.entry([...this.all, next]),
-        segments: entries,
-        appending: this.appending ? epoch : 0,
-      });
+      const renewed = { segments: entries, appending: this.appending ? epoch : 0 };
+      await change.commit([{ ...this.entry([...this.all, next]), ...renewed }]);
       old.becomeSealed(sealed);
       this.all = [...this.all, next];
       this.leaderEpoch = epoch;
@@ -299,7 +301,7 @@ export class SegmentedLog implements LogStore, SegmentList {
   async saveSettings(settings: StoredSettings): Promise<void> {
     this.check();
     await this.store.change(async (change) => {
-      await change.commit(this.name, { ...this.entry(), settings });
+      await change.commit([{ ...this.entry(), settings }]);
       this.settings = settings;
     });
   }
@@ -307,7 +309,7 @@ export class SegmentedLog implements LogStore, SegmentList {
   async saveCompacted(compacted: CompactedTo): Promise<void> {
     this.check();
     await this.store.change(async (change) => {
-      await change.commit(this.name, { ...this.entry(), compacted });
+      await change.commit([{ ...this.entry(), compacted }]);
       this.compacted = compacted;
     });
   }

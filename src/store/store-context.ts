@@ -18,10 +18,11 @@ export interface Change {
   takeSlot(): Promise<number>;
   /** The epoch for a segment in this slot: a new one when the slot may hold stale batches, else `current`. */
   epochFor(slot: number, current: number): number;
-  /** Makes `entry` the log's entry in the catalog. This is the commit. */
-  commit(log: string, entry: LogEntry): Promise<void>;
-  /** Removes the log from the catalog. This is a commit as well. A later log of that name is born in a later epoch. */
-  remove(log: string): Promise<void>;
+  /**
+   * Makes these the entries of their logs in the catalog. This is the commit. `removed` leaves the catalog in the same
+   * commit; a later log of that name is born in a later epoch.
+   */
+  commit(entries: readonly LogEntry[], removed?: string): Promise<void>;
 }
 
 /** A log that is about to be appended to. The catalog's next commit says so. */

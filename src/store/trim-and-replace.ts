@@ -6,6 +6,7 @@
  *   delete    catalog committed without the log → its slots free
  */
 import { TidemarkError } from "../errors.ts";
+import type { StoredSettings } from "./catalog.ts";
 import type { ReplacementSegment } from "./log-store.ts";
 import { readSections, writeSections } from "./sections.ts";
 import { Segment } from "./segment.ts";
@@ -14,8 +15,12 @@ import { BODY_AT } from "./slot.ts";
 
 const NOTHING = new Uint8Array(0);
 
-/** Implements LogStore.trim. */
-export async function trimSegments(log: SegmentList, offset: number): Promise<void> {
+/** Implements LogStore.trim. The commit that says the new start changes the log's note as well. */
+export async function trimSegments(
+  log: SegmentList,
+  offset: number,
+  note: StoredSettings | undefined = log.note,
+): Promise<void> {
   const { store, flushed } = log;
   log.check();
   if (offset <= log.logStartOffset) return;
@@ -36,7 +41,8 @@ export async function trimSegments(log: SegmentList, offset: number): Promise<vo
       await log.writeMark();
       await store.volume.flush([kept.at(-1)!.slot]);
     }
-    await change.commit(log.name, log.entry(kept, offset));
+    await change.commit([{ ...log.entry(kept, offset), note }]);
+    log.note = note;
     log.adopt(kept);
     log.logStartOffset = offset;
   });
@@ -74,7 +80,7 @@ export async function replaceSegments(
     const first = log.all.indexOf(inputs[0]!);
     const next = log.all.filter((segment) => !inputs.includes(segment));
     next.splice(first, 0, ...made);
-    await change.commit(log.name, log.entry(next));
+    await change.commit([log.entry(next)]);
     log.adopt(next);
   });
 }
@@ -86,7 +92,7 @@ export async function replaceSegments(
 export async function deleteLog(log: SegmentList): Promise<void> {
   log.check();
   await log.store.change(async (change) => {
-    await change.remove(log.name);
+    await change.commit([], log.name);
     log.deleted = true;
     for (const segment of log.all) {
       segment.retired = true;
@@ -117,7 +123,8 @@ async function writeOutput(
   const { volume, kernel, now } = log.store;
   const { baseOffset, nextOffset, bytes, sealedAt } = output;
   const epoch = log.leaderEpoch;
-  const segment = new Segment({ slot, baseOffset, epoch, createdAt: now(), begun: log.store.nextGeneration }, log.name);
+  const { log: madeAs } = log.all[0]!;
+  const segment = new Segment({ slot, baseOffset, epoch, createdAt: now(), begun: log.store.nextGeneration }, madeAs);
   await log.store.beginSegment(segment);
   await volume.write(slot, BODY_AT, bytes);
   segment.add(kernel, bytes);

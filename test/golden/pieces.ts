@@ -141,10 +141,19 @@ const catalog: CatalogState = {
   ],
 };
 
-async function catalogBytes(kernel: Kernel): Promise<Uint8Array> {
+/** A log with a note, and one that was made under another name. */
+const noted: CatalogState = {
+  ...catalog,
+  logs: catalog.logs.map((log, at) => ({
+    ...log,
+    ...(at === 0 ? { name: "orders-0.out", madeAs: "orders-0", note: { v: 1, outbox: "0123456789abcdef" } } : {}),
+  })),
+};
+
+async function catalogBytes(kernel: Kernel, state: CatalogState): Promise<Uint8Array> {
   const volume = new MemoryVolume({ slotBytes: SLOT, slots: 3 });
   const { catalog: copy } = await Catalog.read(volume, kernel);
-  await copy.commit(catalog);
+  await copy.commit(state);
   const head = await readExactly(volume, 0, 0, 16);
   return readExactly(volume, 1, 0, 28 + new DataView(head.buffer).getUint32(12));
 }
@@ -267,9 +276,16 @@ export const goldenPieces: readonly GoldenPiece[] = [
   {
     file: "catalog.bin",
     contains: "a catalog of format 2, generation 1: a log with every field, and one with none that may be left out",
-    write: catalogBytes,
+    write: (kernel) => catalogBytes(kernel, catalog),
     read: catalogIn,
     says: { generation: 1, copies: 2, state: catalog },
+  },
+  {
+    file: "catalog-noted.bin",
+    contains: "a copy of the catalog of version 3: of a log that has a note, and another name than its slots say",
+    write: (kernel) => catalogBytes(kernel, noted),
+    read: catalogIn,
+    says: { generation: 1, copies: 2, state: noted },
   },
   {
     file: "producers.bin",

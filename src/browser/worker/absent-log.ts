@@ -1,7 +1,14 @@
 /** What reads of a topic that does not exist see: nothing, until it is made. Loaded by the first such read. */
 import { TidemarkError } from "../../errors.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
-import type { CleanResult, Fetched, FetchOptions, LogApi, StartPosition } from "../../log/types.ts";
+import {
+  type CleanResult,
+  type Fetched,
+  type FetchOptions,
+  type LogApi,
+  NOTHING_CLEANED,
+  type StartPosition,
+} from "../../log/types.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
 
 const EMPTY = { logStartOffset: 0, highWatermark: 0, logEndOffset: 0 } as const;
@@ -64,11 +71,7 @@ export function absentLog(
     },
     trim: async (offset: number) => onlyStart(offset),
     roll: async () => undefined,
-    clean: async (): Promise<CleanResult> => ({
-      retired: { segments: 0, bytes: 0 },
-      compacted: { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 },
-      rolled: false,
-    }),
+    clean: async (): Promise<CleanResult> => ({ ...NOTHING_CLEANED, rolled: false }),
     close: async () => undefined,
   };
 }

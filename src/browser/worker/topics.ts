@@ -67,7 +67,7 @@ export class Topics {
   load(store: SegmentStore): void {
     this.#settings.clear();
     for (const name of store.names()) {
-      const settings = store.settingsOf(name);
+      const settings = store.keptOf(name)?.settings;
       if (settings) this.#settings.set(topicName(name), soundSettings(settings));
     }
   }
