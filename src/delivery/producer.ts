@@ -57,10 +57,15 @@ export interface ProducerRecord {
   readonly timestamp: number;
 }
 
+/** `memory`: of the batch, where the receiver is done with it and gives it back for a later batch. */
+export interface Sent extends AppendResult {
+  readonly memory?: ArrayBuffer | undefined;
+}
+
 export interface ProducerOptions {
   readonly kernel: Kernel;
   /** Sends one batch to the leader. It may transfer the bytes: the producer does not use them again. */
-  readonly send: (batch: Uint8Array, options: AppendOptions) => Promise<AppendResult>;
+  readonly send: (batch: Uint8Array, options: AppendOptions) => Promise<Sent>;
   /** Resolves when a log that failed is open again; rejects when it never will be. */
   readonly reopened: () => Promise<void>;
   /**
@@ -312,6 +317,7 @@ export class Producer {
       draft.since = Math.max(this.#flushedEnd, this.#options.logEnd?.() ?? 0);
       const result = await this.#send(draft);
       if (result.acks === "flushed") this.#flushedEnd = Math.max(this.#flushedEnd, result.lastOffset + 1);
+      if (result.memory) draft.builder.giveBack(result.memory);
       this.#leave(draft);
       draft.resolve(result);
     } catch (thrown) {
@@ -347,7 +353,7 @@ export class Producer {
    * Sends one batch until its outcome is known. The host bounds this: `reopened` rejects once the log is closed for
    * good.
    */
-  async #send(draft: Draft): Promise<AppendResult> {
+  async #send(draft: Draft): Promise<Sent> {
     const { send, reopened, pause, codec } = this.#options;
     const { acks, ifEnd, since } = draft;
     let unknown: TidemarkError | undefined;

@@ -99,6 +99,8 @@ export interface EncodeRequest {
   readonly producerId: number;
   readonly producerEpoch: number;
   readonly baseSequence: number;
+  /** Memory for the batch. It is used where the batch fits. */
+  readonly into?: ArrayBuffer | undefined;
 }
 
 export interface ScanRequest {

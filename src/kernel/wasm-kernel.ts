@@ -55,6 +55,12 @@ interface Exports {
 
 /** CRCs of long inputs are made in pieces that stay in the processor's nearer caches. */
 const CRC_CHUNK_BYTES = 64 * 1024;
+/** Places in a batch's header, as assembly/batch.ts has them. */
+const HEADER_BYTES = 61;
+const LENGTH_AT = 8;
+const LENGTH_OVERHEAD = 12;
+/** The header of a smaller batch is not copied alone: many small copies take longer than one of all bytes. */
+const LARGE_BATCH_BYTES = 8 * 1024;
 const NOTHING = new Uint8Array(0);
 const NO_COLUMNS: RecordColumns = { count: 0, ints: new Int32Array(0), timestamps: new Float64Array(0) };
 
@@ -115,7 +121,7 @@ export class WasmKernel implements Kernel {
   }
 
   encodeBatch(request: EncodeRequest): { status: Status; bytes: Uint8Array } {
-    const { blob, lengths, timestamps, count, attributes, producerId, producerEpoch, baseSequence } = request;
+    const { blob, lengths, timestamps, count, attributes, producerId, producerEpoch, baseSequence, into } = request;
     if (blob.length > KERNEL_BATCH_BYTES_MAX || count > KERNEL_BATCH_RECORDS_MAX)
       return { status: Status.TOO_LARGE, bytes: NOTHING };
     if (
@@ -130,7 +136,10 @@ export class WasmKernel implements Kernel {
       this.#rows.set(lengths.subarray(0, count * 3));
       this.#stamps.set(timestamps.subarray(0, count));
     }
-    return this.#bytes(this.#exports.encode(blob.length, count, attributes, producerId, producerEpoch, baseSequence));
+    return this.#bytes(
+      this.#exports.encode(blob.length, count, attributes, producerId, producerEpoch, baseSequence),
+      into,
+    );
   }
 
   validateBatch(bytes: Uint8Array): Status {
@@ -161,7 +170,7 @@ export class WasmKernel implements Kernel {
   scan(bytes: Uint8Array, request: ScanRequest): ScanResult {
     const { expectedOffset, allowGaps, minEpoch, maxEpoch, checkCrc, position, segmentBaseOffset, index } = request;
     const looked = bytes.subarray(0, KERNEL_BATCH_BYTES_MAX);
-    this.#in.set(looked);
+    if (checkCrc || !this.#putHeaders(looked)) this.#in.set(looked);
     const status = areInts(minEpoch, maxEpoch)
       ? this.#exports.scan(
           looked.length,
@@ -201,6 +210,22 @@ export class WasmKernel implements Kernel {
     };
   }
 
+  /**
+   * Puts the headers of large batches into IN: a scan without checksums reads nothing else. Returns false where these
+   * bytes are not large batches from end to end.
+   */
+  #putHeaders(bytes: Uint8Array): boolean {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    for (let at = 0; at < bytes.length;) {
+      if (at + HEADER_BYTES > bytes.length) return false;
+      const sizeBytes = view.getInt32(at + LENGTH_AT) + LENGTH_OVERHEAD;
+      if (sizeBytes < LARGE_BATCH_BYTES || at + sizeBytes > bytes.length) return false;
+      this.#in.set(bytes.subarray(at, at + HEADER_BYTES), at);
+      at += sizeBytes;
+    }
+    return true;
+  }
+
   searchIndex(entries: Uint8Array, kind: "offset" | "time", target: number, steps?: number[]): number {
     assert(entries.length <= KERNEL_BATCH_BYTES_MAX, "index beyond the kernel's memory");
     const isTime = kind === "time";
@@ -220,10 +245,12 @@ export class WasmKernel implements Kernel {
   }
 
   /** Reads an export's result: the number of bytes in OUT, or -status. */
-  #bytes(result: number): { status: Status; bytes: Uint8Array } {
-    return result < 0
-      ? { status: -result as Status, bytes: NOTHING }
-      : { status: Status.OK, bytes: this.#out.slice(0, result) };
+  #bytes(result: number, into?: ArrayBuffer): { status: Status; bytes: Uint8Array } {
+    if (result < 0) return { status: -result as Status, bytes: NOTHING };
+    if (!into || into.byteLength < result) return { status: Status.OK, bytes: this.#out.slice(0, result) };
+    const bytes = new Uint8Array(into, 0, result);
+    bytes.set(this.#out.subarray(0, result));
+    return { status: Status.OK, bytes };
   }
 
   #columns(result: number): { status: Status; columns: RecordColumns } {

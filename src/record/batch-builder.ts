@@ -39,6 +39,8 @@ export interface BatchOwner {
 const SHORT_COPY_BYTES = 32;
 /** A record's length (up to 2^21 zigzagged: 4), its attributes byte and its offset delta (up to 65,535: 3). */
 const FIXED_BYTES_MAX = 4 + 1 + 3;
+/** The memory of a smaller batch is not given back: to make it anew costs less. */
+export const LENT_BYTES = 16 * 1024;
 const FIRST_BLOB_BYTES = 4096;
 const FIRST_RECORDS = 64;
 
@@ -65,6 +67,8 @@ export class BatchBuilder {
   #timestamps = new Float64Array(FIRST_RECORDS);
   #count = 0;
   #sizeBytes = BATCH_HEADER_BYTES;
+  /** Of an earlier batch, for the next one to be written into. */
+  #memory: ArrayBuffer | undefined;
 
   constructor(kernel: Kernel, limits: BatchLimits = {}) {
     this.#kernel = kernel;
@@ -151,10 +155,30 @@ export class BatchBuilder {
       producerId,
       producerEpoch,
       baseSequence,
+      into: this.#takeMemory(),
     });
     if (status !== Status.OK)
       throw new TidemarkError("INVALID_ARGUMENT", `the kernel refused the batch (${status})`, { status });
     return bytes;
+  }
+
+  /**
+   * Memory for the batch, if the receiver of an earlier one has given its memory back. A new page of memory costs the
+   * system more than the copy of a batch into it. A batch that would leave half of the memory empty gets a buffer of its
+   * own, because the receiver counts all of the memory.
+   */
+  #takeMemory(): ArrayBuffer | undefined {
+    const memory = this.#memory;
+    const sizeBytes = this.#sizeBytes;
+    if (!memory || sizeBytes < LENT_BYTES || memory.byteLength > 2 * sizeBytes) return undefined;
+    this.#memory = undefined;
+    // A later batch may be a little larger.
+    return memory.byteLength >= sizeBytes ? memory : new ArrayBuffer(sizeBytes + (sizeBytes >> 3));
+  }
+
+  /** Takes back the memory of a batch that its receiver is done with. */
+  giveBack(memory: ArrayBuffer): void {
+    this.#memory = memory;
   }
 
   /** Removes all records. The memory is kept for the next batch. */

@@ -34,6 +34,43 @@ export const scanCases: KernelCase[] = [
     },
   },
   {
+    name: "scan without checksums judges large batches as it judges them behind a small one",
+    run(kernel) {
+      const [small] = chain(kernel, [1]) as [Uint8Array];
+      const [, a, b, c] = chain(kernel, [1, 5, 9, 7], 9000, 4) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+      const edits: [string, Uint8Array][] = [
+        ["whole", concat(a, b, c)],
+        ["part of a header", concat(a, b.subarray(0, 60))],
+        ["a header", concat(a, b.subarray(0, 61))],
+        ["all but a byte", concat(a, b.subarray(0, -1))],
+        ["zeros behind", concat(a, b, new Uint8Array(9000))],
+        ["a small one behind", concat(a, b, small)],
+      ];
+      for (let at = 0; at < 61; at++) {
+        const copy = b.slice();
+        copy[at]! ^= 1 << (at % 8);
+        edits.push([`byte ${at}`, concat(a, copy, c)]);
+      }
+      for (const [label, bytes] of edits) {
+        const alone = kernel.scan(bytes, scanRequest({ expectedOffset: 1, checkCrc: false }));
+        const behind = kernel.scan(concat(small, bytes), scanRequest({ checkCrc: false }));
+        equal(
+          [alone.status, alone.validBytes, alone.batches, alone.records, alone.nextOffset, alone.lastEpoch],
+          [
+            behind.status,
+            behind.validBytes - small.length,
+            behind.batches - 1,
+            behind.records - 1,
+            behind.nextOffset,
+            behind.lastEpoch,
+          ],
+          label,
+        );
+        check(alone.status === Status.OK || label !== "whole", "whole batches are good");
+      }
+    },
+  },
+  {
     name: "scan stops before what is wrong, and names it",
     run(kernel) {
       const [a, b, c] = chain(kernel, [1, 2, 3], 100, 4) as [Uint8Array, Uint8Array, Uint8Array];

@@ -1,10 +1,10 @@
 /** A topic as the application sees it: values in, records out. Batches are made and checked here, in the page. */
 import { TidemarkError } from "../../errors.ts";
-import { Producer } from "../../delivery/producer.ts";
+import { Producer, type Sent } from "../../delivery/producer.ts";
 import type { ReadSource } from "../../delivery/reader.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
-import type { AppendResult, CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
+import type { CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
 import { checkOptions, integer } from "../../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../topic/input.ts";
 import { checkTopicName } from "../../topic/names.ts";
@@ -200,7 +200,7 @@ export class BrowserTopic<V> implements Topic<V> {
     throw thrown;
   }
 
-  async #send(batch: Uint8Array, options: object): Promise<AppendResult> {
+  async #send(batch: Uint8Array, options: object): Promise<Sent> {
     try {
       const result = await this.#open().append({ topic: this.name, batch, born: this.#born, ...options });
       this.#born ??= result.born;

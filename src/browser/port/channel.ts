@@ -6,6 +6,8 @@ export function channelPort(name: string): MessagePort {
   const channel = new BroadcastChannel(name);
   let isOpen = true;
   const port = {
+    /** It can't transfer anything. */
+    copies: true,
     set onmessage(listener: BroadcastChannel["onmessage"]) {
       channel.onmessage = listener;
     },

@@ -3,11 +3,12 @@
  * worker is gone, however it went.
  */
 import { TidemarkError } from "../../errors.ts";
-import type { AppendResult, Fetched } from "../../log/types.ts";
+import type { Fetched } from "../../log/types.ts";
 import type { TideEvent } from "../api.ts";
 import { whenFree } from "../platform/locks.ts";
 import type { Control } from "./envelope.ts";
 import {
+  type Appended,
   type AppendRequest,
   type Ping,
   type PortOrName,
@@ -127,12 +128,9 @@ export class PortClient {
       while (line[0] && this.#hasPlace(line[0])) this.#send(line.shift()!);
   }
 
-  append(request: Omit<AppendRequest, "op">): Promise<AppendResult & { readonly born?: number }> {
-    return this.call<AppendResult & { readonly born?: number }>(
-      { op: "append", ...request },
-      undefined,
-      request.batch.length,
-    );
+  append(request: Omit<AppendRequest, "op">): Promise<Appended> {
+    // As the worker counts them: a batch may be a view of a larger buffer.
+    return this.call<Appended>({ op: "append", ...request }, undefined, request.batch.buffer.byteLength);
   }
 
   call<T = Fetched>(request: Request, signal?: AbortSignal, creditBytes = 0): Promise<T> {

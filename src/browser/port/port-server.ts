@@ -5,8 +5,11 @@ import type { LogApi, StartPosition } from "../../log/types.ts";
 import { checkOptions, flag, integer, refused } from "../../topic/check.ts";
 import { APPEND_OPTIONS, READ_OPTIONS } from "../../topic/options.ts";
 import { logSettingsOf } from "../../topic/settings.ts";
+import { LENT_BYTES } from "../../record/batch-builder.ts";
 import type { TideEvent } from "../api.ts";
 import {
+  type Appended,
+  type AppendRequest,
   CREDIT_BYTES,
   type Hello,
   type ManageRequest,
@@ -37,10 +40,13 @@ export class PortServer {
   /** Requests under way; whoever ends the port ends them. */
   readonly running = new Map<number, AbortController>();
   #creditUsed = 0;
+  /** What goes over this port is copied, never moved. */
+  readonly #copies: boolean;
 
   /** `opened`: what the page is told first. */
   constructor(port: MessagePort, host: PortHost, opened?: unknown) {
     this.#port = port;
+    this.#copies = "copies" in port;
     this.#host = host;
     port.onmessage = ({ data }: MessageEvent) => void this.#receive(data);
     const hello: Hello = { hello: PROTOCOL_VERSION, creditBytes: CREDIT_BYTES, opened };
@@ -96,7 +102,7 @@ export class PortServer {
     return this.#host.manage(managed);
   }
 
-  async #append(request: Extract<Request, { op: "append" }>): Promise<unknown> {
+  async #append(request: AppendRequest): Promise<Appended> {
     const { topic, batch } = request;
     // What it holds in memory: a batch may be a view of a larger buffer.
     const bytes = batch.buffer.byteLength;
@@ -107,8 +113,14 @@ export class PortServer {
       const { log, born } = await this.#host.writable(topic, request.born);
       const result = await log.append(batch, request);
       this.#host.appended(topic);
-      // Told to who did not know it yet.
-      return request.born === undefined ? { ...result, born } : result;
+      return {
+        ...result,
+        ...(request.born === undefined && { born }),
+        // The log keeps no batch that is flushed. At the other levels it may still have to write it.
+        ...(bytes >= LENT_BYTES &&
+          result.acks === "flushed" &&
+          !this.#copies && { memory: batch.buffer as ArrayBuffer }),
+      };
     } finally {
       this.#creditUsed -= bytes;
     }
@@ -160,8 +172,12 @@ function check(request: object): void {
   checkOptions(op, request, FIELDS[op]);
 }
 
-/** Fetched bytes move, they are not copied: the store made the buffer for this answer alone. */
+/**
+ * Fetched bytes move, they are not copied: the store made the buffer for this answer alone. The memory of a batch moves
+ * back to the page that sent it.
+ */
 function buffersOf(ok: unknown): ArrayBuffer[] {
-  const bytes = (ok as { bytes?: unknown } | undefined)?.bytes;
+  const { bytes, memory } = Object(ok) as { bytes?: unknown; memory?: ArrayBuffer };
+  if (memory) return [memory];
   return bytes instanceof Uint8Array && bytes.byteLength > 0 ? [bytes.buffer as ArrayBuffer] : [];
 }

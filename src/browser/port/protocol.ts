@@ -8,7 +8,7 @@
  *    │ ◀── { event: alive } ──────────────────────│   it holds the lock by which its end will be known
  *    │ ◀── hello { version, credit, opened } ─────│   or { failed }
  *    │ ─── { id, op: "append", topic, batch } ───▶│   batch transferred; its bytes count against the credit
- *    │ ◀── { id, ok } or { id, error } ───────────│   the answer gives them back
+ *    │ ◀── { id, ok } or { id, error } ───────────│   the answer gives them back, and the memory of a large batch with them
  *    │ ─── { id, op: "fetch", topic, from … } ───▶│   one answer; with `wait` it may come much later
  *    │ ─── { id, op: "cancel" } ─────────────────▶│   ends the request of that id
  *    │ ─── { id, op: "ready" } ──────────────────▶│   answered once a failed store is open again
@@ -26,7 +26,7 @@
  * INVALID_ARGUMENT if it has an id, and dropped if not.
  */
 import type { WireError } from "../../errors.ts";
-import type { Acks, Isolation } from "../../log/types.ts";
+import type { Acks, AppendResult, Isolation } from "../../log/types.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
 import type { Engine, VolumeInfo } from "../../store/volume.ts";
 import type { TopicSettings } from "../../topic/settings.ts";
@@ -108,6 +108,13 @@ export interface AppendRequest extends OfTopic {
   /** As in AppendOptions. */
   readonly fromZero?: boolean | undefined;
   readonly resentSince?: number | undefined;
+}
+/** What an append is answered with. */
+export interface Appended extends AppendResult {
+  /** Told to a page that did not know it. */
+  readonly born?: number | undefined;
+  /** The batch's, moved back: the page writes a later batch into it. */
+  readonly memory?: ArrayBuffer | undefined;
 }
 export interface FetchRequest extends OfTopic {
   readonly op: "fetch";
