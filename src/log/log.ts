@@ -53,7 +53,7 @@ export class Log implements LogApi {
   readonly #store: LogStore;
   readonly #kernel: Kernel;
   readonly #clock: Clock;
-  readonly #breathe: (() => Promise<void>) | undefined;
+  readonly #breathe: LogOptions["breathe"];
   /** Producers' state as of the queue's end. It decides whether the next append is admitted. */
   readonly #producers: ProducerState;
   /**
@@ -280,7 +280,7 @@ export class Log implements LogApi {
       this.#queue = [];
       this.#queueBytes = 0;
       if (group.length > 0 && !this.#failure) await this.#commit(group);
-      await this.#breathe?.();
+      await this.#breathe?.(group.length);
       this.#scheduled = false;
       // Scheduled at the end of the line, so that waiting structural work runs between two commits.
       if (this.#queue.length > 0) this.#schedule();

@@ -184,6 +184,7 @@ export interface LogOptions {
   /**
    * Resolves in a later turn of the host's event loop, behind messages that already wait. Where storage is synchronous,
    * appends pile up as messages while a commit uses the thread. With a turn between commits, they form the next one.
+   * `committed`: batches of the commit before; left out where it is other work that makes room.
    */
-  readonly breathe?: (() => Promise<void>) | undefined;
+  readonly breathe?: ((committed?: number) => Promise<void>) | undefined;
 }

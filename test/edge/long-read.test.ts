@@ -5,10 +5,12 @@
 import { env, runInDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import type { Env } from "../../worker/env.ts";
+import { splitBatches } from "../../src/record/record-batch.ts";
 import { objectName } from "../../worker/rpc/stubs.ts";
 
 const { LOGS } = env as unknown as Env;
 const at = (path: string): string => `http://localhost/v1/stream/long/${path}`;
+const BATCHES = "application/vnd.tidemark.batches";
 const MIB = 1024 * 1024;
 
 interface Storage {
@@ -94,6 +96,58 @@ describe("long answers", () => {
     }
     expect(found === bodies.join("")).toBe(true);
     expect(answers).toBeLessThan(15);
+  });
+
+  it("batches come as they are stored, from the one that holds the offset on", async () => {
+    const bodies = lines(60, 50_000);
+    const type = { "content-type": "text/plain" };
+    await (await SELF.fetch(at("batches"), { method: "PUT", headers: type })).arrayBuffer();
+    // At once: rows hold several batches.
+    await Promise.all(bodies.map((body) => SELF.fetch(at("batches"), { method: "POST", headers: type, body })));
+    const rows = await inside("batches", (sql) =>
+      sql
+        .exec("SELECT base_offset, next_offset, bytes FROM chunk ORDER BY base_offset")
+        .toArray()
+        .map(({ base_offset, next_offset, bytes }) => ({
+          from: Number(base_offset),
+          count: Number(next_offset) - Number(base_offset),
+          bytes: new Uint8Array(bytes as ArrayBuffer),
+        })),
+    );
+    const stored = rows.flatMap(({ bytes }) => splitBatches(bytes));
+    const inner = rows.find(({ count }) => count > 1)!;
+    expect([stored.length, rows.length < 60, inner.from < 30]).toEqual([60, true, true]);
+    for (const from of [0, inner.from, inner.from + 1]) {
+      const response = await SELF.fetch(`${at("batches")}?offset=${offsetOf(from)}`, { headers: { accept: BATCHES } });
+      const headers = ["content-type", "stream-next-offset", "stream-up-to-date", "tidemark-from-offset"];
+      expect(headers.map((name) => response.headers.get(name))).toEqual([
+        BATCHES,
+        offsetOf(60),
+        "true",
+        offsetOf(from),
+      ]);
+      const found = splitBatches(new Uint8Array(await response.arrayBuffer()));
+      expect(found.length).toBe(60 - from);
+      for (const [i, batch] of found.entries()) expect(batch).toEqual(stored[from + i]);
+    }
+    // A row whose batches do not follow each other breaks the answer off, and the next one names the damage.
+    await inside("batches", (sql) => {
+      const { bytes, from } = inner;
+      new DataView(bytes.buffer).setBigInt64(bytes.length / inner.count, BigInt(from + 7));
+      sql.exec("UPDATE chunk SET bytes = ? WHERE base_offset = ?", bytes, from);
+    });
+    const read = (from: number): Promise<Response> =>
+      SELF.fetch(`${at("batches")}?offset=${offsetOf(from)}`, { headers: { accept: BATCHES } });
+    await expect(read(0).then((response) => response.arrayBuffer())).rejects.toThrow();
+    const page = await read(0);
+    const next = page.headers.get("stream-next-offset");
+    expect([page.status, splitBatches(new Uint8Array(await page.arrayBuffer())).length > 0]).toEqual([200, true]);
+    expect(Number(next!.slice(0, 16))).toBeLessThanOrEqual(inner.from + 1);
+    const named = await read(inner.from + 1);
+    expect([named.status, ((await named.json()) as { error: { code: string } }).error.code]).toEqual([
+      500,
+      "CORRUPT_RANGE",
+    ]);
   });
 
   it("live readers are served page by page", async () => {

@@ -22,6 +22,8 @@ export interface RawOptions {
   readonly inspected?: boolean;
   /** Another checkout whose worker is run. */
   readonly source?: string;
+  /** The file that is run in the place of worker/index.ts. */
+  readonly entry?: string;
   /** The port of its object storage (r2-server.ts). Without it there is no bucket. */
   readonly r2Port?: number;
 }
@@ -44,10 +46,11 @@ export class RawWorkerd {
     plants = [],
     inspected = false,
     source = root,
+    entry = path.join(source, "worker", "index.ts"),
     r2Port,
   }: RawOptions): Promise<RawWorkerd> {
     mkdirSync(path.join(directory, "state"), { recursive: true });
-    await bundle(directory, plants, source);
+    await bundle(directory, { plants, source, entry });
     const port = await freePort();
     writeFileSync(path.join(directory, "config.capnp"), configuration({ directory, port, settings, r2Port }));
     return new RawWorkerd(directory, port, inspected ? await freePort() : undefined);
@@ -131,10 +134,16 @@ export class RawWorkerd {
   }
 }
 
-async function bundle(directory: string, plants: readonly PlantedBug[], source: string): Promise<void> {
+interface Bundled {
+  readonly plants: readonly PlantedBug[];
+  readonly source: string;
+  readonly entry: string;
+}
+
+async function bundle(directory: string, { plants, source, entry }: Bundled): Promise<void> {
   const planted = plants.map((plant) => plantedBug(plant));
   const bundled = await rolldown({
-    input: path.join(source, "worker", "index.ts"),
+    input: entry,
     cwd: source,
     platform: "browser",
     external: [/^cloudflare:/],

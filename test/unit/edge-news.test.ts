@@ -13,12 +13,16 @@ import { offsetText, SseReader } from "../edge/sse-reader.ts";
 import { releaseKernel } from "../support/kernels.ts";
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+const textOf = (body: string | Uint8Array): string =>
+  typeof body === "string" ? body : new TextDecoder().decode(body);
 const kernel = await releaseKernel();
 
 /** The Worker's end of a watcher's socket. */
 class Wire {
   readonly #listeners = new Map<string, (event: { data?: unknown }) => void>();
   binaryType = "";
+  /** News of JSON are text, all others bytes. */
+  form: (body: string) => string | Uint8Array = text;
   isClosed = false;
   accept(): void {}
   close(): void {
@@ -29,16 +33,16 @@ class Wire {
   }
   /** A notice comes; `body` where it brings news. */
   notice(from: number, end: number, body?: string, closed = false): void {
-    const data =
-      body === undefined ? plainNotice(end, closed) : newsNotice({ from, end, body: text(body) }, closed).buffer;
-    this.#listeners.get("message")!({ data });
+    const sent =
+      body === undefined ? plainNotice(end, closed) : newsNotice({ from, end, body: this.form(body) }, closed);
+    this.#listeners.get("message")!({ data: typeof sent === "string" ? sent : sent.buffer });
   }
 }
 
 describe("a watch", () => {
   const taken = (watch: Watch, offset: number): string | undefined => {
     const news = watch.take(offset);
-    return news && `${news.from}-${news.end} ${new TextDecoder().decode(news.body)}`;
+    return news && `${news.from}-${news.end} ${textOf(news.body)}`;
   };
   function watching(): { wire: Wire; watch: Watch } {
     const wire = new Wire();
@@ -50,6 +54,21 @@ describe("a watch", () => {
     wire.notice(5, 6, "a");
     wire.notice(6, 9, "b");
     expect([taken(watch, 5), taken(watch, 6), taken(watch, 9), watch.end]).toEqual(["5-6 a", "6-9 b", undefined, 9]);
+  });
+
+  it("takes text and bytes alike, whatever is in them", () => {
+    const { wire, watch } = watching();
+    for (const form of [text, String]) {
+      wire.form = form;
+      for (const body of ["", "{}", '[{"end":1}]', " 7 8 1 ", "ä😀"]) {
+        wire.notice(2 ** 40, 2 ** 40 + 3, body, true);
+        expect([taken(watch, 2 ** 40), watch.end, watch.closed]).toEqual([
+          `${2 ** 40}-${2 ** 40 + 3} ${body}`,
+          2 ** 40 + 3,
+          true,
+        ]);
+      }
+    }
   });
 
   it("gives none to whoever stands elsewhere, and none behind a gap", () => {
@@ -197,7 +216,7 @@ describe("a log's news", () => {
     const socketOf = (name: string) => ({
       send(data: string | Uint8Array<ArrayBuffer>) {
         const { end, closed, news } = readNotice(typeof data === "string" ? data : data.slice().buffer);
-        const body = news && (name === "values" ? new TextDecoder().decode(news.body) : `${news.body.length} bytes`);
+        const body = news && (name === "values" ? textOf(news.body) : `${news.body.length} bytes`);
         told.push(
           `${name} ${news?.from ?? ""}-${end}${closed ? " closed" : ""}${body === undefined ? "" : ` ${body}`}`,
         );

@@ -1,6 +1,7 @@
 /** The log's rules, one by one, on the real store. */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
+import { Log } from "../../src/log/log.ts";
 import { compressBatch } from "../../src/record/codec.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
 import { fails } from "../contract/check.ts";
@@ -25,6 +26,18 @@ describe("append", () => {
     expect(volume.flushes - flushes, "one group, one flush").toBe(1);
     expect(log.highWatermark).toBe(4);
     expect(await dump(log)).toEqual(["0:a=1", "1:b=2", "2:c=3", "3:d=4"]);
+  });
+
+  it("tells the host how many batches a commit had, so that it knows whether to wait for others", async () => {
+    const { store, clock } = await fixture();
+    const told: (number | undefined)[] = [];
+    const breathe = async (committed?: number): Promise<void> => void told.push(committed);
+    const log = await Log.open({ store: await store.log("t-1"), kernel, clock, breathe });
+    await log.append(batchOf(["a=1"]));
+    await Promise.all([log.append(batchOf(["b=2"])), log.append(batchOf(["c=3", "d=4"]))]);
+    await log.append(batchOf(["e=5"]));
+    await log.close();
+    expect(told).toEqual([1, 2, 1]);
   });
 
   it("acks each level when it is reached, and no sooner", async () => {

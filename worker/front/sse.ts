@@ -38,6 +38,7 @@ export interface SseRequest extends LiveRequest {
 }
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 /** Every line break that SSE knows begins a new data line. */
 const event = (name: string, id: string, text: string): string =>
@@ -46,7 +47,11 @@ const event = (name: string, id: string, text: string): string =>
     .map((line) => `data:${line.startsWith(" ") ? " " : ""}${line}\n`)
     .join("")}\n`;
 
-function base64(bytes: Uint8Array): string {
+const bytesOf = (values: Uint8Array | string): Uint8Array =>
+  typeof values === "string" ? encoder.encode(values) : values;
+
+function base64(values: Uint8Array | string): string {
+  const bytes = bytesOf(values);
   let text = "";
   // A multiple of 3, so that the pieces join without padding in between.
   for (let at = 0; at < bytes.length; at += 0x6000)
@@ -55,16 +60,16 @@ function base64(bytes: Uint8Array): string {
 }
 
 /** What the bytes of one answer of the object are as an event's text; "" for none. */
-type Encode = (bytes: Uint8Array, isEnd: boolean) => string;
+type Encode = (values: Uint8Array | string, isEnd: boolean) => string;
 
 function encodeFor(type: string, lead: string): Encode {
   if (type === "application/json") {
     // Compaction may have taken all records on the way: then there is no message, and no event.
-    return (bytes) => (bytes.length <= 2 ? "" : new TextDecoder().decode(bytes));
+    return (values) => (values.length <= 2 ? "" : typeof values === "string" ? values : decoder.decode(values));
   }
   if (!type.startsWith("text/")) return base64;
   const text = new LiveText(lead);
-  return (bytes, isEnd) => text.next(bytes, isEnd);
+  return (values, isEnd) => text.next(bytesOf(values), isEnd);
 }
 
 interface Answering {
@@ -125,7 +130,7 @@ class SseSession {
     return this.#eventsOf(bytes, { next: nextOf(found), isAtTail: isAtTail(found), isEnded: isEnded(found) });
   }
 
-  #eventsOf(bytes: Uint8Array, { next, isAtTail, isEnded }: Standing): string {
+  #eventsOf(values: Uint8Array | string, { next, isAtTail, isEnded }: Standing): string {
     this.#from = next;
     this.#isOver = isEnded;
     this.#cursor = laterCursor(Date.now(), this.#cursor);
@@ -135,7 +140,7 @@ class SseSession {
       ...(isEnded ? { streamClosed: true } : { streamCursor: this.#cursor }),
       ...(isAtTail && { upToDate: true }),
     };
-    const text = this.#of.encode(bytes, isEnded);
+    const text = this.#of.encode(values, isEnded);
     return (text === "" ? "" : event("data", id, text)) + event("control", id, JSON.stringify(control));
   }
 

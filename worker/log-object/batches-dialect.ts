@@ -15,6 +15,7 @@ import { batchesHeaders } from "../wire/read-answer.ts";
 import { H, parseInteger, readRequestOf } from "../wire/durable-streams.ts";
 import { formatOffset } from "../wire/offsets.ts";
 import type { Stream } from "../stream/stream.ts";
+import { longBody, longRead } from "../stream/streamed-read.ts";
 
 const READ_BYTES = 1024 * 1024;
 
@@ -44,8 +45,14 @@ const parseTime = (text: string): number =>
     ? -parseInteger(text.slice(1), "timestamp behind its sign", { min: 1 })
     : parseInteger(text, "timestamp");
 
-/** `until`: where the answer ends at the latest. */
-export async function answerBatches(stream: Stream, url: URL, until: number): Promise<Response> {
+interface Asked {
+  /** Where the answer ends at the latest. */
+  readonly until: number;
+  /** The answer may be as long as it likes (streamed-read.ts). */
+  readonly isLong: boolean;
+}
+
+export async function answerBatches(stream: Stream, url: URL, { until, isLong }: Asked): Promise<Response> {
   const timestamp = url.searchParams.get("timestamp");
   const { offset } = readRequestOf(url);
   const from =
@@ -58,6 +65,8 @@ export async function answerBatches(stream: Stream, url: URL, until: number): Pr
           : offset;
   stream.touch();
   stream.checkOffset(from);
+  const long = isLong ? longRead(stream, from, "batches") : undefined;
+  if (long) return new Response(longBody(long, false), { status: 200, headers: batchesHeaders(from, long) });
   const limit = Math.min(stream.tail, until);
   const { bytes, nextOffset } =
     from < limit ? await stream.readBatches(from, limit, READ_BYTES) : { bytes: new Uint8Array(0), nextOffset: from };

@@ -277,10 +277,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     const manifest = request.headers.get(MANIFEST_HEADER) === null ? undefined : manifestOf(stream, url);
     if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
     if (dialectOf(request.headers.get("accept"), stream.config.contentType) === "batches")
-      return answerBatches(stream, url, untilOf(request.headers));
+      return answerBatches(stream, url, { until: untilOf(request.headers), isLong: request.headers.has(LONG_HEADER) });
     const { offset } = readRequestOf(url);
     const found =
-      (request.headers.has(LONG_HEADER) && longRead(stream, await edgeKernel(), offset)) ||
+      (request.headers.has(LONG_HEADER) && longRead(stream, offset)) ||
       (await stream.read(offset, READ_BYTES, untilOf(request.headers)));
     const answer = readAnswer(
       { id: stream.version, contentType: stream.config.contentType },

@@ -2,7 +2,11 @@
 import type { DurableObjectStorage } from "@cloudflare/workers-types";
 import type { Sql, SqlRow } from "../store/sql.ts";
 
-/** A group commit follows the one before it by at least so much; what arrives meanwhile shares it. */
+/**
+ * A group commit follows one of several batches by at least so much; what arrives meanwhile shares it. Behind a commit
+ * of a single batch it is a turn: a lone writer finds nobody to wait for, and of many writers the others are here by
+ * then.
+ */
 const GROUP_MS = 4;
 
 export const sqlOf = (storage: DurableObjectStorage): Sql => ({
@@ -10,4 +14,5 @@ export const sqlOf = (storage: DurableObjectStorage): Sql => ({
   transaction: (work) => storage.transactionSync(work),
 });
 
-export const groupTurn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, GROUP_MS));
+export const groupTurn = (committed?: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, committed === 1 ? 0 : GROUP_MS));

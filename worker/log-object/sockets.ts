@@ -4,12 +4,13 @@
  *
  *   append   queued in the order in which frames came, answered when the group commit is through
  *   follow   { id, next offset, credits }: all that is remembered of a reader. It lies in the socket's attachment, so an evicted
- *            object goes on where it was. Batches are read from the log when there are credits for them, and never kept.
+ *            object goes on where it was. Batches are read from the log when there are credits for them.
  *
  *   commit ──▶ moved() ──▶ each follow with credits: read from its own offset, send, until credits or log are used up
  *
- * Followers that stand at the same offset share one read. A socket's frames are taken one after the other; what is on
- * its way is bounded by the append credits, and by the platform, which closes a socket with its object.
+ * Followers that stand at the same offset share one read: the newest is kept until the commits behind it are told. A
+ * socket's frames are taken one after the other; what is on its way is bounded by the append credits, and by the
+ * platform, which closes a socket with its object.
  */
 import type { DurableObjectState } from "@cloudflare/workers-types";
 import { splitBatches } from "../../src/record/record-batch.ts";
@@ -97,6 +98,8 @@ interface Session {
   turn: Promise<unknown>;
 }
 
+type Read = Pick<Found, "bytes" | "nextOffset">;
+
 export interface SocketHost {
   readonly ctx: Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets">;
   /** The stream that clients may see; throws where there is none. */
@@ -115,8 +118,8 @@ export class LogSockets {
   readonly #outboxes: OutboxSessions<Session>;
   /** Of all sockets, once one of them was needed since the object woke. */
   #sessions: Map<HibernatingSocket, Session> | undefined;
-  /** While commits are told: what they have brought. */
-  #shared: { readonly stream: Stream; readonly found: Found } | undefined;
+  /** The newest read, where it went to the log's end: until the commits behind it are told. */
+  #shared: { readonly stream: Stream; readonly from: number; readonly found: Promise<Read> } | undefined;
 
   constructor(host: SocketHost) {
     this.#host = host;
@@ -364,7 +367,7 @@ export class LogSockets {
 
   /** Commits were told: everybody who waited for them. Most stand where they begin: one read is for all of these. */
   async moved(stream: Stream, found: Found, turn: () => Promise<void>): Promise<void> {
-    const shared = { stream, found };
+    const shared = { stream, from: found.from, found: Promise.resolve(found) };
     if (found.bytes.length > 0) this.#shared = shared;
     let served = 0;
     for (const session of this.#all().values())
@@ -372,7 +375,7 @@ export class LogSockets {
         if (served++ % SERVED_AT_ONCE === SERVED_AT_ONCE - 1) await turn();
         void this.#serve(session, follow, stream);
       }
-    if (this.#shared === shared) this.#shared = undefined;
+    this.#shared = undefined;
   }
 
   async #serve(session: Session, follow: Follow, known?: Stream): Promise<void> {
@@ -423,13 +426,19 @@ export class LogSockets {
     }
   }
 
-  #read(
-    stream: Stream,
-    from: number,
-  ): Pick<Found, "bytes" | "nextOffset"> | Promise<Pick<Found, "bytes" | "nextOffset">> {
+  /** One read for all that stand at one offset: they come one after the other, as their credits do. */
+  #read(stream: Stream, from: number): Promise<Read> {
     const shared = this.#shared;
-    if (shared?.stream === stream && shared.found.from === from) return shared.found;
-    return stream.readBatches(from, stream.tail, READ_BYTES);
+    if (shared?.stream === stream && shared.from === from) return shared.found;
+    const { tail } = stream;
+    const reading = { stream, from, found: stream.readBatches(from, tail, READ_BYTES) };
+    this.#shared = reading;
+    // What is not the newest is kept for nobody; neither is a failure.
+    const forget = (): void => {
+      if (this.#shared === reading) this.#shared = undefined;
+    };
+    reading.found.then(({ nextOffset }) => (nextOffset < tail ? forget() : undefined), forget);
+    return reading.found;
   }
 }
 

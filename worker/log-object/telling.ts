@@ -93,11 +93,7 @@ export class Telling {
     }
   }
 
-  async #send(
-    { store }: Stream,
-    watchers: readonly WebSocket[],
-    notice: string | Uint8Array<ArrayBuffer>,
-  ): Promise<void> {
+  async #send({ store }: Stream, watchers: readonly WebSocket[], notice: ReturnType<typeof newsNotice>): Promise<void> {
     for (const [i, socket] of watchers.entries()) {
       if (i > 0 && i % TOLD_AT_ONCE === 0) await this.#host.turn();
       // Whoever watches from now on watches another stream.
@@ -111,18 +107,21 @@ export class Telling {
   }
 }
 
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /** Undefined where it is too much, or cannot be read: whoever asks for it gets it, or is told why not. */
 async function newsOf(
   stream: Stream,
   bytes: Uint8Array,
   { form, from, end }: { readonly form: NewsForm; readonly from: number; readonly end: number },
-): Promise<Uint8Array | undefined> {
+): Promise<Uint8Array | string | undefined> {
   if (bytes.length > NEWS_BYTES_MAX) return undefined;
   if (form === "batches") return bytes;
   try {
     const { parts, nextOffset } = await partsIn(stream.kernel, bytes, from, end, stream.isJson);
     const body = copyOf(bodyOf(parts, stream.isJson));
-    return nextOffset === end && body.length <= NEWS_BYTES_MAX ? body : undefined;
+    if (nextOffset !== end || body.length > NEWS_BYTES_MAX) return undefined;
+    return stream.isJson ? decoder.decode(body) : body;
   } catch {
     return undefined;
   }

@@ -42,7 +42,7 @@ export interface StreamHost {
   random?(): number;
   readonly outboxes?: OutboxBounds;
   /** Resolves in a later turn: appends that arrive meanwhile form the next group. */
-  breathe(): Promise<void>;
+  breathe(committed?: number): Promise<void>;
   /** Batches of another stream of the same tenant, from its own object; undefined where that stream is gone. */
   readSource(
     source: Fork,
@@ -179,7 +179,7 @@ export class Stream {
       kernel,
       clock: { now },
       settings: settingsOf(config),
-      breathe: () => host.breathe(),
+      breathe: (committed) => host.breathe(committed),
     });
     const saved = tables.meta(STATE);
     const { offset, state: text } =

@@ -2,7 +2,7 @@
  * Catch-up in long answers. A reader that is far behind would ask for one MiB after the other, and most of the time
  * would go into asking. So a plain read of what is long past is answered some rows at a time, read from SQLite when the
  * client has taken those before them: memory stays that of a few rows, whatever the client's speed. The kernel makes a
- * row's body in one call.
+ * row's body in one call; a reader of batches gets the row's bytes as they are.
  *
  *   plan     sizes and offsets of the rows from the one that holds the offset: contiguous ones only, no blob is touched
  *   answer   rows │ rows │ rows │ …   Stream-Next-Offset is the plan's end, so it can be told at the beginning
@@ -13,6 +13,7 @@
 import { EdgeError } from "../errors.ts";
 import { type PackingKernel, Status } from "../../src/kernel/types.ts";
 import { copyOf } from "../../src/record/bytes.ts";
+import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import type { PlannedRow } from "../store/chunk-tables.ts";
 import type { Stream, ReadResult } from "./stream.ts";
@@ -41,11 +42,11 @@ export interface LongRead extends ReadResult {
 /** Objects whose rows were found wanting. */
 const wanting = new WeakSet<Stream>();
 
-/** Undefined when a page is enough, or the only safe thing. */
+/** Undefined when a page is enough, or the only safe thing. `form`: values as one body, or whole batches. */
 export function longRead(
   stream: Stream,
-  kernel: PackingKernel,
   position: number | "start" | "now",
+  form: "values" | "batches" = "values",
 ): LongRead | undefined {
   const from = position === "start" ? stream.start : position;
   if (
@@ -67,22 +68,25 @@ export function longRead(
     nextOffset,
     upToDate,
     ended: upToDate && stream.closed,
-    rest: partsOfRows(stream, kernel, rows, from),
+    rest: partsOfRows(stream, rows, from, form === "values" ? valuesOfGroup : batchesFrom(from)),
   };
 }
 
+/** The records of some rows from `from` on. */
+type PartsOfGroup = (stream: Stream, group: readonly PlannedRow[], from: number) => Promise<Parts>;
+
 async function* partsOfRows(
   stream: Stream,
-  kernel: PackingKernel,
   rows: readonly PlannedRow[],
   from: number,
+  partsOfGroup: PartsOfGroup,
 ): AsyncGenerator<Parts> {
   for (let start = 0, end = 0; start < rows.length; start = end) {
     let bytes = 0;
     do bytes += rows[end++]!.size;
     while (end < rows.length && bytes + rows[end]!.size <= GROUP_BYTES);
     try {
-      yield await partsOfGroup(stream, kernel, rows.slice(start, end), from);
+      yield await partsOfGroup(stream, rows.slice(start, end), from);
     } catch (thrown) {
       wanting.add(stream);
       throw thrown;
@@ -90,25 +94,66 @@ async function* partsOfRows(
   }
 }
 
-async function partsOfGroup(
-  stream: Stream,
-  kernel: PackingKernel,
-  group: readonly PlannedRow[],
-  from: number,
-): Promise<Parts> {
-  const { isJson } = stream;
+/** The rows of a plan as they stand now: undefined where a row has gone since, or compaction has put others there. */
+function rowsOfGroup(stream: Stream, group: readonly PlannedRow[]): (Uint8Array | undefined)[] {
   const found = stream.tables.batchesBetween(group[0]!.baseOffset, group.at(-1)!.nextOffset);
+  const isWhole = found.length === group.length;
+  return group.map(({ nextOffset }, i) =>
+    isWhole && found[i]!.nextOffset === nextOffset ? found[i]!.bytes : undefined,
+  );
+}
+
+/** Whole batches, each once: compaction may have joined some of two planned rows since. */
+function batchesFrom(from: number): PartsOfGroup {
+  let sent = from;
+  return async (stream, group) => {
+    const parts: Parts = [];
+    for (const [i, row] of rowsOfGroup(stream, group).entries()) {
+      const planned = group[i]!;
+      if (planned.nextOffset <= sent) continue;
+      if (row) parts.push(batchesOfRow(planned, row, sent));
+      else
+        for await (const { bytes } of moved(stream, planned, sent))
+          for (const batch of splitBatches(bytes)) {
+            const header = readHeader(batch);
+            const next = nextOffsetOf(header);
+            // A read may reach beyond what was asked for, and what lies there comes with the next row.
+            if (next <= sent || header.baseOffset >= planned.nextOffset) continue;
+            parts.push(batch.slice());
+            sent = next;
+          }
+      sent = Math.max(sent, planned.nextOffset);
+    }
+    return parts;
+  };
+}
+
+/** Whole batches of a row, from the one that holds `from` on. */
+function batchesOfRow(planned: PlannedRow, row: Uint8Array, from: number): Uint8Array {
+  let [start, at, expected] = [0, 0, planned.baseOffset];
+  for (const bytes of splitBatches(row)) {
+    const header = readHeader(bytes);
+    if (header.baseOffset !== expected) break;
+    expected = nextOffsetOf(header);
+    at += bytes.length;
+    if (expected <= from) start = at;
+  }
+  if (expected !== planned.nextOffset || at !== row.length) throw notFollowing(expected, planned);
+  return row.subarray(start);
+}
+
+async function valuesOfGroup(stream: Stream, group: readonly PlannedRow[], from: number): Promise<Parts> {
+  const { isJson, kernel } = stream;
   const parts: Parts = [];
   let packed: Uint8Array | undefined;
   let [start, end] = [0, 0];
-  for (const [i, planned] of group.entries()) {
-    // Not where a row has gone since, or compaction has put others there.
-    const row = found.length === group.length && found[i]!.nextOffset === planned.nextOffset ? found[i] : undefined;
-    const request = row && packing(row.bytes, { from, to: row.nextOffset, expectedOffset: planned.baseOffset, isJson });
+  for (const [i, row] of rowsOfGroup(stream, group).entries()) {
+    const planned = group[i]!;
+    const request = row && packing(row, { from, to: planned.nextOffset, expectedOffset: planned.baseOffset, isJson });
     if (row && request) {
       packed ??= new Uint8Array(group.reduce((sum, { size }) => sum + size, 0));
-      const { status, nextOffset, packedBytes } = kernel.pack(row.bytes, request, packed.subarray(end));
-      if (status === Status.OK && nextOffset === row.nextOffset) {
+      const { status, nextOffset, packedBytes } = kernel.pack(row, request, packed.subarray(end));
+      if (status === Status.OK && nextOffset === planned.nextOffset) {
         end += packedBytes;
         continue;
       }
@@ -116,33 +161,36 @@ async function partsOfGroup(
     if (end > start) parts.push(packed!.subarray(start, end));
     start = end;
     parts.push(
-      ...(row
-        ? await partsOfRow(kernel, planned, row.bytes, from, isJson)
-        : await partsMoved(stream, kernel, planned, from)),
+      ...(row ? await partsOfRow(kernel, planned, row, from, isJson) : await partsMoved(stream, planned, from)),
     );
   }
   if (end > start) parts.push(packed!.subarray(start, end));
   return parts;
 }
 
-/** The same records from object storage, where they have moved to since the plan was made. */
-async function partsMoved(
-  stream: Stream,
-  kernel: PackingKernel,
-  { baseOffset, nextOffset }: PlannedRow,
-  from: number,
-): Promise<Parts> {
-  const parts: Parts = [];
+/** The same batches from object storage, where they have moved to since the plan was made. */
+async function* moved(stream: Stream, { baseOffset, nextOffset }: PlannedRow, from: number) {
   for (let at = Math.max(baseOffset, from); at < nextOffset;) {
     const found = await stream.readBatches(at, nextOffset, PAGE_BYTES);
     if (found.nextOffset <= at) throw new EdgeError("OFFSET_OUT_OF_RANGE", "trimmed while it was read", { offset: at });
-    // Copies: what came from object storage may be kept by others.
-    const part = await partsIn(kernel, found.bytes, at, found.nextOffset, stream.isJson);
+    yield { at, ...found };
+    at = found.nextOffset;
+  }
+}
+
+/** Copies: what came from object storage may be kept by others. */
+async function partsMoved(stream: Stream, planned: PlannedRow, from: number): Promise<Parts> {
+  const parts: Parts = [];
+  for await (const { at, bytes, nextOffset } of moved(stream, planned, from)) {
+    const part = await partsIn(stream.kernel, bytes, at, nextOffset, stream.isJson);
+    if (part.nextOffset < nextOffset) throw notFollowing(part.nextOffset, planned);
     parts.push(...part.parts.map((each) => each.slice()));
-    at = part.nextOffset;
   }
   return parts;
 }
+
+const notFollowing = (from: number, { nextOffset: to }: PlannedRow): EdgeError =>
+  new EdgeError("CORRUPT_RANGE", "offsets do not follow each other", { from, to });
 
 /** What the kernel does not take in one call: large values, compressed batches, damage, which gets its name here. */
 async function partsOfRow(
@@ -164,11 +212,7 @@ async function partsOfRow(
       if (value !== null && batch.offsetAt(i) >= from) parts.push(...partsOf(value, isJson));
     }
   }
-  if (expected !== planned.nextOffset)
-    throw new EdgeError("CORRUPT_RANGE", "offsets do not follow each other", {
-      from: expected,
-      to: planned.nextOffset,
-    });
+  if (expected !== planned.nextOffset) throw notFollowing(expected, planned);
   return parts;
 }
 

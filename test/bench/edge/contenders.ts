@@ -50,6 +50,15 @@ export class Contenders {
     return worker;
   }
 
+  /** A Worker that does an append's work and nothing else. */
+  async toy(): Promise<RawWorkerd> {
+    const directory = path.join(this.#directory, `toy-${this.#workers.length}`);
+    const worker = await RawWorkerd.create({ directory, entry: path.resolve("test/bench/edge/toy-worker.ts") });
+    await worker.start();
+    this.#workers.push(worker);
+    return worker;
+  }
+
   /** This checkout's worker, and the worker of `before` if there is one. */
   async pair(name: string): Promise<Record<string, RawWorkerd>> {
     const tidemark = await this.worker(name);

@@ -62,10 +62,15 @@ export class AppendLoad {
   count = 0;
   ms = 0;
 
-  constructor(address: string, connections: number, bytes: number) {
+  constructor(
+    address: string,
+    connections: number,
+    appended: number | { readonly body: Buffer; readonly type: string },
+  ) {
     const url = new URL(address);
-    this.#body = Buffer.alloc(bytes, 0x61);
-    this.#head = headOf(url, bytes);
+    const isSize = typeof appended === "number";
+    this.#body = isSize ? Buffer.alloc(appended, 0x61) : appended.body;
+    this.#head = headOf(url, this.#body.length, isSize ? undefined : appended.type);
     this.#lines = Array.from({ length: connections }, () => new Connection(Number(url.port)));
   }
 
@@ -148,11 +153,11 @@ class Reader {
     this.#socket.on("close", () => this.#fail?.(new Error("the server closed the connection")));
   }
 
-  get(url: URL): Promise<string> {
+  get(url: URL, accept: string): Promise<string> {
     return new Promise((resolve, reject) => {
       this.#done = resolve;
       this.#fail = reject;
-      this.#socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\n\r\n`);
+      this.#socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nAccept: ${accept}\r\n\r\n`);
     });
   }
 
@@ -218,12 +223,12 @@ class Reader {
  */
 export async function catchUp(
   address: string,
-  onAnswer: () => void = () => undefined,
+  { accept = "*/*", onAnswer = () => undefined }: { readonly accept?: string; readonly onAnswer?: () => unknown } = {},
 ): Promise<{ readonly bytes: number; readonly ms: number }> {
   const reader = new Reader(Number(new URL(address).port));
   const started = performance.now();
   for (let offset = "-1"; ;) {
-    const headers = await reader.get(new URL(`${address}?offset=${offset}`));
+    const headers = await reader.get(new URL(`${address}?offset=${offset}`), accept);
     if (!headers.startsWith("HTTP/1.1 200")) throw new Error(`read: ${headers.slice(0, 40)}`);
     offset = /\r\nstream-next-offset: *(\S+)/i.exec(headers)?.[1] ?? "";
     onAnswer();

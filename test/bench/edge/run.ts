@@ -28,6 +28,8 @@ import {
   versus,
   type Workload,
 } from "./contest.ts";
+import { APPENDS } from "./appends.ts";
+import { DIALECTS } from "./dialects.ts";
 import { LIVE } from "./live.ts";
 import { AppendLoad, catchUp, create, fill } from "./load.ts";
 import { batchRate, deliver } from "./sockets.ts";
@@ -58,8 +60,8 @@ const NO_GROUP_COMMIT: readonly PlantedBug[] = [
   {
     name: "no waiting for others",
     file: "src/log/log.ts",
-    find: "if (group.length > 0 && !this.#failure) await this.#commit(group);\n      await this.#breathe?.();",
-    replace: "if (group.length > 0 && !this.#failure) await this.#commit(group);",
+    find: "await this.#commit(group);\n      await this.#breathe?.(group.length);",
+    replace: "await this.#commit(group);",
   },
 ];
 /** The worker counts the rows it writes, as the platform bills them, and answers a request for "/" with the count. */
@@ -124,9 +126,8 @@ async function catchUpVersus(
   const most = resident();
   const read = async (name: string): Promise<{ bytes: number; ms: number }> => {
     const { url, pid } = servers[name]!;
-    const found = await catchUp(`${url}${STREAM}/${log}`, () =>
-      most.set(name, Math.max(most.get(name)!, residentMiB(pid))),
-    );
+    const onAnswer = (): unknown => most.set(name, Math.max(most.get(name)!, residentMiB(pid)));
+    const found = await catchUp(`${url}${STREAM}/${log}`, { onAnswer });
     if (found.bytes !== size.catchUp * MIB) throw new Error(`${name} gave ${found.bytes} bytes`);
     return found;
   };
@@ -261,6 +262,8 @@ const WORKLOADS: Readonly<Record<string, Workload>> = {
       "followers1000.residentGrowthMiB.delivered": residentMiB(worker.pid!) - before,
     });
   },
+  ...APPENDS,
+  ...DIALECTS,
   ...LIVE,
 };
 
