@@ -24,6 +24,8 @@ export interface RawOptions {
   readonly source?: string;
   /** The file that is run in the place of worker/index.ts. */
   readonly entry?: string;
+  /** How many files the process may have open. */
+  readonly filesMax?: number;
   /** The port of its object storage (r2-server.ts). Without it there is no bucket. */
   readonly r2Port?: number;
 }
@@ -36,6 +38,7 @@ export class RawWorkerd {
     readonly directory: string,
     readonly port: number,
     readonly inspectorPort: number | undefined,
+    readonly filesMax: number | undefined,
   ) {
     this.url = `http://127.0.0.1:${port}`;
   }
@@ -47,13 +50,14 @@ export class RawWorkerd {
     inspected = false,
     source = root,
     entry = path.join(source, "worker", "index.ts"),
+    filesMax,
     r2Port,
   }: RawOptions): Promise<RawWorkerd> {
     mkdirSync(path.join(directory, "state"), { recursive: true });
     await bundle(directory, { plants, source, entry });
     const port = await freePort();
     writeFileSync(path.join(directory, "config.capnp"), configuration({ directory, port, settings, r2Port }));
-    return new RawWorkerd(directory, port, inspected ? await freePort() : undefined);
+    return new RawWorkerd(directory, port, inspected ? await freePort() : undefined, filesMax);
   }
 
   async start(): Promise<void> {
@@ -62,7 +66,9 @@ export class RawWorkerd {
     // itself.
     const { default: program } = createRequire(binary)("workerd") as { default: string };
     const inspector = this.inspectorPort === undefined ? [] : [`--inspector-addr=127.0.0.1:${this.inspectorPort}`];
-    this.#child = spawn(program, ["serve", ...inspector, path.join(this.directory, "config.capnp")], {
+    const limit = this.filesMax === undefined ? "" : `ulimit -n ${this.filesMax};`;
+    const command = ["serve", ...inspector, path.join(this.directory, "config.capnp")];
+    this.#child = spawn("sh", ["-c", `${limit} exec "$0" "$@"`, program, ...command], {
       stdio: ["ignore", "ignore", "ignore"],
       detached: true,
     });

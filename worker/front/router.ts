@@ -14,6 +14,7 @@ import { type Answer, errorAnswer } from "../wire/http.ts";
 import { withCommonHeaders, preflight } from "../wire/cors.ts";
 import { BODY_BYTES_MAX, readBody } from "../wire/request-body.ts";
 import { checkRate, checkSizes } from "./request-limits.ts";
+import { isOverload, lostChange, lostRead } from "./lost.ts";
 import { longPoll } from "./live-reads.ts";
 import { forkOf, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
 import { checkPath, decodePath, placeOf, SEGMENT_PREFIX, STREAM_PREFIX } from "../wire/paths.ts";
@@ -238,22 +239,15 @@ async function forward(
   } catch (thrown) {
     // The object was reset, moved or replaced: a new stub finds it again, and a read may simply ask once more.
     if (isReading(request) && !isOverload(thrown))
-      return send(env, tenant, path, target).catch(() =>
-        Promise.reject(new EdgeError("CLOSED", "the stream's object is away for a moment")),
-      );
-    throw lost(thrown);
+      return send(env, tenant, path, target).catch((again: unknown) => Promise.reject(lostRead(again)));
+    throw await lostChange(thrown, () => head(env, tenant, path));
   }
 }
 
-const isOverload = (thrown: unknown): boolean => (thrown as { overloaded?: boolean }).overloaded === true;
-
-/** The object has not answered a change. */
-function lost(thrown: unknown): EdgeError {
-  if (isOverload(thrown)) return new EdgeError("BACKPRESSURE", "the stream's object has too much to do");
-  return new EdgeError(
-    "OUTCOME_UNKNOWN",
-    "the stream's object was reset; repeat it with the same producer and sequence",
-  );
+/** Asks for nothing but an answer. */
+function head(env: Env, tenant: string, path: string): Promise<Response> {
+  const headers = { [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: encodeURIComponent(tenant) };
+  return send(env, tenant, path, new Request("https://head.invalid/", { method: "HEAD", headers }));
 }
 
 /** A small append is read here and handed over whole (http-append.ts). */
@@ -264,7 +258,7 @@ async function appendByCall(request: Request, env: Env, seen: Seen, tenant: stri
   try {
     return await (stubOf(env, tenant, path) as unknown as AppendCall).append(tenant, passed, body);
   } catch (thrown) {
-    throw lost(thrown);
+    throw await lostChange(thrown, () => head(env, tenant, path));
   }
 }
 
