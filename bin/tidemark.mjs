@@ -53,7 +53,7 @@ const OPTIONS = {
   audience: { type: "string" },
 };
 
-/** The value of a line NAME=value of .dev.vars, with or without quotes. */
+/** The value of a line NAME=value in .dev.vars, with or without quotes. */
 function fromDevVars(name) {
   if (!existsSync(".dev.vars")) return undefined;
   const line = readFileSync(".dev.vars", "utf8")

@@ -12,7 +12,7 @@ export const TIDE_NAME = "playground";
 export const BATCH_RECORDS = 500;
 const TOPICS = ["flights", "quakes"] as const;
 
-/** One more record of a topic, as the buttons make them. */
+/** The record that the button appends, for each topic. */
 const SAMPLES: Readonly<Record<string, (i: number) => RecordInput<object>>> = {
   flights: (i) => ({ value: { delay: i, distance: 0 } }),
   quakes: (i) => ({ key: "Playground", value: { mag: i % 10, place: "Playground", longitude: 0, latitude: 0 } }),
@@ -41,7 +41,7 @@ export class App {
     return new App(await open(TIDE_NAME, { segmentBytes: SEGMENT_BYTES }));
   }
 
-  /** The name of the topic that is shown; buttons write to it and read from it. */
+  /** The name of the topic on display. Buttons write to it and read from it. */
   get current(): string {
     return this.#current;
   }
@@ -75,7 +75,7 @@ export class App {
     byId("topics").replaceChildren(...buttons);
   }
 
-  /** Redraws the shore; a call that comes while one is under way makes it draw once more. */
+  /** Redraws the shore. A call during a redraw makes it draw once more. */
   async draw(): Promise<void> {
     this.#again = true;
     if (this.#drawing) return;
@@ -95,7 +95,7 @@ export class App {
     }
   }
 
-  /** The log has changed by this page: the others draw it, too. */
+  /** This page has changed the log: draws it, and tells other pages to draw it. */
   async changed(): Promise<void> {
     tellChange();
     await this.draw();
@@ -104,12 +104,12 @@ export class App {
   onPick(picked: () => void): void {
     this.#onPick.push(picked);
   }
-  /** Another topic is shown. */
+  /** `changed` is called when another topic is displayed. */
   onTopic(changed: () => void): void {
     this.#onTopic.push(changed);
   }
 
-  /** Appends one batch and lets the plots know when it is acked. */
+  /** Appends one batch, and reports its ack to the plots. */
   async appendBatch(topic: Topic<object>, records: readonly RecordInput<object>[]): Promise<number> {
     const started = performance.now();
     const { offset } = await topic.appendBatch(records, { acks: this.acks });

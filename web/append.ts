@@ -4,7 +4,7 @@ import { type App, BATCH_RECORDS } from "./app.ts";
 import { flights, quakes } from "./data.ts";
 import { byId, number, onClick } from "./dom.ts";
 
-/** Batches on their way at a time: as many as the producer sends before it waits. */
+/** Batches that are unanswered at a time: as many as the producer sends before it waits. */
 const PIPELINE = 5;
 const DRAW_EVERY = 10;
 
@@ -61,8 +61,7 @@ export function appendPanel(app: App): void {
     const ms = performance.now() - started;
     app.plots?.acked(1000, ms);
     const span = `offsets ${number(acks[0]!.offset)} to ${number(acks.at(-1)!.offset)}`;
-    text.textContent =
-      `1,000 calls that nobody awaited became batches by themselves: ` + `${span}, ${level} after ${ms.toFixed(1)} ms.`;
+    text.textContent = `1,000 calls without await shared batches: ` + `${span}, ${level} after ${ms.toFixed(1)} ms.`;
     await app.changed();
   });
 }

@@ -1,6 +1,6 @@
 /**
  * One record batch, field by field beside its bytes. The positions are those of docs/format.md (Kafka's RecordBatch
- * v2); the page reads them itself, so that what it shows is the bytes and not what the library says of them.
+ * v2). The page parses the bytes itself, so it shows the bytes, not what the library says about them.
  */
 import { date, el, number } from "./dom.ts";
 
@@ -11,12 +11,12 @@ interface Field {
   readonly text: string;
 }
 
-/** Bytes and records that are shown at first; a button shows the rest. */
+/** How many bytes and records are shown at first. A button shows the rest. */
 const SHOWN_BYTES = 1024;
 const SHOWN_RECORDS = 12;
-/** A batch of the playground has 500 records; a page with many thousand nodes gets slow. */
+/** Most records that are shown. A batch of the playground has 500; a page with many thousand nodes would be slow. */
 const RECORDS_MAX = 1_000;
-/** Bytes of a row: a narrow window has no room for sixteen. */
+/** Bytes in a row. A narrow window has no room for sixteen. */
 const WIDE = 16;
 const NARROW = 8;
 const isNarrow = (): boolean => matchMedia("(max-width: 40rem)").matches;
@@ -44,7 +44,7 @@ function headerFields(bytes: Uint8Array): Field[] {
   return fields.map(([name, size, text]) => ({ name, from: at, to: (at += size), text }));
 }
 
-/** A zigzag varint at `at`: its value and where it ends. */
+/** Reads a zigzag varint at `at`. Returns its value and where it ends. */
 function varint(bytes: Uint8Array, at: number): [number, number] {
   let value = 0n;
   for (let shift = 0n; at < bytes.length; shift += 7n) {
@@ -76,7 +76,7 @@ function recordFields(bytes: Uint8Array, most: number): Field[] {
   return fields;
 }
 
-/** The bytes in rows, those of a field marked in its hue. */
+/** The bytes in rows. Those of each field are marked in its colour. */
 function drawHex(bytes: Uint8Array, fields: readonly Field[], shown: number): HTMLElement {
   const marks = fields.map((_, i) => {
     const mark = el("i");
@@ -93,7 +93,7 @@ function drawHex(bytes: Uint8Array, fields: readonly Field[], shown: number): HT
     if (at % width === 0) hex.append(at === 0 ? "" : "\n", `${at.toString(16).padStart(4, "0")}  `);
     while (field < fields.length && at >= fields[field]!.to) field++;
     const pair = bytes[at]!.toString(16).padStart(2, "0") + " ";
-    // A field's bytes share one number, so that a break of line does not break the field.
+    // The bytes of a field share one number, so that a line break does not split the field.
     const mark =
       field < fields.length && at >= fields[field]!.from ? (marks[field]!.cloneNode() as HTMLElement) : undefined;
     mark?.append(pair);
@@ -104,7 +104,7 @@ function drawHex(bytes: Uint8Array, fields: readonly Field[], shown: number): HT
 
 const hue = (i: number): string => String((i * 47 + 180) % 360);
 
-/** A button for each field; pointing at one or focusing it lights its bytes. */
+/** A button for each field. Pointing at it or focusing it highlights the field's bytes. */
 function drawFields(fields: readonly Field[], hex: HTMLElement): HTMLElement {
   const list = el("div", { className: "fields" });
   for (const [i, { name, text, from, to }] of fields.entries()) {
@@ -123,7 +123,7 @@ function drawFields(fields: readonly Field[], hex: HTMLElement): HTMLElement {
   return list;
 }
 
-/** Fields and hex; the first ones, or all with `isWhole`. */
+/** Draws fields and bytes: the first ones, or all with `isWhole`. */
 export function drawBatch(target: HTMLElement, bytes: Uint8Array, isWhole = false): void {
   const records = new DataView(bytes.buffer, bytes.byteOffset).getInt32(57);
   const fields = [...headerFields(bytes), ...recordFields(bytes, isWhole ? RECORDS_MAX : SHOWN_RECORDS)];

@@ -1,4 +1,4 @@
-/** The data sets: real ones, from the vega-datasets package, served beside the page. */
+/** The data sets: real data from the package vega-datasets, served beside the page. */
 import type { RecordInput } from "../src/browser/index.ts";
 import quakesUrl from "vega-datasets/data/earthquakes.json?url";
 import flightsUrl from "vega-datasets/data/flights-200k.json?url";
@@ -16,10 +16,7 @@ export interface Quake {
 
 const HOUR_MS = 3_600_000;
 
-/**
- * 200,000 flights in order of their time. The file gives the hour of the day alone, so they share one day: 1 January
- * 2001.
- */
+/** 200,000 flights in order of time. The file has only the hour of the day, so all get the same day: 1 January 2001. */
 export async function flights(): Promise<RecordInput<Flight>[]> {
   const rows = (await (await fetch(flightsUrl)).json()) as { delay: number; distance: number; time: number }[];
   const day = Date.UTC(2001, 0, 1);
@@ -34,7 +31,7 @@ interface Feature {
   readonly geometry: { readonly coordinates: readonly [number, number, number] };
 }
 
-/** A week of earthquakes with their real times, oldest first, keyed by region. */
+/** A week of earthquakes with their real times, oldest first. The key is the region. */
 export async function quakes(): Promise<RecordInput<Quake>[]> {
   const { features } = (await (await fetch(quakesUrl)).json()) as { features: Feature[] };
   return features

@@ -1,11 +1,13 @@
-/** The edge that `npm start` runs beside this page: where it is, whether it answers, and how to talk to it. */
+/**
+ * The panel of the edge that `npm start` runs beside this page: its address, whether it answers, and how to talk to it.
+ */
 import { byId, el, number, onClick } from "./dom.ts";
 
 const LOOK_MS = 1_000;
-/** workerd starts within some seconds; a page that is served without an edge stops asking. */
+/** How often the page asks for the edge's address: workerd starts within some seconds, and there may be no edge. */
 const LOOKS = 30;
 
-/** undefined: this page is served without one, or by another server. null: it is still starting. */
+/** undefined: this page is served without an edge, or by another server. null: the edge is still starting. */
 async function edgeUrl(): Promise<string | null | undefined> {
   const answer = await fetch("./edge.json", { cache: "no-store" }).catch(() => undefined);
   const isJson = answer?.ok && answer.headers.get("content-type")?.startsWith("application/json");
@@ -47,7 +49,7 @@ function show(origin: string): void {
   });
 }
 
-/** Looks for the edge until it answers. */
+/** Waits until the edge answers. */
 export async function edgePanel(): Promise<void> {
   for (let look = 0; look < LOOKS; look++) {
     const url = await edgeUrl();

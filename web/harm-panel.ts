@@ -1,4 +1,4 @@
-/** The panel that does harm, and what the next page tells of it. */
+/** The panel that damages the log on purpose, and the next page's report of the result. */
 import type { Topic } from "../src/browser/index.ts";
 import { App, notice, TIDE_NAME } from "./app.ts";
 import { byId, el, number, onClick } from "./dom.ts";
@@ -6,11 +6,11 @@ import { flipOf, inWords, type Order, orderAndReload, tearOf } from "./harm.ts";
 import { replay } from "./read.ts";
 
 const PATH = ["tidemark", TIDE_NAME];
-/** Enough that most of them are on their way when the page goes. */
+/** So many that most of them are unanswered when the page goes. */
 const WRITES = 5_000;
 const ACKED = 500;
 
-/** Leaves the page while writes are on their way; notes what was acknowledged by then. */
+/** Leaves the page while writes are unanswered. Stores what was acknowledged by then. */
 async function leaveMidWrite(flights: Topic<object>): Promise<void> {
   let [acked, end] = [0, 0];
   await new Promise<void>((resolve, reject) => {
@@ -30,7 +30,7 @@ export function harmPanel(app: App): void {
   const flights = app.topics.get("flights")!;
   const possible = app.tide.storage.engine === "opfs";
   for (const id of ["tear", "flip"]) byId<HTMLButtonElement>(id).disabled = !possible;
-  if (!possible) text.textContent = "Files can be hurt from outside only in the origin private file system.";
+  if (!possible) text.textContent = "Files can be damaged from outside only in the origin private file system.";
   onClick("leave", text, () => leaveMidWrite(flights));
   onClick("tear", text, async () => {
     const rows = Array.from({ length: 200 }, (_, i) => ({ value: { delay: i, distance: -1 } }));
@@ -45,13 +45,13 @@ export function harmPanel(app: App): void {
   });
 }
 
-/** Shows the result of the harm that the page ordered before it was reloaded. */
+/** Shows the result of the harm that was ordered before the page was reloaded. */
 export async function tellHarm(app: App, order: Order): Promise<void> {
   const flights = app.topics.get("flights")!;
   app.show("flights");
   if (order.kind === "flip") {
     const { records, damage } = await replay(app);
-    // The bit is found when it is read, so the report is asked for behind the replay.
+    // The flipped bit is found when it is read, so the report is asked for after the replay.
     const { recovery, quarantined } = await flights.state();
     const ranges = damage.map(({ from, to }) => `offsets ${number(from)} to ${number(to - 1)}`).join(", ");
     const found =
@@ -63,7 +63,7 @@ export async function tellHarm(app: App, order: Order): Promise<void> {
       el("p", {}, found),
       inWords({ ...recovery, quarantined }, damage),
     );
-    // Shown where it is: the damaged segment has a red edge now.
+    // Draws the log again: the damaged segment has a red edge now.
     return app.draw();
   }
   const { recovery, logEndOffset } = await flights.state();

@@ -1,8 +1,8 @@
 /**
- * Edits a few bytes of a file in the origin private file system, the way a failing disk would: behind the log's back.
+ * Changes a few bytes of a file in the origin private file system without the log's knowledge, as a failing disk would.
  */
 export interface Harm {
-  /** Directories, then the file. */
+  /** The directories, then the file's name. */
   readonly path: readonly string[];
   readonly position: number;
   readonly bytes: number;
@@ -34,7 +34,7 @@ self.onmessage = async ({ data }: MessageEvent<Harm>) => {
   }
 };
 
-/** The worker that wrote the file ends with its page, some milliseconds later. */
+/** Opens the file. The worker that wrote it ends some milliseconds after its page, so this tries again for a while. */
 async function open(file: Openable): Promise<SyncHandle> {
   for (let tries = 1; ; tries++) {
     try {

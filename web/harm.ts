@@ -1,6 +1,6 @@
 /**
- * Harm from outside. A button leaves an order in the session's storage and loads the page anew, without closing the
- * log. The next page carries the order out on the slot's file, while no page of the playground has the log open.
+ * Damage from outside. A button leaves an order in the session's storage and reloads the page without closing the log.
+ * The next page carries out the order on the slot's file, while no page of the playground has the log open.
  */
 import type { LogRecovery, TopicState } from "../src/browser/index.ts";
 import { el, number } from "./dom.ts";
@@ -23,7 +23,7 @@ export function orderAndReload(order: Order): void {
   location.reload();
 }
 
-/** The order left by the page before, carried out; undefined without one. */
+/** Carries out the order that the page before left, and returns it. Undefined if there is none. */
 export async function carryOut(): Promise<Order | undefined> {
   const left = sessionStorage.getItem(KEY);
   sessionStorage.removeItem(KEY);
@@ -46,7 +46,7 @@ async function hurt({ path, position, bytes, mask }: Harm): Promise<void> {
   }
 }
 
-/** Tears the last batch: its second half becomes zeros, as if the power had failed while it was being written. */
+/** Tears the last batch: its second half becomes zeros, as if the power had failed during its write. */
 export function tearOf(path: readonly string[], state: TopicState, lastBatchBytes: number): Harm {
   const active = state.segments.at(-1)!;
   const half = Math.floor(lastBatchBytes / 2);

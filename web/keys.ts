@@ -1,6 +1,6 @@
 /**
- * Keyboard shortcuts: those that the buttons name in `aria-keyshortcuts`, Alt and a letter, so that typing is never
- * taken.
+ * Keyboard shortcuts: those in the buttons' `aria-keyshortcuts`. They are Alt and a letter, so typing is never
+ * affected.
  */
 export function keys(): void {
   addEventListener("keydown", (event) => {

@@ -1,4 +1,4 @@
-/** The playground: opens the log, tells what it found, and hands it to the panels. It sees the public API only. */
+/** The playground: opens the log, shows what it found, and passes it to the panels. It uses only the public API. */
 import { App, notice } from "./app.ts";
 import { appendPanel } from "./append.ts";
 import { byId, el, number } from "./dom.ts";
@@ -26,7 +26,7 @@ function tellEvents(app: App): void {
   onChange(() => void app.draw());
 }
 
-/** Begins the page: with the harm that was ordered, with the data of last time, or with nothing. */
+/** Shows how the page begins: with ordered harm, with the data of last time, or with nothing. */
 async function tellBeginning(app: App, order: Awaited<ReturnType<typeof carryOut>>): Promise<void> {
   const { logEndOffset, logStartOffset, recovery } = await app.topic.state();
   if (order) return tellHarm(app, order);
@@ -38,7 +38,7 @@ async function tellBeginning(app: App, order: Awaited<ReturnType<typeof carryOut
   if (!wasReopened()) return;
   notice(
     "Another tab did harm",
-    el("p", {}, "All tabs let go of the log for it, and opened it again."),
+    el("p", {}, "All tabs closed the log for that and opened it again."),
     inWords(recovery),
   );
 }

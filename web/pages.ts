@@ -1,14 +1,16 @@
 /**
- * The pages of this playground in one browser. They tell each other when the log has changed, and all of them let go of
- * the log while one of them hurts its files.
+ * The pages of this playground in one browser. They tell each other when the log has changed, and all of them release
+ * the log while one of them damages its files.
  *
- *   every page           holds the lock in shared mode from before it opens the log until it ends
- *   one that does harm   waits for the lock alone, says "let go", hurts the file, and then opens as every page does
- *   the others           reload on that word, and wait for the lock behind it
+ *   every page           holds the lock in shared mode, from before it opens the log until it ends
+ *   one that does harm   asks for the exclusive lock, says "let go", changes the file, and then opens like any page
+ *   the others           reload when they hear that, and wait for the lock behind it
  */
 const LOCK = "playground-open";
 const REOPENED = "playground-reopened";
-/** A page that is frozen, or stopped at a breakpoint, never lets go: then nothing is hurt. */
+/**
+ * A page that is frozen, or stopped at a breakpoint, does not release the log. After this time the harm is given up.
+ */
 const LET_GO_MS = 5_000;
 
 type Word = "changed" | "let go";
@@ -22,18 +24,18 @@ channel.onmessage = ({ data }: MessageEvent<Word>) => {
   location.reload();
 };
 
-/** Another page changed the log. */
+/** `listener` is called when another page has changed the log. */
 export const onChange = (listener: () => void): void => void listeners.push(listener);
 export const tellChange = (): void => channel.postMessage("changed" satisfies Word);
 
-/** True, once, in a page that was loaded anew because another one hurt the log. */
+/** True, once, in a page that was reloaded because another page damaged the log. */
 export function wasReopened(): boolean {
   const flag = sessionStorage.getItem(REOPENED);
   sessionStorage.removeItem(REOPENED);
   return flag !== null;
 }
 
-/** Resolves when this page may open the log; it may until it ends. */
+/** Resolves when this page may open the log. It may until it ends. */
 export function mayOpen(): Promise<void> {
   return new Promise((resolve, reject) => {
     const held = (): Promise<never> => {
@@ -44,7 +46,7 @@ export function mayOpen(): Promise<void> {
   });
 }
 
-/** Does this while no page has the log open. */
+/** Runs `work` while no page has the log open. */
 export async function alone<Result>(work: () => Promise<Result>): Promise<Result> {
   const patience = new AbortController();
   const timer = setTimeout(

@@ -1,6 +1,6 @@
 /**
- * Two live plots of the last minute: records per second, and the time from append to ack. Drawn only while something
- * moves.
+ * Two live plots of the last minute: records per second, and the time from append to ack. They are drawn only while
+ * something changes.
  */
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -12,7 +12,10 @@ const IDLE_STEPS = 20;
 
 const style = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** `stroke`: a colour of the theme; it is read at each drawing, because the theme may change under an open page. */
+/**
+ * `colour` names a colour of the theme. It is read at each drawing, because the theme may change while the page is
+ * open.
+ */
 function plot(target: HTMLElement, colour: string): uPlot {
   const stroke = (): string => style(colour);
   const grid = { stroke: () => style("--edge"), width: 1 };

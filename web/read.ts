@@ -1,4 +1,4 @@
-/** The read panel: replay with its speed, following, and what damage looks like to a reader. */
+/** The read panel: replay with its speed, following, and how damage looks to a reader. */
 import { TidemarkError, type TopicRecord } from "../src/browser/index.ts";
 import type { App } from "./app.ts";
 import { byId, date, el, number, onClick } from "./dom.ts";
@@ -17,7 +17,7 @@ function show(records: readonly Shown[]): void {
   byId("records").replaceChildren(...rows);
 }
 
-/** Reads everything; damage is an error with its range, and the read goes on behind it. */
+/** Reads everything. Damage is an error with its range, and the read continues behind it. */
 export async function replay(app: App): Promise<{ records: number; ms: number; damage: Damage[] }> {
   const damage: Damage[] = [];
   const started = performance.now();
@@ -57,7 +57,7 @@ export function readPanel(app: App): void {
   followPanel(app, text);
 }
 
-/** Follows the topic that is shown; with another one shown it follows that. */
+/** Follows the topic on display. When another one is displayed, it follows that. */
 function followPanel(app: App, text: HTMLElement): void {
   let following: AbortController | undefined;
   const button = byId<HTMLButtonElement>("follow");

@@ -1,4 +1,4 @@
-/** The seek panel: how an offset or a time is found, step by step, and the bytes of the batch that holds it. */
+/** The seek panel: how an offset or a time is found, step by step, and the bytes of the batch that contains it. */
 import type { SeekExplanation } from "../src/browser/index.ts";
 import type { App } from "./app.ts";
 import { drawBatch } from "./batch-view.ts";
@@ -27,7 +27,7 @@ export async function seek(app: App, target: { offset: number } | { timestamp: n
   const text = byId("seek-text");
   const found = await app.topic.explainSeek(target);
   if (!found) {
-    text.textContent = "That lies behind the log's end.";
+    text.textContent = "That is behind the log's end.";
     byId("steps").replaceChildren();
     byId("batch").replaceChildren();
     return;
@@ -42,7 +42,7 @@ export async function seek(app: App, target: { offset: number } | { timestamp: n
   drawBatch(byId("batch"), found.batch);
 }
 
-/** The offset that was typed; the field says what is wrong with another text. */
+/** The offset in the field. If it is not one, the field says what is wrong. */
 function offsetOf(field: HTMLInputElement): number | undefined {
   const text = field.value.trim().replaceAll(",", "");
   const isOffset = /^\d{1,15}$/.test(text);

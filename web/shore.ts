@@ -1,4 +1,4 @@
-/** The log as a shore: segments stand in the water, the line above them is the high watermark. */
+/** The log as a shore: segments stand in the water, and the line above them is the high watermark. */
 import type { SegmentInfo, TopicState } from "../src/browser/index.ts";
 import { byId, bytes, date, el, number } from "./dom.ts";
 
@@ -27,7 +27,7 @@ interface Look {
   readonly usage: string;
 }
 
-/** The figures above the shore. */
+/** Draws the figures above the shore. */
 function drawFigures(state: TopicState, usage: string): void {
   const total = state.segments.reduce((sum, segment) => sum + segment.bytes, 0);
   const records = state.segments.reduce((sum, segment) => sum + segment.records, 0);
@@ -47,7 +47,7 @@ function drawFigures(state: TopicState, usage: string): void {
   );
 }
 
-/** Draws the state. `picked` is called with the chosen segment. */
+/** Draws the log. `picked` is called with the segment that is chosen. */
 export function drawShore(
   state: TopicState,
   { segmentBytes, usage }: Look,
@@ -73,7 +73,7 @@ export function drawShore(
       },
       el("span", {}, number(segment.baseOffset)),
     );
-    // It begins with what is seen, so that speech input finds the button by it.
+    // The label begins with the visible text, so that speech input finds the button by it.
     button.setAttribute("aria-label", `${number(segment.baseOffset)}: ${segment.state} segment from this offset on`);
     button.style.height = `${Math.max(6, Math.min(96, (segment.bytes / segmentBytes) * 96))}%`;
     const show = () => {

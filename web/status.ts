@@ -1,4 +1,4 @@
-/** The lines below the title: where the log lives, what an ack is worth there, and who writes. */
+/** The lines below the title: where the log is stored, what an ack means there, and which tab writes. */
 import type { StorageReport, Tide } from "../src/browser/index.ts";
 import { byId, bytes, number } from "./dom.ts";
 
@@ -10,7 +10,7 @@ const WORTH = {
   process: "An ack survives a crash of the tab and the browser, not a power cut.",
   none: "An ack ends with this window: nothing here is kept.",
 } as const;
-/** The browser counts slowly, and nobody reads this line all the time. */
+/** How often the usage is read: the browser counts slowly, and nobody watches this line all the time. */
 const USAGE_MS = 2_000;
 
 export function tellStorage({ engine, durability, persisted, rejected }: StorageReport, openMs: number): void {
@@ -32,7 +32,7 @@ export function tellRole(role: Tide["role"]): void {
 let usageAt = -USAGE_MS;
 let usage = "–";
 
-/** This origin's storage use by the browser's own count, read at most every two seconds. */
+/** This origin's storage use as the browser counts it, read at most every two seconds. */
 export async function usageNow(): Promise<string> {
   if (performance.now() - usageAt < USAGE_MS) return usage;
   usageAt = performance.now();

@@ -6,17 +6,17 @@ import type { AnalyticsEngineDataset, DurableObjectNamespace, R2Bucket, RateLimi
 export interface Env {
   readonly LOGS: DurableObjectNamespace;
   readonly SUBSCRIPTIONS: DurableObjectNamespace;
-  /** Sealed segments go there. Without it everything stays in the objects' own SQLite. */
+  /** Bucket for sealed segments. Without it everything stays in the objects' own SQLite. */
   readonly SEGMENTS?: R2Bucket;
-  /** Events become data points there. */
+  /** Events are written there as data points. */
   readonly EVENTS?: AnalyticsEngineDataset;
-  /** The platform's rate limiter, asked per tenant and stream. */
+  /** The platform's rate limiter, checked for each tenant and stream. */
   readonly RATE_LIMIT?: RateLimit;
-  /** Without it: requests that one stream takes per second. Default: no bound but the platform's. */
+  /** Requests per second that one stream takes, if RATE_LIMIT is not bound. Default: only the platform's own limit. */
   readonly TIDEMARK_RATE_PER_SECOND?: string;
-  /** Which events are logged: all, changes (the default), none. */
+  /** Which events are logged: all, changes (the default) or none. */
   readonly TIDEMARK_EVENTS?: string;
-  /** "loopback": no token is asked of requests to a loopback host. For development only. */
+  /** "loopback": requests to a loopback host need no token. For development only. */
   readonly TIDEMARK_OPEN_ACCESS?: string;
   /** HS256 secrets, newest first, separated by commas. */
   readonly TIDEMARK_JWT_SECRETS?: string;
@@ -28,18 +28,18 @@ export interface Env {
   readonly TIDEMARK_LONG_POLL_MS?: string;
   /** How long one SSE answer lasts before the client connects anew. Default 60,000. */
   readonly TIDEMARK_SSE_MS?: string;
-  /** After how long without an event an SSE answer carries a comment. Default 15,000. */
+  /** An SSE answer sends a comment after this long without an event. Default 15,000. */
   readonly TIDEMARK_SSE_HEARTBEAT_MS?: string;
-  /** How long after its time an SSE answer is kept for a client that does not read it. Default 15,000. */
+  /** An SSE answer whose client does not read is ended this long after its regular end. Default 15,000. */
   readonly TIDEMARK_SSE_STALLED_MS?: string;
   /**
-   * After how long without a word a WebSocket's client is asked whether it is there; given up as long after. Default
-   * 30,000.
+   * A WebSocket's client that sent nothing for this long gets a ping; if it stays silent as long again its socket is
+   * closed. Default 30,000.
    */
   readonly TIDEMARK_SOCKET_SILENT_MS?: string;
-  /** "off": no device may join or push. For the first of two deployments (docs/operations.md). */
+  /** "off": joins and pushes of devices are refused. For the first of two deployments (docs/operations.md). */
   readonly TIDEMARK_SYNC?: string;
-  /** Days after which an outbox that nobody has seen is forgotten. Default: never. */
+  /** Days after which an outbox that was not used is forgotten. Default: never. */
   readonly TIDEMARK_OUTBOX_DAYS?: string;
 }
 

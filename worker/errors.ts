@@ -1,17 +1,17 @@
 /**
- * The one error of the edge: what the Worker and its objects refuse. It has the fields of TidemarkError and knows the
- * edge's own codes beside those of the log. Nothing here knows HTTP: wire/http.ts has the one table that says how a
- * code is answered.
+ * The one error class of the edge, for everything that the Worker and its objects refuse. It has the fields of
+ * TidemarkError, and knows the edge's own codes in addition to those of the log. Nothing here knows HTTP: wire/http.ts
+ * has the one table that says how a code is answered.
  *
  *   thrown in store, stream, wire, … ──▶ EdgeError ──▶ errorAnswer (HTTP), wireErrorOf (WebSocket)
  *   thrown by the log below          ──▶ TidemarkError ──┘ EdgeError.from
  *
- * A call between objects (RPC) loses an error's class and fields. So an object that refuses a call answers with
- * `toWire()`, and the caller makes the error anew with `fromWire`.
+ * A call between objects (RPC) loses an error's class and fields. So an object that refuses a call returns `toWire()`,
+ * and the caller rebuilds the error with `fromWire`.
  */
 import { type ErrorCode, type ErrorDetails, type ErrorKind, TidemarkError, type WireError } from "../src/errors.ts";
 
-/** Codes that only the edge knows, and what the caller does about each; docs/edge.md says what they mean. */
+/** Codes that only the edge has, and what the caller does about each. docs/edge.md explains them. */
 const OWN_KIND_OF = {
   BAD_REQUEST: "fix",
   UNAUTHORIZED: "fix",
@@ -68,7 +68,7 @@ export class EdgeError extends Error {
     return { code, message, kind, details };
   }
 
-  /** What is no wire error, or has a code that this version does not know, becomes INTERNAL. */
+  /** A value that is not a wire error, or has a code that this version does not know, becomes INTERNAL. */
   static fromWire(wire: unknown): EdgeError {
     const { code, message, details } = Object(wire) as Partial<EdgeWireError>;
     if (!isOwn(code)) return EdgeError.from(TidemarkError.fromWire(Object(wire) as WireError));
@@ -76,8 +76,8 @@ export class EdgeError extends Error {
   }
 
   /**
-   * Any thrown value as an EdgeError. What is neither the edge's nor the log's becomes INTERNAL and tells nothing of
-   * its inside.
+   * Any thrown value as an EdgeError. An error that neither the edge nor the log made becomes INTERNAL and reveals
+   * nothing.
    */
   static from(thrown: unknown): EdgeError {
     if (thrown instanceof EdgeError) return thrown;
@@ -86,17 +86,17 @@ export class EdgeError extends Error {
     return new EdgeError(code, message, details, { cause: thrown });
   }
 
-  /** Is it one that somebody threw on purpose? All else is a bug, or the platform's. */
+  /** True if somebody threw this error on purpose. Any other error is a bug, or comes from the platform. */
   static isOne(thrown: unknown): thrown is EdgeError | TidemarkError {
     return thrown instanceof EdgeError || thrown instanceof TidemarkError;
   }
 }
 
-/** The request itself is wrong: whoever sends it again unchanged gets the same answer. */
+/** The request itself is wrong. Sent again unchanged, it gets the same answer. */
 export const badRequest = (message: string, details?: ErrorDetails): EdgeError =>
   new EdgeError("BAD_REQUEST", message, details);
 
-/** A stream is asked more often than the operator allows. */
+/** The stream gets more requests than the operator allows. */
 export const tooManyRequests = (seconds: number): EdgeError =>
   new EdgeError("TOO_MANY_REQUESTS", "too many requests for this stream", {
     retryAfter: Math.max(1, Math.ceil(seconds)),

@@ -1,4 +1,7 @@
-/** The deployable Worker: a router before one Durable Object per log. docs/edge.md tells how to run and deploy it. */
+/**
+ * The deployable Worker: a router in front of one Durable Object for each log. docs/edge.md says how to run and deploy
+ * it.
+ */
 import type { Env } from "./env.ts";
 import { handle } from "./front/router.ts";
 import type { Background } from "./front/archived-reads.ts";

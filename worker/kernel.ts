@@ -1,5 +1,5 @@
 /**
- * One kernel per isolate: its calls are synchronous and leave nothing behind, so all objects of the isolate share it.
+ * One kernel for each isolate. Its calls are synchronous and keep no state, so all objects of the isolate share it.
  */
 import { loadPackingKernel } from "../src/kernel/packing-kernel.ts";
 import type { PackingKernel } from "../src/kernel/types.ts";

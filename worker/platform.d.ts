@@ -1,4 +1,4 @@
-// Modules that only exist inside workerd, or bring no types, as far as the worker uses them.
+// Modules that exist only inside workerd, or that bring no types, as far as the worker uses them.
 declare module "cloudflare:workers" {
   export abstract class DurableObject<Env = unknown> {
     constructor(ctx: import("@cloudflare/workers-types").DurableObjectState, env: Env);
@@ -11,7 +11,7 @@ declare module "cloudflare:workers" {
     webSocketError?(socket: WebSocket, error: unknown): void | Promise<void>;
   }
 }
-/** It brings no types of its own. */
+/** This package brings no types of its own. */
 declare module "whatwg-mimetype" {
   export class MIMEType {
     static parse(text: string): MIMEType | null;
@@ -25,7 +25,10 @@ declare module "*.wasm" {
   const module: WebAssembly.Module;
   export default module;
 }
-/** Workers' own types leave it out, because there it refuses bytes; src/kernel/load.ts is handed a module there. */
+/**
+ * The types of Workers leave this out, because it refuses bytes there. In a Worker src/kernel/load.ts is given a
+ * module.
+ */
 declare namespace WebAssembly {
   function compile(bytes: BufferSource): Promise<Module>;
 }

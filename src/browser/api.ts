@@ -21,40 +21,38 @@ import type { Engine } from "../store/volume.ts";
 
 export interface OpenOptions {
   /**
-   * "auto" (default) probes OPFS, then IndexedDB; "memory" only when named: it ends with the tab that leads it. A tide
-   * lives in one engine: another one that is named is ENGINE_MISMATCH, in every tab.
+   * "auto" (default) tests OPFS, then IndexedDB. "memory" must be named; its data end with the tab that leads it. A
+   * tide is in one engine: with another one open() is ENGINE_MISMATCH, in every tab.
    */
   readonly engine?: Engine | "auto" | undefined;
   /**
-   * Bytes of a slot; fixed when a tide is made, so one that is there keeps its own (`storage.segmentBytes`). Power of
-   * two, 64 KiB … 64 MiB. Default 8 MiB.
+   * Bytes of a slot. It is fixed when a tide is made; an existing tide keeps its own (`storage.segmentBytes`). A power
+   * of two, 64 KiB … 64 MiB. Default 8 MiB.
    */
   readonly segmentBytes?: number | undefined;
   /** Ask navigator.storage.persist(). Default false: the browser may show a prompt, so ask after a user's gesture. */
   readonly persist?: boolean | undefined;
-  /**
-   * The folder in which the package's files lie (`npx tidemark assets <folder>`), where the app's bundler does not
-   * bring them along.
-   */
+  /** The folder of the package's files (`npx tidemark assets <folder>`), if the app's bundler does not copy them. */
   readonly assets?: string | URL | undefined;
-  /** The kernel's URL, or its bytes, where the bundler moved it. */
+  /** The kernel's URL or its bytes, if the bundler moved it. */
   readonly kernel?: string | URL | BufferSource | WebAssembly.Module | undefined;
-  /** The worker, made by the caller, where the bundler can't find it. */
+  /** Makes the worker, if the bundler can't find it. */
   readonly worker?: (() => Worker) | undefined;
   /**
-   * Aborted while the tide is being opened, open() rejects at once with the signal's reason, and leaves nothing open.
+   * If it is aborted while the tide is being opened, open() rejects at once with the signal's reason and leaves nothing
+   * open.
    */
   readonly signal?: AbortSignal | undefined;
-  /** Another tab that leads and does not answer for so long is deposed. Default 2,500; 1,500 to a day. */
+  /** A leader that does not answer for this long is deposed. Default 2,500; 1,500 to a day. */
   readonly leaderTimeoutMs?: number | undefined;
 }
 
-/** What this environment is worth; nothing degrades silently. */
+/** What storage guarantees in this environment. */
 export interface StorageReport {
   readonly engine: Engine;
   /** What `flushed` means here: see VolumeInfo.durability. */
   readonly durability: "device" | "process" | "none";
-  /** Of this tide, whatever was asked for. */
+  /** The size of this tide's slots, whatever open() asked for. */
   readonly segmentBytes: number;
   /** navigator.storage.persisted(): true means the browser will not evict this origin by itself. */
   readonly persisted: boolean | undefined;
@@ -66,8 +64,8 @@ export interface StorageReport {
 }
 
 /**
- * The first four are the topic's: they are stored with it and count for every tab. One that is left out stays as it
- * is; one that differs is changed, for good, and told to every tab. All others are this page's.
+ * The first four are the topic's settings: they are stored with it and count for every tab. One that is left out stays
+ * as it is. One that differs is changed for good, and every tab gets an event. All other options are this page's.
  */
 export interface TopicOptions<V = unknown> extends GivenSettings {
   /** `{}`: no limits any more. */
@@ -77,7 +75,7 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
   readonly segmentMaxAgeMs?: number | undefined;
   readonly recordBytesMax?: number | undefined;
   /**
-   * "json" (default), "text", "bytes", or your own. JSON gives what JSON.parse makes (a Date comes back as a string):
+   * "json" (default), "text", "bytes", or your own. JSON returns what JSON.parse makes (a Date comes back as a string);
    * V is not checked.
    */
   readonly serializer?: SerializerChoice<V> | undefined;
@@ -85,11 +83,11 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
   readonly codec?: "none" | "gzip" | undefined;
   /** Default for appends. Default "flushed". */
   readonly acks?: Acks | undefined;
-  /** A batch is sent when so many bytes wait, or at the next turn of the event loop. Default 256 KiB. */
+  /** A batch is sent when this many bytes wait, or at the next turn of the event loop. Default 256 KiB. */
   readonly batchBytes?: number | undefined;
   /**
-   * Bytes un-acked per topic in this page; append() then waits its turn, beyond twice that BACKPRESSURE. Default 16
-   * MiB.
+   * Bytes without an ack for each topic in this page. Beyond this append() waits, beyond twice this it is BACKPRESSURE.
+   * Default 16 MiB.
    */
   readonly inFlightBytesMax?: number | undefined;
 }
@@ -97,21 +95,21 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
 export type { Ack, BatchAck };
 
 /**
- * A record as read. From `read()` it is plain: each field is its own, so `{ ...record }` has them all. From
- * `readBatches()` fields are decoded each time they are asked for; `record.toJSON()` makes a plain object of one.
- * Bytes are views into the batch: copy what must outlive it.
+ * A record as read. From `read()` it is plain: each field is an own property, so `{ ...record }` has them all. From
+ * `readBatches()` fields are decoded each time they are read; `record.toJSON()` makes a plain object. Bytes are views
+ * into the batch: copy what must outlive it.
  */
 export interface TopicRecord<V = unknown> {
   readonly offset: number;
   readonly timestamp: number;
   readonly key: string | null;
   readonly keyBytes: Uint8Array | null;
-  /** UNSUPPORTED_FORMAT where the serializer can't read it; the records around it are not affected. */
+  /** UNSUPPORTED_FORMAT if the serializer can't read it; other records are not affected. */
   readonly value: V | null;
   readonly valueBytes: Uint8Array | null;
-  /** Header values as text; null-prototype object. Last one wins where a name repeats. */
+  /** Header values as text, in an object without prototype. If a name is repeated, its last value counts. */
   readonly headers: TextHeaders;
-  /** Every header in its order, values as bytes. `append()` takes these as they are. */
+  /** Every header in its order, with values as bytes. `append()` takes these unchanged. */
   readonly rawHeaders: RawHeaders;
   /** offset, timestamp, key, value and headers: what JSON.stringify shows. */
   toJSON(): ShownRecord<V>;
@@ -128,7 +126,7 @@ export interface TopicBatch<V = unknown> extends Iterable<TopicRecord<V>> {
 
 export interface AppendOptions {
   readonly acks?: Acks | undefined;
-  /** Append only if the log still ends here, else OFFSET_CONFLICT. */
+  /** Append only if the log's end is still this offset, else OFFSET_CONFLICT. */
   readonly ifEnd?: number | undefined;
 }
 
@@ -144,7 +142,7 @@ export interface SeekStep {
   readonly position: number;
 }
 
-/** How a seek went: for tools and the playground. */
+/** How a seek proceeded, for tools and the playground. */
 export interface SeekExplanation {
   readonly offset: number;
   readonly segment: SegmentInfo;
@@ -159,7 +157,7 @@ export interface SeekExplanation {
 
 export interface TopicState {
   readonly name: string;
-  /** What is stored with the topic; what is not in it has its default. */
+  /** The settings that are stored with the topic. Others have their defaults. */
   readonly settings: TopicSettings;
   readonly logStartOffset: number;
   readonly highWatermark: number;
@@ -175,16 +173,16 @@ export type SegmentExport = KafkaFiles;
 
 export interface Topic<V = unknown> {
   readonly name: string;
-  // Only an append makes a topic: everything else sees one that is not there as empty. Once the topic was deleted all
-  // calls of this object are UNKNOWN_TOPIC, and tide.topic() gives another one.
+  // Only an append makes a topic: other calls see a topic that does not exist as empty. Once the topic was deleted all
+  // calls of this object are UNKNOWN_TOPIC, and tide.topic() returns another one.
   /**
-   * Un-awaited appends batch themselves. Errors: see TidemarkError; a record that failed was not appended unless
-   * OUTCOME_UNKNOWN.
+   * Calls that are not awaited share batches. For errors see TidemarkError; a record that failed was not appended,
+   * except for OUTCOME_UNKNOWN.
    */
   append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack>;
   /**
-   * All or nothing, one ack, whose offset is the last record's (`baseOffset`: the first one's). Records must fit one
-   * batch. Calls that wait, because five batches are on their way, share one.
+   * Appends all records or none, with one ack, whose offset is the last record's (`baseOffset` is the first one's). The
+   * records must fit one batch. Calls that wait because five batches are unanswered share one.
    */
   appendBatch(records: readonly RecordInput<V>[], options?: AppendOptions): Promise<BatchAck>;
   /** Appends a whole (async) iterable with back-pressure; resolves when all is acked. */
@@ -207,8 +205,8 @@ export interface Topic<V = unknown> {
     target: { readonly offset: number } | { readonly timestamp: number },
   ): Promise<SeekExplanation | undefined>;
   /**
-   * The segment that begins there as Kafka's files. Its batches get `leaderEpoch`, default 0: a broker wants none
-   * above its partition's.
+   * The segment that begins at `baseOffset`, as Kafka's files. Its batches get `leaderEpoch`, default 0: a broker
+   * accepts no epoch above its partition's.
    */
   exportSegment(baseOffset: number, options?: { readonly leaderEpoch?: number | undefined }): Promise<SegmentExport>;
 }
@@ -217,24 +215,22 @@ export type TideEvent =
   | { readonly type: "recovery"; readonly report: readonly LogRecovery[] }
   | { readonly type: "quota"; readonly topic: string; readonly message: string }
   | { readonly type: "reopened"; readonly reason: string }
-  /** Some tab has set or changed what is stored with this topic; all that is stored now. */
+  /** A tab has set or changed the topic's settings. These are all that are stored now. */
   | { readonly type: "settings"; readonly topic: string; readonly settings: TopicSettings }
-  /** Some tab has deleted this topic. */
+  /** A tab has deleted this topic. */
   | { readonly type: "deleted"; readonly topic: string }
-  /**
-   * This tab's calls go on at this leader: its own worker, or another tab's over a port, or over a BroadcastChannel.
-   */
+  /** This tab's calls now go to this leader: its own worker, or another tab's over a port or a BroadcastChannel. */
   | {
       readonly type: "leaderchange";
       readonly role: "leader" | "follower";
       readonly epoch: number;
       readonly via: "worker" | "port" | "broadcast";
     }
-  /** The leader is gone, or gave up; calls wait for the next one. */
+  /** The leader is gone, or gave up the lead. Calls wait for the next one. */
   | { readonly type: "leaderlost"; readonly reason: string }
   /**
-   * A file of the package that this tab needs can't be loaded (no network, or a deploy has taken it away). It is tried
-   * again by itself, ever later.
+   * A file of the package that this tab needs can't be loaded (there is no network, or a deploy has removed it). The
+   * tab tries again by itself, with growing pauses.
    */
   | { readonly type: "loadfailed"; readonly reason: string }
   /** Another tab runs another version of this library. */
@@ -243,26 +239,26 @@ export type TideEvent =
 
 export interface Tide {
   readonly name: string;
-  /** Whether this tab's worker writes, or another's. Both can do the same. */
+  /** Whether this tab's worker writes, or another tab's. Both roles can do the same. */
   readonly role: "leader" | "follower";
   readonly storage: StorageReport;
-  /** One report per topic known to the volume, from this open. */
+  /** One report for each topic in the volume, from this open. */
   readonly recovery: readonly LogRecovery[];
   /**
-   * The same object for the same name, until that topic is deleted. INVALID_ARGUMENT when this page has it with
-   * another serializer, codec, acks, batchBytes or inFlightBytesMax.
+   * Returns the same object for the same name, until that topic is deleted. INVALID_ARGUMENT if this page has the topic
+   * with another serializer, codec, acks, batchBytes or inFlightBytesMax.
    */
   topic<V = unknown>(name: string, options?: TopicOptions<V>): Topic<V>;
   topics(): Promise<readonly string[]>;
   /**
-   * Removes a topic with its records and settings, for good, and frees its space. Appends on their way, here and in
-   * other tabs, fail with UNKNOWN_TOPIC. A topic made anew under the name begins at offset 0. Nothing happens where
-   * there is no such topic.
+   * Removes a topic with its records and settings for good, and frees its space. Appends under way, here and in other
+   * tabs, fail with UNKNOWN_TOPIC. A topic that is made again under the name begins at offset 0. Does nothing if there
+   * is no such topic.
    */
   deleteTopic(name: string): Promise<void>;
   /**
-   * A listener that throws harms nobody; its error is reported as an uncaught one is. Gives back what takes the
-   * listener away.
+   * An error that a listener throws is reported as uncaught and affects nothing else. Returns a function that removes
+   * the listener.
    */
   on(listener: (event: TideEvent) => void): () => void;
   /** Events of one type only. */
@@ -271,8 +267,8 @@ export interface Tide {
     listener: (event: Extract<TideEvent, { readonly type: Type }>) => void,
   ): () => void;
   /**
-   * Waits for acks on the way; the leader flushes, and leaves the lead to another tab. Every further call gives the
-   * same answer.
+   * Waits for unanswered appends. The leader flushes and leaves the lead to another tab. Further calls return the same
+   * promise.
    */
   close(): Promise<void>;
   /** close(), for `await using`. */

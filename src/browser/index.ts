@@ -1,18 +1,18 @@
 /**
- * `tidemark/browser`: what an application imports. It is small, so that an app's first paint waits for nothing: the
- * first open() loads the rest (docs/decisions/0007).
+ * `tidemark/browser`: the entry that an application imports. It is small, so that it does not delay an app's first
+ * paint: the first open() loads the rest (docs/decisions/0007).
  */
 import type { OpenOptions, Tide } from "./api.ts";
 import { PolicyWatch, requireEnvironment } from "./platform/environment.ts";
 import { type Files, filesIn } from "./page/files.ts";
 
 /**
- * Opens the tide of this name, makes it when it is new. NO_STORAGE where none can be opened, with the reason; BLOCKED
- * by the page's policy; ALREADY_OPEN, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT.
+ * Opens the tide of this name, and makes it if it is new. NO_STORAGE if none can be opened, with the reason; BLOCKED by
+ * the page's policy; ALREADY_OPEN, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED, TIMEOUT.
  */
 export async function open(name: string, options: OpenOptions = {}): Promise<Tide> {
   requireEnvironment();
-  // Other options are checked with the rest of the code; what is no object has none of these.
+  // Other options are checked by code that is loaded later. A value that is not an object has neither of these.
   const files = filesIn((Object(options) as OpenOptions).assets);
   const { signal: given } = Object(options) as OpenOptions;
   const signal = typeof given?.addEventListener === "function" ? given : undefined;
@@ -26,7 +26,7 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Tid
     return await Promise.race([opening, aborted]);
   } catch (thrown) {
     if (!signal?.aborted) throw await policy.explain(thrown);
-    // It may come open all the same.
+    // The opening goes on and may succeed; then the tide is closed.
     opening.then(
       (tide) => tide.close(),
       () => undefined,
@@ -47,10 +47,10 @@ async function openOver(
   const { kernel: given } = Object(options) as OpenOptions;
   signal?.throwIfAborted();
   const kernel = given ?? fetch(files.kernel, { signal: signal ?? null });
-  // Its failure is told by openTide, which may come later.
+  // openTide reports its failure, but may be called later.
   if (kernel instanceof Promise) kernel.catch(() => undefined);
   const { openTide } = await files.core();
-  // What is no object of options goes there as it is, to be refused.
+  // A value that is not an object of options is passed on unchanged, to be refused there.
   const isObject = typeof options === "object" && options !== null && !Array.isArray(options);
   return openTide(name, isObject ? { ...options, kernel, kernelAt: kernelAddress(files, given) } : options);
 }
@@ -61,14 +61,14 @@ function kernelAddress(files: Files, given: OpenOptions["kernel"]): string {
 }
 
 /**
- * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open
- * are closed (event `closed`). Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it. Nothing
- * was removed then, or what is left is removed by the next call or the next open().
+ * Removes the tide of this name with all its records for good, in whichever engine it is. Tabs that have it open are
+ * closed (event `closed`). Does nothing if there is none. ALREADY_OPEN if a tab does not close it: then nothing was
+ * removed, or the next call or the next open() removes the rest.
  */
 export async function destroy(name: string, options: Pick<OpenOptions, "assets"> = {}): Promise<void> {
   requireEnvironment();
-  const { destroy: remove } = await filesIn((Object(options) as OpenOptions).assets).core();
-  return remove(name);
+  const { destroyNamed } = await filesIn((Object(options) as OpenOptions).assets).core();
+  return destroyNamed(name);
 }
 
 export type {
@@ -106,5 +106,5 @@ export type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-st
 export type { Engine } from "../store/volume.ts";
 export type { ErrorCode, ErrorKind } from "../errors.ts";
 
-/** What everything here throws. */
+/** The class of all errors that are thrown here. */
 export { TidemarkError } from "../errors.ts";

@@ -17,7 +17,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
-import type { Acks, AppendOptions, AppendResult } from "../log/types.ts";
+import type { Acks, LogAppendOptions, AppendResult } from "../log/types.ts";
 import { BatchBuilder, type BatchOwner, type Header } from "../record/batch-builder.ts";
 
 /** Kafka's max.in.flight with idempotence: the log remembers this many batches of a producer. */
@@ -65,7 +65,7 @@ export interface Sent extends AppendResult {
 export interface ProducerOptions {
   readonly kernel: Kernel;
   /** Sends one batch to the leader. It may transfer the bytes: the producer does not use them again. */
-  readonly send: (batch: Uint8Array, options: AppendOptions) => Promise<Sent>;
+  readonly send: (batch: Uint8Array, options: LogAppendOptions) => Promise<Sent>;
   /** Resolves when a log that failed is open again; rejects when it never will be. */
   readonly reopened: () => Promise<void>;
   /**

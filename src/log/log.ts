@@ -26,7 +26,7 @@ import { rememberProducers } from "./remembering.ts";
 import { isRollDue } from "./roll-age.ts";
 import {
   type Acks,
-  type AppendOptions,
+  type LogAppendOptions,
   type AppendResult,
   type CleanResult,
   type Clock,
@@ -156,7 +156,7 @@ export class Log implements LogApi {
 
   // --- append ------------------------------------------------------------------------------------------------------
 
-  async append(batch: Uint8Array, options: AppendOptions = {}): Promise<AppendResult> {
+  async append(batch: Uint8Array, options: LogAppendOptions = {}): Promise<AppendResult> {
     return this.offer(batch, options).done;
   }
 
@@ -164,14 +164,14 @@ export class Log implements LogApi {
    * An append whose caller learns at once, in this turn, which offset the batch has. A refusal is thrown at once as
    * well.
    */
-  offer(batch: Uint8Array, options: AppendOptions = {}): { baseOffset: number; done: Promise<AppendResult> } {
+  offer(batch: Uint8Array, options: LogAppendOptions = {}): { baseOffset: number; done: Promise<AppendResult> } {
     this.#check();
     const header = validate(this.#kernel, batch, this.limits);
     const taken = this.#take(batch, options.isCounted ? { ...header, producerId: -1 } : header, options);
     return { baseOffset: "repeats" in taken ? taken.repeats : taken.baseOffset, done: this.#outcome(taken) };
   }
 
-  async appendAll(batches: readonly Uint8Array[], options: AppendOptions = {}): Promise<AppendResult[]> {
+  async appendAll(batches: readonly Uint8Array[], options: LogAppendOptions = {}): Promise<AppendResult[]> {
     this.#check();
     const { ifEnd: _, ...others } = options;
     const before = { end: this.#end, bytes: this.#queueBytes, appends: this.#queue.length };
@@ -197,7 +197,7 @@ export class Log implements LogApi {
   }
 
   /** Admits a valid batch: queues it, or finds that it is in the log already. Throws before anything has changed. */
-  #take(batch: Uint8Array, header: BatchHeader, options: AppendOptions): Taken {
+  #take(batch: Uint8Array, header: BatchHeader, options: LogAppendOptions): Taken {
     const acks = options.acks ?? "flushed";
     const idempotent = header.producerId >= 0;
     // Checked before ifEnd, because a retry finds the log's end moved by its own first try.

@@ -19,7 +19,7 @@ import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "../record/bytes.ts";
 import type { BatchHeader } from "../record/format.ts";
 import { RecentMap } from "../store/recent-map.ts";
-import type { AppendOptions } from "./types.ts";
+import type { LogAppendOptions } from "./types.ts";
 
 /** A producer may have this many batches in flight (Kafka's max.in.flight with idempotence). */
 export const PRODUCER_BATCHES = 5;
@@ -48,7 +48,7 @@ export interface ProducerEntry {
 }
 
 /** What the producer says about a batch outside the batch's header. */
-export type Sending = Pick<AppendOptions, "fromZero" | "resentSince">;
+export type Sending = Pick<LogAppendOptions, "fromZero" | "resentSince">;
 
 const newestOf = (batches: readonly ProducerBatch[]): number => batches[batches.length - 1]!.baseOffset;
 

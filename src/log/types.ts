@@ -13,7 +13,7 @@ export type Isolation = "committed" | "provisional";
 /** Where a read starts. `latest` is the end as isolation sees it; `last` the last n offsets before it. */
 export type StartPosition = number | "earliest" | "latest" | { readonly timestamp: number } | { readonly last: number };
 
-export interface AppendOptions {
+export interface LogAppendOptions {
   /** Default "flushed". */
   readonly acks?: Acks | undefined;
   /** Append only if the log end is still this offset, else OFFSET_CONFLICT (details: logEndOffset). */
@@ -155,12 +155,12 @@ export interface LogApi {
    * FENCED_PRODUCER, OFFSET_CONFLICT, BACKPRESSURE, QUOTA_EXCEEDED: not appended. OUTCOME_UNKNOWN, CLOSED after
    * acceptance: re-send it with the same sequence to the log opened anew.
    */
-  append(batch: Uint8Array, options?: AppendOptions): Promise<AppendResult>;
+  append(batch: Uint8Array, options?: LogAppendOptions): Promise<AppendResult>;
   /**
    * Several batches in one commit. Either all are good and in sequence, or none is appended (`details.batch` of the
    * error is the index of the wrong one).
    */
-  appendAll(batches: readonly Uint8Array[], options?: AppendOptions): Promise<AppendResult[]>;
+  appendAll(batches: readonly Uint8Array[], options?: LogAppendOptions): Promise<AppendResult[]>;
   /** Raw batches from an offset; record checksums are left to the reader that decodes. */
   fetch(from: number, options?: FetchOptions): Promise<Fetched>;
   /** The offset that a start position means at this moment. */

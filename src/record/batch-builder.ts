@@ -164,8 +164,8 @@ export class BatchBuilder {
 
   /**
    * Memory for the batch, if the receiver of an earlier one has given its memory back. A new page of memory costs the
-   * system more than the copy of a batch into it. A batch that would leave half of the memory empty gets a buffer of its
-   * own, because the receiver counts all of the memory.
+   * system more than the copy of a batch into it. A batch that would leave half of the memory empty gets a buffer of
+   * its own, because the receiver counts all of the memory.
    */
   #takeMemory(): ArrayBuffer | undefined {
     const memory = this.#memory;

@@ -1,5 +1,5 @@
 /**
- * The rules for walking batches that lie back to back, some of which may be damaged. Slots (recovery.ts,
+ * The rules for walking batches that lie back to back, some of which may be damaged. Slots (segment-walk.ts,
  * segment-reader.ts) and rows at the edge (chunk-walk.ts) are walked by these rules; each knows where its bytes come
  * from.
  *

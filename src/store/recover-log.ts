@@ -18,7 +18,15 @@ import { TidemarkError } from "../errors.ts";
 import { type Kernel, SEGMENT_OFFSETS_MAX } from "../kernel/types.ts";
 import type { LogEntry, SegmentEntry } from "./catalog.ts";
 import type { LogRecovery } from "./log-store.ts";
-import { epochBehind, markOrStart, type TailCut, type Walk, walkDurable, walkTail, walkUnmarked } from "./recovery.ts";
+import {
+  epochBehind,
+  markOrStart,
+  type TailCut,
+  type Walk,
+  walkDurable,
+  walkTail,
+  walkUnmarked,
+} from "./segment-walk.ts";
 import { Segment } from "./segment.ts";
 import { wholeOf } from "./segment-reader.ts";
 import { type Mark, readMark, readRole, type Role, whose } from "./slot.ts";

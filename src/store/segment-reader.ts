@@ -16,7 +16,7 @@ import { BATCH_HEADER_BYTES, type BatchHeader, nextOffsetOf, readHeader } from "
 import { floorEntry } from "./index-entries.ts";
 import type { FetchedBatches, QuarantinedRange } from "./log-store.ts";
 import { RecentMap } from "./recent-map.ts";
-import { walkDurable } from "./recovery.ts";
+import { walkDurable } from "./segment-walk.ts";
 import { bodyCrc, readSections, whoseFooter } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import { BODY_AT, type Whose } from "./slot.ts";

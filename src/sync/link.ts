@@ -1,6 +1,6 @@
 /**
- * The link: one socket to an edge, for all topics of a tide that are synced there. What it does next says link-state.ts;
- * here are the socket, the pings, the renewal of tokens and the timers.
+ * The link: one socket to an edge, for all topics of a tide that are synced there. What it does next says
+ * link-state.ts; here are the socket, the pings, the renewal of tokens and the timers.
  *
  *   host ──token, connect──▶ SyncLink ── EdgeSocket ──▶ sessions (attach), detach when it ends
  *
@@ -30,7 +30,9 @@ export interface LinkOptions {
 const OPEN_MS = 10_000;
 const TOKEN_MS = 30_000;
 const SETTLED_MS = 10_000;
-/** Silence of the edge after which it is pinged, and how long that may take: shorter after a hint that it may be dead. */
+/**
+ * Silence of the edge after which it is pinged, and how long that may take: shorter after a hint that it may be dead.
+ */
 const SILENT_MS = 50_000;
 const PONG_MS = 10_000;
 const PONG_MS_HINTED = 2_000;

@@ -1,6 +1,6 @@
 /**
- * Rules of docs/sync.md by which a device judges a join's answer, as pure functions. The small worlds (test/worlds/sync)
- * walk every short history of these very functions, and wrong ones in their place.
+ * Rules of docs/sync.md by which a device judges a join's answer, as pure functions. The small worlds
+ * (test/worlds/sync) walk every short history of these very functions, and wrong ones in their place.
  *
  * Positions are numbers, checksums are compared for equality only.
  */

@@ -67,7 +67,9 @@ export interface StoreListener {
   appended?(end: number): void;
   /** A new outbox id is in the note: join before anything of it is sent. */
   drawn?(outbox: string): void;
-  /** Positions settled or were retracted; `offset` is where the first of them stands at the edge, -1 where that is not known. */
+  /**
+   * Positions were settled or retracted. `offset` is where the first of them is at the edge, -1 if that is not known.
+   */
   settled?(runs: readonly { readonly from: number; readonly to: number; readonly offset: number }[]): void;
   /** The watermark has risen. */
   risen?(watermark: number): void;
@@ -116,7 +118,10 @@ export interface TopicStore {
   told(told: TakenTo): void;
   /** A join is asked, or the connection has ended: nothing that was told before counts. */
   forgetTold(): void;
-  /** One commit: generation, `registered`, `next`, `lastCrc`, and the trim of what the claim's look has found. TakenTo, too. */
+  /**
+   * Takes a granted claim, in one commit: generation, `registered`, `next`, `lastCrc`, and the trim of what the claim's
+   * look has found. Also does what told() does.
+   */
   granted(grant: TakenTo & { readonly generation: number }): Promise<void>;
   /**
    * One commit: nothing is un-settled, the log start is the end, there is no id. The next append draws one. False, and
@@ -153,7 +158,10 @@ export interface TopicStore {
    * straddles the replica's end. QUOTA_EXCEEDED: the device is full, the same frame may come again.
    */
   receive(delivered: { readonly bytes: Uint8Array; readonly nextOffset: number }): Promise<void>;
-  /** The edge's log begins at `to`, above the watermark. T2's trim, then the note, then the filler. Tells [from, to). */
+  /**
+   * The edge's log begins at `to`, above the watermark. Applies T2's trim, then writes the note, then the filler.
+   * Returns [from, to).
+   */
   gap(to: number, why: string): Promise<Range>;
 
   // --- claim ---

@@ -2,7 +2,7 @@
  * The WebSocket dialect inside workerd, through our client: append and follow, many logs on one socket, and what
  * clients see when an object is evicted or reset.
  */
-import { abortAllDurableObjects, evictDurableObject, SELF } from "cloudflare:test";
+import { abortAllDurableObjects, evictDurableObject, runInDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { at, batchOf, bind, fresh, make, many, objectOf, post, take, TEXT, textsOf } from "./socket-tools.ts";
 
@@ -134,7 +134,25 @@ describe("sleep and reset", () => {
     expect(seen).toEqual(["0", "1", "2", "3"]);
   });
 
-  it("on a shared socket only the reset log's channel ends, and a deleted log's likewise", async () => {
+  it("on a shared socket only the reset log's channel ends, and the log can be opened again", async () => {
+    const socket = await many();
+    const path = await make(fresh());
+    const [kept, reset] = [await socket.open(await make(fresh())), await socket.open(path)];
+    expect(await reset.append([batchOf(["before"])])).toMatchObject([{ baseOffset: 0 }]);
+    const follow = reset.follow("latest").next();
+    const ended = expect(follow).rejects.toMatchObject({ code: "CLOSED", details: { reason: "reset" } });
+    // Resets this object and no other; the call ends with it.
+    await runInDurableObject(objectOf(path), (_, state: { abort(reason: string): void }) =>
+      state.abort("reset by the test"),
+    ).catch(() => undefined);
+    await ended;
+    expect(await kept.append([batchOf(["still here"])])).toMatchObject([{ baseOffset: 0 }]);
+    const again = await socket.open(path);
+    expect(await again.append([batchOf(["after"])])).toMatchObject([{ baseOffset: 1 }]);
+    socket.close();
+  });
+
+  it("on a shared socket only the deleted log's channel ends", async () => {
     const socket = await many();
     const path = await make(fresh());
     const [kept, doomed] = [await socket.open(await make(fresh())), await socket.open(path)];

@@ -3,7 +3,7 @@ import { MUTANTS } from "../simulation/mutants.ts";
 import type { PlantedBug } from "../support/planted-bug.ts";
 
 const READER = "src/store/segment-reader.ts";
-const RECOVERY = "src/store/recovery.ts";
+const RECOVERY = "src/store/segment-walk.ts";
 
 /** Runs over the reference kernel, because the bug is in the kernel. */
 export interface RotBug extends PlantedBug {

@@ -1,6 +1,6 @@
 /** The operations of a history. Each starts as a client would start it; most still run when the next ones begin. */
 import type { Log } from "../../src/log/log.ts";
-import type { AppendOptions } from "../../src/log/types.ts";
+import type { LogAppendOptions } from "../../src/log/types.ts";
 import { decodeBatch } from "../../src/record/record-batch.ts";
 import { checkFetched, checkNoSkip, noteRecords } from "./check.ts";
 import type { Life, Tail } from "./life.ts";
@@ -110,7 +110,7 @@ export class Actions {
     const batch = this.#make(op.log, producer, { ...op, lateMs: op.id % 7 === 0 ? LATE_MS : 0 });
     producer.add(batch);
     model.send(batch);
-    const options: AppendOptions = {
+    const options: LogAppendOptions = {
       acks: op.acks,
       ...(op.ifEnd && { ifEnd: log.logEndOffset + (op.ifEnd === "right" ? 0 : 3) }),
     };
@@ -128,7 +128,7 @@ export class Actions {
     at: number,
     producer: Producer,
     batch: SentBatch,
-    options: AppendOptions,
+    options: LogAppendOptions,
     allowed: () => readonly string[],
     first: boolean,
   ): void {

@@ -18,7 +18,7 @@ const STATE = "src/log/producer-state.ts";
 const LOG = "src/store/segmented-log.ts";
 const STORE = "src/store/segment-store.ts";
 const RECOVER = "src/store/recover-log.ts";
-const RECOVERY = "src/store/recovery.ts";
+const RECOVERY = "src/store/segment-walk.ts";
 const CATALOG = "src/store/catalog.ts";
 const REFERENCE = "test/reference/kernel.ts";
 

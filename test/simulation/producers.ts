@@ -3,7 +3,7 @@
  * until it is safe and re-sent with its sequence after a crash; a producer that gives up begins a new epoch.
  */
 import type { Log } from "../../src/log/log.ts";
-import type { AppendOptions } from "../../src/log/types.ts";
+import type { LogAppendOptions } from "../../src/log/types.ts";
 import type { Counters } from "./counters.ts";
 import type { Life } from "./life.ts";
 import { describe, type LogModel, Violation } from "./model.ts";
@@ -87,7 +87,7 @@ export interface Sending {
   readonly model: LogModel;
   readonly producer: Producer;
   readonly batch: SentBatch;
-  readonly options: AppendOptions;
+  readonly options: LogAppendOptions;
   readonly counters: Counters;
   readonly trace: Trace;
   /** Returns the codes that are honest answers to this append, given all that happened until the answer came. */

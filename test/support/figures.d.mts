@@ -1,3 +1,4 @@
+/** Types of figures.mjs, which is plain JavaScript because scripts run it without a compiler. */
 export declare function quantile(values: readonly number[], q: number): number;
 export declare function median(values: readonly number[]): number;
 export declare function shown(value: number): string;

@@ -1,3 +1,6 @@
+/**
+ * The times of a fail-over, computed from made-up notes of tabs: from the strike to the next leader and its first ack.
+ */
 import { describe, expect, test } from "vitest";
 import type { Term } from "./events.ts";
 import { failOversOf, type Struck } from "./fail-overs.ts";

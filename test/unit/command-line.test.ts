@@ -59,24 +59,24 @@ describe("values", () => {
   });
 
   test.each([
-    ["--seeds", "abc", /--seeds is a whole number of at least 1|from 1 to/],
-    ["--seeds", "0", /--seeds is a whole number/],
+    ["--seeds", "abc", /--seeds must be a whole number of at least 1|from 1 to/],
+    ["--seeds", "0", /--seeds must be a whole number/],
     ["--seeds", "-3", /seeds/],
-    ["--seeds", "1.5", /--seeds is a whole number/],
-    ["--seeds", "", /--seeds is a whole number/],
-    ["--seeds", "0x10", /--seeds is a whole number/],
-    ["--seeds", "NaN", /--seeds is a whole number/],
-    ["--seeds", "1e999", /--seeds is a whole number/],
+    ["--seeds", "1.5", /--seeds must be a whole number/],
+    ["--seeds", "", /--seeds must be a whole number/],
+    ["--seeds", "0x10", /--seeds must be a whole number/],
+    ["--seeds", "NaN", /--seeds must be a whole number/],
+    ["--seeds", "1e999", /--seeds must be a whole number/],
     ["--seed", "-1", /seed/],
-    ["--seed", "4294967296", /--seed is a whole number from 0 to 2147483647/],
-    ["--minutes", "Infinity", /--minutes is a number from 0.5 to 10/],
-    ["--minutes", "0", /--minutes is a number from 0.5 to 10/],
+    ["--seed", "4294967296", /--seed must be a whole number from 0 to 2147483647/],
+    ["--minutes", "Infinity", /--minutes must be a number from 0.5 to 10/],
+    ["--minutes", "0", /--minutes must be a number from 0.5 to 10/],
     ["--minutes", "11", /--minutes/],
-    ["--kind", "three", /--kind is one of one, two, and not «three»/],
-    ["--from", "a,,b", /--from is all, or some of a, b/],
+    ["--kind", "three", /--kind must be one of one, two, not «three»/],
+    ["--from", "a,,b", /--from must be all, or some of a, b/],
     ["--grep", "", /--grep must not be empty/],
-    ["--json", "", /--json is the path of a file/],
-    ["--json", os.tmpdir(), /--json is the path of a file/],
+    ["--json", "", /--json must be the path of a file/],
+    ["--json", os.tmpdir(), /--json must be the path of a file/],
     ["--json", "/dev/null/x", /--json can't be written/],
     ["--sedes", "3", /--sedes/],
     ["--twice=yes", "", /twice/],
@@ -86,7 +86,7 @@ describe("values", () => {
   });
 
   test("an unknown step is refused by name", () => {
-    expect(() => read("unit", "egde")).toThrow(/STEP is one of unit, edge, and not «egde»/);
+    expect(() => read("unit", "egde")).toThrow(/STEP must be one of unit, edge, not «egde»/);
   });
 
   test("--help lists every option with its default, whatever other options there are", () => {

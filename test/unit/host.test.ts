@@ -10,7 +10,7 @@ import type { ReadRecord } from "../../src/delivery/read-record.ts";
 import { readBatches } from "../../src/delivery/reader.ts";
 import { serializerOf } from "../../src/topic/serializer.ts";
 import { TidemarkError } from "../../src/errors.ts";
-import type { AppendOptions, AppendResult } from "../../src/log/types.ts";
+import type { LogAppendOptions, AppendResult } from "../../src/log/types.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { fails } from "../contract/check.ts";
 import { batchOf, dump, type Fixture, fixture, kernel } from "./log-fixtures.ts";
@@ -340,7 +340,7 @@ describe("data port", () => {
     let now = 0;
     let most = 0;
     const log = Object.create(made.log) as typeof made.log;
-    log.append = async (batch: Uint8Array, options?: AppendOptions) => {
+    log.append = async (batch: Uint8Array, options?: LogAppendOptions) => {
       most = Math.max(most, (now += batch.length));
       await new Promise((resolve) => setImmediate(resolve));
       now -= batch.length;

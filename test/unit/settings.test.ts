@@ -67,7 +67,7 @@ describe("settings", () => {
         expect(messageOf(() => withDefaults({ [group]: value }))).toContain(`${group} is `);
       expect(messageOf(() => withDefaults({ [group]: { maxAge: 5 } }))).toContain(`${group}.maxAge is not known`);
     }
-    expect(messageOf(() => withDefaults({ maxBytes: 5 } as never))).toContain("maxBytes is no setting of a log");
+    expect(messageOf(() => withDefaults({ maxBytes: 5 } as never))).toContain("maxBytes is not a setting of a log");
     for (const value of [null, 5, "x", []]) expect(messageOf(() => checkSettings(value))).toContain("settings is ");
   });
 

@@ -1,7 +1,7 @@
 /**
- * Compiles assembly/ to .cache/kernel/{release,debug}.wasm (and .wat), unless the sources are unchanged:
- * `node tools/package/build-kernel.mjs [--quiet]`. Files are made aside and renamed, so that two runs at once do no
- * harm.
+ * Compiles assembly/ to .cache/kernel/{release,debug}.wasm (and .wat), unless the sources are unchanged: `node
+ * tools/package/build-kernel.mjs [--quiet]`. Each file is written under another name and renamed, so that two runs at
+ * once do no harm.
  */
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const sources = path.join(root, "assembly");
 export const kernelDirectory = path.join(root, ".cache", "kernel");
-/** The promise of the design for what ships. */
+/** The largest size of the release build, as the README promises it. */
 export const RELEASE_BYTES_MAX = 12 * 1024;
 const TARGETS = ["release", "debug"];
 
@@ -42,7 +42,7 @@ async function compile(asc, target, directory) {
   if (error) throw new Error(`kernel ${target}: ${error.message}\n${stderr}`);
 }
 
-/** Builds what is stale; gives the size of each target. */
+/** Builds what is out of date. Returns the size of each target. */
 export async function buildKernel() {
   const stamp = path.join(kernelDirectory, "sources.sha256");
   const hash = await hashSources();
@@ -57,7 +57,7 @@ export async function buildKernel() {
       throw new Error(`kernel release: ${release} bytes, more than ${RELEASE_BYTES_MAX}`);
     for (const name of await readdir(aside)) await rename(path.join(aside, name), path.join(kernelDirectory, name));
     await rm(aside, { recursive: true });
-    // Last: a stamp means that all files it speaks of are there.
+    // Written last, so that a stamp means that all its files are there.
     await writeFile(stamp, hash);
   }
   const sizes = {};

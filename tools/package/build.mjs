@@ -1,26 +1,27 @@
 /**
  * `npm run build`: the library in dist/.
  *
- *   index.js      `tidemark`: the parts that know no host
- *   browser.js    `tidemark/browser`: open(), and where the files below lie
- *   worker.js     `tidemark/worker`: the edge; kernel.wasm is a module that Wrangler makes
- *   base.js       TidemarkError, which those three import and core.js is handed, so that there is one of it
- *   core.js       the page's part and the worker's, loaded by the first open() (src/browser/package/core.ts)
+ *   index.js      `tidemark`: the parts that run on any host
+ *   browser.js    `tidemark/browser`: open(), and the addresses of the files below
+ *   worker.js     `tidemark/worker`: the edge; kernel.wasm becomes a module by Wrangler
+ *   base.js       TidemarkError, which those three import and which is passed to core.js, so that it exists once
+ *   core.js       the page's part and the worker's part; loaded by the first open() (src/browser/package/core.ts)
  *   indexeddb.js  the volume in IndexedDB        } loaded on demand
  *   extras.js     gzip, compaction, tools        } (src/browser/platform/parts.ts)
  *   tabs.js       many tabs, one log             }
  *   kernel.wasm   the kernel
  *   types/        declarations
- *   licenses/     of the packages inside
+ *   licenses/     licences of the packages inside
  *
- * No module lies in two files that one page or one worker loads. Each part on demand is a function `install(core)`:
- * what core.js holds they take from there, under the short names that it is exported by. A worker has no base.js: its
- * TidemarkError lies in core.js, inside a function that no page calls (src/browser/package/own-errors.ts).
+ * No module is in two files that one page or one worker loads. Each part on demand is a function `install(core)`: it
+ * takes what core.js holds from there, by the short names of the exports. A worker does not load base.js: its
+ * TidemarkError is in core.js, inside a function that no page calls (src/browser/package/own-errors.ts).
  *
- * core.js and the parts are loaded by address, which bundlers copy as they are: so they are minified here, and their
- * source maps lie beside them, unnamed, since a bundler would leave them behind. The rest is not: bundlers do that. The
- * sources name everything as it lies there, so that Vite and Vitest find it without help. Here modules that have a
- * stand-in below src/browser/package/ are replaced by it, and each import() of a part becomes loadPart().
+ * core.js and the parts are loaded by address, and bundlers copy such files unchanged. So they are minified here. Their
+ * source maps are beside them but not named in them, because a bundler would not copy the maps. The other files are not
+ * minified, because bundlers do that. The sources import everything where it is, so that Vite and Vitest find it
+ * without help. Here, modules that have a stand-in below src/browser/package/ are replaced by it, and each import() of
+ * a part becomes loadPart().
  */
 import { readFileSync } from "node:fs";
 import { copyFile, mkdir, readdir, rm, writeFile } from "node:fs/promises";
@@ -33,9 +34,9 @@ import { root } from "../run/setup.mjs";
 const dist = path.join(root, "dist");
 const source = (file) => path.join(root, "src", file);
 
-/** Modules in base.js that all other files use. */
+/** Modules in base.js, which all other files use. */
 const IN_BASE = [source("errors.ts"), source("browser/platform/load.ts")];
-/** Stand-ins, in files that an app's bundler takes in, and in those that are loaded by address. */
+/** Stand-ins: in files that an app's bundler processes, and in files that are loaded by address. */
 const FACADE = { [source("browser/page/files.ts")]: source("browser/package/files.ts") };
 const LOADED = {
   [source("errors.ts")]: source("browser/package/errors.ts"),
@@ -43,11 +44,11 @@ const LOADED = {
   [source("browser/page/start-worker.ts")]: source("browser/package/workers.ts"),
   [source("browser/tabs/start-broker.ts")]: source("browser/package/workers.ts"),
 };
-/** The parts on demand: each is a list of the modules in it that the sources import(). */
+/** The parts on demand: each lists the modules in it that the sources import(). */
 const PARTS = Object.fromEntries(
   ["indexeddb", "extras", "tabs"].map((part) => [part, source(`browser/package/${part}.ts`)]),
 );
-/** Which part has a module, by the module's path. */
+/** By the module's path: the part that has it. */
 const PART_OF = Object.fromEntries(
   Object.entries(PARTS).flatMap(([part, list]) => modulesOf(list).map((module) => [module, part])),
 );
@@ -55,7 +56,7 @@ const PART_OF = Object.fromEntries(
 const CORE_ENTRY = source("browser/package/core.ts");
 const BASE_ENTRY = source("browser/package/base.ts");
 const OWN_ERRORS = source("browser/package/own-errors.ts");
-/** The name of core.js inside the files that are handed it. */
+/** The name of core.js in files that get it passed. */
 const CORE = "tidemark:core";
 const MINIFIED = {
   esModule: false,
@@ -73,12 +74,12 @@ function modulesOf(list) {
   );
 }
 
-/** `instead`: module → its stand-in; `seen` collects those that were met. */
+/** `instead` maps a module to its stand-in. `seen` collects the modules that were met. */
 const standIns = (instead, seen = new Set()) => ({
   name: "tidemark-stand-ins",
   async resolveId(name, importer, options) {
     const found = await this.resolve(name, importer, { ...options, skipSelf: true });
-    // A stand-in may name what it stands in for.
+    // A stand-in may import the module that it replaces.
     if (!found || !(found.id in instead) || importer === instead[found.id]) return null;
     seen.add(found.id);
     return instead[found.id];
@@ -103,9 +104,7 @@ const partsByAddress = (seen) => ({
   },
 });
 
-/**
- * An entry that is its module, and the exports that others take from this file: [module, name, name that it goes by].
- */
+/** An entry that exports its module, and the exports that other files take from it: [module, name, exported name]. */
 const entryWith = (name, module, taken) => ({
   name: "tidemark-entry",
   resolveId: (id) => (id === name ? id : null),
@@ -118,7 +117,7 @@ const entryWith = (name, module, taken) => ({
       : null,
 });
 
-/** Every import of a module that `held` has becomes one of the core's, under the name that `nameOf` gives it. */
+/** Turns every import of a module in `held` into one from the core, by the name that `nameOf` returns. */
 const fromCore = (held, nameOf) => ({
   name: "tidemark-from-core",
   async resolveId(id, importer, options) {
@@ -136,7 +135,7 @@ const fromCore = (held, nameOf) => ({
   },
 });
 
-/** Its modules with what they export, beside the files. */
+/** Records the modules of each file, with their exports. */
 const listing = (modules) => ({
   name: "tidemark-listing",
   generateBundle(_, files) {
@@ -169,7 +168,7 @@ function allSeen(wanted, seen) {
   for (const each of wanted) if (!seen.has(each)) throw new Error(`nothing in the sources imports ${each}`);
 }
 
-/** For the test of what lies where: each file of dist/ with its modules. */
+/** Each file of dist/ with its modules, for the test that checks them. */
 export const MODULES_FILE = path.join(root, ".cache", "dist-modules.json");
 const relative = (ids) => ids.filter((id) => path.isAbsolute(id)).map((id) => path.relative(root, id));
 const chunksOf = ({ output }) =>
@@ -188,7 +187,7 @@ async function bundleForApps() {
     inBase,
   ]);
   const forPages = await page.write({ ...names, format: "esm", sourcemap: "hidden" });
-  // Not minified: Wrangler does that, and stack traces of a Worker are read.
+  // Not minified: Wrangler does that, and people read stack traces of a Worker.
   const edge = await bundle({ worker: "worker/library.ts" }, [kernel, inBase], { external: [/^cloudflare:/] });
   const forEdge = await edge.write({ ...names, format: "esm", sourcemap: "hidden", codeSplitting: false });
   await Promise.all([page.close(), edge.close()]);
@@ -196,7 +195,7 @@ async function bundleForApps() {
   return { ...chunksOf(forPages), ...chunksOf(forEdge) };
 }
 
-/** The code of one file, its modules, and the names of the core's that it uses. `asFunction`: of the core. */
+/** Returns the code of one file, its modules, and the core's exports that it uses. `asFunction`: as install(core). */
 async function bundleLoaded(name, entry, { plugins, asFunction }) {
   const modules = new Map();
   const seen = new Set();
@@ -231,7 +230,7 @@ async function bundleLoaded(name, entry, { plugins, asFunction }) {
   };
 }
 
-/** The code of base.js as a function that makes all that it exports: what own-errors.ts is in core.js. */
+/** The code of base.js as a function that makes all of its exports. In core.js it replaces own-errors.ts. */
 async function ownErrors() {
   const build = await bundle({ base: BASE_ENTRY }, []);
   const { output } = await build.generate({ format: "iife", name: "made", codeSplitting: false });
@@ -241,8 +240,8 @@ async function ownErrors() {
 }
 
 /**
- * What parts take of core.js changes what it holds, so all are made again until that is settled. Gives back the files,
- * by name.
+ * What parts take from core.js changes what it holds, so all files are made again until nothing changes. Returns the
+ * files by name.
  */
 export async function loadedFiles() {
   const own = await ownErrors();
@@ -304,7 +303,7 @@ async function writeLoaded() {
   return Object.fromEntries(Object.entries(files).map(([name, { modules }]) => [name, relative([...modules.keys()])]));
 }
 
-/** Inside core.js, the parts and worker.js; they keep no notices of their own. */
+/** Packages inside core.js, the parts and worker.js; the bundles do not contain their licence notices. */
 const INSIDE = ["comlink", "idb", "jose", "whatwg-mimetype"];
 
 export async function buildLibrary() {

@@ -1,6 +1,6 @@
 /**
- * dist/types/: the declarations of the public entries and of what they name, in one tree, so that an error or a batch
- * has one type whichever entry it comes from. Declarations that no entry leads to are left out.
+ * Writes dist/types/: the declarations of the public entries and of everything they name, in one tree, so that an error
+ * or a batch has one type whichever entry it comes from. Declarations that no entry needs are left out.
  */
 import { mkdir, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -10,7 +10,7 @@ import { root } from "../run/setup.mjs";
 const types = path.join(root, "dist", "types");
 const ENTRIES = ["src/index.d.ts", "src/browser/index.d.ts", "worker/library.d.ts"];
 
-/** A bundler makes a module of the file, each in its own way; where it is given as a path or an address, name it so. */
+/** Each bundler makes a module of this file in its own way. This declares the one that Workers get. */
 const KERNEL = `/** What a Worker gets for \`import kernel from "tidemark/kernel.wasm"\`. */
 declare const kernel: WebAssembly.Module;
 export default kernel;
@@ -29,7 +29,7 @@ async function reachable() {
   return found;
 }
 
-/** Empty folders, from the deepest on. */
+/** Removes empty folders, the deepest first. */
 async function removeEmpty(directory) {
   for (const entry of await readdir(directory, { withFileTypes: true }))
     if (entry.isDirectory()) await removeEmpty(path.join(directory, entry.name));

@@ -1,6 +1,6 @@
 /**
- * The suites that drive pages over the package's built files instead of the sources: `--dist` of `npm run tabs` and
- * `npm run crash`, TIDEMARK_DIST=1 for Vitest. Built anew once, by whoever starts the run.
+ * Lets suites run pages over the package's built files instead of the sources: `--dist` of `npm run tabs` and `npm run
+ * crash`, TIDEMARK_DIST=1 for Vitest. The program that starts the run builds the files once.
  */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
@@ -14,7 +14,7 @@ const isSources = (source, importer) =>
   source.endsWith("src/browser/index.ts") &&
   path.resolve(path.dirname(importer), source) === path.join(root, "src", "browser", "index.ts");
 
-/** A plugin for Vite's build: what imports the browser's sources by their public entry gets the package's. */
+/** A plugin for Vite's build: imports of the browser's public entry get the package's file. */
 export function packageFiles() {
   return {
     name: "package-files",
@@ -27,8 +27,8 @@ const PLACE = "/package-files/";
 const STAND_IN = "\0package-files";
 
 /**
- * The same for Vitest's development server. It serves the files as they are: what it transforms calls helpers that
- * workers have not.
+ * The same for Vitest's development server. It serves the files unchanged, because files that it transforms call
+ * helpers that do not exist in workers.
  */
 export function servedPackageFiles() {
   return {
@@ -55,7 +55,7 @@ export function servedPackageFiles() {
   };
 }
 
-/** From here on, in this process and those that it starts. */
+/** Builds the package and uses it from here on, in this process and those that it starts. */
 export async function usePackageFiles() {
   const code = await node([path.join(root, "tools", "run", "run.mjs"), "build"]);
   if (code !== 0) throw new SetupError("The package could not be built; the lines above say why.");

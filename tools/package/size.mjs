@@ -1,16 +1,16 @@
 /**
- * `npm run size`: what visitors of an app download of Tidemark, against its budgets. A plain app, built by Vite with
- * its defaults, is opened in Chromium; what counts is each file that Chromium's own network events name, in gzip (level
- * 9), once.
+ * `npm run size` measures what visitors of an app download of Tidemark, against its budgets. A plain app, built by Vite
+ * with its defaults, is opened in Chromium. Each file that Chromium's own network events name counts once, in gzip
+ * (level 9).
  *
  *   first visit    open() of a new log, one append, one read                     target 40 KiB
- *   second visit   the same over the log that is there                           target 32 KiB
+ *   second visit   the same over the existing log                                target 32 KiB
  *   second tab     the same beside a tab that leads
  *   kernel         bytes of the release build, inside each of these              at most 12 KiB
  *
- * Both targets are missed, and the last lines say so. What fails is to grow beyond what the README says today.
- * The app's own script is a few lines around open(); it is counted, too, because the package's entry is bundled into
- * it.
+ * Both targets are missed, and the last lines say so. The script fails if the size grows beyond what the README says
+ * today. The app's own script is a few lines around open(). It is counted as well, because the package's entry is
+ * bundled into it.
  *
  *     npm run size -- --json FILE
  */
@@ -26,7 +26,7 @@ import { RELEASE_BYTES_MAX } from "./build-kernel.mjs";
 import { commandLine, jsonFile } from "../run/command-line.mjs";
 import { CHROMIUM_ARGS, ensureChromium, root } from "../run/setup.mjs";
 
-/** `max`: what README says, and half a KiB for the mends of a day. */
+/** `max`: what the README says, plus half a KiB for small fixes. */
 export const BUDGETS = {
   firstVisit: { target: 40 * 1024, max: 47.6 * 1024 },
   secondVisit: { target: 32 * 1024, max: 47.6 * 1024 },
@@ -40,11 +40,11 @@ const topic = tide.topic("visits");
 const { offset } = await topic.append({ value: "here" });
 for await (const record of topic.read({ from: offset })) document.title = tide.role + " " + record.offset;
 `;
-/** Nothing was asked for in so long: the visit has all that it uses. */
+/** A visit has loaded everything once it has asked for nothing for this long. */
 const QUIET_MS = 1_500;
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm" };
 
-/** The package as npm would install it, and an app around it; gives the folder that is served. */
+/** Makes the package as npm would install it and an app around it. Returns the folder that is served. */
 async function buildApp(folder) {
   const installed = path.join(folder, "node_modules", "tidemark");
   await mkdir(installed, { recursive: true });
@@ -61,7 +61,7 @@ async function buildApp(folder) {
   return path.join(folder, "dist");
 }
 
-/** Nothing is cached, so that each visit asks for all that it uses. */
+/** Serves the folder without caching, so that each visit asks for everything that it uses. */
 async function serve(folder) {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
@@ -87,13 +87,13 @@ async function serve(folder) {
 async function visit(context, url) {
   const page = await context.newPage();
   const files = new Map();
-  // Of the page and of its workers.
+  // Requests of the page and of its workers.
   const hear = async (request) => {
     const name = new URL(request.url()).pathname;
     if (!request.url().startsWith(url) || name === "/") return;
     const response = await request.response();
     if (!response?.ok()) throw new Error(`${name}: ${response?.status()}`);
-    // Page and worker ask for the same file; the second time it comes from memory.
+    // Page and worker ask for the same file. The second request is answered from memory.
     const file = name.replace(/^\/assets\//, "");
     files.set(file, Math.max(files.get(file) ?? 0, (await request.sizes()).responseBodySize));
   };
@@ -102,7 +102,7 @@ async function visit(context, url) {
   await page.goto(url);
   await page.waitForFunction(() => document.title.includes(" "), null, { timeout: 30_000 });
   const title = await page.title();
-  // A part that is loaded behind the first answers belongs to the visit.
+  // A part that is loaded after the first answers belongs to the visit as well.
   for (let known = -1; known !== heard.length; await new Promise((resolve) => setTimeout(resolve, QUIET_MS)))
     known = heard.length;
   await Promise.all(heard);
@@ -169,7 +169,7 @@ export async function main(args) {
     console.log(`${name.padEnd(14)}${kib(gzipBytes)} KiB gzip of ${kib(max)}: ${verdict(result[key])}${aim}`);
   }
   console.log(`kernel        ${result.kernel.bytes} of ${result.kernel.max} bytes: ${verdict(result.kernel)}`);
-  // A visit that did not do what it should proves nothing.
+  // A visit in another role than expected measures something else.
   const roles = Object.keys(NAMES)
     .map((key) => result[key].role)
     .join(" ");

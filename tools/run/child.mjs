@@ -2,12 +2,16 @@
 import { spawn } from "node:child_process";
 import { root } from "./setup.mjs";
 
-/** Runs node with `args`, output shown; resolves to the exit code. Signals reach the child before we end. */
+/**
+ * Runs node with `args` and shows its output. Resolves with the exit code. SIGTERM is passed on before this process
+ * ends.
+ */
 export function node(args, binary = process.execPath) {
   return new Promise((resolve, reject) => {
     const child = spawn(binary, args, { cwd: root, stdio: "inherit", env: process.env });
     const forward = (signal) => child.kill(signal);
-    // A terminal's Ctrl-C reaches the child by itself; this one only keeps us alive until it has ended.
+    // A terminal sends Ctrl-C to the child as well. This handler only keeps this process alive until the child has
+    // ended.
     const wait = () => {};
     process.on("SIGTERM", forward).on("SIGINT", wait);
     child.once("error", reject);

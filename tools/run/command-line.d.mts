@@ -36,14 +36,14 @@ type Options = Readonly<Record<string, Option<unknown>>>;
 type Values<O extends Options> = { readonly [Name in keyof O]: O[Name] extends Option<infer Value> ? Value : never };
 
 export interface CommandLine<O extends Options> {
-  /** As in `npm run SCRIPT`. */
+  /** The name in `npm run SCRIPT`. */
   readonly script: string;
-  /** How a person calls it, where that is not `npm run SCRIPT`. */
+  /** How a person calls it, if not by `npm run SCRIPT`. */
   readonly command?: string;
   readonly about: string;
   readonly options?: O;
   readonly positionals?: { readonly sample: string; readonly help: string; readonly words: readonly string[] };
-  /** Checks combinations of options; throws a UsageError. */
+  /** Checks combinations of options. Throws a UsageError. */
   readonly check?: (values: Values<O>) => void;
 }
 type All<O extends Options> = Values<O> & { readonly names: readonly string[] };

@@ -1,24 +1,24 @@
 /**
- * The command line of every script of this repository: each says with `commandLine` which options it has, and gets
- * their values, checked. `--help` prints them and ends with 0. A value that makes no sense, or an unknown option, ends
- * the script with exit code 2 and one line that says what is allowed: a typing error must never look like a green run.
+ * The command line of every script of this repository. A script names its options to `commandLine` and gets their
+ * values, checked. `--help` prints the options and ends with 0. A wrong value or an unknown option ends the script with
+ * exit code 2 and one line that says what is allowed: a typing error must never look like a successful run.
  */
 import { mkdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
-/** A command line that makes no sense; its message says what would. */
+/** A wrong command line. The message says what is allowed. */
 export class UsageError extends Error {}
 
 const number = (text, { min = -Infinity, max = Infinity }, isRight, noun) => {
-  // Number("") is 0, and Number("0x10") is 16: neither is what a person means.
+  // Number("") is 0 and Number("0x10") is 16; nobody means that.
   const value = /^-?(\d+\.?\d*|\.\d+)(e\d+)?$/i.test(text) ? Number(text) : NaN;
   if (isRight(value) && value >= min && value <= max) return value;
   const range = max === Infinity ? (min === -Infinity ? "" : ` of at least ${min}`) : ` from ${min} to ${max}`;
-  throw new UsageError(`is ${noun}${range}`);
+  throw new UsageError(`must be ${noun}${range}`);
 };
 
-/** A whole number; from 1 on unless `min` says otherwise, because to do nothing is never what was meant. */
+/** A whole number. It is at least 1 unless `min` says otherwise, because a run that does nothing is never intended. */
 export const integer = (settings) => ({
   sample: "N",
   ...settings,
@@ -26,7 +26,7 @@ export const integer = (settings) => ({
     number(text, { min: 1, max: Number.MAX_SAFE_INTEGER, ...settings }, Number.isSafeInteger, "a whole number"),
 });
 
-/** The first number of a generator. */
+/** The seed with which random generators begin. */
 export const seedNumber = (settings = {}) => ({
   ...integer({ min: 0, max: 2 ** 31 - 1, default: 1, help: "first seed", ...settings }),
   sample: "S",
@@ -55,11 +55,11 @@ export const choice = (words, settings) => ({
   words,
   read(given) {
     if (words.includes(given)) return given;
-    throw new UsageError(`is one of ${words.join(", ")}`);
+    throw new UsageError(`must be one of ${words.join(", ")}`);
   },
 });
 
-/** Some of these words, with commas between them; `all` stands for all of them. */
+/** Some of these words, separated by commas. `all` stands for all of them. */
 export const choices = (words, settings) => ({
   sample: "NAME,…",
   ...settings,
@@ -67,20 +67,20 @@ export const choices = (words, settings) => ({
   read(given) {
     const named = given === "all" ? words : given.split(",");
     if (named.every((word) => words.includes(word))) return [...new Set(named)];
-    throw new UsageError(`is all, or some of ${words.join(", ")} with commas between them`);
+    throw new UsageError(`must be all, or some of ${words.join(", ")}, separated by commas`);
   },
 });
 
 export const flag = (settings) => ({ isFlag: true, default: false, ...settings });
 
-/** A file to write; its folder is made at once, so that a long run does not end in an error. */
+/** A file to write. Its folder is made at once, so that a long run does not fail at its end. */
 export const outputFile = (settings) => ({
   sample: "FILE",
   ...settings,
   read(given) {
     const file = path.resolve(given);
     if (given === "" || statSync(file, { throwIfNoEntry: false })?.isDirectory())
-      throw new UsageError("is the path of a file");
+      throw new UsageError("must be the path of a file");
     try {
       mkdirSync(path.dirname(file), { recursive: true });
     } catch (error) {
@@ -90,8 +90,8 @@ export const outputFile = (settings) => ({
   },
 });
 
-/** The option that every measuring script has. */
-export const jsonFile = () => outputFile({ help: "write the figures there, too" });
+/** The option that every script with figures has. */
+export const jsonFile = () => outputFile({ help: "also write the figures to FILE" });
 
 function helpOf({ script, command = `npm run ${script}`, about, options, positionals }) {
   const rows = Object.entries(options).map(([name, option]) => [
@@ -123,7 +123,7 @@ function parsed(options, positionals, args) {
   }
 }
 
-/** The values, or `{ help }`: what to print. Throws a UsageError. */
+/** The values, or `{ help }` with the text to print. Throws a UsageError. */
 export function readCommandLine(spec, args) {
   const { options = {}, positionals } = spec;
   const { values: given, positionals: words } = parsed(options, positionals, args);
@@ -135,18 +135,18 @@ export function readCommandLine(spec, args) {
       values[name] = said === undefined || option.isFlag ? (said ?? option.default) : option.read(said);
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
-      throw new UsageError(`--${name} ${error.message}, and not «${said}»`);
+      throw new UsageError(`--${name} ${error.message}, not «${said}»`);
     }
   }
   const unknown = words.filter((word) => !positionals.words.includes(word));
   if (unknown.length > 0) {
-    throw new UsageError(`${positionals.sample} is one of ${positionals.words.join(", ")}, and not «${unknown[0]}»`);
+    throw new UsageError(`${positionals.sample} must be one of ${positionals.words.join(", ")}, not «${unknown[0]}»`);
   }
   spec.check?.(values);
   return { values };
 }
 
-/** The values; ends the process after --help, and after nonsense. */
+/** Returns the values. Ends the process after --help, and after a wrong command line. */
 export function commandLine(spec, args = process.argv.slice(2)) {
   try {
     const { help, values } = readCommandLine(spec, args);

@@ -1,7 +1,7 @@
 /**
- * The edge worker in local workerd, for `npm start`: on loopback, without tokens, its state on disk. Needs no account
- * and no network. A process of its own, because it needs a newer Node than the playground does. It tells its parent its
- * address in a message.
+ * The edge worker in local workerd, for `npm start`: on loopback, without tokens, with its state on disk. It needs no
+ * account and no network. It is a process of its own because it needs a newer Node than the playground. It sends its
+ * address to its parent in a message.
  *
  *     node tools/run/edge.mjs PORT DIRECTORY
  */
@@ -17,14 +17,14 @@ Object.assign(process.env, {
   WRANGLER_HIDE_BANNER: "true",
   WRANGLER_LOG: "error",
 });
-/** Wrangler itself would wait for ever, and say nothing. */
+/** Reports an error to the parent and ends. Wrangler itself would wait for ever without a message. */
 function fail(thrown) {
   const error = thrown?.error ?? thrown;
   process.send?.({ error: String(error?.cause?.message ?? error?.message ?? error) }, () => process.exit(1));
 }
 process.on("unhandledRejection", fail);
 
-/** Two workerds over the same databases would spoil them. The process that keeps the folder is named in it. */
+/** Two workerds over the same databases would corrupt them. A file in the folder names the process that uses it. */
 function keepFolder() {
   const file = path.join(persist, "kept-by");
   mkdirSync(persist, { recursive: true });
@@ -33,7 +33,7 @@ function keepFolder() {
     owner = Number(readFileSync(file, "utf8"));
     process.kill(owner, 0);
   } catch (error) {
-    // Nobody, or a process that is gone. A process of somebody else's (EPERM) lives.
+    // No such process, so nobody uses the folder. EPERM means that another user's process is alive.
     if (error.code !== "EPERM") owner = 0;
   }
   if (owner > 0)
@@ -54,7 +54,7 @@ const worker = await environment.startWorker({
   config: path.join(root, "worker", "wrangler.jsonc"),
   bindings: {
     TIDEMARK_OPEN_ACCESS: { type: "plain_text", value: "loopback" },
-    // One line per request would bury the address.
+    // One line for each request would hide the address.
     TIDEMARK_EVENTS: { type: "plain_text", value: "changes" },
   },
   dev: {
@@ -67,7 +67,7 @@ const worker = await environment.startWorker({
 });
 await worker.ready;
 process.send?.({ url: new URL(await worker.url).origin });
-// The terminal's signal and the parent's: disposing lets what is committed reach the disk, and ends workerd.
+// On a signal of the terminal or of the parent: dispose() lets committed data reach the disk, and ends workerd.
 await new Promise((resolve) => process.once("SIGINT", resolve).once("SIGTERM", resolve).once("disconnect", resolve));
 await worker.dispose();
 process.exit(0);

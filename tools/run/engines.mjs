@@ -1,13 +1,12 @@
 /**
- * Browsers and tools beside Chromium that some suites need. As root on Debian they are installed as Chromium is;
- * elsewhere the suites that lack them skip their tests, and `npm test` names those at its end, with the way to get what
- * they need.
+ * Browsers and tools other than Chromium that some suites need. As root on Debian they are installed like Chromium.
+ * Elsewhere suites skip the tests that need them, and `npm test` names those at its end, and how to get what they need.
  */
 import { aptInstall, canAptInstall, onPath } from "./setup.mjs";
 
 /**
- * `commands`: of each row one must be there. `suites`: the tests that are skipped without it, by file and by the start
- * of their name.
+ * `commands`: of each row at least one must exist. `suites`: the tests that are skipped without it, by file and by the
+ * beginning of their names.
  */
 export const TOOLS = [
   {
@@ -22,7 +21,7 @@ export const TOOLS = [
   },
   {
     name: "WebKitGTK's driver",
-    // xvfb-run calls xauth, which xvfb only recommends.
+    // xvfb-run calls xauth, but the package xvfb only recommends it.
     packages: ["webkit2gtk-driver", "xvfb", "xauth", "dbus"],
     commands: [["WebKitWebDriver"], ["xvfb-run"], ["xauth"], ["dbus-run-session"]],
     suites: [["test/tabs/engines.test.ts", "WebKitGTK"]],
@@ -33,7 +32,7 @@ export const TOOLS = [
 const isHere = ({ commands, environment }) =>
   Boolean(process.env[environment]) || commands.every((names) => names.some(onPath));
 
-/** Installs what is missing where that takes one plain command. */
+/** Installs what is missing, if one plain command can do that. */
 export function ensureEngines() {
   const missing = TOOLS.filter((tool) => !isHere(tool));
   if (missing.length > 0 && canAptInstall()) aptInstall(missing.flatMap(({ packages }) => packages));
@@ -44,8 +43,8 @@ const wayTo = ({ name, packages, environment }) =>
   `${packages.join(" ")})${environment ? `, or set ${environment}` : ""}`;
 
 /**
- * One line for each group of skipped tests of a Vitest report: where they are, how many, and what to do. `files` are
- * relative to the repository's root.
+ * One line for each group of skipped tests in a Vitest report: where they are, how many, and what to do. `relative`
+ * makes paths relative to the repository's root.
  */
 export function skippedLines(report, relative) {
   const groups = new Map();

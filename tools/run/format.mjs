@@ -14,8 +14,8 @@ export async function main(args) {
   const values = commandLine(
     {
       script: "format",
-      about: "Formats all sources and tests, but for the kernel.",
-      options: { check: flag({ help: "changes nothing; fails where something would change" }) },
+      about: "Formats all sources and tests, except the kernel.",
+      options: { check: flag({ help: "change nothing; fail if something would change" }) },
     },
     args,
   );

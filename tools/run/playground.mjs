@@ -1,8 +1,8 @@
 /**
- * `npm start`: builds the playground and serves it on a loopback port until Ctrl-C, and runs the edge worker in local
- * workerd beside it. A build rather than a development server: the page is the one that users would get, and nothing
- * reloads it. The port stays the same from run to run where it is free, because a page's stored data belong to its
- * address. The edge's state lies in .cache/edge.
+ * `npm start` builds the playground and serves it on a loopback port until Ctrl-C, and runs the edge worker beside it
+ * in local workerd. It is a build and not a development server: the page is the one that users would get, and nothing
+ * reloads it. The port stays the same from run to run if it is free, because a page's stored data belong to its
+ * address. The edge's state is in .cache/edge.
  *
  *     npm start -- --port 5000 --edge-port 8788 --state DIRECTORY
  *     npm start -- --no-edge
@@ -15,13 +15,13 @@ import { freePort } from "./ports.mjs";
 import { findNode24, root, runsVitest, SetupError } from "./setup.mjs";
 
 const PORT = 4173;
-/** Wrangler's own, which people know. */
+/** Wrangler's default port, which people know. */
 const EDGE_PORT = 8787;
-/** workerd starts within some seconds; a machine that needs longer hears why nothing comes. */
+/** workerd starts within some seconds. If it takes longer, a message says so. */
 const EDGE_WAIT_MS = 60_000;
 const configFile = path.join(root, "vite.config.ts");
 
-/** Tells the page where the edge is: `url` is null while that starts, and absent where there is none. */
+/** Tells the page where the edge is: `url` is null while the edge starts, and absent if there is none. */
 const tellEdge = (edge) => ({
   name: "tidemark-edge",
   configurePreviewServer({ middlewares }) {
@@ -32,7 +32,7 @@ const tellEdge = (edge) => ({
   },
 });
 
-/** Builds and serves; `close()` ends it. For tests too. `port`: a free one. */
+/** Builds and serves; `close()` ends it. Tests use it as well. `port` must be free. */
 export async function startPlayground({ port = PORT, logLevel = "warn", edge = {} } = {}) {
   await build({ configFile, mode: "production", logLevel });
   const plugins = [tellEdge(edge)];
@@ -50,7 +50,9 @@ export async function startPlayground({ port = PORT, logLevel = "warn", edge = {
   };
 }
 
-/** The wanted port where somebody named it, else the first free one; says so when it is another than always. */
+/**
+ * The port that was named, which must be free, or else the first free one. Prints a line if it is not the usual one.
+ */
 async function portFor(what, named, standard) {
   const port = await freePort(named ?? standard);
   if (port === undefined) throw new SetupError(`No free port for ${what} from ${named ?? standard} on: name one.`);
@@ -60,7 +62,7 @@ async function portFor(what, named, standard) {
   return port;
 }
 
-/** How to talk to it, ready to be pasted. */
+/** Prints commands that talk to the edge and can be pasted. */
 function introduce(origin) {
   const stream = `${origin}/v1/stream/hello`;
   console.log(`Tidemark edge: ${origin}/v1/stream/<name>`);
@@ -69,7 +71,9 @@ function introduce(origin) {
   console.log(`  read    curl '${stream}?offset=-1'`);
 }
 
-/** The edge in a child process; a line says why where it can't run. Resolves when it answers, or never will. */
+/**
+ * Runs the edge in a child process. If it can't run, a line says why. Resolves when it answers, or when it never will.
+ */
 async function startEdge(port, state, found) {
   let binary = process.execPath;
   try {
@@ -139,7 +143,7 @@ export async function main(args) {
   const { url, close } = await startPlayground({ port, edge: found });
   console.log(`Ready in ${((performance.now() - started) / 1000).toFixed(1)} s. Ctrl-C ends it.`);
   console.log(`Tidemark playground: ${url}`);
-  // Vite's own would end this process before the edge has ended.
+  // Vite's handler would end this process before the edge has ended.
   process.removeAllListeners("SIGTERM");
   await new Promise((resolve) => process.once("SIGINT", resolve).once("SIGTERM", resolve));
   await close();

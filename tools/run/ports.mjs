@@ -14,9 +14,7 @@ function isFree(port) {
   });
 }
 
-/**
- * The first free port from this one on; 0 stays 0, for which the system picks one. undefined: many in a row are taken.
- */
+/** The first free port from this one on. 0 stays 0: the system then picks one. Undefined if many in a row are taken. */
 export async function freePort(from) {
   if (from === 0) return 0;
   for (let port = from; port < Math.min(from + TRIES, 65_536); port++) if (await isFree(port)) return port;

@@ -1,9 +1,9 @@
 /**
  * Runs a TypeScript program of this repository: `node tools/run/run-ts.mjs FILE.ts args…`.
  *
- * The file and what it imports of this repository become one bundle in .cache/run-ts, packages stay outside. A bundle
- * rather than Node's own type stripping, because the sources use parameter properties, and rather than a module runner,
- * because hot loops then cross modules without a proxy. `import.meta.url` keeps naming the source file, stack traces
+ * The file, and everything that it imports of this repository, become one bundle in .cache/run-ts; packages stay
+ * outside. Node's own type stripping would not do, because the sources use parameter properties; and with a module
+ * runner hot loops would cross modules through a proxy. `import.meta.url` still names the source file, stack traces
  * point into it, and `process.argv` is [node, FILE.ts, args…].
  */
 import { createHash } from "node:crypto";
@@ -19,7 +19,7 @@ const sourceUrls = {
   name: "import-meta-url",
   transform(code, id) {
     if (!code.includes("import.meta.url")) return null;
-    // Lines stay where they are, so the map may stay as it is.
+    // The replacement changes no line numbers, so no source map is needed.
     return { code: code.replaceAll("import.meta.url", JSON.stringify(pathToFileURL(id).href)), map: null };
   },
 };
@@ -56,9 +56,9 @@ export async function bundleTs(file) {
   await mkdir(directory, { recursive: true });
   const name = `${path.basename(file, ".ts")}-${createHash("sha256").update(code).digest("hex").slice(0, 12)}.mjs`;
   const target = path.join(directory, name);
-  // One name for each thread, too: workers share the process's id.
+  // The name also has the thread's number, because workers share the process's id.
   const aside = `${target}.${process.pid}-${threadId}`;
-  // Written aside and renamed: two runs of the same program at once never see half a file.
+  // Written under another name and renamed, so that two runs of the same program never read half a file.
   await writeFile(aside, code);
   await rename(aside, target);
   return target;

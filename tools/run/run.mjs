@@ -1,7 +1,7 @@
 /**
- * Every npm script: `node tools/run/run.mjs <task> [args…]`. A fresh clone needs nothing before it. Packages are
- * installed, Node 24 is fetched where the task needs a newer one than is here, the kernel is compiled, Chromium is
- * found; then the task runs. Only Node's own modules are imported until the packages are there.
+ * Runs every npm script: `node tools/run/run.mjs <task> [args…]`. A fresh clone needs no other step before. It installs
+ * packages, fetches Node 24 if the task needs a newer Node than the one here, compiles the kernel, finds Chromium, and
+ * then runs the task. Until the packages are there it imports only Node's own modules.
  */
 import { existsSync } from "node:fs";
 import path from "node:path";
@@ -10,7 +10,7 @@ import { node } from "./child.mjs";
 import { commandLine } from "./command-line.mjs";
 import { SetupError, ensureChromium, ensurePackages, findNode24, root, runsVite, runsVitest } from "./setup.mjs";
 
-/** Child tools neither report home nor look for updates nor fetch browsers. */
+/** Tools that are started must not report home, look for updates or fetch browsers. */
 const QUIET = {
   DO_NOT_TRACK: "1",
   NO_UPDATE_NOTIFIER: "1",
@@ -22,7 +22,7 @@ const QUIET = {
 const tool = (name) => path.join(root, "tools", name);
 const runTool = async (name, args) => (await import(pathToFileURL(tool(name)).href)).main(args);
 
-/** A TypeScript program of this repository; a plain line when that part does not exist yet. */
+/** Runs a TypeScript program of this repository. If the file does not exist it prints one line that says so. */
 function program(file) {
   return (args) => {
     if (existsSync(path.join(root, file))) return node([tool("run/run-ts.mjs"), file, ...args]);
@@ -36,7 +36,9 @@ const plain = (script, about, run) => (args) => {
   commandLine({ script, about }, args);
   return run();
 };
-/** One program for each host, so that none can name what its own host has not; the last has tests and tools. */
+/**
+ * One TypeScript program for each host, so that no source uses what its host lacks. The last one has tests and tools.
+ */
 const PROGRAMS = ["src", "src/browser", "worker", "."];
 async function typecheck() {
   let failed = 0;
@@ -59,7 +61,7 @@ const TASKS = {
     chromium: true,
     run: async (args) => (await import(pathToFileURL(path.join(root, "test", "bench", "run.mjs")).href)).main(args),
   },
-  // Of the log over faulty storage; --tabs: of many tabs in one browser; --sync: of devices and an edge.
+  // The log over faulty storage; with --tabs many tabs in one browser, with --sync devices and an edge.
   sim: {
     kernel: true,
     node24: true,
@@ -74,7 +76,7 @@ const TASKS = {
   power: { kernel: true, node24: true, chromium: true, run: program("test/power/run.ts") },
   fuzz: { kernel: true, node24: true, run: program("test/fuzz/run.ts") },
   rot: { kernel: true, node24: true, run: program("test/rot/run.ts") },
-  // Of a store; --sync: of the rules of sync.
+  // The store; with --sync the rules of sync.
   worlds: {
     kernel: true,
     node24: true,
@@ -100,7 +102,7 @@ async function main([name, ...args]) {
     return node([tool("run/run.mjs"), name, ...args], binary);
   }
   ensurePackages();
-  // `--help` needs no browser and no build.
+  // `--help` needs neither a browser nor a build.
   if (args.includes("--help")) return task.run(args);
   if (task.chromium) process.env.CHROMIUM_PATH = ensureChromium();
   if (task.kernel) {

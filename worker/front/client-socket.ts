@@ -1,17 +1,17 @@
 /**
- * The client's end of the WebSocket dialect (src/sync/frames.ts). The Worker holds the client's socket, and one
- * hibernating socket to each log's object behind it:
+ * The client's end of the WebSocket dialect (src/sync/frames.ts). The Worker holds the client's socket, and behind it
+ * one hibernating socket to the object of each log:
  *
- *   GET /v1/stream/<path>, Upgrade    one log, open from the start as channel 0
+ *   GET /v1/stream/<path>, Upgrade    one log, whose channel 0 is open from the start
  *   GET /v1/socket, Upgrade           many: `open` frames name paths, each gets a channel
  *
- *   client ══ one socket ══▶ Worker ──▶ object of log a        frames are passed on as they are
+ *   client ══ one socket ══▶ Worker ──▶ object of log a        frames are passed on unchanged
  *                              └──────▶ object of log b
  *
- * Here and not in the objects: who may do what, by each frame, with the newest token; the timer that ends a socket with
- * its token (in an object it would keep it from sleeping); and the bounds of what a client that doesn't read can make
- * us hold. Batches are bounded by credits. Answers are counted, and every few hundred the client has to show by a text
- * frame that it has read so far.
+ * These things are here and not in the objects: rights, which each frame is checked for by the newest token; the timer
+ * that ends a socket when its token expires (in an object it would prevent sleep); and limits on what must be held for
+ * a client that does not read. Batches are bounded by credits. Answers are counted: every few hundred frames the client
+ * must answer a ping, which shows that it has read so far.
  */
 import { viewOf } from "../../src/record/bytes.ts";
 import {
@@ -44,38 +44,38 @@ import { withAsker } from "../rpc/join-prefix.ts";
 import { subprotocolOf } from "../wire/bearer.ts";
 import { ownerOf } from "./owner.ts";
 
-/** Logs on one socket: each is a socket of its own behind it. */
+/** Most logs on one socket. Each needs a socket of its own behind it. */
 const CHANNELS_MAX = 256;
-/** Of all channels' appends without an answer. */
+/** Limit of the bytes of unanswered appends on all channels. */
 const UNACKED_BYTES_MAX = 32 * 1024 * 1024;
-/** Tokens that are being checked. */
+/** Most tokens that may be under check at a time. */
 const RENEWALS_MAX = 16;
 const PATH_CHARS_MAX = 1_024;
-/** A client that has said nothing for as long is asked; one that still says nothing is given up as long after. */
+/** A client that sent nothing for this long gets a ping. If it stays silent as long again, its socket is closed. */
 const SILENT_MS = 30_000;
-/** Timers hold no more. */
+/** The longest time that a timer can hold. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
-/** What the client is asked by text, and answers. */
+/** Text frames: what the client is asked, and what it must answer. */
 const PING = "ping";
 const PONG = "pong";
 
 interface Channel {
   readonly path: string;
-  /** Undefined while it is being opened. */
+  /** Undefined while the channel is being opened. */
   socket: ServerSocket | undefined;
   reads: boolean;
   writes: boolean;
-  /** Follows and fetches, and their credits. */
+  /** Follows and fetches with their credits. */
   readonly requests: Requests;
-  /** Bytes of appends without an answer. */
+  /** Bytes of unanswered appends. */
   unacked: number;
-  /** Who has joined it. */
+  /** The owner who has joined on this channel. */
   joinedBy: string | undefined;
-  /** Frames that wait for the rate limiter, in their order; undefined where there is none, or nothing waits. */
+  /** Frames that wait for the rate limiter, in order. Undefined if nothing waits. */
   turn: Promise<void> | undefined;
 }
 
-/** Asks the object of a path of this tenant. */
+/** Makes a function that asks the object of this tenant's path. */
 export type AskOf = (tenant: string, path: string) => Ask;
 
 const allows = (caller: Caller, action: Action, path: string): boolean => {
@@ -92,13 +92,13 @@ class ClientSocket {
   readonly #askOf: AskOf;
   readonly #socket: ServerSocket;
   readonly #channels = new Map<number, Channel>();
-  /** One log's socket: no others are opened. */
+  /** True for a socket of one log, which opens no other channels. */
   readonly #isBound: boolean;
   #caller: Caller;
   #owner: string;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #silence: ReturnType<typeof setTimeout> | undefined;
-  /** How often it was looked at since the client has said anything. */
+  /** How many checks have passed since the client last sent anything. */
   #quiet = 0;
   readonly #credits = new SocketCredits();
   #unacked = 0;
@@ -113,7 +113,7 @@ class ClientSocket {
     this.#caller = caller;
     this.#owner = owner;
     this.#isBound = isBound;
-    // A Blob could only be read later, and frames keep their order.
+    // A Blob could only be read later, but frames must keep their order.
     socket.binaryType = "arraybuffer";
     socket.accept();
     socket.addEventListener("message", ({ data }) => this.#take(data));
@@ -137,8 +137,8 @@ class ClientSocket {
   }
 
   /**
-   * A client may go without a word, and its sockets to the logs would stay. It is asked behind one such time, and given
-   * up behind the next.
+   * A client may disappear without closing, and then its sockets to the logs would stay open. After one silent period
+   * it gets a ping, after the next the socket is closed.
    */
   #watchSilence(): void {
     this.#silence = setTimeout(
@@ -178,7 +178,7 @@ class ClientSocket {
     else if (next === "ask") this.#ask();
   }
 
-  /** Behind the frames that it is about: who answers has read so far. */
+  /** Sends a ping behind the frames that it is about: a client that answers has read them. */
   #ask(): void {
     this.#pace.asked();
     try {
@@ -224,13 +224,13 @@ class ClientSocket {
     if (!isClients(frame.type)) return this.#end(CloseCode.BAD_FRAME, "no such type");
     const channel = this.#channels.get(frame.channel);
     if (!channel?.socket) throw new EdgeError("CLOSED", "the channel is not open", { reason: "channel" });
-    // What came before it is sent on first.
+    // Frames that came before it are passed on first.
     if (frame.type === FrameType.CLOSE)
       return channel.turn
         ? void channel.turn.then(() => this.#drop(frame.channel, channel))
         : this.#drop(frame.channel, channel);
     const needed = NEEDS[frame.type];
-    if (needed && !channel[needed]) throw new EdgeError("FORBIDDEN", `the token does not allow it`);
+    if (needed && !channel[needed]) throw new EdgeError("FORBIDDEN", `the token does not allow ${needed} of this log`);
     switch (frame.type) {
       case FrameType.JOIN:
         channel.joinedBy = this.#owner;
@@ -257,7 +257,7 @@ class ClientSocket {
     }
   }
 
-  /** The limiter takes its time, and frames keep their order. */
+  /** The rate limiter takes time, so frames wait in a queue to keep their order. */
   #queue(channel: Channel, frame: Frame, data: ArrayBuffer | Uint8Array<ArrayBuffer>, isCounted: boolean): void {
     const turn: Promise<void> = (channel.turn ?? Promise.resolve())
       .then(() => (isCounted ? checkRate(this.#env, this.#caller.tenant, channel.path) : undefined))
@@ -276,7 +276,7 @@ class ClientSocket {
     channel.turn = turn;
   }
 
-  /** To the channel's object, behind what waits for the limiter. */
+  /** Passes a frame on to the channel's object, behind frames that wait for the limiter. */
   #pass(channel: Channel, frame: Frame, data: ArrayBuffer | Uint8Array<ArrayBuffer>): void {
     const isCounted = COUNTED.has(frame.type) && this.#env.RATE_LIMIT !== undefined;
     if (isCounted || channel.turn) this.#queue(channel, frame, data, isCounted);
@@ -290,13 +290,13 @@ class ClientSocket {
     };
   }
 
-  /** An append is counted until its answer gives the credits back. */
+  /** Counts an append until its answer gives the credits back. */
   #count(channel: Channel, bytes: number): void {
     const isTooMuch = channel.unacked > 0 && channel.unacked + bytes > APPEND_CREDIT_BYTES;
     if (isTooMuch)
-      throw new EdgeError("BACKPRESSURE", "more than the credits of this log", { creditBytes: APPEND_CREDIT_BYTES });
+      throw new EdgeError("BACKPRESSURE", "more than this log's credits", { creditBytes: APPEND_CREDIT_BYTES });
     if (this.#unacked > 0 && this.#unacked + bytes > UNACKED_BYTES_MAX) {
-      throw new EdgeError("BACKPRESSURE", "more appends on one socket than it may have under way", {
+      throw new EdgeError("BACKPRESSURE", "too many bytes of appends are unanswered on this socket; wait for answers", {
         unackedBytesMax: UNACKED_BYTES_MAX,
       });
     }
@@ -320,13 +320,13 @@ class ClientSocket {
     this.#renewals++;
     try {
       const text = new TextDecoder().decode(frame.payload);
-      // What no header could hold is no token.
-      if (!/^[\x21-\x7e]+$/.test(text)) throw new EdgeError("UNAUTHORIZED", "not a token");
+      // A text that does not fit into a header can't be a token.
+      if (!/^[\x21-\x7e]+$/.test(text)) throw new EdgeError("UNAUTHORIZED", "the frame holds no token");
       const headers = { authorization: `Bearer ${text}` };
       const caller = await callerOf(new Request("https://socket.invalid/", { headers }), this.#env);
       const owner = await ownerOf(caller);
       if (this.#ended) return;
-      if (caller.tenant !== this.#caller.tenant) throw new EdgeError("FORBIDDEN", "the token is another tenant's");
+      if (caller.tenant !== this.#caller.tenant) throw new EdgeError("FORBIDDEN", "the token has another tenant");
       this.#caller = caller;
       this.#owner = owner;
       this.#watchExpiry();
@@ -336,23 +336,23 @@ class ClientSocket {
       );
     } catch (thrown) {
       this.#refuse(frame, thrown);
-      // Its keys could not be had: the old token counts until it ends.
+      // The keys could not be fetched: the old token counts until it expires.
       const { code } = EdgeError.from(thrown);
       if (code === "CLOSED") return;
-      this.#end(code === "FORBIDDEN" ? CloseCode.FORBIDDEN : CloseCode.UNAUTHORIZED, "the token is not taken");
+      this.#end(code === "FORBIDDEN" ? CloseCode.FORBIDDEN : CloseCode.UNAUTHORIZED, "the new token was refused");
     } finally {
       this.#renewals--;
     }
   }
 
-  /** A follow that was begun with the old token ends with it. */
+  /** A follow that began with the old token ends if the new one does not allow it. */
   #restrict(number: number, channel: Channel): void {
     channel.writes = allows(this.#caller, "write", channel.path);
     if (channel.joinedBy !== undefined && channel.joinedBy !== this.#owner)
-      return this.#dismiss(number, channel, "the new token is another owner's: join again");
+      return this.#dismiss(number, channel, "the new token belongs to another owner: join again");
     const read = allows(this.#caller, "read", channel.path);
     if (channel.reads && !read && channel.requests.size > 0) {
-      this.#dismiss(number, channel, "the new token does not allow to read here");
+      this.#dismiss(number, channel, "the new token does not allow to read this log");
     }
     channel.reads = read;
   }
@@ -367,18 +367,18 @@ class ClientSocket {
   async #openByFrame(frame: Frame): Promise<void> {
     try {
       const path = jsonOf(frame)?.["path"];
-      if (this.#isBound) throw badRequest("this socket is one log's");
+      if (this.#isBound) throw badRequest("this socket serves one log only; open others at /v1/socket");
       const checked = checkPath(textField(path, "path", PATH_CHARS_MAX), "path");
-      if (/^__ds(\/|$)/.test(checked)) throw badRequest("path begins with __ds, which names no stream");
+      if (/^__ds(\/|$)/.test(checked)) throw badRequest("path begins with __ds, which is reserved and names no stream");
       await this.open(frame.channel, checked);
     } catch (thrown) {
       this.#refuse(frame, thrown);
     }
   }
 
-  /** Opens a channel; its object's first frame is the hello. */
+  /** Opens a channel. The first frame that its object sends is the hello. */
   async open(number: number, path: string): Promise<void> {
-    if (this.#channels.has(number)) throw badRequest("this channel is open");
+    if (this.#channels.has(number)) throw badRequest("this channel is open already");
     if (this.#channels.size >= CHANNELS_MAX)
       throw new EdgeError("LIMIT_EXCEEDED", "too many logs on one socket", { channelsMax: CHANNELS_MAX });
     const [reads, writes] = [allows(this.#caller, "read", path), allows(this.#caller, "write", path)];
@@ -429,7 +429,7 @@ class ClientSocket {
     const isAnswer = type === FrameType.ERROR || type === FrameType.OK;
     if (type === FrameType.STARVE && this.#credits.starved(channel.requests, id, viewOf(frame.payload).getUint32(0)))
       return;
-    // An append's answer gives credits back; it may have the id of a follow, and ends none.
+    // The answer of an append gives credits back. It may have the same id as a follow, and does not end that.
     if (isAnswer && credits > 0) this.#acked(channel, credits);
     else if (isAnswer || type === FrameType.END) this.#credits.end(channel.requests, id);
     const batchBytes = type === FrameType.BATCHES ? frame.payload.length : 0;
@@ -448,7 +448,8 @@ class ClientSocket {
   }
 
   /**
-   * The object was reset, or its log deleted: what is under way has no known outcome, and the client opens it again.
+   * The object was reset, or its log deleted. The outcome of calls under way is unknown, and the client opens the log
+   * again.
    */
   #lost(number: number, channel: Channel, code: number): void {
     if (this.#ended || this.#channels.get(number) !== channel) return;
@@ -463,7 +464,7 @@ class ClientSocket {
   }
 }
 
-/** A frame with other credits. The client's own stays as it is. */
+/** The frame with other credits, in a copy: the client's own frame is left unchanged. */
 function withCredits(data: ArrayBuffer, credits: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(data.slice(0));
   viewOf(bytes).setUint32(CREDITS_AT, credits);
@@ -475,7 +476,9 @@ const jsonError = (error: unknown) => ({
   payload: new TextEncoder().encode(JSON.stringify(wireErrorOf(error))),
 });
 
-/** Upgrades a request. With `path` the log is opened first: what is wrong with it is an HTTP answer, and no socket. */
+/**
+ * Upgrades a request. With `path` the log is opened first, so that an error with it is an HTTP answer and not a socket.
+ */
 export async function upgrade(
   request: Request,
   env: Env,

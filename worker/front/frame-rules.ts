@@ -1,10 +1,10 @@
-/** Which of a client's frames count as requests, cost credits, and need a right of the token. */
+/** Which frames of a client count as requests, which cost credits, and which right of the token each needs. */
 import { FrameType } from "../../src/sync/frames.ts";
 
-/** Types that a client may send. */
+/** True for types that a client may send. */
 export const isClients = (type: number): boolean => type >= FrameType.OPEN && type <= FrameType.PUSH;
 
-/** Requests as HTTP has them. The rest belongs to a follow. */
+/** These count as requests, like requests over HTTP. The other types belong to a follow. */
 export const COUNTED = new Set<number>([
   FrameType.APPEND,
   FrameType.FOLLOW,
@@ -12,7 +12,7 @@ export const COUNTED = new Set<number>([
   FrameType.JOIN,
   FrameType.PUSH,
 ]);
-/** They cost credits, and their answers give them back. */
+/** These cost credits, which their answers give back. */
 export const CREDITED = new Set<number>([FrameType.APPEND, FrameType.PUSH]);
 export const NEEDS: Readonly<Record<number, "reads" | "writes">> = {
   [FrameType.APPEND]: "writes",

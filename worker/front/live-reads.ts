@@ -1,12 +1,12 @@
 /**
- * Live reads, held open by the Worker and never by the object. One hibernating socket per reader tells when the log's
- * end has moved, and brings what is small (watch.ts); the rest is then read like any other. So a slow reader asks late
- * and costs no more than the news of one notice meanwhile.
+ * Live reads, which are held open by the Worker and never by the object. One hibernating socket for each reader tells
+ * when the log's end has moved, and brings small records at once (watch.ts); larger ones are then read like any others.
+ * So a slow reader only asks late, and until then costs at most the records of one notice.
  *
  *   client ── long-poll, SSE ──▶ Worker ── GET, for what no notice brought ──▶ object
  *                                   ◀── notices over a socket that lets the object sleep
  *
- * This file has long-poll and what it shares with SSE (sse.ts).
+ * This file holds long-poll, and what it shares with SSE (sse.ts).
  */
 import { BATCHES_TYPE } from "../wire/accept.ts";
 import { nextCursor } from "../wire/cursors.ts";
@@ -18,20 +18,20 @@ export interface LiveRequest {
   readonly offset: string;
   readonly cursor: string | undefined;
   readonly waitMs: number;
-  /** The client's Accept. */
+  /** The client's Accept header. */
   readonly accept: string | null;
-  /** Aborts when the client has gone, where the runtime says so. */
+  /** Aborts when the client has gone, if the runtime reports that. */
   readonly signal: AbortSignal | undefined;
 }
 
 const offsetIn = (response: Response, name: string): number => Number((response.headers.get(name) ?? "").slice(0, 16));
 export const nextOf = (response: Response): number => offsetIn(response, H.next);
-/** Where an answer begins: -1 is where the log begins, which need not be 0. */
+/** Where an answer begins. -1 means the beginning of the log, which need not be offset 0. */
 export const fromOf = (response: Response): number => offsetIn(response, H.from);
 export const isAtTail = (response: Response): boolean => response.headers.get(H.upToDate) === "true";
 export const isEnded = (response: Response): boolean => response.headers.get(H.closed) === "true";
 
-/** Nothing was skipped and nothing is there: a live reader waits here. */
+/** True if nothing was skipped and nothing is there: a live reader waits here. */
 export const isWaiting = (found: Response): boolean =>
   isAtTail(found) && !isEnded(found) && nextOf(found) === fromOf(found);
 
@@ -64,7 +64,7 @@ export async function longPoll(ask: Ask, { offset, cursor, waitMs, accept, signa
     } finally {
       watch.close();
     }
-    // The start may have moved on with retention; "now" was an offset when the reader came.
+    // The log's start may have moved because of retention; "now" was turned into an offset when the reader came.
     found = answer ?? (await read(offset === "now" ? formatOffset(from) : offset));
     if (found.status !== 200) return found;
   }

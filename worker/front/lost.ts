@@ -10,8 +10,8 @@ const isInternal = (thrown: unknown): boolean => /^internal error/.test((thrown 
 
 /** What a workerd of one's own lacks most likely; on Cloudflare the number of objects has no bound. */
 const UNOPENED =
-  "the stream's object does not open. In a workerd of your own its open files may be used up: each stream in use takes " +
-  "three until some 10 s after its last request. Raise the limit (ulimit -n), or use fewer streams at a time";
+  "the stream's object does not open. In a workerd of your own its open files may be used up: each stream in use " +
+  "takes three until some 10 s after its last request. Raise the limit (ulimit -n), or use fewer streams at a time";
 
 /** A change was asked for, and nobody knows whether it was made. `ask`: a question that changes nothing. */
 export async function lostChange(thrown: unknown, ask: () => Promise<unknown>): Promise<EdgeError> {

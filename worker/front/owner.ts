@@ -1,4 +1,7 @@
-/** Whose outboxes a caller may speak for: tenant and subject of the token, as a short name that tells neither. */
+/**
+ * Names the owner of the outboxes that a caller may use: a short hash of the token's tenant and subject, which reveals
+ * neither.
+ */
 import { ownerText } from "../store/outbox-bytes.ts";
 import type { Caller } from "./auth.ts";
 

@@ -1,14 +1,14 @@
 /**
- * Whether a socket's client reads what it is sent. A socket says nothing of that, so the client is asked by a ping
- * behind some hundred frames or a MiB of batches; its pong says that it has read all that was sent before the ping.
+ * Finds out whether a socket's client reads what it is sent. A socket does not tell, so after some hundred frames, or a
+ * MiB of batches, the client gets a ping. Its pong shows that it has read everything that was sent before the ping.
  *
- *   frames ── ping ── frames ── ping ── frames      one pong answers the oldest ping, so two stretches are unread here
+ *   frames ── ping ── frames ── ping ── frames      one pong answers the oldest ping; here two stretches are unread
  */
 
-/** A ping is sent behind this many frames, or bytes of batches. */
+/** A ping is sent after this many frames, or this many bytes of batches. */
 const ASK_AFTER = 512;
 const ASK_AFTER_BYTES = 1024 * 1024;
-/** A client that leaves this many frames unread is given up. */
+/** The socket of a client that leaves this many frames unread is closed. */
 const UNREAD_MAX = 4096;
 
 interface Stretch {
@@ -17,12 +17,12 @@ interface Stretch {
 }
 
 export class ReadPace {
-  /** What was sent since the last ping, and before each that has no pong yet. */
+  /** What was sent since the last ping; below, what was sent before each ping that has no pong yet. */
   #since: Stretch = { frames: 0, bytes: 0 };
   readonly #asked: Stretch[] = [];
   #unread = 0;
 
-  /** A frame was sent, with so many bytes of batches. Says what to do next. */
+  /** Counts a frame that was sent, with its bytes of batches. Returns what to do next. */
   sent(batchBytes: number): "go on" | "ask" | "give up" {
     const { frames, bytes } = this.#since;
     this.#since = { frames: frames + 1, bytes: bytes + batchBytes };
@@ -30,13 +30,13 @@ export class ReadPace {
     return this.#since.frames < ASK_AFTER && this.#since.bytes < ASK_AFTER_BYTES ? "go on" : "ask";
   }
 
-  /** A ping is on its way behind all that was sent. */
+  /** Counts a ping that was sent. */
   asked(): void {
     this.#asked.push(this.#since);
     this.#since = { frames: 0, bytes: 0 };
   }
 
-  /** A pong has come. Bytes of batches that the client has read by that; none where nothing was asked. */
+  /** Counts a pong. Returns the bytes of batches that the client has read by then; 0 for a pong without a ping. */
   read(): number {
     const { frames, bytes } = this.#asked.shift() ?? { frames: 0, bytes: 0 };
     this.#unread -= frames;

@@ -1,6 +1,6 @@
 /**
- * The way in: `/v1/stream/<path>`. Who asks and for what is settled here, before any object is woken: an object that is
- * asked is billed, even to say no. Answers get the headers that all share.
+ * The way in: `/v1/stream/<path>`. Who asks, and for what, is decided here before any object is woken, because an
+ * object that is asked is billed even if it only refuses. Also adds the headers that all answers share.
  */
 import { send, stubOf } from "../rpc/stubs.ts";
 import { type AppendCall, CALL_BYTES_MAX } from "../rpc/append-call.ts";
@@ -28,7 +28,7 @@ import { welcome, WELCOMES } from "./welcome.ts";
 
 const METRICS_PREFIX = "/v1/metrics/";
 const KEYS_PATH = `${STREAM_PREFIX}__ds/jwks.json`;
-/** One socket, many logs. */
+/** The path of sockets that serve many logs. */
 const SOCKET_PATH = "/v1/socket";
 const ACTIONS = new Map<string, Action>([
   ["GET", "read"],
@@ -37,7 +37,7 @@ const ACTIONS = new Map<string, Action>([
   ["PUT", "write"],
   ["DELETE", "admin"],
 ]);
-/** The only headers of a client that reach an object: none of them can speak for the router. */
+/** The only headers of a client that an object gets. None of them can be mistaken for one that the router sets. */
 const OF_APPENDS = (
   "content-type stream-closed stream-seq producer-id producer-epoch producer-seq " +
   "stream-expected-offset tidemark-resent-since tidemark-sequences traceparent"
@@ -75,7 +75,7 @@ async function route(
   const { pathname } = placeOf(request.url);
   const isUpgrade = request.method === "GET" && seen["upgrade"]?.toLowerCase() === "websocket";
   if (pathname === SOCKET_PATH) {
-    if (!isUpgrade) throw new EdgeError("UPGRADE_REQUIRED", "a WebSocket is opened here");
+    if (!isUpgrade) throw new EdgeError("UPGRADE_REQUIRED", "this address only opens WebSockets");
     return upgrade(request, env, askOf(env, new URL(request.url)), await callerOf(request, env), undefined);
   }
   if (pathname.startsWith(SEGMENT_PREFIX) && isReading(request)) {
@@ -89,7 +89,10 @@ async function route(
   if (WELCOMES.has(pathname) && isReading(request))
     return welcome(new URL(request.url).origin, request.method === "HEAD");
   if (!pathname.startsWith(STREAM_PREFIX))
-    throw new EdgeError("NOT_FOUND", "nothing is here: streams are at /v1/stream/<path>, and GET / tells the rest");
+    throw new EdgeError(
+      "NOT_FOUND",
+      "there is nothing at this address: streams are at /v1/stream/<path>; GET / shows more",
+    );
   const action = ACTIONS.get(request.method);
   if (action === undefined) throw methodNotAllowed();
   const path = pathOf(pathname, STREAM_PREFIX);
@@ -97,12 +100,12 @@ async function route(
   if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, seen, pathname);
   const caller = await callerOf(request, env);
   asked.tenant = caller.tenant;
-  // Who may only write appends by a socket, too; each frame is looked at.
+  // A token that allows only appends may open a socket as well: each frame is checked.
   if (isUpgrade) return upgrade(request, env, askOf(env, new URL(request.url)), caller, path);
   caller.require(action, path);
   checkBody(seen);
   if (env.RATE_LIMIT) await checkRate(env, caller.tenant, path);
-  // What a fork inherits is read.
+  // A fork reads the records that it inherits, so that right is needed as well.
   const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
   if (fork) caller.require("read", fork.path);
   if (request.method === "POST" && Number(seen["content-length"] ?? Infinity) <= CALL_BYTES_MAX)
@@ -110,7 +113,7 @@ async function route(
   return shared(caller, await answer(request, env, caller.tenant, path, asked, background));
 }
 
-/** Numbers of one stream, for its admin. */
+/** The metrics of one stream, for its admin. */
 async function metrics(request: Request, env: Env, asked: Asked, pathname: string): Promise<Response> {
   const path = pathOf(pathname, METRICS_PREFIX);
   const { tenant, require } = await callerOf(request, env);
@@ -119,7 +122,7 @@ async function metrics(request: Request, env: Env, asked: Asked, pathname: strin
   return forward(new URL(request.url), request, env, tenant, path, { [METRICS_HEADER]: "1" });
 }
 
-/** For the worker's own questions to the objects of a tenant. */
+/** For questions of the Worker itself to the objects of a tenant. */
 const askOf =
   (env: Env, url: URL): AskOf =>
   (tenant, path) => {
@@ -166,7 +169,7 @@ async function answer(
   });
 }
 
-/** What a token has opened is no other reader's: only the client's own cache may keep it. */
+/** An answer that needed a token must not reach another reader: only the client's own cache may keep it. */
 function shared(caller: Caller, response: Response): Response {
   const control = response.headers.get("cache-control");
   if (caller.isOpen || control === null || !control.startsWith("public")) return response;
@@ -176,29 +179,32 @@ function shared(caller: Caller, response: Response): Response {
   return new Response(response.body, { status: response.status, headers });
 }
 
-/** What can be refused before the body is sent on. */
+/** Refuses a body that can be judged before it is passed on. */
 function checkBody(seen: Seen): void {
   if (Number(seen["content-length"] ?? 0) > BODY_BYTES_MAX)
     throw new EdgeError("TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
-  // A packed body could be anything's size; records may be packed inside a batch, where the bound is checked.
+  // A compressed body could expand to any size. Records may be compressed inside a batch, where the limit is checked.
   const encoding = seen["content-encoding"] ?? "identity";
   if (encoding.toLowerCase() !== "identity")
-    throw new EdgeError("UNSUPPORTED_MEDIA_TYPE", "a body comes without Content-Encoding");
+    throw new EdgeError(
+      "UNSUPPORTED_MEDIA_TYPE",
+      "send the body without Content-Encoding; records may be compressed inside a batch",
+    );
 }
 
-/** The reserved prefix: subscriptions, and the key that signs their webhooks. */
+/** Requests below the reserved prefix: subscriptions, and the key that signs their webhooks. */
 async function control(request: Request, env: Env, seen: Seen, pathname: string): Promise<Response> {
   if (isReading(request) && pathname === KEYS_PATH) return jwksResponse(env);
   const call = subscriptionCallOf(request.method, pathname);
   checkBody(seen);
   const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name)));
   let tenant: string;
-  // Whoever was woken has the wake's own token. Here the server's seal on it is checked, in the object that it is the
-  // present wake's.
+  // A worker that was woken has the wake's own token. Its seal by the server is checked here; the object checks that it
+  // belongs to the current wake.
   if (isWakes(call)) tenant = await wakeTenantOf(env, bearerOf(request.headers));
   else {
     const caller = await callerOf(request, env);
-    // A pattern may reach every stream of the tenant.
+    // A pattern may match every stream of the tenant.
     caller.require(call.action === "claim" ? "read" : "admin", "**");
     tenant = caller.tenant;
     headers.set(TENANT_HEADER, encodeURIComponent(tenant));
@@ -208,14 +214,17 @@ async function control(request: Request, env: Env, seen: Seen, pathname: string)
   );
 }
 
-/** Only these have a body that means something; a GET with one could not even be passed on. */
+/** Only these methods have a body that means something. A GET with a body could not even be passed on. */
 const bodyIn = ({ method, body }: Request): ReadableStream<Uint8Array> | null =>
   method === "PUT" || method === "POST" ? body : null;
 
 const pathOf = (pathname: string, prefix: string): string =>
   checkPath(decodePath(pathname.slice(prefix.length)), "the stream's path");
 
-/** To the stream's object. Only `own` headers may speak for the router; a client's of those names are dropped. */
+/**
+ * Passes the request on to the stream's object. Only `own` headers speak for the router; a client's headers of those
+ * names are dropped.
+ */
 async function forward(
   url: URL,
   request: Request,
@@ -237,20 +246,20 @@ async function forward(
   try {
     return await send(env, tenant, path, target);
   } catch (thrown) {
-    // The object was reset, moved or replaced: a new stub finds it again, and a read may simply ask once more.
+    // The object was reset, moved or replaced. A new stub finds it again, and a read may simply be repeated.
     if (isReading(request) && !isOverload(thrown))
       return send(env, tenant, path, target).catch((again: unknown) => Promise.reject(lostRead(again)));
     throw await lostChange(thrown, () => head(env, tenant, path));
   }
 }
 
-/** Asks for nothing but an answer. */
+/** Asks the object only whether it answers. */
 function head(env: Env, tenant: string, path: string): Promise<Response> {
   const headers = { [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: encodeURIComponent(tenant) };
   return send(env, tenant, path, new Request("https://head.invalid/", { method: "HEAD", headers }));
 }
 
-/** A small append is read here and handed over whole (http-append.ts). */
+/** A small append is read here and passed to the object whole (http-append.ts). */
 async function appendByCall(request: Request, env: Env, seen: Seen, tenant: string, path: string): Promise<Answer> {
   const passed: Record<string, string> = {};
   for (const name of OF_APPENDS) if (seen[name] !== undefined) passed[name] = seen[name];

@@ -1,6 +1,6 @@
 /**
- * The Worker's end of a WebSocket: what is used of it, how a pair is made, and how it is closed though it may be closed
- * already.
+ * The Worker's end of a WebSocket: the methods that are used, how a pair is made, and how a socket is closed that may
+ * be closed already.
  */
 
 export interface ServerSocket {

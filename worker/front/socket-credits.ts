@@ -1,15 +1,15 @@
 /**
- * How much of what logs have to say is on its way to one client. A client gives each follow a window of credits; all
- * windows together may be far more than a Worker can hold for a client that stops reading. So credits are passed on to
- * the logs' objects as there is room:
+ * Bounds how many bytes of logs are on their way to one client. A client gives each follow a window of credits. All
+ * windows together may be far more than a Worker can hold for a client that stops reading, so credits are passed on to
+ * the logs' objects only as there is room:
  *
  *   client ── credits ──▶ held ── granted as room allows ──▶ owed by the object ── batches ──▶ unread ── pong ──▶ free
  *
- *   FREE_BYTES   owed and unread together: up to it grants are for everybody, in turn
- *   BASE_BYTES   each follow may always be owed that much, so that none waits for others that are quiet
- *   HARD_BYTES   a batch that is larger than what its follow is owed may use the rest, one after the other
+ *   FREE_BYTES   owed and unread together: up to this, any follow gets grants, in turn
+ *   BASE_BYTES   each follow may always be owed this much, so that none waits for others that are quiet
+ *   HARD_BYTES   a follow whose next batch is larger than its credits may use the rest, one follow at a time
  *
- * No client meets a limit by giving windows: a follow only has to wait for its turn. A fetch waits likewise.
+ * A client can't exceed a limit by giving windows: a follow only waits for its turn. A fetch waits in the same way.
  */
 import { EdgeError } from "../errors.ts";
 import { FOLLOW_CREDIT_BYTES_MAX } from "../../src/sync/frames.ts";
@@ -17,48 +17,48 @@ import { FOLLOW_CREDIT_BYTES_MAX } from "../../src/sync/frames.ts";
 export const FREE_BYTES = 16 * 1024 * 1024;
 export const HARD_BYTES = 32 * 1024 * 1024;
 export const BASE_BYTES = 16 * 1024;
-/** Follows and fetches under way on one socket: each may be owed BASE_BYTES. */
+/** Most follows and fetches under way on one socket. Each may be owed BASE_BYTES. */
 export const REQUESTS_MAX = 1_024;
-/** What one follow gets at a time where several want more. */
+/** What one follow gets at a time if several want more. */
 const SHARE_BYTES = 256 * 1024;
-/** An object answers a fetch with no more. */
+/** The most that an object answers a fetch with. */
 const FETCH_BYTES_MAX = 2 * 1024 * 1024;
 
 /** One follow or fetch of a channel. */
 interface Request {
-  /** What the object may still send. */
+  /** Bytes that the object may still send. */
   left: number;
-  /** Given by the client, and not passed on yet. */
+  /** Credits from the client that were not passed on yet. */
   held: number;
-  /** The next batch has so many bytes, more than `left`; 0 for none that is known. */
+  /** Size of the next batch if that is larger than `left`; 0 if it is not known. */
   need: number;
   /** Passes credits on to the object. */
   readonly grant: (bytes: number) => void;
-  /** A fetch that waits for room begins so. */
+  /** Starts a fetch that waits for room. */
   begin: (() => void) | undefined;
   readonly isFetch: boolean;
 }
 
-/** Of one channel, by the client's id. */
+/** The requests of one channel, by the client's id. */
 export type Requests = Map<number, Request>;
 
 export class SocketCredits {
   #owed = 0;
   #unread = 0;
   #count = 0;
-  /** Have credits that are not passed on; the first is the next. */
+  /** Requests with credits that were not passed on. The first one is next. */
   readonly #wanting = new Set<Request>();
-  /** Need room for one batch, in their order. */
+  /** Requests that need room for one large batch, in order. */
   readonly #starving = new Set<Request>();
 
-  /** Bytes that the client makes us hold at most. */
+  /** Bytes that may have to be held for the client at most. */
   get bytes(): number {
     return this.#owed + this.#unread;
   }
 
   #open(requests: Requests, id: number, request: Request): void {
     if (requests.has(id))
-      throw new EdgeError("INVALID_ARGUMENT", `id ${id} is under way already; a request has an id of its own`);
+      throw new EdgeError("INVALID_ARGUMENT", `id ${id} is in use by a request under way; choose another id`);
     if (this.#count >= REQUESTS_MAX) {
       throw new EdgeError("LIMIT_EXCEEDED", `too many requests on one socket; ${REQUESTS_MAX} may be under way`, {
         requestsMax: REQUESTS_MAX,
@@ -68,7 +68,7 @@ export class SocketCredits {
     this.#count++;
   }
 
-  /** Begins a follow. Gives what its object is owed at once; the rest follows by `grant`. */
+  /** Begins a follow. Returns the credits that its object gets at once; more come by `grant`. */
   follow(requests: Requests, id: number, credits: number, grant: (bytes: number) => void): number {
     checkWindow(credits);
     const request: Request = { left: 0, held: credits, need: 0, grant, begin: undefined, isFetch: false };
@@ -85,17 +85,17 @@ export class SocketCredits {
     this.#serve();
   }
 
-  /** The client gives a follow more. */
+  /** The client gives a follow more credits. */
   more(requests: Requests, id: number, credits: number): void {
     const request = requests.get(id);
-    // Its end may have crossed the credits on the way.
+    // The follow's end and these credits may have crossed on the way.
     if (!request || request.isFetch) return;
     checkWindow(request.left + request.held + credits);
     request.held += credits;
     this.#want(request);
   }
 
-  /** Batches went on to the client. */
+  /** Counts batches that were sent on to the client. */
   sent(requests: Requests, id: number, bytes: number): void {
     this.#unread += bytes;
     const request = requests.get(id);
@@ -109,8 +109,8 @@ export class SocketCredits {
   }
 
   /**
-   * The object has a batch that is larger than its credits. True: those that are held suffice, and the client need not
-   * know.
+   * The object has a batch that is larger than its credits. Returns true if the held credits suffice for it: then the
+   * client need not be told.
    */
   starved(requests: Requests, id: number, need: number): boolean {
     const request = requests.get(id);
@@ -119,14 +119,14 @@ export class SocketCredits {
       return false;
     }
     request.need = need;
-    // Less than that would not help it.
+    // Less than that would not help the follow.
     this.#wanting.delete(request);
     if (request.left + request.held < need) return false;
     this.#want(request);
     return true;
   }
 
-  /** The client has read everything up to `bytes` ago. */
+  /** The client has read `bytes` more. */
   read(bytes: number): void {
     this.#unread -= bytes;
     this.#serve();
@@ -148,7 +148,7 @@ export class SocketCredits {
     for (const id of [...requests.keys()]) this.end(requests, id);
   }
 
-  /** A follow with new credits, or with a smaller debt. */
+  /** A follow has new credits, or owes less. */
   #want(request: Request): void {
     if (request.held === 0) return;
     if (request.need > request.left) {
@@ -160,9 +160,9 @@ export class SocketCredits {
     this.#serve();
   }
 
-  /** Moves what there is room for from held to owed, and says how much. */
+  /** Passes on as many held credits as there is room for, and returns how many. */
   #pass(request: Request): number {
-    // Nobody is passed over who waits for room already.
+    // A request that waits for room already goes first.
     const isFirst = this.#wanting.size === 0 || (this.#wanting.size === 1 && this.#wanting.has(request));
     const room = isFirst && this.#starving.size === 0 ? FREE_BYTES - this.bytes : 0;
     const bytes = this.#move(request, Math.max(room, BASE_BYTES - request.left));
@@ -179,7 +179,7 @@ export class SocketCredits {
     return bytes;
   }
 
-  /** Whoever waits, as far as there is room. */
+  /** Serves requests that wait, as far as there is room. */
   #serve(): void {
     for (const request of [...this.#starving]) {
       const bytes = request.need - request.left;
@@ -196,7 +196,7 @@ export class SocketCredits {
       if (room <= 0 || !request) return;
       this.#wanting.delete(request);
       const bytes = this.#move(request, Math.min(room, SHARE_BYTES));
-      // To the end of the line.
+      // It goes to the end of the line.
       if (request.held > 0) this.#wanting.add(request);
       request.grant(bytes);
     }
@@ -205,6 +205,6 @@ export class SocketCredits {
 
 function checkWindow(credits: number): void {
   if (credits <= FOLLOW_CREDIT_BYTES_MAX) return;
-  const message = `a follow has ${credits} bytes of credits; it may have ${FOLLOW_CREDIT_BYTES_MAX}`;
+  const message = `a follow would have ${credits} bytes of credits; at most ${FOLLOW_CREDIT_BYTES_MAX} are allowed`;
   throw new EdgeError("LIMIT_EXCEEDED", message, { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
 }

@@ -1,19 +1,19 @@
 /**
- * Server-Sent Events: one answer of about a minute, made of data events, each with a control event behind it, and
- * comments while nothing happens.
+ * Server-Sent Events: one answer lasts about a minute. It consists of data events, each followed by a control event,
+ * and of comments while nothing happens.
  *
  *   retry: 1000                        once, at the beginning
- *   id: <offset>  event: data          values of the stream; the id is where a reader goes on behind them
+ *   id: <offset>  event: data          values of the stream; the id is where a reader continues behind them
  *   id: <offset>  event: control       { streamNextOffset, streamCursor, upToDate, streamClosed }
- *   :                                  after a quiet quarter of a minute, or proxies would cut the answer
+ *   :                                  after a quiet quarter of a minute, because proxies cut silent answers
  *
- * A standard EventSource repeats its URL when it connects again, with the newest id in Last-Event-ID: that counts where
- * it is newer than the URL's offset, so it gets each record once. At the end of a closed stream it gets a 204, which
- * ends it.
+ * When a standard EventSource connects again it repeats its URL and sends the newest id in Last-Event-ID. The id counts
+ * if it is newer than the URL's offset, so a reader gets each record once. At the end of a closed stream it gets a 204,
+ * which ends it.
  *
- * News that came with a notice is the next piece; what did not is asked for, once the client has taken the piece before
- * it. So a client that does not read costs one answer of the object (1 MiB or so), the news of one notice and one
- * socket, all until the answer's time is up.
+ * Records that came with a notice are the next piece. Others are asked for once the client has taken the piece before
+ * them. So a client that does not read costs one answer of the object (about 1 MiB), the records of one notice and one
+ * socket, all until the answer's time is over.
  */
 import { accepts, EVENTS_TYPE, notAcceptable } from "../wire/accept.ts";
 import { laterCursor, nextCursor } from "../wire/cursors.ts";
@@ -27,20 +27,20 @@ import { formatOffset, parseOffset } from "../wire/offsets.ts";
 import { LiveText } from "../wire/sse-text.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 
-/** How soon an EventSource connects again behind the end of an answer. Its own default is some seconds. */
+/** How soon an EventSource connects again after the end of an answer. Its own default is some seconds. */
 const RETRY_MS = 1_000;
 
 export interface SseRequest extends LiveRequest {
   readonly lastEventId: string | null;
   readonly heartbeatMs: number;
-  /** An answer whose client has stopped reading is given up so much after its time. */
+  /** An answer whose client has stopped reading is ended this long after its time is over. */
   readonly stalledMs: number;
 }
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** Every line break that SSE knows begins a new data line. */
+/** Every line break that SSE knows must begin a new data line. */
 const event = (name: string, id: string, text: string): string =>
   `id: ${id}\nevent: ${name}\n${text
     .split(/\r\n|\r|\n/)
@@ -59,12 +59,12 @@ function base64(values: Uint8Array | string): string {
   return text;
 }
 
-/** What the bytes of one answer of the object are as an event's text; "" for none. */
+/** Turns the values of one answer of the object into the text of an event; "" if there is nothing to send. */
 type Encode = (values: Uint8Array | string, isEnd: boolean) => string;
 
 function encodeFor(type: string, lead: string): Encode {
   if (type === "application/json") {
-    // Compaction may have taken all records on the way: then there is no message, and no event.
+    // Compaction may have removed all records in this range. Then there is no message, and no event.
     return (values) => (values.length <= 2 ? "" : typeof values === "string" ? values : decoder.decode(values));
   }
   if (!type.startsWith("text/")) return base64;
@@ -101,7 +101,7 @@ class SseSession {
     this.#cursor = nextCursor(Date.now(), cursor, Math.random);
   }
 
-  /** The next piece of the answer, or undefined when all is said that it will say. */
+  /** The next piece of the answer. Undefined if the answer is complete. */
   async next(): Promise<string | undefined> {
     const { ask, watch, deadline, heartbeatMs } = this.#of;
     const first = this.#first;
@@ -159,12 +159,14 @@ function numberIn(id: string): number | undefined {
   }
 }
 
-/** Where a reader begins. An id is newer than the URL's offset when the reader has it from an answer to that URL. */
+/**
+ * Where a reader begins. An event's id is newer than the URL's offset if the reader has it from an answer to that URL.
+ */
 function beginningOf(offset: string, lastEventId: string | null): string {
   if (lastEventId === null || lastEventId === "") return offset;
   const [seen, asked] = [numberIn(lastEventId), parseOffset(offset)];
   if (seen === undefined)
-    throw badRequest(`Last-Event-ID is ${lastEventId.slice(0, 64)}; allowed is the id of an event of this stream`);
+    throw badRequest(`Last-Event-ID is ${lastEventId.slice(0, 64)}; it must be the id of an event of this stream`);
   return typeof asked === "number" && asked > seen ? offset : lastEventId;
 }
 
@@ -213,12 +215,12 @@ export async function sse(ask: Ask, request: SseRequest): Promise<Response> {
   const type = mediaType(first.headers.get("content-type") ?? "");
   const encode = encodeFor(type, first.headers.get(LEAD_HEADER) ?? "");
   const deadline = Date.now() + waitMs;
-  // Also while there is much to catch up with: an open socket is how the object knows its readers.
+  // Opened even while there is much to catch up with: the open socket tells the object that it has a reader.
   const watch = isEnded(first) ? undefined : await Watch.open(ask, { offset: nextOf(first), form: "values", signal });
   const session = new SseSession({ ask, encode, watch, deadline, heartbeatMs }, first, cursor);
   const headers: Record<string, string> = {
     "content-type": EVENTS_TYPE,
-    // A proxy that keeps, packs or buffers it would hold events back.
+    // A proxy that caches, compresses or buffers the answer would delay events.
     "cache-control": "no-cache, no-store, no-transform",
     "x-accel-buffering": "no",
     vary: "accept",

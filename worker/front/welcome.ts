@@ -1,4 +1,6 @@
-/** What a person sees who looks at the edge with a browser or curl: what this is, and the requests to begin with. */
+/**
+ * The answer to a person who opens the edge's address in a browser or with curl: what it is, and some first requests.
+ */
 import { json } from "../wire/http.ts";
 
 export const WELCOMES: ReadonlySet<string> = new Set(["/", "/v1", "/v1/", "/v1/stream", "/v1/stream/"]);

@@ -1,11 +1,11 @@
 /**
- * What a log object does by its alarm for the stream that it holds: forks are asked whether they are there, retention
- * takes, compaction rewrites, segments move to object storage. Each says itself when it is due; here is the order, and
- * what the alarm is planned for.
+ * What a log object does by its alarm for the stream that it holds: it asks forks whether they exist, applies
+ * retention, compacts, and moves segments to object storage. Each part says itself when it is due. This file has the
+ * order, and sets the alarm.
  *
- *   alarm ──▶ held forks ──▶ retention ──▶ compaction ──▶ archiver ──▶ planned anew
+ *   alarm ──▶ held forks ──▶ retention ──▶ compaction ──▶ archiver ──▶ next alarm set
  *
- * What failed waits, each time longer, and the pause is kept in the tables (store/retries.ts).
+ * A part that failed waits, longer after each failure. The pause is kept in the tables (store/retries.ts).
  */
 import type { BackOff } from "../../src/log/back-off.ts";
 import { edgeKernel } from "../kernel.ts";
@@ -39,7 +39,7 @@ interface AlarmWorkHost {
   peer(path: string): Peer;
   releaseFork(child: string): Promise<void>;
   event(name: string, fields: EventFields): void;
-  /** The log's memory can no longer be trusted. */
+  /** Restarts the object, because the log's memory can no longer be trusted. */
   abort(reason: string): void;
 }
 
@@ -89,7 +89,7 @@ export class AlarmWork {
     this.#host.event(name, fields);
   }
 
-  /** Anything may have become due, or be due no more. */
+  /** Sets the alarm again after any change of what is due. */
   plan(): void {
     const { alarms, stream } = this.#host;
     alarms.plan("archive", this.#archiver.due);
@@ -103,7 +103,7 @@ export class AlarmWork {
     this.#host.alarms.plan("retention", this.#retention.due);
   }
 
-  /** By the alarm. `stream` is the one that was there when it came. */
+  /** Runs when the alarm fires. `stream` is the one that was there then. */
   async run(stream: Stream | undefined): Promise<void> {
     await this.#heldForks.run();
     if (stream && this.#host.stream() === stream) await this.#retention.run();
@@ -112,12 +112,12 @@ export class AlarmWork {
     this.plan();
   }
 
-  /** Nothing of a stream that was here before is left in object storage. Throws where that can't be said. */
+  /** Resolves once nothing of an earlier stream here is left in object storage. Throws if that can't be ensured. */
   clear(): Promise<void> {
     return this.#archiver.clear();
   }
 
-  /** The stream is gone; what it left in object storage is not. */
+  /** The stream is gone, but its segments in object storage are not yet. */
   streamGone(): void {
     this.#retries.forgetAllBut("archive");
     this.plan();

@@ -1,17 +1,17 @@
 /**
- * Moves sealed segments to object storage, and removes there what the log no longer has. Driven by the object's alarm;
- * a run is bounded, and a failure waits for its turn, each time longer.
+ * Moves sealed segments to object storage, and deletes there what the log no longer has. Driven by the object's alarm.
+ * The work of one run is bounded, and after a failure it pauses, longer each time.
  *
- *   row: begun ──▶ put, only if no such key ──▶ still the same segment? ──▶ row: kept, chunks deleted   (one transaction)
+ *   row: begun ──▶ put, if the key is new ──▶ still the same segment? ──▶ row: kept, chunks deleted (one transaction)
  *
  *   power lost …              leaves                                   what the next run does
- *   before the put            a row that only began                    doom it, archive anew under another key
+ *   before the put            a row that only began                    doom it, archive again under another key
  *   after the put             the same, and an object nobody reads     the same, and delete the object
  *   after the transaction     everything                               nothing
  *   while deleting objects    rows that are doomed                     delete again: deleting twice is deleting once
  *
- * A key is never used twice: it ends in random digits. So no delayed deletion can hit what a later put has written, and
- * an object once written never changes.
+ * A key ends in random digits and is never used twice. So a delayed deletion can't hit what a later put has written,
+ * and an object that was written never changes.
  */
 import type { Stream } from "../stream/stream.ts";
 import type { EventFields } from "../telemetry/events.ts";
@@ -26,27 +26,27 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import { encodeSegment } from "../store/segment-object.ts";
 import type { ChunkLog } from "../store/chunk-log.ts";
 
-/** One alarm's work: some 16 MiB up, and one call of deletions (R2 takes 1,000 keys). */
+/** Limits of one alarm's work: about 16 MiB moved, and one call of deletions (R2 takes 1,000 keys). */
 const SEGMENTS_PER_RUN = 4;
 const DELETIONS_PER_RUN = 500;
-/** An alarm lasts at most 15 minutes, and so does a put in it. */
+/** A put that began longer ago than this has ended: it runs inside an alarm, which lasts at most 15 minutes. */
 const ABANDONED_MS = 15 * 60_000;
 
 export interface ArchiverOptions {
-  /** Undefined when none is bound: then nothing moves. */
+  /** Undefined if no bucket is bound: then nothing is moved. */
   readonly bucket: () => Bucket | undefined;
   readonly tables: ArchiveTables;
   readonly kernel: () => Promise<Kernel>;
   readonly now: () => number;
-  /** The stream's log, asked anew after every await; undefined when the stream is gone. */
+  /** The stream's log; asked again after every await, because the stream may be gone. Undefined then. */
   readonly log: () => ChunkLog | undefined;
-  /** A key that was never used, for the segment that begins there. */
+  /** A key that was never used, for the segment that begins at `baseOffset`. */
   readonly newKey: (baseOffset: number) => Promise<string>;
   readonly event: (
     name: "archive" | "archive_failed" | "archive_deleted",
     fields: Record<string, string | number | boolean>,
   ) => void;
-  /** The log's memory can no longer be trusted. */
+  /** Restarts the object, because the log's memory can no longer be trusted. */
   readonly abort: (reason: string) => void;
   readonly retry: Retry;
 }
@@ -54,14 +54,14 @@ export interface ArchiverOptions {
 export class Archiver {
   readonly #options: ArchiverOptions;
   #running = false;
-  /** The key of the put that is under way: no deletion may touch it. */
+  /** The key of the put that is under way. No deletion may touch it. */
   #putting: string | undefined;
 
   constructor(options: ArchiverOptions) {
     this.#options = options;
   }
 
-  /** When there is work, undefined for none. */
+  /** When there is work; undefined if there is none. */
   get due(): number | undefined {
     const { bucket, tables, log, now, retry } = this.#options;
     if (!bucket() || !tables.isThere()) return undefined;
@@ -71,7 +71,7 @@ export class Archiver {
     return begun === undefined ? undefined : Math.max(begun + ABANDONED_MS + 1, retry.at);
   }
 
-  /** Never throws: what failed is tried again at `due`. */
+  /** Never throws: work that failed is tried again at `due`. */
   async run(): Promise<void> {
     const { event, now, retry } = this.#options;
     const bucket = this.#options.bucket();
@@ -91,7 +91,7 @@ export class Archiver {
     }
   }
 
-  /** The oldest segment that can be moved. False when there is none. */
+  /** Moves the oldest segment that can be moved. False if there is none. */
   async #moveOne(bucket: Bucket): Promise<boolean> {
     const { tables, now, log: current, newKey, event } = this.#options;
     const kernel = await this.#options.kernel();
@@ -105,10 +105,10 @@ export class Archiver {
     const started = now();
     tables.begin(key, wanted.baseOffset, wanted.nextOffset, Math.trunc(started));
     this.#putting = key;
-    // Checked there against what was encoded here, so no chunk is deleted for an object that is not whole.
+    // R2 compares the checksum of what was encoded here, so chunks are only deleted for an object that is whole.
     const stored = await bucket.put(key, bytes, { onlyIf: { etagDoesNotMatch: "*" }, sha256 });
     this.#putting = undefined;
-    // Anything may have happened meanwhile: trimmed, compacted, deleted, made anew.
+    // During the put the segment may have been trimmed or compacted, and the stream deleted or made again.
     if (current() !== log || !stored) {
       if (tables.isThere()) tables.doom(key);
       return true;
@@ -126,8 +126,8 @@ export class Archiver {
   }
 
   /**
-   * Nothing of what the log let go is left in object storage: whoever still knows of it finds nothing. Throws where
-   * that can't be said.
+   * Deletes from object storage everything that the log let go, so that nobody who still has its keys finds anything.
+   * Throws if that can't be ensured.
    */
   async clear(): Promise<void> {
     const { tables, event } = this.#options;
@@ -138,7 +138,7 @@ export class Archiver {
       await bucket.delete(keys).catch((thrown: unknown) => {
         throw new EdgeError(
           "STORAGE_FAILED",
-          "object storage still has segments of the stream that was here before; try again",
+          "object storage still has segments of an earlier stream at this path; try again",
           {},
           { cause: thrown },
         );

@@ -1,10 +1,10 @@
 /**
  * The batches dialect: record batches as the producer encoded them, in both directions. The log checks structure,
- * checksum and the producer's sequence, patches base offset and epoch, and stores the bytes; GET gives the same bytes
- * back.
+ * checksum and the producer's sequence, sets base offset and epoch, and stores the bytes. GET returns the same bytes.
  *
- *   POST  application/vnd.tidemark.batches  one or more batches → { baseOffset, lastOffset, duplicate, leaderEpoch } for each
- *   GET   Accept: the same                  ?offset= or ?timestamp= → whole batches; the first may begin before the offset
+ *   POST  application/vnd.tidemark.batches  one or more batches → for each { baseOffset, lastOffset, duplicate,
+ *                                           leaderEpoch }
+ *   GET   Accept: the same                  ?offset= or ?timestamp= → whole batches; the first may begin before that
  */
 import { checkBatches } from "../stream/batch-check.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -39,7 +39,7 @@ export async function appendBatches(
   return jsonAnswer(200, { appended }, { [H.next]: formatOffset(next) });
 }
 
-/** Milliseconds since 1970; a record's may lie before that. */
+/** Milliseconds since 1970. A record's timestamp may be earlier, so a sign is allowed. */
 const parseTime = (text: string): number =>
   text.startsWith("-")
     ? -parseInteger(text.slice(1), "timestamp behind its sign", { min: 1 })

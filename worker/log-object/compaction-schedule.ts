@@ -1,17 +1,19 @@
 /**
- * Key compaction of a stream, by its object's alarm: src/log/compaction.ts does it, here is when and how much at a
- * time.
+ * Key compaction of a stream, driven by its object's alarm. src/log/compaction.ts does the work; this file decides
+ * when, and how much at a time.
  *
- *   mark, a row of `meta`   { to, dueAt, doneAt }   below `to` each key has one record; a tombstone there falls due at `dueAt`
+ *   mark, a row of `meta`   { to, dueAt, doneAt }   below `to` each key has one record; `dueAt`: the next tombstone
+ *                                                   there may go
  *
- *   due       as much is dirty as is clean, in segments that are old enough; or a tombstone falls due
- *   portion   some 16 MiB read per alarm, then the next alarm at once. What is under way is in memory: lost, it begins anew
+ *   due       as many bytes are dirty as clean, in segments that are old enough; or a tombstone may go
+ *   portion   about 16 MiB read in one alarm, then the next alarm at once. An unfinished pass is only in memory: if
+ *             that is lost, the pass begins again
  *   swap      old rows out, new rows in, objects in R2 doomed: one transaction
- *   done      the mark. Lost, the pass is done again and finds nothing to take
+ *   done      the mark. If it is lost, the pass is repeated and finds nothing to remove
  *
- * So a log of ever the same keys is read and written a few times over for what is appended, however large it is. Forks
- * hold it: they see what was newest when they were made. Readers of R2 may look at replaced segments for a minute, so a
- * tombstone goes only in a pass after the one that took what it deletes.
+ * So a log that repeats the same keys is read and written only a few times for what is appended, however large it is.
+ * Forks suspend compaction: they see what was newest when they were made. Readers of R2 may use replaced segments for a
+ * minute, so a tombstone is removed one pass later than the records that it deletes.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { settledTimes } from "../../src/log/age.ts";
@@ -25,11 +27,11 @@ import type { Retry } from "../store/retries.ts";
 import type { Stream } from "../stream/stream.ts";
 
 const PORTION_BYTES = 16 * 1024 * 1024;
-/** Some 16 MiB of memory, at 64 bytes a key. More keys are several passes. */
+/** About 16 MiB of memory, at 64 bytes a key plus its text. More keys take several passes. */
 const KEYS_MAX = 100_000;
-/** Rewritten segments wait for object storage in the database: no more of them than that. */
+/** Rewritten segments wait in the database for object storage. No pass begins while more than this many wait. */
 const WAITING_SEGMENTS_MAX = 8;
-/** Longer than anybody remembers a manifest of what is in object storage. */
+/** Longer than any Worker keeps a manifest of what is in object storage. */
 const TOMBSTONES_LAST_MS = 120_000;
 const MARK = "compaction";
 
@@ -43,7 +45,7 @@ export interface CompactionHost {
   stream(): Stream | undefined;
   kernel(): Promise<Kernel>;
   now(): number;
-  /** Segments go on to object storage. */
+  /** True if segments move on to object storage. */
   hasBucket(): boolean;
   event(name: "compaction" | "compaction_failed", fields: Record<string, string | number | boolean>): void;
   abort(reason: string): void;
@@ -58,7 +60,7 @@ export class Compaction {
     this.#host = host;
   }
 
-  /** When there is work, undefined for none as things stand. */
+  /** When there is work; undefined if nothing is due as things are. */
   get due(): number | undefined {
     const stream = this.#host.stream();
     if (!stream?.config.compaction || stream.config.releasing || stream.store.isEnded || stream.isHeld)
@@ -71,7 +73,7 @@ export class Compaction {
     return due === undefined ? undefined : Math.max(due, this.#host.retry.at, this.#host.now());
   }
 
-  /** One portion, if it is due. Never throws. */
+  /** Runs one portion if it is due. Never throws. */
   async run(): Promise<void> {
     const { due } = this;
     const { retry } = this.#host;
@@ -79,10 +81,10 @@ export class Compaction {
     if (!stream || due === undefined || due > this.#host.now()) return;
     try {
       if (await this.#portion(stream)) retry.succeeded();
-      // Trimmed below it, or it met damage: not at once again, should the same be there.
+      // The segments were trimmed, or damage was met. The retry waits, in case the same is still there.
       else retry.failed();
     } catch (thrown) {
-      // Deleted meanwhile: its tables are gone, or another's.
+      // The stream was deleted meanwhile: its tables are gone, or belong to another one.
       if (this.#host.stream() !== stream) return;
       this.#of = undefined;
       if (TidemarkError.from(thrown).details["poisoned"]) this.#host.abort(String(thrown));
@@ -91,7 +93,7 @@ export class Compaction {
     }
   }
 
-  /** False where nothing came of it. */
+  /** False if the portion led to nothing. */
   async #portion(stream: Stream): Promise<boolean> {
     const kernel = await this.#host.kernel();
     if (this.#of?.stream !== stream)
@@ -101,7 +103,8 @@ export class Compaction {
     const started = this.#host.now();
     const { log, store } = stream;
     const ends = compactor.eligible(started, log.highWatermark);
-    // The store refuses where a fork was made meanwhile; then the pass is over, and begins anew once the fork is gone.
+    // The store refuses a swap if a fork was made meanwhile. The pass then ends, and begins again once the fork is
+    // gone.
     const swap = async (work: () => Promise<void>): Promise<void> => {
       if (this.#host.stream() !== stream) throw new EdgeError("CLOSED", "the stream is gone");
       await work();
@@ -133,7 +136,7 @@ function compactorOf(stream: Stream, kernel: Kernel): Compactor {
   const { to: cleanTo, dueAt } = markOf(stream);
   const compaction: CompactionSettings = {
     ...saneCompaction(config.compaction ?? {}),
-    // What a fork's tombstone deletes may lie in its source, which it never changes.
+    // The records that a fork's tombstone deletes may be in its source, which a fork never changes. So it must stay.
     ...(config.fork && { tombstoneRetentionMs: Infinity }),
   };
   const settings = { ...log.settings, compaction, compactionKeysMax: KEYS_MAX };
@@ -153,7 +156,7 @@ function markOf(stream: Stream): Mark {
   return text === undefined ? { to: 0, dueAt: null, doneAt: 0 } : (JSON.parse(String(text)) as Mark);
 }
 
-/** When a pass is worth its price. */
+/** When a pass is worth its cost. */
 function dueOf({ config, log }: Stream, { to, dueAt, doneAt }: Mark, nowMs: number): number | undefined {
   const { minLagMs = 0 } = saneCompaction(config.compaction!);
   const segments = log.segments();

@@ -1,6 +1,6 @@
 /**
- * PUT and HEAD without the object itself: what a PUT asks for, the description of the stream that it makes, whether it
- * asks for what is there already, and how a stream is described in headers.
+ * The parts of PUT and HEAD that do not need the object: what a PUT asks for, the description of the stream that it
+ * makes, whether it asks for what exists already, and how a stream is described in headers.
  */
 import type { CompactionSettings, RetentionSettings } from "../../src/log/types.ts";
 import { compactionOf, describeCompaction, describeRetention, retentionOf } from "../wire/policies.ts";
@@ -58,12 +58,12 @@ interface Made {
   readonly id: string;
   readonly path: string;
   readonly tenant: string;
-  /** Where it begins in its source; undefined for a stream of its own. */
+  /** Where the fork begins in its source. Undefined if the stream is not a fork. */
   readonly point: ForkAnswer | undefined;
   readonly nowMs: number;
 }
 
-/** The description of a stream that is made now. A fork inherits what was not asked for. */
+/** The description of a new stream. A fork inherits what was not asked for. */
 export function newConfig(asked: CreateAsked, { id, path, tenant, point, nowMs }: Made): StreamConfig {
   const { ttl, expiresAt, contentType, fork, retention, compaction } = asked;
   const inherits = ttl === undefined && expiresAt === undefined ? point?.config : undefined;
@@ -94,10 +94,10 @@ export function newConfig(asked: CreateAsked, { id, path, tenant, point, nowMs }
   };
 }
 
-/** PUT of a stream that is there: fine when it asks for what is there, else a conflict. */
+/** Answers a PUT of a stream that exists: 200 if it asks for what is there, otherwise a conflict. */
 export function existing(stream: Stream, wanted: CreateAsked): Response {
   const { config } = stream;
-  if (config.deleted) throw new EdgeError("CONFLICT", "a deleted stream is kept here for its forks");
+  if (config.deleted) throw new EdgeError("CONFLICT", "a deleted stream holds this path until its forks are deleted");
   const fork = config.fork;
   const isSameFork =
     fork?.path === wanted.fork?.path &&

@@ -1,4 +1,7 @@
-/** What a follow of a log is sent and says: where it begins, which batches its credits allow, what it lacks. */
+/**
+ * Parts of a follow of a log: where it begins, which batches its credits allow, and the frame for credits that don't
+ * suffice.
+ */
 import { viewOf } from "../../src/record/bytes.ts";
 import { LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
@@ -6,7 +9,7 @@ import { encodeFrame, type Frame, FrameType, jsonOf } from "../../src/sync/frame
 import type { StartPosition } from "../../src/log/types.ts";
 import { badRequest } from "../errors.ts";
 import type { Stream } from "../stream/stream.ts";
-import { shown } from "../wire/fields.ts";
+import { quoted } from "../wire/fields.ts";
 
 export const starve = ({ channel }: { readonly channel: number }, id: number, bytes: number): Uint8Array => {
   const payload = new Uint8Array(4);
@@ -14,7 +17,7 @@ export const starve = ({ channel }: { readonly channel: number }, id: number, by
   return encodeFrame({ type: FrameType.STARVE, channel, id, payload });
 };
 
-/** The whole batches that fit into the credits; the size of the first when not even that does. */
+/** The whole batches that fit into the credits. If not even the first fits, its size. */
 export function fitting({ bytes }: { readonly bytes: Uint8Array }, credits: number): Uint8Array | number {
   if (bytes.length <= credits) return bytes;
   const view = viewOf(bytes);
@@ -31,18 +34,18 @@ export const endOf = (bytes: Uint8Array): number => nextOffsetOf(readHeader(spli
 const POSITIONS = "from must be an offset, earliest, latest or { timestamp }";
 
 export async function positionOf(stream: Stream, frame: Frame): Promise<number> {
-  // Garbage is not "from the beginning".
+  // A payload that can't be read must not mean "from the beginning".
   const fields = frame.payload.length === 0 ? {} : jsonOf(frame);
   if (!fields) throw badRequest(`the payload is not a JSON object; ${POSITIONS}`);
   const from = Object.hasOwn(fields, "from") ? fields["from"] : undefined;
   if (from === undefined || from === "earliest") return stream.start;
   if (typeof from === "number") {
-    if (!Number.isSafeInteger(from)) throw badRequest(`from is ${shown(from)}; ${POSITIONS}`);
+    if (!Number.isSafeInteger(from)) throw badRequest(`from is ${quoted(from)}; ${POSITIONS}`);
     stream.checkOffset(from);
     return from;
   }
   const { timestamp } = Object(from) as { timestamp?: unknown };
   if (from !== "latest" && !(typeof timestamp === "number" && Number.isFinite(timestamp)))
-    throw badRequest(`from is ${shown(from)}; ${POSITIONS}`);
+    throw badRequest(`from is ${quoted(from)}; ${POSITIONS}`);
   return stream.log.resolve(from as StartPosition);
 }

@@ -1,6 +1,6 @@
 /**
- * What an object of one stream offers to that of another, by RPC: a fork reads below its offset from its source, and
- * the source keeps what its forks read.
+ * What the object of one stream does for that of another, by RPC: a fork reads records below its offset from its
+ * source, and the source keeps what its forks read.
  */
 import type { ForkAnswer, Peer } from "../rpc/fork-peer.ts";
 import { type EdgeCode, EdgeError } from "../errors.ts";
@@ -9,7 +9,10 @@ import type { Stream } from "../stream/stream.ts";
 import type { Fork } from "../stream/stream-config.ts";
 import { forkPointIn } from "../stream/fork-point.ts";
 
-/** Records of a fork that are its source's; undefined where that is gone, be another stream at its path or not. */
+/**
+ * Records of a fork that belong to its source. Undefined if the source is gone, whether or not another stream has its
+ * path.
+ */
 export async function readSource(peer: Peer, { id }: Pick<Fork, "id">, from: number, limit: number, maxBytes: number) {
   const found = await peer.readSource(id, from, limit, maxBytes);
   if (found?.error) throw EdgeError.fromWire(found.error);
@@ -38,10 +41,10 @@ export async function offerFork(
   if (stream.config.deleted) return refuse("CONFLICT", "the source was deleted");
   const { config } = stream;
   if (contentType !== undefined && mediaType(contentType) !== mediaType(config.contentType))
-    return refuse("CONFLICT", `the source is ${config.contentType}`);
-  // First the source knows of its fork, then the fork is made: what fails in between keeps data, and never loses any.
-  // In the turn of the checks, before anything is awaited: retention and compaction look at it in the turn in which
-  // they take.
+    return refuse("CONFLICT", `the source has the content type ${config.contentType}`);
+  // The source notes its fork first, then the fork is made. A failure in between keeps data too long, but never loses
+  // any. The note is made in the turn of the checks, before any await, because retention and compaction look at it in
+  // the turn in which they remove records.
   const isKnown = stream.forks.includes(child);
   stream.addFork(child, childId);
   try {
@@ -70,9 +73,9 @@ export interface HeldHost {
 }
 
 /**
- * A fork that was noted and then never made (power lost between the two) would hold its source for ever. So, where
- * something waits for it, the forks are asked whether they are: after ten minutes, and each time twice as long after,
- * up to a day. The times are kept with the stream: the object of an idle source sleeps between any two of them.
+ * A fork that was noted but never made (power lost in between) would hold its source for ever. So if something waits
+ * for it, the forks are asked whether they exist: after ten minutes, and then after pauses that double up to a day. The
+ * times are kept with the stream, so the object of an idle source can sleep in between.
  */
 export class HeldForks {
   readonly #host: HeldHost;
@@ -81,7 +84,7 @@ export class HeldForks {
     this.#host = host;
   }
 
-  /** When the forks are asked next, undefined for never as things stand. Written only when it changes. */
+  /** When the forks are asked next; undefined if nothing waits for them. Written only when it changes. */
   plan(): number | undefined {
     const stream = this.#host.stream();
     if (!stream) return undefined;
@@ -102,10 +105,10 @@ export class HeldForks {
     const due = this.plan();
     const stream = this.#host.stream();
     if (!stream || due === undefined || due > this.#host.now()) return;
-    // Before anybody is asked: an object that is reset meanwhile asks next time.
+    // Written before any fork is asked, so that an object that is reset meanwhile goes on with the next time.
     this.#next(stream, Math.min(stream.config.forkCheck!.pauseMs * 2, CHECK_MS_MAX));
     for (const child of stream.forks) {
-      // Who does not answer may well be one.
+      // A fork that does not answer may exist, so it counts as existing.
       const isOne = await this.#host
         .peer(child)
         .isForkOf(stream.config.path, stream.config.id)

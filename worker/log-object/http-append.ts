@@ -1,16 +1,16 @@
 /**
- * One append over HTTP, in the object: what its headers ask for, and what is answered. A small one comes by a call from
- * the Worker, a large one by `fetch`, with flow control:
+ * One append over HTTP, in the object: what its headers ask for and what is answered. A small append comes by an RPC
+ * call from the Worker, a large one by `fetch`, with flow control:
  *
- *   POST ─▶ router ─ at most 64 KiB ─▶ object.append(tenant, headers, body)    no Request, no Response, no stream between the two
+ *   POST ─▶ router ─ at most 64 KiB ─▶ object.append(tenant, headers, body)    without Request, Response and stream
  *                  └ larger, chunked ─▶ object.fetch(request)
  *
- * A quarter of an append's time went into making those three. A test compares the answers of both ways.
+ * Making those three took a quarter of an append's time. A test compares the answers of both ways.
  */
 import { BATCHES_TYPE } from "../wire/accept.ts";
 import { appendBatches } from "./batches-dialect.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
-import { shown } from "../wire/fields.ts";
+import { quoted } from "../wire/fields.ts";
 import { badRequest } from "../errors.ts";
 import type { Answer } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
@@ -27,7 +27,7 @@ export interface AppendAsked {
   readonly closing: boolean;
   readonly ifEnd: number | undefined;
   readonly seq: string | undefined;
-  /** What a producer says of its sequences, and of a request that it sends again. */
+  /** What the producer says of its sequences, and of a request that it sends again. */
   readonly sending: Sending;
   readonly trace: string | undefined;
 }
@@ -49,7 +49,7 @@ function sendingOf(headers: HeadersOf): Sending {
   const since = headers.get(H.resentSince);
   const sequences = headers.get(H.sequences);
   if (sequences !== null && sequences !== "from-zero")
-    throw badRequest(`${H.sequences} is ${shown(sequences)}; it must be from-zero, or left out`);
+    throw badRequest(`${H.sequences} is ${quoted(sequences)}; it must be from-zero, or left out`);
   return {
     ...(sequences !== null && { fromZero: true }),
     ...(since !== null && { resentSince: numberedOffset(since, H.resentSince) }),

@@ -1,22 +1,23 @@
 /**
- * The life of the stream in one log object: which states it has, and what leads from one to the next. No effects:
- * lifecycle.ts has them, and what it keeps of a state is two flags in the stream's description and its time.
+ * The life of the stream in one log object: its states, and what leads from one to the next. This file has no effects;
+ * lifecycle.ts has them. Of a state two flags and a time are stored, in the stream's description.
  *
  *   absent      nothing is here
- *   creating    a PUT has its turn: the stream's tables are there, its first records are not yet
+ *   creating    a PUT is under way: the stream's tables exist, its first records do not yet
  *   open        it takes appends
- *   closed      it is only read
- *   expired     its time is over, and nobody has removed it yet
- *   deleted     nobody sees it; it stays for its forks, which read from it
- *   releasing   nobody sees it; its source still has to hear that its fork is gone
+ *   closed      it can only be read
+ *   expired     its time is over, but it has not been removed yet
+ *   deleted     clients can't see it any more; it stays for its forks, which read from it
+ *   releasing   clients can't see it any more; its source must still be told that its fork is gone
  *
  *   state                   event            next
  *   absent                  create           creating
  *   creating                made             open
  *   open                    close            closed
  *   open, closed            time over        expired
- *   open, closed, expired   remove           deleted while forks read from it, else releasing where it is a fork, else absent
- *   deleted                 last fork gone   releasing where it is a fork, else absent
+ *   open, closed, expired   remove           deleted while forks read from it; else releasing if it is a fork; else
+ *                                            absent
+ *   deleted                 last fork gone   releasing if it is a fork, else absent
  *   releasing               source told      absent
  *
  * Any other pair changes nothing.
@@ -26,7 +27,7 @@ import type { StreamConfig } from "../stream/stream-config.ts";
 export type Life = "absent" | "creating" | "open" | "closed" | "expired" | "deleted" | "releasing";
 export type LifeEvent = "create" | "made" | "close" | "time over" | "remove" | "last fork gone" | "source told";
 
-/** What decides where a stream goes when it ends. */
+/** What decides how a stream ends. */
 export interface Ties {
   /** Forks read from it. */
   readonly isHeld: boolean;
@@ -36,7 +37,7 @@ export interface Ties {
 
 const PRESENT: ReadonlySet<Life> = new Set(["open", "closed", "expired"]);
 
-/** The next state; undefined where the event means nothing in this one. */
+/** The next state. Undefined if the event means nothing in this state. */
 export function lifeAfter(life: Life, event: LifeEvent, { isHeld, isFork }: Ties): Life | undefined {
   const end = isFork ? "releasing" : "absent";
   switch (event) {
@@ -59,11 +60,11 @@ export function lifeAfter(life: Life, event: LifeEvent, { isHeld, isFork }: Ties
 
 export interface Living {
   readonly config: Pick<StreamConfig, "deleted" | "releasing" | "closed">;
-  /** When its time is over, in milliseconds since 1970; undefined for never. */
+  /** When its time is over, in milliseconds since 1970; undefined means never. */
   readonly deadline: number | undefined;
 }
 
-/** The state of what an object holds, once it is made. */
+/** The state of a stream that an object holds. (`creating` is over once there is one.) */
 export function lifeOf(stream: Living | undefined, nowMs: number): Life {
   if (!stream) return "absent";
   const { config, deadline = Infinity } = stream;

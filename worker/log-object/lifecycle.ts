@@ -1,7 +1,7 @@
 /**
- * The stream that one log object holds, from the first PUT to the last table: life.ts says which states it goes
- * through, here is what each step does. Creation and deletion take turns, and whoever has awaited anything compares
- * before it ends a stream: another may stand here by then.
+ * The stream that one log object holds, from the first PUT to the last table. life.ts says which states it goes
+ * through; this file does what each step needs. Creations and deletions take turns. Code that has awaited anything
+ * compares streams before it ends one, because another stream may be here by then.
  */
 import { EdgeError } from "../errors.ts";
 import type { Retry } from "../store/retries.ts";
@@ -14,19 +14,19 @@ const TABLES = ["chunk", "segment", "damage", "meta", "outbox"];
 export interface LifecycleHost {
   readonly sql: () => Sql;
   now(): number;
-  /** Opens what the tables hold. */
+  /** Opens the stream that the tables hold. */
   open(): Promise<Stream | undefined>;
-  /** It was opened; undefined where there is none. */
+  /** Called after a stream was opened; undefined if there is none. */
   opened(stream: Stream | undefined): void;
-  /** Live readers, who keep a stream with a TTL from expiring. */
+  /** True if there are live readers. They keep a stream with a TTL from expiring. */
   hasReaders(): boolean;
-  /** From now on nobody sees the stream: those who follow it, or subscribe to it, are told. */
+  /** From now on clients can't see the stream: its followers and subscriptions are told. */
   leaves(stream: Stream): void;
-  /** Of telling its source. It is tried at once, and again by the alarm. */
+  /** Pauses for telling the source that its fork is gone. That is tried at once, and again by the alarm. */
   readonly releaseRetry: Retry;
   planRelease(at: number): void;
   tellSource(stream: Stream): Promise<void>;
-  /** Its tables are gone. */
+  /** The stream's tables are gone. */
   gone(): void;
   waitUntil(work: Promise<unknown>): void;
 }
@@ -41,7 +41,7 @@ export class Lifecycle {
     this.#host = host;
   }
 
-  /** The stream that the tables hold now, as far as it is loaded. */
+  /** The stream that the tables hold now, if it is loaded. */
   get current(): Stream | undefined {
     return this.#current;
   }
@@ -54,14 +54,14 @@ export class Lifecycle {
     }));
   }
 
-  /** Creation and deletion take turns. */
+  /** Runs creations and deletions one after the other. */
   exclusive<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#turn.then(work);
     this.#turn = run.catch(() => undefined);
     return run;
   }
 
-  /** The stream, after its expiry has been seen to. */
+  /** The stream. If its time is over, it is ended first. */
   async alive(): Promise<Stream | undefined> {
     const stream = await this.load();
     if (!stream || lifeOf(stream, this.#host.now()) !== "expired") return stream;
@@ -82,25 +82,25 @@ export class Lifecycle {
     throw new EdgeError("NOT_FOUND", "there is no such stream: PUT creates it, with the Content-Type of its records");
   }
 
-  /** A new stream takes the place of none. In the caller's turn. */
+  /** Makes a new stream where there is none. Must run in the caller's turn of `exclusive`. */
   async make(creating: Promise<Stream>): Promise<Stream> {
     this.#stream = creating;
     return (this.#current = await creating);
   }
 
-  /** With forks it stays for them, unseen; without, its source is told and the tables go. */
+  /** Ends the stream. With forks it stays for them, unseen; otherwise its source is told and the tables are removed. */
   async remove(stream: Stream): Promise<void> {
     await stream.settled();
     this.#go(stream, "remove");
   }
 
-  /** A fork of this stream is gone; it may have been the last thing that kept it. */
+  /** A fork of this stream is gone. It may have been the last reason to keep the stream. */
   forkGone(stream: Stream): void {
     this.#go(stream, "last fork gone");
   }
 
   #go(stream: Stream, event: LifeEvent): void {
-    // Another request may have been quicker, and a new stream may stand here already.
+    // Another request may have been quicker, and a new stream may be here already.
     if (this.#current !== stream) return;
     const { isHeld, config } = stream;
     const next = lifeAfter(lifeOf(stream, this.#host.now()), event, { isHeld, isFork: config.fork !== undefined });
@@ -117,7 +117,7 @@ export class Lifecycle {
     this.#host.waitUntil(this.tryRelease(stream));
   }
 
-  /** As `release`, in a turn of its own, and not before a pause is over. Never throws: what failed is planned. */
+  /** Like `release`, but in a turn of its own, and not during a pause. Never throws: a failure sets the alarm. */
   async tryRelease(stream: Stream): Promise<void> {
     if (this.#host.now() < this.#host.releaseRetry.at) return;
     await this.exclusive(async () => (this.#current === stream ? this.release(stream) : undefined)).catch(
@@ -125,7 +125,9 @@ export class Lifecycle {
     );
   }
 
-  /** Tells the source of a stream that is gone but for that. In the caller's turn. */
+  /**
+   * Tells the source that the stream, which is otherwise gone, has ended. Must run in the caller's turn of `exclusive`.
+   */
   async release(stream: Stream): Promise<void> {
     const { releaseRetry } = this.#host;
     try {
@@ -138,15 +140,15 @@ export class Lifecycle {
     this.#go(stream, "source told");
   }
 
-  /** In one turn, so that no other request meets half of it. */
+  /** Removes everything in one turn, so that no other request meets half of it. */
   #purge(stream: Stream): void {
     const sql = this.#host.sql();
     sql.transaction(() => {
-      // What lies in object storage stays noted until it is gone from there.
+      // Segments in object storage stay in the tables until they are deleted there.
       stream.store.forgetMoved();
       for (const table of TABLES) void [...sql.exec(`DROP TABLE IF EXISTS ${table}`)];
     });
-    // Whoever still holds it writes nothing into what comes next.
+    // Code that still holds the stream can't write into what comes next.
     stream.store.end();
     this.#stream = undefined;
     this.#current = undefined;

@@ -1,11 +1,11 @@
 /**
- * The Durable Object that leads one log. The router in front of it has checked who asks; here the request becomes work
- * on the Stream, and its outcome an answer. Nothing is held in memory that the tables don't give back: an object may be
- * evicted, reset or moved between any two events.
+ * The Durable Object that leads one log. The router has checked who asks; here a request becomes work on the Stream,
+ * and its outcome an answer. Everything in memory can be rebuilt from the tables, because an object may be evicted,
+ * reset or moved between any two events.
  *
- *   append      a small POST, by a call of the router (http-append.ts)
+ *   append      a small POST, by an RPC call of the router (http-append.ts)
  *   fetch       PUT GET HEAD POST DELETE of the stream, and the upgrade of a watcher
- *   watchers    hibernating sockets from the worker; each gets a notice after a commit, behind the ack (telling.ts)
+ *   watchers    hibernating sockets of Workers; each gets a notice after a commit, behind the ack (telling.ts)
  *   sockets     of the WebSocket dialect: sockets.ts
  *   RPC         for other streams' objects: forkFrom, readSource, releaseFork
  *   alarm       expiry, telling a source that its fork is gone, and the work of alarm-work.ts
@@ -62,7 +62,7 @@ import { Telling } from "./telling.ts";
 import { Watchers } from "./watchers.ts";
 import { AlarmWork } from "./alarm-work.ts";
 
-/** Of one read's answer. A larger backlog comes in several. */
+/** Largest answer of one read. A larger backlog comes in several. */
 const READ_BYTES = 1024 * 1024;
 
 const untilOf = (headers: Headers): number => Number(headers.get(UNTIL_HEADER) ?? Infinity);
@@ -132,7 +132,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   #opened(stream: Stream | undefined): void {
     this.#work.plan();
     if (stream) this.#tenant = stream.config.tenant;
-    // What was told before the object slept is not kept: told again, it changes nothing.
+    // What subscriptions were told before the object slept is not stored. Telling them again changes nothing.
     if (stream?.config.watched) this.#subscribers.start(0);
   }
 
@@ -150,7 +150,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       outboxes: { maxAgeMs: outboxMaxAgeMs(this.env) },
       readSource: (source, ...range) => readSource(this.#peer(source.path), source, ...range),
       onChange: (end, closed) => this.#notify(end, closed),
-      // Behind the transaction that seals.
+      // Runs after the transaction that seals.
       onSealed: (nextOffset) =>
         queueMicrotask(() => {
           this.#counters.seals++;
@@ -186,7 +186,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     }
   }
 
-  /** A request, by whatever way it came. */
+  /** Counts a request, whichever way it came. */
   #begin(): void {
     this.#tokens?.take(Date.now());
     this.#counters.requests++;
@@ -199,7 +199,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       return this.#watchers.accept(request, await this.#life.visible());
     switch (request.method) {
       case "PUT": {
-        // Before its turn: a slow body must not hold up the others.
+        // Read before its turn, so that a slow body does not hold up others.
         const body = await readBody(request);
         return this.#life.exclusive(() => this.#create(request, path, body));
       }
@@ -221,7 +221,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     const known = await this.#life.alive();
     if (known?.config.releasing) await this.#life.release(known);
     else if (known) return existing(known, asked);
-    // Workers may remember segments of the stream that was here.
+    // Workers may still have a manifest of the stream that was here before.
     await this.#work.clear();
     const id = crypto.randomUUID().slice(0, 8);
     const kernel = await edgeKernel();
@@ -233,7 +233,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     const config = newConfig(asked, { id, path, tenant: this.#tenant, point, nowMs: Date.now() });
     let batches: Uint8Array[];
     try {
-      // Before anything is written: a body that is no JSON creates nothing.
+      // Encoded before anything is written, so that a body that is not JSON creates nothing.
       const text = { body, mediaType: mediaType(config.contentType), timestamp: Date.now(), prefix: point?.prefix };
       batches = await encodeInSlices(kernel, text, turn);
     } catch (thrown) {
@@ -250,7 +250,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     });
   }
 
-  /** Too large to be handed over by a call. */
+  /** An append that is too large for an RPC call. */
   async #append(request: Request): Promise<Response> {
     const asked = appendAsked(request.headers);
     const body = await readBody(request);
@@ -336,7 +336,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   }
 
   override async alarm(): Promise<void> {
-    // A woken object plans the work of this very alarm while it loads; what is planned below takes its place.
+    // When the object wakes, loading plans the work of this very alarm. The plans made below replace that one.
     await this.#life.load();
     this.#alarms.fired();
     const stream = await this.#life.alive();
@@ -365,12 +365,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
       .created(tenant, { path, id, tail: stream.tail })
       .catch(() => undefined);
     if (isWatched !== false) this.#setWatched(stream);
-    // Not told: the alarm tells it.
+    // If subscriptions could not be told now, the alarm tells them.
     if (isWatched === undefined) this.#subscribers.start(-1);
     this.#subscribers.moved(stream.tail);
   }
 
-  /** Somebody subscribes: appends are told. Undefined when there is no stream yet. */
+  /** Somebody subscribes: appends are reported from now on. Undefined if there is no stream yet. */
   async watched(): Promise<StreamTold | undefined> {
     const stream = await this.#life.alive();
     if (!stream || stream.config.deleted || stream.config.releasing) return undefined;
@@ -387,7 +387,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     this.#subscribers.start(stream.tail);
   }
 
-  /** One message on a wake stream. */
+  /** Appends one message to a wake stream. */
   async appendJson(text: string): Promise<void> {
     const stream = await this.#life.visible();
     await stream.append({
@@ -459,7 +459,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
     stream?.removeFork(child, childId);
     if (stream?.isHeld !== false) return;
     if (stream.config.deleted) return this.#life.forkGone(stream);
-    // What it held may go now.
+    // Records that the fork held may be removed now.
     this.#work.plan();
   }
 }

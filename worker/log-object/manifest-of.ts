@@ -5,7 +5,7 @@ import { readRequestOf } from "../wire/durable-streams.ts";
 
 const MANIFEST_ENTRIES_MAX = 128;
 
-/** What an object tells an asking Worker; undefined where it has to read for itself. */
+/** The manifest for a Worker that asks. Undefined if only the object can answer this read. */
 export function manifestOf(stream: Stream, url: URL): Manifest | undefined {
   const { offset } = readRequestOf(url);
   const { contentType, ttl, fork } = stream.config;

@@ -1,11 +1,12 @@
 /**
  * Joins, pushes and tides on the sockets of a log (src/sync/sync-frames.ts). A socket that has joined speaks for one
- * outbox; that is kept in its attachment, so an object that slept still knows it.
+ * outbox. That is stored in the socket's attachment, so an object that slept still knows it.
  *
- *   join   ──▶ joined, or an error with the same fields; either way the socket has joined
- *              other sockets of the same outbox with a lower (generation, term) end: FENCED_LEADER
- *   push   ──▶ ok behind the commit, or an error
- *   follow ──▶ tide: when it is level and the log's ends are others than it was told; and before the first batch of
+ *   join   ──▶ joined, or an error with the same fields; in both cases the socket has joined
+ *              other sockets of the same outbox with a lower (generation, term) are ended: FENCED_LEADER
+ *   push   ──▶ ok after the commit, or an error
+ *   follow ──▶ tide: when it has caught up and the log's ends have changed since its last tide; and before the first
+ *              batch of another life of the log, so that a device that stores the batch knows its life
  *              another life of the log, so that who stores it knows of which
  */
 import { encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "../../src/sync/frames.ts";
@@ -20,20 +21,20 @@ import { joined as joinTold, pushed as pushTold } from "../telemetry/socket-even
 import { wireErrorOf } from "../wire/http.ts";
 import type { Counters } from "../telemetry/counters.ts";
 
-/** What a socket has said when it joined. Plain data: it is stored. */
+/** What a socket said when it joined. Plain data, because it is stored. */
 export interface SyncState {
   readonly outbox: string | null;
   readonly generation: number;
   readonly term: number;
   readonly owner: string;
-  /** The newest life of the log that it was told of. */
+  /** The newest life of the log that the socket was told of. */
   readonly life: string;
 }
 
-/** A socket, as far as it is needed here. */
+/** The part of a socket that is needed here. */
 export interface SyncSession {
   readonly channel: number;
-  /** Bytes of appends on their way. */
+  /** Bytes of unanswered appends. */
   pending: number;
   readonly follows: Map<number, unknown>;
   sync: SyncState | undefined;
@@ -43,7 +44,7 @@ export interface OutboxSessionsHost<Session extends SyncSession> {
   stream(): Promise<Stream>;
   sessions(): Iterable<Session>;
   send(session: Session, frame: Uint8Array): void;
-  /** Writes the session down. */
+  /** Stores the session in the socket's attachment. */
   save(session: Session): void;
   event(name: "join" | "push", fields: EventFields): void;
   readonly counters: Counters;
@@ -56,7 +57,7 @@ interface Follow {
 
 export class OutboxSessions<Session extends SyncSession> {
   readonly #host: OutboxSessionsHost<Session>;
-  /** The log's ends as a follow was told them last. */
+  /** By follow: the log's ends in its last tide. */
   readonly #told = new WeakMap<object, string>();
 
   constructor(host: OutboxSessionsHost<Session>) {
@@ -88,7 +89,7 @@ export class OutboxSessions<Session extends SyncSession> {
     this.#host.send(session, jsonFrame({ type: FrameType.JOINED, channel, id: frame.id }, joined));
   }
 
-  /** Whoever spoke for this outbox before ends here. */
+  /** Ends other sockets that spoke for this outbox before. */
   #fence(session: Session, outbox: string): void {
     const { generation, term } = session.sync!;
     for (const other of this.#host.sessions()) {
@@ -102,20 +103,20 @@ export class OutboxSessions<Session extends SyncSession> {
     }
   }
 
-  /** Resolves once the push stands in the log's queue, or is refused. */
+  /** Resolves once the push is in the log's queue, or was refused. */
   async push(session: Session, frame: Frame, refuse: (thrown: unknown) => void): Promise<void> {
     const push = readPush(frame.payload);
-    if (!push) throw badRequest("the payload is not a push's");
+    if (!push) throw badRequest("the payload is not that of a push");
     const { sync } = session;
-    if (!sync || sync.outbox === null) throw badRequest("a push comes behind a join that named its outbox");
+    if (!sync || sync.outbox === null) throw badRequest("join with the outbox's id before you push");
     if (push.readTo === undefined && push.at !== push.expected)
-      throw badRequest("a push begins at the expected position; only a claim leaves positions out");
+      throw badRequest("a push must begin at the expected position; only a claim may leave positions out");
     const { outbox, generation, term, owner } = sync;
     const stream = await this.#host.stream();
     const started = Date.now();
     const checked = await stream.pushes.check(push);
     session.pending += frame.payload.length;
-    // Not awaited: the next frame joins the same group commit.
+    // Not awaited, so that the next frame can join the same group commit.
     void stream.pushes
       .take({ outbox, generation, term, owner }, checked)
       .then(({ isClaim, ...answer }) => {
@@ -135,7 +136,7 @@ export class OutboxSessions<Session extends SyncSession> {
       .finally(() => (session.pending -= frame.payload.length));
   }
 
-  /** Before a follow is sent batches, and stands where they begin. */
+  /** Called before a follow is sent batches, when it is at the offset where they begin. */
   beforeBatches(session: Session, follow: Follow, stream: Stream): void {
     const { sync } = session;
     const { current } = stream.outboxes.lives;
@@ -145,7 +146,7 @@ export class OutboxSessions<Session extends SyncSession> {
     this.#tide(session, follow, stream);
   }
 
-  /** A follow has been sent what there is to be sent. */
+  /** Called when a follow was sent everything that there is. */
   level(session: Session, follow: Follow, stream: Stream): void {
     if (!session.sync || follow.next < stream.tail) return;
     if (this.#told.get(follow) === endsOf(stream)) return;

@@ -1,11 +1,11 @@
-/** The platform as a log and its stream need it: SQLite with its transactions, and a later turn. */
+/** What a log and its stream need of the platform: SQLite with its transactions, and a later turn. */
 import type { DurableObjectStorage } from "@cloudflare/workers-types";
 import type { Sql, SqlRow } from "../store/sql.ts";
 
 /**
- * A group commit follows one of several batches by at least so much; what arrives meanwhile shares it. Behind a commit
- * of a single batch it is a turn: a lone writer finds nobody to wait for, and of many writers the others are here by
- * then.
+ * A group commit follows a commit of several batches by at least this time, and appends that arrive in between share
+ * it. After a commit of a single batch it follows in the next turn: a lone writer has nobody to wait for, and of many
+ * writers the others have arrived by then.
  */
 const GROUP_MS = 4;
 

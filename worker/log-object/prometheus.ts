@@ -1,6 +1,6 @@
 /**
- * One stream's numbers as Prometheus text: counters since the object woke (a scraper knows resets), and gauges from its
- * tables. Asking wakes the object, so a scrape each minute keeps it awake for seconds of it, not all the time.
+ * One stream's numbers as Prometheus text: counters since the object woke (a scraper can handle resets), and gauges
+ * from its tables. Asking wakes the object, so a scrape each minute keeps it awake for some seconds of it.
  */
 import type { Sql } from "../store/sql.ts";
 import type { Stream } from "../stream/stream.ts";

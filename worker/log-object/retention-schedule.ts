@@ -1,6 +1,6 @@
 /**
- * Retention, by the alarm of the log object. It takes whole sealed segments from the front, as everywhere; a stream
- * that forks read from keeps all of it. What lay in R2 goes with the next sweep.
+ * Retention, driven by the alarm of the log object. It removes whole sealed segments from the front, as everywhere. A
+ * stream that forks read from keeps all of them. Segments in R2 are deleted by the archiver's next run.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { settledTimes } from "../../src/log/age.ts";
@@ -11,8 +11,8 @@ import type { Retry } from "../store/retries.ts";
 import type { Stream } from "../stream/stream.ts";
 
 /**
- * When retention has something to take, undefined for never as things stand: while forks hold it, nothing is due until
- * they are gone.
+ * When retention has something to remove; undefined if that never happens as things are. While forks hold the stream
+ * nothing is due until they are gone.
  */
 export function retentionDue(stream: Stream, nowMs: number): number | undefined {
   const {
@@ -36,8 +36,8 @@ interface RetentionHost {
 }
 
 /**
- * Takes what is due, and nothing while forks hold it; false where that failed. The active segment is rolled once it is
- * as old as retention allows, so that it can go, too.
+ * Removes what is due, and nothing while forks hold the stream. False if that failed. The active segment is rolled once
+ * it is as old as retention allows, so that it can be removed later.
  */
 export async function applyRetention(stream: Stream, { abort, event }: RetentionHost): Promise<boolean> {
   if (stream.config.releasing || stream.isHeld) return true;
@@ -68,7 +68,7 @@ export class RetentionSchedule {
     this.#host = host;
   }
 
-  /** When there is something to take, undefined for never as things stand. */
+  /** When there is something to remove; undefined if never as things are. */
   get due(): number | undefined {
     const stream = this.#host.stream();
     const due = stream && retentionDue(stream, this.#host.now());

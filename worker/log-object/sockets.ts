@@ -1,16 +1,16 @@
 /**
- * A log's end of the WebSocket dialect (src/sync/frames.ts): one hibernating socket per client and log, from the Worker
- * that holds the client's own. Who may do what is settled there; here frames become work on the Stream.
+ * A log's end of the WebSocket dialect (src/sync/frames.ts): one hibernating socket for each client and log, from the
+ * Worker that holds the client's own socket. Rights are checked there; here frames become work on the Stream.
  *
- *   append   queued in the order in which frames came, answered when the group commit is through
- *   follow   { id, next offset, credits }: all that is remembered of a reader. It lies in the socket's attachment, so an evicted
- *            object goes on where it was. Batches are read from the log when there are credits for them.
+ *   append   queued in the order in which frames came, answered after the group commit
+ *   follow   { id, next offset, credits }: all that is kept of a reader. It is in the socket's attachment, so an
+ *            evicted object continues where it was. Batches are read when there are credits for them
  *
- *   commit ──▶ moved() ──▶ each follow with credits: read from its own offset, send, until credits or log are used up
+ *   commit ──▶ moved() ──▶ each follow with credits: read from its own offset and send, until credits or log run out
  *
- * Followers that stand at the same offset share one read: the newest is kept until the commits behind it are told. A
- * socket's frames are taken one after the other; what is on its way is bounded by the append credits, and by the
- * platform, which closes a socket with its object.
+ * Followers at the same offset share one read: the newest one is kept until the commits behind it are reported. A
+ * socket's frames are processed one after the other. Unanswered work is bounded by the append credits and by the
+ * platform, which closes a socket together with its object.
  */
 import type { DurableObjectState } from "@cloudflare/workers-types";
 import { splitBatches } from "../../src/record/record-batch.ts";
@@ -38,27 +38,27 @@ import type { Found } from "./telling.ts";
 import { endOf, fitting, positionOf, starve } from "./follow-frames.ts";
 import { OutboxSessions, type SyncState } from "./outbox-sessions.ts";
 
-/** Of these sockets among the object's. */
+/** Marks these sockets among all sockets of the object. */
 export const SOCKET_TAG = "log";
 /** A third of what the platform allows one object. */
 const SOCKETS_MAX = 10_000;
-/** Each is some 40 bytes of an attachment, of at most 16 KiB (2 KiB in older runtimes). */
+/** Each takes some 40 bytes of an attachment, which holds at most 16 KiB (2 KiB in older runtimes). */
 const FOLLOWS_MAX = 16;
-/** Of one read; a follow with more credits gets several. */
+/** Largest read. A follow with more credits gets several. */
 const READ_BYTES = 256 * 1024;
 /**
- * Of frames that wait for their turn, each with some cost of its own. A client that keeps to its credits has half as
- * many.
+ * Limit of the frames that wait for their turn, each with a fixed cost added. A client that keeps to its credits
+ * reaches at most half of it.
  */
 const WAITING_BYTES_MAX = 2 * APPEND_CREDIT_BYTES;
 const FRAME_COST_BYTES = 128;
-/** Requests as HTTP has them; credits are part of a follow. */
+/** These count as requests, like those over HTTP. Credits belong to a follow. */
 const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH, FrameType.JOIN, FrameType.PUSH]);
-/** Follows that are served before others have a turn. */
+/** This many follows are served before other work gets a turn. */
 const SERVED_AT_ONCE = 128;
 const FETCH_BYTES_MAX = 2 * 1024 * 1024;
 
-/** Both ends of a pair, as far as they are needed here. */
+/** The methods that are used of both ends of a pair. */
 export interface HibernatingSocket {
   send(data: ArrayBuffer | Uint8Array): void;
   close(code: number, reason?: string): void;
@@ -70,16 +70,16 @@ interface Follow {
   readonly id: number;
   next: number;
   credits: number;
-  /** It has been told that the next batch is larger than its credits. */
+  /** True if it was told that the next batch is larger than its credits. */
   starved: boolean;
 }
 
 interface Attachment {
   readonly channel: number;
-  /** The stream has a TTL. */
+  /** True if the stream has a TTL. */
   readonly isTimed?: boolean;
   readonly follows: readonly Follow[];
-  /** It has joined. */
+  /** Set if the socket has joined. */
   readonly sync?: SyncState | undefined;
 }
 
@@ -93,7 +93,7 @@ interface Session {
   readonly busy: Set<number>;
   /** Bytes of frames that wait for their turn. */
   waiting: number;
-  /** Bytes of appends on their way. */
+  /** Bytes of unanswered appends. */
   pending: number;
   turn: Promise<unknown>;
 }
@@ -102,23 +102,23 @@ type Read = Pick<Found, "bytes" | "nextOffset">;
 
 export interface SocketHost {
   readonly ctx: Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets">;
-  /** The stream that clients may see; throws where there is none. */
+  /** The stream that clients may see. Throws if there is none. */
   stream(): Promise<Stream>;
-  /** Counts a request; throws where there are too many. */
+  /** Counts a request. Throws if there are too many. */
   begin(): void;
   readonly counters: Counters;
-  /** Frames are requests, and told as such. */
+  /** Frames are reported as requests. */
   event(name: "append" | "read" | "rejection" | "join" | "push", fields: EventFields): void;
-  /** Joins and pushes are taken. */
+  /** True if joins and pushes are accepted. */
   readonly takesOutboxes: boolean;
 }
 
 export class LogSockets {
   readonly #host: SocketHost;
   readonly #outboxes: OutboxSessions<Session>;
-  /** Of all sockets, once one of them was needed since the object woke. */
+  /** The sessions of all sockets. Undefined until one was needed since the object woke. */
   #sessions: Map<HibernatingSocket, Session> | undefined;
-  /** The newest read, where it went to the log's end: until the commits behind it are told. */
+  /** The newest read, if it reached the log's end. It is kept until the commits behind it are reported. */
   #shared: { readonly stream: Stream; readonly from: number; readonly found: Promise<Read> } | undefined;
 
   constructor(host: SocketHost) {
@@ -173,7 +173,7 @@ export class LogSockets {
     return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
   }
 
-  /** A message of any of the object's sockets; watchers say nothing that matters. */
+  /** A message on any of the object's sockets. Watchers' messages are ignored. */
   async message(socket: HibernatingSocket, data: unknown): Promise<void> {
     const session = this.#all().get(socket);
     if (!session) return;
@@ -183,7 +183,8 @@ export class LogSockets {
     if (session.waiting > 0 && session.waiting + cost > WAITING_BYTES_MAX)
       return this.#end(session, CloseCode.SLOW, "more frames than this log can take");
     session.waiting += cost;
-    // One after the other, so that appends keep their order; each is through once it stands in the log's queue.
+    // Processed one after the other, so that appends keep their order; a frame is done once its append is in the log's
+    // queue.
     const work = session.turn
       .then(() => this.#take(session, frame))
       .catch((thrown: unknown) => this.#refuse(session, frame, thrown));
@@ -192,13 +193,13 @@ export class LogSockets {
     session.waiting -= cost;
   }
 
-  /** Somebody follows: a stream with a TTL does not expire. */
+  /** True if anybody follows. A stream with a TTL does not expire then. */
   get hasFollows(): boolean {
     for (const { follows } of this.#all().values()) if (follows.size > 0) return true;
     return false;
   }
 
-  /** Does a stream's time begin anew now that this socket has gone? */
+  /** True if the stream's TTL begins again now that this socket has gone. */
   isTimed(socket: HibernatingSocket): boolean {
     const { isTimed, follows } = (socket.deserializeAttachment() ?? {}) as Partial<Attachment>;
     return isTimed === true && follows !== undefined && follows.length > 0;
@@ -242,10 +243,12 @@ export class LogSockets {
         return this.#fetch(session, frame);
       case FrameType.CREDIT: {
         const follow = session.follows.get(frame.id);
-        // Its end may have crossed the credits on the way.
+        // The follow's end and these credits may have crossed on the way.
         if (!follow) return;
         if (follow.credits + frame.credits > FOLLOW_CREDIT_BYTES_MAX)
-          throw new EdgeError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
+          throw new EdgeError("LIMIT_EXCEEDED", "too many credits for a follow", {
+            creditsMax: FOLLOW_CREDIT_BYTES_MAX,
+          });
         follow.credits += frame.credits;
         follow.starved = false;
         save(session);
@@ -261,27 +264,29 @@ export class LogSockets {
   }
 
   #checkOutboxes(): void {
-    if (!this.#host.takesOutboxes) throw badRequest("this edge takes no joins and pushes");
+    if (!this.#host.takesOutboxes) throw badRequest("this edge does not accept joins and pushes");
   }
 
   #checkCredits({ pending }: Session, bytes: number): void {
     if (pending > 0 && pending + bytes > APPEND_CREDIT_BYTES)
-      throw new EdgeError("BACKPRESSURE", "more than the credits", { creditBytes: APPEND_CREDIT_BYTES });
+      throw new EdgeError("BACKPRESSURE", "more than the credits left; wait for answers", {
+        creditBytes: APPEND_CREDIT_BYTES,
+      });
   }
 
   async #append(session: Session, frame: Frame): Promise<void> {
     const { length } = frame.payload;
     const read = readAppend(frame.payload);
-    if (!read) throw badRequest("the payload is not an append's");
+    if (!read) throw badRequest("the payload is not that of an append");
     this.#checkCredits(session, length);
     const stream = await this.#host.stream();
     const kernel = await edgeKernel();
-    // Views: the message is nobody else's, and the log may patch it.
+    // The batches are views: nobody else uses the message, and the log may write into it.
     const batches = splitBatches(read.batches);
     await checkBatches(kernel, batches, stream.isJson);
     session.pending += length;
     const started = Date.now();
-    // Not awaited: the next frame joins the same group commit.
+    // Not awaited, so that the next frame can join the same group commit.
     void stream
       .appendBatches(batches, read.ifEnd)
       .then((results) => {
@@ -301,11 +306,11 @@ export class LogSockets {
   }
 
   async #follow(session: Session, frame: Frame): Promise<void> {
-    if (session.follows.has(frame.id)) throw badRequest("this id follows already");
+    if (session.follows.has(frame.id)) throw badRequest("a follow with this id exists already; choose another id");
     if (session.follows.size >= FOLLOWS_MAX)
       throw new EdgeError("LIMIT_EXCEEDED", "too many follows on one socket", { followsMax: FOLLOWS_MAX });
     if (frame.credits > FOLLOW_CREDIT_BYTES_MAX)
-      throw new EdgeError("LIMIT_EXCEEDED", "too many credits", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
+      throw new EdgeError("LIMIT_EXCEEDED", "too many credits for a follow", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
     const stream = await this.#host.stream();
     stream.touch();
     const next = await positionOf(stream, frame);
@@ -345,7 +350,7 @@ export class LogSockets {
   #refuse(session: Session, { id, type, payload }: Frame, thrown: unknown): void {
     this.#host.counters.rejections++;
     this.#host.event("rejection", told.refusalOf({ type, payload }, thrown));
-    // A follow that met an error is over; the client may ask again from where it is.
+    // A follow that met an error has ended. The client may follow again from where it was.
     const costsCredits = type === FrameType.APPEND || type === FrameType.PUSH;
     if (!costsCredits && type !== FrameType.JOIN && session.follows.delete(id)) save(session);
     const credits = costsCredits ? payload.length : 0;
@@ -365,7 +370,7 @@ export class LogSockets {
 
   // --- follows -----------------------------------------------------------------------------------------------------
 
-  /** Commits were told: everybody who waited for them. Most stand where they begin: one read is for all of these. */
+  /** Commits are done: serves every follow that waited. Most are where these begin, and share one read. */
   async moved(stream: Stream, found: Found, turn: () => Promise<void>): Promise<void> {
     const shared = { stream, from: found.from, found: Promise.resolve(found) };
     if (found.bytes.length > 0) this.#shared = shared;
@@ -380,7 +385,7 @@ export class LogSockets {
 
   async #serve(session: Session, follow: Follow, known?: Stream): Promise<void> {
     const { follows, busy, channel } = session;
-    // Whoever is at it sees the new credits and the new end.
+    // The call that serves it already sees the new credits and the new end.
     if (busy.has(follow.id)) return;
     busy.add(follow.id);
     try {
@@ -388,7 +393,7 @@ export class LogSockets {
       while (follows.get(follow.id) === follow && follow.credits > 0 && !follow.starved && follow.next < stream.tail) {
         const found = await this.#read(stream, follow.next);
         if (follows.get(follow.id) !== follow) return;
-        // Compaction took all that lay here. The client has to know: it may have caught up.
+        // Compaction removed all records here. The client must be told, because it may have caught up by that.
         if (found.bytes.length === 0 && found.nextOffset > follow.next) {
           follow.next = found.nextOffset;
           save(session);
@@ -462,6 +467,6 @@ function save({ socket, channel, isTimed, follows, sync }: Session): void {
   try {
     socket.serializeAttachment({ channel, isTimed, follows: [...follows.values()], sync } satisfies Attachment);
   } catch {
-    // Closed meanwhile.
+    // It was closed meanwhile.
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Tells a tenant's subscriptions how far one stream has come; one call at a time, and what moved meanwhile goes with
- * the next. The alarm repeats it, should the stream's object be gone before a call is through. Where a call fails, the
- * next waits, each time longer.
+ * Tells a tenant's subscriptions how far one stream has come, one call at a time; moves during a call go with the next.
+ * If the stream's object ends before a call is done, the alarm repeats it. After a failure the next call waits, longer
+ * each time.
  */
 import { subscriptionsOf } from "../rpc/subscription-peer.ts";
 import type { Env } from "../env.ts";
@@ -20,9 +20,9 @@ interface NotifierHost {
 
 export class SubscriptionNotifier {
   readonly #host: NotifierHost;
-  /** The end that subscriptions know; undefined while nobody subscribes. */
+  /** The end that subscriptions were told last. Undefined while nobody subscribes. */
   #told: number | undefined;
-  /** Of one stream; the next one begins its own. */
+  /** The run of calls for one stream. Another stream begins its own. */
   #run: object | undefined;
 
   constructor(host: NotifierHost) {
@@ -53,7 +53,7 @@ export class SubscriptionNotifier {
     return Date.now() < this.#host.retry.at;
   }
 
-  /** All that is not told yet, unless a pause lasts. Never throws: what failed is planned. */
+  /** Tells everything that was not told yet, unless a pause lasts. Never throws: a failure sets the alarm. */
   async all(): Promise<void> {
     const { retry } = this.#host;
     if (this.#told === undefined) return;
@@ -64,7 +64,7 @@ export class SubscriptionNotifier {
       await this.#tell(stream);
       if (!stream.store.isEnded) retry.succeeded();
     } catch (thrown) {
-      // Deleted meanwhile: nothing of it is told any more.
+      // The stream was deleted meanwhile, so nothing more of it is told.
       if (stream.store.isEnded) return;
       const retryMs = retry.failed();
       this.#host.event("tell_failed", { message: String(thrown), failures: retry.failures, retryMs });
@@ -77,7 +77,7 @@ export class SubscriptionNotifier {
       const { tenant, path, id } = stream.config;
       const tail = stream.log.logEndOffset;
       await subscriptionsOf(this.#host.env, tenant).moved(tenant, { path, id, tail });
-      // Deleted meanwhile: what was told is no other stream's end.
+      // The stream was deleted meanwhile, so this end must not be taken for another stream's.
       if (stream.store.isEnded) return;
       this.#told = tail;
     }

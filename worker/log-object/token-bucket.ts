@@ -1,11 +1,11 @@
 /**
- * How often one log may be asked where no rate limiter of the platform is bound: a token bucket in its object
+ * A token bucket in the log's object bounds its requests if no rate limiter of the platform is bound
  * (front/request-limits.ts).
  */
 import { type Env, numberOf } from "../env.ts";
 import { tooManyRequests } from "../errors.ts";
 
-/** A second's worth of requests may come at once. */
+/** Up to one second's worth of requests may come at once. */
 export class TokenBucket {
   #tokens: number;
   #at: number;

@@ -1,9 +1,9 @@
 /**
- * Live readers of one log, as its object sees them: a hibernating socket each, from the Worker that holds the reader
- * (watch.ts). After each commit they get a notice (notice.ts), a message that is not billed; nothing of them is in
- * memory, so the object sleeps.
+ * Live readers of one log, as its object sees them: one hibernating socket for each, from the Worker that holds the
+ * reader (rpc/watch.ts). Each gets a notice after a commit (rpc/notice.ts); such messages are not billed. Nothing of
+ * the readers is kept in memory, so the object can sleep.
  *
- * While one is open a stream with a TTL does not expire: its time begins anew when the last of them has gone.
+ * While one is open, a stream with a TTL does not expire. The TTL begins again when the last of them has gone.
  */
 import type { DurableObjectState } from "@cloudflare/workers-types";
 import { EdgeError } from "../errors.ts";
@@ -14,9 +14,9 @@ import type { Stream } from "../stream/stream.ts";
 /** A third of what the platform allows one object. */
 const WATCHERS_MAX = 10_000;
 const TAG = "watch";
-/** Of watchers of a stream with a TTL: only for those the object looks at its tables when they go. */
+/** Marks watchers of a stream with a TTL: only when one of these goes does the object look into its tables. */
 const TTL_TAG = "ttl";
-/** Of watchers that take no news. */
+/** Marks watchers that get no records with a notice. */
 const PLAIN_TAG = "plain";
 
 type Sockets = Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets" | "getTags">;
@@ -49,7 +49,7 @@ export class Watchers {
     return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
   }
 
-  /** Those that take news in this form; none: those that take none. */
+  /** The watchers that get records in this form; with undefined those that get none. */
   of(form: NewsForm | undefined): readonly WebSocket[] {
     return this.#ctx.getWebSockets(form ?? PLAIN_TAG) as unknown as WebSocket[];
   }
@@ -59,7 +59,7 @@ export class Watchers {
     for (const socket of this.#all) socket.close(code, reason);
   }
 
-  /** Does a stream's time begin anew now that this socket has gone? */
+  /** True if the stream's TTL begins again now that this socket has gone. */
   isTimed(socket: WebSocket): boolean {
     return this.#ctx.getTags(socket as never).includes(TTL_TAG);
   }

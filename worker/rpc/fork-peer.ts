@@ -1,13 +1,13 @@
 /**
- * What an object of one stream offers to that of another, by RPC; log-object/forks.ts does it. An error crosses as
- * data.
+ * What the object of one stream offers to that of another, by RPC. log-object/forks.ts implements it. An error crosses
+ * as data.
  */
 import type { EdgeWireError } from "../errors.ts";
 import type { StreamConfig } from "../stream/stream-config.ts";
 
 export interface ForkAnswer {
   readonly error?: EdgeWireError;
-  /** Of the source: another stream that is made at its path later is none. */
+  /** Id of the source. A stream that is made at its path later has another. */
   readonly id?: string;
   readonly offset: number;
   readonly start?: number;
@@ -15,12 +15,12 @@ export interface ForkAnswer {
   readonly config: Pick<StreamConfig, "contentType" | "ttl" | "expiresAt">;
 }
 
-/** Batches of a source, or why there are none. */
+/** Batches of a source, or the reason why there are none. */
 export type SourceAnswer =
   | { readonly bytes: Uint8Array; readonly nextOffset: number; readonly error?: undefined }
   | { readonly error: EdgeWireError };
 
-/** RPC makes it asynchronous. */
+/** All methods are asynchronous because of RPC. */
 export interface Peer {
   forkFrom(
     child: string,
@@ -29,9 +29,9 @@ export interface Peer {
     contentType: string | undefined,
     childId: string,
   ): Promise<ForkAnswer>;
-  /** Undefined where the source is not there any more. */
+  /** Undefined if the source does not exist any more. */
   readSource(id: string | undefined, from: number, limit: number, maxBytes: number): Promise<SourceAnswer | undefined>;
   releaseFork(child: string, childId: string): Promise<void>;
-  /** The stream there reads from `source`; one that is just being made is waited for. */
+  /** True if the stream there is a fork of `source`. If it is just being made, the call waits for that. */
   isForkOf(source: string, id: string): Promise<boolean>;
 }

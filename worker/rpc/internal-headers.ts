@@ -1,24 +1,24 @@
 /**
- * Headers that Worker and objects say to each other. A client's header of these names never reaches an object: the
- * router passes on a list of names, and these are not among them.
+ * Headers that only the Worker and objects send to each other. A client's header of such a name never reaches an
+ * object: the router passes on a list of names, and these are not in it.
  */
 
-/** The path of a stream's object, told by the router: a client's header of these names never reaches an object. */
+/** The path of the object's stream, set by the router. */
 export const PATH_HEADER = "x-tidemark-path";
 export const TENANT_HEADER = "x-tidemark-tenant";
-/** Upgrade: offset that the watcher knows already. */
+/** Upgrade: the offset that the watcher knows already. */
 export const WATCH_HEADER = "x-tidemark-watch";
-/** Upgrade: the form in which the watcher takes news (notice.ts). */
+/** Upgrade: the form in which the watcher wants the records of a notice (notice.ts). */
 export const NEWS_HEADER = "x-tidemark-news";
-/** GET: the answer ends at this offset at the latest, also where the log goes on. */
+/** GET: the answer ends at this offset at the latest, even if the log goes on. */
 export const UNTIL_HEADER = "x-tidemark-until";
-/** GET: the stream's metrics, not its data. */
+/** GET: asks for the stream's metrics instead of its data. */
 export const METRICS_HEADER = "x-tidemark-metrics";
 
-/** A read whose answer may be as long as it likes: the client's own, of the past. */
+/** GET: the answer may be of any length, because it goes to a client and holds old records only. */
 export const LONG_HEADER = "x-tidemark-long";
 
-/** GET: the answer also says, in this header, what a text needs to know of the bytes before it (sse-text.ts). */
+/** GET: the answer also has this header, with what the reader of a text needs of the bytes before it (sse-text.ts). */
 export const LEAD_HEADER = "x-tidemark-lead";
 
 /** Upgrade: the channel of a client's socket. */

@@ -1,6 +1,6 @@
 /**
- * What the Worker puts before the payload of a join on its way to the log's object: who asks, and whether it may write.
- * A client's own frame begins with JSON, so its words are never taken for the Worker's.
+ * What the Worker puts before the payload of a join on its way to the log's object: who joins, and whether it may
+ * write. A client's own payload begins with JSON, so it can't be mistaken for one with this prefix.
  *
  *   owner, 12 characters │ w or r │ the client's payload
  */

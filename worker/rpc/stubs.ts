@@ -1,14 +1,14 @@
-/** How the Worker finds the object of a stream: by a name, which tenant and path make. */
+/** How the Worker finds the object of a stream: by a name that is made of tenant and path. */
 import type { DurableObjectId, DurableObjectStub } from "@cloudflare/workers-types";
 import type { Env } from "../env.ts";
 
-/** Whose streams a request without a token means, where open access is set. */
+/** The tenant of requests without a token, where open access is set. */
 export const OPEN_TENANT = "dev";
 
 /** The object of a stream. Tenant and path are joined so that no two pairs give one name. */
 export const objectName = (tenant: string, path: string): string => `${encodeURIComponent(tenant)}/${path}`;
 
-/** Names become ids by a keyed hash, which costs more than the rest of the routing. */
+/** Ids by name. A name becomes an id by a keyed hash, which costs more than the rest of the routing. */
 const ids = new Map<string, DurableObjectId>();
 const IDS_MAX = 10_000;
 
@@ -21,7 +21,7 @@ function idOf(env: Env, name: string): DurableObjectId {
   return id;
 }
 
-/** A stub whose object was reset is broken for good, so each request takes a new one. */
+/** A stub whose object was reset stays broken, so each request takes a new one. */
 export const stubOf = (env: Env, tenant: string, path: string): DurableObjectStub =>
   env.LOGS.get(idOf(env, objectName(tenant, path)));
 

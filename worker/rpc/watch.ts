@@ -1,23 +1,23 @@
 /**
- * How a Worker waits for a log's end to move: a socket to the log's object, which sleeps meanwhile and sends a notice
- * (notice.ts) after each commit. Its being open also says that somebody reads: the object keeps a stream with a TTL for
- * as long (log-object.ts).
+ * How a Worker waits for a log's end to move: it holds a socket to the log's object, which sleeps meanwhile and sends a
+ * notice (notice.ts) after each commit. The open socket also shows that somebody reads: as long as it is open the
+ * object does not let a stream with a TTL expire (log-object/watchers.ts).
  *
- * News of notices is kept until its reader takes it, in the order in which it came and without a gap. Of a reader that
- * is slow no more is kept than one notice may hold: beyond that it is let go, and the reader asks for the records up to
- * the newest notice's end. So it stands where the next notice begins.
+ * Records of notices are kept until the reader takes them, in order and without a gap. For a slow reader at most as
+ * much is kept as one notice may hold. Beyond that the records are dropped, and the reader asks for everything up to
+ * the newest notice's end, where the next notice begins.
  */
 import { NEWS_HEADER, WATCH_HEADER } from "./internal-headers.ts";
 import { NEWS_BYTES_MAX, type News, type NewsForm, type Notice, readNotice } from "./notice.ts";
 import { refusalIn } from "../wire/http.ts";
 
-/** Asks the stream's object; the path and the tenant are in it already. */
+/** Asks the stream's object. Path and tenant are set already. */
 export type Ask = (query: string, headers?: Record<string, string>) => Promise<Response>;
 
-/** The reader has gone where `signal` says so, and its place in the object is free at once. */
+/** When `signal` aborts the reader has gone, and its place in the object is free at once. */
 interface Opening {
   readonly offset: number;
-  /** As what it takes news; left out: it takes none. */
+  /** The form in which it wants records with a notice. Without it, it gets none. */
   readonly form?: NewsForm;
   readonly signal?: AbortSignal | undefined;
 }
@@ -81,7 +81,7 @@ export class Watch {
   }
 
   /**
-   * True once there is something behind `offset`, the stream was closed, or the socket is gone; false at the deadline.
+   * True once there is something behind `offset`, the stream was closed, or the socket is gone. False at the deadline.
    */
   async past(offset: number, deadlineMs: number): Promise<boolean> {
     for (;;) {

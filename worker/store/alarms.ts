@@ -1,6 +1,6 @@
 /**
- * An object has one alarm; here it has several, by name, and the platform's is the earliest of them. A row is written
- * only when that moves to an earlier time: an alarm that comes too early finds nothing to do and is planned anew.
+ * An object has only one alarm; this gives it several, by name, and sets the platform's alarm to the earliest. A row is
+ * written only if that moves to an earlier time: an alarm that fires too early finds nothing to do and is set again.
  */
 interface AlarmStorage {
   getAlarm(): Promise<number | null>;
@@ -8,7 +8,7 @@ interface AlarmStorage {
   deleteAlarm(): Promise<void>;
 }
 
-/** No Date is later: a lifetime of a million years ends there. */
+/** The latest Date that exists. A lifetime of a million years ends there. */
 const LATEST = 8.64e15;
 
 export class Alarms {
@@ -20,7 +20,7 @@ export class Alarms {
     this.#storage = storage;
   }
 
-  /** What was set before the object slept. Without it a later alarm would take an earlier one's place. */
+  /** Loads the alarm that was set before the object slept. Otherwise a later alarm would replace an earlier one. */
   async load(): Promise<void> {
     this.#set ??= (await this.#storage.getAlarm()) ?? undefined;
   }
@@ -34,7 +34,7 @@ export class Alarms {
     void this.#storage.setAlarm(earliest);
   }
 
-  /** The alarm has come. Everybody plans anew what is still to be done. */
+  /** The alarm has fired. Everybody who still has work sets it again. */
   fired(): void {
     this.#set = undefined;
     this.#due.clear();

@@ -1,7 +1,7 @@
-/** The bucket of object storage: what is used of R2, and the keys under which segments lie there. */
+/** The bucket of object storage: the methods that are used of R2, and the keys of segments. */
 import type { ObjectSource } from "./object-volume.ts";
 
-/** What is used of an R2 bucket. */
+/** The methods that are used of an R2 bucket. */
 export interface Bucket {
   put(
     key: string,
@@ -26,7 +26,7 @@ export const bucketSource = (bucket: Bucket | undefined): ObjectSource | undefin
 const KEY_BYTES_MAX = 900;
 const encoder = new TextEncoder();
 
-/** Where a segment of this name lies. A path too long for a key (R2 takes 1,024 bytes) goes by its hash. */
+/** The key for a segment's name. A path that is too long for a key (R2 takes 1,024 bytes) is replaced by its hash. */
 export async function objectKey(tenant: string, path: string, name: string): Promise<string> {
   const key = `${encodeURIComponent(tenant)}/${path}/${name}`;
   if (encoder.encode(key).length <= KEY_BYTES_MAX) return key;
@@ -36,7 +36,7 @@ export async function objectKey(tenant: string, path: string, name: string): Pro
 
 const hex = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** A segment's name: whose, where it begins, and digits that no other attempt has. */
+/** A segment's name: the stream's id, the base offset, and digits that no other attempt has. */
 export const segmentName = (streamId: string, baseOffset: number): string =>
   `${streamId}.${String(baseOffset).padStart(16, "0")}.${hex(crypto.getRandomValues(new Uint8Array(8)))}`;
 

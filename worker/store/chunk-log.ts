@@ -1,22 +1,26 @@
 /**
- * The SQL chunk store: one log in the tables of one Durable Object. A page file system on rows is the known way to ruin
- * (rows are billed, whatever their size), so a commit of any number of records is one row, and nothing beside it.
+ * The SQL chunk store: one log in the tables of one Durable Object. Rows are billed whatever their size, so pages in
+ * rows would be expensive. Here a commit of any number of records is one row and nothing else.
  *
- *   chunk    base_offset PK │ next_offset │ max_timestamp │ record_count │ written_at │ crc │ bytes: record batches, back to back
- *   segment  base_offset PK │ next_offset │ bytes, batches, records, max_timestamp, created_at, sealed_at, compacted, epoch
- *   meta     "log": start, end of trimmed things, epoch │ "producers": offset, then the log's snapshot
+ *   chunk    base_offset PK │ next_offset │ max_timestamp │ record_count │ written_at │ crc │ bytes (record batches,
+ *            back to back) │ origins (what a row-book notes)
+ *   segment  base_offset PK │ next_offset │ bytes, batches, records, max_timestamp, created_at, sealed_at, compacted,
+ *            epoch
+ *   meta     "log": start, end of what was trimmed, epoch │ "producers": offset, then the log's snapshot
  *   damage   from_offset PK │ to_offset │ position, bytes, reason
- *   archive  which sealed segments are in object storage instead (archive-tables.ts); their chunks are gone, their rows stay
+ *   archive  sealed segments that are in object storage instead (archive-tables.ts): their chunks are gone, their
+ *            segment rows stay
  *
  *   append → one INSERT INTO chunk of at most 1 MiB; at 4 MiB or 1,024 rows also a row in segment and one in meta
- *   open   → the rows behind the last segment are scanned, checksums and all: next offset, epoch and producers come from there
+ *   open   → the rows behind the last segment are read and verified: they give next offset, epoch and producers
  *
- * Chunks carry `bytes` last, so that what only asks for offsets reads no blob. There is no secondary index: each would
- * be one more billed row per commit. A segment is only a note about a run of chunks; sealing one moves no bytes.
+ * `bytes` comes late in a chunk's row, so that a query for offsets reads no blob. There is no secondary index, because
+ * it would be one more billed row for each commit. A segment is only a note about a run of chunks, so sealing one moves
+ * no bytes.
  *
- * Durability: statements run in the object's implicit transaction. `flush` claims no more than the host does: in a
- * Durable Object the output gate holds every answer back until the transaction is on enough disks. A crash leaves
- * whole transactions, so a torn tail can't be; a chunk that does not check is damage and is quarantined.
+ * Durability: statements run in the object's implicit transaction. `flush` promises no more than the host does: in a
+ * Durable Object the output gate holds every answer back until the transaction is on enough disks. A crash leaves whole
+ * transactions, so there is no torn tail; a chunk that does not verify is damaged and is quarantined.
  */
 import { assert, TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -40,7 +44,7 @@ import type { RowBook } from "./row-book.ts";
 import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow } from "./chunk-tables.ts";
 import { isFull, type Sql } from "./sql.ts";
 
-/** A segment is sealed at this size, or at so many rows: what a waking object has to scan. */
+/** A segment is sealed at this size or this many rows. That bounds what an object must read when it wakes. */
 const SEGMENT_BYTES = 4 * 1024 * 1024;
 const SEGMENT_CHUNKS = 1024;
 /** The producers' snapshot goes into one row as well. */
@@ -52,18 +56,20 @@ export interface ChunkLogOptions {
   readonly kernel: Kernel;
   readonly now: () => number;
   readonly name: string;
-  /** Where a new log begins: a fork continues its source's offsets. */
+  /** Where a new log begins. A fork continues its source's offsets. */
   readonly baseOffset?: number;
   readonly segmentBytes?: number;
   /** Reads segments that have moved to object storage. */
   readonly archive?: Archive;
-  /** Somebody needs all there is (a fork): nothing is trimmed, nothing replaced. Asked in the very turn. */
+  /**
+   * True if somebody needs all records (a fork): then nothing is trimmed or replaced. Asked in the turn of the change.
+   */
   readonly isHeld?: () => boolean;
-  /** Run inside the transaction of a seal: what it writes is there together with it, or not at all. */
+  /** Runs inside the transaction of a seal: what it writes is committed together with the seal. */
   readonly onSealed?: (nextOffset: number) => void;
-  /** Run behind the transaction of an append, in the same turn. */
+  /** Runs after the transaction of an append, in the same turn. */
   readonly onAppended?: (nextOffset: number) => void;
-  /** Kept with the rows. */
+  /** Notes that are kept with the rows (row-book.ts). */
   readonly book?: RowBook;
 }
 
@@ -131,12 +137,12 @@ export class ChunkLog implements LogStore {
       rebuilt: [],
       logStartOffset: this.#start,
       logEndOffset: this.logEndOffset,
-      // Nothing is ever half written, so there is no unclean end.
+      // Transactions are whole or absent, so there is no unclean end.
       cleanShutdown: true,
     };
   }
 
-  /** Counts a row of the active segment, after looking at every byte of it. */
+  /** Counts a row of the active segment after verifying every byte of it. */
   #recover(row: ChunkRow): void {
     const epochs = this.#rows.recover(row);
     for (const epoch of epochs) this.#active.epoch = Math.max(this.#active.epoch, epoch);
@@ -191,7 +197,7 @@ export class ChunkLog implements LogStore {
     if (this.#isFull()) this.#seal();
     const { baseOffset, nextOffset, recordCount } = row;
     assert(baseOffset === this.logEndOffset && nextOffset > baseOffset, "a row continues the log");
-    assert(recordCount === nextOffset - baseOffset, "a row has a record for every offset that it takes");
+    assert(recordCount === nextOffset - baseOffset, "a row has a record for each of its offsets");
     this.#tables.insertChunk({ ...row, origins: this.#options.book?.notes(baseOffset, nextOffset) ?? null });
     this.#count(row, row.batches);
     this.#active.epoch = this.leaderEpoch;
@@ -252,7 +258,7 @@ export class ChunkLog implements LogStore {
     this.#rows.forgetBelow(offset);
   }
 
-  /** What can't be derived any more once the rows it came from are gone. */
+  /** Saves what can't be derived once the rows are gone that it came from. */
   #saveLog(start: number): void {
     this.#tables.saveLog({ start, end: this.#active.baseOffset, epoch: this.leaderEpoch, swaps: this.#swaps });
   }
@@ -284,7 +290,7 @@ export class ChunkLog implements LogStore {
     ];
   }
 
-  /** All that `work` writes, or nothing of it. One statement is atomic: it needs no transaction of its own. */
+  /** Commits all that `work` writes, or nothing. A single statement is atomic and needs no transaction of its own. */
   #change(work: () => void, isOneStatement = false): void {
     const before = { sealed: this.#sealed, active: { ...this.#active }, chunks: this.#activeChunks };
     try {
@@ -300,7 +306,9 @@ export class ChunkLog implements LogStore {
     }
   }
 
-  /** A full database refused the statement and is as it was; anything else leaves the outcome unknown. */
+  /**
+   * If the database is full, the statement was refused and nothing changed. Any other error leaves the outcome unknown.
+   */
   #failed(thrown: unknown): TidemarkError {
     if (isFull(thrown)) return new TidemarkError("QUOTA_EXCEEDED", "the database is full", {}, { cause: thrown });
     this.#failure = TidemarkError.from(thrown, "STORAGE_FAILED").with({ poisoned: true });
@@ -315,15 +323,17 @@ export class ChunkLog implements LogStore {
 
   #checkHeld(): void {
     if (this.#options.isHeld?.())
-      throw new TidemarkError("INVALID_ARGUMENT", "somebody needs all of this log", { reason: "held" });
+      throw new TidemarkError("INVALID_ARGUMENT", "forks read from this log, so nothing of it may be removed", {
+        reason: "held",
+      });
   }
 
-  /** How often compaction has changed what lies below the end. */
+  /** How often compaction has changed records below the end. */
   get swaps(): number {
     return this.#swaps;
   }
 
-  /** The tables are gone, or another log's: nothing may touch them from here on. */
+  /** The tables are gone, or belong to another log: this object must not touch them any more. */
   end(): void {
     this.#closed = true;
   }
@@ -354,10 +364,10 @@ export class ChunkLog implements LogStore {
       const found = moved
         ? await this.#archive.read(moved, at, maxBytes, limit, verify)
         : this.#rows.read(at, maxBytes, end);
-      // Trimmed, compacted or moved while we waited.
+      // The segment was trimmed, compacted or moved during the read.
       if (moved?.retired) return this.read(from, maxBytes, limitOffset, verify);
       if (found && found.bytes.length > 0) return found;
-      // A hole that compaction left.
+      // Compaction left a hole here.
       at = end;
     }
     return { bytes: NOTHING, nextOffset: from };
@@ -404,31 +414,31 @@ export class ChunkLog implements LogStore {
 
   // --- object storage ----------------------------------------------------------------------------------------------
 
-  /** The log is about to be deleted: what is in object storage is doomed. In the caller's transaction. */
+  /** The log is about to be deleted: dooms its objects in object storage. Runs in the caller's transaction. */
   forgetMoved(): void {
     this.#tables.archive.forget();
     this.#moved.retire(0, Infinity);
   }
 
-  /** Sealed segments that could be in object storage and are not. */
+  /** How many sealed segments could move to object storage and have not. */
   get toMove(): number {
     return this.#sealed.filter((row) => this.#canMove(row)).length;
   }
 
-  /** Where the oldest segment that can move begins. */
+  /** Base offset of the oldest segment that can move. */
   get firstToMove(): number | undefined {
     return this.#sealed.find((row) => this.#canMove(row))?.baseOffset;
   }
 
   /**
-   * What a reader must know of the segments that moved, from the one that holds `offset` on, as far as they are one
-   * run.
+   * What a reader needs to know of moved segments, from the one that contains `offset` on, as far as they follow each
+   * other without a gap.
    */
   movedFrom(offset: number, limit: number): ArchiveEntry[] {
     return this.#moved.entriesFrom(this.#sealed, offset, limit);
   }
 
-  /** What is damaged stays where the damage is known. */
+  /** A damaged segment stays here, where its damage is known. */
   #canMove({ baseOffset, nextOffset, batches }: SegmentRow): boolean {
     return (
       batches > 0 &&
@@ -438,7 +448,7 @@ export class ChunkLog implements LogStore {
     );
   }
 
-  /** The oldest sealed segment that is still rows and is whole. */
+  /** The oldest sealed segment that is still in rows and is whole. */
   segmentToMove(): (SegmentToWrite & { readonly row: SegmentRow }) | undefined {
     this.#check();
     for (const row of this.#sealed) {
@@ -465,8 +475,9 @@ export class ChunkLog implements LogStore {
   }
 
   /**
-   * The segment is in object storage: that is noted and its rows go, in one transaction. False where it is no longer
-   * the segment that was read (trimmed, compacted): then the object is an orphan and is doomed. Crash: before or after.
+   * Notes that the segment is in object storage and deletes its rows, in one transaction. False if it is no longer the
+   * segment that was read (trimmed, compacted): then its object is useless and is doomed. Crash: the state before or
+   * after.
    */
   moved(row: SegmentRow, entry: ArchiveEntry): boolean {
     this.#check();

@@ -1,6 +1,6 @@
 /**
- * Reads the rows of the chunk store, and knows which of them are damaged. Whoever meets a row that does not check out
- * has its whole segment examined once; what was found is remembered, in the table too where the segment is sealed.
+ * Reads the rows of the chunk store, and knows which of them are damaged. When a row does not verify, its whole segment
+ * is examined once. The result is remembered, for a sealed segment in the table as well.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { nextOffsetOf } from "../../src/record/format.ts";
@@ -11,7 +11,7 @@ import type { ChunkRow, ChunkTables, SegmentRow } from "./chunk-tables.ts";
 
 const NOTHING = new Uint8Array(0);
 
-/** The store's notes of its segments, as they stand when they are asked for. */
+/** The store's current list of segments. */
 export interface SegmentsOf {
   readonly sealed: readonly SegmentRow[];
   readonly active: SegmentRow;
@@ -38,12 +38,12 @@ export class ChunkReader {
     return this.#damage.some((range) => range.from < to && range.to > from);
   }
 
-  /** What lay below `offset` is gone, and its damage with it. */
+  /** Records below `offset` are gone, and their damage with them. */
   forgetBelow(offset: number): void {
     this.#damage = this.#damage.filter((range) => range.to > offset);
   }
 
-  /** Looks at every byte of a row of the active segment; its good batches' epochs. */
+  /** Verifies every byte of a row of the active segment. Returns the epochs of its good batches. */
   recover(row: ChunkRow): number[] {
     const found = damageIn(this.#kernel, row, false);
     for (const range of found) if (!this.#damage.some(({ from }) => from === range.from)) this.#damage.push(range);
@@ -66,7 +66,8 @@ export class ChunkReader {
   }
 
   /**
-   * What of one row goes into a read. Damage ends the read before it; where nothing stands before it, it is the answer.
+   * The part of one row that goes into a read. Damage ends the read before it; if nothing is before it, the error is
+   * the answer.
    */
   #part(row: ChunkRow, from: number, room: number, limit: number, isFirst: boolean) {
     let start = -1;
@@ -92,7 +93,7 @@ export class ChunkReader {
     return answer(false);
   }
 
-  /** A row's batches; damage that ends at or before `behind` is stepped over, by default all that is known. */
+  /** A row's batches. Known damage that ends at or before `behind` is skipped; by default all known damage. */
   hops(row: ChunkRow, behind = Infinity) {
     const within = () => this.#damage.filter((range) => range.from < row.nextOffset && range.to > row.baseOffset);
     if (within().length === 0 && row.crc !== null && row.crc !== this.#kernel.crc32c(row.bytes))
@@ -106,7 +107,7 @@ export class ChunkReader {
     );
   }
 
-  /** Checks every byte of the rows of the segment around `offset`, and remembers what is bad. */
+  /** Verifies every byte of the rows of the segment around `offset`, and remembers damage. */
   examine(offset: number): void {
     const { sealed, active } = this.#segments();
     const segment = sealed.find((each) => each.nextOffset > offset) ?? active;

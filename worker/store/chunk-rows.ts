@@ -1,4 +1,4 @@
-/** From batches to the chunk store's rows, and from its notes of segments to what tools are shown. */
+/** Makes the chunk store's rows from batches, and SegmentInfo from its segment rows. */
 import { nextOffsetOf, readHeader, stampLeaderEpoch } from "../../src/record/format.ts";
 import { concat } from "../../src/store/bytes.ts";
 import type { ReplacementSegment, SegmentInfo } from "../../src/store/log-store.ts";
@@ -19,7 +19,7 @@ export function infoOf(segment: SegmentRow): SegmentInfo {
   };
 }
 
-/** Batches joined into rows as full as they may be. With an epoch it is stamped into each batch. */
+/** Joins batches into rows that are as full as possible. If `epoch` is given it is stamped into each batch. */
 export function rowsOf(
   batches: readonly Uint8Array[],
   epoch: number | undefined,
@@ -54,7 +54,7 @@ export function rowsOf(
   return rows;
 }
 
-/** What compaction puts in the place of segments, as a note of a segment and its rows. */
+/** The output of compaction, as a segment row and its chunk rows. */
 export function outputOf(
   kernel: Kernel,
   { baseOffset, nextOffset, bytes, sealedAt }: ReplacementSegment,
@@ -71,7 +71,7 @@ export function outputOf(
   const batches = [...hops({ baseOffset, nextOffset, crc: null, bytes }, true)].map(({ header, position }) =>
     bytes.slice(position, position + header.sizeBytes),
   );
-  // Their own epochs stay: these records were written in those terms.
+  // Each batch keeps its epoch: its records were written in that term.
   const rows = rowsOf(batches, undefined, Math.trunc(sealedAt));
   for (const row of rows) {
     assert(row.baseOffset >= baseOffset && row.nextOffset <= nextOffset, "a row lies inside its segment");

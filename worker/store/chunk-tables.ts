@@ -1,6 +1,5 @@
 /**
- * The chunk store's tables: every statement that touches them, and the plain rows that go in and out. chunk-log.ts
- * draws them.
+ * The chunk store's tables: every statement that touches them, and the rows as plain objects. chunk-log.ts draws them.
  */
 import type { Sql, SqlRow, SqlValue } from "./sql.ts";
 import { BATCH_BYTES_MAX } from "../../src/log/limits.ts";
@@ -8,7 +7,10 @@ import type { QuarantinedRange } from "../../src/store/log-store.ts";
 import { OUTBOX_SCHEMA } from "./outbox-schema.ts";
 import { ARCHIVE_SCHEMA, ArchiveTables } from "./archive-tables.ts";
 
-/** A row holds any one batch. The platform's bound is 2 MB for a whole row, and its local runtime enforces none. */
+/**
+ * Largest value of `bytes`: a row must hold any single batch. The platform limits a whole row to 2 MB; its local
+ * runtime enforces no limit.
+ */
 export const CHUNK_BYTES_MAX = BATCH_BYTES_MAX;
 
 export interface ChunkRow {
@@ -17,14 +19,17 @@ export interface ChunkRow {
   readonly maxTimestamp: number;
   readonly recordCount: number;
   readonly writtenAt: number;
-  /** Checksum of all bytes, where batches leave holes between their offsets; elsewhere continuity checks as much. */
+  /**
+   * Checksum of all bytes, for rows whose batches leave holes between their offsets. For others continuity proves as
+   * much.
+   */
   readonly crc: number | null;
   readonly bytes: Uint8Array;
-  /** What a book notes of the row (row-book.ts). */
+  /** What a row-book notes of the row (row-book.ts). */
   readonly origins?: Uint8Array | null;
 }
 
-/** What reading takes of a row. */
+/** The columns that a read needs. */
 export type BatchesRow = Pick<ChunkRow, "nextOffset" | "bytes">;
 
 /** A row without its blob. */
@@ -50,10 +55,10 @@ export interface SegmentRow {
 
 export interface LogMeta {
   readonly start: number;
-  /** End of the sealed part when this was written: an offset that no row need name any more. */
+  /** End of the sealed part when this was written. No row need record that offset any more. */
   readonly end: number;
   readonly epoch: number;
-  /** How often compaction has put a segment in the place of others. */
+  /** How often compaction has replaced segments. */
   readonly swaps?: number;
 }
 
@@ -71,26 +76,28 @@ export const emptySegment = (baseOffset: number, createdAt: number, epoch: numbe
 });
 
 const SCHEMA = [
-  `CREATE TABLE IF NOT EXISTS chunk(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, max_timestamp INTEGER NOT NULL,
-     record_count INTEGER NOT NULL, written_at INTEGER NOT NULL, crc INTEGER, bytes BLOB NOT NULL, origins BLOB) STRICT`,
-  `CREATE TABLE IF NOT EXISTS segment(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
-     batches INTEGER NOT NULL, records INTEGER NOT NULL, max_timestamp INTEGER NOT NULL, created_at INTEGER NOT NULL,
-     sealed_at INTEGER NOT NULL, compacted INTEGER NOT NULL, epoch INTEGER NOT NULL) STRICT`,
-  `CREATE TABLE IF NOT EXISTS damage(from_offset INTEGER PRIMARY KEY, to_offset INTEGER NOT NULL, position INTEGER NOT NULL,
-     bytes INTEGER NOT NULL, reason TEXT NOT NULL) STRICT`,
+  `CREATE TABLE IF NOT EXISTS chunk(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL,
+     max_timestamp INTEGER NOT NULL, record_count INTEGER NOT NULL, written_at INTEGER NOT NULL, crc INTEGER,
+     bytes BLOB NOT NULL, origins BLOB) STRICT`,
+  `CREATE TABLE IF NOT EXISTS segment(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL,
+     bytes INTEGER NOT NULL, batches INTEGER NOT NULL, records INTEGER NOT NULL, max_timestamp INTEGER NOT NULL,
+     created_at INTEGER NOT NULL, sealed_at INTEGER NOT NULL, compacted INTEGER NOT NULL,
+     epoch INTEGER NOT NULL) STRICT`,
+  `CREATE TABLE IF NOT EXISTS damage(from_offset INTEGER PRIMARY KEY, to_offset INTEGER NOT NULL,
+     position INTEGER NOT NULL, bytes INTEGER NOT NULL, reason TEXT NOT NULL) STRICT`,
   `CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID`,
   OUTBOX_SCHEMA,
   ARCHIVE_SCHEMA,
 ];
-/** Tables of older versions have no such column. No row is rewritten. */
+/** Tables of older versions lack this column. Adding it rewrites no row. */
 const LATER_COLUMN = {
   of: "SELECT sql FROM sqlite_master WHERE name = 'chunk'",
   add: "ALTER TABLE chunk ADD COLUMN origins BLOB",
 };
-/** What one statement fetches, by the size of the rows before. */
+/** Limits of what one statement fetches. The number of rows is estimated from the sizes of earlier rows. */
 const PAGE_ROWS_MAX = 64;
 const PAGE_BYTES = 512 * 1024;
-/** Of a plan, before their sizes are known. */
+/** Rows of a plan's first page, while sizes are unknown. */
 const FIRST_PLAN_ROWS = 32;
 const CHUNK = "base_offset, next_offset, max_timestamp, record_count, written_at, crc, bytes, origins";
 
@@ -144,8 +151,8 @@ export class ChunkTables {
   }
 
   /**
-   * Rows that begin at `baseOffset` or behind it. Each page is read to its end at once: a cursor that is left open
-   * would lock its table, and one held over an await would see rows of two times.
+   * Rows that begin at `baseOffset` or behind it. Each page is read to its end at once: an open cursor would lock its
+   * table, and if it were held over an await it could mix old and new rows.
    */
   *chunksFrom(baseOffset: number): Generator<ChunkRow> {
     for (let limit = 1, from = baseOffset; ;) {
@@ -173,7 +180,7 @@ export class ChunkTables {
     }
   }
 
-  /** The row that holds `offset`, if there is one, and those behind it. */
+  /** The row that contains `offset`, if there is one, and the rows behind it. */
   *chunksAround(offset: number): Generator<ChunkRow> {
     const [floor] = this.#run(
       "SELECT base_offset, next_offset FROM chunk WHERE base_offset <= ? ORDER BY base_offset DESC LIMIT 1",
@@ -184,9 +191,9 @@ export class ChunkTables {
   }
 
   /**
-   * The row that holds `offset` and those that follow it without a hole, as far as `maxBytes`: no blob is read. A page
-   * of rows comes as one text, since a row's object costs more than its columns, and is as long as those before let one
-   * guess.
+   * The row that contains `offset` and those that follow it without a gap, up to `maxBytes`; no blob is read. A page of
+   * rows is fetched as one text, because making an object for each row costs more than its columns. The page's length
+   * is estimated from earlier rows.
    */
   rowsAround(
     offset: number,
@@ -211,7 +218,7 @@ export class ChunkTables {
       ][];
       for (const [baseOffset, nextOffset, isPlain, size] of page) {
         const follows = rows.length === 0 ? nextOffset > offset : baseOffset === rows.at(-1)!.nextOffset;
-        // A checksum over the whole row says that there are holes in it.
+        // A row with its own checksum has holes in it, so it ends the run.
         if (!follows || isPlain === 0 || bytes + size > maxBytes) return { rows, bytes };
         rows.push({ baseOffset, nextOffset, size });
         bytes += size;
@@ -226,8 +233,8 @@ export class ChunkTables {
   }
 
   /**
-   * Rows that begin in [from, to), in one statement: the caller knows that they are few. Those with a checksum of their
-   * own are left out. Only two columns: with small rows each one more is felt.
+   * Rows that begin in [from, to), in one statement: the caller knows that they are few. Rows with a checksum of their
+   * own are left out. Only two columns are read: with small rows each further column costs noticeable time.
    */
   batchesBetween(from: number, to: number): BatchesRow[] {
     const query =
@@ -239,7 +246,7 @@ export class ChunkTables {
     }));
   }
 
-  /** Base offsets of a segment's rows that reach `timestamp`. */
+  /** Base offsets of a segment's rows that have a timestamp of at least `timestamp`. */
   chunksByTime({ baseOffset, nextOffset }: SegmentRow, timestamp: number): number[] {
     const query =
       "SELECT base_offset FROM chunk WHERE base_offset >= ? AND base_offset < ? AND max_timestamp >= " +
@@ -278,7 +285,7 @@ export class ChunkTables {
     );
   }
 
-  /** With what lies in object storage. */
+  /** Also dooms what is in object storage. */
   deleteBelow(offset: number): void {
     this.deleteRange(0, offset);
     this.#run("DELETE FROM damage WHERE to_offset <= ?", offset);
@@ -333,7 +340,7 @@ export class ChunkTables {
     return { offset: Number(new DataView(bytes.buffer, bytes.byteOffset).getBigInt64(0)), bytes: bytes.subarray(8) };
   }
 
-  /** An offset and what the log wants kept with it, in one row. */
+  /** Stores an offset and the log's snapshot for it, in one row. */
   saveProducers(offset: number, bytes: Uint8Array): void {
     const value = new Uint8Array(8 + bytes.length);
     new DataView(value.buffer).setBigInt64(0, BigInt(offset));

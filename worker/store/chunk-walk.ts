@@ -1,7 +1,7 @@
 /**
- * Walks the batches of one row from header to header, and tells damage from data. What the batch checksum leaves out
- * (base offset, length, epoch, magic) is checked by continuity: batches tile the row, and the row's columns say where
- * it begins and ends.
+ * Walks the batches of one row from header to header, and tells damage from data. What the batch checksum does not
+ * cover (base offset, length, epoch, magic) is checked by continuity: the batches must fill the row, and the row's
+ * columns say where it begins and ends.
  */
 import { type Kernel, Status, statusName } from "../../src/kernel/types.ts";
 import {
@@ -22,7 +22,7 @@ interface Run {
   readonly bytes: Uint8Array;
 }
 
-/** The header at `position`, or why it can't be one. */
+/** The header at `position`, or the reason why there is no valid one. */
 function nextHeader(
   { bytes, nextOffset }: Run,
   position: number,
@@ -43,8 +43,8 @@ function nextHeader(
 }
 
 /**
- * The row's batches in order. Damage that is known and ends at or before `behind` is stepped over; other damage is
- * CORRUPT_RANGE, never silence. With `behind` Infinity only what can be read comes.
+ * The row's batches in order. Known damage that ends at or before `behind` is skipped. Other damage is CORRUPT_RANGE.
+ * With `behind` Infinity only what can be read is returned.
  */
 export function* hops(row: Run, gaps: boolean, known: readonly QuarantinedRange[] = [], behind = 0): Generator<Hop> {
   let expected = row.baseOffset;
@@ -62,7 +62,7 @@ export function* hops(row: Run, gaps: boolean, known: readonly QuarantinedRange[
       throw corruptRange(bad ?? { from: expected, to: row.nextOffset, reason: String(header) });
     }
     const end = position + header.sizeBytes;
-    // A wrong length shows in what follows, unless that is damaged itself and known to be.
+    // A wrong length shows in the next header, unless that is itself damaged and known to be.
     if (
       end < row.bytes.length &&
       row.bytes[end + MAGIC_AT] !== MAGIC &&
@@ -78,7 +78,7 @@ export function* hops(row: Run, gaps: boolean, known: readonly QuarantinedRange[
   }
 }
 
-/** Every damaged run of offsets in a row, by structure and checksum. */
+/** Every damaged range of offsets in a row, found by structure and checksums. */
 export function damageIn(kernel: Kernel, row: Run, gaps: boolean): QuarantinedRange[] {
   const found: QuarantinedRange[] = [];
   let expected = row.baseOffset;
@@ -92,7 +92,7 @@ export function damageIn(kernel: Kernel, row: Run, gaps: boolean): QuarantinedRa
       position += header.sizeBytes;
       continue;
     }
-    // A length may be what is damaged, so the next batch is looked for, not computed.
+    // The damage may be in the length, so the next batch is searched for.
     const next = resume(kernel, row, position, expected, gaps) ?? {
       position: row.bytes.length,
       offset: row.nextOffset,
@@ -108,7 +108,7 @@ export function damageIn(kernel: Kernel, row: Run, gaps: boolean): QuarantinedRa
     position = next.position;
     expected = next.offset;
   }
-  // Every batch looks good, and still bytes have changed: an offset moved inside a hole. Nobody can tell which.
+  // Every batch looks good, but bytes have changed: an offset was changed inside a hole, and nobody can tell which one.
   if (found.length === 0 && row.crc !== null && row.crc !== kernel.crc32c(row.bytes)) {
     found.push({
       from: row.baseOffset,
@@ -147,8 +147,8 @@ function resume(
     const end = at + header.sizeBytes;
     const fits =
       header.baseOffset > expected && header.baseOffset < row.nextOffset && nextOffsetOf(header) <= row.nextOffset;
-    // Offsets behind compaction need not continue. Damage that ends in one batch's base offset does not reach the next
-    // one's.
+    // After compaction offsets need not continue. The batch before counts instead: damage that ends in one batch's base
+    // offset does not reach the next batch's.
     const confirmed =
       leadsTo(damaged, expected, { header, position: at }) ||
       (end === row.bytes.length

@@ -1,6 +1,6 @@
 /**
- * The sealed segments of one log that lie in object storage, by base offset: where their records are read, and what
- * others are told of them. The log's own list of sealed segments stays the truth; here is only who has the bytes.
+ * The sealed segments of one log that are in object storage, by base offset: where their records are read, and what
+ * Workers are told of them. The log's own list of sealed segments is the truth; this only says who has the bytes.
  */
 import type { QuarantinedRange } from "../../src/store/log-store.ts";
 import type { Segment } from "../../src/store/segment.ts";
@@ -29,7 +29,7 @@ export class MovedSegments {
     return [...this.#segments.values()].flatMap(({ damage }) => damage);
   }
 
-  /** What begins in [from, to) is no longer part of the log; its rows are doomed already. */
+  /** Segments that begin in [from, to) are no longer part of the log. Their rows are doomed already. */
   retire(from: number, to: number): void {
     for (const [baseOffset, segment] of this.#segments) {
       if (baseOffset < from || baseOffset >= to) continue;
@@ -38,7 +38,7 @@ export class MovedSegments {
     }
   }
 
-  /** Who has what stands at `at`: a segment in object storage, or the rows up to the next one that is there. */
+  /** Who has the records at `at`: a segment in object storage, or the rows up to the next such segment. */
   place(
     sealed: readonly SegmentRow[],
     at: number,
@@ -52,7 +52,10 @@ export class MovedSegments {
     return { moved, end: Math.min(limit, next?.baseOffset ?? limit) };
   }
 
-  /** What a reader must know of the segments here, from the one that holds `offset` on, as far as they are one run. */
+  /**
+   * What a reader needs to know of the segments here, from the one that contains `offset` on, as far as they follow
+   * each other without a gap.
+   */
   entriesFrom(sealed: readonly SegmentRow[], offset: number, limit: number): ArchiveEntry[] {
     const found: ArchiveEntry[] = [];
     for (const { baseOffset, nextOffset } of sealed) {

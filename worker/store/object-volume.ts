@@ -1,10 +1,10 @@
 /**
- * A read-only volume whose slots are objects in object storage, so that the segmented store's own reader reads them:
+ * A read-only volume whose slots are objects in object storage, so that the segmented store's own reader can read them:
  *
  *   volume      slot n, position 4,096 + x   ──▶   object of that number, byte x
  *
- * An object that is missing is CORRUPT_RANGE over the whole segment, never a gap that nobody sees. Object storage that
- * does not answer is STORAGE_FAILED: ask again.
+ * A missing object is CORRUPT_RANGE for its whole segment, never an unnoticed gap. If object storage does not answer
+ * the error is STORAGE_FAILED: try again.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { corruptRange } from "../../src/record/batch-walk.ts";
@@ -12,7 +12,7 @@ import { BODY_AT } from "../../src/store/slot.ts";
 import type { Volume } from "../../src/store/volume.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
 
-/** Where an object's bytes come from: R2, or a cache before it. Undefined: there is no such object. */
+/** Where an object's bytes come from: R2, or a cache before it. Undefined means that there is no such object. */
 export interface ObjectSource {
   range(key: string, offset: number, length: number): Promise<Uint8Array | undefined>;
 }
@@ -21,7 +21,7 @@ const refuse = (): never => {
   throw new TidemarkError("INTERNAL", "objects are immutable");
 };
 
-/** A read-only volume; slots are given out as segments are opened. */
+/** A read-only volume. Slot numbers are assigned as segments are opened. */
 export class ObjectVolume implements Volume {
   readonly info = { engine: "memory", durability: "device" } as const;
   readonly slotBytes = Infinity;
@@ -35,14 +35,14 @@ export class ObjectVolume implements Volume {
 
   async read(slot: number, position: number, target: Uint8Array): Promise<number> {
     const entry = this.objects.get(slot);
-    // Retired meanwhile: whoever reads looks at that before it looks at the bytes.
+    // The segment was retired meanwhile. A reader checks that before it uses the bytes.
     if (!entry) return target.length;
     const { key, baseOffset, sealed } = entry;
     if (!this.source) throw new TidemarkError("STORAGE_FAILED", "the bucket is not bound", { baseOffset });
     const { source } = this;
     const damaged = (reason: string) => corruptRange({ from: baseOffset, to: sealed.nextOffset, reason });
     const bytes = await source.range(key, position - BODY_AT, target.length).catch(async (thrown: unknown) => {
-      // A range behind the object's end is refused as well: that object is shorter than the one that was put.
+      // A range behind the object's end is refused as well; then the object is shorter than the one that was put.
       const answers = await source.range(key, 0, 1).catch(() => undefined);
       throw answers
         ? damaged("OTHER_OBJECT")

@@ -1,6 +1,6 @@
 /**
  * The registry of outboxes as bytes: notes in a row's column `origins`, and the snapshot that is written at each seal.
- * Big-endian; docs/sync.md has the tables.
+ * Big-endian. docs/sync.md has the tables.
  *
  *   push      outbox u64 │ next i64  │ last offset i64 │ generation i32 │ term i32 │ CRC u32 │ records u32         40 B
  *   life      life u64   │ start i64 │ 0 …                                                          │ 0 u32       40 B
@@ -13,21 +13,21 @@ import { hexOf } from "../../src/sync/sync-frames.ts";
 
 /** What the edge knows of one outbox. */
 export interface OutboxEntry {
-  /** The log's end when it was registered: below it lies nothing of it. */
+  /** The log's end when it was registered: no record of it is below. */
   readonly since: number;
   readonly generation: number;
   readonly term: number;
-  /** The position that it pushes next. */
+  /** The position of its next push. */
   readonly next: number;
-  /** Of what it pushed last; −1 for nothing. */
+  /** Offset of the last record that it pushed; −1 if there is none. */
   readonly lastOffset: number;
-  /** CRC of the batch that it pushed last; 0 for none. */
+  /** CRC of the last batch that it pushed; 0 if there is none. */
   readonly lastCrc: number;
   readonly owner: string;
   readonly seenAt: number;
 }
 
-/** A push, as the row says in which its last batch lies. */
+/** A push, as noted in the row that holds its last batch. */
 export interface PushNote {
   readonly id: string;
   readonly next: number;
@@ -38,24 +38,24 @@ export interface PushNote {
   readonly records: number;
 }
 
-/** An opening of the log that led to an append, and the log's end then. */
+/** An opening of the log that led to an append, and the log's end at that time. */
 export interface LogLife {
   readonly life: string;
   readonly start: number;
 }
 
 export interface RegistrySnapshot {
-  /** Rows below it are counted in. */
+  /** Rows below it are included. */
   readonly offset: number;
   readonly forgottenAt: number;
   readonly forgottenGeneration: number;
   readonly lives: readonly LogLife[];
-  /** So many older lives than these have been let go. */
+  /** How many older lives were dropped. */
   readonly dropped: number;
   readonly outboxes: readonly (readonly [id: string, entry: OutboxEntry])[];
 }
 
-/** Whose outbox: base64url of 9 bytes. */
+/** Who owns an outbox: base64url of 9 bytes. */
 export const OWNER_CHARS = 12;
 const NOTE_BYTES = 40;
 const MAGIC = 0x4f425831;
@@ -97,7 +97,7 @@ export function readOrigins(bytes: Uint8Array): { readonly lives: LogLife[]; rea
     const id = hexOf(view.getBigUint64(at));
     const records = view.getUint32(at + 36);
     const [next, lastOffset] = [getSafe64(view, at + 8), getSafe64(view, at + 16)];
-    // Every push has records.
+    // A note without records is a life, because every push has records.
     if (records === 0) {
       lives.push({ life: id, start: next });
       continue;
@@ -155,7 +155,7 @@ function writeEntry(bytes: Uint8Array, at: number, id: string, entry: OutboxEntr
   for (let i = 0; i < OWNER_BYTES; i++) bytes[at + 52 + i] = owner.charCodeAt(i);
 }
 
-/** Undefined where the bytes are not what was written. */
+/** Undefined if the bytes are damaged. */
 export function readSnapshot(bytes: Uint8Array, crc32c: (bytes: Uint8Array) => number): RegistrySnapshot | undefined {
   const view = viewOf(bytes);
   const end = bytes.length - CRC_BYTES;
@@ -177,7 +177,7 @@ export function readSnapshot(bytes: Uint8Array, crc32c: (bytes: Uint8Array) => n
   };
 }
 
-/** Base64url, of these bytes. */
+/** An owner's bytes as base64url. */
 export function ownerText(bytes: Uint8Array): string {
   const text = btoa(String.fromCharCode(...bytes.subarray(0, OWNER_BYTES)));
   return text.replaceAll("+", "-").replaceAll("/", "_");

@@ -1,4 +1,4 @@
-/** The table of outboxes (outbox-tables.ts), which is made with the others of a log. */
+/** The table of outboxes (outbox-tables.ts). It is created with the other tables of a log. */
 
 export const OUTBOX_SCHEMA = `CREATE TABLE IF NOT EXISTS outbox(id TEXT PRIMARY KEY, since INTEGER NOT NULL,
   generation INTEGER NOT NULL, term INTEGER NOT NULL, next INTEGER NOT NULL, last_offset INTEGER NOT NULL,

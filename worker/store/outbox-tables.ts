@@ -1,11 +1,11 @@
 /**
- * The registry of outboxes in the object's tables, beside what rides in the rows of the log:
+ * The registry of outboxes in the object's tables, in addition to its notes in the rows of the log:
  *
- *   outbox            one row for each outbox that was ever registered, as of then, of the last change of its leader,
- *                     or of when it left the memory
+ *   outbox            one row for each outbox that was ever registered, as of its registration, of the last change of
+ *                     its leader, or of when it left the memory
  *   meta "outboxes"   the snapshot (outbox-bytes.ts)
  *
- * The id is text: the platform's bindings hold no 64-bit number.
+ * The id is stored as text, because the platform's bindings can't hold a 64-bit number.
  */
 import { bytesOf, type ChunkTables } from "./chunk-tables.ts";
 import type { OutboxEntry } from "./outbox-bytes.ts";
@@ -76,7 +76,7 @@ export class OutboxTables {
     return Number(this.#run("SELECT max(generation) AS highest FROM outbox")[0]?.["highest"] ?? 0);
   }
 
-  /** Rows behind an id, in the order of ids. */
+  /** Rows whose id is greater than `id`, in the order of ids. */
   behind(id: string, limit: number): (readonly [string, OutboxEntry])[] {
     return this.#run(`SELECT ${COLUMNS} FROM outbox WHERE id > ? ORDER BY id LIMIT ?`, id, limit).map(
       (row) => [String(row["id"]), entryOf(row)] as const,
@@ -92,7 +92,7 @@ export class OutboxTables {
     this.#tables.saveMeta(SNAPSHOT, bytes);
   }
 
-  /** What rows that begin in [from, to) say. */
+  /** What the rows that begin in [from, to) note. */
   originsBetween(from: number, to: number): RowOrigins[] {
     const query =
       "SELECT base_offset, next_offset, written_at, origins FROM chunk WHERE base_offset >= ? AND base_offset < ? " +

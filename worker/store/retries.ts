@@ -1,12 +1,12 @@
 /**
- * What an object tries again after a failure, and when. It is kept in a table, so that it outlives the object's sleep:
- * without that an object that is woken by anything would begin anew at once, with the shortest pause.
+ * What an object tries again after a failure, and when. It is kept in a table, so that it survives the object's sleep.
+ * Otherwise an object that is woken by anything would try again at once, with the shortest pause.
  *
- *   retry   name PK │ failures in a row │ at: no try before
+ *   retry   name PK │ failures in a row │ at: no try before this time
  *
  *   failed ──▶ row, pause twice as long ──▶ `at` is over ──▶ tried again ──▶ succeeded: no row; no row left: no table
  *
- * Where nothing has failed nothing is written.
+ * While nothing has failed nothing is written.
  */
 import { type BackOff, pauseMs } from "../../src/log/back-off.ts";
 import type { Sql } from "./sql.ts";
@@ -19,19 +19,19 @@ interface RetryRow {
 interface RetriesHost {
   readonly sql: Sql;
   now(): number;
-  /** Spreads the pauses of many objects, in [0, 1]. */
+  /** Spreads the pauses of many objects. In [0, 1]. */
   random(): number;
 }
 
-/** One thing that is tried again. */
+/** One thing that is tried again after a failure. */
 export interface Retry {
   /** How often it has failed in a row. */
   readonly failures: number;
-  /** No try before this time, in milliseconds since 1970; 0 where the last one succeeded. */
+  /** No try before this time, in milliseconds since 1970; 0 if the last try succeeded. */
   readonly at: number;
-  /** When to look again while a try is under way, should it be lost with the object; or when the next one may come. */
+  /** When to look again: when the next try may be made, or if one is under way, in case it is lost with the object. */
   readonly next: number;
-  /** The pause until the next try, in milliseconds. */
+  /** Counts a failure. Returns the pause until the next try, in milliseconds. */
   failed(): number;
   succeeded(): void;
 }
@@ -68,7 +68,7 @@ export class Retries {
     };
   }
 
-  /** All but those of these names count as never tried. */
+  /** Forgets the failures of everything except these names. */
   forgetAllBut(...names: string[]): void {
     for (const name of [...this.#all().keys()]) if (!names.includes(name)) this.#remove(name);
   }
@@ -97,7 +97,7 @@ export class Retries {
       );
       this.#run("INSERT OR REPLACE INTO retry VALUES (?, ?, ?)", name, row.failures, row.at);
     } catch {
-      // The tables may be what failed. Then it counts as long as the object is awake.
+      // The tables themselves may have failed. The failure then counts as long as the object is awake.
     }
   }
 

@@ -1,10 +1,10 @@
 /**
- * A book that is kept with the rows of a log: what it notes of a row is written by the very INSERT of the row, and read
- * back with it. The chunk store knows no more of it; worker/stream/outboxes.ts is one.
+ * A row-book keeps notes with the rows of a log: a note is written by the same INSERT as its row, and read back with
+ * it. The chunk store does not interpret the notes. worker/stream/outboxes.ts is such a book.
  *
  *   opening   open(sealed end) ── replay(row) for each row behind it ── opened(end, epoch)
- *   append    notes(row) → the row's column `origins`      seal(offset) → whatever it likes, in the same transaction
- *             done(true) when the transaction is through, done(false) when nothing of it is there
+ *   append    notes(row) → the row's column `origins`      seal(offset) → anything, in the same transaction
+ *             done(true) after the transaction, done(false) if it was undone
  */
 export interface RowOrigins {
   readonly baseOffset: number;
@@ -14,16 +14,16 @@ export interface RowOrigins {
 }
 
 export interface RowBook {
-  /** The tables are there. Rows behind `sealedTo` follow, one by one. */
+  /** The tables exist. The rows behind `sealedTo` follow, one by one. */
   open(sealedTo: number): void;
   replay(row: RowOrigins): void;
   opened(logEndOffset: number, leaderEpoch: number): void;
-  /** Writes more than a note with the rows up to here, so they need a transaction. */
+  /** True if it must write more than a note with the rows up to here, so that they need a transaction. */
   needsTransaction(nextOffset: number): boolean;
-  /** What is noted of the row [baseOffset, nextOffset); null for nothing. */
+  /** The note for the row [baseOffset, nextOffset); null for none. */
   notes(baseOffset: number, nextOffset: number): Uint8Array | null;
   seal(nextOffset: number): void;
   done(isThrough: boolean): void;
-  /** The batch that begins here was counted in this book: its producer is nobody's of the log. */
+  /** True if this book counted the batch that begins here. The log then keeps no entry for its producer. */
   hasCounted(baseOffset: number): boolean;
 }

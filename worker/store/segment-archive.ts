@@ -1,7 +1,7 @@
 /**
- * Reads sealed segments in object storage (segment-object.ts writes them). It is the segmented store's own reader over
- * a volume whose slots are objects (object-volume.ts): the index first, kept small in memory, then one ranged GET of
- * whole batches. So what checks a segment in a browser checks it here.
+ * Reads sealed segments in object storage (segment-object.ts writes them). It uses the segmented store's own reader
+ * over a volume whose slots are objects (object-volume.ts): first the index, which is kept in memory and is small, then
+ * one ranged GET of whole batches. So a segment is verified here by the same code as in a browser.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { nextOffsetOf } from "../../src/record/format.ts";
@@ -11,12 +11,12 @@ import { SegmentReader } from "../../src/store/segment-reader.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
 import { type ObjectSource, ObjectVolume } from "./object-volume.ts";
 
-/** Segments whose indexes stay in memory: some 20 KiB each. */
+/** Segments whose indexes are kept in memory; each takes about 20 KiB. */
 const LOADED_MAX = 32;
 
 let slots = 0;
 
-/** Opens segments and reads in them. Segments may be shared between archives: they hold nothing but indexes. */
+/** Opens segments and reads in them. Archives may share segments, which hold nothing but indexes. */
 export class Archive {
   readonly #volume: ObjectVolume;
   readonly #reader: SegmentReader;
@@ -40,14 +40,14 @@ export class Archive {
     return this.#volume.objects.get(segment.slot);
   }
 
-  /** No longer part of the log. A read that is under way finds out. */
+  /** The segment is no longer part of the log. A read that is under way notices this. */
   retire(segment: Segment): void {
     segment.retired = true;
     this.#reader.forget(segment);
     this.#volume.objects.delete(segment.slot);
   }
 
-  /** As LogStore.read, within one segment; undefined when nothing of it stands at `from` or behind. */
+  /** As LogStore.read, within one segment. Undefined if it has nothing at `from` or behind it. */
   async read(
     segment: Segment,
     from: number,
@@ -60,7 +60,7 @@ export class Archive {
     return segment.retired ? undefined : this.#reader.read(segment, from, maxBytes, limit);
   }
 
-  /** Base offset of the first batch behind `start` that reaches `timestamp`. */
+  /** Base offset of the first batch behind `start` that has a timestamp of at least `timestamp`. */
   async offsetForTimestamp(segment: Segment, timestamp: number, start: number): Promise<number | undefined> {
     await this.#reader.prepare(segment);
     for await (const { header } of this.#reader.hops(segment, 0)) {

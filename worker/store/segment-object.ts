@@ -1,5 +1,5 @@
 /**
- * A sealed segment on its way to object storage: one object, byte for byte the segment of docs/format.md, with indexes
+ * Encodes a sealed segment for object storage as one object: byte for byte the segment of docs/format.md, with indexes
  * and footer.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -21,7 +21,7 @@ export interface SegmentToWrite {
   readonly previousFooterCrc: number;
 }
 
-/** A segment's whole bytes, and what has to be remembered of them. */
+/** A segment's whole bytes, and its entry for the table. */
 export async function encodeSegment(
   kernel: Kernel,
   key: string,

@@ -1,11 +1,11 @@
 /**
  * Appends to one stream: a request becomes batches, is checked against the stream and its writers, and gets its offset,
- * all in one turn. Nothing awaits between the check of a sequence and its place in the log's queue.
+ * all in one turn. There is no await between the check of a sequence and the batch's place in the log's queue.
  *
  *   request ── small ──────────────────────▶ take ── refused, or a duplicate ──▶ answer
  *           └─ large ── encoded in slices ──▶ │
  *                                             └──▶ Log's queue ──▶ group commit ──▶ answer
- *   close   a flag, written in the very transaction of the final append (reached)
+ *   close   a flag, written in the transaction of the final append (reached)
  */
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import type { Log } from "../../src/log/log.ts";
@@ -27,7 +27,7 @@ export interface AppendRequest {
   readonly seq: string | undefined;
   readonly ifEnd: number | undefined;
   readonly sending?: Sending;
-  /** traceparent of the request; goes into the first record's headers. */
+  /** The request's traceparent, stored in the first record's headers. */
   readonly trace?: string | undefined;
 }
 
@@ -35,7 +35,7 @@ export interface AppendOutcome {
   readonly nextOffset: number;
   readonly closed: boolean;
   readonly duplicate: boolean;
-  /** Highest request taken from the producer. */
+  /** The highest request that was taken from the producer. */
   readonly producer: WriterProducer | undefined;
 }
 
@@ -43,7 +43,7 @@ export interface AppendOutcome {
 interface AppendableStream {
   readonly kernel: PackingKernel;
   readonly log: Log;
-  /** Ended: the tables may be another stream's. */
+  /** True if it has ended: the tables may belong to another stream then. */
   readonly store: { readonly isEnded: boolean };
   readonly config: StreamConfig;
   readonly closed: boolean;
@@ -59,18 +59,18 @@ interface AppendsHost {
   now(): number;
   /** The stream was closed without a record. */
   closed(): void;
-  /** What is in memory can no longer be trusted: start anew. */
+  /** Restarts the object, because its memory can no longer be trusted. */
   abort(reason: string): void;
 }
 
-/** Bytes on their way to the disk; one more append is 429. */
+/** Bytes on their way to the disk. An append beyond this is BACKPRESSURE (429). */
 export const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
 export const QUEUE_APPENDS_MAX = 5_000;
 
 export class Appends {
   readonly #host: AppendsHost;
   #closing = false;
-  /** Written with the chunk that ends at this offset. */
+  /** The stream closes in the transaction of the chunk that ends at this offset. */
   #closeAt: number | undefined;
   #closingBy: WriterProducer | undefined;
   readonly #encodings = new EncodeQueue();
@@ -97,7 +97,7 @@ export class Appends {
   }
 
   async #encodeLarge(request: AppendRequest): Promise<Uint8Array[] | undefined> {
-    // What is refused anyhow is not encoded before.
+    // An append that is refused anyway need not be encoded first.
     if (request.body.length <= ENCODE_SLICE_BYTES || this.#stream.closed || this.#isOther(request.contentType))
       return undefined;
     return encodeInSlices(this.#stream.kernel, this.#asked(request), turn);
@@ -140,7 +140,7 @@ export class Appends {
     return { nextOffset, closed: closing, duplicate: false, producer };
   }
 
-  /** What a new stream begins with: its first records, its end. */
+  /** The beginning of a new stream: its first records, and whether it is closed at once. */
   async begin(batches: readonly Uint8Array[], closed: boolean): Promise<void> {
     if (batches.length > 0) await this.#enqueue(batches, undefined, () => (this.#closing = closed));
     else if (closed) this.#stream.save({ closed: true });
@@ -148,7 +148,7 @@ export class Appends {
 
   /**
    * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the
-   * first its offset: nothing can be refused behind it but by a store that fails, and then the object starts anew.
+   * first batch its offset. After that only a store that fails can refuse a batch, and then the object restarts.
    */
   async #enqueue(
     batches: readonly Uint8Array[],
@@ -168,7 +168,7 @@ export class Appends {
     );
   }
 
-  /** Deleted while a request was on its way through its checks: who asks again meets what stands there now. */
+  /** The stream was deleted while the request was being checked. A retry meets the stream that is there now, if any. */
   #checkThere(): void {
     if (this.#stream.store.isEnded)
       throw new EdgeError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
@@ -187,7 +187,7 @@ export class Appends {
     try {
       return await work;
     } catch (thrown) {
-      // Taken and then refused: sequence numbers in memory are ahead of the log.
+      // The batch was taken and then refused, so sequence numbers in memory are ahead of the log.
       this.#host.abort(String(thrown));
       throw thrown;
     } finally {
@@ -196,7 +196,7 @@ export class Appends {
     }
   }
 
-  /** Record batches as a client encoded them. Bytes under the checksum stay as they are. */
+  /** Appends record batches as a client encoded them. Bytes under the checksum are not changed. */
   async appendBatches(
     batches: readonly Uint8Array[],
     ifEnd: number | undefined,
@@ -207,14 +207,18 @@ export class Appends {
     if (this.#stream.closed) throw this.#closedConflict();
     const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
     this.#checkRoom(bytes);
-    // All or nothing: what any of them is refused for is found before the first is queued, and they are one commit.
+    // All or nothing: everything that any batch can be refused for is checked before the first one is queued, and all
+    // are one commit.
     return this.#counted(
       this.#stream.log.appendAll(batches, { ...sending, ...(ifEnd !== undefined && { ifEnd }) }),
       bytes,
     );
   }
 
-  /** A push, judged and queued in one turn: `judge` answers what needs no place in the log, or throws. */
+  /**
+   * Judges and queues a push in one turn. `judge` returns the answer of a push that needs no place in the log, or
+   * throws.
+   */
   async pushBatches<Answer>(
     bytes: number,
     judge: () => Promise<Answer> | undefined,
@@ -229,7 +233,7 @@ export class Appends {
     return this.#counted(queue(), bytes);
   }
 
-  /** Work that is queued, until it is through. */
+  /** Counts the bytes of queued work until it is done. */
   async #counted<Result>(work: Promise<Result>, bytes: number): Promise<Result> {
     this.#pendingBytes += bytes;
     const pending = Promise.allSettled([work]);
@@ -245,7 +249,7 @@ export class Appends {
     }
   }
 
-  /** Everything queued so far is in the log, or has failed. */
+  /** Resolves once everything that is queued so far is in the log, or has failed. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#pending]);
   }
@@ -255,7 +259,7 @@ export class Appends {
     return this.#stream.tail;
   }
 
-  /** What this producer sent stands in the log already, or will when the queue has settled. */
+  /** The answer for a repeat: its records are in the log already, or will be once the queue has settled. */
   async #duplicate(producer: WriterProducer): Promise<AppendOutcome> {
     return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer };
   }
@@ -290,7 +294,7 @@ export class Appends {
     return new EdgeError("STREAM_CLOSED", "the stream is closed", { nextOffset: this.#stream.tail });
   }
 
-  /** The log has come to this offset; in the append's own transaction. */
+  /** The log has reached this offset. Runs in the transaction of that append. */
   reached(offset: number): void {
     if (this.#closeAt === undefined || offset < this.#closeAt) return;
     this.#stream.save({ closed: true, closedBy: this.#closingBy });

@@ -1,6 +1,6 @@
 /**
- * Record batches as a client encoded them, before they go to the log: their number, and what readers of other dialects
- * would stumble over.
+ * Checks record batches as a client encoded them, before they go to the log: their number, and contents that readers of
+ * other dialects could not handle.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -11,14 +11,14 @@ import { isJsonText, RECORDS_MAX, ENCODE_SLICE_BYTES, turn } from "./body-encode
 import { isReserved } from "./writer-state.ts";
 
 export const BATCHES_MAX = 1000;
-/** Checking costs a quarter of encoding, for the same bytes. */
+/** Checking costs a quarter of encoding for the same bytes, so this many slices share a turn. */
 const TURN_SLICES = 4;
-/** A compressed batch may hold so much, whatever its own size. */
+/** A compressed batch may expand to this size, however small it is. */
 const UNPACKED_BYTES = 2 * 1024 * 1024;
-/** What a record costs beside its bytes, as bytes. */
+/** Cost of one record in addition to its bytes, in bytes. */
 const RECORD_COST_BYTES = 64;
 
-/** Checks all batches of a request, with a turn for other streams of this isolate after each slice of work. */
+/** Checks all batches of a request. Other streams of this isolate get a turn after each slice of work. */
 export async function checkBatches(kernel: Kernel, batches: readonly Uint8Array[], isJson: boolean): Promise<void> {
   if (batches.length === 0) throw badRequest(`an append has 1 to ${BATCHES_MAX} batches`);
   if (batches.length > BATCHES_MAX) throw new EdgeError("TOO_LARGE", `an append has at most ${BATCHES_MAX} batches`);
@@ -42,8 +42,8 @@ export async function checkBatches(kernel: Kernel, batches: readonly Uint8Array[
 }
 
 /**
- * What the log does not look at, but readers of the other dialects would stumble over: a packed batch that does not
- * unpack, or to too much; a message that is no JSON; a header that keeps this server's own book.
+ * Checks what the log does not: a compressed batch that can't be decompressed, or is too large then; a value that is
+ * not JSON in a stream of JSON; a header whose name is reserved for this server.
  */
 async function checkBatch(kernel: Kernel, bytes: Uint8Array, isJson: boolean): Promise<void> {
   const batch = await Promise.resolve()

@@ -1,28 +1,29 @@
 /**
- * From a request's body to record batches, in bounded memory and in slices. A JSON message is one record, its bytes as
- * the client wrote them (parsed only to be checked: numbers keep their digits); any other body is one record, or
- * several when it is larger than a record may be.
+ * Turns a request's body into record batches, in bounded memory and in slices. One JSON message is one record, with its
+ * bytes as the client wrote them (it is parsed only to be checked, so numbers keep their digits). Any other body is one
+ * record, or several if it is larger than a record may be.
  *
- *   body   [ {"a":1} , {"a":2} , … ]       cut where commas stand outside of strings and brackets
- *            └ view ┘  └ view ┘            each goes into the batch that is being built, and is forgotten
- *          └── checked together ──┘        a group of messages is parsed in one piece: cut right, they are valid exactly if it is
+ *   body   [ {"a":1} , {"a":2} , … ]       cut at commas that are outside of strings and brackets
+ *            └ view ┘  └ view ┘            each goes into the batch that is being built; no copy is kept
+ *          └── checked together ──┘        a group of messages is parsed in one piece: if they were cut right, the
+ *                                          piece is valid exactly if all of them are
  *
- * What a body costs is bounded by its bytes and by its messages: one of two bytes makes a record like any other. What
- * takes long is done in slices, with a turn of the event loop between: other streams live in the same isolate.
+ * The cost of a body is bounded by its bytes and by its number of messages, because even a tiny message makes a record.
+ * Long work is done in slices with a turn of the event loop between them, because other streams share the isolate.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import { BatchBuilder, type Header } from "../../src/record/batch-builder.ts";
 import { CHUNK_BYTES_MAX } from "../store/chunk-tables.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 
-/** A record's value: with its header and its batch's it must fit one row. */
+/** Largest value of a record: with its header and its batch's header it must fit into one row. */
 export const VALUE_BYTES_MAX = CHUNK_BYTES_MAX - 1024;
-/** Records that one request may bring: twice as many as the largest batch holds. */
+/** Most records in one request: twice as many as the largest batch holds. */
 export const RECORDS_MAX = 131_072;
-/** Of a body, before others have a turn: some milliseconds of work. */
+/** Bytes of a body that are encoded before others get a turn: some milliseconds of work. */
 export const ENCODE_SLICE_BYTES = 256 * 1024;
 /**
- * Of messages that are parsed in one piece. What parsing makes of them is up to thirty times as large, and garbage at
+ * Bytes of messages that are parsed in one piece. The parsed result is up to thirty times as large, and is garbage at
  * once.
  */
 const GROUP_BYTES = 64 * 1024;
@@ -36,7 +37,7 @@ const OPEN_LIST = 0x5b;
 const CLOSE_LIST = 0x5d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
-/** Space, tab, line feed, carriage return: JSON knows no others. */
+/** Space, tab, line feed, carriage return: JSON has no other white space. */
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
 const noJson = (): EdgeError =>
@@ -45,7 +46,7 @@ const tooLarge = (): EdgeError => new EdgeError("RECORD_TOO_LARGE", `a message h
 const tooMany = (): EdgeError =>
   new EdgeError("TOO_LARGE", `a request has at most ${RECORDS_MAX} messages; send the rest in further requests`);
 
-/** Whether these bytes are one JSON text. */
+/** True if these bytes are one JSON text. */
 export function isJsonText(bytes: Uint8Array): boolean {
   try {
     JSON.parse(decoder.decode(bytes));
@@ -62,17 +63,17 @@ function trimmed(bytes: Uint8Array, from: number, to: number): Uint8Array {
   return bytes.subarray(start, end);
 }
 
-/** Position behind a string that begins at `at`. */
+/** The position behind the string that begins at `at`. */
 function behindString(bytes: Uint8Array, at: number): number {
   let end = at + 1;
   while (end < bytes.length && bytes[end] !== QUOTE) end += bytes[end] === BACKSLASH ? 2 : 1;
   return end + 1;
 }
 
-/** Values of a body, one after the other, as views. */
+/** The values of a body, one after the other, as views. */
 interface Cutter {
   next(): Uint8Array | undefined;
-  /** Bytes that it has passed. */
+  /** Number of bytes that were passed so far. */
   readonly at: number;
 }
 
@@ -82,7 +83,7 @@ class ListCutter implements Cutter {
   at: number;
   #count = 0;
   #isOver = false;
-  /** Where what has not been parsed yet begins; undefined where the whole body has been. */
+  /** Where the part begins that was not parsed yet. Undefined if the whole body was parsed. */
   #unchecked: number | undefined;
 
   constructor(body: Uint8Array, start: number) {
@@ -112,7 +113,7 @@ class ListCutter implements Cutter {
     return value;
   }
 
-  /** Position of the comma behind the element at `start`, or of the array's end. */
+  /** The position of the comma behind the element that begins at `start`, or of the array's end. */
   #end(start: number): number {
     const body = this.#body;
     const { length } = body;
@@ -125,7 +126,7 @@ class ListCutter implements Cutter {
         if (depth === 0) return byte === CLOSE_LIST ? at : this.#fail();
         depth--;
       } else if (byte === COMMA && depth === 0) return at;
-      // Not looked at any further: an element that is too large alone would take as long as the whole body.
+      // The search ends here: a single huge element would take as long as the whole body.
       if (at - start > 2 * VALUE_BYTES_MAX) throw tooLarge();
     }
     return this.#fail();
@@ -135,7 +136,7 @@ class ListCutter implements Cutter {
     throw noJson();
   }
 
-  /** Nothing but spaces may stand behind the array. */
+  /** Only white space may follow the array. */
   #finish(end: number): void {
     if (trimmed(this.#body, end + 1, this.#body.length).length > 0) throw noJson();
   }
@@ -158,7 +159,7 @@ function single(body: Uint8Array): Uint8Array {
   return value;
 }
 
-/** Pieces of about one size, since each large one is a row of its own; a text's pieces end between characters. */
+/** Pieces of about one size, because each large one is a row of its own. Pieces of a text end between characters. */
 class PieceCutter implements Cutter {
   at = 0;
 
@@ -200,7 +201,9 @@ function cutterOf(body: Uint8Array, mediaType: string): Cutter {
   return body[start] === OPEN_LIST ? new ListCutter(body, start) : new One(single(body));
 }
 
-/** Most appends are small, and each would leave a builder's buffers behind: one is kept, in between the calls. */
+/**
+ * Most appends are small, and each would leave a builder's buffers as garbage. So one builder is kept between calls.
+ */
 let spare: { readonly kernel: Kernel; readonly builder: BatchBuilder } | undefined;
 const SPARE_BYTES_MAX = 64 * 1024;
 const NOBODY = { producerId: -1, producerEpoch: -1, baseSequence: -1 };
@@ -209,9 +212,9 @@ export interface BodyAsked {
   readonly body: Uint8Array;
   readonly mediaType: string;
   readonly timestamp: number;
-  /** Of the very first record. */
+  /** Headers of the very first record. */
   readonly headers?: readonly Header[];
-  /** A record before the body's own. */
+  /** A record that comes before the body's own. */
   readonly prefix?: Uint8Array | undefined;
 }
 
@@ -231,7 +234,7 @@ class BodyEncoder {
     if (prefix) this.#add(prefix);
   }
 
-  /** One slice. True once everything is in `batches`. */
+  /** Does one slice. True once everything is in `batches`. */
   step(kernel: Kernel): boolean {
     const cutter = this.#cutter;
     const until = cutter.at + ENCODE_SLICE_BYTES;
@@ -258,14 +261,14 @@ class BodyEncoder {
   }
 }
 
-/** Batches of a small body, all in one turn. None where it holds no message. */
+/** Batches of a small body, made in one turn. Empty if the body has no message. */
 export function encodeBody(kernel: Kernel, asked: BodyAsked): Uint8Array[] {
   const encoder = new BodyEncoder(kernel, asked);
   while (!encoder.step(kernel)) continue;
   return encoder.batches;
 }
 
-/** The same with a turn for others after each slice. */
+/** The same, with a turn for others after each slice. */
 export async function encodeInSlices(
   kernel: Kernel,
   asked: BodyAsked,
@@ -276,5 +279,5 @@ export async function encodeInSlices(
   return encoder.batches;
 }
 
-/** A turn of the event loop: what waits in this isolate goes on first. */
+/** A turn of the event loop: work that waits in this isolate runs first. */
 export const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));

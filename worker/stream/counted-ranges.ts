@@ -1,4 +1,6 @@
-/** Ranges of offsets, added from below, and asked by binary search: whose batches another book has counted. */
+/**
+ * Ranges of offsets whose batches a row-book has counted. They are added in rising order and found by binary search.
+ */
 export class Counted {
   readonly #from: number[] = [];
   readonly #to: number[] = [];

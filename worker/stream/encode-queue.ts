@@ -1,18 +1,18 @@
 /**
- * Large bodies of one stream. Each is encoded in slices before the turn that takes it; what arrives meanwhile, large or
- * small, waits behind it, so that appends keep the order in which they came. One is encoded at a time.
+ * Large bodies of one stream, which are encoded in slices, one body at a time. Appends that arrive meanwhile, large or
+ * small, wait behind it, so that appends keep the order in which they came.
  */
 export class EncodeQueue {
   #last: Promise<unknown> = Promise.resolve();
   #length = 0;
-  /** Of the bodies that wait here. */
+  /** Bytes of the bodies that wait here. */
   bytes = 0;
 
   get isIdle(): boolean {
     return this.#length === 0;
   }
 
-  /** `take` runs in the turn in which `encode` is through, and before anything that came later. */
+  /** `take` runs in the turn in which `encode` ends, before anything that came later. */
   async run<E, T>(bytes: number, encode: () => Promise<E>, take: (encoded: E) => Promise<T>): Promise<T> {
     const encoded = this.#last.then(encode);
     this.#last = encoded.catch(() => undefined);

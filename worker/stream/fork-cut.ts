@@ -1,7 +1,7 @@
 /**
- * Where a fork leaves its source: the last of the source's batches may reach beyond that, and what stands behind is the
- * source's alone. The batch is given without it, under a checksum of its own, and ends where the fork's own records
- * begin.
+ * The point where a fork leaves its source: the source's last batch may reach beyond it, and records behind it do not
+ * belong to the fork. So the batch is returned without them, with a checksum of its own, and ends where the fork's own
+ * records begin.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { compressBatch, decompressBatch } from "../../src/record/codec.ts";
@@ -10,7 +10,7 @@ import { CODEC_MASK, CRC_AT, LAST_OFFSET_DELTA_AT, nextOffsetOf, readHeader } fr
 import { concat, viewOf } from "../../src/record/bytes.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 
-/** Batches of a source, without what lies at `end` and behind. */
+/** Batches of a source, without the records at `end` and behind it. */
 export async function cutAt(kernel: Kernel, bytes: Uint8Array, end: number): Promise<Uint8Array> {
   const batches = splitBatches(bytes);
   const last = batches.findIndex((batch) => nextOffsetOf(readHeader(batch)) > end);
@@ -19,7 +19,7 @@ export async function cutAt(kernel: Kernel, bytes: Uint8Array, end: number): Pro
   return concat([...batches.slice(0, last), ...(cut ? [cut] : [])]);
 }
 
-/** Undefined where nothing is left of it. */
+/** Undefined if no record is left. */
 async function withoutEnd(kernel: Kernel, bytes: Uint8Array, end: number): Promise<Uint8Array | undefined> {
   const batch = await decodeBatch(kernel, bytes);
   const keep = new Uint8Array((batch.count + 7) >> 3);
@@ -28,7 +28,7 @@ async function withoutEnd(kernel: Kernel, bytes: Uint8Array, end: number): Promi
   if (kept === 0) return undefined;
   const isPacked = (batch.header.attributes & CODEC_MASK) !== 0;
   const plain = isPacked ? await decompressBatch(kernel, bytes, KERNEL_BATCH_BYTES_MAX) : bytes;
-  // With its header it fits the kernel only compressed: it can't be cut, and its reader stops at Stream-Next-Offset.
+  // The batch fits the kernel only compressed, so it can't be cut. Its reader must stop at Stream-Next-Offset.
   if (plain.length > KERNEL_BATCH_BYTES_MAX) return bytes;
   const { status, bytes: filtered } = kernel.filterBatch(plain, keep);
   if (status !== Status.OK) throw new TidemarkError("INTERNAL", "a decoded batch can't be cut", { status });

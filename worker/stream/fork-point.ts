@@ -1,4 +1,4 @@
-/** Where a fork begins: at an offset of its source, or inside the message that stands there. */
+/** Where a fork begins: at an offset of its source, or inside the message at that offset. */
 import { badRequest } from "../errors.ts";
 import { turn } from "./body-encoder.ts";
 import type { Stream } from "./stream.ts";
@@ -11,7 +11,7 @@ export interface ForkPoint {
   readonly prefix: Uint8Array | undefined;
 }
 
-/** Where a fork begins, and the part of the next message that it takes with it. */
+/** The offset where a fork begins, and the part of the next message that it takes with it. */
 export async function forkPointIn(
   stream: Stream,
   requested: number | undefined,
@@ -23,8 +23,8 @@ export async function forkPointIn(
   if (offset > tail || offset < start) throw badRequest("the fork offset is outside the source");
   if (subOffset > 0 && isJson && offset + subOffset > tail)
     throw badRequest("the sub-offset is beyond the source's end");
-  // Messages of JSON are counted, others measured. Offsets may have holes, and a record without value is none of
-  // either.
+  // A sub-offset counts JSON messages, or bytes of other streams. Offsets may have holes, and a record without a value
+  // counts as neither.
   for (let at = offset, left = subOffset; left > 0;) {
     const { bytes, nextOffset } = await stream.readBatches(at, tail, FORK_READ_BYTES);
     if (nextOffset === at) throw badRequest("the sub-offset is beyond the source's end");
@@ -36,7 +36,7 @@ export async function forkPointIn(
       if (left === 0) break;
     }
     at = nextOffset;
-    // A sub-offset may lie far away, and other streams live in this isolate.
+    // A sub-offset may be far away, and other streams share this isolate.
     if (left > 0) await turn();
   }
   return { offset, prefix: undefined };

@@ -1,6 +1,6 @@
 /**
- * A join: a device's outbox and replica meet the log. What the registry knows of the outbox is answered once everything
- * that is queued for it is in the log; then, in one turn, the join has its effects and the answer is made.
+ * A join: a device's outbox and replica are compared with the log. First everything that is queued for the outbox must
+ * be in the log. Then, in one turn, the registry changes and the answer is made.
  */
 import type { OutboxJoin, Joined, Sample } from "../../src/sync/sync-frames.ts";
 import { FRAME_BYTES_MAX } from "../../src/sync/frames.ts";
@@ -34,10 +34,10 @@ export async function joinOutbox(
   const { outboxes, pushes, nowMs } = books;
   const { agreedTo, disagrees } = await compare(stream, join.samples);
   const { config, log } = stream;
-  // It belongs to another log of this name: nothing of it is taken down here.
+  // Otherwise the outbox belongs to another log of this name, and nothing of it is recorded here.
   const isSame = join.stream === null || join.stream === config.id;
   if (join.outbox !== null && isSame) await pushes.settled(join.outbox);
-  // From here on in one turn.
+  // From here on everything happens in one turn.
   if (stream.store.isEnded) throw new EdgeError("CLOSED", "the stream was deleted meanwhile", { reason: "deleted" });
   const verdict = isSame ? takeDown(outboxes, join, who, stream.tail) : NOTHING_KNOWN;
   const { entry, refusal } = verdict;
@@ -58,7 +58,7 @@ export async function joinOutbox(
     life: lives.current,
     forgottenAt,
     known: entry !== undefined,
-    // Whoever was forgotten once may lie anywhere.
+    // The records of an outbox that was forgotten once may be anywhere.
     since: entry && forgottenAt === 0 ? entry.since : logStartOffset,
     generation: entry?.generation ?? 0,
     term: entry?.term ?? 0,
@@ -77,7 +77,7 @@ export async function joinOutbox(
   return { refusal, joined };
 }
 
-/** The effects of a join. */
+/** Applies the join to the registry. */
 function takeDown(
   outboxes: Outboxes,
   { outbox, generation, term, registered, first }: OutboxJoin,
@@ -93,7 +93,7 @@ function takeDown(
   }
 }
 
-/** The samples against what stands here. */
+/** Compares the samples with the log's own batches. */
 async function compare(stream: Stream, samples: readonly Sample[]): Promise<Compared> {
   let agreedTo = 0;
   let disagrees = false;
@@ -106,9 +106,9 @@ async function compare(stream: Stream, samples: readonly Sample[]): Promise<Comp
 }
 
 /**
- * Where the same batch ends, or "other". Undefined where nothing can be said: below the start, beyond the end, in
- * damage, and where compaction has made batches anew or taken them. Below a fork's point it may have done so at the
- * source.
+ * The end of the log's batch if it is the same one, or "other". Undefined if nothing can be said: below the start,
+ * beyond the end, in damage, and where compaction has rewritten or removed batches. Below a fork's point the source may
+ * have been compacted.
  */
 async function judge(stream: Stream, [offset, crc]: Sample): Promise<number | "other" | undefined> {
   if (offset < stream.start || offset >= stream.tail || isRemade(stream, offset)) return undefined;

@@ -1,14 +1,14 @@
 /**
- * The lives of a log: each opening of it that led to an append, and where the log ended then. A device keeps the life
- * in which its newest records came. A log that was put back to an earlier state has lost lives, or has begun another one
- * below what the device has; so the device learns of it even where all that it holds is gone without a trace.
+ * The lives of a log: each opening of it that led to an append, and where the log ended then. A device stores the life
+ * from which its newest records came. A log that was put back to an earlier state has lost lives, or has begun another
+ * life below the device's records. So the device learns of it even if no record that it holds is left to compare.
  *
- *   life   the leader epoch of the opening in the upper half, 32 random bits in the lower: an epoch that comes twice
- *          after the log was put back does not name the same life
+ *   life   the leader epoch of the opening in the upper half, 32 random bits in the lower. If the log was put back, an
+ *          epoch may come a second time; the random bits make it another life
  */
 import type { LogLife } from "../store/outbox-bytes.ts";
 
-/** Sixteen bytes each in every snapshot. */
+/** Each takes sixteen bytes in every snapshot. */
 export const LIVES_MAX = 4096;
 
 const epochOf = (life: string): number => Number.parseInt(life.slice(0, 8), 16);
@@ -20,13 +20,13 @@ export class Lives {
   readonly #random: () => number;
   #all: readonly LogLife[] = [];
   #dropped = 0;
-  /** Before the transaction that is under way. */
+  /** The lives before the transaction that is under way. */
   #before: readonly LogLife[] | undefined;
-  /** This opening is a life once it writes a row. */
+  /** True if this opening becomes a life as soon as it writes a row. */
   #isDue = false;
   #epoch = 0;
 
-  /** `random` gives 32 bits. */
+  /** `random` returns 32 bits. */
   constructor(random: () => number) {
     this.#random = random;
   }
@@ -41,7 +41,7 @@ export class Lives {
     return this.#all.at(-1)?.life ?? lifeNumber(0, 0);
   }
 
-  /** What earlier openings were; this one will be another. */
+  /** Loads the lives of earlier openings. This opening will be another one. */
   load(all: readonly LogLife[], dropped: number): void {
     this.#all = all;
     this.#dropped = dropped;
@@ -56,28 +56,28 @@ export class Lives {
     this.#epoch = epoch;
   }
 
-  /** Lives are kept from here on; this opening is one at once. The caller writes it, or takes it back. */
+  /** Starts to keep lives. This opening is one at once. The caller writes it, or undoes it. */
   begin(logEndOffset: number): void {
     this.#before = this.#all;
     this.#add(this.#drawn(logEndOffset));
     this.#isDue = false;
   }
 
-  /** The earlier ones are not known any more. */
+  /** Earlier lives are not known any more. */
   beginAnew(logEndOffset: number): void {
     this.#dropped += this.#all.length + 1;
     this.#all = [this.#drawn(logEndOffset)];
     this.#isDue = false;
   }
 
-  /** The life that a row at this offset begins; undefined where it goes on. */
+  /** The life that a row at this offset begins. Undefined if it belongs to the current one. */
   at(baseOffset: number): LogLife | undefined {
     if (!this.#isDue) return undefined;
     this.begin(baseOffset);
     return this.#all.at(-1);
   }
 
-  /** Is what was begun written? */
+  /** Ends the transaction: what was begun is now written, or is undone. */
   done(isThrough: boolean): void {
     if (!isThrough && this.#before) {
       this.#all = this.#before;
@@ -96,12 +96,12 @@ export class Lives {
     this.#dropped += all.length - this.#all.length;
   }
 
-  /** Has a device that was told of everything below `end`, last in `life`, seen more than there is? */
+  /** True if a device that received everything below `end`, last in `life`, has seen more than the log has. */
   wentBack(life: string, end: number): boolean {
     const at = this.#all.findIndex((each) => each.life === life);
     const next = this.#all[at + 1];
     if (at >= 0) return next !== undefined && next.start < end;
-    // Let go, or lost? The epochs say which.
+    // A life that is not in the list was dropped or lost. The epochs tell which.
     const oldest = this.#all[0];
     if (this.#dropped === 0 || !oldest || epochOf(life) >= epochOf(oldest.life)) return true;
     return oldest.start < end;

@@ -1,31 +1,31 @@
 /**
- * The entries of the registry that are in use, in order of last use, over the table that has a row for each outbox.
+ * The registry's entries that are in use, in order of last use, in front of the table that has a row for each outbox.
  *
- *   find   memory, else the row; what a snapshot or a note has brought is compared with the row at its first use
- *   put    beyond the bound those leave whose row says the same; no other does
- *   spill  at a seal: the longest silent are written into their rows, and leave once that transaction is through
+ *   find   in memory, else in the row; an entry from a snapshot or a note is compared with the row at its first use
+ *   put    beyond the limit, entries leave whose row says the same; no others do
+ *   spill  at a seal: those unused for longest are written to their rows, and leave after that transaction
  */
 import { RecentMap } from "../../src/store/recent-map.ts";
 import type { OutboxEntry } from "../store/outbox-bytes.ts";
 import type { OutboxTables } from "../store/outbox-tables.ts";
 
-/** Rows of the table that one seal looks at for age. */
+/** Rows of the table that one seal checks for their age. */
 const SWEEP_ROWS = 4_096;
 
 export interface HotOutbox {
-  /** As of the end of the log's queue. */
+  /** The entry as of the end of the log's queue. */
   at: OutboxEntry;
-  /** Undefined while the claim that brought it is on its way. */
+  /** The entry as of what is written. Undefined while the claim that created it is not written. */
   written: OutboxEntry | undefined;
-  /** Pushes between the two. */
+  /** Pushes that are queued but not written. */
   queued: number;
-  /** Compared with the row of the table since the log was opened. */
+  /** True if it was compared with the row of the table since the log was opened. */
   isChecked: boolean;
-  /** The row says the same. */
+  /** True if the row says the same. */
   isSaved: boolean;
 }
 
-/** What two books say of one outbox: the later counts, and the pair never falls. */
+/** Merges two records of one outbox: the later one counts, and (generation, term) never falls. */
 export function later(a: OutboxEntry, b: OutboxEntry): OutboxEntry {
   const newer = (a.generation - b.generation || a.next - b.next) >= 0 ? a : b;
   const term = a.generation === b.generation ? Math.max(a.term, b.term) : newer.term;
@@ -37,7 +37,7 @@ export class OutboxMemory {
   readonly #max: number;
   readonly #hot = new RecentMap<string, HotOutbox>();
   readonly #leaving = new Set<string>();
-  /** Anywhere: a log that seals once in each opening gets around as well. */
+  /** Begins at a random id, so that a log that seals only once in each opening also gets around. */
   #sweptTo: string;
 
   constructor(tables: OutboxTables, max: number, sweptTo: string) {
@@ -50,7 +50,7 @@ export class OutboxMemory {
     return this.#hot.size;
   }
 
-  /** Of a snapshot. */
+  /** Loads an entry of a snapshot. */
   load(id: string, entry: OutboxEntry): void {
     this.#hot.set(id, { at: entry, written: entry, queued: 0, isChecked: false, isSaved: false });
   }
@@ -82,10 +82,10 @@ export class OutboxMemory {
     return hot;
   }
 
-  /** It was used last. */
+  /** Makes the entry the one that was used last. */
   put(id: string, hot: HotOutbox): void {
     this.#hot.put(id, hot);
-    // Not for each one more: where few may leave, all are looked at.
+    // Not for every new entry: if few may leave, each search goes through all of them.
     if (this.#hot.size <= this.#max + (this.#max >> 3)) return;
     const stays = (other: string): boolean => {
       const { queued, isChecked, isSaved } = this.#hot.get(other)!;
@@ -94,14 +94,14 @@ export class OutboxMemory {
     this.#hot.dropAbove(this.#max, undefined, stays);
   }
 
-  /** What is written, for a snapshot. */
+  /** The entries as written, for a snapshot. */
   written(): (readonly [string, OutboxEntry])[] {
     return [...this.#hot]
       .filter(([id, { written }]) => written !== undefined && !this.#leaving.has(id))
       .map(([id, { written }]) => [id, written!] as const);
   }
 
-  /** In the transaction of a seal. */
+  /** Runs in the transaction of a seal. */
   spill(): void {
     let excess = this.#hot.size - this.#leaving.size - this.#max;
     for (const [id, hot] of this.#hot) {
@@ -114,7 +114,9 @@ export class OutboxMemory {
     }
   }
 
-  /** In the transaction of a seal: those that nobody has seen since `before` are gone, in memory and table. */
+  /**
+   * Runs in the transaction of a seal: removes outboxes that were not used since `before`, in memory and in the table.
+   */
   forget(before: number, gone: (entry: OutboxEntry) => void): void {
     const forget = (id: string, entry: OutboxEntry): void => {
       this.#tables.remove(id);
@@ -131,7 +133,7 @@ export class OutboxMemory {
     for (const [id, entry] of rows) if (entry.seenAt < before && !this.#hot.has(id)) forget(id, entry);
   }
 
-  /** The transaction is over. */
+  /** The transaction has ended. */
   done(isThrough: boolean): void {
     if (isThrough) for (const id of this.#leaving) this.#hot.delete(id);
     this.#leaving.clear();

@@ -1,20 +1,20 @@
 /**
- * The registry of outboxes: what the edge knows of each device's outbox at this log. It never forgets in silence, for
- * an outbox that is taken for a new one brings its records a second time.
+ * The registry of outboxes: what the edge knows of each device's outbox at this log. It never forgets unnoticed,
+ * because an outbox that is mistaken for a new one would append its records a second time.
  *
- *   join ──▶ known? the pair (generation, term) rises, or FENCED_LEADER
- *            new? a row of the table; or UNKNOWN_OUTBOX
- *   push ──▶ admit ──▶ take ──▶ the log's queue ──▶ the INSERT of the row in which it ends carries the note
+ *   join ──▶ known? the pair (generation, term) must not fall, or FENCED_LEADER
+ *            new? a row in the table; or UNKNOWN_OUTBOX
+ *   push ──▶ admit ──▶ take ──▶ the log's queue ──▶ the INSERT of the row in which the push ends has its note
  *
  *   on disk   table row    at registration, at a change of leader, when the entry leaves the memory
  *             snapshot     at each seal
  *             note         in the row of the log in which a push ends
- *   in memory entries in use; on a miss the row is the truth. After waking: row, then snapshot, then notes; what is
- *             later by (generation, next) counts. An entry leaves the memory only when the transaction that wrote its
- *             row is through.
+ *   in memory entries in use; others are found in their row. After waking: row, then snapshot, then notes; what is
+ *             later by (generation, next) counts. An entry leaves the memory only after the transaction that wrote its
+ *             row
  *
  * Each entry is held twice: as of the end of the log's queue, by which the next push is judged, and as of what is
- * written, which a snapshot says. Nothing here waits: whoever asks does it in one turn.
+ * written, which goes into a snapshot. Nothing here awaits: each call is done in one turn.
  */
 import { assert } from "../../src/errors.ts";
 import { EdgeError } from "../errors.ts";
@@ -32,19 +32,22 @@ import { lifeNumber, Lives } from "./lives.ts";
 import { type HotOutbox, later, OutboxMemory } from "./outbox-memory.ts";
 import { Counted } from "./counted-ranges.ts";
 
-/** Entries in memory, and so in a snapshot: one row of 1 MiB. */
+/** Entries in memory, and so in a snapshot, which is one row of 1 MiB. */
 export const HOT_MAX = 16_384;
-/** Some 100 MB of the object's 10 GB. */
+/** Limit of registered outboxes: about 100 MB of the object's 10 GB. */
 export const REGISTERED_MAX = 1_000_000;
-/** Above every generation that a lost snapshot may have held: a copy of a profile raises it by one. */
+/**
+ * Added to the highest known generation after a snapshot was lost, to be above all that it may have held: a copy of a
+ * profile raises the generation by one.
+ */
 const LOST_GENERATIONS = 1_000_000;
-/** 32 bits with a sign, as notes and snapshots hold them. */
+/** Signed 32 bits, as in notes and snapshots. */
 const GENERATION_MAX = 2 ** 31 - 1;
 
 export interface OutboxBounds {
-  /** Entries that were not seen for so long are forgotten. Default: never. */
+  /** Entries that were not used for this long are forgotten. Default: never. */
   readonly maxAgeMs?: number | undefined;
-  /** Entries in memory behind a seal. */
+  /** Entries that stay in memory after a seal. */
   readonly hotMax?: number;
   readonly registeredMax?: number;
 }
@@ -53,13 +56,13 @@ export interface OutboxesOptions extends OutboxBounds {
   readonly tables: OutboxTables;
   readonly crc32c: (bytes: Uint8Array) => number;
   now(): number;
-  /** 32 random bits. */
+  /** Returns 32 random bits. */
   random(): number;
-  /** A new registry stands for a log that begins with another's records: nobody knows who pushed them. */
+  /** For a new registry of a log that begins with another log's records: nobody knows who pushed those. */
   readonly forgottenAt?: number;
 }
 
-/** Who speaks for an outbox. */
+/** A leader that speaks for an outbox. */
 export interface Speaker {
   readonly outbox: string;
   readonly generation: number;
@@ -90,7 +93,7 @@ export interface PushAsked {
   readonly lastCrc: number;
 }
 
-/** A push that may be queued, in this very turn. */
+/** A push that may be queued, but only in this turn. */
 export interface Grant {
   readonly id: string;
   readonly entry: OutboxEntry;
@@ -108,7 +111,7 @@ interface Queued {
   readonly note: PushNote;
   readonly hot: HotOutbox;
   readonly entry: OutboxEntry;
-  /** Its row of the table is written with it. */
+  /** True if its row of the table is written with it. */
   readonly isNew: boolean;
 }
 
@@ -123,7 +126,7 @@ export class Outboxes implements RowBook {
   readonly #counted = new Counted();
   #queue: Queued[] = [];
   #forgotten: { at: number; generation: number };
-  /** Somebody has joined this log once: there is a snapshot. */
+  /** True once somebody has joined this log: then there is a snapshot. */
   #isStarted = false;
   #isLost = false;
   #sealedTo = 0;
@@ -144,7 +147,7 @@ export class Outboxes implements RowBook {
   get isStarted(): boolean {
     return this.#isStarted;
   }
-  /** In memory. */
+  /** Number of entries in memory. */
   get count(): number {
     return this.#memory.size;
   }
@@ -165,7 +168,10 @@ export class Outboxes implements RowBook {
     if (known.offset !== sealedTo) this.#catchUp(known.offset, sealedTo);
   }
 
-  /** A version that knows no outboxes has sealed meanwhile. The rows before its seal still stand, or they are lost. */
+  /**
+   * A version that does not know outboxes has sealed meanwhile. Either the rows before its seal still exist, or what
+   * they noted is lost.
+   */
   #catchUp(from: number, to: number): void {
     let end = from;
     for (const row of this.#tables.originsBetween(from, to)) {
@@ -183,7 +189,7 @@ export class Outboxes implements RowBook {
     for (const note of pushes) {
       this.#counted.add(note.lastOffset + 1 - note.records, note.lastOffset + 1);
       const hot = this.#memory.find(note.id);
-      // The row of an outbox is there before its first push, or with it.
+      // An outbox's row is written before its first push or with it. If it is missing here, notes were lost.
       if (!hot) {
         this.#isLost = true;
         continue;
@@ -206,7 +212,7 @@ export class Outboxes implements RowBook {
       at: Math.max(logEndOffset, this.#forgotten.at),
       generation: Math.min(generation + LOST_GENERATIONS, GENERATION_MAX),
     };
-    // A device's life is older than this one, and judged by its epoch.
+    // A device's life is older than this one, and is judged by its epoch.
     this.lives.beginAnew(logEndOffset);
     this.#tables.transaction(() => {
       this.#tables.removeAll();
@@ -232,7 +238,7 @@ export class Outboxes implements RowBook {
 
   // --- joining and pushing -----------------------------------------------------------------------------------------
 
-  /** Pushes of this outbox whose commit is not through. */
+  /** Pushes of this outbox whose commit is not done. */
   queuedOf(id: string): number {
     return this.#memory.queuedOf(id);
   }
@@ -241,13 +247,13 @@ export class Outboxes implements RowBook {
     return this.#memory.find(id)?.written;
   }
 
-  /** While nothing of the outbox is queued. What it changes is written before it returns. */
+  /** Must be called while nothing of the outbox is queued. Changes are written before it returns. */
   join(joining: Joining, logEndOffset: number): JoinVerdict {
     const { outbox: id, owner, generation, term, registered, first, mayRegister } = joining;
     this.start(logEndOffset);
     const known = this.#memory.find(id);
     if (!known) {
-      // With a memory that has once forgotten, one that was never registered can't be told from one that was.
+      // A registry that has forgotten once can't tell whether this outbox was ever registered.
       if (registered || this.#forgotten.at > 0) return { refusal: "UNKNOWN_OUTBOX", entry: undefined };
       if (!mayRegister) return { refusal: undefined, entry: undefined };
       this.#checkRoom();
@@ -258,20 +264,20 @@ export class Outboxes implements RowBook {
       this.#memory.put(id, { at: fresh, written: fresh, queued: 0, isChecked: true, isSaved: true });
       return { refusal: undefined, entry: fresh };
     }
-    assert(known.queued === 0, "a join comes when nothing of its outbox is queued");
+    assert(known.queued === 0, "at a join nothing of its outbox is queued");
     if (known.at.owner !== owner) return { refusal: "FORBIDDEN", entry: undefined };
     const order = compare(joining, known.at);
     if (order < 0) return { refusal: "FENCED_LEADER", entry: known.at };
     const entry = { ...known.at, generation, term, seenAt: this.#options.now() };
     if (order > 0) this.#tables.save(id, entry);
-    // Where ages count, when it was seen is not in its row.
+    // If entries expire by age: the row does not have this use's time, so it is no longer the same.
     known.isSaved = order > 0 || (known.isSaved && this.#options.maxAgeMs === undefined);
     known.at = known.written = entry;
     this.#memory.put(id, known);
     return { refusal: undefined, entry };
   }
 
-  /** Judges a push as of the end of the log's queue; `end` is committed. */
+  /** Judges a push as of the end of the log's queue. `end` is the end of what is committed. */
   admit(speaker: Speaker, push: PushAsked, end: number, logStartOffset: number): PushVerdict {
     const known = this.#memory.find(speaker.outbox)?.at;
     if (known && known.owner !== speaker.owner) return { refusal: "FORBIDDEN" };
@@ -279,14 +285,16 @@ export class Outboxes implements RowBook {
     if (!known) return { refusal: "UNKNOWN_OUTBOX" };
     if (compare(speaker, known) !== 0) return { refusal: "FENCED_LEADER" };
     const next = push.at + push.records;
-    // A push that leaves positions out is a claim: copies of the profile must look for those first.
+    // A push that leaves positions out must be a claim: copies of the profile must look for those records first.
     if (push.expected === known.next && push.at === known.next && push.previous === known.lastCrc)
       return { grant: this.#grant(speaker.outbox, push, { ...known, next, lastCrc: push.lastCrc }, false) };
     if (next === known.next && push.lastCrc === known.lastCrc) return { repeats: known };
     return { refusal: "OUTBOX_CONFLICT" };
   }
 
-  /** Taking and granting are one: a claim that takes nothing would let two copies fence each other for ever. */
+  /**
+   * A claim is granted and applied in one step. If it only fenced others, two copies could fence each other for ever.
+   */
   #claim(
     { outbox: id, generation: own, term, owner }: Speaker,
     push: PushAsked,
@@ -296,12 +304,14 @@ export class Outboxes implements RowBook {
     logStartOffset: number,
   ): PushVerdict {
     const mustHaveRead = known ? known.lastOffset + 1 : this.#forgotten.at;
-    // Who has read more than there is speaks of another past of this log.
+    // A device that has read beyond the log's end knows another past of this log.
     if (readTo < mustHaveRead || readTo > end) return { refusal: "OUTBOX_CONFLICT" };
     if (!known) this.#checkRoom();
     const generation = Math.max(own, known?.generation ?? this.#forgotten.generation) + 1;
     if (generation > GENERATION_MAX)
-      throw new EdgeError("LIMIT_EXCEEDED", "generations are used up", { generationMax: GENERATION_MAX });
+      throw new EdgeError("LIMIT_EXCEEDED", "this outbox has used up all its generations", {
+        generationMax: GENERATION_MAX,
+      });
     const since = known?.since ?? logStartOffset;
     const next = push.at + push.records;
     const entry = { since, generation, term, next, lastOffset: -1, lastCrc: push.lastCrc, owner, seenAt: 0 };
@@ -312,7 +322,7 @@ export class Outboxes implements RowBook {
     return { id, entry: { ...entry, seenAt: this.#options.now() }, records, isNew, isClaim };
   }
 
-  /** The batches of a granted push stand in the log's queue, in this very turn; their commit calls `through`. */
+  /** The batches of a granted push were queued in this turn. Their commit calls `through`. */
   take({ id, entry: granted, records, isNew }: Grant, lastOffset: number): { entry: OutboxEntry; through: () => void } {
     const entry = { ...granted, lastOffset };
     const { next, generation, term, lastCrc: crc } = entry;
@@ -330,7 +340,7 @@ export class Outboxes implements RowBook {
     const { registeredMax = REGISTERED_MAX } = this.#options;
     this.#registered ??= this.#tables.count();
     if (this.#registered >= registeredMax)
-      throw new EdgeError("LIMIT_EXCEEDED", "this log knows as many outboxes as it may", {
+      throw new EdgeError("LIMIT_EXCEEDED", "this log has as many outboxes as it may have", {
         outboxesMax: registeredMax,
       });
   }

@@ -1,11 +1,11 @@
 /**
- * A push: batches of a device's outbox, taken whole or not at all, once, in the outbox's order.
+ * A push: batches of a device's outbox are taken whole or not at all, once, in the outbox's order.
  *
  *   every batch is checked ──▶ one turn: open? known? whose? leader or claim? position? room? ──▶ the log's queue
- *                                  └─ an exact repeat: answered when the first one's commit is through
+ *                                  └─ an exact repeat: answered after the commit of the first one
  *
- * Nothing is refused behind the first batch that is queued. Where that happens all the same, or the commit fails, the
- * object starts anew: what its registry has in memory is then ahead of the log.
+ * Once the first batch is queued, no other can be refused. If one is nevertheless, or the commit fails, the object
+ * restarts, because its registry in memory is then ahead of the log.
  */
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import type { Log } from "../../src/log/log.ts";
@@ -40,14 +40,14 @@ export interface PushTaken extends Pushed {
 
 export class Pushes {
   readonly #host: PushHost;
-  /** By outbox: the newest push whose commit is not through. */
+  /** By outbox: the newest push whose commit is not done. */
   readonly #underway = new Map<string, Promise<unknown>>();
 
   constructor(host: PushHost) {
     this.#host = host;
   }
 
-  /** What is queued for an outbox now is in the log, or has failed. */
+  /** Resolves once everything that is queued for the outbox is in the log. Throws if it failed. */
   async settled(outbox: string): Promise<void> {
     while (this.#host.outboxes.queuedOf(outbox) > 0) {
       const work = this.#underway.get(outbox);
@@ -55,11 +55,12 @@ export class Pushes {
         () => true,
         () => false,
       );
-      if (!isThrough) throw new EdgeError("CLOSED", "the log's object starts anew", { reason: "reset" });
+      if (!isThrough)
+        throw new EdgeError("CLOSED", "the log's object is restarting; send it again", { reason: "reset" });
     }
   }
 
-  /** Each batch is good, or the first bad one is named. */
+  /** Checks each batch. The error names the first bad one. */
   async check(push: Push): Promise<CheckedPush> {
     const batches = splitBatches(push.batches);
     const headers = await this.#checked(batches, push);
@@ -69,7 +70,7 @@ export class Pushes {
     return { batches, bytes: push.batches.length, asked };
   }
 
-  /** In the turn of the call it is judged and queued, but where a close is on its way. */
+  /** Judges and queues the push in the turn of the call, unless the stream is being closed. */
   async take(speaker: Speaker, { batches, bytes, asked }: CheckedPush): Promise<PushTaken> {
     const { outboxes, appends } = this.#host;
     let grant: Grant | undefined;
@@ -91,7 +92,7 @@ export class Pushes {
     }
   }
 
-  /** Each batch by itself; the first bad one is named. */
+  /** Checks each batch by itself. The error names the first bad one. */
   async #checked(batches: readonly Uint8Array[], { at }: Push): Promise<BatchHeader[]> {
     const { kernel, log, isJson } = this.#host;
     const headers: BatchHeader[] = [];
@@ -103,13 +104,13 @@ export class Pushes {
         if (header.baseOffset !== position)
           throw badRequest(`a batch begins at position ${header.baseOffset}, and ${position} is next`);
         position += header.recordCount;
-        if (!Number.isSafeInteger(position)) throw badRequest("positions are used up");
+        if (!Number.isSafeInteger(position)) throw badRequest("the outbox has used up all its positions");
         headers.push(header);
       }
     } catch (thrown) {
       bad = withIndex(thrown, headers.length);
     }
-    // What stands before it may be bad in another way.
+    // A batch before the bad one may be wrong in another way.
     if (headers.length > 0 || !bad)
       await checkBatches(kernel, batches.slice(0, bad ? headers.length : undefined), isJson).catch(
         (thrown: unknown) => {
@@ -129,7 +130,7 @@ export class Pushes {
   #queue(grant: Grant, batches: readonly Uint8Array[]): Promise<PushTaken> {
     const { log, outboxes, abort } = this.#host;
     const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
-    // This one may still be refused, and nothing has changed.
+    // The first batch may still be refused; nothing has changed until then.
     const offered = [log.offer(first, { isCounted: true })];
     const commit = (async () => {
       for (const batch of rest) offered.push(log.offer(batch, { isCounted: true }));
@@ -153,7 +154,10 @@ export class Pushes {
     return commit;
   }
 
-  /** A refusal says where the outbox stands: committed, so that whoever waits for it waits for what comes. */
+  /**
+   * A refusal also says where the outbox is. That is read after the commit, so that a device that waits for it sees
+   * what was queued.
+   */
   async #told(thrown: unknown, outbox: string): Promise<unknown> {
     if (!(thrown instanceof EdgeError) || !POSITIONED.has(thrown.code)) return thrown;
     await this.settled(outbox);
@@ -172,9 +176,9 @@ const POSITIONED: ReadonlySet<string> = new Set(["UNKNOWN_OUTBOX", "FENCED_LEADE
 
 const MESSAGES = {
   UNKNOWN_OUTBOX: "this log does not know the outbox: join it, or claim",
-  FENCED_LEADER: "a newer leader, or a copy of this profile, speaks for the outbox",
-  OUTBOX_CONFLICT: "the outbox stands elsewhere at this log: join again",
-  FORBIDDEN: "the outbox is another owner's",
+  FENCED_LEADER: "a newer leader, or a copy of this profile, has taken over the outbox",
+  OUTBOX_CONFLICT: "the outbox is at another position at this log: join again",
+  FORBIDDEN: "the outbox belongs to another owner",
 } as const;
 
 export const outboxRefusal = (code: keyof typeof MESSAGES): EdgeError => new EdgeError(code, MESSAGES[code]);

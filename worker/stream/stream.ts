@@ -1,13 +1,13 @@
 /**
- * One Durable Stream inside its object: its description, its log, and what it remembers of writers.
+ * One Durable Stream inside its object: its description, its log, and what it remembers of its writers.
  *
  *   append   appends.ts → Log's queue → one row per group commit → answer
  *   read     below the fork point from the source's object, above it from the log
- *   close    a flag in the description, in the very transaction of the final append
+ *   close    a flag in the description, in the transaction of the final append
  *
  * Description and flags are one row in `meta`, written when they change. An append writes its chunk and nothing else. A
- * TTL slides in memory; its row follows in steps of a sixteenth, and a woken object adds that step, so it may expire
- * late but never early.
+ * TTL is extended in memory; its row follows in steps of a sixteenth of the TTL. An object that wakes adds one such
+ * step, so a stream may expire late but never early.
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel, PackingKernel } from "../../src/kernel/types.ts";
@@ -38,12 +38,12 @@ export interface StreamHost {
   /** Reads segments in object storage. */
   readonly archive: Archive;
   now(): number;
-  /** 32 random bits; default: the platform's. */
+  /** Returns 32 random bits. Default: the platform's. */
   random?(): number;
   readonly outboxes?: OutboxBounds;
-  /** Resolves in a later turn: appends that arrive meanwhile form the next group. */
+  /** Resolves in a later turn. Appends that arrive until then form the next group. */
   breathe(committed?: number): Promise<void>;
-  /** Batches of another stream of the same tenant, from its own object; undefined where that stream is gone. */
+  /** Batches of another stream of the same tenant, from that stream's object. Undefined if the stream is gone. */
   readSource(
     source: Fork,
     from: number,
@@ -52,9 +52,9 @@ export interface StreamHost {
   ): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number } | undefined>;
   /** The log's end has moved, or the stream was closed. */
   onChange(end: number, closed: boolean): void;
-  /** A segment was sealed, in this very turn. */
+  /** A segment was sealed in this turn. */
   onSealed(nextOffset: number): void;
-  /** What is in memory can no longer be trusted: start anew. */
+  /** Restarts the object, because its memory can no longer be trusted. */
   abort(reason: string): void;
 }
 
@@ -63,7 +63,7 @@ export interface ReadResult {
   readonly from: number;
   readonly nextOffset: number;
   readonly upToDate: boolean;
-  /** At the end of a closed stream. */
+  /** True at the end of a closed stream. */
   readonly ended: boolean;
 }
 
@@ -72,12 +72,12 @@ const STATE = "stream";
 const TOUCH_STEPS = 16;
 
 const SETTINGS = {
-  // Never met: the stream's own bound comes first, so that an append of several batches is taken whole or not at all.
+  // Never reached: the stream's own limit is lower, so that an append of several batches is taken whole or not at all.
   queueBytesMax: 4 * QUEUE_BYTES_MAX,
   queueAppendsMax: 16 * QUEUE_APPENDS_MAX,
 };
 
-/** What an earlier version stored and today is refused must neither remove records nor keep the stream from opening. */
+/** Stored settings that would be refused today must neither remove records nor keep the stream from opening. */
 function settingsOf({ retention }: StreamConfig): Partial<LogSettings> {
   return { ...SETTINGS, retention: saneRetention(retention) };
 }
@@ -155,7 +155,7 @@ export class Stream {
       crc32c: (bytes) => kernel.crc32c(bytes),
       now,
       random: host.random?.bind(host) ?? (() => crypto.getRandomValues(new Uint32Array(1))[0]!),
-      // Who pushed what a fork inherits is known to its source alone.
+      // Only the source knows who pushed the records that a fork inherits.
       forgottenAt: config.fork?.offset ?? 0,
       ...host.outboxes,
     });
@@ -217,7 +217,7 @@ export class Stream {
 
   // --- lifetime ----------------------------------------------------------------------------------------------------
 
-  /** When the stream expires by its own rules, undefined for never. */
+  /** When the stream expires by its own settings; undefined means never. */
   get deadline(): number | undefined {
     const { ttl, expiresAt } = this.#config;
     if (expiresAt !== undefined) return Date.parse(expiresAt);
@@ -232,7 +232,7 @@ export class Stream {
   }
 
   save(change: Partial<StreamConfig>): void {
-    // The tables may be another stream's by now.
+    // The tables may belong to another stream by now.
     if (this.store.isEnded) return;
     this.#config = { ...this.#config, ...change };
     this.#tables.saveMeta(CONFIG, JSON.stringify(this.#config));
@@ -250,7 +250,7 @@ export class Stream {
   addFork(path: string, id: string): void {
     this.#tables.saveMeta(`fork:${path}`, id);
   }
-  /** Without an id whichever it is; with one, not another fork that is there by now. */
+  /** Without an id any fork at this path; with one, only the fork with that id, not a later one. */
   removeFork(path: string, id?: string): void {
     void [
       ...this.#host.sql.exec(
@@ -267,22 +267,22 @@ export class Stream {
     return this.#appends.append(request);
   }
 
-  /** Record batches as a client encoded them. Bytes under the checksum stay as they are. */
+  /** Appends record batches as a client encoded them. Bytes under the checksum are not changed. */
   appendBatches(batches: readonly Uint8Array[], ifEnd: number | undefined, sending?: Sending): Promise<AppendResult[]> {
     return this.#appends.appendBatches(batches, ifEnd, sending);
   }
 
-  /** What a new stream begins with: its first records, its end. */
+  /** The beginning of a new stream: its first records, and whether it is closed at once. */
   begin(batches: readonly Uint8Array[], closed: boolean): Promise<void> {
     return this.#appends.begin(batches, closed);
   }
 
-  /** Everything queued so far is in the log, or has failed. */
+  /** Resolves once everything that is queued so far is in the log, or has failed. */
   settled(): Promise<void> {
     return this.#appends.settled();
   }
 
-  /** In the append's own transaction. */
+  /** Runs in the transaction of the append. */
   appended(offset: number): void {
     this.#appends.reached(offset);
     this.#host.onChange(offset, this.closed);
@@ -295,7 +295,7 @@ export class Stream {
 
   // --- read --------------------------------------------------------------------------------------------------------
 
-  /** Changes when what a range of offsets holds has changed: part of ETags. */
+  /** Changes when compaction has changed what a range of offsets holds. Part of ETags. */
   get version(): string {
     const { swaps } = this.store;
     return swaps === 0 ? this.#config.id : `${this.#config.id}.${swaps}`;
@@ -306,7 +306,7 @@ export class Stream {
     return fork ? (fork.start ?? 0) : this.log.logStartOffset;
   }
 
-  /** A read begins at a record that is there, or at the end. */
+  /** A read must begin at a record that is there, or at the end. */
   checkOffset(offset: number): void {
     const { start: logStartOffset, tail: logEndOffset } = this;
     if (offset < logStartOffset || offset > logEndOffset) throw this.#outOfRange(offset);
@@ -322,7 +322,7 @@ export class Stream {
     );
   }
 
-  /** Records below the offset where a fork begins. Where its source has them no more, the fork begins behind them. */
+  /** Records below the fork's offset. If the source does not have them any more, the fork begins behind them. */
   async #readSource(fork: Fork, from: number, limit: number, maxBytes: number) {
     const found = await this.#host.readSource(fork, from, limit, maxBytes).catch((thrown: unknown) => {
       const { code, details } = EdgeError.from(thrown);
@@ -339,7 +339,10 @@ export class Stream {
     throw this.#outOfRange(from);
   }
 
-  /** Raw batches that hold [from, limit), from whoever has them; the first and the last may reach beyond. */
+  /**
+   * Raw batches that contain [from, limit), from the fork's source or from here. The first and the last may reach
+   * beyond.
+   */
   async readBatches(
     from: number,
     limit: number,
@@ -349,7 +352,7 @@ export class Stream {
     if (fork && from < fork.offset) return this.#readSource(fork, from, Math.min(limit, fork.offset), maxBytes);
     const end = this.log.highWatermark;
     const found = await this.log.fetch(from, { maxBytes });
-    // Nothing up to the end: compaction took it all.
+    // Compaction has removed all records up to the end.
     const nextOffset = found.bytes.length > 0 ? found.nextOffset : end;
     return { bytes: found.bytes, nextOffset: Math.min(nextOffset, limit) };
   }
@@ -366,7 +369,7 @@ export class Stream {
     while (room > 0 && nextOffset < limitOf()) {
       const limit = limitOf();
       const found = await this.readBatches(nextOffset, limit, room).catch((thrown: unknown) => {
-        // What stands before damage is an answer; the next request hears of it.
+        // Records before the damage are an answer. The next request gets the error.
         if (nextOffset > from && EdgeError.from(thrown).code === "CORRUPT_RANGE") return undefined;
         throw thrown;
       });
@@ -383,7 +386,7 @@ export class Stream {
 }
 
 /**
- * Producers and sequence from the records behind the snapshot. Damage is stepped over: its producers are unknown
+ * Rebuilds producers and sequence from the records behind the snapshot. Damage is skipped: its producers are unknown
  * anyway.
  */
 async function replay(kernel: Kernel, log: Log, state: StreamState, from: number): Promise<void> {

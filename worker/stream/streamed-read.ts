@@ -1,14 +1,14 @@
 /**
- * Catch-up in long answers. A reader that is far behind would ask for one MiB after the other, and most of the time
- * would go into asking. So a plain read of what is long past is answered some rows at a time, read from SQLite when the
- * client has taken those before them: memory stays that of a few rows, whatever the client's speed. The kernel makes a
- * row's body in one call; a reader of batches gets the row's bytes as they are.
+ * Catch-up reads with long answers. A reader that is far behind would otherwise ask for one MiB after the other and
+ * spend most of its time asking. So a read of old records is answered some rows at a time: rows are read from SQLite
+ * when the client has taken those before them, which bounds memory to a few rows, however slow the client is. The
+ * kernel makes a row's part of the body in one call; a reader of batches gets the row's bytes unchanged.
  *
- *   plan     sizes and offsets of the rows from the one that holds the offset: contiguous ones only, no blob is touched
- *   answer   rows │ rows │ rows │ …   Stream-Next-Offset is the plan's end, so it can be told at the beginning
+ *   plan     sizes and offsets of contiguous rows, from the row that contains the offset on; no blob is read
+ *   answer   rows │ rows │ rows │ …   Stream-Next-Offset is the plan's end, so it is known at the beginning
  *
- * A row that does not check out breaks the answer off; the reader asks again, and from then on this object answers page
- * by page, where damage is named. Rows that are no longer here (object storage, compaction, trim) end a plan.
+ * If a row does not verify, the answer breaks off. The reader asks again, and from then on this object answers page by
+ * page, where the damage is named. A row that is no longer here (object storage, compaction, trim) ends a plan.
  */
 import { EdgeError } from "../errors.ts";
 import { type PackingKernel, Status } from "../../src/kernel/types.ts";
@@ -19,30 +19,30 @@ import type { PlannedRow } from "../store/chunk-tables.ts";
 import type { Stream, ReadResult } from "./stream.ts";
 import { packing, type Parts, partsIn, partsOf } from "./values.ts";
 
-/** What fits here is answered in one piece, with its length. */
+/** Answers up to this size are sent in one piece, with their length. */
 const PAGE_BYTES = 1024 * 1024;
 const LONG_BYTES = 16 * 1024 * 1024;
 const LONG_ROWS = 1024;
-/** Smaller pieces are joined: each piece of a body costs a turn. */
+/** Smaller pieces are joined, because each piece of a body costs a turn. */
 const PIECE_BYTES = 64 * 1024;
 /**
- * Read in one turn, and sent in one: each turn costs what copying 100 KiB costs; more than this leaves the nearer
- * caches.
+ * Bytes that are read, and sent, in one turn. A turn costs as much as copying 100 KiB; more than this does not fit into
+ * the nearer caches.
  */
 const AHEAD_BYTES = 1024 * 1024;
-/** Rows that one statement fetches. */
+/** Bytes of the rows that one statement fetches. */
 const GROUP_BYTES = 512 * 1024;
 const OPEN_BYTE = 0x5b;
 
 export interface LongRead extends ReadResult {
-  /** All of them, some rows at a time; `parts` are none then. */
+  /** The whole body, some rows at a time. `parts` is empty then. */
   readonly rest?: AsyncGenerator<Parts>;
 }
 
-/** Objects whose rows were found wanting. */
+/** Streams in which a long read met a damaged row. They are read page by page from then on. */
 const wanting = new WeakSet<Stream>();
 
-/** Undefined when a page is enough, or the only safe thing. `form`: values as one body, or whole batches. */
+/** Undefined if one page is enough, or if only page by page is safe. `form`: values as one body, or whole batches. */
 export function longRead(
   stream: Stream,
   position: number | "start" | "now",
@@ -221,7 +221,7 @@ async function* piecesOf(found: LongRead, isJson: boolean): AsyncGenerator<Uint8
   let isFirst = true;
   for await (const parts of found.rest!) {
     for (const piece of joinSmall(parts)) {
-      // The comma before the first of all.
+      // Replaces the comma before the very first value.
       if (isJson && isFirst) piece[0] = OPEN_BYTE;
       isFirst = false;
       yield piece;
@@ -230,7 +230,7 @@ async function* piecesOf(found: LongRead, isJson: boolean): AsyncGenerator<Uint8
   if (isJson) yield new TextEncoder().encode(isFirst ? "[]" : "]");
 }
 
-/** Each with a buffer that nobody else looks at: the body takes it away. */
+/** Each piece gets a buffer that nobody else uses, because the body transfers it. */
 function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
   const out: Uint8Array[] = [];
   let run: Uint8Array[] = [];
@@ -252,7 +252,7 @@ function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
     if (size >= 4 * PIECE_BYTES) end();
   }
   end();
-  // Of pieces of one buffer the last may have it.
+  // Of several pieces in one buffer, the last one may keep it.
   return out.map((piece, i) =>
     out.slice(i + 1).some(({ buffer }) => buffer === piece.buffer) ? piece.slice() : piece,
   );
@@ -260,7 +260,7 @@ function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
 
 export function longBody(found: LongRead, isJson: boolean): ReadableStream<Uint8Array> {
   const pieces = piecesOf(found, isJson);
-  // So much is read while what came before it is on its way. Bytes, so that the buffers themselves are passed on.
+  // How much is read while earlier bytes are on their way. A byte stream, so that buffers are passed on without a copy.
   const ahead = { highWaterMark: AHEAD_BYTES };
   return new ReadableStream(
     {
@@ -274,7 +274,7 @@ export function longBody(found: LongRead, isJson: boolean): ReadableStream<Uint8
             controller.enqueue(value as Uint8Array<ArrayBuffer>);
           }
         } catch (thrown) {
-          // Cut off: the client never takes it for the whole.
+          // The answer breaks off, so that the client can't take it for complete.
           controller.error(thrown);
         }
       },

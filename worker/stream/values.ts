@@ -1,4 +1,4 @@
-/** From stored records to the body of an answer. The other way is body-encoder.ts. */
+/** Turns stored records into the body of an answer. body-encoder.ts does the reverse. */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel, PackingKernel, PackRequest } from "../../src/kernel/types.ts";
 import { viewOf } from "../../src/record/bytes.ts";
@@ -8,16 +8,18 @@ import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/re
 const encoder = new TextEncoder();
 
 /**
- * A body in parts: values back to back, or, as a JSON array, each behind a comma. `bodyOf` and the long answers put the
- * brackets, since only they know which value is the first.
+ * A body in parts: values back to back or, for a JSON array, each behind a comma. `bodyOf` and the long answers add the
+ * brackets, because only they know which value is the first.
  */
 export type Parts = Uint8Array[];
 
 const COMMA_BYTE = 0x2c;
-/** Larger values are handed on as they lie; smaller ones are sooner copied by the kernel than looked at one by one. */
+/**
+ * Larger values are passed on as views. The kernel copies smaller ones faster than they could be handled one by one.
+ */
 const VALUE_COPIED_MAX = 64 * 1024;
 
-/** What the kernel is asked for. Values of this size are better not copied: undefined. */
+/** The kernel's request for these values. Undefined if they are so large that they should not be copied. */
 export function packing(
   bytes: Uint8Array,
   {
@@ -29,7 +31,7 @@ export function packing(
 ): PackRequest | undefined {
   if (bytes.length < BATCH_HEADER_BYTES) return undefined;
   const view = viewOf(bytes);
-  // The first batch speaks for the others.
+  // The first batch is taken as typical of the others.
   return view.getInt32(LENGTH_AT) > VALUE_COPIED_MAX * view.getInt32(RECORD_COUNT_AT)
     ? undefined
     : { expectedOffset, from, to, mark: isJson ? COMMA_BYTE : 0 };
@@ -39,9 +41,9 @@ export function packing(
 export const partsOf = (value: Uint8Array, isJson: boolean): Parts => (isJson ? [COMMA, value] : [value]);
 
 /**
- * The values of stored records in [from, to), checksums checked: whoever decodes looks. Damage ends them before it, at
- * `nextOffset`; CORRUPT_RANGE where nothing stands before it. The kernel goes as far as it can, all batches in one
- * call; what it does not take is decompressed or named batch by batch.
+ * The values of stored records in [from, to), with checksums verified. Damage ends them before it, at `nextOffset`;
+ * CORRUPT_RANGE if nothing is before it. The kernel takes as many batches as it can in one call; the others are
+ * decompressed, or reported as damaged, batch by batch.
  */
 export async function partsIn(
   kernel: PackingKernel,
@@ -101,7 +103,7 @@ const COMMA = Uint8Array.of(COMMA_BYTE);
 const OPEN = encoder.encode("[");
 const CLOSE = encoder.encode("]");
 
-/** One body of these parts. */
+/** One body from these parts. */
 export function bodyOf(parts: Readonly<Parts>, isJson: boolean): Parts {
   if (!isJson) return [...parts];
   const [first, ...others] = parts;

@@ -1,11 +1,11 @@
 /**
  * What the Durable Streams dialect remembers of its writers: each producer's newest request, and the last Stream-Seq.
- * Nothing of it is written for itself. It travels in two headers of an append's first record, so it is as durable as
- * the data, and is read back from the tail on wake; a snapshot at each seal bounds that walk.
+ * It needs no write of its own: it is in two headers of an append's first record, so it is as durable as the data, and
+ * is read back from the log's tail when the object wakes. A snapshot at each seal bounds that walk.
  *
  *   record header  ds.producer = epoch:seq:id        ds.seq = Stream-Seq
  *
- * Applying a record twice changes nothing (newer wins), so a snapshot may be ahead of the offset it is filed under.
+ * Applying a record twice changes nothing (the newer one counts), so a snapshot may be ahead of the offset in its key.
  */
 import type { ErrorDetails } from "../../src/errors.ts";
 import type { RecordBatch } from "../../src/record/record-batch.ts";
@@ -14,20 +14,20 @@ import type { Sending } from "../../src/log/producer-state.ts";
 import type { Header } from "../../src/record/batch-builder.ts";
 import { EdgeError } from "../errors.ts";
 
-/** Who writes, and its newest request. */
+/** A producer, and its newest request. */
 export interface WriterProducer {
   readonly id: string;
   readonly epoch: number;
   readonly seq: number;
 }
 
-/** Of a record whose request was part of a trace. */
+/** The header of a record whose request was part of a trace. */
 export const TRACE = "traceparent";
 const PRODUCER = "ds.producer";
 const SEQ = "ds.seq";
 /**
- * Producers kept, and characters of their names; the longest silent goes first. All of them are one snapshot row of at
- * most 1 MiB.
+ * Most producers that are kept, and most characters of their names. The one silent for longest is dropped first. All of
+ * them are one snapshot row of at most 1 MiB.
  */
 const PRODUCERS_MAX = 4096;
 const PRODUCER_CHARS_MAX = 400_000;
@@ -37,7 +37,7 @@ const decoder = new TextDecoder();
 interface Snapshot {
   readonly producers: readonly (readonly [string, number, number])[];
   readonly seq: string | null;
-  /** As in producer-state.ts; absent in older ones. */
+  /** As in producer-state.ts. Absent in older snapshots. */
   readonly forgotten?: number;
 }
 
@@ -45,15 +45,15 @@ export class StreamState {
   readonly #producers = new RecentMap<string, { readonly epoch: number; readonly seq: number }>();
   #idChars = 0;
   #seq: string | undefined;
-  /** No producer that was forgotten had written at or above this offset and one; -1 for none. */
+  /** The highest offset that a forgotten producer may have written; -1 if none was forgotten. */
   #forgotten = -1;
 
-  /** `offset`: where the snapshot is filed. */
+  /** `offset` is the one that the snapshot is stored under. */
   static from(text: string | undefined, offset: number): StreamState {
     const state = new StreamState();
     const { producers, seq, forgotten }: Snapshot =
       text === undefined ? { producers: [], seq: null } : (JSON.parse(text) as Snapshot);
-    // Older ones don't say, but a full one has forgotten somebody.
+    // Older snapshots don't say, but one that is full has forgotten somebody.
     state.#forgotten = forgotten ?? (producers.length < PRODUCERS_MAX ? -1 : offset - 1);
     for (const [id, epoch, last] of producers) {
       state.#producers.set(id, { epoch, seq: last });
@@ -69,8 +69,8 @@ export class StreamState {
   }
 
   /**
-   * The highest request taken from the producer when this one repeats it or an earlier one; undefined when it is new
-   * and in turn.
+   * The highest request that was taken from the producer, if this one repeats it or an earlier one. Undefined if it is
+   * new and in sequence.
    */
   admit({ id, epoch, seq }: WriterProducer, { resentSince = Infinity }: Sending = {}): number | undefined {
     const known = this.#producers.get(id);
@@ -107,7 +107,7 @@ export class StreamState {
       );
   }
 
-  /** `offset`: of the request's first record. */
+  /** `offset` is that of the request's first record. */
   record(producer: WriterProducer | undefined, seq: string | undefined, offset: number): void {
     if (seq !== undefined && (this.#seq === undefined || seq > this.#seq)) this.#seq = seq;
     if (!producer) return;
@@ -142,7 +142,7 @@ export class StreamState {
 const gap = (expected: number, received: number, more: ErrorDetails = {}): EdgeError =>
   new EdgeError("OUT_OF_ORDER_SEQUENCE", `sequence ${received}, expected ${expected}`, { expected, received, ...more });
 
-/** The headers that an append's first record carries. */
+/** The headers of an append's first record. */
 export function stateHeaders(producer: WriterProducer | undefined, seq: string | undefined, trace?: string): Header[] {
   const headers: Header[] = trace === undefined ? [] : [[TRACE, encoder.encode(trace)]];
   if (producer) headers.push([PRODUCER, encoder.encode(`${producer.epoch}:${producer.seq}:${producer.id}`)]);
@@ -150,5 +150,5 @@ export function stateHeaders(producer: WriterProducer | undefined, seq: string |
   return headers;
 }
 
-/** Names that only this server gives. */
+/** True for header names that only this server may set. */
 export const isReserved = (headerName: string): boolean => headerName === PRODUCER || headerName === SEQ;

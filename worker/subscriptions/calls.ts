@@ -1,6 +1,6 @@
 /**
- * Which call on a subscription a URL means, and who may make it. The router and the object both ask here, so that they
- * can't differ in what they take a path for.
+ * Which call on a subscription a URL means, and who may make it. The router and the object both use this, so that they
+ * can't understand a path differently.
  *
  *   PUT GET DELETE  __ds/subscriptions/<id>                   admin:**
  *   POST            __ds/subscriptions/<id>/streams           admin:**
@@ -8,8 +8,8 @@
  *   POST            __ds/subscriptions/<id>/claim             read:**
  *   POST            __ds/subscriptions/<id>/callback ack release    the wake's own token
  *
- * A wake's token is `<tenant>.<seal>.<secret>`. The seal is the server's signature over the tenant: only a token that
- * this server made leads to the object of a tenant. The secret is compared there, with the one of the present wake.
+ * A wake's token is `<tenant>.<seal>.<secret>`. The seal is the server's signature of the tenant, so only a token that
+ * this server made reaches a tenant's object. There the secret is compared with that of the current wake.
  */
 import { badRequest, EdgeError } from "../errors.ts";
 import { decodePath, STREAM_PREFIX } from "../wire/paths.ts";
@@ -22,11 +22,11 @@ export type SubscriptionAction =
 export interface SubscriptionCall {
   readonly id: string;
   readonly action: SubscriptionAction;
-  /** Of unlink: the stream. */
+  /** For unlink: the stream. */
   readonly path: string;
 }
 
-/** Made by whoever was woken, with the token of that wake and no other. */
+/** Calls of a worker that was woken, which need the token of that wake. */
 const OF_WAKES: ReadonlySet<SubscriptionAction> = new Set(["callback", "ack", "release"]);
 export const isWakes = ({ action }: SubscriptionCall): boolean => OF_WAKES.has(action);
 
@@ -45,9 +45,9 @@ const NO_CALL =
 const NO_RESOURCE = "no such resource: subscriptions are at __ds/subscriptions/<id>, keys at __ds/jwks.json";
 const NO_WAKE_TOKEN = "this call needs the token of the wake: callback_token of the webhook, or token of the claim";
 
-/** Throws NOT_FOUND for what is no subscription's URL, METHOD_NOT_ALLOWED for what none of them takes. */
+/** Throws NOT_FOUND for a URL that is not a subscription's, METHOD_NOT_ALLOWED for a call that does not exist. */
 export function subscriptionCallOf(method: string, pathname: string): SubscriptionCall {
-  // Cut before it is decoded: an encoded slash belongs to a name.
+  // Split before it is decoded: an encoded slash belongs to a name.
   const [ds, kind, id, name, ...rest] = pathname.slice(STREAM_PREFIX.length).split("/").map(decodePath);
   if (!pathname.startsWith(STREAM_PREFIX) || ds !== "__ds" || kind !== "subscriptions" || !id) {
     throw new EdgeError("NOT_FOUND", NO_RESOURCE);
@@ -66,7 +66,7 @@ export function subscriptionCallOf(method: string, pathname: string): Subscripti
 
 const sealed = (tenant: string): string => `tidemark-wake:${tenant}`;
 
-/** The part of a tenant's wake tokens that is the same in all of them: `<tenant>.<seal>`. */
+/** The part `<tenant>.<seal>`, which all wake tokens of a tenant share. */
 export async function wakeSealOf(key: SigningKey, tenant: string): Promise<string> {
   return `${base64url(new TextEncoder().encode(tenant))}.${base64url(await signText(key, sealed(tenant)))}`;
 }
@@ -76,7 +76,10 @@ export const newWakeToken = (seal: string): string =>
 
 const WAKE_TOKEN = /^([\w-]{1,700})\.([\w-]{86})\.[\w-]{32}$/;
 
-/** Whose wake a token belongs to. The key is asked for only for what looks like a token. Throws UNAUTHORIZED. */
+/**
+ * The tenant that a wake's token belongs to. The key is fetched only for a text that looks like a token. Throws
+ * UNAUTHORIZED.
+ */
 export async function tenantOfWake(token: string | undefined, publicKey: () => Promise<JsonWebKey>): Promise<string> {
   const [, name = "", seal = ""] = WAKE_TOKEN.exec(token ?? "") ?? [];
   try {
@@ -88,7 +91,7 @@ export async function tenantOfWake(token: string | undefined, publicKey: () => P
   throw new EdgeError("UNAUTHORIZED", NO_WAKE_TOKEN);
 }
 
-/** Compares without telling by its time how much was right. */
+/** Compares two texts in a time that does not show how much of them is equal. */
 export function sameText(a: string, b: string): boolean {
   let difference = a.length ^ b.length;
   for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i % Math.max(1, b.length));

@@ -1,7 +1,5 @@
-/**
- * Subscriptions as the protocol words them: what a configuration may say. No state, no I/O.
- */
-import { type Fields, listField, numberField, objectField, optionalText, shown, textField } from "../wire/fields.ts";
+/** Subscriptions in the protocol's words: what a configuration may say. No state, no I/O. */
+import { type Fields, listField, numberField, objectField, optionalText, quoted, textField } from "../wire/fields.ts";
 import { badRequest } from "../errors.ts";
 import { checkPath } from "../wire/paths.ts";
 import { matches } from "../wire/patterns.ts";
@@ -32,7 +30,7 @@ export function pathsOf(value: unknown): string[] {
 export function configOf(body: Fields, allowsLocalhost: boolean): SubscriptionConfig {
   const { type, lease_ttl_ms: lease } = body;
   if (type !== "webhook" && type !== "pull-wake")
-    throw badRequest(`type is ${shown(type)}; it must be "webhook" or "pull-wake"`);
+    throw badRequest(`type is ${quoted(type)}; it must be "webhook" or "pull-wake"`);
   const config = {
     type,
     pattern: optionalText(body["pattern"], "pattern", TEXT_MAX),
@@ -47,25 +45,25 @@ export function configOf(body: Fields, allowsLocalhost: boolean): SubscriptionCo
     description: optionalText(body["description"], "description", TEXT_MAX),
   } as const;
   if (config.pattern === null && config.streams.length === 0)
-    throw badRequest("pattern and streams are both absent; one of them says which streams are meant");
+    throw badRequest("pattern and streams are both absent; give one of them to say which streams are meant");
   if (config.webhookUrl !== null) checkWebhook(config.webhookUrl, allowsLocalhost);
   if (config.pattern !== null && config.wakeStream !== null && matches(config.pattern, config.wakeStream)) {
     throw badRequest(
-      `pattern is ${shown(config.pattern)}, which matches wake_stream ${shown(config.wakeStream)}; ${NO_CIRCLE}`,
+      `pattern is ${quoted(config.pattern)}, which matches wake_stream ${quoted(config.wakeStream)}; ${NO_CIRCLE}`,
     );
   }
   checkStreams(config, config.streams, "streams");
   return config;
 }
 
-const NO_CIRCLE = "it must be another stream than those that are subscribed to, for each wake would cause the next";
+const NO_CIRCLE = "it must not be a stream that is subscribed to, because each wake would cause the next";
 
-/** A subscription is not linked to its own wake stream, neither by its configuration nor later. */
+/** A subscription must not watch its own wake stream, by its configuration or by a later link. */
 export function checkStreams(
   { wakeStream }: Pick<SubscriptionConfig, "wakeStream">,
   streams: readonly string[],
   name: string,
 ): void {
   if (wakeStream !== null && streams.includes(wakeStream))
-    throw badRequest(`${name} has wake_stream ${shown(wakeStream)}; ${NO_CIRCLE}`);
+    throw badRequest(`${name} has wake_stream ${quoted(wakeStream)}; ${NO_CIRCLE}`);
 }

@@ -1,16 +1,16 @@
 /**
- * The life of a subscription: which states it has, and what leads from one to the next. No effects: wakes.ts has them,
- * and the tables keep the state as it stands here.
+ * The life of a subscription: its states, and what leads from one to the next. This file has no effects; wakes.ts has
+ * them, and the tables store the state in this form.
  *
- *   idle       nobody is woken
- *   waking     a wake is told, and nobody has taken it up yet
- *   leased     somebody works on a wake, until its lease ends
- *   retrying   the webhook did not take the wake; it is told again
+ *   idle       no wake is under way
+ *   waking     a wake was sent, and nobody has taken it yet
+ *   leased     a worker works on a wake until its lease ends
+ *   retrying   the webhook did not take the wake; it is sent again
  *
  *   state                      event        next       actions
- *   idle                       pending      waking     tell; the wake is a new one
- *   idle, waking, retrying     claim        leased     the wake is a new one
- *   leased, its time is up     claim        leased     the wake is a new one
+ *   idle                       pending      waking     tell; a new wake
+ *   idle, waking, retrying     claim        leased     a new wake
+ *   leased, its time is up     claim        leased     a new wake
  *   waking                     taken        leased
  *   waking                     finished     idle       acknowledge, look
  *   waking                     failed       retrying
@@ -19,15 +19,15 @@
  *   waking, leased, retrying   released     idle       look
  *   waking, leased, retrying   outdated     idle       look
  *   waking, leased             time up      idle       look
- *   retrying                   time up      waking     tell; the wake is the same
+ *   retrying                   time up      waking     tell; the same wake
  *
- * Any other pair changes nothing. `taken`, `finished` and `failed` are what a webhook answers to one wake: they change
- * nothing where another wake is under way by then. Who says `done` has worked on it, who says `released` need not have;
- * `outdated` says that a stream of the wake was made anew.
+ * Any other pair changes nothing. `taken`, `finished` and `failed` are a webhook's answers to one wake; they change
+ * nothing if another wake is under way by then. A worker that says `done` has worked on the wake, one that says
+ * `released` need not have. `outdated` means that a stream of the wake was made again.
  *
- *   tell          the worker hears of the wake
- *   acknowledge   the tails that the wake named count as acknowledged
- *   look          are there records still? Then `pending` comes at once
+ *   tell          send the wake to the worker
+ *   acknowledge   count the tails that the wake named as acknowledged
+ *   look          check whether there are still records; then `pending` comes at once
  */
 import { pauseMs } from "../../src/log/back-off.ts";
 import type { SubscriptionConfig } from "./config.ts";
@@ -36,21 +36,19 @@ import { WEBHOOK_TIMEOUT_MS } from "./webhook.ts";
 export type Phase = "idle" | "waking" | "leased" | "retrying";
 
 export interface SubscriptionState {
-  /** Of the present wake: one higher than the last one's. */
+  /** Number of the current wake: one higher than that of the one before. */
   readonly generation: number;
   readonly wakeId: string | null;
   readonly phase: Phase;
   readonly holder: string | null;
   readonly token: string | null;
-  /** End of the lease, of the wait for a claim, or the next attempt. */
+  /** When the lease or the wait for a claim ends, or the next attempt begins. */
   readonly until: number;
-  /** Attempts of this wake that the webhook did not take. */
+  /** How often the webhook did not take this wake. */
   readonly attempts: number;
-  /**
-   * Wakes since the last claim, callback or ack: nobody took them up. Absent where an earlier version wrote the row.
-   */
+  /** Number of wakes since the last claim, callback or ack, which nobody took. Absent in rows of an earlier version. */
   readonly ignored?: number;
-  /** Tails as the wake named them: what `finished` acknowledges. */
+  /** Tails as the wake named them. `finished` acknowledges these. */
   readonly snapshot: Readonly<Record<string, number>>;
 }
 
@@ -65,7 +63,7 @@ export const IDLE: SubscriptionState = {
   snapshot: {},
 };
 
-/** What a wake is known by, and the tails that it names. */
+/** What identifies a wake, and the tails that it names. */
 export type NewWake = Readonly<Pick<SubscriptionState, "snapshot"> & { wakeId: string; token: string }>;
 
 type WebhookAnswer =
@@ -91,14 +89,14 @@ type Terms = Pick<SubscriptionConfig, "type" | "leaseMs">;
 /** The longest pause between two wakes of the same work. */
 const WAKE_MS_MAX = 600_000;
 const BACK_OFF = { minMs: 1_000, maxMs: 60_000 };
-/** A webhook may take its whole time to answer; its lease begins with the answer. */
+/** A webhook may take this long to answer. Its lease begins with the answer. */
 const ANSWER_MS = 2 * WEBHOOK_TIMEOUT_MS;
 
-/** How long a wake waits for somebody who takes it up, when `ignored` before it were taken up by nobody. */
+/** How long a wake waits to be taken, after `ignored` wakes that nobody took. */
 const patienceOf = (leaseMs: number, ignored = 0): number =>
   Math.max(leaseMs, Math.min(leaseMs * 2 ** ignored, WAKE_MS_MAX));
 
-/** The next state and what has to be done; undefined where the event means nothing in this state. */
+/** The next state and the actions. Undefined if the event means nothing in this state. */
 export function subscriptionAfter(
   state: SubscriptionState,
   event: SubscriptionEvent,
@@ -168,7 +166,7 @@ function answered(state: SubscriptionState, event: WebhookAnswer, { leaseMs }: T
 
 function timeUp(state: SubscriptionState, nowMs: number): Transition {
   if (state.phase === "retrying") return to({ ...state, phase: "waking", until: nowMs + ANSWER_MS }, "tell");
-  // A worker that claimed and then said nothing may have died: another is woken as soon as ever.
+  // A worker that claimed and then fell silent may have died. Another is woken without a longer wait.
   const ignored = (state.ignored ?? 0) + (state.holder === null ? 1 : 0);
   return to(ended({ ...state, ignored }), "look");
 }

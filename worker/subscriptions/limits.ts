@@ -1,13 +1,13 @@
 /**
- * How much one tenant may subscribe to. A subscription is one row: its configuration, and the tails of all its streams
- * as the last wake named them. The platform takes rows of 2 MB, and both parts name every stream once.
+ * How much one tenant may subscribe to. A subscription is one row with its configuration, and the tails of all its
+ * streams as the last wake named them. The platform allows rows of 2 MB, and both parts name every stream once.
  */
 import { EdgeError } from "../errors.ts";
 
 export const SUBSCRIPTIONS_MAX = 1_000;
 export const LINKS_MAX = 1_000;
 export const LINK_BYTES_MAX = 768 * 1024;
-/** Beside a path in that row: quotes, a comma, its offset. */
+/** Bytes in that row in addition to a path: quotes, a comma, its offset. */
 const OFFSET_BYTES = 24;
 
 const encoder = new TextEncoder();
@@ -21,7 +21,7 @@ export function checkSubscriptions(present: number): void {
   throw new EdgeError("LIMIT_EXCEEDED", message, { subscriptions: present, subscriptionsMax: SUBSCRIPTIONS_MAX });
 }
 
-/** Of all streams that a subscription would be linked to. Throws LIMIT_EXCEEDED. */
+/** Checks all streams that a subscription would be linked to. Throws LIMIT_EXCEEDED. */
 export function checkLinks(paths: ReadonlySet<string>): void {
   const whatToDo = "divide them among several subscriptions, by narrower patterns or by name";
   if (paths.size > LINKS_MAX) {

@@ -1,12 +1,13 @@
 /**
- * Which streams a tenant's subscriptions are linked to, and how links follow the streams: made, moved, gone, made anew.
+ * Which streams a tenant's subscriptions are linked to, and how links change when streams are made, moved, deleted or
+ * made again.
  *
  *   told     created, moved, removed ──▶ rows of the streams ──▶ links by pattern
- *   asked    a call names streams ──▶ each is met, and tells of its appends from then on ──▶ all links in one turn
+ *   asked    a call names streams ──▶ each is asked and reports its appends from then on ──▶ all links in one turn
  *
- * While a stream is asked, others may be made anew, and the subscription may be deleted. So nothing of a call is
- * written before all of its streams are met, and what has changed meanwhile is met again: a call's links are there
- * whole, or none is.
+ * While one stream is asked, others may be made again, and the subscription may be deleted. So nothing of a call is
+ * written before all of its streams have answered, and streams that changed meanwhile are asked again. A call makes all
+ * of its links, or none.
  */
 import { EdgeError } from "../errors.ts";
 import { checkLinks } from "./limits.ts";
@@ -16,20 +17,20 @@ import { matches } from "../wire/patterns.ts";
 import type { SubscriptionStore } from "./tables.ts";
 
 export interface WatchedPeer {
-  /** Undefined where there is no stream. From this call on it tells of its appends. */
+  /** Undefined if there is no stream. From this call on the stream reports its appends. */
   watched(): Promise<StreamTold | undefined>;
 }
 
 interface LinksHost {
   readonly store: SubscriptionStore;
   stream(path: string): WatchedPeer;
-  /** The wake that is under way names offsets of a stream that is gone. */
+  /** Ends a wake that names offsets of a stream that is gone. */
   release(id: string): void;
-  /** A stream matches the subscription's pattern, which has no room for it. */
+  /** A stream matches the subscription's pattern, but the subscription has no room for it. */
   refused(id: string, path: string, why: unknown): void;
 }
 
-/** Streams that are asked at a time. */
+/** Streams that are asked at the same time. */
 const ASKED_MAX = 16;
 
 export class SubscriptionLinks {
@@ -46,8 +47,8 @@ export class SubscriptionLinks {
   // --- what streams tell -------------------------------------------------------------------------------------------
 
   /**
-   * A stream that was just made. Before its first append counts: it is linked at its beginning, whatever was
-   * acknowledged of another.
+   * A stream was just made, and has no append that counts yet. It is linked at its beginning, whatever was acknowledged
+   * of an earlier stream at its path.
    */
   begin({ path, id, tail }: StreamTold): void {
     const stale = this.#store.wokenFor(path);
@@ -55,14 +56,14 @@ export class SubscriptionLinks {
     this.#store.setTail(path, tail);
     this.#store.setIdentity(path, id);
     for (const { id: subscription, pattern, wakeStream } of this.#store.patterns()) {
-      // An earlier version took patterns that match the wake stream.
+      // An earlier version accepted patterns that match the wake stream.
       if (path !== wakeStream && matches(pattern, path)) this.#linkNew(subscription, path);
     }
-    // Offsets of the wake that is under way are those of the stream that is gone: another wake takes its place.
+    // The current wake names offsets of the stream that is gone, so another wake must replace it.
     for (const subscription of stale) this.#host.release(subscription);
   }
 
-  /** Who makes a stream has nothing to do with who subscribes to it, and is not refused. */
+  /** Making a stream must not fail because of somebody's subscription, so a refusal is only reported. */
   #linkNew(id: string, path: string): void {
     try {
       this.checkRoom(id, [path]);
@@ -75,7 +76,7 @@ export class SubscriptionLinks {
 
   async moved({ path, id, tail }: StreamTold): Promise<void> {
     if (this.#store.identity(path) === id) return this.#store.setTail(path, tail);
-    // Calls may overtake each other: only the stream itself knows which one is there now.
+    // Calls may overtake each other. Only the stream itself knows which one exists now.
     const present = await this.#host.stream(path).watched();
     if (present?.id !== id) return;
     const isUnknown = this.#store.identity(path) === undefined && this.#store.tail(path) === undefined;
@@ -87,7 +88,7 @@ export class SubscriptionLinks {
     if ((this.#store.identity(path) ?? id) === id) this.#store.removeStream(path);
   }
 
-  /** A stream that is there, and may be another than the one that was known. */
+  /** A stream that exists. It may be another one than the one known before. */
   #meet(stream: StreamTold): void {
     if ((this.#store.identity(stream.path) ?? stream.id) !== stream.id) return this.begin(stream);
     this.#store.setTail(stream.path, stream.tail);
@@ -96,7 +97,7 @@ export class SubscriptionLinks {
 
   // --- what calls ask for ------------------------------------------------------------------------------------------
 
-  /** Streams that a configuration means, as far as they are known. */
+  /** The known streams that a configuration means. */
   meant({ pattern, streams }: Pick<SubscriptionConfig, "pattern" | "streams">): string[] {
     const matched = pattern === null ? [] : this.#store.paths().filter((path) => matches(pattern, path));
     return [...new Set([...streams, ...matched])];
@@ -106,7 +107,9 @@ export class SubscriptionLinks {
     checkLinks(new Set([...this.#store.linkedPaths(id), ...added]));
   }
 
-  /** Resolves in a turn in which all streams that `wanted` gives are those that were met. */
+  /**
+   * Asks all streams that `wanted` returns. Resolves in a turn in which all of them have answered and none has changed.
+   */
   async meetAll(wanted: () => readonly string[]): Promise<void> {
     const met = new Map<string, string | undefined>();
     for (;;) {
@@ -126,7 +129,7 @@ export class SubscriptionLinks {
       .catch((thrown: unknown) => {
         throw new EdgeError(
           "CLOSED",
-          `the object of the stream ${path} is away for a moment; ask again`,
+          `the object of the stream ${path} did not answer; try again`,
           {},
           { cause: thrown },
         );
@@ -136,7 +139,7 @@ export class SubscriptionLinks {
     return stream?.id;
   }
 
-  /** At each stream's tail. In the turn in which they are all met. */
+  /** Links at each stream's tail. Must run in the turn in which `meetAll` resolved. */
   link(id: string, { pattern, streams }: Pick<SubscriptionConfig, "pattern" | "streams">): void {
     for (const path of streams) this.#store.link(id, path, "explicit", this.#store.tail(path) ?? 0);
     const matched = this.meant({ pattern, streams: [] });

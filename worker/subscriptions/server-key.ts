@@ -1,4 +1,6 @@
-/** The server's public key, as the Worker asks for it: the answer at `__ds/jwks.json`, and whose wake a token is of. */
+/**
+ * The server's public key in the Worker: the answer at `__ds/jwks.json`, and which tenant a wake's token belongs to.
+ */
 import type { Env } from "../env.ts";
 import { subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { tenantOfWake } from "./calls.ts";
@@ -9,9 +11,9 @@ export const jwksResponse = async (env: Env): Promise<Response> =>
     headers: { "content-type": "application/jwk-set+json", "cache-control": "public, max-age=300" },
   });
 
-/** The key is made once for all time, so that an isolate asks for it once; made-up tokens ask no object. */
+/** The key never changes, so an isolate fetches it once, and tokens that are made up wake no object. */
 let publicKey: { readonly key: JsonWebKey; readonly at: number } | undefined;
-/** A database that was thrown away has a new key. It is asked for again no sooner than this. */
+/** A database that was thrown away gets a new key. The key is fetched again at the earliest after this time. */
 const KEY_AGAIN_MS = 10_000;
 
 async function publicKeyOf(env: Env): Promise<JsonWebKey> {
@@ -19,7 +21,7 @@ async function publicKeyOf(env: Env): Promise<JsonWebKey> {
   return publicKey.key;
 }
 
-/** Whose wake this token is of. Throws UNAUTHORIZED for what this server has not made. */
+/** The tenant that this token belongs to. Throws UNAUTHORIZED if this server did not make the token. */
 export async function wakeTenantOf(env: Env, token: string | undefined): Promise<string> {
   try {
     return await tenantOfWake(token, () => publicKeyOf(env));

@@ -1,10 +1,10 @@
 /**
- * The Durable Object of one tenant's subscriptions. Streams tell it when they are made and when they have moved; it
- * wakes workers, by webhook or by an event on a wake stream, and fences them. What the calls of HTTP and of other
- * objects mean stands here; life.ts has the states of a subscription, wakes.ts tells the workers.
+ * The Durable Object of one tenant's subscriptions. Streams tell it when they are made and when they have moved. It
+ * wakes workers, by webhook or by an event on a wake stream, and fences them. This file implements the calls of HTTP
+ * and of other objects; life.ts has the states of a subscription, and wakes.ts wakes the workers.
  *
- * Every wake has a generation of its own, one higher than the last; who comes with another is FENCED and changes
- * nothing. All of it is in the tables before anybody is told, so an evicted object goes on where it was; the alarm is
+ * Every wake has a generation, one higher than the last. A call with another generation is FENCED and changes nothing.
+ * Everything is in the tables before anybody is told, so an evicted object continues where it was. The alarm is set to
  * the earliest `until`.
  */
 import { DurableObject } from "cloudflare:workers";
@@ -21,7 +21,7 @@ import {
   listField,
   numberField,
   objectField,
-  shown,
+  quoted,
   textField,
 } from "../wire/fields.ts";
 import { badRequest, EdgeError } from "../errors.ts";
@@ -38,9 +38,9 @@ import { type Link, type Subscription, SubscriptionStore } from "./tables.ts";
 import { checkWakeCircle } from "./wake-circles.ts";
 import { streamsOf, Wakes } from "./wakes.ts";
 
-/** A subscription that could not be served; others are not held up by it. */
+/** When a subscription that could not be served is tried again. Others are not delayed by it. */
 const FAILED_MS = 60_000;
-/** Of a call's body: parsed, it is some twenty times as large. */
+/** Largest body of a call. Parsed, it takes about twenty times as much. */
 const BODY_BYTES_MAX = 2 * 1024 * 1024;
 const ACKS_MAX = 10_000;
 const WORKER_CHARS_MAX = 256;
@@ -80,7 +80,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     }));
   }
 
-  /** Kept, because alarms come without a request to say whose object this is. */
+  /** Stored, because an alarm comes without a request that names the tenant. */
   get #tenant(): string {
     return this.#store.secret("tenant") ?? "";
   }
@@ -88,7 +88,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     if (this.#store.secret("tenant") !== tenant) this.#store.saveSecret("tenant", tenant);
   }
 
-  /** The part of wake tokens that only the server can make has to be there before anybody is woken. */
+  /** The part of wake tokens that only the server can make must be there before anybody is woken. */
   async #prepare(isNeeded = this.#store.hasSubscriptions()): Promise<void> {
     await this.#alarms.load();
     if (!isNeeded || this.#store.secret("seal") !== undefined) return;
@@ -102,7 +102,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.env.LOGS.get(this.env.LOGS.idFromName(objectName(this.#tenant, path))) as unknown as StreamPeer;
   }
 
-  /** One subscription's turn. What fails here is no other's, nor the stream's that told of itself. */
+  /** Works on one subscription. A failure here must not fail others, or the stream that reported. */
   #serve(id: string, work: (subscription: Subscription) => void): void {
     try {
       const subscription = this.#store.get(id);
@@ -120,7 +120,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   // --- what streams tell -------------------------------------------------------------------------------------------
 
-  /** True when somebody subscribes to the stream, so that it must tell of its appends. */
+  /** True if somebody subscribes to the stream, so that it must report its appends. */
   async created(tenant: string, stream: StreamTold): Promise<boolean> {
     this.#remember(tenant);
     await this.#prepare();
@@ -170,8 +170,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   override async fetch(request: Request): Promise<Response> {
     try {
       const call = subscriptionCallOf(request.method, new URL(request.url).pathname);
-      // The router names the tenant once a token has allowed the call. Only a wake's own calls come without, and they
-      // make no tables.
+      // The router names the tenant once a token has allowed the call. Only calls with a wake's token come without a
+      // tenant, and they must not create tables.
       const tenant = request.headers.get(TENANT_HEADER);
       if (tenant !== null) this.#remember(decodeURIComponent(tenant));
       else if (!isWakes(call)) throw new EdgeError("UNAUTHORIZED", "this call needs a token of the tenant");
@@ -228,7 +228,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return known !== undefined;
   }
 
-  /** Before a stream is asked, and when all of them are met. */
+  /** Checked before streams are asked, and again when all have answered. */
   #checkRoom(config: SubscriptionConfig): void {
     checkSubscriptions(this.#store.count());
     checkWakeCircle(this.#store, config);
@@ -255,7 +255,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async #link(id: string, streams: readonly string[]): Promise<void> {
     this.#checkLink(id, streams);
     await this.#links.meetAll(() => streams);
-    // Deleted meanwhile: its links would be left behind.
+    // The subscription was deleted meanwhile: links made now would never be removed.
     this.#checkLink(id, streams);
     this.ctx.storage.transactionSync(() => this.#links.link(id, { pattern: null, streams }));
   }
@@ -290,7 +290,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   #claim(subscription: Subscription, body: Fields): Response {
     const { config, state } = subscription;
-    if (config.type !== "pull-wake") throw badRequest("a webhook's subscription is not claimed");
+    if (config.type !== "pull-wake")
+      throw badRequest("only a pull-wake subscription can be claimed; this one has a webhook");
     const worker = textField(body["worker"], "worker", WORKER_CHARS_MAX);
     if (!this.#wakes.claim(subscription, worker)) {
       const { holder, generation } = state;
@@ -306,7 +307,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     });
   }
 
-  /** The subscription, if this call belongs to its present wake. */
+  /** The subscription, if this call belongs to its current wake. */
   #fenced(id: string, body: Fields, bearer: string | undefined): Subscription {
     const subscription = this.#store.get(id);
     if (!subscription) throw notFound();
@@ -316,7 +317,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const isPresent = wakeId === state.wakeId && generation === state.generation && state.phase !== "idle";
     if (!isPresent) throw new EdgeError("FENCED", "a later wake has taken over");
     if (bearer === undefined || !sameText(bearer, state.token ?? ""))
-      throw new EdgeError("UNAUTHORIZED", "not this wake's token");
+      throw new EdgeError("UNAUTHORIZED", "the token belongs to another wake");
     return subscription;
   }
 
@@ -342,8 +343,8 @@ function ackOf(
   const path = textField(stream, `${name}.stream`, PATH_CHARS_MAX);
   const parsed = parseOffset(textField(offset, `${name}.offset`, OFFSET_CHARS_MAX), `${name}.offset`);
   const link = links.get(path);
-  if (!link) throw badRequest(`${name}.stream is ${shown(path)}; it must be a stream of this subscription`);
+  if (!link) throw badRequest(`${name}.stream is ${quoted(path)}; it must be a stream of this subscription`);
   if (typeof parsed !== "number" || parsed > link.tail)
-    throw badRequest(`${name}.offset is ${shown(offset)}; it must be an offset up to ${formatOffset(link.tail)}`);
+    throw badRequest(`${name}.offset is ${quoted(offset)}; it must be an offset up to ${formatOffset(link.tail)}`);
   return { path, parsed };
 }

@@ -2,7 +2,8 @@
  * The tables of a tenant's subscriptions: which streams there are, who subscribes, how far each has acknowledged.
  *
  *   stream        path PK │ tail
- *   identity      path PK │ id of the stream that is there: one made anew under the path has another, and begins at its beginning
+ *   identity      path PK │ id of the stream that is there: a stream made again under the path has another id and
+ *                 begins at its beginning
  *   subscription  id PK   │ config, state (JSON): generation, wake, lease, retry
  *   link          subscription, path PK │ explicit, glob │ acked (offset behind the last acknowledged record)
  *   refused       subscription PK │ streams that matched its pattern when there was no room for them
@@ -32,7 +33,8 @@ const SCHEMA = [
   "CREATE TABLE IF NOT EXISTS identity(path TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID",
   "CREATE TABLE IF NOT EXISTS subscription(id TEXT PRIMARY KEY, config TEXT NOT NULL, origin TEXT " +
     "NOT NULL, created_at TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID",
-  `CREATE TABLE IF NOT EXISTS link(path TEXT NOT NULL, subscription TEXT NOT NULL, explicit INTEGER NOT NULL, glob INTEGER NOT NULL, acked INTEGER NOT NULL,
+  `CREATE TABLE IF NOT EXISTS link(path TEXT NOT NULL, subscription TEXT NOT NULL,
+     explicit INTEGER NOT NULL, glob INTEGER NOT NULL, acked INTEGER NOT NULL,
      PRIMARY KEY (path, subscription)) WITHOUT ROWID`,
   "CREATE INDEX IF NOT EXISTS link_of ON link(subscription)",
   "CREATE TABLE IF NOT EXISTS refused(subscription TEXT PRIMARY KEY, streams INTEGER NOT NULL) WITHOUT ROWID",
@@ -66,7 +68,7 @@ export class SubscriptionStore {
     this.#run("DELETE FROM link WHERE path = ? AND explicit = 0", path);
     this.#run("UPDATE link SET acked = 0 WHERE path = ?", path);
   }
-  /** Undefined for no stream, and for one that was told of before identities were. */
+  /** Undefined if there is no stream, or if it was reported by a version without identities. */
   identity(path: string): string | undefined {
     return this.#run("SELECT id FROM identity WHERE path = ?", path)[0]?.["id"] as string | undefined;
   }
@@ -81,7 +83,7 @@ export class SubscriptionStore {
   }
 
   create(id: string, config: SubscriptionConfig, origin: string, createdAt: string): Subscription {
-    // An earlier version left links of deleted ones behind.
+    // An earlier version did not delete the links of deleted subscriptions.
     this.remove(id);
     this.#run(
       "INSERT INTO subscription VALUES (?, ?, ?, ?, ?)",
@@ -102,27 +104,28 @@ export class SubscriptionStore {
   count(): number {
     return Number(this.#run("SELECT count(*) AS n FROM subscription")[0]!["n"]);
   }
-  /** Those whose time is up. One at a time is read whole: their rows may be large. */
+  /** Subscriptions whose time is up. Rows may be large, so each is read whole later, one at a time. */
   due(now: number): string[] {
     const query = `SELECT id FROM subscription WHERE ${UNDER_WAY} AND json_extract(state, '$.until') <= ?`;
     return this.#run(query, now).map((row) => String(row["id"]));
   }
-  /** Those that nobody was woken for, though there is something to do: that failed. */
+  /** Idle subscriptions with work to do: waking somebody failed. */
   missed(): string[] {
     const query = `SELECT id FROM subscription WHERE NOT ${UNDER_WAY} AND EXISTS
       (SELECT 1 FROM link JOIN stream USING (path) WHERE link.subscription = subscription.id AND tail > acked)`;
     return this.#run(query).map((row) => String(row["id"]));
   }
-  /** The earliest time behind `now`, undefined for none. */
+  /** The earliest time after `now`; undefined if there is none. */
   nextAfter(now: number): number | undefined {
     const query =
       `SELECT min(json_extract(state, '$.until')) AS next FROM subscription WHERE ${UNDER_WAY} AND ` +
       "json_extract(state, '$.until') > ?";
     return (this.#run(query, now)[0]?.["next"] as number | null) ?? undefined;
   }
-  /** Those with a pattern. */
+  /** Subscriptions with a pattern. */
   patterns(): { readonly id: string; readonly pattern: string; readonly wakeStream: string | null }[] {
-    const query = `SELECT id, json_extract(config, '$.pattern') AS pattern, json_extract(config, '$.wakeStream') AS wake_stream
+    const query = `SELECT id, json_extract(config, '$.pattern') AS pattern,
+      json_extract(config, '$.wakeStream') AS wake_stream
       FROM subscription WHERE json_extract(config, '$.pattern') IS NOT NULL`;
     return this.#run(query).map((row) => ({
       id: String(row["id"]),
@@ -130,14 +133,14 @@ export class SubscriptionStore {
       wakeStream: row["wake_stream"] as string | null,
     }));
   }
-  /** Wake streams of those that are linked to the stream by name, be it there or not. */
+  /** Wake streams of the subscriptions that are linked to the stream by name, whether it exists or not. */
   wakeStreamsOf(path: string): string[] {
     const query = `SELECT DISTINCT json_extract(config, '$.wakeStream') AS wake_stream
       FROM link JOIN subscription ON subscription.id = link.subscription
       WHERE path = ? AND explicit = 1 AND json_extract(config, '$.wakeStream') IS NOT NULL`;
     return this.#run(query, path).map((row) => String(row["wake_stream"]));
   }
-  /** Whose wake that is under way names records of the stream. */
+  /** Subscriptions whose current wake names records of the stream. */
   wokenFor(path: string): string[] {
     const query = `SELECT subscription.id FROM subscription, json_each(subscription.state, '$.snapshot') AS named
       WHERE named.key = ? AND named.value > 0 AND ${UNDER_WAY}`;

@@ -1,11 +1,11 @@
 /**
- * What the life of a subscription (life.ts) does to others: wakes are written to the tables, told to webhooks and wake
- * streams, and planned for the alarm.
+ * The effects of a subscription's life (life.ts): wakes are written to the tables, sent to webhooks and wake streams,
+ * and the alarm is set.
  *
  *   event ──▶ life.ts: state, actions ──▶ row, alarm ──▶ webhook, or a record of the wake stream
  *                                                           └── its answer is the next event
  *
- * The row is written before anybody is told. So an evicted object goes on where it was.
+ * The row is written before anybody is told, so an evicted object continues where it was.
  */
 import { assert } from "../../src/errors.ts";
 import type { SigningKey } from "../rpc/subscription-peer.ts";
@@ -19,11 +19,11 @@ import { base64url } from "./webhook-signing.ts";
 
 interface WakesHost {
   readonly store: SubscriptionStore;
-  /** One record of a wake stream. */
+  /** Appends one record to a wake stream. */
   append(path: string, text: string): Promise<void>;
   signingKey(): Promise<SigningKey>;
   readonly allowsLocalhost: boolean;
-  /** At this time a subscription's time is up. */
+  /** A subscription's time will be up at this time. */
   plan(at: number): void;
   waitUntil(work: Promise<unknown>): void;
 }
@@ -35,20 +35,20 @@ export class Wakes {
     this.#host = host;
   }
 
-  /** Wakes a worker if there is something to do and nobody is at it. True when it did. */
+  /** Wakes a worker if there is work and nobody works on it. True if it did. */
   consider(subscription: Subscription): boolean {
     const isIdle = subscription.state.phase === "idle";
     const path = isIdle ? this.#host.store.pendingPath(subscription.id) : undefined;
     return path !== undefined && this.happened(subscription, { kind: "pending", wake: this.#newWake(subscription) });
   }
 
-  /** A wake that is taken up by who asks for it. False while somebody else holds the lease. */
+  /** Makes a wake for the worker that asks for it. False if another worker has the lease. */
   claim(subscription: Subscription, worker: string): boolean {
     const wake = this.#newWake(subscription);
     return this.#apply(subscription, { kind: "claim", wake, worker }) !== undefined;
   }
 
-  /** True when another worker was woken. */
+  /** True if another worker was woken. */
   happened(subscription: Subscription, event: SubscriptionEvent): boolean {
     const actions = this.#apply(subscription, event) ?? [];
     if (actions.includes("acknowledge")) this.#acknowledge(subscription);
@@ -70,7 +70,7 @@ export class Wakes {
 
   #newWake({ id }: Subscription): NewWake {
     const seal = this.#host.store.secret("seal");
-    assert(seal !== undefined, "the seal of wake tokens is there before anybody is woken");
+    assert(seal !== undefined, "the seal of wake tokens exists before anybody is woken");
     return {
       wakeId: `w_${base64url(crypto.getRandomValues(new Uint8Array(12)))}`,
       token: newWakeToken(seal),
@@ -88,7 +88,7 @@ export class Wakes {
     if (config.type === "webhook") return this.#host.waitUntil(this.#deliver(id, wakeId));
     const stream = this.#host.store.pendingPath(id);
     const event = { type: "wake", subscription_id: id, stream, generation, ts: Date.now() };
-    // An event that does not get through is repeated when nobody has claimed by `until`.
+    // If this event gets lost, it is repeated when nobody has claimed by `until`.
     this.#host.waitUntil(this.#host.append(config.wakeStream!, JSON.stringify(event)).catch(() => undefined));
   }
 
@@ -109,9 +109,10 @@ export class Wakes {
       checkWebhook(config.webhookUrl!, this.#host.allowsLocalhost);
       answer = await postWebhook(config.webhookUrl!, body, await this.#host.signingKey());
     } catch {
-      // No answer is a failed attempt like any other.
+      // No answer counts as a failed attempt.
     }
-    // Called back, timed out, deleted or made anew during the await: life.ts compares the wakes.
+    // During the await the wake may have been called back or timed out, and the subscription deleted or made again.
+    // life.ts compares the wakes.
     const present = this.#host.store.get(id);
     if (!present) return;
     if (answer) this.happened(present, { kind: answer.done ? "finished" : "taken", wakeId });
@@ -119,7 +120,7 @@ export class Wakes {
   }
 }
 
-/** A subscription's streams as its wakes and claims name them. */
+/** A subscription's streams as wakes and claims name them. */
 export const streamsOf = (store: SubscriptionStore, id: string) =>
   store
     .links(id)

@@ -1,11 +1,11 @@
 /**
- * Which addresses a webhook may have: https to a public name or IPv4 address; where open access is set, also this
- * machine. Numbers in any notation, case and full-width letters are what the URL parser makes of them. What a public
- * name resolves to is not known here: the platform's own network has to refuse private addresses.
+ * Which addresses a webhook may have: https to a public name or IPv4 address and, if open access is set, also this
+ * machine. The URL parser has already normalised numbers in any notation, case and full-width letters. This code can't
+ * know what a public name resolves to: the platform's network must refuse private addresses.
  */
 import { EdgeError } from "../errors.ts";
 
-/** Names that resolve to an address written inside them, or to this machine. */
+/** Public domains whose names resolve to an address written in them, or to this machine. */
 const LOOPBACK_NAMES = new RegExp(
   `(^|\\.)(${(
     "nip.io sslip.io xip.io localtest.me lvh.me vcap.me lacolhost.com yoogle.com traefik.me 1u.ms " +
@@ -17,7 +17,7 @@ const LOOPBACK_NAMES = new RegExp(
 /** Domains that are never public, and names of metadata services. */
 const PRIVATE_NAMES =
   /(^|\.)(localhost|localdomain|local|internal|intranet|private|corp|home|lan|arpa|onion|test|invalid)$/;
-/** Above the ports of services that speak something else. */
+/** Ports below this belong to other services, except 443. */
 const FREE_PORT = 1_024;
 
 export function checkWebhook(text: string, allowsLocalhost: boolean): void {
@@ -28,7 +28,7 @@ export function checkWebhook(text: string, allowsLocalhost: boolean): void {
   const url = URL.parse(text);
   if (!url) return refuse("is not a URL");
   if (url.username !== "" || url.password !== "") return refuse("holds a user name or password");
-  // A name with a dot at its end is the same name.
+  // A dot at the end does not change a name.
   const host = url.hostname.toLowerCase().replace(/\.+$/, "");
   const isLocalhost = host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
   if (isLocalhost && allowsLocalhost && /^https?:$/.test(url.protocol)) return;
@@ -41,7 +41,7 @@ export function checkWebhook(text: string, allowsLocalhost: boolean): void {
   if (!isPublic) return refuse("has a host that is not public");
 }
 
-/** The blocks of RFC 6890 and of broadcast are nobody's on the Internet. */
+/** Addresses in the blocks of RFC 6890, multicast and broadcast are not public. */
 function isPublicAddress(host: string): boolean {
   const parts = host.split(".").map(Number);
   if (parts.length !== 4 || parts.some((part) => !(part <= 255))) return false;

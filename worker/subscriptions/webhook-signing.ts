@@ -1,6 +1,6 @@
 /**
- * The server's key for webhooks and tokens of wakes: Ed25519, made once, kept by one object, its public half at
- * `__ds/jwks.json`.
+ * The server's key for webhooks and for tokens of wakes: Ed25519, made once and kept by one object. Its public half is
+ * published at `__ds/jwks.json`.
  */
 import type { SigningKey } from "../rpc/subscription-peer.ts";
 
@@ -19,7 +19,7 @@ export async function newSigningKey(): Promise<SigningKey> {
   const pair = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as CryptoKeyPair;
   const privateJwk = (await crypto.subtle.exportKey("jwk", pair.privateKey)) as JsonWebKey;
   const { kty, crv, x } = (await crypto.subtle.exportKey("jwk", pair.publicKey)) as JsonWebKey;
-  // RFC 7638: the thumbprint of the required members in order.
+  // RFC 7638: the thumbprint is over the required members in this order.
   const print = await crypto.subtle.digest("SHA-256", encoder.encode(JSON.stringify({ crv, kty, x })));
   return {
     kid: `ds_${base64url(new Uint8Array(print)).slice(0, 22)}`,
@@ -46,7 +46,7 @@ export async function verifyText(
   return crypto.subtle.verify("Ed25519", key, signature, encoder.encode(text));
 }
 
-/** The value of `Webhook-Signature` for this body, now. */
+/** The value of `Webhook-Signature` for this body at this time. */
 export async function signatureOf(key: SigningKey, body: string, nowMs: number): Promise<string> {
   const seconds = Math.floor(nowMs / 1000);
   const signature = await signText(key, `${seconds}.${body}`);

@@ -1,20 +1,20 @@
-/** One delivery to a webhook: signed, with a time for its answer, of which only the beginning is read. */
+/** One delivery to a webhook: it is signed, has a time limit, and only the beginning of its answer is read. */
 import { concat } from "../../src/record/bytes.ts";
 import { signatureOf } from "./webhook-signing.ts";
 import type { SigningKey } from "../rpc/subscription-peer.ts";
 
 export const WEBHOOK_TIMEOUT_MS = 10_000;
-/** Of a webhook's answer; only `done` is looked for. */
+/** Bytes of a webhook's answer that are read; only `done` is looked for. */
 const ANSWER_BYTES = 4_096;
 
-/** What the webhook says; undefined where it has not taken the delivery. Throws where it can't be reached. */
+/** The webhook's answer. Undefined if it did not take the delivery. Throws if it can't be reached. */
 export async function postWebhook(
   url: string,
   body: string,
   key: SigningKey,
 ): Promise<{ readonly done: boolean } | undefined> {
   const headers = { "content-type": "application/json", "webhook-signature": await signatureOf(key, body, Date.now()) };
-  // Not followed: a redirect could lead where the address check would not have let us.
+  // Redirects are not followed: they could lead to an address that the check would have refused.
   const response = await fetch(url, {
     method: "POST",
     headers,
@@ -27,7 +27,7 @@ export async function postWebhook(
   return undefined;
 }
 
-/** The answer of a webhook, as far as it says that all is done. */
+/** Whether a webhook's answer says that all is done. */
 function doneIn(text: string): boolean {
   try {
     return (JSON.parse(text) as { readonly done?: unknown } | null)?.done === true;
@@ -36,7 +36,7 @@ function doneIn(text: string): boolean {
   }
 }
 
-/** The beginning of an answer's body. The rest is not read, whatever its length. */
+/** The beginning of an answer's body. The rest is not read, however long it is. */
 async function beginningOf(response: Response): Promise<string> {
   const reader = response.body?.getReader();
   if (!reader) return "";

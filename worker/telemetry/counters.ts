@@ -1,6 +1,6 @@
 /**
- * What one log object counts since it woke. prometheus.ts prints it; a scraper knows what it means that a counter
- * begins anew.
+ * What one log object has counted since it woke. prometheus.ts prints it; a scraper can handle counters that begin
+ * again.
  */
 
 export class Counters {

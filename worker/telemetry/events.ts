@@ -1,14 +1,13 @@
 /**
- * What happened, one JSON line per event, wide enough to answer questions that nobody asked beforehand. The Worker
- * tells of requests (append, read, create, delete, rejection), an object of what it does by itself (commit, seal,
- * archive).
+ * Events: one JSON line for each, with enough fields to answer questions that nobody foresaw. The Worker reports
+ * requests (append, read, create, delete, rejection); an object reports what it does by itself (commit, seal, archive).
  *
  *   TIDEMARK_EVENTS   all       everything, also each append, read and commit
  *                     changes   seals, archives, creations, deletions, rejections: the default
  *                     none
  *
- * Where an Analytics Engine data set is bound, each event is a data point too: index tenant, blobs event, path, code,
- * dialect, doubles status, milliseconds, bytes.
+ * If an Analytics Engine data set is bound, each event is also a data point: index tenant; blobs event, path, code,
+ * dialect; doubles status, milliseconds, bytes.
  */
 import type { Env } from "../env.ts";
 import { traceOf } from "../wire/durable-streams.ts";
@@ -49,11 +48,11 @@ const EVENT_OF: Readonly<Record<string, string>> = {
 export interface Asked {
   tenant?: string;
   path?: string;
-  /** Who gave the data: the stream's object, or segments in object storage. */
+  /** Where the data came from: the stream's object, or segments in object storage. */
   source?: string;
 }
 
-/** One event about a request and its answer. */
+/** Emits the event about a request and its answer. */
 export function told(env: Env, request: Request, response: Response, asked: Asked, startedMs: number): void {
   const { status } = response;
   const event = status >= 400 ? "rejection" : (EVENT_OF[request.method] ?? "read");

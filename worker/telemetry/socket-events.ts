@@ -1,7 +1,6 @@
 /**
- * Frames as events: each append, read and refusal of a WebSocket is told like a request of HTTP, with `source:
- * "socket"`. What the object decides it tells; what the Worker refuses before that (scope, rate, credits) the Worker
- * tells.
+ * Frames as events: each append, read and refusal on a WebSocket is reported like a request over HTTP, with `source:
+ * "socket"`. The object reports what it decides, the Worker what it refuses before (scope, rate, credits).
  */
 import { type Frame, FrameType } from "../../src/sync/frames.ts";
 import type { EventFields } from "./events.ts";
@@ -29,7 +28,7 @@ export const appended = (
   duplicate,
 });
 
-/** A follow is told when it begins; how much it was sent is in the metrics. */
+/** A follow is reported when it begins. How much it was sent is in the metrics. */
 export const read = (type: "follow" | "fetch", from: number, bytes: number): EventFields => ({
   source: SOURCE,
   status: 200,
@@ -49,7 +48,7 @@ export const refusalOf = ({ type, payload }: Pick<Frame, "type" | "payload">, th
   };
 };
 
-/** The first digits tell outboxes apart, and are no secret that lets one speak for it. */
+/** The first digits tell outboxes apart, and are not enough to speak for one. */
 const named = (outbox: string | null): string | undefined => outbox?.slice(0, 6);
 
 export const joined = (outbox: string | null, refusal: string | undefined): EventFields => ({

@@ -1,10 +1,10 @@
 /**
- * Which of a stream's representations a reader takes, by its Accept header (RFC 9110, 12.5.1): quality, wildcards, case
- * and quoted parameters as the standard has them. Every place that answers a read asks here.
+ * Which of a stream's representations a reader accepts, by its Accept header (RFC 9110, 12.5.1): quality, wildcards,
+ * case and quoted parameters as in the standard. Every place that answers a read uses this.
  *
- * The most specific range that names a representation gives its quality. Of two with the same quality the one that is
- * named more exactly is taken, then the one named first. Parameters other than `q` are not compared: bodies have one
- * form, whatever charset is asked.
+ * The most specific range that matches a representation gives its quality. If both have the same quality, the one that
+ * is named more exactly is chosen, then the one named first. Parameters other than `q` are not compared: a body has
+ * only one form, whatever charset is asked for.
  */
 import { MIMEType } from "whatwg-mimetype";
 import { EdgeError } from "../errors.ts";
@@ -12,7 +12,7 @@ import { mediaType } from "../stream/media-type.ts";
 
 export const BATCHES_TYPE = "application/vnd.tidemark.batches";
 export const EVENTS_TYPE = "text/event-stream";
-/** Values as the stream's own type has them, or record batches. */
+/** "values": values in the stream's own content type. "batches": record batches. */
 export type Dialect = "values" | "batches";
 
 interface Range {
@@ -21,7 +21,7 @@ interface Range {
   readonly quality: number;
 }
 
-/** Elements of a list header; a comma inside quotes is none of its commas. */
+/** The elements of a list header. A comma inside quotes does not separate elements. */
 function elementsOf(list: string): string[] {
   const found: string[] = [];
   let start = 0;
@@ -38,7 +38,7 @@ function elementsOf(list: string): string[] {
   return [...found, list.slice(start)];
 }
 
-/** Elements that are no media range, or have no quality from 0 to 1, say nothing. */
+/** Elements that are not a media range, or have no quality from 0 to 1, are ignored. */
 function rangesOf(accept: string): Range[] {
   const ranges: Range[] = [];
   for (const element of elementsOf(accept)) {
@@ -75,14 +75,14 @@ function matchOf(ranges: readonly Range[], essence: string): Match {
   return best;
 }
 
-/** Does a reader take this type? One that says nothing that can be understood takes any. */
+/** True if a reader accepts this type. A header without any valid range accepts every type. */
 export function accepts(accept: string | null | undefined, type: string): boolean {
   if (!accept || accept === "*/*") return true;
   const ranges = rangesOf(accept);
   return ranges.length === 0 || matchOf(ranges, mediaType(type)).quality > 0;
 }
 
-/** The dialect that a reader of a stream of this type wants; 406 when it takes neither. */
+/** The dialect that a reader of a stream of this type wants. NOT_ACCEPTABLE (406) if it accepts neither. */
 export function dialectOf(accept: string | null | undefined, contentType: string): Dialect {
   if (!accept || accept === "*/*") return "values";
   if (accept === BATCHES_TYPE) return "batches";

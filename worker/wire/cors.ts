@@ -1,30 +1,27 @@
 /**
- * Headers that every answer carries, so that pages of any origin may read it and no browser takes it for a page; and
- * the preflight.
+ * The headers of every answer, with which pages of any origin may read it and no browser shows it as a page; and the
+ * answer to preflight requests.
  */
 import { type Answer, responseOf } from "./http.ts";
 
-const SETTINGS = `Tidemark-Retention-Bytes, Tidemark-Retention-Records, Tidemark-Retention-Seconds, Tidemark-Compaction, Tidemark-Compaction-Lag-Seconds,
-  Tidemark-Compaction-Tombstone-Seconds`;
+const SETTINGS = `Tidemark-Retention-Bytes, Tidemark-Retention-Records, Tidemark-Retention-Seconds, Tidemark-Compaction,
+  Tidemark-Compaction-Lag-Seconds, Tidemark-Compaction-Tombstone-Seconds`;
 const EXPOSED =
-  `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag, Location,
-  Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding, Retry-After, Link,
-  Content-Range, Accept-Ranges, Age, Allow, Date, Vary, WWW-Authenticate, X-Accel-Buffering, CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, ${SETTINGS}`.replace(
-    /\s+/g,
-    " ",
-  );
+  `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag,
+  Location, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding,
+  Retry-After, Link, Content-Range, Accept-Ranges, Age, Allow, Date, Vary, WWW-Authenticate, X-Accel-Buffering,
+  CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, ${SETTINGS}`.replace(/\s+/g, " ");
 const ALLOWED =
-  `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch,
-  Producer-Seq, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Expected-Offset, Tidemark-Resent-Since, Tidemark-Sequences, ${SETTINGS},
-  Cache-Control, Pragma, If-Match, If-Modified-Since, X-Requested-With, traceparent, tracestate, baggage, sentry-trace, b3, X-B3-TraceId, X-B3-SpanId,
-  X-B3-ParentSpanId, X-B3-Sampled, X-B3-Flags, uber-trace-id, Request-Id, X-Request-ID, X-Correlation-ID`.replace(
-    /\s+/g,
-    " ",
-  );
+  `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At,
+  Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch, Producer-Seq, Stream-Forked-From, Stream-Fork-Offset,
+  Stream-Fork-Sub-Offset, Stream-Expected-Offset, Tidemark-Resent-Since, Tidemark-Sequences, ${SETTINGS},
+  Cache-Control, Pragma, If-Match, If-Modified-Since, X-Requested-With, traceparent, tracestate, baggage,
+  sentry-trace, b3, X-B3-TraceId, X-B3-SpanId, X-B3-ParentSpanId, X-B3-Sampled, X-B3-Flags, uber-trace-id,
+  Request-Id, X-Request-ID, X-Correlation-ID`.replace(/\s+/g, " ");
 
 /**
- * Names that a page's tools add without being asked. None can do harm: what the worker does not know it does not pass
- * on.
+ * Most names of further headers that a preflight may ask for, which a page's tools add by themselves. They do no harm:
+ * the worker does not pass on headers that it does not know.
  */
 const NAMES_MAX = 64;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
@@ -45,7 +42,7 @@ const ALWAYS = {
   "x-content-type-options": "nosniff",
   "cross-origin-resource-policy": "cross-origin",
   "referrer-policy": "no-referrer",
-  // Streams hold whatever their writers wrote, HTML too: opened as a page, it runs nothing and is framed by nobody.
+  // Streams hold whatever their writers wrote, even HTML. Opened as a page it must run nothing, and must not be framed.
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
   "x-frame-options": "DENY",
   "strict-transport-security": "max-age=31536000",

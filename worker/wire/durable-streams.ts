@@ -1,11 +1,11 @@
 /**
- * The words of the Durable Streams protocol: header names, and the parsing of what clients send. No state.
+ * The Durable Streams protocol in words: header names, and the parsing of what clients send. No state.
  */
 import { checkPath, decodePath } from "./paths.ts";
 import { parseOffset } from "./offsets.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { type WriterProducer, TRACE } from "../stream/writer-state.ts";
-import { shown } from "./fields.ts";
+import { quoted } from "./fields.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 
 export const H = {
@@ -27,12 +27,15 @@ export const H = {
   expectedOffset: "Stream-Expected-Offset",
   resentSince: "Tidemark-Resent-Since",
   sequences: "Tidemark-Sequences",
-  /** Ours: the first offset that is still there, and where an answer to a read begins. */
+  /**
+   * Not in the protocol but ours: the first offset that is still there, and the offset where an answer to a read
+   * begins.
+   */
   start: "Tidemark-Start-Offset",
   from: "Tidemark-From-Offset",
 } as const;
 
-/** A number in decimal digits, without sign, leading zero, decimals or exponent. */
+/** A number in decimal digits, without sign, leading zeros, decimals or exponent. */
 export function parseInteger(
   text: string,
   what: string,
@@ -41,24 +44,24 @@ export function parseInteger(
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = range;
   const value = /^(0|[1-9]\d*)$/.test(text) ? Number(text) : NaN;
   if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
-  throw badRequest(`${what} is ${shown(text)}; it must be a whole number from ${min} to ${max}, in digits alone`);
+  throw badRequest(`${what} is ${quoted(text)}; it must be a whole number from ${min} to ${max}, in digits alone`);
 }
 
-/** A hundred years, in seconds: beyond it a time is hardly meant, and dates end. */
+/** A hundred years in seconds. A longer time is hardly intended, and the range of dates ends at some point. */
 export const SECONDS_MAX = 3_155_760_000;
 
 /** Whole seconds, as milliseconds. */
 export const parseSeconds = (text: string, what: string, min = 0): number =>
   parseInteger(text, what, { min, max: SECONDS_MAX }) * 1000;
 
-/** Headers, or a few of them: names in any case. */
+/** Headers, or some of them. Names may be in any case. */
 export interface HeadersOf {
   get(name: string): string | null;
 }
 
 const CONTENT_TYPE_CHARS_MAX = 256;
 
-/** What a request says that its body is; undefined where it says nothing. */
+/** The content type that a request names for its body. Undefined if it names none. */
 export function contentTypeOf(headers: HeadersOf): string | undefined {
   const value = headers.get("content-type")?.trim();
   if (value === undefined || value === "") return undefined;
@@ -71,7 +74,7 @@ export function contentTypeOf(headers: HeadersOf): string | undefined {
 
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** The trace that a request is part of: the standard's own text, or nothing. */
+/** The traceparent of a request, if it is valid; otherwise undefined. */
 export function traceOf(headers: HeadersOf): string | undefined {
   const value = headers.get(TRACE);
   return value !== null && TRACEPARENT.test(value) ? value : undefined;
@@ -79,7 +82,7 @@ export function traceOf(headers: HeadersOf): string | undefined {
 
 const RFC3339 = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/i;
 
-/** A day and an hour that are in no calendar become others when they are parsed: such a time is refused. */
+/** The parser turns a day or an hour that does not exist into another one, so such a time is refused. */
 function isTime(text: string): boolean {
   const [, day = "", time = ""] = RFC3339.exec(text) ?? [];
   const at = Date.parse(`${day}T${time}Z`);
@@ -97,7 +100,7 @@ export function lifetimeOf(headers: HeadersOf): Lifetime {
   if (ttl !== null && expiresAt !== null) throw badRequest("Stream-TTL and Stream-Expires-At exclude each other");
   if (expiresAt !== null && !isTime(expiresAt)) {
     throw badRequest(
-      `${H.expiresAt} is ${shown(expiresAt)}; it must be a time of RFC 3339 that exists, such as 2027-02-28T00:00:00Z`,
+      `${H.expiresAt} is ${quoted(expiresAt)}; it must be a time of RFC 3339 that exists, such as 2027-02-28T00:00:00Z`,
     );
   }
   return {
@@ -112,7 +115,7 @@ export interface ForkOf {
   readonly subOffset: number;
 }
 
-/** Where a PUT forks from, undefined for a stream of its own. `prefix` is the URL path before stream paths. */
+/** The fork that a PUT asks for; undefined if it asks for none. `prefix` is the URL path before stream paths. */
 export function forkOf(headers: HeadersOf, prefix: string): ForkOf | undefined {
   const from = headers.get(H.forkedFrom);
   const offset = headers.get(H.forkOffset) ?? undefined;
@@ -130,14 +133,14 @@ export function forkOf(headers: HeadersOf, prefix: string): ForkOf | undefined {
 const PRODUCER_ID_CHARS_MAX = 256;
 const SEQ_CHARS_MAX = 256;
 
-/** Kept with the stream, like a producer's name. */
+/** Bounded, because it is stored with the stream, like a producer's name. */
 export function seqOf(headers: HeadersOf): string | undefined {
   const seq = headers.get(H.seq) ?? undefined;
   if (seq === undefined || (seq !== "" && seq.length <= SEQ_CHARS_MAX)) return seq;
   throw badRequest(`${H.seq} must have 1 to ${SEQ_CHARS_MAX} characters`);
 }
 
-/** All three headers or none. */
+/** The producer's three headers, which must be given together or not at all. */
 export function producerOf(headers: HeadersOf): WriterProducer | undefined {
   const id = headers.get(H.producerId);
   const epoch = headers.get(H.producerEpoch);
@@ -165,7 +168,7 @@ export function readRequestOf(url: URL): ReadRequest {
   const live = url.searchParams.get("live");
   if (offsets.length > 1) throw badRequest(`offset is given ${offsets.length} times; it must be given once`);
   if (live !== null && live !== "long-poll" && live !== "sse" && live !== "true") {
-    throw badRequest(`live is ${shown(live)}; it must be long-poll or sse`);
+    throw badRequest(`live is ${quoted(live)}; it must be long-poll or sse`);
   }
   if (live !== null && offsets.length === 0) throw badRequest("a live read needs an offset");
   return {

@@ -1,18 +1,18 @@
 /**
- * Fields of JSON bodies that clients send. Every check throws BAD_REQUEST with the field's name, what was given and
- * what is allowed, so that nothing of a wrong kind goes any further.
+ * Fields of JSON bodies that clients send. Every check throws BAD_REQUEST with the field's name, its value and what is
+ * allowed, so that no value of a wrong kind gets any further.
  */
 import { badRequest } from "../errors.ts";
 
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** Half a surrogate pair is no character: UTF-8 can't hold it, so that two such texts would become one. */
+/** Half a surrogate pair is not a character. UTF-8 can't hold it, so two different such texts would become the same. */
 export const isWholeText = (text: string): boolean => !/\p{Surrogate}/u.test(text);
 
 const SHOWN_CHARS = 60;
 
-/** A value as an error names it: its beginning as JSON, or its kind. */
-export function shown(value: unknown): string {
+/** How an error shows a value: its beginning as JSON, or its kind. */
+export function quoted(value: unknown): string {
   if (value === undefined) return "absent";
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "object" && value !== null) return "an object";
@@ -21,7 +21,7 @@ export function shown(value: unknown): string {
 }
 
 const refuse = (name: string, value: unknown, allowed: string): never => {
-  throw badRequest(`${name} is ${shown(value)}; it must be ${allowed}`);
+  throw badRequest(`${name} is ${quoted(value)}; it must be ${allowed}`);
 };
 
 export function objectField(value: unknown, name: string): Fields {
@@ -34,7 +34,7 @@ export function textField(value: unknown, name: string, max: number): string {
   return isFine ? value : refuse(name, value, `a text of 1 to ${max} characters, without half a surrogate pair`);
 }
 
-/** Absent and null mean the same: nothing. */
+/** Absent and null both mean that there is no value. */
 export function optionalText(value: unknown, name: string, max: number): string | null {
   return value === undefined || value === null ? null : textField(value, name, max);
 }
@@ -49,19 +49,19 @@ export function numberField(value: unknown, name: string, { min, max }: Range): 
   return isFine ? value : refuse(name, value, `a whole number from ${min} to ${max}`);
 }
 
-/** True, false or absent. A text "true" is refused: whoever sends it means something, and would not be heard. */
+/** true, false or absent. The text "true" is refused, because its sender would believe that it counts. */
 export function flagField(value: unknown, name: string): boolean {
   if (value === undefined || value === null) return false;
   return typeof value === "boolean" ? value : refuse(name, value, "true or false");
 }
 
-/** Absent and null are an empty list. */
+/** Absent and null both mean an empty list. */
 export function listField(value: unknown, name: string, max: number): readonly unknown[] {
   if (value === undefined || value === null) return [];
   return Array.isArray(value) && value.length <= max ? value : refuse(name, value, `a list of at most ${max} elements`);
 }
 
-/** A body that is a JSON object; an empty one has no fields. */
+/** A body that is a JSON object. An empty body has no fields. */
 export function fieldsOf(text: string): Fields {
   if (text.trim() === "") return {};
   let parsed: unknown;

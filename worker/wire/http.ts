@@ -1,5 +1,5 @@
 /**
- * How answers look, whoever gives them: the one table from an error's code to status and headers, the one body of
+ * How answers look, whoever makes them: the one table from an error's code to status and headers, and the one body of
  * errors (`{ "error": { code, message, kind, details } }`). docs/edge.md prints the table.
  */
 import type { ErrorDetails } from "../../src/errors.ts";
@@ -7,10 +7,10 @@ import { type EdgeCode, EdgeError, type EdgeOwnCode, type EdgeWireError } from "
 import { H } from "./durable-streams.ts";
 import { formatOffset } from "./offsets.ts";
 
-/** An error's code beside its body, so that HEAD and logs have it as well. */
+/** The error's code as a header, so that answers to HEAD and logs have it as well. */
 export const ERROR_HEADER = "tidemark-error";
 
-/** The status of each code. What is not here is 500, or 503 where the caller has to open again. */
+/** The status of each code. Other codes get 500, or 503 if the caller has to open again. */
 export const STATUS_OF: Readonly<Record<EdgeOwnCode, number> & Partial<Record<EdgeCode, number>>> = {
   BAD_REQUEST: 400,
   INVALID_ARGUMENT: 400,
@@ -60,11 +60,11 @@ interface OtherStatus {
   is(details: ErrorDetails): boolean;
 }
 
-/** Where the protocol has another status for a case of the same code, and its conformance suite asks for it. */
+/** Cases of a code for which the protocol has another status, which its conformance suite checks. */
 export const OTHER_STATUS_OF: Partial<Record<EdgeCode, OtherStatus>> = {
   // A new epoch that does not begin with sequence 0.
   OUT_OF_ORDER_SEQUENCE: { status: 400, is: ({ unknownProducer }) => unknownProducer === false },
-  // Records that have been there, and were let go.
+  // Records that were there and have been removed.
   OFFSET_OUT_OF_RANGE: { status: 410, is: ({ offset, logStartOffset }) => Number(offset) < Number(logStartOffset) },
 };
 
@@ -83,7 +83,7 @@ const text =
     value;
 const RETRY = { "Retry-After": ({ retryAfter }: ErrorDetails) => String(retryAfter ?? 1) };
 
-/** The headers of each code, from its details; one without the detail is left out. */
+/** The headers of each code, made from its details. A header is left out if the detail is missing. */
 export const HEADERS_OF: Partial<Record<EdgeCode, Readonly<Record<string, Says>>>> = {
   UNAUTHORIZED: { "WWW-Authenticate": text('Bearer realm="tidemark"') },
   FENCED_PRODUCER: { [H.producerEpoch]: number("currentEpoch") },
@@ -120,7 +120,9 @@ function headersOf({ code, details }: EdgeError): Record<string, string> {
   return headers;
 }
 
-/** An answer before it is a Response: it can be handed from object to Worker, and gets all its headers at once. */
+/**
+ * An answer before it is a Response: an object can return it to the Worker by RPC, which then adds all headers at once.
+ */
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -138,7 +140,7 @@ export const responseOf = ({ status, headers, body }: Answer): Response => new R
 export const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response =>
   responseOf(jsonAnswer(status, body, headers));
 
-/** Anything thrown, as all dialects tell it. What nobody threw on purpose goes to the log. */
+/** Anything thrown, in the form that all dialects report. An error that nobody threw on purpose is logged. */
 function edgeErrorOf(thrown: unknown): EdgeError {
   if (!EdgeError.isOne(thrown)) {
     const message = String((thrown as Error | undefined)?.stack ?? thrown);
@@ -147,11 +149,11 @@ function edgeErrorOf(thrown: unknown): EdgeError {
   return EdgeError.from(thrown);
 }
 
-/** The protocol names these beside the code. */
+/** The protocol wants these fields beside the code. */
 const besideCode = ({ code, details }: EdgeError): object =>
   code === "ALREADY_CLAIMED" ? { current_holder: details["holder"], generation: details["generation"] } : {};
 
-/** The answer to anything thrown. */
+/** The answer for anything that was thrown. */
 export function errorAnswer(thrown: unknown): Answer {
   const error = edgeErrorOf(thrown);
   return jsonAnswer(statusOf(error), { error: { ...error.toWire(), ...besideCode(error) } }, headersOf(error));
@@ -162,7 +164,7 @@ export const errorResponse = (thrown: unknown): Response => responseOf(errorAnsw
 /** The same for the error frame of a socket, whose payload is what HTTP has under `error`. */
 export const wireErrorOf = (thrown: unknown): EdgeWireError => edgeErrorOf(thrown).toWire();
 
-/** What an object has refused, from its answer. */
+/** The error with which an object refused a request, from its answer. */
 export async function refusalIn(response: Response): Promise<EdgeError> {
   const { error } = (await response.json().catch(() => ({}))) as { error?: unknown };
   return EdgeError.fromWire(error);

@@ -1,9 +1,9 @@
 /**
- * Offsets as text: a record's number in 16 digits, an underscore and 16 zeros (reserved). So an offset sorts as text,
- * and it is a number again without loss, because offsets are safe integers.
+ * Offsets as text: a record's number in 16 digits, an underscore, and 16 zeros (reserved). So offsets sort correctly as
+ * text, and become numbers again without loss, because they are safe integers.
  */
 import { badRequest } from "../errors.ts";
-import { shown } from "./fields.ts";
+import { quoted } from "./fields.ts";
 
 const DIGITS = 16;
 const RESERVED = "0".repeat(DIGITS);
@@ -11,7 +11,7 @@ const OFFSET = /^(\d{16})_0{16}$/;
 
 export const formatOffset = (offset: number): string => `${String(offset).padStart(DIGITS, "0")}_${RESERVED}`;
 
-/** A position that a client names: an offset, the start, or the tail. */
+/** A position that a client names: an offset, the start, or the end. */
 export function parseOffset(text: string, what = "offset"): number | "start" | "now" {
   if (text === "-1") return "start";
   if (text === "now") return "now";
@@ -19,12 +19,12 @@ export function parseOffset(text: string, what = "offset"): number | "start" | "
   if (Number.isSafeInteger(offset)) return offset;
   const allowed =
     "-1 (the start), now (the end), or an offset as answers give it: that of record 10 is " + `${formatOffset(10)}`;
-  throw badRequest(`${what} is ${shown(text)}; it must be ${allowed}`);
+  throw badRequest(`${what} is ${quoted(text)}; it must be ${allowed}`);
 }
 
-/** An offset that is a number: neither the start nor the end will do. */
+/** A position that must be an offset: neither the start nor the end is allowed. */
 export function numberedOffset(text: string, what: string): number {
   const offset = parseOffset(text, what);
   if (typeof offset === "number") return offset;
-  throw badRequest(`${what} is ${shown(text)}; it must be an offset as Stream-Next-Offset gives it`);
+  throw badRequest(`${what} is ${quoted(text)}; it must be an offset as Stream-Next-Offset gives it`);
 }

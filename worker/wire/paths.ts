@@ -1,4 +1,4 @@
-/** Paths of streams inside URLs, and back. */
+/** Paths of streams in URLs: decoding, checking and encoding. */
 import { badRequest } from "../errors.ts";
 import { isWholeText } from "./fields.ts";
 
@@ -6,8 +6,8 @@ export const STREAM_PREFIX = "/v1/stream/";
 export const SEGMENT_PREFIX = "/v1/segment/";
 
 /**
- * Parts of a URL that are looked at for every request. Parsing costs more than routing, and most requests are for a few
- * places.
+ * The parts of a URL that every request needs. Parsed URLs are kept, because parsing costs more than routing and most
+ * requests go to a few URLs.
  */
 export interface Place {
   readonly hostname: string;
@@ -21,14 +21,14 @@ export function placeOf(url: string): Place {
   const known = places.get(url);
   if (known) return known;
   const { hostname, pathname } = new URL(url);
-  // With a query hardly any comes twice.
+  // A URL with a query is seldom repeated, so it is not kept.
   if (url.length > PLACE_CHARS_MAX || url.includes("?")) return { hostname, pathname };
   if (places.size >= PLACES_MAX) places.clear();
   places.set(url, { hostname, pathname });
   return { hostname, pathname };
 }
 
-/** A stream's address. What was asked of it in the query is no part of it. */
+/** A stream's address: the URL without its query. */
 export function withoutQuery(url: string): string {
   const { origin, pathname } = new URL(url);
   return origin + pathname;
@@ -42,18 +42,18 @@ export function decodePath(path: string): string {
   }
 }
 
-/** Of a stream's path in UTF-8; a longer one is refused. */
+/** Most bytes of a stream's path in UTF-8. A longer path is refused. */
 export const PATH_BYTES_MAX = 1024;
 
-/** A stream's path as names of objects can hold it. `what` is its name in the error. */
+/** A stream's path in a form that names of objects can hold. `what` is the path's name in the error. */
 export function checkPath(path: string, what: string): string {
   if (!isWholeText(path)) throw badRequest(`${what} holds half a surrogate pair; it must be text that UTF-8 can hold`);
-  // Three bytes a character at most.
+  // A character has at most three bytes, so the bytes are counted only for long paths.
   const isTooLong = path.length * 3 > PATH_BYTES_MAX && new TextEncoder().encode(path).length > PATH_BYTES_MAX;
   if (path === "" || isTooLong) throw badRequest(`${what} must have 1 to ${PATH_BYTES_MAX} bytes in UTF-8`);
   if (/[\0-\x1f\x7f]/.test(path)) throw badRequest(`${what} must have no control characters`);
   return path;
 }
 
-/** A path inside a URL: whatever is in it, it stays one. */
+/** The path inside a URL. Every segment is encoded. */
 export const encodePath = (path: string): string => path.split("/").map(encodeURIComponent).join("/");

@@ -1,6 +1,6 @@
-/** Which paths a pattern means: in a token's scope, and in a subscription. */
+/** Which paths a pattern matches, in a token's scope and in a subscription. */
 
-/** `*` is one path segment or a part of one, `**` any number of segments. Matched without backtracking over text. */
+/** `*` stands for one path segment or a part of one, `**` for any number of segments. Matches without backtracking. */
 export function matches(pattern: string, path: string): boolean {
   const wanted = pattern.split("/");
   const given = path.split("/");

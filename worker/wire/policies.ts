@@ -2,19 +2,19 @@
 import type { CompactionSettings, RetentionSettings } from "../../src/log/types.ts";
 import { badRequest } from "../errors.ts";
 import { type HeadersOf, parseInteger, parseSeconds } from "./durable-streams.ts";
-import { shown } from "./fields.ts";
+import { quoted } from "./fields.ts";
 
 const BYTES = "Tidemark-Retention-Bytes";
 const RECORDS = "Tidemark-Retention-Records";
 const SECONDS = "Tidemark-Retention-Seconds";
 
-/** What a PUT asks for; undefined: everything stays. */
+/** What a PUT asks for. Undefined: all records stay. */
 export function retentionOf(headers: HeadersOf): RetentionSettings | undefined {
   const of = (name: string, parse: (text: string, name: string) => number): number | undefined => {
     const text = headers.get(name);
     return text === null ? undefined : parse(text, name);
   };
-  // 0 would keep nothing; who wants no limit leaves the header out.
+  // 0 would keep nothing. Without a limit the header is left out.
   const count = (text: string, name: string): number => parseInteger(text, name, { min: 1 });
   const [maxBytes, maxRecords, maxAgeMs] = [
     of(BYTES, count),
@@ -33,7 +33,7 @@ export function describeRetention({ maxBytes, maxRecords, maxAgeMs }: RetentionS
   return {
     ...(maxBytes !== undefined && { [BYTES]: String(Math.ceil(maxBytes)) }),
     ...(maxRecords !== undefined && { [RECORDS]: String(Math.ceil(maxRecords)) }),
-    // The header has whole seconds: never less than was asked for.
+    // The header has whole seconds; it is rounded up, so it never shows less than was asked for.
     ...(maxAgeMs !== undefined && { [SECONDS]: String(Math.ceil(maxAgeMs / 1000)) }),
   };
 }
@@ -42,7 +42,7 @@ const BY_KEY = "Tidemark-Compaction";
 const LAG = "Tidemark-Compaction-Lag-Seconds";
 const TOMBSTONES = "Tidemark-Compaction-Tombstone-Seconds";
 
-/** What a PUT asks for; undefined: nothing is compacted. */
+/** What a PUT asks for. Undefined: nothing is compacted. */
 export function compactionOf(headers: HeadersOf): CompactionSettings | undefined {
   const kind = headers.get(BY_KEY);
   const ms = (name: string): number | undefined => {
@@ -52,7 +52,7 @@ export function compactionOf(headers: HeadersOf): CompactionSettings | undefined
   };
   const [minLagMs, tombstoneRetentionMs] = [ms(LAG), ms(TOMBSTONES)];
   if (kind === null) return undefined;
-  if (kind !== "key") throw badRequest(`${BY_KEY} is ${shown(kind)}; it must be key`);
+  if (kind !== "key") throw badRequest(`${BY_KEY} is ${quoted(kind)}; it must be key`);
   return {
     ...(minLagMs !== undefined && { minLagMs }),
     ...(tombstoneRetentionMs !== undefined && { tombstoneRetentionMs }),
@@ -64,7 +64,7 @@ export function describeCompaction(compaction: CompactionSettings | undefined): 
   const { minLagMs, tombstoneRetentionMs } = compaction;
   return {
     [BY_KEY]: "key",
-    // The headers have whole seconds: never less than was asked for.
+    // The headers have whole seconds; they are rounded up, so they never show less than was asked for.
     ...(minLagMs !== undefined && { [LAG]: String(Math.ceil(minLagMs / 1000)) }),
     ...(tombstoneRetentionMs !== undefined && { [TOMBSTONES]: String(Math.ceil(tombstoneRetentionMs / 1000)) }),
   };

@@ -1,6 +1,6 @@
 /**
- * How an answer to a read looks, whoever has read (the stream's object, or the Worker from object storage) and in
- * whatever dialect.
+ * How an answer to a read looks in every dialect, whoever has read (the stream's object, or the Worker from object
+ * storage).
  */
 import { mediaType } from "../stream/media-type.ts";
 import { longBody, type LongRead } from "../stream/streamed-read.ts";
@@ -15,7 +15,7 @@ interface Read {
   readonly ended: boolean;
 }
 
-/** Of an answer to a read, whoever has read and in whatever dialect. */
+/** The headers of an answer to a read. */
 const readHeaders = (
   from: number,
   { nextOffset, upToDate, ended }: Read,
@@ -34,7 +34,7 @@ export const batchesHeaders = (from: number, read: Read): Record<string, string>
   "cache-control": "no-store",
 });
 
-/** Data of a catch-up read, whoever has read them. */
+/** The answer to a catch-up read. */
 export function readAnswer(
   { id, contentType }: { readonly id: string; readonly contentType: string },
   found: LongRead,
@@ -48,7 +48,7 @@ export function readAnswer(
     headers["cache-control"] = "public, max-age=60, stale-while-revalidate=300";
     if (asked.get("if-none-match")?.includes(headers["etag"])) return new Response(null, { status: 304, headers });
   }
-  // An empty array, not an empty body: what a reader parses is JSON at the tail as well.
+  // At the end of a JSON stream an empty array, not an empty body, so that a reader can always parse JSON.
   if (found.rest)
     return new Response(longBody(found, mediaType(contentType) === "application/json"), { status: 200, headers });
   return new Response(

@@ -1,11 +1,11 @@
-/** A request's body, read whole and within its bound; an isolate bounds what all of its large bodies hold together. */
+/** Reads a request's body whole and within its limit. An isolate limits how much all its large bodies hold together. */
 import { concat } from "../../src/record/bytes.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 
-/** One request's body. More comes in several. */
+/** Largest body of one request. More data go in several requests. */
 export const BODY_BYTES_MAX = 16 * 1024 * 1024;
 
-/** A body that is shorter than it said, or badly cut, is the sender's fault. */
+/** A body that is shorter than its length says, or badly chunked, is the sender's fault. */
 export async function readBody(request: Request, max = BODY_BYTES_MAX): Promise<Uint8Array> {
   try {
     return await bodyWithin(request, max);
@@ -14,9 +14,12 @@ export async function readBody(request: Request, max = BODY_BYTES_MAX): Promise<
   }
 }
 
-/** Such a body is read by the runtime, in one piece. */
+/** A body of up to this size is read by the runtime in one piece. */
 const AT_ONCE_BYTES = 1024 * 1024;
-/** Of larger bodies that this isolate is reading. It counts what has come, so that a slow sender holds up nobody. */
+/**
+ * Limit of the bytes of larger bodies that this isolate is reading. Only bytes that have arrived count, so that a slow
+ * sender does not block others.
+ */
 const HELD_BYTES_MAX = 64 * 1024 * 1024;
 let held = 0;
 
@@ -27,7 +30,7 @@ async function bodyWithin(request: Request, max: number): Promise<Uint8Array> {
     if (length > max) throw new EdgeError("TOO_LARGE", `the body of this request has at most ${max} bytes`);
   };
   check();
-  // The runtime holds a body to the length that it names.
+  // The runtime makes sure that a body has the length that it names.
   if (length > 0 && length <= AT_ONCE_BYTES) return new Uint8Array(await request.arrayBuffer());
   const parts: Uint8Array[] = [];
   length = 0;

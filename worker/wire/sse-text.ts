@@ -1,19 +1,20 @@
 /**
- * Text of a stream in events. An append may end anywhere: inside a character, or between the two bytes of a line break.
- * The events' texts joined are still the stream's text, whatever the answers' and appends' borders are:
+ * The text of a stream in events. An append may end anywhere: inside a character, or between the two bytes of a line
+ * break. The texts of the events, joined, must still be the stream's text, wherever answers and appends begin and end:
  *
- *   character   what there is of it waits for the rest: in the decoder while the answer lasts, and behind its end in the stream. The
+ *   character   its first bytes wait for the rest: in the decoder while the answer lasts. If the answer ends, the next
+ *               answer begins with the bytes before its offset (the lead), so nothing is lost or sent twice
  *               next answer begins with what stands before its offset (the lead), so nothing is lost or said twice.
- *   CR LF       a CR at the end of an event is its line break at once; the LF that follows is then none of its own.
+ *   CR LF       a CR at the end of an event is a line break at once; an LF that follows is then ignored
  */
 import type { Kernel } from "../../src/kernel/types.ts";
 import type { Stream } from "../stream/stream.ts";
 import { recordsIn } from "../stream/values.ts";
 
 const CR = 0x0d;
-/** A character has at most four bytes, so at most three of one that is not whole. */
+/** A character has at most four bytes, so an unfinished one has at most three. */
 const LEAD_BYTES_MAX = 3;
-/** Offsets that are looked at for them: records without a value and holes count, too. */
+/** How many offsets back the lead is searched. Records without a value, and holes, count as well. */
 const LEAD_OFFSETS_MAX = 8;
 const LEAD_READ_BYTES = 64 * 1024;
 
@@ -21,14 +22,14 @@ export class LiveText {
   readonly #decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
   #isBehindCr = false;
 
-  /** `lead` as leadOf says it. */
+  /** `lead` is the result of leadOf. */
   constructor(lead: string) {
     const bytes = Uint8Array.from(lead.match(/../g) ?? [], (digits) => parseInt(digits, 16));
     this.#isBehindCr = bytes[0] === CR;
     if (!this.#isBehindCr) this.#decoder.decode(bytes, { stream: true });
   }
 
-  /** `isEnd`: nothing follows, so what is no whole character is said as U+FFFD. */
+  /** `isEnd` means that nothing follows: an unfinished character becomes U+FFFD. */
   next(bytes: Uint8Array, isEnd: boolean): string {
     const text = this.#decoder.decode(bytes, { stream: !isEnd });
     if (text === "") return "";
@@ -50,7 +51,7 @@ function unfinishedOf(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * What a text that goes on at `from` has to know of the bytes before it, in hexadecimal: an unfinished character, or a
+ * What a text that continues at `from` must know of the bytes before it, in hexadecimal: an unfinished character, or a
  * CR.
  */
 export async function leadOf(kernel: Kernel, stream: Stream, from: number): Promise<string> {

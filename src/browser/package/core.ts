@@ -1,6 +1,6 @@
 /**
  * core.js of the package: the page's part, the worker's part, what both share (kernel, record batches, protocol), and a
- * worker's first steps. What the parts need of it, the build exports as well.
+ * worker's first steps. The build also exports what the parts take from it.
  *
  *   page     browser.js → import(core.js) → use() → openTide() → new Worker(core.js)
  *   worker   core.js, being the script that it was started with, → work() → host() → start()
@@ -11,8 +11,8 @@ import { start } from "../worker/start.ts";
 import { type Handed, useErrors } from "./errors.ts";
 import { ownErrors } from "./own-errors.ts";
 
-export { destroy, openTide } from "../page/open-tide.ts";
-/** What more than one part needs has its place here. */
+export { destroyNamed, openTide } from "../page/open-tide.ts";
+/** What more than one part needs is here. */
 export { proveTerm, waitAlone } from "../volume/sole-writer.ts";
 
 export function use(handed: Handed, addresses: Parts): void {
@@ -20,12 +20,12 @@ export function use(handed: Handed, addresses: Parts): void {
   useParts(addresses);
 }
 
-/** A worker's first message says what it is for. */
+/** The first message to a worker says what it must do. */
 export function work(): void {
   addEventListener("message", ({ data }: MessageEvent<HostOptions | StandBy>) => void begin(data), { once: true });
 }
 
-/** In the instance of core.js that parts are handed, too. */
+/** Runs the worker's part in that instance of core.js which is also passed to parts. */
 export function host(options: HostOptions | StandBy): void {
   use(ownErrors(), options.parts);
   void start(options);
@@ -33,8 +33,8 @@ export function host(options: HostOptions | StandBy): void {
 
 async function begin(options: HostOptions | StandBy): Promise<void> {
   try {
-    // In WebKit a worker's script and the module that import() gives under its address are two: all that follows is of
-    // the second.
+    // In WebKit a worker's script, and the module that import() returns for the same address, are two instances.
+    // Everything from here on uses the second.
     const core = (await import(/* @vite-ignore */ import.meta.url)) as { readonly host: typeof host };
     core.host(options);
   } catch (cause) {

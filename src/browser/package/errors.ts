@@ -1,7 +1,7 @@
 /**
- * errors.ts and load.ts as core.js and its parts see them: a page has them from browser.js already and hands them over,
- * a worker makes its own (own-errors.ts). So there is one TidemarkError in each, and `instanceof` holds for whatever is
- * thrown. The build puts this in their place.
+ * Replaces errors.ts and load.ts in core.js and its parts: a page has those from browser.js already and passes them on,
+ * and a worker makes its own (own-errors.ts). So each has one TidemarkError, and `instanceof` holds for every error.
+ * The build puts this file in their place.
  */
 import type * as Errors from "../../errors.ts";
 import type * as Load from "../platform/load.ts";

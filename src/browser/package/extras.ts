@@ -1,4 +1,4 @@
-/** extras.js of the package: what is loaded on demand, in one file (platform/parts.ts). */
+/** extras.js of the package: code that is loaded on demand, in one file (platform/parts.ts). */
 export { firstAt } from "../../log/time-seek.ts";
 export { Upkeep } from "../../log/upkeep.ts";
 export { compressBatch, gunzip } from "../../record/codec.ts";

@@ -1,6 +1,6 @@
 /**
- * Where the package's files lie: beside browser.js, as the app's bundler sees them in `new URL("./…",
- * import.meta.url)`, or in the folder that open() is told.
+ * Where the package's files are: beside browser.js, as the app's bundler sees them in `new URL("./…",
+ * import.meta.url)`, or in the folder that open() names.
  */
 import { assert, TidemarkError } from "../../errors.ts";
 import type { Core, Files } from "../page/files.ts";
@@ -17,8 +17,8 @@ interface CoreFile extends Core {
 }
 
 /**
- * Vite up to 7 bundles packages into a folder of its own for its development server, and leaves the files beside them
- * behind. Where they are, it serves them as well. Vite 8 names that place itself.
+ * For its development server, Vite up to 7 bundles packages into a folder of its own and leaves the files beside them
+ * behind. It also serves those at their own place. Vite 8 uses that place by itself.
  */
 const installed = ({ href }: URL): string =>
   href.replace(/\/node_modules\/\.vite\/deps\/([^/]+)$/, "/node_modules/tidemark/dist/$1");
@@ -59,7 +59,7 @@ function besideOrNowhere(): Addresses {
   try {
     return beside();
   } catch (cause) {
-    // Bundled into a script that is no module: it knows no address of its own.
+    // The app is bundled into a script that is not a module, so it does not know its own address.
     throw loadFailed("core.js", "beside the app's script", cause);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * tabs.js of the package: what is loaded when a second tab shows up (platform/parts.ts). The volume in memory is here,
- * because a worker that stands by rehearses over one: a second tab needs no extras.js.
+ * tabs.js of the package: loaded when a second tab appears (platform/parts.ts). The volume in memory is here because a
+ * standby worker does its warm-up over one; so a second tab needs no extras.js.
  */
 export { MemoryVolume } from "../../store/memory-volume.ts";
 export { Tabs } from "../tabs/membership.ts";

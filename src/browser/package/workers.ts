@@ -1,8 +1,7 @@
 /**
- * How the package starts its workers: core.js, which this module is inside of, is their script as well. From another
- * origin no script can be started; a line of code of the page's own origin that imports it can. A SharedWorker like
- * that would not be the same one for two tabs: there the browser refuses, and ports are replaced by channels
- * (broker-client.ts).
+ * How the package starts its workers: core.js, which contains this module, is their script as well. A script of another
+ * origin can't be started, but one line of the page's own origin that imports it can. A SharedWorker started that way
+ * would not be the same one for two tabs. There the browser refuses, and channels replace ports (broker-client.ts).
  */
 import { parts } from "../platform/parts.ts";
 import { trusted } from "../platform/trusted-types.ts";

@@ -1,11 +1,11 @@
-/** Appending a whole iterable: the source is pulled as fast as acks come in. Loaded when it is first done. */
+/** Appends a whole iterable: the source is read as fast as acks come in. Loaded by the first such call. */
 import { TidemarkError } from "../../errors.ts";
 import type { Ack, Producer } from "../../delivery/producer.ts";
 import { refused } from "../../topic/check.ts";
 import type { AppendAllOptions } from "../api.ts";
 import { laterTurn } from "../platform/timing.ts";
 
-/** Records after which a source that never waits makes room for acks and the page's own work. */
+/** After this many records of a source that never waits, acks and the page's own work get a turn. */
 const PROGRESS_RECORDS = 4096;
 
 type Source<T> = Iterator<T | PromiseLike<T>> | AsyncIterator<T>;
@@ -20,12 +20,12 @@ function sourceOf<T>(records: Iterable<T> | AsyncIterable<T>): Source<T> {
   return iterate.call(records);
 }
 
-/** What ends the whole before the source does. */
+/** Ends the whole before the source's end. */
 class Stop {
   failure: { readonly thrown: unknown } | undefined;
   /**
-   * By an abort, or because the tide was closed: then nothing is waited for. A record that was refused lets those
-   * before it end.
+   * True for an abort, and for a closed tide: then nothing is waited for. After a refused record, the records before it
+   * may finish.
    */
   isAtOnce = false;
   #wake: (() => void) | undefined;
@@ -36,7 +36,7 @@ class Stop {
     this.#wake?.();
   }
 
-  /** Resolves with `work`, or with nothing when this stops. One wait at a time. */
+  /** Resolves with `work`, or with undefined when this stops. Only one wait at a time. */
   orStop<T>(work: PromiseLike<T>, isStopped = (): boolean => this.failure !== undefined): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       this.#wake = () => isStopped() && resolve(undefined);
@@ -48,18 +48,18 @@ class Stop {
 
 export interface AppendAllInput<T> {
   readonly records: Iterable<T> | AsyncIterable<T>;
-  /** Throws for a record that is none. */
+  /** Throws if the record is invalid. */
   readonly append: (record: T) => Promise<Ack>;
   readonly producer: Producer;
   readonly inFlightBytesMax: number;
-  /** Calls back when the tide is closed; gives back how to be called no more. */
+  /** Calls back when the tide is closed. Returns a function that removes the callback. */
   readonly onClosed: (closed: (reason: unknown) => void) => () => void;
   readonly options: AppendAllOptions;
 }
 
 /**
- * Resolves when everything is acked. Rejects with the first failure, once all before it is acked or has failed; an
- * abort and a closed tide end it at once. The source is told that it is at its end in each case.
+ * Resolves when everything is acked. Rejects with the first failure, once everything before it is acked or has failed.
+ * An abort and a closed tide end it at once. In each case the source's iterator is closed.
  */
 export async function appendAll<T>({ records, onClosed, options, ...rest }: AppendAllInput<T>) {
   const { signal } = options;
@@ -74,7 +74,7 @@ export async function appendAll<T>({ records, onClosed, options, ...rest }: Appe
   } finally {
     unheard();
     signal?.removeEventListener("abort", abort);
-    // Not awaited: a generator that waits answers only when what it waits for has come.
+    // Not awaited: a generator that waits for something only answers when that has come.
     if (stop.failure) void Promise.resolve(source.return?.()).catch(() => undefined);
   }
 }
@@ -99,24 +99,24 @@ async function run<T>(
       const asked = source.next();
       const next = "then" in asked ? await stop.orStop(asked) : asked;
       if (!next || next.done) break;
-      // A list may hold promises of records.
+      // The source may contain promises of records.
       const record = isPromise(next.value) ? await stop.orStop(next.value) : next.value;
       if (stop.failure) break;
       try {
         append(record as T).then(count, refuse);
       } catch (thrown) {
-        // Which one: the source may not know it any more.
+        // The index of the record, because the source may not know it any more.
         refuse(TidemarkError.from(thrown, "INVALID_ARGUMENT").with({ record: appended }));
         break;
       }
       const full = producer.pendingBytes >= inFlightBytesMax;
       if (++appended % PROGRESS_RECORDS > 0 && !full) continue;
-      // The producer's limit holds this loop back; each time it does is a time to tell how far we are.
+      // The producer's limit pauses this loop. Each pause is a time to report progress.
       await stop.orStop(full ? producer.drained(inFlightBytesMax) : laterTurn());
       onProgress?.({ appended, acked });
     }
   };
-  // A source that fails, or a rejected promise in a list: what was appended before it is waited for, too.
+  // If the source fails, or a promise in it rejects, the records before that are still waited for.
   await pull().catch(refuse);
   await stop.orStop(producer.drained(), () => stop.isAtOnce);
   if (stop.failure) throw stop.failure.thrown;

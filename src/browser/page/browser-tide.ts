@@ -1,6 +1,6 @@
 /**
- * An open tide, as its page has it: the topics, the connection to the worker that leads, and that worker itself where
- * this page holds the lead. Which tab leads is for the tabs to say (membership.ts), once there are others.
+ * An open tide, as its page has it: the topics, the connection to the worker that leads, and that worker itself if this
+ * page holds the lead. Once there are other tabs, the code of tabs/ decides which tab leads (membership.ts).
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
@@ -21,11 +21,11 @@ import type { Member, WorkerSource } from "../tabs/member.ts";
 import { makeWorker } from "./start-worker.ts";
 import { storageReport } from "./storage-report.ts";
 
-/** Its script is loaded already: this is for a very busy machine. */
+/** The worker's script is loaded already, so only a very busy machine needs this long. */
 const START_MS = 10_000;
 /**
- * Before a file of the package that could not be loaded is tried again: twice as long each time, up to the second
- * figure.
+ * The first pause before a file of the package that could not be loaded is tried again. It doubles each time, up to
+ * LOAD_PAUSE_MS_MAX.
  */
 const LOAD_PAUSE_MS = 200;
 const LOAD_PAUSE_MS_MAX = 30_000;
@@ -36,7 +36,10 @@ type TideOptions = Omit<OpenOptions, "kernel"> & {
   readonly kernel: Promise<WebAssembly.Module>;
 };
 
-/** Without a message it never ran: a script that can't be loaded, or that a content security policy forbids. */
+/**
+ * The error for a worker that failed. Without a message it never ran: its script can't be loaded, or a content security
+ * policy forbids it.
+ */
 function workerFailed(message: string | undefined): TidemarkError {
   if (message !== undefined) return new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" });
   const text =
@@ -51,22 +54,22 @@ export class BrowserTide implements Tide, Member, TopicHost {
   declare recovery: readonly LogRecovery[];
   role: Tide["role"] = "follower";
   connection: PortClient | undefined;
-  /** To its own worker, from before that leads. */
+  /** The connection to its own worker, before that leads. */
   coming: PortClient | undefined;
   opened: Opened | undefined;
-  /** Of the topics that have some, as they are stored. */
+  /** Stored settings by topic, for topics that have some. */
   settings = new Map<string, TopicSettings>();
   readonly #topics = new Map<string, BrowserTopic<never>>();
   readonly #listeners = new Listeners();
-  /** Where the tabs of this tide meet: whoever says a word here is not alone. */
+  /** The channel on which the tabs of this tide meet. A tab that sends something here has company. */
   lobby: BroadcastChannel;
-  /** Once there are others. */
+  /** Set once there are other tabs. */
   tabs: Tabs | undefined;
-  /** Some other tab has said a word. */
+  /** True once another tab has sent something. */
   #hasCompany = false;
-  /** The loading of tabs.js, for as long as it takes. */
+  /** The loading of tabs.js, while it lasts. */
   #gathering: Promise<void> | undefined;
-  /** From when this tab has lost its worker, and tabs.js is not there yet, until it is known how it goes on. */
+  /** True after this tab has lost its worker while tabs.js was not loaded, until it is known how the tab goes on. */
   #regrouping = false;
   #loads = 0;
   readonly #waiting: (() => void)[] = [];
@@ -77,10 +80,10 @@ export class BrowserTide implements Tide, Member, TopicHost {
     take: () => this.makeWorker(),
     order: (worker, options) => worker.postMessage(options, [options.port]),
   };
-  /** The last leader hangs, and keeps its files locked. */
+  /** Set if the last leader hangs and keeps its files locked. */
   takeover: true | undefined;
 
-  /** The page's own. */
+  /** The kernel of the page itself. */
   declare kernel: Kernel;
 
   constructor(
@@ -97,7 +100,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
     };
   }
 
-  /** LOAD_FAILED when tabs.js can't be loaded now. */
+  /** LOAD_FAILED if tabs.js can't be loaded now. */
   async meet(): Promise<Tabs> {
     const { Tabs } = await import("../tabs/membership.ts");
     if (this.ended) throw this.ended;
@@ -105,8 +108,8 @@ export class BrowserTide implements Tide, Member, TopicHost {
   }
 
   /**
-   * Resolves once tabs.js is there, or the tide has ended. Until then this tab can't follow, but it can lead while
-   * nobody else does.
+   * Resolves once tabs.js is loaded, or the tide has ended. Until then this tab can't follow, but it can lead as long
+   * as nobody else does.
    */
   gather(): Promise<void> {
     return (this.#gathering ??= this.#gather().finally(() => (this.#gathering = undefined)));
@@ -126,18 +129,18 @@ export class BrowserTide implements Tide, Member, TopicHost {
     this.#changed();
   }
 
-  /** A file of the package can't be loaded: says so, and waits before it is tried again. */
+  /** A file of the package can't be loaded: sends the event and waits before the next try. */
   async later({ message }: TidemarkError): Promise<void> {
     this.tell({ type: "loadfailed", reason: message });
     await sleep(Math.min(LOAD_PAUSE_MS * 2 ** this.#loads++, LOAD_PAUSE_MS_MAX));
   }
 
-  /** A page that is going may ask for no lock: then it gets none. */
+  /** A page that is going may not ask for a lock; then it gets none. */
   #lockIfFree(): Promise<(() => void) | undefined> {
     return takeLock(this.lock, { ifAvailable: true }).catch(() => undefined);
   }
 
-  /** Without tabs.js, if nobody else leads by now. */
+  /** Leads without tabs.js, if nobody else leads by now. */
   async #leadAgain(): Promise<void> {
     const unlock = await this.#lockIfFree();
     if (!unlock || this.tabs || this.ended) return unlock?.();
@@ -148,8 +151,8 @@ export class BrowserTide implements Tide, Member, TopicHost {
   }
 
   /**
-   * A connection has ended. A tab that is alone ends with its worker; one that is not goes on behind whoever leads
-   * now.
+   * A connection has ended. If the tab is alone, the tide ends with its worker. Otherwise it goes on with the tab that
+   * leads now.
    */
   #lost(error: TidemarkError): void {
     if (this.tabs) return this.tabs.end(error);
@@ -161,7 +164,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
 
   async #regroup(error: TidemarkError): Promise<void> {
     if (!this.#hasCompany && error.details["reason"] !== "deposed") {
-      // Whoever took the lead away holds this lock, or waits for it; this tab's own is given back in this turn.
+      // The tab that took the lead away holds this lock or waits for it. This tab gives its own back in this turn.
       await sleep(0);
       const unlock = await this.#lockIfFree();
       unlock?.();
@@ -179,7 +182,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  /** Resolves when calls go elsewhere than to `connection`, which threw this; rejects when they never will. */
+  /** Resolves when calls go to another connection than `connection`, which threw this. Rejects when they never will. */
   async #after(connection: PortClient, thrown: TidemarkError): Promise<void> {
     while (!this.tabs && this.#regrouping && this.connection === connection && !this.ended)
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
@@ -187,7 +190,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
     if (this.ended || this.connection === connection) throw thrown;
   }
 
-  /** Starts the worker that leads from now on; `unlock` ends the term. */
+  /** Starts the worker that leads from now on. `unlock` ends the term. */
   async lead(unlock: () => void, source: WorkerSource = this.#fresh): Promise<void> {
     if (this.ended) {
       unlock();
@@ -201,7 +204,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
       worker?.terminate();
       unlock();
     }));
-    // Its first word: it holds its lock. One that dies before that would never be missed.
+    // Its first message says that it holds its lock. If it dies before that, only this timer notices.
     const starting = setTimeout(
       () => connection.fail(new TidemarkError("TIMEOUT", "the worker does not start")),
       START_MS,
@@ -234,7 +237,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
     }
   }
 
-  /** Waits until the worker at the other end is ready; from then on all calls go there. */
+  /** Waits until the worker at the other end is ready. From then on all calls go there. */
   async use(connection: PortClient, role: Tide["role"]): Promise<void> {
     const [opened, report] = (await Promise.all([
       connection.ready,
@@ -259,7 +262,8 @@ export class BrowserTide implements Tide, Member, TopicHost {
   }
 
   /**
-   * What this tab can't go on with ends it, for good: calls must not come into another tide than they were meant for.
+   * If this tab can't go on with what was opened, the tide ends for good: calls must not reach another tide than they
+   * were meant for.
    */
   #judge({ engine, id }: Opened): void {
     try {
@@ -271,26 +275,29 @@ export class BrowserTide implements Tide, Member, TopicHost {
     }
   }
 
-  /** Some tab removes the whole tide. */
+  /** Another tab removes the whole tide. */
   destroyed(): void {
     this.end(new TidemarkError("CLOSED", "the tide was destroyed by a tab", { reason: "destroyed" }));
   }
 
-  /** What the worker says. */
+  /** An event of the worker. */
   hear(event: TideEvent): void {
     if (event.type === "settings") {
       this.settings.set(event.topic, event.settings);
       this.#topics.get(event.topic)?.stored();
     } else if (event.type === "deleted") {
       this.settings.delete(event.topic);
-      // One made anew is not as long.
+      // A topic that is made again under the name has no such report.
       this.opened = { ...this.opened!, recovery: this.opened!.recovery.filter(({ log }) => log !== event.topic) };
       this.#topics.get(event.topic)?.end();
     } else if (event.type === "closed") return void this.#resign(this.connection!);
     this.tell(event);
   }
 
-  /** The worker's store failed for good. Data that is gone is so for every tab; else another tab's store may work. */
+  /**
+   * The worker's store failed for good. If data are gone, they are gone for every tab; otherwise another tab's store
+   * may work.
+   */
   async #resign(connection: PortClient): Promise<void> {
     const error = await connection.call<undefined>({ op: "ready" }).catch((thrown: TidemarkError) => thrown);
     if (!error) return;
@@ -298,7 +305,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
     else if (this.role === "leader") connection.fail(error);
   }
 
-  /** It was deleted: a topic of its name is another one. */
+  /** The topic was deleted: a later topic of its name is another one. */
   forget(topic: BrowserTopic<never>): void {
     if (this.#topics.get(topic.name) === topic) this.#topics.delete(topic.name);
   }
@@ -307,7 +314,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
     this.#listeners.tell(event);
   }
 
-  /** Resolves when the logs are open, here or in another tab; rejects when they never will be. */
+  /** Resolves when the logs are open, here or in another tab. Rejects when they never will be. */
   ready(): Promise<void> {
     const connection = this.connection!;
     return connection.call<void>({ op: "ready" }).catch((thrown: TidemarkError) => this.#after(connection, thrown));
@@ -332,7 +339,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
   async deleteTopic(name: string): Promise<void> {
     checkTopic(name, {});
     const known = this.#topics.get(name);
-    // Once: one that was made since is not meant.
+    // Only the first answer counts: a topic that is made later is not meant.
     let born: number | undefined;
     await retried(this, async () => {
       const connection = this.connection!;
@@ -354,7 +361,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
       await Promise.all([...this.#topics.values()].map((topic) => topic.drained()));
       if (this.role === "leader") await this.connection!.call({ op: "close" });
     } catch (thrown) {
-      // Its worker went meanwhile, or gave up the lead: all that was acked is there, and nothing is left to close.
+      // Its worker ended meanwhile, or gave up the lead. Everything acked is stored, and nothing is left to close.
       if (!(thrown instanceof TidemarkError && thrown.code === "CLOSED")) throw thrown;
     } finally {
       this.end(new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" }));
@@ -365,13 +372,13 @@ export class BrowserTide implements Tide, Member, TopicHost {
     return this.close();
   }
 
-  /** For good. */
+  /** Ends the tide for good. */
   end(error: TidemarkError): void {
     if (this.ended) return;
     this.ended = error;
     this.lobby.close();
     this.connection?.fail(error);
-    // Its worker has not opened the tide yet, and need not.
+    // Its worker has not opened the tide yet, and need not any more.
     this.coming?.fail(error);
     this.tabs?.end(error);
     this.#changed();

@@ -42,21 +42,21 @@ import type { FetchRequest, Opened, ResolveRequest } from "../port/protocol.ts";
 /** What a topic needs of its open tide. */
 export interface TopicHost extends Pick<Tide, "on"> {
   readonly kernel: Kernel;
-  /** Of the topics that have some, as they are stored. */
+  /** Stored settings by topic, for topics that have some. */
   readonly settings: ReadonlyMap<string, TopicSettings>;
-  /** Where calls go, and what the worker there found when it opened. */
+  /** The connection that calls go to, and what the worker there found when it opened. */
   readonly connection: PortClient | undefined;
   readonly opened: Opened | undefined;
   readonly ended: TidemarkError | undefined;
-  /** Resolves when the logs are open, here or in another tab; rejects when they never will be. */
+  /** Resolves when the logs are open, here or in another tab. Rejects when they never will be. */
   ready(): Promise<void>;
-  /** Looks whether the worker still answers. */
+  /** Checks whether the worker still answers. */
   gather(): Promise<void>;
-  /** The topic was deleted: one of its name is another one. */
+  /** The topic was deleted: a later topic of its name is another one. */
   forget(topic: BrowserTopic<never>): void;
 }
 
-/** An append that waits longer makes the tab look whether its worker still answers. */
+/** An append that waits longer makes the tab check whether its worker still answers. */
 const SLOW_MS = 3_000;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -64,13 +64,13 @@ const anOffset = integer(0);
 const EXPORT_OPTIONS = { leaderEpoch: integer(0, 2 ** 31 - 1) };
 const TOPIC_OPTIONS = { ...PRODUCER_OPTIONS, serializer: checkSerializer };
 
-/** A topic of this name may be made or asked for, with these options. What the log is told is checked by settingsOf. */
+/** Checks a topic's name and the page's own options. settingsOf checks the settings that the log gets. */
 export function checkTopic(name: unknown, options: unknown): void {
   checkTopicName(name);
   checkOptions("topic()", options, TOPIC_OPTIONS);
 }
 
-/** What is the page's own, with its defaults: a topic that it has already can't be had otherwise at the same time. */
+/** The page's own options with their defaults. A page can't have the same topic twice with different ones. */
 function ownOptions({
   serializer = "json",
   codec = "none",
@@ -84,8 +84,8 @@ function ownOptions({
 type Own = ReturnType<typeof ownOptions>;
 
 /**
- * A call that met a failing store, or a leader that went, is made again where the logs are open anew; `ready` rejects
- * when they never will be.
+ * A call that met a failing store, or a leader that went, is repeated where the logs are open again. `ready` rejects if
+ * they never will be.
  */
 export async function retried<T>(tide: TopicHost, call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   for (;;) {
@@ -103,17 +103,17 @@ export class BrowserTopic<V> implements Topic<V> {
   readonly name: string;
   readonly #tide: TopicHost;
   readonly #own: Own;
-  /** Given here, and perhaps not stored yet. */
+  /** Settings that were given here and may not be stored yet. */
   #given: TopicSettings | undefined;
-  /** The worker has what was given, and stores it when the topic is made. */
+  /** True if the worker has these settings, and stores them when the topic is made. */
   #told = false;
-  /** Since when it is there: see topics.ts. */
+  /** When the topic was made; see topics.ts. */
   #born: number | undefined;
-  /** It was deleted. */
+  /** The error of every call once the topic was deleted. */
   #gone: TidemarkError | undefined;
   readonly #serializer: Serializer<V>;
   readonly #producer: Producer;
-  /** Where it is open. */
+  /** The connection on which the topic is open. */
   #port: PortClient | undefined;
   #opened!: Promise<void>;
 
@@ -124,12 +124,12 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#serializer = serializerOf<V>(options.serializer);
     const { codec, batchBytes, inFlightBytesMax } = this.#own;
     const recordBytesMax = (): number => recordBytesMaxOf(tide.settings.get(name), this.#given);
-    // As the volume at the other end has it, which may be another one after a change of the leader.
+    // The limit of the volume at the other end. After a change of the leader that may be another one.
     const batchBytesMax = (): number => Math.min(DEFAULT_SETTINGS.batchBytesMax, tide.opened!.batchBytesMax);
     this.#producer = new Producer({
       kernel: tide.kernel,
       send: (batch, options) => {
-        // A tab that is alone has nobody who would notice that its worker hangs.
+        // If the tab is alone, nobody else would notice that its worker hangs.
         const slow = setTimeout(() => void tide.gather(), SLOW_MS);
         return this.#send(batch, options).finally(() => clearTimeout(slow));
       },
@@ -153,7 +153,7 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#give(options);
   }
 
-  /** The page asks for it once more. INVALID_ARGUMENT where it has it otherwise. */
+  /** The page calls topic() again. INVALID_ARGUMENT if it has the topic with other options. */
   again(options: TopicOptions<never>): void {
     for (const [name, mine] of Object.entries(this.#own)) {
       const given = options[name as keyof Own];
@@ -168,7 +168,7 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#give(options);
   }
 
-  /** Settings go to the worker without being waited for; a call that needs them comes behind. */
+  /** Sends settings to the worker without waiting. A call that needs them comes after them. */
   #give(options: TopicOptions<V>): void {
     const given = settingsOf(options);
     if (!given || !changedSettings({ ...this.#tide.settings.get(this.name), ...this.#given }, given)) return;
@@ -178,7 +178,7 @@ export class BrowserTopic<V> implements Topic<V> {
     retried(this.#tide, () => (this.#open(), this.#opened)).catch(() => undefined);
   }
 
-  /** What the worker had of this page is stored with the topic, or was changed since. */
+  /** The settings that the worker had of this page are now stored, or were changed since. */
   stored(): void {
     if (this.#told) this.#given = undefined;
   }
@@ -193,7 +193,7 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#tide.forget(this as unknown as BrowserTopic<never>);
   }
 
-  /** An answer that says that the topic was deleted ends this object for every call. */
+  /** An answer that says that the topic was deleted ends this object: every further call gets that error. */
   #judge(thrown: unknown): never {
     if (thrown instanceof TidemarkError && thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"])
       this.end(thrown);
@@ -211,8 +211,8 @@ export class BrowserTopic<V> implements Topic<V> {
   }
 
   /**
-   * Once per leader; again after a failure, which may pass (a full disk). What is sent next comes in behind it, and
-   * need not wait.
+   * Opens the topic once for each leader, and again after a failure, which may pass (a full disk). Messages that are
+   * sent next arrive after it and need not wait.
    */
   #open(): PortClient {
     if (this.#gone) throw this.#gone;
@@ -239,7 +239,7 @@ export class BrowserTopic<V> implements Topic<V> {
       if (born === undefined) this.#told = true;
       else this.#given = undefined;
     } catch (thrown) {
-      // Refused for good.
+      // The settings were refused for good.
       if ((thrown as TidemarkError).kind === "fix" && this.#given === given) this.#given = undefined;
       this.#judge(thrown);
     }
@@ -289,7 +289,7 @@ export class BrowserTopic<V> implements Topic<V> {
     );
   }
 
-  /** Everything appended so far is acked or has failed. */
+  /** Resolves when everything appended so far is acked or has failed. */
   drained(): Promise<void> {
     return this.#producer.drained();
   }
@@ -332,9 +332,10 @@ export class BrowserTopic<V> implements Topic<V> {
   #control<Result>(method: keyof Control, ...args: unknown[]): Promise<Result> {
     const call = async (): Promise<Result> => {
       const port = this.#open();
-      // Those go over a port of their own.
+      // Trim, roll and clean go over another port, so they wait until the topic is open.
       await this.#opened;
-      // It may have been made since that was asked: what is shown of it must be known to be of this one.
+      // The topic may have been made after it was opened here, so its birth is asked for first: the tool must show this
+      // topic and no later one.
       if (this.#born === undefined) await this.#ask(port);
       return port.control(method, this.name, this.#born, ...args) as Promise<Result>;
     };

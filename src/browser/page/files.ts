@@ -1,19 +1,18 @@
 /**
- * Where the files lie that open() needs, as the sources name them. In the package, package/files.ts stands in for
- * this.
+ * Where the sources have the files that open() needs. In the package, package/files.ts replaces this module.
  */
 import type { Tide } from "../api.ts";
 
 export const kernelUrl = (): URL => new URL("../../../.cache/kernel/release.wasm", import.meta.url);
 
 export interface Core {
-  /** Options are those of open(), with the kernel filled in; they are checked there. */
+  /** `options` are those of open() with the kernel added. They are checked there. */
   openTide(name: string, options: object): Promise<Tide>;
-  destroy(name: string): Promise<void>;
+  destroyNamed(name: string): Promise<void>;
 }
 export interface Files {
   readonly kernel: string | URL;
-  /** All of them: what a page's policy may forbid. */
+  /** All addresses, for finding out which one a page's policy forbids. */
   readonly addresses: readonly string[];
   /** The rest of the code, loaded by the first open(). */
   core(): Promise<Core>;

@@ -1,6 +1,5 @@
 /**
- * The listeners of a tide's events. One that throws harms no other, nor the tide: its error is reported as an uncaught
- * one.
+ * The listeners of a tide's events. If one throws, the error is reported as uncaught, and the others are still called.
  */
 import { refused } from "../../topic/check.ts";
 import type { TideEvent } from "../api.ts";
@@ -24,7 +23,7 @@ const TYPES: Readonly<Record<TideEvent["type"], true>> = {
 export class Listeners {
   readonly #all = new Set<{ readonly type: string | undefined; readonly listener: Listener }>();
 
-  /** `args`: of `on()`, a listener, or a type of events and a listener. Gives back what takes it away. */
+  /** `args` are those of `on()`: a listener, or a type of events and a listener. Returns a function that removes it. */
   add(args: readonly unknown[]): () => void {
     const [type, listener] = args.length > 1 ? args : [undefined, args[0]];
     if (type !== undefined && !(typeof type === "string" && Object.hasOwn(TYPES, type)))

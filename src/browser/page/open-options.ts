@@ -1,18 +1,21 @@
-/** What open() is given, checked before anything of the tide is touched. */
+/** Checks the options of open() before anything of the tide is touched. */
 import { type Check, callback, checkOptions, flag, oneOf, refused, signal } from "../../topic/check.ts";
 
-/** Chromium grants quota to a growing file by doubling, so many files of this size use a quota far better than one. */
+/**
+ * Chromium doubles the quota that it grants to a growing file, so many files of this size use a quota far better than
+ * one.
+ */
 export const SEGMENT_BYTES = 8 * 1024 * 1024;
 const SEGMENT_BITS_MIN = 16;
 const SEGMENT_BITS_MAX = 26;
 /**
- * A leader that does not answer for so long hangs; with the next one's opening behind it, appends go on within three
- * seconds.
+ * A leader that does not answer for this long hangs. With the time that the next one needs to open, appends go on
+ * within three seconds.
  */
 export const LEADER_TIMEOUT_MS = 2_500;
-/** Less than a lease and what a call may take anyway. */
+/** A shorter time would be less than a lease plus the time of an ordinary call. */
 const LEADER_TIMEOUT_MS_MIN = 1_500;
-/** A day. Timers count to some 24 days, and one that counts no further fires at once. */
+/** A day. Timers can't wait longer than some 24 days; with a longer time they fire at once. */
 const LEADER_TIMEOUT_MS_MAX = 86_400_000;
 const NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}$/;
 

@@ -1,9 +1,9 @@
 /**
- * What open() does: a page, a volume, and the worker that leads it. Whoever holds the Web Lock "tidemark:<name>"
- * leads; every other tab reaches the leader's worker over a port (membership.ts).
+ * What open() does: it makes a page, a volume and a worker that leads it. The page that holds the Web Lock
+ * "tidemark:<name>" leads; every other tab reaches the leader's worker over a port (membership.ts).
  *
- *   page holds Web Lock "tidemark:<name>"  ──▶ a second page follows, and leads when the lock is its own
- *   worker holds a lock of its own         ──▶ when it is free, the worker is gone: every call that waits is settled
+ *   page holds Web Lock "tidemark:<name>"  ──▶ a second page follows, and leads when it gets the lock
+ *   worker holds a lock of its own         ──▶ when it comes free, the worker is gone: every waiting call is ended
  */
 import { TidemarkError } from "../../errors.ts";
 import { compileKernel } from "../../kernel/load.ts";
@@ -22,7 +22,7 @@ export interface KernelGiven {
 }
 
 /**
- * Opens the tide of this name, makes it when it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED,
+ * Opens the tide of this name, and makes it if it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED,
  * TIMEOUT.
  */
 export async function openTide(name: string, options: OpenOptions & KernelGiven): Promise<Tide> {
@@ -36,14 +36,14 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
   // Compiled while the worker starts.
   const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: module });
   const loaded = kernel.then((usable) => void (tide.kernel = usable.kernel));
-  // Each is awaited where it is needed, and its failure is told there.
+  // Each is awaited where it is needed, and its failure is reported there.
   for (const each of [module, loaded]) each.catch(() => undefined);
   const abort = (): void => tide.end(new TidemarkError("CLOSED", "open() was aborted", { reason: "closed" }));
   signal?.addEventListener("abort", abort);
   try {
     const unlock = await takeLock(tide.lock, { ifAvailable: true });
     const follow = async (): Promise<void> => (await tide.meet()).follow();
-    // Locked files are of a leader that hangs, or of one that is ending: the tabs know what to do.
+    // Locked files belong to a leader that hangs, or to one that is ending. The code of tabs/ handles both.
     await Promise.all([
       loaded,
       unlock
@@ -65,18 +65,18 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
   }
 }
 
-/** Started once in this page, before any worker gets it. */
+/** Compiled and started once in this page, before any worker gets it. */
 async function usableKernel(source: KernelGiven["kernel"]): Promise<{ module: WebAssembly.Module; kernel: Kernel }> {
   const module = await compileKernel(source);
   return { module, kernel: await instantiateKernel(module) };
 }
 
 /**
- * Removes the tide of this name, whole, in whichever engine it is: all its records, for good. Tabs that have it open
- * are closed. Nothing happens where there is none. ALREADY_OPEN: a tab does not let go of it; what has begun is ended
- * by the next call or open().
+ * Removes the tide of this name with all its records for good, in whichever engine it is. Tabs that have it open are
+ * closed. Does nothing if there is none. ALREADY_OPEN if a tab does not close it; the next call or open() finishes what
+ * was begun.
  */
-export async function destroy(name: string): Promise<void> {
+export async function destroyNamed(name: string): Promise<void> {
   checkOpen(name, {});
   await (await import("../volume/destroy.ts")).destroyTide(name);
 }

@@ -1,14 +1,13 @@
 /**
- * What the browser says of the storage that a tide lives in: whether it lasts, how much of it is used, how much there
- * may be.
+ * What the browser says about the storage of a tide: whether it is persistent, how much is used, how much is allowed.
  */
 import { sleep } from "../platform/timing.ts";
 
-/** persist() may wait for a prompt that nobody answers. */
+/** persist() may wait for a prompt that nobody answers, so it is waited for only this long. */
 const PERSIST_WAIT_MS = 3_000;
 
 export async function storageReport(persist = false) {
-  // WebKitGTK has none of it, older engines lack some of its methods.
+  // WebKitGTK does not have this API, and older engines lack some of its methods.
   const { storage } = navigator as Partial<Navigator>;
   if (persist) await Promise.race([storage?.persist().catch(() => undefined), sleep(PERSIST_WAIT_MS)]);
   const persisted = await storage?.persisted().catch(() => undefined);

@@ -1,14 +1,13 @@
 /**
- * Where a tide can be opened, and what forbids it elsewhere. open() asks before it touches anything, so that a call in
- * the wrong place costs an error and leaves nothing open. What a page's policy forbids shows only when it is tried:
- * the browser reports it as an event of its own beside a failure that says nothing, and here the two are brought
- * together.
+ * Where a tide can be opened, and what forbids it elsewhere. open() checks this before it touches anything, so that a
+ * call in the wrong place gets an error and leaves nothing open. What a page's policy forbids shows only when it is
+ * tried: the browser reports it in an event, beside a failure without a reason. Here the two are brought together.
  */
 import { TidemarkError } from "../../errors.ts";
 
 const DOCS = "docs/environments.md of the package";
 const NEEDED_POLICY = "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
-/** The report of a violation may come some turns behind the failure that it explains. */
+/** How long to wait for the report of a violation, which may come after the failure that it explains. */
 const REPORT_MS = 100;
 
 interface Scope {
@@ -17,7 +16,7 @@ interface Scope {
   readonly WorkletGlobalScope?: unknown;
 }
 
-/** What no browser of README's versions lacks, by the name under which it is missed. */
+/** APIs that every browser version in the README has, by the name that the error shows if one is missing. */
 const needed = (): Readonly<Record<string, unknown>> => ({
   WebAssembly: globalThis.WebAssembly,
   "navigator.locks": (globalThis.navigator as Partial<Navigator> | undefined)?.locks,
@@ -58,7 +57,7 @@ function obstacle(): readonly [reason: string, message: string] | undefined {
   return undefined;
 }
 
-/** NO_STORAGE where no tide can be opened; nothing was touched by then. `details.reason` says why in a word. */
+/** NO_STORAGE if no tide can be opened here; nothing was touched by then. `details.reason` has the reason in a word. */
 export function requireEnvironment(): void {
   const found = obstacle();
   if (found) throw new TidemarkError("NO_STORAGE", `${found[1]}. See ${DOCS}`, { reason: found[0] });
@@ -67,20 +66,20 @@ export function requireEnvironment(): void {
 /** Directives that can stop an open(); `trusted-types` stops the address of a worker. */
 const DIRECTIVES =
   /^(script-src|script-src-elem|worker-src|child-src|connect-src|default-src|trusted-types|require-trusted-types-for)/;
-/** Not addresses, but what was tried. */
+/** Values of a report that are not addresses but say what was tried. */
 const WORDS = new Set(["wasm-eval", "blob", "trusted-types-policy", "trusted-types-sink"]);
 
 /**
- * A module of one function that uses a SIMD instruction, which is what the kernel needs beyond the first WebAssembly.
+ * A module with one function that uses a SIMD instruction. The kernel needs SIMD in addition to the first WebAssembly.
  */
 const SIMD = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
 ]);
 
-/** As in errors.ts, which lies in core.js: this file is in browser.js, and no module is in both. */
+/** As in errors.ts, which is in core.js. This file is in browser.js, and no module may be in both. */
 const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
 
-/** The errors behind an error, itself first. */
+/** The error itself, and the errors that caused it. */
 function causes(thrown: unknown): unknown[] {
   const found = [];
   for (let each = thrown; each !== undefined && found.length < 5; each = (each as { cause?: unknown } | null)?.cause)
@@ -94,7 +93,7 @@ export class PolicyWatch {
   readonly #found: SecurityPolicyViolationEvent[] = [];
   #onFound = (): void => undefined;
 
-  /** `addresses`: of the files that are about to be loaded. */
+  /** `addresses` of the files that are about to be loaded. */
   constructor(addresses: readonly (string | URL)[]) {
     this.#addresses = addresses.map(String);
     addEventListener("securitypolicyviolation", this.#hear);
@@ -102,7 +101,7 @@ export class PolicyWatch {
 
   readonly #hear = (event: SecurityPolicyViolationEvent): void => {
     if (event.disposition !== "enforce" || !DIRECTIVES.test(event.effectiveDirective)) return;
-    // Of an address on another origin the report has the origin alone.
+    // For an address on another origin the report has only the origin.
     const { blockedURI } = event;
     const isOurs =
       WORDS.has(blockedURI) || this.#addresses.some((address) => blockedURI !== "" && address.startsWith(blockedURI));
@@ -111,7 +110,7 @@ export class PolicyWatch {
     this.#onFound();
   };
 
-  /** The error that says what to do, where the browser knows more than `thrown` says. */
+  /** An error that says what to do, if the browser has reported more than `thrown` says. */
   async explain(thrown: unknown): Promise<unknown> {
     const all = causes(thrown);
     if (all.some((each) => isNamed(each, "SecurityError"))) {
@@ -129,7 +128,7 @@ export class PolicyWatch {
     // Firefox and WebKit name the policy in the message.
     if (all.some((each) => /unsafe-eval|content security policy/i.test(String(each))))
       return forbidden("WebAssembly", "script-src", thrown);
-    // A kernel.wasm that is cut off, or is another file: the error that says so stands.
+    // The kernel's file is incomplete or another file; the error that says so is kept.
     if (WebAssembly.validate(SIMD)) return thrown;
     const message =
       "this browser can't compile the kernel (it needs WebAssembly with SIMD): the README names the versions that work";

@@ -1,12 +1,12 @@
 /**
- * Loads a file of the package by its address. One that failed is asked for under a new address the next time, since
- * Firefox keeps a module that could not be loaded for as long as the page lives.
+ * Loads a file of the package by its address. After a failure the next try uses a new address, because Firefox
+ * remembers a module that could not be loaded as long as the page lives.
  */
 import { TidemarkError } from "../../errors.ts";
 
 const failures = new Map<string, number>();
 
-/** What to do stands in the message: whoever reads it has the file nowhere, or no network. */
+/** The message says what to do: the file is missing, or there is no network. */
 export const loadFailed = (file: string, address: string, cause: unknown): TidemarkError =>
   new TidemarkError(
     "LOAD_FAILED",

@@ -1,23 +1,27 @@
 /**
- * Web Locks: how they are named, held and waited for. The browser gives a lock back when its holder is gone, however
- * it went. So whoever waits for a lock that is held for life learns of that end, and needs no heartbeat.
+ * Web Locks: their names, how they are held, and how their end is awaited. The browser gives a lock back when its
+ * holder is gone, whatever the reason. So a program that waits for a lock which another holds for life learns of that
+ * one's end without heartbeats.
  *
  *   tidemark:<name>                 the leader's page, for its term; every follower waits for it
  *   tidemark-depose:<name>          the one tab that takes the lead away from a leader that hangs
  *   tidemark-worker:<name>:<uuid>   a worker that opens or leads, for its life
- *   tidemark-spare:<uuid>           a worker that stands by, for its life
+ *   tidemark-spare:<uuid>           a standby worker, for its life
  *   tidemark-port:<uuid>            a follower, as long as it keeps its port; the leader's worker waits for it
  *   tidemark-broker:<uuid>          the broker, for its life
  *
- * All of them are exclusive. Who only waits asks in shared mode: many wait at once, and one of them that is stopped or
- * frozen by the time at which it is granted keeps no other from being told, and is taken for no holder.
+ * All of them are held exclusively. A program that only waits asks in shared mode: many can wait at once, and if one of
+ * them is stopped or frozen when it gets the lock, the others still get it, and it does not count as a holder.
  */
 const WORKER = "tidemark-worker:";
 
 export const tideLock = (name: string): string => `tidemark:${name}`;
 export const newWorkerLock = (name: string): string => `${WORKER}${name}:${crypto.randomUUID()}`;
 
-/** Resolves when the lock is ours, to what gives it back; the page's end does so too. undefined: not available. */
+/**
+ * Resolves when this page has the lock, with a function that gives it back; the page's end does so too. Undefined if
+ * the lock is not available.
+ */
 export function takeLock(name: string, options: LockOptions): Promise<(() => void) | undefined> {
   return new Promise((resolve, reject) => {
     navigator.locks
@@ -26,7 +30,9 @@ export function takeLock(name: string, options: LockOptions): Promise<(() => voi
   });
 }
 
-/** Holds the lock as long as this worker lives; `held` is called when it has it. Rejects when somebody steals it. */
+/**
+ * Holds the lock as long as this worker lives. `held` is called when it has the lock. Rejects if the lock is stolen.
+ */
 export function holdForLife(name: string, held: () => void): Promise<never> {
   return navigator.locks.request(name, () => {
     held();
@@ -40,17 +46,17 @@ export async function lockEnd(name: string, told = (): void => undefined, signal
 }
 
 /**
- * Calls `told` when nobody holds this lock any more. A page that is going itself may ask for none, and is told
- * nothing.
+ * Calls `told` when nobody holds this lock any more. A page that is going may not ask for locks, and `told` is not
+ * called.
  */
 export function whenFree(name: string, told: () => void): void {
   lockEnd(name, told).catch(() => undefined);
 }
 
-/** A worker that ends is gone within a few milliseconds; one that hangs is not waited for. */
+/** A worker that ends is gone within a few milliseconds. After this time it counts as hanging. */
 export const WORKER_END_MS = 1_000;
 
-/** Resolves when the worker that held this lock is gone; rejects when it hangs. */
+/** Resolves when the worker that held this lock is gone. Rejects if it hangs. */
 export const workerEnd = (lock: string): Promise<void> => lockEnd(lock, undefined, AbortSignal.timeout(WORKER_END_MS));
 
 /** Names of the locks that are held. */

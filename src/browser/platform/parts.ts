@@ -1,7 +1,7 @@
 /**
  * Files of the package that most tabs never need, by address. In the sources they are plain `import("…")`; the build
- * (tools/package/build.mjs) turns these into loadPart(). A part holds nothing that core.js holds: it is handed the
- * core when it is loaded, so that there is one of everything in a page and one in a worker.
+ * (tools/package/build.mjs) turns these into loadPart(). A part contains nothing that core.js contains: the core is
+ * passed to it when it is loaded, so that a page, and a worker, has each module once.
  *
  *   page   browser.js ── the addresses, as the app's bundler named the files ──▶ core.js ── open ──▶ worker (core.js)
  */
@@ -13,8 +13,8 @@ export interface Parts {
   /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink. */
   readonly extras?: string;
   /**
-   * Leader election, followers, fail-over: when a second tab shows up. And the volume in memory, which a rehearsal
-   * uses.
+   * Leader election, followers and fail-over, needed when a second tab appears. Also the volume in memory, which a
+   * standby worker's warm-up uses.
    */
   readonly tabs?: string;
 }
@@ -31,7 +31,7 @@ export function useParts(addresses: Parts): void {
   Object.assign(parts, addresses);
 }
 
-/** LOAD_FAILED when the file can't be loaded; the next call tries again. */
+/** LOAD_FAILED if the file can't be loaded. The next call tries again. */
 export function loadPart(part: Part): Promise<unknown> {
   const loading = (installed[part] ??= install(part));
   loading.catch(() => delete installed[part]);
@@ -40,6 +40,6 @@ export function loadPart(part: Part): Promise<unknown> {
 
 async function install(part: Part): Promise<unknown> {
   const file = (await importFile(`${part}.js`, parts[part]!)) as PartFile;
-  // This module is inside core.js, which is loaded already.
+  // This module is inside core.js, so this import is already loaded.
   return file.install((await import(/* @vite-ignore */ import.meta.url)) as object);
 }

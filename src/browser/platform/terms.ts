@@ -1,28 +1,27 @@
 /**
- * How long a term's proof counts, and who waits how long for whom when the leader changes.
+ * How long a proof of a term counts, and how long the successor waits when the leader changes.
  *
- *   leader's worker     looks at its lock ── LEASE_MS ──▶ looks again before it writes anything more
+ *   leader's worker     checks its lock ── LEASE_MS ──▶ checks again before it writes anything more
  *   successor           takes the lock away ── SUCCESSOR_WAIT_MS ──▶ reads the files
  *
- * The successor waits longer than a look counts: the two run on clocks of their own, and a write that began right at
- * the end of a lease is still under way a moment later. So whatever the old leader wrote within its term is in the
- * files by then.
+ * The successor waits longer than a check counts: the two have clocks of their own, and a write that began at the very
+ * end of a lease takes a moment. So everything that the old leader wrote within its term is in the files by then.
  */
 
 /**
- * A look at its lock lets the leader's worker write for this long. So the lock is asked for twice a second at most,
- * while something is written.
+ * After a check of its lock the leader's worker may write for this long. So the lock is checked at most twice a second,
+ * and only while something is written.
  */
 export const LEASE_MS = 500;
-/** After a leader was deposed nobody reads its files for this long. */
+/** The successor of a leader that was deposed reads no file for this long. */
 export const SUCCESSOR_WAIT_MS = 600;
 /**
- * A new follower waits this long before it starts a worker: right after a change of the leader all tabs send again
- * what had no ack.
+ * A new follower waits this long before it starts a standby worker: right after a change of the leader all tabs re-send
+ * batches without an ack.
  */
 export const SETTLED_MS = 300;
 /**
- * Where all tabs step back, those without a worker queue again this much later: a word does not reach all tabs at
- * once.
+ * When all tabs step back for a visible one, those without a standby worker queue again this much later, because a
+ * message does not reach all tabs at the same time.
  */
 export const BEHIND_MS = 50;

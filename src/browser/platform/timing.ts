@@ -1,12 +1,12 @@
-/** Waiting: for a time, or for whatever is in the queue of messages already. */
+/** Waiting: for a time, or for messages that are already queued. */
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 const waiting: (() => void)[] = [];
 let channel: MessageChannel | undefined;
 
 /**
- * Resolves in a later turn: a message to ourselves comes behind those that wait already. A timer would not do, because
- * it may come a second later in a page that is hidden. Several may wait at once.
+ * Resolves in a later turn, behind messages that already wait. It sends a message to itself. A timer would not do,
+ * because in a hidden page it may come a second later. Several calls may wait at once.
  */
 export function laterTurn(): Promise<void> {
   if (!channel) {

@@ -1,4 +1,4 @@
-/** Addresses of workers in a page that enforces Trusted Types: there a plain string starts none. */
+/** Addresses of workers in a page that enforces Trusted Types, where a plain string can't start a worker. */
 
 interface Policy {
   createScriptURL(address: string): string;
@@ -9,8 +9,8 @@ interface Factory {
 let policy: Policy | null | undefined;
 
 /**
- * The address as the page lets it through. A page that forbids the policy gets the string, and says what it thinks of
- * that.
+ * The address in a form that the page accepts. If the page forbids the policy, the plain string is returned, and the
+ * browser refuses that.
  */
 export function trusted(address: string): string {
   const { trustedTypes } = globalThis as { trustedTypes?: Factory };

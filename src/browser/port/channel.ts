@@ -1,6 +1,6 @@
 /**
- * A BroadcastChannel in place of a port, for both its ends. Closed, it takes no message any more, as a port does,
- * where a channel throws: answers may still come by then, and Comlink says farewell when its proxies are collected.
+ * A BroadcastChannel used like a port, by both ends. Once closed it ignores messages, as a port does, where a channel
+ * would throw: answers may still come then, and Comlink sends a message when its proxies are collected.
  */
 export function channelPort(name: string): MessagePort {
   const channel = new BroadcastChannel(name);

@@ -1,13 +1,13 @@
 /**
- * The page's side of control calls: rare, small, and over Comlink, on a port of their own. Loaded when the first one
- * is made.
+ * The page's side of control calls: rare, small, and over Comlink on a port of their own. Loaded by the first such
+ * call.
  */
 import { wrap } from "comlink";
 import { TidemarkError } from "../../errors.ts";
 import { type Call, type Control, methods, type Outcome } from "./envelope.ts";
 import type { PortOrName, Request } from "./protocol.ts";
 
-/** What control calls need of the page's way to the worker (port-client.ts). */
+/** What control calls need of the page's connection to the worker (port-client.ts). */
 export interface Connected {
   readonly pair: (() => readonly [MessagePort, PortOrName]) | undefined;
   /** Rejects when the worker is gone. */
@@ -15,7 +15,7 @@ export interface Connected {
   call(request: Request): Promise<unknown>;
 }
 
-/** A call does not notice by itself that the worker is gone: its connection does. */
+/** A call does not notice by itself that the worker is gone; its connection does. */
 export async function controlOver(connection: Connected): Promise<Control> {
   const { port1, port2 } = new MessageChannel();
   const [ours, port] = connection.pair?.() ?? [port1, port2];

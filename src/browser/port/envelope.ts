@@ -1,13 +1,15 @@
 /**
- * Control calls as both ends of their port see them. Each result comes in an envelope, because Comlink would lose an
- * error's code.
+ * Control calls as both ends see them. Each result is in an envelope, because Comlink would lose an error's code.
  *
  *   page    control-client.ts ── Comlink ──▶ worker/control-host.ts   worker
  */
 import type { WireError } from "../../errors.ts";
 import type { TopicState } from "../api.ts";
 
-/** `born`: of the topic that is meant (topics.ts). A later one of its name is not trimmed, nor shown, in its place. */
+/**
+ * `born` identifies the topic that is meant (topics.ts). A later topic of the same name is neither trimmed nor shown
+ * instead.
+ */
 export interface Control {
   topics(): Promise<readonly string[]>;
   state(topic: string, born: number | undefined): Promise<TopicState>;
@@ -19,6 +21,9 @@ export type Tool = "explainSeek" | "exportSegment";
 export type Outcome = { readonly ok: unknown } | { readonly error: WireError };
 export type Call = (...args: unknown[]) => Promise<unknown>;
 
-/** An object whose every method is `call` with the method's name; except `then`, which would make a promise of it. */
+/**
+ * An object whose every method is `call` with the method's name, except `then`, which would make it look like a
+ * promise.
+ */
 export const methods = (call: (method: string) => Call): Record<string, Call> =>
   new Proxy({}, { get: (_, method) => (method === "then" ? undefined : call(String(method))) });

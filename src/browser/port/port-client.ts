@@ -1,6 +1,6 @@
 /**
- * The page's way to the worker that leads: numbers requests, keeps to the credit, and settles everything when the
- * worker is gone, however it went.
+ * The page's connection to the worker that leads. It numbers requests, keeps within the credit, and ends every call
+ * when the worker is gone, whatever the reason.
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Fetched } from "../../log/types.ts";
@@ -23,26 +23,26 @@ interface Call {
   readonly resolve: (value: never) => void;
   readonly reject: (reason: unknown) => void;
   readonly creditBytes: number;
-  /** It was answered, or never will be. */
+  /** Called when the call was answered, or never will be. */
   readonly done: () => void;
 }
 
-/** Hears of every call but pings: when it was made, and when it has come to its end, however that was. */
+/** Is told of every call except pings: when it was made, and when it ended, in whatever way. */
 export interface CallObserver {
   began(request: Request): void;
   ended(request: Request): void;
 }
 
-/** Calls that are made on purpose in great numbers wait for a place, each kind in its order; all others go at once. */
+/** Calls that applications make in great numbers wait for a place, each kind in order. All other calls go at once. */
 type Line = "writes" | "reads";
 
 function lineOf(request: Request): Line | undefined {
   if (request.op === "append" || request.op === "topic") return "writes";
-  // One that waits for new records would keep its place for long.
+  // A read that waits for new records would keep its place for long, so it takes none.
   return request.op === "resolve" || (request.op === "fetch" && !request.wait) ? "reads" : undefined;
 }
 
-/** So many places are left to calls that wait for none. */
+/** This many places are kept for calls that do not wait for one. */
 const PLACES_KEPT = 64;
 
 export class PortClient {
@@ -52,7 +52,7 @@ export class PortClient {
   #nextId = 1;
   #credit = 0;
   readonly #waiting: Record<Line, Call[]> = { writes: [], reads: [] };
-  /** Calls under way that give their place back soon. */
+  /** Calls under way that will soon give back their place. */
   #brief = 0;
   #control: Promise<Control> | undefined;
   #fail!: (error: TidemarkError) => void;
@@ -62,13 +62,13 @@ export class PortClient {
   readonly ready = Promise.race([new Promise<unknown>((resolve) => (this.#greeted = resolve)), this.failed]);
   ended: TidemarkError | undefined;
   onEvent: ((event: TideEvent) => void) | undefined;
-  /** Two ends of a new port, ours and what the other side is sent, where none can be sent. */
+  /** Makes two ends of a new port, for this page and for the other side, where ports can't be sent. */
   readonly pair: (() => readonly [MessagePort, PortOrName]) | undefined;
-  /** Of the calls from now on. */
+  /** Observes the calls from now on. */
   observer: CallObserver | undefined;
   onEnd: ((error: TidemarkError) => void) | undefined;
 
-  /** `lifeLock`: held by the worker as long as it lives. `stop`: gives back what this connection holds. */
+  /** `lifeLock` is held by the worker as long as it lives. `stop` releases what this connection holds. */
   constructor(
     port: MessagePort,
     readonly lifeLock = "",
@@ -81,7 +81,7 @@ export class PortClient {
     port.onmessage = ({ data }: MessageEvent<ToPage>) => this.#receive(data);
   }
 
-  /** From now on the worker's end is noticed, also while this page's timers are throttled. */
+  /** From now on the worker's end is noticed, even while this page's timers are throttled. */
   watch(): void {
     whenFree(this.lifeLock, () => this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
   }
@@ -102,7 +102,7 @@ export class PortClient {
       return this.#spend();
     }
     const call = this.#calls.get(message.id);
-    // Cancelled meanwhile.
+    // The call was cancelled meanwhile.
     if (!call) return;
     this.#settle(message.id, call);
     if ("ok" in message) call.resolve(message.ok as never);
@@ -117,7 +117,9 @@ export class PortClient {
     this.#spend();
   }
 
-  /** Reads that wait may hold every place: then there is nothing to wait for, and the worker says so. */
+  /**
+   * True if the call may be sent now. If waiting reads hold every place, it may as well: then the worker refuses it.
+   */
   #hasPlace({ creditBytes }: Call): boolean {
     if (creditBytes > this.#credit) return false;
     return this.#brief === 0 || this.#calls.size < REQUESTS_MAX - PLACES_KEPT;
@@ -166,7 +168,7 @@ export class PortClient {
         [batch?.buffer, port].filter((each) => each instanceof Object),
       );
     } catch (thrown) {
-      // Something in it can't be sent: that call's failure, and not of the one whose answer made room for it.
+      // Something in it can't be sent. That is this call's failure, not that of the call whose answer made room for it.
       this.#settle(id, call);
       call.reject(thrown);
     }
@@ -187,7 +189,7 @@ export class PortClient {
     call.reject(reason);
   }
 
-  /** Resolves when the worker says that it lives; rejects when it is gone. Waits for no place, and takes none. */
+  /** Resolves when the worker answers that it lives. Rejects when it is gone. Needs no place. */
   async ping(): Promise<void> {
     const ping = this.#nextId++;
     const answered = new Promise<void>((resolve) => this.#pings.set(ping, resolve));
@@ -198,12 +200,12 @@ export class PortClient {
 
   async control(method: keyof Control, ...args: unknown[]): Promise<unknown> {
     this.#control ??= import("./control-client.ts").then(({ controlOver }) => controlOver(this));
-    // What failed may succeed later (no network).
+    // A failed load may succeed later (no network), so it is not remembered.
     this.#control.catch(() => (this.#control = undefined));
     return ((await this.#control)[method] as (...args: unknown[]) => unknown)(...args);
   }
 
-  /** No answer will come any more: appends on their way may have been written, all else simply ends. */
+  /** No answer will come any more. Appends that are under way may have been written; all other calls simply end. */
   fail(error: TidemarkError): void {
     if (this.ended) return;
     this.ended = error;

@@ -1,4 +1,4 @@
-/** The worker's end of a data port: checks what comes, runs it, answers under its number. */
+/** The worker's end of a data port: checks each message, runs it, and answers under its number. */
 import { TidemarkError } from "../../errors.ts";
 import { withDefaults } from "../../log/limits.ts";
 import type { LogApi, StartPosition } from "../../log/types.ts";
@@ -23,11 +23,11 @@ import {
 
 export interface PortHost {
   /**
-   * The log of a topic; one without records where there is no such topic. UNKNOWN_TOPIC: the one that was `born` then
-   * is gone.
+   * The log of a topic; a log without records if there is no such topic. UNKNOWN_TOPIC if the topic that was `born`
+   * then is gone.
    */
   readable(topic: string, born?: number): Promise<{ readonly log: LogApi; readonly born: number | undefined }>;
-  /** The same for an append: a topic that is not there is made. */
+  /** The same for an append: a topic that does not exist is made. */
   writable(topic: string, born?: number): Promise<{ readonly log: Pick<LogApi, "append">; readonly born: number }>;
   manage(request: ManageRequest): Promise<unknown>;
   appended(topic: string): void;
@@ -37,13 +37,13 @@ export interface PortHost {
 export class PortServer {
   readonly #port: MessagePort;
   readonly #host: PortHost;
-  /** Requests under way; whoever ends the port ends them. */
+  /** Requests under way. When the port ends, they are ended. */
   readonly running = new Map<number, AbortController>();
   #creditUsed = 0;
-  /** What goes over this port is copied, never moved. */
+  /** True if this port copies bytes and can't transfer them. */
   readonly #copies: boolean;
 
-  /** `opened`: what the page is told first. */
+  /** `opened` is the first thing that the page is told. */
   constructor(port: MessagePort, host: PortHost, opened?: unknown) {
     this.#port = port;
     this.#copies = "copies" in port;
@@ -93,21 +93,22 @@ export class PortServer {
         request.op === "fetch"
           ? await log.fetch(request.from, { ...request, signal })
           : { offset: await log.resolve(request.position as StartPosition, request.isolation) };
-      // Told to who did not know it yet. Of a topic that was made meanwhile, what was found says it (absent-log.ts).
+      // Only pages that do not know the birth yet get it. If the topic was made meanwhile, the result has its birth
+      // already (absent-log.ts).
       return request.born === undefined && born !== undefined ? { ...found, born } : found;
     }
     const managed = request as ManageRequest;
-    // Before the host keeps them: nonsense must leave nothing behind.
+    // Checked before the host keeps them, so that invalid settings leave nothing behind.
     if (managed.op === "topic") withDefaults(logSettingsOf(managed.settings ?? {}));
     return this.#host.manage(managed);
   }
 
   async #append(request: AppendRequest): Promise<Appended> {
     const { topic, batch } = request;
-    // What it holds in memory: a batch may be a view of a larger buffer.
+    // Counts the memory that it holds: a batch may be a view of a larger buffer.
     const bytes = batch.buffer.byteLength;
     if (this.#creditUsed + bytes > CREDIT_BYTES)
-      throw new TidemarkError("BACKPRESSURE", "no credit", { creditBytes: CREDIT_BYTES });
+      throw new TidemarkError("BACKPRESSURE", "more bytes than the credit", { creditBytes: CREDIT_BYTES });
     this.#creditUsed += bytes;
     try {
       const { log, born } = await this.#host.writable(topic, request.born);
@@ -128,13 +129,10 @@ export class PortServer {
 }
 
 const offset = integer(0);
-/**
- * Of the data calls: what is given must be in its range. The page has checked the same; it may be another version's,
- * or hostile.
- */
+/** Checks of the data calls' fields. The page has checked the same, but it may be of another version, or hostile. */
 const FIELDS = {
   append: { ...APPEND_OPTIONS, fromZero: flag, resentSince: offset },
-  // Which offsets there are only the log knows.
+  // Only the log knows which offsets exist.
   fetch: {
     from: integer(Number.MIN_SAFE_INTEGER),
     maxBytes: READ_OPTIONS.maxBytes,
@@ -146,8 +144,8 @@ const FIELDS = {
 };
 
 /**
- * Every field is of its kind and in its range, so that nothing behind here loops, never answers, or calls it a bug of
- * ours.
+ * Checks that every field has its type and is in its range, so that no code behind this loops, never answers, or
+ * reports a bug.
  */
 function check(request: object): void {
   const { op, topic, born = 0, batch, from, position, port } = request as Record<string, unknown>;
@@ -166,15 +164,15 @@ function check(request: object): void {
   if (op === "topic" || op === "delete") return;
   if (op === "fetch" && from === undefined) refuse("from", from, "an offset");
   if (op === "resolve" && position === undefined) refuse("position", position, "a place in the log");
-  // Shared bytes could change after they were found good.
+  // Shared bytes could change after they were validated.
   if (op === "append" && !(batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer))
     refuse("batch", batch, "bytes");
   checkOptions(op, request, FIELDS[op]);
 }
 
 /**
- * Fetched bytes move, they are not copied: the store made the buffer for this answer alone. The memory of a batch moves
- * back to the page that sent it.
+ * Fetched bytes are transferred, not copied: the store made the buffer for this answer alone. The memory of a batch is
+ * transferred back to the page that sent it.
  */
 function buffersOf(ok: unknown): ArrayBuffer[] {
   const { bytes, memory } = Object(ok) as { bytes?: unknown; memory?: ArrayBuffer };

@@ -1,29 +1,29 @@
 /**
- * Between a page and the worker that leads its logs.
+ * The protocol between a page and the worker that leads its logs.
  *
  *   page                                        worker
  *    │ ─── HostOptions, with the data port ──────▶│   the worker's first message
  *
  *   data port
- *    │ ◀── { event: alive } ──────────────────────│   it holds the lock by which its end will be known
+ *    │ ◀── { event: alive } ──────────────────────│   it holds the lock by which its end will be noticed
  *    │ ◀── hello { version, credit, opened } ─────│   or { failed }
  *    │ ─── { id, op: "append", topic, batch } ───▶│   batch transferred; its bytes count against the credit
- *    │ ◀── { id, ok } or { id, error } ───────────│   the answer gives them back, and the memory of a large batch with them
+ *    │ ◀── { id, ok } or { id, error } ───────────│   the answer gives them back, and a large batch its memory
  *    │ ─── { id, op: "fetch", topic, from … } ───▶│   one answer; with `wait` it may come much later
  *    │ ─── { id, op: "cancel" } ─────────────────▶│   ends the request of that id
  *    │ ─── { id, op: "ready" } ──────────────────▶│   answered once a failed store is open again
- *    │ ─── { id, op: "topic", topic, settings } ─▶│   has it at hand; answered with when it was born, if it is there
+ *    │ ─── { id, op: "topic", topic, settings } ─▶│   opens it; answered with when it was born, if it exists
  *    │ ─── { id, op: "delete", topic, born } ────▶│   answered once it is gone for good
  *    │ ─── { id, op: "control", port } ──────────▶│   Comlink on that port from now on (envelope.ts)
- *    │ ─── { id, op: "join", port, life } ───────▶│   another tab's data port (membership.ts); only from the leader's own page
- *    │ ─── { ping: n } ──────────────────────────▶│   does it live?
- *    │ ◀── { pong: n } ───────────────────────────│   said at once
+ *    │ ─── { id, op: "join", port, life } ───────▶│   another tab's data port (membership.ts); the leader's page only
+ *    │ ─── { ping: n } ──────────────────────────▶│   asks whether it lives
+ *    │ ◀── { pong: n } ───────────────────────────│   answered at once
  *    │ ─── { id, op: "close" } ──────────────────▶│   flushes and closes everything
- *    │ ─── { id, op: "leave" } ──────────────────▶│   from a page that goes: the worker ends once that page's appends are written
- *    │ ◀── { event } ─────────────────────────────│   a TideEvent, unasked
+ *    │ ─── { id, op: "leave" } ──────────────────▶│   the page goes: the worker ends once its appends are written
+ *    │ ◀── { event } ─────────────────────────────│   a TideEvent, without a request
  *
- * Requests are numbered by the page and answered in any order. An error keeps its code. What does not parse is answered
- * INVALID_ARGUMENT if it has an id, and dropped if not.
+ * Requests are numbered by the page and answered in any order. Errors keep their codes. A message that is not valid is
+ * answered INVALID_ARGUMENT if it has an id, and dropped if not.
  */
 import type { WireError } from "../../errors.ts";
 import type { Acks, AppendResult, Isolation } from "../../log/types.ts";
@@ -34,12 +34,12 @@ import type { StorageReport, TideEvent } from "../api.ts";
 import type { Parts } from "../platform/parts.ts";
 
 export const PROTOCOL_VERSION = 3;
-/** Un-acked bytes that one page may have on their way: two commits of the largest queue. */
+/** Bytes of appends that one page may have unanswered: two commits of the largest queue. */
 export const CREDIT_BYTES = 32 * 1024 * 1024;
 /** Requests of one page under way: reads parked by followers, and appends. */
 export const REQUESTS_MAX = 4096;
 
-/** What a worker that is to lead opens. */
+/** What a worker that shall lead opens. */
 export interface HostOptions {
   readonly name: string;
   readonly engine: Engine | "auto";
@@ -50,29 +50,29 @@ export interface HostOptions {
   readonly lifeLock: string;
   readonly parts: Parts;
   readonly takeover: true | undefined;
-  /** Of the volume that the page has known; undefined when it opens. */
+  /** Id of the volume that the page had open before; undefined when it opens for the first time. */
   readonly id?: string | undefined;
 }
 
 export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
   readonly durability: VolumeInfo["durability"];
   readonly segmentBytes: number;
-  /** Of the volume: another one under the same name is another tide. */
+  /** Id of the volume. A volume with another id under the same name is another tide. */
   readonly id: string;
-  /** Of this term: higher than any before it. */
+  /** Epoch of this term, higher than any before. */
   readonly epoch: number;
   readonly recovery: readonly LogRecovery[];
   /** The largest batch that a slot of the volume takes. */
   readonly batchBytesMax: number;
-  /** Of the topics that have some, as of this moment. */
+  /** Stored settings by topic, for topics that have some, at this moment. */
   readonly settings: Readonly<Record<string, TopicSettings>>;
 }
 
-/** To a worker that is kept ready: what it may look up before it leads (standby-workers.ts). */
+/** To a standby worker: what it may look up before it leads (standby-workers.ts). */
 export interface StandBy {
-  /** Its HostOptions come here. */
+  /** Its HostOptions come over this port. */
   readonly standBy: MessagePort;
-  /** It holds this as long as it lives, and says so. */
+  /** It holds this lock as long as it lives, and says so. */
   readonly lock: string;
   readonly name: string;
   /** As the leader found them. */
@@ -84,18 +84,18 @@ export interface StandBy {
   readonly leader: string;
 }
 
-/** To such a worker: another one leads. */
+/** To a standby worker: another worker leads now. */
 export interface Follow {
   readonly leader: string;
 }
 
-/** Goes with the HostOptions to such a worker, which opens as soon as the last leader's worker is gone. */
+/** Sent with the HostOptions to a standby worker, which opens as soon as the last leader's worker is gone. */
 export interface Last {
-  /** That one's life lock; "" when it is gone; undefined when it is not to be waited for, because it hangs. */
+  /** The last leader's life lock; "" if it is gone; undefined if it hangs and must not be waited for. */
   readonly last: string | undefined;
 }
 
-/** What a page has for a topic is for the one that it knows, and not for a later one of the same name (topics.ts). */
+/** A page's request is for the topic that it knows, not for a later one of the same name (topics.ts). */
 interface OfTopic {
   readonly topic: string;
   readonly born?: number | undefined;
@@ -129,7 +129,7 @@ export interface ResolveRequest extends OfTopic {
   readonly position: unknown;
   readonly isolation?: Isolation;
 }
-/** A port; or, where none can be sent, the name of a BroadcastChannel that both ends open. */
+/** A port or, where ports can't be sent, the name of a BroadcastChannel that both ends open. */
 export type PortOrName = MessagePort | string;
 export interface JoinRequest {
   readonly op: "join";
@@ -140,7 +140,7 @@ export interface JoinRequest {
 export interface LeaveRequest {
   readonly op: "leave";
 }
-/** What concerns the tide and not one log's records. */
+/** Requests about the tide, not about one log's records. */
 export type ManageRequest =
   | {
       readonly op: "topic";
@@ -155,7 +155,7 @@ export type ManageRequest =
   | { readonly op: "ready" }
   | { readonly op: "close" };
 export type Request = AppendRequest | FetchRequest | ResolveRequest | ManageRequest | { readonly op: "cancel" };
-/** Not one of the requests: neither counted, nor in their order. */
+/** Not one of the requests: it is neither counted nor kept in their order. */
 export interface Ping {
   readonly ping: number;
 }
@@ -175,5 +175,5 @@ export interface Failed {
   readonly failed: WireError;
 }
 export type Answer = { readonly id: number; readonly ok: unknown } | { readonly id: number; readonly error: WireError };
-/** All that a page is told on its data port. */
+/** Everything that a page gets on its data port. */
 export type ToPage = Hello | Failed | Told | Answer | Pong;

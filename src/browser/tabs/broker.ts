@@ -5,7 +5,7 @@
  *   tab ◀── { broker: id } ─────────────── broker      once, when it connects
  *   leader ──── { lead: lifeLock } ──────▶ broker
  *   follower ── { to: lifeLock, join } ──▶ broker ── { join } ──▶ leader       the port moves along
- *   hidden tab ─ { sleep: n, ms } ───────▶ broker ── { woken: n }              a page's own timers come once a second then
+ *   hidden tab ─ { sleep: n, ms } ───────▶ broker ── { woken: n }              its own timers run only once a second
  *
  * Tabs of different builds have different brokers, and a broker dies with the process it shares: so each has an id,
  * which the leader announces, and holds a lock of that name for its life. Where ids differ, or there is none, ports

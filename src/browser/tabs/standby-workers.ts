@@ -3,10 +3,11 @@
  * and its look-ups are half of a fail-over. It costs some 9 MiB. It holds a lock, by which its tab learns of its end.
  *
  *   page                                        worker
- *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's directory and files, watches the leader
+ *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's files, watches the leader
  *    │ ◀── it holds its lock ─────────────────────│
  *    │ ─── Follow, over that port ───────────────▶│  another tab leads
- *    │ ─── HostOptions, over that port ──────────▶│  from now on it is as any other; opens files as soon as they are free (preopened-files.ts)
+ *    │ ─── HostOptions, over that port ──────────▶│  from now on it works like any other worker; it opens files as
+ *    │                                            │  soon as they are free (preopened-files.ts)
  *
  * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port.
  * All the others wait for the locks of the first ones, too: when one goes, they look again.

@@ -1,4 +1,4 @@
-/** Looking into a log: how a seek goes, and a segment as Kafka's own files. */
+/** Tools that look into a log: how a seek proceeds, and a segment as Kafka's own files. */
 import type { LogApi } from "../../log/types.ts";
 import { offsetEntryAt, timeEntryAt } from "../../store/index-entries.ts";
 import { type KafkaFiles, kafkaFiles } from "../../store/kafka-files.ts";
@@ -7,7 +7,7 @@ import type { SegmentedLog } from "../../store/segmented-log.ts";
 import { checkTarget } from "../../topic/options.ts";
 import type { SeekExplanation } from "../api.ts";
 
-/** undefined where the target lies behind the end. */
+/** Undefined if the target is behind the end. */
 export async function explainSeek(
   store: SegmentedLog,
   target: { readonly offset: number } | { readonly timestamp: number },

@@ -12,7 +12,8 @@
  * What the old leader still writes, at worst, is what it was about to when its process was stopped, behind its last
  * look at its lease (worker/fenced-volume.ts): a write or two, into files that it had open, that is, into files that
  * are locked.
- *   - a catalog or an active segment: read before that write, it looks as after a crash; after the copy, nobody reads the file
+ *   - a catalog or an active segment: read before that write, it looks as after a crash; after the copy, nobody reads
+ *     the file
  *   - a slot that was free: its first use makes it a copy, and what the copy holds from before has an older epoch
  *   - a segment that was sealed: no leader ever writes to one
  * A file that this volume writes to without a copy is locked by this volume, so nobody else has it open.

@@ -1,8 +1,8 @@
 /**
  * Removing a tide: its files, its database and its marks, whichever engine it is in. Loaded when it is asked for.
  *
- *   "destroyed" in the lobby ▶ every tab that has it open ends ▶ the lead, by which nobody opens it meanwhile ▶ no worker any more
- *   ▶ mark ▶ files ▶ database ▶ marks
+ *   "destroyed" in the lobby ▶ every tab that has it open ends ▶ the lead is taken, so that nobody opens it meanwhile
+ *   ▶ no worker is left ▶ mark ▶ files ▶ database ▶ marks
  *
  * The mark says that it is being removed: a tab that dies in between leaves that to the next open (open-volume.ts).
  */

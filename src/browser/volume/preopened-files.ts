@@ -3,8 +3,10 @@
  * browser, one question after the other; so all that can be asked is asked ahead, and at once:
  *
  *   stands by                  its directory, and its files
- *     in Chromium              slot 1 ▶ each log's newest slots, the last slot: opened beside the leader, which has slot 0 for itself
- *   its page has the lead      it asks for its lock, and then for the names │ slot 0, if need be again when the last worker is gone
+ *     in Chromium              slot 1 ▶ each log's newest slots, the last slot: opened beside the leader, which keeps
+ *                              slot 0 for itself
+ *   its page has the lead      it asks for its lock, and then for the names │ slot 0; again when the last worker is
+ *                              gone, if need be
  *   it has slot 0              what of the others was not open yet
  *   the volume is opened       by what was found so; nothing is checked less than else
  *

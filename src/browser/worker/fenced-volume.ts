@@ -3,8 +3,8 @@
  * successor reads the files one lease later. So nothing is written later than a lease after the last proof that the
  * term holds, and nothing is acked that was not written before one.
  *
- *   write ─▶ prepare: all that has to be waited for ─▶ is the term proved? ─▶ the volume's write, in the same turn
- *                                                   └─ no: look at the lock ─▶ ours: once more │ not ours: the worker ends
+ *   write ─▶ prepare: all that must be awaited ─▶ is the term proved? ─▶ the volume's write, in the same turn
+ *                                              └─ no: look at the lock ─▶ ours: once more │ not ours: the worker ends
  *
  * A process that is stopped behind that look still makes the one write when it goes on; copying-volume.ts and
  * idb-connection.ts have an answer to it.
