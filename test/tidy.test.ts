@@ -9,11 +9,13 @@ import { describe, expect, test } from "vitest";
 // @ts-expect-error plain JavaScript, because it runs before anything is compiled
 import { RELEASE_BYTES_MAX, kernelDirectory } from "../tools/package/build-kernel.mjs";
 import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
+import { CASTS_LEFT } from "./support/casts-left.ts";
 import { circles, wrongArrows } from "./support/arrows.ts";
 import { doubledNames } from "./support/names.ts";
 import { namesOf, plannedOf, wordsOf } from "./support/doc-names.ts";
 import {
   anchorOf,
+  blindCasts,
   hostNames,
   httpNames,
   linksOf,
@@ -222,6 +224,18 @@ describe("names", () => {
 
   test.each(Object.entries(programs))("in the program of the %s no two files export one name", (_, program) => {
     expect(doubled(program)).toEqual([]);
+  });
+});
+
+describe("casts over unknown", () => {
+  test("are found; a cast that the compiler checks is left alone", () => {
+    expect(blindCasts("const a = b as unknown as C<D>;", "src/log/x.ts")).toEqual(["src/log/x.ts casts to C<D>"]);
+    expect(blindCasts("const a = b as C; const d = e as unknown; // f as unknown as G", "src/log/x.ts")).toEqual([]);
+  });
+
+  test("the sources have none, and tests only those that are listed", () => {
+    const found = files.filter((file) => file.endsWith(".ts")).flatMap((file) => blindCasts(read(file), file));
+    expect(found.sort()).toEqual([...CASTS_LEFT].sort());
   });
 });
 

@@ -19,7 +19,7 @@ self.onmessage = async ({ data }: MessageEvent<Harm>) => {
     let directory = await navigator.storage.getDirectory();
     for (const name of path.slice(0, -1)) directory = await directory.getDirectoryHandle(name);
     const file = await directory.getFileHandle(path.at(-1)!);
-    const handle = await open(file as unknown as Openable);
+    const handle = await open(file as typeof file & Openable);
     const found = new Uint8Array(bytes);
     handle.read(found, { at: position });
     handle.write(

@@ -36,7 +36,7 @@ class WasmPackingKernel extends WasmKernel implements PackingKernel {
     if (status !== Status.OK && status !== Status.BAD_ARGUMENT) status = pack(0);
     if (status === Status.BAD_ARGUMENT)
       return { status, validBytes: 0, nextOffset: expectedOffset, packedBytes: 0, values: 0 };
-    const [validBytes, nextOffset, packedBytes, values] = this.#result as unknown as [number, number, number, number];
+    const [validBytes = 0, nextOffset = 0, packedBytes = 0, values = 0] = this.#result;
     into.set(this.#out.subarray(0, packedBytes));
     return { status: status as Status, validBytes, nextOffset, packedBytes, values };
   }

@@ -85,7 +85,7 @@ export class WasmKernel implements Kernel {
     const raw = instance.exports;
     const at = (name: string): number => (raw[name] as WebAssembly.Global | undefined)?.value as number;
     assert(raw["memory"], "this WebAssembly is no kernel of Tidemark");
-    const { buffer } = (this.#exports = raw as unknown as Exports).memory;
+    const { buffer } = (this.#exports = raw as typeof raw & Exports).memory;
     // An assertion on both sides of the language border: TypeScript and AssemblyScript must mean the same memory
     // layout.
     assert(

@@ -69,7 +69,7 @@ export async function gunzip(bytes: Uint8Array, bytesMax: number): Promise<Uint8
   const size = new DataView(bytes.buffer, bytes.byteOffset + bytes.length - 4, 4).getUint32(0, true);
   const out = new Uint8Array(size > bytesMax ? 0 : size);
   let at = 0;
-  await pump(new DecompressionStream("gzip") as unknown as Transform, bytes, GUNZIP_PIECE_BYTES, (piece) => {
+  await pump(new DecompressionStream("gzip"), bytes, GUNZIP_PIECE_BYTES, (piece) => {
     const end = at + piece.length;
     if (end > bytesMax)
       throw new TidemarkError("DECOMPRESSION_LIMIT", `batch of more than ${bytesMax} bytes`, { bytesMax });
@@ -83,9 +83,7 @@ export async function gunzip(bytes: Uint8Array, bytesMax: number): Promise<Uint8
 
 export async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
-  await pump(new CompressionStream("gzip") as unknown as Transform, bytes, GZIP_PIECE_BYTES, (piece) =>
-    pieces.push(piece),
-  );
+  await pump(new CompressionStream("gzip"), bytes, GZIP_PIECE_BYTES, (piece) => pieces.push(piece));
   return concat(pieces);
 }
 

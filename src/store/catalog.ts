@@ -156,11 +156,11 @@ function packSegment(entry: SegmentEntry): PackedSegment {
 }
 
 function unpackSegment(packed: PackedSegment): SegmentEntry {
-  const fields = (names: readonly string[], from: number) =>
-    Object.fromEntries(names.map((name, i) => [name, packed[from + i]!]));
-  const active = fields(ACTIVE_FIELDS, 0) as unknown as SegmentEntry;
+  const fields = <Name extends string>(names: readonly Name[], from: number) =>
+    Object.fromEntries(names.map((name, i) => [name, packed[from + i]!])) as Record<Name, number>;
+  const active = fields(ACTIVE_FIELDS, 0);
   if (packed.length === ACTIVE_FIELDS.length) return active;
-  const sealed = fields(SEALED_FIELDS, ACTIVE_FIELDS.length) as unknown as SealedEntry;
+  const sealed = fields(SEALED_FIELDS, ACTIVE_FIELDS.length);
   return { ...active, sealed: { ...sealed, compacted: Boolean(sealed.compacted) } };
 }
 

@@ -43,7 +43,7 @@ export interface SealOptions {
  * segment is still active in the catalog, its walk ends at the first section, and sealing starts again.
  */
 export async function writeSections(
-  volume: Volume,
+  volume: Pick<Volume, "write">,
   kernel: Kernel,
   segment: Segment,
   options: SealOptions,

@@ -295,16 +295,16 @@ export class EdgeLog {
   join(join: OutboxJoin): Promise<JoinReply> {
     return this.#ask({ type: FrameType.JOIN, payload: new TextEncoder().encode(JSON.stringify(join)) }, (frame) => {
       const body = jsonOf(frame);
-      if (frame.type === FrameType.JOINED) return { refusal: undefined, joined: body as unknown as Joined };
+      if (frame.type === FrameType.JOINED) return { refusal: undefined, joined: body as typeof body & Joined };
       const { code, details } = (body ?? {}) as Partial<WireError>;
       if (!JOIN_REFUSALS.has(String(code)) || details?.["stream"] === undefined) throw errorOf(frame);
-      return { refusal: String(code), joined: details as unknown as Joined };
+      return { refusal: String(code), joined: details as typeof details & Joined };
     });
   }
 
   /** Batches of the outbox that has joined, at their positions; whole or not at all. Pushes keep the calls' order. */
   async push(push: Omit<Push, "batches">, batches: readonly Uint8Array[]): Promise<Pushed> {
-    return (await this.#write(FrameType.PUSH, pushPayload(push, batches))) as unknown as Pushed;
+    return (await this.#write(FrameType.PUSH, pushPayload(push, batches))) as Record<string, unknown> & Pushed;
   }
 
   /** The answer to one frame. */
@@ -467,7 +467,7 @@ export class EdgeLog {
   take(frame: Frame): void {
     if (frame.type === FrameType.HELLO) {
       this.#credits = this.#most = frame.credits;
-      return this.#settle?.resolve(jsonOf(frame) as unknown as SocketHello);
+      return this.#settle?.resolve(jsonOf(frame) as Record<string, unknown> & SocketHello);
     }
     if (frame.id === 0 && frame.type === FrameType.ERROR) return this.end(errorOf(frame));
     this.#requests.get(frame.id)?.take(frame);

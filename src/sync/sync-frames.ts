@@ -147,7 +147,7 @@ const JOIN_FIELDS: Readonly<Record<keyof OutboxJoin, readonly [Field, string]>> 
 export function readJoin(fields: Readonly<Record<string, unknown>>): OutboxJoin | { readonly wrong: string } {
   for (const [name, [is, must]] of Object.entries(JOIN_FIELDS))
     if (!Object.hasOwn(fields, name) || !is(fields[name])) return { wrong: `${name} must be ${must}` };
-  return fields as unknown as OutboxJoin;
+  return fields as typeof fields & OutboxJoin;
 }
 
 export function pushPayload(push: Omit<Push, "batches">, batches: readonly Uint8Array[]): Uint8Array {

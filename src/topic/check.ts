@@ -77,7 +77,7 @@ export const signal: Check = (field, value) => {
 const platform = String.prototype as { isWellFormed?: () => boolean };
 /** Older engines lack the method, which is faster: it need not look at text of one-byte characters. */
 export const isWellFormed: (text: string) => boolean = platform.isWellFormed
-  ? (text) => (text as unknown as Required<typeof platform>).isWellFormed()
+  ? (text) => platform.isWellFormed!.call(text)
   : (text) => !LONE_SURROGATE.test(text);
 
 /** A check for text that UTF-8 can hold without change. */

@@ -25,7 +25,7 @@ async function filesOf(name: string): Promise<string[] | undefined> {
   const directory = await (await root()).getDirectoryHandle(name).catch(() => undefined);
   if (!directory) return undefined;
   const found: string[] = [];
-  for await (const file of (directory as unknown as { keys(): AsyncIterable<string> }).keys()) found.push(file);
+  for await (const file of (directory as typeof directory & { keys(): AsyncIterable<string> }).keys()) found.push(file);
   return found.sort();
 }
 async function put(name: string, file: string, bytes: number): Promise<void> {

@@ -4,7 +4,7 @@ import { cdp } from "vitest/browser";
 interface Session {
   send(method: string, params: Record<string, unknown>): Promise<unknown>;
 }
-const session = () => cdp() as unknown as Session;
+const session = () => cdp() as Session;
 const { origin } = location;
 
 /** Room for so many bytes more than are used; without a number the real quota again. */

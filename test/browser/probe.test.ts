@@ -18,7 +18,7 @@ describe("the engine", () => {
     const tide = await open(fresh());
     expect([tide.storage.engine, tide.storage.rejected]).toEqual(["opfs", []]);
     await tide.close();
-    const directory = (await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")) as unknown as {
+    const directory = (await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")) as {
       keys(): AsyncIterable<string>;
     };
     for await (const name of directory.keys()) expect(name.startsWith(".probe")).toBe(false);
@@ -72,7 +72,7 @@ describe("the engine", () => {
     tide = await open(fresh(), { worker: opfsDown });
     expect(tide.storage).toMatchObject({ engine: "indexeddb", durability: "none" });
     await tide.close();
-    const root = (await navigator.storage.getDirectory()) as unknown as { keys(): AsyncIterable<string> };
+    const root = (await navigator.storage.getDirectory()) as { keys(): AsyncIterable<string> };
     for await (const name of root.keys()) expect(name, "the question leaves nothing behind").toBe("tidemark");
   });
 

@@ -51,7 +51,7 @@ const slotsOf = async (name: string): Promise<string[]> => {
   const root = await navigator.storage.getDirectory();
   const directory = await (await root.getDirectoryHandle("tidemark")).getDirectoryHandle(name);
   const names: string[] = [];
-  for await (const file of (directory as unknown as { keys(): AsyncIterable<string> }).keys()) names.push(file);
+  for await (const file of (directory as typeof directory & { keys(): AsyncIterable<string> }).keys()) names.push(file);
   return names;
 };
 

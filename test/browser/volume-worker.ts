@@ -97,7 +97,7 @@ function watchDatabases(): void {
 
 function watchHandles(): void {
   type Handle = { close(): void };
-  const prototype = FileSystemFileHandle.prototype as unknown as {
+  const prototype = FileSystemFileHandle.prototype as FileSystemFileHandle & {
     createSyncAccessHandle(options?: object): Promise<Handle>;
   };
   const original = prototype.createSyncAccessHandle;

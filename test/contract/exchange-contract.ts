@@ -159,7 +159,7 @@ async function readAll(
         verify = true;
         continue;
       }
-      const { from, to } = thrown.details as unknown as { from: number; to: number };
+      const { from, to } = thrown.details as { from: number; to: number };
       // Behind a hole left by compaction the reported range begins at the damage, not at the offset that was asked for.
       check(to > offset, `the damage ${from} to ${to} lies before ${offset}`);
       gaps.push({ from, to });

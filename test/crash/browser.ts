@@ -46,7 +46,7 @@ export class CrashBrowser {
   /** Calls a function in the page. Rejects when the page ends during the call. */
   call<M extends Method>(method: M, ...args: Parameters<CrashPage[M]>): Promise<Awaited<ReturnType<CrashPage[M]>>> {
     const call = ([name, params]: readonly [string, readonly unknown[]]): unknown =>
-      (window as unknown as { crash: Record<string, (...args: readonly unknown[]) => unknown> }).crash[name]!(
+      (window as typeof window & { crash: Record<string, (...args: readonly unknown[]) => unknown> }).crash[name]!(
         ...params,
       );
     return this.#page!.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<CrashPage[M]>>>;

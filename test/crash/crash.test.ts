@@ -57,7 +57,7 @@ describe("the ledger", () => {
   const take = async (ledger: Ledger, body: string): Promise<number> => {
     let status = 0;
     const response = { writeHead: (code: number) => ({ end: () => void (status = code) }) };
-    await ledger.handle(Readable.from([body]) as unknown as IncomingMessage, response as unknown as ServerResponse);
+    await ledger.handle(Readable.from([body]) as IncomingMessage, response as unknown as ServerResponse);
     return status;
   };
   const append = {

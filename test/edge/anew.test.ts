@@ -6,7 +6,7 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { objectName } from "../../worker/rpc/stubs.ts";
 import type { Peer } from "../../worker/rpc/fork-peer.ts";
-import type { SubscriptionPeer } from "../../worker/rpc/subscription-peer.ts";
+import { type SubscriptionPeer, subscriptionsOf } from "../../worker/rpc/subscription-peer.ts";
 import { call as rawCall, inside, objectOf, real } from "./archive-tools.ts";
 import { offsetText } from "./sse-reader.ts";
 
@@ -15,8 +15,7 @@ let names = 0;
 const fresh = (): string => `anew/${++names}`;
 const call = (path: string, method: string, headers: Record<string, string> = {}, body?: string): Promise<Response> =>
   rawCall(path, method, { ...JSON_TYPE, ...headers }, body);
-const subscriptions = (): SubscriptionPeer =>
-  real.SUBSCRIPTIONS.get(real.SUBSCRIPTIONS.idFromName(objectName("dev", ""))) as unknown as SubscriptionPeer;
+const subscriptions = (): SubscriptionPeer => subscriptionsOf(real, "dev");
 
 async function make(path: string, records: number, headers: Record<string, string> = {}): Promise<void> {
   const body = JSON.stringify(Array.from({ length: records }, (_, i) => i));

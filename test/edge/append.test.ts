@@ -12,7 +12,7 @@ import { edgeKernel } from "../../worker/kernel.ts";
 import { handle } from "../../worker/front/router.ts";
 
 const kernel = await edgeKernel();
-const base = env as unknown as Env;
+const base = env;
 const TEXT = { "content-type": "text/plain" };
 const BATCHES = { "content-type": "application/vnd.tidemark.batches" };
 const producing = (epoch: number, seq: number) => ({
@@ -65,10 +65,8 @@ const counting: Env = {
   LOGS: {
     idFromName: (name: string) => base.LOGS.idFromName(name),
     get: (id: never) => {
-      const stub = base.LOGS.get(id) as unknown as {
-        append(...args: unknown[]): unknown;
-        fetch(request: unknown): unknown;
-      };
+      const found = base.LOGS.get(id);
+      const stub = found as typeof found & { append(...args: unknown[]): unknown; fetch(request: unknown): unknown };
       return {
         append: (...args: unknown[]) => (counts.call++, stub.append(...args)),
         fetch: (request: unknown) => (counts.fetch++, stub.fetch(request)),

@@ -5,6 +5,7 @@
  */
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
+import { streamObject } from "../../worker/rpc/stubs.ts";
 import { PATH_HEADER, TENANT_HEADER } from "../../worker/rpc/internal-headers.ts";
 import * as here from "../../worker/front/archived-reads.ts";
 // @ts-expect-error A second instance of the module: it has its own memory, like the module in another isolate.
@@ -40,10 +41,8 @@ function isolate({ readThrough }: typeof here, told: (manifest: Told) => object 
       background: { waitUntil: (promise) => void work.push(promise) },
       async ask(own) {
         asked++;
-        const stub = real.LOGS.get(real.LOGS.idFromName(`dev/${path}`));
-        const answer = (await stub.fetch(url.href, {
-          headers: { ...headers, ...own, [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: "dev" },
-        })) as unknown as Response;
+        const passed = { ...headers, ...own, [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: "dev" };
+        const answer = await streamObject(real, "dev", path).fetch(new Request(url, { headers: passed }));
         return answer.headers.has("x-tidemark-manifest")
           ? new Response(JSON.stringify(told((await answer.json()) as Told)), answer)
           : answer;

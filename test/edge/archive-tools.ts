@@ -3,7 +3,7 @@ import { env, runDurableObjectAlarm, runInDurableObject, SELF } from "cloudflare
 import type { Env } from "../../worker/env.ts";
 import { objectName } from "../../worker/rpc/stubs.ts";
 
-export const real = env as unknown as Env & { readonly SEGMENTS: TestBucket };
+export const real = env as Env & { readonly SEGMENTS: TestBucket };
 export interface TestBucket {
   put(key: string, value: Uint8Array, options?: unknown): Promise<object | null>;
   get(key: string, options?: unknown): Promise<{ arrayBuffer(): Promise<ArrayBuffer> } | null>;

@@ -122,9 +122,9 @@ describe("sealed segments", () => {
         async (...args: [string, never]) => {
           asked.push(name);
           if (isAway) throw new Error("unreachable");
-          return (real.SEGMENTS as unknown as Record<string, (...args: [string, never]) => Promise<object | null>>)[
-            name
-          ]!(...args);
+          return (
+            real.SEGMENTS as typeof real.SEGMENTS & Record<string, (...args: [string, never]) => Promise<object | null>>
+          )[name]!(...args);
         },
       ]),
     );

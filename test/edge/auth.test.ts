@@ -8,7 +8,7 @@ import { handle } from "../../worker/front/router.ts";
 const SECRET = "a secret of at least thirty-two characters";
 const OLD = "the secret before it is long enough to be taken";
 const closed: Env = {
-  ...(env as unknown as Env),
+  ...env,
   TIDEMARK_OPEN_ACCESS: "",
   TIDEMARK_JWT_SECRETS: `${SECRET}, ${OLD}`,
   TIDEMARK_JWT_ISSUER: "issuer",

@@ -1,6 +1,6 @@
 // Types of the parts of Cloudflare's Vitest plugin that the tests inside workerd use.
 declare module "cloudflare:test" {
-  export const env: unknown;
+  export const env: import("../../worker/env.ts").Env;
   export const SELF: { fetch(input: string | Request, init?: RequestInit): Promise<Response> };
   export function runInDurableObject<T>(
     stub: never,

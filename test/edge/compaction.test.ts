@@ -290,7 +290,7 @@ describe("a fork that was noted and never made", () => {
     // Being woken for something else does not begin the ten minutes again.
     expect((await call(path, "HEAD")).status).toBe(200);
     const nextAlarm = await inside(path, (_, { storage }) =>
-      (storage as unknown as { getAlarm(): Promise<number> }).getAlarm(),
+      (storage as typeof storage & { getAlarm(): Promise<number> }).getAlarm(),
     );
     expect(nextAlarm - Date.now()).toBeGreaterThan(25 * 60_000);
   });

@@ -17,7 +17,7 @@ class Provider {
   asked = 0;
   isDown: "no" | "500" | "unreachable" = "no";
   readonly settings: Env = {
-    ...(env as unknown as Env),
+    ...env,
     TIDEMARK_OPEN_ACCESS: "",
     TIDEMARK_JWKS_URL: this.url,
     TIDEMARK_JWT_ISSUER: "issuer",

@@ -123,7 +123,7 @@ async function connect(url: string): Promise<EdgeLog> {
     socket.addEventListener("close", () => reject(new Error("no socket")), { once: true });
   });
   // In Node no message arrives before the turn after `open`, so that none is missed.
-  return EdgeSocket.bind(socket as unknown as Wire, timers);
+  return EdgeSocket.bind(socket as Wire, timers);
 }
 
 /** A log through the present socket. After a kill it opens a new one. */

@@ -28,7 +28,7 @@ const readersOf = (path: string): Promise<number> =>
   inside(
     path,
     (instance) =>
-      (instance as unknown as { ctx: { getWebSockets(tag?: string): unknown[] } }).ctx.getWebSockets().length,
+      (instance as typeof instance & { ctx: { getWebSockets(tag?: string): unknown[] } }).ctx.getWebSockets().length,
   );
 async function until(isIt: () => Promise<boolean>): Promise<void> {
   while (!(await isIt())) await pause(10);

@@ -304,7 +304,8 @@ async function watched(path: string, count = 1): Promise<void> {
     const found = await inside(
       path,
       (instance) =>
-        (instance as unknown as { ctx: { getWebSockets(tag: string): unknown[] } }).ctx.getWebSockets("watch").length,
+        (instance as typeof instance & { ctx: { getWebSockets(tag: string): unknown[] } }).ctx.getWebSockets("watch")
+          .length,
     );
     if (found === count) return;
     await new Promise((resolve) => setTimeout(resolve, 5));

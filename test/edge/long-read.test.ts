@@ -4,11 +4,10 @@
  */
 import { env, runInDurableObject, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import type { Env } from "../../worker/env.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { objectName } from "../../worker/rpc/stubs.ts";
 
-const { LOGS } = env as unknown as Env;
+const { LOGS } = env;
 const at = (path: string): string => `http://localhost/v1/stream/long/${path}`;
 const BATCHES = "application/vnd.tidemark.batches";
 const MIB = 1024 * 1024;

@@ -16,7 +16,7 @@ import { handle } from "../../worker/front/router.ts";
 import { fill, settle } from "./archive-tools.ts";
 
 const kernel = await edgeKernel();
-const base: Env = { ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "loopback" };
+const base: Env = { ...env, TIDEMARK_OPEN_ACCESS: "loopback" };
 const BATCHES = "application/vnd.tidemark.batches";
 let streams = 0;
 

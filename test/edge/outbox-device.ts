@@ -107,7 +107,8 @@ export class Device {
 
   /** The channel has ended. */
   async end(): Promise<EdgeWireError> {
-    return jsonOf(await this.next(({ id, type }) => id === 0 && type === FrameType.ERROR)) as unknown as EdgeWireError;
+    return jsonOf(await this.next(({ id, type }) => id === 0 && type === FrameType.ERROR)) as Record<string, unknown> &
+      EdgeWireError;
   }
 
   follow(from: number, credits = 1 << 20): number {

@@ -12,7 +12,7 @@ import { crcOf, type Device } from "./outbox-device.ts";
 import { batchAt, connect } from "./outbox-tools.ts";
 
 const SECRET = "a secret of at least thirty-two characters";
-const closed: Env = { ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: SECRET };
+const closed: Env = { ...env, TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: SECRET };
 const edge = (request: Request): Promise<Response> => handle(request, closed);
 const ALL = "read:** write:**";
 const WEEK_S = 7 * 86_400;
@@ -69,7 +69,7 @@ describe("a token as a subprotocol", () => {
     const response = await upgradeWith(protocols.replace("TOKEN", await tokenOf("ann")));
     expect(response.status).toBe(status);
     expect(response.headers.get("sec-websocket-protocol")).toBe(status === 101 ? "tidemark.1" : null);
-    const { webSocket } = response as unknown as { webSocket: { accept(): void; close(): void } | null };
+    const { webSocket } = response as typeof response & { webSocket: { accept(): void; close(): void } | null };
     webSocket?.accept();
     webSocket?.close();
   });

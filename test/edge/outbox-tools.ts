@@ -1,12 +1,11 @@
 /** Devices (outbox-device.ts) at the logs of the Worker under test, inside workerd. */
 import { env, SELF } from "cloudflare:test";
 import type { Wire } from "../../src/sync/edge-socket.ts";
-import type { Env } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { objectName } from "../../worker/rpc/stubs.ts";
 import { batchMaker, Device } from "./outbox-device.ts";
 
-const { LOGS } = env as unknown as Env;
+const { LOGS } = env;
 
 export const at = (path: string): string => `http://localhost/v1/stream/${path}`;
 export const logObject = (path: string): never => LOGS.get(LOGS.idFromName(objectName("dev", path))) as never;

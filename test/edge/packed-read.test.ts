@@ -9,12 +9,11 @@ import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { compressBatch } from "../../src/record/codec.ts";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
-import type { Env } from "../../worker/env.ts";
 import { objectName } from "../../worker/rpc/stubs.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 
 const kernel = await edgeKernel();
-const { LOGS } = env as unknown as Env;
+const { LOGS } = env;
 const at = (path: string): string => `http://localhost/v1/stream/packed/${path}`;
 const offsetOf = (n: number): string => `${String(n).padStart(16, "0")}_${"0".repeat(16)}`;
 const numberOf = (response: Response): number => Number(response.headers.get("stream-next-offset")!.slice(0, 16));

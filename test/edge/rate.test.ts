@@ -14,7 +14,7 @@ import { call } from "./archive-tools.ts";
 import { timers } from "./timers.ts";
 
 const kernel = await edgeKernel();
-const real = env as unknown as Env;
+const real = env;
 let streams = 0;
 
 async function fresh(): Promise<string> {

@@ -8,7 +8,7 @@ import type { Env } from "../../worker/env.ts";
 import { H } from "../../worker/wire/durable-streams.ts";
 import { handle } from "../../worker/front/router.ts";
 
-const settings: Env = { ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "loopback" };
+const settings: Env = { ...env, TIDEMARK_OPEN_ACCESS: "loopback" };
 const ORIGIN = "http://127.0.0.1";
 let count = 0;
 

@@ -13,7 +13,7 @@ import { call, inside } from "./archive-tools.ts";
 import { timers } from "./timers.ts";
 
 const kernel = await edgeKernel();
-const real = env as unknown as Env;
+const real = env;
 let streams = 0;
 
 function batchOf(value: string, producer = -1, sequence = -1): Uint8Array {

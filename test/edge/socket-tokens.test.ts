@@ -10,7 +10,7 @@ import { timers } from "./timers.ts";
 
 describe("tokens", () => {
   const SECRET = "a secret of at least thirty-two characters";
-  const closed: Env = { ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: SECRET };
+  const closed: Env = { ...env, TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: SECRET };
   const tokenOf = (scope: string, seconds: number, tenant = "acme"): Promise<string> =>
     new SignJWT({ scope, tenant })
       .setProtectedHeader({ alg: "HS256" })

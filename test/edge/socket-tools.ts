@@ -8,13 +8,12 @@ import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { decodeFrame, type Frame, FrameType } from "../../src/sync/frames.ts";
 import { type Delivered, type EdgeLog, EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";
-import type { Env } from "../../worker/env.ts";
 import { objectName } from "../../worker/rpc/stubs.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { timers } from "./timers.ts";
 
 const kernel = await edgeKernel();
-const { LOGS } = env as unknown as Env;
+const { LOGS } = env;
 export const TEXT = { "content-type": "text/plain" };
 const decoder = new TextDecoder();
 /** The path of a stream that no test has used. */

@@ -5,13 +5,12 @@ import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { ChunkLog } from "../../worker/store/chunk-log.ts";
 import { CHUNK_BYTES_MAX } from "../../worker/store/chunk-tables.ts";
 import type { Sql, SqlRow } from "../../worker/store/sql.ts";
-import type { Env } from "../../worker/env.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 import { chunkHost } from "../contract/chunk-host.ts";
 import { logStoreCases, makeBatch } from "../contract/log-store-contract.ts";
 
 const kernel = await edgeKernel();
-const { LOGS } = env as unknown as Env;
+const { LOGS } = env;
 let objects = 0;
 
 /** Runs `work` inside a new object, with its SQLite and a count of the rows that it has written. */

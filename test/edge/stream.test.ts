@@ -7,12 +7,11 @@ import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
-import type { Env } from "../../worker/env.ts";
 import { objectName } from "../../worker/rpc/stubs.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
 
 const kernel = await edgeKernel();
-const { LOGS } = env as unknown as Env;
+const { LOGS } = env;
 const BATCHES = "application/vnd.tidemark.batches";
 const TEXT = { "content-type": "text/plain" };
 const JSON_TYPE = { "content-type": "application/json" };

@@ -9,7 +9,7 @@ import type { Env } from "../../worker/env.ts";
 import { handle } from "../../worker/front/router.ts";
 
 const SECRET = "a secret of at least thirty-two characters";
-export const settings: Env = { ...(env as unknown as Env), TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: SECRET };
+export const settings: Env = { ...env, TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: SECRET };
 export const ORIGIN = "https://edge.example";
 export const ROOT = "/v1/stream/__ds/subscriptions";
 

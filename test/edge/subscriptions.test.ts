@@ -4,6 +4,7 @@
  */
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import type { StreamPeer } from "../../worker/rpc/stream-peer.ts";
 import { objectName } from "../../worker/rpc/stubs.ts";
 import { LINK_BYTES_MAX, LINKS_MAX, SUBSCRIPTIONS_MAX } from "../../worker/subscriptions/limits.ts";
 import { real } from "./archive-tools.ts";
@@ -20,9 +21,9 @@ async function holding(path: string): Promise<{ asked: Promise<void>; letGo(): P
   const gate = new Promise<void>((resolve) => (go = resolve));
   const held = String(real.LOGS.idFromName(objectName("dev", path)));
   await within((instance) => {
-    const { LOGS } = instance.env as unknown as typeof real;
+    const { LOGS } = instance.env as typeof instance.env & typeof real;
     const get = (id: never) => {
-      const stub = LOGS.get(id) as unknown as { watched(): Promise<unknown>; appendJson(text: string): Promise<void> };
+      const stub = LOGS.get(id) as ReturnType<typeof LOGS.get> & StreamPeer;
       if (String(id) !== held) return stub;
       return {
         appendJson: (text: string) => stub.appendJson(text),

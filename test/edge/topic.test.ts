@@ -5,11 +5,10 @@
 import { abortAllDurableObjects, env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { openTopic } from "../../worker/library.ts";
-import type { Env } from "../../worker/env.ts";
 import { encodePath } from "../../worker/wire/paths.ts";
 import { call, fill, readAll, real } from "./archive-tools.ts";
 
-const bindings = env as unknown as Env;
+const bindings = env;
 let topics = 0;
 const fresh = (): string => `topic/${++topics}`;
 

@@ -67,12 +67,12 @@ class ServerTarget implements Target {
     this.#random = random;
     this.#mutator = new Mutator(kernel, random, corpus);
     const { port1, port2 } = new MessageChannel();
-    this.#port = port1 as unknown as Port;
+    this.#port = port1 as Port;
     port1.onmessage = ({ data }: { data: Message }) => {
       if (typeof data.id === "number") this.#answers.set(data.id, data);
       this.#arrived();
     };
-    new PortServer(port2 as unknown as Port, {
+    new PortServer(port2 as Port, {
       readable: async (topic) => {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", `topic ${topic} is not open`, { topic });
         return { log, born: 1 };
@@ -258,8 +258,8 @@ class ClientTarget implements Target {
   async step(): Promise<void> {
     const random = this.#random;
     const { port1, port2 } = new MessageChannel();
-    const client = new PortClient(port1 as unknown as Port);
-    const receive = port1.onmessage as unknown as (event: { data: unknown }) => void;
+    const client = new PortClient(port1 as Port);
+    const receive = port1.onmessage as (event: { data: unknown }) => void;
     const messages = [
       { hello: PROTOCOL_VERSION, creditBytes: CREDIT_BYTES },
       ...Array.from({ length: 1 + random.int(5) }, () => this.#message()),

@@ -105,7 +105,7 @@ async function inPage<Result = Outcome>(
   }
 }
 const attempt = (where: Page | Frame): Promise<Outcome> =>
-  where.evaluate(() => (window as unknown as { attempt(): Promise<Outcome> }).attempt());
+  where.evaluate(() => (window as typeof window & { attempt(): Promise<Outcome> }).attempt());
 
 beforeAll(async () => {
   mkdirSync(site);
@@ -144,7 +144,7 @@ describe("contexts", () => {
     const url = await serve();
     const outcome = await inPage(url, (page) =>
       page.evaluate(async () => {
-        const { open } = (window as unknown as { browser: { open(name: string): Promise<any> } }).browser;
+        const { open } = (window as typeof window & { browser: { open(name: string): Promise<any> } }).browser;
         const worker = new Worker("/share.js", { type: "module" });
         const said = (): Promise<any> =>
           new Promise((resolve) => worker.addEventListener("message", ({ data }) => resolve(data), { once: true }));
@@ -302,7 +302,9 @@ describe("policies", () => {
     const url = await serve({ "content-security-policy": "script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'" });
     const outcome = await inPage(url, (page) =>
       page.evaluate(async () => {
-        const { attempt: tryIt } = window as unknown as { attempt(name: string, options: object): Promise<Outcome> };
+        const { attempt: tryIt } = window as typeof window & {
+          attempt(name: string, options: object): Promise<Outcome>;
+        };
         void fetch("https://elsewhere.example/").catch(() => undefined);
         return tryIt("x", { kernel: "/nothing.wasm" });
       }),

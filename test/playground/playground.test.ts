@@ -253,7 +253,7 @@ const watchShifts = (): void => {
   new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
 };
 const shiftOf = (): Promise<number> =>
-  page.evaluate(() => (window as unknown as { seen: { shift: number } }).seen.shift);
+  page.evaluate(() => (window as typeof window & { seen: { shift: number } }).seen.shift);
 
 describe("playground for everybody", () => {
   const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -263,7 +263,7 @@ describe("playground for everybody", () => {
     return page.evaluate(async () => {
       // Wait for animations: an element that is still fading in has less contrast.
       await Promise.all(document.getAnimations().map(({ finished }) => finished));
-      const { axe: tool } = window as unknown as {
+      const { axe: tool } = window as typeof window & {
         axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
       };
       const found = (await tool.run()).violations;

@@ -15,7 +15,7 @@ export async function openMarks(): Promise<(event: TraceEvent, at: number) => vo
   // Taken before the recorder wraps these methods.
   const { getFileHandle } = FileSystemDirectoryHandle.prototype;
   const { createSyncAccessHandle } = FileSystemFileHandle.prototype as FileHandle;
-  const { write } = (globalThis as unknown as { FileSystemSyncAccessHandle: { prototype: Handle } })
+  const { write } = (globalThis as typeof globalThis & { FileSystemSyncAccessHandle: { prototype: Handle } })
     .FileSystemSyncAccessHandle.prototype;
   const file = (await getFileHandle.call(await navigator.storage.getDirectory(), `marks-${crypto.randomUUID()}`, {
     create: true,

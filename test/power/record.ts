@@ -76,7 +76,7 @@ async function drive(page: Page, url: string, options: HistoryOptions): Promise<
   await Promise.race([
     failed,
     page.evaluate(
-      (history) => (globalThis as unknown as { record(options: object): Promise<void> }).record(history),
+      (history) => (globalThis as typeof globalThis & { record(options: object): Promise<void> }).record(history),
       options,
     ),
   ]);

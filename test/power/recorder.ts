@@ -114,7 +114,7 @@ export class Recorder {
   }
 
   #watchHandles(): void {
-    const { prototype } = (globalThis as unknown as { FileSystemSyncAccessHandle: { prototype: SyncHandle } })
+    const { prototype } = (globalThis as typeof globalThis & { FileSystemSyncAccessHandle: { prototype: SyncHandle } })
       .FileSystemSyncAccessHandle;
     const paths = this.#paths;
     const recorder = this;

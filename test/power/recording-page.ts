@@ -125,5 +125,6 @@ async function free({ name }: Tide): Promise<void> {
   await navigator.locks.request(`tidemark:${name}`, () => undefined);
 }
 
-(globalThis as unknown as { record: unknown }).record = (options: HistoryOptions) => new History(options).run();
+(globalThis as typeof globalThis & { record: unknown }).record = (options: HistoryOptions) =>
+  new History(options).run();
 document.title = "ready";

@@ -146,7 +146,7 @@ function decodeBatch(bytes: Uint8Array, withCrc: boolean): RecordColumns {
 
 /** One record without its length, or the reason why not. `blob` stands at its first field and moves behind its last. */
 function recordBytes(blob: Cursor, lengths: Int32Array, timestampDelta: bigint, i: number): Uint8Array[] {
-  const [key, value, headers] = lengths.subarray(i * 3, i * 3 + 3) as unknown as [number, number, number];
+  const [key = 0, value = 0, headers = 0] = lengths.subarray(i * 3, i * 3 + 3);
   refuse(key < -1 || value < -1 || headers < 0, Status.BAD_ARGUMENT);
   refuse(Math.max(key, 0) + Math.max(value, 0) + headers > blob.left, Status.BAD_ARGUMENT);
   const take = (length: number): Uint8Array => {

@@ -88,7 +88,7 @@ export function makeBatch(wish: BatchWish): SentBatch {
     level: undefined,
     underWay: 0,
     since: undefined,
-  } as unknown as SentBatch;
+  } as SentBatch;
   for (let at = 0; at < wish.records; at++) {
     const id = wish.nextId();
     const key = wish.keys === 0 ? null : `key-${random.int(wish.keys)}`;

@@ -105,7 +105,7 @@ export interface Site {
 /** Serves a folder on a port of its own. `headers` are sent with every answer. */
 export async function serveFolder(folder: string, headers: OutgoingHttpHeaders = {}): Promise<Site> {
   const asked: string[] = [];
-  const site = { asked, instead: undefined } as unknown as { -readonly [field in keyof Site]: Site[field] };
+  const site = { asked, instead: undefined } as { -readonly [field in keyof Site]: Site[field] };
   const server: Server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost");
     asked.push(request.url!);

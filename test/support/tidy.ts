@@ -204,6 +204,19 @@ export function replacedMethods(source: string, file: string): string[] {
   return found;
 }
 
+/** Casts over `unknown`: the compiler checks nothing of them. One over what both types have is still checked. */
+export function blindCasts(source: string, file: string): string[] {
+  const found: string[] = [];
+  walk(parse(source, file), (node) => {
+    const { expression, typeAnnotation } = node as { expression?: unknown; typeAnnotation?: unknown };
+    if (node.type !== "TSAsExpression" || !isNode(expression) || !isNode(typeAnnotation)) return;
+    const inner = expression["typeAnnotation"];
+    if (expression.type !== "TSAsExpression" || !isNode(inner) || inner.type !== "TSUnknownKeyword") return;
+    found.push(`${file} casts to ${source.slice(typeAnnotation.start, typeAnnotation.end)}`);
+  });
+  return found;
+}
+
 /** Hosts, clocks, timers and randomness that a host-free file names. Types count as well. */
 export function hostNames(source: string, file: string): string[] {
   if (!HOST_FREE.has(roomOf(file) ?? "")) return [];

@@ -26,7 +26,9 @@ export class Tab {
 
   call<M extends Method>(method: M, ...args: Parameters<TabPage[M]>): Promise<Awaited<ReturnType<TabPage[M]>>> {
     const call = ([name, params]: readonly [string, readonly unknown[]]): unknown =>
-      (window as unknown as { tab: Record<string, (...args: readonly unknown[]) => unknown> }).tab[name]!(...params);
+      (window as typeof window & { tab: Record<string, (...args: readonly unknown[]) => unknown> }).tab[name]!(
+        ...params,
+      );
     return this.page.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<TabPage[M]>>>;
   }
   state(): Promise<TabState> {

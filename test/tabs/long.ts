@@ -417,7 +417,7 @@ class LongRun {
     }
     if (
       await tab.page
-        .evaluate(() => (window as unknown as { tab: { brief(): TabBrief } }).tab.brief().restored > 0)
+        .evaluate(() => (window as typeof window & { tab: { brief(): TabBrief } }).tab.brief().restored > 0)
         .catch(() => false)
     )
       return this.#count("back from the cache");

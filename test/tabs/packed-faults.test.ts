@@ -168,7 +168,7 @@ describe("listeners", () => {
     expect(await second.call("heard", name)).toEqual(["leaderchange"]);
     await second.call("close", name);
     expect(
-      await second.page.evaluate(() => (window as unknown as { app: { uncaught: string[] } }).app.uncaught),
+      await second.page.evaluate(() => (window as typeof window & { app: { uncaught: string[] } }).app.uncaught),
     ).toContain("error: Uncaught Error: listener");
   });
 

@@ -113,7 +113,9 @@ export class AppTab {
     ...args: Parameters<App[M]>
   ): Promise<Awaited<ReturnType<App[M]>>> {
     const call = ([name, params]: readonly [string, readonly unknown[]]): unknown =>
-      (window as unknown as { app: Record<string, (...args: readonly unknown[]) => unknown> }).app[name]!(...params);
+      (window as typeof window & { app: Record<string, (...args: readonly unknown[]) => unknown> }).app[name]!(
+        ...params,
+      );
     return this.page.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<App[M]>>>;
   }
 
@@ -179,7 +181,7 @@ export class AppBrowser {
     const told: string[] = [...this.problems.splice(0)];
     for (const tab of this.tabs.splice(0)) {
       if (!tab.gone)
-        told.push(...(await tab.page.evaluate(() => (window as unknown as { app?: App }).app?.uncaught ?? [])));
+        told.push(...(await tab.page.evaluate(() => (window as typeof window & { app?: App }).app?.uncaught ?? [])));
       await tab.page.close().catch(() => undefined);
     }
     return told;

@@ -10,7 +10,7 @@ function heldProducer() {
   const append = (): Promise<Ack> =>
     new Promise((resolve) => acks.push(() => resolve({ offset: 0, timestamp: 0, acks: "flushed", duplicate: false })));
   const wait = (): Promise<void> => new Promise((resolve) => drained.push(resolve));
-  const producer = { pendingBytes: 0, drained: wait } as unknown as AppendAllInput<number>["producer"];
+  const producer = { pendingBytes: 0, drained: wait } as AppendAllInput<number>["producer"];
   const release = (): void => [...acks, ...drained].forEach((settle) => settle());
   return { append, producer, release, drained };
 }

@@ -46,14 +46,14 @@ async function leader(volume: MemoryVolume) {
       appended: () => undefined,
       failed: () => undefined,
     };
-    new PortServer(port2 as unknown as globalThis.MessagePort, host);
+    new PortServer(port2 as globalThis.MessagePort, host);
     // In a page the control port stays open. Here it would keep the process alive.
     const pair = (): readonly [globalThis.MessagePort, globalThis.MessagePort] => {
       const channel = new MessageChannel();
       ends.push(() => channel.port1.close());
-      return [channel.port1, channel.port2] as unknown as readonly [globalThis.MessagePort, globalThis.MessagePort];
+      return [channel.port1, channel.port2] as readonly [globalThis.MessagePort, globalThis.MessagePort];
     };
-    const client = new PortClient(port1 as unknown as globalThis.MessagePort, "", undefined, pair);
+    const client = new PortClient(port1 as globalThis.MessagePort, "", undefined, pair);
     ends.push(() => client.fail(new TidemarkError("CLOSED", "the test is over")));
     return client;
   };

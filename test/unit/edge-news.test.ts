@@ -17,9 +17,11 @@ const textOf = (body: string | Uint8Array): string =>
   typeof body === "string" ? body : new TextDecoder().decode(body);
 const kernel = await releaseKernel();
 
+type Listener = (event: { data: unknown; code: number; reason: string }) => void;
+
 /** The Worker's end of a watcher's socket. */
 class Wire {
-  readonly #listeners = new Map<string, (event: { data?: unknown }) => void>();
+  readonly #listeners = new Map<string, Listener>();
   binaryType = "";
   /** News of JSON are text, all others bytes. */
   form: (body: string) => string | Uint8Array = text;
@@ -28,14 +30,14 @@ class Wire {
   close(): void {
     this.isClosed = true;
   }
-  addEventListener(type: string, listener: (event: { data?: unknown }) => void): void {
+  addEventListener(type: string, listener: Listener): void {
     this.#listeners.set(type, listener);
   }
   /** A notice comes; `body` where it brings news. */
   notice(from: number, end: number, body?: string, closed = false): void {
     const sent =
       body === undefined ? plainNotice(end, closed) : newsNotice({ from, end, body: this.form(body) }, closed);
-    this.#listeners.get("message")!({ data: typeof sent === "string" ? sent : sent.buffer });
+    this.#listeners.get("message")!({ data: typeof sent === "string" ? sent : sent.buffer, code: 1005, reason: "" });
   }
 }
 
@@ -46,7 +48,7 @@ describe("a watch", () => {
   };
   function watching(): { wire: Wire; watch: Watch } {
     const wire = new Wire();
-    return { wire, watch: new Watch(wire as unknown as WebSocket) };
+    return { wire, watch: new Watch(wire) };
   }
 
   it("gives news in their order, each once, to whoever stands where they begin", () => {
@@ -226,7 +228,7 @@ describe("a log's news", () => {
       values: [socketOf("values")],
     };
     const telling = new Telling({
-      watchers: (form) => (sockets[form ?? "plain"] ?? []) as unknown as WebSocket[],
+      watchers: (form) => sockets[form ?? "plain"] ?? [],
       follows: async (_, { from, nextOffset }) => void told.push(`follows ${from}-${nextOffset}`),
       turn: () => new Promise((resolve) => setTimeout(resolve, 0)),
     });
@@ -239,13 +241,13 @@ describe("a log's news", () => {
       damage: () => (damaged = true),
       commit(...values: string[]): void {
         const from = stream.tail;
-        telling.moved(stream as unknown as Stream);
+        telling.moved(stream as Stream);
         commits.push({ from, end: from + values.length, batch: batchOf(from, ...values) });
         stream.tail += values.length;
       },
       close(): void {
         stream.closed = true;
-        telling.moved(stream as unknown as Stream);
+        telling.moved(stream as Stream);
       },
       /** Until nothing is told any more. */
       async settled(): Promise<void> {

@@ -64,7 +64,7 @@ describe("a follow over a WebSocket", () => {
       send: (data: Uint8Array) => void sent.push(decodeFrame(data)!),
       close: () => {},
       addEventListener: (type: string, listener: never) => void (type === "message" && (say = listener)),
-    } as unknown as Wire;
+    } as Wire;
     const opening = EdgeSocket.bind(wire, timers);
     say({
       data: jsonFrame(

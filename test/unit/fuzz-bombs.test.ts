@@ -220,7 +220,7 @@ describe("port", () => {
   it(`a message of any shape is carried out or answered with a typed error (seed ${SEED})`, async () => {
     const made = await fixture();
     const { port1, port2 } = new MessageChannel();
-    new PortServer(port2 as unknown as globalThis.MessagePort, hostOf(made.log));
+    new PortServer(port2 as globalThis.MessagePort, hostOf(made.log));
     let next = 1;
     const answers = new Map<number, { error?: { code: string; message: unknown } }>();
     let arrived: () => void = () => undefined;
@@ -251,7 +251,7 @@ describe("port", () => {
   it("a flood of junk, of parked reads and of appends leaves no memory behind and the worker alive", async () => {
     const made = await fixture({ waitersMax: 100 });
     const { port1, port2 } = new MessageChannel();
-    new PortServer(port2 as unknown as globalThis.MessagePort, hostOf(made.log));
+    new PortServer(port2 as globalThis.MessagePort, hostOf(made.log));
     const codes = new Map<string, number>();
     let last: (() => void) | undefined;
     port1.onmessage = ({ data }: { data: { id: number; error?: { code: string } } }) => {

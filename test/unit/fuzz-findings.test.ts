@@ -55,8 +55,8 @@ describe("data port", () => {
     const made = await fixture();
     await made.log.append(batchOf(["a=1"]));
     const { port1, port2 } = new MessageChannel();
-    new PortServer(port2 as unknown as Port, hostOf(made.log));
-    const client = new PortClient(port1 as unknown as Port);
+    new PortServer(port2 as Port, hostOf(made.log));
+    const client = new PortClient(port1 as Port);
     await client.ready;
     const whole = "acks" in request ? { ...request, batch: batchOf(["b=2"]) } : request;
     expect((await fails("INVALID_ARGUMENT", client.call(whole as never))).kind).toBe("fix");
@@ -68,8 +68,8 @@ describe("data port", () => {
   it("shared bytes are refused, and a view counts with all that it keeps in memory", async () => {
     const made = await fixture();
     const { port1, port2 } = new MessageChannel();
-    new PortServer(port2 as unknown as Port, hostOf(made.log));
-    const client = new PortClient(port1 as unknown as Port);
+    new PortServer(port2 as Port, hostOf(made.log));
+    const client = new PortClient(port1 as Port);
     await client.ready;
     const shared = new Uint8Array(new SharedArrayBuffer(100));
     shared.set(batchOf(["a=1"]).subarray(0, 100));
@@ -88,8 +88,8 @@ describe("data port", () => {
 
   it("wrong messages of a worker are dropped; an error's unknown code becomes INTERNAL", async () => {
     const { port1, port2 } = new MessageChannel();
-    const client = new PortClient(port1 as unknown as Port);
-    const receive = port1.onmessage as unknown as (event: { data: unknown }) => void;
+    const client = new PortClient(port1 as Port);
+    const receive = port1.onmessage as (event: { data: unknown }) => void;
     for (const data of [null, undefined, 5, "hello"]) receive({ data });
     const calls = [1, 2, 3].map(() => client.call({ op: "ready" }));
     receive({ data: { id: 1, error: { code: "toString", message: "x", details: {} } } });

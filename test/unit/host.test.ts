@@ -292,7 +292,7 @@ describe("data port", () => {
   const connected = async (made: Fixture, overrides: Partial<PortHost> = {}) => {
     const { port1, port2 } = new MessageChannel();
     const failures: string[] = [];
-    new PortServer(port2 as unknown as globalThis.MessagePort, {
+    new PortServer(port2 as globalThis.MessagePort, {
       readable: async (topic) => {
         if (topic !== "t") throw new TidemarkError("UNKNOWN_TOPIC", topic);
         return { log: made.log, born: 1 };
@@ -303,7 +303,7 @@ describe("data port", () => {
       failed: (error) => failures.push(error.code),
       ...overrides,
     });
-    const client = new PortClient(port1 as unknown as globalThis.MessagePort);
+    const client = new PortClient(port1 as globalThis.MessagePort);
     await client.ready;
     return { client, failures, port: port1, end: () => client.fail(new TidemarkError("CLOSED", "end")) };
   };

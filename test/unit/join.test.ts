@@ -9,8 +9,8 @@ import type { TidemarkError } from "../../src/errors.ts";
 async function failureOf(said: number, known: number | undefined): Promise<string | undefined> {
   let failure: string | undefined;
   const ready = Promise.resolve({ epoch: said });
-  const connection = { ready, fail: ({ code }: TidemarkError) => void (failure = code) } as unknown as PortClient;
-  refusePast({ opened: known === undefined ? undefined : { epoch: known } } as unknown as Member, connection);
+  const connection = { ready, fail: ({ code }: TidemarkError) => void (failure = code) } as PortClient;
+  refusePast({ opened: known === undefined ? undefined : { epoch: known } } as Member, connection);
   await ready;
   return failure;
 }
@@ -26,6 +26,6 @@ test("a term older than the newest known one is neither followed nor led; the sa
 });
 
 test("a worker that never sends a message leaves no unhandled rejection", async () => {
-  refusePast({} as Member, { ready: Promise.reject(new Error("gone")) } as unknown as PortClient);
+  refusePast({} as Member, { ready: Promise.reject(new Error("gone")) } as PortClient);
   await new Promise((resolve) => setImmediate(resolve));
 });

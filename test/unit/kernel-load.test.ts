@@ -47,10 +47,10 @@ test("a kernel of another version is refused at load", async () => {
     ["END", 1e9],
   ] as const) {
     const other = { exports: { ...instance.exports, [name]: new WebAssembly.Global({ value: "i32" }, value) } };
-    await fails("INTERNAL", () => new WasmKernel(other as unknown as WebAssembly.Instance));
+    await fails("INTERNAL", () => new WasmKernel(other as WebAssembly.Instance));
   }
   const nothing = { exports: { memory: new WebAssembly.Memory({ initial: 1 }) } };
-  await fails("INTERNAL", () => new WasmKernel(nothing as unknown as WebAssembly.Instance));
+  await fails("INTERNAL", () => new WasmKernel(nothing as WebAssembly.Instance));
 });
 
 test("two kernels share nothing", async () => {

@@ -9,14 +9,14 @@ import { fails } from "../contract/check.ts";
 
 function connected(log: Partial<LogApi>, manage: PortHost["manage"] = async () => undefined) {
   const { port1, port2 } = new MessageChannel();
-  const server = new PortServer(port2 as unknown as globalThis.MessagePort, {
+  const server = new PortServer(port2 as globalThis.MessagePort, {
     readable: async () => ({ log: log as LogApi, born: 1 }),
     writable: async () => ({ log: log as LogApi, born: 1 }),
     manage,
     appended: () => undefined,
     failed: () => undefined,
   });
-  const client = new PortClient(port1 as unknown as globalThis.MessagePort);
+  const client = new PortClient(port1 as globalThis.MessagePort);
   return { client, server, end: () => client.fail(new TidemarkError("CLOSED", "the test is over")) };
 }
 
@@ -155,10 +155,7 @@ describe("a data port", () => {
     ];
     for (const [request, field, values] of wrong) {
       for (const value of values) {
-        const error = await fails(
-          "INVALID_ARGUMENT",
-          client.call({ ...request, [field]: value } as unknown as Request),
-        );
+        const error = await fails("INVALID_ARGUMENT", client.call({ ...request, [field]: value } as Request));
         expect(error.message, `${field}: ${String(value)}`).toMatch(
           new RegExp(`^INVALID_ARGUMENT: ${field}\\b.* must be `),
         );

@@ -305,9 +305,9 @@ describe("reads end", () => {
   it("leaving a stream or a loop ends the read", async () => {
     const made = await holding({ value: 1 });
     const { source, parked, fetching } = watched(made);
-    const stream = (ReadableStream as unknown as { from<T>(from: AsyncIterable<T>): ReadableStream<T> }).from(
-      reading(source, { from: "latest", follow: true }),
-    );
+    const stream = (
+      ReadableStream as typeof ReadableStream & { from<T>(from: AsyncIterable<T>): ReadableStream<T> }
+    ).from(reading(source, { from: "latest", follow: true }));
     const reader = stream.getReader();
     const read = reader.read();
     await fetching;

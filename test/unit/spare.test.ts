@@ -80,7 +80,7 @@ test("a lock that cannot be waited for leaves no unhandled rejection", async () 
   });
   await spare.look();
   expect(locks.request).toHaveBeenCalledWith("tidemark-port:other", { mode: "shared" }, expect.anything());
-  new PortClient(new MessageChannel().port1 as unknown as globalThis.MessagePort, LEADER).watch();
+  new PortClient(new MessageChannel().port1 as globalThis.MessagePort, LEADER).watch();
   await new Promise((resolve) => setImmediate(resolve));
 });
 
@@ -94,11 +94,11 @@ test("a standby worker gets the lead over its port, with what to wait for; a new
   const told = new Promise((resolve) => (standBy.onmessage = ({ data }: MessageEvent) => resolve(data)));
   const { port1: port } = new MessageChannel();
   spare.last = LEADER;
-  spare.order(spare.take(), { name: "t", port } as unknown as HostOptions);
+  spare.order(spare.take(), { name: "t", port } as HostOptions);
   expect(await told).toMatchObject({ name: "t", last: LEADER });
   expect(standing.heard).toHaveLength(1);
   const next = spare.take();
-  const options = { name: "t", port } as unknown as HostOptions;
+  const options = { name: "t", port } as HostOptions;
   spare.order(next, options);
   expect(FakeWorker.made.map(({ heard }) => heard.length)).toEqual([1, 1]);
   expect(FakeWorker.made[1]!.heard).toEqual([options]);
@@ -106,11 +106,9 @@ test("a standby worker gets the lead over its port, with what to wait for; a new
 });
 
 test("a tab that gets no lock for its port does not join, and may do so later", async () => {
-  const tide = {} as unknown as Member;
+  const tide = {} as Member;
   const said: unknown[] = [];
-  const joiner = new Joiner(tide, { tried: Promise.resolve(), id: undefined } as unknown as Broker, (word) =>
-    said.push(word),
-  );
+  const joiner = new Joiner(tide, { tried: Promise.resolve(), id: undefined } as Broker, (word) => said.push(word));
   locks.request.mockImplementation(refuse);
   expect(await joiner.join(LEADER, undefined)).toBeUndefined();
   expect(said).toEqual([]);

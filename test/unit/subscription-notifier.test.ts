@@ -28,7 +28,7 @@ function world() {
     new SubscriptionNotifier({
       env: { SUBSCRIPTIONS } as unknown as Env,
       retry,
-      stream: async () => stream as unknown as Stream,
+      stream: async () => stream as Stream,
       planAt: (at) => void planned.push(at),
       event: (name, fields) => void events.push({ name, ...fields }),
       waitUntil: (work) => void pending.push(work),

@@ -41,7 +41,7 @@ import { CRC_AT, CRC_FROM, PRODUCER_ID_AT, RECORD_COUNT_AT } from "../../src/rec
 import { BATCHES_TYPE } from "../wire/accept.ts";
 import { describeCompaction, describeRetention } from "../wire/policies.ts";
 import type { Env } from "../env.ts";
-import { OPEN_TENANT, objectName } from "../rpc/stubs.ts";
+import { OPEN_TENANT, streamObject } from "../rpc/stubs.ts";
 import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
 import { H } from "../wire/durable-streams.ts";
@@ -150,15 +150,13 @@ class Topic<V> implements EdgeTopic<V> {
   // --- the object --------------------------------------------------------------------------------------------------
 
   #ask(method: string, query: string, headers: Record<string, string>, body?: Uint8Array): Promise<Response> {
-    const { LOGS } = this.env;
-    const stub = LOGS.get(LOGS.idFromName(objectName(this.#tenant, this.#path)));
     const own = {
       ...headers,
       [PATH_HEADER]: encodeURIComponent(this.#path),
       [TENANT_HEADER]: encodeURIComponent(this.#tenant),
     };
     const request = new Request(this.#url(query), { method, headers: own, ...(body && { body: body as BodyInit }) });
-    return stub.fetch(request as never) as unknown as Promise<Response>;
+    return streamObject(this.env, this.#tenant, this.#path).fetch(request);
   }
 
   #url(query: string): string {

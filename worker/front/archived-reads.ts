@@ -53,8 +53,7 @@ const indexes = new RecentMap<string, Segment>();
 interface SegmentBucket extends Bucket {
   head(key: string): Promise<{ readonly size: number } | null>;
 }
-const bucketOf = (env: Pick<Env, "SEGMENTS">): SegmentBucket | undefined =>
-  env.SEGMENTS as unknown as SegmentBucket | undefined;
+const bucketOf = (env: Pick<Env, "SEGMENTS">): SegmentBucket | undefined => env.SEGMENTS;
 const missing = (): EdgeError => new EdgeError("NOT_FOUND", "there is no such segment");
 
 const cacheOf = (): Cache | undefined => (globalThis as { caches?: { default?: Cache } }).caches?.default;

@@ -38,7 +38,7 @@ import { type Requests, SocketCredits } from "./socket-credits.ts";
 import { refusalOf } from "../telemetry/socket-events.ts";
 import type { Ask } from "../rpc/watch.ts";
 import { ReadPace } from "./read-pace.ts";
-import { closeSocket, pairOf, type ServerSocket } from "./server-socket.ts";
+import { closeSocket, pairOf, type ServerSocket, socketIn, upgraded } from "../rpc/sockets.ts";
 import { COUNTED, CREDITED, isClients, NEEDS } from "./frame-rules.ts";
 import { withAsker } from "../rpc/join-prefix.ts";
 import { subprotocolOf } from "../wire/bearer.ts";
@@ -417,7 +417,7 @@ class ClientSocket {
       upgrade: "websocket",
       [SOCKET_HEADER]: String(number),
     });
-    const socket = (response as unknown as { webSocket: ServerSocket | null }).webSocket;
+    const socket = socketIn(response);
     if (socket) return socket;
     throw await refusalIn(response);
   }
@@ -496,5 +496,5 @@ export async function upgrade(
   }
   const subprotocol = subprotocolOf(request.headers);
   const headers = subprotocol === undefined ? {} : { "sec-websocket-protocol": subprotocol };
-  return new Response(null, { status: 101, webSocket: client, headers } as ResponseInit);
+  return upgraded(client, headers);
 }

@@ -2,7 +2,7 @@
  * The way in: `/v1/stream/<path>`. Who asks, and for what, is decided here before any object is woken, because an
  * object that is asked is billed even if it only refuses. Also adds the headers that all answers share.
  */
-import { send, stubOf } from "../rpc/stubs.ts";
+import { stubOf } from "../rpc/stubs.ts";
 import { type AppendCall, CALL_BYTES_MAX } from "../rpc/append-call.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { bearerOf } from "../wire/bearer.ts";
@@ -244,11 +244,13 @@ async function forward(
   }
   const target = new Request(url, { method: request.method, headers, body: bodyIn(request) });
   try {
-    return await send(env, tenant, path, target);
+    return await stubOf(env, tenant, path).fetch(target);
   } catch (thrown) {
     // The object was reset, moved or replaced. A new stub finds it again, and a read may simply be repeated.
     if (isReading(request) && !isOverload(thrown))
-      return send(env, tenant, path, target).catch((again: unknown) => Promise.reject(lostRead(again)));
+      return stubOf(env, tenant, path)
+        .fetch(target)
+        .catch((again: unknown) => Promise.reject(lostRead(again)));
     throw await lostChange(thrown, () => head(env, tenant, path));
   }
 }
@@ -256,7 +258,7 @@ async function forward(
 /** Asks the object only whether it answers. */
 function head(env: Env, tenant: string, path: string): Promise<Response> {
   const headers = { [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: encodeURIComponent(tenant) };
-  return send(env, tenant, path, new Request("https://head.invalid/", { method: "HEAD", headers }));
+  return stubOf(env, tenant, path).fetch(new Request("https://head.invalid/", { method: "HEAD", headers }));
 }
 
 /** A small append is read here and passed to the object whole (http-append.ts). */
@@ -265,7 +267,7 @@ async function appendByCall(request: Request, env: Env, seen: Seen, tenant: stri
   for (const name of OF_APPENDS) if (seen[name] !== undefined) passed[name] = seen[name];
   const body = await readBody(request);
   try {
-    return await (stubOf(env, tenant, path) as unknown as AppendCall).append(tenant, passed, body);
+    return await stubOf(env, tenant, path).append(tenant, passed, body);
   } catch (thrown) {
     throw await lostChange(thrown, () => head(env, tenant, path));
   }

@@ -24,7 +24,7 @@ import { Lifecycle } from "./lifecycle.ts";
 import { groupTurn, sqlOf } from "./platform.ts";
 import { encodeInSlices, turn } from "../stream/body-encoder.ts";
 import { type Env, outboxMaxAgeMs } from "../env.ts";
-import { objectName } from "../rpc/stubs.ts";
+import { streamObject } from "../rpc/stubs.ts";
 import {
   LEAD_HEADER,
   METRICS_HEADER,
@@ -46,7 +46,7 @@ import { newConfig, createAsked, describe, existing } from "./create-and-describ
 import { readBody } from "../wire/request-body.ts";
 import { readAnswer } from "../wire/read-answer.ts";
 import { longRead } from "../stream/streamed-read.ts";
-import { type HibernatingSocket, LogSockets, SOCKET_TAG } from "./sockets.ts";
+import { LogSockets, SOCKET_TAG } from "./sockets.ts";
 import { prometheus } from "./prometheus.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { H, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
@@ -55,7 +55,8 @@ import { numberedOffset } from "../wire/offsets.ts";
 import { manifestOf } from "./manifest-of.ts";
 import { MANIFEST_HEADER } from "../rpc/manifest.ts";
 import { leadOf } from "../wire/sse-text.ts";
-import { type StreamTold, subscriptionsOf } from "../rpc/subscription-peer.ts";
+import type { StreamPeer, StreamTold } from "../rpc/stream-peer.ts";
+import { subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { Stream, type StreamHost } from "../stream/stream.ts";
 import { SubscriptionNotifier } from "./subscription-notifier.ts";
 import { Telling } from "./telling.ts";
@@ -67,7 +68,7 @@ const READ_BYTES = 1024 * 1024;
 
 const untilOf = (headers: Headers): number => Number(headers.get(UNTIL_HEADER) ?? Infinity);
 
-export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
+export class LogObject extends DurableObject<Env> implements Peer, AppendCall, StreamPeer {
   #tenant = "";
   readonly #counters = new Counters();
   readonly #alarms = new Alarms(this.ctx.storage);
@@ -164,12 +165,11 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   // --- object storage ----------------------------------------------------------------------------------------------
 
   get #bucket(): Bucket | undefined {
-    return this.env.SEGMENTS as unknown as Bucket | undefined;
+    return this.env.SEGMENTS;
   }
 
   #peer(path: string): Peer {
-    const namespace = this.env.LOGS;
-    return namespace.get(namespace.idFromName(objectName(this.#tenant, path))) as unknown as Peer;
+    return streamObject(this.env, this.#tenant, path);
   }
 
   // --- requests ----------------------------------------------------------------------------------------------------
@@ -401,12 +401,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall {
   }
 
   override async webSocketMessage(socket: WebSocket, message: unknown): Promise<void> {
-    await this.#sockets.message(socket as unknown as HibernatingSocket, message);
+    await this.#sockets.message(socket, message);
   }
 
   override async webSocketError(socket: WebSocket): Promise<void> {
-    const isTimed = this.#watchers.isTimed(socket) || this.#sockets.isTimed(socket as unknown as HibernatingSocket);
-    this.#sockets.closed(socket as unknown as HibernatingSocket);
+    const isTimed = this.#watchers.isTimed(socket) || this.#sockets.isTimed(socket);
+    this.#sockets.closed(socket);
     if (isTimed) (await this.#life.load())?.touch();
   }
   override async webSocketClose(socket: WebSocket): Promise<void> {

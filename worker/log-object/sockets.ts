@@ -12,7 +12,6 @@
  * socket's frames are processed one after the other. Unanswered work is bounded by the append credits and by the
  * platform, which closes a socket together with its object.
  */
-import type { DurableObjectState } from "@cloudflare/workers-types";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import {
   APPEND_CREDIT_BYTES,
@@ -31,6 +30,7 @@ import type { EventFields } from "../telemetry/events.ts";
 import { wireErrorOf } from "../wire/http.ts";
 import type { Counters } from "../telemetry/counters.ts";
 import { edgeKernel } from "../kernel.ts";
+import { type HibernatingSocket, pairOf, type SocketState, upgraded } from "../rpc/sockets.ts";
 import * as told from "../telemetry/socket-events.ts";
 import type { Stream } from "../stream/stream.ts";
 import { SYNC_FEATURE } from "../../src/sync/sync-frames.ts";
@@ -57,14 +57,6 @@ const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.F
 /** This many follows are served before other work gets a turn. */
 const SERVED_AT_ONCE = 128;
 const FETCH_BYTES_MAX = 2 * 1024 * 1024;
-
-/** The methods that are used of both ends of a pair. */
-export interface HibernatingSocket {
-  send(data: ArrayBuffer | Uint8Array): void;
-  close(code: number, reason?: string): void;
-  serializeAttachment(value: unknown): void;
-  deserializeAttachment(): unknown;
-}
 
 interface Follow {
   readonly id: number;
@@ -101,7 +93,7 @@ interface Session {
 type Read = Pick<Found, "bytes" | "nextOffset">;
 
 export interface SocketHost {
-  readonly ctx: Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets">;
+  readonly ctx: Pick<SocketState, "acceptWebSocket" | "getWebSockets">;
   /** The stream that clients may see. Throws if there is none. */
   stream(): Promise<Stream>;
   /** Counts a request. Throws if there are too many. */
@@ -135,10 +127,7 @@ export class LogSockets {
 
   #all(): Map<HibernatingSocket, Session> {
     return (this.#sessions ??= new Map(
-      (this.#host.ctx.getWebSockets(SOCKET_TAG) as unknown as HibernatingSocket[]).map((socket) => [
-        socket,
-        sessionOf(socket),
-      ]),
+      this.#host.ctx.getWebSockets(SOCKET_TAG).map((socket) => [socket, sessionOf(socket)]),
     ));
   }
 
@@ -147,18 +136,12 @@ export class LogSockets {
     const sessions = this.#all();
     if (sessions.size >= SOCKETS_MAX)
       throw new EdgeError("LIMIT_EXCEEDED", "too many sockets", { socketsMax: SOCKETS_MAX });
-    const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: unknown; 1: HibernatingSocket } })
-      .WebSocketPair;
-    const pair = new Pair();
-    this.#host.ctx.acceptWebSocket(pair[1] as never, [SOCKET_TAG]);
-    pair[1].serializeAttachment({
-      channel,
-      isTimed: stream.config.ttl !== undefined,
-      follows: [],
-    } satisfies Attachment);
-    sessions.set(pair[1], sessionOf(pair[1]));
+    const { client, server } = pairOf();
+    this.#host.ctx.acceptWebSocket(server, [SOCKET_TAG]);
+    server.serializeAttachment({ channel, isTimed: stream.config.ttl !== undefined, follows: [] } satisfies Attachment);
+    sessions.set(server, sessionOf(server));
     const { tail: logEndOffset, start: logStartOffset, closed, config } = stream;
-    pair[1].send(
+    server.send(
       jsonFrame(
         { type: FrameType.HELLO, channel, credits: APPEND_CREDIT_BYTES },
         {
@@ -170,7 +153,7 @@ export class LogSockets {
         },
       ),
     );
-    return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
+    return upgraded(client);
   }
 
   /** A message on any of the object's sockets. Watchers' messages are ignored. */

@@ -10,6 +10,7 @@
  * ended, so whoever stands at the end of one stands where the next begins. What a round could not tell (too much, or
  * damaged, or lost with the object) is not lost: its notice says where the log ends, and readers ask.
  */
+import type { HibernatingSocket } from "../rpc/sockets.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { NEWS_BYTES_MAX, NEWS_FORMS, type NewsForm, newsNotice, plainNotice } from "../rpc/notice.ts";
 import type { Stream } from "../stream/stream.ts";
@@ -30,7 +31,7 @@ export interface Found {
 
 export interface TellingHost {
   /** Watchers that take news in this form; undefined: those that take none. */
-  watchers(form: NewsForm | undefined): readonly WebSocket[];
+  watchers(form: NewsForm | undefined): readonly Pick<HibernatingSocket, "send">[];
   /** Serves follows; those that stand where the round began take what was found. */
   follows(stream: Stream, found: Found): Promise<void>;
   /** A later turn: what waits goes on first. */
@@ -93,7 +94,11 @@ export class Telling {
     }
   }
 
-  async #send({ store }: Stream, watchers: readonly WebSocket[], notice: ReturnType<typeof newsNotice>): Promise<void> {
+  async #send(
+    { store }: Stream,
+    watchers: readonly Pick<HibernatingSocket, "send">[],
+    notice: ReturnType<typeof newsNotice>,
+  ): Promise<void> {
     for (const [i, socket] of watchers.entries()) {
       if (i > 0 && i % TOLD_AT_ONCE === 0) await this.#host.turn();
       // Whoever watches from now on watches another stream.

@@ -5,10 +5,10 @@
  *
  * While one is open, a stream with a TTL does not expire. The TTL begins again when the last of them has gone.
  */
-import type { DurableObjectState } from "@cloudflare/workers-types";
 import { EdgeError } from "../errors.ts";
 import { NEWS_HEADER, WATCH_HEADER } from "../rpc/internal-headers.ts";
 import { NEWS_FORMS, type NewsForm, plainNotice } from "../rpc/notice.ts";
+import { type HibernatingSocket, pairOf, type SocketState, upgraded } from "../rpc/sockets.ts";
 import type { Stream } from "../stream/stream.ts";
 
 /** A third of what the platform allows one object. */
@@ -19,17 +19,15 @@ const TTL_TAG = "ttl";
 /** Marks watchers that get no records with a notice. */
 const PLAIN_TAG = "plain";
 
-type Sockets = Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets" | "getTags">;
-
 export class Watchers {
-  readonly #ctx: Sockets;
+  readonly #ctx: SocketState;
 
-  constructor(ctx: Sockets) {
+  constructor(ctx: SocketState) {
     this.#ctx = ctx;
   }
 
-  get #all(): WebSocket[] {
-    return this.#ctx.getWebSockets(TAG) as unknown as WebSocket[];
+  get #all(): HibernatingSocket[] {
+    return this.#ctx.getWebSockets(TAG);
   }
 
   get count(): number {
@@ -39,19 +37,18 @@ export class Watchers {
   accept(request: Request, stream: Stream): Response {
     if (this.count >= WATCHERS_MAX)
       throw new EdgeError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX, retryAfter: 5 });
-    const Pair = (globalThis as unknown as { WebSocketPair: new () => { 0: WebSocket; 1: WebSocket } }).WebSocketPair;
-    const pair = new Pair();
+    const { client, server } = pairOf();
     const form = NEWS_FORMS.find((name) => name === request.headers.get(NEWS_HEADER));
     const tags = [TAG, form ?? PLAIN_TAG, ...(stream.config.ttl === undefined ? [] : [TTL_TAG])];
-    this.#ctx.acceptWebSocket(pair[1] as never, tags);
+    this.#ctx.acceptWebSocket(server, tags);
     const known = Number(request.headers.get(WATCH_HEADER) ?? 0);
-    if (stream.tail > known || stream.closed) pair[1].send(plainNotice(stream.tail, stream.closed));
-    return new Response(null, { status: 101, webSocket: pair[0] } as ResponseInit);
+    if (stream.tail > known || stream.closed) server.send(plainNotice(stream.tail, stream.closed));
+    return upgraded(client);
   }
 
   /** The watchers that get records in this form; with undefined those that get none. */
-  of(form: NewsForm | undefined): readonly WebSocket[] {
-    return this.#ctx.getWebSockets(form ?? PLAIN_TAG) as unknown as WebSocket[];
+  of(form: NewsForm | undefined): readonly HibernatingSocket[] {
+    return this.#ctx.getWebSockets(form ?? PLAIN_TAG);
   }
 
   /** The stream is gone. */
@@ -60,7 +57,7 @@ export class Watchers {
   }
 
   /** True if the stream's TTL begins again now that this socket has gone. */
-  isTimed(socket: WebSocket): boolean {
-    return this.#ctx.getTags(socket as never).includes(TTL_TAG);
+  isTimed(socket: HibernatingSocket): boolean {
+    return this.#ctx.getTags(socket).includes(TTL_TAG);
   }
 }

@@ -2,7 +2,9 @@
  * What others ask of the objects of subscriptions: one for each tenant, and one that keeps the server's signing key.
  */
 import type { Env } from "../env.ts";
-import { objectName } from "./stubs.ts";
+import type { DurableObjectStub } from "@cloudflare/workers-types";
+import type { StreamTold } from "./stream-peer.ts";
+import { type Answering, objectName } from "./stubs.ts";
 
 const KEYS = "keys";
 
@@ -13,13 +15,6 @@ export interface SigningKey {
   readonly publicJwk: JsonWebKey;
 }
 
-/** What a stream tells about itself. `id` is the id of its creation. */
-export interface StreamTold {
-  readonly path: string;
-  readonly id: string;
-  readonly tail: number;
-}
-
 export interface SubscriptionPeer {
   created(tenant: string, stream: StreamTold): Promise<boolean>;
   moved(tenant: string, stream: StreamTold): Promise<void>;
@@ -27,12 +22,9 @@ export interface SubscriptionPeer {
   signingKey(): Promise<SigningKey>;
 }
 
-interface Fetcher {
-  fetch(request: Request): Promise<Response>;
-}
-
 /** The object of a tenant's subscriptions; without a tenant, the object of the server's signing key. */
-export function subscriptionsOf(env: Env, tenant: string | undefined): SubscriptionPeer & Fetcher {
+export function subscriptionsOf(env: Env, tenant: string | undefined): SubscriptionPeer & Answering {
   const name = tenant === undefined ? KEYS : objectName(tenant, "");
-  return env.SUBSCRIPTIONS.get(env.SUBSCRIPTIONS.idFromName(name)) as never;
+  const stub = env.SUBSCRIPTIONS.get(env.SUBSCRIPTIONS.idFromName(name));
+  return stub as SubscriptionPeer & Answering & DurableObjectStub;
 }

@@ -9,6 +9,7 @@
  */
 import { NEWS_HEADER, WATCH_HEADER } from "./internal-headers.ts";
 import { NEWS_BYTES_MAX, type News, type NewsForm, type Notice, readNotice } from "./notice.ts";
+import { type ServerSocket, socketIn } from "./sockets.ts";
 import { refusalIn } from "../wire/http.ts";
 
 /** Asks the stream's object. Path and tenant are set already. */
@@ -24,8 +25,11 @@ interface Opening {
 
 const NOTHING = new Uint8Array(0);
 
+/** A watch sends nothing. */
+type Listening = Omit<ServerSocket, "send">;
+
 export class Watch {
-  readonly #socket: WebSocket;
+  readonly #socket: Listening;
   #newest: Notice | undefined;
   #news: News[] = [];
   #newsBytes = 0;
@@ -34,10 +38,10 @@ export class Watch {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerMs = 0;
 
-  constructor(socket: WebSocket) {
+  constructor(socket: Listening) {
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
-    (socket as unknown as { accept(): void }).accept();
+    socket.accept();
     socket.addEventListener("message", ({ data }) => this.#take(readNotice(data as string | ArrayBuffer)));
     socket.addEventListener("close", () => this.#end());
     socket.addEventListener("error", () => this.#end());
@@ -49,7 +53,7 @@ export class Watch {
       [WATCH_HEADER]: String(offset),
       ...(form !== undefined && { [NEWS_HEADER]: form }),
     });
-    const socket = (response as unknown as { webSocket: WebSocket | null }).webSocket;
+    const socket = socketIn(response);
     if (!socket) throw await refusalIn(response);
     const watch = new Watch(socket);
     if (signal?.aborted) watch.close();

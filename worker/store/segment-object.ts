@@ -6,7 +6,6 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import { concat } from "../../src/store/bytes.ts";
 import { writeSections } from "../../src/store/sections.ts";
 import { Segment } from "../../src/store/segment.ts";
-import type { Volume } from "../../src/store/volume.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
 
 export interface SegmentToWrite {
@@ -34,7 +33,7 @@ export async function encodeSegment(
   const keep = {
     write: async (_slot: number, _position: number, bytes: Uint8Array) => void (sections = bytes.slice()),
   };
-  const sealed = await writeSections(keep as unknown as Volume, kernel, segment, {
+  const sealed = await writeSections(keep, kernel, segment, {
     nextOffset,
     sealedAt: Math.trunc(sealedAt),
     compacted,

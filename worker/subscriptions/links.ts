@@ -11,19 +11,14 @@
  */
 import { EdgeError } from "../errors.ts";
 import { checkLinks } from "./limits.ts";
-import type { StreamTold } from "../rpc/subscription-peer.ts";
+import type { StreamPeer, StreamTold } from "../rpc/stream-peer.ts";
 import type { SubscriptionConfig } from "./config.ts";
 import { matches } from "../wire/patterns.ts";
 import type { SubscriptionStore } from "./tables.ts";
 
-export interface WatchedPeer {
-  /** Undefined if there is no stream. From this call on the stream reports its appends. */
-  watched(): Promise<StreamTold | undefined>;
-}
-
 interface LinksHost {
   readonly store: SubscriptionStore;
-  stream(path: string): WatchedPeer;
+  stream(path: string): Pick<StreamPeer, "watched">;
   /** Ends a wake that names offsets of a stream that is gone. */
   release(id: string): void;
   /** A stream matches the subscription's pattern, but the subscription has no room for it. */

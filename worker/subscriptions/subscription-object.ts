@@ -11,7 +11,7 @@ import { DurableObject } from "cloudflare:workers";
 import { Alarms } from "../store/alarms.ts";
 import { bearerOf } from "../wire/bearer.ts";
 import type { Env } from "../env.ts";
-import { objectName } from "../rpc/stubs.ts";
+import { streamObject } from "../rpc/stubs.ts";
 import { TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { emit } from "../telemetry/events.ts";
 import {
@@ -29,10 +29,11 @@ import { errorResponse, json } from "../wire/http.ts";
 import { readBody } from "../wire/request-body.ts";
 import { formatOffset, parseOffset } from "../wire/offsets.ts";
 import { newSigningKey } from "./webhook-signing.ts";
-import { type SigningKey, type StreamTold, type SubscriptionPeer, subscriptionsOf } from "../rpc/subscription-peer.ts";
+import type { StreamPeer, StreamTold } from "../rpc/stream-peer.ts";
+import { type SigningKey, type SubscriptionPeer, subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { isWakes, sameText, type SubscriptionCall, subscriptionCallOf, wakeSealOf } from "./calls.ts";
 import { checkLinks, checkSubscriptions } from "./limits.ts";
-import { SubscriptionLinks, type WatchedPeer } from "./links.ts";
+import { SubscriptionLinks } from "./links.ts";
 import { checkStreams, configOf, PATH_CHARS_MAX, pathsOf, type SubscriptionConfig } from "./config.ts";
 import { type Link, type Subscription, SubscriptionStore } from "./tables.ts";
 import { checkWakeCircle } from "./wake-circles.ts";
@@ -47,9 +48,6 @@ const WORKER_CHARS_MAX = 256;
 const WAKE_ID_CHARS_MAX = 64;
 const OFFSET_CHARS_MAX = 64;
 
-interface StreamPeer extends WatchedPeer {
-  appendJson(text: string): Promise<void>;
-}
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionPeer {
   #tables: SubscriptionStore | undefined;
   #linked: SubscriptionLinks | undefined;
@@ -99,7 +97,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   #stream(path: string): StreamPeer {
-    return this.env.LOGS.get(this.env.LOGS.idFromName(objectName(this.#tenant, path))) as unknown as StreamPeer;
+    return streamObject(this.env, this.#tenant, path);
   }
 
   /** Works on one subscription. A failure here must not fail others, or the stream that reported. */

@@ -35,7 +35,7 @@ async function bodyWithin(request: Request, max: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   length = 0;
   try {
-    for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
+    for await (const part of request.body) {
       length += part.length;
       held += part.length;
       check();

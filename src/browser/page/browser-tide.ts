@@ -59,7 +59,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
   opened: Opened | undefined;
   /** Stored settings by topic, for topics that have some. */
   settings = new Map<string, TopicSettings>();
-  readonly #topics = new Map<string, BrowserTopic<never>>();
+  readonly #topics = new Map<string, BrowserTopic<unknown>>();
   readonly #listeners = new Listeners();
   /** The channel on which the tabs of this tide meet. A tab that sends something here has company. */
   lobby: BroadcastChannel;
@@ -306,7 +306,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
   }
 
   /** The topic was deleted: a later topic of its name is another one. */
-  forget(topic: BrowserTopic<never>): void {
+  forget(topic: BrowserTopic<unknown>): void {
     if (this.#topics.get(topic.name) === topic) this.#topics.delete(topic.name);
   }
 
@@ -325,10 +325,10 @@ export class BrowserTide implements Tide, Member, TopicHost {
     const known = this.#topics.get(name);
     if (known) {
       known.again(options as TopicOptions<never>);
-      return known as unknown as Topic<V>;
+      return known as Topic<V>;
     }
     const topic = new BrowserTopic<V>(name, options, this);
-    this.#topics.set(name, topic as unknown as BrowserTopic<never>);
+    this.#topics.set(name, topic);
     return topic;
   }
 

@@ -53,7 +53,7 @@ export interface TopicHost extends Pick<Tide, "on"> {
   /** Checks whether the worker still answers. */
   gather(): Promise<void>;
   /** The topic was deleted: a later topic of its name is another one. */
-  forget(topic: BrowserTopic<never>): void;
+  forget(topic: BrowserTopic<unknown>): void;
 }
 
 /** An append that waits longer makes the tab check whether its worker still answers. */
@@ -190,7 +190,7 @@ export class BrowserTopic<V> implements Topic<V> {
     }),
   ): void {
     this.#gone ??= error;
-    this.#tide.forget(this as unknown as BrowserTopic<never>);
+    this.#tide.forget(this);
   }
 
   /** An answer that says that the topic was deleted ends this object: every further call gets that error. */

@@ -21,5 +21,5 @@ export function channelPort(name: string): MessagePort {
       channel.close();
     },
   };
-  return port as unknown as MessagePort;
+  return port as typeof port & MessagePort;
 }

@@ -25,5 +25,5 @@ export async function controlOver(connection: Connected): Promise<Control> {
     const outcome = (await Promise.race([remote[method]!(...args), connection.failed])) as Outcome;
     if ("error" in outcome) throw TidemarkError.fromWire(outcome.error);
     return outcome.ok;
-  }) as unknown as Control;
+  }) as Record<string, Call> & Control;
 }

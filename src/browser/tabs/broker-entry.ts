@@ -1,4 +1,4 @@
 /** The SharedWorker's script, in the sources. */
 import { serveTabs } from "./broker.ts";
 
-serveTabs(globalThis as unknown as Parameters<typeof serveTabs>[0]);
+serveTabs(globalThis as typeof globalThis & Parameters<typeof serveTabs>[0]);

@@ -278,7 +278,7 @@ function commit(tx: { commit(): void }): void {
 
 /** A promise for each put would only be one more rejection to catch. `tx.done` tells all. */
 const native = (tx: Transaction, store: "pages" | "meta"): IDBObjectStore =>
-  unwrap(tx.objectStore(store)) as unknown as IDBObjectStore;
+  unwrap(tx.objectStore(store)) as IDBObjectStore;
 
 export function putAll(
   tx: Transaction,

@@ -70,7 +70,7 @@ class HostControl implements Control {
 
 /** Serves control calls on `port`. */
 export function offerControl(port: MessagePort, host: Controlled): void {
-  const control = new HostControl(host) as unknown as Record<string, Call>;
+  const control = new HostControl(host) as HostControl & Record<string, Call>;
   const enveloped = methods((method) => async (...args): Promise<Outcome> => {
     try {
       return { ok: await control[method]!(...args) };

@@ -22,7 +22,8 @@ export async function serve(host: GuestHost, request: JoinRequest | LeaveRequest
   if (request.op === "join") return admit(host, request);
   // The page's own: what it has appended is written, what it reads nobody hears. To close the files takes longer than
   // such a worker has.
-  const [{ running }] = host.servers as unknown as [PortServer];
+  const [server] = host.servers;
+  const { running } = server!;
   const own = [...running].slice(0, -1);
   for (const [, each] of own) each.abort(new TidemarkError("CLOSED", "its page is gone"));
   while (own.some(([id]) => running.has(id))) await sleep(1);

@@ -12,7 +12,7 @@ export async function connect(address: string): Promise<EdgeLog> {
     socket.addEventListener("open", () => resolve(), { once: true });
     socket.addEventListener("error", () => reject(new Error("the WebSocket did not open")), { once: true });
   });
-  return EdgeSocket.bind(socket as unknown as Wire, timers);
+  return EdgeSocket.bind(socket as Wire, timers);
 }
 
 /** Batches of one idempotent producer, each encoded and numbered when it is sent. */

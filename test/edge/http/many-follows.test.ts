@@ -40,7 +40,7 @@ test("150 follows with the client's default window work on one socket, and each 
   const names = Array.from({ length: 150 }, (_, i) => `many-${i}`);
   for (const name of names)
     expect((await fetch(at(name), { method: "PUT", headers: TEXT, body: `first of ${name}` })).status).toBe(201);
-  const socket = EdgeSocket.connect((await wire("/v1/socket")) as unknown as Wire, timers);
+  const socket = EdgeSocket.connect((await wire("/v1/socket")) as Wire, timers);
   const heard = await Promise.all(
     names.map(async (name) => {
       const follow = (await socket.open(name)).follow(0);

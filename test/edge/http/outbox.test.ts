@@ -56,7 +56,7 @@ class Edge {
     const protocols = sub === undefined ? [] : ["tidemark.1", `bearer.${await tokenOf(sub)}`];
     const socket = new WebSocket(this.at(name).replace("http", "ws"), protocols);
     socket.binaryType = "arraybuffer";
-    const device = new Device(socket as unknown as Wire);
+    const device = new Device(socket as Wire);
     // One that is refused ends without a hello.
     await Promise.race([device.hello, device.closed.then((code) => Promise.reject(new Error(`closed with ${code}`)))]);
     return device;

@@ -54,7 +54,7 @@ class Edge {
     return socket;
   }
   async log(name: string, scope: string): Promise<EdgeLog> {
-    return EdgeSocket.bind((await this.wire(name, scope)) as unknown as Wire, timers);
+    return EdgeSocket.bind((await this.wire(name, scope)) as Wire, timers);
   }
 }
 

@@ -46,7 +46,7 @@ test("frames and upgrades are limited as requests are; a refusal says when to tr
     expect((await fetch(url, { method: "PUT" })).status).toBe(201);
     const socket = new WebSocket(url.replace("http", "ws"));
     socket.binaryType = "arraybuffer";
-    const log = await EdgeSocket.bind(socket as unknown as Wire, timers);
+    const log = await EdgeSocket.bind(socket as Wire, timers);
     const started = performance.now();
     const results = await Promise.allSettled(Array.from({ length: 60 }, () => log.append([batchOf("x")])));
     const seconds = (performance.now() - started) / 1000;

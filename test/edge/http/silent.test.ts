@@ -50,7 +50,7 @@ async function wireTo(url: string): Promise<Wire> {
     socket.addEventListener("open", resolve, { once: true });
     socket.addEventListener("error", reject, { once: true });
   });
-  return socket as unknown as Wire;
+  return socket as Wire;
 }
 
 test("a socket of one log, and a log on a socket of many", async () => {

@@ -6,7 +6,8 @@
  */
 import type { Wire } from "../../../src/sync/edge-socket.ts";
 import { decodeFrame, encodeFrame, FrameType, jsonFrame, jsonOf } from "../../../src/sync/frames.ts";
-import { type HibernatingSocket, LogSockets, type SocketHost } from "../../../worker/log-object/sockets.ts";
+import { LogSockets, type SocketHost } from "../../../worker/log-object/sockets.ts";
+import type { HibernatingSocket } from "../../../worker/rpc/sockets.ts";
 import { Telling } from "../../../worker/log-object/telling.ts";
 import { withAsker } from "../../../worker/rpc/join-prefix.ts";
 import { Counters } from "../../../worker/telemetry/counters.ts";
@@ -136,7 +137,7 @@ export class SimEdge {
       event: () => undefined,
       takesOutboxes: true,
     };
-    const sockets = new LogSockets(host as unknown as SocketHost);
+    const sockets = new LogSockets(host as SocketHost);
     this.#sockets = sockets;
     const turn = (): Promise<void> => new Promise((resolve) => this.#time.after(0, resolve));
     const telling = new Telling({

@@ -290,7 +290,7 @@ export function decode(from: Uint8Array, space: Space, budgets: number): State {
     air: Array.from({ length: take() }, takeFrame),
     answers: Array.from(
       { length: take() },
-      () => Object.fromEntries(ANSWER.map((field) => [field, take()])) as unknown as Answer,
+      () => Object.fromEntries(ANSWER.map((field) => [field, take()])) as Record<string, number> & Answer,
     ),
     idsDrawn: take(),
     batchesMade: take(),
