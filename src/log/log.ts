@@ -22,7 +22,6 @@ import { withDefaults } from "./limits.ts";
 import type { Pending, Taken } from "./pending.ts";
 import { ProducerState } from "./producer-state.ts";
 import { LogReads } from "./log-reads.ts";
-import { rememberProducers } from "./remembering.ts";
 import { isRollDue } from "./roll-age.ts";
 import {
   type Acks,
@@ -113,7 +112,8 @@ export class Log implements LogApi {
   /** Rebuilds the producers' state from the newest snapshot and the headers behind it. Writes nothing. */
   static async open(options: LogOptions): Promise<Log> {
     const log = new Log(options);
-    await rememberProducers(log.#producers, options.store, options.kernel, options.breathe);
+    const isNew = options.store.logEndOffset === 0;
+    if (!isNew) await (await import("./remembering.ts")).rememberProducers(log.#producers, options);
     log.#written.adopt(log.#producers);
     return log;
   }

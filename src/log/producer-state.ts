@@ -16,21 +16,16 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
-import { viewOf } from "../record/bytes.ts";
 import type { BatchHeader } from "../record/format.ts";
 import { RecentMap } from "../store/recent-map.ts";
 import type { LogAppendOptions } from "./types.ts";
 
 /** A producer may have this many batches in flight (Kafka's max.in.flight with idempotence). */
 export const PRODUCER_BATCHES = 5;
-const MAGIC = 0x50524432; // "PRD2"
-const HEAD_BYTES = 16;
-const PRODUCER_BYTES = 12;
-/** The earlier snapshot format. Its entries held the time of last use, and it did not record forgotten producers. */
-const MAGIC_1 = 0x50524431; // "PRD1"
-const HEAD_1_BYTES = 8;
-const PRODUCER_1_BYTES = 20;
-const BATCH_BYTES = 20;
+export const SNAPSHOT_MAGIC = 0x50524432; // "PRD2"
+export const SNAPSHOT_HEAD_BYTES = 16;
+export const SNAPSHOT_PRODUCER_BYTES = 12;
+export const SNAPSHOT_BATCH_BYTES = 20;
 const SEQUENCE_MAX = 0x7fffffff;
 
 export interface ProducerBatch {
@@ -141,7 +136,7 @@ export class ProducerState {
     const before = this.#entries.get(producerId);
     const batch = { baseSequence, lastSequence: advanceSequence(baseSequence, recordCount - 1), baseOffset, crc };
     const earlier = before?.epoch === epoch ? before.batches.slice(1 - PRODUCER_BATCHES) : [];
-    this.#put(producerId, { epoch, batches: [...earlier, batch] });
+    this.put(producerId, { epoch, batches: [...earlier, batch] });
     return before;
   }
 
@@ -156,7 +151,7 @@ export class ProducerState {
     else this.#entries.delete(producerId);
   }
 
-  #put(producerId: number, entry: ProducerEntry): void {
+  put(producerId: number, entry: ProducerEntry): void {
     this.#entries.put(producerId, entry);
     this.#entries.dropAbove(this.producersMax, ({ batches }) => this.forget(newestOf(batches)));
   }
@@ -164,11 +159,11 @@ export class ProducerState {
   /** The whole state in at most `maxBytes`. The producers that have been silent longest are left out first. */
   snapshot(kernel: Kernel, maxBytes: number): Uint8Array {
     const kept: [number, ProducerEntry][] = [];
-    let length = HEAD_BYTES + 4;
+    let length = SNAPSHOT_HEAD_BYTES + 4;
     let forgotten = this.#forgotten;
     let isFull = false;
     for (const [id, entry] of [...this.#entries].reverse()) {
-      const size = PRODUCER_BYTES + entry.batches.length * BATCH_BYTES;
+      const size = SNAPSHOT_PRODUCER_BYTES + entry.batches.length * SNAPSHOT_BATCH_BYTES;
       isFull ||= length + size > maxBytes;
       if (isFull) {
         forgotten = Math.max(forgotten, newestOf(entry.batches));
@@ -179,62 +174,24 @@ export class ProducerState {
     }
     const bytes = new Uint8Array(length);
     const view = new DataView(bytes.buffer);
-    view.setUint32(0, MAGIC);
+    view.setUint32(0, SNAPSHOT_MAGIC);
     view.setUint32(4, kept.length);
     view.setBigInt64(8, BigInt(forgotten));
-    let at = HEAD_BYTES;
+    let at = SNAPSHOT_HEAD_BYTES;
     for (const [id, { epoch, batches }] of kept.reverse()) {
       view.setBigInt64(at, BigInt(id));
       view.setInt16(at + 8, epoch);
       view.setUint16(at + 10, batches.length);
-      at += PRODUCER_BYTES;
+      at += SNAPSHOT_PRODUCER_BYTES;
       for (const batch of batches) {
         view.setInt32(at, batch.baseSequence);
         view.setInt32(at + 4, batch.lastSequence);
         view.setBigInt64(at + 8, BigInt(batch.baseOffset));
         view.setUint32(at + 16, batch.crc);
-        at += BATCH_BYTES;
+        at += SNAPSHOT_BATCH_BYTES;
       }
     }
     view.setUint32(at, kernel.crc32c(bytes.subarray(0, at)));
     return bytes;
-  }
-
-  /**
-   * Takes over a snapshot's entries; `offset` is the log's end when it was made. False, with nothing taken, if it is
-   * damaged.
-   */
-  load(kernel: Kernel, bytes: Uint8Array, offset: number): boolean {
-    const end = bytes.length - 4;
-    const view = viewOf(bytes);
-    if (end < HEAD_1_BYTES || view.getUint32(end) !== kernel.crc32c(bytes.subarray(0, end))) return false;
-    const isFirst = view.getUint32(0) === MAGIC_1;
-    const [headBytes, producerBytes] = isFirst ? [HEAD_1_BYTES, PRODUCER_1_BYTES] : [HEAD_BYTES, PRODUCER_BYTES];
-    if (end < headBytes || (!isFirst && view.getUint32(0) !== MAGIC)) return false;
-    const forgotten = isFirst ? offset - 1 : Number(view.getBigInt64(8));
-    if (!Number.isSafeInteger(forgotten)) return false;
-    const found: [number, ProducerEntry][] = [];
-    let at = headBytes;
-    // A count that does not fit the bytes means damage.
-    for (let left = view.getUint32(4); left > 0; left--) {
-      const count = at + producerBytes <= end ? view.getUint16(at + producerBytes - 2) : 0;
-      if (count === 0 || at + producerBytes + count * BATCH_BYTES > end) return false;
-      const id = Number(view.getBigInt64(at));
-      const epoch = view.getInt16(at + 8);
-      at += producerBytes;
-      const batches: ProducerBatch[] = [];
-      for (let i = 0; i < count; i++, at += BATCH_BYTES) {
-        batches.push({
-          baseSequence: view.getInt32(at),
-          lastSequence: view.getInt32(at + 4),
-          baseOffset: Number(view.getBigInt64(at + 8)),
-          crc: view.getUint32(at + 16),
-        });
-      }
-      found.push([id, { epoch, batches }]);
-    }
-    this.forget(forgotten);
-    for (const [id, entry] of found) this.#put(id, entry);
-    return true;
   }
 }

@@ -2,10 +2,11 @@
  * What a log knows of its producers when it is opened: the newest snapshot, the headers behind it, and the offsets for
  * which neither can tell.
  */
-import type { Kernel } from "../kernel/types.ts";
 import type { LogStore } from "../store/log-store.ts";
+import { loadSnapshot } from "./producer-snapshot.ts";
 import type { ProducerState } from "./producer-state.ts";
 import { RECORD_COST_BYTES, Slices } from "./slices.ts";
+import type { LogOptions } from "./types.ts";
 
 /** Reading one header costs about as much as 16 records: it is one hop in storage. */
 const HEADER_COST_BYTES = 16 * RECORD_COST_BYTES;
@@ -13,12 +14,10 @@ const HEADER_COST_BYTES = 16 * RECORD_COST_BYTES;
 /** Writes nothing. Without a usable snapshot it walks all headers of the log, in slices. */
 export async function rememberProducers(
   producers: ProducerState,
-  store: LogStore,
-  kernel: Kernel,
-  breathe: (() => Promise<void>) | undefined,
+  { store, kernel, breathe }: Pick<LogOptions, "store" | "kernel" | "breathe">,
 ): Promise<void> {
   const snapshot = await store.producerSnapshot();
-  const usable = snapshot !== undefined && producers.load(kernel, snapshot.bytes, snapshot.offset);
+  const usable = snapshot !== undefined && loadSnapshot(producers, kernel, snapshot.bytes, snapshot.offset);
   const from = usable ? snapshot.offset : 0;
   const slices = new Slices(breathe);
   for await (const header of store.headers(from)) {

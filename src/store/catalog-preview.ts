@@ -23,21 +23,28 @@ export function peekHead(read: Read): string {
   return read(head, 0) === PAYLOAD_AT ? head.join() : "";
 }
 
+function peekLogs(read: Read): PackedState["logs"] | undefined {
+  const head = new Uint8Array(PAYLOAD_AT);
+  const bytes = read(head, 0) === PAYLOAD_AT ? viewOf(head).getUint32(PAYLOAD_BYTES_AT) : 0;
+  if (bytes === 0 || bytes > PEEK_BYTES_MAX) return undefined;
+  const payload = new Uint8Array(bytes);
+  read(payload, PAYLOAD_AT);
+  try {
+    return (JSON.parse(new TextDecoder().decode(payload)) as PackedState).logs;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * The slots that an opening reads: for each log in a copy of the catalog, the active slot and the one before it, which
  * has the snapshot of producers. Empty if the copy can't be read.
  */
-export function peekNewestSlots(read: Read): number[] {
-  const head = new Uint8Array(PAYLOAD_AT);
-  const bytes = read(head, 0) === PAYLOAD_AT ? viewOf(head).getUint32(PAYLOAD_BYTES_AT) : 0;
-  if (bytes === 0 || bytes > PEEK_BYTES_MAX) return [];
-  const payload = new Uint8Array(bytes);
-  read(payload, PAYLOAD_AT);
-  try {
-    return (JSON.parse(new TextDecoder().decode(payload)) as PackedState).logs
-      .flatMap(({ segments }) => segments.slice(-2).map(([slot]) => slot!))
-      .filter((slot) => slot >= CATALOG_SLOTS && slot < SLOTS_MAX);
-  } catch {
-    return [];
-  }
-}
+export const peekNewestSlots = (read: Read): number[] =>
+  (peekLogs(read) ?? [])
+    .flatMap(({ segments }) => segments.slice(-2).map(([slot]) => slot!))
+    .filter((slot) => slot >= CATALOG_SLOTS && slot < SLOTS_MAX);
+
+/** False if a copy of the catalog says that no log has a sealed segment. */
+export const mayHaveSealed = (read: Read): boolean =>
+  peekLogs(read)?.some(({ segments }) => segments.length > 1) ?? true;

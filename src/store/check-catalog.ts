@@ -3,7 +3,7 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import type { CatalogState } from "./catalog.ts";
 import { CATALOG_SLOTS } from "./volume.ts";
-import { readRole } from "./slot.ts";
+import { readRole } from "./slot-read.ts";
 import type { Volume } from "./volume.ts";
 
 /** If the catalog is blank but slots hold segments, the catalog was lost. The volume must not be formatted then. */

@@ -23,14 +23,15 @@
 import { assert } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { getSafe64, viewOf } from "./bytes.ts";
+import { FOOTER_BYTES } from "./sections-room.ts";
 
 const MAGIC = 0x54494445464f4f54n; // "TIDEFOOT"
 const VERSION = 1;
 const FLAG_COMPACTED = 1;
 export const BODY_CRC_AT = 80;
 export const SECTIONS_CRC_AT = 84;
-const CRC_AT = 100;
-export const FOOTER_BYTES = CRC_AT + 4;
+const CRC_AT = FOOTER_BYTES - 4;
+export { FOOTER_BYTES };
 
 export interface Footer {
   readonly compacted: boolean;

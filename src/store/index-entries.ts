@@ -11,18 +11,12 @@
 import { INDEX_INTERVAL_BYTES, type Kernel, OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
 
-const POSITION_AT = 4;
-const TIME_OFFSET_AT = 8;
+export const POSITION_AT = 4;
 
 export interface OffsetEntry {
   readonly relativeOffset: number;
   /** Start of the batch inside the body. */
   readonly position: number;
-}
-
-export interface TimeEntry {
-  readonly timestamp: number;
-  readonly relativeOffset: number;
 }
 
 /** How many entries these bytes of an index hold. */
@@ -39,24 +33,6 @@ export function offsetEntryAt(entries: Uint8Array, entry: number): OffsetEntry {
   return { relativeOffset: view.getInt32(at), position: view.getInt32(at + POSITION_AT) };
 }
 
-export function timeEntryAt(entries: Uint8Array, entry: number): TimeEntry {
-  const view = viewOf(entries);
-  const at = entry * TIME_ENTRY_BYTES;
-  return { timestamp: Number(view.getBigInt64(at)), relativeOffset: view.getInt32(at + TIME_OFFSET_AT) };
-}
-
-/** Writes an entry into a view of its 8 bytes. */
-export function writeOffsetEntry(view: DataView, { relativeOffset, position }: OffsetEntry): void {
-  view.setInt32(0, relativeOffset);
-  view.setInt32(POSITION_AT, position);
-}
-
-/** Writes an entry into a view of its 12 bytes. */
-export function writeTimeEntry(view: DataView, { timestamp, relativeOffset }: TimeEntry): void {
-  view.setBigInt64(0, BigInt(timestamp));
-  view.setInt32(TIME_OFFSET_AT, relativeOffset);
-}
-
 /**
  * The last indexed batch that ends at or before `relativeOffset`. Undefined if there is none: the search then begins at
  * the first batch.
@@ -69,19 +45,4 @@ export function floorEntry(
 ): OffsetEntry | undefined {
   const entry = kernel.searchIndex(entries, "offset", relativeOffset, steps);
   return entry < 0 ? undefined : offsetEntryAt(entries, entry);
-}
-
-/**
- * Number of the last entry that is older than `timestamp`; every batch up to its offset is older as well. -1 if there
- * is none.
- */
-export const lastBefore = (kernel: Kernel, entries: Uint8Array, timestamp: number, steps?: number[]): number =>
-  kernel.searchIndex(entries, "time", timestamp - 1, steps);
-
-/** True if every entry points into the body. An index that points outside is wrong, even with a good checksum. */
-export function leadsInside(offsetEntries: Uint8Array, bodyBytes: number): boolean {
-  const view = viewOf(offsetEntries);
-  for (let at = POSITION_AT; at < offsetEntries.length; at += OFFSET_ENTRY_BYTES)
-    if (view.getUint32(at) >= bodyBytes) return false;
-  return true;
 }

@@ -1,7 +1,8 @@
 /** Looks into a log, for tools: a segment's bytes and indexes, and how a seek proceeds. Loaded when a tool asks. */
 import { TidemarkError } from "../errors.ts";
 import { corruptRange } from "../record/batch-walk.ts";
-import { lastBefore } from "./index-entries.ts";
+import { segmentHops } from "./hops.ts";
+import { lastBefore } from "./index-tools.ts";
 import type { Segment } from "./segment.ts";
 import { throwIfDamaged } from "./segment-reader.ts";
 import type { SegmentedLog } from "./segmented-log.ts";
@@ -51,7 +52,7 @@ export async function explain(log: SegmentedLog, offset: number, kind: "offset" 
   if (kind === "offset") reader.floor(segment, offset, probed);
   else lastBefore(kernel, entries, timestamp, probed);
   const scanFrom = reader.floor(segment, offset);
-  for await (const { header, position } of reader.hops(segment, scanFrom)) {
+  for await (const { header, position } of segmentHops(reader, segment, scanFrom)) {
     if (header.baseOffset + header.lastOffsetDelta < offset) continue;
     const batch = await readExactly(volume, segment.slot, BODY_AT + position, header.sizeBytes);
     return { segment: segment.info(), entries: entries.slice(), probed, scanFrom, batchPosition: position, batch };

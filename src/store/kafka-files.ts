@@ -23,7 +23,7 @@ import {
 import { BATCH_HEADER_BYTES, type BatchHeader, nextOffsetOf, readHeader, stampLeaderEpoch } from "../record/format.ts";
 import { GrowingBytes } from "./bytes.ts";
 import { decodeFooter, FOOTER_BYTES } from "./footer.ts";
-import { writeOffsetEntry, writeTimeEntry } from "./index-entries.ts";
+import { writeOffsetEntry, writeTimeEntry } from "./index-tools.ts";
 
 /** The files of one segment. */
 export interface KafkaFiles {

@@ -16,7 +16,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { type Kernel, SEGMENT_OFFSETS_MAX } from "../kernel/types.ts";
-import type { LogEntry, SegmentEntry } from "./catalog.ts";
+import type { LogEntry } from "./catalog.ts";
 import type { LogRecovery } from "./log-store.ts";
 import {
   epochBehind,
@@ -26,10 +26,11 @@ import {
   walkDurable,
   walkTail,
   walkUnmarked,
+  wholeOf,
 } from "./segment-walk.ts";
 import { Segment } from "./segment.ts";
-import { wholeOf } from "./segment-reader.ts";
-import { type Mark, readMark, readRole, type Role, whose } from "./slot.ts";
+import { type Mark, type Role, roleOf } from "./slot.ts";
+import { readMark, readRole, whose } from "./slot-read.ts";
 import type { Volume } from "./volume.ts";
 
 export interface Disk {
@@ -48,35 +49,6 @@ export interface RecoveredLog {
   readonly recovery: LogRecovery;
   /** True if the log can't continue in the active slot: what is in it, if anything, does not belong to this log. */
   readonly replace: boolean;
-}
-
-/** What the slot of this segment says of itself, if it is the right file. */
-export function roleOf(
-  tide: string,
-  log: string,
-  { baseOffset, epoch, begun }: Pick<SegmentEntry, "baseOffset" | "epoch" | "begun">,
-): Role {
-  return { tide, log, baseOffset, epoch, begun };
-}
-
-/**
- * The report for a log that was not in use when the catalog was written: it ends where the catalog says, and its slots
- * are not read.
- */
-export function reportUnused({ name, segments, logStartOffset, quarantined, end }: LogEntry): LogRecovery {
-  return {
-    log: name,
-    segments: segments.length,
-    scannedBytes: 0,
-    scannedBatches: 0,
-    cut: undefined,
-    lost: undefined,
-    quarantined,
-    rebuilt: [],
-    logStartOffset,
-    logEndOffset: end.nextOffset,
-    cleanShutdown: true,
-  };
 }
 
 /** CORRUPT_CATALOG if the slot proves that this catalog is older than the one that was there before. */

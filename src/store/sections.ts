@@ -4,24 +4,10 @@ import type { Kernel } from "../kernel/types.ts";
 import { concat, viewOf } from "./bytes.ts";
 import type { SealedEntry } from "./catalog.ts";
 import { BODY_CRC_AT, decodeFooter, encodeFooter, FOOTER_BYTES, SECTIONS_CRC_AT } from "./footer.ts";
-import { indexBytesMax, leadsInside } from "./index-entries.ts";
+import { leadsInside } from "./index-tools.ts";
 import type { Indexes, Segment } from "./segment.ts";
 import { BODY_AT } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
-
-/** Largest size of the sections of a body of `bodyBytes`: the two indexes, the producers, the footer. */
-export function sectionsBytesMax(bodyBytes: number, producersBytes: number): number {
-  return indexBytesMax(bodyBytes) + producersBytes + FOOTER_BYTES;
-}
-
-/** Bytes that are kept free in every slot for the producers' snapshot. */
-export const producersReserve = (slotBytes: number): number => Math.min(slotBytes >> 4, 128 * 1024);
-
-/** The largest batch that fits into an empty slot. */
-export function slotBatchBytesMax(slotBytes: number): number {
-  const room = slotBytes - BODY_AT;
-  return room - sectionsBytesMax(room, producersReserve(slotBytes));
-}
 
 export interface SealOptions {
   readonly nextOffset: number;

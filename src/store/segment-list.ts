@@ -41,3 +41,13 @@ export interface SegmentList {
   /** Makes `next` the list. Slots of segments that are no longer in it are free from here on. */
   adopt(next: readonly Segment[]): void;
 }
+
+/** A log whose active segment may be sealed (roll.ts). */
+export interface RollingLog extends SegmentList {
+  readonly appending: boolean;
+  /** The producers' snapshot as of the active segment's end, in at most so many bytes. */
+  readonly onSeal: ((maxBytes: number) => Uint8Array) | undefined;
+
+  /** The active segment was sealed, and `next` is the active one, in this epoch and with this mark. */
+  rolled(next: Segment, epoch: number, mark: Mark): void;
+}

@@ -11,14 +11,12 @@
  */
 import { assert, TidemarkError } from "../errors.ts";
 import { type Kernel, INDEX_INTERVAL_BYTES } from "../kernel/types.ts";
-import { corruptRange, type Hop, isPossible } from "../record/batch-walk.ts";
+import { corruptRange, isPossible } from "../record/batch-walk.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, nextOffsetOf, readHeader } from "../record/format.ts";
 import { floorEntry } from "./index-entries.ts";
-import type { FetchedBatches, QuarantinedRange } from "./log-store.ts";
+import type { FetchedBatches } from "./log-store.ts";
 import { RecentMap } from "./recent-map.ts";
-import { walkDurable } from "./segment-walk.ts";
-import { bodyCrc, readSections, whoseFooter } from "./sections.ts";
-import { Segment } from "./segment.ts";
+import type { Segment } from "./segment.ts";
 import { BODY_AT, type Whose } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
@@ -39,8 +37,6 @@ interface Wanted extends Start {
   readonly maxBytes: number;
   readonly limit: number;
 }
-
-const NO_INDEXES = { offset: new Uint8Array(0), time: new Uint8Array(0) };
 
 export class SegmentReader {
   /** Sealed segments whose indexes are in memory. */
@@ -64,13 +60,8 @@ export class SegmentReader {
       this.#loaded.put(segment, true);
       return;
     }
-    const sections = segment.damage.length > 0 ? undefined : await readSections(this.volume, this.kernel, segment);
-    // Compaction leaves holes, so continuity of offsets proves nothing. The body's checksum is verified instead.
-    const whole =
-      sections &&
-      (!segment.sealed.compacted || (await bodyCrc(this.volume, this.kernel, segment)) === sections.bodyCrc);
-    if (whole) segment.loaded = sections.indexes;
-    else await this.examine(segment);
+    const { loadIndexes } = await import("./examine.ts");
+    await loadIndexes(this, segment);
     this.#loaded.put(segment, true);
     this.#loaded.dropAbove(this.loadedMax, (_, oldest) => (oldest.loaded = undefined));
   }
@@ -82,67 +73,9 @@ export class SegmentReader {
   /**
    * Walks the segment's durable bytes with checksums. Replaces its list of damage and, if it is sealed, its indexes.
    */
-  async examine(segment: Segment, durable = { bytes: segment.bytes, nextOffset: segment.nextOffset }): Promise<void> {
-    const { volume, kernel, breathe } = this;
-    const { sealed, ...entry } = segment.entry();
-    const found = new Segment(entry);
-    await walkDurable(
-      {
-        volume,
-        kernel,
-        segment: found,
-        allowGaps: sealed?.compacted ?? false,
-        minEpoch: 0,
-        maxEpoch: 0x7fffffff,
-        breathe,
-      },
-      durable.bytes,
-      durable.nextOffset,
-    );
-    if (
-      sealed?.compacted &&
-      (found.damage.length === 0 || found.damage.some(({ reason }) => reason === "BAD_OFFSET"))
-    ) {
-      // Every batch is whole, but the body is not what was sealed: an offset or epoch is wrong somewhere. If two
-      // offsets contradict each other, nobody can tell which of them.
-      const sections = await readSections(volume, kernel, segment);
-      if (sections && (await bodyCrc(volume, kernel, segment)) !== sections.bodyCrc) {
-        found.damage = [wholeOf(segment, "BODY_CRC")];
-      }
-    }
-    // The segment was trimmed or compacted meanwhile, so the bytes that were read may be another segment's.
-    if (segment.retired) return;
-    segment.hint = undefined;
-    segment.examined = true;
-    if (sealed && !(await this.#isItsFile(segment, found))) {
-      segment.damage = [wholeOf(segment, "OTHER_FILE")];
-      segment.loaded = NO_INDEXES;
-      return;
-    }
-    segment.damage = found.damage;
-    // What recovery took for damage (an epoch out of range, for example) may be readable after all. Then it must be
-    // found by time as well.
-    segment.maxTimestamp = Math.max(segment.maxTimestamp, found.maxTimestamp);
-    if (sealed) segment.loaded = found.indexes;
-  }
-
-  /**
-   * Whether a sealed segment's slot really holds that segment. Batches of another topic or tide are just as whole, and
-   * their offsets may continue as well. The footer proves it, and so does the role. Without either, everything must be
-   * as it was sealed.
-   */
-  async #isItsFile(segment: Segment, found: Segment): Promise<boolean> {
-    const footer = await whoseFooter(this.volume, this.kernel, segment);
-    if (footer === "ours") return true;
-    const slot = await this.whoseSlot(segment);
-    if (slot === "ours" || slot === "other") return slot === "ours";
-    const { batches, records, maxTimestamp } = segment.sealed!;
-    const same =
-      found.damage.length === 0 &&
-      found.batches === batches &&
-      found.records === records &&
-      found.maxTimestamp === maxTimestamp;
-    return footer === "unknown" && same;
+  async examine(segment: Segment, durable?: { readonly bytes: number; readonly nextOffset: number }): Promise<void> {
+    const { examine } = await import("./examine.ts");
+    await examine(this, segment, durable);
   }
 
   /** Start of the last indexed batch that ends at or before `offset`; 0 if there is none. */
@@ -175,7 +108,7 @@ export class SegmentReader {
       if (segment.retired) return undefined;
       const slice = this.#slice(segment, bytes, { ...start, end, from, maxBytes, limit });
       if (slice === "damaged") {
-        await this.#reexamine(segment, from);
+        await this.reexamine(segment, from);
         start = this.#floor(segment, from);
         continue;
       }
@@ -240,7 +173,7 @@ export class SegmentReader {
    * A hop failed, so the segment is examined for damage. If there is none, the bytes changed between two reads, and the
    * read fails.
    */
-  async #reexamine(segment: Segment, from: number): Promise<void> {
+  async reexamine(segment: Segment, from: number): Promise<void> {
     const known = segment.examined ? segment.damage.length : -1;
     await this.examine(segment);
     throwIfDamaged(segment, from);
@@ -248,89 +181,22 @@ export class SegmentReader {
       throw new TidemarkError("STORAGE_FAILED", "reads of one place differ", { slot: segment.slot, from });
     }
   }
-
-  /** Batches from body position `start`, header by header; for time look-ups and explanations. */
-  async *hops(segment: Segment, start: number): AsyncGenerator<Hop> {
-    const { bytes: end, nextOffset: endOffset } = segment;
-    const windowBytes = 64 * 1024;
-    let window = new Uint8Array(0);
-    let windowAt = start;
-    let position = start;
-    let expected = -1;
-    // A hop is yielded once the next header continues it. If that does not, damage is looked for and the walk begins
-    // again: a damaged length may have led to a wrong place.
-    let held: Hop | undefined;
-    let done = -1;
-    while (position < end) {
-      // Checks the whole range, not only its start: a damaged batch's own header may be whole and point into it.
-      const damaged = segment.damage.find(
-        (range) => position >= range.position && position < range.position + range.bytes,
-      );
-      if (damaged) {
-        position = damaged.position + damaged.bytes;
-        expected = damaged.to;
-        continue;
-      }
-      if (position + BATCH_HEADER_BYTES > windowAt + window.length || position < windowAt) {
-        windowAt = position;
-        window = (await readExactly(
-          this.volume,
-          segment.slot,
-          BODY_AT + position,
-          Math.min(windowBytes, end - position),
-        )) as Uint8Array<ArrayBuffer>;
-      }
-      if (segment.retired) return;
-      const header = window.length < BATCH_HEADER_BYTES ? undefined : readHeader(window, position - windowAt);
-      if (!header || !leadsOn(segment, header, expected, { left: end - position, endOffset })) {
-        await this.#reexamine(segment, -1);
-        held = undefined;
-        // From the front: the index may have been made after bytes were moved.
-        position = 0;
-        expected = -1;
-        continue;
-      }
-      if (held) {
-        yield held;
-        done = held.position;
-      }
-      held = position > done ? { header, position } : undefined;
-      expected = nextOffsetOf(header);
-      position += header.sizeBytes;
-    }
-    if (held) yield held;
-  }
 }
 
-/**
- * True if a hop's header is one of this segment's, and its length ends inside the segment, or exactly at its end with
- * the segment's last offset.
- */
-function leadsOn(
+/** Whether a batch with this header may stand behind one that ends at `expected`; -1 if that is not known. */
+export function plausible(
   segment: Segment,
   header: BatchHeader,
+  next: number,
   expected: number,
-  { left, endOffset }: { left: number; endOffset: number },
+  dense: boolean,
 ): boolean {
-  const next = nextOffsetOf(header);
-  const dense = !segment.sealed?.compacted;
-  const ends =
-    header.sizeBytes < left || !dense || next === endOffset || segment.damage.some(({ to }) => to === endOffset);
-  return ends && header.sizeBytes <= left && plausible(segment, header, next, expected, dense);
-}
-
-function plausible(segment: Segment, header: BatchHeader, next: number, expected: number, dense: boolean): boolean {
   return (
     isPossible(header, Infinity) &&
     header.baseOffset >= Math.max(segment.baseOffset, expected) &&
     next <= segment.nextOffset &&
     (!dense || expected < 0 || header.baseOffset === expected)
   );
-}
-
-/** The whole segment as one damaged range. */
-export function wholeOf({ baseOffset, slot, ...segment }: Segment, reason: string): QuarantinedRange {
-  return { from: baseOffset, to: segment.nextOffset, slot, position: 0, bytes: segment.bytes, reason };
 }
 
 /** Damage is an answer of its own: the reader learns the range and may continue behind it. */

@@ -12,16 +12,16 @@
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { Catalog, type CatalogState, type LogEntry, type StoredSettings } from "./catalog.ts";
-import { refuseForeignCatalog, refuseLostCatalog } from "./check-catalog.ts";
 import { gone } from "./gone.ts";
 import type { LogRecovery } from "./log-store.ts";
-import { type Disk, lostSegment, type RecoveredLog, recoverLog, reportUnused, roleOf } from "./recover-log.ts";
-import { slotBatchBytesMax } from "./sections.ts";
+import { reportUnused } from "./log-report.ts";
+import type { Disk, RecoveredLog } from "./recover-log.ts";
+import { slotBatchBytesMax } from "./sections-room.ts";
 import { SlotPool } from "./slot-pool.ts";
 import { Segment } from "./segment.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { SegmentedLog } from "./segmented-log.ts";
-import { encodeHeaderPage, type Mark, readRole, whose } from "./slot.ts";
+import { encodeHeaderPage, type Mark, roleOf } from "./slot.ts";
 import type { Beginning, Change, StoreContext } from "./store-context.ts";
 import { CATALOG_SLOTS, type Volume } from "./volume.ts";
 
@@ -95,7 +95,10 @@ export class SegmentStore implements StoreContext {
       volume,
       kernel,
       undefined,
-      async (segment) => whose(await readRole(kernel, volume, segment.slot), roleOf(tide, segment.log, segment)),
+      async (segment) => {
+        const { readRole, whose } = await import("./slot-read.ts");
+        return whose(await readRole(kernel, volume, segment.slot), roleOf(tide, segment.log, segment));
+      },
       options.breathe,
     );
     this.#pool = new SlotPool(volume, () => !this.#closed && !this.#poison);
@@ -112,14 +115,16 @@ export class SegmentStore implements StoreContext {
   static async open(options: SegmentStoreOptions): Promise<SegmentStore> {
     const { volume, kernel, id } = options;
     const missing = CATALOG_SLOTS + 1 - volume.slotCount;
+    const hadSlots = volume.slotCount > CATALOG_SLOTS;
     // If a certain tide is expected, a volume without a catalog is not formatted.
     if (id !== undefined && volume.slotCount < CATALOG_SLOTS) throw gone();
     if (missing > 0) await volume.addSlots(missing);
     const { catalog, state, copies } = await Catalog.read(volume, kernel);
-    if (!state) await refuseLostCatalog(volume, kernel);
+    // Slots that were made above hold nothing.
+    if (!state && hadSlots) await (await import("./check-catalog.ts")).refuseLostCatalog(volume, kernel);
     if (id !== undefined && state?.id !== id) throw gone();
     const known = state ?? { epoch: 0, usedSlots: CATALOG_SLOTS, logs: [] };
-    await refuseForeignCatalog(volume, kernel, known);
+    if (known.logs.length > 0) await (await import("./check-catalog.ts")).refuseForeignCatalog(volume, kernel, known);
     const store = new SegmentStore(options, catalog, known);
     const used = known.logs
       .flatMap((log) => log.segments)
@@ -178,15 +183,18 @@ export class SegmentStore implements StoreContext {
     if (underWay) return underWay;
     if (!LOG_NAME.test(name))
       throw new TidemarkError("INVALID_ARGUMENT", "a log's name must be 1 to 255 of A-Z a-z 0-9 . _ -", { name });
-    const opening = known
-      ? recoverLog(this.#disk, known).then((found) => this.#adopt(found))
-      : this.#create(name, settings, made);
+    const opening = known ? this.#find(known).then((found) => this.#adopt(found)) : this.#create(name, settings, made);
     this.#opening.set(name, opening);
     try {
       return await opening;
     } finally {
       this.#opening.delete(name);
     }
+  }
+
+  async #find(known: LogEntry): Promise<RecoveredLog> {
+    const { recoverLog } = await import("./recover-log.ts");
+    return recoverLog(this.#disk, known);
   }
 
   async #create(name: string, settings: StoredSettings | undefined, { from = 0, note }: Made): Promise<SegmentedLog> {
@@ -254,6 +262,7 @@ export class SegmentStore implements StoreContext {
       const active = found.segments.at(-1)!;
       const segments = found.segments.slice(0, -1);
       // The slot is kept unchanged, in case somebody puts the right file back.
+      const { lostSegment } = await import("./recover-log.ts");
       if (to > from) segments.push(lostSegment(active, found.entry, lost, this.now()));
       const { segment, mark } = await this.#beginActive(change, active.log, to);
       const recovery = {
@@ -341,8 +350,11 @@ export class SegmentStore implements StoreContext {
 
   async #recover(state: CatalogState): Promise<void> {
     for (const entry of state.logs) this.#logs.set(entry.name, entry);
+    // All that these logs will need, now: what was opened must not depend on a file that can't be loaded any more.
+    if (state.logs.length > 0) await import("./recover-log.ts");
+    if (state.logs.some(({ segments }) => segments.length > 1)) await import("./roll.ts");
     const found: RecoveredLog[] = [];
-    for (const entry of state.logs) if (entry.appending !== 0) found.push(await recoverLog(this.#disk, entry));
+    for (const entry of state.logs) if (entry.appending !== 0) found.push(await this.#find(entry));
     this.#epoch = state.epoch + 1;
     const whole = found.filter(({ replace }) => !replace);
     for (const log of whole) await this.#adopt(log);

@@ -35,6 +35,7 @@ import {
   readHeader,
 } from "../record/format.ts";
 import { viewOf } from "./bytes.ts";
+import type { QuarantinedRange } from "./log-store.ts";
 import type { Segment } from "./segment.ts";
 import { BODY_AT, type Mark } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
@@ -317,4 +318,9 @@ export function markOrStart(mark: Mark | undefined, segment: Segment): Mark {
       clean: false,
     }
   );
+}
+
+/** The whole segment as one damaged range. */
+export function wholeOf({ baseOffset, slot, ...segment }: Segment, reason: string): QuarantinedRange {
+  return { from: baseOffset, to: segment.nextOffset, slot, position: 0, bytes: segment.bytes, reason };
 }

@@ -20,9 +20,9 @@ import type {
   SegmentInfo,
 } from "./log-store.ts";
 import type { RecoveredLog } from "./recover-log.ts";
-import { producersReserve, readSections, sectionsBytesMax, writeSections } from "./sections.ts";
-import { Segment } from "./segment.ts";
-import type { SegmentList } from "./segment-list.ts";
+import { producersReserve, sectionsBytesMax } from "./sections-room.ts";
+import type { Segment } from "./segment.ts";
+import type { RollingLog } from "./segment-list.ts";
 import { BODY_AT, encodeMark, type Mark, markPosition } from "./slot.ts";
 import type { StoreContext } from "./store-context.ts";
 
@@ -35,7 +35,7 @@ const JOIN_BYTES = 64 * 1024;
  */
 const MARK_SHARE = 7;
 
-export class SegmentedLog implements LogStore, SegmentList {
+export class SegmentedLog implements LogStore, RollingLog {
   name: string;
   readonly recovery: LogRecovery;
   readonly batchBytesMax: number;
@@ -57,6 +57,8 @@ export class SegmentedLog implements LogStore, SegmentList {
   appending: boolean;
   /** Bytes kept free in every slot for the producers' snapshot. */
   readonly #producersReserve: number;
+  /** The active segment that roll.ts was loaded for. */
+  #ahead: Segment | undefined;
   /** Flushed bytes that may be behind the mark. */
   readonly #markBytes: number;
 
@@ -198,7 +200,9 @@ export class SegmentedLog implements LogStore, SegmentList {
       }
       pending += batch.length;
     }
-    if (slots > 0) await this.store.reserveSlots(slots);
+    if (slots === 0) return;
+    await import("./roll.ts");
+    await this.store.reserveSlots(slots);
   }
 
   async #write(batches: readonly Uint8Array[]): Promise<void> {
@@ -251,50 +255,26 @@ export class SegmentedLog implements LogStore, SegmentList {
       await this.store.volume.flush([active.slot]);
     });
     this.flushed = flushed;
+    this.#lookAhead(active);
+  }
+
+  /** Half full: what its roll needs is loaded while there is time. What fails here fails again, and is told, then. */
+  #lookAhead(active: Segment): void {
+    if (this.#ahead === active || active.bytes < this.store.volume.slotBytes >> 1) return;
+    this.#ahead = active;
+    import("./roll.ts").catch(() => undefined);
   }
 
   async roll(): Promise<void> {
-    const store = this.store;
-    this.check();
-    if (this.#active.bytes === 0 && this.#active.nextOffset === this.#active.baseOffset) return;
-    await store.change(async (change) => {
-      const old = this.#active;
-      const slot = await change.takeSlot();
-      const epoch = change.epochFor(slot, this.leaderEpoch);
-      const next = new Segment(
-        { slot, baseOffset: old.nextOffset, epoch, createdAt: store.now(), begun: store.nextGeneration },
-        old.log,
-      );
-      const sealed = await this.#seal(old);
-      const mark = await store.beginSegment(next);
-      await store.volume.flush([old.slot, slot]);
-      const { sealed: _, ...entry } = old.entry();
-      const entries = [...this.all.slice(0, -1).map((segment) => segment.entry()), { ...entry, sealed }, next.entry()];
-      const renewed = { segments: entries, appending: this.appending ? epoch : 0 };
-      await change.commit([{ ...this.entry([...this.all, next]), ...renewed }]);
-      old.becomeSealed(sealed);
-      this.all = [...this.all, next];
-      this.leaderEpoch = epoch;
-      this.mark = mark;
-      this.flushed = { offset: next.baseOffset, position: 0 };
-    });
+    const { roll } = await import("./roll.ts");
+    await roll(this);
   }
 
-  #seal(segment: Segment) {
-    const { volume, kernel } = this.store;
-    const room = volume.slotBytes - BODY_AT - segment.bytes - sectionsBytesMax(segment.bytes, 0);
-    const snapshot = this.onSeal?.(room);
-    return writeSections(volume, kernel, segment, {
-      nextOffset: segment.nextOffset,
-      sealedAt: this.store.now(),
-      compacted: false,
-      bodyCrc: 0,
-      // Without room the section stays empty: the state is then found by walking further back.
-      producers: snapshot && snapshot.length <= room ? snapshot : new Uint8Array(0),
-      previousFooterCrc: this.all[this.all.length - 2]?.sealed?.footerCrc ?? 0,
-      epoch: this.leaderEpoch,
-      owner: this.store.ownerOf(segment),
-    });
+  rolled(next: Segment, epoch: number, mark: Mark): void {
+    this.all = [...this.all, next];
+    this.leaderEpoch = epoch;
+    this.mark = mark;
+    this.flushed = { offset: next.baseOffset, position: 0 };
   }
 
   /** The settings are durable when this resolves. Crash: the settings before or these. */
@@ -406,7 +386,8 @@ export class SegmentedLog implements LogStore, SegmentList {
       if (!segment) return;
       await this.store.reader.prepare(segment);
       const start = this.store.reader.floor(segment, Math.max(offset, segment.baseOffset));
-      for await (const { header } of this.store.reader.hops(segment, start)) {
+      const { segmentHops } = await import("./hops.ts");
+      for await (const { header } of segmentHops(this.store.reader, segment, start)) {
         if (header.baseOffset >= offset) yield header;
       }
       offset = segment.nextOffset;
@@ -416,6 +397,7 @@ export class SegmentedLog implements LogStore, SegmentList {
   async producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined> {
     for (const segment of [...this.all].reverse()) {
       if (!segment.sealed?.producersBytes) continue;
+      const { readSections } = await import("./sections.ts");
       const sections = await readSections(this.store.volume, this.store.kernel, segment);
       if (sections) return { offset: segment.nextOffset, bytes: sections.producers };
     }

@@ -23,27 +23,26 @@
  * another role.
  */
 import type { Kernel } from "../kernel/types.ts";
-import { getSafe64, viewOf } from "./bytes.ts";
-import { readExactly, type Volume } from "./volume.ts";
+import { viewOf } from "./bytes.ts";
 
 /** Where batches begin: after one page, the smallest unit that file systems write. */
 export const BODY_AT = 4096;
-const SECTOR = 512;
-const ROLE_MAGIC = 0x54494445534c4f54n; // "TIDESLOT"
-const ROLE_HEAD_BYTES = 32;
-const BEGUN_AT = ROLE_HEAD_BYTES;
-const ID_BYTES_AT = BEGUN_AT + 8;
-const NAME_AT = ID_BYTES_AT + 4;
+export const SECTOR = 512;
+export const ROLE_MAGIC = 0x54494445534c4f54n; // "TIDESLOT"
+export const ROLE_HEAD_BYTES = 32;
+export const BEGUN_AT = ROLE_HEAD_BYTES;
+export const ID_BYTES_AT = BEGUN_AT + 8;
+export const NAME_AT = ID_BYTES_AT + 4;
 /** As UTF-8 an id of this length fits the role's sector behind the longest name, whatever its characters are. */
 export const ID_CHARS_MAX = 64;
 /** Version 1 had no identity: its name is where `begun` is now. */
-const ROLE_VERSION_BARE = 1;
-const ROLE_VERSION = 2;
+export const ROLE_VERSION_BARE = 1;
+export const ROLE_VERSION = 2;
 export const LOG_NAME_BYTES_MAX = 255;
-const MARK_MAGIC = 0x4d41524b; // "MARK"
-const MARK_BYTES = 40;
-const MARK_CRC_AT = 36;
-const FLAG_CLEAN = 1;
+export const MARK_MAGIC = 0x4d41524b; // "MARK"
+export const MARK_BYTES = 40;
+export const MARK_CRC_AT = 36;
+export const FLAG_CLEAN = 1;
 
 export interface Mark {
   /** Rises with every mark of a segment. The valid mark with the larger count is the newest. */
@@ -73,23 +72,16 @@ export interface Role {
   readonly begun: number;
 }
 
+/** What the slot of this segment says of itself, if it is the right file. */
+export function roleOf(tide: string, log: string, { baseOffset, epoch, begun }: Omit<Role, "tide" | "log">): Role {
+  return { tide, log, baseOffset, epoch, begun };
+}
+
 /**
  * "ours": certainly. "alike": as far as the slot can tell. "other": another segment's file. "unknown": the role can't
  * be read.
  */
 export type Whose = "ours" | "alike" | "other" | "unknown";
-
-/** Whether a slot with this role holds that segment. */
-export function whose(role: Role | undefined, wanted: Role): Whose {
-  if (!role) return "unknown";
-  const same =
-    role.log === wanted.log &&
-    role.baseOffset === wanted.baseOffset &&
-    role.epoch === wanted.epoch &&
-    role.begun === wanted.begun;
-  if (!same || (role.tide !== "" && role.tide !== wanted.tide)) return "other";
-  return role.tide === "" ? "alike" : "ours";
-}
 
 /**
  * The whole header page of a slot that begins a segment. Both marks say "nothing yet". The store has checked the name's
@@ -115,30 +107,8 @@ export function encodeHeaderPage(kernel: Kernel, role: Role, mark: Mark): Uint8A
   return page;
 }
 
-const roleCrc = (kernel: Kernel, page: Uint8Array, end: number): number =>
+export const roleCrc = (kernel: Kernel, page: Uint8Array, end: number): number =>
   kernel.crc32c(page.subarray(ROLE_HEAD_BYTES, end), kernel.crc32c(page.subarray(0, 28)));
-
-/** What the slot says of itself. Undefined if it never began a segment, or its role is damaged. */
-export async function readRole(kernel: Kernel, volume: Volume, slot: number): Promise<Role | undefined> {
-  const bytes = await readExactly(volume, slot, 0, SECTOR);
-  const view = viewOf(bytes);
-  const version = view.getUint32(8);
-  const nameBytes = view.getUint32(24);
-  if (view.getBigUint64(0) !== ROLE_MAGIC || nameBytes > LOG_NAME_BYTES_MAX) return undefined;
-  if (version !== ROLE_VERSION && version !== ROLE_VERSION_BARE) return undefined;
-  const nameAt = version === ROLE_VERSION ? NAME_AT : ROLE_HEAD_BYTES;
-  const idBytes = version === ROLE_VERSION ? view.getUint32(ID_BYTES_AT) : 0;
-  const idAt = nameAt + nameBytes;
-  if (idAt + idBytes > SECTOR || roleCrc(kernel, bytes, idAt + idBytes) !== view.getUint32(28)) return undefined;
-  const decoder = new TextDecoder();
-  return {
-    tide: decoder.decode(bytes.subarray(idAt, idAt + idBytes)),
-    log: decoder.decode(bytes.subarray(nameAt, idAt)),
-    baseOffset: getSafe64(view, 16),
-    epoch: view.getInt32(12),
-    begun: version === ROLE_VERSION ? getSafe64(view, BEGUN_AT) : 0,
-  };
-}
 
 /** The sector of a mark: even counts in the first, odd ones in the second. */
 export function markPosition(mark: Pick<Mark, "count">): number {
@@ -157,35 +127,4 @@ export function encodeMark(kernel: Kernel, mark: Mark): Uint8Array {
   view.setUint32(32, mark.clean ? FLAG_CLEAN : 0);
   view.setUint32(MARK_CRC_AT, kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)));
   return bytes;
-}
-
-/** The newest valid mark of the segment that begins at `baseOffset` with `epoch` or a later one. Undefined if none. */
-export async function readMark(
-  kernel: Kernel,
-  volume: Volume,
-  segment: { readonly slot: number; readonly baseOffset: number; readonly epoch: number },
-): Promise<Mark | undefined> {
-  const page = await readExactly(volume, segment.slot, 0, BODY_AT);
-  let newest: Mark | undefined;
-  for (const at of [SECTOR, 2 * SECTOR]) {
-    const mark = decodeMark(kernel, page.subarray(at, at + MARK_BYTES));
-    if (!mark || mark.baseOffset !== segment.baseOffset || mark.epoch < segment.epoch) continue;
-    if (mark.position > volume.slotBytes - BODY_AT || !(mark.nextOffset >= segment.baseOffset)) continue;
-    if (!newest || mark.count > newest.count) newest = mark;
-  }
-  return newest;
-}
-
-function decodeMark(kernel: Kernel, bytes: Uint8Array): Mark | undefined {
-  const view = viewOf(bytes);
-  if (view.getUint32(0) !== MARK_MAGIC) return undefined;
-  if (kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)) !== view.getUint32(MARK_CRC_AT)) return undefined;
-  return {
-    count: view.getUint32(4),
-    baseOffset: getSafe64(view, 8),
-    position: view.getUint32(16),
-    nextOffset: getSafe64(view, 20),
-    epoch: view.getInt32(28),
-    clean: (view.getUint32(32) & FLAG_CLEAN) !== 0,
-  };
 }

@@ -1,5 +1,6 @@
 /** A seek by time in one log's segments: first the time index, then header by header. Loaded by the first such seek. */
-import { lastBefore, timeEntryAt } from "./index-entries.ts";
+import { lastBefore, timeEntryAt } from "./index-tools.ts";
+import { segmentHops } from "./hops.ts";
 import type { SegmentList } from "./segment-list.ts";
 
 /** Implements LogStore.offsetForTimestamp. */
@@ -13,7 +14,7 @@ export async function offsetForTimestamp(log: SegmentList, timestamp: number): P
     const entry = lastBefore(kernel, time, timestamp);
     const after = entry < 0 ? 0 : timeEntryAt(time, entry).relativeOffset;
     const position = reader.floor(segment, segment.baseOffset + after);
-    for await (const { header } of reader.hops(segment, position)) {
+    for await (const { header } of segmentHops(reader, segment, position)) {
       if (header.maxTimestamp >= timestamp) return Math.max(header.baseOffset, log.logStartOffset);
     }
     // The segment was compacted or trimmed meanwhile, so the search begins again in the current list.

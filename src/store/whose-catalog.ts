@@ -5,7 +5,7 @@
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { CATALOG_SLOTS } from "./volume.ts";
-import { readRole } from "./slot.ts";
+import { readRole } from "./slot-read.ts";
 import type { Volume } from "./volume.ts";
 
 /** The one of these tides that most slots belong to. CORRUPT_CATALOG if no slot belongs to any of them. */

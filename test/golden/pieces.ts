@@ -4,21 +4,15 @@
  * of pieces/ from this table; pieces.test.ts compares them.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
+import { loadSnapshot } from "../../src/log/producer-snapshot.ts";
 import { ProducerState } from "../../src/log/producer-state.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { Catalog, type CatalogState } from "../../src/store/catalog.ts";
 import { decodeFooter, encodeFooter, type Footer } from "../../src/store/footer.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
-import {
-  encodeHeaderPage,
-  encodeMark,
-  type Mark,
-  markPosition,
-  readMark,
-  readRole,
-  type Role,
-} from "../../src/store/slot.ts";
+import { encodeHeaderPage, encodeMark, type Mark, markPosition, type Role } from "../../src/store/slot.ts";
+import { readMark, readRole } from "../../src/store/slot-read.ts";
 import { readExactly } from "../../src/store/volume.ts";
 import { rowsOf } from "../../worker/store/chunk-rows.ts";
 import { type ChunkRow, ChunkTables } from "../../worker/store/chunk-tables.ts";
@@ -293,7 +287,7 @@ export const goldenPieces: readonly GoldenPiece[] = [
     write: async (kernel) => producersOf().snapshot(kernel, 1_000),
     read: async (kernel, bytes) => {
       const producers = new ProducerState(10);
-      return { loaded: producers.load(kernel, bytes, 124), ...producersIn(producers) };
+      return { loaded: loadSnapshot(producers, kernel, bytes, 124), ...producersIn(producers) };
     },
     says: { loaded: true, ...producersIn(producersOf()) },
   },

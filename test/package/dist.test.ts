@@ -15,11 +15,13 @@ import { root } from "../../tools/run/setup.mjs";
 
 const repository = root as string;
 const dist = path.join(repository, "dist");
+/** The parts on demand. */
+const PARTS = ["recovery", "segments", "extras", "tabs", "indexeddb"];
 /** The files that each context loads. */
 const LOADED: Readonly<Record<string, readonly string[]>> = {
-  page: ["browser", "core", "extras", "tabs", "indexeddb"],
-  worker: ["core", "extras", "tabs", "indexeddb"],
-  "an app with all entries": ["index", "browser", "core", "extras", "tabs", "indexeddb"],
+  page: ["browser", "core", ...PARTS],
+  worker: ["core", ...PARTS],
+  "an app with all entries": ["index", "browser", "core", ...PARTS],
 };
 /**
  * Vite inlines smaller assets into the code as data: addresses. A content security policy forbids those, and no
@@ -125,7 +127,7 @@ describe("modules of the package", () => {
     expect([index!.TidemarkError, browser!.TidemarkError]).toEqual([base!.TidemarkError, base!.TidemarkError]);
   });
 
-  it.each(["core.js", "extras.js", "tabs.js", "indexeddb.js", "kernel.wasm"])(
+  it.each(["core.js", ...PARTS.map((part) => `${part}.js`), "kernel.wasm"])(
     "%s is no data: address in an app that Vite builds",
     (file) => {
       expect(statSync(path.join(dist, file)).size).toBeGreaterThanOrEqual(INLINED_BELOW);

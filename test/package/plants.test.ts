@@ -9,7 +9,7 @@ import { TabsBrowser } from "../tabs/browser.ts";
 import { APPS, buildApp, type Installed, installApp, serveApp } from "./apps.ts";
 import { appPage, manyTabs, tooSlow, USED } from "./story.ts";
 
-const PARTS = ["indexeddb", "extras", "tabs"] as const;
+const PARTS = ["recovery", "indexeddb", "extras", "tabs"] as const;
 
 let app: Installed;
 beforeAll(async () => {

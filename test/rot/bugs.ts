@@ -2,7 +2,8 @@
 import { MUTANTS } from "../simulation/mutants.ts";
 import type { PlantedBug } from "../support/planted-bug.ts";
 
-const READER = "src/store/segment-reader.ts";
+const EXAMINE = "src/store/examine.ts";
+const HOPS = "src/store/hops.ts";
 const RECOVERY = "src/store/segment-walk.ts";
 
 /** Runs over the reference kernel, because the bug is in the kernel. */
@@ -54,42 +55,42 @@ export const BUGS: readonly RotBug[] = [
   },
   {
     name: "body checksum of a compacted segment ignored",
-    file: READER,
-    find: "(await bodyCrc(this.volume, this.kernel, segment)) === sections.bodyCrc);",
+    file: EXAMINE,
+    find: "(await bodyCrc(volume, kernel, segment)) === sections.bodyCrc);",
     replace: "true);",
     regions: /compacted: batch/,
   },
   {
     name: "contradicting offsets believed",
-    file: READER,
+    file: EXAMINE,
     find: 'found.damage.some(({ reason }) => reason === "BAD_OFFSET")',
     replace: "false",
     regions: /compacted: batch/,
   },
   {
     name: "mark checksum ignored",
-    file: "src/store/slot.ts",
+    file: "src/store/slot-read.ts",
     find: "if (kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)) !== view.getUint32(MARK_CRC_AT)) return undefined;",
     replace: "",
     regions: /active: mark/,
   },
   {
     name: "hops know no end",
-    file: READER,
+    file: HOPS,
     find: "return ends && header.sizeBytes <= left &&",
     replace: "return",
     regions: /sealed: batch header outside/,
   },
   {
     name: "hops don't continue each other",
-    file: READER,
+    file: HOPS,
     find: "plausible(segment, header, next, expected, dense);",
     replace: "plausible(segment, header, next, -1, dense);",
     regions: /sealed: batch header outside/,
   },
   {
     name: "hops handed out before the next one is seen",
-    file: READER,
+    file: HOPS,
     find: "held = position > done ? { header, position } : undefined;",
     replace: "if (position > done) yield { header, position };",
     regions: /sealed: batch header/,

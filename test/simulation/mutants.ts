@@ -39,7 +39,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "roll without a flush",
-    file: LOG,
+    file: "src/store/roll.ts",
     find: "await store.volume.flush([old.slot, slot]);",
     replace: "",
     from: 17,

@@ -135,6 +135,74 @@ describe("a file of the package that can't be loaded", () => {
     expect(await tab.call("stateTried", name)).toEqual({});
   });
 
+  it("recovery.js: a tide that holds a log is not opened, and nothing of it is lost", async () => {
+    const name = fresh();
+    const first = await opened(name);
+    await first.call("append", name, "1");
+    await first.leave();
+    const tab = await browser.open(site.url);
+    site.instead = (pathname) => (pathname.includes("/recovery-") ? { status: 404 } : undefined);
+    const refused = await tab.call("refused", name);
+    expect(refused).toMatchObject({
+      typed: true,
+      code: "LOAD_FAILED",
+      kind: "retry",
+      details: { file: "recovery.js" },
+    });
+    // A new one holds none.
+    const other = fresh();
+    await tab.call("open", other);
+    expect(await tab.call("append", other, "1")).toBe(0);
+    site.instead = undefined;
+    await tab.call("open", name);
+    expect(await tab.call("append", name, "2")).toBe(1);
+    expect(await tab.call("read", name)).toEqual(["1", "2"]);
+  });
+
+  it("segments.js: appends fail that need a new segment, and no other; none is lost or doubled", async () => {
+    const name = fresh();
+    const tab = await browser.open(site.url);
+    await tab.call("open", name, { segmentBytes: 65_536 });
+    site.instead = (pathname) => (pathname.includes("/segments-") ? { status: 404 } : undefined);
+    const value = (first: string): string => first.padEnd(9_000, ".");
+    const acked: string[] = [];
+    for (let i = 0; i < 12; i++) {
+      const answer = await tab.call("tried", name, value(`${i}`));
+      if (answer.offset === undefined)
+        expect(answer).toMatchObject({ typed: true, code: "LOAD_FAILED", details: { file: "segments.js" } });
+      else {
+        expect(answer.offset).toBe(acked.length);
+        acked.push(value(`${i}`));
+      }
+    }
+    expect(acked.length).toBeGreaterThan(2);
+    expect(acked.length).toBeLessThan(8);
+    expect(await tab.call("read", name)).toEqual(acked);
+    site.instead = undefined;
+    for (let i = 0; i < 12; i++) {
+      expect(await tab.call("append", name, value(`more ${i}`))).toBe(acked.length);
+      acked.push(value(`more ${i}`));
+    }
+    expect(await tab.call("read", name)).toEqual(acked);
+  });
+
+  it("a worker that stands by has all that a fail-over needs", async () => {
+    const name = fresh();
+    const first = await browser.open(site.url);
+    await first.call("open", name, { segmentBytes: 65_536 });
+    for (let i = 0; i < 12; i++) await first.call("append", name, "".padEnd(9_000, "."));
+    const asked = (): number => site.asked.filter((each) => each.includes("/segments-")).length;
+    const before = asked();
+    const second = await opened(name);
+    await second.seesStandBy();
+    await expect.poll(asked).toBeGreaterThan(before);
+    site.instead = () => ({ status: 404 });
+    await first.leave();
+    expect(await second.call("append", name, "after")).toBe(12);
+    expect((await second.call("read", name)).length).toBe(13);
+    expect(await typesOf(second, name)).not.toContain("loadfailed");
+  });
+
   it("in a worker that stands by: it is not given the lead, and another one is tried", async () => {
     const name = fresh();
     const first = await opened(name);

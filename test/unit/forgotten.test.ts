@@ -5,6 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { Producer } from "../../src/delivery/producer.ts";
 import { TidemarkError } from "../../src/errors.ts";
+import { loadSnapshot } from "../../src/log/producer-snapshot.ts";
 import { ProducerState } from "../../src/log/producer-state.ts";
 import type { LogSettings } from "../../src/log/types.ts";
 import { readHeader } from "../../src/record/format.ts";
@@ -188,7 +189,7 @@ describe("what is remembered of the forgotten", () => {
     const state = new ProducerState(100);
     for (let id = 1; id <= 5; id++) state.record(header(id), id * 10);
     const loaded = new ProducerState(100);
-    expect(loaded.load(kernel, state.snapshot(kernel, 16 + 3 * 32 + 4), 60)).toBe(true);
+    expect(loadSnapshot(loaded, kernel, state.snapshot(kernel, 16 + 3 * 32 + 4), 60)).toBe(true);
     expect([loaded.size, loaded.forgotten, state.forgotten]).toEqual([3, 20, -1]);
   });
 
@@ -207,7 +208,7 @@ describe("what is remembered of the forgotten", () => {
     view.setUint32(44, 99);
     view.setUint32(48, kernel.crc32c(old.subarray(0, 48)));
     const state = new ProducerState(10);
-    expect(state.load(kernel, old, 50)).toBe(true);
+    expect(loadSnapshot(state, kernel, old, 50)).toBe(true);
     expect([state.forgotten, state.get(7)]).toEqual([
       49,
       { epoch: 2, batches: [{ baseSequence: 5, lastSequence: 6, baseOffset: 40, crc: 99 }] },

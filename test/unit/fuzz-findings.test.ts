@@ -9,6 +9,7 @@ import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts
 import { TidemarkError } from "../../src/errors.ts";
 import { SEGMENT_OFFSETS_MAX } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";
+import { loadSnapshot } from "../../src/log/producer-snapshot.ts";
 import { ProducerState } from "../../src/log/producer-state.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
 import { decodeBatch } from "../../src/record/record-batch.ts";
@@ -154,9 +155,9 @@ describe("stored bytes", () => {
       new DataView(bytes.buffer).setUint32(at, value);
       resealProducers(kernel, bytes);
       const loaded = new ProducerState(10);
-      expect([loaded.load(kernel, bytes, 9), loaded.size], `${value} at ${at}`).toEqual([false, 0]);
+      expect([loadSnapshot(loaded, kernel, bytes, 9), loaded.size], `${value} at ${at}`).toEqual([false, 0]);
     }
-    expect(new ProducerState(10).load(kernel, snapshot, 9)).toBe(true);
+    expect(loadSnapshot(new ProducerState(10), kernel, snapshot, 9)).toBe(true);
   });
 
   it("a compressed batch's numbers are checked, whether or not its checksum is", async () => {

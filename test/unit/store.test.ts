@@ -1,7 +1,7 @@
 /** The store's contract over memory, with the reference kernel and the release kernel. */
 import { describe, expect, it } from "vitest";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
-import { PEEK_HEAD_BYTES, peekHead, peekNewestSlots } from "../../src/store/catalog-preview.ts";
+import { mayHaveSealed, PEEK_HEAD_BYTES, peekHead, peekNewestSlots } from "../../src/store/catalog-preview.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { fill } from "../contract/log-store-contract.ts";
 import { storeCases, type StoreHost } from "../contract/store-contract.ts";
@@ -37,12 +37,16 @@ describe("what the catalog says unread", () => {
     await volume.read(0, 0, catalog);
     expect(peek(catalog)).toEqual([]);
     const [a, b] = [await store.log("a"), await store.log("b")];
+    await volume.read(0, 0, catalog);
+    expect(mayHaveSealed(readerOf(catalog))).toBe(false);
+    expect(mayHaveSealed(readerOf(new Uint8Array(64)))).toBe(true);
     for (let rolls = 0; rolls < 3; rolls++) {
       await fill(kernel, a, 1);
       await a.roll();
     }
     await volume.read(0, 0, catalog);
     const slotsOf = (log: typeof a): number[] => log.entry().segments.map(({ slot }) => slot);
+    expect(mayHaveSealed(readerOf(catalog))).toBe(true);
     expect(peek(catalog)).toEqual([...slotsOf(a).slice(-2), ...slotsOf(b)]);
     const other = new Uint8Array(volume.slotBytes);
     await volume.read(1, 0, other);

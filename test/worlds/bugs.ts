@@ -55,7 +55,7 @@ export const BUGS: readonly WorldBug[] = [
   },
   {
     name: "mark checksum ignored",
-    file: "src/store/slot.ts",
+    file: "src/store/slot-read.ts",
     find: "if (kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)) !== view.getUint32(MARK_CRC_AT)) return undefined;",
     replace: "",
     from: "new",

@@ -1,5 +1,5 @@
 /**
- * Compiles assembly/ to .cache/kernel/{release,debug}.wasm (and .wat), unless the sources are unchanged: `node
+ * Compiles assembly/ to .cache/kernel/{release,debug,browser}.wasm (and .wat), unless the sources are unchanged: `node
  * tools/package/build-kernel.mjs [--quiet]`. Each file is written under another name and renamed, so that two runs at
  * once do no harm.
  */
@@ -14,7 +14,12 @@ const sources = path.join(root, "assembly");
 export const kernelDirectory = path.join(root, ".cache", "kernel");
 /** The largest size of the release build, as the README promises it. */
 export const RELEASE_BYTES_MAX = 12 * 1024;
-const TARGETS = ["release", "debug"];
+/** What is built: its entry, and its target in asconfig.json. Browsers get `browser`, all others the whole. */
+const BUILDS = {
+  release: { entry: "edge.ts", target: "release" },
+  debug: { entry: "edge.ts", target: "debug" },
+  browser: { entry: "index.ts", target: "release" },
+};
 
 async function hashSources() {
   const { version } = createRequire(import.meta.url)("assemblyscript/package.json");
@@ -24,10 +29,11 @@ async function hashSources() {
   return hash.update(await readFile(fileURLToPath(import.meta.url))).digest("hex");
 }
 
-async function compile(asc, target, directory) {
-  const out = path.relative(sources, path.join(directory, target));
+async function compile(asc, name, directory) {
+  const { entry, target } = BUILDS[name];
+  const out = path.relative(sources, path.join(directory, name));
   const { error, stderr } = await asc.main([
-    "index.ts",
+    entry,
     "--baseDir",
     sources,
     "--config",
@@ -39,7 +45,7 @@ async function compile(asc, target, directory) {
     "--textFile",
     `${out}.wat`,
   ]);
-  if (error) throw new Error(`kernel ${target}: ${error.message}\n${stderr}`);
+  if (error) throw new Error(`kernel ${name}: ${error.message}\n${stderr}`);
 }
 
 /** Builds what is out of date. Returns the size of each target. */
@@ -51,7 +57,7 @@ export async function buildKernel() {
     const aside = `${kernelDirectory}-${process.pid}`;
     await mkdir(aside, { recursive: true });
     await mkdir(kernelDirectory, { recursive: true });
-    for (const target of TARGETS) await compile(asc, target, aside);
+    for (const name of Object.keys(BUILDS)) await compile(asc, name, aside);
     const release = (await stat(path.join(aside, "release.wasm"))).size;
     if (release > RELEASE_BYTES_MAX)
       throw new Error(`kernel release: ${release} bytes, more than ${RELEASE_BYTES_MAX}`);
@@ -61,7 +67,7 @@ export async function buildKernel() {
     await writeFile(stamp, hash);
   }
   const sizes = {};
-  for (const target of TARGETS) sizes[target] = (await stat(path.join(kernelDirectory, `${target}.wasm`))).size;
+  for (const name of Object.keys(BUILDS)) sizes[name] = (await stat(path.join(kernelDirectory, `${name}.wasm`))).size;
   return sizes;
 }
 

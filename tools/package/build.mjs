@@ -3,19 +3,22 @@
  *
  *   index.js      `tidemark`: the parts that run on any host
  *   browser.js    `tidemark/browser`: open(), and the addresses of the files below
- *   worker.js     `tidemark/worker`: the edge; kernel.wasm becomes a module by Wrangler
+ *   worker.js     `tidemark/worker`: the edge; edge-kernel.wasm becomes a module by Wrangler
  *   base.js       TidemarkError, which those three import and which is passed to core.js, so that it exists once
  *   core.js       the page's part and the worker's part; loaded by the first open() (src/browser/package/core.ts)
- *   indexeddb.js  the volume in IndexedDB        } loaded on demand
- *   extras.js     gzip, compaction, tools        } (src/browser/platform/parts.ts)
+ *   recovery.js   logs that were there before    }
+ *   segments.js   sealed segments                } loaded on demand
+ *   indexeddb.js  the volume in IndexedDB        } (src/browser/platform/parts.ts)
+ *   extras.js     gzip, compaction, tools        }
  *   tabs.js       many tabs, one log             }
- *   kernel.wasm   the kernel
+ *   kernel.wasm   the kernel; edge-kernel.wasm the same with one call more, for servers
  *   types/        declarations
  *   licenses/     licences of the packages inside
  *
  * No module is in two files that one page or one worker loads. Each part on demand is a function `install(core)`: it
- * takes what core.js holds from there, by the short names of the exports. A worker does not load base.js: its
- * TidemarkError is in core.js, inside a function that no page calls (src/browser/package/own-errors.ts).
+ * takes what core.js holds, or a part that it needs, from there, by the short names of the exports. A worker does not
+ * load base.js: its TidemarkError is in core.js, inside a function that no page calls
+ * (src/browser/package/own-errors.ts).
  *
  * core.js and the parts are loaded by address, and bundlers copy such files unchanged. So they are minified here. Their
  * source maps are beside them but not named in them, because a bundler would not copy the maps. The other files are not
@@ -27,7 +30,7 @@ import { readFileSync } from "node:fs";
 import { copyFile, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { rolldown } from "rolldown";
-import { kernelDirectory } from "./build-kernel.mjs";
+import { buildKernel, kernelDirectory } from "./build-kernel.mjs";
 import { makeDeclarations } from "./declarations.mjs";
 import { root } from "../run/setup.mjs";
 
@@ -46,8 +49,10 @@ const LOADED = {
 };
 /** The parts on demand: each lists the modules in it that the sources import(). */
 const PARTS = Object.fromEntries(
-  ["indexeddb", "extras", "tabs"].map((part) => [part, source(`browser/package/${part}.ts`)]),
+  ["recovery", "segments", "indexeddb", "extras", "tabs"].map((part) => [part, source(`browser/package/${part}.ts`)]),
 );
+/** Which parts a part uses modules of. They come before it in the list above. */
+const NEEDS = { segments: ["recovery"], extras: ["recovery", "segments"] };
 /** By the module's path: the part that has it. */
 const PART_OF = Object.fromEntries(
   Object.entries(PARTS).flatMap(([part, list]) => modulesOf(list).map((module) => [module, part])),
@@ -56,8 +61,8 @@ const PART_OF = Object.fromEntries(
 const CORE_ENTRY = source("browser/package/core.ts");
 const BASE_ENTRY = source("browser/package/base.ts");
 const OWN_ERRORS = source("browser/package/own-errors.ts");
-/** The name of core.js in files that get it passed. */
-const CORE = "tidemark:core";
+/** The name of core.js, and of needed parts, in files that get them passed. */
+const CORE = "tidemark:held";
 const MINIFIED = {
   esModule: false,
   generatedCode: { symbols: false },
@@ -154,7 +159,8 @@ const bundle = (input, plugins, options = {}) =>
     logLevel: "warn",
     ...options,
   });
-const names = { dir: dist, entryFileNames: "[name].js", chunkFileNames: "[name].js" };
+/** Chunks of index.js: no part has such a name. */
+const names = { dir: dist, entryFileNames: "[name].js", chunkFileNames: "index-[name].js" };
 
 const inBase = {
   name: "tidemark-in-base",
@@ -173,14 +179,16 @@ export const MODULES_FILE = path.join(root, ".cache", "dist-modules.json");
 const relative = (ids) => ids.filter((id) => path.isAbsolute(id)).map((id) => path.relative(root, id));
 const chunksOf = ({ output }) =>
   Object.fromEntries(
-    output.filter(({ type }) => type === "chunk").map(({ name, moduleIds }) => [name, relative(moduleIds)]),
+    output
+      .filter(({ type }) => type === "chunk")
+      .map(({ fileName, moduleIds }) => [fileName.replace(/\.js$/, ""), relative(moduleIds)]),
   );
 
 async function bundleForApps() {
   const seen = new Set();
   const kernel = {
     name: "tidemark-kernel",
-    resolveId: (id) => (id.endsWith(".wasm") ? { id: "./kernel.wasm", external: true } : null),
+    resolveId: (id) => (id.endsWith(".wasm") ? { id: "./edge-kernel.wasm", external: true } : null),
   };
   const page = await bundle({ index: "src/index.ts", browser: "src/browser/index.ts" }, [
     standIns(FACADE, seen),
@@ -195,24 +203,25 @@ async function bundleForApps() {
   return { ...chunksOf(forPages), ...chunksOf(forEdge) };
 }
 
-/** Returns the code of one file, its modules, and the core's exports that it uses. `asFunction`: as install(core). */
-async function bundleLoaded(name, entry, { plugins, asFunction }) {
+/** The code of one file, its modules, and the names of others that it uses. `needs`: a part that uses these parts. */
+async function bundleLoaded(name, entry, plugins, needs) {
   const modules = new Map();
   const seen = new Set();
-  const build = await bundle({ [name]: entry }, [
+  const build = await bundle({ [name]: `tidemark:${name}` }, [
     ...plugins,
+    entry,
     partsByAddress(seen),
     standIns(LOADED, seen),
     listing(modules),
   ]);
   const plain = await build.generate({ format: "esm", codeSplitting: false });
   const [, imported = ""] = new RegExp(`import \\{([^}]*)\\} from "${CORE}"`).exec(plain.output[0].code) ?? [];
-  const shape = asFunction
+  const shape = needs
     ? {
         format: "iife",
         name: "part",
         globals: { [CORE]: "core" },
-        postBanner: "export function install(core) {",
+        postBanner: `export const needs = ${JSON.stringify(needs)};\nexport function install(core) {`,
         postFooter: "return part;\n}",
       }
     : { format: "esm" };
@@ -239,39 +248,55 @@ async function ownErrors() {
   return { name: "tidemark-own-errors", load: (id) => (id === OWN_ERRORS ? code : null) };
 }
 
+const isSame = (before, after) =>
+  Object.keys(after).every((name) => [...(before[name]?.keys() ?? [])].join() === [...after[name].keys()].join());
+
+/** `modules`: of each file, as the last round had them. Gives the files of this round. */
+async function round(own, modules) {
+  const all = Object.entries(modules).flatMap(([file, held]) =>
+    [...held].flatMap(([module, exports]) => exports.map((name) => ({ file, module, name }))),
+  );
+  const place = new Map(all.map(({ module, name }, i) => [`${module} ${name}`, `$${i.toString(36)}`]));
+  const nameOf = (module, name) => place.get(`${module} ${name}`);
+  const used = new Set();
+  const takenOf = (file) =>
+    all
+      .map((each) => [each, nameOf(each.module, each.name)])
+      .filter(([each, as]) => each.file === file && used.has(as))
+      .map(([{ module, name }, as]) => [module, name, as]);
+  const files = {};
+  // Whoever uses others before them, so that it is known what they have to give.
+  for (const [part, list] of Object.entries(PARTS).reverse()) {
+    const needs = NEEDS[part] ?? [];
+    const held = new Map(["core", ...needs].flatMap((file) => [...(modules[file] ?? [])]));
+    const entry = entryWith(`tidemark:${part}`, list, takenOf(part));
+    files[part] = await bundleLoaded(part, entry, [fromCore(held, nameOf)], needs);
+    for (const name of files[part].uses) used.add(name);
+  }
+  files.core = await bundleLoaded("core", entryWith("tidemark:core", CORE_ENTRY, takenOf("core")), [own]);
+  return files;
+}
+
 /**
- * What parts take from core.js changes what it holds, so all files are made again until nothing changes. Returns the
- * files by name.
+ * What parts take of core.js, and of each other, changes what these hold, so all are made again until that is settled.
+ * Gives back the files, by name.
  */
 export async function loadedFiles() {
   const own = await ownErrors();
-  const core = (taken) =>
-    bundleLoaded("core", "tidemark:core-entry", {
-      plugins: [own, entryWith("tidemark:core-entry", CORE_ENTRY, taken)],
-      asFunction: false,
-    });
-  let { modules } = await core([]);
-  for (let rounds = 0; rounds < 6; rounds++) {
-    const all = [...modules].flatMap(([module, exports]) => exports.map((name) => [module, name]));
-    const place = new Map(all.map(([module, name], i) => [`${module} ${name}`, `$${i.toString(36)}`]));
-    const nameOf = (module, name) => place.get(`${module} ${name}`);
-    const files = {};
-    for (const [part, entry] of Object.entries(PARTS))
-      files[part] = await bundleLoaded(part, entry, { plugins: [fromCore(modules, nameOf)], asFunction: true });
-    const used = new Set(Object.values(files).flatMap(({ uses }) => uses));
-    files.core = await core(
-      all.map(([module, name]) => [module, name, nameOf(module, name)]).filter(([, , as]) => used.has(as)),
-    );
-    if ([...modules.keys()].join() === [...files.core.modules.keys()].join()) {
+  let modules = { core: (await bundleLoaded("core", entryWith("tidemark:core", CORE_ENTRY, []), [own])).modules };
+  for (let rounds = 0; rounds < 8; rounds++) {
+    const files = await round(own, modules);
+    const found = Object.fromEntries(Object.entries(files).map(([name, file]) => [name, file.modules]));
+    if (isSame(modules, found)) {
       allSeen(
         [...Object.keys(LOADED), ...Object.keys(PART_OF)],
         new Set(Object.values(files).flatMap(({ seen }) => [...seen])),
       );
       return files;
     }
-    modules = files.core.modules;
+    modules = found;
   }
-  throw new Error("what core.js holds does not settle");
+  throw new Error("what core.js and the parts hold does not settle");
 }
 
 async function minifiedIife(name, entry) {
@@ -307,6 +332,7 @@ async function writeLoaded() {
 const INSIDE = ["comlink", "idb", "jose", "whatwg-mimetype"];
 
 export async function buildLibrary() {
+  await buildKernel();
   await rm(dist, { recursive: true, force: true });
   await mkdir(dist, { recursive: true });
   const modules = { ...(await bundleForApps()), ...(await writeLoaded()) };
@@ -317,7 +343,8 @@ export async function buildLibrary() {
     const license = (await readdir(directory)).find((file) => /^licen[cs]e/i.test(file));
     await copyFile(path.join(directory, license), path.join(dist, "licenses", `${name}.txt`));
   }
-  await copyFile(path.join(kernelDirectory, "release.wasm"), path.join(dist, "kernel.wasm"));
+  await copyFile(path.join(kernelDirectory, "browser.wasm"), path.join(dist, "kernel.wasm"));
+  await copyFile(path.join(kernelDirectory, "release.wasm"), path.join(dist, "edge-kernel.wasm"));
   await makeDeclarations();
 }
 

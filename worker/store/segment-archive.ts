@@ -7,6 +7,7 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import { nextOffsetOf } from "../../src/record/format.ts";
 import type { FetchedBatches } from "../../src/store/log-store.ts";
 import { Segment } from "../../src/store/segment.ts";
+import { segmentHops } from "../../src/store/hops.ts";
 import { SegmentReader } from "../../src/store/segment-reader.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
 import { type ObjectSource, ObjectVolume } from "./object-volume.ts";
@@ -63,7 +64,7 @@ export class Archive {
   /** Base offset of the first batch behind `start` that has a timestamp of at least `timestamp`. */
   async offsetForTimestamp(segment: Segment, timestamp: number, start: number): Promise<number | undefined> {
     await this.#reader.prepare(segment);
-    for await (const { header } of this.#reader.hops(segment, 0)) {
+    for await (const { header } of segmentHops(this.#reader, segment, 0)) {
       if (header.maxTimestamp >= timestamp && nextOffsetOf(header) > start) return Math.max(header.baseOffset, start);
     }
     return undefined;
@@ -71,6 +72,6 @@ export class Archive {
 
   async *headers(segment: Segment) {
     await this.#reader.prepare(segment);
-    for await (const { header } of this.#reader.hops(segment, 0)) yield header;
+    for await (const { header } of segmentHops(this.#reader, segment, 0)) yield header;
   }
 }

@@ -26,6 +26,8 @@ const installed = ({ href }: URL): string =>
 const beside = (): Addresses => ({
   core: installed(new URL("./core.js", import.meta.url)),
   indexeddb: installed(new URL("./indexeddb.js", import.meta.url)),
+  recovery: installed(new URL("./recovery.js", import.meta.url)),
+  segments: installed(new URL("./segments.js", import.meta.url)),
   extras: installed(new URL("./extras.js", import.meta.url)),
   tabs: installed(new URL("./tabs.js", import.meta.url)),
   kernel: installed(new URL("./kernel.wasm", import.meta.url)),
@@ -49,6 +51,8 @@ function inFolder(assets: string | URL): Addresses {
   return {
     core: at("core.js"),
     indexeddb: at("indexeddb.js"),
+    recovery: at("recovery.js"),
+    segments: at("segments.js"),
     extras: at("extras.js"),
     tabs: at("tabs.js"),
     kernel: at("kernel.wasm"),

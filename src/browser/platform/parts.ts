@@ -10,6 +10,10 @@ import { importFile } from "./load.ts";
 export interface Parts {
   /** The volume in IndexedDB. */
   readonly indexeddb?: string;
+  /** Recovery, and all else that reads what an earlier process wrote: with the first log that was there before. */
+  readonly recovery?: string;
+  /** Sealed segments: when there are some, or the first one is half full. */
+  readonly segments?: string;
   /** appendAll, gzip, trim, retention, compaction, seeks by time, control calls with Comlink. */
   readonly extras?: string;
   /**
@@ -21,6 +25,8 @@ export interface Parts {
 type Part = keyof Parts;
 
 export interface PartFile<Exports = unknown> {
+  /** Parts whose modules this one uses. */
+  readonly needs: readonly Part[];
   install(core: object): Exports;
 }
 
@@ -39,7 +45,8 @@ export function loadPart(part: Part): Promise<unknown> {
 }
 
 async function install(part: Part): Promise<unknown> {
-  const file = (await importFile(`${part}.js`, parts[part]!)) as PartFile;
+  const { install, needs } = (await importFile(`${part}.js`, parts[part]!)) as PartFile;
   // This module is inside core.js, so this import is already loaded.
-  return file.install((await import(/* @vite-ignore */ import.meta.url)) as object);
+  const held = await Promise.all([import(/* @vite-ignore */ import.meta.url), ...needs.map(loadPart)]);
+  return install(Object.assign({}, ...(held as object[])) as object);
 }

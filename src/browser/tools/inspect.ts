@@ -1,6 +1,7 @@
 /** Tools that look into a log: how a seek proceeds, and a segment as Kafka's own files. */
 import type { LogApi } from "../../log/types.ts";
-import { offsetEntryAt, timeEntryAt } from "../../store/index-entries.ts";
+import { offsetEntryAt } from "../../store/index-entries.ts";
+import { timeEntryAt } from "../../store/index-tools.ts";
 import { type KafkaFiles, kafkaFiles } from "../../store/kafka-files.ts";
 import { segmentBody, explain } from "../../store/inspect.ts";
 import type { SegmentedLog } from "../../store/segmented-log.ts";

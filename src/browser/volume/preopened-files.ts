@@ -16,7 +16,7 @@
  * is opened again. What does not count is not closed, either: in Chromium 156 that blocks the worker for ever if the
  * file was deleted.
  */
-import { PEEK_HEAD_BYTES, peekHead, peekNewestSlots, type Read } from "../../store/catalog-preview.ts";
+import { mayHaveSealed, PEEK_HEAD_BYTES, peekHead, peekNewestSlots, type Read } from "../../store/catalog-preview.ts";
 import {
   type DirectoryHandle,
   type FileHandle,
@@ -52,6 +52,8 @@ export class FilesAhead implements OpfsFiles {
   readonly #beside = new Map<string, SyncHandle>();
   readonly #opened = new Map<string, Promise<SyncHandle>>();
   readonly #asked = new Set<string>();
+  /** As far as it is known: whether some log has a sealed segment. */
+  mayHaveSealed = true;
   #listed: Promise<string[]> | undefined;
   /** Told once slot 0 is open. */
   #names: Promise<string[]> | undefined;
@@ -93,6 +95,7 @@ export class FilesAhead implements OpfsFiles {
     // A leader that hung kept files locked (copying-volume.ts): whoever leads next must find them free.
     if (hasCopies(names)) return await this.release();
     const second = await this.#share(slotName(1), isAlive);
+    if (second) this.mayHaveSealed = mayHaveSealed(reads(second));
     if (second) await Promise.all([...newestSlots(second), lastOf(names)].map((name) => this.#share(name, isAlive)));
   }
 

@@ -68,6 +68,8 @@ export function standBy(
     await sleep(settledMs);
     const files = await found;
     await files?.prepare(() => !now.isGone);
+    // What fails here fails again, and is told, when it is needed.
+    if (files?.mayHaveSealed !== false) import("../../store/roll.ts").catch(() => undefined);
     await now.ended;
     await sleep(RELEASE_MS);
     if (now === leader && !isOrdered) await files?.release();

@@ -6,7 +6,8 @@ import { WorkerHost } from "./worker-host.ts";
 export async function start(options: HostOptions | StandBy): Promise<void> {
   if (!("standBy" in options)) return new WorkerHost().open(options);
   try {
-    const { standBy } = await import("./standby.ts");
+    // What every fail-over needs, so that it waits for no network. Without one of them this worker can't be the next.
+    const [{ standBy }] = await Promise.all([import("./standby.ts"), import("../../store/recover-log.ts")]);
     standBy(options, (openVolume) => new WorkerHost(openVolume));
   } catch (thrown) {
     options.standBy.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);

@@ -34,6 +34,8 @@ import { UpkeepTimer } from "./upkeep.ts";
 const WARM_MS = 500;
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
+/** A pause is no longer than 3.2 s. */
+const REOPEN_DOUBLINGS_MAX = 6;
 const QUOTA_PAUSE_MS = 1_000;
 
 interface OpenStore {
@@ -193,8 +195,11 @@ export class WorkerHost {
         this.#emit({ type: "recovery", report: recoveryOf(open.store) });
         return open;
       } catch (thrown) {
-        if (tries >= REOPEN_TRIES) throw thrown;
-        await sleep(REOPEN_PAUSE_MS * 2 ** tries);
+        const { code, message } = TidemarkError.from(thrown);
+        // The files of the tide are well, and one of the package's can't be had: until it can, or the tide is closed.
+        if (code === "LOAD_FAILED" && !this.#ended) this.#emit({ type: "loadfailed", reason: message });
+        else if (tries >= REOPEN_TRIES) throw thrown;
+        await sleep(REOPEN_PAUSE_MS * 2 ** Math.min(tries, REOPEN_DOUBLINGS_MAX));
       }
     }
   }

@@ -1,0 +1,9 @@
+/**
+ * recovery.js of the package: what a log needs that was there before the tide was opened (platform/parts.ts). A first
+ * visit has none.
+ */
+export { rememberProducers } from "../../log/remembering.ts";
+export { refuseForeignCatalog, refuseLostCatalog } from "../../store/check-catalog.ts";
+export { segmentHops } from "../../store/hops.ts";
+export { lostSegment, recoverLog } from "../../store/recover-log.ts";
+export { readRole, whose } from "../../store/slot-read.ts";
