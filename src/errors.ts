@@ -10,7 +10,7 @@
  *   refresh   looks at the new state and decides    OFFSET_CONFLICT OUT_OF_ORDER_SEQUENCE SEQUENCE_CONFLICT
  *                                                   FENCED_PRODUCER FENCED_LEADER UNKNOWN_OUTBOX OUTBOX_CONFLICT
  *   retry     tries again later, unchanged          BACKPRESSURE LIMIT_EXCEEDED QUOTA_EXCEEDED ALREADY_OPEN TIMEOUT
- *                                                   LOAD_FAILED
+ *                                                   LOAD_FAILED OUTBOX_FULL
  *   stop      reads around it, or restores          CORRUPT_RANGE CORRUPT_CATALOG DECOMPRESSION_LIMIT IN_DOUBT DIVERGED
  *                                                   REPLACED
  *   reopen    opens again; producers then re-send   OUTCOME_UNKNOWN STORAGE_FAILED CLOSED
@@ -42,6 +42,7 @@ const KIND_OF = {
   ALREADY_OPEN: "retry",
   TIMEOUT: "retry",
   LOAD_FAILED: "retry",
+  OUTBOX_FULL: "retry",
   CORRUPT_RANGE: "stop",
   CORRUPT_CATALOG: "stop",
   DECOMPRESSION_LIMIT: "stop",

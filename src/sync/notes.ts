@@ -7,6 +7,7 @@
  *
  * A note is plain JSON of at most 1 KiB. docs/sync.md says when each field is written and what it means.
  */
+import { assert, TidemarkError } from "../errors.ts";
 
 /** Which edge log a note speaks of. */
 interface EdgeLogNote {
@@ -19,8 +20,11 @@ interface EdgeLogNote {
   readonly stream: string | null;
 }
 
-/** Why positions went without a place at the edge. */
-export type RetractReason = "aside" | "discarded";
+/**
+ * Why positions need the outbox no more although the replica does not show them: set aside, discarded, or found by a
+ * claim's look at the edge's records below the replica's start.
+ */
+export type RetractReason = "aside" | "discarded" | "found";
 export type RetractedRun = readonly [from: number, to: number, why: RetractReason];
 /** Offsets that the edge had let go before this replica had them. */
 export type GapRun = readonly [from: number, to: number, why: string];
@@ -56,4 +60,71 @@ export interface ReplicaNote extends EdgeLogNote {
 
 /** Runs that a note holds of either kind. */
 export const RUNS_MAX = 16;
-export const NOTE_BYTES_MAX = 1024;
+
+/** A new outbox's note. `outbox` and `first`: where there are records already. */
+export const newOutboxNote = (
+  log: { readonly url: string; readonly path: string },
+  outbox: string | null,
+  first: number,
+): OutboxNote => ({
+  v: 1,
+  ...log,
+  owner: null,
+  stream: null,
+  outbox,
+  generation: 1,
+  registered: false,
+  first,
+  settledIn: 0,
+  doubtFrom: 0,
+  passed: 0,
+  retracted: [],
+});
+
+/**
+ * Whether a log is a synced topic's. INVALID_ARGUMENT: it has no note. UNSUPPORTED_FORMAT: a later version wrote its
+ * note, and must open it.
+ */
+export function checkNoted(note: Readonly<Record<string, unknown>> | undefined, topic: string): void {
+  if (!note)
+    throw new TidemarkError("INVALID_ARGUMENT", `the topic ${topic} is not synced`, { topic, reason: "local" });
+  if (note["v"] !== 1)
+    throw new TidemarkError(
+      "UNSUPPORTED_FORMAT",
+      `the topic ${topic} was synced by a later version: open it with that one`,
+      { topic, version: String(note["v"]) },
+    );
+}
+
+type Run<Why extends string> = readonly [from: number, to: number, why: Why];
+
+/** Runs that touch and have one reason are one; beyond `most` the nearest two are. */
+export function mergedRuns<Why extends string>(runs: readonly Run<Why>[], most = Infinity): Run<Why>[] {
+  const found: Run<Why>[] = [];
+  for (const run of [...runs].sort(([a], [b]) => a - b)) {
+    const last = found.at(-1);
+    if (last && last[1] >= run[0] && last[2] === run[2])
+      found[found.length - 1] = [last[0], Math.max(last[1], run[1]), last[2]];
+    else found.push(run);
+  }
+  while (found.length > most) {
+    let nearest = 1;
+    for (let i = 2; i < found.length; i++)
+      if (found[i]![0] - found[i - 1]![1] < found[nearest]![0] - found[nearest - 1]![1]) nearest = i;
+    const [[from, , why], [, to]] = [found[nearest - 1]!, found[nearest]!];
+    found.splice(nearest - 1, 2, [from, to, why]);
+  }
+  return found;
+}
+
+/** What a catalog's entry keeps is any plain data; a note of ours is told by its version and a field of its own. */
+export function asOutboxNote(note: unknown): OutboxNote {
+  assert(isNote<OutboxNote>(note, "outbox"), "the log has an outbox's note");
+  return note;
+}
+export function asReplicaNote(note: unknown): ReplicaNote {
+  assert(isNote<ReplicaNote>(note, "life"), "the log has a replica's note");
+  return note;
+}
+const isNote = <N extends EdgeLogNote>(note: unknown, field: string & keyof N): note is N =>
+  typeof note === "object" && note !== null && "v" in note && note.v === 1 && field in note;

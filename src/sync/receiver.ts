@@ -29,8 +29,9 @@ export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
   const { store } = host;
   const storing: Promise<void>[] = [];
   let failed: unknown;
+  let from = store.watermark;
   const options = { windowBytes: FOLLOW_BYTES, windowBytesMax: host.windowBytesMax };
-  for await (const { bytes, nextOffset, tide } of log.follow(store.watermark, options)) {
+  for await (const { bytes, nextOffset, tide } of log.follow(from, options)) {
     if (failed !== undefined) break;
     if (tide) {
       // It is told before the first batch of its life: who stores that one must know.
@@ -40,9 +41,11 @@ export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
       continue;
     }
     const { life } = host;
+    const frame = { bytes, from, nextOffset };
+    from = nextOffset;
     const stored = store
       .beginLife(life)
-      .then(() => store.receive({ bytes, nextOffset }))
+      .then(() => store.receive(frame))
       .then(() => host.advanced(undefined));
     stored.catch((thrown: unknown) => (failed ??= thrown));
     storing.push(stored);

@@ -51,6 +51,14 @@ export interface ClaimLook {
   readonly again: readonly Range[];
 }
 
+export interface ReceivedFrame {
+  /** Whole batches; none where compaction has left no records up to `nextOffset`. */
+  readonly bytes: Uint8Array;
+  /** Where the follow was before: what is missing from there on is a hole, and what is missing before it was lost. */
+  readonly from: number;
+  readonly nextOffset: number;
+}
+
 export interface ClaimStand {
   /** The watermark below which this device has looked. */
   readonly readTo: number;
@@ -146,18 +154,22 @@ export interface TopicStore {
   readonly watermark: number;
   /** From the end backwards, spans doubling; fillers with null. For a join. */
   samples(): Promise<Sample[]>;
-  /** An empty replica, made together with its note. Does nothing where there is one. */
+  /**
+   * An empty replica, made together with its note. Does nothing where there is one. `from` is where a batch of the edge
+   * begins, or the log's end: else the first batch would straddle it.
+   */
   createReplica(from: number): Promise<void>;
   /** Before the first frame of another life of the edge's log is received. No commit where the note says so already. */
   beginLife(life: string): Promise<void>;
   /**
-   * What a follow delivered: whole batches (none: `passed`), and how far they go. Calls that wait share one flush; each
+   * What a follow delivered. Calls that wait share one flush; each
    * resolves once the watermark is at `nextOffset`. T2's trim is made before the end passes what was told. Errors, of
    * which nothing is stored:
    * INVALID_BATCH: does not tile, checksum, offsets that fall or go beyond `nextOffset`. DIVERGED {offset}: a batch
-   * straddles the replica's end. QUOTA_EXCEEDED: the device is full, the same frame may come again.
+   * straddles the replica's end. OFFSET_OUT_OF_RANGE: `from` is behind the replica's end, because a frame before was
+   * refused. QUOTA_EXCEEDED: the device is full, the same frame may come again.
    */
-  receive(delivered: { readonly bytes: Uint8Array; readonly nextOffset: number }): Promise<void>;
+  receive(delivered: ReceivedFrame): Promise<void>;
   /**
    * The edge's log begins at `to`, above the watermark. Applies T2's trim, then writes the note, then the filler.
    * Returns [from, to).

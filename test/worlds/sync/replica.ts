@@ -3,6 +3,7 @@
  *
  *   follow ─▶ (T2's trim, durable) ─▶ the replica takes batches ─▶ own ones are settled ─▶ trim, with the note
  */
+import { doubtFromAfter, nextAfterTrim, settledInAfter } from "../../../src/sync/settling.ts";
 import { FOREIGN, Need, NONE } from "./state.ts";
 import { batchEnd, isIn, isSettled, memoryOf, recordsOf, volumeOf, type World } from "./world.ts";
 
@@ -38,37 +39,29 @@ export const look = (w: World, device: number, from: number): void => {
 export function trim(w: World, device: number, to: number): void {
   const v = volumeOf(w, device);
   const m = memoryOf(w, device);
-  let doubtFrom = v.replicaEnd;
-  for (let p = to; p < v.end; p++) {
-    if (isSettled(w, device, p)) continue;
-    const appendedAt = m.appendedAt[p]!;
-    doubtFrom = Math.min(doubtFrom, appendedAt === NONE ? v.doubtFrom : appendedAt);
-  }
-  v.doubtFrom = Math.max(v.doubtFrom, v.base === NONE ? 0 : doubtFrom);
+  const unsettled = positionsFrom(to, v.end).filter((p) => !isSettled(w, device, p));
+  const appendedAt = unsettled.map((p) => (m.appendedAt[p] === NONE ? undefined : m.appendedAt[p]!));
+  v.doubtFrom = doubtFromAfter(v.doubtFrom, v.base === NONE ? undefined : v.replicaEnd, appendedAt);
   if (to <= v.start) return;
   v.start = to;
-  if (m.toldNext !== NONE) {
-    v.noteNext = m.toldNext;
-    v.noteLast = m.toldLast;
-  }
-  if (v.generation === 1) {
-    for (let p = v.first; p < to; p++) {
-      if (isIn(v.retracted, p) || batchEnd(v.outbox, p, v.end) !== p + 1) continue;
-      if (v.noteNext !== NONE && p + 1 <= v.noteNext) continue;
-      v.noteNext = p + 1;
-      v.noteLast = v.outbox[p]!;
-    }
-  }
+  const left = positionsFrom(v.first, to)
+    .filter((p) => !isIn(v.retracted, p) && batchEnd(v.outbox, p, v.end) === p + 1)
+    .map((p) => ({ next: p + 1, crc: v.outbox[p]! }));
+  const told = m.toldNext === NONE ? undefined : { next: m.toldNext, lastCrc: m.toldLast };
+  const note = { next: v.noteNext === NONE ? undefined : v.noteNext, lastCrc: v.noteLast };
+  const { next = NONE, lastCrc = 0 } = nextAfterTrim(note, told, v.generation, left);
+  v.noteNext = next;
+  v.noteLast = lastCrc;
   if (v.base === NONE) return;
-  let settledIn = v.replicaEnd;
-  for (let o = v.base; o < v.replicaEnd; o++) {
-    const batch = v.replica[o]!;
-    if (batch === 0) continue;
-    for (let p = v.start; p < v.end; p++)
-      if (v.outbox[p] === batch && isIn(m.settled, p)) settledIn = Math.min(settledIn, o);
-  }
-  v.settledIn = Math.max(v.settledIn, settledIn);
+  const settled = positionsFrom(v.start, v.end).filter((p) => isIn(m.settled, p));
+  const standing = positionsFrom(v.base, v.replicaEnd).filter(
+    (o) => v.replica[o] !== 0 && settled.some((p) => v.outbox[p] === v.replica[o]),
+  );
+  v.settledIn = settledInAfter(v.settledIn, v.replicaEnd, standing);
 }
+
+const positionsFrom = (from: number, to: number): number[] =>
+  Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 
 /** The replica takes what the edge has in [its end, to). What lies below the edge's start is a gap. */
 export function receive(w: World, device: number, to: number): void {

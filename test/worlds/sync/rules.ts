@@ -6,6 +6,15 @@
  * Positions and offsets are numbers, checksums are compared for equality only. NONE stands for "not known".
  */
 import { fellBack, isForeign, mustKnow, type OutboxHeld } from "../../../src/sync/rules.ts";
+import {
+  doubtFromAtDraw,
+  flushesBeforeTrim,
+  isCovered,
+  lowerBound,
+  passedAfter,
+  showsBatch,
+  trimForTaken,
+} from "../../../src/sync/settling.ts";
 import { type Entry, NONE } from "./state.ts";
 
 export interface Standing {
@@ -167,33 +176,25 @@ export const RULES = {
 
   // ---- settling ----
 
-  /** `present` of a batch's `records` stand at their offsets. */
-  showsBatch: (present: number, _records: number): boolean => present > 0,
+  showsBatch,
 
   settlesAtOk: (): boolean => false,
 
-  /**
-   * How far a T2 trim goes, when what is received would move the replica's end beyond q: behind the last position that
-   * neither the replica nor the frame shows. 0: no trim.
-   */
-  trimForTaken: (_takenTo: number, lastUnseen: number): number => lastUnseen,
-  /** What the frame shows of positions below is flushed first. */
-  flushesBeforeTrim: (): boolean => true,
-  passedAfter: (passed: number, takenBy: number): number => Math.max(passed, takenBy + 1),
+  trimForTaken,
+  flushesBeforeTrim,
+  passedAfter,
 
   settledInAtFirst: (_base: number): number => 0,
-  /** Of an id that is drawn now: nothing of it is older than the watermark. */
-  doubtFromAtDraw: (_before: number, watermark: number): number => watermark,
+  doubtFromAtDraw,
 
   // ---- claim ----
 
   /** Below this offset a position can't have been taken. */
   lower: (note: { doubtFrom: number; settledIn: number; base: number }, appendedAt: number): number =>
-    appendedAt === NONE ? note.doubtFrom : Math.max(note.doubtFrom, appendedAt),
+    lowerBound(note.doubtFrom, appendedAt === NONE ? undefined : appendedAt),
   /** Up to here a claimer looks. */
   reach: (readTo: number, _toldAtJoin: number): number => readTo,
-  /** An offset carries no record here: does a batch cover it? */
-  isCovered: (isThinned: boolean): boolean => isThinned,
+  isCovered,
   /** Positions that `retry` stands for, of those in doubt. */
   sentAgain: (named: number, _inDoubt: number): number => named,
 

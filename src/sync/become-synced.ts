@@ -1,0 +1,56 @@
+/**
+ * How a topic becomes a synced one: in one commit of the catalog its log becomes its outbox. No byte moves.
+ *
+ *   orders-0 ──renamed, with a note──▶ orders-0.out        the replica is made at the first join
+ */
+import { TidemarkError } from "../errors.ts";
+import type { Log } from "../log/log.ts";
+import { renameLog } from "../store/noted-logs.ts";
+import type { SegmentStore } from "../store/segment-store.ts";
+import { newOutboxNote } from "./notes.ts";
+import { stored } from "./outbox.ts";
+import { outboxName, replicaName } from "./log-names.ts";
+
+export interface BecomeSynced {
+  readonly topic: string;
+  readonly store: SegmentStore;
+  readonly url: string;
+  readonly path: string;
+  readonly newOutboxId: () => string;
+  /** The topic's log, where it is open: reads that wait there end, and commits under way come first. */
+  readonly log?: Log | undefined;
+}
+
+/**
+ * Durable when it resolves; does nothing where the topic is synced. Crash: a local log, or an outbox. INVALID_ARGUMENT
+ * {reason: "compacted"}: a pushed batch has as many records as its span, and compaction has taken some.
+ */
+export async function becomeSynced({ topic, store, url, path, newOutboxId, log }: BecomeSynced): Promise<void> {
+  const name = outboxName(topic);
+  if (store.bornOf(name) !== undefined) return;
+  const local = await store.find(replicaName(topic));
+  if (!local) {
+    await store.log(name, undefined, { note: stored(newOutboxNote({ url, path }, null, 0)) });
+    return;
+  }
+  const rename = async (): Promise<void> => {
+    if (local.segments().some(({ compacted }) => compacted))
+      throw new TidemarkError(
+        "INVALID_ARGUMENT",
+        `the topic ${topic} was compacted: what is left of it can't be synced`,
+        { topic, reason: "compacted" },
+      );
+    const { logStartOffset, logEndOffset } = local;
+    const outbox = logEndOffset > logStartOffset ? newOutboxId() : null;
+    await renameLog(store, local, name, stored(newOutboxNote({ url, path }, outbox, logStartOffset)));
+  };
+  if (!log) return rename();
+  await log.alone(rename);
+  log.configure({ ...log.settings, retention: {}, compaction: undefined });
+  log.reads.fail(
+    new TidemarkError("OFFSET_OUT_OF_RANGE", `the topic ${topic} is synced now: read it again`, {
+      topic,
+      reason: "synced",
+    }),
+  );
+}

@@ -1,0 +1,247 @@
+/**
+ * An outbox: this device's own batches, in the order of their acks, a log of the volume whose offsets are positions;
+ * and its note. What is settled in front is trimmed, in the commit that says so in the note.
+ *
+ *   append ─▶ (an id is drawn) ─▶ log ─▶ flushed ─▶ index ─▶ pushed by the session ─▶ settled ─▶ trimmed
+ */
+import { TidemarkError } from "../errors.ts";
+import type { Log } from "../log/log.ts";
+import type { Pending } from "../log/pending.ts";
+import { type BatchHeader, nextOffsetOf } from "../record/format.ts";
+import { splitBatches } from "../record/record-batch.ts";
+import type { StoredSettings } from "../store/catalog.ts";
+import type { SegmentedLog } from "../store/segmented-log.ts";
+import { trimSegments } from "../store/trim-and-replace.ts";
+import { asOutboxNote, type OutboxNote } from "./notes.ts";
+import { INDEX_BATCHES_MAX, type OwnBatch, OwnBatches } from "./own-batches.ts";
+import { doubtFromAfter, nextAfterTrim, settledInAfter } from "./settling.ts";
+import type { OutboxRun, TakenTo } from "./topic-store.ts";
+
+interface Rest {
+  batches: number;
+  bytes: number;
+  /** Watermark when the first of them was appended; undefined: before this opening. */
+  appendedAt: number | undefined;
+  /** Own batches of the rest may stand in the replica from here on. */
+  seenFrom: number;
+}
+
+export interface OutboxOptions {
+  readonly log: Log;
+  readonly segments: SegmentedLog;
+  /** The replica's flushed end; undefined while there is none. */
+  readonly watermark: () => number | undefined;
+  /** Own batches that were indexed late are looked for in the replica from this offset on. */
+  readonly look: (from: number) => Promise<void>;
+  /** Default INDEX_BATCHES_MAX. */
+  readonly indexMax?: number | undefined;
+}
+
+export const stored = (note: object): StoredSettings => note as StoredSettings;
+
+export class Outbox {
+  readonly log: Log;
+  readonly segments: SegmentedLog;
+  readonly batches = new OwnBatches();
+  readonly #options: OutboxOptions;
+  readonly #indexMax: number;
+  /** Positions below are in the index, or trimmed. */
+  #indexedTo: number;
+  #rest: Rest | undefined;
+  /** The watermark at each append that is not flushed yet, by position. */
+  readonly #offered = new Map<number, number>();
+  /** What the edge said in this opening and generation, for the note. */
+  toldNext: Pick<TakenTo, "next" | "lastCrc"> | undefined;
+  onAppended: ((end: number) => void) | undefined;
+
+  private constructor(options: OutboxOptions) {
+    this.#options = options;
+    this.#indexMax = options.indexMax ?? INDEX_BATCHES_MAX;
+    this.log = options.log;
+    this.segments = options.segments;
+    this.#indexedTo = this.segments.logStartOffset;
+    this.log.onFlushed = (group) => this.#flushed(group);
+  }
+
+  /** Reads the headers of what is there. The first of them are in the index then, not yet matched with the replica. */
+  static async open(options: OutboxOptions): Promise<Outbox> {
+    const outbox = new Outbox(options);
+    const rest: Rest = { batches: 0, bytes: 0, appendedAt: undefined, seenFrom: outbox.note.settledIn };
+    for await (const { header, from } of outbox.#from(outbox.#indexedTo, outbox.end)) {
+      if (outbox.batches.size >= outbox.#indexMax) {
+        rest.batches++;
+        rest.bytes += from.bytes;
+        outbox.#rest = rest;
+      } else outbox.#add(from.at, from.next, from.bytes, header, undefined);
+    }
+    return outbox;
+  }
+
+  get note(): OutboxNote {
+    return asOutboxNote(this.segments.note);
+  }
+  get start(): number {
+    return this.segments.logStartOffset;
+  }
+  get end(): number {
+    return this.log.highWatermark;
+  }
+  get firstUnsettled(): number {
+    return this.batches.firstUnsettled?.at ?? this.#indexedTo;
+  }
+  get pending(): { readonly records: number; readonly batches: number; readonly bytes: number } {
+    const { records, batches, bytes } = this.batches.pending;
+    const rest = this.#rest;
+    if (!rest) return { records, batches, bytes };
+    return {
+      records: records + this.end - this.#indexedTo,
+      batches: batches + rest.batches,
+      bytes: bytes + rest.bytes,
+    };
+  }
+  get isClean(): boolean {
+    return this.firstUnsettled === this.end;
+  }
+
+  /** Batches of [from, to) by their headers; what is damaged comes as one without a header. */
+  async *#from(from: number, to: number) {
+    let at = from;
+    for await (const header of this.segments.headers(from)) {
+      if (header.baseOffset >= to) break;
+      if (header.baseOffset > at) yield { header: undefined, from: { at, next: header.baseOffset, bytes: 0 } };
+      const next = nextOffsetOf(header);
+      yield { header, from: { at: header.baseOffset, next, bytes: header.sizeBytes } };
+      at = next;
+    }
+    if (at < to) yield { header: undefined, from: { at, next: to, bytes: 0 } };
+  }
+
+  #add(at: number, next: number, bytes: number, header: BatchHeader | undefined, appendedAt: number | undefined): void {
+    const isRetracted = this.note.retracted.some(([from, to]) => at >= from && at < to);
+    this.batches.add({ at, next, bytes, header, appendedAt, isSettled: isRetracted, isRetracted, offset: -1 });
+    this.#indexedTo = next;
+  }
+
+  /** An append's place and the watermark of this moment, before its flush. */
+  offered(position: number): void {
+    this.#offered.set(position, this.#options.watermark() ?? 0);
+  }
+
+  #flushed(group: readonly Pending[]): void {
+    for (const { header, baseOffset } of group) {
+      const appendedAt = this.#offered.get(baseOffset) ?? this.#options.watermark() ?? 0;
+      this.#offered.delete(baseOffset);
+      if (!this.#rest && this.batches.size < this.#indexMax) {
+        this.#add(baseOffset, baseOffset + header.recordCount, header.sizeBytes, header, appendedAt);
+        continue;
+      }
+      this.#rest ??= { batches: 0, bytes: 0, appendedAt, seenFrom: appendedAt };
+      this.#rest.batches++;
+      this.#rest.bytes += header.sizeBytes;
+    }
+    this.onAppended?.(this.end);
+  }
+
+  isIndexed(position: number): boolean {
+    return !this.#rest || position <= this.#indexedTo;
+  }
+
+  /** The index goes up to this position at least, and further where there is room. */
+  async index(to: number): Promise<void> {
+    const rest = this.#rest;
+    if (!rest || (this.isIndexed(to) && this.batches.size >= this.#indexMax / 2)) return;
+    for await (const { header, from } of this.#from(this.#indexedTo, this.end)) {
+      if (from.next > to && this.batches.size >= this.#indexMax) break;
+      this.#add(from.at, from.next, from.bytes, header, rest.appendedAt);
+      rest.batches--;
+      rest.bytes -= from.bytes;
+    }
+    if (this.#indexedTo >= this.end) this.#rest = undefined;
+    await this.#options.look(rest.seenFrom);
+  }
+
+  /** The note behind a trim to `to`. */
+  noteAfter(to: number, change: Partial<OutboxNote> = {}): OutboxNote {
+    const { note, batches } = this;
+    const watermark = this.#options.watermark();
+    const kept = batches.all.slice(batches.placeOf(to));
+    const unsettled = kept.filter(({ isSettled }) => !isSettled).map(({ appendedAt }) => appendedAt);
+    if (this.#rest) unsettled.push(this.#rest.appendedAt);
+    const standing = kept.filter(({ isSettled, offset }) => isSettled && offset >= 0).map(({ offset }) => offset);
+    if (this.#rest) standing.push(this.#rest.seenFrom);
+    const trimmed = batches.all
+      .slice(0, batches.placeOf(to))
+      .filter(({ isRetracted, header }) => !isRetracted && header);
+    return {
+      ...note,
+      ...nextAfterTrim(
+        note,
+        this.toldNext,
+        note.generation,
+        trimmed.map(({ next, header }) => ({ next, crc: header!.crc })),
+      ),
+      settledIn: watermark === undefined ? note.settledIn : settledInAfter(note.settledIn, watermark, standing),
+      doubtFrom: doubtFromAfter(note.doubtFrom, watermark, unsettled),
+      retracted: (change.retracted ?? note.retracted).filter(([, end]) => end > to),
+      ...(({ retracted: _, ...others }) => others)(change),
+    };
+  }
+
+  /** One commit: the log start, and the note. */
+  async trim(to: number, change?: Partial<OutboxNote>): Promise<void> {
+    if (to <= this.start && !change) return;
+    const note = this.noteAfter(to, change);
+    await this.log.alone(async () => {
+      if (to > this.start) await trimSegments(this.segments, to, stored(note));
+      else await this.saveNote(note);
+    });
+    this.batches.dropBelow(to);
+    await this.index(this.start);
+  }
+
+  async saveNote(note: OutboxNote): Promise<void> {
+    await this.segments.store.change(async (change) => {
+      await change.commit([{ ...this.segments.entry(), note: stored(note) }]);
+      this.segments.note = stored(note);
+    });
+  }
+
+  crcEndingAt(position: number): number | undefined {
+    const batch = this.batches.all[this.batches.placeOf(position - 1)];
+    return batch?.next === position ? batch.header?.crc : undefined;
+  }
+
+  /** Un-settled batches back to back, from the first at or behind `position`; undefined where none is left. */
+  async unsettledFrom(
+    position: number,
+    most: { readonly bytes: number; readonly batches: number; readonly records: number },
+  ): Promise<OutboxRun | undefined> {
+    const { all } = this.batches;
+    let place = this.batches.placeOf(position);
+    while (all[place]?.isSettled) place++;
+    const run: OwnBatch[] = [];
+    let bytes = 0;
+    for (let batch = all[place]; batch && !batch.isSettled; batch = all[++place]) {
+      const { at } = run[0] ?? batch;
+      bytes += batch.bytes;
+      const isOver = bytes > most.bytes || run.length >= most.batches || batch.next - at > most.records;
+      if (run.length > 0 && (isOver || !batch.header)) break;
+      if (!batch.header)
+        throw new TidemarkError(
+          "CORRUPT_RANGE",
+          `positions ${batch.at} to ${batch.next - 1} of the outbox are damaged`,
+          { from: batch.at, to: batch.next },
+        );
+      run.push(batch);
+    }
+    const [first, last] = [run[0], run.at(-1)];
+    if (!first || !last) return undefined;
+    const batches: Uint8Array[] = [];
+    for (let at = first.at; at < last.next;) {
+      const read = await this.segments.read(at, Math.max(1, most.bytes), last.next);
+      batches.push(...splitBatches(read.bytes));
+      at = read.nextOffset;
+    }
+    return { at: first.at, next: last.next, lastCrc: last.header!.crc, batches };
+  }
+}

@@ -1,0 +1,343 @@
+/**
+ * A synced topic as a log: what the data port asks of any log, answered from outbox and replica.
+ *
+ *   offsets   0 ──── replica, committed ──── watermark ┊ 2^52 + start ──── outbox, provisional ──── 2^52 + end
+ *
+ * An offset of 2^52 or above is provisional: written here, without a place at the edge. Positions on disk are plain.
+ */
+import { TidemarkError } from "../errors.ts";
+import { Upkeep } from "../log/upkeep.ts";
+import {
+  type LogAppendOptions,
+  type AppendResult,
+  type CleanResult,
+  type Clock,
+  type Fetched,
+  type FetchOptions,
+  type Isolation,
+  type LogApi,
+  type LogSettings,
+  NOTHING_CLEANED,
+  type StartPosition,
+} from "../log/types.ts";
+import { Waiters } from "../log/waiters.ts";
+import type { Kernel } from "../kernel/types.ts";
+import { concat } from "../record/bytes.ts";
+import { readHeader, stampBaseOffset } from "../record/format.ts";
+import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
+import type { RetractedRun } from "./notes.ts";
+import type { TopicStorage } from "./topic-storage.ts";
+import type { Range } from "./topic-store.ts";
+
+export const PROVISIONAL_FROM = 2 ** 52;
+export const isProvisional = (offset: number): boolean => offset >= PROVISIONAL_FROM;
+
+/** 256 MiB: a week of 400 bytes a second. */
+export const OUTBOX_BYTES_MAX = 256 * 1024 * 1024;
+const FETCH_BYTES = 1024 * 1024;
+const NOTHING = new Uint8Array(0);
+
+export interface SyncedLogOptions {
+  readonly storage: TopicStorage;
+  readonly kernel: Kernel;
+  readonly clock: Clock;
+  /** The topic's, for the replica: retention, compaction, age of a segment. */
+  readonly settings: () => LogSettings;
+  readonly outboxBytesMax?: number | undefined;
+  readonly breathe?: (() => Promise<void>) | undefined;
+}
+
+export interface ChangesAsk {
+  /** Offset from which committed records are wanted, and position from which provisional ones are. */
+  readonly committed: number;
+  readonly provisional: number;
+  readonly maxBytes?: number | undefined;
+  readonly wait?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One cut of the topic: committed batches up to some watermark, then the positions that are un-settled at it. */
+export interface ChangesAnswer {
+  readonly bytes: Uint8Array;
+  /** Of `bytes`; behind them stand the provisional batches, their base offsets at 2^52 and above. */
+  readonly committedBytes: number;
+  readonly nextCommitted: number;
+  /** A position. */
+  readonly nextProvisional: number;
+  /** A position: everything before it is settled or retracted. */
+  readonly firstUnsettled: number;
+  readonly retracted: readonly RetractedRun[];
+  readonly gap?: Range | undefined;
+  /** Another log stands here now. */
+  readonly reset?: number | undefined;
+}
+
+const synced = (what: string): TidemarkError =>
+  new TidemarkError("INVALID_ARGUMENT", `${what} of a synced topic`, { reason: "synced" });
+
+export class SyncedLog implements LogApi {
+  readonly storage: TopicStorage;
+  readonly #options: SyncedLogOptions;
+  /** Who waits for a change of any kind. */
+  readonly #changed: Waiters;
+  #version = 0;
+  #isFull = false;
+  /** Runs that left the note in this opening, for pages that ask late. */
+  readonly #retracted: RetractedRun[] = [];
+
+  constructor(options: SyncedLogOptions) {
+    this.#options = options;
+    this.storage = options.storage;
+    this.#changed = new Waiters(2 * options.settings().waitersMax);
+    const changed = (): void => this.#changed.advance(++this.#version);
+    this.storage.listen({ appended: changed, risen: changed, settled: () => this.#settled(changed) });
+    this.#retracted.push(...this.storage.outboxNote.retracted);
+  }
+
+  get name(): string {
+    return this.storage.topic;
+  }
+  get logStartOffset(): number {
+    return this.storage.base ?? 0;
+  }
+  get highWatermark(): number {
+    return this.storage.watermark;
+  }
+  get logEndOffset(): number {
+    return this.storage.pending.batches > 0 ? PROVISIONAL_FROM + this.storage.end : this.highWatermark;
+  }
+  get leaderEpoch(): number {
+    return this.storage.outbox.log.leaderEpoch;
+  }
+  get recovery(): LogRecovery {
+    return (this.storage.replica?.log ?? this.storage.outbox.log).recovery;
+  }
+  get settings(): LogSettings {
+    return this.#options.settings();
+  }
+  get limits(): LogApi["limits"] {
+    return this.storage.outbox.log.limits;
+  }
+  segments(): readonly SegmentInfo[] {
+    return this.storage.replica?.log.segments() ?? [];
+  }
+  quarantined(): readonly QuarantinedRange[] {
+    return this.storage.replica?.log.quarantined ?? [];
+  }
+
+  #settled(changed: () => void): void {
+    for (const run of this.storage.outboxNote.retracted)
+      if (!this.#retracted.some(([from, to]) => from === run[0] && to === run[1])) this.#retracted.push(run);
+    this.#retracted.splice(0, this.#retracted.length - 1000);
+    const { bytes } = this.storage.pending;
+    if (this.#isFull && bytes < (7 / 8) * this.#bytesMax) this.#full(false);
+    changed();
+  }
+
+  // --- append ---
+
+  get #bytesMax(): number {
+    return this.#options.outboxBytesMax ?? OUTBOX_BYTES_MAX;
+  }
+
+  #full(isFull: boolean): void {
+    this.#isFull = isFull;
+    this.storage.tellFull(isFull);
+  }
+
+  async append(batch: Uint8Array, options: LogAppendOptions = {}): Promise<AppendResult> {
+    if (options.ifEnd !== undefined) throw synced("no append with ifEnd: other devices move the end");
+    if (this.storage.drawsId) await this.storage.draw();
+    const { bytes } = this.storage.pending;
+    if (bytes >= this.#bytesMax && !this.#isFull) this.#full(true);
+    if (this.#isFull)
+      throw new TidemarkError("OUTBOX_FULL", "too much is waiting to be synced: again once some of it is at the edge", {
+        bytes,
+        outboxBytesMax: this.#bytesMax,
+      });
+    const { baseOffset, done } = this.storage.outbox.log.offer(batch, options);
+    this.storage.outbox.offered(baseOffset);
+    const result = await done;
+    return {
+      ...result,
+      baseOffset: PROVISIONAL_FROM + result.baseOffset,
+      lastOffset: PROVISIONAL_FROM + result.lastOffset,
+    };
+  }
+
+  async appendAll(batches: readonly Uint8Array[], options: LogAppendOptions = {}): Promise<AppendResult[]> {
+    const [only, ...others] = batches;
+    if (!only || others.length > 0) throw synced("one batch at a time is appended to the outbox");
+    return [await this.append(only, options)];
+  }
+
+  // --- read ---
+
+  async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
+    const { isolation = "committed", wait = false, signal } = options;
+    for (;;) {
+      signal?.throwIfAborted();
+      const version = this.#version;
+      const found = isProvisional(from)
+        ? await this.#fetchOutbox(from - PROVISIONAL_FROM, options)
+        : await this.#fetchReplica(from, isolation, { ...options, wait: false });
+      if (found.bytes.length > 0 || found.nextOffset > from || !wait) {
+        const { logStartOffset, highWatermark, logEndOffset } = this;
+        return { ...found, logStartOffset, highWatermark, logEndOffset };
+      }
+      if (this.#version === version) await this.#changed.wait(version, signal);
+    }
+  }
+
+  async #fetchReplica(from: number, isolation: Isolation, options: FetchOptions) {
+    const { replica } = this.storage;
+    if (!replica && from !== 0) throw this.#outOfRange(from);
+    const found = replica && (await replica.reads.fetch(from, { ...options, isolation: "committed" }));
+    if (found && (found.bytes.length > 0 || found.nextOffset > from)) return found;
+    // Both of one turn: what settles is seen below the watermark, or behind it.
+    const isLevel = from >= this.highWatermark && isolation === "provisional" && this.storage.pending.batches > 0;
+    return { bytes: NOTHING, nextOffset: isLevel ? PROVISIONAL_FROM + this.storage.firstUnsettled : from };
+  }
+
+  async #fetchOutbox(position: number, { maxBytes = FETCH_BYTES }: FetchOptions) {
+    if (position > this.storage.end) throw this.#outOfRange(PROVISIONAL_FROM + position);
+    const run = await this.#unsettled(this.storage, position, maxBytes);
+    if (!run) return { bytes: NOTHING, nextOffset: PROVISIONAL_FROM + position };
+    return { bytes: run.bytes, nextOffset: PROVISIONAL_FROM + run.next };
+  }
+
+  async #unsettled(of: Pick<TopicStorage, "unsettledFrom">, position: number, maxBytes: number) {
+    const run = await of
+      .unsettledFrom(position, { bytes: maxBytes, batches: Infinity, records: Infinity })
+      .catch((thrown: unknown) => {
+        const error = TidemarkError.from(thrown);
+        const { from, to } = error.details;
+        if (error.code !== "CORRUPT_RANGE") throw error;
+        throw error.with({ from: PROVISIONAL_FROM + Number(from), to: PROVISIONAL_FROM + Number(to) });
+      });
+    if (!run) return undefined;
+    for (const batch of run.batches) stampBaseOffset(batch, PROVISIONAL_FROM + readHeader(batch).baseOffset);
+    return { bytes: concat(run.batches), next: run.next };
+  }
+
+  #outOfRange(offset: number): TidemarkError {
+    const { logStartOffset, logEndOffset } = this;
+    const details = { offset, logStartOffset, logEndOffset };
+    return new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${offset} is not in the log`, details);
+  }
+
+  async resolve(position: StartPosition, isolation: Isolation = "committed"): Promise<number> {
+    const { storage } = this;
+    if (typeof position === "number" && isProvisional(position)) {
+      const { start, end } = storage;
+      if (position < PROVISIONAL_FROM + start || position > PROVISIONAL_FROM + end) throw this.#outOfRange(position);
+      return position;
+    }
+    if (position === "latest" && isolation === "provisional") return this.logEndOffset;
+    if (storage.replica) return storage.replica.reads.resolve(position, "committed");
+    if (typeof position === "number" && position !== 0) throw this.#outOfRange(position);
+    return 0;
+  }
+
+  /** See docs/sync.md, "Reading a synced topic". */
+  async changes(ask: ChangesAsk): Promise<ChangesAnswer> {
+    for (;;) {
+      ask.signal?.throwIfAborted();
+      const version = this.#version;
+      const answer = await this.storage.alone(() => this.#cut(ask));
+      const isNews =
+        answer.bytes.length > 0 ||
+        answer.nextCommitted > ask.committed ||
+        answer.gap !== undefined ||
+        answer.reset !== undefined ||
+        answer.firstUnsettled > ask.provisional ||
+        !ask.wait;
+      if (isNews) return answer;
+      if (this.#version === version) await this.#changed.wait(version, ask.signal);
+    }
+  }
+
+  async #cut({ committed, provisional, maxBytes = FETCH_BYTES }: ChangesAsk): Promise<ChangesAnswer> {
+    const { storage, logStartOffset, highWatermark } = this;
+    const said = {
+      firstUnsettled: storage.firstUnsettled,
+      retracted: this.#retracted.filter(([, , why]) => why !== "found"),
+    };
+    const none = { bytes: NOTHING, committedBytes: 0, nextProvisional: provisional, ...said };
+    if (committed > highWatermark) return { ...none, nextCommitted: logStartOffset, reset: logStartOffset };
+    if (committed < logStartOffset) return { ...none, nextCommitted: logStartOffset, gap: [committed, logStartOffset] };
+    const gap = storage.replicaNote?.gaps.find(([from, to]) => from <= committed && to > committed);
+    if (gap) return { ...none, nextCommitted: gap[1], gap: [committed, gap[1]] };
+    const parts: Uint8Array[] = [];
+    let nextCommitted = committed;
+    let committedBytes = 0;
+    while (nextCommitted < highWatermark && committedBytes < maxBytes) {
+      const found = await storage.replica!.log.read(nextCommitted, maxBytes - committedBytes, highWatermark);
+      if (found.nextOffset === nextCommitted) break;
+      const gapAhead = storage.replicaNote!.gaps.find(([from]) => from > committed && from < found.nextOffset);
+      if (gapAhead && parts.length > 0) break;
+      parts.push(found.bytes);
+      committedBytes += found.bytes.length;
+      nextCommitted = found.nextOffset;
+    }
+    let nextProvisional = provisional;
+    let bytes = committedBytes;
+    // Only at the watermark is the cut whole: what is un-settled stands nowhere below it.
+    while (nextCommitted >= highWatermark && bytes < maxBytes) {
+      const run = await this.#unsettled(storage.outbox, nextProvisional, maxBytes - bytes);
+      if (!run) break;
+      parts.push(run.bytes);
+      bytes += run.bytes.length;
+      nextProvisional = run.next;
+    }
+    return { ...said, bytes: concat(parts), committedBytes, nextCommitted, nextProvisional };
+  }
+
+  // --- upkeep ---
+
+  /** The replica only: at most to the watermark, and to where own batches are settled. */
+  async trim(offset: number): Promise<void> {
+    const { storage } = this;
+    await storage.noteSettled();
+    await storage.alone(async () => {
+      const most = Math.min(storage.watermark, storage.outboxNote.settledIn);
+      if (!Number.isSafeInteger(offset) || offset > most)
+        throw new TidemarkError(
+          "OFFSET_OUT_OF_RANGE",
+          `can't trim to ${offset}: own records behind ${most} are not settled`,
+          { offset, logStartOffset: this.logStartOffset, highWatermark: this.highWatermark },
+        );
+      await storage.replica?.log.trim(offset);
+    });
+  }
+
+  async roll(): Promise<void> {
+    await this.storage.outbox.log.roll();
+    await this.storage.alone(async () => this.storage.replica?.log.roll());
+  }
+
+  /** Retention and compaction concern the replica, below what own records may need. */
+  async clean(): Promise<CleanResult> {
+    const { storage } = this;
+    const { rolled } = await storage.outbox.log.clean();
+    await storage.noteSettled();
+    const { kernel, clock, breathe } = this.#options;
+    const { replica } = storage;
+    if (!replica) return { ...NOTHING_CLEANED, rolled };
+    const upkeep = new Upkeep({
+      store: replica.log,
+      kernel,
+      clock,
+      settings: this.settings,
+      highWatermark: () => Math.min(storage.watermark, storage.outboxNote.settledIn),
+      alone: (work) => storage.alone(work),
+      breathe: async () => breathe?.(),
+    });
+    return { ...(await upkeep.run()), rolled };
+  }
+
+  async close(): Promise<void> {
+    this.#changed.fail(new TidemarkError("CLOSED", "the log is closed", { reason: "closed" }));
+    await this.storage.close();
+  }
+}

@@ -1,0 +1,498 @@
+/**
+ * A synced topic's storage: outbox, replica and their notes, and the order in which they change (topic-store.ts says
+ * what a session may ask for).
+ *
+ *   receive   pieces ─▶ own batches among them ─▶ T2's trim, if they pass what was told ─▶ append ─▶ one flush
+ *             ─▶ watermark ─▶ own batches settled ─▶ trim, if enough is settled or everything is
+ *
+ * One piece of work at a time. What a crash between any two of its steps leaves is the table of docs/sync.md.
+ */
+import { assert, TidemarkError } from "../errors.ts";
+import type { Kernel } from "../kernel/types.ts";
+import { Log } from "../log/log.ts";
+import type { Clock, LogSettings } from "../log/types.ts";
+import { saveNotes } from "../store/noted-logs.ts";
+import type { SegmentStore } from "../store/segment-store.ts";
+import {
+  checkNoted,
+  type GapRun,
+  type OutboxNote,
+  type ReplicaNote,
+  type RetractReason,
+  mergedRuns,
+  RUNS_MAX,
+} from "./notes.ts";
+import { ownIn, standOf } from "./claim-look.ts";
+import { outboxName, replicaName } from "./log-names.ts";
+import { Outbox, stored } from "./outbox.ts";
+import type { OwnBatch } from "./own-batches.ts";
+import { type Piece, Replica, type Waiting } from "./replica.ts";
+import { doubtFromAtDraw, flushesBeforeTrim, isReceived, lowerBound, passedAfter, trimForTaken } from "./settling.ts";
+import type { Sample } from "./sync-frames.ts";
+import type {
+  ClaimLook,
+  ClaimStand,
+  OutboxRun,
+  Range,
+  ReceivedFrame,
+  StoreListener,
+  TakenTo,
+  TopicStore,
+} from "./topic-store.ts";
+
+/** Settled and not trimmed: more is trimmed at once. */
+const TRIM_BYTES = 1024 * 1024;
+const TRIM_BATCHES = 4096;
+/** Received frames that share a flush. */
+const FLUSH_BYTES = 1024 * 1024;
+
+export interface TopicStorageOptions {
+  readonly topic: string;
+  readonly store: SegmentStore;
+  readonly kernel: Kernel;
+  readonly clock: Clock;
+  /** 63 random bits as 16 hex digits. */
+  readonly newOutboxId: () => string;
+  readonly breathe?: (() => Promise<void>) | undefined;
+  /** The topic's; retention and compaction are the replica's. */
+  readonly settings?: Partial<LogSettings> | undefined;
+  /** Batches of the outbox that are held in memory. */
+  readonly indexMax?: number | undefined;
+}
+
+export class TopicStorage implements TopicStore {
+  readonly topic: string;
+  outbox!: Outbox;
+  replica: Replica | undefined;
+  #log!: Log;
+  readonly #options: TopicStorageOptions;
+  readonly #listeners = new Set<StoreListener>();
+  #turn: Promise<unknown> = Promise.resolve();
+  #taken: TakenTo | undefined;
+  readonly #frames: Waiting[] = [];
+  /** Own batches in frames that were appended and not flushed. */
+  #seen: (readonly [OwnBatch, number])[] = [];
+  #drawing: Promise<void> | undefined;
+
+  private constructor(options: TopicStorageOptions) {
+    this.#options = options;
+    this.topic = options.topic;
+  }
+
+  /** Of a topic whose outbox is there. The look at opening is done when this resolves. */
+  static async open(options: TopicStorageOptions): Promise<TopicStorage> {
+    const { store, kernel, clock, breathe, topic, settings } = options;
+    const storage = new TopicStorage(options);
+    const segments = await store.find(outboxName(topic));
+    checkNoted(segments?.note, topic);
+    const log = await Log.open({
+      store: segments!,
+      kernel,
+      clock,
+      breathe,
+      settings: { ...settings, retention: {}, compaction: undefined },
+    });
+    storage.#log = log;
+    const replica = store.keptOf(replicaName(topic))?.note && (await store.find(replicaName(topic)));
+    if (replica) storage.#has(replica);
+    storage.outbox = await Outbox.open({
+      log,
+      segments: segments!,
+      watermark: () => storage.replica?.watermark,
+      look: (from) => storage.#look(from),
+      indexMax: options.indexMax,
+    });
+    storage.outbox.onAppended = (end) => storage.#tell("appended", end);
+    await storage.#look(storage.outboxNote.settledIn);
+    return storage;
+  }
+
+  #has(log: Replica["log"]): void {
+    const { kernel, breathe } = this.#options;
+    this.replica = new Replica({ log, kernel, settings: () => this.#log.settings, breathe: async () => breathe?.() });
+  }
+
+  #tell<K extends keyof StoreListener>(event: K, ...what: Parameters<NonNullable<StoreListener[K]>>): void {
+    for (const listener of [...this.#listeners])
+      (listener[event] as ((...all: unknown[]) => void) | undefined)?.(...what);
+  }
+
+  tellFull(isFull: boolean): void {
+    this.#tell("full", isFull);
+  }
+
+  listen(listener: StoreListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** One piece of work at a time, in the order of the calls. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#turn.then(work);
+    this.#turn = run.catch(() => undefined);
+    return run;
+  }
+
+  // --- what is there ---
+
+  get outboxNote(): OutboxNote {
+    return this.outbox.note;
+  }
+  get replicaNote(): ReplicaNote | undefined {
+    return this.replica?.note;
+  }
+  get start(): number {
+    return this.outbox.start;
+  }
+  get end(): number {
+    return this.outbox.end;
+  }
+  get firstUnsettled(): number {
+    return this.outbox.firstUnsettled;
+  }
+  get pending(): { readonly records: number; readonly batches: number; readonly bytes: number } {
+    return this.outbox.pending;
+  }
+  get toldNext(): number | undefined {
+    return this.outbox.toldNext?.next;
+  }
+  get trimmable(): { readonly batches: number; readonly bytes: number } {
+    return this.outbox.batches.settled;
+  }
+  get base(): number | undefined {
+    return this.replica?.log.logStartOffset;
+  }
+  get watermark(): number {
+    return this.replica?.watermark ?? 0;
+  }
+  crcEndingAt = async (position: number): Promise<number | undefined> => this.outbox.crcEndingAt(position);
+  unsettledFrom(
+    position: number,
+    most: { readonly bytes: number; readonly batches: number; readonly records: number },
+  ): Promise<OutboxRun | undefined> {
+    return this.alone(() => this.outbox.unsettledFrom(position, most));
+  }
+  samples(): Promise<Sample[]> {
+    return this.alone(async () => this.replica?.samples() ?? []);
+  }
+  get lowestDoubt(): number {
+    const { doubtFrom } = this.outboxNote;
+    let lowest = this.watermark;
+    for (const { isSettled, appendedAt } of this.outbox.batches.all)
+      if (!isSettled) lowest = Math.min(lowest, lowerBound(doubtFrom, appendedAt));
+    return lowest;
+  }
+
+  // --- notes ---
+
+  joined({ owner, stream }: { readonly owner: string; readonly stream: string }): Promise<void> {
+    return this.alone(async () => {
+      await this.#note({ owner, stream, registered: this.outboxNote.outbox !== null }, { owner, stream });
+    });
+  }
+
+  beginLife(life: string): Promise<void> {
+    return this.alone(() => this.#note({}, { life }));
+  }
+
+  /** In one commit. None where both say so already, or where what is to change is not there. */
+  async #note(outbox: Partial<OutboxNote>, replica: Partial<ReplicaNote>): Promise<void> {
+    const logs = [
+      [this.outbox.segments, outbox],
+      ...(this.replica ? ([[this.replica.log, replica]] as const) : []),
+    ] as const;
+    const changed = logs.filter(([log, change]) =>
+      Object.entries(change).some(([field, value]) => log.note![field] !== value),
+    );
+    if (changed.length === 0) return;
+    await this.outbox.log.alone(() =>
+      saveNotes(
+        this.#options.store,
+        changed.map(([log, change]) => [log, stored({ ...log.note, ...change })] as const),
+      ),
+    );
+  }
+
+  createReplica(from: number): Promise<void> {
+    return this.alone(async () => {
+      if (this.replica) return;
+      const { v, url, path, owner, stream } = this.outboxNote;
+      const note: ReplicaNote = { v, url, path, owner, stream, from, life: null, gaps: [] };
+      const { settings } = this.outbox.segments;
+      this.#has(await this.#options.store.log(replicaName(this.topic), settings, { from, note: stored(note) }));
+      this.#tell("risen", from);
+    });
+  }
+
+  // --- an id ---
+
+  /** Whether the next append is the first of a new id. */
+  get drawsId(): boolean {
+    const { outbox, generation } = this.outboxNote;
+    return outbox === null || (generation > 1 && this.outbox.isClean);
+  }
+
+  /** Committed before the append that needs it. */
+  async draw(): Promise<void> {
+    this.#drawing ??= this.alone(async () => {
+      if (!this.drawsId) return;
+      const { note, end } = this.outbox;
+      const outbox = this.#options.newOutboxId();
+      const doubtFrom = this.replica ? doubtFromAtDraw(note.doubtFrom, this.watermark) : note.doubtFrom;
+      const { next: _, lastCrc: __, ...kept } = note;
+      await this.outbox.log.alone(() =>
+        this.outbox.saveNote({ ...kept, outbox, generation: 1, registered: false, first: end, doubtFrom }),
+      );
+      this.#taken = this.outbox.toldNext = undefined;
+      this.#tell("drawn", outbox);
+    }).finally(() => (this.#drawing = undefined));
+    await this.#drawing;
+  }
+
+  leave(): Promise<boolean> {
+    return this.alone(async () => {
+      if (!this.outbox.isClean) return false;
+      await this.outbox.trim(this.end, { outbox: null, generation: 1, registered: false });
+      this.#taken = this.outbox.toldNext = undefined;
+      return true;
+    });
+  }
+
+  granted({ generation, ...taken }: TakenTo & { readonly generation: number }): Promise<void> {
+    return this.alone(async () => {
+      const { next, lastCrc } = taken;
+      this.outbox.toldNext = taken;
+      // What the look has found behind un-settled positions must not be remembered only.
+      const found = this.outbox.batches.all
+        .filter(
+          ({ at, isSettled, offset }) => isSettled && at > this.firstUnsettled && offset >= 0 && offset < this.base!,
+        )
+        .map(({ at, next: to }): readonly [number, number, RetractReason] => [at, to, "found"]);
+      const retracted = mergedRuns([...this.outboxNote.retracted, ...found]);
+      await this.outbox.trim(this.firstUnsettled, { generation, registered: true, next, lastCrc, retracted });
+      this.#told(taken);
+    });
+  }
+
+  // --- settling ---
+
+  told(taken: TakenTo): void {
+    this.#told(taken);
+  }
+
+  #told(taken: TakenTo): void {
+    if (this.#taken && taken.next < this.#taken.next) return;
+    this.#taken = taken;
+    this.outbox.toldNext = taken;
+    const isSettled = this.#settleTaken().length > 0;
+    if (!isSettled && this.outbox.isIndexed(taken.next)) return;
+    const settle = async (): Promise<void> => {
+      await this.outbox.index(taken.next);
+      this.#settleTaken();
+      await this.#trimIfDue();
+    };
+    // What fails here has poisoned the store, or is tried again with the next trim.
+    void this.alone(settle).catch(() => undefined);
+  }
+
+  forgetTold(): void {
+    this.#taken = undefined;
+  }
+
+  /** T2, once everything up to what was told is received. */
+  #settleTaken(below = this.#taken?.next ?? 0): OwnBatch[] {
+    if (!this.#taken || !isReceived(this.watermark, this.#taken.lastOffset)) return [];
+    return this.#settle(this.#below(below).map((batch) => [batch, -1] as const));
+  }
+
+  /** Batches of the index that end at or below a position. */
+  #below(position: number): readonly OwnBatch[] {
+    const { batches } = this.outbox;
+    return batches.all.slice(0, batches.placeOf(position));
+  }
+
+  #settle(found: readonly (readonly [OwnBatch, number])[]): OwnBatch[] {
+    const settled = found
+      .filter(([batch, offset]) => this.outbox.batches.settle(batch, offset))
+      .map(([batch]) => batch);
+    if (settled.length > 0)
+      this.#tell(
+        "settled",
+        settled.map(({ at, next, offset }) => ({ from: at, to: next, offset })),
+      );
+    return settled;
+  }
+
+  /** T1 and T1c over the replica's batches from here on. */
+  async #look(from: number): Promise<void> {
+    const found: (readonly [OwnBatch, number])[] = [];
+    for await (const header of this.replica?.log.headers(from) ?? []) {
+      const own = this.outbox.batches.find(header);
+      if (own) found.push([own, header.baseOffset]);
+    }
+    this.#settle(found);
+  }
+
+  retract(from: number, to: number, why: RetractReason): Promise<void> {
+    return this.alone(async () => {
+      const retracted = mergedRuns([...this.outboxNote.retracted, [from, to, why]]);
+      if (retracted.length > RUNS_MAX)
+        throw new TidemarkError("LIMIT_EXCEEDED", "too many runs of positions are retracted: after the next trim", {
+          runsMax: RUNS_MAX,
+        });
+      const batches = this.outbox.batches.all.filter(({ at }) => at >= from && at < to);
+      await this.outbox.log.alone(() => this.outbox.saveNote({ ...this.outboxNote, retracted }));
+      for (const batch of batches) batch.isRetracted = true;
+      this.#settle(batches.map((batch) => [batch, -1] as const));
+      await this.#trimIfDue();
+    });
+  }
+
+  trim(): Promise<void> {
+    return this.alone(() => this.#trimAll());
+  }
+
+  /** As trim(), and `settledIn` is durable also where there is nothing to trim. */
+  noteSettled(): Promise<void> {
+    return this.alone(async () => {
+      await this.#trimAll();
+      const { settledIn } = this.outbox.noteAfter(this.start);
+      if (settledIn > this.outboxNote.settledIn) await this.outbox.trim(this.start, {});
+    });
+  }
+
+  /** With each trim more of the outbox is indexed, and may be settled. */
+  async #trimAll(): Promise<void> {
+    while (this.start < this.firstUnsettled) {
+      await this.outbox.trim(this.firstUnsettled);
+      this.#settleTaken();
+    }
+  }
+
+  async #trimIfDue(): Promise<void> {
+    const { batches, bytes } = this.trimmable;
+    const isDue = bytes >= TRIM_BYTES || batches >= TRIM_BATCHES || this.outbox.batches.pending.batches === 0;
+    if (isDue) await this.#trimAll();
+  }
+
+  // --- the replica ---
+
+  receive(delivered: ReceivedFrame): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#frames.push({ delivered, resolve, reject });
+      if (this.#frames.length === 1) void this.alone(() => this.#receiveAll());
+    });
+  }
+
+  /** The frames that wait, up to one flush's worth; what comes meanwhile has its own turn. */
+  async #receiveAll(): Promise<void> {
+    const taken: Waiting[] = [];
+    let bytes = 0;
+    try {
+      for (const frame of this.#frames) {
+        if (taken.length > 0 && bytes + frame.delivered.bytes.length > FLUSH_BYTES) break;
+        bytes += frame.delivered.bytes.length;
+        taken.push(frame);
+        try {
+          await this.#take(frame.delivered);
+        } catch (thrown) {
+          frame.reject(thrown);
+        }
+      }
+      await this.#flush();
+      this.#settleTaken();
+      for (const { resolve } of taken) resolve();
+      await this.#trimIfDue();
+    } catch (thrown) {
+      for (const { reject } of taken) reject(thrown);
+    } finally {
+      this.#frames.splice(0, taken.length);
+      if (this.#frames.length > 0) void this.alone(() => this.#receiveAll());
+    }
+  }
+
+  #there(): Replica {
+    assert(this.replica, "a replica is made before anything is received");
+    return this.replica;
+  }
+
+  async #take({ bytes, from, nextOffset }: ReceivedFrame): Promise<void> {
+    await this.#append(this.#there().pieces(bytes, from, nextOffset), nextOffset);
+  }
+
+  /** Pieces that end at `end`. T2 is durable before what was told is passed; `first` comes behind it. */
+  async #append(pieces: readonly Piece[], end: number, first?: () => Promise<void>): Promise<void> {
+    const replica = this.#there();
+    const { batches } = this.outbox;
+    const taken = this.#taken;
+    if (taken) await this.outbox.index(taken.next);
+    const own = pieces.map(({ header }) => batches.find(header));
+    const found = own.flatMap((batch, i) => (batch ? [[batch, pieces[i]!.header.baseOffset] as const] : []));
+    let appended = 0;
+    if (taken && !isReceived(replica.end, taken.lastOffset) && isReceived(end, taken.lastOffset)) {
+      const shown = new Set([...this.#seen, ...found].map(([batch]) => batch));
+      const unseen = this.#below(taken.next).findLast((batch) => !batch.isSettled && !shown.has(batch));
+      if (unseen) {
+        if (flushesBeforeTrim()) {
+          appended = own.findLastIndex((batch) => batch !== undefined && batch.at < unseen.at) + 1;
+          await replica.append(pieces.slice(0, appended));
+          this.#seen.push(...found.filter(([, offset]) => offset < replica.end));
+          await this.#flush();
+        }
+        const to = trimForTaken(taken.next, unseen.next);
+        // Taken, and everything up to there is received: what neither shows was superseded.
+        this.#settle(this.#below(to).map((batch) => [batch, -1] as const));
+        await this.outbox.trim(to, { passed: passedAfter(this.outboxNote.passed, taken.lastOffset) });
+      }
+    }
+    await first?.();
+    await replica.append(pieces.slice(appended));
+    this.#seen.push(...found.filter(([batch]) => !batch.isSettled));
+  }
+
+  async #flush(): Promise<void> {
+    const replica = this.#there();
+    const before = replica.watermark;
+    await replica.flush();
+    const seen = this.#seen;
+    this.#seen = [];
+    this.#settle(seen);
+    if (replica.watermark > before) this.#tell("risen", replica.watermark);
+  }
+
+  gap(to: number, why: string): Promise<Range> {
+    return this.alone(async () => {
+      const replica = this.#there();
+      const from = replica.end;
+      if (to <= from) return [from, from];
+      const pieces = replica.pieces(new Uint8Array(0), from, to);
+      const note = () => this.#note({}, { gaps: mergedRuns([...replica.note.gaps, [from, to, why]], RUNS_MAX) });
+      await this.#append(pieces, to, note);
+      await this.#flush();
+      this.#settleTaken();
+      await this.#trimIfDue();
+      return [from, to];
+    });
+  }
+
+  // --- claim ---
+
+  claimStand(look: ClaimLook): Promise<ClaimStand> {
+    return this.alone(async () => {
+      await this.outbox.index(Infinity);
+      const before = this.pending.batches;
+      await this.#look(this.outboxNote.settledIn);
+      this.#settle(ownIn(this.outbox.batches, look.fetched));
+      const { readTo, unsettled, inDoubt } = await standOf(this, look);
+      return { readTo, unsettled, inDoubt, found: before - this.pending.batches };
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.alone(async () => {
+      await this.#trimAll();
+      await this.outbox.log.close();
+      await this.replica?.log.close();
+    });
+  }
+}

@@ -1,0 +1,213 @@
+/**
+ * Claims over the storage of a synced topic, what its readers are shown, and how a local log becomes one. Plain
+ * functions, as in synced-contract.ts.
+ */
+import { Log } from "../../src/log/log.ts";
+import { readHeader } from "../../src/record/format.ts";
+import { splitBatches } from "../../src/record/record-batch.ts";
+import { becomeSynced } from "../../src/sync/become-synced.ts";
+import { PROVISIONAL_FROM } from "../../src/sync/synced-log.ts";
+import { check, equal, fails } from "./check.ts";
+import type { SyncedCase } from "./synced-contract.ts";
+import { batchOf, clock, EDGE, ListedEdge, MOST, namesIn, Synced, TOPIC } from "./synced-fixture.ts";
+
+const claims: readonly SyncedCase[] = [
+  {
+    name: "a batch is in doubt if an offset is missing where it may have been taken",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      await synced.append("a");
+      await synced.join();
+      for (const name of ["x", "y", "z"]) edge.append(batchOf(host.kernel, [name], 9, edge.end));
+      edge.compact(1);
+      await synced.storage.receive(edge.frame(0));
+      await synced.append("b");
+      const stand = await synced.storage.claimStand(synced.look(edge));
+      equal(stand, { readTo: 3, found: 0, unsettled: 2, inDoubt: [[0, 1]] });
+      const again = await synced.storage.claimStand(synced.look(edge, { again: [[0, 1]] }));
+      equal(again.inDoubt, []);
+      equal(synced.storage.lowestDoubt, 0);
+    },
+  },
+  {
+    name: "what was trimmed or never received is doubt; what lies below since is not",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      await synced.append("a");
+      for (let i = 0; i < 4; i++) edge.append(batchOf(host.kernel, [`x${i}`], 9, i));
+      await synced.join(4);
+      const fetched = edge.headers(0, 4);
+      equal((await synced.storage.claimStand(synced.look(edge, { fetched }))).inDoubt, []);
+      equal((await synced.storage.claimStand(synced.look(edge, { fetched: fetched.slice(2) }))).inDoubt.length, 1);
+      equal((await synced.storage.claimStand(synced.look(edge, { since: 4 }))).inDoubt, []);
+      edge.start = 2;
+      const look = synced.look(edge, { since: 2, fetched: fetched.slice(2) });
+      equal((await synced.storage.claimStand(look)).inDoubt.length, 1, "the edge has forgotten");
+    },
+  },
+  {
+    name: "what only fetched headers show is durable with the grant, also behind what is un-settled",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      const a = await synced.append("a");
+      await synced.append("b");
+      const c = await synced.append("c");
+      edge.append(a.batch);
+      edge.append(c.batch);
+      await synced.join(2);
+      const { found, unsettled } = await synced.storage.claimStand(synced.look(edge, { fetched: edge.headers(0, 2) }));
+      equal([found, unsettled], [2, 1]);
+      await synced.storage.granted({ generation: 2, next: 2, lastOffset: 2, lastCrc: 5 });
+      for (let i = 0; i < 2; i++) {
+        const { generation, registered, next, lastCrc } = synced.storage.outboxNote;
+        equal([generation, registered, next, lastCrc], [2, true, 2, 5]);
+        equal([synced.storage.start, (await synced.shown()).provisional], [1, ["b"]]);
+        equal(await synced.storage.unsettledFrom(2, MOST), undefined, "c is not sent again");
+        await synced.reopen();
+      }
+    },
+  },
+  {
+    name: "an id is left in one commit when nothing is un-settled, and the next append draws another",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      edge.append((await synced.append("a")).batch);
+      await synced.append("b");
+      await synced.join(1);
+      equal(await synced.storage.leave(), false);
+      edge.append(batchOf(host.kernel, ["b"], 77, 1));
+      await synced.storage.claimStand(synced.look(edge, { fetched: edge.headers(0, 2) }));
+      equal(await synced.storage.leave(), true);
+      await synced.reopen();
+      equal([synced.storage.start, synced.storage.outboxNote.outbox], [2, null]);
+      await synced.append("c");
+      const { outbox, first, generation, registered, doubtFrom } = synced.storage.outboxNote;
+      equal([outbox !== null, first, generation, registered, doubtFrom], [true, 2, 1, false, 1]);
+    },
+  },
+  {
+    name: "an outbox that has claimed leaves its id at the first append that finds it clean",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      await synced.join();
+      edge.append((await synced.append("a")).batch);
+      const { outbox } = synced.storage.outboxNote;
+      await synced.storage.granted({ generation: 2, next: 1, lastOffset: 0, lastCrc: 5 });
+      await synced.append("b");
+      equal(synced.storage.outboxNote.outbox, outbox);
+      edge.append(batchOf(host.kernel, ["b"], 77, 1));
+      await synced.storage.receive(edge.frame(0));
+      await synced.append("c");
+      const note = synced.storage.outboxNote;
+      check(note.outbox !== outbox, "another id");
+      equal([note.first, note.generation, note.next, note.doubtFrom], [2, 1, undefined, 2]);
+      equal(await synced.storage.crcEndingAt(3), readHeader(batchOf(host.kernel, ["c"], 77, 2)).crc);
+    },
+  },
+];
+
+const reading: readonly SyncedCase[] = [
+  {
+    name: "changes are one cut: committed batches, then what is un-settled at their end",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      await synced.join();
+      edge.append(batchOf(host.kernel, ["x"], 9, 0));
+      edge.append((await synced.append("a")).batch);
+      await synced.append("b");
+      await synced.storage.receive(edge.frame(0));
+      const answer = await synced.log.changes({ committed: 0, provisional: 0 });
+      const { committedBytes, nextCommitted, nextProvisional, firstUnsettled } = answer;
+      equal(namesIn(host.kernel, answer.bytes.subarray(0, committedBytes)), ["x", "a"]);
+      const [own] = splitBatches(answer.bytes.subarray(committedBytes));
+      equal([readHeader(own!).baseOffset, namesIn(host.kernel, own!)], [PROVISIONAL_FROM + 1, ["b"]]);
+      equal([nextCommitted, nextProvisional, firstUnsettled], [2, 2, 1]);
+      // Little at a time: nothing provisional before all that is committed.
+      const part = await synced.log.changes({ committed: 0, provisional: 0, maxBytes: 1 });
+      equal([part.nextCommitted, part.nextProvisional, part.bytes.length], [1, 0, part.committedBytes]);
+      const waiting = synced.log.changes({ committed: 2, provisional: 2, wait: true });
+      await synced.append("c");
+      equal(namesIn(host.kernel, (await waiting).bytes), ["c"]);
+      equal((await synced.log.changes({ committed: 9, provisional: 0 })).reset, 0);
+    },
+  },
+  {
+    name: "a provisional read goes on in the outbox, and a waiting one wakes",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      await synced.join();
+      edge.append(batchOf(host.kernel, ["x"], 9, 0));
+      await synced.storage.receive(edge.frame(0));
+      equal((await synced.log.fetch(1, { isolation: "provisional" })).nextOffset, 1);
+      await synced.append("a");
+      equal((await synced.log.fetch(1, { isolation: "provisional" })).nextOffset, PROVISIONAL_FROM);
+      equal((await synced.log.fetch(1)).nextOffset, 1);
+      equal(await synced.log.resolve("latest", "provisional"), PROVISIONAL_FROM + 1);
+      equal([await synced.log.resolve("latest"), await synced.log.resolve("earliest")], [1, 0]);
+      const waiting = synced.log.fetch(1, { wait: true });
+      edge.append(batchOf(host.kernel, ["y"], 9, 1));
+      await synced.storage.receive(edge.frame(1));
+      equal(namesIn(host.kernel, (await waiting).bytes), ["y"]);
+    },
+  },
+  {
+    name: "a local log becomes an outbox: no byte moves, reads that wait end, later appends go on",
+    async run(host) {
+      const synced = await Synced.on(host, await host.newVolume(64 * 1024));
+      const store = synced.store;
+      const log = await Log.open({ store: await store.log(`${TOPIC}-0`), kernel: host.kernel, clock });
+      await log.append(batchOf(host.kernel, ["a", "b"], 77, 0));
+      const waiting = log.fetch(2, { wait: true });
+      const ended = fails("OFFSET_OUT_OF_RANGE", waiting);
+      await becomeSynced({ topic: TOPIC, store, ...EDGE, newOutboxId: synced.newOutboxId, log });
+      equal((await ended).details["reason"], "synced");
+      equal(store.names(), [`${TOPIC}-0.out`]);
+      await log.append(batchOf(host.kernel, ["c"], 77, 2));
+      await synced.reopen();
+      const { outbox, first, registered } = synced.storage.outboxNote;
+      equal([outbox !== null, first, registered], [true, 0, false]);
+      equal((await synced.shown()).provisional, ["a", "b", "c"]);
+      await synced.join();
+      equal([...synced.store.names()].sort(), [`${TOPIC}-0`, `${TOPIC}-0.out`]);
+    },
+  },
+  {
+    name: "a compacted log does not become an outbox",
+    async run(host) {
+      const synced = await Synced.on(host, await host.newVolume(64 * 1024));
+      const log = await synced.store.log(`${TOPIC}-0`);
+      const batch = batchOf(host.kernel, ["a"], 77, 0);
+      await log.append([batch]);
+      await log.roll();
+      await log.replace(0, 1, []);
+      equal((await fails("INVALID_ARGUMENT", synced.become())).details["reason"], "compacted");
+      equal(synced.store.names(), [`${TOPIC}-0`]);
+    },
+  },
+  {
+    name: "trims take the replica only, not beyond what is settled",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      await synced.join();
+      for (let i = 0; i < 4; i++) edge.append(batchOf(host.kernel, [`x${i}`], 9, i));
+      await synced.storage.receive(edge.frame(0));
+      await synced.log.trim(2);
+      equal((await synced.shown()).committed, ["x2", "x3"]);
+      await fails("OFFSET_OUT_OF_RANGE", synced.log.trim(5));
+      await synced.log.roll();
+      await synced.log.clean();
+      await synced.reopen(true);
+      equal((await synced.shown()).committed, ["x2", "x3"]);
+    },
+  },
+];
+
+export const syncedReadingCases: readonly SyncedCase[] = [...claims, ...reading];
