@@ -153,10 +153,8 @@ describe("an SSE reader", () => {
     const { wire, asked, reader } = await reading([]);
     wire.notice(0, 2, "ab");
     wire.notice(2, 3, "c");
-    expect([await reader.next(), await reader.control()]).toMatchObject([
-      { data: "ab" },
-      { streamNextOffset: offsetText(2) },
-    ]);
+    expect(await reader.next()).toMatchObject({ data: "ab", id: offsetText(2) });
+    expect(await reader.control()).toEqual({ streamNextOffset: offsetText(2), streamCursor: expect.any(String) });
     expect(await reader.next()).toMatchObject({ data: "c", id: offsetText(3) });
     expect(await reader.control()).toMatchObject({ upToDate: true });
     wire.notice(3, 3, undefined, true);
@@ -196,6 +194,7 @@ describe("a log's news", () => {
     const told: string[] = [];
     let reads = 0;
     let damaged = false;
+    let missing = 0;
     const stream = {
       kernel,
       isJson: true,
@@ -211,7 +210,7 @@ describe("a log's news", () => {
           if (damaged) throw new Error("damaged");
           const found = commits.filter(({ end }) => end > from);
           const bytes = Uint8Array.from(found.flatMap(({ batch }) => [...batch]));
-          return { bytes, nextOffset: stream.tail, highWatermark: stream.tail };
+          return { bytes, nextOffset: stream.tail - missing, highWatermark: stream.tail };
         },
       },
     };
@@ -228,6 +227,7 @@ describe("a log's news", () => {
       values: [socketOf("values")],
     };
     const telling = new Telling({
+      isHeard: () => Object.keys(sockets).length > 0,
       watchers: (form) => sockets[form ?? "plain"] ?? [],
       follows: async (_, { from, nextOffset }) => void told.push(`follows ${from}-${nextOffset}`),
       turn: () => new Promise((resolve) => setTimeout(resolve, 0)),
@@ -239,6 +239,8 @@ describe("a log's news", () => {
       socketOf,
       reads: () => reads,
       damage: () => (damaged = true),
+      /** A read gives so many records less than there are. */
+      cut: (records: number) => (missing = records),
       commit(...values: string[]): void {
         const from = stream.tail;
         telling.moved(stream as Stream);
@@ -296,16 +298,38 @@ describe("a log's news", () => {
     expect(log.told.slice(301)).toEqual(["follows 1-3", ...Array<string>(300).fill("values 1-3 [2,3]")]);
   });
 
-  it("that are too large, or damaged, are the new end alone", async () => {
+  it("are not read where nobody waits, and whoever comes then misses nothing", async () => {
     const log = logOf();
+    const waiting = log.sockets.values!;
+    delete log.sockets.values;
+    log.commit("1");
+    await log.settled();
+    expect(log.reads()).toBe(0);
+    log.sockets.values = waiting;
+    log.commit("2");
+    await log.settled();
+    expect(log.told).toEqual(["follows 1-2", "values 1-2 [2]"]);
+  });
+
+  it("that are too large, damaged, or more than one read gives, are the new end alone", async () => {
+    const log = logOf();
+    log.sockets.batches = [log.socketOf("batches")];
     log.commit(`"${"x".repeat(NEWS_BYTES_MAX)}"`);
     await log.settled();
     log.commit("2");
     await log.settled();
-    log.damage();
-    log.commit("3");
+    log.cut(1);
+    log.commit("3", "4");
     await log.settled();
-    expect(log.told.filter((each) => each.startsWith("values"))).toEqual(["values -1", "values 1-2 [2]", "values -3"]);
+    log.damage();
+    log.commit("5");
+    await log.settled();
+    const told = (name: string): string[] => log.told.filter((each) => each.startsWith(name));
+    expect(told("values")).toEqual(["values -1", "values 1-2 [2]", "values -4", "values -5"]);
+    const bytes = batchOf(1, "2").length;
+    expect(told("batches")).toEqual(["batches -1", `batches 1-2 ${bytes} bytes`, "batches -4", "batches -5"]);
+    // Follows read on by themselves, and learn of damage by that.
+    expect(told("follows")).toEqual(["follows 0-1", "follows 1-2", "follows 2-3", "follows 4-4"]);
   });
 
   it("of a stream that is gone reach nobody: another may stand there by then", async () => {

@@ -111,6 +111,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   });
   readonly #watchers = new Watchers(this.ctx);
   readonly #telling = new Telling({
+    isHeard: () => this.#watchers.count > 0 || this.#sockets.count > 0,
     watchers: (form) => this.#watchers.of(form),
     follows: (stream, found) => this.#sockets.moved(stream, found, turn),
     turn,

@@ -54,8 +54,8 @@ const WAITING_BYTES_MAX = 2 * APPEND_CREDIT_BYTES;
 const FRAME_COST_BYTES = 128;
 /** These count as requests, like those over HTTP. Credits belong to a follow. */
 const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH, FrameType.JOIN, FrameType.PUSH]);
-/** This many follows are served before other work gets a turn. */
-const SERVED_AT_ONCE = 128;
+/** This many follows are served before other work gets a turn. Credits that came back would go before the rest. */
+const SERVED_AT_ONCE = 1_024;
 const FETCH_BYTES_MAX = 2 * 1024 * 1024;
 
 interface Follow {
@@ -174,6 +174,10 @@ export class LogSockets {
     session.turn = work;
     await work;
     session.waiting -= cost;
+  }
+
+  get count(): number {
+    return this.#all().size;
   }
 
   /** True if anybody follows. A stream with a TTL does not expire then. */

@@ -30,6 +30,8 @@ export interface Found {
 }
 
 export interface TellingHost {
+  /** Somebody waits. */
+  isHeard(): boolean;
   /** Watchers that take news in this form; undefined: those that take none. */
   watchers(form: NewsForm | undefined): readonly Pick<HibernatingSocket, "send">[];
   /** Serves follows; those that stand where the round began take what was found. */
@@ -52,6 +54,11 @@ export class Telling {
 
   /** A commit, in its own turn: the end that readers may see is still the one before it. Or the stream was closed. */
   moved(stream: Stream): void {
+    if (!this.#isTelling && !this.#host.isHeard()) {
+      // Whoever comes from now on is told where the log ends when it comes.
+      this.#stream = undefined;
+      return;
+    }
     if (this.#stream !== stream) {
       this.#stream = stream;
       this.#told = stream.tail;

@@ -42,7 +42,10 @@ export class Watchers {
     const tags = [TAG, form ?? PLAIN_TAG, ...(stream.config.ttl === undefined ? [] : [TTL_TAG])];
     this.#ctx.acceptWebSocket(server, tags);
     const known = Number(request.headers.get(WATCH_HEADER) ?? 0);
-    if (stream.tail > known || stream.closed) server.send(plainNotice(stream.tail, stream.closed));
+    // A commit that is under way counts: if nobody waited when it came, it is not told later. The output gate holds the
+    // notice until its row is durable.
+    const end = stream.log.logEndOffset;
+    if (end > known || stream.closed) server.send(plainNotice(end, stream.closed));
     return upgraded(client);
   }
 

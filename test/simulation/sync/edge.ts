@@ -141,6 +141,7 @@ export class SimEdge {
     this.#sockets = sockets;
     const turn = (): Promise<void> => new Promise((resolve) => this.#time.after(0, resolve));
     const telling = new Telling({
+      isHeard: () => true,
       watchers: () => [],
       follows: (stream, found) => sockets.moved(stream, found, turn),
       turn,
