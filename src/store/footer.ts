@@ -28,9 +28,27 @@ import { FOOTER_BYTES } from "./sections-room.ts";
 const MAGIC = 0x54494445464f4f54n; // "TIDEFOOT"
 const VERSION = 1;
 const FLAG_COMPACTED = 1;
-export const BODY_CRC_AT = 80;
-export const SECTIONS_CRC_AT = 84;
-const CRC_AT = FOOTER_BYTES - 4;
+// Each position follows from the one before it, so that the drawing and the numbers cannot differ.
+const MAGIC_AT = 0;
+const VERSION_AT = MAGIC_AT + 8;
+const FLAGS_AT = VERSION_AT + 4;
+const BASE_OFFSET_AT = FLAGS_AT + 4;
+const NEXT_OFFSET_AT = BASE_OFFSET_AT + 8;
+const BODY_BYTES_AT = NEXT_OFFSET_AT + 8;
+const OFFSET_INDEX_BYTES_AT = BODY_BYTES_AT + 4;
+const TIME_INDEX_BYTES_AT = OFFSET_INDEX_BYTES_AT + 4;
+const PRODUCERS_BYTES_AT = TIME_INDEX_BYTES_AT + 4;
+const BATCHES_AT = PRODUCERS_BYTES_AT + 4;
+const RECORDS_AT = BATCHES_AT + 4;
+const FIRST_TIMESTAMP_AT = RECORDS_AT + 4;
+const MAX_TIMESTAMP_AT = FIRST_TIMESTAMP_AT + 8;
+const SEALED_TIME_AT = MAX_TIMESTAMP_AT + 8;
+export const BODY_CRC_AT = SEALED_TIME_AT + 8;
+export const SECTIONS_CRC_AT = BODY_CRC_AT + 4;
+const PREVIOUS_CRC_AT = SECTIONS_CRC_AT + 4;
+const EPOCH_AT = PREVIOUS_CRC_AT + 4;
+const OWNER_AT = EPOCH_AT + 4;
+const CRC_AT = OWNER_AT + 4;
 export { FOOTER_BYTES };
 
 export interface Footer {
@@ -58,25 +76,25 @@ export function encodeFooter(kernel: Kernel, footer: Footer): { readonly bytes: 
   assert(isPossible(footer), "the footer to be written is valid");
   const bytes = new Uint8Array(FOOTER_BYTES);
   const view = viewOf(bytes);
-  view.setBigUint64(0, MAGIC);
-  view.setUint32(8, VERSION);
-  view.setUint32(12, footer.compacted ? FLAG_COMPACTED : 0);
-  view.setBigInt64(16, BigInt(footer.baseOffset));
-  view.setBigInt64(24, BigInt(footer.nextOffset));
-  view.setUint32(32, footer.bodyBytes);
-  view.setUint32(36, footer.offsetIndexBytes);
-  view.setUint32(40, footer.timeIndexBytes);
-  view.setUint32(44, footer.producersBytes);
-  view.setUint32(48, footer.batches);
-  view.setUint32(52, footer.records);
-  view.setBigInt64(56, BigInt(footer.firstTimestamp));
-  view.setBigInt64(64, BigInt(footer.maxTimestamp));
-  view.setBigInt64(72, BigInt(Math.trunc(footer.sealedAt)));
+  view.setBigUint64(MAGIC_AT, MAGIC);
+  view.setUint32(VERSION_AT, VERSION);
+  view.setUint32(FLAGS_AT, footer.compacted ? FLAG_COMPACTED : 0);
+  view.setBigInt64(BASE_OFFSET_AT, BigInt(footer.baseOffset));
+  view.setBigInt64(NEXT_OFFSET_AT, BigInt(footer.nextOffset));
+  view.setUint32(BODY_BYTES_AT, footer.bodyBytes);
+  view.setUint32(OFFSET_INDEX_BYTES_AT, footer.offsetIndexBytes);
+  view.setUint32(TIME_INDEX_BYTES_AT, footer.timeIndexBytes);
+  view.setUint32(PRODUCERS_BYTES_AT, footer.producersBytes);
+  view.setUint32(BATCHES_AT, footer.batches);
+  view.setUint32(RECORDS_AT, footer.records);
+  view.setBigInt64(FIRST_TIMESTAMP_AT, BigInt(footer.firstTimestamp));
+  view.setBigInt64(MAX_TIMESTAMP_AT, BigInt(footer.maxTimestamp));
+  view.setBigInt64(SEALED_TIME_AT, BigInt(Math.trunc(footer.sealedAt)));
   view.setUint32(BODY_CRC_AT, footer.bodyCrc);
   view.setUint32(SECTIONS_CRC_AT, footer.sectionsCrc);
-  view.setUint32(88, footer.previousFooterCrc);
-  view.setInt32(92, footer.epoch);
-  view.setUint32(96, footer.owner);
+  view.setUint32(PREVIOUS_CRC_AT, footer.previousFooterCrc);
+  view.setInt32(EPOCH_AT, footer.epoch);
+  view.setUint32(OWNER_AT, footer.owner);
   const crc = kernel.crc32c(bytes.subarray(0, CRC_AT));
   view.setUint32(CRC_AT, crc);
   return { bytes, crc };
@@ -95,26 +113,26 @@ const isPossible = ({ baseOffset, nextOffset, maxTimestamp, firstTimestamp }: Fo
 export function decodeFooter(kernel: Kernel, bytes: Uint8Array): Footer | undefined {
   if (bytes.length !== FOOTER_BYTES) return undefined;
   const view = viewOf(bytes);
-  if (view.getBigUint64(0) !== MAGIC || view.getUint32(8) !== VERSION) return undefined;
+  if (view.getBigUint64(MAGIC_AT) !== MAGIC || view.getUint32(VERSION_AT) !== VERSION) return undefined;
   if (kernel.crc32c(bytes.subarray(0, CRC_AT)) !== view.getUint32(CRC_AT)) return undefined;
   const footer = {
-    compacted: (view.getUint32(12) & FLAG_COMPACTED) !== 0,
-    baseOffset: getSafe64(view, 16),
-    nextOffset: getSafe64(view, 24),
-    bodyBytes: view.getUint32(32),
-    offsetIndexBytes: view.getUint32(36),
-    timeIndexBytes: view.getUint32(40),
-    producersBytes: view.getUint32(44),
-    batches: view.getUint32(48),
-    records: view.getUint32(52),
-    firstTimestamp: getSafe64(view, 56),
-    maxTimestamp: getSafe64(view, 64),
-    sealedAt: getSafe64(view, 72),
+    compacted: (view.getUint32(FLAGS_AT) & FLAG_COMPACTED) !== 0,
+    baseOffset: getSafe64(view, BASE_OFFSET_AT),
+    nextOffset: getSafe64(view, NEXT_OFFSET_AT),
+    bodyBytes: view.getUint32(BODY_BYTES_AT),
+    offsetIndexBytes: view.getUint32(OFFSET_INDEX_BYTES_AT),
+    timeIndexBytes: view.getUint32(TIME_INDEX_BYTES_AT),
+    producersBytes: view.getUint32(PRODUCERS_BYTES_AT),
+    batches: view.getUint32(BATCHES_AT),
+    records: view.getUint32(RECORDS_AT),
+    firstTimestamp: getSafe64(view, FIRST_TIMESTAMP_AT),
+    maxTimestamp: getSafe64(view, MAX_TIMESTAMP_AT),
+    sealedAt: getSafe64(view, SEALED_TIME_AT),
     bodyCrc: view.getUint32(BODY_CRC_AT),
     sectionsCrc: view.getUint32(SECTIONS_CRC_AT),
-    previousFooterCrc: view.getUint32(88),
-    epoch: view.getInt32(92),
-    owner: view.getUint32(96),
+    previousFooterCrc: view.getUint32(PREVIOUS_CRC_AT),
+    epoch: view.getInt32(EPOCH_AT),
+    owner: view.getUint32(OWNER_AT),
   };
   return isPossible(footer) ? footer : undefined;
 }

@@ -57,13 +57,41 @@ export interface RegistrySnapshot {
 
 /** Who owns an outbox: base64url of 9 bytes. */
 export const OWNER_CHARS = 12;
-const NOTE_BYTES = 40;
-const MAGIC = 0x4f425831;
-const HEADER_BYTES = 40;
-const LIFE_BYTES = 16;
-const ENTRY_BYTES = 64;
-const CRC_BYTES = 4;
 const OWNER_BYTES = 9;
+// Each position follows from the one before it. A note, of a push or of a life:
+const ID_AT = 0;
+const NEXT_AT = ID_AT + 8;
+const LAST_OFFSET_AT = NEXT_AT + 8;
+const GENERATION_AT = LAST_OFFSET_AT + 8;
+const TERM_AT = GENERATION_AT + 4;
+const NOTE_CRC_AT = TERM_AT + 4;
+const RECORDS_AT = NOTE_CRC_AT + 4;
+const NOTE_BYTES = RECORDS_AT + 4;
+/** In a note and in a snapshot. */
+const LIFE_START_AT = ID_AT + 8;
+const LIFE_BYTES = LIFE_START_AT + 8;
+// The head of a snapshot:
+const MAGIC = 0x4f425831;
+const MAGIC_AT = 0;
+const OUTBOXES_AT = MAGIC_AT + 4;
+const OFFSET_AT = OUTBOXES_AT + 4;
+const FORGOTTEN_AT = OFFSET_AT + 8;
+const FORGOTTEN_GENERATION_AT = FORGOTTEN_AT + 8;
+const LIVES_AT = FORGOTTEN_GENERATION_AT + 4;
+const DROPPED_AT = LIVES_AT + 4;
+const HEADER_BYTES = DROPPED_AT + 8;
+// An outbox in a snapshot:
+const ENTRY_SINCE_AT = ID_AT + 8;
+const ENTRY_NEXT_AT = ENTRY_SINCE_AT + 8;
+const ENTRY_LAST_OFFSET_AT = ENTRY_NEXT_AT + 8;
+const ENTRY_GENERATION_AT = ENTRY_LAST_OFFSET_AT + 8;
+const ENTRY_TERM_AT = ENTRY_GENERATION_AT + 4;
+const ENTRY_CRC_AT = ENTRY_TERM_AT + 4;
+const SEEN_AT = ENTRY_CRC_AT + 4;
+const OWNER_AT = SEEN_AT + 8;
+/** Three bytes behind the owner are 0. */
+const ENTRY_BYTES = OWNER_AT + OWNER_BYTES + 3;
+const CRC_BYTES = 4;
 
 export function originsOf(life: LogLife | undefined, pushes: readonly PushNote[]): Uint8Array | null {
   const notes = pushes.length + (life ? 1 : 0);
@@ -72,18 +100,18 @@ export function originsOf(life: LogLife | undefined, pushes: readonly PushNote[]
   const view = viewOf(bytes);
   let at = 0;
   if (life) {
-    view.setBigUint64(0, BigInt(`0x${life.life}`));
-    view.setBigInt64(8, BigInt(life.start));
+    view.setBigUint64(ID_AT, BigInt(`0x${life.life}`));
+    view.setBigInt64(LIFE_START_AT, BigInt(life.start));
     at += NOTE_BYTES;
   }
   for (const { id, next, lastOffset, generation, term, crc, records } of pushes) {
     view.setBigUint64(at, BigInt(`0x${id}`));
-    view.setBigInt64(at + 8, BigInt(next));
-    view.setBigInt64(at + 16, BigInt(lastOffset));
-    view.setInt32(at + 24, generation);
-    view.setInt32(at + 28, term);
-    view.setUint32(at + 32, crc);
-    view.setUint32(at + 36, records);
+    view.setBigInt64(at + NEXT_AT, BigInt(next));
+    view.setBigInt64(at + LAST_OFFSET_AT, BigInt(lastOffset));
+    view.setInt32(at + GENERATION_AT, generation);
+    view.setInt32(at + TERM_AT, term);
+    view.setUint32(at + NOTE_CRC_AT, crc);
+    view.setUint32(at + RECORDS_AT, records);
     at += NOTE_BYTES;
   }
   return bytes;
@@ -95,8 +123,8 @@ export function readOrigins(bytes: Uint8Array): { readonly lives: LogLife[]; rea
   const pushes: PushNote[] = [];
   for (let at = 0; at + NOTE_BYTES <= bytes.length; at += NOTE_BYTES) {
     const id = hexOf(view.getBigUint64(at));
-    const records = view.getUint32(at + 36);
-    const [next, lastOffset] = [getSafe64(view, at + 8), getSafe64(view, at + 16)];
+    const records = view.getUint32(at + RECORDS_AT);
+    const [next, lastOffset] = [getSafe64(view, at + NEXT_AT), getSafe64(view, at + LAST_OFFSET_AT)];
     // A note without records is a life, because every push has records.
     if (records === 0) {
       lives.push({ life: id, start: next });
@@ -106,9 +134,9 @@ export function readOrigins(bytes: Uint8Array): { readonly lives: LogLife[]; rea
       id,
       next,
       lastOffset,
-      generation: view.getInt32(at + 24),
-      term: view.getInt32(at + 28),
-      crc: view.getUint32(at + 32),
+      generation: view.getInt32(at + GENERATION_AT),
+      term: view.getInt32(at + TERM_AT),
+      crc: view.getUint32(at + NOTE_CRC_AT),
       records,
     });
   }
@@ -120,21 +148,21 @@ export function snapshotBytes(snapshot: RegistrySnapshot, crc32c: (bytes: Uint8A
   const size = HEADER_BYTES + outboxes.length * ENTRY_BYTES + lives.length * LIFE_BYTES;
   const bytes = new Uint8Array(size + CRC_BYTES);
   const view = viewOf(bytes);
-  view.setUint32(0, MAGIC);
-  view.setUint32(4, outboxes.length);
-  view.setBigInt64(8, BigInt(snapshot.offset));
-  view.setBigInt64(16, BigInt(snapshot.forgottenAt));
-  view.setInt32(24, snapshot.forgottenGeneration);
-  view.setUint32(28, lives.length);
-  view.setBigInt64(32, BigInt(snapshot.dropped));
+  view.setUint32(MAGIC_AT, MAGIC);
+  view.setUint32(OUTBOXES_AT, outboxes.length);
+  view.setBigInt64(OFFSET_AT, BigInt(snapshot.offset));
+  view.setBigInt64(FORGOTTEN_AT, BigInt(snapshot.forgottenAt));
+  view.setInt32(FORGOTTEN_GENERATION_AT, snapshot.forgottenGeneration);
+  view.setUint32(LIVES_AT, lives.length);
+  view.setBigInt64(DROPPED_AT, BigInt(snapshot.dropped));
   let at = HEADER_BYTES;
   for (const [id, entry] of outboxes) {
     writeEntry(bytes, at, id, entry);
     at += ENTRY_BYTES;
   }
   for (const { life, start } of lives) {
-    view.setBigUint64(at, BigInt(`0x${life}`));
-    view.setBigInt64(at + 8, BigInt(start));
+    view.setBigUint64(at + ID_AT, BigInt(`0x${life}`));
+    view.setBigInt64(at + LIFE_START_AT, BigInt(start));
     at += LIFE_BYTES;
   }
   view.setUint32(at, crc32c(bytes.subarray(0, at)) >>> 0);
@@ -144,35 +172,35 @@ export function snapshotBytes(snapshot: RegistrySnapshot, crc32c: (bytes: Uint8A
 function writeEntry(bytes: Uint8Array, at: number, id: string, entry: OutboxEntry): void {
   const view = viewOf(bytes);
   view.setBigUint64(at, BigInt(`0x${id}`));
-  view.setBigInt64(at + 8, BigInt(entry.since));
-  view.setBigInt64(at + 16, BigInt(entry.next));
-  view.setBigInt64(at + 24, BigInt(entry.lastOffset));
-  view.setInt32(at + 32, entry.generation);
-  view.setInt32(at + 36, entry.term);
-  view.setUint32(at + 40, entry.lastCrc);
-  view.setBigInt64(at + 44, BigInt(Math.trunc(entry.seenAt)));
+  view.setBigInt64(at + ENTRY_SINCE_AT, BigInt(entry.since));
+  view.setBigInt64(at + ENTRY_NEXT_AT, BigInt(entry.next));
+  view.setBigInt64(at + ENTRY_LAST_OFFSET_AT, BigInt(entry.lastOffset));
+  view.setInt32(at + ENTRY_GENERATION_AT, entry.generation);
+  view.setInt32(at + ENTRY_TERM_AT, entry.term);
+  view.setUint32(at + ENTRY_CRC_AT, entry.lastCrc);
+  view.setBigInt64(at + SEEN_AT, BigInt(Math.trunc(entry.seenAt)));
   const owner = atob(entry.owner.replaceAll("-", "+").replaceAll("_", "/"));
-  for (let i = 0; i < OWNER_BYTES; i++) bytes[at + 52 + i] = owner.charCodeAt(i);
+  for (let i = 0; i < OWNER_BYTES; i++) bytes[at + OWNER_AT + i] = owner.charCodeAt(i);
 }
 
 /** Undefined if the bytes are damaged. */
 export function readSnapshot(bytes: Uint8Array, crc32c: (bytes: Uint8Array) => number): RegistrySnapshot | undefined {
   const view = viewOf(bytes);
   const end = bytes.length - CRC_BYTES;
-  if (end < HEADER_BYTES || view.getUint32(0) !== MAGIC) return undefined;
+  if (end < HEADER_BYTES || view.getUint32(MAGIC_AT) !== MAGIC) return undefined;
   if (view.getUint32(end) !== crc32c(bytes.subarray(0, end)) >>> 0) return undefined;
-  const [outboxes, lives] = [view.getUint32(4), view.getUint32(28)];
+  const [outboxes, lives] = [view.getUint32(OUTBOXES_AT), view.getUint32(LIVES_AT)];
   const livesAt = HEADER_BYTES + outboxes * ENTRY_BYTES;
   if (end !== livesAt + lives * LIFE_BYTES) return undefined;
   return {
-    offset: getSafe64(view, 8),
-    forgottenAt: getSafe64(view, 16),
-    forgottenGeneration: view.getInt32(24),
-    dropped: getSafe64(view, 32),
+    offset: getSafe64(view, OFFSET_AT),
+    forgottenAt: getSafe64(view, FORGOTTEN_AT),
+    forgottenGeneration: view.getInt32(FORGOTTEN_GENERATION_AT),
+    dropped: getSafe64(view, DROPPED_AT),
     outboxes: Array.from({ length: outboxes }, (_, i) => readEntry(bytes, HEADER_BYTES + i * ENTRY_BYTES)),
     lives: Array.from({ length: lives }, (_, i): LogLife => {
       const at = livesAt + i * LIFE_BYTES;
-      return { life: hexOf(view.getBigUint64(at)), start: getSafe64(view, at + 8) };
+      return { life: hexOf(view.getBigUint64(at)), start: getSafe64(view, at + LIFE_START_AT) };
     }),
   };
 }
@@ -186,14 +214,14 @@ export function ownerText(bytes: Uint8Array): string {
 function readEntry(bytes: Uint8Array, at: number): readonly [string, OutboxEntry] {
   const view = viewOf(bytes);
   const entry: OutboxEntry = {
-    since: getSafe64(view, at + 8),
-    next: getSafe64(view, at + 16),
-    lastOffset: getSafe64(view, at + 24),
-    generation: view.getInt32(at + 32),
-    term: view.getInt32(at + 36),
-    lastCrc: view.getUint32(at + 40),
-    seenAt: getSafe64(view, at + 44),
-    owner: ownerText(bytes.subarray(at + 52)),
+    since: getSafe64(view, at + ENTRY_SINCE_AT),
+    next: getSafe64(view, at + ENTRY_NEXT_AT),
+    lastOffset: getSafe64(view, at + ENTRY_LAST_OFFSET_AT),
+    generation: view.getInt32(at + ENTRY_GENERATION_AT),
+    term: view.getInt32(at + ENTRY_TERM_AT),
+    lastCrc: view.getUint32(at + ENTRY_CRC_AT),
+    seenAt: getSafe64(view, at + SEEN_AT),
+    owner: ownerText(bytes.subarray(at + OWNER_AT)),
   };
   return [hexOf(view.getBigUint64(at)), entry];
 }
