@@ -9,7 +9,7 @@
 import { TidemarkError } from "../../errors.ts";
 import { isNamed } from "../platform/errors.ts";
 import { takeLock, tideLock, workersOf } from "../platform/locks.ts";
-import { databaseName, markName } from "../platform/names.ts";
+import { databaseName, databaseNames, markName } from "../platform/names.ts";
 import { sleep } from "../platform/timing.ts";
 
 /** Tabs that have it open end in some milliseconds; one that hangs does not. */
@@ -57,10 +57,7 @@ async function waitForWorkers(name: string): Promise<void> {
 /** Of a tide that nobody has open. Done again after a crash, it ends the same. */
 export async function removeTide(name: string): Promise<void> {
   const mark = markName(name, "destroyed");
-  const names = await indexedDB.databases().then(
-    (all) => all.map((each) => each.name),
-    () => undefined,
-  );
+  const names = await databaseNames().catch(() => undefined);
   if (names) await settled(indexedDB.open(mark)).then((database) => database.close());
   await removeFiles(name);
   // Without IndexedDB nothing of the tide is in it, and there is no mark.

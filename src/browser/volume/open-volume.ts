@@ -17,7 +17,7 @@ import { findDirectory } from "./opfs-files.ts";
 import { refuseOther } from "./same-engine.ts";
 import { OpfsVolume } from "./opfs-volume.ts";
 import { isNamed } from "../platform/errors.ts";
-import { databaseName, leaveMark, markName } from "../platform/names.ts";
+import { databaseName, databaseNames, leaveMark, markName } from "../platform/names.ts";
 import { openProved } from "./engine-self-test.ts";
 import { noStorage, type Openers, type Rejected, rejection, type VolumeChoice } from "./engine.ts";
 
@@ -31,7 +31,11 @@ const OPEN: Openers = {
 export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
   const { name, engine, known } = choice;
   if (known) return { volume: await OPEN[known.engine]({ ...choice, ...known }), rejected: [] };
-  const [names, found] = await Promise.all([databaseNames(), hasSlots(name).catch((thrown: Error) => thrown)]);
+  const [names, found] = await Promise.all([
+    // undefined: IndexedDB is off, and nothing in it could be reached.
+    databaseNames().catch(() => undefined),
+    hasSlots(name).catch((thrown: Error) => thrown),
+  ]);
   if (names?.includes(markName(name, "destroyed"))) {
     // A tab died over it.
     await (await import("./destroy.ts")).removeTide(name);
@@ -61,12 +65,3 @@ async function hasSlots(name: string): Promise<boolean> {
     if (file.startsWith("slot-")) return true;
   return false;
 }
-
-/** undefined: IndexedDB is off, and nothing in it could be reached. */
-const databaseNames = async (): Promise<unknown[] | undefined> => {
-  try {
-    return (await indexedDB.databases()).map((database) => database.name);
-  } catch {
-    return undefined;
-  }
-};
