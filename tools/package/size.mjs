@@ -30,7 +30,7 @@ import { CHROMIUM_ARGS, ensureChromium, root } from "../run/setup.mjs";
 export const BUDGETS = {
   firstVisit: { target: 40 * 1024, max: 43.1 * 1024 },
   secondVisit: { target: 32 * 1024, max: 47.3 * 1024 },
-  secondTab: { target: undefined, max: 56.3 * 1024 },
+  secondTab: { target: undefined, max: 57.2 * 1024 },
 };
 
 const APP = `

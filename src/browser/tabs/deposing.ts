@@ -1,5 +1,5 @@
 /**
- * A leader that hangs, or that nobody hears of: the lead is taken away from it.
+ * A leader that hangs, or that nobody hears of: the lead is taken away from it (life.ts: silence, deposing).
  *
  *   no leader ── "hail" ──▶ nobody says in time that it leads, or is about to ──┐
  *   a call without an answer, and a ping without one (liveness.ts) ─────────────┴─▶ depose: steal the lead's lock
@@ -7,77 +7,47 @@
  *
  * One tab at a time deposes, for which it holds a lock.
  */
-import { TidemarkError } from "../../errors.ts";
 import { takeLock } from "../platform/locks.ts";
 import { SUCCESSOR_WAIT_MS } from "../platform/terms.ts";
-import type { PortClient } from "../port/port-client.ts";
-import { hold, lead, queue, takeOver, unqueue } from "./election.ts";
+import { isOpeningHeard, isStealing } from "./life.ts";
 import { pause, SOON_MS } from "./liveness.ts";
 import { deposeLock } from "./locks.ts";
-import { isConnected, say, type Standing } from "./standing.ts";
-
-/** A tab that announced "opening" this often without leading is treated as hung. */
-const OPENINGS_MAX = 6;
-/** After this many tries blocked by another tab that deposes, its lock is stolen: that tab hangs as well. */
-const DEPOSERS_MAX = 3;
+import { say, type Standing } from "./standing.ts";
 
 /** Another tab is about to lead. */
-export function heardOpening(me: Standing): void {
-  if (me.openings++ < OPENINGS_MAX) me.heardAt = performance.now();
+export function hearOpening(me: Standing): void {
+  if (isOpeningHeard(me.openings++)) me.heardAt = performance.now();
 }
 
 /**
- * Runs while there is no connection: the tab that has the lead must say so, or that it soon will. A tab that listened
- * all the time does not ask at once (`asks`), because all tabs asking keep the next leader from its work. What was
- * heard before does not count: it may have come from a tab that is gone.
+ * Runs while no leader is known: the tab that has the lead must say so, or that it soon will. A tab that listened all
+ * the time does not ask at once (`quietMs`), because all tabs asking keep the next leader from its work. What was heard
+ * before does not count: it may have come from a tab that is gone.
  */
-export async function expect(me: Standing, asks = true): Promise<void> {
-  if (me.expecting) return;
-  const mine = (me.expecting = {});
+export async function ask(me: Standing, quietMs = 0): Promise<void> {
+  const { stay } = me;
+  if (me.asking === stay) return;
+  me.asking = stay;
   me.openings = 0;
-  const { leaderTimeoutMs } = me.tide.options;
-  const isOver = (): boolean => mine !== me.expecting || me.leading || me.asleep || !!me.tide.ended || isConnected(me);
-  for (let quietMs = asks ? 0 : SOON_MS; !isOver(); quietMs = 0) {
-    if (quietMs > 0) await me.broker.sleep(quietMs);
-    if (isOver()) break;
+  const wait = (ms: number): Promise<boolean> => pause(ms, (sleepMs) => me.broker.sleep(sleepMs));
+  if (quietMs > 0) await wait(quietMs);
+  for (let restMs = me.tide.options.leaderTimeoutMs - SUCCESSOR_WAIT_MS; stay === me.stay; quietMs = 0) {
     const since = performance.now();
     say(me, "hail");
-    const onTime = await pause(leaderTimeoutMs - SUCCESSOR_WAIT_MS - quietMs, (ms) => me.broker.sleep(ms));
-    if (onTime && me.heardAt < since && !isOver()) await depose(me);
+    const onTime = await wait(restMs - quietMs);
+    if (onTime && me.heardAt < since && stay === me.stay) me.tell("silence");
   }
-  if (mine === me.expecting) me.expecting = undefined;
 }
 
-/**
- * A worker that does not answer is deposed, this tab's own too: a busy loop keeps its files and its lock for seconds
- * after terminate().
- */
-export async function missed(me: Standing, connection: PortClient): Promise<void> {
-  const own = me.tide.role === "leader" ? connection : undefined;
-  if (own || !me.leading) await depose(me, own);
-}
+export const listen = (me: Standing): Promise<void> => ask(me, SOON_MS);
 
-/** One tab at a time does this; the others see the next leader, or try again. `own`: this tab's worker, if it hangs. */
-async function depose(me: Standing, own?: PortClient): Promise<void> {
-  const deposing = await takeLock(
-    deposeLock(me.tide.name),
-    me.deposers < DEPOSERS_MAX ? { ifAvailable: true } : { steal: true },
-  ).catch(() => undefined);
-  if (!deposing) return void me.deposers++;
-  try {
-    unqueue(me);
-    if (own) me.tide.role = "follower";
-    const unlock = await hold(me, { steal: true }).catch(() => undefined);
-    if (!unlock) return queue(me);
-    own?.fail(new TidemarkError("CLOSED", "its worker hangs", { reason: "worker" }));
-    // What follows here must not find the tab in the queue again when its connection ends.
-    unqueue(me);
-    me.leading = true;
-    say(me, "opening");
-    await takeOver(me);
-    me.lifeLock = undefined;
-    await lead(me, unlock);
-  } finally {
-    deposing();
-  }
+/** One tab at a time does this; the others see the next leader, or try again. */
+export async function depose(me: Standing): Promise<void> {
+  const { stay } = me;
+  const options = isStealing(me.blocked) ? { steal: true } : { ifAvailable: true };
+  const release = await takeLock(deposeLock(me.tide.name), options).catch(() => undefined);
+  if (!release) return void me.blocked++;
+  if (stay !== me.stay) return release();
+  me.deposed = release;
+  me.tell("my turn");
 }

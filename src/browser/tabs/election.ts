@@ -1,5 +1,5 @@
 /**
- * The lead: waiting for its lock, and starting the worker that leads once it is granted.
+ * The lead: waiting for its lock, and starting the worker that leads once it is granted (life.ts: waiting, rising).
  *
  *   queue ──▶ lock granted ──▶ the last leader's worker is gone ──▶ own worker starts ──▶ it leads
  *     ▲                        or hangs: its term is ended first         │
@@ -10,29 +10,37 @@
 import { TidemarkError } from "../../errors.ts";
 import { workerEnd } from "../platform/locks.ts";
 import { SUCCESSOR_WAIT_MS } from "../platform/terms.ts";
-import { sleep } from "../platform/timing.ts";
+import { laterTurn, sleep } from "../platform/timing.ts";
 import { PROTOCOL_VERSION } from "../port/protocol.ts";
 import { refusePast } from "./joiner.ts";
+import { failureOf } from "./life.ts";
 import { endTerms } from "./locks.ts";
-import { say, type Standing } from "./standing.ts";
+import { during, say, type Standing } from "./standing.ts";
 
-/**
- * The tab that has the lead gives up after this many starts that failed for what may pass: files still locked, no
- * network.
- */
-const LEAD_TRIES = 5;
 /** A worker that has not opened the volume by then counts as failed. */
 const LEAD_MS = 20_000;
 const LEAD_PAUSE_MS = 200;
 
+/** Asks for the lock. Whichever tab steals it later takes this one to hang. */
+function request(me: Standing, options: LockOptions, refused?: () => void): void {
+  let mine: (() => void) | undefined;
+  const granted = (): Promise<void> => {
+    const held = new Promise<void>((unlock) => (me.release = mine = unlock));
+    me.tries = 0;
+    me.tell("granted");
+    return held;
+  };
+  navigator.locks.request(me.tide.lock, options, granted).catch(() => {
+    if (!mine) refused?.();
+    else if (mine === me.release) me.tell("deposed");
+  });
+}
+
 /** Waits for the lock for as long as it takes. */
 export function queue(me: Standing): void {
-  if (me.queued || me.leading || me.asleep || me.tide.ended) return;
-  const queued = (me.queued = new AbortController());
-  hold(me, { signal: queued.signal }).then(
-    (unlock) => void lead(me, unlock),
-    () => undefined,
-  );
+  if (me.queued) return;
+  const { signal } = (me.queued = new AbortController());
+  request(me, { signal });
 }
 
 export function unqueue(me: Standing): void {
@@ -40,103 +48,103 @@ export function unqueue(me: Standing): void {
   me.queued = undefined;
 }
 
-/** Resolves when this tab has the lock, to what gives it back. Whichever tab steals it later takes this one to hang. */
-export function hold(me: Standing, options: LockOptions): Promise<() => void> {
-  return new Promise((resolve, reject) => {
-    let term: { lost: boolean } | undefined;
-    const granted = (): Promise<void> => {
-      me.term = term = { lost: false };
-      return new Promise(resolve);
-    };
-    navigator.locks.request(me.tide.lock, options, granted).catch((thrown: unknown) => {
-      reject(thrown);
-      if (!term) return;
-      term.lost = true;
-      if (me.tide.role === "leader") me.tide.connection!.fail(new TidemarkError("CLOSED", "another tab leads now"));
-    });
-  });
+/** Takes the lock from the tab that has it, this one too. */
+export function steal(me: Standing): void {
+  const tell = during(me);
+  request(me, { steal: true }, () => tell("refused"));
 }
 
-/** The lock is this tab's. */
-export async function lead(me: Standing, unlock: () => void): Promise<void> {
-  me.queued = undefined;
-  const term = me.term;
-  const release = (): void => {
-    me.leading = false;
-    unlock();
-  };
-  me.release = release;
-  // Granted in the moment in which it was no longer wanted.
-  if (me.tide.ended || me.asleep) return release();
-  me.leading = true;
-  me.joiner.leave();
-  const last = isLastGone(me) ? "" : me.lifeLock;
-  me.spare.last = me.tide.takeover ? undefined : last;
-  const isReady = me.spare.ready;
-  if (!isReady && !(await lastWorkerGone(me))) {
-    say(me, "opening");
-    await takeOver(me);
-  }
-  for (let tries = 1; ; tries++) {
-    if (me.tide.ended) return release();
-    const error = await start(me, term, release, isReady);
-    if (!error) return;
-    if (me.tide.ended) return release();
-    const isLater = error.code === "LOAD_FAILED" && me.tide.connection !== undefined;
-    if (givesBack(me, error, term, isLater)) {
-      release();
-      if (isLater) await me.tide.later(error);
-      queue(me);
-      return me.expect();
-    }
-    if (error.kind !== "retry" || tries === LEAD_TRIES) {
-      release();
-      return me.tide.end(error);
-    }
-    // The lock was free, and its files are not: the worker that has them is not waited for.
-    if (error.code === "ALREADY_OPEN") await takeOver(me);
-    else await sleep(LEAD_PAUSE_MS * tries);
-  }
+/** The lock is free for the next tab. */
+export function letGo(me: Standing): void {
+  me.release?.();
+  me.deposed?.();
+  me.release = me.deposed = undefined;
 }
 
-/** Starts the worker. Resolves when it leads, or to why it does not. */
-async function start(
-  me: Standing,
-  term: { lost: boolean },
-  release: () => void,
-  isReady: boolean,
-): Promise<TidemarkError | undefined> {
+/**
+ * Waits for the last leader's worker to end: its page's lock can be free before its last writes are done. A worker that
+ * stands by waits for that itself.
+ */
+export async function awaitLast(me: Standing): Promise<void> {
+  const tell = during(me);
+  const { lifeLock, spare, joiner } = me;
+  joiner.leave();
+  const isGone = !lifeLock || lifeLock === me.goneLock;
+  spare.last = me.tide.takeover ? undefined : isGone ? "" : lifeLock;
+  if (isGone || spare.ready) return tell("clear");
+  // The connection's own watch has been waiting for longer.
+  me.onGone = () => tell("clear");
+  await workerEnd(lifeLock).then(me.onGone, () => tell("hangs"));
+}
+
+/** The connection to the last leader's worker has told that this worker ended. */
+export function endOfLast(me: Standing, lifeLock: string): void {
+  me.goneLock = lifeLock;
+  me.onGone?.();
+}
+
+/** Ends the term of a leader that hangs, and waits until its worker writes no more. */
+export async function takeOver(me: Standing): Promise<void> {
+  const tell = during(me);
+  // A worker that keeps its lock all the same keeps the next one from opening (sole-writer.ts).
+  await endTerms(me.tide.name).catch(() => undefined);
+  await me.broker.sleep(SUCCESSOR_WAIT_MS);
+  me.tide.takeover = true;
+  me.spare.last = undefined;
+  tell("clear");
+}
+
+/** Starts the worker that leads. */
+export async function startWorker(me: Standing): Promise<void> {
+  const tell = during(me);
+  const { tide, spare, joiner } = me;
+  joiner.leave();
+  const wasOpen = tide.connection !== undefined;
+  const isReady = spare.ready;
+  let worker: Worker | undefined;
   // Its tab then hears of an error, as when its script does not load.
-  const late = setTimeout(() => me.starting?.onerror?.({ message: "it does not start" } as ErrorEvent), LEAD_MS);
+  const late = setTimeout(() => worker?.onerror?.({ message: "it does not start" } as ErrorEvent), LEAD_MS);
   try {
-    // A term ends with its lock; a try that fails keeps it.
-    let began = false;
-    const lead = me.tide.lead(() => began && release(), {
-      take: () => (me.starting = me.spare.take()),
-      order: (worker, options) => me.spare.order(worker, options),
+    // The lock is not this worker's: a try that fails keeps it.
+    const opened = tide.lead(() => undefined, {
+      take: () => (worker = spare.take()),
+      order: (taken, options) => spare.order(taken, options),
     });
     come(me);
     // A worker that starts now may take its time.
     if (!isReady) say(me, "opening");
-    await lead;
-    began = true;
-    // Put to sleep while it began, or away for so long that another tab took over.
-    if (me.asleep || term.lost)
-      me.tide.connection!.fail(new TidemarkError("CLOSED", "its page was frozen", { reason: "frozen" }));
-    return undefined;
+    await opened;
   } catch (thrown) {
-    return TidemarkError.from(thrown);
+    const error = TidemarkError.from(thrown);
+    const event = failureOf(error, { tries: ++me.tries, ends: me.ends, wasOpen });
+    if (event === "ended") me.ends++;
+    tell(event, error);
   } finally {
     clearTimeout(late);
   }
 }
 
-/** Whether this tab queues again after a start that failed so, instead of trying again with the lock that it has. */
-function givesBack(me: Standing, error: TidemarkError, term: { lost: boolean }, isLater: boolean): boolean {
-  // Once the tide was open, a file of the package that can't be loaded does not end it: another tab may have it.
-  if (me.asleep || term.lost || isLater) return true;
-  // Its worker was deposed while it began, or ended.
-  return error.code === "CLOSED" && error.details["reason"] !== "cleared" && ++me.failures < LEAD_TRIES;
+export async function startAgain(me: Standing): Promise<void> {
+  const { stay } = me;
+  await sleep(LEAD_PAUSE_MS * me.tries);
+  if (stay === me.stay) await startWorker(me);
+}
+
+/**
+ * Ends the worker that calls go to, and this tab's own, also one that only starts. There is no time to flush: what
+ * waits for its ack is sent again by the tab that sent it. Nor is the worker's own end awaited: a busy loop keeps its
+ * files and its lock for seconds, and left alone it would go some 50 ms after its page.
+ */
+export function drop({ tide }: Standing, message: string, reason?: string): void {
+  const error = new TidemarkError("CLOSED", message, { reason });
+  tide.connection?.fail(error);
+  tide.coming?.fail(error);
+}
+
+/** Neither follows nor stands by. */
+export function standDown({ spare, joiner }: Standing): void {
+  spare.stop();
+  joiner.leave();
 }
 
 /** Tells the others once the worker lives: they join now, and are there by the time at which it leads. */
@@ -152,33 +160,17 @@ function come(me: Standing): void {
   };
 }
 
-/** Ends the term of a leader that hangs, and waits until its worker writes no more. */
-export async function takeOver(me: Standing): Promise<void> {
-  // A worker that keeps its lock all the same keeps the next one from opening (sole-writer.ts).
-  await endTerms(me.tide.name).catch(() => undefined);
-  await me.broker.sleep(SUCCESSOR_WAIT_MS);
-  me.tide.takeover = true;
-}
-
-const isLastGone = ({ lifeLock, goneLock }: Standing): boolean => !lifeLock || lifeLock === goneLock;
-
-/** The connection to the last leader's worker has told that this worker ended. */
-export function endOfLast(me: Standing, lifeLock: string): void {
-  me.goneLock = lifeLock;
-  me.onGone?.();
-}
-
-/**
- * Waits for the last leader's worker to end: its page's lock can be free before its last writes are done. Resolves to
- * false if it hangs.
- */
-async function lastWorkerGone(me: Standing): Promise<boolean> {
-  if (isLastGone(me)) return true;
-  // The connection's own watch has been waiting for longer.
-  const told = new Promise<boolean>((resolve) => (me.onGone = () => resolve(true)));
-  const ended = workerEnd(me.lifeLock!).then(
-    () => true,
-    () => false,
-  );
-  return Promise.race([told, ended]);
+/** What this tab has waiting, and sends again in this turn, goes ahead of the others' coming. */
+export async function rule(me: Standing): Promise<void> {
+  const connection = me.tide.connection!;
+  const isReady = (): Promise<unknown> => connection.call({ op: "ready" }).catch(() => undefined);
+  me.broker.lead(connection.lifeLock);
+  me.tide.takeover = undefined;
+  me.spare.stop();
+  me.deposed?.();
+  await laterTurn();
+  if (me.appends?.()) await isReady();
+  for (const join of me.early.splice(0)) me.tell("join", join);
+  await isReady();
+  me.tell("hail");
 }

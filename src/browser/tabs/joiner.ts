@@ -68,6 +68,8 @@ export class Joiner {
   /** The one it is on. */
   #way: Way | undefined;
   via: "port" | "broadcast" = "port";
+  /** Name of the lock that this tab holds as long as it keeps its port to the leader. */
+  life = "";
 
   constructor(tide: Member, broker: Broker, say: (word: Word) => void) {
     this.#tide = tide;
@@ -79,18 +81,15 @@ export class Joiner {
     return this.#way?.leader === leader && performance.now() < this.#way.since + JOIN_RETRY_MS;
   }
 
-  /**
-   * Resolves when calls go to this leader, to the name of the lock that this tab holds as long as it keeps the port.
-   * Resolves to undefined when the join fails.
-   */
-  async join(leader: string, broker: string | undefined): Promise<string | undefined> {
+  /** Resolves when calls go to this leader, or the join has failed. */
+  async join(leader: string, broker: string | undefined): Promise<void> {
     this.leave();
     const life = newPortLock();
     const way: Way = (this.#way = { leader, since: performance.now() });
     await this.#broker.tried;
     const release = await takeLock(life, {}).catch(() => undefined);
     // The page is going: it may ask for no lock, and without one it can't be let in.
-    if (!release) return void this.#end(way);
+    if (!release) return this.#end(way);
     const hasBroker = broker !== undefined && broker === this.#broker.id;
     const { connection, theirs } = (hasBroker ? byPort : byChannel)(leader, release, life);
     way.connection = connection;
@@ -104,11 +103,10 @@ export class Joiner {
       await connection.ready;
       this.#check(way);
       this.via = hasBroker ? "port" : "broadcast";
+      this.life = life;
       await this.#tide.use(connection, "follower");
-      return life;
     } catch (thrown) {
       connection.fail(TidemarkError.from(thrown));
-      return undefined;
     } finally {
       this.#end(way);
     }

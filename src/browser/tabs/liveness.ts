@@ -36,7 +36,7 @@ export function watchCalls(
   connection: PortClient,
   timeoutMs: number,
   sleep: Sleeper,
-  missed: () => Promise<void>,
+  missed: () => void,
 ): () => number {
   const soon = { ms: SOON_MS, calls: 0, watched: false };
   const late = { ms: LATE_MS, calls: 0, watched: false };
@@ -52,7 +52,7 @@ export function watchCalls(
     kind.watched = true;
     while (kind.calls > 0 && !connection.ended) {
       await pause(kind.ms, sleep);
-      if (kind.calls > 0 && !connection.ended && !(await isAnswered()) && !connection.ended) await missed();
+      if (kind.calls > 0 && !connection.ended && !(await isAnswered()) && !connection.ended) missed();
     }
     kind.watched = false;
   };

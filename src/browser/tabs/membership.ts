@@ -15,9 +15,10 @@
  *    │ ◀─ away ──────────────────────────────────────│   it is hidden: is anybody seen?
  *    │ ── here ─────────────────────────────────────▶│   then it hands over
  *
- * Its parts, each of which imports only those to its right:
+ * What state this tab is in and what leads to another one is a table of its own (life.ts), and nothing else decides.
+ * Here each action of that table has its function:
  *
- *   membership ─▶ lobby ─▶ visibility ─▶ deposing ─▶ election ─▶ standing
+ *   membership ─▶ lobby │ visibility │ deposing │ election ─▶ standing ─▶ life
  *
  * Locks, all of them released by the browser when their holder is gone, however it went:
  *
@@ -29,19 +30,71 @@
  * no longer listened to.
  */
 import { TidemarkError } from "../../errors.ts";
-import { watchPage } from "../platform/page-life.ts";
-import { laterTurn } from "../platform/timing.ts";
+import { isHidden, watchPage } from "../platform/page-life.ts";
 import type { PortClient } from "../port/port-client.ts";
+import type { JoinRequest } from "../port/protocol.ts";
 import { Broker } from "./broker-client.ts";
-import { expect, missed } from "./deposing.ts";
-import { endOfLast, queue, unqueue } from "./election.ts";
-import { Joiner } from "./joiner.ts";
+import { ask, depose, hearOpening, listen } from "./deposing.ts";
+import {
+  awaitLast,
+  drop,
+  endOfLast,
+  letGo,
+  queue,
+  rule,
+  standDown,
+  startAgain,
+  startWorker,
+  steal,
+  takeOver,
+  unqueue,
+} from "./election.ts";
+import { Joiner, refusePast } from "./joiner.ts";
+import { type TabAction, tabAfter, type TabEvent } from "./life.ts";
 import { watchCalls } from "./liveness.ts";
-import { announce, hear, letIn } from "./lobby.ts";
+import { announce, answer, hear, join, joinEarly, letIn } from "./lobby.ts";
 import type { Member } from "./member.ts";
-import { know, say, type Standing } from "./standing.ts";
+import { type Given, know, say, type Standing } from "./standing.ts";
 import { Spare } from "./standby-workers.ts";
-import { depart, freeze, seen, stopHiding, wake } from "./visibility.ts";
+import { handOver, stepBack, unmute, waitHidden, write } from "./visibility.ts";
+
+/** What each action of the table is. */
+const ACTIONS: Readonly<Record<TabAction, (me: Standing, given: never) => unknown>> = {
+  queue,
+  unqueue,
+  ask: (me) => ask(me),
+  listen,
+  "hear opening": hearOpening,
+  depose,
+  steal,
+  "drop hung": (me) => drop(me, "its worker hangs", "worker"),
+  "end terms": takeOver,
+  "await last": awaitLast,
+  start: startWorker,
+  "start again": startAgain,
+  "follow later": ({ tide, tell }, error: TidemarkError) => tide.later(error).then(() => tell("follow")),
+  end: ({ tide }, error: TidemarkError) => tide.end(error),
+  "drop past": (me) => drop(me, "another tab leads now"),
+  "drop all": (me) => drop(me, "its page was frozen", "frozen"),
+  "let go": letGo,
+  rule,
+  "stand by": ({ spare, joiner, tide }) => spare.follow(joiner.life, tide.connection!.lifeLock),
+  "stand down": standDown,
+  wait: waitHidden,
+  "step back": stepBack,
+  "hand over": handOver,
+  "say opening": (me) => say(me, "opening"),
+  "say here": (me) => say(me, "here"),
+  "say away": (me) => say(me, "away"),
+  announce,
+  join,
+  "join early": joinEarly,
+  "let in": letIn,
+  "let in later": ({ early }, join: JoinRequest) => early.push(join),
+  write,
+  mute: ({ tide }) => tide.lobby.close(),
+  unmute,
+};
 
 export class Tabs {
   readonly #tide: Member;
@@ -55,7 +108,7 @@ export class Tabs {
 
   constructor(tide: Member) {
     this.#tide = tide;
-    const broker = new Broker((join) => letIn(me, join));
+    const broker = new Broker((join) => me.tell("join", join));
     const spare = new Spare(tide, (ms) => broker.sleep(ms));
     const me: Standing = (this.#me = {
       tide,
@@ -63,27 +116,48 @@ export class Tabs {
       spare,
       joiner: new Joiner(tide, broker, (word) => say(me, word)),
       hear: ({ data }) => hear(me, data),
-      expect: (asks) => void expect(me, asks),
-      leading: tide.role === "leader",
-      term: { lost: false },
-      failures: 0,
+      tell: (event, given) => this.#tell(event, given),
+      state: tide.role === "leader" ? "leading" : "alone",
+      stay: {},
+      tries: 0,
+      ends: 0,
       early: [],
       epoch: 0,
       heardAt: 0,
       openings: 0,
-      deposers: 0,
+      blocked: 0,
     });
     tide.lobby.onmessage = me.hear;
+    const depart = (): boolean => me.tell(tide.role === "leader" && me.appends?.() ? "depart busy" : "depart");
     watchPage(
-      { seen: () => seen(me), depart: () => depart(me), sleep: () => freeze(me), wake: () => wake(me) },
+      { seen: () => this.#seen(), depart, sleep: () => me.tell("freeze"), wake: () => me.tell("wake") },
       this.#unlisten.signal,
     );
-    void announce(me);
-    seen(me);
+    // It may open by itself for so long that another tab takes the lead meanwhile.
+    if (tide.coming) refusePast(tide, tide.coming);
+    void answer(me);
+    this.#seen();
     if (!tide.connection || tide.connection.ended) return;
+    know(me);
     // What was asked before is not watched; this is.
     this.#watch(tide.connection);
     void tide.connection.call({ op: "ready" }).catch(() => undefined);
+  }
+
+  #tell(event: TabEvent, given?: Given): boolean {
+    const me = this.#me;
+    const next = tabAfter(me.state, event);
+    if (!next) return false;
+    if (next.state !== me.state) me.stay = {};
+    me.state = next.state;
+    for (const action of next.actions) ACTIONS[action](me, given as never);
+    return true;
+  }
+
+  #seen(): void {
+    const { spare, tell } = this.#me;
+    void spare.look();
+    tell(isHidden() ? "hidden" : "seen");
   }
 
   #watch(connection: PortClient): void {
@@ -100,7 +174,7 @@ export class Tabs {
       connection,
       this.#tide.options.leaderTimeoutMs,
       (ms) => this.#me.broker.sleep(ms),
-      () => missed(this.#me, connection),
+      () => this.#me.tell("silence"),
     );
   }
 
@@ -110,15 +184,8 @@ export class Tabs {
 
   /** Resolves when this tab has a connection, to a leader or to its own worker. */
   async follow(): Promise<void> {
-    this.#seek();
+    this.#me.tell("follow");
     await this.after();
-  }
-
-  /** Waits for the lead, and for a tab that has it. */
-  #seek(asks?: boolean): void {
-    this.#me.followed = true;
-    queue(this.#me);
-    this.#me.expect(asks);
   }
 
   /** Resolves when calls go elsewhere than to `connection`, which threw this. */
@@ -137,54 +204,33 @@ export class Tabs {
   connected(): void {
     const { role, opened, connection } = this.#tide;
     const me = this.#me;
-    me.deposers = me.openings = me.failures = 0;
-    me.expecting = undefined;
+    const isLeader = role === "leader";
+    me.blocked = me.openings = me.ends = 0;
     this.#watch(connection!);
-    if (role === "leader") {
-      me.broker.lead(connection!.lifeLock);
-      this.#tide.takeover = undefined;
-      me.spare.stop();
-    }
-    this.#changed();
-    const via = role === "leader" ? "worker" : me.joiner.via;
-    this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch, via });
-    void this.#begin(connection!);
-    seen(me);
-  }
-
-  /** What this tab has waiting, and sends again in this turn, goes ahead of the others' coming. */
-  async #begin(connection: PortClient): Promise<void> {
-    const me = this.#me;
     know(me);
-    if (this.#tide.role !== "leader") return;
-    await laterTurn();
-    if (me.appends?.()) await connection.call({ op: "ready" }).catch(() => undefined);
-    for (const join of me.early.splice(0)) letIn(me, join);
-    await connection.call({ op: "ready" }).catch(() => undefined);
-    await announce(me);
+    this.#changed();
+    this.#tide.tell({ type: "leaderchange", role, epoch: opened!.epoch, via: isLeader ? "worker" : me.joiner.via });
+    if (isLeader) me.tell("opened");
+    this.#seen();
+    if (!isLeader) me.tell("joined");
   }
 
   /** A connection has ended, or the tide. */
   end(error: TidemarkError): void {
-    if (this.#tide.ended) return this.#close();
-    const { role, connection } = this.#tide;
-    if (role === "leader") this.#me.leading = false;
+    const { ended, role, connection } = this.#tide;
+    if (ended) return this.#close();
     // Of any other worker's end this tab hears by its lock only.
-    else if (error.details["reason"] === "worker") endOfLast(this.#me, connection!.lifeLock);
+    if (role !== "leader" && error.details["reason"] === "worker") endOfLast(this.#me, connection!.lifeLock);
     this.#tide.role = "follower";
     this.#me.spare.wait();
-    this.#seek(false);
+    this.#me.tell("lost");
     this.#tide.tell({ type: "leaderlost", reason: error.message });
   }
 
   #close(): void {
-    const me = this.#me;
-    unqueue(me);
+    this.#me.tell("close");
     this.#unlisten.abort();
-    me.broker.close();
-    me.spare.stop();
-    me.joiner.leave();
-    stopHiding(me);
+    this.#me.broker.close();
     this.#changed();
   }
 }

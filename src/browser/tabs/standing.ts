@@ -1,15 +1,20 @@
 /**
- * One tab's membership: the open tide, what this tab knows of the lead, and what its parts work with. The parts are
- * functions over it, and each file imports only those to its right:
+ * One tab's standing among the others: its state (life.ts), what it knows of the lead, and what its parts work with.
+ * Each part does some of the actions of that table. It imports no other part, and tells what came of them as events.
  *
- *   membership ─▶ lobby ─▶ visibility ─▶ deposing ─▶ election ─▶ standing
+ *   membership ─▶ lobby │ visibility │ deposing │ election ─▶ standing ─▶ life
  */
+import { assert, type TidemarkError } from "../../errors.ts";
 import type { JoinRequest } from "../port/protocol.ts";
 import type { Broker } from "./broker-client.ts";
 import type { Joiner } from "./joiner.ts";
-import type { Word } from "./lobby-words.ts";
+import type { TabEvent, TabState } from "./life.ts";
+import type { Announcement, Coming, Word } from "./lobby-words.ts";
 import type { Member } from "./member.ts";
 import type { Spare } from "./standby-workers.ts";
+
+/** What comes with an event, for its actions: who leads, who wants to be let in, why the tide ends. */
+export type Given = Announcement | Coming | JoinRequest | TidemarkError;
 
 export interface Standing {
   readonly tide: Member;
@@ -17,25 +22,23 @@ export interface Standing {
   readonly spare: Spare;
   readonly joiner: Joiner;
   readonly hear: (message: MessageEvent<Word>) => void;
-  /** Asks who leads until there is a leader (deposing.ts). */
-  readonly expect: (asks?: boolean) => void;
+  /** Goes to the next state, and does what has to be done. False where the event changes nothing. */
+  readonly tell: (event: TabEvent, given?: Given) => boolean;
 
-  /** It has the lead's lock, or takes it from a leader that hangs. */
-  leading: boolean;
-  /** It has waited for another tab to lead. Before that it opens by itself. */
-  followed?: boolean;
-  /** The page is frozen, or kept for the way back: it must not be given the lead. */
-  asleep?: boolean;
+  state: TabState;
+  /** Another one in each state that is entered. */
+  stay: object;
+
   /** Stops waiting for the lock. */
   queued?: AbortController | undefined;
-  /** The lock as it was granted last; `lost` when another tab has taken it away. */
-  term: { lost: boolean };
   /** Gives back the lock that was granted last. */
-  release?: () => void;
-  /** The worker that was made last to lead. */
-  starting?: Worker;
+  release?: (() => void) | undefined;
+  /** Gives back the lock of the tab that deposes. */
+  deposed?: (() => void) | undefined;
+  /** Starts since the lock was granted. */
+  tries: number;
   /** How many workers of this tab ended before they led. */
-  failures: number;
+  ends: number;
   /** Joins that came before this tab's worker led. */
   early: JoinRequest[];
 
@@ -48,27 +51,30 @@ export interface Standing {
   /** Is called when the last leader's worker is known to have ended. */
   onGone?: () => void;
 
-  /** One each time that there is no leader: what waited through the last such time must not judge this one. */
-  expecting?: object | undefined;
+  /** The stay in which this tab asks who leads. */
+  asking?: object;
   /** When a tab was last heard to lead, or to be about to. */
   heardAt: number;
   /** How often "opening" was heard since there was a leader. */
   openings: number;
   /** How often another tab was already deposing the leader when this tab tried to. */
-  deposers: number;
+  blocked: number;
 
-  /** Runs while the page of a leader is hidden, until it asks for another one. */
-  hiding?: ReturnType<typeof setTimeout> | undefined;
   /** How many appends are under way. */
   appends?: () => number;
 }
 
-export function say(me: Standing, word: Word): void {
-  if (!me.tide.ended && !me.asleep) me.tide.lobby.postMessage(word);
+/** Tells how a wait ended if this tab is still in the state in which it began: there the table has it. */
+export function during(me: Pick<Standing, "stay" | "tell">): (event: TabEvent, given?: Given) => void {
+  const { stay } = me;
+  return (event, given) => {
+    if (stay === me.stay) assert(me.tell(event, given), event);
+  };
 }
 
-/** Calls go to a worker that has not ended. */
-export const isConnected = (me: Standing): boolean => !!me.tide.connection && !me.tide.connection.ended;
+export function say(me: Standing, word: Word): void {
+  if (!me.tide.ended && me.state !== "asleep") me.tide.lobby.postMessage(word);
+}
 
 /** Learns the term of the leader that this tab is connected to. */
 export function know(me: Standing): void {

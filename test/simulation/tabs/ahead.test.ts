@@ -4,14 +4,16 @@
 import { expect, test } from "vitest";
 import type { FilesAhead } from "../../../src/browser/volume/preopened-files.ts";
 import type { Volume } from "../../../src/store/volume.ts";
+import { loadTabs } from "./entry.ts";
+import { SHARED_LOCK } from "./mutants.ts";
 import { SLOT_BYTES, simulatedBrowser } from "./workers.ts";
 
 const TIDE = ["tidemark", "t"];
 const bytes = (fill: number) => new Uint8Array(100).fill(fill);
 
 /** A leader whose first two slots are equal, as they are between commits, and a standby worker. */
-async function leaderAndNext(isChromium = true) {
-  const { world, platform, sure, read, end } = simulatedBrowser(isChromium);
+async function leaderAndNext(isChromium = true, loaded?: Awaited<ReturnType<typeof loadTabs>>) {
+  const { world, platform, sure, read, end } = simulatedBrowser(isChromium, loaded);
   const worker = (name: string) => {
     const { context, product } = platform.inWorker(name);
     const open = (files?: FilesAhead): Promise<Volume> =>
@@ -72,4 +74,18 @@ test("an engine that can't share opens none beside the leader: it would lock the
   const { handles, sure, files } = await leaderAndNext(false);
   await sure(files.prepare(isAlive));
   expect(await handles()).toBe(4);
+});
+
+test("slot 0 keeps a second worker away; planted bug is caught: it is shared like the others", async () => {
+  const opened = async (loaded?: Awaited<ReturnType<typeof loadTabs>>): Promise<string> => {
+    const { worker, end, leader, next } = await leaderAndNext(true, loaded);
+    await end(leader.context);
+    await worker("heir").open();
+    return next.open().then(
+      () => "both have it open",
+      ({ code }: { code: string }) => code,
+    );
+  };
+  expect(await opened()).toBe("ALREADY_OPEN");
+  expect(await opened(await loadTabs(SHARED_LOCK))).toBe("both have it open");
 });

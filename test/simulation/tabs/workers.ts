@@ -8,12 +8,12 @@ import { loadTabs } from "./entry.ts";
 import { Platform } from "./platform.ts";
 import { type Context, World } from "./world.ts";
 
-const { product } = await loadTabs();
+const unchanged = await loadTabs();
 export const SLOT_BYTES = 64 * 1024;
 const READ_BYTES = 100;
 type Readable = { read(slot: number, position: number, target: Uint8Array): Promise<number> };
 
-export function simulatedBrowser(isChromium = true) {
+export function simulatedBrowser(isChromium = true, { product } = unchanged) {
   const world = new World(new Random(7), false);
   const platform = new Platform(world, product, new Random(8), {
     engine: "opfs",
