@@ -76,7 +76,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "trim not committed",
     file: "src/store/trim-and-replace.ts",
-    find: "await change.commit(log.name, log.entry(kept, offset));",
+    find: "await change.commit([{ ...log.entry(kept, offset), note }]);",
     replace: "",
   },
   // Recovery and stale bytes.
@@ -150,7 +150,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "high watermark is the log end",
     file: "src/log/log.ts",
-    find: "    return this.#reads.highWatermark;",
+    find: "    return this.reads.highWatermark;",
     replace: "    return this.#store.logEndOffset;",
   },
   {
@@ -164,7 +164,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "duplicate acked before the first",
     file: "src/log/log.ts",
-    find: 'if (acks === "flushed" && lastOffset >= this.#reads.highWatermark) await this.#flushed.wait(lastOffset);',
+    find: 'if (acks === "flushed" && lastOffset >= this.reads.highWatermark) await this.#flushed.wait(lastOffset);',
     replace: "",
     from: 3130,
   },
