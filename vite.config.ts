@@ -70,7 +70,7 @@ function fromOutside(): Projects {
   return [
     {
       extends: true,
-      test: { ...node, ...slow, name: "pages", include: ["test/{playground,crash,power,tabs}/**/*.test.ts"] },
+      test: { ...node, ...slow, name: "pages", include: ["test/{playground,crash,power,tabs,sync}/**/*.test.ts"] },
     },
     {
       extends: true,

@@ -19,7 +19,16 @@ const MINUTES_MAX = 60 * 24 * 365;
 const SCOPE = /^(read|write|admin):\S+$/;
 const VARIABLE = "TIDEMARK_JWT_SECRETS";
 
-const ASSETS = ["core.js", "recovery.js", "segments.js", "indexeddb.js", "extras.js", "tabs.js", "kernel.wasm"];
+const ASSETS = [
+  "core.js",
+  "recovery.js",
+  "segments.js",
+  "indexeddb.js",
+  "extras.js",
+  "tabs.js",
+  "sync.js",
+  "kernel.wasm",
+];
 
 const HELP = `npx tidemark <command>
 

@@ -12,7 +12,7 @@
  *   retry     tries again later, unchanged          BACKPRESSURE LIMIT_EXCEEDED QUOTA_EXCEEDED ALREADY_OPEN TIMEOUT
  *                                                   LOAD_FAILED OUTBOX_FULL
  *   stop      reads around it, or restores          CORRUPT_RANGE CORRUPT_CATALOG DECOMPRESSION_LIMIT IN_DOUBT DIVERGED
- *                                                   REPLACED
+ *                                                   REPLACED RETRACTED
  *   reopen    opens again; producers then re-send   OUTCOME_UNKNOWN STORAGE_FAILED CLOSED
  *   report    files a bug                           INTERNAL
  */
@@ -49,6 +49,7 @@ const KIND_OF = {
   IN_DOUBT: "stop",
   DIVERGED: "stop",
   REPLACED: "stop",
+  RETRACTED: "stop",
   OUTCOME_UNKNOWN: "reopen",
   STORAGE_FAILED: "reopen",
   CLOSED: "reopen",

@@ -10,7 +10,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Acks, CleanResult, CompactionSettings, RetentionSettings } from "../log/types.ts";
 import type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
-import type { Ack, BatchAck } from "../delivery/producer.ts";
+import type { ProducerAck } from "../delivery/producer.ts";
 import type { ReaderOptions as ReadOptions } from "../delivery/reader.ts";
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
@@ -18,6 +18,7 @@ import type { KafkaFiles } from "../store/kafka-files.ts";
 import type { GivenSettings, TopicSettings } from "../topic/settings.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { Engine } from "../store/volume.ts";
+import type { Sync, SyncEvent, SyncOptions } from "./sync-api.ts";
 
 export interface OpenOptions {
   /**
@@ -45,6 +46,8 @@ export interface OpenOptions {
   readonly signal?: AbortSignal | undefined;
   /** A leader that does not answer for this long is deposed. Default 2,500; 1,500 to a day. */
   readonly leaderTimeoutMs?: number | undefined;
+  /** Keep topics in step with an edge: what `tide.sync()` takes, once the tide is open. */
+  readonly sync?: SyncOptions | undefined;
 }
 
 /** What storage guarantees in this environment. */
@@ -82,7 +85,7 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
   /** Compress batches. Default "none". */
   readonly codec?: "none" | "gzip" | undefined;
   /** Default for appends. Default "flushed". */
-  readonly acks?: Acks | undefined;
+  readonly acks?: AppendAcks | undefined;
   /** A batch is sent when this many bytes wait, or at the next turn of the event loop. Default 256 KiB. */
   readonly batchBytes?: number | undefined;
   /**
@@ -92,7 +95,24 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
   readonly inFlightBytesMax?: number | undefined;
 }
 
-export type { Ack, BatchAck };
+/** When an append counts; `replicated`: it is at the edge. In a topic that is not synced that is `flushed`. */
+export type AppendAcks = Acks | "replicated";
+
+export interface Ack extends Omit<ProducerAck, "acks"> {
+  readonly acks: AppendAcks;
+  /**
+   * Resolves with the edge's offset of the record; undefined where it is not known, because the record was at the edge
+   * before this page asked. Rejects RETRACTED when the record was discarded. Of a topic that is not synced: with
+   * `offset`, at once. After a reload nothing waits any more. Never an unhandled rejection.
+   */
+  readonly committed: Promise<{ readonly offset: number | undefined }>;
+}
+
+/** The ack of a batch whose records succeed or fail together; `committed` is of the last one. */
+export interface BatchAck extends Ack {
+  /** Offset of the first record; `offset` is the last record's. */
+  readonly baseOffset: number;
+}
 
 /**
  * A record as read. From `read()` it is plain: each field is an own property, so `{ ...record }` has them all. From
@@ -125,7 +145,7 @@ export interface TopicBatch<V = unknown> extends Iterable<TopicRecord<V>> {
 }
 
 export interface AppendOptions {
-  readonly acks?: Acks | undefined;
+  readonly acks?: AppendAcks | undefined;
   /** Append only if the log's end is still this offset, else OFFSET_CONFLICT. */
   readonly ifEnd?: number | undefined;
 }
@@ -233,6 +253,8 @@ export type TideEvent =
    * tab tries again by itself, with growing pauses.
    */
   | { readonly type: "loadfailed"; readonly reason: string }
+  /** Of sync; `tide.syncing.on()` gives the event alone. */
+  | { readonly type: "sync"; readonly event: SyncEvent }
   /** Another tab runs another version of this library. */
   | { readonly type: "version"; readonly ours: number; readonly theirs: number }
   | { readonly type: "closed"; readonly reason: string };
@@ -256,6 +278,13 @@ export interface Tide {
    * is no such topic.
    */
   deleteTopic(name: string): Promise<void>;
+  /**
+   * Keeps topics in step with an edge, or adds topics. Records that a topic has here already go to the edge. The volume
+   * remembers it: a later opening goes on by itself, and is only given the token again.
+   */
+  sync(options: SyncOptions): Promise<Sync>;
+  /** Undefined until something is synced. */
+  readonly syncing: Sync | undefined;
   /**
    * An error that a listener throws is reported as uncaught and affects nothing else. Returns a function that removes
    * the listener.

@@ -73,6 +73,7 @@ export async function destroy(name: string, options: Pick<OpenOptions, "assets">
 
 export type {
   Ack,
+  AppendAcks,
   AppendAllOptions,
   AppendOptions,
   BatchAck,
@@ -90,6 +91,18 @@ export type {
   TopicRecord,
   TopicState,
 } from "./api.ts";
+export type {
+  BlockedBatch,
+  Sync,
+  SyncedTopicOptions,
+  SyncEvent,
+  SyncOptions,
+  SyncStatus,
+  SyncWaitOptions,
+  TokenAsk,
+  TokenProvider,
+  TopicSyncStatus,
+} from "./sync-api.ts";
 export type { HeadersInput, HeaderValue, RecordInput } from "../topic/input.ts";
 export type { Serializer } from "../topic/serializer.ts";
 export type { RawHeaders, ShownRecord } from "../delivery/read-record.ts";

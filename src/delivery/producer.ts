@@ -37,7 +37,7 @@ const EPOCH_MAX = 0x7fff;
 const OVERHEAD_MAX = 64;
 const HEADER_OVERHEAD_MAX = 10;
 
-export interface Ack {
+export interface ProducerAck {
   readonly offset: number;
   readonly timestamp: number;
   readonly acks: Acks;
@@ -45,7 +45,7 @@ export interface Ack {
 }
 
 /** The ack of a batch whose records succeed or fail together. */
-export interface BatchAck extends Ack {
+export interface ProducerBatchAck extends ProducerAck {
   /** Offset of the first record; `offset` is the last record's. */
   readonly baseOffset: number;
 }
@@ -82,6 +82,8 @@ export interface ProducerOptions {
    * known.
    */
   readonly logEnd?: () => number;
+  /** What an ack becomes that the caller is given. Default: it stays as it is. */
+  readonly acked?: <T extends ProducerAck>(ack: T) => T;
   readonly codec: "none" | "gzip";
   // Getters of the options read these for each append, because another leader's volume may take other batch sizes.
   readonly batchBytes: number;
@@ -91,7 +93,8 @@ export interface ProducerOptions {
   readonly inFlightBytesMax: number;
 }
 
-type Settle = (ack: BatchAck) => void;
+type Settle = (ack: ProducerBatchAck) => void;
+const same = <T>(ack: T): T => ack;
 
 /**
  * Records that will be one batch. Flat arrays instead of one object per record, because there may be a million records.
@@ -124,14 +127,15 @@ class Draft {
     readonly alone: boolean,
   ) {}
 
-  resolve({ baseOffset, duplicate, acks }: AppendResult): void {
+  resolve({ baseOffset, duplicate, acks }: AppendResult, acked: <T extends ProducerAck>(ack: T) => T = same): void {
     const { timestamps, resolves, ends } = this;
     for (let i = 0, first = baseOffset; i < resolves.length; i++) {
       const timestamp = timestamps[i]!;
-      if (!this.whole) (resolves[i] as (ack: Ack) => void)({ offset: baseOffset + i, timestamp, acks, duplicate });
+      if (!this.whole)
+        (resolves[i] as (ack: ProducerAck) => void)(acked({ offset: baseOffset + i, timestamp, acks, duplicate }));
       else {
         const end = baseOffset + ends[i]!;
-        resolves[i]!({ offset: end - 1, timestamp, acks, duplicate, baseOffset: first });
+        resolves[i]!(acked({ offset: end - 1, timestamp, acks, duplicate, baseOffset: first }));
         first = end;
       }
     }
@@ -174,12 +178,12 @@ export class Producer {
     return this.#pendingBytes;
   }
 
-  append(record: ProducerRecord, acks: Acks, ifEnd?: number): Promise<Ack> {
+  append(record: ProducerRecord, acks: Acks, ifEnd?: number): Promise<ProducerAck> {
     return this.#append([record], acks, ifEnd, false);
   }
 
   /** Appends all records or none, with one ack whose offset is the last record's. */
-  appendBatch(records: readonly ProducerRecord[], acks: Acks, ifEnd?: number): Promise<BatchAck> {
+  appendBatch(records: readonly ProducerRecord[], acks: Acks, ifEnd?: number): Promise<ProducerBatchAck> {
     return this.#append(records, acks, ifEnd, true);
   }
 
@@ -188,8 +192,8 @@ export class Producer {
     acks: Acks,
     ifEnd: number | undefined,
     whole: boolean,
-  ): Promise<BatchAck> {
-    return new Promise<BatchAck>((resolve, reject) => {
+  ): Promise<ProducerBatchAck> {
+    return new Promise<ProducerBatchAck>((resolve, reject) => {
       const { recordBytesMax } = this.#options;
       let bytes = 0;
       let alone = ifEnd !== undefined;
@@ -319,7 +323,7 @@ export class Producer {
       if (result.acks === "flushed") this.#flushedEnd = Math.max(this.#flushedEnd, result.lastOffset + 1);
       if (result.memory) draft.builder.giveBack(result.memory);
       this.#leave(draft);
-      draft.resolve(result);
+      draft.resolve(result, this.#options.acked);
     } catch (thrown) {
       this.#leave(draft, thrown);
     } finally {

@@ -11,7 +11,6 @@ import { type BatchHeader, nextOffsetOf } from "../record/format.ts";
 import { splitBatches } from "../record/record-batch.ts";
 import type { StoredSettings } from "../store/catalog.ts";
 import type { SegmentedLog } from "../store/segmented-log.ts";
-import { trimSegments } from "../store/trim-and-replace.ts";
 import { asOutboxNote, type OutboxNote } from "./notes.ts";
 import { INDEX_BATCHES_MAX, type OwnBatch, OwnBatches } from "./own-batches.ts";
 import { doubtFromAfter, nextAfterTrim, settledInAfter } from "./settling.ts";
@@ -99,8 +98,9 @@ export class Outbox {
       bytes: bytes + rest.bytes,
     };
   }
+  /** What is on its way to the disk is not settled, either. */
   get isClean(): boolean {
-    return this.firstUnsettled === this.end;
+    return this.#offered.size === 0 && this.firstUnsettled === this.end;
   }
 
   /** Batches of [from, to) by their headers; what is damaged comes as one without a header. */
@@ -125,6 +125,11 @@ export class Outbox {
   /** An append's place and the watermark of this moment, before its flush. */
   offered(position: number): void {
     this.#offered.set(position, this.#options.watermark() ?? 0);
+  }
+
+  /** It was flushed, stood there already, or failed. */
+  answered(position: number): void {
+    this.#offered.delete(position);
   }
 
   #flushed(group: readonly Pending[]): void {
@@ -189,6 +194,8 @@ export class Outbox {
 
   /** One commit: the log start, and the note. */
   async trim(to: number, change?: Partial<OutboxNote>): Promise<void> {
+    if (to <= this.start && !change) return;
+    const { trimSegments } = await import("../store/trim-and-replace.ts");
     if (to <= this.start && !change) return;
     const note = this.noteAfter(to, change);
     await this.log.alone(async () => {

@@ -5,15 +5,23 @@ import type { Joined } from "./sync-frames.ts";
 
 export type ReplicaStart = "earliest" | "latest" | { readonly last: number } | { readonly timestamp: number };
 
+/** The largest batch, and some. */
+const FETCH_BYTES = 2 * 1024 * 1024;
+
+/** Where a batch of the edge begins, or the log's end. */
 export async function replicaStart(
   log: EdgeLog,
   { logStartOffset, logEndOffset }: Pick<Joined, "logStartOffset" | "logEndOffset">,
   from: ReplicaStart,
 ): Promise<number> {
-  if (from === "earliest") return logStartOffset;
   if (from === "latest") return logEndOffset;
-  if ("last" in from) return Math.max(logStartOffset, logEndOffset - from.last);
-  const { timestamp } = from;
-  const bytes = await log.fetch({ timestamp });
-  return bytes.length === 0 ? logEndOffset : Math.max(logStartOffset, readHeader(bytes).baseOffset);
+  const position =
+    from === "earliest"
+      ? logStartOffset
+      : "last" in from
+        ? Math.max(logStartOffset, logEndOffset - from.last)
+        : { timestamp: from.timestamp };
+  if (position === 0) return 0;
+  const bytes = await log.fetch(position, FETCH_BYTES);
+  return bytes.length === 0 ? logEndOffset : readHeader(bytes).baseOffset;
 }

@@ -6,7 +6,6 @@
  * An offset of 2^52 or above is provisional: written here, without a place at the edge. Positions on disk are plain.
  */
 import { TidemarkError } from "../errors.ts";
-import { Upkeep } from "../log/upkeep.ts";
 import {
   type LogAppendOptions,
   type AppendResult,
@@ -20,17 +19,16 @@ import {
   NOTHING_CLEANED,
   type StartPosition,
 } from "../log/types.ts";
+import type { Log } from "../log/log.ts";
 import { Waiters } from "../log/waiters.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { concat } from "../record/bytes.ts";
 import { readHeader, stampBaseOffset } from "../record/format.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { RetractedRun } from "./notes.ts";
+import { isProvisional, PROVISIONAL_FROM } from "./places.ts";
 import type { TopicStorage } from "./topic-storage.ts";
 import type { Range } from "./topic-store.ts";
-
-export const PROVISIONAL_FROM = 2 ** 52;
-export const isProvisional = (offset: number): boolean => offset >= PROVISIONAL_FROM;
 
 /** 256 MiB: a week of 400 bytes a second. */
 export const OUTBOX_BYTES_MAX = 256 * 1024 * 1024;
@@ -75,6 +73,8 @@ export interface ChangesAnswer {
 const synced = (what: string): TidemarkError =>
   new TidemarkError("INVALID_ARGUMENT", `${what} of a synced topic`, { reason: "synced" });
 
+type Offered = ReturnType<Log["offer"]>;
+
 export class SyncedLog implements LogApi {
   readonly storage: TopicStorage;
   readonly #options: SyncedLogOptions;
@@ -82,6 +82,8 @@ export class SyncedLog implements LogApi {
   readonly #changed: Waiters;
   #version = 0;
   #isFull = false;
+  /** Appends that wait for an id: the last of them. */
+  #line: Promise<void> | undefined;
   /** Runs that left the note in this opening, for pages that ask late. */
   readonly #retracted: RetractedRun[] = [];
 
@@ -147,7 +149,33 @@ export class SyncedLog implements LogApi {
 
   async append(batch: Uint8Array, options: LogAppendOptions = {}): Promise<AppendResult> {
     if (options.ifEnd !== undefined) throw synced("no append with ifEnd: other devices move the end");
-    if (this.storage.drawsId) await this.storage.draw();
+    // Those that wait for an id keep their order, and what comes meanwhile waits behind them.
+    const isWaiting = this.#line !== undefined || this.storage.needsName;
+    const { baseOffset, done } = isWaiting ? await this.#inLine(batch, options) : this.#offer(batch, options);
+    const result = await done.finally(() => this.storage.outbox.answered(baseOffset));
+    return {
+      ...result,
+      baseOffset: PROVISIONAL_FROM + result.baseOffset,
+      lastOffset: PROVISIONAL_FROM + result.lastOffset,
+    };
+  }
+
+  #inLine(batch: Uint8Array, options: LogAppendOptions): Promise<Offered> {
+    const run = (this.#line ?? Promise.resolve()).then(async () => {
+      while (this.storage.needsName) await this.storage.named();
+      return this.#offer(batch, options);
+    });
+    const line = run
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#line === line) this.#line = undefined;
+      });
+    this.#line = line;
+    return run;
+  }
+
+  /** In one turn: room, a place, and the watermark of that moment. */
+  #offer(batch: Uint8Array, options: LogAppendOptions): Offered {
     const { bytes } = this.storage.pending;
     if (bytes >= this.#bytesMax && !this.#isFull) this.#full(true);
     if (this.#isFull)
@@ -155,14 +183,12 @@ export class SyncedLog implements LogApi {
         bytes,
         outboxBytesMax: this.#bytesMax,
       });
-    const { baseOffset, done } = this.storage.outbox.log.offer(batch, options);
-    this.storage.outbox.offered(baseOffset);
-    const result = await done;
-    return {
-      ...result,
-      baseOffset: PROVISIONAL_FROM + result.baseOffset,
-      lastOffset: PROVISIONAL_FROM + result.lastOffset,
-    };
+    const { resentSince: since } = options;
+    // The page knows the end as an offset of its own acks.
+    const resentSince = since !== undefined && isProvisional(since) ? since - PROVISIONAL_FROM : since;
+    const offered = this.storage.outbox.log.offer(batch, { ...options, resentSince });
+    this.storage.outbox.offered(offered.baseOffset);
+    return offered;
   }
 
   async appendAll(batches: readonly Uint8Array[], options: LogAppendOptions = {}): Promise<AppendResult[]> {
@@ -324,6 +350,7 @@ export class SyncedLog implements LogApi {
     const { kernel, clock, breathe } = this.#options;
     const { replica } = storage;
     if (!replica) return { ...NOTHING_CLEANED, rolled };
+    const { Upkeep } = await import("../log/upkeep.ts");
     const upkeep = new Upkeep({
       store: replica.log,
       kernel,

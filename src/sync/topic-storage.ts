@@ -8,11 +8,8 @@
  * One piece of work at a time. What a crash between any two of its steps leaves is the table of docs/sync.md.
  */
 import { assert, TidemarkError } from "../errors.ts";
-import type { Kernel } from "../kernel/types.ts";
 import { Log } from "../log/log.ts";
-import type { Clock, LogSettings } from "../log/types.ts";
 import { saveNotes } from "../store/noted-logs.ts";
-import type { SegmentStore } from "../store/segment-store.ts";
 import {
   checkNoted,
   type GapRun,
@@ -29,6 +26,7 @@ import type { OwnBatch } from "./own-batches.ts";
 import { type Piece, Replica, type Waiting } from "./replica.ts";
 import { doubtFromAtDraw, flushesBeforeTrim, isReceived, lowerBound, passedAfter, trimForTaken } from "./settling.ts";
 import type { Sample } from "./sync-frames.ts";
+import type { TopicStorageOptions } from "./topic-storage-options.ts";
 import type {
   ClaimLook,
   ClaimStand,
@@ -46,20 +44,6 @@ const TRIM_BATCHES = 4096;
 /** Received frames that share a flush. */
 const FLUSH_BYTES = 1024 * 1024;
 
-export interface TopicStorageOptions {
-  readonly topic: string;
-  readonly store: SegmentStore;
-  readonly kernel: Kernel;
-  readonly clock: Clock;
-  /** 63 random bits as 16 hex digits. */
-  readonly newOutboxId: () => string;
-  readonly breathe?: (() => Promise<void>) | undefined;
-  /** The topic's; retention and compaction are the replica's. */
-  readonly settings?: Partial<LogSettings> | undefined;
-  /** Batches of the outbox that are held in memory. */
-  readonly indexMax?: number | undefined;
-}
-
 export class TopicStorage implements TopicStore {
   readonly topic: string;
   outbox!: Outbox;
@@ -73,6 +57,7 @@ export class TopicStorage implements TopicStore {
   /** Own batches in frames that were appended and not flushed. */
   #seen: (readonly [OwnBatch, number])[] = [];
   #drawing: Promise<void> | undefined;
+  #leaving: Promise<void> | undefined;
 
   private constructor(options: TopicStorageOptions) {
     this.#options = options;
@@ -186,8 +171,11 @@ export class TopicStorage implements TopicStore {
   // --- notes ---
 
   joined({ owner, stream }: { readonly owner: string; readonly stream: string }): Promise<void> {
+    const { outbox } = this.outboxNote;
     return this.alone(async () => {
-      await this.#note({ owner, stream, registered: this.outboxNote.outbox !== null }, { owner, stream });
+      // An id that was drawn since has not joined.
+      const isSame = outbox !== null && this.outboxNote.outbox === outbox;
+      await this.#note({ owner, stream, ...(isSame && { registered: true }) }, { owner, stream });
     });
   }
 
@@ -252,10 +240,23 @@ export class TopicStorage implements TopicStore {
   leave(): Promise<boolean> {
     return this.alone(async () => {
       if (!this.outbox.isClean) return false;
-      await this.outbox.trim(this.end, { outbox: null, generation: 1, registered: false });
+      // An append that comes while this is committed belongs to the next id.
+      const leaving = this.outbox.trim(this.end, { outbox: null, generation: 1, registered: false });
+      this.#leaving = leaving.catch(() => undefined).finally(() => (this.#leaving = undefined));
+      await leaving;
       this.#taken = this.outbox.toldNext = undefined;
       return true;
     });
+  }
+
+  /** Nothing may be appended in this turn. */
+  get needsName(): boolean {
+    return this.#leaving !== undefined || this.drawsId;
+  }
+
+  /** An append that finds no id in the note, or one that is being left, waits for this and looks again. */
+  async named(): Promise<void> {
+    await (this.#leaving ?? this.draw());
   }
 
   granted({ generation, ...taken }: TakenTo & { readonly generation: number }): Promise<void> {

@@ -6,7 +6,7 @@ import { Log } from "../../src/log/log.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { becomeSynced } from "../../src/sync/become-synced.ts";
-import { PROVISIONAL_FROM } from "../../src/sync/synced-log.ts";
+import { PROVISIONAL_FROM } from "../../src/sync/places.ts";
 import { check, equal, fails } from "./check.ts";
 import type { SyncedCase } from "./synced-contract.ts";
 import { batchOf, clock, EDGE, ListedEdge, MOST, namesIn, Synced, TOPIC } from "./synced-fixture.ts";

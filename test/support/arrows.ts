@@ -4,7 +4,7 @@
  *
  *   worker/       errors, env, kernel ← store ← stream ← wire ← rpc ← telemetry, subscriptions ← front │ log-object
  *                 ← client ← index, library
- *   src/browser/  api, platform ← volume, tools ← port ← worker │ tabs ← page ← package, index
+ *   src/browser/  sync-api, api, platform ← volume, tools ← port ← sync ← worker │ tabs ← page ← package, index
  *
  * Rooms on the two sides of a │ run in different programs and never import one another.
  */
@@ -30,9 +30,11 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ],
   "src/browser": [
     ["platform"],
+    ["sync-api"],
     ["api"],
     ["volume", "tools"],
     ["port"],
+    ["sync"],
     ["worker", "tabs"],
     ["page"],
     ["package", "index"],

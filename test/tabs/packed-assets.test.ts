@@ -11,7 +11,16 @@ import { PackedApp, serveFolder, type Site } from "../support/packed.ts";
 import { root } from "../../tools/run/setup.mjs";
 import { APP, AppBrowser, type AppTab } from "./packed-tabs.ts";
 
-const FILES = ["core.js", "extras.js", "indexeddb.js", "kernel.wasm", "recovery.js", "segments.js", "tabs.js"];
+const FILES = [
+  "core.js",
+  "extras.js",
+  "indexeddb.js",
+  "kernel.wasm",
+  "recovery.js",
+  "segments.js",
+  "sync.js",
+  "tabs.js",
+];
 const FAIL_OVER_MS = 1_500;
 const page = (script: string): string =>
   `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;

@@ -1,13 +1,13 @@
 /** How appendAll ends: when it rejects, all records that it had appended before are acked or have failed. */
 import { expect, test } from "vitest";
 import { appendAll, type AppendAllInput } from "../../src/browser/page/append-all.ts";
-import type { Ack } from "../../src/delivery/producer.ts";
+import type { ProducerAck } from "../../src/delivery/producer.ts";
 
 /** A log that acks nothing until the test says so. */
 function heldProducer() {
   const acks: (() => void)[] = [];
   const drained: (() => void)[] = [];
-  const append = (): Promise<Ack> =>
+  const append = (): Promise<ProducerAck> =>
     new Promise((resolve) => acks.push(() => resolve({ offset: 0, timestamp: 0, acks: "flushed", duplicate: false })));
   const wait = (): Promise<void> => new Promise((resolve) => drained.push(resolve));
   const producer = { pendingBytes: 0, drained: wait } as AppendAllInput<number>["producer"];

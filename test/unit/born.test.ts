@@ -32,9 +32,10 @@ async function leader(volume: MemoryVolume) {
     tell: () => undefined,
     due: () => undefined,
   });
+  const readable: Topics["readable"] = (topic, born) => topics.readable(topic, born);
   const manage = async (request: ManageRequest): Promise<unknown> => {
     if (request.op === "topic") return topics.ask(request);
-    if (request.op === "control") return offerControl(request.port as MessagePort, { topics });
+    if (request.op === "control") return offerControl(request.port as MessagePort, { topics, readable });
     return undefined;
   };
   const connect = (): PortClient => {

@@ -17,9 +17,8 @@ const deleted = (): TidemarkError => new TidemarkError("UNKNOWN_TOPIC", "the top
 function topicOver(born: () => number) {
   const trimmed: number[] = [];
   const ports: MessagePort[] = [];
-  const topics = {
-    settings: {},
-    stored: async () => undefined,
+  const control = {
+    topics: { names: async () => [], settings: {}, stored: async () => undefined },
     async readable(_: string, expected?: number) {
       if (expected !== undefined && expected !== born()) throw deleted();
       return {
@@ -31,13 +30,13 @@ function topicOver(born: () => number) {
         },
       };
     },
-  } as unknown as Controlled["topics"];
+  } as unknown as Controlled;
   const connection = {
     failed: new Promise<never>(() => undefined),
     async call(request: { readonly op: string; readonly port?: MessagePort }) {
       if (request.op === "topic") return { born: BORN };
       ports.push(request.port!);
-      return offerControl(request.port!, { topics });
+      return offerControl(request.port!, control);
     },
     control: async (method: "state" | "upkeep" | "look", ...args: unknown[]) => {
       const control = await controlOver(connection as unknown as Connected);

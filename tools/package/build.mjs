@@ -11,6 +11,7 @@
  *   indexeddb.js  the volume in IndexedDB        } (src/browser/platform/parts.ts)
  *   extras.js     gzip, compaction, tools        }
  *   tabs.js       many tabs, one log             }
+ *   sync.js       sync with an edge              }
  *   kernel.wasm   the kernel; edge-kernel.wasm the same with one call more, for servers
  *   types/        declarations
  *   licenses/     licences of the packages inside
@@ -49,7 +50,10 @@ const LOADED = {
 };
 /** The parts on demand: each lists the modules in it that the sources import(). */
 const PARTS = Object.fromEntries(
-  ["recovery", "segments", "indexeddb", "extras", "tabs"].map((part) => [part, source(`browser/package/${part}.ts`)]),
+  ["recovery", "segments", "indexeddb", "extras", "tabs", "sync"].map((part) => [
+    part,
+    source(`browser/package/${part}.ts`),
+  ]),
 );
 /** Which parts a part uses modules of. They come before it in the list above. */
 const NEEDS = { segments: ["recovery"], extras: ["recovery", "segments"] };

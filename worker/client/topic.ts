@@ -15,7 +15,7 @@
  * table of producers (the newest 1,000), so it suits handles that write much, not thousands of short requests.
  */
 import { TidemarkError, type WireError } from "../../src/errors.ts";
-import { type Ack, type BatchAck, Producer, type ProducerRecord } from "../../src/delivery/producer.ts";
+import { type ProducerAck, type ProducerBatchAck, Producer, type ProducerRecord } from "../../src/delivery/producer.ts";
 import type { PlainRecord, ReadBatch } from "../../src/delivery/read-record.ts";
 import type { ReaderOptions, ReadSource } from "../../src/delivery/reader.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -75,12 +75,12 @@ export interface EdgeAppendOptions {
 export interface EdgeTopic<V = unknown> {
   readonly name: string;
   /** Resolves when the record is durable. Un-awaited appends batch themselves. */
-  append(record: RecordInput<V>, options?: EdgeAppendOptions): Promise<Ack>;
+  append(record: RecordInput<V>, options?: EdgeAppendOptions): Promise<ProducerAck>;
   /**
    * Appends all records or none, as one batch with one ack. Its `offset` is the last record's, its `baseOffset` the
    * first one's.
    */
-  appendBatch(records: readonly RecordInput<V>[], options?: EdgeAppendOptions): Promise<BatchAck>;
+  appendBatch(records: readonly RecordInput<V>[], options?: EdgeAppendOptions): Promise<ProducerBatchAck>;
   read(options?: ReaderOptions): AsyncIterableIterator<PlainRecord<V>>;
   readBatches(options?: ReaderOptions): AsyncIterableIterator<ReadBatch<V>>;
   /** Where the log begins and ends. Undefined for a log that was never written. */
@@ -189,13 +189,13 @@ class Topic<V> implements EdgeTopic<V> {
 
   // --- append ------------------------------------------------------------------------------------------------------
 
-  async append(record: RecordInput<V>, options: EdgeAppendOptions = {}): Promise<Ack> {
+  async append(record: RecordInput<V>, options: EdgeAppendOptions = {}): Promise<ProducerAck> {
     checkOptions("append()", options, { ifEnd });
     const encoded = kept(recordOf(record, this.#serializer, Date.now));
     return (await this.#opened()).append(encoded, "flushed", options.ifEnd);
   }
 
-  async appendBatch(records: readonly RecordInput<V>[], options: EdgeAppendOptions = {}): Promise<BatchAck> {
+  async appendBatch(records: readonly RecordInput<V>[], options: EdgeAppendOptions = {}): Promise<ProducerBatchAck> {
     checkOptions("appendBatch()", options, { ifEnd });
     const encoded = recordsOf(records, this.#serializer, Date.now).map(kept);
     return (await this.#opened()).appendBatch(encoded, "flushed", options.ifEnd);

@@ -30,6 +30,7 @@ const beside = (): Addresses => ({
   segments: installed(new URL("./segments.js", import.meta.url)),
   extras: installed(new URL("./extras.js", import.meta.url)),
   tabs: installed(new URL("./tabs.js", import.meta.url)),
+  sync: installed(new URL("./sync.js", import.meta.url)),
   kernel: installed(new URL("./kernel.wasm", import.meta.url)),
 });
 
@@ -55,6 +56,7 @@ function inFolder(assets: string | URL): Addresses {
     segments: at("segments.js"),
     extras: at("extras.js"),
     tabs: at("tabs.js"),
+    sync: at("sync.js"),
     kernel: at("kernel.wasm"),
   };
 }

@@ -1,6 +1,6 @@
 /** Appends a whole iterable: the source is read as fast as acks come in. Loaded by the first such call. */
 import { TidemarkError } from "../../errors.ts";
-import type { Ack, Producer } from "../../delivery/producer.ts";
+import type { Producer } from "../../delivery/producer.ts";
 import { refused } from "../../topic/check.ts";
 import type { AppendAllOptions } from "../api.ts";
 import { laterTurn } from "../platform/timing.ts";
@@ -49,7 +49,7 @@ class Stop {
 export interface AppendAllInput<T> {
   readonly records: Iterable<T> | AsyncIterable<T>;
   /** Throws if the record is invalid. */
-  readonly append: (record: T) => Promise<Ack>;
+  readonly append: (record: T) => Promise<{ readonly offset: number }>;
   readonly producer: Producer;
   readonly inFlightBytesMax: number;
   /** Calls back when the tide is closed. Returns a function that removes the callback. */
@@ -88,7 +88,7 @@ async function run<T>(
   let acked = 0;
   let firstOffset: number | undefined;
   let lastOffset: number | undefined;
-  const count = ({ offset }: Ack): void => {
+  const count = ({ offset }: { readonly offset: number }): void => {
     acked++;
     firstOffset = Math.min(firstOffset ?? offset, offset);
     lastOffset = Math.max(lastOffset ?? offset, offset);

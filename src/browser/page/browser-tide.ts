@@ -8,6 +8,9 @@ import { gone } from "../../store/gone.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
 import type { TopicSettings } from "../../topic/settings.ts";
 import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "../api.ts";
+import type { Sync, SyncEvent, SyncOptions } from "../sync-api.ts";
+import type { PageSync } from "../sync/page-sync.ts";
+import { report } from "../platform/errors.ts";
 import { Listeners } from "./listeners.ts";
 import { parts } from "../platform/parts.ts";
 import { newWorkerLock, takeLock, tideLock } from "../platform/locks.ts";
@@ -60,6 +63,8 @@ export class BrowserTide implements Tide, Member, TopicHost {
   /** Stored settings by topic, for topics that have some. */
   settings = new Map<string, TopicSettings>();
   readonly #topics = new Map<string, BrowserTopic<unknown>>();
+  syncing: PageSync | undefined;
+  #sync: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Listeners();
   /** The channel on which the tabs of this tide meet. A tab that sends something here has company. */
   lobby: BroadcastChannel;
@@ -291,6 +296,10 @@ export class BrowserTide implements Tide, Member, TopicHost {
       this.opened = { ...this.opened!, recovery: this.opened!.recovery.filter(({ log }) => log !== event.topic) };
       this.#topics.get(event.topic)?.end();
     } else if (event.type === "closed") return void this.#resign(this.connection!);
+    else if (event.type === "sync") {
+      this.withSync((sync) => sync.hear(event.event)).catch(report);
+      return;
+    }
     this.tell(event);
   }
 
@@ -318,6 +327,27 @@ export class BrowserTide implements Tide, Member, TopicHost {
   ready(): Promise<void> {
     const connection = this.connection!;
     return connection.call<void>({ op: "ready" }).catch((thrown: TidemarkError) => this.#after(connection, thrown));
+  }
+
+  // --- sync --------------------------------------------------------------------------------------------------------
+
+  /** Its part of the package, and this page's side of it. One after the other, so that news keep their order. */
+  withSync<T>(work: (sync: PageSync) => T | Promise<T>): Promise<T> {
+    const sync = this.#sync
+      .catch(() => undefined)
+      .then(async () => {
+        const { pageSync } = await import("../sync/page-sync.ts");
+        const ask = (asked: object, signal?: AbortSignal): Promise<unknown> =>
+          retried(this, () => this.connection!.call<unknown>({ op: "sync", ask: asked }, signal), signal);
+        const tell = (event: SyncEvent): void => this.tell({ type: "sync", event });
+        return (this.syncing ??= pageSync({ ask, tell, topics: this.#topics }));
+      });
+    this.#sync = sync;
+    return sync.then(work);
+  }
+
+  sync(options: SyncOptions): Promise<Sync> {
+    return this.withSync((sync) => sync.start(options));
   }
 
   topic<V = unknown>(name: string, options: TopicOptions<V> = {}): Topic<V> {

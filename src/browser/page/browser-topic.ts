@@ -5,7 +5,7 @@ import type { ReadSource } from "../../delivery/reader.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import type { CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
-import { checkOptions, integer } from "../../topic/check.ts";
+import { checkOptions, integer, oneOf } from "../../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../topic/input.ts";
 import { checkTopicName } from "../../topic/names.ts";
 import {
@@ -19,8 +19,10 @@ import {
 import { batchesOf, readingOf } from "../../topic/reading.ts";
 import { checkSerializer, type Serializer, serializerOf } from "../../topic/serializer.ts";
 import { changedSettings, recordBytesMaxOf, settingsOf, type TopicSettings } from "../../topic/settings.ts";
+import type { Acks } from "../../log/types.ts";
 import type {
   Ack,
+  AppendAcks,
   AppendAllOptions,
   AppendOptions,
   BatchAck,
@@ -35,6 +37,8 @@ import type {
   TopicState,
 } from "../api.ts";
 import { sleep } from "../platform/timing.ts";
+import type { PageSync } from "../sync/page-sync.ts";
+import { placedAck } from "./placed-ack.ts";
 import type { Control } from "../port/envelope.ts";
 import type { PortClient } from "../port/port-client.ts";
 import type { FetchRequest, Opened, ResolveRequest } from "../port/protocol.ts";
@@ -52,17 +56,24 @@ export interface TopicHost extends Pick<Tide, "on"> {
   ready(): Promise<void>;
   /** Checks whether the worker still answers. */
   gather(): Promise<void>;
+  /** Loads what keeps topics in step with an edge. */
+  withSync<T>(work: (sync: PageSync) => T | Promise<T>): Promise<T>;
   /** The topic was deleted: a later topic of its name is another one. */
   forget(topic: BrowserTopic<unknown>): void;
 }
+
+/** What the log of this device is asked for. */
+const localAcks = (acks: AppendAcks): Acks => (acks === "replicated" ? "flushed" : acks);
 
 /** An append that waits longer makes the tab check whether its worker still answers. */
 const SLOW_MS = 3_000;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 
 const anOffset = integer(0);
+const PAGE_ACKS = { acks: oneOf("accepted", "written", "flushed", "replicated") };
+const PAGE_APPEND_OPTIONS = { ...APPEND_OPTIONS, ...PAGE_ACKS };
 const EXPORT_OPTIONS = { leaderEpoch: integer(0, 2 ** 31 - 1) };
-const TOPIC_OPTIONS = { ...PRODUCER_OPTIONS, serializer: checkSerializer };
+const TOPIC_OPTIONS = { ...PRODUCER_OPTIONS, ...PAGE_ACKS, serializer: checkSerializer };
 
 /** Checks a topic's name and the page's own options. settingsOf checks the settings that the log gets. */
 export function checkTopic(name: unknown, options: unknown): void {
@@ -137,6 +148,7 @@ export class BrowserTopic<V> implements Topic<V> {
       pause: sleep,
       schedule: (work) => queueMicrotask(work),
       newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
+      acked: (ack) => placedAck(ack, tide, name),
       logEnd: () => tide.opened?.recovery.find(({ log }) => log === name)?.logEndOffset ?? 0,
       codec,
       get batchBytes() {
@@ -247,24 +259,28 @@ export class BrowserTopic<V> implements Topic<V> {
 
   append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack> {
     try {
-      if (options !== undefined) checkOptions("append()", options, APPEND_OPTIONS);
-      return this.#producer.append(
-        recordOf(record, this.#serializer, Date.now),
-        options?.acks ?? this.#own.acks,
-        options?.ifEnd,
-      );
+      if (options !== undefined) checkOptions("append()", options, PAGE_APPEND_OPTIONS);
+      const { acks = this.#own.acks, ifEnd } = options ?? {};
+      const acked = this.#producer.append(recordOf(record, this.#serializer, Date.now), localAcks(acks), ifEnd);
+      return this.#reached(acks, acked as Promise<Ack>);
     } catch (thrown) {
       return Promise.reject(thrown);
     }
   }
 
   async appendBatch(records: readonly RecordInput<V>[], options: AppendOptions = {}): Promise<BatchAck> {
-    checkOptions("appendBatch()", options, APPEND_OPTIONS);
-    return this.#producer.appendBatch(
+    checkOptions("appendBatch()", options, PAGE_APPEND_OPTIONS);
+    const { acks = this.#own.acks, ifEnd } = options;
+    const acked = this.#producer.appendBatch(
       recordsOf(records, this.#serializer, Date.now),
-      options.acks ?? this.#own.acks,
-      options.ifEnd,
-    );
+      localAcks(acks),
+      ifEnd,
+    ) as Promise<BatchAck>;
+    return this.#reached(acks, acked);
+  }
+
+  #reached<T extends Ack>(acks: AppendAcks, acked: Promise<T>): Promise<T> {
+    return acks === "replicated" ? this.#tide.withSync((sync) => sync.replicated(acked)) : acked;
   }
 
   async appendAll(records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>, options: AppendAllOptions = {}) {
@@ -273,7 +289,7 @@ export class BrowserTopic<V> implements Topic<V> {
     const { acks = this.#own.acks, ...more } = options;
     return appendAll({
       records,
-      append: (record: RecordInput<V>) => this.#producer.append(recordOf(record, this.#serializer, Date.now), acks),
+      append: (record: RecordInput<V>) => this.append(record, { acks }),
       producer: this.#producer,
       inFlightBytesMax: this.#own.inFlightBytesMax,
       onClosed: (closed) => this.#onClosed(closed),

@@ -16,6 +16,7 @@ const TYPES: Readonly<Record<TideEvent["type"], true>> = {
   leaderchange: true,
   leaderlost: true,
   loadfailed: true,
+  sync: true,
   version: true,
   closed: true,
 };

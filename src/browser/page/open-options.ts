@@ -37,6 +37,8 @@ const OPTIONS = {
   worker: callback,
   signal,
   leaderTimeoutMs,
+  // The part that is loaded for it looks at it.
+  sync: () => undefined,
 };
 
 export function checkOpen(name: unknown, options: unknown): void {

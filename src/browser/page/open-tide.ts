@@ -55,6 +55,7 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
         : follow(),
     ]);
     signal?.throwIfAborted();
+    if (options.sync) await tide.sync(options.sync);
     return tide;
   } catch (thrown) {
     tide.end(TidemarkError.from(thrown));

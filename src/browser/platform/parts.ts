@@ -21,6 +21,8 @@ export interface Parts {
    * standby worker's warm-up uses.
    */
   readonly tabs?: string;
+  /** Sync with an edge, the page's side and the worker's. */
+  readonly sync?: string;
 }
 type Part = keyof Parts;
 

@@ -148,13 +148,17 @@ const FIELDS = {
  * reports a bug.
  */
 function check(request: object): void {
-  const { op, topic, born = 0, batch, from, position, port } = request as Record<string, unknown>;
+  const { op, topic, born = 0, batch, from, position, port, ask } = request as Record<string, unknown>;
   const refuse = (field: string, value: unknown, allowed: string): never => {
     throw refused(field, value, allowed);
   };
   if (op === "ready" || op === "close" || op === "leave") return;
   if (op === "control" || op === "join") {
     if (!(port instanceof MessagePort) && typeof port !== "string") refuse("port", port, "a port or its name");
+    return;
+  }
+  if (op === "sync") {
+    if (typeof ask !== "object" || ask === null) refuse("ask", ask, "what is asked of sync");
     return;
   }
   if (op !== "topic" && op !== "delete" && op !== "append" && op !== "fetch" && op !== "resolve")

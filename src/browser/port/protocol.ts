@@ -14,6 +14,7 @@
  *    │ ─── { id, op: "ready" } ──────────────────▶│   answered once a failed store is open again
  *    │ ─── { id, op: "topic", topic, settings } ─▶│   opens it; answered with when it was born, if it exists
  *    │ ─── { id, op: "delete", topic, born } ────▶│   answered once it is gone for good
+ *    │ ─── { id, op: "sync", ask } ──────────────▶│   of sync (../sync/words.ts)
  *    │ ─── { id, op: "control", port } ──────────▶│   Comlink on that port from now on (envelope.ts)
  *    │ ─── { id, op: "join", port, life } ───────▶│   another tab's data port (membership.ts); the leader's page only
  *    │ ─── { ping: n } ──────────────────────────▶│   asks whether it lives
@@ -140,6 +141,11 @@ export interface JoinRequest {
 export interface LeaveRequest {
   readonly op: "leave";
 }
+/** `ask`: sync's own (src/browser/sync/words.ts). */
+export interface SyncRequest {
+  readonly op: "sync";
+  readonly ask: unknown;
+}
 /** Requests about the tide, not about one log's records. */
 export type ManageRequest =
   | {
@@ -150,6 +156,7 @@ export type ManageRequest =
     }
   | { readonly op: "delete"; readonly topic: string; readonly born: number }
   | { readonly op: "control"; readonly port: PortOrName }
+  | SyncRequest
   | JoinRequest
   | LeaveRequest
   | { readonly op: "ready" }

@@ -12,7 +12,9 @@ import type { Topics } from "./topics.ts";
 
 /** What control needs of the worker's host. */
 export interface Controlled {
-  readonly topics: Pick<Topics, "names" | "readable" | "settings" | "stored">;
+  readonly topics: Pick<Topics, "names" | "settings" | "stored">;
+  /** Also of topics that are synced. */
+  readonly readable: Topics["readable"];
 }
 
 const TOOLS = { explainSeek, exportSegment };
@@ -20,8 +22,11 @@ const TOOLS = { explainSeek, exportSegment };
 class HostControl implements Control {
   readonly #topics: Controlled["topics"];
 
-  constructor({ topics }: Controlled) {
+  readonly #readable: Controlled["readable"];
+
+  constructor({ topics, readable }: Controlled) {
     this.#topics = topics;
+    this.#readable = readable;
   }
 
   async topics(): Promise<readonly string[]> {
@@ -29,7 +34,7 @@ class HostControl implements Control {
   }
 
   async state(topic: string, born: number | undefined): Promise<TopicState> {
-    const { log } = await this.#topics.readable(topic, born);
+    const { log } = await this.#readable(topic, born);
     const settings = this.#topics.settings[topic] ?? {};
     const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
     const recovery = { ...log.recovery, log: topic };
@@ -53,12 +58,12 @@ class HostControl implements Control {
     offset?: number,
   ): Promise<unknown> {
     if (work === "trim") READ_OPTIONS.to("offset", offset);
-    const { log } = await this.#topics.readable(topic, born);
+    const { log } = await this.#readable(topic, born);
     return log[work](offset!);
   }
 
   async look(topic: string, born: number | undefined, tool: Tool, what: unknown): Promise<unknown> {
-    const { log } = await this.#topics.readable(topic, born);
+    const { log } = await this.#readable(topic, born);
     const store = await this.#topics.stored(topic);
     if (store) return TOOLS[tool](store, what as never, log);
     if (tool === "explainSeek") return undefined;

@@ -19,6 +19,7 @@ import type { LogRecovery } from "../../store/log-store.ts";
 import type { StoredSettings } from "../../store/catalog.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
 import type { SegmentedLog } from "../../store/segmented-log.ts";
+import { topicOfOutbox } from "../../sync/places.ts";
 import { logName, topicName } from "../../topic/log-names.ts";
 import { changedSettings, logSettingsOf, soundSettings, type TopicSettings } from "../../topic/settings.ts";
 import type { TideEvent } from "../api.ts";
@@ -79,7 +80,9 @@ export class Topics {
 
   /** Of all topics that are there. */
   async names(): Promise<readonly string[]> {
-    return (await this.#host.open()).store.names().map(topicName);
+    const names = (await this.#host.open()).store.names();
+    // A topic that is synced has an outbox, and its replica only later.
+    return [...new Set(names.map((name) => topicOfOutbox(name) ?? topicName(name)))];
   }
 
   /** The store's side of a topic that is there, for tools. */
@@ -263,7 +266,7 @@ export class Topics {
   }
 }
 
-const deleted = (topic: string): TidemarkError =>
+export const deleted = (topic: string): TidemarkError =>
   new TidemarkError(
     "UNKNOWN_TOPIC",
     `the topic ${topic} was deleted; topic(${JSON.stringify(topic)}) gives a new one`,

@@ -22,8 +22,13 @@ import type { VolumeOpener } from "../volume/engine.ts";
 import { openVolume } from "../volume/open-volume.ts";
 import type { Failed, HostOptions, ManageRequest, Opened } from "../port/protocol.ts";
 import { FencedVolume } from "./fenced-volume.ts";
+import type { LogApi } from "../../log/types.ts";
+import type { TideSync } from "../sync/tide-sync.ts";
+import type { SyncAsk } from "../sync/words.ts";
 import { Term } from "./term.ts";
-import { Topics } from "./topics.ts";
+import { deleted, Topics } from "./topics.ts";
+import { outboxName } from "../../sync/log-names.ts";
+import { topicOfOutbox } from "../../sync/places.ts";
 import { topicName } from "../../topic/log-names.ts";
 import { UpkeepTimer } from "./upkeep.ts";
 
@@ -59,6 +64,7 @@ export class WorkerHost {
   #reopenedAt = 0;
   #ended: TidemarkError | undefined;
   #opened: Omit<Opened, "settings"> | undefined;
+  #sync: Promise<TideSync> | undefined;
   readonly #topics = new Topics({
     kernel: () => this.#kernel,
     open: () => this.#open,
@@ -123,8 +129,8 @@ export class WorkerHost {
   /** A tab's port from now on. */
   serve(port: MessagePort, manage: PortHost["manage"]): PortServer {
     const host: PortHost = {
-      readable: (topic, born) => this.#topics.readable(topic, born),
-      writable: (topic, born) => this.#topics.writable(topic, born),
+      readable: this.#readable,
+      writable: async (topic, born) => (await this.#synced(topic, born)) ?? this.#topics.writable(topic, born),
       manage,
       appended: (topic) => this.#upkeep.arm(topic),
       failed: (error) => this.#failed(error),
@@ -135,15 +141,67 @@ export class WorkerHost {
   }
 
   async manage(request: ManageRequest): Promise<unknown> {
-    if (request.op === "topic") return this.#topics.ask(request);
-    if (request.op === "delete") return this.#topics.delete(request.topic, request.born);
+    if (request.op === "sync") return (await this.#withSync()).ask(request.ask as SyncAsk);
+    if (request.op === "topic" || request.op === "delete") return this.#manageTopic(request);
     if (request.op === "control") {
       const { offerControl } = await import("./control-host.ts");
-      offerControl(request.port as MessagePort, { topics: this.#topics });
+      offerControl(request.port as MessagePort, { topics: this.#topics, readable: this.#readable });
     } else if (request.op === "close") await this.close();
     else if (request.op === "ready") await this.#open;
     else await (await import("./guests.ts")).serve(this, request);
     return undefined;
+  }
+
+  async #manageTopic(request: Extract<ManageRequest, { readonly topic: string }>): Promise<unknown> {
+    const synced = await this.#synced(request.topic, request.born);
+    if (request.op === "topic") return synced ? { born: synced.born } : this.#topics.ask(request);
+    if (synced) throw new TidemarkError("INVALID_ARGUMENT", "a synced topic can't be deleted", { reason: "synced" });
+    return this.#topics.delete(request.topic, request.born);
+  }
+
+  // --- sync --------------------------------------------------------------------------------------------------------
+
+  /** The part that keeps topics in step with an edge: loaded once a topic is synced. */
+  #withSync(): Promise<TideSync> {
+    const sync = (this.#sync ??= this.#startSync());
+    // What failed may succeed later.
+    sync.catch(() => this.#sync === sync && (this.#sync = undefined));
+    return sync;
+  }
+
+  async #startSync(): Promise<TideSync> {
+    const { leadingSync } = await import("../sync/leading-sync.ts");
+    return leadingSync({
+      ...(await this.#open),
+      kernel: this.#kernel,
+      topics: this.#topics,
+      pages: this.servers,
+      prove: () => this.#term.prove(),
+      emit: (event) => this.#emit(event),
+      failed: (error) => this.#failed(error),
+    });
+  }
+
+  readonly #readable: PortHost["readable"] = async (topic, born) =>
+    (await this.#synced(topic, born)) ?? this.#topics.readable(topic, born);
+
+  /** A topic that is synced is never read or written as a plain one, also while that part can't be loaded. */
+  async #synced(topic: string, expected: number | undefined): Promise<{ log: LogApi; born: number } | undefined> {
+    const born = (await this.#open).store.bornOf(outboxName(topic));
+    if (born === undefined) return undefined;
+    if (expected !== undefined && expected !== born) throw deleted(topic);
+    return { log: await (await this.#withSync()).log(topic), born };
+  }
+
+  /** What was synced in an earlier opening goes on. */
+  #resumeSync(store: SegmentStore): void {
+    const before = this.#sync;
+    this.#sync = undefined;
+    void before?.then((sync) => sync.close());
+    if (!store.names().some((name) => topicOfOutbox(name) !== undefined)) return;
+    this.#withSync()
+      .then((sync) => sync.resume())
+      .catch((thrown: unknown) => this.#failed(TidemarkError.from(thrown)));
   }
 
   async #openStore(): Promise<OpenStore> {
@@ -163,6 +221,7 @@ export class WorkerHost {
       });
       this.#topics.load(store);
       void sleep(WARM_MS).then(() => store.warm(laterTurn));
+      void laterTurn().then(() => this.#resumeSync(store));
       return { volume, store, logs: new Map() };
     } catch (thrown) {
       await volume.close().catch(() => undefined);
@@ -229,6 +288,8 @@ export class WorkerHost {
 
   async #clean(topic: string): Promise<void> {
     try {
+      // Its sessions see to it.
+      if ((await this.#open).store.bornOf(outboxName(topic)) !== undefined) return;
       await (await this.#topics.log(topic)).clean();
     } catch (thrown) {
       const error = TidemarkError.from(thrown);
@@ -241,6 +302,7 @@ export class WorkerHost {
     this.#upkeep.end();
     const closed = new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" });
     const open = this.#open;
+    (await this.#sync?.catch(() => undefined))?.close();
     this.#ended = closed;
     this.#open = open.then(() => Promise.reject(closed));
     this.#open.catch(() => undefined);

@@ -4,7 +4,9 @@
  */
 import { TidemarkError } from "../../../src/errors.ts";
 import { type BatchHeader, nextOffsetOf, readHeader, stampBaseOffset } from "../../../src/record/format.ts";
+import { concat } from "../../../src/record/bytes.ts";
 import { splitBatches } from "../../../src/record/record-batch.ts";
+import type { OpenTopic, SimDisk, SimStore } from "./storages.ts";
 import type { OutboxNote, ReplicaNote, RetractReason } from "../../../src/sync/notes.ts";
 import type { Sample } from "../../../src/sync/sync-frames.ts";
 import type {
@@ -135,11 +137,11 @@ export class MemoryTopicStore implements TopicStore {
   #isRetracted({ at }: Own): boolean {
     return this.disk.note.retracted.some(([from, to]) => from <= at && at < to);
   }
-  /** What a reader is shown of its own, by value: committed, and on top of it provisional. */
-  shown(textsOf: (bytes: Uint8Array) => string[]): { readonly committed: string[]; readonly provisional: string[] } {
+  /** What a reader is shown: committed, and on top of it provisional. */
+  shown(): { readonly committed: Uint8Array; readonly provisional: Uint8Array } {
     return {
-      committed: this.disk.replica.flatMap(({ bytes }) => (bytes ? textsOf(bytes) : [])),
-      provisional: this.#open().flatMap(({ bytes }) => textsOf(bytes)),
+      committed: concat(this.disk.replica.flatMap(({ bytes }) => bytes ?? [])),
+      provisional: concat(this.#open().map(({ bytes }) => bytes)),
     };
   }
   #open(): Own[] {
@@ -410,5 +412,29 @@ export class MemoryTopicStore implements TopicStore {
       const ranges = inDoubt.map(({ at, next }) => [at, next] as const);
       return { readTo, found: before - open.length, unsettled: open.length, inDoubt: ranges };
     });
+  }
+}
+
+export class MemoryDisk implements SimDisk {
+  readonly #disk: Disk;
+  readonly #Store: typeof MemoryTopicStore;
+
+  /** `Store`: perhaps with a bug planted in it. */
+  constructor(Store: typeof MemoryTopicStore, disk = newDisk()) {
+    this.#Store = Store;
+    this.#disk = disk;
+  }
+  copy(): MemoryDisk {
+    return new MemoryDisk(this.#Store, { ...this.#disk });
+  }
+  async open({ newId, pause }: OpenTopic): Promise<SimStore> {
+    const store = new this.#Store(this.#disk, newId, pause);
+    return {
+      store,
+      term: this.#disk.term,
+      append: async (batch) => void (await store.append(batch)),
+      shown: async () => store.shown(),
+      kill: () => (store.isDead = true),
+    };
   }
 }

@@ -11,7 +11,7 @@ interface Due {
 }
 
 /** Rounds of the event loop after which work that waits for no timer is surely done. */
-const SETTLE_ROUNDS = 3;
+const SETTLE_ROUNDS = 6;
 
 export class SimTime {
   ms = 0;

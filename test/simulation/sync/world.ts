@@ -10,14 +10,13 @@
  *            others  somebody appends at the edge by another way
  */
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
-import type { Kernel } from "../../../src/kernel/types.ts";
 import { SyncLink } from "../../../src/sync/link.ts";
 import { Session } from "../../../src/sync/session.ts";
 import type { SyncHost } from "../../../src/sync/sync-host.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
 import { Random } from "../prng.ts";
 import { SimEdge, textsOf } from "./edge.ts";
-import { type Disk, MemoryTopicStore, newDisk } from "./memory-store.ts";
+import type { SimDisk, SimStore } from "./storages.ts";
 import { SimTime } from "./time.ts";
 
 export const FAULTS = ["cut", "away", "crash", "reset", "copy", "others"] as const;
@@ -33,41 +32,59 @@ export interface HistoryResult {
 /** Healed, everybody must be level within so much. */
 const HEAL_MS = 10 * 60_000;
 const STEP_MS = 400;
+const LOOK_MS = 5;
 const encoder = new TextEncoder();
 
-/** Its storage, or one with a bug planted in it. */
-export type Store = typeof MemoryTopicStore;
-
 class Device {
-  store!: MemoryTopicStore;
+  storage!: SimStore;
   session!: Session;
   link!: SyncLink;
   isUp = false;
+  #life = 0;
+  #opened = 0;
   /** Said to be flushed, in the order of the outbox. */
   readonly acked: string[] = [];
   #sequence = 0;
-  readonly #producer: number;
+  #producer = 0;
 
   constructor(
     readonly world: World,
     readonly name: string,
-    readonly disk: Disk,
-  ) {
-    this.#producer = world.random.int(2 ** 30);
-  }
+    readonly disk: SimDisk,
+  ) {}
 
+  /** Its opening takes time, and may end in a crash. */
   open(): void {
     const { world, disk } = this;
-    const pause = (): Promise<void> => new Promise((resolve) => world.time.after(world.random.int(4), resolve));
-    const store = new world.Store(disk, () => world.newId(), pause);
-    this.store = store;
+    this.isUp = true;
+    const life = ++this.#life;
+    const pause = (): Promise<void> =>
+      new Promise((resolve) => world.time.after(world.random.int(4), () => life === this.#life && resolve()));
+    disk
+      .open({ newId: () => world.newId(), pause, now: () => world.time.ms })
+      .then((storage) => life === this.#life && this.#begin(storage))
+      .catch((thrown: unknown) => world.fail(`${this.name} does not open: ${String(thrown)}`));
+  }
+
+  get isOpen(): boolean {
+    return this.isUp && this.#opened === this.#life;
+  }
+
+  #begin(storage: SimStore): void {
+    const { world } = this;
+    const { store } = storage;
+    this.storage = storage;
+    // What was not acknowledged before a crash nobody sends again here.
+    this.#producer = world.random.int(2 ** 30);
+    this.#sequence = 0;
+    this.#opened = this.#life;
     const sessions = new Set<Session>();
     this.link = new SyncLink({ host: this.#host(), url: "http://edge", sessions, changed: () => {}, token: () => {} });
     this.session = new Session({
       host: this.#host(),
       store,
       path: "t",
-      term: disk.term,
+      term: storage.term,
       from: "earliest",
       create: false,
       onTrimmed: "skip",
@@ -79,7 +96,6 @@ class Device {
       failed: (error) => world.fail(`${this.name}: its storage failed: ${error.message}`),
     });
     sessions.add(this.session);
-    this.isUp = true;
     this.link.step({ on: "wanted" });
   }
 
@@ -106,20 +122,25 @@ class Device {
     for (const name of names) builder.tryAppend({ key: null, value: encoder.encode(name), timestamp: 1_000 });
     const producer = { producerId: this.#producer, producerEpoch: 0, baseSequence: this.#sequence };
     this.#sequence += records;
-    const { store } = this;
-    await store.append(builder.build(producer));
-    if (!store.isDead) this.acked.push(...names);
+    const { storage } = this;
+    await storage.append(builder.build(producer));
+    if (storage === this.storage && this.isOpen) this.acked.push(...names);
   }
 
   crash(): void {
-    this.store.isDead = true;
+    const { isOpen } = this;
     this.isUp = false;
+    this.#life++;
+    if (!isOpen) return;
+    this.storage.kill();
     this.link.close();
     this.session.close();
   }
 
   get isLevel(): boolean {
-    const { store, session, world } = this;
+    if (!this.isOpen) return false;
+    const { session, world } = this;
+    const { store } = this.storage;
     return (
       session.state.at === "live" && store.firstUnsettled === store.end && store.watermark === world.edge.stream.tail
     );
@@ -131,19 +152,18 @@ export class World {
   readonly time: SimTime;
   readonly edge: SimEdge;
   readonly devices: Device[] = [];
-  readonly Store: Store;
+  readonly #newDisk: () => SimDisk;
   readonly faults: Record<string, number> = {};
   failed: string | undefined;
   claims = 0;
   #records = 0;
   #ids = 0;
-  readonly #work: Promise<void>[] = [];
 
-  constructor(seed: number, Store: Store = MemoryTopicStore) {
+  constructor(seed: number, newDisk: () => SimDisk) {
     this.random = new Random(seed, 0x5c);
     this.time = new SimTime(this.random);
     this.edge = new SimEdge(this.time);
-    this.Store = Store;
+    this.#newDisk = newDisk;
   }
 
   newRecord(): string {
@@ -158,18 +178,18 @@ export class World {
   hear(device: Device, type: string): void {
     if (type === "claimed") this.claims++;
     if (type === "stopped" || type === "blocked") {
-      const { state } = device.session;
-      this.fail(`${device.name} is ${type}: ${JSON.stringify(state)}`);
+      const { state, block } = device.session;
+      this.fail(`${device.name} is ${type}: ${JSON.stringify(state)} ${JSON.stringify(block)}`);
     }
   }
 
   async run(steps: number): Promise<HistoryResult> {
     await this.edge.open();
-    for (let i = this.random.between(1, 3); i > 0; i--) this.#add(newDisk());
+    for (let i = this.random.between(1, 3); i > 0; i--) this.#add(this.#newDisk());
     for (let i = 0; i < steps && !this.failed; i++) {
       await this.#step();
       await this.time.run(this.random.int(STEP_MS));
-      for (const device of this.devices) if (device.isUp) this.#look(device);
+      for (const device of this.devices) await this.#look(device);
     }
     if (!this.failed) await this.#heal();
     if (!this.failed) await this.#check();
@@ -177,7 +197,7 @@ export class World {
     return { failed: this.failed, faults: this.faults, records: this.#records, claims: this.claims };
   }
 
-  #add(disk: Disk): void {
+  #add(disk: SimDisk): void {
     const device = new Device(this, `device ${this.devices.length}`, disk);
     this.devices.push(device);
     device.open();
@@ -189,12 +209,18 @@ export class World {
 
   async #step(): Promise<void> {
     const { random } = this;
-    const up = this.devices.filter(({ isUp }) => isUp);
+    const up = this.devices.filter(({ isOpen }) => isOpen);
     const roll = random.int(100);
     if (roll < 55 && up.length > 0) {
       const device = random.pick(up);
-      for (let i = random.between(1, 4); i > 0; i--) this.#work.push(device.append(random.between(1, 3)));
+      for (let i = random.between(1, 4); i > 0; i--) this.#append(device, random.between(1, 3));
     } else await this.#fault(roll - 55, up);
+  }
+
+  #append(device: Device, records: number): void {
+    device
+      .append(records)
+      .catch((thrown: unknown) => this.fail(`${device.name} does not take an append: ${String(thrown)}`));
   }
 
   async #fault(roll: number, up: readonly Device[]): Promise<void> {
@@ -217,7 +243,7 @@ export class World {
       await edge.reset();
     } else if (roll < 39 && up.length > 0 && this.devices.length < 5) {
       this.#count("copy");
-      this.#add({ ...random.pick(up).disk });
+      this.#add(random.pick(up).disk.copy());
     } else if (roll < 45) {
       this.#count("others");
       await edge.append(this.newRecord());
@@ -225,14 +251,33 @@ export class World {
   }
 
   /** I6: an own record is in one place, at every moment. */
-  #look({ name, store, acked }: Device): void {
-    const { committed, provisional } = store.shown((bytes) => textsOf(kernel, bytes));
+  async #look(device: Device): Promise<void> {
+    const shown = await this.#shown(device);
+    if (!shown) return;
+    const { committed, provisional, acked } = shown;
     const below = new Set(committed);
     const above = new Set(provisional);
     for (const record of acked) {
-      if (!below.has(record) && !above.has(record)) return this.fail(`invisible: ${name}'s ${record}`);
-      if (below.has(record) && above.has(record)) return this.fail(`visible twice: ${name}'s ${record}`);
+      if (!below.has(record) && !above.has(record)) return this.fail(`invisible: ${device.name}'s ${record}`);
+      if (below.has(record) && above.has(record)) return this.fail(`visible twice: ${device.name}'s ${record}`);
     }
+  }
+
+  /** Undefined where it crashed meanwhile. `acked`: before anybody looked. */
+  async #shown(device: Device) {
+    if (!device.isOpen) return undefined;
+    const acked = [...device.acked];
+    const { storage } = device;
+    let shown: Awaited<ReturnType<SimStore["shown"]>> | undefined;
+    storage.shown().then(
+      (found) => (shown = found),
+      (thrown: unknown) => this.fail(`${device.name} can't be read: ${String(thrown)}`),
+    );
+    while (!shown) {
+      await this.time.run(LOOK_MS);
+      if (device.storage !== storage || !device.isOpen || this.failed) return undefined;
+    }
+    return { acked, committed: textsOf(kernel, shown.committed), provisional: textsOf(kernel, shown.provisional) };
   }
 
   async #heal(): Promise<void> {
@@ -245,7 +290,10 @@ export class World {
       await time.run(1_000);
       if (this.failed || this.devices.every(({ isLevel }) => isLevel)) return;
     }
-    const states = this.devices.map(({ name, session, store, link }) => {
+    const states = this.devices.map((device) => {
+      if (!device.isOpen) return `${device.name} is not open`;
+      const { name, session, link } = device;
+      const { store } = device.storage;
       const { start, end, firstUnsettled, watermark } = store;
       const positions = { start, end, firstUnsettled, watermark, note: store.outboxNote };
       return `${name} ${JSON.stringify({ link: link.state, session: session.state, ...positions })}`;
@@ -268,13 +316,8 @@ export class World {
         if (at < last) return this.fail(`order: ${device.name}'s ${name} is at ${at}, behind ${last}`);
         last = at;
       }
-      const replica = namesOf(kernel, device.disk);
-      if (replica.join() !== log.join()) return this.fail(`replica: ${device.name} differs from the edge`);
+      const shown = await this.#shown(device);
+      if (shown?.committed.join() !== log.join()) return this.fail(`replica: ${device.name} differs from the edge`);
     }
   }
-}
-
-/** What a replica holds, by offset. */
-function namesOf(over: Kernel, { replica }: Disk): string[] {
-  return replica.flatMap(({ bytes }) => (bytes ? textsOf(over, bytes) : []));
 }

@@ -1,0 +1,110 @@
+/**
+ * The public API of sync, part of `tidemark/browser` (docs/sync.md).
+ *
+ *     const tide = await open("my-app", { sync: { url: "https://edge.example", topics: ["orders"], token } });
+ *     tide.syncing.subscribe(({ state }) => { … });
+ *     await tide.syncing.drained();
+ */
+import type { ErrorCode, ErrorDetails } from "../errors.ts";
+import type { CompactionSettings, RetentionSettings } from "../log/types.ts";
+
+/** Why a token is asked for. */
+export interface TokenAsk {
+  readonly reason: "connect" | "expiring" | "expired" | "refused";
+}
+
+/**
+ * Gives a token each time one is needed. A token that was refused is never sent again. null: nobody is signed in, and
+ * sync waits for authenticate(). A rejection means "not now": asked again after a back-off.
+ */
+export type TokenProvider = string | ((ask: TokenAsk) => string | null | Promise<string | null>);
+
+export interface SyncedTopicOptions {
+  /** Path at the edge. Default: the topic's name. */
+  readonly path?: string | undefined;
+  /** Where this device's copy begins; decided once. Default "earliest". */
+  readonly from?: "earliest" | "latest" | { readonly last: number } | { readonly timestamp: number } | undefined;
+  /** Makes the edge's log where it is missing. Default {}. false: waits until somebody makes it. */
+  readonly create?:
+    | false
+    | { readonly retention?: RetentionSettings | undefined; readonly compaction?: CompactionSettings | undefined }
+    | undefined;
+  /** The edge let go of records that this device never had. "skip" (default) goes on and tells a gap; "stop" asks. */
+  readonly onTrimmed?: "skip" | "stop" | undefined;
+}
+
+export interface SyncOptions {
+  /** The edge, http or https. */
+  readonly url: string | URL;
+  readonly token?: TokenProvider | undefined;
+  /** By name. An array means defaults for each. */
+  readonly topics: readonly string[] | Readonly<Record<string, SyncedTopicOptions>>;
+}
+
+export interface BlockedBatch {
+  readonly code: string;
+  readonly message: string;
+  /** Of the outbox, from 2^52 on; undefined where all of it waits. */
+  readonly firstOffset: number | undefined;
+  readonly records: number;
+}
+
+export interface TopicSyncStatus {
+  readonly state: "joining" | "catching-up" | "live" | "offline" | "blocked" | "stopped";
+  /** What is not at the edge. Computed from positions, never counted by events. */
+  readonly pending: { readonly records: number; readonly bytes: number };
+  /** Offsets that the edge has and this device does not. Undefined before the first join. */
+  readonly behind?: { readonly records: number } | undefined;
+  /** Exclusive. */
+  readonly watermark: number;
+  readonly hasSynced: boolean;
+  readonly lastSyncedAt?: number | undefined;
+  readonly blocked?: BlockedBatch | undefined;
+  readonly stopped?: { readonly code: ErrorCode; readonly details: ErrorDetails } | undefined;
+}
+
+export interface SyncStatus {
+  /** "blocked": at least one topic needs an answer. "offline": the next try waits for nextTryAt. */
+  readonly state: "idle" | "offline" | "connecting" | "catching-up" | "live" | "paused" | "blocked";
+  readonly connected: boolean;
+  readonly reason?: "user" | "hidden" | "signed-out" | "forbidden" | "version" | undefined;
+  readonly nextTryAt?: number | undefined;
+  readonly topics: Readonly<Record<string, TopicSyncStatus>>;
+}
+
+export type SyncEvent =
+  | { readonly type: "blocked"; readonly topic: string; readonly blocked: BlockedBatch }
+  | { readonly type: "stopped"; readonly topic: string; readonly code: ErrorCode }
+  | { readonly type: "gap"; readonly topic: string; readonly from: number; readonly to: number }
+  /** A copy of this profile was met; `found` of its batches were at the edge already. */
+  | { readonly type: "claimed"; readonly topic: string; readonly generation: number; readonly found: number }
+  | { readonly type: "quota"; readonly topic: string; readonly where: "device" | "edge" }
+  | { readonly type: "token"; readonly outcome: "renewed" | "refused" | "missing" }
+  | { readonly type: "status"; readonly status: SyncStatus };
+
+export interface SyncWaitOptions {
+  readonly topic?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One for all tabs: each sees the same states in the same order. */
+export interface Sync {
+  readonly status: SyncStatus;
+  /** After each change. Gives back what ends it. Fits useSyncExternalStore together with `status`. */
+  subscribe(listener: (status: SyncStatus) => void): () => void;
+  on(listener: (event: SyncEvent) => void): () => void;
+  /**
+   * Resolves when everything that was appended before this call is at the edge. Rejects with the code of a topic that
+   * is blocked or stopped, or with the signal's reason.
+   */
+  drained(options?: SyncWaitOptions): Promise<void>;
+  /** Resolves when each topic has been level with the edge once since this call. */
+  caughtUp(options?: SyncWaitOptions): Promise<void>;
+  /** In all tabs, until resume(). */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Another provider; or without one: ask again now. */
+  authenticate(token?: TokenProvider): Promise<void>;
+  /** Answers a blocked topic. "retry": the same bytes again. "discard": gone for good. Durable when it resolves. */
+  unblock(topic: string, choice: "retry" | "discard"): Promise<void>;
+}

@@ -1,0 +1,59 @@
+/** A worker's clocks, timers, sockets and requests, as sync takes them (src/sync/sync-host.ts). */
+import { TidemarkError } from "../../errors.ts";
+import type { Wire } from "../../sync/edge-socket.ts";
+import type { SyncHost, TokenReason } from "../../sync/sync-host.ts";
+
+const REQUEST_MS = 10_000;
+
+export interface BrowserHostOptions {
+  token(reason: TokenReason): Promise<string | null | undefined>;
+  proveTerm(): Promise<void>;
+}
+
+function connect(url: string, protocols: readonly string[], signal: AbortSignal): Promise<Wire> {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(url, [...protocols]);
+    socket.binaryType = "arraybuffer";
+    const failed = (): void => {
+      socket.close();
+      reject(new TidemarkError("CLOSED", `no socket to ${url}`, { reason: "connect" }));
+    };
+    signal.addEventListener("abort", failed, { once: true });
+    socket.onerror = failed;
+    socket.onopen = () => {
+      signal.removeEventListener("abort", failed);
+      socket.onerror = null;
+      socket.onopen = null;
+      resolve(wireOf(socket));
+    };
+  });
+}
+
+const wireOf = (socket: WebSocket): Wire => ({
+  send: (data) => socket.send(data),
+  close: (code, reason) => socket.close(code, reason),
+  addEventListener: (type: "message" | "close", listener: (event: never) => void) =>
+    socket.addEventListener(type, listener as (event: Event) => void),
+});
+
+export const browserHost = ({ token, proveTerm }: BrowserHostOptions): SyncHost => ({
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, work) {
+    const timer = setTimeout(work, ms);
+    return () => clearTimeout(timer);
+  },
+  random: () => Math.random(),
+  connect,
+  async http({ method, url, token: bearer, headers }) {
+    const authorization = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
+    const response = await fetch(url, {
+      method,
+      headers: { ...headers, ...authorization },
+      signal: AbortSignal.timeout(REQUEST_MS),
+    });
+    return { status: response.status };
+  },
+  token,
+  proveTerm,
+});

@@ -1,0 +1,51 @@
+/** Sync in the worker that leads: what it needs of that worker, whose other parts are loaded already. */
+import type { TidemarkError } from "../../errors.ts";
+import type { Kernel } from "../../kernel/types.ts";
+import type { Log } from "../../log/log.ts";
+import type { SegmentStore } from "../../store/segment-store.ts";
+import { topicOfOutbox } from "../../sync/places.ts";
+import type { TopicSettings } from "../../topic/settings.ts";
+import type { TideEvent } from "../api.ts";
+import { laterTurn } from "../platform/timing.ts";
+import type { SyncEvent } from "../sync-api.ts";
+import { openSynced } from "./open-synced.ts";
+import { TideSync } from "./tide-sync.ts";
+import type { TokenPage } from "./token-desk.ts";
+
+export interface LeadingWorker {
+  readonly store: SegmentStore;
+  /** Plain logs that are open, by topic. */
+  readonly logs: Map<string, Promise<Log>>;
+  readonly kernel: Kernel;
+  readonly topics: { readonly settings: Readonly<Record<string, TopicSettings>> };
+  /** Every tab's port; the leader's own page first. */
+  readonly pages: Iterable<{ tell(event: TideEvent): void }>;
+  prove(): Promise<void>;
+  emit(event: TideEvent): void;
+  failed(error: TidemarkError): void;
+}
+
+export function leadingSync(worker: LeadingWorker): TideSync {
+  const { store, logs, kernel, topics } = worker;
+  const volume = {
+    store,
+    kernel,
+    breathe: laterTurn,
+    settingsOf: (topic: string): TopicSettings => topics.settings[topic] ?? {},
+    takePlain(topic: string): Promise<Log | undefined> {
+      const log = logs.get(topic);
+      logs.delete(topic);
+      return Promise.resolve(log);
+    },
+  };
+  return new TideSync({
+    epoch: store.epoch,
+    open: (topic, edge) => openSynced(volume, topic, edge),
+    synced: () => store.names().flatMap((name) => topicOfOutbox(name) ?? []),
+    pages: () => worker.pages as Iterable<TokenPage>,
+    // What only pages of sync understand goes the same way.
+    tell: (event) => worker.emit({ type: "sync", event: event as SyncEvent }),
+    proveTerm: () => worker.prove(),
+    failed: (error) => worker.failed(error),
+  });
+}

@@ -1,0 +1,209 @@
+/**
+ * Sync as a page sees it: the status that the leader's worker tells to all tabs, this page's token, and the promises of
+ * records that have no place at the edge yet. Loaded by the first call of sync(), or once the worker speaks of it.
+ */
+import { TidemarkError } from "../../errors.ts";
+import { checkOptions, isObject, refused, type Check, oneOf } from "../../topic/check.ts";
+import type {
+  Sync,
+  SyncEvent,
+  SyncOptions,
+  SyncStatus,
+  SyncWaitOptions,
+  TokenAsk,
+  TokenProvider,
+} from "../sync-api.ts";
+import type { SettledRun, SyncAsk, SyncNews } from "./words.ts";
+import type { Ack } from "../api.ts";
+import { report } from "../platform/errors.ts";
+import { PROVISIONAL_FROM } from "../../sync/places.ts";
+
+/** What it needs of its tide. */
+export interface PageSyncHost {
+  ask(ask: SyncAsk, signal?: AbortSignal): Promise<unknown>;
+  tell(event: SyncEvent): void;
+  /** This page's, by name. `drained`: what it has appended so far is acknowledged, or has failed. */
+  readonly topics: ReadonlyMap<string, { drained(): Promise<void> }>;
+}
+
+export interface Committed {
+  readonly offset: number | undefined;
+}
+
+interface Waiting {
+  readonly resolve: (committed: Committed) => void;
+  readonly reject: (error: TidemarkError) => void;
+}
+
+const IDLE: SyncStatus = { state: "idle", connected: false, topics: {} };
+
+const start: Check = (field, value) => {
+  if (value === "earliest" || value === "latest") return;
+  const { last, timestamp } = (isObject(value) ? value : {}) as { last?: unknown; timestamp?: unknown };
+  if (Number.isSafeInteger(last ?? timestamp) && (last === undefined) !== (timestamp === undefined)) return;
+  throw refused(field, value, '"earliest", "latest", { last } or { timestamp }');
+};
+const path: Check = (field, value) => {
+  if (typeof value !== "string" || value === "" || value.length > 512)
+    throw refused(field, value, "a path at the edge");
+};
+const create: Check = (field, value) => {
+  if (value !== false && !isObject(value)) throw refused(field, value, "false, or { retention, compaction }");
+};
+const TOPIC_OPTIONS = { path, from: start, create, onTrimmed: oneOf("skip", "stop") };
+
+/** The edge's address without a slash at its end, and the topics by name; each wrong field is named. */
+export function checkSync(options: unknown): { readonly url: string; readonly topics: Record<string, object> } {
+  if (!isObject(options)) throw refused("sync", options, "{ url, topics, token }");
+  const { url, topics, token } = options as SyncOptions;
+  let href = "";
+  try {
+    const { protocol, href: whole } = new URL(String(url));
+    if (protocol === "http:" || protocol === "https:") href = whole.replace(/\/+$/, "");
+  } catch {
+    // Refused below.
+  }
+  if (href === "") throw refused("url", url, "an http or https address");
+  if (token !== undefined && typeof token !== "string" && typeof token !== "function")
+    throw refused("token", token, "a string or a function");
+  const named = Array.isArray(topics) ? Object.fromEntries(topics.map((name) => [name, {}])) : topics;
+  if (!isObject(named) || Object.keys(named).length === 0) throw refused("topics", topics, "names of topics");
+  for (const [topic, each] of Object.entries(named)) checkOptions(`topics.${topic}`, each, TOPIC_OPTIONS);
+  return { url: href, topics: named as Record<string, object> };
+}
+
+export class PageSync implements Sync {
+  readonly #host: PageSyncHost;
+  #token: TokenProvider | undefined;
+  #status: SyncStatus = IDLE;
+  readonly #listeners = new Set<(status: SyncStatus) => void>();
+  readonly #events = new Set<(event: SyncEvent) => void>();
+  /** By topic and position of the record. */
+  readonly #waiting = new Map<string, Map<number, Waiting>>();
+
+  constructor(host: PageSyncHost) {
+    this.#host = host;
+  }
+
+  get status(): SyncStatus {
+    return this.#status;
+  }
+
+  async start(options: SyncOptions): Promise<this> {
+    const { url, topics } = checkSync(options);
+    this.#token = options.token ?? this.#token;
+    this.#become((await this.#host.ask({ ask: "start", url, topics })) as SyncStatus);
+    return this;
+  }
+
+  subscribe(listener: (status: SyncStatus) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+  on(listener: (event: SyncEvent) => void): () => void {
+    this.#events.add(listener);
+    return () => this.#events.delete(listener);
+  }
+
+  async drained({ topic, signal }: SyncWaitOptions = {}): Promise<void> {
+    const topics = [...this.#host.topics].filter(([name]) => topic === undefined || name === topic);
+    await Promise.all(topics.map(([, each]) => each.drained()));
+    await this.#host.ask({ ask: "wait", until: "drained", topic }, signal);
+  }
+  async caughtUp({ topic, signal }: SyncWaitOptions = {}): Promise<void> {
+    await this.#host.ask({ ask: "wait", until: "level", topic }, signal);
+  }
+  async pause(): Promise<void> {
+    await this.#host.ask({ ask: "pause" });
+  }
+  async resume(): Promise<void> {
+    await this.#host.ask({ ask: "resume" });
+  }
+  async authenticate(token?: TokenProvider): Promise<void> {
+    this.#token = token ?? this.#token;
+    await this.#host.ask({ ask: "authenticate" });
+  }
+  async unblock(topic: string, choice: "retry" | "discard"): Promise<void> {
+    oneOf("retry", "discard")("choice", choice);
+    await this.#host.ask({ ask: "unblock", topic, choice });
+  }
+
+  // --- what the worker says ----------------------------------------------------------------------------------------
+
+  hear(news: SyncNews): void {
+    if (news.type === "ask-token") return void this.#giveToken(news.id, news.ask);
+    if (news.type === "settled") return this.#settled(news.topic, news.runs);
+    if (news.type === "retracted") return this.#retracted(news.topic, news.range);
+    if (news.type === "status") this.#become(news.status);
+    for (const listener of [...this.#events]) this.#call(() => listener(news));
+    this.#host.tell(news);
+  }
+
+  #become(status: SyncStatus): void {
+    this.#status = status;
+    for (const listener of [...this.#listeners]) this.#call(() => listener(status));
+  }
+
+  #call(listener: () => void): void {
+    try {
+      listener();
+    } catch (thrown) {
+      report(thrown);
+    }
+  }
+
+  async #giveToken(id: number, ask: TokenAsk): Promise<void> {
+    const provider = this.#token;
+    let answer: SyncAsk;
+    try {
+      const token = typeof provider === "function" ? await provider(ask) : provider;
+      answer = { ask: "token", id, token };
+    } catch {
+      answer = { ask: "token", id, failed: true };
+    }
+    await this.#host.ask(answer).catch(() => undefined);
+  }
+
+  // --- places of records -------------------------------------------------------------------------------------------
+
+  /** Where a record that was acknowledged at this offset stands at the edge, once that is known. */
+  committed(topic: string, offset: number): Promise<Committed> {
+    if (offset < PROVISIONAL_FROM) return Promise.resolve({ offset });
+    const committed = new Promise<Committed>((resolve, reject) => {
+      const waiting = this.#waiting.get(topic) ?? new Map<number, Waiting>();
+      this.#waiting.set(topic, waiting.set(offset - PROVISIONAL_FROM, { resolve, reject }));
+    });
+    // Who does not ask for it is not told of it.
+    committed.catch(() => undefined);
+    return committed;
+  }
+
+  /** The ack once the record is at the edge. */
+  async replicated<T extends Ack>(acked: Promise<T>): Promise<T> {
+    const ack = await acked;
+    const { offset } = await ack.committed;
+    return Object.assign(ack, { acks: "replicated", ...(offset !== undefined && { offset }) });
+  }
+
+  #settled(topic: string, runs: readonly SettledRun[]): void {
+    const waiting = this.#waiting.get(topic);
+    if (!waiting) return;
+    for (const { from, to, offset } of runs)
+      for (let position = from; position < to; position++) {
+        waiting.get(position)?.resolve({ offset: offset < 0 ? undefined : offset + position - from });
+        waiting.delete(position);
+      }
+  }
+
+  #retracted(topic: string, [from, to]: readonly [number, number]): void {
+    const waiting = this.#waiting.get(topic);
+    for (let position = from; position < to; position++) {
+      waiting
+        ?.get(position)
+        ?.reject(new TidemarkError("RETRACTED", "the record was discarded before it reached the edge", { topic }));
+      waiting?.delete(position);
+    }
+  }
+}
+
+export const pageSync = (host: PageSyncHost): PageSync => new PageSync(host);

@@ -1,0 +1,35 @@
+/**
+ * What the page's part of sync and the worker's say to each other, on the data port.
+ *
+ *   page   { op: "sync", ask: { … } }            one answer
+ *   worker { event: { type: "sync", … } }        to every tab: a SyncEvent, a run of settled positions
+ *                                                to one tab: a token is wanted
+ */
+import type { Range } from "../../sync/topic-store.ts";
+import type { SyncedTopicOptions, SyncEvent, TokenAsk } from "../sync-api.ts";
+
+export type SyncAsk =
+  | { readonly ask: "start"; readonly url: string; readonly topics: Readonly<Record<string, SyncedTopicOptions>> }
+  | {
+      readonly ask: "token";
+      readonly id: number;
+      readonly token?: string | null | undefined;
+      readonly failed?: boolean;
+    }
+  | { readonly ask: "pause" | "resume" | "authenticate" | "hint" | "status" }
+  /** Answered once that is so; refused where a topic needs a person's answer first. */
+  | { readonly ask: "wait"; readonly until: "drained" | "level"; readonly topic: string | undefined }
+  | { readonly ask: "unblock"; readonly topic: string; readonly choice: "retry" | "discard" };
+
+/** Positions that have found their place: from, to, and the edge's offset of the first, or -1. */
+export interface SettledRun {
+  readonly from: number;
+  readonly to: number;
+  readonly offset: number;
+}
+
+export type SyncNews =
+  | SyncEvent
+  | { readonly type: "settled"; readonly topic: string; readonly runs: readonly SettledRun[] }
+  | { readonly type: "retracted"; readonly topic: string; readonly range: Range }
+  | { readonly type: "ask-token"; readonly id: number; readonly ask: TokenAsk };

@@ -1,0 +1,15 @@
+/**
+ * Where a synced topic's records lie: two logs of the volume (log-names.ts), and two ranges of offsets.
+ *
+ *   log "orders-0"        the edge's records, as far as they are here      offsets of the edge, below 2^52
+ *   log "orders-0.out"    own batches on their way to the edge             2^52 + position: provisional
+ *
+ * A topic may be called "x.out": its log ends in -0.
+ */
+
+/** The topic whose outbox this log is; undefined for any other. */
+export const topicOfOutbox = (log: string): string | undefined => /^(.+)-0\.out$/.exec(log)?.[1];
+
+/** Offsets from here on are provisional: written here, and without a place at the edge. Positions on disk are plain. */
+export const PROVISIONAL_FROM = 2 ** 52;
+export const isProvisional = (offset: number): boolean => offset >= PROVISIONAL_FROM;
