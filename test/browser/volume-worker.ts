@@ -12,6 +12,8 @@ import { loadKernel } from "../../src/kernel/load.ts";
 import { readExactly, type Volume } from "../../src/store/volume.ts";
 import { exchangeCases } from "../contract/exchange-contract.ts";
 import { storeCases } from "../contract/store-contract.ts";
+import { syncedCases } from "../contract/synced-contract.ts";
+import { syncedReadingCases } from "../contract/synced-reading-contract.ts";
 import { volumeCases, type VolumeHost } from "../contract/volume-contract.ts";
 import kernelUrl from "../../.cache/kernel/release.wasm?url";
 
@@ -195,6 +197,16 @@ const api = {
       await [...storeCases, ...exchangeCases]
         .find((one) => one.name === name)!
         .run({ ...host, kernel: await loadKernel(kernelUrl), few: true });
+    } finally {
+      await host.clean();
+    }
+  },
+  async runSyncedCase(engine: BrowserEngine, name: string): Promise<void> {
+    const host = hostOf(engine);
+    try {
+      await [...syncedCases, ...syncedReadingCases]
+        .find((one) => one.name === name)!
+        .run({ ...host, kernel: await loadKernel(kernelUrl) });
     } finally {
       await host.clean();
     }

@@ -2,6 +2,8 @@
 import { describe, it } from "vitest";
 import { exchangeCases } from "../contract/exchange-contract.ts";
 import { storeCases } from "../contract/store-contract.ts";
+import { syncedCases } from "../contract/synced-contract.ts";
+import { syncedReadingCases } from "../contract/synced-reading-contract.ts";
 import { volumeCases } from "../contract/volume-contract.ts";
 import { volumeWorker } from "./worker-of.ts";
 
@@ -14,5 +16,9 @@ for (const engine of ["opfs", "ahead", "indexeddb"] as const) {
   describe(`segmented store over ${engine}`, () => {
     for (const { name } of [...storeCases, ...exchangeCases])
       it(name, () => worker.runStoreCase(engine, name), 120_000);
+  });
+  describe(`synced topic over ${engine}`, () => {
+    for (const { name } of [...syncedCases, ...syncedReadingCases])
+      it(name, () => worker.runSyncedCase(engine, name), 60_000);
   });
 }

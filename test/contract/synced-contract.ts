@@ -250,6 +250,24 @@ const settling: readonly SyncedCase[] = [
     },
   },
   {
+    name: "what is settled behind an un-settled position is found again: settledIn does not pass it",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      await synced.join();
+      edge.append((await synced.append("a")).batch);
+      // A copy of the profile discarded b, and pushed c.
+      await synced.append("b");
+      edge.append((await synced.append("c")).batch);
+      edge.append(batchOf(host.kernel, ["x"], 9, 0));
+      await synced.storage.receive(edge.frame(0));
+      await synced.storage.trim();
+      equal([synced.storage.start, synced.storage.outboxNote.settledIn], [1, 1]);
+      await synced.reopen();
+      equal(await synced.shown(), { committed: ["a", "c", "x"], provisional: ["b"] });
+    },
+  },
+  {
     name: "what was told is forgotten with its connection",
     async run(host) {
       const synced = await Synced.make(host);
