@@ -178,21 +178,24 @@ export class Producer {
     return this.#pendingBytes;
   }
 
+  /** A way of its own beside appendBatch: a million single records a second should make no arrays and run no loops. */
   append(record: ProducerRecord, acks: Acks, ifEnd?: number): Promise<ProducerAck> {
-    return this.#append([record], acks, ifEnd, false);
+    return new Promise<ProducerAck>((resolve, reject) => {
+      const { recordBytesMax } = this.#options;
+      const bytes = this.#room(record, recordBytesMax);
+      const alone = ifEnd !== undefined || isNear(bytes, record, recordBytesMax);
+      let draft = alone ? undefined : this.#gathering(acks, false, bytes);
+      if (!draft?.builder.tryAppend(record)) {
+        draft = new Draft(this.#builder(), acks, ifEnd, false, alone);
+        if (!draft.builder.tryAppend(record)) throw this.#tooLarge([record]);
+        this.#waiting.push(draft);
+      }
+      this.#join(draft, bytes, record.timestamp, resolve, reject);
+    });
   }
 
   /** Appends all records or none, with one ack whose offset is the last record's. */
   appendBatch(records: readonly ProducerRecord[], acks: Acks, ifEnd?: number): Promise<ProducerBatchAck> {
-    return this.#append(records, acks, ifEnd, true);
-  }
-
-  #append(
-    records: readonly ProducerRecord[],
-    acks: Acks,
-    ifEnd: number | undefined,
-    whole: boolean,
-  ): Promise<ProducerBatchAck> {
     return new Promise<ProducerBatchAck>((resolve, reject) => {
       const { recordBytesMax } = this.#options;
       let bytes = 0;
@@ -204,21 +207,26 @@ export class Producer {
       }
       const last = records.at(-1);
       if (!last) throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record");
-      let draft = alone ? undefined : this.#gathering(acks, whole, bytes);
+      let draft = alone ? undefined : this.#gathering(acks, true, bytes);
       if (!draft?.builder.tryAppendAll(records)) {
         // Records that fit no batch must change nothing, neither the batch that waits nor later ones.
-        draft = new Draft(this.#builder(), acks, ifEnd, whole, alone);
+        draft = new Draft(this.#builder(), acks, ifEnd, true, alone);
         if (!draft.builder.tryAppendAll(records)) throw this.#tooLarge(records);
         this.#waiting.push(draft);
       }
-      draft.timestamps.push(last.timestamp);
-      if (whole) draft.ends.push(draft.builder.count);
-      draft.resolves.push(resolve);
-      draft.rejects.push(reject);
-      draft.bytes += bytes;
-      this.#pendingBytes += bytes;
-      this.#wake();
+      draft.ends.push(draft.builder.count);
+      this.#join(draft, bytes, last.timestamp, resolve, reject);
     });
+  }
+
+  /** A call whose records are in this batch now. */
+  #join(draft: Draft, bytes: number, timestamp: number, resolve: Settle, reject: (reason: unknown) => void): void {
+    draft.timestamps.push(timestamp);
+    draft.resolves.push(resolve);
+    draft.rejects.push(reject);
+    draft.bytes += bytes;
+    this.#pendingBytes += bytes;
+    this.#wake();
   }
 
   /**

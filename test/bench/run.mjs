@@ -66,6 +66,7 @@ const TARGETS = {
   "append.deep.100B.vsRawOpfs": 1,
   "append.deep.1KiB.vsRawOpfs": 0.8,
   "append.single.vsSqlite": 4,
+  "append.single.vsRawOpfs": 0.56,
   "append.unawaited1000.vsSqlite": 10,
   "replay.vsSqlite": 10,
   "replay.vsDexie": 20,
@@ -193,6 +194,14 @@ const WORKLOADS = {
       rounds,
       one: () => bench.run("singleOurs", size.singles, 100),
       theirs: () => bench.run("singleSqlite", size.singles, 100),
+    });
+    await versus(result, bench, {
+      ratio: "append.single.vsRawOpfs",
+      ours: "append.single.tidemarkBesideRawOpfs",
+      other: "append.single.rawOpfs",
+      rounds,
+      one: () => bench.run("singleOurs", size.singles, 100),
+      theirs: () => bench.run("singleRaw", size.singles, 100),
     });
     await versus(result, bench, {
       ratio: "append.unawaited1000.vsSqlite",

@@ -121,6 +121,20 @@ const workloads = {
       return perSecond(count, performance.now() - started);
     });
   },
+  /** A batch of one record, written and flushed by itself, over a message as ours goes. */
+  async singleRaw(count: number, size: number): Promise<number> {
+    const bytes = new Uint8Array(encodedBytes(1, size)).fill(7);
+    return peer("raw", async (call) => {
+      const one = (): Promise<unknown> => {
+        const copy = bytes.slice();
+        return call("append", [copy], [copy.buffer]);
+      };
+      for (let i = 0; i < 20; i++) await one();
+      const started = performance.now();
+      for (let i = 0; i < count; i++) await one();
+      return perSecond(count, performance.now() - started);
+    });
+  },
   async singleSqlite(count: number, size: number): Promise<number> {
     return peer("sqlite", async (call) => {
       const bytes = value(size);
